@@ -1,0 +1,155 @@
+"""The contract between the steward and a cloud: what an adapter can tell, and what it can be told to do.
+
+An adapter is one module a kind of cloud. It knows nothing of the book, of HTTP or of other adapters: it turns what a
+cloud says into the facts below, and orders into what the cloud understands. Facts are evidence, never corrected here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+import pyarrow as pa
+
+from quota.units import Arch, Kind
+
+
+class ServiceKind(StrEnum):
+    """What can be ordered from a cloud as one thing."""
+
+    VM = "vm"
+    BARE_METAL = "bare_metal"
+    VOLUME = "volume"
+    OBJECT_STORE = "object_store"
+    EIP = "eip"
+    BANDWIDTH = "bandwidth"
+    DATABASE = "database"
+    MIDDLEWARE = "middleware"
+    SECURITY = "security"
+    CRYPTOGRAPHY = "cryptography"
+    ACCELERATOR = "accelerator"
+
+
+class ResourceState(StrEnum):
+    RUNNING = "running"
+    STOPPED = "stopped"
+    RECYCLED = "recycled"
+    DELETED = "deleted"
+    ERROR = "error"
+
+
+class Verb(StrEnum):
+    """What an order asks a cloud to do. ``RECYCLE`` is a delete that can be taken back by ``RESTORE``."""
+
+    CREATE = "create"
+    RESIZE = "resize"
+    STOP = "stop"
+    START = "start"
+    SNAPSHOT = "snapshot"
+    RECYCLE = "recycle"
+    RESTORE = "restore"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceFact:
+    """One resource as its cloud describes it at one moment. ``amounts`` in base units of quota.units."""
+
+    external_id: str
+    name: str
+    kind: ServiceKind
+    arch: Arch
+    amounts: Mapping[Kind, int]
+    state: ResourceState
+    department_code: str | None = None
+    system_code: str | None = None
+    created_at: datetime | None = None
+    stopped_at: datetime | None = None
+    attached_to: str | None = None
+    address: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """All resources of one pool. An incomplete listing never makes a resource "gone"."""
+
+    as_of: datetime
+    facts: list[ResourceFact]
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """A batch of utilisation samples.
+
+    ``table`` columns: ``resource`` int32 (index into ``external_ids``), ``ts`` int64 (epoch seconds UTC), any of the
+    metric columns of ``metering.lake.METRICS`` as floats (NaN = not reported) and, where the source tells, the
+    capacity that it saw: ``vcpu`` (0 = off but reporting) and ``mem_mb``.
+    """
+
+    source: str
+    external_ids: list[str]
+    table: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a cloud is told to do. ``key`` makes a second delivery of the same order harmless."""
+
+    key: str
+    verb: Verb
+    kind: ServiceKind
+    arch: Arch
+    external_id: str | None = None
+    amounts: Mapping[Kind, int] = field(default_factory=dict)
+    name: str | None = None
+    department_code: str | None = None
+    system_code: str | None = None
+
+
+class OutcomeState(StrEnum):
+    DONE = "done"
+    PENDING = "pending"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an order. ``message`` is the cloud's own word on a failure."""
+
+    key: str
+    state: OutcomeState
+    at: datetime
+    external_id: str | None = None
+    amounts: Mapping[Kind, int] = field(default_factory=dict)
+    message: str = ""
+
+
+class Provider(Protocol):
+    """One pool's cloud, opened. Every call may raise ``ProviderFault``; none may half-do its work."""
+
+    name: str
+    capabilities: frozenset[Verb]
+    releases: Mapping[Verb, frozenset[Kind]]
+    """Release map: which quota a verb frees on this kind of cloud (what stopping frees differs between clouds)."""
+
+    def inventory(self, now: datetime) -> Inventory:
+        """Every resource of the pool as of ``now``."""
+
+    def samples(self, since: datetime, until: datetime) -> Iterator[Samples]:
+        """Samples with since <= ts < until, in batches; asking twice gives the same answer."""
+
+    def deliver(self, order: Order, now: datetime) -> Outcome:
+        """Carry out ``order``; the same key again returns the first outcome and does nothing."""
+
+
+class ProviderFault(Exception):
+    """The cloud could not be reached or answered nonsense; ``transient`` tells whether to try again."""
+
+    def __init__(self, message: str, *, transient: bool) -> None:
+        super().__init__(message)
+        self.transient = transient

@@ -1,0 +1,56 @@
+"""Refusals: what the book says when it will not do a thing.
+
+Every refusal carries a permanent ``code`` (for programs, logs and tests) and a sentence for a person. The sentence is
+a Chinese source text with ``%(name)s`` places; the console translates it and fills the places from ``params``. The
+quota package knows no HTTP status: one table in ``console.errors`` maps the classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def N_(text: str) -> str:  # noqa: N802 - the name that gettext tools know
+    """Mark ``text`` for translation without translating it."""
+    return text
+
+
+class Refused(Exception):
+    """The command was understood and will not be carried out; nothing was changed."""
+
+    def __init__(self, code: str, message: str, **params: Any) -> None:
+        super().__init__(code, message, params)
+        self.code = code
+        self.message = message
+        self.params = params
+
+    def __str__(self) -> str:
+        try:
+            sentence = self.message % self.params if self.params else self.message
+        except (KeyError, TypeError, ValueError):
+            sentence = self.message
+        return f"{self.code}: {sentence}"
+
+
+class NotFound(Refused):
+    """What was named does not exist."""
+
+
+class NotAllowed(Refused):
+    """It exists, but this person may not do this to it."""
+
+
+class Conflict(Refused):
+    """Somebody changed it meanwhile, or the same key was used for something else."""
+
+
+class OverCapacity(Refused):
+    """There is not enough in the account that it would be taken from."""
+
+
+class WrongState(Refused):
+    """It cannot be done in the state that the thing is in."""
+
+
+class Invalid(Refused):
+    """What was given makes no sense; ``params['field']`` names the place where known."""
