@@ -1,0 +1,109 @@
+"""Working days: the published Chinese calendar (调休 included), with the city's own corrections on top.
+
+``chinesecalendar`` knows the published years and raises beyond them. There we go by weekends, and say so
+(``published`` is False: 日历未发布,按周末推算); deadlines are computed when they are needed from a start and a number of
+days where they can be, so that publication corrects them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import chinese_calendar
+from sqlalchemy import String, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from quota.db import Base
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+ZONE = ZoneInfo("Asia/Shanghai")
+
+
+class CalendarDay(Base):
+    """A correction of the published calendar: this day is (not) worked in this city."""
+
+    __tablename__ = "calendar_days"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    working: Mapped[bool]
+    note: Mapped[str] = mapped_column(String(128), default="")
+
+
+@dataclass(frozen=True)
+class WorkingDays:
+    """The city's working days. ``corrections``: day → worked or not. Pure: the same answers for the same data."""
+
+    corrections: Mapping[date, bool] = field(default_factory=dict)
+    zone: ZoneInfo = ZONE
+
+    def is_working(self, day: date) -> bool:
+        """Whether ``day`` is worked."""
+        if day in self.corrections:
+            return self.corrections[day]
+        try:
+            return bool(chinese_calendar.is_workday(day))
+        except NotImplementedError:
+            return day.weekday() < 5
+
+    def published(self, day: date) -> bool:
+        """Whether the calendar of ``day`` is known, not extrapolated from weekends."""
+        if day in self.corrections:
+            return True
+        try:
+            chinese_calendar.is_workday(day)
+        except NotImplementedError:
+            return False
+        return True
+
+    def due(self, start: datetime, days: int) -> datetime:
+        """The end (23:59:59 local) of the ``days``-th working day after the day of ``start``.
+
+        The day of ``start`` itself does not count, as in the city's rules on time limits. Raises ValueError for a
+        negative number of days.
+        """
+        if days < 0:
+            raise ValueError(f"{days} working days is no time limit")
+        day = start.astimezone(self.zone).date()
+        while days:
+            day += timedelta(days=1)
+            days -= self.is_working(day)
+        return datetime.combine(day, time(23, 59, 59), self.zone)
+
+    def between(self, start: datetime, end: datetime) -> int:
+        """Working days after the day of ``start`` up to and including the day of ``end``; negative backwards."""
+        first, last = (moment.astimezone(self.zone).date() for moment in (start, end))
+        if last < first:
+            return -self.between(end, start)
+        return sum(self.is_working(first + timedelta(days=n + 1)) for n in range((last - first).days))
+
+
+def working_days(tx: Tx, zone: ZoneInfo = ZONE) -> WorkingDays:
+    """The calendar as it stands, the city's corrections included."""
+    return WorkingDays({one.day: one.working for one in tx.scalars(select(CalendarDay))}, zone)
+
+
+def correct(tx: Tx, day: date, working: bool, note: str = "") -> CalendarDay:
+    """Set whether ``day`` is worked in this city."""
+    row = tx.get(CalendarDay, day)
+    before = {"working": row.working, "note": row.note} if row else {}
+    if row is None:
+        row = CalendarDay(day=day, working=working, note=note)
+        tx.add(row)
+    else:
+        row.working, row.note = working, note
+    tx.audit("calendar.correct", f"day:{day}", before=before, after={"working": working, "note": note})
+    return row
+
+
+def uncorrect(tx: Tx, day: date) -> None:
+    """Go back to the published calendar for ``day``; nothing happens where it was not corrected."""
+    row = tx.get(CalendarDay, day)
+    if row is not None:
+        tx.delete(row)
+        tx.audit("calendar.uncorrect", f"day:{day}", before={"working": row.working, "note": row.note})

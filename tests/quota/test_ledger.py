@@ -1,0 +1,211 @@
+"""The ledger keeps its promises on both databases: conserved, never below zero, once only, tamper-evident."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from quota import agencies, ledger, pools
+from quota.db import Book
+from quota.errors import Conflict, Invalid, OverCapacity, WrongState
+from quota.ledger import Holder, Side
+from quota.units import Arch, Kind, ResourceClass
+
+CPU = ResourceClass(Kind.VCPU, Arch.X86_64)
+MEM = ResourceClass(Kind.MEMORY, Arch.X86_64)
+
+
+@pytest.fixture()
+def city(book: Book) -> tuple[Book, int, int]:
+    """A pool of 100 vCPU and 200 GB, and a department: (book, pool id, department id)."""
+    with book.transaction() as tx:
+        company = pools.CloudProvider(code="c", name="某云")
+        tx.add(company)
+        tx.flush()
+        pool = pools.Pool(
+            code="p", name="政务外网区", provider_id=company.id, arch="x86_64", zone="政务外网", adapter="files"
+        )
+        tx.add(pool)
+        tx.flush()
+        pools.equip(tx, pool, Kind.VCPU, 60, reserved=10, ratio=Decimal(2), key="cpu")
+        pools.equip(tx, pool, Kind.MEMORY, 200 * 1024, key="mem")
+        department = agencies.register(tx, "d", "某局")
+        return book, pool.id, department.id
+
+
+def figures(book: Book) -> dict[str, int]:
+    with book.reading() as tx:
+        assert ledger.conserved(tx)
+        assert list(ledger.check(tx)) == []
+        return {account.code: account.balance for account in ledger.balances(tx) if account.balance}
+
+
+def test_capacity_is_what_may_be_given_out(city: tuple[Book, int, int]) -> None:
+    book, pool, _ = city
+    with book.reading() as tx:
+        assert ledger.balance(tx, Side(pool, CPU, Holder.FREE)) == 100
+        assert ledger.balance(tx, Side(pool, CPU, Holder.SUPPLY)) == -100
+
+
+def test_part_of_a_hold_is_posted_and_the_rest_returns(city: tuple[Book, int, int]) -> None:
+    book, pool, dept = city
+    with book.transaction() as tx:
+        ledger.grant(tx, pool, dept, {CPU: 10}, key="g")
+        within = ledger.hold(
+            tx, pool, dept, {CPU: 10}, key="h1", subject="request:1", source=Holder.GRANTED, target=Holder.USED
+        )
+        beyond = ledger.hold(
+            tx, pool, dept, {CPU: 20}, key="h2", subject="request:1", source=Holder.FREE, target=Holder.USED
+        )
+    assert figures(book)[f"{pool}/{CPU}/held/{dept}"] == 30
+    with book.transaction() as tx:
+        ledger.post(tx, [tx.merge(one) for one in within + beyond], {CPU: 16}, key="p")
+    after = figures(book)
+    # 10 within quota are taken first, 6 from the city; 14 go back to the city.
+    assert after[f"{pool}/{CPU}/used/{dept}"] == 16
+    assert after[f"{pool}/{CPU}/free/-"] == 84
+    assert f"{pool}/{CPU}/granted/{dept}" not in after
+
+
+@pytest.mark.parametrize("second", ["post", "void", "expire"])
+@pytest.mark.parametrize(("first", "code"), [("post", "hold.posted"), ("void", "hold.voided"), ("expire", "hold.expired")])
+def test_a_hold_is_decided_once(city: tuple[Book, int, int], first: str, second: str, code: str) -> None:
+    book, pool, dept = city
+    with book.transaction() as tx:
+        holds = ledger.hold(
+            tx,
+            pool,
+            dept,
+            {CPU: 5, MEM: 1024},
+            key="h",
+            subject="request:1",
+            source=Holder.FREE,
+            target=Holder.GRANTED,
+            expires_at=tx.now,
+        )
+        getattr(ledger, first)(tx, holds, key="first")
+    before = figures(book)
+    with pytest.raises(WrongState) as refusal, book.transaction() as tx:
+        getattr(ledger, second)(tx, [tx.merge(one) for one in holds], key="second")
+    assert refusal.value.code == code
+    assert figures(book) == before
+    with book.transaction() as tx:  # the same command again is the same transfer
+        getattr(ledger, first)(tx, [tx.merge(one) for one in holds], key="first")
+    assert figures(book) == before
+
+
+def test_a_hold_does_not_expire_early(city: tuple[Book, int, int]) -> None:
+    book, pool, dept = city
+    with book.transaction() as tx:
+        holds = ledger.hold(
+            tx,
+            pool,
+            dept,
+            {CPU: 5},
+            key="h",
+            subject="request:1",
+            source=Holder.FREE,
+            target=Holder.USED,
+            expires_at=tx.now + timedelta(days=1),
+        )
+        with pytest.raises(WrongState, match=r"hold\.early"):
+            ledger.expire(tx, holds, key="e")
+
+
+def test_a_key_is_one_command(city: tuple[Book, int, int]) -> None:
+    book, pool, dept = city
+    for _ in range(3):
+        with book.transaction() as tx:
+            ledger.grant(tx, pool, dept, {CPU: 7}, key="same")
+    assert figures(book)[f"{pool}/{CPU}/granted/{dept}"] == 7
+    with pytest.raises(Conflict), book.transaction() as tx:
+        ledger.grant(tx, pool, dept, {CPU: 8}, key="same")
+
+
+@pytest.mark.parametrize("amount", [0, -1, 1.5, True])
+def test_amounts_are_positive_whole_numbers(city: tuple[Book, int, int], amount: int) -> None:
+    book, pool, dept = city
+    with pytest.raises(Invalid), book.transaction() as tx:
+        ledger.grant(tx, pool, dept, {CPU: amount}, key="bad")
+
+
+def test_nothing_is_half_done(city: tuple[Book, int, int]) -> None:
+    book, pool, dept = city
+    before = figures(book)
+    with pytest.raises(OverCapacity) as refusal, book.transaction() as tx:
+        ledger.grant(tx, pool, dept, {MEM: 1024, CPU: 101}, key="too much")
+    assert refusal.value.params["have"] == 100
+    assert figures(book) == before
+
+
+def test_the_database_itself_refuses_what_python_would(city: tuple[Book, int, int]) -> None:
+    book, pool, dept = city
+    with book.transaction() as tx:
+        ledger.grant(tx, pool, dept, {CPU: 7}, key="g")
+    for statement in (
+        "UPDATE accounts SET balance = -1 WHERE holder = 'free'",
+        "UPDATE entries SET delta = 1",
+        "DELETE FROM entries",
+        "UPDATE transfers SET memo = 'x'",
+        "DELETE FROM audit_records",
+        "UPDATE audit_records SET actor = 'somebody else'",
+    ):
+        with pytest.raises(DBAPIError), book.engine.begin() as connection:
+            connection.execute(text(statement))
+
+
+def test_two_at_once_cannot_take_the_same_capacity(city: tuple[Book, int, int]) -> None:
+    book, pool, dept = city
+    refused: list[Exception] = []
+
+    def take(number: int) -> None:
+        try:
+            with book.transaction() as tx:
+                ledger.grant(tx, pool, dept, {CPU: 30}, key=f"g{number}")
+        except OverCapacity as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 2
+    assert figures(book)[f"{pool}/{CPU}/granted/{dept}"] == 90
+
+
+@pytest.mark.parametrize(
+    ("tamper", "named"),
+    [
+        ("UPDATE accounts SET balance = balance + 1 WHERE holder = 'granted'", "accounts: row"),
+        ("UPDATE accounts SET holder = 'used' WHERE holder = 'granted'", "accounts: row"),
+        ("UPDATE entries SET delta = delta + 1, balance = balance + 1 WHERE id = (SELECT max(id) FROM entries)", "entries: row"),
+        ("DELETE FROM entries WHERE id = (SELECT max(id) FROM entries)", "accounts: row"),
+        ("UPDATE transfers SET actor = 'x' WHERE id = (SELECT max(id) FROM transfers)", "entries: row"),
+        ("UPDATE holds SET amount = amount + 1", "holds: "),
+    ],
+)
+def test_a_row_changed_behind_its_back_is_named(city: tuple[Book, int, int], tamper: str, named: str) -> None:
+    book, pool, dept = city
+    with book.transaction() as tx:
+        ledger.grant(tx, pool, dept, {CPU: 7}, key="g")
+        ledger.hold(
+            tx, pool, dept, {CPU: 5}, key="h", subject="request:1", source=Holder.FREE, target=Holder.USED
+        )
+    figures(book)
+    with book.engine.begin() as connection:
+        if book.engine.dialect.name == "sqlite":
+            for name in ("entries", "transfers"):
+                for verb in ("update", "delete"):
+                    connection.execute(text(f"DROP TRIGGER {name}_no_{verb}"))
+        else:
+            connection.execute(text("SET session_replication_role = replica"))
+        connection.execute(text(tamper))
+    with book.reading() as tx:
+        found = list(ledger.check(tx))
+    assert any(named in line for line in found), found
