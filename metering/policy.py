@@ -1,0 +1,212 @@
+"""Policies of judgement as data: tables of rules over figures, as plain JSON and back, and the two built-in
+ones."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Any
+
+from metering.facts import CIRCUMSTANCES, FIGURES
+from quota.errors import N_
+
+
+class Verdict(StrEnum):
+    """Class of a resource. Dead: it reports, but frozen values. Unjudged: no rule is about its kind."""
+
+    OVERLOADED = "overloaded"
+    BUSY = "busy"
+    STOPPED = "stopped"
+    DEAD = "dead"
+    UNATTACHED = "unattached"
+    IDLE = "idle"
+    UNDERUSED = "underused"
+    NORMAL = "normal"
+    UNKNOWN = "unknown"
+    UNJUDGED = "unjudged"
+
+
+VERDICTS = tuple(Verdict)
+LABELS = {
+    Verdict.OVERLOADED: N_("过载"),
+    Verdict.BUSY: N_("繁忙"),
+    Verdict.STOPPED: N_("长期关机"),
+    Verdict.DEAD: N_("失联"),
+    Verdict.UNATTACHED: N_("未挂载"),
+    Verdict.IDLE: N_("闲置"),
+    Verdict.UNDERUSED: N_("低效"),
+    Verdict.NORMAL: N_("正常"),
+    Verdict.UNKNOWN: N_("数据不足"),
+    Verdict.UNJUDGED: N_("不评判"),
+}
+GROWS = frozenset({Verdict.OVERLOADED, Verdict.BUSY})
+RECLAIMABLE = frozenset({Verdict.STOPPED, Verdict.UNATTACHED, Verdict.IDLE, Verdict.UNDERUSED})
+
+COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+MACHINES = ("vm", "bare_metal", "database", "middleware")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`figure op threshold`. missing = what an unknown figure means: "fail", "pass" (the condition counts as
+    met) or "unknown" (nothing can be said unless another condition fails)."""
+
+    figure: str
+    op: str
+    threshold: float
+    missing: str = "fail"
+
+    def __post_init__(self) -> None:
+        if self.figure not in FIGURES and self.figure not in CIRCUMSTANCES:
+            raise ValueError(f"no such figure: {self.figure}")
+        if self.op not in COMPARE or self.missing not in ("fail", "pass", "unknown"):
+            raise ValueError(
+                f"not a condition: {self.figure} {self.op} {self.threshold} (missing: {self.missing})"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`verdict` if all conditions hold over the last `days` local days (0 = the whole block).
+
+    kinds: the resource kinds it is about. coverage: the share of the window's slots with live samples below
+    which the rule says nothing; 0 = any. Several rules may lead to one verdict.
+    """
+
+    verdict: Verdict
+    days: int
+    conditions: tuple[Condition, ...]
+    kinds: tuple[str, ...] = MACHINES
+    coverage: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.conditions or self.days < 0 or not 0 <= self.coverage <= 1:
+            raise ValueError(f"not a rule: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Rules in order of precedence: the first that holds decides.
+
+    frozen_is_live: whether slots of frozen values count as samples. hot_level, hot_minutes: a day is hot when
+    CPU or memory is at or above the level (%) for that long in total.
+    """
+
+    name: str
+    version: int
+    effective_from: date
+    rules: tuple[Rule, ...]
+    frozen_is_live: bool = False
+    hot_level: float = 90.0
+    hot_minutes: int = 30
+
+    def windows(self) -> tuple[int, ...]:
+        """Window lengths in days, shortest first; 0 (the whole block) last."""
+        return tuple(sorted({rule.days for rule in self.rules}, key=lambda days: (days == 0, days)))
+
+    def reach(self, kinds: Sequence[str] = ()) -> int:
+        """Days of history that the rules need (of these kinds only, if given); 0 = all there is."""
+        spans = [rule.days for rule in self.rules if not kinds or set(kinds) & set(rule.kinds)]
+        return 0 if 0 in spans else max(spans, default=1)
+
+    def figures(self, days: int) -> frozenset[str]:
+        """What the rules over this window look at."""
+        return frozenset(c.figure for rule in self.rules if rule.days == days for c in rule.conditions)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` gives the same policy back."""
+        plain: dict[str, Any] = {**asdict(self), "effective_from": self.effective_from.isoformat()}
+        plain["rules"] = [
+            {
+                **rule,
+                "verdict": str(rule["verdict"]),
+                "conditions": list(rule["conditions"]),
+                "kinds": list(rule["kinds"]),
+            }
+            for rule in plain["rules"]
+        ]
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Policy:
+        """Raises ValueError, TypeError or KeyError for what is not a policy."""
+        rules = tuple(
+            Rule(
+                Verdict(rule["verdict"]),
+                int(rule["days"]),
+                tuple(Condition(**c) for c in rule["conditions"]),
+                tuple(rule.get("kinds", MACHINES)),
+                float(rule.get("coverage", 0.0)),
+            )
+            for rule in plain["rules"]
+        )
+        return cls(**{**plain, "effective_from": date.fromisoformat(plain["effective_from"]), "rules": rules})
+
+
+def default() -> Policy:
+    """DOMAIN.md's default table. The product keeps it configurable: it is a default, with its date, not a
+    law."""
+    covered = 0.9
+    unknown = "unknown"
+    return Policy(
+        "default",
+        1,
+        date(2013, 1, 1),
+        (
+            Rule(Verdict.STOPPED, 30, (Condition("off_days", ">=", 30),), (*MACHINES, "accelerator")),
+            Rule(Verdict.DEAD, 30, (Condition("dead_days", ">=", 1),), (*MACHINES, "accelerator")),
+            Rule(Verdict.UNATTACHED, 30, (Condition("unattached_days", ">=", 15),), ("volume", "eip")),
+            Rule(Verdict.OVERLOADED, 7, (Condition("hot_days", ">=", 3),), coverage=covered),
+            Rule(
+                Verdict.OVERLOADED,
+                7,
+                (Condition("disk_last", ">=", 95),),
+                (*MACHINES, "volume", "object_store"),
+            ),
+            Rule(Verdict.BUSY, 7, (Condition("cpu_p95", ">=", 80),), coverage=covered),
+            Rule(Verdict.BUSY, 7, (Condition("mem_p95", ">=", 85),), coverage=covered),
+            Rule(Verdict.BUSY, 7, (Condition("disk_last", ">=", 85),), (*MACHINES, "volume", "object_store")),
+            Rule(Verdict.IDLE, 14, (Condition("card_mean", "<", 10, unknown),), ("accelerator",), covered),
+            Rule(
+                Verdict.IDLE,
+                30,
+                (
+                    Condition("cpu_p95", "<", 5, unknown),
+                    Condition("mem_mean", "<", 20, unknown),
+                    Condition("net_mean", "<", 10, unknown),
+                ),
+                coverage=covered,
+            ),
+            Rule(
+                Verdict.UNDERUSED,
+                30,
+                (
+                    Condition("cpu_mean", "<", 10, unknown),
+                    Condition("daily_peak", "<", 30, unknown),
+                    Condition("mem_mean", "<", 40, unknown),
+                ),
+                coverage=covered,
+            ),
+        ),
+    )
+
+
+def reference() -> Policy:
+    """The rule of reference_open.json: whole span, canonical samples, nothing unknown."""
+    return Policy(
+        "reference",
+        1,
+        date(2013, 1, 1),
+        (
+            Rule(Verdict.BUSY, 0, (Condition("cpu_p95", ">", 80, "unknown"),)),
+            Rule(Verdict.IDLE, 0, (Condition("cpu_p95", "<", 10), Condition("mem_p95", "<", 30, "pass"))),
+        ),
+        frozen_is_live=True,
+    )
+
+
+BUILT_IN = {"default": default, "reference": reference}
