@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -153,3 +154,60 @@ class ProviderFault(Exception):
     def __init__(self, message: str, *, transient: bool) -> None:
         super().__init__(message)
         self.transient = transient
+
+
+@dataclass(frozen=True, slots=True)
+class BillLine:
+    """One line of the company's own bill: what it wants paid of one kind of one resource in one month.
+
+    ``quantity``: base units of quota.units × hours, as the company counted them; ``since`` <= t < ``until``: the part
+    of the month that the line is for. A claim, to be compared with own metering, never a fact.
+    """
+
+    month: str  # 2026-10
+    external_id: str
+    service: ServiceKind
+    kind: Kind
+    arch: Arch
+    quantity: Decimal
+    since: datetime
+    until: datetime
+
+
+class Responsibility(StrEnum):
+    """Whose an incident is; settled before anything is deducted."""
+
+    PROVIDER = "provider"
+    TENANT = "tenant"
+    THIRD_PARTY = "third_party"
+    FORCE_MAJEURE = "force_majeure"
+    MAINTENANCE = "maintenance"
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentFact:
+    """One incident as the company reports it. ``level`` 1 (worst) to 4; ``affected`` empty: the whole pool.
+
+    ``responded_at`` and ``recovered_at`` are None until it happened; ``announced_at`` only for maintenance.
+    """
+
+    external_id: str
+    level: int
+    title: str
+    started_at: datetime
+    responded_at: datetime | None
+    recovered_at: datetime | None
+    responsibility: Responsibility
+    affected: tuple[str, ...] = ()
+    announced_at: datetime | None = None
+
+
+@runtime_checkable
+class Accountable(Protocol):
+    """A cloud whose company also hands over its bill and its incident reports."""
+
+    def bills(self, month: str) -> list[BillLine]:
+        """The company's bill lines of the pool for ``month`` (2026-10, the city's time)."""
+
+    def incidents(self, since: datetime, until: datetime) -> list[IncidentFact]:
+        """Incidents that began, were answered or ended in since <= t < until, as known at ``until``."""
