@@ -1,0 +1,65 @@
+# Everything a newcomer types. Python 3.11 is all that must be there.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PORT ?= 8080
+DATA ?= var/guanjia
+TRACES ?= ../shared/traces
+
+.PHONY: run install test lint bench screenshots lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run          the console with a demo city, on port $(PORT), data in $(DATA)"
+	@echo "make test         lint, types, import contracts and every test"
+	@echo "make bench        what it costs, beside alternatives"
+	@echo "make install lint screenshots lock clean"
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv .venv
+
+.venv/.run-installed: requirements/run.txt pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+.venv/.test-installed: requirements/test.txt .venv/.run-installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
+	@touch $@
+
+install: .venv/.run-installed
+	@$(BIN)/python -m console.assets
+	@$(BIN)/python -m console.i18n compile
+
+run: install
+	@$(BIN)/guanjia run --port $(PORT) --data $(DATA)
+
+.PHONY: test-tools
+test-tools: .venv/.test-installed install
+	@bash tests/system_packages
+
+lint: .venv/.test-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: test-tools lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: test-tools
+	$(BIN)/python -m benchmarks --traces $(TRACES)
+
+screenshots: test-tools
+	GUANJIA_SHOTS=docs/screenshots $(BIN)/python -m pytest tests/browser -k screenshots
+
+# Pins every dependency with its hashes; no address of any index is written.
+COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --upgrade \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+lock: .venv/.test-installed
+	$(BIN)/python -m pip install --quiet pip-tools
+	$(COMPILE) --extra setup -o requirements/run.txt pyproject.toml
+	$(COMPILE) --extra setup --extra test -c requirements/run.txt -o requirements/test.txt pyproject.toml
+
+clean:
+	rm -rf .venv node_modules console/static/vendor var
