@@ -1,0 +1,305 @@
+"""What a listing does to the inventory: evidence kept, nothing guessed, nothing ended by half a listing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
+
+from providers import inventory
+from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
+from providers.inventory import Change, Listing, Resource, ResourceChange
+from quota import agencies, ledger, pools
+from quota.actors import Actor, Role
+from quota.audit import AuditRecord
+from quota.db import Book, Tx
+from quota.errors import Conflict, NotAllowed, NotFound, OverCapacity
+from quota.ledger import Holder, Side
+from quota.units import Arch, Kind, ResourceClass
+
+DAY = datetime(2026, 6, 1, tzinfo=UTC)
+CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
+BLOCK = ResourceClass(Kind.BLOCK, Arch.ANY)
+
+
+def vm(external_id: str, *, vcpu: int = 4, gb: int = 8, **told: Any) -> ResourceFact:
+    given = {
+        "name": f"机{external_id}",
+        "kind": ServiceKind.VM,
+        "arch": Arch.AARCH64,
+        "amounts": {Kind.VCPU: vcpu, Kind.MEMORY: gb * 1024},
+        "state": ResourceState.RUNNING,
+        "department_code": "d1",
+        "system_code": "s1",
+        "created_at": DAY - timedelta(days=90),
+    }
+    return ResourceFact(external_id=external_id, **(given | told))
+
+
+@pytest.fixture
+def city(book: Book) -> Book:
+    """Two companies with a pool each, a group d above bureaus d1 and d2, one system of d1.
+
+    c1 ── p1 (aarch64: 100 vCPU, 400 GB memory, 1000 GB block)     d ── d1 ── s1
+    c2 ── p2 (the same)                                              └─ d2
+    """
+    with book.transaction() as tx:
+        for number in (1, 2):
+            company = pools.CloudProvider(code=f"c{number}", name=f"云{number}")
+            tx.add(company)
+            tx.flush()
+            pool = pools.Pool(
+                code=f"p{number}",
+                name=f"池{number}",
+                provider_id=company.id,
+                arch="aarch64",
+                zone="政务外网",
+                adapter="files",
+                xinchuang=True,
+            )
+            tx.add(pool)
+            tx.flush()
+            for kind, figure in {Kind.VCPU: 100, Kind.MEMORY: 400 * 1024, Kind.BLOCK: 1000}.items():
+                pools.equip(tx, pool, kind, figure, key=f"{pool.code}:{kind}")
+        group = agencies.register(tx, "d", "市直")
+        first = agencies.register(tx, "d1", "一局", group)
+        agencies.register(tx, "d2", "二局", group)
+        tx.add(agencies.System(code="s1", name="门户", department_id=first.id))
+    return book
+
+
+def pool_of(tx: Tx, code: str = "p1") -> pools.Pool:
+    return tx.scalars(select(pools.Pool).where(pools.Pool.code == code)).one()
+
+
+def department_of(tx: Tx, code: str) -> int:
+    return tx.scalars(select(agencies.Department.id).where(agencies.Department.code == code)).one()
+
+
+def observe(book: Book, *facts: ResourceFact, hours: float = 0, complete: bool = True) -> inventory.Drift:
+    with book.transaction() as tx:
+        return inventory.observe(
+            tx, pool_of(tx), Inventory(DAY + timedelta(hours=hours), list(facts), complete=complete)
+        )
+
+
+def rows(book: Book) -> dict[str, Resource]:
+    with book.reading() as tx:
+        found = {one.external_id: one for one in tx.scalars(select(Resource).order_by(Resource.id))}
+        tx.expunge_all()
+        return found
+
+
+def test_what_appears_without_an_order_is_unapproved(city: Book) -> None:
+    drift = observe(city, vm("a"), vm("b", department_code="d2", system_code=None))
+    assert drift.new == drift.unapproved
+    assert len(drift.new) == 2
+    found = rows(city)
+    with city.reading() as tx:
+        assert found["a"].department_id == department_of(tx, "d1")
+        assert found["b"].department_id == department_of(tx, "d2")
+        assert inventory.ids(tx, found["a"].pool_id, ["a", "b", "zz"]) == {
+            "a": found["a"].id,
+            "b": found["b"].id,
+        }
+    assert found["a"].basis == ""
+    assert found["a"].booked == {}
+    assert found["a"].amounts == {"vcpu": 4, "memory": 8192}
+
+
+def test_the_same_listing_again_changes_nothing(city: Book) -> None:
+    observe(city, vm("a"), vm("b"))
+    before = rows(city)
+    drift = observe(city, vm("a"), vm("b"))
+    assert (drift.new, drift.changed, drift.gone) == ([], [], [])
+    after = rows(city)
+    assert {key: vars(one) | {"_sa_instance_state": 0} for key, one in before.items()} == {
+        key: vars(one) | {"_sa_instance_state": 0} for key, one in after.items()
+    }
+    with city.reading() as tx:
+        assert len(tx.scalars(select(Listing)).all()) == 1
+        assert len(tx.scalars(select(ResourceChange)).all()) == 2
+        assert (
+            len(tx.scalars(select(AuditRecord).where(AuditRecord.action == "inventory.observe")).all()) == 1
+        )
+
+
+def test_changes_are_kept_with_what_was_before(city: Book) -> None:
+    observe(city, vm("a"))
+    stopped = DAY + timedelta(hours=5)
+    observe(city, vm("a", vcpu=8), hours=3)
+    drift = observe(city, vm("a", vcpu=8, state=ResourceState.STOPPED, stopped_at=stopped), hours=6)
+    one = rows(city)["a"]
+    assert drift.changed == [one.id]
+    with city.reading() as tx:
+        told = [
+            (c.what, c.at, c.before.get("amounts"), c.after.get("amounts"))
+            for c in inventory.history(tx, one.id)
+        ]
+        shapes = inventory.spells(tx, DAY, DAY + timedelta(hours=8))[one.id]
+    small, big = {"vcpu": 4, "memory": 8192}, {"vcpu": 8, "memory": 8192}
+    assert told == [
+        (Change.APPEARED, DAY - timedelta(days=90), None, small),
+        (Change.SHAPE, DAY + timedelta(hours=3), small, big),
+        (
+            Change.STATE,
+            stopped,
+            None,
+            None,
+        ),  # since when it is off is told by the cloud, not by when we looked
+    ]
+    assert [(s.end - s.start, s.amounts[Kind.VCPU], s.state) for s in shapes] == [
+        (timedelta(hours=3), 4, ResourceState.RUNNING),
+        (timedelta(hours=2), 8, ResourceState.RUNNING),
+        (timedelta(hours=3), 8, ResourceState.STOPPED),
+    ]
+
+
+def test_half_a_listing_ends_nothing_and_a_whole_one_does(city: Book) -> None:
+    observe(city, vm("a"), vm("b"))
+    drift = observe(city, vm("a"), hours=1, complete=False)
+    assert drift.gone == []
+    found = rows(city)
+    assert found["b"].gone_at is None
+    assert (found["a"].last_seen_at, found["b"].last_seen_at) == (DAY + timedelta(hours=1), DAY)
+    drift = observe(city, vm("a"), hours=2)
+    assert drift.gone == [found["b"].id]
+    assert rows(city)["b"].gone_at == DAY + timedelta(hours=2)
+    drift = observe(city, vm("a"), vm("b"), hours=3)
+    assert drift.returned == [found["b"].id]
+    assert drift.new == []
+    with city.reading() as tx:
+        spells = inventory.spells(tx, DAY, DAY + timedelta(hours=4))[found["b"].id]
+    assert [(s.start, s.end) for s in spells] == [
+        (DAY, DAY + timedelta(hours=2)),
+        (DAY + timedelta(hours=3), DAY + timedelta(hours=4)),
+    ]
+
+
+def test_an_older_listing_is_refused(city: Book) -> None:
+    observe(city, vm("a"), hours=2)
+    with pytest.raises(Conflict, match=r"inventory\.stale"):
+        observe(city, hours=1)
+    assert rows(city)["a"].gone_at is None
+
+
+def test_unknown_codes_are_kept_and_listed_never_guessed(city: Book) -> None:
+    drift = observe(city, vm("a", department_code="d9", system_code="s9"), vm("b", department_code="d9"))
+    assert drift.unknown_departments == {"d9": 2}
+    assert drift.unknown_systems == {"s9": 1}
+    found = rows(city)
+    assert (found["a"].department_id, found["a"].department_code) == (None, "d9")
+    with city.transaction() as tx:
+        assert inventory.adopt(tx, pool_of(tx)).ownerless == [found["a"].id, found["b"].id]
+        agencies.register(tx, "d9", "九局")
+    observe(city, vm("a", department_code="d9", system_code="s9"), vm("b", department_code="d9"), hours=1)
+    with city.reading() as tx:
+        assert rows(city)["a"].department_id == department_of(tx, "d9")
+
+
+def test_a_system_alone_tells_the_department(city: Book) -> None:
+    observe(city, vm("a", department_code=None))
+    with city.reading() as tx:
+        assert rows(city)["a"].department_id == department_of(tx, "d1")
+
+
+def test_a_retagged_resource_stays_with_the_owner_of_the_book(city: Book) -> None:
+    observe(city, vm("a"))
+    with city.transaction() as tx:
+        inventory.adopt(tx, pool_of(tx))
+    drift = observe(city, vm("a", department_code="d2", system_code=None), hours=1)
+    one = rows(city)["a"]
+    assert drift.misowned == [one.id]
+    assert one.department_code == "d2"
+    with city.reading() as tx:
+        assert one.department_id == department_of(tx, "d1")
+        assert inventory.history(tx, one.id)[-1].what == Change.OWNER
+
+
+def test_an_id_listed_twice_is_named_and_the_first_counts(city: Book) -> None:
+    drift = observe(city, vm("a", vcpu=2), vm("a", vcpu=16))
+    assert drift.twice == ["a"]
+    assert rows(city)["a"].amounts["vcpu"] == 2
+
+
+def test_adopting_books_one_transfer_a_department_and_only_once(city: Book) -> None:
+    volume = vm("v", kind=ServiceKind.VOLUME, arch=Arch.ANY, amounts={Kind.BLOCK: 100})
+    observe(city, vm("a"), vm("b"), vm("c", department_code="d2", system_code=None), volume)
+    for _ in range(2):
+        with city.transaction() as tx:
+            inventory.adopt(tx, pool_of(tx))
+    with city.reading() as tx:
+        pool, first, second = pool_of(tx).id, department_of(tx, "d1"), department_of(tx, "d2")
+        assert ledger.balance(tx, Side(pool, CPU, Holder.USED, first)) == 8
+        assert ledger.balance(tx, Side(pool, CPU, Holder.USED, second)) == 4
+        assert ledger.balance(tx, Side(pool, BLOCK, Holder.USED, first)) == 100
+        assert ledger.balance(tx, Side(pool, CPU, Holder.FREE)) == 88
+        assert ledger.conserved(tx)
+        commands = tx.scalars(
+            select(ledger.Transfer.command)
+            .where(ledger.Transfer.key.like("adopt:%"))
+            .order_by(ledger.Transfer.id)
+        ).all()
+    assert commands == ["grant", "use", "grant", "use"]
+    assert rows(city)["a"].booked == {"vcpu": 4, "memory": 8192}
+    drift = observe(
+        city, vm("a", vcpu=16), vm("b"), vm("c", department_code="d2", system_code=None), volume, hours=1
+    )
+    assert drift.reshaped == [rows(city)["a"].id]  # drift is shown; the book is not overwritten
+    assert rows(city)["a"].booked["vcpu"] == 4
+
+
+def test_what_was_not_equipped_cannot_be_adopted(city: Book) -> None:
+    observe(city, vm("a", vcpu=101))
+    with pytest.raises(OverCapacity), city.transaction() as tx:
+        inventory.adopt(tx, pool_of(tx))
+    assert rows(city)["a"].basis == ""
+
+
+def test_each_sees_their_own(city: Book) -> None:
+    observe(city, vm("a"), vm("b", department_code="d2", system_code=None))
+    with city.reading() as tx:
+        companies = {one.code: one.id for one in tx.scalars(select(pools.CloudProvider))}
+        departments = {code: department_of(tx, code) for code in ("d", "d1", "d2")}
+
+        def seen(role: Role, **of: int) -> set[str]:
+            actor = Actor("x", "某人", role, **of)
+            return set(tx.scalars(select(Resource.external_id).where(inventory.visible(tx, actor))))
+
+        assert seen(Role.TENANT, department_id=departments["d"]) == {"a", "b"}
+        assert seen(Role.TENANT, department_id=departments["d2"]) == {"b"}
+        assert seen(Role.PROVIDER, provider_id=companies["c1"]) == {"a", "b"}
+        assert seen(Role.PROVIDER, provider_id=companies["c2"]) == set()
+        assert seen(Role.AUDITOR) == {"a", "b"}
+        assert seen(Role.SYSADMIN) == set()
+        assert seen(Role.TENANT) == set()  # a tenant without a department is nobody
+    stranger = Actor("x", "某人", Role.TENANT, department_id=departments["d2"])
+    with city.reading(stranger) as tx, pytest.raises(NotFound, match=r"resource\.none"):
+        inventory.resource(tx, rows(city)["a"].id)
+    with pytest.raises(NotAllowed), city.transaction(stranger) as tx:
+        inventory.observe(tx, pool_of(tx), Inventory(DAY, []))
+
+
+def test_the_history_cannot_be_rewritten(city: Book) -> None:
+    observe(city, vm("a"))
+    for statement in ("UPDATE resource_changes SET source = 'x'", "DELETE FROM resource_changes"):
+        with pytest.raises(DBAPIError), city.engine.begin() as connection:
+            connection.execute(text(statement))
+
+
+def test_thousands_of_resources_take_seconds(city: Book) -> None:
+    many = [vm(f"m{number}") for number in range(3_000)]
+    start = perf_counter()
+    observe(city, *many)
+    observe(city, *many, hours=1)
+    assert perf_counter() - start < 20
+    with city.reading() as tx:
+        pool = pool_of(tx).id
+        start = perf_counter()
+        assert len(inventory.ids(tx, pool, [one.external_id for one in many])) == 3_000
+        assert perf_counter() - start < 2
+    assert len(rows(city)) == 3_000
