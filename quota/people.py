@@ -38,6 +38,7 @@ class Person(Base):
     locked_until: Mapped[datetime | None]
     last_login_at: Mapped[datetime | None]
     session_epoch: Mapped[int] = mapped_column(default=0)  # raised to end every open session of this person
+    granted: Mapped[bool] = mapped_column(default=True)  # False: entered, the security administrator has yet to grant
     active: Mapped[bool] = mapped_column(default=True)
 
     department: Mapped[Department | None] = relationship()
