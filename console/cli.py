@@ -1,0 +1,201 @@
+"""``guanjia``: the steward from the command line.
+
+Exit codes: 0 done; 1 something was found or refused (a damaged row, refused input, a failed stage); 2 the call's words
+are wrong; 3 there is no such house (not initialised, or of another version).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+from metering.lake import Lake
+from tqdm import tqdm
+
+from console import schema
+from console.settings import BadSetting, Settings, load
+from metering.works import Progress, Works
+from quota.db import Book
+from quota.errors import Refused
+
+NO_HOUSE = 3
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def settings_of(data: str | None, **given: Any) -> Settings:
+    """Settings for ``--data``; a bad one ends the command naming its place."""
+    try:
+        return load(data, **given)
+    except BadSetting as error:
+        raise click.UsageError(str(error)) from None
+
+
+def data_option(command: Command) -> Command:
+    return click.option(
+        "--data", type=click.Path(file_okay=False), envvar="GUANJIA_DATA", help="The data directory."
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout; progress on stderr.")(
+        command
+    )
+
+
+@contextmanager
+def works_of(data: str | None) -> Iterator[Works]:
+    """The book and the lake of ``--data``; exits with 3 where there is none or it is of another version."""
+    settings = settings_of(data)
+    book = Book(settings.database_url)
+    try:
+        at = schema.current(book) if _exists(settings) else None
+        if at is None:
+            click.echo(f"no book at {settings.data}: run `guanjia init` first", err=True)
+            sys.exit(NO_HOUSE)
+        if at != schema.latest():
+            click.echo(f"the book is at version {at}, this is {schema.latest()}: run `guanjia init`", err=True)
+            sys.exit(NO_HOUSE)
+        yield Works(book, Lake(settings.lake_dir))
+    finally:
+        book.dispose()
+
+
+def _exists(settings: Settings) -> bool:
+    """A SQLite file is not created by asking for it."""
+    return bool(settings.database) or (settings.data / "book.db").exists()
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """A refusal is one line on stderr and exit code 1, not a traceback."""
+    try:
+        yield
+    except Refused as refused:
+        click.echo(f"refused: {refused}", err=True)
+        sys.exit(1)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Bars on stderr, one a stage; none where stderr is no terminal."""
+    bars: dict[str, tqdm[Any]] = {}
+
+    def show(stage: str, done: int, of: int) -> None:
+        bar = bars.get(stage)
+        if bar is None:
+            bar = bars[stage] = tqdm(total=of, desc=stage, unit="", leave=False, file=sys.stderr, disable=None)
+        bar.total = of
+        bar.update(max(0, min(done, of) - bar.n))
+
+    try:
+        yield show
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+def emit(result: dict[str, Any]) -> None:
+    """One JSON object on stdout."""
+    click.echo(json.dumps(result, ensure_ascii=False, indent=2, default=str))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="guanjia")
+def main() -> None:
+    """运营监督管家: the independent steward of a city's government cloud."""
+
+
+@main.command()
+@data_option
+@click.option("--empty", is_flag=True, help="No demo city: an empty book with one account per administrator.")
+def init(data: str | None, empty: bool) -> None:
+    """Create the book and the lake, or bring them up to date; seed the demo city into a new one."""
+    from console import founding
+
+    settings = settings_of(data)
+    with refusals(), progress_bars() as progress:
+        founding.found(settings, demo=not empty, progress=progress)
+    for line in founding.accounts_text(settings):
+        click.echo(line)
+
+
+@main.command()
+@data_option
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
+@click.option("--empty", is_flag=True, help="No demo city.")
+def run(data: str | None, host: str, port: int, workers: int, empty: bool) -> None:
+    """Everything in one: create what is missing, then web and jobs until Ctrl-C."""
+    from console import founding, processes
+
+    settings = settings_of(data)
+    try:
+        processes.check_port(host, port)
+    except processes.PortTaken as error:
+        raise click.UsageError(f"{error}; give another --port") from None
+    with refusals(), progress_bars() as progress:
+        settings = founding.found(settings, demo=not empty, progress=progress)
+    for line in founding.accounts_text(settings):
+        click.echo(line)
+    click.echo(f"http://{host}:{port}/")
+    sys.stdout.flush()
+    sys.exit(processes.run_both(settings, host, port, workers))
+
+
+@main.command()
+@data_option
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
+def serve(data: str | None, host: str, port: int, workers: int) -> None:
+    """The web server alone (gunicorn)."""
+    import os
+
+    from console import processes
+
+    settings = settings_of(data)
+    with works_of(data):
+        pass
+    command = processes.web_command(host, port, workers)
+    os.execvpe(command[0], command, processes.environment(settings))  # noqa: S606
+
+
+@main.command()
+@data_option
+@click.option("--once", metavar="JOB", help="Run this job now and end.")
+def jobs(data: str | None, once: str | None) -> None:
+    """The jobs alone: collect, roll, assess, remind, expire, score, verify by the clock."""
+    from console import worklist
+
+    with works_of(data) as works:
+        if once:
+            state = worklist.run_once(works, settings_of(data), once)
+            click.echo(state)
+            sys.exit(0 if state == "done" else 1)
+        worklist.run_forever(works, settings_of(data))
+
+
+@main.command()
+@data_option
+@json_option
+def verify(data: str | None, as_json: bool) -> None:
+    """Check seals, balances and guards of the book, and the lake's files; exit 1 naming what does not fit."""
+    from console.verification import examine
+
+    with works_of(data) as works, progress_bars() as progress:
+        found = examine(works, progress)
+    if as_json:
+        emit(found.to_json())
+    else:
+        for line in found.lines():
+            click.echo(line)
+    sys.exit(0 if found.clean else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Intake: every pool read from where the last reading ended, into the inventory and the lake.
+
+A mark says up to when a pool was read; each collection asks again a little behind it, because sources are late and
+the lake takes nothing twice. What is refused is counted and kept as evidence about the source.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from sqlalchemy import ForeignKey, String, Text, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from metering.lake import Receipt
+from metering.works import Progress, Works, silent
+from providers import inventory
+from providers.base import ProviderFault, Samples
+from providers.inventory import Drift
+from quota.actors import steward
+from quota.db import Base, Count
+from quota.errors import Refused
+from quota.pools import Pool
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+log = logging.getLogger("guanjia.intake")
+
+HISTORY = timedelta(days=90)
+"""How far back the first collection of a pool asks."""
+
+OVERLAP = timedelta(hours=2)
+"""How far behind the mark each collection asks again, so that samples a source was late with are not missed."""
+
+
+class Intake(Base):
+    """One source of samples of one pool: up to when it was read, and what it gave last time.
+
+    ``lag``, ``rows`` and ``refused`` are of the last collection that reached it; ``fault`` is empty unless the last
+    attempt failed.
+    """
+
+    __tablename__ = "intakes"
+
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), primary_key=True)
+    collected_until: Mapped[datetime]
+    collected_at: Mapped[datetime]
+    rows: Mapped[int] = mapped_column(Count, default=0)
+    refused: Mapped[int] = mapped_column(Count, default=0)
+    unknown: Mapped[int] = mapped_column(Count, default=0)  # samples of resources that no inventory has shown
+    fault: Mapped[str] = mapped_column(Text, default="")
+    fault_at: Mapped[datetime | None]
+
+
+class SampleRefusal(Base):
+    """What of one collection or import was refused, and why: evidence about a source, never thrown away silently."""
+
+    __tablename__ = "sample_refusals"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), index=True)
+    at: Mapped[datetime]
+    source: Mapped[str] = mapped_column(String(256))
+    reason: Mapped[str] = mapped_column(String(64))
+    count: Mapped[int] = mapped_column(Count)
+    example: Mapped[str] = mapped_column(Text, default="")
+
+
+def mark(tx: Tx, pool_id: int, until: datetime, *, rows: int, refused: int, unknown: int) -> Intake:
+    """Note that the pool was read up to ``until``; a mark never moves backwards."""
+    row = tx.get(Intake, pool_id, with_for_update=True)
+    if row is None:
+        row = Intake(pool_id=pool_id, collected_until=until, collected_at=tx.now)
+        tx.add(row)
+    row.collected_until = max(row.collected_until, until)
+    row.collected_at = tx.now
+    row.rows, row.refused, row.unknown = rows, refused, unknown
+    row.fault, row.fault_at = "", None
+    return row
+
+
+def failed(tx: Tx, pool_id: int, since: datetime, fault: str) -> None:
+    """Note that the pool could not be read; what was read before stays."""
+    row = tx.get(Intake, pool_id, with_for_update=True)
+    if row is None:
+        row = Intake(pool_id=pool_id, collected_until=since, collected_at=tx.now)
+        tx.add(row)
+    row.fault, row.fault_at = fault[:2000], tx.now
+
+
+@dataclass(slots=True)
+class Collected:
+    """What one collection of one pool brought."""
+
+    pool: str
+    since: datetime
+    until: datetime
+    drift: Drift | None = None
+    rows: int = 0
+    taken: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
+    days: set[date] = field(default_factory=set)
+
+    def count(self, receipt: Receipt) -> None:
+        self.taken += receipt.taken
+        self.refused.update(receipt.refused)
+        self.days.update(receipt.days)
+
+
+def collect(works: Works, pool: Pool, *, until: datetime | None = None, progress: Progress = silent) -> Collected:
+    """Read ``pool``'s inventory and every sample since its mark; the mark moves once all of it is durable.
+
+    A cloud that cannot be read leaves its fault on the intake page and raises ProviderFault; what had been taken
+    before stays, and is asked for again next time without being counted twice.
+    """
+    actor = steward("job:collect")
+    until = until or works.book.clock()
+    cloud = works.provider(pool)
+    with works.book.reading() as tx:
+        row = tx.get(Intake, pool.id)
+        since = row.collected_until - OVERLAP if row else until - HISTORY
+    found = Collected(pool.code, since, until)
+    try:
+        listing = cloud.inventory(until)
+        with works.book.transaction(actor) as tx:
+            found.drift = inventory.observe(tx, tx.get_one(Pool, pool.id), listing)
+        for batch in cloud.samples(since, until):
+            take(works, pool, batch, found)
+            progress(pool.code, _seconds(batch, since), int((until - since).total_seconds()))
+    except (ProviderFault, Refused) as fault:
+        with works.book.transaction(actor) as tx:
+            failed(tx, pool.id, since, str(fault))
+        raise
+    with works.book.transaction(actor) as tx:
+        mark(
+            tx,
+            pool.id,
+            until,
+            rows=found.rows,
+            refused=sum(found.refused.values()),
+            unknown=sum(found.unknown.values()),
+        )
+        for reason, count in found.refused.items():
+            tx.add(SampleRefusal(pool_id=pool.id, at=tx.now, source=pool.code, reason=reason, count=count))
+        for name, count in found.unknown.most_common(20):
+            tx.add(
+                SampleRefusal(
+                    pool_id=pool.id, at=tx.now, source=pool.code, reason="resource.unknown", count=count, example=name
+                )
+            )
+    return found
+
+
+def take(works: Works, pool: Pool, batch: Samples, found: Collected) -> None:
+    """Append a batch to the lake under the dense ids of the book; samples of unknown resources are counted by name."""
+    with works.book.reading() as tx:
+        known = inventory.ids(tx, pool.id, batch.external_ids)
+    dense = np.array([known.get(name, -1) for name in batch.external_ids], np.int32)
+    index = batch.table.column("resource").to_numpy()
+    ids = dense[index] if len(dense) else np.empty(0, np.int32)
+    found.rows += batch.table.num_rows
+    table = batch.table.set_column(batch.table.schema.get_field_index("resource"), "resource", pa.array(ids))
+    strangers = ids < 0
+    if strangers.any():
+        for name, count in zip(*np.unique(index[strangers], return_counts=True), strict=True):
+            found.unknown[batch.external_ids[name]] += int(count)
+        table = table.filter(pa.array(~strangers))
+    if table.num_rows:
+        found.count(works.lake.append(f"{pool.code}.{batch.source}", table))
+
+
+def _seconds(batch: Samples, since: datetime) -> int:
+    if not batch.table.num_rows:
+        return 0
+    return int(batch.table.column("ts")[-1].as_py() - since.timestamp())
+
+
+def collect_all(works: Works, *, progress: Progress = silent) -> Iterator[Collected | tuple[str, Exception]]:
+    """Collect every active pool; one that fails does not keep the others from being read."""
+    for pool in works.pools():
+        try:
+            yield collect(works, pool, progress=progress)
+        except (ProviderFault, Refused) as fault:
+            log.warning("collecting %s failed: %s", pool.code, fault)
+            yield pool.code, fault
+
+
+def lag(works: Works) -> dict[str, timedelta]:
+    """Pool code → how old the newest collected moment is."""
+    now = works.book.clock()
+    with works.book.reading() as tx:
+        rows = tx.execute(select(Pool.code, Intake.collected_until).join(Intake, Intake.pool_id == Pool.id))
+        return {code: now - until for code, until in rows}

@@ -1,0 +1,258 @@
+"""The chef: the only module that strings hands, eye and book together.
+
+Each stage reads what the one before left and writes its own; each may be run again at any time and then changes
+nothing that is not new. No transaction is open while a cloud or the lake is being read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from metering import assess, facts, findings, policies, rightsizing
+from metering.facts import Facts
+from metering.findings import Assessment
+from metering.policy import GROWS, Policy
+from metering.works import Progress, Works, silent
+from providers import inventory
+from providers.inventory import Resource
+from quota.actors import Actor, steward
+from quota.calendar import ZONE
+from quota.catalog import CatalogItem
+from quota.db import Tx
+from quota.pools import Pool
+from quota.units import Amounts, Arch, Kind
+
+SLOTS = 288
+METRICS = ("cpu_pct", "mem_pct", "net_rx_kbps", "net_tx_kbps", "disk_pct", "card_pct")
+BLOCK = 4096
+"""Resources without a single sample that are judged at once."""
+
+GIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Whole local days ``first`` to ``last``, judged at the end of the last."""
+
+    first: date
+    last: date
+    zone: ZoneInfo = ZONE
+
+    @property
+    def days(self) -> int:
+        return (self.last - self.first).days + 1
+
+    @property
+    def start(self) -> datetime:
+        return datetime.combine(self.first, time(), self.zone)
+
+    @property
+    def end(self) -> datetime:
+        return datetime.combine(self.last + timedelta(days=1), time(), self.zone)
+
+
+def window(policy: Policy, on: date, lake_first: date | None, zone: ZoneInfo = ZONE) -> Window:
+    """The days that ``policy`` looks at when it judges on the morning of ``on``; a whole-span policy takes all."""
+    last = on - timedelta(days=1)
+    reach = policy.reach()
+    first = last - timedelta(days=reach - 1) if reach else (lake_first or last)
+    return Window(min(first, last), last, zone)
+
+
+def judge(
+    works: Works,
+    on: date,
+    *,
+    policy_name: str = "default",
+    actor: Actor | None = None,
+    progress: Progress = silent,
+) -> Assessment:
+    """Judge every resource on the morning of ``on`` by the policy in force then, from exact samples, and record it.
+
+    Judging the same morning again returns the first assessment: later corrections of samples make a new morning's.
+    """
+    actor = actor or steward("job:assess")
+    days = works.lake.days()
+    with works.book.reading(actor) as tx:
+        version = policies.in_force(tx, on, policy_name)
+        policy = version.policy()
+        span = window(policy, on, min(days) if days else None)
+        earlier = findings.of(tx, version, span.first, span.last, span.end)
+        if earlier is not None:
+            return earlier
+        present = _present(tx, span)
+        shapes = _shapes(tx)
+        loose = inventory.unattached(tx, present)
+    order, seen = measure(works, present, loose, span, policy, progress=progress)
+    found = assess.judge(seen, policy)
+    ordered = [present[i] for i in order]
+    targets = advise(ordered, found, shapes)
+    with works.book.transaction(actor) as tx:
+        rows = findings.judged(found, ordered, targets)
+        return findings.record(tx, version, span.first, span.last, span.end, "exact", rows)
+
+
+def _present(tx: Tx, span: Window) -> list[Resource]:
+    """Resources that were there in the window and are not gone at its end."""
+    return list(
+        tx.scalars(
+            select(Resource)
+            .where(
+                Resource.first_seen_at < span.end,
+                (Resource.gone_at.is_(None)) | (Resource.gone_at >= span.end),
+            )
+            .order_by(Resource.id)
+        )
+    )
+
+
+def measure(
+    works: Works,
+    resources: Sequence[Resource],
+    loose: Mapping[int, datetime],
+    span: Window,
+    policy: Policy,
+    *,
+    progress: Progress = silent,
+) -> tuple[list[int], Facts]:
+    """Facts of ``resources`` over ``span`` from exact samples, block by block; (order of resources, facts [r]).
+
+    A resource without a sample in the window is measured too: it has circumstances (unattached, powered off), and
+    its silence must show as such. ``loose``: id → since when a volume or an address has been attached to nothing.
+    """
+    place = {one.id: i for i, one in enumerate(resources)}
+    ids = np.array(sorted(place), np.int32)
+    order: list[int] = []
+    parts: list[Facts] = []
+
+    def add(members: list[int], columns: dict[str, NDArray[np.generic] | None]) -> None:
+        chosen = [resources[i] for i in members]
+        parts.append(
+            facts.measure(
+                **columns,  # type: ignore[arg-type]
+                policy=policy,
+                slots_per_day=SLOTS,
+                **_circumstances(chosen, loose, span),  # type: ignore[arg-type]
+            )
+        )
+        order.extend(members)
+        progress("assess", len(order), len(resources))
+
+    for block in works.lake.windows(ids, span.first, span.last, METRICS):
+        members = [place[int(one)] for one in block.resources]
+        rx, tx_ = block.values["net_rx_kbps"], block.values["net_tx_kbps"]
+        add(
+            members,
+            {
+                "cpu": block.values["cpu_pct"],
+                "mem": block.values["mem_pct"],
+                "state": block.state,
+                "net": _both(rx, tx_),
+                "disk": block.values["disk_pct"],
+                "card": block.values["card_pct"],
+            },
+        )
+    had = set(order)
+    silent_ones = [i for i in range(len(resources)) if i not in had]
+    n = span.days * SLOTS
+    for low in range(0, len(silent_ones), BLOCK):
+        members = silent_ones[low : low + BLOCK]
+        nothing = np.full((len(members), n), facts.MISSING, np.uint16)
+        add(
+            members,
+            {"cpu": nothing, "mem": None, "state": np.zeros(nothing.shape, np.uint8), "net": None, "disk": None, "card": None},
+        )
+    if not parts:
+        empty = np.empty((0, n), np.uint16)
+        parts.append(facts.measure(empty, None, np.zeros((0, n), np.uint8), policy=policy, slots_per_day=SLOTS))
+    return order, facts.concat(parts)
+
+
+def _both(rx: NDArray[np.float32], tx: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Traffic both ways; unknown only where neither way is known."""
+    known = np.isfinite(rx) | np.isfinite(tx)
+    return np.where(known, np.nan_to_num(rx) + np.nan_to_num(tx), np.nan).astype(np.float32)
+
+
+def _circumstances(
+    chosen: Sequence[Resource], loose: Mapping[int, datetime], span: Window
+) -> dict[str, NDArray[np.generic]]:
+    """What the inventory knows: kind, when samples were due, how long it has been off, unattached, in being."""
+    def slot(moment: datetime | None, default: int) -> int:
+        return default if moment is None else int((moment - span.start).total_seconds() // 300)
+
+    def days_since(moment: datetime | None) -> float:
+        return np.nan if moment is None else max(0.0, (span.end - moment).total_seconds() / 86400)
+
+    n = span.days * SLOTS
+    return {
+        "kind": np.array([one.kind for one in chosen], dtype=object),
+        "expected_from": np.array([slot(one.created_at, 0) for one in chosen], np.int64),
+        "expected_to": np.array([slot(one.gone_at, n) for one in chosen], np.int64),
+        "stopped_days": np.array(
+            [days_since(one.stopped_at) if one.state == "stopped" else np.nan for one in chosen], np.float64
+        ),
+        "unattached_days": np.array(
+            [
+                days_since(loose.get(one.id)) for one in chosen
+            ],
+            np.float64,
+        ),
+        "age_days": np.array([days_since(one.created_at) for one in chosen], np.float64),
+    }
+
+
+def _shapes(tx: Tx) -> dict[str, list[CatalogItem]]:
+    """Catalogue shapes of machines by architecture."""
+    items = list(tx.scalars(select(CatalogItem).where(CatalogItem.service == "vm", CatalogItem.active)))
+    archs = {pool.arch for pool in tx.scalars(select(Pool))}
+    return {arch: [one for one in items if one.offered_on(Arch(arch))] for arch in archs}
+
+
+def advise(
+    resources: Sequence[Resource], found: assess.Findings, shapes: dict[str, list[CatalogItem]]
+) -> dict[int, Amounts]:
+    """Resource id → the catalogue shape that fits it (base units), for machines where one is advised."""
+    targets: dict[int, Amounts] = {}
+    seen = found.facts
+    week, month = min(seen.windows), max(seen.windows)
+    for arch, items in shapes.items():
+        rows = np.array(
+            [i for i, one in enumerate(resources) if one.arch == arch and one.kind == "vm"], np.int64
+        )
+        offered = [
+            rightsizing.Shape(item.code, item.takes()[Kind.VCPU], item.takes()[Kind.MEMORY] // GIB)
+            for item in items
+            if {Kind.VCPU, Kind.MEMORY} <= set(item.takes())
+        ]
+        if not len(rows) or not offered:
+            continue
+        long, short = seen.take(rows).windows[month], seen.take(rows).windows[week]
+        grow = np.array([found[int(i)] in GROWS for i in rows])
+        has = [resources[int(i)].has() for i in rows]
+        advice = rightsizing.smallest_shape(
+            offered,
+            np.array([one.get(Kind.VCPU, 0) for one in has], np.float64),
+            np.array([one.get(Kind.MEMORY, 0) / GIB for one in has], np.float64),
+            np.where(grow, short.cpu_p95, long.cpu_p95),
+            np.where(grow, short.mem_max, long.mem_max),
+            observed_days=long.observed_days,
+            coverage=long.coverage,
+            grow=grow,
+        )
+        for row, size, direction, vcpu, memory in zip(
+            rows, advice.shape, advice.direction, advice.vcpu, advice.memory_gb, strict=True
+        ):
+            if direction and size >= 0:
+                targets[resources[int(row)].id] = {
+                    Kind.VCPU: int(vcpu),
+                    Kind.MEMORY: int(memory) * GIB,
+                }
+    return targets
