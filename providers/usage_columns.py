@@ -1,0 +1,146 @@
+"""The words of usage files: which header means which quantity, in what unit, and what a believable figure
+is.
+
+Throughput in KB/s means 1,024 bytes a second (as the Bitbrains traces have it); network figures are kept in
+kilobits a second of 1,000 bits, so 1 KB/s = 8.192 kbps. CloudWatch reports bytes in a period of 300 s.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+KBPS_IN_KBS = 8.192
+PERIOD_S = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """What a column holds. Values outside 0 .. ``most`` are refused; ``whole`` ones must be integers.
+
+    ``places`` marks what a row cannot do without: where it is bad, the row is refused, not only the value.
+    """
+
+    name: str
+    most: float
+    whole: bool = False
+    places: bool = False
+
+
+PERCENT = 655.34
+"""The largest percentage that the lake can hold (hundredths in 16 bits, the last one meaning "missing")."""
+
+METRICS: tuple[Quantity, ...] = (
+    Quantity("cpu_pct", PERCENT),
+    Quantity("mem_pct", PERCENT),
+    Quantity("disk_pct", PERCENT),
+    Quantity("card_pct", PERCENT),
+    Quantity("net_rx_kbps", 1e9),
+    Quantity("net_tx_kbps", 1e9),
+    Quantity("disk_read_kbs", 1e9),
+    Quantity("disk_write_kbs", 1e9),
+    Quantity("connections", 1e9),
+)
+
+VCPU = Quantity("vcpu", 65534, whole=True, places=True)
+MEM_MB = Quantity("mem_mb", 2**32 - 2)
+MEM_USED_MB = Quantity("mem_used_mb", 2**32 - 2)
+
+QUANTITIES: Mapping[str, Quantity] = {one.name: one for one in (*METRICS, VCPU, MEM_MB, MEM_USED_MB)}
+
+ROLES = frozenset({"id", "time", "metric", "value", "dur_s"})
+"""Columns that are not quantities themselves but say whose, when, what and how long."""
+
+MOST_DURATION_S = 31 * 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a header means: a role or the name of a quantity, and the factor to its unit."""
+
+    name: str
+    factor: float = 1.0
+
+
+def _meanings() -> dict[str, Meaning]:
+    words: list[tuple[str, float, str]] = [
+        ("id", 1, "resource_id vm_id instance_id 资源编号 资源id 云主机id 云主机编号 虚拟机id 实例id 实例编号"),
+        ("time", 1, "time ts timestamp timestamp[ms] timestamp[s] datetime"),
+        ("time", 1, "时间 采集时间 时间戳 时间戳(毫秒) 时间戳(秒)"),
+        ("metric", 1, "metric metric_name 指标 指标名称"),
+        ("value", 1, "value 值 数值 指标值"),
+        ("dur_s", 1, "dur_s duration_s 时长(秒)"),
+        ("cpu_pct", 1, "cpu_pct cpuusage[%] cpuutilization cpu_utilization_asg_misconfiguration"),
+        ("cpu_pct", 1, "cpu使用率 cpu使用率(%) cpu利用率 cpu利用率(%)"),
+        ("mem_pct", 1, "mem_pct memory_pct memoryutilization mem_used_percent"),
+        ("mem_pct", 1, "内存使用率 内存使用率(%) 内存利用率 内存利用率(%)"),
+        ("disk_pct", 1, "disk_pct disk_used_percent 磁盘使用率 磁盘使用率(%) 磁盘利用率(%)"),
+        ("card_pct", 1, "card_pct gpu_pct npu_pct 加速卡使用率 加速卡使用率(%) 显卡使用率(%)"),
+        ("net_rx_kbps", 1, "net_rx_kbps 入流量(kbps) 入带宽(kbps)"),
+        ("net_tx_kbps", 1, "net_tx_kbps 出流量(kbps) 出带宽(kbps)"),
+        ("net_rx_kbps", KBPS_IN_KBS, "net_rx_kbs networkreceivedthroughput[kb/s] 入流量(kb/s)"),
+        ("net_tx_kbps", KBPS_IN_KBS, "net_tx_kbs networktransmittedthroughput[kb/s] 出流量(kb/s)"),
+        ("net_rx_kbps", 8 / 1000 / PERIOD_S, "networkin"),
+        ("net_tx_kbps", 8 / 1000 / PERIOD_S, "networkout"),
+        ("disk_read_kbs", 1, "disk_read_kbs diskreadthroughput[kb/s] 磁盘读(kb/s) 磁盘读取(kb/s)"),
+        ("disk_write_kbs", 1, "disk_write_kbs diskwritethroughput[kb/s] 磁盘写(kb/s) 磁盘写入(kb/s)"),
+        ("disk_read_kbs", 1 / 1024 / PERIOD_S, "diskreadbytes"),
+        ("disk_write_kbs", 1 / 1024 / PERIOD_S, "diskwritebytes"),
+        ("connections", 1, "connections databaseconnections 连接数"),
+        ("vcpu", 1, "vcpu vcpus cpu_cores cpucores 核数 cpu核数 vcpu数"),
+        ("mem_mb", 1, "mem_mb mem_total_mb 内存(mb) 内存总量(mb)"),
+        ("mem_mb", 1 / 1024, "memorycapacityprovisioned[kb] mem_total_kb 内存总量(kb)"),
+        ("mem_mb", 1024, "mem_total_gb 内存(gb) 内存总量(gb)"),
+        ("mem_used_mb", 1, "mem_used_mb 已用内存(mb)"),
+        ("mem_used_mb", 1 / 1024, "memoryusage[kb] mem_used_kb 已用内存(kb)"),
+        ("mem_used_mb", 1024, "mem_used_gb 已用内存(gb)"),
+    ]
+    return {plain(word): Meaning(name, factor) for name, factor, many in words for word in many.split()}
+
+
+def plain(header: str) -> str:
+    """A header without what people vary: width of characters, case, blanks, underscores, hyphens."""
+    return re.sub(r"[\s_\-]", "", unicodedata.normalize("NFKC", header).casefold())
+
+
+MEANINGS: Mapping[str, Meaning] = _meanings()
+
+
+def meaning(header: str) -> Meaning | None:
+    """What a column called ``header`` holds, or None."""
+    return MEANINGS.get(plain(header))
+
+
+def metric(name: str) -> Meaning | None:
+    """What a metric called ``name`` is, in a file that has one row for each metric, or None."""
+    found = MEANINGS.get(plain(name)) or MEANINGS.get(re.sub("^(ec2|rds|aws/ec2/|aws/rds/)", "", plain(name)))
+    return None if found is None or found.name in ROLES else found
+
+
+def metric_of_file(stem: str) -> Meaning | None:
+    """The metric that a file name speaks of (``ec2_cpu_utilization_24ae8d``): the longest word that fits,
+    or None."""
+    name = plain(stem)
+    fits = [word for word, found in MEANINGS.items() if found.name not in ROLES and len(word) >= 7 and word in name]
+    return MEANINGS[max(fits, key=len)] if fits else None
+
+
+BITBRAINS = (
+    "Timestamp [ms]",
+    "CPU cores",
+    "CPU capacity provisioned [MHZ]",
+    "CPU usage [MHZ]",
+    "CPU usage [%]",
+    "Memory capacity provisioned [KB]",
+    "Memory usage [KB]",
+    "Disk read throughput [KB/s]",
+    "Disk write throughput [KB/s]",
+    "Network received throughput [KB/s]",
+    "Network transmitted throughput [KB/s]",
+)
+"""The header of a Bitbrains file (GWA-T-12)."""
+
+BESIDE = frozenset(plain(one) for one in (*BITBRAINS, "cpu_cap_mhz", "cpu_pct_max"))
+"""Headers that are known and, where they have no Meaning, knowingly not used."""
