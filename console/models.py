@@ -1,6 +1,21 @@
 """Every table of the house, imported so that migrations and tests see them all."""
 
-from providers import inventory
-from quota import agencies, audit, calendar, catalog, ledger, people, pools
-
-__all__ = ["agencies", "audit", "calendar", "catalog", "inventory", "ledger", "people", "pools"]
+# ruff: noqa: F401
+import console.jobs
+import metering.case_files
+import metering.exemptions
+import metering.findings
+import metering.notices
+import metering.policies
+import providers.inventory
+import providers.orders
+import quota.agencies
+import quota.audit
+import quota.calendar
+import quota.catalog
+import quota.dossier
+import quota.ledger
+import quota.notices
+import quota.people
+import quota.pools
+import quota.rulebook
