@@ -16,7 +16,7 @@ key: the same command again returns the first transfer, the same key for somethi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -332,6 +332,14 @@ def expire(tx: Tx, holds: Sequence[Hold], *, key: str) -> Transfer:
         if one.expires_at is None or one.expires_at > tx.now:
             raise WrongState("hold.early", N_("预占 %(key)s 尚未到期"), key=one.key)
     return _undo(tx, "expire", HoldState.EXPIRED, holds, key)
+
+
+def lock(tx: Tx, sides: Iterable[Side]) -> None:
+    """Lock the accounts of ``sides``, in the one order that every command keeps, until this transaction ends.
+
+    For who reads balances to decide which commands to give: what is read after this stays true for them.
+    """
+    _locked(tx, {side.code: side for side in sides})
 
 
 # ----------------------------------------------------------------------------------------------------------- reading

@@ -1,0 +1,149 @@
+"""What people are told about their requests, each thing once: reminders of time limits, returns, decisions, urgings."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ForeignKey, Index, String, Text, and_, select
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from quota import agencies, requests
+from quota.actors import Actor, Role
+from quota.calendar import ZONE
+from quota.db import Base
+from quota.errors import N_, Conflict, WrongState
+from quota.requests import OPEN, Request
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+class NoticeKind(StrEnum):
+    DUE = "due"
+    OVERDUE = "overdue"
+    ESCALATED = "escalated"
+    RETURNED = "returned"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    LAPSED = "lapsed"
+    URGED = "urged"
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    ACCEPTED = "accepted"
+
+
+NOTICE_LABELS = {
+    NoticeKind.DUE: N_("今日到期"),
+    NoticeKind.OVERDUE: N_("已逾期"),
+    NoticeKind.ESCALATED: N_("逾期未办,提请主管部门关注"),
+    NoticeKind.RETURNED: N_("退回补正"),
+    NoticeKind.APPROVED: N_("申请已通过"),
+    NoticeKind.REJECTED: N_("申请已驳回"),
+    NoticeKind.LAPSED: N_("逾期未补正,申请已撤回"),
+    NoticeKind.URGED: N_("申请人催办"),
+    NoticeKind.DELIVERED: N_("已交付,请验收"),
+    NoticeKind.REFUSED: N_("验收未通过,请重新交付"),
+    NoticeKind.ACCEPTED: N_("逾期未验收,视为验收通过"),
+}
+
+
+class RequestNotice(Base):
+    """One notice to a role: of a department or a company where it is one's. ``key`` keeps it from being given twice."""
+
+    __tablename__ = "request_notices"
+    __table_args__ = (Index("ix_request_notices_to", "role", "at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(128), unique=True)
+    request_id: Mapped[int] = mapped_column(ForeignKey("requests.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    role: Mapped[str] = mapped_column(String(16))
+    department_id: Mapped[int | None] = mapped_column(ForeignKey("departments.id"), index=True)
+    provider_id: Mapped[int | None] = mapped_column(ForeignKey("cloud_providers.id"), index=True)
+    at: Mapped[datetime]
+    due_at: Mapped[datetime | None]
+    text: Mapped[str] = mapped_column(Text, default="")  # a person's own words: the reason of a return, say
+
+    request: Mapped[Request] = relationship()
+
+
+def give(
+    tx: Tx, request: Request, kind: NoticeKind, role: Role, *, once: str, text: str = ""
+) -> RequestNotice | None:
+    """Tell ``role`` of ``kind``; None where the same was told before. ``once`` tells apart what may be told again."""
+    key = f"{request.id}/{kind.value}/{role.value}/{once}"
+    if tx.scalar(select(RequestNotice.id).where(RequestNotice.key == key)) is not None:
+        return None
+    notice = RequestNotice(
+        key=key,
+        request_id=request.id,
+        kind=kind.value,
+        role=role.value,
+        department_id=request.department_id if role is Role.TENANT else None,
+        provider_id=request.pool.provider_id if role is Role.PROVIDER else None,
+        at=tx.now,
+        due_at=request.due_at,
+        text=text,
+    )
+    tx.add(notice)
+    tx.flush()
+    tx.audit("request.notice", request.subject, after={"notice": kind, "to": role, "due_at": request.due_at})
+    return notice
+
+
+def received(tx: Tx, actor: Actor, since: datetime | None = None) -> list[RequestNotice]:
+    """The notices to ``actor``, newest first."""
+    mine = RequestNotice.role == actor.role.value
+    if actor.role is Role.TENANT:
+        departments = agencies.subtree(tx, actor.department_id) if actor.department_id is not None else set()
+        mine = and_(mine, RequestNotice.department_id.in_(departments))
+    elif actor.role is Role.PROVIDER:
+        mine = and_(mine, RequestNotice.provider_id == actor.provider_id)
+    query = select(RequestNotice).where(mine).order_by(RequestNotice.at.desc(), RequestNotice.id.desc())
+    if since is not None:
+        query = query.where(RequestNotice.at >= since)
+    return list(tx.scalars(query))
+
+
+def remind(tx: Tx) -> list[RequestNotice]:
+    """Remind whoever must act today or should have acted, once for each time limit; an overdue supplement is
+    left to ``approvals.lapse``.
+
+    What is overdue with the supervisor or the provider is also put before the authority. Returns what was new.
+    """
+    today = tx.now.astimezone(ZONE).date()
+    tomorrow = datetime.combine(today + timedelta(days=1), datetime.min.time(), ZONE)
+    waiting = tx.scalars(
+        select(Request)
+        .where(Request.turn.is_not(None), Request.due_at < tomorrow, Request.state.in_(OPEN))
+        .order_by(Request.due_at, Request.id)
+    ).all()
+    told: list[RequestNotice | None] = []
+    for request in waiting:
+        turn = requests.whose_turn(request)
+        if turn is None or turn.due_at is None:
+            continue
+        once = turn.due_at.isoformat()
+        late = turn.due_at < tx.now
+        told.append(give(tx, request, NoticeKind.OVERDUE if late else NoticeKind.DUE, turn.role, once=once))
+        if late and turn.role in (Role.SUPERVISOR, Role.PROVIDER):
+            told.append(give(tx, request, NoticeKind.ESCALATED, Role.AUTHORITY, once=once))
+    return [one for one in told if one is not None]
+
+
+def urge(tx: Tx, request: Request | int) -> RequestNotice:
+    """The department asks whoever's turn it is to hurry: once a day. Changes nothing about the request."""
+    found = requests.lock(tx, request)
+    requests.own(tx, found)
+    turn = requests.whose_turn(found)
+    if turn is None or turn.role is Role.TENANT:
+        raise WrongState(
+            "request.nobody_to_urge", N_("申请 %(number)s 现在不等待他人办理"), number=found.number
+        )
+    today = tx.now.astimezone(ZONE).date()
+    notice = give(tx, found, NoticeKind.URGED, turn.role, once=today.isoformat())
+    if notice is None:
+        raise Conflict("request.urged", N_("今天已经催办过申请 %(number)s"), number=found.number)
+    return notice

@@ -1,0 +1,187 @@
+"""The approval rules that a city has enacted: versions that are never edited, each with the day it takes effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import CheckConstraint, String, Text, UniqueConstraint, func, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from quota import rules
+from quota.actors import Role
+from quota.calendar import ZONE
+from quota.db import Base
+from quota.errors import N_, Invalid
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+class ApprovalRule(Base):
+    """审批规则: one version of one rule, as ``quota.rules`` understands it. A version without steps repeals the rule."""
+
+    __tablename__ = "approval_rules"
+    __table_args__ = (
+        UniqueConstraint("code", "version"),
+        CheckConstraint("version > 0", name="version"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(String(32))
+    version: Mapped[int]
+    name: Mapped[str] = mapped_column(String(96))
+    basis: Mapped[str] = mapped_column(
+        Text, default=""
+    )  # what it rests on: a document, or that it is our default
+    effective_from: Mapped[date]
+    priority: Mapped[int] = mapped_column(default=0)
+    condition: Mapped[dict[str, Any]]
+    steps: Mapped[list[Any]]
+    enacted_by: Mapped[str] = mapped_column(String(64))
+    enacted_at: Mapped[datetime]
+
+    def rule(self) -> rules.Rule:
+        """This version for the pure rules."""
+        return rules.Rule(
+            self.code, self.version, self.effective_from, self.priority, self.condition, tuple(self.steps)
+        )
+
+
+def enact(
+    tx: Tx,
+    code: str,
+    name: str,
+    condition: Mapping[str, Any],
+    steps: Sequence[Mapping[str, Any]],
+    *,
+    effective_from: date,
+    priority: int = 0,
+    basis: str = "",
+) -> ApprovalRule:
+    """Enact the next version of rule ``code`` from ``effective_from`` on; requests already filed keep theirs.
+
+    The authority's right. Raises Invalid for a rule that cannot be applied or that would reach into the past.
+    """
+    tx.actor.must_be(Role.AUTHORITY, Role.SYSTEM)
+    if tx.actor.role is not Role.SYSTEM and effective_from < tx.now.astimezone(ZONE).date():
+        raise Invalid("rules.past", N_("规则不能从过去的日期起生效"), field="effective_from")
+    rules.check(dict(condition), list(steps))
+    last = tx.scalar(select(func.max(ApprovalRule.version)).where(ApprovalRule.code == code)) or 0
+    row = ApprovalRule(
+        code=code,
+        version=last + 1,
+        name=name,
+        basis=basis,
+        effective_from=effective_from,
+        priority=priority,
+        condition=dict(condition),
+        steps=[dict(step) for step in steps],
+        enacted_by=tx.actor.login,
+        enacted_at=tx.now,
+    )
+    tx.add(row)
+    tx.flush()
+    tx.audit(
+        "rule.enact",
+        f"approval_rule:{row.id}",
+        after={
+            "code": code,
+            "version": row.version,
+            "effective_from": effective_from,
+            "priority": priority,
+            "condition": row.condition,
+            "steps": row.steps,
+        },
+        reason=basis,
+    )
+    return row
+
+
+def enacted(tx: Tx) -> list[rules.Rule]:
+    """Every version of every rule."""
+    return [
+        one.rule()
+        for one in tx.scalars(select(ApprovalRule).order_by(ApprovalRule.code, ApprovalRule.version))
+    ]
+
+
+def in_force(tx: Tx, on: date) -> list[ApprovalRule]:
+    """The versions in force on ``on``, lowest priority first."""
+    rows = {(one.code, one.version): one for one in tx.scalars(select(ApprovalRule))}
+    return [rows[one.code, one.version] for one in rules.in_force([row.rule() for row in rows.values()], on)]
+
+
+DEFAULT_BASIS = N_("系统默认值,可由主管部门调整")
+
+_BIG = [
+    {"fact": "vcpu", "op": ">", "value": 64},
+    {"fact": "memory_gb", "op": ">", "value": 128},
+    {"fact": "accelerator", "op": ">", "value": 0},
+]
+_NOT_XINCHUANG = {
+    "all": [{"fact": "grows", "op": "==", "value": True}, {"fact": "xinchuang", "op": "==", "value": False}]
+}
+
+
+def default_rules(tx: Tx, effective_from: date | None = None) -> list[ApprovalRule]:
+    """Enact our defaults where the city has no rules yet; nothing happens where it has.
+
+    Form check 1 working day, technical review 3 (5 for what is big: above 64 vCPU or 128 GB, or any accelerator);
+    the authority, 2, only for what is big, over quota or not 信创; delivery 2 (10 for bare metal and accelerators),
+    acceptance 3; a supplement 5.
+    """
+    found = list(tx.scalars(select(ApprovalRule)))
+    if found:
+        return found
+    since = effective_from or tx.now.astimezone(ZONE).date()
+
+    def default(
+        code: str, name: str, priority: int, condition: Mapping[str, Any], *steps: Mapping[str, Any]
+    ) -> ApprovalRule:
+        return enact(
+            tx, code, name, condition, steps, effective_from=since, priority=priority, basis=DEFAULT_BASIS
+        )
+
+    delivered = {"not": {"fact": "kind", "op": "==", "value": "quota"}}
+    slow = [{"fact": "services", "op": "has", "value": service} for service in ("bare_metal", "accelerator")]
+    return [
+        default(
+            "base",
+            N_("所有申请:形式审查、技术评审"),
+            0,
+            {},
+            {"name": "form_check", "role": "supervisor", "days": 1},
+            {"name": "technical_review", "role": "supervisor", "days": 3},
+        ),
+        default(
+            "big",
+            N_("超过 64 vCPU 或 128 GB,或含加速卡:技术评审 5 个工作日"),
+            10,
+            {"any": _BIG},
+            {"name": "technical_review", "role": "supervisor", "days": 5},
+        ),
+        default(
+            "authority",
+            N_("超过 64 vCPU 或 128 GB、含加速卡、超配额或非信创:主管审批"),
+            20,
+            {"any": [*_BIG, {"fact": "over_quota", "op": "==", "value": True}, _NOT_XINCHUANG]},
+            {"name": "authority_approval", "role": "authority", "days": 2},
+        ),
+        default(
+            "delivery",
+            N_("除配额调整外:交付与验收"),
+            30,
+            delivered,
+            {"name": "delivery", "role": "provider", "days": 2},
+            {"name": "acceptance", "role": "tenant", "days": 3},
+        ),
+        default(
+            "slow_delivery",
+            N_("裸金属与加速卡:交付 10 个工作日"),
+            40,
+            {"all": [delivered, {"any": [*slow, {"fact": "accelerator", "op": ">", "value": 0}]}]},
+            {"name": "delivery", "role": "provider", "days": 10},
+        ),
+    ]
