@@ -70,7 +70,9 @@ def ready() -> bool:
 def install() -> None:
     """Run ``npm ci`` and copy what pages load. Raises NoNode or CalledProcessError; leaves no half-made stamp."""
     command = npm()
-    environment = dict(os.environ, PATH=os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", "")]))
+    environment = dict(
+        os.environ, PATH=os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", "")])
+    )
     subprocess.run([*command, "ci", "--loglevel=error"], cwd=ROOT, env=environment, check=True)  # noqa: S603
     VENDOR.mkdir(parents=True, exist_ok=True)
     for source, name in FILES.items():

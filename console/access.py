@@ -1,0 +1,218 @@
+"""Who may open what: every view says so, and what says nothing stays shut.
+
+``@allow(Role.SUPERVISOR, …)`` or ``@public`` on each view; a request for anything else is refused before the view
+runs, and a test walks all routes. Sessions end when idle, when old, and when the account is closed or its rights change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from flask import Flask, Response, current_app, flash, redirect, render_template, request, session, url_for
+from flask_login import AnonymousUserMixin, LoginManager, UserMixin, current_user, login_user, logout_user
+from sqlalchemy import select
+
+from console.book import book, settings
+from console.errors import Denied, typed
+from console.security import local, same_origin
+from console.texts import _
+from quota.actors import Actor, Role
+from quota.agencies import Department
+from quota.people import Person
+from quota.pools import CloudProvider
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+EVERYBODY = tuple(role for role in Role if role is not Role.SYSTEM)
+BUSINESS = (Role.AUTHORITY, Role.SUPERVISOR, Role.TENANT, Role.PROVIDER, Role.AUDITOR)
+"""Those who have to do with quota and its use: all but the three administrators."""
+STEWARDS = (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR)
+"""Those who see the whole city."""
+
+_RULE = "guanjia_access"
+SEEN_EVERY_S = 20
+
+
+def allow(*roles: Role) -> Callable[[View], View]:
+    """Only people with one of ``roles`` may open the view."""
+    if not roles or Role.SYSTEM in roles:
+        raise ValueError("say which roles may open the view; EVERYBODY for all who have logged in")
+
+    def mark(view: View) -> View:
+        setattr(view, _RULE, frozenset(roles))
+        return view
+
+    return mark
+
+
+def public(view: View) -> View:
+    """Anybody may open the view, logged in or not."""
+    setattr(view, _RULE, frozenset())
+    return view
+
+
+def rule(app: Flask, endpoint: str) -> frozenset[Role] | None:
+    """Roles that may open ``endpoint``; empty for public; None where the view does not say."""
+    if endpoint == "static":
+        return frozenset()
+    found: frozenset[Role] | None = getattr(app.view_functions[endpoint], _RULE, None)
+    return found
+
+
+def may(endpoint: str) -> bool:
+    """Whether the visitor may open ``endpoint``; False for endpoints that do not exist. For links and buttons."""
+    if endpoint not in current_app.view_functions:
+        return False
+    roles = rule(current_app, endpoint)
+    return roles is not None and (not roles or (current_user.is_authenticated and current_user.role in roles))
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor(UserMixin):  # type: ignore[misc]
+    """Somebody who has logged in. ``epoch`` ties the session to the state of the account at login."""
+
+    id: int
+    epoch: int
+    login: str
+    name: str
+    role: Role
+    department_id: int | None
+    department: str
+    provider_id: int | None
+    provider: str
+    must_change: bool
+
+    def get_id(self) -> str:
+        return f"{self.id}:{self.epoch}"
+
+    def actor(self, address: str = "", request_id: str = "") -> Actor:
+        return Actor(
+            self.login, self.name, self.role, self.department_id, self.provider_id, address, request_id
+        )
+
+
+class Stranger(AnonymousUserMixin):  # type: ignore[misc]
+    """Somebody who has not."""
+
+    role = None
+
+
+def visitor() -> Visitor:
+    """The person of this request; only in views that are not public."""
+    found: Visitor = current_user._get_current_object()
+    return found
+
+
+def _load(mark: str) -> Visitor | None:
+    person_id, _colon, epoch = mark.partition(":")
+    if not (person_id.isdigit() and epoch.isdigit()):
+        return None
+    with book().reading() as tx:
+        row = tx.execute(
+            select(Person, Department.name, CloudProvider.name)
+            .outerjoin(Department, Department.id == Person.department_id)
+            .outerjoin(CloudProvider, CloudProvider.id == Person.provider_id)
+            .where(Person.id == int(person_id))
+        ).one_or_none()
+        if row is None:
+            return None
+        who, department, provider = row
+        if not who.active or not who.granted or who.session_epoch != int(epoch):
+            return None
+        return Visitor(
+            who.id, who.session_epoch, who.login, who.name, Role(who.role),
+            who.department_id, department or "", who.provider_id, provider or "", who.must_change,
+        )  # fmt: skip
+
+
+def begin(person_id: int) -> None:
+    """Start a session for the person in place of whatever session there was."""
+    with book().reading() as tx:
+        who = tx.get_one(Person, person_id)
+        mark = f"{who.id}:{who.session_epoch}"
+    session.clear()
+    loaded = _load(mark)
+    if loaded is None:
+        raise Denied(EVERYBODY)
+    session["started"] = session["seen"] = _now()
+    login_user(loaded)
+
+
+def end() -> None:
+    """Forget this session."""
+    logout_user()
+    session.clear()
+
+
+def _now() -> int:
+    return int(book().clock().timestamp())
+
+
+def _expire() -> None:
+    """End a session that was idle or open for too long."""
+    if "_user_id" not in session:
+        return
+    now, limits = _now(), settings()
+    started, seen = session.get("started", 0), session.get("seen", 0)
+    if now - seen > limits.idle_minutes * 60:
+        end()
+        flash(_("您已超过%(minutes)s分钟没有操作,请重新登录", minutes=limits.idle_minutes), "warning")
+    elif now - started > limits.session_hours * 3600:
+        end()
+        flash(_("登录已满%(hours)s小时,请重新登录", hours=limits.session_hours), "warning")
+    elif now - seen > SEEN_EVERY_S and not request.headers.get("X-Background"):
+        session["seen"] = now
+
+
+def _guard() -> Response | tuple[str, int] | None:
+    """Refuse what is not allowed, before anything else is looked at."""
+    if request.endpoint is None or request.endpoint == "static":
+        return None
+    _expire()
+    roles = rule(current_app, request.endpoint)
+    if roles is None:
+        raise Denied(())
+    if not roles:
+        return None
+    if not current_user.is_authenticated:
+        return _to_login()
+    if current_user.role not in roles:
+        raise Denied(roles)
+    if current_user.must_change and not getattr(
+        current_app.view_functions[request.endpoint], "guanjia_first", False
+    ):
+        return redirect(url_for("auth.password"))  # type: ignore[return-value]
+    return None
+
+
+def first(view: View) -> View:
+    """The view may be opened before the first password has been changed."""
+    setattr(view, "guanjia_first", True)  # noqa: B010
+    return view
+
+
+def _to_login() -> Response | tuple[str, int]:
+    here = request.full_path.rstrip("?") if request.method == "GET" else request.path
+    address = url_for("auth.login", next=here if here != "/" else None)
+    if request.headers.get("HX-Request"):
+        return Response("", 401, {"HX-Redirect": address})
+    if request.method == "GET":
+        return redirect(address)  # type: ignore[return-value]
+    return (
+        render_template(
+            "errors/expired.html", status=401, typed=typed(), next=local(here), resend=same_origin()
+        ),
+        401,
+    )
+
+
+def attach(app: Flask) -> None:
+    """Sessions and the guard. Call before anything else registers what runs before requests."""
+    manager = LoginManager()
+    manager.anonymous_user = Stranger
+    manager.init_app(app)
+    manager.user_loader(_load)
+    app.before_request(_guard)
+    app.jinja_env.globals.update(may=may)

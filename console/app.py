@@ -1,0 +1,57 @@
+"""The door: an application for the given settings, with every view module hung in the frame."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from console import access, book, errors, frame, models, security, texts  # noqa: F401 - models: every table is known
+from console.settings import Settings
+from console.views import blueprints
+from quota.db import Book
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def create_app(settings: Settings, opened: Book | None = None) -> Flask:
+    """A WSGI application on the book that ``settings`` name (or on ``opened``, for tests and replays)."""
+    app = Flask(
+        "console", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "console" / "static")
+    )
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    book.attach(app, settings, opened or Book(settings.database_url))
+    app.before_request(security.name_request)
+    texts.attach(app)
+    access.attach(app)
+    security.attach(app, settings)
+    errors.attach(app)
+    frame.attach(app)
+    for blueprint in blueprints():
+        app.register_blueprint(blueprint)
+    app.jinja_env.globals.update(settings=settings, now=lambda: book.book().clock())
+
+    @app.url_defaults
+    def _versioned(endpoint: str, values: dict[str, Any]) -> None:
+        # Static files are cached for a year; another content has another address.
+        if endpoint == "static" and "filename" in values:
+            values.setdefault("v", _version(str(ROOT / "console" / "static" / values["filename"])))
+
+    return app
+
+
+def _version(path: str) -> str:
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return "0"
+    return _digest(path, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _digest(path: str, _changed: int) -> str:
+    import hashlib
+
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:10]

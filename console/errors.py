@@ -1,0 +1,110 @@
+"""Refusals and mishaps as pages: one table from the book's classes to HTTP, and what each page says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from flask import Flask, g, render_template, request
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from console.security import local, same_origin
+from console.texts import sentence
+from quota.actors import Role
+from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, OverCapacity, Refused, WrongState
+
+log = logging.getLogger(__name__)
+
+STATUS: dict[type[Refused], int] = {
+    NotFound: 404,
+    NotAllowed: 403,
+    Conflict: 409,
+    OverCapacity: 409,
+    WrongState: 409,
+    Invalid: 422,
+    Refused: 409,
+}
+
+SECRET = ("csrf_token", "password", "old", "new", "again", "next")
+"""Fields never shown back."""
+
+
+class Denied(NotAllowed):
+    """The page needs a right that this person lacks: ``roles`` are those that have it."""
+
+    def __init__(self, roles: Iterable[Role]) -> None:
+        super().__init__("role.missing", N_("您的角色没有打开这个页面的权限"))
+        self.roles = frozenset(roles)
+
+
+def status(refused: Refused) -> int:
+    """The HTTP status of a refusal: that of its nearest class in the table."""
+    return next(STATUS[kind] for kind in type(refused).__mro__ if kind in STATUS)
+
+
+def typed() -> list[tuple[str, str]]:
+    """What the person had typed into the form that was refused, so that it can be copied or sent again."""
+    if request.method != "POST":
+        return []
+    return [
+        (name, value)
+        for name, value in request.form.items(multi=True)
+        if value.strip() and not any(name == one or name.endswith("-" + one) for one in SECRET)
+    ]
+
+
+def _refused(refused: Refused) -> tuple[str, int]:
+    code = status(refused)
+    return _page(
+        code,
+        reason=sentence(refused.message, refused.params),
+        code=refused.code,
+        roles=sorted(refused.roles) if isinstance(refused, Denied) else [],
+        changes=refused.params.get("changes") or [],
+    )
+
+
+def _http(error: HTTPException) -> Any:
+    if error.code is None or error.code < 400 or error.response is not None:
+        return error
+    return _page(error.code, reason="", code=error.name)
+
+
+def _csrf(error: CSRFError) -> tuple[str, int]:
+    log.info("csrf: %s", error.description)
+    return _page(400, template="errors/expired.html", next=local(request.path), resend=same_origin())
+
+
+def _bug(error: Exception) -> tuple[str, int]:
+    log.exception(
+        "request %s %s %s failed", g.get("request_id", "-"), request.method, request.path, exc_info=error
+    )
+    return _page(500, reason="", code="bug")
+
+
+def _page(status_code: int, template: str = "", **context: Any) -> tuple[str, int]:
+    name = template or f"errors/{status_code if status_code in PAGES else 'other'}.html"
+    if request.headers.get("HX-Request"):
+        name = "errors/_fragment.html"
+    try:
+        page = render_template(
+            name, status=status_code, typed=typed(), request_id=g.get("request_id", ""), **context
+        )
+    except Exception:
+        # The book itself may be what is broken: then say it without it.
+        log.exception("request %s: the error page failed, too", g.get("request_id", "-"))
+        page = f"<!doctype html><title>{status_code}</title><h1>{status_code}</h1><p>{g.get('request_id', '')}</p>"
+    return page, status_code
+
+
+PAGES = (403, 404, 409, 422, 500)
+
+
+def attach(app: Flask) -> None:
+    """Show refusals, HTTP errors and bugs as pages of the console."""
+    app.register_error_handler(Refused, _refused)
+    app.register_error_handler(CSRFError, _csrf)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _bug)

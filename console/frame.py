@@ -1,0 +1,195 @@
+"""The frame that every page hangs in: sections and their pages, the blocks of the home pages, the search.
+
+View modules enter themselves here when they are imported; the order is fixed here, not by who came first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from flask import Flask, request
+from flask_login import current_user
+from sqlalchemy import select
+
+from console.access import may
+from console.book import reading
+from console.forms import problems
+from console.security import local, same_origin
+from quota.actors import Actor, Role
+from quota.db import Tx
+from quota.errors import N_
+from quota.people import Person
+
+SECTIONS: dict[str, tuple[str, str]] = {
+    "requests": (N_("申请"), "file-text"),
+    "quota": (N_("配额"), "scale"),
+    "resources": (N_("资源"), "server"),
+    "cases": (N_("闲收忙扩"), "recycle"),
+    "providers": (N_("云服务商"), "cloud"),
+    "reports": (N_("报表"), "chart-bar"),
+    "audit": (N_("审计"), "shield-check"),
+    "settings": (N_("设置"), "settings"),
+}
+"""Navigation by what things are, in this order for everybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page that the navigation leads to."""
+
+    section: str
+    endpoint: str
+    label: str
+    order: int
+
+    @property
+    def here(self) -> bool:
+        """Whether the page of this request belongs to it: the endpoint itself, or another of its blueprint."""
+        return bool(request.endpoint) and (
+            request.endpoint == self.endpoint or request.blueprint == self.endpoint.partition(".")[0]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section as one visitor sees it: the pages that he may open."""
+
+    name: str
+    label: str
+    icon: str
+    pages: tuple[Page, ...]
+
+    @property
+    def here(self) -> bool:
+        return any(one.here for one in self.pages)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Something that the search found: what kind of thing, its title, its address, and a line about it."""
+
+    kind: str
+    title: str
+    url: str
+    detail: str = ""
+    state: str = ""
+
+
+Block = Callable[[Tx, Actor], "str | None"]
+Finder = Callable[[Tx, Actor, str, int], Iterable[Hit]]
+
+_pages: dict[str, Page] = {}
+_blocks: dict[str, tuple[frozenset[Role], int, str, Block]] = {}
+_finders: dict[str, tuple[int, Finder]] = {}
+
+
+def page(section: str, endpoint: str, label: str, order: int = 50) -> None:
+    """Lead from ``section`` to ``endpoint``; whom it is shown to follows from the view's own rule."""
+    if section not in SECTIONS:
+        raise ValueError(f"{section} is no section; there are {', '.join(SECTIONS)}")
+    _pages[endpoint] = Page(section, endpoint, label, order)
+
+
+def home_block(*roles: Role, order: int = 50, side: bool = False) -> Callable[[Block], Block]:
+    """Show a block on the home page of ``roles``: a function that renders it, or returns None for nothing to show."""
+
+    def enter(block: Block) -> Block:
+        _blocks[f"{block.__module__}.{block.__name__}"] = (
+            frozenset(roles),
+            order,
+            "side" if side else "main",
+            block,
+        )
+        return block
+
+    return enter
+
+
+def finder(order: int = 50) -> Callable[[Finder], Finder]:
+    """Take part in the search: ``(tx, actor, text, limit) → hits``, only of what the actor may see."""
+
+    def enter(find: Finder) -> Finder:
+        _finders[f"{find.__module__}.{find.__name__}"] = (order, find)
+        return find
+
+    return enter
+
+
+def sections() -> list[Section]:
+    """What the visitor may open, in the fixed order."""
+    result = []
+    for name, (label, icon) in SECTIONS.items():
+        pages = sorted((one for one in _pages.values() if one.section == name), key=lambda one: one.order)
+        open_to = tuple(one for one in pages if may(one.endpoint))
+        if open_to:
+            result.append(Section(name, label, icon, open_to))
+    return result
+
+
+def blocks(tx: Tx, actor: Actor) -> dict[str, list[str]]:
+    """The home page of ``actor``: rendered blocks by column ("main", "side")."""
+    columns: dict[str, list[str]] = {"main": [], "side": []}
+    for roles, _order, column, block in sorted(_blocks.values(), key=lambda entry: entry[1]):
+        if actor.role in roles:
+            html = block(tx, actor)
+            if html:
+                columns[column].append(html)
+    return columns
+
+
+def find(tx: Tx, actor: Actor, text: str, limit: int = 10) -> list[Hit]:
+    """What the search finds for ``text``: up to ``limit`` hits from each finder, in the finders' order."""
+    return [
+        hit
+        for _order, one in sorted(_finders.values(), key=lambda entry: entry[0])
+        for hit in one(tx, actor, text, limit)
+    ]
+
+
+def like(text: str) -> str:
+    """``text`` as a LIKE pattern that finds it anywhere; use with ``column.ilike(like(text), escape="\\\\")``."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+LOOKS = ("auto", "light", "dark")
+
+
+def here() -> str:
+    """The address of this page, to come back to; of the home page where this was not a page one can come back to."""
+    return request.full_path.rstrip("?") if request.method == "GET" and request.url_rule else "/"
+
+
+def back() -> str:
+    """The page of this site that led here, else the home page."""
+    if same_origin() and request.referrer:
+        parts = urlsplit(request.referrer)
+        return local(parts.path + (f"?{parts.query}" if parts.query else ""))
+    return "/"
+
+
+def granters() -> list[str]:
+    """Names of those who grant rights: the active security administrators."""
+    return list(
+        reading().scalars(
+            select(Person.name)
+            .where(Person.role == Role.SECADMIN.value, Person.active, Person.granted)
+            .order_by(Person.name)
+            .limit(5)
+        )
+    )
+
+
+def attach(app: Flask) -> None:
+    """Let templates draw the frame."""
+    app.jinja_env.globals.update(here=here, back=back, granters=granters, problems=problems)
+
+    @app.context_processor
+    def _frame() -> dict[str, object]:
+        look = request.cookies.get("look", "")
+        return {
+            "sections": sections() if current_user.is_authenticated else [],
+            "look": look if look in LOOKS else LOOKS[0],
+        }

@@ -1,0 +1,312 @@
+"""Lists: what to show of a query, filtered, sorted and paged by the address, and exported as it is filtered.
+
+A view says its columns and filters once; the page, the cards at 390 px, the totals and both exports follow from that.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response, request, send_file
+from sqlalchemy import ColumnElement, Select, func, select
+from werkzeug.datastructures import MultiDict
+
+from console.book import settings
+from console.texts import gettext, show, state
+from quota.db import Tx
+
+Rows = Select[Any]
+Cell = Callable[[Any], Any]
+
+ALL = "all"
+EXPORTS = ("csv", "xlsx")
+MAX_PAGE = 1_000_000
+SPOOL_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. ``value(row)`` is what is exported; ``sort`` makes its head a link; ``total`` is summed over all rows.
+
+    ``text(value)`` overrides how the page writes it; ``href(row)`` links it; ``state`` draws it as a badge;
+    ``title`` makes it the head of the card at 390 px; ``minor`` hides it there.
+    """
+
+    key: str
+    label: str
+    value: Cell
+    sort: ColumnElement[Any] | Any | None = None
+    unit: str = ""
+    href: Callable[[Any], str | None] | None = None
+    text: Callable[[Any], str] | None = None
+    total: ColumnElement[Any] | Any | None = None
+    state: bool = False
+    number: bool = False
+    title: bool = False
+    minor: bool = False
+
+    @property
+    def head(self) -> str:
+        """The column's name with its unit, as exports write it."""
+        return gettext(self.label) + (f" ({gettext(self.unit)})" if self.unit else "")
+
+    def written(self, value: Any) -> str:
+        return self.text(value) if self.text else show(value)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """One filter in the address: ``apply(query, value)`` narrows it; ``options`` (value → label) make it a choice.
+
+    ``default`` holds where the address says nothing; the value "all" then means no filter.
+    """
+
+    key: str
+    label: str
+    apply: Callable[[Rows, str], Rows]
+    options: Mapping[str, str] | None = None
+    default: str = ""
+    kind: str = "text"  # or "date"
+
+
+@dataclass
+class Listing:
+    """A page of a list, ready for ``ui.listing``."""
+
+    rows: Sequence[Any]
+    total: int
+    page: int
+    size: int
+    columns: Sequence[Column]
+    filters: Sequence[Filter]
+    values: Mapping[str, str]
+    sort: str
+    query: Rows = field(repr=False)
+    args: MultiDict[str, str] = field(repr=False)
+    tx: Tx = field(repr=False)
+    sums: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def pages(self) -> int:
+        return max(1, -(-self.total // self.size))
+
+    @property
+    def first(self) -> int:
+        return (self.page - 1) * self.size + 1 if self.total else 0
+
+    @property
+    def last(self) -> int:
+        return min(self.page * self.size, self.total)
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether any filter differs from its default."""
+        return any(self.values[one.key] != one.default for one in self.filters)
+
+    def url(self, **changes: Any) -> str:
+        """This list's address with ``changes`` (None takes a parameter away); a change other than of the page
+        goes back to the first."""
+        args = {name: self.args.getlist(name) for name in self.args}
+        if "page" not in changes:
+            args.pop("page", None)
+        for name, value in changes.items():
+            args.pop(name, None)
+            if value is not None:
+                args[name] = [str(value)]
+        text = urlencode([(name, one) for name, many in args.items() for one in many if one != ""])
+        return f"{request.path}?{text}" if text else request.path
+
+    def sort_url(self, column: Column) -> str:
+        """The address sorted by ``column``; the other way round where it is already."""
+        return self.url(sort=f"-{column.key}" if self.sort == column.key else column.key)
+
+    def direction(self, column: Column) -> str:
+        """``ascending``, ``descending`` or "" for ``column``."""
+        if self.sort.lstrip("-") != column.key:
+            return ""
+        return "descending" if self.sort.startswith("-") else "ascending"
+
+    def around(self) -> list[int | None]:
+        """Page numbers to link to: first, last and those about the present one; None for a gap."""
+        wanted = sorted(
+            n for n in {1, self.pages, self.page - 1, self.page, self.page + 1} if 1 <= n <= self.pages
+        )
+        result: list[int | None] = []
+        for one in wanted:
+            if result and result[-1] is not None and one > result[-1] + 1:
+                result.append(None)
+            result.append(one)
+        return result
+
+    def exported(self, name: str) -> Response | None:
+        """The answer to ``?export=csv`` or ``xlsx``: all rows that the filters leave; None where none was asked for."""
+        wanted = self.args.get("export", "")
+        if wanted not in EXPORTS:
+            return None
+        stamp = self.tx.now.astimezone(settings().zone).strftime("%Y%m%d-%H%M")
+        rows = self._all()
+        if wanted == "csv":
+            return as_csv(f"{name}-{stamp}.csv", self.columns, rows)
+        return as_xlsx(f"{name}-{stamp}.xlsx", self.columns, rows)
+
+    def _all(self) -> Iterator[Any]:
+        return iter(_fetched(self.tx, self.query.execution_options(yield_per=500)))
+
+
+def listing(
+    tx: Tx,
+    query: Rows,
+    columns: Sequence[Column],
+    *,
+    key: ColumnElement[Any] | Any,
+    filters: Sequence[Filter] = (),
+    sort: str = "",
+    size: int | None = None,
+    args: MultiDict[str, str] | None = None,
+) -> Listing:
+    """Run ``query`` as the address asks. ``key`` is a unique column that settles the order of equals.
+
+    ``sort`` is the default ("-opened_at" for descending). Unknown parameters and values that make no sense are passed
+    over: an address that was mailed last year still opens.
+    """
+    args = request.args if args is None else args
+    values: dict[str, str] = {}
+    for one in filters:
+        value = args.get(one.key, one.default).strip()[:200]
+        if one.options is not None and value and value != ALL and value not in one.options:
+            value = one.default
+        values[one.key] = value
+        if value and value != ALL:
+            query = one.apply(query, value)
+
+    sorts = {one.key: one.sort for one in columns if one.sort is not None}
+    wanted = args.get("sort", sort)
+    if wanted.lstrip("-") not in sorts:
+        wanted = sort
+    if wanted.lstrip("-") in sorts:
+        by = sorts[wanted.lstrip("-")]
+        # Unknown values last, whichever way it is sorted: nobody sorts to see what is missing.
+        query = query.order_by(by.is_(None), by.desc() if wanted.startswith("-") else by.asc(), key)
+    else:
+        query = query.order_by(key)
+
+    sums_of = {one.key: one.total for one in columns if one.total is not None}
+    bare = query.order_by(None)
+    total = tx.scalar(select(func.count()).select_from(bare.subquery())) or 0
+    sums = (
+        dict(zip(sums_of, tx.execute(bare.with_only_columns(*sums_of.values())).one(), strict=True))
+        if sums_of
+        else {}
+    )
+    size = size or settings().page_size
+    page = min(max(_number(args.get("page", "1")), 1), max(1, -(-total // size)))
+    rows = (
+        []
+        if args.get("export") in EXPORTS
+        else list(_fetched(tx, query.limit(size).offset((page - 1) * size)))
+    )
+    return Listing(rows, total, page, size, columns, filters, values, wanted, query, args, tx, sums)
+
+
+def _fetched(tx: Tx, query: Rows) -> Iterable[Any]:
+    """Entities where the query is of one thing, rows where it is of several."""
+    return tx.scalars(query) if len(query.column_descriptions) == 1 else tx.execute(query)
+
+
+def _number(text: str) -> int:
+    return min(int(text), MAX_PAGE) if text.isascii() and text.isdigit() and len(text) < 10 else 1
+
+
+# -- exports ---------------------------------------------------------------------------------------------------------
+
+
+def as_csv(name: str, columns: Sequence[Column], rows: Iterable[Any]) -> Response:
+    """Rows as CSV in UTF-8 with a mark that makes Excel read it as such; no cell is a formula.
+
+    Written out before it is sent: an export that fails is an error page, not half a file.
+    """
+    file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed with the answer
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="", write_through=True)
+    writer = csv.writer(text)
+    writer.writerow([harmless(one.head) for one in columns])
+    for row in rows:
+        writer.writerow([_csv_cell(_exported(one, row)) for one in columns])
+    text.flush()
+    text.detach()
+    return _sent(file, name, "text/csv")
+
+
+def as_xlsx(name: str, columns: Sequence[Column], rows: Iterable[Any]) -> Response:
+    """Rows as a workbook: figures stay figures, times are the city's, texts are texts even where they begin with =."""
+    from openpyxl import Workbook
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.styles import Font
+
+    workbook = Workbook(write_only=True)
+    sheet = workbook.create_sheet()
+    sheet.freeze_panes = "A2"
+
+    def cell(value: Any) -> Any:
+        made = WriteOnlyCell(sheet)
+        if isinstance(value, str):
+            made.value = _CONTROL.sub("", value)[:32767]
+            made.data_type = "s"
+        elif value is not None:
+            made.value = value
+        return made
+
+    heads = [cell(one.head) for one in columns]
+    for head in heads:
+        head.font = Font(bold=True)
+    sheet.append(heads)
+    for row in rows:
+        sheet.append([cell(_exported(one, row)) for one in columns])
+    file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed with the answer
+    workbook.save(file)
+    return _sent(file, name, "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")
+
+
+def _sent(file: Any, name: str, mimetype: str) -> Response:
+    file.seek(0)
+    return send_file(file, mimetype=mimetype, as_attachment=True, download_name=name)
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def harmless(text: str) -> str:
+    """``text`` such that no spreadsheet takes it for a formula."""
+    return "'" + text if text.startswith(_FORMULA) else text
+
+
+def _exported(column: Column, row: Any) -> Any:
+    """A cell's value in the types that exports know: text, figure, naive local time, date or nothing."""
+    value = column.value(row)
+    if column.state and value is not None:
+        return gettext(state(value).label)
+    if isinstance(value, datetime):
+        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return aware.astimezone(settings().zone).replace(tzinfo=None, microsecond=0)
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if value is None or (isinstance(value, int | Decimal | date) and not isinstance(value, bool)):
+        return value
+    return None if value == "" else value if isinstance(value, str) else show(value)
+
+
+def _csv_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return harmless(value) if isinstance(value, str) else str(value)

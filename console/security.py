@@ -1,0 +1,109 @@
+"""Headers, cookies, limits: what every answer carries and what no request gets past."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, g, request
+from flask_talisman import Talisman
+from flask_wtf.csrf import CSRFProtect
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from console.settings import Settings
+
+POLICY = {
+    "default-src": "'self'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' data:",
+    "object-src": "'none'",
+    "base-uri": "'none'",
+    "form-action": "'self'",
+    "frame-ancestors": "'none'",
+}
+"""No inline script or style anywhere; a nonce for the few data blocks that pages carry."""
+
+PERMISSIONS = dict.fromkeys(
+    (
+        "accelerometer",
+        "browsing-topics",
+        "camera",
+        "geolocation",
+        "gyroscope",
+        "microphone",
+        "payment",
+        "usb",
+    ),
+    "()",
+)
+MAX_FORM_PARTS = 2000
+MAX_FIELD_BYTES = 1024 * 1024
+_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+
+def attach(app: Flask, settings: Settings) -> CSRFProtect:
+    """Harden ``app``; the CSRF protection, for views of programs that exempt themselves."""
+    app.secret_key = settings.key()
+    app.config.update(
+        SESSION_COOKIE_NAME="guanjia",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.https,
+        MAX_CONTENT_LENGTH=settings.max_upload_mb * 1024 * 1024,
+        MAX_FORM_MEMORY_SIZE=MAX_FIELD_BYTES,
+        MAX_FORM_PARTS=MAX_FORM_PARTS,
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a form left open over lunch still works
+        SEND_FILE_MAX_AGE_DEFAULT=365 * 24 * 3600,
+    )
+    if settings.trusted_proxies:
+        count = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+    Talisman(
+        app,
+        force_https=False,  # the proxy in front redirects; health checks inside stay on http
+        strict_transport_security=settings.https,
+        session_cookie_secure=settings.https,
+        session_cookie_samesite="Lax",
+        frame_options="DENY",
+        referrer_policy="same-origin",
+        content_security_policy=POLICY,
+        content_security_policy_nonce_in=["script-src", "style-src"],
+        permissions_policy=PERMISSIONS,
+    )
+    app.after_request(_finish)
+    return CSRFProtect(app)
+
+
+def name_request() -> None:
+    """Give the request an id: the one a proxy in front gave it where that is one, else a new one."""
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if _ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def local(address: str | None, default: str = "/") -> str:
+    """``address`` where it is a path of this site, else ``default``: no redirect leads elsewhere."""
+    if not address or not address.startswith("/") or address.startswith(("//", "/\\")):
+        return default
+    if any(ord(c) < 32 or c == "\\" for c in address):
+        return default
+    parts = urlsplit(address)
+    return default if parts.scheme or parts.netloc else address
+
+
+def same_origin() -> bool:
+    """Whether the browser says that this request comes from a page of this site."""
+    origin = request.headers.get("Origin")
+    if request.headers.get("Sec-Fetch-Site") == "same-origin":
+        return True
+    return bool(origin) and urlsplit(origin).netloc == request.host
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-ID"] = g.get("request_id", "")
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    if request.endpoint != "static":
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response

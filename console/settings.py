@@ -1,0 +1,162 @@
+"""What a city sets: from the environment (``GUANJIA_*``), then ``guanjia.toml`` in the data directory, then defaults.
+
+Every setting has one name: field ``lead_body`` is ``GUANJIA_LEAD_BODY`` in the environment and ``lead_body`` in the
+file. A value that makes no sense stops the start with a sentence that names the place it came from.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+PREFIX = "GUANJIA_"
+FILE = "guanjia.toml"
+DEFAULT_DATA = Path("data")
+
+
+class BadSetting(ValueError):
+    """A setting that makes no sense; the message names the place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that differs between two installations. Times are minutes unless the name says otherwise."""
+
+    data: Path = DEFAULT_DATA
+    database: str = ""  # SQLAlchemy address; empty: sqlite in the data directory
+    lake: Path = Path()  # empty: "lake" in the data directory
+    secret_key: str = field(
+        default="", repr=False
+    )  # empty: made once and kept in the data directory, mode 0600
+    city: str = "示例市"
+    lead_body: str = "市政务服务和数据管理局"
+    time_zone: str = "Asia/Shanghai"
+    language: str = "zh_CN"
+    demo: bool = False  # a demo city: passwords printed at the start stay as they are
+    https: bool = False  # served under https: Secure cookies, HSTS
+    trusted_proxies: int = 0  # reverse proxies in front whose X-Forwarded-* are believed
+    idle_minutes: int = 30
+    session_hours: int = 8
+    lock_after: int = 5  # failed logins
+    lock_minutes: int = 15
+    max_upload_mb: int = 64
+    page_size: int = 50
+    stale_after_minutes: int = 60  # metered data older than this is warned of
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The city's time zone."""
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{(self.data / 'book.db').resolve()}"
+
+    @property
+    def lake_dir(self) -> Path:
+        return self.lake if self.lake != Path() else self.data / "lake"
+
+    def key(self) -> str:
+        """The key that signs sessions: as set, else made once in the data directory, readable by its owner alone."""
+        if self.secret_key:
+            return self.secret_key
+        path = self.data / "secret.key"
+        self.data.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            kept = path.read_text().strip()
+            if len(kept) < 32:
+                raise BadSetting(
+                    f"{path}: the secret key is too short; delete the file to have a new one"
+                ) from None
+            return kept
+        made = secrets.token_hex(32)
+        with os.fdopen(handle, "w") as file:
+            file.write(made + "\n")
+        return made
+
+
+RANGES: Mapping[str, tuple[int, int]] = {
+    "trusted_proxies": (0, 5),
+    "idle_minutes": (1, 24 * 60),
+    "session_hours": (1, 24),
+    "lock_after": (3, 100),
+    "lock_minutes": (1, 24 * 60),
+    "max_upload_mb": (1, 4096),
+    "page_size": (10, 500),
+    "stale_after_minutes": (5, 7 * 24 * 60),
+}
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"0", "false", "no", "off"}
+
+
+def load(
+    data: Path | str | None = None, environment: Mapping[str, str] | None = None, **given: Any
+) -> Settings:
+    """Settings for the data directory ``data`` (else ``GUANJIA_DATA``, else ``./data``); ``given`` overrides all.
+
+    Raises BadSetting naming the environment variable or the file and line's key.
+    """
+    environment = os.environ if environment is None else environment
+    folder = Path(data or environment.get(PREFIX + "DATA") or DEFAULT_DATA)
+    if folder.exists() and not folder.is_dir():
+        raise BadSetting(f"{folder}: the data directory is a file")
+    values: dict[str, Any] = {"data": folder}
+    path = folder / FILE
+    if path.exists():
+        try:
+            entries = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as trouble:
+            raise BadSetting(f"{path}: {trouble}") from None
+        for name, raw in entries.items():
+            values[name] = _value(name, raw, f"{path}: {name}")
+    for name, raw in environment.items():
+        known = name.removeprefix(PREFIX).lower()
+        if name.startswith(PREFIX) and known != "data" and known in NAMES:
+            values[known] = _value(known, raw, name)
+    return replace(Settings(), **{**values, **given})
+
+
+NAMES = {one.name: one for one in fields(Settings)}
+
+
+def _value(name: str, raw: Any, place: str) -> Any:
+    """``raw`` as the type of the field ``name``. Raises BadSetting naming ``place``."""
+    if name not in NAMES or name == "data":
+        raise BadSetting(
+            f"{place}: there is no such setting; there are {', '.join(sorted(set(NAMES) - {'data'}))}"
+        )
+    kind = NAMES[name].type
+    if kind == "bool":
+        text = str(raw).strip().lower()
+        if text not in TRUE | FALSE:
+            raise BadSetting(f"{place}: {raw!r} is neither true nor false")
+        return text in TRUE
+    if kind == "int":
+        low, high = RANGES[name]
+        try:
+            number = int(str(raw))
+        except ValueError:
+            raise BadSetting(f"{place}: {raw!r} is not a whole number") from None
+        if not low <= number <= high:
+            raise BadSetting(f"{place}: {number} is not between {low} and {high}")
+        return number
+    if not isinstance(raw, str):
+        raise BadSetting(f"{place}: {raw!r} is not a text")
+    if name == "time_zone":
+        try:
+            ZoneInfo(raw)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise BadSetting(f"{place}: no time zone is called {raw!r}") from None
+    if name == "language" and raw not in ("zh_CN", "en"):
+        raise BadSetting(f"{place}: {raw!r} is neither zh_CN nor en")
+    if name == "secret_key" and len(raw) < 32:
+        raise BadSetting(f"{place}: a secret key has at least 32 characters")
+    return Path(raw) if kind == "Path" else raw

@@ -1,0 +1,75 @@
+"""States by word, icon and tone: one table, so that a state looks the same wherever it is shown.
+
+Tones: quiet (nothing to do), wait (somebody's turn), attention (mend something), good, bad, busy (under way).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quota.errors import N_
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    label: str
+    icon: str  # an id in static/icons.svg
+    tone: str
+
+
+STATES: dict[str, State] = {
+    # requests and orders
+    "draft": State(N_("草稿"), "pencil", "quiet"),
+    "submitted": State(N_("待审"), "hourglass", "wait"),
+    "pending": State(N_("待审"), "hourglass", "wait"),
+    "returned": State(N_("待补正"), "arrow-back-up", "attention"),
+    "approved": State(N_("已通过"), "circle-check", "good"),
+    "partly_approved": State(N_("部分通过"), "circle-check", "good"),
+    "rejected": State(N_("已驳回"), "circle-x", "bad"),
+    "delivering": State(N_("交付中"), "truck-delivery", "busy"),
+    "delivered": State(N_("待验收"), "package", "wait"),
+    "completed": State(N_("已完成"), "check", "good"),
+    "done": State(N_("已完成"), "check", "good"),
+    "withdrawn": State(N_("已撤回"), "corner-down-left", "quiet"),
+    "overdue": State(N_("逾期"), "clock-exclamation", "bad"),
+    "failed": State(N_("失败"), "alert-triangle", "bad"),
+    "open": State(N_("待处理"), "hourglass", "wait"),
+    "closed": State(N_("已关闭"), "check", "quiet"),
+    "expired": State(N_("已过期"), "clock", "quiet"),
+    "held": State(N_("预占中"), "lock", "busy"),
+    "posted": State(N_("已入账"), "check", "good"),
+    "voided": State(N_("已作废"), "ban", "quiet"),
+    # findings
+    "idle": State(N_("闲置"), "zzz", "attention"),
+    "underused": State(N_("低效"), "trending-down", "attention"),
+    "normal": State(N_("正常"), "check", "good"),
+    "busy": State(N_("繁忙"), "trending-up", "busy"),
+    "overloaded": State(N_("过载"), "flame", "bad"),
+    "unknown": State(N_("数据不足"), "question-mark", "quiet"),
+    "frozen": State(N_("读数冻结"), "snowflake", "attention"),
+    # cases
+    "detected": State(N_("已发现"), "search", "wait"),
+    "reviewed": State(N_("已复核"), "clipboard-check", "wait"),
+    "noticed": State(N_("待答复"), "mail", "wait"),
+    "agreed": State(N_("已同意"), "thumb-up", "good"),
+    "objected": State(N_("有异议"), "message-report", "attention"),
+    "exempted": State(N_("已豁免"), "shield-check", "quiet"),
+    "executing": State(N_("执行中"), "recycle", "busy"),
+    "cancelled": State(N_("已取消"), "ban", "quiet"),
+    # resources
+    "running": State(N_("运行中"), "player-play", "good"),
+    "stopped": State(N_("已关机"), "player-stop", "quiet"),
+    "recycled": State(N_("回收站"), "trash", "attention"),
+    "deleted": State(N_("已删除"), "x", "quiet"),
+    "error": State(N_("异常"), "alert-triangle", "bad"),
+    # accounts
+    "active": State(N_("启用"), "check", "good"),
+    "inactive": State(N_("停用"), "ban", "quiet"),
+    "locked": State(N_("锁定"), "lock", "bad"),
+    "ungranted": State(N_("待授权"), "hourglass", "wait"),
+    # evidence and runs
+    "ok": State(N_("正常"), "check", "good"),
+    "skipped": State(N_("未执行"), "player-pause", "quiet"),
+    "not_scored": State(N_("不计分"), "circle-dashed", "quiet"),
+}
+"""Code → state. A part of the house that has states of its own adds them here."""

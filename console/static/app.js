@@ -1,0 +1,122 @@
+// What pages do beyond links and forms. Nothing here is needed to get work done; without it everything still works.
+(() => {
+  "use strict";
+  const token = () => document.querySelector('meta[name="csrf-token"]')?.content ?? "";
+  document.addEventListener("htmx:config:request", (event) => {
+    event.detail.ctx.request.headers["X-CSRFToken"] = token();
+  });
+
+  // Filters apply as they are changed; their button is for those without scripts.
+  const auto = (root) => root.querySelectorAll("form[data-auto]").forEach((form) => {
+    form.addEventListener("change", () => form.requestSubmit());
+  });
+
+  // One press, one submission.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.method !== "post" || event.defaultPrevented) return;
+    if (form.dataset.sent) { event.preventDefault(); return; }
+    form.dataset.sent = "1";
+    setTimeout(() => delete form.dataset.sent, 8000);
+  });
+  window.addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((f) => delete f.dataset.sent));
+
+  // Menus close when one goes elsewhere.
+  document.addEventListener("click", (event) => {
+    document.querySelectorAll("details.gj-menu[open]").forEach((menu) => { if (!menu.contains(event.target)) menu.open = false; });
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") document.querySelectorAll("details.gj-menu[open]").forEach((menu) => { menu.open = false; menu.querySelector("summary").focus(); });
+    const busy = event.target.closest?.("input, textarea, select, [contenteditable]");
+    if (event.key === "/" && !busy && !event.ctrlKey && !event.metaKey) { const q = document.getElementById("q"); if (q) { event.preventDefault(); q.focus(); } }
+  });
+
+  // What is typed into a form with data-draft survives until it is accepted, in this tab alone.
+  const drafts = (root) => root.querySelectorAll("form[data-draft]").forEach((form) => {
+    const key = `draft:${form.dataset.draft}`;
+    const fields = () => [...form.elements].filter((e) => e.name && !["hidden", "password", "file", "submit"].includes(e.type));
+    const kept = JSON.parse(sessionStorage.getItem(key) ?? "null");
+    if (kept && !form.querySelector(".gj-errors")) fields().forEach((e, i) => {
+      const was = kept[`${e.name}#${i}`];
+      if (was === undefined) return;
+      if (e.type === "checkbox" || e.type === "radio") e.checked = was; else if (!e.value || e.tagName === "SELECT") e.value = was;
+    });
+    form.addEventListener("input", () => {
+      const now = {};
+      fields().forEach((e, i) => { now[`${e.name}#${i}`] = e.type === "checkbox" || e.type === "radio" ? e.checked : e.value; });
+      sessionStorage.setItem(key, JSON.stringify(now));
+    });
+  });
+  document.querySelectorAll("[data-draft-done]").forEach((e) => sessionStorage.removeItem(`draft:${e.dataset.draftDone}`));
+
+  // Charts: the same six colours everywhere, told apart by dashes and marks as well.
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const DASHES = ["solid", "dashed", "dotted", [8, 3, 2, 3], [12, 4], [2, 2]];
+  const MARKS = ["circle", "rect", "triangle", "diamond", "pin", "arrow"];
+  const figure = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 4 });
+  const written = (value, spec) => value === null || value === undefined ? spec.missing : figure.format(value) + (spec.unit ? ` ${spec.unit}` : "");
+
+  const tip = (spec) => (points) => {
+    const list = Array.isArray(points) ? points : [points];
+    const box = document.createElement("div");
+    box.className = "gj-tip";
+    const head = document.createElement("b");
+    head.textContent = String(spec.time ? list[0]?.axisValueLabel ?? "" : list[0]?.name ?? "").replace("T", " ");
+    const rows = document.createElement("dl");
+    for (const one of list) {
+      const dt = document.createElement("dt"), dd = document.createElement("dd");
+      dt.textContent = one.seriesName;
+      dd.textContent = written(Array.isArray(one.value) ? one.value[1] : one.value, spec);
+      rows.append(dt, dd);
+    }
+    box.append(head, rows);
+    return box;
+  };
+
+  const option = (spec, narrow) => {
+    const text = style("--gj-soft"), line = style("--gj-line"), strong = style("--gj-text");
+    const colours = [1, 2, 3, 4, 5, 6].map((n) => style(`--gj-${n}`));
+    const axisText = { color: text, fontSize: 12 };
+    const category = { type: spec.time ? "time" : "category", data: spec.time ? undefined : spec.x, axisLabel: { ...axisText, hideOverlap: true }, axisLine: { lineStyle: { color: line } }, axisTick: { show: false }, splitLine: { show: false }, inverse: spec.horizontal };
+    const value = { type: "value", name: spec.unit, nameTextStyle: axisText, max: spec.maximum ?? undefined, axisLabel: axisText, splitLine: { lineStyle: { color: line } } };
+    const marks = spec.thresholds.length ? { silent: true, symbol: "none", lineStyle: { color: style("--gj-bad"), type: "dashed", width: 1 }, label: { color: style("--gj-bad"), position: "insideEndTop", formatter: "{b}" }, data: spec.thresholds.map((t) => ({ name: `${t.name} ${written(t.value, spec)}`, [spec.horizontal ? "xAxis" : "yAxis"]: t.value })) } : undefined;
+    return {
+      animation: false, color: colours, textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
+      aria: { enabled: false },
+      grid: { left: 8, right: 16, top: spec.series.length > 1 ? 36 : 28, bottom: 4, containLabel: true },
+      legend: spec.series.length > 1 ? { type: narrow ? "scroll" : "plain", top: 0, right: 0, textStyle: { color: strong }, itemWidth: 26 } : undefined,
+      tooltip: { trigger: "axis", confine: true, backgroundColor: style("--gj-surface"), borderColor: line, textStyle: { color: strong }, formatter: tip(spec), axisPointer: { type: "line", lineStyle: { color: text } } },
+      xAxis: spec.horizontal ? value : category, yAxis: spec.horizontal ? category : value,
+      series: spec.series.map((one, i) => ({
+        name: one.name, type: one.kind === "bar" ? "bar" : "line", stack: one.stack || undefined, connectNulls: false,
+        data: spec.time ? one.values.map((v, k) => [spec.x[k], v]) : one.values,
+        step: one.role === "capacity" ? "end" : undefined, barMaxWidth: 28,
+        symbol: MARKS[i % MARKS.length], symbolSize: 5, showSymbol: one.values.length <= 31, sampling: one.kind === "bar" ? undefined : "lttb",
+        lineStyle: one.role === "capacity" ? { color: strong, width: 2, type: "solid" } : { width: 1.75, type: DASHES[i % DASHES.length] },
+        itemStyle: one.role === "capacity" ? { color: strong } : undefined,
+        areaStyle: one.kind === "area" ? { opacity: 0.15 } : undefined,
+        markLine: i === 0 ? marks : undefined,
+      })),
+    };
+  };
+
+  const drawn = [];
+  const charts = (root) => root.querySelectorAll("[data-chart]").forEach((box) => {
+    if (!window.echarts || box.dataset.drawn) return;
+    const spec = JSON.parse(document.getElementById(box.dataset.chart).textContent);
+    const chart = window.echarts.init(box, null, { renderer: "canvas" });
+    chart.setOption(option(spec, box.clientWidth < 480));
+    if (spec.links.length) chart.on("click", (point) => { const to = spec.links[point.dataIndex]; if (to) window.location.href = to; });
+    box.dataset.drawn = "1";
+    drawn.push({ box, chart, spec });
+  });
+  const redraw = () => drawn.forEach(({ box, chart, spec }) => { chart.resize(); chart.setOption(option(spec, box.clientWidth < 480), true); });
+  let waiting = 0;
+  window.addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(redraw, 120); });
+  new MutationObserver(redraw).observe(document.documentElement, { attributes: true, attributeFilter: ["data-bs-theme"] });
+
+  const dress = (root) => { auto(root); drafts(root); charts(root); };
+  dress(document);
+  document.addEventListener("htmx:after:swap", () => charts(document));
+  document.getElementById("errors")?.focus();
+})();
