@@ -114,7 +114,7 @@ def perform(book: Book, job: Job, slot: datetime, *, pause: float = 5.0) -> RunS
     try:
         for attempt in Retrying(
             stop=stop_after_attempt(job.attempts),
-            wait=wait_exponential_jitter(initial=pause, max=300, jitter=pause / 5),
+            wait=wait_exponential_jitter(multiplier=pause, max=300, jitter=pause / 5),
             reraise=True,
         ):
             with attempt:

@@ -134,8 +134,7 @@ class Book:
         try:
             yield tx
         finally:
-            tx.rollback()
-            tx.close()
+            tx.close()  # rolls the connection back; what was loaded may still be read, which rollback() would expire
 
     def dispose(self) -> None:
         self.engine.dispose()
