@@ -1,0 +1,255 @@
+"""Work orders (工单): what a provider is told to do, by when, and how far it is.
+
+    pending 待派单 → sent 已派单 → delivering 交付中 → delivered 待验收 → accepted 已完成
+                        ↘ failed 失败 (retried, done by hand or cancelled 已取消)
+
+An order counts in the month in which it is due, so that each counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, ForeignKey, Index, Integer, String, Text, false, select
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from providers.base import ServiceKind, Verb
+from providers.inventory import Resource, seen_by
+from quota.actors import Actor, Role
+from quota.agencies import Department, System
+from quota.calendar import ZONE, WorkingDays, working_days
+from quota.db import Base
+from quota.errors import N_, Conflict, NotFound
+from quota.pools import CloudProvider, Pool
+from quota.units import Amounts, amounts
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+class OrderState(StrEnum):
+    PENDING = "pending"
+    SENT = "sent"
+    DELIVERING = "delivering"
+    DELIVERED = "delivered"
+    ACCEPTED = "accepted"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+STATE_LABELS = {
+    OrderState.PENDING: N_("待派单"),
+    OrderState.SENT: N_("已派单"),
+    OrderState.DELIVERING: N_("交付中"),
+    OrderState.DELIVERED: N_("待验收"),
+    OrderState.ACCEPTED: N_("已完成"),
+    OrderState.FAILED: N_("失败"),
+    OrderState.CANCELLED: N_("已取消"),
+}
+
+VERB_LABELS = {
+    Verb.CREATE: N_("开通"),
+    Verb.RESIZE: N_("变更规格"),
+    Verb.STOP: N_("关机"),
+    Verb.START: N_("开机"),
+    Verb.SNAPSHOT: N_("快照"),
+    Verb.RECYCLE: N_("移入回收站"),
+    Verb.RESTORE: N_("从回收站恢复"),
+    Verb.DELETE: N_("删除"),
+}
+
+UNDER_WAY = frozenset({OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING})
+"""The provider's turn, and nothing wrong so far."""
+
+OPEN = UNDER_WAY | {OrderState.FAILED, OrderState.DELIVERED}
+
+STANDARD_DAYS = 2
+"""Our own default: working days for what the catalogue says nothing of."""
+
+LIMITS: Mapping[ServiceKind, int] = {ServiceKind.BARE_METAL: 10, ServiceKind.ACCELERATOR: 10}
+"""Our own default: working days for kinds that take longer."""
+
+EMERGENCY = timedelta(hours=4)
+"""Our own default: clock time for emergencies."""
+
+ACCEPTANCE_DAYS = 3
+"""Our own default: working days after which what was delivered is deemed accepted."""
+
+
+class WorkOrder(Base):
+    """One thing to do in one pool. ``key`` is what its cloud is given, so that a second call does nothing.
+
+    ``amounts`` (JSON: kind → base units) is what was approved: of a creation all, of a resize what the
+    named kinds shall be. ``taken`` is what was counted as used for it before it was carried out, ``freed``
+    what its delivery gave back, and
+    ``frees`` to whom: the department's quota (granted) or the city (free).
+    """
+
+    __tablename__ = "work_orders"
+    __table_args__ = (
+        Index("ix_work_orders_state_pool_id", "state", "pool_id"),
+        Index("ix_work_orders_provider_id_due_at", "provider_id", "due_at"),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    number: Mapped[str] = mapped_column(String(20), unique=True, nullable=True)  # null until its id is known
+    key: Mapped[str] = mapped_column(String(128), unique=True)
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"))
+    provider_id: Mapped[int] = mapped_column(ForeignKey("cloud_providers.id"))
+    verb: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[str] = mapped_column(String(24))
+    resource_id: Mapped[int | None] = mapped_column(ForeignKey("resources.id"), index=True)
+    department_id: Mapped[int | None] = mapped_column(ForeignKey("departments.id"), index=True)
+    system_id: Mapped[int | None] = mapped_column(ForeignKey("systems.id"))
+    catalog_item_id: Mapped[int | None] = mapped_column(ForeignKey("catalog_items.id"))
+    request_id: Mapped[int | None] = mapped_column(index=True)
+    case_id: Mapped[int | None] = mapped_column(index=True)
+    name: Mapped[str] = mapped_column(String(128), default="")
+    amounts: Mapped[dict[str, int]] = mapped_column(default=dict)
+    taken: Mapped[dict[str, int]] = mapped_column(default=dict)
+    freed: Mapped[dict[str, int]] = mapped_column(default=dict)
+    frees: Mapped[str] = mapped_column(String(8), default="granted")
+    payload: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    emergency: Mapped[bool] = mapped_column(default=False)
+    limit_days: Mapped[int] = mapped_column(default=STANDARD_DAYS)
+    due_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(String(12), default=OrderState.PENDING.value)
+    by_hand: Mapped[bool] = mapped_column(default=False)  # the adapter cannot do it: the provider's staff does
+    attempts: Mapped[int] = mapped_column(default=0)  # failed tries since it was last put on its way
+    refusals: Mapped[int] = mapped_column(default=0)  # times that its cloud refused it for good; part of the next key
+    last_error: Mapped[str] = mapped_column(Text, default="")
+    next_try_at: Mapped[datetime | None]
+    placed_at: Mapped[datetime]
+    placed_by: Mapped[str] = mapped_column(String(64))
+    sent_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+    delivered_by: Mapped[str | None] = mapped_column(String(64))
+    accepted_at: Mapped[datetime | None]
+    accepted_by: Mapped[str | None] = mapped_column(String(64))
+    discrepancy: Mapped[dict[str, Any]] = mapped_column(default=dict)  # approved ≠ appeared, found on acceptance
+    generation: Mapped[int] = mapped_column(default=1)
+
+    pool: Mapped[Pool] = relationship()
+    provider: Mapped[CloudProvider] = relationship()
+    resource: Mapped[Resource | None] = relationship()
+    department: Mapped[Department | None] = relationship()
+    system: Mapped[System | None] = relationship()
+
+    @property
+    def subject(self) -> str:
+        """What it was placed for: request:12, case:7, or itself."""
+        if self.request_id is not None:
+            return f"request:{self.request_id}"
+        return f"case:{self.case_id}" if self.case_id is not None else f"order:{self.id}"
+
+    @property
+    def basis(self) -> str:
+        """Under what name the inventory knows it."""
+        return f"order:{self.id}"
+
+    @property
+    def cloud_key(self) -> str:
+        """The key for its cloud: a new one only after the cloud itself said that it did not do it."""
+        return f"{self.key}#{self.refusals + 1}" if self.refusals else self.key
+
+    def approved(self) -> Amounts:
+        return amounts(self.amounts)
+
+    def in_time(self, now: datetime) -> bool | None:
+        """Delivered by its limit? None while that is still open."""
+        if self.delivered_at is not None:
+            return self.delivered_at <= self.due_at
+        return None if now <= self.due_at else False
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Working days [first, last] from placing to delivery; last None: no upper end."""
+
+    first: int
+    last: int | None
+
+    def __str__(self) -> str:
+        return f"{self.first}–{self.last}" if self.last is not None else f">{self.first - 1}"
+
+
+BUCKETS = (Bucket(1, 3), Bucket(4, 10), Bucket(11, 30), Bucket(31, 60), Bucket(61, None))
+"""As one city reports its delivery times."""
+
+
+def bucket(days: int) -> Bucket:
+    """The bucket of a delivery that took ``days`` working days; the same day counts as the first."""
+    return next(one for one in BUCKETS if one.last is None or days <= one.last)
+
+
+def due(calendar: WorkingDays, placed_at: datetime, days: int, *, emergency: bool) -> datetime:
+    """When an order placed at ``placed_at`` must be delivered."""
+    return placed_at + EMERGENCY if emergency else calendar.due(placed_at, days)
+
+
+def numbered(order_id: int, placed_at: datetime) -> str:
+    """GD-2026-000123: the year it was placed in, and its id, so that no two writers wait for a counter."""
+    return f"GD-{placed_at.astimezone(ZONE).year}-{order_id:06d}"
+
+
+def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
+    """Orders that ``actor`` may see: a department's own, a company's own, all for the steward and the
+    auditor."""
+    if actor.role is Role.PROVIDER:
+        return WorkOrder.provider_id == actor.provider_id if actor.provider_id is not None else false()
+    return seen_by(tx, actor, WorkOrder.department_id, WorkOrder.pool_id)
+
+
+def order(tx: Tx, order_id: int) -> WorkOrder:
+    """The order, or NotFound, also where the actor may not see it."""
+    found = tx.scalar(select(WorkOrder).where(WorkOrder.id == order_id, visible(tx, tx.actor)))
+    if found is None:
+        raise NotFound("order.none", N_("没有编号为 %(id)s 的工单"), id=order_id)
+    return found
+
+
+def locked(tx: Tx, order_id: int, generation: int | None = None) -> WorkOrder:
+    """The order, locked for writing. Conflict where the page that it was decided on shows an older
+    ``generation``."""
+    order(tx, order_id)
+    found = tx.scalars(
+        select(WorkOrder)
+        .where(WorkOrder.id == order_id)
+        .with_for_update(of=WorkOrder)
+        .execution_options(populate_existing=True)
+    ).one()
+    if generation is not None and found.generation != generation:
+        raise Conflict("order.stale", N_("工单 %(number)s 已被他人更新,请刷新后再操作"), number=found.number)
+    return found
+
+
+def delivery_times(tx: Tx, start: datetime, end: datetime, *, provider_id: int | None = None) -> dict[Bucket, int]:
+    """How many orders delivered in [start, end) took how long, by bucket; every bucket is named."""
+    calendar = working_days(tx)
+    query = select(WorkOrder.placed_at, WorkOrder.delivered_at).where(
+        WorkOrder.delivered_at >= start, WorkOrder.delivered_at < end
+    )
+    if provider_id is not None:
+        query = query.where(WorkOrder.provider_id == provider_id)
+    found = dict.fromkeys(BUCKETS, 0)
+    for placed_at, delivered_at in tx.execute(query):
+        if delivered_at is not None:
+            found[bucket(calendar.between(placed_at, delivered_at))] += 1
+    return found
+
+
+def reschedule(tx: Tx) -> int:
+    """Compute the limits of open orders again, after the calendar changed; returns how many moved."""
+    calendar, moved = working_days(tx), 0
+    query = select(WorkOrder).where(WorkOrder.state.in_([one.value for one in OPEN - {OrderState.DELIVERED}]))
+    for one in tx.scalars(query):
+        limit = due(calendar, one.placed_at, one.limit_days, emergency=one.emergency)
+        if limit != one.due_at:
+            tx.audit("order.reschedule", one.basis, before={"due_at": one.due_at}, after={"due_at": limit})
+            one.due_at = limit
+            moved += 1
+    return moved
