@@ -8,74 +8,13 @@ because their histories differ in length and have gaps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-STEP_S = 300
-MISSING = 65535
-LIVE = 1
-
-Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Series:
-    """Canonical samples of r machines, n in all; machine i owns the rows ``starts[i]:starts[i + 1]``.
-
-    names: r machine names; starts: int64 [r + 1]; slot: int64 [n], floor(epoch seconds / 300), rising within
-    a machine; cpu: uint16 [n], hundredths of a per cent of the machine's own size; cores: float64 [n], the
-    size at that sample (1.0 where the source does not know); mem: uint16 [n] as cpu, 65535 = not reported, or
-    None.
-    """
-
-    dataset: str
-    names: tuple[str, ...]
-    starts: Array
-    slot: Array
-    cpu: Array
-    cores: Array
-    mem: Array | None = None
-    cores_known: bool = True
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @property
-    def machine(self) -> Array:
-        """int64 [n]: the machine that each sample belongs to."""
-        return np.repeat(np.arange(len(self)), np.diff(self.starts))
-
-    def take(self, which: Array) -> Series:
-        """The machines at the integer indices `which`, in that order."""
-        which = np.asarray(which)
-        rows = np.concatenate(
-            [np.arange(self.starts[i], self.starts[i + 1]) for i in which] or [np.arange(0)]
-        )
-        starts = np.concatenate(([0], np.cumsum(np.diff(self.starts)[which])))
-        return Series(
-            self.dataset,
-            tuple(self.names[i] for i in which),
-            starts,
-            self.slot[rows],
-            self.cpu[rows],
-            self.cores[rows],
-            None if self.mem is None else self.mem[rows],
-            self.cores_known,
-        )
-
-
-def hundredths(percent: Array) -> Array:
-    """Per cent as uint16 hundredths; NaN or infinite becomes 65535 (missing), anything above 655.34 % is
-    clipped."""
-    known = np.isfinite(percent)
-    scaled = np.rint(np.where(known, percent, 0.0) * 100.0)
-    return np.where(known, np.clip(scaled, 0, MISSING - 1), MISSING).astype(np.uint16)
+from metering.series import STEP_S, Series, hundredths
 
 
 def load(path: str | Path) -> Series:
@@ -131,47 +70,4 @@ def load(path: str | Path) -> Series:
         cores,
         mem,
         "cpu_cores" in there,
-    )
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A series laid out by local day: matrices [r, days * slots a day], as the assessment reads them.
-
-    cpu, mem: uint16 hundredths, 65535 = missing; state: uint8, 0 missing, 1 live; first_day: days since
-    1970-01-01 local; expected_from, expected_to: int64 [r], first and one past the last slot in which the
-    machine reported.
-    """
-
-    cpu: Array
-    mem: Array | None
-    state: Array
-    first_day: int
-    expected_from: Array
-    expected_to: Array
-
-
-def grid(series: Series, utc_offset_s: int = 28800) -> Grid:
-    """Lay a series out over whole local days from its first to its last sample, one row a machine."""
-    per_day = 86400 // STEP_S
-    local = series.slot + utc_offset_s // STEP_S
-    first_day = int(local.min() // per_day)
-    days = int(local.max() // per_day) - first_day + 1
-    column = local - first_day * per_day
-    row = series.machine
-
-    def dense(values: Array) -> Array:
-        matrix = np.full((len(series), days * per_day), MISSING, np.uint16)
-        matrix[row, column] = values
-        return matrix
-
-    state = np.zeros((len(series), days * per_day), np.uint8)
-    state[row, column] = LIVE
-    return Grid(
-        dense(series.cpu),
-        None if series.mem is None else dense(series.mem),
-        state,
-        first_day,
-        column[series.starts[:-1]],
-        column[series.starts[1:] - 1] + 1,
     )

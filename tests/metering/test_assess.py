@@ -13,7 +13,8 @@ import pytest
 
 from metering import assess, facts
 from metering.assess import DailyUse, Verdict
-from metering.traces import grid, load
+from metering.series import grid
+from metering.traces import load
 
 DAY = 288
 MONTH = 30 * DAY

@@ -1,0 +1,522 @@
+"""What a sizing policy would have done to one's own past: sizes in force from what was known then, judged on
+the second half of every machine's samples. Pure.
+
+A *violation* is a sample whose demand (cores x CPU) is above the size in force; *saved* is 1 - sum of sizes /
+sum of provisioned sizes over the judged samples, expansions counted against; *unserved* is demand above the
+size / demand. r = machines, d = days of 24 h.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metering.rightsizing import BINS, PROFILES, Profile, expand, newborn, night, rescale
+from metering.series import STEP_S, Series
+
+Array = NDArray[Any]
+
+SLOTS = 86400 // STEP_S
+SHORTEST = 2 * SLOTS  # machines with fewer samples are not judged
+CELLS = 2_000_000  # machines x slots handled at once: some 100 MB
+POINTS = 10_000.0  # hundredths of a per cent in one
+NAMES = (
+    "p95x1.15",
+    "p99x1.15",
+    "peakx1.15",
+    "vpa-p90-daily",
+    "vpa-p95-daily",
+    "peak14x1.15-daily",
+    *PROFILES,
+)
+
+
+@dataclass(frozen=True)
+class Days:
+    """A block of machines laid out by days of 24 h.
+
+    demand, provisioned: float64 [r, d, 288] in cores, NaN and 0 where there is no sample; judged: bool [r, d,
+    288], the samples of the second half; known: bool, all samples.
+    """
+
+    demand: Array
+    provisioned: Array
+    judged: Array
+
+    @property
+    def known(self) -> Array:
+        known: Array = np.greater(self.provisioned, 0)
+        return known
+
+    @cached_property
+    def peak(self) -> Array:
+        """Largest demand of each day [r, d], 0 where there was no sample."""
+        peak: Array = np.nan_to_num(self.demand).max(axis=2)
+        return peak
+
+    @cached_property
+    def seen(self) -> Array:
+        """bool [r, d]: days with samples."""
+        return np.asarray(self.known.any(axis=2))
+
+    @cached_property
+    def present(self) -> Array:
+        """Provisioned cores at the end of each day [r, d]; through gaps the last known, before the first the
+        first."""
+        last = SLOTS - 1 - np.argmax(self.known[:, :, ::-1], axis=2)
+        cores: Array = np.take_along_axis(self.provisioned, last[:, :, None], axis=2)[:, :, 0]
+        column = np.where(cores > 0, np.arange(cores.shape[1]), -1)
+        held = np.maximum.accumulate(column, axis=1)
+        first = np.argmax(cores > 0, axis=1)[:, None]
+        return np.asarray(np.take_along_axis(cores, np.where(held >= 0, held, first), axis=1))
+
+    def histogram(self, day: int) -> Array:
+        """[r, 201]: the day's samples in half-point bins of the cores at the day's end."""
+        r = len(self.demand)
+        known = self.provisioned[:, day] > 0
+        points = np.nan_to_num(self.demand[:, day]) / self.present[:, day, None] * 100
+        # A sample that lies on an edge belongs to the bin above it, whatever the division made of it.
+        cell = np.minimum(np.floor(points * 2 + 1e-6), BINS - 1).astype(np.int64)
+        cell = np.where(known, cell, BINS) + np.arange(r)[:, None] * (BINS + 1)
+        return np.bincount(cell.ravel(), minlength=r * (BINS + 1)).reshape(r, BINS + 1)[:, :BINS]
+
+
+def calendar(series: Series, utc_offset_s: int = 28800) -> tuple[Array, Days]:
+    """Laid out by local day, as rollups are; with the slot [r] at which each machine's first day begins."""
+    offset = utc_offset_s // STEP_S
+    first = np.full(len(series), (series.slot.min() + offset) // SLOTS * SLOTS - offset)
+    return first, _lay(series, first)
+
+
+def from_half(series: Series) -> tuple[Array, Days]:
+    """Laid out so that each machine's judged half begins with a day: how the reference recomputes, every 24
+    h."""
+    n = np.diff(series.starts)
+    middle = series.slot[series.starts[:-1] + n // 2]
+    before = -((series.slot[series.starts[:-1]] - middle) // SLOTS)
+    first = middle - before.max() * SLOTS
+    return first, _lay(series, first)
+
+
+def _lay(series: Series, first: Array) -> Days:
+    n = np.diff(series.starts)
+    column = series.slot - np.repeat(first, n)
+    days = int(column.max()) // SLOTS + 1
+    row = series.machine
+    position = np.arange(len(row)) - np.repeat(series.starts[:-1], n)
+
+    def dense(values: Array, nothing: float | bool) -> Array:
+        matrix = np.full((len(series), days * SLOTS), nothing)
+        matrix[row, column] = values
+        return matrix.reshape(len(series), days, SLOTS)
+
+    return Days(
+        dense(series.cpu * series.cores / POINTS, np.nan),
+        dense(series.cores, 0.0),
+        dense(position >= np.repeat(n // 2, n), False),
+    )
+
+
+# ---------------------------------------------------------------- policies
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes in force in cores: by_day [r, d], or by_slot [r, d, 288] where they move within days (then by_day
+    is the size underneath); began: bool [r, d], days in which a fast expansion began."""
+
+    by_day: Array
+    by_slot: Array | None = None
+    began: Array | None = None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A named way to size: `size` gives the sizes in force, each day's from what came before it, out of
+    catalogue sizes in cores if given. local: it works by local days, else by days from the start of the
+    judged half on."""
+
+    name: str
+    size: Callable[[Days, Array | None], Sizes]
+    local: bool = False
+
+
+def policy(name: str) -> Policy:
+    """A policy by its name: as-is, oracle, p<q>x<margin>, peakx<margin>, vpa-p<q>-daily,
+    peak<days>x<margin>-daily, or a profile of the cost quantile. Raises ValueError for any other name."""
+    if name == "as-is":
+        return Policy(name, lambda days, _: Sizes(days.present, days.provisioned))
+    if name == "oracle":
+        return Policy(name, lambda days, shapes: Sizes(_snap(days.peak, days.present, shapes)))
+    if name in PROFILES:
+        return steward(PROFILES[name])
+    if found := re.fullmatch(r"(?:p(\d+(?:\.\d+)?)|peak)x(\d+(?:\.\d+)?)", name):
+        quantile, margin = float(found[1] or 100) / 100, float(found[2])
+        if quantile <= 1 and margin > 0:
+            return Policy(name, lambda days, shapes: _fixed(days, quantile, margin, shapes))
+    if found := re.fullmatch(r"vpa-p(\d+(?:\.\d+)?)-daily", name):
+        q = float(found[1]) / 100
+        if 0 < q <= 1:
+            return Policy(name, lambda days, shapes: _vpa(days, q, shapes))
+    if found := re.fullmatch(r"peak(\d+)x(\d+(?:\.\d+)?)-daily", name):
+        span, times = int(found[1]), float(found[2])
+        if span and times > 0:
+            return Policy(name, lambda days, shapes: _rolling(days, span, times, shapes))
+    raise ValueError(f"no sizing policy {name!r}; there are {', '.join(('as-is', 'oracle', *NAMES))}")
+
+
+def steward(profile: Profile) -> Policy:
+    """The cost quantile with these settings, decided at each local midnight."""
+    return Policy(profile.name, lambda days, shapes: _cost(days, profile, shapes), local=True)
+
+
+def _snap(size: Array, present: Array, shapes: Array | None) -> Array:
+    """The smallest offered size that is enough and not above the present one; else the present one. cores."""
+    if shapes is None:
+        return size
+    offered = np.sort(shapes)
+    at = np.searchsorted(offered, size - 1e-9)
+    snapped = np.where(at < len(offered), offered[np.minimum(at, len(offered) - 1)], np.inf)
+    return np.minimum(snapped, present)
+
+
+def _fixed(days: Days, quantile: float, margin: float, shapes: Array | None) -> Sizes:
+    fit = days.known & ~days.judged
+    size = np.array([np.quantile(days.demand[i][fit[i]], quantile) * margin for i in range(len(fit))])
+    return Sizes(_snap(np.repeat(size[:, None], days.seen.shape[1], axis=1), days.present, shapes))
+
+
+def _vpa(
+    days: Days,
+    quantile: float,
+    shapes: Array | None,
+    first: float = 0.01,
+    growth: float = 1.05,
+    margin: float = 1.15,
+) -> Sizes:
+    """Kubernetes' vertical autoscaler: buckets from 0.01 cores growing by 5 %, half-life 24 h, the upper
+    bound of the bucket that holds the quantile, + 15 %."""
+    r, d = days.seen.shape
+    bucket = np.floor(np.log1p(np.nan_to_num(days.demand) * (growth - 1) / first) / np.log(growth)).astype(
+        np.int32
+    )
+    width = int(bucket.max()) + 1
+    ends = first * (growth ** np.arange(1, width + 1) - 1) / (growth - 1)
+    weight = 0.5 ** ((SLOTS - np.arange(SLOTS)) / SLOTS)
+    heap = np.zeros((r, width))
+    size = np.zeros((r, d))
+    row = np.arange(r)[:, None] * width
+    for day in range(d):
+        total = heap.sum(axis=1, keepdims=True)
+        at = np.argmax(np.cumsum(heap, axis=1) >= quantile * total, axis=1)
+        size[:, day] = np.where(total[:, 0] > 0, margin * ends[at], days.present[:, day])
+        new = np.bincount((bucket[:, day] + row).ravel(), (days.known[:, day] * weight).ravel(), r * width)
+        heap = heap * 0.5 + new.reshape(r, width)
+    return Sizes(_snap(size, days.present, shapes))
+
+
+def _rolling(days: Days, span: int, margin: float, shapes: Array | None) -> Sizes:
+    """The maximum of the last `span` days; after a longer gap, of all that came before it."""
+    r, d = days.seen.shape
+    size = np.zeros((r, d))
+    size[:, 0] = days.present[:, 0]
+    ever = np.zeros(r)
+    for day in range(1, d):
+        window = slice(max(0, day - span), day)
+        ever = np.maximum(ever, days.peak[:, day - 1])
+        lately = np.where(days.seen[:, window].any(axis=1), days.peak[:, window].max(axis=1), ever)
+        size[:, day] = np.where(days.seen[:, :day].any(axis=1), lately * margin, days.present[:, day])
+    return Sizes(_snap(size, days.present, shapes))
+
+
+def _cost(days: Days, profile: Profile, shapes: Array | None) -> Sizes:
+    r, d = days.seen.shape
+    state = newborn(r, profile)
+    size = np.zeros((r, d))
+    present = days.present
+    for day in range(d):
+        size[:, day] = state.size / 100 * present[:, max(day - 1, 0)]
+        if day:
+            state = rescale(state, present[:, day - 1] / present[:, day])
+        offered = None if shapes is None else np.asarray(shapes)[None, :] / present[:, day, None] * 100
+        state = night(state, days.histogram(day), days.peak[:, day] / present[:, day] * 100, profile, offered)
+    if profile.fast is None:
+        return Sizes(size)
+    force, began = expand(
+        days.demand.reshape(r, -1),
+        np.repeat(size, SLOTS, axis=1),
+        np.repeat(present, SLOTS, axis=1),
+        profile.fast,
+    )
+    return Sizes(size, force.reshape(r, d, SLOTS), np.asarray(began.reshape(r, d, SLOTS).any(axis=2)))
+
+
+# ---------------------------------------------------------------- results
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one policy did to every judged machine; all arrays [r], in the order of `names`.
+
+    samples, violations: judged samples, and those above the size; caused: those above the size but not above
+    what was provisioned; demand, unserved, size, provisioned: sums over judged samples in cores; deepest:
+    largest demand above the size, cores; changes, expansions: in the judged half; days: judged days with
+    samples; final: cores at the end; trail: per machine (first day, sizes in force by day, largest demand by
+    day) in the policy's own days.
+    """
+
+    policy: str
+    names: tuple[str, ...]
+    samples: Array
+    violations: Array
+    caused: Array
+    demand: Array
+    unserved: Array
+    size: Array
+    provisioned: Array
+    deepest: Array
+    changes: Array
+    expansions: Array
+    days: Array
+    final: Array
+    trail: tuple[Trail, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def rate(self) -> Array:
+        """Violations / samples of each machine."""
+        rate: Array = self.violations / self.samples
+        return rate
+
+    def summary(self, which: Array | slice = slice(None)) -> dict[str, float | int]:
+        """Shares as fractions over these machines (default: all)."""
+        samples, rate = int(self.samples[which].sum()), self.rate[which]
+        provisioned, days = float(self.provisioned[which].sum()), int(self.days[which].sum())
+        demand = float(self.demand[which].sum())
+        return {
+            "vms": len(rate),
+            "violation_rate": _ratio(self.violations[which].sum(), samples),
+            "caused_rate": _ratio(self.caused[which].sum(), samples),
+            "net_cores_saved_share": _ratio(provisioned - self.size[which].sum(), provisioned),
+            "unserved_share_of_demand": _ratio(self.unserved[which].sum(), demand),
+            "vms_violating_over_1pct": int((rate > 0.01).sum()),
+            "vms_violating_over_5pct": int((rate > 0.05).sum()),
+            "changes_per_vm_30d": _ratio(30 * self.changes[which].sum(), days),
+            "expansions_per_vm_30d": _ratio(30 * self.expansions[which].sum(), days),
+            "cores_at_end": float(self.final[which].sum()),
+        }
+
+    def by_group(self, labels: Sequence[str]) -> dict[str, dict[str, float | int]]:
+        """`summary` per label (a department, a system): labels [r], in the order of `names`."""
+        label = np.asarray(labels)
+        if len(label) != len(self):
+            raise ValueError(f"{len(label)} labels for {len(self)} machines")
+        return {str(each): self.summary(np.flatnonzero(label == each)) for each in np.unique(label)}
+
+    def worst(self, count: int = 10) -> Array:
+        """Indices of the machines hurt most: by violation rate, then by unserved demand; only those hurt at
+        all."""
+        order = np.lexsort((-self.unserved, -self.rate))[:count]
+        return order[self.violations[order] > 0]
+
+
+@dataclass(frozen=True)
+class Trail:
+    """One machine's days, for drawing: slot (floor(epoch seconds / 300)) at which the first begins; size: in
+    force at the start of each day, top: the largest within it, peak: the largest demand (NaN = no sample),
+    all in cores; judged: the first judged day."""
+
+    first_slot: int
+    size: Array
+    top: Array
+    peak: Array
+    judged: int
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part) / float(whole) if whole else 0.0
+
+
+# ---------------------------------------------------------------- running
+
+
+def run(
+    series: Series,
+    policies: Sequence[str | Policy | Profile],
+    *,
+    shapes: Sequence[float] | None = None,
+    utc_offset_s: int = 28800,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Result]:
+    """Policy name -> what it would have done. Machines with fewer than 576 samples are left out.
+
+    shapes: catalogue sizes in cores; then machines are only ever shrunk onto one of them. progress is told
+    steps done and steps in all. Raises ValueError for an unknown policy, or if no machine has enough samples.
+    """
+    chosen = [
+        each if isinstance(each, Policy) else steward(each) if isinstance(each, Profile) else policy(each)
+        for each in policies
+    ]
+    eligible = np.flatnonzero(np.diff(series.starts) >= SHORTEST)
+    if not len(eligible):
+        raise ValueError(f"{series.dataset}: no machine has {SHORTEST} samples")
+    offered = None if shapes is None else np.asarray(sorted(shapes), np.float64)
+    span = int(series.slot.max() - series.slot.min()) + 2 * SLOTS
+    blocks = [
+        eligible[low : low + max(1, CELLS // span)] for low in range(0, len(eligible), max(1, CELLS // span))
+    ]
+    parts: dict[str, list[Result]] = {each.name: [] for each in chosen}
+    done, steps = 0, len(blocks) * len(chosen)
+    for rows in blocks:
+        block = series.take(rows)
+        for local in (False, True):
+            mine = [each for each in chosen if each.local is local]
+            if not mine:
+                continue
+            first_slot, days = _days(block, local, utc_offset_s)
+            for each in mine:
+                parts[each.name].append(_judge(each.name, block, days, first_slot, each.size(days, offered)))
+                done += 1
+                if progress:
+                    progress(done, steps)
+    return {name: _joined(found) for name, found in parts.items()}
+
+
+def _days(series: Series, local: bool, utc_offset_s: int) -> tuple[Array, Days]:
+    return calendar(series, utc_offset_s) if local else from_half(series)
+
+
+def _judge(name: str, series: Series, days: Days, first_slot: Array, sizes: Sizes) -> Result:
+    judged = days.judged
+    demand = np.where(judged, days.demand, 0.0)
+    force = (
+        sizes.by_slot
+        if sizes.by_slot is not None
+        else np.broadcast_to(sizes.by_day[:, :, None], judged.shape)
+    )
+    over = np.maximum(np.where(judged, demand - force, 0.0), 0.0)
+    above: Array = np.greater(over, 0)
+    seen = np.asarray(judged.any(axis=2))
+    changed = np.zeros(seen.shape, bool)
+    changed[:, 1:] = np.abs(np.diff(sizes.by_day, axis=1)) > 1e-9
+    last = seen.shape[1] - 1 - np.argmax(seen[:, ::-1], axis=1)
+    top = sizes.by_day if sizes.by_slot is None else force.max(axis=2)
+    peak = np.where(days.seen, days.peak, np.nan)
+    begins = np.argmax(seen, axis=1)
+    return Result(
+        policy=name,
+        names=series.names,
+        samples=judged.sum(axis=(1, 2)),
+        violations=above.sum(axis=(1, 2)),
+        caused=(above & (demand <= days.provisioned)).sum(axis=(1, 2)),
+        demand=demand.sum(axis=(1, 2)),
+        unserved=over.sum(axis=(1, 2)),
+        size=np.where(judged, force, 0.0).sum(axis=(1, 2)),
+        provisioned=np.where(judged, days.provisioned, 0.0).sum(axis=(1, 2)),
+        deepest=over.max(axis=(1, 2)),
+        changes=(changed & seen).sum(axis=1),
+        expansions=np.zeros(len(seen), np.int64) if sizes.began is None else (sizes.began & seen).sum(axis=1),
+        days=seen.sum(axis=1),
+        final=sizes.by_day[np.arange(len(seen)), last],
+        trail=tuple(
+            Trail(
+                int(first_slot[i]),
+                sizes.by_day[i].astype(np.float32),
+                top[i].astype(np.float32),
+                peak[i].astype(np.float32),
+                int(begins[i]),
+            )
+            for i in range(len(seen))
+        ),
+    )
+
+
+def _joined(parts: Sequence[Result]) -> Result:
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
+    return Result(
+        parts[0].policy,
+        sum((part.names for part in parts), ()),
+        trail=sum((part.trail for part in parts), ()),
+        **columns,
+    )
+
+
+ARRAYS = (
+    "samples",
+    "violations",
+    "caused",
+    "demand",
+    "unserved",
+    "size",
+    "provisioned",
+    "deepest",
+    "changes",
+    "expansions",
+    "days",
+    "final",
+)
+
+
+# ---------------------------------------------------------------- reporting
+
+
+def report(
+    dataset: str,
+    results: Mapping[str, Result],
+    groups: Mapping[str, Sequence[str]] | None = None,
+    worst: int = 0,
+) -> dict[str, Any]:
+    """Plain JSON: {"dataset", "vms", "policies": {name: summary}}, shares as fractions.
+
+    groups: kind of group (department, system) -> label per machine, adds "groups": {kind: {label: summary}}
+    to each policy; worst: how many of the machines hurt most to add, with the size in force by day.
+    """
+    policies: dict[str, Any] = {}
+    for name, result in results.items():
+        policies[name] = dict(result.summary())
+        if groups:
+            policies[name]["groups"] = {kind: result.by_group(labels) for kind, labels in groups.items()}
+        if worst:
+            policies[name]["worst"] = [drawn(result, int(i)) for i in result.worst(worst)]
+    return {"dataset": dataset, "vms": len(next(iter(results.values()))), "policies": policies}
+
+
+def drawn(result: Result, i: int) -> dict[str, Any]:
+    """Machine i as plain JSON for a chart: its marks, and by day the size in force, its largest, and the peak
+    demand in cores; ts: epoch seconds of each day's beginning."""
+    trail = result.trail[i]
+    return {
+        "name": result.names[i],
+        "violation_rate": float(result.rate[i]),
+        "unserved_share_of_demand": _ratio(result.unserved[i], result.demand[i]),
+        "deepest_cores": float(result.deepest[i]),
+        "judged_from": (trail.first_slot + trail.judged * SLOTS) * STEP_S,
+        "ts": [(trail.first_slot + day * SLOTS) * STEP_S for day in range(len(trail.size))],
+        "size": [round(float(cores), 3) for cores in trail.size],
+        "top": [round(float(cores), 3) for cores in trail.top],
+        "peak": [None if np.isnan(cores) else round(float(cores), 3) for cores in trail.peak],
+    }
+
+
+def frontier(results: Mapping[str, Result]) -> list[str]:
+    """The policies that no other beats in both violations and saving, from safest to thriftiest; what already
+    is and what nobody can know are no policies."""
+    marks = {
+        name: (result.summary()["violation_rate"], -result.summary()["net_cores_saved_share"])
+        for name, result in results.items()
+        if name not in ("as-is", "oracle")
+    }
+    best = [
+        name
+        for name, (hurt, kept) in marks.items()
+        if not any(h <= hurt and k <= kept and (h, k) != (hurt, kept) for h, k in marks.values())
+    ]
+    return sorted(best, key=lambda name: marks[name])

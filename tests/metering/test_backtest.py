@@ -1,0 +1,265 @@
+"""Replaying sizing policies: the reference's figures on every trace, the cost quantile's marks, and no foresight."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metering import backtest
+from metering.rightsizing import PROFILES
+from metering.series import MISSING, Series, flatten
+from metering.traces import load
+
+DAY = 288
+REFERENCE = {
+    "p95x1.15": "p95_x1.15",
+    "p99x1.15": "p99_x1.15",
+    "peakx1.15": "peak_x1.15",
+    "vpa-p90-daily": "vpa_p90_x1.15_daily",
+    "vpa-p95-daily": "vpa_p95_x1.15_daily",
+    "peak14x1.15-daily": "roll14d_peak_x1.15_daily",
+}
+SETS = (
+    "bitbrains_rnd",
+    "bitbrains_faststorage50",
+    "azure_v1_sample177",
+    "planetlab_cloudsim",
+    "google2011_gcd1600",
+    "nab_aws_cloudwatch",
+)
+
+
+@pytest.fixture(scope="module")
+def reference(traces: Path) -> dict:
+    return json.loads((traces / "reference_open.json").read_text())["datasets"]
+
+
+@pytest.fixture(scope="module")
+def rnd(traces: Path) -> dict[str, backtest.Result]:
+    return backtest.run(load(traces / "bitbrains_rnd.parquet"), ("as-is", "oracle", *backtest.NAMES))
+
+
+def steady(levels: list[float], days: int = 40, cores: float = 4.0) -> Series:
+    """Machines of constant load (per cent), every slot there."""
+    shape = (len(levels), days * DAY)
+    cpu = np.repeat(np.round(np.array(levels) * 100).astype(np.uint16)[:, None], shape[1], axis=1)
+    return flatten(
+        "steady",
+        tuple(f"m{i}" for i in range(len(levels))),
+        1000 * DAY,
+        cpu,
+        np.ones(shape, np.uint8),
+        np.full(shape, cores),
+    )
+
+
+class TestAgainstTheReference:
+    @pytest.mark.parametrize("dataset", SETS[1:])
+    def test_baselines_on_the_other_sets(self, dataset, traces, reference):
+        results = backtest.run(load(traces / f"{dataset}.parquet"), tuple(REFERENCE))
+        self.compare(results, reference[dataset]["backtest_cpu"])
+
+    def test_baselines_on_rnd(self, rnd, reference):
+        self.compare(rnd, reference["bitbrains_rnd"]["backtest_cpu"])
+
+    def compare(self, results, expected):
+        for name, theirs in REFERENCE.items():
+            ours, known = results[name].summary(), expected["policies"][theirs]
+            assert ours["vms"] == expected["vms"]
+            assert results[name].samples.sum() == expected["test_samples"]
+            for mark in ("violation_rate", "net_cores_saved_share", "unserved_share_of_demand"):
+                assert ours[mark] == pytest.approx(known[mark], abs=1e-4), (name, mark)
+            for mark in ("vms_violating_over_1pct", "vms_violating_over_5pct"):
+                assert ours[mark] == known[mark], (name, mark)
+
+    def test_what_already_is(self, rnd, reference):
+        expected = reference["bitbrains_rnd"]["backtest_cpu"]
+        ours = rnd["as-is"].summary()
+        assert ours["violation_rate"] == pytest.approx(expected["baseline_share_above_provisioned"], abs=1e-6)
+        assert ours["net_cores_saved_share"] == 0
+        assert rnd["as-is"].provisioned.sum() / 12 == pytest.approx(expected["test_provisioned_core_h"], abs=0.1)
+        assert rnd["as-is"].demand.sum() / 12 == pytest.approx(expected["test_used_core_h"], abs=0.1)
+
+
+class TestTheSteward:
+    def test_safe(self, rnd):
+        marks = rnd["steward-safe"].summary()
+        assert marks["violation_rate"] <= 0.0010
+        assert marks["net_cores_saved_share"] >= 0.525
+        assert marks["vms_violating_over_5pct"] == 0
+        assert marks["changes_per_vm_30d"] <= 2.5
+
+    def test_balanced_with_fast_expansion(self, rnd):
+        marks = rnd["steward-balanced+fast"].summary()
+        assert marks["violation_rate"] <= 0.0010
+        assert marks["net_cores_saved_share"] >= 0.555
+        assert marks["vms_violating_over_1pct"] == 0
+
+    def test_profiles_trade_safety_for_saving(self, rnd):
+        marks = [rnd[f"steward-{name}"].summary() for name in ("safe", "balanced", "economy")]
+        for mark in ("violation_rate", "net_cores_saved_share", "unserved_share_of_demand"):
+            assert [m[mark] for m in marks] == sorted(m[mark] for m in marks)
+
+    def test_safe_beats_the_fourteen_day_peak_in_both(self, rnd):
+        ours, theirs = rnd["steward-safe"].summary(), rnd["peak14x1.15-daily"].summary()
+        assert ours["violation_rate"] < theirs["violation_rate"]
+        assert ours["net_cores_saved_share"] > theirs["net_cores_saved_share"] + 0.05
+
+    def test_nobody_beats_foresight(self, rnd):
+        oracle = rnd["oracle"].summary()
+        assert oracle["violation_rate"] == 0
+        assert oracle["net_cores_saved_share"] == pytest.approx(0.691, abs=0.001)
+
+
+class TestNoForesight:
+    @pytest.mark.parametrize("name", backtest.NAMES)
+    def test_tomorrow_changes_nothing_today(self, name):
+        rng = np.random.default_rng(7)
+        shape = (5, 30 * DAY)
+        cpu = (rng.gamma(1, 8, shape) * 100).clip(0, 20000).astype(np.uint16)
+        changed = cpu.copy()
+        changed[:, 25 * DAY :] = (rng.gamma(1, 40, (5, 5 * DAY)) * 100).clip(0, 20000).astype(np.uint16)
+        trails = []
+        for values in (cpu, changed):
+            series = flatten("two futures", tuple("abcde"), 1000 * DAY - 96, values, np.ones(shape, np.uint8))
+            trails.append(backtest.run(series, [name])[name].trail)
+        for one, other in zip(*trails, strict=True):
+            np.testing.assert_array_equal(one.size[:26], other.size[:26])
+            np.testing.assert_array_equal(one.top[:25], other.top[:25])
+
+
+class TestOnKnownLoads:
+    def test_a_constant_machine_costs_nothing_and_saves_its_slack(self):
+        result = backtest.run(steady([25.0]), ["p95x1.15", "steward-safe"])
+        assert result["p95x1.15"].summary()["net_cores_saved_share"] == pytest.approx(1 - 0.25 * 1.15)
+        assert result["steward-safe"].summary()["net_cores_saved_share"] == pytest.approx(1 - (0.25 * 1.1 + 0.01))
+        assert result["steward-safe"].summary()["violation_rate"] == 0
+        assert result["steward-safe"].summary()["changes_per_vm_30d"] == 0
+
+    def test_a_late_riser_violates_for_one_day_only(self):
+        series = steady([10.0])
+        series.cpu[30 * DAY :] = 5000
+        result = backtest.run(series, ["steward-safe", "steward-safe+fast"], utc_offset_s=0)
+        assert result["steward-safe"].violations[0] == DAY
+        assert result["steward-safe+fast"].violations[0] == 12
+        assert result["steward-safe+fast"].expansions[0] == 1
+        assert result["steward-safe"].deepest[0] == pytest.approx(4 * (0.5 - 0.12))
+        assert result["steward-safe"].changes[0] == 1
+
+    def test_the_size_is_held_through_a_gap(self):
+        shape = (1, 60 * DAY)
+        state = np.ones(shape, np.uint8)
+        state[0, 35 * DAY : 55 * DAY] = 0
+        series = flatten("gap", ("m",), 1000 * DAY, np.full(shape, 3000, np.uint16), state)
+        for name in ("steward-safe", "peak14x1.15-daily", "vpa-p95-daily"):
+            result = backtest.run(series, [name])[name]
+            assert result.violations[0] == 0
+            assert len(set(result.trail[0].size[34:].tolist())) == 1
+
+    def test_on_whole_shapes_it_only_shrinks(self):
+        result = backtest.run(
+            steady([4.0, 30.0, 95.0, 130.0], cores=16), ["steward-safe", "p95x1.15"], shapes=[2, 4, 8, 16, 32]
+        )
+        for each in result.values():
+            assert each.final.tolist() == [2, 8, 16, 16]
+            assert each.caused.sum() == 0
+            assert each.violations[3] > 0
+
+    def test_a_resized_machine_keeps_its_cores_in_force(self):
+        shape = (1, 40 * DAY)
+        cores = np.full(shape, 8.0)
+        cpu = np.full(shape, 1000, np.uint16)
+        cores[0, 25 * DAY :] = 4
+        cpu[0, 25 * DAY :] = 2000
+        result = backtest.run(
+            flatten("resized", ("m",), 1000 * DAY, cpu, np.ones(shape, np.uint8), cores),
+            ["steward-safe"],
+            utc_offset_s=0,
+        )["steward-safe"]
+        assert result.violations[0] == 0
+        assert result.trail[0].size[24] == pytest.approx(0.96, abs=0.01)
+        assert result.trail[0].size[26] == pytest.approx(0.96, abs=0.06)
+
+    def test_two_days_of_samples_are_the_least(self):
+        series = steady([10.0], days=1)
+        with pytest.raises(ValueError, match="576"):
+            backtest.run(series, ["p95x1.15"])
+
+    def test_blocks_of_any_size_give_the_same(self, monkeypatch):
+        series = steady([3.0, 20.0, 40.0, 60.0, 80.0])
+        whole = backtest.report("x", backtest.run(series, backtest.NAMES))
+        monkeypatch.setattr(backtest, "CELLS", 2 * 42 * DAY)
+        steps = []
+        parts = backtest.report("x", backtest.run(series, backtest.NAMES, progress=lambda *at: steps.append(at)))
+        assert parts == whole
+        assert steps[-1] == (3 * len(backtest.NAMES), 3 * len(backtest.NAMES))
+
+    def test_samples_that_are_missing_or_not_live_do_not_count(self):
+        cpu = np.full((1, 4 * DAY), 1000, np.uint16)
+        cpu[0, 5] = MISSING
+        state = np.ones(cpu.shape, np.uint8)
+        state[0, 10:14] = [0, 2, 3, 1]
+        assert len(flatten("few", ("m",), 0, cpu, state).slot) == 4 * DAY - 4
+
+
+class TestReport:
+    def test_form(self, rnd):
+        told = json.loads(json.dumps(backtest.report("bitbrains_rnd", rnd, worst=10)))
+        assert (told["dataset"], told["vms"], set(told["policies"])) == ("bitbrains_rnd", 243, set(rnd))
+        for marks in told["policies"].values():
+            assert {
+                "violation_rate",
+                "net_cores_saved_share",
+                "unserved_share_of_demand",
+                "vms_violating_over_1pct",
+                "vms_violating_over_5pct",
+                "changes_per_vm_30d",
+            } <= set(marks)
+        assert told["policies"]["oracle"]["worst"] == []
+
+    def test_the_worst_are_drawn_with_the_size_in_force(self, rnd):
+        result = rnd["vpa-p95-daily"]
+        worst = [backtest.drawn(result, i) for i in result.worst(10)]
+        assert len(worst) == 10
+        rates = [machine["violation_rate"] for machine in worst]
+        assert rates == sorted(rates, reverse=True)
+        for machine in worst:
+            judged = [at for at, ts in enumerate(machine["ts"]) if ts >= machine["judged_from"]]
+            assert any(machine["peak"][at] is not None and machine["peak"][at] > machine["size"][at] for at in judged)
+            assert np.diff(machine["ts"]).tolist() == [86400] * (len(machine["ts"]) - 1)
+
+    def test_groups_add_up(self, rnd):
+        result = rnd["steward-balanced"]
+        labels = [f"department {i % 7}" for i in range(len(result))]
+        told = backtest.report("rnd", {"steward-balanced": result}, {"department": labels})
+        groups = told["policies"]["steward-balanced"]["groups"]["department"]
+        whole = result.summary()
+        assert sum(group["vms"] for group in groups.values()) == 243
+        assert sum(group["cores_at_end"] for group in groups.values()) == pytest.approx(whole["cores_at_end"])
+        assert sum(g["vms_violating_over_1pct"] for g in groups.values()) == whole["vms_violating_over_1pct"]
+        with pytest.raises(ValueError, match="labels"):
+            result.by_group(labels[:-1])
+
+    def test_frontier(self, rnd):
+        best = backtest.frontier(rnd)
+        marks = [rnd[name].summary() for name in best]
+        assert [m["violation_rate"] for m in marks] == sorted(m["violation_rate"] for m in marks)
+        assert [m["net_cores_saved_share"] for m in marks] == sorted(m["net_cores_saved_share"] for m in marks)
+        assert "peak14x1.15-daily" not in best
+        assert "oracle" not in best
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        "name", ["p95x1.15", "p99.5x1.2", "peakx1.3", "vpa-p97-daily", "peak30x1.05-daily", *PROFILES]
+    )
+    def test_known(self, name):
+        assert backtest.policy(name).name == name
+
+    @pytest.mark.parametrize("name", ["", "p195x1.15", "peak0x1.15-daily", "vpa-p0-daily", "steward-bold"])
+    def test_unknown(self, name):
+        with pytest.raises(ValueError, match="no sizing policy"):
+            backtest.policy(name)
