@@ -13,10 +13,9 @@ from zlib import crc32
 
 from providers.base import ServiceKind
 from providers.simulated_agencies import AGENCIES, GROUPS
-from quota.errors import N_
 from quota.units import Arch, Kind
 
-CITY = N_("云港市")
+CITY = "云港市"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class CityDepartment:
 
 @dataclass(frozen=True, slots=True)
 class CitySystem:
-    """An information system; ``rhythm`` names the simulated_load.Load of its business, ``pools`` where it runs."""
+    """An information system; ``rhythm`` names the simulated_load.Load of its business."""
 
     code: str
     name: str
@@ -80,7 +79,7 @@ class CityPool:
 
 @dataclass(frozen=True, slots=True)
 class CityItem:
-    """One catalogue item; ``amounts`` is what one piece takes, ``archs`` (Arch.ANY,) where the chip does not matter."""
+    """One catalogue item. ``amounts``: what one piece takes; ``archs``: (Arch.ANY,) where no chip matters."""
 
     code: str
     name: str
@@ -99,8 +98,10 @@ _POOL_OF = {"n": NET, "g": GOV, "x": XIN}
 def departments() -> tuple[CityDepartment, ...]:
     """40 using units below two groupings (市直部门, 各区), parents first."""
     groups = tuple(CityDepartment(code, name, None, grouping=True) for code, name in GROUPS)
-    return groups + tuple(CityDepartment(one.code, CITY + one.name if one.group == "SZ" else one.name, one.group)
-                          for one in AGENCIES)
+    return groups + tuple(
+        CityDepartment(one.code, CITY + one.name if one.group == "SZ" else one.name, one.group)
+        for one in AGENCIES
+    )
 
 
 def systems(epoch: date) -> tuple[CitySystem, ...]:
@@ -116,39 +117,101 @@ def systems(epoch: date) -> tuple[CitySystem, ...]:
             registered = (20_000 + dice % 900_000) if citizens else 80 + dice % 3_000
             share = 1 + dice % 3 if zombie else 22 + dice % 55
             quiet = 95 + dice % 300 if zombie and dice % 2 else dice % 3
-            found.append(CitySystem(
-                code, name, agency.code, int(level), N_("信息化管理岗"),
-                date(2017, 1, 1) + timedelta(days=dice % 2600),
-                registered, registered * share // 100, epoch - timedelta(days=quiet),
-                tuple(_POOL_OF[letter] for letter in where), rhythm, zombie))
+            found.append(
+                CitySystem(
+                    code,
+                    name,
+                    agency.code,
+                    int(level),
+                    "信息化管理岗",
+                    date(2017, 1, 1) + timedelta(days=dice % 2600),
+                    registered,
+                    registered * share // 100,
+                    epoch - timedelta(days=quiet),
+                    tuple(_POOL_OF[letter] for letter in where),
+                    rhythm,
+                    zombie,
+                )
+            )
     return tuple(found)
 
 
 def companies() -> tuple[CityCompany, ...]:
     """Two companies; the second one's bills and reports are the less careful."""
-    return CityCompany("haichen", N_("海辰云科技有限公司")), CityCompany("lantu", N_("澜图数据股份有限公司"))
+    return CityCompany("haichen", "海辰云科技有限公司"), CityCompany("lantu", "澜图数据股份有限公司")
 
 
 def _capacities(**figures: tuple[int, int, str]) -> tuple[CityCapacity, ...]:
-    return tuple(CityCapacity(Kind(name), total, reserved, Decimal(ratio))
-                 for name, (total, reserved, ratio) in figures.items())
+    return tuple(
+        CityCapacity(Kind(name), total, reserved, Decimal(ratio))
+        for name, (total, reserved, ratio) in figures.items()
+    )
 
 
 def pools() -> tuple[CityPool, ...]:
     """Three pools. Ratios: vCPU overcommitted, memory and everything else not."""
     return (
-        CityPool(NET, N_("互联网区 x86 资源池"), "haichen", Arch.X86_64, N_("互联网区"), False, _capacities(
-            vcpu=(1_280, 128, "3"), memory=(8_192 * 1024, 512 * 1024, "1"), block=(120_000, 6_000, "1"),
-            object=(400_000, 0, "1"), bandwidth=(4_000, 400, "1"), eip=(128, 8, "1"), database=(40, 2, "1"),
-            middleware=(24, 2, "1"), security=(20, 0, "1"), cryptography=(12, 2, "1"), accelerator=(8, 0, "1"))),
-        CityPool(GOV, N_("政务外网区 x86 资源池"), "lantu", Arch.X86_64, N_("政务外网区"), False, _capacities(
-            vcpu=(1_024, 96, "3"), memory=(8_192 * 1024, 512 * 1024, "1"), block=(160_000, 8_000, "1"),
-            object=(600_000, 0, "1"), bandwidth=(2_000, 200, "1"), database=(40, 2, "1"),
-            middleware=(24, 2, "1"), security=(20, 0, "1"), cryptography=(12, 2, "1"), accelerator=(16, 0, "1"))),
-        CityPool(XIN, N_("政务外网区信创资源池"), "haichen", Arch.AARCH64, N_("政务外网区"), True, _capacities(
-            vcpu=(1_024, 128, "2"), memory=(6_144 * 1024, 512 * 1024, "1"), block=(100_000, 5_000, "1"),
-            object=(300_000, 0, "1"), bandwidth=(2_000, 200, "1"), database=(24, 2, "1"),
-            middleware=(16, 2, "1"), security=(12, 0, "1"), cryptography=(12, 2, "1"), accelerator=(48, 4, "1"))),
+        CityPool(
+            NET,
+            "互联网区 x86 资源池",
+            "haichen",
+            Arch.X86_64,
+            "互联网区",
+            False,
+            _capacities(
+                vcpu=(1_280, 128, "3"),
+                memory=(8_192 * 1024, 512 * 1024, "1"),
+                block=(40_000, 2_000, "1"),
+                object=(100_000, 0, "1"),
+                bandwidth=(1_500, 100, "1"),
+                eip=(128, 8, "1"),
+                database=(40, 2, "1"),
+                middleware=(24, 2, "1"),
+                security=(20, 0, "1"),
+                cryptography=(12, 2, "1"),
+                accelerator=(8, 0, "1"),
+            ),
+        ),
+        CityPool(
+            GOV,
+            "政务外网区 x86 资源池",
+            "lantu",
+            Arch.X86_64,
+            "政务外网区",
+            False,
+            _capacities(
+                vcpu=(1_024, 96, "3"),
+                memory=(12_288 * 1024, 1_024 * 1024, "1"),
+                block=(48_000, 2_400, "1"),
+                object=(120_000, 0, "1"),
+                bandwidth=(800, 100, "1"),
+                database=(40, 2, "1"),
+                middleware=(24, 2, "1"),
+                security=(20, 0, "1"),
+                cryptography=(12, 2, "1"),
+                accelerator=(16, 0, "1"),
+            ),
+        ),
+        CityPool(
+            XIN,
+            "政务外网区信创资源池",
+            "haichen",
+            Arch.AARCH64,
+            "政务外网区",
+            True,
+            _capacities(
+                vcpu=(1_024, 128, "2"),
+                memory=(8_192 * 1024, 512 * 1024, "1"),
+                block=(24_000, 1_200, "1"),
+                object=(80_000, 0, "1"),
+                bandwidth=(800, 100, "1"),
+                database=(24, 2, "1"),
+                middleware=(16, 2, "1"),
+                security=(12, 0, "1"),
+                cryptography=(12, 2, "1"),
+                accelerator=(48, 4, "1"),
+            ),
+        ),
     )
 
 
@@ -157,42 +220,122 @@ SHAPES = ((2, 4), (4, 8), (8, 16), (16, 32), (2, 8), (4, 16), (8, 32), (16, 64),
 
 
 def catalogue() -> tuple[CityItem, ...]:
-    """All seven capability groups: the shapes that cities use, storage, network, security, data, middleware, AI."""
-    items = [CityItem(f"vm-{c}c{g}g", f"云主机 {c}C{g}G", f"Cloud server {c}C{g}G", ServiceKind.VM,
-                      {Kind.VCPU: c, Kind.MEMORY: g * 1024}, CHIPS, "台·月", 2) for c, g in SHAPES]
+    """All seven capability groups; the VM shapes are those that cities use."""
+    items = [
+        CityItem(
+            f"vm-{c}c{g}g",
+            f"云主机 {c}C{g}G",
+            f"Cloud server {c}C{g}G",
+            ServiceKind.VM,
+            {Kind.VCPU: c, Kind.MEMORY: g * 1024},
+            CHIPS,
+            "台·月",
+            2,
+        )
+        for c, g in SHAPES
+    ]
 
-    def add(code: str, name: str, english: str, service: ServiceKind, takes: Mapping[Kind, int],
-            unit: str, days: int = 2, archs: tuple[Arch, ...] = (Arch.ANY,)) -> None:
+    def add(
+        code: str,
+        name: str,
+        english: str,
+        service: ServiceKind,
+        takes: Mapping[Kind, int],
+        unit: str,
+        days: int = 2,
+        archs: tuple[Arch, ...] = (Arch.ANY,),
+    ) -> None:
         items.append(CityItem(code, name, english, service, takes, archs, unit, days))
 
-    add("bm-64c512g", "裸金属 64C512G", "Bare metal 64C512G", ServiceKind.BARE_METAL,
-        {Kind.VCPU: 64, Kind.MEMORY: 512 * 1024}, "台·月", 10, (Arch.X86_64,))
-    add("bm-96c512g", "裸金属 96C512G", "Bare metal 96C512G", ServiceKind.BARE_METAL,
-        {Kind.VCPU: 96, Kind.MEMORY: 512 * 1024}, "台·月", 10, (Arch.AARCH64,))
+    add(
+        "bm-64c512g",
+        "裸金属 64C512G",
+        "Bare metal 64C512G",
+        ServiceKind.BARE_METAL,
+        {Kind.VCPU: 64, Kind.MEMORY: 512 * 1024},
+        "台·月",
+        10,
+        (Arch.X86_64,),
+    )
+    add(
+        "bm-96c512g",
+        "裸金属 96C512G",
+        "Bare metal 96C512G",
+        ServiceKind.BARE_METAL,
+        {Kind.VCPU: 96, Kind.MEMORY: 512 * 1024},
+        "台·月",
+        10,
+        (Arch.AARCH64,),
+    )
     for size in (100, 500, 1000, 2000):
-        add(f"volume-{size}g", f"云硬盘 {size} GB", f"Volume {size} GB", ServiceKind.VOLUME,
-            {Kind.BLOCK: size}, "GB·月")
+        add(
+            f"volume-{size}g",
+            f"云硬盘 {size} GB",
+            f"Volume {size} GB",
+            ServiceKind.VOLUME,
+            {Kind.BLOCK: size},
+            "GB·月",
+        )
     for tera in (1, 5, 20):
-        add(f"object-{tera}t", f"对象存储 {tera} TB", f"Object store {tera} TB", ServiceKind.OBJECT_STORE,
-            {Kind.OBJECT: tera * 1000}, "GB·月")
+        add(
+            f"object-{tera}t",
+            f"对象存储 {tera} TB",
+            f"Object store {tera} TB",
+            ServiceKind.OBJECT_STORE,
+            {Kind.OBJECT: tera * 1000},
+            "GB·月",
+        )
     add("eip", "弹性公网IP", "Elastic IP", ServiceKind.EIP, {Kind.EIP: 1}, "个·月", archs=(Arch.X86_64,))
     for speed in (10, 50, 100, 200):
-        add(f"bandwidth-{speed}m", f"带宽 {speed} Mbps", f"Bandwidth {speed} Mbps", ServiceKind.BANDWIDTH,
-            {Kind.BANDWIDTH: speed}, "Mbps·月")
-    for code, name, english in (("db-relational", "关系型数据库(主备)", "Relational database (primary/standby)"),
-                                ("db-domestic", "国产关系型数据库(主备)", "Domestic relational database"),
-                                ("db-columnar", "分析型数据库", "Analytical database")):
+        add(
+            f"bandwidth-{speed}m",
+            f"带宽 {speed} Mbps",
+            f"Bandwidth {speed} Mbps",
+            ServiceKind.BANDWIDTH,
+            {Kind.BANDWIDTH: speed},
+            "Mbps·月",
+        )
+    for code, name, english in (
+        ("db-relational", "关系型数据库(主备)", "Relational database (primary/standby)"),
+        ("db-domestic", "国产关系型数据库(主备)", "Domestic relational database"),
+        ("db-columnar", "分析型数据库", "Analytical database"),
+    ):
         add(code, name, english, ServiceKind.DATABASE, {Kind.DATABASE: 1}, "实例·月", 2, CHIPS)
-    for code, name, english in (("mw-queue", "消息队列", "Message queue"), ("mw-cache", "分布式缓存", "Cache"),
-                                ("mw-gateway", "API 网关", "API gateway")):
+    for code, name, english in (
+        ("mw-queue", "消息队列", "Message queue"),
+        ("mw-cache", "分布式缓存", "Cache"),
+        ("mw-gateway", "API 网关", "API gateway"),
+    ):
         add(code, name, english, ServiceKind.MIDDLEWARE, {Kind.MIDDLEWARE: 1}, "实例·月", 2, CHIPS)
-    for code, name, english in (("sec-waf", "Web 应用防火墙", "Web application firewall"),
-                                ("sec-bastion", "堡垒机", "Bastion host"), ("sec-audit", "日志审计", "Log audit")):
+    for code, name, english in (
+        ("sec-waf", "Web 应用防火墙", "Web application firewall"),
+        ("sec-bastion", "堡垒机", "Bastion host"),
+        ("sec-audit", "日志审计", "Log audit"),
+    ):
         add(code, name, english, ServiceKind.SECURITY, {Kind.SECURITY: 1}, "套·年")
-    for code, name, english in (("crypto-hsm", "云密码机", "Cloud HSM"), ("crypto-sign", "签名验签", "Signing")):
+    for code, name, english in (
+        ("crypto-hsm", "云密码机", "Cloud HSM"),
+        ("crypto-sign", "签名验签", "Signing"),
+    ):
         add(code, name, english, ServiceKind.CRYPTOGRAPHY, {Kind.CRYPTOGRAPHY: 1}, "实例·月", 5)
-    add("npu-card", "NPU 加速卡", "NPU card", ServiceKind.ACCELERATOR, {Kind.ACCELERATOR: 1}, "卡·月", 10,
-        (Arch.AARCH64,))
-    add("gpu-card", "GPU 加速卡", "GPU card", ServiceKind.ACCELERATOR, {Kind.ACCELERATOR: 1}, "卡·月", 10,
-        (Arch.X86_64,))
+    add(
+        "npu-card",
+        "NPU 加速卡",
+        "NPU card",
+        ServiceKind.ACCELERATOR,
+        {Kind.ACCELERATOR: 1},
+        "卡·月",
+        10,
+        (Arch.AARCH64,),
+    )
+    add(
+        "gpu-card",
+        "GPU 加速卡",
+        "GPU card",
+        ServiceKind.ACCELERATOR,
+        {Kind.ACCELERATOR: 1},
+        "卡·月",
+        10,
+        (Arch.X86_64,),
+    )
     return tuple(items)
