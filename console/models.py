@@ -6,6 +6,7 @@ import metering.case_files
 import metering.exemptions
 import metering.findings
 import metering.notices
+import metering.openings
 import metering.policies
 import providers.inventory
 import providers.orders

@@ -1,0 +1,326 @@
+"""Assessments and their findings: what was judged, by which policy version, by which figures. Never rewritten.
+
+A run is one (policy version, window, as-of instant); recording it again returns the first. A finding keeps every
+figure that it was judged by, so that ``recheck`` can judge it again and say where the result differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Float, ForeignKey, Index, String, UniqueConstraint, insert, select
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from metering.assess import Findings, judge
+from metering.case_steps import CALLS_FOR, CaseKind, less
+from metering.facts import Facts
+from metering.policies import PolicyVersion
+from metering.policy import Verdict
+from providers.inventory import Resource
+from quota.db import Base, append_only
+from quota.errors import N_, Invalid, NotFound
+from quota.seals import GENESIS, link
+from quota.units import Amounts, amounts
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+BATCH = 1000
+
+
+class Assessment(Base):
+    """One run over local days ``first_day`` to ``last_day``, both included. ``counts``: class → resources."""
+
+    __tablename__ = "assessments"
+    __table_args__ = (
+        UniqueConstraint("policy_version_id", "first_day", "last_day", "as_of"),
+        Index("ix_assessments_as_of", "as_of"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    policy_version_id: Mapped[int] = mapped_column(ForeignKey("policy_versions.id"))
+    first_day: Mapped[date]
+    last_day: Mapped[date]
+    as_of: Mapped[datetime]
+    engine: Mapped[str] = mapped_column(String(48))  # what computed it: exact, daily
+    counts: Mapped[dict[str, int]]
+    resources: Mapped[int]
+    recorded_at: Mapped[datetime]
+    recorded_by: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64))  # SM3 chain over its findings, by resource
+
+    policy_version: Mapped[PolicyVersion] = relationship()
+
+
+class Finding(Base):
+    """What one resource was judged to be. ``numbers`` is ``Facts.row``, ``reasons`` a list of ``Reason.to_json``."""
+
+    __tablename__ = "findings"
+    __table_args__ = (
+        UniqueConstraint("assessment_id", "resource_id"),
+        Index("ix_findings_resource_id_id", "resource_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    assessment_id: Mapped[int] = mapped_column(ForeignKey("assessments.id"))
+    resource_id: Mapped[int] = mapped_column(ForeignKey("resources.id"))
+    verdict: Mapped[str] = mapped_column(String(16), index=True)
+    coverage: Mapped[float | None] = mapped_column(Float)
+    numbers: Mapped[dict[str, Any]]
+    reasons: Mapped[list[Any]]
+    shape: Mapped[dict[str, int]]
+    target: Mapped[dict[str, int] | None]
+    recoverable: Mapped[dict[str, int]]
+
+    assessment: Mapped[Assessment] = relationship()
+    resource: Mapped[Resource] = relationship()
+
+    def is_now(self) -> Verdict:
+        """The class, as the trade names it."""
+        return Verdict(self.verdict)
+
+    def had(self) -> Amounts:
+        """The shape at the time, in base units."""
+        return amounts(self.shape)
+
+    def should_have(self) -> Amounts | None:
+        """The shape that fits, in base units; None where no advice is given."""
+        return None if self.target is None else amounts(self.target)
+
+    def content(self) -> dict[str, Any]:
+        """What the assessment's digest covers."""
+        return {name: getattr(self, name) for name in SEALED}
+
+
+append_only(Assessment.__table__)  # type: ignore[arg-type]
+append_only(Finding.__table__)  # type: ignore[arg-type]
+
+SEALED = ("resource_id", "verdict", "coverage", "numbers", "reasons", "shape", "target", "recoverable")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One finding before it is written down. Amounts in base units; ``target`` None = no advice on size."""
+
+    resource_id: int
+    verdict: Verdict
+    coverage: float | None
+    numbers: Mapping[str, Any]
+    reasons: Sequence[Mapping[str, Any]]
+    shape: Amounts
+    target: Amounts | None = None
+    recoverable: Amounts = field(default_factory=dict)
+
+    def values(self) -> dict[str, Any]:
+        """As the columns keep it."""
+        return {
+            "resource_id": self.resource_id,
+            "verdict": self.verdict.value,
+            "coverage": self.coverage,
+            "numbers": dict(self.numbers),
+            "reasons": [dict(one) for one in self.reasons],
+            "shape": _spelled(self.shape),
+            "target": None if self.target is None else _spelled(self.target),
+            "recoverable": _spelled(self.recoverable),
+        }
+
+
+def judged(found: Findings, resources: Sequence[Resource], targets: Mapping[int, Amounts]) -> list[Judged]:
+    """Findings [r] of ``resources`` [r] ready to record. ``targets``: resource id → the shape that fits, where advised.
+
+    Recoverable is the whole shape of what may be reclaimed, and what the target frees of what may shrink.
+    """
+    rows = []
+    for i, resource in enumerate(resources):
+        shape, target = resource.has(), targets.get(resource.id)
+        kind = CALLS_FOR.get(found[i])
+        recoverable: Amounts = {}
+        if kind is CaseKind.RECLAIM:
+            recoverable = shape
+        elif kind is CaseKind.SHRINK and target is not None:
+            recoverable = less(shape, target)
+        rows.append(
+            Judged(
+                resource.id,
+                found[i],
+                _coverage(found, i),
+                found.facts.row(i),
+                [reason.to_json() for reason in found.reasons(i)],
+                shape,
+                target,
+                recoverable,
+            )
+        )
+    return rows
+
+
+def record(
+    tx: Tx,
+    policy: PolicyVersion,
+    first_day: date,
+    last_day: date,
+    as_of: datetime,
+    engine: str,
+    found: Sequence[Judged],
+) -> Assessment:
+    """Write a run down, once: the same (policy version, window, as_of) again returns what was written first.
+
+    Raises Invalid for a window that ends before it begins, or a resource judged twice.
+    """
+    earlier = of(tx, policy, first_day, last_day, as_of)
+    if earlier is not None:
+        return earlier
+    if last_day < first_day:
+        raise Invalid("assessment.window", N_("评估窗口的结束日早于开始日"), field="last_day")
+    ordered = sorted(found, key=lambda one: one.resource_id)
+    counts: dict[str, int] = {}
+    digest, previous = GENESIS, None
+    rows = []
+    for one in ordered:
+        if one.resource_id == previous:
+            raise Invalid("assessment.twice", N_("资源 %(id)s 在同一次评估中出现两次"), id=one.resource_id)
+        previous = one.resource_id
+        values = one.values()
+        digest = link(digest, values)
+        counts[values["verdict"]] = counts.get(values["verdict"], 0) + 1
+        rows.append(values)
+    run = Assessment(
+        policy_version_id=policy.id,
+        first_day=first_day,
+        last_day=last_day,
+        as_of=as_of,
+        engine=engine,
+        counts=counts,
+        resources=len(rows),
+        recorded_at=tx.now,
+        recorded_by=tx.actor.login,
+        digest=digest,
+    )
+    tx.add(run)
+    tx.flush()
+    for part in _parts(rows):
+        tx.execute(insert(Finding), [{**values, "assessment_id": run.id} for values in part])
+    tx.audit(
+        "assessment.record",
+        f"assessment:{run.id}",
+        after={
+            "policy": policy.name,
+            "version": policy.version,
+            "first_day": first_day,
+            "last_day": last_day,
+            "as_of": as_of,
+            "counts": counts,
+            "digest": digest,
+        },
+    )
+    return run
+
+
+# ------------------------------------------------------------------------------------------------------------ reading
+
+
+def of(tx: Tx, policy: PolicyVersion, first_day: date, last_day: date, as_of: datetime) -> Assessment | None:
+    """The run of this policy version over this window, if it was recorded."""
+    return tx.scalar(
+        select(Assessment).where(
+            Assessment.policy_version_id == policy.id,
+            Assessment.first_day == first_day,
+            Assessment.last_day == last_day,
+            Assessment.as_of == as_of,
+        )
+    )
+
+
+def assessment(tx: Tx, assessment_id: int) -> Assessment:
+    """The run, or NotFound."""
+    found = tx.get(Assessment, assessment_id)
+    if found is None:
+        raise NotFound("assessment.none", N_("没有编号为 %(id)s 的评估"), id=assessment_id)
+    return found
+
+
+def last_run(tx: Tx, name: str = "default") -> Assessment | None:
+    """The run of the policy called ``name`` with the latest data."""
+    return tx.scalar(
+        select(Assessment)
+        .join(PolicyVersion)
+        .where(PolicyVersion.name == name)
+        .order_by(Assessment.as_of.desc(), Assessment.id.desc())
+        .limit(1)
+    )
+
+
+def latest(tx: Tx, resource_id: int, name: str = "default") -> Finding | None:
+    """The finding of a resource on the latest data, by the policy called ``name``."""
+    return tx.scalar(
+        select(Finding)
+        .join(Assessment)
+        .join(PolicyVersion)
+        .where(Finding.resource_id == resource_id, PolicyVersion.name == name)
+        .order_by(Assessment.as_of.desc(), Assessment.id.desc())
+        .limit(1)
+    )
+
+
+def finding(tx: Tx, finding_id: int) -> Finding:
+    """The finding, or NotFound."""
+    found = tx.get(Finding, finding_id)
+    if found is None:
+        raise NotFound("finding.none", N_("没有编号为 %(id)s 的评估结论"), id=finding_id)
+    return found
+
+
+def of_run(tx: Tx, run: Assessment, *verdicts: Verdict) -> list[Finding]:
+    """The findings of a run, of these classes or of all, by resource."""
+    query = select(Finding).where(Finding.assessment_id == run.id).order_by(Finding.resource_id)
+    if verdicts:
+        query = query.where(Finding.verdict.in_([one.value for one in verdicts]))
+    return list(tx.scalars(query))
+
+
+def recheck(tx: Tx, run: Assessment) -> Iterator[str]:
+    """Judge every finding of ``run`` again from the figures it kept, by the policy version it names.
+
+    Yields a sentence for each finding whose class or reasons come out otherwise, and one if a row of the run was
+    changed since it was written.
+    """
+    policy = run.policy_version.policy()
+    rows = tx.scalars(select(Finding).where(Finding.assessment_id == run.id).order_by(Finding.resource_id)).all()
+    digest = GENESIS
+    for one in rows:
+        digest = link(digest, one.content())
+    if digest != run.digest or len(rows) != run.resources:
+        yield f"assessments: run {run.id} does not match its seal: a finding was changed, added or removed"
+    for part in _parts(list(rows)):
+        again = judge(Facts.from_rows([one.numbers for one in part]), policy)
+        for i, one in enumerate(part):
+            if again[i].value != one.verdict:
+                yield f"findings: row {one.id} says {one.verdict}, its own figures say {again[i].value}"
+            elif [reason.to_json() for reason in again.reasons(i)] != one.reasons:
+                yield f"findings: row {one.id} gives other reasons than its own figures do"
+
+
+# ---------------------------------------------------------------------------------------------------------- mechanism
+
+
+def _coverage(found: Findings, i: int) -> float | None:
+    """The share of live slots in the window that decided; in the longest where none did."""
+    decided = found.rule[i] if found.rule[i] >= 0 else found.blocked[i]
+    if decided >= 0:
+        days = found.policy.rules[decided].days
+    else:
+        days = found.policy.windows()[-1]
+    share = float(found.facts.windows[days].coverage[i])
+    return None if share != share else round(share, 6)
+
+
+def _spelled(what: Amounts) -> dict[str, int]:
+    return {kind.value: int(figure) for kind, figure in what.items() if figure}
+
+
+def _parts(rows: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(rows), BATCH):
+        yield rows[start : start + BATCH]

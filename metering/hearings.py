@@ -1,0 +1,263 @@
+"""The hearing of a case: review, notice, the department's right of reply, and a ruling by somebody else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from metering import exemptions, notices
+from metering.case_files import (
+    Case,
+    Reply,
+    Ruling,
+    close,
+    explained,
+    issuer,
+    may_answer,
+    move,
+    take_up,
+)
+from metering.case_steps import (
+    STATE_LABELS,
+    Act,
+    Answer,
+    CaseKind,
+    Consent,
+    Decision,
+    Ending,
+    Matter,
+    State,
+    growth,
+    more,
+)
+from metering.exemptions import Category
+from metering.notices import Notice
+from quota import ledger, requests
+from quota.asks import Ask, Line
+from quota.dossier import RequestKind
+from quota.errors import N_, Invalid, NotAllowed, WrongState
+from quota.ledger import Holder, Side
+from quota.units import Arch, classes
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+def review(tx: Tx, one: Case, *, generation: int | None = None, note: str = "") -> Case:
+    """The supervisor has looked at the figures and finds that the department should be asked."""
+    take_up(tx, one, Act.REVIEW, generation)
+    one.reviewed_by, one.reviewed_at = tx.actor.login, tx.now
+    move(tx, one, State.REVIEWED, "case.review", days=one.procedure().act_days, reason=note.strip())
+    return one
+
+
+def dismiss(tx: Tx, one: Case, reason: str, *, generation: int | None = None) -> Case:
+    """The supervisor finds nothing in it. The resource is left alone for a time that doubles."""
+    take_up(tx, one, Act.DISMISS, generation)
+    close(tx, one, Ending.DISMISSED, explained(reason, one.procedure().reason_length), "case.dismiss")
+    return one
+
+
+def withdraw(tx: Tx, one: Case, reason: str, *, generation: int | None = None) -> Case:
+    """Take the case back before anything was done to the resource."""
+    take_up(tx, one, Act.WITHDRAW, generation)
+    close(tx, one, Ending.WITHDRAWN, explained(reason, one.procedure().reason_length), "case.withdraw")
+    return one
+
+
+def issue(
+    tx: Tx, cases: Sequence[Case], *, generations: Mapping[int, int] | None = None, text: str = ""
+) -> list[Notice]:
+    """Send the reviewed ``cases`` to their departments: one letter to each, whatever the number of its cases.
+
+    ``generations``: case id → the generation that the page showed. Raises Invalid for no case at all.
+    """
+    if not cases:
+        raise Invalid("notice.empty", N_("请至少选择一个案件"), field="cases")
+    shown = generations or {}
+    letters: dict[int, Notice] = {}
+    for one in sorted(cases, key=lambda each: each.id):
+        take_up(tx, one, Act.ISSUE, shown.get(one.id))
+        procedure = one.procedure()
+        letter = letters.get(one.department_id)
+        if letter is None:
+            letter = notices.write(tx, one.department_id, text, procedure.reply_days, procedure.reminder_days)
+            letters[one.department_id] = letter
+        one.notice_id, one.notice = letter.id, letter
+        move(tx, one, State.NOTICED, "case.issue", days=letter.reply_days, notice=letter.number)
+    for letter in letters.values():
+        told = [one.number for one in cases if one.notice_id == letter.id]
+        tx.audit("notice.issue", f"notice:{letter.id}", after={"department": letter.department_id, "cases": told})
+    return list(letters.values())
+
+
+def reply(
+    tx: Tx,
+    one: Case,
+    answer: Answer,
+    *,
+    generation: int | None = None,
+    reason: str = "",
+    evidence: str = "",
+    attachments: Sequence[str] = (),
+    category: Category | None = None,
+    until: date | None = None,
+    last_peak: str = "",
+) -> Case:
+    """The department answers: it agrees, objects (with a reason), or asks to be exempted until a day.
+
+    Heard until the time is over, and after silence as long as nothing was done. An expansion that is agreed to and is
+    too large for the fast track becomes a draft request in the department's name, and the case ends.
+    """
+    take_up(tx, one, Act.REPLY, generation)
+    if not may_answer(one):
+        raise WrongState(
+            "case.state",
+            N_("案件 %(number)s 处于“%(state)s”,不能这样做"),
+            number=one.number,
+            state=STATE_LABELS[State(one.state)],
+        )
+    procedure = one.procedure()
+    if answer is Answer.OBJECT and one.takes:
+        explained(reason, procedure.reason_length)
+    if answer is Answer.EXEMPT:
+        if not one.takes or category is None:
+            raise Invalid("reply.category", N_("请选择豁免的类别"), field="category")
+        exemptions.checked(tx, one.resource, category, reason, until, procedure, last_peak)
+    row = Reply(
+        case_id=one.id,
+        answer=answer.value,
+        reason=reason.strip(),
+        evidence=evidence.strip(),
+        attachments=list(attachments),
+        category=category.value if answer is Answer.EXEMPT and category else None,
+        until=until if answer is Answer.EXEMPT else None,
+        last_peak=last_peak.strip() if answer is Answer.EXEMPT else "",
+        by=tx.actor.login,
+        at=tx.now,
+    )
+    tx.add(row)
+    tx.flush()
+    tx.expire(one, ["replies"])
+    told: dict[str, Any] = {
+        "answer": answer,
+        "reply": row.id,
+        "evidence": row.evidence,
+        "attachments": row.attachments,
+        "category": row.category,
+        "until": row.until,
+    }
+    if answer is Answer.AGREE:
+        one.matter, one.consent = None, Consent.AGREED.value
+        if one.kind == CaseKind.EXPAND and not fast(tx, one):
+            _draft(tx, one)
+            close(tx, one, Ending.REQUESTED, N_("增幅超出快速通道,已代拟扩容申请,请核对后提交"), "case.reply")
+        elif one.state == State.CLEARED:
+            tx.audit("case.reply", one.subject, after=told, reason=row.reason)
+            one.generation += 1
+        else:
+            move(tx, one, State.CLEARED, "case.reply", days=procedure.act_days, reason=row.reason, **told)
+    elif not one.takes:
+        close(tx, one, Ending.DECLINED, row.reason or N_("使用单位认为不需要扩容"), "case.reply")
+    else:
+        one.matter = (Matter.OBJECTION if answer is Answer.OBJECT else Matter.EXEMPTION).value
+        one.consent = None
+        move(tx, one, State.DISPUTED, "case.reply", days=procedure.ruling_days, reason=row.reason, **told)
+    return one
+
+
+def rule(
+    tx: Tx,
+    one: Case,
+    decision: Decision,
+    reason: str,
+    *,
+    generation: int | None = None,
+    category: Category | None = None,
+    until: date | None = None,
+    last_peak: str = "",
+) -> Case:
+    """Decide on an objection, a plea for exemption, or silence. NotAllowed for who signed the notice.
+
+    An exemption takes its terms from the department's plea where none are given.
+    """
+    take_up(tx, one, Act.RULE, generation)
+    if tx.actor.login == issuer(one):
+        raise NotAllowed("case.same_person", N_("通知由您签发,须由其他人裁定"))
+    procedure = one.procedure()
+    row = Ruling(
+        case_id=one.id,
+        matter=one.matter,
+        decision=decision.value,
+        reason=explained(reason, procedure.reason_length),
+        by=tx.actor.login,
+        role=tx.actor.role.value,
+        at=tx.now,
+    )
+    tx.add(row)
+    tx.flush()
+    tx.expire(one, ["rulings"])
+    if decision is Decision.PROCEED:
+        one.consent = Consent.RULING.value
+        move(
+            tx,
+            one,
+            State.CLEARED,
+            "case.rule",
+            days=procedure.act_days,
+            reason=row.reason,
+            ruling=row.id,
+            matter=row.matter,
+            decision=decision,
+        )
+    elif decision is Decision.UPHOLD:
+        close(tx, one, Ending.UPHELD, row.reason, "case.rule")
+    else:
+        plea = next((each for each in reversed(one.replies) if each.category), None)
+        if category is None and plea is not None:
+            category = Category(str(plea.category))
+            until, last_peak = until or plea.until, last_peak or plea.last_peak
+        if category is None:
+            raise Invalid("reply.category", N_("请选择豁免的类别"), field="category")
+        exemptions.grant(
+            tx,
+            one.resource,
+            category,
+            row.reason,
+            until,
+            procedure,
+            last_peak=last_peak,
+            asked_by=plea.by if plea else "",
+            case_id=one.id,
+        )
+        close(tx, one, Ending.EXEMPTED, row.reason, "case.rule")
+    return one
+
+
+def fast(tx: Tx, one: Case) -> bool:
+    """Whether an expansion may take the fast track: small growth, within what the department was already granted."""
+    target = one.will_have()
+    if target is None or growth(one.had(), target) > one.procedure().fast_growth:
+        return False
+    needed = classes(more(one.had(), target), Arch(one.pool.arch))
+    return all(
+        ledger.balance(tx, Side(one.pool_id, cls, Holder.GRANTED, one.department_id)) >= figure
+        for cls, figure in needed.items()
+    )
+
+
+def _draft(tx: Tx, one: Case) -> None:
+    """A request for the target, in the department's name, for it to look over and submit."""
+    target = one.will_have() or {}
+    ask = Ask(
+        RequestKind.RESIZE,
+        one.department_id,
+        one.pool_id,
+        lines=[Line(current=one.had(), amounts=target, service=one.resource.kind, name=one.resource.name)],
+        justification=N_("运营监督管家按监测数据建议扩容,依据见案件 %(number)s") % {"number": one.number},
+        system_id=one.system_id,
+        resource_id=one.resource_id,
+        key=f"{one.subject}:request",
+    )
+    one.request_id = requests.draft(tx, ask).id

@@ -1,0 +1,244 @@
+"""From findings to cases: which are opened, in what order, and which are not, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ForeignKey, String, func, select
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from metering import exemptions
+from metering.case_files import Case, start_clock
+from metering.case_steps import (
+    CALLS_FOR,
+    TAKES,
+    CaseKind,
+    Procedure,
+    State,
+    less,
+    more,
+    worth,
+)
+from metering.findings import Assessment, Finding, of_run
+from metering.policy import Verdict
+from providers.base import ResourceState
+from providers.inventory import Resource
+from quota.actors import Role
+from quota.db import Base, append_only
+from quota.dossier import OPEN as OPEN_REQUESTS
+from quota.dossier import Request
+from quota.errors import N_
+from quota.units import Amounts
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+class Opening(Base):
+    """That cases were opened from an assessment, once, and what was passed over.
+
+    ``skipped``: [resource id, code of SKIPS] each.
+    """
+
+    __tablename__ = "case_openings"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    assessment_id: Mapped[int] = mapped_column(ForeignKey("assessments.id"), unique=True)
+    at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(String(64))
+    opened: Mapped[list[Any]]  # case ids, as ranked
+    skipped: Mapped[list[Any]]
+
+    assessment: Mapped[Assessment] = relationship()
+
+    def why(self) -> dict[str, int]:
+        """Code of SKIPS → how many resources were passed over for it."""
+        counts: dict[str, int] = {}
+        for _, code in self.skipped:
+            counts[code] = counts.get(code, 0) + 1
+        return counts
+
+
+append_only(Opening.__table__)  # type: ignore[arg-type]
+
+SKIPS = {
+    "open_case": N_("已有在办案件"),
+    "open_request": N_("已有在办申请"),
+    "quiet": N_("尚在静默期"),
+    "protected": N_("受保护"),
+    "exempt": N_("豁免期内"),
+    "ownerless": N_("没有使用单位"),
+    "absent": N_("资源已不存在或状态异常"),
+    "changed": N_("评估之后规格已变化"),
+    "no_target": N_("没有合适的目标规格"),
+    "run_ceiling": N_("超出单次立案上限"),
+    "department_ceiling": N_("超出该单位在办上限"),
+}
+"""Why a finding opened no case: code → words."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    finding: Finding
+    resource: Resource
+    kind: CaseKind
+    target: Amounts | None
+    recovers: Amounts
+    worth: float
+
+
+def open_from(tx: Tx, run: Assessment, *, per_run: int | None = None, per_department: int | None = None) -> Opening:
+    """Open cases from the findings of ``run``, those that recover most first; once for each run.
+
+    ``per_run``: new cases that take something away; ``per_department``: such cases open at one time in a department.
+    Both default to the procedure of the run's policy version. What gives is not limited: nobody is hurt by it.
+    """
+    tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
+    tx.refresh(run, with_for_update=True)
+    earlier = tx.scalar(select(Opening).where(Opening.assessment_id == run.id))
+    if earlier is not None:
+        return earlier
+    procedure = run.policy_version.rules()
+    room = procedure.cases_per_run if per_run is None else per_run
+    ceiling = procedure.cases_per_department if per_department is None else per_department
+    state = _Standing(tx)
+    skipped: list[tuple[int, str]] = []
+    candidates: list[_Candidate] = []
+    for finding in of_run(tx, run, *CALLS_FOR):
+        found = _candidate(state, finding)
+        if isinstance(found, str):
+            skipped.append((finding.resource_id, found))
+        else:
+            candidates.append(found)
+    candidates.sort(key=_rank)
+    opened: list[int] = []
+    for one in candidates:
+        if one.kind in TAKES:
+            department = one.resource.department_id
+            if room <= 0:
+                skipped.append((one.resource.id, "run_ceiling"))
+                continue
+            if state.by_department.get(department, 0) >= ceiling:
+                skipped.append((one.resource.id, "department_ceiling"))
+                continue
+            room -= 1
+            state.by_department[department] = state.by_department.get(department, 0) + 1
+        opened.append(_open(tx, run, one, procedure).id)
+    row = Opening(
+        assessment_id=run.id,
+        at=tx.now,
+        by=tx.actor.login,
+        opened=opened,
+        skipped=[list(each) for each in sorted(skipped)],
+    )
+    tx.add(row)
+    tx.flush()
+    tx.audit("case.open_from", f"assessment:{run.id}", after={"opened": len(opened), "skipped": row.why()})
+    return row
+
+
+def _rank(one: _Candidate) -> tuple[Any, ...]:
+    """Overloaded machines first, then what recovers most, then what is known best."""
+    urgent = one.finding.verdict != Verdict.OVERLOADED.value
+    return (urgent, -one.worth, -(one.finding.coverage or 0.0), one.resource.id)
+
+
+class _Standing:
+    """What stands against opening a case, for all resources at once."""
+
+    def __init__(self, tx: Tx) -> None:
+        self.busy = set(tx.scalars(select(Case.resource_id).where(Case.state != State.CLOSED.value)))
+        asked = select(Request.resource_id).where(
+            Request.resource_id.is_not(None), Request.state.in_([one.value for one in OPEN_REQUESTS])
+        )
+        self.asked = set(tx.scalars(asked))
+        self.exempt = exemptions.exempt_now(tx)
+        last = (
+            select(func.max(Case.id))
+            .where(Case.state == State.CLOSED.value)
+            .group_by(Case.resource_id, Case.kind == CaseKind.EXPAND.value)
+        )
+        self.quiet = {
+            (resource_id, kind in TAKES)
+            for resource_id, kind, until in tx.execute(
+                select(Case.resource_id, Case.kind, Case.quiet_until).where(Case.id.in_(last))
+            )
+            if until is not None and until > tx.now
+        }
+        open_takes = (
+            select(Case.department_id, func.count())
+            .where(Case.state != State.CLOSED.value, Case.kind.in_([kind.value for kind in TAKES]))
+            .group_by(Case.department_id)
+        )
+        self.by_department: dict[int | None, int] = dict(tx.execute(open_takes).tuples().all())
+
+
+def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
+    """What case the finding calls for; or the code of SKIPS that says why none."""
+    resource, kind = finding.resource, CALLS_FOR[finding.is_now()]
+    shape = resource.has()
+    if resource.gone_at is not None or resource.state not in (ResourceState.RUNNING, ResourceState.STOPPED):
+        return "absent"
+    if resource.department_id is None:
+        return "ownerless"
+    if resource.id in state.busy:
+        return "open_case"
+    if resource.id in state.asked:
+        return "open_request"
+    if (resource.id, kind in TAKES) in state.quiet:
+        return "quiet"
+    if kind in TAKES and resource.protected:
+        return "protected"
+    if kind in TAKES and resource.id in state.exempt:
+        return "exempt"
+    if dict(shape) != dict(finding.had()):
+        return "changed"
+    target = None if kind is CaseKind.RECLAIM else finding.should_have()
+    if kind is CaseKind.RECLAIM:
+        recovers = shape
+    elif target is None:
+        return "no_target"
+    else:
+        recovers = less(shape, target) if kind is CaseKind.SHRINK else more(shape, target)
+    if not recovers:
+        return "no_target"
+    return _Candidate(finding, resource, kind, target, recovers, worth(recovers))
+
+
+def _open(tx: Tx, run: Assessment, one: _Candidate, procedure: Procedure) -> Case:
+    resource = one.resource
+    row = Case(
+        kind=one.kind.value,
+        state=State.DETECTED.value,
+        resource_id=resource.id,
+        pool_id=resource.pool_id,
+        department_id=resource.department_id,
+        system_id=resource.system_id,
+        policy_version_id=run.policy_version_id,
+        finding_id=one.finding.id,
+        shape=dict(resource.amounts),
+        target=None if one.target is None else {kind.value: n for kind, n in {**resource.has(), **one.target}.items()},
+        recoverable={kind.value: n for kind, n in one.recovers.items()},
+        worth=one.worth,
+        was_running=resource.state == ResourceState.RUNNING,
+        opened_at=tx.now,
+    )
+    start_clock(tx, row, procedure.recommend_days if one.kind is CaseKind.EXPAND else procedure.review_days)
+    tx.add(row)
+    tx.flush()
+    tx.audit(
+        "case.open",
+        row.subject,
+        after={
+            "kind": one.kind,
+            "resource": resource.id,
+            "finding": one.finding.id,
+            "verdict": one.finding.verdict,
+            "shape": row.shape,
+            "target": row.target,
+            "worth": row.worth,
+        },
+    )
+    return row
