@@ -159,9 +159,7 @@ def queue(tx: Tx, actor: Actor | None = None) -> list[Request]:
             Request.state == RequestState.IN_REVIEW,
             Request.created_by != who.login,
             Request.submitted_by != who.login,
-            ~exists().where(
-                mine.request_id == Request.id, mine.round == Request.round, mine.decided_by == who.login
-            ),
+            ~exists().where(mine.request_id == Request.id, mine.round == Request.round, mine.decided_by == who.login),
         )
     return list(tx.scalars(query.order_by(Request.due_at, Request.submitted_at, Request.id)))
 
@@ -253,9 +251,7 @@ def _return(tx: Tx, request: Request, step: RequestStep, reason: str) -> Request
     return request
 
 
-def _reduce(
-    request: Request, quantities: Mapping[int, int], amounts: Mapping[int, Mapping[Kind, int]]
-) -> None:
+def _reduce(request: Request, quantities: Mapping[int, int], amounts: Mapping[int, Mapping[Kind, int]]) -> None:
     """Write what is approved of each line; lines not named stay as they stand."""
     lines = {line.id: line for line in request.lines}
     strangers = (set(quantities) | set(amounts)) - set(lines)

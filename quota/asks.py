@@ -28,7 +28,8 @@ MIN_JUSTIFICATION = 10
 class Line:
     """One position of an ask, as RequestLine. With ``item_id`` the amounts are the catalogue's.
 
-    create: item_id or amounts, and quantity. resize: current, and item_id or amounts (the new shape).
+    create: item_id or amounts, and quantity. resize: current, and item_id or amounts (the new shape; kinds left out
+    stay).
     unsubscribe: current. quota: amounts, the change itself, negative to return some.
     """
 
@@ -79,6 +80,8 @@ def _line(tx: Tx, ask: Ask, line: Line, position: int) -> RequestLine:
     if line.item_id is not None:
         item = catalog.item(tx, line.item_id)
         wanted, service = item.takes(), item.service
+    if ask.kind is RequestKind.RESIZE:
+        wanted = {**line.current, **wanted}  # what the new shape does not name stays: a disk, say
     count = line.quantity
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 10_000:
         raise Invalid("request.quantity", N_("数量须为 1 至 10000 的整数"), field="quantity")
@@ -136,9 +139,7 @@ def _spelled(lines: Iterable[RequestLine]) -> list[dict[str, Any]]:
 
 def asked(request: Request) -> str:
     """Fingerprint of what signatures on ``request`` are about."""
-    return fingerprint(
-        {"pool": request.pool_id, "resource": request.resource_id, "lines": _spelled(request.lines)}
-    )
+    return fingerprint({"pool": request.pool_id, "resource": request.resource_id, "lines": _spelled(request.lines)})
 
 
 def facts(request: Request, takes: ledger.Classes, over_quota: bool) -> dict[str, Any]:

@@ -118,9 +118,7 @@ class Request(Base):
     department_id: Mapped[int] = mapped_column(ForeignKey("departments.id"), index=True)
     system_id: Mapped[int | None] = mapped_column(ForeignKey("systems.id"), index=True)
     pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), index=True)
-    resource_id: Mapped[int | None] = mapped_column(
-        index=True
-    )  # of providers.inventory, which lies above the book
+    resource_id: Mapped[int | None] = mapped_column(index=True)  # of providers.inventory, which lies above the book
     justification: Mapped[str] = mapped_column(Text, default="")
     use_until: Mapped[date | None]
     fields: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -194,9 +192,7 @@ class RequestLine(Base):
     __tablename__ = "request_lines"
     __table_args__ = (
         UniqueConstraint("request_id", "position"),
-        CheckConstraint(
-            "approved_quantity IS NULL OR approved_quantity BETWEEN 0 AND quantity", name="approved"
-        ),
+        CheckConstraint("approved_quantity IS NULL OR approved_quantity BETWEEN 0 AND quantity", name="approved"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -228,9 +224,7 @@ class RequestLine(Base):
 
     def difference(self, *, approved: bool = False) -> dict[Kind, int]:
         """Wanted less current, over all pieces; negative where it returns."""
-        wanted, count = (
-            (self.granted_amounts, self.granted_quantity) if approved else (self.amounts, self.quantity)
-        )
+        wanted, count = (self.granted_amounts, self.granted_quantity) if approved else (self.amounts, self.quantity)
         kinds = sorted({*wanted, *self.current})
         return {Kind(name): (wanted.get(name, 0) - self.current.get(name, 0)) * count for name in kinds}
 

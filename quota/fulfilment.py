@@ -104,6 +104,20 @@ def refused(tx: Tx, request: Request | int, *, generation: int, reason: str) -> 
     return found
 
 
+def abandoned(tx: Tx, request: Request | int, *, reason: str) -> Request:
+    """What was approved cannot be delivered and nothing of it was: the request ends withdrawn, with the reason.
+
+    What its orders had taken they gave back to the department's quota when they were cancelled.
+    """
+    found = requests.lock(tx, request)
+    tx.actor.must_be(Role.SUPERVISOR, Role.SYSTEM)
+    requests.must_be(found, RequestState.APPROVED, RequestState.DELIVERING)
+    reason = requests.reasoned(reason)
+    requests.close(tx, found, RequestState.WITHDRAWN, "request.abandon", reason)
+    give(tx, found, NoticeKind.ABANDONED, Role.TENANT, once="", text=reason)
+    return found
+
+
 def deemed_accepted(tx: Tx) -> list[Request]:
     """Accept what the department did not look at in time (视为验收通过), and tell it. A job's work."""
     tx.actor.must_be(Role.SYSTEM)
@@ -143,6 +157,7 @@ def _did(tx: Tx, request: Request, name: StepName, at: datetime, reason: str = "
 
 
 def _may_deliver(tx: Tx, request: Request) -> None:
-    tx.actor.must_be(Role.PROVIDER, Role.SYSTEM)
+    # The supervisor, too: cancelling the last order that was open leaves the request delivered as far as it was.
+    tx.actor.must_be(Role.PROVIDER, Role.SUPERVISOR, Role.SYSTEM)
     if tx.actor.role is Role.PROVIDER and tx.actor.provider_id != request.pool.provider_id:
         raise NotAllowed("request.not_your_pool", N_("只能办理本公司资源池的工单"))

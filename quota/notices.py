@@ -32,6 +32,7 @@ class NoticeKind(StrEnum):
     DELIVERED = "delivered"
     REFUSED = "refused"
     ACCEPTED = "accepted"
+    ABANDONED = "abandoned"
 
 
 NOTICE_LABELS = {
@@ -46,6 +47,7 @@ NOTICE_LABELS = {
     NoticeKind.DELIVERED: N_("已交付,请验收"),
     NoticeKind.REFUSED: N_("验收未通过,请重新交付"),
     NoticeKind.ACCEPTED: N_("逾期未验收,视为验收通过"),
+    NoticeKind.ABANDONED: N_("无法交付,申请已终止"),
 }
 
 
@@ -69,9 +71,7 @@ class RequestNotice(Base):
     request: Mapped[Request] = relationship()
 
 
-def give(
-    tx: Tx, request: Request, kind: NoticeKind, role: Role, *, once: str, text: str = ""
-) -> RequestNotice | None:
+def give(tx: Tx, request: Request, kind: NoticeKind, role: Role, *, once: str, text: str = "") -> RequestNotice | None:
     """Tell ``role`` of ``kind``; None where the same was told before. ``once`` tells apart what may be told again."""
     key = f"{request.id}/{kind.value}/{role.value}/{once}"
     if tx.scalar(select(RequestNotice.id).where(RequestNotice.key == key)) is not None:
@@ -139,9 +139,7 @@ def urge(tx: Tx, request: Request | int) -> RequestNotice:
     requests.own(tx, found)
     turn = requests.whose_turn(found)
     if turn is None or turn.role is Role.TENANT:
-        raise WrongState(
-            "request.nobody_to_urge", N_("申请 %(number)s 现在不等待他人办理"), number=found.number
-        )
+        raise WrongState("request.nobody_to_urge", N_("申请 %(number)s 现在不等待他人办理"), number=found.number)
     today = tx.now.astimezone(ZONE).date()
     notice = give(tx, found, NoticeKind.URGED, turn.role, once=today.isoformat())
     if notice is None:

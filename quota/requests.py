@@ -148,9 +148,7 @@ def whose_turn(request: Request) -> Turn | None:
 
 def changes(tx: Tx, request: Request, generation: int) -> list[dict[str, Any]]:
     """What happened to it after ``generation``: by, at, action, before, after, reason; oldest first."""
-    rows = tx.scalars(
-        select(AuditRecord).where(AuditRecord.subject == request.subject).order_by(AuditRecord.sequence)
-    )
+    rows = tx.scalars(select(AuditRecord).where(AuditRecord.subject == request.subject).order_by(AuditRecord.sequence))
     return [
         {
             "by": row.actor,
@@ -174,9 +172,7 @@ def plan(tx: Tx, request: Request) -> Plan:
             granted = ledger.balance(tx, Side(request.pool_id, cls, Holder.GRANTED, request.department_id))
             if granted:
                 within[cls] = min(granted, amount)
-    beyond = {
-        cls: amount - within.get(cls, 0) for cls, amount in takes.items() if amount > within.get(cls, 0)
-    }
+    beyond = {cls: amount - within.get(cls, 0) for cls, amount in takes.items() if amount > within.get(cls, 0)}
     facts = asks.facts(request, takes, bool(beyond))
     on = tx.now.astimezone(ZONE).date()
     enacted = rulebook.enacted(tx)
@@ -411,15 +407,11 @@ def _progress(tx: Tx, request: Request) -> dict[str, Any]:
         "turn": request.turn,
         "due_at": request.due_at,
         "path": [f"{step.name}:{step.role}:{step.rule}" for step in request.path],
-        "held": {
-            f"{one.source}/{one.resource_class}": one.amount for one in ledger.pending(tx, request.subject)
-        },
+        "held": {f"{one.source}/{one.resource_class}": one.amount for one in ledger.pending(tx, request.subject)},
     }
 
 
-def _lock_accounts(
-    tx: Tx, request: Request, what: Iterable[ResourceClass], pool_ids: Iterable[int] = ()
-) -> None:
+def _lock_accounts(tx: Tx, request: Request, what: Iterable[ResourceClass], pool_ids: Iterable[int] = ()) -> None:
     """Lock every account that holding or voiding may touch, in the ledger's one order, before reading any."""
     ledger.lock(
         tx,

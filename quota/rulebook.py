@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ApprovalRule(Base):
-    """审批规则: one version of one rule, as ``quota.rules`` understands it. A version without steps repeals the rule."""
+    """审批规则: one version of one rule, as ``quota.rules`` understands it. A version without steps repeals it."""
 
     __tablename__ = "approval_rules"
     __table_args__ = (
@@ -32,9 +32,7 @@ class ApprovalRule(Base):
     code: Mapped[str] = mapped_column(String(32))
     version: Mapped[int]
     name: Mapped[str] = mapped_column(String(96))
-    basis: Mapped[str] = mapped_column(
-        Text, default=""
-    )  # what it rests on: a document, or that it is our default
+    basis: Mapped[str] = mapped_column(Text, default="")  # what it rests on: a document, or that it is our default
     effective_from: Mapped[date]
     priority: Mapped[int] = mapped_column(default=0)
     condition: Mapped[dict[str, Any]]
@@ -101,10 +99,7 @@ def enact(
 
 def enacted(tx: Tx) -> list[rules.Rule]:
     """Every version of every rule."""
-    return [
-        one.rule()
-        for one in tx.scalars(select(ApprovalRule).order_by(ApprovalRule.code, ApprovalRule.version))
-    ]
+    return [one.rule() for one in tx.scalars(select(ApprovalRule).order_by(ApprovalRule.code, ApprovalRule.version))]
 
 
 def in_force(tx: Tx, on: date) -> list[ApprovalRule]:
@@ -120,68 +115,70 @@ _BIG = [
     {"fact": "memory_gb", "op": ">", "value": 128},
     {"fact": "accelerator", "op": ">", "value": 0},
 ]
+_OVER_QUOTA = {"fact": "over_quota", "op": "==", "value": True}
 _NOT_XINCHUANG = {
     "all": [{"fact": "grows", "op": "==", "value": True}, {"fact": "xinchuang", "op": "==", "value": False}]
 }
+_DELIVERED = {"not": {"fact": "kind", "op": "==", "value": "quota"}}
+_SLOW = [
+    {"fact": "services", "op": "has", "value": "bare_metal"},
+    {"fact": "services", "op": "has", "value": "accelerator"},
+    {"fact": "accelerator", "op": ">", "value": 0},
+]
+
+DEFAULTS: Sequence[tuple[str, str, int, Mapping[str, Any], Sequence[Mapping[str, Any]]]] = (
+    (
+        "base",
+        N_("所有申请:形式审查 1 个工作日,技术评审 3 个工作日"),
+        0,
+        {},
+        (
+            {"name": "form_check", "role": "supervisor", "days": 1},
+            {"name": "technical_review", "role": "supervisor", "days": 3},
+        ),
+    ),
+    (
+        "big",
+        N_("超过 64 vCPU 或 128 GB,或含加速卡:技术评审 5 个工作日"),
+        10,
+        {"any": _BIG},
+        ({"name": "technical_review", "role": "supervisor", "days": 5},),
+    ),
+    (
+        "authority",
+        N_("超过 64 vCPU 或 128 GB、含加速卡、超配额或非信创:主管审批 2 个工作日"),
+        20,
+        {"any": [*_BIG, _OVER_QUOTA, _NOT_XINCHUANG]},
+        ({"name": "authority_approval", "role": "authority", "days": 2},),
+    ),
+    (
+        "delivery",
+        N_("除配额调整外:交付 2 个工作日,验收 3 个工作日"),
+        30,
+        _DELIVERED,
+        (
+            {"name": "delivery", "role": "provider", "days": 2},
+            {"name": "acceptance", "role": "tenant", "days": 3},
+        ),
+    ),
+    (
+        "slow_delivery",
+        N_("裸金属与加速卡:交付 10 个工作日"),
+        40,
+        {"all": [_DELIVERED, {"any": _SLOW}]},
+        ({"name": "delivery", "role": "provider", "days": 10},),
+    ),
+)
+"""Our defaults: code, name, priority, condition, steps. A supplement has 5 working days, as everywhere."""
 
 
 def default_rules(tx: Tx, effective_from: date | None = None) -> list[ApprovalRule]:
-    """Enact our defaults where the city has no rules yet; nothing happens where it has.
-
-    Form check 1 working day, technical review 3 (5 for what is big: above 64 vCPU or 128 GB, or any accelerator);
-    the authority, 2, only for what is big, over quota or not 信创; delivery 2 (10 for bare metal and accelerators),
-    acceptance 3; a supplement 5.
-    """
+    """Enact DEFAULTS, effective today where no day is given. Nothing happens where the city has rules already."""
     found = list(tx.scalars(select(ApprovalRule)))
     if found:
         return found
     since = effective_from or tx.now.astimezone(ZONE).date()
-
-    def default(
-        code: str, name: str, priority: int, condition: Mapping[str, Any], *steps: Mapping[str, Any]
-    ) -> ApprovalRule:
-        return enact(
-            tx, code, name, condition, steps, effective_from=since, priority=priority, basis=DEFAULT_BASIS
-        )
-
-    delivered = {"not": {"fact": "kind", "op": "==", "value": "quota"}}
-    slow = [{"fact": "services", "op": "has", "value": service} for service in ("bare_metal", "accelerator")]
     return [
-        default(
-            "base",
-            N_("所有申请:形式审查、技术评审"),
-            0,
-            {},
-            {"name": "form_check", "role": "supervisor", "days": 1},
-            {"name": "technical_review", "role": "supervisor", "days": 3},
-        ),
-        default(
-            "big",
-            N_("超过 64 vCPU 或 128 GB,或含加速卡:技术评审 5 个工作日"),
-            10,
-            {"any": _BIG},
-            {"name": "technical_review", "role": "supervisor", "days": 5},
-        ),
-        default(
-            "authority",
-            N_("超过 64 vCPU 或 128 GB、含加速卡、超配额或非信创:主管审批"),
-            20,
-            {"any": [*_BIG, {"fact": "over_quota", "op": "==", "value": True}, _NOT_XINCHUANG]},
-            {"name": "authority_approval", "role": "authority", "days": 2},
-        ),
-        default(
-            "delivery",
-            N_("除配额调整外:交付与验收"),
-            30,
-            delivered,
-            {"name": "delivery", "role": "provider", "days": 2},
-            {"name": "acceptance", "role": "tenant", "days": 3},
-        ),
-        default(
-            "slow_delivery",
-            N_("裸金属与加速卡:交付 10 个工作日"),
-            40,
-            {"all": [delivered, {"any": [*slow, {"fact": "accelerator", "op": ">", "value": 0}]}]},
-            {"name": "delivery", "role": "provider", "days": 10},
-        ),
+        enact(tx, code, name, condition, steps, effective_from=since, priority=priority, basis=DEFAULT_BASIS)
+        for code, name, priority, condition, steps in DEFAULTS
     ]

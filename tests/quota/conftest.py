@@ -1,7 +1,7 @@
 """A small town for requests: two pools, a bureau with a branch below it, a neighbour, and who acts for whom.
 
-    company ── pool x86 (100 vCPU, 400 GB, 1000 GB block, not 信创)      bureau ── branch
-            └─ pool arm (200 vCPU, 800 GB, 8 cards, 信创)                neighbour
+company ── pool x86 (100 vCPU, 400 GB, 1000 GB block, not 信创)      bureau ── branch
+        └─ pool arm (200 vCPU, 800 GB, 8 cards, 信创)                neighbour
 """
 
 from __future__ import annotations
@@ -172,6 +172,6 @@ def found_town(book: Book) -> Town:
     return town
 
 
-@pytest.fixture()
+@pytest.fixture
 def town(book: Book) -> Town:
     return found_town(book)

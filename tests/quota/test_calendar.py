@@ -1,0 +1,127 @@
+"""Working days as the city keeps them: published holidays, 调休 weekends, its own corrections, and honest guesses."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quota import calendar
+from quota.calendar import WorkingDays
+from quota.db import Book
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+CALENDAR = WorkingDays()
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=SHANGHAI)
+
+
+@pytest.mark.parametrize(
+    ("day", "working"),
+    [
+        ("2026-01-01", False),  # 元旦
+        ("2026-01-04", True),  # Sunday worked for it
+        ("2026-02-14", True),  # Saturday worked for 春节
+        ("2026-02-16", False),  # Monday of 春节
+        ("2026-02-28", True),  # Saturday worked for 春节
+        ("2026-05-09", True),  # Saturday worked for 劳动节
+        ("2026-09-20", True),  # Sunday worked for 国庆
+        ("2026-10-05", False),  # Monday of 国庆
+        ("2026-10-10", True),  # Saturday worked for 国庆
+        ("2026-06-01", True),
+        ("2026-06-06", False),
+        ("2013-09-19", False),  # 中秋, as the traces' year has it
+        ("2013-09-22", True),
+    ],
+)
+def test_published_days(day: str, working: bool) -> None:
+    assert CALENDAR.is_working(date.fromisoformat(day)) is working
+    assert CALENDAR.published(date.fromisoformat(day))
+
+
+def test_an_unpublished_year_goes_by_weekends_and_says_so() -> None:
+    friday, saturday = date(2041, 11, 1), date(2041, 11, 2)
+    assert (friday.weekday(), saturday.weekday()) == (4, 5)
+    assert not CALENDAR.published(friday)
+    assert CALENDAR.is_working(friday)
+    assert not CALENDAR.is_working(saturday)
+    known = WorkingDays({friday: False})
+    assert known.published(friday)
+    assert not known.is_working(friday)
+
+
+def test_a_time_limit_starts_on_the_day_after_and_ends_with_its_last_day() -> None:
+    # Monday 2026-06-01 + 3 working days = Thursday, the end of it.
+    assert CALENDAR.due(at("2026-06-01 09:00"), 3) == at("2026-06-04 23:59:59")
+    assert CALENDAR.due(at("2026-06-01 23:59"), 3) == at("2026-06-04 23:59:59")
+    assert CALENDAR.due(at("2026-06-01 09:00"), 0) == at("2026-06-01 23:59:59")
+    # A weekend lies between; Friday + 1 = Monday.
+    assert CALENDAR.due(at("2026-06-05 17:00"), 1) == at("2026-06-08 23:59:59")
+    # Over 国庆: Wednesday 30 September + 2 = Thursday 8 and Friday 9 October.
+    assert CALENDAR.due(at("2026-09-30 12:00"), 2) == at("2026-10-09 23:59:59")
+    # A Saturday that is worked counts.
+    assert CALENDAR.due(at("2026-10-09 12:00"), 1) == at("2026-10-10 23:59:59")
+
+
+def test_the_day_is_the_citys_not_utcs() -> None:
+    # 17:00 UTC on Monday is Tuesday in the city.
+    late = datetime(2026, 6, 1, 17, 0, tzinfo=UTC)
+    assert CALENDAR.due(late, 1) == at("2026-06-03 23:59:59")
+    assert WorkingDays(zone=ZoneInfo("UTC")).due(late, 1) == datetime(2026, 6, 2, 23, 59, 59, tzinfo=UTC)
+
+
+def test_a_negative_limit_is_none() -> None:
+    with pytest.raises(ValueError, match="no time limit"):
+        CALENDAR.due(at("2026-06-01 09:00"), -1)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "days"),
+    [
+        ("2026-06-01 09:00", "2026-06-01 23:00", 0),
+        ("2026-06-01 23:00", "2026-06-02 00:01", 1),
+        ("2026-06-05 09:00", "2026-06-08 09:00", 1),
+        ("2026-09-30 09:00", "2026-10-10 09:00", 3),
+        ("2026-10-10 09:00", "2026-09-30 09:00", -3),
+    ],
+)
+def test_days_between(start: str, end: str, days: int) -> None:
+    assert CALENDAR.between(at(start), at(end)) == days
+
+
+@given(
+    st.integers(0, 6 * 365 * 24 * 60).map(lambda minutes: at("2020-11-01 00:00") + timedelta(minutes=minutes)),
+    st.integers(0, 30),
+)
+def test_due_and_between_agree(start: datetime, days: int) -> None:
+    due = CALENDAR.due(start, days)
+    assert CALENDAR.between(start, due) == days
+    assert due >= start
+    assert days == 0 or CALENDAR.is_working(due.date())
+    assert days == 0 or CALENDAR.between(start, due - timedelta(days=1)) == days - 1
+
+
+def test_the_city_corrects_its_calendar_and_takes_it_back(book: Book) -> None:
+    typhoon = date(2026, 6, 2)
+    with book.transaction() as tx:
+        calendar.correct(tx, typhoon, False, "台风停工")
+        calendar.correct(tx, date(2041, 11, 2), True, "预计调休")
+    with book.reading() as tx:
+        days = calendar.working_days(tx)
+        assert days.due(at("2026-06-01 09:00"), 1) == at("2026-06-03 23:59:59")
+        assert days.is_working(date(2041, 11, 2))
+        assert days.published(date(2041, 11, 2))
+    with book.transaction() as tx:
+        calendar.correct(tx, typhoon, True, "风向变了")
+        calendar.uncorrect(tx, date(2041, 11, 2))
+        calendar.uncorrect(tx, date(2041, 11, 3))  # never corrected: nothing happens
+    with book.reading() as tx:
+        days = calendar.working_days(tx)
+        assert days.is_working(typhoon)
+        assert not days.is_working(date(2041, 11, 2))
+        assert days.corrections == {typhoon: True}
