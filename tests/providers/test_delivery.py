@@ -1,0 +1,492 @@
+"""From an approved order to an accepted resource: each once, whatever dies in between, and the ledger in step."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from sqlalchemy import select
+
+from providers import delivery, inventory, orders
+from providers.base import Inventory, ResourceState, Verb
+from providers.inventory import Resource
+from providers.orders import OrderState, WorkOrder
+from providers.simulated import SimulatedCloud
+from quota import calendar, ledger, pools, requests
+from quota.actors import Actor, Role
+from quota.audit import AuditRecord
+from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
+from quota.ledger import Holder
+from quota.requests import Line, RequestKind
+from quota.units import Kind
+
+GB = 1024
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def made(works, key: str = "k") -> Resource:
+    """A machine of 4 vCPU and 8 GB, ordered and delivered."""
+    return works.now(works.carry(works.create(key))).resource
+
+
+def test_an_order_becomes_a_resource(works) -> None:
+    order = works.create()
+    assert order.number == "GD-2026-000001"
+    assert order.state == OrderState.PENDING
+    assert works.balance(Holder.USED) == 4  # raised early
+    order = works.now(works.carry(order))
+    one = order.resource
+    assert order.state == OrderState.DELIVERED
+    assert (one.basis, one.booked, one.amounts) == ("order:1", {"vcpu": 4, "memory": 8192}, {"vcpu": 4, "memory": 8192})
+    assert (one.department_id, one.system_id, one.name) == (works.bureau, works.system, "db-01")
+    with works.book.transaction() as tx:
+        pool = tx.get_one(pools.Pool, works.pool)
+        drift = inventory.observe(tx, pool, works.cloud().inventory(tx.now))
+    assert one.id not in drift.new
+    assert one.id not in drift.unapproved
+    order = works.do(delivery.accept, order, "clerk")
+    assert (order.state, order.discrepancy, order.accepted_by) == (OrderState.ACCEPTED, {}, "clerk")
+    works.prove()
+
+
+def test_a_key_is_one_order(works) -> None:
+    first = works.create("same")
+    assert works.create("same").id == first.id
+    assert works.balance(Holder.USED) == 4
+    one = made(works, "other")
+    with pytest.raises(Conflict, match=r"key\.reused"):
+        works.place(Verb.STOP, "same", resource=one)
+
+
+def test_what_is_not_granted_cannot_be_ordered(works) -> None:
+    with pytest.raises(OverCapacity):
+        works.create(amounts={Kind.VCPU: 33, Kind.MEMORY: GB})
+    with works.book.reading() as tx:
+        assert tx.scalars(select(WorkOrder)).all() == []
+
+
+KILLED = """
+import os, signal, sys
+from datetime import UTC, datetime
+from console import models
+from providers import delivery
+from providers.simulated import SimulatedCloud
+from quota.db import Book
+
+class Dying(SimulatedCloud):
+    def deliver(self, order, now):
+        super().deliver(order, now)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+book = Book(sys.argv[1], clock=lambda: datetime(2026, 6, 1, 2, tzinfo=UTC))
+delivery.carry(book, int(sys.argv[3]), Dying(pool="gov-arm", epoch="2026-05-25", state_file=sys.argv[2]))
+"""
+
+
+def test_killed_between_the_call_and_the_record_acts_once(works) -> None:
+    order = works.create()
+    before = {fact.external_id for fact in works.cloud().inventory(works.book.clock()).facts}
+    url = works.book.url.render_as_string(hide_password=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, url, str(works.folder / "cloud.jsonl"), str(order.id)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -9, done.stderr
+    assert works.now(order).state == OrderState.SENT  # the intent was kept
+    after = {fact.external_id for fact in works.cloud().inventory(works.book.clock()).facts}
+    assert len(after - before) == 1  # the cloud had done it
+    order = works.now(works.carry(order))
+    assert order.state == OrderState.DELIVERED
+    assert {order.resource.external_id} == after - before
+    assert {fact.external_id for fact in works.cloud().inventory(works.book.clock()).facts} == after
+
+
+def test_an_order_that_takes_time_is_asked_for_again(works, clock) -> None:
+    order = works.create()
+    cloud = works.cloud(pending_minutes=60)
+    order = works.carry(order, cloud)
+    assert order.state == OrderState.DELIVERING
+    with works.book.reading() as tx:
+        assert delivery.waiting(tx, works.pool) == []
+    clock.advance(minutes=6)
+    done = delivery.carry_all(works.book, works.pool, cloud)
+    assert done.pending == [order.id]
+    clock.advance(hours=2)
+    done = delivery.carry_all(works.book, works.pool, cloud)
+    assert done.delivered == [order.id]
+    assert works.now(order).delivered_at <= clock.now
+
+
+def test_a_cloud_out_of_reach_is_tried_again_with_the_same_key(works, clock) -> None:
+    order = works.create()
+    down = {"what": "unreachable", "since": "2026-06-01T00:00:00+00:00", "until": "2026-06-01T02:30:00+00:00"}
+    cloud = works.cloud(faults=[down])
+    order = works.carry(order, cloud)
+    assert (order.state, order.attempts, order.cloud_key) == (OrderState.PENDING, 1, order.key)
+    assert order.next_try_at == clock.now + delivery.BACK_OFF
+    clock.advance(minutes=6)
+    order = works.carry(order, cloud)
+    assert order.next_try_at == clock.now + 2 * delivery.BACK_OFF
+    clock.advance(minutes=30)
+    assert works.carry(order, cloud).state == OrderState.DELIVERED
+
+
+def test_a_lost_reply_is_not_a_second_machine(works, clock) -> None:
+    order = works.create()
+    lost = {"what": "lost_reply", "since": "2026-06-01T00:00:00+00:00", "until": "2026-06-01T02:01:00+00:00"}
+    cloud = works.cloud(faults=[lost])
+    before = len(cloud.inventory(clock.now).facts)
+    assert works.carry(order, cloud).state == OrderState.PENDING
+    clock.advance(minutes=5)
+    assert works.carry(order, cloud).state == OrderState.DELIVERED
+    assert len(cloud.inventory(clock.now).facts) == before + 1
+
+
+def test_what_a_cloud_keeps_refusing_is_reported_and_may_be_cancelled(works, clock) -> None:
+    order = works.create()
+    refuse = {"what": "refuse", "since": "2026-06-01T00:00:00+00:00", "until": "2026-06-09T00:00:00+00:00"}
+    cloud = works.cloud(faults=[refuse])
+    for _ in range(delivery.ATTEMPTS):
+        order = works.carry(order, cloud)
+        clock.advance(hours=4)
+    assert (order.state, order.attempts) == (OrderState.FAILED, delivery.ATTEMPTS)
+    assert order.last_error == "云平台拒绝执行"
+    with works.book.reading() as tx:
+        assert delivery.waiting(tx, works.pool) == []
+        assert tx.scalars(select(AuditRecord).where(AuditRecord.action == "order.fail")).one().subject == "order:1"
+    assert works.balance(Holder.USED) == 4
+    order = works.do(delivery.cancel, order, "checker", "换一个资源池")
+    assert order.state == OrderState.CANCELLED
+    assert works.balance(Holder.USED) == 0
+    assert works.balance(Holder.GRANTED) == 32
+    works.prove()
+
+
+def test_a_failed_order_may_be_tried_again_after_the_cause_is_gone(works, clock) -> None:
+    order = works.create()
+    refuse = {"what": "refuse", "since": "2026-06-01T00:00:00+00:00", "until": "2026-06-02T00:00:00+00:00"}
+    cloud = works.cloud(faults=[refuse])
+    for _ in range(delivery.ATTEMPTS):
+        order = works.carry(order, cloud)
+        clock.advance(hours=5)
+    order = works.do(delivery.retry, order, "checker")
+    assert (order.state, order.cloud_key) == (OrderState.PENDING, "k#6")  # the cloud said that it did nothing
+    assert works.carry(order, cloud).state == OrderState.DELIVERED
+
+
+def test_shrinking_frees_to_whom_the_order_says_once_it_is_done(works) -> None:
+    one = made(works)
+    half = {Kind.VCPU: 2, Kind.MEMORY: 4 * GB}
+    order = works.place(Verb.RESIZE, "shrink", resource=one, amounts=half, case_id=7, frees=Holder.FREE)
+    free = works.balance(Holder.FREE)
+    assert works.balance(Holder.USED) == 4  # not before the cloud confirms
+    order = works.now(works.carry(order))
+    assert works.balance(Holder.USED) == 2
+    assert works.balance(Holder.FREE) == free + 2
+    assert order.freed == {"vcpu": 2, "memory": 4096}
+    assert (order.resource.amounts, order.resource.booked) == ({"vcpu": 2, "memory": 4096},) * 2
+    with works.book.reading() as tx:
+        moved = tx.scalars(select(ledger.Transfer).where(ledger.Transfer.key == f"order:{order.id}:free")).one()
+        assert (moved.command, moved.subject) == ("reclaim", "case:7")
+        assert [c.source for c in inventory.history(tx, one.id)] == ["order:1", f"order:{order.id}"]
+    works.prove()
+
+
+def test_growing_takes_from_the_quota_before_the_cloud_is_told(works) -> None:
+    one = made(works)
+    order = works.place(Verb.RESIZE, "grow", resource=one, amounts={Kind.VCPU: 8})
+    assert works.balance(Holder.USED) == 8
+    order = works.now(works.carry(order))
+    assert (order.resource.amounts, order.resource.booked) == ({"vcpu": 8, "memory": 8192},) * 2
+    assert order.freed == {}
+
+
+def test_from_stop_to_deletion_only_deletion_frees_here(works) -> None:
+    one = made(works)
+    for number, (verb, state, used) in enumerate(
+        [
+            (Verb.SNAPSHOT, ResourceState.RUNNING, 4),
+            (Verb.STOP, ResourceState.STOPPED, 4),
+            (Verb.RECYCLE, ResourceState.RECYCLED, 4),
+            (Verb.RESTORE, ResourceState.STOPPED, 4),
+            (Verb.START, ResourceState.RUNNING, 4),
+            (Verb.DELETE, ResourceState.DELETED, 0),
+        ]
+    ):
+        order = works.now(works.carry(works.place(verb, f"step{number}", resource=one)))
+        assert order.state == OrderState.DELIVERED, order.last_error
+        assert order.resource.state == state
+        assert works.balance(Holder.USED) == used
+    assert works.balance(Holder.GRANTED) == 32
+    works.prove()
+
+
+def test_where_stopping_frees_starting_takes_it_back(works) -> None:
+    class Shelving(type(works.cloud())):
+        releases: ClassVar[Any] = {**type(works.cloud()).releases, Verb.STOP: frozenset({Kind.VCPU})}
+
+    one = made(works)
+    order = works.place(Verb.STOP, "off", resource=one, frees=Holder.FREE)
+    works.carry(order, works.cloud(Shelving))
+    assert works.balance(Holder.USED) == 0
+    order = works.place(Verb.START, "on", resource=works.now(order).resource)
+    assert works.balance(Holder.USED) == 4
+    order = works.now(works.carry(order, works.cloud(Shelving)))
+    assert order.resource.booked == {"vcpu": 4, "memory": 8192}
+    works.prove()
+
+
+def test_orders_of_one_resource_go_one_after_the_other(works) -> None:
+    one = made(works)
+    first = works.place(Verb.SNAPSHOT, "a", resource=one)
+    second = works.place(Verb.STOP, "b", resource=one)
+    with works.book.reading() as tx:
+        assert delivery.waiting(tx, works.pool) == [first.id]
+    assert delivery.carry_all(works.book, works.pool, works.cloud()).delivered == [first.id]
+    assert delivery.carry_all(works.book, works.pool, works.cloud()).delivered == [second.id]
+
+
+# -------------------------------------------------------------------------------------------- without hands
+
+
+class Handless(SimulatedCloud):
+    """The same cloud through an adapter that can only look."""
+
+    capabilities = frozenset()
+
+
+def test_staff_does_what_the_adapter_cannot(works, clock) -> None:
+    order = works.carry(works.create(), works.cloud(Handless))
+    assert (order.state, order.by_hand) == (OrderState.SENT, True)
+    with works.book.reading() as tx:
+        assert delivery.waiting(tx, works.pool) == []
+    order = works.do(delivery.start, order, "operator")
+    assert order.state == OrderState.DELIVERING
+    with pytest.raises(Invalid, match=r"order\.no_resource"):
+        works.do(delivery.mark_delivered, order, "operator")
+    clock.advance(hours=3)
+    order = works.do(delivery.mark_delivered, order, "operator", external_id=" i-77 ", note="机房 3 区")
+    assert (order.state, order.delivered_by, order.delivered_at) == (OrderState.DELIVERED, "operator", clock.now)
+    assert works.now(order).resource.external_id == "i-77"
+    clock.advance(hours=1)
+    listing = Inventory(clock.now, [])  # the next complete listing does not show it
+    with works.book.transaction() as tx:
+        inventory.observe(tx, tx.get_one(pools.Pool, works.pool), listing)
+    order = works.do(delivery.accept, order, "clerk")
+    assert order.discrepancy == {"unseen": True}
+
+
+def test_less_than_approved_is_on_record(works, clock) -> None:
+    order = works.carry(works.create(), works.cloud(Handless))
+    order = works.do(
+        delivery.mark_delivered, order, "operator", external_id="i-1", has={Kind.VCPU: 2, Kind.MEMORY: 8 * GB}
+    )
+    order = works.do(delivery.accept, order, "checker")
+    assert order.discrepancy == {"amounts": {"vcpu": [4, 2]}}
+    assert works.now(order).resource.booked["vcpu"] == 4
+
+
+def test_two_orders_cannot_name_one_resource(works) -> None:
+    first, second = (works.carry(works.create(key), works.cloud(Handless)) for key in "ab")
+    works.do(delivery.mark_delivered, first, "operator", external_id="i-1")
+    with pytest.raises(Conflict, match=r"resource\.taken"):
+        works.do(delivery.mark_delivered, second, "operator", external_id="i-1")
+    assert works.now(second).state == OrderState.SENT
+
+
+def test_an_order_at_the_cloud_is_not_done_by_hand_as_well(works) -> None:
+    order = works.carry(works.create(), works.cloud(pending_minutes=60))
+    with pytest.raises(WrongState, match=r"order\.at_cloud"):
+        works.do(delivery.mark_delivered, order, "operator", external_id="i-1")
+
+
+def test_what_nobody_looks_at_is_deemed_accepted_after_three_working_days(works, clock) -> None:
+    order = works.carry(works.create())  # a Monday
+    for days, state in ((3, OrderState.DELIVERED), (1, OrderState.ACCEPTED)):
+        clock.advance(days=days)
+        with works.book.transaction() as tx:
+            delivery.deem_accepted(tx)
+        assert works.now(order).state == state
+    assert works.now(order).accepted_by == "deemed"
+
+
+def test_what_was_refused_is_done_again(works, clock) -> None:
+    order = works.carry(works.create())
+    with pytest.raises(Invalid, match=r"reason\.missing"):
+        works.do(delivery.refuse, order, "clerk", "  ")
+    clock.advance(days=1)
+    order = works.do(delivery.refuse, order, "clerk", "磁盘没有挂载")
+    assert (order.state, order.by_hand, order.delivered_at) == (OrderState.DELIVERING, True, None)
+    order = works.do(delivery.mark_delivered, order, "operator", external_id=works.now(order).resource.external_id)
+    assert works.do(delivery.accept, order, "clerk").state == OrderState.ACCEPTED
+    assert works.balance(Holder.USED) == 4
+    works.prove()
+
+
+# ------------------------------------------------------------------------------------------------ who may
+
+
+def test_each_sees_and_does_only_their_own(works) -> None:
+    order = works.carry(works.create(), works.cloud(Handless))
+    for login, sees in (
+        ("clerk", True),
+        ("operator", True),
+        ("checker", True),
+        ("auditor", True),
+        ("stranger", False),
+        ("rival", False),
+    ):
+        actor = works.people[login]
+        with works.book.reading(actor) as tx:
+            assert bool(tx.scalars(select(WorkOrder).where(orders.visible(tx, actor))).all()) is sees
+            if not sees:
+                with pytest.raises(NotFound, match=r"order\.none"):
+                    orders.order(tx, order.id)
+    for what, by in (
+        (delivery.mark_delivered, "clerk"),
+        (delivery.start, "checker"),
+        (delivery.accept, "operator"),
+        (delivery.accept, "auditor"),
+        (delivery.retry, "operator"),
+    ):
+        with pytest.raises((NotAllowed, WrongState)) as refusal:
+            works.do(what, order, by)
+        assert refusal.value.code in ("role.missing", "order.state")
+    with pytest.raises(NotFound):
+        works.do(delivery.mark_delivered, order, "rival", external_id="i-1")
+    admin = Actor("root", "root", Role.SYSADMIN)
+    with works.book.reading(admin) as tx, pytest.raises(NotFound):
+        orders.order(tx, order.id)
+
+
+def test_a_stale_page_is_refused(works) -> None:
+    order = works.create()
+    works.carry(order, works.cloud(Handless))
+    with pytest.raises(Conflict, match=r"order\.stale"), works.book.transaction(works.people["operator"]) as tx:
+        delivery.start(tx, order.id, order.generation - 1)
+
+
+# ----------------------------------------------------------------------------------------------- requests
+
+
+def state_of(works, request) -> str:
+    with works.book.reading() as tx:
+        return requests.request(tx, request.id).state
+
+
+def test_a_request_is_delivered_piece_by_piece(works) -> None:
+    request = works.approved()
+    assert works.balance(Holder.USED) == 8
+    for _ in range(2):
+        with works.book.transaction() as tx:
+            placed = delivery.place_for_request(tx, requests.lock(tx, request))
+    assert [one.name for one in placed] == ["web-01", "web-02"]
+    assert works.balance(Holder.USED) == 8  # the holds had paid for them
+    works.carry(placed[0])
+    assert state_of(works, request) == "delivering"
+    works.carry(placed[1])
+    assert state_of(works, request) == "accepting"
+    with works.book.transaction(works.people["clerk"]) as tx:
+        seen = requests.lock(tx, request).generation
+        done = delivery.accept_request(tx, request.id, seen)
+    assert [one.state for one in done] == [OrderState.ACCEPTED] * 2
+    assert state_of(works, request) == "done"
+    works.prove()
+
+
+def test_the_last_accepted_order_closes_its_request(works) -> None:
+    request = works.approved()
+    with works.book.transaction() as tx:
+        placed = delivery.place_for_request(tx, requests.lock(tx, request))
+    delivered = [works.carry(one) for one in placed]
+    works.do(delivery.accept, delivered[0], "clerk")
+    assert state_of(works, request) == "accepting"
+    works.do(delivery.accept, delivered[1], "clerk")
+    assert state_of(works, request) == "done"
+
+
+def test_a_request_deemed_accepted_takes_its_orders_along(works, clock) -> None:
+    request = works.approved()
+    with works.book.transaction() as tx:
+        placed = delivery.place_for_request(tx, requests.lock(tx, request))
+    for one in placed:
+        works.carry(one)
+    clock.advance(days=10)
+    with works.book.transaction() as tx:
+        assert len(delivery.deem_accepted(tx)) == 2
+    assert state_of(works, request) == "done"
+    assert works.now(placed[0]).accepted_by == "deemed"
+
+
+@pytest.mark.parametrize(
+    ("kind", "amounts", "used"),
+    [(RequestKind.RESIZE, {Kind.VCPU: 2, Kind.MEMORY: 8 * GB}, 2), (RequestKind.UNSUBSCRIBE, {}, 0)],
+)
+def test_what_a_request_returns_is_released_once(works, kind, amounts, used) -> None:
+    one = made(works)
+    line = Line(current={Kind.VCPU: 4, Kind.MEMORY: 8 * GB}, amounts=amounts, service="vm")
+    request = works.approved(kind, resource_id=one.id, lines=[line])
+    with works.book.transaction() as tx:
+        (order,) = delivery.place_for_request(tx, requests.lock(tx, request))
+    assert works.balance(Holder.USED) == 4
+    order = works.now(works.carry(order))
+    assert order.state == OrderState.DELIVERED, order.last_error
+    assert works.balance(Holder.USED) == used
+    assert works.balance(Holder.GRANTED) == 32 - used
+    assert order.resource.booked.get("vcpu", 0) == used
+    works.prove()
+
+
+# ------------------------------------------------------------------------------------------------- clocks
+
+
+def test_limits_are_working_days_and_hours_in_an_emergency(works, clock) -> None:
+    order = works.create("a", limit_days=2)
+    assert order.due_at.isoformat() == "2026-06-03T23:59:59+08:00"
+    order = works.create("b", emergency=True)
+    assert order.due_at == clock.now + timedelta(hours=4)
+    assert order.in_time(clock.now) is None
+    clock.advance(hours=5)
+    assert order.in_time(clock.now) is False
+
+
+def test_delivery_times_are_counted_in_the_citys_buckets(works, clock) -> None:
+    start = clock.now
+    waiting = [works.create(key, amounts={Kind.VCPU: 1, Kind.MEMORY: GB}) for key in "abc"]
+    for order, days in zip(waiting, (0, 7, 120), strict=True):
+        clock.now = start + timedelta(days=days)
+        works.carry(order)
+    with works.book.reading() as tx:
+        found = orders.delivery_times(tx, start, clock.now + timedelta(days=1))
+        assert {str(one): count for one, count in found.items()} == {
+            "1–3": 1,
+            "4–10": 1,
+            "11–30": 0,
+            "31–60": 0,
+            ">60": 1,
+        }
+        assert sum(orders.delivery_times(tx, start, clock.now, provider_id=works.companies["lantu"]).values()) == 0
+
+
+@pytest.mark.parametrize(
+    ("days", "name"), [(0, "1–3"), (3, "1–3"), (4, "4–10"), (10, "4–10"), (60, "31–60"), (61, ">60")]
+)
+def test_the_edges_of_the_buckets(days, name) -> None:
+    assert str(orders.bucket(days)) == name
+
+
+def test_a_corrected_calendar_moves_open_limits(works) -> None:
+    order = works.create(limit_days=2)
+    with works.book.transaction() as tx:
+        calendar.correct(tx, order.due_at.date(), working=False, note="防汛放假")
+        assert orders.reschedule(tx) == 1
+    assert works.now(order).due_at > order.due_at
