@@ -18,7 +18,7 @@ def N_(text: str) -> str:  # noqa: N802 - the name that gettext tools know
 class Refused(Exception):
     """The command was understood and will not be carried out; nothing was changed."""
 
-    def __init__(self, code: str, message: str, **params: Any) -> None:
+    def __init__(self, code: str, message: str, /, **params: Any) -> None:
         super().__init__(code, message, params)
         self.code = code
         self.message = message
