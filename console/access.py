@@ -1,7 +1,8 @@
 """Who may open what: every view says so, and what says nothing stays shut.
 
 ``@allow(Role.SUPERVISOR, …)`` or ``@public`` on each view; a request for anything else is refused before the view
-runs, and a test walks all routes. Sessions end when idle, when old, and when the account is closed or its rights change.
+runs, and a test walks all routes. Sessions end when idle, when old, and when the
+account is closed or its rights change.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flask import Flask, Response, current_app, flash, redirect, render_template, request, session, url_for
+from flask import Flask, Response, current_app, flash, g, redirect, render_template, request, session, url_for
 from flask_login import AnonymousUserMixin, LoginManager, UserMixin, current_user, login_user, logout_user
 from sqlalchemy import select
 
@@ -88,9 +89,7 @@ class Visitor(UserMixin):  # type: ignore[misc]
         return f"{self.id}:{self.epoch}"
 
     def actor(self, address: str = "", request_id: str = "") -> Actor:
-        return Actor(
-            self.login, self.name, self.role, self.department_id, self.provider_id, address, request_id
-        )
+        return Actor(self.login, self.name, self.role, self.department_id, self.provider_id, address, request_id)
 
 
 class Stranger(AnonymousUserMixin):  # type: ignore[misc]
@@ -133,6 +132,7 @@ def begin(person_id: int) -> None:
         who = tx.get_one(Person, person_id)
         mark = f"{who.id}:{who.session_epoch}"
     session.clear()
+    g.pop("csrf_token", None)  # made for the session that was
     loaded = _load(mark)
     if loaded is None:
         raise Denied(EVERYBODY)
@@ -158,10 +158,10 @@ def _expire() -> None:
     started, seen = session.get("started", 0), session.get("seen", 0)
     if now - seen > limits.idle_minutes * 60:
         end()
-        flash(_("您已超过%(minutes)s分钟没有操作,请重新登录", minutes=limits.idle_minutes), "warning")
+        flash(_("您已超过%(minutes)s分钟没有操作，请重新登录", minutes=limits.idle_minutes), "warning")
     elif now - started > limits.session_hours * 3600:
         end()
-        flash(_("登录已满%(hours)s小时,请重新登录", hours=limits.session_hours), "warning")
+        flash(_("登录已满%(hours)s小时，请重新登录", hours=limits.session_hours), "warning")
     elif now - seen > SEEN_EVERY_S and not request.headers.get("X-Background"):
         session["seen"] = now
 
@@ -180,9 +180,7 @@ def _guard() -> Response | tuple[str, int] | None:
         return _to_login()
     if current_user.role not in roles:
         raise Denied(roles)
-    if current_user.must_change and not getattr(
-        current_app.view_functions[request.endpoint], "guanjia_first", False
-    ):
+    if current_user.must_change and not getattr(current_app.view_functions[request.endpoint], "guanjia_first", False):
         return redirect(url_for("auth.password"))  # type: ignore[return-value]
     return None
 
@@ -201,9 +199,7 @@ def _to_login() -> Response | tuple[str, int]:
     if request.method == "GET":
         return redirect(address)  # type: ignore[return-value]
     return (
-        render_template(
-            "errors/expired.html", status=401, typed=typed(), next=local(here), resend=same_origin()
-        ),
+        render_template("errors/expired.html", status=401, typed=typed(), next=local(here), resend=same_origin()),
         401,
     )
 

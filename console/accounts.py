@@ -27,18 +27,14 @@ LOGIN_LENGTH = 64
 def person(tx: Tx, person_id: int) -> Person:
     """The person with department and company at hand, or NotFound."""
     found = tx.scalar(
-        select(Person)
-        .where(Person.id == person_id)
-        .options(joinedload(Person.department), joinedload(Person.provider))
+        select(Person).where(Person.id == person_id).options(joinedload(Person.department), joinedload(Person.provider))
     )
     if found is None:
         raise NotFound("person.none", N_("没有编号为 %(id)s 的人员"), id=person_id)
     return found
 
 
-def sign_in(
-    book: Book, settings: Settings, login: str, password: str, address: str, request_id: str = ""
-) -> int:
+def sign_in(book: Book, settings: Settings, login: str, password: str, address: str, request_id: str = "") -> int:
     """Check ``login`` and ``password``; the person's id. Raises NotAllowed, the failure having been counted.
 
     The slow check of the password runs outside any transaction; the lock is looked at again inside.
@@ -59,7 +55,7 @@ def sign_in(
             tx.audit("login.locked", subject)
             refusal = NotAllowed(
                 "login.locked",
-                N_("连续输错密码,账号已锁定;%(minutes)s分钟后再试,或请系统管理员解锁"),
+                N_("连续输错密码，账号已锁定；%(minutes)s分钟后再试，或请系统管理员解锁"),
                 minutes=minutes,
             )
         elif not right:
@@ -72,7 +68,7 @@ def sign_in(
                 tx.audit("login.lock", subject, after={"locked_until": who.locked_until})
         elif not who.active or not who.granted:
             tx.audit("login.closed", subject)
-            refusal = NotAllowed("login.closed", N_("账号未启用;请联系系统管理员(启用)或安全管理员(授权)"))
+            refusal = NotAllowed("login.closed", N_("账号未启用；请联系系统管理员（启用）或安全管理员（授权）"))
         else:
             who.failed_logins, who.locked_until, who.last_login_at = 0, None, tx.now
             tx.audit("login.ok", subject)
@@ -192,9 +188,7 @@ def unlock(tx: Tx, who: Person) -> None:
     if who.locked_until is None or who.locked_until <= tx.now:
         raise WrongState("person.unlocked", N_("账号没有锁定"))
     before, who.locked_until, who.failed_logins = who.locked_until, None, 0
-    tx.audit(
-        "person.unlock", f"person:{who.id}", before={"locked_until": before}, after={"locked_until": None}
-    )
+    tx.audit("person.unlock", f"person:{who.id}", before={"locked_until": before}, after={"locked_until": None})
 
 
 def belongs(role: Role, department: Department | None, provider: CloudProvider | None) -> None:
@@ -202,14 +196,14 @@ def belongs(role: Role, department: Department | None, provider: CloudProvider |
     if role is Role.SYSTEM:
         raise Invalid("person.role", N_("没有人可以系统任务的身份登录"), field="role")
     if (role is Role.TENANT) != (department is not None):
-        raise Invalid("person.department", N_("使用单位的人员须选一个单位,其他角色不选"), field="department")
+        raise Invalid("person.department", N_("使用单位的人员须选一个单位，其他角色不选"), field="department")
     if (role is Role.PROVIDER) != (provider is not None):
-        raise Invalid("person.provider", N_("云服务商的人员须选一家公司,其他角色不选"), field="provider")
+        raise Invalid("person.provider", N_("云服务商的人员须选一家公司，其他角色不选"), field="provider")
 
 
 def _not_oneself(actor: Actor, who: Person) -> None:
     if actor.login == who.login:
-        raise NotAllowed("person.self", N_("不能对自己的账号做这件事,请另一位管理员来做"))
+        raise NotAllowed("person.self", N_("不能对自己的账号做这件事，请另一位管理员来做"))
 
 
 def _rights(who: Person) -> dict[str, object]:

@@ -18,9 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def create_app(settings: Settings, opened: Book | None = None) -> Flask:
     """A WSGI application on the book that ``settings`` name (or on ``opened``, for tests and replays)."""
-    app = Flask(
-        "console", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "console" / "static")
-    )
+    app = Flask("console", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "console" / "static"))
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     book.attach(app, settings, opened or Book(settings.database_url))
     app.before_request(security.name_request)

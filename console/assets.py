@@ -28,7 +28,7 @@ TEST_FILES = ("axe-core/axe.min.js",)
 """What only the browser tests need; it stays in node_modules."""
 
 
-class NoNode(RuntimeError):
+class NoNode(RuntimeError):  # noqa: N818 - a sentence, not a type
     """Neither the wheel nor the machine has a Node that can install the assets."""
 
 
@@ -70,9 +70,7 @@ def ready() -> bool:
 def install() -> None:
     """Run ``npm ci`` and copy what pages load. Raises NoNode or CalledProcessError; leaves no half-made stamp."""
     command = npm()
-    environment = dict(
-        os.environ, PATH=os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", "")])
-    )
+    environment = dict(os.environ, PATH=os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", "")]))
     subprocess.run([*command, "ci", "--loglevel=error"], cwd=ROOT, env=environment, check=True)  # noqa: S603
     VENDOR.mkdir(parents=True, exist_ok=True)
     for source, name in FILES.items():

@@ -14,7 +14,7 @@ from quota.db import Book, Tx
 
 EXTENSION = "guanjia"
 NOBODY = Actor(login="-", name="-", role=Role.SYSTEM)
-"""Who has not logged in yet. It reads what the login page needs; ``transaction`` is never opened for it but to log in."""
+"""Who has not logged in yet: reads what the login page needs, changes nothing."""
 
 
 class House:

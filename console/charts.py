@@ -94,9 +94,7 @@ class Chart:
             label = self.x[start] if isinstance(self.x[start], str) else when(self.x[start])  # type: ignore[arg-type]
             if step > 1:
                 label = _("%(start)s 起%(count)s点平均", start=label, count=min(step, len(self.x) - start))
-            rows.append(
-                [str(label), *(number(_mean(one.values[start : start + step])) for one in self.series)]
-            )
+            rows.append([str(label), *(number(_mean(one.values[start : start + step])) for one in self.series)])
         return rows
 
     def summary(self) -> str:
@@ -107,7 +105,7 @@ class Chart:
             if known:
                 parts.append(
                     _(
-                        "%(name)s:最低%(low)s,最高%(high)s,最近%(last)s",
+                        "%(name)s：最低%(low)s，最高%(high)s，最近%(last)s",
                         name=one.name,
                         low=number(min(known)),
                         high=number(max(known)),

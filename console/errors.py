@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask, g, render_template, request
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from console.security import local, same_origin
 from console.texts import sentence
@@ -48,9 +48,13 @@ def typed() -> list[tuple[str, str]]:
     """What the person had typed into the form that was refused, so that it can be copied or sent again."""
     if request.method != "POST":
         return []
+    try:
+        fields = list(request.form.items(multi=True))
+    except RequestEntityTooLarge:
+        return []
     return [
         (name, value)
-        for name, value in request.form.items(multi=True)
+        for name, value in fields
         if value.strip() and not any(name == one or name.endswith("-" + one) for one in SECRET)
     ]
 
@@ -78,9 +82,7 @@ def _csrf(error: CSRFError) -> tuple[str, int]:
 
 
 def _bug(error: Exception) -> tuple[str, int]:
-    log.exception(
-        "request %s %s %s failed", g.get("request_id", "-"), request.method, request.path, exc_info=error
-    )
+    log.exception("request %s %s %s failed", g.get("request_id", "-"), request.method, request.path, exc_info=error)
     return _page(500, reason="", code="bug")
 
 
@@ -89,9 +91,7 @@ def _page(status_code: int, template: str = "", **context: Any) -> tuple[str, in
     if request.headers.get("HX-Request"):
         name = "errors/_fragment.html"
     try:
-        page = render_template(
-            name, status=status_code, typed=typed(), request_id=g.get("request_id", ""), **context
-        )
+        page = render_template(name, status=status_code, typed=typed(), request_id=g.get("request_id", ""), **context)
     except Exception:
         # The book itself may be what is broken: then say it without it.
         log.exception("request %s: the error page failed, too", g.get("request_id", "-"))

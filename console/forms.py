@@ -28,9 +28,5 @@ def _flat(errors: object) -> list[object]:
     if isinstance(errors, dict):
         return [one for many in errors.values() for one in _flat(many)]
     if isinstance(errors, list | tuple):
-        return [
-            one
-            for many in errors
-            for one in (_flat(many) if isinstance(many, dict | list | tuple) else [many])
-        ]
+        return [one for many in errors for one in (_flat(many) if isinstance(many, dict | list | tuple) else [many])]
     return [errors]

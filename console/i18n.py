@@ -89,9 +89,7 @@ def extract(language: str) -> Catalog:
     for message in extracted():
         if message.id:
             known = before.get(message.id, message.context)
-            after.add(
-                message.id, known.string if known else None, context=message.context, flags=message.flags
-            )
+            after.add(message.id, known.string if known else None, context=message.context, flags=message.flags)
     write(language, after)
     return after
 
@@ -134,9 +132,7 @@ def compile_all(force: bool = False) -> int:
     count = 0
     for language in LANGUAGES:
         source, target = path(language), path(language).with_suffix(".mo")
-        if not source.exists() or (
-            not force and target.exists() and target.stat().st_mtime >= source.stat().st_mtime
-        ):
+        if not source.exists() or (not force and target.exists() and target.stat().st_mtime >= source.stat().st_mtime):
             continue
         temporary = target.with_suffix(".mo.tmp")
         with temporary.open("wb") as stream:

@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 from werkzeug.datastructures import MultiDict
 
 from console.book import settings
-from console.texts import gettext, show, state
+from console.texts import _, show, state
 from quota.db import Tx
 
 Rows = Select[Any]
@@ -35,7 +35,7 @@ SPOOL_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Column:
-    """One column. ``value(row)`` is what is exported; ``sort`` makes its head a link; ``total`` is summed over all rows.
+    """One column. ``value(row)`` is exported; ``sort`` makes its head a link; ``total`` is summed over all rows.
 
     ``text(value)`` overrides how the page writes it; ``href(row)`` links it; ``state`` draws it as a badge;
     ``title`` makes it the head of the card at 390 px; ``minor`` hides it there.
@@ -57,7 +57,7 @@ class Column:
     @property
     def head(self) -> str:
         """The column's name with its unit, as exports write it."""
-        return gettext(self.label) + (f" ({gettext(self.unit)})" if self.unit else "")
+        return _(self.label) + (f" ({_(self.unit)})" if self.unit else "")
 
     def written(self, value: Any) -> str:
         return self.text(value) if self.text else show(value)
@@ -137,9 +137,7 @@ class Listing:
 
     def around(self) -> list[int | None]:
         """Page numbers to link to: first, last and those about the present one; None for a gap."""
-        wanted = sorted(
-            n for n in {1, self.pages, self.page - 1, self.page, self.page + 1} if 1 <= n <= self.pages
-        )
+        wanted = sorted(n for n in {1, self.pages, self.page - 1, self.page, self.page + 1} if 1 <= n <= self.pages)
         result: list[int | None] = []
         for one in wanted:
             if result and result[-1] is not None and one > result[-1] + 1:
@@ -203,17 +201,11 @@ def listing(
     bare = query.order_by(None)
     total = tx.scalar(select(func.count()).select_from(bare.subquery())) or 0
     sums = (
-        dict(zip(sums_of, tx.execute(bare.with_only_columns(*sums_of.values())).one(), strict=True))
-        if sums_of
-        else {}
+        dict(zip(sums_of, tx.execute(bare.with_only_columns(*sums_of.values())).one(), strict=True)) if sums_of else {}
     )
     size = size or settings().page_size
     page = min(max(_number(args.get("page", "1")), 1), max(1, -(-total // size)))
-    rows = (
-        []
-        if args.get("export") in EXPORTS
-        else list(_fetched(tx, query.limit(size).offset((page - 1) * size)))
-    )
+    rows = [] if args.get("export") in EXPORTS else list(_fetched(tx, query.limit(size).offset((page - 1) * size)))
     return Listing(rows, total, page, size, columns, filters, values, wanted, query, args, tx, sums)
 
 
@@ -293,7 +285,7 @@ def _exported(column: Column, row: Any) -> Any:
     """A cell's value in the types that exports know: text, figure, naive local time, date or nothing."""
     value = column.value(row)
     if column.state and value is not None:
-        return gettext(state(value).label)
+        return _(state(value).label)
     if isinstance(value, datetime):
         aware = value if value.tzinfo else value.replace(tzinfo=UTC)
         return aware.astimezone(settings().zone).replace(tzinfo=None, microsecond=0)

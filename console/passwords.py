@@ -50,9 +50,7 @@ def check(password: str, login: str, kept: Sequence[str]) -> None:
     if login and login.lower() in password.lower():
         raise Invalid("password.login", N_("密码中不能含有登录名"), field="password")
     if any(matches(one, password) for one in kept):
-        raise Invalid(
-            "password.used", N_("不能使用最近%(count)s次用过的密码"), count=REMEMBERED, field="password"
-        )
+        raise Invalid("password.used", N_("不能使用最近%(count)s次用过的密码"), count=REMEMBERED, field="password")
 
 
 def random() -> str:

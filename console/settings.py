@@ -20,7 +20,7 @@ FILE = "guanjia.toml"
 DEFAULT_DATA = Path("data")
 
 
-class BadSetting(ValueError):
+class BadSetting(ValueError):  # noqa: N818 - a sentence, not a type
     """A setting that makes no sense; the message names the place."""
 
 
@@ -31,9 +31,7 @@ class Settings:
     data: Path = DEFAULT_DATA
     database: str = ""  # SQLAlchemy address; empty: sqlite in the data directory
     lake: Path = Path()  # empty: "lake" in the data directory
-    secret_key: str = field(
-        default="", repr=False
-    )  # empty: made once and kept in the data directory, mode 0600
+    secret_key: str = field(default="", repr=False)  # empty: made once and kept in the data directory, mode 0600
     city: str = "示例市"
     lead_body: str = "市政务服务和数据管理局"
     time_zone: str = "Asia/Shanghai"
@@ -73,9 +71,7 @@ class Settings:
         except FileExistsError:
             kept = path.read_text().strip()
             if len(kept) < 32:
-                raise BadSetting(
-                    f"{path}: the secret key is too short; delete the file to have a new one"
-                ) from None
+                raise BadSetting(f"{path}: the secret key is too short; delete the file to have a new one") from None
             return kept
         made = secrets.token_hex(32)
         with os.fdopen(handle, "w") as file:
@@ -97,9 +93,7 @@ TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
 
 
-def load(
-    data: Path | str | None = None, environment: Mapping[str, str] | None = None, **given: Any
-) -> Settings:
+def load(data: Path | str | None = None, environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
     """Settings for the data directory ``data`` (else ``GUANJIA_DATA``, else ``./data``); ``given`` overrides all.
 
     Raises BadSetting naming the environment variable or the file and line's key.
@@ -130,9 +124,7 @@ NAMES = {one.name: one for one in fields(Settings)}
 def _value(name: str, raw: Any, place: str) -> Any:
     """``raw`` as the type of the field ``name``. Raises BadSetting naming ``place``."""
     if name not in NAMES or name == "data":
-        raise BadSetting(
-            f"{place}: there is no such setting; there are {', '.join(sorted(set(NAMES) - {'data'}))}"
-        )
+        raise BadSetting(f"{place}: there is no such setting; there are {', '.join(sorted(set(NAMES) - {'data'}))}")
     kind = NAMES[name].type
     if kind == "bool":
         text = str(raw).strip().lower()

@@ -33,8 +33,12 @@ ARCH_LABELS = {
     Arch.ANY: N_("不限架构"),
 }
 
-_ = gettext
 lazy = lazy_gettext
+
+
+def _(message: str, **places: Any) -> str:
+    """``message`` in the reader's language, its ``%(places)s`` filled."""
+    return str(gettext(message, **places))
 
 
 def language() -> str:
@@ -47,7 +51,7 @@ def sentence(message: str, params: Mapping[str, Any] | None = None) -> str:
     """A refusal's sentence in the reader's language. Words of the trade among ``params`` are translated, too."""
     if not message:
         return ""
-    text = gettext(message)
+    text = _(message)
     if not params:
         return text.replace("%%", "%")
     try:
@@ -58,7 +62,7 @@ def sentence(message: str, params: Mapping[str, Any] | None = None) -> str:
 
 def _word(value: Any) -> Any:
     if isinstance(value, str) and value:
-        return _("、").join(gettext(part) for part in value.split("、") if part)
+        return _("、").join(_(part) for part in value.split("、") if part)
     if isinstance(value, float | Decimal) or (isinstance(value, int) and not isinstance(value, bool)):
         return number(value)
     return when(value) if isinstance(value, date) else value
@@ -72,14 +76,14 @@ def number(value: float | Decimal | None, digits: int = 3) -> str:
         return f"{int(value):,}"
     if abs(value) >= 10**digits:
         return f"{round(value):,}"
-    places = digits - 1 - math.floor(math.log10(abs(value)))
+    places = digits - 1 - math.floor(math.log10(abs(float(value))))
     return f"{value:,.{max(places, 0)}f}".rstrip("0").rstrip(".")
 
 
 def quantity(value: float | Decimal | None, unit: str) -> str:
     """A figure with its unit (translated): ``1,024 GB``. Unknown has no unit."""
     text = number(value)
-    return text if text == UNKNOWN or not unit else f"{text} {gettext(unit)}"
+    return text if text == UNKNOWN or not unit else f"{text} {_(unit)}"
 
 
 def percent(points: float | None, digits: int = 3) -> str:
@@ -105,8 +109,7 @@ def amounts(what: Amounts | Mapping[str, int] | None) -> str:
         return UNKNOWN
     given = {Kind(kind): figure for kind, figure in what.items()}
     parts = [
-        amount(given[kind], kind)
-        + ("" if UNITS[kind].label == UNITS[kind].shown else " " + gettext(UNITS[kind].label))
+        amount(given[kind], kind) + ("" if UNITS[kind].label == UNITS[kind].shown else " " + _(UNITS[kind].label))
         for kind in Kind
         if kind in given
     ]
@@ -116,9 +119,9 @@ def amounts(what: Amounts | Mapping[str, int] | None) -> str:
 def kind_label(kind: Kind | str | ResourceClass) -> str:
     """``vCPU``, ``内存``; a class says its architecture, too: ``内存 · aarch64``."""
     if isinstance(kind, ResourceClass):
-        label = gettext(UNITS[kind.kind].label)
+        label = _(UNITS[kind.kind].label)
         return label if kind.arch is Arch.ANY else f"{label} · {kind.arch.value}"
-    return gettext(UNITS[Kind(kind)].label)
+    return _(UNITS[Kind(kind)].label)
 
 
 def when(value: datetime | date | None, only: str = "") -> str:
@@ -138,7 +141,7 @@ def _calendar() -> WorkingDays:
 
 
 def days_left(due: datetime | None) -> str:
-    """``剩3个工作日``, ``今天到期``, ``逾期2个工作日``; says so where the calendar of that year is not published yet."""
+    """``剩3个工作日``, ``今天到期``, ``逾期2个工作日``; says where the calendar of that year is not published."""
     if due is None:
         return UNKNOWN
     now, days = book().clock(), _calendar()
@@ -148,7 +151,7 @@ def days_left(due: datetime | None) -> str:
     left = days.between(now, due)
     text = _("剩%(days)s个工作日", days=left) if left else _("今天到期")
     local = due.astimezone(settings().zone).date()
-    return text if days.published(local) else text + _("(日历未发布,按周末推算)")
+    return text if days.published(local) else text + _("（日历未发布，按周末推算）")
 
 
 def overdue(due: datetime | None) -> bool:
@@ -182,16 +185,16 @@ def state(code: str) -> State:
 
 def role(code: Role | str | None) -> str:
     """The name of a role."""
-    return gettext(ROLE_LABELS[Role(code)]) if code else UNKNOWN
+    return _(ROLE_LABELS[Role(code)]) if code else UNKNOWN
 
 
 def joined(words: Iterable[str]) -> str:
-    return _("、").join(gettext(word) for word in words)
+    return _("、").join(_(word) for word in words)
 
 
 FILTERS = {
     "number": number, "quantity": quantity, "percent": percent, "amount": amount, "amounts": amounts,
-    "kind": kind_label, "when": when, "days_left": days_left, "show": show, "plain": plain, "word": gettext,
+    "kind": kind_label, "when": when, "days_left": days_left, "show": show, "plain": plain, "word": _,
     "joined": joined, "sentence": sentence, "role": role,
 }  # fmt: skip
 
@@ -200,7 +203,5 @@ def attach(app: Flask) -> None:
     """Babel with Chinese as the source, and the filters."""
     Babel(app, default_locale="zh_CN", locale_selector=language)
     app.jinja_env.filters.update(FILTERS)
-    app.jinja_env.globals.update(
-        share=share, overdue=overdue, state_of=state, language=language, LANGUAGES=LANGUAGES
-    )
+    app.jinja_env.globals.update(share=share, overdue=overdue, state_of=state, language=language, LANGUAGES=LANGUAGES)
     app.jinja_env.tests["overdue"] = overdue

@@ -26,22 +26,18 @@ KEPT = "kept-"
 YEAR_S = 365 * 24 * 3600
 
 
-class LoginForm(FlaskForm):
-    login = StringField(
-        lazy("登录名"), [InputRequired(lazy("请输入登录名")), Length(max=accounts.LOGIN_LENGTH)]
-    )
-    password = PasswordField(
-        lazy("密码"), [InputRequired(lazy("请输入密码")), Length(max=passwords.MAX_LENGTH)]
-    )
+class LoginForm(FlaskForm):  # type: ignore[misc]
+    login = StringField(lazy("登录名"), [InputRequired(lazy("请输入登录名")), Length(max=accounts.LOGIN_LENGTH)])
+    password = PasswordField(lazy("密码"), [InputRequired(lazy("请输入密码")), Length(max=passwords.MAX_LENGTH)])
     next = HiddenField()
 
 
-class PasswordForm(FlaskForm):
+class PasswordForm(FlaskForm):  # type: ignore[misc]
     old = PasswordField(lazy("现在的密码"), [InputRequired(lazy("请输入现在的密码"))])
     password = PasswordField(
         lazy("新密码"),
         [InputRequired(lazy("请输入新密码"))],
-        description=lazy("至少10个字符,含大写字母、小写字母、数字、符号中的至少3类;不能与最近5次相同"),
+        description=lazy("至少10个字符，含大写字母、小写字母、数字、符号中的至少3类；不能与最近5次相同"),
     )
     again = PasswordField(
         lazy("再输一次新密码"),
@@ -68,9 +64,7 @@ def login() -> str | Answer | tuple[str, int]:
     access.begin(person_id)
     target = local(form.next.data)
     if kept:
-        fields = [
-            (name.removeprefix(KEPT), value) for name, value in kept if name.removeprefix(KEPT) not in SECRET
-        ]
+        fields = [(name.removeprefix(KEPT), value) for name, value in kept if name.removeprefix(KEPT) not in SECRET]
         return render_template("auth/resume.html", target=target, typed=fields)
     return redirect(target)
 
@@ -94,14 +88,12 @@ def password() -> str | Answer | tuple[str, int]:
     if form.validate_on_submit():
         try:
             with transaction() as tx:
-                accounts.change_password(
-                    tx, accounts.person(tx, visitor().id), form.old.data, form.password.data
-                )
+                accounts.change_password(tx, accounts.person(tx, visitor().id), form.old.data, form.password.data)
         except Invalid as refused:
             hang(form, refused)
         else:
             access.begin(visitor().id)
-            flash(_("密码已修改,其他地方的登录已失效"), "success")
+            flash(_("密码已修改，其他地方的登录已失效"), "success")
             return redirect(url_for("home.index"))
     return render_template("auth/password.html", form=form, who=accounts.person(reading(), visitor().id)), (
         422 if form.errors else 200

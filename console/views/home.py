@@ -28,6 +28,4 @@ TITLES = {
 @blueprint.get("/")
 @allow(*EVERYBODY)
 def index() -> str:
-    return render_template(
-        "home/index.html", title=_(TITLES[visitor().role]), columns=frame.blocks(reading(), actor())
-    )
+    return render_template("home/index.html", title=_(TITLES[visitor().role]), columns=frame.blocks(reading(), actor()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import SelectField, StringField
@@ -53,7 +53,7 @@ def place(who: Person) -> str | None:
     return who.department.name if who.department else who.provider.name if who.provider else None
 
 
-class Belonging(FlaskForm):
+class Belonging(FlaskForm):  # type: ignore[misc]
     role = SelectField(lazy("角色"), choices=[("", "")], validators=[InputRequired(lazy("请选择角色"))])
     department = SelectField(lazy("单位"), coerce=int, description=lazy("仅使用单位的人员填写"))
     provider = SelectField(lazy("公司"), coerce=int, description=lazy("仅云服务商的人员填写"))
@@ -89,9 +89,7 @@ def _state_is(query: object, value: str) -> object:
             "inactive": Person.active.is_(False),
             "ungranted": Person.active & Person.granted.is_(False),
             "locked": Person.active & Person.granted & (Person.locked_until > now),
-            "active": Person.active
-            & Person.granted
-            & (Person.locked_until.is_(None) | (Person.locked_until <= now)),
+            "active": Person.active & Person.granted & (Person.locked_until.is_(None) | (Person.locked_until <= now)),
         }[value]
     )
 
@@ -166,13 +164,11 @@ def grant(person_id: int) -> str | Response | tuple[str, int]:
         try:
             with transaction() as tx:
                 role, department, provider = form.chosen(tx)
-                accounts.grant(
-                    tx, accounts.person(tx, person_id), role, department=department, provider=provider
-                )
+                accounts.grant(tx, accounts.person(tx, person_id), role, department=department, provider=provider)
         except Invalid as refused:
             hang(form, refused)
         else:
-            flash(_("已授权:%(name)s,%(role)s", name=who.name, role=_(ROLE_LABELS[role])), "success")
+            flash(_("已授权：%(name)s，%(role)s", name=who.name, role=_(ROLE_LABELS[role])), "success")
             return redirect(url_for("people.show", person_id=person_id))
     return render_template("people/grant.html", form=form, who=who), 422 if form.errors else 200
 
@@ -183,7 +179,7 @@ def activate(person_id: int) -> Response:
     wanted = request.form.get("active") == "1"
     with transaction() as tx:
         accounts.activate(tx, accounts.person(tx, person_id), wanted)
-    flash(_("账号已启用") if wanted else _("账号已停用,其登录已失效"), "success")
+    flash(_("账号已启用") if wanted else _("账号已停用，其登录已失效"), "success")
     return redirect(url_for("people.show", person_id=person_id))
 
 
@@ -253,7 +249,7 @@ def _find(tx: Tx, actor: Actor, text: str, limit: int) -> list[frame.Hit]:
 def _waiting(tx: Tx, actor: Actor) -> str | None:
     """Accounts that wait: for a grant (security administrator), locked or waiting (system administrator)."""
     now = tx.now
-    wanted = Person.granted.is_(False)
+    wanted: ColumnElement[bool] = Person.granted.is_(False)
     if actor.role is Role.SYSADMIN:
         wanted = wanted | (Person.locked_until > now)
     rows = tx.scalars(select(Person).where(Person.active, wanted).order_by(Person.name).limit(20)).all()

@@ -1,0 +1,153 @@
+"""A console on an empty book, with one person of every role.
+
+departments  A01 市教育局, A02 市水务局      companies  甲云
+people       <role>1 of every role; tenant1 in A01, tenant2 in A02; provider1 of 甲云
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from console import accounts, i18n
+from console.app import create_app
+from console.settings import Settings
+from quota.actors import Role
+from quota.agencies import Department, register
+from quota.db import Base, Book
+from quota.pools import CloudProvider
+
+FOUNDED = datetime(2026, 5, 29, 2, 0, tzinfo=UTC)
+TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
+
+
+@dataclass
+class City:
+    """Who is there: login → first password."""
+
+    passwords: dict[str, str]
+    departments: list[Department]
+    provider: CloudProvider
+
+
+class Visit(FlaskClient):
+    """A browser without scripts: ``send`` posts with the token of the last page."""
+
+    token = ""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        answer = super().open(*args, **kwargs)
+        if answer.mimetype == "text/html":
+            found = TOKEN.search(answer.get_data(as_text=True))
+            self.token = found.group(1) if found else self.token
+        return answer
+
+    def send(self, url: str, data: dict[str, Any] | None = None, **kwargs: Any) -> TestResponse:
+        if not self.token:
+            self.get("/password")
+        return self.post(url, data={"csrf_token": self.token, **(data or {})}, **kwargs)
+
+    def log_in(self, login: str, password: str, **kwargs: Any) -> TestResponse:
+        self.get("/login")
+        answer = self.send("/login", {"login": login, "password": password}, **kwargs)
+        self.token = ""
+        return answer
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path, secret_key="t" * 40)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _catalog() -> None:
+    i18n.compile_all()
+
+
+@pytest.fixture(scope="session")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, City]:
+    """A book with the city in it, made once: hashing sixteen passwords takes its time, as it should."""
+    path = tmp_path_factory.mktemp("founded") / "book.db"
+    book = Book(f"sqlite:///{path}", clock=lambda: FOUNDED)
+    Base.metadata.create_all(book.engine)
+    city = found_city(book)
+    with book.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    book.dispose()
+    return path, city
+
+
+@pytest.fixture
+def city(founded: tuple[Path, City]) -> City:
+    return founded[1]
+
+
+@pytest.fixture
+def house(tmp_path: Path, clock: Any, founded: tuple[Path, City]) -> Iterator[Book]:
+    """The book of the city, for this test alone, on SQLite; its time is ``clock``."""
+    shutil.copyfile(founded[0], tmp_path / "book.db")
+    book = Book(f"sqlite:///{tmp_path / 'book.db'}", clock=clock)
+    yield book
+    book.dispose()
+
+
+def found_city(book: Book) -> City:
+    passwords = {}
+    with book.transaction() as tx:
+        departments = [register(tx, "A01", "市教育局"), register(tx, "A02", "市水务局")]
+        provider = CloudProvider(code="jia", name="甲云")
+        tx.add(provider)
+        tx.flush()
+        for role in Role:
+            if role is Role.SYSTEM:
+                continue
+            for number in (1, 2):
+                who, first = accounts.enrol(
+                    tx,
+                    f"{role.value}{number}",
+                    f"{role.value}甲乙"[: len(role.value) + number],
+                    role,
+                    department=departments[number - 1] if role is Role.TENANT else None,
+                    provider=provider if role is Role.PROVIDER else None,
+                    granted=True,
+                    must_change=False,
+                )
+                passwords[who.login] = first
+    return City(passwords, departments, provider)
+
+
+@pytest.fixture
+def app(settings: Settings, house: Book) -> Flask:
+    made = create_app(settings, house)
+    made.test_client_class = Visit
+    return made
+
+
+@pytest.fixture
+def client(app: Flask) -> Visit:
+    """Somebody who has not logged in."""
+    return app.test_client()  # type: ignore[return-value]
+
+
+@pytest.fixture
+def client_of(app: Flask, city: City) -> Callable[[Role | str], Visit]:
+    """``client_of(Role.TENANT)`` or ``client_of("tenant2")`` → a client that has logged in."""
+
+    def log_in(who: Role | str) -> Visit:
+        login = f"{who.value}1" if isinstance(who, Role) else who
+        visit: Visit = app.test_client()  # type: ignore[assignment]
+        answer = visit.log_in(login, city.passwords[login])
+        assert answer.status_code == 302, answer.get_data(as_text=True)
+        return visit
+
+    return log_in
