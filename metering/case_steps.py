@@ -309,19 +309,9 @@ class Procedure:
 
 # ------------------------------------------------------------------------------------------------------------- orders
 
-STOPPABLE = frozenset(
-    {ServiceKind.VM, ServiceKind.BARE_METAL, ServiceKind.DATABASE, ServiceKind.MIDDLEWARE, ServiceKind.ACCELERATOR}
-)
-KEEPS_DATA = frozenset(
-    {
-        ServiceKind.VM,
-        ServiceKind.BARE_METAL,
-        ServiceKind.VOLUME,
-        ServiceKind.DATABASE,
-        ServiceKind.MIDDLEWARE,
-        ServiceKind.OBJECT_STORE,
-    }
-)
+STOPPABLE = frozenset({ServiceKind.VM, ServiceKind.BARE_METAL})
+"""What can be powered off and watched; the others go to the recycle bin, from where they come back whole."""
+KEEPS_DATA = STOPPABLE | {ServiceKind.VOLUME, ServiceKind.DATABASE}
 """What is snapshotted before anything is done to it."""
 
 
@@ -341,10 +331,6 @@ def next_order(kind: CaseKind, service: ServiceKind, done: Verb | None) -> Verb 
     plan = orders(kind, service)
     at = 0 if done is None else plan.index(done) + 1
     return plan[at] if at < len(plan) else None
-
-
-HARMS = frozenset({Verb.STOP, Verb.RECYCLE, Verb.DELETE})
-"""Orders that are never placed without a look at what the resource is at that moment; so is a resize that shrinks."""
 
 
 # ------------------------------------------------------------------------------------------------------------ figures
@@ -404,7 +390,9 @@ def backoff(procedure: Procedure, setbacks: int) -> int:
 
 
 def strain(numbers: Mapping[str, Any], days: int) -> float | None:
-    """CPU P95 (%) over the last ``days`` days from the figures of a finding; None where they don't say."""
-    window = numbers.get("windows", {}).get(str(days), {})
-    figure = window.get("cpu_p95")
+    """CPU P95 (%) over the longest window of a finding's figures of at most ``days`` days; None where unknown."""
+    fitting = [int(each) for each in numbers.get("windows", {}) if 0 < int(each) <= days]
+    if not fitting:
+        return None
+    figure = numbers["windows"][str(max(fitting))].get("cpu_p95")
     return None if figure is None else float(figure)

@@ -1,6 +1,8 @@
 """Cases (案件): what becomes of a finding, from notice and reply to a certificate. The door to all their verbs.
 
-``open_from`` opens them from an assessment; ``review``, ``issue``, ``reply``, ``rule`` hear them.
+``open_from`` opens them from an assessment; ``review``, ``issue``, ``reply`` and ``rule`` hear them; ``act`` begins
+what they are for; ``settle`` takes in what became of an order; ``advance`` moves what time moves. Every verb of a person
+takes the generation that the page showed; a stale one is refused. Read through ``case``, ``visible`` and ``queue``.
 """
 
 from __future__ import annotations
@@ -30,15 +32,21 @@ from metering.case_steps import (
     Procedure,
     State,
 )
+from metering.certificates import Certificate, certificate
+from metering.deadlines import Advanced, advance
+from metering.enforcement import act, confirm_deletion, current_order, keep, restore, roll_back, settle
 from metering.hearings import dismiss, issue, reply, review, rule, withdraw
 from metering.openings import SKIPS, Opening, open_from
+from metering.recoveries import Recoveries, Regret, recoveries, regret
 
 __all__ = [
     "SKIPS",
     "Act",
+    "Advanced",
     "Answer",
     "Case",
     "CaseKind",
+    "Certificate",
     "Confirmation",
     "Consent",
     "Decision",
@@ -46,20 +54,33 @@ __all__ = [
     "Matter",
     "Opening",
     "Procedure",
+    "Recoveries",
+    "Regret",
     "Reply",
     "Ruling",
     "State",
     "Turn",
+    "act",
     "acts",
+    "advance",
     "case",
+    "certificate",
+    "confirm_deletion",
+    "current_order",
     "dismiss",
     "issue",
+    "keep",
     "open_case",
     "open_from",
     "queue",
+    "recoveries",
+    "regret",
     "reply",
+    "restore",
     "review",
+    "roll_back",
     "rule",
+    "settle",
     "timeline",
     "visible",
     "whose_turn",

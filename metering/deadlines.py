@@ -1,0 +1,241 @@
+"""What time moves in cases: reminders, escalation, silence, the ends of watches, of the recycle bin, of exemptions.
+
+``advance`` is a job's step. It may run at any time and as often as one likes: what was done is not done again, and what
+should have happened while nobody ran it happens then, with the department's time to answer counted from its reminder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from metering import enforcement, exemptions, safeguards
+from metering.case_files import Case, close, lock, move, open_cases
+from metering.case_steps import (
+    HEARING,
+    RESTING,
+    CaseKind,
+    Consent,
+    Ending,
+    Matter,
+    State,
+    strain,
+)
+from metering.findings import Finding, latest
+from metering.notices import Notice
+from metering.policy import GROWS
+from providers import delivery
+from providers.orders import OrderState
+from quota.actors import Role
+from quota.calendar import ZONE, WorkingDays, working_days
+from quota.errors import N_, Refused
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+@dataclass(slots=True)
+class Advanced:
+    """What one run moved. Ids of cases (of notices, of exemptions); ``refused``: case id → what stands in the way."""
+
+    settled: list[int] = field(default_factory=list)
+    reminded: list[int] = field(default_factory=list)
+    escalated: list[int] = field(default_factory=list)
+    consented: list[int] = field(default_factory=list)
+    moved: list[int] = field(default_factory=list)
+    closed: list[int] = field(default_factory=list)
+    exemptions_ended: list[int] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
+
+    def quiet(self) -> bool:
+        """Whether nothing moved."""
+        return not any(
+            (
+                self.settled,
+                self.reminded,
+                self.escalated,
+                self.consented,
+                self.moved,
+                self.closed,
+                self.exemptions_ended,
+            )
+        )
+
+
+def advance(tx: Tx) -> Advanced:
+    """Move everything that time, the clouds and fresh judgements move. One case that cannot be moved does not keep the
+    others: it is named in ``refused`` and tried again the next time."""
+    tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
+    done = Advanced()
+    done.exemptions_ended = [one.id for one in exemptions.end_due(tx)]
+    calendar = working_days(tx)
+    _remind(tx, calendar, done)
+    for one in open_cases(tx):
+        _alone(tx, one, done, lambda one=one: _advance(tx, one, calendar, done))  # type: ignore[misc]
+    return done
+
+
+def _alone(tx: Tx, one: Case, done: Advanced, step: Callable[[], None]) -> None:
+    """Do ``step`` so that its refusal undoes it alone."""
+    notes = len(tx.notes)
+    try:
+        with tx.begin_nested():
+            step()
+    except Refused as refusal:
+        del tx.notes[notes:]
+        done.refused[one.id] = str(refusal)
+        tx.expire(one)
+
+
+def _advance(tx: Tx, one: Case, calendar: WorkingDays, done: Advanced) -> None:
+    lock(tx, one)
+    state, before = State(one.state), one.generation
+    if state is State.ORDERED:
+        _ordered(tx, one, done)
+    elif state in HEARING:
+        _hearing(tx, one, calendar, done)
+    elif state in RESTING and one.kind == CaseKind.RECLAIM:
+        _resting(tx, one)
+    elif state is State.WATCHED:
+        _watched(tx, one)
+    if one.generation != before:
+        (done.closed if one.state == State.CLOSED else done.moved).append(one.id)
+    elif one.due_from is not None and one.due_days is not None:
+        one.due_at = calendar.due(one.due_from, one.due_days)  # the calendar may have been published since
+
+
+# ---------------------------------------------------------------------------------------------------------- the hearing
+
+
+def _remind(tx: Tx, calendar: WorkingDays, done: Advanced) -> None:
+    """Remind each department once of each letter that has unanswered cases, half way through its time."""
+    waiting = select(Case.notice_id).where(Case.state == State.NOTICED.value)
+    letters = tx.scalars(
+        select(Notice)
+        .where(Notice.reminded_at.is_(None), Notice.id.in_(waiting))
+        .order_by(Notice.id)
+        .with_for_update(of=Notice)
+    )
+    for letter in letters.all():
+        if calendar.between(letter.issued_at, tx.now) < letter.reminder_days:
+            continue
+        letter.reminded_at = tx.now
+        tx.audit("notice.remind", f"notice:{letter.id}", after={"department": letter.department_id})
+        done.reminded.append(letter.id)
+
+
+def _hearing(tx: Tx, one: Case, calendar: WorkingDays, done: Advanced) -> None:
+    obstacle = safeguards.off_limits(tx, one) or safeguards.recovered(tx, one)
+    if obstacle is not None and obstacle.ending is not None:
+        close(tx, one, obstacle.ending, obstacle.sentence())
+    elif one.state == State.NOTICED and one.notice is not None and one.notice.reminded_at is not None:
+        letter, reminded_at = one.notice, one.notice.reminded_at
+        # Who was reminded late has as long from then on as everybody has after the reminder.
+        end = max(
+            calendar.due(letter.issued_at, letter.reply_days),
+            calendar.due(reminded_at, letter.reply_days - letter.reminder_days),
+        )
+        if one.due_at is not None and end > one.due_at:
+            one.due_from, one.due_days = reminded_at, letter.reply_days - letter.reminder_days
+        if tx.now > end:
+            _silence(tx, one, done)
+
+
+def _silence(tx: Tx, one: Case, done: Advanced) -> None:
+    """Nobody answered. That is consent to a shrink; it never powers anything off: there somebody has to rule."""
+    letter = one.notice
+    if letter is not None and letter.escalated_at is None:
+        letter.escalated_at = tx.now
+        tx.audit("notice.escalate", f"notice:{letter.id}", after={"department": letter.department_id})
+        done.escalated.append(letter.id)
+    procedure = one.procedure()
+    if one.kind == CaseKind.SHRINK:
+        one.consent = Consent.SILENCE.value
+        move(tx, one, State.CLEARED, "case.silence", days=procedure.act_days)
+        done.consented.append(one.id)
+    elif one.kind == CaseKind.RECLAIM:
+        one.matter = Matter.SILENCE.value
+        move(tx, one, State.DISPUTED, "case.silence", days=procedure.ruling_days)
+    else:
+        close(tx, one, Ending.LAPSED, N_("使用单位逾期未答复,不作扩容"), "case.silence")
+
+
+# ------------------------------------------------------------------------------------------------ after it was acted on
+
+
+def _ordered(tx: Tx, one: Case, done: Advanced) -> None:
+    """Take in what became of the order; call back one that is not on its way yet if something came in between."""
+    order = enforcement.current_order(tx, one)
+    if order is None:
+        return
+    if enforcement.settle(tx, one, order):
+        done.settled.append(one.id)
+        return
+    if one.going_back or order.state not in (OrderState.PENDING, OrderState.FAILED):
+        return
+    obstacle = safeguards.look(tx, one).obstacle
+    if obstacle is None or obstacle.ending is None:
+        return
+    delivery.cancel(tx, order.id, order.generation, obstacle.sentence())
+    if safeguards.resting(one):
+        enforcement.give_back(tx, one, obstacle.ending, obstacle.sentence())
+    else:
+        enforcement.halt(tx, one, obstacle)
+
+
+def _resting(tx: Tx, one: Case) -> None:
+    """Off or in the bin: back if it is wanted, further if its time is over."""
+    obstacle = safeguards.look(tx, one).obstacle
+    if obstacle is not None:
+        if obstacle.ending is not None:
+            enforcement.give_back(tx, one, obstacle.ending, obstacle.sentence())
+        return
+    if one.wake_at is None or one.wake_at > tx.now:
+        return
+    if one.state == State.WATCHED:
+        enforcement.recycle(tx, one)
+    elif one.state == State.BINNED:
+        move(tx, one, State.CONFIRMING, "case.ripen", days=one.procedure().confirm_days)
+
+
+def _watched(tx: Tx, one: Case) -> None:
+    """After a shrink: propose a rollback as soon as it shows strain, end the case when its time passed without."""
+    if one.effective_at is None or one.wake_at is None:
+        return
+    procedure = one.procedure()
+    whole = one.effective_at.astimezone(ZONE).date() + timedelta(days=1)  # the first whole day in the new shape
+    finding = latest(tx, one.resource_id, one.policy_version.name)
+    shown = finding is not None and finding.assessment.last_day >= whole
+    if finding is not None and shown and _strained(finding, whole, procedure.rollback_level):
+        one.reason = N_("缩容后负载过高,建议恢复原规格")
+        one.regretted_at = tx.now
+        move(
+            tx,
+            one,
+            State.STRAINED,
+            "case.propose_rollback",
+            days=procedure.ruling_days,
+            reason=one.reason,
+            finding=finding.id,
+        )
+        return
+    if tx.now < one.wake_at:
+        return
+    last = one.wake_at.astimezone(ZONE).date() - timedelta(days=1)
+    if finding is not None and finding.assessment.last_day >= last and finding.is_now() not in safeguards.BLIND:
+        enforcement.finish(tx, one, Ending.SHRUNK, N_("观察期内负载正常"))
+    elif tx.now >= one.wake_at + timedelta(days=procedure.shrink_watch_days):
+        enforcement.finish(tx, one, Ending.SHRUNK, N_("观察期已延长一倍,仍没有足够的监测数据"))
+
+
+def _strained(finding: Finding, whole: date, level: float) -> bool:
+    """Whether it shows strain in the new shape: by its class, or by the P95 of a window that lies wholly in it."""
+    if finding.is_now() in GROWS:
+        return True
+    days = (finding.assessment.last_day - whole).days + 1
+    peak = strain(finding.numbers, days)
+    return peak is not None and peak > level

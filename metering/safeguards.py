@@ -1,0 +1,162 @@
+"""What stands in the way of doing something to a resource, looked at in the very transaction that would order it.
+
+Exempt, protected, unknown, busy again, under dispute: nothing is taken away. Whoever looks holds the resource's row, so
+an exemption granted meanwhile either came first and is seen, or waits until the order is placed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from metering import exemptions
+from metering.case_files import Case
+from metering.case_steps import (
+    ALIVE,
+    STILL,
+    STOPPABLE,
+    CaseKind,
+    Ending,
+    gentler,
+    less,
+)
+from metering.findings import Finding, latest
+from metering.policy import LABELS, Verdict
+from providers.base import ResourceState
+from quota.calendar import ZONE
+from quota.dossier import OPEN as OPEN_REQUESTS
+from quota.dossier import Request
+from quota.errors import N_
+from quota.units import Kind
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+BLIND = frozenset({Verdict.UNKNOWN, Verdict.DEAD, Verdict.UNJUDGED})
+"""Classes that say that nothing is known of how a resource is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why not. ``ending``: how the case ends for it; None: it only has to wait."""
+
+    code: str
+    message: str
+    ending: Ending | None
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def sentence(self) -> str:
+        return self.message % self.params if self.params else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen: an obstacle or none, and the finding that was relied on."""
+
+    obstacle: Obstacle | None
+    finding: Finding | None
+
+
+def look(tx: Tx, one: Case) -> Look:
+    """Look whether the case may go on. Before anything was done the use must have been judged again, on fresh data, and
+    the resource be what it was; once it is off or in the bin, it must have stayed there. Locks the resource's row."""
+    exemptions.lock(tx, one.resource)
+    finding = latest(tx, one.resource_id, one.policy_version.name)
+    obstacle = (
+        _off_limits(tx, one)
+        or _asked_for(tx, one)
+        or (_came_alive(one, finding) if resting(one) else _not_as_found(tx, one, finding))
+    )
+    return Look(obstacle, finding)
+
+
+def resting(one: Case) -> bool:
+    """Whether a reclaim has taken effect: its resource is off or in the recycle bin by our hand."""
+    return one.kind == CaseKind.RECLAIM and (one.effective_at is not None or one.binned_at is not None)
+
+
+def off_limits(tx: Tx, one: Case) -> Obstacle | None:
+    """What ends a case at any time: its resource became protected, exempt, or is gone."""
+    exemptions.lock(tx, one.resource)
+    return _off_limits(tx, one)
+
+
+def recovered(tx: Tx, one: Case) -> Obstacle | None:
+    """Whether the latest judgement, made after the one that opened the case, plainly contradicts it."""
+    finding = latest(tx, one.resource_id, one.policy_version.name)
+    if finding is None or finding.id == one.finding_id:
+        return None
+    if finding.assessment.as_of < one.finding.assessment.as_of:
+        return None
+    verdict = finding.is_now()
+    if verdict in STILL[CaseKind(one.kind)] or verdict in BLIND:
+        return None
+    return _contradicted(verdict)
+
+
+def safe_target(one: Case, finding: Finding | None) -> dict[Kind, int]:
+    """What a shrink may go down to, by what the department was told and by the fresh judgement."""
+    fresh = finding.should_have() if finding is not None else None
+    return gentler(one.resource.has(), one.will_have() or {}, fresh)
+
+
+def _off_limits(tx: Tx, one: Case) -> Obstacle | None:
+    resource = one.resource
+    if one.takes and resource.protected:
+        return Obstacle("case.protected", N_("资源受保护"), Ending.PROTECTED)
+    if one.takes and (exemption := exemptions.holding(tx, resource.id)) is not None:
+        return Obstacle(
+            "case.exempt", N_("资源在豁免期内,到%(until)s"), Ending.EXEMPTED, {"until": exemption.ends_on.isoformat()}
+        )
+    lost = resource.state in (ResourceState.DELETED, ResourceState.ERROR) or resource.gone_at is not None
+    if lost and not resting(one):
+        return Obstacle("case.gone", N_("资源已不存在或状态异常"), Ending.CHANGED)
+    return None
+
+
+def _asked_for(tx: Tx, one: Case) -> Obstacle | None:
+    number = tx.scalar(
+        select(Request.number).where(
+            Request.resource_id == one.resource_id, Request.state.in_([each.value for each in OPEN_REQUESTS])
+        )
+    )
+    if number is None:
+        return None
+    return Obstacle("case.request_open", N_("使用单位对该资源有在办申请 %(number)s"), None, {"number": number})
+
+
+def _not_as_found(tx: Tx, one: Case, finding: Finding | None) -> Obstacle | None:
+    """Before anything is done."""
+    days = one.procedure().fresh_days
+    today = tx.now.astimezone(ZONE).date()
+    if finding is None or finding.assessment.last_day < today - timedelta(days=days):
+        return Obstacle("case.stale_finding", N_("须先用最近%(days)s天内的数据重新评估"), None, {"days": days})
+    verdict = finding.is_now()
+    if verdict in BLIND:
+        return Obstacle("case.unknown", N_("重新评估时数据不足,不能执行"), Ending.UNKNOWN)
+    if verdict not in STILL[CaseKind(one.kind)]:
+        return _contradicted(verdict)
+    if one.resource.amounts != one.shape:
+        return Obstacle("case.reshaped", N_("立案之后资源规格已变化"), Ending.CHANGED)
+    if one.kind == CaseKind.SHRINK and not less(one.resource.has(), safe_target(one, finding)):
+        return Obstacle("case.no_surplus", N_("按最新数据已没有可缩减的余量"), Ending.RECOVERED)
+    return None
+
+
+def _came_alive(one: Case, finding: Finding | None) -> Obstacle | None:
+    """While it is off or in the bin: that no samples come is then our own doing, and the inventory's word counts."""
+    state = ResourceState(one.resource.state)
+    if state is ResourceState.RUNNING and (one.binned_at is not None or one.service() in STOPPABLE):
+        return Obstacle("case.started", N_("资源已被重新启用"), Ending.RECOVERED)
+    if state is ResourceState.ERROR:
+        return Obstacle("case.error", N_("资源状态异常,须先由云服务商查明"), None)
+    if finding is not None and finding.is_now() in ALIVE:
+        return _contradicted(finding.is_now())
+    return None
+
+
+def _contradicted(verdict: Verdict) -> Obstacle:
+    return Obstacle("case.recovered", N_("重新评估为“%(verdict)s”"), Ending.RECOVERED, {"verdict": LABELS[verdict]})
