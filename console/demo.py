@@ -1,0 +1,173 @@
+"""The demo city 云港市: founded by the same verbs that a real city uses, and lived in for ninety days.
+
+Nothing here writes a table that a verb of the trade would write: departments are registered, pools equipped, clouds
+collected, requests filed, signed, delivered, cases opened and answered, on a clock that runs through the past weeks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from console import accounts
+from console.settings import Settings
+from metering import intake
+from metering.works import Progress, Works, silent
+from providers import inventory
+from providers import simulated_city as city
+from quota import agencies, catalog, pools
+from quota.actors import ROLE_LABELS, Role, steward
+from quota.agencies import Department, System
+from quota.db import Book, Tx
+from quota.people import Person
+from quota.pools import CloudProvider, Pool
+
+HISTORY = timedelta(days=90)
+
+PEOPLE: tuple[tuple[str, str, Role], ...] = (
+    ("authority", "陈主任", Role.AUTHORITY),
+    ("supervisor", "林督导", Role.SUPERVISOR),
+    ("supervisor2", "周督导", Role.SUPERVISOR),
+    ("auditor", "何审计", Role.AUDITOR),
+    ("sysadmin", "系统管理员", Role.SYSADMIN),
+    ("secadmin", "安全管理员", Role.SECADMIN),
+    ("audadmin", "审计管理员", Role.AUDADMIN),
+)
+
+
+class Calendar:
+    """A clock that the demo moves through the past."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def to(self, moment: datetime) -> None:
+        """Move forward; a demo never goes back."""
+        self.now = max(self.now, moment)
+
+
+@contextmanager
+def lived(book: Book, start: datetime) -> Iterator[Calendar]:
+    """The book on a clock that starts at ``start``; afterwards on its own again."""
+    own = book.clock
+    clock = Calendar(start)
+    book.clock = clock
+    try:
+        yield clock
+    finally:
+        book.clock = own
+
+
+def build(works: Works, settings: Settings, progress: Progress = silent) -> dict[str, str]:
+    """Found the city, read ninety days of its clouds, and let people do some weeks of work; login → password."""
+    today = works.book.clock().astimezone(settings.zone).date()
+    now = works.book.clock()
+    with lived(works.book, now - HISTORY) as clock:
+        with works.book.transaction(steward("init")) as tx:
+            _found(tx, today)
+            passwords = _people(tx)
+        read(works, now, progress)
+        clock.to(now)
+    return passwords
+
+
+def _found(tx: Tx, today: date) -> None:
+    """Departments, systems, companies, pools with their capacity, and the catalogue."""
+    for one in city.departments():
+        parent = tx.scalar(select(Department).where(Department.code == one.parent_code)) if one.parent_code else None
+        agencies.register(tx, one.code, one.name, parent)
+    ids = dict(tx.execute(select(Department.code, Department.id)).tuples().all())
+    for system in city.systems(today):
+        tx.add(
+            System(
+                code=system.code,
+                name=system.name,
+                department_id=ids[system.department_code],
+                mlps_level=system.mlps_level,
+                owner=system.owner,
+                online_on=system.online_on,
+                registered_users=system.registered_users,
+                monthly_active_users=system.monthly_active_users,
+                last_business_login_on=system.last_business_login_on,
+                active=True,
+            )
+        )
+    for company in city.companies():
+        tx.add(CloudProvider(code=company.code, name=company.name, active=True))
+    tx.flush()
+    companies = dict(tx.execute(select(CloudProvider.code, CloudProvider.id)).tuples().all())
+    for pool in city.pools():
+        row = Pool(
+            code=pool.code,
+            name=pool.name,
+            provider_id=companies[pool.company_code],
+            arch=pool.arch.value,
+            zone=pool.zone,
+            xinchuang=pool.xinchuang,
+            adapter="simulated",
+            adapter_options={
+                "pool": pool.code,
+                "epoch": today.isoformat(),
+                "state_file": "{home}/clouds.db",
+            },
+            active=True,
+        )
+        tx.add(row)
+        tx.flush()
+        for capacity in pool.capacities:
+            pools.equip(
+                tx,
+                row,
+                capacity.kind,
+                capacity.total,
+                reserved=capacity.reserved,
+                ratio=capacity.ratio,
+                key=f"found:{pool.code}:{capacity.kind}",
+            )
+    for item in city.catalogue():
+        catalog.offer(
+            tx,
+            item.code,
+            item.name,
+            item.service.value,
+            item.amounts,
+            list(item.archs),
+            name_en=item.name_en,
+            unit=item.unit,
+            delivery_days=item.delivery_days,
+        )
+
+
+def _people(tx: Tx) -> dict[str, str]:
+    """One account or more for each role; a demo's passwords need not be changed."""
+    passwords: dict[str, str] = {}
+
+    def enter(login: str, name: str, role: Role, **belongs: Any) -> None:
+        person, password = accounts.enrol(tx, login, name, role, granted=True, must_change=False, **belongs)
+        passwords[person.login] = password
+
+    for login, name, role in PEOPLE:
+        enter(login, name, role)
+    for number, department in enumerate(
+        tx.scalars(select(Department).where(Department.parent_id.is_not(None)).order_by(Department.id).limit(6)), 1
+    ):
+        enter("tenant" if number == 1 else f"tenant{number}", f"{department.name}经办", Role.TENANT, department=department)
+    for number, company in enumerate(tx.scalars(select(CloudProvider).order_by(CloudProvider.id)), 1):
+        enter("provider" if number == 1 else f"provider{number}", f"{company.name}服务台", Role.PROVIDER, provider=company)
+    return passwords
+
+
+def read(works: Works, now: datetime, progress: Progress) -> None:
+    """Collect every pool from the beginning to ``now``, adopt what runs there, and roll the days."""
+    for pool in works.pools():
+        intake.collect(works, pool, until=now, progress=progress)
+        with works.book.transaction(steward("init")) as tx:
+            inventory.adopt(tx, tx.get_one(Pool, pool.id))
+    works.lake.roll(progress=lambda done, of: progress("roll", done, of))
