@@ -76,6 +76,11 @@ class Days:
         first = np.argmax(cores > 0, axis=1)[:, None]
         return np.asarray(np.take_along_axis(cores, np.where(held >= 0, held, first), axis=1))
 
+    @cached_property
+    def before(self) -> Array:
+        """Provisioned cores as known when each day begins [r, d]: those at the end of the day before."""
+        return np.concatenate([self.present[:, :1], self.present[:, :-1]], axis=1)
+
     def histogram(self, day: int) -> Array:
         """[r, 201]: the day's samples in half-point bins of the cores at the day's end."""
         r = len(self.demand)
@@ -153,7 +158,7 @@ def policy(name: str) -> Policy:
     if name == "as-is":
         return Policy(name, lambda days, _: Sizes(days.present, days.provisioned))
     if name == "oracle":
-        return Policy(name, lambda days, shapes: Sizes(_snap(days.peak, days.present, shapes)))
+        return Policy(name, lambda days, shapes: Sizes(_snap(days.peak, days.before, shapes)))
     if name in PROFILES:
         return steward(PROFILES[name])
     if found := re.fullmatch(r"(?:p(\d+(?:\.\d+)?)|peak)x(\d+(?:\.\d+)?)", name):
@@ -189,7 +194,7 @@ def _snap(size: Array, present: Array, shapes: Array | None) -> Array:
 def _fixed(days: Days, quantile: float, margin: float, shapes: Array | None) -> Sizes:
     fit = days.known & ~days.judged
     size = np.array([np.quantile(days.demand[i][fit[i]], quantile) * margin for i in range(len(fit))])
-    return Sizes(_snap(np.repeat(size[:, None], days.seen.shape[1], axis=1), days.present, shapes))
+    return Sizes(_snap(np.repeat(size[:, None], days.seen.shape[1], axis=1), days.before, shapes))
 
 
 def _vpa(
@@ -203,9 +208,7 @@ def _vpa(
     """Kubernetes' vertical autoscaler: buckets from 0.01 cores growing by 5 %, half-life 24 h, the upper
     bound of the bucket that holds the quantile, + 15 %."""
     r, d = days.seen.shape
-    bucket = np.floor(np.log1p(np.nan_to_num(days.demand) * (growth - 1) / first) / np.log(growth)).astype(
-        np.int32
-    )
+    bucket = np.floor(np.log1p(np.nan_to_num(days.demand) * (growth - 1) / first) / np.log(growth)).astype(np.int32)
     width = int(bucket.max()) + 1
     ends = first * (growth ** np.arange(1, width + 1) - 1) / (growth - 1)
     weight = 0.5 ** ((SLOTS - np.arange(SLOTS)) / SLOTS)
@@ -215,24 +218,24 @@ def _vpa(
     for day in range(d):
         total = heap.sum(axis=1, keepdims=True)
         at = np.argmax(np.cumsum(heap, axis=1) >= quantile * total, axis=1)
-        size[:, day] = np.where(total[:, 0] > 0, margin * ends[at], days.present[:, day])
+        size[:, day] = np.where(total[:, 0] > 0, margin * ends[at], days.before[:, day])
         new = np.bincount((bucket[:, day] + row).ravel(), (days.known[:, day] * weight).ravel(), r * width)
         heap = heap * 0.5 + new.reshape(r, width)
-    return Sizes(_snap(size, days.present, shapes))
+    return Sizes(_snap(size, days.before, shapes))
 
 
 def _rolling(days: Days, span: int, margin: float, shapes: Array | None) -> Sizes:
     """The maximum of the last `span` days; after a longer gap, of all that came before it."""
     r, d = days.seen.shape
     size = np.zeros((r, d))
-    size[:, 0] = days.present[:, 0]
+    size[:, 0] = days.before[:, 0]
     ever = np.zeros(r)
     for day in range(1, d):
         window = slice(max(0, day - span), day)
         ever = np.maximum(ever, days.peak[:, day - 1])
         lately = np.where(days.seen[:, window].any(axis=1), days.peak[:, window].max(axis=1), ever)
-        size[:, day] = np.where(days.seen[:, :day].any(axis=1), lately * margin, days.present[:, day])
-    return Sizes(_snap(size, days.present, shapes))
+        size[:, day] = np.where(days.seen[:, :day].any(axis=1), lately * margin, days.before[:, day])
+    return Sizes(_snap(size, days.before, shapes))
 
 
 def _cost(days: Days, profile: Profile, shapes: Array | None) -> Sizes:
@@ -241,7 +244,7 @@ def _cost(days: Days, profile: Profile, shapes: Array | None) -> Sizes:
     size = np.zeros((r, d))
     present = days.present
     for day in range(d):
-        size[:, day] = state.size / 100 * present[:, max(day - 1, 0)]
+        size[:, day] = state.size / 100 * days.before[:, day]
         if day:
             state = rescale(state, present[:, day - 1] / present[:, day])
         offered = None if shapes is None else np.asarray(shapes)[None, :] / present[:, day, None] * 100
@@ -251,7 +254,7 @@ def _cost(days: Days, profile: Profile, shapes: Array | None) -> Sizes:
     force, began = expand(
         days.demand.reshape(r, -1),
         np.repeat(size, SLOTS, axis=1),
-        np.repeat(present, SLOTS, axis=1),
+        np.repeat(days.before, SLOTS, axis=1),
         profile.fast,
     )
     return Sizes(size, force.reshape(r, d, SLOTS), np.asarray(began.reshape(r, d, SLOTS).any(axis=2)))
@@ -267,8 +270,8 @@ class Result:
     samples, violations: judged samples, and those above the size; caused: those above the size but not above
     what was provisioned; demand, unserved, size, provisioned: sums over judged samples in cores; deepest:
     largest demand above the size, cores; changes, expansions: in the judged half; days: judged days with
-    samples; final: cores at the end; trail: per machine (first day, sizes in force by day, largest demand by
-    day) in the policy's own days.
+    samples; final: cores at the end, without an expansion that runs; trail: per machine (first day, sizes in
+    force by day, largest demand by day) in the policy's own days.
     """
 
     policy: str
@@ -370,9 +373,7 @@ def run(
         raise ValueError(f"{series.dataset}: no machine has {SHORTEST} samples")
     offered = None if shapes is None else np.asarray(sorted(shapes), np.float64)
     span = int(series.slot.max() - series.slot.min()) + 2 * SLOTS
-    blocks = [
-        eligible[low : low + max(1, CELLS // span)] for low in range(0, len(eligible), max(1, CELLS // span))
-    ]
+    blocks = [eligible[low : low + max(1, CELLS // span)] for low in range(0, len(eligible), max(1, CELLS // span))]
     parts: dict[str, list[Result]] = {each.name: [] for each in chosen}
     done, steps = 0, len(blocks) * len(chosen)
     for rows in blocks:
@@ -397,11 +398,7 @@ def _days(series: Series, local: bool, utc_offset_s: int) -> tuple[Array, Days]:
 def _judge(name: str, series: Series, days: Days, first_slot: Array, sizes: Sizes) -> Result:
     judged = days.judged
     demand = np.where(judged, days.demand, 0.0)
-    force = (
-        sizes.by_slot
-        if sizes.by_slot is not None
-        else np.broadcast_to(sizes.by_day[:, :, None], judged.shape)
-    )
+    force = sizes.by_slot if sizes.by_slot is not None else np.broadcast_to(sizes.by_day[:, :, None], judged.shape)
     over = np.maximum(np.where(judged, demand - force, 0.0), 0.0)
     above: Array = np.greater(over, 0)
     seen = np.asarray(judged.any(axis=2))

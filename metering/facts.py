@@ -107,9 +107,7 @@ class Facts:
             days: Figures(**{name: getattr(seen, name)[which] for name in FIGURES})
             for days, seen in self.windows.items()
         }
-        return Facts(
-            self.kind[which], windows=windows, **{name: getattr(self, name)[which] for name in CIRCUMSTANCES}
-        )
+        return Facts(self.kind[which], windows=windows, **{name: getattr(self, name)[which] for name in CIRCUMSTANCES})
 
     def figure(self, name: str, days: int) -> Array:
         """[r] of one figure over one window, or of a circumstance."""
@@ -138,9 +136,7 @@ class Facts:
             np.array([row["kind"] for row in rows], dtype=object),
             **{name: column([row[name] for row in rows]) for name in CIRCUMSTANCES},
             windows={
-                int(days): Figures(
-                    **{name: column([row["windows"][days][name] for row in rows]) for name in FIGURES}
-                )
+                int(days): Figures(**{name: column([row["windows"][days][name] for row in rows]) for name in FIGURES})
                 for days in (rows[0]["windows"] if rows else ())
             },
         )
@@ -156,9 +152,7 @@ def plain(name: str, value: Any) -> float | int | None:
 def concat(parts: Sequence[Facts]) -> Facts:
     """Blocks of resources one after another; all measured for the same windows. At least one."""
     windows = {
-        days: Figures(
-            **{name: np.concatenate([getattr(p.windows[days], name) for p in parts]) for name in FIGURES}
-        )
+        days: Figures(**{name: np.concatenate([getattr(p.windows[days], name) for p in parts]) for name in FIGURES})
         for days in parts[0].windows
     }
     return Facts(
@@ -324,9 +318,7 @@ def _figures(
         card_coverage=np.zeros(r) if card_known is None else card_known.sum(axis=1) / wanted_slots,
         card_mean=nan
         if card is None or card_known is None
-        else _share(
-            np.where(card_known, card, 0).sum(axis=1, dtype=np.float64), card_known.sum(axis=1) * 100.0
-        ),
+        else _share(np.where(card_known, card, 0).sum(axis=1, dtype=np.float64), card_known.sum(axis=1) * 100.0),
     )
 
 
@@ -423,14 +415,9 @@ def measure_daily(
         wanted = (days or d) * slots_per_day
         n_live = live[:, last].sum(axis=1)
         usage, memory, cards = (
-            _daily_usage(each if each is not None else nothing, last, hot_bin, hot_slots)
-            for each in (cpu, mem, card)
+            _daily_usage(each if each is not None else nothing, last, hot_bin, hot_slots) for each in (cpu, mem, card)
         )
-        weight = (
-            np.zeros((r, span))
-            if net_mean is None
-            else np.where(np.isfinite(net_mean[:, last]), live[:, last], 0)
-        )
+        weight = np.zeros((r, span)) if net_mean is None else np.where(np.isfinite(net_mean[:, last]), live[:, last], 0)
         traffic = np.zeros(r) if net_mean is None else (weight * np.nan_to_num(net_mean[:, last])).sum(axis=1)
         windows[days] = Figures(
             wanted=np.full(r, wanted),

@@ -64,9 +64,7 @@ class Condition:
         if self.figure not in FIGURES and self.figure not in CIRCUMSTANCES:
             raise ValueError(f"no such figure: {self.figure}")
         if self.op not in COMPARE or self.missing not in ("fail", "pass", "unknown"):
-            raise ValueError(
-                f"not a condition: {self.figure} {self.op} {self.threshold} (missing: {self.missing})"
-            )
+            raise ValueError(f"not a condition: {self.figure} {self.op} {self.threshold} (missing: {self.missing})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,7 @@ class Series:
     def take(self, which: Array) -> Series:
         """The machines at the integer indices `which`, in that order."""
         which = np.asarray(which)
-        rows = np.concatenate(
-            [np.arange(self.starts[i], self.starts[i + 1]) for i in which] or [np.arange(0)]
-        )
+        rows = np.concatenate([np.arange(self.starts[i], self.starts[i + 1]) for i in which] or [np.arange(0)])
         starts = np.concatenate(([0], np.cumsum(np.diff(self.starts)[which])))
         return Series(
             self.dataset,

@@ -58,9 +58,7 @@ def load(path: str | Path) -> Series:
         total = table["mem_total_mb"].to_numpy()[rows].astype(np.float64)
         used = table["mem_used_mb"].to_numpy()[rows]
         mem = hundredths(np.divide(100.0 * used, total, out=np.full(len(rows), np.nan), where=total > 0))
-    cores = (
-        table["cpu_cores"].to_numpy()[rows].astype(np.float64) if "cpu_cores" in there else np.ones(len(rows))
-    )
+    cores = table["cpu_cores"].to_numpy()[rows].astype(np.float64) if "cpu_cores" in there else np.ones(len(rows))
     return Series(
         path.stem,
         tuple(sorted(spelled)),

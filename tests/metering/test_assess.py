@@ -20,9 +20,7 @@ DAY = 288
 MONTH = 30 * DAY
 
 
-def block(
-    cpu: float = 50.0, mem: float = 50.0, net: float = 500.0, disk: float = 40.0, days: int = 30
-) -> dict:
+def block(cpu: float = 50.0, mem: float = 50.0, net: float = 500.0, disk: float = 40.0, days: int = 30) -> dict:
     """One machine, constant load, all live."""
     shape = (1, days * DAY)
     return {
@@ -236,9 +234,7 @@ class TestMeasure:
                 continue
             by_day = [
                 c[k].max() / 100
-                for c, k in zip(
-                    cpu.reshape(7, DAY), (live & (cpu != assess.MISSING)).reshape(7, DAY), strict=True
-                )
+                for c, k in zip(cpu.reshape(7, DAY), (live & (cpu != assess.MISSING)).reshape(7, DAY), strict=True)
             ]
             assert seen.live[i] == live.sum()
             assert seen.cpu_mean[i] == pytest.approx(known.mean())
@@ -271,9 +267,7 @@ class TestMeasure:
             kept = np.where(known, days, 0)
             return DailyUse(counts, kept.sum(axis=2) / 100, kept.max(axis=2) / 100)
 
-        net = np.where(live, samples["net"].reshape(7, 30, DAY), 0).sum(axis=2) / np.maximum(
-            live.sum(axis=2), 1
-        )
+        net = np.where(live, samples["net"].reshape(7, 30, DAY), 0).sum(axis=2) / np.maximum(live.sum(axis=2), 1)
         rolled = assess.measure_daily(
             use(samples["cpu"]),
             use(samples["mem"]),
@@ -292,9 +286,7 @@ class TestMeasure:
             np.testing.assert_allclose(theirs, ours, atol=tolerance, err_msg=name)
         agreed = [
             a == b
-            for a, b in zip(
-                assess.judge(exact, assess.default()), assess.judge(rolled, assess.default()), strict=True
-            )
+            for a, b in zip(assess.judge(exact, assess.default()), assess.judge(rolled, assess.default()), strict=True)
         ]
         assert all(agreed)
 

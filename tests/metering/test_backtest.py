@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from metering import backtest
-from metering.rightsizing import PROFILES
+from metering.rightsizing import PROFILES, Profile
 from metering.series import MISSING, Series, flatten
 from metering.traces import load
 
@@ -98,6 +98,24 @@ class TestTheSteward:
         assert marks["net_cores_saved_share"] >= 0.555
         assert marks["vms_violating_over_1pct"] == 0
 
+    def test_lean_with_swift_expansion_goes_beyond(self, rnd):
+        marks = rnd["steward-lean+swift"].summary()
+        assert marks["violation_rate"] <= 0.0010
+        assert marks["net_cores_saved_share"] >= 0.595
+        assert marks["vms_violating_over_1pct"] == 0
+
+    def test_whole_shapes(self, traces):
+        """On the catalogue the cost quantile causes a quarter of VPA's violations with a quarter of its changes."""
+        series = load(traces / "bitbrains_rnd.parquet")
+        ours, vpa = Profile("ours", 40.0), "vpa-p95-daily"
+        results = backtest.run(series, [ours, vpa], shapes=[1, 2, 4, 8, 16, 32])
+        marks, theirs = results["ours"].summary(), results[vpa].summary()
+        assert marks["caused_rate"] <= 0.0006
+        assert marks["net_cores_saved_share"] >= 0.395
+        assert theirs["caused_rate"] == pytest.approx(0.00219, abs=5e-5)
+        assert theirs["net_cores_saved_share"] == pytest.approx(0.449, abs=1e-3)
+        assert marks["changes_per_vm_30d"] < theirs["changes_per_vm_30d"] / 3
+
     def test_profiles_trade_safety_for_saving(self, rnd):
         marks = [rnd[f"steward-{name}"].summary() for name in ("safe", "balanced", "economy")]
         for mark in ("violation_rate", "net_cores_saved_share", "unserved_share_of_demand"):
@@ -122,9 +140,12 @@ class TestNoForesight:
         cpu = (rng.gamma(1, 8, shape) * 100).clip(0, 20000).astype(np.uint16)
         changed = cpu.copy()
         changed[:, 25 * DAY :] = (rng.gamma(1, 40, (5, 5 * DAY)) * 100).clip(0, 20000).astype(np.uint16)
+        cores = np.full(shape, 4)
+        resized = cores.copy()
+        resized[:, 25 * DAY :] = 16
         trails = []
-        for values in (cpu, changed):
-            series = flatten("two futures", tuple("abcde"), 1000 * DAY - 96, values, np.ones(shape, np.uint8))
+        for values, size in ((cpu, cores), (changed, resized)):
+            series = flatten("two futures", tuple("abcde"), 1000 * DAY - 96, values, np.ones(shape, np.uint8), size)
             trails.append(backtest.run(series, [name])[name].trail)
         for one, other in zip(*trails, strict=True):
             np.testing.assert_array_equal(one.size[:26], other.size[:26])
