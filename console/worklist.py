@@ -1,0 +1,120 @@
+"""What the steward does by the clock: which stage, when. The stages are the pipeline's; here is only their schedule."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from console.jobs import Job, RunState, perform, schedule
+from console.settings import Settings
+from console.verification import examine
+from metering import deadlines, intake, openings, pipeline
+from metering.intake import Collected
+from metering.works import Works
+from providers import delivery
+from quota import approvals, notices
+from quota.actors import steward
+from quota.dossier import Request, RequestState
+from quota.errors import N_, NotFound
+
+
+class Untrustworthy(RuntimeError):  # noqa: N818 - it states a condition
+    """The verification found rows or files that do not fit."""
+
+
+def jobs(works: Works, settings: Settings) -> list[Job]:
+    """Every job over ``works``, in the order of a day. Cron lines are in the city's time."""
+
+    def today() -> datetime:
+        return works.book.clock().astimezone(settings.zone)
+
+    def collect() -> str:
+        found = list(intake.collect_all(works))
+        faults = [f"{one[0]}: {one[1]}" for one in found if isinstance(one, tuple)]
+        read = [one for one in found if isinstance(one, Collected)]
+        if faults and not read:
+            raise RuntimeError("; ".join(faults))
+        return "; ".join([*(f"{one.pool}: {one.taken} samples" for one in read), *faults])
+
+    def roll() -> str:
+        closed = [day for day in works.lake.hot_days() if day < today().date()]
+        done = works.lake.roll(closed)
+        return f"{len(done)} days"
+
+    def assess() -> str:
+        roll()
+        run = pipeline.judge(works, today().date())
+        return ", ".join(f"{name} {count}" for name, count in sorted(run.counts.items()))
+
+    def open_cases() -> str:
+        run = pipeline.judge(works, today().date())
+        with works.book.transaction(steward("job:cases")) as tx:
+            opening = openings.open_from(tx, run)
+            return f"{len(opening.opened)} opened; skipped {opening.why()}"
+
+    def carry() -> str:
+        with works.book.transaction(steward("job:orders")) as tx:
+            placed = 0
+            for request in tx.scalars(select(Request).where(Request.state == RequestState.APPROVED.value)):
+                placed += len(delivery.place_for_request(tx, request))
+        done = [delivery.carry_all(works.book, pool.id, works.provider(pool)) for pool in works.pools()]
+        return (
+            f"{placed} placed, {sum(len(one.delivered) for one in done)} delivered, "
+            f"{sum(len(one.pending) for one in done)} pending, {sum(len(one.failed) for one in done)} failed"
+        )
+
+    def advance() -> str:
+        with works.book.transaction(steward("job:cases")) as tx:
+            return repr(deadlines.advance(tx))
+
+    def remind() -> str:
+        with works.book.transaction(steward("job:remind")) as tx:
+            return f"{len(notices.remind(tx))} reminders"
+
+    def expire() -> str:
+        with works.book.transaction(steward("job:expire")) as tx:
+            lapsed = approvals.lapse(tx)
+            accepted = delivery.deem_accepted(tx)
+            redated = approvals.redate(tx)
+            return f"{len(lapsed)} lapsed, {len(accepted)} deemed accepted, {len(redated)} deadlines corrected"
+
+    def verify() -> str:
+        found = examine(works)
+        if not found.clean:
+            raise Untrustworthy("; ".join(found.problems[:20]))
+        return list(found.lines())[-1]
+
+    return [
+        Job("collect", N_("采集"), "*/5 * * * *", collect, lease=timedelta(minutes=30)),
+        Job("carry", N_("派单与交付"), "*/2 * * * *", carry, lease=timedelta(minutes=30)),
+        Job("advance", N_("案件推进"), "*/10 * * * *", advance, lease=timedelta(minutes=30)),
+        Job("roll", N_("日结"), "20 0 * * *", roll, lease=timedelta(hours=4)),
+        Job("assess", N_("评估"), "30 2 * * *", assess, lease=timedelta(hours=4)),
+        Job("open_cases", N_("立案"), "30 3 * * *", open_cases),
+        Job("remind", N_("催办提醒"), "0 8 * * *", remind),
+        Job("expire", N_("到期处理"), "15 * * * *", expire),
+        Job("verify", N_("校验"), "0 5 * * *", verify, lease=timedelta(hours=4), attempts=1),
+    ]
+
+
+def run_once(works: Works, settings: Settings, name: str) -> RunState:
+    """Run the job called ``name`` now. Raises NotFound; LOST where another run of it still goes on."""
+    for job in jobs(works, settings):
+        if job.name == name:
+            slot = works.book.clock().replace(microsecond=0)
+            return perform(works.book, job, slot) or RunState.LOST
+    raise NotFound("job.none", N_("没有名为 %(name)s 的任务"), name=name)
+
+
+def run_forever(works: Works, settings: Settings) -> None:
+    """Run the schedule until SIGTERM or SIGINT; a job that is under way is finished first."""
+    scheduler = schedule(works.book, jobs(works, settings), settings.time_zone)
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    scheduler.start()
+    stop.wait()
+    scheduler.shutdown(wait=True)
