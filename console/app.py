@@ -27,6 +27,7 @@ def create_app(settings: Settings, opened: Book | None = None) -> Flask:
     security.attach(app, settings)
     errors.attach(app)
     frame.attach(app)
+    metrics.attach(app, app.extensions[book.EXTENSION].book)
     for blueprint in blueprints():
         app.register_blueprint(blueprint)
     app.jinja_env.globals.update(settings=settings, now=lambda: book.book().clock())

@@ -9,6 +9,7 @@ from flask import Flask, current_app, g, request
 from flask_login import current_user
 
 from console.settings import Settings
+from metering.lake import Lake
 from quota.actors import Actor, Role
 from quota.db import Book, Tx
 
@@ -23,6 +24,7 @@ class House:
     def __init__(self, settings: Settings, book: Book) -> None:
         self.settings = settings
         self.book = book
+        self.lake: Lake | None = None
 
 
 def house() -> House:
@@ -36,6 +38,14 @@ def settings() -> Settings:
 
 def book() -> Book:
     return house().book
+
+
+def lake() -> Lake:
+    """The lake, opened when first asked for."""
+    held = house()
+    if held.lake is None:
+        held.lake = Lake(held.settings.lake_dir)
+    return held.lake
 
 
 def actor() -> Actor:

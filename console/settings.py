@@ -38,6 +38,7 @@ class Settings:
     language: str = "zh_CN"
     demo: bool = False  # a demo city: passwords printed at the start stay as they are
     https: bool = False  # served under https: Secure cookies, HSTS
+    metrics_token: str = field(default="", repr=False)  # lets a Prometheus elsewhere scrape /metrics
     trusted_proxies: int = 0  # reverse proxies in front whose X-Forwarded-* are believed
     idle_minutes: int = 30
     session_hours: int = 8

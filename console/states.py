@@ -39,6 +39,11 @@ STATES: dict[str, State] = {
     "held": State(N_("预占中"), "lock", "busy"),
     "posted": State(N_("已入账"), "check", "good"),
     "voided": State(N_("已作废"), "ban", "quiet"),
+    # runs of jobs
+    "job_running": State(N_("运行中"), "player-play", "busy"),
+    "job_done": State(N_("已完成"), "check", "good"),
+    "job_failed": State(N_("失败"), "alert-triangle", "bad"),
+    "job_lost": State(N_("中断"), "alert-triangle", "attention"),
     # findings
     "idle": State(N_("闲置"), "zzz", "attention"),
     "underused": State(N_("低效"), "trending-down", "attention"),

@@ -1,0 +1,62 @@
+"""The steward's own work: when each job ran, and how it ended."""
+
+from __future__ import annotations
+
+from flask import Blueprint, render_template
+from sqlalchemy import select
+from werkzeug.wrappers import Response
+
+from console import frame
+from console.access import allow
+from console.book import reading
+from console.jobs import JobRun, RunState, last_success, latest
+from console.lists import Column, Filter, listing
+from quota.actors import Role
+from quota.errors import N_
+
+blueprint = Blueprint("jobs", __name__, url_prefix="/settings/jobs")
+frame.page("settings", "jobs.index", N_("任务"), order=40)
+
+LABELS = {
+    "collect": N_("采集"),
+    "carry": N_("派单与交付"),
+    "advance": N_("案件推进"),
+    "roll": N_("日结"),
+    "assess": N_("评估"),
+    "open_cases": N_("立案"),
+    "remind": N_("催办提醒"),
+    "expire": N_("到期处理"),
+    "verify": N_("校验"),
+    "score": N_("考核评分"),
+}
+STATES = {
+    RunState.RUNNING.value: N_("运行中"),
+    RunState.DONE.value: N_("已完成"),
+    RunState.FAILED.value: N_("失败"),
+    RunState.LOST.value: N_("中断"),
+}
+
+COLUMNS = [
+    Column("job", N_("任务"), lambda r: LABELS.get(r.job, r.job), sort=JobRun.job, title=True),
+    Column("state", N_("状态"), lambda r: f"job_{r.state}", sort=JobRun.state, state=True),
+    Column("started", N_("开始"), lambda r: r.started_at, sort=JobRun.started_at),
+    Column("seconds", N_("用时"), lambda r: r.seconds, unit=N_("秒"), number=True),
+    Column("attempts", N_("尝试次数"), lambda r: r.attempts, number=True, minor=True),
+    Column("outcome", N_("结果"), lambda r: r.outcome[:300]),
+]
+FILTERS = [
+    Filter("job", N_("任务"), lambda q, v: q.where(JobRun.job == v), options=LABELS),
+    Filter("state", N_("状态"), lambda q, v: q.where(JobRun.state == v), options=STATES),
+]
+
+
+@blueprint.get("/")
+@allow(Role.SYSADMIN, Role.SUPERVISOR, Role.AUDITOR, Role.AUDADMIN)
+def index() -> str | Response:
+    tx = reading()
+    found = listing(tx, select(JobRun), COLUMNS, key=JobRun.id, filters=FILTERS, sort="-started")
+    good = last_success(tx)
+    newest = [
+        (LABELS.get(name, name), run, good.get(name)) for name, run in sorted(latest(tx).items())
+    ]
+    return found.exported("jobs") or render_template("jobs/index.html", runs=found, newest=newest)
