@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask
 
-from console import access, book, errors, frame, models, security, texts  # noqa: F401 - models: every table is known
+from console import access, book, errors, frame, metrics, models, security, texts  # noqa: F401 - models: all tables
 from console.settings import Settings
 from console.views import blueprints
 from quota.db import Book

@@ -65,7 +65,7 @@ def _refused(refused: Refused) -> tuple[str, int]:
         code,
         reason=sentence(refused.message, refused.params),
         code=refused.code,
-        roles=sorted(refused.roles) if isinstance(refused, Denied) else [],
+        roles=[role for role in Role if role in refused.roles] if isinstance(refused, Denied) else [],
         changes=refused.params.get("changes") or [],
     )
 
@@ -87,7 +87,7 @@ def _bug(error: Exception) -> tuple[str, int]:
 
 
 def _page(status_code: int, template: str = "", **context: Any) -> tuple[str, int]:
-    name = template or f"errors/{status_code if status_code in PAGES else 'other'}.html"
+    name = template or PAGES.get(status_code, "errors/other.html")
     if request.headers.get("HX-Request"):
         name = "errors/_fragment.html"
     try:
@@ -99,7 +99,13 @@ def _page(status_code: int, template: str = "", **context: Any) -> tuple[str, in
     return page, status_code
 
 
-PAGES = (403, 404, 409, 422, 500)
+PAGES = {
+    403: "errors/403.html",
+    404: "errors/404.html",
+    409: "errors/409.html",
+    422: "errors/422.html",
+    500: "errors/500.html",
+}
 
 
 def attach(app: Flask) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,25 +18,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from console import accounts, i18n
+from console import i18n
 from console.app import create_app
 from console.settings import Settings
 from quota.actors import Role
-from quota.agencies import Department, register
 from quota.db import Base, Book
-from quota.pools import CloudProvider
+from tests.city import City, found_city
 
 FOUNDED = datetime(2026, 5, 29, 2, 0, tzinfo=UTC)
 TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
-
-
-@dataclass
-class City:
-    """Who is there: login → first password."""
-
-    passwords: dict[str, str]
-    departments: list[Department]
-    provider: CloudProvider
 
 
 class Visit(FlaskClient):
@@ -99,31 +88,6 @@ def house(tmp_path: Path, clock: Any, founded: tuple[Path, City]) -> Iterator[Bo
     book = Book(f"sqlite:///{tmp_path / 'book.db'}", clock=clock)
     yield book
     book.dispose()
-
-
-def found_city(book: Book) -> City:
-    passwords = {}
-    with book.transaction() as tx:
-        departments = [register(tx, "A01", "市教育局"), register(tx, "A02", "市水务局")]
-        provider = CloudProvider(code="jia", name="甲云")
-        tx.add(provider)
-        tx.flush()
-        for role in Role:
-            if role is Role.SYSTEM:
-                continue
-            for number in (1, 2):
-                who, first = accounts.enrol(
-                    tx,
-                    f"{role.value}{number}",
-                    f"{role.value}甲乙"[: len(role.value) + number],
-                    role,
-                    department=departments[number - 1] if role is Role.TENANT else None,
-                    provider=provider if role is Role.PROVIDER else None,
-                    granted=True,
-                    must_change=False,
-                )
-                passwords[who.login] = first
-    return City(passwords, departments, provider)
 
 
 @pytest.fixture

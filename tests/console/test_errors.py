@@ -40,7 +40,7 @@ def test_every_class_of_refusal_is_in_the_table():
 
 def test_403_says_which_right_is_missing_and_who_grants_it(client_of):
     page = client_of(Role.TENANT).get("/settings/people/").text
-    for words in ("系统管理员、安全管理员、审计管理员", "使用单位", "由谁授权", "secadmin甲、secadmin甲乙"):
+    for words in ("审计观察员、系统管理员、安全管理员、审计管理员", "使用单位", "由谁授权", "secadmin甲、secadmin甲乙"):
         assert words in page
 
 
