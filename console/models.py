@@ -3,8 +3,10 @@
 # ruff: noqa: F401
 import console.jobs
 import metering.case_files
+import metering.certificates
 import metering.exemptions
 import metering.findings
+import metering.intake
 import metering.notices
 import metering.openings
 import metering.policies

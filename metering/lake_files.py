@@ -1,0 +1,303 @@
+"""The lake's files: how they are named, laid out, written so that a crash leaves old or new, and read.
+
+    lake.json                                  step, UTC offset, format
+    days.json                                  the days that are closed
+    hot/<day>/<source>/<first>-<last>-<number>-<digest>.parquet
+    days/<day>.parquet                         dense: 288 slots a resource, sorted by (resource, slot)
+    hours/<day>.parquet  daily/<day>.parquet   rollups
+
+<number> orders deliveries, <digest> recognises one that comes again. Names with a leading dot are being
+written, or were left by a crash, and nobody reads them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from metering.samples import COLUMNS, METRICS, Array, Cells, reported
+
+BLOCK = 512
+"""Resource ids per row group of a dense file: small enough for one chart, large enough for a whole scan."""
+
+_HOT_ROWS = 65_536
+_EPOCH = date(1970, 1, 1)
+_HOT_NAME = re.compile(r"(\d+)-(\d+)-(\d{19})-([0-9a-f]{16})\.parquet")
+_SOURCE = re.compile(r"[\w@:+-][\w.@:+-]{0,119}")
+
+
+class Damaged(Exception):  # noqa: N818 - it states a condition, as Refused does
+    """A file of the lake that can't be read, or whose contents contradict its name or themselves."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path, self.why = path, why
+
+
+def number_of(day: date) -> int:
+    """Days since 1970."""
+    return (day - _EPOCH).days
+
+
+def day_of(number: int) -> date:
+    return _EPOCH + timedelta(days=number)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class HotName:
+    """One delivery's share of one day. Sorted by its number: the order of delivery."""
+
+    number: int
+    source: str
+    first: int
+    last: int
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}-{self.number:019d}-{self.digest}.parquet"
+
+
+def check_source(source: str) -> str:
+    """The source's name, if it can be a folder's; ValueError if not."""
+    if not _SOURCE.fullmatch(source):
+        raise ValueError(f"a source is named by letters, digits and . _ @ : + -: not {source!r}")
+    return source
+
+
+def hot_names(folder: Path) -> list[HotName]:
+    """What was delivered to one day's hot folder and isn't closed yet, in order of delivery."""
+    names = []
+    for source in _listed(folder):
+        for file in _listed(folder / source):
+            if found := _HOT_NAME.fullmatch(file):
+                first, last, number, digest = found.groups()
+                names.append(HotName(int(number), source, int(first), int(last), digest))
+    return sorted(names)
+
+
+def hot_days(root: Path) -> list[date]:
+    """Days that have hot files, oldest first."""
+    return [day for day in dated(root / "hot", "") if hot_names(root / "hot" / day.isoformat())]
+
+
+def dated(folder: Path, suffix: str) -> list[date]:
+    """The days that have an entry `<day><suffix>` in a folder, oldest first."""
+    pattern = re.compile(r"\d{4}-\d\d-\d\d" + re.escape(suffix))
+    return sorted(date.fromisoformat(name[:10]) for name in _listed(folder) if pattern.fullmatch(name))
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+# --- writing -----------------------------------------------------------------------------------------------
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and its parents, so that a power cut does not forget them."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True, parents=True)
+        sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's names durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_whole(path: Path, write: Callable[[Any], object]) -> None:
+    """Write a file wholly or not at all: beside it, fsync, rename over it, fsync the folder."""
+    for attempt in range(10):
+        make_folder(path.parent)
+        try:
+            handle, beside = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+            break
+        except FileNotFoundError:  # a roll has just removed the empty folder
+            if attempt == 9:
+                raise
+    try:
+        with os.fdopen(handle, "wb") as sink:
+            write(sink)
+            sink.flush()
+            os.fsync(sink.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a small file of settings or lists, wholly or not at all."""
+    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+    write_whole(path, lambda sink: sink.write(text.encode()))
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a crashed writer left half-written."""
+    for beside in folder.glob(".*.tmp"):
+        beside.unlink(missing_ok=True)
+
+
+def _encodings(schema: pa.Schema) -> dict[str, Any]:
+    """Percentages as byte streams, integers as deltas, the rest by dictionary; zstd-1 over all.
+
+    Rates repeat (rounded by their source), so a dictionary beats byte streams by a third on the traces;
+    where they don't, Arrow drops the dictionary by itself.
+    """
+    streams = [f.name for f in schema if f.name in METRICS and METRICS[f.name].percent]
+    deltas = [f.name for f in schema if f.name in ("resource", "slot", "hour")]
+    return {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": [f.name for f in schema if f.name not in streams and f.name not in deltas],
+        "column_encoding": dict.fromkeys(streams, "BYTE_STREAM_SPLIT") | dict.fromkeys(deltas, "DELTA_BINARY_PACKED"),
+        "write_statistics": ["resource"],
+        "write_page_checksum": True,
+        "store_schema": False,
+    }
+
+
+def write_tables(path: Path, tables: Iterable[pa.Table], about: dict[str, Any] | None = None) -> None:
+    """Write tables of one schema as the row groups of one Parquet file. None at all: nothing is written."""
+    waiting = iter(tables)
+    first = next(waiting, None)
+    if first is None:
+        return
+
+    def write(sink: Any) -> None:
+        with pq.ParquetWriter(sink, first.schema, **_encodings(first.schema)) as writer:
+            writer.write_table(first, row_group_size=len(first) or 1)
+            for table in waiting:
+                writer.write_table(table, row_group_size=len(table))
+            for key, value in (about or {}).items():
+                writer.add_key_value_metadata({key: str(value)})
+
+    write_whole(path, write)
+
+
+def table_of(columns: dict[str, Any]) -> pa.Table:
+    """A table without nulls: numpy columns, or Arrow arrays as they are."""
+    arrays = [pa.array(column) if isinstance(column, np.ndarray) else column for column in columns.values()]
+    fields = [pa.field(name, array.type, nullable=False) for name, array in zip(columns, arrays, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def cells_table(cells: Cells) -> pa.Table:
+    """Cells as a table: resource, slot, sec, state, the columns that say anything, their lags."""
+    columns: dict[str, Array] = {
+        "resource": cells.resource,
+        "slot": cells.slot,
+        "sec": cells.sec,
+        "state": cells.state,
+    }
+    columns |= {name: cells.values[name] for name in COLUMNS if name in cells.values}
+    columns |= {f"{name}_lag": cells.lags[name] for name in COLUMNS if name in cells.lags}
+    return table_of(columns)
+
+
+def hot_tables(cells: Cells) -> Iterable[pa.Table]:
+    """A delivery as row groups, so that a range of resources can be read alone."""
+    table = cells_table(cells)
+    return (table.slice(first, _HOT_ROWS) for first in range(0, max(len(table), 1), _HOT_ROWS))
+
+
+# --- reading -----------------------------------------------------------------------------------------------
+
+
+class Reader:
+    """One open Parquet file whose row groups are sorted by `resource`; replaced or removed, it stays readable.
+
+    Raises FileNotFoundError if it isn't there, Damaged if it is no readable file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+            self.names: frozenset[str] = frozenset(self.file.schema_arrow.names)
+            metadata = self.file.metadata
+            column = self.file.schema_arrow.get_field_index("resource")
+            self.ranges = []
+            for group in range(metadata.num_row_groups):
+                found = metadata.row_group(group).column(column).statistics
+                self.ranges.append((found.min, found.max) if found else (0, -1))
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise Damaged(path, f"not a readable Parquet file of the lake ({error})") from error
+
+    def about(self) -> dict[str, str]:
+        """What was written into the file's footer."""
+        return {k.decode(): v.decode() for k, v in (self.file.metadata.metadata or {}).items()}
+
+    def groups(self, low: int, high: int) -> list[int]:
+        """The row groups that may hold resources low..high-1."""
+        return [g for g, (first, last) in enumerate(self.ranges) if first < high and last >= low]
+
+    def read(self, groups: Sequence[int], columns: Sequence[str]) -> dict[str, Array]:
+        """The named columns of some row groups as numpy arrays; names the file doesn't have are left out."""
+        wanted = [name for name in columns if name in self.names]
+        try:
+            table = self.file.read_row_groups(list(groups), columns=wanted, use_threads=False)
+            return {name: table[name].to_numpy() for name in wanted}
+        except Exception as error:
+            raise Damaged(self.path, str(error)) from error
+
+    def table(self) -> pa.Table:
+        """The whole file."""
+        try:
+            return self.file.read(use_threads=False)
+        except Exception as error:
+            raise Damaged(self.path, str(error)) from error
+
+    def cells(self, low: int = 0, high: int = 2**31, columns: Iterable[str] = COLUMNS) -> Cells:
+        """The samples of resources low..high-1: of a dense file those slots in which something came."""
+        wanted = ["resource", "slot", "sec", "state", *columns, *(f"{name}_lag" for name in columns)]
+        found = self.read(self.groups(low, high), wanted)
+        try:
+            cells = Cells(
+                found.pop("resource"),
+                found.pop("slot"),
+                found.pop("sec"),
+                found.pop("state"),
+                {name: column for name, column in found.items() if name in COLUMNS},
+                {name.removesuffix("_lag"): column for name, column in found.items() if name not in COLUMNS},
+            )
+        except KeyError as error:
+            raise Damaged(self.path, f"the column {error} is not there") from error
+        keep = (cells.state != 0) & (cells.resource >= low) & (cells.resource < high)
+        return cells if keep.all() else cells.take(keep)
+
+    def close(self) -> None:
+        self.file.close()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def count_values(cells: Cells) -> int:
+    """How many metric values some cells hold."""
+    return sum(int(np.count_nonzero(reported(column))) for name, column in cells.values.items() if name in METRICS)

@@ -1,0 +1,208 @@
+"""What the lake gives out: exact windows of many resources, charts of one, counts for coverage.
+
+Windows come block by block, so that memory is bounded whatever the size of the city. A resource without a sample on
+any day of the window is in no block: its silence is for the caller to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metering.dayblock import lay
+from metering.lake_files import BLOCK, Reader, number_of
+from metering.samples import ABSENT, COLUMNS, FROZEN, LIVE, METRICS, OFF, Array, natural, nothing
+
+if TYPE_CHECKING:
+    from metering.lake import Lake
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """resources: int32 [r]; state: uint8 [r, n]; values: column -> [r, n] as the lake keeps it; n = days x slots."""
+
+    resources: NDArray[np.int32]
+    state: NDArray[np.uint8]
+    values: dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """ts: int64 [n], the starts of equal steps; state: uint8 [n]; values: metric -> float64 [n] in its unit, NaN = gap;
+    count: live samples in each step, of ``expected``."""
+
+    ts: NDArray[np.int64]
+    state: NDArray[np.uint8]
+    values: dict[str, NDArray[np.float64]]
+    count: NDArray[np.int64]
+    expected: int
+
+    @property
+    def coverage(self) -> float:
+        """Live samples as a share of those expected over the chart, 0..1; NaN for an empty chart."""
+        return float(self.count.sum() / (self.expected * len(self.ts))) if len(self.ts) else float("nan")
+
+
+def _days(first: date, last: date) -> list[date]:
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def windows(
+    lake: Lake, resources: Iterable[int] | None, first_day: date, last_day: date, metrics: Sequence[str]
+) -> Iterator[Window]:
+    """Blocks of ``resources`` (None: all there are), sorted by id, over closed days ``first_day`` to ``last_day``.
+
+    ``metrics``: metric or capacity columns. Raises KeyError for a column that is none, Damaged for a broken file.
+    """
+    for name in metrics:
+        COLUMNS[name]  # a KeyError names the stranger
+    wanted = None if resources is None else np.unique(np.fromiter(resources, np.int32))
+    days = _days(first_day, last_day)
+    with ExitStack() as stack:
+        readers: list[tuple[int, Reader]] = []
+        for number, day in enumerate(days):
+            if lake.path("days", day).exists():
+                readers.append((number, stack.enter_context(Reader(lake.path("days", day)))))
+        blocks = sorted({low // BLOCK for _, reader in readers for low, high in reader.ranges if low <= high})
+        for block in blocks:
+            low = block * BLOCK
+            if wanted is not None and not _any_in(wanted, low, low + BLOCK):
+                continue
+            found = _block(lake, readers, low, len(days), metrics)
+            if wanted is not None:
+                keep = np.isin(found.resources, wanted, assume_unique=True)
+                if not keep.all():
+                    found = Window(
+                        found.resources[keep],
+                        found.state[keep],
+                        {name: column[keep] for name, column in found.values.items()},
+                    )
+            if len(found.resources):
+                yield found
+
+
+def _any_in(ids: NDArray[np.int32], low: int, high: int) -> bool:
+    return bool(np.searchsorted(ids, low) < np.searchsorted(ids, high))
+
+
+def _block(
+    lake: Lake, readers: Sequence[tuple[int, Reader]], low: int, days: int, metrics: Sequence[str]
+) -> Window:
+    parts: list[tuple[int, NDArray[np.int32], dict[str, Array]]] = []
+    for number, reader in readers:
+        groups = reader.groups(low, low + BLOCK)
+        if groups:
+            columns = reader.read(groups, ["resource", "state", *metrics])
+            parts.append((number, columns.pop("resource")[:: lake.slots], columns))
+    ids = np.unique(np.concatenate([part[1] for part in parts])) if parts else np.zeros(0, np.int32)
+    state = np.full((len(ids), days, lake.slots), ABSENT, np.uint8)
+    values = {name: np.full((len(ids), days, lake.slots), nothing(name), COLUMNS[name]) for name in metrics}
+    for number, there, columns in parts:
+        rows: Any = slice(None) if len(there) == len(ids) else np.searchsorted(ids, there)
+        state[rows, number] = columns["state"].reshape(-1, lake.slots)
+        for name in metrics:
+            if name in columns:
+                values[name][rows, number] = columns[name].reshape(-1, lake.slots)
+    n = days * lake.slots
+    return Window(ids, state.reshape(-1, n), {name: column.reshape(-1, n) for name, column in values.items()})
+
+
+def chart(lake: Lake, resource: int, start: datetime, end: datetime, metrics: Sequence[str]) -> Chart:
+    """One resource from ``start`` to ``end`` (rounded to slots) from raw samples, those not yet closed included."""
+    step, offset = lake.step_s, lake.utc_offset_s
+    first, last = int(start.timestamp()) // step, -(-int(end.timestamp()) // step)
+    n = max(0, last - first)
+    state = np.full(n, ABSENT, np.uint8)
+    values = {name: np.full(n, np.nan) for name in metrics}
+    day, stop = _local(start, offset), _local(end - timedelta(seconds=1), offset) if n else _local(start, offset)
+    while n and day <= stop:
+        parts = []
+        for path in (lake.path("days", day), *lake.hot_files(day)):
+            try:
+                with Reader(path) as reader:
+                    parts.append(reader.cells(resource, resource + 1, list(metrics)))
+            except FileNotFoundError:
+                continue  # closed meanwhile: the day's file, read next time, has it
+        block = lay([part for part in parts if len(part)], lake.slots)
+        if len(block.resource):
+            begin = (number_of(day) * 86_400 - offset) // step - first
+            low, high = max(0, begin), min(n, begin + lake.slots)
+            if low < high:
+                cut = slice(low - begin, high - begin)
+                # A closed day knows which slots are frozen; laying its cells anew does not.
+                known = _closed_states(parts, lake.slots)
+                state[low:high] = np.where(known == FROZEN, FROZEN, block.state[0])[cut]
+                for name in metrics:
+                    if name in block.values:
+                        values[name][low:high] = natural(name, block.values[name][0])[cut]
+        day += timedelta(days=1)
+    ts = (first + np.arange(n, dtype=np.int64)) * step
+    return Chart(ts, state, values, (state == LIVE).astype(np.int64), 1)
+
+
+def _closed_states(parts: Sequence[Any], slots: int) -> NDArray[np.uint8]:
+    known = np.full(slots, ABSENT, np.uint8)
+    for part in parts:
+        frozen = part.state == FROZEN
+        known[part.slot[frozen]] = FROZEN
+    return known
+
+
+def _local(moment: datetime, offset: int) -> date:
+    return (moment.astimezone(UTC) + timedelta(seconds=offset)).date()
+
+
+def hours(lake: Lake, resource: int, start: datetime, end: datetime, metrics: Sequence[str]) -> Chart:
+    """One resource's hourly means of closed days; ``count`` of 12 samples expected an hour (at a step of 300 s)."""
+    offset = lake.utc_offset_s
+    first, last = int(start.timestamp()) // 3600, -(-int(end.timestamp()) // 3600)
+    n = max(0, last - first)
+    values = {name: np.full(n, np.nan) for name in metrics}
+    state = np.full(n, ABSENT, np.uint8)
+    count = np.zeros(n, np.int64)
+    day, stop = _local(start, offset), _local(end - timedelta(seconds=1), offset) if n else _local(start, offset)
+    while n and day <= stop:
+        try:
+            with Reader(lake.path("hours", day)) as reader:
+                wanted = ["resource", "hour", "n_live", "n_off", "n_frozen", *(f"{name}_mean" for name in metrics)]
+                found = reader.read(reader.groups(resource, resource + 1), wanted)
+        except FileNotFoundError:
+            found = {}
+        if found:
+            mine = found["resource"] == resource
+            at = (number_of(day) * 86_400 - offset) // 3600 - first + found["hour"][mine].astype(np.int64)
+            inside = (at >= 0) & (at < n)
+            at = at[inside]
+            live, off, frozen = (found[name][mine][inside] for name in ("n_live", "n_off", "n_frozen"))
+            count[at] = live
+            state[at] = np.select([live > 0, off > 0, frozen > 0], [LIVE, OFF, FROZEN], ABSENT)
+            for name in metrics:
+                if f"{name}_mean" in found:
+                    values[name][at] = found[f"{name}_mean"][mine][inside]
+        day += timedelta(days=1)
+    ts = (first + np.arange(n, dtype=np.int64)) * 3600
+    return Chart(ts, state, values, count, 3600 // lake.step_s)
+
+
+def counts(lake: Lake, first_day: date, last_day: date) -> dict[int, NDArray[np.int64]]:
+    """Resource -> samples [live, off, frozen] over the closed days: what coverage is made of."""
+    total: dict[int, NDArray[np.int64]] = {}
+    for day in _days(first_day, last_day):
+        try:
+            with Reader(lake.path("daily", day)) as reader:
+                found = reader.read(range(len(reader.ranges)), ["resource", "n_live", "n_off", "n_frozen"])
+        except FileNotFoundError:
+            continue
+        three = np.stack([found[name].astype(np.int64) for name in ("n_live", "n_off", "n_frozen")], axis=1)
+        for resource, row in zip(found["resource"].tolist(), three, strict=True):
+            total[resource] = total[resource] + row if resource in total else row
+    return total
+
+
+__all__ = ["METRICS", "Chart", "Window", "chart", "counts", "hours", "windows"]
