@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from console import accounts
 from console.settings import Settings
-from metering import intake
+from metering import findings, intake, openings, pipeline
 from metering.works import Progress, Works, silent
 from providers import inventory
 from providers import simulated_city as city
@@ -75,6 +75,9 @@ def build(works: Works, settings: Settings, progress: Progress = silent) -> dict
             passwords = _people(tx)
         read(works, now, progress)
         clock.to(now)
+        run = pipeline.judge(works, today, progress=progress)
+        with works.book.transaction(steward("init")) as tx:
+            openings.open_from(tx, findings.assessment(tx, run.id))
     return passwords
 
 

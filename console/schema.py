@@ -12,13 +12,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
 
 from console import models  # noqa: F401 - compare_metadata must see every table
-from quota.db import Base, Book, append_only_ddl
+from quota.db import GUARDED, Base, Book, append_only_ddl
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-
-GUARDED = ("audit_records", "entries", "transfers")
-"""Tables that triggers keep append-only."""
-
 
 def _config() -> Config:
     config = Config()

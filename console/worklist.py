@@ -11,7 +11,7 @@ from sqlalchemy import select
 from console.jobs import Job, RunState, perform, schedule
 from console.settings import Settings
 from console.verification import examine
-from metering import deadlines, intake, openings, pipeline
+from metering import deadlines, findings, intake, openings, pipeline
 from metering.intake import Collected
 from metering.works import Works
 from providers import delivery
@@ -52,7 +52,7 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
     def open_cases() -> str:
         run = pipeline.judge(works, today().date())
         with works.book.transaction(steward("job:cases")) as tx:
-            opening = openings.open_from(tx, run)
+            opening = openings.open_from(tx, findings.assessment(tx, run.id))
             return f"{len(opening.opened)} opened; skipped {opening.why()}"
 
     def carry() -> str:

@@ -293,7 +293,7 @@ def _figures(
         live=n_live,
         off=(state == OFF).sum(axis=1),
         frozen=(state == FROZEN).sum(axis=1),
-        observed_days=live.reshape(r, -1, slots_per_day).any(axis=2).sum(axis=1),
+        observed_days=live.reshape(r, live.shape[1] // slots_per_day, slots_per_day).any(axis=2).sum(axis=1),
         coverage=n_live / wanted_slots,
         received=_share(n_live, expected),
         cpu_coverage=usage["n"] / wanted_slots,

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from metering import assess, facts, findings, policies, rightsizing
 from metering.facts import Facts
@@ -105,7 +105,7 @@ def _present(tx: Tx, span: Window) -> list[Resource]:
         tx.scalars(
             select(Resource)
             .where(
-                Resource.first_seen_at < span.end,
+                func.coalesce(Resource.created_at, Resource.first_seen_at) < span.end,
                 (Resource.gone_at.is_(None)) | (Resource.gone_at >= span.end),
             )
             .order_by(Resource.id)

@@ -166,8 +166,13 @@ def _engine(url: str) -> Engine:
     return engine
 
 
+GUARDED: list[str] = []
+"""Names of the tables that triggers keep append-only."""
+
+
 def append_only(table: Table) -> None:
     """Guard ``table`` by triggers against update and delete. An ORM guard is bypassed by bulk updates."""
+    GUARDED.append(table.name)
     for dialect, statements in append_only_ddl(table.name).items():
         for statement in statements:
             event.listen(
