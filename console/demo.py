@@ -161,9 +161,13 @@ def _people(tx: Tx) -> dict[str, str]:
     for number, department in enumerate(
         tx.scalars(select(Department).where(Department.parent_id.is_not(None)).order_by(Department.id).limit(6)), 1
     ):
-        enter("tenant" if number == 1 else f"tenant{number}", f"{department.name}经办", Role.TENANT, department=department)
+        enter(
+            "tenant" if number == 1 else f"tenant{number}", f"{department.name}经办", Role.TENANT, department=department
+        )
     for number, company in enumerate(tx.scalars(select(CloudProvider).order_by(CloudProvider.id)), 1):
-        enter("provider" if number == 1 else f"provider{number}", f"{company.name}服务台", Role.PROVIDER, provider=company)
+        enter(
+            "provider" if number == 1 else f"provider{number}", f"{company.name}服务台", Role.PROVIDER, provider=company
+        )
     return passwords
 
 

@@ -151,8 +151,7 @@ def accounts_text(settings: Settings) -> Iterator[str]:
                 continue
             whose = one.department or one.provider
             yield (
-                f"  {login:<{width}}  {password}  {ROLE_LABELS[Role(one.role)]}"
-                f"{f' · {whose.name}' if whose else ''}"
+                f"  {login:<{width}}  {password}  {ROLE_LABELS[Role(one.role)]}{f' · {whose.name}' if whose else ''}"
             )
     if not kept["demo"]:
         _keep(settings, False, {})

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +23,15 @@ class PortTaken(OSError):
 
 def environment(settings: Settings) -> dict[str, str]:
     """What the child processes are told: where the data are, and whether this is a demo."""
-    return {**os.environ, "GUANJIA_DATA": str(settings.data.resolve()), "GUANJIA_DEMO": str(settings.demo).lower()}
+    counters = settings.data.resolve() / "counters"  # what gunicorn's workers count, each in a file of its own
+    shutil.rmtree(counters, ignore_errors=True)
+    counters.mkdir(parents=True)
+    return {
+        **os.environ,
+        "GUANJIA_DATA": str(settings.data.resolve()),
+        "GUANJIA_DEMO": str(settings.demo).lower(),
+        "PROMETHEUS_MULTIPROC_DIR": str(counters),
+    }
 
 
 def web_command(host: str, port: int, workers: int, threads: int = 4) -> list[str]:

@@ -52,6 +52,9 @@ STATES: dict[str, State] = {
     "overloaded": State(N_("过载"), "flame", "bad"),
     "unknown": State(N_("数据不足"), "question-mark", "quiet"),
     "frozen": State(N_("读数冻结"), "snowflake", "attention"),
+    "dead": State(N_("失联"), "snowflake", "attention"),
+    "unattached": State(N_("未挂载"), "zzz", "attention"),
+    "unjudged": State(N_("不评判"), "question-mark", "quiet"),
     # cases
     "detected": State(N_("已发现"), "search", "wait"),
     "reviewed": State(N_("已复核"), "clipboard-check", "wait"),

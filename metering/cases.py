@@ -1,8 +1,8 @@
 """Cases (案件): what becomes of a finding, from notice and reply to a certificate. The door to all their verbs.
 
 ``open_from`` opens them from an assessment; ``review``, ``issue``, ``reply`` and ``rule`` hear them; ``act`` begins
-what they are for; ``settle`` takes in what became of an order; ``advance`` moves what time moves. Every verb of a person
-takes the generation that the page showed; a stale one is refused. Read through ``case``, ``visible`` and ``queue``.
+what they are for; ``settle`` takes in what became of an order; ``advance`` moves what time moves. Every verb of a
+person takes the generation that the page showed; a stale one is refused. Read through ``case`` and ``queue``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from metering.case_steps import (
     State,
 )
 from metering.certificates import Certificate, certificate
-from metering.deadlines import Advanced, advance
+from metering.deadlines import Advanced, advance, exempt
 from metering.enforcement import act, confirm_deletion, current_order, keep, restore, roll_back, settle
 from metering.hearings import dismiss, issue, reply, review, rule, withdraw
 from metering.openings import SKIPS, Opening, open_from
@@ -68,6 +68,7 @@ __all__ = [
     "confirm_deletion",
     "current_order",
     "dismiss",
+    "exempt",
     "issue",
     "keep",
     "open_case",

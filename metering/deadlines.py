@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from metering import enforcement, exemptions, safeguards
-from metering.case_files import Case, close, lock, move, open_cases
+from metering import enforcement, exemptions, policies, safeguards
+from metering.case_files import Case, close, lock, move, open_case, open_cases
 from metering.case_steps import (
     HEARING,
     RESTING,
@@ -25,10 +25,12 @@ from metering.case_steps import (
     State,
     strain,
 )
+from metering.exemptions import Category, Exemption
 from metering.findings import Finding, latest
 from metering.notices import Notice
 from metering.policy import GROWS
 from providers import delivery
+from providers.inventory import Resource
 from providers.orders import OrderState
 from quota.actors import Role
 from quota.calendar import ZONE, WorkingDays, working_days
@@ -77,6 +79,22 @@ def advance(tx: Tx) -> Advanced:
     for one in open_cases(tx):
         _alone(tx, one, done, lambda one=one: _advance(tx, one, calendar, done))  # type: ignore[misc]
     return done
+
+
+def exempt(
+    tx: Tx, resource: Resource, category: Category, reason: str, until: date, *, last_peak: str = ""
+) -> Exemption:
+    """Exempt a resource on the steward's own initiative, and stop at once what is under way against it.
+
+    An order that the cloud has been sent cannot be called back; what it does is undone when it is delivered.
+    """
+    procedure = policies.in_force(tx, tx.now.astimezone(ZONE).date()).rules()
+    granted = exemptions.grant(tx, resource, category, reason, until, procedure, last_peak=last_peak)
+    one = open_case(tx, resource.id)
+    if one is not None:
+        calendar, done = working_days(tx), Advanced()
+        _alone(tx, one, done, lambda: _advance(tx, one, calendar, done))
+    return granted
 
 
 def _alone(tx: Tx, one: Case, done: Advanced, step: Callable[[], None]) -> None:

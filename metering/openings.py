@@ -172,7 +172,7 @@ class _Standing:
             .where(Case.state != State.CLOSED.value, Case.kind.in_([kind.value for kind in TAKES]))
             .group_by(Case.department_id)
         )
-        self.by_department: dict[int | None, int] = dict(tx.execute(open_takes).tuples().all())
+        self.by_department: dict[int | None, int] = dict(tx.execute(open_takes).all())
 
 
 def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:

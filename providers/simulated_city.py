@@ -99,7 +99,7 @@ def departments() -> tuple[CityDepartment, ...]:
     """40 using units below two groupings (市直部门, 各区), parents first."""
     groups = tuple(CityDepartment(code, name, None, grouping=True) for code, name in GROUPS)
     return groups + tuple(
-        CityDepartment(one.code, CITY + one.name if one.group == "SZ" else one.name, one.group)
+        CityDepartment(one.code, CITY.removesuffix("市") + one.name if one.group == "SZ" else one.name, one.group)
         for one in AGENCIES
     )
 

@@ -56,7 +56,5 @@ def index() -> str | Response:
     tx = reading()
     found = listing(tx, select(JobRun), COLUMNS, key=JobRun.id, filters=FILTERS, sort="-started")
     good = last_success(tx)
-    newest = [
-        (LABELS.get(name, name), run, good.get(name)) for name, run in sorted(latest(tx).items())
-    ]
+    newest = [(LABELS.get(name, name), run, good.get(name)) for name, run in sorted(latest(tx).items())]
     return found.exported("jobs") or render_template("jobs/index.html", runs=found, newest=newest)

@@ -1,0 +1,121 @@
+"""What the latest assessment found: idle and busy resources, with the numbers behind each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, render_template, url_for
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
+
+from console import frame
+from console.access import STEWARDS, allow
+from console.book import reading
+from console.lists import Column, Filter, Rows, listing
+from console.texts import _, amounts
+from metering import findings
+from metering.assess import Reason
+from metering.findings import Assessment, Finding
+from metering.policy import GROWS, LABELS, RECLAIMABLE
+from providers.inventory import Resource
+from quota.actors import Actor, Role
+from quota.db import Tx
+from quota.errors import N_
+from quota.units import total
+
+blueprint = Blueprint("findings", __name__, url_prefix="/findings")
+frame.page("cases", "findings.index", N_("评估发现"), order=20)
+
+ACTION = "action"
+VERDICTS = {ACTION: N_("需处理"), **{verdict.value: label for verdict, label in LABELS.items()}}
+
+
+def _verdict(query: Rows, value: str) -> Rows:
+    if value == ACTION:
+        return query.where(Finding.verdict.in_([one.value for one in GROWS | RECLAIMABLE]))
+    return query.where(Finding.verdict == value)
+
+
+def _figure(name: str) -> Any:
+    """A figure of the longest window that knows it; None = not known."""
+
+    def value(row: Finding) -> float | None:
+        windows = row.numbers.get("windows", {})
+        for days in sorted(windows, key=int, reverse=True):
+            found = windows[days].get(name)
+            if found is not None:
+                return round(float(found), 2)
+        return None
+
+    return value
+
+
+COLUMNS = [
+    Column(
+        "name",
+        N_("资源"),
+        lambda f: f.resource.name or f.resource.external_id,
+        href=lambda f: url_for("resources.show", resource_id=f.resource_id),
+        title=True,
+    ),
+    Column("verdict", N_("结论"), lambda f: f.verdict, sort=Finding.verdict, state=True),
+    Column("department", N_("使用单位"), lambda f: f.resource.department.name if f.resource.department else None),
+    Column("shape", N_("规格"), lambda f: amounts(f.had())),
+    Column("cpu_p95", "CPU P95", _figure("cpu_p95"), unit="%", number=True),
+    Column("mem_mean", N_("内存均值"), _figure("mem_mean"), unit="%", number=True),
+    Column(
+        "coverage",
+        N_("采集覆盖率"),
+        lambda f: None if f.coverage is None else round(100 * f.coverage, 1),
+        unit="%",
+        number=True,
+    ),
+    Column("target", N_("建议规格"), lambda f: amounts(f.should_have() or {}) if f.target else None),
+    Column("reasons", N_("依据"), lambda f: "; ".join(Reason(**row).text(_) for row in f.reasons), minor=True),
+]
+FILTERS = [
+    Filter("verdict", N_("结论"), _verdict, options=VERDICTS, default=ACTION),
+    Filter("q", N_("资源名称"), lambda q, v: q.where(Resource.name.ilike(frame.like(v), escape="\\"))),
+]
+
+
+@blueprint.get("/")
+@allow(*STEWARDS)
+def index() -> str | Response:
+    tx = reading()
+    run = findings.last_run(tx)
+    query = (
+        select(Finding)
+        .join(Resource, Resource.id == Finding.resource_id)
+        .where(Finding.assessment_id == (run.id if run else -1))
+        .options(joinedload(Finding.resource).joinedload(Resource.department))
+    )
+    found = listing(tx, query, COLUMNS, key=Finding.id, filters=FILTERS, sort="verdict")
+    exported = found.exported("findings")
+    if exported:
+        return exported
+    return render_template("findings/index.html", findings=found, run=run, recoverable=_recoverable(tx, run))
+
+
+def _recoverable(tx: Tx, run: Assessment | None) -> dict[Any, int]:
+    """What could be recovered by the latest assessment, in base units by kind."""
+    if run is None:
+        return {}
+    rows = tx.scalars(select(Finding).where(Finding.assessment_id == run.id))
+    return total({kind: figure for kind, figure in _amounts(one).items()} for one in rows if one.recoverable)
+
+
+def _amounts(one: Finding) -> dict[Any, int]:
+    from quota.units import amounts as parsed
+
+    return parsed(one.recoverable)
+
+
+@frame.home_block(Role.SUPERVISOR, Role.AUTHORITY, order=40)
+def recoverable_now(tx: Tx, _who: Actor) -> str | None:
+    """What the latest assessment found, by class, and what could be recovered."""
+    run = findings.last_run(tx)
+    if run is None:
+        return None
+    return render_template("findings/_home.html", run=run, labels=LABELS, recoverable=_recoverable(tx, run))

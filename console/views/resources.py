@@ -1,0 +1,191 @@
+"""The inventory: every resource that one may see, and each with its figures, its history and the shape of its use."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from flask import Blueprint, render_template, url_for
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
+
+from console import frame
+from console.access import BUSINESS, allow
+from console.book import actor, book, lake, reading
+from console.charts import Chart, Series
+from console.lists import Column, Filter, listing
+from console.texts import _, amounts, when
+from metering import findings
+from metering.assess import Reason
+from providers import inventory
+from providers.base import ServiceKind
+from providers.inventory import Resource
+from quota.actors import Actor
+from quota.db import Tx
+from quota.errors import N_
+
+blueprint = Blueprint("resources", __name__, url_prefix="/resources")
+frame.page("resources", "resources.index", N_("资源台账"), order=10)
+
+KINDS = {
+    ServiceKind.VM.value: N_("云主机"),
+    ServiceKind.BARE_METAL.value: N_("裸金属"),
+    ServiceKind.VOLUME.value: N_("云硬盘"),
+    ServiceKind.OBJECT_STORE.value: N_("对象存储"),
+    ServiceKind.EIP.value: N_("弹性公网IP"),
+    ServiceKind.BANDWIDTH.value: N_("带宽"),
+    ServiceKind.DATABASE.value: N_("数据库"),
+    ServiceKind.MIDDLEWARE.value: N_("中间件"),
+    ServiceKind.SECURITY.value: N_("安全服务"),
+    ServiceKind.CRYPTOGRAPHY.value: N_("密码服务"),
+    ServiceKind.ACCELERATOR.value: N_("加速卡"),
+}
+STATES = {
+    "running": N_("运行中"),
+    "stopped": N_("已关机"),
+    "recycled": N_("回收站"),
+    "error": N_("故障"),
+    "deleted": N_("已删除"),
+}
+FIELDS = {
+    "amounts": N_("规格"),
+    "state": N_("状态"),
+    "name": N_("名称"),
+    "attached_to": N_("挂载于"),
+    "address": N_("地址"),
+    "department_code": N_("单位"),
+    "system_code": N_("信息系统"),
+}
+CHART_DAYS = 30
+
+COLUMNS = [
+    Column(
+        "name",
+        N_("名称"),
+        lambda r: r.name or r.external_id,
+        sort=Resource.name,
+        href=lambda r: url_for("resources.show", resource_id=r.id),
+        title=True,
+    ),
+    Column("kind", N_("类别"), lambda r: _(KINDS[r.kind]), sort=Resource.kind),
+    Column("shape", N_("规格"), lambda r: amounts(r.has())),
+    Column("department", N_("使用单位"), lambda r: r.department.name if r.department else None),
+    Column("system", N_("信息系统"), lambda r: r.system.name if r.system else None),
+    Column("pool", N_("资源池"), lambda r: r.pool.name),
+    Column("address", N_("地址"), lambda r: r.address, minor=True),
+    Column("state", N_("状态"), lambda r: r.state, sort=Resource.state, state=True),
+    Column("external_id", N_("云侧编号"), lambda r: r.external_id, minor=True),
+]
+FILTERS = [
+    Filter(
+        "q",
+        N_("名称、编号或地址"),
+        lambda q, v: q.where(
+            Resource.name.ilike(frame.like(v), escape="\\")
+            | Resource.external_id.ilike(frame.like(v), escape="\\")
+            | Resource.address.ilike(frame.like(v), escape="\\")
+        ),
+    ),
+    Filter("kind", N_("类别"), lambda q, v: q.where(Resource.kind == v), options=KINDS),
+    Filter("state", N_("状态"), lambda q, v: q.where(Resource.state == v), options=STATES),
+]
+
+
+@blueprint.get("/")
+@allow(*BUSINESS)
+def index() -> str | Response:
+    tx = reading()
+    query = (
+        select(Resource)
+        .where(inventory.visible(tx, actor()), Resource.gone_at.is_(None))
+        .options(joinedload(Resource.department), joinedload(Resource.system), joinedload(Resource.pool))
+    )
+    found = listing(tx, query, COLUMNS, key=Resource.id, filters=FILTERS, sort="name")
+    return found.exported("resources") or render_template("resources/index.html", resources=found)
+
+
+@blueprint.get("/<int:resource_id>")
+@allow(*BUSINESS)
+def show(resource_id: int) -> str:
+    """One resource. Raises NotFound for one that the visitor may not see."""
+    tx = reading()
+    one = inventory.resource(tx, resource_id)
+    finding = findings.latest(tx, one.id)
+    reasons = [Reason(**row).text(_) for row in finding.reasons] if finding else []
+    history = [
+        {
+            "at": change.at,
+            "who": change.source,
+            "what": _("出现") if change.what == "appeared" else _("变化"),
+            "reason": "",
+            "changes": [
+                (_(FIELDS[name]), _written(name, change.before.get(name)), _written(name, value))
+                for name, value in change.after.items()
+                if name in FIELDS
+            ],
+        }
+        for change in reversed(inventory.history(tx, one.id))
+    ]
+    return render_template(
+        "resources/show.html",
+        one=one,
+        kind=KINDS[one.kind],
+        finding=finding,
+        reasons=reasons,
+        history=history,
+        chart=_chart(one, book().clock()),
+    )
+
+
+def _written(name: str, value: object) -> str | None:
+    if name == "amounts" and isinstance(value, dict):
+        return str(amounts(value))
+    if name == "state" and value in STATES:
+        return _(STATES[str(value)])
+    return None if value is None else str(value)
+
+
+def _chart(one: Resource, now: datetime) -> Chart:
+    """CPU and memory by the hour over the last days; hours without a live sample are gaps."""
+    start = now - timedelta(days=CHART_DAYS)
+    found = lake().hours(one.id, start, now, ("cpu_pct", "mem_pct"))
+    instants = [datetime.fromtimestamp(int(ts), now.tzinfo) for ts in found.ts]
+    return Chart(
+        "use",
+        _("CPU 与内存使用率(小时均值)"),
+        instants,
+        [
+            Series(_("CPU"), found.values["cpu_pct"].tolist()),
+            Series(_("内存"), found.values["mem_pct"].tolist()),
+        ],
+        unit="%",
+        period=f"{when(start, only='date')} – {when(now, only='date')}",
+        coverage=found.coverage,
+        thresholds=[(_("繁忙"), 80)],
+    )
+
+
+@frame.finder(order=20)
+def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
+    """Resources by name, id or address."""
+    like = frame.like(text)
+    rows = tx.scalars(
+        select(Resource)
+        .where(
+            inventory.visible(tx, who),
+            Resource.name.ilike(like, escape="\\")
+            | Resource.external_id.ilike(like, escape="\\")
+            | Resource.address.ilike(like, escape="\\"),
+        )
+        .limit(limit)
+    )
+    return [
+        frame.Hit(
+            N_("资源"),
+            one.name or one.external_id,
+            url_for("resources.show", resource_id=one.id),
+            one.external_id,
+            one.state,
+        )
+        for one in rows
+    ]
