@@ -77,7 +77,7 @@
     const text = style("--gj-soft"), line = style("--gj-line"), strong = style("--gj-text");
     const colours = [1, 2, 3, 4, 5, 6].map((n) => style(`--gj-${n}`));
     const axisText = { color: text, fontSize: 12 };
-    const category = { type: spec.time ? "time" : "category", data: spec.time ? undefined : spec.x, axisLabel: { ...axisText, hideOverlap: true }, axisLine: { lineStyle: { color: line } }, axisTick: { show: false }, splitLine: { show: false }, inverse: spec.horizontal };
+    const category = { type: spec.time ? "time" : "category", data: spec.time ? undefined : spec.x, axisLabel: { ...axisText, hideOverlap: true, formatter: spec.time ? { year: "{yyyy}", month: "{yyyy}-{MM}", day: "{MM}-{dd}", hour: "{HH}:{mm}", minute: "{HH}:{mm}" } : undefined }, axisLine: { lineStyle: { color: line } }, axisTick: { show: false }, splitLine: { show: false }, inverse: spec.horizontal };
     const value = { type: "value", name: spec.unit, nameTextStyle: axisText, max: spec.maximum ?? undefined, axisLabel: axisText, splitLine: { lineStyle: { color: line } } };
     const marks = spec.thresholds.length ? { silent: true, symbol: "none", lineStyle: { color: style("--gj-bad"), type: "dashed", width: 1 }, label: { color: style("--gj-bad"), position: "insideEndTop", formatter: "{b}" }, data: spec.thresholds.map((t) => ({ name: `${t.name} ${written(t.value, spec)}`, [spec.horizontal ? "xAxis" : "yAxis"]: t.value })) } : undefined;
     return {
@@ -104,7 +104,7 @@
   const charts = (root) => root.querySelectorAll("[data-chart]").forEach((box) => {
     if (!window.echarts || box.dataset.drawn) return;
     const spec = JSON.parse(document.getElementById(box.dataset.chart).textContent);
-    const chart = window.echarts.init(box, null, { renderer: "canvas" });
+    const chart = window.echarts.init(box, null, { renderer: "canvas", locale: document.documentElement.lang.startsWith("zh") ? "ZH" : "EN" });
     chart.setOption(option(spec, box.clientWidth < 480));
     if (spec.links.length) chart.on("click", (point) => { const to = spec.links[point.dataIndex]; if (to) window.location.href = to; });
     box.dataset.drawn = "1";

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import SelectField, StringField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
 from console import accounts, frame
@@ -15,7 +19,7 @@ from console.access import allow
 from console.book import book, reading, transaction
 from console.forms import hang
 from console.lists import Column, Filter, listing
-from console.texts import _, lazy
+from console.texts import _, lazy, role
 from quota.actors import ROLE_LABELS, Actor, Role
 from quota.agencies import Department
 from quota.audit import AuditRecord
@@ -54,16 +58,16 @@ def place(who: Person) -> str | None:
 
 
 class Belonging(FlaskForm):  # type: ignore[misc]
-    role = SelectField(lazy("角色"), choices=[("", "")], validators=[InputRequired(lazy("请选择角色"))])
+    role = SelectField(lazy("角色"), choices=[], validators=[InputRequired(lazy("请选择角色"))])
     department = SelectField(lazy("单位"), coerce=int, description=lazy("仅使用单位的人员填写"))
     provider = SelectField(lazy("公司"), coerce=int, description=lazy("仅云服务商的人员填写"))
 
     def offer(self, tx: Tx) -> None:
         """Fill the choices from the book."""
-        self.role.choices = [("", "—"), *((code, _(label)) for code, label in ROLES.items())]
+        self.role.choices = [SelectChoice("", "—"), *(SelectChoice(code, _(label)) for code, label in ROLES.items())]
         for field, model in ((self.department, Department), (self.provider, CloudProvider)):
             rows = tx.execute(select(model.id, model.name).order_by(model.name))
-            field.choices = [(0, "—"), *((id_, name) for id_, name in rows)]
+            field.choices = [SelectChoice("0", "—"), *(SelectChoice(str(id_), name) for id_, name in rows)]
 
     def chosen(self, tx: Tx) -> tuple[Role, Department | None, CloudProvider | None]:
         return (
@@ -133,9 +137,9 @@ def enrol() -> str | Response | tuple[str, int]:
     if form.validate_on_submit():
         try:
             with transaction() as tx:
-                role, department, provider = form.chosen(tx)
+                chosen, department, provider = form.chosen(tx)
                 who, first = accounts.enrol(
-                    tx, form.login.data, form.name.data, role, department=department, provider=provider
+                    tx, form.login.data, form.name.data, chosen, department=department, provider=provider
                 )
         except (Invalid, Conflict) as refused:
             hang(form, refused)
@@ -163,12 +167,12 @@ def grant(person_id: int) -> str | Response | tuple[str, int]:
     if form.validate_on_submit():
         try:
             with transaction() as tx:
-                role, department, provider = form.chosen(tx)
-                accounts.grant(tx, accounts.person(tx, person_id), role, department=department, provider=provider)
+                chosen, department, provider = form.chosen(tx)
+                accounts.grant(tx, accounts.person(tx, person_id), chosen, department=department, provider=provider)
         except Invalid as refused:
             hang(form, refused)
         else:
-            flash(_("已授权：%(name)s，%(role)s", name=who.name, role=_(ROLE_LABELS[role])), "success")
+            flash(_("已授权：%(name)s，%(role)s", name=who.name, role=_(ROLE_LABELS[chosen])), "success")
             return redirect(url_for("people.show", person_id=person_id))
     return render_template("people/grant.html", form=form, who=who), 422 if form.errors else 200
 
@@ -219,13 +223,25 @@ def _history(tx: Tx, who: Person) -> list[dict[str, object]]:
             "what": _(VERBS[one.action]),
             "reason": one.reason,
             "changes": [
-                (_(LABELS[k]), one.before.get(k), v)
+                (_(LABELS[k]), _told_as(tx, k, one.before.get(k)), _told_as(tx, k, v))
                 for k, v in one.after.items()
                 if k in LABELS and one.before.get(k) != v
             ],
         }
         for one in records
     ]
+
+
+def _told_as(tx: Tx, name: str, value: Any) -> Any:
+    """A recorded value as people read it: roles and places by name, instants as such."""
+    if value is None or name not in ("role", "department_id", "provider_id", "locked_until"):
+        return value
+    if name == "role":
+        return role(value)
+    if name == "locked_until":
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
+    found = tx.get(Department, value) if name == "department_id" else tx.get(CloudProvider, value)
+    return found.name if found else value
 
 
 @frame.finder(order=90)

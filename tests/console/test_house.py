@@ -28,7 +28,7 @@ def test_what_is_public_is_on_the_list(app):
     assert shown - {"static"} <= PUBLIC
 
 
-PUBLIC = {"auth.login", "auth.language", "auth.look", "auth.healthz", "metrics.index"}
+PUBLIC = {"auth.login", "auth.language", "auth.look", "auth.healthz", "metrics.scrape"}
 """Pages that anybody may open; whoever adds one says so here, too."""
 
 

@@ -1,0 +1,146 @@
+"""Lists follow their address, add up over all pages, and export what they show."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import openpyxl
+import pytest
+from sqlalchemy import func, select
+from werkzeug.datastructures import MultiDict
+
+from console.book import reading
+from console.frame import like
+from console.lists import Column, Filter, as_csv, as_xlsx, harmless, listing
+from quota.people import Person
+
+COLUMNS = [
+    Column("login", "登录名", lambda p: p.login, sort=Person.login),
+    Column("role", "角色", lambda p: p.role, sort=Person.role),
+    Column("failed", "次数", lambda p: p.failed_logins, total=func.sum(Person.failed_logins), number=True),
+    Column("last", "最近登录", lambda p: p.last_login_at, sort=Person.last_login_at),
+]
+FILTERS = [
+    Filter(
+        "role",
+        "角色",
+        lambda q, v: q.where(Person.role == v),
+        options={"tenant": "t", "auditor": "a"},
+        default="tenant",
+    ),
+    Filter("q", "登录名", lambda q, v: q.where(Person.login.ilike(like(v), escape="\\"))),
+]
+
+
+def content(answer):
+    answer.direct_passthrough = False
+    return answer.get_data()
+
+
+@pytest.fixture
+def people(app, house):
+    """``people("sort=login&page=2", size=3)`` → the listing at that address."""
+    with house.transaction() as tx:
+        for number, who in enumerate(tx.scalars(select(Person).order_by(Person.id))):
+            who.failed_logins = number
+            who.last_login_at = None if number % 2 else datetime(2026, 5, 1 + number, 16, 30, tzinfo=UTC)
+
+    def at(address, size=None, filters=FILTERS, sort="login"):
+        with app.test_request_context(f"/list?{address}") as context:
+            found = listing(reading(), select(Person), COLUMNS, key=Person.id, filters=filters, sort=sort, size=size)
+            found.logins = [one.login for one in found.rows]
+            found.next = found.url(page=found.page + 1)
+            found.by_role = found.sort_url(COLUMNS[1])
+            found.exports = {one: _read(found, context, one) for one in ("csv", "xlsx")}
+            return found
+
+    def _read(found, context, kind):
+        found.args = MultiDict({"export": kind})
+        return found.exported("people")
+
+    return at
+
+
+def test_a_default_filter_holds_until_the_address_says_otherwise(people):
+    assert people("").logins == ["tenant1", "tenant2"]
+    assert people("role=auditor").logins == ["auditor1", "auditor2"]
+    assert people("role=all").total == 16
+    assert people("role=nonsense").logins == ["tenant1", "tenant2"]
+    assert not people("").narrowed
+    assert people("q=1").narrowed
+
+
+def test_text_is_looked_for_as_it_is_typed(people):
+    assert people("role=all&q=ADMIN1").logins == ["audadmin1", "secadmin1", "sysadmin1"]
+    assert people("role=all&q=%25").logins == []
+    assert people("role=all&q=_").logins == []
+    assert people("role=all&q=%5C").logins == []
+
+
+def test_pages_have_fifty_rows_and_totals_count_all(people):
+    found = people("role=all&page=2", size=5)
+    assert (found.total, found.pages, found.first, found.last) == (16, 4, 6, 10)
+    assert len(found.rows) == 5
+    assert found.sums == {"failed": sum(range(16))}
+    assert found.next == "/list?role=all&page=3"
+    assert people("role=all").size == 50
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "99", "x", "٣", "9" * 40, ""])
+def test_a_page_that_is_not_there_is_the_nearest(people, page):
+    assert people(f"role=all&page={page}", size=5).page in (1, 4)
+
+
+def test_a_head_sorts_and_sorts_back_and_keeps_the_filters(people):
+    found = people("role=all&sort=role&q=1&page=2", size=3)
+    assert found.by_role == "/list?role=all&q=1&sort=-role"
+    assert found.direction(COLUMNS[1]) == "ascending"
+    assert people("role=all&sort=-login").logins[0] == "tenant2"
+
+
+def test_unknown_values_come_last_whichever_way(people):
+    for sort in ("last", "-last"):
+        ends = [one.last_login_at is None for one in people(f"role=all&sort={sort}").rows]
+        assert ends == sorted(ends)
+
+
+def test_an_export_has_all_rows_of_the_filter_in_its_order(people):
+    found = people("role=all&sort=-login", size=3)
+    text = content(found.exports["csv"]).decode("utf-8")
+    assert text.startswith("\ufeff")
+    rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"))))
+    assert rows[0] == ["登录名", "角色", "次数", "最近登录"]
+    assert len(rows) == 17
+    assert rows[1][0] == "tenant2"
+    assert {row[3] for row in rows[1:]} >= {"", "2026-05-02 00:30:00"}  # the city's time
+    sheet = openpyxl.load_workbook(io.BytesIO(content(found.exports["xlsx"]))).active
+    assert sheet.max_row == 17
+    assert sheet["C2"].value == int(rows[1][2])
+    assert "attachment; filename=people-2026" in found.exports["xlsx"].headers["Content-Disposition"]
+
+
+HOSTILE = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1", 'a"b', "a\nb", "普通", "\x00\x0b"]
+
+
+def test_no_cell_of_an_export_is_a_formula(app):
+    columns = [Column("x", "=HEAD()", lambda row: row), Column("n", "n", lambda _row: -1.5)]
+    with app.test_request_context():
+        text = content(as_csv("x.csv", columns, HOSTILE)).decode("utf-8-sig")
+        book = openpyxl.load_workbook(io.BytesIO(content(as_xlsx("x.xlsx", columns, HOSTILE))))
+    rows = list(csv.reader(io.StringIO(text)))
+    assert all(not row[0].startswith(("=", "+", "-", "@", "\t", "\r", "＝")) for row in rows)
+    assert {row[1] for row in rows[1:]} == {"-1.5"}  # a figure stays one
+    assert all(cell.data_type != "f" for row in book.active for cell in row)
+    assert harmless("普通") == "普通"
+
+
+def test_values_keep_their_kind(app):
+    values = [None, "", True, 3, 2.5, float("nan"), Decimal("1.10"), datetime(2026, 1, 1, tzinfo=UTC)]
+    columns = [Column("x", "x", lambda row: row)]
+    with app.test_request_context():
+        text = content(as_csv("x.csv", columns, values)).decode("utf-8-sig")
+    rows = [row[0] for row in csv.reader(io.StringIO(text))]
+    assert rows == ["x", "", "", "是", "3", "2.5", "", "1.10", "2026-01-01 08:00:00"]
