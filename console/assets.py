@@ -28,7 +28,7 @@ TEST_FILES = ("axe-core/axe.min.js",)
 """What only the browser tests need; it stays in node_modules."""
 
 
-class NoNode(RuntimeError):  # noqa: N818 - a sentence, not a type
+class NoNode(RuntimeError):
     """Neither the wheel nor the machine has a Node that can install the assets."""
 
 

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
-from metering.lake import Lake
 from tqdm import tqdm
 
 from console import schema
 from console.settings import BadSetting, Settings, load
+from metering.lake import Lake
 from metering.works import Progress, Works
 from quota.db import Book
 from quota.errors import Refused
@@ -59,7 +59,7 @@ def works_of(data: str | None) -> Iterator[Works]:
         if at != schema.latest():
             click.echo(f"the book is at version {at}, this is {schema.latest()}: run `guanjia init`", err=True)
             sys.exit(NO_HOUSE)
-        yield Works(book, Lake(settings.lake_dir))
+        yield Works(book, Lake(settings.lake_dir), settings.data)
     finally:
         book.dispose()
 

@@ -20,10 +20,9 @@ from metering.works import Progress, Works, silent
 from providers import inventory
 from providers import simulated_city as city
 from quota import agencies, catalog, pools
-from quota.actors import ROLE_LABELS, Role, steward
+from quota.actors import Role, steward
 from quota.agencies import Department, System
 from quota.db import Book, Tx
-from quota.people import Person
 from quota.pools import CloudProvider, Pool
 
 HISTORY = timedelta(days=90)

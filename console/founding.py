@@ -43,7 +43,7 @@ def found(settings: Settings, *, demo: bool, progress: Progress = silent) -> Set
     if is_founded(settings):
         with _book(settings) as book:
             schema.migrate(book)
-        return replace(settings, demo=_kept(settings)["demo"])
+        return replace(settings, demo=bool(_kept(settings)["demo"]))
     if settings.database:
         _found_here(settings, demo, progress)
     else:

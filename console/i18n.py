@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -160,9 +161,12 @@ def fill(language: str, translations: dict[str, str]) -> list[str]:
 def locked() -> Iterator[None]:
     """Wait for other commands that write the catalog."""
     TRANSLATIONS.mkdir(exist_ok=True)
-    with (TRANSLATIONS / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    folder = os.open(TRANSLATIONS, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(folder)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,17 +13,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from flask import Flask, Response, g, request
-from metering.cases import Case
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from providers.delivery import WorkOrder
 from sqlalchemy import func, select
 
 from console.jobs import JobRun, RunState, last_success
+from metering.cases import Case
 from metering.findings import Assessment, Finding
 from metering.intake import Intake
+from providers.delivery import WorkOrder
 from providers.inventory import Resource
 from quota import audit, ledger
 from quota.db import Book, Tx

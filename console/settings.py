@@ -20,7 +20,7 @@ FILE = "guanjia.toml"
 DEFAULT_DATA = Path("data")
 
 
-class BadSetting(ValueError):  # noqa: N818 - a sentence, not a type
+class BadSetting(ValueError):
     """A setting that makes no sense; the message names the place."""
 
 

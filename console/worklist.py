@@ -21,7 +21,7 @@ from quota.dossier import Request, RequestState
 from quota.errors import N_, NotFound
 
 
-class Untrustworthy(RuntimeError):  # noqa: N818 - it states a condition
+class Untrustworthy(RuntimeError):
     """The verification found rows or files that do not fit."""
 
 

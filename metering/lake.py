@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import time
@@ -50,14 +51,12 @@ from metering.lake_files import (
     hot_names,
     hot_tables,
     make_folder,
-    number_of,
     sweep,
-    sync_folder,
     table_of,
     write_json,
     write_tables,
 )
-from metering.samples import COLUMNS, Cells, canonical, nothing
+from metering.samples import COLUMNS, Array, Cells, canonical, nothing
 
 _FORMAT = 1
 # Resources closed at a time: bounds the memory of a roll, whatever the size of the city.
@@ -194,7 +193,7 @@ class Lake:
                 about["values"] += count_values(cells)  # type: ignore[operator]
                 about["cells"] += int(np.count_nonzero(cells.state))  # type: ignore[operator]
                 cut = np.searchsorted(block.resource, np.arange(low, low + _CHUNK + BLOCK, BLOCK))
-                for first, end in zip(cut[:-1], cut[1:], strict=True):
+                for first, end in itertools.pairwise(cut):
                     if first < end:
                         yield cells_table(cells.take(slice(first * self.slots, end * self.slots)))
 
@@ -297,16 +296,15 @@ class Lake:
 def _digest(cells: Cells) -> str:
     """16 hex digits that the same cells always have."""
     hasher = hashlib.blake2b(digest_size=8)
-    for name, column in sorted(
-        {
+    columns: dict[str, Array] = {
             "resource": cells.resource,
             "slot": cells.slot,
             "sec": cells.sec,
             "state": cells.state,
             **cells.values,
             **{f"{name}_lag": lag for name, lag in cells.lags.items()},
-        }.items()
-    ):
+        }
+    for name, column in sorted(columns.items()):
         hasher.update(f"{name}:{column.dtype}:{len(column)};".encode())
         hasher.update(np.ascontiguousarray(column).tobytes())
     return hasher.hexdigest()
@@ -327,7 +325,7 @@ def _one_schema(tables: Iterable[pa.Table]) -> list[pa.Table]:
 
 
 def _column_order(tables: Sequence[pa.Table]) -> Callable[[str], tuple[int, str]]:
-    longest = max((table.column_names for table in tables), key=len, default=[])
+    longest: list[str] = max((table.column_names for table in tables), key=len, default=[])
     return lambda name: (longest.index(name) if name in longest else len(longest), name)
 
 

@@ -37,7 +37,7 @@ _HOT_NAME = re.compile(r"(\d+)-(\d+)-(\d{19})-([0-9a-f]{16})\.parquet")
 _SOURCE = re.compile(r"[\w@:+-][\w.@:+-]{0,119}")
 
 
-class Damaged(Exception):  # noqa: N818 - it states a condition, as Refused does
+class Damaged(Exception):
     """A file of the lake that can't be read, or whose contents contradict its name or themselves."""
 
     def __init__(self, path: Path, why: str) -> None:

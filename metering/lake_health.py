@@ -14,6 +14,7 @@ import numpy as np
 from metering import rollup
 from metering.dayblock import freeze, lay
 from metering.lake_files import Damaged, Reader, dated
+from metering.samples import Array
 
 if TYPE_CHECKING:
     from metering.lake import Lake
@@ -143,5 +144,5 @@ def _day(lake: Lake, day: date) -> Iterator[Problem]:
                         break
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> bool:  # type: ignore[type-arg]
+def _same(a: Array, b: Array) -> bool:
     return a.shape == b.shape and bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))

@@ -139,7 +139,7 @@ def measure(
                 **columns,  # type: ignore[arg-type]
                 policy=policy,
                 slots_per_day=SLOTS,
-                **_circumstances(chosen, loose, span),  # type: ignore[arg-type]
+                **_circumstances(chosen, loose, span),
             )
         )
         order.extend(members)

@@ -10,6 +10,7 @@ pool.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -215,8 +216,8 @@ TOLD = (
 def observe(tx: Tx, pool: Pool, listing: Inventory) -> Drift:
     """Enter a listing of ``pool`` as evidence; the same listing again changes nothing.
 
-    What a complete listing lacks is gone from ``as_of`` on (the latest instant at which it can have gone); an
-    incomplete one ends nothing. Raises Conflict for a listing older than one already entered.
+    What a complete listing lacks is gone from ``as_of`` on (the latest instant at which it can have gone);
+    an incomplete one ends nothing. Raises Conflict for a listing older than one already entered.
     """
     tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
     tx.execute(select(Pool.id).where(Pool.id == pool.id).with_for_update())  # one listing of a pool at a time
@@ -231,10 +232,7 @@ def observe(tx: Tx, pool: Pool, listing: Inventory) -> Drift:
     tx.flush()
     drift = Drift(pool.id, listing.as_of, listing.complete)
     owners = _Owners(tx)
-    known = {
-        row.external_id: row
-        for row in tx.execute(select(Resource.__table__).where(Resource.pool_id == pool.id))
-    }
+    known = {row.external_id: row for row in tx.execute(select(Resource.__table__).where(Resource.pool_id == pool.id))}
     facts: dict[str, ResourceFact] = {}
     for fact in listing.facts:
         if fact.external_id in facts:
@@ -280,14 +278,10 @@ def observe(tx: Tx, pool: Pool, listing: Inventory) -> Drift:
             drift.new.append(resource_id)
             drift.unapproved.append(resource_id)
             history.append(
-                _change(
-                    resource_id, Change.APPEARED, _since(fact, listing.as_of), listing.as_of, {}, _told(fact)
-                )
+                _change(resource_id, Change.APPEARED, _since(fact, listing.as_of), listing.as_of, {}, _told(fact))
             )
     _write(tx, updates, history)
-    if (
-        listing.complete
-    ):  # whatever is not gone by now was seen; an order's resource younger than the listing was not
+    if listing.complete:  # whatever is not gone by now was seen; an order's resource younger than the listing was not
         proven = (Resource.last_seen_at.is_not(None)) | (Resource.first_seen_at < listing.as_of)
         tx.execute(
             update(Resource)
@@ -317,9 +311,9 @@ def adopt(tx: Tx, pool: Pool) -> Adopted:
     """Book what already runs in ``pool``: for each department one grant and one use of all its unapproved
     resources.
 
-    For the day when a city connects a pool, and for later finds that the supervisor accepts. What was adopted
-    has a basis, so a second call books nothing. Raises OverCapacity where the pool was not equipped with as
-    much.
+    For the day when a city connects a pool, and for later finds that the supervisor accepts. What was
+    adopted has a basis, so a second call books nothing. Raises OverCapacity where the pool was not equipped
+    with as much.
     """
     tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
     found = list(
@@ -355,9 +349,7 @@ def adopt(tx: Tx, pool: Pool) -> Adopted:
             after={"department": department_id, "resources": len(members), "amounts": what},
         )
     tx.flush()
-    return Adopted(
-        sum(map(len, groups.values())), booked, [one.id for one in found if one.department_id is None]
-    )
+    return Adopted(sum(map(len, groups.values())), booked, [one.id for one in found if one.department_id is None])
 
 
 # --------------------------------------------------------------------------------------------- what orders do
@@ -384,9 +376,7 @@ def arrive(
     Raises Conflict where that resource already has another basis.
     """
     one = tx.scalar(
-        select(Resource)
-        .where(Resource.pool_id == pool.id, Resource.external_id == external_id)
-        .with_for_update()
+        select(Resource).where(Resource.pool_id == pool.id, Resource.external_id == external_id).with_for_update()
     )
     spelled = {kind_.value: figure for kind_, figure in has.items() if figure}
     if one is None:
@@ -465,7 +455,8 @@ def enact(tx: Tx, one: Resource, *, at: datetime, source: str, **told: Any) -> N
 
 
 def resource(tx: Tx, resource_id: int) -> Resource:
-    """The resource, or NotFound, also where the actor may not see it: that it exists is already an answer."""
+    """The resource, or NotFound, also where the actor may not see it: that it exists is already an
+    answer."""
     found = tx.scalar(select(Resource).where(Resource.id == resource_id, visible(tx, tx.actor)))
     if found is None:
         raise NotFound("resource.none", N_("没有编号为 %(id)s 的资源"), id=resource_id)
@@ -501,9 +492,7 @@ def ids(tx: Tx, pool_id: int, external_ids: Iterable[str]) -> dict[str, int]:
 
 def last_listing(tx: Tx, pool_id: int) -> Listing | None:
     """The latest listing of the pool that was entered."""
-    return tx.scalar(
-        select(Listing).where(Listing.pool_id == pool_id).order_by(Listing.as_of.desc()).limit(1)
-    )
+    return tx.scalar(select(Listing).where(Listing.pool_id == pool_id).order_by(Listing.as_of.desc()).limit(1))
 
 
 def history(tx: Tx, resource_id: int) -> list[ResourceChange]:
@@ -517,9 +506,37 @@ def history(tx: Tx, resource_id: int) -> list[ResourceChange]:
     )
 
 
+ATTACHABLE = (ServiceKind.VOLUME.value, ServiceKind.EIP.value)
+
+
+def unattached(tx: Tx, resources: Iterable[Resource]) -> dict[int, datetime]:
+    """Id → since when, of the volumes and addresses among ``resources`` that are attached to nothing.
+
+    Since the change that was seen; else what the cloud itself says (tag ``detached_at``, ISO 8601); else
+    since we first saw it so. Never earlier than that is known: the doubt is the owner's.
+    """
+    loose = {one.id: one for one in resources if one.kind in ATTACHABLE and not one.attached_to}
+    since: dict[int, datetime] = {}
+    for one in loose.values():
+        since[one.id] = one.first_seen_at
+        told = one.tags.get("detached_at")
+        if told:
+            with suppress(ValueError):
+                moment = datetime.fromisoformat(told)
+                since[one.id] = moment if moment.tzinfo else since[one.id]
+    query = (
+        select(ResourceChange.resource_id, ResourceChange.at, ResourceChange.after)
+        .where(ResourceChange.resource_id.in_(list(loose)), ResourceChange.what != Change.APPEARED.value)
+        .order_by(ResourceChange.at, ResourceChange.id)
+    )
+    since |= {resource_id: at for resource_id, at, after in tx.execute(query) if "attached_to" in after}
+    return since
+
+
 @dataclass(frozen=True, slots=True)
 class Spell:
-    """A stretch of time [start, end) in which a resource had one shape and one state (None: it was gone)."""
+    """A stretch of time [start, end) in which a resource had one shape and one state (None: it was
+    gone)."""
 
     start: datetime
     end: datetime
@@ -584,14 +601,13 @@ class _Owners:
         }
 
     def of(self, fact: ResourceFact, drift: Drift) -> tuple[int | None, int | None]:
-        """(department id, system id) by the fact's tags; a system's department where only the system is told."""
+        """(department id, system id) by the fact's tags; a system's department where only the system is
+        told."""
         department_id = self.departments.get(fact.department_code) if fact.department_code else None
         if fact.department_code and department_id is None:
             counted = drift.unknown_departments
             counted[fact.department_code] = counted.get(fact.department_code, 0) + 1
-        system_id, owner = (
-            self.systems.get(fact.system_code, (None, None)) if fact.system_code else (None, None)
-        )
+        system_id, owner = self.systems.get(fact.system_code, (None, None)) if fact.system_code else (None, None)
         if fact.system_code and system_id is None:
             drift.unknown_systems[fact.system_code] = drift.unknown_systems.get(fact.system_code, 0) + 1
         return (department_id if fact.department_code else owner), system_id
@@ -624,9 +640,7 @@ def _values(fact: ResourceFact) -> dict[str, Any]:
     }
 
 
-def _born(
-    pool: Pool, fact: ResourceFact, owner: tuple[int | None, int | None], as_of: datetime
-) -> dict[str, Any]:
+def _born(pool: Pool, fact: ResourceFact, owner: tuple[int | None, int | None], as_of: datetime) -> dict[str, Any]:
     return {
         **_values(fact),
         "pool_id": pool.id,
@@ -675,12 +689,7 @@ def _compared(
         return new, None
     at = as_of
     stopped = fact.stopped_at
-    if (
-        what is Change.STATE
-        and stopped is not None
-        and row.last_seen_at
-        and row.last_seen_at < stopped <= as_of
-    ):
+    if what is Change.STATE and stopped is not None and row.last_seen_at and row.last_seen_at < stopped <= as_of:
         at = stopped
     return new, _change(row.id, what, at, as_of, {name: before[name] for name in after}, after)
 

@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, String, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.db import Base
-from quota.errors import Conflict, Invalid, N_, NotFound
+from quota.errors import N_, Conflict, Invalid, NotFound
 
 if TYPE_CHECKING:
     from quota.db import Tx

@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quota.db import Base
-from quota.errors import Invalid, N_, NotFound
+from quota.errors import N_, Invalid, NotFound
 from quota.units import Amounts, Arch, amounts
 
 if TYPE_CHECKING:

@@ -115,7 +115,7 @@ class Book:
         """Open a transaction that is committed when the block ends, audit notes sealed in it."""
         from quota.audit import seal
 
-        tx = Tx(self._writer, actor or steward(), self.clock(), writes=True)  # type: ignore[arg-type]
+        tx = Tx(self._writer, actor or steward(), self.clock(), writes=True)
         try:
             yield tx
             tx.flush()
@@ -176,7 +176,9 @@ def append_only(table: Table) -> None:
     for dialect, statements in append_only_ddl(table.name).items():
         for statement in statements:
             event.listen(
-                table, "after_create", DDL(statement.replace("%", "%%")).execute_if(dialect=dialect)
+                table,
+                "after_create",
+                DDL(statement.replace("%", "%%")).execute_if(dialect=dialect),  # type: ignore[no-untyped-call]
             )
 
 

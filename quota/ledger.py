@@ -36,7 +36,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.db import Base, Count, append_only
-from quota.errors import Conflict, Invalid, N_, NotFound, OverCapacity, WrongState
+from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState
 from quota.seals import GENESIS, fingerprint, link
 from quota.units import UNITS, Arch, Kind, ResourceClass, shown
 

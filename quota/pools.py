@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Numeric, String, UniqueConst
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.db import Base, Count
-from quota.errors import Invalid, N_, NotFound
+from quota.errors import N_, Invalid, NotFound
 from quota.units import UNITS, Arch, Kind, ResourceClass
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from quota.errors import Invalid, N_
+from quota.errors import N_, Invalid
 
 
 class Kind(StrEnum):

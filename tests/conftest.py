@@ -32,7 +32,7 @@ class Clock:
         return self.now
 
 
-@pytest.fixture()
+@pytest.fixture
 def clock() -> Clock:
     return Clock(datetime(2026, 6, 1, 2, 0, tzinfo=UTC))
 
@@ -88,7 +88,7 @@ def book_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
-@pytest.fixture()
+@pytest.fixture
 def book(book_url: str, clock: Clock) -> Iterator[Book]:
     """An empty book whose time is ``clock``."""
     opened = Book(book_url, clock=clock)

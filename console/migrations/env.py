@@ -6,7 +6,7 @@ from console import models  # noqa: F401
 from quota.db import Base, UtcDateTime
 
 
-def render(kind: str, value: object, autogen: object) -> str | bool:
+def render(kind: str, value: object, _context: object) -> str | bool:
     """Versions are frozen: they name SQLAlchemy's types, not the house's, which may change."""
     if kind == "type" and isinstance(value, UtcDateTime):
         return "sa.DateTime(timezone=True)"

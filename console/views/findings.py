@@ -103,7 +103,7 @@ def _recoverable(tx: Tx, run: Assessment | None) -> dict[Any, int]:
     if run is None:
         return {}
     rows = tx.scalars(select(Finding).where(Finding.assessment_id == run.id))
-    return total({kind: figure for kind, figure in _amounts(one).items()} for one in rows if one.recoverable)
+    return total(_amounts(one) for one in rows if one.recoverable)
 
 
 def _amounts(one: Finding) -> dict[Any, int]:

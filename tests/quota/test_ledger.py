@@ -20,7 +20,7 @@ CPU = ResourceClass(Kind.VCPU, Arch.X86_64)
 MEM = ResourceClass(Kind.MEMORY, Arch.X86_64)
 
 
-@pytest.fixture()
+@pytest.fixture
 def city(book: Book) -> tuple[Book, int, int]:
     """A pool of 100 vCPU and 200 GB, and a department: (book, pool id, department id)."""
     with book.transaction() as tx:
