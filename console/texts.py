@@ -14,6 +14,7 @@ from typing import Any
 
 from flask import Flask, g, request
 from flask_babel import Babel, gettext, lazy_gettext
+from markupsafe import escape
 
 from console.book import book, reading, settings
 from console.states import STATES, State
@@ -39,6 +40,12 @@ lazy = lazy_gettext
 def _(message: str, **places: Any) -> str:
     """``message`` in the reader's language, its ``%(places)s`` filled."""
     return str(gettext(message, **places))
+
+
+def _in_template(message: str, **places: Any) -> str:
+    """``_`` for templates: places are escaped unless they are markup; a text without places may hold a plain %."""
+    text = str(gettext(message))
+    return escape(text) % places if places else text.replace("%%", "%")
 
 
 def language() -> str:
@@ -203,5 +210,6 @@ def attach(app: Flask) -> None:
     """Babel with Chinese as the source, and the filters."""
     Babel(app, default_locale="zh_CN", locale_selector=language)
     app.jinja_env.filters.update(FILTERS)
+    app.jinja_env.globals.update(_=_in_template, gettext=_in_template)
     app.jinja_env.globals.update(share=share, overdue=overdue, state_of=state, language=language, LANGUAGES=LANGUAGES)
     app.jinja_env.tests["overdue"] = overdue

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
@@ -17,7 +18,7 @@ from flask import Flask
 from playwright.sync_api import Browser, Page, sync_playwright
 from werkzeug.serving import make_server
 
-from console import assets, i18n
+from console import assets, founding, i18n
 from console.app import create_app
 from console.settings import Settings
 from quota.actors import Role
@@ -43,6 +44,7 @@ class Live:
 
     address: str
     passwords: dict[str, str]
+    app: Flask
     cookies: dict[str, list[dict[str, object]]] = field(default_factory=dict)
 
 
@@ -50,7 +52,7 @@ def serve(app: Flask, passwords: dict[str, str]) -> Iterator[Live]:
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield Live(f"http://127.0.0.1:{server.server_port}", passwords)
+    yield Live(f"http://127.0.0.1:{server.server_port}", passwords, app)
     server.shutdown()
     thread.join()
     server.server_close()
@@ -68,6 +70,18 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     city = found_city(book)
     yield from serve(create_app(settings, book), city.passwords)
     book.dispose()
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A console on the demo city, as ``make run`` shows it. ``GUANJIA_DEMO_CITY`` names one that is founded already."""
+    assert assets.ready(), "run python -m console.assets first"
+    i18n.compile_all()
+    given = os.environ.get("GUANJIA_DEMO_CITY")
+    data = Path(given) if given else tmp_path_factory.mktemp("demo")
+    settings = founding.found(Settings(data=data), demo=True)
+    passwords = json.loads((data / founding.ACCOUNTS).read_text(encoding="utf-8"))["accounts"]
+    yield from serve(create_app(settings), passwords)
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +116,9 @@ def open_page(browser: Browser, live: Live) -> Iterator[Callable[..., Page]]:
         page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: troubles.append(str(error)))
         if who is not None:
-            login = f"{who.value}1" if isinstance(who, Role) else who
+            login = (
+                who if not isinstance(who, Role) else f"{who.value}1" if f"{who.value}1" in at.passwords else who.value
+            )
             if login not in at.cookies:
                 page.goto("/login")
                 page.fill("#login", login)

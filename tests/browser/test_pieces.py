@@ -45,7 +45,8 @@ PAGE = """{% extends "base.html" %}{% import "_macros.html" as ui %}
 {% call ui.card("历史") %}{{ ui.timeline(events) }}{% endcall %}
 {% call ui.card("状态") %}{% for code in codes %}{{ ui.state(code) }} {% endfor %}
 {{ ui.deadline(late) }} {{ ui.deadline(soon) }}{% endcall %}
-{{ ui.note("说明") }}{{ ui.note("注意", "attention") }}{{ ui.note("出错", "bad") }}{{ ui.note("完成", "good") }}
+{{ ui.note("说明") }}
+{{ ui.note("注意", "attention") }}{{ ui.note("出错", "bad") }}{{ ui.note("完成", "good") }}
 </div></div>
 {% endblock %}
 {% block charts %}{{ ui.chart_script() }}{% endblock %}"""

@@ -1,0 +1,60 @@
+"""Every page of the demo city, for everybody who may open it, in a real browser; and the pictures of the README."""
+
+from __future__ import annotations
+
+import pytest
+
+from console.access import EVERYBODY, rule
+
+NOT_PAGES = {"auth.logout", "auth.healthz", "metrics.scrape", "static"}
+
+
+def addresses(app, role):
+    """Pages without parameters that ``role`` may open."""
+    for one in sorted(app.url_map.iter_rules(), key=lambda one: one.rule):
+        if (
+            "GET" in one.methods
+            and not one.arguments
+            and one.endpoint not in NOT_PAGES
+            and role in (rule(app, one.endpoint) or ())
+        ):
+            yield one.rule
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("role", EVERYBODY)
+def test_every_page_is_accessible_and_fits(open_page, check, demo, role, width):
+    page = open_page(role, width, at=demo)
+    details = set()
+    for url in addresses(demo.app, role):
+        answer = page.goto(url)
+        assert answer.status == 200, url
+        if "text/html" not in answer.headers["content-type"]:
+            continue
+        check(page)
+        first = page.locator("#results tbody a, .gj-hits a").first
+        if first.count():
+            details.add(first.get_attribute("href"))
+    for url in sorted(details):
+        assert page.goto(url).status == 200, url
+        check(page)
+
+
+SHOTS = {
+    "home-tenant": ("tenant", "/"),
+    "home-supervisor": ("supervisor", "/"),
+    "home-authority": ("authority", "/"),
+    "home-provider": ("provider", "/"),
+    "people": ("sysadmin", "/settings/people/"),
+}
+"""Name → (login, address). Views add their own."""
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("name", SHOTS)
+def test_screenshots(open_page, shot, demo, name, width):
+    login, url = SHOTS[name]
+    page = open_page(login, width, at=demo)
+    assert page.goto(url).status == 200
+    assert page.locator("h1").count() == 1
+    shot(page, name)
