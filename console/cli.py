@@ -103,6 +103,13 @@ def emit(result: dict[str, Any]) -> None:
     click.echo(json.dumps(result, ensure_ascii=False, indent=2, default=str))
 
 
+def backtest_names() -> tuple[str, ...]:
+    """Every policy that has a name."""
+    from metering.backtest import NAMES
+
+    return tuple(NAMES)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="guanjia")
 def main() -> None:
@@ -195,6 +202,50 @@ def verify(data: str | None, as_json: bool) -> None:
         for line in found.lines():
             click.echo(line)
     sys.exit(0 if found.clean else 1)
+
+
+@main.command()
+@data_option
+@json_option
+def assess(data: str | None, as_json: bool) -> None:
+    """Judge every resource this morning by the policy in force, after closing the days that wait."""
+    from metering import pipeline
+
+    settings = settings_of(data)
+    with works_of(data) as works, refusals(), progress_bars() as progress:
+        today = works.book.clock().astimezone(settings.zone).date()
+        works.lake.roll([day for day in works.lake.hot_days() if day < today])
+        run = pipeline.judge(works, today, progress=progress)
+    if as_json:
+        emit({"assessment": run.id, "as_of": run.as_of, "resources": run.resources, "classes": run.counts})
+    else:
+        for verdict, count in sorted(run.counts.items()):
+            click.echo(f"{verdict:<12} {count}")
+
+
+@main.command()
+@click.argument("path", type=click.Path(exists=True, dir_okay=False))
+@click.option("--policy", "names", default=",".join(backtest_names()), help="Names, separated by commas.")
+@json_option
+def backtest(path: str, names: str, as_json: bool) -> None:
+    """What each policy would have done on a trace (Parquet): judged on the second half of each machine's samples."""
+    from metering import backtest as replay
+    from metering import traces
+
+    try:
+        series = traces.load(path)
+        results = replay.run(series, [name.strip() for name in names.split(",") if name.strip()])
+    except (ValueError, KeyError) as error:
+        raise click.UsageError(str(error)) from None
+    report = replay.report(series, results)
+    if as_json:
+        emit(report)
+        return
+    for name, figures in report["policies"].items():
+        click.echo(
+            f"{name:<24} violations {figures['violation_rate']:.4%}  saved {figures['net_cores_saved_share']:.2%}"
+            f"  unserved {figures['unserved_share_of_demand']:.4%}  changes/30d {figures['changes_per_vm_30d']:.2f}"
+        )
 
 
 if __name__ == "__main__":
