@@ -3,15 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PORT ?= 8080
 DATA ?= var/guanjia
-TRACES ?= ../shared/traces
 
-.PHONY: run install test lint bench screenshots lock clean
+.PHONY: run install test lint screenshots lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run          the console with a demo city, on port $(PORT), data in $(DATA)"
 	@echo "make test         lint, types, import contracts and every test"
-	@echo "make bench        what it costs, beside alternatives"
 	@echo "make install lint screenshots lock clean"
 
 .venv/bin/python:
@@ -47,11 +45,8 @@ lint: .venv/.test-installed
 test: test-tools lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-bench: test-tools
-	$(BIN)/python -m benchmarks --traces $(TRACES)
-
 screenshots: test-tools
-	GUANJIA_SHOTS=docs/screenshots $(BIN)/python -m pytest tests/browser -k screenshots
+	GUANJIA_SHOTS=docs/screenshots $(BIN)/python -m pytest tests/browser
 
 # Pins every dependency with its hashes; no address of any index is written.
 COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --upgrade \
