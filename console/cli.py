@@ -35,9 +35,9 @@ def settings_of(data: str | None, **given: Any) -> Settings:
 
 
 def data_option(command: Command) -> Command:
-    return click.option(
-        "--data", type=click.Path(file_okay=False), envvar="GUANJIA_DATA", help="The data directory."
-    )(command)
+    return click.option("--data", type=click.Path(file_okay=False), envvar="GUANJIA_DATA", help="The data directory.")(
+        command
+    )
 
 
 def json_option(command: Command) -> Command:

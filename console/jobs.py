@@ -78,9 +78,7 @@ def claim(book: Book, job: Job, slot: datetime) -> int | None:
     """Take ``slot`` of ``job``; the id of the run, or None where somebody has it or an earlier run still goes on."""
     try:
         with book.transaction(steward(f"job:{job.name}")) as tx:
-            for run in tx.scalars(
-                select(JobRun).where(JobRun.job == job.name, JobRun.state == RunState.RUNNING.value)
-            ):
+            for run in tx.scalars(select(JobRun).where(JobRun.job == job.name, JobRun.state == RunState.RUNNING.value)):
                 if run.lease_until > tx.now:
                     return None
                 run.state, run.ended_at = RunState.LOST.value, tx.now
@@ -146,9 +144,7 @@ def latest(tx: Tx) -> dict[str, JobRun]:
 def last_success(tx: Tx) -> dict[str, datetime]:
     """When each job last ended well."""
     query = (
-        select(JobRun.job, func.max(JobRun.ended_at))
-        .where(JobRun.state == RunState.DONE.value)
-        .group_by(JobRun.job)
+        select(JobRun.job, func.max(JobRun.ended_at)).where(JobRun.state == RunState.DONE.value).group_by(JobRun.job)
     )
     return {job: ended for job, ended in tx.execute(query) if ended is not None}
 

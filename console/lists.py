@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 
@@ -94,6 +95,11 @@ class Listing:
     args: MultiDict[str, str] = field(repr=False)
     tx: Tx = field(repr=False)
     sums: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def labels(self) -> list[tuple[Column, str]]:
+        """The columns with their names in the reader's language, looked up once for all rows."""
+        return [(one, _(one.label)) for one in self.columns]
 
     @property
     def pages(self) -> int:

@@ -95,9 +95,7 @@ def _counts(tx: Tx) -> Iterator[Metric]:
         for state, count in tx.execute(select(column, func.count()).group_by(column)):
             family.add_metric([state], count)
         yield family
-    resources = GaugeMetricFamily(
-        "guanjia_resources", "Resources in the inventory.", labels=["pool", "kind", "state"]
-    )
+    resources = GaugeMetricFamily("guanjia_resources", "Resources in the inventory.", labels=["pool", "kind", "state"])
     query = (
         select(Pool.code, Resource.kind, Resource.state, func.count())
         .join(Pool, Pool.id == Resource.pool_id)
@@ -125,9 +123,7 @@ def _intakes(tx: Tx, now: datetime) -> Iterator[Metric]:
 
 
 def _findings(tx: Tx) -> Iterator[Metric]:
-    family = GaugeMetricFamily(
-        "guanjia_findings", "Resources by class in the latest assessment.", labels=["verdict"]
-    )
+    family = GaugeMetricFamily("guanjia_findings", "Resources by class in the latest assessment.", labels=["verdict"])
     newest = select(func.max(Assessment.id)).scalar_subquery()
     query = select(Finding.verdict, func.count()).where(Finding.assessment_id == newest).group_by(Finding.verdict)
     for verdict, count in tx.execute(query):
@@ -143,7 +139,9 @@ def _jobs(tx: Tx) -> Iterator[Metric]:
         success.add_metric([job], ended.astimezone(UTC).timestamp())
     yield success
     failures = GaugeMetricFamily("guanjia_job_runs", "Runs of a job on record by outcome.", labels=["job", "state"])
-    for job, state, count in tx.execute(select(JobRun.job, JobRun.state, func.count()).group_by(JobRun.job, JobRun.state)):
+    for job, state, count in tx.execute(
+        select(JobRun.job, JobRun.state, func.count()).group_by(JobRun.job, JobRun.state)
+    ):
         failures.add_metric([job, RunState(state).value], count)
     yield failures
 

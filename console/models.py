@@ -10,7 +10,10 @@ import metering.intake
 import metering.notices
 import metering.openings
 import metering.policies
+import providers.bills
+import providers.incidents
 import providers.inventory
+import providers.marks
 import providers.orders
 import quota.agencies
 import quota.audit

@@ -16,6 +16,7 @@ from quota.db import GUARDED, Base, Book, append_only_ddl
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))

@@ -24,6 +24,7 @@ from quota.errors import N_
 from quota.units import UNITS, Amounts, Arch, Kind, ResourceClass, shown
 
 LANGUAGES = {"zh_CN": "中文", "en": "English"}
+SOURCE = "zh_CN"
 COOKIE = "language"
 UNKNOWN = "—"
 ARCH_LABELS = {
@@ -39,19 +40,29 @@ lazy = lazy_gettext
 
 def _(message: str, **places: Any) -> str:
     """``message`` in the reader's language, its ``%(places)s`` filled."""
-    return str(gettext(message, **places))
+    text = _found(message)
+    return text % places if places else text
 
 
 def _in_template(message: str, **places: Any) -> str:
     """``_`` for templates: places are escaped unless they are markup; a text without places may hold a plain %."""
-    text = str(gettext(message))
+    text = _found(message)
     return escape(text) % places if places else text.replace("%%", "%")
+
+
+def _found(message: str) -> str:
+    # A list asks for hundreds of words; in the language of the sources there is nothing to look up.
+    return message if request and language() == SOURCE else str(gettext(message))
 
 
 def language() -> str:
     """The language of this request: the reader's choice, else the installation's."""
-    chosen = request.cookies.get(COOKIE, "") if request else ""
-    return chosen if chosen in LANGUAGES else settings().language
+    if not request:
+        return settings().language
+    if "language" not in g:
+        chosen = request.cookies.get(COOKIE, "")
+        g.language = chosen if chosen in LANGUAGES else settings().language
+    return str(g.language)
 
 
 def sentence(message: str, params: Mapping[str, Any] | None = None) -> str:
@@ -208,7 +219,7 @@ FILTERS = {
 
 def attach(app: Flask) -> None:
     """Babel with Chinese as the source, and the filters."""
-    Babel(app, default_locale="zh_CN", locale_selector=language)
+    Babel(app, default_locale=SOURCE, locale_selector=language)
     app.jinja_env.filters.update(FILTERS)
     app.jinja_env.globals.update(_=_in_template, gettext=_in_template)
     app.jinja_env.globals.update(share=share, overdue=overdue, state_of=state, language=language, LANGUAGES=LANGUAGES)

@@ -109,8 +109,7 @@ class Lake:
         check_source(source)
         delivery = canonical(table, self.step_s, self.utc_offset_s)
         files = sum(
-            self._keep(day_of(day), source, cells, first, last)
-            for day, (cells, first, last) in delivery.days.items()
+            self._keep(day_of(day), source, cells, first, last) for day, (cells, first, last) in delivery.days.items()
         )
         days = tuple(day_of(day) for day in delivery.days)
         return Receipt(delivery.rows, delivery.taken, dict(delivery.refused), days, files)
@@ -297,13 +296,13 @@ def _digest(cells: Cells) -> str:
     """16 hex digits that the same cells always have."""
     hasher = hashlib.blake2b(digest_size=8)
     columns: dict[str, Array] = {
-            "resource": cells.resource,
-            "slot": cells.slot,
-            "sec": cells.sec,
-            "state": cells.state,
-            **cells.values,
-            **{f"{name}_lag": lag for name, lag in cells.lags.items()},
-        }
+        "resource": cells.resource,
+        "slot": cells.slot,
+        "sec": cells.sec,
+        "state": cells.state,
+        **cells.values,
+        **{f"{name}_lag": lag for name, lag in cells.lags.items()},
+    }
     for name, column in sorted(columns.items()):
         hasher.update(f"{name}:{column.dtype}:{len(column)};".encode())
         hasher.update(np.ascontiguousarray(column).tobytes())
@@ -318,8 +317,14 @@ def _one_schema(tables: Iterable[pa.Table]) -> list[pa.Table]:
         types |= {field.name: field.type for field in table.schema}
     order = sorted(types, key=_column_order(found))
     return [
-        table_of({name: table[name].combine_chunks() if name in table.column_names else _filled(name, types[name], len(table))
-                  for name in order})
+        table_of(
+            {
+                name: table[name].combine_chunks()
+                if name in table.column_names
+                else _filled(name, types[name], len(table))
+                for name in order
+            }
+        )
         for table in found
     ]
 

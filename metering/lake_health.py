@@ -63,7 +63,9 @@ def closed_days(root: Path) -> list[date]:
 def status(lake: Lake) -> Status:
     """Days, files, bytes and values."""
     days = lake.days()
-    paths = [lake.path(kind, day) for day in days for kind in ("days", "hours", "daily") if lake.path(kind, day).exists()]
+    paths = [
+        lake.path(kind, day) for day in days for kind in ("days", "hours", "daily") if lake.path(kind, day).exists()
+    ]
     values = 0
     for day in days:
         try:

@@ -167,7 +167,14 @@ def measure(
         nothing = np.full((len(members), n), facts.MISSING, np.uint16)
         add(
             members,
-            {"cpu": nothing, "mem": None, "state": np.zeros(nothing.shape, np.uint8), "net": None, "disk": None, "card": None},
+            {
+                "cpu": nothing,
+                "mem": None,
+                "state": np.zeros(nothing.shape, np.uint8),
+                "net": None,
+                "disk": None,
+                "card": None,
+            },
         )
     if not parts:
         empty = np.empty((0, n), np.uint16)
@@ -185,6 +192,7 @@ def _circumstances(
     chosen: Sequence[Resource], loose: Mapping[int, datetime], span: Window
 ) -> dict[str, NDArray[np.generic]]:
     """What the inventory knows: kind, when samples were due, how long it has been off, unattached, in being."""
+
     def slot(moment: datetime | None, default: int) -> int:
         return default if moment is None else int((moment - span.start).total_seconds() // 300)
 
@@ -200,9 +208,7 @@ def _circumstances(
             [days_since(one.stopped_at) if one.state == "stopped" else np.nan for one in chosen], np.float64
         ),
         "unattached_days": np.array(
-            [
-                days_since(loose.get(one.id)) for one in chosen
-            ],
+            [days_since(loose.get(one.id)) for one in chosen],
             np.float64,
         ),
         "age_days": np.array([days_since(one.created_at) for one in chosen], np.float64),
@@ -224,9 +230,7 @@ def advise(
     seen = found.facts
     week, month = min(seen.windows), max(seen.windows)
     for arch, items in shapes.items():
-        rows = np.array(
-            [i for i, one in enumerate(resources) if one.arch == arch and one.kind == "vm"], np.int64
-        )
+        rows = np.array([i for i, one in enumerate(resources) if one.arch == arch and one.kind == "vm"], np.int64)
         offered = [
             rightsizing.Shape(item.code, item.takes()[Kind.VCPU], item.takes()[Kind.MEMORY] // GIB)
             for item in items

@@ -29,9 +29,7 @@ _BIN_OF = (np.arange(65536) // BIN_HUNDREDTHS).astype(np.uint16)
 _HISTOGRAM_ROWS = 256
 
 
-def exact(
-    values: NDArray[np.uint16], qs: ArrayLike, valid: NDArray[np.bool_] | None = None
-) -> NDArray[np.float64]:
+def exact(values: NDArray[np.uint16], qs: ArrayLike, valid: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """Exact quantiles of each row: `values` uint16 hundredths [r, n] -> per cent, float64 [r, len(qs)].
 
     MISSING values, and those where `valid` [r, n] is False, are left out; a row with none left is NaN.

@@ -91,9 +91,7 @@ def _any_in(ids: NDArray[np.int32], low: int, high: int) -> bool:
     return bool(np.searchsorted(ids, low) < np.searchsorted(ids, high))
 
 
-def _block(
-    lake: Lake, readers: Sequence[tuple[int, Reader]], low: int, days: int, metrics: Sequence[str]
-) -> Window:
+def _block(lake: Lake, readers: Sequence[tuple[int, Reader]], low: int, days: int, metrics: Sequence[str]) -> Window:
     parts: list[tuple[int, NDArray[np.int32], dict[str, Array]]] = []
     for number, reader in readers:
         groups = reader.groups(low, low + BLOCK)

@@ -24,6 +24,7 @@ REASONS: Mapping[str, str] = {
     "line.fields": N_("列数与表头不符"),
     "line.cut": N_("最后一行没有换行符,可能被截断"),
     "line.quotes": N_("引号不成对"),
+    "line.return": N_("行内有孤立的回车符"),
     "line.huge": N_("一行过长"),
     "line.encoding": N_("含有无法解码的字符"),
     "line.blank": N_("空行(按位置计时的文件不允许空行)"),

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from providers.base import Provider
-from quota.errors import Invalid, N_
+from quota.errors import N_, Invalid
 
 ADAPTERS: Mapping[str, str] = {
     "simulated": "providers.simulated:SimulatedCloud",
@@ -26,4 +26,6 @@ def open_provider(adapter: str, options: Mapping[str, Any]) -> Provider:
     try:
         return cast(Provider, getattr(import_module(module), name)(**options))
     except TypeError as error:
-        raise Invalid("adapter.options", N_("适配器 %(name)s 的参数不对:%(error)s"), name=adapter, error=str(error)) from error
+        raise Invalid(
+            "adapter.options", N_("适配器 %(name)s 的参数不对:%(error)s"), name=adapter, error=str(error)
+        ) from error

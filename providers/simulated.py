@@ -162,9 +162,7 @@ class SimulatedCloud:
             (
                 one
                 for one in self._faults
-                if one.what is what
-                and one.since <= clock < one.until
-                and (order is None or one.concerns(order))
+                if one.what is what and one.since <= clock < one.until and (order is None or one.concerns(order))
             ),
             None,
         )

@@ -261,7 +261,5 @@ AGENCIES = (
     Agency("QX-NP", "南屏区政府", "QX", ("南屏区门户网站 2 n citizen", "南屏区协同办公系统 2 g office")),
     Agency("QX-NP-CZ", "南屏区财政局", "QX-NP", ("南屏区国库支付系统 2 g month_end",)),
     Agency("QX-DP", "东浦区政府", "QX", ("东浦区门户网站 2 n office z", "东浦区数据资源平台 2 gx night")),
-    Agency(
-        "QX-GX", "高新区管委会", "QX", ("高新区企业服务平台 2 n citizen", "高新区园区能耗监测系统 2 g steady")
-    ),
+    Agency("QX-GX", "高新区管委会", "QX", ("高新区企业服务平台 2 n citizen", "高新区园区能耗监测系统 2 g steady")),
 )

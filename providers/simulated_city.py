@@ -143,8 +143,7 @@ def companies() -> tuple[CityCompany, ...]:
 
 def _capacities(**figures: tuple[int, int, str]) -> tuple[CityCapacity, ...]:
     return tuple(
-        CityCapacity(Kind(name), total, reserved, Decimal(ratio))
-        for name, (total, reserved, ratio) in figures.items()
+        CityCapacity(Kind(name), total, reserved, Decimal(ratio)) for name, (total, reserved, ratio) in figures.items()
     )
 
 

@@ -82,9 +82,7 @@ def _spans(machine: Machine, begin: int, end: int) -> Iterator[tuple[int, int, b
         since = max(change.at, begin)
         until = min(following.at, end) if following else end
         if since < until:
-            deleted = (
-                following is not None and following.state is ResourceState.DELETED and following.at < end
-            )
+            deleted = following is not None and following.state is ResourceState.DELETED and following.at < end
             yield since, until, deleted, change.amounts
 
 
@@ -119,9 +117,7 @@ def _known(fact: IncidentFact, at: datetime) -> IncidentFact:
     return replace(fact, responded_at=past(fact.responded_at), recovered_at=past(fact.recovered_at))
 
 
-def _incident(
-    machines: Sequence[Machine], pool: CityPool, seed: int, month: date, number: int
-) -> IncidentFact:
+def _incident(machines: Sequence[Machine], pool: CityPool, seed: int, month: date, number: int) -> IncidentFact:
     def dice(what: str) -> float:
         return chance(seed, "incident", pool.code, month, number, what)
 

@@ -236,9 +236,7 @@ def fleet(pool: CityPool, seed: int, start: date, epoch: date) -> list[Machine]:
     return machines
 
 
-def _vm_loads(
-    count: int, homes: Sequence[CitySystem], rng: np.random.Generator
-) -> list[tuple[CitySystem, Load]]:
+def _vm_loads(count: int, homes: Sequence[CitySystem], rng: np.random.Generator) -> list[tuple[CitySystem, Load]]:
     """System and load of each VM, and of a few more that are deleted later (at the end of the list)."""
     weights = np.array([1 + 2 * one.mlps_level + 3 * (one.rhythm == "citizen") for one in homes], float)
     picks = np.concatenate(

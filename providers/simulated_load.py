@@ -87,9 +87,7 @@ SHAPES: Mapping[Load, Shape] = {
     Load.BURSTY: Shape("flat", (0.02, 0.04), (0.05, 0.09), noise=0.3, burst=(0.03, 0.75), weekend=(0.7, 1.0)),
     Load.STEADY: Shape("flat", (0.20, 0.30), (0.28, 0.50), weekend=(0.9, 1.0)),
     Load.NIGHT: Shape("night", (0.015, 0.03), (0.55, 0.90), weekend=(0.8, 1.0), io=(300.0, 1500.0)),
-    Load.BUSY: Shape(
-        "citizen", (0.40, 0.52), (0.88, 0.96), noise=0.04, weekend=(0.92, 1.0), memory=(0.55, 0.78)
-    ),
+    Load.BUSY: Shape("citizen", (0.40, 0.52), (0.88, 0.96), noise=0.04, weekend=(0.92, 1.0), memory=(0.55, 0.78)),
     Load.SATURATED: Shape(
         "citizen",
         (0.85, 0.98),

@@ -101,9 +101,7 @@ class Meter:
                     lost[row] |= (slots >= first) & (slots < first + 24 + int(36 * length))
         return lost
 
-    def _columns(
-        self, part: str, rows: Array, wanted: Demand, size: Array, mem_mb: Array
-    ) -> dict[str, Array]:
+    def _columns(self, part: str, rows: Array, wanted: Demand, size: Array, mem_mb: Array) -> dict[str, Array]:
         def percent(values: Array, whole: Array) -> Array:
             """Two decimals, as collectors write them; what is asked for above 100 is never seen."""
             share = np.divide(100 * values, whole, out=np.full_like(values, np.nan), where=whole > 0)

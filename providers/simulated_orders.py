@@ -46,10 +46,7 @@ _NEW_LOADS = (Load.OFFICE, Load.CITIZEN, Load.STEADY, Load.OFFICE, Load.LIGHT)
 
 def after(origin: Iterable[Machine], entries: Iterable[Entry], pool: CityPool) -> list[Machine]:
     """All resources that ever were, in a fixed order, with what the orders made of them."""
-    machines = [
-        replace(one, life=list(one.life), tags=dict(one.tags), snapshots=list(one.snapshots))
-        for one in origin
-    ]
+    machines = [replace(one, life=list(one.life), tags=dict(one.tags), snapshots=list(one.snapshots)) for one in origin]
     known = {one.external_id: one for one in machines}
     for entry in entries:
         if entry.failed or entry.external_id is None:
@@ -131,9 +128,7 @@ def decide(
         external_id = name_of(order.kind, pool.code, f"order/{order.key}")
         effective, amounts = now + delay, dict(order.amounts)
         failed = refused or _refuse_create(order, machines, pool, effective)
-        return Entry(
-            order, now, effective, None if failed else external_id, {} if failed else amounts, failed
-        )
+        return Entry(order, now, effective, None if failed else external_id, {} if failed else amounts, failed)
     machine = next((one for one in machines if one.external_id == order.external_id), None)
     before = (one.effective for one in entries if one.external_id == order.external_id and not one.failed)
     effective = max([now + delay, *before])

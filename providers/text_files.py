@@ -10,7 +10,6 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
-import io
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +26,8 @@ BLOCK = 16 << 20
 
 HUGE = 64 << 10
 """A line longer than this is no row of a table."""
+
+TROUBLES = ("line.fields", "line.quotes", "line.huge", "line.encoding", "line.blank", "line.return")
 
 REPLACED = "\ufffd".encode()
 
@@ -121,14 +122,17 @@ class Decoder:
         """Whole lines → UTF-8. A line with a few broken characters keeps U+FFFD, to be refused as a
         line."""
         if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r\n", b"\n")  # twice: line ends turned twice are common
         if self.encoding == "utf-16" or data.isascii():
             return data
         if self.encoding is None:
             self.encoding = "utf-8" if cut else self.guess(data, line)
             if self.encoding != "utf-8":
                 self.reading.note("text.encoding", encoding=self.encoding.upper())
-        return data.decode(self.encoding, "replace").encode()
+        try:
+            return data.decode(self.encoding).encode()
+        except UnicodeDecodeError:  # line by line, so that a broken character swallows no line end
+            return b"\n".join(line.decode(self.encoding, "replace").encode() for line in data.split(b"\n"))
 
     def guess(self, data: bytes, line: int) -> str:
         """UTF-8 or GB18030, whichever reads more of the characters beyond ASCII than it breaks."""
@@ -172,7 +176,7 @@ def fields(line: str, separator: str) -> list[str]:
     """The fields of one line, without quotes and surrounding blanks."""
     if '"' not in line:
         return [one.strip() for one in line.split(separator)]
-    return [one.strip() for one in next(csv.reader(io.StringIO(line), delimiter=separator), [])]
+    return [one.strip() for one in next(csv.reader([line.replace("\r", " ")], delimiter=separator), [])]
 
 
 def split(block: Block, separator: str, width: int, reading: Reading, *, positional: bool = False) -> Lines:
@@ -211,6 +215,8 @@ def split(block: Block, separator: str, width: int, reading: Reading, *, positio
         leads = np.flatnonzero(raw == REPLACED[0])
         broken = [int(at) for at in leads if data[at : at + 3] == REPLACED]
         trouble[np.searchsorted(ends, broken)] = 4
+    if b"\r" in data:  # a line end to other readers
+        trouble[np.searchsorted(ends, np.flatnonzero(raw == 13))] = 6
     if b"\0" in data:
         trouble[np.searchsorted(ends, np.flatnonzero(raw == 0))] = 4
     blank = length == 0
@@ -221,7 +227,7 @@ def split(block: Block, separator: str, width: int, reading: Reading, *, positio
     numbers = block.first + np.arange(len(ends), dtype=np.int64)
     reading.rows += len(ends) - (0 if positional else int(blank.sum()))
     if trouble.any():
-        for code, reason in enumerate(("line.fields", "line.quotes", "line.huge", "line.encoding", "line.blank"), 1):
+        for code, reason in enumerate(TROUBLES, 1):
             rows = np.flatnonzero(trouble == code)
             if not len(rows) or (reason == "line.blank" and not positional):
                 continue

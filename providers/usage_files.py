@@ -240,6 +240,7 @@ def _read_parquet(file: UsageFile, reading: Reading, convention: Convention, spo
         stored = pq.ParquetFile(file.path, read_dictionary=words, page_checksum_verification=True)
         done = 0
         for batch in stored.iter_batches(PARQUET_ROWS, columns=[one.header for one in plan.fields]):
+            batch.validate(full=True)  # a damaged dictionary would point outside itself
             columns = {one.name: batch.column(one.header) for one in plan.fields}
             by_index = {one.index: columns[one.name] for one in plan.fields}
             lines = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)
@@ -277,11 +278,13 @@ class _Batch:
     def close(self) -> Samples:
         table = pa.concat_tables(self._tables, promote_options="default").combine_chunks()
         digest = hashlib.blake2b("\n".join(self._index).encode(), digest_size=8)
-        for name in table.column_names:
+        for at, name in enumerate(table.column_names):
             column = table[name].combine_chunks()
-            values = column.fill_null(np.nan) if column.null_count else column
+            if column.null_count:  # another file of the batch has this metric
+                column = column.fill_null(np.nan)
+                table = table.set_column(at, name, column)
             digest.update(name.encode())
-            digest.update(np.ascontiguousarray(values.to_numpy()).data)
+            digest.update(np.ascontiguousarray(column.to_numpy()).data)
         first, last = self._names[0], self._names[-1]
         name = first if first == last else f"{first}..{last}"
         safe = re.sub(r"[^A-Za-z0-9.-]+", "_", name)[:64]  # it becomes part of a file name in the lake

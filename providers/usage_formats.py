@@ -270,15 +270,15 @@ def _columns(heads: Sequence[str], path: Path, convention: Convention, reading: 
 def _decimal(plan: Plan, sample: Sequence[tuple[int, Sequence[str]]], name: str) -> str:
     """The decimal sign of a file's numbers. Raises Invalid where ``1,234`` may mean two things."""
     comma: list[tuple[int, int, str]] = []
+    points = 0
     for line, cells in sample:
         for field in plan.fields:
             if (field.name in QUANTITIES or field.name == "value") and field.index < len(cells):
                 cell = cells[field.index]
-                if "." in cell:
-                    return "."
+                points += "." in cell
                 if WITH_COMMA.fullmatch(cell):
                     comma.append((line, field.index + 1, cell))
-    if not comma:
+    if len(comma) <= points:
         return "."
     if all(THOUSANDS.fullmatch(cell) for _, _, cell in comma):
         raise unusable("number.ambiguous", name, line=comma[0][0], column=comma[0][1], text=comma[0][2])

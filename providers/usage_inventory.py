@@ -87,7 +87,9 @@ def _look(batch: Samples, machines: dict[str, _Machine]) -> None:
 def _column(table: Any, name: str, order: NDArray[Any]) -> NDArray[Any] | None:
     if name not in table.column_names:
         return None
-    return np.asarray(table[name].to_numpy(), np.float64)[order]
+    values: NDArray[Any] = np.asarray(table[name].to_numpy(), np.float64)
+    ordered: NDArray[Any] = values[order]
+    return ordered
 
 
 def _fact(name: str, one: _Machine, arch: Arch) -> ResourceFact:

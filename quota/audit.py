@@ -123,9 +123,7 @@ def head(tx: Tx) -> tuple[int, str]:
 def check(tx: Tx) -> Iterator[str]:
     """Walk the whole chain; yield a sentence for each row that does not fit, naming it."""
     previous, expected = GENESIS, 1
-    for record in tx.scalars(
-        select(AuditRecord).order_by(AuditRecord.sequence).execution_options(yield_per=1000)
-    ):
+    for record in tx.scalars(select(AuditRecord).order_by(AuditRecord.sequence).execution_options(yield_per=1000)):
         if record.sequence != expected:
             yield f"audit_records: row {expected} is missing (next is {record.sequence})"
         if link(previous, record.content()) != record.digest:

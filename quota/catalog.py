@@ -83,6 +83,4 @@ def offer(
 def shapes(tx: Tx, service: str, arch: Arch) -> list[CatalogItem]:
     """Active items of ``service`` that are offered on ``arch``, smallest first."""
     found = tx.scalars(select(CatalogItem).where(CatalogItem.service == service, CatalogItem.active)).all()
-    return sorted(
-        (one for one in found if one.offered_on(arch)), key=lambda one: tuple(sorted(one.amounts.items()))
-    )
+    return sorted((one for one in found if one.offered_on(arch)), key=lambda one: tuple(sorted(one.amounts.items())))

@@ -200,27 +200,21 @@ def grant(
     tx: Tx, pool_id: int, department_id: int, what: Classes, *, key: str, subject: str = "", memo: str = ""
 ) -> Transfer:
     """Give a department quota: free → granted."""
-    return _move(
-        tx, "grant", key, _between(pool_id, what, Holder.FREE, Holder.GRANTED, department_id), subject, memo
-    )
+    return _move(tx, "grant", key, _between(pool_id, what, Holder.FREE, Holder.GRANTED, department_id), subject, memo)
 
 
 def use(
     tx: Tx, pool_id: int, department_id: int, what: Classes, *, key: str, subject: str = "", memo: str = ""
 ) -> Transfer:
     """A resource of the department's came into being: granted → used."""
-    return _move(
-        tx, "use", key, _between(pool_id, what, Holder.GRANTED, Holder.USED, department_id), subject, memo
-    )
+    return _move(tx, "use", key, _between(pool_id, what, Holder.GRANTED, Holder.USED, department_id), subject, memo)
 
 
 def release(
     tx: Tx, pool_id: int, department_id: int, what: Classes, *, key: str, subject: str = "", memo: str = ""
 ) -> Transfer:
     """A resource shrank or went; the department keeps its quota: used → granted."""
-    return _move(
-        tx, "release", key, _between(pool_id, what, Holder.USED, Holder.GRANTED, department_id), subject, memo
-    )
+    return _move(tx, "release", key, _between(pool_id, what, Holder.USED, Holder.GRANTED, department_id), subject, memo)
 
 
 def reclaim(
@@ -260,10 +254,7 @@ def hold(
     if source not in (Holder.FREE, Holder.GRANTED) or target not in (Holder.GRANTED, Holder.USED):
         raise Invalid("ledger.hold", N_("预占只能从空闲或已授予转到已授予或在用"), field="source")
     _move(tx, "hold", key, _between(pool_id, what, source, Holder.HELD, department_id), subject)
-    found = {
-        one.key: one
-        for one in tx.scalars(select(Hold).where(Hold.key.in_([f"{key}/{cls}" for cls in what])))
-    }
+    found = {one.key: one for one in tx.scalars(select(Hold).where(Hold.key.in_([f"{key}/{cls}" for cls in what])))}
     holds = []
     for cls, amount in sorted(what.items()):
         name = f"{key}/{cls}"
@@ -350,9 +341,7 @@ def balance(tx: Tx, side: Side) -> int:
     return tx.scalar(select(Account.balance).where(Account.code == side.code)) or 0
 
 
-def balances(
-    tx: Tx, *, pool_id: int | None = None, department_ids: set[int] | None = None
-) -> list[Account]:
+def balances(tx: Tx, *, pool_id: int | None = None, department_ids: set[int] | None = None) -> list[Account]:
     """Accounts of a pool and of departments (all where None), by code."""
     query = select(Account).order_by(Account.code)
     if pool_id is not None:
@@ -365,11 +354,7 @@ def balances(
 def pending(tx: Tx, subject: str) -> list[Hold]:
     """The holds of ``subject`` that wait for a decision."""
     return list(
-        tx.scalars(
-            select(Hold)
-            .where(Hold.subject == subject, Hold.state == HoldState.PENDING.value)
-            .order_by(Hold.id)
-        )
+        tx.scalars(select(Hold).where(Hold.subject == subject, Hold.state == HoldState.PENDING.value).order_by(Hold.id))
     )
 
 
@@ -404,9 +389,10 @@ def check(tx: Tx) -> Iterator[str]:
         sums[group] = sums.get(group, 0) + entry.delta
         moved.add(transfer.id)
     for account in accounts.values():
-        if Side(
-            account.pool_id, account.resource_class, Holder(account.holder), account.department_id
-        ).code != account.code:
+        if (
+            Side(account.pool_id, account.resource_class, Holder(account.holder), account.department_id).code
+            != account.code
+        ):
             yield f"accounts: row {account.id} ({account.code}) is not what its code says"
         if (account.balance, account.entries, account.digest) != state.get(account.id, (0, 0, GENESIS)):
             yield f"accounts: row {account.id} ({account.code}) says {account.balance}, its entries say otherwise"
@@ -472,7 +458,9 @@ def _decide(tx: Tx, one: Hold, state: HoldState, posted: int) -> None:
     tx.refresh(one, with_for_update=True)
     if one.state != HoldState.PENDING.value:
         words = {"posted": N_("已入账"), "voided": N_("已作废"), "expired": N_("已过期")}
-        raise WrongState(f"hold.{one.state}", N_("预占 %(key)s %(state)s,不能再次处理"), key=one.key, state=words[one.state])
+        raise WrongState(
+            f"hold.{one.state}", N_("预占 %(key)s %(state)s,不能再次处理"), key=one.key, state=words[one.state]
+        )
     one.state, one.posted = state.value, posted
 
 
@@ -494,9 +482,7 @@ def _earlier(tx: Tx, key: str, command: str, moves: Sequence[Move]) -> Transfer 
     return earlier
 
 
-def _move(
-    tx: Tx, command: str, key: str, moves: Sequence[Move], subject: str = "", memo: str = ""
-) -> Transfer:
+def _move(tx: Tx, command: str, key: str, moves: Sequence[Move], subject: str = "", memo: str = "") -> Transfer:
     """Make ``moves`` as one transfer: the only writer of balances."""
     if not moves:
         raise Invalid("transfer.empty", N_("没有要变动的数量"), field="amounts")

@@ -107,9 +107,7 @@ def equip(
         raise Invalid(
             "capacity.bad", N_("%(kind)s的总量、预留或超分比不合理"), kind=UNITS[kind].label, field=kind.value
         )
-    row = tx.scalar(
-        select(PoolCapacity).where(PoolCapacity.pool_id == where.id, PoolCapacity.kind == kind.value)
-    )
+    row = tx.scalar(select(PoolCapacity).where(PoolCapacity.pool_id == where.id, PoolCapacity.kind == kind.value))
     before = {"total": row.total, "reserved": row.reserved, "ratio": row.ratio} if row else {}
     was = row.usable if row else 0
     if row is None:

@@ -123,9 +123,7 @@ def test_the_same_listing_again_changes_nothing(city: Book) -> None:
     with city.reading() as tx:
         assert len(tx.scalars(select(Listing)).all()) == 1
         assert len(tx.scalars(select(ResourceChange)).all()) == 2
-        assert (
-            len(tx.scalars(select(AuditRecord).where(AuditRecord.action == "inventory.observe")).all()) == 1
-        )
+        assert len(tx.scalars(select(AuditRecord).where(AuditRecord.action == "inventory.observe")).all()) == 1
 
 
 def test_changes_are_kept_with_what_was_before(city: Book) -> None:
@@ -136,10 +134,7 @@ def test_changes_are_kept_with_what_was_before(city: Book) -> None:
     one = rows(city)["a"]
     assert drift.changed == [one.id]
     with city.reading() as tx:
-        told = [
-            (c.what, c.at, c.before.get("amounts"), c.after.get("amounts"))
-            for c in inventory.history(tx, one.id)
-        ]
+        told = [(c.what, c.at, c.before.get("amounts"), c.after.get("amounts")) for c in inventory.history(tx, one.id)]
         shapes = inventory.spells(tx, DAY, DAY + timedelta(hours=8))[one.id]
     small, big = {"vcpu": 4, "memory": 8192}, {"vcpu": 8, "memory": 8192}
     assert told == [
@@ -240,15 +235,11 @@ def test_adopting_books_one_transfer_a_department_and_only_once(city: Book) -> N
         assert ledger.balance(tx, Side(pool, CPU, Holder.FREE)) == 88
         assert ledger.conserved(tx)
         commands = tx.scalars(
-            select(ledger.Transfer.command)
-            .where(ledger.Transfer.key.like("adopt:%"))
-            .order_by(ledger.Transfer.id)
+            select(ledger.Transfer.command).where(ledger.Transfer.key.like("adopt:%")).order_by(ledger.Transfer.id)
         ).all()
     assert commands == ["grant", "use", "grant", "use"]
     assert rows(city)["a"].booked == {"vcpu": 4, "memory": 8192}
-    drift = observe(
-        city, vm("a", vcpu=16), vm("b"), vm("c", department_code="d2", system_code=None), volume, hours=1
-    )
+    drift = observe(city, vm("a", vcpu=16), vm("b"), vm("c", department_code="d2", system_code=None), volume, hours=1)
     assert drift.reshaped == [rows(city)["a"].id]  # drift is shown; the book is not overwritten
     assert rows(city)["a"].booked["vcpu"] == 4
 

@@ -73,7 +73,9 @@ def test_part_of_a_hold_is_posted_and_the_rest_returns(city: tuple[Book, int, in
 
 
 @pytest.mark.parametrize("second", ["post", "void", "expire"])
-@pytest.mark.parametrize(("first", "code"), [("post", "hold.posted"), ("void", "hold.voided"), ("expire", "hold.expired")])
+@pytest.mark.parametrize(
+    ("first", "code"), [("post", "hold.posted"), ("void", "hold.voided"), ("expire", "hold.expired")]
+)
 def test_a_hold_is_decided_once(city: tuple[Book, int, int], first: str, second: str, code: str) -> None:
     book, pool, dept = city
     with book.transaction() as tx:
@@ -184,7 +186,10 @@ def test_two_at_once_cannot_take_the_same_capacity(city: tuple[Book, int, int]) 
     [
         ("UPDATE accounts SET balance = balance + 1 WHERE holder = 'granted'", "accounts: row"),
         ("UPDATE accounts SET holder = 'used' WHERE holder = 'granted'", "accounts: row"),
-        ("UPDATE entries SET delta = delta + 1, balance = balance + 1 WHERE id = (SELECT max(id) FROM entries)", "entries: row"),
+        (
+            "UPDATE entries SET delta = delta + 1, balance = balance + 1 WHERE id = (SELECT max(id) FROM entries)",
+            "entries: row",
+        ),
         ("DELETE FROM entries WHERE id = (SELECT max(id) FROM entries)", "accounts: row"),
         ("UPDATE transfers SET actor = 'x' WHERE id = (SELECT max(id) FROM transfers)", "entries: row"),
         ("UPDATE holds SET amount = amount + 1", "holds: "),
@@ -194,9 +199,7 @@ def test_a_row_changed_behind_its_back_is_named(city: tuple[Book, int, int], tam
     book, pool, dept = city
     with book.transaction() as tx:
         ledger.grant(tx, pool, dept, {CPU: 7}, key="g")
-        ledger.hold(
-            tx, pool, dept, {CPU: 5}, key="h", subject="request:1", source=Holder.FREE, target=Holder.USED
-        )
+        ledger.hold(tx, pool, dept, {CPU: 5}, key="h", subject="request:1", source=Holder.FREE, target=Holder.USED)
     figures(book)
     with book.engine.begin() as connection:
         if book.engine.dialect.name == "sqlite":
