@@ -237,7 +237,7 @@ def backtest(path: str, names: str, as_json: bool) -> None:
         results = replay.run(series, [name.strip() for name in names.split(",") if name.strip()])
     except (ValueError, KeyError) as error:
         raise click.UsageError(str(error)) from None
-    report = replay.report(series, results)
+    report = replay.report(series.dataset, results)
     if as_json:
         emit(report)
         return

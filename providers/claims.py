@@ -1,0 +1,209 @@
+"""What a company bills against what was seen: per resource and kind, in unit-hours, with a cause for each difference.
+
+Pure. Unit-hours are base units of quota.units × hours. A claim is taken as an even rate over its time; time is cut where
+claims, shapes or coverage change, and each piece is compared. What was not covered by evidence is neither right nor
+wrong: it is counted as unmeasured. For every resource and kind
+
+    billed = metered + unmeasured + the sum of its differences
+
+to within what the company rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from itertools import pairwise
+
+from quota.errors import N_
+from quota.units import Amounts, Kind
+
+ZERO = Decimal(0)
+PLACES = Decimal("0.0001")
+HOUR = Decimal(3600)
+
+ROUNDING = Decimal("0.01")
+"""Unit-hours by which a line may differ because the company rounds."""
+
+
+class Cause(StrEnum):
+    NOT_IN_INVENTORY = "not_in_inventory"
+    BEFORE_CREATION = "before_creation"
+    AFTER_DELETION = "after_deletion"
+    LARGER_SHAPE = "larger_shape"
+    SMALLER_SHAPE = "smaller_shape"
+    BILLED_TWICE = "billed_twice"
+    NOT_BILLED = "not_billed"
+
+
+CAUSE_LABELS = {
+    Cause.NOT_IN_INVENTORY: N_("台账中没有该资源"),
+    Cause.BEFORE_CREATION: N_("开通之前计费"),
+    Cause.AFTER_DELETION: N_("删除之后计费"),
+    Cause.LARGER_SHAPE: N_("计费规格大于实际规格"),
+    Cause.SMALLER_SHAPE: N_("计费规格小于实际规格"),
+    Cause.BILLED_TWICE: N_("重复计费"),
+    Cause.NOT_BILLED: N_("有用量而未计费"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One bill line. ``quantity`` unit-hours over [since, until)."""
+
+    line: int
+    external_id: str
+    kind: Kind
+    quantity: Decimal
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """[start, end) in which a resource existed with ``amounts``."""
+
+    start: datetime
+    end: datetime
+    amounts: Amounts
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """What is known of one resource: since when, and its spans within the month. ``covered``: the stretches for which
+    there is evidence; None = all of it."""
+
+    known_since: datetime
+    spans: Sequence[Span]
+    covered: Sequence[tuple[datetime, datetime]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One resource and kind. All figures in unit-hours; ``causes`` signed: above zero, billed too much."""
+
+    external_id: str
+    kind: Kind
+    billed: Decimal
+    metered: Decimal
+    unmeasured: Decimal
+    causes: Mapping[Cause, Decimal] = field(default_factory=dict)
+    lines: tuple[int, ...] = ()
+
+    @property
+    def difference(self) -> Decimal:
+        """Billed less metered, where it could be measured."""
+        return sum(self.causes.values(), ZERO)
+
+    @property
+    def disputed(self) -> Decimal:
+        """The sum of all differences, too much and too little alike."""
+        return sum((abs(figure) for figure in self.causes.values()), ZERO)
+
+
+def compare(
+    billed: Iterable[Claim], metered: Mapping[str, Allocation], start: datetime, end: datetime
+) -> list[Comparison]:
+    """Bill lines against allocations within [start, end), by resource and kind. Raises ValueError for a line that takes
+    no time or lies outside of it."""
+    claims: dict[tuple[str, Kind], list[Claim]] = {}
+    for one in billed:
+        if not start <= one.since < one.until <= end:
+            raise ValueError(f"bill line {one.line} is not within the month")
+        claims.setdefault((one.external_id, one.kind), []).append(one)
+    for external_id, allocation in metered.items():
+        for span in allocation.spans:
+            for kind, figure in span.amounts.items():
+                if figure:
+                    claims.setdefault((external_id, kind), [])
+    return [
+        _compared(external_id, kind, lines, metered.get(external_id), start, end)
+        for (external_id, kind), lines in sorted(claims.items())
+    ]
+
+
+def _compared(
+    external_id: str, kind: Kind, lines: Sequence[Claim], allocation: Allocation | None, start: datetime, end: datetime
+) -> Comparison:
+    total = sum((one.quantity for one in lines), ZERO)
+    numbers = tuple(sorted(one.line for one in lines))
+    if allocation is None:
+        found = {Cause.NOT_IN_INVENTORY: total} if total else {}
+        return Comparison(external_id, kind, total, ZERO, ZERO, found, numbers)
+    metered, unmeasured = ZERO, ZERO
+    causes: dict[Cause, Decimal] = {}
+    lines = sorted(lines, key=lambda one: (one.since, one.line))
+    for first, last in _pieces(lines, allocation, start, end):
+        hours = _hours(first, last)
+        over = [one for one in lines if one.since <= first and last <= one.until]
+        rates = [one.quantity / _hours(one.since, one.until) for one in over]
+        span = next((one for one in allocation.spans if one.start <= first and last <= one.end), None)
+        if span is None:
+            if rates:
+                early = first < allocation.known_since
+                cause = Cause.BEFORE_CREATION if early else Cause.AFTER_DELETION
+                causes[cause] = causes.get(cause, ZERO) + sum(rates, ZERO) * hours
+            continue
+        if not _covered(allocation, first, last):
+            unmeasured += sum(rates, ZERO) * hours
+            continue
+        has = Decimal(span.amounts.get(kind, 0))
+        metered += has * hours
+        if not rates:
+            if has:
+                causes[Cause.NOT_BILLED] = causes.get(Cause.NOT_BILLED, ZERO) - has * hours
+            continue
+        rate, again = rates[0], rates[1:]
+        if rate != has:
+            cause = Cause.LARGER_SHAPE if rate > has else Cause.SMALLER_SHAPE
+            causes[cause] = causes.get(cause, ZERO) + (rate - has) * hours
+        if again:
+            causes[Cause.BILLED_TWICE] = causes.get(Cause.BILLED_TWICE, ZERO) + sum(again, ZERO) * hours
+    # A line over a time in which the shape changed is an even rate over it: what that makes too much and too little
+    # of the same resource cancels out.
+    shape = causes.pop(Cause.LARGER_SHAPE, ZERO) + causes.pop(Cause.SMALLER_SHAPE, ZERO)
+    if shape:
+        causes[Cause.LARGER_SHAPE if shape > 0 else Cause.SMALLER_SHAPE] = shape
+    slack = ROUNDING * max(len(lines), 1)
+    kept = {cause: figure.quantize(PLACES) for cause, figure in sorted(causes.items()) if abs(figure) > slack}
+    return Comparison(external_id, kind, total, metered.quantize(PLACES), unmeasured.quantize(PLACES), kept, numbers)
+
+
+def _pieces(
+    lines: Sequence[Claim], allocation: Allocation, start: datetime, end: datetime
+) -> Iterable[tuple[datetime, datetime]]:
+    """[start, end) cut wherever anything changes."""
+    cuts = {start, end, allocation.known_since}
+    for line in lines:
+        cuts |= {line.since, line.until}
+    for span in allocation.spans:
+        cuts |= {span.start, span.end}
+    for first, last in allocation.covered or ():
+        cuts |= {first, last}
+    inside = sorted(one for one in cuts if start <= one <= end)
+    return pairwise(inside)
+
+
+def _covered(allocation: Allocation, first: datetime, last: datetime) -> bool:
+    return allocation.covered is None or any(start <= first and last <= end for start, end in allocation.covered)
+
+
+def _hours(start: datetime, end: datetime) -> Decimal:
+    lasted = end - start
+    return (Decimal(lasted.days * 86400 + lasted.seconds) + Decimal(lasted.microseconds) / 1_000_000) / HOUR
+
+
+def deviation(found: Iterable[Comparison]) -> dict[Kind, Decimal]:
+    """Kind → disputed ÷ metered unit-hours; a kind of which nothing could be metered is left out unless disputed (1)."""
+    sums: dict[Kind, tuple[Decimal, Decimal]] = {}
+    for one in found:
+        disputed, metered = sums.get(one.kind, (ZERO, ZERO))
+        sums[one.kind] = disputed + one.disputed, metered + one.metered
+    return {
+        kind: disputed / metered if metered > 0 else Decimal(1)
+        for kind, (disputed, metered) in sorted(sums.items())
+        if metered > 0 or disputed
+    }

@@ -1,0 +1,133 @@
+"""Evidence for the scorecards: which rows of the book speak of a company in a month, for each indicator.
+
+What comes from the eye (how many samples were due and how many came) is handed in by whoever has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from providers import bills, incidents
+from providers.base import Responsibility
+from providers.bills import Interval, month_bounds
+from providers.incidents import Incident
+from providers.orders import OrderState, WorkOrder
+from providers.scorecard import Evidence, Indicator, Row
+from quota.calendar import working_days
+from quota.pools import Pool
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+def gather(
+    tx: Tx,
+    provider_id: int,
+    month: str,
+    *,
+    reporting: Sequence[Row] = (),
+    coverage: Mapping[int, Sequence[Interval]] | None = None,
+) -> Evidence:
+    """Every row that speaks of the company in ``month`` (2026-10), up to now.
+
+    ``reporting``: rows with ``expected`` and ``received`` samples and ``lag_minutes`` (None: not known), one a pool and
+    day, say (``reported`` makes one). ``coverage``: resource id → stretches in which samples prove that it was there.
+    """
+    return {
+        Indicator.DELIVERY: _orders(tx, provider_id, month, WorkOrder.request_id.is_not(None)),
+        Indicator.OPTIMISATION: _orders(tx, provider_id, month, WorkOrder.case_id.is_not(None)),
+        Indicator.INCIDENTS: _incidents(tx, provider_id, month),
+        Indicator.METERING: _bills(tx, provider_id, month, coverage),
+        Indicator.REPORTING: list(reporting),
+    }
+
+
+def reported(ref: str, expected: int, received: int, lag_minutes: float | None = None, **facts: Any) -> Row:
+    """A row for data reporting: samples due and samples that came."""
+    lag = None if lag_minutes is None else str(round(lag_minutes, 1))
+    return Row(ref, {"expected": expected, "received": received, "lag_minutes": lag, **facts})
+
+
+def _orders(tx: Tx, provider_id: int, month: str, placed_for: Any) -> list[Row]:
+    """Orders whose limit fell into the month and is over, so that each order counts once and none too early."""
+    start, end = month_bounds(month)
+    found = tx.scalars(
+        select(WorkOrder)
+        .where(
+            WorkOrder.provider_id == provider_id,
+            placed_for,
+            WorkOrder.due_at >= start,
+            WorkOrder.due_at < end,
+            WorkOrder.due_at < tx.now,
+            WorkOrder.state != OrderState.CANCELLED.value,
+        )
+        .order_by(WorkOrder.id)
+    )
+    return [
+        Row(
+            f"order:{one.id}",
+            {
+                "number": one.number,
+                "verb": one.verb,
+                "due_at": _spelled(one.due_at),
+                "delivered_at": _spelled(one.delivered_at),
+                "ok": bool(one.in_time(tx.now)),
+            },
+        )
+        for one in found
+    ]
+
+
+def _incidents(tx: Tx, provider_id: int, month: str) -> list[Row]:
+    """Incidents that began in the month and were settled as the company's."""
+    start, end = month_bounds(month)
+    days = working_days(tx)
+    found = tx.scalars(
+        select(Incident)
+        .where(
+            Incident.provider_id == provider_id,
+            Incident.started_at >= start,
+            Incident.started_at < end,
+            Incident.responsibility == Responsibility.PROVIDER.value,
+        )
+        .order_by(Incident.id)
+    )
+    return [
+        Row(f"incident:{one.id}", {"level": one.level, "misses": incidents.misses(one, days, tx.now)}) for one in found
+    ]
+
+
+def _bills(tx: Tx, provider_id: int, month: str, coverage: Mapping[int, Sequence[Interval]] | None) -> list[Row]:
+    """Every resource and kind of the company's standing bills beside what was metered."""
+    rows = []
+    for pool_id, code in tx.execute(
+        select(Pool.id, Pool.code).where(Pool.provider_id == provider_id).order_by(Pool.id)
+    ):
+        found = bills.reconcile(tx, pool_id, month, coverage)
+        if found.bill is None:
+            continue
+        rows += [
+            Row(
+                f"bill:{found.bill.id}/{one.external_id}/{one.kind}",
+                {
+                    "pool": code,
+                    "lines": list(one.lines),
+                    "kind": one.kind.value,
+                    "billed": str(one.billed),
+                    "metered": str(one.metered),
+                    "unmeasured": str(one.unmeasured),
+                    "disputed": str(one.disputed),
+                    "causes": {cause.value: str(figure) for cause, figure in one.causes.items()},
+                },
+            )
+            for one in found.rows
+        ]
+    return rows
+
+
+def _spelled(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
