@@ -4,13 +4,13 @@ BIN := .venv/bin
 PORT ?= 8080
 DATA ?= var/guanjia
 
-.PHONY: run install test lint screenshots lock clean
+.PHONY: run install test lint bench screenshots lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run          the console with a demo city, on port $(PORT), data in $(DATA)"
 	@echo "make test         lint, types, import contracts and every test"
-	@echo "make install lint screenshots lock clean"
+	@echo "make install lint bench screenshots lock clean"
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
@@ -44,6 +44,10 @@ lint: .venv/.test-installed
 
 test: test-tools lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Every claim of speed beside an alternative; takes a while. ONLY="name …" for some of it.
+bench: test-tools
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY),--write docs/benchmarks.md)
 
 screenshots: test-tools
 	GUANJIA_SHOTS=docs/screenshots $(BIN)/python -m pytest tests/browser

@@ -1,0 +1,79 @@
+"""``python -m benchmarks [--only NAME …] [--rounds N] [--json] [--write FILE]``: measure, and print the table."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import pkgutil
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import benchmarks
+from benchmarks import harness
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=harness.__doc__)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these works alone")
+    parser.add_argument("--list", action="store_true", help="the names of the works")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", type=Path, help="write the table to this Markdown file, too")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    for module in sorted(found.name for found in pkgutil.iter_modules(benchmarks.__path__)):
+        if module.startswith("bench_"):
+            importlib.import_module(f"benchmarks.{module}")
+    if options.one:
+        name, contender, home = options.one
+        print(json.dumps(harness.one(name, contender, Path(home))))
+        return 0
+    if options.list:
+        print("\n".join(f"{one.name:<24} {one.title}" for one in harness.WORKS.values()))
+        return 0
+    strangers = set(options.only or ()) - set(harness.WORKS)
+    if strangers:
+        parser.error(f"no such work: {', '.join(sorted(strangers))}; see --list")
+    rows = []
+    for found in harness.WORKS.values():
+        if not options.only or found.name in options.only:
+            figures = harness.measure(found, options.rounds, lambda line: print(line, file=sys.stderr))
+            rows += harness.rows(found, figures)
+    text = json.dumps(rows, ensure_ascii=False, indent=1) if options.json else table(rows)
+    print(text)
+    if options.write:
+        options.write.write_text(table(rows) + "\n", encoding="utf-8")
+    return 0
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as Markdown, with the machine in words."""
+    lines = [
+        "# Measured",
+        "",
+        f"`make bench` on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} shared cores ({platform.machine()}), "
+        f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB, Python "
+        f"{platform.python_version()}. Medians; each contender in a fresh process, in turn. «×» says how many times as "
+        "much time (or size) a unit costs there as here: over 1, ours is better.",
+        "",
+        "| work | who | units | seconds | units/s | peak MB | × | reach | met |",
+        "|---|---|--:|--:|--:|--:|--:|---|---|",
+    ]
+    for row in rows:
+        rate = "" if row["rate"] is None else f"{row['rate']:,.0f}"
+        met = {True: "yes", False: "**no**", None: ""}[row["met"]]
+        lines.append(
+            f"| {row['title'] if row['ours'] else ''} | {row['contender']} | {row['units']:,.4g} {row['unit']} "
+            f"| {row['seconds']:.3f} | {rate} | {row['megabytes']:,.0f} | {row['ratio']:.2f} "
+            f"| {row['reach'] or ''} | {met} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

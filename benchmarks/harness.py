@@ -1,0 +1,197 @@
+"""How a claim is measured: every contender in a fresh process, in turn (A B A B …), medians and paired ratios.
+
+A module ``benchmarks/bench_<part>.py`` calls ``work(…)`` once for each thing it measures:
+
+    work(
+        "ingest", "durable ingest, batches of 20,000 × 6", unit="values", reach=Rate(5e6),
+        prepare=make_batches,
+        contenders={"guanjia": ours, "PostgreSQL COPY": postgres, "SQLite": sqlite},
+    )
+
+The first contender is ours. A contender is ``run(home, watch) -> units``: it gets ready, does the work inside
+``with watch:``, and returns how many units that was. ``prepare(home)`` runs once, in a process of its own; ``home`` is
+an empty folder that all contenders of the work share. Peak memory is that of the contender's process (its largest
+child beside it, where it has children).
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Watch:
+    """Wall-clock seconds spent inside ``with watch:``, summed."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> Watch:
+        self._since = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._since
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At least so many units a second."""
+
+    at_least: float
+
+    def met(self, figures: Figures) -> bool:
+        return figures.rate >= self.at_least
+
+    def __str__(self) -> str:
+        return f"≥ {self.at_least:,.0f}/s"
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Done within so many seconds, and so much memory where given."""
+
+    seconds: float
+    megabytes: float | None = None
+
+    def met(self, figures: Figures) -> bool:
+        return figures.seconds <= self.seconds and (self.megabytes is None or figures.megabytes <= self.megabytes)
+
+    def __str__(self) -> str:
+        memory = "" if self.megabytes is None else f", ≤ {self.megabytes:,.0f} MB"
+        return f"≤ {self.seconds:g} s{memory}"
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """The count itself is what is measured (bytes a value, P95 of a page): at most so much."""
+
+    units: float
+
+    def met(self, figures: Figures) -> bool:
+        return figures.units <= self.units
+
+    def __str__(self) -> str:
+        return f"≤ {self.units:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Medians over the rounds of one contender."""
+
+    units: float
+    seconds: float
+    megabytes: float
+    runs: tuple[float, ...]  # what is compared, one a round: seconds a unit, or the count itself
+
+    @property
+    def rate(self) -> float:
+        return self.units / self.seconds if self.seconds else float("inf")
+
+
+Reach = Rate | Within | AtMost
+Run = Callable[[Path, Watch], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One thing that is measured."""
+
+    name: str
+    title: str
+    unit: str
+    contenders: Mapping[str, Run]
+    reach: Reach | None = None
+    prepare: Callable[[Path], None] | None = None
+    rounds: Mapping[str, int] = field(default_factory=dict)  # fewer for contenders that take minutes
+
+    @property
+    def counted(self) -> bool:
+        """Whether the count is compared, not the time."""
+        return isinstance(self.reach, AtMost)
+
+
+WORKS: dict[str, Work] = {}
+
+
+def work(name: str, title: str, *, unit: str, contenders: Mapping[str, Run], **rest: Any) -> None:
+    """Enter a work; see the module's words."""
+    if name in WORKS:
+        raise ValueError(f"two works are called {name}")
+    WORKS[name] = Work(name, title, unit, contenders, **rest)
+
+
+def one(name: str, contender: str, home: Path) -> dict[str, float]:
+    """Run one contender of one work in this process; "prepare" prepares."""
+    found = WORKS[name]
+    if contender == "prepare":
+        if found.prepare is not None:
+            found.prepare(home)
+        return {}
+    watch = Watch()
+    units = found.contenders[contender](home, watch)
+    own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {"units": float(units), "seconds": watch.seconds, "megabytes": (own + children) / 1024}
+
+
+def measure(found: Work, rounds: int, say: Callable[[str], None]) -> dict[str, Figures]:
+    """Every contender of a work, in turn, ``rounds`` times."""
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in found.contenders}
+    with tempfile.TemporaryDirectory(prefix=f"guanjia-bench-{found.name}-") as folder:
+        _apart(found.name, "prepare", folder)
+        for number in range(rounds):
+            for contender in found.contenders:
+                if number < found.rounds.get(contender, rounds):
+                    say(f"{found.name}: {contender}, round {number + 1}")
+                    runs[contender].append(_apart(found.name, contender, folder))
+    return {
+        contender: Figures(
+            units=statistics.median(one["units"] for one in taken),
+            seconds=statistics.median(one["seconds"] for one in taken),
+            megabytes=max(one["megabytes"] for one in taken),
+            runs=tuple(one["units"] if found.counted else one["seconds"] / one["units"] for one in taken),
+        )
+        for contender, taken in runs.items()
+    }
+
+
+def _apart(name: str, contender: str, home: str) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks", "--one", name, contender, home]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name}: {contender} failed with exit code {done.returncode}")
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def rows(found: Work, figures: Mapping[str, Figures]) -> Iterable[dict[str, Any]]:
+    """One row a contender: figures, and how many times ours is better (the median of paired rounds)."""
+    ours = next(iter(figures.values()))
+    for contender, its in figures.items():
+        pairs = zip(its.runs, ours.runs, strict=False)
+        yield {
+            "work": found.name,
+            "title": found.title,
+            "contender": contender,
+            "ours": its is ours,
+            "unit": found.unit,
+            "units": its.units,
+            "seconds": its.seconds,
+            "rate": None if found.counted else its.rate,
+            "megabytes": its.megabytes,
+            "ratio": statistics.median(theirs / mine for theirs, mine in pairs),
+            "reach": str(found.reach) if its is ours and found.reach else None,
+            "met": found.reach.met(its) if its is ours and found.reach else None,
+            "rounds": len(its.runs),
+        }
