@@ -10,6 +10,9 @@ import metering.intake
 import metering.notices
 import metering.openings
 import metering.policies
+import metering.protections
+import metering.suspensions
+import metering.windows
 import providers.bills
 import providers.incidents
 import providers.inventory

@@ -100,6 +100,7 @@ class Case(Base):
     shape: Mapped[dict[str, int]]
     target: Mapped[dict[str, int] | None]
     recoverable: Mapped[dict[str, int]]
+    ends_on: Mapped[date | None]  # of temporary growth: the last day before it is returned
     freed: Mapped[dict[str, int]] = mapped_column(default=dict)
     worth: Mapped[float] = mapped_column(Float)  # of what it recovers, in vCPU
     was_running: Mapped[bool] = mapped_column(default=True)
@@ -325,6 +326,8 @@ def acts(one: Case, actor: Actor) -> list[Act]:
             continue
         if act is Act.REPLY and not may_answer(one):
             continue
+        if act is Act.KEEP and one.kind == CaseKind.EXPAND and actor.role is not Role.SUPERVISOR:
+            continue
         if act in (Act.RESTORE, Act.ROLL_BACK) and not _fits(one, act):
             continue
         found.append(act)
@@ -358,8 +361,8 @@ def _shut_out(one: Case, actor: Actor) -> bool:
 
 
 def _fits(one: Case, act: Act) -> bool:
-    """What is off is had back by ``restore``, what is smaller by ``roll_back``."""
-    return one.kind == (CaseKind.RECLAIM if act is Act.RESTORE else CaseKind.SHRINK)
+    """What is off is had back by ``restore``, what has another size by ``roll_back``."""
+    return (one.kind == CaseKind.RECLAIM) == (act is Act.RESTORE)
 
 
 # ------------------------------------------------------------------------------------------------------------ writing

@@ -216,6 +216,7 @@ class Ending(StrEnum):
     DELETED = "deleted"
     EXPANDED = "expanded"
     REQUESTED = "requested"
+    TERM_OVER = "term_over"
 
 
 ENDING_LABELS = {
@@ -236,6 +237,7 @@ ENDING_LABELS = {
     Ending.DELETED: N_("已回收"),
     Ending.EXPANDED: N_("已扩容"),
     Ending.REQUESTED: N_("已转扩容申请"),
+    Ending.TERM_OVER: N_("临时扩容已归还"),
 }
 
 SETBACKS = frozenset(
@@ -255,7 +257,7 @@ SETBACKS = frozenset(
 REGRETS = frozenset({Ending.RETURNED, Ending.ROLLED_BACK})
 """Endings that show that we should not have acted."""
 
-DONE = frozenset({Ending.SHRUNK, Ending.DELETED, Ending.EXPANDED, Ending.REQUESTED})
+DONE = frozenset({Ending.SHRUNK, Ending.DELETED, Ending.EXPANDED, Ending.REQUESTED, Ending.TERM_OVER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +265,9 @@ class Procedure:
     """The clocks and limits of a case; a part of the policy version that it was opened under. Our own defaults.
 
     Days of review, reply, reminder, ruling, acting and confirmation are working days; the others calendar days.
+    ``worth_*``: ceilings of what is taken, in vCPU. ``regret_limit``: share of at least ``regret_least`` resources acted
+    on above which a version is suspended. ``system_slack``: mean CPU (%) of a system's machines below which a busy one
+    among idle ones is no shortage.
     """
 
     review_days: int = 3
@@ -280,12 +285,19 @@ class Procedure:
     exemption_days: int = 180
     newcomer_days: int = 90
     fast_growth: float = 0.25
+    temporary_days: int = 30
+    temporary_growth: float = 1.0
     backoff_days: int = 30
     backoff_limit_days: int = 360
     attempts: int = 3
     reason_length: int = 10
     cases_per_run: int = 200
     cases_per_department: int = 50
+    worth_per_run: float = 2000.0
+    worth_per_department: float = 500.0
+    regret_limit: float = 0.10
+    regret_least: int = 10
+    system_slack: float = 40.0
 
     def __post_init__(self) -> None:
         for one in fields(self):

@@ -1,6 +1,6 @@
 """Cases (案件): what becomes of a finding, from notice and reply to a certificate. The door to all their verbs.
 
-``open_from`` opens them from an assessment; ``review``, ``issue``, ``reply`` and ``rule`` hear them; ``act`` begins
+``open_from`` opens them from an assessment, ``open_one`` from one finding; ``review``, ``issue``, ``reply`` and ``rule`` hear them; ``act`` begins
 what they are for; ``settle`` takes in what became of an order; ``advance`` moves what time moves. Every verb of a
 person takes the generation that the page showed; a stale one is refused. Read through ``case`` and ``queue``.
 """
@@ -36,7 +36,7 @@ from metering.certificates import Certificate, certificate
 from metering.deadlines import Advanced, advance, exempt
 from metering.enforcement import act, confirm_deletion, current_order, keep, restore, roll_back, settle
 from metering.hearings import dismiss, issue, reply, review, rule, withdraw
-from metering.openings import SKIPS, Opening, open_from
+from metering.openings import SKIPS, Opening, open_from, open_one
 from metering.recoveries import Recoveries, Regret, recoveries, regret
 
 __all__ = [
@@ -73,6 +73,7 @@ __all__ = [
     "keep",
     "open_case",
     "open_from",
+    "open_one",
     "queue",
     "recoveries",
     "regret",

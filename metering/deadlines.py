@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from metering import enforcement, exemptions, policies, safeguards
+from metering import enforcement, exemptions, policies, safeguards, suspensions, windows
 from metering.case_files import Case, close, lock, move, open_case, open_cases
 from metering.case_steps import (
     HEARING,
@@ -30,8 +30,9 @@ from metering.findings import Finding, latest
 from metering.notices import Notice
 from metering.policy import GROWS
 from providers import delivery
+from providers.base import Verb
 from providers.inventory import Resource
-from providers.orders import OrderState
+from providers.orders import OrderState, WorkOrder
 from quota.actors import Role
 from quota.calendar import ZONE, WorkingDays, working_days
 from quota.errors import N_, Refused
@@ -40,9 +41,13 @@ if TYPE_CHECKING:
     from quota.db import Tx
 
 
+RECHECK = timedelta(hours=1)
+"""How long an order is kept back before it is looked at again."""
+
+
 @dataclass(slots=True)
 class Advanced:
-    """What one run moved. Ids of cases (of notices, of exemptions); ``refused``: case id → what stands in the way."""
+    """What one run moved. Ids of cases (of notices, exemptions, policy versions); ``refused``: case id → what stands in the way."""
 
     settled: list[int] = field(default_factory=list)
     reminded: list[int] = field(default_factory=list)
@@ -51,6 +56,7 @@ class Advanced:
     moved: list[int] = field(default_factory=list)
     closed: list[int] = field(default_factory=list)
     exemptions_ended: list[int] = field(default_factory=list)
+    suspended: list[int] = field(default_factory=list)
     refused: dict[int, str] = field(default_factory=dict)
 
     def quiet(self) -> bool:
@@ -64,6 +70,7 @@ class Advanced:
                 self.moved,
                 self.closed,
                 self.exemptions_ended,
+                self.suspended,
             )
         )
 
@@ -78,6 +85,7 @@ def advance(tx: Tx) -> Advanced:
     _remind(tx, calendar, done)
     for one in open_cases(tx):
         _alone(tx, one, done, lambda one=one: _advance(tx, one, calendar, done))  # type: ignore[misc]
+    done.suspended = [one.policy_version_id for one in suspensions.examine(tx)]
     return done
 
 
@@ -118,6 +126,8 @@ def _advance(tx: Tx, one: Case, calendar: WorkingDays, done: Advanced) -> None:
         _hearing(tx, one, calendar, done)
     elif state in RESTING and one.kind == CaseKind.RECLAIM:
         _resting(tx, one)
+    elif state is State.WATCHED and one.kind == CaseKind.EXPAND:
+        _lent(tx, one)
     elif state is State.WATCHED:
         _watched(tx, one)
     if one.generation != before:
@@ -197,12 +207,50 @@ def _ordered(tx: Tx, one: Case, done: Advanced) -> None:
         return
     obstacle = safeguards.look(tx, one).obstacle
     if obstacle is None or obstacle.ending is None:
+        if one.takes and order.state == OrderState.PENDING and one.step != Verb.SNAPSHOT:
+            _hold_back(tx, one, order, obstacle)
         return
     delivery.cancel(tx, order.id, order.generation, obstacle.sentence())
     if safeguards.resting(one):
         enforcement.give_back(tx, one, obstacle.ending, obstacle.sentence())
     else:
         enforcement.halt(tx, one, obstacle)
+
+
+def _hold_back(tx: Tx, one: Case, order: WorkOrder, obstacle: safeguards.Obstacle | None) -> None:
+    """An order that is not on its way yet goes in the next window, and not while something has to be cleared first."""
+    opens = windows.opening(tx, one.pool_id)
+    if obstacle is not None:
+        opens = max(opens, tx.now + RECHECK)
+        one.reason = obstacle.sentence()
+    if opens > tx.now and (order.next_try_at is None or order.next_try_at < opens):
+        order.next_try_at = opens
+
+
+def _lent(tx: Tx, one: Case) -> None:
+    """Temporary growth returns when its term is over; who is still busy is not made smaller: there somebody decides."""
+    if one.wake_at is None or one.wake_at > tx.now:
+        return
+    exemptions.lock(tx, one.resource)
+    waits = safeguards.keeps(tx, one)
+    if waits is not None:
+        one.reason = waits.sentence()
+        return
+    finding = latest(tx, one.resource_id, one.policy_version.name)
+    grown = one.effective_at.astimezone(ZONE).date() if one.effective_at else None
+    if finding is not None and grown and finding.assessment.last_day > grown and finding.is_now() in GROWS:
+        one.reason = N_("临时扩容到期时仍繁忙,须决定归还还是长期保留")
+        move(
+            tx,
+            one,
+            State.STRAINED,
+            "case.term_over",
+            days=one.procedure().ruling_days,
+            reason=one.reason,
+            finding=finding.id,
+        )
+        return
+    enforcement.give_back(tx, one, Ending.TERM_OVER, N_("临时扩容期满,恢复原规格"))
 
 
 def _resting(tx: Tx, one: Case) -> None:

@@ -9,12 +9,12 @@ resource back; at the end of the case it goes to the city.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from metering import certificates
+from metering import certificates, windows
 from metering.case_files import (
     Case,
     Confirmation,
@@ -39,6 +39,8 @@ from providers import delivery
 from providers.base import ResourceState, Verb
 from providers.orders import OrderState, WorkOrder
 from quota import ledger
+from quota.actors import Role
+from quota.calendar import ZONE
 from quota.errors import N_, NotAllowed, WrongState
 from quota.ledger import Holder, Side
 from quota.units import Amounts, Arch, ResourceClass, amounts, classes
@@ -91,16 +93,24 @@ def restore(tx: Tx, one: Case, reason: str = "", *, generation: int | None = Non
 
 
 def roll_back(tx: Tx, one: Case, reason: str = "", *, generation: int | None = None) -> Case:
-    """Give a shrunk resource its former shape again, while it is watched or after a rollback was proposed."""
+    """Give a resource its former shape again: a shrunk one while it is watched or after a rollback was proposed, one that
+    was enlarged for a term before its end."""
     take_up(tx, one, Act.ROLL_BACK, generation)
-    give_back(tx, one, Ending.ROLLED_BACK, reason.strip() or N_("缩容后负载过高,恢复原规格"))
+    if one.kind == CaseKind.EXPAND:
+        give_back(tx, one, Ending.TERM_OVER, reason.strip() or N_("提前归还临时扩容"))
+    else:
+        give_back(tx, one, Ending.ROLLED_BACK, reason.strip() or N_("缩容后负载过高,恢复原规格"))
     return one
 
 
 def keep(tx: Tx, one: Case, reason: str = "", *, generation: int | None = None) -> Case:
-    """Leave a shrunk resource as it is although a rollback was proposed."""
+    """Leave a shrunk resource as it is although a rollback was proposed; or let temporary growth stay for good."""
     take_up(tx, one, Act.KEEP, generation)
-    finish(tx, one, Ending.SHRUNK, reason.strip() or N_("核实后维持缩容"))
+    if one.kind == CaseKind.EXPAND:
+        tx.actor.must_be(Role.SUPERVISOR)  # what was lent for a term is not kept on the borrower's own word
+        close(tx, one, Ending.EXPANDED, reason.strip() or N_("核实后长期保留"))
+    else:
+        finish(tx, one, Ending.SHRUNK, reason.strip() or N_("核实后维持缩容"))
     return one
 
 
@@ -140,7 +150,7 @@ def give_back(tx: Tx, one: Case, ending: Ending, reason: str) -> None:
     one.going_back, one.reason = ending.value, reason
     if ending in REGRETS and one.regretted_at is None:
         one.regretted_at = tx.now
-    if one.kind == CaseKind.SHRINK:
+    if one.kind != CaseKind.RECLAIM:
         _order(tx, one, Verb.RESIZE, _changed(one, amounts(one.shape)), reason)
     elif one.binned_at is not None:
         _order(tx, one, Verb.RESTORE, {}, reason)
@@ -217,6 +227,10 @@ def _order(tx: Tx, one: Case, verb: Verb, what: Amounts, reason: str) -> None:
         emergency=bool(one.going_back),
         frees=Holder.FREE if verb is Verb.DELETE else Holder.GRANTED,
     )
+    if one.takes and not one.going_back and verb is not Verb.SNAPSHOT:
+        opens = windows.opening(tx, one.pool_id)
+        if opens > tx.now:
+            order.next_try_at = opens
     one.step, one.order_key = verb.value, key
     move(tx, one, State.ORDERED, "case.order", reason=reason, verb=verb, order=order.number, amounts=what)
 
@@ -243,7 +257,11 @@ def _delivered(tx: Tx, one: Case, order: WorkOrder) -> None:
     if one.kind == CaseKind.EXPAND:
         one.effective_at = when
         one.freed = {kind.value: figure for kind, figure in more(amounts(one.shape), one.will_have() or {}).items()}
-        close(tx, one, Ending.EXPANDED, N_("已按建议扩容"))
+        if one.ends_on is None:
+            close(tx, one, Ending.EXPANDED, N_("已按建议扩容"))
+        else:
+            until = datetime.combine(one.ends_on + timedelta(days=1), time(), ZONE)
+            move(tx, one, State.WATCHED, "case.lend", wake_at=until, until=one.ends_on)
     elif verb is Verb.RESIZE:
         one.effective_at = when
         _watch(tx, one, procedure.shrink_watch_days)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from metering import exemptions, notices
@@ -35,6 +35,7 @@ from metering.exemptions import Category
 from metering.notices import Notice
 from quota import ledger, requests
 from quota.asks import Ask, Line
+from quota.calendar import ZONE
 from quota.dossier import RequestKind
 from quota.errors import N_, Invalid, NotAllowed, WrongState
 from quota.ledger import Holder, Side
@@ -107,8 +108,9 @@ def reply(
 ) -> Case:
     """The department answers: it agrees, objects (with a reason), or asks to be exempted until a day.
 
-    Heard until the time is over, and after silence as long as nothing was done. An expansion that is agreed to and is
-    too large for the fast track becomes a draft request in the department's name, and the case ends.
+    Heard until the time is over, and after silence as long as nothing was done. An expansion that is agreed to is made
+    at once on the fast track; with ``until`` it is temporary and returns by itself after that day. One that is too large
+    for either becomes a draft request in the department's name, and the case ends.
     """
     take_up(tx, one, Act.REPLY, generation)
     if not may_answer(one):
@@ -121,6 +123,9 @@ def reply(
     procedure = one.procedure()
     if answer is Answer.OBJECT and one.takes:
         explained(reason, procedure.reason_length)
+    term = until if answer is Answer.AGREE and not one.takes else None
+    if term is not None:
+        _checked_term(tx, term, procedure.temporary_days)
     if answer is Answer.EXEMPT:
         if not one.takes or category is None:
             raise Invalid("reply.category", N_("请选择豁免的类别"), field="category")
@@ -132,7 +137,7 @@ def reply(
         evidence=evidence.strip(),
         attachments=list(attachments),
         category=category.value if answer is Answer.EXEMPT and category else None,
-        until=until if answer is Answer.EXEMPT else None,
+        until=until if answer is Answer.EXEMPT else term,
         last_peak=last_peak.strip() if answer is Answer.EXEMPT else "",
         by=tx.actor.login,
         at=tx.now,
@@ -150,8 +155,11 @@ def reply(
     }
     if answer is Answer.AGREE:
         one.matter, one.consent = None, Consent.AGREED.value
-        if one.kind == CaseKind.EXPAND and not fast(tx, one):
-            _draft(tx, one)
+        if one.kind == CaseKind.EXPAND and fast(tx, one, temporary=term is not None):
+            one.ends_on = term
+            move(tx, one, State.CLEARED, "case.reply", days=procedure.act_days, reason=row.reason, **told)
+        elif one.kind == CaseKind.EXPAND:
+            _draft(tx, one, term)
             close(tx, one, Ending.REQUESTED, N_("增幅超出快速通道,已代拟扩容申请,请核对后提交"), "case.reply")
         elif one.state == State.CLEARED:
             tx.audit("case.reply", one.subject, after=told, reason=row.reason)
@@ -235,10 +243,13 @@ def rule(
     return one
 
 
-def fast(tx: Tx, one: Case) -> bool:
-    """Whether an expansion may take the fast track: small growth, within what the department was already granted."""
-    target = one.will_have()
-    if target is None or growth(one.had(), target) > one.procedure().fast_growth:
+def fast(tx: Tx, one: Case, *, temporary: bool = False) -> bool:
+    """Whether an expansion may take the fast track: small growth (for a term also larger), within what the department
+    was already granted."""
+    target, procedure = one.will_have(), one.procedure()
+    if target is None or growth(one.had(), target) > (
+        procedure.temporary_growth if temporary else procedure.fast_growth
+    ):
         return False
     needed = classes(more(one.had(), target), Arch(one.pool.arch))
     return all(
@@ -247,7 +258,15 @@ def fast(tx: Tx, one: Case) -> bool:
     )
 
 
-def _draft(tx: Tx, one: Case) -> None:
+def _checked_term(tx: Tx, until: date, days: int) -> None:
+    today = tx.now.astimezone(ZONE).date()
+    if until <= today:
+        raise Invalid("reply.term", N_("临时扩容须到今天以后的某一天"), field="until")
+    if until > today + timedelta(days=days):
+        raise Invalid("reply.term_long", N_("临时扩容最长%(days)s天"), days=days, field="until")
+
+
+def _draft(tx: Tx, one: Case, until: date | None = None) -> None:
     """A request for the target, in the department's name, for it to look over and submit."""
     target = one.will_have() or {}
     ask = Ask(
@@ -258,6 +277,7 @@ def _draft(tx: Tx, one: Case) -> None:
         justification=N_("运营监督管家按监测数据建议扩容,依据见案件 %(number)s") % {"number": one.number},
         system_id=one.system_id,
         resource_id=one.resource_id,
+        use_until=until,
         key=f"{one.subject}:request",
     )
     one.request_id = requests.draft(tx, ask).id

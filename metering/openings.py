@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ForeignKey, String, func, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from metering import exemptions
+from metering import exemptions, protections, suspensions, whole_systems
 from metering.case_files import Case, start_clock
 from metering.case_steps import (
     CALLS_FOR,
@@ -21,15 +22,15 @@ from metering.case_steps import (
     more,
     worth,
 )
-from metering.findings import Assessment, Finding, of_run
-from metering.policy import Verdict
+from metering.findings import Assessment, Finding, latest, of_run
+from metering.policy import GROWS, Verdict
 from providers.base import ResourceState
 from providers.inventory import Resource
 from quota.actors import Role
 from quota.db import Base, append_only
 from quota.dossier import OPEN as OPEN_REQUESTS
 from quota.dossier import Request
-from quota.errors import N_
+from quota.errors import N_, WrongState
 from quota.units import Amounts
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ SKIPS = {
     "no_target": N_("没有合适的目标规格"),
     "run_ceiling": N_("超出单次立案上限"),
     "department_ceiling": N_("超出该单位在办上限"),
+    "suspended": N_("策略版本已暂停"),
+    "system_slack": N_("同一系统内有空闲云主机,宜先均衡负载"),
 }
 """Why a finding opened no case: code → words."""
 
@@ -93,7 +96,8 @@ def open_from(tx: Tx, run: Assessment, *, per_run: int | None = None, per_depart
     """Open cases from the findings of ``run``, those that recover most first; once for each run.
 
     ``per_run``: new cases that take something away; ``per_department``: such cases open at one time in a department.
-    Both default to the procedure of the run's policy version. What gives is not limited: nobody is hurt by it.
+    Both default to the procedure of the run's policy version, which also says how much in vCPU may be taken by a run
+    and be under way in a department. What gives is not limited: nobody is hurt by it.
     """
     tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
     tx.refresh(run, with_for_update=True)
@@ -103,10 +107,13 @@ def open_from(tx: Tx, run: Assessment, *, per_run: int | None = None, per_depart
     procedure = run.policy_version.rules()
     room = procedure.cases_per_run if per_run is None else per_run
     ceiling = procedure.cases_per_department if per_department is None else per_department
-    state = _Standing(tx)
+    left = procedure.worth_per_run
+    state = _Standing(tx, run)
     skipped: list[tuple[int, str]] = []
     candidates: list[_Candidate] = []
-    for finding in of_run(tx, run, *CALLS_FOR):
+    wanted = of_run(tx, run, *CALLS_FOR)
+    state.look_at_systems(tx, run, wanted)
+    for finding in wanted:
         found = _candidate(state, finding)
         if isinstance(found, str):
             skipped.append((finding.resource_id, found))
@@ -117,14 +124,18 @@ def open_from(tx: Tx, run: Assessment, *, per_run: int | None = None, per_depart
     for one in candidates:
         if one.kind in TAKES:
             department = one.resource.department_id
-            if room <= 0:
+            if room <= 0 or one.worth > left:
                 skipped.append((one.resource.id, "run_ceiling"))
                 continue
-            if state.by_department.get(department, 0) >= ceiling:
+            if (
+                state.by_department.get(department, 0) >= ceiling
+                or state.worth_by_department.get(department, 0.0) + one.worth > procedure.worth_per_department
+            ):
                 skipped.append((one.resource.id, "department_ceiling"))
                 continue
             room -= 1
-            state.by_department[department] = state.by_department.get(department, 0) + 1
+            left -= one.worth
+            state.take(department, one.worth)
         opened.append(_open(tx, run, one, procedure).id)
     row = Opening(
         assessment_id=run.id,
@@ -139,6 +150,32 @@ def open_from(tx: Tx, run: Assessment, *, per_run: int | None = None, per_depart
     return row
 
 
+def open_one(tx: Tx, finding: Finding) -> Case:
+    """Open a case from one finding, by hand. WrongState with the reason where none may be opened."""
+    tx.actor.must_be(Role.SUPERVISOR)
+    run = finding.assessment
+    tx.refresh(finding.resource, with_for_update=True)
+    newest = latest(tx, finding.resource_id, run.policy_version.name)
+    if newest is not None and newest.id != finding.id:
+        raise WrongState("case.old_finding", N_("该资源已有更新的评估结论,请以最新结论立案"))
+    if finding.is_now() not in CALLS_FOR:
+        raise WrongState("case.no_call", N_("评估结论不需要立案"))
+    procedure = run.policy_version.rules()
+    state = _Standing(tx, run)
+    state.look_at_systems(tx, run, [finding])
+    found = _candidate(state, finding)
+    if isinstance(found, str):
+        raise WrongState("case.not_opened", N_("不能立案:%(why)s"), why=SKIPS[found])
+    if found.kind in TAKES:
+        department = found.resource.department_id
+        if (
+            state.by_department.get(department, 0) >= procedure.cases_per_department
+            or state.worth_by_department.get(department, 0.0) + found.worth > procedure.worth_per_department
+        ):
+            raise WrongState("case.not_opened", N_("不能立案:%(why)s"), why=SKIPS["department_ceiling"])
+    return _open(tx, run, found, procedure)
+
+
 def _rank(one: _Candidate) -> tuple[Any, ...]:
     """Overloaded machines first, then what recovers most, then what is known best."""
     urgent = one.finding.verdict != Verdict.OVERLOADED.value
@@ -148,7 +185,11 @@ def _rank(one: _Candidate) -> tuple[Any, ...]:
 class _Standing:
     """What stands against opening a case, for all resources at once."""
 
-    def __init__(self, tx: Tx) -> None:
+    def __init__(self, tx: Tx, run: Assessment) -> None:
+        self.suspended = suspensions.holding(tx, run.policy_version_id) is not None
+        self.tags = protections.tags(tx)
+        self.systems: dict[int, whole_systems.WholeSystem] = {}
+        self.slack = run.policy_version.rules().system_slack
         self.busy = set(tx.scalars(select(Case.resource_id).where(Case.state != State.CLOSED.value)))
         asked = select(Request.resource_id).where(
             Request.resource_id.is_not(None), Request.state.in_([one.value for one in OPEN_REQUESTS])
@@ -168,11 +209,30 @@ class _Standing:
             if until is not None and until > tx.now
         }
         open_takes = (
-            select(Case.department_id, func.count())
+            select(Case.department_id, func.count(), func.sum(Case.worth))
             .where(Case.state != State.CLOSED.value, Case.kind.in_([kind.value for kind in TAKES]))
             .group_by(Case.department_id)
         )
-        self.by_department: dict[int | None, int] = dict(tx.execute(open_takes).all())
+        self.by_department: dict[int | None, int] = {}
+        self.worth_by_department: dict[int | None, float] = {}
+        for department, count, total in tx.execute(open_takes):
+            self.by_department[department] = count
+            self.worth_by_department[department] = float(total)
+
+    def look_at_systems(self, tx: Tx, run: Assessment, wanted: Sequence[Finding]) -> None:
+        """See the systems of busy machines as a whole; reads all resources concerned at once."""
+        if len(wanted) > 1:
+            ids = select(Finding.resource_id).where(
+                Finding.assessment_id == run.id, Finding.verdict.in_([one.value for one in CALLS_FOR])
+            )
+            self.resources = tx.scalars(select(Resource).where(Resource.id.in_(ids))).all()
+        concerned = {one.resource.system_id for one in wanted if one.is_now() in GROWS} - {None}
+        self.systems = whole_systems.whole_systems(tx, run, [each for each in concerned if each is not None])
+
+    def take(self, department: int | None, worth: float) -> None:
+        """One more case that takes something from a department."""
+        self.by_department[department] = self.by_department.get(department, 0) + 1
+        self.worth_by_department[department] = self.worth_by_department.get(department, 0.0) + worth
 
 
 def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
@@ -189,8 +249,10 @@ def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
         return "open_request"
     if (resource.id, kind in TAKES) in state.quiet:
         return "quiet"
-    if kind in TAKES and resource.protected:
+    if kind in TAKES and (resource.protected or protections.by_tag(state.tags, resource.tags)):
         return "protected"
+    if kind in TAKES and state.suspended:
+        return "suspended"
     if kind in TAKES and resource.id in state.exempt:
         return "exempt"
     if dict(shape) != dict(finding.had()):
@@ -204,6 +266,9 @@ def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
         recovers = less(shape, target) if kind is CaseKind.SHRINK else more(shape, target)
     if not recovers:
         return "no_target"
+    whole = state.systems.get(resource.system_id or 0)
+    if kind is CaseKind.EXPAND and whole is not None and whole.has_slack(state.slack):
+        return "system_slack"
     return _Candidate(finding, resource, kind, target, recovers, worth(recovers))
 
 

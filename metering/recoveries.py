@@ -41,13 +41,15 @@ class Recoveries:
     given: dict[ResourceClass, int] = field(default_factory=dict)
 
 
-def regret(tx: Tx, policy_version_id: int | None = None) -> Regret:
-    """The regret of one policy version, or of all."""
+def regret(tx: Tx, policy_version_id: int | None = None, since: datetime | None = None) -> Regret:
+    """The regret of one policy version, or of all; of what was done since an instant, or ever."""
     query = select(Case.regretted_at).where(
         Case.kind.in_([kind.value for kind in TAKES]), Case.effective_at.is_not(None)
     )
     if policy_version_id is not None:
         query = query.where(Case.policy_version_id == policy_version_id)
+    if since is not None:
+        query = query.where(Case.effective_at > since)
     rows = tx.scalars(query).all()
     return Regret(len(rows), sum(at is not None for at in rows))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from metering import exemptions
+from metering import exemptions, protections, suspensions
 from metering.case_files import Case
 from metering.case_steps import (
     ALIVE,
@@ -68,6 +68,7 @@ def look(tx: Tx, one: Case) -> Look:
     obstacle = (
         _off_limits(tx, one)
         or _asked_for(tx, one)
+        or _suspended(tx, one)
         or (_came_alive(one, finding) if resting(one) else _not_as_found(tx, one, finding))
     )
     return Look(obstacle, finding)
@@ -97,6 +98,17 @@ def recovered(tx: Tx, one: Case) -> Obstacle | None:
     return _contradicted(verdict)
 
 
+def keeps(tx: Tx, one: Case) -> Obstacle | None:
+    """What keeps temporary growth from being returned although its term is over: protection, an exemption, or that the
+    department asked for something else in time."""
+    if protections.protected(tx, one.resource):
+        return Obstacle("case.protected", N_("资源受保护"), None)
+    exemption = exemptions.holding(tx, one.resource_id)
+    if exemption is not None:
+        return Obstacle("case.exempt", N_("资源在豁免期内,到%(until)s"), None, {"until": exemption.ends_on.isoformat()})
+    return _asked_for(tx, one)
+
+
 def safe_target(one: Case, finding: Finding | None) -> dict[Kind, int]:
     """What a shrink may go down to, by what the department was told and by the fresh judgement."""
     fresh = finding.should_have() if finding is not None else None
@@ -105,7 +117,7 @@ def safe_target(one: Case, finding: Finding | None) -> dict[Kind, int]:
 
 def _off_limits(tx: Tx, one: Case) -> Obstacle | None:
     resource = one.resource
-    if one.takes and resource.protected:
+    if one.takes and protections.protected(tx, resource):
         return Obstacle("case.protected", N_("资源受保护"), Ending.PROTECTED)
     if one.takes and (exemption := exemptions.holding(tx, resource.id)) is not None:
         return Obstacle(
@@ -126,6 +138,13 @@ def _asked_for(tx: Tx, one: Case) -> Obstacle | None:
     if number is None:
         return None
     return Obstacle("case.request_open", N_("使用单位对该资源有在办申请 %(number)s"), None, {"number": number})
+
+
+def _suspended(tx: Tx, one: Case) -> Obstacle | None:
+    """Its policy version has been taking what was wanted back: nothing more is taken under it."""
+    if not one.takes or suspensions.holding(tx, one.policy_version_id) is None:
+        return None
+    return Obstacle("case.suspended", N_("所依据的策略版本后悔率超限,已暂停执行"), None)
 
 
 def _not_as_found(tx: Tx, one: Case, finding: Finding | None) -> Obstacle | None:

@@ -102,9 +102,8 @@ class City:
                 state=state.value,
                 department_id=owner,
                 basis="adopted",
-                tags={},
                 first_seen_at=tx.now - timedelta(days=400),
-                **{"protected": False, **more},
+                **{"protected": False, "tags": {}, **more},
             )
             tx.add(row)
             tx.flush()
@@ -117,6 +116,7 @@ class City:
         target: Amounts = SMALL,
         p95: float = 2.0,
         policy: int | None = None,
+        means: Mapping[int, float] | None = None,
     ) -> int:
         """An assessment of these machines on data up to yesterday. Returns its id."""
         self.clock.advance(seconds=1)  # one run is one instant
@@ -129,7 +129,12 @@ class City:
                         resource_id,
                         verdict,
                         0.2 if verdict is Verdict.UNKNOWN else 0.99,
-                        {"windows": {"7": {"cpu_p95": p95}, "30": {"cpu_p95": p95}}},
+                        {
+                            "windows": {
+                                days: {"cpu_p95": p95, "cpu_mean": (means or {}).get(resource_id)}
+                                for days in ("7", "30")
+                            }
+                        },
                         [],
                         shape,
                         target,
