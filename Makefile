@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 8080
 DATA ?= var/guanjia
 
-.PHONY: run install test lint bench screenshots lock clean
+.PHONY: run install test lint bench soak screenshots lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -48,6 +48,10 @@ test: test-tools lint
 # Every claim of speed beside an alternative; takes a while. ONLY="name …" for some of it.
 bench: test-tools
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY),--write docs/benchmarks.md)
+
+# A real Prometheus writes to the console for ten minutes, is stopped, and started again.
+soak: test-tools
+	GUANJIA_SOAK_S=600 $(BIN)/python -m pytest tests/journeys/test_prometheus.py
 
 screenshots: test-tools
 	GUANJIA_SHOTS=docs/screenshots $(BIN)/python -m pytest tests/browser

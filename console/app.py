@@ -24,12 +24,13 @@ def create_app(settings: Settings, opened: Book | None = None) -> Flask:
     app.before_request(security.name_request)
     texts.attach(app)
     access.attach(app)
-    security.attach(app, settings)
+    csrf = security.attach(app, settings)
     errors.attach(app)
     frame.attach(app)
     metrics.attach(app, app.extensions[book.EXTENSION].book)
     for blueprint in blueprints():
         app.register_blueprint(blueprint)
+    security.exempt(app, csrf)
     app.jinja_env.globals.update(settings=settings, now=lambda: book.book().clock())
 
     @app.url_defaults

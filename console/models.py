@@ -13,6 +13,7 @@ import metering.policies
 import metering.protections
 import metering.suspensions
 import metering.windows
+import metering.sources
 import providers.bills
 import providers.incidents
 import providers.inventory

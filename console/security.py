@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
@@ -74,6 +76,22 @@ def attach(app: Flask, settings: Settings) -> CSRFProtect:
     )
     app.after_request(_finish)
     return CSRFProtect(app)
+
+
+View = TypeVar("View", bound=Callable[..., object])
+
+
+def program(view: View) -> View:
+    """The view is for programs that show a token of their own, never a session: no CSRF token is asked of them."""
+    setattr(view, "guanjia_program", True)  # noqa: B010
+    return view
+
+
+def exempt(app: Flask, csrf: CSRFProtect) -> None:
+    """Let programs' views past the CSRF protection; call when all views are registered."""
+    for view in app.view_functions.values():
+        if getattr(view, "guanjia_program", False):
+            csrf.exempt(view)
 
 
 def name_request() -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from console.jobs import Job, RunState, perform, schedule
 from console.settings import Settings
 from console.verification import examine
-from metering import deadlines, findings, intake, openings, pipeline
+from metering import deadlines, findings, intake, openings, pipeline, push
 from metering.intake import Collected
 from metering.works import Works
 from providers import delivery
@@ -38,6 +38,10 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         if faults and not read:
             raise RuntimeError("; ".join(faults))
         return "; ".join([*(f"{one.pool}: {one.taken} samples" for one in read), *faults])
+
+    def fold() -> str:
+        done = push.fold_all(works)
+        return "; ".join(f"{code}: {one.points} points, {one.samples} samples" for code, one in done.items()) or "-"
 
     def roll() -> str:
         closed = [day for day in works.lake.hot_days() if day < today().date()]
@@ -89,6 +93,7 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
 
     return [
         Job("collect", N_("采集"), "*/5 * * * *", collect, lease=timedelta(minutes=30)),
+        Job("fold", N_("推送入湖"), "* * * * *", fold, lease=timedelta(minutes=30)),
         Job("carry", N_("派单与交付"), "*/2 * * * *", carry, lease=timedelta(minutes=30)),
         Job("advance", N_("案件推进"), "*/10 * * * *", advance, lease=timedelta(minutes=30)),
         Job("roll", N_("日结"), "20 0 * * *", roll, lease=timedelta(hours=4)),

@@ -21,6 +21,7 @@ LABELS = {
     "collect": N_("采集"),
     "carry": N_("派单与交付"),
     "advance": N_("案件推进"),
+    "fold": N_("推送入湖"),
     "roll": N_("日结"),
     "assess": N_("评估"),
     "open_cases": N_("立案"),

@@ -1,0 +1,124 @@
+"""Where agents deliver: Prometheus remote-write and OTLP/HTTP metrics, each source with its token.
+
+An answer says what was refused. 2xx: all that is of use is durable. 400: the rest is durable, what the sentence names
+was refused and is not worth sending again. 503: the disk is full; send it again.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+from collections.abc import Callable
+
+from flask import Blueprint, Response, current_app, request
+from google.protobuf import json_format
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from console import wire
+from console.access import public
+from console.book import book, lake
+from console.security import program
+from metering import sources
+from metering.push import Delivery, Desk, Taken
+from metering.sources import PushSource
+from quota.errors import NotAllowed
+
+log = logging.getLogger("guanjia.push")
+blueprint = Blueprint("push", __name__)
+
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
+RETRY = {"Retry-After": "60"}
+
+
+class _Desks:
+    """The desks of this process, one a source, each used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._desks: dict[tuple[object, ...], tuple[threading.Lock, Desk]] = {}
+        self._guard = threading.Lock()
+
+    def take(self, source: PushSource, delivery: Delivery) -> Taken:
+        key = (str(lake().root), source.id, source.code, source.pool_id, source.label)
+        with self._guard:
+            turn, desk = self._desks.setdefault(key, (threading.Lock(), Desk(lake(), source)))
+        with turn:
+            return desk.take(book(), delivery)
+
+
+_desks = _Desks()
+
+
+@blueprint.post("/api/v1/write")
+@public
+@program
+def remote_write() -> Response:
+    """Prometheus remote-write 1.0. 204, or text on what went wrong."""
+    kind = request.headers.get("Content-Type", "")
+    if not kind.startswith(PROTOBUF) or "write.v2" in kind or request.headers.get("Content-Encoding") != "snappy":
+        return _text(415, "remote-write 1.0 is taken: application/x-protobuf, snappy")
+    refusal = _received(lambda body: wire.remote_write(body))
+    if isinstance(refusal, Response):
+        return refusal
+    if refusal.refused:
+        return _text(400, _told(refusal))
+    return Response(status=204, headers={"X-Guanjia-Taken": str(refusal.points)})
+
+
+@blueprint.post("/v1/metrics")
+@public
+@program
+def otlp() -> Response:
+    """OTLP/HTTP metrics, protobuf or JSON, gzip or plain. 200 with ``partial_success`` where points were refused."""
+    kind = request.mimetype
+    packing = request.headers.get("Content-Encoding", "identity")
+    if kind not in (PROTOBUF, JSON) or packing not in ("identity", "gzip"):
+        return _text(415, "OTLP metrics are taken as application/x-protobuf or application/json, plain or gzip")
+    taken = _received(lambda body: wire.otlp(body, as_json=kind == JSON, packed=packing == "gzip"))
+    if isinstance(taken, Response):
+        return taken
+    answer = ExportMetricsServiceResponse()
+    if taken.refused:
+        answer.partial_success.rejected_data_points = sum(taken.refused.values())
+        answer.partial_success.error_message = _told(taken)
+    if kind == JSON:
+        return Response(json_format.MessageToJson(answer), content_type=JSON)
+    return Response(answer.SerializeToString(), content_type=PROTOBUF)
+
+
+def _received(decode: Callable[[bytes], Delivery]) -> Taken | Response:
+    """Let the source in, read what it sent, keep it; or the answer that says why not."""
+    scheme, _space, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        token = request.authorization.password or "" if request.authorization else ""
+    try:
+        with book().reading() as tx:
+            source = sources.admit(tx, token)
+    except NotAllowed as refused:
+        status = 401 if refused.code == "push.token" else 403
+        return _text(status, refused.code, {"WWW-Authenticate": 'Bearer realm="guanjia"'} if status == 401 else {})
+    request.max_content_length = wire.MAX_BODY
+    try:
+        return _desks.take(source, decode(request.get_data(cache=False)))
+    except (wire.TooLarge, RequestEntityTooLarge) as error:
+        said = str(error) if isinstance(error, wire.TooLarge) else f"more than {wire.MAX_BODY} bytes"
+        return _text(413, said)
+    except wire.Unreadable as error:
+        return _text(400, str(error))
+    except OSError as error:
+        log.exception("a delivery of %s could not be kept", source.code)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        return _text(503, "the disk is full; nothing of this was taken" if full else "not taken; send it again", RETRY)
+
+
+def _told(taken: Taken) -> str:
+    """What was refused, in words of the exposition: reason, count, an example."""
+    parts = [f"{reason}: {count}" for reason, count in sorted(taken.refused.items())]
+    shown = [f"{reason} e.g. {example}" for reason, example in sorted(taken.examples.items())]
+    return f"{taken.points} points taken; refused {', '.join(parts)}" + (f"; {'; '.join(shown)}" if shown else "")
+
+
+def _text(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    current_app.logger.debug("push: %s %s", status, text)
+    return Response(text + "\n", status, headers, content_type="text/plain; charset=utf-8")

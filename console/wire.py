@@ -1,0 +1,238 @@
+"""What agents send, decoded: Prometheus remote-write 1.0 (snappy protobuf) and OTLP/HTTP metrics (protobuf or JSON).
+
+Remote-write is read with a schema of its own: a series' labels stay the bytes that they came as, because they are the
+same at every scrape and only a series that is new has to be looked at. Of the rest only the numbers are read, all at once.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
+from itertools import compress
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, DataPointFlags, Metric
+
+from metering.push import Delivery
+
+MAX_BODY = 16 * 1024 * 1024
+MAX_UNPACKED = 64 * 1024 * 1024
+MAX_SEEN = 2_000_000
+
+
+class Unreadable(ValueError):
+    """The body is not what its headers say; the message says why."""
+
+
+class TooLarge(ValueError):
+    """The body, unpacked, is larger than MAX_UNPACKED bytes."""
+
+
+# --- remote-write ------------------------------------------------------------------------------------------
+
+
+def _schema() -> tuple[Any, Any, Any]:
+    """(WriteRequest, TimeSeries, Label): prometheus.WriteRequest of remote-write 1.0 as far as it is read here."""
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name="guanjia/remote_write.proto", package="guanjia.wire", syntax="proto3"
+    )
+
+    def message(name: str, *fields: tuple[str, int, int, bool, str]) -> None:
+        made = file.message_type.add(name=name)
+        for title, number, kind, repeated, of in fields:
+            made.field.add(
+                name=title,
+                number=number,
+                type=kind,
+                label=field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL,
+                type_name=f".guanjia.wire.{of}" if of else None,
+            )
+
+    message("Label", ("name", 1, field.TYPE_STRING, False, ""), ("value", 2, field.TYPE_STRING, False, ""))
+    message("Sample", ("value", 1, field.TYPE_DOUBLE, False, ""), ("timestamp", 2, field.TYPE_INT64, False, ""))
+    message(
+        "TimeSeries",
+        ("labels", 1, field.TYPE_BYTES, True, ""),  # serialised Labels, left as they are
+        ("samples", 2, field.TYPE_MESSAGE, True, "Sample"),
+    )
+    message("WriteRequest", ("timeseries", 1, field.TYPE_BYTES, True, ""))  # serialised TimeSeries, likewise
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    classes = message_factory.GetMessageClassesForFiles([file.name], pool)
+    return tuple(classes[f"guanjia.wire.{name}"] for name in ("WriteRequest", "TimeSeries", "Label"))
+
+
+_WriteRequest, _TimeSeries, _Label = _schema()
+_SNAPPY = pa.Codec("snappy")
+
+
+def remote_write(body: bytes) -> Delivery:
+    """A remote-write 1.0 body. Raises Unreadable or TooLarge. Histograms, exemplars and metadata are passed over."""
+    try:
+        plain = list(_WriteRequest.FromString(unpacked(body)).timeseries)
+        # Prometheus sends one sample a series: the labels, then 18 bytes that always have the same form.
+        heads = [raw[:-_TAIL] for raw in plain]
+        usual = np.fromiter(map(_regular, plain, heads), bool, len(plain))
+        tails = np.frombuffer(b"".join([raw[-_TAIL:] for raw in compress(plain, usual)]), np.uint8)
+        ts, value, fits = _read_tails(tails.reshape(-1, _TAIL))
+        usual[usual] = fits
+        series: list[Hashable] = list(compress(heads, usual))
+        index, ts, value = list(range(len(series))), ts[fits].tolist(), value[fits].tolist()
+        for raw in compress(plain, ~usual):
+            one = _TimeSeries.FromString(raw)
+            for sample in one.samples:
+                index.append(len(series))
+                ts.append(sample.timestamp)
+                value.append(sample.value)
+            series.append(_TimeSeries(labels=one.labels).SerializeToString())
+    except DecodeError:
+        raise Unreadable("not a remote-write 1.0 message") from None
+    return Delivery(series, _labels, index, ts, value)
+
+
+_TAIL = 18
+_MARK = b"\x12\x10\x09"  # samples, 16 bytes: value, a double; …
+_seen: set[bytes] = set()
+"""Heads that are labels and nothing else, so that what follows them is the only sample of the series."""
+
+
+def _regular(raw: bytes, head: bytes) -> bool:
+    """Whether ``raw`` is labels and one sample of the usual form."""
+    if raw[-_TAIL : 3 - _TAIL] != _MARK:
+        return False
+    if head in _seen:
+        return True
+    try:
+        labels = _TimeSeries.FromString(head).labels
+    except DecodeError:
+        return False  # the mark stood within something else
+    if _TimeSeries(labels=labels).SerializeToString() != head:
+        return False
+    if len(_seen) > MAX_SEEN:
+        _seen.clear()
+    _seen.add(head)
+    return True
+
+
+def _read_tails(tails: NDArray[np.uint8]) -> tuple[Any, Any, NDArray[np.bool_]]:
+    """(ts, value, whether it is of that form) of rows of 18 bytes: mark, double, 0x10, a varint of six bytes."""
+    value = np.ascontiguousarray(tails[:, 3:11]).view("<f8").ravel()
+    digits = tails[:, 12:]
+    fits = (tails[:, 11] == 0x10) & (digits[:, :5] >= 0x80).all(axis=1) & (digits[:, 5] < 0x80)
+    ts = ((digits & 0x7F).astype(np.int64) << np.arange(0, 42, 7)).sum(axis=1)
+    return ts, value, fits
+
+
+def _labels(key: Hashable) -> Mapping[str, str]:
+    """Labels of a series from their bytes; none where they are no labels, so that the series is of no use."""
+    try:
+        labels = [_Label.FromString(raw) for raw in _TimeSeries.FromString(key).labels]
+    except DecodeError:
+        return {}
+    return {label.name: label.value for label in labels}
+
+
+def unpacked(body: bytes) -> bytes:
+    """A snappy block, unpacked; its size stands in front and is believed only up to MAX_UNPACKED."""
+    size = shift = 0
+    for byte in body[:5]:
+        size |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            break
+        shift += 7
+    else:
+        raise Unreadable("not a snappy block")
+    if size > MAX_UNPACKED:
+        raise TooLarge(f"{size} bytes unpacked; at most {MAX_UNPACKED} are taken")
+    if size == 0:
+        return b""
+    try:
+        return bytes(_SNAPPY.decompress(body, size, asbytes=True))
+    except (pa.ArrowException, OSError):
+        raise Unreadable("not a snappy block") from None
+
+
+# --- OTLP --------------------------------------------------------------------------------------------------
+
+
+def otlp(body: bytes, *, as_json: bool, packed: bool) -> Delivery:
+    """An OTLP ExportMetricsServiceRequest: gauges and cumulative sums. Raises Unreadable or TooLarge.
+
+    Labels are the resource's attributes, then the point's; the metric's name is ``__name__``. Delta sums, histograms
+    and summaries are refused by name: the steward keeps what it can difference itself.
+    """
+    if packed:
+        body = _gunzipped(body)
+    request = ExportMetricsServiceRequest()
+    try:
+        if as_json:
+            json_format.Parse(body, request, ignore_unknown_fields=True)
+        else:
+            request.ParseFromString(body)
+    except (DecodeError, json_format.ParseError, UnicodeDecodeError):
+        raise Unreadable("not an OTLP ExportMetricsServiceRequest") from None
+    series: list[Hashable] = []
+    index: list[int] = []
+    ts: list[int] = []
+    value: list[float] = []
+    refused: Counter[str] = Counter()
+    for group in request.resource_metrics:
+        machine = _attributes(group.resource.attributes)
+        for scope in group.scope_metrics:
+            for metric in scope.metrics:
+                points, why = _points(metric)
+                if why:
+                    refused[why] += max(1, len(points))
+                    continue
+                for point in points:
+                    index.append(len(series))
+                    series.append(tuple({**machine, **_attributes(point.attributes), "__name__": metric.name}.items()))
+                    ts.append(point.time_unix_nano // 1_000_000)
+                    if point.flags & DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK:
+                        value.append(float("nan"))
+                    else:
+                        value.append(point.as_double if point.WhichOneof("value") == "as_double" else point.as_int)
+    return Delivery(series, dict, index, ts, value, refused)  # type: ignore[arg-type]
+
+
+def _points(metric: Metric) -> tuple[Any, str]:
+    """The points of a metric, and why they can't be used ("" where they can)."""
+    kind = metric.WhichOneof("data")
+    if kind == "gauge":
+        return metric.gauge.data_points, ""
+    if kind == "sum":
+        cumulative = metric.sum.aggregation_temporality == AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+        return metric.sum.data_points, "" if cumulative else "temporality.delta"
+    if kind is None:
+        return (), "metric.empty"
+    return getattr(metric, kind).data_points, f"kind.{kind}"
+
+
+def _attributes(pairs: Iterable[KeyValue]) -> dict[str, str]:
+    return {pair.key: _text(pair.value) for pair in pairs}
+
+
+def _text(value: AnyValue) -> str:
+    kind = value.WhichOneof("value")
+    return "" if kind is None else str(getattr(value, kind))
+
+
+def _gunzipped(body: bytes) -> bytes:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
+            plain = file.read(MAX_UNPACKED + 1)
+    except (OSError, EOFError):
+        raise Unreadable("not gzip") from None
+    if len(plain) > MAX_UNPACKED:
+        raise TooLarge(f"more than {MAX_UNPACKED} bytes unpacked")
+    return plain

@@ -1,0 +1,306 @@
+"""Agents at the door: let in by token, limited in size, answered with what was refused."""
+
+from __future__ import annotations
+
+import gzip
+import resource
+import signal
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+
+from console import wire
+from console.book import EXTENSION
+from metering import push, sources
+from metering.intake import SampleRefusal
+from metering.works import Works
+from providers.inventory import Resource
+from quota.actors import Actor, Role
+from quota.pools import Pool
+
+WRITE, OTLP = "/api/v1/write", "/v1/metrics"
+SUPERVISOR = Actor("supervisor1", "督导", Role.SUPERVISOR)
+
+
+@pytest.fixture
+def pool(house, city):
+    with house.transaction() as tx:
+        row = Pool(
+            code="p1", name="政务外网区", provider_id=city.provider.id, arch="x86_64", zone="政务外网", adapter="files"
+        )
+        tx.add(row)
+        tx.flush()
+        for number, (name, address) in enumerate([("web-1", "10.0.0.1"), ("web-2", "10.0.0.2")], 1):
+            tx.add(
+                Resource(
+                    pool_id=row.id, external_id=f"vm-{number}", name=name, kind="vm", arch="x86_64", state="running",
+                    address=address, first_seen_at=tx.now,
+                )
+            )  # fmt: skip
+        return row.id
+
+
+@pytest.fixture
+def token(house, pool):
+    with house.transaction(SUPERVISOR) as tx:
+        return sources.register(tx, "agents", "代理", pool)[1]
+
+
+def _series(labels, samples):
+    one = wire._TimeSeries(labels=labels)
+    for ts, value in samples:
+        one.samples.add(timestamp=ts, value=value)
+    return one.SerializeToString()
+
+
+def encoded(*series, apart=False):
+    """series: (labels, [(ts in ms, value), …]) as a remote-write body."""
+    message = wire._WriteRequest()
+    for labels, samples in series:
+        known = [wire._Label(name=name, value=value).SerializeToString() for name, value in labels.items()]
+        if not apart:
+            message.timeseries.append(_series(known, samples))
+        else:  # as Prometheus does it: a series a sample
+            for one in samples:
+                message.timeseries.append(_series(known, [one]))
+    return bytes(pa.Codec("snappy").compress(message.SerializeToString(), asbytes=True))
+
+
+def send(client, body, token, url=WRITE, **headers):
+    given = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy", **headers}
+    if token:
+        given.setdefault("Authorization", f"Bearer {token}")
+    return client.post(url, data=body, headers={name: value for name, value in given.items() if value})
+
+
+def counter(clock, instance="10.0.0.1:9100", name="node_network_receive_bytes_total", **labels):
+    begin = int(clock().timestamp()) // 300 * 300 - 900
+    return (
+        {"__name__": name, "instance": instance, "device": "eth0", **labels},
+        [((begin + second) * 1000, 1000.0 * second) for second in range(0, 900, 15)],
+    )
+
+
+def works(app):
+    held = app.extensions[EXTENSION]
+    with app.app_context():
+        from console.book import lake
+
+        return Works(held.book, lake(), held.settings.data)
+
+
+def folded(app, clock):
+    clock.advance(minutes=2)
+    return push.fold_all(works(app))
+
+
+def rates(app, clock, number):
+    chart = works(app).lake.chart(number, clock() - timedelta(hours=1), clock(), ["net_rx_kbps"])
+    return [value for value in chart.values["net_rx_kbps"].tolist() if value == value]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(st.text(max_size=4), st.text(max_size=6), max_size=3),
+            st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1) | st.integers(2**35, 2**42), st.floats()), max_size=3),
+        ),
+        max_size=8,
+    ),
+    st.booleans(),
+)
+def test_bodies_of_any_form_are_read_as_the_plain_schema_reads_them(series, apart):
+    read = wire.remote_write(encoded(*series, apart=apart))
+    found = sorted(
+        (sorted(read.labels(read.series[number]).items()), ts, repr(value))
+        for number, ts, value in zip(read.index, read.ts, read.value, strict=True)
+    )
+    assert found == sorted(
+        (sorted(labels.items()), ts, repr(value)) for labels, samples in series for ts, value in samples
+    )
+
+
+def test_what_is_written_is_folded_into_the_lake_and_counted(app, client, house, token, clock):
+    stale = ({"__name__": "node_memory_MemTotal_bytes", "instance": "web-2"}, [(counter(clock)[1][0][0], float("nan"))])
+    answer = send(client, encoded(counter(clock), counter(clock, name="go_goroutines"), stale), token)
+    assert (answer.status_code, answer.headers["X-Guanjia-Taken"]) == (204, "60")
+    assert send(client, encoded(counter(clock)), token).status_code == 204  # again: nothing changes
+    assert folded(app, clock)["agents"].samples == 3
+    assert rates(app, clock, 1) == pytest.approx([8.0] * 3)
+    with house.reading() as tx:
+        source = sources.admit(tx, token)
+        assert (source.points, source.ignored, source.refused) == (120, 61, 0)
+
+
+@pytest.mark.parametrize("name", ["vm-1", "web-1", "10.0.0.1", "10.0.0.1:9100"])
+def test_a_machine_may_be_called_by_id_name_or_address(client, token, clock, name):
+    assert send(client, encoded(counter(clock, instance=name)), token).status_code == 204
+
+
+def test_an_answer_says_what_was_refused_and_the_rest_is_kept(app, client, house, token, clock):
+    late = ({"__name__": "node_memory_MemTotal_bytes", "instance": "vm-1"}, [(1_000, 5.0), (2**52, 5.0)])
+    wrong = ({"__name__": "node_memory_MemTotal_bytes", "instance": "vm-2"}, [(counter(clock)[1][0][0], -1.0)])
+    nameless = ({"__name__": "node_memory_MemTotal_bytes"}, [(counter(clock)[1][0][0], 1.0)])
+    answer = send(client, encoded(counter(clock), counter(clock, instance="nobody"), late, wrong, nameless), token)
+    assert answer.status_code == 400
+    for said in ("60 points taken", "resource.unknown: 60", "ts.future: 1", "ts.old: 1", "value.absurd: 1",
+                 "series.unnamed: 1", "instance=nobody"):  # fmt: skip
+        assert said in answer.text
+    folded(app, clock)
+    assert len(rates(app, clock, 1)) == 3
+    with house.reading() as tx:
+        assert {row.reason: row.count for row in tx.query(SampleRefusal)} == {
+            "resource.unknown": 60,
+            "ts.future": 1,
+            "ts.old": 1,
+            "value.absurd": 1,
+            "series.unnamed": 1,
+        }
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"", {"Authorization": None}, 401),
+        (b"", {"Authorization": "Bearer gjp_nonsense"}, 401),
+        (b"", {"Content-Type": "text/plain"}, 415),
+        (b"", {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}, 415),
+        (b"", {"Content-Encoding": None}, 415),
+        (b"\xff\xff\xff\xff\xff\xff", {}, 400),
+        (b"\x05abc", {}, 400),
+        (bytes(pa.Codec("snappy").compress(b"\x0a\xffgarbage", asbytes=True)), {}, 400),
+        (b"\xff\xff\xff\xff\x07" + b"x" * 50, {}, 413),  # says that it is 2 GB
+        (b"x" * (wire.MAX_BODY + 1), {}, 413),
+    ],
+)
+def test_hostile_bodies_get_a_clear_answer(app, client, token, body, headers, status):
+    answer = send(client, body, token, **headers)
+    assert answer.status_code == status
+    assert answer.mimetype == "text/plain"
+    assert not (works(app).lake.root / "push").exists()
+
+
+def test_basic_auth_is_taken_and_a_closed_source_is_not(client, house, token, clock):
+    assert (
+        client.post(
+            WRITE,
+            data=encoded(counter(clock)),
+            headers={"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"},
+            auth=("agents", token),
+        ).status_code
+        == 204
+    )
+    with house.transaction(SUPERVISOR) as tx:
+        row = sources.admit(tx, token)
+        sources.activate(tx, row, False)
+    assert send(client, encoded(counter(clock)), token).status_code == 403
+    with house.transaction(SUPERVISOR) as tx:
+        sources.activate(tx, tx.merge(row), True)
+        fresh = sources.rotate(tx, sources.source(tx, row.id))
+    assert send(client, encoded(counter(clock)), token).status_code == 401
+    assert send(client, encoded(counter(clock)), fresh).status_code == 204
+
+
+@contextmanager
+def no_room():
+    """Files may not grow beyond 100 bytes: what a full disk says to a writer."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_is_said_and_the_same_again_is_taken(app, client, token, clock):
+    assert works(app).lake.step_s == 300
+    body = encoded(counter(clock))
+    send(client, encoded(counter(clock, name="go_goroutines")), token)  # the book has been read
+    with no_room():
+        answer = send(client, body, token)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
+    assert "disk is full" in answer.text
+    assert list((works(app).lake.root / "push" / "agents").glob("*")) == []
+    assert send(client, body, token).status_code == 204
+    assert folded(app, clock)["agents"].samples == 3
+
+
+def otlp(clock, temporality=2, host="web-2"):
+    begin = int(clock().timestamp()) // 300 * 300 - 900
+    request = ExportMetricsServiceRequest()
+    group = request.resource_metrics.add()
+    group.resource.attributes.add(key="host.name").value.string_value = host
+    metric = group.scope_metrics.add().metrics.add(name="system.network.io")
+    metric.sum.aggregation_temporality, metric.sum.is_monotonic = temporality, True
+    for second in range(0, 900, 15):
+        point = metric.sum.data_points.add(time_unix_nano=(begin + second) * 10**9, as_int=1000 * second)
+        point.attributes.add(key="direction").value.string_value = "receive"
+        point.attributes.add(key="device").value.string_value = "eth0"
+    return request
+
+
+@pytest.fixture
+def otlp_token(house, pool):
+    with house.transaction(SUPERVISOR) as tx:
+        return sources.register(tx, "otel", "采集器", pool, "host.name")[1]
+
+
+@pytest.mark.parametrize("packing", [None, "gzip"])
+@pytest.mark.parametrize("kind", ["application/x-protobuf", "application/json"])
+def test_opentelemetry_metrics_are_taken(app, client, otlp_token, clock, kind, packing):
+    from google.protobuf import json_format
+
+    request = otlp(clock)
+    body = request.SerializeToString() if "proto" in kind else json_format.MessageToJson(request).encode()
+    body = gzip.compress(body) if packing else body
+    answer = send(client, body, otlp_token, OTLP, **{"Content-Type": kind, "Content-Encoding": packing})
+    assert (answer.status_code, answer.mimetype) == (200, kind)
+    assert folded(app, clock)["otel"].samples == 3
+    assert rates(app, clock, 2) == pytest.approx([8.0] * 3)
+
+
+def test_opentelemetry_refusals_are_partial_successes(client, otlp_token, clock):
+    plain = {"Content-Encoding": None}
+    answer = send(client, otlp(clock, temporality=1).SerializeToString(), otlp_token, OTLP, **plain)
+    said = ExportMetricsServiceResponse.FromString(answer.data).partial_success
+    assert said.rejected_data_points == 60
+    assert "temporality.delta: 60" in said.error_message
+    answer = send(client, otlp(clock, host="nobody").SerializeToString(), otlp_token, OTLP, **plain)
+    assert "resource.unknown: 60" in ExportMetricsServiceResponse.FromString(answer.data).partial_success.error_message
+    bad = {"Content-Type": "application/json", "Content-Encoding": None}
+    assert send(client, b"[1]", otlp_token, OTLP, **bad).status_code == 400
+    assert send(client, b"x", otlp_token, OTLP, **{"Content-Encoding": "gzip"}).status_code == 400
+    bomb = gzip.compress(bytes(wire.MAX_UNPACKED + 1))
+    assert send(client, bomb, otlp_token, OTLP, **{"Content-Encoding": "gzip"}).status_code == 413
+    assert (
+        send(client, b"", otlp_token, OTLP, **{"Content-Type": "text/csv", "Content-Encoding": None}).status_code == 415
+    )
+
+
+def test_a_supervisor_registers_a_source_and_sees_the_token_once(client_of, house, pool):
+    supervisor = client_of(Role.SUPERVISOR)
+    form = {"code": "agents", "name": "代理", "pool": str(pool), "label": "instance"}
+    answer = supervisor.send("/resources/sources/new", form)
+    assert "gjp_" in answer.text
+    with house.reading() as tx:
+        source = tx.query(sources.PushSource).one()
+    page = supervisor.get(f"/resources/sources/{source.id}")
+    assert "gjp_" not in page.text
+    assert "/api/v1/write" in page.text
+    assert supervisor.send("/resources/sources/new", form).status_code == 422
+    assert supervisor.send("/resources/sources/new", {**form, "code": "Bad Code"}).status_code == 422
+    assert "gjp_" in supervisor.send(f"/resources/sources/{source.id}/rotate").text
+    assert supervisor.send(f"/resources/sources/{source.id}/active", {"active": "0"}).status_code == 302
+    assert client_of(Role.AUDITOR).get("/resources/sources/").status_code == 200
+    assert client_of(Role.TENANT).get("/resources/sources/").status_code == 403
+    assert client_of(Role.AUDITOR).send(f"/resources/sources/{source.id}/rotate").status_code == 403

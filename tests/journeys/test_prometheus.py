@@ -1,0 +1,182 @@
+"""A real Prometheus scrapes a real node exporter and writes to the console: what comes, what is missing, nothing twice.
+
+Time is short here (slots of 15 s, the lake's least); ``GUANJIA_SOAK_S`` is how long each of the three phases lasts
+(``make soak``: ten minutes with Prometheus up).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from werkzeug.serving import make_server
+
+from console.app import create_app
+from console.book import EXTENSION
+from console.settings import Settings
+from metering import push, sources
+from metering.lake import Lake
+from metering.samples import METRICS
+from metering.works import Works
+from providers.inventory import Resource
+from quota.actors import Actor, Role
+from quota.db import Base, Book
+from quota.pools import CloudProvider, Pool
+
+STEP = 15
+PHASE_S = int(os.environ.get("GUANJIA_SOAK_S", "38"))
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@contextmanager
+def running(*command):
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def wait_for(url, seconds=30):
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310
+                return answer.read()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
+@pytest.fixture
+def door(tmp_path):
+    """(works, address, token) of a console that listens, with one machine in its inventory: the exporter's."""
+    book = Book(f"sqlite:///{tmp_path / 'book.db'}")
+    Base.metadata.create_all(book.engine)
+    app = create_app(Settings(data=tmp_path, secret_key="t" * 40), book)
+    lake = app.extensions[EXTENSION].lake = Lake(tmp_path / "lake", step_s=STEP)
+    with book.transaction(Actor("s", "督导", Role.SUPERVISOR)) as tx:
+        company = CloudProvider(code="jia", name="甲云")
+        tx.add(company)
+        tx.flush()
+        pool = Pool(code="p1", name="池", provider_id=company.id, arch="x86_64", zone="政务外网", adapter="files")
+        tx.add(pool)
+        tx.flush()
+        tx.add(
+            Resource(
+                pool_id=pool.id, external_id="vm-1", name="node", kind="vm", arch="x86_64", state="running",
+                address="127.0.0.1", first_seen_at=tx.now,
+            )
+        )  # fmt: skip
+        token = sources.register(tx, "prom", "Prometheus", pool.id)[1]
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield Works(book, lake, tmp_path), f"http://127.0.0.1:{server.server_port}", token
+    server.shutdown()
+    thread.join()
+    book.dispose()
+
+
+def sent(port, result="samples"):
+    """How many samples Prometheus says that it handed over, or failed to."""
+    text = wait_for(f"http://127.0.0.1:{port}/metrics").decode()
+    return sum(
+        float(line.rsplit(" ", 1)[1])
+        for line in text.splitlines()
+        if line.startswith(f"prometheus_remote_storage_{result}_total{{")
+    )
+
+
+def test_a_hole_is_shown_and_no_sample_is_counted_twice(door, tmp_path):
+    works, address, token = door
+    exporter, port = free_port(), free_port()
+    config = tmp_path / "prometheus.yml"
+    config.write_text(
+        json.dumps(
+            {
+                "global": {"scrape_interval": "1s", "external_labels": {"city": "test"}},
+                "scrape_configs": [
+                    {"job_name": "node", "static_configs": [{"targets": [f"127.0.0.1:{exporter}"]}]},
+                    {"job_name": "self", "static_configs": [{"targets": [f"localhost:{port}"]}]},
+                ],
+                "remote_write": [
+                    {
+                        "url": f"{address}/api/v1/write",
+                        "authorization": {"credentials": token},
+                        "queue_config": {"batch_send_deadline": "1s", "max_backoff": "1s"},
+                    }
+                ],
+            }
+        )
+    )
+    prometheus = (
+        "prometheus", f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    )  # fmt: skip
+    begin = datetime.now(UTC)
+    with running("prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{exporter}"):
+        wait_for(f"http://127.0.0.1:{exporter}/")
+        with running(*prometheus):
+            wait_for(f"http://127.0.0.1:{port}/-/ready")
+            time.sleep(PHASE_S)
+            assert sent(port) > 100 * PHASE_S / 2
+            assert sent(port, "samples_failed") == 0
+        stopped = datetime.now(UTC)
+        push.fold_all(works)
+        time.sleep(min(PHASE_S, 60))
+        restarted = datetime.now(UTC)
+        with running(*prometheus):
+            wait_for(f"http://127.0.0.1:{port}/-/ready")
+            time.sleep(PHASE_S)
+            assert sent(port, "samples_failed") == 0
+    end = datetime.now(UTC)
+
+    works.book.clock = lambda: end + timedelta(minutes=5)
+    push.fold_all(works)
+    folded = works.lake.chart(1, begin, end, ["cpu_pct", "mem_pct"])
+    live = {int(ts) for ts, count in zip(folded.ts, folded.count, strict=True) if count}
+    slot = lambda moment: int(moment.timestamp()) // STEP * STEP  # noqa: E731
+    hole = range(slot(stopped) + 2 * STEP, slot(restarted), STEP)
+    whole = [*range(slot(begin) + 2 * STEP, slot(stopped), STEP), *range(slot(restarted) + 2 * STEP, slot(end), STEP)]
+    assert len(hole) >= 1
+    assert not live & set(hole)
+    assert live >= set(whole)
+    assert folded.coverage == pytest.approx(len(live) / len(folded.ts))
+    assert folded.coverage < 1
+    for name in ("cpu_pct", "mem_pct"):
+        values = folded.values[name][folded.count > 0]
+        assert ((values >= 0) & (values <= 100)).sum() >= len(whole)
+    with works.book.reading() as tx:
+        source = tx.query(sources.PushSource).one()
+        assert source.refused == 0
+        assert source.points > 0
+
+    # Everything once more, as after a crash between the lake and the spool: not a cell is added or changed.
+    before = _cells(works.lake)
+    push.fold_all(works)
+    works.lake.roll()
+    assert _cells(works.lake) == before
+    assert works.lake.verify() == []
+
+
+def _cells(lake):
+    begin = datetime.now(UTC) - timedelta(hours=1)
+    chart = lake.chart(1, begin, begin + timedelta(hours=2), list(METRICS))
+    cells = [tuple(value for value in row if value == value) for row in zip(*chart.values.values(), strict=True)]
+    return [cell for cell in cells if cell]

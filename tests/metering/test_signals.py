@@ -1,0 +1,200 @@
+"""Counters and gauges become samples: by the rule, and as a slow reading of the rule says."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metering import signals
+from metering.signals import POINTS, Points, Signal, fold
+
+STEP = 300
+SLOT = 1_790_000_100  # the start of a slot
+
+
+def points(*rows, folded=False):
+    """rows: (series, signal, second after SLOT, value, place, resource)."""
+    full = [(*row, *(0, 7)[len(row) - 4 :]) for row in rows]
+    return Points.of(
+        pa.table(
+            {
+                "resource": [row[5] for row in full],
+                "signal": [int(row[1]) for row in full],
+                "series": [row[0] for row in full],
+                "place": [row[4] for row in full],
+                "ts": [round((SLOT + row[2]) * 1000) for row in full],
+                "value": [float(row[3]) for row in full],
+                "folded": [folded] * len(full),
+            },
+            schema=POINTS,
+        )
+    )
+
+
+def samples(given_points, until=10 * STEP):
+    table, _folded = fold(given_points, STEP, (SLOT + until) * 1000)
+    return {(row.pop("resource"), row.pop("ts") - SLOT): row for row in table.to_pylist()}
+
+
+def every(series, signal, seconds, rate, place=0, start=0.0, since=0):
+    """A counter that rises by ``rate`` a second, seen at ``seconds``."""
+    return [(series, signal, second, start + rate * (second - since), place, 7) for second in seconds]
+
+
+SCRAPES = range(0, 2 * STEP, 15)
+
+
+def test_cpu_is_busy_over_all_and_cpus_are_counted():
+    assert SLOT % STEP == 0
+    rows = []
+    for cpu in range(2):
+        rows += every(10 * cpu + 1, Signal.CPU_IDLE_S, SCRAPES, 0.7, place=cpu)
+        rows += every(10 * cpu + 2, Signal.CPU_BUSY_S, SCRAPES, 0.3, place=cpu)
+    found = samples(points(*rows))
+    assert found[7, 0]["cpu_pct"] == pytest.approx(30)
+    assert found[7, 0]["vcpu"] == 2
+    assert found[7, STEP]["cpu_pct"] == pytest.approx(30)
+
+
+def test_rates_are_summed_over_links_and_disks():
+    rows = every(1, Signal.NET_RX_B, SCRAPES, 1000) + every(2, Signal.NET_RX_B, SCRAPES, 250)
+    rows += every(3, Signal.DISK_READ_B, SCRAPES, 2048)
+    found = samples(points(*rows))[7, STEP]
+    assert found["net_rx_kbps"] == pytest.approx(10)
+    assert found["disk_read_kbs"] == pytest.approx(2)
+
+
+def test_a_reset_counts_from_zero_and_never_below():
+    values = [(0, 1_000_000), (60, 1_006_000), (120, 2_000), (180, 8_000), (240, 14_000), (299, 20_000)]
+    rows = [(1, Signal.NET_TX_B, second, value) for second, value in values]
+    assert samples(points(*rows))[7, 0]["net_tx_kbps"] == pytest.approx((6_000 + 2_000 + 18_000) / 299 * 8 / 1000)
+
+
+def test_a_difference_across_silence_is_not_used():
+    # Seen until 60 s, silent for two slots, seen again: what lies between is unknown, not a rate.
+    rows = every(1, Signal.NET_RX_B, [0, 60, 700, 760, 820, 880], 1000)
+    found = samples(points(*rows))
+    assert (7, STEP) not in found
+    assert "net_rx_kbps" not in found.get((7, 0), {})  # 60 of 300 seconds are less than half
+    assert found[7, 2 * STEP]["net_rx_kbps"] == pytest.approx(8)
+
+
+def test_memory_and_the_fullest_filesystem():
+    rows = [
+        (1, Signal.MEM_TOTAL_B, 10, 8 * 2**30),
+        (2, Signal.MEM_AVAILABLE_B, 10, 6 * 2**30),
+        (2, Signal.MEM_AVAILABLE_B, 100, 4 * 2**30),
+        (3, Signal.FS_SIZE_B, 10, 100, 1),
+        (4, Signal.FS_AVAILABLE_B, 10, 90, 1),
+        (5, Signal.FS_SIZE_B, 10, 1000, 2),
+        (6, Signal.FS_AVAILABLE_B, 10, 50, 2),
+    ]
+    found = samples(points(*rows))[7, 0]
+    assert found["mem_pct"] == pytest.approx(100 * 3 / 8)
+    assert found["mem_mb"] == 8192
+    assert found["disk_pct"] == pytest.approx(95)
+
+
+def test_what_opentelemetry_tells_of_memory_and_disks():
+    rows = [
+        (1, Signal.MEM_USED_B, 10, 3 * 2**30),
+        (2, Signal.MEM_REST_B, 10, 2 * 2**30),
+        (3, Signal.MEM_REST_B, 10, 3 * 2**30),
+        (4, Signal.FS_USED_B, 10, 30, 1),
+        (5, Signal.FS_AVAILABLE_B, 10, 10, 1),
+        (6, Signal.CPU_USED_SHARE, 10, 0.5),
+    ]
+    found = samples(points(*rows))[7, 0]
+    assert found["mem_pct"] == pytest.approx(37.5)
+    assert found["disk_pct"] == pytest.approx(75)
+
+
+def test_a_slot_waits_for_its_end_and_a_late_point_moves_what_follows_it():
+    early = points(*every(1, Signal.NET_RX_B, range(0, 2 * STEP, 60), 1000))
+    table, folded = fold(early, STEP, (SLOT + STEP) * 1000)
+    assert table["ts"].to_pylist() == [SLOT]
+    assert folded.tolist() == [True] * 5 + [False] * 5
+    done = points(*every(1, Signal.NET_RX_B, range(0, 2 * STEP, 60), 1000), folded=True)
+    assert fold(done, STEP, (SLOT + 2 * STEP) * 1000)[0].num_rows == 0
+    late = points((1, Signal.NET_RX_B, 299, 500_000))
+    both = Points.of(pa.concat_tables([one.table(np.ones(len(one), bool), one.folded) for one in (done, late)]))
+    table, _folded = fold(both, STEP, (SLOT + 2 * STEP) * 1000)
+    # 299 lies in the first slot; the difference from it to 300 in the second.
+    assert table["ts"].to_pylist() == [SLOT, SLOT + STEP]
+
+
+@pytest.mark.parametrize(
+    ("labels", "signal"),
+    [
+        ({"__name__": "node_cpu_seconds_total", "mode": "idle", "cpu": "0"}, Signal.CPU_IDLE_S),
+        ({"__name__": "node_cpu_seconds_total", "mode": "steal", "cpu": "0"}, Signal.CPU_IDLE_S),
+        ({"__name__": "node_cpu_seconds_total", "mode": "user", "cpu": "0"}, Signal.CPU_BUSY_S),
+        ({"__name__": "node_cpu_seconds_total", "mode": "guest"}, None),
+        ({"__name__": "node_network_receive_bytes_total", "device": "lo"}, None),
+        ({"__name__": "node_network_receive_bytes_total", "device": "eth0"}, Signal.NET_RX_B),
+        ({"__name__": "node_filesystem_size_bytes", "fstype": "tmpfs"}, None),
+        ({"__name__": "system.network.io", "direction": "transmit"}, Signal.NET_TX_B),
+        ({"__name__": "system.cpu.time", "state": "idle"}, Signal.CPU_IDLE_S),
+        ({"__name__": "guanjia_cpu_pct"}, signals.DIRECT),
+        ({"__name__": "go_goroutines"}, None),
+        ({}, None),
+    ],
+)
+def test_series_are_recognised(labels, signal):
+    assert signals.recognise(labels) == signal
+
+
+def slowly(rows, until):
+    """cpu_pct by (resource, slot), read off the rule one point at a time."""
+    last, seen = {}, defaultdict(lambda: defaultdict(list))
+    unique = {(series, resource, signal, ts): value for series, signal, ts, value, _place, resource in rows}
+    for (series, resource, signal, ts), value in sorted(unique.items()):
+        before = last.get(series)
+        last[series] = (ts, value)
+        if before is None:
+            continue
+        gone = ts - before[0]
+        if 0 < gone <= STEP:
+            rise = value - before[1] if value >= before[1] else value
+            seen[resource, ts // STEP * STEP][signal, series].append((rise, gone))
+    result = {}
+    for key, series in seen.items():
+        if key[1] + STEP > until:
+            continue
+        sums = {}
+        for signal in (Signal.CPU_BUSY_S, Signal.CPU_IDLE_S):
+            mine = [pairs for (one, _series), pairs in series.items() if one == signal]
+            if mine and sum(gone for pairs in mine for _rise, gone in pairs) / len(mine) >= STEP / 2:
+                sums[signal] = sum(rise for pairs in mine for rise, _gone in pairs)
+        if len(sums) == 2 and sum(sums.values()) > 0:
+            result[key] = 100 * sums[Signal.CPU_BUSY_S] / sum(sums.values())
+    return result
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 4 * STEP), st.integers(0, 1000)),
+        min_size=1,
+        max_size=120,
+    )
+)
+def test_the_fold_equals_the_rule_read_slowly(raw):
+    rows = [
+        (series, (Signal.CPU_BUSY_S, Signal.CPU_IDLE_S)[series % 2], second, value, series, series // 2)
+        for series, second, value in raw
+    ]
+    expected = slowly(rows, 3 * STEP)
+    found = {
+        key: row["cpu_pct"]
+        for key, row in samples(points(*rows), until=3 * STEP).items()
+        if row.get("cpu_pct") is not None and not math.isnan(row["cpu_pct"])
+    }
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value)
