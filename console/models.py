@@ -11,9 +11,9 @@ import metering.notices
 import metering.openings
 import metering.policies
 import metering.protections
+import metering.sources
 import metering.suspensions
 import metering.windows
-import metering.sources
 import providers.bills
 import providers.incidents
 import providers.inventory
