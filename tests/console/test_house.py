@@ -28,7 +28,15 @@ def test_what_is_public_is_on_the_list(app):
     assert shown - {"static"} <= PUBLIC
 
 
-PUBLIC = {"auth.login", "auth.language", "auth.look", "auth.healthz", "metrics.scrape"}
+PUBLIC = {
+    "auth.login",
+    "auth.language",
+    "auth.look",
+    "auth.healthz",
+    "metrics.scrape",
+    "push.otlp",
+    "push.remote_write",
+}
 """Pages that anybody may open; whoever adds one says so here, too."""
 
 
