@@ -10,7 +10,7 @@ DATA ?= var/guanjia
 help:
 	@echo "make run          the console with a demo city, on port $(PORT), data in $(DATA)"
 	@echo "make test         lint, types, import contracts and every test"
-	@echo "make install lint bench screenshots lock clean"
+	@echo "make install lint bench judgement screenshots lock clean"
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
@@ -52,6 +52,12 @@ bench: test-tools
 # A real Prometheus writes to the console for ten minutes, is stopped, and started again.
 soak: test-tools
 	GUANJIA_SOAK_S=600 $(BIN)/python -m pytest tests/journeys/test_prometheus.py
+
+# Every policy on every published trace: docs/judgement.md with its charts.
+TRACES ?= ../shared/traces
+.PHONY: judgement
+judgement: install
+	$(BIN)/guanjia backtest --all $(TRACES) --write docs/judgement.md
 
 screenshots: test-tools
 	GUANJIA_SHOTS=docs/screenshots $(BIN)/python -m pytest tests/browser

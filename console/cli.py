@@ -224,28 +224,43 @@ def assess(data: str | None, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("path", type=click.Path(exists=True, dir_okay=False))
+@click.argument("path", required=False)
+@data_option
 @click.option("--policy", "names", default=",".join(backtest_names()), help="Names, separated by commas.")
+@click.option("--shapes", type=click.Path(exists=True, dir_okay=False), help="Catalogue shapes (JSON or CSV).")
+@click.option("--days", default=90, show_default=True, type=click.IntRange(4), help="Of the lake: days back.")
+@click.option("--detail", is_flag=True, help="In JSON: every mark, by department and system, the worst drawn.")
+@click.option("--all", "folder", type=click.Path(exists=True, file_okay=False), help="All traces of a folder.")
+@click.option("--write", type=click.Path(dir_okay=False), help="With --all: this Markdown file, charts beside it.")
 @json_option
-def backtest(path: str, names: str, as_json: bool) -> None:
-    """What each policy would have done on a trace (Parquet): judged on the second half of each machine's samples."""
-    from metering import backtest as replay
-    from metering import traces
+def backtest(path: str | None, data: str | None, names: str, as_json: bool, **options: Any) -> None:
+    """What each policy would have done: on a trace (Parquet), or with PATH `lake` on the city's own lake.
 
+    Sized from what was known at the time, judged on the second half of each machine's samples.
+    """
+    from console import backtests
+
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    folder, write = options["folder"], options["write"]
+    if bool(path) == bool(folder) or bool(write) != bool(folder):
+        raise click.UsageError("give PATH (or lake), or --all DIR with --write FILE")
     try:
-        series = traces.load(path)
-        results = replay.run(series, [name.strip() for name in names.split(",") if name.strip()])
-    except (ValueError, KeyError) as error:
-        raise click.UsageError(str(error)) from None
-    report = replay.report(series.dataset, results)
+        if folder:
+            with progress_bars() as progress:
+                backtests.document(folder, write, progress)
+            return
+        if path == "lake":
+            with works_of(data) as works, refusals(), progress_bars() as progress:
+                report = backtests.of_lake(works, chosen, options["shapes"], options["days"], progress)
+        else:
+            report = backtests.of_trace(str(path), chosen, options["shapes"], options["detail"])
+    except (ValueError, KeyError, OSError) as error:
+        raise click.UsageError(str(error.args[0] if isinstance(error, KeyError) else error)) from None
     if as_json:
-        emit(report)
-        return
-    for name, figures in report["policies"].items():
-        click.echo(
-            f"{name:<24} violations {figures['violation_rate']:.4%}  saved {figures['net_cores_saved_share']:.2%}"
-            f"  unserved {figures['unserved_share_of_demand']:.4%}  changes/30d {figures['changes_per_vm_30d']:.2f}"
-        )
+        emit(report if options["detail"] else backtests.plain(report, caused=bool(options["shapes"])))
+    else:
+        for line in backtests.lines(report):
+            click.echo(line)
 
 
 if __name__ == "__main__":

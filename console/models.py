@@ -2,8 +2,10 @@
 
 # ruff: noqa: F401
 import console.jobs
+import metering.business
 import metering.case_files
 import metering.certificates
+import metering.drafts
 import metering.exemptions
 import metering.findings
 import metering.intake
@@ -14,6 +16,7 @@ import metering.protections
 import metering.sources
 import metering.suspensions
 import metering.windows
+import metering.replays
 import providers.bills
 import providers.incidents
 import providers.inventory

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from console.jobs import Job, RunState, perform, schedule
 from console.settings import Settings
 from console.verification import examine
-from metering import deadlines, findings, intake, openings, pipeline, push
+from metering import deadlines, findings, intake, openings, pipeline, push, replays
 from metering.intake import Collected
 from metering.works import Works
 from providers import delivery
@@ -85,6 +85,9 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
             redated = approvals.redate(tx)
             return f"{len(lapsed)} lapsed, {len(accepted)} deemed accepted, {len(redated)} deadlines corrected"
 
+    def replay() -> str:
+        return f"{len(replays.carry_out(works))} replays"
+
     def verify() -> str:
         found = examine(works)
         if not found.clean:
@@ -99,6 +102,7 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         Job("roll", N_("日结"), "20 0 * * *", roll, lease=timedelta(hours=4)),
         Job("assess", N_("评估"), "30 2 * * *", assess, lease=timedelta(hours=4)),
         Job("open_cases", N_("立案"), "30 3 * * *", open_cases),
+        Job("replay", N_("策略回放"), "* * * * *", replay, lease=timedelta(hours=2), attempts=1),
         Job("remind", N_("催办提醒"), "0 8 * * *", remind),
         Job("expire", N_("到期处理"), "15 * * * *", expire),
         Job("verify", N_("校验"), "0 5 * * *", verify, lease=timedelta(hours=4), attempts=1),

@@ -84,6 +84,9 @@ COVERED_BY = {
     "hot": "coverage",
 }
 
+HELD = -2
+"""``Findings.blocked`` of what a declared business cycle keeps from being reclaimed."""
+
 # Figure -> its label, unit, and the factor from the stored to the shown value.
 FIGURE_LABELS = {
     "coverage": (N_("采集覆盖率"), "%", 100.0),
@@ -108,6 +111,7 @@ FIGURE_LABELS = {
     "dead_days": (N_("数据冻结天数"), "", 1.0),
     "unattached_days": (N_("未挂载天数"), "", 1.0),
     "age_days": (N_("上线天数"), "", 1.0),
+    "cycle_left": (N_("业务周期尚余天数"), "", 1.0),
 }
 
 
@@ -137,7 +141,9 @@ class Reason:
 class Findings:
     """Verdicts [r] as indices into VERDICTS, and the rule that decided each (-1 = none, by elimination).
 
-    blocked: index of the first rule that could not be evaluated and so made the verdict unknown, else -1.
+    blocked: index of the first rule that could not be evaluated and so made the verdict unknown, else -1
+    (HELD: its business cycle did). section:
+    index of the policy's section that each was judged by, -1 = the policy itself. Rules count in ``policy.every``.
     """
 
     policy: Policy
@@ -145,6 +151,7 @@ class Findings:
     verdict: Array
     rule: Array
     blocked: Array
+    section: Array
 
     def __len__(self) -> int:
         return len(self.verdict)
@@ -167,8 +174,10 @@ class Findings:
     def reasons(self, i: int) -> tuple[Reason, ...]:
         """The conditions that decided resource i; for an unknown one what is missing. Empty for a normal
         one."""
+        if self.blocked[i] == HELD:
+            return (Reason("cycle_left", plain("cycle_left", self.facts.cycle_left[i]), ">", 0, 0),)
         if self.verdict[i] == VERDICTS.index(Verdict.UNKNOWN) and self.blocked[i] >= 0:
-            rule = self.policy.rules[self.blocked[i]]
+            rule = self.policy.every[self.blocked[i]]
             seen = self.facts.windows[rule.days]
             if seen.coverage[i] < rule.coverage:
                 short = Reason("coverage", plain("coverage", seen.coverage[i]), "<", rule.coverage, rule.days)
@@ -183,7 +192,7 @@ class Findings:
             )
         if self.rule[i] < 0:
             return ()
-        rule = self.policy.rules[self.rule[i]]
+        rule = self.policy.every[self.rule[i]]
         return tuple(
             Reason(
                 c.figure,
@@ -206,8 +215,9 @@ class Findings:
         }
 
 
-def judge(facts: Facts, policy: Policy) -> Findings:
-    """The class of every resource under a policy, facts having been measured for the policy's windows.
+def judge(facts: Facts, policy: Policy, section: Array | None = None) -> Findings:
+    """The class of every resource under a policy, facts having been measured for the policy's windows; section: int
+    [r], ``Policy.section`` of each, default all -1.
 
     The first rule that holds decides. A rule whose window is not covered, or that hangs on an unknown figure,
     says nothing; then a verdict that takes something away, or "normal", would be a guess: the resource is
@@ -217,19 +227,27 @@ def judge(facts: Facts, policy: Policy) -> Findings:
     chosen = np.full(r, -1)
     blocked = np.full(r, -1)
     applies = np.zeros(r, bool)
-    for index, rule in enumerate(policy.rules):
-        mine = np.isin(facts.kind.astype(str), rule.kinds)
+    of = np.full(r, -1) if section is None else np.asarray(section)
+    kinds = facts.kind.astype(str)
+    every = policy.every
+    for index, among in [(i, of == each) for each in np.unique(of) for i in policy.rules_of(int(each))]:
+        rule = every[index]
+        mine = among & np.isin(kinds, rule.kinds)
         applies |= mine
         holds, unsure = _evaluate(facts, rule)
         undecided = mine & (chosen < 0)
         blocked = np.where(undecided & unsure & (blocked < 0), index, blocked)
         chosen = np.where(undecided & holds & ((blocked < 0) | (rule.verdict in GROWS)), index, chosen)
     verdict = np.full(r, VERDICTS.index(Verdict.NORMAL))
-    decided = np.array([VERDICTS.index(rule.verdict) for rule in policy.rules])
+    decided = np.array([VERDICTS.index(rule.verdict) for rule in every])
     verdict = np.where(chosen >= 0, decided[chosen], verdict)
     verdict = np.where((chosen < 0) & (blocked >= 0), VERDICTS.index(Verdict.UNKNOWN), verdict)
     verdict = np.where(applies, verdict, VERDICTS.index(Verdict.UNJUDGED))
-    return Findings(policy, facts, verdict.astype(np.int8), chosen, blocked)
+    # No machine is called idle before one whole cycle of its business was seen.
+    held = np.isin(verdict, [VERDICTS.index(each) for each in RECLAIMABLE]) & (np.nan_to_num(facts.cycle_left) > 0)
+    verdict = np.where(held, VERDICTS.index(Verdict.UNKNOWN), verdict)
+    chosen, blocked = np.where(held, -1, chosen), np.where(held, HELD, blocked)
+    return Findings(policy, facts, verdict.astype(np.int8), chosen, blocked, of)
 
 
 def _known(facts: Facts, rule: Rule, condition: Condition) -> Array:

@@ -9,7 +9,7 @@ size / demand. r = machines, d = days of 24 h.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metering.rightsizing import BINS, PROFILES, Profile, expand, newborn, night, rescale
+from metering.outcomes import Result, Trail, join
+from metering.quantiles import from_histogram
+from metering.rightsizing import BINS, PROFILES, Profile, expand, newborn, night, rebin, rescale, tidal
 from metering.series import STEP_S, Series
 
 Array = NDArray[Any]
@@ -153,7 +155,7 @@ class Policy:
 
 
 def policy(name: str) -> Policy:
-    """A policy by its name: as-is, oracle, p<q>x<margin>, peakx<margin>, vpa-p<q>-daily,
+    """A policy by its name: as-is, oracle, p<q>x<margin>, peakx<margin>, p<q>@<ceiling>, vpa-p<q>-daily,
     peak<days>x<margin>-daily, or a profile of the cost quantile. Raises ValueError for any other name."""
     if name == "as-is":
         return Policy(name, lambda days, _: Sizes(days.present, days.provisioned))
@@ -165,6 +167,10 @@ def policy(name: str) -> Policy:
         quantile, margin = float(found[1] or 100) / 100, float(found[2])
         if quantile <= 1 and margin > 0:
             return Policy(name, lambda days, shapes: _fixed(days, quantile, margin, shapes))
+    if found := re.fullmatch(r"p(\d+(?:\.\d+)?)@(\d+(?:\.\d+)?)", name):
+        q, ceiling = float(found[1]) / 100, float(found[2]) / 100
+        if q <= 1 and 0 < ceiling <= 1:
+            return Policy(name, lambda days, shapes: _fit(days, q, ceiling, shapes), local=True)
     if found := re.fullmatch(r"vpa-p(\d+(?:\.\d+)?)-daily", name):
         q = float(found[1]) / 100
         if 0 < q <= 1:
@@ -238,6 +244,37 @@ def _rolling(days: Days, span: int, margin: float, shapes: Array | None) -> Size
     return Sizes(_snap(size, days.before, shapes))
 
 
+def _fit(days: Days, quantile: float, ceiling: float, shapes: Array | None, span: int = 30, settle: int = 7) -> Sizes:
+    """DOMAIN.md's default: the quantile of the last `span` observed days at `ceiling` of the size. It grows at
+    once; it shrinks where that frees a tenth, from `settle` observed days on, if nothing changed for as long."""
+    r, d = days.seen.shape
+    size = np.zeros((r, d))
+    now = days.before[:, 0].copy()
+    kept = np.zeros((span, r, BINS), np.int32)
+    observed, settled = np.zeros(r, np.int64), np.full(r, settle)
+    for day in range(d):
+        if day:
+            resized = days.present[:, day] != days.present[:, day - 1]
+            for i in np.flatnonzero(resized):
+                kept[:, i] = rebin(kept[:, i], days.present[i, day - 1] / days.present[i, day])
+        size[:, day] = now
+        each = np.flatnonzero(days.seen[:, day])
+        kept[observed[each] % span, each] = days.histogram(day)[each]
+        observed[each] += 1
+        heap = kept.sum(axis=0)
+        window = slice(max(0, day - span + 1), day + 1)
+        highest = (days.peak[:, window] / days.present[:, window]).max(axis=1) * 100
+        top = from_histogram(heap, quantile, highest)
+        want = np.nan_to_num(top[:, 0]) / 100 * days.present[:, day] / ceiling
+        want = _snap(want, days.present[:, day], shapes)
+        seen = days.seen[:, day]
+        grows = seen & (want > now + 1e-9) & (observed >= settle)
+        shrinks = seen & (want < 0.9 * now) & (observed >= settle) & (settled >= settle)
+        settled = np.where(grows | shrinks, 1, settled + 1)
+        now = np.where(grows | shrinks, want, now)
+    return Sizes(size)
+
+
 def _cost(days: Days, profile: Profile, shapes: Array | None) -> Sizes:
     r, d = days.seen.shape
     state = newborn(r, profile)
@@ -251,101 +288,16 @@ def _cost(days: Days, profile: Profile, shapes: Array | None) -> Sizes:
         state = night(state, days.histogram(day), days.peak[:, day] / present[:, day] * 100, profile, offered)
     if profile.fast is None:
         return Sizes(size)
-    force, began = expand(
-        days.demand.reshape(r, -1),
-        np.repeat(size, SLOTS, axis=1),
-        np.repeat(days.before, SLOTS, axis=1),
-        profile.fast,
-    )
+    under = np.repeat(size, SLOTS, axis=1)
+    if profile.tide is not None:
+        under = tidal(days.demand, size, days.before, profile.tide).reshape(r, -1)
+        size = under.reshape(r, d, SLOTS).max(axis=2)
+        if shapes is not None:
+            under = _snap(under, np.repeat(days.before, SLOTS, axis=1), np.asarray(shapes))
+    force, began = expand(days.demand.reshape(r, -1), under, np.repeat(days.before, SLOTS, axis=1), profile.fast)
+    if shapes is not None:
+        force = np.where(force > under, _snap(force, np.repeat(days.before, SLOTS, axis=1), shapes), force)
     return Sizes(size, force.reshape(r, d, SLOTS), np.asarray(began.reshape(r, d, SLOTS).any(axis=2)))
-
-
-# ---------------------------------------------------------------- results
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one policy did to every judged machine; all arrays [r], in the order of `names`.
-
-    samples, violations: judged samples, and those above the size; caused: those above the size but not above
-    what was provisioned; demand, unserved, size, provisioned: sums over judged samples in cores; deepest:
-    largest demand above the size, cores; changes, expansions: in the judged half; days: judged days with
-    samples; final: cores at the end, without an expansion that runs; trail: per machine (first day, sizes in
-    force by day, largest demand by day) in the policy's own days.
-    """
-
-    policy: str
-    names: tuple[str, ...]
-    samples: Array
-    violations: Array
-    caused: Array
-    demand: Array
-    unserved: Array
-    size: Array
-    provisioned: Array
-    deepest: Array
-    changes: Array
-    expansions: Array
-    days: Array
-    final: Array
-    trail: tuple[Trail, ...]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @property
-    def rate(self) -> Array:
-        """Violations / samples of each machine."""
-        rate: Array = self.violations / self.samples
-        return rate
-
-    def summary(self, which: Array | slice = slice(None)) -> dict[str, float | int]:
-        """Shares as fractions over these machines (default: all)."""
-        samples, rate = int(self.samples[which].sum()), self.rate[which]
-        provisioned, days = float(self.provisioned[which].sum()), int(self.days[which].sum())
-        demand = float(self.demand[which].sum())
-        return {
-            "vms": len(rate),
-            "violation_rate": _ratio(self.violations[which].sum(), samples),
-            "caused_rate": _ratio(self.caused[which].sum(), samples),
-            "net_cores_saved_share": _ratio(provisioned - self.size[which].sum(), provisioned),
-            "unserved_share_of_demand": _ratio(self.unserved[which].sum(), demand),
-            "vms_violating_over_1pct": int((rate > 0.01).sum()),
-            "vms_violating_over_5pct": int((rate > 0.05).sum()),
-            "changes_per_vm_30d": _ratio(30 * self.changes[which].sum(), days),
-            "expansions_per_vm_30d": _ratio(30 * self.expansions[which].sum(), days),
-            "cores_at_end": float(self.final[which].sum()),
-        }
-
-    def by_group(self, labels: Sequence[str]) -> dict[str, dict[str, float | int]]:
-        """`summary` per label (a department, a system): labels [r], in the order of `names`."""
-        label = np.asarray(labels)
-        if len(label) != len(self):
-            raise ValueError(f"{len(label)} labels for {len(self)} machines")
-        return {str(each): self.summary(np.flatnonzero(label == each)) for each in np.unique(label)}
-
-    def worst(self, count: int = 10) -> Array:
-        """Indices of the machines hurt most: by violation rate, then by unserved demand; only those hurt at
-        all."""
-        order = np.lexsort((-self.unserved, -self.rate))[:count]
-        return order[self.violations[order] > 0]
-
-
-@dataclass(frozen=True)
-class Trail:
-    """One machine's days, for drawing: slot (floor(epoch seconds / 300)) at which the first begins; size: in
-    force at the start of each day, top: the largest within it, peak: the largest demand (NaN = no sample),
-    all in cores; judged: the first judged day."""
-
-    first_slot: int
-    size: Array
-    top: Array
-    peak: Array
-    judged: int
-
-
-def _ratio(part: float, whole: float) -> float:
-    return float(part) / float(whole) if whole else 0.0
 
 
 # ---------------------------------------------------------------- running
@@ -364,31 +316,80 @@ def run(
     shapes: catalogue sizes in cores; then machines are only ever shrunk onto one of them. progress is told
     steps done and steps in all. Raises ValueError for an unknown policy, or if no machine has enough samples.
     """
-    chosen = [
-        each if isinstance(each, Policy) else steward(each) if isinstance(each, Profile) else policy(each)
-        for each in policies
-    ]
-    eligible = np.flatnonzero(np.diff(series.starts) >= SHORTEST)
-    if not len(eligible):
+    chosen = [_chosen(each) for each in policies]
+    blocks = list(_blocks(series))
+    done = 0
+    steps = len(blocks) * len(chosen)
+
+    def told() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(done, steps)
+
+    parts = [_block(series.take(rows), chosen, shapes, utc_offset_s, told) for rows in blocks]
+    if not parts:
         raise ValueError(f"{series.dataset}: no machine has {SHORTEST} samples")
+    return {each.name: join([part[each.name] for part in parts]) for each in chosen}
+
+
+def run_parts(
+    parts: Iterable[Series],
+    policies: Sequence[str | Policy | Profile],
+    *,
+    shapes: Sequence[float] | None = None,
+    utc_offset_s: int = 28800,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Result]:
+    """As `run`, over histories that come part by part, each of other machines: a city's lake is never in memory as a
+    whole. progress is told the machines done. Raises ValueError if no machine has enough samples."""
+    chosen = [_chosen(each) for each in policies]
+    found: list[dict[str, Result]] = []
+    done = 0
+    for series in parts:
+        found += [_block(series.take(rows), chosen, shapes, utc_offset_s, _quietly) for rows in _blocks(series)]
+        done += len(series)
+        if progress:
+            progress(done)
+    if not found:
+        raise ValueError(f"no machine has {SHORTEST} samples")
+    return {each.name: join([part[each.name] for part in found]) for each in chosen}
+
+
+def _quietly() -> None:
+    """Nobody is told."""
+
+
+def _chosen(each: str | Policy | Profile) -> Policy:
+    return each if isinstance(each, Policy) else steward(each) if isinstance(each, Profile) else policy(each)
+
+
+def _blocks(series: Series) -> Iterator[Array]:
+    """Machines with samples enough, as many at once as fit the memory that we allow ourselves."""
+    eligible = np.flatnonzero(np.diff(series.starts) >= SHORTEST)
+    if len(eligible):
+        step = max(1, CELLS // (int(series.slot.max() - series.slot.min()) + 2 * SLOTS))
+        for low in range(0, len(eligible), step):
+            yield eligible[low : low + step]
+
+
+def _block(
+    series: Series,
+    chosen: Sequence[Policy],
+    shapes: Sequence[float] | None,
+    utc_offset_s: int,
+    told: Callable[[], None],
+) -> dict[str, Result]:
     offered = None if shapes is None else np.asarray(sorted(shapes), np.float64)
-    span = int(series.slot.max() - series.slot.min()) + 2 * SLOTS
-    blocks = [eligible[low : low + max(1, CELLS // span)] for low in range(0, len(eligible), max(1, CELLS // span))]
-    parts: dict[str, list[Result]] = {each.name: [] for each in chosen}
-    done, steps = 0, len(blocks) * len(chosen)
-    for rows in blocks:
-        block = series.take(rows)
-        for local in (False, True):
-            mine = [each for each in chosen if each.local is local]
-            if not mine:
-                continue
-            first_slot, days = _days(block, local, utc_offset_s)
+    found: dict[str, Result] = {}
+    for local in (False, True):
+        mine = [each for each in chosen if each.local is local]
+        if mine:
+            first_slot, days = _days(series, local, utc_offset_s)
             for each in mine:
-                parts[each.name].append(_judge(each.name, block, days, first_slot, each.size(days, offered)))
-                done += 1
-                if progress:
-                    progress(done, steps)
-    return {name: _joined(found) for name, found in parts.items()}
+                found[each.name] = _judge(each.name, series, days, first_slot, each.size(days, offered))
+                told()
+    return found
 
 
 def _days(series: Series, local: bool, utc_offset_s: int) -> tuple[Array, Days]:
@@ -404,6 +405,13 @@ def _judge(name: str, series: Series, days: Days, first_slot: Array, sizes: Size
     seen = np.asarray(judged.any(axis=2))
     changed = np.zeros(seen.shape, bool)
     changed[:, 1:] = np.abs(np.diff(sizes.by_day, axis=1)) > 1e-9
+    moved = changed.astype(np.int64)
+    if sizes.by_slot is not None:
+        flat = force.reshape(len(seen), -1)
+        known = judged.reshape(len(seen), -1)
+        steps = np.zeros(flat.shape, bool)
+        steps[:, 1:] = (np.abs(np.diff(flat, axis=1)) > 1e-9) & known[:, 1:] & known[:, :-1]
+        moved = steps.reshape(force.shape).sum(axis=2)
     last = seen.shape[1] - 1 - np.argmax(seen[:, ::-1], axis=1)
     top = sizes.by_day if sizes.by_slot is None else force.max(axis=2)
     peak = np.where(days.seen, days.peak, np.nan)
@@ -421,6 +429,7 @@ def _judge(name: str, series: Series, days: Days, first_slot: Array, sizes: Size
         deepest=over.max(axis=(1, 2)),
         changes=(changed & seen).sum(axis=1),
         expansions=np.zeros(len(seen), np.int64) if sizes.began is None else (sizes.began & seen).sum(axis=1),
+        moves=np.where(seen, moved, 0).sum(axis=1),
         days=seen.sum(axis=1),
         final=sizes.by_day[np.arange(len(seen)), last],
         trail=tuple(
@@ -434,86 +443,3 @@ def _judge(name: str, series: Series, days: Days, first_slot: Array, sizes: Size
             for i in range(len(seen))
         ),
     )
-
-
-def _joined(parts: Sequence[Result]) -> Result:
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
-    return Result(
-        parts[0].policy,
-        sum((part.names for part in parts), ()),
-        trail=sum((part.trail for part in parts), ()),
-        **columns,
-    )
-
-
-ARRAYS = (
-    "samples",
-    "violations",
-    "caused",
-    "demand",
-    "unserved",
-    "size",
-    "provisioned",
-    "deepest",
-    "changes",
-    "expansions",
-    "days",
-    "final",
-)
-
-
-# ---------------------------------------------------------------- reporting
-
-
-def report(
-    dataset: str,
-    results: Mapping[str, Result],
-    groups: Mapping[str, Sequence[str]] | None = None,
-    worst: int = 0,
-) -> dict[str, Any]:
-    """Plain JSON: {"dataset", "vms", "policies": {name: summary}}, shares as fractions.
-
-    groups: kind of group (department, system) -> label per machine, adds "groups": {kind: {label: summary}}
-    to each policy; worst: how many of the machines hurt most to add, with the size in force by day.
-    """
-    policies: dict[str, Any] = {}
-    for name, result in results.items():
-        policies[name] = dict(result.summary())
-        if groups:
-            policies[name]["groups"] = {kind: result.by_group(labels) for kind, labels in groups.items()}
-        if worst:
-            policies[name]["worst"] = [drawn(result, int(i)) for i in result.worst(worst)]
-    return {"dataset": dataset, "vms": len(next(iter(results.values()))), "policies": policies}
-
-
-def drawn(result: Result, i: int) -> dict[str, Any]:
-    """Machine i as plain JSON for a chart: its marks, and by day the size in force, its largest, and the peak
-    demand in cores; ts: epoch seconds of each day's beginning."""
-    trail = result.trail[i]
-    return {
-        "name": result.names[i],
-        "violation_rate": float(result.rate[i]),
-        "unserved_share_of_demand": _ratio(result.unserved[i], result.demand[i]),
-        "deepest_cores": float(result.deepest[i]),
-        "judged_from": (trail.first_slot + trail.judged * SLOTS) * STEP_S,
-        "ts": [(trail.first_slot + day * SLOTS) * STEP_S for day in range(len(trail.size))],
-        "size": [round(float(cores), 3) for cores in trail.size],
-        "top": [round(float(cores), 3) for cores in trail.top],
-        "peak": [None if np.isnan(cores) else round(float(cores), 3) for cores in trail.peak],
-    }
-
-
-def frontier(results: Mapping[str, Result]) -> list[str]:
-    """The policies that no other beats in both violations and saving, from safest to thriftiest; what already
-    is and what nobody can know are no policies."""
-    marks = {
-        name: (result.summary()["violation_rate"], -result.summary()["net_cores_saved_share"])
-        for name, result in results.items()
-        if name not in ("as-is", "oracle")
-    }
-    best = [
-        name
-        for name, (hurt, kept) in marks.items()
-        if not any(h <= hurt and k <= kept and (h, k) != (hurt, kept) for h, k in marks.values())
-    ]
-    return sorted(best, key=lambda name: marks[name])

@@ -79,7 +79,7 @@ COUNTS = (
     "mem_hot_days",
     "hot_days",
 )
-CIRCUMSTANCES = ("off_days", "dead_days", "unattached_days", "age_days")
+CIRCUMSTANCES = ("off_days", "dead_days", "unattached_days", "age_days", "cycle_left")
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class Facts:
     dead_days: Array
     unattached_days: Array
     age_days: Array
+    cycle_left: Array
     windows: Mapping[int, Figures]
 
     def __len__(self) -> int:
@@ -134,7 +135,7 @@ class Facts:
 
         return cls(
             np.array([row["kind"] for row in rows], dtype=object),
-            **{name: column([row[name] for row in rows]) for name in CIRCUMSTANCES},
+            **{name: column([row.get(name) for row in rows]) for name in CIRCUMSTANCES},
             windows={
                 int(days): Figures(**{name: column([row["windows"][days][name] for row in rows]) for name in FIGURES})
                 for days in (rows[0]["windows"] if rows else ())
@@ -178,6 +179,7 @@ def measure(
     stopped_days: Array | None = None,
     unattached_days: Array | None = None,
     age_days: Array | None = None,
+    cycle_left: Array | None = None,
 ) -> Facts:
     """Facts from exact samples.
 
@@ -225,6 +227,7 @@ def measure(
                 quiet_frozen,
                 _column(unattached_days, block, r, np.nan),
                 _column(age_days, block, r, np.nan),
+                _column(cycle_left, block, r, np.nan),
                 windows,
             )
         )
@@ -390,6 +393,7 @@ def measure_daily(
     stopped_days: Array | None = None,
     unattached_days: Array | None = None,
     age_days: Array | None = None,
+    cycle_left: Array | None = None,
 ) -> Facts:
     """The same facts from daily rollups: means, maxima, hot days and coverage exactly, quantiles within half
     a point.
@@ -462,6 +466,7 @@ def measure_daily(
         quiet_frozen,
         _column(unattached_days, whole, r, np.nan),
         _column(age_days, whole, r, np.nan),
+        _column(cycle_left, whole, r, np.nan),
         windows,
     )
 

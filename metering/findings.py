@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from sqlalchemy import Float, ForeignKey, Index, String, UniqueConstraint, insert, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -147,7 +148,7 @@ def judged(found: Findings, resources: Sequence[Resource], targets: Mapping[int,
                 resource.id,
                 found[i],
                 _coverage(found, i),
-                found.facts.row(i),
+                {**found.facts.row(i), **_section(found, i)},
                 [reason.to_json() for reason in found.reasons(i)],
                 shape,
                 target,
@@ -295,7 +296,8 @@ def recheck(tx: Tx, run: Assessment) -> Iterator[str]:
     if digest != run.digest or len(rows) != run.resources:
         yield f"assessments: run {run.id} does not match its seal: a finding was changed, added or removed"
     for part in _parts(list(rows)):
-        again = judge(Facts.from_rows([one.numbers for one in part]), policy)
+        sections = np.array([policy.named(one.numbers.get("section")) for one in part])
+        again = judge(Facts.from_rows([one.numbers for one in part]), policy, sections)
         for i, one in enumerate(part):
             if again[i].value != one.verdict:
                 yield f"findings: row {one.id} says {one.verdict}, its own figures say {again[i].value}"
@@ -306,11 +308,17 @@ def recheck(tx: Tx, run: Assessment) -> Iterator[str]:
 # ---------------------------------------------------------------------------------------------------------- mechanism
 
 
+def _section(found: Findings, i: int) -> dict[str, str]:
+    """The name of the section that a resource was judged by, where it was one."""
+    at = int(found.section[i])
+    return {"section": found.policy.sections[at].name} if at >= 0 else {}
+
+
 def _coverage(found: Findings, i: int) -> float | None:
     """The share of live slots in the window that decided; in the longest where none did."""
     decided = found.rule[i] if found.rule[i] >= 0 else found.blocked[i]
     if decided >= 0:
-        days = found.policy.rules[decided].days
+        days = found.policy.every[decided].days
     else:
         days = found.policy.windows()[-1]
     share = float(found.facts.windows[days].coverage[i])

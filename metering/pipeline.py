@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, select
 
-from metering import assess, facts, findings, policies, rightsizing
+from metering import assess, business, facts, findings, policies, rightsizing, sizes
 from metering.facts import Facts
 from metering.findings import Assessment
 from metering.policy import GROWS, Policy
@@ -23,6 +23,7 @@ from metering.works import Progress, Works, silent
 from providers import inventory
 from providers.inventory import Resource
 from quota.actors import Actor, steward
+from quota.agencies import Department, System
 from quota.calendar import ZONE
 from quota.catalog import CatalogItem
 from quota.db import Tx
@@ -87,19 +88,23 @@ def judge(
         earlier = findings.of(tx, version, span.first, span.last, span.end)
         if earlier is not None:
             return earlier
-        present = _present(tx, span)
+        present = present_at(tx, span)
         shapes = _shapes(tx)
         loose = inventory.unattached(tx, present)
-    order, seen = measure(works, present, loose, span, policy, progress=progress)
-    found = assess.judge(seen, policy)
+        calendars = business.calendars(tx)
+        held = sections(tx, present, policy, calendars)
+    order, seen = measure(works, present, loose, span, policy, calendars, progress=progress)
     ordered = [present[i] for i in order]
-    targets = advise(ordered, found, shapes)
+    found = assess.judge(seen, policy, held[order])
+    advised: dict[int, Amounts | None] = {**advise(ordered, found, shapes)}
+    advised |= sizes.advise(works, span, ordered, found, shapes, progress)
+    targets = {one: shape for one, shape in advised.items() if shape is not None}
     with works.book.transaction(actor) as tx:
         rows = findings.judged(found, ordered, targets)
         return findings.record(tx, version, span.first, span.last, span.end, "exact", rows)
 
 
-def _present(tx: Tx, span: Window) -> list[Resource]:
+def present_at(tx: Tx, span: Window) -> list[Resource]:
     """Resources that were there in the window and are not gone at its end."""
     return list(
         tx.scalars(
@@ -113,12 +118,34 @@ def _present(tx: Tx, span: Window) -> list[Resource]:
     )
 
 
+def sections(tx: Tx, resources: Sequence[Resource], policy: Policy, calendars: business.Calendars) -> NDArray[np.int64]:
+    """The section of the policy that each resource is judged by, -1 = none."""
+    if not policy.sections:
+        return np.full(len(resources), -1, np.int64)
+    pools = dict(tx.execute(select(Pool.id, Pool.code)).tuples().all())
+    codes = dict(tx.execute(select(Department.id, Department.code)).tuples().all())
+    levels = dict(tx.execute(select(System.id, System.mlps_level)).tuples().all())
+    return np.array(
+        [
+            policy.section(
+                one.kind,
+                pools[one.pool_id],
+                [codes[each] for each in calendars.chain(one.department_id)],
+                None if one.system_id is None else levels.get(one.system_id),
+            )
+            for one in resources
+        ],
+        np.int64,
+    )
+
+
 def measure(
     works: Works,
     resources: Sequence[Resource],
     loose: Mapping[int, datetime],
     span: Window,
     policy: Policy,
+    calendars: business.Calendars | None = None,
     *,
     progress: Progress = silent,
 ) -> tuple[list[int], Facts]:
@@ -139,7 +166,7 @@ def measure(
                 **columns,  # type: ignore[arg-type]
                 policy=policy,
                 slots_per_day=SLOTS,
-                **_circumstances(chosen, loose, span),
+                **_circumstances(chosen, loose, span, calendars),
             )
         )
         order.extend(members)
@@ -189,7 +216,10 @@ def _both(rx: NDArray[np.float32], tx: NDArray[np.float32]) -> NDArray[np.float3
 
 
 def _circumstances(
-    chosen: Sequence[Resource], loose: Mapping[int, datetime], span: Window
+    chosen: Sequence[Resource],
+    loose: Mapping[int, datetime],
+    span: Window,
+    calendars: business.Calendars | None = None,
 ) -> dict[str, NDArray[np.generic]]:
     """What the inventory knows: kind, when samples were due, how long it has been off, unattached, in being."""
 
@@ -198,6 +228,13 @@ def _circumstances(
 
     def days_since(moment: datetime | None) -> float:
         return np.nan if moment is None else max(0.0, (span.end - moment).total_seconds() / 86400)
+
+    def cycle(one: Resource) -> float:
+        periods = calendars.of(one.department_id, one.system_id) if calendars else ()
+        if not periods:
+            return np.nan
+        seen = days_since(one.first_sample_at or one.first_seen_at)
+        return float(business.hold(periods, seen, span.last + timedelta(days=1)))
 
     n = span.days * SLOTS
     return {
@@ -212,6 +249,7 @@ def _circumstances(
             np.float64,
         ),
         "age_days": np.array([days_since(one.created_at) for one in chosen], np.float64),
+        "cycle_left": np.array([cycle(one) for one in chosen], np.float64),
     }
 
 

@@ -18,7 +18,7 @@ from metering.policy import Policy
 from quota.actors import Role
 from quota.calendar import ZONE
 from quota.db import Base, append_only
-from quota.errors import N_, Invalid, NotFound
+from quota.errors import N_, Invalid, NotFound, WrongState
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -55,20 +55,24 @@ class PolicyVersion(Base):
 append_only(PolicyVersion.__table__)  # type: ignore[arg-type]
 
 
-def enact(tx: Tx, policy: Policy, procedure: Procedure | None = None, *, reason: str) -> PolicyVersion:
+def enact(
+    tx: Tx, policy: Policy, procedure: Procedure | None = None, *, reason: str, replay_id: int | None = None
+) -> PolicyVersion:
     """Enact ``policy`` as the next version of its name, to hold from its ``effective_from`` on.
 
-    ``procedure`` None keeps that of the version before (at first: our defaults). By the authority alone. Raises
+    ``procedure`` None keeps that of the version before (at first: our defaults). By the authority alone, through
+    ``drafts.enact``, which makes sure of the replay ``replay_id``; the system may found a house without one. Raises
     Invalid for a day that is past or before the version that it follows: what was judged stays judged.
     """
     tx.actor.must_be(Role.AUTHORITY, Role.SYSTEM)
+    if replay_id is None and tx.actor.role is not Role.SYSTEM:
+        raise WrongState("policy.unreplayed", N_("启用前须有本版草案七日内的回放结果"))
     if not reason.strip():
         raise Invalid("policy.reason", N_("请写明启用这版策略的理由"), field="reason")
     if not 0 < len(policy.name) <= 48:
         raise Invalid("policy.name", N_("策略名称须为1至48个字符"), field="name")
     before = newest(tx, policy.name)
-    if before is not None and policy.effective_from < max(before.effective_from, tx.now.astimezone(ZONE).date()):
-        raise Invalid("policy.past", N_("策略不能从过去的日期起生效"), field="effective_from")
+    not_past(tx, policy, before)
     number = before.version + 1 if before else 1
     conduct = procedure or (before.rules() if before else Procedure())
     document = {**policy.to_json(), "version": number}
@@ -94,10 +98,17 @@ def enact(tx: Tx, policy: Policy, procedure: Procedure | None = None, *, reason:
             "effective_from": row.effective_from,
             "document": document,
             "procedure": row.procedure,
+            "replay": replay_id,
         },
         reason=row.reason,
     )
     return row
+
+
+def not_past(tx: Tx, policy: Policy, before: PolicyVersion | None) -> None:
+    """Raises Invalid where ``policy`` would hold from a day that is past, or before the version it follows."""
+    if before is not None and policy.effective_from < max(before.effective_from, tx.now.astimezone(ZONE).date()):
+        raise Invalid("policy.past", N_("策略不能从过去的日期起生效"), field="effective_from")
 
 
 def seed(tx: Tx) -> PolicyVersion:

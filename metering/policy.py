@@ -4,7 +4,7 @@ ones."""
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from enum import StrEnum
@@ -86,9 +86,43 @@ class Rule:
             raise ValueError(f"not a rule: {self}")
 
 
+SIZING = "p95@70"
+"""How sizes are advised where a policy does not say: DOMAIN.md's smallest shape that keeps P95 at 70 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What holds for some resources instead: those of these pools, departments (and what is under them), system
+    levels (等保) and kinds; an empty list means any. rules, sizing: empty = those of the policy itself."""
+
+    name: str
+    pools: tuple[str, ...] = ()
+    departments: tuple[str, ...] = ()
+    levels: tuple[int, ...] = ()
+    kinds: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    sizing: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name or not (self.pools or self.departments or self.levels or self.kinds):
+            raise ValueError(f"a section needs a name and somebody it is about: {self}")
+        if not self.rules and not self.sizing:
+            raise ValueError(f"section {self.name} says nothing of its own")
+
+    def about(self, kind: str, pool: str, departments: Collection[str], level: int | None) -> bool:
+        """Whether it holds for such a resource; departments: its own code and those above it."""
+        return (
+            (not self.pools or pool in self.pools)
+            and (not self.departments or bool(set(departments) & set(self.departments)))
+            and (not self.levels or level in self.levels)
+            and (not self.kinds or kind in self.kinds)
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Rules in order of precedence: the first that holds decides.
+    """Rules in order of precedence: the first that holds decides. sizing: the name of a sizing policy
+    (``metering.backtest.policy``). sections: exceptions, the first that is about a resource holds for it.
 
     frozen_is_live: whether slots of frozen values count as samples. hot_level, hot_minutes: a day is hot when
     CPU or memory is at or above the level (%) for that long in total.
@@ -101,48 +135,111 @@ class Policy:
     frozen_is_live: bool = False
     hot_level: float = 90.0
     hot_minutes: int = 30
+    sizing: str = SIZING
+    sections: tuple[Section, ...] = ()
+
+    @property
+    def every(self) -> tuple[Rule, ...]:
+        """The rules of the policy, then those of its sections: what an index in a finding counts in."""
+        return sum((section.rules for section in self.sections), self.rules)
+
+    def section(self, kind: str, pool: str, departments: Collection[str], level: int | None) -> int:
+        """The index of the section that holds for such a resource; -1 = none, the policy itself."""
+        found = (i for i, one in enumerate(self.sections) if one.about(kind, pool, departments, level))
+        return next(found, -1)
+
+    def named(self, name: str | None) -> int:
+        """The index of the section called ``name``; None = -1, the policy itself. Raises KeyError for another."""
+        if name is None:
+            return -1
+        for i, one in enumerate(self.sections):
+            if one.name == name:
+                return i
+        raise KeyError(name)
+
+    def rules_of(self, section: int) -> range:
+        """Indices in ``every`` of the rules of a section (-1 = the policy itself)."""
+        if section < 0 or not self.sections[section].rules:
+            return range(len(self.rules))
+        start = len(self.rules) + sum(len(one.rules) for one in self.sections[:section])
+        return range(start, start + len(self.sections[section].rules))
+
+    def sizing_of(self, section: int) -> str:
+        """The sizing policy of a section (-1 = the policy itself)."""
+        return (self.sections[section].sizing if section >= 0 else "") or self.sizing
 
     def windows(self) -> tuple[int, ...]:
         """Window lengths in days, shortest first; 0 (the whole block) last."""
-        return tuple(sorted({rule.days for rule in self.rules}, key=lambda days: (days == 0, days)))
+        return tuple(sorted({rule.days for rule in self.every}, key=lambda days: (days == 0, days)))
 
     def reach(self, kinds: Sequence[str] = ()) -> int:
         """Days of history that the rules need (of these kinds only, if given); 0 = all there is."""
-        spans = [rule.days for rule in self.rules if not kinds or set(kinds) & set(rule.kinds)]
+        spans = [rule.days for rule in self.every if not kinds or set(kinds) & set(rule.kinds)]
         return 0 if 0 in spans else max(spans, default=1)
 
     def figures(self, days: int) -> frozenset[str]:
         """What the rules over this window look at."""
-        return frozenset(c.figure for rule in self.rules if rule.days == days for c in rule.conditions)
+        return frozenset(c.figure for rule in self.every if rule.days == days for c in rule.conditions)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` gives the same policy back."""
         plain: dict[str, Any] = {**asdict(self), "effective_from": self.effective_from.isoformat()}
-        plain["rules"] = [
-            {
-                **rule,
-                "verdict": str(rule["verdict"]),
-                "conditions": list(rule["conditions"]),
-                "kinds": list(rule["kinds"]),
-            }
-            for rule in plain["rules"]
+        plain["rules"] = _plain_rules(plain["rules"])
+        plain["sections"] = [
+            {name: list(value) if isinstance(value, tuple) else value for name, value in one.items()}
+            | {"rules": _plain_rules(one["rules"])}
+            for one in plain["sections"]
         ]
         return plain
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Policy:
         """Raises ValueError, TypeError or KeyError for what is not a policy."""
-        rules = tuple(
-            Rule(
-                Verdict(rule["verdict"]),
-                int(rule["days"]),
-                tuple(Condition(**c) for c in rule["conditions"]),
-                tuple(rule.get("kinds", MACHINES)),
-                float(rule.get("coverage", 0.0)),
+        sections = tuple(
+            Section(
+                one["name"],
+                tuple(one.get("pools", ())),
+                tuple(one.get("departments", ())),
+                tuple(int(level) for level in one.get("levels", ())),
+                tuple(one.get("kinds", ())),
+                _rules(one.get("rules", ())),
+                one.get("sizing", ""),
             )
-            for rule in plain["rules"]
+            for one in plain.get("sections", ())
         )
-        return cls(**{**plain, "effective_from": date.fromisoformat(plain["effective_from"]), "rules": rules})
+        return cls(
+            **{
+                **plain,
+                "effective_from": date.fromisoformat(plain["effective_from"]),
+                "rules": _rules(plain["rules"]),
+                "sections": sections,
+            }
+        )
+
+
+def _plain_rules(rules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            **rule,
+            "verdict": str(rule["verdict"]),
+            "conditions": list(rule["conditions"]),
+            "kinds": list(rule["kinds"]),
+        }
+        for rule in rules
+    ]
+
+
+def _rules(plain: Sequence[Mapping[str, Any]]) -> tuple[Rule, ...]:
+    return tuple(
+        Rule(
+            Verdict(rule["verdict"]),
+            int(rule["days"]),
+            tuple(Condition(**c) for c in rule["conditions"]),
+            tuple(rule.get("kinds", MACHINES)),
+            float(rule.get("coverage", 0.0)),
+        )
+        for rule in plain
+    )
 
 
 def default() -> Policy:

@@ -201,6 +201,18 @@ class Fast:
 
 
 @dataclass(frozen=True, slots=True)
+class Tide:
+    """A size for each stretch of `hours` of the day, beside that of the day: `margin` x what the same stretch, or
+    one up to `around` beside it, needed at most on the last `days` days, + `slack` points."""
+
+    days: int = 7
+    hours: int = 1
+    around: int = 1
+    margin: float = 1.1
+    slack: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """The cost quantile's settings. regret: units of capacity that a share of demand left above the size
     costs."""
@@ -215,6 +227,7 @@ class Profile:
     settle_days: int = 7
     young_days: int = 7
     fast: Fast | None = None
+    tide: Tide | None = None
 
 
 PROFILES = {
@@ -234,6 +247,14 @@ PROFILES |= {
 # Its regret, and the swift settings, were picked by their marks on the very halves they are judged on (some forty
 # variants, the open traces): those marks are optimistic until machines nobody has looked at confirm them.
 PROFILES["steward-lean+swift"] = Profile("steward-lean+swift", 2.0, fast=Fast(over=1, check_slots=3))
+# For clouds that can change a running machine's size: the day in stretches of four hours, each sized by the same
+# stretch of the last six days. Picked on the machines of even rank in the open Rnd trace (docs/judgement.md).
+PROFILES["steward-tide"] = Profile(
+    "steward-tide",
+    1.0,
+    fast=Fast(over=1, check_slots=3, hold_hours=6),
+    tide=Tide(days=6, hours=4, around=0),
+)
 
 
 @dataclass(frozen=True)
@@ -287,6 +308,15 @@ def rescale(state: State, factor: Array) -> State:
     targets[changed] *= by
     size[changed] *= factor[changed]
     return replace(state, heap=heap, peaks=peaks, targets=targets, size=size)
+
+
+def rebin(counts: Array, factor: float) -> Array:
+    """Histograms [n, 201] of points in points of another size: factor = old size / new size."""
+    bins = np.minimum((EDGES + 0.25) * factor * 2, BINS - 1).astype(np.int64)
+    moved = np.zeros_like(counts)
+    for at, to in enumerate(bins):
+        moved[:, to] += counts[:, at]
+    return moved
 
 
 def exceeding(heap: Array) -> Array:
@@ -361,6 +391,57 @@ def night(state: State, counts: Array, peak: Array, profile: Profile, sizes: Arr
     return replace(after, size=size, settled=np.where(size != state.size, 1, state.settled + 1))
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """Of r machines after their last day: the target in points of the present size, the largest target of the last
+    nights, the largest maximum kept, whether demand is cut off at the ceiling, and the days observed."""
+
+    target: Array
+    lately: Array
+    top: Array
+    saturated: Array
+    observed: Array
+
+
+def outlook(counts: Array, peak: Array, profile: Profile, sizes: Array | None = None) -> Outlook:
+    """What `night` would remember after these days, without a machine's state from night to night: a finding can be
+    recomputed from the daily histograms alone.
+
+    counts: [r, d, 201] half-point bins, oldest day first; peak: [r, d] points; sizes: as for `night`. With d days at
+    hand the memory is d days long: 30 of a half-life of 5 hold all but 1.6 % of it.
+    """
+    r, d = counts.shape[:2]
+    n = counts.sum(axis=2, dtype=np.int64)
+    seen = n > 0
+    behind = seen[:, ::-1].cumsum(axis=1)[:, ::-1]  # observed days from this one on, itself among them
+    heap = np.zeros((r, BINS), np.float32)
+    decay = np.float32(2 ** (-1 / profile.half_life_days))
+    top, target, lately = np.zeros(r), np.zeros(r), np.zeros(r)
+    for day in range(d):
+        here = seen[:, day]
+        if here.all():
+            heap *= decay
+            heap += counts[:, day]
+        else:
+            heap[here] = heap[here] * decay + counts[here, day]
+        recent = here & (behind[:, day] <= profile.peak_days)
+        np.maximum(top, peak[:, day], out=top, where=recent)
+        rows = np.flatnonzero(here & (behind[:, day] <= profile.settle_days))
+        if len(rows):
+            ceiling = top[rows]
+            if sizes is None:
+                q = cost_quantile(heap[rows], ceiling, profile.regret)
+                wanted = np.minimum(profile.margin * q + profile.slack, np.maximum(q + profile.slack, 100.0))
+            else:
+                offered = sizes if sizes.ndim == 1 else sizes[rows]
+                wanted = cheapest_shape(heap[rows], ceiling, profile.regret, offered)
+            target[rows] = wanted
+            lately[rows] = np.maximum(lately[rows], wanted)
+    hot = counts[:, :, SATURATED_BIN:].sum(axis=2, dtype=np.int64) >= 0.05 * np.maximum(n, 1)
+    week = seen & (behind <= 7)
+    return Outlook(target, lately, top, (hot & week).sum(axis=1) >= 3, seen.sum(axis=1))
+
+
 def expand(demand: Array, size: Array, present: Array, fast: Fast) -> tuple[Array, Array]:
     """Fast expansion over consecutive slots of 5 minutes: size in force [r, n], and where one began, bool [r,
     n].
@@ -391,3 +472,27 @@ def expand(demand: Array, size: Array, present: Array, fast: Fast) -> tuple[Arra
             span = slice(now, now + fast.check_slots)
             force[active, span] = np.maximum(force[active, span], boost[active, None])
     return force, began
+
+
+def tidal(demand: Array, size: Array, present: Array, tide: Tide) -> Array:
+    """Size in force by slot [r, d, n]: never under the day's `size` [r, d], more at the hours that needed more.
+
+    demand: [r, d, n] slots of 5 minutes, NaN = no sample; present: [r, d], what 100 points are; one unit. A day is
+    sized from the days before it alone.
+    """
+    r, d, n = demand.shape
+    parts = 24 // tide.hours
+    top = np.nan_to_num(demand).reshape(r, d, parts, -1).max(axis=3)
+    out: Array = np.repeat(size[:, :, None], parts, axis=2)
+    edge = np.zeros((r, tide.around))
+    for day in range(1, d):
+        need = np.zeros((r, parts))
+        for past in range(max(0, day - tide.days), day):
+            before = top[:, past - 1, parts - tide.around :] if past else edge
+            after = top[:, past + 1, : tide.around] if past + 1 < day else edge
+            wide = np.concatenate([before, top[:, past], after], axis=1)
+            for shift in range(2 * tide.around + 1):
+                np.maximum(need, wide[:, shift : shift + parts], out=need)
+        need = tide.margin * need + tide.slack / 100 * present[:, day, None]
+        out[:, day] = np.maximum(out[:, day], need)
+    return np.repeat(out, n // parts, axis=2)
