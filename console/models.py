@@ -13,10 +13,10 @@ import metering.notices
 import metering.openings
 import metering.policies
 import metering.protections
+import metering.replays
 import metering.sources
 import metering.suspensions
 import metering.windows
-import metering.replays
 import providers.bills
 import providers.incidents
 import providers.inventory
