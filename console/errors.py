@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from console.security import local, same_origin
 from console.texts import sentence
+from metering.lake_files import LakeFull
 from quota.actors import Role
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, OverCapacity, Refused, WrongState
 
@@ -24,6 +25,7 @@ STATUS: dict[type[Refused], int] = {
     OverCapacity: 409,
     WrongState: 409,
     Invalid: 422,
+    LakeFull: 507,  # a sender keeps what it has and tries again
     Refused: 409,
 }
 

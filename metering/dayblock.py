@@ -15,7 +15,7 @@ two neighbours' `Edges` are enough to know.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -71,10 +71,13 @@ class Block:
         )
 
 
-def lay(parts: Sequence[Cells], slots: int) -> Block:
-    """Deliveries of one day laid over each other, in the order in which they came (see metering.samples)."""
+def lay(parts: Sequence[Cells], slots: int, columns: Collection[str] = (), lagging: Collection[str] = ()) -> Block:
+    """Deliveries of one day laid over each other, in the order in which they came (see metering.samples).
+
+    The block has the columns that say anything, and `columns` (and the lags `lagging`) even where they don't.
+    """
     ids = np.unique(np.concatenate([np.zeros(0, np.int32), *(part.resource for part in parts)]))
-    names = [name for name in COLUMNS if any(name in part.values for part in parts)]
+    names = [name for name in COLUMNS if name in columns or any(name in part.values for part in parts)]
     size = len(ids) * slots
     values: dict[str, Array] = {name: np.full(size, nothing(name), COLUMNS[name]) for name in names}
     secs = {name: np.full(size, NO_SEC) for name in names}
@@ -116,9 +119,9 @@ def lay(parts: Sequence[Cells], slots: int) -> Block:
     lags = {}
     for name in names:
         late = (secs[name] != first) & (secs[name] != NO_SEC)
-        if late.any():
+        if name in lagging or late.any():
             lags[name] = np.where(late, secs[name] - first, 0).astype(np.uint16).reshape(-1, slots)
-    matrices = {n: column.reshape(-1, slots) for n, column in values.items() if reported(column).any()}
+    matrices = {n: c.reshape(-1, slots) for n, c in values.items() if n in columns or reported(c).any()}
     return Block(ids, state.reshape(-1, slots), first.reshape(-1, slots), matrices, lags)
 
 

@@ -19,60 +19,52 @@ days have something that they don't show yet.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import itertools
 import json
-import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from metering import lake_health, readings, rollup
-from metering.dayblock import Edges, freeze, lay, unsettled
+from metering import lake_closing, lake_corrections, lake_health, lake_repair, lake_retention, readings
+from metering.dayblock import Edges
 from metering.lake_files import (
-    BLOCK,
     HotName,
     Reader,
-    cells_table,
     check_source,
-    count_values,
     dated,
     day_of,
     hot_days,
     hot_names,
     hot_tables,
     make_folder,
-    sweep,
-    table_of,
+    room,
     write_json,
     write_tables,
 )
-from metering.samples import COLUMNS, Array, Cells, canonical, nothing
+from metering.samples import Array, Cells, canonical
 
 _FORMAT = 1
-# Resources closed at a time: bounds the memory of a roll, whatever the size of the city.
-_CHUNK = 16 * BLOCK
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What became of a delivery. rows: delivered; taken: with something to say; refused: "column:reason" ->
-    how many; days: local days touched; files: written now, 0 if exactly this lay there already."""
+    how many; days: local days touched; files: written now, 0 if exactly this lay there already; corrected: those
+    of the days whose month was settled before, so that this is kept beside, as a correction."""
 
     rows: int
     taken: int
     refused: Mapping[str, int]
     days: tuple[date, ...]
     files: int
+    corrected: tuple[date, ...] = ()
 
 
 class Lake:
@@ -98,24 +90,39 @@ class Lake:
 
     # --- in ---
 
-    def append(self, source: str, table: pa.Table) -> Receipt:
+    def append(self, source: str, table: pa.Table, *, not_after: datetime | None = None) -> Receipt:
         """Take a delivery: integer columns `resource` and `ts` (seconds since 1970, UTC), any of METRICS, `vcpu`
         and `mem_mb`; NaN or null = not reported. Durable on return; the same again changes nothing.
 
-        Refuses values and rows that can't be, and counts them. Raises KeyError, ValueError or TypeError if
-        the table has a column too few, too many or of a wrong type, OSError if the disk is full: then nothing
-        of it is acknowledged, and delivering it again does no harm.
+        Refuses values and rows that can't be, and counts them: "row:future" lies more than two steps after
+        `not_after` (a clock that is ahead), "row:retained" on a day whose samples were deleted by the rule of
+        retention. Raises KeyError, ValueError or TypeError if the table has a column too few, too many or of a
+        wrong type, LakeFull if there is no room: then nothing of it is acknowledged, and delivering it again
+        does no harm.
         """
         check_source(source)
-        delivery = canonical(table, self.step_s, self.utc_offset_s)
-        files = sum(
-            self._keep(day_of(day), source, cells, first, last) for day, (cells, first, last) in delivery.days.items()
-        )
-        days = tuple(day_of(day) for day in delivery.days)
-        return Receipt(delivery.rows, delivery.taken, dict(delivery.refused), days, files)
+        latest = None if not_after is None else int(not_after.timestamp()) + 2 * self.step_s
+        delivery = canonical(table, self.step_s, self.utc_offset_s, latest)
+        refused, gone = Counter(delivery.refused), self.kept_from("days")
+        sealed = self.sealed()
+        files, taken = 0, delivery.taken
+        days: list[date] = []
+        corrected: list[date] = []
+        for number, (cells, first, last) in delivery.days.items():
+            day = day_of(number)
+            if gone is not None and day < gone:
+                refused["row:retained"] += len(cells)
+                taken -= len(cells)
+                continue
+            late = day.strftime("%Y-%m") in sealed
+            (corrected if late else days).append(day)
+            with room():
+                files += self._keep(
+                    self.correction_folder(day) if late else self.hot_folder(day), source, cells, first, last
+                )
+        return Receipt(delivery.rows, taken, dict(refused), tuple(sorted({*days, *corrected})), files, tuple(corrected))
 
-    def _keep(self, day: date, source: str, cells: Cells, first: int, last: int) -> int:
-        folder = self._hot(day)
+    def _keep(self, folder: Path, source: str, cells: Cells, first: int, last: int) -> int:
         digest = _digest(cells)
         there = [name for name in hot_names(folder) if name.source == source]
         over = [name for name in there if name.first <= last and name.last >= first]
@@ -144,61 +151,58 @@ class Lake:
         A closed day with late deliveries is closed anew, and only it; beside it a neighbour, where a frozen
         run over midnight has become known. `progress` is called with (days done, days to do).
         """
-        with self._rolling():
+        with lake_closing.rolling(self):
             waiting = [day for day in self.hot_days() if days is None or day in set(days)]
             for done, day in enumerate(waiting):
                 if progress:
                     progress(done, len(waiting))
-                self._close(day)
+                with room():
+                    lake_closing.close(self, day)
             if progress:
                 progress(len(waiting), len(waiting))
         return waiting
 
     def rebuild(self, day: date) -> None:
         """Write a closed day's rollups, and its states, anew from its dense file (and what is hot)."""
-        with self._rolling():
-            self._close(day)
+        with lake_closing.rolling(self), room():
+            lake_closing.close(self, day, settle=True)
 
-    def _close(self, day: date) -> None:
-        names = hot_names(self._hot(day))
-        old = self.edges(day)
-        self._write_day(day, names)
-        new = self.edges(day)
-        before, after = day - timedelta(days=1), day + timedelta(days=1)
-        if unsettled(self.edges(before), old, new, neighbour_is_before=True):
-            self._write_day(before, [])
-        if unsettled(self.edges(after), old, new, neighbour_is_before=False):
-            self._write_day(after, [])
-        ledger = self.root / "days.json"
-        closed = set(lake_health.closed_days(self.root))
-        if day not in closed:
-            write_json(ledger, [d.isoformat() for d in sorted(closed | {day})])
-        self._drop(day, names)
+    # --- months that were settled ---
 
-    def _write_day(self, day: date, names: Sequence[HotName]) -> None:
-        """One day's three files from its dense file, if there is one, and the hot files named."""
-        sides = [self.edges(day + timedelta(days=step)) for step in (-1, 1)]
-        hours: list[pa.Table] = []
-        daily: list[pa.Table] = []
-        about = {"day": day.isoformat(), "values": 0, "cells": 0}
+    def seal(self, month: str) -> None:
+        """From now on what comes for `month` ("2026-10") is a correction beside its days; closes what is hot first."""
+        with lake_closing.rolling(self):
+            for day in self.hot_days():
+                if day.strftime("%Y-%m") == month:
+                    lake_closing.close(self, day)
+            lake_corrections.seal(self.root, month)
 
-        def dense() -> Iterator[pa.Table]:
-            for low in self._chunks(day, names):
-                block = lay(list(self._parts(day, names, low, low + _CHUNK)), self.slots)
-                edges = freeze(block, *sides)
-                hours.append(rollup.hours(block))
-                daily.append(rollup.daily(block, edges))
-                cells = block.cells()
-                about["values"] += count_values(cells)  # type: ignore[operator]
-                about["cells"] += int(np.count_nonzero(cells.state))  # type: ignore[operator]
-                cut = np.searchsorted(block.resource, np.arange(low, low + _CHUNK + BLOCK, BLOCK))
-                for first, end in itertools.pairwise(cut):
-                    if first < end:
-                        yield cells_table(cells.take(slice(first * self.slots, end * self.slots)))
+    def sealed(self) -> frozenset[str]:
+        """The months that are settled."""
+        return lake_corrections.sealed(self.root)
 
-        write_tables(self.path("days", day), _one_schema(dense()), about)
-        write_tables(self.path("hours", day), _one_schema(hours))
-        write_tables(self.path("daily", day), _one_schema(daily))
+    def corrections(self) -> list[lake_corrections.Late]:
+        """What came for days of sealed months, in the order in which it came."""
+        return lake_corrections.corrections(self)
+
+    def corrected(self, day: date, up_to: int | None = None) -> tuple[pa.Table, pa.Table]:
+        """Daily rollups of the resources that corrections touch: as settled, and as corrected (see lake_corrections)."""
+        return lake_corrections.corrected(self, day, up_to)
+
+    # --- keeping ---
+
+    def retain(self, today: date, keep: lake_retention.Keep = lake_retention.KEEP) -> lake_retention.Removed:
+        """Delete what the rule no longer keeps; says what went."""
+        with lake_closing.rolling(self):
+            return lake_retention.retain(self, today, keep)
+
+    def kept_from(self, kind: str) -> date | None:
+        """The first day of which samples ("days") or hourly figures ("hours") are kept; None = nothing was deleted."""
+        return lake_retention.cut(self.root, kind)
+
+    def repair(self) -> list[lake_repair.Repair]:
+        """Put damaged files aside and write anew what can be; says what became of each."""
+        return lake_repair.repair(self)
 
     # --- out ---
 
@@ -224,6 +228,10 @@ class Lake:
         """Days, files, bytes, values, and what waits to be closed."""
         return lake_health.status(self)
 
+    def sources(self) -> dict[str, lake_health.Source]:
+        """Who delivered, when last, and how many rows on which day."""
+        return lake_health.sources(self)
+
     def verify(self) -> list[lake_health.Problem]:
         """Every file read, every rollup recomputed; what does not fit is named."""
         return lake_health.verify(self)
@@ -234,12 +242,17 @@ class Lake:
         """The file of a closed day: kind days, hours or daily."""
         return self.root / kind / f"{day.isoformat()}.parquet"
 
-    def _hot(self, day: date) -> Path:
+    def hot_folder(self, day: date) -> Path:
+        """Where a day's deliveries wait."""
         return self.root / "hot" / day.isoformat()
+
+    def correction_folder(self, day: date) -> Path:
+        """Where what came for a day of a sealed month is kept."""
+        return self.root / "corrections" / day.isoformat()
 
     def hot_files(self, day: date) -> list[Path]:
         """The day's deliveries that no roll has taken up yet, in the order in which they came."""
-        return [self._hot(day) / name.source / str(name) for name in hot_names(self._hot(day))]
+        return [self.hot_folder(day) / name.source / str(name) for name in hot_names(self.hot_folder(day))]
 
     def edges(self, day: date) -> Edges:
         """The first and last runs of each resource on a closed day; none where it isn't closed."""
@@ -249,47 +262,6 @@ class Lake:
         except FileNotFoundError:
             return Edges.none(np.zeros(0, np.int32))
         return Edges(**found)
-
-    def _chunks(self, day: date, names: Sequence[HotName]) -> list[int]:
-        """The first ids of the chunks in which the day has anything."""
-        found: set[int] = set()
-        for path in (self.path("days", day), *(self._hot(day) / name.source / str(name) for name in names)):
-            if path.exists():
-                with Reader(path) as reader:
-                    for first, last in reader.ranges:
-                        found.update(range(first // _CHUNK, last // _CHUNK + 1))
-        return [number * _CHUNK for number in sorted(found)]
-
-    def _parts(self, day: date, names: Sequence[HotName], low: int, high: int) -> Iterator[Cells]:
-        """What is known of some resources on a day: the closed file first, then deliveries as they came."""
-        for path in (self.path("days", day), *(self._hot(day) / name.source / str(name) for name in names)):
-            if path.exists():
-                with Reader(path) as reader:
-                    yield reader.cells(low, high)
-
-    def _drop(self, day: date, names: Sequence[HotName]) -> None:
-        """Take away deliveries that the closed day holds now."""
-        folder = self._hot(day)
-        for name in names:
-            (folder / name.source / str(name)).unlink(missing_ok=True)
-        for source in {name.source for name in names}:
-            with suppress(OSError):
-                (folder / source).rmdir()
-        with suppress(OSError):
-            folder.rmdir()
-
-    @contextmanager
-    def _rolling(self) -> Iterator[None]:
-        """One roll at a time, whichever process it is in."""
-        handle = os.open(self.root / ".roll.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            for kind in ("days", "hours", "daily"):
-                make_folder(self.root / kind)
-                sweep(self.root / kind)
-            yield
-        finally:
-            os.close(handle)
 
 
 def _digest(cells: Cells) -> str:
@@ -307,43 +279,3 @@ def _digest(cells: Cells) -> str:
         hasher.update(f"{name}:{column.dtype}:{len(column)};".encode())
         hasher.update(np.ascontiguousarray(column).tobytes())
     return hasher.hexdigest()
-
-
-def _one_schema(tables: Iterable[pa.Table]) -> list[pa.Table]:
-    """The tables with the same columns: what some lack is filled with "not reported"."""
-    found = list(tables)
-    types: dict[str, pa.DataType] = {}
-    for table in found:
-        types |= {field.name: field.type for field in table.schema}
-    order = sorted(types, key=_column_order(found))
-    return [
-        table_of(
-            {
-                name: table[name].combine_chunks()
-                if name in table.column_names
-                else _filled(name, types[name], len(table))
-                for name in order
-            }
-        )
-        for table in found
-    ]
-
-
-def _column_order(tables: Sequence[pa.Table]) -> Callable[[str], tuple[int, str]]:
-    longest: list[str] = max((table.column_names for table in tables), key=len, default=[])
-    return lambda name: (longest.index(name) if name in longest else len(longest), name)
-
-
-def _filled(name: str, kind: pa.DataType, rows: int) -> Any:
-    """A column of "not reported" (or of no samples)."""
-    if pa.types.is_list(kind):
-        return pa.ListArray.from_arrays(
-            pa.array(np.zeros(rows + 1, np.int32)), pa.array([], kind.value_type), type=kind
-        )
-    if name in COLUMNS:
-        return np.full(rows, nothing(name), COLUMNS[name])
-    if pa.types.is_floating(kind) and not name.endswith("_sum"):
-        return np.full(rows, np.nan, kind.to_pandas_dtype())
-    if name.endswith(("_max", "_last")):
-        return np.full(rows, nothing(name.rsplit("_", 1)[0]), kind.to_pandas_dtype())
-    return np.zeros(rows, kind.to_pandas_dtype())

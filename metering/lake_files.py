@@ -5,6 +5,12 @@
     hot/<day>/<source>/<first>-<last>-<number>-<digest>.parquet
     days/<day>.parquet                         dense: 288 slots a resource, sorted by (resource, slot)
     hours/<day>.parquet  daily/<day>.parquet   rollups
+    sources/<day>.json                         which sources a closed day came from
+    closing.json                               the day being closed, while it is
+    sealed.json                                months that were settled: what comes later goes to corrections/
+    corrections/<day>/<source>/…               as hot/, of days of sealed months
+    retention.json                             before which days what was deleted
+    quarantine/                                damaged files, as they were found
 
 <number> orders deliveries, <digest> recognises one that comes again. Names with a leading dot are being
 written, or were left by a crash, and nobody reads them.
@@ -12,11 +18,14 @@ written, or were left by a crash, and nobody reads them.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -27,14 +36,33 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from metering.samples import COLUMNS, METRICS, Array, Cells, reported
+from quota.errors import N_, Refused
 
 BLOCK = 512
 """Resource ids per row group of a dense file: small enough for one chart, large enough for a whole scan."""
 
-_HOT_ROWS = 65_536
+_HOT_ROWS = 16_384
 _EPOCH = date(1970, 1, 1)
 _HOT_NAME = re.compile(r"(\d+)-(\d+)-(\d{19})-([0-9a-f]{16})\.parquet")
 _SOURCE = re.compile(r"[\w@:+-][\w.@:+-]{0,119}")
+
+
+class LakeFull(Refused):
+    """There is no room for a delivery; nothing of it is acknowledged, and what was taken before stays whole."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__("lake.full", N_("数据湖所在磁盘已满,未接收本批采样:%(why)s"), why=error.strerror or str(error))
+
+
+@contextmanager
+def room() -> Iterator[None]:
+    """Turns the system's ways of saying that there is no room into LakeFull."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise LakeFull(error) from error
+        raise
 
 
 class Damaged(Exception):
@@ -124,19 +152,24 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_whole(path: Path, write: Callable[[Any], object]) -> None:
-    """Write a file wholly or not at all: beside it, fsync, rename over it, fsync the folder."""
+def _beside(path: Path) -> tuple[int, str]:
+    """A new file beside `path`, open for writing, under a name that nobody reads."""
     for attempt in range(10):
         make_folder(path.parent)
         try:
-            handle, beside = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
-            break
+            return tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
         except FileNotFoundError:  # a roll has just removed the empty folder
             if attempt == 9:
                 raise
+    raise AssertionError("not reached")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a small file wholly or not at all: beside it, fsync, rename over it, fsync the folder."""
+    handle, beside = _beside(path)
     try:
         with os.fdopen(handle, "wb") as sink:
-            write(sink)
+            sink.write(content)
             sink.flush()
             os.fsync(sink.fileno())
         os.replace(beside, path)
@@ -149,13 +182,16 @@ def write_whole(path: Path, write: Callable[[Any], object]) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write a small file of settings or lists, wholly or not at all."""
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
-    write_whole(path, lambda sink: sink.write(text.encode()))
+    write_whole(path, text.encode())
 
 
-def sweep(folder: Path) -> None:
-    """Remove what a crashed writer left half-written."""
-    for beside in folder.glob(".*.tmp"):
-        beside.unlink(missing_ok=True)
+def sweep(folder: Path, older_than_s: float = 0) -> None:
+    """Remove what a crashed writer left half-written, in the folder and below it."""
+    before = time.time() - older_than_s
+    for beside in folder.rglob(".*.tmp"):
+        with suppress(FileNotFoundError):
+            if older_than_s <= 0 or beside.stat().st_mtime < before:
+                beside.unlink()
 
 
 def _encodings(schema: pa.Schema) -> dict[str, Any]:
@@ -177,22 +213,60 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
     }
 
 
-def write_tables(path: Path, tables: Iterable[pa.Table], about: dict[str, Any] | None = None) -> None:
+class Sheet:
+    """One Parquet file being written beside its place, row group by row group; `finish` puts it there, durable."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._beside: Path | None = None
+        self._sink: Any = None
+        self._writer: Any = None
+
+    def write(self, table: pa.Table) -> None:
+        """One row group more; all are of one schema."""
+        if self._writer is None:
+            handle, beside = _beside(self.path)
+            self._beside, self._sink = Path(beside), os.fdopen(handle, "wb")
+            self._writer = pq.ParquetWriter(self._sink, table.schema, **_encodings(table.schema))
+        self._writer.write_table(table, row_group_size=len(table) or 1)
+
+    def finish(self, about: Mapping[str, Any] | None = None) -> None:
+        """Close, fsync, rename into place. What was never written to leaves what is there."""
+        if self._writer is None or self._beside is None:
+            return
+        for key, value in (about or {}).items():
+            self._writer.add_key_value_metadata({key: str(value)})
+        self._writer.close()
+        self._sink.flush()
+        os.fsync(self._sink.fileno())
+        self._sink.close()
+        os.replace(self._beside, self.path)
+        self._writer = self._beside = None
+        sync_folder(self.path.parent)
+
+    def discard(self) -> None:
+        """Leave nothing of what was written, unless it was finished."""
+        if self._writer is not None and self._beside is not None:
+            with suppress(OSError, pa.ArrowException):
+                self._writer.close()
+            with suppress(OSError):
+                self._sink.close()
+            self._beside.unlink(missing_ok=True)
+            self._writer = self._beside = None
+
+    def __enter__(self) -> Sheet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+
+
+def write_tables(path: Path, tables: Iterable[pa.Table], about: Mapping[str, Any] | None = None) -> None:
     """Write tables of one schema as the row groups of one Parquet file. None at all: nothing is written."""
-    waiting = iter(tables)
-    first = next(waiting, None)
-    if first is None:
-        return
-
-    def write(sink: Any) -> None:
-        with pq.ParquetWriter(sink, first.schema, **_encodings(first.schema)) as writer:
-            writer.write_table(first, row_group_size=len(first) or 1)
-            for table in waiting:
-                writer.write_table(table, row_group_size=len(table))
-            for key, value in (about or {}).items():
-                writer.add_key_value_metadata({key: str(value)})
-
-    write_whole(path, write)
+    with Sheet(path) as sheet:
+        for table in tables:
+            sheet.write(table)
+        sheet.finish(about)
 
 
 def table_of(columns: dict[str, Any]) -> pa.Table:
@@ -227,13 +301,18 @@ def hot_tables(cells: Cells) -> Iterable[pa.Table]:
 class Reader:
     """One open Parquet file whose row groups are sorted by `resource`; replaced or removed, it stays readable.
 
-    Raises FileNotFoundError if it isn't there, Damaged if it is no readable file.
+    `filesystem`: where it lies if not on this machine's disk (S3, HDFS). Raises FileNotFoundError if it isn't
+    there, Damaged if it is no readable file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, filesystem: Any = None) -> None:
         self.path = path
         try:
-            self.file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+            if filesystem is None:
+                self.file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+            else:
+                source = filesystem.open_input_file(path.as_posix())
+                self.file = pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True)
             self.names: frozenset[str] = frozenset(self.file.schema_arrow.names)
             metadata = self.file.metadata
             column = self.file.schema_arrow.get_field_index("resource")
@@ -263,6 +342,13 @@ class Reader:
         except Exception as error:
             raise Damaged(self.path, str(error)) from error
 
+    def part(self, group: int) -> pa.Table:
+        """One row group."""
+        try:
+            return self.file.read_row_group(group, use_threads=False)
+        except Exception as error:
+            raise Damaged(self.path, str(error)) from error
+
     def table(self) -> pa.Table:
         """The whole file."""
         try:
@@ -289,7 +375,7 @@ class Reader:
         return cells if keep.all() else cells.take(keep)
 
     def close(self) -> None:
-        self.file.close()
+        self.file.close(force=True)
 
     def __enter__(self) -> Reader:
         return self

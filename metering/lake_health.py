@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
-from metering import rollup
-from metering.dayblock import freeze, lay
-from metering.lake_files import Damaged, Reader, dated
-from metering.samples import Array
+from metering import lake_closing, rollup
+from metering.dayblock import lay
+from metering.lake_files import Damaged, HotName, Reader, dated, hot_names, write_json
 
 if TYPE_CHECKING:
     from metering.lake import Lake
-
-CHUNK = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +29,16 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.why}"
+
+
+@dataclass(slots=True)
+class Source:
+    """Who delivers. last: the newest sample, seconds since 1970; rows: closed day -> samples that came for it
+    (one delivered twice counts twice); hot_files: deliveries that wait to be closed."""
+
+    last: int = 0
+    rows: dict[date, int] = field(default_factory=dict)
+    hot_files: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,10 @@ class Status:
     values: int
     hot: int
     hot_files: int
+    corrections: int
+    sealed: tuple[str, ...]
+    kept_from: date | None
+    rolled_at: datetime | None
 
     @property
     def bytes_per_value(self) -> float:
@@ -63,9 +75,7 @@ def closed_days(root: Path) -> list[date]:
 def status(lake: Lake) -> Status:
     """Days, files, bytes and values."""
     days = lake.days()
-    paths = [
-        lake.path(kind, day) for day in days for kind in ("days", "hours", "daily") if lake.path(kind, day).exists()
-    ]
+    paths = [lake.path(kind, day) for kind in lake_closing.KINDS for day in dated(lake.root / kind, ".parquet")]
     values = 0
     for day in days:
         try:
@@ -83,43 +93,116 @@ def status(lake: Lake) -> Status:
         values,
         len(hot),
         sum(len(lake.hot_files(day)) for day in hot),
+        len(lake.corrections()),
+        tuple(sorted(lake.sealed())),
+        lake.kept_from("days"),
+        max((datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in paths), default=None),
     )
 
 
+def note_sources(lake: Lake, day: date, names: Sequence[HotName]) -> None:
+    """Note whose deliveries a closing day took up; doing it twice counts once, since numbers only rise."""
+    path = lake.root / "sources" / f"{day.isoformat()}.json"
+    known = _noted(path)
+    for name in names:
+        entry = known.setdefault(name.source, {"last": 0, "rows": 0, "number": 0})
+        if name.number > entry["number"]:
+            with Reader(lake.hot_folder(day) / name.source / str(name)) as reader:
+                entry["rows"] += reader.file.metadata.num_rows
+            entry["number"] = name.number
+            entry["last"] = max(entry["last"], name.last)
+    if names:
+        write_json(path, known)
+
+
+def _noted(path: Path) -> dict[str, dict[str, int]]:
+    try:
+        found: dict[str, dict[str, int]] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def sources(lake: Lake, since: date | None = None) -> dict[str, Source]:
+    """Every source of closed days from `since` on and of hot files, by name."""
+    found: dict[str, Source] = {}
+    for day in dated(lake.root / "sources", ".json"):
+        if since is None or day >= since:
+            for name, entry in _noted(lake.root / "sources" / f"{day.isoformat()}.json").items():
+                one = found.setdefault(name, Source())
+                one.last = max(one.last, entry["last"])
+                one.rows[day] = entry["rows"]
+    for day in lake.hot_days():
+        for hot in hot_names(lake.hot_folder(day)):
+            one = found.setdefault(hot.source, Source())
+            one.last = max(one.last, hot.last)
+            one.hot_files += 1
+    return dict(sorted(found.items()))
+
+
 def verify(lake: Lake) -> list[Problem]:
-    """Read every file and recompute every rollup."""
-    return list(_problems(lake))
+    """Read every file and recompute every rollup; what a crash interrupted is finished first."""
+    if lake_closing.under_way(lake) is not None:
+        with lake_closing.rolling(lake):
+            pass
+    first: dict[Path, Problem] = {}
+    for problem in _problems(lake):
+        first.setdefault(problem.path, problem)
+    return list(first.values())
 
 
 def _problems(lake: Lake) -> Iterator[Problem]:
-    listed, there = set(closed_days(lake.root)), set(lake.days())
-    for day in sorted(listed - there):
-        yield Problem(lake.path("days", day), "the closed day is missing")
-    for kind in ("hours", "daily"):
-        for day in sorted(set(dated(lake.root / kind, ".parquet")) - there):
-            yield Problem(lake.path(kind, day), "a rollup without its day")
-    for day in sorted(there):
-        try:
-            yield from _day(lake, day)
-        except Damaged as damage:
-            yield Problem(damage.path, damage.why)
-        except FileNotFoundError as error:
-            yield Problem(Path(str(error.filename or error)), "missing")
-    for day in lake.hot_days():
-        for path in lake.hot_files(day):
+    line = lake.kept_from("days") or date.min
+    hour_line = lake.kept_from("hours") or date.min
+    for day in sorted({*closed_days(lake.root), *lake.days()}):
+        # Each day for itself under the lock, so that a roll neither waits long nor is seen half-way.
+        with lake_closing.rolling(lake, shared=True):
             try:
-                with Reader(path) as reader:
-                    reader.table()
+                if lake.path("days", day).exists() or day >= line:
+                    yield from _day(lake, day)
+                else:
+                    yield from _rollups(lake, day, hours=day >= hour_line)
             except Damaged as damage:
                 yield Problem(damage.path, damage.why)
-            except FileNotFoundError:
-                continue  # closed meanwhile
+    known = {*closed_days(lake.root), *lake.days()}
+    for kind in ("hours", "daily"):
+        for day in sorted(set(dated(lake.root / kind, ".parquet")) - known):
+            yield Problem(lake.path(kind, day), "a rollup without its day")
+    for day in lake.hot_days():
+        yield from _deliveries(lake.hot_files(day))
+    yield from _deliveries([one.path for one in lake.corrections()])
+
+
+def _deliveries(paths: Sequence[Path]) -> Iterator[Problem]:
+    for path in paths:
+        try:
+            with Reader(path) as reader:
+                reader.table()
+        except Damaged as damage:
+            yield Problem(damage.path, damage.why)
+        except FileNotFoundError:
+            continue  # closed meanwhile
+
+
+def _rollups(lake: Lake, day: date, *, hours: bool) -> Iterator[Problem]:
+    """A day whose samples are gone by the rule: its rollups can be read."""
+    for kind in ("hours", "daily") if hours else ("daily",):
+        path = lake.path(kind, day)
+        if not path.exists():
+            yield Problem(path, "missing")
+            continue
+        with Reader(path) as reader:
+            reader.table()
 
 
 def _day(lake: Lake, day: date) -> Iterator[Problem]:
     """One day's dense file against itself, and its rollups against it."""
+    missing = [path for kind in lake_closing.KINDS if not (path := lake.path(kind, day)).exists()]
+    if missing:
+        yield from (Problem(path, "missing") for path in missing)
+        return
     path = lake.path("days", day)
-    sides = [lake.edges(day + timedelta(days=step)) for step in (-1, 1)]
+    keep = day.strftime("%Y-%m") in lake.sealed()
     with (
         Reader(path) as dense,
         Reader(lake.path("hours", day)) as hours,
@@ -130,21 +213,37 @@ def _day(lake: Lake, day: date) -> Iterator[Problem]:
         if dense.file.metadata.num_rows % lake.slots:
             yield Problem(path, "not every resource has all slots")
             return
-        for low in range(0, max((high for _, high in dense.ranges), default=-1) + 1, CHUNK):
-            block = lay([dense.cells(low, low + CHUNK)], lake.slots)
+        sides = [lake.edges(day + timedelta(days=step)) for step in (-1, 1)]
+        for low in range(0, max((high for _, high in dense.ranges), default=-1) + 1, lake_closing.CHUNK):
+            high = low + lake_closing.CHUNK
+            cells = dense.cells(low, high)
+            block = lay([cells], lake.slots)
             if not len(block.resource):
                 continue
-            edges = freeze(block, *sides)
+            stored = block.state.copy()
+            stored[np.searchsorted(block.resource, cells.resource), cells.slot] = cells.state
+            edges = lake_closing.settled(block, [cells], sides, keep_states=keep)
+            if not np.array_equal(stored, block.state):
+                yield Problem(path, "what counts as frozen is not what its samples and its neighbours make it")
+                return
             for reader, fresh in ((hours, rollup.hours(block)), (daily, rollup.daily(block, edges))):
-                kept = reader.read(reader.groups(low, low + CHUNK), reader.file.schema_arrow.names)
-                mine = (kept["resource"] >= low) & (kept["resource"] < low + CHUNK)
-                for name in fresh.column_names:
-                    if name.endswith(("_bins", "_counts")):
-                        continue
-                    if name not in kept or not _same(kept[name][mine], fresh[name].to_numpy()):
-                        yield Problem(reader.path, f"column {name} is not what {path.name} makes it")
-                        break
+                yield from _compared(reader, fresh, low, high, path)
 
 
-def _same(a: Array, b: Array) -> bool:
-    return a.shape == b.shape and bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+def _compared(reader: Reader, fresh: pa.Table, low: int, high: int, dense: Path) -> Iterator[Problem]:
+    """A rollup against what the dense file makes it."""
+    kept = pa.concat_tables([reader.part(group) for group in reader.groups(low, high)] or [fresh.schema.empty_table()])
+    ids = kept["resource"].to_numpy()
+    kept = kept.filter(pa.array((ids >= low) & (ids < high)))
+    for name in fresh.column_names:
+        if name not in kept.column_names or not _same(kept[name], fresh[name]):
+            yield Problem(reader.path, f"column {name} is not what {dense.name} makes it")
+            return
+
+
+def _same(a: pa.ChunkedArray, b: pa.ChunkedArray) -> bool:
+    """Equal, NaN and NaN too."""
+    if pa.types.is_list(a.type):
+        return len(a) == len(b) and bool(a.combine_chunks().equals(b.combine_chunks()))
+    x, y = a.to_numpy(), b.to_numpy()
+    return x.shape == y.shape and bool(np.array_equal(x, y, equal_nan=x.dtype.kind == "f"))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from metering.dayblock import lay
 from metering.lake_files import BLOCK, Reader, number_of
-from metering.samples import ABSENT, COLUMNS, FROZEN, LIVE, METRICS, OFF, Array, natural, nothing
+from metering.samples import ABSENT, COLUMNS, FROZEN, LIVE, METRICS, OFF, Array, Cells, natural, nothing
 
 if TYPE_CHECKING:
     from metering.lake import Lake
@@ -120,13 +120,7 @@ def chart(lake: Lake, resource: int, start: datetime, end: datetime, metrics: Se
     values = {name: np.full(n, np.nan) for name in metrics}
     day, stop = _local(start, offset), _local(end - timedelta(seconds=1), offset) if n else _local(start, offset)
     while n and day <= stop:
-        parts = []
-        for path in (lake.path("days", day), *lake.hot_files(day)):
-            try:
-                with Reader(path) as reader:
-                    parts.append(reader.cells(resource, resource + 1, list(metrics)))
-            except FileNotFoundError:
-                continue  # closed meanwhile: the day's file, read next time, has it
+        parts = _parts(lake, day, resource, list(metrics))
         block = lay([part for part in parts if len(part)], lake.slots)
         if len(block.resource):
             begin = (number_of(day) * 86_400 - offset) // step - first
@@ -142,6 +136,29 @@ def chart(lake: Lake, resource: int, start: datetime, end: datetime, metrics: Se
         day += timedelta(days=1)
     ts = (first + np.arange(n, dtype=np.int64)) * step
     return Chart(ts, state, values, (state == LIVE).astype(np.int64), 1)
+
+
+def _parts(lake: Lake, day: date, resource: int, columns: Sequence[str]) -> list[Cells]:
+    """The closed day's cells first, then those of hot files, one resource's.
+
+    Hot files are listed before the day is opened: what is no longer listed is in the day, and what has gone since it
+    was listed sends us back to the beginning.
+    """
+    while True:
+        hot = lake.hot_files(day)
+        parts = []
+        try:
+            with Reader(lake.path("days", day)) as reader:
+                parts.append(reader.cells(resource, resource + 1, columns))
+        except FileNotFoundError:
+            pass  # not closed yet
+        try:
+            for path in hot:
+                with Reader(path) as reader:
+                    parts.append(reader.cells(resource, resource + 1, columns))
+        except FileNotFoundError:
+            continue
+        return parts
 
 
 def _closed_states(parts: Sequence[Any], slots: int) -> NDArray[np.uint8]:

@@ -148,8 +148,9 @@ class Delivery:
     refused: Counter[str]
 
 
-def canonical(table: pa.Table, step_s: int, utc_offset_s: int) -> Delivery:
-    """The cells of a delivered table: columns `resource` and `ts`, any of METRICS, `vcpu`, `mem_mb`.
+def canonical(table: pa.Table, step_s: int, utc_offset_s: int, latest: int | None = None) -> Delivery:
+    """The cells of a delivered table: columns `resource` and `ts`, any of METRICS, `vcpu`, `mem_mb`. A row later
+    than `latest` (seconds since 1970) is refused: its clock is ahead.
 
     Raises KeyError for a missing column, ValueError for an unknown one, TypeError for one of a wrong type.
     """
@@ -163,6 +164,10 @@ def canonical(table: pa.Table, step_s: int, utc_offset_s: int) -> Delivery:
     known = says & (resource >= 0) & (resource < 2**31) & (ts >= EARLIEST) & (ts < LATEST)
     refused["row:resource"] += int(np.count_nonzero(says & ~((resource >= 0) & (resource < 2**31))))
     refused["row:ts"] += int(np.count_nonzero(says & ~((ts >= EARLIEST) & (ts < LATEST))))
+    if latest is not None:
+        ahead = known & (ts > latest)
+        refused["row:future"] += int(np.count_nonzero(ahead))
+        known &= ~ahead
     if not known.all():
         resource, ts, off = resource[known], ts[known], off[known]
         values = {name: column[known] for name, column in values.items()}
