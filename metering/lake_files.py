@@ -24,7 +24,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -164,12 +164,15 @@ def _beside(path: Path) -> tuple[int, str]:
     raise AssertionError("not reached")
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a small file wholly or not at all: beside it, fsync, rename over it, fsync the folder."""
+def write_whole(path: Path, content: bytes | Callable[[Any], object]) -> None:
+    """Write a file wholly or not at all: beside it, fsync, rename over it, fsync the folder.
+
+    `content`: what it holds, or what writes that into an open file.
+    """
     handle, beside = _beside(path)
     try:
         with os.fdopen(handle, "wb") as sink:
-            sink.write(content)
+            content(sink) if callable(content) else sink.write(content)
             sink.flush()
             os.fsync(sink.fileno())
         os.replace(beside, path)
