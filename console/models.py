@@ -6,6 +6,8 @@ import metering.business
 import metering.case_files
 import metering.certificates
 import metering.drafts
+import metering.closings
+import metering.disputes
 import metering.exemptions
 import metering.findings
 import metering.intake
@@ -14,8 +16,11 @@ import metering.openings
 import metering.policies
 import metering.protections
 import metering.replays
+import metering.reconcile_rows
 import metering.sources
+import metering.statement_rows
 import metering.suspensions
+import metering.tariffs
 import metering.windows
 import providers.bills
 import providers.incidents

@@ -161,7 +161,8 @@ class BillLine:
     """One line of the company's own bill: what it wants paid of one kind of one resource in one month.
 
     ``quantity``: base units of quota.units × hours, as the company counted them; ``since`` <= t < ``until``: the part
-    of the month that the line is for. A claim, to be compared with own metering, never a fact.
+    of the month that the line is for; ``cost``: what it wants for it in yuan, None where the bill tells no money. A claim,
+    to be compared with own metering, never a fact.
     """
 
     month: str  # 2026-10
@@ -172,6 +173,7 @@ class BillLine:
     quantity: Decimal
     since: datetime
     until: datetime
+    cost: Decimal | None = None
 
 
 class Responsibility(StrEnum):

@@ -2,7 +2,7 @@
 
 Columns, in any order, by English or Chinese name: ``resource`` 资源编号, ``kind`` 资源类别 (a name of quota.units.Kind),
 ``quantity`` 用量 (base units × hours); and where they differ from the whole month and from the pool: ``month`` 账期,
-``since`` 起, ``until`` 止 (without a zone: the city's time), ``service`` 服务, ``arch`` 架构.
+``since`` 起, ``until`` 止 (without a zone: the city's time), ``service`` 服务, ``arch`` 架构; and ``cost`` 金额 in yuan where the bill tells money.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ HEADERS: Mapping[str, str] = {
     "until": "until", "止": "until", "结束时间": "until",
     "service": "service", "服务": "service",
     "arch": "arch", "架构": "arch",
+    "cost": "cost", "amount": "cost", "金额": "cost", "费用": "cost",
 }  # fmt: skip
 NEEDED = ("resource", "kind", "quantity")
 SEPARATORS = ",;\t|"
@@ -142,7 +143,9 @@ class _Cells:
             raise self.unfit("arch.unknown", "arch") from None
         quantity = self._quantity()
         since, until = self._moment("since", bounds[0]), self._moment("until", bounds[1])
-        line = BillLine(self.text("month") or month, self.text("resource"), service, kind, of, quantity, since, until)
+        line = BillLine(
+            self.text("month") or month, self.text("resource"), service, kind, of, quantity, since, until, self._cost()
+        )
         reason = fault(line, month, bounds)
         if reason:
             name = {"bill.id": "resource", "bill.month": "month", "bill.span": "since"}.get(reason, "quantity")
@@ -160,6 +163,20 @@ class _Cells:
             raise self.unfit("value.negative", "quantity")
         if figure >= MOST:
             raise self.unfit("value.absurd", "quantity")
+        return figure
+
+    def _cost(self) -> Decimal | None:
+        """Yuan; None where the file tells no money."""
+        if not self.text("cost"):
+            return None
+        try:
+            figure = Decimal(self.text("cost").replace(",", ""))
+        except InvalidOperation:
+            raise self.unfit("value.text", "cost") from None
+        if not figure.is_finite():
+            raise self.unfit("value.nan", "cost")
+        if abs(figure) >= MOST:
+            raise self.unfit("value.absurd", "cost")
         return figure
 
     def _moment(self, name: str, default: datetime) -> datetime:

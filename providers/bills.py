@@ -52,7 +52,8 @@ class Bill(Base):
 
 
 class BillLine(Base):
-    """One line of a bill: ``quantity`` base units × hours of one kind of one resource, over [since, until)."""
+    """One line of a bill: ``quantity`` base units × hours of one kind of one resource, over [since, until). ``cost``: yuan,
+    where the bill tells money."""
 
     __tablename__ = "bill_lines"
     __table_args__ = (Index("ix_bill_lines_bill_id_external_id", "bill_id", "external_id"),)
@@ -66,6 +67,7 @@ class BillLine(Base):
     quantity: Mapped[Decimal] = mapped_column(Numeric(20, 4))
     since: Mapped[datetime]
     until: Mapped[datetime]
+    cost: Mapped[Decimal | None] = mapped_column(Numeric(16, 2))
 
 
 append_only(Bill.__table__)  # type: ignore[arg-type]
@@ -77,6 +79,7 @@ LINE_FAULTS: Mapping[str, str] = {
     "bill.month": N_("账期不是 %(month)s"),
     "bill.quantity": N_("用量不是非负数,或过大"),
     "bill.span": N_("起止时间不在账期之内,或起不早于止"),
+    "bill.cost": N_("金额不是数,或过大"),
     "bill.twice": N_("同一资源、类别和起始时间的账单行重复"),
 }
 """Why a line is not taken."""
@@ -154,6 +157,7 @@ def take(tx: Tx, pool: Pool, month: str, lines: Sequence[base.BillLine], *, sour
             "quantity": line.quantity.quantize(Decimal("0.0001")),
             "since": line.since,
             "until": line.until,
+            **({} if line.cost is None else {"cost": line.cost.quantize(Decimal("0.01"))}),
         }
         for _, line in sorted(good.items())
     ]
@@ -173,7 +177,7 @@ def take(tx: Tx, pool: Pool, month: str, lines: Sequence[base.BillLine], *, sour
     )
     tx.add(bill)
     tx.flush()
-    tx.bulk_insert_mappings(BillLine.__mapper__, [{**row, "bill_id": bill.id} for row in rows])
+    tx.bulk_insert_mappings(BillLine.__mapper__, [{"cost": None, **row, "bill_id": bill.id} for row in rows])
     tx.audit(
         "bill.take",
         f"bill:{bill.id}",
@@ -209,6 +213,8 @@ def fault(line: base.BillLine, month: str, bounds: Interval) -> str:
         return "bill.month"
     if not line.quantity.is_finite() or not 0 <= line.quantity < MOST:
         return "bill.quantity"
+    if line.cost is not None and not (line.cost.is_finite() and abs(line.cost) < MOST):
+        return "bill.cost"
     if not bounds[0] <= line.since < line.until <= bounds[1]:
         return "bill.span"
     return ""

@@ -1,0 +1,131 @@
+"""In which hours a resource is proven to have been there: by samples that arrived, or by listings that show it.
+
+An hour is covered where a live sample or one of a machine that is off arrived in it. A frozen reading (an agent that repeats
+itself) proves nothing. An hour is covered as well where it lies wholly between two complete listings of the pool, no more
+than ``REACH`` apart, that both show the resource. All else is silence: unknown, not zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from metering.allocation import HOUR
+from metering.lake import Lake
+from metering.lake_files import Reader, number_of
+from providers.inventory import Listing, Resource
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+REACH = timedelta(hours=26)
+"""Between listings further apart than this nobody knows: a day, and two hours for one that was late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """``covered``: [resources, hours] from ``start`` on, in the order of ``ids`` (rising)."""
+
+    ids: NDArray[np.int64]
+    start: datetime
+    covered: NDArray[np.bool_]
+
+    def stretches(self) -> dict[int, list[tuple[datetime, datetime]]]:
+        """Resource id → its covered stretches, for providers.bills.reconcile and providers.evidence.gather."""
+        edges = np.diff(np.pad(self.covered, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+        rows, first = np.nonzero(edges == 1)
+        _, last = np.nonzero(edges == -1)
+        found: dict[int, list[tuple[datetime, datetime]]] = {int(one): [] for one in self.ids}
+        for row, low, high in zip(rows.tolist(), first.tolist(), last.tolist(), strict=True):
+            found[int(self.ids[row])].append((self.start + timedelta(hours=low), self.start + timedelta(hours=high)))
+        return found
+
+
+def observed(tx: Tx, lake: Lake, start: datetime, end: datetime, ids: Iterable[int]) -> Presence:
+    """The hours within [start, end) in which each of ``ids`` is proven. ``start`` is a full hour."""
+    ordered = np.unique(np.fromiter(ids, np.int64))
+    covered = np.zeros((len(ordered), -(-int((end - start).total_seconds()) // HOUR)), bool)
+    if len(ordered):
+        _by_samples(lake, start, ordered, covered)
+        _by_listings(tx, start, end, ordered, covered)
+    return Presence(ordered, start, covered)
+
+
+def _by_samples(lake: Lake, start: datetime, ids: NDArray[np.int64], covered: NDArray[np.bool_]) -> None:
+    """Hours of closed days in which a sample arrived that tells something."""
+    base = int(start.timestamp()) // HOUR
+    first = _local(start, lake)
+    for ahead in range(covered.shape[1] // 24 + 2):
+        day = first + timedelta(days=ahead)
+        try:
+            with Reader(lake.path("hours", day)) as reader:
+                groups = reader.groups(int(ids[0]), int(ids[-1]) + 1)
+                found = reader.read(groups, ["resource", "hour", "n_live", "n_off"]) if groups else {}
+        except FileNotFoundError:
+            continue
+        if not found:
+            continue
+        resource = found["resource"].astype(np.int64)
+        row = np.minimum(np.searchsorted(ids, resource), len(ids) - 1)
+        hour = (number_of(day) * 86_400 - lake.utc_offset_s) // HOUR - base + found["hour"].astype(np.int64)
+        told = (found["n_live"] > 0) | (found["n_off"] > 0)
+        good = told & (ids[row] == resource) & (hour >= 0) & (hour < covered.shape[1])
+        covered[row[good], hour[good]] = True
+
+
+def _local(moment: datetime, lake: Lake) -> date:
+    return (moment.astimezone(UTC) + timedelta(seconds=lake.utc_offset_s)).date()
+
+
+def _by_listings(tx: Tx, start: datetime, end: datetime, ids: NDArray[np.int64], covered: NDArray[np.bool_]) -> None:
+    """Hours between listings that both show the resource."""
+    told: dict[int, list[datetime]] = {}
+    for pool_id, as_of in tx.execute(
+        select(Listing.pool_id, Listing.as_of)
+        .where(Listing.complete, Listing.as_of > start - REACH, Listing.as_of < end + REACH)
+        .order_by(Listing.pool_id, Listing.as_of)
+    ):
+        told.setdefault(pool_id, []).append(as_of)
+    if not any(len(one) > 1 for one in told.values()):
+        return
+    between = {pool_id: [(a, b) for a, b in pairwise(moments) if b - a <= REACH] for pool_id, moments in told.items()}
+    hours = {pool_id: _hours(stretches, start, covered.shape[1]) for pool_id, stretches in between.items()}
+    wanted = set(ids.tolist())
+    query = select(Resource.id, Resource.pool_id, Resource.first_seen_at, Resource.last_seen_at).where(
+        Resource.last_seen_at.is_not(None), Resource.pool_id.in_(list(hours))
+    )
+    for resource_id, pool_id, seen, last in tx.execute(query):
+        if resource_id in wanted and last is not None:
+            low, high = _inside(seen, last, start, covered.shape[1])
+            if low < high:
+                row = int(np.searchsorted(ids, resource_id))
+                covered[row, low:high] |= hours[pool_id][low:high]
+
+
+def _hours(stretches: Sequence[tuple[datetime, datetime]], start: datetime, count: int) -> NDArray[np.bool_]:
+    """Hours wholly within the stretches; those that touch are one."""
+    merged: list[tuple[datetime, datetime]] = []
+    for first, last in stretches:
+        if merged and merged[-1][1] == first:
+            merged[-1] = merged[-1][0], last
+        else:
+            merged.append((first, last))
+    found = np.zeros(count, bool)
+    for first, last in merged:
+        low, high = _inside(first, last, start, count)
+        found[low:high] = True
+    return found
+
+
+def _inside(first: datetime, last: datetime, start: datetime, count: int) -> tuple[int, int]:
+    """The full hours within [first, last), counted from ``start``."""
+    low = -(-int((first - start).total_seconds()) // HOUR)
+    high = int((last - start).total_seconds()) // HOUR
+    return max(low, 0), min(high, count)

@@ -1,0 +1,324 @@
+"""Statements on both databases: what was held, proven and priced; revisions, closing, corrections."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
+
+from metering import closings, statements, tariffs
+from metering.lake import Lake
+from metering.statement_rows import CORRECTION, USAGE, StatementLine
+from metering.tariffs import Per, Subject
+from metering.works import Works
+from providers import inventory
+from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
+from providers.bills import month_bounds
+from quota import agencies, pools
+from quota.actors import Actor, Role
+from quota.errors import Conflict, Invalid, NotAllowed, WrongState
+from quota.units import Arch, Kind
+
+START, END = month_bounds("2026-04")
+HOURS = 720
+AUTHORITY = Actor("zhao", "赵", Role.AUTHORITY)
+SUPERVISOR = Actor("wang", "王", Role.SUPERVISOR)
+GB = 1024
+
+
+def at(hours):
+    return START + timedelta(hours=hours)
+
+
+class City:
+    """Two pools of two companies, two departments; samples and listings by hand."""
+
+    def __init__(self, book, home, clock):
+        self.book, self.clock = book, clock
+        self.lake = Lake(home / "lake")
+        self.works = Works(book, self.lake, home)
+        self.pools = {}
+        with book.transaction() as tx:
+            for code, arch in (("jia", "aarch64"), ("yi", "x86_64")):
+                company = pools.CloudProvider(code=code, name=f"{code}云")
+                tx.add(company)
+                tx.flush()
+                pool = pools.Pool(
+                    code=code, name=code, provider_id=company.id, arch=arch, zone="政务外网", adapter="files"
+                )
+                tx.add(pool)
+                tx.flush()
+                self.pools[code] = pool.id
+            self.departments = [agencies.register(tx, code, code).id for code in ("d1", "d2")]
+
+    def list(self, pool, when, **shapes):
+        """A complete listing of a pool: name → (amounts, state), or amounts."""
+        facts = []
+        for name, told in shapes.items():
+            amounts, state = told if isinstance(told, tuple) else (told, ResourceState.RUNNING)
+            arch = Arch.AARCH64 if pool == "jia" else Arch.X86_64
+            facts.append(ResourceFact(name, name, ServiceKind.VM, arch, amounts, state, "d1", created_at=at(-100)))
+        with self.book.transaction() as tx:
+            inventory.observe(tx, tx.get_one(pools.Pool, self.pools[pool]), Inventory(when, facts, True))
+
+    def id(self, name):
+        with self.book.reading() as tx:
+            return tx.scalar(select(inventory.Resource.id).where(inventory.Resource.external_id == name))
+
+    def report(self, name, hours, cpu=10.0):
+        """One live sample in each of these hours."""
+        moments = [int(at(hour).timestamp()) for hour in hours]
+        table = pa.table(
+            {
+                "resource": pa.array([self.id(name)] * len(moments), pa.int32()),
+                "ts": pa.array(moments, pa.int64()),
+                "cpu_pct": pa.array([cpu + n % 7 for n in range(len(moments))], pa.float64()),
+                "vcpu": pa.array([4] * len(moments), pa.int32()),
+            }
+        )
+        self.lake.append("agent", table)
+        self.lake.roll()
+
+    def price(self, kind, price, day=date(2026, 1, 1), **more):
+        with self.book.transaction(AUTHORITY) as tx:
+            return tariffs.enter(tx, kind, Decimal(price), day, **more).id
+
+    def make(self, month="2026-04"):
+        return statements.make(self.works, month, actor=SUPERVISOR)
+
+    def lines(self, run):
+        with self.book.reading() as tx:
+            return statements.lines_of(tx, run)
+
+    def close(self, run):
+        with self.book.transaction(AUTHORITY) as tx:
+            return statements.close(tx, run.month, run_id=run.id, reason="月结")
+
+
+@pytest.fixture
+def city(book, tmp_path, clock):
+    return City(book, tmp_path, clock)
+
+
+@pytest.fixture
+def small(city):
+    """One machine of 4 vCPU and 8 GB, reporting in the first 700 of 720 hours, priced by the month."""
+    city.list("jia", at(-1), web={Kind.VCPU: 4, Kind.MEMORY: 8 * GB})
+    city.report("web", range(700))
+    city.price(Kind.VCPU, "46")
+    city.price(Kind.MEMORY, "18")
+    return city
+
+
+def test_what_is_held_is_split_into_proven_and_unmeasurable(small):
+    run = small.make()
+    assert [(one.kind, one.allocated, one.proven) for one in small.lines(run)] == [
+        ("memory", 8 * GB * HOURS * 3600, 8 * GB * 700 * 3600),
+        ("vcpu", 4 * HOURS * 3600, 4 * 700 * 3600),
+    ]
+    memory, vcpu = small.lines(run)
+    assert (vcpu.cost, vcpu.unmeasured_cost) == (Decimal("178.89"), Decimal("5.11"))  # 184 × 700/720, and the rest
+    assert memory.cost == Decimal("140.00")
+    assert run.proven_fen == 17889 + 14000
+    assert run.unmeasured_fen == 511 + 400
+    assert vcpu.days == [[0, 28, 4 * 86400, 4 * 86400], [29, 29, 4 * 86400, 4 * 4 * 3600]]
+
+
+def test_a_size_that_changes_within_a_day_is_split_at_the_instant(small):
+    small.list("jia", at(100.5), web={Kind.VCPU: 8, Kind.MEMORY: 8 * GB})
+    vcpu = small.lines(small.make())[1]
+    assert vcpu.allocated == (4 * 100 * 3600 + 4 * 1800) + 8 * (HOURS * 3600 - 100 * 3600 - 1800)
+
+
+def test_a_machine_that_is_off_is_charged_its_share(small):
+    small.price(Kind.VCPU, "46", per=Per.MONTH, stopped_share=50, reason="关机半价")
+    small.list("jia", at(360), web=({Kind.VCPU: 4, Kind.MEMORY: 8 * GB}, ResourceState.STOPPED))
+    lines = [one for one in small.lines(small.make()) if one.kind == "vcpu"]
+    assert [(one.stopped, one.allocated // 3600, one.cost) for one in lines] == [
+        (False, 4 * 360, Decimal("92.00")),
+        (True, 4 * 360, Decimal("43.44")),  # 340 of 360 hours proven, at half the price
+    ]
+
+
+def test_listings_a_day_apart_prove_what_sends_no_samples(city):
+    for day in range(4):
+        city.list("jia", at(24 * day), vault={Kind.CRYPTOGRAPHY: 1})
+    city.list("jia", at(24 * 10), vault={Kind.CRYPTOGRAPHY: 1})
+    line = city.lines(city.make())[0]
+    assert line.proven == 72 * 3600 < line.allocated
+    assert line.cost is None
+    assert line.tariff_id is None
+
+
+def test_a_deleted_resource_is_charged_until_the_listing_that_lacks_it(small):
+    small.list("jia", at(300))
+    vcpu = small.lines(small.make())[1]
+    assert vcpu.allocated == 4 * 300 * 3600
+
+
+def test_the_same_result_is_the_same_run(small):
+    assert small.make().id == small.make().id
+
+
+def test_a_corrected_tariff_makes_a_new_run_that_shows_each_difference(small):
+    first = small.make()
+    small.price(Kind.VCPU, "40", reason="录入有误")
+    second = small.make()
+    assert (second.revision, second.proven_fen - first.proven_fen) == (2, 15556 - 17889)
+    with small.book.reading() as tx:
+        found = statements.differences(tx, first, second)
+    assert [(one.kind, one.change("proven"), one.change("cost_fen")) for one in found] == [("vcpu", 0, -2333)]
+
+
+def test_a_price_that_changes_within_the_month_splits_the_line(small):
+    small.price(Kind.VCPU, "60", date(2026, 4, 16))
+    lines = [one for one in small.lines(small.make()) if one.kind == "vcpu"]
+    assert [(one.first_day, one.last_day, one.cost) for one in lines] == [
+        (0, 14, Decimal("92.00")),
+        (15, 29, Decimal("113.33")),  # 4 × 60 × 340/720
+    ]
+
+
+def test_a_closed_month_is_never_changed_and_late_samples_become_corrections(small):
+    run = small.make()
+    closing = small.close(run)
+    assert closing.invoices == {"2026-04-jia": 31889}
+    small.report("web", range(700, 720))
+    assert small.make().id == run.id
+    small.clock.advance(days=31)
+    small.list("jia", small.clock.now, web={Kind.VCPU: 4, Kind.MEMORY: 8 * GB})
+    may = small.make("2026-05")
+    found = [one for one in small.lines(may) if one.charge == CORRECTION]
+    assert [(one.kind, one.corrects, one.proven, one.cost_fen, one.unmeasured_fen) for one in found] == [
+        ("memory", "2026-04", 8 * GB * 20 * 3600, 400, -400),
+        ("vcpu", "2026-04", 4 * 20 * 3600, 511, -511),
+    ]
+    assert may.correction_fen == 911
+    small.close(may)
+    small.clock.advance(days=31)
+    june = small.make("2026-06")
+    assert [one for one in small.lines(june) if one.charge == CORRECTION] == []  # billed once
+
+
+def test_months_are_closed_in_order_once_and_by_the_authority(small):
+    run = small.make()
+    with pytest.raises(NotAllowed), small.book.transaction(SUPERVISOR) as tx:
+        statements.close(tx, "2026-04", run_id=run.id)
+    small.close(run)
+    with pytest.raises(Conflict), small.book.transaction(AUTHORITY) as tx:
+        statements.close(tx, "2026-04", run_id=run.id)
+    with pytest.raises(WrongState), small.book.transaction(AUTHORITY) as tx:
+        closings.close(tx, "2026-06", 99, {})
+    small.clock.advance(days=70)
+    with pytest.raises(Conflict), small.book.transaction(AUTHORITY) as tx:
+        closings.close(tx, "2026-06", 99, {})
+    with small.book.reading() as tx:
+        assert closings.corrected_in(tx) == "2026-05"
+        assert closings.is_closed(tx, "2026-04")
+
+
+def test_what_was_looked_at_is_what_is_closed(small):
+    first = small.make()
+    small.price(Kind.VCPU, "40", reason="录入有误")
+    small.make()
+    with pytest.raises(Invalid), small.book.transaction(AUTHORITY) as tx:
+        statements.close(tx, "2026-04", run_id=first.id)
+
+
+def test_each_sees_its_own(small):
+    small.list("yi", at(-1), other={Kind.VCPU: 2})
+    run = small.make()
+    provider = Actor("zhou", "周", Role.PROVIDER, provider_id=2)
+    tenant = Actor("qian", "钱", Role.TENANT, department_id=small.departments[1])
+    with small.book.reading() as tx:
+        assert {one.provider_id for one in statements.lines_of(tx, run, statements.visible(tx, provider))} == {2}
+        assert statements.lines_of(tx, run, statements.visible(tx, tenant)) == []
+
+
+def test_lines_cannot_be_rewritten(small):
+    small.make()
+    for table in ("statement_lines", "statement_runs", "tariffs"):
+        with pytest.raises(DBAPIError, match="append-only"), small.book.transaction() as tx:
+            tx.execute(text(f"UPDATE {table} SET id = id"))
+
+
+def test_a_month_that_has_not_begun_has_no_statement(small):
+    with pytest.raises(Invalid):
+        small.make("2026-09")
+    with pytest.raises(Invalid):
+        small.make("2026-13")
+
+
+def test_the_narrowest_then_latest_then_last_entered_tariff_holds(city):
+    wide = city.price(Kind.VCPU, "10")
+    later = city.price(Kind.VCPU, "11", date(2026, 3, 1))
+    arm = city.price(Kind.VCPU, "9", arch=Arch.AARCH64)
+    company = city.price(Kind.VCPU, "8", provider_id=1)
+    fixed = city.price(Kind.VCPU, "8.5", provider_id=1, reason="更正")
+    with city.book.reading() as tx:
+        entered = tariffs.entered(tx)
+
+        def held(arch, provider, day):
+            found = tariffs.in_force(entered, Subject(Kind.VCPU, arch, provider), day)
+            return found.id if found else None
+
+        assert held(Arch.X86_64, 2, date(2025, 1, 1)) is None
+        assert held(Arch.X86_64, 2, date(2026, 2, 1)) == wide
+        assert held(Arch.X86_64, 2, date(2026, 4, 1)) == later
+        assert held(Arch.AARCH64, 2, date(2026, 4, 1)) == arm
+        assert held(Arch.AARCH64, 1, date(2026, 4, 1)) == fixed != company
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"price": "-1"}, {"price": "NaN"}, {"price": "0.0000001"}, {"price": "1", "stopped_share": 101},
+     {"price": "10000000"}],
+)  # fmt: skip
+def test_tariffs_that_make_no_sense_are_refused(city, more):
+    with pytest.raises(Invalid):
+        city.price(Kind.VCPU, **more)
+    with pytest.raises(Invalid):
+        city.price(Kind.EIP, "1", arch=Arch.AARCH64)
+
+
+def test_a_correction_needs_a_reason_and_a_tariff_the_authority(city):
+    city.price(Kind.VCPU, "10")
+    with pytest.raises(Invalid):
+        city.price(Kind.VCPU, "11")
+    with pytest.raises(NotAllowed), city.book.transaction(SUPERVISOR) as tx:
+        tariffs.enter(tx, Kind.VCPU, Decimal(1), date(2026, 1, 1))
+
+
+def test_frozen_readings_prove_nothing(city):
+    city.list("jia", at(-1), web={Kind.VCPU: 4})
+    moments = [int(at(hour).timestamp()) + 300 * slot for hour in range(24) for slot in range(12)]
+    city.lake.append(
+        "agent",
+        pa.table(
+            {
+                "resource": pa.array([city.id("web")] * len(moments), pa.int32()),
+                "ts": pa.array(moments, pa.int64()),
+                "cpu_pct": pa.array([37.25] * len(moments), pa.float64()),
+                "net_rx_kbps": pa.array([512.5] * len(moments), pa.float64()),
+            }
+        ),
+    )
+    city.lake.roll()
+    line = city.lines(city.make())[0]
+    assert line.charge == USAGE
+    assert line.proven == 0 < line.allocated
+
+
+def test_a_month_under_way_is_counted_up_to_now(small):
+    small.clock.now = datetime(2026, 6, 2, 16, tzinfo=UTC)
+    small.list("jia", small.clock.now, web={Kind.VCPU: 4, Kind.MEMORY: 8 * GB})
+    run = small.make("2026-06")
+    assert {one.allocated for one in small.lines(run) if one.kind == "vcpu"} == {4 * 2 * 86400}
+    with pytest.raises(Invalid), small.book.transaction(AUTHORITY) as tx:
+        statements.close(tx, "2026-06", run_id=run.id)
+    with small.book.reading() as tx:
+        assert tx.scalar(select(StatementLine.id).limit(1)) is not None
