@@ -5,9 +5,9 @@ import console.jobs
 import metering.business
 import metering.case_files
 import metering.certificates
-import metering.drafts
 import metering.closings
 import metering.disputes
+import metering.drafts
 import metering.exemptions
 import metering.findings
 import metering.intake
@@ -15,8 +15,8 @@ import metering.notices
 import metering.openings
 import metering.policies
 import metering.protections
-import metering.replays
 import metering.reconcile_rows
+import metering.replays
 import metering.sources
 import metering.statement_rows
 import metering.suspensions

@@ -6,8 +6,8 @@ from alembic import op
 import quota.db
 from quota.db import append_only_ddl
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
