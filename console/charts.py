@@ -115,6 +115,68 @@ class Chart:
         return ";".join(parts) or UNKNOWN
 
 
+@dataclass(frozen=True)
+class Dot:
+    """One point of a scatter: what it is called, where it lies, and which group draws it."""
+
+    name: str
+    x: float
+    y: float
+    group: str
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Points in a plane, each with its name. ``logarithmic``: x by powers of ten, 0 drawn at ``least``; ``line``: names
+    of the points that a line joins, in that order."""
+
+    id: str
+    title: str
+    dots: Sequence[Dot]
+    x_label: str
+    y_label: str
+    period: str = ""
+    coverage: float | None = None
+    logarithmic: bool = False
+    least: float = 0.001
+    line: Sequence[str] = ()
+    unit: str = ""
+
+    @property
+    def has_data(self) -> bool:
+        return bool(self.dots)
+
+    def spec(self) -> dict[str, Any]:
+        """JSON for app.js."""
+        place = {one.name: [self._across(one.x), _known(one.y)] for one in self.dots}
+        groups = list(dict.fromkeys(one.group for one in self.dots))
+        return {
+            "scatter": True,
+            "logarithmic": self.logarithmic,
+            "x_label": self.x_label,
+            "y_label": self.y_label,
+            "groups": [
+                {"name": group, "points": [[*place[one.name], one.name] for one in self.dots if one.group == group]}
+                for group in groups
+            ],
+            "line": [place[name] for name in self.line if name in place],
+            "links": [],
+        }
+
+    def _across(self, x: float) -> float | None:
+        return _known(max(x, self.least) if self.logarithmic else x)
+
+    def heads(self) -> list[tuple[str, bool]]:
+        return [(_("名称"), False), (self.x_label, True), (self.y_label, True)]
+
+    def table(self) -> list[list[str]]:
+        return [[one.name, number(one.x), number(one.y)] for one in self.dots]
+
+    def summary(self) -> str:
+        """What a screen reader says of the picture."""
+        return ";".join(f"{one.name}: {number(one.x)}, {number(one.y)}" for one in self.dots[:12]) or UNKNOWN
+
+
 def _known(value: float | None) -> float | None:
     """A figure for JSON, to four significant digits; None for a gap."""
     if value is None or not math.isfinite(value):

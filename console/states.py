@@ -44,6 +44,15 @@ STATES: dict[str, State] = {
     "job_done": State(N_("已完成"), "check", "good"),
     "job_failed": State(N_("失败"), "alert-triangle", "bad"),
     "job_lost": State(N_("中断"), "alert-triangle", "attention"),
+    # policies and their replays
+    "policy_drafted": State(N_("草案"), "pencil", "wait"),
+    "policy_enacted": State(N_("已启用"), "circle-check", "good"),
+    "policy_withdrawn": State(N_("已撤回"), "corner-down-left", "quiet"),
+    "policy_in_force": State(N_("现行"), "circle-check", "good"),
+    "policy_coming": State(N_("将生效"), "clock", "wait"),
+    "policy_superseded": State(N_("已被取代"), "history", "quiet"),
+    "replay_waiting": State(N_("排队中"), "hourglass", "wait"),
+    "replay_running": State(N_("运行中"), "player-play", "busy"),
     # findings
     "idle": State(N_("闲置"), "zzz", "attention"),
     "underused": State(N_("低效"), "trending-down", "attention"),

@@ -13,7 +13,7 @@ from metering import assess, facts, pipeline
 from metering.assess import Findings
 from metering.business import calendars
 from metering.history import Past
-from metering.policy import GROWS, RECLAIMABLE, Policy, Verdict
+from metering.policy import GROWS, RECLAIMABLE, Policy, Verdict, default
 from metering.works import Progress, Works, silent
 from providers import inventory
 from providers.inventory import Resource
@@ -56,6 +56,8 @@ def compare(works: Works, draft: Policy, in_force: Policy, past: Past, progress:
     if not reach or then >= past.last - timedelta(days=6):
         return told
     told["then"] = then.isoformat()
+    # What became of a machine is told by one yardstick for both, whatever they say themselves.
+    order, found = _judged(works, default(), past.last, progress)
     for name, policy in (("draft", draft), ("in_force", in_force)):
         rows, earlier = _judged(works, policy, then, progress)
         taken = {one.id: i for i, one in enumerate(rows) if earlier[i] in RECLAIMABLE}

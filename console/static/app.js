@@ -100,17 +100,42 @@
     };
   };
 
+  const scattered = (spec, narrow) => {
+    const text = style("--gj-soft"), line = style("--gj-line"), strong = style("--gj-text");
+    const colours = [1, 2, 3, 4, 5, 6].map((n) => style(`--gj-${n}`));
+    const axis = (name, more) => ({ name, nameLocation: "middle", nameGap: 28, nameTextStyle: { color: text }, axisLabel: { color: text }, axisLine: { lineStyle: { color: line } }, splitLine: { lineStyle: { color: line } }, scale: true, ...more });
+    return {
+      animation: false, color: colours, textStyle: { fontFamily: getComputedStyle(document.body).fontFamily }, aria: { enabled: false },
+      grid: { left: 24, right: narrow ? 24 : 120, top: 36, bottom: 28, containLabel: true },
+      legend: { type: narrow ? "scroll" : "plain", top: 0, right: 0, textStyle: { color: strong }, data: spec.groups.map((one) => one.name) },
+      tooltip: { trigger: "item", confine: true, backgroundColor: style("--gj-surface"), borderColor: line, textStyle: { color: strong }, formatter: (point) => {
+        const box = document.createElement("div"), head = document.createElement("b"), say = document.createElement("span");
+        box.className = "gj-tip";
+        head.textContent = point.value[2] ?? "";
+        say.textContent = `${spec.x_label} ${figure.format(point.value[0])} · ${spec.y_label} ${figure.format(point.value[1])}`;
+        box.append(head, document.createElement("br"), say);
+        return box;
+      } },
+      xAxis: axis(spec.x_label, { type: spec.logarithmic ? "log" : "value" }), yAxis: axis(spec.y_label, { type: "value" }),
+      series: [
+        ...spec.groups.map((one, i) => ({ name: one.name, type: "scatter", data: one.points, symbol: MARKS[i % MARKS.length], symbolSize: 11, label: { show: !narrow, position: "right", color: strong, fontSize: 11, formatter: (point) => point.value[2] }, labelLayout: { hideOverlap: true, moveOverlap: "shiftY" } })),
+        { name: "", type: "line", data: spec.line, symbol: "none", silent: true, lineStyle: { color: text, width: 1, type: "dotted" }, tooltip: { show: false } },
+      ],
+    };
+  };
+  const picture = (spec, narrow) => spec.scatter ? scattered(spec, narrow) : option(spec, narrow);
+
   const drawn = [];
   const charts = (root) => root.querySelectorAll("[data-chart]").forEach((box) => {
     if (!window.echarts || box.dataset.drawn) return;
     const spec = JSON.parse(document.getElementById(box.dataset.chart).textContent);
     const chart = window.echarts.init(box, null, { renderer: "canvas", locale: document.documentElement.lang.startsWith("zh") ? "ZH" : "EN" });
-    chart.setOption(option(spec, box.clientWidth < 480));
+    chart.setOption(picture(spec, box.clientWidth < 480));
     if (spec.links.length) chart.on("click", (point) => { const to = spec.links[point.dataIndex]; if (to) window.location.href = to; });
     box.dataset.drawn = "1";
     drawn.push({ box, chart, spec });
   });
-  const redraw = () => drawn.forEach(({ box, chart, spec }) => { chart.resize(); chart.setOption(option(spec, box.clientWidth < 480), true); });
+  const redraw = () => drawn.forEach(({ box, chart, spec }) => { chart.resize(); chart.setOption(picture(spec, box.clientWidth < 480), true); });
   let waiting = 0;
   window.addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(redraw, 120); });
   new MutationObserver(redraw).observe(document.documentElement, { attributes: true, attributeFilter: ["data-bs-theme"] });

@@ -1,0 +1,350 @@
+"""Policies: what holds, what is coming, what held; drafting, replaying over the city's own past, and signing."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+from werkzeug.wrappers import Response
+from wtforms import HiddenField, TextAreaField
+from wtforms.validators import InputRequired, Length
+
+from console import frame, policy_words
+from console.access import STEWARDS, allow
+from console.book import book, reading, settings, transaction
+from console.charts import Chart, Dot, Scatter, Series
+from console.forms import hang
+from console.policy_forms import draft_form
+from console.texts import _, lazy, number
+from metering import drafts, policies, replays
+from metering.drafts import PolicyDraft
+from metering.policies import PolicyVersion
+from metering.policy import LABELS, Policy, Verdict, default
+from metering.replays import DRAFT, IN_FORCE, PolicyReplay
+from quota.actors import Actor, Role
+from quota.agencies import Department
+from quota.db import Tx
+from quota.errors import N_, Invalid, WrongState
+from quota.pools import Pool
+
+blueprint = Blueprint("policies", __name__, url_prefix="/policies")
+frame.page("cases", "policies.index", N_("策略"), order=60)
+
+
+class EnactForm(FlaskForm):  # type: ignore[misc]
+    """The signature: which replay was on the page, and why."""
+
+    replay = HiddenField()
+    reason = TextAreaField(lazy("启用理由"), [InputRequired(lazy("请写明启用理由")), Length(max=500)])
+
+
+@blueprint.get("/")
+@allow(*STEWARDS)
+def index() -> str:
+    tx = reading()
+    today = _today()
+    names = _names(tx)
+    groups = []
+    for name in dict.fromkeys(one.name for one in policies.versions(tx)):
+        every = policies.versions(tx, name)
+        held = [one for one in every if one.effective_from <= today]
+        now = max(held, key=lambda one: (one.effective_from, one.version), default=None)
+        groups.append(
+            {
+                "name": name,
+                "now": now,
+                "rows": policy_words.rows(now.policy()) if now else [],
+                "sizing": policy_words.sizing(now.policy().sizing) if now else "",
+                "sections": _sections(now.policy(), names) if now else [],
+                "coming": [one for one in every if one.effective_from > today],
+                "past": [one for one in held if one is not now],
+            }
+        )
+    return render_template("policies/index.html", groups=groups, drafts=drafts.drafts(tx))
+
+
+@blueprint.get("/versions/<int:version_id>")
+@allow(*STEWARDS)
+def show(version_id: int) -> str:
+    tx = reading()
+    one = policies.version(tx, version_id)
+    before = next((each for each in policies.versions(tx, one.name) if each.version == one.version - 1), None)
+    names = _names(tx)
+    policy = one.policy()
+    return render_template(
+        "policies/show.html",
+        one=one,
+        rows=policy_words.rows(policy),
+        sizing=policy_words.sizing(policy.sizing),
+        exceptions=_sections(policy, names),
+        state=_standing(tx, one),
+        before=before,
+        differences=policy_words.differences(before.policy(), policy, names) if before else [],
+        draft=tx.scalar(select(PolicyDraft).where(PolicyDraft.enacted_id == one.id)),
+    )
+
+
+@blueprint.route("/drafts/new", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+def draft() -> str | Response | tuple[str, int]:
+    """The next version of a policy, from the newest one."""
+    tx = reading()
+    name = request.args.get("name", "default")
+    newest = policies.newest(tx, name)
+    before = newest.policy() if newest else default()
+    form = draft_form(tx, before, _today() + timedelta(days=1))
+    if form.validate_on_submit():
+        try:
+            made = form.policy(before)
+            with transaction() as writing:
+                row = drafts.draft(writing, made, reason=form.reason.data)
+                replays.ask(writing, row.document, row.digest)
+                draft_id = row.id
+        except (Invalid, ValueError) as refused:
+            if isinstance(refused, Invalid):
+                hang(form, refused)
+            else:
+                form.form_errors = [*form.form_errors, str(refused)]
+        else:
+            flash(_("草案已保存,回放已在后台开始"), "success")
+            return redirect(url_for("policies.drafted", draft_id=draft_id))
+    return render_template("policies/draft.html", form=form, before=before), 422 if form.errors else 200
+
+
+@blueprint.get("/drafts/<int:draft_id>")
+@allow(*STEWARDS)
+def drafted(draft_id: int) -> str:
+    tx = reading()
+    row = drafts.drafted(tx, draft_id)
+    names = _names(tx)
+    runs = replays.of_digest(tx, row.digest)
+    latest = next((one for one in runs if one.state == "done"), None)
+    base = row.based_on.policy() if row.based_on else None
+    return render_template(
+        "policies/drafted.html",
+        row=row,
+        differences=policy_words.differences(base, row.policy(), names) if base else [],
+        rows=policy_words.rows(row.policy()),
+        sizing=policy_words.sizing(row.policy().sizing),
+        exceptions=_sections(row.policy(), names),
+        runs=runs,
+        under_way=next((one for one in runs if one.state in ("waiting", "running")), None),
+        evidence=drafts.evidence(tx, row),
+        shown=_shown(latest) if latest else None,
+    )
+
+
+@blueprint.post("/drafts/<int:draft_id>/replay")
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+def replay(draft_id: int) -> Response:
+    with transaction() as tx:
+        row = drafts.drafted(tx, draft_id)
+        if row.state != "drafted":
+            raise WrongState("policy.closed", N_("该草案已启用或已撤回"))
+        replays.ask(tx, row.document, row.digest)
+    flash(_("回放已排队,由后台任务进行,可以离开本页"), "success")
+    return redirect(url_for("policies.drafted", draft_id=draft_id))
+
+
+@blueprint.post("/drafts/<int:draft_id>/withdraw")
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+def withdraw(draft_id: int) -> Response:
+    with transaction() as tx:
+        drafts.withdraw(tx, draft_id)
+    flash(_("草案已撤回"), "success")
+    return redirect(url_for("policies.drafted", draft_id=draft_id))
+
+
+@blueprint.route("/drafts/<int:draft_id>/enact", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+def enact(draft_id: int) -> str | Response | tuple[str, int]:
+    """What would hold and what it would have done, shown to who signs; then the signature."""
+    tx = reading()
+    row = drafts.drafted(tx, draft_id)
+    seen = drafts.evidence(tx, row)
+    form = EnactForm(replay=str(seen.id) if seen else "")
+    if form.validate_on_submit():
+        shown = int(form.replay.data) if (form.replay.data or "").isdigit() else -1
+        try:
+            with transaction() as writing:
+                version_id = drafts.enact(writing, draft_id, shown, reason=form.reason.data).id
+        except Invalid as refused:
+            hang(form, refused)
+        else:
+            flash(_("策略已启用"), "success")
+            return redirect(url_for("policies.show", version_id=version_id))
+    base = row.based_on.policy() if row.based_on else None
+    return render_template(
+        "policies/enact.html",
+        row=row,
+        form=form,
+        differences=policy_words.differences(base, row.policy(), _names(tx)) if base else [],
+        evidence=seen,
+        shown=_shown(seen) if seen else None,
+    ), 422 if form.errors else 200
+
+
+# ------------------------------------------------------------------------------------------------------ what it showed
+
+
+def _shown(one: PolicyReplay) -> dict[str, Any]:
+    """A finished replay for the page: figures, frontier, groups, the worst drawn."""
+    told = one.result["sizing"]
+    marks, base = told["policies"][DRAFT], told["policies"][IN_FORCE]
+    period = f"{one.first_day} – {one.last_day}"
+    verdicts = one.result["verdicts"]
+    return {
+        "run": one,
+        "period": period,
+        "vms": told["vms"],
+        "marks": marks,
+        "base": base,
+        "frontier": _frontier(told, period),
+        "table": [_row(name, each, base) for name, each in told["policies"].items()],
+        "groups": {
+            kind: _groups(one.result["groups"][kind], one.result["groups_in_force"][kind])
+            for kind in ("department", "system", "pool")
+            if kind in one.result["groups"]
+        },
+        "worst": [_machine(i, each) for i, each in enumerate(one.result["worst"])],
+        "verdicts": verdicts,
+        "classes": [
+            [
+                _(LABELS[verdict]),
+                number(verdicts["now"]["in_force"].get(verdict.value, 0)),
+                number(verdicts["now"]["draft"].get(verdict.value, 0)),
+            ]
+            for verdict in Verdict
+            if verdict.value in verdicts["now"]["in_force"] or verdict.value in verdicts["now"]["draft"]
+        ],
+        "changed": [
+            (_(LABELS[Verdict(key.partition(">")[0])]), _(LABELS[Verdict(key.partition(">")[2])]), count)
+            for key, count in verdicts["changed"].items()
+        ],
+        "hurt": verdicts["hurt"],
+    }
+
+
+def _points(share: float, digits: int = 2) -> str:
+    """A share in per cent, with as many decimals as small rates need."""
+    return f"{100 * share:.{digits}f}%"
+
+
+def _row(name: str, marks: dict[str, Any], base: dict[str, Any]) -> list[str]:
+    return [
+        policy_words.sizing(name),
+        _points(marks["net_cores_saved_share"], 1),
+        f"{100 * (marks['net_cores_saved_share'] - base['net_cores_saved_share']):+.1f}",
+        _points(marks["violation_rate"], 3),
+        _points(marks["unserved_share_of_demand"], 3),
+        str(marks["vms_violating_over_1pct"]),
+        str(marks["vms_violating_over_5pct"]),
+        number(marks["changes_per_vm_30d"]),
+        number(marks["cores_at_end"]),
+    ]
+
+
+def _frontier(told: dict[str, Any], period: str) -> Scatter:
+    groups = {DRAFT: _("本草案"), IN_FORCE: _("现行策略")}
+    return Scatter(
+        "frontier",
+        _("节省与越限"),
+        [
+            Dot(
+                policy_words.sizing(name),
+                100 * marks["violation_rate"],
+                100 * marks["net_cores_saved_share"],
+                groups.get(name, _("其他方法")),
+            )
+            for name, marks in told["policies"].items()
+        ],
+        x_label=_("越限样本 %"),
+        y_label=_("净节省 %"),
+        period=period,
+        logarithmic=True,
+        line=[policy_words.sizing(name) for name in told["frontier"]],
+    )
+
+
+def _groups(ours: dict[str, Any], theirs: dict[str, Any]) -> list[list[str]]:
+    """Rows by group, those that save most on top."""
+    ordered = sorted(ours.items(), key=lambda item: -item[1]["cores_at_end"])
+    return [
+        [
+            name,
+            str(marks["vms"]),
+            _points(marks["net_cores_saved_share"], 1),
+            f"{100 * (marks['net_cores_saved_share'] - theirs.get(name, marks)['net_cores_saved_share']):+.1f}",
+            _points(marks["violation_rate"], 3),
+            str(marks["vms_violating_over_1pct"]),
+            number(marks["cores_at_end"]),
+        ]
+        for name, marks in ordered
+    ]
+
+
+def _machine(number_: int, one: dict[str, Any]) -> dict[str, Any]:
+    """One of the worst: its demand by day and the size that would have been in force."""
+    zone = settings().zone
+    days = [datetime.fromtimestamp(ts, zone) for ts in one["ts"]]
+    judged = datetime.fromtimestamp(one["judged_from"], zone)
+    return {
+        "name": one["name"],
+        "resource": one["resource"],
+        "rate": _points(one["violation_rate"], 2),
+        "deepest": number(one["deepest_cores"]),
+        "chart": Chart(
+            f"worst-{number_}",
+            one["name"],
+            days,
+            [
+                Series(_("当日最高需求"), one["peak"]),
+                Series(_("草案给出的规格"), one["top"], role="capacity"),
+            ],
+            unit=_("核"),
+            period=_("自%(day)s起计入评判", day=judged.date().isoformat()),
+        ),
+    }
+
+
+# ----------------------------------------------------------------------------------------------------------- mechanism
+
+
+def _today() -> date:
+    return book().clock().astimezone(settings().zone).date()
+
+
+def _names(tx: Tx) -> dict[str, str]:
+    """Code → name of pools and departments."""
+    pools = dict(tx.execute(select(Pool.code, Pool.name)).tuples().all())
+    return pools | dict(tx.execute(select(Department.code, Department.name)).tuples().all())
+
+
+def _sections(policy: Policy, names: dict[str, str]) -> list[tuple[str, str, str]]:
+    return [
+        (
+            one.name,
+            policy_words.about(one, names),
+            policy_words.sizing(one.sizing) if one.sizing else _("与全市相同"),
+        )
+        for one in policy.sections
+    ]
+
+
+def _standing(tx: Tx, one: PolicyVersion) -> str:
+    """in_force, coming or superseded."""
+    today = _today()
+    if one.effective_from > today:
+        return "coming"
+    return "in_force" if policies.in_force(tx, today, one.name).id == one.id else "superseded"
+
+
+@frame.home_block(Role.AUTHORITY, order=45)
+def _to_sign(tx: Tx, _who: Actor) -> str | None:
+    """Drafts that were replayed and wait for a signature."""
+    rows = [one for one in drafts.drafts(tx) if one.state == "drafted"]
+    ready = [one for one in rows if drafts.evidence(tx, one)]
+    return render_template("policies/_home.html", rows=ready) if ready else None
