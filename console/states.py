@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from metering.case_steps import STATE_LABELS as CASE_STATES
 from quota.errors import N_
 
 
@@ -88,5 +89,28 @@ STATES: dict[str, State] = {
     "ok": State(N_("正常"), "check", "good"),
     "skipped": State(N_("未执行"), "player-pause", "quiet"),
     "not_scored": State(N_("不计分"), "circle-dashed", "quiet"),
+}
+_CASES = {
+    "detected": ("search", "wait"),
+    "reviewed": ("clipboard-check", "wait"),
+    "noticed": ("mail", "wait"),
+    "disputed": ("gavel", "attention"),
+    "cleared": ("circle-check", "wait"),
+    "ordered": ("recycle", "busy"),
+    "watched": ("eye", "busy"),
+    "strained": ("alert-triangle", "attention"),
+    "binned": ("trash", "attention"),
+    "confirming": ("user-check", "wait"),
+    "closed": ("check", "quiet"),
+}
+STATES |= {f"case_{code.value}": State(label, *_CASES[code.value]) for code, label in CASE_STATES.items()}
+STATES |= {
+    "case_holding": State(N_("生效中"), "shield-check", "good"),
+    "case_over": State(N_("已到期"), "clock", "quiet"),
+    "case_revoked": State(N_("已终止"), "ban", "quiet"),
+    "case_answered": State(N_("已答复"), "check", "good"),
+    "case_waiting": State(N_("待答复"), "hourglass", "wait"),
+    "case_escalated": State(N_("逾期升级"), "clock-exclamation", "bad"),
+    "case_suspended": State(N_("已暂停"), "player-pause", "bad"),
 }
 """Code → state. A part of the house that has states of its own adds them here."""

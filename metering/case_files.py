@@ -103,6 +103,7 @@ class Case(Base):
     ends_on: Mapped[date | None]  # of temporary growth: the last day before it is returned
     freed: Mapped[dict[str, int]] = mapped_column(default=dict)
     worth: Mapped[float] = mapped_column(Float)  # of what it recovers, in vCPU
+    risk: Mapped[float] = mapped_column(Float, default=0.0, server_default="0")  # case_steps.risk, when it was opened
     was_running: Mapped[bool] = mapped_column(default=True)
 
     opened_at: Mapped[datetime]

@@ -401,6 +401,51 @@ def backoff(procedure: Procedure, setbacks: int) -> int:
     return int(min(procedure.backoff_days * 2 ** max(setbacks - 1, 0), procedure.backoff_limit_days))
 
 
+def risk(
+    kind: CaseKind,
+    numbers: Mapping[str, Any],
+    coverage: float | None,
+    mlps_level: int | None,
+    setbacks: int,
+    left: float,
+) -> float:
+    """How likely acting on it is to hurt, 0 to 1; our own default, for ranking alone, never a ground to act.
+
+    What cannot be undone weighs most; then how near the use is to what would forbid it, what is not known of it, the
+    protection level of its system, and that we were wrong about it before. ``left``: the share of the capacity that
+    stays (0 for a reclaim, above 1 for an expansion).
+    """
+    if kind is CaseKind.EXPAND:
+        return 0.0
+    months = numbers.get("windows", {})
+    peak = next(
+        (
+            float(months[days]["cpu_max"])
+            for days in sorted(months, key=int, reverse=True)
+            if months[days].get("cpu_max")
+        ),
+        None,
+    )
+    ceiling = 100.0 * left if left > 0 else 20.0
+    near = 0.5 if peak is None else min(peak / ceiling, 1.0)
+    figure = (
+        (0.3 if kind is CaseKind.RECLAIM else 0.1)
+        + 0.3 * near
+        + 0.2 * min((1.0 - (coverage or 0.0)) / 0.1, 1.0)
+        + 0.1 * (min(mlps_level or 0, 4) / 4)
+        + 0.1 * min(setbacks, 1)
+    )
+    return round(min(figure, 1.0), 2)
+
+
+RISK_LABELS = ((0.6, N_("高")), (0.35, N_("中")), (0.0, N_("低")))
+
+
+def risk_label(figure: float) -> str:
+    """The word for a risk."""
+    return next(label for least, label in RISK_LABELS if figure >= least)
+
+
 def strain(numbers: Mapping[str, Any], days: int) -> float | None:
     """CPU P95 (%) over the longest window of a finding's figures of at most ``days`` days; None where unknown."""
     fitting = [int(each) for each in numbers.get("windows", {}) if 0 < int(each) <= days]

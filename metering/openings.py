@@ -20,6 +20,7 @@ from metering.case_steps import (
     State,
     less,
     more,
+    risk,
     worth,
 )
 from metering.findings import Assessment, Finding, latest, of_run
@@ -272,6 +273,15 @@ def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
     return _Candidate(finding, resource, kind, target, recovers, worth(recovers))
 
 
+def _risk(tx: Tx, one: _Candidate) -> float:
+    resource = one.resource
+    setbacks = tx.scalar(select(func.count()).where(Case.resource_id == resource.id, Case.regretted_at.is_not(None)))
+    had = worth(resource.has())
+    left = worth({**resource.has(), **one.target}) / had if one.target and had else 0.0
+    level = resource.system.mlps_level if resource.system else None
+    return risk(one.kind, one.finding.numbers, one.finding.coverage, level, setbacks or 0, left)
+
+
 def _open(tx: Tx, run: Assessment, one: _Candidate, procedure: Procedure) -> Case:
     resource = one.resource
     row = Case(
@@ -287,6 +297,7 @@ def _open(tx: Tx, run: Assessment, one: _Candidate, procedure: Procedure) -> Cas
         target=None if one.target is None else {kind.value: n for kind, n in {**resource.has(), **one.target}.items()},
         recoverable={kind.value: n for kind, n in one.recovers.items()},
         worth=one.worth,
+        risk=_risk(tx, one),
         was_running=resource.state == ResourceState.RUNNING,
         opened_at=tx.now,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, render_template, url_for
+from flask import Blueprint, g, render_template, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
@@ -16,6 +16,8 @@ from console.lists import Column, Filter, Rows, listing
 from console.texts import _, amounts
 from metering import findings
 from metering.assess import Reason
+from metering.case_files import Case
+from metering.case_steps import CALLS_FOR, State
 from metering.findings import Assessment, Finding
 from metering.policy import GROWS, LABELS, RECLAIMABLE
 from providers.inventory import Resource
@@ -51,6 +53,17 @@ def _figure(name: str) -> Any:
     return value
 
 
+def _opened(row: Finding) -> tuple[str | None, str | None]:
+    """Number and address of the case that is open for the resource of ``row``; looked up once for all rows."""
+    if "open_cases" not in g:
+        tx = reading()
+        g.open_cases = {
+            one.resource_id: one for one in tx.scalars(select(Case).where(Case.state != State.CLOSED.value))
+        }
+    one = g.open_cases.get(row.resource_id)
+    return (one.number, url_for("cases.show", case_id=one.id)) if one else (None, None)
+
+
 COLUMNS = [
     Column(
         "name",
@@ -72,6 +85,12 @@ COLUMNS = [
         number=True,
     ),
     Column("target", N_("建议规格"), lambda f: amounts(f.should_have() or {}) if f.target else None),
+    Column(
+        "case",
+        N_("案件"),
+        lambda f: _opened(f)[0],
+        href=lambda f: _opened(f)[1],
+    ),
     Column("reasons", N_("依据"), lambda f: "; ".join(Reason(**row).text(_) for row in f.reasons), minor=True),
 ]
 FILTERS = [
@@ -95,7 +114,14 @@ def index() -> str | Response:
     exported = found.exported("findings")
     if exported:
         return exported
-    return render_template("findings/index.html", findings=found, run=run, recoverable=_recoverable(tx, run))
+    return render_template(
+        "findings/index.html",
+        findings=found,
+        run=run,
+        recoverable=_recoverable(tx, run),
+        calls=[one.value for one in CALLS_FOR],
+        opened=_opened,
+    )
 
 
 def _recoverable(tx: Tx, run: Assessment | None) -> dict[Any, int]:

@@ -15,8 +15,10 @@ from console.book import actor, book, lake, reading
 from console.charts import Chart, Series
 from console.lists import Column, Filter, listing
 from console.texts import _, amounts, when
-from metering import findings
+from metering import exemptions, findings, protections
 from metering.assess import Reason
+from metering.case_files import Case, visible
+from metering.case_steps import CALLS_FOR, State
 from providers import inventory
 from providers.base import ServiceKind
 from providers.inventory import Resource
@@ -134,6 +136,17 @@ def show(resource_id: int) -> str:
         reasons=reasons,
         history=history,
         chart=_chart(one, book().clock()),
+        case=_case(tx, one),
+        may_open=finding is not None and finding.is_now() in CALLS_FOR,
+        exemption=exemptions.holding(tx, one.id),
+        protected=protections.protected(tx, one),
+    )
+
+
+def _case(tx: Tx, one: Resource) -> Case | None:
+    """The open case of a resource, where the visitor may see it."""
+    return tx.scalar(
+        select(Case).where(Case.resource_id == one.id, Case.state != State.CLOSED.value, visible(tx, actor()))
     )
 
 

@@ -1,0 +1,318 @@
+"""Cases: a reclaim, a shrink or an expansion, from the finding to its certificate. The list, and each with its evidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
+
+from console import case_evidence, frame
+from console.access import BUSINESS, STEWARDS, allow
+from console.book import actor, book, reading, transaction
+from console.case_history import history
+from console.lists import Column, Filter, Rows, listing
+from console.texts import _, amounts
+from metering import cases, certificates, findings, suspensions, windows
+from metering.case_files import TURNS, Case
+from metering.case_steps import (
+    ANSWER_LABELS,
+    CONSENT_LABELS,
+    DECISION_LABELS,
+    ENDING_LABELS,
+    KIND_LABELS,
+    MATTER_LABELS,
+    STATE_LABELS,
+    Act,
+    State,
+    risk_label,
+)
+from metering.exemptions import CATEGORY_LABELS
+from providers.inventory import Resource
+from providers.orders import WorkOrder
+from quota.actors import Actor, Role
+from quota.agencies import Department, System
+from quota.db import Tx
+from quota.dossier import Request
+from quota.errors import N_
+from quota.pools import Pool
+
+blueprint = Blueprint("cases", __name__, url_prefix="/cases")
+frame.page("cases", "cases.index", N_("案件"), order=30)
+
+OPEN, MINE = "open", "mine"
+KINDS = {kind.value: label for kind, label in KIND_LABELS.items()}
+ENDINGS = {ending.value: label for ending, label in ENDING_LABELS.items()}
+ACT_LABELS: dict[Act, str] = {
+    Act.REVIEW: N_("审核同意"),
+    Act.DISMISS: N_("不予立案"),
+    Act.ISSUE: N_("发出通知"),
+    Act.REPLY: N_("答复"),
+    Act.RULE: N_("裁定"),
+    Act.WITHDRAW: N_("撤回案件"),
+    Act.ACT: N_("执行"),
+    Act.RESTORE: N_("恢复资源"),
+    Act.CONFIRM_DELETION: N_("确认删除"),
+    Act.ROLL_BACK: N_("恢复原规格"),
+    Act.KEEP: N_("维持现规格"),
+}
+FIRST = (Act.REVIEW, Act.ISSUE, Act.REPLY, Act.RULE, Act.ACT, Act.CONFIRM_DELETION, Act.ROLL_BACK, Act.RESTORE)
+"""The one primary action of a page: the first of these that its reader may do."""
+
+
+def _state_is(query: Rows, value: str) -> Rows:
+    if value == OPEN:
+        return query.where(Case.state != State.CLOSED.value)
+    if value == MINE:
+        who = actor()
+        mine = [state.value for state, (roles, _label) in TURNS.items() if who.role in roles]
+        return query.where(Case.state.in_(mine))
+    return query.where(Case.state == value)
+
+
+def _named(query: Rows, value: str) -> Rows:
+    like = frame.like(value)
+    wanted = or_(
+        Case.resource.has(Resource.name.ilike(like, escape="\\") | Resource.external_id.ilike(like, escape="\\")),
+        Case.system.has(System.name.ilike(like, escape="\\")),
+    )
+    number = _number(value)
+    return query.where(or_(wanted, Case.id == number) if number else wanted)
+
+
+def _number(text: str) -> int | None:
+    """AJ2026-00012 (or its last part) → 12."""
+    last = text.strip().rpartition("-")[2]
+    return int(last) if last.isascii() and last.isdigit() and len(last) < 10 else None
+
+
+COLUMNS = [
+    Column(
+        "number",
+        N_("案件"),
+        lambda c: c.number,
+        sort=Case.id,
+        href=lambda c: url_for("cases.show", case_id=c.id),
+        title=True,
+    ),
+    Column("kind", N_("类别"), lambda c: _(KINDS[c.kind]), sort=Case.kind),
+    Column("state", N_("状态"), lambda c: f"case_{c.state}", sort=Case.state, state=True),
+    Column("resource", N_("资源"), lambda c: c.resource.name or c.resource.external_id),
+    Column("department", N_("使用单位"), lambda c: c.department.name, sort=Case.department_id),
+    Column("system", N_("信息系统"), lambda c: c.system.name if c.system else None, sort=Case.system_id),
+    Column("what", N_("可回收(扩容为所需)"), lambda c: amounts(c.recovers())),
+    Column("worth", N_("折合"), lambda c: round(c.worth, 1), unit="vCPU", sort=Case.worth, number=True,
+           total=func.sum(Case.worth)),
+    Column("risk", N_("风险"), lambda c: _(risk_label(c.risk)), sort=Case.risk),
+    Column("due", N_("期限"), lambda c: c.due_at or c.wake_at, sort=Case.due_at),
+    Column("ending", N_("结果"), lambda c: _(ENDINGS[c.ending]) if c.ending else None, sort=Case.ending, minor=True),
+    Column("pool", N_("资源池"), lambda c: c.pool.name, minor=True),
+]  # fmt: skip
+FILTERS = [
+    Filter(
+        "state",
+        N_("状态"),
+        _state_is,
+        options={OPEN: N_("在办"), MINE: N_("等我办理"), **{one.value: label for one, label in STATE_LABELS.items()}},
+        default=OPEN,
+    ),
+    Filter("kind", N_("类别"), lambda q, v: q.where(Case.kind == v), options=KINDS),
+    Filter(
+        "department",
+        N_("使用单位"),
+        lambda q, v: q.where(Case.department.has(Department.name.ilike(frame.like(v), escape="\\"))),
+    ),
+    Filter("arch", N_("架构"), lambda q, v: q.where(Case.pool.has(Pool.arch == v)),
+           options={"x86_64": "x86_64", "aarch64": "aarch64"}),
+    Filter("ending", N_("结果"), lambda q, v: q.where(Case.ending == v), options=ENDINGS),
+    Filter("q", N_("案号、资源或系统"), _named),
+]  # fmt: skip
+LOADED = (
+    joinedload(Case.resource),
+    joinedload(Case.department),
+    joinedload(Case.system),
+    joinedload(Case.pool),
+)
+
+
+@blueprint.get("/")
+@allow(*BUSINESS)
+def index() -> str | Response:
+    tx = reading()
+    query = select(Case).where(cases.visible(tx, actor())).options(*LOADED)
+    found = listing(tx, query, COLUMNS, key=Case.id, filters=FILTERS, sort="-worth")
+    return found.exported("cases") or render_template("cases/index.html", cases=found)
+
+
+GROUPS = {"department": N_("使用单位"), "system": N_("信息系统")}
+
+
+@blueprint.get("/groups")
+@allow(*STEWARDS)
+def groups() -> str | Response:
+    """Open cases summed up by department or by system."""
+    tx = reading()
+    by = request.args.get("by", "department")
+    by = by if by in GROUPS else "department"
+    model: Any = Department if by == "department" else System
+    on = Case.department_id if by == "department" else Case.system_id
+    number, worth = func.count(Case.id), func.sum(Case.worth)
+    soonest, riskiest = func.min(Case.due_at), func.max(Case.risk)
+    query = (
+        select(model.name.label("name"), number.label("number"), worth.label("worth"),
+               riskiest.label("risk"), soonest.label("soonest"))
+        .select_from(Case)
+        .join(model, model.id == on)
+        .where(Case.state != State.CLOSED.value)
+        .group_by(model.id, model.name)
+    )  # fmt: skip
+    named = "department" if by == "department" else "q"
+    columns = [
+        Column("name", GROUPS[by], lambda g: g.name, sort=model.name, title=True,
+               href=lambda g: url_for("cases.index", **{named: g.name})),
+        Column("number", N_("在办案件"), lambda g: g.number, sort=number, number=True),
+        Column("worth", N_("折合"), lambda g: round(g.worth, 1), unit="vCPU", sort=worth, number=True),
+        Column("risk", N_("最高风险"), lambda g: _(risk_label(g.risk)), sort=riskiest),
+        Column("soonest", N_("最近期限"), lambda g: g.soonest, sort=soonest),
+    ]  # fmt: skip
+    found = listing(tx, query, columns, key=model.id, sort="-worth")
+    return found.exported("case-groups") or render_template("cases/groups.html", groups=found, by=by, GROUPS=GROUPS)
+
+
+@blueprint.post("/open")
+@allow(Role.SUPERVISOR)
+def open_one() -> Response:
+    """Open a case from a finding."""
+    with transaction() as tx:
+        finding = findings.finding(tx, request.form.get("finding", 0, int))
+        one = cases.open_one(tx, finding)
+        case_id, number = one.id, one.number
+    flash(_("已立案 %(number)s", number=number), "success")
+    return redirect(url_for("cases.show", case_id=case_id))
+
+
+@blueprint.get("/<int:case_id>")
+@allow(*BUSINESS)
+def show(case_id: int) -> str:
+    """One case. Raises NotFound for one that the visitor may not see."""
+    tx, who = reading(), actor()
+    one = cases.case(tx, case_id)
+    may = [act for act in cases.acts(one, who) if act in ACT_LABELS]
+    if one.state == State.WATCHED:  # to give back early is possible, not what the page is for
+        first = None
+    else:
+        first = next((act for act in FIRST if act in may), None)
+    whole, rows = case_evidence.fellows(tx, one) if who.role in (*STEWARDS, Role.TENANT) else (None, [])
+    newest = findings.latest(tx, one.resource_id, one.policy_version.name)
+    waiting = [each for each in cases.queue(tx, who) if each.id != one.id] if may else []
+    return render_template(
+        "cases/show.html",
+        one=one,
+        turn=cases.whose_turn(one),
+        first=first,
+        others=[act for act in may if act is not first],
+        labels=ACT_LABELS,
+        kind=KINDS[one.kind],
+        ending=ENDINGS.get(one.ending or ""),
+        consent=CONSENT_LABELS.get(one.consent) if one.consent else None,  # type: ignore[call-overload]
+        matter=MATTER_LABELS.get(one.matter) if one.matter else None,  # type: ignore[call-overload]
+        answers=ANSWER_LABELS,
+        decisions=DECISION_LABELS,
+        categories=CATEGORY_LABELS,
+        verbs=case_evidence.VERB_LABELS,
+        chart=case_evidence.use_chart(one, book().clock()),
+        reasons=case_evidence.reasons(one.finding),
+        newest=newest,
+        differs=case_evidence.verdict_then_and_now(one, newest),
+        releases=case_evidence.release_map(one),
+        whole=whole,
+        fellows=rows,
+        effects=case_evidence.effects(tx, one) if who.role is not Role.PROVIDER and one.state != "closed" else [],
+        orders=_orders(tx, one),
+        certificate=certificates.of_case(tx, one),
+        suspended=suspensions.holding(tx, one.policy_version_id),
+        opens=windows.opening(tx, one.pool_id) if one.takes else None,
+        risk=risk_label(one.risk),
+        request=tx.get(Request, one.request_id) if one.request_id else None,
+        history=history(tx, one) if who.role is not Role.PROVIDER else [],
+        next=waiting[0] if waiting else None,
+    )
+
+
+def _orders(tx: Tx, one: Case) -> list[WorkOrder]:
+    return list(tx.scalars(select(WorkOrder).where(WorkOrder.case_id == one.id).order_by(WorkOrder.id)))
+
+
+@blueprint.get("/<int:case_id>/certificate")
+@allow(*BUSINESS)
+def certificate(case_id: int) -> str | Response:
+    """The certificate of a case, to print."""
+    tx = reading()
+    one = cases.case(tx, case_id)
+    found = certificates.of_case(tx, one)
+    if found is None:
+        flash(_("这起案件还没有凭证"), "warning")
+        return redirect(url_for("cases.show", case_id=case_id))
+    return render_template(
+        "cases/certificate.html",
+        one=one,
+        it=found,
+        kind=KINDS[one.kind],
+        consent=CONSENT_LABELS.get(one.consent) if one.consent else None,  # type: ignore[call-overload]
+        verbs=case_evidence.VERB_LABELS,
+        answers=ANSWER_LABELS,
+        decisions=DECISION_LABELS,
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- home and search
+
+
+@frame.home_block(Role.SUPERVISOR, order=20)
+def by_recovery(tx: Tx, who: Actor) -> str | None:
+    """Cases that wait for the supervisor, by what they recover."""
+    mine = [state.value for state, (roles, _label) in TURNS.items() if who.role in roles]
+    query = select(Case).where(Case.state.in_(mine)).options(*LOADED).order_by(Case.worth.desc(), Case.id)
+    rows = list(tx.scalars(query.limit(8)))
+    if not rows:
+        return None
+    waiting, worth = tx.execute(select(func.count(), func.sum(Case.worth)).where(Case.state.in_(mine))).one()
+    return render_template("cases/_waiting.html", rows=rows, waiting=waiting, worth=worth, kinds=KINDS)
+
+
+@frame.home_block(Role.AUTHORITY, order=20)
+def to_confirm(tx: Tx, _who: Actor) -> str | None:
+    """Deletions, exemptions and objections that wait for the authority."""
+    wanted = (State.CONFIRMING.value, State.DISPUTED.value)
+    query = select(Case).where(Case.state.in_(wanted)).options(*LOADED).order_by(Case.due_at, Case.id).limit(12)
+    rows = list(tx.scalars(query))
+    if not rows:
+        return None
+    return render_template("cases/_confirm.html", rows=rows, kinds=KINDS, matters=MATTER_LABELS)
+
+
+@frame.finder(order=30)
+def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
+    """Cases by number, or by the name of the resource."""
+    number = _number(text)
+    like = frame.like(text)
+    wanted = Case.resource.has(Resource.name.ilike(like, escape="\\"))
+    rows = tx.scalars(
+        select(Case)
+        .where(cases.visible(tx, who), or_(wanted, Case.id == number) if number else wanted)
+        .options(*LOADED)
+        .order_by(Case.id.desc())
+        .limit(limit)
+    )
+    return [
+        frame.Hit(
+            N_("案件"),
+            one.number,
+            url_for("cases.show", case_id=one.id),
+            f"{_(KINDS[one.kind])} · {one.resource.name or one.resource.external_id}",
+            f"case_{one.state}",
+        )
+        for one in rows
+    ]
