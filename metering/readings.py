@@ -7,10 +7,10 @@ any day of the window is in no block: its silence is for the caller to say.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,14 @@ def _days(first: date, last: date) -> list[date]:
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
+class Days(Protocol):
+    """Closed days that can be read: a lake's own, or copies of them somewhere else."""
+
+    slots: int
+
+    def open(self, kind: str, day: date) -> Reader: ...
+
+
 def windows(
     lake: Lake, resources: Iterable[int] | None, first_day: date, last_day: date, metrics: Sequence[str]
 ) -> Iterator[Window]:
@@ -60,54 +68,66 @@ def windows(
 
     ``metrics``: metric or capacity columns. Raises KeyError for a column that is none, Damaged for a broken file.
     """
+    with ExitStack() as stack:
+        yield from blocks(_Held(lake, stack), resources, first_day, last_day, metrics)
+
+
+class _Held:
+    """A lake whose days, once opened, stay so until the stack is left: one pass sees each as it was."""
+
+    def __init__(self, lake: Lake, stack: ExitStack) -> None:
+        self.slots, self._lake, self._stack = lake.slots, lake, stack
+
+    def open(self, kind: str, day: date) -> Reader:
+        return self._stack.enter_context(Reader(self._lake.path(kind, day)))
+
+
+def blocks(
+    days: Days, resources: Iterable[int] | None, first_day: date, last_day: date, metrics: Sequence[str]
+) -> Iterator[Window]:
+    """As `windows`, from wherever the days lie."""
     for name in metrics:
         COLUMNS[name]  # a KeyError names the stranger
     wanted = None if resources is None else np.unique(np.fromiter(resources, np.int32))
-    days = _days(first_day, last_day)
-    with ExitStack() as stack:
-        readers: list[tuple[int, Reader]] = []
-        for number, day in enumerate(days):
-            if lake.path("days", day).exists():
-                readers.append((number, stack.enter_context(Reader(lake.path("days", day)))))
-        blocks = sorted({low // BLOCK for _, reader in readers for low, high in reader.ranges if low <= high})
-        for block in blocks:
-            low = block * BLOCK
-            if wanted is not None and not _any_in(wanted, low, low + BLOCK):
-                continue
-            found = _block(lake, readers, low, len(days), metrics)
-            if wanted is not None:
-                keep = np.isin(found.resources, wanted, assume_unique=True)
-                if not keep.all():
-                    found = Window(
-                        found.resources[keep],
-                        found.state[keep],
-                        {name: column[keep] for name, column in found.values.items()},
-                    )
-            if len(found.resources):
-                yield found
+    span = _days(first_day, last_day)
+    readers: list[tuple[int, Reader]] = []
+    for number, day in enumerate(span):
+        with suppress(FileNotFoundError):
+            readers.append((number, days.open("days", day)))
+    lows = {low // BLOCK for _, reader in readers for low, high in reader.ranges if low <= high}
+    if wanted is not None:
+        lows &= set(np.unique(wanted // BLOCK).tolist())
+    for block in sorted(lows):
+        found = _block(days.slots, readers, block * BLOCK, len(span), metrics)
+        if wanted is not None:
+            keep = np.isin(found.resources, wanted, assume_unique=True)
+            if not keep.all():
+                found = Window(
+                    found.resources[keep],
+                    found.state[keep],
+                    {name: column[keep] for name, column in found.values.items()},
+                )
+        if len(found.resources):
+            yield found
 
 
-def _any_in(ids: NDArray[np.int32], low: int, high: int) -> bool:
-    return bool(np.searchsorted(ids, low) < np.searchsorted(ids, high))
-
-
-def _block(lake: Lake, readers: Sequence[tuple[int, Reader]], low: int, days: int, metrics: Sequence[str]) -> Window:
+def _block(slots: int, readers: Sequence[tuple[int, Reader]], low: int, days: int, metrics: Sequence[str]) -> Window:
     parts: list[tuple[int, NDArray[np.int32], dict[str, Array]]] = []
     for number, reader in readers:
         groups = reader.groups(low, low + BLOCK)
         if groups:
             columns = reader.read(groups, ["resource", "state", *metrics])
-            parts.append((number, columns.pop("resource")[:: lake.slots], columns))
+            parts.append((number, columns.pop("resource")[:: slots], columns))
     ids = np.unique(np.concatenate([part[1] for part in parts])) if parts else np.zeros(0, np.int32)
-    state = np.full((len(ids), days, lake.slots), ABSENT, np.uint8)
-    values = {name: np.full((len(ids), days, lake.slots), nothing(name), COLUMNS[name]) for name in metrics}
+    state = np.full((len(ids), days, slots), ABSENT, np.uint8)
+    values = {name: np.full((len(ids), days, slots), nothing(name), COLUMNS[name]) for name in metrics}
     for number, there, columns in parts:
         rows: Any = slice(None) if len(there) == len(ids) else np.searchsorted(ids, there)
-        state[rows, number] = columns["state"].reshape(-1, lake.slots)
+        state[rows, number] = columns["state"].reshape(-1, slots)
         for name in metrics:
             if name in columns:
-                values[name][rows, number] = columns[name].reshape(-1, lake.slots)
-    n = days * lake.slots
+                values[name][rows, number] = columns[name].reshape(-1, slots)
+    n = days * slots
     return Window(ids, state.reshape(-1, n), {name: column.reshape(-1, n) for name, column in values.items()})
 
 
