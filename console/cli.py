@@ -206,16 +206,29 @@ def verify(data: str | None, as_json: bool) -> None:
 
 @main.command()
 @data_option
+@click.option(
+    "--engine",
+    default="local",
+    show_default=True,
+    metavar="local|workers|spark|spark://HOST:PORT",
+    help="Who measures: threads of this process, worker processes, or a Spark cluster. The findings are the same.",
+)
+@click.option("--workers", type=click.IntRange(1, 1024), help="How many threads or processes; default: one a core.")
+@click.option("--lake", "where", metavar="PLACE", help="Read closed days there (a path or s3://…), not in the lake.")
 @json_option
-def assess(data: str | None, as_json: bool) -> None:
+def assess(data: str | None, engine: str, workers: int | None, where: str | None, as_json: bool) -> None:
     """Judge every resource this morning by the policy in force, after closing the days that wait."""
-    from metering import pipeline
+    from metering import engines, pipeline
 
     settings = settings_of(data)
+    try:
+        doing = engines.named(engine, workers)
+    except (ValueError, LookupError) as error:
+        raise click.UsageError(str(error)) from None
     with works_of(data) as works, refusals(), progress_bars() as progress:
         today = works.book.clock().astimezone(settings.zone).date()
         works.lake.roll([day for day in works.lake.hot_days() if day < today])
-        run = pipeline.judge(works, today, progress=progress)
+        run = pipeline.judge(works, today, engine=doing, where=where, progress=progress)
     if as_json:
         emit({"assessment": run.id, "as_of": run.as_of, "resources": run.resources, "classes": run.counts})
     else:
@@ -262,6 +275,10 @@ def backtest(path: str | None, data: str | None, names: str, as_json: bool, **op
         for line in backtests.lines(report):
             click.echo(line)
 
+
+from console import lake_commands  # noqa: E402 - it needs the options above
+
+lake_commands.register(main)
 
 if __name__ == "__main__":
     main()

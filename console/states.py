@@ -88,6 +88,9 @@ STATES: dict[str, State] = {
     # evidence and runs
     "ok": State(N_("正常"), "check", "good"),
     "skipped": State(N_("未执行"), "player-pause", "quiet"),
+    # sources of samples
+    "reporting": State(N_("上报中"), "check", "good"),
+    "silent": State(N_("停止上报"), "alert-triangle", "bad"),
     "not_scored": State(N_("不计分"), "circle-dashed", "quiet"),
 }
 _CASES = {

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from console.jobs import Job, RunState, perform, schedule
 from console.settings import Settings
 from console.verification import examine
-from metering import deadlines, findings, intake, openings, pipeline, push, replays
+from metering import deadlines, findings, intake, keeping, openings, pipeline, push, replays
 from metering.intake import Collected
 from metering.works import Works
 from providers import delivery
@@ -47,6 +47,13 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         closed = [day for day in works.lake.hot_days() if day < today().date()]
         done = works.lake.roll(closed)
         return f"{len(done)} days"
+
+    def compact() -> str:
+        return f"{works.lake.compact()} files laid together"
+
+    def retain() -> str:
+        gone = keeping.retain(works, today().date())
+        return f"{len(gone.files)} files deleted; samples from {gone.days}, hourly figures from {gone.hours}"
 
     def assess() -> str:
         roll()
@@ -100,6 +107,8 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         Job("carry", N_("派单与交付"), "*/2 * * * *", carry, lease=timedelta(minutes=30)),
         Job("advance", N_("案件推进"), "*/10 * * * *", advance, lease=timedelta(minutes=30)),
         Job("roll", N_("日结"), "20 0 * * *", roll, lease=timedelta(hours=4)),
+        Job("compact", N_("合并热文件"), "35 * * * *", compact, lease=timedelta(hours=1)),
+        Job("retain", N_("到期清理"), "40 1 * * *", retain, lease=timedelta(hours=4)),
         Job("assess", N_("评估"), "30 2 * * *", assess, lease=timedelta(hours=4)),
         Job("open_cases", N_("立案"), "30 3 * * *", open_cases),
         Job("replay", N_("策略回放"), "* * * * *", replay, lease=timedelta(hours=2), attempts=1),

@@ -119,9 +119,7 @@ def _spark(master: str, function: Function[Any], survey: Survey, tasks: Sequence
         job = pickle.dumps((function, survey))
         rows = [(number, bytearray(pickle.dumps(task))) for number, task in enumerate(tasks)]
         slices = max(1, min(len(rows), 4 * session.sparkContext.defaultParallelism))
-        given = session.createDataFrame(
-            session.sparkContext.parallelize(rows, slices), "number int, content binary"
-        )
+        given = session.createDataFrame(session.sparkContext.parallelize(rows, slices), "number int, content binary")
         answered = given.mapInArrow(partial(_on_cluster, job), "number int, content binary")
         found = {row.number: bytes(row.content) for row in answered.collect()}
     finally:
@@ -139,4 +137,6 @@ def _on_cluster(job: bytes, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Re
         numbers = batch.column("number").to_pylist()
         tasks = [pickle.loads(content) for content in batch.column("content").to_pylist()]  # noqa: S301
         done = [pickle.dumps(_by_worker(function, survey, task)) for task in tasks]
-        yield pa.RecordBatch.from_arrays([pa.array(numbers, pa.int32()), pa.array(done, pa.binary())], ["number", "content"])
+        yield pa.RecordBatch.from_arrays(
+            [pa.array(numbers, pa.int32()), pa.array(done, pa.binary())], ["number", "content"]
+        )

@@ -7,6 +7,7 @@ whoever comes after a crash does that day again, and its neighbours, which nothi
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import itertools
 import json
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metering import lake_health, rollup
 from metering.dayblock import Block, Edges, freeze, lay, unsettled
@@ -29,11 +31,12 @@ from metering.lake_files import (
     count_values,
     hot_names,
     make_folder,
+    row_groups,
     sweep,
     sync_folder,
     write_json,
 )
-from metering.samples import COLUMNS, FROZEN, Cells, reported
+from metering.samples import ABSENT, COLUMNS, FROZEN, Cells, reported
 
 if TYPE_CHECKING:
     from metering.lake import Lake
@@ -138,6 +141,13 @@ def write_day(lake: Lake, day: date, names: Sequence[HotName], *, keep_states: b
     begun again in the rare case that one more is needed, or one is not.
     """
     sources = [path for path in (lake.path("days", day), *_paths(lake, day, names)) if path.exists()]
+    lows, columns, lagging = _outline(sources)
+    while (told := _written(lake, day, sources, lows, columns, lagging, keep_states)) != (columns, lagging):
+        columns, lagging = told
+
+
+def _outline(sources: Sequence[Path]) -> tuple[list[int], set[str], set[str]]:
+    """The first ids of the chunks in which some files have anything, their columns, and those with lags."""
     columns: set[str] = set()
     lagging: set[str] = set()
     chunks: set[int] = set()
@@ -147,9 +157,59 @@ def write_day(lake: Lake, day: date, names: Sequence[HotName], *, keep_states: b
             lagging |= {name.removesuffix("_lag") for name in reader.names if name.endswith("_lag")}
             for first, last in reader.ranges:
                 chunks.update(range(first // CHUNK, last // CHUNK + 1))
-    lows = [number * CHUNK for number in sorted(chunks)]
-    while (told := _written(lake, day, sources, lows, columns, lagging, keep_states)) != (columns, lagging):
-        columns, lagging = told
+    return [number * CHUNK for number in sorted(chunks)], columns, lagging
+
+
+def compact(lake: Lake, day: date, at_least: int = 12) -> int:
+    """Lay a day's waiting deliveries of each source together into one; returns how many files went. Under the roll's
+    lock. A source whose resources another one reports as well is left: between the two the order of delivery counts.
+    """
+    names = hot_names(lake.hot_folder(day))
+    by_source: dict[str, list[HotName]] = {}
+    for name in names:
+        by_source.setdefault(name.source, []).append(name)
+    resources = {source: _resources(_paths(lake, day, mine)) for source, mine in by_source.items()}
+    gone = 0
+    for source, mine in by_source.items():
+        others = [ids for other, ids in resources.items() if other != source]
+        if len(mine) < at_least or (others and np.isin(resources[source], np.concatenate(others)).any()):
+            continue
+        digest = hashlib.blake2b("".join(one.digest for one in mine).encode(), digest_size=8).hexdigest()
+        whole = HotName(
+            mine[-1].number + 1, source, min(one.first for one in mine), max(one.last for one in mine), digest
+        )
+        paths = _paths(lake, day, mine)
+        lows, columns, lagging = _outline(paths)
+        target = lake.hot_folder(day) / source / str(whole)
+        while (told := _laid_together(lake, target, paths, lows, columns, lagging)) != lagging:
+            lagging = told
+        for path in paths:
+            path.unlink()
+        gone += len(mine) - 1
+    return gone
+
+
+def _resources(paths: Sequence[Path]) -> NDArray[np.int32]:
+    found = [np.zeros(0, np.int32)]
+    for path in paths:
+        with Reader(path) as reader:
+            found.append(np.unique(reader.read(range(len(reader.ranges)), ["resource"])["resource"]))
+    return np.unique(np.concatenate(found))
+
+
+def _laid_together(
+    lake: Lake, target: Path, paths: Sequence[Path], lows: Sequence[int], columns: set[str], lagging: set[str]
+) -> set[str]:
+    with Sheet(target) as sheet:
+        for low in lows:
+            block = lay(list(_parts(paths, low, low + CHUNK)), lake.slots, columns, lagging)
+            if not block.lags.keys() <= lagging:
+                return lagging | block.lags.keys()
+            cells = block.cells()
+            for table in row_groups(cells_table(cells.take(cells.state != ABSENT))):
+                sheet.write(table)
+        sheet.finish()
+    return lagging
 
 
 def _paths(lake: Lake, day: date, names: Sequence[HotName]) -> list[Path]:

@@ -294,7 +294,11 @@ def cells_table(cells: Cells) -> pa.Table:
 
 def hot_tables(cells: Cells) -> Iterable[pa.Table]:
     """A delivery as row groups, so that a range of resources can be read alone."""
-    table = cells_table(cells)
+    return row_groups(cells_table(cells))
+
+
+def row_groups(table: pa.Table) -> Iterable[pa.Table]:
+    """A table cut into row groups of a delivery."""
     return (table.slice(first, _HOT_ROWS) for first in range(0, max(len(table), 1), _HOT_ROWS))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +22,7 @@ def tasks(ids: NDArray[np.int32], about: dict[str, NDArray[np.generic]]) -> list
     bounds = [0, *cuts.tolist(), len(ids)]
     return [
         Task(ids[first:end], {name: column[first:end] for name, column in about.items()})
-        for first, end in zip(bounds[:-1], bounds[1:], strict=True)
+        for first, end in pairwise(bounds)
         if first < end
     ]
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, select
 
-from metering import assess, business, facts, findings, policies, rightsizing, sizes
+from metering import assess, business, engines, facts, findings, measuring, policies, rightsizing, sizes
+from metering.engines import Engine, Survey
 from metering.facts import Facts
 from metering.findings import Assessment
 from metering.policy import GROWS, Policy
@@ -31,10 +32,6 @@ from quota.pools import Pool
 from quota.units import Amounts, Arch, Kind
 
 SLOTS = 288
-METRICS = ("cpu_pct", "mem_pct", "net_rx_kbps", "net_tx_kbps", "disk_pct", "card_pct")
-BLOCK = 4096
-"""Resources without a single sample that are judged at once."""
-
 GIB = 1024
 
 
@@ -73,9 +70,12 @@ def judge(
     *,
     policy_name: str = "default",
     actor: Actor | None = None,
+    engine: Engine | None = None,
+    where: str | None = None,
     progress: Progress = silent,
 ) -> Assessment:
     """Judge every resource on the morning of ``on`` by the policy in force then, from exact samples, and record it.
+    ``engine``, ``where``: as for `measure`.
 
     Judging the same morning again returns the first assessment: later corrections of samples make a new morning's.
     """
@@ -93,7 +93,7 @@ def judge(
         loose = inventory.unattached(tx, present)
         calendars = business.calendars(tx)
         held = sections(tx, present, policy, calendars)
-    order, seen = measure(works, present, loose, span, policy, calendars, progress=progress)
+    order, seen = measure(works, present, loose, span, policy, calendars, engine=engine, where=where, progress=progress)
     ordered = [present[i] for i in order]
     found = assess.judge(seen, policy, held[order])
     advised: dict[int, Amounts | None] = {**advise(ordered, found, shapes)}
@@ -147,72 +147,35 @@ def measure(
     policy: Policy,
     calendars: business.Calendars | None = None,
     *,
+    engine: Engine | None = None,
+    where: str | None = None,
     progress: Progress = silent,
 ) -> tuple[list[int], Facts]:
     """Facts of ``resources`` over ``span`` from exact samples, block by block; (order of resources, facts [r]).
+
+    ``engine`` does the blocks (default: threads of this process), reading the lake's closed days ``where`` they lie
+    (default: the lake itself); the facts are the same whoever does it.
 
     A resource without a sample in the window is measured too: it has circumstances (unattached, powered off), and
     its silence must show as such. ``loose``: id → since when a volume or an address has been attached to nothing.
     """
     place = {one.id: i for i, one in enumerate(resources)}
-    ids = np.array(sorted(place), np.int32)
-    order: list[int] = []
+    order = [place[one] for one in sorted(place)]
+    chosen = [resources[i] for i in order]
+    if not chosen:
+        empty = np.empty((0, span.days * SLOTS), np.uint16)
+        silent_state = np.zeros(empty.shape, np.uint8)
+        return [], facts.measure(empty, None, silent_state, policy=policy, slots_per_day=SLOTS)
+    about = _circumstances(chosen, loose, span, calendars)
+    tasks = measuring.tasks(np.array([one.id for one in chosen], np.int32), about)
+    survey = Survey(where or str(works.lake.root), span.first, span.last, policy)
     parts: list[Facts] = []
-
-    def add(members: list[int], columns: dict[str, NDArray[np.generic] | None]) -> None:
-        chosen = [resources[i] for i in members]
-        parts.append(
-            facts.measure(
-                **columns,  # type: ignore[arg-type]
-                policy=policy,
-                slots_per_day=SLOTS,
-                **_circumstances(chosen, loose, span, calendars),
-            )
-        )
-        order.extend(members)
-        progress("assess", len(order), len(resources))
-
-    for block in works.lake.windows(ids, span.first, span.last, METRICS):
-        members = [place[int(one)] for one in block.resources]
-        rx, tx_ = block.values["net_rx_kbps"], block.values["net_tx_kbps"]
-        add(
-            members,
-            {
-                "cpu": block.values["cpu_pct"],
-                "mem": block.values["mem_pct"],
-                "state": block.state,
-                "net": _both(rx, tx_),
-                "disk": block.values["disk_pct"],
-                "card": block.values["card_pct"],
-            },
-        )
-    had = set(order)
-    silent_ones = [i for i in range(len(resources)) if i not in had]
-    n = span.days * SLOTS
-    for low in range(0, len(silent_ones), BLOCK):
-        members = silent_ones[low : low + BLOCK]
-        nothing = np.full((len(members), n), facts.MISSING, np.uint16)
-        add(
-            members,
-            {
-                "cpu": nothing,
-                "mem": None,
-                "state": np.zeros(nothing.shape, np.uint8),
-                "net": None,
-                "disk": None,
-                "card": None,
-            },
-        )
-    if not parts:
-        empty = np.empty((0, n), np.uint16)
-        parts.append(facts.measure(empty, None, np.zeros((0, n), np.uint8), policy=policy, slots_per_day=SLOTS))
+    done = 0
+    for part in (engine or engines.named())(measuring.measure, survey, tasks):
+        parts.append(part)
+        done += len(part)
+        progress("assess", done, len(chosen))
     return order, facts.concat(parts)
-
-
-def _both(rx: NDArray[np.float32], tx: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Traffic both ways; unknown only where neither way is known."""
-    known = np.isfinite(rx) | np.isfinite(tx)
-    return np.where(known, np.nan_to_num(rx) + np.nan_to_num(tx), np.nan).astype(np.float32)
 
 
 def _circumstances(

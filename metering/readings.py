@@ -117,7 +117,7 @@ def _block(slots: int, readers: Sequence[tuple[int, Reader]], low: int, days: in
         groups = reader.groups(low, low + BLOCK)
         if groups:
             columns = reader.read(groups, ["resource", "state", *metrics])
-            parts.append((number, columns.pop("resource")[:: slots], columns))
+            parts.append((number, columns.pop("resource")[::slots], columns))
     ids = np.unique(np.concatenate([part[1] for part in parts])) if parts else np.zeros(0, np.int32)
     state = np.full((len(ids), days, slots), ABSENT, np.uint8)
     values = {name: np.full((len(ids), days, slots), nothing(name), COLUMNS[name]) for name in metrics}

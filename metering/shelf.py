@@ -55,7 +55,9 @@ class Shelf:
         if (kind, day) not in kept:
             path = Path(self.root / kind / f"{day.isoformat()}.parquet")
             try:
-                kept[kind, day] = Reader(path, None if isinstance(self.filesystem, fs.LocalFileSystem) else self.filesystem)
+                kept[kind, day] = Reader(
+                    path, None if isinstance(self.filesystem, fs.LocalFileSystem) else self.filesystem
+                )
             except FileNotFoundError:
                 kept[kind, day] = None
         reader = kept[kind, day]

@@ -23,6 +23,8 @@ LABELS = {
     "advance": N_("案件推进"),
     "fold": N_("推送入湖"),
     "roll": N_("日结"),
+    "compact": N_("合并热文件"),
+    "retain": N_("到期清理"),
     "assess": N_("评估"),
     "open_cases": N_("立案"),
     "remind": N_("催办提醒"),

@@ -1,0 +1,36 @@
+"""The rule of retention carried out, with what went written into the audit trail."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from metering.lake_retention import KEEP, Keep, Removed
+from metering.works import Works
+from quota.actors import Actor, steward
+
+NAMED = 200
+"""How many deleted files a record of the trail names; it counts them all."""
+
+
+def retain(works: Works, today: date, keep: Keep = KEEP, actor: Actor | None = None) -> Removed:
+    """Delete samples and hourly figures older than the rule says, and say so in the trail.
+
+    The trail is written after the files went: a crash in between leaves files that the next run no longer finds, but
+    the line from which on things are kept stands in the lake itself (`retention.json`).
+    """
+    removed = works.lake.retain(today, keep)
+    if removed.files:
+        with works.book.transaction(actor or steward("job:retain")) as tx:
+            tx.audit(
+                "lake.retain",
+                "lake",
+                after={
+                    "files": len(removed.files),
+                    "bytes": removed.bytes,
+                    "samples_from": removed.days.isoformat(),
+                    "hours_from": removed.hours.isoformat(),
+                    "names": [path.relative_to(works.lake.root).as_posix() for path in removed.files[:NAMED]],
+                },
+                reason=f"samples are kept {keep.days} days, hourly figures {keep.hours} days",
+            )
+    return removed

@@ -1,0 +1,227 @@
+"""One city judged by threads, by worker processes and by a Spark cluster, from disk and from S3: the same findings."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyarrow import fs
+
+from metering import assess, engines, facts, measuring, shelf
+from metering.engines import Survey
+from metering.lake import Lake
+from metering.policy import default
+from tests.metering.samples import DAY, joined, steady
+
+DAYS = 31
+LAST = DAY + timedelta(days=DAYS - 1)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory) -> Lake:
+    """Some forty machines in five blocks, of every kind of life: busy, idle, half silent, off; some never report."""
+    lake = Lake(tmp_path_factory.mktemp("engines") / "lake")
+    parts = []
+    for number in range(40):
+        one = dict(steady(1 + number * 61, days=DAYS, level=[1.0, 15.0, 60.0, 92.0][number % 4]))
+        if number % 4 == 0:  # idle: hardly anything, anywhere
+            one["cpu_pct"], one["mem_pct"] = np.round(one["cpu_pct"] / 10, 2), np.round(one["mem_pct"] / 4, 2)
+        if number % 3:
+            one["net_rx_kbps"] = np.round(
+                np.random.default_rng(number).gamma(1, 2 if number % 4 == 0 else 50, len(one["ts"])), 1
+            )
+            one["net_tx_kbps"] = one["net_rx_kbps"][::-1].copy()
+        if number % 7 == 3:
+            keep = np.random.default_rng(number).random(len(one["ts"])) < 0.6
+            one = {name: column[keep] for name, column in one.items()}
+        if number % 7 == 5:
+            one["vcpu"] = np.where(np.arange(len(one["ts"])) > 288, 0.0, 4.0)
+        parts.append(one)
+    lake.append("a", joined(*parts))
+    lake.roll()
+    return lake
+
+
+def ids() -> np.ndarray:
+    return np.array(sorted([*(1 + number * 61 for number in range(40)), 2, 700, 9000]), np.int32)
+
+
+def findings(place: str, engine: engines.Engine) -> bytes:
+    """Everything that a finding keeps, of every resource, as it would be written down."""
+    about = {
+        "kind": np.array(["vm"] * len(ids()), dtype=object),
+        "age_days": np.arange(float(len(ids()))),
+        "expected_from": np.zeros(len(ids()), np.int64),
+    }
+    survey = Survey(place, DAY, LAST, default())
+    parts = list(engine(measuring.measure, survey, measuring.tasks(ids(), about)))
+    assert len(parts) == 6
+    found = assess.judge(facts.concat(parts), default())
+    return json.dumps([found.row(i) for i in range(len(found))], ensure_ascii=False, sort_keys=True).encode()
+
+
+@pytest.fixture(scope="module")
+def expected(lake) -> bytes:
+    return findings(str(lake.root), engines.named("local", 1))
+
+
+def test_the_city_has_findings_worth_comparing(expected):
+    rows = json.loads(expected)
+    assert len(rows) == 43
+    assert len({row["verdict"] for row in rows}) >= 4
+    assert any(row["facts"]["windows"]["7"]["net_mean"] for row in rows)
+
+
+@pytest.mark.parametrize(("name", "workers"), [("local", 2), ("local", 7), ("workers", 2)])
+def test_threads_and_workers_find_the_same(lake, expected, name, workers):
+    assert findings(str(lake.root), engines.named(name, workers)) == expected
+
+
+def test_an_engine_nobody_knows_is_refused():
+    with pytest.raises(ValueError, match="no engine is called abacus"):
+        engines.named("abacus")
+
+
+# --- S3 -----------------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(port: int, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"nothing listens on {port} after {seconds} s")
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """The address of a bucket on a real S3 server on loopback."""
+    port = free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    before = {name: os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing")
+    try:
+        wait_for(port)
+        yield (
+            f"s3://city/lake?endpoint_override=127.0.0.1%3A{port}&scheme=http&region=us-east-1&allow_bucket_creation=true"
+        )
+    finally:
+        server.terminate()
+        server.wait()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def test_the_days_on_s3_give_the_same_findings(lake, expected, bucket):
+    first = shelf.publish(lake, bucket)
+    assert (first.copied, first.there) == (1 + 3 * DAYS, 0)
+    again = shelf.publish(lake, bucket)
+    assert (again.copied, again.there) == (0, 1 + 3 * DAYS)
+    assert shelf.Shelf(bucket).days() == lake.days()
+    assert findings(bucket, engines.named("local", 2)) == expected
+    assert findings(bucket, engines.named("workers", 2)) == expected
+
+
+def test_a_day_closed_anew_is_published_anew_and_a_deleted_one_goes(lake, tmp_path, bucket):
+    place = bucket.replace("/lake?", "/other?")
+    mine = Lake(tmp_path)
+    mine.append("a", joined(steady(1, days=2)))
+    mine.roll()
+    shelf.publish(mine, place)
+    mine.append("a", joined(steady(2)))
+    mine.roll()
+    assert shelf.publish(mine, place).copied == 3
+    window = next(shelf.Shelf(place).windows(None, DAY, DAY, ("cpu_pct",)))
+    assert window.resources.tolist() == [1, 2]
+    from metering.lake_retention import Keep
+
+    mine.retain(DAY + timedelta(days=101), Keep(100, 200))
+    shelf.publish(mine, place)
+    assert shelf.Shelf(place).days() == [DAY + timedelta(days=1)]
+
+
+def test_a_place_without_a_lake_is_named(tmp_path, bucket):
+    with pytest.raises(FileNotFoundError):
+        shelf.Shelf(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError):
+        shelf.Shelf(bucket.replace("/lake?", "/nothing?"))
+    assert fs is not None
+
+
+# --- Spark --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A real Spark standalone on loopback: a master and two workers. Its address."""
+    import pyspark
+
+    home = Path(pyspark.__file__).parent
+    folder = tmp_path_factory.mktemp("spark")
+    port, web = free_port(), free_port()
+    environment = {
+        **os.environ,
+        "SPARK_HOME": str(home),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_NO_DAEMONIZE": "1",
+        "SPARK_LOCAL_DIRS": str(folder),
+        "SPARK_DAEMON_MEMORY": "256m",
+    }
+    started: list[subprocess.Popen] = []
+
+    def start(name: str, *arguments: str) -> None:
+        log = (folder / f"{len(started)}.log").open("w")
+        command = [str(home / "bin" / "spark-class"), f"org.apache.spark.deploy.{name}", *arguments]
+        started.append(subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log))
+
+    try:
+        start("master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(web))
+        wait_for(port)
+        wait_for(web)
+        for number in range(2):
+            start(
+                "worker.Worker", "--host", "127.0.0.1", "--cores", "1", "--memory", "700m", "--webui-port", str(free_port()),
+                "--work-dir", str(folder / f"worker{number}"), f"spark://127.0.0.1:{port}",
+            )  # fmt: skip
+        end = time.monotonic() + 40
+        while time.monotonic() < end:
+            with urllib.request.urlopen(f"http://127.0.0.1:{web}/json/", timeout=5) as answer:
+                alive = json.loads(answer.read()).get("aliveworkers", 0)
+            if alive == 2:
+                break
+            time.sleep(0.2)
+        assert alive == 2
+        yield f"spark://127.0.0.1:{port}"
+    finally:
+        for one in reversed(started):
+            one.terminate()
+        for one in started:
+            one.wait(20)
+
+
+def test_a_spark_cluster_finds_the_same(lake, expected, cluster, monkeypatch):
+    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", "--driver-memory 512m --conf spark.executor.memory=512m pyspark-shell")
+    assert findings(str(lake.root), engines.named(cluster)) == expected
