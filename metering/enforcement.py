@@ -270,6 +270,7 @@ def _delivered(tx: Tx, one: Case, order: WorkOrder) -> None:
         _watch(tx, one, procedure.stop_watch_days)
     elif verb is Verb.RECYCLE:
         one.binned_at = when
+        one.effective_at = one.effective_at or when
         move(tx, one, State.BINNED, "case.bin", wake_at=tx.now + timedelta(days=procedure.bin_days))
     elif verb is Verb.DELETE:
         finish(tx, one, Ending.DELETED, N_("两人确认后删除,配额已收回,计费已停止"))
