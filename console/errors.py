@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flask import Flask, g, render_template, request
@@ -31,6 +31,9 @@ STATUS: dict[type[Refused], int] = {
 
 SECRET = ("csrf_token", "password", "old", "new", "again", "next")
 """Fields never shown back."""
+
+
+Teller = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 class Denied(NotAllowed):
@@ -68,8 +71,22 @@ def _refused(refused: Refused) -> tuple[str, int]:
         reason=sentence(refused.message, refused.params),
         code=refused.code,
         roles=[role for role in Role if role in refused.roles] if isinstance(refused, Denied) else [],
-        changes=refused.params.get("changes") or [],
+        events=_events(refused),
     )
+
+
+_tellers: dict[str, Teller] = {}
+
+
+def tell(code: str, teller: Teller) -> None:
+    """Have the changes that a Conflict of ``code`` names told by ``teller``: recorded change → event of a timeline."""
+    _tellers[code] = teller
+
+
+def _events(refused: Refused) -> list[Mapping[str, Any]]:
+    """What changed meanwhile, newest first, as events of a timeline: at, who, what, reason, changes."""
+    teller = _tellers.get(refused.code)
+    return [teller(one) for one in reversed(refused.params.get("changes") or [])] if teller else []
 
 
 def _http(error: HTTPException) -> Any:

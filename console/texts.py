@@ -222,5 +222,7 @@ def attach(app: Flask) -> None:
     Babel(app, default_locale=SOURCE, locale_selector=language)
     app.jinja_env.filters.update(FILTERS)
     app.jinja_env.globals.update(_=_in_template, gettext=_in_template)
-    app.jinja_env.globals.update(share=share, overdue=overdue, state_of=state, language=language, LANGUAGES=LANGUAGES)
+    app.jinja_env.globals.update(
+        units=UNITS, share=share, overdue=overdue, state_of=state, language=language, LANGUAGES=LANGUAGES
+    )
     app.jinja_env.tests["overdue"] = overdue

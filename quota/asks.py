@@ -15,7 +15,7 @@ from quota.dossier import FIELDS, OPEN, Request, RequestKind, RequestLine
 from quota.errors import N_, Conflict, Invalid
 from quota.ledger import Holder, Side
 from quota.seals import fingerprint
-from quota.units import UNITS, Arch, Kind, shown
+from quota.units import UNITS, Arch, Kind, classes, shown, total
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -73,6 +73,12 @@ def write(tx: Tx, request: Request, ask: Ask) -> None:
         request.lines.clear()
         tx.flush()  # positions are unique: the old lines go first
         request.lines.extend(lines)
+
+
+def takes(tx: Tx, ask: Ask) -> ledger.Classes:
+    """What ``ask`` would add to the department's, by class in base units. Writes nothing. Raises as ``write`` does."""
+    lines = [_line(tx, ask, one, n) for n, one in enumerate(ask.lines, start=1)]
+    return classes(total(line.takes() for line in lines), Arch(pools.pool(tx, ask.pool_id).arch))
 
 
 def _line(tx: Tx, ask: Ask, line: Line, position: int) -> RequestLine:

@@ -48,6 +48,13 @@ class Pool(Base):
     provider: Mapped[CloudProvider] = relationship(back_populates="pools")
     capacities: Mapped[list[PoolCapacity]] = relationship(back_populates="pool")
 
+    @property
+    def classes(self) -> list[ResourceClass]:
+        """The resource classes that it has capacity of, in the order of kinds."""
+        order = list(Kind)
+        kinds = sorted((Kind(one.kind) for one in self.capacities), key=order.index)
+        return [ResourceClass.of(kind, Arch(self.arch)) for kind in kinds]
+
 
 class PoolCapacity(Base):
     """What a pool has of one kind. What may be given out is ⌊(total − reserved) × overcommit ratio⌋."""

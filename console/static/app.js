@@ -28,6 +28,8 @@
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") document.querySelectorAll("details.gj-menu[open]").forEach((menu) => { menu.open = false; menu.querySelector("summary").focus(); });
     const busy = event.target.closest?.("input, textarea, select, [contenteditable]");
+    const named = busy || event.ctrlKey || event.metaKey || event.altKey ? null : document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+    if (named) { event.preventDefault(); named.click(); }
     if (event.key === "/" && !busy && !event.ctrlKey && !event.metaKey) { const q = document.getElementById("q"); if (q) { event.preventDefault(); q.focus(); } }
   });
 

@@ -14,13 +14,13 @@ from console.access import BUSINESS, allow
 from console.book import actor, book, lake, reading
 from console.charts import Chart, Series
 from console.lists import Column, Filter, listing
+from console.services import KINDS
 from console.texts import _, amounts, when
 from metering import exemptions, findings, protections
 from metering.assess import Reason
 from metering.case_files import Case, visible
 from metering.case_steps import CALLS_FOR, State
 from providers import inventory
-from providers.base import ServiceKind
 from providers.inventory import Resource
 from quota.actors import Actor
 from quota.db import Tx
@@ -29,19 +29,6 @@ from quota.errors import N_
 blueprint = Blueprint("resources", __name__, url_prefix="/resources")
 frame.page("resources", "resources.index", N_("资源台账"), order=10)
 
-KINDS = {
-    ServiceKind.VM.value: N_("云主机"),
-    ServiceKind.BARE_METAL.value: N_("裸金属"),
-    ServiceKind.VOLUME.value: N_("云硬盘"),
-    ServiceKind.OBJECT_STORE.value: N_("对象存储"),
-    ServiceKind.EIP.value: N_("弹性公网IP"),
-    ServiceKind.BANDWIDTH.value: N_("带宽"),
-    ServiceKind.DATABASE.value: N_("数据库"),
-    ServiceKind.MIDDLEWARE.value: N_("中间件"),
-    ServiceKind.SECURITY.value: N_("安全服务"),
-    ServiceKind.CRYPTOGRAPHY.value: N_("密码服务"),
-    ServiceKind.ACCELERATOR.value: N_("加速卡"),
-}
 STATES = {
     "running": N_("运行中"),
     "stopped": N_("已关机"),

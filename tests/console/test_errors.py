@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from console.access import EVERYBODY, allow
@@ -53,7 +55,9 @@ def test_404_offers_the_search(client_of, client):
 
 
 def test_409_shows_what_changed_and_keeps_what_was_typed(app, client_of):
-    stale = Conflict("request.stale", "有人已经处理过", changes=[("状态", "待审", "已通过"), ("数量", 4, None)])
+    change = {"at": datetime(2026, 6, 1, tzinfo=UTC), "by": "lin", "action": "request.sign", "reason": "<i>可以</i>",
+              "before": {"state": "in_review"}, "after": {"state": "approved"}}  # fmt: skip
+    stale = Conflict("request.stale", "有人已经处理过", changes=[change])
     url = raising(app, stale)
     answer = client_of(Role.SUPERVISOR).send(url, {"opinion": "同意,<b>尽快</b>", "password": "Secret-0ne!"})
     assert answer.status_code == 409
@@ -61,7 +65,7 @@ def test_409_shows_what_changed_and_keeps_what_was_typed(app, client_of):
         "有人已经处理过",
         "<del>待审</del>",
         "<ins>已通过</ins>",
-        "<ins>—</ins>",
+        "&lt;i&gt;可以&lt;/i&gt;",
         "同意,&lt;b&gt;尽快&lt;/b&gt;",
     ):
         assert words in answer.text

@@ -1,0 +1,20 @@
+"""The kinds of service that can be ordered, by the names that people know."""
+
+from __future__ import annotations
+
+from providers.base import ServiceKind
+from quota.errors import N_
+
+KINDS = {
+    ServiceKind.VM.value: N_("云主机"),
+    ServiceKind.BARE_METAL.value: N_("裸金属"),
+    ServiceKind.VOLUME.value: N_("云硬盘"),
+    ServiceKind.OBJECT_STORE.value: N_("对象存储"),
+    ServiceKind.EIP.value: N_("弹性公网IP"),
+    ServiceKind.BANDWIDTH.value: N_("带宽"),
+    ServiceKind.DATABASE.value: N_("数据库"),
+    ServiceKind.MIDDLEWARE.value: N_("中间件"),
+    ServiceKind.SECURITY.value: N_("安全服务"),
+    ServiceKind.CRYPTOGRAPHY.value: N_("密码服务"),
+    ServiceKind.ACCELERATOR.value: N_("加速卡"),
+}

@@ -1,0 +1,182 @@
+"""Deciding requests: the queue by deadline, and one request with the evidence beside the decision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import HiddenField, RadioField, TextAreaField
+from wtforms.validators import InputRequired, Length
+
+from console import frame, request_evidence
+from console.access import allow
+from console.book import reading, transaction
+from console.forms import hang
+from console.texts import _, lazy
+from console.views.requests import KINDS, history, turn_of, what
+from quota import approvals, requests
+from quota.actors import Actor, Role
+from quota.approvals import DECISION_LABELS, Decision
+from quota.db import Tx
+from quota.dossier import FIELDS, Request, RequestKind
+from quota.errors import N_, Invalid, OverCapacity, WrongState
+from quota.rules import STEP_LABELS
+from quota.units import UNITS, Kind, shown
+
+blueprint = Blueprint("decisions", __name__, url_prefix="/decisions")
+frame.page("requests", "decisions.index", N_("待审队列"), order=5)
+
+SIGNERS = (Role.SUPERVISOR, Role.AUTHORITY)
+
+
+class DecisionForm(FlaskForm):  # type: ignore[misc]
+    """What a signer says. What is approved of each line comes beside it, as ``quantity-<line>`` and so on."""
+
+    decision = RadioField(
+        lazy(N_("决定")),
+        [InputRequired(lazy(N_("请选择一个决定")))],
+        choices=[(one.value, lazy(label)) for one, label in DECISION_LABELS.items()],
+    )
+    reason = TextAreaField(lazy(N_("意见")), [Length(max=2000)])
+    generation = HiddenField()
+
+
+@blueprint.get("/")
+@allow(*SIGNERS)
+def index() -> str:
+    tx = reading()
+    rows = approvals.queue(tx)
+    suggested = {one.id: _suggestion(tx, one) for one in rows[:50]}
+    return render_template(
+        "decisions/index.html", rows=rows, what=what, turn_of=turn_of, kinds=KINDS, suggested=suggested
+    )
+
+
+@blueprint.route("/<int:request_id>", methods=["GET", "POST"])
+@allow(*SIGNERS)
+def decide(request_id: int) -> str | Response | tuple[str, int]:
+    """Evidence on the left, the decision on the right. Raises WrongState where it is not this person's to decide."""
+    tx = reading()
+    one = requests.request(tx, request_id)
+    form = DecisionForm()
+    if request.method == "GET":
+        form.generation.data = str(one.generation)
+    if form.validate_on_submit():
+        decision = Decision(form.decision.data)
+        try:
+            with transaction() as writing:
+                part = decision is Decision.APPROVE_PART
+                quantities, amounts = _approved(one) if part else ({}, {})
+                approvals.sign(
+                    writing,
+                    one.id,
+                    decision=decision,
+                    generation=int(form.generation.data or 0),
+                    quantities=quantities,
+                    amounts=amounts,
+                    reason=form.reason.data or "",
+                )
+        except (Invalid, OverCapacity) as refused:
+            hang(form, refused)
+        else:
+            flash(_("%(number)s:已%(decision)s", number=one.number, decision=_(DECISION_LABELS[decision])), "success")
+            return redirect(_next(reading(), one.id))
+    if not approvals.may_sign(tx, one):
+        if form.errors or form.form_errors or request.method == "POST":
+            raise WrongState("approve.not_now", N_("这份申请现在不由您办理"))
+        return redirect(url_for("requests.show", request_id=one.id))
+    return _page(tx, one, form), 422 if form.errors or form.form_errors else 200
+
+
+def _page(tx: Tx, one: Request, form: DecisionForm) -> str:
+    waiting = [row.id for row in approvals.queue(tx)]
+    at = waiting.index(one.id) if one.id in waiting else -1
+    measured = request_evidence.use(tx, one.department_id, one.pool_id)
+    step = one.current
+    return render_template(
+        "decisions/decide.html",
+        one=one,
+        form=form,
+        kind=KINDS[one.kind],
+        what=what,
+        step=step,
+        steps=STEP_LABELS,
+        lines=[_line(line) for line in one.lines],
+        rows=request_evidence.consequences(tx, one),
+        measured=measured,
+        suggestion=request_evidence.suggest(one.kind, one.takes(approved=True), measured),
+        similar=request_evidence.similar(tx, one),
+        fields=[(_(FIELDS[name]), one.fields[name]) for name in FIELDS if one.fields.get(name)],
+        history=history(tx, one.subject),
+        before=url_for("decisions.decide", request_id=waiting[at - 1]) if at > 0 else "",
+        after=url_for("decisions.decide", request_id=waiting[at + 1]) if 0 <= at < len(waiting) - 1 else "",
+        at=at + 1,
+        of=len(waiting),
+    )
+
+
+def _line(line: Any) -> dict[str, Any]:
+    """A line with the fields that a part approval may change: pieces of a new order, figures of the rest."""
+    kind = RequestKind(line.request.kind)
+    wanted = {Kind(name): figure for name, figure in line.amounts.items()}
+    by_piece = kind is RequestKind.CREATE
+    return {
+        "id": line.id,
+        "name": line.item.name if line.item else "",
+        "purpose": line.name,
+        "amounts": wanted,
+        "current": {Kind(name): figure for name, figure in line.current.items()},
+        "quantity": line.quantity,
+        "approved": line.granted_quantity,
+        "by_piece": by_piece,
+        "figures": [] if by_piece else [
+            (one, UNITS[one], shown(one, line.granted_amounts.get(one.value, 0)), shown(one, figure))
+            for one, figure in wanted.items()
+        ],
+    }  # fmt: skip
+
+
+def _approved(one: Request) -> tuple[dict[int, int], dict[int, dict[Kind, int]]]:
+    """What the form says is approved, line by line. Raises Invalid naming the place of what is no number."""
+    quantities: dict[int, int] = {}
+    amounts: dict[int, dict[Kind, int]] = {}
+    for line in one.lines:
+        typed = request.form.get(f"quantity-{line.id}", "").strip()
+        if typed:
+            quantities[line.id] = _whole(typed)
+        for name in line.amounts:
+            typed = request.form.get(f"amount-{line.id}-{name}", "").strip()
+            if typed:
+                amounts.setdefault(line.id, {})[Kind(name)] = _whole(typed) * UNITS[Kind(name)].factor
+    return quantities, amounts
+
+
+def _whole(typed: str) -> int:
+    try:
+        return int(typed)
+    except ValueError:
+        raise Invalid("approve.number", N_("“%(typed)s”不是整数"), typed=typed[:20], field="decision") from None
+
+
+def _next(tx: Tx, done: int) -> str:
+    """The most urgent request that is left, else the queue."""
+    rest = [row for row in approvals.queue(tx) if row.id != done]
+    return url_for("decisions.decide", request_id=rest[0].id) if rest else url_for("decisions.index")
+
+
+def _suggestion(tx: Tx, one: Request) -> request_evidence.Suggestion:
+    measured = request_evidence.use(tx, one.department_id, one.pool_id)
+    return request_evidence.suggest(one.kind, one.takes(approved=True), measured)
+
+
+@frame.home_block(*SIGNERS, order=10)
+def waiting(tx: Tx, who: Actor) -> str | None:
+    """The queue by deadline; for the authority each with a suggested answer."""
+    rows = approvals.queue(tx, who)
+    shown_rows = rows[:8]
+    suggested = {one.id: _suggestion(tx, one) for one in shown_rows}
+    return render_template(
+        "decisions/_home.html", rows=shown_rows, total=len(rows), what=what, kinds=KINDS, suggested=suggested
+    )

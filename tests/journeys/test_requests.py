@@ -1,0 +1,286 @@
+"""A request from the first page to acceptance, by the people who touch it, and what happens when they disagree."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from quota import fulfilment
+from quota.actors import Actor, Role
+from quota.dossier import Request
+from quota.ledger import Holder
+
+BASIS = "峰值并发三千,现有四台主机已到七成"
+
+
+def filed(client, place, kind="create", **fields):
+    """File a request by the pages, from the form to the check page; its number in the address."""
+    address = f"/requests/new/{kind}?pool={place.pool}"
+    page = client.get(address)
+    assert page.status_code == 200, page.text
+    key = re.search(r'name="key"[^>]*value="([0-9a-f]+)"', page.text).group(1)
+    answer = client.send(address, {"key": key, "justification": BASIS, "system": "0", **fields})
+    assert answer.status_code == 302, re.findall(r'class="gj-error[^>]*>.*?</p>', answer.text, re.S)
+    return int(re.search(r"/requests/(\d+)/check", answer.location).group(1))
+
+
+def generation(client, request_id, page=""):
+    found = re.search(r'name="generation"[^>]*value="(\d+)"', client.get(f"/requests/{request_id}{page}").text)
+    return found.group(1)
+
+
+def handed_in(client, place, **fields):
+    number = filed(client, place, **fields)
+    answer = client.send(f"/requests/{number}/submit", {"generation": generation(client, number, "/check")})
+    assert answer.location.endswith(f"/requests/{number}"), client.get(answer.location).text
+    return number
+
+
+def decide(client, number, decision="approve", reason="", seen=None, **more):
+    page = client.get(f"/decisions/{number}").text
+    seen = seen or re.search(r'name="generation"[^>]*value="(\d+)"', page).group(1)
+    return client.send(f"/decisions/{number}", {"decision": decision, "reason": reason, "generation": seen, **more})
+
+
+def state(place, number):
+    with place.book.reading() as tx:
+        return tx.get(Request, number).state
+
+
+def small(place, count=3):
+    return {"lines-0-item": str(place.small), "lines-0-quantity": str(count), "lines-0-name": "应用"}
+
+
+def test_the_whole_walk(client_of, place, clock):
+    tenant = client_of(Role.TENANT)
+    number = filed(tenant, place, **small(place))
+    check = tenant.get(f"/requests/{number}/check").text
+    assert "12 vCPU" in check
+    assert "形式审查" in check
+    assert place.balance(Holder.GRANTED, place.department) == 40  # nothing is held yet
+    tenant.send(f"/requests/{number}/submit", {"generation": generation(tenant, number, "/check")})
+    assert place.balance(Holder.HELD, place.department) == 12
+    assert "等我办的申请" in tenant.get("/").text
+
+    checker, reviewer = client_of("supervisor1"), client_of("supervisor2")
+    assert f"/decisions/{number}" in checker.get("/").text
+    evidence = checker.get(f"/decisions/{number}").text
+    assert BASIS in evidence
+    assert "须人工判断" in evidence  # nothing is measured here
+    assert decide(checker, number).status_code == 302
+    assert decide(reviewer, number).location.endswith("/decisions/")
+    assert state(place, number) == "approved"
+    assert place.balance(Holder.USED, place.department) == 12
+
+    with place.book.transaction() as tx:
+        fulfilment.delivered(tx, number)
+    page = tenant.get(f"/requests/{number}").text
+    assert f"/requests/{number}/acceptance" in page
+    seen = generation(tenant, number, "/acceptance")
+    assert tenant.send(f"/requests/{number}/acceptance", {"generation": seen, "verdict": "refuse"}).status_code == 422
+    refused = {"generation": seen, "verdict": "refuse", "reason": "少了一台"}
+    assert tenant.send(f"/requests/{number}/acceptance", refused).status_code == 302
+    assert state(place, number) == "delivering"
+    with place.book.transaction() as tx:
+        fulfilment.delivered(tx, number)
+    seen = generation(tenant, number, "/acceptance")
+    tenant.send(f"/requests/{number}/acceptance", {"generation": seen, "verdict": "accept"})
+    assert state(place, number) == "done"
+    page = tenant.get(f"/requests/{number}").text
+    for told in ("验收不通过", "少了一台", "验收通过", "提交"):
+        assert told in page
+    assert place.conserved()
+
+
+def test_a_part_is_approved_and_the_rest_returns(client_of, place):
+    number = handed_in(client_of(Role.TENANT), place, **small(place, 5))
+    line = place_line(place, number)
+    answer = decide(client_of("supervisor1"), number, "approve_part", "先给两台", **{f"quantity-{line}": "2"})
+    assert answer.status_code == 302
+    decide(client_of("supervisor2"), number)
+    assert place.balance(Holder.USED, place.department) == 8
+    assert place.balance(Holder.HELD, place.department) == 0
+    assert place.balance(Holder.GRANTED, place.department) == 32
+    assert place.conserved()
+
+
+def place_line(place, number):
+    with place.book.reading() as tx:
+        return tx.get(Request, number).lines[0].id
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"), [("6", "批准数量须在 0 到 5 之间"), ("两", "不是整数"), ("5", "没有改动任何数量")]
+)
+def test_a_part_that_makes_no_sense_is_named(client_of, place, typed, said):
+    number = handed_in(client_of(Role.TENANT), place, **small(place, 5))
+    line = place_line(place, number)
+    answer = decide(client_of("supervisor1"), number, "approve_part", "先给一些", **{f"quantity-{line}": typed})
+    assert answer.status_code == 422
+    assert said in answer.text
+    assert f'value="{typed}"' in answer.text
+    assert state(place, number) == "in_review"
+
+
+def test_returned_mended_and_rejected(client_of, place, clock):
+    tenant, checker = client_of(Role.TENANT), client_of("supervisor1")
+    number = handed_in(tenant, place, **small(place))
+    assert decide(checker, number, "return").status_code == 422  # a reason is needed
+    assert decide(checker, number, "return", "请补充等保材料").status_code == 302
+    assert state(place, number) == "supplement"
+    assert "请补充等保材料" in tenant.get(f"/requests/{number}").text
+    assert checker.get(f"/decisions/{number}").status_code == 302  # not hers now
+    page = tenant.get(f"/requests/{number}/edit").text
+    assert BASIS in page
+    seen = re.search(r'name="generation"[^>]*value="(\d+)"', page).group(1)
+    mended = {"generation": seen, "system": "0", "justification": BASIS + ";等保二级已备案", **small(place)}
+    assert tenant.send(f"/requests/{number}/edit", mended).status_code == 302
+    tenant.send(f"/requests/{number}/submit", {"generation": generation(tenant, number, "/check")})
+    assert state(place, number) == "in_review"
+    decide(checker, number, "reject", "与立项批复不符")
+    assert state(place, number) == "rejected"
+    assert place.balance(Holder.HELD, place.department) == 0
+    assert "与立项批复不符" in tenant.get(f"/requests/{number}").text
+
+
+def test_a_stale_page_is_refused_and_what_was_typed_is_kept(client_of, place):
+    tenant, checker, other = client_of(Role.TENANT), client_of("supervisor1"), client_of("supervisor2")
+    number = handed_in(tenant, place, **small(place))
+    seen = re.search(r'name="generation"[^>]*value="(\d+)"', other.get(f"/decisions/{number}").text).group(1)
+    decide(checker, number, "return", "请补充")
+    tenant_seen = generation(tenant, number, "/edit")
+    tenant.send(f"/requests/{number}/edit",
+                {"generation": tenant_seen, "system": "0", "justification": BASIS + "补充", **small(place)})  # fmt: skip
+    tenant.send(f"/requests/{number}/submit", {"generation": generation(tenant, number, "/check")})
+    answer = other.send(f"/decisions/{number}", {"decision": "reject", "reason": "看不出必要性", "generation": seen})
+    assert answer.status_code == 409
+    assert "看不出必要性" in answer.text
+    assert state(place, number) == "in_review"
+
+
+def test_nobody_decides_twice_and_nobody_sees_what_is_not_theirs(client_of, place):
+    number = handed_in(client_of(Role.TENANT), place, **small(place))
+    checker = client_of("supervisor1")
+    decide(checker, number)
+    assert checker.get(f"/decisions/{number}").status_code == 302  # the second step is another person's
+    stranger = client_of("tenant2")
+    for page in ("", "/edit", "/check", "/acceptance"):
+        assert stranger.get(f"/requests/{number}{page}").status_code == 404
+    assert client_of(Role.PROVIDER).get(f"/requests/{number}").status_code == 403
+    assert client_of(Role.TENANT).get(f"/decisions/{number}").status_code == 403
+
+
+def test_more_than_the_pool_has_is_said_before_anything_is_held(client_of, place):
+    tenant = client_of(Role.TENANT)
+    number = filed(tenant, place, **small(place, 100))
+    answer = tenant.send(f"/requests/{number}/submit", {"generation": generation(tenant, number, "/check")})
+    assert answer.location.endswith(f"/requests/{number}/check")
+    assert "不足" in tenant.get(answer.location).text
+    assert state(place, number) == "draft"
+    assert place.balance(Holder.HELD, place.department) == 0
+
+
+def test_quota_may_be_given_back_and_asked_for(client_of, place):
+    tenant = client_of(Role.TENANT)
+    number = handed_in(tenant, place, kind="quota", amount_vcpu="-10")
+    decide(client_of("supervisor1"), number)
+    decide(client_of("supervisor2"), number)
+    assert state(place, number) == "done"
+    assert place.balance(Holder.GRANTED, place.department) == 30
+    number = handed_in(tenant, place, kind="quota", amount_vcpu="100")
+    decide(client_of("supervisor1"), number)
+    decide(client_of("supervisor2"), number)
+    assert state(place, number) == "in_review"  # over quota and big: the authority signs, too
+    decide(client_of(Role.AUTHORITY), number)
+    assert place.balance(Holder.GRANTED, place.department) == 130
+    assert place.conserved()
+
+
+def test_urging_and_withdrawing(client_of, place):
+    tenant = client_of(Role.TENANT)
+    number = handed_in(tenant, place, **small(place))
+    assert tenant.send(f"/requests/{number}/urge").status_code == 302
+    assert tenant.send(f"/requests/{number}/urge").status_code == 409  # once a day
+    tenant.send(f"/requests/{number}/withdraw", {"generation": generation(tenant, number)})
+    assert state(place, number) == "withdrawn"
+    assert place.balance(Holder.GRANTED, place.department) == 40
+
+
+def test_a_form_says_what_is_wrong_and_keeps_what_was_typed(client_of, place):
+    tenant = client_of(Role.TENANT)
+    address = f"/requests/new/create?pool={place.pool}"
+    tenant.get(address)
+    wrong = {"justification": "", "lines-0-item": str(place.small), "lines-0-quantity": "99999", "lines-0-name": "前置"}
+    answer = tenant.send(address, wrong)
+    assert answer.status_code == 422
+    assert "请写明测算依据" in answer.text
+    assert "数量须为 1 至 10000 的整数" in answer.text
+    assert 'value="前置"' in answer.text
+    short = filed(tenant, place, justification="要用", **small(place))
+    assert "请写明测算依据" in tenant.get(f"/requests/{short}/check").text
+    empty = filed(tenant, place)
+    assert "请至少填写一项资源" in tenant.get(f"/requests/{empty}/check").text
+    assert tenant.get("/requests/new/nonsense").status_code == 404
+    assert tenant.get("/requests/new/create?pool=999").status_code == 404
+    assert tenant.get("/requests/new/resize?resource=999").status_code == 404
+
+
+def test_what_is_typed_is_reckoned_at_once(client_of, place):
+    tenant = client_of(Role.TENANT)
+    tenant.get("/requests/new")
+    answer = tenant.send(f"/requests/impact/create?pool={place.pool}", small(place, 11))
+    assert "44 vCPU" in answer.text
+    assert "超出 4 vCPU" in answer.text
+
+
+def test_the_same_form_twice_is_one_request(client_of, place):
+    tenant = client_of(Role.TENANT)
+    first, again = (filed(tenant, place, key="a" * 32, **small(place)) for _round in range(2))
+    assert first == again
+
+
+def test_lists_are_filtered_exported_and_found(client_of, place):
+    tenant, supervisor = client_of(Role.TENANT), client_of(Role.SUPERVISOR)
+    number = handed_in(tenant, place, **small(place))
+    assert "SQ-2026-" in supervisor.get("/requests/?state=in_review&turn=mine").text
+    assert "没有符合筛选条件" in supervisor.get("/requests/?state=done").text
+    assert b"SQ-2026-" in supervisor.get("/requests/?export=csv").data
+    assert f"/requests/{number}" in supervisor.get("/search?q=SQ-2026").text
+    assert "SQ-2026" not in client_of("tenant2").get("/requests/").text
+
+
+def test_a_request_made_by_a_machine_of_the_department(client_of, place):
+    from providers.inventory import Resource
+    from quota import ledger
+    from quota.units import Arch, Kind, classes
+
+    with place.book.transaction(Actor("s", "s", Role.SYSTEM)) as tx:
+        what = classes({Kind.VCPU: 8, Kind.MEMORY: 16 * 1024}, Arch.AARCH64)
+        ledger.use(tx, place.pool, place.department, what, key="use:1")
+        row = Resource(
+            pool_id=place.pool, external_id="vm-1", name="旧主机", kind="vm", arch="aarch64", state="running",
+            amounts={"vcpu": 8, "memory": 16 * 1024}, booked={"vcpu": 8, "memory": 16 * 1024},
+            department_id=place.department, first_seen_at=tx.now,
+        )  # fmt: skip
+        tx.add(row)
+        tx.flush()
+        machine = row.id
+    tenant = client_of(Role.TENANT)
+    assert f"/requests/new/unsubscribe?resource={machine}" in tenant.get(f"/resources/{machine}").text
+    for kind, fields in (("unsubscribe", {}), ("resize", {"item": str(place.small)})):
+        address = f"/requests/new/{kind}?resource={machine}"
+        tenant.get(address)
+        answer = tenant.send(address, {"key": kind * 3, "justification": BASIS, "system": "0", **fields})
+        assert answer.status_code == 302, answer.text
+        assert client_of("tenant2").get(address).status_code == 404
+    check = tenant.get(answer.location).text
+    assert "4C8G" in check
+    number = int(re.search(r"/requests/(\d+)/check", answer.location).group(1))
+    tenant.send(f"/requests/{number}/submit", {"generation": generation(tenant, number, "/check")})
+    decide(client_of("supervisor1"), number)
+    decide(client_of("supervisor2"), number)
+    with place.book.transaction() as tx:
+        fulfilment.delivered(tx, number)
+    assert place.balance(Holder.USED, place.department) == 4
+    assert place.conserved()
