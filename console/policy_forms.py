@@ -119,7 +119,7 @@ def _spared(one: Section) -> bool:
 
 def draft_form(tx: Tx, before: Policy, first: date) -> DraftForm:
     """The form filled with ``before``, to hold from ``first`` on."""
-    from console.views.resources import KINDS
+    from console.services import KINDS
 
     fields: dict[str, Any] = {"rules": before.rules}
     for i, one in enumerate(before.rules):

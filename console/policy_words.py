@@ -59,7 +59,7 @@ def about(one: Section, names: Mapping[str, str]) -> str:
     if one.levels:
         parts.append(_("等保级别:%(names)s", names=_("、").join(map(str, one.levels))))
     if one.kinds:
-        from console.views.resources import KINDS
+        from console.services import KINDS
 
         parts.append(_("类别:%(names)s", names=_("、").join(_(KINDS.get(each, each)) for each in one.kinds)))
     return _(";").join(parts)
