@@ -72,7 +72,7 @@ def _ledger(tx: Tx) -> Iterator[Metric]:
     yield balance
     yield GaugeMetricFamily(
         "guanjia_ledger_conserved",
-        "1 while free + held + granted + used equals capacity in every pool and class.",
+        "1 while free + held + granted + used + lent equals capacity in every pool and class.",
         value=float(ledger.conserved(tx)),
     )
 

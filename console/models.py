@@ -16,6 +16,7 @@ import metering.openings
 import metering.policies
 import metering.protections
 import metering.reconcile_rows
+import metering.reorganisations
 import metering.replays
 import metering.sources
 import metering.statement_rows
@@ -33,6 +34,7 @@ import quota.calendar
 import quota.catalog
 import quota.dossier
 import quota.ledger
+import quota.lending
 import quota.notices
 import quota.people
 import quota.pools

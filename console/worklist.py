@@ -15,10 +15,11 @@ from metering import deadlines, findings, intake, keeping, openings, pipeline, p
 from metering.intake import Collected
 from metering.works import Works
 from providers import delivery
-from quota import approvals, notices
+from quota import approvals, lending, notices
 from quota.actors import steward
 from quota.dossier import Request, RequestState
 from quota.errors import N_, NotFound
+from quota.lending import LoanState
 
 
 class Untrustworthy(RuntimeError):
@@ -92,6 +93,12 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
             redated = approvals.redate(tx)
             return f"{len(lapsed)} lapsed, {len(accepted)} deemed accepted, {len(redated)} deadlines corrected"
 
+    def settle() -> str:
+        with works.book.transaction(steward("job:settle")) as tx:
+            done = lending.settle(tx)
+            late = sum(one.state == LoanState.OVERDUE.value for one in done)
+            return f"{len(done)} loans ended, {late} of them still in use"
+
     def replay() -> str:
         return f"{len(replays.carry_out(works))} replays"
 
@@ -113,6 +120,7 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         Job("open_cases", N_("立案"), "30 3 * * *", open_cases),
         Job("replay", N_("策略回放"), "* * * * *", replay, lease=timedelta(hours=2), attempts=1),
         Job("remind", N_("催办提醒"), "0 8 * * *", remind),
+        Job("settle", N_("出借归还"), "*/10 * * * *", settle),
         Job("expire", N_("到期处理"), "15 * * * *", expire),
         Job("verify", N_("校验"), "0 5 * * *", verify, lease=timedelta(hours=4), attempts=1),
     ]

@@ -9,7 +9,7 @@ pool.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -451,6 +451,27 @@ def enact(tx: Tx, one: Resource, *, at: datetime, source: str, **told: Any) -> N
     tx.flush()
 
 
+def reassign(tx: Tx, resource_ids: Collection[int], department_id: int, *, source: str) -> None:
+    """Give resources to another department, each with a row of its history. The ledger is the caller's business."""
+    target = tx.get_one(Department, department_id)
+    for one in tx.scalars(select(Resource).where(Resource.id.in_(resource_ids)).order_by(Resource.id)):
+        if one.department_id == department_id:
+            continue
+        tx.add(
+            ResourceChange(
+                resource_id=one.id,
+                what=Change.OWNER.value,
+                at=tx.now,
+                seen_at=tx.now,
+                source=source,
+                before={"owner": one.department.name if one.department else None},
+                after={"owner": target.name},
+            )
+        )
+        one.department_id = department_id
+    tx.flush()
+
+
 # ---------------------------------------------------------------------------------------------------- reading
 
 
@@ -593,8 +614,14 @@ class _Owners:
     """Codes that the book knows."""
 
     def __init__(self, tx: Tx) -> None:
-        pairs = tx.execute(select(Department.code, Department.id))
-        self.departments = {str(row[0]): int(row[1]) for row in pairs}
+        # A closed department was merged: its tags mean the one that took over, which it lies under.
+        rows = list(tx.execute(select(Department.code, Department.id, Department.parent_id, Department.active)))
+        above = {one: parent for _code, one, parent, active in rows if not active and parent is not None}
+        self.departments: dict[str, int] = {}
+        for code, one, _parent, _active in rows:
+            while one in above:
+                one = above[one]
+            self.departments[code] = one
         self.systems = {
             code: (one, department)
             for code, one, department in tx.execute(select(System.code, System.id, System.department_id))

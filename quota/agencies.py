@@ -34,7 +34,10 @@ class System(Base):
     """信息系统: what the machines are for. The system ledger (系统台账) of DOMAIN.md."""
 
     __tablename__ = "systems"
-    __table_args__ = (CheckConstraint("mlps_level BETWEEN 1 AND 5", name="mlps_level"),)
+    __table_args__ = (
+        CheckConstraint("mlps_level BETWEEN 1 AND 5", name="mlps_level"),
+        CheckConstraint("rto_minutes >= 0 AND rpo_minutes >= 0", name="recovery"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(String(32), unique=True)
@@ -48,6 +51,19 @@ class System(Base):
     registered_users: Mapped[int | None]
     monthly_active_users: Mapped[int | None]
     last_business_login_on: Mapped[date | None]
+    approval_number: Mapped[str] = mapped_column(String(128), default="")  # 立项批复文号
+    funding: Mapped[str] = mapped_column(String(64), default="")
+    users: Mapped[str] = mapped_column(String(64), default="")  # 使用对象
+    zone: Mapped[str] = mapped_column(String(64), default="")  # 网络区
+    arch: Mapped[str] = mapped_column(String(16), default="")  # empty: not stated
+    mlps_record: Mapped[str] = mapped_column(String(64), default="")  # 等保备案号
+    mlps_assessed_on: Mapped[date | None]
+    crypto_level: Mapped[int | None]
+    crypto_assessed_on: Mapped[date | None]
+    backup: Mapped[str] = mapped_column(String(128), default="")
+    rto_minutes: Mapped[int | None]
+    rpo_minutes: Mapped[int | None]
+    vendor: Mapped[str] = mapped_column(String(128), default="")
     active: Mapped[bool] = mapped_column(default=True)
 
     department: Mapped[Department] = relationship(back_populates="systems")

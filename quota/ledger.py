@@ -3,11 +3,14 @@
 For each pool × resource class there are accounts; every movement takes from one and adds to another:
 
     supply ──provision──▶ free ──grant──▶ granted(department) ──use──▶ used(department)
-                          free/granted ──hold──▶ held(department) ──post──▶ granted/used, the rest back
+                          free/granted/lent ──hold──▶ held(department) ──post──▶ granted/used, the rest back
+                          granted(lender) ──lend──▶ lent(borrower) ──give_back──▶ granted(lender)
 
 ``supply`` is the counter-account and runs below zero by exactly what was put in, so that at every instant
 
-    free + held + granted + used = capacity = −supply.
+    free + held + granted + used + lent = capacity = −supply.
+
+``lent(department)`` is what a department has borrowed and not put to use: it is taken up after its own granted quota.
 
 No other account can fall below zero: a CHECK in the database says so, not only Python. Entries are append-only by
 trigger, and chained per account with SM3, so a changed row is found and named. Every command carries an idempotency
@@ -50,6 +53,11 @@ class Holder(StrEnum):
     HELD = "held"
     GRANTED = "granted"
     USED = "used"
+    LENT = "lent"  # borrowed by its department, not in use
+
+
+OWNED = (Holder.GRANTED, Holder.HELD, Holder.USED, Holder.LENT)
+"""The holders that belong to a department."""
 
 
 class HoldState(StrEnum):
@@ -248,11 +256,16 @@ def hold(
 ) -> list[Hold]:
     """Set ``what`` aside for a department until it is decided; one hold a class.
 
-    ``source`` is FREE (new quota) or GRANTED (within quota); ``target`` is where a post takes it: GRANTED or USED.
-    Limits are checked now, when it is made pending: OverCapacity names the class that falls short.
+    ``source`` is FREE (new quota), GRANTED (within quota) or LENT (borrowed); ``target`` is where a post takes it:
+    GRANTED or USED, of what is borrowed only USED. Limits are checked now, when it is made pending: OverCapacity names
+    the class that falls short.
     """
-    if source not in (Holder.FREE, Holder.GRANTED) or target not in (Holder.GRANTED, Holder.USED):
-        raise Invalid("ledger.hold", N_("预占只能从空闲或已授予转到已授予或在用"), field="source")
+    if (
+        source not in (Holder.FREE, Holder.GRANTED, Holder.LENT)
+        or target not in (Holder.GRANTED, Holder.USED)
+        or (source is Holder.LENT and target is Holder.GRANTED)
+    ):
+        raise Invalid("ledger.hold", N_("预占只能从空闲、已授予或借入转到已授予或在用"), field="source")
     _move(tx, "hold", key, _between(pool_id, what, source, Holder.HELD, department_id), subject)
     found = {one.key: one for one in tx.scalars(select(Hold).where(Hold.key.in_([f"{key}/{cls}" for cls in what])))}
     holds = []
@@ -288,8 +301,8 @@ def post(tx: Tx, holds: Sequence[Hold], what: Classes | None = None, *, key: str
     hold.expired) where one was already decided otherwise; the same key again returns the first transfer.
     """
     left = dict(what) if what is not None else None
-    # Within quota first, so that a part approval costs the city as little of its free capacity as can be.
-    ordered = sorted(holds, key=lambda one: (one.source != Holder.GRANTED.value, one.id))
+    # Within quota first, then what is borrowed: a part approval costs the city as little of its free capacity as can be.
+    ordered = sorted(holds, key=lambda one: (_TAKEN_FIRST.index(one.source), one.id))
     parts: list[tuple[Hold, int]] = []
     for one in ordered:
         take = one.amount if left is None else min(one.amount, left.get(one.resource_class, 0))
@@ -325,6 +338,79 @@ def expire(tx: Tx, holds: Sequence[Hold], *, key: str) -> Transfer:
     return _undo(tx, "expire", HoldState.EXPIRED, holds, key)
 
 
+def lend(
+    tx: Tx, pool_id: int, lender_id: int, borrower_id: int, what: Classes, *, key: str, subject: str, memo: str = ""
+) -> Transfer:
+    """Unused quota of the lender's for the borrower to use: granted(lender) → lent(borrower)."""
+    moves = [
+        Move(Side(pool_id, cls, Holder.GRANTED, lender_id), Side(pool_id, cls, Holder.LENT, borrower_id), amount)
+        for cls, amount in sorted(what.items())
+    ]
+    return _move(tx, "lend", key, moves, subject, memo)
+
+
+def give_back(
+    tx: Tx,
+    pool_id: int,
+    borrower_id: int,
+    lender_id: int,
+    cls: ResourceClass,
+    parts: Mapping[Holder, int],
+    *,
+    key: str,
+    subject: str,
+) -> Transfer:
+    """What was borrowed goes home: lent(borrower), and where that is in use its own granted → granted(lender)."""
+    if not set(parts) <= {Holder.LENT, Holder.GRANTED}:
+        raise Invalid("ledger.source", N_("只能归还未使用的配额"), field="source")
+    home = Side(pool_id, cls, Holder.GRANTED, lender_id)
+    moves = [Move(Side(pool_id, cls, holder, borrower_id), home, amount) for holder, amount in sorted(parts.items())]
+    return _move(tx, "give_back", key, moves, subject)
+
+
+Owned = Mapping[tuple[int, ResourceClass, Holder], int]
+"""Base units of a department by pool, class and holder."""
+
+
+def hand_over(
+    tx: Tx,
+    source_id: int,
+    target_id: int,
+    what: Owned,
+    *,
+    key: str,
+    subject: str = "",
+    memo: str = "",
+    holds: Sequence[Hold] = (),
+) -> Transfer:
+    """Move what one department has to another, holder by holder, as one transfer: nothing leaves its pool or class.
+
+    ``holds`` are pending and go with their amounts, which ``what`` does not count. Raises OverCapacity where the
+    source has less, WrongState where a hold was decided meanwhile, Invalid where both are the same department.
+    """
+    if source_id == target_id:
+        raise Invalid("ledger.same", N_("转出和转入不能是同一单位"), field="target")
+    if any(holder not in OWNED or holder is Holder.HELD for _pool, _cls, holder in what):
+        raise Invalid("ledger.source", N_("只能划转属于单位的配额"), field="source")
+    amounts = dict(what)
+    for one in holds:
+        place = (one.pool_id, one.resource_class, Holder.HELD)
+        amounts[place] = amounts.get(place, 0) + one.amount
+    moves = [
+        Move(Side(pool_id, cls, holder, source_id), Side(pool_id, cls, holder, target_id), amount)
+        for (pool_id, cls, holder), amount in sorted(amounts.items())
+    ]
+    done = _earlier(tx, key, "hand_over", moves)
+    if done is not None:
+        return done
+    for one in sorted(holds, key=lambda hold: hold.id):
+        _still_pending(tx, one)
+        if one.department_id != source_id:
+            raise Conflict("hold.moved", N_("预占 %(key)s 已不属于转出单位"), key=one.key)
+        one.department_id = target_id
+    return _move(tx, "hand_over", key, moves, subject, memo)
+
+
 def lock(tx: Tx, sides: Iterable[Side]) -> None:
     """Lock the accounts of ``sides``, in the one order that every command keeps, until this transaction ends.
 
@@ -349,6 +435,11 @@ def balances(tx: Tx, *, pool_id: int | None = None, department_ids: set[int] | N
     if department_ids is not None:
         query = query.where(Account.department_id.in_(department_ids))
     return list(tx.scalars(query))
+
+
+def made(tx: Tx, key: str) -> Transfer | None:
+    """The transfer that was made under ``key``, if any."""
+    return tx.scalar(select(Transfer).where(Transfer.key == key))
 
 
 def pending(tx: Tx, subject: str) -> list[Hold]:
@@ -382,7 +473,7 @@ def check(tx: Tx) -> Iterator[str]:
             yield f"entries: row {entry.id} is number {entry.sequence} on {account.code}, expected {count + 1}"
         if entry.balance != before + entry.delta:
             yield f"entries: row {entry.id} says {entry.balance} on {account.code}, its movements sum to {before + entry.delta}"
-        if link(digest, _content(entry, account, transfer)) != entry.digest:
+        if link(digest, content(entry, account, transfer)) != entry.digest:
             yield f"entries: row {entry.id} on {account.code} does not match its seal"
         state[account.id] = (entry.balance, entry.sequence, entry.digest)
         group = (transfer.id, f"{account.pool_id}/{account.kind}/{account.arch}")
@@ -454,14 +545,22 @@ def _undo(tx: Tx, command: str, state: HoldState, holds: Sequence[Hold], key: st
 
 
 def _decide(tx: Tx, one: Hold, state: HoldState, posted: int) -> None:
-    """Take a hold out of pending; the row lock makes a second decision wait, then fail."""
+    """Take a hold out of pending."""
+    _still_pending(tx, one)
+    one.state, one.posted = state.value, posted
+
+
+def _still_pending(tx: Tx, one: Hold) -> None:
+    """Raise WrongState where a hold was decided; the row lock makes a second decision wait, then fail."""
     tx.refresh(one, with_for_update=True)
     if one.state != HoldState.PENDING.value:
         words = {"posted": N_("已入账"), "voided": N_("已作废"), "expired": N_("已过期")}
         raise WrongState(
             f"hold.{one.state}", N_("预占 %(key)s %(state)s,不能再次处理"), key=one.key, state=words[one.state]
         )
-    one.state, one.posted = state.value, posted
+
+
+_TAKEN_FIRST = (Holder.GRANTED.value, Holder.LENT.value, Holder.FREE.value)
 
 
 def _subject(holds: Sequence[Hold]) -> str:
@@ -476,7 +575,7 @@ def _spelled(command: str, moves: Sequence[Move]) -> str:
 
 def _earlier(tx: Tx, key: str, command: str, moves: Sequence[Move]) -> Transfer | None:
     """The transfer that this key already made, if it was the same command; Conflict if it was another."""
-    earlier = tx.scalar(select(Transfer).where(Transfer.key == key))
+    earlier = made(tx, key)
     if earlier is not None and earlier.fingerprint != _spelled(command, moves):
         raise Conflict("key.reused", N_("幂等键 %(key)s 已用于另一笔操作"), key=key)
     return earlier
@@ -567,12 +666,12 @@ def _enter(tx: Tx, transfer: Transfer, account: Account, delta: int) -> None:
         delta=delta,
         balance=after,
     )
-    entry.digest = link(account.digest, _content(entry, account, transfer))
+    entry.digest = link(account.digest, content(entry, account, transfer))
     account.digest = entry.digest
     tx.add(entry)
 
 
-def _content(entry: Entry, account: Account, transfer: Transfer) -> dict[str, Any]:
+def content(entry: Entry, account: Account, transfer: Transfer) -> dict[str, Any]:
     """What an entry's seal covers: itself, the account that it is on and the transfer that it is of."""
     return {
         "account": account.code,

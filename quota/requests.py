@@ -84,9 +84,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What submitting would do: ``within`` the granted quota, ``beyond`` it, and who would sign."""
+    """What submitting would do: ``within`` the granted quota, of what is ``borrowed``, ``beyond`` both, and who would
+    sign."""
 
     within: ledger.Classes
+    borrowed: ledger.Classes
     beyond: ledger.Classes
     facts: Mapping[str, Any]
     path: Sequence[rules.Step]
@@ -167,17 +169,20 @@ def plan(tx: Tx, request: Request) -> Plan:
     """What submitting ``request`` now would hold, and who would sign. Takes nothing."""
     takes = request.takes()
     within: dict[ResourceClass, int] = {}
+    borrowed: dict[ResourceClass, int] = {}
+    beyond = dict(takes)
     if request.kind != RequestKind.QUOTA:
-        for cls, amount in takes.items():
-            granted = ledger.balance(tx, Side(request.pool_id, cls, Holder.GRANTED, request.department_id))
-            if granted:
-                within[cls] = min(granted, amount)
-    beyond = {cls: amount - within.get(cls, 0) for cls, amount in takes.items() if amount > within.get(cls, 0)}
+        for holder, share in ((Holder.GRANTED, within), (Holder.LENT, borrowed)):
+            for cls, amount in beyond.items():
+                has = ledger.balance(tx, Side(request.pool_id, cls, holder, request.department_id))
+                if has:
+                    share[cls] = min(has, amount)
+            beyond = {cls: rest for cls, amount in beyond.items() if (rest := amount - share.get(cls, 0))}
     facts = asks.facts(request, takes, bool(beyond))
     on = tx.now.astimezone(ZONE).date()
     enacted = rulebook.enacted(tx)
     rules.signers(facts, enacted, on)  # refuses where nobody would sign
-    return Plan(within, beyond, facts, rules.path(facts, enacted, on))
+    return Plan(within, borrowed, beyond, facts, rules.path(facts, enacted, on))
 
 
 # ----------------------------------------------------------------------------------------------- verbs of the requester
@@ -419,7 +424,7 @@ def _lock_accounts(tx: Tx, request: Request, what: Iterable[ResourceClass], pool
             Side(pool_id, cls, holder, None if holder is Holder.FREE else request.department_id)
             for pool_id in {request.pool_id, *pool_ids}
             for cls in what
-            for holder in (Holder.FREE, Holder.GRANTED, Holder.HELD)
+            for holder in (Holder.FREE, Holder.GRANTED, Holder.HELD, Holder.LENT)
         ],
     )
 
@@ -437,7 +442,11 @@ def _enter_review(tx: Tx, request: Request) -> None:
     asks.check_complete(tx, request)
     _lock_accounts(tx, request, {*request.takes(), *request.gives()})
     planned = plan(tx, request)
-    for source, what in ((Holder.GRANTED, planned.within), (Holder.FREE, planned.beyond)):
+    for source, what in (
+        (Holder.GRANTED, planned.within),
+        (Holder.LENT, planned.borrowed),
+        (Holder.FREE, planned.beyond),
+    ):
         if what:
             ledger.hold(
                 tx,

@@ -29,6 +29,7 @@ LABELS = {
     "open_cases": N_("立案"),
     "remind": N_("催办提醒"),
     "expire": N_("到期处理"),
+    "settle": N_("出借归还"),
     "verify": N_("校验"),
     "score": N_("考核评分"),
 }

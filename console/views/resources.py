@@ -43,6 +43,7 @@ FIELDS = {
     "attached_to": N_("挂载于"),
     "address": N_("地址"),
     "department_code": N_("单位"),
+    "owner": N_("使用单位"),
     "system_code": N_("信息系统"),
 }
 CHART_DAYS = 30

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from quota import agencies, ledger, pools
-from quota.db import Book
+from quota.db import Book, Tx
 from quota.errors import Conflict, Invalid, OverCapacity, WrongState
 from quota.ledger import Holder, Side
 from quota.units import Arch, Kind, ResourceClass
@@ -212,3 +217,207 @@ def test_a_row_changed_behind_its_back_is_named(city: tuple[Book, int, int], tam
     with book.reading() as tx:
         found = list(ledger.check(tx))
     assert any(named in line for line in found), found
+
+
+class Ledger(RuleBasedStateMachine):
+    """Any commands in any order, against a model that only adds up: the book and the model always agree."""
+
+    opened: Book
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.book = self.opened
+        self.number = next(_machines)
+        with self.book.transaction() as tx:
+            company = pools.CloudProvider(code=f"c{self.number}", name="某云")
+            tx.add(company)
+            tx.flush()
+            pool = pools.Pool(
+                code=f"p{self.number}", name="池", provider_id=company.id, arch="x86_64", zone="外网", adapter="files"
+            )
+            tx.add(pool)
+            tx.flush()
+            self.pool = pool.id
+            self.departments = [agencies.register(tx, f"d{self.number}-{name}", name).id for name in "甲乙"]
+            ledger.provision(tx, self.pool, {CPU: 50}, key=f"{self.number}/begin")
+        self.model: dict[tuple[Holder, int | None], int] = {(Holder.FREE, None): 50}
+        self.capacity = 50
+        self.holds: dict[int, tuple[int, Holder, Holder, int]] = {}
+        self.decided: list[int] = []
+        self.keys = 0
+        self.last: tuple[Callable[[Tx, str], object], str] | None = None
+
+    def do(
+        self, moves: list[tuple[Holder, int | None, Holder, int | None, int]], verb: Callable[[Tx, str], object]
+    ) -> bool:
+        """Carry ``verb`` out; it succeeds exactly where the model says that nothing falls below zero."""
+        after = dict(self.model)
+        for source, whose, target, whom, amount in moves:
+            if source is not Holder.SUPPLY:
+                after[source, whose] = after.get((source, whose), 0) - amount
+            if target is not Holder.SUPPLY:
+                after[target, whom] = after.get((target, whom), 0) + amount
+        self.keys += 1
+        key = f"{self.number}/{self.keys}"
+        try:
+            with self.book.transaction() as tx:
+                verb(tx, key)
+        except OverCapacity:
+            assert min(after.values()) < 0
+            return False
+        assert min(after.values()) >= 0
+        self.model, self.last = after, (verb, key)
+        return True
+
+    who = st.integers(0, 1)
+    much = st.integers(1, 30)
+
+    @rule(amount=much)
+    def provision(self, amount: int) -> None:
+        self.do(
+            [(Holder.SUPPLY, None, Holder.FREE, None, amount)],
+            lambda tx, key: ledger.provision(tx, self.pool, {CPU: amount}, key=key),
+        )
+        self.capacity += amount
+
+    @rule(amount=much)
+    def retire(self, amount: int) -> None:
+        if self.do(
+            [(Holder.FREE, None, Holder.SUPPLY, None, amount)],
+            lambda tx, key: ledger.retire(tx, self.pool, {CPU: amount}, key=key),
+        ):
+            self.capacity -= amount
+
+    @rule(who=who, amount=much, verb=st.sampled_from(["grant", "use", "release", "reclaim"]))
+    def move(self, who: int, amount: int, verb: str) -> None:
+        one = self.departments[who]
+        source, target = {
+            "grant": (Holder.FREE, Holder.GRANTED), "use": (Holder.GRANTED, Holder.USED),
+            "release": (Holder.USED, Holder.GRANTED), "reclaim": (Holder.USED, Holder.FREE),
+        }[verb]  # fmt: skip
+
+        def whose(holder: Holder) -> int | None:
+            return None if holder is Holder.FREE else one
+
+        self.do(
+            [(source, whose(source), target, whose(target), amount)],
+            lambda tx, key: getattr(ledger, verb)(tx, self.pool, one, {CPU: amount}, key=key),
+        )
+
+    @rule(who=who, amount=much)
+    def lend(self, who: int, amount: int) -> None:
+        a, b = self.departments[who], self.departments[1 - who]
+        self.do(
+            [(Holder.GRANTED, a, Holder.LENT, b, amount)],
+            lambda tx, key: ledger.lend(tx, self.pool, a, b, {CPU: amount}, key=key, subject="loan:1"),
+        )
+
+    @rule(who=who, amount=much, holder=st.sampled_from([Holder.LENT, Holder.GRANTED]))
+    def give_back(self, who: int, amount: int, holder: Holder) -> None:
+        a, b = self.departments[who], self.departments[1 - who]
+        self.do(
+            [(holder, a, Holder.GRANTED, b, amount)],
+            lambda tx, key: ledger.give_back(tx, self.pool, a, b, CPU, {holder: amount}, key=key, subject="loan:1"),
+        )
+
+    @rule(who=who, amount=much, holder=st.sampled_from([Holder.LENT, Holder.GRANTED, Holder.USED]))
+    def hand_over(self, who: int, amount: int, holder: Holder) -> None:
+        a, b = self.departments[who], self.departments[1 - who]
+        mine = [id_ for id_, (whose, *_rest) in self.holds.items() if whose == a]
+        moves = [(holder, a, holder, b, amount)]
+        moves += [(Holder.HELD, a, Holder.HELD, b, self.holds[id_][3]) for id_ in mine]
+
+        def verb(tx: Tx, key: str) -> None:
+            holds = [tx.get_one(ledger.Hold, id_) for id_ in mine]
+            ledger.hand_over(tx, a, b, {(self.pool, CPU, holder): amount}, key=key, holds=holds)
+
+        if self.do(moves, verb):
+            for id_ in mine:
+                self.holds[id_] = (b, *self.holds[id_][1:])
+
+    @rule(who=who, amount=much, source=st.sampled_from([Holder.FREE, Holder.GRANTED, Holder.LENT]))
+    def hold(self, who: int, amount: int, source: Holder) -> None:
+        one = self.departments[who]
+        made: list[int] = []
+
+        def verb(tx: Tx, key: str) -> None:
+            made[:] = [
+                hold.id
+                for hold in ledger.hold(
+                    tx, self.pool, one, {CPU: amount}, key=key, subject=f"r:{key}", source=source, target=Holder.USED,
+                    expires_at=tx.now,
+                )
+            ]  # fmt: skip
+
+        if self.do([(source, None if source is Holder.FREE else one, Holder.HELD, one, amount)], verb):
+            self.holds[made[0]] = (one, source, Holder.USED, amount)
+
+    @precondition(lambda self: self.holds)
+    @rule(data=st.data(), verb=st.sampled_from(["post", "part", "void", "expire"]))
+    def decide(self, data: st.DataObject, verb: str) -> None:
+        id_ = data.draw(st.sampled_from(sorted(self.holds)))
+        one, source, target, amount = self.holds[id_]
+        take = {"post": amount, "part": max(1, amount // 2)}.get(verb, 0)
+        moves = [
+            (Holder.HELD, one, target, one, take),
+            (Holder.HELD, one, source, None if source is Holder.FREE else one, amount - take),
+        ]
+
+        def act(tx: Tx, key: str) -> None:
+            holds = [tx.get_one(ledger.Hold, id_)]
+            if take:
+                ledger.post(tx, holds, {CPU: take}, key=key)
+            else:
+                getattr(ledger, verb)(tx, holds, key=key)
+
+        assert self.do(moves, act)
+        del self.holds[id_]
+        self.decided.append(id_)
+
+    @precondition(lambda self: self.decided)
+    @rule(data=st.data(), verb=st.sampled_from(["post", "void", "expire"]))
+    def decide_again(self, data: st.DataObject, verb: str) -> None:
+        id_ = data.draw(st.sampled_from(self.decided))
+        self.keys += 1
+        with pytest.raises(WrongState), self.book.transaction() as tx:
+            getattr(ledger, verb)(tx, [tx.get_one(ledger.Hold, id_)], key=f"{self.number}/{self.keys}")
+
+    @precondition(lambda self: self.last is not None)
+    @rule()
+    def the_same_again(self) -> None:
+        assert self.last is not None
+        verb, key = self.last
+        with self.book.transaction() as tx:
+            verb(tx, key)
+
+    @invariant()
+    def agrees(self) -> None:
+        with self.book.reading() as tx:
+            assert ledger.conserved(tx)
+            found = {
+                (Holder(one.holder), one.department_id): one.balance for one in ledger.balances(tx, pool_id=self.pool)
+            }
+        assert found.pop((Holder.SUPPLY, None)) == -self.capacity
+        assert {place: amount for place, amount in found.items() if amount} == {
+            place: amount for place, amount in self.model.items() if amount
+        }
+        assert sum(found.values()) == self.capacity
+
+
+_machines = itertools.count()
+
+
+def test_any_commands_in_any_order(book: Book) -> None:
+    Ledger.opened = book
+    run_state_machine_as_test(
+        Ledger,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+        ),
+    )
+    with book.reading() as tx:
+        assert list(ledger.check(tx)) == []

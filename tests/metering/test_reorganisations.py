@@ -1,0 +1,183 @@
+"""Departments that merge, move and hand over systems: as one batch, conserved, and back again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from metering import reorganisations
+from metering.reorganisations import Adjustment, Reorganisation
+from providers.inventory import Resource, history
+from quota import agencies, ledger, lending, requests
+from quota.actors import Role
+from quota.db import Book
+from quota.errors import Conflict, Invalid, NotAllowed, OverCapacity, WrongState
+from quota.ledger import Side
+from quota.people import Person
+from quota.requests import RequestKind
+from tests.quota.conftest import CPU, GB, MEM, Town, found_town
+
+WHY = "机构改革方案第 3 条"
+
+
+@pytest.fixture
+def town(book: Book) -> Town:
+    """The bureau has 40 vCPU and 80 GB, of which its machine uses 8 and 16; the neighbour has nothing."""
+    town = found_town(book)
+    town.grant({CPU: 40, MEM: 80 * GB}, "all")
+    with book.transaction() as tx:
+        ledger.use(tx, town.arm, town.bureau, {CPU: 8, MEM: 16 * GB}, key="machine")
+        tx.add(machine(town, tx.now))
+        tx.add(Person(login="clerk", name="经办", role=Role.TENANT.value, department_id=town.bureau, granted=True))
+    return town
+
+
+def machine(town: Town, at: datetime) -> Resource:
+    shape = {"vcpu": 8, "memory": 16 * GB}
+    return Resource(
+        pool_id=town.arm, external_id="i-1", name="办件库", kind="vm", arch="aarch64", amounts=shape, booked=shape,
+        state="running", department_id=town.bureau, system_id=town.system, basis="adopted", first_seen_at=at, tags={},
+    )  # fmt: skip
+
+
+def reorganise(town: Town, kind: Adjustment = Adjustment.MERGE, by: str = "chief", **other: Any) -> Reorganisation:
+    given: dict[str, Any] = {"reason": WHY, "key": "one", "target": town.neighbour, "source": town.bureau} | other
+    with town.book.transaction(town.people[by]) as tx:
+        source, target = given.pop("source"), given.pop("target")
+        return reorganisations.reorganise(tx, kind, source, target, **given)
+
+
+def undo(town: Town, batch: Reorganisation) -> None:
+    with town.book.transaction(town.people["chief"]) as tx:
+        reorganisations.undo(tx, batch.id, reason="方案调整")
+
+
+def wallet(town: Town, department_id: int) -> dict[str, int]:
+    """holder → vCPU; proves the book on the way."""
+    town.prove()
+    with town.book.reading() as tx:
+        found = {
+            holder.value: ledger.balance(tx, Side(town.arm, CPU, holder, department_id)) for holder in ledger.OWNED
+        }
+    return {holder: amount for holder, amount in found.items() if amount}
+
+
+def test_a_merger_moves_everything_by_one_transfer_and_comes_back(town: Town) -> None:
+    batch = reorganise(town)
+    assert wallet(town, town.bureau) == {}
+    assert wallet(town, town.neighbour) == {"granted": 32, "used": 8}
+    with town.book.reading() as tx:
+        assert len(list(tx.scalars(select(ledger.Transfer).where(ledger.Transfer.subject == batch.subject)))) == 1
+        bureau, branch = agencies.department(tx, town.bureau), agencies.department(tx, town.branch)
+        assert (bureau.active, bureau.parent_id, branch.parent_id) == (False, town.neighbour, town.neighbour)
+        one = tx.scalars(select(Resource)).one()
+        assert one.department_id == agencies.system(tx, town.system).department_id == town.neighbour
+        assert history(tx, one.id)[-1].after == {"owner": "邻局"}
+        assert tx.scalars(select(Person.department_id)).one() == town.neighbour
+    undo(town, batch)
+    assert wallet(town, town.bureau) == {"granted": 32, "used": 8}
+    assert wallet(town, town.neighbour) == {}
+    with town.book.reading() as tx:
+        bureau = agencies.department(tx, town.bureau)
+        assert (bureau.active, bureau.parent_id) == (True, None)
+        assert agencies.department(tx, town.branch).parent_id == town.bureau
+        assert tx.scalars(select(Resource.department_id)).one() == town.bureau
+        assert tx.scalars(select(Person.department_id)).one() == town.bureau
+    with pytest.raises(WrongState):
+        undo(town, batch)
+
+
+def test_what_waits_for_a_decision_goes_along(town: Town) -> None:
+    request = town.submit(RequestKind.CREATE)
+    assert wallet(town, town.bureau) == {"granted": 24, "held": 8, "used": 8}
+    batch = reorganise(town)
+    assert wallet(town, town.neighbour) == {"granted": 24, "held": 8, "used": 8}
+    with town.book.reading() as tx:
+        assert requests.request(tx, request.id).department_id == town.neighbour
+    undo(town, batch)
+    assert wallet(town, town.bureau) == {"granted": 24, "held": 8, "used": 8}
+    batch = reorganise(town, key="two")
+    town.approve(town.seen(request))
+    assert wallet(town, town.neighbour) == {"granted": 24, "used": 16}
+    with pytest.raises(WrongState) as refusal:
+        undo(town, batch)
+    assert refusal.value.code == "reorganisation.decided"
+
+
+def test_a_machine_takes_home_what_it_has_now(town: Town) -> None:
+    batch = reorganise(town)
+    with town.book.transaction() as tx:  # shrunk to half meanwhile
+        one = tx.scalars(select(Resource)).one()
+        one.booked = {"vcpu": 4, "memory": 8 * GB}
+        ledger.release(tx, town.arm, town.neighbour, {CPU: 4, MEM: 8 * GB}, key="shrunk")
+    undo(town, batch)
+    assert wallet(town, town.bureau) == {"granted": 32, "used": 4}
+    assert wallet(town, town.neighbour) == {"granted": 4}
+
+
+def test_undoing_is_refused_where_the_quota_was_used(town: Town) -> None:
+    batch = reorganise(town)
+    with town.book.transaction() as tx:
+        ledger.use(tx, town.arm, town.neighbour, {CPU: 10}, key="elsewhere")
+    with pytest.raises(OverCapacity) as refusal:
+        undo(town, batch)
+    assert refusal.value.code == "reorganisation.short"
+    assert wallet(town, town.neighbour) == {"granted": 22, "used": 18}
+
+
+def test_systems_take_their_machines_and_what_these_use(town: Town) -> None:
+    with pytest.raises(Invalid):
+        reorganise(town, Adjustment.SYSTEMS, system_ids=[])
+    batch = reorganise(town, Adjustment.SYSTEMS, system_ids=[town.system])
+    assert wallet(town, town.bureau) == {"granted": 32}
+    assert wallet(town, town.neighbour) == {"used": 8}
+    with town.book.reading() as tx:
+        assert agencies.department(tx, town.bureau).active
+    undo(town, batch)
+    assert wallet(town, town.bureau) == {"granted": 32, "used": 8}
+
+
+def test_a_department_comes_under_another(town: Town) -> None:
+    batch = reorganise(town, Adjustment.PARENT)
+    with town.book.reading() as tx:
+        assert agencies.subtree(tx, town.neighbour) == {town.neighbour, town.bureau, town.branch}
+    undo(town, batch)
+    with town.book.reading() as tx:
+        assert agencies.subtree(tx, town.neighbour) == {town.neighbour}
+
+
+def test_loans_follow_and_forbid(town: Town) -> None:
+    terms: dict[str, Any] = {"days": 9, "guaranteed_days": 0, "notice_days": 0, "reason": "互助"}
+    with town.book.transaction(town.people["chief"]) as tx:
+        one = lending.offer(tx, town.arm, CPU, 6, town.bureau, town.branch, key="l", **terms)
+        lending.accept(tx, one.id, generation=one.generation)
+    batch = reorganise(town)
+    with town.book.reading() as tx:
+        assert lending.loan(tx, one.id).lender_id == town.neighbour
+    undo(town, batch)
+    with pytest.raises(WrongState) as refusal:
+        reorganise(town, source=town.branch, target=town.bureau, key="two")
+    assert refusal.value.code == "reorganisation.loan"
+
+
+def test_what_makes_no_sense_is_refused(town: Town) -> None:
+    with pytest.raises(NotAllowed):
+        reorganise(town, by="reviewer")
+    for wrong in ({"target": town.bureau}, {"target": town.branch}, {"target": None}, {"reason": " "}):
+        with pytest.raises(Invalid):
+            reorganise(town, **wrong)
+    batch = reorganise(town)
+    assert reorganise(town).id == batch.id
+    with pytest.raises(Conflict):
+        reorganise(town, Adjustment.PARENT)
+    with pytest.raises(WrongState):
+        reorganise(town, key="two")
+    later = reorganise(town, source=town.neighbour, target=None, kind=Adjustment.PARENT, key="three")
+    with pytest.raises(WrongState) as refusal:
+        undo(town, batch)
+    assert refusal.value.code == "reorganisation.later"
+    undo(town, later)
+    undo(town, batch)
