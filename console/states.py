@@ -77,6 +77,14 @@ STATES: dict[str, State] = {
     "exempted": State(N_("已豁免"), "shield-check", "quiet"),
     "executing": State(N_("执行中"), "recycle", "busy"),
     "cancelled": State(N_("已取消"), "ban", "quiet"),
+    # loans
+    "loan_offered": State(N_("待接受"), "hourglass", "wait"),
+    "loan_active": State(N_("在借"), "arrows-exchange", "busy"),
+    "loan_recalled": State(N_("召回中"), "arrow-back-up", "attention"),
+    "loan_overdue": State(N_("逾期未还"), "clock-exclamation", "bad"),
+    "loan_returned": State(N_("已归还"), "check", "good"),
+    "loan_declined": State(N_("已谢绝"), "x", "quiet"),
+    "loan_withdrawn": State(N_("已撤回"), "corner-down-left", "quiet"),
     # resources
     "running": State(N_("运行中"), "player-play", "good"),
     "stopped": State(N_("已关机"), "player-stop", "quiet"),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, String, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.db import Base
 from quota.errors import N_, Conflict, Invalid, NotFound
+from quota.units import Arch
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -34,10 +36,7 @@ class System(Base):
     """信息系统: what the machines are for. The system ledger (系统台账) of DOMAIN.md."""
 
     __tablename__ = "systems"
-    __table_args__ = (
-        CheckConstraint("mlps_level BETWEEN 1 AND 5", name="mlps_level"),
-        CheckConstraint("rto_minutes >= 0 AND rpo_minutes >= 0", name="recovery"),
-    )
+    __table_args__ = (CheckConstraint("mlps_level BETWEEN 1 AND 5", name="mlps_level"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(String(32), unique=True)
@@ -51,19 +50,19 @@ class System(Base):
     registered_users: Mapped[int | None]
     monthly_active_users: Mapped[int | None]
     last_business_login_on: Mapped[date | None]
-    approval_number: Mapped[str] = mapped_column(String(128), default="")  # 立项批复文号
-    funding: Mapped[str] = mapped_column(String(64), default="")
-    users: Mapped[str] = mapped_column(String(64), default="")  # 使用对象
-    zone: Mapped[str] = mapped_column(String(64), default="")  # 网络区
-    arch: Mapped[str] = mapped_column(String(16), default="")  # empty: not stated
-    mlps_record: Mapped[str] = mapped_column(String(64), default="")  # 等保备案号
+    approval_number: Mapped[str] = mapped_column(String(128), default="", server_default="")  # 立项批复文号
+    funding: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    users: Mapped[str] = mapped_column(String(64), default="", server_default="")  # 使用对象
+    zone: Mapped[str] = mapped_column(String(64), default="", server_default="")  # 网络区
+    arch: Mapped[str] = mapped_column(String(16), default="", server_default="")  # empty: not stated
+    mlps_record: Mapped[str] = mapped_column(String(64), default="", server_default="")  # 等保备案号
     mlps_assessed_on: Mapped[date | None]
     crypto_level: Mapped[int | None]
     crypto_assessed_on: Mapped[date | None]
-    backup: Mapped[str] = mapped_column(String(128), default="")
+    backup: Mapped[str] = mapped_column(String(128), default="", server_default="")
     rto_minutes: Mapped[int | None]
     rpo_minutes: Mapped[int | None]
-    vendor: Mapped[str] = mapped_column(String(128), default="")
+    vendor: Mapped[str] = mapped_column(String(128), default="", server_default="")
     active: Mapped[bool] = mapped_column(default=True)
 
     department: Mapped[Department] = relationship(back_populates="systems")
@@ -81,6 +80,112 @@ def register(tx: Tx, code: str, name: str, parent: Department | None = None) -> 
     tx.flush()
     tx.audit("department.register", f"department:{department.id}", after={"code": code, "name": name})
     return department
+
+
+def rename(tx: Tx, one: Department, name: str) -> Department:
+    """Give a department another name; its code stays. Raises Invalid for an empty one."""
+    name = name.strip()
+    if not name:
+        raise Invalid("department.empty", N_("单位的编码和名称都不能为空"), field="name")
+    if name != one.name:
+        tx.audit("department.rename", f"department:{one.id}", before={"name": one.name}, after={"name": name})
+        one.name = name
+        tx.flush()
+    return one
+
+
+FIELDS = {
+    "name": N_("名称"),
+    "mlps_level": N_("等保级别"),
+    "mlps_record": N_("等保备案号"),
+    "mlps_assessed_on": N_("等保测评日期"),
+    "crypto_level": N_("密评级别"),
+    "crypto_assessed_on": N_("密评日期"),
+    "owner": N_("负责人"),
+    "phone": N_("联系电话"),
+    "approval_number": N_("立项批复文号"),
+    "funding": N_("资金来源"),
+    "users": N_("使用对象"),
+    "zone": N_("网络区"),
+    "arch": N_("架构"),
+    "online_on": N_("上线日期"),
+    "offline_on": N_("下线日期"),
+    "registered_users": N_("注册用户数"),
+    "monthly_active_users": N_("月活跃用户数"),
+    "last_business_login_on": N_("最近业务登录"),
+    "backup": N_("备份策略"),
+    "rto_minutes": N_("RTO"),
+    "rpo_minutes": N_("RPO"),
+    "vendor": N_("厂商与联系人"),
+    "active": N_("启用"),
+}
+"""What may be said of an information system beside its code and its department: field → label."""
+
+COUNTS = ("registered_users", "monthly_active_users", "rto_minutes", "rpo_minutes")
+LEVELS = {"mlps_level": (1, 5), "crypto_level": (1, 4)}
+
+
+def enter(tx: Tx, code: str, department_id: int, facts: Mapping[str, Any]) -> System:
+    """Register an information system. ``facts`` are FIELDS. Raises Invalid for what makes no sense, Conflict for a code
+    that is taken."""
+    code = code.strip()
+    if not code:
+        raise Invalid("system.empty", N_("系统的编码和名称都不能为空"), field="code")
+    if tx.scalar(select(System.id).where(System.code == code)):
+        raise Conflict("system.taken", N_("系统编码 %(code)s 已被使用"), code=code, field="code")
+    owner = department(tx, department_id)
+    if not owner.active:
+        raise Invalid("department.closed", N_("该单位已停用"), field="department")
+    checked = _checked(facts)
+    one = System(code=code, department_id=owner.id, **{"mlps_level": 2, "active": True, **checked})
+    if not one.name:
+        raise Invalid("system.empty", N_("系统的编码和名称都不能为空"), field="name")
+    tx.add(one)
+    tx.flush()
+    tx.audit("system.register", f"system:{one.id}", after={"code": code, "department": owner.id, **checked})
+    return one
+
+
+def amend(tx: Tx, one: System, facts: Mapping[str, Any]) -> System:
+    """Change what is said of a system; only what differs is written and audited."""
+    changed = {name: value for name, value in _checked(facts).items() if getattr(one, name) != value}
+    if not changed:
+        return one
+    before = {name: getattr(one, name) for name in changed}
+    for name, value in changed.items():
+        setattr(one, name, value)
+    tx.flush()
+    tx.audit("system.amend", f"system:{one.id}", before=before, after=changed)
+    return one
+
+
+def _checked(facts: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = set(facts) - set(FIELDS)
+    if unknown:
+        raise Invalid("system.field", N_("没有这个字段:%(name)s"), name=", ".join(sorted(unknown)))
+    found: dict[str, Any] = {name: value.strip() if isinstance(value, str) else value for name, value in facts.items()}
+    if "name" in found and not found["name"]:
+        raise Invalid("system.empty", N_("系统的编码和名称都不能为空"), field="name")
+    for name in COUNTS:
+        if found.get(name) is not None and found[name] < 0:
+            raise Invalid("system.negative", N_("%(name)s不能为负"), name=FIELDS[name], field=name)
+    for name, (low, high) in LEVELS.items():
+        if (
+            name in found
+            and (found[name] is not None or name == "mlps_level")
+            and not low <= (found[name] or 0) <= high
+        ):
+            raise Invalid("system.level", N_("%(name)s须在 %(low)s 至 %(high)s 之间"), name=FIELDS[name], low=low,
+                          high=high, field=name)  # fmt: skip
+    if found.get("arch") and found["arch"] not in list(Arch):
+        raise Invalid("system.arch", N_("没有这种架构:%(arch)s"), arch=found["arch"], field="arch")
+    begins, ends = found.get("online_on"), found.get("offline_on")
+    if begins and ends and ends < begins:
+        raise Invalid("system.dates", N_("下线日期不能早于上线日期"), field="offline_on")
+    active, registered = found.get("monthly_active_users"), found.get("registered_users")
+    if active is not None and registered is not None and active > registered:
+        raise Invalid("system.users", N_("月活跃用户数不能多于注册用户数"), field="monthly_active_users")
+    return found
 
 
 def department(tx: Tx, department_id: int) -> Department:

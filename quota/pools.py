@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Numeric, String, UniqueConst
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.db import Base, Count
-from quota.errors import N_, Invalid, NotFound
+from quota.errors import N_, Conflict, Invalid, NotFound
 from quota.units import UNITS, Arch, Kind, ResourceClass
 
 if TYPE_CHECKING:
@@ -101,8 +101,59 @@ def provider(tx: Tx, provider_id: int) -> CloudProvider:
     return found
 
 
+def register(
+    tx: Tx,
+    code: str,
+    name: str,
+    provider_id: int,
+    arch: Arch,
+    zone: str,
+    *,
+    adapter: str,
+    options: dict[str, Any],
+    xinchuang: bool = False,
+) -> Pool:
+    """Enter a pool; it has no capacity yet. The caller has opened the adapter with these options. Raises Invalid for
+    empty fields, Conflict for a code that is taken."""
+    code, name, zone = code.strip(), name.strip(), zone.strip()
+    for field, value in (("code", code), ("name", name), ("zone", zone)):
+        if not value:
+            raise Invalid("pool.empty", N_("资源池的编码、名称和网络区都不能为空"), field=field)
+    if tx.scalar(select(Pool.id).where(Pool.code == code)):
+        raise Conflict("pool.taken", N_("资源池编码 %(code)s 已被使用"), code=code, field="code")
+    if arch is Arch.ANY:
+        raise Invalid("pool.arch", N_("资源池须有一种架构"), field="arch")
+    one = Pool(
+        code=code,
+        name=name,
+        provider_id=provider(tx, provider_id).id,
+        arch=arch.value,
+        zone=zone,
+        xinchuang=xinchuang,
+        adapter=adapter,
+        adapter_options=options,
+        active=True,
+    )
+    tx.add(one)
+    tx.flush()
+    tx.audit(
+        "pool.register",
+        f"pool:{one.id}",
+        after={"code": code, "provider": provider_id, "arch": arch, "zone": zone, "adapter": adapter},
+    )
+    return one
+
+
 def equip(
-    tx: Tx, where: Pool, kind: Kind, total: int, *, reserved: int = 0, ratio: Decimal = Decimal(1), key: str
+    tx: Tx,
+    where: Pool,
+    kind: Kind,
+    total: int,
+    *,
+    reserved: int = 0,
+    ratio: Decimal = Decimal(1),
+    key: str,
+    reason: str = "",
 ) -> PoolCapacity:
     """Set what ``where`` has of ``kind`` and move the difference into (or out of) the pool's free account.
 
@@ -110,6 +161,10 @@ def equip(
     """
     from quota import ledger
 
+    if ledger.made(tx, key) is not None:  # a form sent twice
+        return tx.scalars(
+            select(PoolCapacity).where(PoolCapacity.pool_id == where.id, PoolCapacity.kind == kind.value)
+        ).one()
     if total < 0 or not 0 <= reserved <= total or ratio <= 0:
         raise Invalid(
             "capacity.bad", N_("%(kind)s的总量、预留或超分比不合理"), kind=UNITS[kind].label, field=kind.value
@@ -134,5 +189,6 @@ def equip(
         f"pool:{where.id}",
         before=before,
         after={"kind": kind, "total": total, "reserved": reserved, "ratio": ratio},
+        reason=reason,
     )
     return row

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
@@ -16,15 +16,11 @@ OTHERS = {
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("systems") as batch:
-        for name, length in TEXTS.items():
-            batch.add_column(sa.Column(name, sa.String(length=length), nullable=False, server_default=""))
-        for name, kind in OTHERS.items():
-            batch.add_column(sa.Column(name, kind, nullable=True))
-        batch.create_check_constraint(op.f("ck_systems_recovery"), "rto_minutes >= 0 AND rpo_minutes >= 0")
-    with op.batch_alter_table("systems") as batch:
-        for name, length in TEXTS.items():
-            batch.alter_column(name, existing_type=sa.String(length=length), existing_nullable=False, server_default=None)
+    # Plain ALTERs: SQLite would have to rebuild the table, and others refer to its rows.
+    for name, length in TEXTS.items():
+        op.add_column("systems", sa.Column(name, sa.String(length=length), nullable=False, server_default=""))
+    for name, kind in OTHERS.items():
+        op.add_column("systems", sa.Column(name, kind, nullable=True))
     op.create_table(
         "loans",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -95,7 +91,5 @@ def downgrade() -> None:
     for name in ("borrower_id", "lender_id", "pool_id"):
         op.drop_index(op.f(f"ix_loans_{name}"), table_name="loans")
     op.drop_table("loans")
-    with op.batch_alter_table("systems") as batch:
-        batch.drop_constraint(op.f("ck_systems_recovery"), type_="check")
-        for name in (*reversed(OTHERS), *reversed(TEXTS)):
-            batch.drop_column(name)
+    for name in (*reversed(OTHERS), *reversed(TEXTS)):
+        op.drop_column("systems", name)

@@ -1,0 +1,133 @@
+"""承诺看板: promised, installed, used and measured by chip and zone, when it runs out, and what one more ask would do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, render_template, request
+from sqlalchemy import func, select
+
+from console import frame
+from console.access import STEWARDS, allow
+from console.book import reading, settings
+from console.texts import amount, kind_label
+from metering import utilizations
+from metering.utilizations import Utilization
+from quota import histories, promises
+from quota.actors import Actor, Role
+from quota.db import Tx
+from quota.errors import N_
+from quota.ledger import OWNED, Account, Holder
+from quota.pools import Pool
+from quota.promises import RunOut, Trend
+from quota.units import UNITS, Arch, Kind, ResourceClass
+
+blueprint = Blueprint("promises", __name__, url_prefix="/quota/promises")
+frame.page("quota", "promises.index", N_("承诺看板"), order=20)
+
+HISTORY_DAYS = 90
+SHOWN = (Kind.VCPU, Kind.MEMORY, Kind.BLOCK, Kind.OBJECT, Kind.ACCELERATOR)
+
+
+@dataclass(slots=True)
+class Line:
+    """One chip in one zone, of one kind. Base units; ``trend`` None: the history is too short."""
+
+    zone: str
+    arch: str
+    cls: ResourceClass
+    pool_ids: list[int]
+    installed: int = 0
+    promised: int = 0
+    used: int = 0
+    use: Utilization | None = None
+    trend: Trend | None = None
+    out: RunOut | None = None
+    days: int = 0
+
+    @property
+    def left(self) -> int:
+        return promises.left_after(self.installed, self.promised)
+
+    @property
+    def code(self) -> str:
+        return f"{self.zone}/{self.arch}/{self.cls}"
+
+
+def lines(tx: Tx, kinds: tuple[Kind, ...] = SHOWN) -> list[Line]:
+    """The board, by zone, chip and kind."""
+    today = tx.now.astimezone(settings().zone).date()
+    first, last = histories.window(today, HISTORY_DAYS)
+    begun = histories.begun(tx, zone=settings().zone)
+    first = max(first, begun) if begun else last
+    grown = histories.daily(tx, OWNED, first, last, zone=settings().zone)
+    measured = utilizations.measured(tx)
+    pools = {one.id: one for one in tx.scalars(select(Pool).where(Pool.active))}
+    found: dict[tuple[str, str, ResourceClass], Line] = {}
+    rows = tx.execute(
+        select(Account.pool_id, Account.kind, Account.arch, Account.holder, func.sum(Account.balance)).group_by(
+            Account.pool_id, Account.kind, Account.arch, Account.holder
+        )
+    )
+    for pool_id, kind, arch, holder, balance in rows:
+        pool, cls = pools.get(pool_id), ResourceClass(Kind(kind), Arch(arch))
+        if pool is None or cls.kind not in kinds:
+            continue
+        line = found.setdefault((pool.zone, pool.arch, cls), Line(pool.zone, pool.arch, cls, []))
+        if pool_id not in line.pool_ids:
+            line.pool_ids.append(pool_id)
+        if holder == Holder.SUPPLY.value:
+            line.installed -= int(balance)
+        elif holder != Holder.FREE.value:
+            line.promised += int(balance)
+            line.used += int(balance) if holder == Holder.USED.value else 0
+    for line in found.values():
+        history = [
+            sum(day)
+            for day in zip(*(grown[one, line.cls] for one in line.pool_ids if (one, line.cls) in grown), strict=True)
+        ]
+        line.days = len(history)
+        line.trend = promises.trend(history)
+        line.out = promises.runs_out(line.trend, line.left, today) if line.trend else None
+        line.use = measured.total(line.cls.kind, pools=line.pool_ids)
+    order = list(Kind)
+    return sorted(found.values(), key=lambda one: (one.zone, one.arch, order.index(one.cls.kind)))
+
+
+@blueprint.get("/")
+@allow(*STEWARDS)
+def index() -> str:
+    tx = reading()
+    board = lines(tx)
+    return render_template(
+        "promises/index.html", board=board, asked=_what_if(board), run=utilizations.measured(tx).run,
+        wanted=request.args.get("wanted", ""), where=request.args.get("where", ""), least=promises.MIN_DAYS,
+        confidence=round(100 * promises.CONFIDENCE), labels={one.code: _name(one) for one in board},
+    )  # fmt: skip
+
+
+def _name(line: Line) -> str:
+    return f"{line.zone} · {line.arch} · {kind_label(line.cls.kind)}"
+
+
+def _what_if(board: list[Line]) -> dict[str, Any] | None:
+    """What is left, and when it runs out, if so much more were promised; None where nothing was asked."""
+    wanted, where = request.args.get("wanted", ""), request.args.get("where", "")
+    line = next((one for one in board if one.code == where), None)
+    if line is None or not (wanted.isascii() and wanted.isdigit()) or len(wanted) > 12:
+        return None
+    more = int(wanted) * UNITS[line.cls.kind].factor
+    left = promises.left_after(line.installed, line.promised, more)
+    today = reading().now.astimezone(settings().zone).date()
+    return {
+        "name": _name(line), "more": amount(more, line.cls), "left": amount(abs(left), line.cls), "short": left < 0,
+        "out": promises.runs_out(line.trend, left, today) if line.trend else None,
+    }  # fmt: skip
+
+
+@frame.home_block(Role.AUTHORITY, order=30)
+def promise_board(tx: Tx, _who: Actor) -> str | None:
+    """vCPU by chip and zone: promised of installed, and when it runs out."""
+    rows = lines(tx, (Kind.VCPU,))
+    return render_template("promises/_home.html", rows=rows) if rows else None

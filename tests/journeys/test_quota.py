@@ -1,0 +1,173 @@
+"""Quota told over HTTP: granted by the authority with its consequence shown, lent, reorganised, and replayed."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from quota import ledger, lending, pools
+from quota.actors import Role
+from quota.ledger import Holder, Side
+from quota.lending import Loan, LoanState
+from quota.units import Arch, Kind, ResourceClass
+
+CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
+KEY = re.compile(r'name="key" type="hidden" value="(\w+)"|id="key" name="key" type="hidden" value="(\w+)"')
+
+
+@pytest.fixture
+def wallet(house, city) -> str:
+    """A pool of 100 vCPU; its wallet as forms name it."""
+    with house.transaction() as tx:
+        pool = pools.register(
+            tx, "arm", "信创池", city.provider.id, Arch.AARCH64, "政务外网", adapter="files", options={}, xinchuang=True
+        )
+        pools.equip(tx, pool, Kind.VCPU, 100, key="cpu")
+        return f"{pool.id}/{CPU}"
+
+
+def form(city, wallet: str, **other) -> dict[str, object]:
+    return {
+        "department": city.departments[0].id,
+        "wallet": wallet,
+        "amount": 20,
+        "reason": "年度配额",
+        "key": "k1",
+    } | other
+
+
+def balance(house, department, holder: Holder = Holder.GRANTED) -> int:
+    with house.reading() as tx:
+        assert ledger.conserved(tx)
+        assert list(ledger.check(tx)) == []
+        return ledger.balance(tx, Side(1, CPU, holder, department.id))
+
+
+def test_a_grant_is_shown_before_it_is_made_and_made_once(house, city, client_of, wallet) -> None:
+    chief = client_of(Role.AUTHORITY)
+    assert KEY.search(chief.get("/quota/acts/grant").text)
+    page = chief.send("/quota/acts/grant", form(city, wallet))
+    assert page.status_code == 200
+    assert "80 vCPU" in page.text  # free afterwards
+    assert balance(house, city.departments[0]) == 0
+    for _ in range(2):
+        assert chief.send("/quota/acts/grant", form(city, wallet, confirm=1)).status_code == 302
+    assert balance(house, city.departments[0]) == 20
+    board = chief.get("/quota/").text
+    assert city.departments[0].name in board
+    assert "账本守恒" in board
+
+
+def test_too_much_is_refused_beside_its_field(house, city, client_of, wallet) -> None:
+    chief = client_of(Role.AUTHORITY)
+    page = chief.send("/quota/acts/grant", form(city, wallet, amount=101, confirm=1))
+    assert page.status_code == 422
+    assert 'id="amount-error"' in page.text
+    for bad in ({"reason": ""}, {"amount": 0}, {"wallet": "9/vcpu:aarch64"}, {"department": 99}):
+        assert chief.send("/quota/acts/grant", form(city, wallet) | {"confirm": 1} | bad).status_code == 422
+    assert balance(house, city.departments[0]) == 0
+
+
+def test_moved_and_taken_back(house, city, client_of, wallet) -> None:
+    chief = client_of(Role.AUTHORITY)
+    first, second = city.departments
+    chief.send("/quota/acts/grant", form(city, wallet, confirm=1))
+    assert (
+        chief.send("/quota/acts/move", form(city, wallet, amount=5, target=second.id, key="k2", confirm=1)).status_code
+        == 302
+    )
+    assert chief.send("/quota/acts/reclaim", form(city, wallet, amount=6, key="k3", confirm=1)).status_code == 302
+    assert (balance(house, first), balance(house, second)) == (9, 5)
+    assert chief.send("/quota/acts/reclaim", form(city, wallet, amount=10, key="k4", confirm=1)).status_code == 422
+
+
+def test_an_account_is_replayed_from_its_rows(house, city, client_of, wallet, clock) -> None:
+    chief = client_of(Role.AUTHORITY)
+    chief.send("/quota/acts/grant", form(city, wallet, confirm=1))
+    before = clock.now
+    clock.advance(minutes=5)
+    chief.send("/quota/acts/grant", form(city, wallet, amount=7, key="k2", confirm=1))
+    with house.reading() as tx:
+        account = next(one for one in ledger.balances(tx) if one.holder == Holder.GRANTED.value)
+    url = f"/quota/accounts/{account.id}"
+    page = chief.get(f"{url}?at={before.isoformat().replace('+', '%2B')}").text
+    assert "27 vCPU" in page
+    assert "20 vCPU" in page
+    assert "相符" in page
+    assert "格式不对" in chief.get(f"{url}?at=yesterday").text
+    assert chief.get(f"{url}?export=csv").text.count("\n") == 3
+    assert client_of("tenant1").get(url).status_code == 200
+    assert client_of("tenant2").get(url).status_code == 404
+    assert client_of(Role.PROVIDER).get(url).status_code == 403
+
+
+def test_a_loan_from_offer_to_return(house, city, client_of, wallet, clock) -> None:
+    client_of(Role.AUTHORITY).send("/quota/acts/grant", form(city, wallet, confirm=1))
+    lender, borrower = client_of("tenant1"), client_of("tenant2")
+    terms = {"borrower": city.departments[1].id, "amount": 8, "days": 30, "guaranteed_days": 3, "notice_days": 2}
+    page = lender.send("/quota/loans/new", form(city, wallet, **terms))
+    assert "12 vCPU" in page.text
+    assert lender.send("/quota/loans/new", form(city, wallet, confirm=1, **terms)).status_code == 302
+    assert borrower.send("/quota/loans/1/accept", {"generation": 9}).status_code == 409
+    assert lender.send("/quota/loans/1/accept", {"generation": 1}).status_code == 403
+    assert borrower.send("/quota/loans/1/accept", {"generation": 1}).status_code == 302
+    assert balance(house, city.departments[1], Holder.LENT) == 8
+    assert lender.send("/quota/loans/1/recall", {"generation": 2, "reason": "自用"}).status_code == 302
+    assert "召回中" in borrower.get("/quota/loans/1").text
+    clock.advance(days=3)
+    with house.transaction() as tx:
+        assert [one.state for one in lending.settle(tx)] == [LoanState.RETURNED]
+        assert tx.get_one(Loan, 1).ended_at == tx.now
+    assert balance(house, city.departments[0]) == 20
+
+
+def test_departments_merge_and_part_again(house, city, client_of, wallet) -> None:
+    chief = client_of(Role.AUTHORITY)
+    first, second = city.departments
+    chief.send("/quota/acts/grant", form(city, wallet, confirm=1))
+    batch = {"kind": "merge", "target": second.id, "reason": "机构改革", "key": "m"}
+    assert "随迁" in chief.send(f"/departments/{first.id}/reorganise", batch).text
+    assert balance(house, first) == 20
+    assert chief.send(f"/departments/{first.id}/reorganise", batch | {"confirm": 1}).status_code == 302
+    assert (balance(house, first), balance(house, second)) == (0, 20)
+    assert "撤销这次调整" in chief.get(f"/departments/{second.id}").text
+    assert chief.send("/departments/reorganisations/1/undo", {"reason": "方案调整"}).status_code == 302
+    assert (balance(house, first), balance(house, second)) == (20, 0)
+
+
+def test_the_promise_board_says_nothing_of_a_short_history(city, client_of, wallet, clock) -> None:
+    chief = client_of(Role.AUTHORITY)
+    chief.send("/quota/acts/grant", form(city, wallet, confirm=1))
+    page = chief.get("/quota/promises/").text
+    assert "20 vCPU" in page
+    answer = chief.get("/quota/promises/", query_string={"where": f"政务外网/aarch64/{CPU}", "wanted": 90}).text
+    assert "还差 10 vCPU" in answer
+    for day in range(20):
+        clock.now += timedelta(days=1)
+        chief = client_of(Role.AUTHORITY)
+        chief.send("/quota/acts/grant", form(city, wallet, amount=1, key=f"d{day}", confirm=1))
+    assert str((clock.now + timedelta(days=60)).date())[:7] in chief.get("/quota/promises/").text
+
+
+def test_systems_are_registered_and_amended(city, client_of) -> None:
+    clerk = client_of("tenant1")
+    facts = {
+        "code": "S1",
+        "department": city.departments[0].id,
+        "name": "办件系统",
+        "mlps_level": 3,
+        "arch": "",
+        "active": "y",
+    }
+    assert clerk.send("/systems/new", facts | {"monthly_active_users": 9, "registered_users": 5}).status_code == 422
+    assert clerk.send("/systems/new", facts).status_code == 302
+    assert clerk.send("/systems/new", facts).status_code == 422
+    edited = facts | {"mlps_record": "备 2026-001", "rto_minutes": 30}
+    assert clerk.send("/systems/1/edit", edited).status_code == 302
+    page = clerk.get("/systems/1").text
+    assert "备 2026-001" in page
+    assert "30 分钟" in page
+    assert client_of("tenant2").get("/systems/1").status_code == 404
+    assert "办件系统" in clerk.get("/search?q=办件", follow_redirects=True).text
