@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from console.cli import data_option, emit, json_option, progress_bars, refusals, settings_of, works_of
+from console.terminal import data_option, emit, json_option, progress_bars, refusals, settings_of, works_of
 from metering.lake import Lake
 from metering.lake_files import Damaged
 

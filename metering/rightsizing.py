@@ -132,13 +132,15 @@ def smallest_shape(
     direction = np.where(down, -1, np.where(up, 1, 0))
     new_cpu = np.where(direction == 0, vcpu, offered_cpu[best])
     new_mem = np.where(direction == 0, memory_gb, offered_mem[best])
+    with np.errstate(divide="ignore", invalid="ignore"):  # a machine whose size is not known has no use after either
+        cpu_after, mem_after = cpu_p95 * vcpu / new_cpu, mem_peak * memory_gb / new_mem
     return Advice(
         shape=np.where(direction == 0, -1, np.array(order)[best]),
         direction=direction.astype(np.int8),
         vcpu=new_cpu,
         memory_gb=new_mem,
-        cpu_after=cpu_p95 * vcpu / new_cpu,
-        mem_after=mem_peak * memory_gb / new_mem,
+        cpu_after=cpu_after,
+        mem_after=mem_after,
         young=young,
         saturated=cut,
         memory_unsafe=unsafe,

@@ -1,0 +1,307 @@
+"""A recording of real machines, played back as a cloud that obeys: what is resized or stopped shows so from then on.
+
+The recording says what the machines *demanded*; what the cloud *reports* follows from what it was told meanwhile. A
+machine that was made smaller is as much busier as it is smaller, up to its ceiling; one that was stopped is silent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from providers.base import (
+    Inventory,
+    Order,
+    Outcome,
+    OutcomeState,
+    ResourceFact,
+    ResourceState,
+    Samples,
+    ServiceKind,
+    Verb,
+)
+from quota.units import Arch, Kind
+
+Array = NDArray[Any]
+
+BATCH_ROWS = 2_000_000
+SIZED = frozenset({Kind.VCPU, Kind.MEMORY})
+
+
+def natural(name: str) -> tuple[Any, ...]:
+    """Sorts names as people count: rnd-2 before rnd-10."""
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part)
+
+
+class Recording:
+    """Samples of many machines, in order of (machine, time). Columns as in providers.base.Samples."""
+
+    def __init__(self, batches: Iterable[Samples]) -> None:
+        place: dict[str, int] = {}
+        parts: list[tuple[Array, dict[str, Array]]] = []
+        for batch in batches:
+            local = np.array([place.setdefault(name, len(place)) for name in batch.external_ids], np.int32)
+            columns = {name: batch.table[name].to_numpy() for name in batch.table.column_names if name != "resource"}
+            parts.append((local[batch.table["resource"].to_numpy()] if len(local) else np.empty(0, np.int32), columns))
+        self.names = sorted(place, key=natural)
+        self._row = {name: row for row, name in enumerate(self.names)}
+        rank = np.array([self._row[name] for name in place], np.int32)
+        resource = rank[np.concatenate([part[0] for part in parts])] if parts else np.empty(0, np.int32)
+        self.columns: dict[str, Array] = {}
+        for name in sorted({name for _, columns in parts for name in columns}):
+            self.columns[name] = np.concatenate(
+                [
+                    columns.pop(name) if name in columns else np.full(len(at), np.nan, np.float32)
+                    for at, columns in parts
+                ]
+            )
+        parts.clear()
+        ts = self.columns.get("ts", np.empty(0, np.int64))
+        sorted_already = bool(
+            ((resource[1:] > resource[:-1]) | ((resource[1:] == resource[:-1]) & (ts[1:] >= ts[:-1]))).all()
+        )
+        if not sorted_already:
+            order = np.lexsort((ts, resource))
+            resource = resource[order]
+            for name in list(self.columns):
+                self.columns[name] = self.columns[name][order]
+        self.bounds = np.searchsorted(resource, np.arange(len(self.names) + 1))
+
+    def __len__(self) -> int:
+        """Samples in all."""
+        return int(self.bounds[-1]) if len(self.bounds) else 0
+
+    @property
+    def span(self) -> tuple[datetime, datetime]:
+        """First and last sample. Raises ValueError where there is none."""
+        ts = self.columns["ts"]
+        return datetime.fromtimestamp(int(ts.min()), UTC), datetime.fromtimestamp(int(ts.max()), UTC)
+
+    def rows(self, name: str, since: float | None = None, until: float | None = None) -> slice:
+        """The samples of a machine with since <= ts < until (epoch seconds)."""
+        row = self._row[name]
+        low, high = int(self.bounds[row]), int(self.bounds[row + 1])
+        ts = self.columns["ts"][low:high]
+        first = 0 if since is None else int(np.searchsorted(ts, since))
+        last = len(ts) if until is None else int(np.searchsorted(ts, until))
+        return slice(low + first, low + last)
+
+    def column(self, name: str, rows: slice) -> Array | None:
+        """One column of ``rows`` as the source told it, None where it tells no such thing."""
+        found = self.columns.get(name)
+        return None if found is None else found[rows]
+
+    def size(self, name: str, until: float) -> tuple[int | None, int | None]:
+        """Cores of the last sample with cores before ``until``, and the most memory (MB) provisioned until then.
+
+        Provisioned memory moves in some sources (balloons); the most that was told is what was given.
+        """
+        rows = self.rows(name, until=until)
+        cores, memory = self.column("vcpu", rows), self.column("mem_mb", rows)
+        on = np.flatnonzero(cores > 0) if cores is not None else np.empty(0, np.int64)
+        told = memory[memory > 0] if memory is not None else np.empty(0)
+        return (
+            int(cores[on[-1]]) if cores is not None and len(on) else None,
+            round(float(told.max())) if len(told) else None,
+        )
+
+    def demand(self, name: str, since: float, until: float) -> tuple[Array, Array, Array]:
+        """What a machine asked for: (ts, cores, memory in MB; NaN = not told), one canonical sample each 300 s.
+
+        Canonical: with cores where the source tells them; of several in a slot the first, of equal times the busiest.
+        """
+        rows = self.rows(name, since, until)
+        ts, cpu = self.columns["ts"][rows], self.column("cpu_pct", rows)
+        cores, mem, given = (self.column(one, rows) for one in ("vcpu", "mem_pct", "mem_mb"))
+        if cpu is None:
+            cpu = np.full(len(ts), np.nan)
+        live = np.isfinite(cpu) & (np.ones(len(ts), bool) if cores is None else cores > 0)
+        at = np.flatnonzero(live)
+        at = at[np.lexsort((-cpu[at], ts[at]))]
+        at = at[np.append(True, np.diff(ts[at] // 300) != 0)] if len(at) else at
+        asked = cpu[at].astype(np.float64) / 100 * (1.0 if cores is None else cores[at])
+        used = (
+            np.full(len(at), np.nan) if mem is None or given is None else mem[at].astype(np.float64) / 100 * given[at]
+        )
+        return ts[at], asked, used
+
+
+@dataclass(slots=True)
+class _Acts:
+    """What was done to a machine: at → (cores, MB) in force since; [stopped from, to); its state by our hand."""
+
+    shapes: list[tuple[int, int | None, int | None]] = field(default_factory=list)
+    silences: list[list[float]] = field(default_factory=list)
+    state: ResourceState | None = None
+    since: int = 0
+
+
+class RecordedCloud:
+    """One pool's share of a recording. Implements providers.base.Provider.
+
+    owners: machine → department code, for each machine of the pool. takes: how long an order takes; every ninth takes
+    ``slow`` instead. It cannot create: there is nothing recorded of a machine that was not there.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        owners: Mapping[str, str],
+        *,
+        name: str = "recorded",
+        arch: Arch = Arch.X86_64,
+        takes: timedelta = timedelta(hours=4),
+        slow: timedelta = timedelta(days=5),
+    ) -> None:
+        self.name, self.arch = name, arch
+        self.recording, self.owners = recording, dict(owners)
+        self.takes, self.slow = takes, slow
+        self.capabilities = frozenset(Verb) - {Verb.CREATE}
+        self.releases: Mapping[Verb, frozenset[Kind]] = {Verb.RESIZE: SIZED, Verb.DELETE: frozenset(Kind)}
+        self._acts: dict[str, _Acts] = {}
+        self._given: dict[str, tuple[Order, datetime]] = {}
+        self._outcomes: dict[str, Outcome] = {}
+
+    # ------------------------------------------------------------------------------------------------------ telling
+
+    def inventory(self, now: datetime) -> Inventory:
+        """Every machine that was heard of by ``now``, less those deleted by an order; it exists since its first sample."""
+        facts = [self._fact(name, now) for name in self.owners]
+        return Inventory(now, [one for one in facts if one is not None], complete=True)
+
+    def _fact(self, name: str, now: datetime) -> ResourceFact | None:
+        rows = self.recording.rows(name, until=now.timestamp())
+        acts = self._acts.get(name, _Acts())
+        if rows.start == rows.stop or acts.state is ResourceState.DELETED:
+            return None
+        cores, memory = self.recording.size(name, now.timestamp())
+        if acts.shapes:
+            cores, memory = acts.shapes[-1][1] or cores, acts.shapes[-1][2] or memory
+        stopped = self._off_since(rows)
+        state, since = (ResourceState.STOPPED if stopped is not None else ResourceState.RUNNING), stopped
+        if acts.state is not None:
+            state, since = acts.state, acts.since
+        return ResourceFact(
+            name,
+            name,
+            ServiceKind.VM,
+            self.arch,
+            {kind: n for kind, n in ((Kind.VCPU, cores), (Kind.MEMORY, memory)) if n},
+            state,
+            department_code=self.owners[name],
+            created_at=datetime.fromtimestamp(int(self.recording.columns["ts"][rows.start]), UTC),
+            stopped_at=datetime.fromtimestamp(since, UTC) if since is not None and state != "running" else None,
+            tags={"derived": "usage"},
+        )
+
+    def _off_since(self, rows: slice) -> int | None:
+        """Since when a machine reports without cores, if its last sample says so."""
+        cores = self.recording.column("vcpu", rows)
+        if cores is None or not len(cores) or cores[-1] > 0:
+            return None
+        on = np.flatnonzero(cores > 0)
+        return int(self.recording.columns["ts"][rows][on[-1] + 1 if len(on) else 0])
+
+    def samples(self, since: datetime, until: datetime) -> Iterator[Samples]:
+        """What the machines report with since <= ts < until, being what they are by then."""
+        names = list(self.owners)
+        waiting: list[tuple[int, dict[str, Array]]] = []
+        rows = 0
+        for number, name in enumerate(names):
+            part = self._reported(name, since.timestamp(), until.timestamp())
+            if not len(part["ts"]):
+                continue
+            waiting.append((number, part))
+            rows += len(part["ts"])
+            if rows >= BATCH_ROWS:
+                yield _batch(self.name, names, waiting)
+                waiting, rows = [], 0
+        if waiting:
+            yield _batch(self.name, names, waiting)
+
+    def _reported(self, name: str, since: float, until: float) -> dict[str, Array]:
+        rows = self.recording.rows(name, since, until)
+        part = {column: values[rows] for column, values in self.recording.columns.items()}
+        acts = self._acts.get(name)
+        if acts is None:
+            return part
+        for at, cores, memory in acts.shapes:
+            part = _resized(part, at, cores, memory)
+        heard = np.ones(len(part["ts"]), bool)
+        for first, last in acts.silences:
+            heard &= (part["ts"] < first) | (part["ts"] >= last)
+        return {column: values[heard] for column, values in part.items()}
+
+    # ------------------------------------------------------------------------------------------------------ obeying
+
+    def deliver(self, order: Order, now: datetime) -> Outcome:
+        """Under way at first; done once its time is over. The same key is the same order."""
+        if order.key in self._outcomes:
+            return self._outcomes[order.key]
+        name = order.external_id or ""
+        if name not in self.owners or order.verb is Verb.CREATE:
+            return self._end(Outcome(order.key, OutcomeState.FAILED, now, message=f"没有资源 {name}"))
+        if order.key not in self._given:
+            late = len(self._given) % 9 == 8
+            self._given[order.key] = (order, now + (self.slow if late else self.takes))
+        asked, at = self._given[order.key]
+        if now < at:
+            return Outcome(order.key, OutcomeState.PENDING, now)
+        amounts = self._do(name, asked, int(at.timestamp()))
+        return self._end(Outcome(order.key, OutcomeState.DONE, at, name, amounts))
+
+    def _end(self, outcome: Outcome) -> Outcome:
+        self._outcomes[outcome.key] = outcome
+        return outcome
+
+    def _do(self, name: str, order: Order, at: int) -> Mapping[Kind, int]:
+        acts = self._acts.setdefault(name, _Acts())
+        if order.verb is Verb.RESIZE:
+            acts.shapes.append((at, order.amounts.get(Kind.VCPU), order.amounts.get(Kind.MEMORY)))
+            return {}
+        if order.verb in (Verb.STOP, Verb.RECYCLE, Verb.DELETE) and (
+            not acts.silences or acts.silences[-1][1] != np.inf
+        ):
+            acts.silences.append([at, np.inf])
+        if order.verb is Verb.START and acts.silences:
+            acts.silences[-1][1] = min(acts.silences[-1][1], at)
+        became = {
+            Verb.STOP: ResourceState.STOPPED,
+            Verb.START: None,
+            Verb.RECYCLE: ResourceState.RECYCLED,
+            Verb.RESTORE: ResourceState.STOPPED,
+            Verb.DELETE: ResourceState.DELETED,
+        }
+        if order.verb in became:
+            acts.state, acts.since = became[order.verb], at
+        return {}
+
+
+def _resized(part: dict[str, Array], at: int, cores: int | None, memory: int | None) -> dict[str, Array]:
+    """The same demand on another shape from ``at`` on, up to its ceiling. What is off stays off."""
+    after = part["ts"] >= at
+    if not after.any():
+        return part
+    part = dict(part)
+    for size, given, used in ((cores, "vcpu", "cpu_pct"), (memory, "mem_mb", "mem_pct")):
+        if size is None or given not in part or used not in part:
+            continue
+        hit = after & (part[given] > 0)
+        grown, load = part[given].copy(), part[used].copy()
+        load[hit] = np.minimum(load[hit] * (grown[hit] / size), 100)
+        grown[hit] = size
+        part[given], part[used] = grown, load
+    return part
+
+
+def _batch(name: str, names: Sequence[str], waiting: Sequence[tuple[int, dict[str, Array]]]) -> Samples:
+    resource = np.concatenate([np.full(len(part["ts"]), number, np.int32) for number, part in waiting])
+    columns = {one: np.concatenate([part[one] for _, part in waiting]) for one in waiting[0][1]}
+    return Samples(name, list(names), pa.table({"resource": resource, **columns}))

@@ -1,0 +1,90 @@
+"""The whole loop on real input, from the command line and by the reference rule."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console import replay, schema
+from metering import rehearsal, rehearsal_report
+from metering.lake import Lake
+from metering.works import Works
+from providers.recorded import Recording
+from providers.refusals import Refusals
+from providers.usage_files import read_usage
+from quota import audit, ledger
+from quota.calendar import ZONE
+from quota.db import Book
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("guanjia"), "replay", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_folder_of_raw_files_goes_through_the_loop(traces: Path, tmp_path: Path) -> None:
+    page = tmp_path / "replay.md"
+    run = command(traces / "raw" / "bitbrains_rnd", "--json", "--write", page)
+    assert run.returncode == 0, run.stderr
+    report: dict[str, Any] = json.loads(run.stdout)
+    assert report == json.loads(page.with_suffix(".json").read_text("utf-8"))
+    assert report["vms"] == 8
+    assert sum(report["classes"].values()) == 8
+    assert report["conserved"] is True
+    assert report["ledger_checks"] >= len(report["steps"]) > 20
+    assert all(step["conserved"] for step in report["steps"])
+    assert report["recovered_vcpu"] >= 1
+    assert report["regret"]["shrunk"] == sum(report["cases"]["shrink"].get(one, 0) for one in ("shrunk", "rolled_back"))
+    assert (
+        report["input"]["rows"] == report["input"]["taken"] + report["input"]["duplicates"] + report["input"]["refused"]
+    )
+    assert report["judged"][0]["as_of"] == "2013-09-01"
+    text = page.read_text("utf-8")
+    assert "guanjia replay bitbrains_rnd" in text
+    assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing,that\nis,usage\n"])
+def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "odd.csv"
+    path.write_bytes(content)
+    run = command(path)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "odd.csv" in run.stderr
+
+
+def test_the_reference_rule_gives_the_reference_classes(traces: Path, tmp_path: Path) -> None:
+    recording = Recording(read_usage(traces / "bitbrains_rnd.parquet", Refusals()))
+    clock = rehearsal.Clock(recording.span[0].astimezone(ZONE).replace(hour=0, minute=0, second=0))
+    book = Book(f"sqlite:///{tmp_path / 'book.db'}", clock=clock)
+    schema.migrate(book)
+    works = Works(book, Lake(tmp_path / "lake"), tmp_path)
+    loop = rehearsal._Loop(works, clock, recording, "reference", lambda *_: None)
+    loop.found()
+    loop.read_history()
+    loop.judge()
+    with book.reading() as tx:
+        assert ledger.conserved(tx)
+        assert list(ledger.check(tx)) == []
+        assert list(audit.check(tx)) == []
+    wanted = json.loads((traces / "reference_open.json").read_text())["datasets"]["bitbrains_rnd"]["class_whole_span"]
+    assert rehearsal_report.whole_span(works, loop.done) == wanted == {"idle": 148, "normal": 69, "busy": 26}
+    book.dispose()
+
+
+def test_the_page_in_the_docs_is_what_its_figures_give() -> None:
+    report = json.loads((DOCS / "replay.json").read_text("utf-8"))
+    assert "\n".join(replay.page(report)) + "\n" == (DOCS / "replay.md").read_text("utf-8")
+    assert report["vms"] == 243
+    assert report["conserved"] is True
