@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from console import lake_commands
+from console.imports import importing
 from console.replay import replay
 from console.terminal import data_option, emit, json_option, progress_bars, refusals, settings_of, works_of
 
@@ -191,6 +192,7 @@ def backtest(path: str | None, data: str | None, names: str, as_json: bool, **op
 
 lake_commands.register(main)
 main.add_command(replay)
+main.add_command(importing)
 
 if __name__ == "__main__":
     main()
