@@ -72,8 +72,8 @@ def build(works: Works, settings: Settings, progress: Progress = silent) -> dict
         with works.book.transaction(steward("init")) as tx:
             _found(tx, today)
             passwords = _people(tx)
+        clock.to(now)  # the lake refuses samples of what is still to come
         read(works, now, progress)
-        clock.to(now)
         run = pipeline.judge(works, today, progress=progress)
         with works.book.transaction(steward("init")) as tx:
             openings.open_from(tx, findings.assessment(tx, run.id))
