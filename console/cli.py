@@ -151,6 +151,35 @@ def assess(data: str | None, engine: str, workers: int | None, where: str | None
 
 
 @main.command()
+@data_option
+@click.option("--finding", "finding_id", type=int, help="This finding alone; default: the latest assessment.")
+@click.option("--assessment", "assessment_id", type=int, help="Every finding of this assessment.")
+@json_option
+def recompute(data: str | None, finding_id: int | None, assessment_id: int | None, as_json: bool) -> None:
+    """Make findings again from the lake by the policy version they name; exit 1 naming what comes out otherwise."""
+    from metering import findings, recompute
+
+    if finding_id is not None and assessment_id is not None:
+        raise click.UsageError("give --finding or --assessment, not both")
+    with works_of(data) as works, refusals(), progress_bars() as progress:
+        if finding_id is not None:
+            told = recompute.finding(works, finding_id)
+        else:
+            if assessment_id is None:
+                with works.book.reading() as tx:
+                    latest = findings.last_run(tx)
+                    assessment_id = latest.id if latest else 0
+            told = recompute.run(works, assessment_id, progress)
+    if as_json:
+        emit(told.to_json())
+    else:
+        for one in told.differences:
+            click.echo(f"finding {one.finding_id}: {one.what} ({one.days} d): {one.before} → {one.now}")
+        click.echo(f"{told.findings} findings, {len(told.differences)} differences")
+    sys.exit(0 if told.same else 1)
+
+
+@main.command()
 @click.argument("path", required=False)
 @data_option
 @click.option("--policy", "names", default=",".join(backtest_names()), help="Names, separated by commas.")

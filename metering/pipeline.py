@@ -89,7 +89,7 @@ def judge(
         if earlier is not None:
             return earlier
         present = present_at(tx, span)
-        shapes = _shapes(tx)
+        shapes = shapes_of(tx)
         loose = inventory.unattached(tx, present)
         calendars = business.calendars(tx)
         held = sections(tx, present, policy, calendars)
@@ -216,7 +216,7 @@ def _circumstances(
     }
 
 
-def _shapes(tx: Tx) -> dict[str, list[CatalogItem]]:
+def shapes_of(tx: Tx) -> dict[str, list[CatalogItem]]:
     """Catalogue shapes of machines by architecture."""
     items = list(tx.scalars(select(CatalogItem).where(CatalogItem.service == "vm", CatalogItem.active)))
     archs = {pool.arch for pool in tx.scalars(select(Pool))}

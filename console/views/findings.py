@@ -10,16 +10,19 @@ from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
 from console import frame
-from console.access import STEWARDS, allow
-from console.book import reading
+from console.access import BUSINESS, STEWARDS, allow
+from console.book import book, lake, reading, settings
 from console.lists import Column, Filter, Rows, listing
 from console.texts import _, amounts
-from metering import findings
-from metering.assess import Reason
+from console.texts import show as show_value
+from metering import findings, recompute
+from metering.assess import CIRCUMSTANCES, FIGURE_LABELS, Reason
 from metering.case_files import Case
 from metering.case_steps import CALLS_FOR, State
 from metering.findings import Assessment, Finding
 from metering.policy import GROWS, LABELS, RECLAIMABLE
+from metering.works import Works
+from providers import inventory
 from providers.inventory import Resource
 from quota.actors import Actor, Role
 from quota.db import Tx
@@ -72,7 +75,14 @@ COLUMNS = [
         href=lambda f: url_for("resources.show", resource_id=f.resource_id),
         title=True,
     ),
-    Column("verdict", N_("结论"), lambda f: f.verdict, sort=Finding.verdict, state=True),
+    Column(
+        "verdict",
+        N_("结论"),
+        lambda f: f.verdict,
+        sort=Finding.verdict,
+        state=True,
+        href=lambda f: url_for("findings.show", finding_id=f.id),
+    ),
     Column("department", N_("使用单位"), lambda f: f.resource.department.name if f.resource.department else None),
     Column("shape", N_("规格"), lambda f: amounts(f.had())),
     Column("cpu_p95", "CPU P95", _figure("cpu_p95"), unit="%", number=True),
@@ -122,6 +132,70 @@ def index() -> str | Response:
         calls=[one.value for one in CALLS_FOR],
         opened=_opened,
     )
+
+
+@blueprint.get("/<int:finding_id>")
+@allow(*BUSINESS)
+def show(finding_id: int) -> str:
+    """One finding with every number it was judged by. NotFound where its resource may not be seen."""
+    return _page(finding_id, None)
+
+
+@blueprint.get("/<int:finding_id>/recomputed")
+@allow(*BUSINESS)
+def recomputed(finding_id: int) -> str:
+    """The finding made again from the lake, beside what was written down."""
+    findings_of = Works(book(), lake(), settings().data)
+    _seen(reading(), finding_id)
+    return _page(finding_id, recompute.finding(findings_of, finding_id))
+
+
+def _seen(tx: Tx, finding_id: int) -> Finding:
+    one = findings.finding(tx, finding_id)
+    inventory.resource(tx, one.resource_id)
+    return one
+
+
+def _page(finding_id: int, again: recompute.Recomputed | None) -> str:
+    one = _seen(reading(), finding_id)
+    windows = one.numbers.get("windows", {})
+    ordered = sorted(windows, key=int)
+    rows = [
+        [_(label), *(_told(windows[days].get(name), unit, factor) for days in ordered)]
+        for name, (label, unit, factor) in FIGURE_LABELS.items()
+        if any(name in windows[days] for days in ordered)
+    ]
+    around = [
+        (_(FIGURE_LABELS[name][0]), _told(one.numbers.get(name), *FIGURE_LABELS[name][1:]))
+        for name in CIRCUMSTANCES
+        if one.numbers.get(name) is not None
+    ]
+    return render_template(
+        "findings/show.html",
+        one=one,
+        run=one.assessment,
+        reasons=[Reason(**row).text(_) for row in one.reasons],
+        heads=[(_("指标"), False), *((_("近%(days)s天", days=days), True) for days in ordered)],
+        rows=rows,
+        around=around,
+        again=again,
+        differences=[
+            [
+                _(FIGURE_LABELS[each.what][0]) if each.what in FIGURE_LABELS else _(OTHER[each.what]),
+                str(each.days or "—"),
+                show_value(each.before),
+                show_value(each.now),
+            ]
+            for each in (again.differences if again else ())
+        ],
+    )
+
+
+OTHER = {"verdict": N_("结论"), "reasons": N_("依据"), "target": N_("建议规格")}
+
+
+def _told(value: float | None, unit: str, factor: float) -> str:
+    return "—" if value is None else f"{round(value * factor, 2):g}{unit}"
 
 
 def _recoverable(tx: Tx, run: Assessment | None) -> dict[Any, int]:

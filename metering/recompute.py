@@ -1,0 +1,121 @@
+"""A finding made again from the lake, by the policy version that it names, and held against what was written down.
+
+Figures are measured anew from the samples of the finding's own window. What the inventory knew then (since when it had
+been off or unattached, how old it was, what was left of a business cycle) is taken as the finding kept it: the
+inventory has moved on. A difference is a finding of its own: samples that came late, or a lake that is not what it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from metering import assess, findings, pipeline, sizes
+from metering.facts import CIRCUMSTANCES, FIGURES, Facts, plain
+from metering.findings import Assessment, Finding
+from metering.works import Progress, Works, silent
+from providers.inventory import Resource
+from quota.actors import steward
+from quota.db import Tx
+from quota.units import Amounts, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that comes out otherwise. ``days``: the window, 0 = the whole block or no window."""
+
+    finding_id: int
+    what: str
+    days: int
+    before: Any
+    now: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """Findings looked at, and what differs."""
+
+    findings: int
+    differences: tuple[Difference, ...]
+
+    @property
+    def same(self) -> bool:
+        return not self.differences
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "findings": self.findings,
+            "same": self.same,
+            "differences": [
+                {"finding": one.finding_id, "what": one.what, "days": one.days, "before": one.before, "now": one.now}
+                for one in self.differences
+            ],
+        }
+
+
+def finding(works: Works, finding_id: int) -> Recomputed:
+    """One finding again. NotFound where there is none."""
+    with works.book.reading(steward("recompute")) as tx:
+        row = findings.finding(tx, finding_id)
+        return _again(tx, works, row.assessment, [row])
+
+
+def run(works: Works, assessment_id: int, progress: Progress = silent) -> Recomputed:
+    """Every finding of a run again. NotFound where there is none."""
+    with works.book.reading(steward("recompute")) as tx:
+        made = findings.assessment(tx, assessment_id)
+        return _again(tx, works, made, findings.of_run(tx, made), progress)
+
+
+def _again(tx: Tx, works: Works, made: Assessment, rows: Sequence[Finding], progress: Progress = silent) -> Recomputed:
+    policy = made.policy_version.policy()
+    span = pipeline.Window(made.first_day, made.last_day)
+    resources = [row.resource for row in rows]
+    order, seen = pipeline.measure(works, resources, {}, span, policy, progress=progress)
+    kept = Facts.from_rows([rows[i].numbers for i in order])
+    facts = replace(seen, **{name: getattr(kept, name) for name in CIRCUMSTANCES})
+    sections = np.array([policy.named(rows[i].numbers.get("section")) for i in order], np.int64)
+    found = assess.judge(facts, policy, sections)
+    ordered = [_as_it_was(rows[i]) for i in order]
+    shapes = pipeline.shapes_of(tx)
+    targets: dict[int, Amounts | None] = {**pipeline.advise(ordered, found, shapes)}
+    targets |= sizes.advise(works, span, ordered, found, shapes)
+    told: list[Difference] = []
+    for at, i in enumerate(order):
+        row = rows[i]
+        told += _figures(row, facts, at)
+        if found[at].value != row.verdict:
+            told.append(Difference(row.id, "verdict", 0, row.verdict, found[at].value))
+        reasons = [each.to_json() for each in found.reasons(at)]
+        if reasons != row.reasons:
+            told.append(Difference(row.id, "reasons", 0, row.reasons, reasons))
+        target = targets.get(row.resource_id)
+        now = None if target is None else {kind.value: int(n) for kind, n in target.items()}
+        if now != row.target:
+            told.append(Difference(row.id, "target", 0, row.target, now))
+    return Recomputed(len(rows), tuple(told))
+
+
+def _figures(row: Finding, facts: Facts, at: int) -> list[Difference]:
+    told = []
+    for days, window in row.numbers["windows"].items():
+        seen = facts.windows[int(days)]
+        for name in FIGURES:
+            before, now = window.get(name), plain(name, getattr(seen, name)[at])
+            if before != now:
+                told.append(Difference(row.id, name, int(days), before, now))
+    return told
+
+
+def _as_it_was(row: Finding) -> Resource:
+    """The resource with the shape that it had, as far as advice on sizes looks at it."""
+    one = row.resource
+    return Resource(
+        id=one.id,
+        kind=one.kind,
+        arch=one.arch,
+        amounts={Kind(kind).value: n for kind, n in row.shape.items()},
+    )

@@ -1,0 +1,261 @@
+"""Judging the city: policies with exceptions, sizes by the cost quantile, business calendars, and all of it again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sqlalchemy import select
+
+from metering import business, findings, pipeline, policies, recompute
+from metering.business import Period, Recurs
+from metering.lake import Lake
+from metering.policy import GROWS, Policy, Section, default
+from metering.rightsizing import PROFILES, newborn, night, outlook
+from metering.works import Works
+from quota.actors import Actor, Role
+from quota.agencies import Department
+from quota.calendar import ZONE
+from quota.errors import Invalid, NotAllowed, NotFound
+from tests.metering.past import found_past
+
+
+@pytest.fixture
+def works(book, tmp_path):
+    with book.transaction() as tx:
+        policies.seed(tx)
+    return Works(book, Lake(tmp_path / "lake"), tmp_path)
+
+
+@pytest.fixture
+def today(clock):
+    return clock().astimezone(ZONE).date()
+
+
+@pytest.fixture
+def past(works, book, today):
+    return found_past(book, works, today)
+
+
+def judged(works, day):
+    run = pipeline.judge(works, day)
+    with works.book.reading() as tx:
+        return run.id, {
+            one.resource.name: (one.verdict, one.target, one.numbers, one.reasons) for one in findings.of_run(tx, run)
+        }
+
+
+def enact(works, **changes):
+    with works.book.transaction() as tx:
+        policy = policies.newest(tx, "default").policy()
+        policies.enact(tx, replace(policy, effective_from=tx.now.astimezone(ZONE).date(), **changes), reason="试")
+
+
+def test_the_default_policy_its_exceptions_and_all_again(works, past, today, clock):
+    run, found = judged(works, today)
+    assert {name: each[0] for name, each in found.items()} == {
+        "office": "normal",
+        "quiet": "idle",
+        "late": "normal",
+        "full": "overloaded",
+        "seasons": "idle",
+        "young": "unknown",
+    }
+    assert recompute.run(works, run).to_json() == {"findings": 6, "same": True, "differences": []}
+
+    # Level 3 is never reclaimed; everything of the pool is sized by the cost quantile.
+    growing = tuple(rule for rule in default().rules if rule.verdict in GROWS)
+    enact(
+        works,
+        sections=(
+            Section("三级系统", levels=(3,), rules=growing, sizing="p95@70"),
+            Section("信创池", pools=("xc",), sizing="steward-safe"),
+        ),
+    )
+    run, found = judged(works, today)
+    assert (found["seasons"][0], found["seasons"][2]["section"]) == ("normal", "三级系统")
+    assert (found["quiet"][0], found["quiet"][2]["section"]) == ("idle", "信创池")
+    # Memory known from the hypervisor alone never falls under half of 16 GB, so 2C4G is out.
+    assert found["quiet"][1] == {"vcpu": 4, "memory": 8 * 1024}
+    # Three hours at 45 % each day fit into half of eight cores, not into less.
+    assert found["office"][1] == {"vcpu": 4, "memory": 8 * 1024}
+    assert found["young"][1] is None
+    assert found["full"][1]["vcpu"] > 2
+    assert recompute.run(works, run).same
+    with works.book.reading() as tx:
+        assert list(findings.recheck(tx, findings.assessment(tx, run))) == []
+
+
+def test_samples_that_come_late_are_told_as_a_difference(works, past, today):
+    run, _found = judged(works, today)
+    with works.book.reading() as tx:
+        made = findings.assessment(tx, run)
+        [row] = [one for one in findings.of_run(tx, made) if one.resource.name == "quiet"]
+    day = today - timedelta(days=3)
+    ts = int(datetime(day.year, day.month, day.day, 10, tzinfo=ZONE).timestamp()) + np.arange(24) * 300
+    works.lake.append(
+        "late",
+        pa.table({"resource": np.full(24, past["quiet"], np.int32), "ts": ts, "cpu_pct": 88.0 + np.arange(24) * 0.1}),
+    )
+    works.lake.roll()
+    told = recompute.finding(works, row.id)
+    assert not told.same
+    assert {"cpu_max", "cpu_mean"} <= {one.what for one in told.differences}
+    assert {one.finding_id for one in told.differences} == {row.id}
+    changed = {(one.what, one.days): one.now for one in told.differences}
+    assert changed["cpu_max", 7] == pytest.approx(90.3)
+    with pytest.raises(NotFound):
+        recompute.finding(works, 10_000)
+
+
+def test_nothing_is_idle_before_a_whole_cycle_was_seen(works, past, today, clock):
+    with works.book.transaction() as tx:
+        exams = tx.scalars(select(Department).where(Department.code == "P2")).one()
+        row = business.declare(
+            tx,
+            Period("高考报名", Recurs.YEARLY, starts_on=date(2026, 11, 1), ends_on=date(2026, 11, 10)),
+            department_id=exams.id,
+        )
+        period_id = row.id
+    run, found = judged(works, today)
+    assert found["seasons"][0] == "unknown"
+    assert found["seasons"][3] == [
+        {"figure": "cycle_left", "value": pytest.approx(366 - 45), "op": ">", "threshold": 0, "days": 0}
+    ]
+    assert found["quiet"][0] == "idle"
+    assert recompute.run(works, run).same
+    with works.book.reading() as tx:
+        assert list(findings.recheck(tx, findings.assessment(tx, run))) == []
+    with works.book.transaction() as tx:
+        business.withdraw(tx, period_id)
+    clock.advance(days=1)
+    _run, found = judged(works, today + timedelta(days=1))
+    assert found["seasons"][0] != "unknown" or found["seasons"][3][0]["figure"] != "cycle_left"
+
+
+def test_who_may_declare_and_what(works, past, book):
+    with book.reading() as tx:
+        ids = {one.code: one.id for one in tx.scalars(select(Department))}
+    tenant = Actor("t", "t", Role.TENANT, department_id=ids["P1"])
+    good = Period("月末结账", Recurs.MONTHLY, first_day=-3, last_day=2)
+    with book.transaction(tenant) as tx:
+        assert business.declare(tx, good, department_id=ids["P1"]).declared_by == "t"
+    with pytest.raises(NotAllowed), book.transaction(tenant) as tx:
+        business.declare(tx, good, department_id=ids["P2"])
+    for bad in (
+        replace(good, name=" "),
+        replace(good, first_day=0),
+        replace(good, lead_days=61),
+        Period("x", Recurs.FESTIVAL, festival="Christmas"),
+        Period("x", Recurs.YEARLY),
+        Period("x", Recurs.ONCE, starts_on=date(2026, 2, 2), ends_on=date(2026, 2, 1)),
+    ):
+        with pytest.raises(Invalid), book.transaction(tenant) as tx:
+            business.declare(tx, bad, department_id=ids["P1"])
+
+
+class TestPeriods:
+    @pytest.mark.parametrize(
+        ("period", "inside", "outside"),
+        [
+            (Period("月末", Recurs.MONTHLY, -3, -1), date(2026, 2, 26), date(2026, 2, 25)),
+            (Period("月末月初", Recurs.MONTHLY, -2, 3), date(2026, 4, 2), date(2026, 4, 4)),
+            (Period("31", Recurs.MONTHLY, 31, 31), date(2026, 2, 28), date(2026, 2, 27)),
+            (
+                Period("跨年", Recurs.YEARLY, starts_on=date(2020, 12, 20), ends_on=date(2020, 1, 5)),
+                date(2027, 1, 5),
+                date(2027, 1, 6),
+            ),
+            (
+                Period("重保", Recurs.ONCE, starts_on=date(2026, 3, 1), ends_on=date(2026, 3, 12)),
+                date(2026, 3, 12),
+                date(2027, 3, 5),
+            ),
+            # 2026-02-15 to 23 are off; 28 February, a Saturday, is worked for it.
+            (Period("春节", Recurs.FESTIVAL, festival="Spring Festival"), date(2026, 2, 17), date(2026, 2, 28)),
+            (
+                Period("春节前", Recurs.FESTIVAL, festival="Spring Festival", lead_days=3),
+                date(2026, 2, 12),
+                date(2026, 2, 11),
+            ),
+        ],
+    )
+    def test_includes(self, period, inside, outside):
+        assert period.includes(inside)
+        assert not period.includes(outside)
+
+    def test_hold(self):
+        monthly = Period("m", Recurs.MONTHLY, 28, 31)
+        once = Period("o", Recurs.ONCE, starts_on=date(2026, 3, 1), ends_on=date(2026, 3, 12))
+        assert business.hold([], 0, date(2026, 3, 2)) == 0
+        assert business.hold([monthly], 20, date(2026, 3, 2)) == 11
+        assert business.hold([monthly], 40, date(2026, 3, 2)) == 0
+        assert business.hold([monthly, once], 40, date(2026, 3, 2)) == 11
+        assert business.hold([once], 400, date(2026, 3, 13)) == 0
+
+    def test_years_that_are_not_published_have_no_festivals(self):
+        assert business.holiday(date(2050, 10, 1)) == ""
+
+
+class TestSections:
+    def policy(self) -> Policy:
+        growing = tuple(rule for rule in default().rules if rule.verdict in GROWS)
+        return replace(
+            default(),
+            sections=(
+                Section("a", departments=("X",), kinds=("vm",), rules=growing),
+                Section("b", levels=(3, 4), sizing="steward-safe"),
+            ),
+        )
+
+    def test_the_first_that_is_about_it_holds(self):
+        policy = self.policy()
+        assert policy.section("vm", "p", ["Y", "X"], 3) == 0
+        assert policy.section("eip", "p", ["Y", "X"], 3) == 1
+        assert policy.section("vm", "p", [], None) == -1
+        assert list(policy.rules_of(0)) == list(range(len(policy.rules), len(policy.every)))
+        assert list(policy.rules_of(1)) == list(range(len(policy.rules)))
+        assert [policy.sizing_of(i) for i in (-1, 0, 1)] == ["p95@70", "p95@70", "steward-safe"]
+        assert (policy.named(None), policy.named("b")) == (-1, 1)
+        with pytest.raises(KeyError):
+            policy.named("c")
+
+    def test_there_and_back_as_json(self):
+        assert Policy.from_json(self.policy().to_json()) == self.policy()
+        older = {k: v for k, v in default().to_json().items() if k not in ("sizing", "sections")}
+        assert Policy.from_json(older) == default()
+
+    @pytest.mark.parametrize("section", [{"name": "x"}, {"name": "", "levels": (1,)}, {"name": "x", "levels": (1,)}])
+    def test_a_section_says_something_about_somebody(self, section):
+        with pytest.raises(ValueError):
+            Section(**section)
+
+
+class TestOutlook:
+    """What is remembered from night to night is what the daily histograms say, gaps and all."""
+
+    @pytest.mark.parametrize("name", ["steward-safe", "steward-balanced", "steward-economy"])
+    def test_the_same_as_night_by_night(self, name):
+        rng = np.random.default_rng(5)
+        profile = PROFILES[name]
+        r, d = 40, 30
+        load = rng.gamma(2, 8, (r, d, 288)) * rng.uniform(0.2, 3, (r, 1, 1))
+        there = rng.random((r, d)) > 0.15
+        counts = np.zeros((r, d, 201), np.uint16)
+        bins = np.minimum((load * 2).astype(int), 200)
+        for i in range(r):
+            for day in range(d):
+                if there[i, day]:
+                    counts[i, day] = np.bincount(bins[i, day], minlength=201)
+        peak = np.where(there, load.max(axis=2), 0.0)
+        state = newborn(r, profile)
+        for day in range(d):
+            state = night(state, counts[:, day].astype(float), peak[:, day], profile)
+        seen = outlook(counts, peak, profile)
+        np.testing.assert_allclose(seen.lately, state.targets.max(axis=1), atol=0.56)
+        np.testing.assert_array_equal(seen.saturated, state.saturated)
+        np.testing.assert_array_equal(seen.observed, state.observed)
+        assert np.mean(np.abs(seen.lately - state.targets.max(axis=1)) < 1e-3) > 0.95
