@@ -172,3 +172,31 @@ def test_others_stay_outside(app, works, client_of, role):
 def test_yesterday_is_the_last_day(past, works, clock):
     assert works.lake.days()[-1] == clock().astimezone(ZONE).date() - timedelta(days=1)
     assert isinstance(works.lake.days()[0], date)
+
+
+def test_a_department_declares_its_busy_season(app, house, works, past, client_of):
+    tenant, other = client_of("tenant1"), client_of("tenant2")
+    mine = re.findall(r'<option value="(d\d+)"', tenant.get("/business/").text)
+    theirs = re.findall(r'<option value="(d\d+)"', other.get("/business/").text)
+    assert len(mine) == 1
+    assert mine != theirs
+    sent = {"name": "每月末发放", "recurs": "monthly", "first_day": "-3", "last_day": "2", "festival": ""}
+    assert tenant.send("/business/", {**sent, "owner": mine[0]}).status_code == 302
+    assert "每月末发放" in tenant.get("/business/").text
+    assert "每月末发放" not in other.get("/business/").text
+    assert tenant.send("/business/", {**sent, "owner": theirs[0]}).status_code == 422
+    answer = tenant.send("/business/", {**sent, "owner": mine[0], "first_day": "0"})
+    assert answer.status_code == 422
+    assert "first_day-error" in answer.text
+    assert other.send("/business/1/withdraw").status_code == 404
+    assert tenant.send("/business/1/withdraw").status_code == 302
+    assert "每月末发放" not in tenant.get("/business/").text
+
+
+def test_forecasts_of_what_one_may_see(app, house, works, past, client_of):
+    page = client_of(Role.SUPERVISOR).get("/forecasts/")
+    assert page.status_code == 200
+    assert "信创池" in page.text
+    assert "区间上限" in page.text
+    assert client_of(Role.SUPERVISOR).get("/forecasts/?of=system:1").status_code == 200
+    assert client_of("tenant1").get("/forecasts/?of=pool:1").status_code == 404

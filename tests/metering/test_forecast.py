@@ -1,0 +1,104 @@
+"""Forecasts on held-back weeks of real traces against the same weekday of last week; and on series that are known."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from metering import backtest, forecast
+from metering.traces import load
+
+AHEAD = 28
+
+
+@pytest.fixture(scope="module")
+def daily(traces):
+    """Mean and largest demand in cores by day of the machines of Rnd [r, d], NaN = no sample; whole days alone."""
+    series = load(traces / "bitbrains_rnd.parquet")
+    series = series.take(np.flatnonzero(np.diff(series.starts) >= backtest.SHORTEST))
+    _first, days = backtest.calendar(series)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        mean = np.nanmean(days.demand, axis=2)
+    peak = np.where(days.seen, days.peak, np.nan)
+    return {"mean": mean[:, 1:-1], "peak": peak[:, 1:-1]}
+
+
+def held_back(series, size):
+    """Sums of ``size`` machines at a time; MASE of ours and of naive, coverage, over several held-back months."""
+    summed = np.array([np.nansum(series[low : low + size], axis=0) for low in range(0, len(series), size)])
+    summed = np.where(summed > 0, summed, np.nan)
+    ours, naive, inside = [], [], []
+    for cut in range(summed.shape[1] - AHEAD, summed.shape[1] - AHEAD - 21, -3):
+        past, true = summed[:, :cut], summed[:, cut : cut + AHEAD]
+        told, plain = forecast.predict(past, AHEAD), forecast.naive(past, AHEAD)
+        known = np.isfinite(true) & np.isfinite(told.mean) & np.isfinite(plain)
+        scale = np.nanmean(np.abs(past[:, 7:] - past[:, :-7]), axis=1, keepdims=True) + 1e-6
+        ours.append((np.abs(true - told.mean) / scale)[known].mean())
+        naive.append((np.abs(true - plain) / scale)[known].mean())
+        inside.append(((true >= told.low) & (true <= told.high))[known].mean())
+    return np.mean(ours), np.mean(naive), np.mean(inside)
+
+
+@pytest.mark.parametrize("what", ["mean", "peak"])
+@pytest.mark.parametrize(("size", "ratio"), [(10, 0.93), (1000, 0.92)])
+def test_better_than_the_same_weekday_of_last_week(daily, what, size, ratio):
+    """Ten machines: a system; all of them: a pool. The interval of 80 % holds at least that often."""
+    ours, naive, inside = held_back(daily[what], size)
+    assert ours <= ratio * naive
+    assert 0.78 <= inside <= 0.97
+
+
+def test_single_machines_are_hard(daily):
+    ours, naive, inside = held_back(daily["mean"], 1)
+    assert ours <= naive
+    assert 0.75 <= inside <= 0.92
+
+
+def week(weeks=10):
+    return np.tile([10.0, 10, 10, 10, 10, 2, 2], weeks)[None, :]
+
+
+class TestOnKnownSeries:
+    def test_a_week_goes_on(self):
+        told = forecast.predict(week(), 14)
+        np.testing.assert_allclose(told.mean, week(2), atol=1.0)
+        assert (told.low <= week(2) + 1e-9).all()
+        assert (week(2) <= told.high + 1e-9).all()
+        assert told.origins == forecast.ORIGINS
+
+    def test_growth_goes_on_more_slowly(self):
+        rising = np.arange(70.0)[None, :]
+        told = forecast.predict(rising, 28).mean[0]
+        assert told[0] < told[-1] < 70 + 28
+
+    def test_busy_days_come_again(self):
+        busy = np.zeros((1, 84), bool)
+        busy[0, 27::28] = busy[0, 26::28] = True
+        values = 10.0 + 20.0 * busy[:, :56]
+        told = forecast.predict(values, 28, busy).mean[0]
+        assert told[busy[0, 56:]].min() > 20
+        assert told[~busy[0, 56:]].max() < 14
+
+    def test_too_little_is_not_forecast(self):
+        told = forecast.predict(np.ones((1, 13)), 7)
+        assert np.isnan(told.mean).all()
+        assert told.origins == 0
+
+    def test_gaps_are_not_zeros(self):
+        values = week()
+        values[0, 20:40] = np.nan
+        told = forecast.predict(values, 7)
+        np.testing.assert_allclose(told.mean, week(1), atol=1.5)
+
+    def test_nothing_below_nothing(self):
+        falling = np.maximum(30.0 - np.arange(60.0), 0)[None, :]
+        told = forecast.predict(falling, 28)
+        assert (told.mean >= 0).all()
+        assert (told.low >= 0).all()
+
+    def test_shapes_are_checked(self):
+        with pytest.raises(ValueError, match="busy"):
+            forecast.predict(np.ones((1, 30)), 7, np.zeros((1, 30), bool))
