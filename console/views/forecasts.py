@@ -51,13 +51,15 @@ def _options(tx: Tx) -> dict[str, str]:
     )
     rows = tx.execute(seen.distinct()).all()
     found: dict[str, str] = {}
-    for kind, label, model, ids in (
-        ("pool", N_("资源池:%(name)s"), Pool, {row[0] for row in rows}),
-        ("department", N_("单位:%(name)s"), Department, {row[1] for row in rows if row[1]}),
-        ("system", N_("信息系统:%(name)s"), System, {row[2] for row in rows if row[2]}),
-    ):
-        query = select(model).where(model.id.in_(ids)).order_by(model.name)  # type: ignore[attr-defined]
-        found |= {f"{kind}:{one.id}": _(label, name=one.name) for one in tx.scalars(query)}
+    kinds: tuple[tuple[str, str, type[Pool | Department | System], int], ...] = (
+        ("pool", N_("资源池:%(name)s"), Pool, 0),
+        ("department", N_("单位:%(name)s"), Department, 1),
+        ("system", N_("信息系统:%(name)s"), System, 2),
+    )
+    for kind, label, model, column in kinds:
+        ids = {row[column] for row in rows if row[column] is not None}
+        for one in tx.scalars(select(model).where(model.id.in_(ids)).order_by(model.name)):
+            found[f"{kind}:{one.id}"] = _(label, name=one.name)
     return found
 
 
