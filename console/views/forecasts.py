@@ -50,16 +50,14 @@ def _options(tx: Tx) -> dict[str, str]:
         inventory.visible(tx, actor()), Resource.gone_at.is_(None)
     )
     rows = tx.execute(seen.distinct()).all()
+    pools, departments, systems = ({row[n] for row in rows if row[n] is not None} for n in range(3))
     found: dict[str, str] = {}
-    kinds: tuple[tuple[str, str, type[Pool | Department | System], int], ...] = (
-        ("pool", N_("资源池:%(name)s"), Pool, 0),
-        ("department", N_("单位:%(name)s"), Department, 1),
-        ("system", N_("信息系统:%(name)s"), System, 2),
-    )
-    for kind, label, model, column in kinds:
-        ids = {row[column] for row in rows if row[column] is not None}
-        for one in tx.scalars(select(model).where(model.id.in_(ids)).order_by(model.name)):
-            found[f"{kind}:{one.id}"] = _(label, name=one.name)
+    for pool in tx.scalars(select(Pool).where(Pool.id.in_(pools)).order_by(Pool.name)):
+        found[f"pool:{pool.id}"] = _("资源池:%(name)s", name=pool.name)
+    for one in tx.scalars(select(Department).where(Department.id.in_(departments)).order_by(Department.name)):
+        found[f"department:{one.id}"] = _("单位:%(name)s", name=one.name)
+    for system in tx.scalars(select(System).where(System.id.in_(systems)).order_by(System.name)):
+        found[f"system:{system.id}"] = _("信息系统:%(name)s", name=system.name)
     return found
 
 
