@@ -134,7 +134,8 @@ def _centred(values: Array) -> Array:
     padded = np.pad(values, ((0, 0), (3, 3)), constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, WEEK, axis=1)
     count = np.isfinite(windows).sum(axis=2)
-    return np.divide(np.nansum(windows, axis=2), count, out=np.full(values.shape, np.nan), where=count > 0)
+    answer: Array = np.divide(np.nansum(windows, axis=2), count, out=np.full(values.shape, np.nan), where=count > 0)
+    return answer
 
 
 def _slope(flat: Array) -> Array:
