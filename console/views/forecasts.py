@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from console import frame
 from console.access import BUSINESS, allow
-from console.book import actor, lake, reading
+from console.book import actor, book, lake, reading, settings
 from console.charts import Chart, Series
 from console.texts import _
 from metering import business, demand, forecast
@@ -63,7 +63,9 @@ def _options(tx: Tx) -> dict[str, str]:
 
 def _chart(tx: Tx, chosen: str, name: str) -> Chart | None:
     """The past by day, the weeks ahead, and the cores that are there as a line above."""
-    closed = lake().days()
+    # A day that still runs would look like a fall.
+    today = book().clock().astimezone(settings().zone).date()
+    closed = [day for day in lake().days() if day < today]
     if not closed:
         return None
     kind, _colon, text = chosen.partition(":")
