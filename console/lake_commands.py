@@ -184,3 +184,43 @@ def sql(data: str | None, query: str, as_json: bool) -> None:
         click.echo("\t".join(names))
         for row in rows:
             click.echo("\t".join("" if value is None else str(value) for value in row))
+
+
+@lake.command()
+@data_option
+@click.option("--days", default=30, show_default=True, type=click.IntRange(1, 400), help="The last closed days.")
+@click.option(
+    "--near", is_flag=True, help="From daily histograms: quantiles within half a point, several times faster."
+)
+@click.option("--engine", default="local", show_default=True, metavar="local|workers|spark|spark://HOST:PORT")
+@click.option("--workers", type=click.IntRange(1, 1024))
+@click.option("--lake", "where", metavar="PLACE", help="Read closed days there (a path or s3://…), not in the lake.")
+@click.option("--write", "target", required=True, type=click.Path(dir_okay=False), help="A .parquet or .csv file.")
+def report(data: str | None, target: str, **options: Any) -> None:
+    """Use of every resource: P50, P95, P99, maximum, mean, samples over and under, working days, weekends, trend."""
+    from datetime import timedelta
+
+    import pyarrow.csv as csv
+    import pyarrow.parquet as pq
+
+    from metering import engines, reporting
+    from quota import calendar
+
+    if not target.endswith((".parquet", ".csv")):
+        raise click.UsageError("--write names a .parquet or a .csv file")
+    try:
+        engine = engines.named(options["engine"], options["workers"])
+    except (ValueError, LookupError) as error:
+        raise click.UsageError(str(error)) from None
+    with works_of(data) as works, refusals():
+        days = works.lake.days()
+        if not days:
+            click.echo("no day is closed yet", err=True)
+            sys.exit(1)
+        with works.book.reading() as tx:
+            worked = calendar.working_days(tx)
+        function = reporting.near if options["near"] else reporting.exact
+        first = days[-1] - timedelta(days=options["days"] - 1)
+        found = reporting.table(function(options["where"] or str(works.lake.root), first, days[-1], worked, engine))
+    (csv.write_csv if target.endswith(".csv") else pq.write_table)(found, target)
+    click.echo(f"{len(found)} resources, {first} – {days[-1]}: {target}")

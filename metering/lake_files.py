@@ -349,6 +349,29 @@ class Reader:
         except Exception as error:
             raise Damaged(self.path, str(error)) from error
 
+    def histograms(self, groups: Sequence[int], metrics: Sequence[str], low: int, high: int) -> dict[str, Array]:
+        """Of a daily file: `resource`, and per metric _n, _sum, _max, and its sparse histogram as _bins and _counts (of
+        all resources one after another) with _lengths (entries a resource); resources low..high-1 alone."""
+        names = [f"{name}_{what}" for name in metrics for what in ("n", "sum", "max", "bins", "counts")]
+        wanted = ["resource", *(name for name in names if name in self.names)]
+        try:
+            table = self.file.read_row_groups(list(groups), columns=wanted, use_threads=False)
+        except Exception as error:
+            raise Damaged(self.path, str(error)) from error
+        ids = table["resource"].to_numpy()
+        first, end = (int(one) for one in np.searchsorted(ids, [low, high]))
+        table = table.slice(first, end - first)
+        found: dict[str, Array] = {}
+        for name in wanted:
+            column = table[name].combine_chunks()
+            if not pa.types.is_list(column.type):
+                found[name] = column.to_numpy()
+                continue
+            found[name] = column.flatten().to_numpy()
+            if name.endswith("_bins"):
+                found[name.removesuffix("_bins") + "_lengths"] = np.diff(column.offsets.to_numpy())
+        return found
+
     def part(self, group: int) -> pa.Table:
         """One row group."""
         try:

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -111,6 +112,19 @@ def test_publishing_to_a_folder_and_nowhere(place, tmp_path):
     assert done["copied"] >= 4
     assert (tmp_path / "copy" / "lake.json").exists()
     run(place, "publish", "nonsense://place", code=1)
+
+
+def test_a_report_is_written_for_people_and_for_programs(place, tmp_path):
+    run(place, "compact")
+    for name, more in (("exact.csv", ()), ("near.parquet", ("--near",))):
+        said = run(place, "report", "--days", "3", "--write", str(tmp_path / name), *more)
+        assert said.startswith("2 resources")
+    lines = (tmp_path / "exact.csv").read_text().splitlines()
+    assert lines[0].startswith('"resource","cpu_n","cpu_p50","cpu_p95"')
+    assert len(lines) == 3
+    assert pq.read_table(tmp_path / "near.parquet")["resource"].to_pylist() == [1, 600]
+    run(place, "report", "--write", str(tmp_path / "x.doc"), code=2)
+    run(place, "report", "--write", str(tmp_path / "x.csv"), "--engine", "abacus", code=2)
 
 
 def test_waiting_deliveries_are_laid_together_and_mean_the_same(tmp_path):
