@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -26,7 +27,7 @@ from quota.calendar import WorkingDays
 
 MACHINES, DAYS = 20_000, 30
 LAST = FIRST + timedelta(days=DAYS - 1)
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "traces"
+SHARED = Path(os.environ.get("GUANJIA_TRACES", Path(__file__).resolve().parents[2] / "shared" / "traces"))
 TRACE = "bitbrains_rnd.parquet"
 BATCHES = 12
 

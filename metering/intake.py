@@ -174,7 +174,9 @@ def take(works: Works, pool: Pool, batch: Samples, found: Collected) -> None:
             found.unknown[batch.external_ids[name]] += int(count)
         table = table.filter(pa.array(~strangers))
     if table.num_rows:
-        found.count(works.lake.append(f"{pool.code}.{batch.source}", table, not_after=works.book.clock()))
+        found.count(
+            works.lake.append(f"{pool.code}.{batch.source}", table, not_after=max(found.until, works.book.clock()))
+        )
 
 
 def _seconds(batch: Samples, since: datetime) -> int:

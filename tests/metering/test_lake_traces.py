@@ -13,7 +13,6 @@ from metering.lake import Lake
 from metering.lake_files import Reader
 from metering.samples import FROZEN, LIVE
 
-TRACES = Path(__file__).parents[3] / "shared" / "traces"
 QS = (0.5, 0.95, 0.99)
 
 CANONICAL = """
@@ -82,8 +81,8 @@ def deliver(lake: Lake, path: Path) -> int:
         "bitbrains_rnd",
     ],
 )
-def trace(request, tmp_path_factory):
-    path = TRACES / f"{request.param}.parquet"
+def trace(request, tmp_path_factory, traces):
+    path = traces / f"{request.param}.parquet"
     lake = Lake(tmp_path_factory.mktemp(request.param))
     deliver(lake, path)
     return lake, found_by_duckdb(path)
