@@ -132,7 +132,7 @@ def verify(data: str | None, as_json: bool) -> None:
 @json_option
 def assess(data: str | None, engine: str, workers: int | None, where: str | None, as_json: bool) -> None:
     """Judge every resource this morning by the policy in force, after closing the days that wait."""
-    from metering import engines, pipeline
+    from metering import engines, pipeline, settling
 
     settings = settings_of(data)
     try:
@@ -141,6 +141,7 @@ def assess(data: str | None, engine: str, workers: int | None, where: str | None
         raise click.UsageError(str(error)) from None
     with works_of(data) as works, refusals(), progress_bars() as progress:
         today = works.book.clock().astimezone(settings.zone).date()
+        settling.seal(works)
         works.lake.roll([day for day in works.lake.hot_days() if day < today])
         run = pipeline.judge(works, today, engine=doing, where=where, progress=progress)
     if as_json:

@@ -71,8 +71,11 @@ def status(data: str | None, as_json: bool) -> None:
 @json_option
 def compact(data: str | None, today: bool, as_json: bool) -> None:
     """Close the days that are over; lay together what waits of today."""
+    from metering import settling
+
     settings = settings_of(data)
     with works_of(data) as works, refusals(), progress_bars() as progress:
+        settling.seal(works)
         now = works.book.clock().astimezone(settings.zone).date()
         closed: list[date] = []
         if not today:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from console.jobs import Job, RunState, perform, schedule
 from console.settings import Settings
 from console.verification import examine
-from metering import deadlines, findings, intake, keeping, openings, pipeline, push, replays
+from metering import deadlines, findings, intake, keeping, openings, pipeline, push, replays, settling
 from metering.intake import Collected
 from metering.works import Works
 from providers import delivery
@@ -45,11 +45,13 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         return "; ".join(f"{code}: {one.points} points, {one.samples} samples" for code, one in done.items()) or "-"
 
     def roll() -> str:
+        settling.seal(works)
         closed = [day for day in works.lake.hot_days() if day < today().date()]
         done = works.lake.roll(closed)
         return f"{len(done)} days"
 
     def compact() -> str:
+        settling.seal(works)
         return f"{works.lake.compact()} files laid together"
 
     def retain() -> str:

@@ -177,13 +177,18 @@ class Lake:
 
     # --- months that were settled ---
 
-    def seal(self, month: str) -> None:
-        """From now on what comes for `month` ("2026-10") is a correction beside its days; closes what is hot first."""
-        with lake_closing.rolling(self):
+    def seal(self, month: str, settled_at: datetime | None = None) -> None:
+        """What comes for `month` ("2026-10") after `settled_at` (default: now) is a correction beside its days; what
+        came before and still waits is closed first."""
+        after = None if settled_at is None else int(settled_at.timestamp() * 1e9)
+        with lake_closing.rolling(self), room():
+            for day in self.hot_days():
+                if day.strftime("%Y-%m") == month:
+                    lake_closing.close(self, day, up_to=after)
+            lake_corrections.seal(self.root, month)
             for day in self.hot_days():
                 if day.strftime("%Y-%m") == month:
                     lake_closing.close(self, day)
-            lake_corrections.seal(self.root, month)
 
     def sealed(self) -> frozenset[str]:
         """The months that are settled."""

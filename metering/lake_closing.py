@@ -12,12 +12,15 @@ import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from metering import lake_health, rollup
@@ -85,8 +88,8 @@ def interrupted(lake: Lake) -> None:
         close(lake, day, settle=True)
 
 
-def close(lake: Lake, day: date, *, settle: bool = False) -> None:
-    """Close a day with what is hot, and its neighbours where that changes what is frozen there (`settle`: anyway).
+def close(lake: Lake, day: date, *, settle: bool = False, up_to: int | None = None) -> None:
+    """Close a day with what is hot (`up_to`: of deliveries with numbers up to this one), and its neighbours where that changes what is frozen there (`settle`: anyway).
 
     A day of a sealed month, or one whose samples were deleted by the rule, is left as it is; what came for it lies
     beside as a correction. Under the roll's lock.
@@ -94,7 +97,9 @@ def close(lake: Lake, day: date, *, settle: bool = False) -> None:
     sealed = lake.sealed()
     line = lake.kept_from("days")
     folder = lake.hot_folder(day)
-    names = hot_names(folder)
+    names = [name for name in hot_names(folder) if up_to is None or name.number <= up_to]
+    if up_to is not None and not names:
+        return
     if day.strftime("%Y-%m") in sealed or (line is not None and day < line):
         set_aside(lake, day, names)
         if settle and lake.path("days", day).exists():
@@ -230,22 +235,32 @@ def _written(
     about: dict[str, Any] = {"day": day.isoformat(), "values": 0, "cells": 0}
     said: set[str] = set()
     late: set[str] = set()
+
+    def prepare(low: int) -> Chunk:
+        parts = list(_parts(sources, low, low + CHUNK))
+        block = lay(parts, lake.slots, columns, lagging)
+        edges = settled(block, parts, sides, keep_states=keep_states)
+        return Chunk(low, block, rollup.hours(block), rollup.daily(block, edges))
+
     with ExitStack() as stack:
         days, hours, daily = (stack.enter_context(Sheet(lake.path(kind, day))) for kind in KINDS)
-        for low in lows:
-            parts = list(_parts(sources, low, low + CHUNK))
-            block = lay(parts, lake.slots, columns, lagging)
-            if not block.lags.keys() <= lagging:
-                return columns, lagging | block.lags.keys()
-            edges = settled(block, parts, sides, keep_states=keep_states)
-            hours.write(rollup.hours(block))
-            daily.write(rollup.daily(block, edges))
-            cells = block.cells()
+        # While one chunk is written the next one is laid: both are work for a core of its own.
+        ahead = stack.enter_context(ThreadPoolExecutor(1))
+        waiting = iter(lows)
+        next_one = ahead.submit(prepare, low) if (low := next(waiting, None)) is not None else None
+        while next_one is not None:
+            chunk = next_one.result()
+            next_one = ahead.submit(prepare, low) if (low := next(waiting, None)) is not None else None
+            if not chunk.block.lags.keys() <= lagging:
+                return columns, lagging | chunk.block.lags.keys()
+            hours.write(chunk.hours)
+            daily.write(chunk.daily)
+            cells = chunk.block.cells()
             said |= {name for name in columns - said if reported(cells.values[name]).any()}
             late |= {name for name in lagging - late if cells.lags[name].any()}
             about["values"] += count_values(cells)
             about["cells"] += int(np.count_nonzero(cells.state))
-            cut = np.searchsorted(block.resource, np.arange(low, low + CHUNK + BLOCK, BLOCK))
+            cut = np.searchsorted(chunk.block.resource, np.arange(chunk.low, chunk.low + CHUNK + BLOCK, BLOCK))
             for first, end in itertools.pairwise(cut):
                 if first < end:
                     days.write(cells_table(cells.take(slice(first * lake.slots, end * lake.slots))))
@@ -254,6 +269,16 @@ def _written(
             hours.finish()
             daily.finish()
     return said, late
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Resources from id `low` on, laid and rolled up, ready to be written."""
+
+    low: int
+    block: Block
+    hours: pa.Table
+    daily: pa.Table
 
 
 def settled(block: Block, parts: Sequence[Cells], sides: Sequence[Edges], *, keep_states: bool) -> Edges:

@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from metering.samples import COLUMNS, METRICS, Array, Cells, reported
 from quota.errors import N_, Refused
@@ -348,6 +349,19 @@ class Reader:
             return {name: table[name].to_numpy() for name in wanted}
         except Exception as error:
             raise Damaged(self.path, str(error)) from error
+
+    def row(
+        self, resource: int, columns: Sequence[str], slots: int
+    ) -> tuple[NDArray[np.uint8], dict[str, Array]] | None:
+        """Of a dense file: one resource's states and the named columns, [slots] each; None if it isn't there."""
+        for group in self.groups(resource, resource + 1):
+            ids = self.read([group], ["resource"])["resource"][::slots]
+            at = int(np.searchsorted(ids, resource))
+            if at < len(ids) and ids[at] == resource:
+                found = self.read([group], ["state", *columns])
+                cut = slice(at * slots, (at + 1) * slots)
+                return found.pop("state")[cut], {name: column[cut] for name, column in found.items()}
+        return None
 
     def histograms(self, groups: Sequence[int], metrics: Sequence[str], low: int, high: int) -> dict[str, Array]:
         """Of a daily file: `resource`, and per metric _n, _sum, _max, and its sparse histogram as _bins and _counts (of

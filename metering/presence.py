@@ -78,6 +78,22 @@ def _by_samples(lake: Lake, start: datetime, ids: NDArray[np.int64], covered: ND
         told = (found["n_live"] > 0) | (found["n_off"] > 0)
         good = told & (ids[row] == resource) & (hour >= 0) & (hour < covered.shape[1])
         covered[row[good], hour[good]] = True
+    _by_late_samples(lake, base, ids, covered)
+
+
+def _by_late_samples(lake: Lake, base: int, ids: NDArray[np.int64], covered: NDArray[np.bool_]) -> None:
+    """Hours of settled months that samples which came afterwards prove: they lie beside the days, as corrections."""
+    for late in lake.corrections():
+        first = (number_of(late.day) * 86_400 - lake.utc_offset_s) // HOUR - base
+        if first + 24 <= 0 or first >= covered.shape[1]:
+            continue
+        with Reader(late.path) as reader:
+            found = reader.read(range(len(reader.ranges)), ["resource", "slot"])
+        resource = found["resource"].astype(np.int64)
+        row = np.minimum(np.searchsorted(ids, resource), len(ids) - 1)
+        hour = first + found["slot"].astype(np.int64) * lake.step_s // HOUR
+        good = (ids[row] == resource) & (hour >= 0) & (hour < covered.shape[1])
+        covered[row[good], hour[good]] = True
 
 
 def _local(moment: datetime, lake: Lake) -> date:

@@ -140,22 +140,39 @@ def chart(lake: Lake, resource: int, start: datetime, end: datetime, metrics: Se
     values = {name: np.full(n, np.nan) for name in metrics}
     day, stop = _local(start, offset), _local(end - timedelta(seconds=1), offset) if n else _local(start, offset)
     while n and day <= stop:
-        parts = _parts(lake, day, resource, list(metrics))
-        block = lay([part for part in parts if len(part)], lake.slots)
-        if len(block.resource):
-            begin = (number_of(day) * 86_400 - offset) // step - first
-            low, high = max(0, begin), min(n, begin + lake.slots)
-            if low < high:
-                cut = slice(low - begin, high - begin)
-                # A closed day knows which slots are frozen; laying its cells anew does not.
-                known = _closed_states(parts, lake.slots)
-                state[low:high] = np.where(known == FROZEN, FROZEN, block.state[0])[cut]
-                for name in metrics:
-                    if name in block.values:
-                        values[name][low:high] = natural(name, block.values[name][0])[cut]
+        begin = (number_of(day) * 86_400 - offset) // step - first
+        low, high = max(0, begin), min(n, begin + lake.slots)
+        found = _day(lake, day, resource, list(metrics)) if low < high else None
+        if found is not None:
+            cut = slice(low - begin, high - begin)
+            state[low:high] = found[0][cut]
+            for name, column in found[1].items():
+                values[name][low:high] = natural(name, column)[cut]
         day += timedelta(days=1)
     ts = (first + np.arange(n, dtype=np.int64)) * step
     return Chart(ts, state, values, (state == LIVE).astype(np.int64), 1)
+
+
+def _day(
+    lake: Lake, day: date, resource: int, metrics: Sequence[str]
+) -> tuple[NDArray[np.uint8], dict[str, Array]] | None:
+    """One resource's states and values on a day, closed or not; None if nothing came."""
+    if not lake.hot_files(day):
+        # The usual case: a closed day. Nothing has to be laid, its row of slots is read as it is.
+        try:
+            with Reader(lake.path("days", day)) as reader:
+                return reader.row(resource, metrics, lake.slots)
+        except FileNotFoundError:
+            pass  # not closed; or there is something hot by now
+    parts = _parts(lake, day, resource, metrics)
+    block = lay([part for part in parts if len(part)], lake.slots)
+    if not len(block.resource):
+        return None
+    # A closed day knows which slots are frozen; laying its cells anew does not.
+    known = _closed_states(parts, lake.slots)
+    return np.where(known == FROZEN, FROZEN, block.state[0]), {
+        name: block.values[name][0] for name in metrics if name in block.values
+    }
 
 
 def _parts(lake: Lake, day: date, resource: int, columns: Sequence[str]) -> list[Cells]:

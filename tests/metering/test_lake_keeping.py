@@ -5,7 +5,8 @@ import errno
 import os
 import subprocess
 import sys
-from datetime import date, timedelta
+import time
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -303,3 +304,37 @@ def test_a_full_disk_stops_intake_and_the_roll_and_loses_nothing(small_disk):
     assert lake.verify() == []
     live = sum(int(one[0]) for one in lake.counts(DAY, DAY + timedelta(days=400)).values())
     assert live == len(taken) * 40 * 12
+
+
+# --- closed in the book -------------------------------------------------------------------------------------
+
+
+def test_a_month_closed_in_the_book_is_sealed_and_late_samples_still_prove_hours(book, clock, lake):
+    """The days stay as they were invoiced; statements see what came afterwards, and correct by rows of their own."""
+    from metering import presence, settling
+    from metering.closings import MonthClosing
+    from metering.works import Works
+
+    works = Works(book, lake)
+    assert settling.seal(works) == []
+    with book.transaction() as tx:
+        tx.add(
+            MonthClosing(
+                month=MONTH,
+                run_id=1,
+                invoices={},
+                closed_at=datetime.fromtimestamp(time.time(), UTC),
+                closed_by="chief",
+            )
+        )
+    lake.append("b", table([Sample(1, MIDNIGHT + 5 * 86_400 + 7, (("cpu_pct", 5.0),))]))  # after the closing
+    before = fingerprint(lake)
+    assert settling.seal(works) == [MONTH]
+    assert settling.seal(works) == []
+    assert fingerprint(lake) == before
+    assert [one.day for one in lake.corrections()] == [DAY + timedelta(days=5)]
+    start = datetime.fromtimestamp(MIDNIGHT, UTC)
+    with book.reading() as tx:
+        seen = presence.observed(tx, lake, start, start + timedelta(days=7), [1, 600])
+    assert seen.covered[0].nonzero()[0].tolist() == [*range(72), 120]
+    assert seen.covered[1].nonzero()[0].tolist() == [*range(72)]
