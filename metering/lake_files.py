@@ -35,6 +35,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyarrow import fs
 
 from metering.samples import COLUMNS, METRICS, Array, Cells, reported
 from quota.errors import N_, Refused
@@ -320,7 +321,8 @@ class Reader:
                 self.file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
             else:
                 source = filesystem.open_input_file(path.as_posix())
-                self.file = pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True)
+                far = not isinstance(filesystem, fs.LocalFileSystem)
+                self.file = pq.ParquetFile(source, pre_buffer=far, page_checksum_verification=True)
             self.names: frozenset[str] = frozenset(self.file.schema_arrow.names)
             metadata = self.file.metadata
             column = self.file.schema_arrow.get_field_index("resource")

@@ -55,9 +55,8 @@ class Shelf:
         if (kind, day) not in kept:
             path = Path(self.root / kind / f"{day.isoformat()}.parquet")
             try:
-                kept[kind, day] = Reader(
-                    path, None if isinstance(self.filesystem, fs.LocalFileSystem) else self.filesystem
-                )
+                # Read, not mapped: what was mapped stays in memory for as long as the file is open.
+                kept[kind, day] = Reader(path, self.filesystem)
             except FileNotFoundError:
                 kept[kind, day] = None
         reader = kept[kind, day]
