@@ -23,11 +23,16 @@ import metering.statement_rows
 import metering.suspensions
 import metering.tariffs
 import metering.windows
+import providers.appeals
 import providers.bills
+import providers.compatibility
 import providers.incidents
 import providers.inventory
 import providers.marks
 import providers.orders
+import providers.ratings
+import providers.records
+import providers.remarks
 import quota.agencies
 import quota.audit
 import quota.calendar

@@ -1,4 +1,5 @@
-"""Bills as files: CSV with a header, a line for each resource and kind, refused line by line where it makes no sense.
+"""Bills as files: CSV or an Excel workbook with a header, a line for each resource and kind; a line that makes no sense is
+refused, with its place.
 
 Columns, in any order, by English or Chinese name: ``resource`` 资源编号, ``kind`` 资源类别 (a name of quota.units.Kind),
 ``quantity`` 用量 (base units × hours); and where they differ from the whole month and from the pool: ``month`` 账期,
@@ -7,16 +8,19 @@ Columns, in any order, by English or Chinese name: ``resource`` 资源编号, ``
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+import openpyxl
+
 from providers.base import BillLine, ServiceKind
 from providers.bills import MOST, Interval, fault, month_bounds
 from providers.inventory_rows import UnfitError
 from providers.refusals import Reading, missing, unusable
-from providers.text_files import blocks, fields, split
+from providers.text_files import blocks, fields, magic, split
 from providers.usage_values import moment
 from quota.calendar import ZONE
 from quota.errors import Refused
@@ -46,9 +50,9 @@ def read_bill(path: Path, month: str, reading: Reading, *, arch: Arch) -> list[B
         raise missing(str(path))
     bounds = month_bounds(month)
     found: dict[tuple[str, Kind, datetime], BillLine] = {}
-    reading.format = "csv"
+    reading.format = "xlsx" if magic(path)[:4] == b"PK\x03\x04" else "csv"
     try:
-        for number, cells in _rows(path, reading):
+        for number, cells in (_sheet if reading.format == "xlsx" else _rows)(path, reading):
             line = _Cells(number, cells, reading).taken(month, bounds, arch)
             if line is None:
                 continue
@@ -85,6 +89,25 @@ def _rows(path: Path, reading: Reading) -> Iterator[tuple[int, tuple[Header, Seq
             lines = split(block, separator, width, reading)
             for row in range(len(lines)):
                 yield int(lines.numbers[row]), (header, fields(lines.text(row), separator))
+
+
+def _sheet(path: Path, reading: Reading) -> Iterator[tuple[int, tuple[Header, Sequence[str]]]]:
+    """Rows of the first sheet of a workbook, every cell as it would stand in a CSV."""
+    header: Header | None = None
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        for number, cells in enumerate(book.worksheets[0].iter_rows(values_only=True), 1):
+            texts = ["" if cell is None else str(cell).strip() for cell in cells]
+            if not any(texts):
+                continue
+            if header is None:
+                header = _header(texts, reading)
+                continue
+            reading.rows += 1
+            yield number, (header, texts)
+        book.close()
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, IndexError, SyntaxError, EOFError) as error:
+        raise unusable("file.unreadable", path.name, why=str(error)[:200]) from error
 
 
 def _header(heads: Sequence[str], reading: Reading) -> Header:

@@ -434,6 +434,21 @@ def mark_delivered(
     return one
 
 
+def report_failed(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
+    """The provider's staff cannot do it, and says why; the supervisor has it tried again or takes it back. The limit
+    runs on. Raises WrongState while the cloud's interface is at it."""
+    one = _locked(tx, order_id, generation)
+    _own_company(tx, one)
+    _must_be(one, OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING)
+    if not one.by_hand and one.state in (OrderState.SENT, OrderState.DELIVERING):
+        raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=one.number)
+    reason = requests.reasoned(reason)
+    one.attempts += 1
+    one.last_error, one.next_try_at = reason, None
+    _move(tx, one, OrderState.FAILED, "order.fail", reason=reason, attempts=one.attempts, error=reason)
+    return one
+
+
 def accept(tx: Tx, order_id: int, generation: int) -> WorkOrder:
     """The department (of orders without a request also the supervisor) has looked: it is what was ordered.
 
@@ -601,6 +616,7 @@ __all__ = [
     "place",
     "place_for_request",
     "refuse",
+    "report_failed",
     "retry",
     "start",
     "waiting",

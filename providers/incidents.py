@@ -83,6 +83,8 @@ class Incident(Base):
     announced_at: Mapped[datetime | None]
     affected: Mapped[list[str]] = mapped_column(default=list)  # external ids; empty: the whole pool
     claimed: Mapped[str] = mapped_column(String(16))
+    description: Mapped[str] = mapped_column(Text, default="")
+    evidence: Mapped[str] = mapped_column(Text, default="")  # logs, tickets, notices, as the company tells them
     reported_at: Mapped[datetime]
     reported_by: Mapped[str] = mapped_column(String(64))
     responsibility: Mapped[str | None] = mapped_column(String(16))
@@ -95,12 +97,26 @@ class Incident(Base):
     provider: Mapped[CloudProvider] = relationship()
 
 
-TOLD = ("level", "title", "started_at", "responded_at", "recovered_at", "announced_at", "affected", "claimed")
+TOLD = (
+    "description",
+    "evidence",
+    "level",
+    "title",
+    "started_at",
+    "responded_at",
+    "recovered_at",
+    "announced_at",
+    "affected",
+    "claimed",
+)
 """What a company tells of an incident."""
 
 
-def report(tx: Tx, pool: Pool, fact: IncidentFact) -> Incident:
-    """Enter what a company reports, or what it adds to an earlier report; the same again changes nothing.
+def report(
+    tx: Tx, pool: Pool, fact: IncidentFact, *, description: str | None = None, evidence: str | None = None
+) -> Incident:
+    """Enter what a company reports, or what it adds to an earlier report; the same again changes nothing. ``description``
+    and ``evidence`` are told by people only; None leaves what was told.
 
     Raises Invalid for times or a level that make no sense, NotAllowed for another company's staff, WrongState where the
     incident was settled and would now be told differently.
@@ -109,7 +125,9 @@ def report(tx: Tx, pool: Pool, fact: IncidentFact) -> Incident:
     if tx.actor.role is Role.PROVIDER and tx.actor.provider_id != pool.provider_id:
         raise NotAllowed("incident.not_yours", N_("只能报送本公司的故障"))
     _sound(tx, fact)
+    by_hand = {"description": description, "evidence": evidence}
     told = {
+        **{name: text.strip()[:8000] for name, text in by_hand.items() if text is not None},
         "level": fact.level,
         "title": fact.title.strip()[:256],
         "started_at": fact.started_at,
@@ -125,7 +143,7 @@ def report(tx: Tx, pool: Pool, fact: IncidentFact) -> Incident:
     if found is None:
         found = Incident(
             pool_id=pool.id, provider_id=pool.provider_id, external_id=fact.external_id, reported_at=tx.now,
-            reported_by=tx.actor.login, reason="", generation=1, **told,
+            reported_by=tx.actor.login, reason="", generation=1, **{"description": "", "evidence": "", **told},
         )  # fmt: skip
         tx.add(found)
         tx.flush()
@@ -202,14 +220,20 @@ def announced(found: Incident, days: WorkingDays) -> bool:
     return found.announced_at is not None and days.between(found.announced_at, found.started_at) >= ANNOUNCED_DAYS
 
 
+def limits(found: Incident, days: WorkingDays) -> tuple[datetime, datetime]:
+    """By when it had to be responded to, and recovered."""
+    limit = LIMITS[found.level]
+
+    def by(allowed: timedelta | int) -> datetime:
+        return days.due(found.started_at, allowed) if isinstance(allowed, int) else found.started_at + allowed
+
+    return by(limit.respond), by(limit.recover)
+
+
 def misses(found: Incident, days: WorkingDays, now: datetime) -> int:
     """How many of its two limits were missed by ``now``: to respond and to recover, both from its start."""
-    limit = LIMITS[found.level]
-    missed = 0
-    for allowed, done in ((limit.respond, found.responded_at), (limit.recover, found.recovered_at)):
-        by = days.due(found.started_at, allowed) if isinstance(allowed, int) else found.started_at + allowed
-        missed += (done or now) > by
-    return missed
+    respond, recover = limits(found, days)
+    return sum((done or now) > by for by, done in ((respond, found.responded_at), (recover, found.recovered_at)))
 
 
 def incident(tx: Tx, incident_id: int) -> Incident:

@@ -5,7 +5,8 @@ A card is never edited: other evidence or another formula makes the next revisio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from providers.bills import month_bounds
-from providers.scorecard import Evidence, Formula, Indicator, Mark, Row, Scorecard, score
+from providers import periods
+from providers.measures import Row
+from providers.scorecard import Evidence, Formula, Indicator, Mark, Scorecard, score
 from quota.actors import Actor, Role
 from quota.db import Base, append_only
 from quota.errors import N_, Conflict, NotFound, WrongState
@@ -40,7 +42,8 @@ Score = Numeric(10, 2)
 
 
 class ScorecardRecord(Base):
-    """One company's card for one month. ``digest`` seals formula, evidence and marks; ``revision`` counts from 1."""
+    """One company's card for one period: ``month`` holds a month (2026-10) or a quarter (2026-Q4). ``digest`` seals
+    formula, evidence and marks; ``revision`` counts from 1, ``reason`` says why there is a further one."""
 
     __tablename__ = "scorecards"
     __table_args__ = (UniqueConstraint("provider_id", "month", "revision"),)
@@ -54,8 +57,11 @@ class ScorecardRecord(Base):
     scored_weight: Mapped[Decimal] = mapped_column(Score)
     total: Mapped[Decimal | None] = mapped_column(Score)
     grade: Mapped[str | None] = mapped_column(String(12))
+    veto: Mapped[list[str]] = mapped_column(default=list)  # refs of the rows that fail the company by themselves
     digest: Mapped[str] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(Text, default="")
     computed_at: Mapped[datetime]
+    computed_by: Mapped[str] = mapped_column(String(64), default="")
     published: Mapped[bool] = mapped_column(default=False)
     published_at: Mapped[datetime | None]
     published_by: Mapped[str | None] = mapped_column(String(64))
@@ -108,11 +114,13 @@ append_only(ScorecardMark.__table__)  # type: ignore[arg-type]
 append_only(ScorecardEvidence.__table__)  # type: ignore[arg-type]
 
 
-def keep(tx: Tx, provider_id: int, month: str, evidence: Evidence, formula: Formula) -> ScorecardRecord:
-    """Score and record. The same evidence and formula as the latest revision are that revision; anything else is the
-    next one, not yet published."""
-    tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
-    month_bounds(month)
+def keep(
+    tx: Tx, provider_id: int, month: str, evidence: Evidence, formula: Formula, *, reason: str = ""
+) -> ScorecardRecord:
+    """Score and record a month or a quarter. The same evidence and formula as the latest revision are that revision;
+    anything else is the next one, not yet published, with the ``reason`` for it."""
+    tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR, Role.AUTHORITY)
+    periods.months(month)
     tx.execute(select(CloudProvider.id).where(CloudProvider.id == provider_id).with_for_update())  # one at a time
     card = score(evidence, formula)
     digest = _digest(formula, evidence, card)
@@ -128,8 +136,11 @@ def keep(tx: Tx, provider_id: int, month: str, evidence: Evidence, formula: Form
         scored_weight=card.scored_weight,
         total=card.total,
         grade=card.grade.value if card.grade is not None else None,
+        veto=list(card.veto),
         digest=digest,
+        reason=reason,
         computed_at=tx.now,
+        computed_by=tx.actor.login,
         published=False,
         generation=1,
     )
@@ -177,6 +188,7 @@ def keep(tx: Tx, provider_id: int, month: str, evidence: Evidence, formula: Form
             "evidence": len(rows),
             "digest": digest,
         },
+        reason=reason,
     )
     return record
 
@@ -244,33 +256,92 @@ def evidence_of(tx: Tx, record: ScorecardRecord, indicator: Indicator | None = N
 
 def recompute(tx: Tx, record: ScorecardRecord) -> Scorecard:
     """The card again, from the formula and the rows on record."""
-    return score(_evidence(tx, record), Formula.from_json(record.formula))
+    return score(rows_of(tx, record), formula_of(record))
+
+
+def formula_of(record: ScorecardRecord) -> Formula:
+    """The formula that a card was scored by."""
+    return Formula.from_json(record.formula)
 
 
 def check(tx: Tx) -> Iterator[str]:
     """Recompute every card; yield a sentence for each that its own rows do not give, naming it."""
     for record in tx.scalars(select(ScorecardRecord).order_by(ScorecardRecord.id)).all():
-        formula = Formula.from_json(record.formula)
-        evidence = _evidence(tx, record)
-        card = score(evidence, formula)
-        if _digest(formula, evidence, card) != record.digest:
-            yield f"scorecards: row {record.id} does not match its seal: formula or evidence was changed"
-        if (record.scored_weight, record.total, record.grade) != (card.scored_weight, card.total, card.grade):
-            yield f"scorecards: row {record.id} says {record.total} ({record.grade}), its evidence says otherwise"
-        kept = {one.indicator: one for one in record.marks}
-        for mark in card.marks:
-            one = kept.pop(mark.indicator.value, None)
-            if one is None or _figures(one) != _figures(mark):
-                yield f"scorecard_marks: {mark.indicator.value} of scorecard {record.id} is not what its evidence gives"
-        for name in kept:
-            yield f"scorecard_marks: {name} of scorecard {record.id} is not in its formula"
+        yield from _faults(tx, record)
+
+
+def _faults(tx: Tx, record: ScorecardRecord) -> Iterator[str]:
+    formula = Formula.from_json(record.formula)
+    evidence = rows_of(tx, record)
+    card = score(evidence, formula)
+    if _digest(formula, evidence, card) != record.digest:
+        yield f"scorecards: row {record.id} does not match its seal: formula or evidence was changed"
+    if (record.scored_weight, record.total, record.grade, record.veto) != (
+        card.scored_weight, card.total, card.grade, list(card.veto),
+    ):  # fmt: skip
+        yield f"scorecards: row {record.id} says {record.total} ({record.grade}), its evidence says otherwise"
+    kept = {one.indicator: one for one in record.marks}
+    for mark in card.marks:
+        one = kept.pop(mark.indicator.value, None)
+        if one is None or _figures(one) != _figures(mark):
+            yield f"scorecard_marks: {mark.indicator.value} of scorecard {record.id} is not what its evidence gives"
+    for name in kept:
+        yield f"scorecard_marks: {name} of scorecard {record.id} is not in its formula"
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a revision changed against the one before it. ``marks``: indicator → mark before and after (None: not
+    scored); ``added`` and ``gone``: refs of evidence; ``altered``: refs whose facts are told otherwise."""
+
+    total: tuple[Decimal | None, Decimal | None]
+    formula: tuple[str, str]
+    marks: Mapping[str, tuple[Decimal | None, Decimal | None]]
+    added: Sequence[str]
+    gone: Sequence[str]
+    altered: Sequence[str]
+
+
+def changes(tx: Tx, record: ScorecardRecord) -> Changes | None:
+    """What ``record`` changed against the revision before it; None for the first."""
+    earlier = tx.scalar(
+        select(ScorecardRecord).where(
+            ScorecardRecord.provider_id == record.provider_id,
+            ScorecardRecord.month == record.month,
+            ScorecardRecord.revision == record.revision - 1,
+        )
+    )
+    if earlier is None:
+        return None
+    was = {(one.indicator, one.ref): plain(one.facts) for one in evidence_of(tx, earlier)}
+    now = {(one.indicator, one.ref): plain(one.facts) for one in evidence_of(tx, record)}
+    old = {one.indicator: one.mark for one in earlier.marks}
+    new = {one.indicator: one.mark for one in record.marks}
+    return Changes(
+        (earlier.total, record.total),
+        (earlier.formula_version, record.formula_version),
+        {
+            name: (old.get(name), new.get(name))
+            for name in [*new, *(one for one in old if one not in new)]
+            if old.get(name) != new.get(name)
+        },
+        sorted({ref for _, ref in now.keys() - was.keys()}),
+        sorted({ref for _, ref in was.keys() - now.keys()}),
+        sorted({key[1] for key in was.keys() & now.keys() if was[key] != now[key]}),
+    )
+
+
+def agrees(tx: Tx, record: ScorecardRecord) -> list[str]:
+    """Compute the card again from its own rows; a sentence for everything that does not agree. Empty: it agrees."""
+    return list(_faults(tx, record))
 
 
 def _figures(one: Mark | ScorecardMark) -> tuple[Any, ...]:
     return one.weight, one.share, one.figure, one.deduction, one.mark, one.reason, plain(one.params)
 
 
-def _evidence(tx: Tx, record: ScorecardRecord) -> dict[Indicator, list[Row]]:
+def rows_of(tx: Tx, record: ScorecardRecord) -> dict[Indicator, list[Row]]:
+    """The rows of a card as they were scored, by indicator."""
     found: dict[Indicator, list[Row]] = {}
     for one in evidence_of(tx, record):
         found.setdefault(Indicator(one.indicator), []).append(Row(one.ref, one.facts))

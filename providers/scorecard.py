@@ -10,15 +10,14 @@ How much a resource is used is never evidence here: the tenant controls the load
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from providers.measures import HUNDRED, MEASURES, ZERO, Figure, Row, rounded
 from quota.errors import N_, Invalid
-
-ZERO, ONE, HUNDRED = Decimal(0), Decimal(1), Decimal(100)
 
 
 class Indicator(StrEnum):
@@ -67,15 +66,6 @@ GRADE_LABELS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One piece of evidence. ``ref`` names the row of the book (order:12, bill_line:7); ``facts`` are plain JSON, figures
-    with decimals as text."""
-
-    ref: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
 Evidence = Mapping[Indicator, Sequence[Row]]
 
 
@@ -92,14 +82,21 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """Rules, and what a total is worth. ``least``: weight that must be scored before a total is graded."""
+    """Rules, and what a total is worth. ``least``: weight that must be scored before a total is graded; ``payment``:
+    grade → per cent of the fee that is paid (empty: the formula says nothing of payment)."""
 
     version: str
     rules: tuple[Rule, ...]
     grades: tuple[tuple[Decimal, Grade], ...]
     least: Decimal
+    payment: Mapping[Grade, Decimal] = field(default_factory=dict)
+
+    def paid(self, grade: Grade | str | None) -> Decimal | None:
+        """Per cent of the fee that ``grade`` is worth; None where it is not graded or the formula does not say."""
+        return self.payment.get(Grade(grade)) if grade else None
 
     def to_json(self) -> dict[str, Any]:
+        told = {"payment": {grade.value: str(share) for grade, share in self.payment.items()}} if self.payment else {}
         return {
             "version": self.version,
             "rules": [
@@ -113,6 +110,7 @@ class Formula:
             ],
             "grades": [[str(floor), grade.value] for floor, grade in self.grades],
             "least": str(self.least),
+            **told,
         }
 
     @classmethod
@@ -132,6 +130,7 @@ class Formula:
                 ),
                 tuple((Decimal(floor), Grade(grade)) for floor, grade in raw["grades"]),
                 Decimal(raw["least"]),
+                {Grade(grade): Decimal(share) for grade, share in raw.get("payment", {}).items()},
             )
         except (ArithmeticError, KeyError, TypeError, ValueError) as error:
             raise Invalid("formula.bad", N_("考核公式无效:%(why)s"), why=str(error)) from error
@@ -139,16 +138,6 @@ class Formula:
             if rule.measure and rule.measure not in MEASURES:
                 raise Invalid("formula.bad", N_("考核公式无效:%(why)s"), why=rule.measure)
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """What a measure found: the figure, what it deducts, and a sentence (a msgid with its params)."""
-
-    value: Decimal
-    deduction: Decimal
-    reason: str
-    params: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,151 +162,61 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
-    """``total`` out of 100 and ``grade`` are None where less than the formula's least weight could be scored."""
+    """``total`` out of 100 and ``grade`` are None where less than the formula's least weight could be scored. ``veto``:
+    the rows that fail the company whatever its total (一票否决)."""
 
     formula: str
     marks: tuple[Mark, ...]
     scored_weight: Decimal
     total: Decimal | None
     grade: Grade | None
+    veto: tuple[str, ...] = ()
 
 
 NOT_MEASURED = N_("尚无此项指标的数据来源,不计分,权重分摊到其他指标")
 NO_EVIDENCE = N_("本期没有证据,不计分,权重分摊到其他指标")
+TOO_LITTLE = N_("本期证据不足以计分,权重分摊到其他指标")
 
 
 def score(evidence: Evidence, formula: Formula) -> Scorecard:
-    """Score ``evidence`` by ``formula``."""
+    """Score ``evidence`` by ``formula``. Rows that veto are no part of any figure."""
     figures: dict[Indicator, Figure | None] = {}
     for rule in formula.rules:
-        rows = evidence.get(rule.indicator, ())
+        rows = [row for row in evidence.get(rule.indicator, ()) if not row.facts.get("veto")]
         figures[rule.indicator] = MEASURES[rule.measure](rows, rule.limits) if rule.measure and rows else None
     scored = sum((rule.weight for rule in formula.rules if figures[rule.indicator] is not None), ZERO)
     marks = tuple(
         _mark(rule, figures[rule.indicator], evidence.get(rule.indicator, ()), scored) for rule in formula.rules
     )
+    veto = tuple(row.ref for rows in evidence.values() for row in rows if row.facts.get("veto"))
     if scored < formula.least or not scored:
-        return Scorecard(formula.version, marks, scored, None, None)
+        return Scorecard(formula.version, marks, scored, None, Grade.FAIL if veto else None, veto)
     exact = sum(
         (max(ZERO, rule.weight - found.deduction) for rule in formula.rules if (found := figures[rule.indicator])), ZERO
     )
-    total = _rounded(exact * HUNDRED / scored)
+    total = rounded(exact * HUNDRED / scored)
     grade = next((one for floor, one in formula.grades if total >= floor), Grade.FAIL)
-    return Scorecard(formula.version, marks, scored, total, grade)
+    return Scorecard(formula.version, marks, scored, total, Grade.FAIL if veto else grade, veto)
 
 
 def _mark(rule: Rule, found: Figure | None, rows: Sequence[Row], scored: Decimal) -> Mark:
     refs = tuple(row.ref for row in rows)
     if found is None:
-        reason = NO_EVIDENCE if rule.measure else NOT_MEASURED
+        reason = (TOO_LITTLE if rows else NO_EVIDENCE) if rule.measure else NOT_MEASURED
         return Mark(rule.indicator, rule.weight, ZERO, None, None, None, reason, {}, refs)
     stretch = HUNDRED / scored
     kept = max(ZERO, rule.weight - found.deduction)
     return Mark(
         rule.indicator,
         rule.weight,
-        _rounded(rule.weight * stretch),
+        rounded(rule.weight * stretch),
         found.value,
-        _rounded(min(found.deduction, rule.weight)),
-        _rounded(kept * stretch),
+        rounded(min(found.deduction, rule.weight)),
+        rounded(kept * stretch),
         found.reason,
         found.params,
         refs,
     )
-
-
-# ------------------------------------------------------------------------------------------------------------ measures
-
-
-def _share(rows: Sequence[Row], limits: Mapping[str, Decimal]) -> Figure:
-    """Share of rows that are ``ok``; below ``full``, ``per_point`` for each percentage point, in proportion."""
-    good = sum(bool(row.facts["ok"]) for row in rows)
-    share = Decimal(good) / len(rows)
-    deduction = _below(share, limits["full"], limits["per_point"])
-    return Figure(
-        _rounded(share, 4), deduction, N_("%(count)s 件中 %(good)s 件按时完成,按时率 %(share)s%%,满分线 %(full)s%%"),
-        {"count": len(rows), "good": good, "share": _percent(share), "full": _percent(limits["full"])},
-    )  # fmt: skip
-
-
-def _reporting(rows: Sequence[Row], limits: Mapping[str, Decimal]) -> Figure:
-    """Samples received ÷ expected; below ``full``, ``per_point`` a percentage point. ``late`` more where on more than
-    ``late_share`` of the rows that tell it the lag exceeds ``lag_minutes``."""
-    expected = sum(int(row.facts["expected"]) for row in rows)
-    received = sum(int(row.facts["received"]) for row in rows)
-    share = min(ONE, Decimal(received) / expected) if expected else ZERO
-    lags = [Decimal(str(row.facts["lag_minutes"])) for row in rows if row.facts.get("lag_minutes") is not None]
-    late = sum(lag > limits["lag_minutes"] for lag in lags)
-    deduction = _below(share, limits["full"], limits["per_point"])
-    if lags and Decimal(late) / len(lags) > limits["late_share"]:
-        deduction += limits["late"]
-    return Figure(
-        _rounded(share, 4), deduction,
-        N_("应收样本 %(expected)s,实收 %(received)s,完整率 %(share)s%%(满分线 %(full)s%%);"
-           "%(lags)s 次中 %(late)s 次时延超过 %(limit)s 分钟"),
-        {"expected": expected, "received": received, "share": _percent(share), "full": _percent(limits["full"]),
-         "lags": len(lags), "late": late, "limit": _plain(limits["lag_minutes"])},
-    )  # fmt: skip
-
-
-def _deviation(rows: Sequence[Row], limits: Mapping[str, Decimal]) -> Figure | None:
-    """Disputed ÷ metered unit-hours of each kind, the mean over the kinds; above ``full``, ``per_step`` for each ``step``,
-    in proportion. None where nothing could be metered or disputed: that is no evidence."""
-    sums: dict[str, tuple[Decimal, Decimal]] = {}
-    for row in rows:
-        disputed, metered = sums.get(row.facts["kind"], (ZERO, ZERO))
-        sums[row.facts["kind"]] = (
-            disputed + Decimal(row.facts["disputed"]),
-            metered + Decimal(row.facts["metered"]),
-        )
-    # A kind that is billed and was never there is wholly wrong, not infinitely.
-    kinds = [min(ONE, d / m) if m > 0 else ONE for d, m in sums.values() if m > 0 or d > 0]
-    if not kinds:
-        return None
-    deviation = sum(kinds, ZERO) / len(kinds)
-    deduction = max(ZERO, deviation - limits["full"]) / limits["step"] * limits["per_step"]
-    wrong = sum(Decimal(row.facts["disputed"]) > 0 for row in rows)
-    return Figure(
-        _rounded(deviation, 6), deduction,
-        N_("%(count)s 项账单用量中 %(wrong)s 项与自主计量不符,平均偏差 %(deviation)s%%,满分线 %(full)s%%"),
-        {"count": len(rows), "wrong": wrong, "deviation": _percent(deviation), "full": _percent(limits["full"])},
-    )  # fmt: skip
-
-
-def _misses(rows: Sequence[Row], limits: Mapping[str, Decimal]) -> Figure:
-    """``per_miss`` for each time limit that was missed."""
-    misses = sum(int(row.facts["misses"]) for row in rows)
-    return Figure(
-        Decimal(misses), misses * limits["per_miss"],
-        N_("%(count)s 起已定责故障中,超出响应或恢复时限 %(misses)s 次"),
-        {"count": len(rows), "misses": misses},
-    )  # fmt: skip
-
-
-Measure = Callable[[Sequence[Row], Mapping[str, Decimal]], Figure | None]
-
-MEASURES: Mapping[str, Measure] = {
-    "share": _share,
-    "reporting": _reporting,
-    "deviation": _deviation,
-    "misses": _misses,
-}
-
-
-def _below(share: Decimal, full: Decimal, per_point: Decimal) -> Decimal:
-    return max(ZERO, full - share) * HUNDRED * per_point
-
-
-def _rounded(figure: Decimal, places: int = 2) -> Decimal:
-    return figure.quantize(ONE.scaleb(-places), ROUND_HALF_UP)
-
-
-def _percent(share: Decimal) -> str:
-    return _plain(_rounded(share * HUNDRED))
-
-
-def _plain(figure: Decimal) -> str:
-    return f"{figure.normalize():f}"
 
 
 # ------------------------------------------------------------------------------------------------------------- default
@@ -331,27 +230,51 @@ def _rules(rows: Iterable[tuple[Indicator, int, str, Mapping[str, str]]]) -> tup
 
 
 DEFAULT = Formula(
-    version="default-1",
+    version="default-2",
     rules=_rules(
         [
-            (Indicator.AVAILABILITY, 15, "", {}),
+            (Indicator.AVAILABILITY, 15, "availability", {"full": "0.9995", "per_step": "1", "step": "0.0001", "floor": "0.995"}),
             (Indicator.DELIVERY, 10, "share", {"full": "0.98", "per_point": "1"}),
             (Indicator.INCIDENTS, 12, "misses", {"per_miss": "2"}),
-            (Indicator.SECURITY, 13, "", {}),
+            (Indicator.SECURITY, 13, "security", {"general": "5", "major": "13", "vulnerability": "1"}),
             (Indicator.OPTIMISATION, 8, "share", {"full": "0.95", "per_point": "1"}),
-            (Indicator.CAPACITY, 5, "", {}),
-            (Indicator.SATISFACTION, 10, "", {}),
-            (Indicator.BACKUP, 8, "", {}),
+            (Indicator.CAPACITY, 5, "proportion", {"whole": "5"}),
+            (
+                Indicator.SATISFACTION, 10, "satisfaction",
+                {"per_star": "2.5", "least_answers": "30", "least_share": "0.2"},
+            ),
+            (Indicator.BACKUP, 8, "backup", {"full": "0.99", "per_point": "1", "no_drill": "4"}),
             (Indicator.METERING, 8, "deviation", {"full": "0.005", "step": "0.005", "per_step": "2"}),
-            (Indicator.XINCHUANG, 5, "", {}),
+            (Indicator.XINCHUANG, 5, "proportion", {"whole": "5"}),
             (
                 Indicator.REPORTING, 3, "reporting",
                 {"full": "0.99", "per_point": "1", "lag_minutes": "15", "late_share": "0.05", "late": "1"},
             ),
-            (Indicator.COMPLIANCE, 3, "", {}),
+            (Indicator.COMPLIANCE, 3, "proportion", {"whole": "3"}),
         ]
     ),
     grades=((Decimal(90), Grade.EXCELLENT), (Decimal(80), Grade.GOOD), (Decimal(60), Grade.PASS)),
     least=Decimal(10),
+    payment={
+        Grade.EXCELLENT: Decimal(100), Grade.GOOD: Decimal(95), Grade.PASS: Decimal(85), Grade.FAIL: Decimal(70),
+    },
 )  # fmt: skip
 """Our own default, to be replaced by the city's. A card of less than 10 of 100 points of weight is not graded."""
+
+YEAR_END_SHARE = Decimal("0.2")
+"""Our own default: what the year-end review weighs beside the mean of the quarters."""
+
+
+def annual(quarters: Sequence[Decimal | None], year_end: Decimal | None) -> Decimal | None:
+    """The year: 80 % the mean of the quarters that were scored, 20 % the year-end review; None while either is missing."""
+    known = [one for one in quarters if one is not None]
+    if not known or year_end is None:
+        return None
+    return rounded((1 - YEAR_END_SHARE) * sum(known, ZERO) / len(known) + YEAR_END_SHARE * year_end)
+
+
+def graded(total: Decimal | None, formula: Formula) -> Grade | None:
+    """The grade of a total that was not scored from evidence itself (the year)."""
+    if total is None:
+        return None
+    return next((one for floor, one in formula.grades if total >= floor), Grade.FAIL)

@@ -14,7 +14,8 @@ from sqlalchemy.exc import DBAPIError
 
 from providers import bills, delivery, evidence, incidents, inventory, marks
 from providers.base import IncidentFact, Responsibility, Verb
-from providers.scorecard import DEFAULT, Formula, Grade, Indicator, Row, score
+from providers.measures import Row
+from providers.scorecard import DEFAULT, Formula, Grade, Indicator, score
 from quota import pools, requests
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, WrongState
 
@@ -345,9 +346,10 @@ def test_a_month_of_the_simulated_cloud_from_order_to_card(works, clock) -> None
     with works.book.reading() as tx:
         record = marks.scorecard(tx, record.id)
         scored = {one.indicator: one.mark for one in record.marks if one.scored}
-        assert set(scored) == {"delivery", "metering", "reporting"}
-        assert record.scored_weight == 21
-        assert record.grade == "excellent"
+        assert set(scored) == {"delivery", "metering", "reporting", "capacity"}
+        assert record.scored_weight == 26
+        assert scored["capacity"] == 0  # a new pool with almost nothing in it
+        assert record.grade == "good"
         assert all(one.facts["lines"] for one in marks.evidence_of(tx, record, METERING))
         assert list(marks.check(tx)) == []
     works.prove()
