@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from console import lake_commands
+from console import lake_commands, provider_commands
 from console.imports import importing
 from console.replay import replay
 from console.terminal import data_option, emit, json_option, progress_bars, refusals, settings_of, works_of
@@ -223,6 +223,7 @@ def backtest(path: str | None, data: str | None, names: str, as_json: bool, **op
 lake_commands.register(main)
 main.add_command(replay)
 main.add_command(importing)
+main.add_command(provider_commands.rescore)
 
 if __name__ == "__main__":
     main()

@@ -8,6 +8,7 @@ from typing import Any
 
 from console import schema
 from metering.works import Progress, Works, silent
+from providers import marks
 from quota import audit, ledger
 
 
@@ -54,6 +55,7 @@ def examine(works: Works, progress: Progress = silent) -> Verification:
         if not found.conserved:
             found.problems.append("accounts: a pool's accounts do not sum to zero")
         found.checked["accounts"] = len(ledger.balances(tx))
+        found.problems += list(marks.check(tx))
     progress("verify", 2, 3)
     problems = works.lake.verify()
     found.problems += [str(one) for one in problems]

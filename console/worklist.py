@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
+from console import scoring
 from console.jobs import Job, RunState, perform, schedule
 from console.settings import Settings
 from console.verification import examine
@@ -104,6 +105,14 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
     def replay() -> str:
         return f"{len(replays.carry_out(works))} replays"
 
+    def account() -> str:
+        done = scoring.collect(works)
+        return ", ".join(f"{name} {what}" for name, what in done.items())
+
+    def score() -> str:
+        cards = [scoring.score(works, company, period) for company, period in scoring.due(works)]
+        return f"{len(cards)} cards: " + ", ".join(f"{one.month} {one.total}" for one in cards)
+
     def verify() -> str:
         found = examine(works)
         if not found.clean:
@@ -121,6 +130,8 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         Job("assess", N_("评估"), "30 2 * * *", assess, lease=timedelta(hours=4)),
         Job("open_cases", N_("立案"), "30 3 * * *", open_cases),
         Job("replay", N_("策略回放"), "* * * * *", replay, lease=timedelta(hours=2), attempts=1),
+        Job("account", N_("账单与故障采集"), "15 5 * * *", account, lease=timedelta(hours=2)),
+        Job("score", N_("考核评分"), "0 6 * * *", score, lease=timedelta(hours=2)),
         Job("remind", N_("催办提醒"), "0 8 * * *", remind),
         Job("settle", N_("出借归还"), "*/10 * * * *", settle),
         Job("expire", N_("到期处理"), "15 * * * *", expire),

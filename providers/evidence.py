@@ -109,9 +109,12 @@ def _incidents(tx: Tx, provider_id: int, month: str) -> list[Row]:
             Incident.responsibility == Responsibility.PROVIDER.value,
         )
         .order_by(Incident.id)
-    )
+    ).all()
+    excused = remarks.upheld(tx, (f"incident:{one.id}" for one in found))
     return [
-        Row(f"incident:{one.id}", {"level": one.level, "misses": incidents.misses(one, days, tx.now)}) for one in found
+        Row(f"incident:{one.id}", {"level": one.level, "misses": incidents.misses(one, days, tx.now)})
+        for one in found
+        if f"incident:{one.id}" not in excused
     ]
 
 

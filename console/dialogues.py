@@ -1,0 +1,42 @@
+"""Comments, disputes and rulings as pages take them: one small form under orders, incidents and bills alike."""
+
+from __future__ import annotations
+
+from flask import flash, request
+
+from console.book import transaction
+from console.texts import _, sentence
+from providers import remarks
+from quota.errors import Refused
+
+
+def say(subject: str, provider_id: int) -> None:
+    """Keep what the visitor wrote about ``subject``: a comment, or what the button that he pressed names. A refusal is
+    flashed; what was typed stays in the browser's history."""
+    text = request.form.get("text", "")
+    kinds = {"dispute": remarks.dispute, "review": remarks.review}
+    keep = kinds.get(request.form.get("kind", ""), remarks.comment)
+    try:
+        with transaction() as tx:
+            keep(tx, subject, provider_id, text)
+    except Refused as refused:
+        flash(sentence(refused.message, refused.params), "danger")
+    else:
+        flash(_("已记录"), "success")
+
+
+def rule() -> None:
+    """Settle the dispute that the form names."""
+    number = request.form.get("dispute", "")
+    try:
+        with transaction() as tx:
+            remarks.rule(
+                tx,
+                int(number) if number.isdigit() else 0,
+                upheld=request.form.get("upheld") == "1",
+                text=request.form.get("text", ""),
+            )
+    except Refused as refused:
+        flash(sentence(refused.message, refused.params), "danger")
+    else:
+        flash(_("已裁定"), "success")

@@ -1,0 +1,49 @@
+"""Files that people upload: kept in a temporary place while they are read, refused with their places where they must be."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from werkzeug.datastructures import FileStorage
+
+from console.texts import _, sentence
+from providers.bills import LINE_FAULTS
+from providers.refusals import REASONS, Reading
+
+WORDS = {**REASONS, **LINE_FAULTS}
+SUFFIXES = (".csv", ".txt", ".tsv", ".xlsx", ".json", ".parquet", ".gz")
+
+
+@contextmanager
+def held(file: FileStorage) -> Iterator[Path]:
+    """The uploaded file under its own name (no folders), for as long as the block runs."""
+    name = Path((file.filename or "").replace("\\", "/")).name[:120] or "upload"
+    with tempfile.TemporaryDirectory(prefix="guanjia-upload-") as folder:
+        path = Path(folder) / name
+        file.save(path)
+        yield path
+
+
+def told(reading: Reading, **params: Any) -> dict[str, Any]:
+    """What came of a file, for the page: counts, reasons in words with their counts, examples with their places."""
+
+    def word(reason: str) -> str:
+        return sentence(WORDS.get(reason, reason), {"month": "", **params})
+
+    return {
+        "file": reading.file,
+        "rows": reading.rows,
+        "taken": reading.taken,
+        "duplicates": reading.duplicates,
+        "refused": reading.refused,
+        "error": sentence(reading.error.message, reading.error.params) if reading.error is not None else "",
+        "reasons": [(word(reason), count) for reason, count in sorted(reading.reasons.items())],
+        "examples": [
+            (one.line, one.column, one.header or "", word(one.reason), one.text) for one in reading.examples[:50]
+        ],
+        "heads": [(_("行"), True), (_("列"), True), (_("表头"), False), (_("原因"), False), (_("内容"), False)],
+    }

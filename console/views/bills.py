@@ -1,0 +1,250 @@
+"""Bills: what companies want paid, month by month, beside what the inventory's history proves."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from flask_wtf.file import FileField, FileRequired
+from sqlalchemy import func, select
+from sqlalchemy.orm import aliased, joinedload
+from werkzeug.wrappers import Response
+from wtforms import SelectField, StringField
+from wtforms.validators import InputRequired, Regexp
+
+from console import dialogues, frame, uploads
+from console.access import STEWARDS, allow
+from console.book import reading, transaction
+from console.forms import hang
+from console.lists import Column, Filter, Rows, listing
+from console.texts import _, kind_label, lazy
+from console.views.orders import company_filter
+from providers import bills, periods, remarks
+from providers.bill_files import read_bill
+from providers.bills import Bill, BillLine
+from providers.claims import Comparison
+from providers.refusals import Reading
+from providers.remarks import Remark, RemarkKind
+from quota.actors import Actor, Role
+from quota.db import Tx
+from quota.errors import N_, Conflict, Invalid, NotFound, Refused
+from quota.pools import Pool
+from quota.units import UNITS, Arch, Kind
+
+blueprint = Blueprint("bills", __name__, url_prefix="/bills")
+frame.page("providers", "bills.index", N_("账单"), order=30)
+
+READERS = (*STEWARDS, Role.PROVIDER)
+
+
+def _said(tx: Tx) -> dict[str, list[Remark]]:
+    """Subject → remarks on bills, read once a page."""
+    if "bill_remarks" not in g:
+        found: dict[str, list[Remark]] = {}
+        for one in tx.scalars(select(Remark).where(Remark.subject.like("bill:%")).order_by(Remark.id)):
+            found.setdefault(one.subject, []).append(one)
+        g.bill_remarks = found
+    kept: dict[str, list[Remark]] = g.bill_remarks
+    return kept
+
+
+def code(one: Bill) -> str:
+    """How far the bill is among the parties."""
+    said = _said(reading()).get(f"bill:{one.id}", [])
+    ruled = {remark.answers for remark in said if remark.answers}
+    disputes = [remark for remark in said if remark.kind == RemarkKind.DISPUTE]
+    if any(remark.id not in ruled for remark in disputes):
+        return "bill_disputed"
+    if disputes:
+        return "bill_ruled"
+    return "bill_reviewed" if any(remark.kind == RemarkKind.REVIEWED for remark in said) else "bill_submitted"
+
+
+def _reviewer(one: Bill) -> str | None:
+    said = _said(reading()).get(f"bill:{one.id}", [])
+    names = [remark.name for remark in said if remark.kind == RemarkKind.REVIEWED]
+    return names[-1] if names else None
+
+
+def _standing(query: Rows, _value: str) -> Rows:
+    later = aliased(Bill)
+    return query.where(
+        ~select(later.id)
+        .where(later.pool_id == Bill.pool_id, later.month == Bill.month, later.revision > Bill.revision)
+        .exists()
+    )
+
+
+COLUMNS = [
+    Column("month", N_("账期"), lambda b: b.month, sort=Bill.month, href=lambda b: url_for("bills.show", bill_id=b.id),
+           title=True),
+    Column("state", N_("状态"), code, state=True),
+    Column("pool", N_("资源池"), lambda b: b.pool.name),
+    Column("provider", N_("云服务商"), lambda b: b.pool.provider.name),
+    Column("revision", N_("版本"), lambda b: b.revision, sort=Bill.revision, number=True),
+    Column("source", N_("来源"), lambda b: b.source, minor=True),
+    Column("taken", N_("提交于"), lambda b: b.taken_at, sort=Bill.taken_at),
+    Column("by", N_("提交人"), lambda b: b.taken_by, minor=True),
+    Column("reviewer", N_("复核人"), _reviewer),
+]  # fmt: skip
+FILTERS = [
+    Filter("which", N_("版本"), _standing, options={"standing": N_("现行版本")}, default="standing"),
+    Filter("month", N_("账期"), lambda q, v: q.where(Bill.month == v)),
+]
+LINES = [
+    Column("resource", N_("资源编号"), lambda one: one.external_id, sort=BillLine.external_id, title=True),
+    Column("kind", N_("类别"), lambda one: kind_label(one.kind), sort=BillLine.kind),
+    Column("arch", N_("架构"), lambda one: one.arch),
+    Column("quantity", N_("计费用量"), lambda one: one.quantity, sort=BillLine.quantity, unit=N_("基本单位·时"), number=True),
+    Column("since", N_("起"), lambda one: one.since, sort=BillLine.since),
+    Column("until", N_("止"), lambda one: one.until),
+]  # fmt: skip
+LINE_FILTERS = [
+    Filter("q", N_("资源编号"), lambda q, v: q.where(BillLine.external_id.ilike(frame.like(v), escape="\\"))),
+    Filter("kind", N_("类别"), lambda q, v: q.where(BillLine.kind == v),
+           options={kind.value: unit.label for kind, unit in UNITS.items()}),
+]  # fmt: skip
+
+
+class BillForm(FlaskForm):  # type: ignore[misc]
+    pool = SelectField(lazy("资源池"), coerce=int, choices=[])
+    month = StringField(
+        lazy("账期"), [InputRequired(lazy("请填写账期")), Regexp(r"\d{4}-\d{2}$", message=lazy("写作 2026-10"))],
+        description=lazy("写作 2026-10"),
+    )  # fmt: skip
+    file = FileField(
+        lazy("账单文件"), validators=[FileRequired(lazy("请选择文件"))],
+        description=lazy("CSV 或 xlsx。必须有列：资源编号、资源类别、用量（基本单位×小时）；可有：账期、起、止、服务、架构"),
+    )  # fmt: skip
+
+
+def bill(tx: Tx, bill_id: int) -> Bill:
+    """The bill, or NotFound, also where the visitor may not see it."""
+    found = tx.scalar(select(Bill).where(Bill.id == bill_id, bills.visible(tx.actor)))
+    if found is None:
+        raise NotFound("bill.none", N_("没有编号为 %(id)s 的账单"), id=bill_id)
+    return found
+
+
+@blueprint.get("/")
+@allow(*READERS)
+def index() -> str | Response:
+    tx = reading()
+    query = select(Bill).where(bills.visible(tx.actor)).options(joinedload(Bill.pool).joinedload(Pool.provider))
+    filters = FILTERS if tx.actor.role is Role.PROVIDER else [*FILTERS, company_filter(tx, Bill.provider_id)]
+    found = listing(tx, query, COLUMNS, key=Bill.id, filters=filters, sort="-month")
+    return found.exported("bills") or render_template("bills/index.html", bills=found)
+
+
+@blueprint.route("/new", methods=["GET", "POST"])
+@allow(Role.PROVIDER)
+def submit() -> str | Response | tuple[str, int]:
+    """A month's bill as a file: taken whole, or not at all with every place that is wrong."""
+    tx = reading()
+    form = BillForm(month=periods.before(periods.month_of(tx.now)))
+    pools = tx.scalars(select(Pool).where(Pool.provider_id == tx.actor.provider_id).order_by(Pool.name)).all()
+    form.pool.choices = [(one.id, one.name) for one in pools]
+    report: dict[str, Any] | None = None
+    if form.validate_on_submit():
+        pool = next(one for one in pools if one.id == form.pool.data)
+        try:
+            with uploads.held(form.file.data) as path:
+                result = Reading(path.name)
+                try:
+                    lines = read_bill(path, form.month.data, result, arch=Arch(pool.arch))
+                finally:
+                    report = uploads.told(result, month=form.month.data)
+            if result.refused or result.duplicates:
+                raise Invalid("bill.rows", N_("有 %(count)s 行不能采用，整份账单未入账；改正后重新提交"),
+                              count=result.refused + result.duplicates, field="file")  # fmt: skip
+            with transaction() as write:
+                taken = bills.take(
+                    write, write.get_one(Pool, pool.id), form.month.data, lines, source=result.file[:128]
+                )
+                if not taken.new:
+                    raise Conflict("bill.same", N_("与现行账单完全相同，未重复入账"), field="file")
+        except Refused as refused:
+            hang(form, refused)
+        else:
+            flash(_("账单已入账，%(count)s 行", count=taken.lines), "success")
+            return redirect(url_for("bills.show", bill_id=taken.bill.id if taken.bill else 0))
+    bad = request.method == "POST"
+    return render_template("bills/submit.html", form=form, report=report), 422 if bad else 200
+
+
+@blueprint.get("/<int:bill_id>")
+@allow(*READERS)
+def show(bill_id: int) -> str | Response:
+    tx = reading()
+    one = bill(tx, bill_id)
+    lines = listing(
+        tx, select(BillLine).where(BillLine.bill_id == one.id), LINES, key=BillLine.id, filters=LINE_FILTERS,
+        sort="resource",
+    )  # fmt: skip
+    exported = lines.exported(f"bill-{one.month}-{one.pool.code}")
+    if exported:
+        return exported
+    standing = bills.current(tx, one.pool_id, one.month)
+    latest = standing is not None and standing.id == one.id
+    subject = f"bill:{one.id}"
+    return render_template(
+        "bills/show.html",
+        one=one,
+        code=code(one),
+        reviewer=_reviewer(one),
+        lines=lines,
+        count=tx.scalar(select(func.count(BillLine.id)).where(BillLine.bill_id == one.id)),
+        latest=latest,
+        sums=_by_kind(bills.reconcile(tx, one.pool_id, one.month).rows) if latest else {},
+        said=remarks.of(tx, subject),
+        remark_labels=remarks.KIND_LABELS,
+        dispute=remarks.open_dispute(tx, subject),
+    )
+
+
+def _by_kind(rows: list[Comparison]) -> dict[Kind, dict[str, Decimal]]:
+    """Kind → billed, metered, unmeasured and disputed unit-hours in the unit that people read."""
+    found: dict[Kind, dict[str, Decimal]] = {}
+    for row in rows:
+        sums = found.setdefault(row.kind, dict.fromkeys(("billed", "metered", "unmeasured", "disputed"), Decimal(0)))
+        for name in sums:
+            sums[name] += getattr(row, name) / UNITS[row.kind].factor
+    return dict(sorted(found.items()))
+
+
+@blueprint.post("/<int:bill_id>/remark")
+@allow(Role.PROVIDER, Role.SUPERVISOR, Role.AUTHORITY)
+def remark(bill_id: int) -> Response:
+    one = bill(reading(), bill_id)
+    dialogues.say(f"bill:{one.id}", one.provider_id)
+    return redirect(url_for("bills.show", bill_id=bill_id))
+
+
+@blueprint.post("/<int:bill_id>/rule")
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+def rule(bill_id: int) -> Response:
+    bill(reading(), bill_id)
+    dialogues.rule()
+    return redirect(url_for("bills.show", bill_id=bill_id))
+
+
+@frame.finder(order=47)
+def _find(tx: Tx, actor: Actor, text: str, limit: int) -> list[frame.Hit]:
+    if actor.role not in READERS:
+        return []
+    pattern = frame.like(text)
+    found = tx.scalars(
+        select(Bill)
+        .join(Pool, Pool.id == Bill.pool_id)
+        .where(bills.visible(actor), Bill.month.ilike(pattern, escape="\\") | Pool.name.ilike(pattern, escape="\\")
+               | Pool.code.ilike(pattern, escape="\\"))
+        .order_by(Bill.month.desc(), Bill.revision.desc())
+        .limit(limit)
+    )  # fmt: skip
+    return [
+        frame.Hit(N_("账单"), f"{one.month} {one.pool.name}", url_for("bills.show", bill_id=one.id),
+                  _("第 %(revision)s 版", revision=one.revision))
+        for one in found
+    ]  # fmt: skip
