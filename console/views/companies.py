@@ -13,7 +13,7 @@ from console.lists import Column, Filter, listing
 from console.views import incidents as incident_pages
 from console.views import orders as order_pages
 from console.views import scorecards as score_pages
-from providers import bills, incidents, marks, orders
+from providers import bills, incidents, marks
 from providers.bills import Bill
 from providers.incidents import Incident
 from providers.marks import ScorecardRecord
@@ -100,7 +100,7 @@ def show(provider_id: int) -> str:
         orders=tx.scalars(open_orders.order_by(WorkOrder.due_at).limit(8)).all(),
         under_way=_under_way(one),
         late=tx.scalar(select(func.count()).select_from(open_orders.where(WorkOrder.due_at < tx.now).subquery())),
-        times=orders.delivery_times(tx, tx.now - order_pages.WINDOW, tx.now, provider_id=one.id),
+        times=order_pages.delivered_in(tx, one.id),
         days=order_pages.WINDOW.days,
         incidents=tx.scalars(
             select(Incident).where(Incident.provider_id == one.id, incidents.visible(tx.actor))

@@ -87,7 +87,7 @@ def _bucket(query: Rows, value: str) -> Rows:
     calendar = working_days(tx)
     rows = tx.execute(
         select(WorkOrder.id, WorkOrder.placed_at, WorkOrder.delivered_at).where(
-            WorkOrder.delivered_at >= tx.now - WINDOW, WorkOrder.delivered_at < tx.now
+            WorkOrder.delivered_at >= tx.now - WINDOW, WorkOrder.delivered_at <= tx.now
         )
     )
     found = [id_ for id_, placed, done in rows if done and str(orders.bucket(calendar.between(placed, done))) == value]
@@ -150,6 +150,11 @@ def company_filter(tx: Tx, column: Any) -> Filter:
     return Filter("provider", N_("云服务商"), lambda q, v: q.where(column == int(v)), options=options)
 
 
+def delivered_in(tx: Tx, provider_id: int | None) -> dict[orders.Bucket, int]:
+    """How long deliveries of the past weeks took, those of this instant included."""
+    return orders.delivery_times(tx, tx.now - WINDOW, tx.now + timedelta(seconds=1), provider_id=provider_id)
+
+
 def listed(tx: Tx) -> Listing:
     own = tx.actor.role is Role.PROVIDER
     filters = FILTERS if own else [*FILTERS, company_filter(tx, WorkOrder.provider_id)]
@@ -167,7 +172,7 @@ def index() -> str | Response:
         return exported
     times = None
     if tx.actor.role is not Role.TENANT:
-        times = orders.delivery_times(tx, tx.now - WINDOW, tx.now, provider_id=tx.actor.provider_id)
+        times = delivered_in(tx, tx.actor.provider_id)
     return render_template("orders/index.html", orders=found, times=times, days=WINDOW.days)
 
 
@@ -235,13 +240,15 @@ class Act:
 
 
 def _deliver(tx: Tx, one: WorkOrder, generation: int, form: FlaskForm) -> object:
-    has = {
+    """What was left empty is as it was approved."""
+    typed = {
         kind: round(field.data * UNITS[kind].factor)
         for kind in one.approved()
         if (field := getattr(form, f"has_{kind.value}", None)) is not None and field.data is not None
     }
+    external_id = form.external_id.data if hasattr(form, "external_id") else None
     return delivery.mark_delivered(
-        tx, one.id, generation, external_id=getattr(form, "external_id", None) and form.external_id.data, has=has,
+        tx, one.id, generation, external_id=external_id, has={**one.approved(), **typed} if typed else {},
         note=form.text.data or "",
     )  # fmt: skip
 

@@ -1,0 +1,393 @@
+"""Companies and their assessment over HTTP: an order from placing to the re-scored card, an incident to its ruling, a
+bill and an inventory from good and bad files.
+
+haichen-like company 甲云 (provider1), pools: hand (files adapter: done by hand); department A01 (tenant1).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from providers import appeals, bills, delivery, inventory, marks, orders, records, remarks
+from providers.base import ServiceKind, Verb
+from providers.orders import WorkOrder
+from quota import ledger, pools
+from quota.actors import Role
+from quota.agencies import Department
+from quota.pools import CloudProvider, Pool
+from quota.units import Arch, Kind, classes
+
+SMALL = {Kind.VCPU: 4, Kind.MEMORY: 8 * 1024}
+
+
+@pytest.fixture
+def pool(house) -> int:
+    """A pool of 甲云 that nobody's program acts on, with capacity, and some of it granted to A01."""
+    with house.transaction() as tx:
+        company = tx.scalars(select(CloudProvider)).one()
+        one = Pool(
+            code="hand", name="甲云信创池", provider_id=company.id, arch="aarch64", zone="政务外网", xinchuang=True,
+            adapter="files", adapter_options={}, active=True,
+        )  # fmt: skip
+        tx.add(one)
+        tx.flush()
+        for kind, total in ((Kind.VCPU, 100), (Kind.MEMORY, 200 * 1024)):
+            pools.equip(tx, one, kind, total, key=f"equip:{kind}")
+        ours = tx.scalar(select(Department.id).where(Department.code == "A01"))
+        what = classes({Kind.VCPU: 50, Kind.MEMORY: 100 * 1024}, Arch.AARCH64)
+        ledger.grant(tx, one.id, ours, what, key="grant", subject="test")
+        return one.id
+
+
+def place(house, pool: int, key: str = "k", **more: Any) -> int:
+    with house.transaction() as tx:
+        ours = tx.scalar(select(Department.id).where(Department.code == "A01"))
+        return delivery.place(
+            tx, tx.get_one(Pool, pool), Verb.CREATE, key=key, kind=ServiceKind.VM, amounts=SMALL, name=f"web-{key}",
+            department_id=ours, case_id=1, **more,
+        ).id  # fmt: skip
+
+
+def generation(house, order_id: int) -> int:
+    with house.reading() as tx:
+        return tx.get_one(WorkOrder, order_id).generation
+
+
+def act(client, house, order_id: int, name: str, **data: Any):
+    url = f"/orders/{order_id}/{name}"
+    assert client.get(url).status_code == 200
+    return client.send(url, {"generation": generation(house, order_id), **data})
+
+
+def test_an_order_is_worked_by_hand_and_accepted_and_rated(client_of, house, pool, clock) -> None:
+    one = place(house, pool)
+    company, department, steward = client_of(Role.PROVIDER), client_of(Role.TENANT), client_of(Role.SUPERVISOR)
+    home = company.get("/").text
+    assert "待交付工单" in home
+    assert "web-k" in home
+    assert act(company, house, one, "start").status_code == 302
+    refused = act(company, house, one, "deliver")
+    assert refused.status_code == 422
+    assert "请填写交付的资源编号" in refused.text
+    assert act(company, house, one, "deliver", external_id="vm-77", has_vcpu="2").status_code == 302
+    page = department.get(f"/orders/{one}").text
+    assert "待验收" in page
+    assert "不符" in page  # 4 vCPU approved, 2 appeared
+    stale = department.send(f"/orders/{one}/accept", {"generation": 1})
+    assert stale.status_code == 422
+    assert "已被他人更新" in stale.text
+    assert act(department, house, one, "accept").status_code == 302
+    assert department.send(f"/ratings/orders/{one}", {"stars": "2"}).status_code == 422  # a low mark says why
+    assert department.send(f"/ratings/orders/{one}", {"stars": "2", "word": "少了一半"}).status_code == 302
+    again = department.send(f"/ratings/orders/{one}", {"stars": "5"})
+    assert "已经评价过" in again.text
+    shown = steward.get(f"/orders/{one}").text
+    assert "少了一半" in shown
+    assert "vm-77" in shown
+    with house.reading() as tx:
+        found = orders.order(tx, one)
+        assert found.discrepancy == {"amounts": {"vcpu": [4, 2]}}
+
+
+def test_a_failed_order_and_a_dispute(client_of, house, pool, clock) -> None:
+    one = place(house, pool)
+    company, steward = client_of(Role.PROVIDER), client_of(Role.SUPERVISOR)
+    assert company.send(f"/orders/{one}/fail", {"generation": generation(house, one), "text": ""}).status_code == 422
+    assert act(company, house, one, "fail", text="机房断电").status_code == 302
+    assert "机房断电" in steward.get("/").text
+    assert company.get(f"/orders/{one}/retry").status_code == 404
+    assert act(steward, house, one, "retry").status_code == 302
+    assert act(company, house, one, "dispute", text="断电由园区造成").status_code == 302
+    assert "断电由园区造成" in steward.get("/").text
+    with house.reading() as tx:
+        dispute = remarks.open_dispute(tx, f"order:{one}")
+        assert dispute is not None
+    steward.get(f"/orders/{one}")
+    steward.send(f"/orders/{one}/rule", {"dispute": dispute.id, "upheld": "1", "text": "园区已书面确认"})
+    with house.reading() as tx:
+        assert remarks.open_dispute(tx, f"order:{one}") is None
+        assert remarks.upheld(tx, [f"order:{one}"]) == {f"order:{one}"}
+    stranger = client_of("tenant2")
+    assert stranger.get(f"/orders/{one}").status_code == 404
+
+
+def test_an_order_is_found_and_listed_by_bucket(client_of, house, pool, clock) -> None:
+    one = place(house, pool)
+    with house.reading() as tx:
+        number = tx.get_one(WorkOrder, one).number
+    company = client_of(Role.PROVIDER)
+    assert number in company.get(f"/search?q={number}").text
+    act(company, house, one, "deliver", external_id="vm-1")
+    listed = company.get("/orders/?state=all&bucket=1%E2%80%933").text
+    assert number in listed
+    assert number not in company.get("/orders/?state=all&bucket=4%E2%80%9310").text
+    assert company.get("/orders/?state=all&export=csv").text.count(number) == 1
+
+
+REPORT = {
+    "external_id": "INC-1", "level": "2", "title": "网络出口中断", "started_at": "2026-06-01T06:00",
+    "responded_at": "2026-06-01T06:20", "affected": "", "description": "核心交换机重启", "evidence": "工单 881",
+    "claimed": "third_party",
+}  # fmt: skip
+
+
+def test_an_incident_from_report_to_ruling(client_of, house, pool, clock) -> None:
+    company, steward = client_of(Role.PROVIDER), client_of(Role.SUPERVISOR)
+    early = company.send("/incidents/new", {**REPORT, "pool": pool, "responded_at": "2026-06-01T05:00"})
+    assert early.status_code == 422
+    assert "依次先后" in early.text
+    answer = company.send("/incidents/new", {**REPORT, "pool": pool})
+    assert answer.status_code == 302
+    found = answer.location
+    twice = company.send("/incidents/new", {**REPORT, "pool": pool, "title": "别的"})
+    assert "已报送过" in twice.text
+    number = int(found.rsplit("/", 1)[1])
+    clock.advance(hours=8)
+    company, steward = client_of(Role.PROVIDER), client_of(Role.SUPERVISOR)
+    amended = {**REPORT, "pool": pool, "recovered_at": "2026-06-01T11:00"}
+    assert company.send(f"/incidents/new?amend={number}", amended).status_code == 302
+    assert "INC-1" in steward.get("/").text
+    settle = f"{found}/settle"
+    assert "超时 1 次" in steward.get(settle).text
+    body = {"generation": 2, "responsibility": "maintenance", "reason": "见日志"}
+    assert "至少提前" in steward.send(settle, body).text
+    assert steward.send(settle, {**body, "responsibility": "provider"}).status_code == 302
+    page = company.get(found).text
+    assert "云服务商责任" in page
+    assert "对定责提出争议" in page
+    company.send(f"{found}/remark", {"text": "运营商线路中断", "kind": "dispute"})
+    client_of("tenant1").send(f"{found}/remark", {"text": "我单位当日无法办事"})
+    page = steward.get(found).text
+    assert "运营商线路中断" in page
+    assert "我单位当日无法办事" in page
+
+
+GOOD = "资源编号,资源类别,用量\nvm-1,vcpu,2880\nvm-1,memory,5898240\n"
+
+
+def upload(client, url: str, text: str | bytes, name: str = "bill.csv", **data: Any):
+    raw = text.encode() if isinstance(text, str) else text
+    client.get(url)
+    return client.send(url, {**data, "file": (io.BytesIO(raw), name)}, content_type="multipart/form-data")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "空文件"),
+        ("资源编号,用量\nvm-1,3\n", "缺少列"),
+        ("资源编号,资源类别,用量,用量\nvm-1,vcpu,3,3\n", "出现两次"),
+        (GOOD + "vm-2,vcpu,-5\n", "数值为负"),
+        (GOOD + "vm-2,vcpu,NaN\n", "NaN"),
+        (GOOD + "vm-2,gold,5\n", "不认识的资源类型"),
+        (GOOD + "vm-1,vcpu,7\n", "重复"),
+        (GOOD + "vm-1,vcpu,2880\n", "重复"),
+        (GOOD + "vm-2,vcpu,5", "截断"),
+    ],
+)
+def test_a_bad_bill_enters_nothing_and_says_where(client_of, house, pool, text, told) -> None:
+    company = client_of(Role.PROVIDER)
+    answer = upload(company, "/bills/new", text, pool=pool, month="2026-05")
+    assert answer.status_code == 422
+    assert told in answer.text
+    with house.reading() as tx:
+        assert bills.current(tx, pool, "2026-05") is None
+
+
+def test_a_good_bill_is_entered_once_reviewed_and_disputed(client_of, house, pool) -> None:
+    company, steward = client_of(Role.PROVIDER), client_of(Role.SUPERVISOR)
+    for text in (GOOD, GOOD.encode("gb18030"), b"\xef\xbb\xbf" + GOOD.replace(",", ";").encode()):
+        answer = upload(company, "/bills/new", text, pool=pool, month="2026-05")
+        if text is GOOD:
+            assert answer.status_code == 302
+            found = answer.location
+        else:
+            assert answer.status_code == 422
+            assert "未重复入账" in answer.text
+    page = steward.get(found).text
+    assert "vm-1" in page
+    steward.send(f"{found}/remark", {"text": "与台账一致", "kind": "review"})
+    assert "已复核" in steward.get("/bills/").text
+    steward.send(f"{found}/remark", {"text": "vm-1 已缩容", "kind": "dispute"})
+    page = company.get(found).text
+    assert "争议中" in page
+    assert "2026-05" in steward.get("/search?q=2026-05").text
+    assert client_of(Role.TENANT).get(found).status_code == 403
+
+
+def test_an_excel_bill(client_of, house, pool) -> None:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for row in ("资源编号", "资源类别", "用量"), ("vm-1", "vcpu", 2880), ("vm-2", "vcpu", "很多"):
+        book.active.append(row)
+    file = io.BytesIO()
+    book.save(file)
+    answer = upload(client_of(Role.PROVIDER), "/bills/new", file.getvalue(), "bill.xlsx", pool=pool, month="2026-05")
+    assert answer.status_code == 422
+    assert "不是数字" in answer.text
+    assert "很多" in answer.text
+
+
+def test_an_order_becomes_a_score_that_is_appealed_and_scored_again(client_of, house, pool, clock) -> None:
+    company, steward, chief = client_of(Role.PROVIDER), client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
+    late, good = place(house, pool, "late"), place(house, pool, "good")
+    act(company, house, good, "deliver", external_id="vm-2")
+    clock.advance(days=9)
+    company, steward, chief = client_of(Role.PROVIDER), client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
+    act(company, house, late, "deliver", external_id="vm-1")
+    record = {"kind": "drill", "happened_on": "2026-06-03", "passed": "y", "note": "演练报告 3 号"}
+    with house.reading() as tx:
+        company_id = tx.scalars(select(CloudProvider.id)).one()
+    assert steward.send("/assessment-records/new", {**record, "provider": company_id}).status_code == 302
+    answer = steward.send("/scorecards/new", {"provider": company_id, "period": "2026-06"})
+    assert answer.status_code == 302
+    card = answer.location
+    page = steward.get(card).text
+    assert "不计分" in page
+    assert "按比例分摊" in page
+    rows = steward.get(f"{card}/optimisation").text
+    assert f"/orders/{late}" in rows
+    assert company.send(f"{card}/appeal", {"text": "早了"}).status_code == 422  # not published yet
+    number = int(card.rsplit("/", 1)[1])
+    assert client_of("tenant1").get(card).status_code == 404
+    assert "公示" in chief.get(card).text
+    assert chief.send(f"{card}/publish", {"generation": 1}).status_code == 302
+    assert client_of("tenant1").get(card).status_code == 200
+    assert "一致" in company.send(f"{card}/verify").text
+
+    form = company.get(f"{card}/appeal").text
+    assert f"order:{late}" in form
+    filed = company.send(f"{card}/appeal", {"text": "园区断电，附证明", "refs": [f"order:{late}"]})
+    assert filed.status_code == 302
+    assert "只能申诉一次" in company.send(f"{card}/appeal", {"text": "再来"}).text
+    ruling = {"upheld": "1", "struck": [f"order:{late}"], "ruling": "证明属实"}
+    assert "出具评分的人" in steward.send(f"{card}/ruling", ruling).text  # he scored it
+    assert "出具评分的人" in chief.send(f"{card}/ruling", ruling).text  # he published it
+    other = client_of("supervisor2")
+    assert "请勾选" in other.send(f"{card}/ruling", {**ruling, "struck": []}).text
+    answer = other.send(f"{card}/ruling", ruling)
+    assert answer.status_code == 302
+    assert answer.location != card
+    page = other.get(answer.location).text
+    assert "较上一版的变化" in page
+    assert f"order:{late}" in page
+    with house.reading() as tx:
+        before, after = marks.scorecard(tx, number), marks.scorecard(tx, int(answer.location.rsplit("/", 1)[1]))
+        assert after.revision == before.revision + 1
+        assert after.total > before.total
+        assert before.published
+        changed = marks.changes(tx, after)
+        assert changed.gone == [f"order:{late}"]
+        assert set(changed.marks) == {"optimisation"}
+        assert appeals.of(tx, company_id, "2026-06").result_id == after.id
+        assert list(marks.check(tx)) == []
+    again = steward.send("/scorecards/new", {"provider": company_id, "period": "2026-06"})
+    assert again.location == answer.location  # what was struck stays struck
+    assert "2026" in steward.get(f"/scorecards/year/{company_id}/2026").text
+
+
+def test_an_appeal_comes_too_late(client_of, house, pool, clock) -> None:
+    with house.reading() as tx:
+        company_id = tx.scalars(select(CloudProvider.id)).one()
+    steward = client_of(Role.SUPERVISOR)
+    body = {"provider": company_id, "kind": "review", "happened_on": "2026-06-01", "note": "核查 1 号"}
+    steward.send("/assessment-records/new", body)
+    card = steward.send("/scorecards/new", {"provider": company_id, "period": "2026-06"}).location
+    client_of(Role.AUTHORITY).get(card)
+    chief = client_of(Role.AUTHORITY)
+    chief.get(card)
+    assert chief.send(f"{card}/publish", {"generation": 1}).status_code == 302
+    clock.advance(days=14)
+    late = client_of(Role.PROVIDER).send(f"{card}/appeal", {"text": "晚了"})
+    assert "截止" in late.text
+
+
+def test_a_veto_fails_the_company_and_a_withdrawn_one_does_not(client_of, house, pool, clock) -> None:
+    with house.reading() as tx:
+        company_id = tx.scalars(select(CloudProvider.id)).one()
+    steward = client_of(Role.SUPERVISOR)
+    body = {"provider": company_id, "kind": "review", "happened_on": "2026-06-01", "note": "核查 1 号"}
+    steward.send("/assessment-records/new", body)
+    leak = steward.send("/assessment-records/new", {**body, "kind": "leak", "note": "通报 2 号"}).location
+    card = steward.send("/scorecards/new", {"provider": company_id, "period": "2026-06"}).location
+    page = steward.get(card).text
+    assert "一票否决" in page
+    assert "不合格" in page
+    assert steward.send(f"{leak}/withdraw", {"note": "误报"}).status_code == 302
+    again = steward.send("/scorecards/new", {"provider": company_id, "period": "2026-06"}).location
+    assert again != card
+    assert "一票否决：" not in steward.get(again).text
+    with house.reading() as tx:
+        assert records.withdrawal(tx, int(leak.rsplit("/", 1)[1])) is not None
+
+
+INVENTORY = "资源编号,名称,类型,核数,内存(GB)\nvm-1,web,云主机,4,8\nvm-2,db,云主机,8,16\n"
+
+
+def entered(house, pool: int) -> int:
+    with house.reading() as tx:
+        return len(list(tx.scalars(select(inventory.Resource).where(inventory.Resource.pool_id == pool))))
+
+
+def test_an_inventory_is_uploaded_once(client_of, house, pool, clock) -> None:
+    steward = client_of(Role.SUPERVISOR)
+    body = {"pool": pool, "as_of": "2026-06-01T09:30"}
+    assert upload(steward, "/inventories/new", INVENTORY, "inv.csv", **body).status_code == 302
+    assert entered(house, pool) == 2
+    assert upload(steward, "/inventories/new", INVENTORY, "inv.csv", **body).status_code == 302
+    assert "没有变化" in steward.get("/inventories/").text
+    drift = steward.get("/inventories/drift").text
+    assert "无审批依据" in drift
+    assert "web" in drift
+    assert client_of(Role.PROVIDER).get("/inventories/drift").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "told", "taken"),
+    [
+        (b"", 422, "空文件", 0),
+        ("名称,类型\nweb,云主机\n".encode(), 422, "缺少列", 0),
+        (INVENTORY.encode("gb18030"), 302, "", 2),
+        (b"\xef\xbb\xbf" + INVENTORY.encode(), 302, "", 2),
+        (INVENTORY.replace(",", "\t").encode(), 302, "", 2),
+        ((INVENTORY + "vm-3,x,云主机,-4,8\n").encode(), 200, "数值为负", 2),
+        ((INVENTORY + "vm-3,x,云主机,4").encode(), 200, "拒收", 2),
+        ((INVENTORY + "vm-1,web,云主机,64,8\n").encode(), 200, "重复且内容不同", 2),
+    ],
+)
+def test_inventory_files_as_people_have_them(client_of, house, pool, text, status, told, taken) -> None:
+    steward = client_of(Role.SUPERVISOR)
+    answer = upload(steward, "/inventories/new", text, "inv.csv", pool=pool, as_of="2026-06-01T09:30")
+    assert answer.status_code == status
+    assert told in answer.text
+    assert entered(house, pool) == taken
+
+
+def test_a_combination_is_entered_and_changed(client_of, house, clock) -> None:
+    with house.reading() as tx:
+        company_id = tx.scalars(select(CloudProvider.id)).one()
+    steward = client_of(Role.SUPERVISOR)
+    body = {"provider": company_id, "chip": "鲲鹏", "system": "麒麟 V10", "fitness": "certified", "required": "y"}
+    assert "证书编号" in steward.send("/compatibility/edit", body).text
+    told = {**body, "certificate": "KP-1", "valid_until": "2027-01-01"}
+    page = steward.send("/compatibility/edit", told).location
+    assert steward.send("/compatibility/edit", {**told, "fitness": "adapted"}).location == page
+    assert re.search("已认证.*→.*已适配", steward.get(page).text, re.S)
+
+
+def test_a_company_sees_itself_alone(client_of, house, pool, clock) -> None:
+    with house.transaction() as tx:
+        other = CloudProvider(code="yi", name="乙云")
+        tx.add(other)
+        tx.flush()
+        other_id = other.id
+    company = client_of(Role.PROVIDER)
+    assert "乙云" not in company.get("/companies/").text
+    assert company.get(f"/companies/{other_id}").status_code == 404
+    assert client_of(Role.SUPERVISOR).get(f"/companies/{other_id}").status_code == 200
