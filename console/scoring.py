@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from sqlalchemy import select
 
 from metering.works import Works
-from providers import bills, evidence, incidents, marks, periods
+from providers import assessment, bills, evidence, incidents, marks, periods
 from providers.base import ServiceKind
 from providers.bills import Interval, month_bounds
 from providers.inventory import Resource
@@ -37,7 +37,7 @@ def score(
             raise WrongState("period.future", N_("%(period)s 还没有开始"), period=period, field="period")
         reporting, coverage = samples(works, tx, provider_id, period)
     with works.book.transaction(actor or steward("job:score")) as tx:
-        found = evidence.gather(tx, provider_id, period, reporting=reporting, coverage=coverage)
+        found = assessment.gather(tx, provider_id, period, reporting=reporting, coverage=coverage)
         return marks.keep(tx, provider_id, period, found, DEFAULT, reason=reason)
 
 

@@ -85,6 +85,14 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         with works.book.transaction(steward("job:cases")) as tx:
             return repr(deadlines.advance(tx))
 
+    def account() -> str:
+        done = scoring.collect(works)
+        return ", ".join(f"{name} {what}" for name, what in done.items())
+
+    def score() -> str:
+        cards = [scoring.score(works, company, period) for company, period in scoring.due(works)]
+        return f"{len(cards)} cards: " + ", ".join(f"{one.month} {one.total}" for one in cards)
+
     def remind() -> str:
         with works.book.transaction(steward("job:remind")) as tx:
             return f"{len(notices.remind(tx))} reminders"
@@ -105,14 +113,6 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
     def replay() -> str:
         return f"{len(replays.carry_out(works))} replays"
 
-    def account() -> str:
-        done = scoring.collect(works)
-        return ", ".join(f"{name} {what}" for name, what in done.items())
-
-    def score() -> str:
-        cards = [scoring.score(works, company, period) for company, period in scoring.due(works)]
-        return f"{len(cards)} cards: " + ", ".join(f"{one.month} {one.total}" for one in cards)
-
     def verify() -> str:
         found = examine(works)
         if not found.clean:
@@ -124,14 +124,14 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         Job("fold", N_("推送入湖"), "* * * * *", fold, lease=timedelta(minutes=30)),
         Job("carry", N_("派单与交付"), "*/2 * * * *", carry, lease=timedelta(minutes=30)),
         Job("advance", N_("案件推进"), "*/10 * * * *", advance, lease=timedelta(minutes=30)),
+        Job("account", N_("账单与故障采集"), "15 5 * * *", account, lease=timedelta(hours=2)),
+        Job("score", N_("考核评分"), "0 6 * * *", score, lease=timedelta(hours=2)),
         Job("roll", N_("日结"), "20 0 * * *", roll, lease=timedelta(hours=4)),
         Job("compact", N_("合并热文件"), "35 * * * *", compact, lease=timedelta(hours=1)),
         Job("retain", N_("到期清理"), "40 1 * * *", retain, lease=timedelta(hours=4)),
         Job("assess", N_("评估"), "30 2 * * *", assess, lease=timedelta(hours=4)),
         Job("open_cases", N_("立案"), "30 3 * * *", open_cases),
         Job("replay", N_("策略回放"), "* * * * *", replay, lease=timedelta(hours=2), attempts=1),
-        Job("account", N_("账单与故障采集"), "15 5 * * *", account, lease=timedelta(hours=2)),
-        Job("score", N_("考核评分"), "0 6 * * *", score, lease=timedelta(hours=2)),
         Job("remind", N_("催办提醒"), "0 8 * * *", remind),
         Job("settle", N_("出借归还"), "*/10 * * * *", settle),
         Job("expire", N_("到期处理"), "15 * * * *", expire),

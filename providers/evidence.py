@@ -1,7 +1,6 @@
-"""Evidence for the scorecards: which rows of the book speak of a company in a period, for each indicator.
+"""Evidence for the scorecards: which rows of the book speak of a company in a month, for each indicator.
 
-What comes from the eye (how many samples were due and how many came) is handed in by whoever has it. What was struck by
-the ruling on an appeal, and orders over which the company was found to be right, are left out.
+What comes from the eye (how many samples were due and how many came) is handed in by whoever has it.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from providers import appeals, bills, evidence_rows, incidents, periods, remarks
+from providers import bills, incidents, remarks
 from providers.base import Responsibility
 from providers.bills import Interval, month_bounds
 from providers.incidents import Incident
@@ -29,33 +28,23 @@ if TYPE_CHECKING:
 def gather(
     tx: Tx,
     provider_id: int,
-    period: str,
+    month: str,
     *,
     reporting: Sequence[Row] = (),
     coverage: Mapping[int, Sequence[Interval]] | None = None,
 ) -> Evidence:
-    """Every row that speaks of the company in ``period`` (2026-10 or 2026-Q4), up to now.
+    """Every row that speaks of the company in ``month`` (2026-10), up to now.
 
     ``reporting``: rows with ``expected`` and ``received`` samples and ``lag_minutes`` (None: not known), one a pool and
-    month, say (``reported`` makes one); those that also name ``pool`` and ``month`` and are nearly complete show that the
-    pool was watched, which its availability needs. ``coverage``: resource id → stretches in which samples prove that it
-    was there.
+    day, say (``reported`` makes one). ``coverage``: resource id → stretches in which samples prove that it was there.
     """
-    found: dict[Indicator, list[Row]] = {indicator: [] for indicator in Indicator}
-    for month in periods.months(period):
-        found[Indicator.DELIVERY] += _orders(tx, provider_id, month, WorkOrder.request_id.is_not(None))
-        found[Indicator.OPTIMISATION] += _orders(tx, provider_id, month, WorkOrder.case_id.is_not(None))
-        found[Indicator.INCIDENTS] += _incidents(tx, provider_id, month)
-        found[Indicator.METERING] += _bills(tx, provider_id, month, coverage)
-        for indicator, rows in evidence_rows.of_month(tx, provider_id, month, reporting).items():
-            found[indicator] += rows
-    for indicator, rows in evidence_rows.of_period(tx, provider_id, period).items():
-        found[indicator] += rows
-    if periods.is_quarter(period) and found[Indicator.BACKUP]:
-        found[Indicator.BACKUP].append(Row(f"quarter:{period}", {"drills_due": 1}))
-    found[Indicator.REPORTING] += reporting
-    struck = appeals.struck(tx, provider_id)
-    return {indicator: [row for row in rows if row.ref not in struck] for indicator, rows in found.items()}
+    return {
+        Indicator.DELIVERY: _orders(tx, provider_id, month, WorkOrder.request_id.is_not(None)),
+        Indicator.OPTIMISATION: _orders(tx, provider_id, month, WorkOrder.case_id.is_not(None)),
+        Indicator.INCIDENTS: _incidents(tx, provider_id, month),
+        Indicator.METERING: _bills(tx, provider_id, month, coverage),
+        Indicator.REPORTING: list(reporting),
+    }
 
 
 def reported(ref: str, expected: int, received: int, lag_minutes: float | None = None, **facts: Any) -> Row:

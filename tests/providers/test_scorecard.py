@@ -346,10 +346,9 @@ def test_a_month_of_the_simulated_cloud_from_order_to_card(works, clock) -> None
     with works.book.reading() as tx:
         record = marks.scorecard(tx, record.id)
         scored = {one.indicator: one.mark for one in record.marks if one.scored}
-        assert set(scored) == {"delivery", "metering", "reporting", "capacity"}
-        assert record.scored_weight == 26
-        assert scored["capacity"] == 0  # a new pool with almost nothing in it
-        assert record.grade == "good"
+        assert set(scored) == {"delivery", "metering", "reporting"}
+        assert record.scored_weight == 21
+        assert record.grade == "excellent"
         assert all(one.facts["lines"] for one in marks.evidence_of(tx, record, METERING))
         assert list(marks.check(tx)) == []
     works.prove()

@@ -1,0 +1,48 @@
+"""Everything that speaks of a company in a month or a quarter, for every indicator.
+
+What was struck by the ruling on an appeal is left out for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from providers import appeals, evidence, evidence_rows, periods
+from providers.bills import Interval
+from providers.measures import Row
+from providers.scorecard import Evidence, Indicator
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+def gather(
+    tx: Tx,
+    provider_id: int,
+    period: str,
+    *,
+    reporting: Sequence[Row] = (),
+    coverage: Mapping[int, Sequence[Interval]] | None = None,
+) -> Evidence:
+    """Every row that speaks of the company in ``period`` (2026-10 or 2026-Q4), up to now.
+
+    ``reporting`` and ``coverage`` as in ``evidence.gather``; rows of ``reporting`` that name ``pool`` and ``month`` and are
+    nearly complete show that the pool was watched, without which its availability is not known.
+    """
+    found: dict[Indicator, list[Row]] = {indicator: [] for indicator in Indicator}
+    for month in periods.months(period):
+        of_month = [
+            evidence.gather(tx, provider_id, month, coverage=coverage),
+            evidence_rows.of_month(tx, provider_id, month, reporting),
+        ]
+        for part in of_month:
+            for indicator, rows in part.items():
+                found[indicator] += rows
+    for indicator, rows in evidence_rows.of_period(tx, provider_id, period).items():
+        found[indicator] += rows
+    if periods.is_quarter(period) and found[Indicator.BACKUP]:
+        found[Indicator.BACKUP].append(Row(f"quarter:{period}", {"drills_due": 1}))
+    found[Indicator.REPORTING] += reporting
+    struck = appeals.struck(tx, provider_id)
+    return {indicator: [row for row in rows if row.ref not in struck] for indicator, rows in found.items()}
