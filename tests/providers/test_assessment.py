@@ -1,0 +1,278 @@
+"""Every indicator from rows alone; nothing scored from silence; what the steward records, and what strikes it out."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers import appeals, assessment, compatibility, evidence, incidents, marks, periods, ratings, records, remarks
+from providers.base import IncidentFact, Responsibility
+from providers.compatibility import Fitness
+from providers.measures import Row
+from providers.records import RecordKind
+from providers.scorecard import DEFAULT, Grade, Indicator, annual, score
+from quota.errors import Conflict, Invalid, NotAllowed, WrongState
+from quota.pools import Pool
+
+MONTH, QUARTER = "2026-06", "2026-Q2"
+AVAILABILITY, SECURITY, BACKUP = Indicator.AVAILABILITY, Indicator.SECURITY, Indicator.BACKUP
+SATISFACTION, CAPACITY, COMPLIANCE = Indicator.SATISFACTION, Indicator.CAPACITY, Indicator.COMPLIANCE
+
+
+def down(minutes: float, of: int = 43_200) -> Row:
+    return Row("pool:a/2026-06", {"pool": "a", "minutes": str(of), "down_minutes": str(minutes)})
+
+
+def stars(*given_: int, of: int = 4) -> list[Row]:
+    return [Row(f"rating:{n}", {"stars": one, "department": n, "of": of}) for n, one in enumerate(given_)]
+
+
+@pytest.mark.parametrize(
+    ("indicator", "rows", "deduction"),
+    [
+        (AVAILABILITY, [down(0)], "0"),
+        (AVAILABILITY, [down(21.6)], "0"),  # 99.95 %
+        (AVAILABILITY, [down(43.2)], "5"),  # 99.90 %: five hundredths below
+        (AVAILABILITY, [down(216)], "15"),  # 99.50 %: 45 points, no more than its weight
+        (AVAILABILITY, [down(250)], "15"),  # below 99.5 %: nothing left
+        (AVAILABILITY, [down(21.6), down(21.6)], "0"),
+        (SECURITY, [Row("record:1", {"what": "none"})], "0"),
+        (SECURITY, [Row("record:1", {"what": "general"}), Row("record:2", {"what": "vulnerability", "count": 3})], "8"),
+        (SECURITY, [Row("record:1", {"what": "major"})], "13"),
+        (CAPACITY, [Row("a", {"ok": True}), Row("b", {"ok": False})], "2.5"),
+        (COMPLIANCE, [Row("a", {"ok": True}), Row("b", {"ok": True}), Row("c", {"ok": False})], "1"),
+        (SATISFACTION, stars(5, 5), "0"),
+        (SATISFACTION, stars(1, 1), "10"),
+        (SATISFACTION, stars(3, 4), "3.75"),
+        (BACKUP, [Row("r", {"due": 1000, "done": 990})], "0"),
+        (BACKUP, [Row("r", {"due": 1000, "done": 970})], "2"),
+        (BACKUP, [Row("r", {"due": 10, "done": 10}), Row("quarter:x", {"drills_due": 1})], "4"),
+        (BACKUP, [Row("r", {"drill": True}), Row("quarter:x", {"drills_due": 1})], "0"),
+        (BACKUP, [Row("r", {"drill": False}), Row("quarter:x", {"drills_due": 1})], "4"),
+    ],
+)
+def test_what_each_indicator_deducts(indicator, rows, deduction) -> None:
+    mark = next(one for one in score({indicator: rows}, DEFAULT).marks if one.indicator is indicator)
+    assert mark.deduction == Decimal(deduction)
+    assert mark.reason % mark.params
+
+
+@pytest.mark.parametrize(
+    ("indicator", "rows"),
+    [
+        (SATISFACTION, stars(5, of=40)),  # one of forty departments is not enough
+        (BACKUP, [Row("quarter:x", {"drills_due": 1})]),
+        (AVAILABILITY, [down(0, of=0)]),
+    ],
+)
+def test_too_little_is_not_scored(indicator, rows) -> None:
+    mark = next(one for one in score({indicator: rows}, DEFAULT).marks if one.indicator is indicator)
+    assert not mark.scored
+    assert mark.share == 0
+
+
+def test_thirty_answers_are_enough_of_any_number_of_departments() -> None:
+    rows = [Row(f"rating:{n}", {"stars": 4, "department": 1, "of": 400}) for n in range(30)]
+    mark = next(one for one in score({SATISFACTION: rows}, DEFAULT).marks if one.indicator is SATISFACTION)
+    assert mark.figure == 4
+
+
+ROWS = {
+    AVAILABILITY: st.builds(down, st.integers(0, 50_000)),
+    Indicator.DELIVERY: st.builds(lambda ok: Row("order:1", {"ok": ok}), st.booleans()),
+    Indicator.INCIDENTS: st.builds(lambda n: Row("incident:1", {"misses": n}), st.integers(0, 30)),
+    SECURITY: st.builds(lambda what: Row("r", {"what": what}), st.sampled_from(["none", "general", "major"])),
+    CAPACITY: st.builds(lambda ok: Row("c", {"ok": ok}), st.booleans()),
+    BACKUP: st.builds(lambda done: Row("b", {"due": 100, "done": done}), st.integers(0, 100)),
+    COMPLIANCE: st.builds(lambda ok: Row("k", {"ok": ok}), st.booleans()),
+}
+
+
+@given(st.fixed_dictionaries({}, optional={key: st.lists(row, max_size=6) for key, row in ROWS.items()}))
+def test_marks_are_never_negative_and_the_weight_of_the_silent_is_spread(found) -> None:
+    card = score(found, DEFAULT)
+    assert sum(one.weight for one in card.marks) == 100
+    scored = [one for one in card.marks if one.scored]
+    assert card.scored_weight == sum(one.weight for one in scored)
+    assert all(0 <= one.mark <= one.share + Decimal("0.01") for one in scored)
+    assert all(one.share == 0 and one.mark is None for one in card.marks if not one.scored)
+    if scored:
+        assert abs(sum(one.share for one in scored) - 100) <= Decimal("0.1")
+    assert card == score(found, DEFAULT)
+
+
+def test_a_veto_fails_whatever_the_total() -> None:
+    good = {SECURITY: [Row("record:1", {"what": "none"})]}
+    assert score(good, DEFAULT).grade is Grade.EXCELLENT
+    bad = score({SECURITY: [*good[SECURITY], Row("record:2", {"veto": "leak"})]}, DEFAULT)
+    assert (bad.total, bad.grade, bad.veto) == (100, Grade.FAIL, ("record:2",))
+    assert score({Indicator.METERING: [Row("record:3", {"veto": "falsified"})]}, DEFAULT).grade is Grade.FAIL
+
+
+def test_payment_follows_the_grade_and_the_year_its_quarters() -> None:
+    assert [DEFAULT.paid(grade) for grade in Grade] == [100, 95, 85, 70]
+    assert annual([Decimal(90), None, Decimal(80), None], Decimal(70)) == 82
+    assert annual([Decimal(90)], None) is None
+    assert annual([None], Decimal(70)) is None
+
+
+def test_periods() -> None:
+    assert periods.months("2026-Q4") == ["2026-10", "2026-11", "2026-12"]
+    assert periods.months("2026-06") == ["2026-06"]
+    assert (periods.before("2026-Q1"), periods.before("2026-01")) == ("2025-Q4", "2025-12")
+    for bad in ("2026", "2026-13", "2026-Q5", "2026-1"):
+        with pytest.raises(Invalid):
+            periods.months(bad)
+
+
+# ---------------------------------------------------------------------------------------------- from the book
+
+
+def company(works) -> int:
+    return works.companies["haichen"]
+
+
+def gathered(works, period: str = MONTH, **more):
+    with works.book.reading() as tx:
+        return assessment.gather(tx, company(works), period, **more)
+
+
+def test_silence_is_no_evidence(works) -> None:
+    found = gathered(works)
+    assert {indicator for indicator, rows in found.items() if rows} <= {CAPACITY}
+
+
+def enter(works, kind: RecordKind, note: str = "文号 1", **more):
+    with works.book.transaction(works.people["checker"]) as tx:
+        return records.enter(tx, company(works), kind, more.pop("on", date(2026, 6, 1)), note, **more)
+
+
+def test_what_the_steward_records_counts_until_it_is_withdrawn(works, clock) -> None:
+    drill = enter(works, RecordKind.DRILL, figures={"passed": True})
+    enter(works, RecordKind.BACKUPS, figures={"due": 100, "done": 99})
+    enter(works, RecordKind.CERTIFICATE, figures={"certificate": "mlps3"}, valid_until=date(2026, 12, 1))
+    found = gathered(works, QUARTER)
+    assert [row.ref for row in found[BACKUP]][-1] == f"quarter:{QUARTER}"
+    assert len(found[BACKUP]) == 3
+    assert [row.facts["ok"] for row in found[COMPLIANCE]] == [True, False, False]
+    with works.book.transaction(works.people["checker"]) as tx:
+        records.withdraw(tx, drill.id, "记错了")
+    assert [row.facts for row in gathered(works)[BACKUP]] == [{"due": 100, "done": 99}]
+    with works.book.transaction(works.people["checker"]) as tx, pytest.raises(WrongState):
+        records.withdraw(tx, drill.id, "再撤")
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        (RecordKind.BACKUPS, {"figures": {"due": 3, "done": 4}}),
+        (RecordKind.BACKUPS, {"figures": {"due": -1, "done": 0}}),
+        (RecordKind.CERTIFICATE, {"figures": {"certificate": "mlps3"}}),
+        (RecordKind.CERTIFICATE, {"figures": {"certificate": "x"}, "valid_until": date(2027, 1, 1)}),
+        (RecordKind.YEAR_END, {"figures": {"points": Decimal(101)}}),
+        (RecordKind.DRILL, {"on": date(2026, 7, 1)}),
+        (RecordKind.DRILL, {"note": " "}),
+        (RecordKind.WITHDRAWAL, {}),
+    ],
+)
+def test_a_record_that_makes_no_sense_is_refused(works, kind, more) -> None:
+    with pytest.raises(Invalid):
+        enter(works, kind, **more)
+
+
+def test_availability_needs_a_watched_pool_and_settled_incidents(works, clock) -> None:
+    clock.advance(days=2)
+    start = clock.now - timedelta(hours=10)
+    fact = IncidentFact("i1", 1, "核心交换机故障", start, start, start + timedelta(hours=1), Responsibility.PROVIDER)
+    with works.book.transaction(works.people["operator"]) as tx:
+        one = incidents.report(tx, tx.get_one(Pool, works.pool), fact, description="双机故障", evidence="工单 8")
+    watched = [evidence.reported("samples:gov-arm/2026-06", 100, 95, pool="gov-arm", month=MONTH)]
+    assert gathered(works)[AVAILABILITY] == []
+    assert gathered(works, reporting=watched)[AVAILABILITY][0].facts["down_minutes"] == "0.0000"
+    with works.book.transaction(works.people["checker"]) as tx:
+        incidents.settle(tx, one.id, one.generation, Responsibility.PROVIDER, "日志为证")
+    assert gathered(works, reporting=watched)[AVAILABILITY][0].facts["down_minutes"] == "60.0000"
+    blind = [evidence.reported("samples:gov-arm/2026-06", 100, 50, pool="gov-arm", month=MONTH)]
+    assert gathered(works, reporting=blind)[AVAILABILITY] == []
+
+
+def test_a_dispute_is_settled_by_somebody_else_and_excuses(works, clock) -> None:
+    subject = "order:1"
+    with works.book.transaction(works.people["operator"]) as tx:
+        found = remarks.dispute(tx, subject, company(works), "园区断电")
+        with pytest.raises(WrongState):
+            remarks.dispute(tx, subject, company(works), "再来")
+    with works.book.transaction(works.people["rival"]) as tx, pytest.raises(NotAllowed):
+        remarks.dispute(tx, "order:2", company(works), "别家的")
+    with works.book.transaction(works.people["checker"]) as tx:
+        remarks.rule(tx, found.id, upheld=True, text="属实")
+        with pytest.raises(WrongState):
+            remarks.rule(tx, found.id, upheld=False, text="反悔")
+        mine = remarks.dispute(tx, "bill:1", company(works), "数量不符")
+        with pytest.raises(NotAllowed):
+            remarks.rule(tx, mine.id, upheld=True, text="自己裁")
+    with works.book.reading() as tx:
+        assert remarks.upheld(tx, [subject, "bill:1"]) == {subject}
+
+
+def test_required_combinations_count_while_their_certificate_is_in_date(works, clock) -> None:
+    def say(fitness: Fitness, **more) -> None:
+        with works.book.transaction(works.people["checker"]) as tx:
+            compatibility.state(tx, company(works), "鲲鹏", "麒麟 V10", fitness, required=True, **more)
+
+    with pytest.raises(Invalid):
+        say(Fitness.CERTIFIED)
+    say(Fitness.ADAPTED)
+    assert [row.facts["ok"] for row in gathered(works)[Indicator.XINCHUANG]] == [False]
+    say(Fitness.CERTIFIED, certificate="KP-1", valid_until=date(2026, 6, 30))
+    assert [row.facts["ok"] for row in gathered(works)[Indicator.XINCHUANG]] == [True]
+    clock.advance(days=60)
+    assert [row.facts["ok"] for row in gathered(works, "2026-07")[Indicator.XINCHUANG]] == [False]
+
+
+def test_only_the_accepted_is_rated_and_once(works) -> None:
+    one = works.now(works.carry(works.create()))
+    with works.book.transaction(works.people["clerk"]) as tx, pytest.raises(WrongState):
+        ratings.rate(tx, one.id, 5)
+    from providers import delivery
+
+    works.do(delivery.accept, one, "clerk")
+    with works.book.transaction(works.people["clerk"]) as tx:
+        with pytest.raises(Invalid):
+            ratings.rate(tx, one.id, 1)
+        with pytest.raises(Invalid):
+            ratings.rate(tx, one.id, 6, "太好")
+        ratings.rate(tx, one.id, 4)
+        with pytest.raises(Conflict):
+            ratings.rate(tx, one.id, 5)
+    assert [row.facts["stars"] for row in gathered(works)[SATISFACTION]] == [4]
+
+
+def test_what_an_appeal_struck_stays_struck(works, clock) -> None:
+    late = enter(works, RecordKind.EVENT)
+    enter(works, RecordKind.REVIEW)
+    with works.book.transaction() as tx:
+        card = marks.keep(tx, company(works), MONTH, assessment.gather(tx, company(works), MONTH), DEFAULT)
+    with works.book.transaction(works.people["operator"]) as tx, pytest.raises(WrongState):
+        appeals.file(tx, card.id, "早了")
+    with works.book.transaction(works.people["chief"]) as tx:
+        marks.publish(tx, card.id, 1)
+    with works.book.transaction(works.people["operator"]) as tx:
+        with pytest.raises(Invalid):
+            appeals.file(tx, card.id, "不是我们", ["record:999"])
+        filed = appeals.file(tx, card.id, "不是我们", [f"record:{late.id}"])
+    with works.book.transaction(works.people["chief"]) as tx, pytest.raises(NotAllowed):
+        appeals.rule(tx, filed.id, upheld=False, ruling="自己出的分")
+    with works.book.transaction(works.people["checker"]) as tx:
+        ruled = appeals.rule(tx, filed.id, upheld=True, ruling="属实", struck=[f"record:{late.id}"])
+        again = appeals.resolve(tx, ruled)
+        changed = marks.changes(tx, again)
+        assert changed.gone == [f"record:{late.id}"]
+        assert again.total > card.total
+        assert marks.agrees(tx, again) == []
+    assert [row.ref for row in gathered(works)[SECURITY]] != [f"record:{late.id}"]
+    assert f"record:{late.id}" not in {row.ref for row in gathered(works)[SECURITY]}
