@@ -278,3 +278,25 @@ def graded(total: Decimal | None, formula: Formula) -> Grade | None:
     if total is None:
         return None
     return next((one for floor, one in formula.grades if total >= floor), Grade.FAIL)
+
+
+__all__ = [
+    "DEFAULT",
+    "GRADE_LABELS",
+    "LABELS",
+    "NOT_MEASURED",
+    "NO_EVIDENCE",
+    "TOO_LITTLE",
+    "Evidence",
+    "Figure",
+    "Formula",
+    "Grade",
+    "Indicator",
+    "Mark",
+    "Row",
+    "Rule",
+    "Scorecard",
+    "annual",
+    "graded",
+    "score",
+]
