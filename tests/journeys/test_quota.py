@@ -171,3 +171,44 @@ def test_systems_are_registered_and_amended(city, client_of) -> None:
     assert "30 分钟" in page
     assert client_of("tenant2").get("/systems/1").status_code == 404
     assert "办件系统" in clerk.get("/search?q=办件", follow_redirects=True).text
+
+
+def test_capacity_is_put_in_and_never_taken_from_what_is_promised(house, city, client_of, wallet) -> None:
+    chief = client_of(Role.AUTHORITY)
+    chief.send("/quota/acts/grant", form(city, wallet, confirm=1))
+    facts = {"kind": "vcpu", "total": 60, "reserved": 10, "ratio": "2", "reason": "扩容", "key": "c1"}
+    assert "80 vCPU" in chief.send("/pools/1/capacity", facts | {"reserved": 20}).text  # to give out, afterwards
+    for _ in range(2):
+        assert chief.send("/pools/1/capacity", facts | {"total": 70, "confirm": 1}).status_code == 302
+    with house.reading() as tx:
+        assert ledger.balance(tx, Side(1, CPU, Holder.FREE)) == 100
+    short = chief.send("/pools/1/capacity", facts | {"total": 19, "key": "c2", "confirm": 1})
+    assert short.status_code == 422
+    assert balance(house, city.departments[0]) == 20
+    assert "vCPU" in client_of(Role.PROVIDER).get("/pools/1").text
+    assert client_of(Role.TENANT).get("/pools/1").status_code == 403
+
+
+def test_a_pool_is_registered_with_an_adapter_that_opens(city, client_of, tmp_path) -> None:
+    chief = client_of(Role.AUTHORITY)
+    facts = {
+        "code": "x",
+        "name": "新池",
+        "provider": city.provider.id,
+        "arch": "x86_64",
+        "zone": "互联网",
+        "adapter": "files",
+    }
+    for options in ("[1]", "{", '{"folder": "/no/such/folder"}', '{"nonsense": 1}'):
+        page = chief.send("/pools/new", facts | {"options": options})
+        assert page.status_code == 422, options
+        assert 'id="options-error"' in page.text
+    assert chief.send("/pools/new", facts | {"options": f'{{"folder": "{tmp_path}"}}'}).status_code == 302
+    assert "新池" in chief.get("/pools/").text
+
+
+def test_the_cockpit_is_for_stewards_and_refreshes_itself(client_of, wallet) -> None:
+    page = client_of(Role.AUTHORITY).get("/cockpit").text
+    assert 'data-hx-trigger="every 60s"' in page
+    assert "信创池" in page
+    assert client_of(Role.TENANT).get("/cockpit").status_code == 403
