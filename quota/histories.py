@@ -103,6 +103,18 @@ def begun(tx: Tx, *, zone: ZoneInfo = ZONE) -> date | None:
     return first.astimezone(zone).date() if first else None
 
 
+def settled(tx: Tx, *, zone: ZoneInfo = ZONE) -> dict[int, date]:
+    """Pool id → the day of the last adoption of what already ran there: what came before it says nothing of growth."""
+    rows = tx.execute(
+        select(Account.pool_id, func.max(Transfer.at))
+        .join(Entry, Entry.transfer_id == Transfer.id)
+        .join(Account, Account.id == Entry.account_id)
+        .where(Transfer.key.like("adopt:%"))
+        .group_by(Account.pool_id)
+    )
+    return {int(pool_id): at.astimezone(zone).date() for pool_id, at in rows}
+
+
 def window(today: date, days: int) -> tuple[date, date]:
     """The ``days`` days up to ``today``."""
     return today - timedelta(days=days - 1), today

@@ -82,11 +82,14 @@ def lines(tx: Tx, kinds: tuple[Kind, ...] = SHOWN) -> list[Line]:
         elif holder != Holder.FREE.value:
             line.promised += int(balance)
             line.used += int(balance) if holder == Holder.USED.value else 0
+    settled = histories.settled(tx, zone=settings().zone)
     for line in found.values():
         history = [
             sum(day)
             for day in zip(*(grown[one, line.cls] for one in line.pool_ids if (one, line.cls) in grown), strict=True)
         ]
+        known = max((settled[one] for one in line.pool_ids if one in settled), default=first)
+        history = history[max((known - first).days, 0) :]
         line.days = len(history)
         line.trend = promises.trend(history)
         line.out = promises.runs_out(line.trend, line.left, today) if line.trend else None

@@ -151,6 +151,19 @@ def test_the_promise_board_says_nothing_of_a_short_history(city, client_of, wall
     assert str((clock.now + timedelta(days=60)).date())[:7] in chief.get("/quota/promises/").text
 
 
+def test_what_was_adopted_is_no_growth(house, city, client_of, wallet, clock) -> None:
+    chief = client_of(Role.AUTHORITY)
+    for day in range(20):
+        with house.transaction() as tx:
+            ledger.grant(tx, 1, city.departments[0].id, {CPU: 1}, key=f"adopt:{day}" if day == 19 else f"g{day}")
+        clock.advance(days=1)
+    chief = client_of(Role.AUTHORITY)
+    page = chief.get("/quota/promises/").text
+    assert "20 vCPU" in page
+    assert "日均增长" in page
+    assert not re.search(r'data-label="用尽日期">2026', page)
+
+
 def test_systems_are_registered_and_amended(city, client_of) -> None:
     clerk = client_of("tenant1")
     facts = {
