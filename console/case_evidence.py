@@ -10,7 +10,7 @@ from flask import current_app
 
 from console.book import book, lake, settings
 from console.charts import Chart, Series
-from console.texts import _, amount, amounts, kind_label, percent, when
+from console.texts import _, amount, amounts, kind_label, number, percent, when
 from metering import policies, suspensions, whole_systems, windows
 from metering.assess import FIGURE_LABELS, Reason
 from metering.case_files import Case, confirmed_by
@@ -25,7 +25,7 @@ from quota.calendar import ZONE
 from quota.db import Tx
 from quota.errors import N_, NotFound, Refused
 from quota.ledger import Holder, Side
-from quota.units import Amounts, Arch, Kind, classes
+from quota.units import Amounts, Arch, Kind, ResourceClass, classes, shown
 
 CHART_DAYS = 30
 RELEASING = (Verb.STOP, Verb.RECYCLE, Verb.RESIZE, Verb.DELETE)
@@ -83,7 +83,7 @@ def use_chart(one: Case, now: datetime) -> Chart:
         series,
         unit="%",
         period=f"{when(start, only='date')} – {when(now, only='date')}",
-        coverage=found.coverage,
+        coverage=None if found.coverage is None else 100 * found.coverage,
         thresholds=_thresholds(one.finding),
     )
 
@@ -202,13 +202,20 @@ def effects(tx: Tx, one: Case) -> list[Effect]:
             Effect(
                 kind_label(cls),
                 ("+" if grows else "−") + amount(figure, cls),
-                amount(own, cls),
-                amount(own - figure if grows else own, cls),
-                amount(free, cls),
-                amount(free if grows else free + figure, cls),
+                number(shown(cls.kind, own)),
+                _left(cls, own - figure) if grows else number(shown(cls.kind, own)),
+                number(shown(cls.kind, free)),
+                number(shown(cls.kind, free if grows else free + figure)),
             )
         )
     return rows
+
+
+def _left(cls: ResourceClass, figure: int) -> str:
+    """What is left of a quota, or how much it is short."""
+    if figure < 0:
+        return _("缺%(amount)s", amount=number(shown(cls.kind, -figure)))
+    return number(shown(cls.kind, figure))
 
 
 def consequence(tx: Tx, one: Case, act: Act) -> list[str]:

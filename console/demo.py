@@ -13,15 +13,16 @@ from typing import Any
 
 from sqlalchemy import select
 
-from console import accounts
+from console import accounts, demo_cases
 from console.settings import Settings
-from metering import findings, intake, openings, pipeline
+from metering import deadlines, findings, intake, openings, pipeline
 from metering.works import Progress, Works, silent
 from providers import inventory
 from providers import simulated_city as city
 from quota import agencies, catalog, pools
 from quota.actors import Role, steward
 from quota.agencies import Department, System
+from quota.calendar import ZONE
 from quota.db import Book, Tx
 from quota.pools import CloudProvider, Pool
 
@@ -72,11 +73,14 @@ def build(works: Works, settings: Settings, progress: Progress = silent) -> dict
         with works.book.transaction(steward("init")) as tx:
             _found(tx, today)
             passwords = _people(tx)
-        clock.to(now)  # the lake refuses samples of what is still to come
+        demo_cases.live(works, clock, now, lambda moment: read(works, moment, progress))
+        clock.to(now)  # a lake refuses what is said to be of the future
         read(works, now, progress)
         run = pipeline.judge(works, today, progress=progress)
         with works.book.transaction(steward("init")) as tx:
+            deadlines.advance(tx)
             openings.open_from(tx, findings.assessment(tx, run.id))
+        demo_cases.today(works, clock)
     return passwords
 
 
@@ -170,10 +174,11 @@ def _people(tx: Tx) -> dict[str, str]:
     return passwords
 
 
-def read(works: Works, now: datetime, progress: Progress) -> None:
-    """Collect every pool from the beginning to ``now``, adopt what runs there, and roll the days."""
+def read(works: Works, until: datetime, progress: Progress) -> None:
+    """Collect every pool up to ``until``, adopt what runs there, and roll the days that are over by then."""
     for pool in works.pools():
-        intake.collect(works, pool, until=now, progress=progress)
+        intake.collect(works, pool, until=until, progress=progress)
         with works.book.transaction(steward("init")) as tx:
             inventory.adopt(tx, tx.get_one(Pool, pool.id))
-    works.lake.roll(progress=lambda done, of: progress("roll", done, of))
+    over = [day for day in works.lake.hot_days() if day < until.astimezone(ZONE).date()]
+    works.lake.roll(over, progress=lambda done, of: progress("roll", done, of))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import flash, redirect, render_template, url_for
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, DateField, HiddenField, RadioField, SelectField, StringField, TextAreaField
@@ -18,6 +18,7 @@ from console.errors import status
 from console.forms import hang
 from console.texts import _, lazy
 from console.views.cases import ACT_LABELS, KINDS
+from console.views.cases import blueprint as of_cases
 from metering import cases
 from metering.case_files import Case
 from metering.case_steps import ANSWER_LABELS, DECISION_LABELS, Act, Answer, CaseKind, Decision
@@ -26,8 +27,8 @@ from quota.actors import Role
 from quota.db import Tx
 from quota.errors import Conflict, Invalid, NotFound
 
-blueprint = Blueprint("case_acts", __name__, url_prefix="/cases")
-
+FIELDS = ("answer", "decision", "reason", "evidence", "category", "until", "last_peak", "sure")
+"""In the order in which they are asked."""
 DESTRUCTIVE = frozenset({Act.ACT, Act.CONFIRM_DELETION})
 REASONED = frozenset({Act.DISMISS, Act.WITHDRAW})
 
@@ -128,7 +129,7 @@ def _form(one: Case, act: Act) -> ActForm:
     return (ReasonForm if act in REASONED else NoteForm)(data=kept)
 
 
-@blueprint.route("/<int:case_id>/<act_name>", methods=["GET", "POST"])
+@of_cases.route("/<int:case_id>/<act_name>", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR, Role.AUTHORITY, Role.TENANT)
 def do(case_id: int, act_name: str) -> str | Response | tuple[str, int]:
     """The page of one act on one case. Raises NotFound for acts that there are not."""
@@ -168,6 +169,7 @@ def do(case_id: int, act_name: str) -> str | Response | tuple[str, int]:
         label=ACT_LABELS[act],
         kind=KINDS[one.kind],
         form=form,
+        fields=[form[name] for name in FIELDS if name in form],
         said=case_evidence.consequence(tx, one, act),
         effects=case_evidence.effects(tx, one) if act in (*DESTRUCTIVE, Act.RULE, Act.REPLY) else [],
         reasons=case_evidence.reasons(one.finding),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -30,6 +31,7 @@ from metering.case_steps import (
     risk_label,
 )
 from metering.exemptions import CATEGORY_LABELS
+from metering.notices import Notice
 from providers.inventory import Resource
 from providers.orders import WorkOrder
 from quota.actors import Actor, Role
@@ -68,8 +70,14 @@ def _state_is(query: Rows, value: str) -> Rows:
     if value == MINE:
         who = actor()
         mine = [state.value for state, (roles, _label) in TURNS.items() if who.role in roles]
-        return query.where(Case.state.in_(mine))
+        return query.where(Case.state.in_(mine), _not_shut_out(who))
     return query.where(Case.state == value)
+
+
+def _not_shut_out(who: Actor) -> Any:
+    """Who signed the notice has no part in the ruling on it."""
+    own = select(Notice.id).where(Notice.issued_by == who.login)
+    return or_(Case.state != State.DISPUTED.value, Case.notice_id.is_(None), Case.notice_id.not_in(own))
 
 
 def _named(query: Rows, value: str) -> Rows:
@@ -226,7 +234,7 @@ def show(case_id: int) -> str:
         reasons=case_evidence.reasons(one.finding),
         newest=newest,
         differs=case_evidence.verdict_then_and_now(one, newest),
-        releases=case_evidence.release_map(one),
+        releases=case_evidence.release_map(one) if one.takes and one.state != State.CLOSED else None,
         whole=whole,
         fellows=rows,
         effects=case_evidence.effects(tx, one) if who.role is not Role.PROVIDER and one.state != "closed" else [],
@@ -264,6 +272,7 @@ def certificate(case_id: int) -> str | Response:
         verbs=case_evidence.VERB_LABELS,
         answers=ANSWER_LABELS,
         decisions=DECISION_LABELS,
+        instant=datetime.fromisoformat,
     )
 
 
@@ -274,11 +283,13 @@ def certificate(case_id: int) -> str | Response:
 def by_recovery(tx: Tx, who: Actor) -> str | None:
     """Cases that wait for the supervisor, by what they recover."""
     mine = [state.value for state, (roles, _label) in TURNS.items() if who.role in roles]
-    query = select(Case).where(Case.state.in_(mine)).options(*LOADED).order_by(Case.worth.desc(), Case.id)
-    rows = list(tx.scalars(query.limit(8)))
+    query = select(Case).where(Case.state.in_(mine), _not_shut_out(who)).options(*LOADED)
+    rows = list(tx.scalars(query.order_by(Case.worth.desc(), Case.id).limit(8)))
     if not rows:
         return None
-    waiting, worth = tx.execute(select(func.count(), func.sum(Case.worth)).where(Case.state.in_(mine))).one()
+    waiting, worth = tx.execute(
+        select(func.count(), func.sum(Case.worth)).where(Case.state.in_(mine), _not_shut_out(who))
+    ).one()
     return render_template("cases/_waiting.html", rows=rows, waiting=waiting, worth=worth, kinds=KINDS)
 
 

@@ -161,7 +161,7 @@ def _chart(one: Resource, now: datetime) -> Chart:
         ],
         unit="%",
         period=f"{when(start, only='date')} – {when(now, only='date')}",
-        coverage=found.coverage,
+        coverage=None if found.coverage is None else 100 * found.coverage,
         thresholds=[(_("繁忙"), 80)],
     )
 

@@ -46,6 +46,8 @@ SHOTS = {
     "home-authority": ("authority", "/"),
     "home-provider": ("provider", "/"),
     "people": ("sysadmin", "/settings/people/"),
+    "recoveries": ("supervisor", "/recoveries/"),
+    "cases": ("supervisor", "/cases/"),
 }
 """Name → (login, address). Views add their own."""
 

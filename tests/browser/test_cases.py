@@ -1,0 +1,72 @@
+"""Cases of the demo city in a real browser: the pages that decide, for everybody who decides, accessible at both widths."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from console.book import EXTENSION
+from metering.case_files import Case
+from metering.certificates import Certificate
+from metering.notices import Notice
+from quota.people import Person
+
+
+def first(demo, query) -> int:
+    """The first id that ``query`` gives in the demo's book."""
+    with demo.app.extensions[EXTENSION].book.reading() as tx:
+        found = tx.scalar(query.limit(1))
+    assert found is not None, "the demo city has none of these"
+    return found
+
+
+def case_in(demo, state: str, *more) -> int:
+    return first(demo, select(Case.id).where(Case.state == state, *more).order_by(Case.worth.desc()))
+
+
+def letter_of(demo, login: str) -> int:
+    own = select(Person.department_id).where(Person.login == login).scalar_subquery()
+    query = select(Notice.id).join(Case, Case.notice_id == Notice.id)
+    return first(demo, query.where(Notice.department_id == own, Case.state == "noticed"))
+
+
+def addresses(demo) -> dict[str, list[str]]:
+    """Login → addresses with parameters, one of each kind of page."""
+    shrink, expand = (case_in(demo, "detected", Case.kind == kind) for kind in ("shrink", "expand"))
+    certified = first(demo, select(Certificate.case_id))
+    confirming, letter = case_in(demo, "confirming"), letter_of(demo, "tenant")
+    told = first(demo, select(Case.id).where(Case.notice_id == letter, Case.state == "noticed"))
+    resource = first(demo, select(Case.resource_id).where(Case.id == shrink))
+    return {
+        "supervisor": [f"/cases/{shrink}", f"/cases/{expand}", f"/cases/{shrink}/review", f"/notices/{letter}"],
+        "authority": [f"/cases/{confirming}", f"/cases/{confirming}/confirm-deletion", f"/exemptions/new/{resource}"],
+        "tenant": [f"/cases/{told}", f"/cases/{told}/reply", f"/notices/{letter}", f"/notices/{letter}/answer"],
+        "provider": [f"/cases/{first(demo, select(Case.id).where(Case.orders > 0, Case.pool_id == 1))}"],
+        "auditor": [f"/cases/{certified}/certificate", "/recoveries/"],
+    }
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_pages_that_decide_are_accessible_and_fit(open_page, check, shot, demo, width):
+    for login, urls in addresses(demo).items():
+        page = open_page(login, width, at=demo)
+        for number, url in enumerate(urls):
+            assert page.goto(url).status == 200, f"{login} {url}"
+            check(page)
+            shot(page, f"case-{login}-{number}", full=True)
+
+
+def test_a_department_answers_its_letter_without_a_mouse(open_page, demo):
+    """From the home page to the check of the answers, by keyboard alone; nothing is sent."""
+    page = open_page("tenant", at=demo)
+    page.goto("/")
+    page.get_by_role("link", name="闲收忙扩〔").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/answer")
+    button = page.get_by_role("button", name="其余全部同意")
+    button.focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="核对答复").wait_for()
+    assert "提交后不能修改" in page.locator("main").inner_text()
+    page.get_by_role("button", name="返回修改").click()
+    assert page.locator("input[value=agree]:checked").count() > 0, "nothing typed is lost"
