@@ -64,8 +64,9 @@ def conduct(tx: Tx) -> tuple[PolicyVersion | None, Procedure]:
 
 def use_chart(one: Case, now: datetime) -> Chart:
     """CPU and memory by the hour, with the target and the thresholds that the finding was judged by."""
-    start = now - timedelta(days=CHART_DAYS)
-    found = lake().hours(one.resource_id, start, now, ("cpu_pct", "mem_pct"))
+    end = min(one.effective_at, now) if one.effective_at and one.kind == CaseKind.RECLAIM else now  # off since then
+    start = end - timedelta(days=CHART_DAYS)
+    found = lake().hours(one.resource_id, start, end, ("cpu_pct", "mem_pct"))
     instants = [datetime.fromtimestamp(int(ts), now.tzinfo) for ts in found.ts]
     series = [
         Series(_("CPU"), found.values["cpu_pct"].tolist()),
@@ -82,7 +83,7 @@ def use_chart(one: Case, now: datetime) -> Chart:
         instants,
         series,
         unit="%",
-        period=f"{when(start, only='date')} – {when(now, only='date')}",
+        period=f"{when(start, only='date')} – {when(end, only='date')}",
         coverage=None if found.coverage is None else 100 * found.coverage,
         thresholds=_thresholds(one.finding),
     )

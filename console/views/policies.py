@@ -19,7 +19,7 @@ from console.charts import Chart, Dot, Scatter, Series
 from console.forms import hang
 from console.policy_forms import draft_form
 from console.texts import _, lazy, number
-from metering import drafts, policies, replays
+from metering import drafts, policies, recoveries, replays, suspensions
 from metering.drafts import PolicyDraft
 from metering.policies import PolicyVersion
 from metering.policy import LABELS, Policy, Verdict, default
@@ -84,6 +84,9 @@ def show(version_id: int) -> str:
         before=before,
         differences=policy_words.differences(before.policy(), policy, names) if before else [],
         draft=tx.scalar(select(PolicyDraft).where(PolicyDraft.enacted_id == one.id)),
+        regret=recoveries.regret(tx, one.id),
+        suspended=suspensions.holding(tx, one.id),
+        limit=one.rules().regret_limit,
     )
 
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import date, time
+from dataclasses import replace
+from datetime import date, time, timedelta
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from werkzeug.wrappers import Response
-from wtforms import DateField, SelectField, SelectMultipleField, StringField, TimeField
+from wtforms import (
+    DateField,
+    FloatField,
+    HiddenField,
+    IntegerField,
+    SelectField,
+    SelectMultipleField,
+    StringField,
+    TimeField,
+)
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
@@ -19,9 +29,10 @@ from console.book import reading, transaction
 from console.case_evidence import conduct
 from console.forms import hang
 from console.texts import _, lazy
-from metering import protections, suspensions, windows
+from metering import policies, protections, suspensions, windows
 from metering.case_steps import Procedure
 from quota.actors import Role
+from quota.calendar import ZONE
 from quota.db import Tx
 from quota.errors import N_, Conflict, Invalid
 from quota.pools import Pool
@@ -182,6 +193,72 @@ def protect_tag() -> str | Response | tuple[str, int]:
         else:
             return _back(_("保护标签已设定"))
     return _page(form, _("设定保护标签"), _("带此标签的资源不再被回收或缩容,在办的案件随即结束。"))
+
+
+class ProcedureForm(FlaskForm):  # type: ignore[misc]
+    effective_from = DateField(lazy("生效日"), [InputRequired(lazy("请填写生效日"))])
+    reason = StringField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=500)])
+    confirmed = HiddenField()
+
+
+for _name, _label, _unit in PROCEDURE:
+    _kind = FloatField if isinstance(getattr(Procedure(), _name), float) else IntegerField
+    setattr(
+        ProcedureForm,
+        _name,
+        _kind(
+            lazy(_label),
+            [InputRequired(lazy("请填写正数"))],
+            description=lazy(_unit) if _unit[0] not in "%×v" else _unit,
+        ),
+    )
+
+
+@blueprint.route("/procedure", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+def amend() -> str | Response | tuple[str, int]:
+    """Change clocks and ceilings: the next version of the policy, with the same rules; differences are shown first."""
+    tx = reading()
+    version, _rules = conduct(tx)
+    if version is None:
+        return _back(_("还没有启用策略"))
+    newest = policies.newest(tx, version.name) or version
+    tomorrow = tx.now.astimezone(ZONE).date() + timedelta(days=1)
+    day = max(tomorrow, newest.effective_from)
+    form = ProcedureForm(data={**newest.rules().to_json(), "effective_from": day})
+    changes: list[tuple[str, str, Any, Any]] = []
+    if form.validate_on_submit():
+        try:
+            wanted = replace(newest.rules(), **{name: form[name].data for name, _l, _u in PROCEDURE})
+            changes = [
+                (_(label), _(unit), getattr(newest.rules(), name), getattr(wanted, name))
+                for name, label, unit in PROCEDURE
+                if getattr(newest.rules(), name) != getattr(wanted, name)
+            ]
+            if not changes or form.confirmed.data == "1":
+                with transaction() as writing:
+                    suspended = suspensions.holding(writing, newest.id)
+                    if suspended is not None:
+                        raise Invalid("procedure.suspended", N_("策略版本已暂停,须先恢复执行或启用新的策略"))
+                    policies.amend(
+                        writing,
+                        version.name,
+                        wanted,
+                        effective_from=form.effective_from.data,
+                        reason=form.reason.data,
+                    )
+                return _back(_("办案参数已修订,自 %(day)s 起生效", day=form.effective_from.data))
+        except Invalid as refused:
+            hang(form, refused)
+            changes = []
+    page = render_template(
+        "safeguards/procedure.html",
+        form=form,
+        fields=[form[name] for name, _l, _u in PROCEDURE],
+        changes=changes,
+        version=newest,
+    )
+    return page, 422 if form.errors or form.form_errors else 200
 
 
 @blueprint.post("/<kind>/<int:row_id>/lift")

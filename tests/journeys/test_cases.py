@@ -15,7 +15,7 @@ import openpyxl
 import pytest
 from sqlalchemy import event, select
 
-from metering import cases, exemptions, findings
+from metering import cases, exemptions, findings, policies
 from metering.case_steps import State
 from metering.policy import Verdict
 from providers import delivery
@@ -438,3 +438,27 @@ def test_thousands_of_cases_are_listed_without_a_query_each(town: Journey) -> No
         event.remove(town.book.engine, "before_cursor_execute", heard)
         counts.append(len(said))
     assert counts[0] == counts[1], counts
+
+
+def test_the_authority_changes_clocks_and_ceilings_and_open_cases_keep_theirs(town: Journey) -> None:
+    before = town.open_by_hand(town.machine(), Verdict.IDLE)
+    visit = town.visit("authority1")
+    shown = visit.get("/safeguards/procedure").text
+    typed = dict(re.findall(r'name="(\w+)"[^>]*value="([\d.-]+)"', shown))
+    typed = {name: value for name, value in typed.items() if name not in ("csrf_token", "confirmed")}
+    day = typed["effective_from"]
+    typed |= {"reply_days": "15", "cases_per_department": "20", "reason": "答复期限延长,减轻各单位负担"}
+    check = visit.send("/safeguards/procedure", typed)
+    assert "10 个工作日" in check.text
+    assert "15 个工作日" in check.text
+    assert visit.send("/safeguards/procedure", {**typed, "confirmed": "1"}).status_code == 302
+    assert town.visit("supervisor1").get("/safeguards/procedure").status_code == 403
+    with town.book.reading() as tx:
+        version = policies.newest(tx, "default")
+        assert (version.rules().reply_days, version.rules().cases_per_department) == (15, 20)
+        assert version.effective_from.isoformat() == day
+        assert version.policy().rules == policies.versions(tx, "default")[-1].policy().rules
+    assert town.see(before).procedure().reply_days == 10
+    wrong = visit.send("/safeguards/procedure", {**typed, "reply_days": "3"})
+    assert wrong.status_code == 422
+    assert "提醒须早于答复期限" in wrong.text
