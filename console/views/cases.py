@@ -82,9 +82,10 @@ def _not_shut_out(who: Actor) -> Any:
 
 def _named(query: Rows, value: str) -> Rows:
     like = frame.like(value)
-    wanted = or_(
-        Case.resource.has(Resource.name.ilike(like, escape="\\") | Resource.external_id.ilike(like, escape="\\")),
-        Case.system.has(System.name.ilike(like, escape="\\")),
+    named = Resource.name.ilike(like, escape="\\") | Resource.external_id.ilike(like, escape="\\")
+    wanted = or_(  # looked up once each, not once a case
+        Case.resource_id.in_(select(Resource.id).where(named)),
+        Case.system_id.in_(select(System.id).where(System.name.ilike(like, escape="\\"))),
     )
     number = _number(value)
     return query.where(or_(wanted, Case.id == number) if number else wanted)
@@ -130,7 +131,9 @@ FILTERS = [
     Filter(
         "department",
         N_("使用单位"),
-        lambda q, v: q.where(Case.department.has(Department.name.ilike(frame.like(v), escape="\\"))),
+        lambda q, v: q.where(
+            Case.department_id.in_(select(Department.id).where(Department.name.ilike(frame.like(v), escape="\\")))
+        ),
     ),
     Filter("arch", N_("架构"), lambda q, v: q.where(Case.pool.has(Pool.arch == v)),
            options={"x86_64": "x86_64", "aarch64": "aarch64"}),
