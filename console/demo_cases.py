@@ -21,7 +21,7 @@ from providers import delivery
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.db import Tx
-from quota.errors import Refused
+from quota.errors import N_, Refused
 from quota.people import Person
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ PILOT, AGAIN = 45, 24
 """Cases that take something of the first run, which began small; and of which departments are told today."""
 
 REASONS = (
-    "该系统承担年度审核业务,每年十二月达到高峰",
-    "备用节点,主节点故障时须立即接管全部业务",
-    "正在做等级保护测评,测评期间不得改变配置",
+    N_("该系统承担年度审核业务,每年十二月达到高峰"),
+    N_("备用节点,主节点故障时须立即接管全部业务"),
+    N_("正在做等级保护测评,测评期间不得改变配置"),
 )
 
 
@@ -124,10 +124,10 @@ class _Town:
             found.sort(key=lambda one: (one.department_id not in self.tenants, -one.worth, one.id))
             for number, one in enumerate(found[:count]):
                 if number == min(count, len(found)) - 1:
-                    cases.dismiss(tx, one, "名称标明为演练环境,另行核实后再办")
+                    cases.dismiss(tx, one, N_("名称标明为演练环境,另行核实后再办"))
                 else:
-                    cases.review(tx, one, note="数字与台账相符")
-            cases.issue(tx, self._open(tx, State.REVIEWED), text="请按期逐项答复,并附上依据")
+                    cases.review(tx, one, note=N_("数字与台账相符"))
+            cases.issue(tx, self._open(tx, State.REVIEWED), text=N_("请按期逐项答复,并附上依据"))
 
     def answer(self) -> None:
         """Departments that have an account answer most of what they were asked."""
@@ -141,7 +141,7 @@ class _Town:
             with self.works.book.transaction(tenant) as tx:
                 one = cases.case(tx, case_id)
                 if kind != CaseKind.EXPAND and number % 6 == 3:
-                    cases.reply(tx, one, Answer.OBJECT, reason=REASONS[number % 2], evidence="业务说明见附件清单")
+                    cases.reply(tx, one, Answer.OBJECT, reason=REASONS[number % 2], evidence=N_("业务说明见附件清单"))
                 elif kind != CaseKind.EXPAND and number % 6 == 5:
                     cases.reply(tx, one, Answer.EXEMPT, reason=REASONS[2], category=Category.EVALUATION, until=until)
                 else:
@@ -156,13 +156,13 @@ class _Town:
                 one = cases.case(tx, case_id)
                 if not one.replies:
                     decision = Decision.UPHOLD if number % 3 == 0 else Decision.PROCEED
-                    cases.rule(tx, one, decision, "逾期未答复,经电话核实后裁定")
+                    cases.rule(tx, one, decision, N_("逾期未答复,经电话核实后裁定"))
                 elif one.replies[-1].said() is Answer.EXEMPT:
-                    cases.rule(tx, one, Decision.EXEMPT, "测评期间情况属实,准予豁免")
+                    cases.rule(tx, one, Decision.EXEMPT, N_("测评期间情况属实,准予豁免"))
                 elif number % 2:
-                    cases.rule(tx, one, Decision.PROCEED, "近两个月监测数据未见所称高峰")
+                    cases.rule(tx, one, Decision.PROCEED, N_("近两个月监测数据未见所称高峰"))
                 else:
-                    cases.rule(tx, one, Decision.UPHOLD, "备用节点情况属实,撤销本案")
+                    cases.rule(tx, one, Decision.UPHOLD, N_("备用节点情况属实,撤销本案"))
 
     def act(self) -> None:
         """The supervisor carries out what was cleared; what cannot be is left for another day."""
@@ -185,7 +185,7 @@ class _Town:
             ]
         for case_id, department in off[:count]:
             with self.works.book.transaction(self.tenants[department]) as tx:
-                cases.restore(tx, cases.case(tx, case_id), "月末结算发现仍有定时任务在此机运行")
+                cases.restore(tx, cases.case(tx, case_id), N_("月末结算发现仍有定时任务在此机运行"))
         self.carry(2)
 
     def confirm(self) -> None:
@@ -206,4 +206,4 @@ def today(works: Works, clock: Calendar) -> None:
     with works.book.transaction(city.authority) as tx:
         windows.set_window(tx, "12345", 20 * 60, 6 * 60)
         windows.set_window(tx, "67", 0, 1440)
-        windows.freeze(tx, day + timedelta(days=30), day + timedelta(days=36), "岁末重保")
+        windows.freeze(tx, day + timedelta(days=30), day + timedelta(days=36), N_("岁末重保"))
