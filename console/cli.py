@@ -14,6 +14,7 @@ import click
 from console import lake_commands, provider_commands
 from console.imports import importing
 from console.replay import replay
+from console.statement_commands import statements_group
 from console.terminal import data_option, emit, json_option, progress_bars, refusals, settings_of, works_of
 
 
@@ -224,6 +225,7 @@ lake_commands.register(main)
 main.add_command(replay)
 main.add_command(importing)
 main.add_command(provider_commands.rescore)
+main.add_command(statements_group)
 
 if __name__ == "__main__":
     main()

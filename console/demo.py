@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from console import accounts, demo_cases
+from console import accounts, demo_cases, demo_statements
 from console.settings import Settings
 from metering import deadlines, findings, intake, openings, pipeline
 from metering.works import Progress, Works, silent
@@ -81,6 +81,7 @@ def build(works: Works, settings: Settings, progress: Progress = silent) -> dict
             deadlines.advance(tx)
             openings.open_from(tx, findings.assessment(tx, run.id))
         demo_cases.today(works, clock)
+        demo_statements.settle(works)
     return passwords
 
 

@@ -91,6 +91,14 @@ STATES: dict[str, State] = {
     "recycled": State(N_("回收站"), "trash", "attention"),
     "deleted": State(N_("已删除"), "x", "quiet"),
     "error": State(N_("异常"), "alert-triangle", "bad"),
+    # months and disputes over bills
+    "month_open": State(N_("未月结"), "lock-open", "wait"),
+    "month_closed": State(N_("已月结"), "lock", "good"),
+    "dispute_open": State(N_("待主张"), "hourglass", "wait"),
+    "dispute_claimed": State(N_("待服务商答复"), "message-report", "attention"),
+    "dispute_answered": State(N_("待裁定"), "gavel", "wait"),
+    "dispute_settled": State(N_("已了结"), "check", "good"),
+    "dispute_lapsed": State(N_("已消除"), "ban", "quiet"),
     # accounts
     "active": State(N_("启用"), "check", "good"),
     "inactive": State(N_("停用"), "ban", "quiet"),

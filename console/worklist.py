@@ -12,10 +12,22 @@ from console import scoring
 from console.jobs import Job, RunState, perform, schedule
 from console.settings import Settings
 from console.verification import examine
-from metering import deadlines, findings, intake, keeping, openings, pipeline, push, replays, settling
+from metering import (
+    deadlines,
+    findings,
+    intake,
+    keeping,
+    openings,
+    pipeline,
+    push,
+    reconcile,
+    replays,
+    settling,
+    statements,
+)
 from metering.intake import Collected
 from metering.works import Works
-from providers import delivery
+from providers import bills, delivery
 from quota import approvals, lending, notices
 from quota.actors import steward
 from quota.dossier import Request, RequestState
@@ -113,6 +125,14 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
     def replay() -> str:
         return f"{len(replays.carry_out(works))} replays"
 
+    def reckon() -> str:
+        month = f"{today().replace(day=1) - timedelta(days=1):%Y-%m}"
+        for pool in works.pools():
+            bills.collect(works.book, pool.id, works.provider(pool), month)
+        run = statements.make(works, month)
+        compared = reconcile.all_pools(works, month)
+        return f"{month} revision {run.revision}, {run.lines} lines; {sum(one.differing for one in compared)} differ"
+
     def verify() -> str:
         found = examine(works)
         if not found.clean:
@@ -132,6 +152,7 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         Job("assess", N_("评估"), "30 2 * * *", assess, lease=timedelta(hours=4)),
         Job("open_cases", N_("立案"), "30 3 * * *", open_cases),
         Job("replay", N_("策略回放"), "* * * * *", replay, lease=timedelta(hours=2), attempts=1),
+        Job("statements", N_("对账"), "40 4 1,4,8 * *", reckon, lease=timedelta(hours=4)),
         Job("remind", N_("催办提醒"), "0 8 * * *", remind),
         Job("settle", N_("出借归还"), "*/10 * * * *", settle),
         Job("expire", N_("到期处理"), "15 * * * *", expire),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def allocate(spells: Spells, covered: NDArray[np.bool_], edges: Seconds) -> dict
     row, stopped = spells.row[order], spells.stopped[order]
     start = np.clip(spells.start[order], edges[0], edges[-1])
     end = np.clip(spells.end[order], edges[0], edges[-1])
-    counted = np.zeros((covered.shape[0], covered.shape[1] + 1), np.int32)
+    counted = np.zeros((covered.shape[0], covered.shape[1] + 1), np.int16)  # hours of a month
     np.cumsum(covered, axis=1, out=counted[:, 1:])
     days = len(edges) - 1
     lasted = np.empty((len(row), days), np.int32)
@@ -75,7 +76,7 @@ def allocate(spells: Spells, covered: NDArray[np.bool_], edges: Seconds) -> dict
     return {kind: _sums(row, stopped, amount[order], lasted, proven) for kind, amount in spells.amounts.items()}
 
 
-def _covered(counted: NDArray[np.int32], covered: NDArray[np.bool_], row: Seconds, until: Seconds) -> NDArray[np.int64]:
+def _covered(counted: NDArray[np.int16], covered: NDArray[np.bool_], row: Seconds, until: Seconds) -> NDArray[np.int64]:
     """Covered seconds of ``row`` from the month's start until an instant."""
     hour, rest = np.divmod(until, HOUR)
     within = np.minimum(hour, covered.shape[1] - 1)  # an instant at the very end: its rest is 0
@@ -97,13 +98,20 @@ def _sums(row: Seconds, stopped: NDArray[np.bool_], amount: Seconds, lasted: Any
     return Held(row[at][there], stopped[at][there], held[there], shown[there])
 
 
-def runs(days: NDArray[np.int64]) -> list[list[int]]:
-    """Equal days told once: [days, 2] of (allocated, proven) → [first day, last day, allocated, proven] …, from 0, without
-    the days on which nothing was held."""
-    if not len(days):
-        return []
-    changes = np.flatnonzero((days[1:] != days[:-1]).any(axis=1)) + 1
-    firsts = [0, *changes.tolist()]
-    lasts = [*(one - 1 for one in changes.tolist()), len(days) - 1]
-    told = days[firsts].tolist()
-    return [[first, last, *one] for first, last, one in zip(firsts, lasts, told, strict=True) if one[0]]
+def runs(days: NDArray[np.int64]) -> list[list[list[int]]]:
+    """Equal days told once: [lines, days, 2] of (allocated, proven) → for each line the first days, the last days, what was
+    allocated and what proven on each of them, as four lists; without the days on which nothing was held."""
+    lines, count = days.shape[:2]
+    if not lines or not count:
+        return [[[], [], [], []] for _ in range(lines)]
+    begins = np.ones((lines, count), bool)
+    begins[:, 1:] = (days[:, 1:] != days[:, :-1]).any(axis=2)
+    line, first = np.nonzero(begins)
+    last = np.full(len(first), count - 1, np.int64)
+    within = line[1:] == line[:-1]
+    last[:-1][within] = first[1:][within] - 1
+    told = days[line, first]
+    held = told[:, 0] > 0
+    cuts = np.searchsorted(line[held], np.arange(lines + 1)).tolist()
+    columns = [one[held].tolist() for one in (first, last, told[:, 0], told[:, 1])]
+    return [[column[low:high] for column in columns] for low, high in pairwise(cuts)]

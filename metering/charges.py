@@ -11,10 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metering.allocation import HOUR, Held, runs
 
@@ -45,7 +43,7 @@ class Price:
 class Line:
     """One line. ``allocated`` and ``proven``: unit-seconds; ``quantity_nano``: billionths of the priced unit that are proven
     (of an hour of a unit where there is no price); ``cost_fen`` and ``unmeasured_fen``: None where there is no price;
-    ``days``: [first, last, allocated, proven] a run of equal days, from 0."""
+    ``days``: runs of equal days, from 0, as metering.allocation.runs tells them."""
 
     row: int
     kind: str
@@ -58,7 +56,7 @@ class Line:
     quantity_nano: int
     cost_fen: int | None
     unmeasured_fen: int | None
-    days: list[list[int]]
+    days: list[list[int]]  # firsts, lasts, allocated, proven
 
 
 def half_up(figure: int, by: int) -> int:
@@ -88,6 +86,7 @@ def charge(
     for kind, one in held.items():
         totals = np.stack([one.allocated, one.proven], axis=2)
         whole = totals.sum(axis=1).tolist()
+        told = runs(totals)
         for n, (row, stopped) in enumerate(zip(one.row.tolist(), one.stopped.tolist(), strict=True)):
             prices = priced(row, kind)
             pieces = segments.get(id(prices))
@@ -95,8 +94,13 @@ def charge(
                 kept.append(prices)
                 pieces = segments[id(prices)] = _segments(prices)
             for first, last, price in pieces:
-                days = totals[n, first : last + 1]
-                allocated, proven = whole[n] if len(pieces) == 1 else days.sum(axis=0).tolist()
+                if len(pieces) == 1:
+                    (allocated, proven), days = whole[n], told[n]
+                else:
+                    part = totals[n : n + 1, first : last + 1]
+                    allocated, proven = part[0].sum(axis=0).tolist()
+                    days = runs(part)[0]
+                    days = [[first + one for one in days[0]], [first + one for one in days[1]], *days[2:]]
                 if allocated:
                     found.append(_line(row, kind, stopped, price, first, last, allocated, proven, factors[kind], days))
     found.sort(key=lambda line: (line.row, line.kind, line.stopped, line.first_day))
@@ -113,16 +117,15 @@ def _segments(prices: Sequence[Price | None]) -> list[tuple[int, int, Price | No
 
 def _line(
     row: int, kind: str, stopped: bool, price: Price | None, first: int, last: int, allocated: int, proven: int,
-    factor: int, days: NDArray[Any],
+    factor: int, days: list[list[int]],
 ) -> Line:  # fmt: skip
-    told = [[first + one[0], first + one[1], *one[2:]] for one in runs(days)]
     if price is None:
         quantity = half_up(proven * NANO, factor * HOUR)
-        return Line(row, kind, stopped, None, first, last, allocated, proven, quantity, None, None, told)
+        return Line(row, kind, stopped, None, first, last, allocated, proven, quantity, None, None, days)
     unit = price.off if stopped else price.unit
     by = factor * price.seconds
     quantity = half_up(proven * NANO, by)
-    unmeasured = cost(unit, half_up((allocated - proven) * NANO, by))
+    unmeasured = cost(unit, half_up((allocated - proven) * NANO, by)) if allocated > proven else 0
     return Line(
-        row, kind, stopped, price.id, first, last, allocated, proven, quantity, cost(unit, quantity), unmeasured, told
+        row, kind, stopped, price.id, first, last, allocated, proven, quantity, cost(unit, quantity), unmeasured, days
     )

@@ -201,6 +201,14 @@ def make(works: Works, month: str, *, actor: Actor | None = None, reason: str = 
         return made
 
 
+def settle(works: Works, month: str, *, run_id: int, actor: Actor, reason: str = "") -> MonthClosing:
+    """Close ``month`` (see ``close``) and seal it in the lake: what arrives for it from then on lies beside its days."""
+    with works.book.transaction(actor) as tx:
+        closed = close(tx, month, run_id=run_id, reason=reason)
+    works.lake.seal(month)
+    return closed
+
+
 def close(tx: Tx, month: str, *, run_id: int, reason: str = "") -> MonthClosing:
     """Close ``month`` on the run that stands; ``run_id`` is the one that was looked at.
 

@@ -31,18 +31,20 @@ def gather(
     month: str,
     *,
     reporting: Sequence[Row] = (),
+    metering: Sequence[Row] | None = None,
     coverage: Mapping[int, Sequence[Interval]] | None = None,
 ) -> Evidence:
     """Every row that speaks of the company in ``month`` (2026-10), up to now.
 
     ``reporting``: rows with ``expected`` and ``received`` samples and ``lag_minutes`` (None: not known), one a pool and
-    day, say (``reported`` makes one). ``coverage``: resource id → stretches in which samples prove that it was there.
+    day, say (``reported`` makes one). ``metering``: the lines of the company's bills as the eye compared them; None: they are
+    compared here, with ``coverage``: resource id → stretches in which samples prove that it was there.
     """
     return {
         Indicator.DELIVERY: _orders(tx, provider_id, month, WorkOrder.request_id.is_not(None)),
         Indicator.OPTIMISATION: _orders(tx, provider_id, month, WorkOrder.case_id.is_not(None)),
         Indicator.INCIDENTS: _incidents(tx, provider_id, month),
-        Indicator.METERING: _bills(tx, provider_id, month, coverage),
+        Indicator.METERING: _bills(tx, provider_id, month, coverage) if metering is None else list(metering),
         Indicator.REPORTING: list(reporting),
     }
 

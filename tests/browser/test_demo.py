@@ -48,6 +48,12 @@ SHOTS = {
     "people": ("sysadmin", "/settings/people/"),
     "recoveries": ("supervisor", "/recoveries/"),
     "cases": ("supervisor", "/cases/"),
+    "statements": ("supervisor", "/reports/statements/"),
+    "statement-lines": ("tenant", "/reports/statements/lines"),
+    "reconciliation": ("supervisor", "/reports/reconciliation/"),
+    "disputes": ("provider", "/reports/disputes/"),
+    "tariffs": ("authority", "/reports/tariffs/"),
+    "monthly": ("authority", "/reports/monthly/"),
 }
 """Name → (login, address). Views add their own."""
 

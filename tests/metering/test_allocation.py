@@ -103,6 +103,7 @@ def test_what_makes_no_sense_is_refused(told, hours, edges):
 
 
 def test_equal_days_are_told_once():
-    days = np.array([[4, 4], [4, 4], [0, 0], [4, 2]], np.int64)
-    assert runs(days) == [[0, 1, 4, 4], [3, 3, 4, 2]]
-    assert runs(np.zeros((0, 2), np.int64)) == []
+    days = np.array([[[4, 4], [4, 4], [0, 0], [4, 2]], [[1, 0], [1, 0], [1, 0], [1, 0]], [[0, 0]] * 4], np.int64)
+    assert runs(days) == [[[0, 3], [1, 3], [4, 4], [4, 2]], [[0], [3], [1], [0]], [[], [], [], []]]
+    assert runs(np.zeros((1, 0, 2), np.int64)) == [[[], [], [], []]]
+    assert runs(np.zeros((0, 3, 2), np.int64)) == []

@@ -125,7 +125,7 @@ def test_what_is_held_is_split_into_proven_and_unmeasurable(small):
     assert memory.cost == Decimal("140.00")
     assert run.proven_fen == 17889 + 14000
     assert run.unmeasured_fen == 511 + 400
-    assert vcpu.days == [[0, 28, 4 * 86400, 4 * 86400], [29, 29, 4 * 86400, 4 * 4 * 3600]]
+    assert vcpu.days == [[0, 29], [28, 29], [4 * 86400] * 2, [4 * 86400, 4 * 4 * 3600]]
 
 
 def test_a_size_that_changes_within_a_day_is_split_at_the_instant(small):
@@ -183,9 +183,14 @@ def test_a_price_that_changes_within_the_month_splits_the_line(small):
     ]
 
 
-def test_a_closed_month_is_never_changed_and_late_samples_become_corrections(small):
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_closed_month_is_never_changed_and_late_samples_become_corrections(small, sealed):
     run = small.make()
-    closing = small.close(run)
+    if sealed:
+        closing = statements.settle(small.works, "2026-04", run_id=run.id, actor=AUTHORITY)
+        assert small.lake.sealed() == {"2026-04"}
+    else:
+        closing = small.close(run)
     assert closing.invoices == {"2026-04-jia": 31889}
     small.report("web", range(700, 720))
     assert small.make().id == run.id

@@ -1,0 +1,64 @@
+"""The demo city's accounts: example prices, two months' statements, the companies' bills, and disputes at every step."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from sqlalchemy import select
+
+from metering import disputes, reconcile, statements, tariffs
+from metering.disputes import Answer, Dispute
+from metering.works import Works
+from providers import bills
+from quota.actors import Actor, Role, steward
+from quota.calendar import ZONE
+from quota.errors import N_
+from quota.people import Person
+
+SINCE = date(2026, 1, 1)
+
+
+def settle(works: Works) -> None:
+    """Price, make and close the month before last, leave the last one open with its disputes under way."""
+    today = works.book.clock().astimezone(ZONE).date()
+    last = today.replace(day=1) - timedelta(days=1)
+    before = f"{last.replace(day=1) - timedelta(days=1):%Y-%m}"
+    with works.book.transaction(steward("init")) as tx:
+        tariffs.examples(tx, SINCE)
+    for month in (before, f"{last:%Y-%m}"):
+        for pool in works.pools():
+            bills.collect(works.book, pool.id, works.provider(pool), month)
+        run = statements.make(works, month)
+        reconcile.all_pools(works, month)
+        if month == before:
+            actor = _person(works, Role.AUTHORITY)
+            statements.settle(works, month, run_id=run.id, actor=actor, reason=N_("核对无误"))
+    _argue(works)
+
+
+def _argue(works: Works) -> None:
+    """Claim the three largest differences; one is answered, one settled."""
+    claimant, judge = _person(works, Role.SUPERVISOR), _person(works, Role.AUTHORITY)
+    with works.book.reading() as tx:
+        largest = list(tx.scalars(select(Dispute).where(Dispute.fen > 0).order_by(Dispute.fen.desc()).limit(3)))
+    for number, one in enumerate(largest):
+        with works.book.transaction(claimant) as tx:
+            disputes.claim(tx, one.id, generation=1, text=N_("账单与台账历史和样本不符,请核对"))
+        if number == 0:
+            continue
+        with works.book.transaction(_person(works, Role.PROVIDER, one.provider_id)) as tx:
+            what = Answer.ACCEPT if number == 1 else Answer.CONTEST
+            words = N_("经核对,计费系统规格未同步") if number == 1 else N_("该资源按开通单规格计费")
+            disputes.answer(tx, one.id, what, generation=2, text=words)
+        if number == 1:
+            with works.book.transaction(judge) as tx:
+                disputes.settle(tx, one.id, generation=3, fen=one.fen or 0, text=N_("双方认可,本期核减"))
+
+
+def _person(works: Works, role: Role, provider_id: int | None = None) -> Actor:
+    with works.book.reading() as tx:
+        query = select(Person).where(Person.role == role.value).order_by(Person.id)
+        if provider_id is not None:
+            query = query.where(Person.provider_id == provider_id)
+        who = tx.scalars(query.limit(1)).one()
+        return Actor(who.login, who.name, role, who.department_id, who.provider_id)

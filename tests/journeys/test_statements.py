@@ -1,0 +1,176 @@
+"""From a statement to a settled dispute, a corrected tariff and a closed month, over HTTP, by the people who do it.
+
+web (4 vCPU, 市教育局) and db (2 vCPU, 市水务局) run on 甲云 since before May; db's samples stop half-way through the month.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+from sqlalchemy import select
+
+from metering import reconcile, statements, tariffs
+from metering.disputes import Dispute
+from metering.lake import Lake
+from metering.statement_rows import CORRECTION, StatementLine
+from metering.works import Works
+from providers import base, bills, inventory
+from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
+from providers.bills import month_bounds
+from quota.actors import Actor, Role
+from quota.pools import Pool
+from quota.units import Arch, Kind
+from tests.console.conftest import _catalog, app, city, client_of, founded, house, settings  # noqa: F401 - fixtures
+
+MONTH = "2026-05"
+START, END = month_bounds(MONTH)
+HOURS = 744
+
+
+@pytest.fixture
+def works(house, city, settings, clock):  # noqa: F811
+    clock.now = datetime(2026, 6, 3, 2, tzinfo=UTC)
+    with house.transaction() as tx:
+        pool = Pool(code="p1", name="政务外网区", provider_id=city.provider.id, arch="x86_64", zone="政务外网",
+                    adapter="files")  # fmt: skip
+        tx.add(pool)
+        tx.flush()
+        facts = [
+            ResourceFact(name, name, ServiceKind.VM, Arch.X86_64, {Kind.VCPU: size}, ResourceState.RUNNING, department,
+                         created_at=START - timedelta(days=9))
+            for name, size, department in (("web", 4, "A01"), ("db", 2, "A02"))
+        ]  # fmt: skip
+        inventory.observe(tx, pool, Inventory(START - timedelta(hours=1), facts, True))
+    with house.transaction(Actor("authority1", "主", Role.AUTHORITY)) as tx:
+        tariffs.enter(tx, Kind.VCPU, Decimal(46), date(2026, 1, 1), label="示例")
+    found = Works(house, Lake(settings.lake_dir), settings.data)
+    report(found, "web", range(HOURS))
+    report(found, "db", range(HOURS // 2))
+    with house.transaction() as tx:
+        lines = [
+            base.BillLine(MONTH, name, ServiceKind.VM, Kind.VCPU, Arch.X86_64, Decimal(size * HOURS), START, END)
+            for name, size in (("web", 8), ("db", 2))
+        ]
+        bills.take(tx, tx.scalars(select(Pool)).one(), MONTH, lines, source="test")
+    return found
+
+
+def report(works, name, hours):
+    with works.book.reading() as tx:
+        one = tx.scalar(select(inventory.Resource.id).where(inventory.Resource.external_id == name))
+    moments = [int((START + timedelta(hours=hour)).timestamp()) for hour in hours]
+    works.lake.append(
+        "agent",
+        pa.table(
+            {
+                "resource": pa.array([one] * len(moments), pa.int32()),
+                "ts": pa.array(moments, pa.int64()),
+                "cpu_pct": pa.array([5.0 + n % 9 for n in range(len(moments))], pa.float64()),
+            }
+        ),
+    )
+    works.lake.roll()
+
+
+def text(answer, status=200):
+    assert answer.status_code == status, answer.get_data(as_text=True)[:800]
+    return answer.get_data(as_text=True)
+
+
+def test_a_month_from_statement_to_settlement(works, client_of, house, clock):  # noqa: F811
+    supervisor, authority = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
+    assert "还没有对账单" in text(supervisor.get("/reports/statements/"))
+    assert supervisor.send("/reports/statements/make", {"month": MONTH}).status_code == 302
+    page = text(supervisor.get("/reports/statements/"))
+    assert "230.00" in page  # 184 for web, and 46 of the 92 for db
+    assert "46.00" in page
+    assert "示例单价" in page
+
+    # each sees its own, down to the days
+    mine = text(client_of("tenant1").get("/reports/statements/lines"))
+    assert "web" in mine
+    assert "184.00" in mine
+    assert ">db<" not in mine
+    with house.reading() as tx:
+        run = statements.latest(tx, MONTH)
+        db = tx.scalars(select(StatementLine).where(StatementLine.cost_fen == 4600)).one()
+    assert "372.0" not in text(client_of("tenant1").get(f"/reports/statements/lines/{db.id}"), 404)
+    days = text(client_of("tenant2").get(f"/reports/statements/lines/{db.id}"))
+    assert "1,488.0" in days
+    assert "744.0" in days
+    drilled = text(supervisor.get(f"/reports/statements/?by=resource&department={db.department_id}"))
+    assert "db" in drilled
+    assert "web" not in drilled.split('id="results"')[1]
+    answer = supervisor.get(f"/reports/statements/{run.id}/focus.csv")
+    assert answer.get_data(as_text=True).startswith("BilledCost,")
+    assert client_of("tenant1").get(f"/reports/statements/{run.id}/focus.parquet").data[:4] == b"PAR1"
+
+    # bill → four-way line → dispute → settled
+    page = text(supervisor.get("/reports/reconciliation/?cause=all"))
+    assert "计费规格大于实际规格" in page
+    with house.reading() as tx:
+        (dispute,) = tx.scalars(select(Dispute)).all()
+    address = f"/reports/disputes/{dispute.id}"
+    provider = client_of(Role.PROVIDER)
+    text(provider.get(address), 404)
+    text(supervisor.get(address))
+    assert supervisor.send(f"{address}/claim", {"generation": 1, "text": "按 8 核计费"}).status_code == 302
+    text(supervisor.send(f"{address}/claim", {"generation": 1}), 409)
+    assert "按 8 核计费" in text(provider.get(address))
+    assert "web" in text(provider.get("/"))
+    assert provider.send(f"{address}/answer", {"generation": 2, "answer": "accept", "text": "认"}).status_code == 302
+    text(supervisor.send(f"{address}/settle", {"generation": 3, "amount": "184", "text": "核减"}), 403)
+    text(authority.get(address))
+    text(authority.send(f"{address}/settle", {"generation": 3, "amount": "x", "text": "核减"}), 422)
+    assert authority.send(f"{address}/settle", {"generation": 3, "amount": "184.00", "text": "核减"}).status_code == 302
+    assert "已了结" in text(provider.get(address))
+
+    # a corrected tariff: shown first, then entered; the next run shows the difference
+    fields = {"kind": "vcpu", "arch": "", "provider": "0", "item": "0", "price": "40", "per": "month",
+              "stopped_share": "100", "effective_from": "2026-01-01", "label": "示例", "reason": "录入有误"}  # fmt: skip
+    text(authority.get("/reports/tariffs/new"))
+    page = text(authority.send("/reports/tariffs/new", fields))
+    assert "46 元" in page
+    with house.reading() as tx:
+        assert len(tariffs.entered(tx)) == 1
+    assert authority.send("/reports/tariffs/new", {**fields, "sure": "1"}).status_code == 302
+    text(authority.send("/reports/tariffs/new", {**fields, "reason": ""}), 422)
+    supervisor.send("/reports/statements/make", {"month": MONTH, "reason": "价目更正"})
+    with house.reading() as tx:
+        second = statements.latest(tx, MONTH)
+    assert second.revision == 2
+    assert "-30.00" in text(supervisor.get(f"/reports/statements/{second.id}/differences"))
+
+    # closing, and what comes late
+    assert "200.00" in text(authority.get(f"/reports/statements/{second.id}/close"))
+    text(supervisor.send(f"/reports/statements/{second.id}/close"), 403)
+    text(authority.send(f"/reports/statements/{run.id}/close"), 422)
+    assert authority.send(f"/reports/statements/{second.id}/close", {"reason": "无误"}).status_code == 302
+    report(works, "db", range(HOURS // 2, HOURS))
+    supervisor.send("/reports/statements/make", {"month": MONTH})
+    with house.reading() as tx:
+        assert statements.latest(tx, MONTH).id == second.id
+    clock.now = datetime(2026, 7, 2, tzinfo=UTC)
+    june = statements.make(works, "2026-06")
+    with house.reading() as tx:
+        corrections = tx.scalars(
+            select(StatementLine).where(StatementLine.run_id == june.id, StatementLine.charge == CORRECTION)
+        ).all()
+    assert [(one.corrects, one.cost_fen) for one in corrections] == [(MONTH, 4000)]
+    assert "运营月报" in text(client_of(Role.AUTHORITY).get(f"/reports/monthly/?month={MONTH}"))
+
+
+def test_who_may_not(works, client_of):  # noqa: F811
+    statements.make(works, MONTH)
+    reconcile.all_pools(works, MONTH)
+    for who in (Role.SYSADMIN, Role.SECADMIN, Role.AUDADMIN):
+        assert client_of(who).get("/reports/statements/").status_code == 403
+    tenant = client_of(Role.TENANT)
+    assert tenant.get("/reports/disputes/").status_code == 403
+    assert tenant.get("/reports/tariffs/new").status_code == 403
+    assert tenant.send("/reports/statements/make", {"month": MONTH}).status_code == 403
+    page = text(tenant.get("/reports/reconciliation/?cause=all"))
+    assert "db" not in page.split('id="results"')[1]

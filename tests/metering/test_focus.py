@@ -1,0 +1,157 @@
+"""FOCUS 1.2: what we write holds to the rules, in both formats; what does not is named."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from metering import focus, focus_files, statements
+from quota.errors import Invalid
+from quota.units import Kind
+from tests.metering.test_statements import City, at
+
+GB = 1024
+
+
+@pytest.fixture
+def closed(book, tmp_path, clock):
+    """April closed, May with a correction and a machine that was off for a while."""
+    city = City(book, tmp_path, clock)
+    city.list("jia", at(-1), web={Kind.VCPU: 4, Kind.MEMORY: 8 * GB}, db={Kind.VCPU: 2})
+    city.report("web", range(700))
+    city.report("db", range(720))
+    city.price(Kind.VCPU, "46.35")
+    city.price(Kind.MEMORY, "0.0251", per=focus_files.Per.HOUR, stopped_share=33)
+    run = city.make()
+    city.close(run)
+    city.report("web", range(700, 720))
+    clock.advance(days=31)
+    return city, run, city.make("2026-05")
+
+
+def rows(city, run):
+    with city.book.reading() as tx:
+        return list(focus_files.rows_of(tx, statements.run(tx, run.id)))
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_what_we_write_is_clean(closed, tmp_path, ending):
+    city, april, may = closed
+    for run in (april, may):
+        path = tmp_path / f"{run.month}.{ending}"
+        count = focus_files.write(path, rows(city, run))
+        assert count == run.lines - run.unpriced > 0
+        assert focus_files.check(path) == []
+
+
+def test_the_invoice_is_the_sum_of_what_is_billed(closed):
+    city, april, may = closed
+    told = rows(city, april)
+    assert {row["InvoiceId"] for row in told} == {"2026-04-jia"}
+    assert sum(Decimal(row["BilledCost"]) for row in told) == Decimal(told[0]["x_InvoiceTotal"])
+    assert {row["InvoiceId"] for row in rows(city, may)} == {None}  # not closed: no invoice yet
+
+
+def test_corrections_are_rows_of_their_own(closed):
+    city, _, may = closed
+    corrections = [row for row in rows(city, may) if row["ChargeClass"] == "Correction"]
+    assert [row["x_CorrectedMonth"] for row in corrections] == ["2026-04"] * 2
+    assert all(row["ChargePeriodStart"] == "2026-03-31T16:00:00Z" for row in corrections)
+    assert all(row["ListUnitPrice"] is None for row in corrections)
+
+
+FAULTS = [
+    ({"BilledCost": None}, "BilledCost"),
+    ({"BilledCost": "1,000.00"}, "BilledCost"),
+    ({"BilledCost": "+5"}, "BilledCost"),
+    ({"BilledCost": "CNY 5"}, "BilledCost"),
+    ({"BillingCurrency": "RMB¥"}, "BillingCurrency"),
+    ({"BillingPeriodStart": "2026-04-01 00:00:00"}, "BillingPeriodStart"),
+    ({"BillingPeriodStart": "2026-03-31T16:00:00+08:00"}, "BillingPeriodStart"),
+    ({"BillingPeriodEnd": "2026-03-01T00:00:00Z"}, "BillingPeriodEnd"),
+    ({"ChargeCategory": "Nutzung"}, "ChargeCategory"),
+    ({"ChargeCategory": "Tax"}, "SkuId"),
+    ({"ChargeClass": "Regular"}, "ChargeClass"),
+    ({"ChargeCategory": "Purchase"}, "ChargeFrequency"),
+    ({"ChargePeriodStart": "2026-02-01T00:00:00Z"}, "ChargePeriodStart"),
+    ({"ConsumedQuantity": None}, "ConsumedQuantity"),
+    ({"ConsumedUnit": None}, "ConsumedUnit"),
+    ({"ContractedCost": "1"}, "ContractedCost"),
+    ({"ListUnitPrice": "-1"}, "ListUnitPrice"),
+    ({"ListUnitPrice": None}, "ListUnitPrice"),
+    ({"InvoiceIssuerName": "N/A"}, "InvoiceIssuerName"),
+    ({"PricingQuantity": None}, "PricingQuantity"),
+    ({"PricingUnit": None}, "PricingUnit"),
+    ({"PricingCategory": "Spot"}, "PricingCategory"),
+    ({"ServiceCategory": "Cloud"}, "ServiceCategory"),
+    ({"ServiceSubcategory": "Block Storage"}, "ServiceSubcategory"),
+    ({"SkuId": None}, "SkuMeter"),
+    ({"SkuPriceId": None}, "SkuPriceId"),
+    ({"SubAccountType": None}, "SubAccountType"),
+    ({"ResourceType": None}, "ResourceType"),
+    ({"Tags": "{"}, "Tags"),
+    ({"Tags": '{"a": {"b": 1}}'}, "Tags"),
+    ({"ResourceName": ""}, "ResourceName"),
+    ({"x_InvoiceTotal": "1"}, "BilledCost"),
+]
+
+
+@pytest.fixture(scope="module")
+def good():
+    """One clean row, made by hand."""
+    row = dict.fromkeys(focus_files.NAMES)
+    row |= {
+        "BilledCost": "178.89", "BillingAccountId": "a", "BillingAccountName": "甲云", "BillingCurrency": "CNY",
+        "BillingPeriodStart": "2026-03-31T16:00:00Z", "BillingPeriodEnd": "2026-04-30T16:00:00Z",
+        "ChargeCategory": "Usage", "ChargeDescription": "web vcpu on", "ChargeFrequency": "Usage-Based",
+        "ChargePeriodStart": "2026-03-31T16:00:00Z", "ChargePeriodEnd": "2026-04-30T16:00:00Z",
+        "ConsumedQuantity": "2800", "ConsumedUnit": "Core-Hours", "ContractedCost": "178.8888891",
+        "ContractedUnitPrice": "46", "EffectiveCost": "178.89", "InvoiceId": "2026-04-jia", "InvoiceIssuerName": "甲云",
+        "ListCost": "178.8888891", "ListUnitPrice": "46", "PricingCategory": "Standard",
+        "PricingQuantity": "3.88888889", "PricingUnit": "Core-Months", "ProviderName": "甲云", "PublisherName": "甲云",
+        "ResourceId": "jia/web", "ResourceName": "web", "ResourceType": "Cloud Server", "ServiceCategory": "Compute",
+        "ServiceName": "Cloud Server", "ServiceSubcategory": "Virtual Machines", "SkuId": "vcpu:aarch64:any",
+        "SkuMeter": "Core On", "SkuPriceId": "vcpu:aarch64:any:1", "SubAccountId": "d1", "SubAccountName": "某局",
+        "SubAccountType": "Department", "Tags": '{"system": "s1"}', "x_InvoiceTotal": "178.89",
+    }  # fmt: skip
+    row["ContractedCost"] = row["ListCost"] = str(Decimal(46) * Decimal("3.88888889"))
+    return row
+
+
+def test_the_good_row_is_good(good):
+    assert focus.check(focus_files.NAMES, [good]) == []
+
+
+@pytest.mark.parametrize(("change", "column"), FAULTS)
+def test_each_rule_has_a_failing_example(good, change, column):
+    faults = focus.check(focus_files.NAMES, [{**good, **change}])
+    assert column in {fault.column for fault in faults}, faults
+    assert all(str(fault) for fault in faults)
+
+
+def test_a_price_has_one_parent(good):
+    faults = focus.check(focus_files.NAMES, [good, {**good, "SkuId": "other", "InvoiceId": None}])
+    assert [fault.column for fault in faults] == ["SkuPriceId"]
+
+
+def test_columns_are_checked(good):
+    names = [name for name in focus_files.NAMES if name != "BilledCost"]
+    assert "BilledCost" in {fault.column for fault in focus.check(names, [])}
+    assert {fault.column for fault in focus.check([*focus_files.NAMES, "Remarks"], [])} == {"Remarks"}
+    assert {fault.column for fault in focus.check([*focus_files.NAMES, "Tags"], [])} == {"Tags"}
+
+
+def test_parquet_with_texts_for_figures_is_refused(good, tmp_path):
+    path = tmp_path / "f.parquet"
+    pq.write_table(pa.table({"BilledCost": ["5"]}), path)
+    with pytest.raises(Invalid):
+        focus_files.check(path)
+    (tmp_path / "g.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(Invalid):
+        focus_files.check(tmp_path / "g.csv")
+    with pytest.raises(Invalid):
+        focus_files.write(tmp_path / "f.txt", [good])
+    assert not (tmp_path / "f.txt").exists()

@@ -1,0 +1,188 @@
+"""The four-way line on both databases: causes, amounts, the split of a bill, disputes to their end."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import select
+
+from metering import disputes, reconcile, statements
+from metering.disputes import Answer, Dispute, DisputeState
+from metering.reconcile_rows import FourWayLine
+from providers import base, bills, evidence, inventory
+from providers.base import ServiceKind
+from providers.scorecard import Indicator
+from quota import ledger, pools
+from quota.actors import Actor, Role
+from quota.errors import Conflict, Invalid, NotAllowed, NotFound, WrongState
+from quota.ledger import Holder, Side
+from quota.units import Arch, Kind, ResourceClass
+from tests.metering.test_statements import AUTHORITY, SUPERVISOR, City, at
+
+SECOND = Actor("li", "李", Role.SUPERVISOR)
+COMPANY = Actor("zhou", "周", Role.PROVIDER, provider_id=1)
+RIVAL = Actor("wu", "吴", Role.PROVIDER, provider_id=2)
+FOUR = {Kind.VCPU: 4}
+
+
+@pytest.fixture
+def city(book, tmp_path, clock):
+    return City(book, tmp_path, clock)
+
+
+@pytest.fixture
+def small(city):
+    """web: 4 vCPU, adopted, 700 of 720 hours proven; 46 yuan a vCPU and month."""
+    with city.book.transaction() as tx:
+        pools.equip(tx, tx.get_one(pools.Pool, city.pools["jia"]), Kind.VCPU, 100, key="equip")
+    city.list("jia", at(-1), web=FOUR)
+    with city.book.transaction() as tx:
+        inventory.adopt(tx, tx.get_one(pools.Pool, city.pools["jia"]))
+        assert ledger.balance(tx, Side(city.pools["jia"], ResourceClass(Kind.VCPU, Arch.AARCH64), Holder.FREE)) == 96
+    city.report("web", range(700))
+    city.price(Kind.VCPU, "46")
+    return city
+
+
+def bill(city, *told, pool="jia"):
+    """(external id, quantity, cost or None, first hour, last hour) …"""
+    lines = [
+        base.BillLine(
+            "2026-04", name, ServiceKind.VM, Kind.VCPU, Arch.AARCH64, Decimal(str(quantity)),
+            at(first), at(last), None if cost is None else Decimal(cost),
+        )
+        for name, quantity, cost, first, last in told
+    ]  # fmt: skip
+    with city.book.transaction(SUPERVISOR) as tx:
+        return bills.take(tx, tx.get_one(pools.Pool, city.pools[pool]), "2026-04", lines, source="test").bill
+
+
+def compare(city):
+    run = reconcile.reconcile(city.works, city.pools["jia"], "2026-04", actor=SUPERVISOR)
+    with city.book.reading() as tx:
+        rows = list(tx.scalars(select(FourWayLine).where(FourWayLine.run_id == run.id).order_by(FourWayLine.id)))
+        return run, {row.external_id: row for row in rows}
+
+
+def found(city):
+    with city.book.reading() as tx:
+        return list(tx.scalars(select(Dispute).order_by(Dispute.id)))
+
+
+def act(city, actor, verb, dispute, *more, **how):
+    with city.book.transaction(actor) as tx:
+        return verb(tx, dispute.id, *more, generation=tx.get_one(Dispute, dispute.id).generation, **how)
+
+
+def test_four_that_agree_are_one_line_without_dispute(small):
+    bill(small, ("web", 4 * 720, "184", 0, 720))
+    run, rows = compare(small)
+    web = rows["web"]
+    assert (web.approved, web.enacted, web.metered, web.unmeasured, web.billed) == (2880, 2880, 2800, 80, 2880)
+    assert [cause["cause"] for cause in web.causes] == ["unmeasurable"]
+    assert (run.billed_fen, run.proven_fen, run.disputed_fen, run.unmeasured_fen) == (18400, 17889, 0, 511)
+    assert found(small) == []
+    assert compare(small)[0].id == run.id
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause", "fen"),
+    [
+        ([("web", 8 * 720, None, 0, 720)], "larger_shape", 17889),
+        ([("web", 2 * 720, None, 0, 720)], "smaller_shape", -8944),
+        ([("web", 2880, None, 0, 720), ("web", 400, None, 0.5, 100.5)], "billed_twice", 2556),
+        ([("web", 2880, None, 0, 720), ("ghost", 720, None, 0, 720)], "not_in_inventory", 4600),
+        ([("web", 2880, "200.00", 0, 720)], "price", 1600),
+        ([("ghost", 720, None, 0, 720)], "not_billed", -17889),
+    ],
+)
+def test_each_difference_has_its_cause_and_amount(small, lines, cause, fen):
+    bill(small, *lines)
+    run, rows = compare(small)
+    told = {one["cause"]: one["fen"] for row in rows.values() for one in row.causes}
+    assert told[cause] == fen
+    assert (cause, fen) in [(one.cause, one.fen) for one in found(small)]
+    assert run.billed_fen == run.proven_fen + run.disputed_fen + run.unmeasured_fen
+    assert all(ref.partition(":")[0] in ("resource", "order", "bill_line") for row in rows.values() for ref in row.refs)
+
+
+def test_after_deletion_and_without_approval(small):
+    small.list("jia", at(500), web=FOUR, wild={Kind.VCPU: 1})
+    small.list("jia", at(600), wild={Kind.VCPU: 1})
+    bill(small, ("web", 2880, None, 0, 720))
+    _, rows = compare(small)
+    assert {one["cause"] for one in rows["web"].causes} == {"after_deletion", "other_size"}
+    assert rows["wild"].approved == 0
+    assert "unapproved" in {one["cause"] for one in rows["wild"].causes}
+
+
+def test_a_bill_that_nobody_handed_in_is_not_compared(small):
+    run, rows = compare(small)
+    assert (run.bill_id, run.billed_fen, rows["web"].billed) == (None, 0, None)
+    assert found(small) == []
+
+
+def test_a_dispute_goes_from_claim_to_settlement(small):
+    bill(small, ("web", 8 * 720, None, 0, 720))
+    compare(small)
+    (one,) = found(small)
+    with pytest.raises(NotFound), small.book.reading(COMPANY) as tx:
+        disputes.dispute(tx, one.id)  # not before it is claimed
+    act(small, SUPERVISOR, disputes.claim, one, text="账单按 8 核计")
+    with pytest.raises(NotFound):
+        act(small, RIVAL, disputes.answer, one, Answer.ACCEPT, text="")
+    with pytest.raises(Invalid):
+        act(small, COMPANY, disputes.answer, one, Answer.CONTEST, text=" ")
+    act(small, COMPANY, disputes.answer, one, Answer.ACCEPT, text="规格录入有误")
+    with pytest.raises(NotAllowed):
+        act(small, SUPERVISOR, disputes.settle, one, fen=17889, text="同意")
+    with pytest.raises(Invalid):
+        act(small, SECOND, disputes.settle, one, fen=17890, text="同意")
+    settled = act(small, SECOND, disputes.settle, one, fen=17889, text="同意核减")
+    assert (settled.state, settled.settled_by, settled.settled_fen) == ("settled", "li", 17889)
+    with small.book.reading() as tx:
+        assert [step.verb for step in disputes.steps(tx, settled)] == ["claim", "accept", "settle"]
+    with pytest.raises(WrongState):
+        act(small, AUTHORITY, disputes.settle, one, fen=0, text="再议")
+
+
+def test_stale_pages_are_refused(small):
+    bill(small, ("web", 8 * 720, None, 0, 720))
+    compare(small)
+    (one,) = found(small)
+    with pytest.raises(Conflict), small.book.transaction(SUPERVISOR) as tx:
+        disputes.claim(tx, one.id, generation=one.generation + 1)
+
+
+def test_a_corrected_bill_lets_open_disputes_lapse_and_keeps_claimed_ones(small):
+    bill(small, ("web", 8 * 720, None, 0, 720), ("ghost", 720, None, 0, 720))
+    compare(small)
+    ghost, web = sorted(found(small), key=lambda one: one.external_id)
+    act(small, SUPERVISOR, disputes.claim, web)
+    bill(small, ("web", 4 * 720, None, 0, 720))
+    compare(small)
+    states = {one.external_id: one.state for one in found(small)}
+    assert states == {"ghost": DisputeState.LAPSED, "web": DisputeState.CLAIMED}
+    bill(small, ("web", 4 * 720, None, 0, 720), ("ghost", 700, None, 0, 720))
+    compare(small)
+    again = {one.external_id: one for one in found(small)}["ghost"]
+    assert (again.id, again.state, again.quantity) == (ghost.id, DisputeState.OPEN, 700)
+
+
+def test_scorecards_take_their_evidence_from_here(small):
+    bill(small, ("web", 8 * 720, None, 0, 720))
+    compare(small)
+    with small.book.reading() as tx:
+        rows = reconcile.evidence(tx, 1, "2026-04")
+        gathered = evidence.gather(tx, 1, "2026-04", metering=rows)
+    assert [(row.facts["metered"], row.facts["disputed"]) for row in gathered[Indicator.METERING]] == [
+        ("2800.0000", "2800.0000")
+    ]
+
+
+def test_the_statement_and_the_comparison_prove_the_same(small):
+    run = statements.make(small.works, "2026-04", actor=SUPERVISOR)
+    _, rows = compare(small)
+    (line,) = small.lines(run)
+    assert line.proven == int(rows["web"].metered * 3600)
