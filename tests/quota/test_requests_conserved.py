@@ -1,0 +1,236 @@
+"""Whatever people do with requests, in whatever order: every vCPU is where a plain model says that it is."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from quota import approvals, fulfilment, ledger, requests
+from quota.approvals import Decision
+from quota.db import Base, Book
+from quota.errors import OverCapacity
+from quota.requests import Line, RequestKind
+from quota.units import Arch, Kind, ResourceClass
+from tests.quota.conftest import Town, found_town
+
+CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
+PIECE = 4  # vCPU of one 4C8G
+SIGNER = {"form_check": "checker", "technical_review": "reviewer", "authority_approval": "chief"}
+
+
+class Held:
+    """What the model knows of one request: pieces or vCPU asked for, and where its hold came from."""
+
+    def __init__(self, kind: RequestKind, asked: int, within: int) -> None:
+        self.kind, self.asked, self.within = kind, asked, within
+        self.approved = asked
+
+    @property
+    def beyond(self) -> int:
+        return self.asked - self.within
+
+
+class Desk(RuleBasedStateMachine):
+    """Requests filed, signed, cut, returned, mended, withdrawn, delivered; time passes. All figures in vCPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.home = Path(tempfile.mkdtemp(prefix="guanjia-desk-"))
+        self.now = datetime(2026, 6, 1, 2, 0, tzinfo=UTC)
+        book = Book(f"sqlite:///{self.home / 'book.db'}", clock=lambda: self.now)
+        Base.metadata.create_all(book.engine)
+        self.town: Town = found_town(book)
+        self.free, self.granted, self.used = 200, 0, 0
+        self.open: dict[int, Held] = {}
+
+    def teardown(self) -> None:
+        self.town.prove()
+        self.town.book.dispose()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    # ---------------------------------------------------------------------------------------------------------- model
+
+    def hold(self, kind: RequestKind, asked: int) -> Held | None:
+        """Move it as the book should; None where the book should refuse."""
+        within = 0 if kind is RequestKind.QUOTA else min(self.granted, asked)
+        if asked - within > self.free:
+            return None
+        self.granted -= within
+        self.free -= asked - within
+        return Held(kind, asked, within)
+
+    def void(self, held: Held) -> None:
+        self.granted += held.within
+        self.free += held.beyond
+
+    def post(self, held: Held) -> None:
+        """What was approved comes out of the department's quota first; the rest returns to where it came from."""
+        own = min(held.within, held.approved)
+        self.granted += held.within - own
+        self.free += held.beyond - (held.approved - own)
+        if held.kind is RequestKind.QUOTA:
+            self.granted += held.approved
+        else:
+            self.used += held.approved
+
+    def ask(self, kind: RequestKind, count: int) -> tuple[int, list[Line]]:
+        if kind is RequestKind.QUOTA:
+            return count, [Line(amounts={Kind.VCPU: count})]
+        return count * PIECE, [Line(item_id=self.town.item, quantity=count)]
+
+    def pick(self, number: int, *states: str) -> int | None:
+        with self.town.book.reading() as tx:
+            found = [id_ for id_ in self.open if requests.request(tx, id_).state in states]
+        return found[number % len(found)] if found else None
+
+    # ---------------------------------------------------------------------------------------------------------- moves
+
+    @initialize(grant=st.integers(0, 60))
+    def begin(self, grant: int) -> None:
+        if grant:
+            memory = ResourceClass(Kind.MEMORY, Arch.AARCH64)
+            self.town.grant({CPU: grant, memory: 200 * 1024}, "begin")
+            self.free -= grant
+            self.granted += grant
+
+    @rule(kind=st.sampled_from([RequestKind.CREATE, RequestKind.CREATE, RequestKind.QUOTA]), count=st.integers(1, 20))
+    def file(self, kind: RequestKind, count: int) -> None:
+        asked, lines = self.ask(kind, count)
+        held = self.hold(kind, asked)
+        try:
+            request = self.town.submit(kind, lines=lines)
+        except OverCapacity:
+            assert held is None
+            return
+        assert held is not None
+        self.open[request.id] = held
+
+    @precondition(lambda self: self.open)
+    @rule(number=st.integers(0, 50), decision=st.sampled_from(Decision), share=st.integers(1, 99))
+    def sign(self, number: int, decision: Decision, share: int) -> None:
+        id_ = self.pick(number, "in_review")
+        if id_ is None:
+            return
+        with self.town.book.reading() as tx:
+            request = requests.request(tx, id_)
+            step, line = request.current, request.lines[0]
+            returned = any(one.name == step.name and one.returned_at is not None for one in request.steps)
+            line_id, name = line.id, step.name
+        held, how = self.open[id_], {}
+        if decision is Decision.APPROVE_PART:
+            piece = 1 if held.kind is RequestKind.QUOTA else PIECE
+            part = max(1, held.asked // piece * share // 100)
+            if part * piece == held.approved:
+                decision = Decision.APPROVE
+            elif held.kind is RequestKind.QUOTA:
+                how = {"amounts": {line_id: {Kind.VCPU: part}}}
+            else:
+                how = {"quantities": {line_id: part}}
+            if how:
+                held.approved = part * piece
+        if decision is Decision.RETURN and returned:
+            decision = Decision.APPROVE
+        reason = "" if decision is Decision.APPROVE else "按实测用量"
+        signed = self.town.sign(id_, SIGNER[name], decision, reason=reason, **how)
+        if signed.state == "rejected":
+            self.void(self.open.pop(id_))
+        elif signed.state in ("approved", "done"):
+            self.post(held)
+            if signed.state == "done":
+                del self.open[id_]
+
+    @precondition(lambda self: self.open)
+    @rule(number=st.integers(0, 50), count=st.integers(0, 25))
+    def mend(self, number: int, count: int) -> None:
+        """Answer a return: with the same (0), or asking for something else."""
+        id_ = self.pick(number, "supplement")
+        if id_ is None:
+            return
+        town, held = self.town, self.open[id_]
+        with town.book.transaction(town.people["clerk"]) as tx:
+            request = requests.lock(tx, id_)
+            asked, lines = self.ask(held.kind, count) if count else (held.asked, [])
+            if lines and asked != held.asked:
+                request = requests.revise(tx, request, town.ask(held.kind, lines=lines), generation=request.generation)
+            generation, anew = request.generation, bool(lines) and asked != held.asked
+            if not anew:
+                # A supplement that could not be held before is still what the request says.
+                anew = request.takes()[CPU] != held.asked
+                asked = request.takes()[CPU]
+        before = (self.free, self.granted)
+        if anew:
+            self.void(held)
+            fresh = self.hold(held.kind, asked)
+            if fresh is None:
+                self.free, self.granted = before
+        try:
+            with town.book.transaction(town.people["clerk"]) as tx:
+                requests.resubmit(tx, id_, generation=generation)
+        except OverCapacity:
+            assert anew
+            assert fresh is None
+            return
+        if anew:
+            assert fresh is not None
+            self.open[id_] = fresh
+
+    @precondition(lambda self: self.open)
+    @rule(number=st.integers(0, 50))
+    def withdraw(self, number: int) -> None:
+        id_ = self.pick(number, "in_review", "supplement")
+        if id_ is not None:
+            with self.town.book.transaction(self.town.people["clerk"]) as tx:
+                requests.withdraw(tx, id_, generation=requests.lock(tx, id_).generation)
+            self.void(self.open.pop(id_))
+
+    @precondition(lambda self: self.open)
+    @rule(number=st.integers(0, 50), accept=st.booleans())
+    def deliver(self, number: int, accept: bool) -> None:
+        id_ = self.pick(number, "approved", "delivering")
+        if id_ is None:
+            return
+        with self.town.book.transaction() as tx:
+            delivered = fulfilment.delivered(tx, id_)
+        with self.town.book.transaction(self.town.people["clerk"]) as tx:
+            if accept:
+                fulfilment.accepted(tx, id_, generation=delivered.generation)
+                del self.open[id_]
+            else:
+                fulfilment.refused(tx, id_, generation=delivered.generation, reason="规格不符")
+
+    @rule(days=st.integers(1, 12))
+    def wait(self, days: int) -> None:
+        self.now += timedelta(days=days)
+        with self.town.book.transaction() as tx:
+            lapsed = [one.id for one in approvals.lapse(tx)]
+            fulfilment.deemed_accepted(tx)
+            approvals.redate(tx)
+        for id_ in lapsed:
+            self.void(self.open.pop(id_))
+
+    # ------------------------------------------------------------------------------------------------------ invariant
+
+    @invariant()
+    def every_core_is_where_it_should_be(self) -> None:
+        held = 200 - self.free - self.granted - self.used
+        expected = {"supply": -200, "free": self.free, "granted": self.granted, "used": self.used, "held": held}
+        with self.town.book.reading() as tx:
+            assert ledger.conserved(tx)
+            found = {
+                one.holder: one.balance
+                for one in ledger.balances(tx, pool_id=self.town.arm)
+                if one.kind == "vcpu" and one.balance and one.department_id in (None, self.town.bureau)
+            }
+        assert found == {name: figure for name, figure in expected.items() if figure}
+
+
+TestDesk = Desk.TestCase
+TestDesk.settings = settings(
+    max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
