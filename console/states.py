@@ -99,6 +99,15 @@ STATES: dict[str, State] = {
     "dispute_answered": State(N_("待裁定"), "gavel", "wait"),
     "dispute_settled": State(N_("已了结"), "check", "good"),
     "dispute_lapsed": State(N_("已消除"), "ban", "quiet"),
+    # catalogue, approval rules and the calendar
+    "offered": State(N_("可申请"), "check", "good"),
+    "retired": State(N_("已下架"), "ban", "quiet"),
+    "rule_in_force": State(N_("现行"), "check", "good"),
+    "rule_coming": State(N_("待生效"), "hourglass", "wait"),
+    "rule_superseded": State(N_("已被替代"), "history", "quiet"),
+    "rule_repealed": State(N_("已废止"), "ban", "quiet"),
+    "worked": State(N_("上班"), "briefcase", "busy"),
+    "rested": State(N_("休息"), "home-2", "quiet"),
     # accounts
     "active": State(N_("启用"), "check", "good"),
     "inactive": State(N_("停用"), "ban", "quiet"),

@@ -27,7 +27,7 @@ from metering import (
 )
 from metering.intake import Collected
 from metering.works import Works
-from providers import bills, delivery
+from providers import bills, delivery, orders
 from quota import approvals, lending, notices
 from quota.actors import steward
 from quota.dossier import Request, RequestState
@@ -113,8 +113,8 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         with works.book.transaction(steward("job:expire")) as tx:
             lapsed = approvals.lapse(tx)
             accepted = delivery.deem_accepted(tx)
-            redated = approvals.redate(tx)
-            return f"{len(lapsed)} lapsed, {len(accepted)} deemed accepted, {len(redated)} deadlines corrected"
+            redated = len(approvals.redate(tx)) + orders.reschedule(tx)
+            return f"{len(lapsed)} lapsed, {len(accepted)} deemed accepted, {redated} deadlines corrected"
 
     def settle() -> str:
         with works.book.transaction(steward("job:settle")) as tx:

@@ -242,14 +242,20 @@ def delivery_times(tx: Tx, start: datetime, end: datetime, *, provider_id: int |
     return found
 
 
+def moving(tx: Tx, calendar: WorkingDays) -> list[tuple[WorkOrder, datetime]]:
+    """Open orders whose limit would be another one by ``calendar``, and that limit. Changes nothing."""
+    query = select(WorkOrder).where(WorkOrder.state.in_([one.value for one in OPEN - {OrderState.DELIVERED}]))
+    limits = (
+        (one, due(calendar, one.placed_at, one.limit_days, emergency=one.emergency))
+        for one in tx.scalars(query.order_by(WorkOrder.id))
+    )
+    return [(one, limit) for one, limit in limits if limit != one.due_at]
+
+
 def reschedule(tx: Tx) -> int:
     """Compute the limits of open orders again, after the calendar changed; returns how many moved."""
-    calendar, moved = working_days(tx), 0
-    query = select(WorkOrder).where(WorkOrder.state.in_([one.value for one in OPEN - {OrderState.DELIVERED}]))
-    for one in tx.scalars(query):
-        limit = due(calendar, one.placed_at, one.limit_days, emergency=one.emergency)
-        if limit != one.due_at:
-            tx.audit("order.reschedule", one.basis, before={"due_at": one.due_at}, after={"due_at": limit})
-            one.due_at = limit
-            moved += 1
-    return moved
+    moved = moving(tx, working_days(tx))
+    for one, limit in moved:
+        tx.audit("order.reschedule", one.basis, before={"due_at": one.due_at}, after={"due_at": limit})
+        one.due_at = limit
+    return len(moved)

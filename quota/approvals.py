@@ -8,6 +8,7 @@ where it came from.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from sqlalchemy.orm import aliased
 
 from quota import calendar, ledger, requests
 from quota.actors import ROLE_LABELS, Actor, Role
+from quota.calendar import WorkingDays
 from quota.errors import N_, Invalid, NotAllowed, WrongState
 from quota.ledger import Holder
 from quota.notices import NoticeKind, give
@@ -36,6 +38,7 @@ __all__ = [
     "in_force",
     "lapse",
     "may_sign",
+    "moving",
     "queue",
     "redate",
     "sign",
@@ -193,11 +196,11 @@ def redate(tx: Tx) -> list[Request]:
         step = found.current
         if step is None:
             continue
-        if step.stopped and step.returned_at is not None:
-            step.supplement_due_at = days.due(step.returned_at, step.supplement_days)
+        due = _due(step, days)
+        if step.stopped:
+            step.supplement_due_at = due
         else:
-            step.due_at = step.deadline(days)
-        due = step.supplement_due_at if step.stopped else step.due_at
+            step.due_at = due
         if due != found.due_at:
             before, found.due_at = found.due_at, due
             requests.changed(tx, found, "request.redate", before={"due_at": before}, after={"due_at": due})
@@ -205,7 +208,21 @@ def redate(tx: Tx) -> list[Request]:
     return moved
 
 
+def moving(tx: Tx, days: WorkingDays) -> list[tuple[Request, datetime | None]]:
+    """Requests whose running limit would be another one by the calendar ``days``, and that limit. Changes nothing."""
+    running = tx.scalars(select(Request).where(Request.turn.is_not(None)).order_by(Request.id))
+    limits = ((one, _due(one.current, days)) for one in running if one.current is not None)
+    return [(one, due) for one, due in limits if due != one.due_at]
+
+
 # ---------------------------------------------------------------------------------------------------------- mechanism
+
+
+def _due(step: RequestStep, days: WorkingDays) -> datetime | None:
+    """The limit that runs for ``step`` by ``days``: the supplement's where it was returned, else its own."""
+    if step.stopped and step.returned_at is not None:
+        return days.due(step.returned_at, step.supplement_days)
+    return step.deadline(days)
 
 
 def _may_sign_at_all(actor: Actor) -> None:

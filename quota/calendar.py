@@ -17,12 +17,26 @@ import chinese_calendar
 from sqlalchemy import String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from quota.actors import Role
 from quota.db import Base
+from quota.errors import N_
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
 ZONE = ZoneInfo("Asia/Shanghai")
+
+FESTIVALS: Mapping[str, str] = {
+    "New Year's Day": N_("元旦"),
+    "Spring Festival": N_("春节"),
+    "Tomb-sweeping Day": N_("清明"),
+    "Labour Day": N_("劳动节"),
+    "Dragon Boat Festival": N_("端午"),
+    "Mid-autumn Festival": N_("中秋"),
+    "National Day": N_("国庆节"),
+    "Anti-Fascist 70th Day": N_("抗战胜利纪念日"),
+}
+"""The festivals that the published calendar moves days for, by its names."""
 
 
 class CalendarDay(Base):
@@ -61,6 +75,16 @@ class WorkingDays:
             return False
         return True
 
+    def without(self, *days: date) -> WorkingDays:
+        """The same calendar with the corrections of ``days`` taken back."""
+        return WorkingDays({day: worked for day, worked in self.corrections.items() if day not in days}, self.zone)
+
+    def corrected(self, changes: Mapping[date, bool | None]) -> WorkingDays:
+        """The same calendar with ``changes`` on top: day → worked or not, None = as published."""
+        bare = self.without(*changes)
+        on_top = {day: worked for day, worked in changes.items() if worked is not None}
+        return WorkingDays({**bare.corrections, **on_top}, self.zone)
+
     def due(self, start: datetime, days: int) -> datetime:
         """The end (23:59:59 local) of the ``days``-th working day after the day of ``start``.
 
@@ -83,13 +107,26 @@ class WorkingDays:
         return sum(self.is_working(first + timedelta(days=n + 1)) for n in range((last - first).days))
 
 
+def festival(day: date) -> str | None:
+    """The festival that ``day`` is off for, or worked in exchange for, by the published calendar."""
+    try:
+        _off, name = chinese_calendar.get_holiday_detail(day)
+    except NotImplementedError:
+        return None
+    return FESTIVALS.get(str(name), str(name)) if name else None
+
+
 def working_days(tx: Tx, zone: ZoneInfo = ZONE) -> WorkingDays:
     """The calendar as it stands, the city's corrections included."""
     return WorkingDays({one.day: one.working for one in tx.scalars(select(CalendarDay))}, zone)
 
 
 def correct(tx: Tx, day: date, working: bool, note: str = "") -> CalendarDay:
-    """Set whether ``day`` is worked in this city."""
+    """Set whether ``day`` is worked in this city. The authority's right.
+
+    Time limits that run are not computed anew here: whoever corrects calls ``approvals.redate`` and the like.
+    """
+    tx.actor.must_be(Role.AUTHORITY, Role.SYSTEM)
     row = tx.get(CalendarDay, day)
     before = {"working": row.working, "note": row.note} if row else {}
     if row is None:
@@ -101,9 +138,10 @@ def correct(tx: Tx, day: date, working: bool, note: str = "") -> CalendarDay:
     return row
 
 
-def uncorrect(tx: Tx, day: date) -> None:
-    """Go back to the published calendar for ``day``; nothing happens where it was not corrected."""
+def uncorrect(tx: Tx, day: date, reason: str = "") -> None:
+    """Go back to the published calendar for ``day``; nothing happens where it was not corrected. The authority's."""
+    tx.actor.must_be(Role.AUTHORITY, Role.SYSTEM)
     row = tx.get(CalendarDay, day)
     if row is not None:
         tx.delete(row)
-        tx.audit("calendar.uncorrect", f"day:{day}", before={"working": row.working, "note": row.note})
+        tx.audit("calendar.uncorrect", f"day:{day}", before={"working": row.working, "note": row.note}, reason=reason)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import CheckConstraint, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from quota.actors import Role
 from quota.db import Base
-from quota.errors import N_, Invalid, NotFound
+from quota.errors import N_, Invalid, NotFound, WrongState
 from quota.units import Amounts, Arch, amounts
 
 if TYPE_CHECKING:
     from quota.db import Tx
+
+CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}")
+LONGEST_DELIVERY = 250
+"""Working days."""
 
 
 class CatalogItem(Base):
@@ -31,6 +37,10 @@ class CatalogItem(Base):
     unit: Mapped[str] = mapped_column(String(24), default="个·月")
     delivery_days: Mapped[int] = mapped_column(default=2)
     active: Mapped[bool] = mapped_column(default=True)
+
+    @property
+    def subject(self) -> str:
+        return f"catalog_item:{self.id}"
 
     def takes(self) -> Amounts:
         """What one piece takes, in base units."""
@@ -60,7 +70,24 @@ def offer(
     unit: str = "个·月",
     delivery_days: int = 2,
 ) -> CatalogItem:
-    """Put an item into the catalogue. Raises Invalid for one that takes nothing."""
+    """Put an item into the catalogue. What it takes is fixed: requests name it; another shape is another item.
+
+    The right of the authority and the supervisor. Raises Invalid naming the field.
+    """
+    tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)
+    if not CODE.fullmatch(code):
+        raise Invalid("catalog.code", N_("代码由字母、数字和 . - _ 组成,最多 48 个字符"), field="code")
+    if tx.scalar(select(CatalogItem.id).where(CatalogItem.code == code)) is not None:
+        raise Invalid("catalog.twice", N_("服务目录中已有代码 %(code)s"), code=code, field="code")
+    if not archs:
+        raise Invalid("catalog.archs", N_("请选择至少一种架构"), field="archs")
+    if isinstance(delivery_days, bool) or not 1 <= delivery_days <= LONGEST_DELIVERY:
+        raise Invalid(
+            "catalog.delivery_days",
+            N_("交付时限须为 1 至 %(most)s 个工作日"),
+            most=LONGEST_DELIVERY,
+            field="delivery_days",
+        )
     if not takes:
         raise Invalid("catalog.empty", N_("条目 %(code)s 没有写明占用的资源"), code=code, field="amounts")
     entry = CatalogItem(
@@ -76,8 +103,50 @@ def offer(
     )
     tx.add(entry)
     tx.flush()
-    tx.audit("catalog.offer", f"catalog_item:{entry.id}", after={"code": code, "amounts": entry.amounts})
+    tx.audit(
+        "catalog.offer",
+        entry.subject,
+        after={
+            "code": code,
+            "name": name,
+            "service": service,
+            "amounts": entry.amounts,
+            "archs": entry.archs,
+            "unit": unit,
+            "delivery_days": delivery_days,
+        },
+    )
     return entry
+
+
+def withdraw(tx: Tx, entry: CatalogItem, reason: str) -> None:
+    """Take an item out of the catalogue: nothing new can be asked for with it, what was handed in goes on.
+
+    The right of the authority and the supervisor. Raises Invalid without a reason, WrongState where it is out already.
+    """
+    tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)
+    if not reason.strip():
+        raise Invalid("reason.missing", N_("请写明理由"), field="reason")
+    _turn(tx, entry, False, "catalog.withdraw", reason.strip())
+
+
+def restore(tx: Tx, entry: CatalogItem) -> None:
+    """Offer a withdrawn item again. Raises WrongState where it is offered."""
+    tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)
+    _turn(tx, entry, True, "catalog.restore", "")
+
+
+def _turn(tx: Tx, entry: CatalogItem, active: bool, action: str, reason: str) -> None:
+    locked = select(CatalogItem).where(CatalogItem.id == entry.id).with_for_update()
+    entry = tx.scalars(locked.execution_options(populate_existing=True)).one()
+    if entry.active is active:
+        raise WrongState(
+            "catalog.state",
+            N_("“%(name)s”已在服务目录中") if active else N_("“%(name)s”已经下架"),
+            name=entry.name,
+        )
+    entry.active = active
+    tx.audit(action, entry.subject, before={"active": not active}, after={"active": active}, reason=reason)
 
 
 def shapes(tx: Tx, service: str, arch: Arch) -> list[CatalogItem]:

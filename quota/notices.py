@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, Index, String, Text, and_, select
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, and_, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota import agencies, requests
@@ -93,15 +93,20 @@ def give(tx: Tx, request: Request, kind: NoticeKind, role: Role, *, once: str, t
     return notice
 
 
-def received(tx: Tx, actor: Actor, since: datetime | None = None) -> list[RequestNotice]:
-    """The notices to ``actor``, newest first."""
+def addressed(tx: Tx, actor: Actor) -> ColumnElement[bool]:
+    """Which notices are to ``actor``, as a condition for a query: those of the role, the department or the company."""
     mine = RequestNotice.role == actor.role.value
     if actor.role is Role.TENANT:
         departments = agencies.subtree(tx, actor.department_id) if actor.department_id is not None else set()
-        mine = and_(mine, RequestNotice.department_id.in_(departments))
-    elif actor.role is Role.PROVIDER:
-        mine = and_(mine, RequestNotice.provider_id == actor.provider_id)
-    query = select(RequestNotice).where(mine).order_by(RequestNotice.at.desc(), RequestNotice.id.desc())
+        return and_(mine, RequestNotice.department_id.in_(departments))
+    if actor.role is Role.PROVIDER:
+        return and_(mine, RequestNotice.provider_id == actor.provider_id)
+    return mine
+
+
+def received(tx: Tx, actor: Actor, since: datetime | None = None) -> list[RequestNotice]:
+    """The notices to ``actor``, newest first."""
+    query = select(RequestNotice).where(addressed(tx, actor)).order_by(RequestNotice.at.desc(), RequestNotice.id.desc())
     if since is not None:
         query = query.where(RequestNotice.at >= since)
     return list(tx.scalars(query))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,12 @@ from quota import rules
 from quota.actors import Role
 from quota.calendar import ZONE
 from quota.db import Base
-from quota.errors import N_, Invalid
+from quota.errors import N_, Conflict, Invalid
 
 if TYPE_CHECKING:
     from quota.db import Tx
+
+CODE = re.compile(r"[a-z][a-z0-9_]{1,31}")
 
 
 class ApprovalRule(Base):
@@ -57,16 +60,22 @@ def enact(
     effective_from: date,
     priority: int = 0,
     basis: str = "",
+    after: int | None = None,
 ) -> ApprovalRule:
     """Enact the next version of rule ``code`` from ``effective_from`` on; requests already filed keep theirs.
 
-    The authority's right. Raises Invalid for a rule that cannot be applied or that would reach into the past.
+    ``after`` is the newest version that the page showed (0: there was none). The authority's right. Raises Invalid for
+    a rule that cannot be applied or that would reach into the past, Conflict where ``after`` is not the newest.
     """
     tx.actor.must_be(Role.AUTHORITY, Role.SYSTEM)
     if tx.actor.role is not Role.SYSTEM and effective_from < tx.now.astimezone(ZONE).date():
         raise Invalid("rules.past", N_("规则不能从过去的日期起生效"), field="effective_from")
+    if not CODE.fullmatch(code):
+        raise Invalid("rules.code", N_("规则代码由小写字母、数字和 _ 组成,2 至 32 个字符"), field="code")
     rules.check(dict(condition), list(steps))
     last = tx.scalar(select(func.max(ApprovalRule.version)).where(ApprovalRule.code == code)) or 0
+    if after is not None and after != last:
+        raise Conflict("rules.stale", N_("规则 %(code)s 已有第 %(version)s 版,请核对后再制定"), code=code, version=last)
     row = ApprovalRule(
         code=code,
         version=last + 1,
@@ -86,6 +95,7 @@ def enact(
         f"approval_rule:{row.id}",
         after={
             "code": code,
+            "name": name,
             "version": row.version,
             "effective_from": effective_from,
             "priority": priority,

@@ -1,0 +1,83 @@
+"""What this person is told about requests: limits that end, returns, decisions, deliveries, urgings."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask import Blueprint, render_template, url_for
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
+
+from console import frame
+from console.access import allow, may
+from console.book import actor, reading
+from console.lists import Column, Filter, Rows, listing
+from console.texts import _, plain
+from quota import notices
+from quota.actors import Actor, Role
+from quota.db import Tx
+from quota.dossier import OPEN, Request
+from quota.errors import N_
+from quota.notices import NOTICE_LABELS, NoticeKind, RequestNotice
+
+blueprint = Blueprint("request_notices", __name__, url_prefix="/requests/notices")
+frame.page("requests", "request_notices.index", N_("申请通知"), order=30)
+
+TOLD = (Role.TENANT, Role.SUPERVISOR, Role.AUTHORITY, Role.PROVIDER)
+RECENT = timedelta(days=7)
+SHOWN = 5
+SPANS = {"open": N_("在办申请"), "week": N_("近 7 天")}
+KINDS = {kind.value: label for kind, label in NOTICE_LABELS.items()}
+
+
+def address(notice: RequestNotice) -> str | None:
+    """The page of the request that it is about, for those who may open it."""
+    return url_for("requests.show", request_id=notice.request_id) if may("requests.show") else None
+
+
+def _span(query: Rows, value: str) -> Rows:
+    if value == "open":
+        return query.where(Request.state.in_(OPEN))
+    return query.where(RequestNotice.at >= reading().now - RECENT)
+
+
+COLUMNS = [
+    Column("number", N_("申请"), lambda n: n.request.number, sort=Request.number, href=address, title=True),
+    Column("kind", N_("通知"), lambda n: _(NOTICE_LABELS[NoticeKind(n.kind)]), sort=RequestNotice.kind),
+    Column("department", N_("使用单位"), lambda n: n.request.department.name),
+    Column("at", N_("时间"), lambda n: n.at, sort=RequestNotice.at),
+    Column("due_at", N_("期限"), lambda n: n.due_at, sort=RequestNotice.due_at),
+    Column("state", N_("申请状态"), lambda n: n.request.state, state=True),
+    Column("text", N_("说明"), lambda n: plain(n.text) or None, minor=True),
+]
+FILTERS = [
+    Filter("number", N_("申请编号"), lambda q, v: q.where(Request.number.ilike(frame.like(v), escape="\\"))),
+    Filter("kind", N_("通知"), lambda q, v: q.where(RequestNotice.kind == v), options=KINDS),
+    Filter("span", N_("范围"), _span, options=SPANS),
+]
+
+
+@blueprint.get("/")
+@allow(*TOLD)
+def index() -> str | Response:
+    tx = reading()
+    found = listing(tx, _to(tx, actor()), COLUMNS, key=RequestNotice.id, filters=FILTERS, sort="-at")
+    return found.exported("request-notices") or render_template("request_notices/index.html", notices=found)
+
+
+def _to(tx: Tx, who: Actor) -> Rows:
+    return (
+        select(RequestNotice)
+        .join(Request, Request.id == RequestNotice.request_id)
+        .where(notices.addressed(tx, who))
+        .options(joinedload(RequestNotice.request).joinedload(Request.department))
+    )
+
+
+@frame.home_block(*TOLD, order=60, side=True)
+def _latest(tx: Tx, who: Actor) -> str | None:
+    """The latest notices of the past week."""
+    query = _to(tx, who).where(RequestNotice.at >= tx.now - RECENT)
+    rows = tx.scalars(query.order_by(RequestNotice.at.desc(), RequestNotice.id.desc()).limit(SHOWN)).all()
+    return render_template("request_notices/_home.html", rows=rows, labels=KINDS, address=address) if rows else None

@@ -1,0 +1,42 @@
+"""Notices about requests reach those whom they are for, and nobody else."""
+
+from __future__ import annotations
+
+from quota import catalog, notices, pools, requests, rulebook
+from quota.actors import Actor, Role
+from quota.requests import Ask, Line, RequestKind
+from quota.units import Arch, Kind
+
+
+def test_notices_reach_whom_they_are_for(house, city, client_of):
+    with house.transaction() as tx:
+        rulebook.default_rules(tx)
+        pool = pools.Pool(code="arm", name="信创池", provider_id=city.provider.id, arch="aarch64", zone="政务外网",
+                          xinchuang=True, adapter="files")  # fmt: skip
+        tx.add(pool)
+        tx.flush()
+        pools.equip(tx, pool, Kind.VCPU, 100, key="cpu")
+        item = catalog.offer(tx, "8c", "8C", "vm", {Kind.VCPU: 8}, [Arch.AARCH64])
+        pool_id, item_id = pool.id, item.id
+    mine, other = (one.id for one in city.departments)
+    numbers = []
+    for login, department in (("tenant1", mine), ("tenant2", other)):
+        with house.transaction(Actor(login, login, Role.TENANT, department)) as tx:
+            ask = Ask(RequestKind.CREATE, department, pool_id, [Line(item_id=item_id)], "高峰并发两千,按压测折算")
+            one = requests.submit(tx, requests.draft(tx, ask), generation=1)
+            notices.urge(tx, one)
+            notices.give(tx, one, notices.NoticeKind.RETURNED, Role.TENANT, once="1", text="缺压测报告")
+            numbers.append(one.number)
+    clerk = client_of("tenant1")
+    page = clerk.get("/requests/notices/").text
+    assert numbers[0] in page
+    assert numbers[1] not in page
+    assert "退回补正" in page
+    assert "申请人催办" not in clerk.get("/requests/notices/").text.partition("<tbody>")[2]
+    assert "退回补正" in clerk.get("/").text
+    checker = client_of(Role.SUPERVISOR).get("/requests/notices/?kind=urged").text
+    assert all(number in checker for number in numbers)
+    assert "缺压测报告" not in checker
+    assert numbers[0] not in client_of(Role.PROVIDER).get("/requests/notices/").text
+    assert "缺压测报告" in clerk.get("/requests/notices/?export=csv").get_data(as_text=True)
+    assert client_of(Role.SYSADMIN).get("/requests/notices/").status_code == 403

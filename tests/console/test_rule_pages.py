@@ -1,0 +1,169 @@
+"""Approval rules over HTTP: read by all, enacted by the authority alone, after seeing what they would change."""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import date
+
+import pytest
+
+from console.rule_forms import filled
+from console.views.rules import standings
+from quota import catalog, ledger, pools, requests, rulebook
+from quota.actors import Actor, Role
+from quota.requests import Ask, Line, RequestKind
+from quota.rulebook import ApprovalRule
+from quota.units import Arch, Kind, ResourceClass
+
+CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
+
+
+@pytest.fixture
+def ruled(house, city):
+    """The city with the default rules, and one request of 8 vCPU under way."""
+    with house.transaction() as tx:
+        rulebook.default_rules(tx)
+        pool = pools.Pool(code="arm", name="信创池", provider_id=city.provider.id, arch="aarch64", zone="政务外网",
+                          xinchuang=True, adapter="files")  # fmt: skip
+        tx.add(pool)
+        tx.flush()
+        pools.equip(tx, pool, Kind.VCPU, 100, key="cpu")
+        item = catalog.offer(tx, "8c", "8C", "vm", {Kind.VCPU: 8}, [Arch.AARCH64])
+        ledger.grant(tx, pool.id, city.departments[0].id, {CPU: 20}, key="grant")
+        pool_id, item_id = pool.id, item.id
+    clerk = Actor("tenant1", "经办", Role.TENANT, city.departments[0].id)
+    with house.transaction(clerk) as tx:
+        ask = Ask(
+            RequestKind.CREATE, city.departments[0].id, pool_id, [Line(item_id=item_id)], "高峰并发两千,按压测折算"
+        )
+        one = requests.draft(tx, ask)
+        return requests.submit(tx, one, generation=1).number
+
+
+def form(house, of, **changed):
+    """What a browser would send back of the form of ``of``'s next version."""
+    with house.reading() as tx:
+        row = max((one for one in tx.query(ApprovalRule) if one.code == of), key=lambda one: one.version)
+    data = {"shown": str(row.version), "basis": "穗数〔2026〕1号"}
+    for name, value in filled(row, date(2026, 6, 2)).items():
+        if name == "groups":
+            for g, group in enumerate(value or [{"rows": [{}]}]):
+                for r, one in enumerate(group["rows"]):
+                    for field, default in (("fact", ""), ("op", ">"), ("value", "")):
+                        data[f"groups-{g}-rows-{r}-{field}"] = one.get(field, default)
+        elif value not in ("", None):
+            data[name] = str(value)
+    for step in ("form_check", "technical_review", "authority_approval", "delivery", "acceptance"):
+        data.setdefault(f"{step}_role", "")
+    return {**data, **changed}
+
+
+def test_everybody_of_the_trade_reads_what_is_in_force(ruled, client_of):
+    for who in (Role.TENANT, Role.PROVIDER, Role.AUDITOR):
+        page = client_of(who).get("/rules/")
+        assert page.status_code == 200
+        assert "超出配额；或 增加占用 且 非“信创资源池”" in page.text
+    assert client_of(Role.SYSADMIN).get("/rules/").status_code == 403
+    assert client_of(Role.TENANT).get("/rules/nothing").status_code == 404
+
+
+def test_a_new_version_is_tried_checked_and_enacted(ruled, house, client_of):
+    chief = client_of(Role.AUTHORITY)
+    assert "groups-4-rows-1-fact" in chief.get("/rules/authority/enact").text
+    data = form(house, "authority", **{"groups-0-rows-0-value": "4"})
+    check = chief.send("/rules/authority/enact", data)
+    assert check.status_code == 200
+    assert "新增 vCPU 大于 4" in check.text
+    assert ruled in check.text  # the request of 8 vCPU would have gone to the authority, too
+    assert "9 → 11 个工作日" in check.text
+    with house.reading() as tx:
+        assert len([one for one in rulebook.enacted(tx) if one.code == "authority"]) == 1
+
+    hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', check.text)
+    carried = {name: html.unescape(value) for name, value in hidden}
+    assert carried.pop("csrf_token")
+    answer = chief.send("/rules/authority/enact", {**carried, "step": "confirm"})
+    assert answer.status_code == 302
+    page = chief.get(answer.location)
+    assert "待生效" in page.text
+    assert "authority@2" in page.text
+    with house.reading() as tx:
+        assert [one.version for one in rulebook.in_force(tx, date(2026, 6, 1)) if one.code == "authority"] == [1]
+        (new,) = [one for one in rulebook.in_force(tx, date(2026, 6, 2)) if one.code == "authority"]
+        assert new.condition["any"][0] == {"fact": "vcpu", "op": ">", "value": 4}
+        assert new.enacted_by == "authority1"
+
+
+def test_a_page_made_from_an_older_version_is_refused(ruled, house, client_of):
+    chief = client_of(Role.AUTHORITY)
+    data = form(house, "big", step="confirm")
+    assert chief.send("/rules/big/enact", data).status_code == 302
+    answer = chief.send("/rules/big/enact", {**data, "name": "另一版"})
+    assert answer.status_code == 409
+    assert "已有第 2 版" in answer.text
+    assert 'value="另一版"' in answer.text
+    assert chief.send("/rules/big/enact", {**data, "shown": "2"}).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"groups-0-rows-0-value": "许多"}, "“许多”不是数"),
+        ({"groups-0-rows-0-value": ""}, "请填写比较的值"),
+        ({"groups-0-rows-0-op": "has"}, "不能这样比较"),
+        ({"groups-0-rows-0-fact": "kind", "groups-0-rows-0-op": "==", "groups-0-rows-0-value": "送货"}, "没有“送货”"),
+        ({"technical_review_days": ""}, "请填写“技术评审”的时限"),
+        ({"technical_review_role": ""}, "请至少选定一个步骤由谁办理"),
+        ({"technical_review_days": "900"}, "technical_review_days-error"),
+        ({"effective_from": "2026-05-31"}, "规则不能从过去的日期起生效"),
+        ({"basis": ""}, "请写明制定依据"),
+    ],
+)
+def test_what_makes_no_sense_is_named_and_nothing_is_lost(ruled, house, client_of, changed, told):
+    answer = client_of(Role.AUTHORITY).send("/rules/big/enact", form(house, "big", name="大额申请的评审", **changed))
+    assert answer.status_code == 422
+    assert told in answer.text
+    assert 'value="大额申请的评审"' in answer.text
+
+
+def test_groups_and_rows_grow_without_scripts(ruled, house, client_of):
+    chief = client_of(Role.AUTHORITY)
+    page = chief.send("/rules/base/enact", form(house, "base", step="group"))
+    assert page.status_code == 200
+    assert "groups-1-rows-0-fact" in page.text
+    data = form(house, "base", step="row-0")
+    assert "groups-0-rows-1-fact" in chief.send("/rules/base/enact", data).text
+    assert chief.send("/rules/base/enact", {**data, "step": "row-77"}).status_code == 200
+
+
+def test_a_repeal_says_who_would_be_left_without_a_signature(ruled, house, client_of):
+    chief = client_of(Role.AUTHORITY)
+    data = form(house, "base", repeal="y")
+    check = chief.send("/rules/base/enact", data)
+    assert "生效后无人审批的申请类型" in check.text
+    assert "无（废止）" in check.text
+    assert chief.send("/rules/base/enact", {**data, "step": "confirm"}).status_code == 302
+    with house.reading() as tx:
+        rows = list(tx.query(ApprovalRule))
+    states = standings(rows, date(2026, 6, 2))
+    assert {(one.version, states[one.id]) for one in rows if one.code == "base"} == {
+        (1, "rule_superseded"),
+        (2, "rule_repealed"),
+    }
+
+
+def test_a_rule_of_ones_own(ruled, house, client_of):
+    chief = client_of(Role.AUTHORITY)
+    data = form(
+        house, "base", code="weekend", shown="0", name="数据库须评审 4 日", priority="60", technical_review_days="4",
+        **{"groups-0-rows-0-fact": "services", "groups-0-rows-0-op": "has", "groups-0-rows-0-value": "数据库"},
+    )  # fmt: skip
+    assert chief.send("/rules/new", {**data, "code": "Week End"}).status_code == 422
+    assert chief.send("/rules/new", {**data, "code": "new"}).status_code == 422
+    assert chief.send("/rules/new", {**data, "step": "confirm"}).status_code == 302
+    with house.reading() as tx:
+        (row,) = [one for one in rulebook.enacted(tx) if one.code == "weekend"]
+    assert row.condition == {"fact": "services", "op": "has", "value": "database"}
+    for who in (Role.SUPERVISOR, Role.TENANT):
+        assert client_of(who).send("/rules/new", data).status_code == 403
