@@ -88,7 +88,7 @@ def _read(fact: str, text: str) -> Any:
         raise ValidationError(_("请填写比较的值"))
     kind = FACTS[fact]
     if kind is bool:
-        for value, words in ((True, ("是", _("是"), "true", "yes")), (False, ("否", _("否"), "false", "no"))):
+        for value, words in ((True, (N_("是"), _("是"), "true", "yes")), (False, (N_("否"), _("否"), "false", "no"))):
             if text.lower() in [word.lower() for word in words]:
                 return value
         raise ValidationError(_("请填写“是”或“否”"))
@@ -208,7 +208,7 @@ for _name in StepName:
 def _written(fact: str, value: Any) -> str:
     """``value`` as ``_read`` takes it back: figures without thousands, which would be taken for a list."""
     if isinstance(value, list | tuple):
-        return "、".join(_written(fact, one) for one in value)
+        return ", ".join(_written(fact, one) for one in value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return repr(value)
     return rule_words.value_words(fact, value)
