@@ -250,7 +250,8 @@ PROFILES |= {
 # variants, the open traces): those marks are optimistic until machines nobody has looked at confirm them.
 PROFILES["steward-lean+swift"] = Profile("steward-lean+swift", 2.0, fast=Fast(over=1, check_slots=3))
 # For clouds that can change a running machine's size: the day in stretches of four hours, each sized by the same
-# stretch of the last six days. Picked on the machines of even rank in the open Rnd trace (docs/judgement.md).
+# stretch of the last six days. Picked by its marks on the open Rnd trace, both halves of which were looked at: those
+# marks are optimistic. The other five sets had no say (docs/judgement.md).
 PROFILES["steward-tide"] = Profile(
     "steward-tide",
     1.0,
