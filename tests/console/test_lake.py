@@ -1,6 +1,8 @@
 """The lake from the command line and on its page: what it says, whom, and with which exit code."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -61,6 +63,13 @@ def test_the_commands_in_the_order_of_a_life(place):
     lake.append("east.api", joined(steady(1, vcpu=4.0), steady(600)))
     run(place, "compact")
     run(place, "verify")
+
+
+def test_the_module_runs_as_the_command_does(place):
+    """As the jobs process is started."""
+    words = [sys.executable, "-m", "console.cli", "lake", "status", "--json", "--data", str(place.data)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["corrections"] == 0
 
 
 def test_sql_reads_the_lake_and_nothing_else(place):
