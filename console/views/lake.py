@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from console import frame
 from console.access import STEWARDS, allow
-from console.book import book, lake, reading
+from console.book import book, lake, reading, settings
 from console.charts import Chart, Series
 from console.jobs import latest
 from console.texts import _, when
@@ -48,7 +48,8 @@ class Row:
 def index() -> str:
     tx, one = reading(), lake()
     status = one.status()
-    last = status.last or book().clock().date()
+    yesterday = book().clock().astimezone(settings().zone).date() - timedelta(days=1)
+    last = min(status.last or yesterday, yesterday)  # of a day under way not everything is due
     by_pool = sources_of_lake.coverage(tx, one, last - timedelta(days=DAYS - 1), last)
     days = [last - timedelta(days=n) for n in range(BY_DAY)]
     kept = one.sources()
@@ -103,7 +104,7 @@ def _chart(found: list[Coverage], last: date) -> Chart:
         [Series(pool.pool, [share(pool, day) for day in days]) for pool in found],
         unit="%",
         period=f"{when(days[0], only='date')} – {when(days[-1], only='date')}",
-        coverage=came / due if due else None,
+        coverage=100.0 * came / due if due else None,
         thresholds=[(_("评估所需"), 90)],
         maximum=100,
     )
