@@ -99,8 +99,10 @@ def _found_here(settings: Settings, demo: bool, progress: Progress) -> None:
             rulebook.default_rules(tx)
         if demo:
             from console import demo as city
+            from console import demo_providers
 
             passwords = city.build(works, settings, progress)
+            demo_providers.live(works)
         else:
             with book.transaction(steward("init")) as tx:
                 passwords = first_accounts(tx)
