@@ -158,6 +158,8 @@ def _capacity(tx: Tx, pools: Iterable[Pool], month: str) -> list[Row]:
             capacity = -sums.get(Holder.SUPPLY.value, 0)
             if capacity <= 0:
                 continue
+            if sums.get(Holder.FREE.value, 0) == capacity:  # equipped, but nothing was booked yet: not known
+                continue
             rate = 1 - Decimal(sums.get(Holder.FREE.value, 0)) / capacity
             rows.append(
                 Row(
