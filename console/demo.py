@@ -6,7 +6,7 @@ collected, requests filed, signed, delivered, cases opened and answered, on a cl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import select
 
 from console import accounts, demo_cases, demo_statements
+from console.demo_life import Life
 from console.settings import Settings
 from metering import deadlines, findings, intake, openings, pipeline
 from metering.works import Progress, Works, silent
@@ -44,12 +45,14 @@ class Calendar:
 
     def __init__(self, now: datetime) -> None:
         self.now = now
+        self.between: Callable[[datetime], None] = lambda _moment: None
 
     def __call__(self) -> datetime:
         return self.now
 
     def to(self, moment: datetime) -> None:
-        """Move forward; a demo never goes back."""
+        """Move forward, after living what lies between; a demo never goes back."""
+        self.between(moment)
         self.now = max(self.now, moment)
 
 
@@ -73,8 +76,13 @@ def build(works: Works, settings: Settings, progress: Progress = silent) -> dict
         with works.book.transaction(steward("init")) as tx:
             _found(tx, today)
             passwords = _people(tx)
+        life = Life(
+            works, clock, (now - demo_cases.BEGAN).astimezone(settings.zone).date() + timedelta(days=1), now, progress
+        )
+        clock.between = life.until_moment
         demo_cases.live(works, clock, now, lambda moment: read(works, moment, progress))
         clock.to(now)  # a lake refuses what is said to be of the future
+        life.finish()
         read(works, now, progress)
         run = pipeline.judge(works, today, progress=progress)
         with works.book.transaction(steward("init")) as tx:

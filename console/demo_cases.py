@@ -18,6 +18,7 @@ from metering.case_steps import Answer, CaseKind, Decision, State
 from metering.exemptions import Category
 from metering.works import Works
 from providers import delivery
+from providers.orders import WorkOrder
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.db import Tx
@@ -110,7 +111,12 @@ class _Town:
         for _ in range(rounds):
             self.clock.to(self.clock.now + timedelta(minutes=30))
             for pool in self.works.pools():
-                delivery.carry_all(self.works.book, pool.id, self.works.provider(pool))
+                with self.works.book.reading() as tx:  # requests have their own days
+                    due = [
+                        one for one in delivery.waiting(tx, pool.id) if tx.get_one(WorkOrder, one).case_id is not None
+                    ]
+                for order_id in due:
+                    delivery.carry(self.works.book, order_id, self.works.provider(pool))
             self.job()
 
     def _open(self, tx: Tx, *states: State) -> Sequence[Case]:

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import select
@@ -96,7 +97,8 @@ def _found_here(settings: Settings, demo: bool, progress: Progress) -> None:
         works = Works(book, Lake(settings.lake_dir), settings.data)
         with book.transaction(steward("init")) as tx:
             policies.seed(tx)
-            rulebook.default_rules(tx)
+            # A demo looks back on weeks in which requests were signed by these rules.
+            rulebook.default_rules(tx, tx.now.date() - timedelta(days=365) if demo else None)
         if demo:
             from console import demo as city
             from console import demo_providers

@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -73,15 +73,21 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A console on the demo city, as ``make run`` shows it. ``GUANJIA_DEMO_CITY`` names one that is founded already."""
-    assert assets.ready(), "run python -m console.assets first"
-    i18n.compile_all()
+def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo city's data directory. ``GUANJIA_DEMO_CITY`` names one that is founded already."""
     given = os.environ.get("GUANJIA_DEMO_CITY")
     data = Path(given) if given else tmp_path_factory.mktemp("demo")
-    settings = founding.found(Settings(data=data), demo=True)
-    passwords = json.loads((data / founding.ACCOUNTS).read_text(encoding="utf-8"))["accounts"]
-    yield from serve(create_app(settings), passwords)
+    founding.found(Settings(data=data), demo=True)
+    return data
+
+
+@pytest.fixture(scope="session")
+def demo(demo_home: Path) -> Iterator[Live]:
+    """A console on the demo city, as ``make run`` shows it."""
+    assert assets.ready(), "run python -m console.assets first"
+    i18n.compile_all()
+    passwords = json.loads((demo_home / founding.ACCOUNTS).read_text(encoding="utf-8"))["accounts"]
+    yield from serve(create_app(replace(Settings(data=demo_home), demo=True)), passwords)
 
 
 @pytest.fixture(scope="session")
