@@ -157,9 +157,15 @@ def steps_words(steps: Iterable[Mapping[str, Any]]) -> list[str]:
     return [step_words(one) for one in sorted(steps, key=lambda one: order.index(one["name"]))]
 
 
-def because(text: str) -> str:
-    """Why a step was asked for (``vcpu 96 > 64``, as ``quota.rules.why`` writes it) in words."""
-    fact, _space, truth = text.partition(" ")
+def because(comparisons: Iterable[str]) -> str:
+    """Why a step is asked for, in words: ``["over_quota true", "vcpu 96 > 64"]``, as ``quota.rules.why`` writes them,
+    is ``超出配额，新增 vCPU 96 大于 64``. Empty for a rule about every request."""
+    return _("，").join(map(_reason, comparisons))
+
+
+def _reason(text: str) -> str:
+    # Of a fact that is true or false the rules write what it is, be the comparison negated or not.
+    fact, _space, truth = text.removeprefix("not ").partition(" ")
     if fact in FACTS and truth in ("true", "false"):
         return row_words(Comparison(fact, "==", truth == "true"))
     found = _SPELLED.fullmatch(text)
@@ -175,4 +181,8 @@ def because(text: str) -> str:
 def _listed(fact: str, text: str) -> str:
     """A value written by Python's ``str`` with the names that people know."""
     words = re.findall(r"[\w.-]+", text)
-    return _("、").join(_(_NAMES.get(fact, {}).get(word, word)) for word in words)
+    return _("、").join(_figure(word) or _(_NAMES.get(fact, {}).get(word, word)) for word in words)
+
+
+def _figure(word: str) -> str:
+    return number(float(word)) if re.fullmatch(r"-?\d+(\.\d+)?", word) else ""

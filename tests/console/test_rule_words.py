@@ -91,6 +91,8 @@ def test_a_row_in_words(app, row: Comparison, words: str) -> None:
         ("vcpu 96 > 64", "新增 vCPU 96 大于 64"),
         ("over_quota true", "超出配额"),
         ("xinchuang false", "非“信创资源池”"),
+        ("not xinchuang false", "非“信创资源池”"),
+        ("memory_gb 256.0 > 128", "新增内存 GB 256 大于 128"),
         ("not kind create == quota", "申请类型 新增 不是 配额调整"),
         ("services ['vm', 'accelerator'] has accelerator", "服务类型 包含 加速卡"),
         ("something else", "something else"),
@@ -98,7 +100,21 @@ def test_a_row_in_words(app, row: Comparison, words: str) -> None:
 )
 def test_a_reason_in_words(app, text: str, words: str) -> None:
     with app.test_request_context("/"):
-        assert rule_words.because(text) == words
+        assert rule_words.because([text]) == words
+
+
+def test_reasons_are_one_sentence(app) -> None:
+    with app.test_request_context("/"):
+        assert rule_words.because(["grows true", "vcpu 96 > 64"]) == "增加占用，新增 vCPU 96 大于 64"
+        assert rule_words.because([]) == ""
+
+
+@pytest.mark.parametrize("xinchuang", [True, False])
+def test_a_negated_fact_is_said_as_it_is(app, xinchuang: bool) -> None:
+    condition = {"not": {"fact": "xinchuang", "op": "==", "value": not xinchuang}}
+    written = rules.why(condition, {"xinchuang": xinchuang})
+    with app.test_request_context("/"):
+        assert rule_words.because(written) == ("信创资源池" if xinchuang else "非“信创资源池”")
 
 
 def test_reasons_are_those_that_the_rules_write(app) -> None:
@@ -113,4 +129,4 @@ def test_reasons_are_those_that_the_rules_write(app) -> None:
     assert len(reasons) == 6
     with app.test_request_context("/"):
         for reason in reasons:
-            assert rule_words.because(reason) != reason
+            assert rule_words.because([reason]) != reason
