@@ -10,7 +10,7 @@ DATA ?= var/guanjia
 help:
 	@echo "make run          the console with a demo city, on port $(PORT), data in $(DATA)"
 	@echo "make test         lint, types, import contracts and every test"
-	@echo "make install lint bench judgement screenshots lock clean"
+	@echo "make install lint bench judgement forecast screenshots lock clean"
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
@@ -58,6 +58,11 @@ TRACES ?= ../shared/traces
 .PHONY: judgement
 judgement: install
 	$(BIN)/guanjia backtest --all $(TRACES) --write docs/judgement.md
+
+# Forecasts on held-back days of every published trace: docs/forecast.md with its drawings.
+.PHONY: forecast
+forecast: install
+	$(BIN)/guanjia forecast test $(TRACES) --write docs/forecast.md
 
 screenshots: test-tools
 	GUANJIA_SHOTS=docs/screenshots $(BIN)/python -m pytest tests/browser

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from console import lake_commands, provider_commands
+from console.forecast_commands import forecast_group
 from console.imports import importing
 from console.replay import replay
 from console.statement_commands import statements_group
@@ -224,6 +225,7 @@ def backtest(path: str | None, data: str | None, names: str, as_json: bool, **op
 lake_commands.register(main)
 main.add_command(replay)
 main.add_command(importing)
+main.add_command(forecast_group)
 main.add_command(provider_commands.rescore)
 main.add_command(statements_group)
 

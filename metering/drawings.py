@@ -25,7 +25,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Panel:
-    """One machine: its demand by day (NaN = a gap) and the sizes in force, in one unit."""
+    """One machine: its demand by day and the sizes in force (or what was forecast), in one unit; NaN = a gap."""
 
     title: str
     demand: Sequence[float]
@@ -88,14 +88,17 @@ def panels(title: str, each: Sequence[Panel], columns: int = 2, width: int = 860
     wide = width / columns
     out = [_open(title, width, 40 + rows * height), _text(8, 18, title, size=14, bold=True)]
     names = list(each[0].sizes) if each else []
+    apart = min(210.0, (width - 430) / max(1, len(names)))
     for i, name in enumerate(names):
         colour, dash = LINES[i % len(LINES)]
-        out.append(_line(430 + 210 * i, 14, 460 + 210 * i, 14, colour, 2, dash))
-        out.append(_text(466 + 210 * i, 18, name))
+        out.append(_line(430 + apart * i, 14, 460 + apart * i, 14, colour, 2, dash))
+        out.append(_text(466 + apart * i, 18, name))
     for number, panel in enumerate(each):
         x0, y0 = (number % columns) * wide + 40, 40 + (number // columns) * height
         inner, tall = wide - 56, height - 34
-        top = max([v for v in panel.demand if v == v] + [v for line in panel.sizes.values() for v in line] + [1e-9])
+        top = max(
+            [v for v in panel.demand if v == v] + [v for line in panel.sizes.values() for v in line if v == v] + [1e-9]
+        )
         count = max(1, len(panel.demand))
         out.append(_text(x0, y0 + 10, panel.title))
         out.append(_text(x0 - 4, y0 + 24, f"{top:.3g}", anchor="end", size=10))
@@ -112,6 +115,8 @@ def panels(title: str, each: Sequence[Panel], columns: int = 2, width: int = 860
             colour, dash = LINES[i % len(LINES)]
             steps = []
             for at, value in enumerate(line[:count]):
+                if value != value:
+                    continue
                 y = y0 + 16 + tall - tall * value / top
                 steps += [f"{x0 + inner * at / count:.1f},{y:.1f}", f"{x0 + inner * (at + 1) / count:.1f},{y:.1f}"]
             more = f' stroke-dasharray="{dash}"' if dash else ""
