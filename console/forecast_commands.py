@@ -31,7 +31,7 @@ def test_of(folder: str, write: str | None, as_json: bool) -> None:
     except (ValueError, KeyError, OSError) as error:
         raise click.UsageError(str(error.args[0] if isinstance(error, KeyError) else error)) from None
     if as_json:
-        emit([one.to_json() for one in told])
+        emit({"sets": [one.to_json() for one in told]})
     elif not write:
         for one in told:
             click.echo(f"{one.dataset}: {one.machines} machines, {one.days} days, {one.ahead} ahead")

@@ -68,7 +68,7 @@ def test_short_sets_are_named_and_nothing_is_claimed(folder, tmp_path):
     target = tmp_path / "forecast.md"
     answer = run(folder, "--write", target, "--json")
     assert answer.exit_code == 0, answer.output
-    told = {one["dataset"]: one for one in json.loads(answer.stdout)}
+    told = {one["dataset"]: one for one in json.loads(answer.stdout)["sets"]}
     assert told["google2011_gcd1600"]["ahead"] == 0
     assert told["google2011_gcd1600"]["marks"] == []
     kept = told["bitbrains_faststorage50"]["marks"]
