@@ -82,6 +82,8 @@ COVERED_BY = {
     "net": "net_coverage",
     "card": "card_coverage",
     "hot": "coverage",
+    "line": "net_coverage",
+    "conn": "conn_coverage",
 }
 
 HELD = -2
@@ -107,6 +109,9 @@ FIGURE_LABELS = {
     "net_mean": (N_("网络均值"), " kbps", 1.0),
     "disk_last": (N_("磁盘使用率"), "%", 1.0),
     "card_mean": (N_("加速卡均值"), "%", 1.0),
+    "line_mean": (N_("带宽使用率均值"), "%", 1.0),
+    "line_peak": (N_("带宽使用率均峰值"), "%", 1.0),
+    "conn_max": (N_("最多连接数"), "", 1.0),
     "off_days": (N_("关机天数"), "", 1.0),
     "dead_days": (N_("数据冻结天数"), "", 1.0),
     "unattached_days": (N_("未挂载天数"), "", 1.0),

@@ -36,6 +36,9 @@ class Figures:
     received: live / expected; cpu, mem, net, card coverage: slots with that value / all slots of the window.
     daily_peak: mean of the daily maxima of CPU (均峰值). hot_days: days at or above the policy's hot level
     for the policy's minutes, of CPU, of memory, of either. disk_last: the latest reading in the window.
+    line_mean, line_peak: traffic both ways as % of the bought bandwidth, its mean and the mean of its daily maxima;
+    conn_max: the most connections at one time (databases, middleware), conn_coverage as cpu_coverage. Of these daily
+    rollups tell nothing.
     """
 
     wanted: Array
@@ -65,6 +68,10 @@ class Figures:
     disk_last: Array
     card_coverage: Array
     card_mean: Array
+    line_mean: Array
+    line_peak: Array
+    conn_coverage: Array
+    conn_max: Array
 
 
 FIGURES = tuple(f.name for f in fields(Figures))
@@ -137,7 +144,10 @@ class Facts:
             np.array([row["kind"] for row in rows], dtype=object),
             **{name: column([row.get(name) for row in rows]) for name in CIRCUMSTANCES},
             windows={
-                int(days): Figures(**{name: column([row["windows"][days][name] for row in rows]) for name in FIGURES})
+                # A figure that was not yet measured when the row was kept is not known.
+                int(days): Figures(
+                    **{name: column([row["windows"][days].get(name) for row in rows]) for name in FIGURES}
+                )
                 for days in (rows[0]["windows"] if rows else ())
             },
         )
@@ -170,10 +180,12 @@ def measure(
     net: Array | None = None,
     disk: Array | None = None,
     card: Array | None = None,
+    conn: Array | None = None,
     *,
     policy: Policy,
     slots_per_day: int = 288,
     kind: Array | None = None,
+    line_kbps: Array | None = None,
     expected_from: Array | None = None,
     expected_to: Array | None = None,
     stopped_days: Array | None = None,
@@ -184,14 +196,15 @@ def measure(
     """Facts from exact samples.
 
     cpu, mem, disk, card: uint16 [r, n], hundredths of a per cent, 65535 = missing; state: uint8 [r, n] (0
-    missing, 1 live, 2 off but reporting, 3 frozen); net: float32 [r, n] kbit/s, NaN = missing. n: whole local
-    days, oldest first; windows end at the end of the block. kind: str [r], default all "vm". expected_from,
+    missing, 1 live, 2 off but reporting, 3 frozen); net, conn: float32 [r, n] kbit/s and connections, NaN = missing.
+    n: whole local days, oldest first; windows end at the end of the block. kind: str [r], default all "vm".
+    line_kbps: float [r], the bandwidth that was bought, NaN = none. expected_from,
     expected_to: int [r], the slots between which samples were due (default: all). stopped_days,
     unattached_days: float [r] from the inventory, NaN = running, attached or unknown. Raises ValueError where
     shapes do not fit.
     """
     r, n = cpu.shape
-    for name, matrix in (("mem", mem), ("state", state), ("net", net), ("disk", disk), ("card", card)):
+    for name, matrix in (("mem", mem), ("state", state), ("net", net), ("disk", disk), ("card", card), ("conn", conn)):
         if matrix is not None and matrix.shape != (r, n):
             raise ValueError(f"{name} is {matrix.shape}, cpu is {(r, n)}")
     if n == 0 or n % slots_per_day:
@@ -214,6 +227,8 @@ def measure(
                 None if net is None else net[last],
                 None if disk is None else disk[last],
                 None if card is None else card[last],
+                None if conn is None else conn[last],
+                _column(line_kbps, block, r, np.nan),
                 policy,
                 slots_per_day,
                 days * slots_per_day or n,
@@ -275,6 +290,8 @@ def _figures(
     net: Array | None,
     disk: Array | None,
     card: Array | None,
+    conn: Array | None,
+    line_kbps: Array,
     policy: Policy,
     slots_per_day: int,
     wanted_slots: int,
@@ -290,6 +307,8 @@ def _figures(
     memory = _usage(mem if sampled else None, live, policy, slots_per_day)
     net_known = live & np.isfinite(net) if net is not None else None
     card_known = live & (card != MISSING) if card is not None else None
+    conn_known = live & np.isfinite(conn) if conn is not None else None
+    line_mean, line_peak = _line(net, net_known, line_kbps, slots_per_day)
     return Figures(
         wanted=np.full(r, wanted_slots),
         expected=expected,
@@ -322,7 +341,28 @@ def _figures(
         card_mean=nan
         if card is None or card_known is None
         else _share(np.where(card_known, card, 0).sum(axis=1, dtype=np.float64), card_known.sum(axis=1) * 100.0),
+        line_mean=line_mean,
+        line_peak=line_peak,
+        conn_coverage=np.zeros(r) if conn_known is None else conn_known.sum(axis=1) / wanted_slots,
+        conn_max=nan
+        if conn is None or conn_known is None
+        else np.where(conn_known.any(axis=1), np.where(conn_known, conn, 0).max(axis=1), np.nan),
     )
+
+
+def _line(net: Array | None, known: Array | None, bought: Array, slots_per_day: int) -> tuple[Array, Array]:
+    """Mean and mean daily maximum of the traffic, % of what was bought [r]; NaN = nothing bought, or nothing known."""
+    mean, peak = np.full(len(bought), np.nan), np.full(len(bought), np.nan)
+    rows = np.flatnonzero(bought > 0)
+    if net is None or known is None or not len(rows):
+        return mean, peak
+    seen = known[rows]
+    share = np.where(seen, net[rows], 0).astype(np.float64) * 100.0 / bought[rows, None]
+    daily = seen.reshape(len(rows), -1, slots_per_day).any(axis=2)
+    tops = share.reshape(len(rows), -1, slots_per_day).max(axis=2)
+    mean[rows] = _share(share.sum(axis=1), seen.sum(axis=1))
+    peak[rows] = _share(tops.sum(axis=1), daily.sum(axis=1))
+    return mean, peak
 
 
 def _usage(values: Array | None, live: Array, policy: Policy, slots_per_day: int) -> dict[str, Array]:
@@ -451,6 +491,10 @@ def measure_daily(
             disk_last=np.full(r, np.nan) if disk_last is None else _latest_day(disk_last[:, last]),
             card_coverage=cards["n"] / wanted,
             card_mean=cards["mean"],
+            line_mean=np.full(r, np.nan),
+            line_peak=np.full(r, np.nan),
+            conn_coverage=np.zeros(r),
+            conn_max=np.full(r, np.nan),
         )
     since = np.where((live > 0).any(axis=1), np.argmax(live[:, ::-1] > 0, axis=1), d)
     after = np.arange(d) >= (d - since)[:, None]

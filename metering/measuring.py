@@ -14,6 +14,8 @@ from metering.lake_files import BLOCK
 from metering.shelf import Shelf
 
 METRICS = ("cpu_pct", "mem_pct", "net_rx_kbps", "net_tx_kbps", "disk_pct", "card_pct")
+CONNECTED = ("database", "middleware")
+"""Kinds whose connections are looked at."""
 
 
 def tasks(ids: NDArray[np.int32], about: dict[str, NDArray[np.generic]]) -> list[Task]:
@@ -33,9 +35,11 @@ def measure(shelf: Shelf, survey: Survey, task: Task) -> Facts:
     days = (survey.last - survey.first).days + 1
     r, n = len(task.ids), days * shelf.slots
     state = np.zeros((r, n), np.uint8)
-    columns: dict[str, NDArray[np.generic] | None] = dict.fromkeys(("cpu", "mem", "net", "disk", "card"))
+    columns: dict[str, NDArray[np.generic] | None] = dict.fromkeys(("cpu", "mem", "net", "disk", "card", "conn"))
     columns["cpu"] = np.full((r, n), facts.MISSING, np.uint16)
-    for window in shelf.windows(task.ids, survey.first, survey.last, METRICS):
+    connected = bool(np.isin(task.about["kind"].astype(str), CONNECTED).any()) if "kind" in task.about else False
+    metrics = (*METRICS, "connections") if connected else METRICS
+    for window in shelf.windows(task.ids, survey.first, survey.last, metrics):
         values = {
             "cpu": window.values["cpu_pct"],
             "mem": window.values["mem_pct"],
@@ -43,15 +47,17 @@ def measure(shelf: Shelf, survey: Survey, task: Task) -> Facts:
             "disk": window.values["disk_pct"],
             "card": window.values["card_pct"],
         }
+        if connected:
+            values["conn"] = window.values["connections"]
         if len(window.resources) == r:
-            columns, state = dict(values), window.state
+            columns, state = {**columns, **values}, window.state
             continue
         rows = np.searchsorted(task.ids, window.resources)
         state[rows] = window.state
         for name, column in values.items():
             whole = columns[name]
             if whole is None:
-                whole = np.full((r, n), np.nan if name == "net" else facts.MISSING, column.dtype)
+                whole = np.full((r, n), np.nan if name in ("net", "conn") else facts.MISSING, column.dtype)
             whole[rows] = column
             columns[name] = whole
     assert survey.policy is not None  # noqa: S101

@@ -202,6 +202,7 @@ def _circumstances(
     n = span.days * SLOTS
     return {
         "kind": np.array([one.kind for one in chosen], dtype=object),
+        "line_kbps": np.array([1000.0 * one.has().get(Kind.BANDWIDTH, 0) or np.nan for one in chosen], np.float64),
         "expected_from": np.array([slot(one.created_at, 0) for one in chosen], np.int64),
         "expected_to": np.array([slot(one.gone_at, n) for one in chosen], np.int64),
         "stopped_days": np.array(

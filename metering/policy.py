@@ -265,6 +265,7 @@ def default() -> Policy:
             Rule(Verdict.BUSY, 7, (Condition("cpu_p95", ">=", 80),), coverage=covered),
             Rule(Verdict.BUSY, 7, (Condition("mem_p95", ">=", 85),), coverage=covered),
             Rule(Verdict.BUSY, 7, (Condition("disk_last", ">=", 85),), (*MACHINES, "volume", "object_store")),
+            Rule(Verdict.BUSY, 7, (Condition("line_peak", ">=", 80),), ("bandwidth",), covered),
             Rule(Verdict.IDLE, 14, (Condition("card_mean", "<", 10, unknown),), ("accelerator",), covered),
             Rule(
                 Verdict.IDLE,
@@ -275,6 +276,20 @@ def default() -> Policy:
                     Condition("net_mean", "<", 10, unknown),
                 ),
                 coverage=covered,
+            ),
+            Rule(
+                Verdict.IDLE,
+                30,
+                (Condition("conn_max", "<", 1),),
+                ("database", "middleware"),
+                covered,
+            ),
+            Rule(
+                Verdict.UNDERUSED,
+                30,
+                (Condition("line_mean", "<", 10, unknown), Condition("line_peak", "<", 30, unknown)),
+                ("bandwidth",),
+                covered,
             ),
             Rule(
                 Verdict.UNDERUSED,

@@ -104,7 +104,9 @@ def _figures(row: Finding, facts: Facts, at: int) -> list[Difference]:
     for days, window in row.numbers["windows"].items():
         seen = facts.windows[int(days)]
         for name in FIGURES:
-            before, now = window.get(name), plain(name, getattr(seen, name)[at])
+            if name not in window:  # not yet measured when the finding was kept
+                continue
+            before, now = window[name], plain(name, getattr(seen, name)[at])
             if before != now:
                 told.append(Difference(row.id, name, int(days), before, now))
     return told

@@ -101,6 +101,87 @@ class TestDefaultPolicy:
         assert verdict(block()).reasons(0) == ()
 
 
+class TestServices:
+    """Databases and middleware by connections and disk, bandwidth by what was bought."""
+
+    def connected(self, most: float, kind: str = "database", **load) -> assess.Findings:
+        samples = block(**load)
+        samples["conn"] = np.zeros((1, MONTH), np.float32)
+        samples["conn"][0, 5000] = most
+        return verdict(samples, kind=np.array([kind]))
+
+    @pytest.mark.parametrize("kind", ["database", "middleware"])
+    def test_nobody_connected_for_a_month_is_idle(self, kind):
+        found = self.connected(0, kind)
+        assert found[0] is Verdict.IDLE
+        assert [(r.figure, r.value, r.threshold) for r in found.reasons(0)] == [("conn_max", 0, 1)]
+
+    def test_one_connection_is_use(self):
+        assert self.connected(1)[0] is Verdict.NORMAL
+        assert self.connected(1).facts.windows[30].conn_max[0] == 1
+        assert self.connected(1).facts.windows[7].conn_max[0] == 0
+
+    def test_a_machine_is_not_judged_by_connections(self):
+        assert self.connected(0, "vm")[0] is Verdict.NORMAL
+
+    def test_unknown_connections_are_not_none(self):
+        samples = block()
+        assert verdict(samples, kind=np.array(["database"]))[0] is Verdict.NORMAL
+        samples["conn"] = np.zeros((1, MONTH), np.float32)
+        samples["conn"][0, : MONTH // 5] = np.nan
+        found = verdict(samples, kind=np.array(["database"]))
+        assert found.facts.windows[30].conn_coverage[0] == pytest.approx(0.8)
+        assert found[0] is Verdict.NORMAL
+
+    @pytest.mark.parametrize(
+        ("disk", "expected"), [(84.99, Verdict.NORMAL), (85, Verdict.BUSY), (95, Verdict.OVERLOADED)]
+    )
+    @pytest.mark.parametrize("kind", ["database", "middleware"])
+    def test_their_disk_fills(self, kind, disk, expected):
+        assert self.connected(5, kind, disk=disk)[0] is expected
+
+    def line(self, kbps: float, bought: float = 10_000.0, peak: float | None = None) -> assess.Findings:
+        samples = block(net=kbps)
+        samples["cpu"][:] = samples["mem"][:] = samples["disk"][:] = assess.MISSING
+        if peak is not None:
+            samples["net"][0, ::DAY] = peak
+        return verdict(samples, kind=np.array(["bandwidth"]), line_kbps=np.array([bought]))
+
+    @pytest.mark.parametrize(
+        ("kbps", "peak", "expected"),
+        [
+            (999, None, Verdict.UNDERUSED),
+            (1000, None, Verdict.NORMAL),
+            (900, 2999, Verdict.UNDERUSED),
+            (900, 3001, Verdict.NORMAL),
+            (2000, 7990, Verdict.NORMAL),
+            (2000, 8000, Verdict.BUSY),
+        ],
+    )
+    def test_traffic_against_what_was_bought(self, kbps, peak, expected):
+        assert self.line(kbps, peak=peak)[0] is expected
+
+    def test_the_same_traffic_on_a_wider_line(self):
+        assert self.line(8000)[0] is Verdict.BUSY
+        found = self.line(8000, bought=100_000)
+        assert found[0] is Verdict.UNDERUSED
+        assert found.facts.windows[30].line_mean[0] == pytest.approx(8)
+
+    def test_a_line_of_unknown_width_or_without_traffic_data_is_unknown(self):
+        assert self.line(100, bought=np.nan)[0] is Verdict.UNKNOWN
+        assert self.line(np.nan)[0] is Verdict.UNKNOWN
+
+    def test_rows_from_before_these_figures_are_read(self):
+        found = self.connected(1)
+        row = found.facts.row(0)
+        for window in row["windows"].values():
+            for name in ("line_mean", "line_peak", "conn_coverage", "conn_max"):
+                del window[name]
+        again = assess.judge(facts.Facts.from_rows([row]), found.policy)
+        assert again[0] is Verdict.NORMAL
+        assert np.isnan(again.facts.windows[30].conn_max[0])
+
+
 class TestUnknown:
     def test_no_data_is_not_zero(self):
         found = verdict(silence(block(cpu=1, mem=5, net=1), slice(0, MONTH)))
