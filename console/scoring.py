@@ -1,13 +1,14 @@
-"""Scoring a company for a period: the eye's evidence (samples due and come) put beside the book's, and kept as a card."""
+"""Scoring a company for a period: the eye's evidence (samples due and come, bills beside what was metered) put beside the
+book's, and kept as a card."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 
 from sqlalchemy import select
 
+from metering import reconcile
 from metering.works import Works
 from providers import assessment, bills, evidence, incidents, marks, periods
 from providers.base import ServiceKind
@@ -30,22 +31,24 @@ LOOK_BACK = timedelta(days=40)
 def score(
     works: Works, provider_id: int, period: str, *, actor: Actor | None = None, reason: str = ""
 ) -> ScorecardRecord:
-    """Score a company for a month or a quarter and keep the card. Raises WrongState before the period has begun."""
+    """Score a company for a month or a quarter and keep the card; bills that came since the last comparison are compared
+    first. Raises WrongState before the period has begun."""
     with works.book.reading() as tx:
         start, _end = periods.bounds(period)
         if start > tx.now:
             raise WrongState("period.future", N_("%(period)s 还没有开始"), period=period, field="period")
-        reporting, coverage = samples(works, tx, provider_id, period)
+        reporting = samples(works, tx, provider_id, period)
+    for month in periods.months(period):
+        reconcile.bring_up_to_date(works, provider_id, month)
     with works.book.transaction(actor or steward("job:score")) as tx:
-        found = assessment.gather(tx, provider_id, period, reporting=reporting, coverage=coverage)
+        metering = {month: reconcile.evidence(tx, provider_id, month) for month in periods.months(period)}
+        found = assessment.gather(tx, provider_id, period, reporting=reporting, metering=metering)
         return marks.keep(tx, provider_id, period, found, DEFAULT, reason=reason)
 
 
-def samples(works: Works, tx: Tx, provider_id: int, period: str) -> tuple[list[Row], dict[int, list[Interval]]]:
-    """Of a company's pools in ``period``: samples due and come by pool and month, and for each resource the days on which
-    any came (which prove that it was there)."""
+def samples(works: Works, tx: Tx, provider_id: int, period: str) -> list[Row]:
+    """Of a company's pools in ``period``: samples due and come by pool and month."""
     rows: list[Row] = []
-    stretches: dict[int, list[Interval]] = defaultdict(list)
     slots = 86_400 // works.lake.step_s
     pools = tx.scalars(select(Pool).where(Pool.provider_id == provider_id).order_by(Pool.id)).all()
     first_day = next(iter(works.lake.days()), None)
@@ -63,9 +66,6 @@ def samples(works: Works, tx: Tx, provider_id: int, period: str) -> tuple[list[R
         for day in _days(month, first_day, tx.now):
             counts = works.lake.counts(day, day)
             begin, end = _bounds(day)
-            for resource, three in counts.items():
-                if three.sum() > 0:
-                    stretches[resource].append((begin, end))
             for pool in pools:
                 there = [
                     row.id
@@ -79,7 +79,7 @@ def samples(works: Works, tx: Tx, provider_id: int, period: str) -> tuple[list[R
                         {"pool": pool.code, "month": month, "expected": slots * len(there), "received": come},
                     )
                 )
-    return _by_month(rows), dict(stretches)
+    return _by_month(rows)
 
 
 def _by_month(rows: list[Row]) -> list[Row]:

@@ -27,7 +27,7 @@ from metering import (
 )
 from metering.intake import Collected
 from metering.works import Works
-from providers import bills, delivery, orders
+from providers import delivery, orders
 from quota import approvals, lending, notices
 from quota.actors import steward
 from quota.dossier import Request, RequestState
@@ -127,8 +127,6 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
 
     def reckon() -> str:
         month = f"{today().replace(day=1) - timedelta(days=1):%Y-%m}"
-        for pool in works.pools():
-            bills.collect(works.book, pool.id, works.provider(pool), month)
         run = statements.make(works, month)
         compared = reconcile.all_pools(works, month)
         return f"{month} revision {run.revision}, {run.lines} lines; {sum(one.differing for one in compared)} differ"
@@ -144,7 +142,7 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         Job("fold", N_("推送入湖"), "* * * * *", fold, lease=timedelta(minutes=30)),
         Job("carry", N_("派单与交付"), "*/2 * * * *", carry, lease=timedelta(minutes=30)),
         Job("advance", N_("案件推进"), "*/10 * * * *", advance, lease=timedelta(minutes=30)),
-        Job("account", N_("账单与故障采集"), "15 5 * * *", account, lease=timedelta(hours=2)),
+        Job("account", N_("账单与故障采集"), "15 4 * * *", account, lease=timedelta(hours=2)),
         Job("score", N_("考核评分"), "0 6 * * *", score, lease=timedelta(hours=2)),
         Job("roll", N_("日结"), "20 0 * * *", roll, lease=timedelta(hours=4)),
         Job("compact", N_("合并热文件"), "35 * * * *", compact, lease=timedelta(hours=1)),

@@ -38,7 +38,7 @@ class Presence:
     covered: NDArray[np.bool_]
 
     def stretches(self) -> dict[int, list[tuple[datetime, datetime]]]:
-        """Resource id → its covered stretches, for providers.bills.reconcile and providers.evidence.gather."""
+        """Resource id → its covered stretches, for metering.reconcile."""
         edges = np.diff(np.pad(self.covered, ((0, 0), (1, 1))).astype(np.int8), axis=1)
         rows, first = np.nonzero(edges == 1)
         _, last = np.nonzero(edges == -1)

@@ -128,6 +128,18 @@ def all_pools(works: Works, month: str, *, actor: Actor | None = None) -> list[R
     return [reconcile(works, pool.id, month, actor=actor) for pool in works.pools()]
 
 
+def bring_up_to_date(works: Works, provider_id: int, month: str, *, actor: Actor | None = None) -> None:
+    """Compare those pools of a company whose standing bill of ``month`` has not been compared yet."""
+    with works.book.reading() as tx:
+        owing = []
+        for pool_id in tx.scalars(select(Pool.id).where(Pool.provider_id == provider_id).order_by(Pool.id)):
+            bill, run = bills.current(tx, pool_id, month), latest(tx, pool_id, month)
+            if bill is not None and (run is None or run.bill_id != bill.id):
+                owing.append(pool_id)
+    for pool_id in owing:
+        reconcile(works, pool_id, month, actor=actor)
+
+
 # -------------------------------------------------------------------------------------------------- the four sides
 
 
@@ -400,29 +412,34 @@ def months(tx: Tx) -> list[str]:
 
 def evidence(tx: Tx, provider_id: int, month: str) -> list[Row]:
     """What the comparisons say of a company's metering, for providers.evidence.gather(metering=…): every line of its bills."""
+    return [row for run in standing(tx, month, provider_id) for row in billed_rows(tx, run)]
+
+
+def billed_rows(tx: Tx, run: ReconciliationRun) -> list[Row]:
+    """The lines of one comparison that speak of its bill, unit-hours as text: what was billed or proven, and the difference
+    that is the bill's. Nothing where no bill was handed in."""
+    if run.bill_id is None:
+        return []
     rows = []
-    for run in standing(tx, month, provider_id):
-        if run.bill_id is None:
+    for one in tx.scalars(select(FourWayLine).where(FourWayLine.run_id == run.id).order_by(FourWayLine.id)):
+        if one.billed is None and one.metered == 0:
             continue
-        for one in tx.scalars(select(FourWayLine).where(FourWayLine.run_id == run.id).order_by(FourWayLine.id)):
-            if one.billed is None and one.metered == 0:
-                continue
-            causes = {row["cause"]: row["quantity"] for row in one.causes if row["cause"] in DISPUTED - {Gap.PRICE}}
-            disputed = sum((abs(Decimal(figure)) for figure in causes.values()), ZERO)
-            billed = one.billed if one.billed is not None else ZERO
-            rows.append(
-                Row(
-                    f"bill:{run.bill_id}/{one.external_id}/{one.kind}",
-                    {
-                        "pool": run.pool.code,
-                        "lines": [int(ref.partition(":")[2]) for ref in one.refs if ref.startswith("bill_line:")],
-                        "kind": one.kind,
-                        "billed": str(billed),
-                        "metered": str(one.metered),
-                        "unmeasured": str(one.unmeasured),
-                        "disputed": str(disputed),
-                        "causes": causes,
-                    },
-                )
+        causes = {row["cause"]: row["quantity"] for row in one.causes if row["cause"] in DISPUTED - {Gap.PRICE}}
+        disputed = sum((abs(Decimal(figure)) for figure in causes.values()), ZERO)
+        billed = one.billed if one.billed is not None else ZERO
+        rows.append(
+            Row(
+                f"bill:{run.bill_id}/{one.external_id}/{one.kind}",
+                {
+                    "pool": run.pool.code,
+                    "lines": [int(ref.partition(":")[2]) for ref in one.refs if ref.startswith("bill_line:")],
+                    "kind": one.kind,
+                    "billed": str(billed),
+                    "metered": str(one.metered),
+                    "unmeasured": str(one.unmeasured),
+                    "disputed": str(disputed),
+                    "causes": causes,
+                },
             )
+        )
     return rows

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from providers import appeals, evidence, evidence_rows, periods
-from providers.bills import Interval
 from providers.measures import Row
 from providers.scorecard import Evidence, Indicator
 
@@ -23,17 +22,17 @@ def gather(
     period: str,
     *,
     reporting: Sequence[Row] = (),
-    coverage: Mapping[int, Sequence[Interval]] | None = None,
+    metering: Mapping[str, Sequence[Row]] | None = None,
 ) -> Evidence:
     """Every row that speaks of the company in ``period`` (2026-10 or 2026-Q4), up to now.
 
-    ``reporting`` and ``coverage`` as in ``evidence.gather``; rows of ``reporting`` that name ``pool`` and ``month`` and are
+    ``reporting`` as in ``evidence.gather``, ``metering`` by month as there; rows of ``reporting`` that name ``pool`` and ``month`` and are
     nearly complete show that the pool was watched, without which its availability is not known.
     """
     found: dict[Indicator, list[Row]] = {indicator: [] for indicator in Indicator}
     for month in periods.months(period):
         of_month = [
-            evidence.gather(tx, provider_id, month, coverage=coverage),
+            evidence.gather(tx, provider_id, month, metering=(metering or {}).get(month, ())),
             evidence_rows.of_month(tx, provider_id, month, reporting),
         ]
         for part in of_month:

@@ -1,4 +1,4 @@
-"""Bills: what each company wants paid, month by month, kept as claims and compared with the inventory's history.
+"""Bills: what each company wants paid, month by month, kept as claims; metering.reconcile compares them.
 
 A bill is never edited: the same content again is the same bill, other content is a new revision, and the latest stands.
 """
@@ -11,13 +11,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, Numeric, String, UniqueConstraint, false, func, select, true
+from sqlalchemy import ColumnElement, ForeignKey, Index, Numeric, String, UniqueConstraint, false, select, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from providers import base, inventory
-from providers.base import Accountable, Provider, ResourceState
-from providers.claims import Allocation, Claim, Comparison, Span, compare
-from providers.inventory import Resource, ResourceChange
+from providers import base
+from providers.base import Accountable, Provider
+from providers.claims import Claim
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.db import Base, append_only
@@ -105,14 +104,6 @@ class Taken:
     new: bool
     lines: int
     refused: list[Fault] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Reconciliation:
-    """A bill beside what was metered. ``bill`` is None where none was handed over: nothing to compare then."""
-
-    bill: Bill | None
-    rows: list[Comparison] = field(default_factory=list)
 
 
 def month_bounds(month: str) -> Interval:
@@ -248,68 +239,6 @@ def lines_of(tx: Tx, bill: Bill) -> list[BillLine]:
     )
 
 
-def metered(
-    tx: Tx, pool_id: int, month: str, coverage: Mapping[int, Sequence[Interval]] | None = None
-) -> dict[str, Allocation]:
-    """External id → what is proven of it in ``month`` by the inventory's history.
-
-    Evidence that a resource was there are the listings that show it, from the first to the last, and ``coverage``:
-    resource id → further stretches, such as those in which samples of it arrived. What its cloud says of the time before
-    we first saw it, and the time between the last sight of it and the listing that lacked it, prove nothing.
-    """
-    start, end = month_bounds(month)
-    spells = inventory.spells(tx, start, end, pool_ids=[pool_id])
-    first_told = (
-        select(ResourceChange.resource_id, func.min(ResourceChange.at).label("at"))
-        .group_by(ResourceChange.resource_id)
-        .subquery()
-    )
-    query = (
-        select(
-            Resource.id,
-            Resource.external_id,
-            Resource.first_seen_at,
-            Resource.last_seen_at,
-            Resource.gone_at,
-            first_told.c.at,
-        )
-        .join(first_told, first_told.c.resource_id == Resource.id)
-        .where(Resource.pool_id == pool_id)
-    )
-    found = {}
-    for resource_id, external_id, first_seen, last_seen, gone_at, told in tx.execute(query):
-        spans = [
-            Span(one.start, one.end, one.amounts)
-            for one in spells.get(resource_id, ())
-            if one.state is not ResourceState.DELETED
-        ]
-        seen = (first_seen, (last_seen or first_seen) if gone_at is not None else max(end, first_seen))
-        found[external_id] = Allocation(told, spans, _merged([seen, *(coverage or {}).get(resource_id, ())]))
-    return found
-
-
-def reconcile(
-    tx: Tx, pool_id: int, month: str, coverage: Mapping[int, Sequence[Interval]] | None = None
-) -> Reconciliation:
-    """The bill that stands, compared with what was metered (``coverage`` as in ``metered``)."""
-    bill = current(tx, pool_id, month)
-    if bill is None:
-        return Reconciliation(None)
-    start, end = month_bounds(month)
-    return Reconciliation(bill, compare(claims(lines_of(tx, bill)), metered(tx, pool_id, month, coverage), start, end))
-
-
 def claims(lines: Iterable[BillLine]) -> list[Claim]:
     """Bill lines as ``providers.claims`` compares them."""
     return [Claim(one.id, one.external_id, Kind(one.kind), one.quantity, one.since, one.until) for one in lines]
-
-
-def _merged(stretches: Sequence[Interval]) -> list[Interval]:
-    """Stretches in order, those that touch made one; empty ones left out."""
-    found: list[Interval] = []
-    for start, end in sorted(one for one in stretches if one[0] < one[1]):
-        if found and start <= found[-1][1]:
-            found[-1] = found[-1][0], max(end, found[-1][1])
-        else:
-            found.append((start, end))
-    return found

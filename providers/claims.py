@@ -194,16 +194,3 @@ def _covered(allocation: Allocation, first: datetime, last: datetime) -> bool:
 def _hours(start: datetime, end: datetime) -> Decimal:
     lasted = end - start
     return (Decimal(lasted.days * 86400 + lasted.seconds) + Decimal(lasted.microseconds) / 1_000_000) / HOUR
-
-
-def deviation(found: Iterable[Comparison]) -> dict[Kind, Decimal]:
-    """Kind → disputed ÷ metered unit-hours; a kind of which nothing could be metered is left out unless disputed (1)."""
-    sums: dict[Kind, tuple[Decimal, Decimal]] = {}
-    for one in found:
-        disputed, metered = sums.get(one.kind, (ZERO, ZERO))
-        sums[one.kind] = disputed + one.disputed, metered + one.metered
-    return {
-        kind: disputed / metered if metered > 0 else Decimal(1)
-        for kind, (disputed, metered) in sorted(sums.items())
-        if metered > 0 or disputed
-    }

@@ -1,25 +1,25 @@
 """Evidence for the scorecards: which rows of the book speak of a company in a month, for each indicator.
 
-What comes from the eye (how many samples were due and how many came) is handed in by whoever has it.
+What comes from the eye (how many samples were due and how many came, what it metered of what was billed) is handed in by
+whoever has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from providers import bills, incidents, remarks
+from providers import incidents, remarks
 from providers.base import Responsibility
-from providers.bills import Interval, month_bounds
+from providers.bills import month_bounds
 from providers.incidents import Incident
 from providers.measures import Row
 from providers.orders import OrderState, WorkOrder
 from providers.scorecard import Evidence, Indicator
 from quota.calendar import working_days
-from quota.pools import Pool
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -31,20 +31,19 @@ def gather(
     month: str,
     *,
     reporting: Sequence[Row] = (),
-    metering: Sequence[Row] | None = None,
-    coverage: Mapping[int, Sequence[Interval]] | None = None,
+    metering: Sequence[Row] = (),
 ) -> Evidence:
     """Every row that speaks of the company in ``month`` (2026-10), up to now.
 
     ``reporting``: rows with ``expected`` and ``received`` samples and ``lag_minutes`` (None: not known), one a pool and
-    day, say (``reported`` makes one). ``metering``: the lines of the company's bills as the eye compared them; None: they are
-    compared here, with ``coverage``: resource id → stretches in which samples prove that it was there.
+    day, say (``reported`` makes one). ``metering``: the lines of the company's bills of the month with what was ``billed``,
+    ``metered`` and ``disputed`` of each ``kind``, as the four-way line compared them.
     """
     return {
         Indicator.DELIVERY: _orders(tx, provider_id, month, WorkOrder.request_id.is_not(None)),
         Indicator.OPTIMISATION: _orders(tx, provider_id, month, WorkOrder.case_id.is_not(None)),
         Indicator.INCIDENTS: _incidents(tx, provider_id, month),
-        Indicator.METERING: _bills(tx, provider_id, month, coverage) if metering is None else list(metering),
+        Indicator.METERING: list(metering),
         Indicator.REPORTING: list(reporting),
     }
 
@@ -107,34 +106,6 @@ def _incidents(tx: Tx, provider_id: int, month: str) -> list[Row]:
         for one in found
         if f"incident:{one.id}" not in excused
     ]
-
-
-def _bills(tx: Tx, provider_id: int, month: str, coverage: Mapping[int, Sequence[Interval]] | None) -> list[Row]:
-    """Every resource and kind of the company's standing bills beside what was metered."""
-    rows = []
-    for pool_id, code in tx.execute(
-        select(Pool.id, Pool.code).where(Pool.provider_id == provider_id).order_by(Pool.id)
-    ):
-        found = bills.reconcile(tx, pool_id, month, coverage)
-        if found.bill is None:
-            continue
-        rows += [
-            Row(
-                f"bill:{found.bill.id}/{one.external_id}/{one.kind}",
-                {
-                    "pool": code,
-                    "lines": list(one.lines),
-                    "kind": one.kind.value,
-                    "billed": str(one.billed),
-                    "metered": str(one.metered),
-                    "unmeasured": str(one.unmeasured),
-                    "disputed": str(one.disputed),
-                    "causes": {cause.value: str(figure) for cause, figure in one.causes.items()},
-                },
-            )
-            for one in found.rows
-        ]
-    return rows
 
 
 def _spelled(at: datetime | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Bills: what companies want paid, month by month, beside what the inventory's history proves."""
+"""Bills: what companies want paid, month by month, beside what was metered of it (the month's four-way line)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from console.forms import hang
 from console.lists import Column, Filter, Rows, listing
 from console.texts import _, kind_label, lazy
 from console.views.orders import company_filter
+from metering import reconcile
 from providers import bills, periods, remarks
 from providers.bill_files import read_bill
 from providers.bills import Bill, BillLine
-from providers.claims import Comparison
+from providers.measures import Row
 from providers.refusals import Reading
 from providers.remarks import Remark, RemarkKind
 from quota.actors import Actor, Role
@@ -188,6 +189,8 @@ def show(bill_id: int) -> str | Response:
         return exported
     standing = bills.current(tx, one.pool_id, one.month)
     latest = standing is not None and standing.id == one.id
+    run = reconcile.latest(tx, one.pool_id, one.month)
+    compared = run if run is not None and run.bill_id == one.id else None
     subject = f"bill:{one.id}"
     return render_template(
         "bills/show.html",
@@ -197,20 +200,22 @@ def show(bill_id: int) -> str | Response:
         lines=lines,
         count=tx.scalar(select(func.count(BillLine.id)).where(BillLine.bill_id == one.id)),
         latest=latest,
-        sums=_by_kind(bills.reconcile(tx, one.pool_id, one.month).rows) if latest else {},
+        compared=compared,
+        sums=_by_kind(reconcile.billed_rows(tx, compared)) if compared is not None else {},
         said=remarks.of(tx, subject),
         remark_labels=remarks.KIND_LABELS,
         dispute=remarks.open_dispute(tx, subject),
     )
 
 
-def _by_kind(rows: list[Comparison]) -> dict[Kind, dict[str, Decimal]]:
+def _by_kind(rows: list[Row]) -> dict[Kind, dict[str, Decimal]]:
     """Kind → billed, metered, unmeasured and disputed unit-hours in the unit that people read."""
     found: dict[Kind, dict[str, Decimal]] = {}
     for row in rows:
-        sums = found.setdefault(row.kind, dict.fromkeys(("billed", "metered", "unmeasured", "disputed"), Decimal(0)))
+        kind = Kind(row.facts["kind"])
+        sums = found.setdefault(kind, dict.fromkeys(("billed", "metered", "unmeasured", "disputed"), Decimal(0)))
         for name in sums:
-            sums[name] += getattr(row, name) / UNITS[row.kind].factor
+            sums[name] += Decimal(row.facts[name]) / UNITS[kind].factor
     return dict(sorted(found.items()))
 
 

@@ -130,7 +130,9 @@ def index() -> str | Response:
         [
             one.pool.name,
             one.provider.name,
-            _("第 %(revision)s 版", revision=one.bill.revision) if one.bill else _("未提交账单"),
+            (_("第 %(revision)s 版", revision=one.bill.revision), url_for("bills.show", bill_id=one.bill.id))
+            if one.bill
+            else (_("未提交账单"), ""),
             *(
                 money(yuan(figure)) if one.bill_id else UNKNOWN
                 for figure in (one.billed_fen, one.proven_fen, one.disputed_fen, one.unmeasured_fen, one.unbilled_fen)
@@ -220,5 +222,6 @@ def links(tx: Tx, refs: list[str]) -> list[tuple[str, str | None]]:
                 quantity = written(shown_hours(row.kind, row.quantity))
                 words = _("账单行 %(number)s:%(quantity)s %(unit)s,%(span)s", number=row.id, quantity=quantity,
                           unit=unit_of(row.kind), span=span)  # fmt: skip
-                found.append((words + (f",{money(row.cost)} " + _("元") if row.cost is not None else ""), None))
+                address = url_for("bills.show", bill_id=row.bill_id) if may("bills.show") else None
+                found.append((words + (f",{money(row.cost)} " + _("元") if row.cost is not None else ""), address))
     return found

@@ -15,11 +15,13 @@ from sqlalchemy import select
 from metering import reconcile, statements, tariffs
 from metering.disputes import Dispute
 from metering.lake import Lake
+from metering.reconcile_rows import FourWayLine
 from metering.statement_rows import CORRECTION, StatementLine
 from metering.works import Works
-from providers import base, bills, inventory
+from providers import base, bills, inventory, marks
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.bills import month_bounds
+from providers.scorecard import Indicator
 from quota.actors import Actor, Role
 from quota.pools import Pool
 from quota.units import Arch, Kind
@@ -113,6 +115,11 @@ def test_a_month_from_statement_to_settlement(works, client_of, house, clock):  
     assert "计费规格大于实际规格" in page
     with house.reading() as tx:
         (dispute,) = tx.scalars(select(Dispute)).all()
+        bill = bills.current(tx, dispute.pool_id, MONTH)
+    assert f"/bills/{bill.id}" in page
+    page = text(supervisor.get(f"/bills/{bill.id}"))
+    assert f"/reports/reconciliation/?month={MONTH}&amp;pool={bill.pool_id}&amp;cause=all" in page
+    assert f"/reports/statements/?month={MONTH}" in page
     address = f"/reports/disputes/{dispute.id}"
     provider = client_of(Role.PROVIDER)
     text(provider.get(address), 404)
@@ -161,6 +168,31 @@ def test_a_month_from_statement_to_settlement(works, client_of, house, clock):  
         ).all()
     assert [(one.corrects, one.cost_fen) for one in corrections] == [(MONTH, 4000)]
     assert "运营月报" in text(client_of(Role.AUTHORITY).get(f"/reports/monthly/?month={MONTH}"))
+
+
+def test_the_card_the_bill_and_the_four_way_line_say_the_same(works, client_of, house):  # noqa: F811
+    supervisor = client_of(Role.SUPERVISOR)
+    with house.reading() as tx:
+        bill = bills.current(tx, tx.scalars(select(Pool.id)).one(), MONTH)
+    page = text(supervisor.get(f"/bills/{bill.id}"))
+    assert "尚未比对" in page
+    answer = supervisor.send("/scorecards/new", {"provider": bill.provider_id, "period": MONTH})  # compares it first
+    assert answer.status_code == 302
+    with house.reading() as tx:
+        (run,) = reconcile.standing(tx, MONTH)
+        lines = tx.scalars(select(FourWayLine).where(FourWayLine.run_id == run.id).order_by(FourWayLine.id)).all()
+        card = marks.current(tx, bill.provider_id, MONTH)
+        rows = marks.evidence_of(tx, card, Indicator.METERING)
+    assert [(row.facts["billed"], row.facts["metered"]) for row in rows] == [
+        (str(one.billed), str(one.metered)) for one in lines
+    ]
+    assert sum(Decimal(row.facts["disputed"]) for row in rows) == 4 * HOURS  # web was billed as 8 cores
+    metered, wrong = 4 * HOURS + HOURS, 4 * HOURS
+    page = text(supervisor.get(f"/bills/{bill.id}"))
+    assert f"{metered:,}" in page
+    assert f"{wrong / metered:.1%}"[:2] in page
+    bills_card = text(supervisor.get(f"{answer.location}/metering"))
+    assert "web" in bills_card
 
 
 def test_who_may_not(works, client_of):  # noqa: F811

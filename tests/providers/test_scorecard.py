@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from metering import reconcile
+from metering.lake import Lake
+from metering.works import Works
 from providers import bills, delivery, evidence, incidents, inventory, marks
 from providers.base import IncidentFact, Responsibility, Verb
 from providers.measures import Row
@@ -327,7 +330,7 @@ def test_publishing_is_the_authoritys_and_of_the_latest(works) -> None:
                     marks.scorecard(tx, card.id)
 
 
-def test_a_month_of_the_simulated_cloud_from_order_to_card(works, clock) -> None:
+def test_a_month_of_the_simulated_cloud_from_order_to_card(works, clock, tmp_path) -> None:
     cloud = works.cloud()
     request = works.approved()
     with works.book.transaction() as tx:
@@ -340,7 +343,12 @@ def test_a_month_of_the_simulated_cloud_from_order_to_card(works, clock) -> None
             inventory.observe(tx, tx.get_one(pools.Pool, works.pool), cloud.inventory(clock.now))
         clock.advance(days=1)
     bills.collect(works.book, works.pool, cloud, MONTH)
-    found = gathered(works, reporting=[evidence.reported("intake:gov-arm/2026-06", 8640, 8640, 2.0)])
+    eye = Works(works.book, Lake(tmp_path / "lake"), tmp_path)
+    reconcile.bring_up_to_date(eye, works.companies["haichen"], MONTH)
+    with works.book.reading() as tx:
+        metering = reconcile.evidence(tx, works.companies["haichen"], MONTH)
+    reporting = [evidence.reported("intake:gov-arm/2026-06", 8640, 8640, 2.0)]
+    found = gathered(works, reporting=reporting, metering=metering)
     with works.book.transaction() as tx:
         record = marks.keep(tx, works.companies["haichen"], MONTH, found, DEFAULT)
     with works.book.reading() as tx:
