@@ -1,0 +1,168 @@
+"""A request in a real browser, from the catalogue to acceptance: by clicking, and decided by keyboard too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from console import assets, i18n
+from console.app import create_app
+from console.settings import Settings
+from quota import fulfilment, requests
+from quota.actors import Actor, Role
+from quota.asks import Ask, Line
+from quota.db import Base, Book
+from quota.dossier import Request, RequestKind
+from tests.browser.conftest import Live, serve
+from tests.city import found_city, found_pool
+
+BASIS = "峰值并发三千,现有四台主机已到七成"
+
+
+@dataclass
+class Place:
+    """The small city with a pool, served; and its book."""
+
+    live: Live
+    book: Book
+    pool: int
+    small: int
+    department: int
+
+    def other(self) -> int:
+        """Another request of the department, handed in without a browser."""
+        clerk = Actor("tenant1", "tenant甲", Role.TENANT, self.department)
+        with self.book.transaction(clerk) as tx:
+            lines = [Line(item_id=self.small, name="前置")]
+            made = requests.draft(tx, Ask(RequestKind.CREATE, self.department, self.pool, lines, BASIS))
+            return requests.submit(tx, made, generation=made.generation).id
+
+    def state(self, number: int) -> str:
+        with self.book.reading() as tx:
+            return tx.get_one(Request, number).state
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    assert assets.ready(), "run python -m console.assets first"
+    i18n.compile_all()
+    settings = Settings(data=tmp_path_factory.mktemp("requests"))
+    book = Book(settings.database_url)
+    Base.metadata.create_all(book.engine)
+    city = found_city(book)
+    with book.transaction() as tx:
+        pool, items = found_pool(tx, city)
+        where = (pool.id, items[0].id, city.departments[0].id)
+    for live in serve(create_app(settings, book), city.passwords):
+        yield Place(live, book, *where)
+    book.dispose()
+
+
+def filed(page: Page, place: Place, check, shot) -> int:
+    """From the list to the detail page by clicking; the request's number in its address."""
+    page.goto("/requests/")
+    page.get_by_role("link", name="新建申请").first.click()
+    check(page)
+    page.locator("form[action='/requests/new/create'] button").click()
+    page.wait_for_url("**/requests/new/create?*")
+    check(page)
+    page.get_by_role("button", name="下一步").click()
+    expect(page.locator(".gj-errors")).to_contain_text("请写明测算依据")
+    check(page)
+    page.select_option("#lines-0-item", str(place.small))
+    page.fill("#lines-0-quantity", "3")
+    page.fill("#lines-0-name", "应用")
+    page.fill("#justification", BASIS)
+    expect(page.locator("#impact")).to_contain_text("12 vCPU")
+    shot(page, "request-form", full=True)
+    page.get_by_role("button", name="下一步").click()
+    page.wait_for_url("**/check")
+    expect(page.locator("main")).to_contain_text("形式审查")
+    check(page)
+    shot(page, "request-check", full=True)
+    page.get_by_role("button", name="提交申请").click()
+    page.wait_for_url(re.compile(r"/requests/\d+$"))
+    expect(page.locator("main")).to_contain_text("预占 12 vCPU")
+    check(page)
+    shot(page, "request-show", full=True)
+    return int(page.url.rsplit("/", 1)[1])
+
+
+def walked(page: Page, first: int, second: int) -> None:
+    """j goes to the next request of the queue and k back; not while somebody writes."""
+    page.locator("#reason").focus()
+    page.keyboard.type("jk")
+    expect(page.locator("#reason")).to_have_value("jk")
+    assert page.url.endswith(f"/decisions/{first}")
+    page.fill("#reason", "")
+    page.locator("h1").click()
+    page.keyboard.press("j")
+    page.wait_for_url(f"**/decisions/{second}")
+    page.keyboard.press("k")
+    page.wait_for_url(f"**/decisions/{first}")
+
+
+def pressed(page: Page, decision: str, reason: str = "") -> None:
+    """Decide without a mouse: the choice by the space bar, the reason typed, the button by Enter."""
+    page.locator(f"input[name=decision][value={decision}]").focus()
+    page.keyboard.press("Space")
+    page.locator("#reason").focus()
+    page.keyboard.type(reason)
+    page.get_by_role("button", name="确定").focus()
+    page.keyboard.press("Enter")
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_whole_walk(open_page, check, shot, place, width):
+    tenant = open_page("tenant1", width, at=place.live)
+    number = filed(tenant, place, check, shot)
+    other = place.other()
+
+    page = open_page("supervisor1", width, at=place.live)
+    page.goto("/decisions/")
+    check(page)
+    page.locator(f"main a[href='/decisions/{number}']").first.click()
+    expect(page.locator("main")).to_contain_text(BASIS)
+    check(page)
+    shot(page, "request-decide", full=True)
+    walked(page, number, other)
+    page.get_by_label("通过", exact=True).check()
+    page.get_by_role("button", name="确定").click()
+    page.wait_for_url(f"**/decisions/{other}")  # on to the next by itself
+    page.get_by_label("驳回").check()
+    page.get_by_role("button", name="确定").click()
+    expect(page.locator(".gj-errors")).to_contain_text("请写明理由")
+    check(page)
+    page.get_by_label("通过", exact=True).check()
+    page.get_by_role("button", name="确定").click()
+    page.wait_for_url("**/decisions/")
+    assert place.state(number) == "in_review"  # the second step is another person's
+
+    page = open_page("supervisor2", width, at=place.live)
+    page.goto(f"/decisions/{number}")
+    walked(page, number, other)
+    pressed(page, "approve")
+    page.wait_for_url(f"**/decisions/{other}")
+    pressed(page, "reject", "与立项批复不符")
+    page.wait_for_url("**/decisions/")
+    check(page)
+    assert (place.state(number), place.state(other)) == ("approved", "rejected")
+
+    with place.book.transaction() as tx:
+        fulfilment.delivered(tx, number)
+    tenant.goto("/")
+    tenant.locator(f"main a[href='/requests/{number}']").first.click()
+    tenant.get_by_role("link", name="验收").first.click()
+    check(tenant)
+    shot(tenant, "request-acceptance", full=True)
+    tenant.get_by_role("button", name="验收通过").click()
+    tenant.wait_for_url(f"**/requests/{number}")
+    assert place.state(number) == "done"
+    expect(tenant.locator("main")).to_contain_text("验收通过")
+    check(tenant)
+    tenant.goto(f"/requests/{other}")
+    expect(tenant.locator("main")).to_contain_text("与立项批复不符")
