@@ -64,6 +64,8 @@ STATES: dict[str, State] = {
     "busy": State(N_("繁忙"), "trending-up", "busy"),
     "overloaded": State(N_("过载"), "flame", "bad"),
     "unknown": State(N_("数据不足"), "question-mark", "quiet"),
+    "system_low": State(N_("利用率低"), "trending-down", "attention"),
+    "system_high": State(N_("利用率高"), "trending-up", "busy"),
     "frozen": State(N_("读数冻结"), "snowflake", "attention"),
     "dead": State(N_("失联"), "snowflake", "attention"),
     "unattached": State(N_("未挂载"), "zzz", "attention"),

@@ -265,7 +265,6 @@ def default() -> Policy:
             Rule(Verdict.BUSY, 7, (Condition("cpu_p95", ">=", 80),), coverage=covered),
             Rule(Verdict.BUSY, 7, (Condition("mem_p95", ">=", 85),), coverage=covered),
             Rule(Verdict.BUSY, 7, (Condition("disk_last", ">=", 85),), (*MACHINES, "volume", "object_store")),
-            Rule(Verdict.BUSY, 7, (Condition("line_peak", ">=", 80),), ("bandwidth",), covered),
             Rule(Verdict.IDLE, 14, (Condition("card_mean", "<", 10, unknown),), ("accelerator",), covered),
             Rule(
                 Verdict.IDLE,
@@ -284,6 +283,7 @@ def default() -> Policy:
                 ("database", "middleware"),
                 covered,
             ),
+            Rule(Verdict.BUSY, 7, (Condition("line_peak", ">=", 80),), ("bandwidth",), covered),
             Rule(
                 Verdict.UNDERUSED,
                 30,

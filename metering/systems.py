@@ -1,4 +1,4 @@
-"""Systems judged from their machines, and zombie systems from what the system ledger knows.
+"""Systems and departments judged from their machines, and zombie systems from what the system ledger knows.
 
 A system's use is that of its machines together, each weighing what it has; machines that nothing is known of weigh in
 the coverage, not in the use. A suspected zombie is a suspicion: the owner's word decides, nothing here acts on it.
@@ -17,7 +17,7 @@ from sqlalchemy.orm import joinedload
 
 from metering import findings
 from metering.findings import Assessment, Finding
-from quota.agencies import System
+from quota.agencies import Department, System
 from quota.errors import N_
 from quota.units import Kind
 
@@ -137,3 +137,21 @@ def of_run(tx: Tx, run: Assessment | None, on: date) -> list[tuple[System, Judge
 def latest(tx: Tx, on: date) -> list[tuple[System, Judged]]:
     """As ``of_run``, of the latest assessment."""
     return of_run(tx, findings.last_run(tx), on)
+
+
+def departments(tx: Tx, run: Assessment | None) -> list[tuple[Department, Judged]]:
+    """Every active department with how it is judged, from the resources of its own and of those under it, whether or
+    not they belong to a system; by cores, the largest first."""
+    every = list(tx.scalars(select(Department)))
+    parents = {one.id: one.parent_id for one in every}
+    rows: dict[int, list[Finding]] = {}
+    if run is not None:
+        query = select(Finding).where(Finding.assessment_id == run.id).options(joinedload(Finding.resource))
+        for one in tx.scalars(query):
+            at, seen = one.resource.department_id, set[int]()
+            while at is not None and at not in seen:
+                rows.setdefault(at, []).append(one)
+                seen.add(at)
+                at = parents.get(at)
+    told = [(one, judge(rows.get(one.id, []))) for one in every if one.active]
+    return sorted(told, key=lambda each: (-each[1].cores, each[0].code))

@@ -36,9 +36,12 @@ def index() -> str:
     tx = reading()
     options = _options(tx)
     chosen = request.args.get("of") or next(iter(options), "")
+    if chosen.startswith("resource:") and chosen[9:].isdecimal():  # too many to offer: linked from their own pages
+        one = inventory.resource(tx, int(chosen[9:]))
+        options = {chosen: _("资源:%(name)s", name=one.name or one.external_id), **options}
     if chosen and chosen not in options:
         raise NotFound("forecast.none", N_("没有可以预测的对象"))
-    chart = _chart(tx, chosen, options[chosen]) if chosen else None
+    chart = chart_of(tx, chosen, options[chosen]) if chosen else None
     return render_template(
         "forecasts/index.html", options=options, chosen=chosen, chart=chart, share=round(100 * SHARE)
     )
@@ -61,8 +64,11 @@ def _options(tx: Tx) -> dict[str, str]:
     return found
 
 
-def _chart(tx: Tx, chosen: str, name: str) -> Chart | None:
-    """The past by day, the weeks ahead, and the cores that are there as a line above."""
+def chart_of(tx: Tx, chosen: str, name: str) -> Chart | None:
+    """The past by day, the weeks ahead, and the cores that are there as a line above; None before any day is closed.
+
+    chosen: "pool:3", "department:3" (and what is under it), "system:3" or "resource:3", as far as the visitor sees it.
+    """
     # A day that still runs would look like a fall.
     today = book().clock().astimezone(settings().zone).date()
     closed = [day for day in lake().days() if day < today]
@@ -75,8 +81,10 @@ def _chart(tx: Tx, chosen: str, name: str) -> Chart | None:
         query = query.where(Resource.pool_id == of)
     elif kind == "department":
         query = query.where(Resource.department_id.in_(subtree(tx, of)))
-    else:
+    elif kind == "system":
         query = query.where(Resource.system_id == of)
+    else:
+        query = query.where(Resource.id == of)
     past = demand.daily(lake(), tx.scalars(query), max(closed), HISTORY)
     days = [*past.days, *(past.days[-1] + timedelta(days=n + 1) for n in range(AHEAD))]
     told = forecast.predict(past.mean[None, :], AHEAD, _busy(tx, kind, of, days), SHARE)
@@ -101,13 +109,16 @@ def _chart(tx: Tx, chosen: str, name: str) -> Chart | None:
 
 
 def _busy(tx: Tx, kind: str, of: int, days: list[date]) -> NDArray[np.bool_] | None:
-    """Days of the declared periods of a department or system; none are declared for a pool."""
+    """Days of the declared periods of a department, system or resource; none are declared for a pool."""
     calendars = business.calendars(tx)
     if kind == "department":
         periods = calendars.of(of, None)
     elif kind == "system":
         system = tx.get(System, of)
         periods = calendars.of(system.department_id if system else None, of)
+    elif kind == "resource":
+        one = tx.get(Resource, of)
+        periods = calendars.of(one.department_id, one.system_id) if one else []
     else:
         periods = []
     if not periods:

@@ -2,43 +2,132 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import Blueprint, render_template, url_for
+from sqlalchemy import case, or_, select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
 
 from console import frame
 from console.access import STEWARDS, allow
 from console.book import book, reading, settings
-from console.texts import _, number, percent
+from console.lists import Column, Filter, Rows, listing
+from console.texts import _
 from metering import findings, systems
 from metering.policy import LABELS, Verdict
+from metering.systems import USES, ZOMBIES, Judged, Use
+from quota.agencies import Department, System
 from quota.errors import N_
 
-blueprint = Blueprint("judged_systems", __name__, url_prefix="/findings/systems")
+blueprint = Blueprint("judged_systems", __name__, url_prefix="/findings")
 frame.page("cases", "judged_systems.index", N_("系统评估"), order=25)
+frame.page("cases", "judged_systems.departments", N_("单位评估"), order=26)
+
+SUSPECTED = "suspected"
+NOT_SUSPECTED = "no"
 
 
-@blueprint.get("/")
+@blueprint.get("/systems/")
 @allow(*STEWARDS)
-def index() -> str:
+def index() -> str | Response:
     tx = reading()
     today = book().clock().astimezone(settings().zone).date()
-    told = systems.latest(tx, today)
-    rows = [
-        [
-            system.name,
-            system.department.name,
-            _(systems.USES[one.use]),
-            _(systems.ZOMBIES[one.zombie]) if one.zombie else "—",
-            str(one.machines),
-            number(one.cores),
-            percent(one.cpu),
-            percent(one.memory),
-            percent(100 * one.coverage),
-            _("、").join(f"{_(LABELS[Verdict(verdict)])} {n}" for verdict, n in sorted(one.classes.items())) or "—",
-        ]
-        for system, one in told
-    ]
-    suspected = sum(bool(one.zombie) for _system, one in told)
-    low = sum(one.use is systems.Use.LOW for _system, one in told)
-    return render_template(
-        "judged_systems/index.html", rows=rows, suspected=suspected, low=low, run=findings.last_run(tx)
+    told = {system.id: one for system, one in systems.latest(tx, today)}
+    owners = {str(id_): str(name) for id_, name in tx.execute(select(Department.id, Department.name))}
+    columns = [
+        Column("name", N_("信息系统"), lambda s: s.name, sort=System.name, title=True,
+               href=lambda s: url_for("systems.show", system_id=s.id)),
+        Column("code", N_("编码"), lambda s: s.code, sort=System.code, minor=True),
+        Column("department", N_("使用单位"), lambda s: s.department.name),
+        Column("zombie", N_("疑似僵尸"), lambda s: _(ZOMBIES[told[s.id].zombie]) if told[s.id].zombie else None,
+               sort=_ranked(System.id, {id_: int(not one.zombie) for id_, one in told.items()})),
+        *_judged(System.id, told),
+    ]  # fmt: skip
+    filters = [
+        Filter("q", N_("名称或编码"), lambda q, v: q.where(or_(
+            System.name.ilike(frame.like(v), escape="\\"), System.code.ilike(frame.like(v), escape="\\")))),
+        Filter("department", N_("使用单位"), lambda q, v: q.where(System.department_id == int(v)), options=owners),
+        Filter("zombie", N_("疑似僵尸"), lambda q, v: q.where(System.id.in_(
+            [id_ for id_, one in told.items() if bool(one.zombie) == (v == SUSPECTED)])),
+            options={SUSPECTED: N_("是"), NOT_SUSPECTED: N_("否")}),
+        _by_use(System.id, told),
+    ]  # fmt: skip
+    query = select(System).where(System.id.in_(told)).options(joinedload(System.department))
+    found = listing(tx, query, columns, key=System.id, filters=filters, sort="zombie")
+    return found.exported("judged-systems") or render_template(
+        "judged_systems/index.html",
+        found=found,
+        suspected=sum(bool(one.zombie) for one in told.values()),
+        uses=Counter(one.use.value for one in told.values()),
+        run=findings.last_run(tx),
     )
+
+
+@blueprint.get("/departments/")
+@allow(*STEWARDS)
+def departments() -> str | Response:
+    tx = reading()
+    run = findings.last_run(tx)
+    told = {one.id: judged for one, judged in systems.departments(tx, run)}
+    columns = [
+        Column("name", N_("使用单位"), lambda d: d.name, sort=Department.name, title=True,
+               href=lambda d: url_for("departments.show", department_id=d.id)),
+        Column("code", N_("编码"), lambda d: d.code, sort=Department.code, minor=True),
+        *_judged(Department.id, told),
+    ]  # fmt: skip
+    filters = [
+        Filter("q", N_("名称或编码"), lambda q, v: q.where(or_(
+            Department.name.ilike(frame.like(v), escape="\\"), Department.code.ilike(frame.like(v), escape="\\")))),
+        _by_use(Department.id, told),
+    ]  # fmt: skip
+    query = select(Department).where(Department.id.in_(told))
+    found = listing(tx, query, columns, key=Department.id, filters=filters, sort="-cores")
+    return found.exported("judged-departments") or render_template(
+        "judged_systems/departments.html",
+        found=found,
+        uses=Counter(one.use.value for one in told.values()),
+        run=run,
+    )
+
+
+def _ranked(key: Any, values: Mapping[int, float | int | None]) -> Any:
+    """What is not in the book, to sort by: the value of each id."""
+    known = {id_: value for id_, value in values.items() if value is not None}
+    return case(known, value=key) if known else key
+
+
+def _judged(key: Any, told: Mapping[int, Judged]) -> list[Column]:
+    """The columns of what was judged; ``key``: the id that ``told`` is by."""
+
+    def figure(name: str, label: str, value: Callable[[Judged], float | int | None], unit: str = "") -> Column:
+        by = _ranked(key, {id_: value(one) for id_, one in told.items()})
+        return Column(name, label, lambda row: value(told[row.id]), sort=by, unit=unit, number=True)
+
+    return [
+        Column("use", N_("利用率"), lambda row: told[row.id].use.value, state=True),
+        figure("machines", N_("资源"), lambda one: one.machines),
+        figure("cores", N_("核"), lambda one: one.cores),
+        figure("cpu", N_("CPU 均值"), lambda one: _rounded(one.cpu), "%"),
+        figure("memory", N_("内存均值"), lambda one: _rounded(one.memory), "%"),
+        figure("coverage", N_("采集覆盖率"), lambda one: _rounded(100 * one.coverage if one.machines else None), "%"),
+        Column("classes", N_("各类资源数"), lambda row: _classes(told[row.id]), minor=True),
+    ]
+
+
+def _by_use(key: Any, told: Mapping[int, Judged]) -> Filter:
+    def apply(query: Rows, value: str) -> Rows:
+        return query.where(key.in_([id_ for id_, one in told.items() if one.use.value == value]))
+
+    return Filter("use", N_("利用率"), apply, options={one.value: USES[one] for one in Use})
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def _classes(one: Judged) -> str | None:
+    parts = [f"{_(LABELS[Verdict(verdict)])} {n}" for verdict, n in sorted(one.classes.items())]
+    return _("、").join(parts) or None

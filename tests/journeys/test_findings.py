@@ -1,0 +1,150 @@
+"""What was found, of resources, systems and departments, and what is coming: the pages and who sees what on them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import datetime, time, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sqlalchemy import select
+
+from metering import findings, pipeline, policies
+from metering.lake import Lake
+from metering.works import Works
+from providers.inventory import Resource
+from quota.actors import Role
+from quota.agencies import System
+from quota.calendar import ZONE
+from tests.metering.past import DAYS, found_past
+
+SERVICES = {
+    "spare-db": ("database", {"vcpu": 4, "memory": 8192}, {"cpu_pct": 30.0, "mem_pct": 50.0, "connections": 0.0}),
+    "full-db": (
+        "database",
+        {"vcpu": 4, "memory": 8192},
+        {"cpu_pct": 30.0, "mem_pct": 50.0, "disk_pct": 96.0, "connections": 40.0},
+    ),
+    "full-line": ("bandwidth", {"bandwidth": 10}, {"net_rx_kbps": 5000.0, "net_tx_kbps": 4000.0}),
+    "wide-line": ("bandwidth", {"bandwidth": 1000}, {"net_rx_kbps": 5000.0, "net_tx_kbps": 4000.0}),
+}
+"""Name → kind, what was bought, what each sample says."""
+
+
+def services(book, lake: Lake, first) -> None:
+    """Databases and lines beside the machines of the past, seen for as long."""
+    ts = int(datetime.combine(first, time(), ZONE).timestamp()) + np.arange(DAYS * 288) * 300
+    with book.transaction() as tx:
+        other = tx.scalars(select(Resource).where(Resource.name == "quiet")).one()
+        for name, (kind, amounts, values) in SERVICES.items():
+            row = Resource(
+                pool_id=other.pool_id, external_id=name, name=name, kind=kind, arch="x86_64", amounts=amounts, booked={},
+                state="running", department_id=other.department_id, system_id=None, basis="adopted", tags={},
+                created_at=other.created_at, first_seen_at=other.first_seen_at, protected=False,
+            )  # fmt: skip
+            tx.add(row)
+            tx.flush()
+            noise = np.random.default_rng(row.id).random(len(ts)) * 0.4
+            columns = {
+                key: value + noise if key != "connections" else np.full(len(ts), value) for key, value in values.items()
+            }
+            lake.append(name, pa.table({"resource": np.full(len(ts), row.id, np.int32), "ts": ts, **columns}))
+    lake.roll()
+
+
+@pytest.fixture
+def works(house, settings):
+    made = Works(house, Lake(settings.lake_dir), settings.data)
+    with house.transaction() as tx:
+        policies.seed(tx)
+    return made
+
+
+@pytest.fixture
+def past(works, house, clock):
+    today = clock().astimezone(ZONE).date()
+    ids = found_past(house, works, today)
+    services(house, works.lake, today - timedelta(days=DAYS))
+    with house.transaction() as tx:
+        exam = tx.scalars(select(System).where(System.code == "exam")).one()
+        exam.last_business_login_on = today - timedelta(days=120)
+    pipeline.judge(works, today - timedelta(days=1))
+    return ids
+
+
+def rows(client, address: str) -> list[dict[str, str]]:
+    """The list of a page as its CSV says it."""
+    answer = client.get(f"{address}{'&' if '?' in address else '?'}export=csv")
+    assert answer.status_code == 200, answer.text
+    return list(csv.DictReader(io.StringIO(answer.get_data().decode("utf-8-sig"))))
+
+
+def test_findings_of_every_kind_of_resource(house, past, client_of):
+    staff = client_of(Role.SUPERVISOR)
+    shown = {one["资源"]: one for one in rows(staff, "/findings/?verdict=all")}
+    assert {name: shown[name]["结论"] for name in SERVICES} == {
+        "spare-db": "闲置",
+        "full-db": "过载",
+        "full-line": "繁忙",
+        "wide-line": "低效",
+    }
+    assert "最多连接数 0 < 1" in shown["spare-db"]["依据"]
+    assert "磁盘使用率" in shown["full-db"]["依据"]
+    assert "带宽使用率均峰值" in shown["full-line"]["依据"]
+    page = staff.get("/findings/").text
+    assert "quiet" in page
+    assert "office" not in page.replace("市民政局", "")
+    with house.reading() as tx:
+        run = findings.last_run(tx)
+        assert list(findings.recheck(tx, run)) == []
+        one = next(each for each in findings.of_run(tx, run) if each.resource.name == "full-line")
+    told = staff.get(f"/findings/{one.id}/recomputed")
+    assert "结论与每个数字都相同" in told.text
+    assert client_of("tenant1").get("/findings/").status_code == 403
+    assert client_of("tenant1").get(f"/findings/{one.id}").status_code == 404
+
+
+def test_systems_with_zombies_first_filtered_and_exported(past, client_of):
+    staff = client_of(Role.SUPERVISOR)
+    page = staff.get("/findings/systems/")
+    assert page.status_code == 200
+    assert "90天无业务登录" in page.text
+    told = rows(staff, "/findings/systems/")
+    assert told[0]["信息系统"] == "报名系统"
+    assert told[0]["疑似僵尸"] == "90天无业务登录"
+    assert told[0]["利用率"] == "利用率低"
+    assert (told[0]["资源"], told[0]["核"]) == ("1", "8")
+    assert [one["信息系统"] for one in rows(staff, "/findings/systems/?zombie=suspected")] == ["报名系统"]
+    assert "报名系统" not in {one["信息系统"] for one in rows(staff, "/findings/systems/?zombie=no")}
+    assert [one["信息系统"] for one in rows(staff, "/findings/systems/?use=system_low&q=exam")] == ["报名系统"]
+    assert rows(staff, "/findings/systems/?use=system_high") == []
+    assert staff.get("/findings/systems/?sort=-cpu&export=xlsx").mimetype.endswith("sheet")
+    assert client_of("tenant1").get("/findings/systems/").status_code == 403
+
+
+def test_departments_from_their_own_and_those_under_them(past, client_of):
+    staff = client_of(Role.SUPERVISOR)
+    assert "市民政局" in staff.get("/findings/departments/").text
+    told = {one["使用单位"]: one for one in rows(staff, "/findings/departments/")}
+    assert told["市考试院"]["利用率"] == "利用率低"
+    assert int(told["市直部门"]["核"]) == int(told["市民政局"]["核"]) + int(told["市考试院"]["核"]) == 50
+    # A department without a machine is unknown, not low.
+    empty = [one for one in told.values() if one["资源"] == "0"]
+    assert empty
+    assert {one["利用率"] for one in empty} == {"数据不足"}
+    assert [one["使用单位"] for one in rows(staff, "/findings/departments/?q=P2")] == ["市考试院"]
+    assert client_of("tenant1").get("/findings/departments/").status_code == 403
+
+
+def test_a_resource_and_its_forecast(past, client_of):
+    staff = client_of(Role.SUPERVISOR)
+    page = staff.get(f"/forecasts/?of=resource:{past['office']}")
+    assert page.status_code == 200
+    assert "资源:office" in page.text
+    assert "区间上限" in page.text
+    assert f"of=resource:{past['office']}" in staff.get(f"/resources/{past['office']}").text
+    assert staff.get("/forecasts/?of=resource:99999").status_code == 404
+    assert staff.get("/forecasts/?of=resource:x").status_code == 404
+    assert client_of("tenant1").get(f"/forecasts/?of=resource:{past['office']}").status_code == 404
