@@ -1,12 +1,13 @@
 """The form of a policy's next version: the thresholds of the version before it, its sizing, and exceptions.
 
 Each rule's window, coverage and thresholds are fields, so that a policy is revised without writing JSON; rules are
-neither added nor taken away here. Exceptions have three slots.
+neither added nor taken away here. Exceptions are: there is always an empty one, and another where more are asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -26,8 +27,8 @@ from quota.db import Tx
 from quota.errors import N_, Invalid
 from quota.pools import Pool
 
-SLOTS = 3
-"""Exceptions that a draft may have."""
+SLOT = re.compile(r"s(\d{1,2})_name")
+"""The field that names an exception."""
 
 LEVELS = (1, 2, 3, 4, 5)
 
@@ -40,12 +41,13 @@ class DraftForm(FlaskForm):  # type: ignore[misc]
     reason = TextAreaField(lazy("修订理由"), [InputRequired(lazy("请写明修订策略的理由")), Length(max=500)])
 
     rules: Sequence[Rule] = ()
+    exceptions = 0
 
     def blocks(self) -> list[tuple[str, list[Any]]]:
-        """(class in words, its fields), rule by rule."""
+        """(class and kinds in words, its fields), rule by rule."""
         return [
             (
-                _(LABELS[one.verdict]),
+                f"{_(LABELS[one.verdict])} · {policy_words.kinds(one)}",
                 [self[f"r{i}_days"], self[f"r{i}_coverage"]] * bool(one.days)
                 + [self[f"r{i}_{j}"] for j in range(len(one.conditions))],
             )
@@ -56,7 +58,7 @@ class DraftForm(FlaskForm):  # type: ignore[misc]
         """The fields of each exception."""
         return [
             [self[f"s{k}_{name}"] for name in ("name", "pool", "department", "level", "kind", "sizing", "spare")]
-            for k in range(SLOTS)
+            for k in range(self.exceptions)
         ]
 
     def policy(self, before: Policy) -> Policy:
@@ -84,7 +86,7 @@ class DraftForm(FlaskForm):  # type: ignore[misc]
     def _sections(self, rules: tuple[Rule, ...], before: Policy) -> tuple[Section, ...]:
         kept = {one.name: one for one in before.sections}
         found = []
-        for k in range(SLOTS):
+        for k in range(self.exceptions):
             name, pool, department, level, kind, sizing, spare = (field.data for field in self.slots()[k])
             if not (name or "").strip():
                 continue
@@ -98,10 +100,10 @@ class DraftForm(FlaskForm):  # type: ignore[misc]
             found.append(
                 Section(
                     name.strip(),
-                    (pool,) if pool else (),
-                    (department,) if department else (),
-                    (int(level),) if level else (),
-                    (kind,) if kind else (),
+                    _kept(pool, old.pools if old else ()),
+                    _kept(department, old.departments if old else ()),
+                    tuple(int(one) for one in _kept(level, [str(one) for one in old.levels] if old else ())),
+                    _kept(kind, old.kinds if old else ()),
                     own,
                     sizing or "",
                 )
@@ -117,11 +119,24 @@ def _spared(one: Section) -> bool:
     return bool(one.rules) and all(each.verdict in GROWS for each in one.rules)
 
 
-def draft_form(tx: Tx, before: Policy, first: date) -> DraftForm:
-    """The form filled with ``before``, to hold from ``first`` on."""
+def _kept(chosen: str | None, before: Sequence[str]) -> tuple[str, ...]:
+    """What was chosen; a field shows the first of several, and all of them stay where it was not touched."""
+    if not chosen:
+        return ()
+    return tuple(before) if before and chosen == before[0] else (chosen,)
+
+
+def exceptions(before: Policy, sent: Iterable[str] = (), *, more: bool = False) -> int:
+    """How many exceptions the form should have: those of ``before`` and an empty one, or as many as were ``sent``."""
+    named = [int(found[1]) + 1 for found in map(SLOT.fullmatch, sent) if found]
+    return max([len(before.sections) + 1, *named]) + more
+
+
+def draft_form(tx: Tx, before: Policy, first: date, slots: int = 1) -> DraftForm:
+    """The form filled with ``before``, to hold from ``first`` on, with ``slots`` exceptions."""
     from console.services import KINDS
 
-    fields: dict[str, Any] = {"rules": before.rules}
+    fields: dict[str, Any] = {"rules": before.rules, "exceptions": slots}
     for i, one in enumerate(before.rules):
         if one.days:
             fields[f"r{i}_days"] = IntegerField(
@@ -142,7 +157,7 @@ def draft_form(tx: Tx, before: Policy, first: date) -> DraftForm:
             )
     pools = [(one.code, one.name) for one in tx.scalars(select(Pool).where(Pool.active).order_by(Pool.name))]
     departments = [(one.code, one.name) for one in tx.scalars(select(Department).order_by(Department.name))]
-    for k in range(SLOTS):
+    for k in range(slots):
         old = before.sections[k] if k < len(before.sections) else None
         fields |= {
             f"s{k}_name": StringField(lazy("例外名称"), [Optional(), Length(max=32)], default=old.name if old else ""),

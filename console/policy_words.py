@@ -49,6 +49,13 @@ def rule(one: Rule) -> tuple[str, str]:
     return _(LABELS[one.verdict]), _(";").join(parts)
 
 
+def kinds(one: Rule) -> str:
+    """The kinds of resources that a rule is about."""
+    from console.services import KINDS
+
+    return _("、").join(_(KINDS.get(each, each)) for each in one.kinds)
+
+
 def about(one: Section, names: Mapping[str, str]) -> str:
     """Whom a section is about; ``names``: code → name of pools and departments."""
     parts = []
@@ -121,7 +128,7 @@ def _section(one: Section, names: Mapping[str, str]) -> str:
 
 def rows(policy: Policy) -> list[list[Any]]:
     """The rules as rows of a table, those of sections named."""
-    told = [[*rule(one), _("全部")] for one in policy.rules]
+    told = [[*rule(one), kinds(one)] for one in policy.rules]
     for section in policy.sections:
-        told += [[*rule(one), section.name] for one in section.rules]
+        told += [[*rule(one), f"{section.name} · {kinds(one)}"] for one in section.rules]
     return told

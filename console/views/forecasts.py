@@ -15,6 +15,7 @@ from console.book import actor, book, lake, reading, settings
 from console.charts import Chart, Series
 from console.texts import _
 from metering import business, demand, forecast
+from metering.policy import MACHINES
 from providers import inventory
 from providers.inventory import Resource
 from quota.agencies import Department, System, subtree
@@ -76,7 +77,10 @@ def chart_of(tx: Tx, chosen: str, name: str) -> Chart | None:
         return None
     kind, _colon, text = chosen.partition(":")
     of = int(text)
-    query = select(Resource.id).where(inventory.visible(tx, actor()), Resource.gone_at.is_(None))
+    # What has no cores of its own reports none: it would look like a gap.
+    query = select(Resource.id).where(
+        inventory.visible(tx, actor()), Resource.gone_at.is_(None), Resource.kind.in_(MACHINES)
+    )
     if kind == "pool":
         query = query.where(Resource.pool_id == of)
     elif kind == "department":

@@ -1,4 +1,4 @@
-"""Systems judged from their machines, suspected zombies first, and departments from theirs."""
+"""Systems judged from their machines, suspected zombies first."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ from metering.systems import USES, ZOMBIES, Judged, Use
 from quota.agencies import Department, System
 from quota.errors import N_
 
-blueprint = Blueprint("judged_systems", __name__, url_prefix="/findings")
+blueprint = Blueprint("judged_systems", __name__, url_prefix="/findings/systems")
 frame.page("cases", "judged_systems.index", N_("系统评估"), order=25)
-frame.page("cases", "judged_systems.departments", N_("单位评估"), order=26)
 
 SUSPECTED = "suspected"
 NOT_SUSPECTED = "no"
 
 
-@blueprint.get("/systems/")
+@blueprint.get("/")
 @allow(*STEWARDS)
 def index() -> str | Response:
     tx = reading()
@@ -43,8 +42,8 @@ def index() -> str | Response:
         Column("code", N_("编码"), lambda s: s.code, sort=System.code, minor=True),
         Column("department", N_("使用单位"), lambda s: s.department.name),
         Column("zombie", N_("疑似僵尸"), lambda s: _(ZOMBIES[told[s.id].zombie]) if told[s.id].zombie else None,
-               sort=_ranked(System.id, {id_: int(not one.zombie) for id_, one in told.items()})),
-        *_judged(System.id, told),
+               sort=ranked(System.id, {id_: int(not one.zombie) for id_, one in told.items()})),
+        *judged(System.id, told),
     ]  # fmt: skip
     filters = [
         Filter("q", N_("名称或编码"), lambda q, v: q.where(or_(
@@ -53,7 +52,7 @@ def index() -> str | Response:
         Filter("zombie", N_("疑似僵尸"), lambda q, v: q.where(System.id.in_(
             [id_ for id_, one in told.items() if bool(one.zombie) == (v == SUSPECTED)])),
             options={SUSPECTED: N_("是"), NOT_SUSPECTED: N_("否")}),
-        _by_use(System.id, told),
+        by_use(System.id, told),
     ]  # fmt: skip
     query = select(System).where(System.id.in_(told)).options(joinedload(System.department))
     found = listing(tx, query, columns, key=System.id, filters=filters, sort="zombie")
@@ -66,44 +65,17 @@ def index() -> str | Response:
     )
 
 
-@blueprint.get("/departments/")
-@allow(*STEWARDS)
-def departments() -> str | Response:
-    tx = reading()
-    run = findings.last_run(tx)
-    told = {one.id: judged for one, judged in systems.departments(tx, run)}
-    columns = [
-        Column("name", N_("使用单位"), lambda d: d.name, sort=Department.name, title=True,
-               href=lambda d: url_for("departments.show", department_id=d.id)),
-        Column("code", N_("编码"), lambda d: d.code, sort=Department.code, minor=True),
-        *_judged(Department.id, told),
-    ]  # fmt: skip
-    filters = [
-        Filter("q", N_("名称或编码"), lambda q, v: q.where(or_(
-            Department.name.ilike(frame.like(v), escape="\\"), Department.code.ilike(frame.like(v), escape="\\")))),
-        _by_use(Department.id, told),
-    ]  # fmt: skip
-    query = select(Department).where(Department.id.in_(told))
-    found = listing(tx, query, columns, key=Department.id, filters=filters, sort="-cores")
-    return found.exported("judged-departments") or render_template(
-        "judged_systems/departments.html",
-        found=found,
-        uses=Counter(one.use.value for one in told.values()),
-        run=run,
-    )
-
-
-def _ranked(key: Any, values: Mapping[int, float | int | None]) -> Any:
+def ranked(key: Any, values: Mapping[int, float | int | None]) -> Any:
     """What is not in the book, to sort by: the value of each id."""
     known = {id_: value for id_, value in values.items() if value is not None}
     return case(known, value=key) if known else key
 
 
-def _judged(key: Any, told: Mapping[int, Judged]) -> list[Column]:
+def judged(key: Any, told: Mapping[int, Judged]) -> list[Column]:
     """The columns of what was judged; ``key``: the id that ``told`` is by."""
 
     def figure(name: str, label: str, value: Callable[[Judged], float | int | None], unit: str = "") -> Column:
-        by = _ranked(key, {id_: value(one) for id_, one in told.items()})
+        by = ranked(key, {id_: value(one) for id_, one in told.items()})
         return Column(name, label, lambda row: value(told[row.id]), sort=by, unit=unit, number=True)
 
     return [
@@ -117,7 +89,7 @@ def _judged(key: Any, told: Mapping[int, Judged]) -> list[Column]:
     ]
 
 
-def _by_use(key: Any, told: Mapping[int, Judged]) -> Filter:
+def by_use(key: Any, told: Mapping[int, Judged]) -> Filter:
     def apply(query: Rows, value: str) -> Rows:
         return query.where(key.in_([id_ for id_, one in told.items() if one.use.value == value]))
 

@@ -17,7 +17,7 @@ from console.access import STEWARDS, allow
 from console.book import book, reading, settings, transaction
 from console.charts import Chart, Dot, Scatter, Series
 from console.forms import hang
-from console.policy_forms import draft_form
+from console.policy_forms import draft_form, exceptions
 from console.texts import _, lazy, number
 from metering import drafts, policies, recoveries, replays, suspensions
 from metering.drafts import PolicyDraft
@@ -98,8 +98,9 @@ def draft() -> str | Response | tuple[str, int]:
     name = request.args.get("name", "default")
     newest = policies.newest(tx, name)
     before = newest.policy() if newest else default()
-    form = draft_form(tx, before, _today() + timedelta(days=1))
-    if form.validate_on_submit():
+    more = "more" in request.form
+    form = draft_form(tx, before, _today() + timedelta(days=1), exceptions(before, request.form, more=more))
+    if not more and form.validate_on_submit():
         try:
             made = form.policy(before)
             with transaction() as writing:

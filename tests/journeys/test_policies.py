@@ -153,6 +153,30 @@ def test_what_makes_no_sense_is_said_beside_its_field(app, works, past, client_o
     assert "effective_from-error" in answer.text
 
 
+def test_as_many_exceptions_as_are_needed(app, house, works, past, client_of):
+    """One more is given without losing what was typed; a name left empty takes an exception away."""
+    staff = client_of(Role.SUPERVISOR)
+    sent = {**fields(staff.get("/policies/drafts/new").text), "reason": "逐池例外"}
+    assert [name for name in sent if name.endswith("_name")] == ["s0_name"]
+    for k in range(4):
+        sent |= {f"s{k}_name": f"例外甲{k}", f"s{k}_level": str(k + 1), f"s{k}_sizing": "steward-safe"}
+        page = staff.send("/policies/drafts/new?", {**sent, "more": "1"})
+        assert page.status_code == 200
+        assert f'value="例外甲{k}"' in page.text
+        assert f'name="s{k + 1}_name"' in page.text
+        assert "gj-error" not in page.text
+    with house.reading() as tx:
+        assert tx.scalars(select(PolicyDraft)).all() == []
+    assert staff.send("/policies/drafts/new?", {**sent, "s1_name": ""}).status_code == 302
+    with house.reading() as tx:
+        made = policies.Policy.from_json(tx.scalars(select(PolicyDraft)).one().document)
+        assert [(one.name, one.levels) for one in made.sections] == [
+            ("例外甲0", (1,)),
+            ("例外甲2", (3,)),
+            ("例外甲3", (4,)),
+        ]
+
+
 def test_without_history_the_replay_fails_and_says_why(app, house, works, settings, client_of):
     staff = client_of(Role.SUPERVISOR)
     at = draft(staff)
