@@ -1,0 +1,20 @@
+"""Every state that a page may show has its word, icon and tone."""
+
+from __future__ import annotations
+
+import pytest
+
+from console.states import STATES
+from metering.case_steps import State as CaseState
+from providers.base import ResourceState
+from providers.orders import OrderState
+from quota.dossier import RequestState
+
+
+@pytest.mark.parametrize("states", [RequestState, OrderState, ResourceState], ids=lambda one: one.__name__)
+def test_every_state_can_be_shown(states) -> None:
+    assert {one.value for one in states} <= set(STATES)
+
+
+def test_cases_have_states_of_their_own() -> None:
+    assert all(f"case_{one.value}" in STATES or one.value in STATES for one in CaseState)
