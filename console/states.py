@@ -32,8 +32,6 @@ STATES: dict[str, State] = {
     "rejected": State(N_("已驳回"), "circle-x", "bad"),
     "delivering": State(N_("交付中"), "truck-delivery", "busy"),
     "delivered": State(N_("待验收"), "package", "wait"),
-    "sent": State(N_("已派单"), "truck-delivery", "busy"),
-    "accepted": State(N_("已完成"), "check", "good"),
     "completed": State(N_("已完成"), "check", "good"),
     "done": State(N_("已完成"), "check", "good"),
     "withdrawn": State(N_("已撤回"), "corner-down-left", "quiet"),

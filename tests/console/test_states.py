@@ -11,9 +11,11 @@ from providers.orders import OrderState
 from quota.dossier import RequestState
 
 
-@pytest.mark.parametrize("states", [RequestState, OrderState, ResourceState], ids=lambda one: one.__name__)
-def test_every_state_can_be_shown(states) -> None:
-    assert {one.value for one in states} <= set(STATES)
+@pytest.mark.parametrize(
+    ("states", "prefix"), [(RequestState, ""), (OrderState, "order_"), (ResourceState, "")], ids=str
+)
+def test_every_state_can_be_shown(states, prefix: str) -> None:
+    assert {f"{prefix}{one.value}" for one in states} <= set(STATES)
 
 
 def test_cases_have_states_of_their_own() -> None:
