@@ -85,16 +85,20 @@ def inventory(path: Path, code: str, data: str | None, as_json: bool) -> None:
     with works_of(data) as works, refusals():
         with works.book.reading() as tx:
             pool = imports.pool_of(tx, code)
-        report, drift = imports.import_inventory(works, pool, path)
+        found = imports.import_inventory(works.book, pool, path)
+        if found.drift is None:
+            raise found.error or RuntimeError("nothing was entered, and nothing says why")
+        drift = found.drift
     if as_json:
-        emit({"pool": code, **report.as_json(), "as_of": drift.as_of, "complete": drift.complete, **drift.summary()})
+        told = {"again": found.again, "as_of": drift.as_of, "complete": drift.complete, **drift.summary()}
+        emit({"pool": code, **found.report.as_json(), **told})
     else:
-        for line in read(report):
+        for line in read(found.report):
             click.echo(line)
         for name, figure in drift.summary().items():
             if figure:
                 click.echo(f"{name:<22} {figure}")
-    sys.exit(1 if report.refused or report.values_refused else 0)
+    sys.exit(0 if found.whole else 1)
 
 
 def lines(found: Imported) -> Iterator[str]:

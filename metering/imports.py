@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,8 @@ from providers.usage_formats import Convention
 from providers.usage_inventory import inventory_from_usage
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
-from quota.db import Tx
-from quota.errors import N_, Invalid
+from quota.db import Book, Tx
+from quota.errors import N_, Conflict, Invalid, Refused
 from quota.pools import Pool
 from quota.units import Arch
 
@@ -211,19 +211,44 @@ def _evidence(tx: Tx, pool: Pool, found: Imported) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What came of an inventory file. ``drift`` is None, and ``error`` says why, where nothing was entered; ``again``: it is
+    the last listing once more, and changed nothing."""
+
+    report: Refusals
+    drift: Drift | None
+    error: Refused | None = None
+    again: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything in the file was taken."""
+        return self.error is None and not self.report.refused and not self.report.values_refused
+
+
 def import_inventory(
-    works: Works, pool: Pool, path: Path, *, utc_offset_s: int | None = None, actor: Actor | None = None
-) -> tuple[Refusals, Drift]:
-    """Enter a listing of ``pool`` from a file. Raises Invalid or NotFound for a file that cannot be used, Conflict for
-    one older than what is known."""
+    book: Book, pool: Pool, path: Path, *, as_of: datetime | None = None, actor: Actor | None = None
+) -> Listed:
+    """Enter a file as a listing of ``pool`` as of ``as_of`` (else what the file says, else its date), in one transaction.
+
+    Rows that make no sense are refused with their places, and make the listing incomplete: nothing is then concluded
+    from what it lacks. A file that cannot be used, is older than what is known or of the future enters nothing.
+    """
     report = Refusals()
-    more = {} if utc_offset_s is None else {"utc_offset_s": utc_offset_s}
-    listing = read_inventory(path, report, arch=Arch(pool.arch), **more)
-    with works.book.transaction(actor or steward("import")) as tx:
-        drift = inventory.observe(
-            tx, tx.get_one(Pool, pool.id), Inventory(min(listing.as_of, tx.now), listing.facts, listing.complete)
-        )
-    return report, drift
+    try:
+        listing = read_inventory(path, report, arch=Arch(pool.arch))
+        if as_of is not None:
+            listing = Inventory(as_of, listing.facts, complete=listing.complete)
+        with book.transaction(actor or steward("import")) as tx:
+            last = inventory.last_listing(tx, pool.id)
+            if listing.as_of > tx.now:
+                raise Conflict("inventory.future", N_("清单的时点 %(at)s 晚于现在"), at=listing.as_of)
+            drift = inventory.observe(tx, tx.get_one(Pool, pool.id), listing)
+            again = last is not None and last.as_of == listing.as_of and not (drift.new or drift.changed or drift.gone)
+    except Refused as error:
+        return Listed(report, None, error)
+    return Listed(report, drift, None, again)
 
 
 def pool_of(tx: Tx, code: str) -> Pool:

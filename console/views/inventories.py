@@ -14,12 +14,13 @@ from werkzeug.wrappers import Response
 from wtforms import DateTimeLocalField, SelectField
 from wtforms.validators import InputRequired
 
-from console import frame, inventory_imports, uploads
+from console import frame, uploads
 from console.access import STEWARDS, allow
 from console.book import actor, book, reading, settings
 from console.forms import hang
 from console.lists import Column, Filter, Rows, listing
 from console.texts import _, amounts, lazy
+from metering import imports
 from providers import inventory
 from providers.base import ResourceState
 from providers.inventory import Listing, Resource
@@ -157,11 +158,11 @@ def upload() -> str | Response | tuple[str, int]:
         pool = next(one for one in pools if one.id == form.pool.data)
         when: datetime = form.as_of.data.replace(tzinfo=settings().zone)
         with uploads.held(form.file.data) as path:
-            found = inventory_imports.enter(book(), pool, path, as_of=when, actor=actor())
+            found = imports.import_inventory(book(), pool, path, as_of=when, actor=actor())
         report = uploads.told(found.report.files[0]) if found.report.files else None
         if found.error is not None:
             hang(form, found.error)
-        elif found.clean:
+        elif found.whole:
             flash(_("清单与上次相同，没有变化") if found.again else _("清单已入库"), "success")
             return redirect(url_for("inventories.index"))
     bad = request.method == "POST" and (found is None or found.error is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -237,6 +238,12 @@ def test_a_listing_is_entered_and_a_bad_one_is_not(house: House, tmp_path: Path)
     run = house.run("inventory", path, "--pool", "p", "--json")
     assert run.returncode == 0, run.stderr + run.stdout
     assert json.loads(run.stdout)["new"] == 2
+    again = json.loads(house.run("inventory", path, "--pool", "p", "--json").stdout)
+    assert (again["again"], again["new"], again["changed"]) == (True, 0, 0)
+    ahead = datetime.now(UTC).timestamp() + 3600
+    os.utime(path, (ahead, ahead))
+    future = house.run("inventory", path, "--pool", "p")
+    assert (future.returncode, future.stdout) == (1, "")
     path.write_bytes(b"")
     assert house.run("inventory", path, "--pool", "p").returncode == 1
 
