@@ -12,7 +12,7 @@ from metering import findings
 from metering.findings import Assessment, Finding
 from metering.policy import RECLAIMABLE
 from providers.inventory import Resource
-from quota import agencies, ledger
+from quota import agencies, ledger, requests
 from quota.db import Tx
 from quota.dossier import Request, RequestKind
 from quota.errors import N_
@@ -27,7 +27,7 @@ ENOUGH_COVERAGE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """One class: what approving takes, the department's and the pool's figures now, in base units."""
+    """One class: what approving takes and from where, the department's and the pool's figures now, in base units."""
 
     cls: ResourceClass
     amount: int
@@ -37,10 +37,15 @@ class Consequence:
     free: int
     """The pool's free capacity now, when what this request holds is set aside already."""
     returned: int = 0
+    within: int = 0
+    """Of ``amount``: out of the department's own quota."""
+    borrowed: int = 0
+    """Of ``amount``: out of what the department has borrowed."""
 
     @property
-    def within(self) -> int:
-        return min(self.amount, self.granted)
+    def beyond(self) -> int:
+        """Of ``amount``: out of the pool's free capacity."""
+        return self.amount - self.within - self.borrowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +86,63 @@ LABELS = {
 
 
 def consequences(tx: Tx, request: Request) -> list[Consequence]:
-    """What deciding ``request`` moves, class by class."""
+    """What deciding ``request`` moves, class by class. What it holds already says where it comes from."""
     takes, gives = request.takes(approved=True), request.gives(approved=True)
-    return [consequence(tx, request.pool_id, request.department_id, cls, takes.get(cls, 0), gives.get(cls, 0))
-            for cls in sorted({*takes, *gives})]  # fmt: skip
+    held = _held(tx, request)
+    within, borrowed = held or requests.drawn(tx, request.kind, request.pool_id, request.department_id, takes)[:2]
+    return figures(tx, request.pool_id, request.department_id, takes, within, borrowed, gives)
 
 
-def consequence(
-    tx: Tx, pool_id: int, department_id: int, cls: ResourceClass, amount: int, returned: int = 0
-) -> Consequence:
-    """The figures of one class."""
+def consequences_of(
+    tx: Tx, kind: str, pool_id: int, department_id: int, takes: Mapping[ResourceClass, int]
+) -> list[Consequence]:
+    """What handing in something that takes ``takes`` would move."""
+    within, borrowed, _beyond = requests.drawn(tx, kind, pool_id, department_id, takes)
+    return figures(tx, pool_id, department_id, takes, within, borrowed)
 
-    def of(holder: Holder, department: int | None = department_id) -> int:
-        return ledger.balance(tx, Side(pool_id, cls, holder, department))
 
-    return Consequence(
-        cls, amount, of(Holder.GRANTED), of(Holder.HELD), of(Holder.USED), of(Holder.FREE, None), returned
-    )
+def _held(tx: Tx, request: Request) -> tuple[dict[ResourceClass, int], dict[ResourceClass, int]] | None:
+    """What a pending request holds of its department's own and of its borrowed quota, by class; None: it holds nothing."""
+    holds = ledger.pending(tx, request.subject)
+    shares: dict[str, dict[ResourceClass, int]] = {Holder.GRANTED.value: {}, Holder.LENT.value: {}}
+    for one in holds:
+        if one.source in shares:
+            shares[one.source][one.resource_class] = one.amount
+    return (shares[Holder.GRANTED.value], shares[Holder.LENT.value]) if holds else None
+
+
+def figures(
+    tx: Tx,
+    pool_id: int,
+    department_id: int,
+    takes: Mapping[ResourceClass, int],
+    within: Mapping[ResourceClass, int],
+    borrowed: Mapping[ResourceClass, int],
+    gives: Mapping[ResourceClass, int] | None = None,
+) -> list[Consequence]:
+    """The figures of each class. A part approval takes what is ``within`` first, then what is ``borrowed``."""
+    found = []
+    for cls in sorted({*takes, *(gives or {})}):
+
+        def of(holder: Holder, department: int | None = department_id, cls: ResourceClass = cls) -> int:
+            return ledger.balance(tx, Side(pool_id, cls, holder, department))
+
+        amount = takes.get(cls, 0)
+        own = min(within.get(cls, 0), amount)
+        found.append(
+            Consequence(
+                cls,
+                amount,
+                of(Holder.GRANTED),
+                of(Holder.HELD),
+                of(Holder.USED),
+                of(Holder.FREE, None),
+                (gives or {}).get(cls, 0),
+                own,
+                min(borrowed.get(cls, 0), amount - own),
+            )
+        )
+    return found
 
 
 def use(tx: Tx, department_id: int, pool_id: int) -> Use:

@@ -66,6 +66,7 @@ __all__ = [
     "changes",
     "close",
     "draft",
+    "drawn",
     "lock",
     "must_be",
     "own",
@@ -165,19 +166,28 @@ def changes(tx: Tx, request: Request, generation: int) -> list[dict[str, Any]]:
     ]
 
 
-def plan(tx: Tx, request: Request) -> Plan:
-    """What submitting ``request`` now would hold, and who would sign. Takes nothing."""
-    takes = request.takes()
+def drawn(
+    tx: Tx, kind: str, pool_id: int, department_id: int, takes: ledger.Classes
+) -> tuple[ledger.Classes, ledger.Classes, ledger.Classes]:
+    """Where ``takes`` would come from now: the department's granted quota, then what it borrowed, then the pool's free
+    capacity (whether or not there is as much). More quota comes out of the pool alone."""
     within: dict[ResourceClass, int] = {}
     borrowed: dict[ResourceClass, int] = {}
     beyond = dict(takes)
-    if request.kind != RequestKind.QUOTA:
+    if kind != RequestKind.QUOTA:
         for holder, share in ((Holder.GRANTED, within), (Holder.LENT, borrowed)):
             for cls, amount in beyond.items():
-                has = ledger.balance(tx, Side(request.pool_id, cls, holder, request.department_id))
+                has = ledger.balance(tx, Side(pool_id, cls, holder, department_id))
                 if has:
                     share[cls] = min(has, amount)
             beyond = {cls: rest for cls, amount in beyond.items() if (rest := amount - share.get(cls, 0))}
+    return within, borrowed, beyond
+
+
+def plan(tx: Tx, request: Request) -> Plan:
+    """What submitting ``request`` now would hold, and who would sign. Takes nothing."""
+    takes = request.takes()
+    within, borrowed, beyond = drawn(tx, request.kind, request.pool_id, request.department_id, takes)
     facts = asks.facts(request, takes, bool(beyond))
     on = tx.now.astimezone(ZONE).date()
     enacted = rulebook.enacted(tx)

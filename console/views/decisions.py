@@ -12,16 +12,20 @@ from wtforms.validators import InputRequired, Length
 
 from console import frame, request_evidence
 from console.access import allow
-from console.book import reading, transaction
+from console.book import reading, settings, transaction
 from console.forms import hang
-from console.texts import _, lazy
+from console.request_evidence import Consequence
+from console.texts import _, amount, kind_label, lazy
+from console.views import promises as promises_board
 from console.views.requests import KINDS, history, turn_of, what
-from quota import approvals, requests
+from quota import approvals, ledger, promises, requests
 from quota.actors import Actor, Role
 from quota.approvals import DECISION_LABELS, Decision
 from quota.db import Tx
 from quota.dossier import FIELDS, Request, RequestKind
 from quota.errors import N_, Invalid, OverCapacity, WrongState
+from quota.ledger import Holder
+from quota.promises import RunOut
 from quota.rules import STEP_LABELS
 from quota.units import UNITS, Kind, shown
 
@@ -95,6 +99,7 @@ def _page(tx: Tx, one: Request, form: DecisionForm) -> str:
     at = waiting.index(one.id) if one.id in waiting else -1
     measured = request_evidence.use(tx, one.department_id, one.pool_id)
     step = one.current
+    rows = request_evidence.consequences(tx, one)
     return render_template(
         "decisions/decide.html",
         one=one,
@@ -104,7 +109,8 @@ def _page(tx: Tx, one: Request, form: DecisionForm) -> str:
         step=step,
         steps=STEP_LABELS,
         lines=[_line(line) for line in one.lines],
-        rows=request_evidence.consequences(tx, one),
+        rows=rows,
+        outlook=outlook(tx, one, rows),
         measured=measured,
         suggestion=request_evidence.suggest(one.kind, one.takes(approved=True), measured),
         similar=request_evidence.similar(tx, one),
@@ -115,6 +121,43 @@ def _page(tx: Tx, one: Request, form: DecisionForm) -> str:
         at=at + 1,
         of=len(waiting),
     )
+
+
+def outlook(tx: Tx, one: Request, rows: list[Consequence]) -> str:
+    """When the pool runs out if the request is approved, and if it is not, of the first class (vCPU before others) that
+    comes out of its free capacity. What is held counts as promised already. Nothing where it takes no free capacity."""
+    order = list(Kind)
+    taken = min((row for row in rows if row.beyond), key=lambda row: order.index(row.cls.kind), default=None)
+    if taken is None:
+        return ""
+    held = sum(
+        hold.amount
+        for hold in ledger.pending(tx, one.subject)
+        if hold.source == Holder.FREE.value and hold.resource_class == taken.cls
+    )
+    line = next((row for row in promises_board.lines(tx, (taken.cls.kind,), one.pool_id) if row.cls == taken.cls), None)
+    if line is None:
+        return ""
+    today = tx.now.astimezone(settings().zone).date()
+    without = promises.left_after(line.installed, line.promised, -held)
+    left = without - taken.beyond
+    if line.trend is None:
+        return _(
+            "%(pool)s %(kind)s:通过后余 %(left)s;台账不足 %(days)s 天,不推算用尽日期",
+            pool=one.pool.name, kind=kind_label(taken.cls.kind), left=amount(left, taken.cls), days=promises.MIN_DAYS,
+        )  # fmt: skip
+    return _(
+        "%(pool)s %(kind)s:通过后余 %(left)s,照近期增速%(then)s用尽;不通过则%(otherwise)s",
+        pool=one.pool.name,
+        kind=kind_label(taken.cls.kind),
+        left=amount(left, taken.cls),
+        then=_run_out(promises.runs_out(line.trend, left, today)),
+        otherwise=_run_out(promises.runs_out(line.trend, without, today)),
+    )
+
+
+def _run_out(found: RunOut) -> str:
+    return _("约 %(on)s", on=found.on) if found.on else _("十年内不会")
 
 
 def _line(line: Any) -> dict[str, Any]:

@@ -55,15 +55,16 @@ class Line:
         return f"{self.zone}/{self.arch}/{self.cls}"
 
 
-def lines(tx: Tx, kinds: tuple[Kind, ...] = SHOWN) -> list[Line]:
-    """The board, by zone, chip and kind."""
+def lines(tx: Tx, kinds: tuple[Kind, ...] = SHOWN, pool_id: int | None = None) -> list[Line]:
+    """The board, by zone, chip and kind; of one pool alone where it is named."""
     today = tx.now.astimezone(settings().zone).date()
     first, last = histories.window(today, HISTORY_DAYS)
     begun = histories.begun(tx, zone=settings().zone)
     first = max(first, begun) if begun else last
-    grown = histories.daily(tx, OWNED, first, last, zone=settings().zone)
+    only = None if pool_id is None else [pool_id]
+    grown = histories.daily(tx, OWNED, first, last, pool_ids=only, zone=settings().zone)
     measured = utilizations.measured(tx)
-    pools = {one.id: one for one in tx.scalars(select(Pool).where(Pool.active))}
+    pools = {one.id: one for one in tx.scalars(select(Pool).where(Pool.active)) if only is None or one.id in only}
     found: dict[tuple[str, str, ResourceClass], Line] = {}
     rows = tx.execute(
         select(Account.pool_id, Account.kind, Account.arch, Account.holder, func.sum(Account.balance)).group_by(

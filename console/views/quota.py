@@ -307,16 +307,26 @@ ACCOUNTS = [
 
 
 @blueprint.get("/accounts/")
-@allow(*STEWARDS)
+@allow(*STEWARDS, Role.TENANT)
 def accounts() -> str | Response:
+    """The ledger's accounts; a department sees its own and those below it."""
     tx = reading()
+    who = actor()
+    own = agencies.subtree(tx, who.department_id or 0) if who.role is Role.TENANT else None
     pools = {str(one.id): one.name for one in tx.scalars(select(Pool).order_by(Pool.id))}
+    named = select(Department.id, Department.name).order_by(Department.name)
     departments = {
-        str(id_): name for id_, name in tx.execute(select(Department.id, Department.name).order_by(Department.name))
+        str(id_): name for id_, name in tx.execute(named if own is None else named.where(Department.id.in_(own)))
     }
     filters = [
         Filter(
             "department", N_("使用单位"), lambda q, v: q.where(Account.department_id == int(v)), options=departments
+        ),
+        Filter(
+            "under",
+            N_("单位及下级"),
+            lambda q, v: q.where(Account.department_id.in_(agencies.subtree(tx, int(v)))),
+            options=departments,
         ),
         Filter("pool", N_("资源池"), lambda q, v: q.where(Account.pool_id == int(v)), options=pools),
         Filter("kind", N_("资源"), lambda q, v: q.where(Account.kind == v), options=KINDS),
@@ -339,6 +349,8 @@ def accounts() -> str | Response:
         .join(Pool, Pool.id == Account.pool_id)
         .outerjoin(Department, Department.id == Account.department_id)
     )  # fmt: skip
+    if own is not None:
+        query = query.where(Account.department_id.in_(own))
     found = listing(tx, query, ACCOUNTS, key=Account.id, filters=filters, sort="code")
     return found.exported("accounts") or render_template("quota/accounts.html", accounts=found)
 

@@ -16,7 +16,7 @@ from console.access import allow
 from console.book import actor, book, reading, transaction
 from console.forms import hang
 from console.lists import Column, Filter, Rows, listing
-from console.request_evidence import consequence, consequences
+from console.request_evidence import consequences, consequences_of, figures
 from console.request_forms import RequestForm, amount_fields, form_class
 from console.texts import _, amounts, days_left, role, sentence, when
 from providers import inventory
@@ -238,7 +238,7 @@ def _form_page(
         one=one,
         amounts=amount_fields(form),
         groups=request_forms.GROUPS if kind is RequestKind.CREATE else (),
-        quota=[consequence(tx, pool.id, department.id, cls, 0) for cls in pool.classes],
+        quota=figures(tx, pool.id, department.id, dict.fromkeys(pool.classes, 0), {}, {}),
     )
 
 
@@ -253,7 +253,7 @@ def impact(kind: str) -> str:
     wrong, rows = "", []
     try:
         takes = asks.takes(tx, request_forms.ask(form, wanted, department, pool, resource))
-        rows = [consequence(tx, pool.id, department.id, cls, amount) for cls, amount in sorted(takes.items())]
+        rows = consequences_of(tx, wanted, pool.id, department.id, takes)
     except Refused as refused:
         wrong = sentence(refused.message, refused.params)
     return render_template("requests/_impact.html", rows=rows, wrong=wrong)

@@ -100,6 +100,10 @@ def test_an_account_is_replayed_from_its_rows(house, city, client_of, wallet, cl
     assert chief.get(f"{url}?export=csv").text.count("\n") == 3
     assert client_of("tenant1").get(url).status_code == 200
     assert client_of("tenant2").get(url).status_code == 404
+    own = client_of("tenant1").get(f"/quota/departments/{city.departments[0].id}").text
+    (address,) = re.findall(r'href="(/quota/accounts/\?under=[^"]*kind=vcpu[^"]*holder=granted)"', own)
+    assert f'href="{url}"' in client_of("tenant1").get(address.replace("&amp;", "&")).text
+    assert f'href="{url}"' not in client_of("tenant2").get("/quota/accounts/").text
     assert client_of(Role.PROVIDER).get(url).status_code == 403
 
 

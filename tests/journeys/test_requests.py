@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 
 import pytest
 
-from quota import fulfilment
+from quota import fulfilment, ledger, lending
 from quota.actors import Actor, Role
 from quota.dossier import Request
 from quota.ledger import Holder
+from quota.units import Arch, Kind, ResourceClass
 
 BASIS = "峰值并发三千,现有四台主机已到七成"
 
@@ -46,6 +48,36 @@ def decide(client, number, decision="approve", reason="", seen=None, **more):
 def state(place, number):
     with place.book.reading() as tx:
         return tx.get(Request, number).state
+
+
+def grown(place, city, clock):
+    """Twenty days on which A02 is granted 1 vCPU each, and 8 that A01 borrows of it."""
+    cls, other = ResourceClass(Kind.VCPU, Arch.AARCH64), city.departments[1].id
+    for day in range(20):
+        clock.advance(days=1)
+        with place.book.transaction() as tx:
+            ledger.grant(tx, place.pool, other, {cls: 1}, key=f"grant:{day}")
+    chief = Actor("authority1", "主", Role.AUTHORITY)
+    with place.book.transaction(chief) as tx:
+        loan = lending.offer(tx, place.pool, cls, 8, other, place.department, days=30, guaranteed_days=3, notice_days=2,
+                             reason="重保互助", key="loan")  # fmt: skip
+        lending.accept(tx, loan, generation=loan.generation)
+
+
+def test_what_is_borrowed_is_drawn_before_free_capacity_and_shown(client_of, place, city, clock):
+    grown(place, city, clock)
+    tenant = client_of(Role.TENANT)
+    number = handed_in(tenant, place, **small(place, 13))  # 52 vCPU: 40 of its own, 8 borrowed, 4 of the pool's
+    page = client_of("supervisor1").get(f"/decisions/{number}").text
+    assert "来自本单位配额 40 vCPU、借入配额 8 vCPU、资源池空闲 4 vCPU" in page
+    # 200 − 40 − 20 − 4 = 136 left, and a vCPU a day goes
+    told = re.search(r"通过后余 136 vCPU,照近期增速约 (\S+)用尽;不通过则约 ([-\d]+)", page)
+    assert told, page
+    assert date.fromisoformat(told[2]) > date.fromisoformat(told[1]) > clock.now.date()
+    form = {"key": "0" * 32, "justification": BASIS, "system": "0", **small(place, 2)}
+    shown = tenant.send(f"/requests/impact/create?pool={place.pool}", form).text
+    assert "配额内 0 vCPU" in shown  # all that there was is held
+    assert "由资源池空闲 136 vCPU 中预占" in shown
 
 
 def small(place, count=3):
