@@ -20,175 +20,66 @@ key: the same command again returns the first transfer, the same key for somethi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import (
-    CheckConstraint,
-    ForeignKey,
-    Index,
-    String,
-    Text,
-    UniqueConstraint,
-    func,
-    select,
-)
+from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from quota.db import Base, Count, append_only
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState
+from quota.ledger_rows import (
+    OWNED,
+    Account,
+    Classes,
+    Entry,
+    Hold,
+    Holder,
+    HoldState,
+    Move,
+    Side,
+    Transfer,
+)
 from quota.seals import GENESIS, fingerprint, link
-from quota.units import UNITS, Arch, Kind, ResourceClass, shown
+from quota.units import UNITS, Kind, ResourceClass, shown
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
-
-class Holder(StrEnum):
-    SUPPLY = "supply"
-    FREE = "free"
-    HELD = "held"
-    GRANTED = "granted"
-    USED = "used"
-    LENT = "lent"  # borrowed by its department, not in use
-
-
-OWNED = (Holder.GRANTED, Holder.HELD, Holder.USED, Holder.LENT)
-"""The holders that belong to a department."""
-
-
-class HoldState(StrEnum):
-    PENDING = "pending"
-    POSTED = "posted"
-    VOIDED = "voided"
-    EXPIRED = "expired"
-
-
-class Account(Base):
-    """A balance in base units. ``code`` is its identity: pool/class/holder/department."""
-
-    __tablename__ = "accounts"
-    __table_args__ = (
-        CheckConstraint(
-            "(holder = 'supply' AND balance <= 0) OR (holder <> 'supply' AND balance >= 0)",
-            name="never_below_zero",
-        ),
-        Index("ix_accounts_where", "pool_id", "kind", "arch"),
-    )
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    code: Mapped[str] = mapped_column(String(96), unique=True)
-    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"))
-    kind: Mapped[str] = mapped_column(String(16))
-    arch: Mapped[str] = mapped_column(String(16))
-    holder: Mapped[str] = mapped_column(String(8))
-    department_id: Mapped[int | None] = mapped_column(ForeignKey("departments.id"), index=True)
-    balance: Mapped[int] = mapped_column(Count, default=0)
-    entries: Mapped[int] = mapped_column(default=0)  # how many entries it has
-    digest: Mapped[str] = mapped_column(String(64), default=GENESIS)  # of the last entry
-
-    @property
-    def resource_class(self) -> ResourceClass:
-        return ResourceClass(Kind(self.kind), Arch(self.arch))
-
-
-class Transfer(Base):
-    """One command and its movements."""
-
-    __tablename__ = "transfers"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    key: Mapped[str] = mapped_column(String(128), unique=True)
-    command: Mapped[str] = mapped_column(String(16))
-    subject: Mapped[str] = mapped_column(String(128), default="", index=True)  # request:12, case:7
-    fingerprint: Mapped[str] = mapped_column(String(64))
-    actor: Mapped[str] = mapped_column(String(64))
-    at: Mapped[datetime]
-    memo: Mapped[str] = mapped_column(Text, default="")
-
-    movements: Mapped[list[Entry]] = relationship(back_populates="transfer", order_by="Entry.id")
-
-
-class Entry(Base):
-    """One side of a movement, sealed to the entry before it on the same account."""
-
-    __tablename__ = "entries"
-    __table_args__ = (
-        UniqueConstraint("account_id", "sequence"),
-        CheckConstraint("delta <> 0", name="moves"),
-    )
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    transfer_id: Mapped[int] = mapped_column(ForeignKey("transfers.id"), index=True)
-    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
-    sequence: Mapped[int]
-    delta: Mapped[int] = mapped_column(Count)
-    balance: Mapped[int] = mapped_column(Count)  # after this entry
-    digest: Mapped[str] = mapped_column(String(64))
-
-    transfer: Mapped[Transfer] = relationship(back_populates="movements")
-    account: Mapped[Account] = relationship()
-
-
-append_only(Transfer.__table__)  # type: ignore[arg-type]
-append_only(Entry.__table__)  # type: ignore[arg-type]
-
-
-class Hold(Base):
-    """Capacity set aside until decided. Posted (whole or in part), voided or expired exactly once."""
-
-    __tablename__ = "holds"
-    __table_args__ = (
-        CheckConstraint("amount > 0 AND posted >= 0 AND posted <= amount", name="sane"),
-        CheckConstraint("(state = 'posted') = (posted > 0)", name="posted"),
-        Index("ix_holds_state_expires", "state", "expires_at"),
-    )
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    key: Mapped[str] = mapped_column(String(160), unique=True)
-    subject: Mapped[str] = mapped_column(String(128), index=True)
-    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"))
-    department_id: Mapped[int] = mapped_column(ForeignKey("departments.id"))
-    kind: Mapped[str] = mapped_column(String(16))
-    arch: Mapped[str] = mapped_column(String(16))
-    source: Mapped[str] = mapped_column(String(8))  # the holder it was taken from, and goes back to
-    target: Mapped[str] = mapped_column(String(8))  # the holder it is posted to
-    amount: Mapped[int] = mapped_column(Count)
-    posted: Mapped[int] = mapped_column(Count, default=0)
-    state: Mapped[str] = mapped_column(String(8), default=HoldState.PENDING.value)
-    expires_at: Mapped[datetime | None]
-
-    @property
-    def resource_class(self) -> ResourceClass:
-        return ResourceClass(Kind(self.kind), Arch(self.arch))
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """An account by what it is; it is opened when first moved to."""
-
-    pool_id: int
-    cls: ResourceClass
-    holder: Holder
-    department_id: int | None = None
-
-    @property
-    def code(self) -> str:
-        return f"{self.pool_id}/{self.cls}/{self.holder.value}/{self.department_id or '-'}"
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    source: Side
-    target: Side
-    amount: int
-
-
-Classes = Mapping[ResourceClass, int]
-"""Base units by resource class."""
+__all__ = [
+    "OWNED",
+    "Account",
+    "Classes",
+    "Entry",
+    "Hold",
+    "HoldState",
+    "Holder",
+    "Move",
+    "Side",
+    "Transfer",
+    "account",
+    "balance",
+    "balances",
+    "check",
+    "conserved",
+    "content",
+    "expire",
+    "give_back",
+    "grant",
+    "hand_over",
+    "hold",
+    "lend",
+    "lock",
+    "made",
+    "pending",
+    "post",
+    "provision",
+    "reclaim",
+    "release",
+    "retire",
+    "statement",
+    "use",
+    "void",
+]
 
 
 # ---------------------------------------------------------------------------------------------------------- commands

@@ -10,9 +10,9 @@ from flask import Blueprint
 
 
 def blueprints() -> Iterator[Blueprint]:
-    """The blueprints of all view modules, by name of module."""
-    for found in sorted(pkgutil.iter_modules(__path__), key=lambda one: one.name):
-        module = importlib.import_module(f"{__name__}.{found.name}")
+    """The blueprints of all view modules, by name of module; all are imported first, since one may add pages to another's."""
+    names = sorted(found.name for found in pkgutil.iter_modules(__path__))
+    for module in [importlib.import_module(f"{__name__}.{name}") for name in names]:
         blueprint = getattr(module, "blueprint", None)
         if isinstance(blueprint, Blueprint):
             yield blueprint
