@@ -10,8 +10,8 @@ from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.styles import Font
 from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import joinedload
 
+from metering import statements
 from metering.statement_rows import CORRECTION, StatementLine, StatementRun, yuan
 from quota.agencies import Department
 from quota.errors import N_
@@ -82,19 +82,7 @@ def _summary(tx: Tx, run: StatementRun, where: ColumnElement[bool] | None) -> It
 
 
 def _lines(tx: Tx, run: StatementRun, where: ColumnElement[bool] | None) -> Iterable[Iterable[Any]]:
-    query = (
-        select(StatementLine)
-        .where(StatementLine.run_id == run.id)
-        .options(
-            joinedload(StatementLine.resource), joinedload(StatementLine.department), joinedload(StatementLine.system),
-            joinedload(StatementLine.provider), joinedload(StatementLine.tariff),
-        )
-        .order_by(StatementLine.id)
-        .execution_options(yield_per=2000)
-    )  # fmt: skip
-    if where is not None:
-        query = query.where(where)
-    for one in tx.scalars(query):
+    for one in statements.lines_of(tx, run, where):
         unit, tariff = UNITS[Kind(one.kind)], one.tariff
         yield (
             one.resource.name, one.resource.external_id, unit.label, unit.shown, N_("关机") if one.stopped else N_("开机"),

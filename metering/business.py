@@ -16,6 +16,7 @@ import chinese_calendar
 from sqlalchemy import CheckConstraint, ForeignKey, String, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from quota import calendar
 from quota.actors import Role
 from quota.agencies import Department, System, subtree
 from quota.db import Base
@@ -35,15 +36,9 @@ class Recurs(StrEnum):
 
 
 CYCLE_DAYS = {Recurs.MONTHLY: 31, Recurs.YEARLY: 366, Recurs.FESTIVAL: 366, Recurs.ONCE: 0}
-FESTIVALS = {
-    "New Year's Day": N_("元旦"),
-    "Spring Festival": N_("春节"),
-    "Tomb-sweeping Day": N_("清明"),
-    "Labour Day": N_("劳动节"),
-    "Dragon Boat Festival": N_("端午"),
-    "Mid-autumn Festival": N_("中秋"),
-    "National Day": N_("国庆"),
-}
+ONCE_HELD = "Anti-Fascist 70th Day"
+FESTIVALS = {name: label for name, label in calendar.FESTIVALS.items() if name != ONCE_HELD}
+"""The festivals that come back every year."""
 LABELS = {
     Recurs.MONTHLY: N_("每月"),
     Recurs.YEARLY: N_("每年"),

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import ColumnElement, select
-from sqlalchemy.orm import joinedload
+from sqlalchemy import ColumnElement
 
 from metering import closings, focus
 from metering.statement_rows import CORRECTION, StatementLine, StatementRun, unit_hours, yuan
-from metering.statements import invoice_number
+from metering.statements import invoice_number, lines_of
 from metering.tariffs import CURRENCY, Per
 from providers.base import ServiceKind
 from providers.bills import month_bounds
@@ -69,20 +68,8 @@ def rows_of(tx: Tx, run: StatementRun, where: ColumnElement[bool] | None = None)
     total is told only where all its rows are."""
     closing = closings.closing(tx, run.month)
     invoices = dict(closing.invoices) if closing is not None and closing.run_id == run.id else {}
-    query = (
-        select(StatementLine)
-        .where(StatementLine.run_id == run.id, StatementLine.cost_fen.is_not(None))
-        .options(
-            joinedload(StatementLine.resource), joinedload(StatementLine.provider), joinedload(StatementLine.pool),
-            joinedload(StatementLine.department), joinedload(StatementLine.system), joinedload(StatementLine.tariff),
-            joinedload(StatementLine.item),
-        )
-        .order_by(StatementLine.id)
-        .execution_options(yield_per=2000)
-    )  # fmt: skip
-    if where is not None:
-        query = query.where(where)
-    for line in tx.scalars(query):
+    priced = StatementLine.cost_fen.is_not(None)
+    for line in lines_of(tx, run, priced if where is None else priced & where):
         yield row_of(line, run.month, invoices, whole=where is None)
 
 

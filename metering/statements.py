@@ -8,13 +8,14 @@ computed anew into itself: what is known now and was not billed becomes correcti
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy import ColumnElement, func, insert, select
+from sqlalchemy.orm import joinedload
 
 from metering import charges, closings, presence, tariffs
 from metering.allocation import Spells, allocate
@@ -380,12 +381,17 @@ def run(tx: Tx, run_id: int) -> StatementRun:
     return found
 
 
-def lines_of(tx: Tx, of: StatementRun, where: ColumnElement[bool] | None = None) -> list[StatementLine]:
-    """The lines of a run, by resource."""
+def lines_of(tx: Tx, of: StatementRun, where: ColumnElement[bool] | None = None) -> Iterator[StatementLine]:
+    """The lines of a run with all that they name, in their order, a few thousand at a time."""
+    named = (
+        StatementLine.resource, StatementLine.provider, StatementLine.pool, StatementLine.department,
+        StatementLine.system, StatementLine.tariff, StatementLine.item,
+    )  # fmt: skip
     query = select(StatementLine).where(StatementLine.run_id == of.id)
     if where is not None:
         query = query.where(where)
-    return list(tx.scalars(query.order_by(StatementLine.id)))
+    query = query.options(*(joinedload(one) for one in named)).order_by(StatementLine.id)
+    yield from tx.scalars(query.execution_options(yield_per=2000))
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ class City:
 
     def lines(self, run):
         with self.book.reading() as tx:
-            return statements.lines_of(tx, run)
+            return list(statements.lines_of(tx, run))
 
     def close(self, run):
         with self.book.transaction(AUTHORITY) as tx:
@@ -241,7 +241,7 @@ def test_each_sees_its_own(small):
     tenant = Actor("qian", "钱", Role.TENANT, department_id=small.departments[1])
     with small.book.reading() as tx:
         assert {one.provider_id for one in statements.lines_of(tx, run, statements.visible(tx, provider))} == {2}
-        assert statements.lines_of(tx, run, statements.visible(tx, tenant)) == []
+        assert list(statements.lines_of(tx, run, statements.visible(tx, tenant))) == []
 
 
 def test_lines_cannot_be_rewritten(small):
