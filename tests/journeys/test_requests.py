@@ -69,7 +69,7 @@ def test_what_is_borrowed_is_drawn_before_free_capacity_and_shown(client_of, pla
     tenant = client_of(Role.TENANT)
     number = handed_in(tenant, place, **small(place, 13))  # 52 vCPU: 40 of its own, 8 borrowed, 4 of the pool's
     page = client_of("supervisor1").get(f"/decisions/{number}").text
-    assert "来自本单位配额 40 vCPU、借入配额 8 vCPU、资源池空闲 4 vCPU" in page
+    assert "本单位配额 40 vCPU、借入配额 8 vCPU、资源池空闲 4 vCPU" in page
     # 200 − 40 − 20 − 4 = 136 left, and a vCPU a day goes
     told = re.search(r"通过后余 136 vCPU,照近期增速约 (\S+)用尽;不通过则约 ([-\d]+)", page)
     assert told, page
