@@ -204,12 +204,13 @@ def _sum(rows: object) -> dict[ResourceClass, int]:
 def suggest(kind: str, takes: Mapping[ResourceClass, int], measured: Use) -> Suggestion:
     """What the figures speak for. A rule of thumb that a person may overrule, so it says what it looked at.
 
-    Returns are always suggested. Growth: first the department's own idle machines, then measured use of at least
+    Returns are always suggested. An extension: by measured use. Growth: first the department's own idle machines, then measured use of at least
     ENOUGH_USE per cent; what is not measured well enough is left to a person.
     """
-    if not takes or kind == RequestKind.UNSUBSCRIBE:
+    longer = kind == RequestKind.EXTEND
+    if kind == RequestKind.UNSUBSCRIBE or not (takes or longer):
         return _suggestion("approve", N_("只退回资源,不占用容量"))
-    if Kind.VCPU not in {cls.kind for cls in takes}:
+    if not longer and Kind.VCPU not in {cls.kind for cls in takes}:
         return _suggestion("person", N_("申请不含计算资源,没有可比的使用率"))
     if measured.run is None or not measured.machines:
         return _suggestion("person", N_("本单位在该资源池没有可评估的主机"))

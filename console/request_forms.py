@@ -70,11 +70,16 @@ class RequestForm(FlaskForm):  # type: ignore[misc]
 def form_class(kind: RequestKind) -> type[RequestForm]:
     """The form of one kind: with a field for each amount that it may name, and the further fields."""
     fields: dict[str, Any] = {}
-    named = tuple(Kind) if kind is RequestKind.QUOTA else SHAPED if kind is not RequestKind.UNSUBSCRIBE else ()
+    named = {RequestKind.QUOTA: tuple(Kind), RequestKind.UNSUBSCRIBE: (), RequestKind.EXTEND: ()}.get(kind, SHAPED)
     low = -10_000_000 if kind is RequestKind.QUOTA else 0
     for one in named:
         fields[f"amount_{one.value}"] = IntegerField(
             lazy(UNITS[one].label), [Optional(), NumberRange(low, 10_000_000, lazy(N_("请填写整数")))]
+        )
+    if kind is RequestKind.EXTEND:
+        fields["use_until"] = DateField(lazy(N_("新的使用期限")), [InputRequired(lazy(N_("请填写新的使用期限")))])
+        fields["justification"] = TextAreaField(
+            lazy(N_("延期理由")), [InputRequired(lazy(N_("请写明为什么还要用"))), Length(max=4000)]
         )
     if kind is RequestKind.CREATE:
         for name, label in FIELDS.items():
@@ -114,7 +119,10 @@ def _shape(item: CatalogItem) -> str:
     return f"{_(KINDS[item.service])} · {item.name} ({amounts(item.takes())})"
 
 
-def ask(form: RequestForm, kind: RequestKind, department: Department, pool: Pool, resource: Resource | None) -> Ask:
+def ask(
+    form: RequestForm, kind: RequestKind, department: Department, pool: Pool, resource: Resource | None,
+    extends: Request | None = None,
+) -> Ask:  # fmt: skip
     """What was typed, as the book takes it. Amounts in base units."""
     return Ask(
         kind=kind,
@@ -122,7 +130,8 @@ def ask(form: RequestForm, kind: RequestKind, department: Department, pool: Pool
         pool_id=pool.id,
         lines=list(_lines(form, kind, resource)),
         justification=form.justification.data or "",
-        system_id=form.system.data or (resource.system_id if resource else None) or None,
+        system_id=extends.system_id if extends else form.system.data or (resource.system_id if resource else None) or None,
+        extends_id=extends.id if extends else None,
         resource_id=resource.id if resource else None,
         use_until=form.use_until.data,
         fields={name: form[f"more_{name}"].data.strip() for name in FIELDS

@@ -107,7 +107,8 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
 
     def remind() -> str:
         with works.book.transaction(steward("job:remind")) as tx:
-            return f"{len(notices.remind(tx))} reminders"
+            limits, ends = notices.remind(tx), notices.remind_of_terms(tx, orders.returned(tx))
+            return f"{len(limits)} reminders, {len(ends)} terms that end"
 
     def expire() -> str:
         with works.book.transaction(steward("job:expire")) as tx:

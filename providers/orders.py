@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, Integer, String, Text, false, select
+from sqlalchemy import ColumnElement, ForeignKey, Index, Integer, String, Text, false, func, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.base import ServiceKind, Verb
@@ -259,3 +259,15 @@ def reschedule(tx: Tx) -> int:
         tx.audit("order.reschedule", one.basis, before={"due_at": one.due_at}, after={"due_at": limit})
         one.due_at = limit
     return len(moved)
+
+
+def returned(tx: Tx) -> set[int]:
+    """Ids of requests of which nothing is left: every resource that their orders made or changed is gone."""
+    query = (
+        select(WorkOrder.request_id)
+        .join(Resource, Resource.id == WorkOrder.resource_id)
+        .where(WorkOrder.request_id.is_not(None))
+        .group_by(WorkOrder.request_id)
+        .having(func.count(Resource.id) == func.count(Resource.gone_at))
+    )
+    return {one for one in tx.scalars(query) if one is not None}

@@ -18,6 +18,7 @@ from sqlalchemy.orm import aliased
 from quota import calendar, ledger, requests
 from quota.actors import ROLE_LABELS, Actor, Role
 from quota.calendar import WorkingDays
+from quota.dossier import UNDELIVERED
 from quota.errors import N_, Invalid, NotAllowed, WrongState
 from quota.ledger import Holder
 from quota.notices import NoticeKind, give
@@ -321,7 +322,9 @@ def _grant(tx: Tx, request: Request, following: RequestStep | None) -> None:
     elif holds:
         ledger.void(tx, holds, key=f"{request.subject}/void/{request.round}")
     request.decided_at = tx.now
-    if request.kind == RequestKind.QUOTA:
+    if request.kind == RequestKind.EXTEND:
+        _extend(tx, request)
+    if request.kind in UNDELIVERED:
         if gives:
             ledger.reclaim(
                 tx,
@@ -339,6 +342,22 @@ def _grant(tx: Tx, request: Request, following: RequestStep | None) -> None:
     request.turn, request.due_at = Role.PROVIDER.value, None
     if following is not None:
         requests.start(tx, request, following)
+
+
+def _extend(tx: Tx, request: Request) -> None:
+    """Move the term of what ``request`` is about; a term that was moved further meanwhile stays."""
+    of = requests.lock(tx, request.extends_id or 0)
+    before = of.use_until
+    if request.use_until is None or (before is not None and before >= request.use_until):
+        return
+    of.use_until = request.use_until
+    requests.changed(
+        tx,
+        of,
+        "request.extend",
+        before={"use_until": before},
+        after={"use_until": of.use_until, "extension": request.number},
+    )
 
 
 def _approved(request: Request) -> list[dict[str, Any]]:

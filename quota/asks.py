@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from quota import agencies, catalog, ledger, pools
+from quota import agencies, catalog, ledger, pools, terms
 from quota.calendar import ZONE
 from quota.dossier import FIELDS, OPEN, Request, RequestKind, RequestLine
 from quota.errors import N_, Conflict, Invalid
@@ -30,7 +30,7 @@ class Line:
 
     create: item_id or amounts, and quantity. resize: current, and item_id or amounts (the new shape; kinds left out
     stay).
-    unsubscribe: current. quota: amounts, the change itself, negative to return some.
+    unsubscribe: current. quota: amounts, the change itself, negative to return some. extend: has no lines.
     """
 
     item_id: int | None = None
@@ -53,6 +53,7 @@ class Ask:
     system_id: int | None = None
     resource_id: int | None = None
     use_until: date | None = None
+    extends_id: int | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     key: str | None = None
 
@@ -65,6 +66,7 @@ def write(tx: Tx, request: Request, ask: Ask) -> None:
     request.pool_id = pools.pool(tx, ask.pool_id).id
     request.system_id = agencies.system(tx, ask.system_id).id if ask.system_id is not None else None
     request.resource_id = ask.resource_id
+    request.extends_id = terms.extendable(tx, ask.extends_id, request).id if ask.extends_id is not None else None
     request.justification = ask.justification.strip()
     request.use_until = ask.use_until
     request.fields = dict(ask.fields)
@@ -124,6 +126,7 @@ def told(request: Request) -> dict[str, Any]:
         "resource": request.resource_id,
         "justification": request.justification,
         "use_until": request.use_until,
+        "extends": request.extends_id,
         "fields": request.fields,
         "lines": _spelled(request.lines),
     }
@@ -145,7 +148,10 @@ def _spelled(lines: Iterable[RequestLine]) -> list[dict[str, Any]]:
 
 def asked(request: Request) -> str:
     """Fingerprint of what signatures on ``request`` are about."""
-    return fingerprint({"pool": request.pool_id, "resource": request.resource_id, "lines": _spelled(request.lines)})
+    about: dict[str, Any] = {"pool": request.pool_id, "resource": request.resource_id, "lines": _spelled(request.lines)}
+    if request.kind == RequestKind.EXTEND:
+        about |= {"extends": request.extends_id, "use_until": request.use_until}
+    return fingerprint(about)
 
 
 def facts(request: Request, takes: ledger.Classes, over_quota: bool) -> dict[str, Any]:
@@ -186,6 +192,11 @@ def check_words(tx: Tx, request: Request) -> None:
 def check_complete(tx: Tx, request: Request) -> None:
     """Refuse a request that is not ready to be judged: Invalid or Conflict naming the field."""
     check_words(tx, request)
+    if (request.kind == RequestKind.EXTEND) != (request.extends_id is not None):
+        raise Invalid("request.extends", N_("延期须指明一份申请,其他申请不指明"), field="use_until")
+    if request.kind == RequestKind.EXTEND:
+        terms.check_extension(tx, request)
+        return
     if not request.pool.active:
         raise Invalid("request.pool", N_("资源池“%(name)s”已停用"), name=request.pool.name, field="pool_id")
     if not request.lines:

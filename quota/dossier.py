@@ -24,6 +24,7 @@ class RequestKind(StrEnum):
     RESIZE = "resize"
     UNSUBSCRIBE = "unsubscribe"
     QUOTA = "quota"
+    EXTEND = "extend"
 
 
 KIND_LABELS = {
@@ -31,7 +32,12 @@ KIND_LABELS = {
     RequestKind.RESIZE: N_("变更"),
     RequestKind.UNSUBSCRIBE: N_("退订"),
     RequestKind.QUOTA: N_("配额调整"),
+    RequestKind.EXTEND: N_("延期"),
 }
+
+
+UNDELIVERED = frozenset({RequestKind.QUOTA, RequestKind.EXTEND})
+"""Done with the last signature: there is nothing for the provider to do."""
 
 
 class RequestState(StrEnum):
@@ -119,8 +125,9 @@ class Request(Base):
     system_id: Mapped[int | None] = mapped_column(ForeignKey("systems.id"), index=True)
     pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), index=True)
     resource_id: Mapped[int | None] = mapped_column(index=True)  # of providers.inventory, which lies above the book
+    extends_id: Mapped[int | None] = mapped_column(index=True)  # the request whose term shall be moved
     justification: Mapped[str] = mapped_column(Text, default="")
-    use_until: Mapped[date | None]
+    use_until: Mapped[date | None]  # the term as it stands: an approved extension moves it
     fields: Mapped[dict[str, Any]] = mapped_column(default=dict)
     facts: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what the rules saw when it was submitted
     generation: Mapped[int] = mapped_column(default=1)
@@ -141,6 +148,9 @@ class Request(Base):
     department: Mapped[Department] = relationship()
     system: Mapped[System | None] = relationship()
     pool: Mapped[Pool] = relationship()
+    extends: Mapped[Request | None] = relationship(
+        primaryjoin="foreign(Request.extends_id) == remote(Request.id)", viewonly=True
+    )
     lines: Mapped[list[RequestLine]] = relationship(
         back_populates="request", order_by="RequestLine.position", cascade="all, delete-orphan"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, and_, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from quota import agencies, requests
+from quota import agencies, requests, terms
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.db import Base
@@ -33,6 +34,7 @@ class NoticeKind(StrEnum):
     REFUSED = "refused"
     ACCEPTED = "accepted"
     ABANDONED = "abandoned"
+    ENDING = "ending"
 
 
 NOTICE_LABELS = {
@@ -48,6 +50,7 @@ NOTICE_LABELS = {
     NoticeKind.REFUSED: N_("验收未通过,请重新交付"),
     NoticeKind.ACCEPTED: N_("逾期未验收,视为验收通过"),
     NoticeKind.ABANDONED: N_("无法交付,申请已终止"),
+    NoticeKind.ENDING: N_("使用期限将到,请延期或退订"),
 }
 
 
@@ -71,8 +74,13 @@ class RequestNotice(Base):
     request: Mapped[Request] = relationship()
 
 
-def give(tx: Tx, request: Request, kind: NoticeKind, role: Role, *, once: str, text: str = "") -> RequestNotice | None:
-    """Tell ``role`` of ``kind``; None where the same was told before. ``once`` tells apart what may be told again."""
+def give(
+    tx: Tx, request: Request, kind: NoticeKind, role: Role, *, once: str, text: str = "", due_at: datetime | None = None
+) -> RequestNotice | None:
+    """Tell ``role`` of ``kind``; None where the same was told before. ``once`` tells apart what may be told again.
+
+    ``due_at`` is the limit that it is about, that of the request where None.
+    """
     key = f"{request.id}/{kind.value}/{role.value}/{once}"
     if tx.scalar(select(RequestNotice.id).where(RequestNotice.key == key)) is not None:
         return None
@@ -84,12 +92,12 @@ def give(tx: Tx, request: Request, kind: NoticeKind, role: Role, *, once: str, t
         department_id=request.department_id if role is Role.TENANT else None,
         provider_id=request.pool.provider_id if role is Role.PROVIDER else None,
         at=tx.now,
-        due_at=request.due_at,
+        due_at=due_at or request.due_at,
         text=text,
     )
     tx.add(notice)
     tx.flush()
-    tx.audit("request.notice", request.subject, after={"notice": kind, "to": role, "due_at": request.due_at})
+    tx.audit("request.notice", request.subject, after={"notice": kind, "to": role, "due_at": notice.due_at})
     return notice
 
 
@@ -135,6 +143,20 @@ def remind(tx: Tx) -> list[RequestNotice]:
         told.append(give(tx, request, NoticeKind.OVERDUE if late else NoticeKind.DUE, turn.role, once=once))
         if late and turn.role in (Role.SUPERVISOR, Role.PROVIDER):
             told.append(give(tx, request, NoticeKind.ESCALATED, Role.AUTHORITY, once=once))
+    return [one for one in told if one is not None]
+
+
+def remind_of_terms(tx: Tx, returned: Collection[int] = ()) -> list[RequestNotice]:
+    """Remind departments 30, 14 and 7 days before a term ends, once each; of a term that was moved, again.
+
+    ``returned``: ids of requests of which nothing is left to end. Returns what was new.
+    """
+    told = []
+    for request, days in terms.to_remind(tx, returned):
+        if request.use_until is not None:
+            once = f"{request.use_until}/{days}"
+            ends = terms.ends_at(request.use_until)
+            told.append(give(tx, request, NoticeKind.ENDING, Role.TENANT, once=once, due_at=ends))
     return [one for one in told if one is not None]
 
 

@@ -1,7 +1,7 @@
 """Requests: what a department asks for, held from submission until it is decided.
 
     draft ─submit▶ in_review ─last signature▶ approved ▶ delivering ▶ accepting ▶ done
-                    │  ▲  └─reject▶ rejected              (quota requests go from the signature to done)
+                    │  ▲  └─reject▶ rejected              (of quota or a term: from the signature to done)
               return▼  │resubmit
                    supplement ─(nothing for 5 working days)▶ withdrawn
 
@@ -34,6 +34,7 @@ from quota.dossier import (
     KIND_LABELS,
     OPEN,
     STATE_LABELS,
+    UNDELIVERED,
     Request,
     RequestKind,
     RequestLine,
@@ -191,8 +192,9 @@ def plan(tx: Tx, request: Request) -> Plan:
     facts = asks.facts(request, takes, bool(beyond))
     on = tx.now.astimezone(ZONE).date()
     enacted = rulebook.enacted(tx)
-    rules.signers(facts, enacted, on)  # refuses where nobody would sign
-    return Plan(within, borrowed, beyond, facts, rules.path(facts, enacted, on))
+    signers = rules.signers(facts, enacted, on)  # refuses where nobody would sign
+    path = signers if request.kind in UNDELIVERED else rules.path(facts, enacted, on)
+    return Plan(within, borrowed, beyond, facts, path)
 
 
 # ----------------------------------------------------------------------------------------------- verbs of the requester

@@ -129,7 +129,7 @@ _OVER_QUOTA = {"fact": "over_quota", "op": "==", "value": True}
 _NOT_XINCHUANG = {
     "all": [{"fact": "grows", "op": "==", "value": True}, {"fact": "xinchuang", "op": "==", "value": False}]
 }
-_DELIVERED = {"not": {"fact": "kind", "op": "==", "value": "quota"}}
+_DELIVERED = {"not": {"fact": "kind", "op": "in", "value": ["quota", "extend"]}}
 _SLOW = [
     {"fact": "services", "op": "has", "value": "bare_metal"},
     {"fact": "services", "op": "has", "value": "accelerator"},
@@ -163,7 +163,7 @@ DEFAULTS: Sequence[tuple[str, str, int, Mapping[str, Any], Sequence[Mapping[str,
     ),
     (
         "delivery",
-        N_("除配额调整外:交付 2 个工作日,验收 3 个工作日"),
+        N_("除配额调整和延期外:交付 2 个工作日,验收 3 个工作日"),
         30,
         _DELIVERED,
         (

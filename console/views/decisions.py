@@ -65,6 +65,8 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
     one = requests.request(tx, request_id)
     form = DecisionForm()
+    if not one.lines:  # a term has no part
+        form.decision.choices = [one_ for one_ in form.decision.choices if one_[0] != Decision.APPROVE_PART]
     if request.method == "GET":
         form.generation.data = str(one.generation)
     if form.validate_on_submit():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -19,13 +19,14 @@ from console.lists import Column, Filter, Rows, listing
 from console.request_evidence import consequences, consequences_of, figures
 from console.request_forms import RequestForm, amount_fields, form_class
 from console.texts import _, amounts, days_left, role, sentence, when
-from providers import inventory
+from providers import inventory, orders
 from providers.inventory import Resource
 from providers.orders import WorkOrder
-from quota import agencies, approvals, asks, fulfilment, ledger, notices, pools, requests
+from quota import agencies, approvals, asks, fulfilment, ledger, notices, pools, requests, terms
 from quota.actors import Actor, Role
 from quota.agencies import Department
 from quota.audit import AuditRecord
+from quota.calendar import ZONE
 from quota.db import Tx
 from quota.dossier import FIELDS, KIND_LABELS, STATE_LABELS, Request, RequestKind, RequestState
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, Refused
@@ -41,11 +42,12 @@ KINDS = {kind.value: label for kind, label in KIND_LABELS.items()}
 STATES = {state.value: label for state, label in STATE_LABELS.items()}
 HINTS = {
     RequestKind.CREATE: N_("在资源池中新开资源:云主机、存储、数据库等"),
-    RequestKind.RESIZE: N_("改变一项现有资源的规格"),
-    RequestKind.UNSUBSCRIBE: N_("退回一项现有资源,额度归还本单位"),
     RequestKind.QUOTA: N_("增加或交回本单位在资源池的配额"),
 }
+"""What a department may ask for out of the blue; the other kinds are about something that it has."""
+
 ABOUT_ONE = (RequestKind.RESIZE, RequestKind.UNSUBSCRIBE)
+TERMS = {"7": N_("7 天内到期"), "14": N_("14 天内到期"), "30": N_("30 天内到期"), "past": N_("已到期")}
 VERBS = {
     "request.draft": N_("起草"),
     "request.revise": N_("修改"),
@@ -64,6 +66,7 @@ VERBS = {
     "request.abandon": N_("终止"),
     "request.redate": N_("重算时限"),
     "request.notice": N_("发出通知"),
+    "request.extend": N_("延长使用期限"),
 }
 TOLD = {
     "state": N_("状态"),
@@ -90,6 +93,8 @@ def turn_of(one: Request) -> str | None:
 
 def what(one: Request) -> str:
     """What is asked for, in one line."""
+    if one.extends is not None:
+        return _("%(number)s 延期至 %(until)s", number=one.extends.number, until=one.use_until or "—")
     parts = []
     for line in one.lines:
         shape = line.item.name if line.item else amounts({Kind(k): v for k, v in line.amounts.items()})
@@ -105,6 +110,16 @@ def _mine(query: Rows, value: str) -> Rows:
 
 def _overdue(query: Rows, value: str) -> Rows:
     return query.where(Request.turn.is_not(None), Request.due_at < book().clock()) if value == "yes" else query
+
+
+def _term(query: Rows, value: str) -> Rows:
+    """What was granted for a term that ends soon, or has ended, and is not given back."""
+    tx = reading()
+    today = tx.now.astimezone(ZONE).date()
+    query = query.where(Request.id.not_in(orders.returned(tx)))
+    if value == "past":
+        return query.where(terms.ending(today))
+    return query.where(terms.ending(today + timedelta(days=int(value) + 1)), Request.use_until >= today)
 
 
 COLUMNS = [
@@ -124,6 +139,7 @@ COLUMNS = [
     Column("state", N_("状态"), lambda r: r.state, sort=Request.state, state=True),
     Column("turn", N_("等待"), turn_of),
     Column("due", N_("时限"), lambda r: r.due_at, sort=Request.due_at),
+    Column("until", N_("使用期限"), lambda r: r.use_until, sort=Request.use_until, minor=True),
     Column("submitted", N_("提交时间"), lambda r: r.submitted_at, sort=Request.submitted_at, minor=True),
 ]
 FILTERS = [
@@ -131,6 +147,7 @@ FILTERS = [
     Filter("kind", N_("类型"), lambda q, v: q.where(Request.kind == v), options=KINDS),
     Filter("turn", N_("轮到"), _mine, options={"mine": N_("我方")}),
     Filter("late", N_("逾期"), _overdue, options={"yes": N_("已逾期")}),
+    Filter("term", N_("使用期限"), _term, options=TERMS),
     Filter("q", N_("编号、单位或系统"), lambda q, v: q.where(_named(v))),
 ]
 
@@ -170,7 +187,7 @@ def new() -> str:
     """Which kind, for which department, in which pool."""
     tx = reading()
     active = tx.scalars(select(Pool).where(Pool.active).order_by(Pool.name)).all()
-    kinds = [(kind, _(KIND_LABELS[kind]), _(HINTS[kind])) for kind in RequestKind if kind not in ABOUT_ONE]
+    kinds = [(kind, _(KIND_LABELS[kind]), _(HINTS[kind])) for kind in RequestKind if kind in HINTS]
     return render_template("requests/new.html", pools=active, kinds=kinds, departments=_departments(tx))
 
 
@@ -180,6 +197,7 @@ def draft(kind: str) -> str | Response | tuple[str, int]:
     """Type a request; it is kept as a draft and shown once more before it is handed in."""
     tx = reading()
     wanted, department, pool, resource = _about(tx, kind)
+    of = _extended(tx, wanted)
     form = form_class(wanted)()
     request_forms.offer(form, tx, department, pool, wanted)
     if resource is not None and request.method == "GET":
@@ -187,12 +205,12 @@ def draft(kind: str) -> str | Response | tuple[str, int]:
     if form.validate_on_submit():
         try:
             with transaction() as writing:
-                made = requests.draft(writing, request_forms.ask(form, wanted, department, pool, resource))
+                made = requests.draft(writing, request_forms.ask(form, wanted, department, pool, resource, of))
         except (Invalid, Conflict, NotFound) as refused:
             hang(form, refused)
         else:
             return redirect(url_for("requests.check", request_id=made.id))
-    return _form_page(form, wanted, department, pool, resource), 422 if form.errors or form.form_errors else 200
+    return _form_page(form, wanted, department, pool, resource, of=of), 422 if form.errors or form.form_errors else 200
 
 
 @blueprint.route("/<int:request_id>/edit", methods=["GET", "POST"])
@@ -212,19 +230,19 @@ def edit(request_id: int) -> str | Response | tuple[str, int]:
     if form.validate_on_submit():
         try:
             with transaction() as writing:
-                given = request_forms.ask(form, kind, one.department, one.pool, resource)
+                given = request_forms.ask(form, kind, one.department, one.pool, resource, one.extends)
                 requests.revise(writing, one.id, given, generation=_generation())
         except Invalid as refused:
             hang(form, refused)
         else:
             return redirect(url_for("requests.check", request_id=one.id))
-    page = _form_page(form, kind, one.department, one.pool, resource, one)
+    page = _form_page(form, kind, one.department, one.pool, resource, one, one.extends)
     return page, 422 if form.errors or form.form_errors else 200
 
 
 def _form_page(
     form: RequestForm, kind: RequestKind, department: Department, pool: Pool, resource: Resource | None,
-    one: Request | None = None,
+    one: Request | None = None, of: Request | None = None,
 ) -> str:  # fmt: skip
     tx = reading()
     return render_template(
@@ -236,6 +254,7 @@ def _form_page(
         pool=pool,
         resource=resource,
         one=one,
+        of=of,
         amounts=amount_fields(form),
         groups=request_forms.GROUPS if kind is RequestKind.CREATE else (),
         quota=figures(tx, pool.id, department.id, dict.fromkeys(pool.classes, 0), {}, {}),
@@ -294,10 +313,11 @@ def submit(request_id: int) -> Response:
             one = requests.request(tx, request_id)
             hand_in = requests.resubmit if one.state == RequestState.SUPPLEMENT else requests.submit
             hand_in(tx, one, generation=_generation())
+            held = bool(one.takes())
     except (Invalid, OverCapacity) as refused:
         flash(sentence(refused.message, refused.params), "warning")
         return redirect(url_for("requests.check", request_id=request_id))
-    flash(_("已提交,所需资源已预占"), "success")
+    flash(_("已提交,所需资源已预占") if held else _("已提交"), "success")
     return redirect(url_for("requests.show", request_id=request_id))
 
 
@@ -318,6 +338,7 @@ def show(request_id: int) -> str:
         kind=KINDS[one.kind],
         turn=turn_of(one) or "",
         what=what(one),
+        what_of=what,
         answers=[(label, value) for label, value, _change in _answers(one, "")],
         rows=consequences(tx, one),
         holds=ledger.pending(tx, one.subject),
@@ -329,6 +350,8 @@ def show(request_id: int) -> str:
         orders=tx.scalars(select(WorkOrder).where(WorkOrder.request_id == one.id).order_by(WorkOrder.id)).all(),
         history=history(tx, one.subject),
         resource=tx.get(Resource, one.resource_id) if one.resource_id else None,
+        may_extend=owner and terms.running(one) and one.id not in orders.returned(tx),
+        extension=terms.extension(tx, one),
     )
 
 
@@ -386,11 +409,11 @@ def acceptance(request_id: int) -> str | Response | tuple[str, int]:
         else:
             flash(_("验收通过,申请办结") if fine else _("已退回云服务商重新交付"), "success")
             return redirect(url_for("requests.show", request_id=one.id))
-    orders = tx.scalars(select(WorkOrder).where(WorkOrder.request_id == one.id).order_by(WorkOrder.id)).all()
-    made = [order.resource_id for order in orders if order.resource_id]
+    placed = tx.scalars(select(WorkOrder).where(WorkOrder.request_id == one.id).order_by(WorkOrder.id)).all()
+    made = [order.resource_id for order in placed if order.resource_id]
     resources = tx.scalars(select(Resource).where(Resource.id.in_(made))).all() if made else []
     page = render_template(
-        "requests/acceptance.html", one=one, what=what(one), orders=orders, resources=resources, wrong=wrong
+        "requests/acceptance.html", one=one, what=what(one), orders=placed, resources=resources, wrong=wrong
     )
     return page, 422 if wrong else 200
 
@@ -417,8 +440,21 @@ def _about(tx: Tx, kind: str) -> tuple[RequestKind, Department, Pool, Resource |
         if resource.department_id not in departments:
             raise NotFound("resource.none", N_("没有编号为 %(id)s 的资源"), id=resource.id)
         return wanted, departments[resource.department_id], resource.pool, resource
+    of = _extended(tx, wanted)
+    if of is not None:
+        return wanted, of.department, of.pool, None
     chosen = departments.get(request.args.get("department", 0, int)) or next(iter(departments.values()))
     return wanted, chosen, pools.pool(tx, request.args.get("pool", 0, int)), None
+
+
+def _extended(tx: Tx, kind: RequestKind) -> Request | None:
+    """The request whose term an extension shall move. Raises NotFound for what is not the visitor's or has no term."""
+    if kind is not RequestKind.EXTEND:
+        return None
+    found = requests.request(tx, request.args.get("request", 0, int))
+    if not terms.running(found):
+        raise NotFound("extend.no_term", N_("申请 %(number)s 没有可以延长的使用期限"), number=found.number)
+    return found
 
 
 def _generation() -> int:
@@ -433,7 +469,8 @@ def _answers(one: Request, change: str) -> list[tuple[str, Any, str]]:
         (_("资源池"), one.pool.name, ""),
         (_("信息系统"), one.system.name if one.system else None, change),
         (_("内容"), what(one), change),
-        (_("使用期限"), one.use_until, change),
+        *([(_("现在的使用期限"), one.extends.use_until, "")] if one.extends else []),
+        (_("新的使用期限") if one.extends else _("使用期限"), one.use_until, change),
         (_("测算依据"), one.justification, change),
     ]
     return found + [(_(FIELDS[name]), str(one.fields[name]), change) for name in FIELDS if one.fields.get(name)]

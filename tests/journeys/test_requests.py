@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
@@ -314,5 +314,53 @@ def test_a_request_made_by_a_machine_of_the_department(client_of, place):
     decide(client_of("supervisor2"), number)
     with place.book.transaction() as tx:
         fulfilment.delivered(tx, number)
+    assert place.balance(Holder.USED, place.department) == 4
+    assert place.conserved()
+
+
+def test_a_term_is_reminded_of_extended_and_found(client_of, place, clock):
+    from quota import notices
+
+    tenant = client_of(Role.TENANT)
+    ends = clock.now.date() + timedelta(days=20)
+    number = handed_in(tenant, place, use_until=ends.isoformat(), **small(place, 1))
+    assert "申请延期" not in tenant.get(f"/requests/{number}").text
+    assert tenant.get(f"/requests/new/extend?request={number}").status_code == 404  # nothing is granted yet
+    for login in ("supervisor1", "supervisor2"):
+        decide(client_of(login), number)
+    with place.book.transaction() as tx:
+        assert len(notices.remind_of_terms(tx)) == 1
+        assert notices.remind_of_terms(tx) == []
+    assert "使用期限将到" in tenant.get("/").text
+    assert f"/requests/{number}" in client_of(Role.SUPERVISOR).get("/requests/?term=30").text
+    assert f"/requests/{number}" not in client_of(Role.SUPERVISOR).get("/requests/?term=7").text
+
+    address = f"/requests/new/extend?request={number}"
+    assert address in tenant.get(f"/requests/{number}").text
+    assert client_of("tenant2").get(address).status_code == 404
+    assert str(ends) in tenant.get(address).text
+    typed = {"key": "e" * 32, "justification": "活动延至年底,高峰并发不减"}
+    assert "请填写新的使用期限" in tenant.send(address, typed).text
+    answer = tenant.send(address, {**typed, "use_until": ends.isoformat()})
+    early = tenant.get(answer.location).text
+    assert "新的期限须晚于现在的期限" in early
+    longer = int(re.search(r"/requests/(\d+)/check", answer.location).group(1))
+    later = ends + timedelta(days=60)
+    mended = {"justification": typed["justification"], "use_until": later.isoformat()}
+    assert tenant.get(f"/requests/{longer}/edit").status_code == 200
+    tenant.send(f"/requests/{longer}/edit", {**mended, "generation": generation(tenant, longer, "/edit")})
+    assert "交付" not in tenant.get(f"/requests/{longer}/check").text
+    tenant.send(f"/requests/{longer}/submit", {"generation": generation(tenant, longer, "/check")})
+    assert "办结前期限到了也不收回" in tenant.get(f"/requests/{number}").text
+    page = client_of("supervisor1").get(f"/decisions/{longer}").text
+    assert "部分通过" not in page
+    assert str(later) in page
+    for login in ("supervisor1", "supervisor2"):
+        assert decide(client_of(login), longer).status_code == 302
+    assert state(place, longer) == "done"
+    history = tenant.get(f"/requests/{number}").text
+    assert "延长使用期限" in history
+    assert str(later) in history
+    assert f"延期至 {later}" in tenant.get("/requests/?kind=extend").text
     assert place.balance(Holder.USED, place.department) == 4
     assert place.conserved()
