@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -12,9 +13,11 @@ from playwright.sync_api import Page, expect
 from console import assets, i18n
 from console.app import create_app
 from console.settings import Settings
-from quota import fulfilment, requests
+from quota import approvals, fulfilment, requests
 from quota.actors import Actor, Role
+from quota.approvals import Decision
 from quota.asks import Ask, Line
+from quota.calendar import ZONE
 from quota.db import Base, Book
 from quota.dossier import Request, RequestKind
 from tests.browser.conftest import Live, serve
@@ -33,13 +36,21 @@ class Place:
     small: int
     department: int
 
-    def other(self) -> int:
+    def other(self, until: date | None = None) -> int:
         """Another request of the department, handed in without a browser."""
         clerk = Actor("tenant1", "tenant甲", Role.TENANT, self.department)
         with self.book.transaction(clerk) as tx:
             lines = [Line(item_id=self.small, name="前置")]
-            made = requests.draft(tx, Ask(RequestKind.CREATE, self.department, self.pool, lines, BASIS))
+            made = requests.draft(
+                tx, Ask(RequestKind.CREATE, self.department, self.pool, lines, BASIS, use_until=until)
+            )
             return requests.submit(tx, made, generation=made.generation).id
+
+    def approved(self, number: int) -> None:
+        for login in ("supervisor1", "supervisor2"):
+            with self.book.transaction(Actor(login, login, Role.SUPERVISOR)) as tx:
+                seen = requests.request(tx, number).generation
+                approvals.sign(tx, number, decision=Decision.APPROVE, generation=seen)
 
     def state(self, number: int) -> str:
         with self.book.reading() as tx:
@@ -166,3 +177,38 @@ def test_the_whole_walk(open_page, check, shot, place, width):
     check(tenant)
     tenant.goto(f"/requests/{other}")
     expect(tenant.locator("main")).to_contain_text("与立项批复不符")
+
+
+def test_a_term_is_extended(open_page, check, shot, place):
+    """From what ends soon to the signer's page, on a telephone."""
+    ends = place.book.clock().astimezone(ZONE).date() + timedelta(days=20)
+    number = place.other(until=ends)
+    place.approved(number)
+    page = open_page("tenant1", 390, at=place.live)
+    page.goto("/requests/?term=30")
+    check(page)
+    page.locator(f"main a[href='/requests/{number}']").first.click()
+    page.get_by_role("link", name="申请延期").click()
+    check(page)
+    page.fill("#use_until", str(ends + timedelta(days=60)))
+    page.fill("#justification", "活动延至年底,高峰并发不减")
+    shot(page, "extension-form", full=True)
+    page.get_by_role("button", name="下一步").click()
+    page.wait_for_url("**/check")
+    check(page)
+    page.get_by_role("button", name="提交申请").click()
+    page.wait_for_url(re.compile(r"/requests/\d+$"))
+    check(page)
+    longer = int(page.url.rsplit("/", 1)[1])
+    page.goto(f"/requests/{number}")
+    expect(page.locator("main")).to_contain_text("办结前期限到了也不收回")
+    check(page)
+    signer = open_page("supervisor1", 390, at=place.live)
+    signer.goto(f"/decisions/{longer}")
+    expect(signer.locator("main")).to_contain_text("不占用容量")
+    expect(signer.get_by_label("部分通过")).to_have_count(0)
+    check(signer)
+    shot(signer, "extension-decide", full=True)
+    place.approved(longer)
+    page.reload()
+    expect(page.locator("main")).to_contain_text("延长使用期限")
