@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask
 
-from console import access, book, errors, frame, metrics, models, rule_words, security, texts  # noqa: F401 - models: all tables
+from console import access, book, errors, frame, metrics, models, names, rule_words, security, texts  # noqa: F401 - models: all tables
 from console.settings import Settings
 from console.views import blueprints
 from quota.db import Book
@@ -31,6 +31,7 @@ def create_app(settings: Settings, opened: Book | None = None) -> Flask:
     for blueprint in blueprints():
         app.register_blueprint(blueprint)
     security.exempt(app, csrf)
+    app.jinja_env.filters.update(names.FILTERS)
     app.jinja_env.filters["because"] = rule_words.because
     app.jinja_env.globals.update(settings=settings, now=lambda: book.book().clock())
 

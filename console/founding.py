@@ -21,6 +21,7 @@ from console.settings import Settings
 from metering import policies
 from metering.lake import Lake
 from metering.works import Progress, Works, silent
+from providers.simulated_city import CITY
 from quota import rulebook
 from quota.actors import ROLE_LABELS, Role, steward
 from quota.audit import AuditRecord
@@ -44,12 +45,18 @@ def found(settings: Settings, *, demo: bool, progress: Progress = silent) -> Set
     if is_founded(settings):
         with _book(settings) as book:
             schema.migrate(book)
-        return replace(settings, demo=bool(_kept(settings)["demo"]))
+        return _as(settings, demo=bool(_kept(settings)["demo"]))
     if settings.database:
         _found_here(settings, demo, progress)
     else:
         _found_beside(settings, demo, progress)
-    return replace(settings, demo=demo)
+    return _as(settings, demo)
+
+
+def _as(settings: Settings, demo: bool) -> Settings:
+    """``settings`` of a real or a demo house; a demo bears its city's name unless another is set."""
+    unnamed = demo and settings.city == Settings().city
+    return replace(settings, demo=demo, city=CITY if unnamed else settings.city)
 
 
 def is_founded(settings: Settings) -> bool:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from datetime import date, datetime, time, timedelta
 
 from flask import Blueprint, render_template, url_for
-from sqlalchemy import select
+from sqlalchemy import func, select
 from werkzeug.wrappers import Response
 
 from console import frame
 from console.access import allow
 from console.book import book, lake, reading, settings, transaction
 from console.lists import Column, Filter, Rows, listing
+from console.names import who_exactly
+from console.texts import quantity
 from console.verification import examine
 from metering.works import Works
 from quota import audit
-from quota.actors import ROLE_LABELS, Role
+from quota.actors import ROLE_LABELS, Actor, Role
 from quota.audit import AuditRecord
+from quota.db import Tx
 from quota.errors import N_, NotFound
 
 blueprint = Blueprint("audit", __name__, url_prefix="/audit")
@@ -24,6 +27,9 @@ frame.page("audit", "audit.index", N_("审计记录"), order=10)
 frame.page("audit", "audit.verification", N_("校验"), order=20)
 
 READERS = (Role.AUDITOR, Role.AUDADMIN)
+VERIFIED = "house.verify"
+RECENT = timedelta(days=1)
+LATEST = 8
 
 
 def _from(query: Rows, value: str) -> Rows:
@@ -48,7 +54,7 @@ COLUMNS = [
         title=True,
     ),
     Column("at", N_("时间"), lambda r: r.at, sort=AuditRecord.at),
-    Column("actor", N_("操作人"), lambda r: r.actor, sort=AuditRecord.actor),
+    Column("actor", N_("操作人"), lambda r: r.actor, text=who_exactly, sort=AuditRecord.actor),
     Column("role", N_("角色"), lambda r: ROLE_LABELS[Role(r.role)]),
     Column("action", N_("操作"), lambda r: r.action, sort=AuditRecord.action),
     Column("subject", N_("对象"), lambda r: r.subject, sort=AuditRecord.subject),
@@ -95,6 +101,26 @@ def verification() -> str:
     if request.method == "POST":
         found = examine(Works(book(), lake()))
         with transaction() as tx:
-            tx.audit("house.verify", "house:1", after={"clean": found.clean, "problems": len(found.problems)})
+            tx.audit(VERIFIED, "house:1", after={"clean": found.clean, "problems": len(found.problems)})
     count, digest = audit.head(reading())
     return render_template("audit/verification.html", found=found, count=count, digest=digest)
+
+
+@frame.home_block(*READERS, order=10)
+def overview(tx: Tx, _who: Actor) -> str:
+    """The trail since this time yesterday, whether it was verified, and the latest records."""
+    since = tx.now - RECENT
+    recent = select(func.count()).select_from(AuditRecord).where(AuditRecord.at >= since)
+    count, digest = audit.head(tx)
+    newest = select(AuditRecord).order_by(AuditRecord.sequence.desc())
+    return render_template(
+        "audit/_home.html",
+        since=since,
+        fresh=tx.scalar(recent),
+        failed=tx.scalar(recent.where(AuditRecord.action.in_(("login.fail", "login.lock", "login.locked")))),
+        count=count,
+        digest=digest,
+        verified=tx.scalar(newest.where(AuditRecord.action == VERIFIED).limit(1)),
+        latest=tx.scalars(newest.limit(LATEST)).all(),
+        quantity=quantity,
+    )

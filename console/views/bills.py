@@ -19,6 +19,7 @@ from console.access import STEWARDS, allow
 from console.book import reading, transaction
 from console.forms import hang
 from console.lists import Column, Filter, Rows, listing
+from console.names import who
 from console.texts import _, kind_label, lazy
 from console.views.orders import company_filter
 from metering import reconcile
@@ -87,7 +88,7 @@ COLUMNS = [
     Column("revision", N_("版本"), lambda b: b.revision, sort=Bill.revision, number=True),
     Column("source", N_("来源"), lambda b: b.source, minor=True),
     Column("taken", N_("提交于"), lambda b: b.taken_at, sort=Bill.taken_at),
-    Column("by", N_("提交人"), lambda b: b.taken_by, minor=True),
+    Column("by", N_("提交人"), lambda b: b.taken_by, text=who, minor=True),
     Column("reviewer", N_("复核人"), _reviewer),
 ]  # fmt: skip
 FILTERS = [

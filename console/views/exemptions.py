@@ -17,9 +17,11 @@ from console.book import actor, reading, transaction
 from console.case_evidence import conduct
 from console.forms import hang
 from console.lists import Column, Filter, Rows, listing
+from console.names import who
 from console.texts import _, lazy
 from console.views.case_acts import TermsForm
 from metering import cases, exemptions, protections
+from metering.case_files import Case
 from metering.exemptions import CATEGORY_LABELS, Exemption
 from providers import inventory
 from providers.inventory import Resource
@@ -53,6 +55,10 @@ def _state_is(query: Rows, value: str) -> Rows:
     return query.where(or_(Exemption.revoked_at.is_not(None), Exemption.ends_on < today))
 
 
+def _case_number(case_id: int | None) -> str | None:
+    return None if case_id is None else reading().get_one(Case, case_id).number
+
+
 COLUMNS = [
     Column("resource", N_("资源"), lambda e: e.resource.name or e.resource.external_id, title=True,
            href=lambda e: url_for("resources.show", resource_id=e.resource_id)),
@@ -63,9 +69,9 @@ COLUMNS = [
     Column("ends_on", N_("止"), lambda e: e.ends_on, sort=Exemption.ends_on),
     Column("reason", N_("理由"), lambda e: e.reason),
     Column("last_peak", N_("上一年的峰值"), lambda e: e.last_peak, minor=True),
-    Column("asked_by", N_("申请人"), lambda e: e.asked_by, minor=True),
-    Column("approved_by", N_("批准人"), lambda e: e.approved_by),
-    Column("case", N_("案件"), lambda e: e.case_id, minor=True,
+    Column("asked_by", N_("申请人"), lambda e: e.asked_by, text=who, minor=True),
+    Column("approved_by", N_("批准人"), lambda e: e.approved_by, text=who),
+    Column("case", N_("案件"), lambda e: _case_number(e.case_id), minor=True,
            href=lambda e: url_for("cases.show", case_id=e.case_id) if e.case_id else None),
 ]  # fmt: skip
 FILTERS = [

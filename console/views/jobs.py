@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from flask import Blueprint, render_template
 from sqlalchemy import select
 from werkzeug.wrappers import Response
@@ -11,7 +13,8 @@ from console.access import allow
 from console.book import reading
 from console.jobs import JobRun, RunState, last_success, latest
 from console.lists import Column, Filter, listing
-from quota.actors import Role
+from quota.actors import Actor, Role
+from quota.db import Tx
 from quota.errors import N_
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/settings/jobs")
@@ -62,3 +65,12 @@ def index() -> str | Response:
     good = last_success(tx)
     newest = [(LABELS.get(name, name), run, good.get(name)) for name, run in sorted(latest(tx).items())]
     return found.exported("jobs") or render_template("jobs/index.html", runs=found, newest=newest)
+
+
+@frame.home_block(Role.SYSADMIN, order=20)
+def failed(tx: Tx, _who: Actor) -> str | None:
+    """Runs of the past day that failed; nothing where there is none."""
+    bad = (RunState.FAILED.value, RunState.LOST.value)
+    query = select(JobRun).where(JobRun.state.in_(bad), JobRun.started_at >= tx.now - timedelta(days=1))
+    rows = tx.scalars(query.order_by(JobRun.started_at.desc()).limit(8)).all()
+    return render_template("jobs/_home.html", rows=rows, labels=LABELS) if rows else None

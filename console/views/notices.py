@@ -15,6 +15,7 @@ from console import case_evidence, frame
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.lists import Column, Filter, as_csv, as_xlsx, listing
+from console.names import who
 from console.texts import _, amounts, sentence, when
 from console.views.cases import KINDS
 from metering import cases, notices
@@ -65,7 +66,7 @@ COLUMNS = [
     Column("issued_at", N_("签发时间"), lambda n: n.Notice.issued_at, sort=Notice.issued_at),
     Column("reminded_at", N_("提醒"), lambda n: n.Notice.reminded_at, minor=True),
     Column("escalated_at", N_("升级"), lambda n: n.Notice.escalated_at, minor=True),
-    Column("issued_by", N_("签发人"), lambda n: n.Notice.issued_by, minor=True),
+    Column("issued_by", N_("签发人"), lambda n: n.Notice.issued_by, text=who, minor=True),
 ]  # fmt: skip
 FILTERS = [
     Filter(
@@ -348,7 +349,7 @@ def _answer(tx: Tx, row: Row) -> None:
 # --------------------------------------------------------------------------------------------------------------- home
 
 
-@frame.home_block(Role.TENANT, order=20)
+@frame.home_block(Role.TENANT, order=5)
 def to_answer(tx: Tx, who: Actor) -> str | None:
     """Letters with machines that wait for the department's answer, with the days left."""
     query = (

@@ -138,10 +138,10 @@ def account(account_id: int) -> str | Response:
         Column(
             "command", N_("操作"), lambda r: _(COMMANDS.get(r.command, r.command)), sort=Transfer.command, title=True
         ),
-        Column("subject", N_("事由"), lambda r: r.subject, href=lambda r: subject_url(r.subject)),
+        Column("subject", N_("事由"), lambda r: r.subject, text=names.subject, href=lambda r: subject_url(r.subject)),
         Column("delta", N_("变动"), lambda r: shown(kind, r.delta), number=True, unit=UNITS[kind].shown, text=_signed),
         Column("balance", N_("余额"), lambda r: shown(kind, r.balance), number=True, unit=UNITS[kind].shown),
-        Column("actor", N_("经办"), lambda r: r.actor),
+        Column("actor", N_("经办"), lambda r: r.actor, text=names.who),
         Column("memo", N_("说明"), lambda r: r.memo),
         Column("transfer", N_("流水号"), lambda r: r.transfer_id, number=True, minor=True),
         Column("digest", N_("封印"), lambda r: r.digest[:12], minor=True),

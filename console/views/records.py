@@ -18,6 +18,7 @@ from console.access import STEWARDS, allow
 from console.book import reading, settings, transaction
 from console.forms import hang
 from console.lists import Column, Filter, listing
+from console.names import who
 from console.texts import _, lazy
 from providers import records
 from providers.records import CERTIFICATES, FORMS, AssessmentRecord, RecordKind
@@ -60,7 +61,7 @@ COLUMNS = [
     Column("until", N_("有效期至"), lambda r: r.valid_until, sort=AssessmentRecord.valid_until),
     Column("figures", N_("内容"), figures),
     Column("note", N_("依据"), lambda r: r.note, minor=True),
-    Column("by", N_("记录人"), lambda r: r.recorded_by, minor=True),
+    Column("by", N_("记录人"), lambda r: r.recorded_by, text=who, minor=True),
 ]  # fmt: skip
 FILTERS = [
     Filter("kind", N_("类型"), lambda q, v: q.where(AssessmentRecord.kind == v),

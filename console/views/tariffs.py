@@ -18,6 +18,7 @@ from console.access import BUSINESS, allow
 from console.book import reading, transaction
 from console.forms import hang
 from console.lists import Column, Filter, listing
+from console.names import who
 from console.texts import ARCH_LABELS, UNKNOWN, _, kind_label, lazy
 from metering import closings, tariffs
 from metering.tariffs import PER_LABELS, Per, Tariff
@@ -59,7 +60,7 @@ COLUMNS = [
     Column("from", N_("生效日期"), lambda t: t.effective_from, sort=Tariff.effective_from),
     Column("label", N_("标记"), lambda t: _(t.label) if t.label else None),
     Column("entered", N_("录入"), lambda t: t.entered_at, sort=Tariff.entered_at, minor=True),
-    Column("by", N_("录入人"), lambda t: t.entered_by, minor=True),
+    Column("by", N_("录入人"), lambda t: t.entered_by, text=who, minor=True),
 ]  # fmt: skip
 FILTERS = [Filter("kind", N_("类别"), lambda q, v: q.where(Tariff.kind == v), options=KINDS)]
 
