@@ -13,7 +13,6 @@ from console.access import allow
 from console.book import book, lake, reading, settings, transaction
 from console.lists import Column, Filter, Rows, listing
 from console.names import who_exactly
-from console.texts import quantity
 from console.verification import examine
 from metering.works import Works
 from quota import audit
@@ -122,5 +121,4 @@ def overview(tx: Tx, _who: Actor) -> str:
         digest=digest,
         verified=tx.scalar(newest.where(AuditRecord.action == VERIFIED).limit(1)),
         latest=tx.scalars(newest.limit(LATEST)).all(),
-        quantity=quantity,
     )
