@@ -106,7 +106,7 @@ def chart_of(tx: Tx, chosen: str, name: str) -> Chart | None:
             Series(_("区间上限"), [*gap, *told.high[0].tolist()]),
             Series(_("主机规格合计"), capacity, role="capacity"),
         ],
-        unit=_("核"),
+        unit="vCPU",
         period=f"{days[0]} – {days[-1]}",
         coverage=100 * past.coverage,
     )

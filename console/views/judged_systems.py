@@ -81,7 +81,7 @@ def judged(key: Any, told: Mapping[int, Judged]) -> list[Column]:
     return [
         Column("use", N_("利用率"), lambda row: told[row.id].use.value, state=True),
         figure("machines", N_("资源"), lambda one: one.machines),
-        figure("cores", N_("核"), lambda one: one.cores),
+        figure("cores", "vCPU", lambda one: one.cores),
         figure("cpu", N_("CPU 均值"), lambda one: _rounded(one.cpu), "%"),
         figure("memory", N_("内存均值"), lambda one: _rounded(one.memory), "%"),
         figure("coverage", N_("采集覆盖率"), lambda one: _rounded(100 * one.coverage if one.machines else None), "%"),

@@ -9,6 +9,7 @@ from flask import render_template, request, url_for
 from sqlalchemy import select
 from werkzeug.wrappers import Response
 
+from console import names
 from console.access import STEWARDS, allow, may
 from console.book import actor, reading, settings
 from console.lists import Column, Filter, Rows, listing

@@ -38,7 +38,7 @@ from quota.errors import N_, Conflict, Invalid
 from quota.pools import Pool
 
 blueprint = Blueprint("safeguards", __name__, url_prefix="/safeguards")
-frame.page("cases", "safeguards.index", N_("办案约束"), order=70)
+frame.page("cases", "safeguards.index", N_("办案约束"), order=65)
 
 WEEKDAYS = {
     "1": N_("周一"), "2": N_("周二"), "3": N_("周三"), "4": N_("周四"), "5": N_("周五"), "6": N_("周六"), "7": N_("周日"),

@@ -184,7 +184,7 @@ def _columns(level: str, run: StatementRun) -> list[Column]:
         found.append(Column("unit", N_("单位"), lambda r: _(UNITS[Kind(r.id)].shown) + "·" + _("时")))
     else:
         found += [
-            Column("vcpu", "vCPU", lambda r: unit_hours(Kind.VCPU, r.vcpu), unit=N_("核·时"),
+            Column("vcpu", "vCPU", lambda r: unit_hours(Kind.VCPU, r.vcpu), unit=N_("vCPU·时"),
                    sort=_sum("allocated", Kind.VCPU), number=True, text=hours),
             Column("memory", N_("内存"), lambda r: unit_hours(Kind.MEMORY, r.memory), unit=N_("GB·时"), number=True,
                    text=hours, minor=True),
