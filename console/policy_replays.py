@@ -127,7 +127,7 @@ def _machine(number_: int, one: dict[str, Any]) -> dict[str, Any]:
                 Series(_("当日最高需求"), one["peak"]),
                 Series(_("草案给出的规格"), one["top"], role="capacity"),
             ],
-            unit=_("核"),
+            unit="vCPU",
             period=_("自%(day)s起计入评判", day=judged.date().isoformat()),
         ),
     }
