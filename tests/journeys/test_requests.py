@@ -364,3 +364,35 @@ def test_a_term_is_reminded_of_extended_and_found(client_of, place, clock):
     assert f"延期至 {later}" in tenant.get("/requests/?kind=extend").text
     assert place.balance(Holder.USED, place.department) == 4
     assert place.conserved()
+
+
+def test_what_was_given_back_is_not_reminded_of(client_of, place, clock):
+    from providers import delivery, orders
+    from providers.inventory import Resource
+    from quota import notices
+
+    ends = clock.now.date() + timedelta(days=20)
+    number = handed_in(client_of(Role.TENANT), place, use_until=ends.isoformat(), **small(place, 2))
+    for login in ("supervisor1", "supervisor2"):
+        decide(client_of(login), number)
+    machines = []
+    with place.book.transaction() as tx:
+        for order in delivery.place_for_request(tx, tx.get_one(Request, number)):
+            row = Resource(
+                pool_id=place.pool, external_id=order.number, kind="vm", arch="aarch64", state="running",
+                department_id=place.department, first_seen_at=tx.now,
+            )  # fmt: skip
+            tx.add(row)
+            tx.flush()
+            order.resource_id = row.id
+            machines.append(row.id)
+    for gone, left in ((machines[0], True), (machines[1], False)):
+        with place.book.transaction() as tx:
+            tx.get_one(Resource, gone).gone_at = tx.now
+        listed = client_of(Role.SUPERVISOR).get("/requests/?term=30").text
+        assert (f"/requests/{number}" in listed) is left
+        with place.book.transaction() as tx:
+            assert (number not in orders.returned(tx)) is left
+    with place.book.transaction() as tx:
+        assert notices.remind_of_terms(tx, orders.returned(tx)) == []
+    assert "申请延期" not in client_of(Role.TENANT).get(f"/requests/{number}").text
