@@ -181,8 +181,8 @@ def test_an_idle_machine_is_powered_off_recycled_and_deleted_by_two(town: Journe
     assert town.deliver(case_id) == State.CLOSED
     page = town.page("tenant1", f"/cases/{case_id}/certificate")
     assert "指纹核对一致" in page
-    assert "supervisor1" in page
-    assert "authority1" in page
+    assert "supervisor甲" in page
+    assert "authority甲" in page
     with town.book.reading() as tx:
         assert ledger.conserved(tx)
         assert list(ledger.check(tx)) == []
