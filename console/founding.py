@@ -45,7 +45,7 @@ def found(settings: Settings, *, demo: bool, progress: Progress = silent) -> Set
     if is_founded(settings):
         with _book(settings) as book:
             schema.migrate(book)
-        return _as(settings, demo=bool(_kept(settings)["demo"]))
+        return known(settings)
     if settings.database:
         _found_here(settings, demo, progress)
     else:
@@ -57,6 +57,11 @@ def _as(settings: Settings, demo: bool) -> Settings:
     """``settings`` of a real or a demo house; a demo bears its city's name unless another is set."""
     unnamed = demo and settings.city == Settings().city
     return replace(settings, demo=demo, city=CITY if unnamed else settings.city)
+
+
+def known(settings: Settings) -> Settings:
+    """``settings`` as they hold for the house that is there: whether it is a demo, and its city's name."""
+    return _as(settings, demo=bool(_kept(settings)["demo"]))
 
 
 def is_founded(settings: Settings) -> bool:

@@ -99,7 +99,8 @@ LINES = [
     Column("resource", N_("资源编号"), lambda one: one.external_id, sort=BillLine.external_id, title=True),
     Column("kind", N_("类别"), lambda one: kind_label(one.kind), sort=BillLine.kind),
     Column("arch", N_("架构"), lambda one: one.arch),
-    Column("quantity", N_("计费用量"), lambda one: one.quantity, sort=BillLine.quantity, unit=N_("基本单位·时"), number=True),
+    Column("quantity", N_("计费用量"), lambda one: one.quantity / UNITS[Kind(one.kind)].factor, number=True),
+    Column("unit", N_("单位"), lambda one: _(UNITS[Kind(one.kind)].shown) + "·" + _("时")),
     Column("since", N_("起"), lambda one: one.since, sort=BillLine.since),
     Column("until", N_("止"), lambda one: one.until),
 ]  # fmt: skip

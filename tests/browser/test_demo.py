@@ -41,6 +41,13 @@ def test_every_page_is_accessible_and_fits(open_page, check, demo, role, width):
 
 
 SHOTS = {
+    "cockpit": ("authority", "/cockpit"),
+    "promises": ("authority", "/quota/promises/"),
+    "quota": ("authority", "/quota/"),
+    "findings": ("supervisor", "/findings/"),
+    "scorecards": ("authority", "/scorecards/"),
+    "decisions": ("supervisor", "/decisions/"),
+    "requests": ("tenant", "/requests/"),
     "home-tenant": ("tenant", "/"),
     "home-supervisor": ("supervisor", "/"),
     "home-authority": ("authority", "/"),
