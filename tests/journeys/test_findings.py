@@ -115,7 +115,7 @@ def test_systems_with_zombies_first_filtered_and_exported(past, client_of):
     assert told[0]["信息系统"] == "报名系统"
     assert told[0]["疑似僵尸"] == "90天无业务登录"
     assert told[0]["利用率"] == "利用率低"
-    assert (told[0]["资源"], told[0]["核"]) == ("1", "8")
+    assert (told[0]["资源"], told[0]["vCPU"]) == ("1", "8")
     assert [one["信息系统"] for one in rows(staff, "/findings/systems/?zombie=suspected")] == ["报名系统"]
     assert "报名系统" not in {one["信息系统"] for one in rows(staff, "/findings/systems/?zombie=no")}
     assert [one["信息系统"] for one in rows(staff, "/findings/systems/?use=system_low&q=exam")] == ["报名系统"]
@@ -129,7 +129,7 @@ def test_departments_from_their_own_and_those_under_them(past, client_of):
     assert "市民政局" in staff.get("/findings/departments/").text
     told = {one["使用单位"]: one for one in rows(staff, "/findings/departments/")}
     assert told["市考试院"]["利用率"] == "利用率低"
-    assert int(told["市直部门"]["核"]) == int(told["市民政局"]["核"]) + int(told["市考试院"]["核"]) == 50
+    assert int(told["市直部门"]["vCPU"]) == int(told["市民政局"]["vCPU"]) + int(told["市考试院"]["vCPU"]) == 50
     # A department without a machine is unknown, not low.
     empty = [one for one in told.values() if one["资源"] == "0"]
     assert empty
