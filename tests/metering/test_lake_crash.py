@@ -1,4 +1,4 @@
-"""SIGKILL at random points of appending, closing, retention and repair: all that was acknowledged is there."""
+"""SIGKILL at random points of appending, compaction, closing, retention and repair: all that was acknowledged is there."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -43,7 +44,11 @@ def work(root: Path, told: int, seed: int) -> None:
                 for resource in (1, 700, 9000)
             ]
             lake.append(f"s{number % 3}", table(batch))
+            # Nobody else reports this one, so that its source's deliveries may be laid together.
+            lake.append("alone", table([replace(batch[0], resource=20_000)]))
             os.write(told, (json.dumps([day, slot]) + "\n").encode())
+        elif dice < 0.80:
+            lake.compact(2)
         elif dice < 0.92:
             lake.roll()
         elif dice < 0.96:
@@ -98,7 +103,9 @@ def test_killed_a_hundred_times_it_is_whole_and_remembers(tmp_path):
     assert lake.verify() == []
     assert len(promised) > KILLS
     assert interrupted > 5  # the kills did hit something half-done
-    for slots in present(lake).values():
+    found = present(lake)
+    assert {1, 700, 9000, 20_000} <= set(found)
+    for slots in found.values():
         assert promised <= slots
     # What the rule of retention spared is there: every day's rollups, and samples of no younger day are gone.
     assert {day for day in lake.days() if day >= DAY} == {DAY + timedelta(days=n) for n in range(N_DAYS)}
