@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -64,7 +64,7 @@ class Use:
     @property
     def recoverable(self) -> dict[ResourceClass, int]:
         """What the department's own idle machines would give back, by class."""
-        return _sum(one for one in self.idle)
+        return _sum(self.idle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +192,9 @@ def _weighted(rows: Sequence[Finding], name: str) -> float | None:
     return sum(value * w for value, w in pairs) / weight if weight else None
 
 
-def _sum(rows: object) -> dict[ResourceClass, int]:
+def _sum(rows: Iterable[Finding]) -> dict[ResourceClass, int]:
     result: dict[ResourceClass, int] = {}
-    for one in rows:  # type: ignore[attr-defined]
+    for one in rows:
         what = {Kind(name): figure for name, figure in one.recoverable.items()}
         for cls, figure in classes(total([what]), Arch(one.resource.arch)).items():
             result[cls] = result.get(cls, 0) + figure
