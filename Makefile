@@ -47,6 +47,7 @@ test: test-tools lint
 
 # Every claim of speed beside an alternative; takes a while. ONLY="name …" for some of it.
 bench: test-tools
+	@bash tests/system_packages bench || echo "VictoriaMetrics cannot be installed here: the table will say so"
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY),--write docs/benchmarks.md)
 
 # A real Prometheus writes to the console for ten minutes, is stopped, and started again.

@@ -65,6 +65,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         "|---|---|--:|--:|--:|--:|--:|---|---|",
     ]
     for row in rows:
+        if "absent" in row:
+            lines.append(f"|  | {row['contender']} | not run: {row['absent']} |  |  |  |  |  |  |")
+            continue
         rate = "" if row["rate"] is None else f"{row['rate']:,.0f}"
         met = {True: "yes", False: "**no**", None: ""}[row["met"]]
         lines.append(

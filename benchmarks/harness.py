@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -115,6 +116,7 @@ class Work:
     reach: Reach | None = None
     prepare: Callable[[Path], None] | None = None
     rounds: Mapping[str, int] = field(default_factory=dict)  # fewer for contenders that take minutes
+    absent: Mapping[str, str] = field(default_factory=dict)  # who could not take part, and why: the table says it
 
     @property
     def counted(self) -> bool:
@@ -130,6 +132,13 @@ def work(name: str, title: str, *, unit: str, contenders: Mapping[str, Run], **r
     if name in WORKS:
         raise ValueError(f"two works are called {name}")
     WORKS[name] = Work(name, title, unit, contenders, **rest)
+
+
+def fresh(folder: Path) -> Path:
+    """The folder, empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def one(name: str, contender: str, home: Path) -> dict[str, float]:
@@ -195,3 +204,5 @@ def rows(found: Work, figures: Mapping[str, Figures]) -> Iterable[dict[str, Any]
             "met": found.reach.met(its) if its is ours and found.reach else None,
             "rounds": len(its.runs),
         }
+    for contender, why in found.absent.items():
+        yield {"work": found.name, "title": found.title, "contender": contender, "ours": False, "absent": why}

@@ -79,6 +79,7 @@ def deliver(lake: Lake, path: Path) -> int:
         "bitbrains_faststorage50",
         "nab_aws_cloudwatch",
         "bitbrains_rnd",
+        "planetlab_cloudsim",
     ],
 )
 def trace(request, tmp_path_factory, traces):
