@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import contains_eager, joinedload
 
 from metering import findings
 from metering.findings import Assessment, Finding
@@ -147,19 +147,36 @@ def figures(
 
 def use(tx: Tx, department_id: int, pool_id: int) -> Use:
     """What the latest assessment measured of the department's machines (and those below it) in the pool."""
+    return uses(tx, [(department_id, pool_id)])[department_id, pool_id]
+
+
+def uses(tx: Tx, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Use]:
+    """``use`` of each (department id, pool id), from one reading of the findings."""
+    wanted = set(pairs)
     run = findings.last_run(tx)
-    if run is None:
-        return Use(None, 0, 0, None, None, None, None, ())
-    rows = tx.scalars(
+    if run is None or not wanted:
+        return dict.fromkeys(wanted, Use(None, 0, 0, None, None, None, None, ()))
+    below = {one: agencies.subtree(tx, one) for one in {department for department, _pool in wanted}}
+    rows: dict[tuple[int | None, int], list[Finding]] = {}
+    for one in tx.scalars(
         select(Finding)
-        .join(Resource, Resource.id == Finding.resource_id)
+        .join(Finding.resource)
         .where(
             Finding.assessment_id == run.id,
-            Resource.department_id.in_(agencies.subtree(tx, department_id)),
-            Resource.pool_id == pool_id,
+            Resource.department_id.in_(set().union(*below.values())),
+            Resource.pool_id.in_({pool for _department, pool in wanted}),
         )
-        .options(joinedload(Finding.resource))
-    ).all()
+        .options(contains_eager(Finding.resource))
+        .order_by(Finding.id)
+    ):
+        rows.setdefault((one.resource.department_id, one.resource.pool_id), []).append(one)
+    return {
+        (department, pool): _used(run, [one for each in below[department] for one in rows.get((each, pool), ())])
+        for department, pool in wanted
+    }
+
+
+def _used(run: Assessment, rows: Sequence[Finding]) -> Use:
     machines = [one for one in rows if Kind.VCPU.value in one.resource.amounts]
     known = [one for one in machines if (one.coverage or 0) >= ENOUGH_COVERAGE and _figure(one, "cpu_mean") is not None]
     covered = [one.coverage for one in machines if one.coverage is not None]

@@ -65,6 +65,10 @@ class Utilization:
         self.total += other.total
 
 
+UNMEASURED = Utilization()
+"""Of what nothing measures."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """Of one assessment: its id, the days that the means are over, and the utilisations."""

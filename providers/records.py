@@ -92,6 +92,10 @@ class AssessmentRecord(Base):
     recorded_by: Mapped[str] = mapped_column(String(64))
 
     provider: Mapped[CloudProvider] = relationship()
+    withdrawal: Mapped[AssessmentRecord | None] = relationship(
+        primaryjoin="AssessmentRecord.id == foreign(remote(AssessmentRecord.withdraws))", uselist=False, viewonly=True
+    )
+    """The record that takes this one back."""
 
     @property
     def form(self) -> Form:
@@ -133,7 +137,7 @@ def withdraw(tx: Tx, record_id: int, note: str) -> AssessmentRecord:
     """Take a record back, with a reason; once."""
     tx.actor.must_be(Role.SUPERVISOR)
     found = record(tx, record_id)
-    if found.kind == RecordKind.WITHDRAWAL or withdrawal(tx, found.id) is not None:
+    if found.kind == RecordKind.WITHDRAWAL or found.withdrawal is not None:
         raise WrongState("record.withdrawn", N_("这条记录已经撤销"))
     if not note.strip():
         raise Invalid("reason.missing", N_("请写明理由"), field="note")
@@ -146,10 +150,6 @@ def record(tx: Tx, record_id: int) -> AssessmentRecord:
     if found is None:
         raise NotFound("record.none", N_("没有编号为 %(id)s 的考核记录"), id=record_id)
     return found
-
-
-def withdrawal(tx: Tx, record_id: int) -> AssessmentRecord | None:
-    return tx.scalar(select(AssessmentRecord).where(AssessmentRecord.withdraws == record_id))
 
 
 def standing(tx: Tx, provider_id: int, *kinds: RecordKind) -> list[AssessmentRecord]:

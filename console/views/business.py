@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import DateField, IntegerField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
@@ -40,7 +41,7 @@ class PeriodForm(FlaskForm):  # type: ignore[misc]
     def offer(self, tx: Tx) -> None:
         """Fill the choices with what the visitor may declare for."""
         departments = select(Department).order_by(Department.name)
-        systems = select(System).where(System.active).order_by(System.name)
+        systems = select(System).where(System.active).order_by(System.name).options(joinedload(System.department))
         who = actor()
         if who.role is Role.TENANT:
             mine = subtree(tx, who.department_id or -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -52,7 +53,7 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
 def index() -> str:
     tx = reading()
     rows = approvals.queue(tx)
-    suggested = {one.id: _suggestion(tx, one) for one in rows[:50]}
+    suggested = _suggestions(tx, rows[:50])
     return render_template(
         "decisions/index.html", rows=rows, what=what, turn_of=turn_of, kinds=KINDS, suggested=suggested
     )
@@ -211,9 +212,13 @@ def _next(tx: Tx, done: int) -> str:
     return url_for("decisions.decide", request_id=rest[0].id) if rest else url_for("decisions.index")
 
 
-def _suggestion(tx: Tx, one: Request) -> request_evidence.Suggestion:
-    measured = request_evidence.use(tx, one.department_id, one.pool_id)
-    return request_evidence.suggest(one.kind, one.takes(approved=True), measured)
+def _suggestions(tx: Tx, rows: Sequence[Request]) -> dict[int, request_evidence.Suggestion]:
+    """Request id → what the figures speak for; each department is measured once in each pool."""
+    uses = request_evidence.uses(tx, [(one.department_id, one.pool_id) for one in rows])
+    return {
+        one.id: request_evidence.suggest(one.kind, one.takes(approved=True), uses[one.department_id, one.pool_id])
+        for one in rows
+    }
 
 
 @frame.home_block(*SIGNERS, order=10)
@@ -221,7 +226,7 @@ def waiting(tx: Tx, who: Actor) -> str | None:
     """The queue by deadline; for the authority each with a suggested answer."""
     rows = approvals.queue(tx, who)
     shown_rows = rows[:8]
-    suggested = {one.id: _suggestion(tx, one) for one in shown_rows}
+    suggested = _suggestions(tx, shown_rows)
     return render_template(
         "decisions/_home.html", rows=shown_rows, total=len(rows), what=what, kinds=KINDS, suggested=suggested
     )

@@ -49,7 +49,8 @@ TREND_DAYS = 30
 @allow(*STEWARDS)
 def index() -> str | Response:
     tx = reading()
-    columns, query, key = _board(request.args.get("kind", Kind.VCPU.value))
+    measured = utilizations.measured(tx)
+    columns, query, key = _board(request.args.get("kind", Kind.VCPU.value), measured)
     pools = {str(one.id): one.name for one in tx.scalars(select(Pool).order_by(Pool.id))}
     zones = {zone: zone for zone in tx.scalars(select(Pool.zone).distinct().order_by(Pool.zone))}
     filters = [
@@ -65,11 +66,11 @@ def index() -> str | Response:
         board=found,
         capacity=capacity(tx, found.values),
         conserved=ledger.conserved(tx),
-        measured=utilizations.measured(tx).run,
+        measured=measured.run,
     )
 
 
-def _board(kind: str) -> tuple[list[Column], Select[Any], Any]:
+def _board(kind: str, measured: utilizations.Measured) -> tuple[list[Column], Select[Any], Any]:
     """Columns, query and grouped accounts: a row for each department, pool and class."""
 
     def part(*holders: Holder) -> Any:
@@ -120,6 +121,9 @@ def _board(kind: str) -> tuple[list[Column], Select[Any], Any]:
             ),
         )
 
+    def use(row: Any) -> utilizations.Utilization:
+        return measured.of.get((row.pool_id, row.department_id, Kind(row.kind)), utilizations.UNMEASURED)
+
     columns = [
         Column(
             "department",
@@ -136,22 +140,14 @@ def _board(kind: str) -> tuple[list[Column], Select[Any], Any]:
         figure("held", N_("预占"), Holder.HELD.value),
         figure("granted", N_("未用"), Holder.GRANTED.value),
         figure("lent", N_("借入未用"), Holder.LENT.value),
-        Column("mean", N_("实测使用率"), lambda r: _measured(r)[0], number=True, unit="%"),
-        Column("coverage", N_("采集覆盖率"), lambda r: _measured(r)[1], number=True, unit="%", minor=True),
+        Column("mean", N_("实测使用率"), lambda r: _rounded(use(r).mean), number=True, unit="%"),
+        Column("coverage", N_("采集覆盖率"), lambda r: _rounded(use(r).coverage), number=True, unit="%", minor=True),
     ]
     return columns, query, grouped
 
 
 def class_of(row: Any) -> ResourceClass:
     return ResourceClass(Kind(row.kind), Arch(row.arch))
-
-
-def _measured(row: Any) -> tuple[float | None, float | None]:
-    """(mean, coverage) in per cent of what a department has in a pool; None where nothing measures the kind."""
-    found = utilizations.measured(reading()).of.get((row.pool_id, row.department_id, Kind(row.kind)))
-    if found is None:
-        return None, None
-    return _rounded(found.mean), _rounded(found.coverage)
 
 
 def _rounded(value: float | None) -> float | None:

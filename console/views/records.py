@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, DateField, DecimalField, IntegerField, SelectField, TextAreaField
 from wtforms.fields.choices import SelectChoice
@@ -48,7 +48,7 @@ def figures(one: AssessmentRecord) -> str | None:
 
 
 def code(one: AssessmentRecord) -> str:
-    return "record_withdrawn" if records.withdrawal(reading(), one.id) else "record_standing"
+    return "record_withdrawn" if one.withdrawal else "record_standing"
 
 
 COLUMNS = [
@@ -101,8 +101,10 @@ class WithdrawForm(FlaskForm):  # type: ignore[misc]
 def index() -> str | Response:
     tx = reading()
     query = (
-        select(AssessmentRecord).where(records.visible(tx.actor)).options(joinedload(AssessmentRecord.provider))
-    )  # fmt: skip
+        select(AssessmentRecord)
+        .where(records.visible(tx.actor))
+        .options(joinedload(AssessmentRecord.provider), selectinload(AssessmentRecord.withdrawal))
+    )
     found = listing(tx, query, COLUMNS, key=AssessmentRecord.id, filters=FILTERS, sort="-on")
     return found.exported("assessment-records") or render_template("records/index.html", records=found)
 
@@ -142,7 +144,7 @@ def show(record_id: int) -> str:
     tx = reading()
     one = records.record(tx, record_id)
     return render_template(
-        "records/show.html", one=one, code=code(one), figures=figures(one), withdrawal=records.withdrawal(tx, one.id),
+        "records/show.html", one=one, code=code(one), figures=figures(one), withdrawal=one.withdrawal,
         indicator=LABELS[one.form.indicator] if one.form.indicator else None,
     )  # fmt: skip
 

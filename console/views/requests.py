@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from sqlalchemy import select
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response
 
 from console import errors, frame, request_forms
@@ -28,7 +28,7 @@ from quota.agencies import Department
 from quota.audit import AuditRecord
 from quota.calendar import ZONE
 from quota.db import Tx
-from quota.dossier import FIELDS, KIND_LABELS, STATE_LABELS, Request, RequestKind, RequestState
+from quota.dossier import FIELDS, KIND_LABELS, STATE_LABELS, Request, RequestKind, RequestLine, RequestState
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, Refused
 from quota.pools import Pool
 from quota.rules import STEP_LABELS, StepName
@@ -166,6 +166,9 @@ def _loaded() -> Any:
         joinedload(Request.department),
         joinedload(Request.system),
         joinedload(Request.pool).joinedload(Pool.provider),
+        selectinload(Request.lines).joinedload(RequestLine.item),
+        selectinload(Request.steps),
+        selectinload(Request.extends),
     )
 
 

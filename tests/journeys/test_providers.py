@@ -324,7 +324,7 @@ def test_a_veto_fails_the_company_and_a_withdrawn_one_does_not(client_of, house,
     assert again != card
     assert "一票否决：" not in steward.get(again).text
     with house.reading() as tx:
-        assert records.withdrawal(tx, int(leak.rsplit("/", 1)[1])) is not None
+        assert tx.get_one(records.AssessmentRecord, int(leak.rsplit("/", 1)[1])).withdrawal is not None
 
 
 INVENTORY = "资源编号,名称,类型,核数,内存(GB)\nvm-1,web,云主机,4,8\nvm-2,db,云主机,8,16\n"
