@@ -21,7 +21,7 @@ from quota import fulfilment, requests
 from quota.actors import Role, steward
 from quota.calendar import working_days
 from quota.catalog import CatalogItem
-from quota.errors import N_, Conflict, Invalid, NotAllowed, WrongState
+from quota.errors import N_, Conflict, Invalid, NotAllowed, Refused, WrongState
 from quota.ledger import Holder
 from quota.pools import Pool
 from quota.requests import Request, RequestKind, RequestState
@@ -285,11 +285,20 @@ def carry(book: Book, order_id: int, provider: Provider) -> WorkOrder:
             if _still(one, asked):
                 _fault(tx, one, str(fault), final=not fault.transient)
             return one
-    with book.transaction(actor) as tx:
-        one = _locked(tx, order_id)
-        if _still(one, asked):
-            _record(tx, one, outcome, provider)
-        return one
+    try:
+        with book.transaction(actor) as tx:
+            one = _locked(tx, order_id)
+            if _still(one, asked):
+                _record(tx, one, outcome, provider)
+            return one
+    except (
+        Refused
+    ) as refusal:  # an answer that cannot be entered is its company's to mend, and keeps no other order waiting
+        with book.transaction(actor) as tx:
+            one = _locked(tx, order_id)
+            if _still(one, asked):
+                _fault(tx, one, str(refusal), final=True)
+            return one
 
 
 def _send(tx: Tx, one: WorkOrder) -> Order:
@@ -520,7 +529,8 @@ def retry(tx: Tx, order_id: int, generation: int) -> WorkOrder:
 
 
 def cancel(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
-    """The supervisor takes back an order that was not sent, or that failed; what it took is quota again."""
+    """The supervisor takes back an order that was not sent, or that failed; what it took is quota again. The last order of
+    a request takes it along: delivered as far as it was, or ended where nothing was."""
     tx.actor.must_be(Role.SUPERVISOR, Role.SYSTEM)
     one = _locked(tx, order_id, generation)
     _must_be(one, OrderState.PENDING, OrderState.FAILED)
@@ -529,9 +539,11 @@ def cancel(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
     one.next_try_at = None
     _move(tx, one, OrderState.CANCELLED, "order.cancel", reason=reason)
     if one.request_id is not None and not _of_request(tx, one.request_id, UNDER_WAY | {OrderState.FAILED}):
-        rest = _of_request(tx, one.request_id, {OrderState.DELIVERED})
+        rest = _of_request(tx, one.request_id, {OrderState.DELIVERED, OrderState.ACCEPTED})
         if rest:
             fulfilment.delivered(tx, one.request_id, at=max(o.delivered_at for o in rest if o.delivered_at))
+        else:
+            fulfilment.abandoned(tx, one.request_id, reason=reason)
     return one
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -490,3 +491,47 @@ def test_a_corrected_calendar_moves_open_limits(works) -> None:
         calendar.correct(tx, order.due_at.date(), working=False, note="防汛放假")
         assert orders.reschedule(tx) == 1
     assert works.now(order).due_at > order.due_at
+
+
+# ---------------------------------------------------------------------------- what must not wait for ever
+
+
+def test_an_answer_that_cannot_be_entered_keeps_no_other_order_waiting(works) -> None:
+    poisoned, other = works.create("a"), works.create("b")
+
+    class Forgetful(SimulatedCloud):
+        """Says that it is done, and of the first order not what it made."""
+
+        def deliver(self, order, now):
+            found = super().deliver(order, now)
+            return replace(found, external_id=None) if order.key == "a" else found
+
+    done = delivery.carry_all(works.book, works.pool, works.cloud(Forgetful))
+    assert (done.failed, done.delivered) == ([poisoned.id], [other.id])
+    assert "order.no_resource" in works.now(poisoned).last_error
+    order = works.do(delivery.mark_delivered, works.now(poisoned), "operator", external_id="i-by-hand")
+    assert order.state == OrderState.DELIVERED
+    works.prove()
+
+
+def test_a_request_ends_with_the_last_of_its_orders(works) -> None:
+    request = works.approved()
+    with works.book.transaction() as tx:
+        placed = delivery.place_for_request(tx, requests.lock(tx, request))
+    works.do(delivery.cancel, placed[0], "checker", "机房无法扩容")
+    assert state_of(works, request) == "approved"
+    works.do(delivery.cancel, placed[1], "checker", "机房无法扩容")
+    assert state_of(works, request) == "withdrawn"
+    assert (works.balance(Holder.USED), works.balance(Holder.GRANTED)) == (0, 32)
+    works.prove()
+
+
+def test_a_request_is_looked_at_where_its_last_order_is_cancelled_after_the_others_were_accepted(works) -> None:
+    request = works.approved()
+    with works.book.transaction() as tx:
+        placed = delivery.place_for_request(tx, requests.lock(tx, request))
+    first = works.carry(placed[0])
+    works.do(delivery.accept, first, "clerk")
+    works.do(delivery.cancel, placed[1], "checker", "机房无法扩容")
+    assert state_of(works, request) == "accepting"
+    works.prove()
