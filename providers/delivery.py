@@ -348,7 +348,7 @@ def _record(tx: Tx, one: WorkOrder, outcome: Outcome, provider: Provider) -> Non
         _delivered(
             tx,
             one,
-            at=min(outcome.at, tx.now),
+            at=min(max(outcome.at, one.sent_at or outcome.at), tx.now),  # nobody did it before he was told
             by=provider.name,
             external_id=outcome.external_id,
             has=outcome.amounts,
@@ -504,10 +504,13 @@ def deem_accepted(tx: Tx) -> list[WorkOrder]:
     fulfilment.deemed_accepted(tx)
     calendar = working_days(tx)
     waiting_ = tx.scalars(
-        select(WorkOrder).where(WorkOrder.state == OrderState.DELIVERED.value).order_by(WorkOrder.id)
+        select(WorkOrder.id).where(WorkOrder.state == OrderState.DELIVERED.value).order_by(WorkOrder.id)
     ).all()
     done = []
-    for one in waiting_:
+    for order_id in waiting_:
+        one = _locked(tx, order_id)
+        if one.state != OrderState.DELIVERED:  # accepted or refused between our reading and our lock
+            continue
         if one.request_id is not None:
             over = tx.scalar(select(Request.state).where(Request.id == one.request_id)) == RequestState.DONE
         else:

@@ -85,6 +85,9 @@ def enact(tx: Tx, order: WorkOrder, *, at: datetime, external_id: str | None, ha
     if verb is Verb.CREATE:
         if not external_id:
             raise Invalid("order.no_resource", N_("请填写交付的资源编号"), field="external_id")
+        former = order.resource
+        if former is not None and former.external_id != external_id and former.basis == order.basis:
+            former.basis, former.booked = "", {}  # delivered anew as something else: what is counted goes with it
         one = inventory.arrive(
             tx,
             order.pool,

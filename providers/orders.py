@@ -8,7 +8,7 @@ An order counts in the month in which it is due, so that each counts once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,6 +21,7 @@ from providers.base import ServiceKind, Verb
 from providers.inventory import Resource, seen_by
 from quota.actors import Actor, Role
 from quota.agencies import Department, System
+from quota.audit import AuditRecord
 from quota.calendar import ZONE, WorkingDays, working_days
 from quota.db import Base
 from quota.errors import N_, Conflict, NotFound
@@ -245,11 +246,24 @@ def delivery_times(tx: Tx, start: datetime, end: datetime, *, provider_id: int |
 def moving(tx: Tx, calendar: WorkingDays) -> list[tuple[WorkOrder, datetime]]:
     """Open orders whose limit would be another one by ``calendar``, and that limit. Changes nothing."""
     query = select(WorkOrder).where(WorkOrder.state.in_([one.value for one in OPEN - {OrderState.DELIVERED}]))
+    found = tx.scalars(query.order_by(WorkOrder.id)).all()
+    begun = _begun_anew(tx, [one.basis for one in found if one.by_hand and one.state == OrderState.DELIVERING])
     limits = (
-        (one, due(calendar, one.placed_at, one.limit_days, emergency=one.emergency))
-        for one in tx.scalars(query.order_by(WorkOrder.id))
+        (one, due(calendar, begun.get(one.basis, one.placed_at), one.limit_days, emergency=one.emergency))
+        for one in found
     )
     return [(one, limit) for one, limit in limits if limit != one.due_at]
+
+
+def _begun_anew(tx: Tx, subjects: Sequence[str]) -> dict[str, datetime]:
+    """Subject → when its delivery was last refused: its limit runs from there, not from its placing."""
+    found: dict[str, datetime] = {}
+    for low in range(0, len(subjects), 500):
+        refused = select(AuditRecord.subject, AuditRecord.at).where(
+            AuditRecord.subject.in_(subjects[low : low + 500]), AuditRecord.action == "order.refuse"
+        )
+        found |= dict(tx.execute(refused.order_by(AuditRecord.sequence)).tuples().all())
+    return found
 
 
 def reschedule(tx: Tx) -> int:

@@ -535,3 +535,37 @@ def test_a_request_is_looked_at_where_its_last_order_is_cancelled_after_the_othe
     works.do(delivery.cancel, placed[1], "checker", "机房无法扩容")
     assert state_of(works, request) == "accepting"
     works.prove()
+
+
+def test_what_was_refused_keeps_its_new_limit_when_the_calendar_changes(works, clock) -> None:
+    order = works.carry(works.create(limit_days=2))
+    clock.advance(days=3)
+    order = works.do(delivery.refuse, order, "clerk", "磁盘没有挂载")
+    with works.book.transaction() as tx:
+        assert orders.reschedule(tx) == 0  # nothing changed
+        calendar.correct(tx, order.due_at.date(), working=False, note="防汛放假")
+        assert orders.reschedule(tx) == 1
+    assert works.now(order).due_at > order.due_at
+
+
+def test_delivered_anew_as_another_machine_is_counted_once(works) -> None:
+    order = works.carry(works.create(), works.cloud(Handless))
+    order = works.do(delivery.mark_delivered, order, "operator", external_id="i-1")
+    order = works.do(delivery.refuse, order, "clerk", "系统盘损坏")
+    order = works.do(delivery.mark_delivered, order, "operator", external_id="i-2")
+    with works.book.reading() as tx:
+        booked = {one.external_id: (one.basis, one.booked) for one in tx.scalars(select(Resource))}
+    assert booked == {"i-1": ("", {}), "i-2": (order.basis, {"vcpu": 4, "memory": 8192})}
+    assert works.balance(Holder.USED) == 4
+
+
+def test_nobody_delivers_before_he_was_told(works, clock) -> None:
+    class Boastful(SimulatedCloud):
+        def deliver(self, order, now):
+            return replace(super().deliver(order, now), at=now - timedelta(days=30))
+
+    order = works.create(limit_days=2)
+    clock.advance(days=5)
+    order = works.carry(order, works.cloud(Boastful))
+    assert order.delivered_at == clock.now
+    assert order.in_time(clock.now) is False
