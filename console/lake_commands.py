@@ -50,6 +50,17 @@ def status(data: str | None, as_json: bool) -> None:
             "sealed": list(found.sealed),
             "samples_from": found.kept_from,
             "rolled_at": found.rolled_at,
+            "imports": [
+                {
+                    "pool": one.pool,
+                    "state": one.state,
+                    "begun": one.begun,
+                    "files": one.files,
+                    "taken": one.done,
+                    "named": list(one.named),
+                }
+                for one in works.lake.landings()
+            ],
             "sources": {
                 one.name: {"last": one.last, "silent": one.silent, "rows": one.rows, "hot_files": one.hot_files}
                 for one in sources
@@ -59,10 +70,27 @@ def status(data: str | None, as_json: bool) -> None:
         emit(report)
         return
     for name, value in report.items():
-        if name != "sources":
+        if name not in ("sources", "imports"):
             click.echo(f"{name:<16} {'—' if value is None else value}")
+    for one in report["imports"]:
+        click.echo(f"{'import':<16} {told(one)}")
     for one in sources:
         click.echo(f"{'silent' if one.silent else 'reporting':<16} {one.name}  last {one.last:%Y-%m-%d %H:%M} UTC")
+
+
+def told(landing: dict[str, Any]) -> str:
+    """What became of an import that is under way, or was when its process died."""
+    names = ", ".join(landing["named"][:3]) + (", …" if landing["files"] > 3 else "")
+    said = {
+        "under_way": "under way",
+        "broken_off": "broken off: the other files count nowhere; import them again, nothing is taken twice",
+        "unentered": "taken whole, what was refused is not entered; import again, nothing is taken twice",
+    }
+    begun = f"{landing['begun']:%Y-%m-%d %H:%M} UTC"
+    return (
+        f"{landing['taken']} of {landing['files']} files into {landing['pool']}, begun {begun} ({names}): "
+        f"{said[landing['state']]}"
+    )
 
 
 @lake.command()

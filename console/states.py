@@ -148,6 +148,9 @@ STATES: dict[str, State] = {
     "skipped": State(N_("未执行"), "player-pause", "quiet"),
     # sources of samples
     "reporting": State(N_("上报中"), "check", "good"),
+    "landing_under_way": State(N_("导入中"), "player-play", "busy"),
+    "landing_broken_off": State(N_("导入中断"), "alert-triangle", "attention"),
+    "landing_unentered": State(N_("拒收未登记"), "alert-triangle", "attention"),
     "silent": State(N_("停止上报"), "alert-triangle", "bad"),
     "not_scored": State(N_("不计分"), "circle-dashed", "quiet"),
 }

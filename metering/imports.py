@@ -1,11 +1,13 @@
 """Imports: files of usage and of inventory, as people have them, into the lake and the book of one pool.
 
-A file is taken whole, less the rows that the report lists, or not at all. Importing again changes nothing: the lake
-takes no sample twice, and what was refused is entered as evidence once.
+A file is taken whole, less the rows that the report lists, or not at all, wherever the import is cut off: see
+metering.lake_landings. Importing again changes nothing: the lake takes no sample twice, and what was refused is entered
+as evidence once.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ import pyarrow as pa
 from sqlalchemy import select
 
 from metering.intake import SampleRefusal
+from metering.lake_landings import Landing
 from metering.works import Progress, Works, silent
 from providers import inventory
 from providers.base import Inventory, Samples
@@ -96,20 +99,41 @@ def import_usage(
     actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
     found = Imported(pool.code)
     files = [file for path in paths for file in find_usage(path, found.report)]
+    told = len(found.report.files)
     if register:
         listing = inventory_from_usage(_batches(files, Refusals(), convention, progress, "look"), arch=Arch(pool.arch))
         found.registered = _register(works, pool, listing, actor) if write else _strangers(works, pool, listing)
-    for batch in _batches(files, found.report, convention, progress, "import"):
-        _take(works, pool, batch, found, write=write, registering=register)
-    if write:
+    if not write:
+        for batch in _batches(files, found.report, convention, progress, "import"):
+            table, strangers = _known(works, pool, batch, found, guessing=register)
+            found.samples += table.num_rows + (strangers if register else 0)
+        return found
+    with Landing(works.lake, _key(pool, files), pool=pool.code, named=[file.name for file in files]) as landing:
+        for batch in _batches(files, found.report, convention, progress, "import"):
+            table, _strangers_there = _known(works, pool, batch, found)
+            if table.num_rows:
+                source = f"{pool.code}.{batch.source}"
+                _count(found, landing.append(source, table, works.book.clock()))
+            if not batch.unfinished:
+                landing.land(max(0, len(found.report.files) - told - 1))  # the last one is only being read
+        landing.land(len(files))
         today = works.book.clock().astimezone(ZONE).date()
         waiting = set(works.lake.hot_days())
         works.lake.roll(
             [day for day in sorted(found.days & waiting) if day < today], lambda n, of: progress("roll", n, of)
         )
         with works.book.transaction(actor) as tx:
-            _evidence(tx, pool, found)
+            _evidence(tx, pool, found, again=landing.resumed)
+        landing.close()
     return found
+
+
+def _key(pool: Pool, files: Sequence[UsageFile]) -> str:
+    """What an import is known by: its pool and its files' names and sizes."""
+    digest = hashlib.blake2b(pool.code.encode(), digest_size=8)
+    for file in files:
+        digest.update(f"\x00{file.name}\x01{file.path.stat().st_size}".encode())
+    return digest.hexdigest()
 
 
 def _batches(
@@ -126,24 +150,24 @@ def _batches(
     yield from read_usage_files(files, report, convention, progress=told)
 
 
-def _take(works: Works, pool: Pool, batch: Samples, found: Imported, *, write: bool, registering: bool) -> None:
+def _known(
+    works: Works, pool: Pool, batch: Samples, found: Imported, *, guessing: bool = False
+) -> tuple[pa.Table, int]:
+    """What a batch says of machines that the pool knows, by their numbers, and how many samples are of others; those are
+    counted, unless they would be entered (``guessing``)."""
     with works.book.reading() as tx:
         known = inventory.ids(tx, pool.id, batch.external_ids)
     dense = np.array([known.get(name, -1) for name in batch.external_ids], np.int32)
     index = batch.table["resource"].to_numpy()
     ids = dense[index]
     stranger = ids < 0
-    if stranger.any() and not (registering and not write):
+    if stranger.any() and not guessing:
         counts = np.bincount(index[stranger], minlength=len(dense))
         found.unknown.update({batch.external_ids[one]: int(counts[one]) for one in np.flatnonzero(counts)})
-    if not write:
-        found.samples += len(ids) if registering else int((~stranger).sum())
-        return
     table = batch.table.set_column(0, "resource", pa.array(ids))
     if stranger.any():
         table = table.filter(pa.array(~stranger))
-    if table.num_rows:
-        _count(found, works.lake.append(f"{pool.code}.{batch.source}", table, not_after=works.book.clock()))
+    return table, int(np.count_nonzero(stranger))
 
 
 def _count(found: Imported, receipt: Receipt) -> None:
@@ -173,8 +197,8 @@ def _strangers(works: Works, pool: Pool, listing: Inventory) -> int:
     return len(listing.facts) - len(known)
 
 
-def _evidence(tx: Tx, pool: Pool, found: Imported) -> None:
-    """Enter what was refused, and that the import was made; the same again is entered once."""
+def _evidence(tx: Tx, pool: Pool, found: Imported, *, again: bool) -> None:
+    """Enter what was refused, and that the import was made; the same again is entered once, unless it was broken off."""
     rows: list[tuple[str, str, int, str]] = []
     for reading in found.report.files:
         if reading.error is not None:
@@ -196,7 +220,7 @@ def _evidence(tx: Tx, pool: Pool, found: Imported) -> None:
         if tx.scalar(same.limit(1)) is None:
             tx.add(SampleRefusal(pool_id=pool.id, at=tx.now, **kept))
             entered += 1
-    if found.written or found.registered or entered:
+    if found.written or found.registered or entered or again:
         tx.audit(
             "usage.import",
             f"pool:{pool.id}",

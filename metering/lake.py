@@ -32,7 +32,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from metering import lake_closing, lake_corrections, lake_health, lake_repair, lake_retention, readings
+from metering import lake_closing, lake_corrections, lake_health, lake_landings, lake_repair, lake_retention, readings
 from metering.dayblock import Edges
 from metering.lake_files import (
     HotName,
@@ -90,13 +90,15 @@ class Lake:
 
     # --- in ---
 
-    def append(self, source: str, table: pa.Table, *, not_after: datetime | None = None) -> Receipt:
+    def append(
+        self, source: str, table: pa.Table, *, not_after: datetime | None = None, landing: Path | None = None
+    ) -> Receipt:
         """Take a delivery: integer columns `resource` and `ts` (seconds since 1970, UTC), any of METRICS, `vcpu`
         and `mem_mb`; NaN or null = not reported. Durable on return; the same again changes nothing.
 
         Refuses values and rows that can't be, and counts them: "row:future" lies more than two steps after
         `not_after` (a clock that is ahead), "row:retained" on a day whose samples were deleted by the rule of
-        retention. Raises KeyError, ValueError or TypeError if the table has a column too few, too many or of a
+        retention. `landing`: a folder in which it waits for the rest of its file (metering.lake_landings). Raises KeyError, ValueError or TypeError if the table has a column too few, too many or of a
         wrong type, LakeFull if there is no room: then nothing of it is acknowledged, and delivering it again
         does no harm.
         """
@@ -116,21 +118,22 @@ class Lake:
                 continue
             late = day.strftime("%Y-%m") in sealed
             (corrected if late else days).append(day)
+            place = self.correction_folder(day) if late else self.hot_folder(day)
+            waits = place if landing is None else landing / place.relative_to(self.root)
             with room():
-                files += self._keep(
-                    self.correction_folder(day) if late else self.hot_folder(day), source, cells, first, last
-                )
+                files += self._keep(place, waits, source, cells, first, last)
         return Receipt(delivery.rows, taken, dict(refused), tuple(sorted({*days, *corrected})), files, tuple(corrected))
 
-    def _keep(self, folder: Path, source: str, cells: Cells, first: int, last: int) -> int:
+    def _keep(self, place: Path, waits: Path, source: str, cells: Cells, first: int, last: int) -> int:
+        """Write a day's cells to `waits` (`place`, or a landing's folder) unless they lie there already."""
         digest = _digest(cells)
-        there = [name for name in hot_names(folder) if name.source == source]
+        there = sorted(name for folder in {place, waits} for name in hot_names(folder) if name.source == source)
         over = [name for name in there if name.first <= last and name.last >= first]
         if over and (over[-1].first, over[-1].last, over[-1].digest) == (first, last, digest):
             return 0
         number = max(time.time_ns(), *(name.number + 1 for name in there), 0)
         name = HotName(number, source, first, last, digest)
-        write_tables(folder / source / str(name), hot_tables(cells))
+        write_tables(waits / source / str(name), hot_tables(cells))
         return 1
 
     def hot_days(self) -> list[date]:
@@ -244,6 +247,10 @@ class Lake:
     def sources(self) -> dict[str, lake_health.Source]:
         """Who delivered, when last, and how many rows on which day."""
         return lake_health.sources(self)
+
+    def landings(self) -> list[lake_landings.Landed]:
+        """Files that are being taken in, or were when their process died."""
+        return lake_landings.landings(self)
 
     def verify(self) -> list[lake_health.Problem]:
         """Every file read, every rollup recomputed; what does not fit is named."""

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from metering import lake_health, rollup
+from metering import lake_health, lake_landings, rollup
 from metering.dayblock import Block, Edges, freeze, lay, unsettled
 from metering.lake_files import (
     BLOCK,
@@ -68,6 +68,7 @@ def rolling(lake: Lake, *, shared: bool = False) -> Iterator[None]:
             sweep(lake.root / "hot", _LEFT_OVER_S)
             sweep(lake.root / "corrections", _LEFT_OVER_S)
             interrupted(lake)
+            lake_landings.settle_all(lake)
         yield
     finally:
         os.close(handle)

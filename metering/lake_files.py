@@ -9,6 +9,7 @@
     closing.json                               the day being closed, while it is
     sealed.json                                months that were settled: what comes later goes to corrections/
     corrections/<day>/<source>/…               as hot/, of days of sealed months
+    landings/<key>/…                           files of which not all has come, where nobody reads them (lake_landings)
     retention.json                             before which days what was deleted
     quarantine/                                damaged files, as they were found
 

@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metering import lake_closing, lake_health
+from metering import lake_closing, lake_health, lake_landings
 from metering.lake_files import Damaged, Reader, Sheet, make_folder, sync_folder
 
 if TYPE_CHECKING:
@@ -49,6 +49,11 @@ def repair(lake: Lake) -> list[Repair]:
                 days.setdefault(day, []).append(one)
         for day, mine in sorted(days.items()):
             done += _closed_day(lake, day, mine, aside)
+        for landing in lake_landings.clear(lake):
+            if landing.state == "broken_off":
+                rest = f"{landing.files - landing.done} of {landing.files} files, of which nothing was taken"
+                path = lake.root / "landings" / landing.key
+                done.append(Repair(path, "an import that was broken off", None, False, f"{rest}: import them again"))
     return done
 
 

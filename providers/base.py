@@ -95,6 +95,7 @@ class Samples:
     source: str
     external_ids: list[str]
     table: pa.Table
+    unfinished: bool = False  # the rest of its last file comes in the next batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ def read_usage_files(
                     for start in range(0, table.num_rows, batch_rows):
                         piece = table.slice(start, batch_rows)
                         if waiting.rows + piece.num_rows > batch_rows:
-                            yield waiting.close()
+                            yield waiting.close(before=file.name)
                             waiting = _Batch()
                         waiting.add(file.name, ids, piece)
         if progress is not None:
@@ -275,7 +275,8 @@ class _Batch:
         self._names.append(name)
         self.rows += table.num_rows
 
-    def close(self) -> Samples:
+    def close(self, before: str | None = None) -> Samples:
+        """The batch; `before`: the file whose rows come next."""
         table = pa.concat_tables(self._tables, promote_options="default").combine_chunks()
         digest = hashlib.blake2b("\n".join(self._index).encode(), digest_size=8)
         for at, name in enumerate(table.column_names):
@@ -288,4 +289,4 @@ class _Batch:
         first, last = self._names[0], self._names[-1]
         name = first if first == last else f"{first}..{last}"
         safe = re.sub(r"[^A-Za-z0-9.-]+", "_", name)[:64]  # it becomes part of a file name in the lake
-        return Samples(f"{safe}.{digest.hexdigest()}", list(self._index), table)
+        return Samples(f"{safe}.{digest.hexdigest()}", list(self._index), table, unfinished=last == before)

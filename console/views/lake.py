@@ -67,6 +67,7 @@ def index() -> str:
         chart=_chart(by_pool, last),
         rolled=latest(tx).get("roll"),
         quarantined=_quarantined(),
+        landings=[(names.get(one.pool, one.pool), one) for one in lake().landings()],
     )
 
 

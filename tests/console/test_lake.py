@@ -15,6 +15,7 @@ from console.cli import main
 from console.settings import Settings
 from metering import keeping
 from metering.lake import Lake
+from metering.lake_landings import Landing
 from metering.lake_retention import Keep
 from metering.lake_sql import query
 from metering.works import Works
@@ -181,3 +182,27 @@ def test_the_page_says_who_fell_silent(settings, client_of, clock):
     home = client_of("supervisor1").get("/").get_data(as_text=True)
     assert "停止上报的来源" in home
     assert "停止上报的来源" not in client_of("tenant1").get("/").get_data(as_text=True)
+
+
+def test_an_import_that_was_broken_off_is_named_with_what_to_do(settings, client_of, clock):
+    lake = Lake(settings.lake_dir)
+    with Landing(lake, "k", pool="east", named=["a.csv", "b.csv"]) as landing:
+        landing.append("east.a", joined(steady(1)), clock())
+        assert "导入中" in client_of("supervisor1").get("/resources/lake/").get_data(as_text=True)
+        landing.land(1)
+    page = client_of("supervisor1").get("/resources/lake/").get_data(as_text=True)
+    assert "导入中断" in page
+    assert "1 / 2 个文件已入湖" in page
+    assert "a.csv、b.csv" in page
+
+
+def test_the_status_says_what_became_of_an_import(place):
+    lake = Lake(place.lake_dir)
+    with Landing(lake, "k", pool="east", named=["a.csv", "b.csv"]) as landing:
+        landing.append("east.landed", joined(steady(4000)), datetime.now(UTC))
+        landing.land(1)
+    assert json.loads(run(place, "status", "--json"))["imports"][0]["state"] == "broken_off"
+    assert "1 of 2 files into east" in run(place, "status")
+    assert "import them again" in run(place, "rebuild", code=1)
+    assert json.loads(run(place, "status", "--json"))["imports"] == []
+    run(place, "compact")

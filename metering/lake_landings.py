@@ -1,0 +1,236 @@
+"""Landings: deliveries that come into the lake together or not at all, for files larger than one delivery.
+
+    landings/<key>/about.json                  what is being landed, by whom it is told, how much of it lies in the lake
+    landings/<key>/hot/…  corrections/…        what waits, laid out as in the lake, where nobody reads it
+    landings/<key>/whole                       all of it is here: whoever comes after a crash puts the rest in its place
+
+Killed before `whole`, nothing of it counts and the landing stays to be seen (`broken_off`) until it is made again or
+cleared; killed after, the next landing or roll puts the rest in its place.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from metering.lake_files import dated, hot_names, make_folder, room, sync_folder, write_json, write_whole
+from quota.errors import N_, Conflict
+
+if TYPE_CHECKING:
+    from metering.lake import Lake, Receipt
+
+KINDS = ("hot", "corrections")
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """One landing as it lies there. files: how many it is of; done: how many of them are in the lake, whole; named:
+    their names, the first few; waiting: lake files of the next one that nobody reads yet; under_way: its process lives.
+    """
+
+    key: str
+    pool: str
+    files: int
+    done: int
+    named: tuple[str, ...]
+    begun: datetime
+    waiting: int
+    under_way: bool
+
+    @property
+    def state(self) -> str:
+        """under_way; broken_off: some files are in the lake and the rest is not; unentered: all are, and the book was
+        not told what was refused."""
+        if self.under_way:
+            return "under_way"
+        return "broken_off" if self.done < self.files else "unentered"
+
+
+class Landing:
+    """One landing: ``with Landing(lake, key, pool=…, named=…) as it: it.append(…); it.land(done)``.
+
+    Left without ``close``, by whatever but a kill, what had not landed is gone, and the landing with it where nothing
+    had. Raises Conflict where another process has a landing of that key under way.
+    """
+
+    def __init__(self, lake: Lake, key: str, *, pool: str, named: list[str]) -> None:
+        self.lake, self.folder = lake, lake.root / "landings" / key
+        self.about: dict[str, Any] = {
+            "pool": pool,
+            "files": len(named),
+            "done": 0,
+            "named": named[:20],
+            "begun": datetime.now(UTC).isoformat(),
+        }
+        self.resumed = False
+        self._closed = False
+        self._lock = -1
+
+    def __enter__(self) -> Landing:
+        with room():
+            self._lock = _locked(self.folder)
+            self.resumed = (self.folder / "about.json").exists()
+            settle(self.lake, self.folder)
+            _clear(self.folder)
+            write_json(self.folder / "about.json", self.about)
+        return self
+
+    def append(self, source: str, table: pa.Table, not_after: datetime) -> Receipt:
+        """As Lake.append, except that nobody sees it before ``land``."""
+        return self.lake.append(source, table, not_after=not_after, landing=self.folder)
+
+    def land(self, done: int) -> None:
+        """Put what was appended in its place; ``done`` files of this landing are in the lake, whole."""
+        with room():
+            if _waiting(self.folder):
+                write_whole(self.folder / "whole", b"")
+                settle(self.lake, self.folder)
+            self.about["done"] = done
+            write_json(self.folder / "about.json", self.about)
+
+    def close(self) -> None:
+        """All of it is in the lake, and the book knows what was refused."""
+        self._closed = True
+        _remove(self.folder)
+
+    def __exit__(self, *_: object) -> None:
+        if not self._closed and not (self.folder / "whole").exists():
+            with suppress(OSError):
+                _clear(self.folder)
+                if not self.about["done"]:
+                    _remove(self.folder)
+        os.close(self._lock)
+
+
+def _locked(folder: Path) -> int:
+    """The landing's lock, held: of the folder that is there now, not of one that was just removed."""
+    while True:
+        make_folder(folder)
+        try:
+            handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise Conflict("import.under_way", N_("同一批文件正在另一个进程中导入")) from error
+        with suppress(FileNotFoundError):
+            if os.fstat(handle).st_ino == (folder / ".lock").stat().st_ino:
+                return handle
+        os.close(handle)
+
+
+def settle(lake: Lake, folder: Path) -> None:
+    """Put a landing that is whole in its place, or the rest of it. Two processes may do it at once.
+
+    Deliveries are numbered as of now: that is when they came, for a month that was settled meanwhile.
+    """
+    if not (folder / "whole").exists():
+        return
+    for kind in KINDS:
+        for day in dated(folder / kind, ""):
+            waits = folder / kind / day.isoformat()
+            place = lake.hot_folder(day) if kind == "hot" else lake.correction_folder(day)
+            number = max(time.time_ns(), *(name.number + 1 for name in hot_names(place)), 0)
+            for at, name in enumerate(hot_names(waits)):
+                target = place / name.source
+                while True:  # a roll removes folders that it has emptied
+                    make_folder(target)
+                    try:
+                        os.replace(waits / name.source / str(name), target / str(replace(name, number=number + at)))
+                        sync_folder(target)
+                    except FileNotFoundError:
+                        if (waits / name.source / str(name)).exists():
+                            continue
+                    break
+    (folder / "whole").unlink(missing_ok=True)
+    sync_folder(folder)
+
+
+def settle_all(lake: Lake) -> None:
+    """Put every landing that is whole in its place."""
+    for folder in _folders(lake):
+        settle(lake, folder)
+
+
+def landings(lake: Lake) -> list[Landed]:
+    """Landings that are under way, or were when their process died, oldest first."""
+    found = []
+    for folder in _folders(lake):
+        try:
+            about: Mapping[str, Any] = json.loads((folder / "about.json").read_text())
+        except FileNotFoundError:
+            continue  # just begun, or just done
+        begun = datetime.fromisoformat(about["begun"])
+        waiting = len(_waiting(folder))
+        found.append(
+            Landed(
+                folder.name,
+                about["pool"],
+                about["files"],
+                about["done"],
+                tuple(about["named"]),
+                begun,
+                waiting,
+                _alive(folder),
+            )
+        )
+    return sorted(found, key=lambda one: one.begun)
+
+
+def clear(lake: Lake) -> list[Landed]:
+    """Forget the landings that were broken off, and what of them had not landed; returns them."""
+    gone = []
+    settle_all(lake)
+    for one in landings(lake):
+        if not one.under_way:
+            _remove(lake.root / "landings" / one.key)
+            gone.append(one)
+    return gone
+
+
+def _folders(lake: Lake) -> list[Path]:
+    root = lake.root / "landings"
+    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+
+
+def _waiting(folder: Path) -> list[Path]:
+    return [path for kind in KINDS for path in (folder / kind).glob("*/*/[!.]*.parquet")]
+
+
+def _clear(folder: Path) -> None:
+    for kind in KINDS:
+        shutil.rmtree(folder / kind, ignore_errors=True)
+
+
+def _remove(folder: Path) -> None:
+    """The note last, so that a crash leaves a landing that says what it is."""
+    _clear(folder)
+    (folder / "about.json").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(folder: Path) -> bool:
+    try:
+        handle = os.open(folder / ".lock", os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
