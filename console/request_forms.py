@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
 
@@ -153,17 +153,13 @@ def _lines(form: RequestForm, kind: RequestKind, resource: Resource | None) -> I
         if any(named.values()):
             yield Line(amounts={one: figure for one, figure in named.items() if figure})
     elif resource is not None:
-        current, service = _has(resource), resource.kind
+        current, service = resource.counts(), resource.kind
         if kind is RequestKind.UNSUBSCRIBE:
             yield Line(current=current, service=service, name=resource.name)
         elif form.item.data:
             yield Line(item_id=form.item.data, current=current, service=service, name=resource.name)
         elif named:
             yield Line(amounts=named, current=current, service=service, name=resource.name)
-
-
-def _has(resource: Resource) -> Mapping[Kind, int]:
-    return {Kind(name): figure for name, figure in resource.amounts.items()}
 
 
 def fill(form: RequestForm, request: Request) -> None:

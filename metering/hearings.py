@@ -273,7 +273,7 @@ def _draft(tx: Tx, one: Case, until: date | None = None) -> None:
         RequestKind.RESIZE,
         one.department_id,
         one.pool_id,
-        lines=[Line(current=one.had(), amounts=target, service=one.resource.kind, name=one.resource.name)],
+        lines=[Line(current=one.resource.counts(), amounts=target, service=one.resource.kind, name=one.resource.name)],
         justification=N_("运营监督管家按监测数据建议扩容,依据见案件 %(number)s") % {"number": one.number},
         system_id=one.system_id,
         resource_id=one.resource_id,

@@ -22,11 +22,11 @@ from quota.actors import Role, steward
 from quota.calendar import working_days
 from quota.catalog import CatalogItem
 from quota.errors import N_, Conflict, Invalid, NotAllowed, Refused, WrongState
-from quota.ledger import Holder
+from quota.ledger import Classes, Holder
 from quota.pools import Pool
 from quota.requests import Request, RequestKind, RequestState
 from quota.rules import StepName
-from quota.units import Amounts, Arch
+from quota.units import Amounts, Arch, classes, total
 from quota.units import amounts as figures
 
 if TYPE_CHECKING:
@@ -389,7 +389,7 @@ def _delivered(
     one.delivered_at, one.delivered_by, one.next_try_at, one.last_error = at, by, None, ""
     _move(tx, one, OrderState.DELIVERED, "order.deliver", at=at, by=by, resource=one.resource_id, freed=one.freed)
     if one.request_id is not None and not _of_request(tx, one.request_id, UNDER_WAY | {OrderState.FAILED}):
-        fulfilment.delivered(tx, one.request_id, at=at)
+        fulfilment.delivered(tx, one.request_id, at=at, gives=_freed(tx, one.request_id))
 
 
 # ------------------------------------------------------------------------------------------ what people do
@@ -544,7 +544,8 @@ def cancel(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
     if one.request_id is not None and not _of_request(tx, one.request_id, UNDER_WAY | {OrderState.FAILED}):
         rest = _of_request(tx, one.request_id, {OrderState.DELIVERED, OrderState.ACCEPTED})
         if rest:
-            fulfilment.delivered(tx, one.request_id, at=max(o.delivered_at for o in rest if o.delivered_at))
+            last = max(o.delivered_at for o in rest if o.delivered_at)
+            fulfilment.delivered(tx, one.request_id, at=last, gives=_freed(tx, one.request_id))
         else:
             fulfilment.abandoned(tx, one.request_id, reason=reason)
     return one
@@ -608,6 +609,12 @@ def _of_request(tx: Tx, request_id: int, states: set[OrderState] | frozenset[Ord
             .order_by(WorkOrder.id)
         )
     )
+
+
+def _freed(tx: Tx, request_id: int) -> Classes:
+    """What the orders of a request freed of what is counted for their resources: that, not what was asked, is returned."""
+    done = _of_request(tx, request_id, {OrderState.DELIVERED, OrderState.ACCEPTED})
+    return classes(total(figures(one.freed) for one in done), Arch(done[0].pool.arch)) if done else {}
 
 
 def _request_is_delivering(tx: Tx, one: WorkOrder) -> None:

@@ -24,7 +24,8 @@ from quota.agencies import Department, System
 from quota.audit import AuditRecord
 from quota.calendar import ZONE, WorkingDays, working_days
 from quota.db import Base
-from quota.errors import N_, Conflict, NotFound
+from quota.dossier import Request
+from quota.errors import N_, Conflict, Invalid, NotFound
 from quota.pools import CloudProvider, Pool
 from quota.units import Amounts, amounts
 
@@ -226,6 +227,38 @@ def locked(tx: Tx, order_id: int, generation: int | None = None) -> WorkOrder:
     if generation is not None and found.generation != generation:
         raise Conflict("order.stale", N_("工单 %(number)s 已被他人更新,请刷新后再操作"), number=found.number)
     return found
+
+
+def check_target(tx: Tx, request: Request) -> None:
+    """Refuse to hand in a request about a resource that starts from something else than what is counted for it.
+
+    Raises Invalid where nobody approved the resource (nothing is counted for it, so nothing can be returned of it), where
+    it changed since the request was written, or is being changed by an order now.
+    """
+    if request.resource_id is None:
+        return
+    one = tx.get_one(Resource, request.resource_id)
+    if not one.booked and not one.basis:
+        raise Invalid(
+            "request.unapproved", N_("资源 %(name)s 未经批准,尚未计入配额,请先由运营监督方补登"), name=one.name,
+            field="resource_id",
+        )  # fmt: skip
+    under_way = tx.scalar(
+        select(WorkOrder.number).where(
+            WorkOrder.resource_id == one.id, WorkOrder.state.in_([*UNDER_WAY, OrderState.FAILED])
+        )
+    )
+    if under_way is not None:
+        raise Invalid(
+            "request.order_open",
+            N_("该资源有未办结的工单 %(number)s,请等它办结"),
+            number=under_way,
+            field="resource_id",
+        )
+    if any(line.current != one.booked for line in request.lines):
+        raise Invalid(
+            "request.reshaped", N_("拟稿之后资源 %(name)s 的规格已变化,请修改申请"), name=one.name, field="resource_id"
+        )
 
 
 def delivery_times(tx: Tx, start: datetime, end: datetime, *, provider_id: int | None = None) -> dict[Bucket, int]:

@@ -30,27 +30,27 @@ def delivering(tx: Tx, request: Request | int) -> Request:
     return found
 
 
-def delivered(tx: Tx, request: Request | int, *, at: datetime | None = None) -> Request:
+def delivered(
+    tx: Tx, request: Request | int, *, at: datetime | None = None, gives: ledger.Classes | None = None
+) -> Request:
     """The cloud did it, at ``at`` (now where None): → accepting, and the department has 3 working days to look.
 
     What the request returns (退订, a shape that shrank) goes from used back to the department's granted quota now,
-    not earlier: only what the cloud confirmed is free. Posting what it takes was the last signature's work.
+    not earlier: only what the cloud confirmed is free, ``gives`` (all that the request names where None). Posting what
+    it takes was the last signature's work.
     """
     found = requests.lock(tx, request)
     _may_deliver(tx, found)
     requests.must_be(found, RequestState.APPROVED, RequestState.DELIVERING)
     before = {"state": found.state}
     when = at or tx.now
-    gives = found.gives(approved=True)
+    key = f"{found.subject}/release"
+    if gives is None:
+        gives = found.gives(approved=True)
+    elif gives and ledger.made(tx, key) is not None:  # refused and delivered anew: what that freed besides
+        key = f"{key}/{found.generation}"
     if gives:
-        ledger.release(
-            tx,
-            found.pool_id,
-            found.department_id,
-            gives,
-            key=f"{found.subject}/release",
-            subject=found.subject,
-        )
+        ledger.release(tx, found.pool_id, found.department_id, gives, key=key, subject=found.subject)
     _did(tx, found, StepName.DELIVERY, when)
     found.state, found.delivered_at = RequestState.ACCEPTING.value, when
     found.turn, found.due_at = Role.TENANT.value, None

@@ -23,7 +23,7 @@ from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
 from quota.ledger import Holder
-from quota.requests import Line, RequestKind
+from quota.requests import Ask, Line, RequestKind
 from quota.units import Kind
 
 GB = 1024
@@ -569,3 +569,46 @@ def test_nobody_delivers_before_he_was_told(works, clock) -> None:
     order = works.carry(order, works.cloud(Boastful))
     assert order.delivered_at == clock.now
     assert order.in_time(clock.now) is False
+
+
+# ------------------------------------------------------------------------ a request about a resource starts from the book
+
+
+def test_a_request_returns_what_was_counted_not_what_it_names(works) -> None:
+    one = made(works)
+    made(works, "another")
+    told = {Kind.VCPU: 8, Kind.MEMORY: 8 * GB}  # the machine was booked with 4
+    request = works.approved(RequestKind.UNSUBSCRIBE, resource_id=one.id, lines=[Line(current=told, service="vm")])
+    with works.book.transaction() as tx:
+        (order,) = delivery.place_for_request(tx, requests.lock(tx, request))
+    works.carry(order)
+    assert works.balance(Holder.USED) == 4  # the other machine's
+    assert works.balance(Holder.GRANTED) == 28
+    works.prove()
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"booked": {}, "basis": ""}, "request.unapproved"),
+        ({"booked": {"vcpu": 2, "memory": 8192}}, "request.reshaped"),
+        ({}, "request.order_open"),
+    ],
+)
+def test_what_is_not_counted_or_has_changed_cannot_be_asked_back(works, change, code) -> None:
+    one = made(works)
+    line = Line(current={Kind.VCPU: 4, Kind.MEMORY: 8 * GB}, service="vm")
+    ask = Ask(
+        RequestKind.UNSUBSCRIBE, works.bureau, works.pool, [line], "系统下线,不再需要这台云主机", resource_id=one.id
+    )
+    with works.book.transaction(works.people["clerk"]) as tx:
+        request = requests.draft(tx, ask)
+        orders.check_target(tx, request)
+    if not change:
+        works.place(Verb.STOP, "stop", resource=one)
+    with works.book.transaction() as tx:
+        for name, value in change.items():
+            setattr(tx.get_one(Resource, one.id), name, value)
+    with works.book.reading() as tx, pytest.raises(Invalid) as refusal:
+        orders.check_target(tx, requests.request(tx, request.id))
+    assert refusal.value.code == code
