@@ -213,7 +213,8 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
         "compression_level": 1,
         "use_dictionary": [f.name for f in schema if f.name not in streams and f.name not in deltas],
         "column_encoding": dict.fromkeys(streams, "BYTE_STREAM_SPLIT") | dict.fromkeys(deltas, "DELTA_BINARY_PACKED"),
-        "write_statistics": ["resource"],
+        # What a row group's footer says of these two, a whole scan need not read; see `Reader.dense`.
+        "write_statistics": ["resource", "state"],
         "write_page_checksum": True,
         "store_schema": False,
     }
@@ -353,17 +354,49 @@ class Reader:
         except Exception as error:
             raise Damaged(self.path, str(error)) from error
 
+    def consecutive(self, group: int, slots: int) -> NDArray[np.int32] | None:
+        """The resources of a dense row group, if its footer tells them: their ids have no gap."""
+        first, last = self.ranges[group]
+        if (last - first + 1) * slots != self.file.metadata.row_group(group).num_rows:
+            return None
+        return np.arange(first, last + 1, dtype=np.int32)
+
+    def alike(self, group: int) -> int | None:
+        """The state of all samples of a row group, if its footer tells it."""
+        column = self.file.schema_arrow.get_field_index("state")
+        found = self.file.metadata.row_group(group).column(column).statistics
+        return int(found.min) if found and found.min == found.max else None
+
+    def dense(
+        self, groups: Sequence[int], columns: Sequence[str], slots: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.uint8], dict[str, Array]]:
+        """Of a dense file: the resources [r], their states [r, slots] and the named columns, [r, slots] each.
+
+        What the footer tells of ids and states (`consecutive`, `alike`) isn't read: usually both.
+        """
+        ids = [told for group in groups if (told := self.consecutive(group, slots)) is not None]
+        states = {self.alike(group) for group in groups}
+        unread = ["resource"] if len(ids) < len(groups) else []
+        unread += ["state"] if len(states) > 1 or None in states else []
+        found = self.read(groups, [*unread, *columns])
+        resources = found.pop("resource")[::slots] if "resource" in found else np.concatenate(ids)
+        matrices = {name: column.reshape(-1, slots) for name, column in found.items()}
+        if "state" in matrices:
+            return resources, matrices.pop("state"), matrices
+        return resources, np.full((len(resources), slots), states.pop(), np.uint8), matrices
+
     def row(
         self, resource: int, columns: Sequence[str], slots: int
     ) -> tuple[NDArray[np.uint8], dict[str, Array]] | None:
         """Of a dense file: one resource's states and the named columns, [slots] each; None if it isn't there."""
         for group in self.groups(resource, resource + 1):
-            ids = self.read([group], ["resource"])["resource"][::slots]
+            ids = self.consecutive(group, slots)
+            if ids is None:
+                ids = self.read([group], ["resource"])["resource"][::slots]
             at = int(np.searchsorted(ids, resource))
             if at < len(ids) and ids[at] == resource:
-                found = self.read([group], ["state", *columns])
-                cut = slice(at * slots, (at + 1) * slots)
-                return found.pop("state")[cut], {name: column[cut] for name, column in found.items()}
+                _, state, found = self.dense([group], columns, slots)
+                return state[at], {name: column[at] for name, column in found.items()}
         return None
 
     def histograms(self, groups: Sequence[int], metrics: Sequence[str], low: int, high: int) -> dict[str, Array]:

@@ -195,6 +195,18 @@ def _rollups(lake: Lake, day: date, *, hours: bool) -> Iterator[Problem]:
             reader.table()
 
 
+def _misled(dense: Reader, slots: int) -> int | None:
+    """The first row group of which the footer tells other ids or states than are in it."""
+    for group in range(len(dense.ranges)):
+        found = dense.read([group], ["resource", "state"])
+        ids, state = dense.consecutive(group, slots), dense.alike(group)
+        if ids is not None and not np.array_equal(np.repeat(ids, slots), found["resource"]):
+            return group
+        if state is not None and (found["state"] != state).any():
+            return group
+    return None
+
+
 def _day(lake: Lake, day: date) -> Iterator[Problem]:
     """One day's dense file against itself, and its rollups against it."""
     missing = [path for kind in lake_closing.KINDS if not (path := lake.path(kind, day)).exists()]
@@ -212,6 +224,9 @@ def _day(lake: Lake, day: date) -> Iterator[Problem]:
             yield Problem(path, f"the file says that it is of {dense.about().get('day')}")
         if dense.file.metadata.num_rows % lake.slots:
             yield Problem(path, "not every resource has all slots")
+            return
+        if (wrong := _misled(dense, lake.slots)) is not None:
+            yield Problem(path, f"the footer of row group {wrong} contradicts its samples")
             return
         sides = [lake.edges(day + timedelta(days=step)) for step in (-1, 1)]
         for low in range(0, max((high for _, high in dense.ranges), default=-1) + 1, lake_closing.CHUNK):

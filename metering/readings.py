@@ -112,21 +112,19 @@ def blocks(
 
 
 def _block(slots: int, readers: Sequence[tuple[int, Reader]], low: int, days: int, metrics: Sequence[str]) -> Window:
-    parts: list[tuple[int, NDArray[np.int32], dict[str, Array]]] = []
-    for number, reader in readers:
-        groups = reader.groups(low, low + BLOCK)
-        if groups:
-            columns = reader.read(groups, ["resource", "state", *metrics])
-            parts.append((number, columns.pop("resource")[::slots], columns))
-    ids = np.unique(np.concatenate([part[1] for part in parts])) if parts else np.zeros(0, np.int32)
+    parts = [
+        (number, *reader.dense(groups, metrics, slots))
+        for number, reader in readers
+        if (groups := reader.groups(low, low + BLOCK))
+    ]
+    ids = np.unique(np.concatenate([there for _, there, _, _ in parts])) if parts else np.zeros(0, np.int32)
     state = np.full((len(ids), days, slots), ABSENT, np.uint8)
     values = {name: np.full((len(ids), days, slots), nothing(name), COLUMNS[name]) for name in metrics}
-    for number, there, columns in parts:
+    for number, there, states, columns in parts:
         rows: Any = slice(None) if len(there) == len(ids) else np.searchsorted(ids, there)
-        state[rows, number] = columns["state"].reshape(-1, slots)
-        for name in metrics:
-            if name in columns:
-                values[name][rows, number] = columns[name].reshape(-1, slots)
+        state[rows, number] = states
+        for name, column in columns.items():
+            values[name][rows, number] = column
     n = days * slots
     return Window(ids, state.reshape(-1, n), {name: column.reshape(-1, n) for name, column in values.items()})
 

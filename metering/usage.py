@@ -81,7 +81,7 @@ def profile(
         absent = part == MISSING
         if absent.any():
             gone[low : low + ROWS] = absent.reshape(-1, days, slots).sum(axis=2)
-        ordered[low : low + ROWS].sort(axis=1, kind="stable")
+        ordered[low : low + ROWS].sort(axis=1, kind=quantiles.sorter())
     sums -= gone * float(MISSING)
     counts = slots - gone
     n = counts.sum(axis=1)

@@ -10,11 +10,13 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from metering.lake import Lake
-from metering.lake_files import Damaged, LakeFull
+from metering.lake_files import Damaged, LakeFull, Reader, write_tables
 from metering.lake_retention import Keep
+from metering.samples import LIVE
 from tests.metering.samples import DAY, MIDNIGHT, Sample, joined, steady, table
 from tests.metering.test_lake import fingerprint, seen
 
@@ -186,6 +188,22 @@ def spoil(path: Path, how: str) -> None:
         path.write_bytes(b"")
     else:
         damage(path, 0.2)
+
+
+def test_a_footer_that_misleads_is_named(lake):
+    lake.append("a", table(steady(1, 0, 288)))
+    lake.append("b", table(steady(2, 0, 288)))
+    lake.roll()
+    path = lake.path("days", DAY)
+    with Reader(path) as reader:
+        kept, about = reader.table(), reader.about()
+        assert reader.consecutive(0, lake.slots).tolist() == [1, 2]
+        assert reader.alike(0) == LIVE
+    # The second resource before the first: the footer's least, greatest and count still look whole.
+    swapped = pa.concat_tables([kept.slice(288), kept.slice(0, 288)])
+    write_tables(path, [swapped], about)
+    found = [problem for problem in lake.verify() if problem.path == path]
+    assert [problem.why for problem in found] == ["the footer of row group 0 contradicts its samples"]
 
 
 def test_neighbours_damaged_together_are_made_again_together(lake):

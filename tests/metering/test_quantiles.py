@@ -30,6 +30,12 @@ def test_exact_agrees_with_numpy(values):
     assert np.allclose(got, [reference(row) for row in values], rtol=0, atol=1e-9, equal_nan=True)
 
 
+def test_either_way_of_sorting_gives_the_same():
+    assert quantiles.sorter() in ("stable", "quicksort")
+    rows = np.random.default_rng(3).integers(0, 2**16, (7, 999), np.uint16)
+    assert np.array_equal(np.sort(rows, axis=1, kind="stable"), np.sort(rows, axis=1, kind="quicksort"))
+
+
 @given(matrices, st.data())
 @settings(max_examples=100, deadline=None)
 def test_what_is_not_valid_does_not_count(values, data):
