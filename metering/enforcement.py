@@ -38,7 +38,7 @@ from metering.safeguards import Obstacle, look, resting, safe_target
 from providers import delivery
 from providers.base import ResourceState, Verb
 from providers.orders import OrderState, WorkOrder
-from quota import ledger
+from quota import ledger, lending
 from quota.actors import Role
 from quota.calendar import ZONE
 from quota.errors import N_, NotAllowed, WrongState
@@ -162,8 +162,9 @@ def give_back(tx: Tx, one: Case, ending: Ending, reason: str) -> None:
 
 
 def finish(tx: Tx, one: Case, ending: Ending, reason: str) -> None:
-    """What was taken away stays away: what was set aside goes to the city, and a certificate says so."""
-    what = _let_go(tx, one)
+    """What was taken away stays away: what was set aside goes to the city, and a certificate says so. What the department
+    had borrowed for it stays with it, to go home to its lender."""
+    what = lending.spare(tx, one.pool_id, one.department_id, _let_go(tx, one))
     if what:
         ledger.reclaim(
             tx,

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from providers import inventory
 from providers.base import ResourceState, ServiceKind, Verb
 from providers.orders import OrderState, WorkOrder
-from quota import ledger
+from quota import ledger, lending
 from quota.errors import N_, Conflict, Invalid
 from quota.ledger import Holder
 from quota.units import Amounts, Arch, Kind, amounts, classes
@@ -145,18 +145,19 @@ def enact(tx: Tx, order: WorkOrder, *, at: datetime, external_id: str | None, ha
         elif less > 0:  # shrunk, but this cloud does not give it back
             after[kind] = figure
     if freed and one.department_id is not None and order.request_id is None:
-        move = ledger.reclaim if order.frees == Holder.FREE.value else ledger.release
-        move(
-            tx,
-            order.pool_id,
-            one.department_id,
-            _by_class(order, freed),
-            key=f"{order.basis}:free",
-            subject=order.subject,
-        )
+        _free(tx, order, one.department_id, _by_class(order, freed))
     order.freed = _spelled(freed)
     one.booked = _spelled(after)
     inventory.enact(tx, one, at=at, source=order.basis, **told)
+
+
+def _free(tx: Tx, order: WorkOrder, department_id: int, freed: ledger.Classes) -> None:
+    """What falls free goes to whom the order says; what the department borrowed stays with it, to go home from there."""
+    to_city = lending.spare(tx, order.pool_id, department_id, freed) if order.frees == Holder.FREE.value else {}
+    rest = {cls: left for cls, figure in freed.items() if (left := figure - to_city.get(cls, 0))}
+    for move, what, word in ((ledger.reclaim, to_city, "free"), (ledger.release, rest, "keep" if to_city else "free")):
+        if what:
+            move(tx, order.pool_id, department_id, what, key=f"{order.basis}:{word}", subject=order.subject)
 
 
 def compare(order: WorkOrder) -> dict[str, Any]:

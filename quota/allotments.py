@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from quota import agencies, ledger, pools
+from quota import agencies, ledger, lending, pools
 from quota.actors import Role
 from quota.errors import N_, Invalid, OverCapacity
 from quota.ledger import Holder, Side, Transfer
@@ -65,8 +65,10 @@ def foreseen(tx: Tx, what: Allotment) -> Sequence[Effect]:
     if not what.reason.strip():
         raise Invalid("reason.missing", N_("请写明理由"), field="reason")
     source, target = _sides(tx, what)
-    has = ledger.balance(tx, source)
-    if has < what.amount:
+    has = free = ledger.balance(tx, source)
+    if source.department_id is not None:  # what it borrowed is not its own to be taken or given on
+        free = min(has, lending.own(tx, what.pool_id, what.cls, source.department_id))
+    if free < what.amount:
         unit = UNITS[what.cls.kind]
         raise OverCapacity(
             "capacity.short",
@@ -74,7 +76,7 @@ def foreseen(tx: Tx, what: Allotment) -> Sequence[Effect]:
             kind=unit.label,
             arch=what.cls.arch,
             need=shown(what.cls.kind, what.amount),
-            have=shown(what.cls.kind, has),
+            have=shown(what.cls.kind, free),
             unit=unit.shown,
             field="amount",
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exists, select
 from sqlalchemy.orm import aliased
 
-from quota import calendar, ledger, requests
+from quota import asks, calendar, ledger, requests
 from quota.actors import ROLE_LABELS, Actor, Role
 from quota.calendar import WorkingDays
 from quota.dossier import UNDELIVERED
@@ -326,6 +326,7 @@ def _grant(tx: Tx, request: Request, following: RequestStep | None) -> None:
         _extend(tx, request)
     if request.kind in UNDELIVERED:
         if gives:
+            asks.check_returnable(tx, request, approved=True)
             ledger.reclaim(
                 tx,
                 request.pool_id,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from quota import agencies, catalog, ledger, pools, terms
+from quota import agencies, catalog, ledger, lending, pools, terms
 from quota.calendar import ZONE
 from quota.dossier import FIELDS, OPEN, Request, RequestKind, RequestLine
 from quota.errors import N_, Conflict, Invalid
@@ -248,11 +248,13 @@ def _sound(request: Request, line: RequestLine) -> None:
         )
 
 
-def check_returnable(tx: Tx, request: Request) -> None:
-    """Refuse to return what the department does not have."""
+def check_returnable(tx: Tx, request: Request, *, approved: bool = False) -> None:
+    """Refuse to return what the department does not have, as asked or as ``approved``."""
     holder = Holder.GRANTED if request.kind == RequestKind.QUOTA else Holder.USED
-    for cls, amount in request.gives().items():
+    for cls, amount in request.gives(approved=approved).items():
         have = ledger.balance(tx, Side(request.pool_id, cls, holder, request.department_id))
+        if holder is Holder.GRANTED:  # what it borrowed is not its own to be given back to the city
+            have = min(have, lending.own(tx, request.pool_id, cls, request.department_id))
         if have < amount:
             raise Invalid(
                 "request.too_much_back",

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, String, Text, false, or_, select, true
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, String, Text, false, func, or_, select, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota import ledger
@@ -145,6 +145,33 @@ def outstanding(tx: Tx, department_ids: Collection[int]) -> list[Loan]:
     )
 
 
+def own(tx: Tx, pool_id: int, cls: ResourceClass, department_id: int) -> int:
+    """Base units that are the department's own, in whatever state: all that it has, less what it owes to lenders.
+
+    No more than this may leave it: what is borrowed goes home, not to the city nor to a third. Locks its accounts for who
+    writes.
+    """
+    sides = [Side(pool_id, cls, holder, department_id) for holder in ledger.OWNED]
+    if tx.writes:
+        ledger.lock(tx, sides)
+    owed = tx.scalar(
+        select(func.sum(Loan.amount - Loan.returned)).where(
+            Loan.pool_id == pool_id,
+            Loan.kind == cls.kind.value,
+            Loan.arch == cls.arch.value,
+            Loan.borrower_id == department_id,
+            Loan.state.in_(OUT),
+        )
+    )
+    return max(sum(ledger.balance(tx, side) for side in sides) - int(owed or 0), 0)
+
+
+def spare(tx: Tx, pool_id: int, department_id: int, what: ledger.Classes) -> dict[ResourceClass, int]:
+    """As much of ``what`` as is the department's own."""
+    found = {cls: min(amount, own(tx, pool_id, cls, department_id)) for cls, amount in sorted(what.items())}
+    return {cls: amount for cls, amount in found.items() if amount}
+
+
 def acts_for(tx: Tx, department_id: int) -> bool:
     """Whether this actor may decide for the department: the authority for any, a tenant for its own and those below."""
     who = tx.actor
@@ -198,17 +225,9 @@ def offer(
         raise Invalid("loan.notice", N_("召回提前期不能超过期限"), field="notice_days")
     if not reason.strip():
         raise Invalid("reason.missing", N_("请写明理由"), field="reason")
-    has = ledger.balance(tx, Side(where.id, cls, Holder.GRANTED, lender.id))
+    has = min(ledger.balance(tx, Side(where.id, cls, Holder.GRANTED, lender.id)), own(tx, where.id, cls, lender.id))
     if has < amount:
-        raise OverCapacity(
-            "loan.short",
-            N_("%(lender)s未使用的%(kind)s只有 %(have)s %(unit)s"),
-            lender=lender.name,
-            kind=UNITS[cls.kind].label,
-            have=shown(cls.kind, has),
-            unit=UNITS[cls.kind].shown,
-            field="amount",
-        )
+        raise _short(lender, cls, has)
     one = Loan(
         key=key,
         pool_id=where.id,
@@ -249,6 +268,9 @@ def accept(tx: Tx, one: Loan | int, *, generation: int) -> Loan:
     found = locked(tx, one, generation)
     _for(tx, found.borrower_id, N_("只有借用方可以接受"))
     _must_be(found, LoanState.OFFERED)
+    has = own(tx, found.pool_id, found.resource_class, found.lender_id)
+    if has < found.amount:
+        raise _short(found.lender, found.resource_class, has)
     ledger.lend(
         tx,
         found.pool_id,
@@ -375,6 +397,18 @@ def _take_home(tx: Tx, one: Loan, wanted: int) -> int:
     else:
         _changed(tx, one, LoanState(one.state), "loan.give_back")
     return back
+
+
+def _short(lender: Department, cls: ResourceClass, has: int) -> OverCapacity:
+    return OverCapacity(
+        "loan.short",
+        N_("%(lender)s未使用的%(kind)s只有 %(have)s %(unit)s"),
+        lender=lender.name,
+        kind=UNITS[cls.kind].label,
+        have=shown(cls.kind, has),
+        unit=UNITS[cls.kind].shown,
+        field="amount",
+    )
 
 
 def _for(tx: Tx, department_id: int, sentence: str) -> None:

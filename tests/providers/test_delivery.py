@@ -18,13 +18,14 @@ from providers.base import Inventory, ResourceState, Verb
 from providers.inventory import Resource
 from providers.orders import OrderState, WorkOrder
 from providers.simulated import SimulatedCloud
-from quota import calendar, ledger, pools, requests
+from quota import calendar, ledger, lending, pools, requests
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
 from quota.ledger import Holder
 from quota.requests import Ask, Line, RequestKind
-from quota.units import Kind
+from quota.units import Arch, Kind, ResourceClass
+from tests.providers.conftest import CPU
 
 GB = 1024
 ROOT = Path(__file__).resolve().parents[2]
@@ -612,3 +613,24 @@ def test_what_is_not_counted_or_has_changed_cannot_be_asked_back(works, change, 
     with works.book.reading() as tx, pytest.raises(Invalid) as refusal:
         orders.check_target(tx, requests.request(tx, request.id))
     assert refusal.value.code == code
+
+
+def test_what_was_borrowed_for_a_machine_does_not_go_to_the_city(works) -> None:
+    memory = ResourceClass(Kind.MEMORY, Arch.AARCH64)
+    with works.book.transaction(works.people["chief"]) as tx:
+        ledger.reclaim(tx, works.pool, works.bureau, {CPU: 32}, key="none", source=Holder.GRANTED)
+        ledger.grant(tx, works.pool, works.neighbour, {CPU: 4}, key="rich")
+        terms = {"days": 30, "guaranteed_days": 0, "notice_days": 0, "reason": "重保互助", "key": "loan"}
+        loan = lending.offer(tx, works.pool, CPU, 4, works.neighbour, works.bureau, **terms)
+        lending.accept(tx, loan, generation=loan.generation)
+        ledger.hold(
+            tx, works.pool, works.bureau, {CPU: 4}, key="h", subject="r", source=Holder.LENT, target=Holder.USED
+        )
+        ledger.post(tx, ledger.pending(tx, "r"), key="p")
+        ledger.use(tx, works.pool, works.bureau, {memory: 8 * GB}, key="use")
+    one = works.now(works.carry(works.create(paid=True))).resource
+    free = works.balance(Holder.FREE), works.balance(Holder.FREE, memory)
+    works.carry(works.place(Verb.DELETE, "delete", resource=one, frees=Holder.FREE))
+    assert (works.balance(Holder.USED), works.balance(Holder.GRANTED)) == (0, 4)
+    assert (works.balance(Holder.FREE), works.balance(Holder.FREE, memory)) == (free[0], free[1] + 8 * GB)
+    works.prove()

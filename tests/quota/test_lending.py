@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from quota import agencies, ledger, lending, requests
+from quota import agencies, allotments, ledger, lending, requests
 from quota.actors import Role
+from quota.allotments import Act, Allotment
 from quota.db import Tx
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
 from quota.ledger import Holder, Side
 from quota.lending import Loan, LoanState
-from quota.requests import RequestKind
+from quota.requests import Ask, Line, RequestKind
+from quota.units import Kind
 from tests.quota.conftest import CPU, GB, MEM, Town
 
 DAY = timedelta(days=1)
@@ -245,3 +247,38 @@ def test_a_closed_department_borrows_nothing(rich: Town) -> None:
         agencies.department(tx, rich.neighbour).active = False
     with pytest.raises(Invalid):
         offered(rich)
+
+
+def test_what_is_owed_to_a_lender_goes_to_nobody_else(rich: Town, clock: Any) -> None:
+    lent(rich)
+    with acting(rich) as tx:  # the neighbour puts it to use, and stops using it again: its granted quota by now
+        ledger.hold(
+            tx, rich.arm, rich.neighbour, {CPU: 20}, key="h", subject="r:0", source=Holder.LENT, target=Holder.USED
+        )
+        ledger.post(tx, ledger.pending(tx, "r:0"), key="p")
+        ledger.release(tx, rich.arm, rich.neighbour, {CPU: 20}, key="release")
+        ledger.grant(tx, rich.arm, rich.neighbour, {CPU: 3}, key="own")
+    with rich.book.reading() as tx:
+        assert lending.own(tx, rich.arm, CPU, rich.neighbour) == 3
+        assert lending.spare(tx, rich.arm, rich.neighbour, {CPU: 20}) == {CPU: 3}
+    for act, target in ((Act.RECLAIM, None), (Act.MOVE, rich.bureau)):
+        what = Allotment(act, rich.arm, CPU, rich.neighbour, 4, "配额清理", target)
+        with pytest.raises(OverCapacity) as refusal, acting(rich, "chief") as tx:
+            allotments.carry_out(tx, what, key=f"a{act}")
+        assert refusal.value.params["have"] == 3
+    with pytest.raises(OverCapacity), acting(rich, "stranger") as tx:  # nor is it lent on
+        lending.offer(
+            tx, rich.arm, CPU, 4, rich.neighbour, rich.bureau, days=5, guaranteed_days=0, notice_days=0,
+            reason="转借", key="on",
+        )  # fmt: skip
+    ask = Ask(
+        RequestKind.QUOTA, rich.neighbour, rich.arm, [Line(amounts={Kind.VCPU: -4})], "系统下线,退回不再使用的配额"
+    )
+    with pytest.raises(Invalid) as returned, acting(rich, "stranger") as tx:
+        requests.submit(tx, requests.draft(tx, ask), generation=1)
+    assert returned.value.code == "request.too_much_back"
+    clock.advance(days=31)
+    with acting(rich) as tx:
+        (one,) = lending.settle(tx)
+    assert one.state == LoanState.RETURNED
+    assert has(rich, Holder.GRANTED, rich.neighbour) == 3
