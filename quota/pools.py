@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from quota.db import Tx
 
 
+MOST = 10**13
+"""Base units that no pool has of a kind."""
+
+MOST_RATIO = 100
+
+
 class CloudProvider(Base):
     """云服务商: a company that operates pools."""
 
@@ -83,6 +89,19 @@ class PoolCapacity(Base):
 def usable(total: int, reserved: int, ratio: Decimal) -> int:
     """⌊(total − reserved) × ratio⌋ in base units (the formula of OpenStack Placement)."""
     return int((total - reserved) * ratio)
+
+
+def check_capacity(kind: Kind, total: int, reserved: int, ratio: Decimal) -> None:
+    """Raise Invalid for figures that make no sense: a ratio is kept to three places, and what is given out with them."""
+    sound = ratio.is_finite() and 0 < ratio <= MOST_RATIO and ratio == ratio.quantize(Decimal("0.001"))
+    if not sound:
+        raise Invalid(
+            "capacity.ratio", N_("超分比须大于零、不超过 %(most)s,最多三位小数"), most=MOST_RATIO, field="ratio"
+        )
+    if not 0 <= reserved <= total <= MOST:
+        raise Invalid(
+            "capacity.bad", N_("%(kind)s的总量、预留或超分比不合理"), kind=UNITS[kind].label, field="reserved"
+        )
 
 
 def pool(tx: Tx, pool_id: int) -> Pool:
@@ -165,11 +184,14 @@ def equip(
         return tx.scalars(
             select(PoolCapacity).where(PoolCapacity.pool_id == where.id, PoolCapacity.kind == kind.value)
         ).one()
-    if total < 0 or not 0 <= reserved <= total or ratio <= 0:
-        raise Invalid(
-            "capacity.bad", N_("%(kind)s的总量、预留或超分比不合理"), kind=UNITS[kind].label, field=kind.value
-        )
-    row = tx.scalar(select(PoolCapacity).where(PoolCapacity.pool_id == where.id, PoolCapacity.kind == kind.value))
+    check_capacity(kind, total, reserved, ratio)
+    # One at a time: what is moved is the difference to what was there before.
+    tx.execute(select(Pool.id).where(Pool.id == where.id).with_for_update())
+    row = tx.scalar(
+        select(PoolCapacity)
+        .where(PoolCapacity.pool_id == where.id, PoolCapacity.kind == kind.value)
+        .execution_options(populate_existing=True)
+    )
     before = {"total": row.total, "reserved": row.reserved, "ratio": row.ratio} if row else {}
     was = row.usable if row else 0
     if row is None:

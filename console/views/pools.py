@@ -229,10 +229,7 @@ def _row(tx: Tx, one: Pool, kind: Kind) -> PoolCapacity | None:
 
 def _foreseen(tx: Tx, one: Pool, kind: Kind, total: int, reserved: int, ratio: Decimal) -> list[list[str]]:
     """What may be given out and what is free, before and after. Raises as equipping would."""
-    if not 0 <= reserved <= total or ratio <= 0:
-        raise Invalid(
-            "capacity.bad", N_("%(kind)s的总量、预留或超分比不合理"), kind=UNITS[kind].label, field="reserved"
-        )
+    pools.check_capacity(kind, total, reserved, ratio)
     cls = ResourceClass.of(kind, Arch(one.arch))
     row = _row(tx, one, kind)
     was, will = row.usable if row else 0, pools.usable(total, reserved, ratio)

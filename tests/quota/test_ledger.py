@@ -421,3 +421,27 @@ def test_any_commands_in_any_order(book: Book) -> None:
     )
     with book.reading() as tx:
         assert list(ledger.check(tx)) == []
+
+
+def test_two_who_change_a_capacity_at_once_move_each_its_own_difference(city: tuple[Book, int, int]) -> None:
+    book, pool, _ = city
+
+    def second() -> None:
+        with book.transaction() as tx:
+            pools.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 130, key="second")
+
+    other = threading.Thread(target=second)
+    with book.transaction() as tx:
+        pools.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 120, key="first")
+        other.start()
+        other.join(0.5)
+    other.join()
+    assert figures(book)[Side(pool, CPU, Holder.SUPPLY).code] == -130
+
+
+@pytest.mark.parametrize("ratio", ["NaN", "Infinity", "0", "-1", "1.2345", "1000"])
+def test_a_ratio_that_cannot_be_kept_is_refused(city: tuple[Book, int, int], ratio: str) -> None:
+    book, pool, _ = city
+    with pytest.raises(Invalid) as refusal, book.transaction() as tx:
+        pools.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 1_000_000, ratio=Decimal(ratio), key="odd")
+    assert refusal.value.params["field"] == "ratio"
