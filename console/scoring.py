@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from metering import reconcile
 from metering.works import Works
-from providers import assessment, bills, evidence, incidents, marks, periods
-from providers.base import ServiceKind
+from providers import assessment, bills, evidence, incidents, inventory, marks, periods
+from providers.base import ProviderFault, ResourceState, ServiceKind
 from providers.bills import Interval, month_bounds
 from providers.inventory import Resource
 from providers.marks import ScorecardRecord
@@ -24,6 +24,7 @@ from quota.errors import N_, Refused, WrongState
 from quota.pools import CloudProvider, Pool
 
 HOSTS = (ServiceKind.VM.value, ServiceKind.BARE_METAL.value)
+MOMENT = timedelta(microseconds=1)
 LOOK_BACK = timedelta(days=40)
 """How far back companies are asked for their incidents: what was added later is taken up, too."""
 
@@ -63,6 +64,7 @@ def samples(works: Works, tx: Tx, provider_id: int, period: str) -> list[Row]:
         for pool in pools
     }
     for month in periods.months(period):
+        off = _off(tx, [pool.id for pool in pools], month)
         for day in _days(month, first_day, tx.now):
             counts = works.lake.counts(day, day)
             begin, end = _bounds(day)
@@ -70,7 +72,9 @@ def samples(works: Works, tx: Tx, provider_id: int, period: str) -> list[Row]:
                 there = [
                     row.id
                     for row in hosts[pool.id]
-                    if (row.created_at or row.first_seen_at) <= begin and (row.gone_at is None or row.gone_at >= end)
+                    if (row.created_at or row.first_seen_at) <= begin
+                    and (row.gone_at is None or row.gone_at >= end)
+                    and (row.id, day) not in off
                 ]
                 come = sum(min(slots, int(counts[one].sum())) for one in there if one in counts)
                 rows.append(
@@ -80,6 +84,18 @@ def samples(works: Works, tx: Tx, provider_id: int, period: str) -> list[Row]:
                     )
                 )
     return _by_month(rows)
+
+
+def _off(tx: Tx, pool_ids: list[int], month: str) -> set[tuple[int, date]]:
+    """Machines and the local days on which they did not run all day: that they are silent then is nobody's fault."""
+    start, end = month_bounds(month)
+    found: set[tuple[int, date]] = set()
+    for one, told in inventory.spells(tx, start, end, pool_ids=pool_ids).items():
+        for spell in told:
+            if spell.state is not ResourceState.RUNNING:
+                day, last = spell.start.astimezone(ZONE).date(), (spell.end - MOMENT).astimezone(ZONE).date()
+                found |= {(one, day + timedelta(days=n)) for n in range((last - day).days + 1)}
+    return found
 
 
 def _by_month(rows: list[Row]) -> list[Row]:
@@ -124,7 +140,7 @@ def collect(works: Works) -> Mapping[str, int | str]:
             )
             taken = bills.collect(works.book, pool.id, cloud, month)
             found["bills"] = int(found["bills"]) + bool(taken and taken.new)
-        except (Refused, OSError) as error:
+        except (ProviderFault, Refused, OSError) as error:
             found[pool.code] = str(error)
     return found
 

@@ -166,9 +166,8 @@ def of(tx: Tx, provider_id: int, period: str) -> Appeal | None:
     return tx.scalar(select(Appeal).where(Appeal.provider_id == provider_id, Appeal.period == period))
 
 
-def struck(tx: Tx, provider_id: int) -> set[str]:
-    """Refs of evidence that rulings have struck for this company."""
-    found = tx.scalars(
-        select(Appeal.struck).where(Appeal.provider_id == provider_id, Appeal.state == AppealState.UPHELD.value)
-    )
+def struck(tx: Tx, provider_id: int, period: str | None = None) -> set[str]:
+    """Refs of evidence that rulings have struck for this company, in appeals of any period or of this one."""
+    query = select(Appeal.struck).where(Appeal.provider_id == provider_id, Appeal.state == AppealState.UPHELD.value)
+    found = tx.scalars(query if period is None else query.where(Appeal.period == period))
     return {ref for refs in found for ref in refs}

@@ -1,6 +1,7 @@
 """Everything that speaks of a company in a month or a quarter, for every indicator.
 
-What was struck by the ruling on an appeal is left out for good.
+What happened and was struck by the ruling on an appeal is left out for good; what only holds at a period's end (a
+certificate, a combination) is left out of that period, and looked at anew in the next.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ def gather(
         for part in of_month:
             for indicator, rows in part.items():
                 found[indicator] += rows
+    struck, struck_then = appeals.struck(tx, provider_id), appeals.struck(tx, provider_id, period)
+    found = {indicator: [row for row in rows if row.ref not in struck] for indicator, rows in found.items()}
     for indicator, rows in evidence_rows.of_period(tx, provider_id, period).items():
-        found[indicator] += rows
+        found[indicator] += [row for row in rows if row.ref not in struck_then]
     if periods.is_quarter(period) and found[Indicator.BACKUP]:
         found[Indicator.BACKUP].append(Row(f"quarter:{period}", {"drills_due": 1}))
-    found[Indicator.REPORTING] += reporting
-    struck = appeals.struck(tx, provider_id)
-    return {indicator: [row for row in rows if row.ref not in struck] for indicator, rows in found.items()}
+    found[Indicator.REPORTING] += [row for row in reporting if row.ref not in struck]
+    return found

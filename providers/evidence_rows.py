@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
@@ -103,9 +104,10 @@ def _availability(tx: Tx, pools: Iterable[Pool], month: str, reporting: Sequence
                 Resource.pool_id == pool.id,
                 Resource.kind.in_([ServiceKind.VM.value, ServiceKind.BARE_METAL.value]),
                 Resource.first_seen_at < end,
+                (Resource.gone_at.is_(None)) | (Resource.gone_at > start),
             )
         )
-        down, named = Decimal(0), []
+        outages, named = [], []
         hit = tx.scalars(
             select(Incident)
             .where(
@@ -118,20 +120,30 @@ def _availability(tx: Tx, pools: Iterable[Pool], month: str, reporting: Sequence
         )
         for one in hit:
             over = min(one.recovered_at or end, end)
-            minutes = _minutes(max(one.started_at, start), over)
-            if minutes <= 0:
+            began = max(one.started_at, start)
+            if over <= began:
                 continue
             share = min(Decimal(1), Decimal(len(one.affected)) / hosts) if one.affected and hosts else Decimal(1)
-            down += minutes * share
+            outages.append((began, over, share))
             named.append(f"incident:{one.id}")
         rows.append(
             Row(
                 f"pool:{pool.code}/{month}",
-                {"pool": pool.code, "minutes": str(_minutes(start, end)), "down_minutes": str(rounded(down, 4)),
+                {"pool": pool.code, "minutes": str(_minutes(start, end)), "down_minutes": str(rounded(_down(outages), 4)),
                  "hosts": hosts, "incidents": named},
             )
         )  # fmt: skip
     return rows
+
+
+def _down(outages: Sequence[tuple[datetime, datetime, Decimal]]) -> Decimal:
+    """Minutes lost to outages (from, to, share of the pool): those that overlap take down no more than the whole pool."""
+    edges = sorted({edge for began, over, _ in outages for edge in (began, over)})
+    lost = Decimal(0)
+    for first, last in pairwise(edges):
+        share = sum((part for began, over, part in outages if began <= first and last <= over), Decimal(0))
+        lost += _minutes(first, last) * min(share, Decimal(1))
+    return lost
 
 
 def _watched(code: str, month: str, reporting: Sequence[Row]) -> bool:

@@ -52,12 +52,14 @@ def _share(rows: Sequence[Row], limits: Mapping[str, Decimal]) -> Figure:
     )  # fmt: skip
 
 
-def _reporting(rows: Sequence[Row], limits: Mapping[str, Decimal]) -> Figure:
-    """Samples received ÷ expected; below ``full``, ``per_point`` a percentage point. ``late`` more where on more than
+def _reporting(rows: Sequence[Row], limits: Mapping[str, Decimal]) -> Figure | None:
+    """Samples received ÷ expected (None where none was due); below ``full``, ``per_point`` a percentage point. ``late`` more where on more than
     ``late_share`` of the rows that tell it the lag exceeds ``lag_minutes``."""
     expected = sum(int(row.facts["expected"]) for row in rows)
     received = sum(int(row.facts["received"]) for row in rows)
-    share = min(ONE, Decimal(received) / expected) if expected else ZERO
+    if not expected:
+        return None
+    share = min(ONE, Decimal(received) / expected)
     lags = [Decimal(str(row.facts["lag_minutes"])) for row in rows if row.facts.get("lag_minutes") is not None]
     late = sum(lag > limits["lag_minutes"] for lag in lags)
     deduction = _below(share, limits["full"], limits["per_point"])

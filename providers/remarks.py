@@ -125,9 +125,13 @@ def open_disputes() -> Select[Remark]:
 
 
 def upheld(tx: Tx, subjects: Iterable[str]) -> set[str]:
-    """Those of ``subjects`` about which the company was found to be right."""
-    wanted = set(subjects)
-    found = tx.scalars(select(Remark.subject).where(Remark.kind == RemarkKind.UPHELD.value))
+    """Those of ``subjects`` about which the company was found to be right: its own disputes, not those raised against it."""
+    wanted, raised = set(subjects), aliased(Remark)
+    found = tx.scalars(
+        select(Remark.subject)
+        .join(raised, raised.id == Remark.answers)
+        .where(Remark.kind == RemarkKind.UPHELD.value, raised.role == Role.PROVIDER.value)
+    )
     return {one for one in found if one in wanted}
 
 

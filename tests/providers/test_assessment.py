@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from providers import appeals, assessment, compatibility, evidence, incidents, marks, periods, ratings, records, remarks
 from providers.base import IncidentFact, Responsibility
 from providers.compatibility import Fitness
+from providers.inventory import Resource
 from providers.measures import Row
 from providers.records import RecordKind
 from providers.scorecard import DEFAULT, Grade, Indicator, annual, score
@@ -67,6 +68,7 @@ def test_what_each_indicator_deducts(indicator, rows, deduction) -> None:
         (SATISFACTION, stars(5, of=40)),  # one of forty departments is not enough
         (BACKUP, [Row("quarter:x", {"drills_due": 1})]),
         (AVAILABILITY, [down(0, of=0)]),
+        (Indicator.REPORTING, [evidence.reported("samples:a/2026-06", 0, 0)]),
     ],
 )
 def test_too_little_is_not_scored(indicator, rows) -> None:
@@ -215,8 +217,12 @@ def test_a_dispute_is_settled_by_somebody_else_and_excuses(works, clock) -> None
         mine = remarks.dispute(tx, "bill:1", company(works), "数量不符")
         with pytest.raises(NotAllowed):
             remarks.rule(tx, mine.id, upheld=True, text="自己裁")
-    with works.book.reading() as tx:
-        assert remarks.upheld(tx, [subject, "bill:1"]) == {subject}
+    with works.book.transaction(works.people["checker"]) as tx:
+        against = remarks.dispute(tx, "order:3", company(works), "交付记录不实")
+    with works.book.transaction(works.people["chief"]) as tx:
+        remarks.rule(tx, against.id, upheld=True, text="属实")
+    with works.book.reading() as tx:  # what was upheld against the company excuses nothing
+        assert remarks.upheld(tx, [subject, "bill:1", "order:3"]) == {subject}
 
 
 def test_required_combinations_count_while_their_certificate_is_in_date(works, clock) -> None:
@@ -276,3 +282,41 @@ def test_what_an_appeal_struck_stays_struck(works, clock) -> None:
         assert marks.agrees(tx, again) == []
     assert [row.ref for row in gathered(works)[SECURITY]] != [f"record:{late.id}"]
     assert f"record:{late.id}" not in {row.ref for row in gathered(works)[SECURITY]}
+
+
+def test_what_overlaps_takes_a_pool_down_once_and_the_gone_carry_no_share(works, clock) -> None:
+    one, other = (works.now(works.carry(works.create(key))).resource for key in "ab")
+    with works.book.transaction() as tx:
+        tx.get_one(Resource, other.id).gone_at = datetime(2026, 5, 20, tzinfo=UTC)  # before the month
+        tx.get_one(Resource, other.id).first_seen_at = datetime(2026, 5, 1, tzinfo=UTC)
+    clock.advance(days=2)
+    start = clock.now - timedelta(hours=10)
+    hour = timedelta(hours=1)
+    told = [("i1", start, start + hour, ()), ("i2", start + hour / 2, start + hour, ()),
+            ("i3", start + 2 * hour, start + 3 * hour, (one.external_id,))]  # fmt: skip
+    for number, began, over, hit in told:
+        fact = IncidentFact(number, 1, "故障", began, began, over, Responsibility.PROVIDER, hit)
+        with works.book.transaction(works.people["operator"]) as tx:
+            found = incidents.report(tx, tx.get_one(Pool, works.pool), fact)
+        with works.book.transaction(works.people["checker"]) as tx:
+            incidents.settle(tx, found.id, found.generation, Responsibility.PROVIDER, "日志为证")
+    watched = [evidence.reported("samples:gov-arm/2026-06", 100, 95, pool="gov-arm", month=MONTH)]
+    (row,) = gathered(works, reporting=watched)[AVAILABILITY]
+    assert (row.facts["down_minutes"], row.facts["hosts"]) == ("120.0000", 1)
+
+
+def test_a_struck_combination_is_looked_at_again_in_the_next_period(works, clock) -> None:
+    with works.book.transaction(works.people["checker"]) as tx:
+        kept = compatibility.state(tx, company(works), "鲲鹏", "麒麟 V10", Fitness.ADAPTED, required=True)
+    ref = f"combination:{kept.id}"
+    with works.book.transaction() as tx:
+        card = marks.keep(tx, company(works), MONTH, assessment.gather(tx, company(works), MONTH), DEFAULT)
+    with works.book.transaction(works.people["chief"]) as tx:
+        marks.publish(tx, card.id, 1)
+    with works.book.transaction(works.people["operator"]) as tx:
+        filed = appeals.file(tx, card.id, "当月换证", [ref])
+    with works.book.transaction(works.people["checker"]) as tx:
+        appeals.rule(tx, filed.id, upheld=True, ruling="属实", struck=[ref])
+    assert gathered(works)[Indicator.XINCHUANG] == []
+    clock.advance(days=40)
+    assert [row.ref for row in gathered(works, "2026-07")[Indicator.XINCHUANG]] == [ref]
