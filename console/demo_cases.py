@@ -116,7 +116,7 @@ class _Town:
                         one for one in delivery.waiting(tx, pool.id) if tx.get_one(WorkOrder, one).case_id is not None
                     ]
                 for order_id in due:
-                    delivery.carry(self.works.book, order_id, self.works.provider(pool))
+                    delivery.carry(self.works.book, order_id, self.works.provider(pool), cases.last_look)
             self.job()
 
     def _open(self, tx: Tx, *states: State) -> Sequence[Case]:

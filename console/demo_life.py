@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from metering import cases
 from metering.works import Progress, Works
 from providers import appeals, bills, delivery, evidence, incidents, marks, ratings
 from providers.base import Responsibility
@@ -188,7 +189,7 @@ class Life:
                 with self.works.book.reading() as tx:
                     due = [one for one in delivery.waiting(tx, pool.id) if not self._waits(tx, one)]
                 for order_id in due:
-                    delivery.carry(self.works.book, order_id, self.works.provider(pool))
+                    delivery.carry(self.works.book, order_id, self.works.provider(pool), cases.last_look)
 
     def _begin_by_hand(self) -> None:
         """What was to arrive is with the provider's staff today, and still under way."""

@@ -14,6 +14,7 @@ from console.settings import Settings
 from console.verification import examine
 from metering import (
     deadlines,
+    enforcement,
     findings,
     intake,
     keeping,
@@ -87,7 +88,10 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
             placed = 0
             for request in tx.scalars(select(Request).where(Request.state == RequestState.APPROVED.value)):
                 placed += len(delivery.place_for_request(tx, request))
-        done = [delivery.carry_all(works.book, pool.id, works.provider(pool)) for pool in works.pools()]
+        done = [
+            delivery.carry_all(works.book, pool.id, works.provider(pool), enforcement.last_look)
+            for pool in works.pools()
+        ]
         return (
             f"{placed} placed, {sum(len(one.delivered) for one in done)} delivered, "
             f"{sum(len(one.pending) for one in done)} pending, {sum(len(one.failed) for one in done)} failed"

@@ -160,17 +160,19 @@ MATTER_LABELS = {Matter.OBJECTION: N_("异议"), Matter.EXEMPTION: N_("申请豁
 
 
 class Consent(StrEnum):
-    """On what ground a case was cleared to be acted on."""
+    """On what ground a case was cleared to be acted on; asked: the department itself gives back what it was lent."""
 
     AGREED = "agreed"
     SILENCE = "silence"
     RULING = "ruling"
+    ASKED = "asked"
 
 
 CONSENT_LABELS = {
     Consent.AGREED: N_("使用单位同意"),
     Consent.SILENCE: N_("逾期未答复,视为同意"),
     Consent.RULING: N_("裁定执行"),
+    Consent.ASKED: N_("使用单位要求归还"),
 }
 
 
@@ -453,3 +455,18 @@ def strain(numbers: Mapping[str, Any], days: int) -> float | None:
         return None
     figure = numbers["windows"][str(max(fitting))].get("cpu_p95")
     return None if figure is None else float(figure)
+
+
+def crowded(numbers: Mapping[str, Any], shape: Amounts, has: Amounts) -> float | None:
+    """How full (%) a resource that ``has`` so much would be in ``shape``, by the P95 of the shortest window of a
+    finding's figures: the fuller of CPU and memory; None where neither is known."""
+    windows = numbers.get("windows", {})
+    if not windows:
+        return None
+    shown = windows[min(windows, key=int)]
+    found = [
+        float(shown[name]) * has[kind] / shape[kind]
+        for kind, name in ((Kind.VCPU, "cpu_p95"), (Kind.MEMORY, "mem_p95"))
+        if shown.get(name) is not None and shape.get(kind) and has.get(kind)
+    ]
+    return max(found, default=None)

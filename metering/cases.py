@@ -34,7 +34,7 @@ from metering.case_steps import (
 )
 from metering.certificates import Certificate, certificate
 from metering.deadlines import Advanced, advance, exempt
-from metering.enforcement import act, confirm_deletion, current_order, keep, restore, roll_back, settle
+from metering.enforcement import act, confirm_deletion, current_order, keep, last_look, restore, roll_back, settle
 from metering.hearings import dismiss, issue, reply, review, rule, withdraw
 from metering.openings import SKIPS, Opening, open_from, open_one
 from metering.recoveries import Recoveries, Regret, recoveries, regret
@@ -71,6 +71,7 @@ __all__ = [
     "exempt",
     "issue",
     "keep",
+    "last_look",
     "open_case",
     "open_from",
     "open_one",

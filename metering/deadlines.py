@@ -30,7 +30,7 @@ from metering.findings import Finding, latest
 from metering.notices import Notice
 from metering.policy import GROWS
 from providers import delivery
-from providers.base import Verb
+from providers.base import ResourceState, Verb
 from providers.inventory import Resource
 from providers.orders import OrderState, WorkOrder
 from quota.actors import Role
@@ -203,15 +203,17 @@ def _ordered(tx: Tx, one: Case, done: Advanced) -> None:
     if enforcement.settle(tx, one, order):
         done.settled.append(one.id)
         return
-    if one.going_back or order.state not in (OrderState.PENDING, OrderState.FAILED):
+    if not order.may_be_called_back():
         return
-    obstacle = safeguards.look(tx, one).obstacle
-    if obstacle is None or obstacle.ending is None:
-        if one.takes and order.state == OrderState.PENDING and one.step != Verb.SNAPSHOT:
+    obstacle = safeguards.against_order(tx, one, order)
+    if obstacle is None or (obstacle.ending is None and not one.going_back and obstacle.code != safeguards.OUTDATED):
+        if one.takes and not one.going_back and order.state == OrderState.PENDING and one.step != Verb.SNAPSHOT:
             _hold_back(tx, one, order, obstacle)
         return
     delivery.cancel(tx, order.id, order.generation, obstacle.sentence())
-    if safeguards.resting(one):
+    if one.going_back:
+        enforcement.ask(tx, one, obstacle)
+    elif safeguards.resting(one) and obstacle.ending is not None:
         enforcement.give_back(tx, one, obstacle.ending, obstacle.sentence())
     else:
         enforcement.halt(tx, one, obstacle)
@@ -223,34 +225,29 @@ def _hold_back(tx: Tx, one: Case, order: WorkOrder, obstacle: safeguards.Obstacl
     if obstacle is not None:
         opens = max(opens, tx.now + RECHECK)
         one.reason = obstacle.sentence()
-    if opens > tx.now and (order.next_try_at is None or order.next_try_at < opens):
+    if order.attempts == 0:
+        order.next_try_at = opens if opens > tx.now else None
+    elif opens > tx.now and (order.next_try_at is None or order.next_try_at < opens):
         order.next_try_at = opens
 
 
 def _lent(tx: Tx, one: Case) -> None:
-    """Temporary growth returns when its term is over; who is still busy is not made smaller: there somebody decides."""
+    """Temporary growth returns when its term is over; of whose use nothing is known, or who needs it still, is not made
+    smaller by a clock: there somebody decides."""
     if one.wake_at is None or one.wake_at > tx.now:
         return
-    exemptions.lock(tx, one.resource)
     waits = safeguards.keeps(tx, one)
-    if waits is not None:
+    has, given = one.resource.has(), one.will_have() or {}
+    if one.resource.gone_at is not None or one.resource.state == ResourceState.DELETED:
+        close(tx, one, Ending.CHANGED, N_("资源已不存在"))
+    elif any(has.get(kind) != figure for kind, figure in given.items()):
+        close(tx, one, Ending.CHANGED, N_("资源规格已另行变更,不再恢复"))
+    elif waits is not None:
         one.reason = waits.sentence()
-        return
-    finding = latest(tx, one.resource_id, one.policy_version.name)
-    grown = one.effective_at.astimezone(ZONE).date() if one.effective_at else None
-    if finding is not None and grown and finding.assessment.last_day > grown and finding.is_now() in GROWS:
-        one.reason = N_("临时扩容到期时仍繁忙,须决定归还还是长期保留")
-        move(
-            tx,
-            one,
-            State.STRAINED,
-            "case.term_over",
-            days=one.procedure().ruling_days,
-            reason=one.reason,
-            finding=finding.id,
-        )
-        return
-    enforcement.give_back(tx, one, Ending.TERM_OVER, N_("临时扩容期满,恢复原规格"))
+    elif (doubt := safeguards.doubtful(tx, one)) is not None:
+        enforcement.ask(tx, one, doubt)
+    else:
+        enforcement.give_back(tx, one, Ending.TERM_OVER, N_("临时扩容期满,恢复原规格"))
 
 
 def _resting(tx: Tx, one: Case) -> None:

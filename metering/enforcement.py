@@ -28,13 +28,14 @@ from metering.case_steps import (
     REGRETS,
     Act,
     CaseKind,
+    Consent,
     Ending,
     State,
     more,
     next_order,
 )
 from metering.findings import Finding
-from metering.safeguards import Obstacle, look, resting, safe_target
+from metering.safeguards import Obstacle, against_order, doubtful, keeps, look, off_limits, resting, safe_target
 from providers import delivery
 from providers.base import ResourceState, Verb
 from providers.orders import OrderState, WorkOrder
@@ -94,9 +95,17 @@ def restore(tx: Tx, one: Case, reason: str = "", *, generation: int | None = Non
 
 def roll_back(tx: Tx, one: Case, reason: str = "", *, generation: int | None = None) -> Case:
     """Give a resource its former shape again: a shrunk one while it is watched or after a rollback was proposed, one that
-    was enlarged for a term before its end."""
+    was enlarged for a term before its end.
+
+    What was lent the department gives back whenever it likes; the steward takes it only from whom a fresh judgement
+    shows to do without it (WrongState otherwise).
+    """
     take_up(tx, one, Act.ROLL_BACK, generation)
     if one.kind == CaseKind.EXPAND:
+        if tx.actor.role is Role.TENANT:
+            one.consent = Consent.ASKED.value
+        elif (obstacle := keeps(tx, one) or doubtful(tx, one)) is not None:
+            raise WrongState(obstacle.code, obstacle.message, **obstacle.params)
         give_back(tx, one, Ending.TERM_OVER, reason.strip() or N_("提前归还临时扩容"))
     else:
         give_back(tx, one, Ending.ROLLED_BACK, reason.strip() or N_("缩容后负载过高,恢复原规格"))
@@ -159,6 +168,30 @@ def give_back(tx: Tx, one: Case, ending: Ending, reason: str) -> None:
     else:
         _let_go(tx, one)
         close(tx, one, ending, reason)
+
+
+def ask(tx: Tx, one: Case, obstacle: Obstacle) -> None:
+    """Temporary growth whose term is over stays as it is, and says why, until somebody decides."""
+    one.going_back, one.reason = None, obstacle.sentence()
+    move(tx, one, State.STRAINED, "case.term_over", days=one.procedure().ruling_days, reason=one.reason)
+
+
+def last_look(tx: Tx, order_id: int) -> str | None:
+    """Why an order that was placed for a case must not be sent just now; None where it may go. To be called in the
+    transaction that sends it: whatever came up since it was placed counts, also between two runs of the job."""
+    order = tx.get_one(WorkOrder, order_id)
+    one = tx.get(Case, order.case_id) if order.case_id is not None else None
+    if one is None:
+        return None
+    lock(tx, one)
+    if one.order_key != order.key:
+        return N_("案件已不再等待这张工单")
+    obstacle = against_order(tx, one, order)
+    if obstacle is not None:
+        return obstacle.sentence()
+    if one.takes and not one.going_back and order.verb != Verb.SNAPSHOT and windows.opening(tx, one.pool_id) > tx.now:
+        return N_("不在变更窗口内")
+    return None
 
 
 def finish(tx: Tx, one: Case, ending: Ending, reason: str) -> None:
@@ -265,7 +298,11 @@ def _delivered(tx: Tx, one: Case, order: WorkOrder) -> None:
             move(tx, one, State.WATCHED, "case.lend", wake_at=until, until=one.ends_on)
     elif verb is Verb.RESIZE:
         one.effective_at = when
-        _watch(tx, one, procedure.shrink_watch_days)
+        barred = off_limits(tx, one)  # granted while the cloud was at it, and could not be called back
+        if barred is not None and barred.ending in (Ending.EXEMPTED, Ending.PROTECTED):
+            give_back(tx, one, barred.ending, barred.sentence())
+        else:
+            _watch(tx, one, procedure.shrink_watch_days)
     elif verb is Verb.STOP:
         one.effective_at = when
         _watch(tx, one, procedure.stop_watch_days)
@@ -294,7 +331,10 @@ def _cancelled(tx: Tx, one: Case, order: WorkOrder) -> None:
     verb, procedure = Verb(order.verb), one.procedure()
     one.attempts += 1
     one.reason = order.last_error or N_("工单已取消")
-    if one.going_back:  # the department has a right to it: ordered anew
+    doubt = against_order(tx, one, order) if one.going_back else None
+    if doubt is not None:
+        ask(tx, one, doubt)
+    elif one.going_back:  # the department has a right to it: ordered anew
         give_back(tx, one, Ending(one.going_back), one.reason)
     elif verb is Verb.DELETE:
         move(tx, one, State.CONFIRMING, "case.fail", days=procedure.confirm_days, reason=one.reason)
@@ -355,12 +395,14 @@ def _let_go(tx: Tx, one: Case) -> dict[ResourceClass, int]:
 
 __all__ = [
     "act",
+    "ask",
     "confirm_deletion",
     "current_order",
     "finish",
     "give_back",
     "halt",
     "keep",
+    "last_look",
     "recycle",
     "restore",
     "roll_back",

@@ -332,7 +332,7 @@ class _Loop:
                 delivery.place_for_request(tx, one)
         sent, delivered = 0, []
         for pool_id, cloud in self.clouds.items():
-            round_ = delivery.carry_all(self.works.book, pool_id, cloud)
+            round_ = delivery.carry_all(self.works.book, pool_id, cloud, cases.last_look)
             self.prove()
             sent += len(round_.pending)
             delivered += round_.delivered

@@ -19,21 +19,27 @@ from metering.case_steps import (
     STILL,
     STOPPABLE,
     CaseKind,
+    Consent,
     Ending,
+    crowded,
     gentler,
     less,
 )
 from metering.findings import Finding, latest
-from metering.policy import LABELS, Verdict
-from providers.base import ResourceState
+from metering.policy import GROWS, LABELS, Verdict
+from providers.base import ResourceState, Verb
+from providers.orders import WorkOrder
 from quota.calendar import ZONE
 from quota.dossier import OPEN as OPEN_REQUESTS
 from quota.dossier import Request
 from quota.errors import N_
-from quota.units import Kind
+from quota.units import Kind, amounts
 
 if TYPE_CHECKING:
     from quota.db import Tx
+
+OUTDATED = "case.target_outdated"
+"""Code of the obstacle for which an order is taken back and the case decided on anew."""
 
 BLIND = frozenset({Verdict.UNKNOWN, Verdict.DEAD, Verdict.UNJUDGED})
 """Classes that say that nothing is known of how a resource is used."""
@@ -100,13 +106,65 @@ def recovered(tx: Tx, one: Case) -> Obstacle | None:
 
 def keeps(tx: Tx, one: Case) -> Obstacle | None:
     """What keeps temporary growth from being returned although its term is over: protection, an exemption, or that the
-    department asked for something else in time."""
+    department asked for something else in time. Locks the resource's row."""
+    exemptions.lock(tx, one.resource)
     if protections.protected(tx, one.resource):
         return Obstacle("case.protected", N_("资源受保护"), None)
     exemption = exemptions.holding(tx, one.resource_id)
     if exemption is not None:
         return Obstacle("case.exempt", N_("资源在豁免期内,到%(until)s"), None, {"until": exemption.ends_on.isoformat()})
     return _asked_for(tx, one)
+
+
+def doubtful(tx: Tx, one: Case) -> Obstacle | None:
+    """Why a machine must not be made as small again as it was before its temporary growth without somebody's decision:
+    nothing is known of its use since then, it is busy, or it would be in its former shape. A term that was agreed on
+    is no judgement."""
+    finding, procedure = latest(tx, one.resource_id, one.policy_version.name), one.procedure()
+    today = tx.now.astimezone(ZONE).date()
+    grown = one.effective_at.astimezone(ZONE).date() if one.effective_at else today
+    if finding is None or finding.assessment.last_day < max(today - timedelta(days=procedure.fresh_days), grown):
+        return Obstacle(
+            "case.term_stale", N_("临时扩容到期,但扩容以后没有评估数据,保持现有规格,须决定归还还是保留"), None
+        )
+    verdict = finding.is_now()
+    if verdict in BLIND:
+        return Obstacle(
+            "case.term_unknown",
+            N_("临时扩容到期时数据不足(采集覆盖率%(coverage)s),保持现有规格,须决定归还还是保留"),
+            None,
+            {"coverage": "—" if finding.coverage is None else f"{finding.coverage:.0%}"},
+        )
+    if verdict in GROWS:
+        return Obstacle("case.term_busy", N_("临时扩容到期时仍繁忙,须决定归还还是长期保留"), None)
+    full = crowded(finding.numbers, one.had(), one.resource.has())
+    if full is not None and full > procedure.rollback_level:
+        return Obstacle(
+            "case.term_crowded",
+            N_("按最近用量,恢复原规格后P95将达%(full)s,保持现有规格,须决定归还还是保留"),
+            None,
+            {"full": f"{full:.0f}%"},
+        )
+    return None
+
+
+def against_order(tx: Tx, one: Case, order: WorkOrder) -> Obstacle | None:
+    """What came up against an order of ``one`` that was placed and has not reached its cloud. None: it may go.
+
+    What gives back goes in any case, and so does a snapshot. Locks the rows of the case's resource.
+    """
+    verb = Verb(order.verb)
+    if one.going_back:
+        if one.kind == CaseKind.EXPAND and one.consent != Consent.ASKED:
+            return keeps(tx, one) or doubtful(tx, one)
+        return None
+    seen = look(tx, one)
+    if seen.obstacle is not None or one.kind != CaseKind.SHRINK or verb is not Verb.RESIZE:
+        return seen.obstacle
+    safe = safe_target(one, seen.finding)
+    if any(figure < safe.get(kind, figure) for kind, figure in amounts(order.amounts).items()):
+        return Obstacle(OUTDATED, N_("最新评估的安全规格高于工单所写,须重新执行"), None)
+    return None
 
 
 def safe_target(one: Case, finding: Finding | None) -> dict[Kind, int]:

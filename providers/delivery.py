@@ -7,6 +7,7 @@ twice. Where the adapter has no hands, the provider's staff does the work and sa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -43,6 +44,10 @@ POLL = timedelta(minutes=5)
 
 LEASE = timedelta(minutes=15)
 """How long a call may take before ``waiting`` offers its order again."""
+
+
+LastLook = Callable[["Tx", int], str | None]
+"""Asked with the id of an order: why it must not be sent now; None: it may."""
 
 
 @dataclass(slots=True)
@@ -241,13 +246,13 @@ def waiting(tx: Tx, pool_id: int) -> list[int]:
     return [one for one, resource_id in tx.execute(query) if resource_id is None or first[resource_id] == one]
 
 
-def carry_all(book: Book, pool_id: int, provider: Provider) -> Carried:
-    """Carry every order of the pool whose turn it is, one after the other."""
+def carry_all(book: Book, pool_id: int, provider: Provider, look: LastLook | None = None) -> Carried:
+    """Carry every order of the pool whose turn it is, one after the other. ``look``: as for `carry`."""
     round_ = Carried()
     with book.reading() as tx:
         found = waiting(tx, pool_id)
     for order_id in found:
-        one = carry(book, order_id, provider)
+        one = carry(book, order_id, provider, look)
         state = OrderState(one.state)
         if state is OrderState.DELIVERED:
             round_.delivered.append(one.id)
@@ -262,16 +267,22 @@ def carry_all(book: Book, pool_id: int, provider: Provider) -> Carried:
     return round_
 
 
-def carry(book: Book, order_id: int, provider: Provider) -> WorkOrder:
+def carry(book: Book, order_id: int, provider: Provider, look: LastLook | None = None) -> WorkOrder:
     """Take one order a step further: send it, or ask what became of it. Returns it as it then stands.
 
-    Safe to call again at any time, also by two at once: the cloud knows the order by its key, and what
+    ``look`` is asked in the transaction that sends it whether something came up against it since it was placed; then
+    it is not sent, and tried again later. Safe to call again at any time, also by two at once: the cloud knows the order by its key, and what
     another call recorded meanwhile stands.
     """
     actor = steward("delivery")
     with book.transaction(actor) as tx:
+        # Looked at first: rows are locked in the order case, resource, work order by everybody.
+        objection = look(tx, order_id) if look and orders.order(tx, order_id).state == OrderState.PENDING else None
         one = _locked(tx, order_id)
         if OrderState(one.state) not in UNDER_WAY or one.by_hand:
+            return one
+        if objection is not None and one.state == OrderState.PENDING:
+            one.next_try_at, one.last_error = tx.now + POLL, objection
             return one
         if Verb(one.verb) not in provider.capabilities:
             _hand_over(tx, one)
@@ -532,11 +543,13 @@ def retry(tx: Tx, order_id: int, generation: int) -> WorkOrder:
 
 
 def cancel(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
-    """The supervisor takes back an order that was not sent, or that failed; what it took is quota again. The last order of
-    a request takes it along: delivered as far as it was, or ended where nothing was."""
+    """The supervisor takes back an order that was not sent, that failed, or that the provider's staff was handed and has
+    not begun; what it took is quota again. The last order of a request takes it along: delivered as far as it was, or
+    ended where nothing was."""
     tx.actor.must_be(Role.SUPERVISOR, Role.SYSTEM)
     one = _locked(tx, order_id, generation)
-    _must_be(one, OrderState.PENDING, OrderState.FAILED)
+    if not one.may_be_called_back():
+        _must_be(one, OrderState.PENDING, OrderState.FAILED)
     reason = requests.reasoned(reason)
     enactment.give_back(tx, one)
     one.next_try_at = None

@@ -161,6 +161,11 @@ class WorkOrder(Base):
     def approved(self) -> Amounts:
         return amounts(self.amounts)
 
+    def may_be_called_back(self) -> bool:
+        """Whether nobody is at it: not sent, failed, or handed to people who have not begun."""
+        state = OrderState(self.state)
+        return state in (OrderState.PENDING, OrderState.FAILED) or (self.by_hand and state is OrderState.SENT)
+
     def in_time(self, now: datetime) -> bool | None:
         """Delivered by its limit? None while that is still open."""
         if self.delivered_at is not None:

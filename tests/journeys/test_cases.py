@@ -277,6 +277,8 @@ def test_expansions_take_the_fast_track_or_become_a_request_or_return_by_themsel
     assert town.see(first).ending == "expanded"
     town.day(9, 30)
     assert town.see(third).state == State.WATCHED, "its last day is its own, holiday or not"
+    town.clock.now = datetime(2026, 10, 1, 2, tzinfo=UTC)
+    town.judge({lent: Verdict.NORMAL})
     town.day(10, 1)
     assert town.see(third).state == State.ORDERED
     assert town.deliver(third) == State.CLOSED
@@ -284,6 +286,36 @@ def test_expansions_take_the_fast_track_or_become_a_request_or_return_by_themsel
     assert town.machine_of(third).amounts["vcpu"] == 16
     with town.book.reading() as tx:
         assert ledger.conserved(tx)
+
+
+def test_temporary_growth_stays_where_its_use_is_unknown_and_somebody_is_asked(town: Journey) -> None:
+    machine = town.machine()
+    memory = ledger.ResourceClass.parse("memory:x86_64")
+    with town.by() as tx:
+        ledger.grant(tx, town.pool, town.department, {CPU: 16, memory: 32 * 1024}, key="grant:spare")
+    case_id = town.open_by_hand(machine, Verdict.BUSY, target={Kind.VCPU: 32, Kind.MEMORY: 64 * 1024})
+    town.answer(town.told(case_id), **{f"answer_{case_id}": "agree", f"until_{case_id}": "2026-09-30"})
+    town.do("supervisor1", case_id, "act", sure="y")
+    assert town.deliver(case_id) == State.WATCHED
+    town.clock.now = datetime(2026, 10, 8, 2, tzinfo=UTC)
+    town.judge({machine: Verdict.UNKNOWN})  # the collector was down over the holidays
+    town.advance()
+    assert town.see(case_id).state == State.STRAINED
+    why = "数据不足(采集覆盖率20%),保持现有规格"
+    assert why in town.page("supervisor1", f"/cases/{case_id}")
+    assert why in town.page("tenant1", f"/cases/{case_id}")
+    assert town.see(case_id).due_at.astimezone(ZONE).date().isoformat() == "2026-10-14", (
+        "five working days, 10-10 worked"
+    )
+    visit = town.visit("supervisor1")
+    visit.get(f"/cases/{case_id}")
+    refused = visit.send(f"/cases/{case_id}/roll-back", {"generation": town.see(case_id).generation, "reason": TEXT})
+    assert refused.status_code == 409, "the steward does not take what nothing is known of"
+    town.clock.advance(days=2)
+    town.judge({machine: Verdict.NORMAL}, p95=20.0)
+    town.do("supervisor1", case_id, "roll-back", reason="监测恢复,用量平稳")
+    assert town.deliver(case_id) == State.CLOSED
+    assert town.machine_of(case_id).amounts["vcpu"] == 16
 
 
 def test_objections_are_ruled_on_by_somebody_else_and_exemptions_end(town: Journey) -> None:

@@ -28,12 +28,12 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import func, select
 
-from metering import cases, exemptions, protections, suspensions, windows
-from metering.case_steps import ALIVE, RESTING, STILL, Answer, CaseKind, Decision, Procedure, State
+from metering import cases, exemptions, findings, protections, suspensions, windows
+from metering.case_steps import ALIVE, RESTING, STILL, Answer, CaseKind, Consent, Decision, Procedure, State
 from metering.exemptions import Category
 from metering.policy import Verdict
 from providers import delivery
-from providers.base import ResourceState, ServiceKind, Verb
+from providers.base import Order, ResourceState, ServiceKind, Verb
 from providers.inventory import Resource
 from providers.orders import OrderState, WorkOrder
 from quota import audit, ledger
@@ -43,6 +43,8 @@ from quota.db import Base, Book
 from quota.errors import Refused
 from quota.ledger import Holder, Side
 from quota.units import Kind, ResourceClass, amounts, classes, total
+from tests.metering.cloud import Cloud, Died
+from tests.metering.conftest import CPU, SHAPE
 
 BEGIN = datetime(2026, 6, 1, 2, 0, tzinfo=UTC)
 REASON = "此机承载重要业务,请予保留"
@@ -53,8 +55,13 @@ DISORDER = (
     *("reply", "restore", "protect", "job") * 2,
     *("tag", "freeze", "suspend"),
     *("roll back", "wait", "job that dies", "rule", "act", "confirm", "drop", "started", "cancelled", "delivered"),
+    *("carried",) * 3,
 )
 """What comes in between; then things go on as usual, which is when harm would be done."""
+UNSAFE = (Verdict.UNKNOWN, Verdict.DEAD, Verdict.UNJUDGED, Verdict.BUSY, Verdict.OVERLOADED)
+"""Nothing is known of its use, or it is busy: not made smaller at the end of a term."""
+LENT = 24
+"""vCPU that a machine has while it is lent more."""
 LATE = ("restore", "roll back", "started", "confirm")
 """What only makes a difference once something was taken: things go on until then."""
 ANYBODY = ("tenant", "supervisor", "second", "authority", "stranger", "provider")
@@ -83,7 +90,8 @@ class Proceedings(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.city = type(self).city_of()
-        self.machines = [1, 2, 3]  # two virtual machines and a volume
+        self.machines = [1, 2, 3, 4]  # two virtual machines, a volume, and one that is lent more for a term
+        self.cloud = Cloud(self.reaches_the_cloud)
         self.verdicts: dict[int, Verdict] = {}
         self.exempt: dict[int, list] = {machine: [] for machine in self.machines}
         self.tagged: set[int] = set()
@@ -99,7 +107,7 @@ class Proceedings(RuleBasedStateMachine):
     def anything(self, seed: int) -> str:
         """Something happens. Drawn from a seed, since drawing each choice by itself favours the first of them."""
         draw = Random(seed)
-        which, who, staff = draw.randrange(3), draw.choice(ANYBODY), draw.choice(STAFF)
+        which, who, staff = draw.randrange(4), draw.choice(ANYBODY), draw.choice(STAFF)
         verdict, answer, decision = (draw.choice(list(each)) for each in (VERDICTS, Answer, Decision))
         hours, yes = draw.choice([1, 24, 24 * 3, 24 * 8, 24 * 16, 24 * 31]), draw.random() < 0.5
         what, before = draw.choice(DISORDER), draw.randrange(7)
@@ -148,6 +156,8 @@ class Proceedings(RuleBasedStateMachine):
                 self.outcome(False, yes)
             case "cancelled":
                 self.outcome(True, yes)
+            case "carried":
+                self.carry(draw.choice(["", "dies", "refuses", "unreachable"]))
         for _ in range(2):
             self.go_on_as_usual(which)
         return f"{what} {which} {who} {staff} {verdict} {answer} {decision} {hours} {yes}"
@@ -164,12 +174,14 @@ class Proceedings(RuleBasedStateMachine):
         machine = self.machines[which]
         kind = Kind.BLOCK if which == 2 else Kind.VCPU
         grows = verdict in (Verdict.BUSY, Verdict.OVERLOADED)
-        self.city.open({machine: verdict}, target={kind: 600 if grows else 4}, p95=90.0 if busy else 5.0)
+        larger = LENT if which == 3 else 600
+        self.city.open({machine: verdict}, target={kind: larger if grows else 4}, p95=90.0 if busy else 5.0)
         self.verdicts[machine] = verdict
 
     def job(self) -> None:
         with self.city.by() as tx:
             cases.advance(tx)
+        self.nothing_is_taken_that_must_not_be()
 
     def job_that_dies(self) -> None:
         with suppress(KeyboardInterrupt), self.city.by() as tx:
@@ -186,7 +198,7 @@ class Proceedings(RuleBasedStateMachine):
         self.attempt(which, who, both)
 
     def reply(self, which: int, who: str, answer: Answer) -> None:
-        until = self.city.clock.now.date() + timedelta(days=60)
+        until = self.city.clock.now.date() + timedelta(days=10 if which == 3 and answer is Answer.AGREE else 60)
         self.attempt(
             which,
             who,
@@ -223,7 +235,7 @@ class Proceedings(RuleBasedStateMachine):
             state, kind = (None, None) if one is None else (one.state, one.kind)
             verb = one.step if one is not None else None
         if state is None:
-            self.judge(which, Verdict.UNDERUSED if which == 1 else Verdict.IDLE, False)
+            self.judge(which, (Verdict.IDLE, Verdict.UNDERUSED, Verdict.IDLE, Verdict.BUSY)[which], False)
         elif state in (State.DETECTED, State.REVIEWED):
             self.review_and_issue(which, "supervisor")
         elif state == State.NOTICED:
@@ -234,8 +246,16 @@ class Proceedings(RuleBasedStateMachine):
             self.judge(which, self.verdicts[machine], False)
             self.act(which, "supervisor")
         elif state == State.ORDERED:
-            self.deliver_all()
+            self.carry()
             self.job()
+        elif state == State.WATCHED and kind == CaseKind.EXPAND:
+            self.city.clock.advance(days=11)
+            if self.verdicts[machine] is Verdict.BUSY:
+                self.judge(which, Verdict.NORMAL, False)
+            self.job()
+        elif state == State.STRAINED and kind == CaseKind.EXPAND:
+            self.judge(which, Verdict.NORMAL, False)
+            self.have_back(which, "supervisor", cases.roll_back)
         elif state in (State.WATCHED, State.BINNED):
             self.city.clock.advance(days=16 if kind == CaseKind.RECLAIM and verb == Verb.STOP else 31)
             self.job()
@@ -243,11 +263,46 @@ class Proceedings(RuleBasedStateMachine):
             self.confirm(which, "supervisor")
             self.confirm(which, "authority")
 
-    def deliver_all(self) -> None:
-        for order_id in self.orders(OrderState.PENDING):
-            with self.city.by(self.city.provider) as tx:
-                order = tx.get_one(WorkOrder, order_id)
-                delivery.mark_delivered(tx, order.id, order.generation)
+    def carry(self, ails: str = "") -> None:
+        """What the job does that carries orders; with what ails, something goes wrong with the first of them."""
+        self.city.clock.advance(minutes=20)
+        self.cloud.ails = ails
+        with suppress(Died):
+            delivery.carry_all(self.city.book, self.city.pool, self.cloud, cases.last_look)
+        self.cloud.ails = ""
+
+    def reaches_the_cloud(self, order: Order) -> None:
+        """As it reaches the cloud, whoever placed it and whenever: what harms must be right at this very moment.
+
+        What was recorded as sent before may be with the cloud already, and is asked for again whatever came since.
+        """
+        with self.city.book.reading() as tx:
+            placed = next(
+                one for one in tx.scalars(select(WorkOrder).order_by(WorkOrder.id.desc())) if one.cloud_key == order.key
+            )
+            one = tx.get(cases.Case, placed.case_id)
+            if placed.verb not in HARMFUL or one is None or order.key in self.cloud.asked:
+                return
+            if one.takes and not one.going_back:
+                assert one.order_key == placed.key
+                assert not self.frozen
+                self.check_harm(tx, placed, one)
+                REACHED[f"{one.kind} {placed.verb} sent"] += 1
+            elif one.going_back and one.kind == CaseKind.EXPAND and one.consent != Consent.ASKED:
+                self.check_return(tx, placed)
+                REACHED["expand return sent"] += 1
+
+    def check_return(self, tx, order: WorkOrder) -> None:
+        """Temporary growth that goes back though its department did not say so anew."""
+        resource = tx.get_one(Resource, order.resource_id)
+        today = self.city.clock.now.astimezone(ZONE).date()
+        assert not resource.protected
+        assert resource.id not in self.tagged
+        assert exemptions.holding(tx, resource.id) is None
+        assert self.verdicts[resource.id] not in UNSAFE
+        finding = findings.latest(tx, resource.id, "default")
+        assert finding.assessment.last_day >= today - timedelta(days=7)
+        assert (finding.numbers["windows"]["7"]["cpu_p95"] or 0) * LENT / SHAPE[Kind.VCPU] <= 80
 
     def confirm(self, which: int, who: str) -> None:
         self.attempt(which, who, lambda tx, one: cases.confirm_deletion(tx, one))
@@ -330,6 +385,11 @@ class Proceedings(RuleBasedStateMachine):
                 if order.verb in HARMFUL and one.takes and not one.going_back:
                     self.check_harm(tx, order, one)
                     REACHED[f"{one.kind} {order.verb}"] += 1
+                elif one.going_back and one.kind == CaseKind.EXPAND and one.consent != Consent.ASKED:
+                    self.check_return(tx, order)
+                    REACHED["expand return"] += 1
+                elif one.going_back and one.kind == CaseKind.EXPAND:
+                    REACHED["expand given back"] += 1
 
     def check_harm(self, tx, order: WorkOrder, one: cases.Case) -> None:
         resource = tx.get_one(Resource, order.resource_id)
@@ -413,6 +473,7 @@ class Proceedings(RuleBasedStateMachine):
                 verb(tx, one)
         except Refused:
             return False
+        self.nothing_is_taken_that_must_not_be()
         return actor.role is not Role.SYSTEM
 
     def orders(self, state: OrderState) -> list[int]:
@@ -435,7 +496,10 @@ def founded(city_class: type, url: str) -> object:
     rules = Procedure(backoff_days=1, backoff_limit_days=2, regret_least=10**6)
     city = city_class(Book(url, clock=clock), clock, rules)
     made = [city.machine(), city.machine(), city.machine({Kind.BLOCK: 500}, ServiceKind.VOLUME)]
-    assert made == [1, 2, 3]
+    made.append(city.machine())
+    assert made == [1, 2, 3, 4]
+    with city.by() as tx:
+        ledger.grant(tx, city.pool, city.department, {CPU: LENT - SHAPE[Kind.VCPU]}, key="spare")
     with city.by(city.authority) as tx:
         protections.add(tx, "level", "core", "核心业务")
     city.book.dispose()
@@ -520,10 +584,77 @@ def suspended_and_frozen(one: Proceedings) -> None:
     assert one.state(0) == State.CLEARED
     one.suspend(False)
     one.freeze(True)
+    one.until(0, State.ORDERED)
+    for _ in range(6):
+        one.go_on_as_usual(0)
+        one.city.clock.advance(hours=12)
+    assert one.state(0) == State.ORDERED
+    one.freeze(False)
     one.until(0, State.WATCHED)
 
 
+def lent_and_returned(one: Proceedings) -> None:
+    one.until(3, State.WATCHED)
+    one.until(3, None)
+
+
+def lent_and_given_back_early(one: Proceedings) -> None:
+    one.until(3, State.WATCHED)
+    one.judge(3, Verdict.BUSY, True)
+    one.have_back(3, "supervisor", cases.roll_back)  # refused: it is busy
+    assert one.state(3) == State.WATCHED
+    one.have_back(3, "tenant", cases.roll_back)
+    one.until(3, None)
+
+
+def lent_and_kept(one: Proceedings) -> None:
+    for verdict in UNSAFE:
+        one.until(3, State.WATCHED)
+        one.city.clock.advance(days=12)
+        one.judge(3, verdict, verdict in (Verdict.BUSY, Verdict.OVERLOADED))
+        one.job()
+        one.carry()
+        assert one.state(3) == State.STRAINED, verdict
+        one.have_back(3, "supervisor", cases.roll_back)
+        assert one.state(3) == State.STRAINED, verdict
+        one.judge(3, Verdict.NORMAL, False)
+        one.have_back(3, "supervisor", cases.roll_back)
+        one.until(3, None)
+
+
+def lent_and_busy_again_while_the_return_waits(one: Proceedings) -> None:
+    one.until(3, State.WATCHED)
+    one.until(3, State.ORDERED)
+    one.judge(3, Verdict.BUSY, True)
+    one.carry()
+    one.job()
+    assert one.state(3) == State.STRAINED
+
+
+def killed_between_the_cloud_and_the_book(one: Proceedings) -> None:
+    for which in range(4):
+        one.until(which, State.DETECTED)
+        while one.state(which) is not None:
+            if one.state(which) == State.ORDERED:
+                one.carry("dies")
+                one.carry("dies")  # and once more, when it asks what became of it
+            one.go_on_as_usual(which)
+    done = [(order.external_id, order.verb) for order in one.cloud.acted.values() if order.verb is not Verb.RESIZE]
+    assert len(done) == len(set(done)), "nothing was done to a machine twice"
+
+
 DIRECTED = {
+    lent_and_returned: ("expand return", "expand return sent", "term_over"),
+    lent_and_given_back_early: ("expand given back", "term_over"),
+    lent_and_kept: ("expand return", "expand return sent"),
+    lent_and_busy_again_while_the_return_waits: ("expand return",),
+    killed_between_the_cloud_and_the_book: (
+        "reclaim stop sent",
+        "reclaim recycle sent",
+        "reclaim delete sent",
+        "shrink resize sent",
+        "expand return sent",
+    ),
     to_the_end: ("reclaim stop", "reclaim recycle", "reclaim delete", "shrink resize", "deleted", "shrunk"),
     had_back: ("reclaim stop", "reclaim recycle", "returned"),
     exempted_while_off: ("reclaim stop", "exempted"),
