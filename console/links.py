@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from flask import current_app, url_for
-from werkzeug.routing import BuildError
+from flask import url_for
 
 from console.access import may
 
@@ -20,21 +20,48 @@ _PAGES = {
     "request": ("requests.show", "request_id"),
     "case": ("cases.show", "case_id"),
     "combination": ("compatibility.show", "combination_id"),
+    "department": ("departments.show", "department_id"),
+    "system": ("systems.show", "system_id"),
+    "pool": ("pools.show", "pool_id"),
+    "provider": ("companies.show", "provider_id"),
+    "loan": ("loans.show", "loan_id"),
+    "notice": ("notices.show", "notice_id"),
+    "dispute": ("disputes.show", "dispute_id"),
+    "policy": ("policies.show", "version_id"),
+    "policy_draft": ("policies.drafted", "draft_id"),
+    "person": ("people.show", "person_id"),
+    "tariff": ("tariffs.show", "tariff_id"),
+    "catalog_item": ("catalog.show", "item_id"),
+    "push_source": ("sources.show", "source_id"),
 }
+
+
+Href = Callable[[Any], "str | None"]
 
 
 def address(ref: str) -> str | None:
     """The address of what ``ref`` names; None where it has no page or the visitor may not open it."""
     name, _colon, rest = ref.partition(":")
     number = rest.split("/")[0]
-    if name not in _PAGES or not number.isdigit():
+    return to(name, int(number)) if number.isascii() and number.isdigit() else None
+
+
+def to(name: str, number: int | None) -> str | None:
+    """The address of the ``name`` (a word of ``_PAGES``) with this number; None where there is none, or none to open."""
+    endpoint, argument = _PAGES.get(name, ("", ""))
+    if not number or not may(endpoint):
         return None
-    endpoint, argument = _PAGES[name]
-    if not may(endpoint):
-        return None
-    try:
-        values: dict[str, Any] = {argument: int(number)}
-        return url_for(endpoint, **values)
-    except BuildError:
-        current_app.logger.warning("%s takes no %s", endpoint, argument)
-        return None
+    values: dict[str, Any] = {argument: number}
+    return url_for(endpoint, **values)
+
+
+def _leading(name: str) -> Callable[[Callable[[Any], int | None]], Href]:
+    return lambda number_of: lambda row: to(name, number_of(row))
+
+
+# ``row → id`` to the ``href`` of a column that names such a thing.
+department = _leading("department")
+system = _leading("system")
+pool = _leading("pool")
+provider = _leading("provider")
+resource = _leading("resource")

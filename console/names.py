@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flask import g
@@ -11,9 +11,19 @@ from sqlalchemy import select
 from console.book import reading
 from console.texts import UNKNOWN, _
 from metering.case_files import Case
+from metering.notices import Notice
+from metering.policies import PolicyVersion
+from metering.sources import PushSource
+from providers.bills import Bill
+from providers.compatibility import Combination
+from providers.incidents import Incident
+from providers.inventory import Resource
+from providers.marks import ScorecardRecord
 from providers.orders import WorkOrder
+from providers.records import AssessmentRecord
 from quota.actors import ROLE_LABELS, Role
-from quota.agencies import Department
+from quota.agencies import Department, System
+from quota.catalog import CatalogItem
 from quota.dossier import Request
 from quota.errors import N_
 from quota.people import Person
@@ -28,6 +38,18 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "order": (N_("工单"), WorkOrder, lambda one: str(one.number)),
     "pool": (N_("资源池"), Pool, lambda one: str(one.name)),
     "department": (N_("使用单位"), Department, lambda one: str(one.name)),
+    "system": (N_("信息系统"), System, lambda one: str(one.name)),
+    "person": (N_("人员"), Person, lambda one: str(one.name)),
+    "resource": (N_("资源"), Resource, lambda one: str(one.name or one.external_id)),
+    "incident": (N_("故障"), Incident, lambda one: str(one.number)),
+    "bill": (N_("账单"), Bill, lambda one: str(one.month)),
+    "notice": (N_("通知"), Notice, lambda one: str(one.number)),
+    "catalog_item": (N_("服务目录"), CatalogItem, lambda one: str(one.name)),
+    "record": (N_("考核记录"), AssessmentRecord, lambda one: str(one.id)),
+    "combination": (N_("信创适配"), Combination, lambda one: f"{one.chip} · {one.system}"),
+    "scorecard": (N_("考核评分"), ScorecardRecord, lambda one: str(one.month)),
+    "policy": (N_("策略"), PolicyVersion, lambda one: f"{policy(one.name)} {one.version}"),
+    "push_source": (N_("推送源"), PushSource, lambda one: str(one.name or one.code)),
 }
 """Name in the book → its word, its model, what it is called by."""
 BASES = {"adopted": N_("上线时接管")}
@@ -63,6 +85,20 @@ def subject(ref: str | None) -> str:
     word, model, called = KINDS[kind]
     one = reading().get(model, int(number))
     return ref if one is None else f"{_(word)} {called(one)}"
+
+
+def learn(refs: Iterable[str]) -> None:
+    """Fetch what ``refs`` name, a kind at a time, so that calling each by its name asks the book no more."""
+    wanted: dict[str, set[int]] = {}
+    for ref in refs:
+        kind, _colon, number = ref.partition(":")
+        if kind in KINDS and number.isdigit():
+            wanted.setdefault(kind, set()).add(int(number))
+    g.setdefault("learnt", []).extend(
+        one
+        for kind, numbers in wanted.items()
+        for one in reading().scalars(select(KINDS[kind][1]).where(KINDS[kind][1].id.in_(numbers)))
+    )  # kept, for a session forgets what nobody holds
 
 
 def policy(name: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import date, datetime, time, timedelta
 
 from flask import Blueprint, render_template, url_for
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, or_, select
 from werkzeug.wrappers import Response
 
-from console import frame
+from console import audit_words, frame, links, names
 from console.access import allow
 from console.book import book, lake, reading, settings, transaction
 from console.lists import Column, Filter, Rows, listing
@@ -43,6 +43,11 @@ def _midnight(value: str) -> datetime:
     return datetime.combine(date.fromisoformat(value), time(), settings().zone)
 
 
+def _done(text: str) -> ColumnElement[bool]:
+    """What was done, by its code or by its word."""
+    return or_(AuditRecord.action.ilike(frame.like(text), escape="\\"), AuditRecord.action.in_(audit_words.codes(text)))
+
+
 COLUMNS = [
     Column(
         "sequence",
@@ -62,7 +67,7 @@ COLUMNS = [
 ]
 FILTERS = [
     Filter("actor", N_("操作人"), lambda q, v: q.where(AuditRecord.actor == v)),
-    Filter("action", N_("操作"), lambda q, v: q.where(AuditRecord.action.ilike(frame.like(v), escape="\\"))),
+    Filter("action", N_("操作"), lambda q, v: q.where(_done(v))),
     Filter("subject", N_("对象"), lambda q, v: q.where(AuditRecord.subject.ilike(frame.like(v), escape="\\"))),
     Filter("since", N_("自"), _from, kind="date"),
     Filter("until", N_("至"), _until, kind="date"),
@@ -75,7 +80,10 @@ def index() -> str | Response:
     found = listing(
         reading(), select(AuditRecord), COLUMNS, key=AuditRecord.sequence, filters=FILTERS, sort="-sequence"
     )
-    return found.exported("audit") or render_template("audit/index.html", records=found)
+    names.learn(row.subject for row in found.rows)
+    return found.exported("audit") or render_template(
+        "audit/index.html", records=found, done=audit_words.action, address=links.address
+    )
 
 
 @blueprint.get("/<int:sequence>")
@@ -85,9 +93,15 @@ def show(sequence: int) -> str:
     record = reading().get(AuditRecord, sequence)
     if record is None:
         raise NotFound("audit.none", N_("没有第 %(sequence)s 条审计记录"), sequence=sequence)
-    names = sorted({*record.before, *record.after})
-    changes = [(name, record.before.get(name), record.after.get(name)) for name in names]
-    return render_template("audit/show.html", record=record, changes=changes)
+    fields = sorted({*record.before, *record.after})
+    changes = [(name, record.before.get(name), record.after.get(name)) for name in fields]
+    return render_template(
+        "audit/show.html",
+        record=record,
+        changes=changes,
+        done=audit_words.action(record.action),
+        address=links.address(record.subject),
+    )
 
 
 @blueprint.route("/verification", methods=["GET", "POST"])
@@ -121,4 +135,5 @@ def overview(tx: Tx, _who: Actor) -> str:
         digest=digest,
         verified=tx.scalar(newest.where(AuditRecord.action == VERIFIED).limit(1)),
         latest=tx.scalars(newest.limit(LATEST)).all(),
+        done=audit_words.action,
     )

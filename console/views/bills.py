@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from wtforms import SelectField, StringField
 from wtforms.validators import InputRequired, Regexp
 
-from console import dialogues, frame, uploads
+from console import dialogues, frame, links, uploads
 from console.access import STEWARDS, allow
 from console.book import reading, transaction
 from console.forms import hang
@@ -83,8 +83,8 @@ COLUMNS = [
     Column("month", N_("账期"), lambda b: b.month, sort=Bill.month, href=lambda b: url_for("bills.show", bill_id=b.id),
            title=True),
     Column("state", N_("状态"), code, state=True),
-    Column("pool", N_("资源池"), lambda b: b.pool.name),
-    Column("provider", N_("云服务商"), lambda b: b.pool.provider.name),
+    Column("pool", N_("资源池"), lambda b: b.pool.name, href=links.pool(lambda b: b.pool_id)),
+    Column("provider", N_("云服务商"), lambda b: b.pool.provider.name, href=links.provider(lambda b: b.pool.provider_id)),
     Column("revision", N_("版本"), lambda b: b.revision, sort=Bill.revision, number=True),
     Column("source", N_("来源"), lambda b: b.source, minor=True),
     Column("taken", N_("提交于"), lambda b: b.taken_at, sort=Bill.taken_at),

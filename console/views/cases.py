@@ -10,7 +10,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
-from console import case_evidence, frame
+from console import case_evidence, frame, links
 from console.access import BUSINESS, STEWARDS, allow
 from console.book import actor, book, reading, transaction
 from console.case_history import history
@@ -108,16 +108,16 @@ COLUMNS = [
     ),
     Column("kind", N_("类别"), lambda c: _(KINDS[c.kind]), sort=Case.kind),
     Column("state", N_("状态"), lambda c: f"case_{c.state}", sort=Case.state, state=True),
-    Column("resource", N_("资源"), lambda c: c.resource.name or c.resource.external_id),
-    Column("department", N_("使用单位"), lambda c: c.department.name, sort=Case.department_id),
-    Column("system", N_("信息系统"), lambda c: c.system.name if c.system else None, sort=Case.system_id),
+    Column("resource", N_("资源"), lambda c: c.resource.name or c.resource.external_id, href=links.resource(lambda c: c.resource_id)),
+    Column("department", N_("使用单位"), lambda c: c.department.name, href=links.department(lambda c: c.department_id), sort=Case.department_id),
+    Column("system", N_("信息系统"), lambda c: c.system.name if c.system else None, href=links.system(lambda c: c.system_id), sort=Case.system_id),
     Column("what", N_("可回收(扩容为所需)"), lambda c: amounts(c.recovers())),
     Column("worth", N_("折合"), lambda c: round(c.worth, 1), unit="vCPU", sort=Case.worth, number=True,
            total=func.sum(Case.worth)),
     Column("risk", N_("风险"), lambda c: _(risk_label(c.risk)), sort=Case.risk),
     Column("due", N_("期限"), lambda c: c.due_at or c.wake_at, sort=Case.due_at),
     Column("ending", N_("结果"), lambda c: _(ENDINGS[c.ending]) if c.ending else None, sort=Case.ending, minor=True),
-    Column("pool", N_("资源池"), lambda c: c.pool.name, minor=True),
+    Column("pool", N_("资源池"), lambda c: c.pool.name, href=links.pool(lambda c: c.pool_id), minor=True),
 ]  # fmt: skip
 FILTERS = [
     Filter(

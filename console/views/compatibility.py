@@ -12,9 +12,9 @@ from werkzeug.wrappers import Response
 from wtforms import BooleanField, DateField, SelectField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, Optional
 
-from console import frame
+from console import frame, links
 from console.access import BUSINESS, allow
-from console.book import reading, transaction
+from console.book import actor, reading, transaction
 from console.forms import hang
 from console.lists import Column, Filter, listing
 from console.texts import _, lazy
@@ -39,6 +39,11 @@ def code(one: Combination) -> str:
     return f"fit_{one.fitness}"
 
 
+def _company(one: Combination) -> str | None:
+    """A company opens its own page alone."""
+    return links.to("provider", one.provider_id) if actor().provider_id in (None, one.provider_id) else None
+
+
 COLUMNS = [
     Column("chip", N_("芯片"), lambda c: c.chip, sort=Combination.chip,
            href=lambda c: url_for("compatibility.show", combination_id=c.id), title=True),
@@ -48,7 +53,7 @@ COLUMNS = [
     Column("state", N_("适配状态"), code, sort=Combination.fitness, state=True),
     Column("until", N_("有效期至"), lambda c: c.valid_until, sort=Combination.valid_until),
     Column("required", N_("全市要求"), lambda c: c.required),
-    Column("provider", N_("云服务商"), lambda c: c.provider.name),
+    Column("provider", N_("云服务商"), lambda c: c.provider.name, href=_company),
 ]  # fmt: skip
 FILTERS = [
     Filter("chip", N_("芯片"), lambda q, v: q.where(Combination.chip == v), options={chip: chip for chip in CHIPS}),

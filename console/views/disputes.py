@@ -9,12 +9,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
-from console import frame
+from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.lists import Column, Filter, listing
 from console.texts import _, kind_label
-from console.views.reconciliation import BADGES, links, pools, shown_hours, unit_of, written
+from console.views.reconciliation import BADGES, named, pools, shown_hours, unit_of, written
 from console.views.statements import money
 from metering import disputes, reconcile
 from metering.disputes import ANSWER_LABELS, STATE_LABELS, Answer, Dispute, DisputeState
@@ -36,7 +36,7 @@ LISTED = [
     Column("name", N_("资源"), lambda d: d.resource.name or d.external_id if d.resource else d.external_id,
            href=lambda d: url_for("disputes.show", dispute_id=d.id), title=True),
     Column("month", N_("月份"), lambda d: d.month, sort=Dispute.month),
-    Column("provider", N_("云服务商"), lambda d: d.provider.name),
+    Column("provider", N_("云服务商"), lambda d: d.provider.name, href=links.provider(lambda d: d.provider_id)),
     Column("kind", N_("类别"), lambda d: kind_label(d.kind)),
     Column("cause", N_("差异原因"), lambda d: _(LABELS[d.cause]), sort=Dispute.cause),
     Column("quantity", N_("差异量"), lambda d: shown_hours(d.kind, d.quantity), number=True, text=written, minor=True),
@@ -83,7 +83,7 @@ def show(dispute_id: int) -> str:
     ]
     return render_template(
         "disputes/show.html", one=one, badge=BADGES[DisputeState(one.state)], cause=_(LABELS[one.cause]),
-        history=history, links=links(tx, one.refs), step=_step(one, actor()), answers=ANSWER_LABELS,
+        history=history, links=named(tx, one.refs), step=_step(one, actor()), answers=ANSWER_LABELS,
         quantity=written(shown_hours(one.kind, one.quantity)), unit=unit_of(one.kind), amount=money(one.amount),
         limit=f"{one.amount or 0:.2f}", settled=money(yuan(one.settled_fen)),
         answer=_(ANSWER_LABELS[Answer(one.answer)]) if one.answer else None,

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from wtforms import DateField, TextAreaField
 from wtforms.validators import InputRequired, Length
 
-from console import frame
+from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.case_evidence import conduct
@@ -62,7 +62,7 @@ def _case_number(case_id: int | None) -> str | None:
 COLUMNS = [
     Column("resource", N_("资源"), lambda e: e.resource.name or e.resource.external_id, title=True,
            href=lambda e: url_for("resources.show", resource_id=e.resource_id)),
-    Column("department", N_("使用单位"), lambda e: e.resource.department.name if e.resource.department else None),
+    Column("department", N_("使用单位"), lambda e: e.resource.department.name if e.resource.department else None, href=links.department(lambda e: e.resource.department_id)),
     Column("category", N_("类别"), lambda e: _(CATEGORIES[e.category]), sort=Exemption.category),
     Column("state", N_("状态"), standing, state=True),
     Column("starts_on", N_("起"), lambda e: e.starts_on, sort=Exemption.starts_on),

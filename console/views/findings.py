@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
-from console import frame
+from console import frame, links
 from console.access import BUSINESS, STEWARDS, allow
 from console.book import book, lake, reading, settings
 from console.lists import Column, Filter, Rows, listing
@@ -83,7 +83,12 @@ COLUMNS = [
         state=True,
         href=lambda f: url_for("findings.show", finding_id=f.id),
     ),
-    Column("department", N_("使用单位"), lambda f: f.resource.department.name if f.resource.department else None),
+    Column(
+        "department",
+        N_("使用单位"),
+        lambda f: f.resource.department.name if f.resource.department else None,
+        href=links.department(lambda f: f.resource.department_id),
+    ),
     Column("shape", N_("规格"), lambda f: amounts(f.had())),
     Column("cpu_p95", "CPU P95", _figure("cpu_p95"), unit="%", number=True),
     Column("mem_mean", N_("内存均值"), _figure("mem_mean"), unit="%", number=True),

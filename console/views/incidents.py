@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from wtforms import DateTimeLocalField, HiddenField, RadioField, SelectField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, Optional
 
-from console import dialogues, frame
+from console import dialogues, frame, links
 from console.access import BUSINESS, allow
 from console.book import reading, settings, transaction
 from console.forms import hang
@@ -71,8 +71,8 @@ COLUMNS = [
     Column("state", N_("状态"), code, state=True),
     Column("level", N_("级别"), lambda i: _(LEVELS[str(i.level)]), sort=Incident.level),
     Column("title", N_("标题"), lambda i: i.title),
-    Column("pool", N_("资源池"), lambda i: i.pool.name),
-    Column("provider", N_("云服务商"), lambda i: i.provider.name, minor=True),
+    Column("pool", N_("资源池"), lambda i: i.pool.name, href=links.pool(lambda i: i.pool_id)),
+    Column("provider", N_("云服务商"), lambda i: i.provider.name, href=links.provider(lambda i: i.provider_id), minor=True),
     Column("started", N_("开始"), lambda i: i.started_at, sort=Incident.started_at),
     Column("recovered", N_("恢复"), lambda i: i.recovered_at, sort=Incident.recovered_at),
     Column("whose", N_("责任"), lambda i: _whose(i.responsibility)),

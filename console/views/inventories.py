@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from wtforms import DateTimeLocalField, SelectField
 from wtforms.validators import InputRequired
 
-from console import frame, uploads
+from console import frame, links, uploads
 from console.access import STEWARDS, allow
 from console.book import actor, book, reading, settings
 from console.forms import hang
@@ -69,8 +69,8 @@ DRIFT = [
     Column("name", N_("资源"), lambda r: r.name or r.external_id, sort=Resource.name,
            href=lambda r: url_for("resources.show", resource_id=r.id), title=True),
     Column("what", N_("差异"), lambda r: _("、").join(_(DIFFERENCES[one]) for one in difference(r))),
-    Column("pool", N_("资源池"), lambda r: r.pool.name),
-    Column("department", N_("使用单位"), lambda r: r.department.name if r.department else None),
+    Column("pool", N_("资源池"), lambda r: r.pool.name, href=links.pool(lambda r: r.pool_id)),
+    Column("department", N_("使用单位"), lambda r: r.department.name if r.department else None, href=links.department(lambda r: r.department_id)),
     Column("booked", N_("账面"), lambda r: amounts(r.counts()) if r.booked else None),
     Column("has", N_("云上"), lambda r: amounts(r.has()) if r.gone_at is None else None),
     Column("seen", N_("最近见到"), lambda r: r.last_seen_at, sort=Resource.last_seen_at),

@@ -11,7 +11,7 @@ from sqlalchemy import case, or_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
-from console import frame
+from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import book, reading, settings
 from console.lists import Column, Filter, Rows, listing
@@ -40,7 +40,7 @@ def index() -> str | Response:
         Column("name", N_("信息系统"), lambda s: s.name, sort=System.name, title=True,
                href=lambda s: url_for("systems.show", system_id=s.id)),
         Column("code", N_("编码"), lambda s: s.code, sort=System.code, minor=True),
-        Column("department", N_("使用单位"), lambda s: s.department.name),
+        Column("department", N_("使用单位"), lambda s: s.department.name, href=links.department(lambda s: s.department_id)),
         Column("zombie", N_("疑似僵尸"), lambda s: _(ZOMBIES[told[s.id].zombie]) if told[s.id].zombie else None,
                sort=ranked(System.id, {id_: int(not one.zombie) for id_, one in told.items()})),
         *judged(System.id, told),

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from wtforms import IntegerField, SelectField
 from wtforms.validators import InputRequired, NumberRange
 
-from console import frame
+from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.forms import hang
@@ -46,7 +46,7 @@ COLUMNS = [
     Column("state", N_("状态"), lambda o: f"loan_{o.state}", sort=Loan.state, state=True),
     Column("lender", N_("出借单位"), lambda o: o.lender.name),
     Column("borrower", N_("借用单位"), lambda o: o.borrower.name),
-    Column("pool", N_("资源池"), lambda o: o.pool.name),
+    Column("pool", N_("资源池"), lambda o: o.pool.name, href=links.pool(lambda o: o.pool_id)),
     Column("class", N_("资源"), lambda o: kind_label(o.resource_class)),
     Column("amount", N_("数量"), lambda o: shown(o.resource_class.kind, o.amount), number=True),
     Column("out", N_("在借"), lambda o: shown(o.resource_class.kind, o.outstanding), number=True),

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response
 
-from console import case_evidence, frame
+from console import case_evidence, frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.lists import Column, Filter, as_csv, as_xlsx, listing
@@ -58,7 +58,7 @@ def standing(open_: int, escalated_at: object) -> str:
 COLUMNS = [
     Column("number", N_("文号"), lambda n: n.Notice.number, sort=Notice.id, title=True,
            href=lambda n: url_for("notices.show", notice_id=n.Notice.id)),
-    Column("department", N_("使用单位"), lambda n: n.Notice.department.name),
+    Column("department", N_("使用单位"), lambda n: n.Notice.department.name, href=links.department(lambda n: n.Notice.department_id)),
     Column("state", N_("状态"), lambda n: standing(n.waiting, n.Notice.escalated_at), state=True),
     Column("cases", N_("涉及资源"), lambda n: n.told, sort=told, unit=N_("个"), number=True),
     Column("waiting", N_("未答复"), lambda n: n.waiting, sort=waiting, unit=N_("个"), number=True),
@@ -182,11 +182,21 @@ def _cases_of(tx: Tx, letter: Notice) -> list[Case]:
 ASKED = [
     Column("number", N_("案件"), lambda c: c.number),
     Column("kind", N_("类别"), lambda c: _(KINDS[c.kind])),
-    Column("resource", N_("资源"), lambda c: c.resource.name or c.resource.external_id),
+    Column(
+        "resource",
+        N_("资源"),
+        lambda c: c.resource.name or c.resource.external_id,
+        href=links.resource(lambda c: c.resource_id),
+    ),
     Column("external_id", N_("云侧编号"), lambda c: c.resource.external_id),
     Column("address", N_("地址"), lambda c: c.resource.address),
-    Column("system", N_("信息系统"), lambda c: c.system.name if c.system else None),
-    Column("pool", N_("资源池"), lambda c: c.pool.name),
+    Column(
+        "system",
+        N_("信息系统"),
+        lambda c: c.system.name if c.system else None,
+        href=links.system(lambda c: c.system_id),
+    ),
+    Column("pool", N_("资源池"), lambda c: c.pool.name, href=links.pool(lambda c: c.pool_id)),
     Column("shape", N_("现规格"), lambda c: amounts(c.had())),
     Column("target", N_("目标规格"), lambda c: amounts(c.will_have()) if c.target else _("回收")),
     Column("recovers", N_("可回收(扩容为所需)"), lambda c: amounts(c.recovers())),

@@ -16,7 +16,7 @@ from wtforms import BooleanField, DecimalField, HiddenField, IntegerField, Selec
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange
 
-from console import frame
+from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, settings, transaction
 from console.forms import hang
@@ -41,7 +41,7 @@ frame.page("resources", "pools.index", N_("资源池"), order=30)
 COLUMNS = [
     Column("name", N_("名称"), lambda p: p.name, sort=Pool.name, title=True, href=lambda p: url_for("pools.show", pool_id=p.id)),
     Column("code", N_("编码"), lambda p: p.code, sort=Pool.code),
-    Column("company", N_("云服务商"), lambda p: p.provider.name),
+    Column("company", N_("云服务商"), lambda p: p.provider.name, href=links.provider(lambda p: p.provider_id)),
     Column("zone", N_("网络区"), lambda p: p.zone, sort=Pool.zone),
     Column("arch", N_("架构"), lambda p: p.arch, sort=Pool.arch),
     Column("xinchuang", N_("信创"), lambda p: p.xinchuang),

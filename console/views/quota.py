@@ -10,7 +10,7 @@ from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import aliased, joinedload
 from werkzeug.wrappers import Response
 
-from console import frame
+from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, book, reading, settings
 from console.charts import Chart, Series
@@ -133,7 +133,7 @@ def _board(kind: str, measured: utilizations.Measured) -> tuple[list[Column], Se
             href=lambda r: url_for("quota.show", department_id=r.department_id),
             title=True,
         ),
-        Column("pool", N_("资源池"), lambda r: r.pool, sort=Pool.name),
+        Column("pool", N_("资源池"), lambda r: r.pool, sort=Pool.name, href=links.pool(lambda r: r.pool_id)),
         Column("class", N_("资源"), lambda r: kind_label(class_of(r))),
         figure("quota", N_("配额")),
         figure("used", N_("在用"), Holder.USED.value),

@@ -9,8 +9,8 @@ from flask import render_template, request, url_for
 from sqlalchemy import select
 from werkzeug.wrappers import Response
 
-from console import names
-from console.access import STEWARDS, allow, may
+from console import links, names
+from console.access import STEWARDS, allow
 from console.book import actor, reading, settings
 from console.lists import Column, Filter, Rows, listing
 from console.texts import _, kind_label, number
@@ -25,18 +25,14 @@ from quota.ledger import Account, Entry, Transfer
 from quota.pools import Pool
 from quota.units import UNITS, Kind, shown
 
-SUBJECTS = {
-    "request": ("requests.show", "request_id"), "case": ("cases.show", "case_id"), "loan": ("loans.show", "loan_id"),
-    "reorganisation": ("reorganisations.show", "batch_id"), "pool": ("pools.show", "pool_id"),
-}  # fmt: skip
 VERIFIED_AT_ONCE = 2000
 """An account with more entries is verified when asked for."""
 
 ACCOUNTS = [
     Column("code", N_("账户"), lambda a: a.code, sort=Account.code, title=True,
            href=lambda a: url_for("quota.account", account_id=a.id)),
-    Column("department", N_("使用单位"), lambda a: a.owner),
-    Column("pool", N_("资源池"), lambda a: a.pool),
+    Column("department", N_("使用单位"), lambda a: a.owner, href=links.department(lambda a: a.department_id)),
+    Column("pool", N_("资源池"), lambda a: a.pool, href=links.pool(lambda a: a.pool_id)),
     Column("class", N_("资源"), lambda a: kind_label(class_of(a))),
     Column("holder", N_("去向"), lambda a: _(HOLDERS[a.holder]), sort=Account.holder),
     Column("balance", N_("余额"), lambda a: shown(Kind(a.kind), a.balance), sort=Account.balance, number=True),
@@ -80,6 +76,8 @@ def accounts() -> str | Response:
         Account.holder,
         Account.balance,
         Account.entries,
+        Account.department_id,
+        Account.pool_id,
         Department.name.label("owner"),
         Pool.name.label("pool"),
     ]
@@ -139,7 +137,7 @@ def account(account_id: int) -> str | Response:
         Column(
             "command", N_("操作"), lambda r: _(COMMANDS.get(r.command, r.command)), sort=Transfer.command, title=True
         ),
-        Column("subject", N_("事由"), lambda r: r.subject, text=names.subject, href=lambda r: subject_url(r.subject)),
+        Column("subject", N_("事由"), lambda r: r.subject, text=names.subject, href=lambda r: links.address(r.subject)),
         Column("delta", N_("变动"), lambda r: shown(kind, r.delta), number=True, unit=UNITS[kind].shown, text=_signed),
         Column("balance", N_("余额"), lambda r: shown(kind, r.balance), number=True, unit=UNITS[kind].shown),
         Column("actor", N_("经办"), lambda r: r.actor, text=names.who),
@@ -193,13 +191,3 @@ def account(account_id: int) -> str | Response:
 
 def _signed(value: float) -> str:
     return f"+{number(value)}" if value > 0 else number(value).replace("-", "−")
-
-
-def subject_url(subject: str) -> str | None:
-    """The address of what a transfer was made for; None where it has no page."""
-    name, _colon, id_ = subject.partition(":")
-    endpoint, argument = SUBJECTS.get(name, ("", ""))
-    if not endpoint or not id_.isdigit() or not may(endpoint):
-        return None
-    values: dict[str, Any] = {argument: int(id_)}
-    return url_for(endpoint, **values)

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from wtforms import RadioField, TextAreaField
 from wtforms.validators import InputRequired, Length, Optional
 
-from console import frame
+from console import frame, links
 from console.access import BUSINESS, allow
 from console.book import reading, transaction
 from console.forms import hang
@@ -33,8 +33,8 @@ COLUMNS = [
            title=True),
     Column("stars", N_("评分"), lambda r: r.stars, sort=Rating.stars, number=True),
     Column("word", N_("意见"), lambda r: r.word or None),
-    Column("department", N_("使用单位"), lambda r: r.department.name),
-    Column("provider", N_("云服务商"), lambda r: r.provider.name),
+    Column("department", N_("使用单位"), lambda r: r.department.name, href=links.department(lambda r: r.department_id)),
+    Column("provider", N_("云服务商"), lambda r: r.provider.name, href=links.provider(lambda r: r.provider_id)),
     Column("at", N_("评价于"), lambda r: r.at, sort=Rating.at),
 ]  # fmt: skip
 FILTERS = [

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
-from console import frame
+from console import frame, links
 from console.access import BUSINESS, STEWARDS, allow, may
 from console.book import actor, book, lake, reading, settings
 from console.lists import Column, Filter, Rows, listing
@@ -69,8 +69,8 @@ COLUMNS = [
     Column("name", N_("资源"), lambda r: r.resource.name or r.external_id if r.resource else r.external_id,
            sort=FourWayLine.external_id, href=lambda r: url_for("reconciliation.line", line_id=r.id), title=True),
     Column("kind", N_("类别"), lambda r: kind_label(r.kind), sort=FourWayLine.kind),
-    Column("department", N_("使用单位"), lambda r: r.department.name if r.department else None, minor=True),
-    Column("pool", N_("资源池"), lambda r: r.pool.name, minor=True),
+    Column("department", N_("使用单位"), lambda r: r.department.name if r.department else None, href=links.department(lambda r: r.department_id), minor=True),
+    Column("pool", N_("资源池"), lambda r: r.pool.name, href=links.pool(lambda r: r.pool_id), minor=True),
     Column("approved", N_("批准"), _side("approved"), number=True, text=written),
     Column("enacted", N_("提供"), _side("enacted"), number=True, text=written),
     Column("metered", N_("计量"), _side("metered"), number=True, text=written),
@@ -196,12 +196,12 @@ def line(line_id: int) -> str:
         (_("账单"), one.billed))]  # fmt: skip
     return render_template(
         "reconciliation/line.html", one=one, sides=sides, causes=causes, unit=unit_of(one.kind), money=money(
-            yuan(one.billed_fen)), links=links(tx, one.refs), disputes=[(d, BADGES[DisputeState(d.state)], _(LABELS[d.cause]), money(d.amount))
+            yuan(one.billed_fen)), links=named(tx, one.refs), disputes=[(d, BADGES[DisputeState(d.state)], _(LABELS[d.cause]), money(d.amount))
             for d in found],
     )  # fmt: skip
 
 
-def links(tx: Tx, refs: list[str]) -> list[tuple[str, str | None]]:
+def named(tx: Tx, refs: list[str]) -> list[tuple[str, str | None]]:
     """(words, address or None) of the rows that a line rests on."""
     from providers.bills import BillLine
     from providers.orders import WorkOrder

@@ -13,7 +13,7 @@ from wtforms import BooleanField, DateField, DecimalField, IntegerField, SelectF
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
-from console import frame
+from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import reading, settings, transaction
 from console.forms import hang
@@ -55,7 +55,7 @@ COLUMNS = [
     Column("kind", N_("类型"), lambda r: _(r.form.label), sort=AssessmentRecord.kind,
            href=lambda r: url_for("records.show", record_id=r.id), title=True),
     Column("state", N_("状态"), code, state=True),
-    Column("provider", N_("云服务商"), lambda r: r.provider.name),
+    Column("provider", N_("云服务商"), lambda r: r.provider.name, href=links.provider(lambda r: r.provider_id)),
     Column("indicator", N_("指标"), lambda r: _(LABELS[r.form.indicator]) if r.form.indicator else None),
     Column("on", N_("日期"), lambda r: r.happened_on, sort=AssessmentRecord.happened_on),
     Column("until", N_("有效期至"), lambda r: r.valid_until, sort=AssessmentRecord.valid_until),

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
-from console import frame
+from console import frame, links
 from console.access import allow, may
 from console.book import actor, reading
 from console.lists import Column, Filter, Rows, listing
@@ -45,7 +45,12 @@ def _span(query: Rows, value: str) -> Rows:
 COLUMNS = [
     Column("number", N_("申请"), lambda n: n.request.number, sort=Request.number, href=address, title=True),
     Column("kind", N_("通知"), lambda n: _(NOTICE_LABELS[NoticeKind(n.kind)]), sort=RequestNotice.kind),
-    Column("department", N_("使用单位"), lambda n: n.request.department.name),
+    Column(
+        "department",
+        N_("使用单位"),
+        lambda n: n.request.department.name,
+        href=links.department(lambda n: n.request.department_id),
+    ),
     Column("at", N_("时间"), lambda n: n.at, sort=RequestNotice.at),
     Column("due_at", N_("期限"), lambda n: n.due_at, sort=RequestNotice.due_at),
     Column("state", N_("申请状态"), lambda n: n.request.state, state=True),

@@ -11,8 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response
 
-from console import errors, frame, request_forms
+from console import errors, frame, links, request_forms
 from console.access import allow
+from console.audit_words import action
 from console.book import actor, book, reading, transaction
 from console.forms import hang
 from console.lists import Column, Filter, Rows, listing
@@ -48,26 +49,6 @@ HINTS = {
 
 ABOUT_ONE = (RequestKind.RESIZE, RequestKind.UNSUBSCRIBE)
 TERMS = {"7": N_("7 天内到期"), "14": N_("14 天内到期"), "30": N_("30 天内到期"), "past": N_("已到期")}
-VERBS = {
-    "request.draft": N_("起草"),
-    "request.revise": N_("修改"),
-    "request.submit": N_("提交"),
-    "request.resubmit": N_("补正后提交"),
-    "request.withdraw": N_("撤回"),
-    "request.sign": N_("办理"),
-    "request.return": N_("退回补正"),
-    "request.reject": N_("驳回"),
-    "request.lapse": N_("逾期未补正,撤回"),
-    "request.deliver": N_("派单"),
-    "request.delivered": N_("交付"),
-    "request.accept": N_("验收通过"),
-    "request.refuse": N_("验收不通过"),
-    "request.deem_accepted": N_("视为验收通过"),
-    "request.abandon": N_("终止"),
-    "request.redate": N_("重算时限"),
-    "request.notice": N_("发出通知"),
-    "request.extend": N_("延长使用期限"),
-}
 TOLD = {
     "state": N_("状态"),
     "turn": N_("办理方"),
@@ -133,9 +114,15 @@ COLUMNS = [
     ),
     Column("kind", N_("类型"), lambda r: _(KINDS[r.kind]), sort=Request.kind),
     Column("what", N_("内容"), what),
-    Column("department", N_("使用单位"), lambda r: r.department.name),
-    Column("system", N_("信息系统"), lambda r: r.system.name if r.system else None, minor=True),
-    Column("pool", N_("资源池"), lambda r: r.pool.name),
+    Column("department", N_("使用单位"), lambda r: r.department.name, href=links.department(lambda r: r.department_id)),
+    Column(
+        "system",
+        N_("信息系统"),
+        lambda r: r.system.name if r.system else None,
+        href=links.system(lambda r: r.system_id),
+        minor=True,
+    ),
+    Column("pool", N_("资源池"), lambda r: r.pool.name, href=links.pool(lambda r: r.pool_id)),
     Column("state", N_("状态"), lambda r: r.state, sort=Request.state, state=True),
     Column("turn", N_("等待"), turn_of),
     Column("due", N_("时限"), lambda r: r.due_at, sort=Request.due_at),
@@ -497,7 +484,7 @@ def _event(change: Mapping[str, Any]) -> Mapping[str, Any]:
     return {
         "at": change["at"],
         "who": change["by"],
-        "what": _(VERBS.get(change["action"], change["action"])),
+        "what": action(change["action"]),
         "reason": sentence(change["reason"]),
         "changes": [
             (_(label), _told(name, before.get(name)), _told(name, after[name]))

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
-from console import frame
+from console import frame, links
 from console.access import BUSINESS, allow
 from console.book import actor, book, lake, reading
 from console.charts import Chart, Series
@@ -59,9 +59,19 @@ COLUMNS = [
     ),
     Column("kind", N_("类别"), lambda r: _(KINDS[r.kind]), sort=Resource.kind),
     Column("shape", N_("规格"), lambda r: amounts(r.has())),
-    Column("department", N_("使用单位"), lambda r: r.department.name if r.department else None),
-    Column("system", N_("信息系统"), lambda r: r.system.name if r.system else None),
-    Column("pool", N_("资源池"), lambda r: r.pool.name),
+    Column(
+        "department",
+        N_("使用单位"),
+        lambda r: r.department.name if r.department else None,
+        href=links.department(lambda r: r.department_id),
+    ),
+    Column(
+        "system",
+        N_("信息系统"),
+        lambda r: r.system.name if r.system else None,
+        href=links.system(lambda r: r.system_id),
+    ),
+    Column("pool", N_("资源池"), lambda r: r.pool.name, href=links.pool(lambda r: r.pool_id)),
     Column("address", N_("地址"), lambda r: r.address, minor=True),
     Column("state", N_("状态"), lambda r: r.state, sort=Resource.state, state=True),
     Column("external_id", N_("云侧编号"), lambda r: r.external_id, minor=True),

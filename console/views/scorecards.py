@@ -87,7 +87,7 @@ def _latest(query: Rows, _value: str) -> Rows:
 COLUMNS = [
     Column("period", N_("期间"), lambda s: s.month, sort=ScorecardRecord.month,
            href=lambda s: url_for("scorecards.show", scorecard_id=s.id), title=True),
-    Column("provider", N_("云服务商"), lambda s: s.provider.name, sort=ScorecardRecord.provider_id),
+    Column("provider", N_("云服务商"), lambda s: s.provider.name, href=links.provider(lambda s: s.provider_id), sort=ScorecardRecord.provider_id),
     Column("state", N_("状态"), code, state=True),
     Column("total", N_("总分"), lambda s: s.total, sort=ScorecardRecord.total, number=True),
     Column("grade", N_("等次"), lambda s: grade(s.grade)),

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from wtforms import SelectField, StringField
 from wtforms.validators import InputRequired, Length
 
-from console import frame
+from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import reading, transaction
 from console.forms import hang
@@ -46,7 +46,7 @@ COLUMNS = [
         title=True,
     ),
     Column("code", N_("代码"), lambda s: s.code, sort=PushSource.code),
-    Column("pool", N_("资源池"), lambda s: s.pool.name),
+    Column("pool", N_("资源池"), lambda s: s.pool.name, href=links.pool(lambda s: s.pool_id)),
     Column("state", N_("状态"), lambda s: "active" if s.active else "inactive", state=True),
     Column("last", N_("最新数据点"), lambda s: s.last_point_at, sort=PushSource.last_point_at),
     Column("points", N_("已收数据点"), lambda s: s.points, sort=PushSource.points, number=True),

@@ -14,7 +14,7 @@ from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response as Redirect
 
-from console import frame
+from console import frame, links
 from console.access import BUSINESS, STEWARDS, allow
 from console.book import actor, book, lake, reading, settings
 from console.charts import Chart, Series
@@ -283,9 +283,9 @@ COLUMNS = [
            href=lambda r: url_for("statements.line", line_id=r.id), title=True),
     Column("kind", N_("类别"), lambda r: kind_label(r.kind), sort=StatementLine.kind),
     Column("stopped", N_("状态"), lambda r: "stopped" if r.stopped else "running", state=True),
-    Column("department", N_("使用单位"), lambda r: r.department.name if r.department else None),
-    Column("system", N_("信息系统"), lambda r: r.system.name if r.system else None, minor=True),
-    Column("provider", N_("云服务商"), lambda r: r.provider.name, minor=True),
+    Column("department", N_("使用单位"), lambda r: r.department.name if r.department else None, href=links.department(lambda r: r.department_id)),
+    Column("system", N_("信息系统"), lambda r: r.system.name if r.system else None, href=links.system(lambda r: r.system_id), minor=True),
+    Column("provider", N_("云服务商"), lambda r: r.provider.name, href=links.provider(lambda r: r.provider_id), minor=True),
     Column("hours", N_("占用"), lambda r: r.unit_hours, number=True, text=hours, sort=StatementLine.allocated),
     Column("proven", N_("已证实"), lambda r: r.proven_hours, number=True, text=hours),
     Column("unit", N_("单位"), lambda r: _(UNITS[Kind(r.kind)].shown) + "·" + _("时"), minor=True),

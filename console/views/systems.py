@@ -14,7 +14,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 from wtforms.validators import Optional as Maybe
 
-from console import frame
+from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.forms import hang
@@ -80,7 +80,7 @@ COLUMNS = [
     Column("name", N_("名称"), lambda s: s.name, sort=System.name, title=True,
            href=lambda s: url_for("systems.show", system_id=s.id)),
     Column("code", N_("编码"), lambda s: s.code, sort=System.code),
-    Column("department", N_("使用单位"), lambda s: s.department.name),
+    Column("department", N_("使用单位"), lambda s: s.department.name, href=links.department(lambda s: s.department_id)),
     Column("mlps_level", FIELDS["mlps_level"], lambda s: s.mlps_level, sort=System.mlps_level, number=True),
     Column("owner", FIELDS["owner"], lambda s: s.owner),
     Column("online_on", FIELDS["online_on"], lambda s: s.online_on, sort=System.online_on),

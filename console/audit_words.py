@@ -1,0 +1,80 @@
+"""What the trail calls what was done, and what to: words for people, beside the codes that stay in the book."""
+
+from __future__ import annotations
+
+from console.case_history import DONE
+from console.texts import _
+from quota.errors import N_
+
+ACTIONS: dict[str, str] = {
+    **DONE,
+    "appeal.file": N_("提出申诉"), "appeal.rule": N_("裁定申诉"),
+    "assessment.record": N_("记录评估"),
+    "bill.take": N_("收到账单"),
+    "business.declare": N_("申报业务周期"), "business.withdraw": N_("撤回业务周期"),
+    "calendar.correct": N_("修订日历"), "calendar.uncorrect": N_("取消日历修订"),
+    "case.open_from": N_("按评估立案"),
+    "catalog.offer": N_("上架目录条目"), "catalog.withdraw": N_("下架目录条目"), "catalog.restore": N_("恢复目录条目"),
+    "compatibility.state": N_("登记适配状态"),
+    "department.register": N_("登记单位"), "department.rename": N_("单位更名"),
+    "department.reorganise": N_("单位调整"), "department.reorganise_undo": N_("撤销单位调整"),
+    "dispute.claim": N_("主张差异"), "dispute.accept": N_("认可差异"), "dispute.contest": N_("不认可差异"),
+    "dispute.settle": N_("裁定差异"), "dispute.lapse": N_("逾期未答复差异"),
+    "freeze.set": N_("设定封网期"),
+    "house.found": N_("建立账本"), "house.verify": N_("校验"),
+    "incident.report": N_("报告故障"), "incident.amend": N_("补充故障"), "incident.settle": N_("故障定责"),
+    "inventory.adopt": N_("接管存量资源"), "inventory.observe": N_("更新资源台账"),
+    "job.failed": N_("任务失败"),
+    "lake.retain": N_("按期清理采样"),
+    "loan.offer": N_("提出出借"), "loan.accept": N_("接受出借"), "loan.decline": N_("谢绝出借"),
+    "loan.withdraw": N_("撤回出借"), "loan.recall": N_("召回出借"), "loan.return": N_("归还出借"),
+    "loan.give_back": N_("部分归还出借"), "loan.overdue": N_("出借逾期"),
+    "login.ok": N_("登录"), "login.fail": N_("登录失败"), "login.lock": N_("锁定账号"),
+    "login.locked": N_("锁定期间登录"), "login.closed": N_("停用账号登录"), "login.out": N_("退出"),
+    "month.close": N_("月结"),
+    "order.place": N_("下达工单"), "order.send": N_("发送工单"), "order.start": N_("开始交付"),
+    "order.deliver": N_("交付"), "order.hand_over": N_("人工交付"), "order.fail": N_("交付失败"),
+    "order.retry": N_("重新发送工单"), "order.accept": N_("验收通过"), "order.deem_accepted": N_("视为验收通过"),
+    "order.refuse": N_("验收不通过"), "order.cancel": N_("取消工单"), "order.reschedule": N_("改期"),
+    "person.enrol": N_("登记人员"), "person.grant": N_("授权"), "person.password": N_("修改密码"),
+    "person.reset": N_("重置密码"), "person.unlock": N_("解除锁定"), "person.activate": N_("启用账号"),
+    "person.deactivate": N_("停用账号"),
+    "policy.draft": N_("起草策略"), "policy.withdraw": N_("撤回策略草案"), "policy.replay": N_("回放策略"),
+    "policy.replayed": N_("策略回放完成"), "policy.enact": N_("启用策略"), "policy.suspend": N_("暂停策略"),
+    "policy.resume": N_("恢复策略"),
+    "pool.register": N_("登记资源池"), "pool.equip": N_("调整资源池容量"),
+    "push_source.register": N_("登记推送源"), "push_source.rotate": N_("更换推送令牌"),
+    "push_source.activate": N_("启停推送源"),
+    "quota.grant": N_("授予配额"), "quota.reclaim": N_("收回未用配额"), "quota.move": N_("单位间划转"),
+    "rating.give": N_("评价"),
+    "reconciliation.make": N_("四方对账"),
+    "record.enter": N_("登记考核记录"), "record.withdraw": N_("撤销考核记录"),
+    "remark.comment": N_("提出意见"), "remark.dispute": N_("提出争议"), "remark.upheld": N_("裁定成立"),
+    "remark.dismissed": N_("裁定不成立"), "remark.reviewed": N_("已复核"),
+    "request.draft": N_("起草"), "request.revise": N_("修改"), "request.submit": N_("提交"),
+    "request.resubmit": N_("补正后提交"), "request.withdraw": N_("撤回"), "request.sign": N_("办理"),
+    "request.return": N_("退回补正"), "request.reject": N_("驳回"), "request.lapse": N_("逾期未补正,撤回"),
+    "request.deliver": N_("派单"), "request.delivered": N_("交付"), "request.accept": N_("验收通过"),
+    "request.refuse": N_("验收不通过"), "request.deem_accepted": N_("视为验收通过"), "request.abandon": N_("终止"),
+    "request.redate": N_("重算时限"), "request.notice": N_("发出通知"), "request.extend": N_("延长使用期限"),
+    "rule.enact": N_("启用审批规则"),
+    "scorecard.compute": N_("计算评分"), "scorecard.publish": N_("公布评分"),
+    "statement.make": N_("制作对账单"),
+    "system.register": N_("登记信息系统"), "system.amend": N_("修改信息系统"),
+    "tag.protect": N_("设定保护标签"), "tag.lift": N_("取消保护标签"),
+    "tariff.enter": N_("录入价目"),
+    "usage.import": N_("导入采样"),
+    "window.set": N_("设定变更窗口"), "window.lift": N_("取消变更窗口"),
+}  # fmt: skip
+"""Everything that is ever written to the trail; a test reads the sources for what is missing."""
+
+
+def action(code: str) -> str:
+    """``case.open`` → 立案; the code itself where it has no word."""
+    return _(ACTIONS[code]) if code in ACTIONS else code
+
+
+def codes(text: str) -> list[str]:
+    """The codes of all actions whose words hold ``text``, for finding them by what people read."""
+    wanted = text.casefold()
+    return [code for code in ACTIONS if wanted in action(code).casefold()]
