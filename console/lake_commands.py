@@ -99,7 +99,7 @@ def told(landing: dict[str, Any]) -> str:
 @json_option
 def compact(data: str | None, today: bool, as_json: bool) -> None:
     """Close the days that are over; lay together what waits of today."""
-    from metering import settling
+    from metering import late_figures, settling
 
     settings = settings_of(data)
     with works_of(data) as works, refusals(), progress_bars() as progress:
@@ -108,11 +108,12 @@ def compact(data: str | None, today: bool, as_json: bool) -> None:
         closed: list[date] = []
         if not today:
             closed = works.lake.roll(_days(works.lake, now), lambda done, of: progress("close", done, of))
+        late = late_figures.enter(works)
         gone = works.lake.compact()
     if as_json:
-        emit({"closed": closed, "laid_together": gone})
+        emit({"closed": closed, "laid_together": gone, "late_figures": late})
     else:
-        click.echo(f"{len(closed)} days closed, {gone} files laid together")
+        click.echo(f"{len(closed)} days closed, {gone} files laid together, {late} figures of settled months entered")
 
 
 @lake.command()

@@ -11,6 +11,7 @@ import metering.drafts
 import metering.exemptions
 import metering.findings
 import metering.intake
+import metering.late_figures
 import metering.notices
 import metering.openings
 import metering.policies

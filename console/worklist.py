@@ -18,6 +18,7 @@ from metering import (
     findings,
     intake,
     keeping,
+    late_figures,
     openings,
     pipeline,
     push,
@@ -62,7 +63,8 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         settling.seal(works)
         closed = [day for day in works.lake.hot_days() if day < today().date()]
         done = works.lake.roll(closed)
-        return f"{len(done)} days"
+        late = late_figures.enter(works)
+        return f"{len(done)} days" + (f", {late} figures of settled months" if late else "")
 
     def compact() -> str:
         settling.seal(works)

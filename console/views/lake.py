@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from flask import Blueprint, render_template
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from console import frame
 from console.access import STEWARDS, allow
-from console.book import book, lake, reading, settings
+from console.book import actor, book, lake, reading, settings
 from console.charts import Chart, Series
 from console.jobs import latest
 from console.texts import _, when
 from metering import sources_of_lake
+from metering.late_figures import LateFigure
 from metering.sources import PushSource
 from metering.sources_of_lake import Coverage, Reporting
 from quota.actors import Actor, Role
@@ -67,6 +68,7 @@ def index() -> str:
         chart=_chart(by_pool, last),
         rolled=latest(tx).get("roll"),
         quarantined=_quarantined(),
+        late_figures=tx.scalar(select(func.count(LateFigure.id))) if actor().role is not Role.SYSADMIN else 0,
         landings=[(names.get(one.pool, one.pool), one) for one in lake().landings()],
     )
 

@@ -21,6 +21,7 @@ from console.charts import Chart, Series
 from console.lists import Column, Filter, Rows, listing
 from console.texts import UNKNOWN, _, kind_label
 from metering import closings, focus_files, reconcile, statements
+from metering.late_figures import LateFigure
 from metering.statement_rows import CORRECTION, StatementLine, StatementRun, unit_hours, yuan
 from metering.tariffs import EXAMPLE
 from metering.works import Works
@@ -351,8 +352,13 @@ def line(line_id: int) -> str:
         x_label=_("日期"),
     )
     return render_template(
-        "statements/line.html", one=one, chart=chart, unit=unit, money=money, hours=hours, month=one.run.month
-    )
+        "statements/line.html", one=one, chart=chart, unit=unit, money=money, hours=hours, month=one.run.month,
+        late=tx.scalar(
+            select(func.count(LateFigure.id)).where(
+                LateFigure.month == one.corrects, LateFigure.resource_id == one.resource_id
+            )
+        ),
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------------- exports

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import select
 
-from metering import reconcile, statements, tariffs
+from metering import late_figures, reconcile, statements, tariffs
 from metering.disputes import Dispute
 from metering.lake import Lake
 from metering.reconcile_rows import FourWayLine
@@ -167,6 +167,23 @@ def test_a_month_from_statement_to_settlement(works, client_of, house, clock):  
             select(StatementLine).where(StatementLine.run_id == june.id, StatementLine.charge == CORRECTION)
         ).all()
     assert [(one.corrects, one.cost_fen) for one in corrections] == [(MONTH, 4000)]
+
+    # what came late, figure by figure, beside the line that bills it, each way a link
+    days = -(-(HOURS - HOURS // 2) // 24)
+    assert (late_figures.enter(works), late_figures.enter(works)) == (2 * days, 0)  # of samples and of CPU
+    supervisor = client_of(Role.SUPERVISOR)  # a month later
+    page = text(supervisor.get("/reports/corrections/"))
+    assert "db" in page
+    assert "/reports/statements/lines?month=2026-06&amp;charge=correction&amp;q=" in page
+    assert "40.00" in page
+    page = text(supervisor.get(f"/reports/statements/lines/{corrections[0].id}"))
+    assert f"/reports/corrections/?month={MONTH}&amp;q=" in page
+    sheet = supervisor.get(f"/reports/corrections/?month={MONTH}&metric=samples&export=csv").get_data(as_text=True)
+    assert len(sheet.splitlines()) == 1 + days
+    assert ",0,24," in sheet
+    assert "没有月结后到达的数据" in text(client_of("tenant1").get("/reports/corrections/"))
+    text(client_of(Role.SYSADMIN).get("/reports/corrections/"), 403)
+    assert "月结后更正" in text(supervisor.get("/resources/lake/"))
     assert "运营月报" in text(client_of(Role.AUTHORITY).get(f"/reports/monthly/?month={MONTH}"))
 
 

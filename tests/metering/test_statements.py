@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from metering import closings, statements, tariffs
+from metering import closings, late_figures, statements, tariffs
 from metering.lake import Lake
+from metering.late_figures import LateFigure
 from metering.statement_rows import CORRECTION, USAGE, StatementLine
 from metering.tariffs import Per, Subject
 from metering.works import Works
@@ -207,6 +208,45 @@ def test_a_closed_month_is_never_changed_and_late_samples_become_corrections(sma
     small.clock.advance(days=31)
     june = small.make("2026-06")
     assert [one for one in small.lines(june) if one.charge == CORRECTION] == []  # billed once
+
+
+def test_what_comes_for_a_closed_month_is_entered_figure_by_figure_and_once(small):
+    """Two sources, the second of which contradicts the first; a third says what is known already."""
+    statements.settle(small.works, "2026-04", run_id=small.make().id, actor=AUTHORITY)
+    assert late_figures.enter(small.works) == 0
+    web = small.id("web")
+
+    def late(source, *told):
+        moments, figures = zip(*told, strict=True)
+        ts = [int(at(hour).timestamp()) for hour in moments]
+        small.lake.append(source, pa.table({"resource": [web] * len(ts), "ts": ts, "cpu_pct": list(figures)}))
+
+    def rows():
+        with small.book.reading() as tx:
+            query = select(LateFigure).order_by(LateFigure.id)
+            return [
+                (one.day, one.metric, one.source, one.samples_before, one.samples_after, one.mean_before, one.mean_after,
+                 one.peak_after, one.first_at, one.last_at)
+                for one in tx.scalars(query)
+            ]  # fmt: skip
+
+    day, silent = date(2026, 4, 30), date(2026, 4, 30)
+    late("east", (710, 50.0), (711, 70.0))
+    assert late_figures.enter(small.works) == 2
+    late("west", (711, 80.0))
+    late("east", (711, 80.0))
+    assert late_figures.enter(small.works) == 1
+    assert late_figures.enter(small.works) == 0
+    known = [10.0 + n % 7 for n in range(696, 700)]
+    span = (at(710), at(711) + timedelta(minutes=5))
+    before, then, now = (round(sum(told) / len(told), 4) for told in (known, [*known, 50, 70], [*known, 50, 80]))
+    assert sorted(rows()[:2]) == [
+        (day, "cpu_pct", "east", 4, 6, before, then, 70.0, *span),
+        (silent, "samples", "east", 4, 6, None, None, None, *span),
+    ]
+    assert rows()[2:] == [(day, "cpu_pct", "west", 6, 6, then, now, 80.0, at(711), span[1])]
+    with pytest.raises(DBAPIError), small.book.transaction() as tx:
+        tx.execute(text("DELETE FROM late_figures"))
 
 
 def test_months_are_closed_in_order_once_and_by_the_authority(small):
