@@ -6,7 +6,7 @@ underused: a machine that works four days a year is not idle on the other days.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -234,9 +234,12 @@ def may_see(tx: Tx, row: BusinessPeriod) -> bool:
 
 
 class Calendars:
-    """The declared periods of the city, looked up by resource."""
+    """The declared periods of the city, looked up by resource. ``closed``: departments that were merged into the one above
+    them; what was declared for them holds for their successor, which has their machines now."""
 
-    def __init__(self, rows: Sequence[BusinessPeriod], parents: Mapping[int, int | None]) -> None:
+    def __init__(
+        self, rows: Sequence[BusinessPeriod], parents: Mapping[int, int | None], closed: Collection[int] = ()
+    ) -> None:
         self.parents = parents
         self.of_department: dict[int, list[Period]] = {}
         self.of_system: dict[int, list[Period]] = {}
@@ -244,7 +247,8 @@ class Calendars:
             if row.system_id is not None:
                 self.of_system.setdefault(row.system_id, []).append(row.span())
             elif row.department_id is not None:
-                self.of_department.setdefault(row.department_id, []).append(row.span())
+                owner = next((one for one in self.chain(row.department_id) if one not in closed), row.department_id)
+                self.of_department.setdefault(owner, []).append(row.span())
 
     def chain(self, department_id: int | None) -> list[int]:
         """A department and those above it."""
@@ -264,8 +268,9 @@ class Calendars:
 
 def calendars(tx: Tx) -> Calendars:
     """The declared periods of the city."""
-    parents = dict(tx.execute(select(Department.id, Department.parent_id)).tuples().all())
-    return Calendars(declared(tx), parents)
+    rows = tx.execute(select(Department.id, Department.parent_id, Department.active)).all()
+    parents = {one: parent for one, parent, _active in rows}
+    return Calendars(declared(tx), parents, {one for one, parent, active in rows if not active and parent is not None})
 
 
 def _may(tx: Tx, department_id: int | None) -> None:

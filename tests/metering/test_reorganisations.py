@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from metering import reorganisations
+from metering import business, reorganisations
+from metering.business import Period, Recurs
 from metering.reorganisations import Adjustment, Reorganisation
 from providers.inventory import Resource, history
 from quota import agencies, ledger, lending, requests
@@ -181,3 +182,19 @@ def test_what_makes_no_sense_is_refused(town: Town) -> None:
     assert refusal.value.code == "reorganisation.later"
     undo(town, later)
     undo(town, batch)
+
+
+def test_what_a_merged_department_declared_holds_for_its_successor_and_comes_back(town: Town) -> None:
+    fair = Period("招生季", Recurs.ONCE, starts_on=date(2026, 6, 1), ends_on=date(2026, 7, 1))
+    with town.book.transaction(town.people["clerk"]) as tx:
+        business.declare(tx, fair, department_id=town.bureau)
+
+    def declared(department_id: int) -> list[str]:
+        with town.book.reading() as tx:
+            return [one.name for one in business.calendars(tx).of(department_id, None)]
+
+    assert (declared(town.bureau), declared(town.neighbour)) == (["招生季"], [])
+    batch = reorganise(town)
+    assert declared(town.neighbour) == ["招生季"]  # its machines are judged as the neighbour's now
+    undo(town, batch)
+    assert (declared(town.bureau), declared(town.neighbour)) == (["招生季"], [])
