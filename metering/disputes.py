@@ -3,8 +3,8 @@
     open 待主张 → claimed 已主张 → answered 已答复 → settled 已了结
          ↘ lapsed 已消除 (a later comparison no longer finds it)
 
-Claimed by the supervisor, answered by the company, settled by the authority or by a supervisor other than the one who claimed.
-Each step is a row of its own.
+Claimed by the supervisor, answered by the company, settled by the authority or by a supervisor other than the one who claimed;
+where the company does not answer in time, without its answer. Each step is a row of its own.
 """
 
 from __future__ import annotations
@@ -21,12 +21,20 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from metering.statement_rows import yuan
 from providers.inventory import Resource
 from quota.actors import Actor, Role
+from quota.calendar import working_days
 from quota.db import Base, Count, append_only
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.pools import CloudProvider, Pool
 
 if TYPE_CHECKING:
     from quota.db import Tx
+
+
+ANSWER_DAYS = 5
+"""Our own default: working days that a company has to answer a claim."""
+
+MOST_FEN = 10**13
+"""No difference is worth as much: a slip of the keyboard."""
 
 
 class DisputeState(StrEnum):
@@ -156,28 +164,43 @@ def answer(tx: Tx, dispute_id: int, what: Answer, *, generation: int, text: str)
     return _stepped(tx, one, what.value, text)
 
 
+def answer_due(tx: Tx, one: Dispute) -> datetime | None:
+    """Until when the company has to answer; None before it was claimed."""
+    return working_days(tx).due(one.claimed_at, ANSWER_DAYS) if one.claimed_at is not None else None
+
+
+def ripe(tx: Tx, one: Dispute) -> bool:
+    """Whether it can be settled: it was answered, or not in time."""
+    due = answer_due(tx, one)
+    return one.state == DisputeState.ANSWERED or (
+        one.state == DisputeState.CLAIMED and due is not None and due < tx.now
+    )
+
+
 def settle(tx: Tx, dispute_id: int, *, generation: int, fen: int, text: str) -> Dispute:
-    """Settle: the company takes back ``fen`` (0: its bill stands). Raises NotAllowed for the supervisor who claimed it, Invalid
-    for more than is in dispute, or without words."""
+    """Settle: the company takes back ``fen`` (0: its bill stands). Raises WrongState while the company still has time to
+    answer, NotAllowed for the supervisor who claimed it, Invalid for more than is in dispute, or without words."""
     tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR)
-    one = _locked(tx, dispute_id, generation, DisputeState.ANSWERED)
+    one = _locked(tx, dispute_id, generation, DisputeState.ANSWERED, DisputeState.CLAIMED)
+    if not ripe(tx, one):
+        raise WrongState("dispute.early", N_("云服务商尚在答复期内"))
     if one.claimed_by == tx.actor.login:
         raise NotAllowed("dispute.own_claim", N_("主张人不能裁定自己的主张"))
     if not text.strip():
         raise Invalid("dispute.why", N_("请写明裁定理由"), field="text")
     limit = one.fen or 0
-    if one.fen is not None and not min(limit, 0) <= fen <= max(limit, 0):
+    if abs(fen) > MOST_FEN or (one.fen is not None and not min(limit, 0) <= fen <= max(limit, 0)):
         raise Invalid("dispute.amount", N_("裁定金额不得超出争议金额"), field="amount")
     one.state, one.settled_at, one.settled_by, one.settled_fen = DisputeState.SETTLED.value, tx.now, tx.actor.login, fen
     return _stepped(tx, one, "settle", text, fen)
 
 
-def _locked(tx: Tx, dispute_id: int, generation: int, state: DisputeState) -> Dispute:
+def _locked(tx: Tx, dispute_id: int, generation: int, *states: DisputeState) -> Dispute:
     dispute(tx, dispute_id)
     one = tx.scalars(
         select(Dispute).where(Dispute.id == dispute_id).with_for_update().execution_options(populate_existing=True)
     ).one()
-    if one.state != state:
+    if one.state not in states:
         raise WrongState("dispute.state", N_("争议现为“%(state)s”"), state=STATE_LABELS[DisputeState(one.state)])
     if one.generation != generation:
         raise Conflict("dispute.stale", N_("争议已有变化,请重新查看"))

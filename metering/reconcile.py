@@ -91,7 +91,8 @@ def reconcile(works: Works, pool_id: int, month: str, *, actor: Actor | None = N
         found = _fours(tx, works.lake, pool_id, month, lines)
         pool = tx.get_one(Pool, pool_id)
         prices = _prices(tx, pool, month)
-        rows = [_row(one, prices, lines, pool_id) for one in found]
+        by_id = {line.id: line for line in lines}
+        rows = [_row(one, prices, by_id, pool_id) for one in found]
     digest = fingerprint({"bill": bill.id if bill is not None else None, "rows": rows})
     with works.book.transaction(who) as tx:
         tx.execute(select(Pool.id).where(Pool.id == pool_id).with_for_update())  # one comparison of a pool at a time
@@ -146,7 +147,7 @@ def bring_up_to_date(works: Works, provider_id: int, month: str, *, actor: Actor
 def _fours(tx: Tx, lake: Lake, pool_id: int, month: str, lines: Sequence[BillLine]) -> list[Four]:
     start, end = month_bounds(month)
     until = min(end, max(tx.now, start))
-    told = inventory.spells(tx, start, until, pool_ids=[pool_id])
+    told = inventory.spells(tx, start, end, pool_ids=[pool_id])
     rows = {one.id: one for one in tx.scalars(select(Resource).where(Resource.pool_id == pool_id))}
     seen = presence.observed(tx, lake, start, end, rows).stretches()
     first: dict[int, ResourceChange] = {}
@@ -157,13 +158,18 @@ def _fours(tx: Tx, lake: Lake, pool_id: int, month: str, lines: Sequence[BillLin
         .order_by(ResourceChange.id)
     ):
         first.setdefault(change.resource_id, change)
-    spans = {
+    there = {
         one: [Span(spell.start, spell.end, spell.amounts) for spell in told.get(one, ()) if spell.state in HELD]
         for one in rows
     }
+    # What the bill is compared with reaches to the month's end: what is there now is not gone tomorrow, only unproven.
     held = {
         rows[one].external_id: Allocation(first[one].at if one in first else rows[one].first_seen_at, parts, seen[one])
-        for one, parts in spans.items()
+        for one, parts in there.items()
+    }
+    spans = {
+        one: [Span(part.start, min(part.end, until), part.amounts) for part in parts if part.start < until]
+        for one, parts in there.items()
     }
     orders = _orders(tx, pool_id)
     found: dict[tuple[str, Kind], Four] = {}
@@ -275,7 +281,7 @@ def _prices(tx: Tx, pool: Pool, month: str) -> _Prices:
     return _Prices(tariffs.entered(tx), pool, month)
 
 
-def _row(one: Four, prices: _Prices, lines: Sequence[BillLine], pool_id: int) -> dict[str, Any]:
+def _row(one: Four, prices: _Prices, lines: Mapping[int, BillLine], pool_id: int) -> dict[str, Any]:
     resource = one.resource
     item = resource.catalog_item_id if resource is not None else None
     compared = one.compared
@@ -292,7 +298,7 @@ def _row(one: Four, prices: _Prices, lines: Sequence[BillLine], pool_id: int) ->
     billed_fen, split = None, None
     if billed is not None and compared is not None:
         by_tariff = prices.fen(one.kind, item, billed)
-        mine = [line for line in lines if line.id in compared.lines]
+        mine = [lines[number] for number in compared.lines]
         claimed = [line.cost for line in mine]
         billed_fen = by_tariff
         if mine and all(cost is not None for cost in claimed):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from itertools import islice
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
@@ -83,21 +85,22 @@ def show(dispute_id: int) -> str:
     ]
     return render_template(
         "disputes/show.html", one=one, badge=BADGES[DisputeState(one.state)], cause=_(LABELS[one.cause]),
-        history=history, links=named(tx, one.refs), step=_step(one, actor()), answers=ANSWER_LABELS,
+        history=history, links=named(tx, one.refs), step=_step(tx, one, actor()),
+        due=disputes.answer_due(tx, one), answers=ANSWER_LABELS,
         quantity=written(shown_hours(one.kind, one.quantity)), unit=unit_of(one.kind), amount=money(one.amount),
         limit=f"{one.amount or 0:.2f}", settled=money(yuan(one.settled_fen)),
         answer=_(ANSWER_LABELS[Answer(one.answer)]) if one.answer else None,
     )  # fmt: skip
 
 
-def _step(one: Dispute, who: Actor) -> str:
+def _step(tx: Tx, one: Dispute, who: Actor) -> str:
     """What ``who`` may do next: claim, answer, settle, or nothing."""
     if one.state == DisputeState.OPEN and who.role is Role.SUPERVISOR:
         return "claim"
     if one.state == DisputeState.CLAIMED and who.role is Role.PROVIDER:
         return "answer"
     settles = who.role in (Role.AUTHORITY, Role.SUPERVISOR) and who.login != one.claimed_by
-    return "settle" if one.state == DisputeState.ANSWERED and settles else ""
+    return "settle" if settles and disputes.ripe(tx, one) else ""
 
 
 @blueprint.post("/<int:dispute_id>/claim")
@@ -147,14 +150,19 @@ def _words() -> str:
 def _waiting(tx: Tx, who: Actor) -> str | None:
     """Disputes whose turn it is: the company's to answer, the supervisor's to settle."""
     wanted = DisputeState.CLAIMED if who.role is Role.PROVIDER else DisputeState.ANSWERED
-    rows = list(
-        tx.scalars(
-            select(Dispute)
-            .where(disputes.visible(who), Dispute.state == wanted.value)
-            .order_by(Dispute.claimed_at, Dispute.id)
-            .limit(10)
+    open_ = tx.scalars(
+        select(Dispute)
+        .where(
+            disputes.visible(who),
+            or_(
+                Dispute.state == wanted.value,
+                (Dispute.state == DisputeState.CLAIMED.value)
+                & (Dispute.claimed_at < tx.now - timedelta(days=disputes.ANSWER_DAYS)),
+            ),
         )
+        .order_by(Dispute.claimed_at, Dispute.id)
     )
+    rows = list(islice((one for one in open_ if one.state == wanted or disputes.ripe(tx, one)), 10))
     if not rows:
         return None
     told = [(one, _(LABELS[one.cause]), money(one.amount)) for one in rows]

@@ -147,6 +147,27 @@ def test_a_dispute_goes_from_claim_to_settlement(small):
         act(small, AUTHORITY, disputes.settle, one, fen=0, text="再议")
 
 
+def test_who_does_not_answer_in_time_is_settled_without(small, clock):
+    bill(small, ("web", 8 * 720, None, 0, 720))
+    compare(small)
+    (one,) = found(small)
+    act(small, SUPERVISOR, disputes.claim, one, text="账单按 8 核计")
+    with pytest.raises(WrongState, match=r"dispute\.early"):
+        act(small, SECOND, disputes.settle, one, fen=17889, text="同意核减")
+    clock.advance(days=9)
+    settled = act(small, SECOND, disputes.settle, one, fen=17889, text="逾期未答复,同意核减")
+    assert (settled.state, settled.answer) == ("settled", None)
+
+
+def test_what_is_billed_for_the_rest_of_a_running_month_is_unproven_not_gone(small, clock):
+    bill(small, ("web", 2880, None, 0, 720))
+    clock.now = at(600)
+    run, rows = compare(small)
+    assert {one["cause"] for one in rows["web"].causes} <= {"unmeasurable"}
+    assert (rows["web"].enacted, run.disputed_fen) == (2400, 0)
+    assert run.billed_fen == run.proven_fen + run.unmeasured_fen
+
+
 def test_stale_pages_are_refused(small):
     bill(small, ("web", 8 * 720, None, 0, 720))
     compare(small)
