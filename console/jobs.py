@@ -75,11 +75,14 @@ class Job:
 
 
 def claim(book: Book, job: Job, slot: datetime) -> int | None:
-    """Take ``slot`` of ``job``; the id of the run, or None where somebody has it or an earlier run still goes on."""
+    """Take ``slot`` of ``job``; the id of the run, or None where somebody has it or an earlier run still goes on.
+
+    A run whose process is known to be dead is lost at once; of one on another host that is only known by its lease.
+    """
     try:
         with book.transaction(steward(f"job:{job.name}")) as tx:
             for run in tx.scalars(select(JobRun).where(JobRun.job == job.name, JobRun.state == RunState.RUNNING.value)):
-                if run.lease_until > tx.now:
+                if run.lease_until > tx.now and not _died(run):
                     return None
                 run.state, run.ended_at = RunState.LOST.value, tx.now
                 run.outcome = N_("进程中断,未报告结果")
@@ -98,6 +101,20 @@ def claim(book: Book, job: Job, slot: datetime) -> int | None:
             return run.id
     except IntegrityError:
         return None
+
+
+def _died(run: JobRun) -> bool:
+    """Whether the process of a run was on this host and is no more."""
+    host, _, number = run.host.rpartition(":")
+    if host != socket.gethostname() or not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False  # somebody else's, so it is there
+    return False
 
 
 def perform(book: Book, job: Job, slot: datetime, *, pause: float = 5.0) -> RunState | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 import threading
 from datetime import timedelta
 
@@ -50,6 +53,18 @@ def test_two_schedulers_do_the_work_once(book: Book, clock: Clock) -> None:
         thread.join()
     assert len(done) == 1
     assert sorted(map(str, results)) == ["None", "None", "None", "done"]
+
+
+def test_a_run_whose_process_was_killed_is_taken_over_at_once(book: Book, clock: Clock) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    run_id = claim(book, job(), clock())
+    with book.transaction() as tx:
+        tx.get_one(JobRun, run_id).host = f"elsewhere:{dead.pid}"
+    assert perform(book, job(), clock.advance(minutes=5)) is None, "nobody knows of processes elsewhere"
+    with book.transaction() as tx:
+        tx.get_one(JobRun, run_id).host = f"{socket.gethostname()}:{dead.pid}"
+    assert perform(book, job(), clock.advance(minutes=5)) is RunState.DONE
 
 
 def test_a_job_that_still_runs_is_left_alone_and_a_lost_one_is_taken_over(book: Book, clock: Clock) -> None:
