@@ -32,6 +32,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 
 
+class Broken(Exception):
+    """A contender failed; its work has no figures."""
+
+
 class Watch:
     """Wall-clock seconds spent inside ``with watch:``, summed."""
 
@@ -179,7 +183,7 @@ def _apart(name: str, contender: str, home: str) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks", "--one", name, contender, home]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{name}: {contender} failed with exit code {done.returncode}")
+        raise Broken(f"{name}: {contender} failed with exit code {done.returncode}")
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
