@@ -649,18 +649,23 @@ def _spelled(what: Amounts) -> dict[str, int]:
     return {kind.value: int(figure) for kind, figure in what.items() if figure}
 
 
+def _cut(text: str | None, most: int) -> str | None:
+    """As much of a text as its column keeps: one overlong name must not keep a whole listing from being entered."""
+    return None if text is None else text[:most]
+
+
 def _values(fact: ResourceFact) -> dict[str, Any]:
     """What the fact tells, as the columns keep it."""
     return {
-        "name": fact.name,
+        "name": _cut(fact.name, 128),
         "kind": fact.kind.value,
         "arch": fact.arch.value,
         "amounts": _spelled(fact.amounts),
         "state": fact.state.value,
-        "department_code": fact.department_code,
-        "system_code": fact.system_code,
-        "address": fact.address,
-        "attached_to": fact.attached_to,
+        "department_code": _cut(fact.department_code, 64),
+        "system_code": _cut(fact.system_code, 64),
+        "address": _cut(fact.address, 64),
+        "attached_to": _cut(fact.attached_to, 128),
         "tags": dict(fact.tags),
         "created_at": fact.created_at,
         "stopped_at": fact.stopped_at,

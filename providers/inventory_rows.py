@@ -37,6 +37,9 @@ from quota.units import Arch, Kind
 TITLE_ROWS = 10
 """How far down the header may stand, below titles and blank rows."""
 
+LONGEST_ID = 128
+"""Characters that the book keeps of a resource's id."""
+
 FIGURE = re.compile(r"\+?(\d+(?:\.\d+)?)\s*(\D*)")
 
 
@@ -143,6 +146,8 @@ class _Cells:
         external_id = self.text("id")
         if not external_id:
             raise self.unfit("id.empty", "id")
+        if len(external_id) > LONGEST_ID:
+            raise self.unfit("id.long", "id")
         kind: ServiceKind | None = ServiceKind.VM
         if "kind" in self.columns and (kind := kind_of(self.text("kind"))) is None:
             raise self.unfit("kind.unknown", "kind")

@@ -29,6 +29,7 @@ REASONS: Mapping[str, str] = {
     "line.encoding": N_("含有无法解码的字符"),
     "line.blank": N_("空行(按位置计时的文件不允许空行)"),
     "id.empty": N_("资源编号为空"),
+    "id.long": N_("资源编号超过 128 个字符"),
     "id.twice": N_("资源编号重复且内容不同"),
     "time.bad": N_("时间无法识别"),
     "time.no_offset": N_("时间没有时区"),

@@ -294,3 +294,11 @@ def test_thousands_of_resources_take_seconds(city: Book) -> None:
         assert len(inventory.ids(tx, pool, [one.external_id for one in many])) == 3_000
         assert perf_counter() - start < 2
     assert len(rows(city)) == 3_000
+
+
+def test_overlong_words_of_a_cloud_do_not_keep_its_listing_out(city: Book) -> None:
+    told = {"name": "机" * 200, "department_code": "x" * 90, "system_code": "s" * 90, "address": "a" * 80}
+    for hours in (0, 1):
+        drift = observe(city, vm("i-1", **told), vm("i-2"), hours=hours)
+    assert (len(rows(city)), len(drift.changed)) == (2, 0)
+    assert rows(city)["i-1"].name == "机" * 128
