@@ -173,13 +173,34 @@ def activate(tx: Tx, who: Person, active: bool) -> None:
 
 
 def reset_password(tx: Tx, who: Person) -> str:
-    """A new first password, to be changed at the next login; the open sessions end. NotAllowed for the own account."""
+    """A new first password, to be changed at the next login; the open sessions end. NotAllowed for the own account.
+
+    Whoever resets a password knows it: the account's rights rest until the security administrator grants them again.
+    On the machine itself (the system) they stay, which is how the last security administrator gets back in; raises
+    WrongState for that account elsewhere.
+    """
     _not_oneself(tx.actor, who)
+    on_machine = tx.actor.role is Role.SYSTEM
+    if not on_machine and who.role == Role.SECADMIN and who.granted and not _others_like(tx, who):
+        raise WrongState(
+            "person.last",
+            N_("这是唯一可用的安全管理员,其密码须在主机上重置:guanjia account reset %(login)s"),
+            login=who.login,
+        )
     first = passwords.random()
     _set(tx, who, first)
     who.must_change, who.failed_logins, who.locked_until = True, 0, None
-    tx.audit("person.reset", f"person:{who.id}")
+    before, who.granted = who.granted, who.granted and on_machine
+    tx.audit("person.reset", f"person:{who.id}", before={"granted": before}, after={"granted": who.granted})
     return first
+
+
+def _others_like(tx: Tx, who: Person) -> int:
+    """How many others can log in with the same role."""
+    query = select(func.count(Person.id)).where(
+        Person.role == who.role, Person.id != who.id, Person.active, Person.granted
+    )
+    return tx.scalar(query) or 0
 
 
 def unlock(tx: Tx, who: Person) -> None:

@@ -103,6 +103,30 @@ def jobs(data: str | None, once: str | None) -> None:
         worklist.run_forever(works, settings_of(data))
 
 
+@main.group()
+def account() -> None:
+    """Accounts, for who has the machine itself: the way back in where no administrator can open the door."""
+
+
+@account.command()
+@click.argument("login")
+@data_option
+def reset(login: str, data: str | None) -> None:
+    """Give LOGIN a new first password, shown once and to be changed at the next login; its rights stay."""
+    from sqlalchemy import select
+
+    from console import accounts
+    from quota.actors import steward
+    from quota.people import Person
+
+    with works_of(data) as works, works.book.transaction(steward("account reset")) as tx:
+        who = tx.scalar(select(Person).where(Person.login == login))
+        if who is None:
+            raise click.ClickException(f"nobody is called {login}")
+        first = accounts.reset_password(tx, who)
+    click.echo(first)
+
+
 @main.command()
 @data_option
 @json_option

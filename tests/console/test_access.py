@@ -5,13 +5,16 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import select
 
-from console import accounts, passwords
+from console import accounts, passwords, schema
 from console.access import EVERYBODY, allow
+from console.cli import main
 from console.security import local
 from quota.actors import Role
 from quota.audit import AuditRecord
+from quota.db import Book
 from quota.errors import Invalid, NotAllowed
 from quota.people import Person
 
@@ -200,6 +203,7 @@ def test_the_last_five_passwords_are_not_used_again(house, city):
 def test_a_first_password_opens_nothing_but_its_own_change(client_of, client, city, house):
     answer = client_of(Role.SYSADMIN).send(f"/settings/people/{person(house, 'auditor1').id}/reset")
     first = answer.text.split('gj-secret">')[1].split("<")[0]
+    regranted(client_of, house, "auditor1")
     assert client.log_in("auditor1", first).location == "/"
     assert client.get("/").location == "/password"
     assert client.get("/search?q=a").location == "/password"
@@ -208,6 +212,52 @@ def test_a_first_password_opens_nothing_but_its_own_change(client_of, client, ci
     assert client.send("/password", {**form, "again": GOOD}).location == "/"
     assert client.get("/").status_code == 200
     assert client.log_in("auditor1", first).status_code == 422
+
+
+def regranted(client_of, house, login):
+    who = person(house, login)
+    form = {"role": who.role, "department": who.department_id or 0, "provider": who.provider_id or 0}
+    assert client_of(Role.SECADMIN).send(f"/settings/people/{who.id}/grant", form).status_code == 302
+
+
+@pytest.mark.parametrize("login", ["authority1", "secadmin2"])
+def test_who_resets_a_password_gets_no_rights_by_it(client_of, client, house, login):
+    answer = client_of(Role.SYSADMIN).send(f"/settings/people/{person(house, login).id}/reset")
+    first = answer.text.split('gj-secret">')[1].split("<")[0]
+    assert "安全管理员" in answer.text
+    assert "账号未启用" in client.log_in(login, first).text
+    regranted(client_of, house, login)
+    assert client.log_in(login, first).status_code == 302
+
+
+def test_the_last_security_administrator_is_let_in_from_the_machine(client_of, client, house):
+    with house.transaction() as tx:
+        tx.scalars(select(Person).where(Person.login == "secadmin2")).one().active = False
+    last = person(house, "secadmin1")
+    assert client_of(Role.SYSADMIN).send(f"/settings/people/{last.id}/reset").status_code == 409
+    with house.transaction() as tx:
+        first = accounts.reset_password(tx, accounts.person(tx, last.id))
+    assert client.log_in("secadmin1", first).location == "/"
+    assert client.get("/").location == "/password"
+
+
+def test_a_password_is_reset_on_the_machine(tmp_path):
+    settings = tmp_path / "house"
+    settings.mkdir()
+    book = Book(f"sqlite:///{settings / 'book.db'}")
+    schema.migrate(book)
+    with book.transaction() as tx:
+        who, _first = accounts.enrol(tx, "an", "安", Role.SECADMIN, granted=True)
+        before = who.password_hash
+    done = CliRunner().invoke(main, ["account", "reset", "an", "--data", str(settings)])
+    assert done.exit_code == 0, done.output
+    first = done.output.strip()
+    after = person(book, "an")
+    assert after.granted
+    assert (passwords.matches(after.password_hash, first), passwords.matches(before, first)) == (True, False)
+    assert first not in str([record.content() for record in trail(book)])
+    assert CliRunner().invoke(main, ["account", "reset", "niemand", "--data", str(settings)]).exit_code == 1
+    book.dispose()
 
 
 def test_changing_the_password_ends_the_other_sessions(client_of, city):
