@@ -11,6 +11,7 @@ from console.charts import Chart, Dot, Scatter, Series
 from console.texts import _, number
 from metering.policy import LABELS, Verdict
 from metering.replays import DRAFT, IN_FORCE, PolicyReplay
+from quota.units import UNITS, shown
 
 
 def replayed(one: PolicyReplay) -> dict[str, Any]:
@@ -48,7 +49,23 @@ def replayed(one: PolicyReplay) -> dict[str, Any]:
             for key, count in verdicts["changed"].items()
         ],
         "hurt": verdicts["hurt"],
+        "moves": _moves(verdicts),
     }
+
+
+def _moves(verdicts: dict[str, Any]) -> list[list[str]]:
+    """Kind by kind what acting on today's findings would recover and give: [kind, in force, draft] each way."""
+    found = []
+    for kind, unit in UNITS.items():
+        figures = [
+            verdicts.get(way, {}).get(of, {}).get(kind.value, 0)
+            for way in ("recovers", "gives")
+            for of in ("in_force", "draft")
+        ]
+        if any(figures):
+            label = f"{_(unit.label)} ({_(unit.shown)})"
+            found.append([label, *(number(shown(kind, figure)) for figure in figures)])
+    return found
 
 
 def _points(share: float, digits: int = 2) -> str:

@@ -6,31 +6,71 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from console.texts import _
+from metering import sizings
 from metering.assess import FIGURE_LABELS
 from metering.policy import LABELS, Condition, Policy, Rule, Section
 from quota.errors import N_
 
-SIZINGS = {
-    "p95@70": N_("最小规格,使 P95 不超过新规格的70%(默认)"),
+NAMED = {"draft": N_("本草案"), "in-force": N_("现行策略")}
+"""What a replay calls its two policies."""
+
+METHOD_LABELS = {
+    "p95@70": N_("最小规格,使分位数不超过新规格的上限"),
+    "p95x1.15": N_("固定分位 × 余量"),
+    "vpa-p95-daily": N_("VPA 式分位(半衰期一天)"),
+    "peak14x1.15-daily": N_("近期峰值 × 余量"),
     "steward-safe": N_("成本分位·稳妥"),
     "steward-balanced": N_("成本分位·均衡"),
     "steward-economy": N_("成本分位·节约"),
-    "peak14x1.15-daily": N_("近14天峰值 × 1.15"),
-    "vpa-p95-daily": N_("VPA 式 P95"),
-    "p95x1.15": N_("固定 P95 × 1.15"),
-    "steward-balanced+fast": N_("成本分位·均衡 + 当日快速扩容"),
-    "draft": N_("本草案"),
-    "in-force": N_("现行策略"),
+    "steward-lean": N_("成本分位·极简"),
+    "steward-tide": N_("成本分位·随时段"),
 }
-"""Sizings by name; the rest are shown by their names."""
 
-OFFERED = ("p95@70", "steward-safe", "steward-balanced", "steward-economy")
-"""Sizings that a policy may name: those that nightly judgement can advise a shape by."""
+FIGURES = {
+    "quantile": (N_("分位数"), "%"),
+    "ceiling": (N_("上限"), "%"),
+    "margin": (N_("余量倍数"), ""),
+    "days": (N_("峰值回看天数"), ""),
+    "regret": (N_("不足代价 L"), ""),
+    "half_life": (N_("半衰期(天)"), ""),
+}
+"""Figures of sizings: label and unit."""
+
+SPEEDS = {
+    "fast": N_("快(一小时内三个样本越限)"),
+    "swift": N_("更快(每刻钟查看)"),
+    "prompt": N_("即时(一个样本越限)"),
+    "tide": N_("随时段(每四小时一个规格)"),
+}
+
+
+MISSING_LABELS = {
+    "fail": N_("条件不成立"),
+    "unknown": N_("不下结论"),
+    "pass": N_("条件成立"),
+}
+"""What a figure that is not known means for its condition."""
+
+
+def method(name: str) -> str:
+    """A method of sizing in words."""
+    return _(METHOD_LABELS[name])
 
 
 def sizing(name: str) -> str:
-    """The sizing in words."""
-    return _(SIZINGS[name]) if name in SIZINGS else name
+    """The sizing in words: the method, and the figures that are not its own; what is no sizing, as it is called."""
+    if name in NAMED:
+        return _(NAMED[name])
+    try:
+        one = sizings.sizing(name)
+    except ValueError:
+        return name
+    shown = dict(one.figures) if one.method.startswith("steward-") else {**sizings.OWN[one.method], **one.figures}
+    told = [f"{_(FIGURES[key][0])} {value:g}{FIGURES[key][1]}" for key, value in shown.items()]
+    if one.speed:
+        told.append(_(SPEEDS[one.speed]))
+    label = method(one.method)
+    return _("%(method)s:%(figures)s", method=label, figures=_("、").join(told)) if told else label
 
 
 def threshold(one: Condition) -> str:
@@ -91,11 +131,16 @@ def differences(before: Policy, after: Policy, names: Mapping[str, str]) -> list
     old = {one.name: one for one in before.sections}
     new = {one.name: one for one in after.sections}
     for name in dict.fromkeys([*old, *new]):
+        label = _("例外:%(name)s", name=name)
         say(
-            _("例外:%(name)s", name=name),
+            label,
             _section(old[name], names) if name in old else None,
             _section(new[name], names) if name in new else None,
         )
+        if name in new:
+            found += _rules(old[name].rules if name in old else (), new[name].rules, f"{label} · ")
+    if list(old) != list(new) and set(old) == set(new):
+        say(_("例外的次序"), _("、").join(old), _("、").join(new))
     return found
 
 
@@ -103,18 +148,30 @@ def _rules(before: Sequence[Rule], after: Sequence[Rule], where: str) -> list[tu
     if len(before) == len(after) and all(a.verdict == b.verdict for a, b in zip(before, after, strict=True)):
         pairs: list[tuple[Rule | None, Rule | None]] = list(zip(before, after, strict=True))
     else:
-        gone = [one for one in before if one not in after]
-        come = [one for one in after if one not in before]
-        pairs = [*((one, None) for one in gone), *((None, one) for one in come)]
-    return [
-        (
-            where + rule(new or old)[0],  # type: ignore[arg-type]
-            rule(old)[1] if old else None,
-            rule(new)[1] if new else None,
-        )
+        pairs = [(one, None) for one in before if one not in after]
+        pairs += [(None, one) for one in after if one not in before]
+    found = [
+        (where + rule(one)[0], _whole(old) if old else None, _whole(new) if new else None)
         for old, new in pairs
-        if old != new
+        if old != new and (one := new or old) is not None
     ]
+    kept = [one for one in before if one in after], [one for one in after if one in before]
+    if kept[0] != kept[1] and not any(old and new for old, new in pairs):
+        order = [_("、").join(rule(one)[0] for one in each) for each in kept]
+        found.append((where + _("规则的次序"), order[0], order[1]))
+    return found
+
+
+def _whole(one: Rule) -> str:
+    """A rule with all that can differ: whom it is about, and what an unknown figure means."""
+    missing = [_(MISSING_LABELS[each.missing]) for each in one.conditions]
+    said = missing[:1] if len(set(missing)) == 1 else missing
+    return _(
+        "%(rule)s;适用:%(kinds)s;没有数据时:%(missing)s",
+        rule=rule(one)[1],
+        kinds=kinds(one),
+        missing=_("、").join(said),
+    )
 
 
 def _section(one: Section, names: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from metering.outcomes import Result, Trail, join
 from metering.quantiles import from_histogram
-from metering.rightsizing import BINS, PROFILES, Profile, expand, newborn, night, rebin, rescale, tidal
+from metering.rightsizing import BINS, PROFILES, Profile, expand, newborn, night, profile, rebin, rescale, tidal
 from metering.series import STEP_S, Series
 
 Array = NDArray[Any]
@@ -155,14 +155,14 @@ class Policy:
 
 
 def policy(name: str) -> Policy:
-    """A policy by its name: as-is, oracle, p<q>x<margin>, peakx<margin>, p<q>@<ceiling>, vpa-p<q>-daily,
-    peak<days>x<margin>-daily, or a profile of the cost quantile. Raises ValueError for any other name."""
+    """A policy by its name: as-is, oracle, or a sizing as `metering.sizings` writes it. Raises ValueError for any
+    other name."""
     if name == "as-is":
         return Policy(name, lambda days, _: Sizes(days.present, days.provisioned))
     if name == "oracle":
         return Policy(name, lambda days, shapes: Sizes(_snap(days.peak, days.before, shapes)))
-    if name in PROFILES:
-        return steward(PROFILES[name])
+    if settings := profile(name):
+        return steward(settings)
     if found := re.fullmatch(r"(?:p(\d+(?:\.\d+)?)|peak)x(\d+(?:\.\d+)?)", name):
         quantile, margin = float(found[1] or 100) / 100, float(found[2])
         if quantile <= 1 and margin > 0:
@@ -171,10 +171,10 @@ def policy(name: str) -> Policy:
         q, ceiling = float(found[1]) / 100, float(found[2]) / 100
         if q <= 1 and 0 < ceiling <= 1:
             return Policy(name, lambda days, shapes: _fit(days, q, ceiling, shapes), local=True)
-    if found := re.fullmatch(r"vpa-p(\d+(?:\.\d+)?)-daily", name):
-        q = float(found[1]) / 100
-        if 0 < q <= 1:
-            return Policy(name, lambda days, shapes: _vpa(days, q, shapes))
+    if found := re.fullmatch(r"vpa-p(\d+(?:\.\d+)?)(?:x(\d+(?:\.\d+)?))?-daily", name):
+        q, more = float(found[1]) / 100, float(found[2] or 1.15)
+        if 0 < q <= 1 and more > 0:
+            return Policy(name, lambda days, shapes: _vpa(days, q, shapes, margin=more))
     if found := re.fullmatch(r"peak(\d+)x(\d+(?:\.\d+)?)-daily", name):
         span, times = int(found[1]), float(found[2])
         if span and times > 0:

@@ -448,25 +448,47 @@ def risk_label(figure: float) -> str:
     return next(label for least, label in RISK_LABELS if figure >= least)
 
 
+STRAIN_OF: Mapping[str, tuple[str, ...]] = {
+    ServiceKind.BANDWIDTH.value: ("line_peak",),
+    ServiceKind.VOLUME.value: ("disk_last",),
+    ServiceKind.OBJECT_STORE.value: ("disk_last",),
+    ServiceKind.DATABASE.value: ("cpu_p95", "disk_last"),
+    ServiceKind.MIDDLEWARE.value: ("cpu_p95", "disk_last"),
+}
+"""What shows that a service was made too small; of machines the CPU P95 does."""
+
+
 def strain(numbers: Mapping[str, Any], days: int) -> float | None:
-    """CPU P95 (%) over the longest window of a finding's figures of at most ``days`` days; None where unknown."""
+    """CPU P95, or what else shows strain in such a resource (%), over the longest window of a finding's figures of at
+    most ``days`` days; None where unknown."""
     fitting = [int(each) for each in numbers.get("windows", {}) if 0 < int(each) <= days]
     if not fitting:
         return None
-    figure = numbers["windows"][str(max(fitting))].get("cpu_p95")
-    return None if figure is None else float(figure)
+    window = numbers["windows"][str(max(fitting))]
+    shown = [window.get(name) for name in STRAIN_OF.get(str(numbers.get("kind")), ("cpu_p95",))]
+    return max((float(one) for one in shown if one is not None), default=None)
+
+
+FULL_OF: Mapping[Kind, str] = {
+    Kind.VCPU: "cpu_p95",
+    Kind.MEMORY: "mem_p95",
+    Kind.BANDWIDTH: "line_peak",
+    Kind.BLOCK: "disk_last",
+    Kind.OBJECT: "disk_last",
+}
+"""What shows how full that much of a kind is."""
 
 
 def crowded(numbers: Mapping[str, Any], shape: Amounts, has: Amounts) -> float | None:
     """How full (%) a resource that ``has`` so much would be in ``shape``, by the P95 of the shortest window of a
-    finding's figures: the fuller of CPU and memory; None where neither is known."""
+    finding's figures: the fullest of what is known of it; None where nothing is."""
     windows = numbers.get("windows", {})
     if not windows:
         return None
     shown = windows[min(windows, key=int)]
     found = [
         float(shown[name]) * has[kind] / shape[kind]
-        for kind, name in ((Kind.VCPU, "cpu_p95"), (Kind.MEMORY, "mem_p95"))
+        for kind, name in FULL_OF.items()
         if shown.get(name) is not None and shape.get(kind) and has.get(kind)
     ]
     return max(found, default=None)

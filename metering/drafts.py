@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ForeignKey, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from metering import backtest, policies
+from metering import policies, sizings
 from metering.case_steps import Procedure
 from metering.policies import PolicyVersion
-from metering.policy import Policy
+from metering.policy import Policy, unsafe
 from metering.replays import PolicyReplay, ReplayState
 from metering.replays import digest as digest_of
 from quota.actors import Role
@@ -91,10 +91,13 @@ def draft(tx: Tx, policy: Policy, *, reason: str, procedure: Procedure | None = 
 
 
 def check(policy: Policy) -> None:
-    """Raises Invalid where a sizing of the policy is none."""
+    """Raises Invalid where a sizing of the policy is none, or a rule would take something for want of data."""
+    for rule in policy.every:
+        for _part, message in unsafe(rule):
+            raise Invalid("policy.unsafe", message)
     for name in (policy.sizing, *(one.sizing for one in policy.sections if one.sizing)):
         try:
-            backtest.policy(name)
+            sizings.sizing(name)
         except ValueError:
             raise Invalid("policy.sizing", N_("没有名为 %(name)s 的定规格方法"), name=name, field="sizing") from None
 

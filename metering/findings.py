@@ -129,33 +129,42 @@ class Judged:
         }
 
 
-def judged(found: Findings, resources: Sequence[Resource], targets: Mapping[int, Amounts]) -> list[Judged]:
-    """Findings [r] of ``resources`` [r] ready to record. ``targets``: resource id → the shape that fits, where advised.
+def judged(
+    found: Findings,
+    resources: Sequence[Resource],
+    targets: Mapping[int, Amounts],
+    basis: Mapping[int, Mapping[str, Any]] | None = None,
+) -> list[Judged]:
+    """Findings [r] of ``resources`` [r] ready to record. ``targets``: resource id → the shape that fits, where advised;
+    ``basis``: what it follows from, kept among the numbers.
 
     Recoverable is the whole shape of what may be reclaimed, and what the target frees of what may shrink.
     """
     rows = []
     for i, resource in enumerate(resources):
         shape, target = resource.has(), targets.get(resource.id)
-        kind = CALLS_FOR.get(found[i])
-        recoverable: Amounts = {}
-        if kind is CaseKind.RECLAIM:
-            recoverable = shape
-        elif kind is CaseKind.SHRINK and target is not None:
-            recoverable = less(shape, target)
+        why = (basis or {}).get(resource.id)
         rows.append(
             Judged(
                 resource.id,
                 found[i],
                 _coverage(found, i),
-                {**found.facts.row(i), **_section(found, i)},
+                {**found.facts.row(i), **_section(found, i), **({"sizing": dict(why)} if why else {})},
                 [reason.to_json() for reason in found.reasons(i)],
                 shape,
                 target,
-                recoverable,
+                recoverable(found[i], shape, target),
             )
         )
     return rows
+
+
+def recoverable(verdict: Verdict, shape: Amounts, target: Amounts | None) -> Amounts:
+    """What a finding would give back: all of what may be reclaimed, what the target frees of what may shrink."""
+    kind = CALLS_FOR.get(verdict)
+    if kind is CaseKind.RECLAIM:
+        return shape
+    return less(shape, target) if kind is CaseKind.SHRINK and target is not None else {}
 
 
 def record(

@@ -9,9 +9,10 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any
 
-from metering import assess, facts, pipeline
+from metering import assess, facts, findings, pipeline
 from metering.assess import Findings
 from metering.business import calendars
+from metering.case_steps import more
 from metering.history import Past
 from metering.policy import GROWS, RECLAIMABLE, Policy, Verdict, default
 from metering.works import Progress, Works, silent
@@ -30,11 +31,13 @@ ALIVE = frozenset({*GROWS, Verdict.NORMAL})
 def compare(works: Works, draft: Policy, in_force: Policy, past: Past, progress: Progress = silent) -> dict[str, Any]:
     """What both policies say of the latest window, who would change class, and whom the draft would have hurt.
 
-    {"now": {"draft": counts, "in_force": counts}, "changed": {"from>to": n}, "then": date or None, "taken",
-    "regretted": n each, "hurt": [{"resource", "name", "verdict", "later", "cpu_p95"}]}; "then" is None where the
-    history is too short to look back.
+    {"now": {"draft": counts, "in_force": counts}, "recovers": {"draft": {kind: base units}, "in_force": …}, the same
+    for "gives"; "changed": {"from>to": n}, "then": date or None, "taken", "regretted": n each, "hurt": [{"resource",
+    "name", "verdict", "later", "cpu_p95"}]}; "then" is None where the history is too short to look back. What would be
+    recovered or given now is of every kind of resource, onto the catalogue, as nightly judgement would say it.
     """
-    now = {name: _judged(works, one, past.last, progress) for name, one in (("draft", draft), ("in_force", in_force))}
+    both = (("draft", draft), ("in_force", in_force))
+    now = {name: _judged(works, one, past.last, progress) for name, one in both}
     order, found = now["draft"]
     of = {one.id: found[i] for i, one in enumerate(order)}
     before = {one.id: now["in_force"][1][i] for i, one in enumerate(now["in_force"][0])}
@@ -45,12 +48,16 @@ def compare(works: Works, draft: Policy, in_force: Policy, past: Past, progress:
             changed[key] = changed.get(key, 0) + 1
     told: dict[str, Any] = {
         "now": {name: each[1].counts() for name, each in now.items()},
+        "recovers": {},
+        "gives": {},
         "changed": dict(sorted(changed.items(), key=lambda item: -item[1])),
         "then": None,
         "taken": 0,
         "regretted": 0,
         "hurt": [],
     }
+    for name, policy in both:
+        told["recovers"][name], told["gives"][name] = _moves(works, policy, past.last, *now[name])
     reach = max(draft.reach(), in_force.reach())
     then = past.last - timedelta(days=min(AFTER, (past.last - past.first).days + 1 - reach))
     if not reach or then >= past.last - timedelta(days=6):
@@ -58,7 +65,7 @@ def compare(works: Works, draft: Policy, in_force: Policy, past: Past, progress:
     told["then"] = then.isoformat()
     # What became of a machine is told by one yardstick for both, whatever they say themselves.
     order, found = _judged(works, default(), past.last, progress)
-    for name, policy in (("draft", draft), ("in_force", in_force)):
+    for name, policy in both:
         rows, earlier = _judged(works, policy, then, progress)
         taken = {one.id: i for i, one in enumerate(rows) if earlier[i] in RECLAIMABLE}
         hurt: list[dict[str, Any]] = []
@@ -82,10 +89,34 @@ def compare(works: Works, draft: Policy, in_force: Policy, past: Past, progress:
     return told
 
 
+def _moves(
+    works: Works, policy: Policy, last: date, order: list[Resource], found: Findings
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Base units by kind that acting on every finding would recover, and that it would give."""
+    span = _span(works, policy, last)
+    with works.book.reading(steward("replay")) as tx:
+        offers = pipeline.offers_of(tx, works)
+    targets, _basis = pipeline.targets(works, span, order, found, offers)
+    recovers: dict[str, int] = {}
+    gives: dict[str, int] = {}
+    for i, one in enumerate(order):
+        target = targets.get(one.id)
+        for kind, figure in findings.recoverable(found[i], one.has(), target).items():
+            recovers[kind.value] = recovers.get(kind.value, 0) + figure
+        if found[i] in GROWS and target is not None:
+            for kind, figure in more(one.has(), target).items():
+                gives[kind.value] = gives.get(kind.value, 0) + figure
+    return recovers, gives
+
+
+def _span(works: Works, policy: Policy, last: date) -> pipeline.Window:
+    days = works.lake.days()
+    return pipeline.window(policy, last + timedelta(days=1), min(days) if days else None)
+
+
 def _judged(works: Works, policy: Policy, last: date, progress: Progress) -> tuple[list[Resource], Findings]:
     """Every resource judged at the end of ``last`` from what was known then; nothing is written down."""
-    days = works.lake.days()
-    span = pipeline.window(policy, last + timedelta(days=1), min(days) if days else None)
+    span = _span(works, policy, last)
     with works.book.reading(steward("replay")) as tx:
         present = pipeline.present_at(tx, span)
         loose = inventory.unattached(tx, present)

@@ -32,7 +32,7 @@ from quota.db import Base, append_only
 from quota.dossier import OPEN as OPEN_REQUESTS
 from quota.dossier import Request
 from quota.errors import N_, WrongState
-from quota.units import Amounts
+from quota.units import Amounts, Kind
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -267,7 +267,9 @@ def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
         recovers = less(shape, target) if kind is CaseKind.SHRINK else more(shape, target)
     if not recovers:
         return "no_target"
-    whole = state.systems.get(resource.system_id or 0)
+    # Idle machines take over from a busy one; they do nothing for a line or a disk that is full.
+    spread = resource.kind in whole_systems.MACHINES and target is not None and Kind.VCPU in target
+    whole = state.systems.get(resource.system_id or 0) if spread else None
     if kind is CaseKind.EXPAND and whole is not None and whole.has_slack(state.slack):
         return "system_slack"
     return _Candidate(finding, resource, kind, target, recovers, worth(recovers))

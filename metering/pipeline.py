@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, select
 
-from metering import assess, business, engines, facts, findings, measuring, policies, rightsizing, sizes
+from metering import assess, business, engines, facts, findings, measuring, policies, rightsizing, service_sizes, sizes
 from metering.engines import Engine, Survey
 from metering.facts import Facts
 from metering.findings import Assessment
-from metering.policy import GROWS, Policy
+from metering.policy import GROWS, SIZING, Policy
+from metering.sizings import sizing
 from metering.works import Progress, Works, silent
 from providers import inventory
 from providers.inventory import Resource
@@ -33,6 +35,18 @@ from quota.units import Amounts, Arch, Kind
 
 SLOTS = 288
 GIB = 1024
+
+ENGINE = "exact-2"
+"""How findings are made now, told by each assessment: "exact" gave no sizes to what is no machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What the city offers: shapes of machines by architecture, every active item, and what its clouds give back."""
+
+    shapes: Mapping[str, list[CatalogItem]]
+    items: Sequence[CatalogItem]
+    frees: service_sizes.Frees
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +103,17 @@ def judge(
         if earlier is not None:
             return earlier
         present = present_at(tx, span)
-        shapes = shapes_of(tx)
+        offers = offers_of(tx, works)
         loose = inventory.unattached(tx, present)
         calendars = business.calendars(tx)
         held = sections(tx, present, policy, calendars)
     order, seen = measure(works, present, loose, span, policy, calendars, engine=engine, where=where, progress=progress)
     ordered = [present[i] for i in order]
     found = assess.judge(seen, policy, held[order])
-    advised: dict[int, Amounts | None] = {**advise(ordered, found, shapes)}
-    advised |= sizes.advise(works, span, ordered, found, shapes, progress)
-    targets = {one: shape for one, shape in advised.items() if shape is not None}
+    advised, basis = targets(works, span, ordered, found, offers, progress)
     with works.book.transaction(actor) as tx:
-        rows = findings.judged(found, ordered, targets)
-        return findings.record(tx, version, span.first, span.last, span.end, "exact", rows)
+        rows = findings.judged(found, ordered, advised, basis)
+        return findings.record(tx, version, span.first, span.last, span.end, ENGINE, rows)
 
 
 def present_at(tx: Tx, span: Window) -> list[Resource]:
@@ -217,20 +229,56 @@ def _circumstances(
     }
 
 
-def shapes_of(tx: Tx) -> dict[str, list[CatalogItem]]:
-    """Catalogue shapes of machines by architecture."""
-    items = list(tx.scalars(select(CatalogItem).where(CatalogItem.service == "vm", CatalogItem.active)))
-    archs = {pool.arch for pool in tx.scalars(select(Pool))}
-    return {arch: [one for one in items if one.offered_on(Arch(arch))] for arch in archs}
+def offers_of(tx: Tx, works: Works) -> Offers:
+    """What can be advised: read once for all resources."""
+    items = list(tx.scalars(select(CatalogItem).where(CatalogItem.active).order_by(CatalogItem.id)))
+    pools = list(tx.scalars(select(Pool)))
+    machines = [one for one in items if one.service == "vm"]
+    archs = {pool.arch for pool in pools}
+    shapes = {arch: [one for one in machines if one.offered_on(Arch(arch))] for arch in archs}
+    return Offers(shapes, items, service_sizes.frees_of(works, pools))
+
+
+def targets(
+    works: Works,
+    span: Window,
+    resources: Sequence[Resource],
+    found: assess.Findings,
+    offers: Offers,
+    progress: Progress = silent,
+) -> tuple[dict[int, Amounts], dict[int, Mapping[str, Any]]]:
+    """Resource id → the size that fits it (base units), where one is advised; and what that follows from."""
+    advised: dict[int, Amounts | None] = {**advise(resources, found, offers.shapes)}
+    advised |= sizes.advise(works, span, resources, found, offers.shapes, progress)
+    place = {one.id: i for i, one in enumerate(resources)}
+    told = {one: shape for one, shape in advised.items() if shape and not service_sizes.only_storage(found, place[one])}
+    basis: dict[int, Mapping[str, Any]] = {
+        one: {"method": found.policy.sizing_of(int(found.section[place[one]]))} for one in told
+    }
+    for one, advice in service_sizes.advise(works, span, resources, found, offers.items, offers.frees).items():
+        told[one] = {**told.get(one, {}), **advice.target}
+        basis[one] = {**basis.get(one, {}), **advice.basis}
+    return told, basis
+
+
+def targets_before(
+    works: Works, span: Window, resources: Sequence[Resource], found: assess.Findings, offers: Offers
+) -> dict[int, Amounts]:
+    """As `targets` for the findings of assessments made by "exact": machines alone, by vCPU and memory."""
+    advised: dict[int, Amounts | None] = {**advise(resources, found, offers.shapes)}
+    advised |= sizes.advise(works, span, resources, found, offers.shapes)
+    return {one: shape for one, shape in advised.items() if shape is not None}
 
 
 def advise(
-    resources: Sequence[Resource], found: assess.Findings, shapes: dict[str, list[CatalogItem]]
+    resources: Sequence[Resource], found: assess.Findings, shapes: Mapping[str, Sequence[CatalogItem]]
 ) -> dict[int, Amounts]:
-    """Resource id → the catalogue shape that fits it (base units), for machines where one is advised."""
-    targets: dict[int, Amounts] = {}
+    """Resource id → the smallest catalogue shape that keeps the machine at its policy's ceiling (base units), where one
+    is advised. What another method sizes is only made larger by this one."""
+    told: dict[int, Amounts] = {}
     seen = found.facts
     week, month = min(seen.windows), max(seen.windows)
+    ceilings = np.array([_ceiling(found.policy.sizing_of(int(each))) for each in found.section])
     for arch, items in shapes.items():
         rows = np.array([i for i, one in enumerate(resources) if one.arch == arch and one.kind == "vm"], np.int64)
         offered = [
@@ -252,13 +300,19 @@ def advise(
             observed_days=long.observed_days,
             coverage=long.coverage,
             grow=grow,
+            ceiling=ceilings[rows],
         )
         for row, size, direction, vcpu, memory in zip(
             rows, advice.shape, advice.direction, advice.vcpu, advice.memory_gb, strict=True
         ):
             if direction and size >= 0:
-                targets[resources[int(row)].id] = {
+                told[resources[int(row)].id] = {
                     Kind.VCPU: int(vcpu),
                     Kind.MEMORY: int(memory) * GIB,
                 }
-    return targets
+    return told
+
+
+def _ceiling(name: str) -> float:
+    how = sizing(name)
+    return how.figure("ceiling") if how.method == SIZING else 70.0

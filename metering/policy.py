@@ -86,6 +86,25 @@ class Rule:
             raise ValueError(f"not a rule: {self}")
 
 
+SAFE_COVERAGE, SAFE_DAYS = 0.5, 7
+
+
+def unsafe(rule: Rule) -> list[tuple[str, str]]:
+    """What a rule that takes something away must not say, because no data is not zero: (part of the rule, sentence)."""
+    if rule.verdict not in RECLAIMABLE:
+        return []
+    found = []
+    measured = [one for one in rule.conditions if one.figure in FIGURES]
+    if measured and rule.coverage < SAFE_COVERAGE:
+        found.append(("coverage", N_("据用量回收或缩容的规则,覆盖率不得低于50%:没有数据不等于闲置")))
+    if measured and 0 < rule.days < SAFE_DAYS:
+        found.append(("days", N_("据用量回收或缩容的规则,至少要看7天")))
+    for j, one in enumerate(rule.conditions):
+        if one.missing == "pass":
+            found.append((f"c{j}_missing", N_("回收或缩容的规则,没有数据时不得视为条件成立")))
+    return found
+
+
 SIZING = "p95@70"
 """How sizes are advised where a policy does not say: DOMAIN.md's smallest shape that keeps P95 at 70 %."""
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from metering import assess, findings, pipeline, sizes
+from metering import assess, findings, pipeline
 from metering.facts import CIRCUMSTANCES, FIGURES, Facts, plain
 from metering.findings import Assessment, Finding
 from metering.works import Progress, Works, silent
 from providers.inventory import Resource
 from quota.actors import steward
 from quota.db import Tx
-from quota.units import Amounts, Kind
+from quota.units import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,11 @@ def _again(tx: Tx, works: Works, made: Assessment, rows: Sequence[Finding], prog
     sections = np.array([policy.named(rows[i].numbers.get("section")) for i in order], np.int64)
     found = assess.judge(facts, policy, sections)
     ordered = [_as_it_was(rows[i]) for i in order]
-    shapes = pipeline.shapes_of(tx)
-    targets: dict[int, Amounts | None] = {**pipeline.advise(ordered, found, shapes)}
-    targets |= sizes.advise(works, span, ordered, found, shapes)
+    offers = pipeline.offers_of(tx, works)
+    if made.engine == pipeline.ENGINE:
+        targets, _basis = pipeline.targets(works, span, ordered, found, offers)
+    else:
+        targets = pipeline.targets_before(works, span, ordered, found, offers)
     told: list[Difference] = []
     for at, i in enumerate(order):
         row = rows[i]
@@ -119,5 +121,6 @@ def _as_it_was(row: Finding) -> Resource:
         id=one.id,
         kind=one.kind,
         arch=one.arch,
+        pool_id=one.pool_id,
         amounts={Kind(kind).value: n for kind, n in row.shape.items()},
     )

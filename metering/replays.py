@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import ForeignKey, Index, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from metering import backtest, hindsight, history, policies
+from metering import backtest, hindsight, history, policies, sizings
 from metering.outcomes import Result, frontier, merge, report
 from metering.policy import Policy
 from metering.works import Progress, Works, silent
@@ -182,7 +182,10 @@ def outcome(
     """
     past = history.past(works)
     needed = {one.sizing_of(i) for one in (draft, in_force) for i in range(-1, len(one.sections))}
-    chosen = list(dict.fromkeys([*sorted(needed), *BESIDE]))
+    # What cannot be resized within the day gets the same without it: that is shown, too.
+    steady = [sizings.sizing(name).steady.name for name in sorted(needed)]
+    beside = list(dict.fromkeys([*BESIDE, *(name for name in steady if name not in needed)]))
+    chosen = list(dict.fromkeys([*sorted(needed), *beside]))
     results = backtest.run_parts(
         history.parts(works, past),
         chosen,
@@ -194,7 +197,7 @@ def outcome(
     told = {
         DRAFT: _sized(results, draft, sections[0], DRAFT),
         IN_FORCE: _sized(results, in_force, sections[1], IN_FORCE),
-        **{name: results[name] for name in BESIDE},
+        **{name: results[name] for name in beside},
     }
     groups = past.grouped(told[DRAFT].names)
     sizing = report("lake", told, detail=True, against=IN_FORCE)

@@ -9,6 +9,7 @@ and the regret of being too small together cost least.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -84,7 +85,7 @@ def smallest_shape(
     saturated: Array | None = None,
     mem_allocated: Array | None = None,
     allowed: Array | None = None,
-    ceiling: float = 70.0,
+    ceiling: float | Array = 70.0,
     memory_keep: float = 0.5,
     floor: Shape = FLOOR,
     young_days: int = 7,
@@ -240,24 +241,42 @@ PROFILES = {
         Profile("steward-economy", 10.0),
     )
 }
-PROFILES |= {
-    f"{name}+{suffix}": replace(profile, name=f"{name}+{suffix}", fast=fast)
-    for name, profile in tuple(PROFILES.items())
-    for suffix, fast in (("fast", Fast()), ("swift", Fast(over=2, check_slots=3)))
+SPEEDS: dict[str, tuple[Fast, Tide | None]] = {
+    "fast": (Fast(), None),
+    "swift": (Fast(over=2, check_slots=3), None),
+    # The first sample above the size brings more within a quarter of an hour: what makes a very thrifty base tenable.
+    "prompt": (Fast(over=1, check_slots=3), None),
+    "tide": (Fast(over=1, check_slots=3, hold_hours=6), Tide(days=6, hours=4, around=0)),
 }
-# Very thrifty, and tenable only because the first sample above the size brings more within a quarter of an hour.
-# Its regret, and the swift settings, were picked by their marks on the very halves they are judged on (some forty
-# variants, the open traces): those marks are optimistic until machines nobody has looked at confirm them.
-PROFILES["steward-lean+swift"] = Profile("steward-lean+swift", 2.0, fast=Fast(over=1, check_slots=3))
-# For clouds that can change a running machine's size: the day in stretches of four hours, each sized by the same
-# stretch of the last six days. Picked by its marks on the open Rnd trace, both halves of which were looked at: those
+"""How a size moves within the day, by name; tide: the day in stretches of four hours, each sized by the same stretch of
+the last six days, for clouds that can change a running machine's size."""
+
+PROFILES |= {
+    f"{name}+{speed}": replace(profile, name=f"{name}+{speed}", fast=SPEEDS[speed][0])
+    for name, profile in tuple(PROFILES.items())
+    for speed in ("fast", "swift")
+}
+# The regret of these two, and the swift settings, were picked by their marks on both halves of the open Rnd trace: those
 # marks are optimistic. The other five sets had no say (docs/judgement.md).
-PROFILES["steward-tide"] = Profile(
-    "steward-tide",
-    1.0,
-    fast=Fast(over=1, check_slots=3, hold_hours=6),
-    tide=Tide(days=6, hours=4, around=0),
-)
+PROFILES["steward-lean+swift"] = Profile("steward-lean+swift", 2.0, fast=SPEEDS["prompt"][0])
+PROFILES["steward-tide"] = Profile("steward-tide", 1.0, fast=SPEEDS["tide"][0], tide=SPEEDS["tide"][1])
+
+OWN_SETTINGS = re.compile(r"steward-L(\d+(?:\.\d+)?)(?:-h(\d+(?:\.\d+)?))?(?:-m(\d+(?:\.\d+)?))?(?:\+([a-z]+))?")
+
+
+def profile(name: str) -> Profile | None:
+    """The cost quantile's settings by name: a preset, or ``steward-L40-h3-m1.2+fast`` with its own regret, half-life
+    (observed days) and margin; None where there are none of this name."""
+    if name in PROFILES:
+        return PROFILES[name]
+    found = OWN_SETTINGS.fullmatch(name)
+    if found is None or (found[4] and found[4] not in SPEEDS):
+        return None
+    regret, half_life, margin = float(found[1]), float(found[2] or 5), float(found[3] or 1.1)
+    if not (regret > 0 and half_life > 0 and margin >= 1):
+        return None
+    fast, tide = SPEEDS[found[4]] if found[4] else (None, None)
+    return Profile(name, regret, half_life, margin=margin, fast=fast, tide=tide)
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,28 @@
-"""Sizes by the cost quantile for machines whose policy says so, from the lake's samples: block by block.
+"""Sizes for machines whose policy names another method than the default, from the lake's samples: block by block.
 
-The advice is made anew from the window's daily histograms each time, so that it can be made again later. A machine is
-shrunk onto a catalogue shape only; never one that is unknown, busy, young, or whose demand is cut off at its ceiling.
+The advice is made anew from the window's samples each time, so that it can be made again later, by the very code that
+replays the method over the past. A machine is shrunk onto a catalogue shape only; never one that is unknown, busy,
+young, or whose demand is cut off at its ceiling.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metering import rightsizing
+from metering import backtest, quantiles, rightsizing
 from metering.assess import Findings
-from metering.policy import GROWS, Verdict
+from metering.policy import GROWS, SIZING, Verdict
 from metering.quantiles import BINS, MISSING, histogram
-from metering.rightsizing import PROFILES, Outlook, Profile
+from metering.readings import Window as Block
+from metering.rightsizing import FLOOR, Outlook, Profile
 from metering.series import LIVE
+from metering.sizings import Sizing, sizing
 from metering.works import Progress, Works, silent
 from providers.base import ServiceKind
 from providers.inventory import Resource
@@ -35,6 +39,23 @@ KEPT = frozenset({*GROWS, Verdict.UNKNOWN, Verdict.DEAD, Verdict.UNJUDGED})
 MEMORY_KEEP = 0.5
 """Memory known from the hypervisor alone never falls under this share of what there is."""
 
+YOUNG_DAYS = 7
+SHRINK_BELOW = 0.9
+"""A size that is not a tenth smaller is not worth the change."""
+
+Offer = tuple[float, int, Amounts]
+"""A shape that is offered to a machine: its vCPU in points of the machine's, its memory, what it takes."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Of the machines of a block: the size wanted in points of the present one, whether demand is cut off at the
+    ceiling, and the days observed."""
+
+    points: NDArray[np.float64]
+    saturated: NDArray[np.bool_]
+    observed: NDArray[np.int64]
+
 
 def advise(
     works: Works,
@@ -44,37 +65,79 @@ def advise(
     shapes: Mapping[str, Sequence[CatalogItem]],
     progress: Progress = silent,
 ) -> dict[int, Amounts | None]:
-    """Resource id → the catalogue shape that costs least, base units (None: leave it as it is), for every machine
-    whose sizing policy is a profile of the cost quantile and that is not to grow."""
-    wanted: dict[str, dict[int, int]] = {}
+    """Resource id → the catalogue shape to shrink to, base units (None: leave it as it is), for every machine whose
+    policy sizes by another method than the default one, and that is not to grow."""
+    by_name: dict[str, dict[int, int]] = {}
     for i, one in enumerate(resources):
         name = found.policy.sizing_of(int(found.section[i]))
-        if name in PROFILES and one.kind == ServiceKind.VM.value and found[i] not in GROWS:
-            wanted.setdefault(name, {})[one.id] = i
+        if name != SIZING and one.kind == ServiceKind.VM.value and found[i] not in GROWS:
+            by_name.setdefault(name, {})[one.id] = i
     targets: dict[int, Amounts | None] = {}
-    for name, rows in wanted.items():
-        profile = PROFILES[name]
-        first = span.last - timedelta(days=max(span.days, profile.peak_days) - 1)
+    for name, rows in by_name.items():
+        how = sizing(name)
+        profile = how.profile
+        reach = max(span.days, profile.peak_days) if profile else span.days
+        if how.method == "peak14x1.15-daily":
+            reach = max(reach, int(how.figure("days")))
+        first = span.last - timedelta(days=reach - 1)
         for block in works.lake.windows(np.array(sorted(rows), np.int32), first, span.last, ("cpu_pct", "mem_pct")):
             members = [resources[rows[int(one)]] for one in block.resources]
             offered = [_offered(one, shapes.get(one.arch, ())) for one in members]
-            sizes = np.full((len(members), max(map(len, offered), default=0) or 1), np.nan)
             need = _memory(block.values["mem_pct"], block.state, works.lake.slots)
-            for i, (one, items) in enumerate(zip(members, offered, strict=True)):
-                for j, (points, memory, _takes) in enumerate(items):
-                    if memory >= need[i] * one.has().get(Kind.MEMORY, 0):
-                        sizes[i, j] = points
-            seen = look(block.values["cpu_pct"], block.state, works.lake.slots, profile, sizes)
+            memory = [share * one.has().get(Kind.MEMORY, 0) for share, one in zip(need, members, strict=True)]
+            if profile:
+                wanted = _by_cost(block, works.lake.slots, profile, _sizes(offered, memory))
+            else:
+                wanted = _by_method(block, works.lake.slots, how, members)
             for i, one in enumerate(members):
-                verdict = found[rows[one.id]]
-                keep = verdict in KEPT or bool(seen.saturated[i]) or seen.observed[i] < profile.young_days
-                best = float(seen.lately[i])
-                if keep or best >= 100 * profile.shrink_below:
-                    targets[one.id] = None
-                else:
-                    targets[one.id] = _smallest(offered[i], best, need[i] * one.has().get(Kind.MEMORY, 0))
-            progress("size", len(targets), sum(map(len, wanted.values())))
+                keep = found[rows[one.id]] in KEPT or bool(wanted.saturated[i]) or wanted.observed[i] < YOUNG_DAYS
+                best = float(wanted.points[i])
+                # Catalogue shapes are coarse: what would only be trimmed stays as it is.
+                fits = not keep and best < 100 * (profile.shrink_below if profile else SHRINK_BELOW)
+                targets[one.id] = _smallest(offered[i], best, memory[i]) if fits else None
+            progress("size", len(targets), sum(map(len, by_name.values())))
     return targets
+
+
+def _by_cost(block: Block, slots: int, profile: Profile, sizes: NDArray[np.float64]) -> Wanted:
+    seen = look(block.values["cpu_pct"], block.state, slots, profile, sizes)
+    return Wanted(seen.lately, seen.saturated, seen.observed)
+
+
+def _by_method(block: Block, slots: int, how: Sizing, members: Sequence[Resource]) -> Wanted:
+    """By a quantile or a maximum, as the replay of the same name takes it."""
+    cpu = block.values["cpu_pct"]
+    valid = (block.state == LIVE) & (cpu != MISSING)
+    r, n = cpu.shape
+    days = valid.reshape(r, n // slots, slots)
+    if how.method == "p95@70":
+        points = quantiles.exact(cpu, how.figure("quantile") / 100, valid)[:, 0] / how.figure("ceiling") * 100
+    elif how.method == "p95x1.15":
+        points = quantiles.exact(cpu, how.figure("quantile") / 100, valid)[:, 0] * how.figure("margin")
+    else:
+        cores = np.array([one.has().get(Kind.VCPU, 0) or 1 for one in members], np.float64)[:, None, None]
+        demand = np.where(days, cpu.reshape(days.shape) / 10_000 * cores, np.nan)
+        # One day more, of which nothing is known yet: the one to be sized.
+        ahead = ((0, 0), (0, 1), (0, 0))
+        past = backtest.Days(
+            np.pad(demand, ahead, constant_values=np.nan),
+            np.pad(np.where(days, cores, 0.0), ahead),
+            np.pad(np.zeros(days.shape, bool), ahead),
+        )
+        points = backtest.policy(how.name).size(past, None).by_day[:, -1] / cores[:, 0, 0] * 100
+    top = quantiles.exact(cpu, 0.95, valid)[:, 0]
+    observed = days.any(axis=2).sum(axis=1)
+    return Wanted(np.where(observed > 0, points, np.inf), np.nan_to_num(top) >= 95, observed)
+
+
+def _sizes(offered: Sequence[Sequence[Offer]], memory: Sequence[float]) -> NDArray[np.float64]:
+    """The shapes with memory enough, in points [r, most]; NaN = not offered."""
+    sizes = np.full((len(offered), max(map(len, offered), default=0) or 1), np.nan)
+    for i, items in enumerate(offered):
+        for j, (points, holds, _takes) in enumerate(items):
+            if holds >= memory[i]:
+                sizes[i, j] = points
+    return sizes
 
 
 def look(
@@ -93,8 +156,8 @@ def look(
     return rightsizing.outlook(counts, peak, profile, sizes)
 
 
-def _offered(one: Resource, items: Sequence[CatalogItem]) -> list[tuple[float, int, Amounts]]:
-    """Shapes that are no bigger than the machine: (points of its vCPU, memory, amounts), smallest first."""
+def _offered(one: Resource, items: Sequence[CatalogItem]) -> list[Offer]:
+    """Shapes that are no bigger than the machine and not under the floor, smallest first."""
     has = one.has()
     cpu, memory = has.get(Kind.VCPU, 0), has.get(Kind.MEMORY, 0)
     found = []
@@ -102,12 +165,13 @@ def _offered(one: Resource, items: Sequence[CatalogItem]) -> list[tuple[float, i
         takes = item.takes()
         if takes.get(Kind.VCPU, 0) <= cpu and takes.get(Kind.MEMORY, 0) <= memory and cpu:
             shape = {Kind.VCPU: takes.get(Kind.VCPU, 0), Kind.MEMORY: takes.get(Kind.MEMORY, 0)}
-            if all(shape.values()) and shape != {Kind.VCPU: cpu, Kind.MEMORY: memory}:
+            enough = shape[Kind.VCPU] >= FLOOR.vcpu and shape[Kind.MEMORY] >= FLOOR.memory_gb * GIB
+            if enough and shape != {Kind.VCPU: cpu, Kind.MEMORY: memory}:
                 found.append((100.0 * shape[Kind.VCPU] / cpu, shape[Kind.MEMORY], shape))
     return sorted(found, key=lambda each: (each[0], each[1]))
 
 
-def _smallest(offered: Sequence[tuple[float, int, Amounts]], points: float, memory: float) -> Amounts | None:
+def _smallest(offered: Sequence[Offer], points: float, memory: float) -> Amounts | None:
     for size, holds, shape in offered:
         if size >= points - 1e-6 and holds >= memory:
             return shape

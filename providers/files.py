@@ -9,7 +9,7 @@ may look like.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,7 +35,8 @@ class FilesCloud:
     folder: where the provider's files are put. format, utc_offset_s, prefix: as in
     usage_formats.Convention. arch: the pool's, for listings that name none. orders_folder: where order
     files are written for the provider's staff and their outcome files are read; without it the cloud has no
-    hands and refuses every order.
+    hands and refuses every order. frees: kinds that this cloud gives back, too, when a resource is made smaller
+    (block storage, as a rule, is not).
 
     ``usage_report`` and ``inventory_report`` tell what the last reading took and refused. Raises Invalid
     for a folder that is not there and for unknown options.
@@ -51,6 +52,7 @@ class FilesCloud:
         prefix: str = "",
         arch: str = Arch.ANY,
         orders_folder: str | Path | None = None,
+        frees: Iterable[str] = (),
     ) -> None:
         self.name = name
         self.folder = Path(folder)
@@ -64,8 +66,14 @@ class FilesCloud:
         self.dates_offset_s = CITY_OFFSET_S if utc_offset_s is None else utc_offset_s
         self.orders = OrderFiles(Path(orders_folder)) if orders_folder is not None else None
         self.capabilities = frozenset(Verb) if self.orders is not None else frozenset()
+        try:
+            also = frozenset(Kind(one) for one in frees)
+        except ValueError:
+            raise Invalid(
+                "adapter.options", N_("适配器 %(name)s 的参数不对:%(error)s"), name=name, error="frees", field="frees"
+            ) from None
         self.releases: Mapping[Verb, frozenset[Kind]] = {
-            Verb.RESIZE: frozenset({Kind.VCPU, Kind.MEMORY}),
+            Verb.RESIZE: frozenset({Kind.VCPU, Kind.MEMORY, Kind.OBJECT, Kind.BANDWIDTH}) | also,
             Verb.DELETE: frozenset(Kind),
         }
         self.usage_report = Refusals()

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
-from console import frame, links
+from console import frame, links, policy_words
 from console.access import BUSINESS, STEWARDS, allow
 from console.book import book, lake, reading, settings
 from console.lists import Column, Filter, Rows, listing
@@ -183,6 +183,7 @@ def _page(finding_id: int, again: recompute.Recomputed | None) -> str:
         heads=[(_("指标"), False), *((_("近%(days)s天", days=days), True) for days in ordered)],
         rows=rows,
         around=around,
+        basis=_basis(one),
         again=again,
         differences=[
             [
@@ -197,6 +198,27 @@ def _page(finding_id: int, again: recompute.Recomputed | None) -> str:
 
 
 OTHER = {"verdict": N_("结论"), "reasons": N_("依据"), "target": N_("建议规格")}
+
+
+def _basis(one: Finding) -> str | None:
+    """What the advised size follows from, in words; None for findings that keep nothing of it."""
+    why = one.numbers.get("sizing") or {}
+    told = [policy_words.sizing(why["method"])] if "method" in why else []
+    if "figure" in why:
+        named = {
+            **{name: label for name, (label, _unit, _factor) in FIGURE_LABELS.items()},
+            "line_p95": N_("带宽使用率 P95"),
+        }
+        name = named[why["figure"]]
+        told.append(
+            _(
+                "%(figure)s %(value)s%%,改后 %(after)s%%",
+                figure=_(name),
+                value=f"{why['value']:.1f}",
+                after=f"{why['after']:.1f}",
+            )
+        )
+    return _(";").join(told) or None
 
 
 def _told(value: float | None, unit: str, factor: float) -> str:

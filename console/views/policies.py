@@ -15,7 +15,7 @@ from console import frame, policy_words
 from console.access import STEWARDS, allow
 from console.book import book, reading, settings, transaction
 from console.forms import hang
-from console.policy_forms import draft_form, exceptions
+from console.policy_forms import draft_form, layout, sent
 from console.policy_replays import replayed
 from console.texts import _, lazy
 from metering import drafts, policies, recoveries, replays, suspensions
@@ -96,24 +96,27 @@ def draft() -> str | Response | tuple[str, int]:
     name = request.args.get("name", "default")
     newest = policies.newest(tx, name)
     before = newest.policy() if newest else default()
-    more = "more" in request.form
-    form = draft_form(tx, before, _today() + timedelta(days=1), exceptions(before, request.form, more=more))
-    if not more and form.validate_on_submit():
+    more = request.form.get("more", "")
+    given = sent(before, request.form) if request.method == "POST" else None
+    form = draft_form(tx, before, _today() + timedelta(days=1), layout(before, given or (), more), given)
+    if not more and form.is_submitted():
+        form.validate()
+        made = form.policy(before)
+    else:
+        made = None
+    if made is not None:
         try:
-            made = form.policy(before)
             with transaction() as writing:
                 row = drafts.draft(writing, made, reason=form.reason.data)
                 replays.ask(writing, row.document, row.digest)
                 draft_id = row.id
-        except (Invalid, ValueError) as refused:
-            if isinstance(refused, Invalid):
-                hang(form, refused)
-            else:
-                form.form_errors = [*form.form_errors, str(refused)]
+        except Invalid as refused:
+            hang(form, refused)
         else:
             flash(_("草案已保存,回放已在后台开始"), "success")
             return redirect(url_for("policies.drafted", draft_id=draft_id))
-    return render_template("policies/draft.html", form=form, before=before), 422 if form.errors else 200
+    wrong = bool(form.errors or form.form_errors)
+    return render_template("policies/draft.html", form=form, before=before), 422 if wrong else 200
 
 
 @blueprint.get("/drafts/<int:draft_id>")

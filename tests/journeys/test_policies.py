@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import date, timedelta
+from html.parser import HTMLParser
 
 import pytest
 from sqlalchemy import select
@@ -12,6 +14,7 @@ from console import worklist
 from metering import policies
 from metering.drafts import PolicyDraft
 from metering.lake import Lake
+from metering.policy import VERDICTS, Verdict, default
 from metering.replays import PolicyReplay
 from metering.works import Works
 from quota.actors import Role
@@ -32,14 +35,43 @@ def past(works, house, clock):
     return found_past(house, works, clock().astimezone(ZONE).date())
 
 
-def fields(html: str) -> dict[str, str]:
-    """What the form would send if nothing was changed."""
-    found = dict(re.findall(r'<input[^>]*name="([^"]+)"[^>]*value="([^"]*)"', html))
-    found |= {name: value for value, name in re.findall(r'<input[^>]*value="([^"]*)"[^>]*name="([^"]+)"', html)}
-    for name, body in re.findall(r'<select[^>]*name="([^"]+)"[^>]*>(.*?)</select>', html, re.S):
-        chosen = re.search(r'<option selected value="([^"]*)"', body)
-        found[name] = chosen[1] if chosen else ""
-    return {name: value for name, value in found.items() if not name.startswith(("csrf", "q")) and name[0] in "ers"}
+class Form(HTMLParser):
+    """What a browser would send of a page's form if nothing was changed: name → values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: dict[str, list[str]] = {}
+        self.select, self.choices, self.many = "", [], False
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        name = given.get("name", "")
+        if tag == "input" and (given.get("type") != "checkbox" or "checked" in given):
+            self.sent.setdefault(name, []).append(given.get("value") or "")
+        elif tag == "textarea":
+            self.sent.setdefault(name, []).append("")
+        elif tag == "select":
+            self.select, self.choices, self.many = name, [], "multiple" in given
+        elif tag == "option" and self.select:
+            self.choices.append((given.get("value", ""), "selected" in given))
+
+    def handle_endtag(self, tag):
+        if tag == "select":
+            chosen = [value for value, on in self.choices if on] or [value for value, _on in self.choices[:1]] * (
+                not self.many
+            )
+            if chosen:
+                self.sent[self.select] = chosen
+            self.select = ""
+
+
+def fields(html: str) -> dict[str, list[str]]:
+    """What the draft's form would send."""
+    form = Form()
+    form.feed(html)
+    return {
+        name: values for name, values in form.sent.items() if re.match(r"(effective|reason|hot|sizing|[rst]\d)", name)
+    }
 
 
 def draft(client, **changes):
@@ -52,7 +84,7 @@ def draft(client, **changes):
 
 def test_from_draft_to_signature(app, house, works, settings, past, client_of, clock):
     staff, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
-    at = draft(staff, sizing="steward-safe", s0_name="信创池", s0_pool="xc", s0_sizing="p95@70", s0_spare="y")
+    at = draft(staff, sizing="steward-safe", s0_name="信创池", s0_pools="xc", s0_sizing="p95@70", s0_rules="spare")
     page = staff.get(at)
     assert "回放进行中" in page.text
     assert "信创池" in page.text
@@ -123,7 +155,7 @@ def test_a_replay_is_of_one_draft(app, house, works, settings, past, client_of, 
     staff, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
     first = draft(staff)
     worklist.run_once(works, settings, "replay")
-    second = draft(staff, r9_0="50")
+    second = draft(staff, r9_c0_threshold="6")
     with house.reading() as tx:
         one, other = tx.scalars(select(PolicyDraft).order_by(PolicyDraft.id))
         assert one.digest != other.digest
@@ -159,8 +191,8 @@ def test_as_many_exceptions_as_are_needed(app, house, works, past, client_of):
     sent = {**fields(staff.get("/policies/drafts/new").text), "reason": "逐池例外"}
     assert [name for name in sent if name.endswith("_name")] == ["s0_name"]
     for k in range(4):
-        sent |= {f"s{k}_name": f"例外甲{k}", f"s{k}_level": str(k + 1), f"s{k}_sizing": "steward-safe"}
-        page = staff.send("/policies/drafts/new?", {**sent, "more": "1"})
+        sent |= {f"s{k}_name": f"例外甲{k}", f"s{k}_levels": str(k + 1), f"s{k}_sizing": "steward-safe"}
+        page = staff.send("/policies/drafts/new?", {**sent, "more": "exception"})
         assert page.status_code == 200
         assert f'value="例外甲{k}"' in page.text
         assert f'name="s{k + 1}_name"' in page.text
@@ -224,3 +256,143 @@ def test_forecasts_of_what_one_may_see(app, house, works, past, client_of):
     assert "区间上限" in page.text
     assert client_of(Role.SUPERVISOR).get("/forecasts/?of=system:1").status_code == 200
     assert client_of("tenant1").get("/forecasts/?of=pool:1").status_code == 404
+
+
+def drafted(house) -> policies.Policy:
+    """The draft that was made last."""
+    with house.reading() as tx:
+        return policies.Policy.from_json(
+            tx.scalars(select(PolicyDraft).order_by(PolicyDraft.id.desc())).first().document
+        )
+
+
+def test_rules_are_added_changed_moved_and_dropped(app, house, works, past, client_of):
+    """Whatever a policy can say is said by the form alone; a rule belongs to the city or to an exception."""
+    staff = client_of(Role.SUPERVISOR)
+    before = default()
+    sent = {**fields(staff.get("/policies/drafts/new").text), "reason": "逐类修订"}
+    for _extra in range(3):
+        sent = {**fields(staff.send("/policies/drafts/new?", {**sent, "more": "rule"}).text), "reason": "逐类修订"}
+    n = len(before.rules)
+    assert f"r{n + 2}_verdict" in sent
+    sent = {**fields(staff.send("/policies/drafts/new?", {**sent, "more": f"c{n}"}).text), "reason": "逐类修订"}
+    assert f"r{n}_c2_figure" in sent
+    sent |= {
+        # A database with few connections and little stored, before everything else.
+        f"r{n}_verdict": "underused", f"r{n}_order": "1", f"r{n}_days": "21", f"r{n}_coverage": "80",
+        f"r{n}_kinds": ["database", "middleware"],
+        f"r{n}_c0_figure": "conn_max", f"r{n}_c0_op": "<=", f"r{n}_c0_threshold": "4",
+        f"r{n}_c1_figure": "disk_last", f"r{n}_c1_op": "<", f"r{n}_c1_threshold": "20",
+        f"r{n}_c2_figure": "coverage", f"r{n}_c2_op": ">=", f"r{n}_c2_threshold": "95", f"r{n}_c2_missing": "fail",
+        # Cards of one pool.
+        f"r{n + 1}_verdict": "idle", f"r{n + 1}_order": "2", f"r{n + 1}_days": "7", f"r{n + 1}_coverage": "90",
+        f"r{n + 1}_kinds": "accelerator", f"r{n + 1}_scope": "0",
+        f"r{n + 1}_c0_figure": "card_mean", f"r{n + 1}_c0_op": "<", f"r{n + 1}_c0_threshold": "3",
+        # Left blank: nothing.
+        f"r{n + 2}_verdict": "",
+        "r13_drop": "y",
+        "r3_order": "200",
+        "hot_level": "85", "hot_minutes": "45",
+        "s0_name": "加速卡", "s0_kinds": ["accelerator"], "s0_pools": ["xc"], "s0_rules": "before",
+        "s0_sizing": "steward-safe", "s0_sizing_regret": "40", "s0_sizing_half_life": "3", "s0_sizing_margin": "1.2",
+        "s0_sizing_speed": "fast",
+        "sizing": "peak14x1.15-daily", "sizing_days": "21",
+    }  # fmt: skip
+    answer = staff.send("/policies/drafts/new?", sent)
+    assert answer.status_code == 302, re.findall(r'gj-error".*?</p>', answer.text, re.S)
+    made = drafted(house)
+    first = made.rules[0]
+    assert (first.verdict, first.days, first.coverage, first.kinds) == (
+        "underused",
+        21,
+        0.8,
+        ("database", "middleware"),
+    )
+    assert [(c.figure, c.op, c.threshold, c.missing) for c in first.conditions] == [
+        ("conn_max", "<=", 4, "unknown"),
+        ("disk_last", "<", 20, "unknown"),
+        ("coverage", ">=", 0.95, "fail"),
+    ]
+    assert made.rules[-1] == before.rules[3]  # moved behind the others
+    assert before.rules[13] not in made.rules  # dropped
+    assert len(made.rules) == n
+    assert (made.hot_level, made.hot_minutes, made.sizing) == (85, 45, "peak21x1.15-daily")
+    section = made.sections[0]
+    assert (section.pools, section.kinds, section.sizing) == (("xc",), ("accelerator",), "steward-L40-h3-m1.2+fast")
+    assert section.rules[0].conditions[0].threshold == 3
+    assert section.rules[1:] == made.rules
+    page = staff.get(answer.headers["Location"]).text
+    assert "成本分位·均衡:不足代价 L 40、半衰期(天) 3、余量倍数 1.2、快" in page
+
+    # What was drafted comes back as it was written.
+    with house.transaction() as tx:
+        policies.enact(tx, made, reason="试")
+    again = {**fields(staff.get("/policies/drafts/new").text), "reason": "原样"}
+    assert staff.send("/policies/drafts/new?", again).status_code == 302
+    once_more = drafted(house)
+    assert replace(once_more, version=made.version, effective_from=made.effective_from) == made
+
+
+@pytest.mark.parametrize(
+    ("changes", "beside"),
+    [
+        ({"r9_coverage": "30"}, "r9_coverage"),
+        ({"r9_days": "3"}, "r9_days"),
+        ({"r9_days": "x"}, "r9_days"),
+        ({"r9_c0_missing": "pass"}, "r9_c0_figure"),
+        ({"r9_c0_threshold": ""}, "r9_c0_figure"),
+        ({"r9_c0_threshold": "nan"}, "r9_c0_figure"),
+        ({"r9_c0_threshold": "1e400"}, "r9_c0_figure"),
+        ({"r9_c0_figure": "no_such"}, "r9_c0_figure"),
+        ({"r9_verdict": "no_such"}, "r9_verdict"),
+        ({"r9_kinds": []}, "r9_kinds"),
+        ({"r9_scope": "7"}, "r9_scope"),
+        ({"r9_c0_figure": "", "r9_c1_figure": "", "r9_c2_figure": ""}, "r9_c0_figure"),
+        ({"sizing_margin": "1.2"}, "sizing_margin"),
+        ({"sizing": "steward-safe", "sizing_regret": "0"}, "sizing_regret"),
+        ({"sizing": "p95x1.15", "sizing_speed": "fast"}, "sizing_speed"),
+        ({"sizing": "peak14x1.15-daily", "sizing_days": "2.5"}, "sizing_days"),
+        ({"sizing": "oracle"}, "sizing"),
+        ({"s0_name": "甲", "s0_pools": "xc", "s0_rules": "own"}, "s0_rules"),
+        ({"s0_name": "甲", "s0_pools": "xc", "s0_sizing_margin": "1.2", "s0_rules": "spare"}, "s0_sizing_margin"),
+        ({"r9_scope": "0"}, "r9_scope"),
+        ({"hot_level": "0"}, "hot_level"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_answered_at_its_field(app, house, works, past, client_of, changes, beside):
+    staff = client_of(Role.SUPERVISOR)
+    sent = {**fields(staff.get("/policies/drafts/new").text), "reason": "试", **changes}
+    answer = staff.send("/policies/drafts/new?", sent)
+    assert answer.status_code == 422
+    assert f'id="{beside}-error"' in answer.text
+    with house.reading() as tx:
+        assert tx.scalars(select(PolicyDraft)).all() == []
+
+
+def test_an_older_house_takes_over_what_was_built_in_since(app, house, works, past, client_of, clock):
+    """Founded before databases and lines had rules: both are offered, listed, changed and taken over."""
+    old = [one for one in default().rules if one.kinds not in (("bandwidth",), ("database", "middleware"))]
+    with house.transaction() as tx:
+        policies.enact(
+            tx, replace(default(), rules=tuple(old), effective_from=clock().astimezone(ZONE).date()), reason="旧版"
+        )
+    staff = client_of(Role.SUPERVISOR)
+    page = staff.get("/policies/drafts/new").text
+    assert "内置规则中本策略还没有的" in page
+    sent = {**fields(page), "reason": "接入新规则"}
+    listed = staff.send("/policies/drafts/new?", {**sent, "t0": "y", "more": "take"})
+    assert listed.status_code == 200
+    sent = {**fields(listed.text), "reason": "接入新规则"}
+    n = len(old)
+    assert sent[f"r{n}_c0_figure"] == ["conn_max"]
+    assert staff.send("/policies/drafts/new?", {**sent, f"r{n}_days": "45", "t1": "y", "t2": "y"}).status_code == 302
+    made = drafted(house)
+    verdicts = [VERDICTS.index(one.verdict) for one in made.rules]
+    assert len(made.rules) == len(default().rules)
+    # Behind the last of their class, and what stood there stays in its order.
+    assert [one for one in made.rules if one in old] == old
+    assert VERDICTS.index(Verdict.IDLE) in verdicts
+    ours = {(one.verdict, one.kinds): one for one in made.rules}
+    assert ours["idle", ("database", "middleware")].days == 45
+    assert ours["busy", ("bandwidth",)] in default().rules
+    assert ours["underused", ("bandwidth",)] in default().rules

@@ -1,0 +1,210 @@
+"""Lines, volumes, stores and databases: judged, given the next step that fits, and brought there by a case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, time, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from metering import cases, findings, pipeline, policies, recompute
+from metering.case_steps import Ending, State
+from metering.lake import Lake
+from metering.policy import Condition, Rule, Verdict, default
+from metering.works import Works
+from providers.base import ServiceKind
+from providers.inventory import Resource
+from quota import catalog
+from quota.calendar import ZONE
+from quota.ledger import Holder
+from quota.pools import Pool, equip
+from quota.units import Arch, Kind, ResourceClass
+
+DAYS = 31
+LINE = ResourceClass(Kind.BANDWIDTH, Arch.ANY)
+BLOCK = ResourceClass(Kind.BLOCK, Arch.ANY)
+STORAGE = ("volume", "object_store", "database")
+
+# name: kind, what it has, traffic both ways in kbit/s or None, disk % or None, CPU %
+CITY = {
+    "quiet": (ServiceKind.BANDWIDTH, {Kind.BANDWIDTH: 200}, 8_000, None),  # 4 %: 12 Mbps would do, the step is 50
+    "short": (ServiceKind.BANDWIDTH, {Kind.BANDWIDTH: 50}, 46_000, None),  # 92 %: 66 Mbps, the step is 100
+    "great": (ServiceKind.BANDWIDTH, {Kind.BANDWIDTH: 200}, 190_000, None),  # there is no larger step
+    "silent": (ServiceKind.BANDWIDTH, {Kind.BANDWIDTH: 200}, None, None),
+    "full": (ServiceKind.VOLUME, {Kind.BLOCK: 500}, None, 90.0),  # 643 GB, the step is 1000
+    "empty": (ServiceKind.VOLUME, {Kind.BLOCK: 2000}, None, 10.0),  # 286 GB, the step is 500
+    "store": (ServiceKind.OBJECT_STORE, {Kind.OBJECT: 20_000}, None, 10.0),  # 2,857 GB, the step is 5000
+    "base": (ServiceKind.DATABASE, {Kind.DATABASE: 1, Kind.BLOCK: 100}, None, 96.0),  # 137 GB, the step is 500
+    "disk": (ServiceKind.VM, {Kind.VCPU: 4, Kind.MEMORY: 8192, Kind.BLOCK: 100}, None, 88.0),
+}
+
+
+@pytest.fixture
+def works(city, tmp_path):
+    return Works(city.book, Lake(tmp_path / "lake"), tmp_path)
+
+
+@pytest.fixture
+def ids(city, works, tmp_path):
+    """The resources with a month of samples, a catalogue of steps, and rules for what is stored."""
+    with city.by() as tx:
+        pool = tx.get_one(Pool, city.pool)
+        pool.adapter_options = {"folder": str(tmp_path)}
+        for kind in (Kind.BANDWIDTH, Kind.OBJECT, Kind.DATABASE):
+            equip(tx, pool, kind, 100_000, key=f"equip:{kind}")
+        for kind, service, steps in (
+            (Kind.BANDWIDTH, "bandwidth", (10, 50, 100, 200)),
+            (Kind.BLOCK, "volume", (100, 500, 1000, 2000)),
+            (Kind.OBJECT, "object_store", (1000, 5000, 20_000)),
+        ):
+            for step in steps:
+                catalog.offer(tx, f"{service}-{step}", f"{service} {step}", service, {kind: step}, [Arch.ANY])
+        catalog.offer(tx, "4C8G", "4C8G", "vm", {Kind.VCPU: 4, Kind.MEMORY: 8192}, [Arch.X86_64])
+        catalog.offer(tx, "8C16G", "8C16G", "vm", {Kind.VCPU: 8, Kind.MEMORY: 16384}, [Arch.X86_64])
+        thrifty = Rule(Verdict.UNDERUSED, 30, (Condition("disk_last", "<", 20, "unknown"),), STORAGE, 0.9)
+        policy = replace(default(), effective_from=tx.now.astimezone(ZONE).date(), rules=(*default().rules, thrifty))
+        city.policy = policies.enact(tx, policy, reason="存储也判").id
+    ids = {name: city.machine(has, kind, attached_to="host") for name, (kind, has, _net, _disk) in CITY.items()}
+    fill(city, works, ids)
+    return ids
+
+
+def fill(city, works, ids, days: int = DAYS, changed: dict[str, float] | None = None) -> None:
+    """Samples up to yesterday; changed: another traffic."""
+    today = city.clock().astimezone(ZONE).date()
+    start = int(datetime.combine(today - timedelta(days=days), time(), ZONE).timestamp())
+    n = days * 288
+    ts = start + np.arange(n, dtype=np.int64) * 300
+    wobble = 1 + 0.02 * np.random.default_rng(7).random(n)
+    columns: dict[str, list[np.ndarray]] = {}
+    for name, (_kind, _has, net, disk) in CITY.items():
+        net = (changed or {}).get(name, net)
+        values = {
+            "resource": np.full(n, ids[name], np.int32),
+            "ts": ts,
+            "cpu_pct": 15 * wobble,
+            "net_rx_kbps": np.full(n, np.nan) if net is None else net / 2 * wobble,
+            "net_tx_kbps": np.full(n, np.nan) if net is None else net / 2 * wobble,
+            "disk_pct": np.full(n, np.nan) if disk is None else disk * wobble**0,
+        }
+        for key, column in values.items():
+            columns.setdefault(key, []).append(column)
+    works.lake.append(f"s{today}", pa.table({key: np.concatenate(each) for key, each in columns.items()}))
+    works.lake.roll()
+
+
+def judged(city, works) -> dict[str, findings.Finding]:
+    run = pipeline.judge(works, city.clock().astimezone(ZONE).date())
+    with city.book.reading() as tx:
+        rows = findings.of_run(tx, findings.assessment(tx, run.id))
+        return {row.resource.external_id: row for row in rows}
+
+
+def by_name(city, works, ids):
+    rows = judged(city, works)
+    with city.book.reading() as tx:
+        return {name: rows[tx.get_one(Resource, one).external_id] for name, one in ids.items()}
+
+
+def test_each_has_the_step_that_fits_it(city, works, ids):
+    found = by_name(city, works, ids)
+    told = {name: (row.verdict, row.target) for name, row in found.items()}
+    assert told["quiet"] == ("underused", {"bandwidth": 50})
+    assert told["short"] == ("busy", {"bandwidth": 100})
+    assert told["great"] == ("busy", None)
+    assert told["silent"] == ("unknown", None)
+    assert told["full"] == ("busy", {"block": 1000})
+    # This cloud does not give block storage back when it is made smaller; a store it does.
+    assert told["empty"] == ("underused", None)
+    assert told["store"] == ("underused", {"object": 5000})
+    assert told["base"] == ("overloaded", {"block": 500})
+    # A full disk asks for no more cores.
+    assert told["disk"] == ("busy", {"block": 500})
+    assert found["quiet"].recoverable == {"bandwidth": 150}
+    basis = found["short"].numbers["sizing"]
+    assert basis["figure"] == "line_p95"
+    assert 92 < basis["value"] < 94
+    assert basis["after"] == pytest.approx(basis["value"] / 2, abs=0.001)
+    assert found["full"].numbers["sizing"] == {"figure": "disk_last", "value": 90.0, "after": 45.0}
+    with city.book.reading() as tx:
+        run = findings.assessment(tx, found["quiet"].assessment_id)
+        assert list(findings.recheck(tx, run)) == []
+    assert recompute.run(works, found["quiet"].assessment_id).same
+
+
+def test_storage_shrinks_where_the_cloud_gives_it_back(city, works, ids, tmp_path):
+    with city.by() as tx:
+        pool = tx.get_one(Pool, city.pool)
+        pool.adapter_options = {"folder": str(tmp_path), "frees": ["block"]}
+    found = by_name(city, works, ids)
+    assert found["empty"].target == {"block": 500}  # 40 % of it are used
+    assert found["empty"].recoverable == {"block": 1500}
+
+
+def open_cases(city, works, ids) -> dict[str, int]:
+    found = by_name(city, works, ids)
+    with city.by() as tx:
+        run = findings.assessment(tx, found["quiet"].assessment_id)
+        opened = cases.open_from(tx, run).opened
+        of = {tx.get_one(cases.Case, one).resource_id: one for one in opened}
+    return {name: of[one] for name, one in ids.items() if one in of}
+
+
+def agree(city, case_id: int) -> None:
+    with city.by(city.supervisor) as tx:
+        one = cases.case(tx, case_id)
+        cases.review(tx, one, generation=one.generation)
+        cases.issue(tx, [one], generations={one.id: one.generation})
+    with city.by(city.tenant) as tx:
+        cases.reply(tx, cases.case(tx, case_id), cases.Answer.AGREE)
+
+
+def test_a_line_is_made_smaller_and_what_it_frees_goes_to_the_city(city, works, ids):
+    opened = open_cases(city, works, ids)
+    assert set(opened) == {"quiet", "short", "full", "store", "base", "disk"}, opened
+    case_id = opened["quiet"]
+    free, used = city.balance(Holder.FREE, LINE), city.balance(Holder.USED, LINE)
+    agree(city, case_id)
+    city.act(case_id)
+    (order,) = city.orders(case_id)
+    assert (order.verb, order.amounts) == ("resize", {"bandwidth": 50})
+    assert city.deliver(case_id) == State.WATCHED
+    assert city.balance(Holder.USED, LINE) == used - 150
+    assert city.balance(Holder.HELD, LINE) == 150
+    # It is watched by its own traffic, not by a CPU that it has not.
+    city.clock.advance(days=8)
+    fill(city, works, ids, 8)
+    judged(city, works)
+    assert city.advance(case_id) == State.CLOSED
+    assert city.see(case_id).ending == Ending.SHRUNK
+    assert city.balance(Holder.FREE, LINE) == free + 150
+    assert city.balance(Holder.HELD, LINE) == 0
+
+
+def test_a_line_made_too_small_is_proposed_for_rollback(city, works, ids):
+    case_id = open_cases(city, works, ids)["quiet"]
+    agree(city, case_id)
+    city.act(case_id)
+    city.deliver(case_id)
+    city.clock.advance(days=8)
+    fill(city, works, ids, 8, {"quiet": 45_000.0})
+    judged(city, works)
+    assert city.advance(case_id) == State.STRAINED
+    with city.by(city.supervisor) as tx:
+        cases.roll_back(tx, cases.case(tx, case_id))
+    assert city.deliver(case_id) == State.CLOSED
+    assert city.see(case_id).resource.amounts == {"bandwidth": 200}
+    assert city.balance(Holder.HELD, LINE) == 0
+
+
+def test_a_full_disk_becomes_a_request_for_the_next_step(city, works, ids):
+    """More than a quarter: not the fast track, but a request in the department's name."""
+    case_id = open_cases(city, works, ids)["full"]
+    used = city.balance(Holder.USED, BLOCK)
+    agree(city, case_id)
+    one = city.see(case_id)
+    assert one.ending == Ending.REQUESTED
+    assert one.request_id is not None
+    assert city.balance(Holder.USED, BLOCK) == used
