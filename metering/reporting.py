@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from metering import rollup, usage
+from metering import usage
 from metering.engines import Engine, Survey, Task, named
 from metering.lake_closing import CHUNK
 from metering.lake_files import BLOCK
@@ -120,7 +120,8 @@ def _from_days(
         best = day[f"{name}_max"].astype(np.float64)
         top[row] = np.maximum(top[row], np.where(best == MISSING, -1, best / 100))
         rows = np.repeat(row, day[f"{name}_lengths"].astype(np.int64))
-        table += rollup.dense_histograms(rows, day[f"{name}_bins"], day[f"{name}_counts"], r, width)
+        # A day names a bin of a resource once, and `width` holds them all: no two entries meet in a cell.
+        table.reshape(-1)[rows * width + day[f"{name}_bins"]] += day[f"{name}_counts"]
     return usage.from_days(table, n, sums, np.where(top < 0, np.nan, top), worked)
 
 

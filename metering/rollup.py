@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from metering.dayblock import Block, Edges
 from metering.lake_files import table_of
-from metering.quantiles import BIN_HUNDREDTHS
+from metering.quantiles import BIN_HUNDREDTHS, sorter
 from metering.samples import ABSENT, CAPACITIES, FROZEN, LIVE, METRICS, OFF, Array, nothing, reported
 
 _EMPTY_BIN = np.uint16(65535)
@@ -68,15 +68,6 @@ def daily(block: Block, edges: Edges) -> pa.Table:
     return table_of(columns)
 
 
-def dense_histograms(
-    row: NDArray[np.int64], bins: NDArray[np.uint16], counts: NDArray[np.uint16], rows: int, width: int
-) -> NDArray[np.uint32]:
-    """Sparse entries summed into uint32 [rows, width] half-point counts; the last bin takes all above."""
-    cell = row * width + np.minimum(bins, width - 1)
-    table = np.bincount(cell, weights=counts, minlength=rows * width)
-    return table.astype(np.uint32).reshape(rows, width)
-
-
 def _figures(block: Block) -> list[tuple[str, Array, Array, Array]]:
     """Per metric: name, and per hour [r, 24] live samples uint8, their sum, and their maximum."""
     live = block.state == LIVE
@@ -120,7 +111,7 @@ def _last(name: str, values: Array) -> Array:
 def _sparse(bins: NDArray[np.uint16]) -> tuple[pa.Array, pa.Array]:
     """Rows of bin numbers [r, n] (65535 = none) as lists: the bins that occur, rising, and how often each does."""
     r, n = bins.shape
-    ordered = np.sort(bins, axis=1, kind="stable").ravel()
+    ordered = np.sort(bins, axis=1, kind=sorter()).ravel()
     begins = np.ones(len(ordered), bool)
     begins[1:] = ordered[1:] != ordered[:-1]
     begins[::n] = True

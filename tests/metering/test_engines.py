@@ -1,5 +1,6 @@
 """One city judged by threads, by worker processes and by a Spark cluster, from disk and from S3: the same findings."""
 
+import contextlib
 import json
 import os
 import socket
@@ -205,12 +206,14 @@ def cluster(tmp_path_factory):
                 "worker.Worker", "--host", "127.0.0.1", "--cores", "1", "--memory", "700m", "--webui-port", str(free_port()),
                 "--work-dir", str(folder / f"worker{number}"), f"spark://127.0.0.1:{port}",
             )  # fmt: skip
-        end = time.monotonic() + 40
-        while time.monotonic() < end:
-            with urllib.request.urlopen(f"http://127.0.0.1:{web}/json/", timeout=5) as answer:
+        alive, end = 0, time.monotonic() + 60
+        while alive < 2 and time.monotonic() < end:
+            # The master's pages may answer "not found" for a moment after it listens.
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{web}/json/", timeout=5) as answer,
+            ):
                 alive = json.loads(answer.read()).get("aliveworkers", 0)
-            if alive == 2:
-                break
             time.sleep(0.2)
         assert alive == 2
         yield f"spark://127.0.0.1:{port}"
