@@ -30,10 +30,11 @@ from metering import (
 from metering.intake import Collected
 from metering.works import Works
 from providers import delivery, orders
-from quota import approvals, lending, notices
+from providers.base import ProviderFault
+from quota import approvals, lending, notices, requests
 from quota.actors import steward
 from quota.dossier import Request, RequestState
-from quota.errors import N_, NotFound
+from quota.errors import N_, NotFound, Refused
 from quota.lending import LoanState
 
 
@@ -86,18 +87,20 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
             return f"{len(opening.opened)} opened; skipped {opening.why()}"
 
     def carry() -> str:
-        with works.book.transaction(steward("job:orders")) as tx:
-            placed = 0
-            for request in tx.scalars(select(Request).where(Request.state == RequestState.APPROVED.value)):
-                placed += len(delivery.place_for_request(tx, request))
-        done = [
-            delivery.carry_all(works.book, pool.id, works.provider(pool), enforcement.last_look)
-            for pool in works.pools()
-        ]
-        return (
+        placed, faults = place(works)
+        done = []
+        for pool in works.pools():
+            try:
+                done.append(delivery.carry_all(works.book, pool.id, works.provider(pool), enforcement.last_look))
+            except (ProviderFault, Refused, OSError) as fault:  # one cloud that cannot be opened keeps no other waiting
+                faults.append(f"{pool.code}: {fault}")
+        if faults and not done:
+            raise RuntimeError("; ".join(faults))
+        said = (
             f"{placed} placed, {sum(len(one.delivered) for one in done)} delivered, "
             f"{sum(len(one.pending) for one in done)} pending, {sum(len(one.failed) for one in done)} failed"
         )
+        return "; ".join([said, *faults])
 
     def advance() -> str:
         with works.book.transaction(steward("job:cases")) as tx:
@@ -108,8 +111,16 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         return ", ".join(f"{name} {what}" for name, what in done.items())
 
     def score() -> str:
-        cards = [scoring.score(works, company, period) for company, period in scoring.due(works)]
-        return f"{len(cards)} cards: " + ", ".join(f"{one.month} {one.total}" for one in cards)
+        cards, faults = [], []
+        for company, period in scoring.due(works):
+            try:
+                cards.append(scoring.score(works, company, period))
+            except Refused as fault:
+                faults.append(f"{company} {period}: {fault}")
+        if faults and not cards:
+            raise RuntimeError("; ".join(faults))
+        said = f"{len(cards)} cards: " + ", ".join(f"{one.month} {one.total}" for one in cards)
+        return "; ".join([said, *faults])
 
     def remind() -> str:
         with works.book.transaction(steward("job:remind")) as tx:
@@ -163,6 +174,25 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         Job("expire", N_("到期处理"), "15 * * * *", expire),
         Job("verify", N_("校验"), "0 5 * * *", verify, lease=timedelta(hours=4), attempts=1),
     ]
+
+
+def place(works: Works) -> tuple[int, list[str]]:
+    """Place the orders of what was approved, each request by itself: (orders, what was refused of which request)."""
+    who = steward("job:orders")
+    with works.book.reading(who) as tx:
+        approved = tx.scalars(
+            select(Request.id).where(Request.state == RequestState.APPROVED.value).order_by(Request.id)
+        ).all()
+    placed, refused = 0, []
+    for request_id in approved:
+        try:
+            with works.book.transaction(who) as tx:
+                one = requests.lock(tx, request_id)
+                if one.state == RequestState.APPROVED:  # decided otherwise since we looked
+                    placed += len(delivery.place_for_request(tx, one))
+        except Refused as refusal:
+            refused.append(f"request:{request_id}: {refusal}")
+    return placed, refused
 
 
 def run_once(works: Works, settings: Settings, name: str) -> RunState:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
-from console import scoring
+from console import scoring, worklist
+from console.settings import Settings
 from metering.lake import Lake
 from metering.works import Works
 from providers.base import ProviderFault
@@ -58,3 +59,17 @@ def test_a_cloud_that_fails_is_told_and_keeps_no_other_from_being_asked(book, tm
 
     works = Works(book, Lake(tmp_path / "lake"), opened={pool: Broken()})  # type: ignore[dict-item]
     assert scoring.collect(works) == {"incidents": 0, "bills": 0, "p": "down"}
+
+
+def test_a_cloud_that_cannot_be_opened_keeps_no_other_from_being_carried(book, tmp_path) -> None:
+    pool, _ = founded(book)
+    with book.transaction() as tx:
+        company = tx.get_one(Pool, pool).provider_id
+        good = Pool(code="good", name="good", provider_id=company, arch="x86_64", zone="z", adapter="files")
+        tx.add(good)
+        tx.flush()
+        tx.get_one(Pool, pool).adapter_options = {"folder": str(tmp_path / "gone")}
+        good.adapter_options = {"folder": str(tmp_path)}
+    works = Works(book, Lake(tmp_path / "lake"))
+    carry = next(job for job in worklist.jobs(works, Settings(data=tmp_path)) if job.name == "carry")
+    assert carry.run().startswith("0 placed, 0 delivered, 0 pending, 0 failed; p: file.missing")
