@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Flask, g, render_template, request
 from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from console.security import local, same_origin
@@ -32,6 +33,8 @@ STATUS: dict[type[Refused], int] = {
 SECRET = ("csrf_token", "password", "old", "new", "again", "next")
 """Fields never shown back."""
 
+
+UNFIT = N_("填写的内容或地址中有无法处理的数字或字符,请改正后重试")
 
 Teller = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -100,6 +103,12 @@ def _csrf(error: CSRFError) -> tuple[str, int]:
     return _page(400, template="errors/expired.html", next=local(request.path), resend=same_origin())
 
 
+def _unfit(error: DataError | OverflowError) -> tuple[str, int]:
+    """A figure or a text that no column holds: a number of twenty digits in an address, a NUL in a field."""
+    log.warning("request %s %s %s: %s", g.get("request_id", "-"), request.method, request.path, error, exc_info=error)
+    return _page(422, reason=sentence(UNFIT, {}), code="input.unfit")
+
+
 def _bug(error: Exception) -> tuple[str, int]:
     log.exception("request %s %s %s failed", g.get("request_id", "-"), request.method, request.path, exc_info=error)
     return _page(500, reason="", code="bug")
@@ -132,4 +141,6 @@ def attach(app: Flask) -> None:
     app.register_error_handler(Refused, _refused)
     app.register_error_handler(CSRFError, _csrf)
     app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(DataError, _unfit)
+    app.register_error_handler(OverflowError, _unfit)
     app.register_error_handler(Exception, _bug)

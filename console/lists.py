@@ -188,6 +188,8 @@ def listing(
         value = args.get(one.key, one.default).strip()[:200]
         if one.options is not None and value and value != ALL and value not in one.options:
             value = one.default
+        if one.kind == "date" and value and not _is_day(value):
+            value = one.default
         values[one.key] = value
         if value and value != ALL:
             query = one.apply(query, value)
@@ -218,6 +220,14 @@ def listing(
 def _fetched(tx: Tx, query: Rows) -> Iterable[Any]:
     """Entities where the query is of one thing, rows where it is of several."""
     return tx.scalars(query) if len(query.column_descriptions) == 1 else tx.execute(query)
+
+
+def _is_day(text: str) -> bool:
+    """Whether ``text`` is a day (2026-10-31) that a midnight can be found for."""
+    try:
+        return 1900 <= date.fromisoformat(text).year < 3000
+    except ValueError:
+        return False
 
 
 def _number(text: str) -> int:

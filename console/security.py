@@ -5,15 +5,24 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
 from flask_talisman import Talisman
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import IntegerConverter, Map
 
 from console.settings import Settings
+
+
+class RowNumber(IntegerConverter):
+    """``<int:…>`` in addresses: the number of a row. One that no row can have is an address that does not exist."""
+
+    def __init__(self, map_: Map, **options: Any) -> None:
+        super().__init__(map_, max=2**31 - 1, **options)
+
 
 POLICY = {
     "default-src": "'self'",
@@ -48,6 +57,7 @@ _ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 def attach(app: Flask, settings: Settings) -> CSRFProtect:
     """Harden ``app``; the CSRF protection, for views of programs that exempt themselves."""
     app.secret_key = settings.key()
+    app.url_map.converters["int"] = RowNumber
     app.config.update(
         SESSION_COOKIE_NAME="guanjia",
         SESSION_COOKIE_HTTPONLY=True,

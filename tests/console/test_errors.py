@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 import pytest
 
 from console.access import EVERYBODY, allow
+from console.book import reading
 from console.errors import status
 from quota import errors
 from quota.actors import Role
+from quota.audit import AuditRecord
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, Refused, WrongState
 
 
@@ -122,3 +124,29 @@ def test_errors_are_in_the_readers_language(app, client_of):
     page = client.get("/settings/people/").text
     assert "Security administrator" in page
     assert "安全管理员" not in page
+
+
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [
+        ("/audit/99999999999999999999", 404),
+        ("/audit/2147483648", 404),
+        ("/audit/?since=abc", 200),
+        ("/audit/?until=2026-13-45", 200),
+        ("/audit/?until=9999-12-31", 200),
+        ("/audit/?since=0001-01-01", 200),
+    ],
+)
+def test_an_address_that_makes_no_sense_is_no_crash(client_of, address, code):
+    assert client_of(Role.AUDITOR).get(address).status_code == code
+
+
+def test_what_no_column_holds_is_said_and_no_crash(app, client_of):
+    @allow(Role.AUDITOR)
+    def huge():
+        reading().get(AuditRecord, 10**20)
+
+    app.add_url_rule("/huge", "huge", huge)
+    answer = client_of(Role.AUDITOR).get("/huge")
+    assert answer.status_code == 422
+    assert "无法处理" in answer.text
