@@ -98,9 +98,10 @@ def _sums(row: Seconds, stopped: NDArray[np.bool_], amount: Seconds, lasted: Any
     return Held(row[at][there], stopped[at][there], held[there], shown[there])
 
 
-def runs(days: NDArray[np.int64]) -> list[list[list[int]]]:
-    """Equal days told once: [lines, days, 2] of (allocated, proven) → for each line the first days, the last days, what was
-    allocated and what proven on each of them, as four lists; without the days on which nothing was held."""
+def runs(days: NDArray[np.int64], since: int = 0) -> list[list[list[int]]]:
+    """Equal days told once: [lines, days, 2] of (allocated, proven) → for each line the first days, the last days (counted
+    from ``since``), what was allocated and what proven on each of them, as four lists; without the days on which nothing was
+    held."""
     lines, count = days.shape[:2]
     if not lines or not count:
         return [[[], [], [], []] for _ in range(lines)]
@@ -113,5 +114,5 @@ def runs(days: NDArray[np.int64]) -> list[list[list[int]]]:
     told = days[line, first]
     held = told[:, 0] > 0
     cuts = np.searchsorted(line[held], np.arange(lines + 1)).tolist()
-    columns = [one[held].tolist() for one in (first, last, told[:, 0], told[:, 1])]
+    columns = [one[held].tolist() for one in (first + since, last + since, told[:, 0], told[:, 1])]
     return [[column[low:high] for column in columns] for low, high in pairwise(cuts)]

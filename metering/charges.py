@@ -7,15 +7,22 @@ unmeasurable part is priced beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import groupby
+from itertools import groupby, repeat
+from math import gcd
+from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metering.allocation import HOUR, Held, runs
 
+Figures = NDArray[np.int64]
 NANO = 10**9
 PRICE_SCALE = 10**8
 """Prices are counted in units of 1e-8 yuan: six places, and hundredths of them for machines that are off."""
@@ -39,8 +46,7 @@ class Price:
         return cls(id_, int(scaled[0]), int(scaled[1]), seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line. ``allocated`` and ``proven``: unit-seconds; ``quantity_nano``: billionths of the priced unit that are proven
     (of an hour of a unit where there is no price); ``cost_fen`` and ``unmeasured_fen``: None where there is no price;
     ``days``: runs of equal days, from 0, as metering.allocation.runs tells them."""
@@ -65,9 +71,27 @@ def half_up(figure: int, by: int) -> int:
     return sign * ((2 * abs(figure) + by) // (2 * by))
 
 
-def cost(unit: int, quantity_nano: int) -> int:
-    """Fen for a quantity at a price in 1e-8 yuan."""
-    return half_up(unit * quantity_nano, PRICE_SCALE * NANO // 100)
+def half_ups(figures: Figures, times: int, by: int) -> Figures:
+    """``half_up(figure * times, by)`` of each of ``figures`` >= 0, exactly: in machine integers where none can overflow, once
+    the fraction is reduced, and else in Python's."""
+    common = gcd(times, by)
+    times, by = times // common, by // common
+    if len(figures) and 2 * int(figures.max()) * times + by >= 2**63:
+        return np.array([half_up(one * times, by) for one in figures.tolist()], np.int64)
+    return (2 * figures * times + by) // (2 * by)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the collector of cycles: millions of rows and lists in none of which there is a cycle would be gone through
+    again and again, for half of the time that a month takes."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def charge(
@@ -83,27 +107,19 @@ def charge(
     found: list[Line] = []
     segments: dict[int, list[tuple[int, int, Price | None]]] = {}
     kept: list[Sequence[Price | None]] = []  # keeps what is known by its id alive
-    for kind, one in held.items():
-        totals = np.stack([one.allocated, one.proven], axis=2)
-        whole = totals.sum(axis=1).tolist()
-        told = runs(totals)
-        for n, (row, stopped) in enumerate(zip(one.row.tolist(), one.stopped.tolist(), strict=True)):
-            prices = priced(row, kind)
-            pieces = segments.get(id(prices))
-            if pieces is None:
-                kept.append(prices)
-                pieces = segments[id(prices)] = _segments(prices)
-            for first, last, price in pieces:
-                if len(pieces) == 1:
-                    (allocated, proven), days = whole[n], told[n]
-                else:
-                    part = totals[n : n + 1, first : last + 1]
-                    allocated, proven = part[0].sum(axis=0).tolist()
-                    days = runs(part)[0]
-                    days = [[first + one for one in days[0]], [first + one for one in days[1]], *days[2:]]
-                if allocated:
-                    found.append(_line(row, kind, stopped, price, first, last, allocated, proven, factors[kind], days))
-    found.sort(key=lambda line: (line.row, line.kind, line.stopped, line.first_day))
+    with uncollected():
+        for kind, one in held.items():
+            alike: dict[int, list[int]] = {}  # prices, by their id → lines
+            for n, row in enumerate(one.row.tolist()):
+                prices = priced(row, kind)
+                if id(prices) not in segments:
+                    kept.append(prices)
+                    segments[id(prices)] = _segments(prices)
+                alike.setdefault(id(prices), []).append(n)
+            for key, lines in alike.items():
+                for first, last, price in segments[key]:
+                    found += _lines(kind, one, np.array(lines), first, last, price, factors[kind])
+        found.sort(key=itemgetter(0, 1, 2, 4))
     return found
 
 
@@ -115,17 +131,30 @@ def _segments(prices: Sequence[Price | None]) -> list[tuple[int, int, Price | No
     return found
 
 
-def _line(
-    row: int, kind: str, stopped: bool, price: Price | None, first: int, last: int, allocated: int, proven: int,
-    factor: int, days: list[list[int]],
-) -> Line:  # fmt: skip
-    if price is None:
-        quantity = half_up(proven * NANO, factor * HOUR)
-        return Line(row, kind, stopped, None, first, last, allocated, proven, quantity, None, None, days)
-    unit = price.off if stopped else price.unit
-    by = factor * price.seconds
-    quantity = half_up(proven * NANO, by)
-    unmeasured = cost(unit, half_up((allocated - proven) * NANO, by)) if allocated > proven else 0
-    return Line(
-        row, kind, stopped, price.id, first, last, allocated, proven, quantity, cost(unit, quantity), unmeasured, days
-    )
+def _lines(
+    kind: str, held: Held, which: Figures, first: int, last: int, price: Price | None, factor: int
+) -> Iterator[Line]:
+    """The lines ``which`` of a kind, over the days that one price holds."""
+    cut = slice(first, last + 1)
+    days = np.stack([held.allocated[which, cut], held.proven[which, cut]], axis=2)
+    allocated, proven = days.sum(axis=1).T
+    there = np.flatnonzero(allocated)
+    which, allocated, proven, days = which[there], allocated[there], proven[there], days[there]
+    stopped = held.stopped[which]
+    by = factor * (HOUR if price is None else price.seconds)
+    quantity = half_ups(proven, NANO, by)
+    costs: Sequence[int | None] = [None] * len(which)
+    rest: Sequence[int | None] = costs
+    if price is not None:
+        priced = np.zeros((2, len(which)), np.int64)
+        missing = half_ups(allocated - proven, NANO, by)
+        for off, unit in ((False, price.unit), (True, price.off)):
+            those = stopped == off
+            for target, amount in zip(priced, (quantity, missing), strict=True):
+                target[those] = half_ups(amount[those], unit, PRICE_SCALE * NANO // 100)
+        costs, rest = priced.tolist()
+    told = runs(days, first)
+    return map(
+        Line, held.row[which].tolist(), repeat(kind), stopped.tolist(), repeat(price.id if price else None),
+        repeat(first), repeat(last), allocated.tolist(), proven.tolist(), quantity.tolist(), costs, rest, told,
+    )  # fmt: skip

@@ -73,7 +73,9 @@ def _by_samples(lake: Lake, start: datetime, ids: NDArray[np.int64], covered: ND
         if not found:
             continue
         resource = found["resource"].astype(np.int64)
-        row = np.minimum(np.searchsorted(ids, resource), len(ids) - 1)
+        heads = np.flatnonzero(np.append(True, resource[1:] != resource[:-1]))  # a resource's hours lie together
+        row = np.minimum(np.searchsorted(ids, resource[heads]), len(ids) - 1)
+        row = np.repeat(row, np.diff(np.append(heads, len(resource))))
         hour = (number_of(day) * 86_400 - lake.utc_offset_s) // HOUR - base + found["hour"].astype(np.int64)
         told = (found["n_live"] > 0) | (found["n_off"] > 0)
         good = told & (ids[row] == resource) & (hour >= 0) & (hour < covered.shape[1])

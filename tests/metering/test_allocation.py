@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metering.allocation import HOUR, Spells, allocate, runs
+from metering.charges import NANO, half_up, half_ups
 
 DAY = 4 * HOUR  # short days keep the naive model fast
 
@@ -107,3 +108,14 @@ def test_equal_days_are_told_once():
     assert runs(days) == [[[0, 3], [1, 3], [4, 4], [4, 2]], [[0], [3], [1], [0]], [[], [], [], []]]
     assert runs(np.zeros((1, 0, 2), np.int64)) == [[[], [], [], []]]
     assert runs(np.zeros((0, 3, 2), np.int64)) == []
+
+
+@pytest.mark.parametrize("times", [1, 7, 18 * 10**8, NANO, 46 * 10**8, 10**15 + 1])
+@pytest.mark.parametrize("by", [1, 3, 1024 * 3600, 1024 * 2_678_400, 10**15])
+def test_whole_columns_are_rounded_as_single_figures_are(times, by):
+    """Half up, to the last unit, below and beyond what a machine integer holds."""
+    dice = np.random.default_rng(5)
+    figures = np.concatenate([np.arange(50), dice.integers(0, 3_000, 200) * by // 2, dice.integers(0, 10**6, 200)])
+    figures = figures[figures * float(times) / by < 2**62]
+    assert half_ups(figures, times, by).tolist() == [half_up(one * times, by) for one in figures.tolist()]
+    assert half_ups(figures[:0], times, by).tolist() == []
