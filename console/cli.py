@@ -225,6 +225,8 @@ def backtest(path: str | None, data: str | None, names: str, as_json: bool, **op
 
     chosen = [name.strip() for name in names.split(",") if name.strip()]
     folder, write = options["folder"], options["write"]
+    if not chosen:
+        raise click.UsageError("--policy names no policy")
     if bool(path) == bool(folder) or bool(write) != bool(folder):
         raise click.UsageError("give PATH (or lake), or --all DIR with --write FILE")
     try:

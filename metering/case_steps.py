@@ -489,6 +489,10 @@ def crowded(numbers: Mapping[str, Any], shape: Amounts, has: Amounts) -> float |
     found = [
         float(shown[name]) * has[kind] / shape[kind]
         for kind, name in FULL_OF.items()
-        if shown.get(name) is not None and shape.get(kind) and has.get(kind)
+        if shown.get(name) is not None
+        and shape.get(kind)
+        and has.get(kind)
+        # A full disk that keeps its size is no reason to keep the cores.
+        and (kind in (Kind.VCPU, Kind.MEMORY) or has[kind] != shape[kind])
     ]
     return max(found, default=None)
