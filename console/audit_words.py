@@ -32,7 +32,7 @@ ACTIONS: dict[str, str] = {
     "login.ok": N_("登录"), "login.fail": N_("登录失败"), "login.lock": N_("锁定账号"),
     "login.locked": N_("锁定期间登录"), "login.closed": N_("停用账号登录"), "login.out": N_("退出"),
     "month.close": N_("月结"),
-    "order.place": N_("下达工单"), "order.send": N_("发送工单"), "order.start": N_("开始交付"),
+    "order.place": N_("下达工单"), "order.send": N_("发送工单"), "order.start": N_("开始交付"), "order.under_way": N_("交付中"),
     "order.deliver": N_("交付"), "order.hand_over": N_("人工交付"), "order.fail": N_("交付失败"),
     "order.retry": N_("重新发送工单"), "order.accept": N_("验收通过"), "order.deem_accepted": N_("视为验收通过"),
     "order.refuse": N_("验收不通过"), "order.cancel": N_("取消工单"), "order.reschedule": N_("改期"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import flash, request
 
 from console.book import transaction
+from console.security import row
 from console.texts import _, sentence
 from providers import remarks
 from quota.errors import Refused
@@ -27,12 +28,11 @@ def say(subject: str, provider_id: int) -> None:
 
 def rule() -> None:
     """Settle the dispute that the form names."""
-    number = request.form.get("dispute", "")
     try:
         with transaction() as tx:
             remarks.rule(
                 tx,
-                int(number) if number.isdigit() else 0,
+                request.form.get("dispute", 0, row),
                 upheld=request.form.get("upheld") == "1",
                 text=request.form.get("text", ""),
             )

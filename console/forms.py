@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask_wtf import FlaskForm
 
+from console.security import row_or
 from console.texts import sentence
 from quota.errors import Refused
 
@@ -16,6 +17,11 @@ def hang(form: FlaskForm, refused: Refused) -> None:
         form.form_errors = [*form.form_errors, text]
     else:
         field.errors = [*field.errors, text]
+
+
+def generation(form: FlaskForm) -> int:
+    """What the page was made from, as its hidden field says; 0, which is always stale, where that is no number."""
+    return row_or(form.generation.data, 0)
 
 
 def problems(form: FlaskForm) -> list[tuple[str, str]]:

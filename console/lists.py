@@ -11,7 +11,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -232,6 +232,28 @@ def _is_day(text: str) -> bool:
 
 def _number(text: str) -> int:
     return min(int(text), MAX_PAGE) if text.isascii() and text.isdigit() and len(text) < 10 else 1
+
+
+# -- days ------------------------------------------------------------------------------------------------------------
+
+
+def midnight(text: str, *, end: bool = False) -> datetime | None:
+    """The beginning (or the ``end``) of a day of the city, ``2026-11-23``; None for what is no day."""
+    try:
+        day = date.fromisoformat(text) + timedelta(days=end)
+        return datetime.combine(day, time(), settings().zone).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def since(column: ColumnElement[Any] | Any) -> Callable[[Rows, str], Rows]:
+    """A filter's ``apply``: from the day on; all where it is no day."""
+    return lambda query, text: query if (day := midnight(text)) is None else query.where(column >= day)
+
+
+def until(column: ColumnElement[Any] | Any) -> Callable[[Rows, str], Rows]:
+    """A filter's ``apply``: up to and with the day."""
+    return lambda query, text: query if (day := midnight(text, end=True)) is None else query.where(column < day)
 
 
 # -- exports ---------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from console import rule_words
 from console.rule_words import FACT_LABELS, OPERATOR_LABELS, Comparison, Groups
+from console.security import row_or
 from console.services import KINDS
 from console.texts import _, lazy
 from quota.actors import ROLE_LABELS
@@ -56,7 +57,7 @@ class RowForm(Form):  # type: ignore[misc]
     value = StringField(lazy(N_("值")), [Length(max=200)])
 
     def validate_op(self, field: Field) -> None:
-        if self.fact.data and field.data not in FITTING[FACTS[self.fact.data]]:
+        if self.fact.data in FACTS and field.data not in FITTING[FACTS[self.fact.data]]:
             raise ValidationError(
                 _(
                     "“%(fact)s”不能这样比较；可用：%(ops)s",
@@ -66,7 +67,7 @@ class RowForm(Form):  # type: ignore[misc]
             )
 
     def validate_value(self, _field: Field) -> None:
-        if self.fact.data:
+        if self.fact.data in FACTS and not self.op.errors:
             self.read()
 
     def read(self) -> Comparison:
@@ -164,9 +165,9 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
                 self.groups.append_entry()
             return True
         word, _dash, place = step.partition("-")
-        if word != "row" or not place.isdigit() or int(place) >= len(self.groups):
+        if word != "row" or row_or(place, len(self.groups)) >= len(self.groups):
             return False
-        rows = self.groups[int(place)].form.rows
+        rows = self.groups[row_or(place, 0)].form.rows
         if len(rows) < MOST_ROWS:
             rows.append_entry()
         return True

@@ -15,6 +15,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
 from console.settings import Settings
+from quota.errors import N_, Invalid
 
 
 class RowNumber(IntegerConverter):
@@ -51,6 +52,7 @@ PERMISSIONS = dict.fromkeys(
 )
 MAX_FORM_PARTS = 2000
 MAX_FIELD_BYTES = 1024 * 1024
+MAX_ROW = 2**31 - 1
 _ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
@@ -84,6 +86,8 @@ def attach(app: Flask, settings: Settings) -> CSRFProtect:
         content_security_policy_nonce_in=["script-src", "style-src"],
         permissions_policy=PERMISSIONS,
     )
+    app.url_map.converters["int"] = RowConverter
+    app.before_request(refuse_nul)
     app.after_request(_finish)
     return CSRFProtect(app)
 
@@ -102,6 +106,35 @@ def exempt(app: Flask, csrf: CSRFProtect) -> None:
     for view in app.view_functions.values():
         if getattr(view, "guanjia_program", False):
             csrf.exempt(view)
+
+
+class RowConverter(IntegerConverter):
+    """Numbers of rows in addresses: none is larger than a database's integer."""
+
+    def __init__(self, map: Map, *args: Any, **options: Any) -> None:  # noqa: A002 - werkzeug's word
+        super().__init__(map, *args, **{"max": MAX_ROW, **options})
+
+
+def row(text: str) -> int:
+    """The number of a row that an address or a form names. Raises ValueError where no row can have it."""
+    if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ROW)) and int(text) <= MAX_ROW:
+        return int(text)
+    raise ValueError(text[:20])
+
+
+def row_or(text: str | None, otherwise: int) -> int:
+    """``row``, or ``otherwise`` where that would refuse."""
+    try:
+        return row(text or "")
+    except ValueError:
+        return otherwise
+
+
+def refuse_nul() -> None:
+    """Refuse NUL in what is asked or typed: no database keeps it, and nobody types it. Raises Invalid."""
+    for asked in (request.args, request.form):
+        if any("\0" in value for values in asked.listvalues() for value in values):
+            raise Invalid("text.nul", N_("内容含有无法保存的字符(NUL),请删去后再提交"))
 
 
 def name_request() -> None:

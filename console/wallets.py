@@ -10,6 +10,7 @@ from wtforms import HiddenField, IntegerField, SelectField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange
 
+from console.security import row_or
 from console.texts import _, amount, kind_label, lazy
 from quota.agencies import Department
 from quota.db import Tx
@@ -85,6 +86,7 @@ def wallets(tx: Tx, holder: Holder = Holder.FREE) -> dict[str, str]:
 def parsed(code: str) -> tuple[int, ResourceClass]:
     """``3/vcpu:aarch64`` → (3, class). Raises Invalid."""
     pool_id, _slash, cls = (code or "").partition("/")
-    if not (pool_id.isascii() and pool_id.isdigit()):
+    number = row_or(pool_id, 0)
+    if not number:
         raise Invalid("class.unknown", N_("没有这种资源类别:%(text)s"), text=code, field="wallet")
-    return int(pool_id), ResourceClass.parse(cls)
+    return number, ResourceClass.parse(cls)

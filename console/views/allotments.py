@@ -10,6 +10,7 @@ from wtforms import SelectField
 from console.access import allow
 from console.book import reading, transaction
 from console.forms import hang
+from console.security import row
 from console.texts import _, amount, kind_label, lazy
 from console.wallets import HOLDERS, WalletForm, departments
 from quota import allotments
@@ -42,7 +43,7 @@ def act(act: str) -> str | Response | tuple[str, int]:
     if verb is Act.MOVE:
         departments(tx, form.target)
     if request.method == "GET":
-        form.department.data = request.args.get("department", type=int) or form.department.data
+        form.department.data = request.args.get("department", type=row) or form.department.data
     if form.validate_on_submit():
         try:
             what = _asked(form, verb)

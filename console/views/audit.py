@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from datetime import timedelta
 
 from flask import Blueprint, render_template, url_for
 from sqlalchemy import ColumnElement, func, or_, select
@@ -10,8 +10,8 @@ from werkzeug.wrappers import Response
 
 from console import audit_words, frame, links, names
 from console.access import allow
-from console.book import book, lake, reading, settings, transaction
-from console.lists import Column, Filter, Rows, listing
+from console.book import book, lake, reading, transaction
+from console.lists import Column, Filter, listing, since, until
 from console.names import who_exactly
 from console.verification import examine
 from metering.works import Works
@@ -29,18 +29,6 @@ READERS = (Role.AUDITOR, Role.AUDADMIN)
 VERIFIED = "house.verify"
 RECENT = timedelta(days=1)
 LATEST = 8
-
-
-def _from(query: Rows, value: str) -> Rows:
-    return query.where(AuditRecord.at >= _midnight(value))
-
-
-def _until(query: Rows, value: str) -> Rows:
-    return query.where(AuditRecord.at < _midnight(value) + timedelta(days=1))
-
-
-def _midnight(value: str) -> datetime:
-    return datetime.combine(date.fromisoformat(value), time(), settings().zone)
 
 
 def _done(text: str) -> ColumnElement[bool]:
@@ -69,8 +57,8 @@ FILTERS = [
     Filter("actor", N_("操作人"), lambda q, v: q.where(AuditRecord.actor == v)),
     Filter("action", N_("操作"), lambda q, v: q.where(_done(v))),
     Filter("subject", N_("对象"), lambda q, v: q.where(AuditRecord.subject.ilike(frame.like(v), escape="\\"))),
-    Filter("since", N_("自"), _from, kind="date"),
-    Filter("until", N_("至"), _until, kind="date"),
+    Filter("since", N_("自"), since(AuditRecord.at), kind="date"),
+    Filter("until", N_("至"), until(AuditRecord.at), kind="date"),
 ]
 
 
@@ -122,13 +110,13 @@ def verification() -> str:
 @frame.home_block(*READERS, order=10)
 def overview(tx: Tx, _who: Actor) -> str:
     """The trail since this time yesterday, whether it was verified, and the latest records."""
-    since = tx.now - RECENT
-    recent = select(func.count()).select_from(AuditRecord).where(AuditRecord.at >= since)
+    yesterday = tx.now - RECENT
+    recent = select(func.count()).select_from(AuditRecord).where(AuditRecord.at >= yesterday)
     count, digest = audit.head(tx)
     newest = select(AuditRecord).order_by(AuditRecord.sequence.desc())
     return render_template(
         "audit/_home.html",
-        since=since,
+        since=yesterday,
         fresh=tx.scalar(recent),
         failed=tx.scalar(recent.where(AuditRecord.action.in_(("login.fail", "login.lock", "login.locked")))),
         count=count,

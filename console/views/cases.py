@@ -15,6 +15,7 @@ from console.access import BUSINESS, STEWARDS, allow
 from console.book import actor, book, reading, transaction
 from console.case_history import history
 from console.lists import Column, Filter, Rows, listing
+from console.security import row
 from console.texts import _, amounts
 from metering import cases, certificates, findings, suspensions, windows
 from metering.case_files import TURNS, Case
@@ -197,7 +198,7 @@ def groups() -> str | Response:
 def open_one() -> Response:
     """Open a case from a finding."""
     with transaction() as tx:
-        finding = findings.finding(tx, request.form.get("finding", 0, int))
+        finding = findings.finding(tx, request.form.get("finding", 0, row))
         one = cases.open_one(tx, finding)
         case_id, number = one.id, one.number
     flash(_("已立案 %(number)s", number=number), "success")

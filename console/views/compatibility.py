@@ -17,6 +17,7 @@ from console.access import BUSINESS, allow
 from console.book import actor, reading, transaction
 from console.forms import hang
 from console.lists import Column, Filter, listing
+from console.security import row
 from console.texts import _, lazy
 from console.timelines import timeline
 from console.views.orders import company_filter
@@ -105,10 +106,10 @@ def show(combination_id: int) -> str:
 def edit() -> str | Response | tuple[str, int]:
     """Say how a combination stands; ``?of=ID`` starts from a known one."""
     tx = reading()
-    wanted = request.args.get("of", "")
+    wanted = request.args.get("of", 0, row)
     known: dict[str, Any] = {}
-    if wanted.isdigit():
-        one = compatibility.combination(tx, int(wanted))
+    if wanted:
+        one = compatibility.combination(tx, wanted)
         names = (
             "chip",
             "system",

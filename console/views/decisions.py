@@ -14,7 +14,7 @@ from wtforms.validators import InputRequired, Length
 from console import frame, request_evidence
 from console.access import allow
 from console.book import reading, settings, transaction
-from console.forms import hang
+from console.forms import generation, hang
 from console.request_evidence import Consequence
 from console.texts import _, amount, kind_label, lazy
 from console.views import promises as promises_board
@@ -80,7 +80,7 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
                     writing,
                     one.id,
                     decision=decision,
-                    generation=int(form.generation.data or 0),
+                    generation=generation(form),
                     quantities=quantities,
                     amounts=amounts,
                     reason=form.reason.data or "",

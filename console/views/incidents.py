@@ -16,8 +16,9 @@ from wtforms.validators import InputRequired, Length, Optional
 from console import dialogues, frame, links
 from console.access import BUSINESS, allow
 from console.book import reading, settings, transaction
-from console.forms import hang
+from console.forms import generation, hang
 from console.lists import Column, Filter, Rows, listing
+from console.security import row
 from console.texts import _, lazy
 from console.timelines import moment, timeline
 from console.views.orders import company_filter
@@ -197,8 +198,8 @@ def report() -> str | Response | tuple[str, int]:
 
 
 def _amended(tx: Tx) -> Incident | None:
-    wanted = request.args.get("amend", "")
-    return incidents.incident(tx, int(wanted)) if wanted.isdigit() else None
+    wanted = request.args.get("amend", 0, row)
+    return incidents.incident(tx, wanted) if wanted else None
 
 
 def _new_number(tx: Tx, pool: Pool, number: str) -> None:
@@ -260,7 +261,7 @@ def settle(incident_id: int) -> str | Response | tuple[str, int]:
                 incidents.settle(
                     write,
                     incident_id,
-                    int(form.generation.data or 0),
+                    generation(form),
                     Responsibility(form.responsibility.data),
                     form.reason.data,
                 )

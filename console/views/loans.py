@@ -16,6 +16,7 @@ from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.forms import hang
 from console.lists import Column, Filter, listing
+from console.security import row
 from console.texts import _, amount, kind_label, lazy
 from console.wallets import WalletForm, departments
 from quota import agencies, ledger, lending
@@ -94,7 +95,7 @@ def offer() -> str | Response | tuple[str, int]:
     departments(tx, form.department, within=within)
     departments(tx, form.borrower)
     if request.method == "GET":
-        form.department.data = request.args.get("lender", type=int) or form.department.data
+        form.department.data = request.args.get("lender", type=row) or form.department.data
     if form.validate_on_submit():
         pool_id, cls, figure = form.chosen()
         try:
@@ -166,7 +167,7 @@ def show(loan_id: int) -> str:
 @allow(Role.AUTHORITY, Role.TENANT)
 def act(loan_id: int, verb: str) -> Response:
     """accept, decline, recall, give_back; the page says beforehand what each does."""
-    generation = request.form.get("generation", type=int) or 0
+    generation = request.form.get("generation", type=row) or 0
     reason = request.form.get("reason", "")[:500]
     with transaction() as tx:
         if verb == "accept":
@@ -177,7 +178,7 @@ def act(loan_id: int, verb: str) -> Response:
             lending.recall(tx, loan_id, generation=generation, reason=reason)
         elif verb == "give_back":
             one = lending.loan(tx, loan_id)
-            wanted = request.form.get("amount", type=int)
+            wanted = request.form.get("amount", type=row)
             base = wanted * UNITS[one.resource_class.kind].factor if wanted else None
             lending.give_back(tx, loan_id, base, generation=generation)
         else:

@@ -16,6 +16,7 @@ from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.lists import Column, Filter, as_csv, as_xlsx, listing
 from console.names import who
+from console.security import row, row_or
 from console.texts import _, amounts, sentence, when
 from console.views.cases import KINDS
 from metering import cases, notices
@@ -117,7 +118,7 @@ def issue() -> str | Response | tuple[str, int]:
     query = select(Case).where(Case.state == State.REVIEWED.value).options(*LOADED)
     ready = list(tx.scalars(query.order_by(Case.department_id, Case.worth.desc(), Case.id)))
     if request.method == "GET":
-        wanted = set(request.args.getlist("case", int))
+        wanted = set(request.args.getlist("case", row))
         return render_template(
             "notices/issue.html", by_department=_by_department(ready), wanted=wanted, kinds=KINDS, text="", wrong=""
         )
@@ -155,8 +156,9 @@ def _pairs(values: list[str]) -> list[tuple[int, int]]:
     found = []
     for value in values:
         case_id, _colon, generation = value.partition(":")
-        if case_id.isdigit() and generation.isdigit() and len(case_id) < 10 and len(generation) < 10:
-            found.append((int(case_id), int(generation)))
+        pair = row_or(case_id, -1), row_or(generation, -1)
+        if min(pair) >= 0:
+            found.append(pair)
     return found
 
 
@@ -347,7 +349,7 @@ def _answer(tx: Tx, row: Row) -> None:
         tx,
         one,
         said,
-        generation=int(generation) if generation.isdigit() and len(generation) < 10 else -1,
+        generation=row_or(generation, -1),
         reason=row.has("reason"),
         evidence=row.has("evidence"),
         category=category if said is Answer.EXEMPT else None,

@@ -17,7 +17,7 @@ from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from console import dialogues, frame, links
 from console.access import BUSINESS, allow
 from console.book import reading, transaction
-from console.forms import hang
+from console.forms import generation, hang
 from console.lists import Column, Filter, Listing, Rows, listing
 from console.texts import _, amounts, days_left, lazy
 from console.timelines import shape, stated, timeline
@@ -325,7 +325,7 @@ def act(order_id: int, name: str) -> str | Response | tuple[str, int]:
         try:
             with transaction() as write:
                 seen = orders.order(write, order_id)
-                doing.do(write, seen, int(form.generation.data or 0), form)
+                doing.do(write, seen, generation(form), form)
         except Refused as refused:
             hang(form, refused)
         else:

@@ -17,6 +17,7 @@ from console.book import book, reading, settings, transaction
 from console.forms import hang
 from console.policy_forms import draft_form, layout, sent
 from console.policy_replays import replayed
+from console.security import row_or
 from console.texts import _, lazy
 from metering import drafts, policies, recoveries, replays, suspensions
 from metering.drafts import PolicyDraft
@@ -172,7 +173,7 @@ def enact(draft_id: int) -> str | Response | tuple[str, int]:
     seen = drafts.evidence(tx, row)
     form = EnactForm(replay=str(seen.id) if seen else "")
     if form.validate_on_submit():
-        shown = int(form.replay.data) if (form.replay.data or "").isdigit() else -1
+        shown = row_or(form.replay.data, -1)
         try:
             with transaction() as writing:
                 version_id = drafts.enact(writing, draft_id, shown, reason=form.reason.data).id

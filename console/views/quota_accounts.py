@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import render_template, request, url_for
@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from console import links, names
 from console.access import STEWARDS, allow
 from console.book import actor, reading, settings
-from console.lists import Column, Filter, Rows, listing
+from console.lists import Column, Filter, Rows, listing, since, until
 from console.texts import _, kind_label, number
 from console.views.quota import ARCHS, COMMANDS, KINDS, class_of, mine_or_any
 from console.views.quota import blueprint as of_quota
@@ -92,32 +92,13 @@ def accounts() -> str | Response:
     return found.exported("accounts") or render_template("quota/accounts.html", accounts=found)
 
 
-def _day(text: str, *, end: bool = False) -> datetime | None:
-    """Midnight of a day in the city's time; None for what is no day."""
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        return None
-    return datetime.combine(day + timedelta(days=end), time(), settings().zone).astimezone(UTC)
-
-
-def _since(query: Rows, value: str) -> Rows:
-    day = _day(value)
-    return query.where(Transfer.at >= day) if day else query
-
-
-def _until(query: Rows, value: str) -> Rows:
-    day = _day(value, end=True)
-    return query.where(Transfer.at < day) if day else query
-
-
 def _instant(text: str) -> datetime | None:
     """``2026-11-23T14:05`` in the city's time (a zone in the text wins); None for what is none."""
     try:
         at = datetime.fromisoformat(text.strip().replace(" ", "T", 1))
-    except ValueError:
+        return (at if at.tzinfo else at.replace(tzinfo=settings().zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return (at if at.tzinfo else at.replace(tzinfo=settings().zone)).astimezone(UTC)
 
 
 @of_quota.get("/accounts/<int:account_id>")
@@ -146,8 +127,8 @@ def account(account_id: int) -> str | Response:
         Column("digest", N_("封印"), lambda r: r.digest[:12], minor=True),
     ]
     filters = [
-        Filter("from", N_("自"), _since, kind="date"),
-        Filter("to", N_("至"), _until, kind="date"),
+        Filter("from", N_("自"), since(Transfer.at), kind="date"),
+        Filter("to", N_("至"), until(Transfer.at), kind="date"),
         Filter("subject", N_("事由"), lambda q, v: q.where(Transfer.subject == v)),
     ]
     shown_of: list[Any] = [

@@ -19,6 +19,7 @@ from console.forms import hang
 from console.lists import Column, Filter, Rows, listing
 from console.request_evidence import consequences, consequences_of, figures
 from console.request_forms import RequestForm, amount_fields, form_class
+from console.security import row
 from console.texts import _, amounts, days_left, role, sentence, when
 from providers import inventory, orders
 from providers.inventory import Resource
@@ -428,22 +429,22 @@ def _about(tx: Tx, kind: str) -> tuple[RequestKind, Department, Pool, Resource |
     wanted = RequestKind(kind)
     departments = {one.id: one for one in _departments(tx)}
     if wanted in ABOUT_ONE:
-        resource = inventory.resource(tx, request.args.get("resource", 0, int))
+        resource = inventory.resource(tx, request.args.get("resource", 0, row))
         if resource.department_id not in departments:
             raise NotFound("resource.none", N_("没有编号为 %(id)s 的资源"), id=resource.id)
         return wanted, departments[resource.department_id], resource.pool, resource
     of = _extended(tx, wanted)
     if of is not None:
         return wanted, of.department, of.pool, None
-    chosen = departments.get(request.args.get("department", 0, int)) or next(iter(departments.values()))
-    return wanted, chosen, pools.pool(tx, request.args.get("pool", 0, int)), None
+    chosen = departments.get(request.args.get("department", 0, row)) or next(iter(departments.values()))
+    return wanted, chosen, pools.pool(tx, request.args.get("pool", 0, row)), None
 
 
 def _extended(tx: Tx, kind: RequestKind) -> Request | None:
     """The request whose term an extension shall move. Raises NotFound for what is not the visitor's or has no term."""
     if kind is not RequestKind.EXTEND:
         return None
-    found = requests.request(tx, request.args.get("request", 0, int))
+    found = requests.request(tx, request.args.get("request", 0, row))
     if not terms.running(found):
         raise NotFound("extend.no_term", N_("申请 %(number)s 没有可以延长的使用期限"), number=found.number)
     return found
@@ -451,7 +452,7 @@ def _extended(tx: Tx, kind: RequestKind) -> Request | None:
 
 def _generation() -> int:
     """What the page was made from; 0, which is always stale, where it does not say."""
-    return request.form.get("generation", 0, int) or 0
+    return request.form.get("generation", 0, row) or 0
 
 
 def _answers(one: Request, change: str) -> list[tuple[str, Any, str]]:

@@ -19,6 +19,7 @@ from console.access import STEWARDS, allow
 from console.book import actor, book, lake, reading, settings, transaction
 from console.forms import hang
 from console.lists import Column, Filter, Rows, listing
+from console.security import row
 from console.texts import _, lazy, number, sentence
 from console.timelines import timeline
 from console.views.orders import company_filter
@@ -225,7 +226,7 @@ def verify(scorecard_id: int) -> str:
 @allow(Role.AUTHORITY)
 def publish(scorecard_id: int) -> Response:
     with transaction() as tx:
-        marks.publish(tx, scorecard_id, int(request.form.get("generation", "0") or 0))
+        marks.publish(tx, scorecard_id, request.form.get("generation", 0, row))
     flash(_("已公示，公示期 %(days)s 个工作日", days=appeals.PUBLICITY_DAYS), "success")
     return redirect(url_for("scorecards.show", scorecard_id=scorecard_id))
 

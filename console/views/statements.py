@@ -19,6 +19,7 @@ from console.access import BUSINESS, STEWARDS, allow
 from console.book import actor, book, lake, reading, settings
 from console.charts import Chart, Series
 from console.lists import Column, Filter, Rows, listing
+from console.security import row_or
 from console.texts import UNKNOWN, _, kind_label
 from metering import closings, focus_files, reconcile, statements
 from metering.late_figures import LateFigure
@@ -69,9 +70,10 @@ def standing(tx: Tx, month: str = "") -> StatementRun | None:
 
 def _narrow(column: Any) -> Any:
     def apply(query: Rows, value: str) -> Rows:
-        if not value.isdigit():
+        wanted = row_or(value, -1)
+        if wanted < 0:
             return query
-        return query.where(column == int(value) if int(value) else column.is_(None))
+        return query.where(column == wanted if wanted else column.is_(None))
 
     return apply
 
