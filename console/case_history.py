@@ -45,13 +45,14 @@ DONE = {
     "exemption.revoke": N_("提前终止豁免"),
     "exemption.end": N_("豁免到期"),
     "resource.protect": N_("改变保护"),
+    "attachment.add": N_("提交附件"),
 }
 FIELDS = {
     "state": N_("状态"), "ending": N_("结果"), "kind": N_("类别"), "verdict": N_("结论"), "shape": N_("现规格"),
     "target": N_("目标规格"), "answer": N_("答复"), "decision": N_("裁定"), "matter": N_("事项"), "verb": N_("动作"),
     "order": N_("工单"), "amounts": N_("规格"), "notice": N_("通知"), "number": N_("凭证"), "until": N_("截止"),
     "category": N_("类别"), "evidence": N_("证据"), "confirmed": N_("已确认人数"), "days_watched": N_("观察天数"),
-    "protected": N_("受保护"),
+    "protected": N_("受保护"), "file": N_("文件"), "size": N_("大小(字节)"), "sm3": N_("SM3摘要"),
 }  # fmt: skip
 WORDS: dict[str, dict[str, str]] = {
     "state": {one.value: label for one, label in STATE_LABELS.items()},

@@ -35,6 +35,7 @@ import providers.ratings
 import providers.records
 import providers.remarks
 import quota.agencies
+import quota.attachments
 import quota.audit
 import quota.calendar
 import quota.catalog

@@ -9,7 +9,7 @@ from typing import Any
 from console import schema
 from metering.works import Progress, Works, silent
 from providers import marks
-from quota import audit, ledger
+from quota import attachments, audit, ledger
 
 
 @dataclass(slots=True)
@@ -56,6 +56,7 @@ def examine(works: Works, progress: Progress = silent) -> Verification:
             found.problems.append("accounts: a pool's accounts do not sum to zero")
         found.checked["accounts"] = len(ledger.balances(tx))
         found.problems += list(marks.check(tx))
+        found.problems += list(attachments.check(tx))
     progress("verify", 2, 3)
     problems = works.lake.verify()
     found.problems += [str(one) for one in problems]

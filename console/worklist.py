@@ -31,7 +31,7 @@ from metering.intake import Collected
 from metering.works import Works
 from providers import delivery, orders
 from providers.base import ProviderFault
-from quota import approvals, lending, notices, requests
+from quota import approvals, attachments, lending, notices, requests
 from quota.actors import steward
 from quota.dossier import Request, RequestState
 from quota.errors import N_, NotFound, Refused
@@ -131,6 +131,7 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         with works.book.transaction(steward("job:expire")) as tx:
             lapsed = approvals.lapse(tx)
             accepted = delivery.deem_accepted(tx)
+            attachments.purge(tx)
             redated = len(approvals.redate(tx)) + orders.reschedule(tx)
             return f"{len(lapsed)} lapsed, {len(accepted)} deemed accepted, {redated} deadlines corrected"
 

@@ -183,7 +183,7 @@ class Case(Base):
 
 
 class Reply(Base):
-    """What a department answered, and with what evidence. ``attachments`` are references to stored files."""
+    """What a department answered, and with what evidence. ``attachments``: ids of quota.attachments."""
 
     __tablename__ = "case_replies"
 
@@ -204,7 +204,10 @@ class Reply(Base):
 
 
 class Ruling(Base):
-    """What was decided on an objection, a plea for exemption, or silence; by somebody other than the issuer."""
+    """What was decided on an objection, a plea for exemption, or silence; by somebody other than the issuer.
+
+    ``attachments``: ids of quota.attachments.
+    """
 
     __tablename__ = "case_rulings"
 
@@ -213,6 +216,7 @@ class Ruling(Base):
     matter: Mapped[str] = mapped_column(String(12))
     decision: Mapped[str] = mapped_column(String(8))
     reason: Mapped[str] = mapped_column(Text)
+    attachments: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
     by: Mapped[str] = mapped_column(String(64))
     role: Mapped[str] = mapped_column(String(16))
     at: Mapped[datetime]

@@ -33,8 +33,9 @@ from metering.case_steps import (
 )
 from metering.exemptions import Category
 from metering.notices import Notice
-from quota import ledger, requests
+from quota import attachments, ledger, requests
 from quota.asks import Ask, Line
+from quota.attachments import StagedFile
 from quota.calendar import ZONE
 from quota.dossier import RequestKind
 from quota.errors import N_, Invalid, NotAllowed, WrongState
@@ -101,7 +102,7 @@ def reply(
     generation: int | None = None,
     reason: str = "",
     evidence: str = "",
-    attachments: Sequence[str] = (),
+    files: Sequence[StagedFile] = (),
     category: Category | None = None,
     until: date | None = None,
     last_peak: str = "",
@@ -130,12 +131,13 @@ def reply(
         if not one.takes or category is None:
             raise Invalid("reply.category", N_("请选择豁免的类别"), field="category")
         exemptions.checked(tx, one.resource, category, reason, until, procedure, last_peak)
+    handed_in = attachments.attach(tx, one.subject, files)
     row = Reply(
         case_id=one.id,
         answer=answer.value,
         reason=reason.strip(),
         evidence=evidence.strip(),
-        attachments=list(attachments),
+        attachments=[str(each.id) for each in handed_in],
         category=category.value if answer is Answer.EXEMPT and category else None,
         until=until if answer is Answer.EXEMPT else term,
         last_peak=last_peak.strip() if answer is Answer.EXEMPT else "",
@@ -149,7 +151,7 @@ def reply(
         "answer": answer,
         "reply": row.id,
         "evidence": row.evidence,
-        "attachments": row.attachments,
+        "files": [each.told() for each in handed_in],
         "category": row.category,
         "until": row.until,
     }
@@ -185,6 +187,7 @@ def rule(
     category: Category | None = None,
     until: date | None = None,
     last_peak: str = "",
+    files: Sequence[StagedFile] = (),
 ) -> Case:
     """Decide on an objection, a plea for exemption, or silence. NotAllowed for who signed the notice.
 
@@ -194,11 +197,14 @@ def rule(
     if tx.actor.login == issuer(one):
         raise NotAllowed("case.same_person", N_("通知由您签发,须由其他人裁定"))
     procedure = one.procedure()
+    explained(reason, procedure.reason_length)
+    handed_in = attachments.attach(tx, one.subject, files)
     row = Ruling(
         case_id=one.id,
         matter=one.matter,
         decision=decision.value,
-        reason=explained(reason, procedure.reason_length),
+        reason=reason.strip(),
+        attachments=[str(each.id) for each in handed_in],
         by=tx.actor.login,
         role=tx.actor.role.value,
         at=tx.now,
@@ -218,6 +224,7 @@ def rule(
             ruling=row.id,
             matter=row.matter,
             decision=decision,
+            files=[each.told() for each in handed_in],
         )
     elif decision is Decision.UPHOLD:
         close(tx, one, Ending.UPHELD, row.reason, "case.rule")

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import flash, redirect, render_template, url_for
 from flask_wtf import FlaskForm
+from flask_wtf.file import MultipleFileField
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, DateField, HiddenField, RadioField, SelectField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
@@ -13,6 +14,7 @@ from wtforms.validators import InputRequired, Length, Optional
 
 from console import case_evidence
 from console.access import allow
+from console.attachments import Uploaded, uploaded
 from console.book import actor, book, reading, transaction
 from console.errors import status
 from console.forms import hang
@@ -23,11 +25,13 @@ from metering import cases
 from metering.case_files import Case
 from metering.case_steps import ANSWER_LABELS, DECISION_LABELS, Act, Answer, CaseKind, Decision
 from metering.exemptions import CATEGORY_LABELS, Category
+from quota import attachments
 from quota.actors import Role
 from quota.db import Tx
 from quota.errors import Conflict, Invalid, NotFound
+from quota.file_kinds import ACCEPTED
 
-FIELDS = ("answer", "decision", "reason", "evidence", "category", "until", "last_peak", "sure")
+FIELDS = ("answer", "decision", "reason", "evidence", "files", "category", "until", "last_peak", "sure")
 """In the order in which they are asked."""
 DESTRUCTIVE = frozenset({Act.ACT, Act.CONFIRM_DELETION})
 REASONED = frozenset({Act.DISMISS, Act.WITHDRAW})
@@ -43,6 +47,16 @@ class ActForm(FlaskForm):  # type: ignore[misc]
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
+class FilesForm(ActForm):
+    """With files as evidence; what of them is good is kept at once."""
+
+    files = MultipleFileField(
+        lazy("附件"),
+        description=lazy("PDF、PNG、JPEG、xlsx、docx、txt、csv,每个不超过10 MB,一次最多5个"),
+        render_kw={"accept": ACCEPTED},
+    )
+
+
 class NoteForm(ActForm):
     reason = TextAreaField(lazy("说明"), [Optional(), Length(max=2000)])
 
@@ -55,7 +69,7 @@ class SureForm(ActForm):
     sure = BooleanField(lazy("我已核对上面的数字和后果"), [InputRequired(lazy("请先核对,再勾选"))])
 
 
-class TermsForm(ActForm):
+class TermsForm(FilesForm):
     """Terms of an exemption, for a reply and for a ruling."""
 
     category = SelectField(lazy("豁免类别"), choices=[], validators=[Optional()])
@@ -88,7 +102,7 @@ class ReplyForm(TermsForm):
     )
 
 
-class ExpandForm(ActForm):
+class ExpandForm(FilesForm):
     answer = RadioField(lazy("答复"), choices=[], validators=[InputRequired(lazy("请选择答复"))])
     until = DateField(lazy("临时扩容到"), [Optional()], description=lazy("填写则到期自动归还,最长30天;不填为长期扩容"))
     reason = TextAreaField(lazy("说明"), [Optional(), Length(max=2000)])
@@ -144,10 +158,15 @@ def do(case_id: int, act_name: str) -> str | Response | tuple[str, int]:
     form = _form(one, act)
     allowed = act in cases.acts(one, actor())
     code = 200
-    if form.validate_on_submit():
+    evidence = uploaded() if isinstance(form, FilesForm) and form.is_submitted() and allowed else Uploaded()
+    valid = form.validate_on_submit()
+    if evidence.problems:
+        form["files"].errors = evidence.problems
+        code = 422
+    elif valid:
         try:
             with transaction() as writing:
-                _carry_out(writing, cases.case(writing, case_id), act, form)
+                _carry_out(writing, cases.case(writing, case_id), act, form, evidence)
         except Conflict:
             raise
         except Invalid as refused:
@@ -170,6 +189,8 @@ def do(case_id: int, act_name: str) -> str | Response | tuple[str, int]:
         kind=KINDS[one.kind],
         form=form,
         fields=[form[name] for name in FIELDS if name in form],
+        kept=evidence.shown(),
+        files=attachments.of(tx, one.subject) if act is Act.RULE else {},
         said=case_evidence.consequence(tx, one, act),
         effects=case_evidence.effects(tx, one) if act in (*DESTRUCTIVE, Act.RULE, Act.REPLY) else [],
         reasons=case_evidence.reasons(one.finding),
@@ -180,7 +201,7 @@ def do(case_id: int, act_name: str) -> str | Response | tuple[str, int]:
     return page, code
 
 
-def _carry_out(tx: Tx, one: Case, act: Act, form: Any) -> None:
+def _carry_out(tx: Tx, one: Case, act: Act, form: Any, up: Uploaded) -> None:
     shown = form.shown()
     reason = form.reason.data or "" if "reason" in form else ""
     if act is Act.REVIEW:
@@ -194,11 +215,12 @@ def _carry_out(tx: Tx, one: Case, act: Act, form: Any) -> None:
         answer, evidence = Answer(form.answer.data), form.evidence.data or ""
         if answer is not Answer.EXEMPT and one.takes:
             terms = {}
-        cases.reply(tx, one, answer, generation=shown, reason=reason, evidence=evidence, **terms)
+        files = up.hand_in(tx)
+        cases.reply(tx, one, answer, generation=shown, reason=reason, evidence=evidence, files=files, **terms)
     elif act is Act.RULE:
         decision = Decision(form.decision.data)
         terms = form.terms() if decision is Decision.EXEMPT else {}
-        cases.rule(tx, one, decision, reason, generation=shown, **terms)
+        cases.rule(tx, one, decision, reason, generation=shown, files=up.hand_in(tx), **terms)
     elif act is Act.ACT:
         cases.act(tx, one, generation=shown)
     elif act is Act.CONFIRM_DELETION:

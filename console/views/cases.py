@@ -35,6 +35,7 @@ from metering.exemptions import CATEGORY_LABELS
 from metering.notices import Notice
 from providers.inventory import Resource
 from providers.orders import WorkOrder
+from quota import attachments
 from quota.actors import Actor, Role
 from quota.agencies import Department, System
 from quota.db import Tx
@@ -248,6 +249,7 @@ def show(case_id: int) -> str:
         opens=windows.opening(tx, one.pool_id) if one.takes else None,
         risk=risk_label(one.risk),
         request=tx.get(Request, one.request_id) if one.request_id else None,
+        files=attachments.of(tx, one.subject) if who.role is not Role.PROVIDER else {},
         history=history(tx, one) if who.role is not Role.PROVIDER else [],
         next=waiting[0] if waiting else None,
     )

@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response
 
 from console import case_evidence, frame, links
 from console.access import STEWARDS, allow
+from console.attachments import Uploaded, uploaded
 from console.book import actor, reading, transaction
 from console.lists import Column, Filter, as_csv, as_xlsx, listing
 from console.names import who
@@ -29,6 +30,7 @@ from quota.agencies import Department, subtree
 from quota.calendar import working_days
 from quota.db import Tx
 from quota.errors import N_, Invalid
+from quota.file_kinds import ACCEPTED
 
 blueprint = Blueprint("notices", __name__, url_prefix="/notices")
 frame.page("cases", "notices.index", N_("通知"), order=40)
@@ -253,6 +255,7 @@ class Row:
     case: Case
     typed: dict[str, str] = field(default_factory=dict)
     error: str = ""
+    files: Uploaded = field(default_factory=Uploaded)
 
     def has(self, name: str) -> str:
         return self.typed.get(name, "")
@@ -276,6 +279,7 @@ def answer(notice_id: int) -> str | Response | tuple[str, int]:
         every = request.form.get("every", "")
         for row in rows:
             row.typed = {name: request.form.get(f"{name}-{row.case.id}", "").strip()[:4000] for name in NAMES}
+            row.files = uploaded(f"files-{row.case.id}", f"kept-{row.case.id}")
             if every == Answer.AGREE.value and not row.has("answer"):
                 row.typed["answer"] = every
         given = [row for row in rows if row.has("answer")]
@@ -307,6 +311,7 @@ def _words() -> dict[str, Any]:
         "kinds": KINDS,
         "answers": ANSWER_LABELS,
         "categories": CATEGORY_LABELS,
+        "accepted": ACCEPTED,
         "reasons": case_evidence.reasons,
         "expand": CaseKind.EXPAND.value,
     }
@@ -323,6 +328,10 @@ def _answer_all(given: list[Row], *, keep: bool) -> int:
     try:
         with transaction() as tx:
             for row in given:
+                if row.files.problems:
+                    row.error = "; ".join(row.files.problems)
+                    failed += 1
+                    continue
                 try:
                     _answer(tx, row)
                 except Invalid as refused:
@@ -355,6 +364,7 @@ def _answer(tx: Tx, row: Row) -> None:
         category=category if said is Answer.EXEMPT else None,
         until=until if takes_terms else None,
         last_peak=row.has("last_peak"),
+        files=row.files.hand_in(tx),
     )
 
 

@@ -22,7 +22,7 @@ from providers import delivery
 from providers.base import ResourceState, ServiceKind, Verb
 from providers.inventory import Resource
 from providers.simulated import SimulatedCloud
-from quota import audit, ledger
+from quota import attachments, audit, ledger
 from quota.calendar import ZONE
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
 from quota.ledger import Holder
@@ -299,10 +299,15 @@ def test_an_objection_needs_a_reason_and_another_person(city) -> None:
     assert refusal.value.code == "case.reason"
     with city.by(city.tenant) as tx:
         cases.reply(
-            tx, cases.case(tx, case_id), Answer.OBJECT, reason=REASON, evidence="见上年月报", attachments=["file:7"]
+            tx,
+            cases.case(tx, case_id),
+            Answer.OBJECT,
+            reason=REASON,
+            evidence="见上年月报",
+            files=[attachments.stage(tx, "月报.txt", "峰值 91%".encode())],
         )
     one = city.see(case_id)
-    assert (one.state, one.replies[0].attachments, one.replies[0].by) == (State.DISPUTED, ["file:7"], "qian")
+    assert (one.state, one.replies[0].attachments, one.replies[0].by) == (State.DISPUTED, ["1"], "qian")
     with city.book.reading() as tx:
         assert case_id not in [each.id for each in cases.queue(tx, city.supervisor)]
         assert [each.id for each in cases.queue(tx, city.second)] == [case_id]
