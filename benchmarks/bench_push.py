@@ -47,9 +47,9 @@ def prepare(home: Path) -> None:
             )  # fmt: skip
         (home / "token").write_text(sources.register(tx, "bench", "bench", pool.id)[1])
     now = int(datetime.now(UTC).timestamp()) * 1000
-    labels = [
+    named = [
         [
-            wire._Label(name=name, value=value).SerializeToString()
+            (name, value)
             for name, value in (
                 ("__name__", "node_cpu_seconds_total"),
                 ("cpu", str(series // 8)),
@@ -66,36 +66,55 @@ def prepare(home: Path) -> None:
         for host in range(HOSTS)
         for series in range(SERIES)
     ]
+    labels = [[wire._Label(name=name, value=value).SerializeToString() for name, value in pairs] for pairs in named]
+    symbols = {
+        word: n for n, word in enumerate(dict.fromkeys(["", *(w for one in named for pair in one for w in pair)]))
+    }
+    refs = [[symbols[word] for pair in pairs for word in pair] for pairs in named]
     codec = pa.Codec("snappy")
     number = 0
-    message = wire._WriteRequest()
+    message, second = wire._WriteRequest(), wire._Request(symbols=symbols)
     for scrape in range(SCRAPES):
         for series, known in enumerate(labels):
             one = wire._TimeSeries(labels=known)
             one.samples.add(timestamp=now - (SCRAPES - scrape) * 15_000, value=float(scrape * 10 + series % 8 + 1))
             message.timeseries.append(one.SerializeToString())
+            second.timeseries.add(labels_refs=refs[series]).samples.add(
+                timestamp=now - (SCRAPES - scrape) * 15_000, value=float(scrape * 10 + series % 8 + 1)
+            )
             if len(message.timeseries) == BATCH:
                 body = codec.compress(message.SerializeToString(), asbytes=True)
                 (home / f"body-{number:04d}").write_bytes(body)
+                body = codec.compress(second.SerializeToString(), asbytes=True)
+                (home / f"second-{number:04d}").write_bytes(body)
                 number += 1
-                message = wire._WriteRequest()
+                message, second = wire._WriteRequest(), wire._Request(symbols=symbols)
     assert number == BODIES
 
 
-def bodies(home: Path) -> list[bytes]:
-    return [path.read_bytes() for path in sorted(home.glob("body-*"))]
+def bodies(home: Path, which: str = "body") -> list[bytes]:
+    return [path.read_bytes() for path in sorted(home.glob(f"{which}-*"))]
 
 
 def guanjia(home: Path, watch: Watch) -> float:
     """Through the console's own WSGI application: token, decoding, spool, fsync."""
+    return pushed(home, watch, "body", "application/x-protobuf")
+
+
+def guanjia_2(home: Path, watch: Watch) -> float:
+    """The same samples by remote-write 2.0."""
+    return pushed(home, watch, "second", "application/x-protobuf;proto=io.prometheus.write.v2.Request")
+
+
+def pushed(home: Path, watch: Watch, which: str, kind: str) -> float:
     app = create_app(Settings(data=home, secret_key="b" * 40), Book(f"sqlite:///{home / 'book.db'}"))
     client = app.test_client()
     headers = {
         "Authorization": f"Bearer {(home / 'token').read_text()}",
-        "Content-Type": "application/x-protobuf",
+        "Content-Type": kind,
         "Content-Encoding": "snappy",
     }
-    waiting = bodies(home)
+    waiting = bodies(home, which)
     with watch:
         for body in waiting:
             answer = client.post("/api/v1/write", data=body, headers=headers)
@@ -141,5 +160,5 @@ work(
     unit="samples",
     reach=Rate(300_000),
     prepare=prepare,
-    **beside({"guanjia": guanjia, "protobuf + SQLite": small_receiver}, victoria),
+    **beside({"guanjia": guanjia, "guanjia, 2.0": guanjia_2, "protobuf + SQLite": small_receiver}, victoria),
 )

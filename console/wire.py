@@ -1,6 +1,6 @@
-"""What agents send, decoded: Prometheus remote-write 1.0 (snappy protobuf) and OTLP/HTTP metrics (protobuf or JSON).
+"""What agents send, decoded: Prometheus remote-write 1.0 and 2.0 (snappy protobuf), OTLP/HTTP metrics (protobuf or JSON).
 
-Remote-write is read with a schema of its own: a series' labels stay the bytes that they came as, because they are the
+Remote-write 1.0 is read with a schema of its own: a series' labels stay the bytes that they came as, because they are the
 same at every scrape and only a series that is new has to be looked at. Of the rest only the numbers are read, all at once.
 """
 
@@ -11,7 +11,7 @@ import io
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from itertools import compress
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -40,8 +40,9 @@ class TooLarge(ValueError):
 # --- remote-write ------------------------------------------------------------------------------------------
 
 
-def _schema() -> tuple[Any, Any, Any]:
-    """(WriteRequest, TimeSeries, Label): prometheus.WriteRequest of remote-write 1.0 as far as it is read here."""
+def _schema() -> tuple[Any, Any, Any, Any]:
+    """(WriteRequest, TimeSeries, Label, Request): prometheus.WriteRequest of remote-write 1.0 and
+    io.prometheus.write.v2.Request of 2.0, as far as they are read here."""
     field = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(
         name="guanjia/remote_write.proto", package="guanjia.wire", syntax="proto3"
@@ -66,13 +67,25 @@ def _schema() -> tuple[Any, Any, Any]:
         ("samples", 2, field.TYPE_MESSAGE, True, "Sample"),
     )
     message("WriteRequest", ("timeseries", 1, field.TYPE_BYTES, True, ""))  # serialised TimeSeries, likewise
+    message(
+        "Series",  # of 2.0: labels are numbers of symbols, name and value in turn
+        ("labels_refs", 1, field.TYPE_UINT32, True, ""),
+        ("samples", 2, field.TYPE_MESSAGE, True, "Sample"),
+        ("histograms", 3, field.TYPE_BYTES, True, ""),  # only counted
+    )
+    message(
+        "Request",
+        ("symbols", 4, field.TYPE_STRING, True, ""),
+        ("timeseries", 5, field.TYPE_MESSAGE, True, "Series"),
+    )
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     classes = message_factory.GetMessageClassesForFiles([file.name], pool)
-    return tuple(classes[f"guanjia.wire.{name}"] for name in ("WriteRequest", "TimeSeries", "Label"))
+    names = ("WriteRequest", "TimeSeries", "Label", "Request")
+    return tuple(classes[f"guanjia.wire.{name}"] for name in names)
 
 
-_WriteRequest, _TimeSeries, _Label = _schema()
+_WriteRequest, _TimeSeries, _Label, _Request = _schema()
 _SNAPPY = pa.Codec("snappy")
 
 
@@ -98,6 +111,50 @@ def remote_write(body: bytes) -> Delivery:
     except DecodeError:
         raise Unreadable("not a remote-write 1.0 message") from None
     return Delivery(series, _labels, index, ts, value)
+
+
+def remote_write_2(body: bytes) -> Delivery:
+    """A remote-write 2.0 body. Raises Unreadable or TooLarge.
+
+    Native histograms are refused by name, as OTLP's are; so is a series whose labels point past the symbols, with all that
+    it holds. Exemplars, metadata and start times are passed over.
+    """
+    try:
+        request = _Request.FromString(unpacked(body))
+    except DecodeError:
+        raise Unreadable("not a remote-write 2.0 message") from None
+    symbols = list(request.symbols)
+    if request.timeseries and (not symbols or symbols[0]):
+        raise Unreadable("the first of the symbols is not the empty string")
+    series: list[Hashable] = []
+    index: list[int] = []
+    ts: list[int] = []
+    value: list[float] = []
+    refused: Counter[str] = Counter()
+    for one in request.timeseries:
+        refs, samples = one.labels_refs, one.samples
+        try:
+            key = tuple(map(symbols.__getitem__, refs))
+        except IndexError:
+            key = ()
+        if not key or len(key) % 2:
+            refused["series.malformed"] += max(1, len(samples) + len(one.histograms))
+            continue
+        if one.histograms:
+            refused["kind.histogram"] += len(one.histograms)
+        for sample in samples:
+            index.append(len(series))
+            ts.append(sample.timestamp)
+            value.append(sample.value)
+        if samples:
+            series.append(key)
+    return Delivery(series, _paired, index, ts, value, refused)
+
+
+def _paired(key: Hashable) -> Mapping[str, str]:
+    """Labels of a series from names and values in turn."""
+    words = cast("tuple[str, ...]", key)
+    return dict(zip(words[::2], words[1::2], strict=True))
 
 
 _TAIL = 18

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import resource
 import signal
+import struct
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -27,6 +28,7 @@ from quota.actors import Actor, Role
 from quota.pools import Pool
 
 WRITE, OTLP = "/api/v1/write", "/v1/metrics"
+TWO = {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}
 SUPERVISOR = Actor("supervisor1", "督导", Role.SUPERVISOR)
 
 
@@ -172,7 +174,14 @@ def test_an_answer_says_what_was_refused_and_the_rest_is_kept(app, client, house
         (b"", {"Authorization": None}, 401),
         (b"", {"Authorization": "Bearer gjp_nonsense"}, 401),
         (b"", {"Content-Type": "text/plain"}, 415),
-        (b"", {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}, 415),
+        (b"", {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v3.Request"}, 415),
+        (
+            b"",
+            {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request", "Content-Encoding": None},
+            415,
+        ),
+        (bytes(pa.Codec("snappy").compress(b"\x2a\xffgarbage", asbytes=True)), TWO, 400),
+        (b"\xff\xff\xff\xff\xff\xff", TWO, 400),
         (b"", {"Content-Encoding": None}, 415),
         (b"\xff\xff\xff\xff\xff\xff", {}, 400),
         (b"\x05abc", {}, 400),
@@ -207,6 +216,127 @@ def test_basic_auth_is_taken_and_a_closed_source_is_not(client, house, token, cl
         fresh = sources.rotate(tx, sources.source(tx, row.id))
     assert send(client, encoded(counter(clock)), token).status_code == 401
     assert send(client, encoded(counter(clock)), fresh).status_code == 204
+
+
+# --- remote-write 2.0: bytes written here by the published field numbers, not by the schema that reads them -----------
+
+
+def _varint(number):
+    number &= 2**64 - 1
+    found = bytearray()
+    while number >= 0x80:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*found, number])
+
+
+def _field(number, content):
+    """A length-delimited field; an integer makes a varint field."""
+    if isinstance(content, int):
+        return _varint(number << 3) + _varint(content)
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _sample(ts, value, start=None):
+    """Sample: 1 value, a double; 2 timestamp; 3 start_timestamp."""
+    double = _varint(1 << 3 | 1) + struct.pack("<d", value)
+    return double + _field(2, ts) + (_field(3, start) if start is not None else b"")
+
+
+def _series_2(refs, samples, histograms=0, exemplars=0):
+    """TimeSeries: 1 labels_refs, packed; 2 samples; 3 histograms; 4 exemplars; 5 metadata."""
+    return b"".join(
+        [
+            _field(1, b"".join(map(_varint, refs))),
+            *(_field(2, _sample(*one)) for one in samples),
+            *(_field(3, _field(15, 1_700_000_000_000)) for _ in range(histograms)),
+            *(_field(4, _field(1, b"") + _varint(2 << 3 | 1) + struct.pack("<d", 1.0)) for _ in range(exemplars)),
+            _field(5, _field(1, 1) + _field(3, 0)),
+        ]
+    )
+
+
+def encoded_2(*series, symbols=("",)):
+    """series: (labels, samples[, histograms[, exemplars]]) as a remote-write 2.0 body: 4 symbols, 5 timeseries."""
+    known = dict(zip(symbols, range(len(symbols)), strict=True))
+    parts = []
+    for labels, *rest in series:
+        refs = [known.setdefault(word, len(known)) for pair in labels.items() for word in pair]
+        parts.append(_field(5, _series_2(refs, *rest)))
+    head = [_field(4, word.encode()) for word in known]
+    return bytes(pa.Codec("snappy").compress(b"".join([*head, *parts]), asbytes=True))
+
+
+def written(answer):
+    return [
+        int(answer.headers[f"X-Prometheus-Remote-Write-{what}-Written"])
+        for what in ("Samples", "Histograms", "Exemplars")
+    ]
+
+
+def test_remote_write_2_is_folded_as_1_is_and_says_what_was_written(app, client, house, token, clock):
+    labels, samples = counter(clock)
+    body = encoded_2((labels, samples, 0, 2), counter(clock, name="go_goroutines"))
+    answer = send(client, body, token, **TWO)
+    assert (answer.status_code, answer.headers["X-Guanjia-Taken"], written(answer)) == (204, "60", [120, 0, 0])
+    assert send(client, encoded(counter(clock)), token).status_code == 204, "the same series by 1.0: nothing changes"
+    assert folded(app, clock)["agents"].samples == 3
+    assert rates(app, clock, 1) == pytest.approx([8.0] * 3)
+    empty = send(client, bytes(pa.Codec("snappy").compress(b"", asbytes=True)), token, **TWO)
+    assert (empty.status_code, written(empty)) == (204, [0, 0, 0])
+
+
+def test_remote_write_2_says_what_was_refused_and_keeps_the_rest(app, client, house, token, clock):
+    labels, samples = counter(clock)
+    answer = send(client, encoded_2((labels, samples, 3), counter(clock, instance="nobody")), token, **TWO)
+    assert (answer.status_code, written(answer)) == (400, [60, 0, 0])
+    assert "kind.histogram: 3" in answer.text
+    assert "resource.unknown: 60" in answer.text
+    folded(app, clock)
+    assert len(rates(app, clock, 1)) == 3
+    with house.reading() as tx:
+        assert {row.reason: row.count for row in tx.query(SampleRefusal)} == {
+            "kind.histogram": 3,
+            "resource.unknown": 60,
+        }
+
+
+@pytest.mark.parametrize("refs", [[1, 2, 3], [1, 99], []])
+def test_a_series_of_remote_write_2_whose_labels_are_none_is_refused_alone(client, token, clock, refs):
+    labels, samples = counter(clock)
+    words = {word: n + 1 for n, word in enumerate(word for pair in labels.items() for word in pair)}
+    symbols = b"".join(_field(4, word.encode()) for word in ("", *words))
+    good = _field(5, _series_2(words.values(), samples))
+    body = symbols + _field(5, _series_2(refs, samples[:2])) + good
+    answer = send(client, bytes(pa.Codec("snappy").compress(body, asbytes=True)), token, **TWO)
+    assert (answer.status_code, written(answer)) == (400, [60, 0, 0])
+    assert "series.malformed: 2" in answer.text
+
+
+def test_symbols_of_remote_write_2_begin_with_the_empty_one(client, token, clock):
+    answer = send(client, encoded_2(counter(clock), symbols=("__name__",)), token, **TWO)
+    assert answer.status_code == 400
+    assert "empty string" in answer.text
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(st.text(max_size=4), st.text(max_size=6), min_size=1, max_size=3),
+            st.lists(
+                st.tuples(st.integers(-(2**63), 2**63 - 1), st.floats(), st.none() | st.integers(0, 2**42)), max_size=3
+            ),
+        ),
+        max_size=8,
+    )
+)
+def test_bodies_of_remote_write_2_are_read_as_they_were_written(series):
+    read = wire.remote_write_2(encoded_2(*series))
+    found = [
+        (read.labels(read.series[number]), ts, repr(value))
+        for number, ts, value in zip(read.index, read.ts, read.value, strict=True)
+    ]
+    assert found == [(labels, ts, repr(value)) for labels, samples in series for ts, value, _start in samples]
 
 
 @contextmanager
