@@ -17,14 +17,6 @@ from werkzeug.routing import IntegerConverter, Map
 from console.settings import Settings
 from quota.errors import N_, Invalid
 
-
-class RowNumber(IntegerConverter):
-    """``<int:…>`` in addresses: the number of a row. One that no row can have is an address that does not exist."""
-
-    def __init__(self, map_: Map, **options: Any) -> None:
-        super().__init__(map_, max=2**31 - 1, **options)
-
-
 POLICY = {
     "default-src": "'self'",
     "script-src": "'self'",
@@ -59,7 +51,6 @@ _ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 def attach(app: Flask, settings: Settings) -> CSRFProtect:
     """Harden ``app``; the CSRF protection, for views of programs that exempt themselves."""
     app.secret_key = settings.key()
-    app.url_map.converters["int"] = RowNumber
     app.config.update(
         SESSION_COOKIE_NAME="guanjia",
         SESSION_COOKIE_HTTPONLY=True,

@@ -16,7 +16,7 @@ from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.forms import hang
 from console.lists import Column, Filter, listing
-from console.security import row
+from console.security import row, row_or
 from console.texts import _, amount, kind_label, lazy
 from console.wallets import WalletForm, departments
 from quota import agencies, ledger, lending
@@ -178,8 +178,10 @@ def act(loan_id: int, verb: str) -> Response:
             lending.recall(tx, loan_id, generation=generation, reason=reason)
         elif verb == "give_back":
             one = lending.loan(tx, loan_id)
-            wanted = request.form.get("amount", type=row)
-            base = wanted * UNITS[one.resource_class.kind].factor if wanted else None
+            typed = request.form.get("amount", "").strip()
+            if typed and not row_or(typed, 0):  # only what was left empty is everything
+                raise Invalid("loan.amount", N_("归还数量须大于零且不超过在借数量"), field="amount")
+            base = row_or(typed, 0) * UNITS[one.resource_class.kind].factor if typed else None
             lending.give_back(tx, loan_id, base, generation=generation)
         else:
             raise Invalid("loan.verb", N_("没有这种操作"))

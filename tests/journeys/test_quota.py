@@ -120,6 +120,8 @@ def test_a_loan_from_offer_to_return(house, city, client_of, wallet, clock) -> N
     assert balance(house, city.departments[1], Holder.LENT) == 8
     assert lender.send("/quota/loans/1/recall", {"generation": 2, "reason": "自用"}).status_code == 302
     assert "召回中" in borrower.get("/quota/loans/1").text
+    for typed in ("0", "5.5", "abc", "-1", "²"):  # nothing that was mistyped gives all of it back
+        assert borrower.send("/quota/loans/1/give_back", {"generation": 3, "amount": typed}).status_code == 422
     clock.advance(days=3)
     with house.transaction() as tx:
         assert [one.state for one in lending.settle(tx)] == [LoanState.RETURNED]
