@@ -45,6 +45,7 @@ PERMISSIONS = dict.fromkeys(
 MAX_FORM_PARTS = 2000
 MAX_FIELD_BYTES = 1024 * 1024
 MAX_ROW = 2**31 - 1
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
@@ -122,8 +123,12 @@ def row_or(text: str | None, otherwise: int) -> int:
 
 
 def refuse_nul() -> None:
-    """Refuse NUL in what is asked or typed: no database keeps it, and nobody types it. Raises Invalid."""
-    for asked in (request.args, request.form):
+    """Refuse NUL in what is asked or typed: no database keeps it, and nobody types it. Raises Invalid.
+
+    Only a form is read here: asking for one opens a body, before its view could say how large it may be.
+    """
+    typed = (request.form,) if request.mimetype in FORMS else ()
+    for asked in (request.args, *typed):
         if any("\0" in value for values in asked.listvalues() for value in values):
             raise Invalid("text.nul", N_("内容含有无法保存的字符(NUL),请删去后再提交"))
 

@@ -11,6 +11,7 @@ import io
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from itertools import compress
+from operator import itemgetter
 from typing import Any, cast
 
 import numpy as np
@@ -123,7 +124,9 @@ def remote_write_2(body: bytes) -> Delivery:
         request = _Request.FromString(unpacked(body))
     except DecodeError:
         raise Unreadable("not a remote-write 2.0 message") from None
-    symbols = list(request.symbols)
+    if len(_words) > MAX_SEEN:
+        _words.clear()
+    symbols = [_words.setdefault(word, word) for word in request.symbols]
     if request.timeseries and (not symbols or symbols[0]):
         raise Unreadable("the first of the symbols is not the empty string")
     series: list[Hashable] = []
@@ -134,21 +137,26 @@ def remote_write_2(body: bytes) -> Delivery:
     for one in request.timeseries:
         refs, samples = one.labels_refs, one.samples
         try:
-            key = tuple(map(symbols.__getitem__, refs))
+            key = itemgetter(*refs)(symbols) if refs else ()
         except IndexError:
             key = ()
-        if not key or len(key) % 2:
+        if not key or len(refs) % 2:
             refused["series.malformed"] += max(1, len(samples) + len(one.histograms))
             continue
         if one.histograms:
             refused["kind.histogram"] += len(one.histograms)
-        for sample in samples:
-            index.append(len(series))
-            ts.append(sample.timestamp)
-            value.append(sample.value)
         if samples:
+            number = len(series)
             series.append(key)
+            for sample in samples:
+                index.append(number)
+                ts.append(sample.timestamp)
+                value.append(sample.value)
     return Delivery(series, _paired, index, ts, value, refused)
+
+
+_words: dict[str, str] = {}
+"""Symbols that were seen: the same word is the same object in the next body, so that known series are found at a glance."""
 
 
 def _paired(key: Hashable) -> Mapping[str, str]:
