@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask_wtf import FlaskForm
+from wtforms import SelectField
 
 from console.security import row_or
 from console.texts import sentence
@@ -22,6 +23,11 @@ def hang(form: FlaskForm, refused: Refused) -> None:
 def generation(form: FlaskForm) -> int:
     """What the page was made from, as its hidden field says; 0, which is always stale, where that is no number."""
     return row_or(form.generation.data, 0)
+
+
+def always_chosen(field: SelectField) -> bool:
+    """Whether the first choice is an answer, so that a browser always sends one."""
+    return any(str(one.value) != "" for one in field.iter_choices()[:1])
 
 
 def problems(form: FlaskForm) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from console.access import may
 from console.book import reading
-from console.forms import problems
+from console.forms import always_chosen, problems
 from console.security import local, same_origin
 from quota.actors import Actor, Role
 from quota.db import Tx
@@ -184,7 +184,7 @@ def granters() -> list[str]:
 
 def attach(app: Flask) -> None:
     """Let templates draw the frame."""
-    app.jinja_env.globals.update(here=here, back=back, granters=granters, problems=problems)
+    app.jinja_env.globals.update(here=here, back=back, granters=granters, problems=problems, always_chosen=always_chosen)
 
     @app.context_processor
     def _frame() -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from console.texts import _
 from metering import sizings
-from metering.assess import FIGURE_LABELS
+from metering.assess import FIGURE_LABELS, SIGNS
 from metering.policy import LABELS, Condition, Policy, Rule, Section
 from quota.errors import N_
 
@@ -76,7 +76,7 @@ def sizing(name: str) -> str:
 def threshold(one: Condition) -> str:
     """«CPU P95 < 5%»."""
     label, unit, factor = FIGURE_LABELS.get(one.figure, (one.figure, "", 1.0))
-    return f"{_(label)} {one.op} {one.threshold * factor:g}{unit}"
+    return f"{_(label)} {SIGNS.get(one.op, one.op)} {one.threshold * factor:g}{unit}"
 
 
 def rule(one: Rule) -> tuple[str, str]:

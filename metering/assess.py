@@ -120,6 +120,10 @@ FIGURE_LABELS = {
 }
 
 
+SIGNS = {">=": "≥", "<=": "≤"}
+"""Comparisons as people write them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One figure beside its threshold. value None = not known. days: the window, 0 = all that was looked
@@ -139,7 +143,7 @@ class Reason:
         reader's."""
         label, unit, factor = FIGURE_LABELS.get(self.figure, (self.figure, "", 1.0))
         value = "?" if self.value is None else f"{round(self.value * factor, 2):g}{unit}"
-        return f"{translate(label)} {value} {self.op} {self.threshold * factor:g}{unit}"
+        return f"{translate(label)} {value} {SIGNS.get(self.op, self.op)} {self.threshold * factor:g}{unit}"
 
 
 @dataclass(frozen=True)

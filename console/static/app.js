@@ -21,6 +21,12 @@
   });
   window.addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((f) => delete f.dataset.sent));
 
+  // Navigation that is wider than the window shows where one is.
+  document.querySelectorAll(".gj-nav ul, .gj-subnav ul").forEach((list) => {
+    const here = list.querySelector("[aria-current]");
+    if (here && list.scrollWidth > list.clientWidth) list.scrollLeft = here.offsetLeft - (list.clientWidth - here.offsetWidth) / 2;
+  });
+
   // Menus close when one goes elsewhere.
   document.addEventListener("click", (event) => {
     document.querySelectorAll("details.gj-menu[open]").forEach((menu) => { if (!menu.contains(event.target)) menu.open = false; });

@@ -166,12 +166,12 @@ def _page(finding_id: int, again: recompute.Recomputed | None) -> str:
     windows = one.numbers.get("windows", {})
     ordered = sorted(windows, key=int)
     rows = [
-        [_(label), *(_told(windows[days].get(name), unit, factor) for days in ordered)]
-        for name, (label, unit, factor) in FIGURE_LABELS.items()
+        [_(label), *(_told(name, windows[days].get(name)) for days in ordered)]
+        for name, (label, _unit, _factor) in FIGURE_LABELS.items()
         if any(name in windows[days] for days in ordered)
     ]
     around = [
-        (_(FIGURE_LABELS[name][0]), _told(one.numbers.get(name), *FIGURE_LABELS[name][1:]))
+        (_(FIGURE_LABELS[name][0]), _told(name, one.numbers.get(name)))
         for name in CIRCUMSTANCES
         if one.numbers.get(name) is not None
     ]
@@ -221,8 +221,14 @@ def _basis(one: Finding) -> str | None:
     return _(";").join(told) or None
 
 
-def _told(value: float | None, unit: str, factor: float) -> str:
-    return "—" if value is None else f"{round(value * factor, 2):g}{unit}"
+def _told(name: str, value: float | None) -> str:
+    """A figure as people read it; of days the whole ones that have passed."""
+    if value is None:
+        return "—"
+    if name.endswith("days") or name == "cycle_left":
+        return f"{int(value):,}"
+    _label, unit, factor = FIGURE_LABELS[name]
+    return f"{round(value * factor, 2):g}{unit}"
 
 
 def _recoverable(tx: Tx, run: Assessment | None) -> dict[Any, int]:

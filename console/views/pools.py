@@ -129,9 +129,12 @@ def company(provider_id: int) -> str:
         raise NotFound("provider.none", N_("没有编号为 %(id)s 的云服务商"), id=provider_id)
     one = pools.provider(tx, provider_id)
     own = list(tx.scalars(select(Pool).where(Pool.provider_id == one.id).order_by(Pool.code)))
-    return render_template(
-        "pools/company.html", one=one, pools=own, rows={p.id: capacity(tx, {"pool": str(p.id)}) for p in own}
-    )
+    use = measured(tx)
+    rows = {each.id: capacity(tx, {"pool": str(each.id)}) for each in own}
+    for pool_id, of in rows.items():
+        for row in of:
+            row["use"] = use.total(row["cls"].kind, pools=[pool_id])
+    return render_template("pools/company.html", one=one, pools=own, rows=rows, run=use.run)
 
 
 @blueprint.route("/new", methods=["GET", "POST"])
