@@ -14,7 +14,7 @@ from flask_login import current_user
 from sqlalchemy import select
 
 from console.access import may
-from console.book import reading
+from console.book import actor, reading
 from console.forms import always_chosen, problems
 from console.security import local, same_origin
 from quota.actors import Actor, Role
@@ -35,6 +35,9 @@ SECTIONS: dict[str, tuple[str, str]] = {
 """Navigation by what things are, in this order for everybody."""
 
 
+Count = Callable[[Tx, Actor], int]
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A page that the navigation leads to."""
@@ -43,6 +46,12 @@ class Page:
     endpoint: str
     label: str
     order: int
+    count: Count | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many things there the visitor has not seen."""
+        return self.count(reading(), actor()) if self.count else 0
 
     @property
     def here(self) -> bool:
@@ -85,11 +94,12 @@ _blocks: dict[str, tuple[frozenset[Role], int, str, Block]] = {}
 _finders: dict[str, tuple[int, Finder]] = {}
 
 
-def page(section: str, endpoint: str, label: str, order: int = 50) -> None:
-    """Lead from ``section`` to ``endpoint``; whom it is shown to follows from the view's own rule."""
+def page(section: str, endpoint: str, label: str, order: int = 50, count: Count | None = None) -> None:
+    """Lead from ``section`` to ``endpoint``; whom it is shown to follows from the view's own rule. ``count``: how many
+    things there somebody has not seen, told beside the label."""
     if section not in SECTIONS:
         raise ValueError(f"{section} is no section; there are {', '.join(SECTIONS)}")
-    _pages[endpoint] = Page(section, endpoint, label, order)
+    _pages[endpoint] = Page(section, endpoint, label, order, count)
 
 
 def home_block(*roles: Role, order: int = 50, side: bool = False) -> Callable[[Block], Block]:
@@ -184,7 +194,9 @@ def granters() -> list[str]:
 
 def attach(app: Flask) -> None:
     """Let templates draw the frame."""
-    app.jinja_env.globals.update(here=here, back=back, granters=granters, problems=problems, always_chosen=always_chosen)
+    app.jinja_env.globals.update(
+        here=here, back=back, granters=granters, problems=problems, always_chosen=always_chosen
+    )
 
     @app.context_processor
     def _frame() -> dict[str, object]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, and_, select
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, Table, Text, and_, exists, func, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota import agencies, requests, terms
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
-from quota.db import Base
-from quota.errors import N_, Conflict, WrongState
+from quota.db import Base, append_only
+from quota.errors import N_, Conflict, NotFound, WrongState
 from quota.requests import OPEN, Request
 
 if TYPE_CHECKING:
@@ -74,6 +76,19 @@ class RequestNotice(Base):
     request: Mapped[Request] = relationship()
 
 
+class NoticeReading(Base):
+    """That a person has read a notice to his role. A notice itself is never changed by being read."""
+
+    __tablename__ = "notice_readings"
+
+    notice_id: Mapped[int] = mapped_column(ForeignKey("request_notices.id"), primary_key=True)
+    login: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[datetime]
+
+
+append_only(cast("Table", NoticeReading.__table__))
+
+
 def give(
     tx: Tx, request: Request, kind: NoticeKind, role: Role, *, once: str, text: str = "", due_at: datetime | None = None
 ) -> RequestNotice | None:
@@ -110,6 +125,42 @@ def addressed(tx: Tx, actor: Actor) -> ColumnElement[bool]:
     if actor.role is Role.PROVIDER:
         return and_(mine, RequestNotice.provider_id == actor.provider_id)
     return mine
+
+
+def was_read(actor: Actor) -> ColumnElement[bool]:
+    """Whether ``actor`` has read a notice, as a condition for a query."""
+    return exists().where(NoticeReading.notice_id == RequestNotice.id, NoticeReading.login == actor.login)
+
+
+def unread(tx: Tx, actor: Actor) -> int:
+    """How many notices to ``actor`` he has not read."""
+    query = select(func.count()).select_from(RequestNotice).where(addressed(tx, actor), ~was_read(actor))
+    return tx.scalar(query) or 0
+
+
+def read(tx: Tx, notice_id: int) -> RequestNotice:
+    """Note that this person has read one notice; a second time changes nothing. NotFound for one that is not to him."""
+    found = tx.scalar(select(RequestNotice).where(RequestNotice.id == notice_id, addressed(tx, tx.actor)))
+    if found is None:
+        raise NotFound("notice.none", N_("没有编号为 %(id)s 的通知"), id=notice_id)
+    _note_read(tx, [found.id])
+    return found
+
+
+def read_all(tx: Tx, upto: int) -> int:
+    """Note that this person has read every notice to him up to number ``upto``, the newest that he was shown: what came
+    after stays unread. Returns how many."""
+    wanted = select(RequestNotice.id).where(RequestNotice.id <= upto, addressed(tx, tx.actor), ~was_read(tx.actor))
+    return _note_read(tx, tx.scalars(wanted).all())
+
+
+def _note_read(tx: Tx, notice_ids: Sequence[int]) -> int:
+    rows = [{"notice_id": one, "login": tx.actor.login, "at": tx.now} for one in notice_ids]
+    if rows:
+        # Two pages of one person may say it at once.
+        insert = sqlite_insert if tx.get_bind().dialect.name == "sqlite" else postgresql_insert
+        tx.execute(insert(NoticeReading).values(rows).on_conflict_do_nothing())
+    return len(rows)
 
 
 def received(tx: Tx, actor: Actor, since: datetime | None = None) -> list[RequestNotice]:

@@ -40,3 +40,26 @@ def test_notices_reach_whom_they_are_for(house, city, client_of):
     assert numbers[0] not in client_of(Role.PROVIDER).get("/requests/notices/").text
     assert "缺压测报告" in clerk.get("/requests/notices/?export=csv").get_data(as_text=True)
     assert client_of(Role.SYSADMIN).get("/requests/notices/").status_code == 403
+    # Each person reads for himself; marking all leaves what the page did not know of.
+    assert 'aria-label="未读 1 条"' in clerk.get("/requests/notices/").text
+    with house.reading() as tx:
+        newest = max(one.id for one in notices.received(tx, Actor("tenant1", "tenant1", Role.TENANT, mine)))
+        strange = max(one.id for one in notices.received(tx, Actor("tenant2", "tenant2", Role.TENANT, other)))
+    assert clerk.send(f"/requests/notices/{strange}/read").status_code == 404
+    assert clerk.send("/requests/notices/read", {"upto": newest - 1}).status_code == 302
+    assert 'aria-label="未读 1 条"' in clerk.get("/requests/notices/").text
+    for _twice in range(2):
+        assert clerk.send(f"/requests/notices/{newest}/read").status_code == 302
+    assert "未读 1 条" not in clerk.get("/requests/notices/").text
+    assert numbers[0] not in clerk.get("/requests/notices/?read=unread").text.partition("<tbody>")[2]
+    assert numbers[0] in clerk.get("/requests/notices/?read=read").text
+    with house.reading() as tx:
+        assert notices.unread(tx, Actor("tenant2", "tenant2", Role.TENANT, other)) == 1
+        steward = Actor("supervisor1", "supervisor1", Role.SUPERVISOR)
+        assert notices.unread(tx, steward) == len(notices.received(tx, steward)) > 1
+    checking = client_of(Role.SUPERVISOR)
+    assert checking.send("/requests/notices/read", {"upto": "1e9"}).status_code == 302
+    assert "未读" in checking.get("/").text
+    assert checking.send("/requests/notices/read", {"upto": 10**6}).status_code == 302
+    assert "未读" not in checking.get("/").text
+    assert numbers[0] in checking.get("/requests/notices/").text
