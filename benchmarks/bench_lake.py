@@ -295,10 +295,10 @@ END = START + timedelta(days=DAYS)
 ASKED = 20
 
 
-def chart_ours(home: Path, watch: Watch) -> float:
+def chart_ours(home: Path, watch: Watch, machines: int = MACHINES) -> float:
     lake = Lake(home / "lake")
     with watch:
-        for resource in range(0, MACHINES, MACHINES // ASKED):
+        for resource in range(0, machines, machines // ASKED):
             assert lake.chart(resource, START, END, METRICS[:2]).coverage == 1.0
     return float(ASKED)
 
@@ -503,6 +503,14 @@ work(
     reach=Rate(10),
     prepare=prepare_charts,
     contenders={"guanjia": chart_ours, "PostgreSQL with a btree": chart_postgres},
+)
+work(
+    "chart-100k",
+    "the same in a lake of 100,000 machines",
+    unit="charts",
+    reach=Rate(10),
+    prepare=city(100_000, 1),
+    contenders={"guanjia": lambda home, watch: chart_ours(home, watch, 100_000)},
 )
 if (SHARED / TRACE).exists():
     work(

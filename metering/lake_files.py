@@ -25,11 +25,13 @@ import os
 import re
 import tempfile
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -309,29 +311,76 @@ def row_groups(table: pa.Table) -> Iterable[pa.Table]:
 # --- reading -----------------------------------------------------------------------------------------------
 
 
+Ranges = list[tuple[int, int]]
+"""The first and last resource of each row group."""
+
+
+def _ranges(file: Any) -> Ranges:
+    column = file.schema_arrow.get_field_index("resource")
+    found = [file.metadata.row_group(group).column(column).statistics for group in range(file.metadata.num_row_groups)]
+    return [(one.min, one.max) if one else (0, -1) for one in found]
+
+
+class Footers:
+    """Footers of the `most` files that were opened last, as long as each is the file that it was. For several threads."""
+
+    def __init__(self, most: int = 128) -> None:
+        self._most = most
+        self._kept: OrderedDict[Path, tuple[tuple[int, ...], Any, Ranges]] = OrderedDict()
+        self._guard = Lock()
+
+    def open(self, path: Path) -> tuple[Any, Ranges]:
+        """The file, opened, and its ranges. Raises as pyarrow and the system do."""
+        before = self._which(path)
+        source = pa.memory_map(str(path))
+        try:
+            same = before == self._which(path)  # else it was replaced while it was opened
+            with self._guard:
+                which, metadata, ranges = self._kept.get(path, (None, None, []))
+            if same and which == before:
+                return pq.ParquetFile(source, metadata=metadata, page_checksum_verification=True), ranges
+            file = pq.ParquetFile(source, page_checksum_verification=True)
+            ranges = _ranges(file)
+        except BaseException:
+            source.close()
+            raise
+        if same:
+            with self._guard:
+                self._kept[path] = before, file.metadata, ranges
+                self._kept.move_to_end(path)
+                while len(self._kept) > self._most:
+                    self._kept.popitem(last=False)
+        return file, ranges
+
+    @staticmethod
+    def _which(path: Path) -> tuple[int, ...]:
+        found = path.stat()
+        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
 class Reader:
     """One open Parquet file whose row groups are sorted by `resource`; replaced or removed, it stays readable.
 
-    `filesystem`: where it lies if not on this machine's disk (S3, HDFS). Raises FileNotFoundError if it isn't
-    there, Damaged if it is no readable file.
+    `filesystem`: where it lies if not on this machine's disk (S3, HDFS); `known`: footers that were read before, for
+    those who come again and again for a little. Raises FileNotFoundError if it isn't there, Damaged if it is no readable
+    file.
     """
 
-    def __init__(self, path: Path, filesystem: Any = None) -> None:
+    def __init__(self, path: Path, filesystem: Any = None, known: Footers | None = None) -> None:
         self.path = path
         try:
+            if known is not None:
+                self.file, self.ranges = known.open(path)
+                self.names: frozenset[str] = frozenset(self.file.schema_arrow.names)
+                return
             if filesystem is None:
                 self.file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
             else:
                 source = filesystem.open_input_file(path.as_posix())
                 far = not isinstance(filesystem, fs.LocalFileSystem)
                 self.file = pq.ParquetFile(source, pre_buffer=far, page_checksum_verification=True)
-            self.names: frozenset[str] = frozenset(self.file.schema_arrow.names)
-            metadata = self.file.metadata
-            column = self.file.schema_arrow.get_field_index("resource")
-            self.ranges = []
-            for group in range(metadata.num_row_groups):
-                found = metadata.row_group(group).column(column).statistics
-                self.ranges.append((found.min, found.max) if found else (0, -1))
+            self.names = frozenset(self.file.schema_arrow.names)
+            self.ranges = _ranges(self.file)
         except FileNotFoundError:
             raise
         except Exception as error:

@@ -6,7 +6,9 @@ any day of the window is in no block: its silence is for the caller to say.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -16,11 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metering.dayblock import lay
-from metering.lake_files import BLOCK, Reader, number_of
+from metering.lake_files import BLOCK, Footers, Reader, number_of
 from metering.samples import ABSENT, COLUMNS, FROZEN, LIVE, METRICS, OFF, Array, Cells, natural, nothing
 
 if TYPE_CHECKING:
     from metering.lake import Lake
+
+
+_THREADS = min(4, os.cpu_count() or 1)
+_footers = Footers()
+"""Of the days that charts were last drawn of: the next resource's chart is of the same days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +143,17 @@ def chart(lake: Lake, resource: int, start: datetime, end: datetime, metrics: Se
     n = max(0, last - first)
     state = np.full(n, ABSENT, np.uint8)
     values = {name: np.full(n, np.nan) for name in metrics}
-    day, stop = _local(start, offset), _local(end - timedelta(seconds=1), offset) if n else _local(start, offset)
-    while n and day <= stop:
+    days = _days(_local(start, offset), _local(end - timedelta(seconds=1), offset)) if n else []
+    with ThreadPoolExecutor(_THREADS) as readers:  # unpacking a day's row group is work for a core of its own
+        told = list(readers.map(lambda day: _day(lake, day, resource, list(metrics)), days))
+    for day, found in zip(days, told, strict=True):
         begin = (number_of(day) * 86_400 - offset) // step - first
         low, high = max(0, begin), min(n, begin + lake.slots)
-        found = _day(lake, day, resource, list(metrics)) if low < high else None
-        if found is not None:
+        if found is not None and low < high:
             cut = slice(low - begin, high - begin)
             state[low:high] = found[0][cut]
             for name, column in found[1].items():
                 values[name][low:high] = natural(name, column)[cut]
-        day += timedelta(days=1)
     ts = (first + np.arange(n, dtype=np.int64)) * step
     return Chart(ts, state, values, (state == LIVE).astype(np.int64), 1)
 
@@ -158,7 +165,7 @@ def _day(
     if not lake.hot_files(day):
         # The usual case: a closed day. Nothing has to be laid, its row of slots is read as it is.
         try:
-            with Reader(lake.path("days", day)) as reader:
+            with Reader(lake.path("days", day), known=_footers) as reader:
                 return reader.row(resource, metrics, lake.slots)
         except FileNotFoundError:
             pass  # not closed; or there is something hot by now
@@ -219,7 +226,7 @@ def hours(lake: Lake, resource: int, start: datetime, end: datetime, metrics: Se
     day, stop = _local(start, offset), _local(end - timedelta(seconds=1), offset) if n else _local(start, offset)
     while n and day <= stop:
         try:
-            with Reader(lake.path("hours", day)) as reader:
+            with Reader(lake.path("hours", day), known=_footers) as reader:
                 wanted = ["resource", "hour", "n_live", "n_off", "n_frozen", *(f"{name}_mean" for name in metrics)]
                 found = reader.read(reader.groups(resource, resource + 1), wanted)
         except FileNotFoundError:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from metering.lake import Lake
-from metering.lake_files import Damaged, LakeFull, Reader, write_tables
+from metering.lake_files import Damaged, Footers, LakeFull, Reader, write_tables
 from metering.lake_retention import Keep
 from metering.samples import LIVE
 from tests.metering.samples import DAY, MIDNIGHT, Sample, joined, steady, table
@@ -358,3 +358,39 @@ def test_a_month_closed_in_the_book_is_sealed_and_late_samples_still_prove_hours
         seen = presence.observed(tx, lake, start, start + timedelta(days=7), [1, 600])
     assert seen.covered[0].nonzero()[0].tolist() == [*range(72), 120]
     assert seen.covered[1].nonzero()[0].tolist() == [*range(72)]
+
+
+# --- footers that are remembered ----------------------------------------------------------------------------
+
+
+def test_a_chart_drawn_again_shows_what_its_days_are_now(lake):
+    start = datetime.fromtimestamp(MIDNIGHT, UTC)
+
+    def drawn():
+        return lake.chart(1, start, start + timedelta(days=3), ("cpu_pct",)).values["cpu_pct"]
+
+    first = drawn()
+    assert drawn().tobytes() == first.tobytes()
+    lake.append(
+        "b", table([Sample(1, MIDNIGHT + 300 * 300 + 1, (("cpu_pct", 99.0),)), Sample(7, MIDNIGHT + 86_407, ())])
+    )
+    lake.append("c", joined(steady(5), steady(1000)))  # other row groups before and behind
+    lake.roll()
+    second = drawn()
+    assert np.flatnonzero(first != second).tolist() == [300]
+    assert second[300] == 99.0
+    lake.path("days", DAY).write_bytes(b"no longer")
+    with pytest.raises(Damaged):
+        drawn()
+
+
+def test_footers_are_of_the_file_that_is_there_and_no_more_than_so_many(lake):
+    known = Footers(most=2)
+    days = lake.days()
+    for day in [*days, *days]:
+        with Reader(lake.path("days", day), known=known) as one, Reader(lake.path("days", day)) as other:
+            assert one.ranges == other.ranges
+            assert one.table().equals(other.table())
+    assert len(known._kept) == 2
+    with pytest.raises(FileNotFoundError):
+        Reader(lake.root / "none.parquet", known=known)
