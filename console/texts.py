@@ -13,8 +13,9 @@ from decimal import Decimal
 from typing import Any
 
 from flask import Flask, g, request
-from flask_babel import Babel, gettext, lazy_gettext
-from markupsafe import escape
+from flask_babel import Babel, gettext
+from flask_babel.speaklater import LazyString
+from markupsafe import Markup, escape
 
 from console.book import book, reading, settings
 from console.states import STATES, State
@@ -35,24 +36,43 @@ ARCH_LABELS = {
     Arch.ANY: N_("不限架构"),
 }
 
-lazy = lazy_gettext
+
+def lazy(message: str, **places: Any) -> LazyString:
+    """``_`` for what is made before there is a reader: labels and messages of forms."""
+    return LazyString(_, message, **places)
 
 
 def _(message: str, **places: Any) -> str:
     """``message`` in the reader's language, its ``%(places)s`` filled."""
     text = _found(message)
-    return text % places if places else text
+    return agreed(text % places if places else text)
 
 
 def _in_template(message: str, **places: Any) -> str:
     """``_`` for templates: places are escaped unless they are markup; a text without places may hold a plain %."""
     text = _found(message)
-    return escape(text) % places if places else text.replace("%%", "%")
+    return agreed(escape(text) % places) if places else agreed(text.replace("%%", "%"))
 
 
 def _found(message: str) -> str:
     # A list asks for hundreds of words; in the language of the sources there is nothing to look up.
     return message if request and language() == SOURCE else str(gettext(message))
+
+
+def agreed(text: str) -> str:
+    """``1 {case|cases}`` → ``1 case``: a translation gives both words where a figure before them decides.
+
+    Chinese has one word for both, so its texts never say this. Without a figure the second word stands.
+    """
+    if "|" not in text:
+        return text
+    found = _AGREES.sub(lambda m: m[1] + m[2] + (m[3] if m[1] == "1" else m[4]), text)
+    found = _EITHER.sub(lambda m: m[2], found)
+    return Markup(found) if isinstance(text, Markup) else found  # noqa: S704 - it was safe, and words are
+
+
+_AGREES = re.compile(r"(?<![\d.,])(\d[\d,.]*)([^{}|\d]*)\{([^{}|]*)\|([^{}|]*)\}")
+_EITHER = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
 
 
 def language() -> str:
@@ -69,11 +89,11 @@ def sentence(message: str, params: Mapping[str, Any] | None = None) -> str:
     """A refusal's sentence in the reader's language. Words of the trade among ``params`` are translated, too."""
     if not message:
         return ""
-    text = _(message)
+    text = _found(message)
     if not params:
-        return text.replace("%%", "%")
+        return agreed(text.replace("%%", "%"))
     try:
-        return text % {name: _word(value) for name, value in params.items()}
+        return agreed(text % {name: _word(value) for name, value in params.items()})
     except (KeyError, TypeError, ValueError):
         return text
 
@@ -101,7 +121,7 @@ def number(value: float | Decimal | None, digits: int = 3) -> str:
 def quantity(value: float | Decimal | None, unit: str) -> str:
     """A figure with its unit (translated): ``1,024 GB``. Unknown has no unit."""
     text = number(value)
-    return text if text == UNKNOWN or not unit else f"{text} {_(unit)}"
+    return text if text == UNKNOWN or not unit else agreed(f"{text} {_found(unit)}")
 
 
 def percent(points: float | None, digits: int = 3) -> str:
@@ -176,6 +196,13 @@ def overdue(due: datetime | None) -> bool:
     return due is not None and due < book().clock()
 
 
+def codelike(value: Any) -> bool:
+    """Whether a cell is a number or name of a thing (``SQ-2026-000016``), which no line should break."""
+    if isinstance(value, Markup):
+        value = value.striptags()
+    return isinstance(value, str) and 0 < len(value) <= 24 and value.isascii() and " " not in value
+
+
 def show(value: Any) -> str:
     """Any value of a list's cell as text."""
     if value is None or value == "":
@@ -226,3 +253,4 @@ def attach(app: Flask) -> None:
         units=UNITS, share=share, overdue=overdue, state_of=state, language=language, LANGUAGES=LANGUAGES
     )
     app.jinja_env.tests["overdue"] = overdue
+    app.jinja_env.tests["codelike"] = codelike

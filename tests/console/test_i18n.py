@@ -178,3 +178,33 @@ def test_every_role_has_a_word_in_both_languages(app):
             assert all(words)
             assert bool(CHINESE.search("".join(words))) == (language == "zh_CN")
     assert set(ROLE_LABELS) == set(Role)
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("1 {case|cases}", "1 case"),
+        ("2 {case|cases}", "2 cases"),
+        ("0 {case|cases}, 1 {day|days}", "0 cases, 1 day"),
+        ("1,001 {case|cases}", "1,001 cases"),
+        ("2.1 {case|cases}", "2.1 cases"),
+        ("of 1 working {day|days} left", "of 1 working day left"),
+        ("{instance|instances}", "instances"),
+        ("{home} stands", "{home} stands"),
+        ("a | b", "a | b"),
+    ],
+)
+def test_words_agree_with_their_figures(said: str, read: str) -> None:
+    assert texts.agreed(said) == read
+
+
+def test_units_and_sentences_agree_in_english(app) -> None:
+    with app.test_request_context("/", headers={"Cookie": "language=en"}):
+        assert texts.quantity(1, "实例") == "1 instance"
+        assert texts.quantity(3, "实例") == "3 instances"
+        assert texts._("实例") == "instances"
+        assert texts._("%(n)s件", n="1") == "1 case"
+        assert texts.sentence("豁免期最长%(days)s天", {"days": 1}) == "An exemption lasts 1 day at most"
+        assert str(texts.lazy("豁免期最长%(days)s天", days=180)) == "An exemption lasts 180 days at most"
+        html = app.jinja_env.from_string("{{ _('%(n)s件', n='<b>1</b>') }}").render()
+        assert html == "&lt;b&gt;1&lt;/b&gt; case"
