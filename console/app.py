@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from console.views import blueprints
 from quota.db import Book
 
 ROOT = Path(__file__).resolve().parent.parent
+STATIC = str(ROOT / "console" / "static")
 
 
 def create_app(settings: Settings, opened: Book | None = None) -> Flask:
@@ -39,14 +41,14 @@ def create_app(settings: Settings, opened: Book | None = None) -> Flask:
     def _versioned(endpoint: str, values: dict[str, Any]) -> None:
         # Static files are cached for a year; another content has another address.
         if endpoint == "static" and "filename" in values:
-            values.setdefault("v", _version(str(ROOT / "console" / "static" / values["filename"])))
+            values.setdefault("v", _version(os.path.join(STATIC, values["filename"])))
 
     return app
 
 
 def _version(path: str) -> str:
     try:
-        stat = Path(path).stat()
+        stat = os.stat(path)
     except OSError:
         return "0"
     return _digest(path, stat.st_mtime_ns)

@@ -9,10 +9,11 @@ from typing import Any
 from flask import current_app
 
 from console.book import book, lake, settings
-from console.charts import Chart, Series
+from console.charts import Chart
 from console.texts import _, amount, amounts, kind_label, number, percent, when
+from console.use_charts import use_charts
 from metering import policies, suspensions, whole_systems, windows
-from metering.assess import FIGURE_LABELS, Reason
+from metering.assess import Reason
 from metering.case_files import Case, confirmed_by
 from metering.case_steps import Act, CaseKind, Procedure, less, more, next_order
 from metering.findings import Finding
@@ -25,7 +26,7 @@ from quota.calendar import ZONE
 from quota.db import Tx
 from quota.errors import N_, NotFound, Refused
 from quota.ledger import Holder, Side
-from quota.units import Amounts, Arch, Kind, ResourceClass, classes, shown
+from quota.units import Amounts, Arch, ResourceClass, classes, shown
 
 CHART_DAYS = 30
 RELEASING = (Verb.STOP, Verb.RECYCLE, Verb.RESIZE, Verb.DELETE)
@@ -62,41 +63,11 @@ def conduct(tx: Tx) -> tuple[PolicyVersion | None, Procedure]:
     return version, version.rules()
 
 
-def use_chart(one: Case, now: datetime) -> Chart:
-    """CPU and memory by the hour, with the target and the thresholds that the finding was judged by."""
+def use(one: Case, now: datetime) -> list[Chart]:
+    """How its resource was used, with the target and the thresholds that the finding was judged by."""
     end = min(one.effective_at, now) if one.effective_at and one.kind == CaseKind.RECLAIM else now  # off since then
     start = end - timedelta(days=CHART_DAYS)
-    found = lake().hours(one.resource_id, start, end, ("cpu_pct", "mem_pct"))
-    instants = [datetime.fromtimestamp(int(ts), now.tzinfo) for ts in found.ts]
-    series = [
-        Series(_("CPU"), found.values["cpu_pct"].tolist()),
-        Series(_("内存"), found.values["mem_pct"].tolist()),
-    ]
-    target = one.will_have()
-    for kind, label in ((Kind.VCPU, _("目标规格(CPU)")), (Kind.MEMORY, _("目标规格(内存)"))):
-        had, wanted = one.had().get(kind), (target or {}).get(kind)
-        if had and wanted is not None and wanted != had:
-            series.append(Series(label, [round(100 * wanted / had, 1)] * len(instants), role="capacity"))
-    return Chart(
-        "use",
-        _("CPU 与内存使用率(小时均值,占现有规格)"),
-        instants,
-        series,
-        unit="%",
-        period=f"{when(start, only='date')} – {when(end, only='date')}",
-        coverage=None if found.coverage is None else 100 * found.coverage,
-        thresholds=_thresholds(one.finding),
-    )
-
-
-def _thresholds(finding: Finding) -> list[tuple[str, float]]:
-    drawn: dict[str, float] = {}
-    for row in finding.reasons:
-        reason = Reason(**row)
-        label, unit, factor = FIGURE_LABELS.get(reason.figure, (reason.figure, "", 1.0))
-        if unit == "%" and reason.figure.startswith(("cpu", "mem", "daily")):
-            drawn[f"{_(label)} {reason.op}"] = reason.threshold * factor
-    return list(drawn.items())[:3]
+    return use_charts(one.resource, start, end, had=one.had(), target=one.will_have(), reasons=one.finding.reasons)
 
 
 def reasons(finding: Finding) -> list[str]:
@@ -312,6 +283,6 @@ __all__ = [
     "fellows",
     "reasons",
     "release_map",
-    "use_chart",
+    "use",
     "verdict_then_and_now",
 ]

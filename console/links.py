@@ -18,6 +18,7 @@ _PAGES = {
     "rating": ("ratings.show", "rating_id"),
     "resource": ("resources.show", "resource_id"),
     "request": ("requests.show", "request_id"),
+    "finding": ("findings.show", "finding_id"),
     "case": ("cases.show", "case_id"),
     "combination": ("compatibility.show", "combination_id"),
     "department": ("departments.show", "department_id"),

@@ -206,15 +206,19 @@ def listing(
         query = query.order_by(key)
 
     sums_of = {one.key: one.total for one in columns if one.total is not None}
-    bare = query.order_by(None)
-    total = tx.scalar(select(func.count()).select_from(bare.subquery())) or 0
-    sums = (
-        dict(zip(sums_of, tx.execute(bare.with_only_columns(*sums_of.values())).one(), strict=True)) if sums_of else {}
-    )
+    total, sums = _summed(tx, query.order_by(None), sums_of)
     size = size or settings().page_size
     page = min(max(_number(args.get("page", "1")), 1), max(1, -(-total // size)))
     rows = [] if args.get("export") in EXPORTS else list(_fetched(tx, query.limit(size).offset((page - 1) * size)))
     return Listing(rows, total, page, size, columns, filters, values, wanted, query, args, tx, sums)
+
+
+def _summed(tx: Tx, bare: Rows, sums_of: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    """How many rows, and the sums: in one look at them where the query is of rows as they lie."""
+    if not sums_of:
+        return tx.scalar(select(func.count()).select_from(bare.subquery())) or 0, {}
+    total, *sums = tx.execute(bare.with_only_columns(func.count(), *sums_of.values(), maintain_column_froms=True)).one()
+    return total, dict(zip(sums_of, sums, strict=True))
 
 
 def _fetched(tx: Tx, query: Rows) -> Iterable[Any]:

@@ -7,16 +7,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import joinedload, selectinload
 
 from metering.case_files import Case
 from metering.case_steps import CALLS_FOR, TAKES, CaseKind, Ending, State
 from metering.findings import Assessment, Finding
 from providers.inventory import Resource
 from quota.agencies import Department
-from quota.dossier import Request, RequestState
+from quota.dossier import Request
+from quota.ledger_rows import Account, Entry, Holder, Transfer
 from quota.pools import Pool
-from quota.units import Arch, ResourceClass, amounts, classes
+from quota.units import Arch, Kind, ResourceClass, amounts, classes
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -126,36 +126,72 @@ def by_month(tx: Tx, since: datetime) -> list[tuple[datetime, ResourceClass, int
 
 @dataclass(frozen=True, slots=True)
 class Went:
-    """What a department was given since: base units by class, by expansion cases and by requests that are done."""
+    """What one department got for one reason: base units by class. ``subject`` (request:7; pool:1 for machines that were
+    found in the cloud and entered; "" for a direct grant) as the ledger's transfers name it; ``number``: what people
+    call it."""
 
+    department_id: int
     department: str
-    by_cases: dict[ResourceClass, int]
-    by_requests: dict[ResourceClass, int]
+    subject: str
+    number: str
+    at: datetime
+    what: dict[ResourceClass, int]
 
 
 def went_to(tx: Tx, since: datetime) -> list[Went]:
-    """Who was given what since an instant: what was freed went there or is still free. By department's name."""
-    found: dict[str, Went] = {}
-    grown = (
-        select(Department.name, Case.freed, Pool.arch)
-        .join(Department, Department.id == Case.department_id)
-        .join(Pool, Pool.id == Case.pool_id)
-        .where(Case.ending == Ending.EXPANDED.value, Case.closed_at >= since)
+    """Who got what after something of that pool and class had come back since an instant; newest first.
+
+    Traced to the entries of the ledger: what the transfers of one reason added to a department's granted and used
+    quota, net. What moves within a department (an expansion inside its quota) adds nothing and is not listed; what is
+    not listed is free still.
+    """
+    moved = (
+        select(
+            Account.pool_id,
+            Account.kind,
+            Account.arch,
+            Account.department_id,
+            Transfer.command,
+            Transfer.subject,
+            Transfer.at,
+            Entry.delta,
+        )
+        .join(Entry, Entry.account_id == Account.id)
+        .join(Transfer, Transfer.id == Entry.transfer_id)
+        .where(
+            Transfer.at >= since,
+            Account.department_id.is_not(None),
+            Account.holder.in_([Holder.GRANTED.value, Holder.USED.value]),
+        )
+        .order_by(Entry.id)
     )
-    for name, freed, arch in tx.execute(grown):
-        one = found.setdefault(name, Went(name, {}, {}))
-        _add(one.by_cases, classes(amounts(freed), Arch(arch)))
-    done = (
-        select(Request)
-        .where(Request.state == RequestState.DONE.value, Request.closed_at >= since)
-        .options(joinedload(Request.department), joinedload(Request.pool), selectinload(Request.lines))
-    )
-    for request in tx.scalars(done):
-        takes = request.takes(approved=True)
-        if takes:
-            one = found.setdefault(request.department.name, Went(request.department.name, {}, {}))
-            _add(one.by_requests, takes)
-    return sorted(found.values(), key=lambda one: one.department)
+    came_back: set[tuple[int, str, str]] = set()
+    sums: dict[tuple[int, str], dict[ResourceClass, int]] = {}
+    last: dict[tuple[int, str], datetime] = {}
+    for pool_id, kind, arch, department_id, command, subject, at, delta in tx.execute(moved):
+        if subject.startswith("case:"):  # takes, or moves within the quota that its department has
+            if command == "reclaim":
+                came_back.add((pool_id, kind, arch))
+        elif department_id is not None and (pool_id, kind, arch) in came_back:
+            gained = sums.setdefault((department_id, subject), {})
+            cls = ResourceClass(Kind(kind), Arch(arch))
+            gained[cls] = gained.get(cls, 0) + delta
+            last[department_id, subject] = at
+    names = {one.id: one.name for one in tx.scalars(select(Department))}
+    found = []
+    for (department_id, subject), gained in sums.items():
+        what = {cls: figure for cls, figure in gained.items() if figure > 0}
+        if what:
+            number, at = _number_of(tx, subject), last[department_id, subject]
+            found.append(Went(department_id, names[department_id], subject, number, at, what))
+    return sorted(found, key=lambda one: (one.at, one.subject), reverse=True)
+
+
+def _number_of(tx: Tx, subject: str) -> str:
+    kind, _colon, number = subject.partition(":")
+    if kind == "request" and number.isdigit():
+        return tx.scalar(select(Request.number).where(Request.id == int(number))) or subject
+    return ""
 
 
 def _add(total: dict[ResourceClass, int], what: dict[ResourceClass, int]) -> None:

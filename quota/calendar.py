@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -60,20 +61,12 @@ class WorkingDays:
         """Whether ``day`` is worked."""
         if day in self.corrections:
             return self.corrections[day]
-        try:
-            return bool(chinese_calendar.is_workday(day))
-        except NotImplementedError:
-            return day.weekday() < 5
+        worked = _published(day)
+        return day.weekday() < 5 if worked is None else worked
 
     def published(self, day: date) -> bool:
         """Whether the calendar of ``day`` is known, not extrapolated from weekends."""
-        if day in self.corrections:
-            return True
-        try:
-            chinese_calendar.is_workday(day)
-        except NotImplementedError:
-            return False
-        return True
+        return day in self.corrections or _published(day) is not None
 
     def without(self, *days: date) -> WorkingDays:
         """The same calendar with the corrections of ``days`` taken back."""
@@ -105,6 +98,16 @@ class WorkingDays:
         if last < first:
             return -self.between(end, start)
         return sum(self.is_working(first + timedelta(days=n + 1)) for n in range((last - first).days))
+
+
+@lru_cache(maxsize=8192)
+def _published(day: date) -> bool | None:
+    """Whether the published calendar has ``day`` worked; None beyond it. Kept: a list asks for the same days over and
+    over, and the library looks at its bounds each time."""
+    try:
+        return bool(chinese_calendar.is_workday(day))
+    except NotImplementedError:
+        return None
 
 
 def festival(day: date) -> str | None:

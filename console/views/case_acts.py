@@ -189,6 +189,12 @@ def do(case_id: int, act_name: str) -> str | Response | tuple[str, int]:
         kind=KINDS[one.kind],
         form=form,
         fields=[form[name] for name in FIELDS if name in form],
+        terms=("category", "until", "last_peak")
+        if isinstance(form, TermsForm)
+        else ("until",)
+        if "until" in form
+        else (),
+        when_said="exempt" if isinstance(form, TermsForm) else "agree",
         kept=evidence.shown(),
         files=attachments.of(tx, one.subject) if act is Act.RULE else {},
         said=case_evidence.consequence(tx, one, act),
@@ -196,7 +202,7 @@ def do(case_id: int, act_name: str) -> str | Response | tuple[str, int]:
         reasons=case_evidence.reasons(one.finding),
         answers=ANSWER_LABELS,
         destructive=act is Act.CONFIRM_DELETION or (act is Act.ACT and one.takes),
-        chart=case_evidence.use_chart(one, book().clock()) if act in (*DESTRUCTIVE, Act.RULE, Act.REPLY) else None,
+        charts=case_evidence.use(one, book().clock()) if act in (*DESTRUCTIVE, Act.RULE, Act.REPLY) else [],
     )
     return page, code
 

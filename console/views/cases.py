@@ -35,7 +35,7 @@ from metering.exemptions import CATEGORY_LABELS
 from metering.notices import Notice
 from providers.inventory import Resource
 from providers.orders import WorkOrder
-from quota import attachments
+from quota import attachments, requests
 from quota.actors import Actor, Role
 from quota.agencies import Department, System
 from quota.db import Tx
@@ -213,13 +213,14 @@ def show(case_id: int) -> str:
     tx, who = reading(), actor()
     one = cases.case(tx, case_id)
     may = [act for act in cases.acts(one, who) if act in ACT_LABELS]
+    asked = tx.get(Request, one.request_id) if one.request_id else None
     if one.state == State.WATCHED:  # to give back early is possible, not what the page is for
         first = None
     else:
         first = next((act for act in FIRST if act in may), None)
     whole, rows = case_evidence.fellows(tx, one) if who.role in (*STEWARDS, Role.TENANT) else (None, [])
     newest = findings.latest(tx, one.resource_id, one.policy_version.name)
-    waiting = [each for each in cases.queue(tx, who) if each.id != one.id] if may else []
+    before, after, place, length = _in_queue(tx, who, one)
     return render_template(
         "cases/show.html",
         one=one,
@@ -235,7 +236,7 @@ def show(case_id: int) -> str:
         decisions=DECISION_LABELS,
         categories=CATEGORY_LABELS,
         verbs=case_evidence.VERB_LABELS,
-        chart=case_evidence.use_chart(one, book().clock()),
+        charts=case_evidence.use(one, book().clock()),
         reasons=case_evidence.reasons(one.finding),
         newest=newest,
         differs=case_evidence.verdict_then_and_now(one, newest),
@@ -245,14 +246,38 @@ def show(case_id: int) -> str:
         effects=case_evidence.effects(tx, one) if who.role is not Role.PROVIDER and one.state != "closed" else [],
         orders=_orders(tx, one),
         certificate=certificates.of_case(tx, one),
+        finding_at=links.to("finding", one.finding_id),
         suspended=suspensions.holding(tx, one.policy_version_id),
         opens=windows.opening(tx, one.pool_id) if one.takes else None,
         risk=risk_label(one.risk),
-        request=tx.get(Request, one.request_id) if one.request_id else None,
+        request=asked,
+        request_at=links.to("request", asked.id) if asked and _sees(tx, asked) else None,
         files=attachments.of(tx, one.subject) if who.role is not Role.PROVIDER else {},
         history=history(tx, one) if who.role is not Role.PROVIDER else [],
-        next=waiting[0] if waiting else None,
+        before=before,
+        after=after,
+        place=place,
+        length=length,
     )
+
+
+def _in_queue(tx: Tx, who: Actor, one: Case) -> tuple[int | None, int | None, int, int]:
+    """(case before, case after, place of this one or 0, length) in the visitor's queue: the nearest deadline first, then
+    what recovers most. What is not in it leads to its first."""
+    mine = [state.value for state, (roles, _label) in TURNS.items() if who.role in roles]
+    if not mine:
+        return None, None, 0, 0
+    order = (Case.due_at.is_(None), Case.due_at, Case.worth.desc(), Case.id)
+    query = select(Case.id).where(cases.visible(tx, who), Case.state.in_(mine), _not_shut_out(who)).order_by(*order)
+    ids = list(tx.scalars(query))
+    if one.id not in ids:
+        return None, ids[0] if ids else None, 0, len(ids)
+    at = ids.index(one.id)
+    return ids[at - 1] if at else None, ids[at + 1] if at + 1 < len(ids) else None, at + 1, len(ids)
+
+
+def _sees(tx: Tx, request: Request) -> bool:
+    return tx.scalar(select(Request.id).where(Request.id == request.id, requests.visible(tx))) is not None
 
 
 def _orders(tx: Tx, one: Case) -> list[WorkOrder]:
@@ -273,6 +298,8 @@ def certificate(case_id: int) -> str | Response:
         "cases/certificate.html",
         one=one,
         it=found,
+        to=links.to,
+        placed={each.number: each.id for each in _orders(tx, one)},
         kind=KINDS[one.kind],
         consent=CONSENT_LABELS.get(one.consent) if one.consent else None,  # type: ignore[call-overload]
         verbs=case_evidence.VERB_LABELS,

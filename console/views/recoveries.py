@@ -9,7 +9,7 @@ from flask import Blueprint, render_template, request, url_for
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response
 
-from console import frame
+from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import reading
 from console.case_evidence import conduct
@@ -53,7 +53,9 @@ def index() -> str:
         regret=recoveries.regret(tx),
         limit=rules.regret_limit,
         versions=_versions(tx),
-        went=recoveries.went_to(tx, year),
+        went=recoveries.went_to(tx, year)[:15],
+        address=links.address,
+        accounts=lambda department_id: url_for("quota.accounts", department=department_id),
         classes=_classes,
         matches=matching.matches(tx)[:20],
         opening=opening,
@@ -64,10 +66,10 @@ def index() -> str:
 MATCHES = [
     Column("place", N_("架构与网络区"), lambda m: " · ".join(m.donor.place)),
     Column("donor", N_("让出单位"), lambda m: m.donor.department),
-    Column("donor_number", N_("让出案件"), lambda m: m.donor.number),
+    Column("donor_number", N_("让出案件"), lambda m: m.donor.number, href=lambda m: links.address(m.donor.key)),
     Column("what", N_("可调剂"), lambda m: amounts(m.what)),
     Column("asker", N_("需求单位"), lambda m: m.asker.department),
-    Column("asker_number", N_("需求"), lambda m: m.asker.number),
+    Column("asker_number", N_("需求"), lambda m: m.asker.number, href=lambda m: links.address(m.asker.key)),
     Column("needs", N_("所需"), lambda m: amounts(m.asker.what)),
     Column("covered", N_("可满足"), lambda m: _("是") if m.covered else _("部分")),
 ]
@@ -82,15 +84,7 @@ def matches() -> str | Response:
         return as_xlsx("matches.xlsx", MATCHES, rows)
     if request.args.get("export") == "csv":
         return as_csv("matches.csv", MATCHES, rows)
-    return render_template("recoveries/matches.html", matches=rows, address=address)
-
-
-def address(key: str) -> str | None:
-    """Where a party of a match is shown."""
-    kind, _colon, number = key.partition(":")
-    if kind == "case":
-        return url_for("cases.show", case_id=int(number))
-    return None
+    return render_template("recoveries/matches.html", matches=rows, address=links.address)
 
 
 def _figures(now: Mapping[ResourceClass, int], found: recoveries.Recoveries) -> dict[str, str]:

@@ -11,15 +11,17 @@ from werkzeug.wrappers import Response
 
 from console import frame, links
 from console.access import BUSINESS, allow
-from console.book import actor, book, lake, reading
-from console.charts import Chart, Series
+from console.book import actor, book, reading
+from console.charts import Chart
 from console.lists import Column, Filter, listing
 from console.services import KINDS
-from console.texts import _, amounts, when
+from console.texts import _, amounts
+from console.use_charts import use_charts
 from metering import exemptions, findings, protections
 from metering.assess import Reason
 from metering.case_files import Case, visible
 from metering.case_steps import CALLS_FOR, State
+from metering.findings import Finding
 from providers import inventory
 from providers.inventory import Resource
 from quota.actors import Actor
@@ -133,7 +135,7 @@ def show(resource_id: int) -> str:
         finding=finding,
         reasons=reasons,
         history=history,
-        chart=_chart(one, book().clock()),
+        charts=_charts(one, book().clock(), finding),
         case=_case(tx, one),
         may_open=finding is not None and finding.is_now() in CALLS_FOR,
         exemption=exemptions.holding(tx, one.id),
@@ -156,24 +158,10 @@ def _written(name: str, value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _chart(one: Resource, now: datetime) -> Chart:
-    """CPU and memory by the hour over the last days; hours without a live sample are gaps."""
+def _charts(one: Resource, now: datetime, finding: Finding | None) -> list[Chart]:
+    """How it was used over the last days, with what it was judged by; hours without a live sample are gaps."""
     start = now - timedelta(days=CHART_DAYS)
-    found = lake().hours(one.id, start, now, ("cpu_pct", "mem_pct"))
-    instants = [datetime.fromtimestamp(int(ts), now.tzinfo) for ts in found.ts]
-    return Chart(
-        "use",
-        _("CPU 与内存使用率(小时均值)"),
-        instants,
-        [
-            Series(_("CPU"), found.values["cpu_pct"].tolist()),
-            Series(_("内存"), found.values["mem_pct"].tolist()),
-        ],
-        unit="%",
-        period=f"{when(start, only='date')} – {when(now, only='date')}",
-        coverage=None if found.coverage is None else 100 * found.coverage,
-        thresholds=[(_("繁忙"), 80)],
-    )
+    return use_charts(one, start, now, reasons=finding.reasons if finding else [])
 
 
 @frame.finder(order=20)

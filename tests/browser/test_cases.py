@@ -70,3 +70,38 @@ def test_a_department_answers_its_letter_without_a_mouse(open_page, demo):
     assert "提交后不能修改" in page.locator("main").inner_text()
     page.get_by_role("button", name="返回修改").click()
     assert page.locator("input[value=agree]:checked").count() > 0, "nothing typed is lost"
+
+
+def test_terms_of_an_exemption_are_asked_only_where_one_is_asked_for(open_page, demo):
+    """Without scripts: it is the style sheet that shows them."""
+    letter = letter_of(demo, "tenant")
+    taken = Case.kind != "expand"
+    told = first(demo, select(Case.id).where(Case.notice_id == letter, Case.state == "noticed", taken))
+    page = open_page("tenant", at=demo)
+    page.goto(f"/cases/{told}/reply")
+    category = page.get_by_label("豁免类别")
+    assert not category.is_visible()
+    page.get_by_label("申请豁免", exact=True).check()
+    assert category.is_visible()
+    page.get_by_label("异议", exact=True).check()
+    assert not category.is_visible()
+    assert page.get_by_label("附件").is_visible()
+
+
+def test_the_queue_of_cases_is_walked_by_keys_and_by_links(open_page, demo):
+    page = open_page("supervisor", at=demo)
+    page.goto("/")
+    queue = first(
+        demo, select(Case.id).where(Case.state == "detected").order_by(Case.due_at, Case.worth.desc(), Case.id)
+    )
+    page.goto(f"/cases/{queue}")
+    begun = page.url
+    after = page.get_by_role("link", name="下一件")
+    assert after.get_attribute("rel") == "next"
+    page.keyboard.press("j")
+    page.wait_for_url(lambda url: url != begun)
+    page.keyboard.press("k")
+    page.wait_for_url(begun)
+    page.keyboard.press("o")
+    page.wait_for_url(f"{begun}/review")
+    assert page.get_by_role("button", name="审核同意").is_visible()

@@ -15,14 +15,14 @@ import openpyxl
 import pytest
 from sqlalchemy import event, select
 
-from metering import cases, exemptions, findings, policies
+from metering import cases, exemptions, findings, policies, recoveries
 from metering.case_steps import State
 from metering.policy import Verdict
 from providers import delivery
 from providers.base import ServiceKind
 from providers.inventory import Resource
 from providers.orders import OrderState, WorkOrder
-from quota import ledger
+from quota import ledger, pools
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.dossier import Request
@@ -269,6 +269,7 @@ def test_expansions_take_the_fast_track_or_become_a_request_or_return_by_themsel
     with town.book.reading() as tx:
         request = tx.get_one(Request, town.see(second).request_id)
         assert (request.state, request.department_id, request.created_by) == ("draft", town.department, "tenant1")
+    assert f'href="/requests/{request.id}"' in town.page("tenant1", f"/cases/{second}")
     town.do("supervisor1", third, "act", sure="y")
     assert town.deliver(third) == State.WATCHED
     assert town.machine_of(third).amounts["vcpu"] == 32
@@ -494,3 +495,68 @@ def test_the_authority_changes_clocks_and_ceilings_and_open_cases_keep_theirs(to
     wrong = visit.send("/safeguards/procedure", {**typed, "reply_days": "3"})
     assert wrong.status_code == 422
     assert "提醒须早于答复期限" in wrong.text
+
+
+def test_a_case_shows_its_place_in_the_queue_and_leads_to_its_neighbours(town: Journey) -> None:
+    shapes = [{Kind.VCPU: cores, Kind.MEMORY: 4096} for cores in (8, 4, 2)]
+    first, second, third = (town.open_by_hand(town.machine(shape), Verdict.IDLE) for shape in shapes)
+    page = town.page("supervisor1", f"/cases/{second}")
+    assert "待办第2件,共3件" in page
+    assert f'href="/cases/{first}" data-key="k" rel="prev"' in page
+    assert f'href="/cases/{third}" data-key="j" rel="next"' in page
+    town.do("supervisor1", second, "review")
+    town.do("supervisor1", second, "withdraw", reason="此案无须办理,数字有误")
+    page = town.page("supervisor1", f"/cases/{second}")
+    assert "待办第" not in page
+    assert f'href="/cases/{first}" data-key="j" rel="next"' in page
+    assert "rel=" not in town.page("auditor1", f"/cases/{first}").split("<main")[1], "who has no queue is led nowhere"
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "verdict", "drawn"),
+    [
+        ({Kind.ACCELERATOR: 2}, ServiceKind.ACCELERATOR, Verdict.IDLE, "加速卡使用率"),
+        ({Kind.BLOCK: 500}, ServiceKind.VOLUME, Verdict.UNATTACHED, "已用容量"),
+        ({Kind.EIP: 1}, ServiceKind.EIP, Verdict.UNATTACHED, "网络流量"),
+        ({Kind.DATABASE: 1}, ServiceKind.DATABASE, Verdict.IDLE, "连接数"),
+    ],
+)
+def test_what_is_drawn_is_what_the_resource_is(town: Journey, shape, kind, verdict, drawn) -> None:
+    with town.by() as tx:
+        pool = tx.get_one(Pool, town.pool)
+        for each in (Kind.ACCELERATOR, Kind.DATABASE):
+            pools.equip(tx, pool, each, 10, key=f"more:{each}")
+    case_id = town.open_by_hand(town.machine(shape, kind), verdict)
+    for page in (
+        town.page("supervisor1", f"/cases/{case_id}"),
+        town.page("auditor1", f"/resources/{town.see(case_id).resource_id}"),
+    ):
+        assert "CPU 与内存使用率" not in page
+    assert drawn in town.page("supervisor1", f"/cases/{case_id}")
+
+
+def test_where_it_went_is_traced_to_the_ledger_and_linked(town: Journey) -> None:
+    """Freed by one department, granted to another afterwards: a row of the latter, and none of what was before."""
+    with town.by() as tx:
+        ledger.grant(tx, town.pool, town.other, {CPU: 3}, key="grant:before", subject="request:1")
+    machine = town.machine()
+    case_id = town.open_by_hand(machine, Verdict.UNDERUSED)
+    town.answer(town.told(case_id), **{f"answer_{case_id}": "agree"})
+    town.do("supervisor1", case_id, "act", sure="y")
+    town.deliver(case_id)
+    assert town.deliver(case_id) == State.WATCHED
+    town.clock.advance(days=8)
+    town.judge({machine: Verdict.NORMAL})
+    assert town.advance(case_id) == State.CLOSED
+    with town.by() as tx:
+        ledger.grant(tx, town.pool, town.other, {CPU: 5}, key="grant:direct")
+    with town.book.reading() as tx:
+        year = town.clock.now.replace(month=1, day=1)
+        (one,) = recoveries.went_to(tx, year)
+        assert (one.department_id, one.subject, one.what) == (town.other, "", {CPU: 5})
+    page = town.page("authority1", "/recoveries/")
+    assert f"/quota/accounts/?department={town.other}" in page
+    assert "直接授予" in page
+    shown = town.page("auditor1", f"/cases/{case_id}/certificate")
+    assert f'href="/resources/{machine}"' in shown
+    assert 'href="/orders/' in shown
