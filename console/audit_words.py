@@ -25,7 +25,7 @@ ACTIONS: dict[str, str] = {
     "incident.report": N_("报告故障"), "incident.amend": N_("补充故障"), "incident.settle": N_("故障定责"),
     "inventory.adopt": N_("接管存量资源"), "inventory.observe": N_("更新资源台账"),
     "job.failed": N_("任务失败"),
-    "lake.retain": N_("按期清理采样"),
+    "lake.retain": N_("按期清理采样"), "lake.late": N_("记录月结后到达的数据"),
     "loan.offer": N_("提出出借"), "loan.accept": N_("接受出借"), "loan.decline": N_("谢绝出借"),
     "loan.withdraw": N_("撤回出借"), "loan.recall": N_("召回出借"), "loan.return": N_("归还出借"),
     "loan.give_back": N_("部分归还出借"), "loan.overdue": N_("出借逾期"),

@@ -55,10 +55,14 @@ class Page:
 
     @property
     def here(self) -> bool:
-        """Whether the page of this request belongs to it: the endpoint itself, or another of its blueprint."""
-        return bool(request.endpoint) and (
-            request.endpoint == self.endpoint or request.blueprint == self.endpoint.partition(".")[0]
-        )
+        """Whether the page of this request belongs to it: the endpoint itself, or one of its blueprint that no other page
+        is. Of several pages of a blueprint the first has what is under none."""
+        if request.endpoint in _pages or not request.endpoint:
+            return request.endpoint == self.endpoint
+        of_it = [
+            one for one in _pages.values() if one.endpoint.partition(".")[0] == request.blueprint and may(one.endpoint)
+        ]
+        return bool(of_it) and min(of_it, key=lambda one: one.order).endpoint == self.endpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,7 +197,9 @@ def overdue(due: datetime | None) -> bool:
 
 
 def codelike(value: Any) -> bool:
-    """Whether a cell is a number or name of a thing (``SQ-2026-000016``), which no line should break."""
+    """Whether a cell is a time, or a number or name of a thing (``SQ-2026-000016``), which no line should break."""
+    if isinstance(value, date):
+        return True
     if isinstance(value, Markup):
         value = value.striptags()
     return isinstance(value, str) and 0 < len(value) <= 24 and value.isascii() and " " not in value

@@ -13,6 +13,7 @@ from console.access import allow
 from console.book import book, lake, reading, transaction
 from console.lists import Column, Filter, listing, since, until
 from console.names import who_exactly
+from console.texts import show as show_value
 from console.verification import examine
 from metering.works import Works
 from quota import audit
@@ -82,7 +83,7 @@ def show(sequence: int) -> str:
     if record is None:
         raise NotFound("audit.none", N_("没有第 %(sequence)s 条审计记录"), sequence=sequence)
     fields = sorted({*record.before, *record.after})
-    changes = [(name, record.before.get(name), record.after.get(name)) for name in fields]
+    changes = [(name, show_value(record.before.get(name)), show_value(record.after.get(name))) for name in fields]
     return render_template(
         "audit/show.html",
         record=record,

@@ -13,6 +13,7 @@ from console.access import allow
 from console.book import reading
 from console.jobs import JobRun, RunState, last_success, latest
 from console.lists import Column, Filter, listing
+from console.texts import _
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.errors import N_
@@ -35,6 +36,9 @@ LABELS = {
     "settle": N_("出借归还"),
     "verify": N_("校验"),
     "score": N_("考核评分"),
+    "account": N_("账单与故障采集"),
+    "replay": N_("策略回放"),
+    "statements": N_("对账"),
 }
 STATES = {
     RunState.RUNNING.value: N_("运行中"),
@@ -44,7 +48,7 @@ STATES = {
 }
 
 COLUMNS = [
-    Column("job", N_("任务"), lambda r: LABELS.get(r.job, r.job), sort=JobRun.job, title=True),
+    Column("job", N_("任务"), lambda r: _(LABELS.get(r.job, r.job)), sort=JobRun.job, title=True),
     Column("state", N_("状态"), lambda r: f"job_{r.state}", sort=JobRun.state, state=True),
     Column("started", N_("开始"), lambda r: r.started_at, sort=JobRun.started_at),
     Column("seconds", N_("用时"), lambda r: r.seconds, unit=N_("秒"), number=True),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
 import threading
 from datetime import timedelta
+from pathlib import Path
 
 from sqlalchemy import select
 
+from console import worklist
 from console.jobs import Job, JobRun, RunState, claim, last_success, latest, perform, schedule
+from console.views.jobs import LABELS
 from quota.audit import AuditRecord
 from quota.db import Book
 from tests.conftest import Clock
@@ -104,3 +108,10 @@ def test_the_schedule_follows_the_citys_clock(book: Book, clock: Clock) -> None:
     assert entry.next_run_time.utcoffset() == timedelta(hours=8)
     assert (entry.next_run_time.hour, entry.next_run_time.minute) == (2, 30)
     scheduler.shutdown()
+
+
+def test_every_job_has_a_name_on_its_page():
+    source = (Path(worklist.__file__)).read_text("utf-8")
+    names = set(re.findall(r'Job\("(\w+)"', source))
+    assert len(names) > 10
+    assert names - set(LABELS) == set()
