@@ -16,7 +16,7 @@ from sqlalchemy import select
 from console import accounts, demo_cases, demo_statements
 from console.demo_life import Life
 from console.settings import Settings
-from metering import deadlines, findings, intake, openings, pipeline
+from metering import deadlines, findings, forecasts, intake, openings, pipeline
 from metering.works import Progress, Works, silent
 from providers import inventory
 from providers import simulated_city as city
@@ -88,6 +88,7 @@ def build(works: Works, settings: Settings, progress: Progress = silent) -> dict
         with works.book.transaction(steward("init")) as tx:
             deadlines.advance(tx)
             openings.open_from(tx, findings.assessment(tx, run.id))
+        forecasts.keep(works, progress)
         demo_cases.today(works, clock)
         demo_statements.settle(works)
     return passwords

@@ -10,6 +10,7 @@ import metering.disputes
 import metering.drafts
 import metering.exemptions
 import metering.findings
+import metering.forecasts
 import metering.intake
 import metering.late_figures
 import metering.notices

@@ -16,6 +16,7 @@ from metering import (
     deadlines,
     enforcement,
     findings,
+    forecasts,
     intake,
     keeping,
     late_figures,
@@ -79,6 +80,9 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         roll()
         run = pipeline.judge(works, today().date())
         return ", ".join(f"{name} {count}" for name, count in sorted(run.counts.items()))
+
+    def forecast() -> str:
+        return f"{forecasts.keep(works)} forecasts"
 
     def open_cases() -> str:
         run = pipeline.judge(works, today().date())
@@ -167,6 +171,7 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         Job("compact", N_("合并热文件"), "35 * * * *", compact, lease=timedelta(hours=1)),
         Job("retain", N_("到期清理"), "40 1 * * *", retain, lease=timedelta(hours=4)),
         Job("assess", N_("评估"), "30 2 * * *", assess, lease=timedelta(hours=4)),
+        Job("forecast", N_("用量预测"), "10 3 * * *", forecast, lease=timedelta(hours=2)),
         Job("open_cases", N_("立案"), "30 3 * * *", open_cases),
         Job("replay", N_("策略回放"), "* * * * *", replay, lease=timedelta(hours=2), attempts=1),
         Job("statements", N_("对账"), "40 4 1,4,8 * *", reckon, lease=timedelta(hours=4)),

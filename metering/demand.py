@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -27,26 +27,40 @@ class Demand:
 
 def daily(lake: Lake, resources: Iterable[int], last: date, days: int = 90) -> Demand:
     """The demand of ``resources`` on the ``days`` days up to ``last``; days that are not closed are gaps."""
-    wanted = np.unique(np.fromiter(resources, np.int64))
+    return of_groups(lake, [list(resources)], last, days)[0]
+
+
+def of_groups(lake: Lake, groups: Sequence[Sequence[int]], last: date, days: int = 90) -> list[Demand]:
+    """The demand of each group of resources; a resource may be in many. Every day's file is read once for all."""
     span = tuple(last - timedelta(days=days - 1 - n) for n in range(days))
-    mean, size = np.full(days, np.nan), np.full(days, np.nan)
-    live = closed = 0
+    group = np.repeat(np.arange(len(groups)), [len(one) for one in groups])
+    every, place = np.unique(np.array([one for each in groups for one in each], np.int64), return_inverse=True)
+    mean, size = np.full((len(groups), days), np.nan), np.full((len(groups), days), np.nan)
+    live = np.zeros(len(groups))
+    closed = 0
     for at, day in enumerate(span):
         path = lake.path("daily", day)
-        if not path.exists() or not len(wanted):
+        if not path.exists() or not len(every):
             continue
         closed += 1
         table = pq.read_table(path, columns=["resource", "vcpu", "cpu_pct_n", "cpu_pct_sum"])
         ids = table["resource"].to_numpy()
-        here = np.isin(ids, wanted)
-        n = table["cpu_pct_n"].to_numpy()[here].astype(np.float64)
+        where = np.minimum(np.searchsorted(every, ids), len(every) - 1)
+        here = every[where] == ids
+        n, used, cores = np.zeros(len(every)), np.zeros(len(every)), np.zeros(len(every))
+        count = table["cpu_pct_n"].to_numpy()[here].astype(np.float64)
         vcpu = table["vcpu"].to_numpy()[here]
-        cores = np.where(vcpu == nothing("vcpu"), 0, vcpu).astype(np.float64)
+        has = np.where(vcpu == nothing("vcpu"), 0, vcpu).astype(np.float64)
         total = table["cpu_pct_sum"].to_numpy()[here].astype(np.float64)
-        live += int(n.sum())
-        if (n > 0).any():
-            # hundredths of a per cent of the machine's own size
-            mean[at] = float((np.divide(total, n, out=np.zeros_like(total), where=n > 0) / 10_000 * cores).sum())
-            size[at] = float(cores[n > 0].sum())
-    expected = closed * lake.slots * len(wanted)
-    return Demand(span, mean, size, live / expected if expected else 0.0)
+        n[where[here]] = count
+        # hundredths of a per cent of the machine's own size
+        used[where[here]] = np.divide(total, count, out=np.zeros_like(total), where=count > 0) / 10_000 * has
+        cores[where[here]] = np.where(count > 0, has, 0.0)
+        seen = np.bincount(group, n[place], len(groups))
+        live += seen
+        mean[:, at] = np.where(seen > 0, np.bincount(group, used[place], len(groups)), np.nan)
+        size[:, at] = np.where(seen > 0, np.bincount(group, cores[place], len(groups)), np.nan)
+    expected = [closed * lake.slots * len(set(one)) for one in groups]
+    return [
+        Demand(span, mean[i], size[i], float(live[i] / expected[i]) if expected[i] else 0.0) for i in range(len(groups))
+    ]

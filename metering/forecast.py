@@ -1,12 +1,14 @@
 """What will be used in the coming weeks: level, damped trend, the week and declared busy periods, with an interval. Pure.
 
 The interval is as wide as the forecast's own misses were: it is made from forecasts that would have been given at
-earlier days of the same series, each from what was known then. r = series, d = days, h = days ahead.
+earlier days of the same series, each from what was known then; the fewer weeks those lie apart, the wider it is, as
+Student's t asks. r = series, d = days, h = days ahead.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,11 @@ Array = NDArray[Any]
 WEEK = 7
 MEMORY = 8 * WEEK  # days that the week and the trend are learnt from
 LEAST = 2 * WEEK  # days of history without which nothing is forecast
-HALF_LIFE = 5.0  # days, of the level
+HALF_LIFE = 8.0  # days, of the level
+DOUBT = 2.0  # how much of the noise in a week's pattern is held against it
 DAMPING = 0.85  # of the trend, a week
-ORIGINS = 8  # earlier days that the interval is made from, half a week apart
+ORIGINS = 8  # earlier days that the interval is made from
+APART = 4  # days between them; fewer where the history is short
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,9 @@ def predict(values: Array, horizon: int, busy: Array | None = None, share: float
         raise ValueError(f"{d} days and {horizon} ahead: busy is {None if busy is None else busy.shape}")
     mean = point(values, horizon, busy)
     misses = []
+    apart = max(1, min(APART, (d - LEAST) // ORIGINS))
     for back in range(1, ORIGINS + 1):
-        cut = d - 4 * back
+        cut = d - apart * back
         if cut < LEAST:
             break
         ahead = min(horizon, d - cut)
@@ -57,27 +62,35 @@ def predict(values: Array, horizon: int, busy: Array | None = None, share: float
     if not misses:
         gone = np.full((r, horizon), np.nan)
         return Forecast(mean, gone, gone, 0)
-    wide = _width(np.stack(misses), share)
+    # Origins that lie close together miss alike: they count for as many as lie half a week apart.
+    wide = _width(np.stack(misses), share) * _student(max(1, apart * len(misses) // APART), share)
     return Forecast(mean, np.maximum(mean - wide, 0.0), mean + wide, len(misses))
 
 
 def _width(misses: Array, share: float) -> Array:
-    """Half the interval [r, h] from misses [origins, r, h]: the quantile within a week ahead, with the correction that
-    few misses ask for; never narrower further ahead, and growing by the root beyond what could be tried."""
-    origins, r, horizon = misses.shape
+    """Half the interval [r, h] from misses [origins, r, h]: the quantile of each week ahead; never narrower further
+    ahead, and growing by the root beyond what could be tried."""
+    _origins, r, horizon = misses.shape
     wide = np.zeros((r, horizon))
     for first in range(0, horizon, WEEK):
         part = misses[:, :, first : first + WEEK].transpose(1, 0, 2).reshape(r, -1)
         known = np.isfinite(part).sum(axis=1)
-        level = np.minimum(1.0, share * (1 + 1 / np.maximum(np.minimum(known, origins), 1)))
-        here = np.zeros(r)
-        for i in range(r):
-            here[i] = np.nanquantile(part[i], level[i]) if known[i] else np.nan
+        here = np.full(r, np.nan)
         # Fewer than a week of misses say nothing about the first week: then there is no interval at all.
+        enough = known >= WEEK
+        here[enough] = np.nanquantile(part[enough], share, axis=1)
         before = wide[:, first - 1] if first else np.full(r, np.nan)
         grown = before * np.sqrt((first / WEEK + 1) / max(first / WEEK, 1))
-        wide[:, first : first + WEEK] = np.fmax(np.where(known >= WEEK, here, grown), before)[:, None]
+        wide[:, first : first + WEEK] = np.fmax(np.where(enough, here, grown), before)[:, None]
     return wide
+
+
+def _student(independent: int, share: float) -> float:
+    """How much wider an interval made from so few misses must be: Student's quantile to the normal one (by its
+    expansion to the second order)."""
+    z, k = NormalDist().inv_cdf((1 + share) / 2), min(independent, ORIGINS)
+    t = z + (z**3 + z) / (4 * k) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * k**2)
+    return float(t / z)
 
 
 def point(values: Array, horizon: int, busy: Array | None = None) -> Array:
@@ -90,13 +103,7 @@ def point(values: Array, horizon: int, busy: Array | None = None) -> Array:
     any_busy = busy[:, at].any(axis=0) if busy is not None and len(busy) else np.zeros(n, bool)
     quiet = np.where(any_busy, np.nan, recent)
     rest = quiet - _centred(quiet)
-    week = np.zeros((r, WEEK))
-    for day in range(WEEK):
-        mine = rest[:, at % WEEK == day]
-        count = np.isfinite(mine).sum(axis=1)
-        total = np.nansum(mine, axis=1)
-        week[:, day] = total / (count + 1.0)  # shrunk: one more week without any difference
-    week -= week.mean(axis=1, keepdims=True)
+    week = _weekday(rest, at % WEEK)
     event = np.zeros((r, 0))
     flat = recent - week[:, at % WEEK]
     if busy is not None and len(busy):
@@ -123,6 +130,24 @@ def point(values: Array, horizon: int, busy: Array | None = None) -> Array:
     return np.asarray(np.where(known.sum(axis=1)[:, None] >= LEAST, out, np.nan))
 
 
+def _weekday(rest: Array, weekday: NDArray[np.integer]) -> Array:
+    """What each weekday adds [r, 7], from series less their weekly means [r, n]: shrunk by the share of it that chance
+    alone would make, so that a plain week stays whole and one that only looks like one vanishes."""
+    r = len(rest)
+    week, count, spread = np.zeros((r, WEEK)), np.zeros((r, WEEK)), np.zeros(r)
+    for day in range(WEEK):
+        mine = rest[:, weekday == day]
+        known = np.isfinite(mine)
+        count[:, day] = known.sum(axis=1)
+        week[:, day] = np.nansum(mine, axis=1) / np.maximum(count[:, day], 1)
+        spread += np.where(known, (np.nan_to_num(mine) - week[:, day, None]) ** 2, 0.0).sum(axis=1)
+    week -= week.mean(axis=1, keepdims=True)
+    noise = spread / np.maximum(count.sum(axis=1) - WEEK, 1) / np.maximum(count.mean(axis=1), 1)
+    signal = (week**2).sum(axis=1) / (WEEK - 1)
+    chance = np.divide(noise, signal, out=np.ones(r), where=signal > 0)
+    return np.asarray(week * np.clip(1 - DOUBT * chance, 0.0, 1.0)[:, None])
+
+
 def naive(values: Array, horizon: int) -> Array:
     """The yardstick: the same weekday of the last week [r, h]."""
     last = values[:, -WEEK:]
@@ -130,11 +155,12 @@ def naive(values: Array, horizon: int) -> Array:
 
 
 def _centred(values: Array) -> Array:
-    """Means of seven days around each; shorter at the edges."""
+    """Means of the seven days around each; NaN at the edges, where the days around are no whole week."""
     padded = np.pad(values, ((0, 0), (3, 3)), constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, WEEK, axis=1)
     count = np.isfinite(windows).sum(axis=2)
     answer: Array = np.divide(np.nansum(windows, axis=2), count, out=np.full(values.shape, np.nan), where=count > 0)
+    answer[:, :3] = answer[:, -3:] = np.nan
     return answer
 
 

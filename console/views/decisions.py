@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from wtforms import HiddenField, RadioField, TextAreaField
 from wtforms.validators import InputRequired, Length
 
-from console import frame, request_evidence
+from console import frame, outlooks, request_evidence
 from console.access import allow
 from console.book import reading, settings, transaction
 from console.forms import generation, hang
@@ -116,6 +116,14 @@ def _page(tx: Tx, one: Request, form: DecisionForm) -> str:
         outlook=outlook(tx, one, rows),
         measured=measured,
         suggestion=request_evidence.suggest(one.kind, one.takes(approved=True), measured),
+        forecasts=outlooks.told(
+            tx,
+            [
+                *([("system", one.system.id, one.system.name)] if one.system else []),
+                ("department", one.department_id, one.department.name),
+                ("pool", one.pool_id, one.pool.name),
+            ],
+        ),
         similar=request_evidence.similar(tx, one),
         fields=[(_(FIELDS[name]), one.fields[name]) for name in FIELDS if one.fields.get(name)],
         history=history(tx, one.subject),

@@ -13,7 +13,7 @@ from wtforms import HiddenField, SelectField, SelectMultipleField, StringField, 
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
-from console import frame
+from console import frame, outlooks
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.forms import hang
@@ -124,6 +124,7 @@ def show(department_id: int) -> str:
     return render_template(
         "departments/show.html",
         one=one,
+        forecast=outlooks.has_machines(tx, actor(), Resource.department_id.in_(below)),
         children=list(tx.scalars(select(Department).where(Department.parent_id == one.id).order_by(Department.name))),
         people=list(
             tx.scalars(select(Person).where(Person.department_id.in_(below), Person.active).order_by(Person.name))

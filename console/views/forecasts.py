@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 
-import numpy as np
 from flask import Blueprint, render_template, request
-from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import Select, func, select
 
 from console import frame
 from console.access import BUSINESS, allow
 from console.book import actor, book, lake, reading, settings
 from console.charts import Chart, Series
+from console.outlooks import when_full
 from console.texts import _
-from metering import business, demand, forecast
+from metering import business, demand, forecasts
+from metering.forecasts import AHEAD, HISTORY, SHARE, Outlook
 from metering.policy import MACHINES
 from providers import inventory
 from providers.inventory import Resource
@@ -25,10 +25,6 @@ from quota.pools import Pool
 
 blueprint = Blueprint("forecasts", __name__, url_prefix="/forecasts")
 frame.page("resources", "forecasts.index", N_("用量预测"), order=40)
-
-AHEAD = 28
-HISTORY = 90
-SHARE = 0.8
 
 
 @blueprint.get("/")
@@ -42,9 +38,15 @@ def index() -> str:
         options = {chosen: _("资源:%(name)s", name=one.name or one.external_id), **options}
     if chosen and chosen not in options:
         raise NotFound("forecast.none", N_("没有可以预测的对象"))
-    chart = chart_of(tx, chosen, options[chosen]) if chosen else None
+    told = outlook_of(tx, chosen) if chosen else None
     return render_template(
-        "forecasts/index.html", options=options, chosen=chosen, chart=chart, share=round(100 * SHARE)
+        "forecasts/index.html",
+        options=options,
+        chosen=chosen,
+        chart=_chart(told, options[chosen]) if told else None,
+        full=when_full(told),
+        last=told.last if told else None,
+        share=round(100 * SHARE),
     )
 
 
@@ -58,6 +60,10 @@ def _options(tx: Tx) -> dict[str, str]:
     found: dict[str, str] = {}
     for pool in tx.scalars(select(Pool).where(Pool.id.in_(pools)).order_by(Pool.name)):
         found[f"pool:{pool.id}"] = _("资源池:%(name)s", name=pool.name)
+    above = business.calendars(tx)
+    departments = {each for one in departments for each in above.chain(one)}
+    if (own := actor().department_id) is not None:
+        departments &= set(subtree(tx, own))
     for one in tx.scalars(select(Department).where(Department.id.in_(departments)).order_by(Department.name)):
         found[f"department:{one.id}"] = _("单位:%(name)s", name=one.name)
     for system in tx.scalars(select(System).where(System.id.in_(systems)).order_by(System.name)):
@@ -65,66 +71,68 @@ def _options(tx: Tx) -> dict[str, str]:
     return found
 
 
-def chart_of(tx: Tx, chosen: str, name: str) -> Chart | None:
-    """The past by day, the weeks ahead, and the cores that are there as a line above; None before any day is closed.
+def outlook_of(tx: Tx, chosen: str) -> Outlook | None:
+    """The forecast as the last night kept it; made now where it kept none, or where the visitor sees a part alone. None
+    before any day is closed.
 
     chosen: "pool:3", "department:3" (and what is under it), "system:3" or "resource:3", as far as the visitor sees it.
     """
+    kind, _colon, text = chosen.partition(":")
+    of = int(text)
+    # What has no cores of its own reports none: it would look like a gap.
+    whole = select(Resource.id).where(Resource.gone_at.is_(None), Resource.kind.in_(MACHINES))
+    if kind == "pool":
+        whole = whole.where(Resource.pool_id == of)
+    elif kind == "department":
+        whole = whole.where(Resource.department_id.in_(subtree(tx, of)))
+    elif kind == "system":
+        whole = whole.where(Resource.system_id == of)
+    else:
+        whole = whole.where(Resource.id == of)
+    seen = whole.where(inventory.visible(tx, actor()))
+    if _count(tx, whole) == _count(tx, seen) and (kept := forecasts.kept(tx, kind, of)) is not None:
+        return kept
     # A day that still runs would look like a fall.
     today = book().clock().astimezone(settings().zone).date()
     closed = [day for day in lake().days() if day < today]
     if not closed:
         return None
-    kind, _colon, text = chosen.partition(":")
-    of = int(text)
-    # What has no cores of its own reports none: it would look like a gap.
-    query = select(Resource.id).where(
-        inventory.visible(tx, actor()), Resource.gone_at.is_(None), Resource.kind.in_(MACHINES)
-    )
-    if kind == "pool":
-        query = query.where(Resource.pool_id == of)
-    elif kind == "department":
-        query = query.where(Resource.department_id.in_(subtree(tx, of)))
-    elif kind == "system":
-        query = query.where(Resource.system_id == of)
-    else:
-        query = query.where(Resource.id == of)
-    past = demand.daily(lake(), tx.scalars(query), max(closed), HISTORY)
+    past = demand.daily(lake(), tx.scalars(seen), max(closed), HISTORY)
     days = [*past.days, *(past.days[-1] + timedelta(days=n + 1) for n in range(AHEAD))]
-    told = forecast.predict(past.mean[None, :], AHEAD, _busy(tx, kind, of, days), SHARE)
-    gap: list[float | None] = [None] * HISTORY
-    size = past.size[np.isfinite(past.size)]
-    capacity = [*past.size.tolist(), *([float(size[-1])] * AHEAD if len(size) else [None] * AHEAD)]
+    return forecasts.outlook(past, forecasts.busy_days(business.calendars(tx), *_owner(tx, kind, of), days))
+
+
+def _count(tx: Tx, query: Select[int]) -> int:
+    return tx.scalar(select(func.count()).select_from(query.subquery())) or 0
+
+
+def _chart(of: Outlook, name: str) -> Chart:
+    """The past by day, the weeks ahead, and the cores that are there as a line above."""
+    gap: list[float | None] = [None] * len(of.used)
+    ahead: list[float | None] = [None] * len(of.mean)
     return Chart(
         "forecast",
         name,
-        days,
+        of.days,
         [
-            Series(_("已用(日均)"), [*past.mean.tolist(), *([None] * AHEAD)]),
-            Series(_("预测"), [*gap, *told.mean[0].tolist()]),
-            Series(_("区间下限"), [*gap, *told.low[0].tolist()]),
-            Series(_("区间上限"), [*gap, *told.high[0].tolist()]),
-            Series(_("主机规格合计"), capacity, role="capacity"),
+            Series(_("已用(日均)"), [*of.used, *ahead]),
+            Series(_("预测"), [*gap, *of.mean]),
+            Series(_("区间下限"), [*gap, *of.low]),
+            Series(_("区间上限"), [*gap, *of.high]),
+            Series(_("主机规格合计"), [*of.size, *([of.has] * len(of.mean))], role="capacity"),
         ],
         unit="vCPU",
-        period=f"{days[0]} – {days[-1]}",
-        coverage=100 * past.coverage,
+        period=f"{of.days[0]} – {of.days[-1]}",
+        coverage=100 * of.coverage,
     )
 
 
-def _busy(tx: Tx, kind: str, of: int, days: list[date]) -> NDArray[np.bool_] | None:
-    """Days of the declared periods of a department, system or resource; none are declared for a pool."""
-    calendars = business.calendars(tx)
+def _owner(tx: Tx, kind: str, of: int) -> tuple[int | None, int | None]:
+    """Department and system whose declared periods count; none are declared for a pool."""
     if kind == "department":
-        periods = calendars.of(of, None)
-    elif kind == "system":
+        return of, None
+    if kind == "system":
         system = tx.get(System, of)
-        periods = calendars.of(system.department_id if system else None, of)
-    elif kind == "resource":
-        one = tx.get(Resource, of)
-        periods = calendars.of(one.department_id, one.system_id) if one else []
-    else:
-        periods = []
-    if not periods:
-        return None
-    return np.array([[one.includes(day) for day in days] for one in periods])
+        return (system.department_id if system else None), of
+    one = tx.get(Resource, of) if kind == "resource" else None
+    return (one.department_id, one.system_id) if one else (None, None)

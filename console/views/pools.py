@@ -16,7 +16,7 @@ from wtforms import BooleanField, DecimalField, HiddenField, IntegerField, Selec
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange
 
-from console import frame, links
+from console import frame, links, outlooks
 from console.access import STEWARDS, allow
 from console.book import actor, reading, settings, transaction
 from console.forms import hang
@@ -111,6 +111,7 @@ def show(pool_id: int) -> str:
     return render_template(
         "pools/show.html",
         one=one,
+        forecast=outlooks.has_machines(tx, actor(), Resource.pool_id == one.id),
         rows=rows,
         intake=tx.get(Intake, one.id),
         resources=tx.scalar(

@@ -10,7 +10,7 @@ from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import aliased, joinedload
 from werkzeug.wrappers import Response
 
-from console import frame, links
+from console import frame, links, outlooks
 from console.access import STEWARDS, allow
 from console.book import actor, book, reading, settings
 from console.charts import Chart, Series
@@ -217,6 +217,7 @@ def show(department_id: int) -> str:
     return render_template(
         "quota/show.html",
         one=one,
+        forecast=outlooks.has_machines(tx, actor(), Resource.department_id.in_(below)),
         wallets=wallets(tx, below),
         requests=list(tx.scalars(select(Request).where(Request.department_id.in_(below), Request.state.in_(OPEN)))),
         kinds=KIND_LABELS,

@@ -11,14 +11,16 @@ import pytest
 from sqlalchemy import select
 
 from console import worklist
-from metering import policies
+from metering import forecasts, policies
 from metering.drafts import PolicyDraft
 from metering.lake import Lake
 from metering.policy import VERDICTS, Verdict, default
 from metering.replays import PolicyReplay
 from metering.works import Works
+from providers.inventory import Resource
 from quota.actors import Role
 from quota.calendar import ZONE
+from quota.pools import Pool
 from tests.metering.past import found_past
 
 
@@ -249,13 +251,25 @@ def test_a_department_declares_its_busy_season(app, house, works, past, client_o
     assert "每月末发放" not in tenant.get("/business/").text
 
 
-def test_forecasts_of_what_one_may_see(app, house, works, past, client_of):
+def test_forecasts_of_what_one_may_see(app, house, works, settings, past, client_of):
     page = client_of(Role.SUPERVISOR).get("/forecasts/")
     assert page.status_code == 200
     assert "信创池" in page.text
     assert "区间上限" in page.text
     assert client_of(Role.SUPERVISOR).get("/forecasts/?of=system:1").status_code == 200
     assert client_of("tenant1").get("/forecasts/?of=pool:1").status_code == 404
+    # What the night kept is shown as it was made; who sees a part alone gets a forecast of that part.
+    with house.transaction() as tx:
+        pool = tx.scalar(select(Pool))
+        tx.scalars(select(Resource).where(Resource.name == "office")).one().gone_at = tx.now
+    worklist.run_once(works, settings, "forecast")
+    with house.reading() as tx:
+        told = forecasts.kept(tx, "pool", pool.id)
+        assert told is not None
+    page = client_of(Role.SUPERVISOR).get(f"/forecasts/?of=pool:{pool.id}").text
+    assert f"用到 {told.last} 为止的日结数据" in page
+    assert "达到主机规格的70%" in page
+    assert f"/forecasts/?of=pool:{pool.id}" in client_of(Role.SUPERVISOR).get(f"/pools/{pool.id}").text
 
 
 def drafted(house) -> policies.Policy:
