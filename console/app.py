@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Flask
 
-from console import access, book, errors, frame, metrics, models, names, rule_words, security, texts  # noqa: F401 - models: all tables
+from console import access, attachments, book, errors, frame, metrics, models, names, rule_words, security, texts  # noqa: F401 - models: all tables
 from console.settings import Settings
 from console.views import blueprints
 from quota.db import Book
@@ -35,7 +35,9 @@ def create_app(settings: Settings, opened: Book | None = None) -> Flask:
     security.exempt(app, csrf)
     app.jinja_env.filters.update(names.FILTERS)
     app.jinja_env.filters["because"] = rule_words.because
-    app.jinja_env.globals.update(settings=settings, now=lambda: book.book().clock())
+    app.jinja_env.globals.update(
+        evidence_of=attachments.evidence_of, settings=settings, now=lambda: book.book().clock()
+    )
 
     @app.url_defaults
     def _versioned(endpoint: str, values: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from quota.actors import Role
 from quota.agencies import Department
 from quota.pools import CloudProvider, Pool
 from quota.units import Arch, Kind, classes
+from tests.quota.test_attachments import PDF
 
 SMALL = {Kind.VCPU: 4, Kind.MEMORY: 8 * 1024}
 
@@ -152,11 +153,20 @@ def test_an_incident_from_report_to_ruling(client_of, house, pool, clock) -> Non
     amended = {**REPORT, "pool": pool, "recovered_at": "2026-06-01T11:00"}
     assert company.send(f"/incidents/new?amend={number}", amended).status_code == 302
     assert "INC-1" in steward.get("/").text
+    proof = {"files": (io.BytesIO(PDF), "恢复报告.pdf")}
+    added = company.send(f"/attachments/incident/{number}/add", proof, content_type="multipart/form-data")
+    assert added.status_code == 302
+    assert "恢复报告.pdf" in steward.get(found).text
+    assert client_of(Role.TENANT).get("/attachments/1").status_code == 404
+    assert client_of(Role.AUDITOR).get("/attachments/1").data == PDF
     settle = f"{found}/settle"
     assert "超时 1 次" in steward.get(settle).text
     body = {"generation": 2, "responsibility": "maintenance", "reason": "见日志"}
     assert "至少提前" in steward.send(settle, body).text
     assert steward.send(settle, {**body, "responsibility": "provider"}).status_code == 302
+    proof = {"files": (io.BytesIO(PDF), "再补.pdf")}
+    closed = company.send(f"/attachments/incident/{number}/add", proof, content_type="multipart/form-data")
+    assert closed.status_code == 409, "it is settled"
     page = company.get(found).text
     assert "云服务商责任" in page
     assert "对定责提出争议" in page
@@ -265,6 +275,13 @@ def test_an_order_becomes_a_score_that_is_appealed_and_scored_again(client_of, h
     assert f"order:{late}" in form
     filed = company.send(f"{card}/appeal", {"text": "园区断电，附证明", "refs": [f"order:{late}"]})
     assert filed.status_code == 302
+    with house.reading() as tx:
+        appeal_id = appeals.of(tx, company_id, "2026-06").id
+    add = f"/attachments/appeal/{appeal_id}/add"
+    assert add in company.get(card).text
+    proof = {"files": (io.BytesIO(PDF), "断电证明.pdf")}
+    assert company.send(add, proof, content_type="multipart/form-data").status_code == 302
+    assert "断电证明.pdf" in client_of("supervisor2").get(f"{card}/ruling").text
     assert "只能申诉一次" in company.send(f"{card}/appeal", {"text": "再来"}).text
     ruling = {"upheld": "1", "struck": [f"order:{late}"], "ruling": "证明属实"}
     assert "出具评分的人" in steward.send(f"{card}/ruling", ruling).text  # he scored it

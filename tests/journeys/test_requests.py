@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from datetime import date, timedelta
 
@@ -12,6 +13,7 @@ from quota.actors import Actor, Role
 from quota.dossier import Request
 from quota.ledger import Holder
 from quota.units import Arch, Kind, ResourceClass
+from tests.quota.test_attachments import PDF
 
 BASIS = "峰值并发三千,现有四台主机已到七成"
 
@@ -396,3 +398,28 @@ def test_what_was_given_back_is_not_reminded_of(client_of, place, clock):
     with place.book.transaction() as tx:
         assert notices.remind_of_terms(tx, orders.returned(tx)) == []
     assert "申请延期" not in client_of(Role.TENANT).get(f"/requests/{number}").text
+
+
+def test_evidence_of_a_request_is_put_forward_while_it_is_with_its_department(client_of, place):
+    tenant = client_of(Role.TENANT)
+    number = filed(tenant, place, **small(place, 1))
+    add = f"/attachments/request/{number}/add"
+    assert add in tenant.get(f"/requests/{number}").text
+
+    def sent(client, name, content):
+        return client.send(add, {"files": (io.BytesIO(content), name)}, content_type="multipart/form-data")
+
+    refused = sent(tenant, "批复.pdf", b"<html>")
+    assert refused.status_code == 422
+    assert "文件“批复.pdf”" in refused.text
+    assert "请选择文件" in tenant.send(add).text
+    assert sent(tenant, "批复.pdf", PDF).status_code == 302
+    assert client_of("tenant2").get(add).status_code == 404
+    assert client_of("tenant2").get("/attachments/1").status_code == 404
+    assert client_of(Role.SUPERVISOR).get(add).status_code == 409
+    tenant.send(f"/requests/{number}/submit", {"generation": generation(tenant, number, "/check")})
+    assert sent(tenant, "迟到.pdf", PDF).status_code == 409, "those who sign have seen what there is"
+    page = client_of(Role.SUPERVISOR).get(f"/decisions/{number}").text
+    assert "批复.pdf" in page
+    assert client_of(Role.AUDITOR).get("/attachments/1").data == PDF
+    assert tenant.get("/attachments/wallet/1/add").status_code == 404
