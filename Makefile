@@ -45,6 +45,11 @@ lint: .venv/.test-installed
 test: test-tools lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# The pages and the stories over HTTP on PostgreSQL; `make test` walks them on SQLite.
+.PHONY: pages
+pages: test-tools
+	GUANJIA_TEST_PAGES=postgresql $(BIN)/python -m pytest -n 2 --dist loadfile tests/console tests/journeys
+
 # Every claim of speed beside an alternative; takes a while. ONLY="name …" for some of it.
 bench: test-tools
 	@bash tests/system_packages bench || echo "VictoriaMetrics cannot be installed here: the table will say so"

@@ -71,12 +71,13 @@ def postgres() -> Iterator[str]:
 _names = itertools.count()
 
 
-def _fresh_postgres(server: str) -> str:
+def fresh_postgres(server: str, template: str = "empty_book") -> str:
+    """The address of a database of its own on ``server``, made from ``template``."""
     url = make_url(server)
     name = f"book_{next(_names)}"
     admin = create_engine(url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE empty_book"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     admin.dispose()
     return url.set(database=name).render_as_string(hide_password=False)
 
@@ -85,7 +86,7 @@ def _fresh_postgres(server: str) -> str:
 def book_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty book, on each database in turn."""
     if request.param == "postgresql":
-        return _fresh_postgres(request.getfixturevalue("postgres"))
+        return fresh_postgres(request.getfixturevalue("postgres"))
     url = f"sqlite:///{tmp_path / 'book.db'}"
     book = Book(url)
     Base.metadata.create_all(book.engine)

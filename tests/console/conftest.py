@@ -6,6 +6,7 @@ people       <role>1 of every role; tenant1 in A01, tenant2 in A02; provider1 of
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import make_url
 from werkzeug.test import TestResponse
 
 from console import i18n
@@ -24,6 +26,7 @@ from console.settings import Settings
 from quota.actors import Role
 from quota.db import Base, Book
 from tests.city import City, found_city
+from tests.conftest import fresh_postgres
 
 FOUNDED = datetime(2026, 5, 29, 2, 0, tzinfo=UTC)
 TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
@@ -63,17 +66,26 @@ def _catalog() -> None:
     i18n.compile_all()
 
 
+ON_POSTGRES = os.environ.get("GUANJIA_TEST_PAGES") == "postgresql"
+"""The pages and the stories on PostgreSQL instead of SQLite: what a city runs on (`make pages`)."""
+
+
 @pytest.fixture(scope="session")
-def founded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, City]:
+def founded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, City]:
     """A book with the city in it, made once: hashing sixteen passwords takes its time, as it should."""
-    path = tmp_path_factory.mktemp("founded") / "book.db"
-    book = Book(f"sqlite:///{path}", clock=lambda: FOUNDED)
-    Base.metadata.create_all(book.engine)
+    if ON_POSTGRES:
+        url = fresh_postgres(request.getfixturevalue("postgres"))
+    else:
+        url = f"sqlite:///{tmp_path_factory.mktemp('founded') / 'book.db'}"
+    book = Book(url, clock=lambda: FOUNDED)
+    if not ON_POSTGRES:
+        Base.metadata.create_all(book.engine)
     city = found_city(book)
-    with book.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    if not ON_POSTGRES:
+        with book.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     book.dispose()
-    return path, city
+    return url, city
 
 
 @pytest.fixture
@@ -82,10 +94,15 @@ def city(founded: tuple[Path, City]) -> City:
 
 
 @pytest.fixture
-def house(tmp_path: Path, clock: Any, founded: tuple[Path, City]) -> Iterator[Book]:
-    """The book of the city, for this test alone, on SQLite; its time is ``clock``."""
-    shutil.copyfile(founded[0], tmp_path / "book.db")
-    book = Book(f"sqlite:///{tmp_path / 'book.db'}", clock=clock)
+def house(request: pytest.FixtureRequest, tmp_path: Path, clock: Any, founded: tuple[str, City]) -> Iterator[Book]:
+    """The book of the city, for this test alone; its time is ``clock``."""
+    made = make_url(founded[0])
+    if ON_POSTGRES:
+        url = fresh_postgres(request.getfixturevalue("postgres"), str(made.database))
+    else:
+        shutil.copyfile(str(made.database), tmp_path / "book.db")
+        url = f"sqlite:///{tmp_path / 'book.db'}"
+    book = Book(url, clock=clock)
     yield book
     book.dispose()
 
