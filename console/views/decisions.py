@@ -11,14 +11,15 @@ from werkzeug.wrappers import Response
 from wtforms import HiddenField, RadioField, TextAreaField
 from wtforms.validators import InputRequired, Length
 
-from console import frame, outlooks, request_evidence
+from console import frame, links, outlooks, request_evidence
 from console.access import allow
 from console.book import reading, settings, transaction
 from console.forms import generation, hang
 from console.request_evidence import Consequence
+from console.request_history import history
 from console.texts import _, amount, kind_label, lazy
 from console.views import promises as promises_board
-from console.views.requests import KINDS, history, turn_of, what
+from console.views.requests import KINDS, turn_of, what
 from quota import approvals, ledger, promises, requests
 from quota.actors import Actor, Role
 from quota.approvals import DECISION_LABELS, Decision
@@ -55,7 +56,13 @@ def index() -> str:
     rows = approvals.queue(tx)
     suggested = _suggestions(tx, rows[:50])
     return render_template(
-        "decisions/index.html", rows=rows, what=what, turn_of=turn_of, kinds=KINDS, suggested=suggested
+        "decisions/index.html",
+        address=links.address,
+        rows=rows,
+        what=what,
+        turn_of=turn_of,
+        kinds=KINDS,
+        suggested=suggested,
     )
 
 

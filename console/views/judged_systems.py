@@ -59,6 +59,7 @@ def index() -> str | Response:
     return found.exported("judged-systems") or render_template(
         "judged_systems/index.html",
         found=found,
+        suspect=SUSPECTED,
         suspected=sum(bool(one.zombie) for one in told.values()),
         uses=Counter(one.use.value for one in told.values()),
         run=findings.last_run(tx),

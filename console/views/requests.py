@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -11,29 +10,28 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response
 
-from console import errors, frame, links, request_forms
+from console import frame, links, request_forms
 from console.access import allow
-from console.audit_words import action
 from console.book import actor, book, reading, transaction
 from console.forms import hang
 from console.lists import Column, Filter, Rows, listing
 from console.request_evidence import consequences, consequences_of, figures
 from console.request_forms import RequestForm, amount_fields, form_class
+from console.request_history import history
 from console.security import row
-from console.texts import _, amounts, days_left, role, sentence, when
+from console.texts import _, amounts, days_left, role, sentence
 from providers import inventory, orders
 from providers.inventory import Resource
 from providers.orders import WorkOrder
 from quota import agencies, approvals, asks, fulfilment, ledger, notices, pools, requests, terms
 from quota.actors import Actor, Role
 from quota.agencies import Department
-from quota.audit import AuditRecord
 from quota.calendar import ZONE
 from quota.db import Tx
 from quota.dossier import FIELDS, KIND_LABELS, STATE_LABELS, Request, RequestKind, RequestLine, RequestState
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, Refused
 from quota.pools import Pool
-from quota.rules import STEP_LABELS, StepName
+from quota.rules import STEP_LABELS
 from quota.units import Kind
 
 blueprint = Blueprint("requests", __name__, url_prefix="/requests")
@@ -50,18 +48,6 @@ HINTS = {
 
 ABOUT_ONE = (RequestKind.RESIZE, RequestKind.UNSUBSCRIBE)
 TERMS = {"7": N_("7 天内到期"), "14": N_("14 天内到期"), "30": N_("30 天内到期"), "past": N_("已到期")}
-TOLD = {
-    "state": N_("状态"),
-    "turn": N_("办理方"),
-    "due_at": N_("时限"),
-    "decision": N_("决定"),
-    "step": N_("步骤"),
-    "justification": N_("测算依据"),
-    "use_until": N_("使用期限"),
-    "round": N_("轮次"),
-    "notice": N_("通知"),
-    "to": N_("收件方"),
-}
 
 
 def turn_of(one: Request) -> str | None:
@@ -467,58 +453,6 @@ def _answers(one: Request, change: str) -> list[tuple[str, Any, str]]:
         (_("测算依据"), one.justification, change),
     ]
     return found + [(_(FIELDS[name]), str(one.fields[name]), change) for name in FIELDS if one.fields.get(name)]
-
-
-def history(tx: Tx, subject: str) -> list[Mapping[str, Any]]:
-    """The audit trail of a request as a timeline, newest first."""
-    rows = tx.scalars(select(AuditRecord).where(AuditRecord.subject == subject).order_by(AuditRecord.sequence.desc()))
-    return [
-        _event({"by": row.actor, "at": row.at, "action": row.action, "before": row.before, "after": row.after,
-                "reason": row.reason})
-        for row in rows
-    ]  # fmt: skip
-
-
-def _event(change: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A recorded change (requests.changes) as an event of a timeline."""
-    before, after = change["before"], change["after"]
-    return {
-        "at": change["at"],
-        "who": change["by"],
-        "what": action(change["action"]),
-        "reason": sentence(change["reason"]),
-        "changes": [
-            (_(label), _told(name, before.get(name)), _told(name, after[name]))
-            for name, label in TOLD.items()
-            if name in after and after[name] not in (None, "", before.get(name))
-        ],
-    }
-
-
-errors.tell("request.stale", _event)
-
-
-def _told(name: str, value: Any) -> str | None:
-    """A recorded value as people read it."""
-    if value is None or value == "":
-        return None
-    if name == "state":
-        return _(STATES.get(value, value))
-    if name in ("turn", "to"):
-        return role(value)
-    if name == "step":
-        return _(STEP_LABELS[StepName(value)])
-    if name == "decision":
-        return _(approvals.DECISION_LABELS[approvals.Decision(value)])
-    if name == "notice":
-        return _(notices.NOTICE_LABELS[notices.NoticeKind(value)])
-    if name == "due_at":
-        return when(_instant(value))
-    return str(value)
-
-
-def _instant(value: Any) -> Any:
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
 @frame.finder(order=10)
