@@ -5,6 +5,7 @@ credit what they prove by correction rows of the next open month.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
@@ -16,7 +17,7 @@ from sqlalchemy import BigInteger, Float, ForeignKey, Index, String, func, inser
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.lake_corrections import Late
-from metering.lake_files import Reader
+from metering.lake_files import Damaged, Reader
 from metering.samples import METRICS, natural
 from metering.works import Works
 from providers.inventory import Resource
@@ -25,6 +26,8 @@ from quota.db import Base, append_only
 
 if TYPE_CHECKING:
     from metering.lake import Lake
+
+log = logging.getLogger("guanjia.late_figures")
 
 SAMPLES = "samples"
 """The metric of a row that counts samples of any kind: live ones and those of a machine that is off."""
@@ -81,7 +84,12 @@ def enter(works: Works) -> int:
     for day, of_day in groupby(late, key=lambda one: one.day):
         deliveries = list(of_day)
         if deliveries[-1].number > known.get(day, 0):
-            rows += [row for row in _day(works.lake, day, deliveries, known.get(day, 0)) if row["resource_id"] in ids]
+            try:
+                found = list(_day(works.lake, day, deliveries, known.get(day, 0)))
+            except Damaged:
+                log.exception("what came late for %s is not entered", day)  # `lake verify` names it; other days go on
+                continue
+            rows += [row for row in found if row["resource_id"] in ids]
     if rows:
         with works.book.transaction(steward("job:roll")) as tx:
             for low in range(0, len(rows), 5000):

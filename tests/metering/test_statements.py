@@ -247,6 +247,13 @@ def test_what_comes_for_a_closed_month_is_entered_figure_by_figure_and_once(smal
     assert rows()[2:] == [(day, "cpu_pct", "west", 6, 6, then, now, 80.0, at(711), span[1])]
     with pytest.raises(DBAPIError), small.book.transaction() as tx:
         tx.execute(text("DELETE FROM late_figures"))
+    late("north", (711, 90.0))
+    (last,) = [one for one in small.lake.corrections() if one.source == "north"]
+    kept = last.path.read_bytes()
+    last.path.write_bytes(kept[:-50])
+    assert late_figures.enter(small.works) == 0, "a damaged delivery holds up no job"
+    last.path.write_bytes(kept)
+    assert late_figures.enter(small.works) == 1
 
 
 def test_months_are_closed_in_order_once_and_by_the_authority(small):
