@@ -63,7 +63,7 @@ def _moves(verdicts: dict[str, Any]) -> list[list[str]]:
             for of in ("in_force", "draft")
         ]
         if any(figures):
-            label = f"{_(unit.label)} ({_(unit.shown)})"
+            label = _(unit.label) if unit.label == unit.shown else f"{_(unit.label)} ({_(unit.shown)})"
             found.append([label, *(number(shown(kind, figure)) for figure in figures)])
     return found
 

@@ -89,6 +89,30 @@ def test_the_default_policy_its_exceptions_and_all_again(works, past, today, clo
         assert list(findings.recheck(tx, findings.assessment(tx, run))) == []
 
 
+@pytest.mark.parametrize(
+    "name", ["p90@60", "p99x1.15", "vpa-p90x1.3-daily", "peak21x1.2-daily", "steward-L40-h3-m1.2", "steward-tide"]
+)
+def test_every_sizing_advises_the_night_and_recomputes(works, past, today, book, name):
+    """What a draft may name, the night can advise by: never for who is young, busy, or needs it."""
+    with book.transaction() as tx:
+        policies.enact(tx, replace(default(), sizing=name, effective_from=today), reason="另法定规格")
+    run = pipeline.judge(works, today)
+    with book.reading() as tx:
+        found = {one.resource_id: one for one in findings.of_run(tx, findings.assessment(tx, run.id))}
+    # 1 % of 8 cores; half of its memory is kept, whatever is seen of it.
+    assert found[past["quiet"]].target == {"vcpu": 4, "memory": 8 * 1024}
+    assert found[past["quiet"]].numbers["sizing"] == {"method": name}
+    assert found[past["young"]].target is None
+    assert found[past["late"]].target is None or found[past["late"]].verdict in GROWS
+    # Three hours a day at 45 %: with a margin or a ceiling they don't fit into four cores, by the cost of shortage they do.
+    fits = {"vcpu": 4, "memory": 8 * 1024} if name.startswith("steward") else None
+    assert found[past["office"]].target == fits
+    # Busy machines grow by the smallest shape, whatever sizes the others.
+    assert found[past["full"]].verdict in GROWS
+    assert found[past["full"]].target["vcpu"] > 2
+    assert recompute.run(works, run.id).same
+
+
 def test_samples_that_come_late_are_told_as_a_difference(works, past, today):
     run, _found = judged(works, today)
     with works.book.reading() as tx:
