@@ -74,6 +74,7 @@ SKIPS = {
     "ownerless": N_("没有使用单位"),
     "absent": N_("资源已不存在或状态异常"),
     "changed": N_("评估之后规格已变化"),
+    "unapproved": N_("未经批准,尚未计入配额"),
     "no_target": N_("没有合适的目标规格"),
     "run_ceiling": N_("超出单次立案上限"),
     "department_ceiling": N_("超出该单位在办上限"),
@@ -244,6 +245,8 @@ def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
         return "absent"
     if resource.department_id is None:
         return "ownerless"
+    if CALLS_FOR[finding.is_now()] is CaseKind.EXPAND and not resource.booked:
+        return "unapproved"  # what nobody approved is not counted: it would grow outside of every quota
     if resource.id in state.busy:
         return "open_case"
     if resource.id in state.asked:

@@ -888,3 +888,13 @@ def test_whatever_holds_data_is_snapshotted_first(kind: CaseKind, service: Servi
         assert plan[0] is Verb.SNAPSHOT
     if kind is CaseKind.RECLAIM:
         assert plan[-2:] == (Verb.RECYCLE, Verb.DELETE)
+
+
+def test_what_nobody_approved_is_not_enlarged(city) -> None:
+    machine = city.machine()
+    with city.by() as tx:
+        one = tx.get_one(Resource, machine)
+        one.basis, one.booked = "", {}
+    run = city.judge({machine: Verdict.BUSY}, target={Kind.VCPU: 20})
+    with city.by() as tx:
+        assert cases.open_from(tx, findings.assessment(tx, run)).why() == {"unapproved": 1}
