@@ -100,7 +100,7 @@ LINES = [
     Column("kind", N_("类别"), lambda one: kind_label(one.kind), sort=BillLine.kind),
     Column("arch", N_("架构"), lambda one: one.arch),
     Column("quantity", N_("计费用量"), lambda one: one.quantity / UNITS[Kind(one.kind)].factor, number=True),
-    Column("unit", N_("单位"), lambda one: _(UNITS[Kind(one.kind)].shown) + "·" + _("时")),
+    Column("unit", N_("计量单位"), lambda one: _(UNITS[Kind(one.kind)].shown) + "·" + _("时")),
     Column("since", N_("起"), lambda one: one.since, sort=BillLine.since),
     Column("until", N_("止"), lambda one: one.until),
 ]  # fmt: skip

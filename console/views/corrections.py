@@ -90,7 +90,7 @@ def _columns(found: dict[tuple[int, str], tuple[str, int | None]]) -> list[Colum
         Column("first", N_("采样自"), lambda r: r.first_at, sort=LateFigure.first_at),
         Column("last", N_("采样至"), lambda r: r.last_at, minor=True),
         Column("metric", N_("指标"), lambda r: _(LABELS.get(r.metric, r.metric)), sort=LateFigure.metric),
-        Column("unit", N_("单位"), _unit, minor=True),
+        Column("unit", N_("计量单位"), _unit, minor=True),
         Column("mean_before", N_("原日均值"), lambda r: r.mean_before, number=True, text=_figure),
         Column("mean_after", N_("现日均值"), lambda r: r.mean_after, number=True, text=_figure),
         Column("peak_before", N_("原峰值"), lambda r: r.peak_before, number=True, text=_figure, minor=True),

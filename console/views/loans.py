@@ -51,7 +51,7 @@ COLUMNS = [
     Column("class", N_("资源"), lambda o: kind_label(o.resource_class)),
     Column("amount", N_("数量"), lambda o: shown(o.resource_class.kind, o.amount), number=True),
     Column("out", N_("在借"), lambda o: shown(o.resource_class.kind, o.outstanding), number=True),
-    Column("unit", N_("单位"), lambda o: _(UNITS[o.resource_class.kind].shown)),
+    Column("unit", N_("计量单位"), lambda o: _(UNITS[o.resource_class.kind].shown)),
     Column("ends", N_("到期"), lambda o: o.ends_at, sort=Loan.ends_at),
 ]  # fmt: skip
 FILTERS = [Filter("state", N_("状态"), lambda q, v: q.where(Loan.state == v), options=STATES)]

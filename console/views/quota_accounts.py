@@ -36,7 +36,7 @@ ACCOUNTS = [
     Column("class", N_("资源"), lambda a: kind_label(class_of(a))),
     Column("holder", N_("去向"), lambda a: _(HOLDERS[a.holder]), sort=Account.holder),
     Column("balance", N_("余额"), lambda a: shown(Kind(a.kind), a.balance), sort=Account.balance, number=True),
-    Column("unit", N_("单位"), lambda a: _(UNITS[Kind(a.kind)].shown)),
+    Column("unit", N_("计量单位"), lambda a: _(UNITS[Kind(a.kind)].shown)),
     Column("entries", N_("分录数"), lambda a: a.entries, sort=Account.entries, number=True),
 ]  # fmt: skip
 

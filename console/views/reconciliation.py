@@ -76,7 +76,7 @@ COLUMNS = [
     Column("metered", N_("计量"), _side("metered"), number=True, text=written),
     Column("unmeasured", N_("不可计量"), _side("unmeasured"), number=True, text=written),
     Column("billed", N_("账单"), _side("billed"), number=True, text=written),
-    Column("unit", N_("单位"), lambda r: unit_of(r.kind), minor=True),
+    Column("unit", N_("计量单位"), lambda r: unit_of(r.kind), minor=True),
     Column("cause", N_("差异原因"), _causes),
     Column("disputed", N_("争议金额"), lambda r: yuan(r.disputed_fen), unit=N_("元"), number=True, text=money,
            sort=FourWayLine.disputed_fen),

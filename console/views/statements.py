@@ -184,7 +184,7 @@ def _columns(level: str, run: StatementRun) -> list[Column]:
     ]  # fmt: skip
     if level == "kind":
         found.append(Column("hours", N_("占用量"), lambda r: unit_hours(r.id, r.allocated), number=True, text=hours))
-        found.append(Column("unit", N_("单位"), lambda r: _(UNITS[Kind(r.id)].shown) + "·" + _("时")))
+        found.append(Column("unit", N_("计量单位"), lambda r: _(UNITS[Kind(r.id)].shown) + "·" + _("时")))
     else:
         found += [
             Column("vcpu", "vCPU", lambda r: unit_hours(Kind.VCPU, r.vcpu), unit=N_("vCPU·时"),
@@ -291,7 +291,7 @@ COLUMNS = [
     Column("provider", N_("云服务商"), lambda r: r.provider.name, href=links.provider(lambda r: r.provider_id), minor=True),
     Column("hours", N_("占用"), lambda r: r.unit_hours, number=True, text=hours, sort=StatementLine.allocated),
     Column("proven", N_("已证实"), lambda r: r.proven_hours, number=True, text=hours),
-    Column("unit", N_("单位"), lambda r: _(UNITS[Kind(r.kind)].shown) + "·" + _("时"), minor=True),
+    Column("unit", N_("计量单位"), lambda r: _(UNITS[Kind(r.kind)].shown) + "·" + _("时"), minor=True),
     Column("coverage", N_("采集覆盖率"), lambda r: None if r.coverage is None else round(r.coverage, 2), unit="%",
            number=True),
     Column("price", N_("单价"), lambda r: r.tariff.unit_price(r.stopped).normalize() if r.tariff else None,
