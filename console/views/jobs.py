@@ -30,6 +30,7 @@ LABELS = {
     "compact": N_("合并热文件"),
     "retain": N_("到期清理"),
     "assess": N_("评估"),
+    "forecast": N_("用量预测"),
     "open_cases": N_("立案"),
     "remind": N_("催办提醒"),
     "expire": N_("到期处理"),
