@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask, g, render_template, request
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from console.security import local, same_origin
@@ -109,6 +109,22 @@ def _unfit(error: DataError | OverflowError) -> tuple[str, int]:
     return _page(422, reason=sentence(UNFIT, {}), code="input.unfit")
 
 
+AT_ONCE = N_("有人同时在办同一件事")
+TAKE_TURNS = ("40001", "40P01")
+"""What PostgreSQL says of transactions that stood in each other's way: one of them shall try again."""
+
+
+def _at_once(error: IntegrityError | OperationalError) -> tuple[str, int]:
+    """Two did the same at once: the book's own keys and locks let one through. Anything else of the kind is a bug."""
+    about = str(error.orig).lower()
+    unique = isinstance(error, IntegrityError) and "unique" in about
+    waited = "database is locked" in about or getattr(error.orig, "sqlstate", None) in TAKE_TURNS
+    if not (unique or waited):
+        return _bug(error)
+    log.warning("request %s %s %s: %s", g.get("request_id", "-"), request.method, request.path, error, exc_info=error)
+    return _page(409, reason=sentence(AT_ONCE, {}), code="at-once")
+
+
 def _bug(error: Exception) -> tuple[str, int]:
     log.exception("request %s %s %s failed", g.get("request_id", "-"), request.method, request.path, exc_info=error)
     return _page(500, reason="", code="bug")
@@ -143,4 +159,6 @@ def attach(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(DataError, _unfit)
     app.register_error_handler(OverflowError, _unfit)
+    app.register_error_handler(IntegrityError, _at_once)
+    app.register_error_handler(OperationalError, _at_once)
     app.register_error_handler(Exception, _bug)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from metering.works import Works
 from providers.base import ServiceKind
 from providers.inventory import Resource
 from quota.actors import steward
+from quota.db import batches
 from quota.errors import N_, Invalid
 from quota.units import Kind
 
@@ -104,5 +106,6 @@ def parts(works: Works, of: Past) -> Iterator[Series]:
 def sections(works: Works, ids: Sequence[int], policy: Policy) -> NDArray[np.int64]:
     """The section of ``policy`` that holds for each of these resources, -1 = none."""
     with works.book.reading(steward("replay")) as tx:
-        rows = {one.id: one for one in tx.scalars(select(Resource).where(Resource.id.in_(ids)))}
+        found = (tx.scalars(select(Resource).where(Resource.id.in_(part))) for part in batches(ids))
+        rows = {one.id: one for one in chain.from_iterable(found)}
         return pipeline.sections(tx, [rows[one] for one in ids], policy, calendars(tx))

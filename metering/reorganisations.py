@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, String, Text, UniqueConstraint, or_, select, update
@@ -28,7 +29,7 @@ from providers.orders import WorkOrder
 from quota import agencies, ledger
 from quota.actors import Role
 from quota.agencies import Department, System
-from quota.db import Base
+from quota.db import Base, batches
 from quota.dossier import OPEN, Request, RequestState
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState
 from quota.ledger import Account, Hold, Holder, HoldState
@@ -263,14 +264,14 @@ def _systems_of(tx: Tx, source_id: int, system_ids: Collection[int]) -> Extent:
     )
     if not systems or len(systems) != len(set(system_ids)):
         raise Invalid("reorganisation.systems", N_("请选择转出单位的信息系统"), field="systems")
-    resources = list(
-        tx.scalars(select(Resource).where(Resource.system_id.in_(systems), Resource.department_id == source_id))
-    )
+    theirs = Resource.system_id.in_(systems), Resource.department_id == source_id
+    resources = list(tx.scalars(select(Resource).where(*theirs)))
+    mine = select(Resource.id).where(*theirs)
     found = Extent(systems=systems, resources=sorted(one.id for one in resources))
     waiting: list[tuple[Any, ...]] = [
         (Request, Request.state.in_(OPEN), Request.system_id.in_(systems)),
-        (WorkOrder, WorkOrder.state.in_(orders.OPEN), WorkOrder.resource_id.in_(found.resources)),
-        (Case, Case.state != State.CLOSED.value, Case.resource_id.in_(found.resources)),
+        (WorkOrder, WorkOrder.state.in_(orders.OPEN), WorkOrder.resource_id.in_(mine)),
+        (Case, Case.state != State.CLOSED.value, Case.resource_id.in_(mine)),
     ]
     for model, *where in waiting:
         if tx.scalar(select(model.id).where(*where).limit(1)) is not None:
@@ -298,11 +299,7 @@ def _back(tx: Tx, batch: Reorganisation) -> Extent:
                     kind=word,
                     id=id_,
                 )
-    home = list(
-        tx.scalars(
-            select(Resource).where(Resource.id.in_(moved["resources"]), Resource.department_id == batch.target_id)
-        )
-    )
+    home = [one for one in _resources(tx, moved["resources"]) if one.department_id == batch.target_id]
     found = Extent(
         **{name: moved[name] for name in ("children", "systems", "people", "requests", "orders", "cases", "loans")},
         resources=sorted(one.id for one in home),
@@ -356,12 +353,18 @@ def _assign(tx: Tx, model: Any, rows: Sequence[int], source_id: int, target_id: 
     values: dict[str, Any] = {"department_id": target_id}
     if model is Person:
         values["session_epoch"] = Person.session_epoch + 1  # what they may see changes: they log in again
-    tx.execute(
-        update(model)
-        .where(model.id.in_(rows), model.department_id == source_id)
-        .values(**values)
-        .execution_options(synchronize_session=False)
-    )
+    for part in batches(rows):
+        tx.execute(
+            update(model)
+            .where(model.id.in_(part), model.department_id == source_id)
+            .values(**values)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _resources(tx: Tx, ids: Sequence[int]) -> list[Resource]:
+    found = (tx.scalars(select(Resource).where(Resource.id.in_(part)).order_by(Resource.id)) for part in batches(ids))
+    return list(chain.from_iterable(found))
 
 
 def _pending(tx: Tx, department_id: int) -> list[Hold]:
@@ -382,9 +385,10 @@ def _spelled(tx: Tx, what: Extent) -> dict[str, Any]:
     """What was moved, as JSON: ids, quota, what is booked for the resources, and the state of what was pending."""
 
     def states(model: Any, rows: Sequence[int]) -> dict[str, str]:
-        return {str(id_): state for id_, state in tx.execute(select(model.id, model.state).where(model.id.in_(rows)))}
+        some = (tx.execute(select(model.id, model.state).where(model.id.in_(part))) for part in batches(rows))
+        return {str(id_): state for id_, state in chain.from_iterable(some)}
 
-    resources = list(tx.scalars(select(Resource).where(Resource.id.in_(what.resources))))
+    resources = _resources(tx, what.resources)
     return {
         "children": what.children,
         "systems": what.systems,

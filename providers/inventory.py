@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import (
@@ -35,7 +36,7 @@ from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from quota import ledger
 from quota.actors import Actor, Role
 from quota.agencies import Department, System, subtree
-from quota.db import Base, append_only
+from quota.db import Base, append_only, batches
 from quota.errors import N_, Conflict, NotFound
 from quota.pools import Pool
 from quota.seals import plain
@@ -454,7 +455,11 @@ def enact(tx: Tx, one: Resource, *, at: datetime, source: str, **told: Any) -> N
 def reassign(tx: Tx, resource_ids: Collection[int], department_id: int, *, source: str) -> None:
     """Give resources to another department, each with a row of its history. The ledger is the caller's business."""
     target = tx.get_one(Department, department_id)
-    for one in tx.scalars(select(Resource).where(Resource.id.in_(resource_ids)).order_by(Resource.id)):
+    some = (
+        tx.scalars(select(Resource).where(Resource.id.in_(part)).order_by(Resource.id))
+        for part in batches(sorted(resource_ids))
+    )
+    for one in chain.from_iterable(some):
         if one.department_id == department_id:
             continue
         tx.add(
@@ -545,12 +550,13 @@ def unattached(tx: Tx, resources: Iterable[Resource]) -> dict[int, datetime]:
             with suppress(ValueError):
                 moment = datetime.fromisoformat(told)
                 since[one.id] = moment if moment.tzinfo else since[one.id]
-    query = (
-        select(ResourceChange.resource_id, ResourceChange.at, ResourceChange.after)
-        .where(ResourceChange.resource_id.in_(list(loose)), ResourceChange.what != Change.APPEARED.value)
-        .order_by(ResourceChange.at, ResourceChange.id)
-    )
-    since |= {resource_id: at for resource_id, at, after in tx.execute(query) if "attached_to" in after}
+    for part in batches(loose):
+        query = (
+            select(ResourceChange.resource_id, ResourceChange.at, ResourceChange.after)
+            .where(ResourceChange.resource_id.in_(part), ResourceChange.what != Change.APPEARED.value)
+            .order_by(ResourceChange.at, ResourceChange.id)
+        )
+        since |= {resource_id: at for resource_id, at, after in tx.execute(query) if "attached_to" in after}
     return since
 
 
@@ -571,7 +577,6 @@ def spells(
     end: datetime,
     *,
     pool_ids: Iterable[int] | None = None,
-    resource_ids: Iterable[int] | None = None,
 ) -> dict[int, list[Spell]]:
     """Resource id → its spells within [start, end), from the history; all resources where not narrowed."""
     query = (
@@ -583,8 +588,6 @@ def spells(
         query = query.join(Resource, Resource.id == ResourceChange.resource_id).where(
             Resource.pool_id.in_(list(pool_ids))
         )
-    if resource_ids is not None:
-        query = query.where(ResourceChange.resource_id.in_(list(resource_ids)))
     told: dict[int, list[tuple[datetime, dict[str, Any]]]] = {}
     for resource_id, at, after in tx.execute(query):
         told.setdefault(resource_id, []).append((at, after))

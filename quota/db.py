@@ -6,9 +6,10 @@ on any exception. What is audited in it is sealed into the audit chain just befo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import DDL, JSON, BigInteger, DateTime, Engine, MetaData, Table, create_engine, event
@@ -138,6 +139,13 @@ class Book:
 
     def dispose(self) -> None:
         self.engine.dispose()
+
+
+def batches(ids: Iterable[int], size: int = 5000) -> Iterator[list[int]]:
+    """Ids in parts that a statement may name: databases bound how many values one can carry (SQLite 32,766)."""
+    waiting = iter(ids)
+    while part := list(islice(waiting, size)):
+        yield part
 
 
 def _engine(url: str) -> Engine:

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 import pytest
 
 from console.access import EVERYBODY, allow
-from console.book import reading
+from console.book import reading, transaction
 from console.errors import status
 from quota import errors
 from quota.actors import Role
+from quota.agencies import Department
 from quota.audit import AuditRecord
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, Refused, WrongState
 
@@ -34,6 +35,23 @@ def test_each_refusal_has_its_status_and_says_its_sentence(app, client_of, kind,
     assert answer.status_code == code
     assert "这需要系统管理员、安全管理员的权限" in answer.text
     assert answer.headers["X-Request-ID"] in answer.text
+
+
+def test_two_who_do_the_same_at_once_are_no_bug_but_a_broken_rule_is(app, client_of):
+    def twice():
+        with transaction() as tx:
+            tx.add_all([Department(code="same", name="一"), Department(code="same", name="二")])
+
+    def nameless():
+        with transaction() as tx:
+            tx.add(Department(code="other", name=None))
+
+    for name, act in (("twice", twice), ("nameless", nameless)):
+        app.add_url_rule(f"/{name}", endpoint=name, view_func=allow(*EVERYBODY)(act), methods=["GET"])
+    answer = client_of(Role.SUPERVISOR).get("/twice")
+    assert answer.status_code == 409
+    assert "有人同时在办同一件事" in answer.text
+    assert client_of(Role.SUPERVISOR).get("/nameless").status_code == 500
 
 
 def test_every_class_of_refusal_is_in_the_table():
