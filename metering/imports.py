@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from sqlalchemy import select
 
-from metering.intake import SampleRefusal
+from metering.intake import UNKNOWN, SampleRefusal
 from metering.lake_landings import Landing
 from metering.works import Progress, Works, silent
 from providers import inventory
@@ -39,8 +39,6 @@ from quota.units import Arch
 
 if TYPE_CHECKING:
     from metering.lake import Receipt
-
-UNKNOWN = "resource.unknown"
 
 
 @dataclass(slots=True)

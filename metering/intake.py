@@ -1,7 +1,8 @@
 """Intake: every pool read from where the last reading ended, into the inventory and the lake.
 
 A mark says up to when a pool was read; each collection asks again a little behind it, because sources are late and
-the lake takes nothing twice. What is refused is counted and kept as evidence about the source.
+the lake takes nothing twice. What is refused is kept as evidence about the source: counted once, when it is read for the
+last time, and summed by the day of the reading, so that a source that is wrong for months fills no table.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from providers import inventory
 from providers.base import ProviderFault, Samples
 from providers.inventory import Drift
 from quota.actors import steward
+from quota.calendar import ZONE
 from quota.db import Base, Count
 from quota.errors import Refused
 from quota.pools import Pool
@@ -60,7 +62,12 @@ class Intake(Base):
 
 
 class SampleRefusal(Base):
-    """What of one collection or import was refused, and why: evidence about a source, never thrown away silently."""
+    """What of one import, or of a day's readings, was refused, and why: evidence about a source, kept as long as its
+    samples are.
+
+    ``at``: when it was entered, the last time where a day's are summed. ``example``: a place in a file, or the name of a
+    resource that no inventory shows; "" where there are too many to name.
+    """
 
     __tablename__ = "sample_refusals"
 
@@ -71,6 +78,54 @@ class SampleRefusal(Base):
     reason: Mapped[str] = mapped_column(String(64))
     count: Mapped[int] = mapped_column(Count)
     example: Mapped[str] = mapped_column(Text, default="")
+
+
+NAMED = 20
+"""How many unknown resources a day's evidence names; those beyond are summed."""
+
+UNKNOWN = "resource.unknown"
+
+ELSEWHEN = ("row:future", "row:ts")
+"""Refused because their time lies outside whatever was asked for, so that they may come with each reading."""
+
+
+class Evidence:
+    """What was refused of a source of a pool on the day of the transaction, to be added to."""
+
+    def __init__(self, tx: Tx, pool_id: int, source: str) -> None:
+        self.tx, self.pool_id, self.source = tx, pool_id, source
+        begin = tx.now.astimezone(ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
+        rows = tx.scalars(
+            select(SampleRefusal)
+            .where(SampleRefusal.pool_id == pool_id, SampleRefusal.source == source, SampleRefusal.at >= begin)
+            .order_by(SampleRefusal.id)
+        ).all()
+        self.unknown = {one.example: one for one in rows if one.reason == UNKNOWN}
+        self.others = {one.reason: one for one in rows if one.reason != UNKNOWN}
+
+    def add(self, reason: str, count: int, example: str = "") -> None:
+        """Samples that were refused and are not read again. The first example of a day is kept."""
+        self._row(self.others, reason, reason, example).count += count
+
+    def at_least(self, reason: str, count: int) -> None:
+        """Samples that may be the same as those of the reading before."""
+        row = self._row(self.others, reason, reason, "")
+        row.count = max(row.count, count)
+
+    def add_unknown(self, counts: Counter[str]) -> None:
+        """Samples by the name of a resource that no inventory has shown."""
+        for name, count in counts.most_common():
+            named = name if name in self.unknown or len(self.unknown.keys() - {""}) < NAMED else ""
+            self._row(self.unknown, named, UNKNOWN, named).count += count
+
+    def _row(self, rows: dict[str, SampleRefusal], key: str, reason: str, example: str) -> SampleRefusal:
+        row = rows.get(key)
+        if row is None:
+            row = SampleRefusal(pool_id=self.pool_id, source=self.source, reason=reason, count=0, example=example)
+            self.tx.add(row)
+            rows[key] = row
+        row.at = self.tx.now
+        return row
 
 
 def mark(tx: Tx, pool_id: int, until: datetime, *, rows: int, refused: int, unknown: int) -> Intake:
@@ -108,6 +163,13 @@ class Collected:
     refused: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
     days: set[date] = field(default_factory=set)
+    final_refused: Counter[str] = field(default_factory=Counter)  # of these what is not asked for again
+    final_unknown: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def final(self) -> datetime:
+        """Samples before this are not asked for again."""
+        return self.until - OVERLAP
 
     def count(self, receipt: Receipt) -> None:
         self.taken += receipt.taken
@@ -126,7 +188,8 @@ def collect(works: Works, pool: Pool, *, until: datetime | None = None, progress
     cloud = works.provider(pool)
     with works.book.reading() as tx:
         row = tx.get(Intake, pool.id)
-        since = row.collected_until - OVERLAP if row else until - HISTORY
+        before = row.collected_until if row else None
+    since = until - HISTORY if before is None else before - OVERLAP
     found = Collected(pool.code, since, until)
     try:
         listing = cloud.inventory(until)
@@ -140,23 +203,24 @@ def collect(works: Works, pool: Pool, *, until: datetime | None = None, progress
             failed(tx, pool.id, since, str(fault))
         raise
     with works.book.transaction(actor) as tx:
-        mark(
-            tx,
-            pool.id,
-            until,
-            rows=found.rows,
-            refused=sum(found.refused.values()),
-            unknown=sum(found.unknown.values()),
-        )
-        for reason, count in found.refused.items():
-            tx.add(SampleRefusal(pool_id=pool.id, at=tx.now, source=pool.code, reason=reason, count=count))
-        for name, count in found.unknown.most_common(20):
-            tx.add(
-                SampleRefusal(
-                    pool_id=pool.id, at=tx.now, source=pool.code, reason="resource.unknown", count=count, example=name
-                )
-            )
+        row = tx.get(Intake, pool.id, with_for_update=True)
+        alone = before == (row.collected_until if row else None)  # or another reading entered the same meanwhile
+        refused, unknown = sum(found.refused.values()), sum(found.unknown.values())
+        mark(tx, pool.id, until, rows=found.rows, refused=refused, unknown=unknown)
+        if alone:
+            _enter(tx, pool, found)
     return found
+
+
+def _enter(tx: Tx, pool: Pool, found: Collected) -> None:
+    """Keep what was refused for good. What may yet be taken, from the overlap, is entered when it is read again."""
+    evidence = Evidence(tx, pool.id, pool.code)
+    for reason, count in found.final_refused.items():
+        evidence.add(reason, count)
+    for reason in ELSEWHEN:
+        if found.refused[reason]:
+            evidence.at_least(reason, found.refused[reason])
+    evidence.add_unknown(found.final_unknown)
 
 
 def take(works: Works, pool: Pool, batch: Samples, found: Collected) -> None:
@@ -169,14 +233,19 @@ def take(works: Works, pool: Pool, batch: Samples, found: Collected) -> None:
     found.rows += batch.table.num_rows
     table = batch.table.set_column(batch.table.schema.get_field_index("resource"), "resource", pa.array(ids))
     strangers = ids < 0
+    ts = table.column("ts").fill_null(-1).to_numpy()
+    final = (ts >= found.since.timestamp()) & (ts < found.final.timestamp())
     if strangers.any():
-        for name, count in zip(*np.unique(index[strangers], return_counts=True), strict=True):
-            found.unknown[batch.external_ids[name]] += int(count)
-        table = table.filter(pa.array(~strangers))
+        for counter, rows in (found.unknown, strangers), (found.final_unknown, strangers & final):
+            for name, count in zip(*np.unique(index[rows], return_counts=True), strict=True):
+                counter[batch.external_ids[name]] += int(count)
+        table, final = table.filter(pa.array(~strangers)), final[~strangers]
     if table.num_rows:
-        found.count(
-            works.lake.append(f"{pool.code}.{batch.source}", table, not_after=max(found.until, works.book.clock()))
-        )
+        not_after = max(found.until, works.book.clock())
+        receipt = works.lake.append(f"{pool.code}.{batch.source}", table, not_after=not_after)
+        found.count(receipt)
+        if receipt.refused and final.any():
+            found.final_refused.update(works.lake.refusals(table.filter(pa.array(final)), not_after=not_after))
 
 
 def _seconds(batch: Samples, since: datetime) -> int:

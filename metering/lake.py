@@ -48,7 +48,7 @@ from metering.lake_files import (
     write_json,
     write_tables,
 )
-from metering.samples import Array, Cells, canonical
+from metering.samples import Array, Cells, Delivery, canonical
 
 _FORMAT = 1
 
@@ -103,19 +103,13 @@ class Lake:
         does no harm.
         """
         check_source(source)
-        latest = None if not_after is None else int(not_after.timestamp()) + 2 * self.step_s
-        delivery = canonical(table, self.step_s, self.utc_offset_s, latest)
-        refused, gone = Counter(delivery.refused), self.kept_from("days")
+        delivery, refused, taken = self._sift(table, not_after)
         sealed = self.sealed()
-        files, taken = 0, delivery.taken
+        files = 0
         days: list[date] = []
         corrected: list[date] = []
         for number, (cells, first, last) in delivery.days.items():
             day = day_of(number)
-            if gone is not None and day < gone:
-                refused["row:retained"] += len(cells)
-                taken -= len(cells)
-                continue
             late = day.strftime("%Y-%m") in sealed
             (corrected if late else days).append(day)
             place = self.correction_folder(day) if late else self.hot_folder(day)
@@ -123,6 +117,21 @@ class Lake:
             with room():
                 files += self._keep(place, waits, source, cells, first, last)
         return Receipt(delivery.rows, taken, dict(refused), tuple(sorted({*days, *corrected})), files, tuple(corrected))
+
+    def refusals(self, table: pa.Table, *, not_after: datetime | None = None) -> Mapping[str, int]:
+        """What `append` would refuse of this, without taking any of it."""
+        return dict(self._sift(table, not_after)[1])
+
+    def _sift(self, table: pa.Table, not_after: datetime | None) -> tuple[Delivery, Counter[str], int]:
+        """A delivery without the days that retention deleted, what is refused of it, and how many rows are taken."""
+        latest = None if not_after is None else int(not_after.timestamp()) + 2 * self.step_s
+        delivery = canonical(table, self.step_s, self.utc_offset_s, latest)
+        refused, gone, taken = Counter(delivery.refused), self.kept_from("days"), delivery.taken
+        for number in [one for one in delivery.days if gone is not None and day_of(one) < gone]:
+            cells = delivery.days.pop(number)[0]
+            refused["row:retained"] += len(cells)
+            taken -= len(cells)
+        return delivery, refused, taken
 
     def _keep(self, place: Path, waits: Path, source: str, cells: Cells, first: int, last: int) -> int:
         """Write a day's cells to `waits` (`place`, or a landing's folder) unless they lie there already."""

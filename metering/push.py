@@ -20,7 +20,7 @@ import pyarrow as pa
 from sqlalchemy import select
 
 from metering import signals, sources, spool
-from metering.intake import SampleRefusal
+from metering.intake import Evidence
 from metering.lake import Lake
 from metering.signals import POINTS
 from metering.sources import PushSource
@@ -200,17 +200,9 @@ def _note(works: Works, code: str, found: spool.Folded) -> None:
         row.ignored += found.ignored
         row.refused += sum(found.refused.values())
         row.last_point_at = _later(row.last_point_at, found.newest)
+        evidence = Evidence(tx, row.pool_id, f"push.{code}")
         for reason, count in found.refused.items():
-            tx.add(
-                SampleRefusal(
-                    pool_id=row.pool_id,
-                    at=tx.now,
-                    source=f"push.{code}",
-                    reason=reason,
-                    count=count,
-                    example=found.examples.get(reason, ""),
-                )
-            )
+            evidence.add(reason, count, found.examples.get(reason, ""))
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

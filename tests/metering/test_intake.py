@@ -1,12 +1,18 @@
 """A pool collected into the lake: all of it, once, also by a replay whose samples are younger than the book's clock."""
 
+import math
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from metering import intake
+from metering import intake, keeping
 from metering.lake import Lake
+from metering.lake_retention import Keep
 from metering.works import Works
+from providers.base import Samples
 from providers.simulated import SimulatedCloud
 from providers.simulated_city import pools as city_pools
 from quota.pools import CloudProvider, Pool
@@ -49,3 +55,92 @@ def test_a_replay_ahead_of_the_clock_is_taken_whole_and_only_once(works, clock):
     assert counted == sum(int(one.sum()) for one in works.lake.counts(days[0], days[-1]).values())
     with works.book.reading() as tx:
         assert tx.get_one(intake.Intake, pool.id).collected_until == until
+
+
+class Spoilt(SimulatedCloud):
+    """Every five minutes: a sample of a machine that no listing shows, and a negative one of a machine that is there."""
+
+    ahead = False
+    strangers = 1
+
+    def samples(self, since: datetime, until: datetime) -> Iterator[Samples]:
+        known = self.inventory(until).facts[0].external_id
+        names = [known, *(f"stranger-{n}" for n in range(self.strangers))]
+        step = timedelta(minutes=5)
+        first = EPOCH + step * math.ceil((since - EPOCH) / step)
+        moments = [int((first + step * n).timestamp()) for n in range(math.ceil((until - first) / step))]
+        if self.ahead:
+            moments.append(int((until + timedelta(days=1)).timestamp()))
+        rows = [(index, ts, -1.0 if index == 0 else 5.0) for ts in moments for index in range(len(names))]
+        table = pa.table(
+            {
+                "resource": pa.array([row[0] for row in rows], pa.int32()),
+                "ts": pa.array([row[1] for row in rows], pa.int64()),
+                "cpu_pct": pa.array([row[2] for row in rows], pa.float64()),
+                "mem_pct": pa.array([5.0] * len(rows), pa.float64()),
+            }
+        )
+        yield Samples("spoilt", names, table)
+
+
+def spoil(works: Works, tmp_path: Path) -> Spoilt:
+    """The cloud of the only pool, read up to EPOCH before."""
+    cloud = Spoilt(pool="gov-arm", epoch="2026-05-25", state_file=tmp_path / "cloud.jsonl")
+    (pool,) = works.pools()
+    works.opened[pool.id] = cloud
+    with works.book.transaction() as tx:
+        intake.mark(tx, pool.id, EPOCH, rows=0, refused=0, unknown=0)
+    return cloud
+
+
+def refusals(works: Works) -> dict[tuple[str, str], list[int]]:
+    """(reason, example) → the count of each row."""
+    found: dict[tuple[str, str], list[int]] = {}
+    with works.book.reading() as tx:
+        for one in tx.query(intake.SampleRefusal).order_by(intake.SampleRefusal.id):
+            found.setdefault((one.reason, one.example), []).append(one.count)
+    return found
+
+
+def test_what_is_refused_is_counted_once_however_often_it_is_read_again(works, clock, tmp_path):
+    clock.now = EPOCH
+    (pool,) = works.pools()
+    spoil(works, tmp_path)
+    for _ in range(6 * 12):
+        clock.now += timedelta(minutes=5)
+        found = intake.collect(works, pool)
+    assert found.refused == {"cpu_pct:negative": 25}  # of that reading, the overlap with it
+    # Six hours passed. The two before them were read again first; the last two will be, so nothing is said of them yet.
+    assert refusals(works) == {("cpu_pct:negative", ""): [72], ("resource.unknown", "stranger-0"): [72]}
+    clock.now += timedelta(days=1)
+    intake.collect(works, pool)
+    assert refusals(works)["cpu_pct:negative", ""] == [72, 288]  # another day, another row
+
+
+def test_evidence_is_bounded_whatever_a_source_sends(works, clock, tmp_path):
+    clock.now = EPOCH
+    (pool,) = works.pools()
+    cloud = spoil(works, tmp_path)
+    cloud.strangers, cloud.ahead = 30, True
+    for _ in range(3):
+        clock.now += timedelta(hours=3)
+        intake.collect(works, pool)
+    found = refusals(works)
+    unknown = {example: counts for (reason, example), counts in found.items() if reason == intake.UNKNOWN}
+    assert len(unknown) == intake.NAMED + 1  # those beyond are summed in a row without a name
+    assert sum(sum(counts) for counts in unknown.values()) == 30 * 9 * 12
+    assert unknown[""] == [10 * 9 * 12]
+    assert found["row:future", ""] == [1]  # the same clock that is ahead, three times
+
+
+def test_evidence_goes_when_the_samples_of_its_time_go(works, clock, tmp_path):
+    clock.now = EPOCH
+    (pool,) = works.pools()
+    spoil(works, tmp_path)
+    clock.now += timedelta(hours=6)
+    intake.collect(works, pool)
+    assert len(refusals(works)) == 2
+    keeping.retain(works, EPOCH.date() + timedelta(days=100), Keep(100, 200))
+    assert len(refusals(works)) == 2
+    keeping.retain(works, EPOCH.date() + timedelta(days=101), Keep(100, 200))
+    assert refusals(works) == {}
