@@ -33,7 +33,7 @@ from metering.case_steps import (
     State,
 )
 from metering.certificates import Certificate, certificate
-from metering.deadlines import Advanced, advance, exempt
+from metering.deadlines import Advanced, advance, advance_all, exempt
 from metering.enforcement import act, confirm_deletion, current_order, keep, last_look, restore, roll_back, settle
 from metering.hearings import dismiss, issue, reply, review, rule, withdraw
 from metering.openings import SKIPS, Opening, open_from, open_one
@@ -63,6 +63,7 @@ __all__ = [
     "act",
     "acts",
     "advance",
+    "advance_all",
     "case",
     "certificate",
     "confirm_deletion",

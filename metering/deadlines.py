@@ -1,13 +1,15 @@
 """What time moves in cases: reminders, escalation, silence, the ends of watches, of the recycle bin, of exemptions.
 
-``advance`` is a job's step. It may run at any time and as often as one likes: what was done is not done again, and what
-should have happened while nobody ran it happens then, with the department's time to answer counted from its reminder.
+``advance_all`` is the job, each case in a transaction of its own so that people may write in between; ``advance`` does the
+same in one. Both may run at any time and as often as one likes: what was done is not done again, and what should have
+happened while nobody ran it happens then, with the department's time to answer counted from its reminder.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -33,13 +35,14 @@ from providers import delivery
 from providers.base import ResourceState, Verb
 from providers.inventory import Resource
 from providers.orders import OrderState, WorkOrder
-from quota.actors import Role
+from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE, WorkingDays, working_days
 from quota.errors import N_, Refused
 
 if TYPE_CHECKING:
-    from quota.db import Tx
+    from quota.db import Book, Tx
 
+log = logging.getLogger("guanjia.deadlines")
 
 RECHECK = timedelta(hours=1)
 """How long an order is kept back before it is looked at again."""
@@ -47,7 +50,8 @@ RECHECK = timedelta(hours=1)
 
 @dataclass(slots=True)
 class Advanced:
-    """What one run moved. Ids of cases (of notices, exemptions, policy versions); ``refused``: case id → what stands in the way."""
+    """What one run moved. Ids of cases (of notices, exemptions, policy versions); ``refused``: case id → what stands in the
+    way; ``failed``: case id → the fault of ours that it met."""
 
     settled: list[int] = field(default_factory=list)
     reminded: list[int] = field(default_factory=list)
@@ -58,6 +62,13 @@ class Advanced:
     exemptions_ended: list[int] = field(default_factory=list)
     suspended: list[int] = field(default_factory=list)
     refused: dict[int, str] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+
+    def add(self, other: Advanced) -> None:
+        """Count what another transaction moved with it."""
+        for one in fields(self):
+            mine, theirs = getattr(self, one.name), getattr(other, one.name)
+            mine.update(theirs) if isinstance(mine, dict) else mine.extend(theirs)
 
     def quiet(self) -> bool:
         """Whether nothing moved."""
@@ -73,6 +84,38 @@ class Advanced:
                 self.suspended,
             )
         )
+
+
+def advance_all(book: Book, actor: Actor | None = None) -> Advanced:
+    """As ``advance``, but a transaction for each case, so that nobody's writing waits longer than for one of them.
+
+    Whatever goes wrong with a case undoes that case alone: it is named in ``refused`` or ``failed``, and tried again the
+    next time. What was moved before stays moved if the process dies.
+    """
+    actor = actor or steward("job:cases")
+    done = Advanced()
+    with book.transaction(actor) as tx:
+        tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
+        done.exemptions_ended = [one.id for one in exemptions.end_due(tx)]
+        calendar = working_days(tx)
+        _remind(tx, calendar, done)
+    with book.reading(actor) as tx:
+        waiting = [one.id for one in open_cases(tx)]
+    for case_id in waiting:
+        moved = Advanced()
+        try:
+            with book.transaction(actor) as tx:
+                _advance(tx, tx.get_one(Case, case_id), calendar, moved)
+        except Refused as refusal:
+            done.refused[case_id] = str(refusal)
+        except Exception as fault:
+            log.exception("case %s cannot be moved", case_id)
+            done.failed[case_id] = f"{type(fault).__name__}: {fault}"
+        else:
+            done.add(moved)
+    with book.transaction(actor) as tx:
+        done.suspended = [one.policy_version_id for one in suspensions.examine(tx)]
+    return done
 
 
 def advance(tx: Tx) -> Advanced:
@@ -120,6 +163,8 @@ def _alone(tx: Tx, one: Case, done: Advanced, step: Callable[[], None]) -> None:
 def _advance(tx: Tx, one: Case, calendar: WorkingDays, done: Advanced) -> None:
     lock(tx, one)
     state, before = State(one.state), one.generation
+    if state is State.CLOSED:  # meanwhile, by somebody else
+        return
     if state is State.ORDERED:
         _ordered(tx, one, done)
     elif state in HEARING:

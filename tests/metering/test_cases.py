@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from metering import cases, certificates, exemptions, findings, notices
+from metering import cases, certificates, deadlines, exemptions, findings, notices
 from metering.case_steps import Answer, Decision, Ending, Matter, State, backoff, gentler, orders
 from metering.cases import Act, CaseKind, Consent, Procedure
 from metering.exemptions import Category
@@ -24,6 +24,7 @@ from providers.inventory import Resource
 from providers.simulated import SimulatedCloud
 from quota import attachments, audit, ledger
 from quota.calendar import ZONE
+from quota.db import Tx
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
 from quota.ledger import Holder
 from quota.requests import Request
@@ -770,6 +771,32 @@ def test_settling_twice_is_settling_once(city) -> None:
             assert not cases.settle(tx, cases.case(tx, case_id), tx.get_one(delivery.WorkOrder, resize.id))
             assert cases.advance(tx).quiet()
     assert (city.see(case_id).generation, city.balance(Holder.USED)) == (generation, used)
+
+
+def test_each_case_moves_for_itself_and_one_that_fails_holds_up_no_other(city, monkeypatch) -> None:
+    first, broken, last = (city.noticed(Verdict.UNDERUSED, target={Kind.VCPU: 2, Kind.MEMORY: 4096}) for _ in range(3))
+    city.clock.advance(days=10)
+    assert len(cases.advance_all(city.book).reminded) == 3
+    city.clock.advance(days=30)
+    step, while_it_ran = deadlines._hearing, []
+
+    def hearing(tx: Tx, one: cases.Case, *rest: object) -> None:
+        step(tx, one, *rest)
+        if one.id == broken:
+            while_it_ran.append(city.see(first).state)
+            raise RuntimeError("a fault of ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(deadlines, "_hearing", hearing)
+        done = cases.advance_all(city.book)
+    assert while_it_ran == [State.CLEARED], "the case before it was committed, and nobody waits for its lock"
+    assert (done.consented, done.moved) == ([first, last], [first, last])
+    assert done.failed == {broken: "RuntimeError: a fault of ours"}
+    assert [city.see(one).state for one in (first, broken, last)] == [State.CLEARED, State.NOTICED, State.CLEARED]
+
+    again = cases.advance_all(city.book)
+    assert (again.consented, again.failed) == ([broken], {})
+    assert cases.advance_all(city.book).quiet()
 
 
 CHILD = textwrap.dedent("""
