@@ -35,6 +35,7 @@ from console.policy_words import MISSING_LABELS
 from console.services import KINDS
 from console.texts import _, lazy, sentence
 from metering.assess import FIGURE_LABELS
+from metering.mergers import mergers
 from metering.policy import (
     COMPARE,
     GROWS,
@@ -366,6 +367,18 @@ def layout(before: Policy, names: Iterable[str] = (), more: str = "") -> Layout:
     return Layout(tuple(conditions), exceptions, missing_rules(before))
 
 
+def departments(tx: Tx) -> dict[str, str]:
+    """Code → name of every department, by name; of a merged one, which a policy may go on naming, with its successor's."""
+    rows = {one.id: one for one in tx.scalars(select(Department).order_by(Department.name))}
+    successors = mergers(tx).successors()
+    return {
+        one.code: _("%(name)s(已并入%(successor)s)", name=one.name, successor=rows[successors[id_]].name)
+        if id_ in successors
+        else one.name
+        for id_, one in rows.items()
+    }
+
+
 def draft_form(tx: Tx, before: Policy, first: date, room: Layout, form: MultiDict[str, str] | None = None) -> DraftForm:
     """The form filled with ``before``, to hold from ``first`` on, or with what was sent."""
     rows = rows_of(before)
@@ -378,7 +391,7 @@ def draft_form(tx: Tx, before: Policy, first: date, room: Layout, form: MultiDic
             f"{policy_words.rule(one)[0]} · {policy_words.rule(one)[1]} · {policy_words.kinds(one)}"
         )
     pools = [(one.code, one.name) for one in tx.scalars(select(Pool).where(Pool.active).order_by(Pool.name))]
-    departments = [(one.code, one.name) for one in tx.scalars(select(Department).order_by(Department.name))]
+    named = list(departments(tx).items())
     for k in range(room.exceptions):
         old = before.sections[k] if k < len(before.sections) else None
         fields |= {
@@ -387,10 +400,10 @@ def draft_form(tx: Tx, before: Policy, first: date, room: Layout, form: MultiDic
             f"s{k}_departments": SelectMultipleField(
                 lazy("单位(含下级)"),
                 [Optional()],
-                choices=[SelectChoice(*one) for one in departments],
+                choices=[SelectChoice(*one) for one in named],
                 default=list(old.departments) if old else [],
                 description=_("按住 Ctrl 可选多个;不选则不限"),
-                render_kw={"size": min(max(len(departments), 2), 6)},
+                render_kw={"size": min(max(len(named), 2), 6)},
             ),
             f"s{k}_levels": _ticks(
                 lazy("等保级别"),

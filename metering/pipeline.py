@@ -20,6 +20,7 @@ from metering import assess, business, engines, facts, findings, measuring, poli
 from metering.engines import Engine, Survey
 from metering.facts import Facts
 from metering.findings import Assessment
+from metering.mergers import mergers
 from metering.policy import GROWS, SIZING, Policy
 from metering.sizings import sizing
 from metering.works import Progress, Works, silent
@@ -131,18 +132,20 @@ def present_at(tx: Tx, span: Window) -> list[Resource]:
 
 
 def sections(tx: Tx, resources: Sequence[Resource], policy: Policy, calendars: business.Calendars) -> NDArray[np.int64]:
-    """The section of the policy that each resource is judged by, -1 = none."""
+    """The section of the policy that each resource is judged by, -1 = none. What came from a merged department is judged
+    by what the policy says of that department, too."""
     if not policy.sections:
         return np.full(len(resources), -1, np.int64)
     pools = dict(tx.execute(select(Pool.id, Pool.code)).tuples().all())
     codes = dict(tx.execute(select(Department.id, Department.code)).tuples().all())
     levels = dict(tx.execute(select(System.id, System.mlps_level)).tuples().all())
+    merged = mergers(tx)
     return np.array(
         [
             policy.section(
                 one.kind,
                 pools[one.pool_id],
-                [codes[each] for each in calendars.chain(one.department_id)],
+                [codes[each] for each in merged.known_as(one, calendars.chain(one.department_id))],
                 None if one.system_id is None else levels.get(one.system_id),
             )
             for one in resources

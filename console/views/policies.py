@@ -15,7 +15,7 @@ from console import frame, policy_words
 from console.access import STEWARDS, allow
 from console.book import book, reading, settings, transaction
 from console.forms import hang
-from console.policy_forms import draft_form, layout, sent
+from console.policy_forms import departments, draft_form, layout, sent
 from console.policy_replays import replayed
 from console.security import row_or
 from console.texts import _, lazy
@@ -24,7 +24,6 @@ from metering.drafts import PolicyDraft
 from metering.policies import PolicyVersion
 from metering.policy import Policy, default
 from quota.actors import Actor, Role
-from quota.agencies import Department
 from quota.db import Tx
 from quota.errors import N_, Invalid, WrongState
 from quota.pools import Pool
@@ -201,9 +200,9 @@ def _today() -> date:
 
 
 def _names(tx: Tx) -> dict[str, str]:
-    """Code → name of pools and departments."""
+    """Code → name of pools and departments; of merged ones with their successor's."""
     pools = dict(tx.execute(select(Pool.code, Pool.name)).tuples().all())
-    return pools | dict(tx.execute(select(Department.code, Department.name)).tuples().all())
+    return pools | departments(tx)
 
 
 def _sections(policy: Policy, names: dict[str, str]) -> list[tuple[str, str, str]]:

@@ -11,14 +11,16 @@ import pytest
 from sqlalchemy import select
 
 from console import worklist
-from metering import forecasts, policies
+from metering import forecasts, policies, reorganisations
 from metering.drafts import PolicyDraft
 from metering.lake import Lake
-from metering.policy import VERDICTS, Verdict, default
+from metering.policy import VERDICTS, Section, Verdict, default
+from metering.reorganisations import Adjustment
 from metering.replays import PolicyReplay
 from metering.works import Works
 from providers.inventory import Resource
-from quota.actors import Role
+from quota.actors import Actor, Role
+from quota.agencies import Department
 from quota.calendar import ZONE
 from quota.pools import Pool
 from tests.metering.past import found_past
@@ -410,3 +412,24 @@ def test_an_older_house_takes_over_what_was_built_in_since(app, house, works, pa
     assert ours["idle", ("database", "middleware")].days == 45
     assert ours["busy", ("bandwidth",)] in default().rules
     assert ours["underused", ("bandwidth",)] in default().rules
+
+
+def test_a_merged_department_is_shown_with_its_successor_wherever_a_policy_names_it(app, house, client_of, clock):
+    with house.reading() as tx:
+        tops = select(Department).where(Department.parent_id.is_(None)).order_by(Department.id)
+        one, other = tx.scalars(tops.limit(2)).all()
+    section = Section("本单位", departments=(one.code,), sizing="steward-safe")
+    with house.transaction(Actor("authority1", "主管", Role.AUTHORITY)) as tx:
+        merger = reorganisations.reorganise(tx, Adjustment.MERGE, one.id, other.id, reason="机构改革", key="merger").id
+    with house.transaction() as tx:
+        begins = clock().astimezone(ZONE).date()
+        policies.enact(tx, replace(default(), effective_from=begins, sections=(section,)), reason="一单位另定")
+    staff, told = client_of(Role.SUPERVISOR), f"{one.name}(已并入{other.name})"
+    assert f"单位:{told}" in staff.get("/policies/").text
+    page = staff.get("/policies/drafts/new").text
+    assert re.search(rf'<option selected value="{one.code}">{re.escape(told)}</option>', page)
+    with house.transaction(Actor("authority1", "主管", Role.AUTHORITY)) as tx:
+        reorganisations.undo(tx, merger, reason="方案调整")
+    page = staff.get("/policies/").text
+    assert f"单位:{one.name}" in page
+    assert "已并入" not in page

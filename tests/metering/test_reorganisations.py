@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from metering import business, reorganisations
+from metering import business, mergers, pipeline, reorganisations
 from metering.business import Period, Recurs
+from metering.policy import Section, default
 from metering.reorganisations import Adjustment, Reorganisation
 from providers.inventory import Resource, history
 from quota import agencies, ledger, lending, requests
@@ -198,3 +200,56 @@ def test_what_a_merged_department_declared_holds_for_its_successor_and_comes_bac
     assert declared(town.neighbour) == ["招生季"]  # its machines are judged as the neighbour's now
     undo(town, batch)
     assert (declared(town.bureau), declared(town.neighbour)) == (["招生季"], [])
+
+
+def test_what_a_policy_says_of_a_merged_department_holds_for_what_came_from_it_and_no_more(town: Town) -> None:
+    with town.book.transaction() as tx:
+        bureau, neighbour = (agencies.department(tx, one) for one in (town.bureau, town.neighbour))
+        third = agencies.register(tx, "third", "第三局")
+        policy = replace(
+            default(),
+            sections=(
+                Section("招生", departments=(bureau.code,), sizing="max"),
+                Section("邻局", departments=(neighbour.code,), sizing="p99@70"),
+            ),
+        )
+        for n, owner, system in (2, town.neighbour, None), (3, town.branch, None), (4, third.id, None):
+            other = machine(town, tx.now)
+            other.external_id, other.department_id, other.system_id, other.booked = f"i-{n}", owner, system, {}
+            tx.add(other)
+
+    def held() -> list[str]:
+        """The section that holds for the machines of the bureau, of the neighbour, of the bureau's branch, of the third."""
+        with town.book.reading() as tx:
+            machines = tx.scalars(select(Resource).order_by(Resource.external_id)).all()
+            found = pipeline.sections(tx, machines, policy, business.calendars(tx))
+            return ["" if i < 0 else policy.sections[i].name for i in found]
+
+    before = held()
+    assert before == ["招生", "邻局", "招生", ""]
+    batch = reorganise(town)
+    assert held() == before
+    again = reorganise(town, key="two", source=town.neighbour, target=third.id)
+    assert held() == before
+    with town.book.reading() as tx:
+        assert mergers.mergers(tx).successors() == {town.bureau: third.id, town.neighbour: third.id}
+    undo(town, again)
+    undo(town, batch)
+    assert held() == before
+    with town.book.reading() as tx:
+        assert mergers.mergers(tx).successors() == {}
+
+
+def test_what_left_the_successor_is_no_longer_known_by_the_merged_department(town: Town) -> None:
+    reorganise(town)
+    with town.book.transaction() as tx:
+        third = agencies.register(tx, "third", "第三局").id
+
+    def known_as() -> list[int]:
+        with town.book.reading() as tx:
+            one = tx.scalars(select(Resource)).one()
+            return mergers.mergers(tx).known_as(one, business.calendars(tx).chain(one.department_id))
+
+    assert known_as() == [town.neighbour, town.bureau]
+    reorganise(town, Adjustment.SYSTEMS, key="two", source=town.neighbour, target=third, system_ids=[town.system])
+    assert known_as() == [third]
