@@ -209,7 +209,7 @@ class Parser:
 
     def _table(self, lines: Lines, types: dict[str, Any]) -> pa.Table:
         return pcsv.read_csv(
-            pa.BufferReader(lines.data),
+            pa.BufferReader(_arrows_own(lines.data)),
             read_options=pcsv.ReadOptions(column_names=[str(at) for at in range(self.plan.width)]),
             parse_options=pcsv.ParseOptions(
                 delimiter=lines.separator,
@@ -224,6 +224,14 @@ class Parser:
                 decimal_point=self.plan.decimal,
             ),
         )
+
+
+def _arrows_own(data: bytes) -> pa.Buffer:
+    """A copy that Arrow holds. Its threads let go of a block late; if that is the last hold on bytes of Python's while the
+    interpreter ends, the process aborts."""
+    sink = pa.BufferOutputStream()
+    sink.write(data)
+    return sink.getvalue()
 
 
 def _read_parquet(file: UsageFile, reading: Reading, convention: Convention, spool: Spool) -> Rows:
