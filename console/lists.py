@@ -217,7 +217,7 @@ def _summed(tx: Tx, bare: Rows, sums_of: Mapping[str, Any]) -> tuple[int, dict[s
     """How many rows, and the sums: in one look at them where the query is of rows as they lie."""
     if not sums_of:
         # Of rows that are groups, too: how many there are, without what is summed in each.
-        alone = bare.with_only_columns(literal_column("1"), maintain_column_froms=True)
+        alone: Rows = bare.with_only_columns(literal_column("1"), maintain_column_froms=True)
         return tx.scalar(select(func.count()).select_from(alone.subquery())) or 0, {}
     total, *sums = tx.execute(bare.with_only_columns(func.count(), *sums_of.values(), maintain_column_froms=True)).one()
     return total, dict(zip(sums_of, sums, strict=True))
