@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,9 +37,8 @@ MACHINES, ROWS = 48, 8928
 
 
 def house(home: Path) -> tuple[Works, Pool]:
-    """An empty house with one pool."""
-    base = home / "house"
-    base.mkdir()
+    """An empty house with one pool, another one in each round."""
+    base = Path(tempfile.mkdtemp(prefix="house-", dir=home))
     book = Book(f"sqlite:///{base / 'book.db'}")
     Base.metadata.create_all(book.engine)
     with book.transaction(steward("bench")) as tx:
