@@ -83,7 +83,7 @@ def parquet_in_sqlite(home: Path, watch: Watch) -> float:
     """The first million rows through SQLAlchemy into SQLite, keyed by machine and time."""
     rows = 1_000_000
     frame = pd.read_parquet(TRACE).iloc[:rows]
-    engine = create_engine(f"sqlite:///{home / 'rows.db'}")
+    engine = create_engine(f"sqlite:///{tempfile.mkdtemp(dir=home)}/rows.db")
     with watch, engine.begin() as connection:
         connection.exec_driver_sql(
             "CREATE TABLE samples (vm_id TEXT, ts INTEGER, cpu REAL, mem REAL, rx REAL, tx REAL)"
@@ -125,7 +125,7 @@ def csv(home: Path, watch: Watch) -> float:
 
 def csv_in_pandas(home: Path, watch: Watch) -> float:
     """read_csv and to_sql, as a script would."""
-    path = home / "rows.db"
+    path = Path(tempfile.mkdtemp(dir=home)) / "rows.db"
     path.unlink(missing_ok=True)
     book = sqlite3.connect(path)
     rows = 0
