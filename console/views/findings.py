@@ -27,6 +27,7 @@ from providers.inventory import Resource
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.errors import N_
+from quota.units import amounts as parsed
 from quota.units import total
 
 blueprint = Blueprint("findings", __name__, url_prefix="/findings")
@@ -235,14 +236,9 @@ def _recoverable(tx: Tx, run: Assessment | None) -> dict[Any, int]:
     """What could be recovered by the latest assessment, in base units by kind."""
     if run is None:
         return {}
-    rows = tx.scalars(select(Finding).where(Finding.assessment_id == run.id))
-    return total(_amounts(one) for one in rows if one.recoverable)
-
-
-def _amounts(one: Finding) -> dict[Any, int]:
-    from quota.units import amounts as parsed
-
-    return parsed(one.recoverable)
+    # That column alone: the numbers of a whole city's findings are megabytes.
+    rows = tx.scalars(select(Finding.recoverable).where(Finding.assessment_id == run.id))
+    return total(parsed(one) for one in rows if one)
 
 
 @frame.home_block(Role.SUPERVISOR, Role.AUTHORITY, order=40)
