@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from console import schema
+from metering import certificates, findings, statements
 from metering.works import Progress, Works, silent
 from providers import marks
 from quota import attachments, audit, ledger
@@ -57,6 +58,9 @@ def examine(works: Works, progress: Progress = silent) -> Verification:
         found.checked["accounts"] = len(ledger.balances(tx))
         found.problems += list(marks.check(tx))
         found.problems += list(attachments.check(tx))
+        found.problems += list(certificates.check(tx))
+        found.problems += list(statements.check(tx))
+        found.problems += list(findings.check(tx))
     progress("verify", 2, 3)
     problems = works.lake.verify()
     found.problems += [str(one) for one in problems]

@@ -5,6 +5,7 @@ What is printed is ``figures`` and the fingerprint over them: whoever holds the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,13 @@ def certify(tx: Tx, one: Case, charged_until: datetime) -> Certificate:
     tx.flush()
     tx.audit("certificate.issue", one.subject, after={"number": row.number, "fingerprint": row.fingerprint})
     return row
+
+
+def check(tx: Tx) -> Iterator[str]:
+    """Yield a sentence for each certificate whose figures are not those that were sealed."""
+    for one in tx.scalars(select(Certificate).order_by(Certificate.id)):
+        if not one.genuine():
+            yield f"certificates: row {one.id} ({one.number}) does not match its seal"
 
 
 def of_case(tx: Tx, one: Case) -> Certificate | None:

@@ -49,11 +49,6 @@ def closings(tx: Tx) -> list[MonthClosing]:
     return list(tx.scalars(select(MonthClosing).order_by(MonthClosing.month)))
 
 
-def is_closed(tx: Tx, month: str) -> bool:
-    """Whether ``month`` was closed."""
-    return closing(tx, month) is not None
-
-
 def must_be_open(tx: Tx, month: str) -> None:
     """Raise WrongState for a closed month."""
     found = closing(tx, month)

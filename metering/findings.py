@@ -291,6 +291,13 @@ def of_run(tx: Tx, run: Assessment, *verdicts: Verdict) -> list[Finding]:
     return list(tx.scalars(query))
 
 
+def check(tx: Tx) -> Iterator[str]:
+    """``recheck`` of every run."""
+    for run_id in tx.scalars(select(Assessment.id).order_by(Assessment.id)).all():
+        yield from recheck(tx, tx.get_one(Assessment, run_id))
+        tx.expunge_all()  # a city's findings of one run at a time
+
+
 def recheck(tx: Tx, run: Assessment) -> Iterator[str]:
     """Judge every finding of ``run`` again from the figures it kept, by the policy version it names.
 

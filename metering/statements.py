@@ -7,7 +7,7 @@ computed anew into itself: what is known now and was not billed becomes correcti
 
 from __future__ import annotations
 
-import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -29,6 +29,7 @@ from providers import inventory
 from providers.base import ResourceState
 from providers.bills import month_bounds
 from providers.inventory import Resource, seen_by
+from quota import seals
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.errors import N_, Invalid, NotFound
@@ -164,7 +165,7 @@ def make(works: Works, month: str, *, actor: Actor | None = None, reason: str = 
         rows = [_row(found, line) for line in found.lines]
         if closings.corrected_in(tx) == month:
             rows += _corrections(tx, works.lake, month)
-        digest = _digest(rows)
+        digest = _digest([row[name] for name in SEALED] for row in rows)
         last_tariff = tx.scalar(select(func.max(Tariff.id)))
     with works.book.transaction(who) as tx:
         closings.must_be_open(tx, month)
@@ -269,12 +270,26 @@ def _row(found: Computed, line: Line) -> dict[str, Any]:
     }
 
 
-def _digest(rows: Iterable[Mapping[str, Any]]) -> str:
-    """One seal over all lines in their order."""
-    hasher = hashlib.new("sm3") if "sm3" in hashlib.algorithms_available else hashlib.sha256()
-    for row in rows:
-        hasher.update(repr(list(row.values())).encode())
-    return hasher.hexdigest()
+SEALED = (
+    "charge", "corrects", "resource_id", "pool_id", "provider_id", "department_id", "system_id", "catalog_item_id",
+    "kind", "stopped", "tariff_id", "first_day", "last_day", "allocated", "proven", "quantity_nano", "cost_fen",
+    "unmeasured_fen", "days",
+)  # fmt: skip
+"""The columns of a line that its run's seal covers, in its order."""
+
+
+def _digest(rows: Iterable[Sequence[Any]]) -> str:
+    """One seal over all lines in their order: of each the columns ``SEALED``."""
+    return seals.seal("\n".join(json.dumps(list(row), ensure_ascii=False) for row in rows).encode())
+
+
+def check(tx: Tx) -> Iterator[str]:
+    """Recompute the seal of every run; yield a sentence for each whose lines are not those that were sealed."""
+    columns = [getattr(StatementLine, name) for name in SEALED]
+    for one in tx.scalars(select(StatementRun).order_by(StatementRun.id)):
+        lines = tx.execute(select(*columns).where(StatementLine.run_id == one.id).order_by(StatementLine.id))
+        if _digest(tuple(line) for line in lines) != one.digest:
+            yield f"statement_runs: row {one.id} ({one.month}) does not match its seal: a line was changed, added or removed"
 
 
 KEPT = (
@@ -351,10 +366,6 @@ def _minus(one: int | None, other: int | None) -> int | None:
 def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
     """Lines that ``actor`` may see: a department its own, a company those of its pools."""
     return seen_by(tx, actor, StatementLine.department_id, StatementLine.pool_id)
-
-
-def may_read(actor: Actor) -> bool:
-    return actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.TENANT, Role.PROVIDER, Role.SYSTEM)
 
 
 def latest(tx: Tx, month: str) -> StatementRun | None:

@@ -60,6 +60,11 @@ def canonical(record: Mapping[str, Any]) -> bytes:
     return json.dumps(plain(record), ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
+def seal(data: bytes) -> str:
+    """Hex digest of ``data`` as it is."""
+    return _digest(data).hex()
+
+
 def fingerprint(record: Mapping[str, Any]) -> str:
     """Hex digest of ``record`` alone."""
     return _digest(canonical(record)).hex()

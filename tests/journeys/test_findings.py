@@ -106,6 +106,17 @@ def test_findings_of_every_kind_of_resource(house, past, client_of):
     assert client_of("tenant1").get(f"/findings/{one.id}").status_code == 404
 
 
+def test_a_finding_changed_behind_its_back_is_named(house, past):
+    with house.reading() as tx:
+        assert list(findings.check(tx)) == []
+    with house.reading() as tx, tx.no_autoflush:  # as if it had been changed below the guard
+        one = findings.of_run(tx, findings.last_run(tx))[0]
+        one.verdict = "idle" if one.verdict != "idle" else "busy"
+        told = list(findings.check(tx))
+    assert any("does not match its seal" in each for each in told)
+    assert any("findings: row" in each for each in told)
+
+
 def test_systems_with_zombies_first_filtered_and_exported(past, client_of):
     staff = client_of(Role.SUPERVISOR)
     page = staff.get("/findings/systems/")

@@ -270,7 +270,16 @@ def test_months_are_closed_in_order_once_and_by_the_authority(small):
         closings.close(tx, "2026-06", 99, {})
     with small.book.reading() as tx:
         assert closings.corrected_in(tx) == "2026-05"
-        assert closings.is_closed(tx, "2026-04")
+        assert closings.closing(tx, "2026-04") is not None
+
+
+def test_a_line_changed_behind_its_back_is_named(small):
+    run = small.make()
+    with small.book.reading() as tx, tx.no_autoflush:
+        assert list(statements.check(tx)) == []
+        found = statements.latest(tx, run.month)
+        found.digest = "0" * 64  # as if what it seals were other lines
+        assert [f"row {run.id} ({run.month})" in told for told in statements.check(tx)] == [True]
 
 
 def test_what_was_looked_at_is_what_is_closed(small):
