@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
@@ -25,11 +26,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 from tenacity import Retrying, stop_after_attempt, wait_exponential_jitter
 
+from console.sayings import Said, of_error, say
 from quota.actors import steward
 from quota.db import Base, Book, Tx
-from quota.errors import N_
 
 log = logging.getLogger("guanjia.jobs")
+
+MOST_SAID = 60
+"""How many things of a run are kept: a night in which every case is refused is told by the first of them."""
 
 
 class RunState(StrEnum):
@@ -54,7 +58,9 @@ class JobRun(Base):
     ended_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(default=1)
     host: Mapped[str] = mapped_column(String(128), default="")
+    said: Mapped[list[Any]]  # [code of sayings.WORDS, figures] each
     outcome: Mapped[str] = mapped_column(Text, default="")
+    """What runs said before they kept codes; of a failed one, what was raised."""
 
     @property
     def seconds(self) -> float | None:
@@ -64,12 +70,12 @@ class JobRun(Base):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is done when. ``run`` returns a sentence that says what it did; ``cron`` is a crontab line, city time."""
+    """What is done when. ``run`` says what it did; ``cron`` is a crontab line, city time."""
 
     name: str
     label: str
     cron: str
-    run: Callable[[], str]
+    run: Callable[[], Sequence[Said]]
     lease: timedelta = timedelta(hours=1)
     attempts: int = 3
 
@@ -85,7 +91,7 @@ def claim(book: Book, job: Job, slot: datetime) -> int | None:
                 if run.lease_until > tx.now and not _died(run):
                     return None
                 run.state, run.ended_at = RunState.LOST.value, tx.now
-                run.outcome = N_("进程中断,未报告结果")
+                run.said = [say("lost").to_json()]
             run = JobRun(
                 job=job.name,
                 slot=slot,
@@ -94,7 +100,7 @@ def claim(book: Book, job: Job, slot: datetime) -> int | None:
                 lease_until=tx.now + job.lease,
                 attempts=1,
                 host=f"{socket.gethostname()}:{os.getpid()}",
-                outcome="",
+                said=[],
             )
             tx.add(run)
             tx.flush()
@@ -134,20 +140,21 @@ def perform(book: Book, job: Job, slot: datetime, *, pause: float = 5.0) -> RunS
         ):
             with attempt:
                 attempts += 1
-                outcome = job.run()
+                said = job.run()
     except Exception as error:
         log.exception("job %s failed", job.name)
         last = "".join(traceback.format_exception_only(error)).strip()
-        _end(book, run_id, RunState.FAILED, attempts, last)
+        _end(book, run_id, RunState.FAILED, attempts, of_error(error), last)
         return RunState.FAILED
-    _end(book, run_id, RunState.DONE, attempts, outcome)
+    _end(book, run_id, RunState.DONE, attempts, said)
     return RunState.DONE
 
 
-def _end(book: Book, run_id: int, state: RunState, attempts: int, outcome: str) -> None:
+def _end(book: Book, run_id: int, state: RunState, attempts: int, said: Sequence[Said], outcome: str = "") -> None:
     with book.transaction(steward()) as tx:
         run = tx.get_one(JobRun, run_id)
         run.state, run.ended_at, run.attempts, run.outcome = state.value, tx.now, attempts, outcome[:4000]
+        run.said = [one.to_json() for one in said[:MOST_SAID]]
         if state is RunState.FAILED:
             tx.audit("job.failed", f"job:{run.job}", after={"run": run.id, "attempts": attempts}, reason=outcome[:500])
 

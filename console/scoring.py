@@ -3,7 +3,8 @@ book's, and kept as a card."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
 from sqlalchemy import select
@@ -126,22 +127,28 @@ def _bounds(day: date) -> Interval:
     return start, start + timedelta(days=1)
 
 
-def collect(works: Works) -> Mapping[str, int | str]:
-    """Ask every cloud for its incidents of the past weeks and its bill of the past month; what a cloud refuses or cannot
-    tell is told by its pool's code."""
+@dataclass(slots=True)
+class Accounted:
+    """What was asked of every cloud. ``faults``: pool's code → what stood in the way."""
+
+    incidents: int = 0
+    bills: int = 0
+    faults: dict[str, Exception] = field(default_factory=dict)
+
+
+def collect(works: Works) -> Accounted:
+    """Ask every cloud for its incidents of the past weeks and its bill of the past month."""
     now = works.book.clock()
     month = periods.before(periods.month_of(now))
-    found: dict[str, int | str] = {"incidents": 0, "bills": 0}
+    found = Accounted()
     for pool in works.pools():
         try:
             cloud = works.provider(pool)
-            found["incidents"] = int(found["incidents"]) + len(
-                incidents.collect(works.book, pool.id, cloud, now - LOOK_BACK, now) or ()
-            )
+            found.incidents += len(incidents.collect(works.book, pool.id, cloud, now - LOOK_BACK, now) or ())
             taken = bills.collect(works.book, pool.id, cloud, month)
-            found["bills"] = int(found["bills"]) + bool(taken and taken.new)
+            found.bills += bool(taken and taken.new)
         except (ProviderFault, Refused, OSError) as error:
-            found[pool.code] = str(error)
+            found.faults[pool.code] = error
     return found
 
 

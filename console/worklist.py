@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+from dataclasses import fields
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
 from console import scoring
 from console.jobs import Job, RunState, perform, schedule
+from console.sayings import Said, Unsuccessful, fault, say
 from console.settings import Settings
 from console.verification import examine
 from metering import (
@@ -37,10 +39,7 @@ from quota.actors import steward
 from quota.dossier import Request, RequestState
 from quota.errors import N_, NotFound, Refused
 from quota.lending import LoanState
-
-
-class Untrustworthy(RuntimeError):
-    """The verification found rows or files that do not fit."""
+from quota.pools import CloudProvider
 
 
 def jobs(works: Works, settings: Settings) -> list[Job]:
@@ -49,118 +48,133 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
     def today() -> datetime:
         return works.book.clock().astimezone(settings.zone)
 
-    def collect() -> str:
+    def collect() -> list[Said]:
         found = list(intake.collect_all(works))
-        faults = [f"{one[0]}: {one[1]}" for one in found if isinstance(one, tuple)]
+        faults = [fault(one[1], at=one[0]) for one in found if isinstance(one, tuple)]
         read = [one for one in found if isinstance(one, Collected)]
         if faults and not read:
-            raise RuntimeError("; ".join(faults))
-        return "; ".join([*(f"{one.pool}: {one.taken} samples" for one in read), *faults])
+            raise Unsuccessful(*faults)
+        return [*(say("collected", at=one.pool, samples=one.taken) for one in read), *faults]
 
-    def fold() -> str:
+    def fold() -> list[Said]:
         done = push.fold_all(works)
-        return "; ".join(f"{code}: {one.points} points, {one.samples} samples" for code, one in done.items()) or "-"
+        return [say("folded", at=code, points=one.points, samples=one.samples) for code, one in done.items()]
 
-    def roll() -> str:
+    def roll() -> list[Said]:
         settling.seal(works)
         closed = [day for day in works.lake.hot_days() if day < today().date()]
         done = works.lake.roll(closed)
         late = late_figures.enter(works)
-        return f"{len(done)} days" + (f", {late} figures of settled months" if late else "")
+        return [say("rolled", days=len(done)), *([say("late_figures", figures=late)] if late else [])]
 
-    def compact() -> str:
+    def compact() -> list[Said]:
         settling.seal(works)
-        return f"{works.lake.compact()} files laid together"
+        return [say("compacted", files=works.lake.compact())]
 
-    def retain() -> str:
+    def retain() -> list[Said]:
         gone = keeping.retain(works, today().date())
-        return f"{len(gone.files)} files deleted; samples from {gone.days}, hourly figures from {gone.hours}"
+        return [say("retained", files=len(gone.files), days=gone.days, hours=gone.hours)]
 
-    def assess() -> str:
+    def assess() -> list[Said]:
         roll()
         run = pipeline.judge(works, today().date())
-        return ", ".join(f"{name} {count}" for name, count in sorted(run.counts.items()))
+        return [say("judged", verdict=name, resources=count) for name, count in sorted(run.counts.items())]
 
-    def forecast() -> str:
-        return f"{forecasts.keep(works)} forecasts"
+    def forecast() -> list[Said]:
+        return [say("forecast", forecasts=forecasts.keep(works))]
 
-    def open_cases() -> str:
+    def open_cases() -> list[Said]:
         run = pipeline.judge(works, today().date())
         with works.book.transaction(steward("job:cases")) as tx:
             opening = openings.open_from(tx, findings.assessment(tx, run.id))
-            return f"{len(opening.opened)} opened; skipped {opening.why()}"
+            skipped = [say("skipped", skip=code, resources=count) for code, count in opening.why().items()]
+            return [say("opened", cases=len(opening.opened)), *skipped]
 
-    def carry() -> str:
+    def carry() -> list[Said]:
         placed, faults = place(works)
         done = []
         for pool in works.pools():
             try:
                 done.append(delivery.carry_all(works.book, pool.id, works.provider(pool), enforcement.last_look))
-            except (ProviderFault, Refused, OSError) as fault:  # one cloud that cannot be opened keeps no other waiting
-                faults.append(f"{pool.code}: {fault}")
+            except (ProviderFault, Refused, OSError) as error:  # one cloud that cannot be opened keeps no other waiting
+                faults.append(fault(error, at=pool.code))
         if faults and not done:
-            raise RuntimeError("; ".join(faults))
-        said = (
-            f"{placed} placed, {sum(len(one.delivered) for one in done)} delivered, "
-            f"{sum(len(one.pending) for one in done)} pending, {sum(len(one.failed) for one in done)} failed"
+            raise Unsuccessful(*faults)
+        said = say(
+            "carried",
+            placed=placed,
+            delivered=sum(len(one.delivered) for one in done),
+            pending=sum(len(one.pending) for one in done),
+            failed=sum(len(one.failed) for one in done),
         )
-        return "; ".join([said, *faults])
+        return [said, *faults]
 
-    def advance() -> str:
+    def advance() -> list[Said]:
         done = deadlines.advance_all(works.book)
+        counts = {one.name: len(getattr(done, one.name)) for one in fields(done)}
+        said = [say(name, n=n) for name, n in counts.items() if n and name not in ("refused", "failed")]
+        said += [fault(refusal, case=case_id) for case_id, refusal in done.refused.items()]
         if done.failed:
-            raise RuntimeError(repr(done))
-        return repr(done)
+            raise Unsuccessful(*(fault(error, case=case_id) for case_id, error in done.failed.items()), *said)
+        return said
 
-    def account() -> str:
+    def account() -> list[Said]:
         done = scoring.collect(works)
-        return ", ".join(f"{name} {what}" for name, what in done.items())
+        counts = say("accounted", incidents=done.incidents, bills=done.bills)
+        return [counts, *(fault(error, at=pool) for pool, error in done.faults.items())]
 
-    def score() -> str:
+    def score() -> list[Said]:
         cards, faults = [], []
         for company, period in scoring.due(works):
             try:
                 cards.append(scoring.score(works, company, period))
-            except Refused as fault:
-                faults.append(f"{company} {period}: {fault}")
+            except Refused as refusal:
+                with works.book.reading() as tx:
+                    whose = tx.get_one(CloudProvider, company).name
+                faults.append(fault(refusal, card=f"{whose} {period}"))
         if faults and not cards:
-            raise RuntimeError("; ".join(faults))
-        said = f"{len(cards)} cards: " + ", ".join(f"{one.month} {one.total}" for one in cards)
-        return "; ".join([said, *faults])
+            raise Unsuccessful(*faults)
+        totals = [
+            say("unscored", period=one.month) if one.total is None else say("card", period=one.month, total=one.total)
+            for one in cards
+        ]
+        return [say("scored", cards=len(cards)), *totals, *faults]
 
-    def remind() -> str:
+    def remind() -> list[Said]:
         with works.book.transaction(steward("job:remind")) as tx:
             limits, ends = notices.remind(tx), notices.remind_of_terms(tx, orders.returned(tx))
-            return f"{len(limits)} reminders, {len(ends)} terms that end"
+            return [say("urged", limits=len(limits), ends=len(ends))]
 
-    def expire() -> str:
+    def expire() -> list[Said]:
         with works.book.transaction(steward("job:expire")) as tx:
             lapsed = approvals.lapse(tx)
             accepted = delivery.deem_accepted(tx)
             attachments.purge(tx)
             redated = len(approvals.redate(tx)) + orders.reschedule(tx)
-            return f"{len(lapsed)} lapsed, {len(accepted)} deemed accepted, {redated} deadlines corrected"
+            return [say("expired", lapsed=len(lapsed), accepted=len(accepted), redated=redated)]
 
-    def settle() -> str:
+    def settle() -> list[Said]:
         with works.book.transaction(steward("job:settle")) as tx:
             done = lending.settle(tx)
             late = sum(one.state == LoanState.OVERDUE.value for one in done)
-            return f"{len(done)} loans ended, {late} of them still in use"
+            return [say("returned", loans=len(done), late=late)]
 
-    def replay() -> str:
-        return f"{len(replays.carry_out(works))} replays"
+    def replay() -> list[Said]:
+        return [say("replayed", replays=len(replays.carry_out(works)))]
 
-    def reckon() -> str:
+    def reckon() -> list[Said]:
         month = f"{today().replace(day=1) - timedelta(days=1):%Y-%m}"
         run = statements.make(works, month)
         compared = reconcile.all_pools(works, month)
-        return f"{month} revision {run.revision}, {run.lines} lines; {sum(one.differing for one in compared)} differ"
+        differing = sum(one.differing for one in compared)
+        return [say("reckoned", month=month, revision=run.revision, lines=run.lines, differing=differing)]
 
-    def verify() -> str:
+    def verify() -> list[Said]:
         found = examine(works)
         if not found.clean:
-            raise Untrustworthy("; ".join(found.problems[:20]))
-        return list(found.lines())[-1]
+            named = [say("unfit_at", place=str(one)) for one in found.problems[:20]]
+            raise Unsuccessful(say("unfit", n=len(found.problems)), *named)
+        return [say("verified", head=found.head)]
 
     return [
         Job("collect", N_("采集"), "*/5 * * * *", collect, lease=timedelta(minutes=30)),
@@ -184,7 +198,7 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
     ]
 
 
-def place(works: Works) -> tuple[int, list[str]]:
+def place(works: Works) -> tuple[int, list[Said]]:
     """Place the orders of what was approved, each request by itself: (orders, what was refused of which request)."""
     who = steward("job:orders")
     with works.book.reading(who) as tx:
@@ -199,7 +213,7 @@ def place(works: Works) -> tuple[int, list[str]]:
                 if one.state == RequestState.APPROVED:  # decided otherwise since we looked
                     placed += len(delivery.place_for_request(tx, one))
         except Refused as refusal:
-            refused.append(f"request:{request_id}: {refusal}")
+            refused.append(fault(refusal, request=request_id))
     return placed, refused
 
 

@@ -61,8 +61,8 @@ class Advanced:
     closed: list[int] = field(default_factory=list)
     exemptions_ended: list[int] = field(default_factory=list)
     suspended: list[int] = field(default_factory=list)
-    refused: dict[int, str] = field(default_factory=dict)
-    failed: dict[int, str] = field(default_factory=dict)
+    refused: dict[int, Refused] = field(default_factory=dict)
+    failed: dict[int, Exception] = field(default_factory=dict)
 
     def add(self, other: Advanced) -> None:
         """Count what another transaction moved with it."""
@@ -107,10 +107,10 @@ def advance_all(book: Book, actor: Actor | None = None) -> Advanced:
             with book.transaction(actor) as tx:
                 _advance(tx, tx.get_one(Case, case_id), calendar, moved)
         except Refused as refusal:
-            done.refused[case_id] = str(refusal)
+            done.refused[case_id] = refusal
         except Exception as fault:
             log.exception("case %s cannot be moved", case_id)
-            done.failed[case_id] = f"{type(fault).__name__}: {fault}"
+            done.failed[case_id] = fault
         else:
             done.add(moved)
     with book.transaction(actor) as tx:
@@ -156,7 +156,7 @@ def _alone(tx: Tx, one: Case, done: Advanced, step: Callable[[], None]) -> None:
             step()
     except Refused as refusal:
         del tx.notes[notes:]
-        done.refused[one.id] = str(refusal)
+        done.refused[one.id] = refusal
         tx.expire(one)
 
 

@@ -13,6 +13,7 @@ from console.access import allow
 from console.book import reading
 from console.jobs import JobRun, RunState, last_success, latest
 from console.lists import Column, Filter, listing
+from console.sayings import worded
 from console.texts import _
 from quota.actors import Actor, Role
 from quota.db import Tx
@@ -47,6 +48,7 @@ STATES = {
     RunState.FAILED.value: N_("失败"),
     RunState.LOST.value: N_("中断"),
 }
+NOTHING = N_("没有要办的")
 
 COLUMNS = [
     Column("job", N_("任务"), lambda r: _(LABELS.get(r.job, r.job)), sort=JobRun.job, title=True),
@@ -54,12 +56,17 @@ COLUMNS = [
     Column("started", N_("开始"), lambda r: r.started_at, sort=JobRun.started_at),
     Column("seconds", N_("用时"), lambda r: r.seconds, unit=N_("秒"), number=True),
     Column("attempts", N_("尝试次数"), lambda r: r.attempts, number=True, minor=True),
-    Column("outcome", N_("结果"), lambda r: r.outcome[:300]),
+    Column("outcome", N_("结果"), lambda r: outcome(r)),
 ]
 FILTERS = [
     Filter("job", N_("任务"), lambda q, v: q.where(JobRun.job == v), options=LABELS),
     Filter("state", N_("状态"), lambda q, v: q.where(JobRun.state == v), options=STATES),
 ]
+
+
+def outcome(run: JobRun) -> str:
+    """What a run did, in the reader's words; of one that an earlier release ran, as it said it then."""
+    return worded(run.said) if run.said else run.outcome or (_(NOTHING) if run.state == RunState.DONE else "")
 
 
 @blueprint.get("/")
@@ -78,4 +85,4 @@ def failed(tx: Tx, _who: Actor) -> str | None:
     bad = (RunState.FAILED.value, RunState.LOST.value)
     query = select(JobRun).where(JobRun.state.in_(bad), JobRun.started_at >= tx.now - timedelta(days=1))
     rows = tx.scalars(query.order_by(JobRun.started_at.desc()).limit(8)).all()
-    return render_template("jobs/_home.html", rows=rows, labels=LABELS) if rows else None
+    return render_template("jobs/_home.html", rows=rows, labels=LABELS, outcome=outcome) if rows else None

@@ -58,7 +58,9 @@ def test_a_cloud_that_fails_is_told_and_keeps_no_other_from_being_asked(book, tm
             raise ProviderFault("down", transient=True)
 
     works = Works(book, Lake(tmp_path / "lake"), opened={pool: Broken()})  # type: ignore[dict-item]
-    assert scoring.collect(works) == {"incidents": 0, "bills": 0, "p": "down"}
+    found = scoring.collect(works)
+    assert (found.incidents, found.bills, list(map(str, found.faults.values()))) == (0, 0, ["down"])
+    assert list(found.faults) == ["p"]
 
 
 def test_a_cloud_that_cannot_be_opened_keeps_no_other_from_being_carried(book, tmp_path) -> None:
@@ -72,4 +74,6 @@ def test_a_cloud_that_cannot_be_opened_keeps_no_other_from_being_carried(book, t
         good.adapter_options = {"folder": str(tmp_path)}
     works = Works(book, Lake(tmp_path / "lake"))
     carry = next(job for job in worklist.jobs(works, Settings(data=tmp_path)) if job.name == "carry")
-    assert carry.run().startswith("0 placed, 0 delivered, 0 pending, 0 failed; p: file.missing")
+    counted, refused = carry.run()
+    assert counted.figures == {"placed": 0, "delivered": 0, "pending": 0, "failed": 0}
+    assert (refused.code, refused.figures["at"]) == ("refused_at", "p")
