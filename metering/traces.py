@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from metering.series import STEP_S, Series, hundredths
 
 MOST = 1_000.0  # per cent, as the lake has it
+MOST_CORES = 65_536  # as shapes may have at most
 LATEST = 100_000_000_000  # seconds: a greater number is milliseconds, or no time at all
+LONGEST = 20 * 366  # days from the first sample to the last: beyond that a clock was wrong, and no memory would hold it
 
 
 def load(path: str | Path) -> Series:
@@ -28,26 +30,28 @@ def load(path: str | Path) -> Series:
     Needs columns vm_id, ts and cpu_pct; uses cpu_cores, mem_pct or mem_used_mb / mem_total_mb if there. Rows in any
     order and repeated ones give the same. Rows without a CPU figure (other metrics of CloudWatch exports), without a
     machine or a time, or with a figure that cannot be are left out. Raises KeyError for a missing column, ValueError
-    for one that holds something else, and what pyarrow raises for a file that is not Parquet.
+    for one that holds something else, for samples that lie more than LONGEST days apart, and for a file that is not
+    Parquet or is damaged.
     """
     path = Path(path)
-    source = pq.ParquetFile(path)
-    there = set(source.schema_arrow.names)
-    if missing := {"vm_id", "ts", "cpu_pct"} - there:
-        raise KeyError(f"{path.name}: no column {', '.join(sorted(missing))}")
-    wanted = ["vm_id", "ts", "cpu_pct", "cpu_cores", "mem_pct", "mem_used_mb", "mem_total_mb"]
-    table = source.read(columns=[name for name in wanted if name in there])
+    table = _read(path)
+    there = set(table.column_names)
     cpu = _figures(path, table, "cpu_pct")
     keep = table["vm_id"].is_valid().to_numpy() & table["ts"].is_valid().to_numpy()
+    if pa.types.is_floating(table["ts"].type):
+        keep &= np.isfinite(_figures(path, table, "ts"))
     # What no machine does is no sample: not even a burst is ten times the machine.
     keep &= np.isfinite(cpu) & (cpu >= 0) & (cpu <= MOST)
     if "cpu_cores" in there:
         cores_told = _figures(path, table, "cpu_cores")
-        keep &= np.isfinite(cores_told) & (cores_told > 0)
+        keep &= np.isfinite(cores_told) & (cores_told > 0) & (cores_told <= MOST_CORES)
     table, cpu_pct = table.filter(pa.array(keep)), cpu[keep]
     ts = _seconds(path, table["ts"])
 
-    coded = pc.dictionary_encode(table["vm_id"]).combine_chunks()
+    try:
+        coded = pc.dictionary_encode(table["vm_id"]).combine_chunks()
+    except pa.ArrowNotImplementedError:
+        raise ValueError(f"{path.name}: column vm_id holds no names ({table['vm_id'].type})") from None
     spelled = np.asarray([str(one) for one in coded.dictionary.to_pylist()], dtype=object)
     rank = np.empty(len(spelled), np.int64)
     rank[np.argsort(spelled)] = np.arange(len(spelled))
@@ -62,10 +66,9 @@ def load(path: str | Path) -> Series:
 
     mem = None
     if "mem_pct" in there:
-        mem = hundredths(table["mem_pct"].to_numpy()[rows])
-    elif "mem_used_mb" in there:
-        total = table["mem_total_mb"].to_numpy()[rows].astype(np.float64)
-        used = table["mem_used_mb"].to_numpy()[rows]
+        mem = hundredths(_figures(path, table, "mem_pct")[rows])
+    elif {"mem_used_mb", "mem_total_mb"} <= there:
+        used, total = (_figures(path, table, name)[rows] for name in ("mem_used_mb", "mem_total_mb"))
         mem = hundredths(np.divide(100.0 * used, total, out=np.full(len(rows), np.nan), where=total > 0))
     cores = cores_told[keep][rows] if "cpu_cores" in there else np.ones(len(rows))
     return Series(
@@ -78,6 +81,27 @@ def load(path: str | Path) -> Series:
         mem,
         "cpu_cores" in there,
     )
+
+
+def _read(path: Path) -> pa.Table:
+    """The columns that are used of a Parquet file. Raises KeyError for one that is missing, ValueError for a file that
+    can't be read."""
+    wanted = ["vm_id", "ts", "cpu_pct", "cpu_cores", "mem_pct", "mem_used_mb", "mem_total_mb"]
+    try:
+        source = pq.ParquetFile(path)
+        names = list(source.schema_arrow.names)
+        there = set(names)
+        if missing := {"vm_id", "ts", "cpu_pct"} - there:
+            raise KeyError(f"{path.name}: no column {', '.join(sorted(missing))}")
+        if twice := [name for name in wanted if names.count(name) > 1]:
+            raise ValueError(f"{path.name}: more than one column {', '.join(twice)}")
+        return source.read(columns=[name for name in wanted if name in there])
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path.name}: no Parquet file, or damaged ({error})") from None
+    except OSError as error:
+        if error.errno is not None:  # not there, or not to be read: that names the file
+            raise
+        raise ValueError(f"{path.name}: damaged ({error})") from None
 
 
 def _figures(path: Path, table: pa.Table, name: str) -> NDArray[np.float64]:
@@ -100,4 +124,6 @@ def _seconds(path: Path, column: pa.ChunkedArray) -> NDArray[np.int64]:
         raise ValueError(
             f"{path.name}: column ts must be epoch seconds, it goes from {seconds.min()} to {seconds.max()}"
         )
+    if len(seconds) and (days := int(seconds.max() - seconds.min()) // 86_400) > LONGEST:
+        raise ValueError(f"{path.name}: the samples span {days:,} days; at most {LONGEST:,} can be replayed")
     return seconds

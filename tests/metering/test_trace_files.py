@@ -64,6 +64,47 @@ def test_a_figure_that_cannot_be_is_no_sample(tmp_path, bad):
     assert marks(series) == marks(read(tmp_path, clean.filter(pa.array(keep))))
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0, -4.0, 1e300])
+def test_a_size_that_cannot_be_is_no_sample(tmp_path, bad):
+    clean = table()
+    cores = clean["cpu_cores"].to_numpy().astype(float)
+    cores[::7] = bad
+    keep = np.arange(2 * N) % 7 > 0
+    series = read(tmp_path, changed(clean, "cpu_cores", cores))
+    assert marks(series) == marks(read(tmp_path, clean.filter(pa.array(keep))))
+
+
+def test_times_may_have_fractions_and_holes(tmp_path):
+    clean = table()
+    ts = clean["ts"].to_numpy().astype(float) + 0.25
+    ts[3] = np.nan
+    assert len(read(tmp_path, changed(clean, "ts", ts)).slot) == 2 * N - 1
+
+
+def test_memory_is_read_where_both_columns_are_there(tmp_path):
+    clean = table().append_column("mem_used_mb", pa.array(np.full(2 * N, 512.0)))
+    assert read(tmp_path, clean).mem is None
+    both = clean.append_column("mem_total_mb", pa.array(np.full(2 * N, 2048)))
+    assert set(read(tmp_path, both).mem.tolist()) == {2500}
+
+
+@pytest.mark.parametrize("how", ["empty", "text", "cut off", "damaged"])
+def test_what_is_no_parquet_file_is_named(tmp_path, how):
+    file = tmp_path / "t.parquet"
+    pq.write_table(table(), file, compression="snappy", use_dictionary=False)
+    whole = file.read_bytes()
+    file.write_bytes(
+        {
+            "empty": b"",
+            "text": b"vm_id,ts,cpu_pct\n" * 99,
+            "cut off": whole[:-99],
+            "damaged": whole[:200] + bytes(4000) + whole[4200:],
+        }[how]
+    )
+    with pytest.raises(ValueError, match=r"t\.parquet: (no Parquet file|damaged)"):
+        traces.load(file)
+
+
 def test_a_row_of_no_machine_or_no_time_is_left_out(tmp_path):
     clean = table()
     ids, ts = clean["vm_id"].to_pylist(), clean["ts"].to_pylist()
@@ -79,6 +120,10 @@ def test_a_row_of_no_machine_or_no_time_is_left_out(tmp_path):
         (lambda t: changed(t, "ts", t["ts"].to_numpy() * 1000), "must be epoch seconds"),
         (lambda t: changed(t, "ts", -t["ts"].to_numpy()), "must be epoch seconds"),
         (lambda t: changed(t, "cpu_pct", ["n/a"] * len(t)), "column cpu_pct holds no numbers"),
+        (lambda t: changed(t, "vm_id", [["a"]] * len(t)), "column vm_id holds no names"),
+        (lambda t: t.append_column("mem_pct", pa.array(["low"] * len(t))), "column mem_pct holds no numbers"),
+        (lambda t: changed(t, "ts", [0, *t["ts"].to_pylist()[1:-1], 9 * 10**10]), "span 1,041,666 days"),
+        (lambda t: t.append_column("cpu_pct", t["cpu_pct"]), "more than one column cpu_pct"),
         (lambda t: changed(t, "ts", ["yesterday"] * len(t)), "column ts holds no times"),
     ],
 )
