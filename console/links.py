@@ -13,6 +13,7 @@ _PAGES = {
     "order": ("orders.show", "order_id"),
     "incident": ("incidents.show", "incident_id"),
     "bill": ("bills.show", "bill_id"),
+    "verification": ("verifications.show", "run_id"),
     "scorecard": ("scorecards.show", "scorecard_id"),
     "record": ("records.show", "record_id"),
     "rating": ("ratings.show", "rating_id"),

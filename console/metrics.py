@@ -19,6 +19,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
+from console import verification_runs
 from console.jobs import JobRun, RunState, last_success
 from metering.cases import Case
 from metering.findings import Assessment, Finding
@@ -54,6 +55,7 @@ class BookCollector(Collector):
             yield from _intakes(tx, self.book.clock())
             yield from _findings(tx)
             yield from _jobs(tx)
+            yield from _verified(tx)
 
 
 def _ledger(tx: Tx) -> Iterator[Metric]:
@@ -144,6 +146,19 @@ def _jobs(tx: Tx) -> Iterator[Metric]:
     ):
         failures.add_metric([job, RunState(state).value], count)
     yield failures
+
+
+def _verified(tx: Tx) -> Iterator[Metric]:
+    run = verification_runs.latest(tx)
+    problems = GaugeMetricFamily(
+        "guanjia_verification_problems", "Rows and files that the last verification found not to fit."
+    )
+    ended = GaugeMetricFamily("guanjia_verification_timestamp_seconds", "When the last verification ended.")
+    if run is not None and run.ended_at is not None and not run.error:
+        problems.add_metric([], run.problem_count)
+        ended.add_metric([], run.ended_at.astimezone(UTC).timestamp())
+    yield problems
+    yield ended
 
 
 def attach(app: Flask, book: Book) -> None:

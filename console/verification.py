@@ -1,23 +1,36 @@
-"""Everything that can be proven about the book and the lake, in one go: the command, the job and the page use this."""
+"""Everything that can be proven about the book and the lake: the command, the job and the page use this.
+
+What hangs together (the audit chain, the ledger) is recomputed whole each time. What stands by itself (a night's findings,
+a statement, a closed day of the lake) is too much to read every night in a large city: there ``night`` reads the newest and
+a thirtieth of the rest, so that every row and file is read again within ``NIGHTS`` days.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
+from sqlalchemy import select
+
 from console import schema
-from metering import certificates, findings, statements
+from metering import certificates, findings, lake_health, statements
+from metering.findings import Assessment
+from metering.statement_rows import StatementRun
 from metering.works import Progress, Works, silent
 from providers import marks
 from quota import attachments, audit, ledger
 
+NIGHTS = 30
+
 
 @dataclass(slots=True)
 class Verification:
-    """What was checked and what does not fit; ``problems`` name rows and files."""
+    """What was checked, what was left for other nights, and what does not fit; ``problems`` name rows and files."""
 
     checked: dict[str, int] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     conserved: bool = True
     head: str = ""
@@ -32,38 +45,76 @@ class Verification:
             "conserved": self.conserved,
             "head": self.head,
             "checked": self.checked,
+            "left": self.left,
             "problems": self.problems,
         }
 
     def lines(self) -> Iterator[str]:
         yield from self.problems
-        what = ", ".join(f"{count} {name}" for name, count in self.checked.items())
-        yield f"{'clean' if self.clean else f'{len(self.problems)} problems'}: {what}; audit head {self.head}"
+        left = f"; left for other nights: {_counted(self.left)}" if self.left else ""
+        said = "clean" if self.clean else f"{len(self.problems)} problems"
+        yield f"{said}: {_counted(self.checked)}{left}; audit head {self.head}"
+
+    def share(self, name: str, numbers: Sequence[int], night: date | None) -> list[int]:
+        """Those of ``numbers``, oldest first, that are read: all, or a night's share. What is left is counted."""
+        turn = None if night is None else night.toordinal() % NIGHTS
+        read = [one for one in numbers if turn is None or one % NIGHTS == turn or one == numbers[-1]]
+        self.checked[name] = len(read)
+        if len(read) < len(numbers):
+            self.left[name] = len(numbers) - len(read)
+        return read
 
 
-def examine(works: Works, progress: Progress = silent) -> Verification:
-    """Recompute every seal and balance, look for the guards, and check the lake's files."""
+def examine(works: Works, progress: Progress = silent, *, night: date | None = None) -> Verification:
+    """Recompute every seal and balance, look for the guards, and check the lake's files; with ``night`` a share of them
+    (see above)."""
     found = Verification()
-    progress("verify", 0, 3)
-    for name in schema.missing_guards(works.book.engine):
-        found.problems.append(f"{name}: the trigger that keeps its table append-only is missing")
-    with works.book.reading() as tx:
-        found.problems += list(audit.check(tx))
-        found.checked["audit records"], found.head = audit.head(tx)
-        progress("verify", 1, 3)
-        found.problems += list(ledger.check(tx))
-        found.conserved = ledger.conserved(tx)
-        if not found.conserved:
-            found.problems.append("accounts: a pool's accounts do not sum to zero")
-        found.checked["accounts"] = len(ledger.balances(tx))
-        found.problems += list(marks.check(tx))
-        found.problems += list(attachments.check(tx))
-        found.problems += list(certificates.check(tx))
-        found.problems += list(statements.check(tx))
-        found.problems += list(findings.check(tx))
-    progress("verify", 2, 3)
-    problems = works.lake.verify()
-    found.problems += [str(one) for one in problems]
-    found.checked["lake files"] = int(works.lake.status().files)
-    progress("verify", 3, 3)
+    stages = _stages(works, found, night)
+    of = len(stages)
+    for done, stage in enumerate(stages):
+        progress("verify", done, of)
+        found.problems += list(stage)
+    progress("verify", of, of)
     return found
+
+
+def _stages(works: Works, found: Verification, night: date | None) -> list[Iterator[str]]:
+    """What is checked, in order; nothing is read before a stage is iterated."""
+
+    def guards() -> Iterator[str]:
+        for name in schema.missing_guards(works.book.engine):
+            yield f"{name}: the trigger that keeps its table append-only is missing"
+
+    def chains() -> Iterator[str]:
+        with works.book.reading() as tx:
+            yield from audit.check(tx)
+            found.checked["audit_records"], found.head = audit.head(tx)
+            yield from ledger.check(tx)
+            found.conserved = ledger.conserved(tx)
+            if not found.conserved:
+                yield "accounts: a pool's accounts do not sum to zero"
+            found.checked["accounts"] = len(ledger.balances(tx))
+
+    def papers() -> Iterator[str]:
+        with works.book.reading() as tx:
+            yield from marks.check(tx)
+            yield from attachments.check(tx)
+            yield from certificates.check(tx)
+
+    def figures() -> Iterator[str]:
+        with works.book.reading() as tx:
+            runs = tx.scalars(select(StatementRun.id).order_by(StatementRun.id)).all()
+            yield from statements.check(tx, found.share("statement_runs", runs, night))
+            nights = tx.scalars(select(Assessment.id).order_by(Assessment.id)).all()
+            yield from findings.check(tx, found.share("assessments", nights, night))
+
+    def files() -> Iterator[str]:
+        days = found.share("lake_days", [one.toordinal() for one in lake_health.known_days(works.lake)], night)
+        chosen = None if night is None else {date.fromordinal(one) for one in days}
+        yield from (str(one) for one in works.lake.verify(chosen))
+
+    return [guards(), chains(), papers(), figures(), files()]
+
+
+def _counted(what: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in what.items())

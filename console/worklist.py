@@ -9,11 +9,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from console import scoring
+from console import scoring, verification_runs
 from console.jobs import Job, RunState, perform, schedule
 from console.sayings import Said, Unsuccessful, fault, say
 from console.settings import Settings
-from console.verification import examine
 from metering import (
     deadlines,
     enforcement,
@@ -170,11 +169,17 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         return [say("reckoned", month=month, revision=run.revision, lines=run.lines, differing=differing)]
 
     def verify() -> list[Said]:
-        found = examine(works)
-        if not found.clean:
-            named = [say("unfit_at", place=str(one)) for one in found.problems[:20]]
-            raise Unsuccessful(say("unfit", n=len(found.problems)), *named)
-        return [say("verified", head=found.head)]
+        with works.book.transaction(steward("job:verify")) as tx:
+            verification_runs.ask(tx, today().date())
+        return verify_asked()
+
+    def verify_asked() -> list[Said]:
+        done = verification_runs.carry_out(works)
+        wrong = [one for one in done if not one.clean]
+        if wrong:
+            named = [say("unfit_at", place=place) for one in wrong for place in (one.error, *one.problems) if place]
+            raise Unsuccessful(say("unfit", n=sum(one.problem_count or 1 for one in wrong)), *named[:20])
+        return [say("verified", head=one.head) for one in done]
 
     return [
         Job("collect", N_("采集"), "*/5 * * * *", collect, lease=timedelta(minutes=30)),
@@ -195,6 +200,7 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         Job("settle", N_("出借归还"), "*/10 * * * *", settle),
         Job("expire", N_("到期处理"), "15 * * * *", expire),
         Job("verify", N_("校验"), "0 5 * * *", verify, lease=timedelta(hours=4), attempts=1),
+        Job("verify_asked", N_("按要求校验"), "* * * * *", verify_asked, lease=timedelta(hours=4), attempts=1),
     ]
 
 

@@ -6,7 +6,7 @@ figure that it was judged by, so that ``recheck`` can judge it again and say whe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -291,11 +291,10 @@ def of_run(tx: Tx, run: Assessment, *verdicts: Verdict) -> list[Finding]:
     return list(tx.scalars(query))
 
 
-def check(tx: Tx) -> Iterator[str]:
-    """``recheck`` of every run."""
-    for run_id in tx.scalars(select(Assessment.id).order_by(Assessment.id)).all():
+def check(tx: Tx, run_ids: Iterable[int]) -> Iterator[str]:
+    """``recheck`` of each of these runs."""
+    for run_id in run_ids:
         yield from recheck(tx, tx.get_one(Assessment, run_id))
-        tx.expunge_all()  # a city's findings of one run at a time
 
 
 def recheck(tx: Tx, run: Assessment) -> Iterator[str]:
@@ -305,13 +304,13 @@ def recheck(tx: Tx, run: Assessment) -> Iterator[str]:
     changed since it was written.
     """
     policy = run.policy_version.policy()
-    rows = tx.scalars(select(Finding).where(Finding.assessment_id == run.id).order_by(Finding.resource_id)).all()
-    digest = GENESIS
-    for one in rows:
-        digest = link(digest, one.content())
-    if digest != run.digest or len(rows) != run.resources:
-        yield f"assessments: run {run.id} does not match its seal: a finding was changed, added or removed"
-    for part in _parts(list(rows)):
+    query = select(Finding).where(Finding.assessment_id == run.id).order_by(Finding.resource_id)
+    digest, count = GENESIS, 0
+    # A city's findings are some hundred thousand rows of JSON: never all at once.
+    for rows in tx.scalars(query.execution_options(yield_per=BATCH)).partitions():
+        part = list(rows)
+        for one in part:
+            digest, count = link(digest, one.content()), count + 1
         sections = np.array([policy.named(one.numbers.get("section")) for one in part])
         again = judge(Facts.from_rows([one.numbers for one in part]), policy, sections)
         for i, one in enumerate(part):
@@ -319,6 +318,8 @@ def recheck(tx: Tx, run: Assessment) -> Iterator[str]:
                 yield f"findings: row {one.id} says {one.verdict}, its own figures say {again[i].value}"
             elif [reason.to_json() for reason in again.reasons(i)] != one.reasons:
                 yield f"findings: row {one.id} gives other reasons than its own figures do"
+    if digest != run.digest or count != run.resources:
+        yield f"assessments: run {run.id} does not match its seal: a finding was changed, added or removed"
 
 
 # ---------------------------------------------------------------------------------------------------------- mechanism

@@ -23,7 +23,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from pathlib import Path
@@ -261,9 +261,10 @@ class Lake:
         """Files that are being taken in, or were when their process died."""
         return lake_landings.landings(self)
 
-    def verify(self) -> list[lake_health.Problem]:
-        """Every file read, every rollup recomputed; what does not fit is named."""
-        return lake_health.verify(self)
+    def verify(self, days: Container[date] | None = None) -> list[lake_health.Problem]:
+        """Every file read, every rollup recomputed (of closed days: of those in ``days``, None = of all); what does not
+        fit is named."""
+        return lake_health.verify(self, days)
 
     # --- places ---
 

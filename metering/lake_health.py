@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -70,6 +70,11 @@ def closed_days(root: Path) -> list[date]:
         return [date.fromisoformat(one) for one in json.loads((root / "days.json").read_text())]
     except FileNotFoundError:
         return []
+
+
+def known_days(lake: Lake) -> list[date]:
+    """The days that were closed, by the lake's own list or by what lies there."""
+    return sorted({*closed_days(lake.root), *lake.days()})
 
 
 def status(lake: Lake) -> Status:
@@ -140,21 +145,25 @@ def sources(lake: Lake, since: date | None = None) -> dict[str, Source]:
     return dict(sorted(found.items()))
 
 
-def verify(lake: Lake) -> list[Problem]:
-    """Read every file and recompute every rollup; what a crash interrupted is finished first."""
+def verify(lake: Lake, days: Container[date] | None = None) -> list[Problem]:
+    """Read every file and recompute every rollup, of closed days only those in ``days`` where they are given; what a
+    crash interrupted is finished first."""
     if lake_closing.under_way(lake) is not None:
         with lake_closing.rolling(lake):
             pass
     first: dict[Path, Problem] = {}
-    for problem in _problems(lake):
+    for problem in _problems(lake, days):
         first.setdefault(problem.path, problem)
     return list(first.values())
 
 
-def _problems(lake: Lake) -> Iterator[Problem]:
+def _problems(lake: Lake, days: Container[date] | None) -> Iterator[Problem]:
     line = lake.kept_from("days") or date.min
     hour_line = lake.kept_from("hours") or date.min
-    for day in sorted({*closed_days(lake.root), *lake.days()}):
+    known = known_days(lake)
+    for day in known:
+        if days is not None and day not in days:
+            continue
         # Each day for itself under the lock, so that a roll neither waits long nor is seen half-way.
         with lake_closing.rolling(lake, shared=True):
             try:
@@ -164,9 +173,8 @@ def _problems(lake: Lake) -> Iterator[Problem]:
                     yield from _rollups(lake, day, hours=day >= hour_line)
             except Damaged as damage:
                 yield Problem(damage.path, damage.why)
-    known = {*closed_days(lake.root), *lake.days()}
     for kind in ("hours", "daily"):
-        for day in sorted(set(dated(lake.root / kind, ".parquet")) - known):
+        for day in sorted(set(dated(lake.root / kind, ".parquet")) - set(known)):
             yield Problem(lake.path(kind, day), "a rollup without its day")
     for day in lake.hot_days():
         yield from _deliveries(lake.hot_files(day))

@@ -283,10 +283,11 @@ def _digest(rows: Iterable[Sequence[Any]]) -> str:
     return seals.seal("\n".join(json.dumps(list(row), ensure_ascii=False) for row in rows).encode())
 
 
-def check(tx: Tx) -> Iterator[str]:
-    """Recompute the seal of every run; yield a sentence for each whose lines are not those that were sealed."""
+def check(tx: Tx, run_ids: Iterable[int]) -> Iterator[str]:
+    """Recompute the seal of each of these runs; yield a sentence for each whose lines are not those that were sealed."""
     columns = [getattr(StatementLine, name) for name in SEALED]
-    for one in tx.scalars(select(StatementRun).order_by(StatementRun.id)):
+    for run_id in run_ids:
+        one = tx.get_one(StatementRun, run_id)
         lines = tx.execute(select(*columns).where(StatementLine.run_id == one.id).order_by(StatementLine.id))
         if _digest(tuple(line) for line in lines) != one.digest:
             yield f"statement_runs: row {one.id} ({one.month}) does not match its seal: a line was changed, added or removed"

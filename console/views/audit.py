@@ -1,4 +1,4 @@
-"""The audit trail, filtered and exported, and its verification."""
+"""The audit trail, filtered and exported."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from flask import Blueprint, render_template, url_for
 from sqlalchemy import ColumnElement, func, or_, select
 from werkzeug.wrappers import Response
 
-from console import audit_words, frame, links, names
+from console import audit_words, frame, links, names, verification_runs
 from console.access import allow
-from console.book import book, lake, reading, transaction
+from console.book import reading
 from console.lists import Column, Filter, listing, since, until
 from console.names import who_exactly
 from console.texts import show as show_value
-from console.verification import examine
-from metering.works import Works
 from quota import audit
 from quota.actors import ROLE_LABELS, Actor, Role
 from quota.audit import AuditRecord
@@ -24,10 +22,8 @@ from quota.errors import N_, NotFound
 
 blueprint = Blueprint("audit", __name__, url_prefix="/audit")
 frame.page("audit", "audit.index", N_("审计记录"), order=10)
-frame.page("audit", "audit.verification", N_("校验"), order=20)
 
 READERS = (Role.AUDITOR, Role.AUDADMIN)
-VERIFIED = "house.verify"
 RECENT = timedelta(days=1)
 LATEST = 8
 
@@ -93,21 +89,6 @@ def show(sequence: int) -> str:
     )
 
 
-@blueprint.route("/verification", methods=["GET", "POST"])
-@allow(*READERS)
-def verification() -> str:
-    """The end of the chain, and on request every seal, balance and file recomputed."""
-    from flask import request
-
-    found = None
-    if request.method == "POST":
-        found = examine(Works(book(), lake()))
-        with transaction() as tx:
-            tx.audit(VERIFIED, "house:1", after={"clean": found.clean, "problems": len(found.problems)})
-    count, digest = audit.head(reading())
-    return render_template("audit/verification.html", found=found, count=count, digest=digest)
-
-
 @frame.home_block(*READERS, order=10)
 def overview(tx: Tx, _who: Actor) -> str:
     """The trail since this time yesterday, whether it was verified, and the latest records."""
@@ -122,7 +103,7 @@ def overview(tx: Tx, _who: Actor) -> str:
         failed=tx.scalar(recent.where(AuditRecord.action.in_(("login.fail", "login.lock", "login.locked")))),
         count=count,
         digest=digest,
-        verified=tx.scalar(newest.where(AuditRecord.action == VERIFIED).limit(1)),
+        verified=verification_runs.latest(tx),
         latest=tx.scalars(newest.limit(LATEST)).all(),
         done=audit_words.action,
     )

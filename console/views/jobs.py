@@ -37,6 +37,7 @@ LABELS = {
     "expire": N_("到期处理"),
     "settle": N_("出借归还"),
     "verify": N_("校验"),
+    "verify_asked": N_("按要求校验"),
     "score": N_("考核评分"),
     "account": N_("账单与故障采集"),
     "replay": N_("策略回放"),

@@ -5,16 +5,27 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from datetime import date, timedelta
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import select, text
 
-from console import cli, founding
+from console import cli, founding, verification_runs
+from console.metrics import BookCollector
 from console.settings import Settings
+from console.verification import NIGHTS, Verification, examine
+from console.verification_runs import STALLED, VerificationRun
+from metering.lake import Lake
+from metering.works import Works
 from quota import agencies, ledger, pools
+from quota.actors import Actor, Role
+from quota.audit import AuditRecord
 from quota.db import Book
+from quota.errors import NotAllowed
 from quota.pools import CloudProvider, Pool
 from quota.units import Arch, Kind, classes
+from tests.metering.samples import joined, steady
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +93,102 @@ def test_a_row_changed_behind_its_back_is_named(standing, tmp_path, guard, chang
 
 def test_no_house_is_said(tmp_path):
     assert verify(tmp_path / "nowhere").exit_code == 3
+
+
+AUDITOR = Actor("auditor1", "审", Role.AUDITOR)
+NUMBERS = [3, 5, 6, 40, 41, 77, 90, 100]
+
+
+def test_every_night_reads_the_newest_and_thirty_nights_read_all():
+    first, read = date(2026, 2, 20), set()
+    for past in range(NIGHTS):
+        found = Verification()
+        share = found.share("assessments", NUMBERS, first + timedelta(days=past))
+        assert share[-1] == NUMBERS[-1]
+        assert found.checked["assessments"] + found.left["assessments"] == len(NUMBERS)
+        read.update(share)
+    assert read == set(NUMBERS)
+    whole = Verification()
+    assert whole.share("assessments", NUMBERS, None) == NUMBERS
+    assert whole.left == {}
+    assert Verification().share("assessments", [], first) == []
+
+
+def test_what_is_asked_for_is_carried_out_once_and_kept(book, clock, tmp_path):
+    works = Works(book, Lake(tmp_path / "lake"))
+    with book.transaction(AUDITOR) as tx:
+        asked = verification_runs.ask(tx).id
+    with book.transaction(AUDITOR) as tx:
+        assert verification_runs.ask(tx).id == asked, "one that waits is enough"
+    (run,) = verification_runs.carry_out(works)
+    assert (run.id, run.state, run.clean, run.done, run.total) == (asked, "done", True, 5, 5)
+    assert run.checked["audit_records"] >= 0
+    assert verification_runs.carry_out(works) == []
+    with book.reading() as tx:
+        (told,) = tx.scalars(select(AuditRecord).where(AuditRecord.action == "house.verify"))
+        assert (told.subject, told.after["clean"]) == (f"verification:{asked}", True)
+        figures = {one.name: one.samples for one in BookCollector(book).collect()}
+    assert [one.value for one in figures["guanjia_verification_problems"]] == [0]
+
+
+def test_a_run_whose_process_died_is_carried_out_anew(book, clock, tmp_path):
+    works = Works(book, Lake(tmp_path / "lake"))
+    with book.transaction(AUDITOR) as tx:
+        verification_runs.ask(tx)
+    claimed = verification_runs._claim(works)
+    assert claimed is not None
+    assert verification_runs.carry_out(works) == [], "somebody is at it"
+    clock.advance(seconds=STALLED.total_seconds() + 1)
+    (run,) = verification_runs.carry_out(works)
+    assert (run.id, run.state) == (claimed[0], "done")
+
+
+def test_what_breaks_a_verification_is_said_where_it_was_asked_for(book, tmp_path):
+    works = Works(book, Lake(tmp_path / "lake"))
+    with book.transaction(AUDITOR) as tx:
+        verification_runs.ask(tx)
+    with book.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE certificates RENAME TO elsewhere"))
+    (run,) = verification_runs.carry_out(works)
+    assert (run.state, run.clean) == ("failed", False)
+    assert "certificates" in run.error
+    assert [one.samples for one in BookCollector(book).collect() if one.name == "guanjia_verification_problems"] == [[]]
+
+
+def test_a_department_may_not_ask(book):
+    with pytest.raises(NotAllowed), book.transaction(Actor("t", "钱", Role.TENANT, department_id=1)) as tx:
+        verification_runs.ask(tx)
+
+
+def test_a_night_reads_its_days_of_the_lake_and_the_newest(book, tmp_path):
+    lake = Lake(tmp_path / "lake")
+    lake.append("a", joined(steady(1, days=4)))
+    lake.roll()
+    damaged = lake.path("days", lake.days()[1])
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    works = Works(book, lake)
+    turn = lake.days()[1] + timedelta(days=NIGHTS)
+    assert [str(damaged) in one for one in examine(works, night=turn).problems] == [True]
+    other = examine(works, night=turn + timedelta(days=1))
+    assert (other.problems, other.checked["lake_days"], other.left["lake_days"]) == ([], 2, 2)
+    assert len(examine(works).problems) == 1
+
+
+def test_over_the_web_it_is_asked_for_and_read(house, client_of, tmp_path):
+    auditor = client_of(Role.AUDITOR)
+    assert auditor.send("/audit/verification/").status_code == 302
+    assert "排队中" in auditor.get("/audit/verification/").text
+    works = Works(house, Lake(tmp_path / "lake"))
+    (run,) = verification_runs.carry_out(works)
+    page = auditor.get("/audit/verification/").text
+    assert "全部重新校验" in page
+    assert "配额账户" in page
+    with house.transaction() as tx:
+        row = tx.get_one(VerificationRun, run.id)
+        row.problems, row.problem_count = ["accounts: row 7 <b>"], 1
+    assert "accounts: row 7 &lt;b&gt;" in auditor.get(f"/audit/verification/{run.id}").text
+    assert "发现 1 处不符" in auditor.get("/audit/verification/?outcome=wrong").text
+    assert "发现 1 处不符" in auditor.get("/").text
+    assert auditor.get("/audit/verification/999").status_code == 404
+    assert auditor.get("/audit/verification/?export=csv").status_code == 200
+    assert client_of(Role.TENANT).send("/audit/verification/").status_code == 403
