@@ -436,7 +436,7 @@ def start_clock(tx: Tx, one: Case, days: int | None) -> None:
 def close(tx: Tx, one: Case, ending: Ending, reason: str, action: str = "case.close") -> None:
     """End a case, and leave its resource alone for a while where that was a setback."""
     previous = _previous(tx, one)
-    if ending in SETBACKS:
+    if ending in SETBACKS or (ending is Ending.RECOVERED and one.regretted_at is not None):
         one.setbacks = (previous.setbacks if previous else 0) + 1
         one.quiet_until = tx.now + timedelta(days=backoff(one.procedure(), one.setbacks))
     elif ending not in DONE and previous is not None:

@@ -157,7 +157,9 @@ def recycle(tx: Tx, one: Case) -> Obstacle | None:
 def give_back(tx: Tx, one: Case, ending: Ending, reason: str) -> None:
     """Undo what was done so far; the case ends with ``ending`` once that is delivered."""
     one.going_back, one.reason = ending.value, reason
-    if ending in REGRETS and one.regretted_at is None:
+    # Who starts it again at the cloud itself wants it back as much as who asks us for it.
+    taken = one.was_running or one.binned_at is not None
+    if one.regretted_at is None and (ending in REGRETS or (ending is Ending.RECOVERED and taken)):
         one.regretted_at = tx.now
     if one.kind != CaseKind.RECLAIM:
         _order(tx, one, Verb.RESIZE, _changed(one, amounts(one.shape)), reason)

@@ -468,7 +468,25 @@ def test_somebody_started_it_during_the_watch_so_it_stays(city) -> None:
     assert city.advance(case_id, days=20) == State.ORDERED
     assert city.orders(case_id)[-1].verb == Verb.START
     city.deliver(case_id)
-    assert city.see(case_id).ending == Ending.RECOVERED
+    one = city.see(case_id)
+    assert one.ending == Ending.RECOVERED
+    # It was wanted back, whichever way: our mistake, and left alone for a while.
+    with city.book.reading() as tx:
+        assert cases.regret(tx, city.policy).regretted == 1
+    assert (one.setbacks, one.quiet_until > city.clock()) == (1, True)
+
+
+def test_a_machine_that_was_off_already_and_is_started_is_no_regret(city) -> None:
+    machine = city.machine(state=ResourceState.STOPPED)
+    case_id = city.cleared(Verdict.STOPPED, machine)
+    city.act(case_id)
+    city.deliver(case_id)
+    assert city.see(case_id).state == State.WATCHED
+    with city.by() as tx:
+        tx.get_one(Resource, machine).state = ResourceState.RUNNING.value
+    assert city.advance(case_id) == State.CLOSED
+    one = city.see(case_id)
+    assert (one.ending, one.regretted_at, one.quiet_until) == (Ending.RECOVERED, None, None)
 
 
 def test_a_shrink_never_goes_below_what_was_announced_nor_below_what_is_safe_now(city) -> None:
