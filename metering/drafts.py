@@ -19,8 +19,9 @@ from metering.policy import Policy, unsafe
 from metering.replays import PolicyReplay, ReplayState
 from metering.replays import digest as digest_of
 from quota.actors import Role
+from quota.calendar import ZONE
 from quota.db import Base
-from quota.errors import N_, Invalid, NotFound, WrongState
+from quota.errors import N_, Invalid, NotAllowed, NotFound, WrongState
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -115,7 +116,20 @@ def withdraw(tx: Tx, draft_id: int) -> PolicyDraft:
 
 
 def evidence(tx: Tx, row: PolicyDraft) -> PolicyReplay | None:
-    """The newest finished replay of this very draft that is not older than a week; None = it can't be enacted."""
+    """The newest finished replay of this very draft, beside what is in force now, that is not older than a week; None =
+    it can't be enacted, and ``wanting`` says why."""
+    found = _finished(tx, row)
+    return found if found is not None and not _overtaken(tx, found, row.name) else None
+
+
+def wanting(tx: Tx, row: PolicyDraft) -> str:
+    """What keeps a draft without ``evidence`` from being enacted."""
+    if _finished(tx, row) is None:
+        return N_("启用前须有本版草案七日内的回放结果")
+    return N_("回放之后现行策略已换版,须重新回放,与现行的对照")
+
+
+def _finished(tx: Tx, row: PolicyDraft) -> PolicyReplay | None:
     return tx.scalar(
         select(PolicyReplay)
         .where(
@@ -128,19 +142,27 @@ def evidence(tx: Tx, row: PolicyDraft) -> PolicyReplay | None:
     )
 
 
+def _overtaken(tx: Tx, replay: PolicyReplay, name: str) -> bool:
+    """Whether another version holds now than the one that the replay shows the difference to."""
+    return replay.in_force_id != policies.in_force(tx, tx.now.astimezone(ZONE).date(), name).id
+
+
 def enact(tx: Tx, draft_id: int, replay_id: int, *, reason: str) -> PolicyVersion:
     """Sign a draft, having been shown the replay ``replay_id`` of it. By the authority alone.
 
-    Raises WrongState for a draft that is no longer one, that was not replayed within the last week, or whose page
-    showed another replay than the newest; Invalid as ``policies.enact``.
+    Raises NotAllowed for one's own draft; WrongState for a draft that is no longer one, that was not replayed within
+    the last week beside what is in force, or whose page showed another replay than the newest; Invalid as
+    ``policies.enact``.
     """
     tx.actor.must_be(Role.AUTHORITY)
     row = drafted(tx, draft_id)
     if row.state != "drafted":
         raise WrongState("policy.closed", N_("该草案已启用或已撤回"))
+    if row.drafted_by == tx.actor.login:
+        raise NotAllowed("policy.own_draft", N_("本人起草的策略须由另一人启用"))
     seen = evidence(tx, row)
     if seen is None:
-        raise WrongState("policy.unreplayed", N_("启用前须有本版草案七日内的回放结果"))
+        raise WrongState("policy.unreplayed", wanting(tx, row))
     if seen.id != replay_id:
         raise WrongState("policy.replayed_since", N_("页面显示之后又有新的回放结果,请先查看"))
     newest = policies.newest(tx, row.name)

@@ -75,11 +75,14 @@ def digest(document: Mapping[str, Any], procedure: Mapping[str, Any]) -> str:
 
 
 def ask(tx: Tx, document: Mapping[str, Any], digest: str) -> PolicyReplay:
-    """Ask for a replay; where one of this digest waits or runs already, that one is returned."""
+    """Ask for a replay; where one of this digest, beside what is in force now, waits or runs already, that one is
+    returned."""
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
+    beside = policies.in_force(tx, tx.now.astimezone(ZONE).date(), str(document["name"]))
     under_way = tx.scalar(
         select(PolicyReplay).where(
             PolicyReplay.digest == digest,
+            PolicyReplay.in_force_id == beside.id,
             PolicyReplay.state.in_([ReplayState.WAITING.value, ReplayState.RUNNING.value]),
         )
     )
@@ -88,7 +91,7 @@ def ask(tx: Tx, document: Mapping[str, Any], digest: str) -> PolicyReplay:
     row = PolicyReplay(
         digest=digest,
         document=dict(document),
-        in_force_id=policies.in_force(tx, tx.now.astimezone(ZONE).date(), str(document["name"])).id,
+        in_force_id=beside.id,
         state=ReplayState.WAITING.value,
         asked_by=tx.actor.login,
         asked_at=tx.now,
@@ -129,6 +132,9 @@ def carry_out(works: Works, progress: Progress = silent) -> list[int]:
             first, last, result = outcome(works, Policy.from_json(document), Policy.from_json(in_force), told)
         except (Refused, ValueError, OSError) as error:
             _end(works, replay_id, ReplayState.FAILED, error=str(error))
+        except Exception as fault:  # a mistake of ours: the draft's page must not wait for it for ever
+            _end(works, replay_id, ReplayState.FAILED, error=f"{type(fault).__name__}: {fault}")
+            raise
         else:
             _end(works, replay_id, ReplayState.DONE, first=first, last=last, result=result)
         ended.append(replay_id)

@@ -13,12 +13,12 @@ from wtforms.validators import InputRequired, Length
 
 from console import frame, policy_words
 from console.access import STEWARDS, allow
-from console.book import book, reading, settings, transaction
+from console.book import actor, book, reading, settings, transaction
 from console.forms import hang
 from console.policy_forms import departments, draft_form, layout, sent
 from console.policy_replays import replayed
 from console.security import row_or
-from console.texts import _, lazy
+from console.texts import _, lazy, sentence
 from metering import drafts, policies, recoveries, replays, suspensions
 from metering.drafts import PolicyDraft
 from metering.policies import PolicyVersion
@@ -188,6 +188,8 @@ def enact(draft_id: int) -> str | Response | tuple[str, int]:
         form=form,
         differences=policy_words.differences(base, row.policy(), _names(tx)) if base else [],
         evidence=seen,
+        wanting="" if seen else sentence(drafts.wanting(tx, row)),
+        own=row.drafted_by == actor().login,
         shown=replayed(seen) if seen else None,
     ), 422 if form.errors else 200
 
@@ -225,8 +227,8 @@ def _standing(tx: Tx, one: PolicyVersion) -> str:
 
 
 @frame.home_block(Role.AUTHORITY, order=45)
-def _to_sign(tx: Tx, _who: Actor) -> str | None:
-    """Drafts that were replayed and wait for a signature."""
-    rows = [one for one in drafts.drafts(tx) if one.state == "drafted"]
+def _to_sign(tx: Tx, who: Actor) -> str | None:
+    """Drafts of others that were replayed and wait for a signature."""
+    rows = [one for one in drafts.drafts(tx) if one.state == "drafted" and one.drafted_by != who.login]
     ready = [one for one in rows if drafts.evidence(tx, one)]
     return render_template("policies/_home.html", rows=ready) if ready else None

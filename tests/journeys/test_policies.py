@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from console import worklist
-from metering import forecasts, policies, reorganisations
+from metering import drafts, forecasts, policies, reorganisations, replays
 from metering.drafts import PolicyDraft
 from metering.lake import Lake
 from metering.policy import VERDICTS, Section, Verdict, default
@@ -152,6 +152,66 @@ def test_a_replay_grows_old(app, house, works, settings, past, client_of, clock)
     # The page that was open showed the older replay.
     assert chief.send(f"{at}/enact", {"replay": str(replay.id), "reason": "可以"}).status_code == 409
     assert chief.send(f"{at}/enact", {"replay": str(replay.id + 1), "reason": "可以"}).status_code == 302
+
+
+def test_nobody_signs_a_draft_of_their_own(app, house, works, settings, past, client_of):
+    chief = client_of(Role.AUTHORITY)
+    at = draft(chief)
+    worklist.run_once(works, settings, "replay")
+    with house.reading() as tx:
+        replay = tx.scalars(select(PolicyReplay)).one()
+        mine = tx.scalars(select(PolicyDraft)).one().drafted_by
+    page = chief.get(f"{at}/enact").text
+    assert "本人起草的策略须由另一人启用" in page
+    assert 'name="replay"' not in page
+    assert f"{at}/enact" not in chief.get("/").text
+    assert chief.send(f"{at}/enact", {"replay": str(replay.id), "reason": "可以"}).status_code == 403
+    with house.reading() as tx:
+        assert policies.newest(tx, "default").version == 1
+    with house.transaction(Actor("other", "另一人", Role.AUTHORITY)) as tx:
+        made = drafts.enact(tx, int(at.rsplit("/", 1)[1]), replay.id, reason="复核无误")
+        assert (made.version, made.enacted_by, mine) == (2, "other", "authority1")
+
+
+def test_a_replay_beside_what_holds_no_more_does_not_count(app, house, works, settings, past, client_of, clock):
+    """Another version came into force between the replay and the signature: the difference shown is to the old one."""
+    today = clock().astimezone(ZONE).date()
+    with house.transaction() as tx:
+        coming = replace(default(), hot_level=88.0, effective_from=today + timedelta(days=2))
+        coming = policies.enact(tx, coming, reason="后日起生效").id
+    staff = client_of(Role.SUPERVISOR)
+    at = draft(staff, effective_from=(today + timedelta(days=20)).isoformat())
+    worklist.run_once(works, settings, "replay")
+    with house.reading() as tx:
+        first = tx.scalars(select(PolicyReplay)).one()
+        assert (first.state, first.in_force_id) == ("done", policies.in_force(tx, today).id)
+    clock.advance(days=2)
+    chief = client_of(Role.AUTHORITY)
+    assert "现行策略已换版" in chief.get(f"{at}/enact").text
+    assert chief.send(f"{at}/enact", {"replay": str(first.id), "reason": "可以"}).status_code == 409
+    staff = client_of(Role.SUPERVISOR)
+    staff.send(f"{at}/replay")
+    clock.advance(minutes=1)
+    worklist.run_once(works, settings, "replay")
+    with house.reading() as tx:
+        second = tx.scalars(select(PolicyReplay).order_by(PolicyReplay.id.desc())).first()
+        assert (second.state, second.in_force_id) == ("done", coming)
+    assert chief.send(f"{at}/enact", {"replay": str(second.id), "reason": "可以"}).status_code == 302
+
+
+def test_a_replay_that_a_mistake_of_ours_ends_says_so(app, house, works, settings, past, client_of, monkeypatch):
+    staff = client_of(Role.SUPERVISOR)
+    at = draft(staff)
+
+    def broken(*_given, **_more):
+        raise KeyError("cpu_p97")
+
+    monkeypatch.setattr(replays.hindsight, "compare", broken)
+    assert worklist.run_once(works, settings, "replay").value == "failed"
+    with house.reading() as tx:
+        replay = tx.scalars(select(PolicyReplay)).one()
+        assert (replay.state, replay.error) == ("failed", "KeyError: 'cpu_p97'")
+    assert "回放进行中" not in staff.get(at).text
 
 
 def test_a_replay_is_of_one_draft(app, house, works, settings, past, client_of, clock):
