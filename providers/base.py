@@ -148,6 +148,9 @@ class Provider(Protocol):
     def deliver(self, order: Order, now: datetime) -> Outcome:
         """Carry out ``order``; the same key again returns the first outcome and does nothing."""
 
+    def inquire(self, key: str, now: datetime) -> Outcome | None:
+        """What became of the order with that ``key``, None where the cloud never took it; asking changes nothing."""
+
 
 class ProviderFault(Exception):
     """The cloud could not be reached or answered nonsense; ``transient`` tells whether to try again."""

@@ -1,8 +1,9 @@
 """Carriage: orders go to their clouds, outside any transaction, and what the clouds say comes back.
 
 ``carry`` records the intent, commits, calls the cloud with the order's key, and records what it said in a
-second transaction. Whatever dies in between, the next call asks with the same key and nothing is done
-twice. Where the adapter has no hands, the provider's staff does the work and says so.
+second transaction. Whatever dies in between, the next call first asks the cloud what became of that key. What it took is
+recorded; what it did not take is looked at afresh before it is sent, as if it never had been: nothing is done twice, and
+nothing on a judgement of before the crash. Where the adapter has no hands, the provider's staff does the work and says so.
 """
 
 from __future__ import annotations
@@ -100,58 +101,99 @@ def carry_all(book: Book, pool_id: int, provider: Provider, look: LastLook | Non
 
 
 def carry(book: Book, order_id: int, provider: Provider, look: LastLook | None = None) -> WorkOrder:
-    """Take one order a step further: send it, or ask what became of it. Returns it as it then stands.
+    """Take one order a step further: ask what became of it if its cloud may know it, else send it. Returns it as it
+    then stands.
 
     ``look`` is asked in the transaction that sends it whether something came up against it since it was placed; then
-    it is not sent, and tried again later. Safe to call again at any time, also by two at once: the cloud knows the order by its key, and what
-    another call recorded meanwhile stands.
+    it is not sent, and tried again later. So it is each time before the cloud is told, also where somebody told it
+    before and died: what the cloud did not take is no more decided than what it never heard of. Safe to call again at
+    any time, also by two at once: the cloud knows the order by its key, and what another call recorded meanwhile
+    stands.
     """
     actor = steward("delivery")
+    with book.reading(actor) as tx:
+        seen = orders.order(tx, order_id)
+    if seen.told and _at_cloud(seen):
+        try:
+            answer = provider.inquire(seen.cloud_key, book.clock())
+        except ProviderFault as fault:
+            return _missed(book, order_id, seen.cloud_key, fault)
+        if answer is not None:
+            return _enter(book, order_id, seen.cloud_key, answer, provider)
     with book.transaction(actor) as tx:
         # Looked at first: rows are locked in the order case, resource, work order by everybody.
-        objection = look(tx, order_id) if look and orders.order(tx, order_id).state == OrderState.PENDING else None
+        objection = look(tx, order_id) if look and OrderState(orders.order(tx, order_id).state) in UNDER_WAY else None
         one = lock(tx, order_id)
-        if OrderState(one.state) not in UNDER_WAY or one.by_hand:
+        if not _at_cloud(one) or one.generation != seen.generation:
             return one
-        if objection is not None and one.state == OrderState.PENDING:
+        if one.told:
+            if one.next_try_at is not None and one.next_try_at > tx.now:
+                return one  # somebody may be telling the cloud just now: that it does not know the order proves nothing
+            _not_taken(tx, one)
+        if objection is not None:
             one.next_try_at, one.last_error = tx.now + POLL, objection
             return one
         if Verb(one.verb) not in provider.capabilities:
             _hand_over(tx, one)
             return one
-        asked = _send(tx, one)
+        asked, until = _send(tx, one), tx.now + LEASE
+    if book.clock() >= until:
+        return one  # we slept: by now somebody else may have found that the cloud was never told
     try:
         outcome = provider.deliver(asked, book.clock())
     except ProviderFault as fault:
-        with book.transaction(actor) as tx:
-            one = lock(tx, order_id)
-            if _still(one, asked):
-                _fault(tx, one, str(fault), final=not fault.transient)
-            return one
+        return _missed(book, order_id, asked.key, fault)
+    return _enter(book, order_id, asked.key, outcome, provider)
+
+
+def _at_cloud(one: WorkOrder) -> bool:
+    """Whether it is the cloud's interface that has to do it."""
+    return OrderState(one.state) in UNDER_WAY and not one.by_hand
+
+
+def _missed(book: Book, order_id: int, key: str, fault: ProviderFault) -> WorkOrder:
+    """The cloud gave no answer; whether it took the order is asked the next time."""
+    with book.transaction(steward("delivery")) as tx:
+        one = lock(tx, order_id)
+        if _still(one, key):
+            _fault(tx, one, str(fault), final=not fault.transient)
+        return one
+
+
+def _enter(book: Book, order_id: int, key: str, outcome: Outcome, provider: Provider) -> WorkOrder:
+    """Record what the cloud said. An answer that cannot be entered is its company's to mend, and keeps no other order
+    waiting."""
+    actor = steward("delivery")
     try:
         with book.transaction(actor) as tx:
             one = lock(tx, order_id)
-            if _still(one, asked):
+            if _still(one, key):
                 _record(tx, one, outcome, provider)
+            elif one.state == OrderState.CANCELLED and outcome.state is not OutcomeState.FAILED:
+                tx.audit("order.answer_late", one.basis, after={"answer": outcome.state, "at": outcome.at})
             return one
-    except (
-        Refused
-    ) as refusal:  # an answer that cannot be entered is its company's to mend, and keeps no other order waiting
+    except Refused as refusal:
         with book.transaction(actor) as tx:
             one = lock(tx, order_id)
-            if _still(one, asked):
+            if _still(one, key):
                 _fault(tx, one, str(refusal), final=True)
             return one
 
 
+def _not_taken(tx: Tx, one: WorkOrder) -> None:
+    """The cloud does not know the order: it is as if nobody had told it."""
+    one.told = False
+    if one.state != OrderState.PENDING:
+        move(tx, one, OrderState.PENDING, "order.not_taken")
+
+
 def _send(tx: Tx, one: WorkOrder) -> Order:
     """Record that the cloud is about to be told, and what."""
-    if one.state == OrderState.PENDING:
-        first = one.sent_at is None
-        one.sent_at = one.sent_at or tx.now
-        move(tx, one, OrderState.SENT, "order.send", attempts=one.attempts)
-        if first:
-            begin_request(tx, one)
+    first = one.sent_at is None
+    one.sent_at, one.told = one.sent_at or tx.now, True
+    move(tx, one, OrderState.SENT, "order.send", attempts=one.attempts)
+    if first:
+        begin_request(tx, one)
     one.next_try_at = tx.now + LEASE
     resource = one.resource
     wanted = one.approved()
@@ -171,10 +213,9 @@ def _send(tx: Tx, one: WorkOrder) -> Order:
     )
 
 
-def _still(one: WorkOrder, asked: Order) -> bool:
-    """Whether the answer to ``asked`` is still awaited: nobody recorded, cancelled or took it over
-    meanwhile."""
-    return OrderState(one.state) in UNDER_WAY and not one.by_hand and one.cloud_key == asked.key
+def _still(one: WorkOrder, key: str) -> bool:
+    """Whether the answer to ``key`` is still awaited: nobody recorded, cancelled or took it over meanwhile."""
+    return _at_cloud(one) and one.cloud_key == key
 
 
 def _record(tx: Tx, one: WorkOrder, outcome: Outcome, provider: Provider) -> None:
@@ -184,6 +225,7 @@ def _record(tx: Tx, one: WorkOrder, outcome: Outcome, provider: Provider) -> Non
             move(tx, one, OrderState.DELIVERING, "order.under_way")
     elif outcome.state is OutcomeState.FAILED:
         one.refusals += 1  # the cloud says that it did nothing: the next try is a new command to it
+        one.told = False
         _fault(tx, one, outcome.message, final=False)
     else:
         if outcome.message:

@@ -133,6 +133,11 @@ class FilesCloud:
             raise ProviderFault(f"{self.name}: a folder of files carries out no orders", transient=False)
         return self.orders.deliver(order, now)
 
+    def inquire(self, key: str, now: datetime) -> Outcome | None:
+        """What the staff say of the order with that key: PENDING while they say nothing, None where no file of it was
+        ever put there for them."""
+        return None if self.orders is None else self.orders.inquire(key, now)
+
     def _listing(self) -> Path | None:
         folder = self.folder / "inventory"
         if not folder.is_dir():

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from providers.base import Order, Outcome, OutcomeState, ProviderFault
+from providers.base import Order, Outcome, OutcomeState, ProviderFault, ServiceKind, Verb
 from providers.usage_values import moment
 from quota.errors import Refused
-from quota.units import amounts
+from quota.units import Arch, amounts
 
 
 class OrderFiles:
@@ -42,7 +42,16 @@ class OrderFiles:
                 _write(written, {**_plain(order), "ordered_at": now.astimezone(UTC).isoformat()})
             except OSError as error:
                 raise ProviderFault(str(error), transient=True) from error
-        answer = self.outcomes / name
+        return self._answer(order, now)
+
+    def inquire(self, key: str, now: datetime) -> Outcome | None:
+        """What its answer is, None where no such order was ever written. Raises ProviderFault for one that cannot be
+        read."""
+        written = self.orders / _file_name(key)
+        return self._answer(_order(written), now) if written.exists() else None
+
+    def _answer(self, order: Order, now: datetime) -> Outcome:
+        answer = self.outcomes / _file_name(order.key)
         if not answer.exists():
             return Outcome(order.key, OutcomeState.PENDING, now)
         return _outcome(order, answer)
@@ -67,6 +76,25 @@ def _plain(order: Order) -> dict[str, Any]:
         "department": order.department_code,
         "system": order.system_code,
     }
+
+
+def _order(path: Path) -> Order:
+    """The order that was written there."""
+    try:
+        said = json.loads(path.read_text("utf-8"))
+        return Order(
+            key=said["key"],
+            verb=Verb(said["verb"]),
+            kind=ServiceKind(said["kind"]),
+            arch=Arch(said["arch"]),
+            external_id=said["external_id"],
+            amounts=amounts(said["amounts"]),
+            name=said["name"],
+            department_code=said["department"],
+            system_code=said["system"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, Refused) as error:
+        raise ProviderFault(f"{path.name}: {error}", transient=True) from error
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ def start(tx: Tx, order_id: int, generation: int) -> WorkOrder:
     one = lock(tx, order_id, generation)
     _own_company(tx, one)
     must_be(one, OrderState.PENDING, OrderState.SENT, OrderState.FAILED)
-    if one.state == OrderState.SENT and not one.by_hand:
+    if one.with_interface():
         raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=one.number)
     one.by_hand, one.sent_at = True, one.sent_at or tx.now
     move(tx, one, OrderState.DELIVERING, "order.start")
@@ -46,7 +46,7 @@ def mark_delivered(
     one = lock(tx, order_id, generation)
     _own_company(tx, one)
     must_be(one, OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING, OrderState.FAILED)
-    if not one.by_hand and one.state in (OrderState.SENT, OrderState.DELIVERING):
+    if one.with_interface():
         raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=one.number)
     one.by_hand, one.sent_at = True, one.sent_at or tx.now
     if note:
@@ -70,7 +70,7 @@ def report_failed(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOr
     one = lock(tx, order_id, generation)
     _own_company(tx, one)
     must_be(one, OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING)
-    if not one.by_hand and one.state in (OrderState.SENT, OrderState.DELIVERING):
+    if one.with_interface():
         raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=one.number)
     reason = requests.reasoned(reason)
     one.attempts += 1
@@ -92,11 +92,17 @@ def retry(tx: Tx, order_id: int, generation: int) -> WorkOrder:
 def cancel(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
     """The supervisor takes back an order that was not sent, that failed, or that the provider's staff was handed and has
     not begun; what it took is quota again. The last order of a request takes it along: delivered as far as it was, or
-    ended where nothing was."""
+    ended where nothing was. Raises WrongState also where its cloud may have taken it: that is asked first, by a retry, or
+    said by the provider's staff."""
     tx.actor.must_be(Role.SUPERVISOR, Role.SYSTEM)
     one = lock(tx, order_id, generation)
     if not one.may_be_called_back():
         must_be(one, OrderState.PENDING, OrderState.FAILED)
+        raise WrongState(
+            "order.told",
+            N_("云平台可能已受理工单 %(number)s,请先重试以查明,或由云服务商人员接手说明"),
+            number=one.number,
+        )
     reason = requests.reasoned(reason)
     enactment.give_back(tx, one)
     one.next_try_at = None

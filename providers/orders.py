@@ -87,8 +87,7 @@ class WorkOrder(Base):
 
     ``amounts`` (JSON: kind → base units) is what was approved: of a creation all, of a resize what the
     named kinds shall be. ``taken`` is what was counted as used for it before it was carried out, ``freed``
-    what its delivery gave back, and
-    ``frees`` to whom: the department's quota (granted) or the city (free).
+    what its delivery gave back, and ``frees`` to whom: the department's quota (granted) or the city (free).
     """
 
     __tablename__ = "work_orders"
@@ -123,6 +122,7 @@ class WorkOrder(Base):
     by_hand: Mapped[bool] = mapped_column(default=False)  # the adapter cannot do it: the provider's staff does
     attempts: Mapped[int] = mapped_column(default=0)  # failed tries since it was last put on its way
     refusals: Mapped[int] = mapped_column(default=0)  # times that its cloud refused it for good; part of the next key
+    told: Mapped[bool] = mapped_column(default=False, server_default=false())
     last_error: Mapped[str] = mapped_column(Text, default="")
     next_try_at: Mapped[datetime | None]
     placed_at: Mapped[datetime]
@@ -162,9 +162,18 @@ class WorkOrder(Base):
         return amounts(self.amounts)
 
     def may_be_called_back(self) -> bool:
-        """Whether nobody is at it: not sent, failed, or handed to people who have not begun."""
+        """Whether nobody is at it: its cloud does not know it, or it was handed to people who have not begun."""
         state = OrderState(self.state)
-        return state in (OrderState.PENDING, OrderState.FAILED) or (self.by_hand and state is OrderState.SENT)
+        if self.by_hand:
+            return state in (OrderState.PENDING, OrderState.SENT, OrderState.FAILED)
+        return state in (OrderState.PENDING, OrderState.FAILED) and not self.told
+
+    def with_interface(self) -> bool:
+        """Whether its cloud's interface is at it, or may be: no work for people just now."""
+        if self.by_hand:
+            return False
+        state = OrderState(self.state)
+        return state in (OrderState.SENT, OrderState.DELIVERING) or (state is OrderState.PENDING and self.told)
 
     def in_time(self, now: datetime) -> bool | None:
         """Delivered by its limit? None while that is still open."""

@@ -95,6 +95,7 @@ def place(
         by_hand=False,
         attempts=0,
         refusals=0,
+        told=False,
         last_error="",
         placed_at=tx.now,
         placed_by=tx.actor.login,

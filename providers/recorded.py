@@ -257,6 +257,12 @@ class RecordedCloud:
         amounts = self._do(name, asked, int(at.timestamp()))
         return self._end(Outcome(order.key, OutcomeState.DONE, at, name, amounts))
 
+    def inquire(self, key: str, now: datetime) -> Outcome | None:
+        """How the order with that key stands, None where it was never given."""
+        if key in self._given:
+            return self.deliver(self._given[key][0], now)
+        return self._outcomes.get(key)
+
     def _end(self, outcome: Outcome) -> Outcome:
         self._outcomes[outcome.key] = outcome
         return outcome

@@ -139,6 +139,12 @@ class SimulatedCloud:
             raise ProviderFault(lost.message or "云平台没有应答", transient=True)
         return _outcome(entry, at)
 
+    def inquire(self, key: str, now: datetime) -> Outcome | None:
+        """How the order with that key stands, None where it never came in."""
+        self._reach(now)
+        entry = self._journal.find(key)
+        return None if entry is None else _outcome(entry, int(now.timestamp()))
+
     def bills(self, month: str) -> list[BillLine]:
         """The company's bill for a month ("2026-10"), by the orders so far. Raises Invalid for others."""
         try:

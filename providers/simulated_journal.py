@@ -65,6 +65,12 @@ class Journal:
         with self._open() as db:
             return self._news(db)
 
+    def find(self, key: str) -> Entry | None:
+        """The entry of the order with that key, None where there is none."""
+        with self._open() as db:
+            row = db.execute("SELECT * FROM orders WHERE pool = ? AND key = ?", (self._pool, key)).fetchone()
+            return None if row is None else _entry(row)
+
     def record(self, order: Order, decide: Callable[[list[Entry]], Entry]) -> Entry:
         """The entry of this order; if none, what ``decide`` makes of the orders so far, recorded durably.
 

@@ -47,6 +47,7 @@ ACTIONS = {
     "order.under_way": N_("云平台受理"), "order.retry": N_("重试"), "order.start": N_("开始交付"),
     "order.deliver": N_("交付"), "order.fail": N_("报告失败"), "order.accept": N_("验收"),
     "order.deem_accepted": N_("逾期视同验收"), "order.refuse": N_("验收退回"), "order.cancel": N_("取消"),
+    "order.not_taken": N_("云平台未受理"), "order.answer_late": N_("取消后云平台仍予执行"),
     "order.reschedule": N_("期限重算"), "remark.comment": N_("发表意见"), "remark.dispute": N_("提出争议"),
     "remark.upheld": N_("裁定争议成立"), "remark.dismissed": N_("裁定争议不成立"), "rating.give": N_("评价"),
 }  # fmt: skip
@@ -235,8 +236,9 @@ class Act:
             return False
         if who.role is Role.SUPERVISOR and self.name in ("accept", "refuse"):
             return one.request_id is None
-        at_cloud = not one.by_hand and one.state in (OrderState.SENT, OrderState.DELIVERING)
-        return not (at_cloud and self.name in ("start", "deliver", "fail"))
+        if self.name == "cancel":
+            return one.may_be_called_back()
+        return not (one.with_interface() and self.name in ("start", "deliver", "fail"))
 
 
 def _deliver(tx: Tx, one: WorkOrder, generation: int, form: FlaskForm) -> object:

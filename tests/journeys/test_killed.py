@@ -30,6 +30,7 @@ from sqlalchemy import select
 
 from console import schema
 from metering import assess, cases, findings, policies
+from metering.exemptions import Category
 from metering.facts import FIGURES, Facts
 from metering.policy import Verdict
 from providers.base import ServiceKind
@@ -76,13 +77,15 @@ class JudgedCity(City):
     def judge(self, verdicts: Mapping[int, Verdict], **_more: Any) -> int:
         self.clock.advance()
         there = ("wanted", "expected", "live", *(each for each in FIGURES if each.endswith("coverage")))
-        quiet = dict.fromkeys(FIGURES, 0.0) | dict.fromkeys(there, 1.0)
+        figures = dict.fromkeys(FIGURES, 0.0) | dict.fromkeys(there, 1.0)
+        if Verdict.BUSY in verdicts.values():
+            figures |= {"cpu_mean": 60.0, "cpu_p95": 88.0, "cpu_p99": 89.0, "cpu_max": 89.0}
         with self.by() as tx:
             version = policies.version(tx, self.policy)
             policy = version.policy()
             row = {"kind": "vm", "age_days": 400.0, "off_days": 0.0, "dead_days": 0.0}
             facts = Facts.from_rows(
-                [row | {"windows": {str(days): quiet for days in policy.windows()}}] * len(verdicts)
+                [row | {"windows": {str(days): figures for days in policy.windows()}}] * len(verdicts)
             )
             found = assess.judge(facts, policy)
             assert list(found) == list(verdicts.values())
@@ -259,6 +262,46 @@ def killed_before_the_cloud_acted(house: House) -> None:
         until(house.on_its_way)
         kill(process)
     assert house.acted() == before
+
+
+def act(house: House) -> None:
+    """The supervisor begins; the snapshot is made and the machine's stop is ordered."""
+    house.city.act(house.case_id)
+    house.job("carry")
+    house.job("advance")
+    assert (house.state(), house.order().verb, house.order().state) == ("ordered", "stop", "pending")
+
+
+@pytest.mark.parametrize("reason", ["busy", "exempt"])
+def test_killed_before_the_cloud_heard_of_it_it_is_looked_at_anew_and_left_alone(
+    killed_house: House, reason: str
+) -> None:
+    house = killed_house
+    act(house)
+    killed_before_the_cloud_acted(house)
+    assert (house.order().state, house.order().told) == ("sent", True)
+    if reason == "busy":
+        house.city.judge({house.machine: Verdict.BUSY})
+    else:
+        until_ = (datetime.now(UTC) + timedelta(days=30)).date()
+        with house.book.transaction(house.city.second) as tx:
+            cases.exempt(
+                tx, tx.get_one(Resource, house.machine), Category.KEY_PERIOD, "重保期间不得关机,请予保留", until_
+            )
+    house.job("carry")
+    assert house.order().state == "sent", "whoever told it may be telling it still: nothing is concluded yet"
+    for _ in range(2):
+        house.a_quarter_of_an_hour_passes()
+        house.job("carry")
+        house.job("advance")
+    assert house.acted() == [f"case:{house.case_id}:1:snapshot"], "the cloud was never told to stop it"
+    assert (house.order().state, house.state()) == ("cancelled", "closed")
+    with house.book.reading() as tx:
+        ending = tx.get_one(cases.Case, house.case_id).ending
+        assert ending == {"busy": "recovered", "exempt": "exempted"}[reason]
+        assert tx.get_one(Resource, house.machine).state == "running"
+        assert ledger.conserved(tx)
+        assert list(ledger.check(tx)) == []
 
 
 def test_killed_between_the_cloud_and_the_book_it_resumes_and_acts_once(killed_house: House) -> None:

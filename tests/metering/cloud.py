@@ -1,5 +1,5 @@
-"""A cloud that does at once what it is told, once a key, and remembers when; it may refuse, be unreachable, or the
-steward's process may die right after it acted."""
+"""A cloud that does at once what it is told, once a key, and remembers when; it may refuse, be unreachable, lose its
+reply, or the steward's process may die right before or right after it acted."""
 
 from __future__ import annotations
 
@@ -32,8 +32,20 @@ class Cloud:
     asked: set[str] = field(default_factory=set)
     ails: str = ""
 
+    def inquire(self, key: str, now: datetime) -> Outcome | None:
+        if self.ails == "dies":
+            self.ails = ""
+            raise Died
+        if self.ails == "unreachable":
+            self.ails = ""
+            raise ProviderFault("no route to host", transient=True)
+        done = self.acted.get(key)
+        return None if done is None else Outcome(key, OutcomeState.DONE, now, done.external_id, done.amounts)
+
     def deliver(self, order: Order, now: datetime) -> Outcome:
         ails, self.ails = self.ails, ""
+        if ails == "dies before":
+            raise Died
         self.seen(order)
         self.asked.add(order.key)
         if ails == "unreachable":
@@ -43,6 +55,8 @@ class Cloud:
         self.acted.setdefault(order.key, order)
         if ails == "dies":
             raise Died
+        if ails == "reply lost":
+            raise ProviderFault("connection reset", transient=True)
         return Outcome(order.key, OutcomeState.DONE, now, order.external_id, order.amounts)
 
     def verbs(self, external_id: str) -> list[Verb]:

@@ -66,6 +66,8 @@ LATE = ("restore", "roll back", "started", "confirm")
 """What only makes a difference once something was taken: things go on until then."""
 ANYBODY = ("tenant", "supervisor", "second", "authority", "stranger", "provider")
 VERDICTS = (*Verdict, *(Verdict.UNKNOWN, Verdict.IDLE, Verdict.UNDERUSED) * 2)
+AILS = ("", "dies", "dies before", "dies before", "reply lost", "refuses", "unreachable")
+"""What goes wrong while an order is carried: the process dies after the cloud acted, or between the record and the call."""
 REACHED: Counter[str] = Counter()
 """What was checked, over a whole run: a check that is never reached proves nothing."""
 
@@ -157,7 +159,7 @@ class Proceedings(RuleBasedStateMachine):
             case "cancelled":
                 self.outcome(True, yes)
             case "carried":
-                self.carry(draw.choice(["", "dies", "refuses", "unreachable"]))
+                self.carry(draw.choice(AILS))
         for _ in range(2):
             self.go_on_as_usual(which)
         return f"{what} {which} {who} {staff} {verdict} {answer} {decision} {hours} {yes}"
@@ -228,6 +230,12 @@ class Proceedings(RuleBasedStateMachine):
             one = cases.open_case(tx, self.machines[which])
             return one.state if one is not None else None
 
+    def step(self, which: int) -> str | None:
+        """What was ordered last in the open case of a machine."""
+        with self.city.book.reading() as tx:
+            one = cases.open_case(tx, self.machines[which])
+            return one.step if one is not None else None
+
     def usual_step(self, which: int) -> None:
         machine = self.machines[which]
         with self.city.book.reading() as tx:
@@ -272,16 +280,15 @@ class Proceedings(RuleBasedStateMachine):
         self.cloud.ails = ""
 
     def reaches_the_cloud(self, order: Order) -> None:
-        """As it reaches the cloud, whoever placed it and whenever: what harms must be right at this very moment.
-
-        What was recorded as sent before may be with the cloud already, and is asked for again whatever came since.
-        """
+        """As it reaches the cloud, whoever placed it and whenever: what harms must be right at this very moment, also
+        where it was recorded as sent long ago and the process died before the cloud heard of it. Only what the cloud did
+        already may be asked for again."""
         with self.city.book.reading() as tx:
             placed = next(
                 one for one in tx.scalars(select(WorkOrder).order_by(WorkOrder.id.desc())) if one.cloud_key == order.key
             )
             one = tx.get(cases.Case, placed.case_id)
-            if placed.verb not in HARMFUL or one is None or order.key in self.cloud.asked:
+            if placed.verb not in HARMFUL or one is None or order.key in self.cloud.acted:
                 return
             if one.takes and not one.going_back:
                 assert one.order_key == placed.key
@@ -643,7 +650,37 @@ def killed_between_the_cloud_and_the_book(one: Proceedings) -> None:
     assert len(done) == len(set(done)), "nothing was done to a machine twice"
 
 
+def killed_between_the_record_and_the_call(one: Proceedings) -> None:
+    """Recorded as sent, never told; before anybody asks again there is a reason not to."""
+    reasons: tuple[Callable[[int], None], ...] = (
+        lambda which: one.judge(which, Verdict.BUSY, True),
+        lambda which: one.exempt_it(which, "second"),
+        lambda which: one.judge(which, Verdict.UNKNOWN, False),
+        lambda which: one.protect(which, True),
+    )
+    harmed = 0
+    for which, reason in itertools.product((0, 1), reasons):
+        one.until(which, State.CLEARED)
+        one.until(which, State.ORDERED)
+        while one.step(which) not in (Verb.STOP, Verb.RESIZE):
+            one.go_on_as_usual(which)
+        done = len(one.cloud.acted)
+        one.carry("dies before")
+        assert one.orders(OrderState.SENT), "the book says that the cloud is being told"
+        reason(which)
+        for _ in range(3):
+            one.carry()
+            one.job()
+        assert len(one.cloud.acted) == done, "and it never was"
+        assert one.state(which) is None
+        harmed += 1
+        one.protect(which, False)
+        one.city.clock.advance(days=200)
+    REACHED["withdrawn"] += harmed
+
+
 DIRECTED = {
+    killed_between_the_record_and_the_call: ("withdrawn", "recovered", "exempted", "unknown", "protected"),
     lent_and_returned: ("expand return", "expand return sent", "term_over"),
     lent_and_given_back_early: ("expand given back", "term_over"),
     lent_and_kept: ("expand return", "expand return sent"),

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from providers import delivery, inventory, orders
-from providers.base import Inventory, ResourceState, Verb
+from providers.base import Inventory, ProviderFault, ResourceState, Verb
 from providers.inventory import Resource
 from providers.orders import OrderState, WorkOrder
 from providers.simulated import SimulatedCloud
@@ -151,6 +151,77 @@ def test_a_lost_reply_is_not_a_second_machine(works, clock) -> None:
     clock.advance(minutes=5)
     assert works.carry(order, cloud).state == OrderState.DELIVERED
     assert len(cloud.inventory(clock.now).facts) == before + 1
+
+
+class Forgets(SimulatedCloud):
+    """Its answers are lost on the way, so nobody knows what it did; ``deaf``: nor did it hear."""
+
+    deaf = False
+
+    def deliver(self, order, now):
+        if not self.deaf:
+            super().deliver(order, now)
+        raise ProviderFault("connection reset", transient=True)
+
+
+class Deaf(Forgets):
+    deaf = True
+
+
+def test_what_the_cloud_may_have_taken_is_not_taken_back_before_it_was_asked(works, clock) -> None:
+    order = works.now(works.carry(works.create(), works.cloud(Forgets)))
+    assert (order.state, order.told, order.may_be_called_back()) == (OrderState.PENDING, True, False)
+    with pytest.raises(WrongState, match=r"order\.told"):
+        works.do(delivery.cancel, order, "checker", "不再需要")
+    with pytest.raises(WrongState, match=r"order\.at_cloud"):
+        works.do(delivery.start, order, "staff")
+    clock.advance(minutes=5)
+    assert works.carry(order).state == OrderState.DELIVERED, "it had done it"
+    works.prove()
+
+
+def test_what_the_cloud_never_took_is_looked_at_before_it_is_told_again(works, clock) -> None:
+    order = works.carry(works.create(), works.cloud(Deaf))
+    against = delivery.carry(works.book, order.id, works.cloud(), lambda _tx, _id: "不可执行")
+    assert against.told, "its last try is too near: who tells it may be telling it still"
+    clock.advance(minutes=5)
+    against = delivery.carry(works.book, order.id, works.cloud(), lambda _tx, _id: "不可执行")
+    assert (against.state, against.told, against.last_error) == (OrderState.PENDING, False, "不可执行")
+    with works.book.reading() as tx:
+        told = tx.scalars(select(AuditRecord.action).where(AuditRecord.subject == "order:1")).all()
+    assert told == ["order.place", "order.send", "order.retry"]
+    order = works.do(delivery.cancel, against, "checker", "不再需要")
+    assert order.state == OrderState.CANCELLED
+    assert works.balance(Holder.USED) == 0
+    works.prove()
+
+
+def test_an_answer_that_comes_after_the_order_was_taken_back_is_on_record(works, clock) -> None:
+    class Slow(SimulatedCloud):
+        """Somebody asks, hears that it knows nothing, and takes the order back, while it is being told."""
+
+        def deliver(self, order, now):
+            clock.advance(minutes=16)
+            delivery.carry(works.book, 1, works.cloud(), lambda _tx, _id: "不可执行")
+            works.do(delivery.cancel, works.now(placed), "checker", "不再需要")
+            return super().deliver(order, now)
+
+    placed = works.create()
+    assert works.carry(placed, works.cloud(Slow)).state == OrderState.CANCELLED
+    with works.book.reading() as tx:
+        late = tx.scalars(select(AuditRecord).where(AuditRecord.action == "order.answer_late")).one()
+    assert (late.subject, late.after["answer"]) == ("order:1", "done")
+
+
+def test_who_slept_between_the_record_and_the_call_does_not_tell_the_cloud(works, clock) -> None:
+    order, cloud = works.create(), works.cloud()
+    ticks = iter([clock.now, clock.now, clock.now + delivery.LEASE])
+    works.book.clock = lambda: next(ticks)
+    try:
+        assert delivery.carry(works.book, order.id, cloud).state == OrderState.SENT
+    finally:
+        works.book.clock = clock
+    assert cloud.inquire(order.key, clock.now) is None
 
 
 def test_what_a_cloud_keeps_refusing_is_reported_and_may_be_cancelled(works, clock) -> None:
