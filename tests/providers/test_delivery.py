@@ -174,7 +174,7 @@ def test_what_the_cloud_may_have_taken_is_not_taken_back_before_it_was_asked(wor
     with pytest.raises(WrongState, match=r"order\.told"):
         works.do(delivery.cancel, order, "checker", "不再需要")
     with pytest.raises(WrongState, match=r"order\.at_cloud"):
-        works.do(delivery.start, order, "staff")
+        works.do(delivery.start, order, "operator")
     clock.advance(minutes=5)
     assert works.carry(order).state == OrderState.DELIVERED, "it had done it"
     works.prove()

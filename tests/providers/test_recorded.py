@@ -77,6 +77,8 @@ def test_a_smaller_machine_is_busier_up_to_its_ceiling(cloud: RecordedCloud) -> 
     done = cloud.deliver(small, START + 2 * DAY)
     assert (done.state, done.at) == (OutcomeState.DONE, START + DAY + timedelta(hours=4))
     assert cloud.deliver(small, START + 3 * DAY) == done, "the same order again is the same order"
+    assert cloud.inquire(small.key, START + 3 * DAY) == done
+    assert cloud.inquire("never", START + 3 * DAY) is None
     assert set(column(cloud, "m-2", START, START + DAY)) == {40.0}
     assert set(column(cloud, "m-2", done.at, START + 4 * DAY)) == {80.0}
     assert set(column(cloud, "m-2", done.at, START + 4 * DAY, "vcpu")) == {4.0}

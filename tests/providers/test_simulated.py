@@ -479,6 +479,8 @@ def test_the_same_key_does_nothing_twice_and_belongs_to_one_order():
     count = len(cloud.inventory(NOW).facts)
     first = cloud.deliver(create("k"), NOW)
     assert cloud.deliver(create("k"), NOW + HOUR) == first
+    assert cloud.inquire("k", NOW + HOUR) == first
+    assert cloud.inquire("never", NOW + HOUR) is None
     assert len(cloud.inventory(NOW + HOUR).facts) == count + 1
     with pytest.raises(ProviderFault) as caught:
         cloud.deliver(create("k", cores=8), NOW)
