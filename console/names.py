@@ -28,6 +28,7 @@ from quota.dossier import Request
 from quota.errors import N_
 from quota.people import Person
 from quota.pools import Pool
+from quota.rulebook import ApprovalRule
 
 TASKS = frozenset({"bills", "delivery", "import", "incidents", "init", "inventory", "replay", "statements", "steward"})
 """What the steward signs with besides ``job:…``; see quota.actors.steward."""
@@ -106,4 +107,16 @@ def policy(name: str) -> str:
     return _(POLICIES[name]) if name in POLICIES else name
 
 
-FILTERS = {"who": who, "who_exactly": who_exactly, "subject": subject, "policy": policy}
+def approval_rule(spelled: str) -> str:
+    """``base@1`` → the name of that rule, and its version; as it stands where there is none."""
+    known: dict[str, str] = g.setdefault("approval_rules", {})
+    if not known:
+        rows = reading().execute(select(ApprovalRule.code, ApprovalRule.version, ApprovalRule.name))
+        known.update(
+            (f"{code}@{version}", _("%(name)s 第%(version)s版", name=_(name), version=version))
+            for code, version, name in rows
+        )
+    return known.get(spelled, spelled)
+
+
+FILTERS = {"approval_rule": approval_rule, "who": who, "who_exactly": who_exactly, "subject": subject, "policy": policy}

@@ -34,7 +34,7 @@ from console import policy_words, sizing_forms
 from console.policy_words import MISSING_LABELS
 from console.services import KINDS
 from console.texts import _, lazy, sentence
-from metering.assess import FIGURE_LABELS
+from metering.assess import FIGURE_LABELS, SIGNS
 from metering.mergers import mergers
 from metering.policy import (
     COMPARE,
@@ -213,7 +213,7 @@ class DraftForm(FlaskForm):  # type: ignore[misc]
             figure, op, value = (self[f"r{i}_c{j}_{name}"].data for name in ("figure", "op", "threshold"))
             if figure in FIGURE_LABELS and value is not None:
                 named, unit, _factor = FIGURE_LABELS[figure]
-                parts.append(f"{_(named)} {op} {value:g}{unit}")
+                parts.append(f"{_(named)} {SIGNS.get(op, op)} {value:g}{unit}")
         chosen = [_(KINDS[each]) for each in self[f"r{i}_kinds"].data or () if each in KINDS]
         scope = self[f"r{i}_scope"].data
         where = [_("例外 %(n)s", n=int(scope) + 1)] if scope and scope.isdecimal() else []
@@ -469,7 +469,7 @@ def _rule_fields(i: int, count: int, scopes: Sequence[tuple[str, str]], scope: s
             ),
             f"r{i}_c{j}_op": SelectField(
                 _("规则 %(n)s 条件 %(row)s:比较", **named),
-                choices=[SelectChoice(op, op) for op in COMPARE],
+                choices=[SelectChoice(op, SIGNS.get(op, op)) for op in COMPARE],
                 default=each.op if each else "<",
             ),
             f"r{i}_c{j}_threshold": FloatField(

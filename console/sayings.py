@@ -16,8 +16,9 @@ from console.texts import _, sentence
 from metering.openings import SKIPS
 from quota.errors import N_, Refused
 
+NOTHING = N_("没有要办的")
+
 WORDS: Mapping[str, str] = {
-    "nothing": N_("没有要办的"),
     "lost": N_("进程中断,未报告结果"),
     "error": N_("出错：%(error)s"),
     "error_at": N_("%(at)s 出错：%(error)s"),
@@ -103,8 +104,13 @@ def of_error(error: BaseException) -> list[Said]:
 
 
 def worded(kept: Iterable[Any]) -> str:
-    """What a run said, in the reader's words, ``;`` between."""
-    return _("；").join(_worded(str(code), figures) for code, figures in kept)
+    """What a run said, in the reader's words, ``;`` between. What only counts nothing is not said."""
+    told = [_worded(str(code), figures) for code, figures in kept if not figures or any(map(_tells, figures.values()))]
+    return _("；").join(told) or _(NOTHING)
+
+
+def _tells(figure: Any) -> bool:
+    return figure != 0 or isinstance(figure, bool)
 
 
 def _worded(code: str, figures: Mapping[str, Any]) -> str:

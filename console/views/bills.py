@@ -20,7 +20,7 @@ from console.book import reading, transaction
 from console.forms import hang
 from console.lists import Column, Filter, Rows, listing
 from console.names import who
-from console.texts import _, kind_label, lazy
+from console.texts import ARCH_LABELS, _, kind_label, lazy
 from console.views.orders import company_filter
 from metering import reconcile
 from providers import bills, periods, remarks
@@ -98,7 +98,7 @@ FILTERS = [
 LINES = [
     Column("resource", N_("资源编号"), lambda one: one.external_id, sort=BillLine.external_id, title=True),
     Column("kind", N_("类别"), lambda one: kind_label(one.kind), sort=BillLine.kind),
-    Column("arch", N_("架构"), lambda one: one.arch),
+    Column("arch", N_("架构"), lambda one: _(ARCH_LABELS[Arch(one.arch)])),
     Column("quantity", N_("计费用量"), lambda one: one.quantity / UNITS[Kind(one.kind)].factor, number=True),
     Column("unit", N_("计量单位"), lambda one: _(UNITS[Kind(one.kind)].shown) + "·" + _("时")),
     Column("since", N_("起"), lambda one: one.since, sort=BillLine.since),

@@ -49,8 +49,6 @@ STATES = {
     RunState.FAILED.value: N_("失败"),
     RunState.LOST.value: N_("中断"),
 }
-NOTHING = N_("没有要办的")
-
 COLUMNS = [
     Column("job", N_("任务"), lambda r: _(LABELS.get(r.job, r.job)), sort=JobRun.job, title=True),
     Column("state", N_("状态"), lambda r: f"job_{r.state}", sort=JobRun.state, state=True),
@@ -67,7 +65,9 @@ FILTERS = [
 
 def outcome(run: JobRun) -> str:
     """What a run did, in the reader's words; of one that an earlier release ran, as it said it then."""
-    return worded(run.said) if run.said else run.outcome or (_(NOTHING) if run.state == RunState.DONE else "")
+    if run.said or (run.state == RunState.DONE and not run.outcome):
+        return worded(run.said)
+    return run.outcome
 
 
 @blueprint.get("/")

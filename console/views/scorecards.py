@@ -3,8 +3,6 @@ appeals and rulings; and the sum done again by whoever asks."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
@@ -14,13 +12,13 @@ from werkzeug.wrappers import Response
 from wtforms import RadioField, SelectField, SelectMultipleField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, Optional, Regexp
 
-from console import frame, links, scoring
+from console import evidence_words, frame, links, scoring
 from console.access import STEWARDS, allow
 from console.book import actor, book, lake, reading, settings, transaction
 from console.forms import hang
 from console.lists import Column, Filter, Rows, listing
 from console.security import row
-from console.texts import _, lazy, number, sentence
+from console.texts import _, lazy, sentence
 from console.timelines import timeline
 from console.views.orders import company_filter
 from metering.works import Works
@@ -42,18 +40,6 @@ ACTIONS = {
     "appeal.rule": N_("裁定申诉"), "scorecard.verify": N_("验算"),
 }  # fmt: skip
 FIELDS = {"total": N_("总分"), "revision": N_("版本"), "state": N_("状态"), "evidence": N_("依据行数")}
-FACTS = {
-    "number": N_("工单号"), "verb": N_("事项"), "due_at": N_("期限"), "delivered_at": N_("交付"), "ok": N_("达标"),
-    "level": N_("级别"), "misses": N_("超时"), "kind": N_("类别"), "billed": N_("账单"), "metered": N_("已证实"),
-    "unmeasured": N_("无法计量"), "disputed": N_("有差异"), "expected": N_("应收"), "received": N_("实收"),
-    "lag_minutes": N_("时延(分钟)"), "pool": N_("资源池"), "month": N_("月份"), "days": N_("天数"),
-    "minutes": N_("总分钟"), "down_minutes": N_("中断分钟"), "hosts": N_("主机数"), "incidents": N_("故障"),
-    "capacity": N_("容量"), "rate": N_("分配率"), "stars": N_("评分"), "department": N_("使用单位"), "of": N_("服务单位数"),
-    "what": N_("内容"), "count": N_("数量"), "due": N_("应备份"), "done": N_("成功"), "drill": N_("演练成功"),
-    "drills_due": N_("应做演练"), "certificate": N_("证书"), "valid_until": N_("有效期至"), "on": N_("核对日"),
-    "fitness": N_("适配状态"), "veto": N_("一票否决"), "causes": N_("原因"), "lines": N_("账单行"), "at": N_("时点"),
-    "order": N_("工单"),
-}  # fmt: skip
 
 
 def code(one: ScorecardRecord) -> str:
@@ -184,6 +170,7 @@ def evidence(scorecard_id: int, indicator: str) -> str | Response:
         ScorecardEvidence.scorecard_id == one.id, ScorecardEvidence.indicator == indicator
     )
     found = listing(tx, query, _evidence_columns(), key=ScorecardEvidence.id, sort="position")
+    evidence_words.learn(row.ref for row in found.rows)
     return found.exported(f"evidence-{one.month}-{indicator}") or render_template(
         "scorecards/evidence.html", one=one, mark=mark, label=LABELS[Indicator(indicator)], rows=found,
         reason=sentence(mark.reason, mark.params),
@@ -192,25 +179,12 @@ def evidence(scorecard_id: int, indicator: str) -> str | Response:
 
 def _evidence_columns() -> list[Column]:
     return [
-        Column("ref", N_("依据"), lambda e: e.ref, sort=ScorecardEvidence.ref, href=lambda e: links.address(e.ref),
+        Column("ref", N_("依据"), lambda e: evidence_words.called(e.ref), sort=ScorecardEvidence.ref, href=lambda e: links.address(e.ref),
                title=True),
-        Column("facts", N_("事实"), lambda e: facts(e.facts)),
+        Column("facts", N_("事实"), lambda e: evidence_words.facts(e.facts, beside=evidence_words.called(e.ref))),
+        Column("row", N_("编号"), lambda e: e.ref, minor=True),
         Column("position", N_("序号"), lambda e: e.position, sort=ScorecardEvidence.position, number=True, minor=True),
     ]  # fmt: skip
-
-
-def facts(raw: dict[str, Any]) -> str:
-    """A row's facts in words."""
-    told = []
-    for name, value in raw.items():
-        if name in ("lines", "causes") or value is None or name not in FACTS:
-            continue
-        shown = (_("是") if value else _("否")) if isinstance(value, bool) else value
-        shown = _("、").join(map(str, shown)) if isinstance(shown, list) else shown
-        if isinstance(value, int) and not isinstance(value, bool):
-            shown = number(value)
-        told.append(f"{_(FACTS[name])} {shown}")
-    return "；".join(told)
 
 
 @blueprint.post("/<int:scorecard_id>/verify")
@@ -307,11 +281,14 @@ def _refs(tx: Tx, one: ScorecardRecord) -> list[tuple[str, str]]:
     lost = {mark.indicator for mark in one.marks if mark.deduction} | {
         indicator for indicator in (Indicator.SECURITY.value, Indicator.METERING.value) if one.veto
     }
-    return [
-        (row.ref, f"{_(LABELS[Indicator(row.indicator)])} · {row.ref} · {facts(row.facts)}"[:160])
-        for row in marks.evidence_of(tx, one)
-        if row.indicator in lost and not row.facts.get("ok")
-    ][:500]
+    rows = [row for row in marks.evidence_of(tx, one) if row.indicator in lost and not row.facts.get("ok")][:500]
+    evidence_words.learn(row.ref for row in rows)
+    return [(row.ref, _choice(row)) for row in rows]
+
+
+def _choice(row: ScorecardEvidence) -> str:
+    name = evidence_words.called(row.ref)
+    return f"{name} · {evidence_words.facts(row.facts, beside=name)}"[:160]
 
 
 @blueprint.route("/<int:scorecard_id>/appeal", methods=["GET", "POST"])

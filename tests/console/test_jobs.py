@@ -147,6 +147,12 @@ def test_a_run_is_worded_in_the_readers_language(app: Flask) -> None:
     assert "1,200" in english
 
 
+def test_a_run_that_counted_nothing_says_so_once(app: Flask) -> None:
+    with app.test_request_context("/"):
+        assert worded([]) == worded([["replayed", {"replays": 0}], ["rolled", {"days": 0}]]) == "没有要办的"
+        assert worded([["lost", {}], ["rolled", {"days": 0}]]) == "进程中断,未报告结果"
+
+
 def test_what_another_release_said_is_still_shown(app: Flask) -> None:
     with app.test_request_context("/"):
         assert worded([["dreamt", {"sheep": 3}]]) == "dreamt sheep=3"
