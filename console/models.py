@@ -18,6 +18,7 @@ import metering.notices
 import metering.openings
 import metering.policies
 import metering.protections
+import metering.reckoning_inputs
 import metering.reconcile_rows
 import metering.reorganisations
 import metering.replays

@@ -36,10 +36,11 @@ month_option = click.option("--month", required=True, callback=_month, help="The
 @data_option
 @json_option
 @click.option("--reason", default="", help="Why it is made again.")
-def make(month: str, data: str | None, as_json: bool, reason: str) -> None:
+@click.option("--afresh", is_flag=True, help="Reckon the closed months again too of which nothing has changed.")
+def make(month: str, data: str | None, as_json: bool, reason: str, afresh: bool) -> None:
     """Compute the month from the inventory and the lake, and keep it; then set every bill beside it."""
     with works_of(data) as works, refusals():
-        run = statements.make(works, month, actor=steward("statements"), reason=reason)
+        run = statements.make(works, month, actor=steward("statements"), reason=reason, afresh=afresh)
         compared = reconcile.all_pools(works, month)
     _tell(works, run, as_json, reconciliations=len(compared))
 

@@ -49,11 +49,9 @@ def closings(tx: Tx) -> list[MonthClosing]:
     return list(tx.scalars(select(MonthClosing).order_by(MonthClosing.month)))
 
 
-def must_be_open(tx: Tx, month: str) -> None:
-    """Raise WrongState for a closed month."""
-    found = closing(tx, month)
-    if found is not None:
-        raise WrongState("month.closed", N_("%(month)s 已月结,更正计入下一未结月份"), month=month)
+def hold(tx: Tx) -> None:
+    """Until this transaction ends, no other one keeps a statement or closes a month."""
+    tx.alone("months")
 
 
 def following(month: str) -> str:

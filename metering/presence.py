@@ -7,7 +7,7 @@ than ``REACH`` apart, that both show the resource. All else is silence: unknown,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -19,6 +19,7 @@ from sqlalchemy import select
 
 from metering.allocation import HOUR
 from metering.lake import Lake
+from metering.lake_corrections import Late
 from metering.lake_files import Reader, number_of
 from providers.inventory import Listing, Resource
 
@@ -61,9 +62,7 @@ def observed(tx: Tx, lake: Lake, start: datetime, end: datetime, ids: Iterable[i
 def _by_samples(lake: Lake, start: datetime, ids: NDArray[np.int64], covered: NDArray[np.bool_]) -> None:
     """Hours of closed days in which a sample arrived that tells something."""
     base = int(start.timestamp()) // HOUR
-    first = _local(start, lake)
-    for ahead in range(covered.shape[1] // 24 + 2):
-        day = first + timedelta(days=ahead)
+    for day in _days(lake, start, covered.shape[1]):
         try:
             with Reader(lake.path("hours", day)) as reader:
                 groups = reader.groups(int(ids[0]), int(ids[-1]) + 1)
@@ -76,7 +75,7 @@ def _by_samples(lake: Lake, start: datetime, ids: NDArray[np.int64], covered: ND
         heads = np.flatnonzero(np.append(True, resource[1:] != resource[:-1]))  # a resource's hours lie together
         row = np.minimum(np.searchsorted(ids, resource[heads]), len(ids) - 1)
         row = np.repeat(row, np.diff(np.append(heads, len(resource))))
-        hour = (number_of(day) * 86_400 - lake.utc_offset_s) // HOUR - base + found["hour"].astype(np.int64)
+        hour = _hour(lake, day) - base + found["hour"].astype(np.int64)
         told = (found["n_live"] > 0) | (found["n_off"] > 0)
         good = told & (ids[row] == resource) & (hour >= 0) & (hour < covered.shape[1])
         covered[row[good], hour[good]] = True
@@ -85,10 +84,8 @@ def _by_samples(lake: Lake, start: datetime, ids: NDArray[np.int64], covered: ND
 
 def _by_late_samples(lake: Lake, base: int, ids: NDArray[np.int64], covered: NDArray[np.bool_]) -> None:
     """Hours of settled months that samples which came afterwards prove: they lie beside the days, as corrections."""
-    for late in lake.corrections():
-        first = (number_of(late.day) * 86_400 - lake.utc_offset_s) // HOUR - base
-        if first + 24 <= 0 or first >= covered.shape[1]:
-            continue
+    for late in _late(lake, base, covered.shape[1]):
+        first = _hour(lake, late.day) - base
         with Reader(late.path) as reader:
             found = reader.read(range(len(reader.ranges)), ["resource", "slot"])
         resource = found["resource"].astype(np.int64)
@@ -98,8 +95,34 @@ def _by_late_samples(lake: Lake, base: int, ids: NDArray[np.int64], covered: NDA
         covered[row[good], hour[good]] = True
 
 
-def _local(moment: datetime, lake: Lake) -> date:
-    return (moment.astimezone(UTC) + timedelta(seconds=lake.utc_offset_s)).date()
+def evidence(lake: Lake, start: datetime, end: datetime) -> Iterator[str]:
+    """Which of the lake's files tell of hours within [start, end): the same again, the same hours of samples. A file that
+    was written again is another one."""
+    hours = -(-int((end - start).total_seconds()) // HOUR)
+    for day in _days(lake, start, hours):
+        try:
+            file = lake.path("hours", day).stat()
+        except FileNotFoundError:
+            continue
+        yield f"{day} {file.st_ino} {file.st_size} {file.st_mtime_ns}"
+    for late in _late(lake, int(start.timestamp()) // HOUR, hours):
+        yield f"{late.day} {late.source} {late.number} {late.digest}"
+
+
+def _days(lake: Lake, start: datetime, hours: int) -> list[date]:
+    """The lake's days that reach into so many hours from ``start`` on, and one more."""
+    first = (start.astimezone(UTC) + timedelta(seconds=lake.utc_offset_s)).date()
+    return [first + timedelta(days=ahead) for ahead in range(hours // 24 + 2)]
+
+
+def _late(lake: Lake, base: int, hours: int) -> list[Late]:
+    """What came for settled days that reach into so many hours from the hour ``base`` on."""
+    return [one for one in lake.corrections() if -24 < _hour(lake, one.day) - base < hours]
+
+
+def _hour(lake: Lake, day: date) -> int:
+    """The hour since 1970 at which a day of the lake begins."""
+    return (number_of(day) * 86_400 - lake.utc_offset_s) // HOUR
 
 
 def _by_listings(tx: Tx, start: datetime, end: datetime, ids: NDArray[np.int64], covered: NDArray[np.bool_]) -> None:

@@ -20,8 +20,8 @@ from metering import disputes, presence, tariffs
 from metering.charges import PRICE_SCALE, Price, half_up
 from metering.disputes import Dispute, DisputeState
 from metering.lake import Lake
+from metering.reckoning import HELD
 from metering.reconcile_rows import FourWayLine, ReconciliationRun
-from metering.statements import HELD
 from metering.tariffs import Per, Subject, Tariff
 from metering.works import Works
 from providers import bills, inventory

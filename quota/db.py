@@ -6,13 +6,14 @@ on any exception. What is audited in it is sealed into the audit chain just befo
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import DDL, JSON, BigInteger, DateTime, Engine, MetaData, Table, create_engine, event
+from sqlalchemy import DDL, JSON, BigInteger, DateTime, Engine, MetaData, Table, create_engine, event, text
 from sqlalchemy.engine import Connection, Dialect, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
@@ -84,6 +85,15 @@ class Tx(Session):
     def dialect(self) -> str:
         return self.get_bind().dialect.name
 
+    def alone(self, what: str) -> None:
+        """Wait until no other transaction is alone with the same, and keep all others waiting until this one ends.
+
+        SQLite lets only one transaction write at a time anyway.
+        """
+        if self.dialect == "postgresql":
+            key = int.from_bytes(hashlib.blake2b(what.encode(), digest_size=8).digest(), "big", signed=True)
+            self.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
     def audit(
         self,
         action: str,
@@ -129,10 +139,15 @@ class Book:
             tx.close()
 
     @contextmanager
-    def reading(self, actor: Actor | None = None) -> Iterator[Tx]:
-        """Open a transaction that is never committed: for pages, exports and checks."""
+    def reading(self, actor: Actor | None = None, *, one_moment: bool = False) -> Iterator[Tx]:
+        """Open a transaction that is never committed: for pages, exports and checks.
+
+        ``one_moment``: everything it reads is as of its first look, on PostgreSQL too (SQLite does so always).
+        """
         tx = Tx(self.engine, actor or steward(), self.clock(), writes=False)
         try:
+            if one_moment and tx.dialect == "postgresql":
+                tx.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield tx
         finally:
             tx.close()  # rolls the connection back; what was loaded may still be read, which rollback() would expire
