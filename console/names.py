@@ -42,7 +42,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "system": (N_("信息系统"), System, lambda one: str(one.name)),
     "person": (N_("人员"), Person, lambda one: str(one.name)),
     "resource": (N_("资源"), Resource, lambda one: str(one.name or one.external_id)),
-    "incident": (N_("故障"), Incident, lambda one: str(one.number)),
+    "incident": (N_("故障"), Incident, lambda one: str(one.external_id)),
     "bill": (N_("账单"), Bill, lambda one: str(one.month)),
     "notice": (N_("通知"), Notice, lambda one: str(one.number)),
     "catalog_item": (N_("服务目录"), CatalogItem, lambda one: str(one.name)),

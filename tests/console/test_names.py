@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import pytest
+
 from console import names
 from quota import pools
 from quota.actors import Role, steward
@@ -25,6 +29,15 @@ def test_people_tasks_and_subjects_are_named(app, house, city):
         assert names.subject("manual") == "manual"
         assert names.policy("default") == "默认策略"
         assert names.policy("严格") == "严格"
+
+
+@pytest.mark.parametrize("kind", names.KINDS)
+def test_a_row_of_every_kind_can_be_called_by_name(app, kind):
+    _word, model, called = names.KINDS[kind]
+    moment = datetime(2026, 6, 1, tzinfo=UTC)
+    filled = {one.key: moment if "AT" in one.key.upper().split("_") else 7 for one in model.__mapper__.column_attrs}
+    with app.test_request_context("/"):
+        assert called(model(**filled))
 
 
 def test_an_auditor_finds_the_trail_on_the_home_page(client_of):
