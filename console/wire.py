@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from itertools import compress
@@ -26,7 +27,11 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, D
 from metering.push import Delivery
 
 MAX_BODY = 16 * 1024 * 1024
-MAX_UNPACKED = 64 * 1024 * 1024
+MAX_UNPACKED = 16 * 1024 * 1024
+MAX_JSON = 4 * 1024 * 1024
+MAX_POINTS = 500_000
+"""Series and points of one body. Empty messages take two bytes each and forty times as much once they are read; real
+senders send some thousands at a time."""
 MAX_SEEN = 2_000_000
 
 
@@ -35,7 +40,14 @@ class Unreadable(ValueError):
 
 
 class TooLarge(ValueError):
-    """The body, unpacked, is larger than MAX_UNPACKED bytes."""
+    """The body, unpacked, is larger than MAX_UNPACKED bytes (MAX_JSON of JSON), or holds more than MAX_POINTS series or points."""
+
+
+def _count(number: int) -> int:
+    """``number``, unless it is too many."""
+    if number > MAX_POINTS:
+        raise TooLarge(f"more than {MAX_POINTS} series or points; send fewer at a time")
+    return number
 
 
 # --- remote-write ------------------------------------------------------------------------------------------
@@ -93,7 +105,9 @@ _SNAPPY = pa.Codec("snappy")
 def remote_write(body: bytes) -> Delivery:
     """A remote-write 1.0 body. Raises Unreadable or TooLarge. Histograms, exemplars and metadata are passed over."""
     try:
-        plain = list(_WriteRequest.FromString(unpacked(body)).timeseries)
+        request = _WriteRequest.FromString(unpacked(body))
+        _count(len(request.timeseries))
+        plain = list(request.timeseries)
         # Prometheus sends one sample a series: the labels, then 18 bytes that always have the same form.
         heads = [raw[:-_TAIL] for raw in plain]
         usual = np.fromiter(map(_regular, plain, heads), bool, len(plain))
@@ -104,6 +118,7 @@ def remote_write(body: bytes) -> Delivery:
         index, ts, value = list(range(len(series))), ts[fits].tolist(), value[fits].tolist()
         for raw in compress(plain, ~usual):
             one = _TimeSeries.FromString(raw)
+            _count(len(ts) + len(one.samples))
             for sample in one.samples:
                 index.append(len(series))
                 ts.append(sample.timestamp)
@@ -124,6 +139,7 @@ def remote_write_2(body: bytes) -> Delivery:
         request = _Request.FromString(unpacked(body))
     except DecodeError:
         raise Unreadable("not a remote-write 2.0 message") from None
+    _count(max(len(request.symbols), len(request.timeseries)))
     if len(_words) > MAX_SEEN:
         _words.clear()
     symbols = [_words.setdefault(word, word) for word in request.symbols]
@@ -136,6 +152,7 @@ def remote_write_2(body: bytes) -> Delivery:
     refused: Counter[str] = Counter()
     for one in request.timeseries:
         refs, samples = one.labels_refs, one.samples
+        _count(len(ts) + len(samples))
         try:
             key = itemgetter(*refs)(symbols) if refs else ()
         except IndexError:
@@ -238,6 +255,8 @@ def otlp(body: bytes, *, as_json: bool, packed: bool) -> Delivery:
     """
     if packed:
         body = _gunzipped(body)
+    if as_json and len(body) > MAX_JSON:
+        raise TooLarge(f"more than {MAX_JSON} bytes of JSON; send protobuf, or fewer points at a time")
     request = ExportMetricsServiceRequest()
     try:
         if as_json:
@@ -251,11 +270,15 @@ def otlp(body: bytes, *, as_json: bool, packed: bool) -> Delivery:
     ts: list[int] = []
     value: list[float] = []
     refused: Counter[str] = Counter()
+    seen = _count(len(request.resource_metrics))
     for group in request.resource_metrics:
         machine = _attributes(group.resource.attributes)
+        seen = _count(seen + len(group.scope_metrics))
         for scope in group.scope_metrics:
+            seen = _count(seen + len(scope.metrics))
             for metric in scope.metrics:
                 points, why = _points(metric)
+                seen = _count(seen + len(points))
                 if why:
                     refused[why] += max(1, len(points))
                     continue
@@ -296,7 +319,7 @@ def _gunzipped(body: bytes) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
             plain = file.read(MAX_UNPACKED + 1)
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         raise Unreadable("not gzip") from None
     if len(plain) > MAX_UNPACKED:
         raise TooLarge(f"more than {MAX_UNPACKED} bytes unpacked")

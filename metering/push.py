@@ -22,6 +22,7 @@ from sqlalchemy import select
 from metering import signals, sources, spool
 from metering.intake import Evidence
 from metering.lake import Lake
+from metering.lake_files import Damaged
 from metering.signals import POINTS
 from metering.sources import PushSource
 from metering.works import Works
@@ -181,11 +182,19 @@ def _shown(delivery: Delivery, number: int) -> str:
 
 
 def fold_all(works: Works) -> dict[str, spool.Folded]:
-    """Fold what every source delivered into the lake, and note in the book what came and what was refused."""
+    """Fold what every source delivered into the lake, and note in the book what came and what was refused. A source whose
+    spool is damaged keeps no other waiting; the first such fault is raised when all were tried."""
     done: dict[str, spool.Folded] = {}
+    faults: list[Exception] = []
     for code in spool.sources(works.lake):
-        done[code] = spool.fold_source(works.lake, code, works.book.clock())
-        _note(works, code, done[code])
+        try:
+            done[code] = spool.fold_source(works.lake, code, works.book.clock())
+        except (Damaged, OSError) as fault:
+            faults.append(fault)
+        else:
+            _note(works, code, done[code])
+    if faults:
+        raise faults[0]
     return done
 
 

@@ -7,9 +7,10 @@ metric; `recognise` names the signal of a series by its name and labels, `fold` 
 * a counter speaks through differences of neighbouring points of one series, in the slot in which the later one lies.
   A counter that fell was reset: it has counted at least what it shows now. A difference across more than one step is
   silence, which is unknown, and is not used.
-* cpu_pct = busy / (busy + idle) of all CPUs; rates = the sum over series of difference / seconds between.
+* cpu_pct = busy / (busy + idle) of all CPUs; rates = the sum over links or disks of difference / seconds between.
 * a gauge speaks by its mean over the slot. mem_pct = 1 - available / total; disk_pct that of the fullest filesystem.
 * a slot whose counters were seen for less than half of it has no rate.
+* what two senders tell of one place of a machine (a pair of Prometheus servers, each with a label of its own) counts once.
 
 Sources: node_exporter's metric names; OpenTelemetry semantic conventions for host metrics (system.*).
 """
@@ -157,7 +158,7 @@ def place(labels: Mapping[str, str]) -> str:
     for name in ("cpu", "cpu.logical_number"):
         if name in labels:
             return f"cpu {labels[name]}"
-    for name in ("device", "system.device"):
+    for name in ("device", "system.device", "network.interface.name"):
         if name in labels:
             return f"{labels[name]} {labels.get('mountpoint') or labels.get('system.filesystem.mountpoint', '')}"
     return ""
@@ -263,10 +264,10 @@ class _Columns:
         with np.errstate(invalid="ignore", divide="ignore"):
             busy, idle = self.risen(Signal.CPU_BUSY_S), self.risen(Signal.CPU_IDLE_S)
             _first(found, "cpu_pct", 100 * busy / (busy + idle))
-            total = self.summed(Signal.MEM_TOTAL_B)
-            used, rest = self.summed(Signal.MEM_USED_B), self.summed(Signal.MEM_REST_B)
+            total = self.told(Signal.MEM_TOTAL_B)
+            used, rest = self.told(Signal.MEM_USED_B), self.told(Signal.MEM_REST_B, beside=Signal.MEM_USED_B)
             total = np.where(np.isnan(total), used + rest, total)
-            _first(found, "mem_pct", 100 * (1 - self.summed(Signal.MEM_AVAILABLE_B) / total))
+            _first(found, "mem_pct", 100 * (1 - self.told(Signal.MEM_AVAILABLE_B) / total))
             _first(found, "mem_pct", 100 * used / total)
             _first(found, "mem_pct", 100 * self.mean(Signal.MEM_USED_SHARE))
             _first(found, "disk_pct", self.fullest(Signal.FS_SIZE_B, Signal.FS_AVAILABLE_B, whole=True))
@@ -289,7 +290,7 @@ class _Columns:
         return np.where(self._seen(chosen), self._sum(chosen, self.rise), np.nan)
 
     def rate(self, signal: int) -> NDArray[np.float64]:
-        """The sum over series of rise / seconds; NaN as for ``risen``."""
+        """The sum over places of rise / seconds, of several series of one place the highest; NaN as for ``risen``."""
         chosen = np.flatnonzero(self.runs & (self.points.signal == signal))
         result = np.full(self.rows, np.nan)
         if len(chosen):
@@ -301,7 +302,11 @@ class _Columns:
             each = np.add.reduceat(self.rise[chosen], starts) / np.add.reduceat(self.seconds[chosen], starts)
             mask = np.zeros(len(self.points), bool)
             mask[chosen] = True
-            result = np.where(self._seen(mask), np.bincount(at[starts], each, self.rows), np.nan)
+            where = np.stack([at[starts], self.points.place[chosen[starts]]])
+            of, which = np.unique(where, axis=1, return_inverse=True)
+            highest = np.full(of.shape[1], -np.inf)
+            np.maximum.at(highest, which.ravel(), each)
+            result = np.where(self._seen(mask), np.bincount(of[0], highest, self.rows), np.nan)
         return result
 
     def _seen(self, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -333,10 +338,12 @@ class _Columns:
         means = np.add.reduceat(self.points.value[chosen], starts) / counts
         return at[starts], series[starts], self.points.place[chosen[starts]], means
 
-    def summed(self, signal: int) -> NDArray[np.float64]:
-        """The sum over series of their means."""
+    def told(self, signal: int, beside: int | None = None) -> NDArray[np.float64]:
+        """The sum over series of their means, for each series of ``beside`` (default: itself, so that it is their mean):
+        there are as many of those as senders."""
         at, _series, _place, means = self._means(signal)
-        total = np.bincount(at, means, self.rows)
+        senders = np.bincount(at if beside is None else self._means(beside)[0], minlength=self.rows)
+        total = np.bincount(at, means, self.rows) / np.maximum(senders, 1)
         return np.where(np.bincount(at, minlength=self.rows) > 0, total, np.nan)
 
     def highest(self, signal: int) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
@@ -18,6 +19,10 @@ from console import models  # noqa: F401 - every table of the house is known fro
 from quota.db import Base, Book
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# How long an example takes says something of the machine that the tests share with others, nothing of the house.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 
 class Clock:

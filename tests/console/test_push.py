@@ -17,11 +17,14 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
+from sqlalchemy import select
 
 from console import wire
 from console.book import EXTENSION
 from metering import push, sources
 from metering.intake import SampleRefusal
+from metering.lake_files import Damaged
+from metering.sources import PushSource
 from metering.works import Works
 from providers.inventory import Resource
 from quota.actors import Actor, Role
@@ -166,6 +169,48 @@ def test_an_answer_says_what_was_refused_and_the_rest_is_kept(app, client, house
             "value.absurd": 1,
             "series.unnamed": 1,
         }
+
+
+def many(count: int, start: bytes, each: bytes) -> bytes:
+    return bytes(pa.Codec("snappy").compress(start + each * count, asbytes=True))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers"),
+    [
+        (WRITE, many(wire.MAX_POINTS + 1, b"", b"\x0a\x00"), {}),
+        (WRITE, many(1, b"\x0a\xc4\x84\x3d", b"\x12\x00" * 500_002), {}),  # one series of as many samples
+        (WRITE, many(wire.MAX_POINTS + 1, b"\x22\x00", b"\x2a\x00"), TWO),
+        (WRITE, many(wire.MAX_POINTS + 1, b"", b"\x22\x00"), TWO),
+        (OTLP, gzip.compress(b"\x0a\x00" * (wire.MAX_POINTS + 1), 1), {"Content-Encoding": "gzip"}),
+        (
+            OTLP,
+            gzip.compress(b'{"resourceMetrics":[' + b"{}," * (wire.MAX_JSON // 3) + b"{}]}", 1),
+            {"Content-Encoding": "gzip", "Content-Type": "application/json"},
+        ),
+    ],
+    ids=["series", "samples", "series of 2.0", "symbols", "resources", "JSON"],
+)
+def test_small_bodies_that_grow_when_they_are_read_are_refused(client, token, otlp_token, path, body, headers):
+    """Empty messages take two bytes each, next to nothing when packed, and forty times as much once they are read."""
+    answer = send(client, body, otlp_token if path == OTLP else token, path, **headers)
+    assert answer.status_code == 413, answer.text
+    assert "fewer" in answer.text
+
+
+def test_a_damaged_spool_keeps_no_other_source_waiting(app, client, house, token, otlp_token, clock):
+    assert send(client, encoded(counter(clock)), token).status_code == 204
+    root = works(app).lake.root / "push"
+    (damaged,) = (root / "agents").glob("*.arrow")
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    plain = {"Content-Encoding": None}
+    assert send(client, otlp(clock).SerializeToString(), otlp_token, OTLP, **plain).status_code == 200
+    clock.advance(minutes=30)
+    with pytest.raises(Damaged, match=damaged.name):
+        folded(app, clock)
+    assert list((root / "otel").glob("*-folded.arrow"))
+    with house.reading() as tx:
+        assert {row.code: row.points for row in tx.scalars(select(PushSource))} == {"agents": 0, "otel": 60}
 
 
 @pytest.mark.parametrize(
@@ -410,6 +455,9 @@ def test_opentelemetry_refusals_are_partial_successes(client, otlp_token, clock)
     bad = {"Content-Type": "application/json", "Content-Encoding": None}
     assert send(client, b"[1]", otlp_token, OTLP, **bad).status_code == 400
     assert send(client, b"x", otlp_token, OTLP, **{"Content-Encoding": "gzip"}).status_code == 400
+    damaged = bytearray(gzip.compress(b"abc" * 5000))
+    damaged[10:14] = b"\xff" * 4
+    assert send(client, bytes(damaged), otlp_token, OTLP, **{"Content-Encoding": "gzip"}).status_code == 400
     bomb = gzip.compress(bytes(wire.MAX_UNPACKED + 1))
     assert send(client, bomb, otlp_token, OTLP, **{"Content-Encoding": "gzip"}).status_code == 413
     assert (

@@ -63,11 +63,35 @@ def test_cpu_is_busy_over_all_and_cpus_are_counted():
 
 
 def test_rates_are_summed_over_links_and_disks():
-    rows = every(1, Signal.NET_RX_B, SCRAPES, 1000) + every(2, Signal.NET_RX_B, SCRAPES, 250)
+    rows = every(1, Signal.NET_RX_B, SCRAPES, 1000, place=1) + every(2, Signal.NET_RX_B, SCRAPES, 250, place=2)
     rows += every(3, Signal.DISK_READ_B, SCRAPES, 2048)
     found = samples(points(*rows))[7, STEP]
     assert found["net_rx_kbps"] == pytest.approx(10)
     assert found["disk_read_kbs"] == pytest.approx(2)
+
+
+def test_what_a_pair_of_senders_tells_twice_counts_once():
+    """Two Prometheus servers scrape the same machine, each with a label of its own; one began later."""
+    rows = []
+    for replica, seconds in ((0, SCRAPES), (100, range(7, 2 * STEP, 15))):
+        rows += every(replica + 1, Signal.NET_RX_B, seconds, 1000, place=1)
+        rows += every(replica + 2, Signal.NET_RX_B, seconds, 250, place=2)
+        rows += every(replica + 3, Signal.DISK_WRITTEN_B, seconds, 4096, place=3)
+        for cpu in range(2):
+            rows += every(replica + 10 + cpu, Signal.CPU_IDLE_S, seconds, 0.7, place=10 + cpu)
+            rows += every(replica + 20 + cpu, Signal.CPU_BUSY_S, seconds, 0.3, place=10 + cpu)
+        rows += [(replica + 4, Signal.MEM_TOTAL_B, second, 2**33, 0, 7) for second in seconds]
+        rows += [(replica + 5, Signal.MEM_AVAILABLE_B, second, 2**32, 0, 7) for second in seconds]
+        # Another machine tells its memory by state, and no total.
+        rows += [(replica + 6, Signal.MEM_USED_B, second, 3 * 2**30, 0, 8) for second in seconds]
+        rows += [(replica + n, Signal.MEM_REST_B, second, 2**29, 0, 8) for n in (7, 8) for second in seconds]
+    found = samples(points(*rows))
+    one, other = found[7, STEP], found[8, STEP]
+    assert one["net_rx_kbps"] == pytest.approx(10)
+    assert one["disk_write_kbs"] == pytest.approx(4)
+    assert (one["cpu_pct"], one["vcpu"]) == (pytest.approx(30), 2)
+    assert (one["mem_mb"], one["mem_pct"]) == (8192, 50)
+    assert (other["mem_mb"], other["mem_pct"]) == (4096, 75)
 
 
 def test_a_reset_counts_from_zero_and_never_below():
