@@ -111,7 +111,10 @@ def point(values: Array, horizon: int, busy: Array | None = None) -> Array:
         for k, days in enumerate(busy):
             here = days[at]
             if here.any() and not here.all():
-                usual = np.nanmedian(np.where(here, np.nan, flat), axis=1)
+                other = np.where(here, np.nan, flat)
+                seen = np.isfinite(other).any(axis=1)  # who was only ever seen in the period tells nothing of it
+                usual = np.full(r, np.nan)
+                usual[seen] = np.nanmedian(other[seen], axis=1)
                 count = np.isfinite(flat[:, here]).sum(axis=1)
                 event[:, k] = np.nansum(flat[:, here] - usual[:, None], axis=1) / (count + 1.0)
                 flat = flat - event[:, k, None] * here

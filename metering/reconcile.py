@@ -307,6 +307,8 @@ def _row(one: Four, prices: _Prices, lines: Mapping[int, BillLine], pool_id: int
                 told.append({"cause": Gap.PRICE.value, "quantity": "0", "fen": billed_fen - by_tariff})
         if billed_fen is not None and by_tariff is not None:
             split = _split(told, billed_fen, prices.fen(one.kind, item, compared.unmeasured) or 0)
+        elif billed_fen is not None:  # no tariff speaks of it: nothing of its price can be proven, nor may it vanish
+            split = _split(told, billed_fen, billed_fen)
     weights = [(abs(row["fen"] or 0), abs(Decimal(row["quantity"])), row["cause"]) for row in told]
     named = [weight for weight in weights if weight[2] in DISPUTED] or weights
     return {
@@ -344,8 +346,9 @@ def _split(told: Sequence[Mapping[str, Any]], billed: int, unmeasured: int) -> t
     """A line of a bill in fen: proven, disputed, unmeasurable, and beside it what is proven and not billed. The first three
     add up to what is billed: rounding falls to the proven part."""
     figures = [row["fen"] or 0 for row in told if row["cause"] in DISPUTED]
-    disputed = min(sum(fen for fen in figures if fen > 0), billed)
-    unmeasured = min(unmeasured, billed - disputed)
+    most = max(billed, 0)  # a credit is neither disputed nor unmeasurable
+    disputed = min(sum(fen for fen in figures if fen > 0), most)
+    unmeasured = min(unmeasured, most - disputed)
     return billed - disputed - unmeasured, disputed, unmeasured, -sum(fen for fen in figures if fen < 0)
 
 

@@ -57,6 +57,31 @@ def test_single_machines_are_hard(daily):
     assert 0.75 <= inside <= 0.92
 
 
+def test_any_series_has_a_forecast_that_makes_sense_or_none():
+    """Holes of every size, days of zero, series without an end, periods over all of it: never a warning of the arithmetic,
+    never an infinite figure, and the forecast within its interval."""
+    rng = np.random.default_rng(5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(400):
+            r, d, ahead = (int(rng.integers(1, top)) for top in (4, 100, 40))
+            values = rng.gamma(2, 10, (r, d))
+            values[rng.random((r, d)) < rng.random()] = np.nan
+            if rng.random() < 0.2:
+                values[:] = 0
+            if rng.random() < 0.2:
+                values[0] = np.nan
+            busy = rng.random((int(rng.integers(0, 3)), d + ahead)) < rng.random() if rng.random() < 0.6 else None
+            told = forecast.predict(values, ahead, busy)
+            known = np.isfinite(told.mean)
+            assert (known.all(axis=1) == (np.isfinite(values).sum(axis=1) >= forecast.LEAST)).all()
+            assert (told.mean[known] >= 0).all()
+            between = known & np.isfinite(told.low)
+            assert (told.low[between] <= told.mean[between]).all()
+            assert (told.mean[between] <= told.high[between]).all()
+            assert not np.isinf(told.high).any()
+
+
 def week(weeks=10):
     return np.tile([10.0, 10, 10, 10, 10, 2, 2], weeks)[None, :]
 

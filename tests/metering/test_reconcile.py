@@ -107,6 +107,28 @@ def test_each_difference_has_its_cause_and_amount(small, lines, cause, fen):
     assert all(ref.partition(":")[0] in ("resource", "order", "bill_line") for row in rows.values() for ref in row.refs)
 
 
+def test_a_credit_is_neither_disputed_nor_unmeasurable(small):
+    bill(small, ("web", 2880, "184.00", 0, 720), ("gone", 0, "-50.00", 0, 720))
+    run, _rows = compare(small)
+    assert (run.billed_fen, run.disputed_fen, run.unmeasured_fen) == (18400 - 5000, 0, 511)
+    assert run.proven_fen == 17889 - 5000
+
+
+def test_what_no_tariff_speaks_of_does_not_vanish_from_the_bill(small):
+    """The three parts add up to what the company claims, whatever of it we have a price for."""
+    lines = [
+        base.BillLine(
+            "2026-04", "web", ServiceKind.VM, kind, Arch.AARCH64, Decimal(quantity), at(0), at(720), Decimal(cost)
+        )
+        for kind, quantity, cost in ((Kind.VCPU, 2880, "184.00"), (Kind.BLOCK, 720 * 100, "75.30"))
+    ]
+    with small.book.transaction(SUPERVISOR) as tx:
+        bills.take(tx, tx.get_one(pools.Pool, small.pools["jia"]), "2026-04", lines, source="test")
+    run, _rows = compare(small)
+    assert run.billed_fen == 18400 + 7530
+    assert (run.proven_fen, run.unmeasured_fen) == (17889, 511 + 7530)
+
+
 def test_after_deletion_and_without_approval(small):
     small.list("jia", at(500), web=FOUR, wild={Kind.VCPU: 1})
     small.list("jia", at(600), wild={Kind.VCPU: 1})
