@@ -267,6 +267,7 @@ class Procedure:
     """The clocks and limits of a case; a part of the policy version that it was opened under. Our own defaults.
 
     Days of review, reply, reminder, ruling, acting and confirmation are working days; the others calendar days.
+    ``listing_hours``: how old a listing may be that shows that a resource is still off or in the recycle bin.
     ``worth_*``: ceilings of what is taken, in vCPU. ``regret_limit``: share of at least ``regret_least`` resources acted
     on above which a version is suspended. ``system_slack``: mean CPU (%) of a system's machines below which a busy one
     among idle ones is no shortage.
@@ -282,6 +283,7 @@ class Procedure:
     fresh_days: int = 7
     stop_watch_days: int = 15
     bin_days: int = 30
+    listing_hours: int = 48
     shrink_watch_days: int = 7
     rollback_level: float = 80.0
     exemption_days: int = 180

@@ -301,11 +301,15 @@ def _resting(tx: Tx, one: Case) -> None:
     if obstacle is not None:
         if obstacle.ending is not None:
             enforcement.give_back(tx, one, obstacle.ending, obstacle.sentence())
+        else:
+            one.reason = obstacle.sentence()
         return
     if one.wake_at is None or one.wake_at > tx.now:
         return
     if one.state == State.WATCHED:
-        enforcement.recycle(tx, one)
+        waits = enforcement.recycle(tx, one)
+        if waits is not None:
+            one.reason = waits.sentence()
     elif one.state == State.BINNED:
         move(tx, one, State.CONFIRMING, "case.ripen", days=one.procedure().confirm_days)
 

@@ -35,7 +35,18 @@ from metering.case_steps import (
     next_order,
 )
 from metering.findings import Finding
-from metering.safeguards import Obstacle, against_order, doubtful, keeps, look, off_limits, resting, safe_target
+from metering.safeguards import (
+    FOR_GOOD,
+    Obstacle,
+    against_order,
+    doubtful,
+    keeps,
+    look,
+    off_limits,
+    resting,
+    safe_target,
+    unproven,
+)
 from providers import delivery
 from providers.base import ResourceState, Verb
 from providers.orders import OrderState, WorkOrder
@@ -228,6 +239,8 @@ def _go_on(tx: Tx, one: Case, done: Verb | None) -> Obstacle | None:
     if not resting(one):
         _take_note(one, seen.finding)
     verb = next_order(CaseKind(one.kind), one.service(), done)
+    if resting(one) and verb in FOR_GOOD and (doubt := unproven(tx, one)) is not None:
+        return doubt
     if verb is Verb.STOP and one.resource.state == ResourceState.STOPPED:
         # It was off already; it is watched all the same.
         _watch(tx, one, one.procedure().stop_watch_days)

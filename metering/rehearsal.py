@@ -316,7 +316,15 @@ class _Loop:
             if day == self.ends:
                 self.note("import", until=day.date().isoformat())
         self.clock.to(day.replace(hour=2))
+        if day > self.ends:
+            self._list()
         self._advance()
+
+    def _list(self) -> None:
+        """The recording is over, the clouds are still there: what is off or in the bin is seen to be so."""
+        for pool_id, cloud in self.clouds.items():
+            with self.by("init") as tx:
+                inventory.observe(tx, tx.get_one(Pool, pool_id), cloud.inventory(self.clock.now))
 
     def _advance(self) -> None:
         with self.by("cases") as tx:

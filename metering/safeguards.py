@@ -27,6 +27,7 @@ from metering.case_steps import (
 )
 from metering.findings import Finding, latest
 from metering.policy import GROWS, LABELS, Verdict
+from providers import inventory
 from providers.base import ResourceState, Verb
 from providers.orders import WorkOrder
 from quota.calendar import ZONE
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 
 OUTDATED = "case.target_outdated"
 """Code of the obstacle for which an order is taken back and the case decided on anew."""
+
+FOR_GOOD = frozenset({Verb.RECYCLE, Verb.DELETE})
+"""What is done to a resource that is off by our hand, of which no judgement can say any more whether it is used."""
 
 BLIND = frozenset({Verdict.UNKNOWN, Verdict.DEAD, Verdict.UNJUDGED})
 """Classes that say that nothing is known of how a resource is used."""
@@ -89,6 +93,30 @@ def off_limits(tx: Tx, one: Case) -> Obstacle | None:
     """What ends a case at any time: its resource became protected, exempt, or is gone."""
     exemptions.lock(tx, one.resource)
     return _off_limits(tx, one)
+
+
+def unproven(tx: Tx, one: Case) -> Obstacle | None:
+    """Why what is off by our hand may not go into the recycle bin yet, nor what is in it be deleted: that no samples come
+    proves nothing, so a listing of its pool has to show that it is still so. The listing must be of after the last step
+    and not old; a cloud that cannot be read, or lists only a part, keeps a resource from being deleted."""
+    resource, hours = one.resource, one.procedure().listing_hours
+    since = one.binned_at or one.effective_at
+    state: ResourceState | None = ResourceState(resource.state)
+    seen = resource.last_seen_at
+    if resource.gone_at is not None:  # some clouds list nothing that is in their bin
+        listing = inventory.last_listing(tx, one.pool_id, complete=True)
+        state, seen = None, listing.as_of if listing else None
+    if seen is None or (since is not None and seen < since) or seen < tx.now - timedelta(hours=hours):
+        return Obstacle(
+            "case.unseen",
+            N_("最近%(hours)s小时内没有资源池清单证实资源仍处于停用状态,不得回收或删除"),
+            None,
+            {"hours": hours},
+        )
+    expected = (ResourceState.RECYCLED, None) if one.binned_at is not None else (ResourceState.STOPPED,)
+    if state not in expected:
+        return Obstacle("case.seen_otherwise", N_("资源池清单所见与案件不符,须先由云服务商查明"), None)
+    return None
 
 
 def recovered(tx: Tx, one: Case) -> Obstacle | None:
@@ -159,6 +187,8 @@ def against_order(tx: Tx, one: Case, order: WorkOrder) -> Obstacle | None:
             return keeps(tx, one) or doubtful(tx, one)
         return None
     seen = look(tx, one)
+    if seen.obstacle is None and resting(one) and verb in FOR_GOOD:
+        return unproven(tx, one)
     if seen.obstacle is not None or one.kind != CaseKind.SHRINK or verb is not Verb.RESIZE:
         return seen.obstacle
     safe = safe_target(one, seen.finding)

@@ -218,7 +218,8 @@ def observe(tx: Tx, pool: Pool, listing: Inventory) -> Drift:
     """Enter a listing of ``pool`` as evidence; the same listing again changes nothing.
 
     What a complete listing lacks is gone from ``as_of`` on (the latest instant at which it can have gone);
-    an incomplete one ends nothing. Raises Conflict for a listing older than one already entered.
+    an incomplete one ends nothing. What an order did after ``as_of`` it cannot know, and does not undo. Raises Conflict for
+    a listing older than one already entered.
     """
     tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
     tx.execute(select(Pool.id).where(Pool.id == pool.id).with_for_update())  # one listing of a pool at a time
@@ -234,6 +235,7 @@ def observe(tx: Tx, pool: Pool, listing: Inventory) -> Drift:
     drift = Drift(pool.id, listing.as_of, listing.complete)
     owners = _Owners(tx)
     known = {row.external_id: row for row in tx.execute(select(Resource.__table__).where(Resource.pool_id == pool.id))}
+    younger = _ordered_since(tx, pool.id, listing.as_of)
     facts: dict[str, ResourceFact] = {}
     for fact in listing.facts:
         if fact.external_id in facts:
@@ -249,7 +251,7 @@ def observe(tx: Tx, pool: Pool, listing: Inventory) -> Drift:
         if row is None:
             born.append(_born(pool, fact, owner, listing.as_of))
             continue
-        new, change = _compared(row, fact, owner, listing.as_of, drift)
+        new, change = _compared(row, fact, owner, listing.as_of, drift, younger.get(row.id, frozenset()))
         if change is not None:
             history.append(change)
             drift.changed.append(row.id)
@@ -516,9 +518,12 @@ def ids(tx: Tx, pool_id: int, external_ids: Iterable[str]) -> dict[str, int]:
     return {external_id: one for external_id, one in tx.execute(query) if external_id in wanted}
 
 
-def last_listing(tx: Tx, pool_id: int) -> Listing | None:
-    """The latest listing of the pool that was entered."""
-    return tx.scalar(select(Listing).where(Listing.pool_id == pool_id).order_by(Listing.as_of.desc()).limit(1))
+def last_listing(tx: Tx, pool_id: int, *, complete: bool = False) -> Listing | None:
+    """The latest listing of the pool that was entered; with ``complete`` the latest that told all of it."""
+    query = select(Listing).where(Listing.pool_id == pool_id)
+    if complete:
+        query = query.where(Listing.complete.is_(True))
+    return tx.scalar(query.order_by(Listing.as_of.desc()).limit(1))
 
 
 def history(tx: Tx, resource_id: int) -> list[ResourceChange]:
@@ -691,13 +696,19 @@ def _born(pool: Pool, fact: ResourceFact, owner: tuple[int | None, int | None], 
 
 
 def _compared(
-    row: Any, fact: ResourceFact, owner: tuple[int | None, int | None], as_of: datetime, drift: Drift
+    row: Any,
+    fact: ResourceFact,
+    owner: tuple[int | None, int | None],
+    as_of: datetime,
+    drift: Drift,
+    younger: frozenset[str],
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """(columns to write, row of the history or None) for a resource that the book knows."""
-    told = _values(fact)
+    """(columns to write, row of the history or None) for a resource that the book knows. ``younger``: what an order told
+    of it since."""
+    told = {name: value for name, value in _values(fact).items() if name not in younger}
     if fact.created_at is None:
         told["created_at"] = row.created_at  # not told is not "never"
-    before = {name: getattr(row, name) for name in TOLD}
+    before = {name: getattr(row, name) for name in TOLD if name in told or name == "state"}
     new = {name: value for name, value in told.items() if value != before[name]}
     after = dict(new)
     back = row.gone_at is not None
@@ -727,6 +738,19 @@ def _compared(
     if what is Change.STATE and stopped is not None and row.last_seen_at and row.last_seen_at < stopped <= as_of:
         at = stopped
     return new, _change(row.id, what, at, as_of, {name: before[name] for name in after}, after)
+
+
+def _ordered_since(tx: Tx, pool_id: int, as_of: datetime) -> dict[int, frozenset[str]]:
+    """Resource id → the fields that orders changed after ``as_of``."""
+    query = (
+        select(ResourceChange.resource_id, ResourceChange.after)
+        .join(Resource, Resource.id == ResourceChange.resource_id)
+        .where(Resource.pool_id == pool_id, ResourceChange.at > as_of, ResourceChange.source.like("order:%"))
+    )
+    found: dict[int, frozenset[str]] = {}
+    for resource_id, after in tx.execute(query):
+        found[resource_id] = found.get(resource_id, frozenset()) | frozenset(after)
+    return found
 
 
 def _about(after: Mapping[str, Any]) -> Change:

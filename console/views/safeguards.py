@@ -53,6 +53,7 @@ PROCEDURE: tuple[tuple[str, str, str], ...] = (
     ("fresh_days", N_("执行前评估数据不早于"), N_("天")),
     ("stop_watch_days", N_("关机观察"), N_("天")),
     ("bin_days", N_("回收站"), N_("天")),
+    ("listing_hours", N_("回收、删除所依据清单的最长时效"), N_("小时")),
     ("shrink_watch_days", N_("缩容观察"), N_("天")),
     ("rollback_level", N_("缩容后P95超过此值即提出回退"), "%"),
     ("exemption_days", N_("豁免最长"), N_("天")),

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import create_engine, select, text, update
 from sqlalchemy.engine import make_url
 
 from metering import cases, findings, policies
@@ -182,10 +182,16 @@ class City:
             delivery.mark_delivered(tx, order.id, order.generation)
         return self.advance(case_id)
 
+    def listed(self) -> None:
+        """The cloud lists all that it has, as the book knows it."""
+        with self.by() as tx:
+            tx.execute(update(Resource).where(Resource.pool_id == self.pool).values(last_seen_at=tx.now))
+
     def advance(self, case_id: int | None = None, **by: float) -> str:
         """Let time pass, then run the job. Returns the state of the case."""
         if by:
             self.clock.advance(**by)
+        self.listed()
         with self.by() as tx:
             done = cases.advance(tx)
             assert not done.refused, done.refused

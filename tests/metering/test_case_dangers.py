@@ -48,6 +48,7 @@ class Scene:
 
     def carry(self) -> None:
         """The job that carries orders, as it runs by itself."""
+        self.city.listed()
         delivery.carry_all(self.city.book, self.city.pool, self.cloud, cases.last_look)
 
     def turn(self) -> None:
@@ -58,6 +59,7 @@ class Scene:
             self.advance()
 
     def advance(self) -> None:
+        self.city.listed()
         with self.city.by() as tx:
             cases.advance(tx)
 
@@ -74,6 +76,7 @@ class Scene:
                 self.city.act(self.case_id)
 
     def confirm(self) -> None:
+        self.city.listed()
         for who in (self.city.supervisor, self.city.authority):
             if self.state() == State.CONFIRMING:
                 with suppress(Refused), self.city.by(who) as tx:

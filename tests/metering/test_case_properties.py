@@ -53,7 +53,7 @@ STAFF = ("supervisor", "second", "authority")
 DISORDER = (
     *("judge", "exempt") * 3,
     *("reply", "restore", "protect", "job") * 2,
-    *("tag", "freeze", "suspend"),
+    *("tag", "freeze", "suspend", "listing", "listing"),
     *("roll back", "wait", "job that dies", "rule", "act", "confirm", "drop", "started", "cancelled", "delivered"),
     *("carried",) * 3,
 )
@@ -97,7 +97,7 @@ class Proceedings(RuleBasedStateMachine):
         self.verdicts: dict[int, Verdict] = {}
         self.exempt: dict[int, list] = {machine: [] for machine in self.machines}
         self.tagged: set[int] = set()
-        self.suspended = self.frozen = False
+        self.suspended = self.frozen = self.blind = False
         self.checked = 0
 
     # ------------------------------------------------------------------------------------------ what happens
@@ -152,6 +152,8 @@ class Proceedings(RuleBasedStateMachine):
                 self.freeze(yes)
             case "suspend":
                 self.suspend(yes)
+            case "listing":
+                self.blind = yes
             case "started":
                 self.started_by_its_owner(which)
             case "delivered":
@@ -180,7 +182,13 @@ class Proceedings(RuleBasedStateMachine):
         self.city.open({machine: verdict}, target={kind: larger if grows else 4}, p95=90.0 if busy else 5.0)
         self.verdicts[machine] = verdict
 
+    def listed(self) -> None:
+        """The cloud lists what it has, unless it cannot be read."""
+        if not self.blind:
+            self.city.listed()
+
     def job(self) -> None:
+        self.listed()
         with self.city.by() as tx:
             cases.advance(tx)
         self.nothing_is_taken_that_must_not_be()
@@ -274,6 +282,7 @@ class Proceedings(RuleBasedStateMachine):
     def carry(self, ails: str = "") -> None:
         """What the job does that carries orders; with what ails, something goes wrong with the first of them."""
         self.city.clock.advance(minutes=20)
+        self.listed()
         self.cloud.ails = ails
         with suppress(Died):
             delivery.carry_all(self.city.book, self.city.pool, self.cloud, cases.last_look)
@@ -312,6 +321,7 @@ class Proceedings(RuleBasedStateMachine):
         assert (finding.numbers["windows"]["7"]["cpu_p95"] or 0) * LENT / SHAPE[Kind.VCPU] <= 80
 
     def confirm(self, which: int, who: str) -> None:
+        self.listed()
         self.attempt(which, who, lambda tx, one: cases.confirm_deletion(tx, one))
 
     def have_back(self, which: int, who: str, verb: Callable[..., object]) -> None:
@@ -411,6 +421,13 @@ class Proceedings(RuleBasedStateMachine):
         assert not any(first <= today <= last for first, last in self.exempt[resource.id])
         assert exemptions.holding(tx, resource.id) is None
         done = {row.verb: row.delivered_at for row in self.city.orders(one.id) if row.delivered_at}
+        if order.verb == Verb.DELETE or (order.verb == Verb.RECYCLE and one.service() is not ServiceKind.VOLUME):
+            # Seen so since we did it, and lately: that nothing is heard of it is our own doing.
+            assert resource.last_seen_at is not None
+            assert resource.last_seen_at >= self.city.clock.now - timedelta(hours=48)
+            assert resource.last_seen_at >= done.get(
+                "recycle" if order.verb == Verb.DELETE else "stop", one.effective_at
+            )
         if one.service() is not ServiceKind.VOLUME and order.verb in (Verb.RECYCLE, Verb.DELETE):
             assert verdict not in ALIVE
             assert resource.state in (ResourceState.STOPPED, ResourceState.RECYCLED)
@@ -650,6 +667,34 @@ def killed_between_the_cloud_and_the_book(one: Proceedings) -> None:
     assert len(done) == len(set(done)), "nothing was done to a machine twice"
 
 
+def off_and_not_to_be_seen(one: Proceedings) -> None:
+    """The cloud cannot be listed any more: what is off stays off, what is in the bin stays there."""
+    one.until(0, State.WATCHED)
+    one.blind = True
+    for _ in range(4):
+        one.go_on_as_usual(0)
+    assert one.state(0) == State.WATCHED
+    one.blind = False
+    one.until(0, State.CONFIRMING)
+    one.blind = True
+    one.city.clock.advance(days=3)
+    one.confirm(0, "supervisor")
+    one.confirm(0, "authority")
+    assert one.state(0) == State.CONFIRMING
+    one.blind = False
+    one.confirm(0, "authority")
+    assert one.state(0) == State.ORDERED
+    one.blind = True
+    one.city.clock.advance(days=3)
+    one.carry()
+    assert Verb.DELETE not in one.cloud.verbs("vm-1"), (
+        "placed, and nobody knows any more whether it is still in the bin"
+    )
+    one.blind = False
+    one.until(0, None)
+    assert Verb.DELETE in one.cloud.verbs("vm-1")
+
+
 def killed_between_the_record_and_the_call(one: Proceedings) -> None:
     """Recorded as sent, never told; before anybody asks again there is a reason not to."""
     reasons: tuple[Callable[[int], None], ...] = (
@@ -680,6 +725,7 @@ def killed_between_the_record_and_the_call(one: Proceedings) -> None:
 
 
 DIRECTED = {
+    off_and_not_to_be_seen: ("reclaim recycle sent", "reclaim delete sent", "deleted"),
     killed_between_the_record_and_the_call: ("withdrawn", "recovered", "exempted", "unknown", "protected"),
     lent_and_returned: ("expand return", "expand return sent", "term_over"),
     lent_and_given_back_early: ("expand given back", "term_over"),

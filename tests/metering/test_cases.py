@@ -18,8 +18,8 @@ from metering.case_steps import Answer, Decision, Ending, Matter, State, backoff
 from metering.cases import Act, CaseKind, Consent, Procedure
 from metering.exemptions import Category
 from metering.policy import Verdict
-from providers import delivery
-from providers.base import ResourceState, ServiceKind, Verb
+from providers import delivery, inventory
+from providers.base import Inventory, ResourceState, ServiceKind, Verb
 from providers.inventory import Resource
 from providers.simulated import SimulatedCloud
 from quota import attachments, audit, ledger
@@ -27,8 +27,10 @@ from quota.calendar import ZONE
 from quota.db import Tx
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
 from quota.ledger import Holder
+from quota.pools import Pool
 from quota.requests import Request
 from quota.units import Kind
+from tests.metering.cloud import Cloud
 
 REASON = "该机承载月末结算业务,不能回收"
 SMALL_SHAPE = {Kind.VCPU: 32, Kind.MEMORY: 65536}
@@ -455,6 +457,42 @@ def test_an_order_that_was_not_sent_is_called_back(city) -> None:
     assert city.advance(case_id) == State.CLOSED
     assert city.see(case_id).ending == Ending.PROTECTED
     assert [one.state for one in city.orders(case_id)] == ["delivered", "cancelled"]
+
+
+def test_what_no_fresh_listing_shows_to_be_off_is_neither_recycled_nor_deleted(city, monkeypatch) -> None:
+    case_id = city.cleared()
+    city.act(case_id)
+    city.deliver(case_id)
+    assert city.deliver(case_id) == State.WATCHED
+    with monkeypatch.context() as blind:
+        blind.setattr(city, "listed", lambda: None)  # the cloud cannot be read
+        assert city.advance(case_id, days=16) == State.WATCHED
+    one = city.see(case_id)
+    assert "48小时内没有资源池清单" in one.reason
+    with city.by() as tx:  # read again, but the machine is not what it was left as
+        tx.get_one(Resource, one.resource_id).state = ResourceState.RECYCLED.value
+    assert city.advance(case_id) == State.WATCHED
+    assert "清单所见与案件不符" in city.see(case_id).reason
+    with city.by() as tx:
+        tx.get_one(Resource, one.resource_id).state = ResourceState.STOPPED.value
+    assert city.advance(case_id) == State.ORDERED
+    assert city.deliver(case_id) == State.BINNED
+    assert city.advance(case_id, days=31) == State.CONFIRMING
+    with city.by(city.supervisor) as tx:
+        cases.confirm_deletion(tx, cases.case(tx, case_id))
+    city.clock.advance(days=3)
+    with pytest.raises(WrongState, match=r"case\.unseen"), city.by(city.authority) as tx:
+        cases.confirm_deletion(tx, cases.case(tx, case_id))
+    with city.by() as tx:  # some clouds list nothing of their bin: then a complete listing without it is the word
+        pool = tx.get_one(Pool, city.pool)
+        inventory.observe(tx, pool, Inventory(tx.now, [], complete=True))
+    assert city.see(case_id).resource.gone_at is not None
+    with city.by(city.authority) as tx:
+        assert cases.confirm_deletion(tx, cases.case(tx, case_id)).state == State.ORDERED
+    city.clock.advance(days=3)
+    cloud = Cloud()
+    delivery.carry_all(city.book, city.pool, cloud, cases.last_look)
+    assert cloud.acted == {}, "three days old again"
 
 
 def test_somebody_started_it_during_the_watch_so_it_stays(city) -> None:

@@ -303,6 +303,23 @@ def test_from_stop_to_deletion_only_deletion_frees_here(works) -> None:
     works.prove()
 
 
+def test_a_listing_of_before_an_order_does_not_undo_it(works, clock) -> None:
+    one, cloud = made(works), works.cloud()
+    clock.advance(hours=1)
+    old = cloud.inventory(clock.now)  # on its way, as a file may be for a day
+    clock.advance(hours=1)
+    works.carry(works.place(Verb.STOP, "off", resource=one), cloud)
+    works.carry(works.place(Verb.RESIZE, "less", resource=one, amounts={Kind.VCPU: 2}), cloud)
+    for listing, seen in ((old, old.as_of), (cloud.inventory(clock.advance(hours=1)), clock.now)):
+        with works.book.transaction() as tx:
+            drift = inventory.observe(tx, tx.get_one(pools.Pool, works.pool), listing)
+            assert one.id not in drift.reshaped
+        with works.book.reading() as tx:
+            found = tx.get_one(Resource, one.id)
+            assert (found.state, found.amounts["vcpu"], found.last_seen_at) == (ResourceState.STOPPED, 2, seen)
+            assert found.stopped_at is not None
+
+
 def test_where_stopping_frees_starting_takes_it_back(works) -> None:
     class Shelving(type(works.cloud())):
         releases: ClassVar[Any] = {**type(works.cloud()).releases, Verb.STOP: frozenset({Kind.VCPU})}
