@@ -16,7 +16,6 @@ from console.settings import Settings
 from metering import (
     deadlines,
     enforcement,
-    findings,
     forecasts,
     intake,
     keeping,
@@ -84,10 +83,12 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
 
     def open_cases() -> list[Said]:
         run = pipeline.judge(works, today().date())
-        with works.book.transaction(steward("job:cases")) as tx:
-            opening = openings.open_from(tx, findings.assessment(tx, run.id))
-            skipped = [say("skipped", skip=code, resources=count) for code, count in opening.why().items()]
-            return [say("opened", cases=len(opening.opened)), *skipped]
+        opening = openings.open_all(works.book, run.id)
+        skipped = [say("skipped", skip=code, resources=count) for code, count in opening.why().items()]
+        said = [say("opened", cases=len(opening.opened)), *skipped]
+        if "failed" in opening.why():
+            raise Unsuccessful(*said)
+        return said
 
     def carry() -> list[Said]:
         placed, faults = place(works)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ForeignKey, String, func, select
+from sqlalchemy import ColumnElement, ForeignKey, String, func, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from metering import exemptions, protections, suspensions, whole_systems
+from metering import exemptions, findings, protections, suspensions, whole_systems
 from metering.case_files import Case, start_clock
 from metering.case_steps import (
     CALLS_FOR,
@@ -27,7 +28,8 @@ from metering.findings import Assessment, Finding, latest, of_run
 from metering.policy import GROWS, Verdict
 from providers.base import ResourceState
 from providers.inventory import Resource
-from quota.actors import Role
+from quota.actors import Actor, Role, steward
+from quota.agencies import Department
 from quota.db import Base, append_only
 from quota.dossier import OPEN as OPEN_REQUESTS
 from quota.dossier import Request
@@ -35,7 +37,9 @@ from quota.errors import N_, WrongState
 from quota.units import Amounts, Kind
 
 if TYPE_CHECKING:
-    from quota.db import Tx
+    from quota.db import Book, Tx
+
+log = logging.getLogger("guanjia.openings")
 
 
 class Opening(Base):
@@ -79,6 +83,7 @@ SKIPS = {
     "run_ceiling": N_("超出单次立案上限"),
     "department_ceiling": N_("超出该单位在办上限"),
     "suspended": N_("策略版本已暂停"),
+    "failed": N_("立案时出错"),
     "system_slack": N_("同一系统内有空闲云主机,宜先均衡负载"),
 }
 """Why a finding opened no case: code → words."""
@@ -94,61 +99,188 @@ class _Candidate:
     worth: float
 
 
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """How much may be taken: ``cases`` new ones by a run, ``department_cases`` open at one time in a department, and as
+    much in vCPU. What gives is not limited: nobody is hurt by it."""
+
+    cases: int
+    worth: float
+    department_cases: int
+    department_worth: float
+
+    @classmethod
+    def of(cls, procedure: Procedure, per_run: int | None = None, per_department: int | None = None) -> Ceilings:
+        return cls(
+            procedure.cases_per_run if per_run is None else per_run,
+            procedure.worth_per_run,
+            procedure.cases_per_department if per_department is None else per_department,
+            procedure.worth_per_department,
+        )
+
+    def department_full(self, state: _Standing, one: _Candidate) -> bool:
+        department = one.resource.department_id
+        return (
+            state.by_department.get(department, 0) >= self.department_cases
+            or state.worth_by_department.get(department, 0.0) + one.worth > self.department_worth
+        )
+
+    def beyond(self, state: _Standing, one: _Candidate, cases: int, worth: float) -> str | None:
+        """The code of the ceiling that ``one`` would pass where its run has taken as much already; None: none."""
+        if one.kind not in TAKES:
+            return None
+        if cases >= self.cases or worth + one.worth > self.worth:
+            return "run_ceiling"
+        return "department_ceiling" if self.department_full(state, one) else None
+
+
 def open_from(tx: Tx, run: Assessment, *, per_run: int | None = None, per_department: int | None = None) -> Opening:
     """Open cases from the findings of ``run``, those that recover most first; once for each run.
 
     ``per_run``: new cases that take something away; ``per_department``: such cases open at one time in a department.
     Both default to the procedure of the run's policy version, which also says how much in vCPU may be taken by a run
-    and be under way in a department. What gives is not limited: nobody is hurt by it.
+    and be under way in a department.
     """
     tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
-    tx.refresh(run, with_for_update=True)
-    earlier = tx.scalar(select(Opening).where(Opening.assessment_id == run.id))
+    earlier = _opening(tx, run)
     if earlier is not None:
         return earlier
     procedure = run.policy_version.rules()
-    room = procedure.cases_per_run if per_run is None else per_run
-    ceiling = procedure.cases_per_department if per_department is None else per_department
-    left = procedure.worth_per_run
+    ceilings = Ceilings.of(procedure, per_run, per_department)
     state = _Standing(tx, run)
-    skipped: list[tuple[int, str]] = []
-    candidates: list[_Candidate] = []
+    candidates, skipped = _ranked(tx, run, state)
+    cases, worth = _taken(tx, run)
+    for one in candidates:
+        beyond = ceilings.beyond(state, one, cases, worth)
+        if beyond is not None:
+            skipped[one.resource.id] = beyond
+            continue
+        if one.kind in TAKES:
+            cases, worth = cases + 1, worth + one.worth
+            state.take(one.resource.department_id, one.worth)
+        _open(tx, run, one, procedure)
+    return _concluded(tx, run, skipped)
+
+
+def open_all(
+    book: Book,
+    run_id: int,
+    actor: Actor | None = None,
+    *,
+    per_run: int | None = None,
+    per_department: int | None = None,
+) -> Opening:
+    """As ``open_from``, but a transaction for each case, so that nobody's writing waits longer than for one of them.
+
+    Each resource is looked at again in its own transaction, and the ceilings are counted there from the cases that there
+    are: they hold exactly, whoever opens cases meanwhile. What goes wrong with a resource undoes that case alone and is
+    tried once more at the end; then it is passed over as ``failed``. If the process dies, the next call goes on: what was
+    opened counts, and no resource has a second case.
+    """
+    actor = actor or steward("job:cases")
+    with book.reading(actor) as tx:
+        tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
+        run = findings.assessment(tx, run_id)
+        earlier = _opening(tx, run)
+        if earlier is not None:
+            return earlier
+        ceilings = Ceilings.of(run.policy_version.rules(), per_run, per_department)
+        candidates, skipped = _ranked(tx, run, _Standing(tx, run))
+        waiting = [(one.resource.id, one.finding.id) for one in candidates]
+    for attempt in (1, 2):
+        failed = []
+        for resource_id, finding_id in waiting:
+            try:
+                with book.transaction(actor) as tx:
+                    why = _open_next(tx, run_id, finding_id, ceilings)
+            except Exception:
+                log.exception("no case for resource %s (try %s)", resource_id, attempt)
+                failed.append((resource_id, finding_id))
+                why = "failed"
+            skipped.pop(resource_id, None)
+            if why is not None:
+                skipped[resource_id] = why
+        waiting = failed
+    with book.transaction(actor) as tx:
+        run = findings.assessment(tx, run_id)
+        return _opening(tx, run) or _concluded(tx, run, skipped)
+
+
+def _open_next(tx: Tx, run_id: int, finding_id: int, ceilings: Ceilings) -> str | None:
+    """Open the case that a finding calls for, as things stand now; the code of SKIPS where none may be opened. Locks the
+    run, the department and the resource, in this order."""
+    run = findings.assessment(tx, run_id)
+    if _opening(tx, run) is not None:
+        return "open_case"  # another run of the job has finished meanwhile: its word stands
+    finding = tx.get_one(Finding, finding_id)
+    resource = finding.resource
+    if resource.department_id is not None:
+        tx.execute(select(Department.id).where(Department.id == resource.department_id).with_for_update())
+    tx.refresh(resource, with_for_update=True)
+    state = _Standing(tx, run, resource.id)
+    state.look_at_systems(tx, run, [finding])
+    found = _candidate(state, finding)
+    if isinstance(found, str):
+        return found
+    beyond = ceilings.beyond(state, found, *_taken(tx, run))
+    if beyond is None:
+        _open(tx, run, found, run.policy_version.rules())
+    return beyond
+
+
+def _opening(tx: Tx, run: Assessment) -> Opening | None:
+    """The opening of ``run`` where it is concluded. Who writes holds the run from then on."""
+    if tx.writes:
+        tx.refresh(run, with_for_update=True)
+    return tx.scalar(select(Opening).where(Opening.assessment_id == run.id))
+
+
+def _ranked(tx: Tx, run: Assessment, state: _Standing) -> tuple[list[_Candidate], dict[int, str]]:
+    """The cases that ``run`` calls for, as they are ranked; resource id → code of SKIPS for the others."""
     wanted = of_run(tx, run, *CALLS_FOR)
     state.look_at_systems(tx, run, wanted)
+    candidates: list[_Candidate] = []
+    skipped: dict[int, str] = {}
     for finding in wanted:
         found = _candidate(state, finding)
         if isinstance(found, str):
-            skipped.append((finding.resource_id, found))
+            skipped[finding.resource_id] = found
         else:
             candidates.append(found)
-    candidates.sort(key=_rank)
-    opened: list[int] = []
-    for one in candidates:
-        if one.kind in TAKES:
-            department = one.resource.department_id
-            if room <= 0 or one.worth > left:
-                skipped.append((one.resource.id, "run_ceiling"))
-                continue
-            if (
-                state.by_department.get(department, 0) >= ceiling
-                or state.worth_by_department.get(department, 0.0) + one.worth > procedure.worth_per_department
-            ):
-                skipped.append((one.resource.id, "department_ceiling"))
-                continue
-            room -= 1
-            left -= one.worth
-            state.take(department, one.worth)
-        opened.append(_open(tx, run, one, procedure).id)
+    return sorted(candidates, key=_rank), skipped
+
+
+def _taken(tx: Tx, run: Assessment) -> tuple[int, float]:
+    """How many cases that take something were opened from the findings of ``run``, and how much they take."""
+    query = (
+        select(func.count(), func.sum(Case.worth))
+        .join(Finding, Finding.id == Case.finding_id)
+        .where(Finding.assessment_id == run.id, Case.kind.in_([kind.value for kind in TAKES]))
+    )
+    count, worth = tx.execute(query).one()
+    return count, float(worth or 0.0)
+
+
+def _concluded(tx: Tx, run: Assessment, skipped: Mapping[int, str]) -> Opening:
+    """Write down what was opened from ``run`` and what was passed over."""
+    query = (
+        select(Case.id, Case.resource_id)
+        .join(Finding, Finding.id == Case.finding_id)
+        .where(Finding.assessment_id == run.id)
+        .order_by(Case.id)
+    )
+    rows = tx.execute(query).all()
+    has_one = {row.resource_id for row in rows}
     row = Opening(
         assessment_id=run.id,
         at=tx.now,
         by=tx.actor.login,
-        opened=opened,
-        skipped=[list(each) for each in sorted(skipped)],
+        opened=[row.id for row in rows],
+        skipped=[[resource_id, why] for resource_id, why in sorted(skipped.items()) if resource_id not in has_one],
     )
     tx.add(row)
     tx.flush()
-    tx.audit("case.open_from", f"assessment:{run.id}", after={"opened": len(opened), "skipped": row.why()})
+    tx.audit("case.open_from", f"assessment:{run.id}", after={"opened": len(rows), "skipped": row.why()})
     return row
 
 
@@ -156,6 +288,8 @@ def open_one(tx: Tx, finding: Finding) -> Case:
     """Open a case from one finding, by hand. WrongState with the reason where none may be opened."""
     tx.actor.must_be(Role.SUPERVISOR)
     run = finding.assessment
+    if finding.resource.department_id is not None:
+        tx.execute(select(Department.id).where(Department.id == finding.resource.department_id).with_for_update())
     tx.refresh(finding.resource, with_for_update=True)
     newest = latest(tx, finding.resource_id, run.policy_version.name)
     if newest is not None and newest.id != finding.id:
@@ -168,13 +302,8 @@ def open_one(tx: Tx, finding: Finding) -> Case:
     found = _candidate(state, finding)
     if isinstance(found, str):
         raise WrongState("case.not_opened", N_("不能立案:%(why)s"), why=SKIPS[found])
-    if found.kind in TAKES:
-        department = found.resource.department_id
-        if (
-            state.by_department.get(department, 0) >= procedure.cases_per_department
-            or state.worth_by_department.get(department, 0.0) + found.worth > procedure.worth_per_department
-        ):
-            raise WrongState("case.not_opened", N_("不能立案:%(why)s"), why=SKIPS["department_ceiling"])
+    if found.kind in TAKES and Ceilings.of(procedure).department_full(state, found):
+        raise WrongState("case.not_opened", N_("不能立案:%(why)s"), why=SKIPS["department_ceiling"])
     return _open(tx, run, found, procedure)
 
 
@@ -185,22 +314,26 @@ def _rank(one: _Candidate) -> tuple[Any, ...]:
 
 
 class _Standing:
-    """What stands against opening a case, for all resources at once."""
+    """What stands against opening a case, for all resources at once, or for the one with id ``only``."""
 
-    def __init__(self, tx: Tx, run: Assessment) -> None:
+    def __init__(self, tx: Tx, run: Assessment, only: int | None = None) -> None:
         self.suspended = suspensions.holding(tx, run.policy_version_id) is not None
         self.tags = protections.tags(tx)
         self.systems: dict[int, whole_systems.WholeSystem] = {}
         self.slack = run.policy_version.rules().system_slack
-        self.busy = set(tx.scalars(select(Case.resource_id).where(Case.state != State.CLOSED.value)))
+
+        def of(column: Any) -> ColumnElement[bool]:
+            return column.is_not(None) if only is None else cast("ColumnElement[bool]", column == only)
+
+        self.busy = set(tx.scalars(select(Case.resource_id).where(of(Case.resource_id), Case.state != State.CLOSED)))
         asked = select(Request.resource_id).where(
-            Request.resource_id.is_not(None), Request.state.in_([one.value for one in OPEN_REQUESTS])
+            of(Request.resource_id), Request.state.in_([one.value for one in OPEN_REQUESTS])
         )
         self.asked = set(tx.scalars(asked))
         self.exempt = exemptions.exempt_now(tx)
         last = (
             select(func.max(Case.id))
-            .where(Case.state == State.CLOSED.value)
+            .where(of(Case.resource_id), Case.state == State.CLOSED.value)
             .group_by(Case.resource_id, Case.kind == CaseKind.EXPAND.value)
         )
         self.quiet = {
