@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import flash, request
 
 from console.book import transaction
 from console.security import row
 from console.texts import _, sentence
 from providers import remarks
+from quota.db import Tx
 from quota.errors import Refused
+
+
+def thread(tx: Tx, subject: str) -> dict[str, Any]:
+    """What templates/remarks/_thread.html shows under a page about ``subject``."""
+    return {
+        "said": remarks.of(tx, subject),
+        "remark_labels": remarks.KIND_LABELS,
+        "dispute": remarks.open_dispute(tx, subject),
+    }
 
 
 def say(subject: str, provider_id: int) -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, request
 from flask_login import current_user
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, or_, select
 
 from console.access import may
 from console.book import actor, reading
@@ -95,7 +96,7 @@ Finder = Callable[[Tx, Actor, str, int], Iterable[Hit]]
 
 _pages: dict[str, Page] = {}
 _blocks: dict[str, tuple[frozenset[Role], int, str, Block]] = {}
-_finders: dict[str, tuple[int, Finder]] = {}
+_finders: dict[str, tuple[tuple[Role, ...], int, Finder]] = {}
 
 
 def page(section: str, endpoint: str, label: str, order: int = 50, count: Count | None = None) -> None:
@@ -121,11 +122,11 @@ def home_block(*roles: Role, order: int = 50, side: bool = False) -> Callable[[B
     return enter
 
 
-def finder(order: int = 50) -> Callable[[Finder], Finder]:
-    """Take part in the search: ``(tx, actor, text, limit) → hits``, only of what the actor may see."""
+def finder(*roles: Role, order: int = 50) -> Callable[[Finder], Finder]:
+    """Take part in the search for ``roles``: ``(tx, actor, text, limit) → hits``, only of what the actor may see."""
 
     def enter(find: Finder) -> Finder:
-        _finders[f"{find.__module__}.{find.__name__}"] = (order, find)
+        _finders[f"{find.__module__}.{find.__name__}"] = (roles, order, find)
         return find
 
     return enter
@@ -157,15 +158,16 @@ def find(tx: Tx, actor: Actor, text: str, limit: int = 10) -> list[Hit]:
     """What the search finds for ``text``: up to ``limit`` hits from each finder, in the finders' order."""
     return [
         hit
-        for _order, one in sorted(_finders.values(), key=lambda entry: entry[0])
+        for roles, _order, one in sorted(_finders.values(), key=lambda entry: entry[1])
+        if actor.role in roles
         for hit in one(tx, actor, text, limit)
     ]
 
 
-def like(text: str) -> str:
-    """``text`` as a LIKE pattern that finds it anywhere; use with ``column.ilike(like(text), escape="\\\\")``."""
+def matching(text: str, *columns: Any) -> ColumnElement[bool]:
+    """What holds where one of ``columns`` holds ``text`` anywhere, as it stands: its ``%`` and ``_`` mean themselves."""
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
+    return or_(*(column.ilike(f"%{escaped}%", escape="\\") for column in columns))
 
 
 LOOKS = ("auto", "light", "dark")

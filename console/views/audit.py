@@ -30,7 +30,7 @@ LATEST = 8
 
 def _done(text: str) -> ColumnElement[bool]:
     """What was done, by its code or by its word."""
-    return or_(AuditRecord.action.ilike(frame.like(text), escape="\\"), AuditRecord.action.in_(audit_words.codes(text)))
+    return or_(frame.matching(text, AuditRecord.action), AuditRecord.action.in_(audit_words.codes(text)))
 
 
 COLUMNS = [
@@ -53,7 +53,7 @@ COLUMNS = [
 FILTERS = [
     Filter("actor", N_("操作人"), lambda q, v: q.where(AuditRecord.actor == v)),
     Filter("action", N_("操作"), lambda q, v: q.where(_done(v))),
-    Filter("subject", N_("对象"), lambda q, v: q.where(AuditRecord.subject.ilike(frame.like(v), escape="\\"))),
+    Filter("subject", N_("对象"), lambda q, v: q.where(frame.matching(v, AuditRecord.subject))),
     Filter("since", N_("自"), since(AuditRecord.at), kind="date"),
     Filter("until", N_("至"), until(AuditRecord.at), kind="date"),
 ]

@@ -23,7 +23,7 @@ from console.names import who
 from console.texts import ARCH_LABELS, _, kind_label, lazy
 from console.views.orders import company_filter
 from metering import reconcile
-from providers import bills, periods, remarks
+from providers import bills, periods
 from providers.bill_files import read_bill
 from providers.bills import Bill, BillLine
 from providers.measures import Row
@@ -105,7 +105,7 @@ LINES = [
     Column("until", N_("止"), lambda one: one.until),
 ]  # fmt: skip
 LINE_FILTERS = [
-    Filter("q", N_("资源编号"), lambda q, v: q.where(BillLine.external_id.ilike(frame.like(v), escape="\\"))),
+    Filter("q", N_("资源编号"), lambda q, v: q.where(frame.matching(v, BillLine.external_id))),
     Filter("kind", N_("类别"), lambda q, v: q.where(BillLine.kind == v),
            options={kind.value: unit.label for kind, unit in UNITS.items()}),
 ]  # fmt: skip
@@ -204,9 +204,7 @@ def show(bill_id: int) -> str | Response:
         latest=latest,
         compared=compared,
         sums=_by_kind(reconcile.billed_rows(tx, compared)) if compared is not None else {},
-        said=remarks.of(tx, subject),
-        remark_labels=remarks.KIND_LABELS,
-        dispute=remarks.open_dispute(tx, subject),
+        **dialogues.thread(tx, subject),
     )
 
 
@@ -237,16 +235,12 @@ def rule(bill_id: int) -> Response:
     return redirect(url_for("bills.show", bill_id=bill_id))
 
 
-@frame.finder(order=47)
+@frame.finder(*READERS, order=47)
 def _find(tx: Tx, actor: Actor, text: str, limit: int) -> list[frame.Hit]:
-    if actor.role not in READERS:
-        return []
-    pattern = frame.like(text)
     found = tx.scalars(
         select(Bill)
         .join(Pool, Pool.id == Bill.pool_id)
-        .where(bills.visible(actor), Bill.month.ilike(pattern, escape="\\") | Pool.name.ilike(pattern, escape="\\")
-               | Pool.code.ilike(pattern, escape="\\"))
+        .where(bills.visible(actor), frame.matching(text, Bill.month, Pool.name, Pool.code))
         .order_by(Bill.month.desc(), Bill.revision.desc())
         .limit(limit)
     )  # fmt: skip

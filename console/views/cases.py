@@ -83,11 +83,10 @@ def _not_shut_out(who: Actor) -> Any:
 
 
 def _named(query: Rows, value: str) -> Rows:
-    like = frame.like(value)
-    named = Resource.name.ilike(like, escape="\\") | Resource.external_id.ilike(like, escape="\\")
+    named = frame.matching(value, Resource.name, Resource.external_id)
     wanted = or_(  # looked up once each, not once a case
         Case.resource_id.in_(select(Resource.id).where(named)),
-        Case.system_id.in_(select(System.id).where(System.name.ilike(like, escape="\\"))),
+        Case.system_id.in_(select(System.id).where(frame.matching(value, System.name))),
     )
     number = _number(value)
     return query.where(or_(wanted, Case.id == number) if number else wanted)
@@ -134,7 +133,7 @@ FILTERS = [
         "department",
         N_("使用单位"),
         lambda q, v: q.where(
-            Case.department_id.in_(select(Department.id).where(Department.name.ilike(frame.like(v), escape="\\")))
+            Case.department_id.in_(select(Department.id).where(frame.matching(v, Department.name)))
         ),
     ),
     Filter("arch", N_("架构"), lambda q, v: q.where(Case.pool.has(Pool.arch == v)),
@@ -337,12 +336,11 @@ def to_confirm(tx: Tx, _who: Actor) -> str | None:
     return render_template("cases/_confirm.html", rows=rows, kinds=KINDS, matters=MATTER_LABELS)
 
 
-@frame.finder(order=30)
+@frame.finder(*BUSINESS, order=30)
 def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
     """Cases by number, or by the name of the resource."""
     number = _number(text)
-    like = frame.like(text)
-    wanted = Case.resource.has(Resource.name.ilike(like, escape="\\"))
+    wanted = Case.resource.has(frame.matching(text, Resource.name))
     rows = tx.scalars(
         select(Case)
         .where(cases.visible(tx, who), or_(wanted, Case.id == number) if number else wanted)

@@ -133,8 +133,7 @@ COLUMNS = [
 ]  # fmt: skip
 FILTERS = [
     Filter("q", N_("名称或代码"), lambda q, v: q.where(
-        CatalogItem.name.ilike(frame.like(v), escape="\\") | CatalogItem.code.ilike(frame.like(v), escape="\\")
-        | CatalogItem.name_en.ilike(frame.like(v), escape="\\"))),
+        frame.matching(v, CatalogItem.name, CatalogItem.code, CatalogItem.name_en))),
     Filter("service", N_("服务类型"), lambda q, v: q.where(CatalogItem.service == v), options=KINDS),
     Filter("arch", N_("架构"), _offered_on,
            options={one.value: label for one, label in ARCH_LABELS.items() if one is not Arch.ANY}),
@@ -260,14 +259,11 @@ def _history(tx: Tx, item: CatalogItem) -> list[dict[str, object]]:
     ]
 
 
-@frame.finder(order=60)
-def _find(tx: Tx, actor: Actor, text: str, limit: int) -> list[frame.Hit]:
-    if actor.role not in BUSINESS:
-        return []
-    pattern = frame.like(text)
+@frame.finder(*BUSINESS, order=60)
+def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
     found = tx.scalars(
         select(CatalogItem)
-        .where(CatalogItem.name.ilike(pattern, escape="\\") | CatalogItem.code.ilike(pattern, escape="\\"))
+        .where(frame.matching(text, CatalogItem.name, CatalogItem.code))
         .order_by(CatalogItem.active.desc(), CatalogItem.code)
         .limit(limit)
     )

@@ -66,7 +66,7 @@ COLUMNS = [
     Column("state", N_("状态"), lambda c: "active" if c.active else "inactive", state=True),
 ]  # fmt: skip
 FILTERS = [Filter("q", N_("名称或代码"), lambda q, v: q.where(
-    CloudProvider.name.ilike(frame.like(v), escape="\\") | CloudProvider.code.ilike(frame.like(v), escape="\\")))]  # fmt: skip
+    frame.matching(v, CloudProvider.name, CloudProvider.code)))]  # fmt: skip
 
 
 def _own(tx: Tx, query: object) -> object:
@@ -122,11 +122,9 @@ def show(provider_id: int) -> str:
     )  # fmt: skip
 
 
-@frame.finder(order=50)
-def _find(tx: Tx, actor: Actor, text: str, limit: int) -> list[frame.Hit]:
-    if actor.role not in READERS:
-        return []
-    query = _own(tx, select(CloudProvider).where(CloudProvider.name.ilike(frame.like(text), escape="\\")))
+@frame.finder(*READERS, order=50)
+def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
+    query = _own(tx, select(CloudProvider).where(frame.matching(text, CloudProvider.name)))
     return [
         frame.Hit(N_("云服务商"), one.name, url_for("companies.show", provider_id=one.id), one.code)
         for one in tx.scalars(query.limit(limit))  # type: ignore[attr-defined]

@@ -61,8 +61,7 @@ FILTERS = [
     Filter("fitness", N_("适配状态"), lambda q, v: q.where(Combination.fitness == v),
            options={one.value: label for one, label in FITNESS_LABELS.items()}),
     Filter("q", N_("系统、数据库或中间件"), lambda q, v: q.where(
-        Combination.system.ilike(frame.like(v), escape="\\") | Combination.database.ilike(frame.like(v), escape="\\")
-        | Combination.middleware.ilike(frame.like(v), escape="\\"))),
+        frame.matching(v, Combination.system, Combination.database, Combination.middleware))),
 ]  # fmt: skip
 
 

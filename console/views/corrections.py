@@ -106,8 +106,7 @@ def _columns(found: dict[tuple[int, str], tuple[str, int | None]]) -> list[Colum
 
 
 def _named(query: Rows, value: str) -> Rows:
-    like = frame.like(value)
-    wanted = Resource.name.ilike(like, escape="\\") | Resource.external_id.ilike(like, escape="\\")
+    wanted = frame.matching(value, Resource.name, Resource.external_id)
     return query.where(LateFigure.resource_id.in_(select(Resource.id).where(wanted)))
 
 

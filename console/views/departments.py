@@ -89,8 +89,7 @@ def _columns(tx: Tx) -> list[Column]:
 def index() -> str | Response:
     tx = reading()
     filters = [
-        Filter("q", N_("名称或编码"), lambda q, v: q.where(or_(
-            Department.name.ilike(frame.like(v), escape="\\"), Department.code.ilike(frame.like(v), escape="\\")))),
+        Filter("q", N_("名称或编码"), lambda q, v: q.where(frame.matching(v, Department.name, Department.code))),
         Filter("state", N_("状态"), _state, options=STATES, default="active"),  # type: ignore[arg-type]
     ]  # fmt: skip
     found = listing(tx, select(Department), _columns(tx), key=Department.id, filters=filters, sort="code")
@@ -211,15 +210,10 @@ def undo(batch_id: int) -> Response:
     return redirect(url_for("departments.show", department_id=batch.source_id))
 
 
-@frame.finder(order=30)
+@frame.finder(*STEWARDS, Role.TENANT, order=30)
 def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
     """Departments by name or code."""
-    if who.role not in (*STEWARDS, Role.TENANT):
-        return []
-    like = frame.like(text)
-    query = select(Department).where(
-        or_(Department.name.ilike(like, escape="\\"), Department.code.ilike(like, escape="\\"))
-    )
+    query = select(Department).where(frame.matching(text, Department.name, Department.code))
     if who.role is Role.TENANT:
         query = query.where(Department.id.in_(agencies.subtree(tx, actor().department_id or 0)))
     return [

@@ -57,7 +57,7 @@ def index() -> str | Response:
         Filter("cause", N_("差异原因"), lambda q, v: q.where(Dispute.cause == v),
                options={cause: label for cause, label in LABELS.items() if cause in reconcile.DISPUTED}),
         Filter("pool", N_("资源池"), lambda q, v: q.where(Dispute.pool_id == int(v)), options=pools(tx)),
-        Filter("q", N_("云侧编号"), lambda q, v: q.where(Dispute.external_id.ilike(frame.like(v), escape="\\"))),
+        Filter("q", N_("云侧编号"), lambda q, v: q.where(frame.matching(v, Dispute.external_id))),
     ]  # fmt: skip
     query = (
         select(Dispute)

@@ -86,7 +86,7 @@ FILTERS = [
     Filter(
         "department",
         N_("使用单位"),
-        lambda q, v: q.where(Resource.department.has(Department.name.ilike(frame.like(v), escape="\\"))),
+        lambda q, v: q.where(Resource.department.has(frame.matching(v, Department.name))),
     ),
 ]
 

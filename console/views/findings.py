@@ -111,7 +111,7 @@ COLUMNS = [
 ]
 FILTERS = [
     Filter("verdict", N_("结论"), _verdict, options=VERDICTS, default=ACTION),
-    Filter("q", N_("资源名称"), lambda q, v: q.where(Resource.name.ilike(frame.like(v), escape="\\"))),
+    Filter("q", N_("资源名称"), lambda q, v: q.where(frame.matching(v, Resource.name))),
 ]
 
 

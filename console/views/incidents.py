@@ -22,7 +22,7 @@ from console.security import row
 from console.texts import _, lazy
 from console.timelines import moment, timeline
 from console.views.orders import company_filter
-from providers import incidents, remarks
+from providers import incidents
 from providers.base import IncidentFact, Responsibility
 from providers.incidents import RESPONSIBILITY_LABELS, Incident
 from quota.actors import Actor, Role
@@ -86,7 +86,7 @@ FILTERS = [
     Filter("whose", N_("责任"), lambda q, v: q.where(Incident.responsibility == v),
            options={one.value: label for one, label in RESPONSIBILITY_LABELS.items()}),
     Filter("q", N_("编号或标题"), lambda q, v: q.where(
-        Incident.external_id.ilike(frame.like(v), escape="\\") | Incident.title.ilike(frame.like(v), escape="\\"))),
+        frame.matching(v, Incident.external_id, Incident.title))),
 ]  # fmt: skip
 
 
@@ -241,9 +241,7 @@ def show(incident_id: int) -> str:
         announced=incidents.announced(one, days),
         claimed=_whose(one.claimed),
         whose=_whose(one.responsibility),
-        said=remarks.of(tx, subject),
-        remark_labels=remarks.KIND_LABELS,
-        dispute=remarks.open_dispute(tx, subject),
+        **dialogues.thread(tx, subject),
         history=timeline(tx, subject, ACTIONS, FIELDS, {**times, "claimed": _whose, "responsibility": _whose}),
     )
 
@@ -300,14 +298,11 @@ def _unsettled(tx: Tx, _actor: Actor) -> str | None:
     return render_template("incidents/_home.html", rows=found, code=code, levels=LEVELS) if found else None
 
 
-@frame.finder(order=45)
-def _find(tx: Tx, actor: Actor, text: str, limit: int) -> list[frame.Hit]:
-    if actor.role not in BUSINESS:
-        return []
-    pattern = frame.like(text)
+@frame.finder(*BUSINESS, order=45)
+def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
     found = tx.scalars(
         rows(tx)
-        .where(Incident.external_id.ilike(pattern, escape="\\") | Incident.title.ilike(pattern, escape="\\"))
+        .where(frame.matching(text, Incident.external_id, Incident.title))
         .order_by(Incident.started_at.desc())
         .limit(limit)
     )

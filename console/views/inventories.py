@@ -79,7 +79,7 @@ DRIFT = [
 DRIFT_FILTERS = [
     Filter("what", N_("差异"), _kind, options=DIFFERENCES),
     Filter("q", N_("名称或编号"), lambda q, v: q.where(
-        Resource.name.ilike(frame.like(v), escape="\\") | Resource.external_id.ilike(frame.like(v), escape="\\"))),
+        frame.matching(v, Resource.name, Resource.external_id))),
 ]  # fmt: skip
 LISTINGS = [
     Column("as_of", N_("时点"), lambda i: i.as_of, sort=Listing.as_of, title=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from flask import Blueprint, render_template, url_for
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from werkzeug.wrappers import Response
 
 from console import frame
@@ -35,8 +35,7 @@ def index() -> str | Response:
         *judged_columns(Department.id, told),
     ]  # fmt: skip
     filters = [
-        Filter("q", N_("名称或编码"), lambda q, v: q.where(or_(
-            Department.name.ilike(frame.like(v), escape="\\"), Department.code.ilike(frame.like(v), escape="\\")))),
+        Filter("q", N_("名称或编码"), lambda q, v: q.where(frame.matching(v, Department.name, Department.code))),
         by_use(Department.id, told),
     ]  # fmt: skip
     query = select(Department).where(Department.id.in_(told))

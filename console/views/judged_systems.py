@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Blueprint, render_template, url_for
-from sqlalchemy import case, or_, select
+from sqlalchemy import case, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
@@ -46,8 +46,7 @@ def index() -> str | Response:
         *judged(System.id, told),
     ]  # fmt: skip
     filters = [
-        Filter("q", N_("名称或编码"), lambda q, v: q.where(or_(
-            System.name.ilike(frame.like(v), escape="\\"), System.code.ilike(frame.like(v), escape="\\")))),
+        Filter("q", N_("名称或编码"), lambda q, v: q.where(frame.matching(v, System.name, System.code))),
         Filter("department", N_("使用单位"), lambda q, v: q.where(System.department_id == int(v)), options=owners),
         Filter("zombie", N_("疑似僵尸"), lambda q, v: q.where(System.id.in_(
             [id_ for id_, one in told.items() if bool(one.zombie) == (v == SUSPECTED)])),

@@ -128,8 +128,8 @@ FILTERS = [
            options={one.value: label for one, label in VERB_LABELS.items()}),
     Filter("bucket", N_("交付用时(工作日)"), _bucket, options={str(one): str(one) for one in BUCKETS}),
     Filter("q", N_("工单号、名称或单位"), lambda q, v: q.where(
-        WorkOrder.number.ilike(frame.like(v), escape="\\") | WorkOrder.name.ilike(frame.like(v), escape="\\")
-        | WorkOrder.department.has(Department.name.ilike(frame.like(v), escape="\\")))),
+        frame.matching(v, WorkOrder.number, WorkOrder.name)
+        | WorkOrder.department.has(frame.matching(v, Department.name)))),
 ]  # fmt: skip
 
 
@@ -192,9 +192,7 @@ def show(order_id: int) -> str:
         drift=drift,
         behind=links.address(one.subject),
         acts=_open_acts(tx, one),
-        said=remarks.of(tx, one.basis),
-        remark_labels=remarks.KIND_LABELS,
-        dispute=remarks.open_dispute(tx, one.basis),
+        **dialogues.thread(tx, one.basis),
         rating=ratings.of(tx, one.id),
         history=timeline(tx, one.basis, ACTIONS, FIELDS, {"state": stated("order_"), "amounts": shape, "freed": shape}),
     )
@@ -382,14 +380,11 @@ def _disputes(tx: Tx, actor: Actor) -> str | None:
     return render_template("orders/_disputes.html", waiting=waiting, failures=failures, code=code, verbs=VERB_LABELS)
 
 
-@frame.finder(order=40)
-def _find(tx: Tx, actor: Actor, text: str, limit: int) -> list[frame.Hit]:
-    if actor.role not in BUSINESS:
-        return []
-    pattern = frame.like(text)
+@frame.finder(*BUSINESS, order=40)
+def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
     found = tx.scalars(
         rows(tx)
-        .where(WorkOrder.number.ilike(pattern, escape="\\") | WorkOrder.name.ilike(pattern, escape="\\"))
+        .where(frame.matching(text, WorkOrder.number, WorkOrder.name))
         .order_by(WorkOrder.id.desc())
         .limit(limit)
     )

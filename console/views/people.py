@@ -115,7 +115,7 @@ COLUMNS = [
 ]
 FILTERS = [
     Filter("q", N_("姓名或登录名"), lambda q, v: q.where(
-        Person.name.ilike(frame.like(v), escape="\\") | Person.login.ilike(frame.like(v), escape="\\"))),
+        frame.matching(v, Person.name, Person.login))),
     Filter("role", N_("角色"), lambda q, v: q.where(Person.role == v), options=ROLES),
     Filter("state", N_("状态"), _state_is, options=STATES),  # type: ignore[arg-type]
 ]  # fmt: skip
@@ -244,16 +244,10 @@ def _told_as(tx: Tx, name: str, value: Any) -> Any:
     return found.name if found else value
 
 
-@frame.finder(order=90)
-def _find(tx: Tx, actor: Actor, text: str, limit: int) -> list[frame.Hit]:
-    if actor.role not in (Role.SYSADMIN, Role.SECADMIN):
-        return []
-    pattern = frame.like(text)
+@frame.finder(Role.SYSADMIN, Role.SECADMIN, order=90)
+def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
     found = tx.scalars(
-        select(Person)
-        .where(Person.name.ilike(pattern, escape="\\") | Person.login.ilike(pattern, escape="\\"))
-        .order_by(Person.name)
-        .limit(limit)
+        select(Person).where(frame.matching(text, Person.name, Person.login)).order_by(Person.name).limit(limit)
     )
     return [
         frame.Hit(N_("人员"), one.name, url_for("people.show", person_id=one.id), one.login, standing(one))

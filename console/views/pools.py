@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, DecimalField, HiddenField, IntegerField, SelectField, StringField, TextAreaField
@@ -49,8 +49,7 @@ COLUMNS = [
     Column("state", N_("状态"), lambda p: "active" if p.active else "inactive", state=True),
 ]  # fmt: skip
 FILTERS = [
-    Filter("q", N_("名称或编码"), lambda q, v: q.where(or_(
-        Pool.name.ilike(frame.like(v), escape="\\"), Pool.code.ilike(frame.like(v), escape="\\")))),
+    Filter("q", N_("名称或编码"), lambda q, v: q.where(frame.matching(v, Pool.name, Pool.code))),
 ]  # fmt: skip
 
 
@@ -249,13 +248,10 @@ def _foreseen(tx: Tx, one: Pool, kind: Kind, total: int, reserved: int, ratio: D
     ]
 
 
-@frame.finder(order=40)
+@frame.finder(*STEWARDS, Role.PROVIDER, order=40)
 def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
     """Pools by name or code."""
-    if who.role not in (*STEWARDS, Role.PROVIDER):
-        return []
-    like = frame.like(text)
-    query = _visible(who).where(or_(Pool.name.ilike(like, escape="\\"), Pool.code.ilike(like, escape="\\")))
+    query = _visible(who).where(frame.matching(text, Pool.name, Pool.code))
     return [
         frame.Hit(N_("资源池"), one.name, url_for("pools.show", pool_id=one.id), one.code)
         for one in tx.scalars(query.order_by(Pool.name).limit(limit))

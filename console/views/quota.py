@@ -58,7 +58,7 @@ def index() -> str | Response:
         Filter("pool", N_("资源池"), lambda q, v: q.where(key.c.pool_id == int(v)), options=pools),
         Filter("zone", N_("网络区"), lambda q, v: q.where(Pool.zone == v), options=zones),
         Filter("arch", N_("架构"), lambda q, v: q.where(key.c.arch == v), options=ARCHS),
-        Filter("q", N_("单位名称"), lambda q, v: q.where(Department.name.ilike(frame.like(v), escape="\\"))),
+        Filter("q", N_("单位名称"), lambda q, v: q.where(frame.matching(v, Department.name))),
     ]
     found = listing(tx, query, columns, key=key.c.id, filters=filters, sort="-quota")
     return found.exported("quota") or render_template(

@@ -109,7 +109,7 @@ def index() -> str | Response:
         Filter("pool", N_("资源池"), lambda q, v: q.where(FourWayLine.pool_id == int(v)), options=pools(tx)),
         Filter("cause", N_("差异原因"), _cause, options=CAUSES, default=DIFFERING),
         Filter("kind", N_("类别"), lambda q, v: q.where(FourWayLine.kind == v), options=KINDS),
-        Filter("q", N_("云侧编号"), lambda q, v: q.where(FourWayLine.external_id.ilike(frame.like(v), escape="\\"))),
+        Filter("q", N_("云侧编号"), lambda q, v: q.where(frame.matching(v, FourWayLine.external_id))),
     ]
     query = (
         select(FourWayLine)

@@ -66,7 +66,7 @@ COLUMNS = [
 FILTERS = [
     Filter("kind", N_("类型"), lambda q, v: q.where(AssessmentRecord.kind == v),
            options={kind.value: form.label for kind, form in FORMS.items()}),
-    Filter("q", N_("依据"), lambda q, v: q.where(AssessmentRecord.note.ilike(frame.like(v), escape="\\"))),
+    Filter("q", N_("依据"), lambda q, v: q.where(frame.matching(v, AssessmentRecord.note))),
 ]  # fmt: skip
 
 

@@ -65,7 +65,7 @@ COLUMNS = [
     Column("read", N_("阅读"), lambda n: _("已读") if n.id in _already() else _("未读")),
 ]
 FILTERS = [
-    Filter("number", N_("申请编号"), lambda q, v: q.where(Request.number.ilike(frame.like(v), escape="\\"))),
+    Filter("number", N_("申请编号"), lambda q, v: q.where(frame.matching(v, Request.number))),
     Filter("kind", N_("通知"), lambda q, v: q.where(RequestNotice.kind == v), options=KINDS),
     Filter("span", N_("范围"), _span, options=SPANS),
     Filter("read", N_("阅读"), _read_state, options={"unread": N_("未读"), "read": N_("已读")}),

@@ -82,11 +82,7 @@ FILTERS = [
     Filter(
         "q",
         N_("名称、编号或地址"),
-        lambda q, v: q.where(
-            Resource.name.ilike(frame.like(v), escape="\\")
-            | Resource.external_id.ilike(frame.like(v), escape="\\")
-            | Resource.address.ilike(frame.like(v), escape="\\")
-        ),
+        lambda q, v: q.where(frame.matching(v, Resource.name, Resource.external_id, Resource.address)),
     ),
     Filter("kind", N_("类别"), lambda q, v: q.where(Resource.kind == v), options=KINDS),
     Filter("state", N_("状态"), lambda q, v: q.where(Resource.state == v), options=STATES),
@@ -164,17 +160,14 @@ def _charts(one: Resource, now: datetime, finding: Finding | None) -> list[Chart
     return use_charts(one, start, now, reasons=finding.reasons if finding else [])
 
 
-@frame.finder(order=20)
+@frame.finder(*BUSINESS, order=20)
 def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
     """Resources by name, id or address."""
-    like = frame.like(text)
     rows = tx.scalars(
         select(Resource)
         .where(
             inventory.visible(tx, who),
-            Resource.name.ilike(like, escape="\\")
-            | Resource.external_id.ilike(like, escape="\\")
-            | Resource.address.ilike(like, escape="\\"),
+            frame.matching(text, Resource.name, Resource.external_id, Resource.address),
         )
         .limit(limit)
     )

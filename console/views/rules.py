@@ -94,7 +94,7 @@ COLUMNS = [
 ]  # fmt: skip
 FILTERS = [
     Filter("q", N_("名称或代码"), lambda q, v: q.where(
-        ApprovalRule.name.ilike(frame.like(v), escape="\\") | ApprovalRule.code.ilike(frame.like(v), escape="\\"))),
+        frame.matching(v, ApprovalRule.name, ApprovalRule.code))),
     Filter("state", N_("状态"), _state_is, options=STATES, default=CURRENT),
 ]  # fmt: skip
 

@@ -54,7 +54,7 @@ COLUMNS = [
     Column("ignored", N_("不采用"), lambda s: s.ignored, number=True, minor=True),
 ]
 FILTERS = [Filter("q", N_("名称或代码"), lambda q, v: q.where(
-    PushSource.name.ilike(frame.like(v), escape="\\") | PushSource.code.ilike(frame.like(v), escape="\\")))]  # fmt: skip
+    frame.matching(v, PushSource.name, PushSource.code)))]  # fmt: skip
 REFUSALS = [
     Column("at", N_("时间"), lambda r: r.at, sort=SampleRefusal.at),
     Column("reason", N_("原因"), lambda r: r.reason, sort=SampleRefusal.reason, title=True),

@@ -111,10 +111,7 @@ def filters(tx: Tx, run: StatementRun, *, levels: bool) -> list[Filter]:
 
 
 def _named(query: Rows, value: str) -> Rows:
-    like = frame.like(value)
-    mine = select(Resource.id).where(
-        Resource.name.ilike(like, escape="\\") | Resource.external_id.ilike(like, escape="\\")
-    )
+    mine = select(Resource.id).where(frame.matching(value, Resource.name, Resource.external_id))
     return query.where(StatementLine.resource_id.in_(mine))
 
 

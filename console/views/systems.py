@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, DateField, IntegerField, SelectField, StringField
@@ -111,8 +111,7 @@ def index() -> str | Response:
         names = names.where(Department.id.in_(agencies.subtree(tx, actor().department_id or 0)))
     departments = {str(id_): name for id_, name in tx.execute(names)}
     filters = [
-        Filter("q", N_("名称或编码"), lambda q, v: q.where(or_(
-            System.name.ilike(frame.like(v), escape="\\"), System.code.ilike(frame.like(v), escape="\\")))),
+        Filter("q", N_("名称或编码"), lambda q, v: q.where(frame.matching(v, System.name, System.code))),
         Filter("department", N_("使用单位"), lambda q, v: q.where(System.department_id == int(v)), options=departments),
         Filter("level", FIELDS["mlps_level"], lambda q, v: q.where(System.mlps_level == int(v)),
                options={str(n): str(n) for n in range(1, 6)}),
@@ -233,13 +232,10 @@ def _form(one: System | None = None) -> SystemForm:
     return form
 
 
-@frame.finder(order=35)
+@frame.finder(*STEWARDS, Role.TENANT, order=35)
 def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
     """Information systems by name or code."""
-    if who.role not in (*STEWARDS, Role.TENANT):
-        return []
-    like = frame.like(text)
-    query = _visible(tx, who).where(or_(System.name.ilike(like, escape="\\"), System.code.ilike(like, escape="\\")))
+    query = _visible(tx, who).where(frame.matching(text, System.name, System.code))
     return [
         frame.Hit(N_("信息系统"), one.name, url_for("systems.show", system_id=one.id), one.code)
         for one in tx.scalars(query.order_by(System.name).limit(limit))

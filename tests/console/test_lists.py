@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from werkzeug.datastructures import MultiDict
 
 from console.book import reading
-from console.frame import like
+from console.frame import matching
 from console.lists import Column, Filter, as_csv, as_xlsx, harmless, listing
 from quota.people import Person
 
@@ -31,7 +31,7 @@ FILTERS = [
         options={"tenant": "t", "auditor": "a"},
         default="tenant",
     ),
-    Filter("q", "登录名", lambda q, v: q.where(Person.login.ilike(like(v), escape="\\"))),
+    Filter("q", "登录名", lambda q, v: q.where(matching(v, Person.login))),
 ]
 
 
