@@ -21,6 +21,7 @@ from sqlalchemy import func, select
 
 from console import verification_runs
 from console.jobs import JobRun, RunState, last_success
+from console.mails import Mail
 from metering.cases import Case
 from metering.findings import Assessment, Finding
 from metering.intake import Intake
@@ -92,6 +93,7 @@ def _counts(tx: Tx) -> Iterator[Metric]:
         ("guanjia_requests", "Requests by state.", Request.state),
         ("guanjia_orders", "Orders to providers by state.", WorkOrder.state),
         ("guanjia_cases", "Reclaim, shrink and expand cases by state.", Case.state),
+        ("guanjia_mails", "Mails by state.", Mail.state),
     ):
         family = GaugeMetricFamily(name, text, labels=["state"])
         for state, count in tx.execute(select(column, func.count()).group_by(column)):

@@ -2,6 +2,7 @@
 
 # ruff: noqa: F401
 import console.jobs
+import console.mails
 import console.verification_runs
 import metering.business
 import metering.case_files

@@ -56,6 +56,8 @@ WORDS: Mapping[str, str] = {
     "returned": N_("出借到期 %(loans)s 笔，其中仍在占用 %(late)s 笔"),
     "replayed": N_("回放 %(replays)s 次"),
     "reckoned": N_("%(month)s 对账单第%(revision)s版，%(lines)s 行；四方不一致 %(differing)s 项"),
+    "mailed": N_("写信 %(made)s 封，寄出 %(sent)s 封，待寄 %(waiting)s 封"),
+    "no_mail": N_("没有设置邮件服务器"),
     "verified": N_("全部相符；审计链首 %(head)s"),
     "unfit": N_("发现 %(n)s 处不符"),
     "unfit_at": "%(place)s",

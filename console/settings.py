@@ -7,6 +7,7 @@ file. A value that makes no sense stops the start with a sentence that names the
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tomllib
 from collections.abc import Mapping
@@ -46,6 +47,13 @@ class Settings:
     lock_minutes: int = 15
     max_upload_mb: int = 64
     page_size: int = 50
+    public_url: str = ""  # where people reach the console, for addresses in mails: https://guanjia.example.gov.cn
+    mail_server: str = ""  # host or host:port; empty: no mail is sent
+    mail_security: str = "starttls"  # or "tls" from the first byte, or "none"
+    mail_ca: Path = Path()  # certificates of the city's own authority; empty: those of the machine
+    mail_user: str = ""
+    mail_password: str = field(default="", repr=False)
+    mail_from: str = ""  # 管家 <guanjia@example.gov.cn>
     stale_after_minutes: int = 60  # metered data older than this is warned of
 
     @property
@@ -60,6 +68,12 @@ class Settings:
     @property
     def lake_dir(self) -> Path:
         return self.lake if self.lake != Path() else self.data / "lake"
+
+    @property
+    def mail_place(self) -> tuple[str, int]:
+        """(host, port) of the mail server."""
+        host, colon, port = self.mail_server.rpartition(":")
+        return (host, int(port)) if colon else (port, MAIL_PORTS[self.mail_security])
 
     def key(self) -> str:
         """The key that signs sessions: as set, else made once in the data directory, readable by its owner alone."""
@@ -80,6 +94,7 @@ class Settings:
         return made
 
 
+MAIL_PORTS: Mapping[str, int] = {"starttls": 587, "tls": 465, "none": 25}
 RANGES: Mapping[str, tuple[int, int]] = {
     "trusted_proxies": (0, 5),
     "idle_minutes": (1, 24 * 60),
@@ -90,6 +105,8 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "page_size": (10, 500),
     "stale_after_minutes": (5, 7 * 24 * 60),
 }
+MAIL_SERVER = re.compile(r"([\w.-]+(:[0-9]{1,5})?)?", re.ASCII)
+_ADDRESSED = re.compile(r"[^<>\r\n]*<[^@<>\s]+@[^@<>\s]+>|[^@<>\s]+@[^@<>\s]+")
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
 
@@ -116,7 +133,10 @@ def load(data: Path | str | None = None, environment: Mapping[str, str] | None =
         known = name.removeprefix(PREFIX).lower()
         if name.startswith(PREFIX) and known != "data" and known in NAMES:
             values[known] = _value(known, raw, name)
-    return replace(Settings(), **{**values, **given})
+    found = replace(Settings(), **{**values, **given})
+    if found.mail_server and not found.mail_from:
+        raise BadSetting("mail_server is set, mail_from is not: who do the mails come from?")
+    return found
 
 
 NAMES = {one.name: one for one in fields(Settings)}
@@ -152,4 +172,14 @@ def _value(name: str, raw: Any, place: str) -> Any:
         raise BadSetting(f"{place}: {raw!r} is neither zh_CN nor en")
     if name == "secret_key" and len(raw) < 32:
         raise BadSetting(f"{place}: a secret key has at least 32 characters")
+    if name == "mail_server" and not MAIL_SERVER.fullmatch(raw):
+        raise BadSetting(f"{place}: {raw!r} is neither host nor host:port")
+    if name == "mail_security" and raw not in MAIL_PORTS:
+        raise BadSetting(f"{place}: {raw!r} is none of {', '.join(MAIL_PORTS)}")
+    if name == "mail_ca" and raw and not Path(raw).is_file():
+        raise BadSetting(f"{place}: there is no file {raw!r}")
+    if name == "mail_from" and raw and not _ADDRESSED.fullmatch(raw):
+        raise BadSetting(f"{place}: {raw!r} is neither an address nor a name with an <address>")
+    if name == "public_url" and raw and not raw.startswith(("http://", "https://")):
+        raise BadSetting(f"{place}: {raw!r} begins with neither http:// nor https://")
     return Path(raw) if kind == "Path" else raw

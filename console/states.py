@@ -48,6 +48,10 @@ STATES: dict[str, State] = {
     "job_done": State(N_("已完成"), "check", "good"),
     "job_failed": State(N_("失败"), "alert-triangle", "bad"),
     "job_lost": State(N_("中断"), "alert-triangle", "attention"),
+    # mails
+    "mail_waiting": State(N_("待发送"), "hourglass", "wait"),
+    "mail_sent": State(N_("已发送"), "check", "good"),
+    "mail_failed": State(N_("发送失败"), "alert-triangle", "bad"),
     # policies and their replays
     "policy_drafted": State(N_("草案"), "pencil", "wait"),
     "policy_enacted": State(N_("已启用"), "circle-check", "good"),

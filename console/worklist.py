@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from console import scoring, verification_runs
+from console import postman, scoring, verification_runs
 from console.jobs import Job, RunState, perform, schedule
 from console.sayings import Said, Unsuccessful, fault, say
 from console.settings import Settings
@@ -182,6 +182,12 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
             raise Unsuccessful(say("unfit", n=sum(one.problem_count or 1 for one in wrong)), *named[:20])
         return [say("verified", head=one.head) for one in done]
 
+    def mail() -> list[Said]:
+        if not settings.mail_server:
+            return [say("no_mail")]
+        done = postman.carry_out(works, settings)
+        return [say("mailed", made=done.made, sent=done.sent, waiting=done.waiting)]
+
     return [
         Job("collect", N_("采集"), "*/5 * * * *", collect, lease=timedelta(minutes=30)),
         Job("fold", N_("推送入湖"), "* * * * *", fold, lease=timedelta(minutes=30)),
@@ -200,6 +206,7 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         Job("remind", N_("催办提醒"), "0 8 * * *", remind),
         Job("settle", N_("出借归还"), "*/10 * * * *", settle),
         Job("expire", N_("到期处理"), "15 * * * *", expire),
+        Job("mail", N_("邮件"), "* * * * *", mail, lease=timedelta(minutes=30), attempts=1),
         Job("verify", N_("校验"), "0 5 * * *", verify, lease=timedelta(hours=4), attempts=1),
         Job("verify_asked", N_("按要求校验"), "* * * * *", verify_asked, lease=timedelta(hours=4), attempts=1),
     ]

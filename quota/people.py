@@ -28,6 +28,7 @@ class Person(Base):
     login: Mapped[str] = mapped_column(String(64), unique=True)
     name: Mapped[str] = mapped_column(String(64))
     role: Mapped[str] = mapped_column(String(16))
+    email: Mapped[str] = mapped_column(String(254), default="")  # empty: nothing is sent
     department_id: Mapped[int | None] = mapped_column(ForeignKey("departments.id"), index=True)
     provider_id: Mapped[int | None] = mapped_column(ForeignKey("cloud_providers.id"), index=True)
     password_hash: Mapped[str] = mapped_column(String(256), default="")

@@ -36,6 +36,7 @@ LABELS = {
     "remind": N_("催办提醒"),
     "expire": N_("到期处理"),
     "settle": N_("出借归还"),
+    "mail": N_("邮件"),
     "verify": N_("校验"),
     "verify_asked": N_("按要求校验"),
     "score": N_("考核评分"),

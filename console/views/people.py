@@ -14,7 +14,7 @@ from wtforms import SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
-from console import accounts, frame
+from console import accounts, frame, mails
 from console.access import allow
 from console.book import book, reading, transaction
 from console.forms import hang
@@ -36,11 +36,12 @@ STATES = {"active": N_("启用"), "inactive": N_("停用"), "locked": N_("锁定
 VERBS = {
     "person.enrol": N_("录入人员"), "person.grant": N_("授权"), "person.activate": N_("启用账号"),
     "person.deactivate": N_("停用账号"), "person.reset": N_("重置密码"), "person.unlock": N_("解锁"),
-    "person.password": N_("修改密码"), "login.lock": N_("账号锁定"),
+    "person.password": N_("修改密码"), "person.email": N_("登记邮箱"), "login.lock": N_("账号锁定"),
 }  # fmt: skip
 LABELS = {
     "role": N_("角色"), "department_id": N_("单位"), "provider_id": N_("公司"), "granted": N_("已授权"),
     "active": N_("启用"), "locked_until": N_("锁定至"), "login": N_("登录名"), "name": N_("姓名"),
+    "email": N_("邮箱"),
 }  # fmt: skip
 
 
@@ -84,6 +85,11 @@ class EnrolForm(Belonging):
         description=lazy("字母、数字和 . - _"),
     )
     name = StringField(lazy("姓名"), [InputRequired(lazy("请输入姓名")), Length(max=64)])
+    email = StringField(lazy("邮箱"), [Length(max=254)], description=lazy("有事待办时发邮件告知；可不填"))
+
+
+class EmailForm(FlaskForm):  # type: ignore[misc]
+    email = StringField(lazy("邮箱"), [Length(max=254)], description=lazy("有事待办时发邮件告知；不填则不发"))
 
 
 def _state_is(query: object, value: str) -> object:
@@ -141,6 +147,7 @@ def enrol() -> str | Response | tuple[str, int]:
                 who, first = accounts.enrol(
                     tx, form.login.data, form.name.data, chosen, department=department, provider=provider
                 )
+                mails.write_to(tx, who, form.email.data or "")
         except (Invalid, Conflict) as refused:
             hang(form, refused)
         else:
@@ -175,6 +182,24 @@ def grant(person_id: int) -> str | Response | tuple[str, int]:
             flash(_("已授权：%(name)s，%(role)s", name=who.name, role=_(ROLE_LABELS[chosen])), "success")
             return redirect(url_for("people.show", person_id=person_id))
     return render_template("people/grant.html", form=form, who=who), 422 if form.errors else 200
+
+
+@blueprint.route("/<int:person_id>/email", methods=["GET", "POST"])
+@allow(Role.SYSADMIN)
+def email(person_id: int) -> str | Response | tuple[str, int]:
+    """Where mail for somebody goes. Unlike rights and passwords, one may set one's own."""
+    who = accounts.person(reading(), person_id)
+    form = EmailForm(email=who.email)
+    if form.validate_on_submit():
+        try:
+            with transaction() as tx:
+                mails.write_to(tx, accounts.person(tx, person_id), form.email.data or "")
+        except Invalid as refused:
+            hang(form, refused)
+        else:
+            flash(_("已登记邮箱") if form.email.data else _("已删除邮箱"), "success")
+            return redirect(url_for("people.show", person_id=person_id))
+    return render_template("people/email.html", form=form, who=who), 422 if form.errors else 200
 
 
 @blueprint.post("/<int:person_id>/active")

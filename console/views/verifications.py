@@ -11,7 +11,7 @@ from console.access import allow
 from console.book import reading, transaction
 from console.lists import Column, Filter, listing
 from console.names import who_exactly
-from console.texts import _
+from console.texts import _, number
 from console.verification import NIGHTS
 from console.verification_runs import VerificationRun
 from console.views.audit import READERS
@@ -37,7 +37,7 @@ def outcome(run: VerificationRun) -> str:
         return _("校验未能完成")
     if run.ended_at is None:
         return _("校验进行中")
-    return _("全部相符") if run.clean else _("发现 %(n)s 处不符", n=run.problem_count)
+    return _("相符") if run.clean else _("发现 %(n)s 处不符", n=run.problem_count)
 
 
 _wrong = (VerificationRun.problem_count > 0) | (VerificationRun.error != "")
@@ -61,7 +61,7 @@ FILTERS = [
         "outcome",
         N_("结果"),
         lambda q, v: q.where(_wrong if v == "wrong" else ~_wrong),
-        options={"wrong": N_("有不符或未完成"), "right": N_("全部相符")},
+        options={"wrong": N_("有不符或未完成"), "right": N_("相符")},
     ),
 ]
 
@@ -112,6 +112,6 @@ def show(run_id: int) -> str:
     return render_template("verifications/show.html", run=run, outcome=outcome, counts=counts)
 
 
-def counts(run: VerificationRun) -> list[tuple[str, int, int]]:
-    """(what, checked, left for other nights) of a run."""
-    return [(_(CHECKED[name]), number, run.left_out.get(name, 0)) for name, number in run.checked.items()]
+def counts(run: VerificationRun) -> list[tuple[str, str, str]]:
+    """(what, checked, left for other nights) of a run, as written."""
+    return [(_(CHECKED[name]), number(count), number(run.left_out.get(name, 0))) for name, count in run.checked.items()]

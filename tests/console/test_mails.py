@@ -1,0 +1,334 @@
+"""Mails that a real server takes, refuses, or is not there to take: each notice is written about once."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import smtplib
+import socket
+from contextlib import contextmanager
+
+import pytest
+import trustme
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+from sqlalchemy import func, select
+
+from console import accounts, mails, postman
+from console.mails import PATIENCE, Mail, MailItem
+from console.settings import BadSetting, Settings, load
+from metering import notices as letters
+from metering.lake import Lake
+from metering.works import Works
+from quota import agencies
+from quota.actors import Actor, Role, steward
+from quota.errors import Invalid, NotAllowed
+from quota.people import Person
+
+SYSADMIN = Actor("root", "系", Role.SYSADMIN)
+
+
+class Postbox:
+    """What the server was given. ``refuse``: address → what it answers."""
+
+    def __init__(self):
+        self.taken, self.refuse, self.data = [], {}, "250 OK"
+
+    async def handle_RCPT(self, _server, _session, envelope, address, _options):  # noqa: N802 - aiosmtpd's name
+        if address in self.refuse:
+            return self.refuse[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802
+        if self.data == "250 OK":
+            letter = email.message_from_bytes(envelope.content, policy=email.policy.default)
+            self.taken.append((envelope.rcpt_tos[0], letter))
+        return self.data
+
+
+@contextmanager
+def serving(**more):
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    box = Postbox()
+    server = Controller(box, hostname="127.0.0.1", port=port, **more)
+    server.start()
+    try:
+        yield box, port
+    finally:
+        server.stop()
+
+
+def plain(port: int, **more) -> Settings:
+    return Settings(
+        secret_key="t" * 40,
+        mail_server=f"127.0.0.1:{port}",
+        mail_security="none",
+        mail_from="管家 <guanjia@city.example>",
+        public_url="https://guanjia.city.example",
+        city="云港市",
+        **more,
+    )
+
+
+class Town:
+    def __init__(self, book, tmp_path):
+        self.works = Works(book, Lake(tmp_path / "lake"))
+        self.book = book
+        with book.transaction() as tx:
+            bureau = agencies.register(tx, "b", "某局")
+            office = agencies.register(tx, "o", "某处", bureau)
+            self.bureau, self.office = bureau.id, office.id
+            for login, role, department, address in (
+                ("zhang", Role.TENANT, bureau, "zhang@b.example"),
+                ("li", Role.TENANT, office, ""),
+                ("zhao", Role.AUTHORITY, None, "zhao@city.example"),
+            ):
+                who, _first = accounts.enrol(tx, login, login, role, department=department, granted=True)
+                mails.write_to(tx, who, address)
+
+    def letter(self, department: int) -> int:
+        with self.book.transaction(Actor("wang", "王", Role.SUPERVISOR)) as tx:
+            return letters.write(tx, department, "", 10, 5).id
+
+    def states(self) -> list[tuple[str, str]]:
+        with self.book.reading() as tx:
+            return [(one.address, one.state) for one in tx.scalars(select(Mail).order_by(Mail.id))]
+
+
+@pytest.fixture
+def town(book, clock, tmp_path) -> Town:
+    return Town(book, tmp_path)
+
+
+def test_each_thing_is_written_about_once_to_the_department_or_the_one_above(town, clock):
+    with serving() as (box, port):
+        first, second = town.letter(town.office), town.letter(town.bureau)
+        done = postman.carry_out(town.works, plain(port))
+        assert (done.made, done.sent, done.waiting) == (1, 1, 0)
+        ((address, letter),) = box.taken
+        assert address == "zhang@b.example"
+        assert letter["Subject"] == "[管家] 2 项通知"
+        assert (letter["From"], letter["Auto-Submitted"]) == ("管家 <guanjia@city.example>", "auto-generated")
+        text = letter.get_content()
+        for number in (first, second):
+            assert f"https://guanjia.city.example/cases/notices/{number}" in text or f"/{number}" in text
+        assert "闲收忙扩〔2026〕" in text
+        assert "时限" in text
+        assert postman.carry_out(town.works, plain(port)).made == 0
+        with town.book.transaction() as tx:
+            tx.get_one(letters.Notice, first).reminded_at = tx.now
+            tx.get_one(letters.Notice, first).escalated_at = tx.now
+        assert postman.carry_out(town.works, plain(port)).sent == 2
+        assert [one[0] for one in box.taken[1:]] == ["zhang@b.example", "zhao@city.example"]
+        assert "逾期未答复" in box.taken[2][1]["Subject"]
+
+
+def test_what_nobody_has_an_address_for_is_not_kept_for_later(town):
+    with town.book.transaction(SYSADMIN) as tx:
+        mails.write_to(tx, tx.scalars(select(Person).where(Person.login == "zhang")).one(), "")
+    town.letter(town.office)
+    with serving() as (box, port):
+        assert postman.carry_out(town.works, plain(port)).made == 0
+        with town.book.transaction(SYSADMIN) as tx:
+            mails.write_to(tx, tx.scalars(select(Person).where(Person.login == "zhang")).one(), "z@b.example")
+        assert postman.carry_out(town.works, plain(port)).made == 0
+        assert box.taken == []
+
+
+def test_what_is_old_when_the_post_is_set_up_is_left_alone(town, clock):
+    town.letter(town.bureau)
+    clock.advance(days=4)
+    with serving() as (box, port):
+        assert postman.carry_out(town.works, plain(port)).made == 0
+    assert box.taken == []
+
+
+def test_a_server_that_is_not_there_loses_nothing(town, clock):
+    town.letter(town.bureau)
+    with serving() as (_box, port):
+        pass
+    with pytest.raises(OSError, match="refused"):
+        postman.carry_out(town.works, plain(port))
+    assert town.states() == [("zhang@b.example", "waiting")]
+    with serving() as (box, port):
+        assert postman.carry_out(town.works, plain(port)).sent == 1
+    assert len(box.taken) == 1
+
+
+def test_a_refusal_for_now_is_tried_again_and_one_for_good_is_not(town, clock):
+    town.letter(town.bureau)
+    with serving() as (box, port):
+        box.refuse["zhang@b.example"] = "451 later"
+        assert postman.carry_out(town.works, plain(port)).sent == 0
+        assert postman.carry_out(town.works, plain(port)) == postman.Round(0, 0, 0), "not before its pause is over"
+        clock.advance(seconds=61)
+        del box.refuse["zhang@b.example"]
+        assert postman.carry_out(town.works, plain(port)).sent == 1
+        town.letter(town.bureau)
+        box.refuse["zhang@b.example"] = "550 no such box"
+        postman.carry_out(town.works, plain(port))
+        assert town.states() == [("zhang@b.example", "sent"), ("zhang@b.example", "failed")]
+        with town.book.transaction(SYSADMIN) as tx:
+            assert "550 no such box" in tx.scalars(select(Mail.error).where(Mail.state == "failed")).one()
+            mails.again(tx, tx.scalars(select(Mail.id).where(Mail.state == "failed")).one())
+        del box.refuse["zhang@b.example"]
+        assert postman.carry_out(town.works, plain(port)).sent == 1
+    assert len(box.taken) == 2
+
+
+def test_after_three_days_it_is_said_that_it_failed(town, clock):
+    town.letter(town.bureau)
+    with serving() as (box, port):
+        box.data = "452 full"
+        postman.carry_out(town.works, plain(port))
+        clock.advance(seconds=PATIENCE.total_seconds() + 1)
+        postman.carry_out(town.works, plain(port))
+    assert town.states() == [("zhang@b.example", "failed")]
+
+
+def test_a_try_that_died_is_repeated_under_the_same_number(town, clock, monkeypatch):
+    town.letter(town.bureau)
+    with serving() as (box, port):
+        with monkeypatch.context() as patched:  # the process dies after the server took it
+
+            def dies(*_):
+                raise KeyboardInterrupt
+
+            patched.setattr(mails, "sent", dies)
+            with pytest.raises(KeyboardInterrupt):
+                postman.carry_out(town.works, plain(port))
+        assert town.states() == [("zhang@b.example", "waiting")]
+        clock.advance(seconds=61)
+        postman.carry_out(town.works, plain(port))
+    assert len({letter["Message-ID"] for _to, letter in box.taken}) == 1
+    assert len(box.taken) == 2
+
+
+def test_who_left_gets_nothing(town):
+    town.letter(town.bureau)
+    with town.book.transaction(steward()) as tx:
+        mails.gather(tx)
+        tx.scalars(select(Person).where(Person.login == "zhang")).one().active = False
+    with serving() as (box, port):
+        assert postman.carry_out(town.works, plain(port)).sent == 0
+    assert (box.taken, town.states()) == ([], [("zhang@b.example", "failed")])
+
+
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+def test_encrypted_by_the_citys_own_authority_and_logged_in(town, tmp_path, security):
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    import ssl
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+
+    def known(_server, _session, _envelope, _mechanism, data):
+        return AuthResult(success=(data.login, data.password) == (b"guanjia", b"secret"), handled=False)
+
+    more = {"ssl_context": context} if security == "tls" else {"tls_context": context, "require_starttls": True}
+    town.letter(town.bureau)
+    with serving(authenticator=known, auth_required=True, auth_require_tls=security == "starttls", **more) as (
+        box,
+        port,
+    ):
+        secure = {"mail_user": "guanjia", "mail_password": "secret"}
+        base = plain(port, **secure)
+        chosen = {name: getattr(base, name) for name in base.__dataclass_fields__} | {"mail_security": security}
+        with pytest.raises(OSError, match="certificate"):
+            postman.carry_out(town.works, Settings(**chosen))
+        wrong = Settings(**{**chosen, "mail_ca": bundle, "mail_password": "guess"})
+        with pytest.raises(smtplib.SMTPAuthenticationError):
+            postman.carry_out(town.works, wrong)
+        assert postman.carry_out(town.works, Settings(**{**chosen, "mail_ca": bundle})).sent == 1
+        assert len(box.taken) == 1
+
+
+@pytest.mark.parametrize("bad", ["nobody", "a@b@c", "a b@c.example", "a@b.example\r\nBcc: x@y.example", "李@b.example"])
+def test_what_is_no_address_is_refused(town, bad):
+    with pytest.raises(Invalid) as refused, town.book.transaction(SYSADMIN) as tx:
+        mails.write_to(tx, tx.get_one(Person, 1), bad)
+    assert refused.value.params["field"] == "email"
+
+
+def test_only_the_system_administrator_sets_addresses(town):
+    with pytest.raises(NotAllowed), town.book.transaction(Actor("sec", "安", Role.SECADMIN)) as tx:
+        mails.write_to(tx, tx.get_one(Person, 1), "a@b.example")
+
+
+def test_a_name_cannot_write_headers(town):
+    with town.book.transaction(SYSADMIN) as tx:
+        tx.scalars(select(Person).where(Person.login == "zhang")).one().name = "张\r\nBcc: x@y.example"
+    town.letter(town.bureau)
+    with serving() as (box, port):
+        postman.carry_out(town.works, plain(port))
+    assert box.taken[0][1]["Bcc"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MAIL_SERVER", "a b"),
+        ("MAIL_SERVER", "mail:port"),
+        ("MAIL_SECURITY", "ssl"),
+        ("MAIL_FROM", "nobody"),
+        ("MAIL_CA", "/nowhere.pem"),
+        ("PUBLIC_URL", "guanjia"),
+    ],
+)
+def test_settings_that_make_no_sense_stop_the_start(tmp_path, name, value):
+    with pytest.raises(BadSetting, match=name):
+        load(tmp_path, {f"GUANJIA_{name}": value})
+
+
+def test_a_server_without_a_sender_stops_the_start(tmp_path):
+    with pytest.raises(BadSetting, match="mail_from"):
+        load(tmp_path, {"GUANJIA_MAIL_SERVER": "mail.city.example"})
+    set_up = load(tmp_path, {"GUANJIA_MAIL_SERVER": "mail.city.example", "GUANJIA_MAIL_FROM": "g@city.example"})
+    assert set_up.mail_place == ("mail.city.example", 587)
+
+
+def test_what_was_looked_at_is_not_looked_at_again(town, clock):
+    for _ in range(3):
+        town.letter(town.bureau)
+    with town.book.transaction(steward()) as tx:
+        assert len(mails.gather(tx)) == 1
+        assert mails.gather(tx) == []
+        assert tx.scalar(select(func.count()).select_from(MailItem)) == 3
+
+
+def test_over_the_web_addresses_are_kept_and_a_trial_is_sent(house, app, client_of, tmp_path):
+    root = client_of(Role.SYSADMIN)
+    assert "尚未设置邮件服务器" in root.get("/settings/mail/").text
+    with house.reading() as tx:
+        own = tx.scalars(select(Person).where(Person.role == Role.SYSADMIN.value).order_by(Person.id)).first().id
+    answer = root.send(f"/settings/people/{own}/email", {"email": "no address"})
+    assert answer.status_code == 422
+    assert "不是有效的邮箱地址" in answer.text
+    root.send(f"/settings/people/{own}/email", {"email": "root@city.example"})
+    assert "root@city.example" in root.get(f"/settings/people/{own}").text
+    assert client_of(Role.SECADMIN).get(f"/settings/people/{own}/email").status_code == 403
+    assert root.send("/settings/mail/trial").status_code == 409
+    with serving() as (box, port):
+        app.extensions["guanjia"].settings = app.jinja_env.globals["settings"] = plain(port)
+        assert "给自己发测试邮件" in root.get("/settings/mail/").text
+        root.send("/settings/mail/trial")
+        assert "root@city.example" in root.get("/settings/mail/").text
+        assert "测试邮件" in box.taken[0][1].get_content()
+    root.send("/settings/mail/trial")
+    assert "未能发出" in root.get("/settings/mail/").text
+    with house.transaction() as tx:
+        who = tx.get_one(Person, own)
+        mails._mail(tx, who)
+        mails.refused(tx, 1, "550 no", final=True)
+    assert "重发" in root.get("/settings/mail/?state=failed").text
+    assert "有 1 封邮件未能送达" in root.get("/").text
+    root.send("/settings/mail/1/again")
+    assert "待发送" in root.get("/settings/mail/").text
+    assert root.send("/settings/mail/1/again").status_code == 409
+    assert root.send("/settings/mail/9/again").status_code == 404
