@@ -82,7 +82,7 @@ def _summary(tx: Tx, run: StatementRun, where: ColumnElement[bool] | None) -> It
 
 
 def _lines(tx: Tx, run: StatementRun, where: ColumnElement[bool] | None) -> Iterable[Iterable[Any]]:
-    for one in statements.lines_of(tx, run, where):
+    for one in statements.lines_of(tx, run, where, days=False):
         unit, tariff = UNITS[Kind(one.kind)], one.tariff
         yield (
             one.resource.name, one.resource.external_id, unit.label, unit.shown, N_("关机") if one.stopped else N_("开机"),

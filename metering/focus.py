@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -164,25 +165,30 @@ class Fault:
 
 def check(names: Iterable[str], rows: Iterable[Mapping[str, str | None]], most: int = 1000) -> list[Fault]:
     """Everything wrong with a file of these columns and rows (texts; None = null), up to ``most`` faults."""
-    found = _header(list(names))
+    names = list(names)
+    found = _header(names)
+    whole = not any(column.level == MANDATORY and name not in names for name, column in COLUMNS.items())
     sums: dict[str, Decimal] = {}
     totals: dict[str, set[str]] = {}
+    doubtful: set[str] = set()  # invoices of which not every row could be added up
     skus: dict[str, str] = {}
     present = {name: COLUMNS[name] for name in names if name in COLUMNS}
     for number, row in enumerate(rows, 1):
         if len(found) >= most:
-            break
+            return found[:most]
+        invoice = row.get("InvoiceId")
         faults = _cells(number, row, present)
         found += faults
-        if not faults:
-            found += _between(number, row, skus)
-            if row.get("InvoiceId"):
-                invoice = str(row["InvoiceId"])
-                sums[invoice] = sums.get(invoice, Decimal(0)) + Decimal(str(row["BilledCost"]))
-                if row.get("x_InvoiceTotal") is not None:
-                    totals.setdefault(invoice, set()).add(str(row["x_InvoiceTotal"]))
+        if faults or not whole:
+            doubtful.add(invoice or "")
+            continue
+        found += _between(number, row, skus)
+        if invoice:
+            sums[invoice] = sums.get(invoice, Decimal(0)) + Decimal(str(row["BilledCost"]))
+            if (total := row.get("x_InvoiceTotal")) is not None:
+                totals.setdefault(invoice, set()).add(total)
     for invoice, told in sorted(totals.items()):
-        if len(told) > 1 or Decimal(next(iter(told))) != sums[invoice]:
+        if invoice not in doubtful and (len(told) > 1 or _figure(next(iter(told))) != sums[invoice]):
             found.append(Fault(0, "BilledCost", f"the sum of invoice {invoice} is {sums[invoice]}, not {sorted(told)}"))
     return found[:most]
 
@@ -248,13 +254,20 @@ def _wrong(value: str, column: Column) -> str:
         return f"{value!r} stands for null"
     if column.type == DECIMAL and not NUMBER.fullmatch(value):
         return f"{value!r} is no number"
-    if column.type == MOMENT and not INSTANT.fullmatch(value):
+    if column.type == MOMENT and not (INSTANT.fullmatch(value) and _real(value)):
         return f"{value!r} is no instant in UTC like 2026-10-01T00:00:00Z"
     if column.type == JSON:
         return _object(value)
     if column.allowed is not None and value not in column.allowed:
         return f"{value!r} is not an allowed value"
     return ""
+
+
+def _real(instant: str) -> bool:
+    try:
+        return bool(datetime.fromisoformat(instant))
+    except ValueError:
+        return False
 
 
 def _object(value: str) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -69,7 +71,7 @@ def rows_of(tx: Tx, run: StatementRun, where: ColumnElement[bool] | None = None)
     closing = closings.closing(tx, run.month)
     invoices = dict(closing.invoices) if closing is not None and closing.run_id == run.id else {}
     priced = StatementLine.cost_fen.is_not(None)
-    for line in lines_of(tx, run, priced if where is None else priced & where):
+    for line in lines_of(tx, run, priced if where is None else priced & where, days=False):
         yield row_of(line, run.month, invoices, whole=where is None)
 
 
@@ -80,19 +82,20 @@ def row_of(line: StatementLine, month: str, invoices: Mapping[str, int], *, whol
     start, end = month_bounds(month)
     since, until = _period(line, line.corrects or month)
     category, subcategory, service = SERVICES[ServiceKind(one.kind)]
-    tariff = line.tariff
+    provider, pool, department, system = line.provider, line.pool, line.department, line.system
+    tariff, item = line.tariff, line.item
     per = "Hours" if tariff is not None and tariff.per == Per.HOUR else "Months"
     price = tariff.unit_price(line.stopped) if tariff is not None and not correction else None
     billed = yuan(line.cost_fen)
     listed = price * line.quantity if price is not None else billed
-    sku = ":".join([line.kind, one.arch, line.item.code if line.item else "any"])
-    invoice = invoice_number(month, line.provider.code)
+    sku = ":".join([line.kind, one.arch, item.code if item else "any"])
+    invoice = invoice_number(month, provider.code)
     total = invoices.get(invoice)
     row = dict.fromkeys([*focus.COLUMNS, *focus.OWN])
     told: Mapping[str, Any] = {
         "BilledCost": billed,
-        "BillingAccountId": f"guanjia:{line.provider.code}",
-        "BillingAccountName": line.provider.name,
+        "BillingAccountId": f"guanjia:{provider.code}",
+        "BillingAccountName": provider.name,
         "BillingCurrency": CURRENCY,
         "BillingPeriodStart": start,
         "BillingPeriodEnd": end,
@@ -110,17 +113,17 @@ def row_of(line: StatementLine, month: str, invoices: Mapping[str, int], *, whol
         "ContractedUnitPrice": price,
         "EffectiveCost": billed,
         "InvoiceId": invoice if total is not None else None,
-        "InvoiceIssuerName": line.provider.name,
+        "InvoiceIssuerName": provider.name,
         "ListCost": listed,
         "ListUnitPrice": price,
         "PricingCategory": "Standard",
         "PricingQuantity": line.quantity,
         "PricingUnit": f"{UNITS[kind]}-{per}",
-        "ProviderName": line.provider.name,
-        "PublisherName": line.provider.name,
-        "RegionId": line.pool.code,
-        "RegionName": line.pool.name,
-        "ResourceId": f"{line.pool.code}/{one.external_id}",
+        "ProviderName": provider.name,
+        "PublisherName": provider.name,
+        "RegionId": pool.code,
+        "RegionName": pool.name,
+        "ResourceId": f"{pool.code}/{one.external_id}",
         "ResourceName": one.name or None,
         "ResourceType": service,
         "ServiceCategory": category,
@@ -129,10 +132,10 @@ def row_of(line: StatementLine, month: str, invoices: Mapping[str, int], *, whol
         "SkuId": sku,
         "SkuMeter": f"{UNITS[kind]} {'Off' if line.stopped else 'On'}",
         "SkuPriceId": f"{sku}:{tariff.id}{':off' if line.stopped else ''}" if tariff is not None else None,
-        "SubAccountId": line.department.code if line.department else None,
-        "SubAccountName": line.department.name if line.department else None,
-        "SubAccountType": "Department" if line.department else None,
-        "Tags": json.dumps({"system": line.system.code}, ensure_ascii=False) if line.system else None,
+        "SubAccountId": department.code if department else None,
+        "SubAccountName": department.name if department else None,
+        "SubAccountType": "Department" if department else None,
+        "Tags": json.dumps({"system": system.code}, ensure_ascii=False) if system else None,
         "x_Coverage": None if line.coverage is None else Decimal(str(round(line.coverage, 4))),
         "x_CorrectedMonth": line.corrects or None,
         "x_InvoiceTotal": yuan(total) if whole else None,
@@ -154,8 +157,8 @@ def _period(line: StatementLine, month: str) -> tuple[datetime, datetime]:
 
 
 def _text(value: Any) -> str | None:
-    if value is None or value == "":
-        return None
+    if value is None or isinstance(value, str):
+        return value or None
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(value, float):
@@ -170,15 +173,38 @@ NAMES = (*focus.COLUMNS, *focus.OWN)
 _FIGURES = pa.decimal128(38, 17)
 
 
-def csv_text(rows: Iterable[Row]) -> Iterator[str]:
-    """The file in pieces; nulls are empty fields."""
-    for n, row in enumerate(rows):
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        if n == 0:
-            writer.writerow(NAMES)
-        writer.writerow(["" if row[name] is None else row[name] for name in NAMES])
-        yield text.getvalue()
+GROUP = 5_000
+"""Rows in a row group of a Parquet file: as many are held at once, whatever the size of the city."""
+
+
+def write_csv(sink: IO[bytes], rows: Iterable[Row]) -> int:
+    """The rows as CSV, nulls as empty fields, into an open file; how many."""
+    text = io.TextIOWrapper(sink, encoding="utf-8", newline="", write_through=True)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(NAMES)
+    count = 0
+    for row in rows:
+        writer.writerow([row[name] or "" for name in NAMES])
+        count += 1
+    text.flush()
+    text.detach()
+    return count
+
+
+def write_parquet(sink: IO[bytes], rows: Iterable[Row]) -> int:
+    """The rows as Parquet, a row group after another, into an open file; how many."""
+    count = 0
+    with pq.ParquetWriter(sink, schema(), compression="zstd") as writer:
+        remaining = iter(rows)
+        while some := list(islice(remaining, GROUP)):
+            writer.write_table(table(some))
+            count += len(some)
+            some.clear()
+    return count
+
+
+WRITERS: Mapping[str, Callable[[IO[bytes], Iterable[Row]], int]] = {"csv": write_csv, "parquet": write_parquet}
+"""By the file's ending."""
 
 
 def schema() -> pa.Schema:
@@ -208,32 +234,58 @@ def table(rows: Iterable[Row]) -> pa.Table:
 
 def write(path: Path, rows: Iterable[Row]) -> int:
     """Write ``path`` (.csv or .parquet) whole or not at all; how many rows. Raises Invalid for another ending."""
-    told = list(rows)
-    aside = path.with_name(f".{path.name}.part")
-    if path.suffix == ".csv":
-        aside.write_text("".join(csv_text(told)) or ",".join(NAMES) + "\n", encoding="utf-8")
-    elif path.suffix == ".parquet":
-        pq.write_table(table(told), aside, compression="zstd")
-    else:
+    if path.suffix[1:] not in WRITERS:
         raise Invalid("focus.ending", N_("FOCUS 文件须为 .csv 或 .parquet"), field="file")
-    aside.replace(path)
-    return len(told)
-
-
-def read(path: Path) -> tuple[Sequence[str], Iterable[Row]]:
-    """The columns and rows of a file, as texts. Raises Invalid for one that is neither."""
+    aside = path.with_name(f".{path.name}.part")
     try:
-        if path.suffix == ".parquet":
-            found = pq.read_table(path)
-            _types(found.schema)
-            return found.column_names, ({k: _text(v) for k, v in row.items()} for row in found.to_pylist())
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            names = next(reader, [])
-            rows = [dict(zip(names, [one or None for one in row], strict=True)) for row in reader]
-        return names, rows
-    except (OSError, UnicodeDecodeError, ValueError, pa.ArrowInvalid) as error:
+        with aside.open("wb") as sink:
+            count = WRITERS[path.suffix[1:]](sink, rows)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return count
+
+
+def read(path: Path) -> tuple[Sequence[str], Iterator[Row]]:
+    """The columns of a file, and its rows as texts, read as they are asked for. Raises Invalid, then too, for one that is
+    neither CSV nor Parquet, or not whole."""
+    rows = _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path)
+    with _readable():
+        names = next(rows)
+    return [str(name) for name in names], _told(rows)
+
+
+def _told(rows: Iterator[Row]) -> Iterator[Row]:
+    with _readable():
+        yield from rows
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
         raise Invalid("focus.file", N_("无法读取文件:%(why)s"), why=str(error)[:200], field="file") from None
+
+
+def _csv_rows(path: Path) -> Iterator[Any]:
+    """The head, then each row."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        names = next(reader, [])
+        yield names
+        for row in reader:
+            yield dict(zip(names, [one or None for one in row], strict=True))
+
+
+def _parquet_rows(path: Path) -> Iterator[Any]:
+    """The columns, then each row."""
+    with pq.ParquetFile(path) as file:
+        _types(file.schema_arrow)
+        yield file.schema_arrow.names
+        for batch in file.iter_batches(GROUP):
+            for row in batch.to_pylist():
+                yield {name: _text(value) for name, value in row.items()}
 
 
 def _types(found: pa.Schema) -> None:
@@ -244,8 +296,8 @@ def _types(found: pa.Schema) -> None:
             continue
         if column.type == focus.DECIMAL and not (pa.types.is_decimal(field.type) or pa.types.is_floating(field.type)):
             raise ValueError(f"{field.name} is of type {field.type}, not a decimal")
-        if column.type == focus.MOMENT and not pa.types.is_timestamp(field.type):
-            raise ValueError(f"{field.name} is of type {field.type}, not an instant")
+        if column.type == focus.MOMENT and not (pa.types.is_timestamp(field.type) and field.type.tz is not None):
+            raise ValueError(f"{field.name} is of type {field.type}, not an instant in UTC")
 
 
 def check(path: Path) -> list[focus.Fault]:

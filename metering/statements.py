@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import ColumnElement, Table, func, insert, select
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import defer, joinedload
 
 from metering import charges, closings, corrections, reckoning, reckoning_inputs
 from metering.closings import MonthClosing
@@ -23,11 +23,13 @@ from metering.statement_rows import CORRECTION, USAGE, StatementLine, StatementR
 from metering.tariffs import Tariff
 from metering.works import Works
 from providers.bills import month_bounds
-from providers.inventory import seen_by
+from providers.inventory import Resource, seen_by
 from quota import seals
 from quota.actors import Actor, Role, steward
+from quota.agencies import Department, System
+from quota.catalog import CatalogItem
 from quota.errors import N_, Conflict, Invalid, NotFound
-from quota.pools import CloudProvider
+from quota.pools import CloudProvider, Pool
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -233,17 +235,30 @@ def run(tx: Tx, run_id: int) -> StatementRun:
     return found
 
 
-def lines_of(tx: Tx, of: StatementRun, where: ColumnElement[bool] | None = None) -> Iterator[StatementLine]:
-    """The lines of a run with all that they name, in their order, a few thousand at a time."""
-    named = (
-        StatementLine.resource, StatementLine.provider, StatementLine.pool, StatementLine.department,
-        StatementLine.system, StatementLine.tariff, StatementLine.item,
-    )  # fmt: skip
-    query = select(StatementLine).where(StatementLine.run_id == of.id)
+NAMED = (CloudProvider, Pool, Department, System, Tariff, CatalogItem)
+"""What lines name, resources apart: few rows each, that many lines share."""
+
+
+def lines_of(
+    tx: Tx, of: StatementRun, where: ColumnElement[bool] | None = None, *, days: bool = True
+) -> Iterator[StatementLine]:
+    """The lines of a run in their order, a few thousand at a time, with all that they name while ``tx`` is open.
+
+    ``days`` False: for those who don't ask what was held day by day.
+    """
+    shared = [
+        list(tx.scalars(select(model))) for model in NAMED
+    ]  # the session finds them again as long as they are held
+    told = joinedload(StatementLine.resource).load_only(
+        Resource.name, Resource.external_id, Resource.kind, Resource.arch
+    )
+    query = select(StatementLine).where(StatementLine.run_id == of.id).options(told)
     if where is not None:
         query = query.where(where)
-    query = query.options(*(joinedload(one) for one in named)).order_by(StatementLine.id)
-    yield from tx.scalars(query.execution_options(yield_per=2000))
+    if not days:
+        query = query.options(defer(StatementLine.days))
+    yield from tx.scalars(query.order_by(StatementLine.id).execution_options(yield_per=2000))
+    del shared
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from decimal import Decimal
 
 import pyarrow as pa
@@ -155,3 +156,83 @@ def test_parquet_with_texts_for_figures_is_refused(good, tmp_path):
     with pytest.raises(Invalid):
         focus_files.write(tmp_path / "f.txt", [good])
     assert not (tmp_path / "f.txt").exists()
+
+
+class Told(dict):
+    """A row that can be counted while it lives: each is another one."""
+
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+
+@pytest.mark.parametrize(("ending", "most"), [("csv", 2), ("parquet", 101)])
+def test_a_file_is_written_and_read_a_part_at_a_time(good, tmp_path, monkeypatch, ending, most):
+    monkeypatch.setattr(focus_files, "GROUP", 100)
+    alive: weakref.WeakSet[Told] = weakref.WeakSet()
+    peak = 0
+
+    def told():
+        nonlocal peak
+        for number in range(1000):
+            row = Told(good, InvoiceId=f"i{number}")
+            alive.add(row)
+            peak = max(peak, len(alive))
+            yield row
+            del row
+
+    path = tmp_path / f"f.{ending}"
+    assert focus_files.write(path, told()) == 1000
+    assert peak <= most
+    names, rows = focus_files.read(path)
+    assert list(names) == list(focus_files.NAMES)
+    assert [row["InvoiceId"] for row in rows] == [f"i{number}" for number in range(1000)]
+    if ending == "parquet":
+        assert pq.ParquetFile(path).num_row_groups == 10
+    assert focus_files.check(path) == []
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_an_export_that_fails_leaves_nothing_and_what_was_there(good, tmp_path, ending):
+    def broken():
+        yield good
+        raise RuntimeError
+
+    path = tmp_path / f"f.{ending}"
+    assert focus_files.write(path, []) == 0
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError):
+        focus_files.write(path, broken())
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert focus_files.check(path) == []
+
+
+def test_a_file_that_breaks_off_is_refused_where_it_does(good, tmp_path):
+    path = tmp_path / "f.csv"
+    focus_files.write(path, [good] * 3)
+    with path.open("a") as file:
+        file.write("1,2,3\n")
+    with pytest.raises(Invalid):
+        focus_files.check(path)
+    whole = tmp_path / "f.parquet"
+    focus_files.write(whole, [good] * 3)
+    whole.write_bytes(whole.read_bytes()[:-20])
+    with pytest.raises(Invalid):
+        focus_files.check(whole)
+
+
+def test_another_house_s_file_is_named_not_stumbled_over(good):
+    """Columns that are missing, instants that no calendar has, totals that are no figures."""
+    names = [name for name in focus_files.NAMES if name not in ("BilledCost", "ChargePeriodStart")]
+    row = {name: good[name] for name in names}
+    assert {fault.column for fault in focus.check(names, [row])} == {"BilledCost", "ChargePeriodStart"}
+    faults = focus.check(focus_files.NAMES, [{**good, "ChargePeriodEnd": "2026-13-41T25:00:00Z"}])
+    assert [fault.column for fault in faults] == ["ChargePeriodEnd"], "the sum of an invoice is not doubted beside it"
+    assert "not ['much']" in str(focus.check(focus_files.NAMES, [{**good, "x_InvoiceTotal": "much"}])[0])
+
+
+def test_instants_without_a_zone_are_no_instants(tmp_path):
+    path = tmp_path / "f.parquet"
+    pq.write_table(pa.table({"BillingPeriodStart": pa.array([0], pa.timestamp("s"))}), path)
+    with pytest.raises(Invalid, match="UTC"):
+        focus_files.check(path)
