@@ -10,6 +10,7 @@ ACTIONS: dict[str, str] = {
     **DONE,
     "appeal.file": N_("提出申诉"), "appeal.rule": N_("裁定申诉"),
     "assessment.record": N_("记录评估"),
+    "authorisation.grant": N_("办理常备授权"), "authorisation.revoke": N_("撤销常备授权"),
     "bill.take": N_("收到账单"),
     "business.declare": N_("申报业务周期"), "business.withdraw": N_("撤回业务周期"),
     "calendar.correct": N_("修订日历"), "calendar.uncorrect": N_("取消日历修订"),

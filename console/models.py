@@ -4,6 +4,7 @@
 import console.jobs
 import console.mails
 import console.verification_runs
+import metering.authorisations
 import metering.business
 import metering.case_files
 import metering.certificates
@@ -25,6 +26,7 @@ import metering.reorganisations
 import metering.replays
 import metering.sources
 import metering.statement_rows
+import metering.surges
 import metering.suspensions
 import metering.tariffs
 import metering.windows

@@ -13,6 +13,7 @@ from typing import Any
 
 from console.states import STATES
 from console.texts import _, sentence
+from metering import surges
 from metering.openings import SKIPS
 from quota.errors import N_, Refused
 
@@ -38,6 +39,14 @@ WORDS: Mapping[str, str] = {
     "forecast": N_("预测 %(forecasts)s 条"),
     "opened": N_("立案 %(cases)s 件"),
     "skipped": N_("%(skip)s,略过 %(resources)s 项"),
+    "looked": N_("看到 %(machines)s 台云主机的最近一小时，%(over)s 台达到当日扩容条件"),
+    "surge_begun": N_("按常备授权扩容 %(n)s 台"),
+    "surge_proposed": N_("通知使用单位 %(n)s 件"),
+    "surge_prolonged": N_("仍然饱和，延长 %(n)s 件"),
+    "surge_blind": N_("到时而数据不足，保持现规格 %(n)s 件"),
+    "surge_calm": N_("已不饱和，归还 %(n)s 件"),
+    "surge_asked": N_("到时仍饱和，待定 %(n)s 件"),
+    "surge_closed": N_("资源已变化，结案 %(n)s 件"),
     "carried": N_("下单 %(placed)s，交付 %(delivered)s，办理中 %(pending)s，失败 %(failed)s"),
     "settled": N_("记入执行结果 %(n)s 件"),
     "reminded": N_("提醒答复 %(n)s 件"),

@@ -17,6 +17,7 @@ from metering import (
     deadlines,
     enforcement,
     forecasts,
+    hourly,
     intake,
     keeping,
     late_figures,
@@ -118,6 +119,16 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
             raise Unsuccessful(*(fault(error, case=case_id) for case_id, error in done.failed.items()), *said)
         return said
 
+    def look() -> list[Said]:
+        done = hourly.look(works)
+        said = [say("looked", machines=done.machines, over=done.over)]
+        said += [say(f"surge_{code}", n=len(ids)) for code, ids in sorted(done.done.items())]
+        said += [say("skipped", skip=code, resources=count) for code, count in sorted(done.skipped.items())]
+        said += [fault(error, at=f"resource:{one}") for one, error in done.faults.items()]
+        if any(not isinstance(error, Refused) for error in done.faults.values()):
+            raise Unsuccessful(*said)
+        return said
+
     def account() -> list[Said]:
         done = scoring.collect(works)
         counts = say("accounted", incidents=done.incidents, bills=done.bills)
@@ -193,6 +204,7 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         Job("fold", N_("推送入湖"), "* * * * *", fold, lease=timedelta(minutes=30)),
         Job("carry", N_("派单与交付"), "*/2 * * * *", carry, lease=timedelta(minutes=30)),
         Job("advance", N_("案件推进"), "*/10 * * * *", advance, lease=timedelta(minutes=30)),
+        Job("look", N_("当日扩容查看"), "6,21,36,51 * * * *", look, lease=timedelta(minutes=30)),
         Job("account", N_("账单与故障采集"), "15 4 * * *", account, lease=timedelta(hours=2)),
         Job("score", N_("考核评分"), "0 6 * * *", score, lease=timedelta(hours=2)),
         Job("roll", N_("日结"), "20 0 * * *", roll, lease=timedelta(hours=4)),

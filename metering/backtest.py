@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metering.expansion import EXECUTED, REPLAYED, Manner, expand
 from metering.outcomes import Result, Trail, join
 from metering.quantiles import from_histogram
-from metering.rightsizing import BINS, PROFILES, Profile, expand, newborn, night, profile, rebin, rescale, tidal
+from metering.rightsizing import BINS, PROFILES, Profile, newborn, night, profile, rebin, rescale, tidal
 from metering.series import STEP_S, Series
 
 Array = NDArray[Any]
@@ -155,14 +156,16 @@ class Policy:
 
 
 def policy(name: str) -> Policy:
-    """A policy by its name: as-is, oracle, or a sizing as `metering.sizings` writes it. Raises ValueError for any
-    other name."""
+    """A policy by its name: as-is, oracle, or a sizing as `metering.sizings` writes it; with "!", as its growth within the
+    day is executed. Raises ValueError for any other name."""
     if name == "as-is":
         return Policy(name, lambda days, _: Sizes(days.present, days.provisioned))
     if name == "oracle":
         return Policy(name, lambda days, shapes: Sizes(_snap(days.peak, days.before, shapes)))
     if settings := profile(name):
         return steward(settings)
+    if (settings := profile(name.removesuffix("!"))) and settings.fast and not settings.tide:
+        return executed(settings)
     if found := re.fullmatch(r"(?:p(\d+(?:\.\d+)?)|peak)x(\d+(?:\.\d+)?)", name):
         quantile, margin = float(found[1] or 100) / 100, float(found[2])
         if quantile <= 1 and margin > 0:
@@ -185,6 +188,12 @@ def policy(name: str) -> Policy:
 def steward(profile: Profile) -> Policy:
     """The cost quantile with these settings, decided at each local midnight."""
     return Policy(profile.name, lambda days, shapes: _cost(days, profile, shapes), local=True)
+
+
+def executed(profile: Profile) -> Policy:
+    """As `steward`, but growth within the day as the hourly look makes it (`metering.expansion.EXECUTED`): it sees use only
+    up to the size in force. Named ``…!``."""
+    return Policy(f"{profile.name}!", lambda days, shapes: _cost(days, profile, shapes, EXECUTED), local=True)
 
 
 def _snap(size: Array, present: Array, shapes: Array | None) -> Array:
@@ -275,7 +284,7 @@ def _fit(days: Days, quantile: float, ceiling: float, shapes: Array | None, span
     return Sizes(size)
 
 
-def _cost(days: Days, profile: Profile, shapes: Array | None) -> Sizes:
+def _cost(days: Days, profile: Profile, shapes: Array | None, manner: Manner = REPLAYED) -> Sizes:
     r, d = days.seen.shape
     state = newborn(r, profile)
     size = np.zeros((r, d))
@@ -294,9 +303,13 @@ def _cost(days: Days, profile: Profile, shapes: Array | None) -> Sizes:
         size = under.reshape(r, d, SLOTS).max(axis=2)
         if shapes is not None:
             under = _snap(under, np.repeat(days.before, SLOTS, axis=1), np.asarray(shapes))
-    force, began = expand(days.demand.reshape(r, -1), under, np.repeat(days.before, SLOTS, axis=1), profile.fast)
-    if shapes is not None:
-        force = np.where(force > under, _snap(force, np.repeat(days.before, SLOTS, axis=1), shapes), force)
+    before = np.repeat(days.before, SLOTS, axis=1)
+    offered = None if shapes is None or not manner.cut else np.asarray(shapes, np.float64)
+    force, began = expand(days.demand.reshape(r, -1), under, before, profile.fast, manner, offered)
+    if shapes is not None and manner.cut:  # machines are only ever shrunk here
+        force = np.minimum(force, np.maximum(under, before))
+    elif shapes is not None:
+        force = np.where(force > under, _snap(force, before, shapes), force)
     return Sizes(size, force.reshape(r, d, SLOTS), np.asarray(began.reshape(r, d, SLOTS).any(axis=2)))
 
 

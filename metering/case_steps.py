@@ -160,12 +160,14 @@ MATTER_LABELS = {Matter.OBJECTION: N_("异议"), Matter.EXEMPTION: N_("申请豁
 
 
 class Consent(StrEnum):
-    """On what ground a case was cleared to be acted on; asked: the department itself gives back what it was lent."""
+    """On what ground a case was cleared to be acted on; asked: the department itself gives back what it was lent; standing:
+    it had authorised growth within the day beforehand."""
 
     AGREED = "agreed"
     SILENCE = "silence"
     RULING = "ruling"
     ASKED = "asked"
+    STANDING = "standing"
 
 
 CONSENT_LABELS = {
@@ -173,6 +175,7 @@ CONSENT_LABELS = {
     Consent.SILENCE: N_("逾期未答复,视为同意"),
     Consent.RULING: N_("裁定执行"),
     Consent.ASKED: N_("使用单位要求归还"),
+    Consent.STANDING: N_("使用单位的常备授权"),
 }
 
 

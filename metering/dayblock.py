@@ -159,9 +159,13 @@ class Edges:
         return Edges(resource, *(np.where(there, c, np.zeros(1, c.dtype)).astype(c.dtype) for c in columns))
 
 
-def freeze(block: Block, before: Edges, after: Edges) -> Edges:
-    """Mark frozen slots in `block.state`, knowing the edges of the days before and after; returns its own."""
+def freeze(block: Block, before: Edges, after: Edges, *, day: int | None = None) -> Edges:
+    """Mark frozen slots in `block.state`, knowing the edges of the days before and after; returns its own.
+
+    day: samples of a whole day, where the block is a part of one.
+    """
     r, slots = block.state.shape
+    day = day or slots
     live = np.flatnonzero((block.state == LIVE).ravel())
     edges = Edges.none(block.resource)
     if not len(live):
@@ -176,8 +180,8 @@ def freeze(block: Block, before: Edges, after: Edges) -> Edges:
 
     limit = np.zeros(len(starts), np.uint16)
     mark = np.zeros(len(starts), np.uint64)
-    asked = np.flatnonzero((length >= slots // 24) | is_head | is_tail)
-    limit[asked], mark[asked] = _evidence(block, live[starts[asked]], slots)
+    asked = np.flatnonzero((length >= day // 24) | is_head | is_tail)
+    limit[asked], mark[asked] = _evidence(block, live[starts[asked]], day)
 
     def edge(which: NDArray[np.bool_], open_: NDArray[np.bool_], column: Array, dtype: type) -> Array:
         full: Array = np.zeros(r, dtype)

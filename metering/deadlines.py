@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from metering import enforcement, exemptions, policies, safeguards, suspensions, windows
+from metering import enforcement, exemptions, policies, safeguards, surges, suspensions, windows
 from metering.case_files import Case, close, lock, move, open_case, open_cases
 from metering.case_steps import (
     HEARING,
@@ -281,6 +281,8 @@ def _lent(tx: Tx, one: Case) -> None:
     smaller by a clock: there somebody decides."""
     if one.wake_at is None or one.wake_at > tx.now:
         return
+    if surges.on_loan(one) and tx.now < one.wake_at + surges.ABANDONED:
+        return  # lent by the hour: the hourly look sees whether it does without
     waits = safeguards.keeps(tx, one)
     has, given = one.resource.has(), one.will_have() or {}
     if one.resource.gone_at is not None or one.resource.state == ResourceState.DELETED:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from metering import certificates, windows
+from metering import certificates, surges, windows
 from metering.case_files import (
     Case,
     Confirmation,
@@ -76,6 +76,16 @@ def act(tx: Tx, one: Case, *, generation: int | None = None) -> Case:
     else:
         one.acted_by, one.acted_at = tx.actor.login, tx.now
     return one
+
+
+def begin(tx: Tx, one: Case) -> Obstacle | None:
+    """As ``act``, by the hourly look on a standing authorisation; returns what stands against it."""
+    tx.actor.must_be(Role.SYSTEM)
+    lock(tx, one)
+    obstacle = _go_on(tx, one, None)
+    if obstacle is None:
+        one.acted_by, one.acted_at = tx.actor.login, tx.now
+    return obstacle
 
 
 def confirm_deletion(tx: Tx, one: Case, *, generation: int | None = None) -> Case:
@@ -310,6 +320,8 @@ def _delivered(tx: Tx, one: Case, order: WorkOrder) -> None:
             close(tx, one, Ending.EXPANDED, N_("已按建议扩容"))
         else:
             until = datetime.combine(one.ends_on + timedelta(days=1), time(), ZONE)
+            if surges.on_loan(one) and (seen := surges.last(tx, one.id)) is not None and seen.until is not None:
+                until = seen.until  # lent by the hour
             move(tx, one, State.WATCHED, "case.lend", wake_at=until, until=one.ends_on)
     elif verb is Verb.RESIZE:
         one.effective_at = when
@@ -411,6 +423,7 @@ def _let_go(tx: Tx, one: Case) -> dict[ResourceClass, int]:
 __all__ = [
     "act",
     "ask",
+    "begin",
     "confirm_deletion",
     "current_order",
     "finish",

@@ -40,7 +40,8 @@ from quota.calendar import ZONE
 from quota.dossier import RequestKind
 from quota.errors import N_, Invalid, NotAllowed, WrongState
 from quota.ledger import Holder, Side
-from quota.units import Arch, classes
+from quota.pools import Pool
+from quota.units import Amounts, Arch, classes
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -258,10 +259,14 @@ def fast(tx: Tx, one: Case, *, temporary: bool = False) -> bool:
         procedure.temporary_growth if temporary else procedure.fast_growth
     ):
         return False
-    needed = classes(more(one.had(), target), Arch(one.pool.arch))
+    return affordable(tx, one.pool, one.department_id, more(one.had(), target))
+
+
+def affordable(tx: Tx, pool: Pool, department_id: int, needs: Amounts) -> bool:
+    """Whether a department was granted as much more than it uses in a pool."""
     return all(
-        ledger.balance(tx, Side(one.pool_id, cls, Holder.GRANTED, one.department_id)) >= figure
-        for cls, figure in needed.items()
+        ledger.balance(tx, Side(pool.id, cls, Holder.GRANTED, department_id)) >= figure
+        for cls, figure in classes(needs, Arch(pool.arch)).items()
     )
 
 

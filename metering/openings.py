@@ -307,6 +307,15 @@ def open_one(tx: Tx, finding: Finding) -> Case:
     return _open(tx, run, found, procedure)
 
 
+def open_growth(tx: Tx, finding: Finding, target: Amounts) -> Case:
+    """Open an expansion to ``target`` from what the hourly look saw; ``finding``: the latest judgement of the resource,
+    whose policy's procedure the case follows. The caller has looked at what stands against it."""
+    tx.actor.must_be(Role.SYSTEM)
+    needs = more(finding.resource.has(), target)
+    one = _Candidate(finding, finding.resource, CaseKind.EXPAND, target, needs, worth(needs))
+    return _open(tx, finding.assessment, one, finding.assessment.policy_version.rules())
+
+
 def _rank(one: _Candidate) -> tuple[Any, ...]:
     """Overloaded machines first, then what recovers most, then what is known best."""
     urgent = one.finding.verdict != Verdict.OVERLOADED.value

@@ -464,38 +464,6 @@ def outlook(counts: Array, peak: Array, profile: Profile, sizes: Array | None = 
     return Outlook(target, lately, top, (hot & week).sum(axis=1) >= 3, seen.sum(axis=1))
 
 
-def expand(demand: Array, size: Array, present: Array, fast: Fast) -> tuple[Array, Array]:
-    """Fast expansion over consecutive slots of 5 minutes: size in force [r, n], and where one began, bool [r,
-    n].
-
-    demand: [r, n], NaN = no sample; size: [r, n], what is in force underneath; present: [r, n], what 100
-    points are; all in one unit. Only what came before a moment of checking is used for what follows it.
-    """
-    hour = 12
-    demand = np.nan_to_num(demand)
-    above = demand > size
-    r, n = demand.shape
-    force = np.array(size, np.float64)
-    began = np.zeros((r, n), bool)
-    until = np.zeros(r, np.int64)
-    boost = np.zeros(r)
-    heaped = np.concatenate([np.zeros((r, 1), np.int32), np.cumsum(above, axis=1, dtype=np.int32)], axis=1)
-    for now in range(fast.check_slots, n, fast.check_slots):
-        back = max(0, now - hour)
-        over = heaped[:, now] - heaped[:, back] >= fast.over
-        if over.any():
-            wanted = fast.margin * demand[over, back:now].max(axis=1) + fast.slack / 100 * present[over, now - 1]
-            running = until[over] > now
-            boost[over] = np.where(running, np.maximum(boost[over], wanted), wanted)
-            began[over, now] = ~running
-            until[over] = now + fast.hold_hours * hour
-        active = until > now
-        if active.any():
-            span = slice(now, now + fast.check_slots)
-            force[active, span] = np.maximum(force[active, span], boost[active, None])
-    return force, began
-
-
 def tidal(demand: Array, size: Array, present: Array, tide: Tide) -> Array:
     """Size in force by slot [r, d, n]: never under the day's `size` [r, d], more at the hours that needed more.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from metering import exemptions, protections, suspensions
+from metering import authorisations, exemptions, protections, surges, suspensions
 from metering.case_files import Case
 from metering.case_steps import (
     ALIVE,
@@ -79,6 +79,7 @@ def look(tx: Tx, one: Case) -> Look:
         _off_limits(tx, one)
         or _asked_for(tx, one)
         or _suspended(tx, one)
+        or _revoked(tx, one)
         or (_came_alive(one, finding) if resting(one) else _not_as_found(tx, one, finding))
     )
     return Look(obstacle, finding)
@@ -148,6 +149,8 @@ def doubtful(tx: Tx, one: Case) -> Obstacle | None:
     """Why a machine must not be made as small again as it was before its temporary growth without somebody's decision:
     nothing is known of its use since then, it is busy, or it would be in its former shape. A term that was agreed on
     is no judgement."""
+    if surges.calm(tx, one):
+        return None
     finding, procedure = latest(tx, one.resource_id, one.policy_version.name), one.procedure()
     today = tx.now.astimezone(ZONE).date()
     grown = one.effective_at.astimezone(ZONE).date() if one.effective_at else today
@@ -235,10 +238,31 @@ def _suspended(tx: Tx, one: Case) -> Obstacle | None:
     return Obstacle("case.suspended", N_("所依据的策略版本后悔率超限,已暂停执行"), None)
 
 
+def _revoked(tx: Tx, one: Case) -> Obstacle | None:
+    """Growth within the day stands on an authorisation that may be taken back until the order has left."""
+    if not surges.on_loan(one):
+        return None
+    if protections.protected(tx, one.resource):
+        return Obstacle("case.protected", N_("资源受保护"), Ending.PROTECTED)
+    if (exemption := exemptions.holding(tx, one.resource_id)) is not None:
+        until = {"until": exemption.ends_on.isoformat()}
+        return Obstacle("case.exempt", N_("资源在豁免期内,到%(until)s"), Ending.EXEMPTED, until)
+    if one.system_id is not None and authorisations.holding(tx, one.system_id) is not None:
+        return None
+    return Obstacle("case.revoked", N_("使用单位已撤销常备授权,或授权已到期"), Ending.DECLINED)
+
+
 def _not_as_found(tx: Tx, one: Case, finding: Finding | None) -> Obstacle | None:
     """Before anything is done."""
     days = one.procedure().fresh_days
     today = tx.now.astimezone(ZONE).date()
+    if finding is not None and finding.id == one.finding_id and (seen := surges.last(tx, one.id)) is not None:
+        # What the last hour showed is newer than any judgement, as long as none was made since.
+        if seen.at < tx.now - surges.ABANDONED:
+            return Obstacle("case.stale_surge", N_("距查看时已超过一天,须等下一次评估"), None)
+        if one.resource.amounts != one.shape:
+            return Obstacle("case.reshaped", N_("立案之后资源规格已变化"), Ending.CHANGED)
+        return None
     if finding is None or finding.assessment.last_day < today - timedelta(days=days):
         return Obstacle("case.stale_finding", N_("须先用最近%(days)s天内的数据重新评估"), None, {"days": days})
     verdict = finding.is_now()

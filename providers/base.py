@@ -136,6 +136,8 @@ class Provider(Protocol):
 
     name: str
     capabilities: frozenset[Verb]
+    live_resize: bool
+    """Whether it changes the size of a running machine without stopping it: only then may the steward do so by itself."""
     releases: Mapping[Verb, frozenset[Kind]]
     """Release map: which quota a verb frees on this kind of cloud (what stopping frees differs between clouds)."""
 

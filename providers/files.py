@@ -35,7 +35,7 @@ class FilesCloud:
     folder: where the provider's files are put. format, utc_offset_s, prefix: as in
     usage_formats.Convention. arch: the pool's, for listings that name none. orders_folder: where order
     files are written for the provider's staff and their outcome files are read; without it the cloud has no
-    hands and refuses every order. frees: kinds that this cloud gives back, too, when a resource is made smaller
+    hands and refuses every order; live_resize: they change running machines without stopping them. frees: kinds that this cloud gives back, too, when a resource is made smaller
     (block storage, as a rule, is not).
 
     ``usage_report`` and ``inventory_report`` tell what the last reading took and refused. Raises Invalid
@@ -53,6 +53,7 @@ class FilesCloud:
         arch: str = Arch.ANY,
         orders_folder: str | Path | None = None,
         frees: Iterable[str] = (),
+        live_resize: bool = False,
     ) -> None:
         self.name = name
         self.folder = Path(folder)
@@ -66,6 +67,7 @@ class FilesCloud:
         self.dates_offset_s = CITY_OFFSET_S if utc_offset_s is None else utc_offset_s
         self.orders = OrderFiles(Path(orders_folder)) if orders_folder is not None else None
         self.capabilities = frozenset(Verb) if self.orders is not None else frozenset()
+        self.live_resize = bool(live_resize) and self.orders is not None
         try:
             also = frozenset(Kind(one) for one in frees)
         except ValueError:

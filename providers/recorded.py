@@ -164,6 +164,7 @@ class RecordedCloud:
         self.recording, self.owners = recording, dict(owners)
         self.takes, self.slow = takes, slow
         self.capabilities = frozenset(Verb) - {Verb.CREATE}
+        self.live_resize = False
         self.releases: Mapping[Verb, frozenset[Kind]] = {Verb.RESIZE: SIZED, Verb.DELETE: frozenset(Kind)}
         self._acts: dict[str, _Acts] = {}
         self._given: dict[str, tuple[Order, datetime]] = {}

@@ -45,7 +45,7 @@ class SimulatedCloud:
     kept (None: in memory; several pools may share one file). epoch: the day (2026-11-23) that "stopped 40
     days ago", "new" and the like are counted from; history begins ``history_days`` before. fail_rate:
     share of orders that fail. pending_minutes: orders answer PENDING first and are DONE after half to one
-    and a half times that. missing_rate: share of samples that never arrive. faults: see simulated_faults.
+    and a half times that. missing_rate: share of samples that never arrive. live_resize: whether running machines change their size. faults: see simulated_faults.
     Raises Invalid for options that make no sense.
     """
 
@@ -67,6 +67,7 @@ class SimulatedCloud:
         fail_rate: float = 0.0,
         pending_minutes: float = 0.0,
         missing_rate: float | None = None,
+        live_resize: bool = True,
         faults: Iterable[Mapping[str, Any]] = (),
     ) -> None:
         found = next((one for one in pools() if one.code == pool), None)
@@ -83,6 +84,7 @@ class SimulatedCloud:
         self.pool = found
         self.seed = seed
         self.start = self.epoch - timedelta(days=history_days)
+        self.live_resize = bool(live_resize)
         self._fail_rate = fail_rate
         self._pending_s = pending_minutes * 60
         self._missing = 0.0005 if found.company_code != CARELESS else 0.012

@@ -25,6 +25,7 @@ class Cloud:
     seen: Callable[[Order], None] = lambda _order: None
     name: str = "testing"
     capabilities: frozenset[Verb] = frozenset(Verb)
+    live_resize: bool = True
     releases: Mapping[Verb, frozenset[Kind]] = field(
         default_factory=lambda: {Verb.RESIZE: frozenset(Kind), Verb.DELETE: frozenset(Kind)}
     )

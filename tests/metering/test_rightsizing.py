@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from metering import rightsizing
+from metering.expansion import expand
 from metering.rightsizing import PROFILES, SHAPES, Fast
 
 SAFE = PROFILES["steward-safe"]
@@ -252,7 +253,7 @@ class TestNight:
 class TestFastExpansion:
     def run(self, demand, size=2.0, fast=None):
         demand = np.asarray(demand, float)[None, :]
-        return rightsizing.expand(demand, np.full_like(demand, size), np.full_like(demand, 8.0), fast or Fast())
+        return expand(demand, np.full_like(demand, size), np.full_like(demand, 8.0), fast or Fast())
 
     def test_an_hour_with_three_samples_above_brings_a_day(self):
         demand = np.full(600, 1.0)

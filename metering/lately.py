@@ -1,0 +1,162 @@
+"""The last hour of every machine, out of the lake's hot samples as they lie there: what the hourly look looks at.
+
+Deliveries are laid over each other by the rules of a closed day (`metering.dayblock`), so that a look and the day that is
+closed later say the same of a slot. A machine that goes on reporting the same figures is told by them, too: nine equal
+samples in which two metrics should have moved are no use but silence.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metering.dayblock import Edges, freeze, lay
+from metering.expansion import COVERED, HOUR
+from metering.lake_files import Reader, day_of, hot_names
+from metering.samples import LIVE, METRICS, Array, Cells, natural, reported
+
+if TYPE_CHECKING:
+    from metering.lake import Lake
+
+_LEAN = ("cpu_pct", "vcpu")
+_THREADS = min(4, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """resources: int32 [r], sorted; cpu: [r, 12] per cent of the machine's vCPU, NaN = no live sample; vcpu: [r], the vCPU
+    that the last of them was measured on, NaN where the source does not tell."""
+
+    resources: NDArray[np.int32]
+    cpu: NDArray[np.float64]
+    vcpu: NDArray[np.float64]
+
+    def of(self, ids: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """cpu [k, 12] and vcpu [k] of these resources; NaN for who is not there."""
+        wanted = np.asarray(ids, np.int32)
+        cpu, vcpu = np.full((len(wanted), HOUR), np.nan), np.full(len(wanted), np.nan)
+        if len(self.resources) and len(wanted):
+            at = np.minimum(np.searchsorted(self.resources, wanted), len(self.resources) - 1)
+            there = self.resources[at] == wanted
+            cpu[there], vcpu[there] = self.cpu[at[there]], self.vcpu[at[there]]
+        return cpu, vcpu
+
+
+def hour(lake: Lake, end: datetime, suspect: float = 95.0) -> Hour:
+    """The hour up to ``end`` (a multiple of five minutes).
+
+    Whoever reaches ``suspect`` per cent is read again with all its metrics, to see whether it lives. Raises ValueError for
+    a lake whose samples are not five minutes apart, Damaged for a broken file.
+    """
+    if lake.step_s != 300:
+        raise ValueError("an hour's look takes samples of five minutes")
+    block = lay(_parts(lake, end, _LEAN, None), HOUR, _LEAN)
+    cpu = np.where(block.state == LIVE, natural("cpu_pct", block.values["cpu_pct"]), np.nan)
+    with np.errstate(invalid="ignore"):
+        hot = np.flatnonzero((cpu >= suspect).any(axis=1))
+    if len(hot):
+        ids = block.resource[hot]
+        whole = lay(_parts(lake, end, tuple(METRICS), ids), HOUR)
+        freeze(whole, Edges.none(whole.resource), Edges.none(whole.resource), day=round(24 * HOUR * COVERED))
+        at = np.searchsorted(whole.resource, ids)
+        cpu[hot] = np.where(whole.state[at] == LIVE, cpu[hot], np.nan)
+    return Hour(block.resource, cpu, _seen(block.values["vcpu"]))
+
+
+def _seen(vcpu: Array) -> NDArray[np.float64]:
+    """The last vCPU reported in each row, NaN = none."""
+    told = reported(vcpu)
+    last = HOUR - 1 - np.argmax(told[:, ::-1], axis=1)
+    found = vcpu[np.arange(len(vcpu)), last].astype(np.float64)
+    return np.where(told.any(axis=1), found, np.nan)
+
+
+def _parts(lake: Lake, end: datetime, columns: Sequence[str], ids: NDArray[np.int32] | None) -> list[Cells]:
+    """What was delivered for the hour, in order, its slots counted from the hour's beginning."""
+    stop = int(end.timestamp())
+    first = (stop - 3600 + lake.utc_offset_s) // lake.step_s  # in slots of local time
+    number = first // lake.slots
+    found: list[Cells] = []
+    for each in (number, (first + HOUR - 1) // lake.slots)[: 1 if (first + HOUR - 1) // lake.slots == number else 2]:
+        begin = first - each * lake.slots
+        found += _of_day(lake, day_of(each), stop, (max(0, begin), min(lake.slots, begin + HOUR)), begin, columns, ids)
+    return found
+
+
+def _of_day(
+    lake: Lake,
+    day: date,
+    stop: int,
+    slots: tuple[int, int],
+    begin: int,
+    columns: Sequence[str],
+    ids: NDArray[np.int32] | None,
+) -> list[Cells]:
+    """The closed day first, then what is hot. Listed before it is opened: what has gone meanwhile is in the day."""
+    while True:
+        folder = lake.hot_folder(day)
+        names = [name for name in hot_names(folder) if name.last >= stop - 3600 and name.first < stop]
+        paths: list[Path] = [lake.path("days", day)] if lake.path("days", day).exists() else []
+        paths += [folder / name.source / str(name) for name in names]
+        try:
+            with ExitStack() as stack:
+                readers = [stack.enter_context(Reader(path)) for path in paths]
+                with ThreadPoolExecutor(_THREADS) as pool:
+                    read = [
+                        _joined(list(pool.map(lambda group: _cells(reader, group, columns, slots, begin), groups)))  # noqa: B023
+                        for reader in readers
+                        if (groups := list(_groups(reader, ids)))
+                    ]
+        except FileNotFoundError:
+            continue
+        if ids is not None:
+            read = [part.take(np.isin(part.resource, ids)) for part in read]
+        return [part for part in read if len(part)]
+
+
+def _groups(reader: Reader, ids: NDArray[np.int32] | None) -> Iterator[int]:
+    for group, (low, high) in enumerate(reader.ranges):
+        if low <= high and (ids is None or np.searchsorted(ids, low) < np.searchsorted(ids, high, side="right")):
+            yield group
+
+
+def _cells(reader: Reader, group: int, columns: Sequence[str], slots: tuple[int, int], begin: int) -> Cells:
+    """The cells of a row group that lie in the hour."""
+    found = reader.read([group], ["resource", "slot", "sec", "state", *columns, *(f"{name}_lag" for name in columns)])
+    rows = np.flatnonzero((found["slot"] >= slots[0]) & (found["slot"] < slots[1]) & (found["state"] != 0))
+    found = {name: column[rows] for name, column in found.items()}
+    return Cells(
+        found.pop("resource"),
+        (found.pop("slot").astype(np.int32) - begin).astype(np.uint16),
+        found.pop("sec"),
+        found.pop("state"),
+        {name: column for name, column in found.items() if not name.endswith("_lag")},
+        {name.removesuffix("_lag"): column for name, column in found.items() if name.endswith("_lag")},
+    )
+
+
+def _joined(parts: Sequence[Cells]) -> Cells:
+    """The row groups of one file as one delivery."""
+    return Cells(
+        np.concatenate([part.resource for part in parts]),
+        np.concatenate([part.slot for part in parts]),
+        np.concatenate([part.sec for part in parts]),
+        np.concatenate([part.state for part in parts]),
+        {name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values},
+        {name: np.concatenate([part.lags[name] for part in parts]) for name in parts[0].lags},
+    )
+
+
+def last_look(now: datetime, minutes: int, settle: timedelta) -> datetime:
+    """The latest multiple of ``minutes`` of the hour whose samples have had ``settle`` to arrive by ``now``."""
+    at = now - settle
+    return at.replace(minute=at.minute - at.minute % minutes, second=0, microsecond=0)
