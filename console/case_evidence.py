@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask import current_app
-
-from console.book import book, lake, settings
 from console.charts import Chart
+from console.growth_evidence import adapter
 from console.texts import _, amount, amounts, kind_label, number, percent, when
 from console.use_charts import use_charts
 from metering import policies, suspensions, whole_systems, windows
@@ -19,12 +17,11 @@ from metering.case_steps import Act, CaseKind, Procedure, less, more, next_order
 from metering.findings import Finding
 from metering.policies import PolicyVersion
 from metering.policy import LABELS
-from metering.works import Works
 from providers.base import Provider, Verb
 from quota import ledger
 from quota.calendar import ZONE
 from quota.db import Tx
-from quota.errors import N_, NotFound, Refused
+from quota.errors import N_, NotFound
 from quota.ledger import Holder, Side
 from quota.units import Amounts, Arch, ResourceClass, classes, shown
 
@@ -43,15 +40,8 @@ VERB_LABELS = {
 
 
 def provider_of(one: Case) -> Provider | None:
-    """The adapter of a case's pool, opened once a process; None where it cannot be opened."""
-    kept: dict[int, Provider | None] = current_app.extensions.setdefault("guanjia_adapters", {})
-    if one.pool_id not in kept:
-        works = Works(book(), lake(), settings().data)
-        try:
-            kept[one.pool_id] = works.provider(one.pool)
-        except Refused:
-            kept[one.pool_id] = None
-    return kept[one.pool_id]
+    """The adapter of a case's pool; None where it cannot be opened."""
+    return adapter(one.pool)
 
 
 def conduct(tx: Tx) -> tuple[PolicyVersion | None, Procedure]:

@@ -10,7 +10,8 @@ from console.book import settings
 from console.charts import Chart, Dot, Scatter, Series
 from console.texts import _, number
 from metering.policy import LABELS, Verdict
-from metering.replays import DRAFT, IN_FORCE, PolicyReplay
+from metering.replays import DRAFT, EXECUTED, IN_FORCE, PolicyReplay
+from metering.rightsizing import profile
 from quota.units import UNITS, shown
 
 
@@ -26,6 +27,8 @@ def replayed(one: PolicyReplay) -> dict[str, Any]:
         "vms": told["vms"],
         "marks": marks,
         "base": base,
+        "executed": told["policies"].get(EXECUTED),
+        "tidal": _tidal(one.document),
         "frontier": _frontier(told, period),
         "table": [_row(name, each, base) for name, each in told["policies"].items()],
         "groups": {
@@ -51,6 +54,13 @@ def replayed(one: PolicyReplay) -> dict[str, Any]:
         "hurt": verdicts["hurt"],
         "moves": _moves(verdicts),
     }
+
+
+def _tidal(document: dict[str, Any]) -> bool:
+    """Whether a draft sizes anything by stretches of the day: that is replayed, and not carried out."""
+    names = [document.get("sizing", ""), *(each.get("sizing", "") for each in document.get("sections", ()))]
+    found = [profile(name) for name in names if name]
+    return any(one is not None and one.tide is not None for one in found)
 
 
 def _moves(verdicts: dict[str, Any]) -> list[list[str]]:

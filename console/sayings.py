@@ -135,7 +135,7 @@ def _shown(name: str, value: Any) -> Any:
     if name == "verdict":
         return STATES[value].label if value in STATES else value
     if name == "skip":
-        return SKIPS.get(value, value)
+        return {**surges.SKIPS, **SKIPS}.get(value, value)
     if isinstance(value, Mapping):  # a refusal's own sentence
         return sentence(value["message"], value["params"])
     return value

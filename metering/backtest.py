@@ -22,6 +22,7 @@ from metering.outcomes import Result, Trail, join
 from metering.quantiles import from_histogram
 from metering.rightsizing import BINS, PROFILES, Profile, newborn, night, profile, rebin, rescale, tidal
 from metering.series import STEP_S, Series
+from metering.sizings import sizing
 
 Array = NDArray[Any]
 
@@ -194,6 +195,15 @@ def executed(profile: Profile) -> Policy:
     """As `steward`, but growth within the day as the hourly look makes it (`metering.expansion.EXECUTED`): it sees use only
     up to the size in force. Named ``…!``."""
     return Policy(f"{profile.name}!", lambda days, shapes: _cost(days, profile, shapes, EXECUTED), local=True)
+
+
+def carried_out(name: str) -> str:
+    """What is carried out of a sizing: growth within the day as it is executed; of one that goes by the tide its steady
+    size; any other as it is. Raises ValueError for a name that is none."""
+    settings = profile(name)
+    if settings is None or settings.fast is None:
+        return name
+    return sizing(name).steady.name if settings.tide else f"{name}!"
 
 
 def _snap(size: Array, present: Array, shapes: Array | None) -> Array:

@@ -36,6 +36,8 @@ BESIDE = (
 """What a replay always shows beside the draft, so that its place on the frontier is seen."""
 
 DRAFT, IN_FORCE = "draft", "in-force"
+EXECUTED = "executed"
+"""The draft with its growth within the day as the hourly look carries it out; where that grows at all."""
 STALLED = timedelta(hours=2)
 
 
@@ -191,7 +193,9 @@ def outcome(
     # What cannot be resized within the day gets the same without it: that is shown, too.
     steady = [sizings.sizing(name).steady.name for name in sorted(needed)]
     beside = list(dict.fromkeys([*BESIDE, *(name for name in steady if name not in needed)]))
-    chosen = list(dict.fromkeys([*sorted(needed), *beside]))
+    names = sorted({draft.sizing_of(i) for i in range(-1, len(draft.sections))})
+    carried = {name: backtest.carried_out(name) for name in names}
+    chosen = list(dict.fromkeys([*sorted(needed), *beside, *carried.values()]))
     results = backtest.run_parts(
         history.parts(works, past),
         chosen,
@@ -203,6 +207,7 @@ def outcome(
     told = {
         DRAFT: _sized(results, draft, sections[0], DRAFT),
         IN_FORCE: _sized(results, in_force, sections[1], IN_FORCE),
+        **_carried_out(results, draft, sections[0], carried),
         **{name: results[name] for name in beside},
     }
     groups = past.grouped(told[DRAFT].names)
@@ -229,3 +234,12 @@ def _sized(results: Mapping[str, Result], policy: Policy, section: np.ndarray[An
     """The result of a policy whose sections size differently: each machine's from the sizing that holds for it."""
     names = [policy.sizing_of(int(one)) for one in section]
     return merge(results, names, name)
+
+
+def _carried_out(
+    results: Mapping[str, Result], draft: Policy, section: np.ndarray[Any, Any], carried: Mapping[str, str]
+) -> dict[str, Result]:
+    """What of the draft is carried out, where that is not the same as what it says."""
+    if all(name == one for name, one in carried.items()):
+        return {}
+    return {EXECUTED: merge(results, [carried[draft.sizing_of(int(one))] for one in section], EXECUTED)}

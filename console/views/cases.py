@@ -10,14 +10,14 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
-from console import case_evidence, frame, links
+from console import case_evidence, frame, links, policy_words
 from console.access import BUSINESS, STEWARDS, allow
 from console.book import actor, book, reading, transaction
 from console.case_history import history
 from console.lists import Column, Filter, Rows, listing
 from console.security import row
-from console.texts import _, amounts
-from metering import cases, certificates, findings, suspensions, windows
+from console.texts import _, amounts, percent, when
+from metering import cases, certificates, findings, surges, suspensions, windows
 from metering.case_files import TURNS, Case
 from metering.case_steps import (
     ANSWER_LABELS,
@@ -240,6 +240,8 @@ def show(case_id: int) -> str:
         newest=newest,
         differs=case_evidence.verdict_then_and_now(one, newest),
         releases=case_evidence.release_map(one) if one.takes and one.state != State.CLOSED else None,
+        looks=_looks(tx, one),
+        sizing=policy_words.sizing(seen.sizing) if (seen := surges.last(tx, one.id)) else "",
         whole=whole,
         fellows=rows,
         effects=case_evidence.effects(tx, one) if who.role is not Role.PROVIDER and one.state != "closed" else [],
@@ -273,6 +275,22 @@ def _in_queue(tx: Tx, who: Actor, one: Case) -> tuple[int | None, int | None, in
         return None, ids[0] if ids else None, 0, len(ids)
     at = ids.index(one.id)
     return ids[at - 1] if at else None, ids[at + 1] if at + 1 < len(ids) else None, at + 1, len(ids)
+
+
+def _looks(tx: Tx, one: Case) -> list[list[Any]]:
+    """What the hourly looks found of its machine, newest first: rows of a table."""
+    return [
+        [
+            when(each.at),
+            _(surges.OUTCOME_LABELS[surges.Outcome(each.outcome)])
+            + (f" · {_(surges.WHY[each.why])}" if each.why else ""),
+            f"{each.over} / {each.samples}",
+            percent(each.top),
+            f"{each.size} → {each.wanted:.1f} vCPU",
+            when(each.until) if each.until else "—",
+        ]
+        for each in reversed(surges.of_case(tx, one.id))
+    ]
 
 
 def _sees(tx: Tx, request: Request) -> bool:

@@ -16,7 +16,7 @@ from wtforms import BooleanField, DecimalField, HiddenField, IntegerField, Selec
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange
 
-from console import frame, links, outlooks
+from console import frame, growth_evidence, links, outlooks
 from console.access import STEWARDS, allow
 from console.book import actor, reading, settings, transaction
 from console.forms import hang
@@ -116,6 +116,7 @@ def show(pool_id: int) -> str:
         resources=tx.scalar(
             select(func.count()).select_from(Resource).where(Resource.pool_id == one.id, Resource.gone_at.is_(None))
         ),
+        live=growth_evidence.resizes_live(one),
         run=use.run,
     )
 

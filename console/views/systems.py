@@ -14,7 +14,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 from wtforms.validators import Optional as Maybe
 
-from console import frame, links
+from console import frame, growth_evidence, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.forms import hang
@@ -94,6 +94,14 @@ COLUMNS = [
 ]  # fmt: skip
 
 
+WHAT = {
+    "system.register": N_("登记"),
+    "authorisation.grant": N_("办理常备授权"),
+    "authorisation.revoke": N_("撤销常备授权"),
+}
+"""What was done to a system: action → words; the rest are changes."""
+
+
 def _visible(tx: Tx, who: Actor) -> Any:
     query = select(System)
     if who.role is Role.TENANT:
@@ -153,11 +161,12 @@ def show(system_id: int) -> str:
         has=total(row.has() for row in resources),
         use=_use(tx, one),
         run=measured(tx).run,
+        growth=growth_evidence.standing(tx, one.id),
         facts=[(_(label), _written(name, getattr(one, name))) for name, label in FIELDS.items() if name not in ("name", "active")],
         history=[
             {
                 "at": row.at, "who": row.actor, "reason": row.reason,
-                "what": _("登记") if row.action == "system.register" else _("变更"),
+                "what": _(WHAT.get(row.action, N_("变更"))),
                 "changes": [(_(FIELDS[n]), row.before.get(n), v) for n, v in row.after.items() if n in FIELDS],
             }
             for row in records

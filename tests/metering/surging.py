@@ -1,0 +1,132 @@
+"""A city whose machines may grow within the day: a lake that is fed by the hour, a catalogue, systems, a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from metering import authorisations, cases, hourly, policies
+from metering.case_files import Case
+from metering.case_steps import Procedure
+from metering.hourly import Looked
+from metering.lake import Lake
+from metering.policy import Verdict
+from metering.works import Works
+from providers import delivery
+from providers.inventory import Resource
+from quota import catalog, ledger
+from quota.agencies import System
+from quota.pools import Pool
+from quota.units import Amounts, Arch, Kind, classes
+from tests.metering.cloud import Cloud
+from tests.metering.conftest import GB, City
+
+SHAPES = {"2C4G": (2, 4), "4C8G": (4, 8), "8C16G": (8, 16), "16C32G": (16, 32)}
+FOUR: Amounts = {Kind.VCPU: 4, Kind.MEMORY: 8 * GB}
+EIGHT: Amounts = {Kind.VCPU: 8, Kind.MEMORY: 16 * GB}
+
+
+class Surging:
+    """``city`` with a lake. ``quota``: what the department may still use; ``cloud``: the pool's adapter."""
+
+    def __init__(
+        self, city: City, lake: Lake, sizing: str = "steward-balanced+fast", quota: Amounts | None = None
+    ) -> None:
+        self.city, self.book, self.clock, self.lake = city, city.book, city.clock, lake
+        self.works, self.cloud = Works(city.book, lake), Cloud()
+        self.works.opened[city.pool] = self.cloud  # type: ignore[assignment]
+        self.random = np.random.default_rng(5)
+        with city.by() as tx:
+            arch = Arch(tx.get_one(Pool, city.pool).arch)
+            for code, (vcpu, memory) in SHAPES.items():
+                catalog.offer(tx, f"s-{code}", code, "vm", {Kind.VCPU: vcpu, Kind.MEMORY: memory * GB}, [arch])
+            row = System(code="busy", name="申报系统", department_id=city.department, mlps_level=2, active=True)
+            tx.add(row)
+            tx.flush()
+            self.system = row.id
+            before = policies.version(tx, city.policy)
+            policy = replace(before.policy(), sizing=sizing, effective_from=tx.now.date())
+            city.policy = policies.enact(tx, policy, Procedure(), reason="试行当日扩容").id
+            more = classes(quota if quota is not None else {Kind.VCPU: 100, Kind.MEMORY: 200 * GB}, arch)
+            if more:
+                ledger.grant(tx, city.pool, city.department, more, key="grant:spare")
+
+    def machine(self, shape: Amounts = FOUR, verdict: Verdict = Verdict.NORMAL, **more: Any) -> int:
+        """A machine of the system that the last night has judged."""
+        found = self.city.machine(shape, **{"system_id": self.system, **more})
+        self.judge({found: verdict})
+        return found
+
+    def judge(self, verdicts: Mapping[int, Verdict], **more: Any) -> None:
+        self.city.judge(verdicts, **{"policy": self.city.policy, **more})
+
+    def authorise(self, vcpu: int = 16, memory_gb: int = 64, days: int = 30) -> int:
+        with self.book.transaction(self.city.tenant) as tx:
+            until = tx.now.date() + timedelta(days=days)
+            return authorisations.grant(tx, tx.get_one(System, self.system), until, vcpu, memory_gb).id
+
+    def revoke(self, authorisation: int) -> None:
+        with self.book.transaction(self.city.tenant) as tx:
+            authorisations.revoke(tx, authorisations.authorisation(tx, authorisation))
+
+    def feed(self, loads: Mapping[int, Sequence[float]], end: datetime | None = None) -> None:
+        """Samples of the last slots up to ``end`` (default: now), five minutes apart: per cent of the vCPU that each
+        resource has now; NaN = none."""
+        end = end or self.clock.now
+        rows: list[tuple[int, int, float, float]] = []
+        with self.book.reading() as tx:
+            for resource, load in loads.items():
+                vcpu = tx.get_one(Resource, resource).has()[Kind.VCPU]
+                for i, cpu in enumerate(load):
+                    if cpu == cpu:
+                        rows.append((resource, int(end.timestamp()) - 300 * (len(load) - i), cpu, vcpu))
+        net = self.random.random(len(rows)) * 100 + 50
+        self.lake.append(
+            "agent",
+            pa.table(
+                {
+                    "resource": pa.array([one[0] for one in rows], pa.int64()),
+                    "ts": pa.array([one[1] for one in rows], pa.int64()),
+                    "cpu_pct": pa.array([one[2] for one in rows], pa.float64()),
+                    "net_rx_kbps": pa.array(net, pa.float64()),
+                    "vcpu": pa.array([one[3] for one in rows], pa.float64()),
+                }
+            ),
+        )
+
+    def hour(self, loads: Mapping[int, Sequence[float] | float]) -> Looked:
+        """Let an hour pass with these loads, and look at it a few minutes later."""
+        self.clock.now = self.clock.now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+        spelled = {
+            one: [float(load)] * 12 if isinstance(load, int | float) else list(load) for one, load in loads.items()
+        }
+        self.feed(spelled)
+        return self.look()
+
+    def look(self) -> Looked:
+        self.clock.now = self.clock.now.replace(minute=6, second=0, microsecond=0)
+        return hourly.look(self.works)
+
+    def carry(self) -> None:
+        """What is ordered is done by the cloud, and taken in."""
+        delivery.carry_all(self.book, self.city.pool, self.cloud, cases.last_look)
+        self.city.advance()
+        with self.book.transaction() as tx:  # as the next reading of the inventory says
+            for order in self.cloud.acted.values():
+                row = tx.query(Resource).filter_by(external_id=order.external_id).one()
+                row.amounts = {**row.amounts, **{kind.value: figure for kind, figure in order.amounts.items()}}
+
+    def case(self, resource: int) -> Case | None:
+        """The last case of a machine."""
+        with self.book.reading() as tx:
+            found = tx.query(Case).filter_by(resource_id=resource).order_by(Case.id.desc()).first()
+            return None if found is None else self.city.see(found.id)
+
+    def has(self, resource: int) -> Amounts:
+        with self.book.reading() as tx:
+            return tx.get_one(Resource, resource).has()
