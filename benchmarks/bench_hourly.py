@@ -1,0 +1,78 @@
+"""The hourly look: which of a city's machines used up their size in the last hour, out of a day's hot files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.city_samples import METRICS, MIDNIGHT, SLOTS, STEP, Fleet
+from benchmarks.harness import Broken, Watch, Within, work
+from metering import expansion, lately
+from metering.expansion import COVERED, EXECUTED, HOUR
+from metering.lake import Lake
+from metering.rightsizing import Fast
+
+MACHINES = 100_000
+FAST = Fast()
+END = MIDNIGHT + (SLOTS - HOUR) * STEP  # 23:00: the day so far is large, and one file
+
+
+def prepare(home: Path) -> None:
+    """A day up to 23:00, laid together at 22:35 as the job does it, and what came since, five minutes at a time."""
+    lake, fleet = Lake(home / "lake"), Fleet(MACHINES)
+    slots = SLOTS - HOUR
+    for first in range(0, slots - 5, HOUR):
+        lake.append("bench", pa.concat_tables([fleet.batch(n) for n in range(first, min(first + HOUR, slots - 5))]))
+    lake.compact(2)
+    for slot in range(slots - 5, slots):
+        lake.append("bench", fleet.batch(slot))
+    hour = np.stack([fleet.batch(n)["cpu_pct"].to_numpy() for n in range(slots - HOUR, slots)], axis=1)
+    np.save(home / "expected.npy", np.flatnonzero((hour >= 95).sum(axis=1) >= FAST.over))
+
+
+def checked(home: Path, found: np.ndarray) -> float:
+    if not np.array_equal(np.sort(found), np.load(home / "expected.npy")):
+        raise Broken("not the machines that used up their size")
+    return float(MACHINES)
+
+
+def ours(home: Path, watch: Watch) -> float:
+    with watch:
+        hour = lately.hour(Lake(home / "lake"), datetime.fromtimestamp(END, UTC))
+        size = np.full(hour.cpu.shape, 100.0)
+        over = expansion.sight(hour.cpu, size, size, size[:, 0], FAST, EXECUTED).over
+    return checked(home, hour.resources[over])
+
+
+def duckdb_way(home: Path, watch: Watch) -> float:
+    """In SQL over the same files; it takes no account of machines that repeat themselves, nor of corrected samples."""
+    import duckdb
+
+    last = SLOTS - HOUR
+    with watch:
+        rows = duckdb.sql(
+            f"""
+            SELECT resource FROM (
+                SELECT resource, slot, max(cpu_pct) AS cpu
+                FROM read_parquet('{home}/lake/hot/*/*/*.parquet')
+                WHERE slot >= {last - HOUR} AND slot < {last} AND state = 1 AND cpu_pct <> 65535
+                GROUP BY resource, slot
+            )
+            GROUP BY resource
+            HAVING count(*) >= {COVERED * HOUR} AND count(*) FILTER (cpu >= 9500) >= {FAST.over}
+            """
+        ).fetchnumpy()["resource"]
+    return checked(home, np.asarray(rows))
+
+
+work(
+    "look-hour",
+    f"The last hour of {MACHINES:,} machines looked at, out of a day's {len(METRICS)} metrics that are still hot",
+    unit="machines",
+    contenders={"guanjia": ours, "DuckDB SQL": duckdb_way},
+    reach=Within(5.0),
+    prepare=prepare,
+)

@@ -1,0 +1,209 @@
+"""Growth within the day as departments live through it: authorised, hot, enlarged, given back; and all that stops it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from console import worklist
+from console.jobs import JobRun, RunState
+from metering import authorisations
+from metering.case_files import Case
+from metering.lake import Lake
+from quota.units import Kind
+from tests.journeys.test_cases import Journey
+from tests.metering.surging import EIGHT, FOUR, Surging
+
+HOT, CALM = 99.0, 20.0
+
+
+@pytest.fixture
+def found(app, house, clock, city, client_of, settings):
+    """Found a town; ``quota``: what its department may still use."""
+
+    def make(**more: object) -> Surging:
+        made = Surging(Journey(house, clock, city, client_of), Lake(settings.lake_dir), **more)
+        made.settings = settings
+        app.extensions["guanjia_adapters"] = {made.city.pool: made.cloud}
+        return made
+
+    return make
+
+
+@pytest.fixture
+def town(found) -> Surging:
+    return found()
+
+
+def look(town: Surging, cpu: float, *machines: int) -> str:
+    """An hour passes; the job looks at it as it is scheduled. Returns what it said of itself."""
+    town.clock.now = town.clock.now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    town.feed({one: [cpu] * 12 for one in machines})
+    town.clock.now += timedelta(minutes=6)
+    assert worklist.run_once(town.works, town.settings, "look") is RunState.DONE
+    with town.book.reading() as tx:
+        said = tx.query(JobRun).order_by(JobRun.id.desc()).first().said
+    return " ".join(str(one[0]) for one in said)
+
+
+def authorise(town: Surging, login: str = "tenant1", **typed: object) -> str:
+    """The department gives the authorisation: filled in, checked, confirmed. Returns the page on which it was checked."""
+    visit = town.city.visit(login)
+    assert "办理授权" in visit.get(f"/systems/{town.system}").text
+    visit.get(f"/authorisations/new?system={town.system}")
+    until = (town.clock.now + timedelta(days=60)).date().isoformat()
+    form = {"system": town.system, "ends_on": until, "vcpu": 8, "memory_gb": 32, "reason": "申报期间", **typed}
+    shown = visit.send("/authorisations/new", form)
+    assert shown.status_code == 200, shown.text[-2000:]
+    sent = visit.send("/authorisations/new", {**form, "step": "confirm"})
+    assert sent.status_code == 302, sent.text[-2000:]
+    return shown.text
+
+
+def of(town: Surging, machine: int) -> Case:
+    found = town.case(machine)
+    assert found is not None
+    return found
+
+
+def test_authorised_hot_enlarged_and_given_back_the_next_day(town: Surging):
+    machine = town.machine()
+    page = town.city.page("tenant1", f"/systems/{town.system}")
+    assert "没有常备授权" in page
+    checked = authorise(town)
+    assert "同时至多有 8 vCPU、32 GB 内存" in checked
+    assert "不能在线调整规格" not in checked
+    page = town.city.page("tenant1", f"/systems/{town.system}")
+    assert "生效中" in page
+    assert "办理常备授权" in page, "the system's history has it"
+    assert look(town, HOT, machine) == "looked surge_begun"
+    town.carry()
+    assert town.has(machine) == EIGHT
+    one = of(town, machine)
+    for login in ("tenant1", "supervisor1"):
+        page = town.city.page(login, f"/cases/{one.id}")
+        assert "使用单位的常备授权" in page
+        assert "按常备授权扩容" in page
+        assert "12 / 12" in page
+    home = town.city.page("tenant1", "/")
+    assert "已即时扩容的云主机" in home
+    assert "待答复的通知" not in home, "nothing has to be answered"
+    assert "即时扩容" in town.city.page("tenant1", f"/notices/{one.notice_id}")
+    assert one.number in town.city.page("authority1", "/authorisations/")
+    assert one.number not in town.city.page("tenant2", "/authorisations/")
+    for _ in range(23):
+        assert look(town, CALM, machine) == "looked skipped"
+    assert look(town, CALM, machine) == "looked surge_calm"
+    town.carry()
+    assert town.has(machine) == FOUR
+    page = town.city.page("tenant1", f"/cases/{one.id}")
+    assert "临时扩容已归还" in page
+    assert "最近一小时已不饱和" in page
+    assert "已即时扩容的云主机" not in town.city.page("tenant1", "/")
+
+
+def test_without_an_authorisation_the_department_is_asked_and_answers(town: Surging):
+    machine = town.machine()
+    assert look(town, HOT, machine) == "looked surge_proposed"
+    one = of(town, machine)
+    assert "待答复的通知" in town.city.page("tenant1", "/")
+    assert "该系统没有常备授权" in town.city.page("tenant1", f"/cases/{one.id}")
+    until = (town.clock.now + timedelta(days=7)).date().isoformat()
+    town.city.answer(one.notice_id, **{f"answer_{one.id}": "agree", f"until_{one.id}": until})
+    town.city.do("supervisor1", one.id, "act", sure="y")
+    town.carry()
+    assert town.has(machine) == EIGHT
+    assert of(town, machine).consent == "agreed"
+    assert look(town, HOT, machine) == "looked skipped", "lent on an answer: its term is the department's"
+
+
+def test_revoked_before_the_order_left(town: Surging):
+    machine = town.machine()
+    authorise(town)
+    look(town, HOT, machine)
+    visit = town.city.visit("tenant1")
+    with town.book.reading() as tx:
+        granted = authorisations.holding(tx, town.system).id
+    assert town.city.visit("tenant2").get(f"/authorisations/{granted}/revoke").status_code == 404
+    assert town.city.visit("supervisor1").get(f"/authorisations/{granted}/revoke").status_code == 403
+    page = visit.get(f"/authorisations/{granted}/revoke").text
+    assert of(town, machine).number in page, "what is on loan is shown before it is revoked"
+    assert visit.send(f"/authorisations/{granted}/revoke", {"reason": "改为人工"}).status_code == 302
+    again = visit.send(f"/authorisations/{granted}/revoke")
+    assert again.status_code == 409
+    town.carry()
+    assert town.has(machine) == FOUR
+    assert "使用单位已撤销常备授权" in town.city.page("tenant1", f"/cases/{of(town, machine).id}")
+    assert "没有常备授权" in town.city.page("tenant1", f"/systems/{town.system}")
+
+
+def test_without_quota_a_request_is_prepared_for_the_department(found):
+    town = found(quota={Kind.VCPU: 3, Kind.MEMORY: 100 * 1024})
+    machine = town.machine()
+    authorise(town)
+    assert look(town, HOT, machine) == "looked surge_proposed"
+    one = of(town, machine)
+    assert "配额余额不足" in town.city.page("tenant1", f"/cases/{one.id}")
+    town.city.answer(one.notice_id, **{f"answer_{one.id}": "agree"})
+    assert of(town, machine).ending == "requested"
+    assert "已代拟扩容申请" in town.city.page("tenant1", f"/cases/{one.id}")
+
+
+def test_an_exempt_machine_is_left_alone(town: Surging):
+    machine = town.machine()
+    authorise(town)
+    visit = town.city.visit("supervisor1")
+    visit.get(f"/exemptions/new/{machine}")
+    until = (town.clock.now + timedelta(days=20)).date().isoformat()
+    form = {"category": "preservation", "until": until, "reason": "法院要求保全现状,期间不得变更", "generation": "0"}
+    assert visit.send(f"/exemptions/new/{machine}", form).status_code == 302
+    assert look(town, HOT, machine) == "looked skipped"
+    assert town.case(machine) is None
+    assert "豁免期内" in town.city.page("sysadmin1", "/settings/jobs/")
+
+
+def test_a_pool_that_cannot_change_running_machines_says_so(town: Surging):
+    machine = town.machine()
+    town.cloud.live_resize = False
+    checked = authorise(town)
+    assert "不能在线调整规格" in checked
+    assert "不能在线调整规格" in town.city.page("tenant1", f"/systems/{town.system}")
+    assert look(town, HOT, machine) == "looked surge_proposed"
+    assert "不能在线调整规格" in town.city.page("tenant1", f"/cases/{of(town, machine).id}")
+
+
+def test_twice_is_once(town: Surging):
+    machine = town.machine()
+    authorise(town)
+    look(town, HOT, machine)
+    town.clock.now += timedelta(seconds=30)
+    assert worklist.run_once(town.works, town.settings, "look") is RunState.DONE
+    with town.book.reading() as tx:
+        assert tx.query(Case).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "beside"),
+    [
+        ({"ends_on": "2026-01-01"}, "不能早于今天"),
+        ({"ends_on": "2029-01-01"}, "最长366天"),
+        ({"vcpu": 0}, "vCPU 上限"),
+        ({"memory_gb": -1}, "内存上限"),
+        ({"vcpu": "many"}, "vcpu"),
+        ({"system": 99999}, "system"),
+    ],
+)
+def test_bad_input_is_answered_at_its_field(town: Surging, typed: dict[str, object], beside: str):
+    visit = town.city.visit("tenant1")
+    visit.get("/authorisations/new")
+    until = (town.clock.now + timedelta(days=60)).date().isoformat()
+    form = {"system": town.system, "ends_on": until, "vcpu": 8, "memory_gb": 32, **typed}
+    answer = visit.send("/authorisations/new", form)
+    assert answer.status_code == 422
+    assert beside in answer.text
+
+
+def test_only_a_department_authorises(town: Surging):
+    for login in ("authority1", "supervisor1", "auditor1", "provider1"):
+        assert town.city.visit(login).get("/authorisations/new").status_code == 403
