@@ -27,6 +27,7 @@ LABELS = {
     "carry": N_("派单与交付"),
     "advance": N_("案件推进"),
     "fold": N_("推送入湖"),
+    "look": N_("当日扩容查看"),
     "roll": N_("日结"),
     "compact": N_("合并热文件"),
     "retain": N_("到期清理"),
