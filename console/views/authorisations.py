@@ -86,8 +86,7 @@ COLUMNS = [
 FILTERS = [
     Filter("state", N_("状态"), _state_is, options={"holding": N_("生效中"), "over": N_("已结束")}, default="holding"),
     Filter("q", N_("系统或单位"), lambda q, v: q.where(or_(
-        System.name.ilike(frame.like(v), escape="\\"),
-        Authorisation.department.has(Department.name.ilike(frame.like(v), escape="\\"))))),
+        frame.matching(v, System.name), Authorisation.department.has(frame.matching(v, Department.name))))),
 ]  # fmt: skip
 
 
