@@ -5,8 +5,8 @@ from alembic import op
 
 from quota.db import append_only_ddl, drop_append_only_ddl
 
-revision = "0019"
-down_revision = "0018"
+revision = "0020"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
