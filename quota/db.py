@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], datetime]
 
+WRITER = "guanjia_writer"
+"""Under this name a connection knows the transaction that writes through it."""
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware instant, kept as UTC. A naive datetime is a bug and is refused."""
@@ -72,14 +75,34 @@ Count = BigInteger
 
 
 class Tx(Session):
-    """An open transaction: a Session that knows who acts and what time it is."""
+    """An open transaction: a Session that knows who acts and what time it is.
 
-    def __init__(self, bind: Engine, actor: Actor, now: datetime, *, writes: bool) -> None:
+    ``now`` is read when the transaction holds what orders it after others. On SQLite that is the lock that admits one
+    writer: the times of transactions run as their commits do. PostgreSQL admits many writers, and what orders two of them
+    is a row: each time that rows were locked (SELECT … FOR UPDATE, waiting for whoever held them), ``now`` is read again.
+    So who holds a row writes no time earlier than those written by who held it before; as the head of the audit chain is
+    such a row, the times of the chain never go back there either. Between transactions that share no row nothing is
+    promised, nor where the clock itself is set back.
+    """
+
+    def __init__(self, bind: Engine, actor: Actor, clock: Clock, *, writes: bool) -> None:
         super().__init__(bind, expire_on_commit=False, autoflush=True)
         self.actor = actor
-        self.now = now
+        self.clock = clock
+        self.now = clock()
         self.writes = writes
         self.notes: list[Note] = []
+
+    def begin_writing(self) -> None:
+        """Begin in the database, waiting for who writes there now, and read the clock after it."""
+        connection = self.connection()
+        if connection.dialect.name != "sqlite":
+            connection.info[WRITER] = self
+        self.now = self.clock()
+
+    def waited(self) -> None:
+        """Rows were locked: what is written from now on comes after what their former holder wrote."""
+        self.now = max(self.now, self.clock())
 
     @property
     def dialect(self) -> str:
@@ -126,8 +149,9 @@ class Book:
         """Open a transaction that is committed when the block ends, audit notes sealed in it."""
         from quota.audit import seal
 
-        tx = Tx(self._writer, actor or steward(), self.clock(), writes=True)
+        tx = Tx(self._writer, actor or steward(), self.clock, writes=True)
         try:
+            tx.begin_writing()
             yield tx
             tx.flush()
             seal(tx)
@@ -144,7 +168,7 @@ class Book:
 
         ``one_moment``: everything it reads is as of its first look, on PostgreSQL too (SQLite does so always).
         """
-        tx = Tx(self.engine, actor or steward(), self.clock(), writes=False)
+        tx = Tx(self.engine, actor or steward(), self.clock, writes=False)
         try:
             if one_moment and tx.dialect == "postgresql":
                 tx.connection(execution_options={"isolation_level": "REPEATABLE READ"})
@@ -167,7 +191,19 @@ def _engine(url: str) -> Engine:
     """SQLite in WAL mode with real transactions, or PostgreSQL."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True)
+
+        @event.listens_for(engine, "after_cursor_execute")
+        def locked(connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+            writer = connection.info.get(WRITER)
+            if writer is not None and "FOR UPDATE" in statement:
+                writer.waited()
+
+        @event.listens_for(engine, "checkin")
+        def done(_connection: Any, record: Any) -> None:
+            record.info.pop(WRITER, None)
+
+        return engine
     engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
