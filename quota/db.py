@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], datetime]
 
+LOCKS = ("FOR UPDATE", "FOR NO KEY UPDATE")
 WRITER = "guanjia_writer"
 """Under this name a connection knows the transaction that writes through it."""
 
@@ -103,6 +104,13 @@ class Tx(Session):
     def waited(self) -> None:
         """Rows were locked: what is written from now on comes after what their former holder wrote."""
         self.now = max(self.now, self.clock())
+
+    def claim(self, key: str) -> None:
+        """Go on alone with an idempotency key until the transaction ends: whoever sends the same one at this moment
+        waits, and then finds what was made under it, instead of making it twice. First of all locks of a verb."""
+        if self.dialect == "postgresql":  # on SQLite a writer is alone anyway
+            self.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": key})
+            self.waited()
 
     @property
     def dialect(self) -> str:
@@ -196,7 +204,7 @@ def _engine(url: str) -> Engine:
         @event.listens_for(engine, "after_cursor_execute")
         def locked(connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
             writer = connection.info.get(WRITER)
-            if writer is not None and "FOR UPDATE" in statement:
+            if writer is not None and any(lock in statement for lock in LOCKS):
                 writer.waited()
 
         @event.listens_for(engine, "checkin")
