@@ -303,7 +303,7 @@ def _resting(tx: Tx, one: Case) -> None:
     if obstacle is not None:
         if obstacle.ending is not None:
             enforcement.give_back(tx, one, obstacle.ending, obstacle.sentence())
-        else:
+        elif one.wake_at is not None and one.wake_at <= tx.now:
             one.reason = obstacle.sentence()
         return
     if one.wake_at is None or one.wake_at > tx.now:

@@ -251,6 +251,7 @@ def _go_on(tx: Tx, one: Case, done: Verb | None) -> Obstacle | None:
     verb = next_order(CaseKind(one.kind), one.service(), done)
     if resting(one) and verb in FOR_GOOD and (doubt := unproven(tx, one)) is not None:
         return doubt
+    one.reason = ""  # whatever it waited for
     if verb is Verb.STOP and one.resource.state == ResourceState.STOPPED:
         # It was off already; it is watched all the same.
         _watch(tx, one, one.procedure().stop_watch_days)

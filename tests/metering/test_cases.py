@@ -476,6 +476,7 @@ def test_what_no_fresh_listing_shows_to_be_off_is_neither_recycled_nor_deleted(c
     with city.by() as tx:
         tx.get_one(Resource, one.resource_id).state = ResourceState.STOPPED.value
     assert city.advance(case_id) == State.ORDERED
+    assert city.see(case_id).reason == ""
     assert city.deliver(case_id) == State.BINNED
     assert city.advance(case_id, days=31) == State.CONFIRMING
     with city.by(city.supervisor) as tx:
