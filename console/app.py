@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Flask
 
-from console import access, attachments, book, errors, frame, metrics, models, names, rule_words, security, texts  # noqa: F401 - models: all tables
+from console import access, attachments, book, errors, forms, frame, metrics, models, names, rule_words, security, texts  # noqa: F401 - models: all tables
 from console.settings import Settings
 from console.views import blueprints
 from quota.db import Book
@@ -25,6 +25,7 @@ def create_app(settings: Settings, opened: Book | None = None) -> Flask:
     book.attach(app, settings, opened or Book(settings.database_url))
     app.before_request(security.name_request)
     texts.attach(app)
+    forms.attach(app)
     access.attach(app)
     csrf = security.attach(app, settings)
     errors.attach(app)

@@ -1,13 +1,58 @@
-"""Forms: refusals of the book hung beside the field that they are about."""
+"""Forms: refusals of the book hung beside the field that they are about, and what is wrong said with its place."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import flask_wtf.i18n
+from flask import Flask
 from flask_wtf import FlaskForm
-from wtforms import SelectField
+from wtforms import FieldList, FormField, SelectField
+from wtforms.fields import Field
+from wtforms.form import Form
+from wtforms.validators import ValidationError
 
 from console.security import row_or
-from console.texts import sentence
-from quota.errors import Refused
+from console.texts import _, sentence
+from quota.errors import N_, Refused
+
+EARLIEST, LATEST = 1990, 2200
+"""Years that a moment may lie in: what is beyond them is a slip of the finger, and no calendar reckons with it."""
+
+OURS = {"'%(value)s' is not a valid choice for this field.": N_("“%(value)s”不在可选项中")}
+"""What wtforms says in English alone → our words."""
+
+
+class Translations(flask_wtf.i18n.Translations):  # type: ignore[misc]
+    """What wtforms says of its own, in the reader's language."""
+
+    def ngettext(self, singular: str, plural: str, n: int) -> str:
+        if singular in OURS:
+            return _(OURS[singular])
+        return str(super().ngettext(singular, plural, n))
+
+
+TRANSLATIONS = Translations()
+
+
+class InnerForm(Form):  # type: ignore[misc]
+    """A form inside a form: rows of a table, groups of fields. It speaks the language of the form around it."""
+
+    class Meta:
+        def get_translations(self, _form: Form) -> Translations:
+            return TRANSLATIONS
+
+
+def attach(_app: Flask) -> None:
+    """Every form speaks the reader's language."""
+    FlaskForm.Meta.get_translations = InnerForm.Meta.get_translations
+
+
+def within_reason(_form: Any, field: Field) -> None:
+    """A validator of moments: those of years that anybody means."""
+    if field.data is not None and not EARLIEST <= field.data.year <= LATEST:
+        raise ValidationError(_("年份须在%(first)s到%(last)s之间", first=EARLIEST, last=LATEST))
 
 
 def hang(form: FlaskForm, refused: Refused) -> None:
@@ -31,9 +76,28 @@ def always_chosen(field: SelectField) -> bool:
 
 
 def problems(form: FlaskForm) -> list[tuple[str, str]]:
-    """(id of the field or "", sentence) of everything wrong with ``form``, in the order of its fields."""
-    found = [(field.id, str(error)) for field in form for error in _flat(field.errors)]
-    return [("", str(error)) for error in form.form_errors] + found
+    """(id of the field or "", what is wrong there) of ``form``, in the order of its fields.
+
+    What is said beside a field is said on top with the field's name; of a field that is wrong twice, the first.
+    """
+    return [("", str(error)) for error in form.form_errors] + [
+        (field.id, _placed(field, said)) for field, said in _wrong(form)
+    ]
+
+
+def _wrong(fields: Iterable[Field]) -> Iterator[tuple[Field, str]]:
+    """Each field that is wrong, innermost, and the first that is said of it."""
+    for field in fields:
+        inner = list(_wrong(field)) if isinstance(field, FieldList | FormField) else []
+        if inner:
+            yield from inner
+        elif said := _flat(field.errors):
+            yield field, str(said[0])
+
+
+def _placed(field: Field, said: str) -> str:
+    name = str(field.label.text).rstrip("：:")
+    return said if not name or name in said else _("%(place)s：%(what)s", place=name, what=said)
 
 
 def _flat(errors: object) -> list[object]:

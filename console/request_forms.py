@@ -9,9 +9,9 @@ from uuid import uuid4
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from wtforms import DateField, FieldList, FormField, HiddenField, IntegerField, SelectField, StringField, TextAreaField
-from wtforms.form import Form
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
+from console.forms import InnerForm
 from console.services import KINDS
 from console.texts import _, amounts, lazy
 from providers.base import ServiceKind
@@ -40,7 +40,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 """Further fields of a request as the form groups them; none is binding for the ledger, all are for the reviewer."""
 
 
-class LineForm(Form):  # type: ignore[misc]
+class LineForm(InnerForm):
     """One position of a new order: a shape of the catalogue, how many, and what it is for."""
 
     item = SelectField(lazy(N_("规格")), coerce=int, default=0)

@@ -12,7 +12,6 @@ from wtforms import (
     DateField,
     Field,
     FieldList,
-    Form,
     FormField,
     IntegerField,
     SelectField,
@@ -24,6 +23,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from console import rule_words
+from console.forms import InnerForm
 from console.rule_words import FACT_LABELS, OPERATOR_LABELS, Comparison, Groups
 from console.security import row_or
 from console.services import KINDS
@@ -49,7 +49,7 @@ def _choices(labels: Mapping[str, str]) -> list[SelectChoice]:
     return [SelectChoice(code, lazy(label)) for code, label in labels.items()]
 
 
-class RowForm(Form):  # type: ignore[misc]
+class RowForm(InnerForm):
     """One comparison; a row without a fact says nothing."""
 
     fact = SelectField(lazy(N_("事实")), choices=[SelectChoice("", "—"), *_choices(FACT_LABELS)])
@@ -108,7 +108,7 @@ def _read(fact: str, text: str) -> Any:
     raise ValidationError(_("没有“%(text)s”；可填：%(known)s", text=text, known=_("、").join(map(_, known.values()))))
 
 
-class GroupForm(Form):  # type: ignore[misc]
+class GroupForm(InnerForm):
     rows = FieldList(FormField(RowForm), min_entries=1, max_entries=MOST_ROWS)
 
 

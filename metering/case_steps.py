@@ -310,7 +310,7 @@ class Procedure:
         for one in fields(self):
             figure = getattr(self, one.name)
             if isinstance(figure, bool) or not isinstance(figure, int | float) or figure <= 0:
-                raise Invalid("procedure.bad", N_("办案参数 %(name)s 须为正数"), name=one.name, field=one.name)
+                raise Invalid("procedure.bad", N_("须为正数"), name=one.name, field=one.name)
         if self.reminder_days >= self.reply_days:
             raise Invalid("procedure.reminder", N_("提醒须早于答复期限"), field="reminder_days")
 

@@ -1,0 +1,61 @@
+"""What is wrong with a form is said with its place, in the reader's language, once."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask import Flask
+from flask_wtf import FlaskForm
+from wtforms import DateTimeLocalField, FieldList, FormField, IntegerField, SelectMultipleField, StringField
+from wtforms.validators import Length, NumberRange, Optional
+
+from console.forms import InnerForm, problems, within_reason
+from quota.actors import Role
+
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+
+
+class Row(InnerForm):
+    word = StringField("用途", [Length(max=3)])
+
+
+class Asked(FlaskForm):  # type: ignore[misc]
+    count = IntegerField("数量", [NumberRange(min=1, max=9)])
+    kinds = SelectMultipleField("类别", choices=[("a", "A")])
+    rows = FieldList(FormField(Row), min_entries=1)
+    at = DateTimeLocalField("开始", validators=[Optional(), within_reason])
+
+
+WRONG = {"count": "NaN", "kinds": "no-such", "rows-0-word": "长" * 9, "at": "0001-01-01T00:00"}
+
+
+@pytest.mark.parametrize("language", ["zh_CN", "en"])
+def test_what_is_wrong_names_its_place(app: Flask, language: str) -> None:
+    with app.test_request_context("/", method="POST", data=WRONG, headers={"Cookie": f"language={language}"}):
+        form = Asked(meta={"csrf": False})
+        assert not form.validate()
+        said = problems(form)
+    assert [place for place, _ in said] == ["count", "kinds", "rows-0-word", "at"], "once for each field"
+    for (_, text), label in zip(said, ("数量", "类别", "用途", "开始"), strict=True):
+        name, what = re.split("：|: ", text, maxsplit=1)
+        assert name == label
+        assert bool(CHINESE.search(what)) == (language == "zh_CN"), what
+
+
+def test_nothing_is_said_of_what_is_right(app: Flask) -> None:
+    data = {"count": "3", "kinds": "a", "rows-0-word": "好", "at": "2026-06-01T10:00"}
+    with app.test_request_context("/", method="POST", data=data):
+        form = Asked(meta={"csrf": False})
+        assert form.validate()
+        assert problems(form) == []
+        assert form.at.data.isoformat() == "2026-06-01T10:00:00"
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00", "9999-12-31T23:59"])
+def test_an_incident_of_another_age_is_refused_beside_its_field(client_of, at: str) -> None:
+    visit = client_of(Role.PROVIDER)
+    visit.get("/incidents/new")
+    answer = visit.send("/incidents/new", {"external_id": "x", "level": "1", "title": "x", "started_at": at})
+    assert answer.status_code == 422
+    assert "开始：年份须在1990到2200之间" in answer.text
