@@ -34,7 +34,17 @@ from metering.case_steps import (
 )
 from metering.certificates import Certificate, certificate
 from metering.deadlines import Advanced, advance, advance_all, exempt
-from metering.enforcement import act, confirm_deletion, current_order, keep, last_look, restore, roll_back, settle
+from metering.enforcement import (
+    act,
+    confirm_deletion,
+    current_order,
+    keep,
+    last_look,
+    objection,
+    restore,
+    roll_back,
+    settle,
+)
 from metering.hearings import dismiss, issue, reply, review, rule, withdraw
 from metering.openings import SKIPS, Opening, open_from, open_one
 from metering.recoveries import Recoveries, Regret, recoveries, regret
@@ -73,6 +83,7 @@ __all__ = [
     "issue",
     "keep",
     "last_look",
+    "objection",
     "open_case",
     "open_from",
     "open_one",

@@ -202,6 +202,20 @@ def ask(tx: Tx, one: Case, obstacle: Obstacle) -> None:
 def last_look(tx: Tx, order_id: int) -> str | None:
     """Why an order that was placed for a case must not be sent just now; None where it may go. To be called in the
     transaction that sends it: whatever came up since it was placed counts, also between two runs of the job."""
+    against = objection(tx, order_id)
+    if against is not None:
+        return against
+    order = tx.get_one(WorkOrder, order_id)
+    one = tx.get(Case, order.case_id) if order.case_id is not None else None
+    if one is None:
+        return None
+    if one.takes and not one.going_back and order.verb != Verb.SNAPSHOT and windows.opening(tx, one.pool_id) > tx.now:
+        return N_("不在变更窗口内")
+    return None
+
+
+def objection(tx: Tx, order_id: int) -> str | None:
+    """As ``last_look``, for people who begin an order by hand: in the window or not, they answer for."""
     order = tx.get_one(WorkOrder, order_id)
     one = tx.get(Case, order.case_id) if order.case_id is not None else None
     if one is None:
@@ -210,11 +224,7 @@ def last_look(tx: Tx, order_id: int) -> str | None:
     if one.order_key != order.key:
         return N_("案件已不再等待这张工单")
     obstacle = against_order(tx, one, order)
-    if obstacle is not None:
-        return obstacle.sentence()
-    if one.takes and not one.going_back and order.verb != Verb.SNAPSHOT and windows.opening(tx, one.pool_id) > tx.now:
-        return N_("不在变更窗口内")
-    return None
+    return None if obstacle is None else obstacle.sentence()
 
 
 def finish(tx: Tx, one: Case, ending: Ending, reason: str) -> None:
@@ -432,6 +442,7 @@ __all__ = [
     "halt",
     "keep",
     "last_look",
+    "objection",
     "recycle",
     "restore",
     "roll_back",

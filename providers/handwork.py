@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from providers import enactment
+from providers.carriage import LastLook
 from providers.order_steps import begin_request, delivered, freed, lock, move, must_be, of_request
 from providers.orders import UNDER_WAY, OrderState, WorkOrder
 from quota import fulfilment, requests
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
     from quota.db import Tx
 
 
-def start(tx: Tx, order_id: int, generation: int) -> WorkOrder:
-    """The provider's staff begins an order that is done by hand."""
+def start(tx: Tx, order_id: int, generation: int, look: LastLook | None = None) -> WorkOrder:
+    """The provider's staff begins an order that is done by hand. ``look`` is asked first, as before a cloud is told: what
+    came up against the order keeps people from it too (WrongState)."""
+    against = look(tx, order_id) if look else None
     one = lock(tx, order_id, generation)
     _own_company(tx, one)
     must_be(one, OrderState.PENDING, OrderState.SENT, OrderState.FAILED)
     if one.with_interface():
         raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=one.number)
+    if against is not None:
+        raise WrongState("order.objection", N_("工单 %(number)s 现在不得办理:%(why)s"), number=one.number, why=against)
     one.by_hand, one.sent_at = True, one.sent_at or tx.now
     move(tx, one, OrderState.DELIVERING, "order.start")
     begin_request(tx, one)

@@ -21,6 +21,7 @@ from console.forms import generation, hang
 from console.lists import Column, Filter, Listing, Rows, listing
 from console.texts import _, amounts, days_left, lazy
 from console.timelines import shape, stated, timeline
+from metering import cases
 from providers import delivery, enactment, orders, ratings, remarks
 from providers.base import Verb
 from providers.orders import BUCKETS, OPEN, UNDER_WAY, VERB_LABELS, OrderState, WorkOrder
@@ -264,7 +265,7 @@ ACTS: dict[str, Act] = {
     for one in (
         Act("start", N_("开始交付"), N_("工单转为“交付中”，由贵公司人员办理，云平台接口不再自动执行。"), N_("已开始交付"),
             (Role.PROVIDER,), frozenset({OrderState.PENDING, OrderState.SENT, OrderState.FAILED}),
-            lambda tx, o, g, _f: delivery.start(tx, o.id, g), ActForm),
+            lambda tx, o, g, _f: delivery.start(tx, o.id, g, cases.objection), ActForm),
         Act("deliver", N_("标记已交付"), N_("交付时间记为现在，不能倒填；资源进入台账，等待使用单位验收。"), N_("已标记交付，等待验收"),
             (Role.PROVIDER,), _TO_DO | {OrderState.FAILED}, _deliver, ActForm),
         Act("fail", N_("报告失败"), N_("工单转为“失败”，由运营监督方决定重试或取消；期限照常计算。"), N_("已报告失败"),

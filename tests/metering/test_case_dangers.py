@@ -26,7 +26,7 @@ from quota.asks import Ask, Line
 from quota.calendar import ZONE
 from quota.db import Base, Book
 from quota.dossier import RequestKind
-from quota.errors import Refused
+from quota.errors import Refused, WrongState
 from quota.units import Kind, ResourceClass
 from tests.metering.cloud import Cloud, Died
 from tests.metering.conftest import CPU, City
@@ -426,3 +426,18 @@ def test_what_people_were_handed_and_have_not_begun_is_called_back(scene: Scene)
     assert scene.city.see(scene.case_id).ending == "recovered"
     with scene.city.by(scene.city.provider) as tx, pytest.raises(Refused):
         delivery.start(tx, order.id, tx.get_one(WorkOrder, order.id).generation)
+
+
+def test_people_do_not_begin_what_must_not_be_done_any_more(scene: Scene) -> None:
+    """Between a judgement and the next run of the job: whoever begins by hand is told before the case is."""
+    scene.cloud.capabilities = frozenset({Verb.SNAPSHOT})
+    power_off(scene)()
+    scene.carry()
+    with scene.city.book.reading() as tx:
+        order = tx.query(WorkOrder).order_by(WorkOrder.id.desc()).first()
+    scene.judge(Verdict.BUSY, p95=90.0)
+    with pytest.raises(WrongState, match=r"order\.objection.*繁忙"), scene.city.by(scene.city.provider) as tx:
+        delivery.start(tx, order.id, order.generation, cases.objection)
+    scene.judge(Verdict.IDLE)
+    with scene.city.by(scene.city.provider) as tx:
+        assert delivery.start(tx, order.id, order.generation, cases.objection).state == "delivering"
