@@ -21,6 +21,7 @@ from metering.policy import GROWS, SIZING, Verdict
 from metering.quantiles import BINS, MISSING, histogram
 from metering.readings import Window as Block
 from metering.rightsizing import FLOOR, Outlook, Profile
+from metering.samples import nothing
 from metering.series import LIVE
 from metering.sizings import Sizing, sizing
 from metering.works import Progress, Works, silent
@@ -42,6 +43,12 @@ MEMORY_KEEP = 0.5
 YOUNG_DAYS = 7
 SHRINK_BELOW = 0.9
 """A size that is not a tenth smaller is not worth the change."""
+
+AS_BOOKED = 0.1
+"""A guest counts its memory a little smaller than what was booked; more than this is another size."""
+
+OF_SIZE = (("cpu_pct", "vcpu", Kind.VCPU), ("mem_pct", "mem_mb", Kind.MEMORY))
+"""Share, the size that it is of, the kind that tells the present one."""
 
 Offer = tuple[float, int, Amounts]
 """A shape that is offered to a machine: its vCPU in points of the machine's, its memory, what it takes."""
@@ -80,15 +87,17 @@ def advise(
         if how.method == "peak14x1.15-daily":
             reach = max(reach, int(how.figure("days")))
         first = span.last - timedelta(days=reach - 1)
-        for block in works.lake.windows(np.array(sorted(rows), np.int32), first, span.last, ("cpu_pct", "mem_pct")):
+        columns = ("cpu_pct", "mem_pct", "vcpu", "mem_mb")
+        for block in works.lake.windows(np.array(sorted(rows), np.int32), first, span.last, columns):
             members = [resources[rows[int(one)]] for one in block.resources]
             offered = [_offered(one, shapes.get(one.arch, ())) for one in members]
-            need = _memory(block.values["mem_pct"], block.state, works.lake.slots)
+            cpu, mem = (_of_present(block, members, *each) for each in OF_SIZE)
+            need = _memory(mem, block.state, works.lake.slots)
             memory = [share * one.has().get(Kind.MEMORY, 0) for share, one in zip(need, members, strict=True)]
             if profile:
-                wanted = _by_cost(block, works.lake.slots, profile, _sizes(offered, memory))
+                wanted = _by_cost(cpu, block.state, works.lake.slots, profile, _sizes(offered, memory))
             else:
-                wanted = _by_method(block, works.lake.slots, how, members)
+                wanted = _by_method(cpu, block.state, works.lake.slots, how, members)
             for i, one in enumerate(members):
                 keep = found[rows[one.id]] in KEPT or bool(wanted.saturated[i]) or wanted.observed[i] < YOUNG_DAYS
                 best = float(wanted.points[i])
@@ -99,15 +108,34 @@ def advise(
     return targets
 
 
-def _by_cost(block: Block, slots: int, profile: Profile, sizes: NDArray[np.float64]) -> Wanted:
-    seen = look(block.values["cpu_pct"], block.state, slots, profile, sizes)
+def _of_present(block: Block, members: Sequence[Resource], share: str, size: str, kind: Kind) -> NDArray[np.uint16]:
+    """``share`` (hundredths of a per cent of the size at that time) in those of the present size, as the replay has it:
+    what a machine did before it was resized counts by what it needed. A slot that tells no size has that of the slot
+    before it; before the first, the present one."""
+    told, sizes = block.values[share], block.values[size]
+    known = (sizes != nothing(size)) & (sizes > 0)
+    column = np.maximum.accumulate(np.where(known, np.arange(told.shape[1]), -1), axis=1)
+    held = np.take_along_axis(sizes, np.maximum(column, 0), axis=1).astype(np.float64)
+    has = np.array([[one.has().get(kind, 0)] for one in members], np.float64)
+    ratio = np.divide(held, has, out=np.ones_like(held), where=(column >= 0) & (has > 0))
+    resized = (np.abs(ratio - 1) > AS_BOOKED) & (told != MISSING)
+    if not resized.any():
+        return told
+    return np.where(resized, np.clip(np.rint(told * ratio), 0, MISSING - 1), told).astype(np.uint16)
+
+
+def _by_cost(
+    cpu: NDArray[np.uint16], state: NDArray[np.uint8], slots: int, profile: Profile, sizes: NDArray[np.float64]
+) -> Wanted:
+    seen = look(cpu, state, slots, profile, sizes)
     return Wanted(seen.lately, seen.saturated, seen.observed)
 
 
-def _by_method(block: Block, slots: int, how: Sizing, members: Sequence[Resource]) -> Wanted:
+def _by_method(
+    cpu: NDArray[np.uint16], state: NDArray[np.uint8], slots: int, how: Sizing, members: Sequence[Resource]
+) -> Wanted:
     """By a quantile or a maximum, as the replay of the same name takes it."""
-    cpu = block.values["cpu_pct"]
-    valid = (block.state == LIVE) & (cpu != MISSING)
+    valid = (state == LIVE) & (cpu != MISSING)
     r, n = cpu.shape
     days = valid.reshape(r, n // slots, slots)
     if how.method == "p95@70":

@@ -242,6 +242,15 @@ def test_hostile_bodies_get_a_clear_answer(app, client, token, body, headers, st
     assert not (works(app).lake.root / "push").exists()
 
 
+@pytest.mark.parametrize(("minutes", "status"), [(9, 204), (11, 400), (-7 * 24 * 60 + 1, 204), (-7 * 24 * 60 - 1, 400)])
+def test_how_far_a_clock_may_be_off(client, token, clock, minutes, status):
+    labels, _samples = counter(clock)
+    at = int((clock() + timedelta(minutes=minutes)).timestamp() * 1000)
+    answer = send(client, encoded((labels, [(at, 1.0)])), token)
+    assert answer.status_code == status
+    assert ("ts." in answer.text) == (status == 400)
+
+
 def test_basic_auth_is_taken_and_a_closed_source_is_not(client, house, token, clock):
     assert (
         client.post(

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from metering import business, findings, pipeline, policies, recompute
 from metering.business import Period, Recurs
 from metering.lake import Lake
-from metering.policy import GROWS, Policy, Section, default
+from metering.policy import GROWS, Condition, Policy, Rule, Section, Verdict, default
 from metering.rightsizing import PROFILES, newborn, night, outlook
 from metering.works import Works
 from quota.actors import Actor, Role
@@ -111,6 +111,35 @@ def test_every_sizing_advises_the_night_and_recomputes(works, past, today, book,
     assert found[past["full"]].verdict in GROWS
     assert found[past["full"]].target["vcpu"] > 2
     assert recompute.run(works, run.id).same
+
+
+@pytest.mark.parametrize("name", ["peak30x1.15-daily", "steward-safe", "peakx1.15"])
+def test_what_a_machine_did_before_it_was_resized_counts_by_what_it_needed(works, past, today, book, name):
+    """30 % of sixteen cores, twelve days ago, do not fit into four; 30 % of the eight that it has now would."""
+    enact(works, sizing=name)
+    day = today - timedelta(days=12)
+    before, after = (datetime(one.year, one.month, one.day, tzinfo=ZONE) for one in (day, day + timedelta(days=1)))
+    ts = int(before.timestamp()) + np.arange(288) * 300
+    memory = np.full(288, 32 * 1024)
+    table = {"cpu_pct": 30.0 + np.arange(288) % 7 * 0.01, "vcpu": np.full(288, 16), "mem_mb": memory}
+    works.lake.append("told", pa.table({"resource": np.full(288, past["quiet"], np.int32), "ts": ts, **table}))
+    smaller = {"ts": [int(after.timestamp())], "cpu_pct": [1.2], "vcpu": [8], "mem_mb": [16 * 1024]}
+    works.lake.append("told", pa.table({"resource": pa.array([past["quiet"]], pa.int32()), **smaller}))
+    works.lake.roll()
+    run, found = judged(works, today)
+    assert found["quiet"][0] not in ("unknown", "busy")
+    assert found["quiet"][1] is None
+    assert recompute.run(works, run).same
+
+
+def test_what_was_seen_for_less_than_a_week_is_not_sized(works, past, today):
+    """Whatever rule says that it is normal: three days are no week."""
+    rule = Rule(Verdict.BUSY, 7, (Condition("cpu_p95", ">=", 80),), coverage=0.3)
+    for name in ("steward-economy", "p95x1.15", "vpa-p95-daily"):
+        enact(works, sizing=name, rules=(rule,))
+        _run, found = judged(works, today)
+        assert (found["young"][0], found["young"][1]) == ("normal", None)
+        assert found["quiet"][1] == {"vcpu": 4, "memory": 8 * 1024}
 
 
 def test_samples_that_come_late_are_told_as_a_difference(works, past, today):

@@ -213,6 +213,17 @@ class TestNight:
         assert grown.size[0] == pytest.approx(1.1 * 60 + 1)
         assert nights(grown, SAFE, 6, 20).size[0] == grown.size[0]
 
+    def test_shrinks_once_in_a_week_however_fast_the_load_falls(self):
+        eager = replace(SAFE, half_life_days=0.1, peak_days=1)
+        state = nights(rightsizing.newborn(1, eager), eager, 10, 90)
+        sizes = []
+        for n in range(30):
+            state = nights(state, eager, 1, 90 * 0.9**n)
+            sizes.append(float(state.size[0]))
+        changed = np.flatnonzero(np.diff(sizes))
+        assert len(changed) >= 3
+        assert np.diff(changed).min() >= SAFE.settle_days
+
     def test_margin_alone_never_lifts_above_the_present_size(self):
         assert nights(rightsizing.newborn(1, SAFE), SAFE, 10, 94).size[0] == 100
         assert nights(rightsizing.newborn(1, SAFE), SAFE, 10, 120).size[0] == pytest.approx(121)

@@ -109,6 +109,14 @@ def test_a_difference_across_silence_is_not_used():
     assert found[7, 2 * STEP]["net_rx_kbps"] == pytest.approx(8)
 
 
+def test_a_difference_across_just_one_step_is_used():
+    """Who scrapes every five minutes has a rate; a second more is silence."""
+    for apart, told in ((STEP, 8), (STEP + 1, None)):
+        rows = every(1, Signal.NET_RX_B, [-1, apart - 1], 1000, place=1)
+        found = samples(points(*rows)).get((7, (apart - 1) // STEP * STEP), {})
+        assert found.get("net_rx_kbps") == (told if told is None else pytest.approx(told))
+
+
 def test_memory_and_the_fullest_filesystem():
     rows = [
         (1, Signal.MEM_TOTAL_B, 10, 8 * 2**30),
