@@ -1,7 +1,7 @@
 """Standing authorisations (常备授权): a department lets the steward enlarge a system's machines for some hours, at once.
 
-It says for which system, until which day, and how much vCPU and memory may be on loan to the system in this way at one
-time. It binds the department that gave it and nobody else: a system that came to another department has none. Without it
+It says for which system, until which day, how much vCPU and memory may be on loan to the system in this way at one time,
+and whether only inside the change windows of its pool. It binds the department that gave it and nobody else: a system that came to another department has none. Without it
 nothing grows by itself; revoked, nothing more does, from that instant on.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, select
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, false, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.actors import Role
@@ -28,7 +28,8 @@ MOST_VCPU, MOST_MEMORY_GB = 4096, 16_384
 
 
 class Authorisation(Base):
-    """``vcpu`` and ``memory_mb``: what all temporary growth of the system on this ground may come to at one time."""
+    """``vcpu`` and ``memory_mb``: what all temporary growth of the system on this ground may come to at one time.
+    ``any_time``: outside of change windows, too; never in a freeze."""
 
     __tablename__ = "authorisations"
     __table_args__ = (
@@ -42,6 +43,7 @@ class Authorisation(Base):
     vcpu: Mapped[int]
     memory_mb: Mapped[int]
     ends_on: Mapped[date]
+    any_time: Mapped[bool] = mapped_column(default=False, server_default=false())
     reason: Mapped[str] = mapped_column(Text, default="")
     granted_by: Mapped[str] = mapped_column(String(64))
     granted_at: Mapped[datetime]
@@ -79,7 +81,9 @@ def checked(tx: Tx, system: System, ends_on: date | None, vcpu: int | None, memo
         )
 
 
-def grant(tx: Tx, system: System, ends_on: date, vcpu: int, memory_gb: int, reason: str = "") -> Authorisation:
+def grant(
+    tx: Tx, system: System, ends_on: date, vcpu: int, memory_gb: int, reason: str = "", *, any_time: bool = False
+) -> Authorisation:
     """Authorise growth within the day for ``system``; what was authorised for it before is replaced."""
     tx.refresh(system, with_for_update=True)
     checked(tx, system, ends_on, vcpu, memory_gb)
@@ -92,6 +96,7 @@ def grant(tx: Tx, system: System, ends_on: date, vcpu: int, memory_gb: int, reas
         vcpu=vcpu,
         memory_mb=memory_gb * 1024,
         ends_on=ends_on,
+        any_time=any_time,
         reason=reason.strip(),
         granted_by=tx.actor.login,
         granted_at=tx.now,
@@ -147,7 +152,13 @@ def holding(tx: Tx, system_id: int) -> Authorisation | None:
 
 
 def _told(row: Authorisation) -> dict[str, object]:
-    return {"authorisation": row.id, "vcpu": row.vcpu, "memory_mb": row.memory_mb, "until": row.ends_on}
+    return {
+        "authorisation": row.id,
+        "vcpu": row.vcpu,
+        "memory_mb": row.memory_mb,
+        "until": row.ends_on,
+        "any_time": row.any_time,
+    }
 
 
 def _within(tx: Tx, department_id: int) -> bool:

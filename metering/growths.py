@@ -223,7 +223,7 @@ def _why_not(tx: Tx, resource: Resource, needs: Amounts, allowed: Authorisation 
         return "unauthorised"
     if not ground.live.get(resource.pool_id, False):
         return "live_resize"
-    if windows.opening(tx, resource.pool_id) > tx.now:
+    if windows.opening(tx, resource.pool_id, any_time=allowed.any_time) > tx.now:
         return "window"
     loan = _loan(tx, allowed.system_id)
     if any(loan.get(kind, 0) + figure > allowed.ceiling().get(kind, 0) for kind, figure in needs.items()):

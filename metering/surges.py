@@ -44,7 +44,7 @@ OUTCOME_LABELS = {
 WHY = {
     "unauthorised": N_("该系统没有常备授权"),
     "ceiling": N_("超出常备授权的同时扩容上限"),
-    "window": N_("不在变更窗口内或处于封网期"),
+    "window": N_("不在变更窗口内,或处于封网期"),
     "live_resize": N_("该资源池不能在线调整规格"),
     "quota": N_("贵单位配额余额不足"),
 }

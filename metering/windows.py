@@ -104,9 +104,10 @@ def next_open(spans: Sequence[Span], frozen: Sequence[tuple[date, date]], moment
     return best
 
 
-def opening(tx: Tx, pool_id: int) -> datetime:
-    """From when on the pool may be changed: now, or the next opening; with none in sight, far ahead."""
-    spans = [one.span() for one in windows(tx) if one.pool_id in (None, pool_id)]
+def opening(tx: Tx, pool_id: int, *, any_time: bool = False) -> datetime:
+    """From when on the pool may be changed: now, or the next opening; with none in sight, far ahead. ``any_time``: by the
+    freezes alone, windows or not."""
+    spans = [one.span() for one in windows(tx) if one.pool_id in (None, pool_id)] if not any_time else []
     frozen = [(one.first_day, one.last_day) for one in freezes(tx) if one.pool_id in (None, pool_id)]
     return next_open(spans, frozen, tx.now) or tx.now + timedelta(days=REACH_DAYS)
 

@@ -9,7 +9,7 @@ from flask_wtf import FlaskForm
 from sqlalchemy import or_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import DateField, IntegerField, SelectField, TextAreaField
+from wtforms import BooleanField, DateField, IntegerField, SelectField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
@@ -41,6 +41,7 @@ class AuthorisationForm(FlaskForm):  # type: ignore[misc]
                         description=lazy(N_("最长一年;可随时撤销")))  # fmt: skip
     vcpu = IntegerField(lazy(N_("同时扩容上限(vCPU)")), [InputRequired(lazy(N_("请填写数量")))])
     memory_gb = IntegerField(lazy(N_("同时扩容上限(内存)")), [InputRequired(lazy(N_("请填写数量")))])
+    any_time = BooleanField(lazy(N_("变更窗口之外也即时扩容(封网期除外)")))
     reason = TextAreaField(lazy(N_("说明")), [Optional(), Length(max=500)])
 
     def offer(self, tx: Tx) -> None:
@@ -76,6 +77,7 @@ COLUMNS = [
     Column("department", N_("使用单位"), lambda a: a.department.name, href=links.department(lambda a: a.department_id)),
     Column("state", N_("状态"), _state, state=True),
     Column("ceiling", N_("同时扩容上限"), lambda a: amounts(a.ceiling())),
+    Column("any_time", N_("变更窗口之外"), lambda a: _("也即时扩容") if a.any_time else _("不即时扩容,只通知"), minor=True),
     Column("ends_on", N_("授权到"), lambda a: a.ends_on, sort=Authorisation.ends_on),
     Column("granted_by", N_("授权人"), lambda a: a.granted_by, text=named),
     Column("granted_at", N_("授权时间"), lambda a: a.granted_at, sort=Authorisation.granted_at),
@@ -124,11 +126,8 @@ def grant() -> str | Response | tuple[str, int]:
         form.system.data = request.args.get("system", type=row) or form.system.data
         before = authorisations.holding(tx, form.system.data) if form.system.data else None
         if before is not None:
-            form.ends_on.data, form.vcpu.data, form.memory_gb.data = (
-                before.ends_on,
-                before.vcpu,
-                before.memory_mb // 1024,
-            )
+            form.ends_on.data, form.vcpu.data = before.ends_on, before.vcpu
+            form.memory_gb.data, form.any_time.data = before.memory_mb // 1024, before.any_time
     if form.validate_on_submit() and request.form.get("step") != "edit":
         one = agencies.system(tx, form.system.data)
         typed = form.ends_on.data, form.vcpu.data, form.memory_gb.data
@@ -136,7 +135,11 @@ def grant() -> str | Response | tuple[str, int]:
             if request.form.get("step") == "confirm":
                 with transaction() as writing:
                     authorisations.grant(
-                        writing, agencies.system(writing, one.id), *typed, reason=form.reason.data or ""
+                        writing,
+                        agencies.system(writing, one.id),
+                        *typed,
+                        reason=form.reason.data or "",
+                        any_time=form.any_time.data,
                     )
                 flash(_("常备授权已生效,到 %(day)s", day=form.ends_on.data), "success")
                 return redirect(url_for("systems.show", system_id=one.id))
@@ -154,6 +157,7 @@ def grant() -> str | Response | tuple[str, int]:
                     (_("使用单位"), one.department.name, ""),
                     (_("授权到"), form.ends_on.data, ""),
                     (_("同时扩容上限"), f"{form.vcpu.data} vCPU · {form.memory_gb.data} GB", ""),
+                    (_("变更窗口之外"), _("也即时扩容") if form.any_time.data else _("不即时扩容,只通知"), ""),
                     (_("说明"), form.reason.data, ""),
                 ],
             )

@@ -65,10 +65,12 @@ class Surging:
     def judge(self, verdicts: Mapping[int, Verdict], **more: Any) -> None:
         self.city.judge(verdicts, **{"policy": self.city.policy, **more})
 
-    def authorise(self, vcpu: int = 16, memory_gb: int = 64, days: int = 30) -> int:
+    def authorise(self, vcpu: int = 16, memory_gb: int = 64, days: int = 30, any_time: bool = False) -> int:
         with self.book.transaction(self.city.tenant) as tx:
             until = tx.now.date() + timedelta(days=days)
-            return authorisations.grant(tx, tx.get_one(System, self.system), until, vcpu, memory_gb).id
+            return authorisations.grant(
+                tx, tx.get_one(System, self.system), until, vcpu, memory_gb, any_time=any_time
+            ).id
 
     def revoke(self, authorisation: int) -> None:
         with self.book.transaction(self.city.tenant) as tx:

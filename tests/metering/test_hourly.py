@@ -153,9 +153,19 @@ class TestItDoesNotBegin:
         town.hour({machine: HOT})
         assert self.why(town, machine) == ("proposed", "live_resize")
 
+    def test_outside_of_a_window_unless_it_is_authorised_at_any_time(self, town: Surging):
+        machine, other = town.machine(), town.machine()
+        town.authorise()
+        with town.book.transaction(town.city.supervisor) as tx:
+            windows.set_window(tx, str((tx.now + timedelta(days=3)).isoweekday()), 60, 120)
+        town.hour({machine: HOT})
+        assert self.why(town, machine) == ("proposed", "window")
+        town.authorise(any_time=True)
+        assert list(town.hour({other: HOT}).done) == ["begun"]
+
     def test_in_a_freeze(self, town: Surging):
         machine = town.machine()
-        town.authorise()
+        town.authorise(any_time=True)
         with town.book.transaction(town.city.supervisor) as tx:
             today = tx.now.date()
             windows.freeze(tx, today, today + timedelta(days=3), "重保期间封网")
