@@ -160,6 +160,13 @@ def effects(tx: Tx, one: Case) -> list[Effect]:
         own = ledger.balance(tx, Side(one.pool_id, cls, Holder.GRANTED, one.department_id))
         free = ledger.balance(tx, Side(one.pool_id, cls, Holder.FREE))
         grows = one.kind == CaseKind.EXPAND
+        if grows and one.orders:  # counted when the order was placed; what was lent comes back
+            back = figure if one.ends_on else 0
+            change = "−" + amount(figure, cls) if back else "—"
+            before, after = number(shown(cls.kind, own)), number(shown(cls.kind, own + back))
+            pool = number(shown(cls.kind, free))
+            rows.append(Effect(kind_label(cls), change, before, after, pool, pool))
+            continue
         rows.append(
             Effect(
                 kind_label(cls),

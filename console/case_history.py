@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import or_, select
@@ -104,4 +105,6 @@ def _written(name: str, value: Any) -> Any:
         return _("是") if value else _("否")
     if isinstance(value, int | float):
         return number(value)
+    if name == "until" and isinstance(value, str) and "T" in value:  # to the minute, where it is lent by the hour
+        return when(datetime.fromisoformat(value))
     return when(value) if hasattr(value, "isoformat") else str(value)

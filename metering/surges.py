@@ -42,11 +42,11 @@ OUTCOME_LABELS = {
 }
 
 WHY = {
-    "unauthorised": N_("该系统没有常备授权"),
-    "ceiling": N_("超出常备授权的同时扩容上限"),
-    "window": N_("不在变更窗口内,或处于封网期"),
-    "live_resize": N_("该资源池不能在线调整规格"),
-    "quota": N_("贵单位配额余额不足"),
+    "unauthorised": N_("未即时扩容:该系统没有常备授权"),
+    "ceiling": N_("未即时扩容:超出常备授权的同时扩容上限"),
+    "window": N_("未即时扩容:不在变更窗口内,或处于封网期"),
+    "live_resize": N_("未即时扩容:该资源池不能在线调整规格"),
+    "quota": N_("未即时扩容:使用单位配额余额不足"),
 }
 """Why a machine was not enlarged at once and the department is asked instead: code → words."""
 
