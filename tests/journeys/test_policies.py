@@ -493,3 +493,21 @@ def test_a_merged_department_is_shown_with_its_successor_wherever_a_policy_names
     page = staff.get("/policies/").text
     assert f"单位:{one.name}" in page
     assert "已并入" not in page
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("steward-balanced+swift", "按实际执行"), ("steward-tide", "只作回放,不执行")]
+)
+def test_who_signs_sees_what_is_carried_out(app, house, works, settings, past, client_of, name, said):
+    """Growth within the day is shown as the hourly look makes it, sizes by the tide as what nobody carries out."""
+    with house.transaction(Actor("supervisor1", "督", Role.SUPERVISOR)) as tx:
+        document = replace(default(), sizing=name, effective_from=tx.now.astimezone(ZONE).date() + timedelta(days=7))
+        draft_id = drafts.draft(tx, document, reason="试行当日扩容与时段规格").id
+    assert client_of(Role.SUPERVISOR).send(f"/policies/drafts/{draft_id}/replay").status_code == 302
+    worklist.run_once(works, settings, "replay")
+    page = client_of(Role.AUTHORITY).get(f"/policies/drafts/{draft_id}").text
+    assert said in page
+    assert "本草案,按实际执行" in page
+    with house.reading() as tx:
+        marks = tx.scalar(select(PolicyReplay)).result["sizing"]["policies"]
+    assert marks["executed"]["net_cores_saved_share"] != marks["draft"]["net_cores_saved_share"]
