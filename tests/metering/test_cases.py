@@ -964,6 +964,45 @@ def test_certificates_replies_and_rulings_cannot_be_rewritten(city) -> None:
             connection.execute(text(statement))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE certificates SET figures = REPLACE(CAST(figures AS VARCHAR), '12', '13')",
+        "UPDATE certificates SET fingerprint = '{nothing}'",
+    ],
+)
+def test_a_certificate_changed_below_its_guard_is_named(city, change) -> None:
+    machine = city.machine()
+    case_id = city.cleared(Verdict.UNDERUSED, machine)
+    city.act(case_id)
+    city.deliver(case_id)
+    city.deliver(case_id)
+    city.advance(case_id, days=7)
+    city.judge({machine: Verdict.NORMAL}, p95=40)
+    assert city.advance(case_id) == State.CLOSED
+    with city.book.reading() as tx:
+        paper = certificates.of_case(tx, cases.case(tx, case_id))
+        assert paper is not None
+        assert paper.figures["freed"] == {"vcpu": 12, "memory": 24 * 1024}
+        assert list(certificates.check(tx)) == []
+    change = change.replace("{nothing}", "0" * 64)
+    with pytest.raises(DBAPIError), city.book.engine.begin() as connection:
+        connection.execute(text(change))
+    with city.book.engine.begin() as connection:
+        if city.book.engine.dialect.name == "sqlite":
+            connection.execute(text("DROP TRIGGER certificates_no_update"))
+        else:
+            connection.execute(text("SET session_replication_role = replica"))
+            change = change.replace(
+                "REPLACE(CAST(figures AS VARCHAR), '12', '13')", "REPLACE(figures::text, '12', '13')::json"
+            )
+        assert connection.execute(text(change)).rowcount == 1
+    with city.book.reading() as tx:
+        assert list(certificates.check(tx)) == [
+            f"certificates: row {paper.id} ({paper.number}) does not match its seal"
+        ]
+
+
 @pytest.mark.parametrize("service", list(ServiceKind))
 @pytest.mark.parametrize("kind", [CaseKind.RECLAIM, CaseKind.SHRINK])
 def test_whatever_holds_data_is_snapshotted_first(kind: CaseKind, service: ServiceKind) -> None:
