@@ -1,21 +1,35 @@
-"""The demo city's accounts: example prices, two months' statements, the companies' bills, and disputes at every step."""
+"""The demo city's accounts: example prices, two months' statements, the companies' bills, a delivery that comes
+too late for a closed month, and disputes at every step."""
 
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
 
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
 from sqlalchemy import select
 
-from metering import disputes, reconcile, statements, tariffs
+from metering import disputes, imports, late_figures, reconcile, statements, tariffs
 from metering.disputes import Answer, Dispute
 from metering.works import Works
 from providers import bills
+from providers.base import Samples
+from providers.bills import month_bounds
+from providers.simulated import SimulatedCloud
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.errors import N_
 from quota.people import Person
 
 SINCE = date(2026, 1, 1)
+SILENT = 24
+"""Samples lost in a row that make a machine silent: two hours."""
+
+HANDED_IN = ("cpu_pct", "mem_pct", "disk_pct", "net_rx_kbps", "net_tx_kbps", "vcpu", "mem_mb")
 
 
 def settle(works: Works) -> None:
@@ -33,7 +47,34 @@ def settle(works: Works) -> None:
         if month == before:
             actor = _person(works, Role.AUTHORITY)
             statements.settle(works, month, run_id=run.id, actor=actor, reason=N_("核对无误"))
+            _hand_in(works, month)
     _argue(works)
+
+
+def _hand_in(works: Works, month: str) -> None:
+    """After the month was closed a company hands in, as a file, what its agents kept of two days while nobody heard them."""
+    since = month_bounds(month)[0] + timedelta(days=10)
+    for pool in works.pools():
+        cloud = cast("SimulatedCloud", works.provider(pool))
+        kept = [one for batch in cloud.samples(since, since + timedelta(days=2), lost=True) if (one := _silent(batch))]
+        if kept:
+            with TemporaryDirectory() as folder:
+                path = Path(folder) / f"{pool.code}-{month}.csv"
+                csv.write_csv(pa.concat_tables(kept, promote_options="default"), path)
+                imports.import_usage(works, pool, [path], actor=_person(works, Role.SUPERVISOR))
+            late_figures.enter(works)
+            return
+
+
+def _silent(batch: Samples) -> pa.Table | None:
+    """Of machines that were silent for two hours and more, what they would have said."""
+    index = batch.table["resource"].to_numpy()
+    counts = np.bincount(index, minlength=len(batch.external_ids))
+    table = batch.table.filter(pa.array(counts[index] >= SILENT))
+    if not table.num_rows or "cpu_pct" not in table.column_names:
+        return None
+    names = pa.array([batch.external_ids[one] for one in table["resource"].to_pylist()])
+    return table.select(["ts", *HANDED_IN]).add_column(0, "resource_id", names)
 
 
 def _argue(works: Works) -> None:

@@ -105,8 +105,9 @@ class SimulatedCloud:
         partial = self._trouble(Trouble.PARTIAL, now)
         return Inventory(now, facts[: len(facts) * 2 // 3] if partial else facts, complete=partial is None)
 
-    def samples(self, since: datetime, until: datetime) -> Iterator[Samples]:
-        """Samples on the 5-minute grid with since <= ts < until, batched by local day and collector."""
+    def samples(self, since: datetime, until: datetime, *, lost: bool = False) -> Iterator[Samples]:
+        """Samples on the 5-minute grid with since <= ts < until, batched by local day and collector; ``lost``: those that
+        never arrived, which the machines' agents kept."""
         self._reach(until)
         machines = self._machines()
         if self._meter is None or self._meter.machines is not machines:
@@ -117,7 +118,7 @@ class SimulatedCloud:
         for first, last in self._audible(low, high):
             day, end = local_day(first), local_day(last - 1)
             while day <= end:
-                for part, external_ids, table in meter.read(day, first, last):
+                for part, external_ids, table in meter.read(day, first, last, lost=lost):
                     yield Samples(f"{self.name}-{part}", external_ids, table)
                 day += timedelta(days=1)
 

@@ -46,8 +46,11 @@ class Meter:
         loads = draw(seed, [one.load for one in machines], cores, [size[1] for size in built])
         return cls(machines, seed, start, missing, WorkingDays(), loads)
 
-    def read(self, day: date, since: int, until: int) -> Iterator[tuple[str, list[str], pa.Table]]:
-        """Part, external ids and table of every part with samples on ``day`` with since <= ts < until."""
+    def read(
+        self, day: date, since: int, until: int, *, lost: bool = False
+    ) -> Iterator[tuple[str, list[str], pa.Table]]:
+        """Part, external ids and table of every part with samples on ``day`` with since <= ts < until; ``lost``: with those
+        instead that never arrived."""
         begin = moment(day)
         ts = begin + STEP_S * np.arange(SLOTS, dtype=np.int64)
         if not self.machines:
@@ -55,7 +58,7 @@ class Meter:
         wanted = demand(self.loads, self.seed, day, self.start, self.working)
         on, cores, mem_mb = self._sizes(begin)
         on &= ((ts >= since) & (ts < until))[None, :]
-        on &= ~self._lost(day)
+        on &= self._lost(day) if lost else ~self._lost(day)
         kinds = np.array([one.kind.value for one in self.machines])
         for part, members in PARTS.items():
             rows = np.flatnonzero(np.isin(kinds, [kind.value for kind in members]) & on.any(axis=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flask import Blueprint, Response, render_template, url_for
@@ -40,6 +41,14 @@ LABELS = {
 
 def _figure(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
+def _short(source: str) -> str:
+    """A file's source without what tells two of one name apart."""
+    return _FILE.sub("", source)
+
+
+_FILE = re.compile(r"\.[0-9a-f]{16}$")
 
 
 def _unit(row: Any) -> str | None:
@@ -97,7 +106,7 @@ def _columns(found: dict[tuple[int, str], tuple[str, int | None]]) -> list[Colum
         Column("peak_after", N_("现峰值"), lambda r: r.peak_after, number=True, text=_figure, minor=True),
         Column("samples_before", N_("原采样数"), lambda r: r.samples_before, number=True),
         Column("samples_after", N_("现采样数"), lambda r: r.samples_after, number=True),
-        Column("source", N_("来源"), lambda r: r.source, sort=LateFigure.source, minor=True),
+        Column("source", N_("来源"), lambda r: r.source, sort=LateFigure.source, minor=True, text=_short),
         Column("came", N_("到达"), lambda r: r.came_at, sort=LateFigure.number),
         Column("line", N_("更正行"), line, href=line_at),
         Column("cost", N_("更正金额"), cost, unit=N_("元"), number=True,
@@ -111,8 +120,12 @@ def _named(query: Rows, value: str) -> Rows:
 
 
 def _filters(tx: Tx) -> list[Filter]:
+    mine = select(Resource.id).where(seen_by(tx, actor(), Resource.department_id, Resource.pool_id))
+
     def options(column: Any) -> dict[str, str]:
-        return {str(one): str(one) for one in tx.scalars(select(column).distinct().order_by(column))}
+        """What there is of it in rows that the visitor sees."""
+        seen = select(column).where(LateFigure.resource_id.in_(mine)).distinct().order_by(column)
+        return {str(one): str(one) for one in tx.scalars(seen)}
 
     return [
         Filter("q", N_("资源名称或编号"), _named),

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
 from console.verification import examine
+from metering import closings, focus_files, statements
 from metering.case_files import Case, Reply
 from metering.case_steps import Ending, State
 from metering.certificates import Certificate
 from metering.exemptions import Exemption
 from metering.lake import Lake
+from metering.late_figures import SAMPLES, LateFigure
 from metering.notices import Notice
+from metering.statement_rows import CORRECTION, StatementLine
 from metering.works import Works
 from providers.appeals import Appeal
 from providers.bills import Bill
@@ -99,6 +103,21 @@ def test_companies_were_billed_and_scored_and_incidents_settled(tx: Tx) -> None:
     assert count(tx, select(Bill)) >= 3
     assert count(tx, select(ScorecardRecord).where(ScorecardRecord.published)) >= 2
     assert count(tx, select(Incident).where(Incident.settled_at.is_not(None)))
+
+
+def test_what_came_too_late_is_listed_corrected_and_exported(tx: Tx) -> None:
+    late = tx.scalars(select(LateFigure)).all()
+    assert late
+    (month,) = {one.month for one in late}
+    assert all(one.samples_after > one.samples_before for one in late if one.metric == SAMPLES)
+    run = statements.latest(tx, closings.following(month))
+    assert run is not None
+    assert run.correction_fen > 0
+    corrected = StatementLine.charge == CORRECTION
+    assert {one.resource_id for one in statements.lines_of(tx, run, corrected)} <= {one.resource_id for one in late}
+    rows = [row for row in focus_files.rows_of(tx, run) if row["ChargeClass"] == "Correction"]
+    assert {row["x_CorrectedMonth"] for row in rows} == {month}
+    assert sum(Decimal(row["BilledCost"] or 0) for row in rows) * 100 == run.correction_fen
 
 
 def test_deliveries_were_rated_and_a_score_appealed(tx: Tx) -> None:

@@ -181,7 +181,11 @@ def test_a_month_from_statement_to_settlement(works, client_of, house, clock):  
     sheet = supervisor.get(f"/reports/corrections/?month={MONTH}&metric=samples&export=csv").get_data(as_text=True)
     assert len(sheet.splitlines()) == 1 + days
     assert ",0,24," in sheet
-    assert "没有月结后到达的数据" in text(client_of("tenant1").get("/reports/corrections/"))
+    source = '<option value="agent"'
+    assert source in text(supervisor.get("/reports/corrections/"))
+    stranger = text(client_of("tenant1").get("/reports/corrections/"))
+    assert "没有月结后到达的数据" in stranger
+    assert source not in stranger, "nor who delivered for others"
     text(client_of(Role.SYSADMIN).get("/reports/corrections/"), 403)
     assert "月结后更正" in text(supervisor.get("/resources/lake/"))
     assert "运营月报" in text(client_of(Role.AUTHORITY).get(f"/reports/monthly/?month={MONTH}"))
