@@ -214,6 +214,10 @@ class Lake:
         """Daily rollups of the resources that corrections touch: as settled, and as corrected (see lake_corrections)."""
         return lake_corrections.corrected(self, day, up_to)
 
+    def corrected_hours(self, day: date) -> Iterator[pa.Table]:
+        """Hourly rollups of the resources that corrections touch, as corrected, some at a time."""
+        return lake_corrections.corrected_hours(self, day)
+
     # --- keeping ---
 
     def retain(self, today: date, keep: lake_retention.Keep = lake_retention.KEEP) -> lake_retention.Removed:

@@ -11,10 +11,11 @@ import hashlib
 import itertools
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +87,8 @@ def interrupted(lake: Lake) -> None:
     """Do again what a crash interrupted. Under the roll's lock."""
     day = under_way(lake)
     if day is not None:
-        close(lake, day, settle=True)
+        told = json.loads((lake.root / "closing.json").read_text())
+        close(lake, day, settle=True, up_to=told.get("up_to"))
 
 
 def close(lake: Lake, day: date, *, settle: bool = False, up_to: int | None = None) -> None:
@@ -99,7 +101,7 @@ def close(lake: Lake, day: date, *, settle: bool = False, up_to: int | None = No
     line = lake.kept_from("days")
     folder = lake.hot_folder(day)
     names = [name for name in hot_names(folder) if up_to is None or name.number <= up_to]
-    if up_to is not None and not names:
+    if up_to is not None and not names and not settle:
         return
     if day.strftime("%Y-%m") in sealed or (line is not None and day < line):
         set_aside(lake, day, names)
@@ -110,7 +112,7 @@ def close(lake: Lake, day: date, *, settle: bool = False, up_to: int | None = No
     if not names and not lake.path("days", day).exists():
         (lake.root / "closing.json").unlink(missing_ok=True)
         return
-    write_json(lake.root / "closing.json", {"day": day.isoformat()})
+    write_json(lake.root / "closing.json", {"day": day.isoformat(), "up_to": up_to})
     old = lake.edges(day)
     write_day(lake, day, names)
     new = lake.edges(day)
@@ -130,12 +132,16 @@ def close(lake: Lake, day: date, *, settle: bool = False, up_to: int | None = No
 
 
 def set_aside(lake: Lake, day: date, names: Sequence[HotName]) -> None:
-    """Move deliveries that raced with the sealing of their month to its corrections."""
-    for name in names:
+    """Move deliveries that raced with the sealing of their month to its corrections.
+
+    They are numbered as of now, after all that lies there: who has entered those asks for later ones only.
+    """
+    number = max([time.time_ns(), *(one.number + 1 for one in hot_names(lake.correction_folder(day)))])
+    for at, name in enumerate(names):
         source = lake.hot_folder(day) / name.source
         target = lake.correction_folder(day) / name.source
         make_folder(target)
-        os.replace(source / str(name), target / str(name))
+        os.replace(source / str(name), target / str(replace(name, number=number + at)))
         sync_folder(target)
     _drop(lake.hot_folder(day), names)
 
@@ -147,12 +153,12 @@ def write_day(lake: Lake, day: date, names: Sequence[HotName], *, keep_states: b
     begun again in the rare case that one more is needed, or one is not.
     """
     sources = [path for path in (lake.path("days", day), *_paths(lake, day, names)) if path.exists()]
-    lows, columns, lagging = _outline(sources)
+    lows, columns, lagging = outline(sources)
     while (told := _written(lake, day, sources, lows, columns, lagging, keep_states)) != (columns, lagging):
         columns, lagging = told
 
 
-def _outline(sources: Sequence[Path]) -> tuple[list[int], set[str], set[str]]:
+def outline(sources: Sequence[Path]) -> tuple[list[int], set[str], set[str]]:
     """The first ids of the chunks in which some files have anything, their columns, and those with lags."""
     columns: set[str] = set()
     lagging: set[str] = set()
@@ -185,7 +191,7 @@ def compact(lake: Lake, day: date, at_least: int = 12) -> int:
             mine[-1].number + 1, source, min(one.first for one in mine), max(one.last for one in mine), digest
         )
         paths = _paths(lake, day, mine)
-        lows, columns, lagging = _outline(paths)
+        lows, columns, lagging = outline(paths)
         target = lake.hot_folder(day) / source / str(whole)
         while (told := _laid_together(lake, target, paths, lows, columns, lagging)) != lagging:
             lagging = told
@@ -208,7 +214,7 @@ def _laid_together(
 ) -> set[str]:
     with Sheet(target) as sheet:
         for low in lows:
-            block = lay(list(_parts(paths, low, low + CHUNK)), lake.slots, columns, lagging)
+            block = lay(list(parts_of(paths, low, low + CHUNK)), lake.slots, columns, lagging)
             if not block.lags.keys() <= lagging:
                 return lagging | block.lags.keys()
             cells = block.cells()
@@ -238,7 +244,7 @@ def _written(
     late: set[str] = set()
 
     def prepare(low: int) -> Chunk:
-        parts = list(_parts(sources, low, low + CHUNK))
+        parts = list(parts_of(sources, low, low + CHUNK))
         block = lay(parts, lake.slots, columns, lagging)
         edges = settled(block, parts, sides, keep_states=keep_states)
         return Chunk(low, block, rollup.hours(block), rollup.daily(block, edges))
@@ -296,7 +302,7 @@ def settled(block: Block, parts: Sequence[Cells], sides: Sequence[Edges], *, kee
     return edges
 
 
-def _parts(sources: Sequence[Path], low: int, high: int) -> Iterator[Cells]:
+def parts_of(sources: Sequence[Path], low: int, high: int) -> Iterator[Cells]:
     """What is known of some resources on a day: the closed file first, then deliveries as they came."""
     for path in sources:
         with Reader(path) as reader:

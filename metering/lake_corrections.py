@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 
 from metering import rollup
-from metering.dayblock import freeze, lay
-from metering.lake_closing import settled
-from metering.lake_files import Reader, dated, hot_names, write_json
+from metering.dayblock import Block, Edges, freeze, lay
+from metering.lake_closing import CHUNK, outline, parts_of, settled
+from metering.lake_files import dated, hot_names, write_json
 
 if TYPE_CHECKING:
     from metering.lake import Lake
@@ -79,19 +80,47 @@ def corrected(lake: Lake, day: date, up_to: int | None = None) -> tuple[pa.Table
     `up_to`: only deliveries with numbers up to this one. The second table has a row for each touched resource; the
     first none for those that had no sample on the day when it was settled. Its frozen states are those settled.
     """
-    late = [one for one in corrections(lake) if one.day == day and (up_to is None or one.number <= up_to)]
-    parts = []
-    for one in late:
-        with Reader(one.path) as reader:
-            parts.append(reader.cells())
-    touched = lay(parts, lake.slots).resource
+    sides = [
+        (rollup.daily(one.before, one.edges), rollup.daily(one.after, one.edges_after))
+        for one in _touched(lake, day, up_to)
+    ]
+    if not sides:
+        nobody = lay([], lake.slots)
+        nothing = rollup.daily(nobody, Edges.none(nobody.resource))
+        return nothing, nothing
+    return pa.concat_tables(one for one, _ in sides), pa.concat_tables(one for _, one in sides)
+
+
+def corrected_hours(lake: Lake, day: date) -> Iterator[pa.Table]:
+    """Hours (see rollup.hours) of the resources that a day's corrections touch, as corrected."""
+    return (rollup.hours(one.after) for one in _touched(lake, day, None))
+
+
+@dataclass(frozen=True, slots=True)
+class _Touched:
+    """Some resources of a day as settled and as corrected."""
+
+    before: Block
+    edges: Edges
+    after: Block
+    edges_after: Edges
+
+
+def _touched(lake: Lake, day: date, up_to: int | None) -> Iterator[_Touched]:
+    """A chunk of ids at a time, like the closing of a day: a company that hands in a whole day needs no more memory."""
+    paths = [one.path for one in corrections(lake) if one.day == day and (up_to is None or one.number <= up_to)]
+    lows, columns, lagging = outline(paths)
+    closed = [path for path in (lake.path("days", day),) if path.exists()]
+    for path in closed:  # so that all chunks have the same columns
+        _, more, later = outline([path])
+        columns, lagging = columns | more, lagging | later
     sides = [lake.edges(day + timedelta(days=step)) for step in (-1, 1)]
-    closed = []
-    if len(touched) and lake.path("days", day).exists():
-        with Reader(lake.path("days", day)) as reader:
-            cells = reader.cells(int(touched[0]), int(touched[-1]) + 1)
-            closed = [cells.take(np.isin(cells.resource, touched))]
-    before = lay(closed, lake.slots)
-    edges = settled(before, closed, sides, keep_states=True)
-    after = lay([*closed, *parts], lake.slots)
-    return rollup.daily(before, edges), rollup.daily(after, freeze(after, *sides))
+    for low in lows:
+        parts = list(parts_of(paths, low, low + CHUNK))
+        ids = np.unique(np.concatenate([np.zeros(0, np.int32), *(part.resource for part in parts)]))
+        if len(ids):
+            known = [part.take(np.isin(part.resource, ids)) for part in parts_of(closed, low, low + CHUNK)]
+            before = lay(known, lake.slots, columns, lagging)
+            edges = settled(before, known, sides, keep_states=True)
+            after = lay([*known, *parts], lake.slots, columns, lagging)
+            yield _Touched(before, edges, after, freeze(after, *sides))

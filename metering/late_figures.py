@@ -70,8 +70,16 @@ class LateFigure(Base):
 append_only(LateFigure.__table__)  # type: ignore[arg-type]
 
 
+COLUMNS = (
+    "resource_id", "month", "day", "metric", "source", "number", "came_at", "first_at", "last_at",
+    "samples_before", "mean_before", "peak_before", "samples_after", "mean_after", "peak_after",
+)  # fmt: skip
+"""Of a row, in the order in which ``_day`` tells them."""
+
+
 def enter(works: Works) -> int:
-    """Enter what came for settled months since the last time; returns the rows. The same again enters nothing."""
+    """Enter what came for settled months since the last time, a day at a time; returns the rows. The same again, or by two
+    at once, enters nothing more."""
     late = works.lake.corrections()
     if not late:
         return 0
@@ -80,30 +88,39 @@ def enter(works: Works) -> int:
             tx.execute(select(LateFigure.day, func.max(LateFigure.number)).group_by(LateFigure.day)).all()
         )
         ids = set(tx.scalars(select(Resource.id)))
-    rows: list[dict[str, Any]] = []
+    entered = 0
     for day, of_day in groupby(late, key=lambda one: one.day):
-        deliveries = list(of_day)
-        if deliveries[-1].number > known.get(day, 0):
+        deliveries, since = list(of_day), known.get(day, 0)
+        if deliveries[-1].number > since:
             try:
-                found = list(_day(works.lake, day, deliveries, known.get(day, 0)))
+                rows = [row for row in _day(works.lake, day, deliveries, since) if row[0] in ids]
             except Damaged:
                 log.exception("what came late for %s is not entered", day)  # `lake verify` names it; other days go on
                 continue
-            rows += [row for row in found if row["resource_id"] in ids]
-    if rows:
-        with works.book.transaction(steward("job:roll")) as tx:
-            for low in range(0, len(rows), 5000):
-                tx.execute(insert(LateFigure), rows[low : low + 5000])
-            months = sorted({row["month"] for row in rows})
-            tx.audit(
-                "lake.late",
-                "lake",
-                after={"months": months, "figures": len(rows), "resources": len({row["resource_id"] for row in rows})},
-            )
+            entered += _kept(works, day, since, rows)
+    return entered
+
+
+def _kept(works: Works, day: date, since: int, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Enter a day's rows, unless another process has entered what comes after ``since``; how many."""
+    if not rows:
+        return 0
+    with works.book.transaction(steward("job:roll")) as tx:
+        tx.alone("late_figures")
+        if (tx.scalar(select(func.max(LateFigure.number)).where(LateFigure.day == day)) or 0) != since:
+            return 0
+        for low in range(0, len(rows), 5000):
+            some = [dict(zip(COLUMNS, row, strict=True)) for row in rows[low : low + 5000]]
+            tx.execute(insert(LateFigure), some)
+        tx.audit(
+            "lake.late",
+            "lake",
+            after={"day": day, "figures": len(rows), "resources": len({row[0] for row in rows})},
+        )
     return len(rows)
 
 
-def _day(lake: Lake, day: date, deliveries: Sequence[Late], since: int) -> Iterator[dict[str, Any]]:
+def _day(lake: Lake, day: date, deliveries: Sequence[Late], since: int) -> Iterator[tuple[Any, ...]]:
     """What changed by each source's deliveries of a day after the one numbered ``since``, in the order in which they came."""
     before = _figures(lake.corrected(day, since)[1]) if since else {}
     for source, group in groupby([one for one in deliveries if one.number > since], key=lambda one: one.source):
@@ -111,24 +128,12 @@ def _day(lake: Lake, day: date, deliveries: Sequence[Late], since: int) -> Itera
         last = mine[-1].number
         settled, corrected = lake.corrected(day, last)
         was, after, spans = _figures(settled) | before, _figures(corrected), _spans(lake, mine)
-        for resource, figures in after.items():
-            if resource in spans:
-                for metric, now in figures.items():
-                    then = was.get(resource, {}).get(metric, (0, None, None))
-                    if now != then:
-                        yield {
-                            "resource_id": resource,
-                            "month": f"{day:%Y-%m}",
-                            "day": day,
-                            "metric": metric,
-                            "source": source,
-                            "number": last,
-                            "came_at": datetime.fromtimestamp(last // 10**9, UTC),
-                            "first_at": spans[resource][0],
-                            "last_at": spans[resource][1],
-                            **dict(zip(("samples_before", "mean_before", "peak_before"), then, strict=True)),
-                            **dict(zip(("samples_after", "mean_after", "peak_after"), now, strict=True)),
-                        }
+        came = datetime.fromtimestamp(last // 10**9, UTC)
+        for resource, span in spans.items():
+            for metric, now in after.get(resource, {}).items():
+                then = was.get(resource, {}).get(metric, (0, None, None))
+                if now != then:
+                    yield (resource, f"{day:%Y-%m}", day, metric, source, last, came, *span, *then, *now)
         before = after
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,16 +84,16 @@ def _by_samples(lake: Lake, start: datetime, ids: NDArray[np.int64], covered: ND
 
 
 def _by_late_samples(lake: Lake, base: int, ids: NDArray[np.int64], covered: NDArray[np.bool_]) -> None:
-    """Hours of settled months that samples which came afterwards prove: they lie beside the days, as corrections."""
-    for late in _late(lake, base, covered.shape[1]):
-        first = _hour(lake, late.day) - base
-        with Reader(late.path) as reader:
-            found = reader.read(range(len(reader.ranges)), ["resource", "slot"])
-        resource = found["resource"].astype(np.int64)
-        row = np.minimum(np.searchsorted(ids, resource), len(ids) - 1)
-        hour = first + found["slot"].astype(np.int64) * lake.step_s // HOUR
-        good = (ids[row] == resource) & (hour >= 0) & (hour < covered.shape[1])
-        covered[row[good], hour[good]] = True
+    """Hours of settled months that samples which came afterwards prove: they lie beside the days, as corrections. What is
+    frozen, seen together with the day that they complete, proves nothing here either."""
+    for day in sorted({one.day for one in _late(lake, base, covered.shape[1])}):
+        for found in lake.corrected_hours(day):
+            told = (found["n_live"].to_numpy() > 0) | (found["n_off"].to_numpy() > 0)
+            resource = found["resource"].to_numpy().astype(np.int64)
+            row = np.minimum(np.searchsorted(ids, resource), len(ids) - 1)
+            hour = _hour(lake, day) - base + found["hour"].to_numpy().astype(np.int64)
+            good = told & (ids[row] == resource) & (hour >= 0) & (hour < covered.shape[1])
+            covered[row[good], hour[good]] = True
 
 
 def evidence(lake: Lake, start: datetime, end: datetime) -> Iterator[str]:
@@ -100,13 +101,22 @@ def evidence(lake: Lake, start: datetime, end: datetime) -> Iterator[str]:
     was written again is another one."""
     hours = -(-int((end - start).total_seconds()) // HOUR)
     for day in _days(lake, start, hours):
-        try:
-            file = lake.path("hours", day).stat()
-        except FileNotFoundError:
-            continue
-        yield f"{day} {file.st_ino} {file.st_size} {file.st_mtime_ns}"
-    for late in _late(lake, int(start.timestamp()) // HOUR, hours):
-        yield f"{late.day} {late.source} {late.number} {late.digest}"
+        yield _which(lake.path("hours", day))
+    late = _late(lake, int(start.timestamp()) // HOUR, hours)
+    for one in late:
+        yield f"{one.day} {one.source} {one.number} {one.digest}"
+    for day in sorted({one.day for one in late}):  # what is frozen hangs on the day itself and on its neighbours
+        yield _which(lake.path("days", day))
+        for step in (-1, 1):
+            yield _which(lake.path("daily", day + timedelta(days=step)))
+
+
+def _which(path: Path) -> str:
+    try:
+        file = path.stat()
+    except FileNotFoundError:
+        return f"{path.parent.name}/{path.name} -"
+    return f"{path.parent.name}/{path.name} {file.st_ino} {file.st_size} {file.st_mtime_ns}"
 
 
 def _days(lake: Lake, start: datetime, hours: int) -> list[date]:
