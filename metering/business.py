@@ -36,6 +36,10 @@ class Recurs(StrEnum):
 
 
 CYCLE_DAYS = {Recurs.MONTHLY: 31, Recurs.YEARLY: 366, Recurs.FESTIVAL: 366, Recurs.ONCE: 0}
+MOST_DAYS = 183
+"""Days of the coming year that may be declared busy for one department or system, all periods together: who is busy at any
+time has no cycle to wait for, and would never be judged on its own word alone. That takes an exemption."""
+
 ONCE_HELD = "Anti-Fascist 70th Day"
 FESTIVALS = {name: label for name, label in calendar.FESTIVALS.items() if name != ONCE_HELD}
 """The festivals that come back every year."""
@@ -177,7 +181,8 @@ def declare(
 ) -> BusinessPeriod:
     """Declare a busy period of a department or a system: by itself, or by the steward's staff for it.
 
-    Raises Invalid for a period that can't be, NotAllowed for somebody else's department.
+    Raises Invalid for a period that can't be, or with which more than MOST_DAYS of the coming year are declared;
+    NotAllowed for somebody else's department.
     """
     if (department_id is None) == (system_id is None):
         raise Invalid("business.owner", N_("请选择一个单位或一个信息系统"), field="owner")
@@ -186,6 +191,16 @@ def declare(
         raise NotFound("system.none", N_("没有编号为 %(id)s 的信息系统"), id=system_id)
     _may(tx, system.department_id if system else department_id)
     _check(period)
+    holding = [*calendars(tx).of(system.department_id if system else department_id, system_id), period]
+    today = tx.now.astimezone(calendar.ZONE).date()
+    year = (today + timedelta(days=n) for n in range(366))
+    if sum(any(one.includes(day) for one in holding) for day in year) > MOST_DAYS:
+        raise Invalid(
+            "business.always",
+            N_("业务高峰日合计不得超过一年中的%(most)s天;全年不宜评判的资源,请申请豁免"),
+            most=MOST_DAYS,
+            field="recurs",
+        )
     row = BusinessPeriod(
         department_id=department_id,
         system_id=system_id,

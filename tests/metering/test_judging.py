@@ -17,7 +17,7 @@ from metering.policy import GROWS, Condition, Policy, Rule, Section, Verdict, de
 from metering.rightsizing import PROFILES, newborn, night, outlook
 from metering.works import Works
 from quota.actors import Actor, Role
-from quota.agencies import Department
+from quota.agencies import Department, System
 from quota.calendar import ZONE
 from quota.errors import Invalid, NotAllowed, NotFound
 from tests.metering.past import found_past
@@ -208,6 +208,28 @@ def test_who_may_declare_and_what(works, past, book):
     ):
         with pytest.raises(Invalid), book.transaction(tenant) as tx:
             business.declare(tx, bad, department_id=ids["P1"])
+
+
+def test_nobody_is_busy_all_the_year_on_their_own_word(works, past, book):
+    """Else a department would never be judged; all that holds for it counts together, what lies above it, too."""
+    with book.reading() as tx:
+        ids = {one.code: one.id for one in tx.scalars(select(Department))}
+        system = tx.scalars(select(System)).one().id
+    tenant = Actor("t", "t", Role.TENANT, department_id=ids["P2"])
+    half = Period("上半月", Recurs.MONTHLY, first_day=1, last_day=14)
+    rest = Period("下半月", Recurs.MONTHLY, first_day=15, last_day=-1)
+    for whole in (
+        Period("天天", Recurs.MONTHLY, first_day=1, last_day=-1),
+        Period("全年", Recurs.YEARLY, starts_on=date(2026, 1, 1), ends_on=date(2026, 12, 31)),
+        Period("长期", Recurs.ONCE, starts_on=date(2026, 1, 1), ends_on=date(2030, 1, 1)),
+    ):
+        with pytest.raises(Invalid, match="183"), book.transaction(tenant) as tx:
+            business.declare(tx, whole, department_id=ids["P2"])
+    with book.transaction(tenant) as tx:
+        business.declare(tx, half, department_id=ids["P2"])
+    for owner in ({"department_id": ids["P2"]}, {"system_id": system}):
+        with pytest.raises(Invalid, match="183"), book.transaction(tenant) as tx:
+            business.declare(tx, rest, **owner)
 
 
 class TestPeriods:
