@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from benchmarks import city_samples
 from benchmarks.harness import AtMost, Watch, Within, work
@@ -28,6 +29,7 @@ from metering.lake import Lake
 from metering.works import Works
 from providers import inventory
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
+from providers.bills import month_bounds
 from quota import agencies
 from quota.actors import Actor, Role, steward
 from quota.db import Book
@@ -121,20 +123,27 @@ OCTOBER = date(2026, 10, 1)
 
 
 def prepare_house(home: Path) -> None:
-    """A house of 100,000 machines of 50 departments, a sample of each in every hour of October: one day is closed as any, the
-    others are copies of it."""
+    """A house of 100,000 machines of 50 departments, a sample of each in every hour of October."""
+    found_house(home, RESOURCES, DAYS)
+
+
+def found_house(home: Path, resources: int, days: int) -> None:
+    """A house of machines of 50 departments, a sample of each in every hour of so many days until the end of October: the
+    first of October is closed as any day, the others are copies of it."""
     settings = Settings(data=home)
     founding.found(settings, demo=False)
     lake = Lake(settings.lake_dir)
-    fleet = city_samples.Fleet(RESOURCES + 1)
+    fleet = city_samples.Fleet(resources + 1)
     first = (OCTOBER - city_samples.FIRST).days
     for hour in range(24):
         lake.append("bench", fleet.batch(first * city_samples.SLOTS + hour * 12, city_samples.METRICS[:2]))
     lake.roll()
-    for ahead in range(1, DAYS):
-        for kind in ("days", "hours", "daily"):
-            shutil.copyfile(lake.path(kind, OCTOBER), lake.path(kind, OCTOBER + timedelta(days=ahead)))
-    works = house(home, OCTOBER)
+    begin = OCTOBER + timedelta(days=DAYS - days)
+    for day in (begin + timedelta(days=ahead) for ahead in range(days)):
+        if day != OCTOBER:
+            for kind in ("days", "hours", "daily"):
+                shutil.copyfile(lake.path(kind, OCTOBER), lake.path(kind, day))
+    works = house(home, begin)
     dice = np.random.default_rng(7)
     with works.book.transaction(Actor("zhao", "zhao", Role.AUTHORITY)) as tx:
         for kind, price in PRICES.items():
@@ -154,7 +163,7 @@ def prepare_house(home: Path) -> None:
                 {Kind.VCPU: cores, Kind.MEMORY: cores * 2048}, ResourceState.RUNNING, f"d{number % 50}",
                 created_at=tx.now - timedelta(days=3),
             )
-            for number, cores in enumerate(dice.choice([2, 4, 8, 16, 32], RESOURCES).tolist())
+            for number, cores in enumerate(dice.choice([2, 4, 8, 16, 32], resources).tolist())
         ]  # fmt: skip
         inventory.observe(tx, pool, Inventory(tx.now - timedelta(days=2), facts, complete=True))
     with works.book.transaction(steward("bench")) as tx:
@@ -183,6 +192,43 @@ def kept(home: Path, watch: Watch) -> float:
     assert run.proven_fen > 0
     works.book.dispose()
     return float(RESOURCES)
+
+
+YEAR, PART = 365, 10_000
+"""Days and machines of the house whose year is closed."""
+
+
+def prepare_year(home: Path) -> None:
+    """A house of 10,000 machines, the twelve months before October closed; in August samples came late, for ten of them."""
+    found_house(home, PART, YEAR + DAYS)
+    shutil.copyfile(home / "book.before", home / "book.db")
+    months = [f"{2025 + (n >= 3)}-{(n + 9) % 12 + 1:02d}" for n in range(12)]
+    for month in months:
+        works = house(home, (month_bounds(month)[1] + timedelta(days=3)).date())
+        run = statements.make(works, month)
+        statements.settle(works, month, run_id=run.id, actor=Actor("zhao", "zhao", Role.AUTHORITY))
+        works.book.dispose()
+    noon = int(datetime(2026, 8, 9, 12, tzinfo=UTC).timestamp())
+    late = {"resource": np.arange(1, 11, dtype=np.int32), "ts": np.full(10, noon), "cpu_pct": np.linspace(5, 50, 10)}
+    house(home, date(2026, 11, 2)).lake.append("late", pa.table(late))
+    shutil.copyfile(home / "book.db", home / "book.before")
+
+
+def again(home: Path, watch: Watch, *, afresh: bool = False) -> float:
+    """October made over twelve closed months, for one of which samples came late."""
+    for beside in home.glob("book.db*"):
+        beside.unlink()
+    shutil.copyfile(home / "book.before", home / "book.db")
+    works = house(home, date(2026, 11, 2))
+    with watch:
+        run = statements.make(works, "2026-10", afresh=afresh)
+    assert (run.resources, run.lines) == (PART, 2 * PART)  # the late samples lay in hours that were proven already
+    works.book.dispose()
+    return float(PART)
+
+
+def all_again(home: Path, watch: Watch) -> float:
+    return again(home, watch, afresh=True)
 
 
 PAGES = ("/reports/statements/?month=2026-10", "/reports/statements/lines?month=2026-10")
@@ -217,6 +263,11 @@ work(
 work(
     "statement-kept", "the same with history and hours read and every line written into the book", unit="resources",
     prepare=prepare_house, reach=Within(60, 3000), contenders={"guanjia": kept}, rounds={"guanjia": 1},
+)  # fmt: skip
+work(
+    "statement-corrections", "a month of 10,000 resources made over twelve closed months, one of them with late samples",
+    unit="resources", prepare=prepare_year, reach=Within(10, 3000),
+    contenders={"guanjia": again, "every month reckoned again": all_again}, rounds={"every month reckoned again": 1},
 )  # fmt: skip
 work(
     "statement-page", "P95 of the slower page of that statement, milliseconds", unit="ms", prepare=prepare_house,

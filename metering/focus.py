@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 VERSION = "1.2"
@@ -335,12 +335,20 @@ def _products(number: int, row: Mapping[str, str | None], correction: bool) -> l
             and quantity is not None
             and cost is not None
             and not correction
-            and price * quantity != cost
+            and product(price, quantity) != cost
         ):
             faults.append(
-                Fault(number, cost_name, f"is {cost}, not {price_name} × PricingQuantity = {price * quantity}")
+                Fault(number, cost_name, f"is {cost}, not {price_name} × PricingQuantity = {product(price, quantity)}")
             )
     return faults
+
+
+def product(price: Decimal, quantity: Decimal) -> Decimal:
+    """Price × quantity exactly, however many places both have."""
+    return _EXACT.multiply(price, quantity)
+
+
+_EXACT = Context(prec=100)
 
 
 def _figure(value: str | None) -> Decimal | None:

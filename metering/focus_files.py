@@ -87,7 +87,7 @@ def row_of(line: StatementLine, month: str, invoices: Mapping[str, int], *, whol
     per = "Hours" if tariff is not None and tariff.per == Per.HOUR else "Months"
     price = tariff.unit_price(line.stopped) if tariff is not None and not correction else None
     billed = yuan(line.cost_fen)
-    listed = price * line.quantity if price is not None else billed
+    listed = focus.product(price, line.quantity) if price is not None else billed
     sku = ":".join([line.kind, one.arch, item.code if item else "any"])
     invoice = invoice_number(month, provider.code)
     total = invoices.get(invoice)

@@ -236,3 +236,15 @@ def test_instants_without_a_zone_are_no_instants(tmp_path):
     pq.write_table(pa.table({"BillingPeriodStart": pa.array([0], pa.timestamp("s"))}), path)
     with pytest.raises(Invalid, match="UTC"):
         focus_files.check(path)
+
+
+def test_the_product_of_long_figures_is_exact(good):
+    """28 digits, as decimals are multiplied where nobody says otherwise, round a province's storage."""
+    price, quantity = Decimal("9999999.99999999"), Decimal("1234567890123.123456789")
+
+    assert str(focus.product(price, quantity)) != str(price * quantity)
+    figures = {"ContractedUnitPrice": str(price), "ListUnitPrice": str(price), "PricingQuantity": str(quantity)}
+    wrong = {"ContractedCost": str(price * quantity), "ListCost": str(price * quantity)}
+    assert {fault.column for fault in focus.check(focus_files.NAMES, [{**good, **figures, **wrong}])} == set(wrong)
+    right = dict.fromkeys(wrong, str(focus.product(price, quantity)))
+    assert focus.check(focus_files.NAMES, [{**good, **figures, **right}]) == []
