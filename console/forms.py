@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from datetime import date
 
 import flask_wtf.i18n
+import wtforms
 from flask import Flask
 from flask_wtf import FlaskForm
 from wtforms import FieldList, FormField, SelectField
@@ -18,7 +19,7 @@ from console.texts import _, sentence
 from quota.errors import N_, Refused
 
 EARLIEST, LATEST = 1990, 2200
-"""Years that a moment may lie in: what is beyond them is a slip of the finger, and no calendar reckons with it."""
+"""Years that a day or a moment may lie in: what is beyond them is a slip of the finger, and no calendar reckons with it."""
 
 OURS = {"'%(value)s' is not a valid choice for this field.": N_("“%(value)s”不在可选项中")}
 """What wtforms says in English alone → our words."""
@@ -49,9 +50,23 @@ def attach(_app: Flask) -> None:
     FlaskForm.Meta.get_translations = InnerForm.Meta.get_translations
 
 
-def within_reason(_form: Any, field: Field) -> None:
-    """A validator of moments: those of years that anybody means."""
-    if field.data is not None and not EARLIEST <= field.data.year <= LATEST:
+class DateField(wtforms.DateField):  # type: ignore[misc]
+    """A day of a year that anybody means."""
+
+    def pre_validate(self, _form: Form) -> None:
+        within_reason(self.data)
+
+
+class DateTimeLocalField(wtforms.DateTimeLocalField):  # type: ignore[misc]
+    """A moment, in the city's time, of a year that anybody means."""
+
+    def pre_validate(self, _form: Form) -> None:
+        within_reason(self.data)
+
+
+def within_reason(day: date | None) -> None:
+    """Raises ValidationError for a day of another age."""
+    if day is not None and not EARLIEST <= day.year <= LATEST:
         raise ValidationError(_("年份须在%(first)s到%(last)s之间", first=EARLIEST, last=LATEST))
 
 

@@ -18,7 +18,6 @@ from sqlalchemy import select
 from werkzeug.datastructures import MultiDict
 from wtforms import (
     BooleanField,
-    DateField,
     FloatField,
     IntegerField,
     SelectField,
@@ -31,6 +30,7 @@ from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from console import policy_words, sizing_forms
+from console.forms import DateField
 from console.policy_words import MISSING_LABELS
 from console.services import KINDS
 from console.texts import _, lazy, sentence

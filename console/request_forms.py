@@ -8,10 +8,10 @@ from uuid import uuid4
 
 from flask_wtf import FlaskForm
 from sqlalchemy import select
-from wtforms import DateField, FieldList, FormField, HiddenField, IntegerField, SelectField, StringField, TextAreaField
+from wtforms import FieldList, FormField, HiddenField, IntegerField, SelectField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
-from console.forms import InnerForm
+from console.forms import DateField, InnerForm
 from console.services import KINDS
 from console.texts import _, amounts, lazy
 from providers.base import ServiceKind

@@ -9,7 +9,6 @@ from typing import Any
 from flask_wtf import FlaskForm
 from wtforms import (
     BooleanField,
-    DateField,
     Field,
     FieldList,
     FormField,
@@ -23,7 +22,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from console import rule_words
-from console.forms import InnerForm
+from console.forms import DateField, InnerForm
 from console.rule_words import FACT_LABELS, OPERATOR_LABELS, Comparison, Groups
 from console.security import row_or
 from console.services import KINDS

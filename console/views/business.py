@@ -7,14 +7,14 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import DateField, IntegerField, SelectField, StringField
+from wtforms import IntegerField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from console import frame
 from console.access import allow
 from console.book import actor, reading, transaction
-from console.forms import hang
+from console.forms import DateField, hang
 from console.texts import _, lazy
 from metering import business
 from metering.business import FESTIVALS, LABELS, BusinessPeriod, Period, Recurs

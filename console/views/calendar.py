@@ -11,14 +11,14 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from werkzeug.wrappers import Response
-from wtforms import DateField, RadioField, StringField
+from wtforms import RadioField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame
 from console.access import BUSINESS, allow
 from console.book import reading, settings, transaction
-from console.forms import hang
+from console.forms import DateField, hang
 from console.lists import Column, listing
 from console.texts import _, lazy, when
 from metering import case_files

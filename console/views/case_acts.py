@@ -8,7 +8,7 @@ from flask import flash, redirect, render_template, url_for
 from flask_wtf import FlaskForm
 from flask_wtf.file import MultipleFileField
 from werkzeug.wrappers import Response
-from wtforms import BooleanField, DateField, HiddenField, RadioField, SelectField, StringField, TextAreaField
+from wtforms import BooleanField, HiddenField, RadioField, SelectField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
@@ -17,7 +17,7 @@ from console.access import allow
 from console.attachments import Uploaded, uploaded
 from console.book import actor, book, reading, transaction
 from console.errors import status
-from console.forms import hang
+from console.forms import DateField, hang
 from console.texts import _, lazy
 from console.views.cases import ACT_LABELS, KINDS
 from console.views.cases import blueprint as of_cases

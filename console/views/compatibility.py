@@ -9,13 +9,13 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import BooleanField, DateField, SelectField, StringField, TextAreaField
+from wtforms import BooleanField, SelectField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame, links
 from console.access import BUSINESS, allow
 from console.book import actor, reading, transaction
-from console.forms import hang
+from console.forms import DateField, hang
 from console.lists import Column, Filter, listing
 from console.security import row
 from console.texts import _, lazy

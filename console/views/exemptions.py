@@ -8,14 +8,14 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from sqlalchemy import or_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import DateField, TextAreaField
+from wtforms import TextAreaField
 from wtforms.validators import InputRequired, Length
 
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.case_evidence import conduct
-from console.forms import hang
+from console.forms import DateField, hang
 from console.lists import Column, Filter, Rows, listing
 from console.names import who
 from console.texts import _, lazy

@@ -10,13 +10,13 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import DateTimeLocalField, HiddenField, RadioField, SelectField, StringField, TextAreaField
+from wtforms import HiddenField, RadioField, SelectField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, Optional
 
 from console import dialogues, frame, links
 from console.access import BUSINESS, allow
 from console.book import reading, settings, transaction
-from console.forms import generation, hang, within_reason
+from console.forms import DateTimeLocalField, generation, hang
 from console.lists import Column, Filter, Rows, listing
 from console.security import row
 from console.texts import _, lazy
@@ -106,13 +106,9 @@ class ReportForm(FlaskForm):  # type: ignore[misc]
     )  # fmt: skip
     level = SelectField(lazy("级别"), coerce=int, choices=[])
     title = StringField(lazy("标题"), [InputRequired(lazy("请填写标题")), Length(max=256)])
-    started_at = DateTimeLocalField(lazy("开始"), validators=[InputRequired(lazy("请填写开始时间")), within_reason])
-    responded_at = DateTimeLocalField(
-        lazy("响应"), validators=[Optional(), within_reason], description=lazy("尚未响应可不填")
-    )
-    recovered_at = DateTimeLocalField(
-        lazy("恢复"), validators=[Optional(), within_reason], description=lazy("尚未恢复可不填")
-    )
+    started_at = DateTimeLocalField(lazy("开始"), validators=[InputRequired(lazy("请填写开始时间"))])
+    responded_at = DateTimeLocalField(lazy("响应"), validators=[Optional()], description=lazy("尚未响应可不填"))
+    recovered_at = DateTimeLocalField(lazy("恢复"), validators=[Optional()], description=lazy("尚未恢复可不填"))
     affected = TextAreaField(
         lazy("影响的资源"), [Optional(), Length(max=20000)],
         description=lazy("每行一个云侧编号；不填表示整个资源池"),
@@ -123,7 +119,7 @@ class ReportForm(FlaskForm):  # type: ignore[misc]
     )  # fmt: skip
     claimed = RadioField(lazy("自述责任"), choices=[], validators=[InputRequired(lazy("请选择责任方"))])
     announced_at = DateTimeLocalField(
-        lazy("维护公告时间"), validators=[Optional(), within_reason], description=lazy("仅已公告的维护填写，须提前 3 个工作日")
+        lazy("维护公告时间"), validators=[Optional()], description=lazy("仅已公告的维护填写，须提前 3 个工作日")
     )  # fmt: skip
 
     def offer(self, tx: Tx) -> None:

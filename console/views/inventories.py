@@ -11,13 +11,13 @@ from flask_wtf.file import FileField, FileRequired
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import DateTimeLocalField, SelectField
+from wtforms import SelectField
 from wtforms.validators import InputRequired
 
 from console import frame, links, uploads
 from console.access import STEWARDS, allow
 from console.book import actor, book, reading, settings
-from console.forms import hang, within_reason
+from console.forms import DateTimeLocalField, hang
 from console.lists import Column, Filter, Rows, listing
 from console.texts import _, amounts, lazy
 from metering import imports
@@ -105,7 +105,7 @@ def _pools() -> dict[int, str]:
 class FileForm(FlaskForm):  # type: ignore[misc]
     pool = SelectField(lazy("资源池"), coerce=int, choices=[])
     as_of = DateTimeLocalField(
-        lazy("清单时点"), validators=[InputRequired(lazy("请填写清单时点")), within_reason],
+        lazy("清单时点"), validators=[InputRequired(lazy("请填写清单时点"))],
         description=lazy("清单是什么时候导出的；同一时点再次导入不改变任何内容"),
     )  # fmt: skip
     file = FileField(

@@ -9,14 +9,14 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response
-from wtforms import BooleanField, DateField, DecimalField, IntegerField, SelectField, TextAreaField
+from wtforms import BooleanField, DecimalField, IntegerField, SelectField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import reading, settings, transaction
-from console.forms import hang
+from console.forms import DateField, hang
 from console.lists import Column, Filter, listing
 from console.names import who
 from console.texts import _, lazy

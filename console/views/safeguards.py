@@ -11,7 +11,6 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 from werkzeug.wrappers import Response
 from wtforms import (
-    DateField,
     FloatField,
     HiddenField,
     IntegerField,
@@ -27,7 +26,7 @@ from console import frame
 from console.access import STEWARDS, allow
 from console.book import reading, transaction
 from console.case_evidence import conduct
-from console.forms import hang
+from console.forms import DateField, hang
 from console.texts import _, lazy
 from metering import policies, protections, suspensions, windows
 from metering.case_steps import Procedure

@@ -9,7 +9,7 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import BooleanField, DateField, IntegerField, SelectField, StringField
+from wtforms import BooleanField, IntegerField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 from wtforms.validators import Optional as Maybe
@@ -17,7 +17,7 @@ from wtforms.validators import Optional as Maybe
 from console import frame, growth_evidence, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
-from console.forms import hang
+from console.forms import DateField, hang
 from console.lists import Column, Filter, listing
 from console.texts import _, lazy
 from console.wallets import departments as offer_departments

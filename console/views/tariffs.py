@@ -10,13 +10,13 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import DateField, IntegerField, SelectField, StringField
+from wtforms import IntegerField, SelectField, StringField
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from console import frame
 from console.access import BUSINESS, allow
 from console.book import reading, transaction
-from console.forms import hang
+from console.forms import DateField, hang
 from console.lists import Column, Filter, listing
 from console.names import who
 from console.texts import ARCH_LABELS, UNKNOWN, _, kind_label, lazy

@@ -7,10 +7,10 @@ import re
 import pytest
 from flask import Flask
 from flask_wtf import FlaskForm
-from wtforms import DateTimeLocalField, FieldList, FormField, IntegerField, SelectMultipleField, StringField
+from wtforms import FieldList, FormField, IntegerField, SelectMultipleField, StringField
 from wtforms.validators import Length, NumberRange, Optional
 
-from console.forms import InnerForm, problems, within_reason
+from console.forms import DateField, DateTimeLocalField, InnerForm, problems
 from quota.actors import Role
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -24,10 +24,11 @@ class Asked(FlaskForm):  # type: ignore[misc]
     count = IntegerField("数量", [NumberRange(min=1, max=9)])
     kinds = SelectMultipleField("类别", choices=[("a", "A")])
     rows = FieldList(FormField(Row), min_entries=1)
-    at = DateTimeLocalField("开始", validators=[Optional(), within_reason])
+    at = DateTimeLocalField("开始", validators=[Optional()])
+    on = DateField("末日", validators=[Optional()])
 
 
-WRONG = {"count": "NaN", "kinds": "no-such", "rows-0-word": "长" * 9, "at": "0001-01-01T00:00"}
+WRONG = {"count": "NaN", "kinds": "no-such", "rows-0-word": "长" * 9, "at": "0001-01-01T00:00", "on": "9999-12-31"}
 
 
 @pytest.mark.parametrize("language", ["zh_CN", "en"])
@@ -36,8 +37,8 @@ def test_what_is_wrong_names_its_place(app: Flask, language: str) -> None:
         form = Asked(meta={"csrf": False})
         assert not form.validate()
         said = problems(form)
-    assert [place for place, _ in said] == ["count", "kinds", "rows-0-word", "at"], "once for each field"
-    for (_, text), label in zip(said, ("数量", "类别", "用途", "开始"), strict=True):
+    assert [place for place, _ in said] == ["count", "kinds", "rows-0-word", "at", "on"], "once for each field"
+    for (_, text), label in zip(said, ("数量", "类别", "用途", "开始", "末日"), strict=True):
         name, what = re.split("：|: ", text, maxsplit=1)
         assert name == label
         assert bool(CHINESE.search(what)) == (language == "zh_CN"), what
