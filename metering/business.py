@@ -121,7 +121,7 @@ class Period:
             return _in_month(day, self.first_day or 1, self.last_day or 1)
         if self.recurs is Recurs.FESTIVAL:
             return any(
-                holiday(day + timedelta(days=by)) == self.festival for by in range(-self.lead_days, self.lead_days + 1)
+                self.festival in holiday(day + timedelta(days=by)) for by in range(-self.lead_days, self.lead_days + 1)
             )
         if self.starts_on is None or self.ends_on is None:
             return False
@@ -150,14 +150,14 @@ def _in_month(day: date, first: int, last: int) -> bool:
     return low <= day.day <= high if low <= high else day.day >= low or day.day <= high
 
 
-def holiday(day: date) -> str:
-    """The name of the published festival whose days off ``day`` belongs to (调休 included); "" for none, and for
-    years that are not published."""
+def holiday(day: date) -> Collection[str]:
+    """The festivals whose days off ``day`` belongs to (调休 included), by the published calendar; where that is not
+    published yet, those that it will likely belong to: nothing is taken from a department for want of a decree."""
     try:
         off, name = chinese_calendar.get_holiday_detail(day)
     except NotImplementedError:
-        return ""
-    return str(name) if off and name else ""
+        return calendar.usual(day)
+    return [str(name)] if off and name else []
 
 
 def hold(periods: Iterable[Period], seen_days: float, on: date) -> int:

@@ -33,6 +33,8 @@ def _json(name: str, text: str) -> list[tuple[str, Any]]:
         plain = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{name}, line {error.lineno}: {error.msg}") from None
+    except RecursionError:
+        raise ValueError(f"{name}: nested too deeply") from None
     listed = plain.get("shapes") if isinstance(plain, dict) else plain
     if not isinstance(listed, list):
         raise ValueError(f'{name}: neither a list of shapes nor an object with a list "shapes"')

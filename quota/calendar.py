@@ -40,6 +40,43 @@ FESTIVALS: Mapping[str, str] = {
 """The festivals that the published calendar moves days for, by its names."""
 
 
+_BEGINS: Mapping[str, tuple[tuple[int, int], int, int]] = {
+    "New Year's Day": ((1, 1), 0, 2),
+    "Tomb-sweeping Day": ((4, 4), 0, 2),
+    "Labour Day": ((5, 1), 0, 4),
+    "National Day": ((10, 1), 0, 6),
+}
+"""Festival → the day of law, days off before it and after it as they were lately."""
+
+_LUNAR: Mapping[str, tuple[Mapping[int, tuple[int, int]], int, int]] = {
+    "Spring Festival": (
+        {
+            2027: (2, 6), 2028: (1, 26), 2029: (2, 13), 2030: (2, 3), 2031: (1, 23), 2032: (2, 11), 2033: (1, 31),
+            2034: (2, 19), 2035: (2, 8),
+        },
+        1,
+        7,
+    ),
+    "Dragon Boat Festival": (
+        {
+            2027: (6, 9), 2028: (5, 28), 2029: (6, 16), 2030: (6, 5), 2031: (6, 24), 2032: (6, 12), 2033: (6, 1),
+            2034: (6, 20), 2035: (6, 10),
+        },
+        0,
+        2,
+    ),
+    "Mid-autumn Festival": (
+        {
+            2027: (9, 15), 2028: (10, 3), 2029: (9, 22), 2030: (9, 12), 2031: (10, 1), 2032: (9, 19), 2033: (9, 8),
+            2034: (9, 27), 2035: (9, 16),
+        },
+        0,
+        2,
+    ),
+}  # fmt: skip
+"""The same of the festivals that go by the moon, by year."""
+
+
 class CalendarDay(Base):
     """A correction of the published calendar: this day is (not) worked in this city."""
 
@@ -117,6 +154,19 @@ def festival(day: date) -> str | None:
     except NotImplementedError:
         return None
     return FESTIVALS.get(str(name), str(name)) if name else None
+
+
+def usual(day: date) -> list[str]:
+    """The festivals that ``day`` will likely be off for in a year whose calendar is not published yet: the days of law, and
+    as many around them as were off lately. By the moon as far as 2035."""
+    found = []
+    for name, (begins, before, after) in _BEGINS.items():
+        if -before <= (day - date(day.year, *begins)).days <= after:
+            found.append(name)
+    for name, (years, before, after) in _LUNAR.items():
+        if day.year in years and -before <= (day - date(day.year, *years[day.year])).days <= after:
+            found.append(name)
+    return found
 
 
 def working_days(tx: Tx, zone: ZoneInfo = ZONE) -> WorkingDays:

@@ -114,6 +114,7 @@ class TestShapes:
             ('{"shape": []}', "shapes"),
             ("[]", "no shapes"),
             ("[true]", "entry 1"),
+            ("[" * 100_000, "nested too deeply"),
             ("vcpu\n1.5\n", "line 2"),
         ],
     )
