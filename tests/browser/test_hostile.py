@@ -5,6 +5,7 @@ Everything is sent to a copy of the city's book. A refusal says why; a break is 
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from console.book import EXTENSION
 from console.settings import Settings
 from quota import audit, ledger
 from quota.actors import Role
+from tests.conftest import fresh_postgres
 
 TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
 FIELD = re.compile(r'<(?:input|select|textarea)\b[^>]*?\bname="([^"]+)"')
@@ -61,17 +63,26 @@ GARBAGE = {
 }
 
 
+ON_POSTGRES = os.environ.get("GUANJIA_TEST_PAGES") == "postgresql"
+"""On PostgreSQL instead of SQLite, which is more particular about types, lengths and NUL (`make pages`)."""
+
+
 @pytest.fixture(scope="module")
-def city(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Flask, Path]:
-    """A console on a copy of the demo city's book, beside the same lake."""
+def city(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Flask, Path]:
+    """A console on a copy of the demo city's book, beside the same lake; on PostgreSQL, on a demo city of its own."""
     i18n.compile_all()
     home = tmp_path_factory.mktemp("hostile")
-    for path in demo_home.iterdir():
+    settings = replace(Settings(data=home), demo=True, secret_key="h" * 40)
+    if ON_POSTGRES:
+        settings = replace(settings, database=fresh_postgres(request.getfixturevalue("postgres"), "template1"))
+        founding.found(settings, demo=True)
+        return create_app(settings), home
+    for path in request.getfixturevalue("demo_home").iterdir():
         if path.name.startswith("book.db") or path.name == founding.ACCOUNTS:
             shutil.copyfile(path, home / path.name)
         else:
             (home / path.name).symlink_to(path)
-    return create_app(replace(Settings(data=home), demo=True, secret_key="h" * 40)), home
+    return create_app(settings), home
 
 
 @pytest.fixture(scope="module")

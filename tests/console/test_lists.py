@@ -117,6 +117,9 @@ def test_an_export_has_all_rows_of_the_filter_in_its_order(people):
     assert rows[1][0] == "tenant2"
     assert {row[3] for row in rows[1:]} >= {"", "2026-05-02 00:30:00"}  # the city's time
     sheet = openpyxl.load_workbook(io.BytesIO(content(found.exports["xlsx"]))).active
+    assert sheet.auto_filter.ref == sheet.dimensions
+    assert all(8 <= one.width <= 48 for one in sheet.column_dimensions.values())
+    assert len(sheet.column_dimensions) == sheet.max_column
     assert sheet.max_row == 17
     assert sheet["C2"].value == int(rows[1][2])
     assert "attachment; filename=people-2026" in found.exports["xlsx"].headers["Content-Disposition"]
