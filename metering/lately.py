@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 
 _LEAN = ("cpu_pct", "vcpu")
 _THREADS = min(4, os.cpu_count() or 1)
+_BATCH = 64
+"""Row groups read at once: a million rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +109,31 @@ def _of_day(
         paths: list[Path] = [lake.path("days", day)] if lake.path("days", day).exists() else []
         paths += [folder / name.source / str(name) for name in names]
         try:
-            with ExitStack() as stack:
-                readers = [stack.enter_context(Reader(path)) for path in paths]
-                with ThreadPoolExecutor(_THREADS) as pool:
-                    read = [
-                        _joined(list(pool.map(lambda group: _cells(reader, group, columns, slots, begin), groups)))  # noqa: B023
-                        for reader in readers
-                        if (groups := list(_groups(reader, ids)))
-                    ]
+            read = [_of_file(path, columns, slots, begin, ids) for path in paths]
         except FileNotFoundError:
             continue
-        if ids is not None:
-            read = [part.take(np.isin(part.resource, ids)) for part in read]
-        return [part for part in read if len(part)]
+        return [part for part in read if part is not None and len(part)]
+
+
+def _of_file(
+    path: Path, columns: Sequence[str], slots: tuple[int, int], begin: int, ids: NDArray[np.int32] | None
+) -> Cells | None:
+    """What a file holds of the hour, as one delivery. Each thread has a reader of its own: one is not for several."""
+    with Reader(path) as reader:
+        groups, ranges = list(_groups(reader, ids)), reader.ranges
+    batches = [groups[first : first + _BATCH] for first in range(0, len(groups), _BATCH)]
+
+    def read(batch: list[int]) -> Cells:
+        with Reader(path) as mine:
+            if mine.ranges != ranges:  # a closed day that was closed anew meanwhile
+                raise FileNotFoundError(path)
+            part = _cells(mine, batch, columns, slots, begin)
+        return part if ids is None else part.take(np.isin(part.resource, ids))
+
+    if len(batches) < 2:
+        return read(batches[0]) if batches else None
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return _joined(list(pool.map(read, batches)))
 
 
 def _groups(reader: Reader, ids: NDArray[np.int32] | None) -> Iterator[int]:
@@ -129,9 +142,9 @@ def _groups(reader: Reader, ids: NDArray[np.int32] | None) -> Iterator[int]:
             yield group
 
 
-def _cells(reader: Reader, group: int, columns: Sequence[str], slots: tuple[int, int], begin: int) -> Cells:
-    """The cells of a row group that lie in the hour."""
-    found = reader.read([group], ["resource", "slot", "sec", "state", *columns, *(f"{name}_lag" for name in columns)])
+def _cells(reader: Reader, groups: Sequence[int], columns: Sequence[str], slots: tuple[int, int], begin: int) -> Cells:
+    """The cells of some row groups that lie in the hour."""
+    found = reader.read(groups, ["resource", "slot", "sec", "state", *columns, *(f"{name}_lag" for name in columns)])
     rows = np.flatnonzero((found["slot"] >= slots[0]) & (found["slot"] < slots[1]) & (found["state"] != 0))
     found = {name: column[rows] for name, column in found.items()}
     return Cells(
