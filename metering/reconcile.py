@@ -2,7 +2,7 @@
 
 For every kind of every resource in a pool's month, in base units × hours: what was approved (orders, adoption), what the cloud
 ran (the inventory's history), what is proven of it (presence), and what the bill says. Each difference has a cause, an amount
-by the tariff in force at the month's end, and the rows that it rests on. Differences of a bill become disputes.
+by the tariff in force at the month's end (a bill's own price is held against the tariffs of the days that it is for), and the rows that it rests on. Differences of a bill become disputes.
 """
 
 from __future__ import annotations
@@ -256,19 +256,49 @@ def _hours(spans: Iterable[Span]) -> dict[Kind, Decimal]:
 
 
 class _Prices:
-    """The price of a kind at the month's end."""
+    """The prices of a pool's month: of differences at its end, of what is billed on the days that it is billed for."""
 
     def __init__(self, entered: Sequence[Tariff], pool: Pool, month: str) -> None:
         start, end = month_bounds(month)
         self.entered, self.pool = entered, pool
-        self.day = (end - timedelta(seconds=1)).astimezone(ZONE).date()
+        self.start, self.end = start, end
         self.month_s = int((end - start).total_seconds())
+        self._known: dict[tuple[Kind, int | None], list[tuple[datetime, Tariff | None]]] = {}
 
     def fen(self, kind: Kind, item: int | None, quantity: Decimal) -> int | None:
-        """Fen for base units × hours; None without a price."""
-        found = tariffs.in_force(
-            self.entered, Subject(kind, Arch(self.pool.arch), self.pool.provider_id, item), self.day
-        )
+        """Fen for base units × hours at the month's end; None without a price."""
+        return self._at(self._prices(kind, item)[-1][1], kind, quantity)
+
+    def billed(self, kind: Kind, item: int | None, lines: Sequence[BillLine]) -> int | None:
+        """Fen for what ``lines`` say, by the prices of their own days; a price that changes within a line's time holds for
+        its share of it. None where a day has no price."""
+        held = self._prices(kind, item)
+        parts: dict[int, Decimal] = {}
+        for line in lines:
+            whole = Decimal((line.until - line.since).total_seconds())
+            for n, (since, _tariff) in enumerate(held):
+                until = held[n + 1][0] if n + 1 < len(held) else self.end
+                inside = (min(until, line.until) - max(since, line.since)).total_seconds()
+                if inside > 0:
+                    parts[n] = parts.get(n, ZERO) + line.quantity * Decimal(inside) / whole
+        costs = [self._at(held[n][1], kind, quantity) for n, quantity in parts.items()]
+        return None if None in costs or not costs else sum(one for one in costs if one is not None)
+
+    def _prices(self, kind: Kind, item: int | None) -> list[tuple[datetime, Tariff | None]]:
+        """From when in the month which price holds, in order."""
+        if (kind, item) not in self._known:
+            subject = Subject(kind, Arch(self.pool.arch), self.pool.provider_id, item)
+            found: list[tuple[datetime, Tariff | None]] = []
+            moment = self.start
+            while moment < self.end:
+                tariff = tariffs.in_force(self.entered, subject, moment.astimezone(ZONE).date())
+                if not found or found[-1][1] is not tariff:
+                    found.append((moment, tariff))
+                moment += timedelta(days=1)
+            self._known[kind, item] = found
+        return self._known[kind, item]
+
+    def _at(self, found: Tariff | None, kind: Kind, quantity: Decimal) -> int | None:
         if found is None:
             return None
         seconds = 3600 if found.per == Per.HOUR else self.month_s
@@ -297,8 +327,8 @@ def _row(one: Four, prices: _Prices, lines: Mapping[int, BillLine], pool_id: int
     ]
     billed_fen, split = None, None
     if billed is not None and compared is not None:
-        by_tariff = prices.fen(one.kind, item, billed)
         mine = [lines[number] for number in compared.lines]
+        by_tariff = prices.billed(one.kind, item, mine)
         claimed = [line.cost for line in mine]
         billed_fen = by_tariff
         if mine and all(cost is not None for cost in claimed):

@@ -15,6 +15,7 @@ from providers.base import ServiceKind
 from providers.scorecard import Indicator
 from quota import ledger, pools
 from quota.actors import Actor, Role
+from quota.calendar import ZONE
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.ledger import Holder, Side
 from quota.units import Arch, Kind, ResourceClass
@@ -105,6 +106,23 @@ def test_each_difference_has_its_cause_and_amount(small, lines, cause, fen):
     assert (cause, fen) in [(one.cause, one.fen) for one in found(small)]
     assert run.billed_fen == run.proven_fen + run.disputed_fen + run.unmeasured_fen
     assert all(ref.partition(":")[0] in ("resource", "order", "bill_line") for row in rows.values() for ref in row.refs)
+
+
+def test_a_price_that_changes_within_the_month_is_no_difference(small):
+    """Billed by the old price until the fifteenth and by the new one after it, in one line or in two."""
+    small.price(Kind.VCPU, "92", at(360).astimezone(ZONE).date())
+    half = 4 * 360
+    for lines in (
+        [("web", 2 * half, "276.00", 0, 720)],
+        [("web", half, "92.00", 0, 360), ("web", half, "184.00", 360, 720)],
+    ):
+        bill(small, *lines)
+        run, rows = compare(small)
+        assert [one["cause"] for one in rows["web"].causes] == ["unmeasurable"]
+        assert run.billed_fen == 27600
+    bill(small, ("web", 2 * half, "368.00", 0, 720))  # all of it by the new price
+    _run, rows = compare(small)
+    assert {one["cause"]: one["fen"] for one in rows["web"].causes}["price"] == 9200
 
 
 def test_a_credit_is_neither_disputed_nor_unmeasurable(small):
