@@ -19,7 +19,8 @@ from metering import certificates, findings, lake_health, statements
 from metering.findings import Assessment
 from metering.statement_rows import StatementRun
 from metering.works import Progress, Works, silent
-from providers import marks
+from providers import bills, marks
+from providers.bills import Bill
 from quota import attachments, audit, ledger
 
 NIGHTS = 30
@@ -100,9 +101,12 @@ def _stages(works: Works, found: Verification, night: date | None) -> list[Itera
             yield from marks.check(tx)
             yield from attachments.check(tx)
             yield from certificates.check(tx)
+            yield from statements.check_closings(tx)
 
     def figures() -> Iterator[str]:
         with works.book.reading() as tx:
+            billed = tx.scalars(select(Bill.id).order_by(Bill.id)).all()
+            yield from bills.check(tx, found.share("bills", billed, night))
             runs = tx.scalars(select(StatementRun.id).order_by(StatementRun.id)).all()
             yield from statements.check(tx, found.share("statement_runs", runs, night))
             nights = tx.scalars(select(Assessment.id).order_by(Assessment.id)).all()

@@ -179,6 +179,16 @@ def invoice_number(month: str, provider_code: str) -> str:
     return f"{month}-{provider_code}"
 
 
+def check_closings(tx: Tx) -> Iterator[str]:
+    """Yield a sentence for each closed month whose invoices are not what the lines of its run sum to."""
+    for one in closings.closings(tx):
+        closed_on = tx.get(StatementRun, one.run_id)
+        if closed_on is None or closed_on.month != one.month:
+            yield f"month_closings: row {one.id} ({one.month}) names run {one.run_id}, which is not of that month"
+        elif invoices(tx, closed_on) != one.invoices:
+            yield f"month_closings: row {one.id} ({one.month}) says other invoices than the lines of run {one.run_id} sum to"
+
+
 SEALED = (
     "charge", "corrects", "resource_id", "pool_id", "provider_id", "department_id", "system_id", "catalog_item_id",
     "kind", "stopped", "tariff_id", "first_day", "last_day", "allocated", "proven", "quantity_nano", "cost_fen",

@@ -5,7 +5,7 @@ A bill is never edited: the same content again is the same bill, other content i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -183,6 +183,24 @@ def take(tx: Tx, pool: Pool, month: str, lines: Sequence[base.BillLine], *, sour
         },
     )
     return Taken(bill, True, len(rows), refused)
+
+
+def check(tx: Tx, bill_ids: Iterable[int]) -> Iterator[str]:
+    """Recompute the seal of each of these bills; yield a sentence for each whose lines are not those that were taken."""
+    columns = [getattr(BillLine, name) for name in SEALED]
+    for bill_id in bill_ids:
+        one = tx.get_one(Bill, bill_id)
+        lines = tx.execute(select(*columns).where(BillLine.bill_id == one.id).order_by(BillLine.id))
+        rows = [
+            {name: value for name, value in zip(SEALED, line, strict=True) if name != "cost" or value is not None}
+            for line in lines
+        ]
+        if fingerprint({"pool": one.pool_id, "month": one.month, "lines": rows}) != one.digest:
+            yield f"bills: row {one.id} ({one.month}) does not match its seal: a line was changed, added or removed"
+
+
+SEALED = ("external_id", "service", "kind", "arch", "quantity", "since", "until", "cost")
+"""The columns of a line that its bill's seal covers."""
 
 
 def collect(book: Book, pool_id: int, provider: Provider, month: str) -> Taken | None:

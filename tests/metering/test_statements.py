@@ -282,6 +282,19 @@ def test_a_line_changed_behind_its_back_is_named(small):
         assert [f"row {run.id} ({run.month})" in told for told in statements.check(tx, [run.id])] == [True]
 
 
+def test_invoices_changed_behind_their_back_are_named(small):
+    run = small.make()
+    small.close(run)
+    with small.book.reading() as tx, tx.no_autoflush:
+        assert list(statements.check_closings(tx)) == []
+        (closed,) = closings.closings(tx)
+        assert closed.invoices
+        closed.invoices = {number: fen + 1 for number, fen in closed.invoices.items()}
+        assert [run.month in told for told in statements.check_closings(tx)] == [True]
+        closed.run_id = 99
+        assert ["names run 99" in told for told in statements.check_closings(tx)] == [True]
+
+
 def test_what_was_looked_at_is_what_is_closed(small):
     first = small.make()
     small.price(Kind.VCPU, "40", reason="录入有误")

@@ -172,6 +172,22 @@ def test_bills_are_the_companys_and_cannot_be_rewritten(works) -> None:
             connection.execute(text(statement))
 
 
+def test_a_line_of_a_bill_changed_behind_its_back_is_named(works) -> None:
+    lines = [
+        billed(of, quantity=quantity, kind=kind, cost=cost)
+        for of in ("b", "a", "甲")
+        for kind in (Kind.VCPU, Kind.MEMORY, Kind.BLOCK)
+        for quantity, cost in [("1234567.8901", Decimal("12.345")), (0, None)][kind is Kind.BLOCK :]
+    ][:7]
+    ids = [take(works, *lines).bill.id, take(works, billed(), by="operator").bill.id]
+    with works.book.reading() as tx:
+        assert list(bills.check(tx, ids)) == []
+        bill = tx.get_one(Bill, ids[0])
+        bill.month = "2026-09"  # as if it had been changed below the guard
+        with tx.no_autoflush:
+            assert [f"row {ids[0]} " in told for told in bills.check(tx, ids)] == [True]
+
+
 def fact(of: str, vcpu: int = 4) -> ResourceFact:
     return ResourceFact(
         of, of, ServiceKind.VM, Arch.AARCH64, {Kind.VCPU: vcpu}, ResourceState.RUNNING, created_at=at(-500)
