@@ -48,7 +48,7 @@ test: test-tools lint
 # The pages and the stories over HTTP on PostgreSQL; `make test` walks them on SQLite.
 .PHONY: pages
 pages: test-tools
-	GUANJIA_TEST_PAGES=postgresql $(BIN)/python -m pytest -n 2 --dist loadfile tests/console tests/journeys
+	GUANJIA_TEST_PAGES=postgresql $(BIN)/python -m pytest -n 2 --dist loadfile tests/console tests/journeys tests/browser/test_hostile.py
 
 # Every claim of speed beside an alternative; takes a while. ONLY="name …" for some of it.
 bench: test-tools

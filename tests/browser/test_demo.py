@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections import deque
+from html import unescape
+from urllib.parse import urljoin
+
 import pytest
 
 from console.access import EVERYBODY, rule
+from quota.actors import Role
+from tests.browser.test_links import LINK, kind_of
 
 NOT_PAGES = {"auth.logout", "auth.healthz", "metrics.scrape", "static"}
 
@@ -38,6 +45,39 @@ def test_every_page_is_accessible_and_fits(open_page, check, demo, role, width):
     for url in sorted(details):
         assert page.goto(url).status == 200, url
         check(page)
+
+
+FILES = (".csv", ".parquet", ".xlsx")
+
+
+def of_each_kind(page, app, role):
+    """One address of every page about a thing (a case, a letter, a form about one) that ``role`` is led to."""
+    waiting, seen, found = deque(addresses(app, role)), set(), {}
+    while waiting:
+        url = waiting.popleft()
+        answer = page.request.get(url)
+        if not answer.ok or "text/html" not in answer.headers["content-type"]:
+            continue
+        for link in map(unescape, LINK.findall(answer.text())):
+            kind = kind_of(app, urljoin(url, link)) if link.startswith("/") else None
+            if kind is None or kind in seen or not re.search(r"/\d", link) or link.endswith(FILES):
+                continue
+            seen.add(kind)
+            found.setdefault(kind[0], link)
+            waiting.append(link)
+    return sorted(found.values())
+
+
+@pytest.mark.parametrize(("role", "width"), [(Role.SUPERVISOR, 1440), (Role.TENANT, 390), (Role.PROVIDER, 1440)])
+def test_pages_about_a_thing_are_accessible_and_fit(open_page, check, demo, role, width):
+    page = open_page(role, width, at=demo)
+    urls = of_each_kind(page, demo.app, role)
+    assert len(urls) > 15, urls
+    for url in urls:
+        answer = page.goto(url)
+        assert answer.status == 200, url
+        if "text/html" in answer.headers["content-type"]:
+            check(page)
 
 
 SHOTS = {
