@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 from sqlalchemy import select
 
-from providers import delivery, inventory, orders
+from providers import carriage, delivery, inventory, orders
 from providers.base import Inventory, ProviderFault, ResourceState, Verb
 from providers.inventory import Resource
 from providers.orders import OrderState, WorkOrder
@@ -213,14 +213,21 @@ def test_an_answer_that_comes_after_the_order_was_taken_back_is_on_record(works,
     assert (late.subject, late.after["answer"]) == ("order:1", "done")
 
 
-def test_who_slept_between_the_record_and_the_call_does_not_tell_the_cloud(works, clock) -> None:
-    order, cloud = works.create(), works.cloud()
-    ticks = iter([clock.now, clock.now, clock.now + delivery.LEASE])
-    works.book.clock = lambda: next(ticks)
+def test_who_slept_between_the_record_and_the_call_does_not_tell_the_cloud(works, clock, monkeypatch) -> None:
+    order, cloud, record = works.create(), works.cloud(), carriage._send
+    recorded = []
+
+    def recording(tx, one):
+        recorded.append(record(tx, one))
+        return recorded[-1]
+
+    monkeypatch.setattr(carriage, "_send", recording)
+    works.book.clock = lambda: clock.now + delivery.LEASE if recorded else clock.now
     try:
         assert delivery.carry(works.book, order.id, cloud).state == OrderState.SENT
     finally:
         works.book.clock = clock
+    assert recorded
     assert cloud.inquire(order.key, clock.now) is None
 
 
