@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flask import current_app
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import joinedload
 
 from console.book import book, lake, settings
@@ -65,11 +65,11 @@ def standing(tx: Tx, system_id: int) -> Standing:
     )
 
 
-def on_loan(tx: Tx, *where: object, limit: int = 50) -> list[Case]:
+def on_loan(tx: Tx, *where: ColumnElement[bool], limit: int = 50) -> list[Case]:
     """Cases that enlarge a machine on a standing authorisation now, the first to end first."""
     query = (
         select(Case)
-        .where(Case.consent == Consent.STANDING.value, Case.state != State.CLOSED.value, *where)  # type: ignore[arg-type]
+        .where(Case.consent == Consent.STANDING.value, Case.state != State.CLOSED.value, *where)
         .options(joinedload(Case.resource), joinedload(Case.system))
         .order_by(Case.wake_at.is_(None), Case.wake_at, Case.id)
         .limit(limit)

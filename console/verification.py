@@ -7,7 +7,7 @@ a thirtieth of the rest, so that every row and file is read again within ``NIGHT
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -24,6 +24,7 @@ from providers.bills import Bill
 from quota import attachments, audit, ledger
 
 NIGHTS = 30
+STAGES = 5
 
 
 @dataclass(slots=True)
@@ -70,16 +71,25 @@ def examine(works: Works, progress: Progress = silent, *, night: date | None = N
     """Recompute every seal and balance, look for the guards, and check the lake's files; with ``night`` a share of them
     (see above)."""
     found = Verification()
-    stages = _stages(works, found, night)
-    of = len(stages)
-    for done, stage in enumerate(stages):
+    done, of = 0, STAGES
+
+    def going_on(numbers: list[int]) -> Iterator[int]:
+        """A city's nights take hours: between two of them it is said that somebody is still at it."""
+        for number in numbers:
+            progress("verify", done, of)
+            yield number
+
+    for stage in _stages(works, found, night, going_on):
         progress("verify", done, of)
         found.problems += list(stage)
+        done += 1
     progress("verify", of, of)
     return found
 
 
-def _stages(works: Works, found: Verification, night: date | None) -> list[Iterator[str]]:
+def _stages(
+    works: Works, found: Verification, night: date | None, going_on: Callable[[list[int]], Iterator[int]]
+) -> list[Iterator[str]]:
     """What is checked, in order; nothing is read before a stage is iterated."""
 
     def guards() -> Iterator[str]:
@@ -108,9 +118,9 @@ def _stages(works: Works, found: Verification, night: date | None) -> list[Itera
             billed = tx.scalars(select(Bill.id).order_by(Bill.id)).all()
             yield from bills.check(tx, found.share("bills", billed, night))
             runs = tx.scalars(select(StatementRun.id).order_by(StatementRun.id)).all()
-            yield from statements.check(tx, found.share("statement_runs", runs, night))
+            yield from statements.check(tx, going_on(found.share("statement_runs", runs, night)))
             nights = tx.scalars(select(Assessment.id).order_by(Assessment.id)).all()
-            yield from findings.check(tx, found.share("assessments", nights, night))
+            yield from findings.check(tx, going_on(found.share("assessments", nights, night)))
 
     def files() -> Iterator[str]:
         days = found.share("lake_days", [one.toordinal() for one in lake_health.known_days(works.lake)], night)

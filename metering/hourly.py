@@ -166,8 +166,8 @@ def _candidates(
             members = [one for one, where in zip(rows, section, strict=True) if where == at]
             sizes = [one.has().get(Kind.VCPU, 0) for one in members]
             _, vcpu = hour.of([one.id for one in members])
-            for one in _seen(hour, [each.id for each in members], sizes, sizes, name, fast, None):
-                there = vcpu[[each.id for each in members].index(one.resource_id)] if one.over else np.nan
+            numbers = [one.id for one in members]
+            for one, there in zip(_seen(hour, numbers, sizes, sizes, name, fast, None), vcpu, strict=True):
                 if one.over and (one.size <= 0 or (np.isfinite(there) and there != one.size)):
                     done.skipped["changed"] += 1
                 else:

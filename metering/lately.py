@@ -85,9 +85,8 @@ def _parts(lake: Lake, end: datetime, columns: Sequence[str], ids: NDArray[np.in
     """What was delivered for the hour, in order, its slots counted from the hour's beginning."""
     stop = int(end.timestamp())
     first = (stop - 3600 + lake.utc_offset_s) // lake.step_s  # in slots of local time
-    number = first // lake.slots
     found: list[Cells] = []
-    for each in (number, (first + HOUR - 1) // lake.slots)[: 1 if (first + HOUR - 1) // lake.slots == number else 2]:
+    for each in sorted({first // lake.slots, (first + HOUR - 1) // lake.slots}):  # over midnight: two days
         begin = first - each * lake.slots
         found += _of_day(lake, day_of(each), stop, (max(0, begin), min(lake.slots, begin + HOUR)), begin, columns, ids)
     return found
