@@ -142,7 +142,7 @@ def reorganise(
     tx.actor.must_be(Role.AUTHORITY)
     if not reason.strip():
         raise Invalid("reason.missing", N_("请写明理由"), field="reason")
-    tx.claim(key)
+    tx.alone(key)
     # Before looking: whoever hands something in for either department waits for this batch, or this batch for him.
     both = [one for one in (source_id, target_id) if one is not None]
     tx.execute(select(Department.id).where(Department.id.in_(both)).order_by(Department.id).with_for_update())

@@ -53,7 +53,7 @@ def place(
     where the quota is short, Conflict where the key was used for something else, Invalid where the resource
     or its kind is not named.
     """
-    tx.claim(key)
+    tx.alone(key)
     earlier = tx.scalar(select(WorkOrder).where(WorkOrder.key == key))
     if earlier is not None:
         if (earlier.verb, earlier.resource_id if verb is not Verb.CREATE else None) != (

@@ -90,7 +90,7 @@ def foreseen(tx: Tx, what: Allotment) -> Sequence[Effect]:
 def carry_out(tx: Tx, what: Allotment, *, key: str) -> Transfer:
     """Do it. The same ``key`` again returns the first transfer, whatever the balances are now."""
     tx.actor.must_be(Role.AUTHORITY)
-    tx.claim(key)
+    tx.alone(key)
     earlier = ledger.made(tx, key)
     if earlier is None:
         foreseen(tx, what)

@@ -105,13 +105,6 @@ class Tx(Session):
         """Rows were locked: what is written from now on comes after what their former holder wrote."""
         self.now = max(self.now, self.clock())
 
-    def claim(self, key: str) -> None:
-        """Go on alone with an idempotency key until the transaction ends: whoever sends the same one at this moment
-        waits, and then finds what was made under it, instead of making it twice. First of all locks of a verb."""
-        if self.dialect == "postgresql":  # on SQLite a writer is alone anyway
-            self.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": key})
-            self.waited()
-
     @property
     def dialect(self) -> str:
         return self.get_bind().dialect.name
@@ -119,11 +112,14 @@ class Tx(Session):
     def alone(self, what: str) -> None:
         """Wait until no other transaction is alone with the same, and keep all others waiting until this one ends.
 
-        SQLite lets only one transaction write at a time anyway.
+        ``what`` is a thing of the house ("months") or an idempotency key: whoever sends the same one at this moment waits,
+        and then finds what was made under it, instead of making it twice. First of all locks of a verb. SQLite lets only
+        one transaction write at a time anyway.
         """
         if self.dialect == "postgresql":
             key = int.from_bytes(hashlib.blake2b(what.encode(), digest_size=8).digest(), "big", signed=True)
             self.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+            self.waited()
 
     def audit(
         self,

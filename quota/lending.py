@@ -205,7 +205,7 @@ def offer(
     if not acts_for(tx, lender_id):
         raise NotAllowed("loan.not_yours", N_("只能出借本单位及下属单位的配额"))
     where, lender, borrower = pool(tx, pool_id), department(tx, lender_id), department(tx, borrower_id)
-    tx.claim(key)
+    tx.alone(key)
     earlier = tx.scalar(select(Loan).where(Loan.key == key))
     if earlier is not None:
         same = (earlier.pool_id, earlier.resource_class, earlier.amount, earlier.lender_id, earlier.borrower_id)

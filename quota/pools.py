@@ -180,7 +180,7 @@ def equip(
     """
     from quota import ledger
 
-    tx.claim(key)
+    tx.alone(key)
     if ledger.made(tx, key) is not None:  # a form sent twice
         return tx.scalars(
             select(PoolCapacity).where(PoolCapacity.pool_id == where.id, PoolCapacity.kind == kind.value)
