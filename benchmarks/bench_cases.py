@@ -21,8 +21,9 @@ from metering.policy import Verdict
 from providers.inventory import Resource
 from quota import agencies, pools
 from quota.actors import Role
+from quota.base import Base
 from quota.calendar import ZONE
-from quota.db import Base, Book
+from quota.db import Book
 from quota.units import Kind
 
 CASES, DEPARTMENTS, ASKED = 5000, 40, 40

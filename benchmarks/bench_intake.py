@@ -27,7 +27,8 @@ from providers.usage_columns import BITBRAINS
 from providers.usage_files import find_usage, read_usage_files
 from providers.usage_inventory import inventory_from_usage
 from quota.actors import steward
-from quota.db import Base, Book
+from quota.base import Base
+from quota.db import Book
 from quota.pools import CloudProvider, Pool
 from quota.units import Arch
 

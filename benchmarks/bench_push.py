@@ -20,7 +20,8 @@ from console.settings import Settings
 from metering import sources
 from providers.inventory import Resource
 from quota.actors import steward
-from quota.db import Base, Book
+from quota.base import Base
+from quota.db import Book
 from quota.pools import CloudProvider, Pool
 
 HOSTS, SERIES, SCRAPES, BATCH = 100, 50, 40, 2000

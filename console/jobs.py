@@ -28,7 +28,8 @@ from tenacity import Retrying, stop_after_attempt, wait_exponential_jitter
 
 from console.sayings import Said, of_error, say
 from quota.actors import steward
-from quota.db import Base, Book, Tx
+from quota.base import Base
+from quota.db import Book, Tx
 
 log = logging.getLogger("guanjia.jobs")
 

@@ -28,7 +28,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from metering.notices import Notice
 from quota.actors import Role
 from quota.agencies import Department
-from quota.db import Base, Tx
+from quota.base import Base
+from quota.db import Tx
 from quota.errors import N_, Invalid, NotFound, WrongState
 from quota.notices import RequestNotice
 from quota.people import Person

@@ -12,7 +12,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
 
 from console import models  # noqa: F401 - compare_metadata must see every table
-from quota.db import GUARDED, Base, Book, append_only_ddl
+from quota.base import GUARDED, Base, append_only_ddl
+from quota.db import Book
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from console.verification import Verification, examine
 from metering.works import Works
 from quota.actors import Role, steward
-from quota.db import Base, Tx
+from quota.base import Base
+from quota.db import Tx
 from quota.seals import sm3
 
 STALLED = timedelta(hours=4)

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.actors import Role
 from quota.agencies import Department, System, subtree
+from quota.base import Base
 from quota.calendar import ZONE
-from quota.db import Base
 from quota.errors import N_, Invalid, NotAllowed, NotFound, WrongState
 from quota.units import Amounts, Kind
 

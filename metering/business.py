@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from quota import calendar
 from quota.actors import Role
 from quota.agencies import Department, System, subtree
-from quota.db import Base
+from quota.base import Base
 from quota.errors import N_, Invalid, NotAllowed, NotFound
 
 if TYPE_CHECKING:

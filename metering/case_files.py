@@ -51,8 +51,8 @@ from providers.inventory import Resource
 from quota.actors import Actor, Role
 from quota.agencies import Department, System, subtree
 from quota.audit import AuditRecord
+from quota.base import Base, append_only
 from quota.calendar import ZONE, working_days
-from quota.db import Base, append_only
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.pools import Pool
 from quota.units import Amounts, amounts

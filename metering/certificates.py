@@ -15,8 +15,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from metering.case_files import Case, visible
 from metering.findings import Finding
 from providers.orders import WorkOrder
+from quota.base import Base, append_only
 from quota.calendar import ZONE
-from quota.db import Base, append_only
 from quota.errors import N_, NotFound
 from quota.ledger import Transfer
 from quota.seals import fingerprint, plain

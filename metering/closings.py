@@ -11,8 +11,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from providers.bills import month_bounds
 from quota.actors import Role
+from quota.base import Base, append_only
 from quota.calendar import ZONE
-from quota.db import Base, append_only
 from quota.errors import N_, Conflict, NotFound, WrongState
 
 if TYPE_CHECKING:

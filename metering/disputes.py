@@ -21,8 +21,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from metering.statement_rows import yuan
 from providers.inventory import Resource
 from quota.actors import Actor, Role
+from quota.base import Base, Count, append_only
 from quota.calendar import working_days
-from quota.db import Base, Count, append_only
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.pools import CloudProvider, Pool
 

@@ -19,8 +19,8 @@ from metering.policy import Policy, unsafe
 from metering.replays import PolicyReplay, ReplayState
 from metering.replays import digest as digest_of
 from quota.actors import Role
+from quota.base import Base
 from quota.calendar import ZONE
-from quota.db import Base
 from quota.errors import N_, Invalid, NotAllowed, NotFound, WrongState
 
 if TYPE_CHECKING:

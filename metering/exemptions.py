@@ -16,8 +16,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from metering.case_steps import Procedure
 from providers.inventory import Resource
 from quota.actors import Role
+from quota.base import Base
 from quota.calendar import ZONE
-from quota.db import Base
 from quota.errors import N_, Invalid, NotFound, WrongState
 
 if TYPE_CHECKING:

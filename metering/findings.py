@@ -21,7 +21,7 @@ from metering.facts import Facts
 from metering.policies import PolicyVersion
 from metering.policy import Verdict
 from providers.inventory import Resource
-from quota.db import Base, append_only
+from quota.base import Base, append_only
 from quota.errors import N_, Invalid, NotFound
 from quota.seals import GENESIS, link
 from quota.units import Amounts, amounts

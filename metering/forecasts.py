@@ -25,8 +25,8 @@ from metering.works import Progress, Works, silent
 from providers.inventory import Resource
 from quota.actors import steward
 from quota.agencies import System
+from quota.base import Base
 from quota.calendar import ZONE
-from quota.db import Base
 
 if TYPE_CHECKING:
     from quota.db import Tx

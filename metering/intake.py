@@ -25,8 +25,8 @@ from providers import inventory
 from providers.base import ProviderFault, Samples
 from providers.inventory import Drift
 from quota.actors import steward
+from quota.base import Base, Count
 from quota.calendar import ZONE
-from quota.db import Base, Count
 from quota.errors import Refused
 from quota.pools import Pool
 

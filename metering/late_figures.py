@@ -22,7 +22,7 @@ from metering.samples import METRICS, natural
 from metering.works import Works
 from providers.inventory import Resource
 from quota.actors import steward
-from quota.db import Base, append_only
+from quota.base import Base, append_only
 
 if TYPE_CHECKING:
     from metering.lake import Lake

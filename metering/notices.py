@@ -10,8 +10,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.actors import Role
 from quota.agencies import Department, subtree
+from quota.base import Base
 from quota.calendar import ZONE
-from quota.db import Base
 from quota.errors import N_, NotFound
 
 if TYPE_CHECKING:

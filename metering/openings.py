@@ -30,7 +30,7 @@ from providers.base import ResourceState
 from providers.inventory import Resource
 from quota.actors import Actor, Role, steward
 from quota.agencies import Department
-from quota.db import Base, append_only
+from quota.base import Base, append_only
 from quota.dossier import OPEN as OPEN_REQUESTS
 from quota.dossier import Request
 from quota.errors import N_, WrongState

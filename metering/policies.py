@@ -17,8 +17,8 @@ from metering import policy as judgement
 from metering.case_steps import Procedure
 from metering.policy import Policy
 from quota.actors import Role
+from quota.base import Base, append_only
 from quota.calendar import ZONE
-from quota.db import Base, append_only
 from quota.errors import N_, Invalid, NotFound, WrongState
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from providers.inventory import Resource
 from quota.actors import Role
-from quota.db import Base
+from quota.base import Base
 from quota.errors import N_, Conflict, Invalid, NotFound, WrongState
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from metering.statement_rows import StatementRun
 from metering.tariffs import Tariff
 from providers.bills import month_bounds
 from providers.inventory import Listing, Resource, ResourceChange
+from quota.base import Base, append_only
 from quota.calendar import ZONE
-from quota.db import Base, append_only
 from quota.pools import Pool
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from providers.bills import Bill
 from providers.inventory import Resource
 from quota.agencies import Department, System
-from quota.db import Base, Count, append_only
+from quota.base import Base, Count, append_only
 from quota.pools import CloudProvider, Pool
 
 UnitHours = Numeric(20, 4)

@@ -29,7 +29,8 @@ from providers.orders import WorkOrder
 from quota import agencies, ledger
 from quota.actors import Role
 from quota.agencies import Department, System
-from quota.db import Base, batches
+from quota.base import Base
+from quota.db import batches
 from quota.dossier import OPEN, Request, RequestState
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState
 from quota.ledger import Account, Hold, Holder, HoldState

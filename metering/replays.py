@@ -16,8 +16,8 @@ from metering.outcomes import Result, frontier, merge, report
 from metering.policy import Policy
 from metering.works import Progress, Works, silent
 from quota.actors import Role, steward
+from quota.base import Base
 from quota.calendar import ZONE
-from quota.db import Base
 from quota.errors import N_, NotFound, Refused
 from quota.seals import canonical, sm3
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.inventory import Resource
 from quota.actors import Role
-from quota.db import Base, Count
+from quota.base import Base, Count
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound
 from quota.pools import Pool
 

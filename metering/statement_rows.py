@@ -12,8 +12,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from metering.tariffs import Tariff
 from providers.inventory import Resource
 from quota.agencies import Department, System
+from quota.base import Base, Count, append_only
 from quota.catalog import CatalogItem
-from quota.db import Base, Count, append_only
 from quota.pools import CloudProvider, Pool
 from quota.units import UNITS, Kind
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from metering.authorisations import Authorisation
 from metering.case_files import Case
 from metering.case_steps import Consent
-from quota.db import Base, append_only
+from quota.base import Base, append_only
 from quota.errors import N_
 
 if TYPE_CHECKING:

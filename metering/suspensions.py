@@ -16,7 +16,7 @@ from metering import recoveries
 from metering.case_files import Case
 from metering.policies import PolicyVersion
 from quota.actors import Role
-from quota.db import Base
+from quota.base import Base
 from quota.errors import N_, Invalid, NotFound, WrongState
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from sqlalchemy import Date, ForeignKey, Index, Numeric, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.actors import Role
+from quota.base import Base, append_only
 from quota.catalog import CatalogItem
-from quota.db import Base, append_only
 from quota.errors import N_, Invalid, NotFound
 from quota.pools import CloudProvider
 from quota.units import UNITS, Arch, Kind

@@ -14,8 +14,8 @@ from sqlalchemy import CheckConstraint, ForeignKey, String, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.actors import Role
+from quota.base import Base
 from quota.calendar import ZONE
-from quota.db import Base
 from quota.errors import N_, Invalid, NotFound, WrongState
 from quota.pools import Pool
 

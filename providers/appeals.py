@@ -14,8 +14,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from providers import marks
 from providers.marks import ScorecardRecord
 from quota.actors import Role
+from quota.base import Base
 from quota.calendar import working_days
-from quota.db import Base
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.pools import CloudProvider
 

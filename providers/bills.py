@@ -18,8 +18,8 @@ from providers import base
 from providers.base import Accountable, Provider
 from providers.claims import Claim
 from quota.actors import Actor, Role, steward
+from quota.base import Base, append_only
 from quota.calendar import ZONE
-from quota.db import Base, append_only
 from quota.errors import N_, Invalid, NotAllowed
 from quota.pools import Pool
 from quota.seals import fingerprint

@@ -12,7 +12,7 @@ from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.actors import Role
-from quota.db import Base
+from quota.base import Base
 from quota.errors import N_, Invalid, NotFound
 from quota.pools import CloudProvider, provider
 

@@ -23,8 +23,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.base import Accountable, IncidentFact, Provider, Responsibility
 from quota.actors import Actor, Role, steward
+from quota.base import Base
 from quota.calendar import WorkingDays, working_days
-from quota.db import Base
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.pools import CloudProvider, Pool
 

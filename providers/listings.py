@@ -25,7 +25,7 @@ from providers.base import Inventory, ResourceFact
 from providers.resources import TOLD, Change, Resource, ResourceChange, about
 from quota.actors import Role
 from quota.agencies import Department, System
-from quota.db import Base
+from quota.base import Base
 from quota.errors import N_, Conflict
 from quota.pools import Pool
 from quota.seals import plain

@@ -30,7 +30,7 @@ from providers import periods
 from providers.measures import Row
 from providers.scorecard import Evidence, Formula, Indicator, Mark, Scorecard, score
 from quota.actors import Actor, Role
-from quota.db import Base, append_only
+from quota.base import Base, append_only
 from quota.errors import N_, Conflict, NotFound, WrongState
 from quota.pools import CloudProvider
 from quota.seals import fingerprint, plain

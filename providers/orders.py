@@ -22,8 +22,8 @@ from providers.inventory import Resource, seen_by
 from quota.actors import Actor, Role
 from quota.agencies import Department, System
 from quota.audit import AuditRecord
+from quota.base import Base
 from quota.calendar import ZONE, WorkingDays, working_days
-from quota.db import Base
 from quota.dossier import Request
 from quota.errors import N_, Conflict, Invalid, NotFound
 from quota.pools import CloudProvider, Pool

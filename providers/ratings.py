@@ -13,7 +13,7 @@ from providers.inventory import Resource, seen_by
 from providers.orders import OrderState, WorkOrder
 from quota.actors import Actor, Role
 from quota.agencies import Department
-from quota.db import Base, append_only
+from quota.base import Base, append_only
 from quota.errors import N_, Conflict, Invalid, WrongState
 from quota.pools import CloudProvider, Pool
 

@@ -18,8 +18,8 @@ from sqlalchemy.orm import Mapped, aliased, mapped_column, relationship
 
 from providers.scorecard import Indicator
 from quota.actors import Actor, Role
+from quota.base import Base, append_only
 from quota.calendar import ZONE
-from quota.db import Base, append_only
 from quota.errors import N_, Invalid, NotFound, WrongState
 from quota.pools import CloudProvider, provider
 

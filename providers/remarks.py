@@ -14,7 +14,7 @@ from sqlalchemy import ForeignKey, Index, String, Text, select
 from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from quota.actors import Role
-from quota.db import Base, append_only
+from quota.base import Base, append_only
 from quota.errors import N_, Invalid, NotAllowed, NotFound, WrongState
 
 if TYPE_CHECKING:

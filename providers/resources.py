@@ -28,7 +28,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from providers.base import ResourceState, ServiceKind
 from quota.actors import Actor, Role
 from quota.agencies import Department, System, subtree
-from quota.db import Base, append_only, batches
+from quota.base import Base, append_only
+from quota.db import batches
 from quota.errors import N_, Conflict, NotFound
 from quota.pools import Pool
 from quota.seals import plain

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import CheckConstraint, ForeignKey, String, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from quota.db import Base
+from quota.base import Base
 from quota.errors import N_, Conflict, Invalid, NotFound
 from quota.units import Arch
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quota.audit import AuditRecord
-from quota.db import Base, append_only
+from quota.base import Base, append_only
 from quota.errors import N_, Conflict, Invalid, NotFound
 from quota.file_kinds import recognise
 from quota.seals import sm3

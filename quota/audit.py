@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import CheckConstraint, Index, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from quota.db import Base, append_only
+from quota.base import Base, append_only
 from quota.seals import GENESIS, link, plain
 
 if TYPE_CHECKING:

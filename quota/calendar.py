@@ -19,7 +19,7 @@ from sqlalchemy import String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quota.actors import Role
-from quota.db import Base
+from quota.base import Base
 from quota.errors import N_
 
 if TYPE_CHECKING:

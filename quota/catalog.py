@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quota.actors import Role
-from quota.db import Base
+from quota.base import Base
 from quota.errors import N_, Invalid, NotFound, WrongState
 from quota.units import Amounts, Arch, amounts
 

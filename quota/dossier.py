@@ -11,8 +11,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota import catalog
 from quota.agencies import Department, System
+from quota.base import Base
 from quota.calendar import WorkingDays
-from quota.db import Base
 from quota.errors import N_
 from quota.pools import Pool
 from quota.rules import SIGNED, StepName

@@ -10,7 +10,7 @@ from enum import StrEnum
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from quota.db import Base, Count, append_only
+from quota.base import Base, Count, append_only
 from quota.seals import GENESIS
 from quota.units import Arch, Kind, ResourceClass
 

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from quota import ledger
 from quota.actors import Actor, Role
 from quota.agencies import Department, department, subtree
-from quota.db import Base, Count
+from quota.base import Base, Count
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
 from quota.ledger import Holder, Side
 from quota.pools import Pool, pool

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota import agencies, requests, terms
 from quota.actors import Actor, Role
+from quota.base import Base, append_only
 from quota.calendar import ZONE
-from quota.db import Base, append_only
 from quota.errors import N_, Conflict, NotFound, WrongState
 from quota.requests import OPEN, Request
 

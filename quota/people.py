@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.actors import Actor, Role
 from quota.agencies import Department
-from quota.db import Base
+from quota.base import Base
 from quota.pools import CloudProvider
 
 

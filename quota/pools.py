@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import CheckConstraint, ForeignKey, Numeric, String, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from quota.db import Base, Count
+from quota.base import Base, Count
 from quota.errors import N_, Conflict, Invalid, NotFound
 from quota.units import UNITS, Arch, Kind, ResourceClass
 

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from quota import rules
 from quota.actors import Role
+from quota.base import Base
 from quota.calendar import ZONE
-from quota.db import Base
 from quota.errors import N_, Conflict, Invalid
 
 if TYPE_CHECKING:

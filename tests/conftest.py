@@ -16,7 +16,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from console import models  # noqa: F401 - every table of the house is known from here on
-from quota.db import Base, Book
+from quota.base import Base
+from quota.db import Book
 
 ROOT = Path(__file__).resolve().parent.parent
 

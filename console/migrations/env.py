@@ -3,7 +3,7 @@
 from alembic import context
 
 from console import models  # noqa: F401
-from quota.db import Base, UtcDateTime
+from quota.base import Base, UtcDateTime
 
 
 def render(kind: str, value: object, _context: object) -> str | bool:

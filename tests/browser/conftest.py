@@ -22,7 +22,8 @@ from console import assets, founding, i18n
 from console.app import create_app
 from console.settings import Settings
 from quota.actors import Role
-from quota.db import Base, Book
+from quota.base import Base
+from quota.db import Book
 from tests.city import found_city
 
 ROOT = Path(__file__).resolve().parents[2]

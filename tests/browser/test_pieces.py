@@ -18,7 +18,8 @@ from console.access import public
 from console.app import create_app
 from console.charts import Chart, Series
 from console.settings import Settings
-from quota.db import Base, Book
+from quota.base import Base
+from quota.db import Book
 from tests.browser.conftest import Live, serve
 
 PAGE = """{% extends "base.html" %}{% import "_macros.html" as ui %}

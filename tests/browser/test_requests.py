@@ -17,8 +17,9 @@ from quota import approvals, fulfilment, requests
 from quota.actors import Actor, Role
 from quota.approvals import Decision
 from quota.asks import Ask, Line
+from quota.base import Base
 from quota.calendar import ZONE
-from quota.db import Base, Book
+from quota.db import Book
 from quota.dossier import Request, RequestKind
 from tests.browser.conftest import Live, serve
 from tests.city import found_city, found_pool

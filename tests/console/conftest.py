@@ -24,7 +24,8 @@ from console import i18n
 from console.app import create_app
 from console.settings import Settings
 from quota.actors import Role
-from quota.db import Base, Book
+from quota.base import Base
+from quota.db import Book
 from tests.city import City, found_city
 from tests.conftest import fresh_postgres
 

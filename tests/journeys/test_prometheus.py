@@ -28,7 +28,8 @@ from metering.samples import METRICS
 from metering.works import Works
 from providers.inventory import Resource
 from quota.actors import Actor, Role
-from quota.db import Base, Book
+from quota.base import Base
+from quota.db import Book
 from quota.pools import CloudProvider, Pool
 
 STEP = 15

@@ -23,8 +23,9 @@ from providers.inventory import Resource
 from providers.orders import WorkOrder
 from quota import ledger, requests, rulebook
 from quota.asks import Ask, Line
+from quota.base import Base
 from quota.calendar import ZONE
-from quota.db import Base, Book
+from quota.db import Book
 from quota.dossier import RequestKind
 from quota.errors import Refused, WrongState
 from quota.units import Kind, ResourceClass

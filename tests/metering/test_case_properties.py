@@ -38,8 +38,9 @@ from providers.inventory import Resource
 from providers.orders import OrderState, WorkOrder
 from quota import audit, ledger
 from quota.actors import Role
+from quota.base import Base
 from quota.calendar import ZONE
-from quota.db import Base, Book
+from quota.db import Book
 from quota.errors import Refused
 from quota.ledger import Holder, Side
 from quota.units import Kind, ResourceClass, amounts, classes, total

@@ -23,7 +23,8 @@ from metering.works import Works
 from providers import usage_files
 from quota.actors import steward
 from quota.audit import AuditRecord
-from quota.db import Base, Book
+from quota.base import Base
+from quota.db import Book
 from quota.errors import Conflict
 from quota.pools import CloudProvider, Pool
 from tests.metering.samples import DAY, joined, steady

@@ -217,7 +217,7 @@ def test_rows_and_contents_are_append_only(book: Book, table: str) -> None:
     ],
 )
 def test_what_was_changed_behind_the_guards_is_named(tmp_path, clock, table: str, change: str, named: str) -> None:
-    from quota.db import Base
+    from quota.base import Base
 
     book = Book(f"sqlite:///{tmp_path / 'book.db'}", clock=clock)
     Base.metadata.create_all(book.engine)

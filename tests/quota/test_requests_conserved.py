@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from quota import approvals, fulfilment, ledger, requests
 from quota.approvals import Decision
-from quota.db import Base, Book
+from quota.base import Base
+from quota.db import Book
 from quota.errors import OverCapacity
 from quota.requests import Line, RequestKind
 from quota.units import Arch, Kind, ResourceClass

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-import quota.db
+import quota.base
 
 revision = "0004"
 down_revision = "0003"
@@ -22,8 +22,8 @@ def upgrade() -> None:
         sa.Column("token_digest", sa.String(length=64), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("created_by", sa.String(length=64), nullable=False),
-        sa.Column("created_at", quota.db.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("last_point_at", quota.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("created_at", quota.base.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("last_point_at", quota.base.UtcDateTime(timezone=True), nullable=True),
         sa.Column("points", sa.BigInteger(), nullable=False),
         sa.Column("ignored", sa.BigInteger(), nullable=False),
         sa.Column("refused", sa.BigInteger(), nullable=False),

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-import quota.db
-from quota.db import append_only_ddl
+import quota.base
+from quota.base import append_only_ddl
 
 revision = "0006"
 down_revision = "0005"
@@ -29,7 +29,7 @@ def upgrade() -> None:
     sa.Column('run_id', sa.Integer(), nullable=False),
     sa.Column('invoices', sa.JSON(), nullable=False),
     sa.Column('reason', sa.Text(), nullable=False),
-    sa.Column('closed_at', quota.db.UtcDateTime(timezone=True), nullable=False),
+    sa.Column('closed_at', quota.base.UtcDateTime(timezone=True), nullable=False),
     sa.Column('closed_by', sa.String(length=64), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_month_closings')),
     sa.UniqueConstraint('month', name=op.f('uq_month_closings_month')),
@@ -40,7 +40,7 @@ def upgrade() -> None:
     sa.Column('month', sa.String(length=7), nullable=False),
     sa.Column('revision', sa.Integer(), nullable=False),
     sa.Column('digest', sa.String(length=64), nullable=False),
-    sa.Column('until', quota.db.UtcDateTime(timezone=True), nullable=False),
+    sa.Column('until', quota.base.UtcDateTime(timezone=True), nullable=False),
     sa.Column('tariff_id', sa.Integer(), nullable=True),
     sa.Column('resources', sa.Integer(), nullable=False),
     sa.Column('lines', sa.Integer(), nullable=False),
@@ -49,7 +49,7 @@ def upgrade() -> None:
     sa.Column('unmeasured_fen', sa.BigInteger(), nullable=False),
     sa.Column('correction_fen', sa.BigInteger(), nullable=False),
     sa.Column('reason', sa.Text(), nullable=False),
-    sa.Column('made_at', quota.db.UtcDateTime(timezone=True), nullable=False),
+    sa.Column('made_at', quota.base.UtcDateTime(timezone=True), nullable=False),
     sa.Column('made_by', sa.String(length=64), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_statement_runs')),
     sa.UniqueConstraint('month', 'revision', name=op.f('uq_statement_runs_month_revision'))
@@ -66,7 +66,7 @@ def upgrade() -> None:
     sa.Column('effective_from', sa.Date(), nullable=False),
     sa.Column('label', sa.String(length=32), nullable=False),
     sa.Column('reason', sa.Text(), nullable=False),
-    sa.Column('entered_at', quota.db.UtcDateTime(timezone=True), nullable=False),
+    sa.Column('entered_at', quota.base.UtcDateTime(timezone=True), nullable=False),
     sa.Column('entered_by', sa.String(length=64), nullable=False),
     sa.ForeignKeyConstraint(['catalog_item_id'], ['catalog_items.id'], name=op.f('fk_tariffs_catalog_item_id')),
     sa.ForeignKeyConstraint(['provider_id'], ['cloud_providers.id'], name=op.f('fk_tariffs_provider_id')),
@@ -87,12 +87,12 @@ def upgrade() -> None:
     sa.Column('fen', sa.BigInteger(), nullable=True),
     sa.Column('refs', sa.JSON(), nullable=False),
     sa.Column('state', sa.String(length=12), nullable=False),
-    sa.Column('opened_at', quota.db.UtcDateTime(timezone=True), nullable=False),
-    sa.Column('claimed_at', quota.db.UtcDateTime(timezone=True), nullable=True),
+    sa.Column('opened_at', quota.base.UtcDateTime(timezone=True), nullable=False),
+    sa.Column('claimed_at', quota.base.UtcDateTime(timezone=True), nullable=True),
     sa.Column('claimed_by', sa.String(length=64), nullable=True),
     sa.Column('answer', sa.String(length=12), nullable=True),
-    sa.Column('answered_at', quota.db.UtcDateTime(timezone=True), nullable=True),
-    sa.Column('settled_at', quota.db.UtcDateTime(timezone=True), nullable=True),
+    sa.Column('answered_at', quota.base.UtcDateTime(timezone=True), nullable=True),
+    sa.Column('settled_at', quota.base.UtcDateTime(timezone=True), nullable=True),
     sa.Column('settled_by', sa.String(length=64), nullable=True),
     sa.Column('settled_fen', sa.BigInteger(), nullable=True),
     sa.Column('generation', sa.Integer(), nullable=False),
@@ -119,7 +119,7 @@ def upgrade() -> None:
     sa.Column('disputed_fen', sa.BigInteger(), nullable=False),
     sa.Column('unmeasured_fen', sa.BigInteger(), nullable=False),
     sa.Column('unbilled_fen', sa.BigInteger(), nullable=False),
-    sa.Column('made_at', quota.db.UtcDateTime(timezone=True), nullable=False),
+    sa.Column('made_at', quota.base.UtcDateTime(timezone=True), nullable=False),
     sa.Column('made_by', sa.String(length=64), nullable=False),
     sa.ForeignKeyConstraint(['bill_id'], ['bills.id'], name=op.f('fk_reconciliations_bill_id')),
     sa.ForeignKeyConstraint(['pool_id'], ['pools.id'], name=op.f('fk_reconciliations_pool_id')),
@@ -164,7 +164,7 @@ def upgrade() -> None:
     op.create_table('dispute_steps',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('dispute_id', sa.Integer(), nullable=False),
-    sa.Column('at', quota.db.UtcDateTime(timezone=True), nullable=False),
+    sa.Column('at', quota.base.UtcDateTime(timezone=True), nullable=False),
     sa.Column('by', sa.String(length=64), nullable=False),
     sa.Column('verb', sa.String(length=12), nullable=False),
     sa.Column('text', sa.Text(), nullable=False),

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from quota.db import append_only_ddl, drop_append_only_ddl
+from quota.base import append_only_ddl, drop_append_only_ddl
 
 revision = "0013"
 down_revision = "0012"

@@ -1,0 +1,97 @@
+"""The ground of every table: the class that they all have, the types of their columns, and the guard that keeps some append-only."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import DDL, JSON, BigInteger, DateTime, MetaData, Table, event
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware instant, kept as UTC. A naive datetime is a bug and is refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"naive datetime {value!r}: instants carry their zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Every table of the house. Names of constraints follow one convention so that migrations can find them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+        list[str]: JSON,
+        dict[str, int]: JSON,
+        dict[str, str]: JSON,
+    }
+
+
+Count = BigInteger
+"""Column type of amounts in base units."""
+
+
+GUARDED: list[str] = []
+"""Names of the tables that triggers keep append-only."""
+
+
+def append_only(table: Table) -> None:
+    """Guard ``table`` by triggers against update and delete. An ORM guard is bypassed by bulk updates."""
+    GUARDED.append(table.name)
+    for dialect, statements in append_only_ddl(table.name).items():
+        for statement in statements:
+            event.listen(
+                table,
+                "after_create",
+                DDL(statement.replace("%", "%%")).execute_if(dialect=dialect),  # type: ignore[no-untyped-call]
+            )
+
+
+def append_only_ddl(name: str) -> dict[str, list[str]]:
+    """Dialect → statements that make the table ``name`` append-only."""
+    return {
+        "sqlite": [
+            f"CREATE TRIGGER {name}_no_{verb} BEFORE {verb.upper()} ON {name} "
+            f"BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END"
+            for verb in ("update", "delete")
+        ],
+        "postgresql": [
+            "CREATE OR REPLACE FUNCTION guanjia_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$",
+            f"CREATE TRIGGER {name}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {name} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION guanjia_append_only()",
+        ],
+    }
+
+
+def drop_append_only_ddl(name: str) -> dict[str, list[str]]:
+    """Dialect → statements that take the guard off again (for migrations going down)."""
+    return {
+        "sqlite": [f"DROP TRIGGER {name}_no_{verb}" for verb in ("update", "delete")],
+        "postgresql": [f"DROP TRIGGER {name}_append_only ON {name}"],
+    }
