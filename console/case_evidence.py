@@ -13,10 +13,12 @@ from console.use_charts import use_charts
 from metering import policies, suspensions, whole_systems, windows
 from metering.assess import Reason
 from metering.case_files import Case, confirmed_by
-from metering.case_steps import Act, CaseKind, Procedure, less, more, next_order
+from metering.case_steps import Act, next_order
 from metering.findings import Finding
 from metering.policies import PolicyVersion
 from metering.policy import LABELS
+from metering.procedure import CaseKind, Procedure
+from metering.shape_changes import less, more
 from providers.base import Provider, Verb
 from quota import ledger
 from quota.calendar import ZONE

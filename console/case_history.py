@@ -10,9 +10,10 @@ from sqlalchemy import or_, select
 from console.case_evidence import VERB_LABELS
 from console.texts import _, amounts, number, role, when
 from metering.case_files import Case
-from metering.case_steps import ANSWER_LABELS, DECISION_LABELS, ENDING_LABELS, KIND_LABELS, MATTER_LABELS, STATE_LABELS
+from metering.case_steps import ANSWER_LABELS, DECISION_LABELS, ENDING_LABELS, MATTER_LABELS, STATE_LABELS
 from metering.exemptions import CATEGORY_LABELS
 from metering.policy import LABELS as VERDICT_LABELS
+from metering.procedure import KIND_LABELS
 from quota.actors import Role
 from quota.audit import AuditRecord
 from quota.db import Tx

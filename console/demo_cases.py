@@ -14,8 +14,9 @@ from sqlalchemy import select
 
 from metering import cases, findings, openings, pipeline, windows
 from metering.case_files import Case
-from metering.case_steps import Answer, CaseKind, Decision, State
+from metering.case_steps import Answer, Decision, State
 from metering.exemptions import Category
+from metering.procedure import CaseKind
 from metering.works import Works
 from providers import delivery
 from providers.orders import WorkOrder

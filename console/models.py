@@ -22,7 +22,7 @@ import metering.policies
 import metering.protections
 import metering.reckoning_inputs
 import metering.reconcile_rows
-import metering.reorganisations
+import quota.reorganisations
 import metering.replays
 import metering.sources
 import metering.statement_rows

@@ -35,7 +35,7 @@ from console.policy_words import MISSING_LABELS
 from console.services import KINDS
 from console.texts import _, lazy, sentence
 from metering.assess import FIGURE_LABELS, SIGNS
-from metering.mergers import mergers
+from quota.mergers import mergers
 from metering.policy import (
     COMPARE,
     GROWS,

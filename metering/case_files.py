@@ -24,28 +24,26 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from metering.case_figures import backoff
 from metering.case_steps import (
     DONE,
     MAY,
     OPEN,
     SETBACKS,
     STATE_LABELS,
-    TAKES,
     Act,
     Answer,
-    CaseKind,
     Consent,
     Decision,
     Ending,
     Matter,
-    Procedure,
     State,
-    backoff,
     follow,
 )
 from metering.findings import Finding
 from metering.notices import Notice
 from metering.policies import PolicyVersion
+from metering.procedure import TAKES, CaseKind, Procedure
 from providers.base import ServiceKind, Verb
 from providers.inventory import Resource
 from quota.actors import Actor, Role
@@ -103,7 +101,7 @@ class Case(Base):
     ends_on: Mapped[date | None]  # of temporary growth: the last day before it is returned
     freed: Mapped[dict[str, int]] = mapped_column(default=dict)
     worth: Mapped[float] = mapped_column(Float)  # of what it recovers, in vCPU
-    risk: Mapped[float] = mapped_column(Float, default=0.0, server_default="0")  # case_steps.risk, when it was opened
+    risk: Mapped[float] = mapped_column(Float, default=0.0, server_default="0")  # case_figures.risk, when it was opened
     was_running: Mapped[bool] = mapped_column(default=True)
 
     opened_at: Mapped[datetime]

@@ -21,17 +21,7 @@ from metering.case_files import (
     visible,
     whose_turn,
 )
-from metering.case_steps import (
-    Act,
-    Answer,
-    CaseKind,
-    Consent,
-    Decision,
-    Ending,
-    Matter,
-    Procedure,
-    State,
-)
+from metering.case_steps import Act, Answer, Consent, Decision, Ending, Matter, State
 from metering.certificates import Certificate, certificate
 from metering.deadlines import Advanced, advance, advance_all, exempt
 from metering.enforcement import (
@@ -47,6 +37,7 @@ from metering.enforcement import (
 )
 from metering.hearings import dismiss, issue, reply, review, rule, withdraw
 from metering.openings import SKIPS, Opening, open_from, open_one
+from metering.procedure import CaseKind, Procedure
 from metering.recoveries import Recoveries, Regret, recoveries, regret
 
 __all__ = [

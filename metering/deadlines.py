@@ -16,21 +16,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from metering import enforcement, exemptions, policies, safeguards, surges, suspensions, windows
+from metering.case_figures import strain
 from metering.case_files import Case, close, lock, move, open_case, open_cases
-from metering.case_steps import (
-    HEARING,
-    RESTING,
-    CaseKind,
-    Consent,
-    Ending,
-    Matter,
-    State,
-    strain,
-)
+from metering.case_steps import HEARING, RESTING, Consent, Ending, Matter, State
 from metering.exemptions import Category, Exemption
 from metering.findings import Finding, latest
 from metering.notices import Notice
 from metering.policy import GROWS
+from metering.procedure import CaseKind
 from providers import delivery
 from providers.base import ResourceState, Verb
 from providers.inventory import Resource

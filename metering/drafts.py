@@ -13,9 +13,9 @@ from sqlalchemy import ForeignKey, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering import policies, sizings
-from metering.case_steps import Procedure
 from metering.policies import PolicyVersion
 from metering.policy import Policy, unsafe
+from metering.procedure import Procedure
 from metering.replays import PolicyReplay, ReplayState
 from metering.replays import digest as digest_of
 from quota.actors import Role

@@ -24,17 +24,9 @@ from metering.case_files import (
     move,
     take_up,
 )
-from metering.case_steps import (
-    REGRETS,
-    Act,
-    CaseKind,
-    Consent,
-    Ending,
-    State,
-    more,
-    next_order,
-)
+from metering.case_steps import REGRETS, Act, Consent, Ending, State, next_order
 from metering.findings import Finding
+from metering.procedure import CaseKind
 from metering.safeguards import (
     FOR_GOOD,
     Obstacle,
@@ -47,6 +39,7 @@ from metering.safeguards import (
     safe_target,
     unproven,
 )
+from metering.shape_changes import more
 from providers import delivery
 from providers.base import ResourceState, Verb
 from providers.orders import OrderState, WorkOrder

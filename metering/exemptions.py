@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from metering.case_steps import Procedure
+from metering.procedure import Procedure
 from providers.inventory import Resource
 from quota.actors import Role
 from quota.base import Base

@@ -16,10 +16,11 @@ from sqlalchemy import Float, ForeignKey, Index, String, UniqueConstraint, inser
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.assess import Findings, judge
-from metering.case_steps import CALLS_FOR, CaseKind, less
 from metering.facts import Facts
 from metering.policies import PolicyVersion
 from metering.policy import Verdict
+from metering.procedure import CALLS_FOR, CaseKind
+from metering.shape_changes import less
 from providers.inventory import Resource
 from quota.base import Base, append_only
 from quota.errors import N_, Invalid, NotFound

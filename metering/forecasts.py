@@ -17,10 +17,10 @@ from sqlalchemy import String, UniqueConstraint, delete, insert, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from metering import business, demand, findings, forecast
-from metering.case_steps import CALLS_FOR
 from metering.demand import Demand
 from metering.findings import Finding
 from metering.policy import MACHINES
+from metering.procedure import CALLS_FOR
 from metering.works import Progress, Works, silent
 from providers.inventory import Resource
 from quota.actors import steward

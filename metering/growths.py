@@ -28,12 +28,14 @@ from metering import (
 )
 from metering.authorisations import Authorisation
 from metering.case_files import Case, close, lock, move, open_case
-from metering.case_steps import CaseKind, Consent, Ending, Procedure, State, more
+from metering.case_steps import Consent, Ending, State
 from metering.findings import Finding, latest
 from metering.notices import Notice
+from metering.procedure import CaseKind, Procedure
 from metering.rightsizing import Fast
 from metering.safeguards import Obstacle
 from metering.surges import Outcome, Surge
+from metering.shape_changes import more
 from providers.base import ResourceState
 from providers.inventory import Resource
 from quota.actors import Role

@@ -18,21 +18,11 @@ from metering.case_files import (
     move,
     take_up,
 )
-from metering.case_steps import (
-    STATE_LABELS,
-    Act,
-    Answer,
-    CaseKind,
-    Consent,
-    Decision,
-    Ending,
-    Matter,
-    State,
-    growth,
-    more,
-)
+from metering.case_steps import STATE_LABELS, Act, Answer, Consent, Decision, Ending, Matter, State
 from metering.exemptions import Category
 from metering.notices import Notice
+from metering.procedure import CaseKind
+from metering.shape_changes import growth, more
 from quota import attachments, ledger, requests
 from quota.asks import Ask, Line
 from quota.attachments import StagedFile

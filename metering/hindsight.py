@@ -12,10 +12,10 @@ from typing import Any
 from metering import assess, facts, findings, pipeline
 from metering.assess import Findings
 from metering.business import calendars
-from metering.case_steps import more
 from metering.history import Past
 from metering.policy import GROWS, RECLAIMABLE, Policy, Verdict, default
 from metering.works import Progress, Works, silent
+from metering.shape_changes import more
 from providers import inventory
 from providers.inventory import Resource
 from quota.actors import steward

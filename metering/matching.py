@@ -11,7 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 
 from metering.case_files import Case
-from metering.case_steps import TAKES, CaseKind, State, worth
+from metering.case_steps import State
+from metering.procedure import TAKES, CaseKind
+from metering.shape_changes import worth
 from quota.dossier import OPEN as OPEN_REQUESTS
 from quota.dossier import Request
 from quota.units import Amounts, Kind, total

@@ -12,20 +12,13 @@ from sqlalchemy import ColumnElement, ForeignKey, String, func, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering import exemptions, findings, protections, suspensions, whole_systems
+from metering.case_figures import risk
 from metering.case_files import Case, start_clock
-from metering.case_steps import (
-    CALLS_FOR,
-    TAKES,
-    CaseKind,
-    Procedure,
-    State,
-    less,
-    more,
-    risk,
-    worth,
-)
+from metering.case_steps import State
 from metering.findings import Assessment, Finding, latest, of_run
 from metering.policy import GROWS, Verdict
+from metering.procedure import CALLS_FOR, TAKES, CaseKind, Procedure
+from metering.shape_changes import less, more, worth
 from providers.base import ResourceState
 from providers.inventory import Resource
 from quota.actors import Actor, Role, steward

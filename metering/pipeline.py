@@ -20,7 +20,7 @@ from metering import assess, business, engines, facts, findings, measuring, poli
 from metering.engines import Engine, Survey
 from metering.facts import Facts
 from metering.findings import Assessment
-from metering.mergers import mergers
+from quota.mergers import mergers
 from metering.policy import GROWS, SIZING, Policy
 from metering.sizings import sizing
 from metering.works import Progress, Works, silent

@@ -1,7 +1,7 @@
 """Policies that were enacted: every version with the day from which it holds, never rewritten.
 
 A version holds what a resource is judged by (``metering.policy.Policy``) and how a case is then conducted
-(``metering.case_steps.Procedure``), both as plain JSON. A finding and a case keep the version that they are of.
+(``metering.procedure.Procedure``), both as plain JSON. A finding and a case keep the version that they are of.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from sqlalchemy import Index, String, Text, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from metering import policy as judgement
-from metering.case_steps import Procedure
 from metering.policy import Policy
+from metering.procedure import Procedure
 from quota.actors import Role
 from quota.base import Base, append_only
 from quota.calendar import ZONE

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from metering.case_files import Case
-from metering.case_steps import CALLS_FOR, TAKES, CaseKind, Ending, State
+from metering.case_steps import Ending, State
 from metering.findings import Assessment, Finding
+from metering.procedure import CALLS_FOR, TAKES, CaseKind
 from providers.inventory import Resource
 from quota.agencies import Department
 from quota.dossier import Request

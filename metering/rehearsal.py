@@ -20,9 +20,10 @@ from sqlalchemy import select
 
 from metering import cases, findings, intake, openings, pipeline, policies
 from metering.case_files import Case, confirmed_by
-from metering.case_steps import OPEN, Answer, CaseKind, Decision, State
+from metering.case_steps import OPEN, Answer, Decision, State
 from metering.exemptions import Category
 from metering.policy import BUILT_IN
+from metering.procedure import CaseKind
 from metering.works import Progress, Works, silent
 from providers import delivery, inventory
 from providers import simulated_city as city

@@ -19,12 +19,13 @@ from sqlalchemy.orm import joinedload
 
 from metering import assess, pipeline
 from metering.case_files import Case
-from metering.case_steps import CaseKind, Ending, State
+from metering.case_steps import Ending, State
 from metering.findings import Assessment, Finding
 from metering.lake import Lake
 from metering.openings import Opening
 from metering.pipeline import Window
 from metering.policy import BUILT_IN
+from metering.procedure import CaseKind
 from metering.rehearsal import Rehearsed
 from metering.suspensions import Suspension
 from metering.works import Works

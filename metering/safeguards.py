@@ -13,20 +13,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from metering import authorisations, exemptions, protections, surges, suspensions
+from metering.case_figures import crowded
 from metering.case_files import Case
-from metering.case_steps import (
-    ALIVE,
-    STILL,
-    STOPPABLE,
-    CaseKind,
-    Consent,
-    Ending,
-    crowded,
-    gentler,
-    less,
-)
+from metering.case_steps import STOPPABLE, Consent, Ending
 from metering.findings import Finding, latest
 from metering.policy import GROWS, LABELS, Verdict
+from metering.procedure import ALIVE, STILL, CaseKind
+from metering.shape_changes import gentler, less
 from providers import inventory
 from providers.base import ResourceState, Verb
 from providers.orders import WorkOrder

@@ -23,8 +23,9 @@ from console.views.cases import ACT_LABELS, KINDS
 from console.views.cases import blueprint as of_cases
 from metering import cases
 from metering.case_files import Case
-from metering.case_steps import ANSWER_LABELS, DECISION_LABELS, Act, Answer, CaseKind, Decision
+from metering.case_steps import ANSWER_LABELS, DECISION_LABELS, Act, Answer, Decision
 from metering.exemptions import CATEGORY_LABELS, Category
+from metering.procedure import CaseKind
 from quota import attachments
 from quota.actors import Role
 from quota.db import Tx

@@ -18,21 +18,21 @@ from console.lists import Column, Filter, Rows, listing
 from console.security import row
 from console.texts import _, amounts, percent, when
 from metering import cases, certificates, findings, surges, suspensions, windows
+from metering.case_figures import risk_label
 from metering.case_files import TURNS, Case
 from metering.case_steps import (
     ANSWER_LABELS,
     CONSENT_LABELS,
     DECISION_LABELS,
     ENDING_LABELS,
-    KIND_LABELS,
     MATTER_LABELS,
     STATE_LABELS,
     Act,
     State,
-    risk_label,
 )
 from metering.exemptions import CATEGORY_LABELS
 from metering.notices import Notice
+from metering.procedure import KIND_LABELS
 from providers.inventory import Resource
 from providers.orders import WorkOrder
 from quota import attachments, requests

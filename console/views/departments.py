@@ -22,7 +22,7 @@ from console.texts import _, lazy
 from console.views.quota import mine_or_any, wallets
 from console.wallets import departments as offer_departments
 from metering import reorganisations
-from metering.reorganisations import LABELS, Adjustment, Reorganisation
+from quota.reorganisations import LABELS, Adjustment, Reorganisation
 from providers.inventory import Resource
 from quota import agencies
 from quota.actors import Actor, Role

@@ -18,9 +18,10 @@ from console.texts import show as show_value
 from metering import findings, recompute
 from metering.assess import CIRCUMSTANCES, FIGURE_LABELS, Reason
 from metering.case_files import Case
-from metering.case_steps import CALLS_FOR, State
+from metering.case_steps import State
 from metering.findings import Assessment, Finding
 from metering.policy import GROWS, LABELS, RECLAIMABLE
+from metering.procedure import CALLS_FOR
 from metering.works import Works
 from providers import inventory
 from providers.inventory import Resource

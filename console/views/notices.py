@@ -22,9 +22,10 @@ from console.texts import _, amounts, sentence, when
 from console.views.cases import KINDS
 from metering import cases, notices
 from metering.case_files import Case, may_answer
-from metering.case_steps import ANSWER_LABELS, Answer, CaseKind, State
+from metering.case_steps import ANSWER_LABELS, Answer, State
 from metering.exemptions import CATEGORY_LABELS, Category
 from metering.notices import Notice
+from metering.procedure import CaseKind
 from quota.actors import Actor, Role
 from quota.agencies import Department, subtree
 from quota.calendar import working_days

@@ -20,8 +20,9 @@ from console.use_charts import use_charts
 from metering import exemptions, findings, protections
 from metering.assess import Reason
 from metering.case_files import Case, visible
-from metering.case_steps import CALLS_FOR, State
+from metering.case_steps import State
 from metering.findings import Finding
+from metering.procedure import CALLS_FOR
 from providers import inventory
 from providers.inventory import Resource
 from quota.actors import Actor

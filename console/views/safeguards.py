@@ -29,7 +29,7 @@ from console.case_evidence import conduct
 from console.forms import DateField, hang
 from console.texts import _, lazy
 from metering import policies, protections, suspensions, windows
-from metering.case_steps import Procedure
+from metering.procedure import Procedure
 from quota.actors import Role
 from quota.calendar import ZONE
 from quota.db import Tx

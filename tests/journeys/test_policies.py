@@ -15,7 +15,7 @@ from metering import drafts, forecasts, policies, reorganisations, replays
 from metering.drafts import PolicyDraft
 from metering.lake import Lake
 from metering.policy import VERDICTS, Section, Verdict, default
-from metering.reorganisations import Adjustment
+from quota.reorganisations import Adjustment
 from metering.replays import PolicyReplay
 from metering.works import Works
 from providers.inventory import Resource

@@ -14,9 +14,9 @@ from sqlalchemy import create_engine, select, text, update
 from sqlalchemy.engine import make_url
 
 from metering import cases, findings, policies
-from metering.case_steps import Procedure
 from metering.findings import Judged
 from metering.policy import Verdict
+from metering.procedure import Procedure
 from providers import delivery
 from providers.base import ResourceState, ServiceKind
 from providers.inventory import Resource

@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from metering import authorisations, cases, hourly, policies
 from metering.case_files import Case
-from metering.case_steps import Procedure
 from metering.hourly import Looked
 from metering.lake import Lake
 from metering.policy import Verdict
+from metering.procedure import Procedure
 from metering.works import Works
 from providers import delivery
 from providers.inventory import Resource

@@ -29,9 +29,10 @@ from hypothesis.stateful import (
 from sqlalchemy import func, select
 
 from metering import cases, exemptions, findings, protections, suspensions, windows
-from metering.case_steps import ALIVE, RESTING, STILL, Answer, CaseKind, Consent, Decision, Procedure, State
+from metering.case_steps import RESTING, Answer, Consent, Decision, State
 from metering.exemptions import Category
 from metering.policy import Verdict
+from metering.procedure import ALIVE, STILL, CaseKind, Procedure
 from providers import delivery
 from providers.base import Order, ResourceState, ServiceKind, Verb
 from providers.inventory import Resource

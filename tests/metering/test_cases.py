@@ -14,10 +14,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from metering import cases, certificates, deadlines, exemptions, findings, notices
-from metering.case_steps import Answer, Decision, Ending, Matter, State, backoff, gentler, orders
+from metering.case_figures import backoff
+from metering.case_steps import Answer, Decision, Ending, Matter, State, orders
 from metering.cases import Act, CaseKind, Consent, Procedure
 from metering.exemptions import Category
 from metering.policy import Verdict
+from metering.shape_changes import gentler
 from providers import delivery, inventory
 from providers.base import Inventory, ResourceState, ServiceKind, Verb
 from providers.inventory import Resource

@@ -8,11 +8,13 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from metering import cases, findings, policies, protections, suspensions, windows
-from metering.case_steps import Act, Answer, Procedure, State, worth
+from metering.case_steps import Act, Answer, State
 from metering.exemptions import Category
 from metering.policy import Verdict
+from metering.procedure import Procedure
 from metering.whole_systems import WholeSystem
 from metering.windows import Span, next_open
+from metering.shape_changes import worth
 from providers.inventory import Resource
 from providers.orders import OrderState
 from quota import ledger

@@ -9,11 +9,12 @@ import pytest
 
 from metering import exemptions, expansion, growths, hourly, safeguards, surges, windows
 from metering.case_files import Case
-from metering.case_steps import Procedure, State
+from metering.case_steps import State
 from metering.exemptions import Category
 from metering.expansion import EXECUTED
 from metering.lake import Lake
 from metering.policy import Verdict
+from metering.procedure import Procedure
 from providers.inventory import Resource
 from quota.agencies import System
 from quota.ledger import Holder

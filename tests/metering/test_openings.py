@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import func, select
 
 from metering import cases, findings, openings
-from metering.case_steps import Procedure
 from metering.policy import Verdict
+from metering.procedure import Procedure
 from quota.db import Tx
 from tests.metering.cloud import Died
 from tests.metering.conftest import City

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from metering import business, mergers, pipeline, reorganisations
+from metering import business, pipeline, reorganisations
+from quota import mergers
 from metering.business import Period, Recurs
 from metering.policy import Section, default
-from metering.reorganisations import Adjustment, Reorganisation
+from quota.reorganisations import Adjustment, Reorganisation
 from providers.inventory import Resource, history
 from quota import agencies, ledger, lending, requests
 from quota.actors import Role

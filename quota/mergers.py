@@ -8,15 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import select
 
-from metering.reorganisations import Adjustment, Reorganisation
+from quota.reorganisations import Adjustment, Reorganisation
 
 if TYPE_CHECKING:
-    from providers.inventory import Resource
     from quota.db import Tx
+
+
+class Belonging(Protocol):
+    """What a department has, as far as its origin goes: a resource."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def system_id(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +38,7 @@ class Merger:
     systems: frozenset[int]
     children: frozenset[int]
 
-    def brought(self, one: Resource, departments: Iterable[int]) -> bool:
+    def brought(self, one: Belonging, departments: Iterable[int]) -> bool:
         """Whether the resource came with it: itself, its system, or one of the ``departments`` that it is under."""
         return (
             one.id in self.resources
@@ -44,7 +53,7 @@ class Mergers:
     def __init__(self, mergers: Sequence[Merger]) -> None:
         self.mergers = mergers
 
-    def known_as(self, one: Resource, departments: Sequence[int]) -> list[int]:
+    def known_as(self, one: Belonging, departments: Sequence[int]) -> list[int]:
         """``departments`` (its own and those above it) and the merged ones that the resource came from."""
         found = list(departments)
         for merger in self.mergers:

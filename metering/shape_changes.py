@@ -1,0 +1,55 @@
+"""What a change of shape frees, needs and counts for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from quota.units import Amounts, Kind
+
+WORTH: Mapping[Kind, float] = {
+    Kind.VCPU: 1.0,
+    Kind.MEMORY: 0.25 / 1024,
+    Kind.BLOCK: 0.005,
+    Kind.OBJECT: 0.001,
+    Kind.BANDWIDTH: 0.1,
+    Kind.EIP: 0.5,
+    Kind.DATABASE: 2.0,
+    Kind.MIDDLEWARE: 2.0,
+    Kind.SECURITY: 1.0,
+    Kind.CRYPTOGRAPHY: 2.0,
+    Kind.ACCELERATOR: 20.0,
+}
+"""Our own default: what one base unit counts for when cases are ranked, in vCPU (4 GB of memory = 1)."""
+
+
+def worth(what: Amounts) -> float:
+    """What recovering (or giving) ``what`` counts for, in vCPU."""
+    return round(sum(WORTH[kind] * figure for kind, figure in what.items()), 4)
+
+
+def less(shape: Amounts, target: Amounts) -> dict[Kind, int]:
+    """What a shrink from ``shape`` to ``target`` frees, kind by kind; a kind that ``target`` leaves out stays."""
+    freed = {kind: figure - target.get(kind, figure) for kind, figure in shape.items()}
+    return {kind: figure for kind, figure in freed.items() if figure > 0}
+
+
+def more(shape: Amounts, target: Amounts) -> dict[Kind, int]:
+    """What an expansion from ``shape`` to ``target`` needs beyond ``shape``."""
+    needed = {kind: figure - shape.get(kind, 0) for kind, figure in target.items()}
+    return {kind: figure for kind, figure in needed.items() if figure > 0}
+
+
+def gentler(shape: Amounts, noticed: Amounts, fresh: Amounts | None) -> dict[Kind, int]:
+    """The target of a shrink after it was judged again: never below what the department was told, never below what
+    the fresh judgement holds safe, never above the present ``shape``. No fresh target: nothing may shrink."""
+    if fresh is None:
+        return dict(shape)
+    return {
+        kind: min(figure, max(noticed.get(kind, figure), fresh.get(kind, figure))) for kind, figure in shape.items()
+    }
+
+
+def growth(shape: Amounts, target: Amounts) -> float:
+    """The largest relative growth over the kinds: 0.25 = a quarter more, inf = of something it had none of."""
+    ratios = (figure / shape[kind] if shape.get(kind) else float("inf") for kind, figure in more(shape, target).items())
+    return max(ratios, default=0.0)
