@@ -20,7 +20,7 @@ from metering import deadlines, findings, forecasts, intake, openings, pipeline
 from metering.works import Progress, Works, silent
 from providers import inventory
 from providers import simulated_city as city
-from quota import agencies, catalog, pools
+from quota import agencies, capacities, catalog
 from quota.actors import Role, steward
 from quota.agencies import Department, System
 from quota.calendar import ZONE
@@ -138,7 +138,7 @@ def _found(tx: Tx, today: date) -> None:
         tx.add(row)
         tx.flush()
         for capacity in pool.capacities:
-            pools.equip(
+            capacities.equip(
                 tx,
                 row,
                 capacity.kind,

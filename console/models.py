@@ -22,7 +22,6 @@ import metering.policies
 import metering.protections
 import metering.reckoning_inputs
 import metering.reconcile_rows
-import quota.reorganisations
 import metering.replays
 import metering.sources
 import metering.statement_rows
@@ -51,4 +50,5 @@ import quota.lending
 import quota.notices
 import quota.people
 import quota.pools
+import quota.reorganisations
 import quota.rulebook

@@ -35,7 +35,6 @@ from console.policy_words import MISSING_LABELS
 from console.services import KINDS
 from console.texts import _, lazy, sentence
 from metering.assess import FIGURE_LABELS, SIGNS
-from quota.mergers import mergers
 from metering.policy import (
     COMPARE,
     GROWS,
@@ -53,6 +52,7 @@ from metering.policy import (
 from quota.agencies import Department
 from quota.db import Tx
 from quota.errors import N_
+from quota.mergers import mergers
 from quota.pools import Pool
 
 SLOT = re.compile(r"s(\d{1,2})_name")

@@ -34,8 +34,8 @@ from metering.notices import Notice
 from metering.procedure import CaseKind, Procedure
 from metering.rightsizing import Fast
 from metering.safeguards import Obstacle
-from metering.surges import Outcome, Surge
 from metering.shape_changes import more
+from metering.surges import Outcome, Surge
 from providers.base import ResourceState
 from providers.inventory import Resource
 from quota.actors import Role

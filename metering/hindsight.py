@@ -14,8 +14,8 @@ from metering.assess import Findings
 from metering.business import calendars
 from metering.history import Past
 from metering.policy import GROWS, RECLAIMABLE, Policy, Verdict, default
-from metering.works import Progress, Works, silent
 from metering.shape_changes import more
+from metering.works import Progress, Works, silent
 from providers import inventory
 from providers.inventory import Resource
 from quota.actors import steward

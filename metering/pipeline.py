@@ -20,7 +20,6 @@ from metering import assess, business, engines, facts, findings, measuring, poli
 from metering.engines import Engine, Survey
 from metering.facts import Facts
 from metering.findings import Assessment
-from quota.mergers import mergers
 from metering.policy import GROWS, SIZING, Policy
 from metering.sizings import sizing
 from metering.works import Progress, Works, silent
@@ -31,6 +30,7 @@ from quota.agencies import Department, System
 from quota.calendar import ZONE
 from quota.catalog import CatalogItem
 from quota.db import Tx
+from quota.mergers import mergers
 from quota.pools import Pool
 from quota.units import Amounts, Arch, Kind
 

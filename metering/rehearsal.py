@@ -30,7 +30,7 @@ from providers import simulated_city as city
 from providers.base import ServiceKind
 from providers.orders import WorkOrder
 from providers.recorded import RecordedCloud, Recording
-from quota import agencies, approvals, catalog, ledger, pools, requests, rulebook
+from quota import agencies, approvals, capacities, catalog, ledger, requests, rulebook
 from quota.actors import Actor, Role, steward
 from quota.agencies import Department
 from quota.approvals import Decision as Signature
@@ -223,7 +223,7 @@ class _Loop:
             (Kind.MEMORY, sum(memory or 0 for _, memory in sizes)),
         ):
             if total:
-                pools.equip(tx, pool, kind, SPARE * total + 1024, key=f"equip:{pool.code}:{kind.value}")
+                capacities.equip(tx, pool, kind, SPARE * total + 1024, key=f"equip:{pool.code}:{kind.value}")
 
     # -------------------------------------------------------------------------------------------------------- reading
 

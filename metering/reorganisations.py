@@ -11,17 +11,12 @@ it moved has been decided since: then there is no telling whose it is, and a new
 
 from __future__ import annotations
 
-from quota.reorganisations import Adjustment, Reorganisation, reorganisation
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, Text, UniqueConstraint, or_, select, update
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import or_, select, update
 
 from metering.case_files import Case
 from metering.case_steps import State
@@ -31,13 +26,13 @@ from providers.orders import WorkOrder
 from quota import agencies, ledger
 from quota.actors import Role
 from quota.agencies import Department, System
-from quota.base import Base
 from quota.db import batches
 from quota.dossier import OPEN, Request, RequestState
-from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState
+from quota.errors import N_, Conflict, Invalid, OverCapacity, WrongState
 from quota.ledger import Account, Hold, Holder, HoldState
 from quota.lending import OUT, Loan, LoanState
 from quota.people import Person
+from quota.reorganisations import Adjustment, Reorganisation, reorganisation
 from quota.units import Arch, ResourceClass, amounts, classes
 
 if TYPE_CHECKING:
@@ -45,12 +40,6 @@ if TYPE_CHECKING:
 
 Booked = dict[tuple[int, ResourceClass], int]
 """Base units by pool and class."""
-
-
-
-
-
-
 
 
 @dataclass(slots=True)
@@ -67,8 +56,6 @@ class Extent:
     loans: list[int] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     quota: dict[tuple[int, ResourceClass, Holder], int] = field(default_factory=dict)
-
-
 
 
 def extent(tx: Tx, kind: Adjustment, source_id: int, target_id: int | None, system_ids: Collection[int] = ()) -> Extent:

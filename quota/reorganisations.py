@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from itertools import chain
 from typing import TYPE_CHECKING, Any
-from sqlalchemy import CheckConstraint, ForeignKey, String, Text, UniqueConstraint, or_, select, update
+
+from sqlalchemy import CheckConstraint, ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
-from metering.case_files import Case
-from metering.case_steps import State
-from providers import inventory, orders
-from providers.inventory import Resource
-from providers.orders import WorkOrder
-from quota import agencies, ledger
-from quota.actors import Role
-from quota.agencies import Department, System
+
+from quota.agencies import Department
 from quota.base import Base
-from quota.db import batches
-from quota.dossier import OPEN, Request, RequestState
-from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState
-from quota.ledger import Account, Hold, Holder, HoldState
-from quota.lending import OUT, Loan, LoanState
-from quota.people import Person
-from quota.units import Arch, ResourceClass, amounts, classes
+from quota.errors import N_, NotFound
 
 if TYPE_CHECKING:
     from quota.db import Tx
+
 
 class Adjustment(StrEnum):
     MERGE = "merge"  # the source is closed, the target takes over all

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from console import accounts
-from quota import catalog, ledger, pools, rulebook
+from quota import capacities, catalog, ledger, rulebook
 from quota.actors import Role
 from quota.agencies import Department, register
 from quota.catalog import CatalogItem
@@ -67,7 +67,7 @@ def found_pool(tx: Tx, city: City) -> tuple[Pool, list[CatalogItem]]:
     tx.add(pool)
     tx.flush()
     for kind, total in ((Kind.VCPU, 200), (Kind.MEMORY, 400 * GB), (Kind.BLOCK, 1000), (Kind.ACCELERATOR, 4)):
-        pools.equip(tx, pool, kind, total, key=f"equip:{kind}")
+        capacities.equip(tx, pool, kind, total, key=f"equip:{kind}")
     items = [
         catalog.offer(tx, code, code, "vm", {Kind.VCPU: cpu, Kind.MEMORY: gb * GB}, [Arch.AARCH64])
         for code, cpu, gb in (("4C8G", 4, 8), ("8C16G", 8, 16))

@@ -22,7 +22,6 @@ from console.texts import _, lazy
 from console.views.quota import mine_or_any, wallets
 from console.wallets import departments as offer_departments
 from metering import reorganisations
-from quota.reorganisations import LABELS, Adjustment, Reorganisation
 from providers.inventory import Resource
 from quota import agencies
 from quota.actors import Actor, Role
@@ -31,6 +30,7 @@ from quota.db import Tx
 from quota.dossier import KIND_LABELS, OPEN, Request
 from quota.errors import N_, Conflict, Invalid, OverCapacity, WrongState
 from quota.people import Person
+from quota.reorganisations import LABELS, Adjustment, Reorganisation
 
 blueprint = Blueprint("departments", __name__, url_prefix="/departments")
 frame.page("quota", "departments.index", N_("使用单位"), order=50)

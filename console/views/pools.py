@@ -27,7 +27,7 @@ from metering.intake import Intake
 from metering.utilizations import measured
 from providers.inventory import Resource
 from providers.registry import ADAPTERS, open_provider
-from quota import ledger, pools
+from quota import capacities, ledger, pools
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity
@@ -213,7 +213,7 @@ def equip(pool_id: int) -> str | Response | tuple[str, int]:
         try:
             if request.form.get("confirm"):
                 with transaction() as writing:
-                    pools.equip(
+                    capacities.equip(
                         writing, writing.get_one(Pool, one.id), kind, total, reserved=reserved, ratio=form.ratio.data,
                         key=f"form:{form.key.data[:64]}", reason=form.reason.data,
                     )  # fmt: skip

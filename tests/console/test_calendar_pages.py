@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from quota import approvals, audit, calendar, catalog, pools, requests, rulebook
+from quota import approvals, audit, calendar, capacities, catalog, pools, requests, rulebook
 from quota.actors import Actor, Role
 from quota.requests import Ask, Line, Request, RequestKind
 from quota.units import Arch, Kind
@@ -21,7 +21,7 @@ def waiting(house, city):
                           xinchuang=True, adapter="files")  # fmt: skip
         tx.add(pool)
         tx.flush()
-        pools.equip(tx, pool, Kind.VCPU, 100, key="cpu")
+        capacities.equip(tx, pool, Kind.VCPU, 100, key="cpu")
         item = catalog.offer(tx, "8c", "8C", "vm", {Kind.VCPU: 8}, [Arch.AARCH64])
         pool_id, item_id = pool.id, item.id
     with house.transaction(Actor("tenant1", "经办", Role.TENANT, city.departments[0].id)) as tx:

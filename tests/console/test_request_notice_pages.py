@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quota import catalog, notices, pools, requests, rulebook
+from quota import capacities, catalog, notices, pools, requests, rulebook
 from quota.actors import Actor, Role
 from quota.requests import Ask, Line, RequestKind
 from quota.units import Arch, Kind
@@ -15,7 +15,7 @@ def test_notices_reach_whom_they_are_for(house, city, client_of):
                           xinchuang=True, adapter="files")  # fmt: skip
         tx.add(pool)
         tx.flush()
-        pools.equip(tx, pool, Kind.VCPU, 100, key="cpu")
+        capacities.equip(tx, pool, Kind.VCPU, 100, key="cpu")
         item = catalog.offer(tx, "8c", "8C", "vm", {Kind.VCPU: 8}, [Arch.AARCH64])
         pool_id, item_id = pool.id, item.id
     mine, other = (one.id for one in city.departments)

@@ -10,7 +10,7 @@ import pytest
 
 from console.rule_forms import filled
 from console.views.rules import standings
-from quota import catalog, ledger, pools, requests, rulebook
+from quota import capacities, catalog, ledger, pools, requests, rulebook
 from quota.actors import Actor, Role
 from quota.requests import Ask, Line, RequestKind
 from quota.rulebook import ApprovalRule
@@ -28,7 +28,7 @@ def ruled(house, city):
                           xinchuang=True, adapter="files")  # fmt: skip
         tx.add(pool)
         tx.flush()
-        pools.equip(tx, pool, Kind.VCPU, 100, key="cpu")
+        capacities.equip(tx, pool, Kind.VCPU, 100, key="cpu")
         item = catalog.offer(tx, "8c", "8C", "vm", {Kind.VCPU: 8}, [Arch.AARCH64])
         ledger.grant(tx, pool.id, city.departments[0].id, {CPU: 20}, key="grant")
         pool_id, item_id = pool.id, item.id

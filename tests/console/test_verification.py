@@ -18,7 +18,7 @@ from console.verification import NIGHTS, Verification, examine
 from console.verification_runs import STALLED, VerificationRun
 from metering.lake import Lake
 from metering.works import Works
-from quota import agencies, ledger, pools
+from quota import agencies, capacities, ledger
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.db import Book
@@ -41,7 +41,7 @@ def standing(tmp_path_factory):
         pool = Pool(code="p", name="池", provider_id=company.id, arch="x86_64", zone="政务外网", adapter="files")
         tx.add(pool)
         tx.flush()
-        pools.equip(tx, pool, Kind.VCPU, 100, key="equip")
+        capacities.equip(tx, pool, Kind.VCPU, 100, key="equip")
         department = agencies.register(tx, "d", "某局")
         ledger.grant(tx, pool.id, department.id, classes({Kind.VCPU: 10}, Arch.X86_64), key="grant")
     with book.engine.connect() as connection:

@@ -22,7 +22,7 @@ from providers import delivery
 from providers.base import ServiceKind
 from providers.inventory import Resource
 from providers.orders import OrderState, WorkOrder
-from quota import ledger, pools
+from quota import capacities, ledger
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.dossier import Request
@@ -525,7 +525,7 @@ def test_what_is_drawn_is_what_the_resource_is(town: Journey, shape, kind, verdi
     with town.by() as tx:
         pool = tx.get_one(Pool, town.pool)
         for each in (Kind.ACCELERATOR, Kind.DATABASE):
-            pools.equip(tx, pool, each, 10, key=f"more:{each}")
+            capacities.equip(tx, pool, each, 10, key=f"more:{each}")
     case_id = town.open_by_hand(town.machine(shape, kind), verdict)
     for page in (
         town.page("supervisor1", f"/cases/{case_id}"),

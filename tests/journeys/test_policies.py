@@ -15,7 +15,6 @@ from metering import drafts, forecasts, policies, reorganisations, replays
 from metering.drafts import PolicyDraft
 from metering.lake import Lake
 from metering.policy import VERDICTS, Section, Verdict, default
-from quota.reorganisations import Adjustment
 from metering.replays import PolicyReplay
 from metering.works import Works
 from providers.inventory import Resource
@@ -23,6 +22,7 @@ from quota.actors import Actor, Role
 from quota.agencies import Department
 from quota.calendar import ZONE
 from quota.pools import Pool
+from quota.reorganisations import Adjustment
 from tests.metering.past import found_past
 
 

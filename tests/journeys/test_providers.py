@@ -16,7 +16,7 @@ from sqlalchemy import select
 from providers import appeals, bills, delivery, inventory, marks, orders, records, remarks
 from providers.base import ServiceKind, Verb
 from providers.orders import WorkOrder
-from quota import ledger, pools
+from quota import capacities, ledger
 from quota.actors import Role
 from quota.agencies import Department
 from quota.pools import CloudProvider, Pool
@@ -38,7 +38,7 @@ def pool(house) -> int:
         tx.add(one)
         tx.flush()
         for kind, total in ((Kind.VCPU, 100), (Kind.MEMORY, 200 * 1024)):
-            pools.equip(tx, one, kind, total, key=f"equip:{kind}")
+            capacities.equip(tx, one, kind, total, key=f"equip:{kind}")
         ours = tx.scalar(select(Department.id).where(Department.code == "A01"))
         what = classes({Kind.VCPU: 50, Kind.MEMORY: 100 * 1024}, Arch.AARCH64)
         ledger.grant(tx, one.id, ours, what, key="grant", subject="test")

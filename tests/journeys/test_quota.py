@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from quota import ledger, lending, pools
+from quota import capacities, ledger, lending, pools
 from quota.actors import Role
 from quota.ledger import Holder, Side
 from quota.lending import Loan, LoanState
@@ -24,7 +24,7 @@ def wallet(house, city) -> str:
         pool = pools.register(
             tx, "arm", "信创池", city.provider.id, Arch.AARCH64, "政务外网", adapter="files", options={}, xinchuang=True
         )
-        pools.equip(tx, pool, Kind.VCPU, 100, key="cpu")
+        capacities.equip(tx, pool, Kind.VCPU, 100, key="cpu")
         return f"{pool.id}/{CPU}"
 
 

@@ -21,7 +21,7 @@ from providers import delivery
 from providers.base import ResourceState, ServiceKind
 from providers.inventory import Resource
 from providers.orders import OrderState, WorkOrder
-from quota import agencies, ledger, pools
+from quota import agencies, capacities, ledger, pools
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.db import Book, Tx
@@ -52,7 +52,7 @@ class City:
             tx.add(pool)
             tx.flush()
             for kind, total in ((Kind.VCPU, 2000), (Kind.MEMORY, 4000 * GB), (Kind.BLOCK, 10_000), (Kind.EIP, 50)):
-                pools.equip(tx, pool, kind, total, key=f"equip:{kind}")
+                capacities.equip(tx, pool, kind, total, key=f"equip:{kind}")
             self.pool = pool.id
             self.department = agencies.register(tx, "d1", "某局").id
             self.other = agencies.register(tx, "d2", "另一局").id

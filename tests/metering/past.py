@@ -16,7 +16,7 @@ import pyarrow as pa
 from metering.lake import Lake
 from metering.works import Works
 from providers.inventory import Resource
-from quota import agencies, catalog, pools
+from quota import agencies, capacities, catalog, pools
 from quota.agencies import System
 from quota.calendar import ZONE
 from quota.db import Book
@@ -55,7 +55,7 @@ def found_past(book: Book, works: Works, today: date) -> dict[str, int]:
         tx.add(pool)
         tx.flush()
         for kind, total in ((Kind.VCPU, 200), (Kind.MEMORY, 400 * GIB)):
-            pools.equip(tx, pool, kind, total, key=f"past:{kind}")
+            capacities.equip(tx, pool, kind, total, key=f"past:{kind}")
         group = agencies.register(tx, "P", "市直部门")
         office = agencies.register(tx, "P1", "市民政局", group)
         exams = agencies.register(tx, "P2", "市考试院", group)

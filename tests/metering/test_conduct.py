@@ -12,9 +12,9 @@ from metering.case_steps import Act, Answer, State
 from metering.exemptions import Category
 from metering.policy import Verdict
 from metering.procedure import Procedure
+from metering.shape_changes import worth
 from metering.whole_systems import WholeSystem
 from metering.windows import Span, next_open
-from metering.shape_changes import worth
 from providers.inventory import Resource
 from providers.orders import OrderState
 from quota import ledger

@@ -13,7 +13,7 @@ from metering.reconcile_rows import FourWayLine
 from providers import base, bills, evidence, inventory
 from providers.base import ServiceKind
 from providers.scorecard import Indicator
-from quota import ledger, pools
+from quota import capacities, ledger, pools
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, WrongState
@@ -36,7 +36,7 @@ def city(book, tmp_path, clock):
 def small(city):
     """web: 4 vCPU, adopted, 700 of 720 hours proven; 46 yuan a vCPU and month."""
     with city.book.transaction() as tx:
-        pools.equip(tx, tx.get_one(pools.Pool, city.pools["jia"]), Kind.VCPU, 100, key="equip")
+        capacities.equip(tx, tx.get_one(pools.Pool, city.pools["jia"]), Kind.VCPU, 100, key="equip")
     city.list("jia", at(-1), web=FOUR)
     with city.book.transaction() as tx:
         inventory.adopt(tx, tx.get_one(pools.Pool, city.pools["jia"]))

@@ -10,17 +10,16 @@ import pytest
 from sqlalchemy import select
 
 from metering import business, pipeline, reorganisations
-from quota import mergers
 from metering.business import Period, Recurs
 from metering.policy import Section, default
-from quota.reorganisations import Adjustment, Reorganisation
 from providers.inventory import Resource, history
-from quota import agencies, ledger, lending, requests
+from quota import agencies, ledger, lending, mergers, requests
 from quota.actors import Role
 from quota.db import Book
 from quota.errors import Conflict, Invalid, NotAllowed, OverCapacity, WrongState
 from quota.ledger import Side
 from quota.people import Person
+from quota.reorganisations import Adjustment, Reorganisation
 from quota.requests import RequestKind
 from tests.quota.conftest import CPU, GB, MEM, Town, found_town
 

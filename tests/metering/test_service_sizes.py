@@ -18,8 +18,9 @@ from providers.base import ServiceKind
 from providers.inventory import Resource
 from quota import catalog
 from quota.calendar import ZONE
+from quota.capacities import equip
 from quota.ledger import Holder
-from quota.pools import Pool, equip
+from quota.pools import Pool
 from quota.units import Arch, Kind, ResourceClass
 
 DAYS = 31

@@ -18,7 +18,7 @@ from providers.base import ServiceKind, Verb
 from providers.orders import WorkOrder
 from providers.simulated import SimulatedCloud
 from providers.simulated_city import pools as city_pools
-from quota import agencies, approvals, audit, catalog, ledger, pools, requests
+from quota import agencies, approvals, audit, capacities, catalog, ledger, pools, requests
 from quota.actors import Actor, Role
 from quota.approvals import Decision
 from quota.db import Book
@@ -137,7 +137,7 @@ def works(book: Book, tmp_path: Path) -> Works:
             tx.add(pool)
             tx.flush()
             for one in arm.capacities:
-                pools.equip(
+                capacities.equip(
                     tx, pool, one.kind, one.total, reserved=one.reserved, ratio=one.ratio, key=f"{code}:{one.kind}"
                 )
             if code == "gov-arm":

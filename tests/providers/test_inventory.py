@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from providers import inventory
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.inventory import Change, Listing, Resource, ResourceChange
-from quota import agencies, ledger, pools
+from quota import agencies, capacities, ledger, pools
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.db import Book, Tx
@@ -65,7 +65,7 @@ def city(book: Book) -> Book:
             tx.add(pool)
             tx.flush()
             for kind, figure in {Kind.VCPU: 100, Kind.MEMORY: 400 * 1024, Kind.BLOCK: 1000}.items():
-                pools.equip(tx, pool, kind, figure, key=f"{pool.code}:{kind}")
+                capacities.equip(tx, pool, kind, figure, key=f"{pool.code}:{kind}")
         group = agencies.register(tx, "d", "市直")
         first = agencies.register(tx, "d1", "一局", group)
         agencies.register(tx, "d2", "二局", group)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from quota import agencies, approvals, audit, catalog, fulfilment, ledger, pools, requests
+from quota import agencies, approvals, audit, capacities, catalog, fulfilment, ledger, pools, requests
 from quota.actors import Actor, Role
 from quota.approvals import Decision
 from quota.db import Book
@@ -140,11 +140,11 @@ def found_town(book: Book) -> Town:
             tx.flush()
             setattr(town, name, pool.id)
             size = 2 if xinchuang else 1
-            pools.equip(tx, pool, Kind.VCPU, 100 * size, key=f"{name}/cpu")
-            pools.equip(tx, pool, Kind.MEMORY, 400 * GB * size, key=f"{name}/mem")
-            pools.equip(tx, pool, Kind.BLOCK, 1000, key=f"{name}/block")
+            capacities.equip(tx, pool, Kind.VCPU, 100 * size, key=f"{name}/cpu")
+            capacities.equip(tx, pool, Kind.MEMORY, 400 * GB * size, key=f"{name}/mem")
+            capacities.equip(tx, pool, Kind.BLOCK, 1000, key=f"{name}/block")
             if xinchuang:
-                pools.equip(tx, pool, Kind.ACCELERATOR, 8, key=f"{name}/cards")
+                capacities.equip(tx, pool, Kind.ACCELERATOR, 8, key=f"{name}/cards")
         bureau = agencies.register(tx, "b", "某局")
         town.bureau = bureau.id
         town.branch = agencies.register(tx, "b1", "某局信息中心", bureau).id

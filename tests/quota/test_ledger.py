@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from quota import agencies, ledger, pools
+from quota import agencies, capacities, ledger, pools
 from quota.db import Book, Tx
 from quota.errors import Conflict, Invalid, OverCapacity, WrongState
 from quota.ledger import Holder, Side
@@ -37,8 +37,8 @@ def city(book: Book) -> tuple[Book, int, int]:
         )
         tx.add(pool)
         tx.flush()
-        pools.equip(tx, pool, Kind.VCPU, 60, reserved=10, ratio=Decimal(2), key="cpu")
-        pools.equip(tx, pool, Kind.MEMORY, 200 * 1024, key="mem")
+        capacities.equip(tx, pool, Kind.VCPU, 60, reserved=10, ratio=Decimal(2), key="cpu")
+        capacities.equip(tx, pool, Kind.MEMORY, 200 * 1024, key="mem")
         department = agencies.register(tx, "d", "某局")
         return book, pool.id, department.id
 
@@ -428,11 +428,11 @@ def test_two_who_change_a_capacity_at_once_move_each_its_own_difference(city: tu
 
     def second() -> None:
         with book.transaction() as tx:
-            pools.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 130, key="second")
+            capacities.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 130, key="second")
 
     other = threading.Thread(target=second)
     with book.transaction() as tx:
-        pools.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 120, key="first")
+        capacities.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 120, key="first")
         other.start()
         other.join(0.5)
     other.join()
@@ -443,5 +443,5 @@ def test_two_who_change_a_capacity_at_once_move_each_its_own_difference(city: tu
 def test_a_ratio_that_cannot_be_kept_is_refused(city: tuple[Book, int, int], ratio: str) -> None:
     book, pool, _ = city
     with pytest.raises(Invalid) as refusal, book.transaction() as tx:
-        pools.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 1_000_000, ratio=Decimal(ratio), key="odd")
+        capacities.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 1_000_000, ratio=Decimal(ratio), key="odd")
     assert refusal.value.params["field"] == "ratio"

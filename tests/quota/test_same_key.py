@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from quota import allotments, ledger, lending, pools, requests
+from quota import allotments, capacities, ledger, lending, pools, requests
 from quota.allotments import Act, Allotment
 from quota.audit import AuditRecord
 from quota.db import Tx
@@ -39,7 +39,7 @@ def take_back(town: Town, tx: Tx) -> Any:
 
 
 def equip(town: Town, tx: Tx) -> Any:
-    return pools.equip(tx, tx.get_one(pools.Pool, town.arm), Kind.VCPU, 300, key="k", reason="扩容").total
+    return capacities.equip(tx, tx.get_one(pools.Pool, town.arm), Kind.VCPU, 300, key="k", reason="扩容").total
 
 
 def draft(town: Town, tx: Tx) -> Any:
