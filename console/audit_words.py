@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
-from console.case_history import DONE
 from console.texts import _
 from quota.errors import N_
 
+CASE_ACTIONS = {
+    "case.open": N_("立案"),
+    "case.review": N_("审核同意"),
+    "case.dismiss": N_("不予立案"),
+    "case.withdraw": N_("撤回案件"),
+    "case.issue": N_("发出通知"),
+    "case.reply": N_("答复"),
+    "case.silence": N_("逾期未答复"),
+    "case.rule": N_("裁定"),
+    "case.authorised": N_("按常备授权执行"),
+    "case.prolong": N_("仍然饱和,延长"),
+    "case.stay": N_("数据不足,保持现规格"),
+    "case.order": N_("下达工单"),
+    "case.watch": N_("进入观察期"),
+    "case.lend": N_("临时扩容开始"),
+    "case.term_over": N_("临时扩容到期"),
+    "case.bin": N_("移入回收站"),
+    "case.ripen": N_("回收站期满"),
+    "case.confirm_deletion": N_("确认删除"),
+    "case.propose_rollback": N_("提出回退"),
+    "case.halt": N_("暂缓执行"),
+    "case.fail": N_("工单未执行"),
+    "case.close": N_("结案"),
+    "certificate.issue": N_("出具凭证"),
+    "notice.issue": N_("签发通知"),
+    "notice.remind": N_("提醒答复"),
+    "notice.escalate": N_("逾期升级"),
+    "exemption.grant": N_("准予豁免"),
+    "exemption.revoke": N_("提前终止豁免"),
+    "exemption.end": N_("豁免到期"),
+    "resource.protect": N_("改变保护"),
+    "attachment.add": N_("提交附件"),
+}
+"""What was done to a case, its letter and its exemption."""
+
 ACTIONS: dict[str, str] = {
-    **DONE,
+    **CASE_ACTIONS,
     "appeal.file": N_("提出申诉"), "appeal.rule": N_("裁定申诉"),
     "assessment.record": N_("记录评估"),
     "authorisation.grant": N_("办理常备授权"), "authorisation.revoke": N_("撤销常备授权"),

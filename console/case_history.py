@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import or_, select
 
+from console.audit_words import CASE_ACTIONS
 from console.case_evidence import VERB_LABELS
 from console.texts import _, amounts, number, role, when
 from metering.case_files import Case
@@ -19,39 +20,6 @@ from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.errors import N_
 
-DONE = {
-    "case.open": N_("立案"),
-    "case.review": N_("审核同意"),
-    "case.dismiss": N_("不予立案"),
-    "case.withdraw": N_("撤回案件"),
-    "case.issue": N_("发出通知"),
-    "case.reply": N_("答复"),
-    "case.silence": N_("逾期未答复"),
-    "case.rule": N_("裁定"),
-    "case.authorised": N_("按常备授权执行"),
-    "case.prolong": N_("仍然饱和,延长"),
-    "case.stay": N_("数据不足,保持现规格"),
-    "case.order": N_("下达工单"),
-    "case.watch": N_("进入观察期"),
-    "case.lend": N_("临时扩容开始"),
-    "case.term_over": N_("临时扩容到期"),
-    "case.bin": N_("移入回收站"),
-    "case.ripen": N_("回收站期满"),
-    "case.confirm_deletion": N_("确认删除"),
-    "case.propose_rollback": N_("提出回退"),
-    "case.halt": N_("暂缓执行"),
-    "case.fail": N_("工单未执行"),
-    "case.close": N_("结案"),
-    "certificate.issue": N_("出具凭证"),
-    "notice.issue": N_("签发通知"),
-    "notice.remind": N_("提醒答复"),
-    "notice.escalate": N_("逾期升级"),
-    "exemption.grant": N_("准予豁免"),
-    "exemption.revoke": N_("提前终止豁免"),
-    "exemption.end": N_("豁免到期"),
-    "resource.protect": N_("改变保护"),
-    "attachment.add": N_("提交附件"),
-}
 FIELDS = {
     "state": N_("状态"), "ending": N_("结果"), "kind": N_("类别"), "verdict": N_("结论"), "shape": N_("现规格"),
     "target": N_("目标规格"), "answer": N_("答复"), "decision": N_("裁定"), "matter": N_("事项"), "verb": N_("动作"),
@@ -77,13 +45,13 @@ def history(tx: Tx, one: Case) -> list[dict[str, Any]]:
     subjects = [one.subject, f"notice:{one.notice_id}" if one.notice_id else one.subject]
     about = AuditRecord.subject.in_(subjects)
     exempt = (AuditRecord.subject == f"resource:{one.resource_id}") & (AuditRecord.at >= one.opened_at)
-    query = select(AuditRecord).where(or_(about, exempt), AuditRecord.action.in_(DONE))
+    query = select(AuditRecord).where(or_(about, exempt), AuditRecord.action.in_(CASE_ACTIONS))
     records = tx.scalars(query.order_by(AuditRecord.sequence.desc()).limit(200))
     return [
         {
             "at": each.at,
             "who": role(Role.SYSTEM) if each.role == Role.SYSTEM else each.actor,
-            "what": _(DONE[each.action]),
+            "what": _(CASE_ACTIONS[each.action]),
             "reason": _(each.reason) if each.reason else "",
             "changes": [
                 (_(FIELDS[name]), _written(name, (each.before or {}).get(name)), _written(name, value))
