@@ -8,29 +8,15 @@ digests must also rewrite what was published.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import CheckConstraint, Index, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quota.base import Base, append_only
 from quota.seals import GENESIS, link, plain
-
-if TYPE_CHECKING:
-    from quota.db import Tx
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A record that waits for its seal."""
-
-    action: str
-    subject: str
-    before: dict[str, Any]
-    after: dict[str, Any]
-    reason: str
+from quota.transactions import Tx
 
 
 class AuditRecord(Base):
