@@ -30,7 +30,7 @@ def create_app(settings: Settings, opened: Book | None = None) -> Flask:
     csrf = security.attach(app, settings)
     errors.attach(app)
     frame.attach(app)
-    metrics.attach(app, app.extensions[book.EXTENSION].book)
+    metrics.attach(app, app.extensions[book.EXTENSION].book, settings.zone)
     for blueprint in blueprints():
         app.register_blueprint(blueprint)
     security.exempt(app, csrf)

@@ -91,16 +91,19 @@ def serve(data: str | None, host: str, port: int, workers: int) -> None:
 @main.command()
 @data_option
 @click.option("--once", metavar="JOB", help="Run this job now and end.")
-def jobs(data: str | None, once: str | None) -> None:
-    """The jobs alone: collect, roll, assess, remind, expire, score, verify by the clock."""
+@click.option("--lane", "lanes", metavar="LANE", multiple=True, help="Only the jobs of this lane; may be repeated.")
+def jobs(data: str | None, once: str | None, lanes: tuple[str, ...]) -> None:
+    """The jobs alone: collect, roll, assess, remind, expire, score, verify by the clock, each lane by itself."""
     from console import worklist
 
+    if strange := [one for one in lanes if one not in worklist.LANES]:
+        raise click.UsageError(f"there is no lane {strange[0]}; there are {', '.join(worklist.LANES)}")
     with works_of(data) as works:
         if once:
             state = worklist.run_once(works, settings_of(data), once)
             click.echo(state)
             sys.exit(0 if state == "done" else 1)
-        worklist.run_forever(works, settings_of(data))
+        worklist.run_forever(works, settings_of(data), lanes)
 
 
 @main.group()

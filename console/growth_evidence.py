@@ -71,7 +71,7 @@ def on_loan(tx: Tx, *where: ColumnElement[bool], limit: int = 50) -> list[Case]:
         select(Case)
         .where(Case.consent == Consent.STANDING.value, Case.state != State.CLOSED.value, *where)
         .options(joinedload(Case.resource), joinedload(Case.system))
-        .order_by(Case.wake_at.is_(None), Case.wake_at, Case.id)
+        .order_by(Case.wake_at.asc().nulls_last(), Case.id)
         .limit(limit)
     )
     return list(tx.scalars(query))

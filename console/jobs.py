@@ -1,9 +1,13 @@
-"""The steward's own work by the clock: APScheduler in one process, each run recorded with its outcome.
+"""The steward's own work by the clock: APScheduler, a lane for what may wait for each other, each run recorded with its
+outcome.
 
-Two schedulers started by mistake don't do the work twice: a run is claimed by inserting its (job, slot) row, which is
-unique in the book, and a job whose last run still holds its lease is left alone. Every stage may be run again, so a
-run that died half-way is simply run again at the next slot. A failed run is retried with growing pauses, then reported
-on the jobs page and in /metrics; it hurts nothing else.
+A lane does one job after the other; lanes wait for nobody: a verification of hours keeps no order and no mail. A job that
+is due while its lane is busy waits there and is done when its turn comes, once, however often it became due meanwhile.
+
+Two schedulers, started by mistake or one for some of the lanes, don't do the work twice: a run is claimed by inserting
+its (job, slot) row, which is unique in the book, and a job whose last run still holds its lease is left alone. Every
+stage may be run again, so a run that died half-way is simply run again at the next slot. A failed run is retried with
+growing pauses, then reported on the jobs page and in /metrics; it hurts nothing else.
 """
 
 from __future__ import annotations
@@ -11,20 +15,21 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
-from sqlalchemy import Index, String, Text, UniqueConstraint, func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Index, String, Text, UniqueConstraint, func, select, union_all
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Mapped, mapped_column
-from tenacity import Retrying, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from console.sayings import Said, of_error, say
 from quota.actors import steward
@@ -70,35 +75,48 @@ class JobRun(Base):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What is done when. ``run`` says what it did; ``cron`` is a crontab line, city time."""
+class Plan:
+    """When a job is done, and in which lane; ``cron`` is a crontab line, city time."""
 
     name: str
     label: str
     cron: str
-    run: Callable[[], Sequence[Said]]
+    lane: str
     lease: timedelta = timedelta(hours=1)
     attempts: int = 3
 
+    def trigger(self, zone: str | ZoneInfo) -> CronTrigger:
+        return CronTrigger.from_crontab(self.cron, timezone=zone)
 
-def claim(book: Book, job: Job, slot: datetime) -> int | None:
-    """Take ``slot`` of ``job``; the id of the run, or None where somebody has it or an earlier run still goes on.
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is done as planned. ``run`` says what it did."""
+
+    plan: Plan
+    run: Callable[[], Sequence[Said]]
+
+
+def claim(book: Book, plan: Plan, slot: datetime) -> int | None:
+    """Take ``slot`` of a job; the id of the run, or None where somebody has it or an earlier run still goes on.
 
     A run whose process is known to be dead is lost at once; of one on another host that is only known by its lease.
     """
     try:
-        with book.transaction(steward(f"job:{job.name}")) as tx:
-            for run in tx.scalars(select(JobRun).where(JobRun.job == job.name, JobRun.state == RunState.RUNNING.value)):
+        with book.transaction(steward(f"job:{plan.name}")) as tx:
+            for run in tx.scalars(
+                select(JobRun).where(JobRun.job == plan.name, JobRun.state == RunState.RUNNING.value)
+            ):
                 if run.lease_until > tx.now and not _died(run):
                     return None
                 run.state, run.ended_at = RunState.LOST.value, tx.now
                 run.said = [say("lost").to_json()]
             run = JobRun(
-                job=job.name,
+                job=plan.name,
                 slot=slot,
                 state=RunState.RUNNING.value,
                 started_at=tx.now,
-                lease_until=tx.now + job.lease,
+                lease_until=tx.now + plan.lease,
                 attempts=1,
                 host=f"{socket.gethostname()}:{os.getpid()}",
                 said=[],
@@ -127,15 +145,16 @@ def _died(run: JobRun) -> bool:
 def perform(book: Book, job: Job, slot: datetime, *, pause: float = 5.0) -> RunState | None:
     """Claim ``slot`` and do the work; None where there was nothing to claim.
 
-    Retried ``job.attempts`` times with pauses that double from ``pause`` seconds. Never raises for a failing job.
+    Retried ``attempts`` times with pauses that double from ``pause`` seconds. Never raises for a failing job.
     """
-    run_id = claim(book, job, slot)
+    plan = job.plan
+    run_id = _patient(claim, book, plan, slot)
     if run_id is None:
         return None
     attempts = 0
     try:
         for attempt in Retrying(
-            stop=stop_after_attempt(job.attempts),
+            stop=stop_after_attempt(plan.attempts),
             wait=wait_exponential_jitter(multiplier=pause, max=300, jitter=pause / 5),
             reraise=True,
         ):
@@ -143,12 +162,21 @@ def perform(book: Book, job: Job, slot: datetime, *, pause: float = 5.0) -> RunS
                 attempts += 1
                 said = job.run()
     except Exception as error:
-        log.exception("job %s failed", job.name)
+        log.exception("job %s failed", plan.name)
         last = "".join(traceback.format_exception_only(error)).strip()
-        _end(book, run_id, RunState.FAILED, attempts, of_error(error), last)
+        _patient(_end, book, run_id, RunState.FAILED, attempts, of_error(error), last)
         return RunState.FAILED
-    _end(book, run_id, RunState.DONE, attempts, said)
+    _patient(_end, book, run_id, RunState.DONE, attempts, said)
     return RunState.DONE
+
+
+_patient = Retrying(
+    retry=retry_if_exception_type(OperationalError),
+    stop=stop_after_attempt(6),
+    wait=wait_exponential_jitter(multiplier=1, max=60),
+    reraise=True,
+)
+"""For a run's own rows: another lane that writes to the book for long loses no slot and leaves no run without an end."""
 
 
 def _end(book: Book, run_id: int, state: RunState, attempts: int, said: Sequence[Said], outcome: str = "") -> None:
@@ -160,10 +188,15 @@ def _end(book: Book, run_id: int, state: RunState, attempts: int, said: Sequence
             tx.audit("job.failed", f"job:{run.job}", after={"run": run.id, "attempts": attempts}, reason=outcome[:500])
 
 
-def latest(tx: Tx) -> dict[str, JobRun]:
-    """The newest run of each job."""
-    newest = select(func.max(JobRun.id)).group_by(JobRun.job)
-    return {run.job: run for run in tx.scalars(select(JobRun).where(JobRun.id.in_(newest)))}
+def latest(tx: Tx, names: Sequence[str]) -> dict[str, JobRun]:
+    """The newest run of each of these jobs: a look-up each, however many runs are on record."""
+    newest = [
+        select(select(JobRun.id).where(JobRun.job == name).order_by(JobRun.slot.desc()).limit(1).scalar_subquery())
+        for name in names
+    ]
+    if not newest:
+        return {}
+    return {run.job: run for run in tx.scalars(select(JobRun).where(JobRun.id.in_(union_all(*newest))))}
 
 
 def last_success(tx: Tx) -> dict[str, datetime]:
@@ -174,20 +207,76 @@ def last_success(tx: Tx) -> dict[str, datetime]:
     return {job: ended for job, ended in tx.execute(query) if ended is not None}
 
 
+def due_before(trigger: CronTrigger, now: datetime) -> datetime:
+    """The newest slot of a schedule that is not after ``now``."""
+    found: datetime | None
+    back = timedelta(minutes=1)
+    while (found := trigger.get_next_fire_time(None, now - back)) is None or found > now:
+        back *= 2
+    while (later := trigger.get_next_fire_time(None, found + timedelta(seconds=1))) is not None and later <= now:
+        found = later
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a job stands: its newest run, its next slot, and for how long a slot has been waiting to be run."""
+
+    plan: Plan
+    run: JobRun | None
+    next: datetime
+    lag: timedelta
+
+    @property
+    def failed(self) -> bool:
+        return self.run is not None and self.run.state in (RunState.FAILED.value, RunState.LOST.value)
+
+
+def standings(tx: Tx, plans: Sequence[Plan], zone: ZoneInfo) -> list[Standing]:
+    """Each job's standing at this moment. A job that never ran is late from its last slot on, where jobs ran before it."""
+    newest = latest(tx, [one.name for one in plans])
+    began = tx.scalar(select(func.min(JobRun.started_at)))
+    found = []
+    for plan in plans:
+        trigger, run = plan.trigger(zone), newest.get(plan.name)
+        if run is not None:
+            missed = trigger.get_next_fire_time(None, run.slot + timedelta(seconds=1))
+        else:
+            due = due_before(trigger, tx.now)
+            missed = due if began is not None and due >= began else None
+        lag = max(tx.now - missed, timedelta()) if missed is not None else timedelta()
+        following = trigger.get_next_fire_time(None, tx.now + timedelta(seconds=1)) or tx.now
+        found.append(Standing(plan, run, following, lag))
+    return found
+
+
+def lags(found: Sequence[Standing]) -> Mapping[str, timedelta]:
+    """Lane → how long the slot that has waited longest in it has been waiting."""
+    longest: dict[str, timedelta] = {}
+    for one in found:
+        longest[one.plan.lane] = max(one.lag, longest.get(one.plan.lane, timedelta()))
+    return longest
+
+
 def schedule(book: Book, jobs: Sequence[Job], zone: str) -> BackgroundScheduler:
-    """A scheduler over ``jobs``, not yet started. Jobs run one at a time: they share one lake writer."""
-    turn = threading.Lock()
+    """A scheduler over ``jobs``, not yet started: a thread for each of their lanes."""
+    lanes = {job.plan.lane: ThreadPoolExecutor(1) for job in jobs}
     scheduler = BackgroundScheduler(
-        timezone=zone, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 3600}
+        timezone=zone,
+        executors=lanes,
+        # However long a job waits in its lane, it is not skipped (None); what became due meanwhile is done with it.
+        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
+    # What waits behind a job that goes on for longer than its period is told on the jobs page, by its lag.
+    logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
 
     def one(job: Job, trigger: CronTrigger) -> None:
-        now = book.clock()
-        slot = trigger.get_next_fire_time(None, now - timedelta(minutes=1)) or now
-        with turn:
-            perform(book, job, min(slot, now).replace(second=0, microsecond=0))
+        if scheduler.running:  # what still waits in a lane when the process is ended is left for the next one
+            perform(book, job, due_before(trigger, book.clock()))
 
     for job in jobs:
-        trigger = CronTrigger.from_crontab(job.cron, timezone=zone)
-        scheduler.add_job(one, trigger, args=(job, trigger), id=job.name, name=job.label)
+        trigger = job.plan.trigger(zone)
+        scheduler.add_job(
+            one, trigger, args=(job, trigger), id=job.plan.name, name=job.plan.label, executor=job.plan.lane
+        )
     return scheduler

@@ -20,6 +20,7 @@ from unicodedata import east_asian_width
 from urllib.parse import urlencode
 
 from flask import Response, request, send_file
+from sqlalchemy import Column as SchemaColumn
 from sqlalchemy import ColumnElement, Select, func, literal_column, select
 from werkzeug.datastructures import MultiDict
 
@@ -201,9 +202,7 @@ def listing(
     if wanted.lstrip("-") not in sorts:
         wanted = sort
     if wanted.lstrip("-") in sorts:
-        by = sorts[wanted.lstrip("-")]
-        # Unknown values last, whichever way it is sorted: nobody sorts to see what is missing.
-        query = query.order_by(by.is_(None), by.desc() if wanted.startswith("-") else by.asc(), key)
+        query = query.order_by(*_order(sorts[wanted.lstrip("-")], key, down=wanted.startswith("-")))
     else:
         query = query.order_by(key)
 
@@ -213,6 +212,39 @@ def listing(
     page = min(max(_number(args.get("page", "1")), 1), max(1, -(-total // size)))
     rows = [] if args.get("export") in EXPORTS else list(_fetched(tx, query.limit(size).offset((page - 1) * size)))
     return Listing(rows, total, page, size, columns, filters, values, wanted, query, args, tx, sums)
+
+
+def _order(by: Any, key: Any, *, down: bool) -> tuple[ColumnElement[Any], ...]:
+    """By ``by``, then by ``key``, both one way, so that an index of the two serves either way.
+
+    Unknown values come last, whichever way it is sorted: nobody sorts to see what is missing. That is said only where
+    there may be any; of a column that allows none it would keep PostgreSQL from its index.
+    """
+    first, second = (by.desc(), key.desc()) if down else (by.asc(), key.asc())
+    if _same(by, key):
+        return (first,)
+    return (first if _always_there(by, key) else first.nulls_last(), second)
+
+
+def _column(one: Any) -> Any:
+    return one.__clause_element__() if hasattr(one, "__clause_element__") else one
+
+
+def _same(by: Any, key: Any) -> bool:
+    one, other = _column(by), _column(key)
+    return isinstance(one, SchemaColumn) and one.compare(other)
+
+
+def _always_there(by: Any, key: Any) -> bool:
+    """Whether ``by`` is a column without unknown values of the very table that is listed (one that was joined may be
+    missing altogether)."""
+    one, other = _column(by), _column(key)
+    return (
+        isinstance(one, SchemaColumn)
+        and isinstance(other, SchemaColumn)
+        and not one.nullable
+        and one.table.description == other.table.description
+    )
 
 
 def _summed(tx: Tx, bare: Rows, sums_of: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -240,6 +272,35 @@ def _is_day(text: str) -> bool:
 
 def _number(text: str) -> int:
     return min(int(text), MAX_PAGE) if text.isascii() and text.isdigit() and len(text) < 10 else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a thing is in an ordered list: who stands before and after it, its place (from 1; 0: it is not in the list,
+    whose first then comes after it), and the list's length."""
+
+    before: int | None
+    after: int | None
+    at: int
+    of: int
+
+
+def place_in(tx: Tx, query: Rows, key: ColumnElement[Any] | Any, order: Sequence[Any], one: int) -> Place:
+    """The place of ``one`` among what ``query`` finds, known by ``key``, in ``order``: the list stays in the database."""
+    ids = query.order_by(None).with_only_columns(
+        key.label("id"),
+        func.lag(key).over(order_by=order).label("before"),
+        func.lead(key).over(order_by=order).label("after"),
+        func.row_number().over(order_by=order).label("at"),
+        func.count().over().label("of"),
+        maintain_column_froms=True,
+    )
+    places = ids.subquery()
+    found = tx.execute(select(places).where(places.c.id == one)).one_or_none()
+    if found is not None:
+        return Place(found.before, found.after, found.at, found.of)
+    first = tx.execute(select(places).where(places.c.at == 1)).one_or_none()
+    return Place(None, first.id, 0, first.of) if first is not None else Place(None, None, 0, 0)
 
 
 # -- days ------------------------------------------------------------------------------------------------------------

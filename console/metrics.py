@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from flask import Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
@@ -20,14 +21,16 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
 from console import verification_runs
-from console.jobs import JobRun, RunState, last_success
+from console.jobs import JobRun, RunState, lags, last_success, standings
 from console.mails import Mail
+from console.worklist import PLAN
 from metering.cases import Case
 from metering.findings import Assessment, Finding
 from metering.intake import Intake
 from providers.delivery import WorkOrder
 from providers.inventory import Resource
 from quota import audit, ledger
+from quota.calendar import ZONE
 from quota.db import Book, Tx
 from quota.ledger import Account
 from quota.pools import Pool
@@ -45,8 +48,8 @@ SECONDS = Histogram(
 class BookCollector(Collector):
     """The business gauges, read from the book at each scrape."""
 
-    def __init__(self, book: Book) -> None:
-        self.book = book
+    def __init__(self, book: Book, zone: ZoneInfo = ZONE) -> None:
+        self.book, self.zone = book, zone
 
     def collect(self) -> Iterator[Metric]:
         with self.book.reading() as tx:
@@ -56,6 +59,7 @@ class BookCollector(Collector):
             yield from _intakes(tx, self.book.clock())
             yield from _findings(tx)
             yield from _jobs(tx)
+            yield _lanes(tx, self.zone)
             yield from _verified(tx)
 
 
@@ -150,6 +154,17 @@ def _jobs(tx: Tx) -> Iterator[Metric]:
     yield failures
 
 
+def _lanes(tx: Tx, zone: ZoneInfo) -> Metric:
+    family = GaugeMetricFamily(
+        "guanjia_job_lane_lag_seconds",
+        "For how long a slot of a lane's jobs has been waiting to be run.",
+        labels=["lane"],
+    )
+    for lane, waited in lags(standings(tx, PLAN, zone)).items():
+        family.add_metric([lane], waited.total_seconds())
+    return family
+
+
 def _verified(tx: Tx) -> Iterator[Metric]:
     run = verification_runs.latest(tx)
     problems = GaugeMetricFamily(
@@ -163,7 +178,7 @@ def _verified(tx: Tx) -> Iterator[Metric]:
     yield ended
 
 
-def attach(app: Flask, book: Book) -> None:
+def attach(app: Flask, book: Book, zone: ZoneInfo) -> None:
     """Count and time every request of ``app``, and offer ``render`` the registry."""
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()
@@ -172,7 +187,7 @@ def attach(app: Flask, book: Book) -> None:
         registry = CollectorRegistry()
         registry.register(REQUESTS)
         registry.register(SECONDS)
-    registry.register(BookCollector(book))
+    registry.register(BookCollector(book, zone))
     app.extensions["guanjia.metrics"] = registry
 
     @app.before_request

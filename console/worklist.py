@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from dataclasses import fields
+from collections.abc import Collection
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
 from console import postman, scoring, verification_runs
-from console.jobs import Job, RunState, perform, schedule
+from console.jobs import Job, Plan, RunState, perform, schedule
 from console.sayings import Said, Unsuccessful, fault, say
 from console.settings import Settings
 from metering import (
@@ -40,9 +41,48 @@ from quota.errors import N_, NotFound, Refused
 from quota.lending import LoanState
 from quota.pools import CloudProvider
 
+LANES = {
+    "clouds": N_("采集"),
+    "push": N_("推送"),
+    "orders": N_("派单"),
+    "growth": N_("当日扩容"),
+    "book": N_("账本"),
+    "mail": N_("邮件"),
+    "lake": N_("数据湖"),
+    "score": N_("考核"),
+    "replay": N_("策略回放"),
+    "verify": N_("校验"),
+}
+"""What may wait for each other. The lake's jobs of a night build on one another, in this order; whatever people, clouds
+or agents wait for has a lane of its own."""
+
+PLAN = (
+    Plan("collect", N_("采集"), "*/5 * * * *", "clouds", lease=timedelta(minutes=30)),
+    Plan("fold", N_("推送入湖"), "* * * * *", "push", lease=timedelta(minutes=30)),
+    Plan("carry", N_("派单与交付"), "*/2 * * * *", "orders", lease=timedelta(minutes=30)),
+    Plan("advance", N_("案件推进"), "*/10 * * * *", "book", lease=timedelta(minutes=30)),
+    Plan("look", N_("当日扩容查看"), "6,21,36,51 * * * *", "growth", lease=timedelta(minutes=30)),
+    Plan("account", N_("账单与故障采集"), "15 4 * * *", "score", lease=timedelta(hours=2)),
+    Plan("score", N_("考核评分"), "0 6 * * *", "score", lease=timedelta(hours=2)),
+    Plan("roll", N_("日结"), "20 0 * * *", "lake", lease=timedelta(hours=4)),
+    Plan("compact", N_("合并热文件"), "35 * * * *", "lake", lease=timedelta(hours=1)),
+    Plan("retain", N_("到期清理"), "40 1 * * *", "lake", lease=timedelta(hours=4)),
+    Plan("assess", N_("评估"), "30 2 * * *", "lake", lease=timedelta(hours=4)),
+    Plan("forecast", N_("用量预测"), "10 3 * * *", "lake", lease=timedelta(hours=2)),
+    Plan("open_cases", N_("立案"), "30 3 * * *", "lake"),
+    Plan("replay", N_("策略回放"), "* * * * *", "replay", lease=timedelta(hours=2), attempts=1),
+    Plan("statements", N_("对账"), "40 4 1,4,8 * *", "lake", lease=timedelta(hours=4)),
+    Plan("remind", N_("催办提醒"), "0 8 * * *", "book"),
+    Plan("settle", N_("出借归还"), "*/10 * * * *", "book"),
+    Plan("expire", N_("到期处理"), "15 * * * *", "book"),
+    Plan("mail", N_("邮件"), "* * * * *", "mail", lease=timedelta(minutes=30), attempts=1),
+    Plan("verify", N_("校验"), "0 5 * * *", "verify", lease=timedelta(hours=4), attempts=1),
+    Plan("verify_asked", N_("按要求校验"), "* * * * *", "verify", lease=timedelta(hours=4), attempts=1),
+)
+
 
 def jobs(works: Works, settings: Settings) -> list[Job]:
-    """Every job over ``works``, in the order of a day. Cron lines are in the city's time."""
+    """Every planned job over ``works``."""
 
     def today() -> datetime:
         return works.book.clock().astimezone(settings.zone)
@@ -199,29 +239,30 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         done = postman.carry_out(works, settings)
         return [say("mailed", made=done.made, sent=done.sent, waiting=done.waiting)]
 
-    return [
-        Job("collect", N_("采集"), "*/5 * * * *", collect, lease=timedelta(minutes=30)),
-        Job("fold", N_("推送入湖"), "* * * * *", fold, lease=timedelta(minutes=30)),
-        Job("carry", N_("派单与交付"), "*/2 * * * *", carry, lease=timedelta(minutes=30)),
-        Job("advance", N_("案件推进"), "*/10 * * * *", advance, lease=timedelta(minutes=30)),
-        Job("look", N_("当日扩容查看"), "6,21,36,51 * * * *", look, lease=timedelta(minutes=30)),
-        Job("account", N_("账单与故障采集"), "15 4 * * *", account, lease=timedelta(hours=2)),
-        Job("score", N_("考核评分"), "0 6 * * *", score, lease=timedelta(hours=2)),
-        Job("roll", N_("日结"), "20 0 * * *", roll, lease=timedelta(hours=4)),
-        Job("compact", N_("合并热文件"), "35 * * * *", compact, lease=timedelta(hours=1)),
-        Job("retain", N_("到期清理"), "40 1 * * *", retain, lease=timedelta(hours=4)),
-        Job("assess", N_("评估"), "30 2 * * *", assess, lease=timedelta(hours=4)),
-        Job("forecast", N_("用量预测"), "10 3 * * *", forecast, lease=timedelta(hours=2)),
-        Job("open_cases", N_("立案"), "30 3 * * *", open_cases),
-        Job("replay", N_("策略回放"), "* * * * *", replay, lease=timedelta(hours=2), attempts=1),
-        Job("statements", N_("对账"), "40 4 1,4,8 * *", reckon, lease=timedelta(hours=4)),
-        Job("remind", N_("催办提醒"), "0 8 * * *", remind),
-        Job("settle", N_("出借归还"), "*/10 * * * *", settle),
-        Job("expire", N_("到期处理"), "15 * * * *", expire),
-        Job("mail", N_("邮件"), "* * * * *", mail, lease=timedelta(minutes=30), attempts=1),
-        Job("verify", N_("校验"), "0 5 * * *", verify, lease=timedelta(hours=4), attempts=1),
-        Job("verify_asked", N_("按要求校验"), "* * * * *", verify_asked, lease=timedelta(hours=4), attempts=1),
-    ]
+    runs = {
+        "collect": collect,
+        "fold": fold,
+        "carry": carry,
+        "advance": advance,
+        "look": look,
+        "account": account,
+        "score": score,
+        "roll": roll,
+        "compact": compact,
+        "retain": retain,
+        "assess": assess,
+        "forecast": forecast,
+        "open_cases": open_cases,
+        "replay": replay,
+        "statements": reckon,
+        "remind": remind,
+        "settle": settle,
+        "expire": expire,
+        "mail": mail,
+        "verify": verify,
+        "verify_asked": verify_asked,
+    }
+    return [Job(plan, runs[plan.name]) for plan in PLAN]
 
 
 def place(works: Works) -> tuple[int, list[Said]]:
@@ -246,15 +287,26 @@ def place(works: Works) -> tuple[int, list[Said]]:
 def run_once(works: Works, settings: Settings, name: str) -> RunState:
     """Run the job called ``name`` now. Raises NotFound; LOST where another run of it still goes on."""
     for job in jobs(works, settings):
-        if job.name == name:
+        if job.plan.name == name:
             slot = works.book.clock().replace(microsecond=0)
             return perform(works.book, job, slot) or RunState.LOST
     raise NotFound("job.none", N_("没有名为 %(name)s 的任务"), name=name)
 
 
-def run_forever(works: Works, settings: Settings) -> None:
-    """Run the schedule until SIGTERM or SIGINT; a job that is under way is finished first."""
-    scheduler = schedule(works.book, jobs(works, settings), settings.time_zone)
+def in_lanes(works: Works, settings: Settings, lanes: Collection[str]) -> list[Job]:
+    """The jobs of ``lanes``. Each lane opens its clouds for itself: adapters are not for several threads at once."""
+    chosen = []
+    for lane in LANES:
+        if lane in lanes:
+            apart = replace(works, opened={})
+            chosen += [job for job in jobs(apart, settings) if job.plan.lane == lane]
+    return chosen
+
+
+def run_forever(works: Works, settings: Settings, lanes: Collection[str] = ()) -> None:
+    """Run the schedule (of all lanes where none is named) until SIGTERM or SIGINT; a job that is under way is finished
+    first."""
+    scheduler = schedule(works.book, in_lanes(works, settings, lanes or LANES), settings.time_zone)
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())

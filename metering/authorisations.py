@@ -35,6 +35,7 @@ class Authorisation(Base):
     __table_args__ = (
         CheckConstraint("vcpu > 0 AND memory_mb >= 0", name="ceiling"),
         Index("ix_authorisations_system_id_ends_on", "system_id", "ends_on"),
+        Index("ix_authorisations_ends_on_id", "ends_on", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

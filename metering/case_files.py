@@ -78,6 +78,7 @@ class Case(Base):
             postgresql_where=text("state <> 'closed'"),
         ),
         Index("ix_cases_state_due_at", "state", "due_at"),
+        Index("ix_cases_worth_id", "worth", "id"),
         CheckConstraint("(state = 'closed') = (ending IS NOT NULL)", name="ended"),
         CheckConstraint("(state = 'ordered') = (order_key IS NOT NULL)", name="ordered"),
         CheckConstraint("generation > 0 AND attempts >= 0 AND setbacks >= 0", name="sane"),
@@ -306,16 +307,16 @@ def whose_turn(one: Case) -> Turn:
     return Turn(roles, label, one.due_at or one.wake_at)
 
 
+URGENT = (Case.due_at.asc().nulls_last(), Case.worth.desc(), Case.id)
+"""The order of a queue: the nearest deadline first, then what recovers most."""
+
+
 def queue(tx: Tx, actor: Actor) -> list[Case]:
     """The cases that wait for ``actor``: the nearest deadline first, then what recovers most."""
     states = [state.value for state, (roles, _) in TURNS.items() if actor.role in roles]
     if not states:
         return []
-    found = tx.scalars(
-        select(Case)
-        .where(visible(tx, actor), Case.state.in_(states))
-        .order_by(Case.due_at.is_(None), Case.due_at, Case.worth.desc(), Case.id)
-    )
+    found = tx.scalars(select(Case).where(visible(tx, actor), Case.state.in_(states)).order_by(*URGENT))
     return [one for one in found if not _shut_out(one, actor)]
 
 

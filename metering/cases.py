@@ -8,6 +8,7 @@ person takes the generation that the page showed; a stale one is refused. Read t
 from __future__ import annotations
 
 from metering.case_files import (
+    URGENT,
     Case,
     Confirmation,
     Reply,
@@ -42,6 +43,7 @@ from metering.recoveries import Recoveries, Regret, recoveries, regret
 
 __all__ = [
     "SKIPS",
+    "URGENT",
     "Act",
     "Advanced",
     "Answer",

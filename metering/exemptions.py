@@ -52,6 +52,7 @@ class Exemption(Base):
     __table_args__ = (
         CheckConstraint("ends_on >= starts_on", name="ends"),
         Index("ix_exemptions_resource_id_ends_on", "resource_id", "ends_on"),
+        Index("ix_exemptions_ends_on_id", "ends_on", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

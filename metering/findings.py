@@ -64,6 +64,7 @@ class Finding(Base):
     __table_args__ = (
         UniqueConstraint("assessment_id", "resource_id"),
         Index("ix_findings_resource_id_id", "resource_id", "id"),
+        Index("ix_findings_assessment_id_verdict_id", "assessment_id", "verdict", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

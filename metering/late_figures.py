@@ -45,6 +45,7 @@ class LateFigure(Base):
     __table_args__ = (
         Index("ix_late_figures_month_resource_id", "month", "resource_id"),
         Index("ix_late_figures_day_number", "day", "number"),
+        Index("ix_late_figures_number_id", "number", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

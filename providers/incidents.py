@@ -69,6 +69,7 @@ class Incident(Base):
         UniqueConstraint("pool_id", "external_id"),
         CheckConstraint("level BETWEEN 1 AND 4", name="level"),
         Index("ix_incidents_provider_id_started_at", "provider_id", "started_at"),
+        Index("ix_incidents_started_at_id", "started_at", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     ForeignKey,
+    Index,
     UniqueConstraint,
     insert,
     select,
@@ -39,7 +40,10 @@ class Listing(Base):
     """That a pool was listed, when, and how it differed from the book."""
 
     __tablename__ = "inventory_listings"
-    __table_args__ = (UniqueConstraint("pool_id", "as_of"),)
+    __table_args__ = (
+        UniqueConstraint("pool_id", "as_of"),
+        Index("ix_inventory_listings_as_of_id", "as_of", "id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"))

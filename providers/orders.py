@@ -93,6 +93,7 @@ class WorkOrder(Base):
     __tablename__ = "work_orders"
     __table_args__ = (
         Index("ix_work_orders_state_pool_id", "state", "pool_id"),
+        Index("ix_work_orders_due_at_id", "due_at", "id"),
         Index("ix_work_orders_provider_id_due_at", "provider_id", "due_at"),
     )
 

@@ -78,7 +78,10 @@ class AssessmentRecord(Base):
     ``withdraws``: the record that it takes back."""
 
     __tablename__ = "assessment_records"
-    __table_args__ = (Index("ix_assessment_records_provider_id_happened_on", "provider_id", "happened_on"),)
+    __table_args__ = (
+        Index("ix_assessment_records_provider_id_happened_on", "provider_id", "happened_on"),
+        Index("ix_assessment_records_happened_on_id", "happened_on", "id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     provider_id: Mapped[int] = mapped_column(ForeignKey("cloud_providers.id"))

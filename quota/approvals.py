@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exists, select
+from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import aliased
 
 from quota import asks, calendar, ledger, requests
@@ -148,8 +148,17 @@ def may_sign(tx: Tx, request: Request, actor: Actor | None = None) -> bool:
     return True
 
 
+URGENT = (Request.due_at, Request.submitted_at, Request.id)
+"""The order of a queue: the most urgent first."""
+
+
 def queue(tx: Tx, actor: Actor | None = None) -> list[Request]:
-    """What waits for ``actor`` (this transaction's where None), the most urgent first.
+    """What waits for ``actor`` (this transaction's where None), the most urgent first."""
+    return list(tx.scalars(queued(tx, actor).order_by(*URGENT)))
+
+
+def queued(tx: Tx, actor: Actor | None = None) -> Select[Request]:
+    """What waits for ``actor``, as a query without an order.
 
     For who signs: the steps that they may sign. For a department: what to mend and what to accept.
     """
@@ -165,7 +174,7 @@ def queue(tx: Tx, actor: Actor | None = None) -> list[Request]:
             Request.submitted_by != who.login,
             ~exists().where(mine.request_id == Request.id, mine.round == Request.round, mine.decided_by == who.login),
         )
-    return list(tx.scalars(query.order_by(Request.due_at, Request.submitted_at, Request.id)))
+    return query
 
 
 def lapse(tx: Tx) -> list[Request]:

@@ -14,7 +14,7 @@ from console import case_evidence, frame, links, policy_words
 from console.access import BUSINESS, STEWARDS, allow
 from console.book import actor, book, reading, transaction
 from console.case_history import history
-from console.lists import Column, Filter, Rows, listing
+from console.lists import Column, Filter, Place, Rows, listing, place_in
 from console.security import row
 from console.texts import _, amounts, percent, when
 from metering import cases, certificates, findings, surges, suspensions, windows
@@ -219,7 +219,7 @@ def show(case_id: int) -> str:
         first = next((act for act in FIRST if act in may), None)
     whole, rows = case_evidence.fellows(tx, one) if who.role in (*STEWARDS, Role.TENANT) else (None, [])
     newest = findings.latest(tx, one.resource_id, one.policy_version.name)
-    before, after, place, length = _in_queue(tx, who, one)
+    place = _in_queue(tx, who, one)
     return render_template(
         "cases/show.html",
         one=one,
@@ -255,26 +255,20 @@ def show(case_id: int) -> str:
         request_at=links.to("request", asked.id) if asked and _sees(tx, asked) else None,
         files=attachments.of(tx, one.subject) if who.role is not Role.PROVIDER else {},
         history=history(tx, one) if who.role is not Role.PROVIDER else [],
-        before=before,
-        after=after,
-        place=place,
-        length=length,
+        before=place.before,
+        after=place.after,
+        place=place.at,
+        length=place.of,
     )
 
 
-def _in_queue(tx: Tx, who: Actor, one: Case) -> tuple[int | None, int | None, int, int]:
-    """(case before, case after, place of this one or 0, length) in the visitor's queue: the nearest deadline first, then
-    what recovers most. What is not in it leads to its first."""
+def _in_queue(tx: Tx, who: Actor, one: Case) -> Place:
+    """Where the case is in the visitor's queue."""
     mine = [state.value for state, (roles, _label) in TURNS.items() if who.role in roles]
     if not mine:
-        return None, None, 0, 0
-    order = (Case.due_at.is_(None), Case.due_at, Case.worth.desc(), Case.id)
-    query = select(Case.id).where(cases.visible(tx, who), Case.state.in_(mine), _not_shut_out(who)).order_by(*order)
-    ids = list(tx.scalars(query))
-    if one.id not in ids:
-        return None, ids[0] if ids else None, 0, len(ids)
-    at = ids.index(one.id)
-    return ids[at - 1] if at else None, ids[at + 1] if at + 1 < len(ids) else None, at + 1, len(ids)
+        return Place(None, None, 0, 0)
+    query = select(Case).where(cases.visible(tx, who), Case.state.in_(mine), _not_shut_out(who))
+    return place_in(tx, query, Case.id, cases.URGENT, one.id)
 
 
 def _looks(tx: Tx, one: Case) -> list[list[Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
+from sqlalchemy import func, select
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, RadioField, TextAreaField
 from wtforms.validators import InputRequired, Length
@@ -15,11 +16,12 @@ from console import frame, links, outlooks, request_evidence
 from console.access import allow
 from console.book import reading, settings, transaction
 from console.forms import generation, hang
+from console.lists import listing, place_in
 from console.request_evidence import Consequence
 from console.request_history import history
 from console.texts import _, amount, kind_label, lazy
 from console.views import promises as promises_board
-from console.views.requests import KINDS, turn_of, what
+from console.views.requests import KINDS, LOADED, turn_of, what
 from quota import approvals, ledger, promises, requests
 from quota.actors import Actor, Role
 from quota.approvals import DECISION_LABELS, Decision
@@ -53,12 +55,12 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
 @allow(*SIGNERS)
 def index() -> str:
     tx = reading()
-    rows = approvals.queue(tx)
-    suggested = _suggestions(tx, rows[:50])
+    found = listing(tx, approvals.queued(tx).options(*LOADED).order_by(*approvals.URGENT), [], key=Request.id)
+    suggested = _suggestions(tx, found.rows)
     return render_template(
         "decisions/index.html",
         address=links.address,
-        rows=rows,
+        waiting=found,
         what=what,
         turn_of=turn_of,
         kinds=KINDS,
@@ -105,8 +107,7 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
 
 
 def _page(tx: Tx, one: Request, form: DecisionForm) -> str:
-    waiting = [row.id for row in approvals.queue(tx)]
-    at = waiting.index(one.id) if one.id in waiting else -1
+    place = place_in(tx, approvals.queued(tx), Request.id, approvals.URGENT, one.id)
     measured = request_evidence.use(tx, one.department_id, one.pool_id)
     step = one.current
     rows = request_evidence.consequences(tx, one)
@@ -134,10 +135,10 @@ def _page(tx: Tx, one: Request, form: DecisionForm) -> str:
         similar=request_evidence.similar(tx, one),
         fields=[(_(FIELDS[name]), one.fields[name]) for name in FIELDS if one.fields.get(name)],
         history=history(tx, one.subject),
-        before=url_for("decisions.decide", request_id=waiting[at - 1]) if at > 0 else "",
-        after=url_for("decisions.decide", request_id=waiting[at + 1]) if 0 <= at < len(waiting) - 1 else "",
-        at=at + 1,
-        of=len(waiting),
+        before=url_for("decisions.decide", request_id=place.before) if place.before else "",
+        after=url_for("decisions.decide", request_id=place.after) if place.at and place.after else "",
+        at=place.at,
+        of=place.of,
     )
 
 
@@ -223,8 +224,9 @@ def _whole(typed: str) -> int:
 
 def _next(tx: Tx, done: int) -> str:
     """The most urgent request that is left, else the queue."""
-    rest = [row for row in approvals.queue(tx) if row.id != done]
-    return url_for("decisions.decide", request_id=rest[0].id) if rest else url_for("decisions.index")
+    rest = approvals.queued(tx).where(Request.id != done).order_by(*approvals.URGENT).limit(1)
+    one = tx.scalar(rest.with_only_columns(Request.id))
+    return url_for("decisions.decide", request_id=one) if one else url_for("decisions.index")
 
 
 def _suggestions(tx: Tx, rows: Sequence[Request]) -> dict[int, request_evidence.Suggestion]:
@@ -239,9 +241,9 @@ def _suggestions(tx: Tx, rows: Sequence[Request]) -> dict[int, request_evidence.
 @frame.home_block(*SIGNERS, order=10)
 def waiting(tx: Tx, who: Actor) -> str | None:
     """The queue by deadline; for the authority each with a suggested answer."""
-    rows = approvals.queue(tx, who)
-    shown_rows = rows[:8]
-    suggested = _suggestions(tx, shown_rows)
+    queue = approvals.queued(tx, who)
+    rows = tx.scalars(queue.options(*LOADED).order_by(*approvals.URGENT).limit(8)).all()
+    total = tx.scalar(select(func.count()).select_from(queue.subquery())) or 0
     return render_template(
-        "decisions/_home.html", rows=shown_rows, total=len(rows), what=what, kinds=KINDS, suggested=suggested
+        "decisions/_home.html", rows=rows, total=total, what=what, kinds=KINDS, suggested=_suggestions(tx, rows)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, g, render_template, url_for
@@ -59,14 +60,19 @@ def _figure(name: str) -> Any:
 
 
 def _opened(row: Finding) -> tuple[str | None, str | None]:
-    """Number and address of the case that is open for the resource of ``row``; looked up once for all rows."""
-    if "open_cases" not in g:
-        tx = reading()
-        g.open_cases = {
-            one.resource_id: one for one in tx.scalars(select(Case).where(Case.state != State.CLOSED.value))
-        }
+    """Number and address of the case that is open for the resource of ``row``."""
+    if "open_cases" not in g:  # an export, which names them all
+        g.open_cases = _open_cases(reading())
     one = g.open_cases.get(row.resource_id)
     return (one.number, url_for("cases.show", case_id=one.id)) if one else (None, None)
+
+
+def _open_cases(tx: Tx, rows: Sequence[Finding] | None = None) -> dict[int, Case]:
+    """Resource → the case that is open for it; of the resources of ``rows``, or of all."""
+    query = select(Case).where(Case.state != State.CLOSED.value)
+    if rows is not None:
+        query = query.where(Case.resource_id.in_([one.resource_id for one in rows]))
+    return {one.resource_id: one for one in tx.scalars(query)}
 
 
 COLUMNS = [
@@ -131,6 +137,7 @@ def index() -> str | Response:
     exported = found.exported("findings")
     if exported:
         return exported
+    g.open_cases = _open_cases(tx, found.rows)
     return render_template(
         "findings/index.html",
         findings=found,

@@ -1,4 +1,4 @@
-"""The steward's own work: when each job ran, and how it ended."""
+"""The steward's own work: when each job ran, how it ended, and what waits to be run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from werkzeug.wrappers import Response
 
 from console import frame
 from console.access import allow
-from console.book import reading
-from console.jobs import JobRun, RunState, last_success, latest
+from console.book import reading, settings
+from console.jobs import JobRun, RunState, last_success, standings
 from console.lists import Column, Filter, listing
 from console.sayings import worded
 from console.texts import _
+from console.worklist import LANES, PLAN
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.errors import N_
@@ -22,29 +23,8 @@ from quota.errors import N_
 blueprint = Blueprint("jobs", __name__, url_prefix="/settings/jobs")
 frame.page("settings", "jobs.index", N_("任务"), order=40)
 
-LABELS = {
-    "collect": N_("采集"),
-    "carry": N_("派单与交付"),
-    "advance": N_("案件推进"),
-    "fold": N_("推送入湖"),
-    "look": N_("当日扩容查看"),
-    "roll": N_("日结"),
-    "compact": N_("合并热文件"),
-    "retain": N_("到期清理"),
-    "assess": N_("评估"),
-    "forecast": N_("用量预测"),
-    "open_cases": N_("立案"),
-    "remind": N_("催办提醒"),
-    "expire": N_("到期处理"),
-    "settle": N_("出借归还"),
-    "mail": N_("邮件"),
-    "verify": N_("校验"),
-    "verify_asked": N_("按要求校验"),
-    "score": N_("考核评分"),
-    "account": N_("账单与故障采集"),
-    "replay": N_("策略回放"),
-    "statements": N_("对账"),
-}
+MINUTE = timedelta(minutes=1)
+LABELS = {one.name: one.label for one in PLAN}
 STATES = {
     RunState.RUNNING.value: N_("运行中"),
     RunState.DONE.value: N_("已完成"),
@@ -77,9 +57,13 @@ def outcome(run: JobRun) -> str:
 def index() -> str | Response:
     tx = reading()
     found = listing(tx, select(JobRun), COLUMNS, key=JobRun.id, filters=FILTERS, sort="-started")
-    good = last_success(tx)
-    newest = [(LABELS.get(name, name), run, good.get(name)) for name, run in sorted(latest(tx).items())]
-    return found.exported("jobs") or render_template("jobs/index.html", runs=found, newest=newest)
+    if (export := found.exported("jobs")) is not None:
+        return export
+    stand = standings(tx, PLAN, settings().zone)
+    stand.sort(key=lambda one: (not one.failed, -(one.lag // MINUTE), list(LANES).index(one.plan.lane)))
+    return render_template(
+        "jobs/index.html", runs=found, stand=stand, good=last_success(tx), lanes=LANES, minute=MINUTE
+    )
 
 
 @frame.home_block(Role.SYSADMIN, order=20)

@@ -66,7 +66,7 @@ def index() -> str:
         rows=rows,
         days=days,
         chart=_chart(by_pool, last),
-        rolled=latest(tx).get("roll"),
+        rolled=latest(tx, ["roll"]).get("roll"),
         quarantined=_quarantined(),
         late_figures=tx.scalar(select(func.count(LateFigure.id))) if actor().role is not Role.SYSADMIN else 0,
         landings=[(names.get(one.pool, one.pool), one) for one in lake().landings()],

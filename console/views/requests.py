@@ -134,15 +134,19 @@ def _named(text: str) -> Any:
     )
 
 
+LOADED = (
+    joinedload(Request.department),
+    joinedload(Request.system),
+    joinedload(Request.pool).joinedload(Pool.provider),
+    selectinload(Request.lines).joinedload(RequestLine.item),
+    selectinload(Request.steps),
+    selectinload(Request.extends),
+)
+"""What a row about a request says, looked up for all rows at once."""
+
+
 def _loaded() -> Any:
-    return select(Request).options(
-        joinedload(Request.department),
-        joinedload(Request.system),
-        joinedload(Request.pool).joinedload(Pool.provider),
-        selectinload(Request.lines).joinedload(RequestLine.item),
-        selectinload(Request.steps),
-        selectinload(Request.extends),
-    )
+    return select(Request).options(*LOADED)
 
 
 @blueprint.get("/")

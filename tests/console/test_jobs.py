@@ -8,27 +8,52 @@ import socket
 import subprocess
 import sys
 import threading
-from dataclasses import fields
-from datetime import date, timedelta
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
+from click.testing import CliRunner
 from flask import Flask
 from sqlalchemy import select
 
 from console import worklist
-from console.jobs import Job, JobRun, RunState, claim, last_success, latest, perform, schedule
+from console.cli import main
+from console.jobs import (
+    Job,
+    JobRun,
+    Plan,
+    RunState,
+    claim,
+    due_before,
+    lags,
+    last_success,
+    latest,
+    perform,
+    schedule,
+    standings,
+)
+from console.metrics import BookCollector
 from console.sayings import WORDS, Said, Unsuccessful, fault, of_error, say, worded
-from console.views.jobs import LABELS
+from console.settings import Settings
+from console.worklist import LANES, PLAN
 from metering.deadlines import Advanced
+from metering.works import Works
+from quota.actors import Role
 from quota.audit import AuditRecord
+from quota.calendar import ZONE
 from quota.db import Book
 from quota.errors import Invalid
 from tests.conftest import Clock
+from tests.console.conftest import Visit
 
 
 def job(run: object = list, **more: object) -> Job:
-    return Job("collect", "采集", "*/5 * * * *", run, **more)  # type: ignore[arg-type]
+    return Job(Plan("collect", "采集", "*/5 * * * *", "clouds", **more), run)  # type: ignore[arg-type]
 
 
 def runs(book: Book) -> list[JobRun]:
@@ -43,7 +68,7 @@ def test_a_run_is_recorded_with_its_outcome(book: Book, clock: Clock) -> None:
     assert run.said == [["collected", {"at": "p", "samples": 3}]]
     with book.reading() as tx:
         assert last_success(tx) == {"collect": clock()}
-        assert latest(tx)["collect"].id == run.id
+        assert latest(tx, ["collect", "roll"])["collect"].id == run.id
 
 
 def test_two_schedulers_do_the_work_once(book: Book, clock: Clock) -> None:
@@ -70,7 +95,7 @@ def test_two_schedulers_do_the_work_once(book: Book, clock: Clock) -> None:
 def test_a_run_whose_process_was_killed_is_taken_over_at_once(book: Book, clock: Clock) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    run_id = claim(book, job(), clock())
+    run_id = claim(book, job().plan, clock())
     with book.transaction() as tx:
         tx.get_one(JobRun, run_id).host = f"elsewhere:{dead.pid}"
     assert perform(book, job(), clock.advance(minutes=5)) is None, "nobody knows of processes elsewhere"
@@ -80,7 +105,7 @@ def test_a_run_whose_process_was_killed_is_taken_over_at_once(book: Book, clock:
 
 
 def test_a_job_that_still_runs_is_left_alone_and_a_lost_one_is_taken_over(book: Book, clock: Clock) -> None:
-    assert claim(book, job(), clock()) is not None  # this process "dies" here
+    assert claim(book, job().plan, clock()) is not None  # this process "dies" here
     assert perform(book, job(), clock.advance(minutes=5)) is None
     assert perform(book, job(), clock.advance(hours=2)) is RunState.DONE
     assert [run.state for run in runs(book)] == ["lost", "done"]
@@ -111,7 +136,7 @@ def test_a_failing_job_is_retried_then_reported(book: Book, clock: Clock) -> Non
 
 
 def test_the_schedule_follows_the_citys_clock(book: Book, clock: Clock) -> None:
-    scheduler = schedule(book, [Job("assess", "评估", "30 2 * * *", list)], "Asia/Shanghai")
+    scheduler = schedule(book, [Job(Plan("assess", "评估", "30 2 * * *", "lake"), list)], "Asia/Shanghai")
     scheduler.start(paused=True)
     (entry,) = scheduler.get_jobs()
     assert entry.next_run_time.utcoffset() == timedelta(hours=8)
@@ -119,11 +144,186 @@ def test_the_schedule_follows_the_citys_clock(book: Book, clock: Clock) -> None:
     scheduler.shutdown()
 
 
-def test_every_job_has_a_name_on_its_page():
-    source = (Path(worklist.__file__)).read_text("utf-8")
-    names = set(re.findall(r'Job\("(\w+)"', source))
-    assert len(names) > 10
-    assert names - set(LABELS) == set()
+def test_every_planned_job_has_its_work_and_its_lane(tmp_path: Path) -> None:
+    with_nothing = Works(None, None)  # type: ignore[arg-type] - nothing is run
+    assert [one.plan for one in worklist.jobs(with_nothing, Settings(data=tmp_path))] == list(PLAN)
+    assert len({one.name for one in PLAN}) == len(PLAN) > 10
+    assert {one.lane for one in PLAN} == set(LANES)
+
+
+def test_a_lane_opens_its_clouds_for_itself(tmp_path: Path) -> None:
+    works = Works(None, None)  # type: ignore[arg-type] - nothing is run
+    chosen = worklist.in_lanes(works, Settings(data=tmp_path), ["orders", "mail"])
+    assert [one.plan.name for one in chosen] == ["carry", "mail"]
+    opened = [cell.cell_contents for cell in chosen[0].run.__closure__ or () if isinstance(cell.cell_contents, Works)]
+    assert opened
+    assert all(one.opened is not works.opened for one in opened)
+
+
+class Gate:
+    """A job that goes on until it is let go; how often it began and ended."""
+
+    def __init__(self) -> None:
+        self.began, self.open, self.ended = threading.Semaphore(0), threading.Event(), threading.Semaphore(0)
+
+    def __call__(self) -> list[Said]:
+        self.began.release()
+        assert self.open.wait(60)
+        self.ended.release()
+        return []
+
+
+@pytest.fixture
+def at_once(book: Book) -> Iterator[Callable[..., BackgroundScheduler]]:
+    """``at_once(jobs)`` → their scheduler, running, with nothing due until ``fire`` says so."""
+    running = []
+
+    def start(*jobs: Job) -> BackgroundScheduler:
+        scheduler = schedule(book, jobs, "Asia/Shanghai")
+        running.append(scheduler)
+        scheduler.start(paused=True)
+        for one in scheduler.get_jobs():
+            one.modify(next_run_time=datetime(2999, 1, 1, tzinfo=UTC))
+        scheduler.resume()
+        return scheduler
+
+    yield start
+    for one in running:
+        one.shutdown(wait=True)
+
+
+def fire(scheduler: BackgroundScheduler, name: str) -> None:
+    """Let a job become due now."""
+    scheduler.modify_job(name, next_run_time=datetime.now(UTC))
+
+
+def test_a_lake_job_that_sleeps_keeps_no_order_waiting(
+    book: Book, clock: Clock, at_once: Callable[..., BackgroundScheduler]
+) -> None:
+    plans = {one.name: one for one in PLAN}
+    asleep, carried = Gate(), threading.Semaphore(0)
+
+    def carry() -> list[Said]:
+        carried.release()
+        return []
+
+    scheduler = at_once(Job(plans["verify"], asleep), Job(plans["assess"], asleep), Job(plans["carry"], carry))
+    for name in ("verify", "assess"):
+        fire(scheduler, name)
+        assert asleep.began.acquire(timeout=60)
+    for _ in range(3):
+        clock.advance(minutes=2)
+        fire(scheduler, "carry")
+        assert carried.acquire(timeout=60), "an order waits for the lake"
+        wait_until(lambda: not [run for run in runs(book) if run.job == "carry" and run.state == "running"])
+    orders = [run for run in runs(book) if run.job == "carry"]
+    assert [run.state for run in orders] == ["done"] * 3
+    assert all(run.started_at - run.slot < timedelta(minutes=2) for run in orders), "not later than its own period"
+    assert {run.job for run in runs(book) if run.state == "running"} == {"verify", "assess"}
+    asleep.open.set()
+
+
+def test_a_job_that_waits_in_its_lane_is_done_once_its_turn_comes(
+    book: Book, clock: Clock, at_once: Callable[..., BackgroundScheduler]
+) -> None:
+    plans = {one.name: one for one in PLAN}
+    asleep, rolled = Gate(), Gate()
+    rolled.open.set()
+    scheduler = at_once(Job(plans["assess"], asleep), Job(plans["roll"], rolled))
+    fire(scheduler, "assess")
+    assert asleep.began.acquire(timeout=60)
+    for _ in range(3):  # three of its slots come and go meanwhile
+        fire(scheduler, "roll")
+        wait_until(lambda: scheduler.get_job("roll").next_run_time > datetime.now(UTC))
+    clock.advance(hours=5)
+    assert not rolled.began.acquire(blocking=False)
+    asleep.open.set()
+    assert rolled.ended.acquire(timeout=60), "what waited in its lane was skipped"
+    wait_until(lambda: [run.state for run in runs(book)] == ["done", "done"])
+    assert all(one.misfire_grace_time is None for one in scheduler.get_jobs()), "however long it waits"
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    """Until something holds; fails where it doesn't within a minute."""
+    for _ in range(1200):
+        if true():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never came")
+
+
+@pytest.mark.parametrize(
+    ("cron", "now", "slot"),
+    [
+        ("*/5 * * * *", "2026-06-01T02:04:59", "2026-06-01T02:00:00"),
+        ("*/5 * * * *", "2026-06-01T02:05:00", "2026-06-01T02:05:00"),
+        ("30 2 * * *", "2026-06-01T02:00:00", "2026-05-31T02:30:00"),
+        ("40 4 1,4,8 * *", "2026-06-30T12:00:00", "2026-06-08T04:40:00"),
+        ("0 0 29 2 *", "2026-06-30T12:00:00", "2024-02-29T00:00:00"),
+    ],
+)
+def test_the_slot_that_is_due(cron: str, now: str, slot: str) -> None:
+    zone = ZoneInfo("Asia/Shanghai")
+    trigger = Plan("x", "x", cron, "lake").trigger(zone)
+    found = due_before(trigger, datetime.fromisoformat(now).replace(tzinfo=zone))
+    assert found == datetime.fromisoformat(slot).replace(tzinfo=zone)
+
+
+def test_lag_is_how_long_a_slot_has_waited(book: Book, clock: Clock) -> None:
+    plans = [Plan("fold", "", "* * * * *", "push"), Plan("roll", "", "20 0 * * *", "lake")]
+    roll_at = clock.now.replace(hour=16, minute=20)  # 00:20 in the city
+
+    def standing() -> dict[str, float]:
+        with book.reading() as tx:
+            return {lane: lag / timedelta(minutes=1) for lane, lag in lags(standings(tx, plans, ZONE)).items()}
+
+    assert standing() == {"push": 0, "lake": 0}, "a house that never ran a job is not late"
+    assert perform(book, Job(plans[0], list), clock()) is RunState.DONE
+    assert standing() == {"push": 0, "lake": 0}, "the last night was before the house"
+    clock.advance(minutes=7)
+    assert standing() == {"push": 6, "lake": 0}
+    clock.now = roll_at + timedelta(minutes=30)
+    assert standing()["lake"] == 30
+    assert (
+        perform(
+            book,
+            Job(
+                plans[1],
+                list,
+            ),
+            roll_at,
+        )
+        is RunState.DONE
+    )
+    assert standing()["lake"] == 0
+    assert "guanjia_job_lane_lag_seconds" in {one.name for one in BookCollector(book).collect()}
+
+
+def test_the_jobs_page_shows_failures_first_and_what_waits(
+    client_of: Callable[..., Visit], house: Book, clock: Clock
+) -> None:
+    plans = {one.name: one for one in PLAN}
+
+    def broken() -> list[Said]:
+        raise OSError("no answer")
+
+    perform(house, Job(plans["fold"], list), clock())
+    perform(house, Job(replace(plans["mail"], attempts=1), broken), clock(), pause=0)
+    clock.advance(minutes=12)
+    page = client_of(Role.SYSADMIN).get("/settings/jobs/").text
+    rows = re.findall(r'<th scope="row">(\w+)</th>.*?class="gj-num">(\d+)<', page, re.DOTALL)
+    assert len(rows) == len(PLAN)
+    assert rows[0] == ("邮件", "11")
+    assert rows[1] == ("推送入湖", "11")
+    home = client_of(Role.SYSADMIN).get("/").text
+    assert "失败的任务" in home
+
+
+def test_a_lane_that_is_not_there_is_named(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(main, ["jobs", "--data", str(tmp_path), "--lane", "dreams"])
+    assert answer.exit_code == 2
+    assert "dreams" in answer.output
+    assert all(lane in answer.output for lane in LANES)
 
 
 def test_a_run_is_worded_in_the_readers_language(app: Flask) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import openpyxl
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from werkzeug.datastructures import MultiDict
 
 from console.book import reading
 from console.frame import matching
-from console.lists import Column, Filter, as_csv, as_xlsx, harmless, listing
+from console.lists import Column, Filter, Place, as_csv, as_xlsx, harmless, listing, place_in
+from console.views.audit import COLUMNS as AUDIT
+from metering.case_files import Case
+from quota.audit import AuditRecord
 from quota.people import Person
 
 COLUMNS = [
@@ -147,3 +151,52 @@ def test_values_keep_their_kind(app):
         text = content(as_csv("x.csv", columns, values)).decode("utf-8-sig")
     rows = [row[0] for row in csv.reader(io.StringIO(text))]
     assert rows == ["x", "", "", "是", "3", "2.5", "", "1.10", "2026-01-01 08:00:00"]
+
+
+@pytest.mark.parametrize("sort", ["sequence", "-sequence", "actor", "-actor", "at", "-at"])
+def test_an_index_serves_the_order_of_a_list(book, app, sort):
+    served = order_plan(book, app, select(AuditRecord), {"sort": sort}, AUDIT, AuditRecord.sequence)
+    assert not SORTS.search(served), served
+
+
+def test_an_index_serves_the_order_where_values_may_be_unknown(book, app):
+    columns = [Column("due", "", lambda r: r.due_at, sort=Case.due_at)]
+    query = select(Case).where(Case.state == "replying")
+    served = order_plan(book, app, query, {"sort": "due"}, columns, Case.id)
+    assert not SORTS.search(served), served
+
+
+SORTS = re.compile(r"(?<!Incremental )Sort +\(cost|TEMP B-TREE FOR ORDER BY")
+"""A plan that puts all rows in order first; among equals of an index PostgreSQL may."""
+
+
+def order_plan(book, app, query, address, columns, key):
+    """How the database means to find a page: on PostgreSQL without a sort, if there is any other way."""
+    with app.test_request_context("/list"), book.reading() as tx:
+        found = listing(tx, query, columns, key=key, args=MultiDict(address))
+        asked = found.query.limit(50).offset(100).compile(tx.get_bind())
+        if tx.dialect == "postgresql":
+            for way in ("enable_sort", "enable_seqscan", "enable_bitmapscan"):
+                tx.execute(text(f"SET LOCAL {way} = off"))
+            rows = tx.connection().exec_driver_sql(f"EXPLAIN {asked}", asked.params)
+        else:
+            rows = tx.connection().exec_driver_sql(
+                f"EXPLAIN QUERY PLAN {asked}", tuple(asked.construct_params().values())
+            )
+        return "\n".join(str(one) for one in rows)
+
+
+def test_the_place_of_a_thing_in_a_list(people, house):
+    with house.reading() as tx:
+        ids = tx.scalars(select(Person.id).where(Person.role != "tenant").order_by(Person.login)).all()
+        gone = tx.scalar(select(Person.id).where(Person.role == "tenant").limit(1))
+        query = select(Person).where(Person.role != "tenant")
+
+        def place(one):
+            return place_in(tx, query, Person.id, (Person.login,), one)
+
+        assert place(ids[0]) == Place(None, ids[1], 1, len(ids))
+        assert place(ids[3]) == Place(ids[2], ids[4], 4, len(ids))
+        assert place(ids[-1]) == Place(ids[-2], None, len(ids), len(ids))
+        assert place(gone) == Place(None, ids[0], 0, len(ids)), "what is not in it leads to its first"
+        assert place_in(tx, query.where(Person.id < 0), Person.id, (Person.login,), 1) == Place(None, None, 0, 0)

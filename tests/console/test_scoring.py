@@ -73,7 +73,7 @@ def test_a_cloud_that_cannot_be_opened_keeps_no_other_from_being_carried(book, t
         tx.get_one(Pool, pool).adapter_options = {"folder": str(tmp_path / "gone")}
         good.adapter_options = {"folder": str(tmp_path)}
     works = Works(book, Lake(tmp_path / "lake"))
-    carry = next(job for job in worklist.jobs(works, Settings(data=tmp_path)) if job.name == "carry")
+    carry = next(job for job in worklist.jobs(works, Settings(data=tmp_path)) if job.plan.name == "carry")
     counted, refused = carry.run()
     assert counted.figures == {"placed": 0, "delivered": 0, "pending": 0, "failed": 0}
     assert (refused.code, refused.figures["at"]) == ("refused_at", "p")

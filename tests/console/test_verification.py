@@ -18,7 +18,7 @@ from console.verification import NIGHTS, Verification, examine
 from console.verification_runs import STALLED, VerificationRun
 from metering.lake import Lake
 from metering.works import Works
-from quota import agencies, capacities, ledger
+from quota import agencies, audit, capacities, ledger
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.db import Book
@@ -192,3 +192,20 @@ def test_over_the_web_it_is_asked_for_and_read(house, client_of, tmp_path):
     assert auditor.get("/audit/verification/999").status_code == 404
     assert auditor.get("/audit/verification/?export=csv").status_code == 200
     assert client_of(Role.TENANT).send("/audit/verification/").status_code == 403
+
+
+def test_what_is_written_meanwhile_is_no_finding(book, tmp_path, monkeypatch):
+    walk = audit.check
+
+    def walked(tx):
+        yield from walk(tx)
+        with book.transaction() as other:
+            other.audit("test.meanwhile", "test:1")
+        yield from walk(tx)
+
+    monkeypatch.setattr(audit, "check", walked)
+    with book.transaction() as tx:
+        tx.audit("test.before", "test:1")
+    found = examine(Works(book, Lake(tmp_path / "lake")))
+    assert found.problems == []
+    assert found.checked["audit_records"] == 1
