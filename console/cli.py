@@ -16,6 +16,7 @@ from console import lake_commands, provider_commands
 from console.forecast_commands import forecast_group
 from console.imports import importing
 from console.occupancy import Part
+from console.privacy import private_files
 from console.replay import replay
 from console.statement_commands import statements_group
 from console.terminal import (
@@ -23,7 +24,6 @@ from console.terminal import (
     emit,
     in_use,
     json_option,
-    private_files,
     progress_bars,
     refusals,
     settings_of,
@@ -53,7 +53,7 @@ def init(data: str | None, empty: bool) -> None:
     from console import founding
 
     settings = settings_of(data)
-    with refusals(), private_files(), progress_bars() as progress:
+    with refusals(), progress_bars() as progress:
         founding.found(settings, demo=not empty, progress=progress)
     for line in founding.accounts_text(settings):
         click.echo(line)

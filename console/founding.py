@@ -18,6 +18,7 @@ from sqlalchemy import select
 
 from console import accounts, schema
 from console.occupancy import InUse, Part, occupied
+from console.privacy import private_files, tighten
 from console.settings import Settings
 from metering import policies
 from metering.lake import Lake
@@ -43,8 +44,9 @@ def found(settings: Settings, *, demo: bool, progress: Progress = silent) -> Set
     Raises WrongState where a founding in a database server was cut off half-way: it must be emptied by hand; and where
     somebody else founds it at this moment.
     """
+    tighten(settings)
     try:
-        with occupied(settings.data, Part.FOUNDING):
+        with private_files(), occupied(settings.data, Part.FOUNDING):
             if is_founded(settings):
                 with _book(settings) as book:
                     schema.migrate(book)

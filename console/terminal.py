@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from console import schema
 from console.occupancy import InUse, Part, occupied
+from console.privacy import private_files, tighten
 from console.processes import PortTaken
 from console.settings import BadSetting, Settings, load
 from metering.lake import Lake
@@ -67,16 +67,6 @@ def usage_of_port() -> Iterator[None]:
 
 
 @contextmanager
-def private_files() -> Iterator[None]:
-    """Whatever is made while the block runs belongs to its owner alone: 0600 and 0700."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-@contextmanager
 def works_of(data: str | None) -> Iterator[Works]:
     """The book and the lake of ``--data``; exits with 3 where there is none or it is of another version."""
     settings = settings_of(data)
@@ -89,6 +79,7 @@ def works_of(data: str | None) -> Iterator[Works]:
         if at != schema.latest():
             click.echo(f"the book is at version {at}, this is {schema.latest()}: run `guanjia init`", err=True)
             sys.exit(NO_HOUSE)
+        tighten(settings)
         with private_files():
             yield Works(book, Lake(settings.lake_dir), settings.data)
     finally:
