@@ -81,7 +81,12 @@ def works_of(data: str | None) -> Iterator[Works]:
             sys.exit(NO_HOUSE)
         tighten(settings)
         with private_files():
-            yield Works(book, Lake(settings.lake_dir), settings.data)
+            try:
+                lake = Lake(settings.lake_dir)
+            except ValueError as error:
+                click.echo(f"refused: {error}", err=True)
+                sys.exit(1)
+            yield Works(book, lake, settings.data)
     finally:
         book.dispose()
 
