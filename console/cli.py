@@ -7,6 +7,7 @@ are wrong; 3 there is no such house (not initialised, or of another version).
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import click
@@ -14,9 +15,21 @@ import click
 from console import lake_commands, provider_commands
 from console.forecast_commands import forecast_group
 from console.imports import importing
+from console.occupancy import Part
+from console.privacy import private_files
 from console.replay import replay
 from console.statement_commands import statements_group
-from console.terminal import data_option, emit, json_option, progress_bars, refusals, settings_of, works_of
+from console.terminal import (
+    data_option,
+    emit,
+    in_use,
+    json_option,
+    progress_bars,
+    refusals,
+    settings_of,
+    usage_of_port,
+    works_of,
+)
 
 
 def backtest_names() -> tuple[str, ...]:
@@ -57,17 +70,16 @@ def run(data: str | None, host: str, port: int, workers: int, empty: bool) -> No
     from console import founding, processes
 
     settings = settings_of(data)
-    try:
-        processes.check_port(host, port)
-    except processes.PortTaken as error:
-        raise click.UsageError(f"{error}; give another --port") from None
-    with refusals(), progress_bars() as progress:
-        settings = founding.found(settings, demo=not empty, progress=progress)
-    for line in founding.accounts_text(settings):
-        click.echo(line)
-    click.echo(f"http://{host}:{port}/")
-    sys.stdout.flush()
-    sys.exit(processes.run_both(settings, host, port, workers))
+    with private_files(), in_use(settings.data, Part.WEB, Part.JOBS) as held, usage_of_port():
+        processes.check_port(host, port)  # before a city is founded, which takes a while
+        with refusals(), progress_bars() as progress:
+            settings = founding.found(settings, demo=not empty, progress=progress)
+        for line in founding.accounts_text(settings):
+            click.echo(line)
+        with processes.listen(host, port) as door:
+            click.echo(f"http://{host}:{port}/")
+            sys.stdout.flush()
+            sys.exit(processes.keep_house(settings, door, workers, jobs=True, held=held))
 
 
 @main.command()
@@ -76,16 +88,19 @@ def run(data: str | None, host: str, port: int, workers: int, empty: bool) -> No
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
 def serve(data: str | None, host: str, port: int, workers: int) -> None:
-    """The web server alone (gunicorn)."""
-    import os
-
+    """The web server alone (waitress, several processes on one port)."""
     from console import processes
 
     settings = settings_of(data)
     with works_of(data):
         pass
-    command = processes.web_command(host, port, workers)
-    os.execvpe(command[0], command, processes.environment(settings))  # noqa: S606
+    with (
+        private_files(),
+        in_use(settings.data, Part.WEB) as held,
+        usage_of_port(),
+        processes.listen(host, port) as door,
+    ):
+        sys.exit(processes.keep_house(settings, door, workers, jobs=False, held=held))
 
 
 @main.command()
@@ -94,16 +109,19 @@ def serve(data: str | None, host: str, port: int, workers: int) -> None:
 @click.option("--lane", "lanes", metavar="LANE", multiple=True, help="Only the jobs of this lane; may be repeated.")
 def jobs(data: str | None, once: str | None, lanes: tuple[str, ...]) -> None:
     """The jobs alone: collect, roll, assess, remind, expire, score, verify by the clock, each lane by itself."""
-    from console import worklist
+    from console import processes, worklist
 
     if strange := [one for one in lanes if one not in worklist.LANES]:
         raise click.UsageError(f"there is no lane {strange[0]}; there are {', '.join(worklist.LANES)}")
+    settings = settings_of(data)
     with works_of(data) as works:
         if once:
-            state = worklist.run_once(works, settings_of(data), once)
+            state = worklist.run_once(works, settings, once)
             click.echo(state)
             sys.exit(0 if state == "done" else 1)
-        worklist.run_forever(works, settings_of(data), lanes)
+        # Started by `guanjia run`, this process holds the house with its parent.
+        with nullcontext() if processes.follow_parent() else in_use(settings.data, Part.JOBS, shared=True):
+            worklist.run_forever(works, settings, lanes)
 
 
 @main.group()

@@ -17,6 +17,8 @@ from pathlib import Path
 from sqlalchemy import select
 
 from console import accounts, schema
+from console.occupancy import InUse, Part, occupied
+from console.privacy import private_files, tighten
 from console.settings import Settings
 from metering import policies
 from metering.lake import Lake
@@ -39,18 +41,23 @@ ACCOUNTS = "accounts.json"
 def found(settings: Settings, *, demo: bool, progress: Progress = silent) -> Settings:
     """Make the house ready: create it where there is none, bring an older book up to date. Returns what holds then.
 
-    Raises WrongState where a founding in a database server was cut off half-way: it must be emptied by hand.
+    Raises WrongState where a founding in a database server was cut off half-way: it must be emptied by hand; and where
+    somebody else founds it at this moment.
     """
-    settings.data.mkdir(parents=True, exist_ok=True)
-    if is_founded(settings):
-        with _book(settings) as book:
-            schema.migrate(book)
-        return known(settings)
-    if settings.database:
-        _found_here(settings, demo, progress)
-    else:
-        _found_beside(settings, demo, progress)
-    return _as(settings, demo)
+    tighten(settings)
+    try:
+        with private_files(), occupied(settings.data, Part.FOUNDING):
+            if is_founded(settings):
+                with _book(settings) as book:
+                    schema.migrate(book)
+                return known(settings)
+            if settings.database:
+                _found_here(settings, demo, progress)
+            else:
+                _found_beside(settings, demo, progress)
+            return _as(settings, demo)
+    except InUse:
+        raise WrongState("house.founding", N_("此刻正在初始化这个数据目录;请等它完成后再试")) from None
 
 
 def _as(settings: Settings, demo: bool) -> Settings:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from tqdm import tqdm
 
 from console import schema
+from console.occupancy import InUse, Part, occupied
+from console.privacy import private_files, tighten
+from console.processes import PortTaken
 from console.settings import BadSetting, Settings, load
 from metering.lake import Lake
 from metering.works import Progress, Works
@@ -43,6 +47,26 @@ def json_option(command: Command) -> Command:
 
 
 @contextmanager
+def in_use(data: Path, *parts: Part, shared: bool = False) -> Iterator[tuple[int, ...]]:
+    """Hold parts of the house in ``data`` while the block runs; a house in use ends the command (2)."""
+    with ExitStack() as stack:
+        try:
+            held = stack.enter_context(occupied(data, *parts, shared=shared))
+        except InUse as error:
+            raise click.UsageError(f"{error}; give another --data, or end it first") from None
+        yield held
+
+
+@contextmanager
+def usage_of_port() -> Iterator[None]:
+    """A port that is taken ends the command (2)."""
+    try:
+        yield
+    except PortTaken as error:
+        raise click.UsageError(f"{error}; give another --port") from None
+
+
+@contextmanager
 def works_of(data: str | None) -> Iterator[Works]:
     """The book and the lake of ``--data``; exits with 3 where there is none or it is of another version."""
     settings = settings_of(data)
@@ -55,7 +79,14 @@ def works_of(data: str | None) -> Iterator[Works]:
         if at != schema.latest():
             click.echo(f"the book is at version {at}, this is {schema.latest()}: run `guanjia init`", err=True)
             sys.exit(NO_HOUSE)
-        yield Works(book, Lake(settings.lake_dir), settings.data)
+        tighten(settings)
+        with private_files():
+            try:
+                lake = Lake(settings.lake_dir)
+            except ValueError as error:
+                click.echo(f"refused: {error}", err=True)
+                sys.exit(1)
+            yield Works(book, lake, settings.data)
     finally:
         book.dispose()
 

@@ -10,18 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from console import schema
-from metering import certificates, findings, lake_health, statements
+from metering import certificates, findings, lake_health, spool, statements
 from metering.findings import Assessment
 from metering.statement_rows import StatementRun
 from metering.works import Progress, Works, silent
 from providers import bills, marks
 from providers.bills import Bill
-from quota import attachments, audit, ledger
+from quota import attachments, audit, inspection, ledger
+from quota.db import Tx
+from quota.ledger import Account
+
+Check = tuple[str, Callable[[Tx], Iterator[str]]]
+"""What a check is of, and the check."""
 
 NIGHTS = 30
 STAGES = 5
@@ -81,7 +87,7 @@ def examine(works: Works, progress: Progress = silent, *, night: date | None = N
 
     for stage in _stages(works, found, night, going_on):
         progress("verify", done, of)
-        found.problems += list(stage)
+        found.problems += [one for one in dict.fromkeys(stage) if one not in found.problems]
         done += 1
     progress("verify", of, of)
     return found
@@ -92,48 +98,65 @@ def _stages(
 ) -> list[Iterator[str]]:
     """What is checked, in order; nothing is read before a stage is iterated."""
 
-    def guards() -> Iterator[str]:
+    def reading(*checks: Check) -> Iterator[str]:
+        """Each check by itself: what breaks one keeps no other from its work. Others go on writing: what hangs together
+        is read as of one moment."""
+        for name, check in checks:
+            with works.book.reading(one_moment=True) as tx:
+                yield from inspection.to_the_end(name, check(tx))
+
+    def one_by_one(name: str, key: Any, check: Callable[[Tx, list[int]], Iterator[str]]) -> Iterator[str]:
+        """Each row by itself: a look that lasted hours would keep the database from clearing up behind those who write."""
+        with works.book.reading() as tx:
+            ids = tx.scalars(select(key).order_by(key)).all()
+        for one in going_on(found.share(name, ids, night)):
+            with works.book.reading() as tx:
+                yield from inspection.to_the_end(name, check(tx, [one]))
+
+    def guards(_tx: Tx) -> Iterator[str]:
         for name in schema.missing_guards(works.book.engine):
             yield f"{name}: the trigger that keeps its table append-only is missing"
 
-    def chains() -> Iterator[str]:
-        # Others go on writing: what hangs together is read as of one moment.
-        with works.book.reading(one_moment=True) as tx:
-            yield from audit.check(tx)
-            found.checked["audit_records"], found.head = audit.head(tx)
-            yield from ledger.check(tx)
-            found.conserved = ledger.conserved(tx)
-            if not found.conserved:
-                yield "accounts: a pool's accounts do not sum to zero"
-            found.checked["accounts"] = len(ledger.balances(tx))
+    def every_row(tx: Tx) -> Iterator[str]:
+        yield from inspection.check(tx, None if night is None else night.toordinal() % NIGHTS, NIGHTS)
 
-    def papers() -> Iterator[str]:
-        with works.book.reading(one_moment=True) as tx:
-            yield from marks.check(tx)
-            yield from attachments.check(tx)
-            yield from certificates.check(tx)
-            yield from statements.check_closings(tx)
+    def trail(tx: Tx) -> Iterator[str]:
+        yield from audit.check(tx)
+        found.checked["audit_records"], found.head = audit.head(tx)
 
-    def figures() -> Iterator[str]:
-        with works.book.reading() as tx:
-            billed = tx.scalars(select(Bill.id).order_by(Bill.id)).all()
-            yield from bills.check(tx, found.share("bills", billed, night))
-            runs = tx.scalars(select(StatementRun.id).order_by(StatementRun.id)).all()
-            nights = tx.scalars(select(Assessment.id).order_by(Assessment.id)).all()
-        # Each by itself: a look that lasted hours would keep the database from clearing up behind those who write.
-        for one in going_on(found.share("statement_runs", runs, night)):
-            with works.book.reading() as tx:
-                yield from statements.check(tx, [one])
-        for one in going_on(found.share("assessments", nights, night)):
-            with works.book.reading() as tx:
-                yield from findings.check(tx, [one])
+    def accounts(tx: Tx) -> Iterator[str]:
+        found.checked["accounts"] = tx.scalar(select(func.count()).select_from(Account)) or 0
+        found.conserved = ledger.conserved(tx)
+        if not found.conserved:
+            yield "accounts: a pool's accounts do not sum to zero"
+        yield from ledger.check(tx)
 
-    def files() -> Iterator[str]:
+    def billed(tx: Tx) -> Iterator[str]:
+        ids = tx.scalars(select(Bill.id).order_by(Bill.id)).all()
+        yield from bills.check(tx, found.share("bills", ids, night))
+
+    def files(_tx: Tx) -> Iterator[str]:
         days = found.share("lake_days", [one.toordinal() for one in lake_health.known_days(works.lake)], night)
         chosen = None if night is None else {date.fromordinal(one) for one in days}
         yield from (str(one) for one in works.lake.verify(chosen))
+        yield from (str(one) for one in spool.verify(works.lake))
 
-    return [guards(), chains(), papers(), figures(), files()]
+    return [
+        reading(("book", guards), ("book", every_row)),
+        reading(("audit_records", trail), ("accounts", accounts)),
+        reading(
+            ("scorecards", marks.check),
+            ("attachments", attachments.check),
+            ("certificates", certificates.check),
+            ("month_closings", statements.check_closings),
+        ),
+        chain(
+            reading(("bills", billed)),
+            one_by_one("statement_runs", StatementRun.id, statements.check),
+            one_by_one("assessments", Assessment.id, findings.check),
+        ),
+        reading(("lake", files)),
+    ]
 
 
 def _counted(what: dict[str, int]) -> str:

@@ -18,6 +18,7 @@ from providers.orders import WorkOrder
 from quota.base import Base, append_only
 from quota.calendar import ZONE
 from quota.errors import N_, NotFound
+from quota.inspection import going_on, rows
 from quota.ledger import Transfer
 from quota.seals import fingerprint, plain
 
@@ -73,9 +74,12 @@ def certify(tx: Tx, one: Case, charged_until: datetime) -> Certificate:
 
 def check(tx: Tx) -> Iterator[str]:
     """Yield a sentence for each certificate whose figures are not those that were sealed."""
-    for one in tx.scalars(select(Certificate).order_by(Certificate.id)):
-        if not one.genuine():
-            yield f"certificates: row {one.id} ({one.number}) does not match its seal"
+    said: list[str] = []
+    for one in rows(tx, select(Certificate).order_by(Certificate.id), said):
+        with going_on(said, "certificates", one.id):
+            if not one.genuine():
+                yield f"certificates: row {one.id} ({one.number}) does not match its seal"
+    yield from said
 
 
 def of_case(tx: Tx, one: Case) -> Certificate | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +19,13 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from metering.assess import Findings, judge
 from metering.facts import Facts
 from metering.policies import PolicyVersion
-from metering.policy import Verdict
+from metering.policy import Policy, Verdict
 from metering.procedure import CALLS_FOR, CaseKind
 from metering.shape_changes import less
 from providers.inventory import Resource
 from quota.base import Base, append_only
 from quota.errors import N_, Invalid, NotFound
+from quota.inspection import going_on, rows
 from quota.seals import GENESIS, link
 from quota.units import Amounts, amounts
 
@@ -295,8 +297,11 @@ def of_run(tx: Tx, run: Assessment, *verdicts: Verdict) -> list[Finding]:
 
 def check(tx: Tx, run_ids: Iterable[int]) -> Iterator[str]:
     """``recheck`` of each of these runs."""
+    said: list[str] = []
     for run_id in run_ids:
-        yield from recheck(tx, tx.get_one(Assessment, run_id))
+        with going_on(said, "assessments", run_id):
+            yield from recheck(tx, tx.get_one(Assessment, run_id))
+    yield from said
 
 
 def recheck(tx: Tx, run: Assessment) -> Iterator[str]:
@@ -308,23 +313,36 @@ def recheck(tx: Tx, run: Assessment) -> Iterator[str]:
     policy = run.policy_version.policy()
     query = select(Finding).where(Finding.assessment_id == run.id).order_by(Finding.resource_id)
     digest, count = GENESIS, 0
+    said: list[str] = []
+    found = rows(tx, query, said)
     # A city's findings are some hundred thousand rows of JSON: never all at once.
-    for rows in tx.scalars(query.execution_options(yield_per=BATCH)).partitions():
-        part = list(rows)
+    while part := list(islice(found, BATCH)):
         for one in part:
-            digest, count = link(digest, one.content()), count + 1
-        sections = np.array([policy.named(one.numbers.get("section")) for one in part])
-        again = judge(Facts.from_rows([one.numbers for one in part]), policy, sections)
-        for i, one in enumerate(part):
-            if again[i].value != one.verdict:
-                yield f"findings: row {one.id} says {one.verdict}, its own figures say {again[i].value}"
-            elif [reason.to_json() for reason in again.reasons(i)] != one.reasons:
-                yield f"findings: row {one.id} gives other reasons than its own figures do"
+            with going_on(said, "findings", one.id):
+                digest, count = link(digest, one.content()), count + 1
+        try:
+            yield from list(_rejudged(part, policy))
+        except Exception:  # of one of them
+            for one in part:
+                with going_on(said, "findings", one.id):
+                    yield from _rejudged([one], policy)
+    yield from said
     if digest != run.digest or count != run.resources:
         yield f"assessments: run {run.id} does not match its seal: a finding was changed, added or removed"
 
 
 # ---------------------------------------------------------------------------------------------------------- mechanism
+
+
+def _rejudged(part: Sequence[Finding], policy: Policy) -> Iterator[str]:
+    """Findings that their own figures make otherwise."""
+    sections = np.array([policy.named(one.numbers.get("section")) for one in part])
+    again = judge(Facts.from_rows([one.numbers for one in part]), policy, sections)
+    for i, one in enumerate(part):
+        if again[i].value != one.verdict:
+            yield f"findings: row {one.id} says {one.verdict}, its own figures say {again[i].value}"
+        elif [reason.to_json() for reason in again.reasons(i)] != one.reasons:
+            yield f"findings: row {one.id} gives other reasons than its own figures do"
 
 
 def _section(found: Findings, i: int) -> dict[str, str]:

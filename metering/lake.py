@@ -84,6 +84,8 @@ class Lake:
         except FileNotFoundError:
             make_folder(self.root)
             write_json(about, ours)
+        except ValueError as error:
+            raise ValueError(f"{about} cannot be read: {error}") from None
         else:
             if found != ours:
                 raise ValueError(f"{self.root} is a lake of {found}, not of {ours}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -66,15 +67,22 @@ class Status:
 
 def closed_days(root: Path) -> list[date]:
     """The days that were closed, by the lake's own list."""
+    path = root / "days.json"
     try:
-        return [date.fromisoformat(one) for one in json.loads((root / "days.json").read_text())]
+        return [date.fromisoformat(one) for one in json.loads(path.read_text())]
     except FileNotFoundError:
         return []
+    except (ValueError, TypeError) as error:
+        raise Damaged(path, f"not a list of days ({error})") from error
 
 
 def known_days(lake: Lake) -> list[date]:
-    """The days that were closed, by the lake's own list or by what lies there."""
-    return sorted({*closed_days(lake.root), *lake.days()})
+    """The days that were closed, by the lake's own list (where it can be read) or by what lies there."""
+    try:
+        listed = closed_days(lake.root)
+    except Damaged:
+        listed = []  # verify names it
+    return sorted({*listed, *lake.days()})
 
 
 def status(lake: Lake) -> Status:
@@ -128,11 +136,11 @@ def _noted(path: Path) -> dict[str, dict[str, int]]:
     return found
 
 
-def sources(lake: Lake, since: date | None = None) -> dict[str, Source]:
-    """Every source of closed days from `since` on and of hot files, by name."""
+def sources(lake: Lake, since: date | None = None, until: date = date.max) -> dict[str, Source]:
+    """Every source of closed days from `since` to `until` and of hot files, by name."""
     found: dict[str, Source] = {}
     for day in dated(lake.root / "sources", ".json"):
-        if since is None or day >= since:
+        if (since is None or day >= since) and day <= until:
             for name, entry in _noted(lake.root / "sources" / f"{day.isoformat()}.json").items():
                 one = found.setdefault(name, Source())
                 one.last = max(one.last, entry["last"])
@@ -148,31 +156,34 @@ def sources(lake: Lake, since: date | None = None) -> dict[str, Source]:
 def verify(lake: Lake, days: Container[date] | None = None) -> list[Problem]:
     """Read every file and recompute every rollup, of closed days only those in ``days`` where they are given; what a
     crash interrupted is finished first."""
-    if lake_closing.under_way(lake) is not None:
-        with lake_closing.rolling(lake):
-            pass
     first: dict[Path, Problem] = {}
-    for problem in _problems(lake, days):
+    for problem in _hostile(lake.root, _problems(lake, days)):
         first.setdefault(problem.path, problem)
     return list(first.values())
 
 
+def _hostile(path: Path, found: Iterable[Problem]) -> Iterator[Problem]:
+    """What was found, and whatever kept from finding more: a file may hold anything."""
+    try:
+        yield from found
+    except Damaged as damage:
+        yield Problem(damage.path, damage.why)
+    except Exception as error:
+        yield Problem(path, f"cannot be checked ({type(error).__name__}: {error})")
+
+
 def _problems(lake: Lake, days: Container[date] | None) -> Iterator[Problem]:
-    line = lake.kept_from("days") or date.min
-    hour_line = lake.kept_from("hours") or date.min
+    yield from _notes(lake)
+    line, hour_line = (_line(lake, kind) for kind in ("days", "hours"))
     known = known_days(lake)
     for day in known:
         if days is not None and day not in days:
             continue
         # Each day for itself under the lock, so that a roll neither waits long nor is seen half-way.
         with lake_closing.rolling(lake, shared=True):
-            try:
-                if lake.path("days", day).exists() or day >= line:
-                    yield from _day(lake, day)
-                else:
-                    yield from _rollups(lake, day, hours=day >= hour_line)
-            except Damaged as damage:
-                yield Problem(damage.path, damage.why)
+            closed = lake.path("days", day).exists() or day >= line
+            found = _day(lake, day) if closed else _rollups(lake, day, hours=day >= hour_line)
+            yield from _hostile(lake.path("days", day), found)
     for kind in ("hours", "daily"):
         for day in sorted(set(dated(lake.root / kind, ".parquet")) - set(known)):
             yield Problem(lake.path(kind, day), "a rollup without its day")
@@ -181,15 +192,49 @@ def _problems(lake: Lake, days: Container[date] | None) -> Iterator[Problem]:
     yield from _deliveries([one.path for one in lake.corrections()])
 
 
+def _notes(lake: Lake) -> Iterator[Problem]:
+    """The lake's own lists, each read as those read it who need it; a roll that was cut off is finished."""
+
+    def finish() -> None:
+        if lake_closing.under_way(lake) is not None:
+            with lake_closing.rolling(lake):
+                pass
+
+    readers: dict[str, Callable[[], object]] = {
+        "closing.json": finish,
+        "days.json": lambda: closed_days(lake.root),
+        "retention.json": lambda: [lake.kept_from(kind) for kind in ("days", "hours")],
+        "sealed.json": lambda: [date.fromisoformat(f"{month}-01") for month in lake.sealed()],
+    }
+    for day in dated(lake.root / "sources", ".json"):
+        readers[f"sources/{day}.json"] = lambda at=day: sources(lake, at, at)  # type: ignore[misc]
+    for name, read in readers.items():
+        yield from _hostile(lake.root / name, _read(read))
+
+
+def _read(read: Callable[[], object]) -> Iterator[Problem]:
+    read()
+    yield from ()
+
+
+def _line(lake: Lake, kind: str) -> date:
+    """The first day that is kept; where the lake's own note of it cannot be read, which is named, every day."""
+    try:
+        return lake.kept_from(kind) or date.min
+    except Exception:
+        return date.min
+
+
 def _deliveries(paths: Sequence[Path]) -> Iterator[Problem]:
     for path in paths:
-        try:
-            with Reader(path) as reader:
-                reader.table()
-        except Damaged as damage:
-            yield Problem(damage.path, damage.why)
-        except FileNotFoundError:
-            continue  # closed meanwhile
+        if path.exists():  # else closed meanwhile
+            yield from _hostile(path, _delivery(path))
+
+
+def _delivery(path: Path) -> Iterator[Problem]:
+    with suppress(FileNotFoundError), Reader(path) as reader:
+        reader.table()
+    yield from ()
 
 
 def _rollups(lake: Lake, day: date, *, hours: bool) -> Iterator[Problem]:

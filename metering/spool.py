@@ -131,6 +131,26 @@ def _write(path: Path, table: pa.Table) -> None:
     write_whole(path, write)
 
 
+def verify(lake: Lake) -> list[Damaged]:
+    """Read everything that waits in the spool: what cannot be read, or is not what its name says."""
+    found = []
+    for path in sorted((lake.root / "push").glob("*/[0-9]*.arrow")):
+        try:
+            table = _read(path)
+            _count(table, Folded())
+            digest = path.stem.partition("-")[2]
+            if digest != "folded" and hashlib.blake2b(path.read_bytes(), digest_size=6).hexdigest() != digest:
+                found.append(Damaged(path, "not the delivery that its name says"))
+        except Damaged as damage:
+            if path.exists():  # else folded meanwhile
+                found.append(damage)
+        except FileNotFoundError:
+            continue
+        except Exception as error:
+            found.append(Damaged(path, f"not a readable delivery ({type(error).__name__}: {error})"))
+    return found
+
+
 def _read(path: Path) -> pa.Table:
     try:
         with pa.OSFile(str(path)) as file:

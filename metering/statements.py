@@ -29,6 +29,7 @@ from quota.actors import Actor, Role, steward
 from quota.agencies import Department, System
 from quota.catalog import CatalogItem
 from quota.errors import N_, Conflict, Invalid, NotFound
+from quota.inspection import going_on, rows
 from quota.pools import CloudProvider, Pool
 
 if TYPE_CHECKING:
@@ -181,12 +182,15 @@ def invoice_number(month: str, provider_code: str) -> str:
 
 def check_closings(tx: Tx) -> Iterator[str]:
     """Yield a sentence for each closed month whose invoices are not what the lines of its run sum to."""
-    for one in closings.closings(tx):
-        closed_on = tx.get(StatementRun, one.run_id)
-        if closed_on is None or closed_on.month != one.month:
-            yield f"month_closings: row {one.id} ({one.month}) names run {one.run_id}, which is not of that month"
-        elif invoices(tx, closed_on) != one.invoices:
-            yield f"month_closings: row {one.id} ({one.month}) says other invoices than the lines of run {one.run_id} sum to"
+    said: list[str] = []
+    for one in rows(tx, select(MonthClosing).order_by(MonthClosing.id), said):
+        with going_on(said, "month_closings", one.id):
+            closed_on = tx.get(StatementRun, one.run_id)
+            if closed_on is None or closed_on.month != one.month:
+                yield f"month_closings: row {one.id} ({one.month}) names run {one.run_id}, which is not of that month"
+            elif invoices(tx, closed_on) != one.invoices:
+                yield f"month_closings: row {one.id} ({one.month}) says other invoices than the lines of run {one.run_id} sum to"
+    yield from said
 
 
 SEALED = (
@@ -205,11 +209,14 @@ def _digest(rows: Iterable[Sequence[Any]]) -> str:
 def check(tx: Tx, run_ids: Iterable[int]) -> Iterator[str]:
     """Recompute the seal of each of these runs; yield a sentence for each whose lines are not those that were sealed."""
     columns = [getattr(StatementLine, name) for name in SEALED]
+    said: list[str] = []
     for run_id in run_ids:
-        one = tx.get_one(StatementRun, run_id)
-        lines = tx.execute(select(*columns).where(StatementLine.run_id == one.id).order_by(StatementLine.id))
-        if _digest(tuple(line) for line in lines) != one.digest:
-            yield f"statement_runs: row {one.id} ({one.month}) does not match its seal: a line was changed, added or removed"
+        with going_on(said, "statement_runs", run_id):
+            one = tx.get_one(StatementRun, run_id)
+            lines = tx.execute(select(*columns).where(StatementLine.run_id == one.id).order_by(StatementLine.id))
+            if _digest(tuple(line) for line in lines) != one.digest:
+                yield f"statement_runs: row {one.id} ({one.month}) does not match its seal: a line was changed, added or removed"
+    yield from said
 
 
 # ------------------------------------------------------------------------------------------------------------- reading

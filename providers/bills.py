@@ -21,6 +21,7 @@ from quota.actors import Actor, Role, steward
 from quota.base import Base, append_only
 from quota.calendar import ZONE
 from quota.errors import N_, Invalid, NotAllowed
+from quota.inspection import going_on
 from quota.pools import Pool
 from quota.seals import fingerprint
 from quota.units import Kind
@@ -188,15 +189,18 @@ def take(tx: Tx, pool: Pool, month: str, lines: Sequence[base.BillLine], *, sour
 def check(tx: Tx, bill_ids: Iterable[int]) -> Iterator[str]:
     """Recompute the seal of each of these bills; yield a sentence for each whose lines are not those that were taken."""
     columns = [getattr(BillLine, name) for name in SEALED]
+    said: list[str] = []
     for bill_id in bill_ids:
-        one = tx.get_one(Bill, bill_id)
-        lines = tx.execute(select(*columns).where(BillLine.bill_id == one.id).order_by(BillLine.id))
-        rows = [
-            {name: value for name, value in zip(SEALED, line, strict=True) if name != "cost" or value is not None}
-            for line in lines
-        ]
-        if fingerprint({"pool": one.pool_id, "month": one.month, "lines": rows}) != one.digest:
-            yield f"bills: row {one.id} ({one.month}) does not match its seal: a line was changed, added or removed"
+        with going_on(said, "bills", bill_id):
+            one = tx.get_one(Bill, bill_id)
+            lines = tx.execute(select(*columns).where(BillLine.bill_id == one.id).order_by(BillLine.id))
+            rows = [
+                {name: value for name, value in zip(SEALED, line, strict=True) if name != "cost" or value is not None}
+                for line in lines
+            ]
+            if fingerprint({"pool": one.pool_id, "month": one.month, "lines": rows}) != one.digest:
+                yield f"bills: row {one.id} ({one.month}) does not match its seal: a line was changed, added or removed"
+    yield from said
 
 
 SEALED = ("external_id", "service", "kind", "arch", "quantity", "since", "until", "cost")

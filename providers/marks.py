@@ -32,6 +32,7 @@ from providers.scorecard import Evidence, Formula, Indicator, Mark, Scorecard, s
 from quota.actors import Actor, Role
 from quota.base import Base, append_only
 from quota.errors import N_, Conflict, NotFound, WrongState
+from quota.inspection import going_on, rows
 from quota.pools import CloudProvider
 from quota.seals import fingerprint, plain
 
@@ -266,8 +267,11 @@ def formula_of(record: ScorecardRecord) -> Formula:
 
 def check(tx: Tx) -> Iterator[str]:
     """Recompute every card; yield a sentence for each that its own rows do not give, naming it."""
-    for record in tx.scalars(select(ScorecardRecord).order_by(ScorecardRecord.id)).all():
-        yield from _faults(tx, record)
+    said: list[str] = []
+    for record in rows(tx, select(ScorecardRecord).order_by(ScorecardRecord.id), said):
+        with going_on(said, "scorecards", record.id):
+            yield from _faults(tx, record)
+    yield from said
 
 
 def _faults(tx: Tx, record: ScorecardRecord) -> Iterator[str]:

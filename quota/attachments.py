@@ -21,6 +21,7 @@ from quota.audit import AuditRecord
 from quota.base import Base, append_only
 from quota.errors import N_, Conflict, Invalid, NotFound
 from quota.file_kinds import recognise
+from quota.inspection import going_on, rows
 from quota.seals import sm3
 
 if TYPE_CHECKING:
@@ -214,26 +215,30 @@ def content(tx: Tx, one: Attachment) -> bytes:
 def check(tx: Tx) -> Iterator[str]:
     """Recompute every digest; hold every row against the audit trail. A sentence for each that does not fit."""
     kept: dict[str, int] = {}
+    said: list[str] = []
     for digest in tx.scalars(select(FileContent.digest).order_by(FileContent.digest)).all():
-        body = tx.scalar(select(FileContent.content).where(FileContent.digest == digest)) or b""
-        if sm3(body).hex() != digest:
-            yield f"file_contents: {digest} is not the digest of its content"
-        kept[digest] = len(body)
-    told = {
-        one.after["attachment"]: one
-        for one in tx.scalars(select(AuditRecord).where(AuditRecord.action == "attachment.add"))
-        if one.after
-    }
-    for row in tx.scalars(select(Attachment).order_by(Attachment.id)).all():
-        record = told.pop(row.id, None)
+        with going_on(said, "file_contents", digest):
+            body = tx.scalar(select(FileContent.content).where(FileContent.digest == digest)) or b""
+            if sm3(body).hex() != digest:
+                yield f"file_contents: {digest} is not the digest of its content"
+            kept[digest] = len(body)
+    told: dict[int, AuditRecord] = {}
+    added = select(AuditRecord).where(AuditRecord.action == "attachment.add").order_by(AuditRecord.sequence)
+    for record in rows(tx, added, said):
+        with going_on(said, "audit_records", record.sequence):
+            told[record.after["attachment"]] = record
+    for row in rows(tx, select(Attachment).order_by(Attachment.id), said):
+        put = told.pop(row.id, None)
         if kept.get(row.digest) != row.size:
             yield f"attachments: row {row.id} names a content that is not there, or of another size"
-        if record is None or (record.subject, record.after["sm3"], record.after["file"], record.actor) != (
-            row.subject,
-            row.digest,
-            row.name,
-            row.by,
-        ):
-            yield f"attachments: row {row.id} is not what the audit trail says was put forward"
+        with going_on(said, "attachments", row.id):
+            if put is None or (put.subject, put.after["sm3"], put.after["file"], put.actor) != (
+                row.subject,
+                row.digest,
+                row.name,
+                row.by,
+            ):
+                yield f"attachments: row {row.id} is not what the audit trail says was put forward"
     for missing in told:
         yield f"attachments: row {missing} of the audit trail is not there"
+    yield from said

@@ -15,6 +15,7 @@ from sqlalchemy import CheckConstraint, Index, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quota.base import Base, append_only
+from quota.inspection import going_on, rows
 from quota.seals import GENESIS, link, plain
 from quota.transactions import Tx
 
@@ -109,13 +110,22 @@ def head(tx: Tx) -> tuple[int, str]:
 def check(tx: Tx) -> Iterator[str]:
     """Walk the whole chain; yield a sentence for each row that does not fit, naming it."""
     previous, expected = GENESIS, 1
-    for record in tx.scalars(select(AuditRecord).order_by(AuditRecord.sequence).execution_options(yield_per=1000)):
-        if record.sequence != expected:
+    said: list[str] = []
+    for record in rows(tx, select(AuditRecord).order_by(AuditRecord.sequence), said):
+        unread = bool(said)  # a row before this one, which is named: what it sealed is not known
+        if record.sequence != expected and not unread:
             yield f"audit_records: row {expected} is missing (next is {record.sequence})"
-        if link(previous, record.content()) != record.digest:
-            yield f"audit_records: row {record.sequence} ({record.action} {record.subject}) does not match its seal"
+        with going_on(said, "audit_records", record.sequence):
+            if not unread and link(previous, record.content()) != record.digest:
+                said.append(
+                    f"audit_records: row {record.sequence} ({record.action} {record.subject}) does not match its seal"
+                )
+        yield from said
+        said.clear()
         previous, expected = record.digest, record.sequence + 1
         tx.expunge(record)
+    unread = bool(said)
+    yield from said
     sequence, digest = head(tx)
-    if (sequence, digest) != (expected - 1, previous):
+    if (sequence, digest) != (expected - 1, previous) and not unread:
         yield f"audit_head: row 1 says {sequence} records, the trail ends at {expected - 1}"
