@@ -55,7 +55,7 @@ def works_of(data: str | None) -> Iterator[Works]:
         if at != schema.latest():
             click.echo(f"the book is at version {at}, this is {schema.latest()}: run `guanjia init`", err=True)
             sys.exit(NO_HOUSE)
-        yield Works(book, Lake(settings.lake_dir), settings.data)
+        yield Works(book, Lake(settings.lake_dir), settings.data, caution=settings.caution)
     finally:
         book.dispose()
 

@@ -149,17 +149,29 @@ class Book:
         self._writer = self.engine.execution_options(guanjia_writes=True)
 
     @contextmanager
-    def transaction(self, actor: Actor | None = None) -> Iterator[Tx]:
-        """Open a transaction that is committed when the block ends, audit notes sealed in it."""
+    def transaction(self, actor: Actor) -> Iterator[Tx]:
+        """Open a transaction by ``actor`` that is committed when the block ends, audit notes sealed in it."""
         from quota.audit import seal
 
-        tx = Tx(self._writer, actor or steward(), self.clock, writes=True)
-        try:
-            tx.begin_writing()
+        with self._writing(actor) as tx:
             yield tx
             tx.flush()
             seal(tx)
             tx.commit()
+
+    @contextmanager
+    def trial(self, actor: Actor) -> Iterator[Tx]:
+        """Open a transaction in which everything may be done, and nothing of it stays: what would come of a thing."""
+        with self._writing(actor) as tx:
+            yield tx
+            tx.rollback()
+
+    @contextmanager
+    def _writing(self, actor: Actor) -> Iterator[Tx]:
+        tx = Tx(self._writer, actor, self.clock, writes=True)
+        try:
+            tx.begin_writing()
+            yield tx
         except BaseException:
             tx.rollback()
             raise

@@ -21,6 +21,7 @@ from console.jobs import Job, JobRun, RunState, claim, last_success, latest, per
 from console.sayings import WORDS, Said, Unsuccessful, fault, of_error, say, worded
 from console.views.jobs import LABELS
 from metering.deadlines import Advanced
+from quota.actors import steward
 from quota.audit import AuditRecord
 from quota.db import Book
 from quota.errors import Invalid
@@ -71,10 +72,10 @@ def test_a_run_whose_process_was_killed_is_taken_over_at_once(book: Book, clock:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     run_id = claim(book, job(), clock())
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         tx.get_one(JobRun, run_id).host = f"elsewhere:{dead.pid}"
     assert perform(book, job(), clock.advance(minutes=5)) is None, "nobody knows of processes elsewhere"
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         tx.get_one(JobRun, run_id).host = f"{socket.gethostname()}:{dead.pid}"
     assert perform(book, job(), clock.advance(minutes=5)) is RunState.DONE
 

@@ -15,7 +15,7 @@ from metering import findings, pipeline, policies
 from metering.lake import Lake
 from metering.works import Works
 from providers.inventory import Resource
-from quota.actors import Role
+from quota.actors import Role, steward
 from quota.agencies import System
 from quota.calendar import ZONE
 from tests.metering.past import DAYS, found_past
@@ -36,7 +36,7 @@ SERVICES = {
 def services(book, lake: Lake, first) -> None:
     """Databases and lines beside the machines of the past, seen for as long."""
     ts = int(datetime.combine(first, time(), ZONE).timestamp()) + np.arange(DAYS * 288) * 300
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         other = tx.scalars(select(Resource).where(Resource.name == "quiet")).one()
         for name, (kind, amounts, values) in SERVICES.items():
             row = Resource(
@@ -57,7 +57,7 @@ def services(book, lake: Lake, first) -> None:
 @pytest.fixture
 def works(house, settings):
     made = Works(house, Lake(settings.lake_dir), settings.data)
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         policies.seed(tx)
     return made
 
@@ -67,7 +67,7 @@ def past(works, house, clock):
     today = clock().astimezone(ZONE).date()
     ids = found_past(house, works, today)
     services(house, works.lake, today - timedelta(days=DAYS))
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         exam = tx.scalars(select(System).where(System.code == "exam")).one()
         exam.last_business_login_on = today - timedelta(days=120)
     pipeline.judge(works, today - timedelta(days=1))

@@ -16,7 +16,7 @@ from metering.lake import Lake
 from metering.policy import GROWS, Condition, Policy, Rule, Section, Verdict, default
 from metering.rightsizing import PROFILES, newborn, night, outlook
 from metering.works import Works
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.agencies import Department, System
 from quota.calendar import ZONE
 from quota.errors import Invalid, NotAllowed, NotFound
@@ -25,7 +25,7 @@ from tests.metering.past import found_past
 
 @pytest.fixture
 def works(book, tmp_path):
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         policies.seed(tx)
     return Works(book, Lake(tmp_path / "lake"), tmp_path)
 
@@ -49,7 +49,7 @@ def judged(works, day):
 
 
 def enact(works, **changes):
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         policy = policies.newest(tx, "default").policy()
         policies.enact(tx, replace(policy, effective_from=tx.now.astimezone(ZONE).date(), **changes), reason="试")
 
@@ -94,7 +94,7 @@ def test_the_default_policy_its_exceptions_and_all_again(works, past, today, clo
 )
 def test_every_sizing_advises_the_night_and_recomputes(works, past, today, book, name):
     """What a draft may name, the night can advise by: never for who is young, busy, or needs it."""
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         policies.enact(tx, replace(default(), sizing=name, effective_from=today), reason="另法定规格")
     run = pipeline.judge(works, today)
     with book.reading() as tx:
@@ -165,7 +165,7 @@ def test_samples_that_come_late_are_told_as_a_difference(works, past, today):
 
 
 def test_nothing_is_idle_before_a_whole_cycle_was_seen(works, past, today, clock):
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         exams = tx.scalars(select(Department).where(Department.code == "P2")).one()
         row = business.declare(
             tx,
@@ -182,7 +182,7 @@ def test_nothing_is_idle_before_a_whole_cycle_was_seen(works, past, today, clock
     assert recompute.run(works, run).same
     with works.book.reading() as tx:
         assert list(findings.recheck(tx, findings.assessment(tx, run))) == []
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         business.withdraw(tx, period_id)
     clock.advance(days=1)
     _run, found = judged(works, today + timedelta(days=1))

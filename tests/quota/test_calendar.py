@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota import calendar
+from quota.actors import steward
 from quota.calendar import WorkingDays
 from quota.db import Book
 
@@ -108,7 +109,7 @@ def test_due_and_between_agree(start: datetime, days: int) -> None:
 
 def test_the_city_corrects_its_calendar_and_takes_it_back(book: Book) -> None:
     typhoon = date(2026, 6, 2)
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         calendar.correct(tx, typhoon, False, "台风停工")
         calendar.correct(tx, date(2041, 11, 2), True, "预计调休")
     with book.reading() as tx:
@@ -116,7 +117,7 @@ def test_the_city_corrects_its_calendar_and_takes_it_back(book: Book) -> None:
         assert days.due(at("2026-06-01 09:00"), 1) == at("2026-06-03 23:59:59")
         assert days.is_working(date(2041, 11, 2))
         assert days.published(date(2041, 11, 2))
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         calendar.correct(tx, typhoon, True, "风向变了")
         calendar.uncorrect(tx, date(2041, 11, 2))
         calendar.uncorrect(tx, date(2041, 11, 3))  # never corrected: nothing happens

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import pytest
 
 from quota import notices, requests, terms
+from quota.actors import steward
 from quota.approvals import Decision
 from quota.audit import AuditRecord
 from quota.dossier import Request, RequestKind
@@ -30,7 +31,7 @@ def extension(town: Town, of: Request, until: date | None = date(2026, 12, 31), 
 
 
 def reminded(town: Town, returned: set[int] | None = None) -> list[str]:
-    with town.book.transaction() as tx:
+    with town.book.transaction(steward()) as tx:
         return [one.key.rsplit("/", 1)[1] for one in notices.remind_of_terms(tx, returned or set())]
 
 
