@@ -14,7 +14,7 @@ from sqlalchemy.orm import joinedload
 from console import passwords
 from console.settings import Settings
 from quota.actors import HELD, ROLE_LABELS, Actor, Role, nobody
-from quota.agencies import Department
+from quota.agencies import Department, must_be_open
 from quota.db import Book, Tx
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.people import Person
@@ -242,6 +242,10 @@ def belongs(role: Role, department: Department | None, provider: CloudProvider |
         raise Invalid("person.role", N_("没有人可以系统任务的身份登录"), field="role")
     if (role is Role.TENANT) != (department is not None):
         raise Invalid("person.department", N_("使用单位的人员须选一个单位，其他角色不选"), field="department")
+    if department is not None:
+        must_be_open(department, "department")
+    if provider is not None and not provider.active:
+        raise Invalid("provider.closed", N_("%(name)s已停用"), name=provider.name, field="provider")
     if (role is Role.PROVIDER) != (provider is not None):
         raise Invalid("person.provider", N_("云服务商的人员须选一家公司，其他角色不选"), field="provider")
 

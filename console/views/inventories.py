@@ -27,7 +27,7 @@ from providers.inventory import Held, Listing, Resource
 from quota import attachments
 from quota.actors import Actor, Role
 from quota.attachments import StagedFile
-from quota.db import Tx
+from quota.db import Tx, among
 from quota.errors import N_, Invalid, NotFound, WrongState
 from quota.pools import Pool
 
@@ -64,7 +64,7 @@ def _different(tx: Tx, wanted: str = "") -> list[int]:
 
 
 def _kind(query: Rows, value: str) -> Rows:
-    return query.where(Resource.id.in_(_different(reading(), value)))
+    return query.where(among(Resource.id, _different(reading(), value)))
 
 
 DRIFT = [
@@ -138,7 +138,7 @@ def drift() -> str | Response:
     tx = reading()
     query = (
         select(Resource)
-        .where(inventory.visible(tx, tx.actor), Resource.id.in_(_different(tx)))
+        .where(inventory.visible(tx, tx.actor), among(Resource.id, _different(tx)))
         .options(joinedload(Resource.pool), joinedload(Resource.department))
     )
     found = listing(tx, query, DRIFT, key=Resource.id, filters=DRIFT_FILTERS, sort="name")

@@ -67,7 +67,7 @@ class Belonging(FlaskForm):  # type: ignore[misc]
         """Fill the choices from the book."""
         self.role.choices = [SelectChoice("", "—"), *(SelectChoice(code, _(label)) for code, label in ROLES.items())]
         for field, model in ((self.department, Department), (self.provider, CloudProvider)):
-            rows = tx.execute(select(model.id, model.name).order_by(model.name))
+            rows = tx.execute(select(model.id, model.name).where(model.active).order_by(model.name))
             field.choices = [SelectChoice("0", "—"), *(SelectChoice(str(id_), name) for id_, name in rows)]
 
     def chosen(self, tx: Tx) -> tuple[Role, Department | None, CloudProvider | None]:

@@ -100,7 +100,7 @@ def test_the_year_as_everybody_reads_it(client_of):
     assert "全年 248 个工作日" in page
     assert "调休（国庆节）" in page
     assert "日历未发布" not in page
-    assert "日历未发布，按周末推算" in clerk.get("/calendar/?year=2099").text
+    assert "日历未发布，按法定节日和周末推算" in clerk.get("/calendar/?year=2099").text
     assert clerk.get("/calendar/?year=nonsense").status_code == 200
     assert "<b>2026-10-10</b>" in clerk.get("/calendar/?from=2026-09-30&days=3").text
     assert clerk.get("/calendar/correct").status_code == 403

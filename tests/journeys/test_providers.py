@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from console.views import inventories
 from providers import appeals, bills, delivery, inventory, marks, orders, records, remarks
 from providers.base import ServiceKind, Verb
 from providers.orders import WorkOrder
@@ -431,6 +432,17 @@ def test_a_listing_that_lacks_most_of_a_pool_waits_for_a_look(client_of, house, 
     assert "已核实消失" in shown
     assert "公司确认已迁走" in shown
     assert "取代" in steward.get(steward.send(f"{page}/decide", {"decision": "keep", "reason": "再看"}).location).text
+
+
+def test_differences_of_more_resources_than_a_statement_carries_values(client_of, house, pool, monkeypatch) -> None:
+    steward = client_of(Role.SUPERVISOR)
+    body = {"pool": pool, "as_of": "2026-06-01T09:30"}
+    looked_at(steward, upload(steward, "/inventories/new", INVENTORY, "inv.csv", **body), **body)
+    monkeypatch.setattr(inventories, "_different", lambda _tx, _wanted="": list(range(1, 70_000)))
+    for page in ("/inventories/drift", "/inventories/drift?what=unapproved"):
+        answer = steward.get(page)
+        assert answer.status_code == 200
+        assert "web" in answer.text
 
 
 def test_a_combination_is_entered_and_changed(client_of, house, clock) -> None:

@@ -272,14 +272,15 @@ class TestPeriods:
         assert business.hold([once], 400, date(2026, 3, 13)) == 0
 
     def test_in_years_that_are_not_published_the_usual_days_count(self):
-        """Nothing is taken at Spring Festival because its decree came late; the day of law, and as many around as lately."""
+        """Nothing is taken at Spring Festival because its decree came late; the days of law, and those around as custom has it."""
         spring = Period("春节", Recurs.FESTIVAL, festival="Spring Festival", lead_days=2)
         inside = [n for n in range(365) if spring.includes(date(2034, 1, 1) + timedelta(days=n))]
-        assert (inside[0], len(inside)) == ((date(2034, 2, 16) - date(2034, 1, 1)).days, 13)
+        assert (inside[0], len(inside)) == ((date(2034, 2, 16) - date(2034, 1, 1)).days, 12)
         assert business.hold([spring], 400, date(2034, 2, 19)) > 0
         # Two may fall on one day.
         assert set(business.holiday(date(2031, 10, 1))) == {"National Day", "Mid-autumn Festival"}
-        assert list(business.holiday(date(2050, 10, 1))) == ["National Day"]
+        assert set(business.holiday(date(2050, 10, 1))) == {"National Day", "Mid-autumn Festival"}
+        assert list(business.holiday(date(2050, 10, 3))) == ["National Day"]
         assert list(business.holiday(date(2050, 2, 1))) == []
         assert list(business.holiday(date(2026, 2, 14))) == [], "worked in exchange, as published"
 
