@@ -20,7 +20,7 @@ from metering.findings import Judged
 from metering.policy import Verdict
 from providers.inventory import Resource
 from quota import agencies, pools
-from quota.actors import Role
+from quota.actors import Role, steward
 from quota.base import Base
 from quota.calendar import ZONE
 from quota.db import Book
@@ -36,7 +36,7 @@ def prepare(home: Path) -> None:
     settings = Settings(data=home)
     book = Book(settings.database_url)
     Base.metadata.create_all(book.engine)
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         company = pools.CloudProvider(code="c", name="某云")
         tx.add(company)
         tx.flush()

@@ -19,14 +19,14 @@ from console.book import book, settings
 from console.errors import Denied, typed
 from console.security import local, same_origin
 from console.texts import _
-from quota.actors import Actor, Role
+from quota.actors import HELD, Actor, Role, nobody
 from quota.agencies import Department
 from quota.people import Person
 from quota.pools import CloudProvider
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-EVERYBODY = tuple(role for role in Role if role is not Role.SYSTEM)
+EVERYBODY = HELD
 BUSINESS = (Role.AUTHORITY, Role.SUPERVISOR, Role.TENANT, Role.PROVIDER, Role.AUDITOR)
 """Those who have to do with quota and its use: all but the three administrators."""
 STEWARDS = (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR)
@@ -38,7 +38,7 @@ SEEN_EVERY_S = 20
 
 def allow(*roles: Role) -> Callable[[View], View]:
     """Only people with one of ``roles`` may open the view."""
-    if not roles or Role.SYSTEM in roles:
+    if not roles or not set(roles) <= set(HELD):
         raise ValueError("say which roles may open the view; EVERYBODY for all who have logged in")
 
     def mark(view: View) -> View:
@@ -108,7 +108,7 @@ def _load(mark: str) -> Visitor | None:
     person_id, _colon, epoch = mark.partition(":")
     if not (person_id.isdigit() and epoch.isdigit()):
         return None
-    with book().reading() as tx:
+    with book().reading(nobody()) as tx:
         row = tx.execute(
             select(Person, Department.name, CloudProvider.name)
             .outerjoin(Department, Department.id == Person.department_id)
@@ -128,7 +128,7 @@ def _load(mark: str) -> Visitor | None:
 
 def begin(person_id: int) -> None:
     """Start a session for the person in place of whatever session there was."""
-    with book().reading() as tx:
+    with book().reading(nobody()) as tx:
         who = tx.get_one(Person, person_id)
         mark = f"{who.id}:{who.session_epoch}"
     session.clear()

@@ -13,8 +13,8 @@ from sqlalchemy.orm import joinedload
 
 from console import passwords
 from console.settings import Settings
-from quota.actors import Actor, Role
-from quota.agencies import Department
+from quota.actors import HELD, ROLE_LABELS, Actor, Role, nobody
+from quota.agencies import Department, must_be_open
 from quota.db import Book, Tx
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.people import Person
@@ -40,13 +40,14 @@ def sign_in(book: Book, settings: Settings, login: str, password: str, address: 
     The slow check of the password runs outside any transaction; the lock is looked at again inside.
     """
     login = login.strip()[:LOGIN_LENGTH]
-    with book.reading() as tx:
+    stranger = nobody(address, request_id)
+    with book.reading(stranger) as tx:
         found = tx.execute(select(Person.id, Person.password_hash).where(Person.login == login)).one_or_none()
     right = passwords.matches(found.password_hash if found else None, password)
     if found is None:
         raise NotAllowed("login.wrong", WRONG)
     refusal: NotAllowed | None = None
-    with book.transaction() as tx:
+    with book.transaction(stranger) as tx:
         who = person(tx, found.id)
         tx.actor = who.actor(address, request_id)
         subject = f"person:{who.id}"
@@ -142,9 +143,12 @@ def grant(
     department: Department | None = None,
     provider: CloudProvider | None = None,
 ) -> None:
-    """Give ``who`` the role ``role`` and no other; the open sessions end. Raises NotAllowed for the own account."""
+    """Give ``who`` the role ``role`` and no other; the open sessions end. Raises NotAllowed for the own account,
+    WrongState where it would take a role that the house cannot do without from the last who holds it."""
     _not_oneself(tx.actor, who)
     belongs(role, department, provider)
+    if role != who.role:
+        _not_the_last(tx, who)
     before = _rights(who)
     who.role = role.value
     who.department_id = department.id if department else None
@@ -157,8 +161,11 @@ def grant(
 
 
 def activate(tx: Tx, who: Person, active: bool) -> None:
-    """Open or close an account. Closing ends its sessions. Raises NotAllowed for the own account, WrongState."""
+    """Open or close an account. Closing ends its sessions. Raises NotAllowed for the own account, WrongState where it is
+    so already or the house cannot do without it."""
     _not_oneself(tx.actor, who)
+    if not active:
+        _not_the_last(tx, who)
     if who.active == active:
         raise WrongState("person.active", N_("账号已启用") if active else N_("账号已停用"))
     who.active = active
@@ -195,6 +202,23 @@ def reset_password(tx: Tx, who: Person) -> str:
     return first
 
 
+NEEDED = (Role.SYSADMIN, Role.SECADMIN, Role.AUDADMIN, Role.AUTHORITY)
+"""Without somebody in each of these roles nobody could enter people, grant rights, watch the trail, or decide."""
+
+
+def _not_the_last(tx: Tx, who: Person) -> None:
+    """Raise WrongState where nobody else could do what ``who`` does and somebody must. One change of rights at a time, or
+    two administrators could take the role from each other."""
+    tx.alone("rights")
+    if who.role in NEEDED and who.active and who.granted and not _others_like(tx, who):
+        raise WrongState(
+            "person.only",
+            N_("%(name)s 是唯一可用的%(role)s,不能停用或改任;请先启用并授权另一位%(role)s"),
+            name=who.name,
+            role=ROLE_LABELS[Role(who.role)],
+        )
+
+
 def _others_like(tx: Tx, who: Person) -> int:
     """How many others can log in with the same role."""
     query = select(func.count(Person.id)).where(
@@ -214,10 +238,14 @@ def unlock(tx: Tx, who: Person) -> None:
 
 def belongs(role: Role, department: Department | None, provider: CloudProvider | None) -> None:
     """Raise Invalid unless a tenant has a department, provider staff a company, and nobody else either."""
-    if role is Role.SYSTEM:
+    if role not in HELD:
         raise Invalid("person.role", N_("没有人可以系统任务的身份登录"), field="role")
     if (role is Role.TENANT) != (department is not None):
         raise Invalid("person.department", N_("使用单位的人员须选一个单位，其他角色不选"), field="department")
+    if department is not None:
+        must_be_open(department, "department")
+    if provider is not None and not provider.active:
+        raise Invalid("provider.closed", N_("%(name)s已停用"), name=provider.name, field="provider")
     if (role is Role.PROVIDER) != (provider is not None):
         raise Invalid("person.provider", N_("云服务商的人员须选一家公司，其他角色不选"), field="provider")
 

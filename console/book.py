@@ -10,12 +10,10 @@ from flask_login import current_user
 
 from console.settings import Settings
 from metering.lake import Lake
-from quota.actors import Actor, Role
+from quota.actors import Actor, nobody
 from quota.db import Book, Tx
 
 EXTENSION = "guanjia"
-NOBODY = Actor(login="-", name="-", role=Role.SYSTEM)
-"""Who has not logged in yet: reads what the login page needs, changes nothing."""
 
 
 class House:
@@ -52,13 +50,7 @@ def actor() -> Actor:
     """The person behind this request, as the book knows actors."""
     if current_user and current_user.is_authenticated:
         return current_user.actor(request.remote_addr or "", g.get("request_id", ""))  # type: ignore[no-any-return]
-    return Actor(
-        NOBODY.login,
-        NOBODY.name,
-        NOBODY.role,
-        address=request.remote_addr or "",
-        request_id=g.get("request_id", ""),
-    )
+    return nobody(request.remote_addr or "", g.get("request_id", ""))
 
 
 def reading() -> Tx:

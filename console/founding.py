@@ -113,7 +113,7 @@ def _found_beside(settings: Settings, demo: bool, progress: Progress) -> None:
 def _found_here(settings: Settings, demo: bool, progress: Progress) -> None:
     with _book(settings) as book:
         schema.migrate(book)
-        works = Works(book, Lake(settings.lake_dir), settings.data)
+        works = Works(book, Lake(settings.lake_dir), settings.data, caution=settings.caution)
         with book.transaction(steward("init")) as tx:
             policies.seed(tx)
             # A demo looks back on weeks in which requests were signed by these rules.

@@ -15,7 +15,8 @@ import click
 
 from console.terminal import data_option, emit, json_option, progress_bars, refusals, works_of
 from metering import imports
-from metering.imports import Imported
+from metering.imports import Imported, Listed
+from providers.inventory import Drift
 from providers.refusals import NOTES, REASONS, Refusals
 from providers.usage_formats import FORMATS, Convention
 from quota.errors import Invalid
@@ -79,18 +80,33 @@ def usage(paths: tuple[Path, ...], code: str, data: str | None, as_json: bool, *
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @pool_option
 @data_option
+@click.option("--dry-run", is_flag=True, help="Only tell how it differs from the book.")
+@click.option("--end-missing", is_flag=True, help="What it lacks is gone, however much of the pool that is.")
 @json_option
-def inventory(path: Path, code: str, data: str | None, as_json: bool) -> None:
-    """A listing of what runs in a pool: CSV, XLSX, Parquet or JSON."""
+def inventory(path: Path, code: str, data: str | None, dry_run: bool, end_missing: bool, as_json: bool) -> None:
+    """A listing of what runs in a pool: CSV, XLSX, Parquet or JSON.
+
+    A listing that lacks a large part of its pool (listing_machines and listing_percent of the settings) ends nothing until
+    somebody has looked, on the console's page of listings or by --end-missing here; exit code 1 says so.
+    """
     with works_of(data) as works, refusals():
         with works.book.reading() as tx:
             pool = imports.pool_of(tx, code)
-        found = imports.import_inventory(works.book, pool, path)
+        caution = None if end_missing else works.caution
+        found = imports.import_inventory(works.book, pool, path, caution=caution, write=not dry_run)
         if found.drift is None:
             raise found.error or RuntimeError("nothing was entered, and nothing says why")
         drift = found.drift
     if as_json:
-        told = {"again": found.again, "as_of": drift.as_of, "complete": drift.complete, **drift.summary()}
+        told = {
+            "dry_run": dry_run,
+            "again": found.again,
+            "as_of": drift.as_of,
+            "complete": drift.complete,
+            "standing": drift.standing,
+            **drift.summary(),
+            "missing": found.missing,
+        }
         emit({"pool": code, **found.report.as_json(), **told})
     else:
         for line in read(found.report):
@@ -98,7 +114,25 @@ def inventory(path: Path, code: str, data: str | None, as_json: bool) -> None:
         for name, figure in drift.summary().items():
             if figure:
                 click.echo(f"{name:<22} {figure}")
+        for line in lacking(found, drift):
+            click.echo(line)
+        if dry_run:
+            click.echo("dry run: nothing was entered")
     sys.exit(0 if found.whole else 1)
+
+
+def lacking(found: Listed, drift: Drift) -> Iterator[str]:
+    """What the listing lacks, by name, and whether it is gone."""
+    for name in found.missing[:SHOWN]:
+        yield f"  missing: {name}"
+    lacks = len(drift.gone) + len(drift.held)
+    if lacks > SHOWN:
+        yield f"  … and {lacks - SHOWN} more"
+    if drift.held:
+        yield (
+            f"held: it lacks {len(drift.held)} of the {drift.standing} machines that stand in the pool; none of them is gone "
+            "until somebody has looked, on the console's page of listings or by --end-missing"
+        )
 
 
 def lines(found: Imported) -> Iterator[str]:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from providers.inventory import Caution
+
 PREFIX = "GUANJIA_"
 FILE = "guanjia.toml"
 DEFAULT_DATA = Path("data")
@@ -55,11 +57,20 @@ class Settings:
     mail_password: str = field(default="", repr=False)
     mail_from: str = ""  # 管家 <guanjia@example.gov.cn>
     stale_after_minutes: int = 60  # metered data older than this is warned of
+    # A listing that lacks more machines than this, and more than this share of its pool, ends none of them by itself: a
+    # person has to look first. 100 percent lets every listing end whatever it lacks.
+    listing_machines: int = 10
+    listing_percent: int = 20
 
     @property
     def zone(self) -> ZoneInfo:
         """The city's time zone."""
         return ZoneInfo(self.time_zone)
+
+    @property
+    def caution(self) -> Caution:
+        """How much a listing may end by itself."""
+        return Caution(self.listing_machines, self.listing_percent)
 
     @property
     def database_url(self) -> str:
@@ -104,6 +115,8 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "max_upload_mb": (1, 4096),
     "page_size": (10, 500),
     "stale_after_minutes": (5, 7 * 24 * 60),
+    "listing_machines": (0, 1_000_000),
+    "listing_percent": (0, 100),
 }
 MAIL_SERVER = re.compile(r"([\w.-]+(:[0-9]{1,5})?)?", re.ASCII)
 _ADDRESSED = re.compile(r"[^<>\r\n]*<[^@<>\s]+@[^@<>\s]+>|[^@<>\s]+@[^@<>\s]+")

@@ -48,6 +48,11 @@ STATES: dict[str, State] = {
     "job_done": State(N_("已完成"), "check", "good"),
     "job_failed": State(N_("失败"), "alert-triangle", "bad"),
     "job_lost": State(N_("中断"), "alert-triangle", "attention"),
+    # listings that lacked a large part of their pool
+    "listing_waits": State(N_("待核实"), "hourglass", "wait"),
+    "listing_ended": State(N_("已核实消失"), "circle-check", "good"),
+    "listing_kept": State(N_("清单有误"), "circle-x", "bad"),
+    "listing_overtaken": State(N_("已被新清单取代"), "clock", "quiet"),
     # mails
     "mail_waiting": State(N_("待发送"), "hourglass", "wait"),
     "mail_sent": State(N_("已发送"), "check", "good"),

@@ -189,7 +189,7 @@ def days_left(due: datetime | None) -> str:
     left = days.between(now, due)
     text = _("剩%(days)s个工作日", days=left) if left else _("今天到期")
     local = due.astimezone(settings().zone).date()
-    return text if days.published(local) else text + _("（日历未发布，按周末推算）")
+    return text if days.published(local) else text + _("（日历未发布，按法定节日和周末推算）")
 
 
 def overdue(due: datetime | None) -> bool:

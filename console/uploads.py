@@ -13,6 +13,7 @@ from werkzeug.datastructures import FileStorage
 from console.texts import _, sentence
 from providers.bills import LINE_FAULTS
 from providers.refusals import REASONS, Reading
+from quota.attachments import StagedFile
 
 WORDS = {**REASONS, **LINE_FAULTS}
 SUFFIXES = (".csv", ".txt", ".tsv", ".xlsx", ".json", ".parquet", ".gz")
@@ -25,6 +26,15 @@ def held(file: FileStorage) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="guanjia-upload-") as folder:
         path = Path(folder) / name
         file.save(path)
+        yield path
+
+
+@contextmanager
+def laid_out(kept: StagedFile) -> Iterator[Path]:
+    """A file that was kept since an earlier page, as ``held`` does."""
+    with tempfile.TemporaryDirectory(prefix="guanjia-upload-") as folder:
+        path = Path(folder) / kept.name
+        path.write_bytes(kept.content)
         yield path
 
 

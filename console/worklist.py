@@ -93,7 +93,12 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         read = [one for one in found if isinstance(one, Collected)]
         if faults and not read:
             raise Unsuccessful(*faults)
-        return [*(say("collected", at=one.pool, samples=one.taken) for one in read), *faults]
+        held = [
+            say("held", at=one.pool, machines=len(one.drift.held), standing=one.drift.standing)
+            for one in read
+            if one.drift is not None and one.drift.held
+        ]
+        return [*(say("collected", at=one.pool, samples=one.taken) for one in read), *held, *faults]
 
     def fold() -> list[Said]:
         done = push.fold_all(works)

@@ -37,6 +37,7 @@ from providers.base import ProviderFault, ServiceKind, Verb
 from providers.inventory import Resource
 from quota.actors import Actor, steward
 from quota.calendar import ZONE
+from quota.db import among
 from quota.errors import NotFound, Refused
 from quota.units import Kind
 
@@ -215,7 +216,7 @@ def _slack(tx: Tx, hour: lately.Hour, ids: set[int], hot: set[int]) -> set[int]:
     run = findings.last_run(tx)
     if run is None or not ids:
         return set()
-    systems = select(Resource.system_id).where(Resource.id.in_(ids), Resource.system_id.is_not(None))
+    systems = select(Resource.system_id).where(among(Resource.id, ids), Resource.system_id.is_not(None))
     rows = tx.execute(
         select(Resource.id, Resource.system_id, Resource.amounts, Finding.verdict)
         .outerjoin(Finding, (Finding.resource_id == Resource.id) & (Finding.assessment_id == run.id))

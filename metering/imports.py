@@ -24,7 +24,7 @@ from metering.lake_landings import Landing
 from metering.works import Progress, Works, silent
 from providers import inventory
 from providers.base import Inventory, Samples
-from providers.inventory import Drift
+from providers.inventory import CAUTION, Caution, Drift
 from providers.inventory_files import read_inventory
 from providers.refusals import Refusals
 from providers.usage_files import PLAIN, UsageFile, find_usage, read_usage_files
@@ -236,41 +236,61 @@ def _evidence(tx: Tx, pool: Pool, found: Imported, *, again: bool) -> None:
 @dataclass(frozen=True, slots=True)
 class Listed:
     """What came of an inventory file. ``drift`` is None, and ``error`` says why, where nothing was entered; ``again``: it is
-    the last listing once more, and changed nothing."""
+    the last listing once more, and changed nothing; ``missing``: names of what it would end or whose end is held, the first
+    of them."""
 
     report: Refusals
     drift: Drift | None
     error: Refused | None = None
     again: bool = False
+    missing: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
-        """Whether everything in the file was taken."""
-        return self.error is None and not self.report.refused and not self.report.values_refused
+        """Whether everything in the file was taken, and what it says of the pool holds."""
+        return (
+            self.error is None
+            and not self.report.refused
+            and not self.report.values_refused
+            and not (self.drift and self.drift.held)
+        )
+
+
+MISSING_NAMED = 50
 
 
 def import_inventory(
-    book: Book, pool: Pool, path: Path, *, as_of: datetime | None = None, actor: Actor | None = None
+    book: Book,
+    pool: Pool,
+    path: Path,
+    *,
+    as_of: datetime | None = None,
+    actor: Actor | None = None,
+    caution: Caution | None = CAUTION,
+    write: bool = True,
 ) -> Listed:
     """Enter a file as a listing of ``pool`` as of ``as_of`` (else what the file says, else its date), in one transaction.
 
     Rows that make no sense are refused with their places, and make the listing incomplete: nothing is then concluded
-    from what it lacks. A file that cannot be used, is older than what is known or of the future enters nothing.
+    from what it lacks. A file that cannot be used, is older than what is known or of the future enters nothing. caution:
+    how much the listing may end by itself. write False: only look what would come of it.
     """
     report = Refusals()
+    actor = actor or steward("import")
     try:
         listing = read_inventory(path, report, arch=Arch(pool.arch))
         if as_of is not None:
             listing = Inventory(as_of, listing.facts, complete=listing.complete)
-        with book.transaction(actor or steward("import")) as tx:
+        with book.transaction(actor) if write else book.trial(actor) as tx:
             last = inventory.last_listing(tx, pool.id)
             if listing.as_of > tx.now:
                 raise Conflict("inventory.future", N_("清单的时点 %(at)s 晚于现在"), at=listing.as_of)
-            drift = inventory.observe(tx, tx.get_one(Pool, pool.id), listing)
+            drift = inventory.observe(tx, tx.get_one(Pool, pool.id), listing, caution=caution)
             again = last is not None and last.as_of == listing.as_of and not (drift.new or drift.changed or drift.gone)
+            missing = inventory.names(tx, [*drift.gone, *drift.held][:MISSING_NAMED])
     except Refused as error:
         return Listed(report, None, error)
-    return Listed(report, drift, None, again)
+    return Listed(report, drift, None, again, tuple(missing))
 
 
 def pool_of(tx: Tx, code: str) -> Pool:

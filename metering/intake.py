@@ -194,7 +194,7 @@ def collect(works: Works, pool: Pool, *, until: datetime | None = None, progress
     try:
         listing = cloud.inventory(until)
         with works.book.transaction(actor) as tx:
-            found.drift = inventory.observe(tx, tx.get_one(Pool, pool.id), listing)
+            found.drift = inventory.observe(tx, tx.get_one(Pool, pool.id), listing, caution=works.caution)
         for batch in cloud.samples(since, until):
             take(works, pool, batch, found)
             progress(pool.code, _seconds(batch, since), int((until - since).total_seconds()))

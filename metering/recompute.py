@@ -3,12 +3,14 @@
 Figures are measured anew from the samples of the finding's own window. What the inventory knew then (since when it had
 been off or unattached, how old it was, what was left of a business cycle) is taken as the finding kept it: the
 inventory has moved on. A difference is a finding of its own: samples that came late, or a lake that is not what it was.
+Where the lake no longer holds the window's samples nothing can be made again, and that is said instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from metering.works import Progress, Works, silent
 from providers.inventory import Resource
 from quota.actors import steward
 from quota.db import Tx
+from quota.errors import N_, WrongState
 from quota.units import Kind
 
 
@@ -57,14 +60,14 @@ class Recomputed:
 
 
 def finding(works: Works, finding_id: int) -> Recomputed:
-    """One finding again. NotFound where there is none."""
+    """One finding again. NotFound where there is none, WrongState where its samples are no longer there."""
     with works.book.reading(steward("recompute")) as tx:
         row = findings.finding(tx, finding_id)
         return _again(tx, works, row.assessment, [row])
 
 
 def run(works: Works, assessment_id: int, progress: Progress = silent) -> Recomputed:
-    """Every finding of a run again. NotFound where there is none."""
+    """Every finding of a run again. Raises as ``finding`` does."""
     with works.book.reading(steward("recompute")) as tx:
         made = findings.assessment(tx, assessment_id)
         return _again(tx, works, made, findings.of_run(tx, made), progress)
@@ -73,6 +76,7 @@ def run(works: Works, assessment_id: int, progress: Progress = silent) -> Recomp
 def _again(tx: Tx, works: Works, made: Assessment, rows: Sequence[Finding], progress: Progress = silent) -> Recomputed:
     policy = made.policy_version.policy()
     span = pipeline.Window(made.first_day, made.last_day)
+    _held(works, span, rows)
     resources = [row.resource for row in rows]
     order, seen = pipeline.measure(works, resources, {}, span, policy, progress=progress)
     kept = Facts.from_rows([rows[i].numbers for i in order])
@@ -99,6 +103,41 @@ def _again(tx: Tx, works: Works, made: Assessment, rows: Sequence[Finding], prog
         if now != row.target:
             told.append(Difference(row.id, "target", 0, row.target, now))
     return Recomputed(len(rows), tuple(told))
+
+
+def _held(works: Works, span: pipeline.Window, rows: Sequence[Finding]) -> None:
+    """Raise WrongState where samples that the findings were made from are no longer in the lake, saying why."""
+    lake = works.lake
+    line = lake.kept_from("days")
+    if line is not None and span.first < line:
+        raise WrongState(
+            "recompute.retained",
+            N_("采样保存自 %(line)s，更早的已按期清理；评估用到 %(first)s 至 %(last)s 的采样，不能重算"),
+            line=line,
+            first=span.first,
+            last=span.last,
+        )
+    window = [span.first + timedelta(days=n) for n in range(span.days)]
+    there = {*lake.days(), *lake.hot_days()}
+    lost = [day for day in window if day not in there and lake.path("daily", day).exists()]
+    if not lost and there.isdisjoint(window) and any(_saw(row) for row in rows):
+        lost = window
+    if lost:
+        raise WrongState(
+            "recompute.lost",
+            N_("数据湖中已没有 %(days)s 的采样，评估用到它们，不能重算"),
+            days=_told(lost),
+        )
+
+
+def _saw(row: Finding) -> bool:
+    """Whether the finding was made from samples at all."""
+    return any(window.get("live") or window.get("off") for window in row.numbers["windows"].values())
+
+
+def _told(days: Sequence[date]) -> str:
+    first, *more = (day.isoformat() for day in days)
+    return first if not more else f"{first} – {more[-1]} ({len(days)})"
 
 
 def _figures(row: Finding, facts: Facts, at: int) -> list[Difference]:

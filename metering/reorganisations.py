@@ -26,7 +26,7 @@ from providers.orders import WorkOrder
 from quota import agencies, ledger
 from quota.actors import Role
 from quota.agencies import Department, System
-from quota.db import batches
+from quota.db import among, batches
 from quota.dossier import OPEN, Request, RequestState
 from quota.errors import N_, Conflict, Invalid, OverCapacity, WrongState
 from quota.ledger import Account, Hold, Holder, HoldState
@@ -59,7 +59,7 @@ class Extent:
 
 
 def extent(tx: Tx, kind: Adjustment, source_id: int, target_id: int | None, system_ids: Collection[int] = ()) -> Extent:
-    """What the batch would move. Raises Invalid where it makes no sense, WrongState for closed departments."""
+    """What the batch would move. Raises Invalid where it makes no sense, so for closed departments."""
     source = agencies.department(tx, source_id)
     target = agencies.department(tx, target_id) if target_id is not None else None
     if target is None and kind is not Adjustment.PARENT:
@@ -67,8 +67,8 @@ def extent(tx: Tx, kind: Adjustment, source_id: int, target_id: int | None, syst
     if target is not None and target.id == source.id:
         raise Invalid("ledger.same", N_("转出和转入不能是同一单位"), field="target")
     for one in (source, target):
-        if one is not None and not one.active:
-            raise WrongState("department.closed", N_("该单位已停用"))
+        if one is not None:
+            agencies.must_be_open(one)
     if target is not None and kind is not Adjustment.SYSTEMS and target.id in agencies.subtree(tx, source.id):
         raise Invalid("reorganisation.cycle", N_("不能并入或隶属于自己的下级单位"), field="target")
     if kind is Adjustment.PARENT:
@@ -208,17 +208,17 @@ def _all_of(tx: Tx, source_id: int) -> Extent:
 def _systems_of(tx: Tx, source_id: int, system_ids: Collection[int]) -> Extent:
     systems = list(
         tx.scalars(
-            select(System.id).where(System.department_id == source_id, System.id.in_(system_ids)).order_by(System.id)
+            select(System.id).where(System.department_id == source_id, among(System.id, system_ids)).order_by(System.id)
         )
     )
     if not systems or len(systems) != len(set(system_ids)):
         raise Invalid("reorganisation.systems", N_("请选择转出单位的信息系统"), field="systems")
-    theirs = Resource.system_id.in_(systems), Resource.department_id == source_id
+    theirs = among(Resource.system_id, systems), Resource.department_id == source_id
     resources = list(tx.scalars(select(Resource).where(*theirs)))
     mine = select(Resource.id).where(*theirs)
     found = Extent(systems=systems, resources=sorted(one.id for one in resources))
     waiting: list[tuple[Any, ...]] = [
-        (Request, Request.state.in_(OPEN), Request.system_id.in_(systems)),
+        (Request, Request.state.in_(OPEN), among(Request.system_id, systems)),
         (WorkOrder, WorkOrder.state.in_(orders.OPEN), WorkOrder.resource_id.in_(mine)),
         (Case, Case.state != State.CLOSED.value, Case.resource_id.in_(mine)),
     ]
@@ -252,7 +252,7 @@ def _back(tx: Tx, batch: Reorganisation) -> Extent:
     found = Extent(
         **{name: moved[name] for name in ("children", "systems", "people", "requests", "orders", "cases", "loans")},
         resources=sorted(one.id for one in home),
-        holds=list(tx.scalars(select(Hold).where(Hold.id.in_([int(one) for one in moved["states"]["holds"]])))),
+        holds=list(tx.scalars(select(Hold).where(among(Hold.id, map(int, moved["states"]["holds"]))))),
     )
     now = _booked(home)
     was = {(row[0], ResourceClass.parse(row[1])): row[2] for row in moved["booked"]}
@@ -272,8 +272,8 @@ def _move(tx: Tx, what: Extent, source_id: int, target_id: int, subject: str, st
     ]  # fmt: skip
     for model, rows in owned:
         _assign(tx, model, rows, source_id, target_id)
-    tx.execute(update(Department).where(Department.id.in_(what.children)).values(parent_id=target_id))
-    for one in tx.scalars(select(Loan).where(Loan.id.in_(what.loans)).with_for_update()):
+    tx.execute(update(Department).where(among(Department.id, what.children)).values(parent_id=target_id))
+    for one in tx.scalars(select(Loan).where(among(Loan.id, what.loans)).with_for_update()):
         if {one.lender_id, one.borrower_id} == {source_id, target_id}:
             raise WrongState("reorganisation.loan", N_("两单位之间还有未了结的出借,请先归还或撤销"))
         one.lender_id = target_id if one.lender_id == source_id else one.lender_id

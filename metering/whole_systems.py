@@ -13,6 +13,7 @@ from metering.findings import Assessment, Finding
 from metering.policy import GROWS, Verdict
 from providers.base import ServiceKind
 from providers.inventory import Resource
+from quota.db import among
 from quota.units import Kind
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def whole_systems(tx: Tx, run: Assessment, system_ids: Collection[int]) -> dict[
     query = (
         select(Finding.verdict, Finding.numbers, Finding.shape, Resource.system_id)
         .join(Resource, Resource.id == Finding.resource_id)
-        .where(Finding.assessment_id == run.id, Resource.system_id.in_(system_ids), Resource.kind.in_(MACHINES))
+        .where(Finding.assessment_id == run.id, among(Resource.system_id, system_ids), Resource.kind.in_(MACHINES))
     )
     for verdict, numbers, shape, system_id in tx.execute(query):
         one = found.setdefault(system_id, WholeSystem())

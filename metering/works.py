@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from metering.lake import Lake
 from providers.base import Provider
+from providers.inventory import CAUTION, Caution
 from providers.registry import open_provider
 from quota.db import Book
 from quota.pools import Pool
@@ -26,12 +27,13 @@ def silent(_stage: str, _done: int, _of: int) -> None:
 @dataclass(frozen=True, slots=True)
 class Works:
     """One book, one lake, and the clouds of its pools. ``home`` is what "{home}" in an adapter's options stands for:
-    the data directory, so that options survive its being moved."""
+    the data directory, so that options survive its being moved. ``caution``: how much a listing may end by itself."""
 
     book: Book
     lake: Lake
     home: Path = Path()
     opened: dict[int, Provider] = field(default_factory=dict)
+    caution: Caution = CAUTION
 
     def provider(self, pool: Pool) -> Provider:
         """The adapter of ``pool``, opened once."""

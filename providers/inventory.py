@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from providers.adoption import Adopted, adopt
-from providers.listings import Drift, Listing, last_listing, observe
+from providers.listings import CAUTION, Caution, Drift, Held, Listing, last_listing, observe
 from providers.resources import (
     ADOPTED,
     TOLD,
@@ -19,6 +19,7 @@ from providers.resources import (
     enact,
     history,
     ids,
+    names,
     reassign,
     resource,
     seen_by,
@@ -28,10 +29,13 @@ from providers.spells import Spell, spells, unattached
 
 __all__ = [
     "ADOPTED",
+    "CAUTION",
     "TOLD",
     "Adopted",
+    "Caution",
     "Change",
     "Drift",
+    "Held",
     "Listing",
     "Resource",
     "ResourceChange",
@@ -42,6 +46,7 @@ __all__ = [
     "history",
     "ids",
     "last_listing",
+    "names",
     "observe",
     "reassign",
     "resource",

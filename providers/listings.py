@@ -2,7 +2,9 @@
 
 ``observe`` adds, changes and ends rows, and writes every difference into the history. It never decides: a resource
 without an order is listed as unapproved, an unknown department's code is kept as it came, a re-tagged resource stays with
-the owner that the book knows.
+the owner that the book knows. A complete listing that lacks a large part of its pool is more likely half an answer than
+the end of so many machines: what it tells is entered as of an incomplete one, and what it would end is held until a person
+has looked (``providers.held_listings``).
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     ForeignKey,
     Index,
+    String,
     UniqueConstraint,
     insert,
     select,
@@ -22,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from providers.base import Inventory, ResourceFact
+from providers.base import Inventory, ResourceFact, ResourceState
 from providers.resources import TOLD, Change, Resource, ResourceChange, about
 from quota.actors import Role
 from quota.agencies import Department, System
@@ -34,6 +38,31 @@ from quota.units import Amounts
 
 if TYPE_CHECKING:
     from quota.db import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """How much a listing may end by itself: more than ``machines`` resources that are also more than ``percent`` of what
+    stands in the pool are held. 100 percent holds nothing."""
+
+    machines: int = 10
+    percent: int = 20
+
+    def holds(self, missing: int, standing: int) -> bool:
+        return missing > self.machines and 100 * missing > self.percent * standing
+
+
+CAUTION = Caution()
+
+
+class Held(StrEnum):
+    """What became of what a listing would have ended."""
+
+    NOTHING = ""  # it held nothing back
+    WAITS = "waits"  # for a person's look
+    ENDED = "ended"  # a person said that they are gone
+    KEPT = "kept"  # a person said that the listing is wrong
+    OVERTAKEN = "overtaken"  # a later listing told all of the pool
 
 
 class Listing(Base):
@@ -52,24 +81,30 @@ class Listing(Base):
     complete: Mapped[bool]
     resources: Mapped[int]
     drift: Mapped[dict[str, Any]]  # Drift.summary()
+    missing: Mapped[list[Any]] = mapped_column(default=list)  # ids of resources whose end is held
+    held: Mapped[str] = mapped_column(String(12), default="")  # Held
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[str] = mapped_column(String(64), default="")
+    reason: Mapped[str] = mapped_column(String(500), default="")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Drift:
     """How a listing differs from the book. Lists of resource ids; codes → how many resources carry them.
 
     unapproved: new without an order; reshaped: changed to amounts other than those booked; misowned: tagged
     for another department than the book's owner; twice: external ids listed more than once (the first
-    counts).
+    counts); held: they would be gone, and are not until a person has looked. ``standing``: how many stood before.
     """
 
     pool_id: int
     as_of: datetime
     complete: bool
-    seen: int = 0
+    standing: int = 0
     new: list[int] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
     returned: list[int] = field(default_factory=list)
     unapproved: list[int] = field(default_factory=list)
     reshaped: list[int] = field(default_factory=list)
@@ -80,7 +115,7 @@ class Drift:
 
     def summary(self) -> dict[str, Any]:
         """Counts, and the unknown codes in full."""
-        lists = ("new", "changed", "gone", "returned", "unapproved", "reshaped", "misowned", "twice")
+        lists = ("new", "changed", "gone", "held", "returned", "unapproved", "reshaped", "misowned", "twice")
         return {
             **{name: len(getattr(self, name)) for name in lists},
             "unknown_departments": dict(self.unknown_departments),
@@ -88,12 +123,12 @@ class Drift:
         }
 
 
-def observe(tx: Tx, pool: Pool, listing: Inventory) -> Drift:
+def observe(tx: Tx, pool: Pool, listing: Inventory, *, caution: Caution | None = CAUTION) -> Drift:
     """Enter a listing of ``pool`` as evidence; the same listing again changes nothing.
 
-    What a complete listing lacks is gone from ``as_of`` on (the latest instant at which it can have gone);
-    an incomplete one ends nothing. What an order did after ``as_of`` it cannot know, and does not undo. Raises Conflict for
-    a listing older than one already entered.
+    What a complete listing lacks is gone from ``as_of`` on (the latest instant at which it can have gone); an incomplete
+    one ends nothing, nor one that lacks more than ``caution`` lets it end (None: whatever it lacks is gone). What an order
+    did after ``as_of`` it cannot know, and does not undo. Raises Conflict for a listing older than one already entered.
     """
     tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
     tx.execute(select(Pool.id).where(Pool.id == pool.id).with_for_update())  # one listing of a pool at a time
@@ -106,19 +141,70 @@ def observe(tx: Tx, pool: Pool, listing: Inventory) -> Drift:
             at=latest.as_of.isoformat(),
         )
     tx.flush()
-    drift = Drift(pool.id, listing.as_of, listing.complete)
-    owners = _Owners(tx)
     known = {row.external_id: row for row in tx.execute(select(Resource.__table__).where(Resource.pool_id == pool.id))}
-    younger = _ordered_since(tx, pool.id, listing.as_of)
+    drift = Drift(pool.id, listing.as_of, listing.complete)
     facts: dict[str, ResourceFact] = {}
     for fact in listing.facts:
         if fact.external_id in facts:
             drift.twice.append(fact.external_id)
         else:
             facts[fact.external_id] = fact
-    born: list[dict[str, Any]] = []
+    ended = _missing(known, facts, drift, caution) if listing.complete else []
+    told_all = listing.complete and not drift.held
     updates: list[dict[str, Any]] = []
     history: list[dict[str, Any]] = []
+    born = _known_and_new(tx, pool, listing, known, facts, drift, updates, history, told_all=told_all)
+    for row in ended:
+        drift.gone.append(row.id)
+        updates.append({"id": row.id, "gone_at": listing.as_of})
+        history.append(gone(row.id, row.state, listing.as_of))
+    _bear(tx, born, facts, listing.as_of, drift, history)
+    write(tx, updates, history)
+    if told_all:  # whatever is not gone by now was seen; an order's resource younger than the listing was not
+        proven = (Resource.last_seen_at.is_not(None)) | (Resource.first_seen_at < listing.as_of)
+        tx.execute(
+            update(Resource)
+            .where(Resource.pool_id == pool.id, Resource.gone_at.is_(None), proven)
+            .values(last_seen_at=listing.as_of)
+            .execution_options(synchronize_session=False)
+        )
+    held_anew = _enter(tx, latest, drift, resources=len(facts), told_all=told_all)
+    tx.flush()
+    tx.expire_all()  # rows were written past the session
+    if drift.new or drift.changed or drift.gone or held_anew:
+        tx.audit("inventory.observe", f"pool:{pool.id}", after={"as_of": listing.as_of, **drift.summary()})
+    return drift
+
+
+def _missing(known: Mapping[str, Any], facts: Mapping[str, Any], drift: Drift, caution: Caution | None) -> list[Any]:
+    """Rows that the listing ends; those whose end is held are noted in ``drift``. What an order deleted is expected to be
+    missing: it neither counts as missing nor is it held."""
+    standing = [row for row in known.values() if row.gone_at is None and _could_be_seen(row, drift.as_of)]
+    missing = [row for row in standing if row.external_id not in facts]
+    unexpected = [row for row in missing if row.state != ResourceState.DELETED]
+    drift.standing = len(standing) - len(missing) + len(unexpected)
+    if caution is None or not caution.holds(len(unexpected), drift.standing):
+        return missing
+    drift.held.extend(row.id for row in unexpected)
+    return [row for row in missing if row.state == ResourceState.DELETED]
+
+
+def _known_and_new(
+    tx: Tx,
+    pool: Pool,
+    listing: Inventory,
+    known: Mapping[str, Any],
+    facts: Mapping[str, ResourceFact],
+    drift: Drift,
+    updates: list[dict[str, Any]],
+    history: list[dict[str, Any]],
+    *,
+    told_all: bool,
+) -> list[dict[str, Any]]:
+    """What the facts change of known rows, into ``updates`` and ``history``; returns the rows that are new."""
+    owners = _Owners(tx)
+    younger = ordered_since(tx, pool.id, listing.as_of)
+    born: list[dict[str, Any]] = []
     for external_id, fact in facts.items():
         owner = owners.of(fact, drift)
         row = known.get(external_id)
@@ -129,59 +215,61 @@ def observe(tx: Tx, pool: Pool, listing: Inventory) -> Drift:
         if change is not None:
             history.append(change)
             drift.changed.append(row.id)
-        if not listing.complete:
+        if not told_all:
             new["last_seen_at"] = listing.as_of
         if new:
             updates.append({"id": row.id, **new})
-    if listing.complete:
-        for external_id, row in known.items():
-            if external_id not in facts and row.gone_at is None and _could_be_seen(row, listing.as_of):
-                drift.gone.append(row.id)
-                updates.append({"id": row.id, "gone_at": listing.as_of})
-                history.append(
-                    _change(
-                        row.id,
-                        Change.GONE,
-                        listing.as_of,
-                        listing.as_of,
-                        {"state": row.state},
-                        {"state": None},
-                    )
-                )
-    if born:
-        found = tx.execute(insert(Resource).returning(Resource.id, Resource.external_id), born)
-        for resource_id, external_id in found.all():
-            fact = facts[external_id]
-            drift.new.append(resource_id)
-            drift.unapproved.append(resource_id)
-            history.append(
-                _change(resource_id, Change.APPEARED, _since(fact, listing.as_of), listing.as_of, {}, _told(fact))
-            )
-    _write(tx, updates, history)
-    if listing.complete:  # whatever is not gone by now was seen; an order's resource younger than the listing was not
-        proven = (Resource.last_seen_at.is_not(None)) | (Resource.first_seen_at < listing.as_of)
+    return born
+
+
+def _bear(
+    tx: Tx,
+    born: list[dict[str, Any]],
+    facts: Mapping[str, ResourceFact],
+    as_of: datetime,
+    drift: Drift,
+    history: list[dict[str, Any]],
+) -> None:
+    """Write the rows that are new."""
+    if not born:
+        return
+    found = tx.execute(insert(Resource).returning(Resource.id, Resource.external_id), born)
+    for resource_id, external_id in found.all():
+        fact = facts[external_id]
+        drift.new.append(resource_id)
+        drift.unapproved.append(resource_id)
+        history.append(_change(resource_id, Change.APPEARED, _since(fact, as_of), as_of, {}, _told(fact)))
+
+
+def _enter(tx: Tx, latest: Listing | None, drift: Drift, *, resources: int, told_all: bool) -> bool:
+    """Keep that the pool was listed; returns whether something waits for a person that did not before."""
+    one = latest
+    if one is None or one.as_of < drift.as_of:
+        one = Listing(
+            pool_id=drift.pool_id,
+            as_of=drift.as_of,
+            taken_at=tx.now,
+            complete=told_all,
+            resources=resources,
+            drift=drift.summary(),
+            missing=[],
+            held=Held.NOTHING.value,
+        )
+        tx.add(one)
+    held_anew = bool(drift.held) and one.missing != drift.held
+    if held_anew:
+        one.missing, one.held = drift.held, Held.WAITS.value
+    elif told_all and one.held == Held.WAITS:  # the same once more, and now whatever it lacks is gone
+        one.held, one.complete, one.decided_at, one.decided_by = Held.ENDED.value, True, tx.now, tx.actor.login
+    tx.flush()
+    if told_all or drift.held:
         tx.execute(
-            update(Resource)
-            .where(Resource.pool_id == pool.id, Resource.gone_at.is_(None), proven)
-            .values(last_seen_at=listing.as_of)
+            update(Listing)
+            .where(Listing.pool_id == drift.pool_id, Listing.as_of < drift.as_of, Listing.held == Held.WAITS.value)
+            .values(held=Held.OVERTAKEN.value)
             .execution_options(synchronize_session=False)
         )
-    if latest is None or latest.as_of < listing.as_of:
-        tx.add(
-            Listing(
-                pool_id=pool.id,
-                as_of=listing.as_of,
-                taken_at=tx.now,
-                complete=listing.complete,
-                resources=len(facts),
-                drift=drift.summary(),
-            )
-        )
-    tx.flush()
-    tx.expire_all()  # rows were written past the session
-    if drift.new or drift.changed or drift.gone:
-        tx.audit("inventory.observe", f"pool:{pool.id}", after={"as_of": listing.as_of, **drift.summary()})
-    return drift
+    return held_anew
 
 
 def last_listing(tx: Tx, pool_id: int, *, complete: bool = False) -> Listing | None:
@@ -314,7 +402,7 @@ def _compared(
     return new, _change(row.id, what, at, as_of, {name: before[name] for name in after}, after)
 
 
-def _ordered_since(tx: Tx, pool_id: int, as_of: datetime) -> dict[int, frozenset[str]]:
+def ordered_since(tx: Tx, pool_id: int, as_of: datetime) -> dict[int, frozenset[str]]:
     """Resource id → the fields that orders changed after ``as_of``."""
     query = (
         select(ResourceChange.resource_id, ResourceChange.after)
@@ -336,6 +424,11 @@ def _could_be_seen(row: Any, as_of: datetime) -> bool:
     return bool(row.last_seen_at is not None or row.first_seen_at < as_of)
 
 
+def gone(resource_id: int, state: str, as_of: datetime) -> dict[str, Any]:
+    """The row of the history that a resource in ``state`` is gone since ``as_of``."""
+    return _change(resource_id, Change.GONE, as_of, as_of, {"state": state}, {"state": None})
+
+
 def _change(
     resource_id: int,
     what: Change,
@@ -355,7 +448,8 @@ def _change(
     }
 
 
-def _write(tx: Tx, updates: list[dict[str, Any]], history: list[dict[str, Any]]) -> None:
+def write(tx: Tx, updates: list[dict[str, Any]], history: list[dict[str, Any]]) -> None:
+    """Columns of resources by their ids, and rows of the history, past the session."""
     by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in updates:
         by_columns.setdefault(tuple(sorted(row)), []).append(row)

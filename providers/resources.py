@@ -185,6 +185,13 @@ def ids(tx: Tx, pool_id: int, external_ids: Iterable[str]) -> dict[str, int]:
     return {external_id: one for external_id, one in tx.execute(query) if external_id in wanted}
 
 
+def names(tx: Tx, resource_ids: Iterable[int]) -> list[str]:
+    """What the resources are called, each by its name or else its external id, in the order of their ids."""
+    query = select(Resource.name, Resource.external_id).order_by(Resource.id)
+    parts = (tx.execute(query.where(Resource.id.in_(part))) for part in batches(sorted(resource_ids)))
+    return [name or external_id for name, external_id in chain.from_iterable(parts)]
+
+
 def history(tx: Tx, resource_id: int) -> list[ResourceChange]:
     """Everything seen of a resource, in the order in which it holds."""
     return list(

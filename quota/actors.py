@@ -10,7 +10,8 @@ from quota.errors import N_, NotAllowed
 
 
 class Role(StrEnum):
-    """Nobody holds two. The last three are the separation of duties (三员分立): none of them has business rights."""
+    """Nobody holds two. The three administrators are the separation of duties (三员分立): none of them has business rights.
+    The last two are nobody's to hold."""
 
     AUTHORITY = "authority"
     SUPERVISOR = "supervisor"
@@ -21,6 +22,7 @@ class Role(StrEnum):
     SECADMIN = "secadmin"
     AUDADMIN = "audadmin"
     SYSTEM = "system"  # the steward's own jobs and the command line; nobody can log in as it
+    NOBODY = "nobody"  # who has not logged in: no rule names it
 
 
 ROLE_LABELS = {
@@ -33,7 +35,11 @@ ROLE_LABELS = {
     Role.SECADMIN: N_("安全管理员"),
     Role.AUDADMIN: N_("审计管理员"),
     Role.SYSTEM: N_("系统任务"),
+    Role.NOBODY: N_("未登录者"),
 }
+
+HELD = tuple(role for role in Role if role not in (Role.SYSTEM, Role.NOBODY))
+"""Roles that a person may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +69,8 @@ def _joined(labels: Iterable[str]) -> str:
 def steward(task: str = "steward", address: str = "") -> Actor:
     """The steward itself, doing ``task`` (a job's or a command's name)."""
     return Actor(login=task, name=N_("运营监督管家"), role=Role.SYSTEM, address=address)
+
+
+def nobody(address: str = "", request_id: str = "") -> Actor:
+    """Who has not logged in: may read what says nothing of the city, and do nothing."""
+    return Actor(login="-", name="-", role=Role.NOBODY, address=address, request_id=request_id)

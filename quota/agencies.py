@@ -10,10 +10,11 @@ from sqlalchemy import CheckConstraint, ForeignKey, String, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.base import Base
-from quota.errors import N_, Conflict, Invalid, NotFound
+from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.units import Arch
 
 if TYPE_CHECKING:
+    from quota.actors import Actor
     from quota.db import Tx
 
 
@@ -134,8 +135,7 @@ def enter(tx: Tx, code: str, department_id: int, facts: Mapping[str, Any]) -> Sy
     if tx.scalar(select(System.id).where(System.code == code)):
         raise Conflict("system.taken", N_("系统编码 %(code)s 已被使用"), code=code, field="code")
     owner = department(tx, department_id)
-    if not owner.active:
-        raise Invalid("department.closed", N_("该单位已停用"), field="department")
+    must_be_open(owner, "department")
     checked = _checked(facts)
     one = System(code=code, department_id=owner.id, **{"mlps_level": 2, "active": True, **checked})
     if not one.name:
@@ -194,6 +194,50 @@ def department(tx: Tx, department_id: int) -> Department:
     if found is None:
         raise NotFound("department.none", N_("没有编号为 %(id)s 的单位"), id=department_id)
     return found
+
+
+def successor(one: Department) -> Department:
+    """Who acts for it now: itself while it is open, else the first open one that it lies under since it was merged."""
+    found: Department | None = one
+    while found is not None and not found.active:
+        found = found.parent
+    return found or one
+
+
+def must_be_open(one: Department, field: str = "") -> None:
+    """Raise Invalid for a department that is closed, naming who took over from it."""
+    if one.active:
+        return
+    heir = successor(one)
+    if heir.active:
+        raise Invalid(
+            "department.closed",
+            N_("%(name)s已并入%(successor)s,请选择%(successor)s"),
+            name=one.name,
+            successor=heir.name,
+            field=field,
+        )
+    raise Invalid("department.closed", N_("%(name)s已停用"), name=one.name, field=field)
+
+
+def acting(tx: Tx, actor: Actor) -> Department:
+    """The department that ``actor`` acts for. Raises NotAllowed for who has none, WrongState where it is closed."""
+    if actor.department_id is None:
+        raise NotAllowed("department.nobodys", N_("您不属于任何单位"))
+    one = department(tx, actor.department_id)
+    if one.active:
+        return one
+    heir = successor(one)
+    if heir.active:
+        raise WrongState(
+            "department.merged",
+            N_("您所属的%(name)s已并入%(successor)s,不再办理业务;请安全管理员将您的账号改属%(successor)s"),
+            name=one.name,
+            successor=heir.name,
+        )
+    raise WrongState(
+        "department.merged", N_("您所属的%(name)s已停用,不再办理业务;请安全管理员改变您的账号所属"), name=one.name
+    )
 
 
 def system(tx: Tx, system_id: int) -> System:

@@ -58,8 +58,8 @@ def foreseen(tx: Tx, what: Allotment) -> Sequence[Effect]:
     where, department = pools.pool(tx, what.pool_id), agencies.department(tx, what.department_id)
     if not where.active:
         raise Invalid("pool.closed", N_("该资源池已停用"), field="pool")
-    if what.act is not Act.RECLAIM and not department.active:
-        raise Invalid("department.closed", N_("该单位已停用"), field="department")
+    if what.act is not Act.RECLAIM:
+        agencies.must_be_open(department, "department")
     if what.amount <= 0:
         raise Invalid("transfer.amount", N_("变动数量须为正整数"), field="amount")
     if not what.reason.strip():
@@ -132,6 +132,5 @@ def _sides(tx: Tx, what: Allotment) -> tuple[Side, Side]:
     target = agencies.department(tx, what.target_id)
     if target.id == what.department_id:
         raise Invalid("ledger.same", N_("转出和转入不能是同一单位"), field="target")
-    if not target.active:
-        raise Invalid("department.closed", N_("该单位已停用"), field="target")
+    agencies.must_be_open(target, "target")
     return granted, Side(what.pool_id, what.cls, Holder.GRANTED, target.id)

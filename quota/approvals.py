@@ -8,14 +8,14 @@ where it came from.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import aliased
 
-from quota import asks, calendar, ledger, requests
+from quota import asks, calendar, ledger, requests, terms
 from quota.actors import ROLE_LABELS, Actor, Role
 from quota.calendar import WorkingDays
 from quota.dossier import UNDELIVERED
@@ -70,13 +70,15 @@ def sign(
     quantities: Mapping[int, int] | None = None,
     amounts: Mapping[int, Mapping[Kind, int]] | None = None,
     reason: str = "",
+    use_until: date | None = None,
 ) -> Request:
     """Decide the step that is under way. ``generation`` is the one that the page showed.
 
     approve: the figures as they stand, asked for or reduced by an earlier signature. approve_part: ``quantities``
     (line id → pieces) and ``amounts`` (line id → figures in base units that replace those asked for; kinds not named
     stay); a later signature may set them anew, never above what was asked for. return: the requester has to mend it,
-    once a step. Reasons are required for all but approve.
+    once a step. Reasons are required for all but approve. Where the term asked for has passed while the request waited, what
+    is approved needs a new one, ``use_until``; it is of no account otherwise.
 
     Raises Conflict (request.stale) for a page that is out of date, NotAllowed, WrongState, Invalid, and OverCapacity
     where quota to be returned is in use meanwhile.
@@ -97,6 +99,11 @@ def sign(
         raise Invalid("approve.whole", N_("改动数量请用“部分通过”"), field="decision")
     if decision is Decision.APPROVE_PART:
         _reduce(found, quantities or {}, amounts or {})
+    before: dict[str, Any] = {"state": found.state, "step": step.name}
+    renewed = decision in (Decision.APPROVE, Decision.APPROVE_PART) and terms.passed(tx, found)
+    if renewed:
+        before["use_until"] = found.use_until
+        terms.set_anew(tx, found, use_until)
     step.decision, step.decided_by, step.decided_at, step.reason = (
         decision.value,
         tx.actor.login,
@@ -108,7 +115,6 @@ def sign(
         requests.close(tx, found, RequestState.REJECTED, "request.reject", reason)
         give(tx, found, NoticeKind.REJECTED, Role.TENANT, once="", text=reason)
         return found
-    before = {"state": found.state, "step": step.name}
     following = found.current
     if following is not None and following.signs:
         requests.start(tx, found, following)
@@ -126,6 +132,7 @@ def sign(
             "turn": found.turn,
             "due_at": found.due_at,
             "approved": _approved(found),
+            **({"use_until": found.use_until} if renewed else {}),
         },
         reason=reason.strip(),
     )

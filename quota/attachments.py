@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ForeignKey, Integer, LargeBinary, String, delete, func, select
@@ -35,6 +36,8 @@ MOST_STAGED = 30
 """Files of one person that wait to be handed in."""
 KEPT = timedelta(days=1)
 """How long an upload waits to be handed in."""
+READ = "application/octet-stream"
+"""Media type of a file that is to be read, not put forward."""
 
 
 class StagedFile(Base):
@@ -98,6 +101,27 @@ for _table in (FileContent, Attachment):
 def stage(tx: Tx, name: str, content: bytes) -> StagedFile:
     """Keep an upload until it is handed in. Raises Invalid, naming the file, for what is not taken."""
     known = recognise(name, content)
+    return _staged(tx, known.name, known.media_type, content)
+
+
+def keep(tx: Tx, name: str, content: bytes) -> StagedFile:
+    """Keep a file that is to be read, whatever it is, while its uploader looks at what would come of it: one at a time."""
+    tx.execute(delete(StagedFile).where(StagedFile.media_type == READ, StagedFile.by == tx.actor.login))
+    return _staged(tx, PurePosixPath(name.replace("\\", "/")).name[:120] or "upload", READ, content)
+
+
+def kept(tx: Tx, token: str) -> StagedFile:
+    """The actor's own file to be read, by its token. Raises Invalid where it is no longer there."""
+    (found,) = staged(tx, [token])
+    return found
+
+
+def forget(tx: Tx, token: str) -> None:
+    """A file that was kept has been read, or is of no use."""
+    tx.execute(delete(StagedFile).where(StagedFile.token == token, StagedFile.by == tx.actor.login))
+
+
+def _staged(tx: Tx, name: str, media_type: str, content: bytes) -> StagedFile:
     waiting = tx.scalar(select(func.count()).select_from(StagedFile).where(StagedFile.by == tx.actor.login)) or 0
     if waiting >= MOST_STAGED:
         raise Invalid(
@@ -107,8 +131,8 @@ def stage(tx: Tx, name: str, content: bytes) -> StagedFile:
         token=secrets.token_urlsafe(18),
         by=tx.actor.login,
         at=tx.now,
-        name=known.name,
-        media_type=known.media_type,
+        name=name,
+        media_type=media_type,
         size=len(content),
         digest=sm3(content).hex(),
         content=content,

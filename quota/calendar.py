@@ -1,13 +1,13 @@
 """Working days: the published Chinese calendar (调休 included), with the city's own corrections on top.
 
-``chinesecalendar`` knows the published years and raises beyond them. There we go by weekends, and say so
-(``published`` is False: 日历未发布,按周末推算); deadlines are computed when they are needed from a start and a number of
-days where they can be, so that publication corrects them.
+``chinesecalendar`` knows the published years and raises beyond them. There we go by the days that are off by law in every
+year and by weekends, and say so (``published`` is False: 日历未发布,按法定节日和周末推算); deadlines are computed when they are
+needed from a start and a number of days where they can be, so that publication corrects them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import chinese_calendar
+from borax.calendars.lunardate import LunarDate, TermUtils
 from sqlalchemy import String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from quota.db import Tx
 
 ZONE = ZoneInfo("Asia/Shanghai")
+
+FIRST_YEAR = 1949
+"""No law before it says which days are off."""
 
 FESTIVALS: Mapping[str, str] = {
     "New Year's Day": N_("元旦"),
@@ -40,41 +44,67 @@ FESTIVALS: Mapping[str, str] = {
 """The festivals that the published calendar moves days for, by its names."""
 
 
-_BEGINS: Mapping[str, tuple[tuple[int, int], int, int]] = {
-    "New Year's Day": ((1, 1), 0, 2),
-    "Tomb-sweeping Day": ((4, 4), 0, 2),
-    "Labour Day": ((5, 1), 0, 4),
-    "National Day": ((10, 1), 0, 6),
+_LAW: Mapping[str, tuple[int, int]] = {
+    "New Year's Day": (0, 0),
+    "Spring Festival": (-1, 2),
+    "Tomb-sweeping Day": (0, 0),
+    "Labour Day": (0, 1),
+    "Dragon Boat Festival": (0, 0),
+    "Mid-autumn Festival": (0, 0),
+    "National Day": (0, 2),
 }
-"""Festival → the day of law, days off before it and after it as they were lately."""
+"""Festival → its days off by law (《全国年节及纪念日放假办法》 as of 2025), from the day of the festival."""
 
-_LUNAR: Mapping[str, tuple[Mapping[int, tuple[int, int]], int, int]] = {
-    "Spring Festival": (
-        {
-            2027: (2, 6), 2028: (1, 26), 2029: (2, 13), 2030: (2, 3), 2031: (1, 23), 2032: (2, 11), 2033: (1, 31),
-            2034: (2, 19), 2035: (2, 8),
-        },
-        1,
-        7,
-    ),
-    "Dragon Boat Festival": (
-        {
-            2027: (6, 9), 2028: (5, 28), 2029: (6, 16), 2030: (6, 5), 2031: (6, 24), 2032: (6, 12), 2033: (6, 1),
-            2034: (6, 20), 2035: (6, 10),
-        },
-        0,
-        2,
-    ),
-    "Mid-autumn Festival": (
-        {
-            2027: (9, 15), 2028: (10, 3), 2029: (9, 22), 2030: (9, 12), 2031: (10, 1), 2032: (9, 19), 2033: (9, 8),
-            2034: (9, 27), 2035: (9, 16),
-        },
-        0,
-        2,
-    ),
-}  # fmt: skip
-"""The same of the festivals that go by the moon, by year."""
+_BY_MOON: Mapping[str, tuple[int, int]] = {
+    "Spring Festival": (1, 1),
+    "Dragon Boat Festival": (5, 5),
+    "Mid-autumn Festival": (8, 15),
+}
+"""Festival → month and day of the lunar calendar."""
+
+_MOON_UNTIL = 2100
+"""Years up to this are known of the moon."""
+
+_ROUND_ONE_DAY: Sequence[tuple[int, int]] = ((-2, 0), (-2, 0), (0, 0), (0, 2), (0, 2), (0, 2), (-1, 1))
+"""Days off around a festival of one day that falls on a Monday, …, a Sunday: with the weekend beside it, from Thursday on
+and on Tuesdays by a weekend day that is worked for it; a Wednesday stands alone. So it was in each decree since 2020."""
+
+
+@lru_cache(maxsize=256)
+def festivals(year: int) -> Mapping[str, date]:
+    """Festival → its day in ``year``: by the sun, by the moon, or fixed."""
+    found = {
+        "New Year's Day": date(year, 1, 1),
+        "Labour Day": date(year, 5, 1),
+        "National Day": date(year, 10, 1),
+    }
+    if FIRST_YEAR <= year <= _MOON_UNTIL:
+        found["Tomb-sweeping Day"] = TermUtils.nth_term_day(year, TermUtils.name2index("清明"))
+        for name, (month, day) in _BY_MOON.items():
+            found[name] = LunarDate(year, month, day).to_solar_date()
+    return found
+
+
+def statutory(day: date) -> str | None:
+    """The festival that ``day`` is off for by law in every year, without any decree, as the law is since 2025."""
+    for name, begins in festivals(day.year).items():
+        before, after = _LAW[name]
+        if before <= (day - begins).days <= after:
+            return name
+    return None
+
+
+def _by_custom(name: str, begins: date, year: Mapping[str, date]) -> tuple[int, int]:
+    """Days before and after the festival's day that decrees of recent years had off with it, as offsets."""
+    weekday = begins.weekday()
+    if name == "Spring Festival":  # eight days from the eve on, and the Sunday before it
+        return (-2, 6) if (begins - timedelta(days=2)).weekday() == 6 else (-1, 6)
+    if name == "Labour Day":
+        return {0: (-2, 2), 6: (-1, 3)}.get(weekday, (0, 4))
+    if name == "National Day":
+        moon = year.get("Mid-autumn Festival")
+        return (0, 7) if moon is not None and 0 <= (moon - begins).days <= 6 else (0, 6)
+    return _ROUND_ONE_DAY[weekday]
 
 
 class CalendarDay(Base):
@@ -99,11 +129,11 @@ class WorkingDays:
         if day in self.corrections:
             return self.corrections[day]
         worked = _published(day)
-        return day.weekday() < 5 if worked is None else worked
+        return (day.weekday() < 5 and statutory(day) is None) if worked is None else worked
 
     def published(self, day: date) -> bool:
-        """Whether the calendar of ``day`` is known, not extrapolated from weekends."""
-        return day in self.corrections or _published(day) is not None
+        """Whether the calendar of ``day`` is known, not extrapolated from weekends: published, corrected, or off by law."""
+        return day in self.corrections or _published(day) is not None or statutory(day) is not None
 
     def without(self, *days: date) -> WorkingDays:
         """The same calendar with the corrections of ``days`` taken back."""
@@ -148,24 +178,24 @@ def _published(day: date) -> bool | None:
 
 
 def festival(day: date) -> str | None:
-    """The festival that ``day`` is off for, or worked in exchange for, by the published calendar."""
+    """The festival that ``day`` is off for, or worked in exchange for, by the published calendar; by law beyond it."""
     try:
         _off, name = chinese_calendar.get_holiday_detail(day)
     except NotImplementedError:
-        return None
+        name = statutory(day)
     return FESTIVALS.get(str(name), str(name)) if name else None
 
 
 def usual(day: date) -> list[str]:
-    """The festivals that ``day`` will likely be off for in a year whose calendar is not published yet: the days of law, and
-    as many around them as were off lately. By the moon as far as 2035."""
+    """The festivals that ``day`` is expected to be off for in a year whose calendar is not published yet: the days of law,
+    and the days around them as custom has it. An expectation: time limits go by the law and by weekends alone."""
     found = []
-    for name, (begins, before, after) in _BEGINS.items():
-        if -before <= (day - date(day.year, *begins)).days <= after:
-            found.append(name)
-    for name, (years, before, after) in _LUNAR.items():
-        if day.year in years and -before <= (day - date(day.year, *years[day.year])).days <= after:
-            found.append(name)
+    for year in (day.year, day.year + 1):  # the first days off for New Year may lie in the year before
+        all_of_it = festivals(year)
+        for name, begins in all_of_it.items():
+            before, after = _by_custom(name, begins, all_of_it)
+            if before <= (day - begins).days <= after:
+                found.append(name)
     return found
 
 

@@ -6,20 +6,23 @@ on any exception. What is audited in it is sealed into the audit chain just befo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import ColumnElement, Engine, Text, create_engine, event, literal
 from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from quota.actors import Actor, steward
 from quota.audit import seal
 from quota.transactions import LOCKS, WRITER, Clock, Tx
 
-__all__ = ["Book", "Clock", "Tx", "batches"]
+__all__ = ["Book", "Clock", "Tx", "among", "batches"]
 
 
 class Book:
@@ -32,15 +35,27 @@ class Book:
         self._writer = self.engine.execution_options(guanjia_writes=True)
 
     @contextmanager
-    def transaction(self, actor: Actor | None = None) -> Iterator[Tx]:
-        """Open a transaction that is committed when the block ends, audit notes sealed in it."""
-        tx = Tx(self._writer, actor or steward(), self.clock, writes=True)
-        try:
-            tx.begin_writing()
+    def transaction(self, actor: Actor) -> Iterator[Tx]:
+        """Open a transaction by ``actor`` that is committed when the block ends, audit notes sealed in it."""
+        with self._writing(actor) as tx:
             yield tx
             tx.flush()
             seal(tx)
             tx.commit()
+
+    @contextmanager
+    def trial(self, actor: Actor) -> Iterator[Tx]:
+        """Open a transaction in which everything may be done, and nothing of it stays: what would come of a thing."""
+        with self._writing(actor) as tx:
+            yield tx
+            tx.rollback()
+
+    @contextmanager
+    def _writing(self, actor: Actor) -> Iterator[Tx]:
+        tx = Tx(self._writer, actor, self.clock, writes=True)
+        try:
+            tx.begin_writing()
+            yield tx
         except BaseException:
             tx.rollback()
             raise
@@ -70,6 +85,31 @@ def batches(ids: Iterable[int], size: int = 5000) -> Iterator[list[int]]:
     waiting = iter(ids)
     while part := list(islice(waiting, size)):
         yield part
+
+
+class _Numbers(FunctionElement[int]):
+    """The numbers of a JSON list, as rows."""
+
+    inherit_cache = True
+
+
+@compiles(_Numbers, "sqlite")
+def _numbers_of_sqlite(element: _Numbers, compiler: Any, **kw: Any) -> str:
+    return f"(SELECT value FROM json_each({compiler.process(element.clauses, **kw)}))"
+
+
+@compiles(_Numbers, "postgresql")
+def _numbers_of_postgresql(element: _Numbers, compiler: Any, **kw: Any) -> str:
+    return (
+        f"(SELECT value::bigint FROM json_array_elements_text(CAST({compiler.process(element.clauses, **kw)} AS json)))"
+    )
+
+
+def among(column: Any, ids: Iterable[int]) -> ColumnElement[bool]:
+    """Whether ``column`` is one of ``ids``, however many: they go as one value, where ``in_`` sends each as one of its
+    own and databases bound how many of those a statement carries (SQLite 32,766, PostgreSQL 65,535)."""
+    told = literal(json.dumps(sorted(int(one) for one in ids)), Text)
+    return cast("ColumnElement[bool]", column.bool_op("IN")(_Numbers(told)))
 
 
 def _engine(url: str) -> Engine:

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota import ledger
 from quota.actors import Actor, Role
-from quota.agencies import Department, department, subtree
+from quota.agencies import Department, department, must_be_open, subtree
 from quota.base import Base, Count
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
 from quota.ledger import Holder, Side
@@ -214,8 +214,8 @@ def offer(
         return earlier
     if lender.id == borrower.id:
         raise Invalid("loan.same", N_("出借方和借用方不能是同一单位"), field="borrower")
-    if not borrower.active or not lender.active:
-        raise Invalid("department.closed", N_("该单位已停用"), field="borrower")
+    for one in (lender, borrower):
+        must_be_open(party, "borrower")
     if amount <= 0:
         raise Invalid("transfer.amount", N_("变动数量须为正整数"), field="amount")
     if not 1 <= days <= MAX_DAYS:

@@ -213,12 +213,14 @@ def draft(tx: Tx, ask: Ask) -> Request:
             if earlier.created_by != tx.actor.login:
                 raise Conflict("key.reused", N_("幂等键 %(key)s 已用于另一笔操作"), key=ask.key)
             return earlier
+    department = agencies.department(tx, ask.department_id)
+    agencies.must_be_open(department, "department")
     request = Request(
         number=uuid4().hex,  # until the id is known
         key=ask.key,
         kind=RequestKind(ask.kind).value,
         state=RequestState.DRAFT.value,
-        department_id=agencies.department(tx, ask.department_id).id,
+        department_id=department.id,
         created_by=tx.actor.login,
         created_at=tx.now,
         changed_by=tx.actor.login,
@@ -407,7 +409,7 @@ def reasoned(reason: str) -> str:
 
 def _for_department(tx: Tx, department_id: int) -> None:
     tx.actor.must_be(Role.TENANT)
-    if tx.actor.department_id is None or department_id not in agencies.subtree(tx, tx.actor.department_id):
+    if department_id not in agencies.subtree(tx, agencies.acting(tx, tx.actor).id):
         raise NotAllowed("request.not_yours", N_("只能办理本单位及下属单位的申请"))
 
 

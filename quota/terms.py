@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, and_, exists, select
 from sqlalchemy.orm import aliased
 
+from quota import agencies
 from quota.calendar import ZONE
 from quota.dossier import OPEN, Request, RequestKind, RequestState
 from quota.errors import N_, Conflict, Invalid, NotFound
@@ -40,7 +41,7 @@ def ending(before: date) -> ColumnElement[bool]:
 def extendable(tx: Tx, request_id: int, extension: Request) -> Request:
     """The request that ``extension`` is about. NotFound where it is not its department's, Invalid without a term."""
     found = tx.get(Request, request_id)
-    if found is None or found.department_id != extension.department_id:
+    if found is None or agencies.successor(found.department).id != extension.department_id:
         raise NotFound("request.none", N_("没有编号为 %(id)s 的申请"), id=request_id)
     if not running(found):
         raise Invalid("extend.no_term", N_("申请 %(number)s 没有可以延长的使用期限"), number=found.number)
@@ -67,6 +68,32 @@ def check_extension(tx: Tx, request: Request) -> None:
         raise Conflict(
             "extend.busy", N_("这个期限已有在办的延期申请 %(number)s,请等它办结"), number=busy.number, field="use_until"
         )
+
+
+def passed(tx: Tx, request: Request) -> bool:
+    """Whether the term that ``request`` asks for has passed, while it waited."""
+    return request.use_until is not None and request.use_until < tx.now.astimezone(ZONE).date()
+
+
+def anew(tx: Tx, request: Request) -> date | None:
+    """The term that a request asks for whose own has passed: as long as was asked for, from today on; None without one."""
+    if request.use_until is None:
+        return None
+    asked_on = (request.submitted_at or request.created_at).astimezone(ZONE).date()
+    return tx.now.astimezone(ZONE).date() + max(request.use_until - asked_on, timedelta(days=1))
+
+
+def set_anew(tx: Tx, request: Request, until: date | None) -> None:
+    """Give ``request`` the term ``until`` in place of the one that passed while it waited. Raises Invalid where none, or
+    one that has passed as well, is given."""
+    if until is None or until < tx.now.astimezone(ZONE).date():
+        raise Invalid(
+            "approve.term_passed",
+            N_("申请的使用期限 %(until)s 在办理期间已过,请填写新的使用期限,或退回由单位重报"),
+            until=str(request.use_until),
+            field="use_until",
+        )
+    request.use_until = until
 
 
 def ends_at(day: date) -> datetime:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from console import accounts
 from quota import capacities, catalog, ledger, rulebook
-from quota.actors import Role
+from quota.actors import HELD, Role, steward
 from quota.agencies import Department, register
 from quota.catalog import CatalogItem
 from quota.db import Book, Tx
@@ -35,14 +35,12 @@ class City:
 
 def found_city(book: Book) -> City:
     passwords = {}
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         departments = [register(tx, "A01", "市教育局"), register(tx, "A02", "市水务局")]
         provider = CloudProvider(code="jia", name="甲云")
         tx.add(provider)
         tx.flush()
-        for role in Role:
-            if role is Role.SYSTEM:
-                continue
+        for role in HELD:
             for number in (1, 2):
                 who, first = accounts.enrol(
                     tx,

@@ -124,7 +124,7 @@ def healthz() -> Response:
     """For load balancers: 200 where the book can be read."""
     from sqlalchemy import select
 
-    with book().reading() as tx:
+    with book().reading(actor()) as tx:
         tx.execute(select(1))
     return Response("ok\n", mimetype="text/plain")
 

@@ -219,7 +219,10 @@ def _day(days: WorkingDays, day: date, now: date) -> Day:
     elif festival and odd:
         reasons.append(_("调休（%(festival)s）", festival=_(festival)) if worked else _(festival))
     elif not days.published(day):
-        reasons.append(_("日历未发布，按周末推算"))
+        reasons.append(_("日历未发布，按法定节日和周末推算"))
+        if expected := calendar.usual(day):
+            names = _("、").join(_(calendar.FESTIVALS[name]) for name in expected)
+            reasons.append(_("按惯例预计放假（%(festival)s）", festival=names))
     mark = "" if not (odd or corrected) else _("班") if worked else _("休")
     return Day(day, worked, mark, _("，").join(reasons), corrected, day == now)
 

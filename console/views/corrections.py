@@ -19,7 +19,7 @@ from metering.late_figures import SAMPLES, LateFigure
 from metering.samples import METRICS
 from metering.statement_rows import CORRECTION, StatementLine, StatementRun, yuan
 from providers.inventory import Resource, seen_by
-from quota.db import Tx
+from quota.db import Tx, among
 from quota.errors import N_
 
 blueprint = Blueprint("corrections", __name__, url_prefix="/reports/corrections")
@@ -63,7 +63,7 @@ def _standing() -> Any:
 def billed(tx: Tx, ids: set[int] | None = None) -> dict[tuple[int, str], tuple[str, int | None]]:
     """(resource, month) → the statement whose correction lines are for it, and their fen (None where nothing prices them); of some
     resources, or of all that the visitor sees."""
-    mine = StatementLine.resource_id.in_(ids) if ids is not None else true()
+    mine = among(StatementLine.resource_id, ids) if ids is not None else true()
     lines = tx.execute(
         select(
             StatementLine.resource_id, StatementLine.corrects, StatementRun.month, func.sum(StatementLine.cost_fen),

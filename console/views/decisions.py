@@ -10,19 +10,19 @@ from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, RadioField, TextAreaField
-from wtforms.validators import InputRequired, Length
+from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame, links, outlooks, request_evidence
 from console.access import allow
 from console.book import reading, settings, transaction
-from console.forms import generation, hang
+from console.forms import DateField, generation, hang
 from console.lists import listing, place_in
 from console.request_evidence import Consequence
 from console.request_history import history
 from console.texts import _, amount, kind_label, lazy
 from console.views import promises as promises_board
 from console.views.requests import KINDS, LOADED, turn_of, what
-from quota import approvals, ledger, promises, requests
+from quota import approvals, ledger, promises, requests, terms
 from quota.actors import Actor, Role
 from quota.approvals import DECISION_LABELS, Decision
 from quota.db import Tx
@@ -46,6 +46,11 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
         lazy(N_("决定")),
         [InputRequired(lazy(N_("请选择一个决定")))],
         choices=[(one.value, lazy(label)) for one, label in DECISION_LABELS.items()],
+    )
+    use_until = DateField(
+        lazy(N_("新的使用期限")),
+        [Optional()],
+        description=lazy(N_("申请的使用期限在办理期间已过;建议值与原申请时长相同")),
     )
     reason = TextAreaField(lazy(N_("意见")), [Length(max=2000)])
     generation = HiddenField()
@@ -77,8 +82,12 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
     form = DecisionForm()
     if not one.lines:  # a term has no part
         form.decision.choices = [one_ for one_ in form.decision.choices if one_[0] != Decision.APPROVE_PART]
+    if not terms.passed(tx, one):
+        del form.use_until
     if request.method == "GET":
         form.generation.data = str(one.generation)
+        if "use_until" in form:
+            form.use_until.data = terms.anew(tx, one)
     if form.validate_on_submit():
         decision = Decision(form.decision.data)
         try:
@@ -93,6 +102,7 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
                     quantities=quantities,
                     amounts=amounts,
                     reason=form.reason.data or "",
+                    use_until=form.use_until.data if "use_until" in form else None,
                 )
         except (Invalid, OverCapacity) as refused:
             hang(form, refused)

@@ -14,7 +14,7 @@ from console import frame, links, policy_words
 from console.access import BUSINESS, STEWARDS, allow
 from console.book import book, lake, reading, settings
 from console.lists import Column, Filter, Rows, listing
-from console.texts import _, amounts
+from console.texts import _, amounts, sentence
 from console.texts import show as show_value
 from metering import findings, recompute
 from metering.assess import CIRCUMSTANCES, FIGURE_LABELS, Reason
@@ -28,7 +28,7 @@ from providers import inventory
 from providers.inventory import Resource
 from quota.actors import Actor, Role
 from quota.db import Tx
-from quota.errors import N_
+from quota.errors import N_, WrongState
 from quota.units import amounts as parsed
 from quota.units import total
 
@@ -161,7 +161,11 @@ def recomputed(finding_id: int) -> str:
     """The finding made again from the lake, beside what was written down."""
     findings_of = Works(book(), lake(), settings().data)
     _seen(reading(), finding_id)
-    return _page(finding_id, recompute.finding(findings_of, finding_id))
+    try:
+        again = recompute.finding(findings_of, finding_id)
+    except WrongState as gone:
+        return _page(finding_id, None, gone=sentence(gone.message, gone.params))
+    return _page(finding_id, again)
 
 
 def _seen(tx: Tx, finding_id: int) -> Finding:
@@ -170,7 +174,7 @@ def _seen(tx: Tx, finding_id: int) -> Finding:
     return one
 
 
-def _page(finding_id: int, again: recompute.Recomputed | None) -> str:
+def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -> str:
     one = _seen(reading(), finding_id)
     windows = one.numbers.get("windows", {})
     ordered = sorted(windows, key=int)
@@ -194,9 +198,10 @@ def _page(finding_id: int, again: recompute.Recomputed | None) -> str:
         around=around,
         basis=_basis(one),
         again=again,
+        gone=gone,
         differences=[
             [
-                _(FIGURE_LABELS[each.what][0]) if each.what in FIGURE_LABELS else _(OTHER[each.what]),
+                differing(each.what),
                 str(each.days or "—"),
                 show_value(each.before),
                 show_value(each.now),
@@ -206,7 +211,19 @@ def _page(finding_id: int, again: recompute.Recomputed | None) -> str:
     )
 
 
-OTHER = {"verdict": N_("结论"), "reasons": N_("依据"), "target": N_("建议规格")}
+OTHER = {
+    "verdict": N_("结论"), "reasons": N_("依据"), "target": N_("建议规格"),
+    "wanted": N_("窗口时段数"), "expected": N_("应采时段数"), "live": N_("有效时段数"), "off": N_("关机时段数"),
+    "frozen": N_("数据冻结时段数"), "cpu_coverage": N_("CPU 采集覆盖率"), "mem_coverage": N_("内存采集覆盖率"),
+    "net_coverage": N_("网络采集覆盖率"), "card_coverage": N_("加速卡采集覆盖率"),
+    "conn_coverage": N_("连接数采集覆盖率"),
+}  # fmt: skip
+"""What may come out otherwise when a finding is made again, and is no figure that a policy looks at."""
+
+
+def differing(what: str) -> str:
+    """What comes out otherwise, in words."""
+    return _(FIGURE_LABELS[what][0] if what in FIGURE_LABELS else OTHER[what])
 
 
 def _basis(one: Finding) -> str | None:

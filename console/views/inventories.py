@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
@@ -16,17 +15,20 @@ from wtforms.validators import InputRequired
 
 from console import frame, links, uploads
 from console.access import STEWARDS, allow
-from console.book import actor, book, reading, settings
+from console.book import actor, book, reading, settings, transaction
 from console.forms import DateTimeLocalField, hang
 from console.lists import Column, Filter, Rows, listing
-from console.texts import _, amounts, lazy
+from console.texts import _, amounts, lazy, sentence
 from metering import imports
-from providers import inventory
+from metering.imports import Listed
+from providers import held_listings, inventory
 from providers.base import ResourceState
-from providers.inventory import Listing, Resource
-from quota.actors import Role
-from quota.db import Tx
-from quota.errors import N_
+from providers.inventory import Held, Listing, Resource
+from quota import attachments
+from quota.actors import Actor, Role
+from quota.attachments import StagedFile
+from quota.db import Tx, among
+from quota.errors import N_, Invalid, NotFound, WrongState
 from quota.pools import Pool
 
 blueprint = Blueprint("inventories", __name__, url_prefix="/inventories")
@@ -62,7 +64,7 @@ def _different(tx: Tx, wanted: str = "") -> list[int]:
 
 
 def _kind(query: Rows, value: str) -> Rows:
-    return query.where(Resource.id.in_(_different(reading(), value)))
+    return query.where(among(Resource.id, _different(reading(), value)))
 
 
 DRIFT = [
@@ -82,14 +84,15 @@ DRIFT_FILTERS = [
         frame.matching(v, Resource.name, Resource.external_id))),
 ]  # fmt: skip
 LISTINGS = [
-    Column("as_of", N_("时点"), lambda i: i.as_of, sort=Listing.as_of, title=True),
+    Column("as_of", N_("时点"), lambda i: i.as_of, sort=Listing.as_of, title=True,
+           href=lambda i: url_for("inventories.show", listing_id=i.id)),
     Column("pool", N_("资源池"), lambda i: _pools()[i.pool_id]),
     Column("taken", N_("入库"), lambda i: i.taken_at, sort=Listing.taken_at),
     Column("complete", N_("完整"), lambda i: i.complete),
     Column("resources", N_("资源数"), lambda i: i.resources, sort=Listing.resources, number=True),
     *(
         Column(name, label, lambda i, name=name: i.drift.get(name), number=True)  # type: ignore[misc]
-        for name, label in (("new", N_("新增")), ("changed", N_("变化")), ("gone", N_("消失")), ("returned", N_("重现")),
+        for name, label in (("new", N_("新增")), ("changed", N_("变化")), ("gone", N_("消失")), ("held", N_("缺失待核实")), ("returned", N_("重现")),
                             ("reshaped", N_("规格不符")), ("misowned", N_("归属不符")))
     ),
 ]  # fmt: skip
@@ -122,7 +125,10 @@ def index() -> str | Response:
     if tx.actor.role is Role.PROVIDER:
         query = query.where(Listing.pool_id.in_(select(Pool.id).where(Pool.provider_id == tx.actor.provider_id)))
     found = listing(tx, query, LISTINGS, key=Listing.id, sort="-as_of")
-    return found.exported("inventories") or render_template("inventories/index.html", listings=found)
+    waiting = held_listings.waiting(tx) if tx.actor.role is not Role.PROVIDER else []
+    return found.exported("inventories") or render_template(
+        "inventories/index.html", listings=found, waiting=waiting, pools=_pools()
+    )
 
 
 @blueprint.get("/drift")
@@ -132,7 +138,7 @@ def drift() -> str | Response:
     tx = reading()
     query = (
         select(Resource)
-        .where(inventory.visible(tx, tx.actor), Resource.id.in_(_different(tx)))
+        .where(inventory.visible(tx, tx.actor), among(Resource.id, _different(tx)))
         .options(joinedload(Resource.pool), joinedload(Resource.department))
     )
     found = listing(tx, query, DRIFT, key=Resource.id, filters=DRIFT_FILTERS, sort="name")
@@ -146,25 +152,118 @@ def drift() -> str | Response:
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
 def upload() -> str | Response | tuple[str, int]:
-    """An inventory file of a pool: what was taken, what was refused and why, and what it changed."""
+    """An inventory file of a pool: first what would come of it, then, once that was looked at, entered."""
     tx = reading()
     now = tx.now.astimezone(settings().zone).replace(tzinfo=None, second=0, microsecond=0)
     form = FileForm(as_of=now)
     pools = tx.scalars(select(Pool).order_by(Pool.name)).all()
     form.pool.choices = [(one.id, one.name) for one in pools]
-    report: dict[str, Any] | None = None
-    found = None
+    found: Listed | None = None
+    token = request.form.get("token", "")
+    if token:
+        del form.file  # it came with the page before
     if form.validate_on_submit():
         pool = next(one for one in pools if one.id == form.pool.data)
         when: datetime = form.as_of.data.replace(tzinfo=settings().zone)
-        with uploads.held(form.file.data) as path:
-            found = imports.import_inventory(book(), pool, path, as_of=when, actor=actor())
-        report = uploads.told(found.report.files[0]) if found.report.files else None
-        if found.error is not None:
-            hang(form, found.error)
-        elif found.whole:
-            flash(_("清单与上次相同，没有变化") if found.again else _("清单已入库"), "success")
-            return redirect(url_for("inventories.index"))
-    bad = request.method == "POST" and (found is None or found.error is not None)
-    summary = found.drift.summary() if found is not None and found.drift is not None else None
-    return render_template("inventories/upload.html", form=form, report=report, summary=summary), 422 if bad else 200
+        try:
+            with transaction() as writing:
+                if not token:
+                    token = attachments.keep(writing, form.file.data.filename or "", form.file.data.read()).token
+                file = attachments.kept(writing, token)
+                _ = file.content
+        except Invalid as refused:
+            hang(form, refused)
+        else:
+            enters = request.form.get("step") == "enter"
+            found = _import(pool, when, file, write=enters)
+            if found.error is not None:
+                hang(form, found.error)
+            elif enters:
+                return _entered(found)
+    return _compared(form, found, token), 422 if form.is_submitted() and (found is None or found.error) else 200
+
+
+def _import(pool: Pool, when: datetime, file: StagedFile, *, write: bool) -> Listed:
+    with uploads.laid_out(file) as path:
+        found = imports.import_inventory(
+            book(), pool, path, as_of=when, actor=actor(), caution=settings().caution, write=write
+        )
+    if found.error is not None or write:
+        with transaction() as tx:
+            attachments.forget(tx, file.token)
+    return found
+
+
+def _compared(form: FileForm, found: Listed | None, token: str) -> str:
+    """The form, and beside it what would come of the file."""
+    usable = found is not None and found.error is None
+    if "file" not in form and not usable:  # the file has to be chosen again
+        choices, errors = form.pool.choices, form.form_errors
+        form = FileForm()
+        form.pool.choices, form.form_errors = choices, errors
+    return render_template(
+        "inventories/upload.html",
+        form=form,
+        report=uploads.told(found.report.files[0]) if found is not None and found.report.files else None,
+        drift=found.drift if found is not None and usable else None,
+        found=found,
+        token=token,
+    )
+
+
+def _entered(found: Listed) -> Response:
+    if found.drift is not None and found.drift.held:
+        flash(_("清单已入库；其中所缺资源占比过大，未认定消失，请核实"), "warning")
+    else:
+        flash(_("清单与上次相同，没有变化") if found.again else _("清单已入库"), "success")
+    return redirect(url_for("inventories.index"))
+
+
+MISSING_SHOWN = 200
+
+
+@blueprint.get("/<int:listing_id>")
+@allow(*READERS)
+def show(listing_id: int) -> str:
+    """One listing: what it told, and what it would end where that is held."""
+    one = _listing(listing_id)
+    missing = held_listings.missing(reading(), one) if one.held == Held.WAITS else []
+    return render_template(
+        "inventories/show.html", one=one, pool=_pools()[one.pool_id], missing=missing, most=MISSING_SHOWN, held=Held
+    )
+
+
+@blueprint.post("/<int:listing_id>/decide")
+@allow(Role.SUPERVISOR)
+def decide(listing_id: int) -> Response:
+    """What the listing lacked is gone, or the listing is wrong."""
+    try:
+        with transaction() as tx:
+            one = held_listings.listing(tx, listing_id)
+            if request.form.get("decision") == "end":
+                ended = held_listings.end(tx, one, request.form.get("reason", ""))
+                said = _("%(n)s 台资源记为消失", n=ended)
+            else:
+                held_listings.keep(tx, one, request.form.get("reason", ""))
+                said = _("所缺资源保留，清单记为有误")
+    except (Invalid, WrongState) as refused:
+        flash(sentence(refused.message, refused.params), "danger")
+        return redirect(url_for("inventories.show", listing_id=listing_id))
+    flash(said, "success")
+    return redirect(url_for("inventories.index"))
+
+
+def _listing(listing_id: int) -> Listing:
+    """The listing, or NotFound where the visitor may not see its pool."""
+    tx = reading()
+    one = held_listings.listing(tx, listing_id)
+    if tx.actor.role is Role.PROVIDER and tx.get_one(Pool, one.pool_id).provider_id != tx.actor.provider_id:
+        raise NotFound("listing.none", N_("没有编号为 %(id)s 的清单"), id=listing_id)
+    return one
+
+
+@frame.home_block(Role.SUPERVISOR, order=40)
+def _held(tx: Tx, _actor: Actor) -> str | None:
+    """Listings that wait for a look; nothing where there is none."""
+    found = held_listings.waiting(tx)
+    return render_template("inventories/_home.html", rows=found, pools=_pools()) if found else None

@@ -16,6 +16,7 @@ from console.views.judged_systems import by_use
 from console.views.judged_systems import judged as judged_columns
 from metering import findings, systems
 from quota.agencies import Department
+from quota.db import among
 from quota.errors import N_
 
 blueprint = Blueprint("judged_departments", __name__, url_prefix="/findings/departments")
@@ -38,7 +39,7 @@ def index() -> str | Response:
         Filter("q", N_("名称或编码"), lambda q, v: q.where(frame.matching(v, Department.name, Department.code))),
         by_use(Department.id, told),
     ]  # fmt: skip
-    query = select(Department).where(Department.id.in_(told))
+    query = select(Department).where(among(Department.id, told))
     found = listing(tx, query, columns, key=Department.id, filters=filters, sort="-cores")
     return found.exported("judged-departments") or render_template(
         "judged_departments/index.html",

@@ -20,6 +20,7 @@ from metering import findings, systems
 from metering.policy import LABELS, Verdict
 from metering.systems import USES, ZOMBIES, Judged, Use
 from quota.agencies import Department, System
+from quota.db import among
 from quota.errors import N_
 
 blueprint = Blueprint("judged_systems", __name__, url_prefix="/findings/systems")
@@ -48,12 +49,12 @@ def index() -> str | Response:
     filters = [
         Filter("q", N_("名称或编码"), lambda q, v: q.where(frame.matching(v, System.name, System.code))),
         Filter("department", N_("使用单位"), lambda q, v: q.where(System.department_id == int(v)), options=owners),
-        Filter("zombie", N_("疑似僵尸"), lambda q, v: q.where(System.id.in_(
-            [id_ for id_, one in told.items() if bool(one.zombie) == (v == SUSPECTED)])),
+        Filter("zombie", N_("疑似僵尸"), lambda q, v: q.where(among(
+            System.id, [id_ for id_, one in told.items() if bool(one.zombie) == (v == SUSPECTED)])),
             options={SUSPECTED: N_("是"), NOT_SUSPECTED: N_("否")}),
         by_use(System.id, told),
     ]  # fmt: skip
-    query = select(System).where(System.id.in_(told)).options(joinedload(System.department))
+    query = select(System).where(among(System.id, told)).options(joinedload(System.department))
     found = listing(tx, query, columns, key=System.id, filters=filters, sort="zombie")
     return found.exported("judged-systems") or render_template(
         "judged_systems/index.html",
@@ -91,7 +92,7 @@ def judged(key: Any, told: Mapping[int, Judged]) -> list[Column]:
 
 def by_use(key: Any, told: Mapping[int, Judged]) -> Filter:
     def apply(query: Rows, value: str) -> Rows:
-        return query.where(key.in_([id_ for id_, one in told.items() if one.use.value == value]))
+        return query.where(among(key, [id_ for id_, one in told.items() if one.use.value == value]))
 
     return Filter("use", N_("利用率"), apply, options={one.value: USES[one] for one in Use})
 

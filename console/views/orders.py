@@ -28,7 +28,7 @@ from providers.orders import BUCKETS, OPEN, UNDER_WAY, VERB_LABELS, OrderState, 
 from quota.actors import Actor, Role
 from quota.agencies import Department
 from quota.calendar import WorkingDays, working_days
-from quota.db import Tx
+from quota.db import Tx, among
 from quota.errors import N_, NotFound, Refused
 from quota.pools import CloudProvider
 from quota.units import UNITS
@@ -93,7 +93,7 @@ def _bucket(query: Rows, value: str) -> Rows:
         )
     )
     found = [id_ for id_, placed, done in rows if done and str(orders.bucket(calendar.between(placed, done))) == value]
-    return query.where(WorkOrder.id.in_(found))
+    return query.where(among(WorkOrder.id, found))
 
 
 def _took(one: WorkOrder) -> int | None:

@@ -20,18 +20,18 @@ from console.book import book, reading, transaction
 from console.forms import hang
 from console.lists import Column, Filter, listing
 from console.texts import _, lazy, role
-from quota.actors import ROLE_LABELS, Actor, Role
+from quota.actors import HELD, ROLE_LABELS, Actor, Role
 from quota.agencies import Department
 from quota.audit import AuditRecord
 from quota.db import Tx
-from quota.errors import N_, Conflict, Invalid
+from quota.errors import N_, Conflict, Invalid, WrongState
 from quota.people import Person
 from quota.pools import CloudProvider
 
 blueprint = Blueprint("people", __name__, url_prefix="/settings/people")
 frame.page("settings", "people.index", N_("人员与授权"), order=10)
 
-ROLES = {role.value: label for role, label in ROLE_LABELS.items() if role is not Role.SYSTEM}
+ROLES = {role.value: ROLE_LABELS[role] for role in HELD}
 STATES = {"active": N_("启用"), "inactive": N_("停用"), "locked": N_("锁定"), "ungranted": N_("待授权")}
 VERBS = {
     "person.enrol": N_("录入人员"), "person.grant": N_("授权"), "person.activate": N_("启用账号"),
@@ -67,7 +67,7 @@ class Belonging(FlaskForm):  # type: ignore[misc]
         """Fill the choices from the book."""
         self.role.choices = [SelectChoice("", "—"), *(SelectChoice(code, _(label)) for code, label in ROLES.items())]
         for field, model in ((self.department, Department), (self.provider, CloudProvider)):
-            rows = tx.execute(select(model.id, model.name).order_by(model.name))
+            rows = tx.execute(select(model.id, model.name).where(model.active).order_by(model.name))
             field.choices = [SelectChoice("0", "—"), *(SelectChoice(str(id_), name) for id_, name in rows)]
 
     def chosen(self, tx: Tx) -> tuple[Role, Department | None, CloudProvider | None]:
@@ -176,7 +176,7 @@ def grant(person_id: int) -> str | Response | tuple[str, int]:
             with transaction() as tx:
                 chosen, department, provider = form.chosen(tx)
                 accounts.grant(tx, accounts.person(tx, person_id), chosen, department=department, provider=provider)
-        except Invalid as refused:
+        except (Invalid, WrongState) as refused:
             hang(form, refused)
         else:
             flash(_("已授权：%(name)s，%(role)s", name=who.name, role=_(ROLE_LABELS[chosen])), "success")

@@ -27,7 +27,7 @@ from quota import agencies, approvals, asks, fulfilment, ledger, notices, pools,
 from quota.actors import Actor, Role
 from quota.agencies import Department
 from quota.calendar import ZONE
-from quota.db import Tx
+from quota.db import Tx, among
 from quota.dossier import FIELDS, KIND_LABELS, STATE_LABELS, Request, RequestKind, RequestLine, RequestState
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, Refused
 from quota.pools import Pool
@@ -84,7 +84,7 @@ def _term(query: Rows, value: str) -> Rows:
     """What was granted for a term that ends soon, or has ended, and is not given back."""
     tx = reading()
     today = tx.now.astimezone(ZONE).date()
-    query = query.where(Request.id.not_in(orders.returned(tx)))
+    query = query.where(~among(Request.id, orders.returned(tx)))
     if value == "past":
         return query.where(terms.ending(today))
     return query.where(terms.ending(today + timedelta(days=int(value) + 1)), Request.use_until >= today)
@@ -393,7 +393,7 @@ def acceptance(request_id: int) -> str | Response | tuple[str, int]:
             return redirect(url_for("requests.show", request_id=one.id))
     placed = tx.scalars(select(WorkOrder).where(WorkOrder.request_id == one.id).order_by(WorkOrder.id)).all()
     made = [order.resource_id for order in placed if order.resource_id]
-    resources = tx.scalars(select(Resource).where(Resource.id.in_(made))).all() if made else []
+    resources = tx.scalars(select(Resource).where(among(Resource.id, made))).all() if made else []
     page = render_template(
         "requests/acceptance.html", one=one, what=what(one), orders=placed, resources=resources, wrong=wrong
     )
@@ -404,9 +404,7 @@ def acceptance(request_id: int) -> str | Response | tuple[str, int]:
 
 
 def _departments(tx: Tx) -> list[Department]:
-    own = actor().department_id
-    if own is None:
-        return []
+    own = agencies.acting(tx, actor()).id
     found = tx.scalars(select(Department).where(Department.id.in_(agencies.subtree(tx, own)), Department.active))
     return sorted(found, key=lambda one: (one.id != own, one.name))
 
@@ -424,7 +422,7 @@ def _about(tx: Tx, kind: str) -> tuple[RequestKind, Department, Pool, Resource |
         return wanted, departments[resource.department_id], resource.pool, resource
     of = _extended(tx, wanted)
     if of is not None:
-        return wanted, of.department, of.pool, None
+        return wanted, agencies.successor(of.department), of.pool, None
     chosen = departments.get(request.args.get("department", 0, row)) or next(iter(departments.values()))
     return wanted, chosen, pools.pool(tx, request.args.get("pool", 0, row)), None
 

@@ -22,7 +22,7 @@ from console.services import KINDS
 from console.texts import _
 from quota import rulebook
 from quota.actors import Role
-from quota.db import Tx
+from quota.db import Tx, among
 from quota.dossier import KIND_LABELS
 from quota.errors import N_, Conflict, Invalid, NotFound
 from quota.rulebook import ApprovalRule
@@ -78,7 +78,7 @@ def today() -> date:
 
 def _state_is(query: Rows, value: str) -> Rows:
     wanted = ("rule_in_force", "rule_coming") if value == CURRENT else (value,)
-    return query.where(ApprovalRule.id.in_([id_ for id_, state in _standings().items() if state in wanted]))
+    return query.where(among(ApprovalRule.id, [id_ for id_, state in _standings().items() if state in wanted]))
 
 
 COLUMNS = [

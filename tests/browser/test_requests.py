@@ -14,7 +14,7 @@ from console import assets, i18n
 from console.app import create_app
 from console.settings import Settings
 from quota import approvals, fulfilment, requests
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.approvals import Decision
 from quota.asks import Ask, Line
 from quota.base import Base
@@ -66,7 +66,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     book = Book(settings.database_url)
     Base.metadata.create_all(book.engine)
     city = found_city(book)
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         pool, items = found_pool(tx, city)
         where = (pool.id, items[0].id, city.departments[0].id)
     for live in serve(create_app(settings, book), city.passwords):
@@ -164,7 +164,7 @@ def test_the_whole_walk(open_page, check, shot, place, width):
     check(page)
     assert (place.state(number), place.state(other)) == ("approved", "rejected")
 
-    with place.book.transaction() as tx:
+    with place.book.transaction(steward()) as tx:
         fulfilment.delivered(tx, number)
     tenant.goto("/")
     tenant.locator(f"main a[href='/requests/{number}']").first.click()

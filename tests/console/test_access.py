@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import pairwise
 
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
-from console import accounts, passwords, schema
+from console import access, accounts, passwords, schema
 from console.access import EVERYBODY, allow
+from console.book import actor
 from console.cli import main
 from console.security import local
-from quota.actors import Role
+from providers import inventory
+from providers.inventory import Resource
+from quota import requests
+from quota.actors import HELD, Role, nobody, steward
 from quota.audit import AuditRecord
 from quota.db import Book
-from quota.errors import Invalid, NotAllowed
+from quota.errors import Invalid, NotAllowed, WrongState
 from quota.people import Person
+from tests.conftest import ROOT
 
 GOOD = "Guanjia-2026"
 
@@ -128,7 +134,7 @@ def test_logging_out_ends_the_session_even_for_who_kept_its_cookie(client_of, ap
 
 def test_an_account_that_is_closed_or_not_granted_lets_nobody_in(client_of, client, city, house):
     open_session = client_of("auditor1")
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         tx.actor = person(house, "sysadmin1").actor()
         accounts.activate(tx, tx.scalars(select(Person).where(Person.login == "auditor1")).one(), False)
     assert open_session.get("/").status_code == 302
@@ -190,7 +196,7 @@ def test_first_passwords_are_good_and_differ():
 
 def test_the_last_five_passwords_are_not_used_again(house, city):
     used = [city.passwords["auditor1"], *(f"Guanjia-202{n}" for n in range(5))]
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         who = tx.scalars(select(Person).where(Person.login == "auditor1")).one()
         for old, new in pairwise(used):
             accounts.change_password(tx, who, old, new)
@@ -231,11 +237,11 @@ def test_who_resets_a_password_gets_no_rights_by_it(client_of, client, house, lo
 
 
 def test_the_last_security_administrator_is_let_in_from_the_machine(client_of, client, house):
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         tx.scalars(select(Person).where(Person.login == "secadmin2")).one().active = False
     last = person(house, "secadmin1")
     assert client_of(Role.SYSADMIN).send(f"/settings/people/{last.id}/reset").status_code == 409
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         first = accounts.reset_password(tx, accounts.person(tx, last.id))
     assert client.log_in("secadmin1", first).location == "/"
     assert client.get("/").location == "/password"
@@ -246,7 +252,7 @@ def test_a_password_is_reset_on_the_machine(tmp_path):
     settings.mkdir()
     book = Book(f"sqlite:///{settings / 'book.db'}")
     schema.migrate(book)
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         who, _first = accounts.enrol(tx, "an", "安", Role.SECADMIN, granted=True)
         before = who.password_hash
     done = CliRunner().invoke(main, ["account", "reset", "an", "--data", str(settings)])
@@ -382,3 +388,101 @@ def test_sessions_of_wrongly_typed_marks_are_strangers(app, client):
 def test_refusals_of_the_sign_in_are_not_allowed(house, settings, city):
     with pytest.raises(NotAllowed, match=r"login\.wrong"):
         accounts.sign_in(house, settings, "auditor1", "x" * 10_000, "10.0.0.1")
+
+
+# -- nobody, and the last of their kind
+
+
+def test_who_has_not_logged_in_is_nobody(app):
+    with app.test_request_context("/login", environ_base={"REMOTE_ADDR": "10.0.0.7"}):
+        assert (actor().role, actor().address) == (Role.NOBODY, "10.0.0.7")
+        with pytest.raises(NotAllowed):
+            actor().must_be(*HELD, Role.SYSTEM)
+
+
+def test_no_rule_names_nobody(app):
+    for endpoint in app.view_functions:
+        assert Role.NOBODY not in (access.rule(app, endpoint) or ())
+    with pytest.raises(ValueError, match="roles"):
+        allow(Role.NOBODY)
+    for path in ("console", "metering", "providers", "quota"):
+        named = [
+            file
+            for file in (ROOT / path).rglob("*.py")
+            if "Role.NOBODY" in file.read_text() and file.name != "actors.py"
+        ]
+        assert named == []
+
+
+def test_nobody_sees_nothing(house):
+    with house.reading(nobody()) as tx:
+        assert tx.scalars(select(Resource.id).where(inventory.visible(tx, tx.actor))).all() == []
+        with pytest.raises(NotAllowed):
+            requests.draft(tx, requests.Ask(requests.RequestKind.CREATE, 1, 1, None, ""))
+
+
+def test_nothing_is_written_without_an_actor(house):
+    with pytest.raises(TypeError), house.transaction():
+        pass
+
+
+@pytest.mark.parametrize("role", [Role.SYSADMIN, Role.SECADMIN, Role.AUDADMIN, Role.AUTHORITY])
+def test_the_last_who_can_do_what_somebody_must_stays(client_of, house, role):
+    admin = steward()
+    first, last = f"{role}1", f"{role}2"
+    with house.transaction(admin) as tx:
+        accounts.activate(tx, accounts.person(tx, person(house, first).id), False)
+    for act in (
+        lambda tx, who: accounts.activate(tx, who, False),
+        lambda tx, who: accounts.grant(tx, who, Role.AUDITOR),
+    ):
+        with house.transaction(admin) as tx, pytest.raises(WrongState, match=r"person\.only"):
+            act(tx, accounts.person(tx, person(house, last).id))
+    assert (person(house, last).role, person(house, last).active) == (role, True)
+    with house.transaction(admin) as tx:
+        accounts.activate(tx, accounts.person(tx, person(house, first).id), True)
+    with house.transaction(admin) as tx:
+        accounts.grant(tx, accounts.person(tx, person(house, last).id), Role.AUDITOR)
+    assert person(house, last).role == Role.AUDITOR
+
+
+def test_the_security_administrator_is_told_whom_the_house_would_lack(client_of, house):
+    with house.transaction(steward()) as tx:
+        accounts.activate(tx, accounts.person(tx, person(house, "audadmin2").id), False)
+    last = person(house, "audadmin1")
+    form = {"role": "auditor", "department": "0", "provider": "0"}
+    answer = client_of(Role.SECADMIN).send(f"/settings/people/{last.id}/grant", form)
+    assert answer.status_code == 422
+    assert "是唯一可用的审计管理员" in answer.text
+    refused = client_of(Role.SYSADMIN).send(f"/settings/people/{last.id}/active", {"active": "0"})
+    assert refused.status_code == 409
+    assert "请先启用并授权另一位审计管理员" in refused.text
+
+
+def test_two_do_not_take_the_last_role_from_each_other(book):
+    with book.transaction(steward()) as tx:
+        people = [
+            accounts.enrol(tx, f"{role}{number}", "某", role, granted=True)[0]
+            for role in (Role.SYSADMIN, Role.AUDADMIN)
+            for number in (1, 2)
+        ]
+        ids = {one.login: one.id for one in people}
+    refused: list[str] = []
+    ready = threading.Barrier(2)
+
+    def close(login: str) -> None:
+        try:
+            with book.transaction(steward()) as tx:
+                if tx.dialect == "postgresql":
+                    tx.execute(select(1))
+                    ready.wait()
+                accounts.activate(tx, accounts.person(tx, ids[login]), False)
+        except WrongState as one:
+            refused.append(one.code)
+
+    threads = [threading.Thread(target=close, args=(login,)) for login in ("audadmin1", "audadmin2")]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert refused == ["person.only"]

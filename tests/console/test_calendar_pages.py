@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from quota import approvals, audit, calendar, capacities, catalog, pools, requests, rulebook
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.requests import Ask, Line, Request, RequestKind
 from quota.units import Arch, Kind
 
@@ -15,7 +15,7 @@ from quota.units import Arch, Kind
 @pytest.fixture
 def waiting(house, city):
     """A request whose form check ends on 2026-06-02."""
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         rulebook.default_rules(tx)
         pool = pools.Pool(code="arm", name="信创池", provider_id=city.provider.id, arch="aarch64", zone="政务外网",
                           xinchuang=True, adapter="files")  # fmt: skip
@@ -63,7 +63,7 @@ def test_a_correction_is_shown_before_it_binds_and_moves_what_runs(house, waitin
 
 
 def test_moving_names_what_redate_moves(house, waiting):
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         after = calendar.working_days(tx).corrected({date(2026, 6, 2): False})
         ((one, limit),) = approvals.moving(tx, after)
         assert one.id == waiting
@@ -100,7 +100,7 @@ def test_the_year_as_everybody_reads_it(client_of):
     assert "全年 248 个工作日" in page
     assert "调休（国庆节）" in page
     assert "日历未发布" not in page
-    assert "日历未发布，按周末推算" in clerk.get("/calendar/?year=2099").text
+    assert "日历未发布，按法定节日和周末推算" in clerk.get("/calendar/?year=2099").text
     assert clerk.get("/calendar/?year=nonsense").status_code == 200
     assert "<b>2026-10-10</b>" in clerk.get("/calendar/?from=2026-09-30&days=3").text
     assert clerk.get("/calendar/correct").status_code == 403

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quota import audit, catalog
-from quota.actors import Role
+from quota.actors import Role, steward
 from quota.catalog import CatalogItem
 from quota.units import Arch, Kind
 
@@ -80,7 +80,7 @@ def test_what_makes_no_sense_is_named(house, client_of, changed, told):
 
 
 def test_a_code_is_given_once(house, client_of):
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         catalog.offer(tx, ITEM["code"], "旧", "vm", {Kind.VCPU: 1}, [Arch.ANY])
     answer = client_of(Role.SUPERVISOR).send("/catalog/new", ITEM)
     assert answer.status_code == 422
@@ -88,7 +88,7 @@ def test_a_code_is_given_once(house, client_of):
 
 
 def test_only_the_steward_keeps_it(house, client_of):
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         item_id = catalog.offer(tx, "x", "旧", "vm", {Kind.VCPU: 1}, [Arch.ANY]).id
     for who in (Role.TENANT, Role.PROVIDER, Role.AUDITOR, Role.SYSADMIN):
         visit = client_of(who)

@@ -168,7 +168,9 @@ def test_times_are_the_citys_and_days_are_working_days(app, clock):
         assert texts.days_left(datetime(2026, 6, 1, 15, 59, tzinfo=UTC)) == "今天到期"
         assert texts.days_left(datetime(2026, 6, 1, 1, 0, tzinfo=UTC)) == "今天逾期"
         assert texts.days_left(datetime(2026, 5, 28, 15, 59, tzinfo=UTC)) == "逾期2个工作日"
-        assert texts.days_left(datetime(2031, 6, 5, 15, 59, tzinfo=UTC)).endswith("（日历未发布，按周末推算）")
+        assert texts.days_left(datetime(2031, 6, 5, 15, 59, tzinfo=UTC)).endswith(
+            "（日历未发布，按法定节日和周末推算）"
+        )
 
 
 def test_every_role_has_a_word_in_both_languages(app):

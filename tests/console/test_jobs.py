@@ -43,7 +43,7 @@ from console.settings import Settings
 from console.worklist import LANES, PLAN
 from metering.deadlines import Advanced
 from metering.works import Works
-from quota.actors import Role
+from quota.actors import Role, steward
 from quota.audit import AuditRecord
 from quota.calendar import ZONE
 from quota.db import Book
@@ -96,10 +96,10 @@ def test_a_run_whose_process_was_killed_is_taken_over_at_once(book: Book, clock:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     run_id = claim(book, job().plan, clock())
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         tx.get_one(JobRun, run_id).host = f"elsewhere:{dead.pid}"
     assert perform(book, job(), clock.advance(minutes=5)) is None, "nobody knows of processes elsewhere"
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         tx.get_one(JobRun, run_id).host = f"{socket.gethostname()}:{dead.pid}"
     assert perform(book, job(), clock.advance(minutes=5)) is RunState.DONE
 

@@ -18,6 +18,7 @@ from console.frame import matching
 from console.lists import Column, Filter, Place, as_csv, as_xlsx, harmless, listing, place_in
 from console.views.audit import COLUMNS as AUDIT
 from metering.case_files import Case
+from quota.actors import steward
 from quota.audit import AuditRecord
 from quota.people import Person
 
@@ -47,7 +48,7 @@ def content(answer):
 @pytest.fixture
 def people(app, house):
     """``people("sort=login&page=2", size=3)`` → the listing at that address."""
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         for number, who in enumerate(tx.scalars(select(Person).order_by(Person.id))):
             who.failed_logins = number
             who.last_login_at = None if number % 2 else datetime(2026, 5, 1 + number, 16, 30, tzinfo=UTC)

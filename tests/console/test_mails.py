@@ -77,7 +77,7 @@ class Town:
     def __init__(self, book, tmp_path):
         self.works = Works(book, Lake(tmp_path / "lake"))
         self.book = book
-        with book.transaction() as tx:
+        with book.transaction(steward()) as tx:
             bureau = agencies.register(tx, "b", "某局")
             office = agencies.register(tx, "o", "某处", bureau)
             self.bureau, self.office = bureau.id, office.id
@@ -118,7 +118,7 @@ def test_each_thing_is_written_about_once_to_the_department_or_the_one_above(tow
         assert "闲收忙扩〔2026〕" in text
         assert "时限" in text
         assert postman.carry_out(town.works, plain(port)).made == 0
-        with town.book.transaction() as tx:
+        with town.book.transaction(steward()) as tx:
             tx.get_one(letters.Notice, first).reminded_at = tx.now
             tx.get_one(letters.Notice, first).escalated_at = tx.now
         assert postman.carry_out(town.works, plain(port)).sent == 2
@@ -322,7 +322,7 @@ def test_over_the_web_addresses_are_kept_and_a_trial_is_sent(house, app, client_
         assert "测试邮件" in box.taken[0][1].get_content()
     root.send("/settings/mail/trial")
     assert "未能发出" in root.get("/settings/mail/").text
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         who = tx.get_one(Person, own)
         mails._mail(tx, who)
         mails.refused(tx, 1, "550 no", final=True)

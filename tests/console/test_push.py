@@ -27,7 +27,7 @@ from metering.lake_files import Damaged
 from metering.sources import PushSource
 from metering.works import Works
 from providers.inventory import Resource
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.pools import Pool
 
 WRITE, OTLP = "/api/v1/write", "/v1/metrics"
@@ -37,7 +37,7 @@ SUPERVISOR = Actor("supervisor1", "督导", Role.SUPERVISOR)
 
 @pytest.fixture
 def pool(house, city):
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         row = Pool(
             code="p1", name="政务外网区", provider_id=city.provider.id, arch="x86_64", zone="政务外网", adapter="files"
         )

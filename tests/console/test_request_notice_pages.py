@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from quota import capacities, catalog, notices, pools, requests, rulebook
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.requests import Ask, Line, RequestKind
 from quota.units import Arch, Kind
 
 
 def test_notices_reach_whom_they_are_for(house, city, client_of):
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         rulebook.default_rules(tx)
         pool = pools.Pool(code="arm", name="信创池", provider_id=city.provider.id, arch="aarch64", zone="政务外网",
                           xinchuang=True, adapter="files")  # fmt: skip
@@ -55,8 +55,8 @@ def test_notices_reach_whom_they_are_for(house, city, client_of):
     assert numbers[0] in clerk.get("/requests/notices/?read=read").text
     with house.reading() as tx:
         assert notices.unread(tx, Actor("tenant2", "tenant2", Role.TENANT, other)) == 1
-        steward = Actor("supervisor1", "supervisor1", Role.SUPERVISOR)
-        assert notices.unread(tx, steward) == len(notices.received(tx, steward)) > 1
+        watcher = Actor("supervisor1", "supervisor1", Role.SUPERVISOR)
+        assert notices.unread(tx, watcher) == len(notices.received(tx, watcher)) > 1
     checking = client_of(Role.SUPERVISOR)
     assert checking.send("/requests/notices/read", {"upto": "1e9"}).status_code == 302
     assert "未读" in checking.get("/").text

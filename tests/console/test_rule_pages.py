@@ -11,7 +11,7 @@ import pytest
 from console.rule_forms import filled
 from console.views.rules import standings
 from quota import capacities, catalog, ledger, pools, requests, rulebook
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.requests import Ask, Line, RequestKind
 from quota.rulebook import ApprovalRule
 from quota.units import Arch, Kind, ResourceClass
@@ -22,7 +22,7 @@ CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
 @pytest.fixture
 def ruled(house, city):
     """The city with the default rules, and one request of 8 vCPU under way."""
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         rulebook.default_rules(tx)
         pool = pools.Pool(code="arm", name="信创池", provider_id=city.provider.id, arch="aarch64", zone="政务外网",
                           xinchuang=True, adapter="files")  # fmt: skip

@@ -10,11 +10,12 @@ from metering.lake import Lake
 from metering.works import Works
 from providers.base import ProviderFault
 from providers.inventory import Resource, ResourceChange
+from quota.actors import steward
 from quota.pools import CloudProvider, Pool
 
 
 def founded(book) -> tuple[int, int]:
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         company = CloudProvider(code="c", name="某云")
         tx.add(company)
         tx.flush()
@@ -65,7 +66,7 @@ def test_a_cloud_that_fails_is_told_and_keeps_no_other_from_being_asked(book, tm
 
 def test_a_cloud_that_cannot_be_opened_keeps_no_other_from_being_carried(book, tmp_path) -> None:
     pool, _ = founded(book)
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         company = tx.get_one(Pool, pool).provider_id
         good = Pool(code="good", name="good", provider_id=company, arch="x86_64", zone="z", adapter="files")
         tx.add(good)

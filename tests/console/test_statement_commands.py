@@ -18,7 +18,7 @@ from metering.lake import Lake
 from providers import inventory
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.bills import month_bounds
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.db import Book
 from quota.people import Person
 from quota.pools import CloudProvider, Pool
@@ -35,7 +35,7 @@ def data(tmp_path):
     book = Book(settings.database_url)
     schema.migrate(book)
     Lake(settings.lake_dir)
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         company = CloudProvider(code="jia", name="甲云")
         tx.add(company)
         tx.flush()

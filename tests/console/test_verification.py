@@ -19,7 +19,7 @@ from console.verification_runs import STALLED, VerificationRun
 from metering.lake import Lake
 from metering.works import Works
 from quota import agencies, audit, capacities, ledger
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
 from quota.db import Book
 from quota.errors import NotAllowed
@@ -34,7 +34,7 @@ def standing(tmp_path_factory):
     home = tmp_path_factory.mktemp("house")
     settings = founding.found(Settings(data=home), demo=False)
     book = Book(settings.database_url)
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         company = CloudProvider(code="c", name="某云")
         tx.add(company)
         tx.flush()
@@ -183,7 +183,7 @@ def test_over_the_web_it_is_asked_for_and_read(house, client_of, tmp_path):
     page = auditor.get("/audit/verification/").text
     assert "全部重新校验" in page
     assert "配额账户" in page
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         row = tx.get_one(VerificationRun, run.id)
         row.problems, row.problem_count = ["accounts: row 7 <b>"], 1
     assert "accounts: row 7 &lt;b&gt;" in auditor.get(f"/audit/verification/{run.id}").text

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from quota import ledger
+from quota.actors import steward
 from quota.db import Book
 from quota.units import Arch, Kind, ResourceClass
 from tests.city import found_pool
@@ -46,6 +47,6 @@ class Place:
 @pytest.fixture
 def place(house, city) -> Place:  # noqa: F811
     """The pool, its catalogue and the default rules, in the book of the console."""
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         pool, (small, large) = found_pool(tx, city)
         return Place(house, pool.id, small.id, large.id, city.departments[0].id)

@@ -11,13 +11,16 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import select
 
-from metering import findings, pipeline, policies
+from console.views.findings import differing
+from metering import findings, pipeline, policies, recompute
+from metering.facts import FIGURES
 from metering.lake import Lake
 from metering.works import Works
 from providers.inventory import Resource
-from quota.actors import Role
+from quota.actors import Role, steward
 from quota.agencies import System
 from quota.calendar import ZONE
+from quota.errors import WrongState
 from tests.metering.past import DAYS, found_past
 
 SERVICES = {
@@ -36,7 +39,7 @@ SERVICES = {
 def services(book, lake: Lake, first) -> None:
     """Databases and lines beside the machines of the past, seen for as long."""
     ts = int(datetime.combine(first, time(), ZONE).timestamp()) + np.arange(DAYS * 288) * 300
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         other = tx.scalars(select(Resource).where(Resource.name == "quiet")).one()
         for name, (kind, amounts, values) in SERVICES.items():
             row = Resource(
@@ -57,7 +60,7 @@ def services(book, lake: Lake, first) -> None:
 @pytest.fixture
 def works(house, settings):
     made = Works(house, Lake(settings.lake_dir), settings.data)
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         policies.seed(tx)
     return made
 
@@ -67,7 +70,7 @@ def past(works, house, clock):
     today = clock().astimezone(ZONE).date()
     ids = found_past(house, works, today)
     services(house, works.lake, today - timedelta(days=DAYS))
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         exam = tx.scalars(select(System).where(System.code == "exam")).one()
         exam.last_business_login_on = today - timedelta(days=120)
     pipeline.judge(works, today - timedelta(days=1))
@@ -104,6 +107,37 @@ def test_findings_of_every_kind_of_resource(house, past, client_of):
     assert "结论与每个数字都相同" in told.text
     assert client_of("tenant1").get("/findings/").status_code == 403
     assert client_of("tenant1").get(f"/findings/{one.id}").status_code == 404
+
+
+def test_what_can_not_be_made_again_is_said_with_why(house, past, client_of, works):
+    staff = client_of(Role.SUPERVISOR)
+    with house.reading() as tx:
+        run = findings.last_run(tx)
+        one = next(each for each in findings.of_run(tx, run) if each.numbers["windows"])
+    page = f"/findings/{one.id}/recomputed"
+    lake = works.lake
+    early = next(day for day in lake.days() if run.first_day <= day)
+    lake.path("days", early).unlink()
+    assert f"数据湖中已没有 {early} 的采样" in staff.get(page).text
+    with pytest.raises(WrongState, match=r"recompute\.lost"):
+        recompute.run(works, run.id)
+    lake.path("daily", early).unlink()  # as if it had never been: what came out otherwise is told in words
+    told = staff.get(page)
+    assert told.status_code == 200
+    assert "有效时段数" in told.text
+    (lake.root / "retention.json").write_text(f'{{"days": "{early + timedelta(days=1)}"}}')
+    assert f"采样保存自 {early + timedelta(days=1)}，更早的已按期清理" in staff.get(page).text
+    (lake.root / "retention.json").unlink()
+    for day in lake.days():
+        lake.path("days", day).unlink()
+        lake.path("daily", day).unlink()
+    assert "数据湖中已没有" in staff.get(page).text
+
+
+@pytest.mark.parametrize("figure", [*FIGURES, "verdict", "reasons", "target"])
+def test_whatever_comes_out_otherwise_has_a_word(app, figure):
+    with app.test_request_context("/"):
+        assert differing(figure)
 
 
 def test_a_finding_changed_behind_its_back_is_named(house, past):

@@ -17,6 +17,7 @@ from console import schema
 from metering.intake import SampleRefusal
 from metering.lake import Lake
 from quota import pools
+from quota.actors import steward
 from quota.db import Book
 from tests.providers.files import HEADER, T0, bitbrains
 
@@ -68,7 +69,7 @@ def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("house")
     subprocess.run([GUANJIA, "init", "--empty", "--data", home], check=True, capture_output=True)
     book = Book(f"sqlite:///{home / 'book.db'}")
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         company = pools.CloudProvider(code="c", name="某云")
         tx.add(company)
         tx.flush()
@@ -246,6 +247,46 @@ def test_a_listing_is_entered_and_a_bad_one_is_not(house: House, tmp_path: Path)
     assert (future.returncode, future.stdout) == (1, "")
     path.write_bytes(b"")
     assert house.run("inventory", path, "--pool", "p").returncode == 1
+
+
+def test_a_listing_that_lacks_most_of_the_pool_is_held(house: House, tmp_path: Path) -> None:
+    head = "id,name,kind,vcpu,memory_gb,state\n"
+    machines = [f"vm-{number},机{number},vm,4,8,running\n" for number in range(30)]
+    path = tmp_path / "list.csv"
+
+    def listed(count: int, minutes: int, *flags: str) -> tuple[int, dict[str, Any]]:
+        path.write_text(head + "".join(machines[:count]), "utf-8")
+        at = datetime.now(UTC).timestamp() - 86_400 + 60 * minutes
+        os.utime(path, (at, at))
+        run = house.run("inventory", path, "--pool", "p", "--json", *flags)
+        return run.returncode, json.loads(run.stdout)
+
+    code, told = listed(30, 0, "--dry-run")
+    assert (code, told["new"], told["dry_run"]) == (0, 30, True)
+    assert listed(30, 1)[1]["new"] == 30, "the dry run had entered nothing"
+    code, told = listed(3, 2, "--dry-run")
+    assert (code, told["held"], told["gone"], told["standing"]) == (1, 27, 0, 30)
+    assert len(told["missing"]) == 27
+    code, told = listed(3, 3)
+    assert (code, told["held"], told["gone"]) == (1, 27, 0)
+    said = house.run("inventory", path, "--pool", "p").stdout
+    assert "held: it lacks 27 of the 30 machines" in said
+    code, told = listed(3, 4, "--end-missing")
+    assert (code, told["held"], told["gone"]) == (0, 0, 27)
+
+
+def test_how_much_a_listing_may_end_is_set(house: House, tmp_path: Path) -> None:
+    (house.home / "guanjia.toml").write_text("listing_machines = 0\nlisting_percent = 50\n")
+    path = tmp_path / "list.csv"
+    path.write_text("id,name,kind,vcpu,memory_gb\na,甲,vm,4,8\nb,乙,vm,4,8\nc,丙,vm,4,8\n", "utf-8")
+    os.utime(path, (T0, T0))
+    assert house.run("inventory", path, "--pool", "p").returncode == 0
+    path.write_text("id,name,kind,vcpu,memory_gb\na,甲,vm,4,8\n", "utf-8")
+    os.utime(path, (T0 + 600, T0 + 600))
+    assert json.loads(house.run("inventory", path, "--pool", "p", "--json").stdout)["held"] == 2
+    (house.home / "guanjia.toml").write_text("listing_percent = 101\n")
+    refused = house.run("inventory", path, "--pool", "p")
+    assert (refused.returncode, "101 is not between 0 and 100" in refused.stderr) == (2, True)
 
 
 def test_today_stays_open(house: House, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from providers.inventory import Resource
 from providers.orders import WorkOrder
 from providers.simulated import SimulatedCloud
 from quota import ledger
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.db import Book
 from quota.pools import Pool
@@ -112,7 +112,7 @@ class House:
         )
         self.city = JudgedCity(self.book, self.clock)
         machine = self.city.machine(dict(one.amounts))
-        with self.book.transaction() as tx:
+        with self.book.transaction(steward()) as tx:
             pool = tx.get_one(Pool, self.city.pool)
             pool.adapter = "simulated"
             pool.adapter_options = {"pool": CLOUD_POOL, "epoch": epoch.isoformat(), "state_file": "{home}/cloud.db"}
@@ -178,7 +178,7 @@ class House:
 
     def a_quarter_of_an_hour_passes(self) -> None:
         """Nobody waits so long: what an order may take at the cloud is over."""
-        with self.book.transaction() as tx:
+        with self.book.transaction(steward()) as tx:
             order = tx.get_one(WorkOrder, self.order().id)
             order.next_try_at = tx.now if order.next_try_at else None
 

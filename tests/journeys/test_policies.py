@@ -18,7 +18,7 @@ from metering.policy import VERDICTS, Section, Verdict, default
 from metering.replays import PolicyReplay
 from metering.works import Works
 from providers.inventory import Resource
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.agencies import Department
 from quota.calendar import ZONE
 from quota.pools import Pool
@@ -29,7 +29,7 @@ from tests.metering.past import found_past
 @pytest.fixture
 def works(house, settings):
     made = Works(house, Lake(settings.lake_dir), settings.data)
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         policies.seed(tx)
     return made
 
@@ -176,7 +176,7 @@ def test_nobody_signs_a_draft_of_their_own(app, house, works, settings, past, cl
 def test_a_replay_beside_what_holds_no_more_does_not_count(app, house, works, settings, past, client_of, clock):
     """Another version came into force between the replay and the signature: the difference shown is to the old one."""
     today = clock().astimezone(ZONE).date()
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         coming = replace(default(), hot_level=88.0, effective_from=today + timedelta(days=2))
         coming = policies.enact(tx, coming, reason="后日起生效").id
     staff = client_of(Role.SUPERVISOR)
@@ -321,7 +321,7 @@ def test_forecasts_of_what_one_may_see(app, house, works, settings, past, client
     assert client_of(Role.SUPERVISOR).get("/forecasts/?of=system:1").status_code == 200
     assert client_of("tenant1").get("/forecasts/?of=pool:1").status_code == 404
     # What the night kept is shown as it was made; who sees a part alone gets a forecast of that part.
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         pool = tx.scalar(select(Pool))
         tx.scalars(select(Resource).where(Resource.name == "office")).one().gone_at = tx.now
     worklist.run_once(works, settings, "forecast")
@@ -401,7 +401,7 @@ def test_rules_are_added_changed_moved_and_dropped(app, house, works, past, clie
     assert "成本分位·均衡:不足代价 L 40、半衰期(天) 3、余量倍数 1.2、快" in page
 
     # What was drafted comes back as it was written.
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         policies.enact(tx, made, reason="试")
     again = {**fields(staff.get("/policies/drafts/new").text), "reason": "原样"}
     assert staff.send("/policies/drafts/new?", again).status_code == 302
@@ -448,7 +448,7 @@ def test_bad_input_is_answered_at_its_field(app, house, works, past, client_of, 
 def test_an_older_house_takes_over_what_was_built_in_since(app, house, works, past, client_of, clock):
     """Founded before databases and lines had rules: both are offered, listed, changed and taken over."""
     old = [one for one in default().rules if one.kinds not in (("bandwidth",), ("database", "middleware"))]
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         policies.enact(
             tx, replace(default(), rules=tuple(old), effective_from=clock().astimezone(ZONE).date()), reason="旧版"
         )
@@ -481,7 +481,7 @@ def test_a_merged_department_is_shown_with_its_successor_wherever_a_policy_names
     section = Section("本单位", departments=(one.code,), sizing="steward-safe")
     with house.transaction(Actor("authority1", "主管", Role.AUTHORITY)) as tx:
         merger = reorganisations.reorganise(tx, Adjustment.MERGE, one.id, other.id, reason="机构改革", key="merger").id
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         begins = clock().astimezone(ZONE).date()
         policies.enact(tx, replace(default(), effective_from=begins, sections=(section,)), reason="一单位另定")
     staff, told = client_of(Role.SUPERVISOR), f"{one.name}(已并入{other.name})"

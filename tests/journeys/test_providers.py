@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from console.views import inventories
 from providers import appeals, bills, delivery, inventory, marks, orders, records, remarks
 from providers.base import ServiceKind, Verb
 from providers.orders import WorkOrder
 from quota import capacities, ledger
-from quota.actors import Role
+from quota.actors import Role, steward
 from quota.agencies import Department
 from quota.pools import CloudProvider, Pool
 from quota.units import Arch, Kind, classes
@@ -29,7 +30,7 @@ SMALL = {Kind.VCPU: 4, Kind.MEMORY: 8 * 1024}
 @pytest.fixture
 def pool(house) -> int:
     """A pool of 甲云 that nobody's program acts on, with capacity, and some of it granted to A01."""
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         company = tx.scalars(select(CloudProvider)).one()
         one = Pool(
             code="hand", name="甲云信创池", provider_id=company.id, arch="aarch64", zone="政务外网", xinchuang=True,
@@ -46,7 +47,7 @@ def pool(house) -> int:
 
 
 def place(house, pool: int, key: str = "k", **more: Any) -> int:
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         ours = tx.scalar(select(Department.id).where(Department.code == "A01"))
         return delivery.place(
             tx, tx.get_one(Pool, pool), Verb.CREATE, key=key, kind=ServiceKind.VM, amounts=SMALL, name=f"web-{key}",
@@ -352,12 +353,25 @@ def entered(house, pool: int) -> int:
         return len(list(tx.scalars(select(inventory.Resource).where(inventory.Resource.pool_id == pool))))
 
 
-def test_an_inventory_is_uploaded_once(client_of, house, pool, clock) -> None:
+def looked_at(client, answer, **body: Any):
+    """The second step of an upload: what was compared is entered."""
+    (token,) = re.findall('name="token" value="([^"]+)"', answer.text)
+    return client.send("/inventories/new", {**body, "token": token, "step": "enter"})
+
+
+def test_an_inventory_is_compared_and_then_entered_once(client_of, house, pool, clock) -> None:
     steward = client_of(Role.SUPERVISOR)
     body = {"pool": pool, "as_of": "2026-06-01T09:30"}
-    assert upload(steward, "/inventories/new", INVENTORY, "inv.csv", **body).status_code == 302
+    compared = upload(steward, "/inventories/new", INVENTORY, "inv.csv", **body)
+    assert compared.status_code == 200
+    assert "尚未入库" in compared.text
+    assert entered(house, pool) == 0
+    assert looked_at(steward, compared, **body).status_code == 302
     assert entered(house, pool) == 2
-    assert upload(steward, "/inventories/new", INVENTORY, "inv.csv", **body).status_code == 302
+    assert looked_at(steward, compared, **body).status_code == 422, "what was entered is not there to be entered again"
+    again = upload(steward, "/inventories/new", INVENTORY, "inv.csv", **body)
+    assert "与上次的清单相同" in again.text
+    assert looked_at(steward, again, **body).status_code == 302
     assert "没有变化" in steward.get("/inventories/").text
     drift = steward.get("/inventories/drift").text
     assert "无审批依据" in drift
@@ -366,24 +380,69 @@ def test_an_inventory_is_uploaded_once(client_of, house, pool, clock) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "status", "told", "taken"),
+    ("text", "told", "taken"),
     [
-        (b"", 422, "空文件", 0),
-        ("名称,类型\nweb,云主机\n".encode(), 422, "缺少列", 0),
-        (INVENTORY.encode("gb18030"), 302, "", 2),
-        (b"\xef\xbb\xbf" + INVENTORY.encode(), 302, "", 2),
-        (INVENTORY.replace(",", "\t").encode(), 302, "", 2),
-        ((INVENTORY + "vm-3,x,云主机,-4,8\n").encode(), 200, "数值为负", 2),
-        ((INVENTORY + "vm-3,x,云主机,4").encode(), 200, "拒收", 2),
-        ((INVENTORY + "vm-1,web,云主机,64,8\n").encode(), 200, "重复且内容不同", 2),
+        (b"", "空文件", 0),
+        ("名称,类型\nweb,云主机\n".encode(), "缺少列", 0),
+        (INVENTORY.encode("gb18030"), "", 2),
+        (b"\xef\xbb\xbf" + INVENTORY.encode(), "", 2),
+        (INVENTORY.replace(",", "\t").encode(), "", 2),
+        ((INVENTORY + "vm-3,x,云主机,-4,8\n").encode(), "数值为负", 2),
+        ((INVENTORY + "vm-3,x,云主机,4").encode(), "拒收", 2),
+        ((INVENTORY + "vm-1,web,云主机,64,8\n").encode(), "重复且内容不同", 2),
     ],
 )
-def test_inventory_files_as_people_have_them(client_of, house, pool, text, status, told, taken) -> None:
+def test_inventory_files_as_people_have_them(client_of, house, pool, text, told, taken) -> None:
     steward = client_of(Role.SUPERVISOR)
-    answer = upload(steward, "/inventories/new", text, "inv.csv", pool=pool, as_of="2026-06-01T09:30")
-    assert answer.status_code == status
+    body = {"pool": pool, "as_of": "2026-06-01T09:30"}
+    answer = upload(steward, "/inventories/new", text, "inv.csv", **body)
+    assert answer.status_code == (200 if taken else 422)
     assert told in answer.text
+    if taken:
+        assert looked_at(steward, answer, **body).status_code == 302
     assert entered(house, pool) == taken
+
+
+def test_a_listing_that_lacks_most_of_a_pool_waits_for_a_look(client_of, house, pool, clock) -> None:
+    steward, company = client_of(Role.SUPERVISOR), client_of(Role.PROVIDER)
+    lines = [f"vm-{number},机{number},云主机,4,8\n" for number in range(30)]
+    head = INVENTORY.splitlines(keepends=True)[0]
+    for count, at in ((30, "2026-06-01T08:00"), (3, "2026-06-01T09:00")):
+        body = {"pool": pool, "as_of": at}
+        answer = upload(steward, "/inventories/new", head + "".join(lines[:count]), "inv.csv", **body)
+        entry = looked_at(steward, answer, **body)
+    assert "清单缺少现有 30 台中的 27 台" in answer.text
+    assert "请核实" in steward.get(entry.location).text
+    with house.reading() as tx:
+        assert tx.scalars(select(inventory.Resource.gone_at).where(inventory.Resource.gone_at.is_not(None))).all() == []
+    for page in ("/", "/inventories/"):
+        assert "缺 27 台" in steward.get(page).text
+    (page,) = set(re.findall(r"/inventories/\d+", steward.get("/").text))
+    assert "会被记为消失的资源（27 台）" in steward.get(page).text
+    assert "机29" in company.get(page).text
+    assert company.send(f"{page}/decide", {"decision": "end", "reason": "x"}).status_code == 403
+    assert (
+        "请写明核实情况" in steward.get(steward.send(f"{page}/decide", {"decision": "end", "reason": ""}).location).text
+    )
+    assert steward.send(f"{page}/decide", {"decision": "end", "reason": "公司确认已迁走"}).status_code == 302
+    with house.reading() as tx:
+        gone = tx.scalars(select(inventory.Resource.id).where(inventory.Resource.gone_at.is_not(None))).all()
+        assert len(gone) == 27
+    shown = steward.get(page).text
+    assert "已核实消失" in shown
+    assert "公司确认已迁走" in shown
+    assert "取代" in steward.get(steward.send(f"{page}/decide", {"decision": "keep", "reason": "再看"}).location).text
+
+
+def test_differences_of_more_resources_than_a_statement_carries_values(client_of, house, pool, monkeypatch) -> None:
+    steward = client_of(Role.SUPERVISOR)
+    body = {"pool": pool, "as_of": "2026-06-01T09:30"}
+    looked_at(steward, upload(steward, "/inventories/new", INVENTORY, "inv.csv", **body), **body)
+    monkeypatch.setattr(inventories, "_different", lambda _tx, _wanted="": list(range(1, 70_000)))
+    for page in ("/inventories/drift", "/inventories/drift?what=unapproved"):
+        answer = steward.get(page)
+        assert answer.status_code == 200
+        assert "web" in answer.text
 
 
 def test_a_combination_is_entered_and_changed(client_of, house, clock) -> None:
@@ -399,7 +458,7 @@ def test_a_combination_is_entered_and_changed(client_of, house, clock) -> None:
 
 
 def test_a_company_sees_itself_alone(client_of, house, pool, clock) -> None:
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         other = CloudProvider(code="yi", name="乙云")
         tx.add(other)
         tx.flush()

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from quota import capacities, ledger, lending, pools
-from quota.actors import Role
+from quota.actors import Role, steward
 from quota.ledger import Holder, Side
 from quota.lending import Loan, LoanState
 from quota.units import Arch, Kind, ResourceClass
@@ -20,7 +20,7 @@ KEY = re.compile(r'name="key" type="hidden" value="(\w+)"|id="key" name="key" ty
 @pytest.fixture
 def wallet(house, city) -> str:
     """A pool of 100 vCPU; its wallet as forms name it."""
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         pool = pools.register(
             tx, "arm", "信创池", city.provider.id, Arch.AARCH64, "政务外网", adapter="files", options={}, xinchuang=True
         )
@@ -123,7 +123,7 @@ def test_a_loan_from_offer_to_return(house, city, client_of, wallet, clock) -> N
     for typed in ("0", "5.5", "abc", "-1", "²"):  # nothing that was mistyped gives all of it back
         assert borrower.send("/quota/loans/1/give_back", {"generation": 3, "amount": typed}).status_code == 422
     clock.advance(days=3)
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         assert [one.state for one in lending.settle(tx)] == [LoanState.RETURNED]
         assert tx.get_one(Loan, 1).ended_at == tx.now
     assert balance(house, city.departments[0]) == 20
@@ -160,7 +160,7 @@ def test_the_promise_board_says_nothing_of_a_short_history(city, client_of, wall
 def test_what_was_adopted_is_no_growth(house, city, client_of, wallet, clock) -> None:
     chief = client_of(Role.AUTHORITY)
     for day in range(20):
-        with house.transaction() as tx:
+        with house.transaction(steward()) as tx:
             ledger.grant(tx, 1, city.departments[0].id, {CPU: 1}, key=f"adopt:{day}" if day == 19 else f"g{day}")
         clock.advance(days=1)
     chief = client_of(Role.AUTHORITY)

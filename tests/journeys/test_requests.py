@@ -9,7 +9,7 @@ from datetime import date, timedelta
 import pytest
 
 from quota import fulfilment, ledger, lending
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.dossier import Request
 from quota.ledger import Holder
 from quota.units import Arch, Kind, ResourceClass
@@ -57,7 +57,7 @@ def grown(place, city, clock):
     cls, other = ResourceClass(Kind.VCPU, Arch.AARCH64), city.departments[1].id
     for day in range(20):
         clock.advance(days=1)
-        with place.book.transaction() as tx:
+        with place.book.transaction(steward()) as tx:
             ledger.grant(tx, place.pool, other, {cls: 1}, key=f"grant:{day}")
     chief = Actor("authority1", "主", Role.AUTHORITY)
     with place.book.transaction(chief) as tx:
@@ -107,7 +107,7 @@ def test_the_whole_walk(client_of, place, clock):
     assert state(place, number) == "approved"
     assert place.balance(Holder.USED, place.department) == 12
 
-    with place.book.transaction() as tx:
+    with place.book.transaction(steward()) as tx:
         fulfilment.delivered(tx, number)
     page = tenant.get(f"/requests/{number}").text
     assert f"/requests/{number}/acceptance" in page
@@ -116,7 +116,7 @@ def test_the_whole_walk(client_of, place, clock):
     refused = {"generation": seen, "verdict": "refuse", "reason": "少了一台"}
     assert tenant.send(f"/requests/{number}/acceptance", refused).status_code == 302
     assert state(place, number) == "delivering"
-    with place.book.transaction() as tx:
+    with place.book.transaction(steward()) as tx:
         fulfilment.delivered(tx, number)
     seen = generation(tenant, number, "/acceptance")
     tenant.send(f"/requests/{number}/acceptance", {"generation": seen, "verdict": "accept"})
@@ -314,7 +314,7 @@ def test_a_request_made_by_a_machine_of_the_department(client_of, place):
     tenant.send(f"/requests/{number}/submit", {"generation": generation(tenant, number, "/check")})
     decide(client_of("supervisor1"), number)
     decide(client_of("supervisor2"), number)
-    with place.book.transaction() as tx:
+    with place.book.transaction(steward()) as tx:
         fulfilment.delivered(tx, number)
     assert place.balance(Holder.USED, place.department) == 4
     assert place.conserved()
@@ -330,7 +330,7 @@ def test_a_term_is_reminded_of_extended_and_found(client_of, place, clock):
     assert tenant.get(f"/requests/new/extend?request={number}").status_code == 404  # nothing is granted yet
     for login in ("supervisor1", "supervisor2"):
         decide(client_of(login), number)
-    with place.book.transaction() as tx:
+    with place.book.transaction(steward()) as tx:
         assert len(notices.remind_of_terms(tx)) == 1
         assert notices.remind_of_terms(tx) == []
     assert "使用期限将到" in tenant.get("/").text
@@ -378,7 +378,7 @@ def test_what_was_given_back_is_not_reminded_of(client_of, place, clock):
     for login in ("supervisor1", "supervisor2"):
         decide(client_of(login), number)
     machines = []
-    with place.book.transaction() as tx:
+    with place.book.transaction(steward()) as tx:
         for order in delivery.place_for_request(tx, tx.get_one(Request, number)):
             row = Resource(
                 pool_id=place.pool, external_id=order.number, kind="vm", arch="aarch64", state="running",
@@ -389,13 +389,13 @@ def test_what_was_given_back_is_not_reminded_of(client_of, place, clock):
             order.resource_id = row.id
             machines.append(row.id)
     for gone, left in ((machines[0], True), (machines[1], False)):
-        with place.book.transaction() as tx:
+        with place.book.transaction(steward()) as tx:
             tx.get_one(Resource, gone).gone_at = tx.now
         listed = client_of(Role.SUPERVISOR).get("/requests/?term=30").text
         assert (f"/requests/{number}" in listed) is left
-        with place.book.transaction() as tx:
+        with place.book.transaction(steward()) as tx:
             assert (number not in orders.returned(tx)) is left
-    with place.book.transaction() as tx:
+    with place.book.transaction(steward()) as tx:
         assert notices.remind_of_terms(tx, orders.returned(tx)) == []
     assert "申请延期" not in client_of(Role.TENANT).get(f"/requests/{number}").text
 

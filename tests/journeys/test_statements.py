@@ -22,7 +22,7 @@ from providers import base, bills, inventory, marks
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.bills import month_bounds
 from providers.scorecard import Indicator
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.pools import Pool
 from quota.units import Arch, Kind
 from tests.console.conftest import _catalog, app, city, client_of, founded, house, settings  # noqa: F401 - fixtures
@@ -35,7 +35,7 @@ HOURS = 744
 @pytest.fixture
 def works(house, city, settings, clock):  # noqa: F811
     clock.now = datetime(2026, 6, 3, 2, tzinfo=UTC)
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         pool = Pool(code="p1", name="政务外网区", provider_id=city.provider.id, arch="x86_64", zone="政务外网",
                     adapter="files")  # fmt: skip
         tx.add(pool)
@@ -51,7 +51,7 @@ def works(house, city, settings, clock):  # noqa: F811
     found = Works(house, Lake(settings.lake_dir), settings.data)
     report(found, "web", range(HOURS))
     report(found, "db", range(HOURS // 2))
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         lines = [
             base.BillLine(MONTH, name, ServiceKind.VM, Kind.VCPU, Arch.X86_64, Decimal(size * HOURS), START, END)
             for name, size in (("web", 8), ("db", 2))

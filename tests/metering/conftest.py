@@ -42,7 +42,7 @@ class City:
 
     def __init__(self, book: Book, clock: Clock, procedure: Procedure | None = None) -> None:
         self.book, self.clock = book, clock
-        with book.transaction() as tx:
+        with book.transaction(steward()) as tx:
             company = pools.CloudProvider(code="c", name="某云")
             tx.add(company)
             tx.flush()

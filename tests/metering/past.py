@@ -17,6 +17,7 @@ from metering.lake import Lake
 from metering.works import Works
 from providers.inventory import Resource
 from quota import agencies, capacities, catalog, pools
+from quota.actors import steward
 from quota.agencies import System
 from quota.calendar import ZONE
 from quota.db import Book
@@ -45,7 +46,7 @@ def found_past(book: Book, works: Works, today: date) -> dict[str, int]:
     """Fill the book and the lake; name → resource id. The lake's last closed day is yesterday."""
     first = today - timedelta(days=DAYS)
     began = datetime.combine(first, time(), ZONE)
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         company = pools.CloudProvider(code="past", name="旧云")
         tx.add(company)
         tx.flush()

@@ -20,6 +20,7 @@ from metering.works import Works
 from providers import delivery
 from providers.inventory import Resource
 from quota import catalog, ledger
+from quota.actors import steward
 from quota.agencies import System
 from quota.pools import Pool
 from quota.units import Amounts, Arch, Kind, classes
@@ -118,7 +119,7 @@ class Surging:
         """What is ordered is done by the cloud, and taken in."""
         delivery.carry_all(self.book, self.city.pool, self.cloud, cases.last_look)
         self.city.advance()
-        with self.book.transaction() as tx:  # as the next reading of the inventory says
+        with self.book.transaction(steward()) as tx:  # as the next reading of the inventory says
             for order in self.cloud.acted.values():
                 row = tx.query(Resource).filter_by(external_id=order.external_id).one()
                 row.amounts = {**row.amounts, **{kind.value: figure for kind, figure in order.amounts.items()}}

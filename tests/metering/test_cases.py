@@ -884,7 +884,7 @@ CHILD = textwrap.dedent("""
     delivery.carry(book, int(order_id), Cloud(pool, epoch, state_file=state))
     if where == "recorded":
         die()
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         cases.advance(tx)
         tx.flush()
         die()

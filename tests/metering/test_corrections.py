@@ -16,6 +16,7 @@ from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.bills import month_bounds
 from providers.inventory import Resource
 from quota import pools
+from quota.actors import steward
 from quota.calendar import ZONE
 from quota.catalog import offer
 from quota.units import Arch, Kind
@@ -37,7 +38,7 @@ class Past(City):
         self.there = set(MACHINES)
         self.first = date(2026, 1, 1)
         clock.now = self.start("2026-01") + timedelta(hours=1)
-        with book.transaction() as tx:
+        with book.transaction(steward()) as tx:
             self.item = offer(tx, "big", "大型", "vm", {Kind.VCPU: 4}, [Arch.AARCH64]).id
         self.survey()
         self.price(Kind.VCPU, "46")
@@ -59,7 +60,7 @@ class Past(City):
             )
             for name in sorted(self.there)
         ]  # fmt: skip
-        with self.book.transaction() as tx:
+        with self.book.transaction(steward()) as tx:
             inventory.observe(tx, tx.get_one(pools.Pool, self.pools["jia"]), Inventory(now, facts, True))
 
     def samples(self, name, day, hours):
@@ -118,7 +119,7 @@ class Past(City):
 
     def ordered(self):
         """An order turns out to have made a machine from an item of the catalogue."""
-        with self.book.transaction() as tx:
+        with self.book.transaction(steward()) as tx:
             one = tx.scalars(select(Resource).order_by(Resource.id).offset(self.dice.randrange(3)).limit(1)).one()
             if not one.basis:
                 inventory.arrive(
@@ -130,7 +131,7 @@ class Past(City):
     def found_late(self):
         """A machine that ran all the time and that no listing showed before."""
         name = f"found{self.dice.randrange(10**6)}"
-        with self.book.transaction() as tx:
+        with self.book.transaction(steward()) as tx:
             made = month_bounds(f"{self.some_day():%Y-%m}")[0] + timedelta(days=self.dice.randrange(20))
             fact = ResourceFact(
                 name, name, ServiceKind.VM, Arch.AARCH64, {Kind.VCPU: 2}, ResourceState.RUNNING, "d2", created_at=made
@@ -249,7 +250,7 @@ def test_whatever_tells_something_of_a_closed_month_has_it_taken_up(book, tmp_pa
     past.stopped = {}
 
     def item():
-        with past.book.transaction() as tx:
+        with past.book.transaction(steward()) as tx:
             one = tx.scalars(select(Resource).where(Resource.external_id == "web")).one()
             inventory.arrive(
                 tx, one.pool, "web", at=tx.now, source="order:1", kind=ServiceKind.VM, approved={Kind.VCPU: 4},
@@ -275,7 +276,7 @@ def test_whatever_tells_something_of_a_closed_month_has_it_taken_up(book, tmp_pa
 
     def company():
         """The pool is another company's, whose prices are other ones."""
-        with past.book.transaction() as tx:
+        with past.book.transaction(steward()) as tx:
             tx.get_one(pools.Pool, past.pools["jia"]).provider_id = 2
 
     past.price(Kind.VCPU, "41", provider_id=2, arch=Arch.AARCH64)

@@ -13,6 +13,7 @@ from metering.forecasts import AHEAD, HISTORY, KeptForecast, Outlook
 from metering.lake import Lake
 from metering.works import Works
 from providers.inventory import Resource
+from quota.actors import steward
 from quota.agencies import Department, System
 from quota.calendar import ZONE
 from tests.metering.past import found_past
@@ -20,7 +21,7 @@ from tests.metering.past import found_past
 
 @pytest.fixture
 def works(book, tmp_path, clock):
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         policies.seed(tx)
     return Works(book, Lake(tmp_path / "lake"), tmp_path)
 
@@ -73,7 +74,7 @@ def test_groups_are_summed_as_each_by_itself(works, past, clock):
 def test_a_machine_that_goes_is_forecast_no_more(works, past, book, clock):
     pipeline.judge(works, clock().astimezone(ZONE).date())
     forecasts.keep(works)
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         tx.get_one(Resource, past["full"]).gone_at = clock()
     forecasts.keep(works)
     with book.reading() as tx:

@@ -16,6 +16,7 @@ from metering.lake import Lake
 from metering.policy import Verdict
 from metering.procedure import Procedure
 from providers.inventory import Resource
+from quota.actors import steward
 from quota.agencies import System
 from quota.ledger import Holder
 from quota.units import Kind
@@ -216,7 +217,7 @@ class TestItDoesNotBegin:
     def test_a_system_of_another_department_is_not_bound(self, town: Surging):
         machine = town.machine()
         town.authorise()
-        with town.book.transaction() as tx:
+        with town.book.transaction(steward()) as tx:
             tx.get_one(System, town.system).department_id = town.city.other
         town.hour({machine: HOT})
         assert self.why(town, machine) == ("proposed", "unauthorised")
@@ -289,7 +290,7 @@ class TestItEnds:
         machine = town.machine()
         town.authorise(days=300)
         case_id = grown(town, machine)
-        with town.book.transaction() as tx:
+        with town.book.transaction(steward()) as tx:
             tx.get_one(Case, case_id).effective_at = tx.now - timedelta(days=29, hours=12)
         assert town.hour({machine: 48.0}).skipped == {"term": 1}
 
@@ -313,7 +314,7 @@ class TestItEnds:
         for _ in range(24):
             town.hour({machine: CALM})
         town.clock.now += timedelta(hours=5)
-        with town.book.transaction() as tx:
+        with town.book.transaction(steward()) as tx:
             one = tx.get_one(Case, case_id)
             assert safeguards.doubtful(tx, one) is not None
 

@@ -15,6 +15,7 @@ from metering.works import Works
 from providers.base import Samples
 from providers.simulated import SimulatedCloud
 from providers.simulated_city import pools as city_pools
+from quota.actors import steward
 from quota.pools import CloudProvider, Pool
 
 EPOCH = datetime(2026, 5, 25, tzinfo=UTC)
@@ -23,7 +24,7 @@ EPOCH = datetime(2026, 5, 25, tzinfo=UTC)
 @pytest.fixture
 def works(book, tmp_path) -> Works:
     arm = next(one for one in city_pools() if one.code == "gov-arm")
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         company = CloudProvider(code="haichen", name="海辰云")
         tx.add(company)
         tx.flush()
@@ -88,7 +89,7 @@ def spoil(works: Works, tmp_path: Path) -> Spoilt:
     cloud = Spoilt(pool="gov-arm", epoch="2026-05-25", state_file=tmp_path / "cloud.jsonl")
     (pool,) = works.pools()
     works.opened[pool.id] = cloud
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         intake.mark(tx, pool.id, EPOCH, rows=0, refused=0, unknown=0)
     return cloud
 

@@ -17,6 +17,7 @@ from metering.lake import Lake
 from metering.lake_files import Damaged, Footers, LakeFull, Reader, write_tables
 from metering.lake_retention import Keep
 from metering.samples import LIVE
+from quota.actors import steward
 from tests.metering.samples import DAY, MIDNIGHT, Sample, joined, steady, table
 from tests.metering.test_lake import fingerprint, seen
 
@@ -337,7 +338,7 @@ def test_a_month_closed_in_the_book_is_sealed_and_late_samples_still_prove_hours
 
     works = Works(book, lake)
     assert settling.seal(works) == []
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         tx.add(
             MonthClosing(
                 month=MONTH,

@@ -14,7 +14,7 @@ from providers import base, bills, evidence, inventory
 from providers.base import ServiceKind
 from providers.scorecard import Indicator
 from quota import capacities, ledger, pools
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.ledger import Holder, Side
@@ -35,10 +35,10 @@ def city(book, tmp_path, clock):
 @pytest.fixture
 def small(city):
     """web: 4 vCPU, adopted, 700 of 720 hours proven; 46 yuan a vCPU and month."""
-    with city.book.transaction() as tx:
+    with city.book.transaction(steward()) as tx:
         capacities.equip(tx, tx.get_one(pools.Pool, city.pools["jia"]), Kind.VCPU, 100, key="equip")
     city.list("jia", at(-1), web=FOUR)
-    with city.book.transaction() as tx:
+    with city.book.transaction(steward()) as tx:
         inventory.adopt(tx, tx.get_one(pools.Pool, city.pools["jia"]))
         assert ledger.balance(tx, Side(city.pools["jia"], ResourceClass(Kind.VCPU, Arch.AARCH64), Holder.FREE)) == 96
     city.report("web", range(700))

@@ -14,7 +14,7 @@ from metering.business import Period, Recurs
 from metering.policy import Section, default
 from providers.inventory import Resource, history
 from quota import agencies, ledger, lending, mergers, requests
-from quota.actors import Role
+from quota.actors import Role, steward
 from quota.db import Book
 from quota.errors import Conflict, Invalid, NotAllowed, OverCapacity, WrongState
 from quota.ledger import Side
@@ -31,7 +31,7 @@ def town(book: Book) -> Town:
     """The bureau has 40 vCPU and 80 GB, of which its machine uses 8 and 16; the neighbour has nothing."""
     town = found_town(book)
     town.grant({CPU: 40, MEM: 80 * GB}, "all")
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         ledger.use(tx, town.arm, town.bureau, {CPU: 8, MEM: 16 * GB}, key="machine")
         tx.add(machine(town, tx.now))
         tx.add(Person(login="clerk", name="经办", role=Role.TENANT.value, department_id=town.bureau, granted=True))
@@ -112,7 +112,7 @@ def test_what_waits_for_a_decision_goes_along(town: Town) -> None:
 
 def test_a_machine_takes_home_what_it_has_now(town: Town) -> None:
     batch = reorganise(town)
-    with town.book.transaction() as tx:  # shrunk to half meanwhile
+    with town.book.transaction(steward()) as tx:  # shrunk to half meanwhile
         one = tx.scalars(select(Resource)).one()
         one.booked = {"vcpu": 4, "memory": 8 * GB}
         ledger.release(tx, town.arm, town.neighbour, {CPU: 4, MEM: 8 * GB}, key="shrunk")
@@ -123,7 +123,7 @@ def test_a_machine_takes_home_what_it_has_now(town: Town) -> None:
 
 def test_undoing_is_refused_where_the_quota_was_used(town: Town) -> None:
     batch = reorganise(town)
-    with town.book.transaction() as tx:
+    with town.book.transaction(steward()) as tx:
         ledger.use(tx, town.arm, town.neighbour, {CPU: 10}, key="elsewhere")
     with pytest.raises(OverCapacity) as refusal:
         undo(town, batch)
@@ -203,7 +203,7 @@ def test_what_a_merged_department_declared_holds_for_its_successor_and_comes_bac
 
 
 def test_what_a_policy_says_of_a_merged_department_holds_for_what_came_from_it_and_no_more(town: Town) -> None:
-    with town.book.transaction() as tx:
+    with town.book.transaction(steward()) as tx:
         bureau, neighbour = (agencies.department(tx, one) for one in (town.bureau, town.neighbour))
         third = agencies.register(tx, "third", "第三局")
         policy = replace(
@@ -242,7 +242,7 @@ def test_what_a_policy_says_of_a_merged_department_holds_for_what_came_from_it_a
 
 def test_what_left_the_successor_is_no_longer_known_by_the_merged_department(town: Town) -> None:
     reorganise(town)
-    with town.book.transaction() as tx:
+    with town.book.transaction(steward()) as tx:
         third = agencies.register(tx, "third", "第三局").id
 
     def known_as() -> list[int]:

@@ -20,7 +20,7 @@ from providers import inventory
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.bills import month_bounds
 from quota import agencies, pools
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
 from quota.units import Arch, Kind
 
@@ -43,7 +43,7 @@ class City:
         self.lake = Lake(home / "lake")
         self.works = Works(book, self.lake, home)
         self.pools = {}
-        with book.transaction() as tx:
+        with book.transaction(steward()) as tx:
             for code, arch in (("jia", "aarch64"), ("yi", "x86_64")):
                 company = pools.CloudProvider(code=code, name=f"{code}云")
                 tx.add(company)
@@ -63,7 +63,7 @@ class City:
             amounts, state = told if isinstance(told, tuple) else (told, ResourceState.RUNNING)
             arch = Arch.AARCH64 if pool == "jia" else Arch.X86_64
             facts.append(ResourceFact(name, name, ServiceKind.VM, arch, amounts, state, "d1", created_at=at(-100)))
-        with self.book.transaction() as tx:
+        with self.book.transaction(steward()) as tx:
             inventory.observe(tx, tx.get_one(pools.Pool, self.pools[pool]), Inventory(when, facts, True))
 
     def id(self, name):
@@ -245,7 +245,7 @@ def test_what_comes_for_a_closed_month_is_entered_figure_by_figure_and_once(smal
         (silent, "samples", "east", 4, 6, None, None, None, *span),
     ]
     assert rows()[2:] == [(day, "cpu_pct", "west", 6, 6, then, now, 80.0, at(711), span[1])]
-    with pytest.raises(DBAPIError), small.book.transaction() as tx:
+    with pytest.raises(DBAPIError), small.book.transaction(steward()) as tx:
         tx.execute(text("DELETE FROM late_figures"))
     late("north", (711, 90.0))
     (last,) = [one for one in small.lake.corrections() if one.source == "north"]
@@ -316,7 +316,7 @@ def test_each_sees_its_own(small):
 def test_lines_cannot_be_rewritten(small):
     small.make()
     for table in ("statement_lines", "statement_runs", "tariffs"):
-        with pytest.raises(DBAPIError, match="append-only"), small.book.transaction() as tx:
+        with pytest.raises(DBAPIError, match="append-only"), small.book.transaction(steward()) as tx:
             tx.execute(text(f"UPDATE {table} SET id = id"))
 
 

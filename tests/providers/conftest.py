@@ -19,7 +19,7 @@ from providers.orders import WorkOrder
 from providers.simulated import SimulatedCloud
 from providers.simulated_city import pools as city_pools
 from quota import agencies, approvals, audit, capacities, catalog, ledger, pools, requests
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.approvals import Decision
 from quota.db import Book
 from quota.ledger import Holder, Side
@@ -118,7 +118,7 @@ def works(book: Book, tmp_path: Path) -> Works:
     """The works; its bureau has been granted 32 vCPU and 128 GB, and uses nothing yet."""
     found = Works(book, tmp_path)
     arm = next(one for one in city_pools() if one.code == "gov-arm")
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         for code in ("haichen", "lantu"):
             company = pools.CloudProvider(code=code, name=code)
             tx.add(company)

@@ -16,6 +16,7 @@ from providers.inventory import Resource
 from providers.measures import Row
 from providers.records import RecordKind
 from providers.scorecard import DEFAULT, Grade, Indicator, annual, score
+from quota.actors import steward
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
 from quota.pools import Pool
 
@@ -261,7 +262,7 @@ def test_only_the_accepted_is_rated_and_once(works) -> None:
 def test_what_an_appeal_struck_stays_struck(works, clock) -> None:
     late = enter(works, RecordKind.EVENT)
     enter(works, RecordKind.REVIEW)
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         card = marks.keep(tx, company(works), MONTH, assessment.gather(tx, company(works), MONTH), DEFAULT)
     with works.book.transaction(works.people["operator"]) as tx, pytest.raises(WrongState):
         appeals.file(tx, card.id, "早了")
@@ -286,7 +287,7 @@ def test_what_an_appeal_struck_stays_struck(works, clock) -> None:
 
 def test_what_overlaps_takes_a_pool_down_once_and_the_gone_carry_no_share(works, clock) -> None:
     one, other = (works.now(works.carry(works.create(key))).resource for key in "ab")
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         tx.get_one(Resource, other.id).gone_at = datetime(2026, 5, 20, tzinfo=UTC)  # before the month
         tx.get_one(Resource, other.id).first_seen_at = datetime(2026, 5, 1, tzinfo=UTC)
     clock.advance(days=2)
@@ -309,7 +310,7 @@ def test_a_struck_combination_is_looked_at_again_in_the_next_period(works, clock
     with works.book.transaction(works.people["checker"]) as tx:
         kept = compatibility.state(tx, company(works), "鲲鹏", "麒麟 V10", Fitness.ADAPTED, required=True)
     ref = f"combination:{kept.id}"
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         card = marks.keep(tx, company(works), MONTH, assessment.gather(tx, company(works), MONTH), DEFAULT)
     with works.book.transaction(works.people["chief"]) as tx:
         marks.publish(tx, card.id, 1)

@@ -22,6 +22,7 @@ from providers.claims import Allocation, Cause, Claim, Comparison, Span, compare
 from providers.inventory import Resource
 from providers.refusals import Reading
 from quota import pools
+from quota.actors import steward
 from quota.db import Tx
 from quota.errors import Invalid, NotAllowed, NotFound
 from quota.units import Kind
@@ -149,7 +150,7 @@ def test_a_line_that_makes_no_sense_is_refused_alone(works) -> None:
     ]
     with pytest.raises(Invalid, match=r"bill\.empty"):
         take(works, billed(""))
-    with pytest.raises(Invalid, match=r"month\.bad"), works.book.transaction() as tx:
+    with pytest.raises(Invalid, match=r"month\.bad"), works.book.transaction(steward()) as tx:
         bills.take(tx, tx.get_one(pools.Pool, works.pool), "2026-13", [billed()], source="test")
 
 
@@ -195,7 +196,7 @@ def fact(of: str, vcpu: int = 4) -> ResourceFact:
 
 
 def observe(works, hours: float, *facts: ResourceFact) -> inventory.Drift:
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         return inventory.observe(tx, tx.get_one(pools.Pool, works.pool), Inventory(at(hours), list(facts)))
 
 
@@ -218,7 +219,7 @@ def test_the_simulated_companys_errors_are_found(works, clock) -> None:
     cloud = works.cloud()
     _, end = month_bounds("2026-05")
     while clock.now < end:
-        with works.book.transaction() as tx:
+        with works.book.transaction(steward()) as tx:
             inventory.observe(tx, tx.get_one(pools.Pool, works.pool), cloud.inventory(clock.now))
         clock.advance(days=1)
     found = bills.collect(works.book, works.pool, cloud, "2026-05")
@@ -237,7 +238,7 @@ def test_the_simulated_companys_errors_are_found(works, clock) -> None:
     lines = [one for one in cloud.bills("2026-05") if one.kind is Kind.VCPU]
     victim = lines[0]
     wrong = [replace(victim, quantity=victim.quantity * 2), replace(victim, external_id="ghost"), *lines[1:]]
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         bills.take(tx, tx.get_one(pools.Pool, works.pool), "2026-05", wrong, source="test")
     with works.book.reading() as tx:
         after = [one for one in against_inventory(tx, works.pool, "2026-05") if one.kind is Kind.VCPU]

@@ -19,7 +19,7 @@ from providers.inventory import Resource
 from providers.orders import OrderState, WorkOrder
 from providers.simulated import SimulatedCloud
 from quota import calendar, ledger, lending, pools, requests
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
 from quota.ledger import Holder
@@ -46,7 +46,7 @@ def test_an_order_becomes_a_resource(works) -> None:
     assert order.state == OrderState.DELIVERED
     assert (one.basis, one.booked, one.amounts) == ("order:1", {"vcpu": 4, "memory": 8192}, {"vcpu": 4, "memory": 8192})
     assert (one.department_id, one.system_id, one.name) == (works.bureau, works.system, "db-01")
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         pool = tx.get_one(pools.Pool, works.pool)
         drift = inventory.observe(tx, pool, works.cloud().inventory(tx.now))
     assert one.id not in drift.new
@@ -318,7 +318,7 @@ def test_a_listing_of_before_an_order_does_not_undo_it(works, clock) -> None:
     works.carry(works.place(Verb.STOP, "off", resource=one), cloud)
     works.carry(works.place(Verb.RESIZE, "less", resource=one, amounts={Kind.VCPU: 2}), cloud)
     for listing, seen in ((old, old.as_of), (cloud.inventory(clock.advance(hours=1)), clock.now)):
-        with works.book.transaction() as tx:
+        with works.book.transaction(steward()) as tx:
             drift = inventory.observe(tx, tx.get_one(pools.Pool, works.pool), listing)
             assert one.id not in drift.reshaped
         with works.book.reading() as tx:
@@ -376,7 +376,7 @@ def test_staff_does_what_the_adapter_cannot(works, clock) -> None:
     assert works.now(order).resource.external_id == "i-77"
     clock.advance(hours=1)
     listing = Inventory(clock.now, [])  # the next complete listing does not show it
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         inventory.observe(tx, tx.get_one(pools.Pool, works.pool), listing)
     order = works.do(delivery.accept, order, "clerk")
     assert order.discrepancy == {"unseen": True}
@@ -410,7 +410,7 @@ def test_what_nobody_looks_at_is_deemed_accepted_after_three_working_days(works,
     order = works.carry(works.create())  # a Monday
     for days, state in ((3, OrderState.DELIVERED), (1, OrderState.ACCEPTED)):
         clock.advance(days=days)
-        with works.book.transaction() as tx:
+        with works.book.transaction(steward()) as tx:
             delivery.deem_accepted(tx)
         assert works.now(order).state == state
     assert works.now(order).accepted_by == "deemed"
@@ -484,7 +484,7 @@ def test_a_request_is_delivered_piece_by_piece(works) -> None:
     request = works.approved()
     assert works.balance(Holder.USED) == 8
     for _ in range(2):
-        with works.book.transaction() as tx:
+        with works.book.transaction(steward()) as tx:
             placed = delivery.place_for_request(tx, requests.lock(tx, request))
     assert [one.name for one in placed] == ["web-01", "web-02"]
     assert works.balance(Holder.USED) == 8  # the holds had paid for them
@@ -502,7 +502,7 @@ def test_a_request_is_delivered_piece_by_piece(works) -> None:
 
 def test_the_last_accepted_order_closes_its_request(works) -> None:
     request = works.approved()
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         placed = delivery.place_for_request(tx, requests.lock(tx, request))
     delivered = [works.carry(one) for one in placed]
     works.do(delivery.accept, delivered[0], "clerk")
@@ -513,12 +513,12 @@ def test_the_last_accepted_order_closes_its_request(works) -> None:
 
 def test_a_request_deemed_accepted_takes_its_orders_along(works, clock) -> None:
     request = works.approved()
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         placed = delivery.place_for_request(tx, requests.lock(tx, request))
     for one in placed:
         works.carry(one)
     clock.advance(days=10)
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         assert len(delivery.deem_accepted(tx)) == 2
     assert state_of(works, request) == "done"
     assert works.now(placed[0]).accepted_by == "deemed"
@@ -532,7 +532,7 @@ def test_what_a_request_returns_is_released_once(works, kind, amounts, used) -> 
     one = made(works)
     line = Line(current={Kind.VCPU: 4, Kind.MEMORY: 8 * GB}, amounts=amounts, service="vm")
     request = works.approved(kind, resource_id=one.id, lines=[line])
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         (order,) = delivery.place_for_request(tx, requests.lock(tx, request))
     assert works.balance(Holder.USED) == 4
     order = works.now(works.carry(order))
@@ -583,7 +583,7 @@ def test_the_edges_of_the_buckets(days, name) -> None:
 
 def test_a_corrected_calendar_moves_open_limits(works) -> None:
     order = works.create(limit_days=2)
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         calendar.correct(tx, order.due_at.date(), working=False, note="防汛放假")
         assert orders.reschedule(tx) == 1
     assert works.now(order).due_at > order.due_at
@@ -612,7 +612,7 @@ def test_an_answer_that_cannot_be_entered_keeps_no_other_order_waiting(works) ->
 
 def test_a_request_ends_with_the_last_of_its_orders(works) -> None:
     request = works.approved()
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         placed = delivery.place_for_request(tx, requests.lock(tx, request))
     works.do(delivery.cancel, placed[0], "checker", "机房无法扩容")
     assert state_of(works, request) == "approved"
@@ -624,7 +624,7 @@ def test_a_request_ends_with_the_last_of_its_orders(works) -> None:
 
 def test_a_request_is_looked_at_where_its_last_order_is_cancelled_after_the_others_were_accepted(works) -> None:
     request = works.approved()
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         placed = delivery.place_for_request(tx, requests.lock(tx, request))
     first = works.carry(placed[0])
     works.do(delivery.accept, first, "clerk")
@@ -637,7 +637,7 @@ def test_what_was_refused_keeps_its_new_limit_when_the_calendar_changes(works, c
     order = works.carry(works.create(limit_days=2))
     clock.advance(days=3)
     order = works.do(delivery.refuse, order, "clerk", "磁盘没有挂载")
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         assert orders.reschedule(tx) == 0  # nothing changed
         calendar.correct(tx, order.due_at.date(), working=False, note="防汛放假")
         assert orders.reschedule(tx) == 1
@@ -675,7 +675,7 @@ def test_a_request_returns_what_was_counted_not_what_it_names(works) -> None:
     made(works, "another")
     told = {Kind.VCPU: 8, Kind.MEMORY: 8 * GB}  # the machine was booked with 4
     request = works.approved(RequestKind.UNSUBSCRIBE, resource_id=one.id, lines=[Line(current=told, service="vm")])
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         (order,) = delivery.place_for_request(tx, requests.lock(tx, request))
     works.carry(order)
     assert works.balance(Holder.USED) == 4  # the other machine's
@@ -702,7 +702,7 @@ def test_what_is_not_counted_or_has_changed_cannot_be_asked_back(works, change, 
         orders.check_target(tx, request)
     if not change:
         works.place(Verb.STOP, "stop", resource=one)
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         for name, value in change.items():
             setattr(tx.get_one(Resource, one.id), name, value)
     with works.book.reading() as tx, pytest.raises(Invalid) as refusal:

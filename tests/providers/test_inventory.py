@@ -15,7 +15,7 @@ from providers import inventory
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.inventory import Change, Listing, Resource, ResourceChange
 from quota import agencies, capacities, ledger, pools
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
 from quota.db import Book, Tx
 from quota.errors import Conflict, NotAllowed, NotFound, OverCapacity
@@ -48,7 +48,7 @@ def city(book: Book) -> Book:
     c1 ── p1 (aarch64: 100 vCPU, 400 GB memory, 1000 GB block)     d ── d1 ── s1
     c2 ── p2 (the same)                                              └─ d2
     """
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         for number in (1, 2):
             company = pools.CloudProvider(code=f"c{number}", name=f"云{number}")
             tx.add(company)
@@ -82,7 +82,7 @@ def department_of(tx: Tx, code: str) -> int:
 
 
 def observe(book: Book, *facts: ResourceFact, hours: float = 0, complete: bool = True) -> inventory.Drift:
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         return inventory.observe(
             tx, pool_of(tx), Inventory(DAY + timedelta(hours=hours), list(facts), complete=complete)
         )
@@ -189,7 +189,7 @@ def test_unknown_codes_are_kept_and_listed_never_guessed(city: Book) -> None:
     assert drift.unknown_systems == {"s9": 1}
     found = rows(city)
     assert (found["a"].department_id, found["a"].department_code) == (None, "d9")
-    with city.transaction() as tx:
+    with city.transaction(steward()) as tx:
         assert inventory.adopt(tx, pool_of(tx)).ownerless == [found["a"].id, found["b"].id]
         agencies.register(tx, "d9", "九局")
     observe(city, vm("a", department_code="d9", system_code="s9"), vm("b", department_code="d9"), hours=1)
@@ -205,7 +205,7 @@ def test_a_system_alone_tells_the_department(city: Book) -> None:
 
 def test_a_retagged_resource_stays_with_the_owner_of_the_book(city: Book) -> None:
     observe(city, vm("a"))
-    with city.transaction() as tx:
+    with city.transaction(steward()) as tx:
         inventory.adopt(tx, pool_of(tx))
     drift = observe(city, vm("a", department_code="d2", system_code=None), hours=1)
     one = rows(city)["a"]
@@ -226,7 +226,7 @@ def test_adopting_books_one_transfer_a_department_and_only_once(city: Book) -> N
     volume = vm("v", kind=ServiceKind.VOLUME, arch=Arch.ANY, amounts={Kind.BLOCK: 100})
     observe(city, vm("a"), vm("b"), vm("c", department_code="d2", system_code=None), volume)
     for _ in range(2):
-        with city.transaction() as tx:
+        with city.transaction(steward()) as tx:
             inventory.adopt(tx, pool_of(tx))
     with city.reading() as tx:
         pool, first, second = pool_of(tx).id, department_of(tx, "d1"), department_of(tx, "d2")
@@ -247,7 +247,7 @@ def test_adopting_books_one_transfer_a_department_and_only_once(city: Book) -> N
 
 def test_what_was_not_equipped_cannot_be_adopted(city: Book) -> None:
     observe(city, vm("a", vcpu=101))
-    with pytest.raises(OverCapacity), city.transaction() as tx:
+    with pytest.raises(OverCapacity), city.transaction(steward()) as tx:
         inventory.adopt(tx, pool_of(tx))
     assert rows(city)["a"].basis == ""
 
@@ -313,7 +313,7 @@ def listening(book: Book, said: list[str]) -> Iterator[None]:
 
 def test_more_resources_than_a_statement_can_name_are_given_away(city: Book) -> None:
     observe(city, vm("a"), vm("b"))
-    with city.transaction() as tx:
+    with city.transaction(steward()) as tx:
         theirs = [one.id for one in tx.scalars(select(Resource))]
         target = department_of(tx, "d2")
         inventory.reassign(tx, [*theirs, *range(1_000_000, 1_070_000)], target, source="test")

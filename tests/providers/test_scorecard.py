@@ -20,6 +20,7 @@ from providers.base import IncidentFact, Responsibility, Verb
 from providers.measures import Row
 from providers.scorecard import DEFAULT, Formula, Grade, Indicator, score
 from quota import pools, requests
+from quota.actors import steward
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, WrongState
 
 MONTH = "2026-06"
@@ -136,7 +137,7 @@ def gathered(works, company: str = "haichen", **more):
 
 def test_an_order_counts_in_the_month_in_which_it_is_due_and_not_before(works, clock) -> None:
     request = works.approved()
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         first, second = delivery.place_for_request(tx, requests.lock(tx, request))
     works.carry(first)
     assert gathered(works)[DELIVERY] == []  # delivered, and its limit is not over
@@ -249,7 +250,7 @@ def test_limits_by_level(works, clock) -> None:
 
 def kept(works, found=None, formula=DEFAULT) -> marks.ScorecardRecord:
     found = found or {DELIVERY: orders(9, 1), METERING: [bill(1, 100)]}
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         return marks.keep(tx, works.companies["haichen"], MONTH, found, formula)
 
 
@@ -333,13 +334,13 @@ def test_publishing_is_the_authoritys_and_of_the_latest(works) -> None:
 def test_a_month_of_the_simulated_cloud_from_order_to_card(works, clock, tmp_path) -> None:
     cloud = works.cloud()
     request = works.approved()
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         placed = delivery.place_for_request(tx, requests.lock(tx, request))
     for one in placed:
         works.carry(one, cloud)
     _, end = bills.month_bounds(MONTH)
     while clock.now < end:
-        with works.book.transaction() as tx:
+        with works.book.transaction(steward()) as tx:
             inventory.observe(tx, tx.get_one(pools.Pool, works.pool), cloud.inventory(clock.now))
         clock.advance(days=1)
     bills.collect(works.book, works.pool, cloud, MONTH)
@@ -349,7 +350,7 @@ def test_a_month_of_the_simulated_cloud_from_order_to_card(works, clock, tmp_pat
         metering = reconcile.evidence(tx, works.companies["haichen"], MONTH)
     reporting = [evidence.reported("intake:gov-arm/2026-06", 8640, 8640, 2.0)]
     found = gathered(works, reporting=reporting, metering=metering)
-    with works.book.transaction() as tx:
+    with works.book.transaction(steward()) as tx:
         record = marks.keep(tx, works.companies["haichen"], MONTH, found, DEFAULT)
     with works.book.reading() as tx:
         record = marks.scorecard(tx, record.id)

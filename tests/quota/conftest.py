@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from quota import agencies, approvals, audit, capacities, catalog, fulfilment, ledger, pools, requests
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.approvals import Decision
 from quota.db import Book
 from quota.ledger import Holder, Side
@@ -77,7 +77,7 @@ class Town:
         return request
 
     def deliver(self, request: Request) -> Request:
-        with self.book.transaction() as tx:
+        with self.book.transaction(steward()) as tx:
             fulfilment.delivering(tx, request)
             return fulfilment.delivered(tx, request)
 
@@ -100,7 +100,7 @@ class Town:
             }
 
     def grant(self, what: Mapping[ResourceClass, int], key: str, use: bool = False) -> None:
-        with self.book.transaction() as tx:
+        with self.book.transaction(steward()) as tx:
             ledger.grant(tx, self.arm, self.bureau, what, key=key)
             if use:
                 ledger.use(tx, self.arm, self.bureau, what, key=f"{key}/use")
@@ -121,7 +121,7 @@ class Town:
 def found_town(book: Book) -> Town:
     """Build the town in an empty book."""
     town = Town(book)
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         company = pools.CloudProvider(code="c", name="某云")
         other = pools.CloudProvider(code="o", name="另一朵云")
         tx.add_all([company, other])

@@ -12,7 +12,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from quota import attachments
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.attachments import Attachment, FileContent, StagedFile
 from quota.db import Book
 from quota.errors import Conflict, Invalid, NotFound
@@ -153,10 +153,10 @@ def test_an_upload_is_its_owners_and_is_used_once_and_forgotten_after_a_day(book
     with book.transaction(WHO) as tx, pytest.raises(Invalid, match="不在了"):
         attachments.staged(tx, [token])
     clock.advance(hours=23)
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         assert attachments.purge(tx) == 0
     clock.advance(hours=2)
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         assert attachments.purge(tx) == 1
     with book.transaction(WHO) as tx, pytest.raises(Invalid):
         attachments.staged(tx, [left])
@@ -204,7 +204,7 @@ def test_two_put_the_same_forward_at_one_moment(book: Book) -> None:
 def test_rows_and_contents_are_append_only(book: Book, table: str) -> None:
     hand_in(book, ("a.pdf", PDF))
     for statement in (f"UPDATE {table} SET size = 1", f"DELETE FROM {table}"):
-        with pytest.raises(DBAPIError, match="append-only"), book.transaction() as tx:
+        with pytest.raises(DBAPIError, match="append-only"), book.transaction(steward()) as tx:
             tx.execute(text(statement))
 
 
@@ -222,7 +222,7 @@ def test_what_was_changed_behind_the_guards_is_named(tmp_path, clock, table: str
     book = Book(f"sqlite:///{tmp_path / 'book.db'}", clock=clock)
     Base.metadata.create_all(book.engine)
     (attachment_id,) = hand_in(book, ("a.pdf", PDF))
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         for verb in ("update", "delete"):
             tx.execute(text(f"DROP TRIGGER {table}_no_{verb}"))
         tx.execute(text(change))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import chinese_calendar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quota import calendar
+from quota.actors import steward
 from quota.calendar import WorkingDays
 from quota.db import Book
 
@@ -53,6 +55,79 @@ def test_an_unpublished_year_goes_by_weekends_and_says_so() -> None:
     known = WorkingDays({friday: False})
     assert known.published(friday)
     assert not known.is_working(friday)
+
+
+def test_what_is_off_by_law_needs_no_publication(monkeypatch: pytest.MonkeyPatch) -> None:
+    unpublished(monkeypatch)
+    new_year = date(2027, 1, 1)
+    assert (CALENDAR.is_working(new_year), CALENDAR.published(new_year)) == (False, True)
+    assert calendar.festival(new_year) == "元旦"
+    assert CALENDAR.due(at("2026-12-31 09:00"), 5) == at("2027-01-08 23:59:59")
+    off = [day for day in year(2027) if calendar.statutory(day)]
+    assert [day.isoformat()[5:] for day in off] == [
+        *("01-01", "02-05", "02-06", "02-07", "02-08", "04-05", "05-01", "05-02"),
+        *("06-09", "09-15", "10-01", "10-02", "10-03"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("on", "expected"),
+    [
+        ("2027-04-05", ("2027-04-03", "2027-04-05")),  # 清明, a Monday
+        ("2028-04-04", ("2028-04-02", "2028-04-04")),  # 清明, a Tuesday
+        ("2028-05-28", ("2028-05-27", "2028-05-29")),  # 端午, a Sunday
+        ("2027-06-09", ("2027-06-09", "2027-06-09")),  # 端午, a Wednesday
+        ("2027-09-15", ("2027-09-15", "2027-09-15")),  # 中秋, a Wednesday
+        ("2029-09-22", ("2029-09-22", "2029-09-24")),  # 中秋, a Saturday
+        ("2036-01-01", ("2035-12-30", "2036-01-01")),  # 元旦, a Tuesday
+        ("2027-05-01", ("2027-05-01", "2027-05-05")),
+        ("2028-05-01", ("2028-04-29", "2028-05-03")),  # a Monday
+        ("2027-10-01", ("2027-10-01", "2027-10-07")),
+        ("2028-10-01", ("2028-10-01", "2028-10-08")),  # 中秋 among it
+        ("2027-02-06", ("2027-02-05", "2027-02-12")),
+    ],
+)
+def test_the_usual_days_around_a_festival(on: str, expected: tuple[str, str]) -> None:
+    (name,) = {name for name, day in calendar.festivals(int(on[:4])).items() if day == date.fromisoformat(on)}
+    near = [date.fromisoformat(on) + timedelta(days=n) for n in range(-10, 12)]
+    off = [day for day in near if name in calendar.usual(day)]
+    assert (off[0].isoformat(), off[-1].isoformat()) == expected
+    assert len(off) == (off[-1] - off[0]).days + 1
+
+
+@pytest.mark.parametrize("which", [2025, 2026])
+def test_custom_is_what_the_latest_decrees_said(which: int) -> None:
+    for day in year(which):
+        off, name = chinese_calendar.get_holiday_detail(day)
+        assert bool(off and name) == bool(calendar.usual(day)), day
+
+
+@pytest.mark.parametrize(("which", "day"), [(2008, 4), (2023, 5), (2027, 5), (2028, 4), (2060, 4), (2096, 4)])
+def test_tomb_sweeping_day_goes_by_the_sun(which: int, day: int) -> None:
+    assert calendar.festivals(which)["Tomb-sweeping Day"] == date(which, 4, day)
+
+
+def test_years_beyond_what_is_known_of_the_moon_have_the_fixed_festivals() -> None:
+    assert set(calendar.festivals(2150)) == {"New Year's Day", "Labour Day", "National Day"}
+    assert calendar.usual(date(2150, 6, 15)) == []
+    assert CALENDAR.is_working(date(2150, 10, 1)) is False
+
+
+def year(which: int) -> list[date]:
+    return [date(which, 1, 1) + timedelta(days=n) for n in range(365)]
+
+
+def unpublished(monkeypatch: pytest.MonkeyPatch, since: int = 2027) -> None:
+    """As if no calendar were published from ``since`` on, whatever the library knows by now."""
+    known = chinese_calendar.get_holiday_detail
+
+    def asked(day: date) -> tuple[bool, str | None]:
+        if day.year >= since:
+            raise NotImplementedError
+        return known(day)
+
+    monkeypatch.setattr(chinese_calendar, "get_holiday_detail", asked)
+    monkeypatch.setattr(calendar, "_published", lambda day: None if day.year >= since else not asked(day)[0])
 
 
 def test_a_time_limit_starts_on_the_day_after_and_ends_with_its_last_day() -> None:
@@ -108,7 +183,7 @@ def test_due_and_between_agree(start: datetime, days: int) -> None:
 
 def test_the_city_corrects_its_calendar_and_takes_it_back(book: Book) -> None:
     typhoon = date(2026, 6, 2)
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         calendar.correct(tx, typhoon, False, "台风停工")
         calendar.correct(tx, date(2041, 11, 2), True, "预计调休")
     with book.reading() as tx:
@@ -116,7 +191,7 @@ def test_the_city_corrects_its_calendar_and_takes_it_back(book: Book) -> None:
         assert days.due(at("2026-06-01 09:00"), 1) == at("2026-06-03 23:59:59")
         assert days.is_working(date(2041, 11, 2))
         assert days.published(date(2041, 11, 2))
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         calendar.correct(tx, typhoon, True, "风向变了")
         calendar.uncorrect(tx, date(2041, 11, 2))
         calendar.uncorrect(tx, date(2041, 11, 3))  # never corrected: nothing happens

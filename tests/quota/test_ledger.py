@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from quota import agencies, capacities, ledger, pools
+from quota.actors import steward
 from quota.db import Book, Tx
 from quota.errors import Conflict, Invalid, OverCapacity, WrongState
 from quota.ledger import Holder, Side
@@ -28,7 +29,7 @@ MEM = ResourceClass(Kind.MEMORY, Arch.X86_64)
 @pytest.fixture
 def city(book: Book) -> tuple[Book, int, int]:
     """A pool of 100 vCPU and 200 GB, and a department: (book, pool id, department id)."""
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         company = pools.CloudProvider(code="c", name="某云")
         tx.add(company)
         tx.flush()
@@ -59,7 +60,7 @@ def test_capacity_is_what_may_be_given_out(city: tuple[Book, int, int]) -> None:
 
 def test_part_of_a_hold_is_posted_and_the_rest_returns(city: tuple[Book, int, int]) -> None:
     book, pool, dept = city
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         ledger.grant(tx, pool, dept, {CPU: 10}, key="g")
         within = ledger.hold(
             tx, pool, dept, {CPU: 10}, key="h1", subject="request:1", source=Holder.GRANTED, target=Holder.USED
@@ -68,7 +69,7 @@ def test_part_of_a_hold_is_posted_and_the_rest_returns(city: tuple[Book, int, in
             tx, pool, dept, {CPU: 20}, key="h2", subject="request:1", source=Holder.FREE, target=Holder.USED
         )
     assert figures(book)[f"{pool}/{CPU}/held/{dept}"] == 30
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         ledger.post(tx, [tx.merge(one) for one in within + beyond], {CPU: 16}, key="p")
     after = figures(book)
     # 10 within quota are taken first, 6 from the city; 14 go back to the city.
@@ -83,7 +84,7 @@ def test_part_of_a_hold_is_posted_and_the_rest_returns(city: tuple[Book, int, in
 )
 def test_a_hold_is_decided_once(city: tuple[Book, int, int], first: str, second: str, code: str) -> None:
     book, pool, dept = city
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         holds = ledger.hold(
             tx,
             pool,
@@ -97,18 +98,18 @@ def test_a_hold_is_decided_once(city: tuple[Book, int, int], first: str, second:
         )
         getattr(ledger, first)(tx, holds, key="first")
     before = figures(book)
-    with pytest.raises(WrongState) as refusal, book.transaction() as tx:
+    with pytest.raises(WrongState) as refusal, book.transaction(steward()) as tx:
         getattr(ledger, second)(tx, [tx.merge(one) for one in holds], key="second")
     assert refusal.value.code == code
     assert figures(book) == before
-    with book.transaction() as tx:  # the same command again is the same transfer
+    with book.transaction(steward()) as tx:  # the same command again is the same transfer
         getattr(ledger, first)(tx, [tx.merge(one) for one in holds], key="first")
     assert figures(book) == before
 
 
 def test_a_hold_does_not_expire_early(city: tuple[Book, int, int]) -> None:
     book, pool, dept = city
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         holds = ledger.hold(
             tx,
             pool,
@@ -127,24 +128,24 @@ def test_a_hold_does_not_expire_early(city: tuple[Book, int, int]) -> None:
 def test_a_key_is_one_command(city: tuple[Book, int, int]) -> None:
     book, pool, dept = city
     for _ in range(3):
-        with book.transaction() as tx:
+        with book.transaction(steward()) as tx:
             ledger.grant(tx, pool, dept, {CPU: 7}, key="same")
     assert figures(book)[f"{pool}/{CPU}/granted/{dept}"] == 7
-    with pytest.raises(Conflict), book.transaction() as tx:
+    with pytest.raises(Conflict), book.transaction(steward()) as tx:
         ledger.grant(tx, pool, dept, {CPU: 8}, key="same")
 
 
 @pytest.mark.parametrize("amount", [0, -1, 1.5, True])
 def test_amounts_are_positive_whole_numbers(city: tuple[Book, int, int], amount: int) -> None:
     book, pool, dept = city
-    with pytest.raises(Invalid), book.transaction() as tx:
+    with pytest.raises(Invalid), book.transaction(steward()) as tx:
         ledger.grant(tx, pool, dept, {CPU: amount}, key="bad")
 
 
 def test_nothing_is_half_done(city: tuple[Book, int, int]) -> None:
     book, pool, dept = city
     before = figures(book)
-    with pytest.raises(OverCapacity) as refusal, book.transaction() as tx:
+    with pytest.raises(OverCapacity) as refusal, book.transaction(steward()) as tx:
         ledger.grant(tx, pool, dept, {MEM: 1024, CPU: 101}, key="too much")
     assert refusal.value.params["have"] == 100
     assert figures(book) == before
@@ -152,7 +153,7 @@ def test_nothing_is_half_done(city: tuple[Book, int, int]) -> None:
 
 def test_the_database_itself_refuses_what_python_would(city: tuple[Book, int, int]) -> None:
     book, pool, dept = city
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         ledger.grant(tx, pool, dept, {CPU: 7}, key="g")
     for statement in (
         "UPDATE accounts SET balance = -1 WHERE holder = 'free'",
@@ -172,7 +173,7 @@ def test_two_at_once_cannot_take_the_same_capacity(city: tuple[Book, int, int]) 
 
     def take(number: int) -> None:
         try:
-            with book.transaction() as tx:
+            with book.transaction(steward()) as tx:
                 ledger.grant(tx, pool, dept, {CPU: 30}, key=f"g{number}")
         except OverCapacity as error:
             refused.append(error)
@@ -202,7 +203,7 @@ def test_two_at_once_cannot_take_the_same_capacity(city: tuple[Book, int, int]) 
 )
 def test_a_row_changed_behind_its_back_is_named(city: tuple[Book, int, int], tamper: str, named: str) -> None:
     book, pool, dept = city
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         ledger.grant(tx, pool, dept, {CPU: 7}, key="g")
         ledger.hold(tx, pool, dept, {CPU: 5}, key="h", subject="request:1", source=Holder.FREE, target=Holder.USED)
     figures(book)
@@ -228,7 +229,7 @@ class Ledger(RuleBasedStateMachine):
         super().__init__()
         self.book = self.opened
         self.number = next(_machines)
-        with self.book.transaction() as tx:
+        with self.book.transaction(steward()) as tx:
             company = pools.CloudProvider(code=f"c{self.number}", name="某云")
             tx.add(company)
             tx.flush()
@@ -260,7 +261,7 @@ class Ledger(RuleBasedStateMachine):
         self.keys += 1
         key = f"{self.number}/{self.keys}"
         try:
-            with self.book.transaction() as tx:
+            with self.book.transaction(steward()) as tx:
                 verb(tx, key)
         except OverCapacity:
             assert min(after.values()) < 0
@@ -379,7 +380,7 @@ class Ledger(RuleBasedStateMachine):
     def decide_again(self, data: st.DataObject, verb: str) -> None:
         id_ = data.draw(st.sampled_from(self.decided))
         self.keys += 1
-        with pytest.raises(WrongState), self.book.transaction() as tx:
+        with pytest.raises(WrongState), self.book.transaction(steward()) as tx:
             getattr(ledger, verb)(tx, [tx.get_one(ledger.Hold, id_)], key=f"{self.number}/{self.keys}")
 
     @precondition(lambda self: self.last is not None)
@@ -387,7 +388,7 @@ class Ledger(RuleBasedStateMachine):
     def the_same_again(self) -> None:
         assert self.last is not None
         verb, key = self.last
-        with self.book.transaction() as tx:
+        with self.book.transaction(steward()) as tx:
             verb(tx, key)
 
     @invariant()
@@ -427,11 +428,11 @@ def test_two_who_change_a_capacity_at_once_move_each_its_own_difference(city: tu
     book, pool, _ = city
 
     def second() -> None:
-        with book.transaction() as tx:
+        with book.transaction(steward()) as tx:
             capacities.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 130, key="second")
 
     other = threading.Thread(target=second)
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         capacities.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 120, key="first")
         other.start()
         other.join(0.5)
@@ -442,6 +443,6 @@ def test_two_who_change_a_capacity_at_once_move_each_its_own_difference(city: tu
 @pytest.mark.parametrize("ratio", ["NaN", "Infinity", "0", "-1", "1.2345", "1000"])
 def test_a_ratio_that_cannot_be_kept_is_refused(city: tuple[Book, int, int], ratio: str) -> None:
     book, pool, _ = city
-    with pytest.raises(Invalid) as refusal, book.transaction() as tx:
+    with pytest.raises(Invalid) as refusal, book.transaction(steward()) as tx:
         capacities.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 1_000_000, ratio=Decimal(ratio), key="odd")
     assert refusal.value.params["field"] == "ratio"

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from quota import approvals, calendar, fulfilment, ledger, notices, requests
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.approvals import Decision
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
 from quota.ledger import Holder
@@ -102,7 +102,7 @@ def test_what_is_not_granted_returns_to_where_it_came_from(town, clock, how) -> 
     else:
         town.sign(request, "checker", Decision.RETURN, reason="缺压测报告")
         clock.advance(days=9)
-        with town.book.transaction() as tx:
+        with town.book.transaction(steward()) as tx:
             assert [one.id for one in approvals.lapse(tx)] == [request.id]
     found = town.seen(request)
     assert (found.state, found.turn) == ("rejected" if how == "reject" else "withdrawn", None)
@@ -396,14 +396,14 @@ def test_a_supplement_that_the_pool_cannot_hold_changes_nothing(town) -> None:
 def test_what_was_mended_in_time_does_not_lapse_and_waiting_for_us_never_does(town, clock) -> None:
     request = town.submit()
     clock.advance(days=40)
-    with town.book.transaction() as tx:
+    with town.book.transaction(steward()) as tx:
         assert approvals.lapse(tx) == []
     request = town.sign(request, "checker", Decision.RETURN, reason="缺附件")
     clock.advance(days=1)
     with town.book.transaction(town.people["clerk"]) as tx:
         requests.resubmit(tx, request, generation=request.generation)
     clock.advance(days=40)
-    with town.book.transaction() as tx:
+    with town.book.transaction(steward()) as tx:
         assert approvals.lapse(tx) == []
     assert town.figures() == {"supply": -200, "free": 192, "held": 8}
 
@@ -411,7 +411,7 @@ def test_what_was_mended_in_time_does_not_lapse_and_waiting_for_us_never_does(to
 def test_limits_follow_a_corrected_calendar(town, clock) -> None:
     request = town.submit()
     assert request.due_at == end_of("2026-06-02")
-    with town.book.transaction() as tx:
+    with town.book.transaction(steward()) as tx:
         calendar.correct(tx, date(2026, 6, 2), False, "台风停工")
         tx.flush()
         assert [one.id for one in approvals.redate(tx)] == [request.id]
@@ -468,10 +468,10 @@ def test_what_is_not_as_approved_is_refused_and_delivered_again(town, clock) -> 
     with town.book.transaction(town.people["clerk"]) as tx:
         request = fulfilment.refused(tx, request, generation=request.generation, reason="内存只有 4 GB")
     assert (request.state, request.turn) == ("delivering", "provider")
-    with town.book.transaction() as tx:
+    with town.book.transaction(steward()) as tx:
         request = fulfilment.delivered(tx, request)
     clock.advance(days=5)
-    with town.book.transaction() as tx:
+    with town.book.transaction(steward()) as tx:
         assert [one.id for one in fulfilment.deemed_accepted(tx)] == [request.id]
     assert town.seen(request).state == "done"
     with town.book.reading() as tx:
@@ -530,10 +530,10 @@ def test_reminders_come_once_for_each_limit_and_silence_is_put_before_the_author
     request = town.submit()
     clock.now = at("2026-06-02 08:00")
     for expected in (["due"], []):
-        with town.book.transaction() as tx:
+        with town.book.transaction(steward()) as tx:
             assert [one.kind for one in notices.remind(tx)] == expected
     clock.now = at("2026-06-03 08:00")
-    with town.book.transaction() as tx:
+    with town.book.transaction(steward()) as tx:
         assert sorted((one.kind, one.role) for one in notices.remind(tx)) == [
             ("escalated", "authority"),
             ("overdue", "supervisor"),

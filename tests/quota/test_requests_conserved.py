@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from quota import approvals, fulfilment, ledger, requests
+from quota.actors import steward
 from quota.approvals import Decision
 from quota.base import Base
 from quota.db import Book
@@ -196,7 +197,7 @@ class Desk(RuleBasedStateMachine):
         id_ = self.pick(number, "approved", "delivering")
         if id_ is None:
             return
-        with self.town.book.transaction() as tx:
+        with self.town.book.transaction(steward()) as tx:
             delivered = fulfilment.delivered(tx, id_)
         with self.town.book.transaction(self.town.people["clerk"]) as tx:
             if accept:
@@ -208,7 +209,7 @@ class Desk(RuleBasedStateMachine):
     @rule(days=st.integers(1, 12))
     def wait(self, days: int) -> None:
         self.now += timedelta(days=days)
-        with self.town.book.transaction() as tx:
+        with self.town.book.transaction(steward()) as tx:
             lapsed = [one.id for one in approvals.lapse(tx)]
             fulfilment.deemed_accepted(tx)
             approvals.redate(tx)

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import pytest
 
 from quota import notices, requests, terms
+from quota.actors import steward
 from quota.approvals import Decision
 from quota.audit import AuditRecord
 from quota.dossier import Request, RequestKind
@@ -30,7 +31,7 @@ def extension(town: Town, of: Request, until: date | None = date(2026, 12, 31), 
 
 
 def reminded(town: Town, returned: set[int] | None = None) -> list[str]:
-    with town.book.transaction() as tx:
+    with town.book.transaction(steward()) as tx:
         return [one.key.rsplit("/", 1)[1] for one in notices.remind_of_terms(tx, returned or set())]
 
 
@@ -163,3 +164,31 @@ def test_what_ends_soon_is_found(town, granted, clock):
 
     assert found(30) == []
     assert found(61) == [granted.id]
+
+
+def test_a_term_that_passed_while_the_request_waited_is_asked_for_anew(town, clock):
+    asked = town.submit(use_until=TERM)
+    length = TERM - clock.now.date()
+    clock.now += timedelta(days=70)
+    today = clock.now.date()
+    with town.book.reading() as tx:
+        assert terms.passed(tx, town.seen(asked))
+        assert terms.anew(tx, town.seen(asked)) == today + length, "as long as was asked for"
+    for until in (None, TERM, today - timedelta(days=1)):
+        with pytest.raises(Invalid, match=r"approve\.term_passed.*2026-07-31"):
+            town.sign(asked, SIGNERS[0], use_until=until)
+    assert town.seen(asked).current.name == "form_check", "nothing was signed"
+    new = today + length
+    town.sign(asked, SIGNERS[0], use_until=new)
+    town.sign(asked, SIGNERS[1])
+    assert town.seen(asked).use_until == new
+    with town.book.reading() as tx:
+        record = tx.query(AuditRecord).filter_by(action="request.sign", subject=asked.subject).all()[0]
+        assert (record.before["use_until"], record.after["use_until"]) == ("2026-07-31", new.isoformat())
+
+
+def test_a_passed_term_does_not_keep_a_request_from_being_rejected(town, clock):
+    asked = town.submit(use_until=TERM)
+    clock.now += timedelta(days=70)
+    town.sign(asked, SIGNERS[0], decision=Decision.REJECT, reason="项目已结束")
+    assert town.seen(asked).use_until == TERM

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
+from quota.actors import steward
 from quota.agencies import Department
 from quota.audit import AuditRecord, check
 from quota.db import Book, Tx
@@ -19,7 +20,7 @@ from quota.db import Book, Tx
 def living(book_url: str) -> Iterator[Book]:
     """A book on the real clock, with two departments."""
     book = Book(book_url)
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         tx.add_all([Department(code=code, name=code) for code in ("d1", "d2")])
     yield book
     book.dispose()
@@ -44,7 +45,7 @@ def test_who_waited_for_a_row_writes_no_time_earlier_than_who_held_it(living: Bo
     begun: dict[str, datetime] = {}
 
     def first() -> None:
-        with living.transaction() as tx:
+        with living.transaction(steward()) as tx:
             held(tx, "d1")
             holds.set()
             time.sleep(0.4)
@@ -54,7 +55,7 @@ def test_who_waited_for_a_row_writes_no_time_earlier_than_who_held_it(living: Bo
     def second() -> None:
         holds.wait()
         begun["second"] = datetime.now(UTC)
-        with living.transaction() as tx:
+        with living.transaction(steward()) as tx:
             held(tx, "d1")
             written["second"] = tx.now
 
@@ -65,7 +66,7 @@ def test_who_waited_for_a_row_writes_no_time_earlier_than_who_held_it(living: Bo
 
 
 def test_a_page_that_only_reads_waits_for_nobody(living: Book) -> None:
-    with living.transaction() as tx:
+    with living.transaction(steward()) as tx:
         held(tx, "d1")
         with living.reading() as reader:
             assert reader.scalar(select(Department.name).where(Department.code == "d1")) == "d1"
@@ -77,7 +78,7 @@ def test_the_times_of_the_trail_never_go_back(living: Book) -> None:
     def writer(number: int) -> Callable[[], None]:
         def work() -> None:
             for turn in range(6):
-                with living.transaction() as tx:
+                with living.transaction(steward()) as tx:
                     held(tx, f"d{number % 2 + 1}") if turn % 3 == 0 else None
                     time.sleep(0.01 * ((number * 7 + turn * 3) % 5))
                     tx.audit("test.write", f"writer:{number}", after={"turn": turn})
@@ -93,7 +94,7 @@ def test_the_times_of_the_trail_never_go_back(living: Book) -> None:
 
 
 def test_a_connection_forgets_who_wrote_through_it(living: Book) -> None:
-    with living.transaction() as tx:
+    with living.transaction(steward()) as tx:
         held(tx, "d1")
     before = tx.now
     with living.reading() as reader:

@@ -1,0 +1,140 @@
+"""A listing that lacks a large part of its pool ends nothing until a person has looked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from providers import held_listings, inventory
+from providers.base import Inventory, ResourceState
+from providers.inventory import Caution, Held, Listing
+from quota.actors import Actor, Role, steward
+from quota.audit import AuditRecord
+from quota.db import Book
+from quota.errors import Invalid, NotAllowed, WrongState
+from tests.providers.test_inventory import DAY, city, observe, pool_of, rows, vm  # noqa: F401 - a fixture
+
+WATCHER = Actor("watcher", "监督", Role.SUPERVISOR)
+FLEET = [vm(f"m{number}") for number in range(40)]
+
+
+def waiting(book: Book) -> list[Listing]:
+    with book.reading() as tx:
+        found = held_listings.waiting(tx)
+        tx.expunge_all()
+        return found
+
+
+def standing(book: Book) -> set[str]:
+    return {name for name, row in rows(book).items() if row.gone_at is None}
+
+
+@pytest.fixture
+def fleet(city: Book) -> Book:  # noqa: F811
+    """40 machines in p1, listed at hour 0."""
+    observe(city, *FLEET)
+    return city
+
+
+def test_an_answer_with_three_of_forty_ends_none_of_them(fleet: Book) -> None:
+    drift = observe(fleet, *FLEET[:2], vm("new"), vm("m2", vcpu=16), hours=1)
+    assert (drift.gone, len(drift.held), drift.standing) == ([], 37, 40)
+    assert len(standing(fleet)) == 41
+    assert rows(fleet)["m2"].has()["vcpu"] == 16, "what it tells is entered"
+    (one,) = waiting(fleet)
+    assert (one.held, one.complete, len(one.missing)) == (Held.WAITS, False, 37)
+    with fleet.reading() as tx:
+        assert inventory.last_listing(tx, one.pool_id, complete=True).as_of == DAY
+
+
+@pytest.mark.parametrize(
+    ("kept", "of", "held"), [(30, 40, 0), (29, 40, 11), (0, 10, 0), (0, 11, 11), (88, 100, 0), (79, 100, 21)]
+)
+def test_more_than_ten_and_more_than_a_fifth(city: Book, kept: int, of: int, held: int) -> None:  # noqa: F811
+    machines = [vm(f"x{number}", vcpu=1, gb=1) for number in range(of)]
+    observe(city, *machines)
+    drift = observe(city, *machines[:kept], hours=1)
+    assert len(drift.held) == held
+    assert len(drift.gone) == (0 if held else of - kept)
+
+
+def test_how_much_is_a_setting(fleet: Book) -> None:
+    with fleet.trial(steward()) as tx:
+        drift = inventory.observe(tx, pool_of(tx), Inventory(DAY, FLEET[:35]), caution=Caution(4, 5))
+        assert len(drift.held) == 5
+    with fleet.trial(steward()) as tx:
+        drift = inventory.observe(tx, pool_of(tx), Inventory(DAY, []), caution=Caution(0, 100))
+        assert (len(drift.gone), drift.held) == (40, [])
+    assert len(standing(fleet)) == 40, "a trial leaves nothing"
+
+
+def test_who_looked_says_that_they_are_gone(fleet: Book) -> None:
+    observe(fleet, *FLEET[:3], hours=1)
+    (one,) = waiting(fleet)
+    with fleet.transaction(Actor("c", "c", Role.PROVIDER, provider_id=1)) as tx, pytest.raises(NotAllowed):
+        held_listings.end(tx, held_listings.listing(tx, one.id), "真的没了")
+    with fleet.transaction(WATCHER) as tx, pytest.raises(Invalid):
+        held_listings.end(tx, held_listings.listing(tx, one.id), "  ")
+    with fleet.transaction(WATCHER) as tx:
+        assert held_listings.end(tx, held_listings.listing(tx, one.id), "公司书面确认机房下线") == 37
+    assert standing(fleet) == {"m0", "m1", "m2"}
+    assert rows(fleet)["m9"].gone_at == one.as_of
+    with fleet.reading() as tx:
+        assert inventory.history(tx, rows(fleet)["m9"].id)[-1].what == "gone"
+        record = tx.scalars(select(AuditRecord).order_by(AuditRecord.sequence.desc()).limit(1)).one()
+        assert (record.action, record.actor, record.reason) == (
+            "inventory.end_missing",
+            "watcher",
+            "公司书面确认机房下线",
+        )
+        assert inventory.last_listing(tx, one.pool_id, complete=True).id == one.id
+    with fleet.transaction(WATCHER) as tx, pytest.raises(WrongState):
+        held_listings.keep(tx, held_listings.listing(tx, one.id), "再来一次")
+    assert observe(fleet, *FLEET[:3], hours=2).held == [], "they are gone, and no longer missed"
+
+
+def test_who_looked_says_that_the_listing_is_wrong(fleet: Book) -> None:
+    observe(fleet, *FLEET[:3], hours=1)
+    (one,) = waiting(fleet)
+    with fleet.transaction(WATCHER) as tx:
+        held_listings.keep(tx, held_listings.listing(tx, one.id), "云平台接口分页出错")
+    assert waiting(fleet) == []
+    assert len(standing(fleet)) == 40
+    observe(fleet, *FLEET[:3], hours=1)
+    assert waiting(fleet) == [], "the same listing again changes nothing"
+    observe(fleet, *FLEET[:3], hours=2)
+    assert len(waiting(fleet)) == 1, "a later one asks again"
+
+
+def test_a_later_listing_overtakes_what_waits(fleet: Book) -> None:
+    observe(fleet, *FLEET[:3], hours=1)
+    observe(fleet, *FLEET[:3], hours=2)
+    (one,) = waiting(fleet)
+    assert one.as_of == DAY.replace(hour=2)
+    observe(fleet, vm("m5"), hours=3, complete=False)
+    assert len(waiting(fleet)) == 1, "half a listing says nothing of the others"
+    with fleet.reading() as tx:
+        assert len(held_listings.missing(tx, held_listings.listing(tx, one.id))) == 36, "m5 was seen since"
+    observe(fleet, *FLEET, hours=4)
+    assert waiting(fleet) == []
+    with fleet.transaction(WATCHER) as tx, pytest.raises(WrongState):
+        held_listings.end(tx, held_listings.listing(tx, one.id), "晚了")
+
+
+def test_a_flag_ends_what_the_same_listing_was_held_for(fleet: Book) -> None:
+    observe(fleet, *FLEET[:3], hours=1)
+    with fleet.transaction(steward("import")) as tx:
+        listing = Inventory(DAY.replace(hour=1), FLEET[:3])
+        drift = inventory.observe(tx, pool_of(tx), listing, caution=None)
+    assert len(drift.gone) == 37
+    assert waiting(fleet) == []
+    assert len(standing(fleet)) == 3
+
+
+def test_what_our_orders_deleted_is_not_missed(fleet: Book) -> None:
+    deleted: dict[str, Any] = {"state": ResourceState.DELETED}
+    observe(fleet, *FLEET[:20], *[vm(f"m{number}", **deleted) for number in range(20, 40)], hours=1)
+    drift = observe(fleet, *FLEET[:20], hours=2)
+    assert (len(drift.gone), drift.held) == (20, [])
