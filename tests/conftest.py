@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
+from wtforms import SelectField
 
 from console import models  # noqa: F401 - every table of the house is known from here on
 from quota.db import Base, Book
@@ -23,6 +24,18 @@ ROOT = Path(__file__).resolve().parent.parent
 # How long an example takes says something of the machine that the tests share with others, nothing of the house.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+# wtforms warns of old ways to write choices in a field's constructor alone; those given later would break as well.
+_set_choices = SelectField.choices.fset
+
+
+def _given_later(field: SelectField, choices: object) -> None:
+    if choices is not None and not callable(choices):
+        field._warn_legacy_choices(choices)
+    _set_choices(field, choices)
+
+
+SelectField.choices = SelectField.choices.setter(_given_later)
 
 
 class Clock:

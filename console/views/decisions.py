@@ -9,6 +9,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, RadioField, TextAreaField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
 from console import frame, links, outlooks, request_evidence
@@ -43,7 +44,7 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
     decision = RadioField(
         lazy(N_("决定")),
         [InputRequired(lazy(N_("请选择一个决定")))],
-        choices=[(one.value, lazy(label)) for one, label in DECISION_LABELS.items()],
+        choices=[SelectChoice(one.value, lazy(label)) for one, label in DECISION_LABELS.items()],
     )
     reason = TextAreaField(lazy(N_("意见")), [Length(max=2000)])
     generation = HiddenField()
@@ -74,7 +75,7 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
     one = requests.request(tx, request_id)
     form = DecisionForm()
     if not one.lines:  # a term has no part
-        form.decision.choices = [one_ for one_ in form.decision.choices if one_[0] != Decision.APPROVE_PART]
+        form.decision.choices = [each for each in form.decision.choices if each.value != Decision.APPROVE_PART]
     if request.method == "GET":
         form.generation.data = str(one.generation)
     if form.validate_on_submit():

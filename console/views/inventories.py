@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import SelectField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired
 
 from console import frame, links, uploads
@@ -151,7 +152,7 @@ def upload() -> str | Response | tuple[str, int]:
     now = tx.now.astimezone(settings().zone).replace(tzinfo=None, second=0, microsecond=0)
     form = FileForm(as_of=now)
     pools = tx.scalars(select(Pool).order_by(Pool.name)).all()
-    form.pool.choices = [(one.id, one.name) for one in pools]
+    form.pool.choices = [SelectChoice(str(one.id), one.name) for one in pools]
     report: dict[str, Any] | None = None
     found = None
     if form.validate_on_submit():
