@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,8 +17,10 @@ from wtforms import SelectField
 
 from console import models  # noqa: F401 - every table of the house is known from here on
 from quota.db import Base, Book
+from tests.recordings import folder
+from tests.suite import outside
 
-ROOT = Path(__file__).resolve().parent.parent
+outside.watch()
 
 # How long an example takes says something of the machine that the tests share with others, nothing of the house.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -58,11 +59,44 @@ def clock() -> Clock:
 
 
 @pytest.fixture(scope="session")
-def traces() -> Path:
-    """The folder of real traces."""
-    found = Path(os.environ.get("GUANJIA_TRACES", ROOT.parent / "shared" / "traces"))
-    assert found.is_dir(), f"no traces at {found}; set GUANJIA_TRACES"
-    return found
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of generated recordings, laid out as the published traces are."""
+    return folder.write(tmp_path_factory.mktemp("recordings"))
+
+
+@pytest.fixture(scope="session")
+def published() -> Path:
+    """The folder of published traces. A test that asks for it is of ``make test-traces``."""
+    assert outside.PUBLISHED.is_dir(), f"no traces at {outside.PUBLISHED}; set GUANJIA_TRACES"
+    return outside.PUBLISHED
+
+
+@pytest.fixture(scope="session", params=["generated", pytest.param("published", marks=pytest.mark.published)])
+def traces(request: pytest.FixtureRequest) -> Path:
+    """Either folder in turn, for what holds of both."""
+    return Path(request.getfixturevalue("published" if request.param == "published" else "recordings"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What reads the published traces is marked so, and is there for who asks for it by the mark: it needs more than a
+    clone."""
+    for item in items:
+        if "published" in getattr(item, "fixturenames", ()):
+            item.add_marker("published")
+    if "published" not in config.option.markexpr:
+        beside = [item for item in items if item.get_closest_marker("published")]
+        if beside:
+            config.hook.pytest_deselected(items=beside)
+            items[:] = [item for item in items if not item.get_closest_marker("published")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    if item.get_closest_marker("published"):
+        with outside.opened():
+            return (yield)
+    return (yield)
 
 
 @pytest.fixture(scope="session")
