@@ -47,7 +47,7 @@ test: test-tools lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The tests on the published traces, which are no part of a clone: they lie in TRACES.
-TRACES ?= ../shared/traces
+TRACES ?= $(or $(GUANJIA_TRACES),../shared/traces)
 .PHONY: test-traces
 test-traces: test-tools
 	GUANJIA_TRACES=$(abspath $(TRACES)) $(BIN)/python -m pytest -n 2 --dist loadfile -m published

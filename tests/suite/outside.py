@@ -22,8 +22,8 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLISHED = Path(os.path.abspath(os.environ.pop("GUANJIA_TRACES", ROOT.parent / "shared" / "traces")))
-"""The folder of the published traces, by the environment or beside the clone. What a test starts isn't told of it."""
+PUBLISHED = Path(os.path.abspath(os.environ.get("GUANJIA_TRACES", ROOT.parent / "shared" / "traces")))
+"""The folder of the published traces, by the environment or beside the clone."""
 
 
 class ReadOutsideTheClone(RuntimeError):
