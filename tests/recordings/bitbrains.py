@@ -17,9 +17,8 @@ import pyarrow as pa
 from .truth import DAY, STEP_S, Array, Machine, Recording
 
 BEGIN = 1372629600 + 204  # 2013-06-30 22:00 UTC = 00:00 of July in Amsterdam, three minutes later
-MONTH = 30 * DAY
-MONTHS = ("2013-7", "2013-8", "2013-9")
-STARTS = np.array([0, 31 * DAY, 62 * DAY])  # 30 days each: a day is missing between the files
+MONTHS = {"2013-7": 30 * DAY, "2013-8": 30 * DAY, "2013-9": 29 * DAY}
+STARTS = np.array([0, 31 * DAY, 62 * DAY])  # a day is missing between the files
 HEADER = ";\t".join(
     (
         "Timestamp [ms]", "CPU cores", "CPU capacity provisioned [MHZ]", "CPU usage [MHZ]", "CPU usage [%]",
@@ -91,7 +90,7 @@ FROZEN_AT = slice(70 * DAY, 72 * DAY)
 
 def rnd() -> Recording:
     """The generated Rnd: thirteen machines over three monthly files."""
-    slots = np.concatenate([start + np.arange(MONTH) for start in STARTS])
+    slots = np.concatenate([start + np.arange(n) for start, n in zip(STARTS, MONTHS.values(), strict=True)])
     made = [_machine(design, slots) for design in FLEET]
     rows = {name: np.concatenate([one.rows[name] for one in made]) for name in made[0].rows}
     table = pa.table({"vm_id": pa.array(np.repeat([m.truth.name for m in made], [m.distinct for m in made]))} | rows)
