@@ -10,6 +10,7 @@ DATA ?= var/guanjia
 help:
 	@echo "make run          the console with a demo city, on port $(PORT), data in $(DATA)"
 	@echo "make test         lint, types, import contracts and every test"
+	@echo "make test-traces  the tests on the published traces, where they lie in $(TRACES)"
 	@echo "make install lint bench judgement forecast screenshots lock clean"
 
 .venv/bin/python:
@@ -45,6 +46,12 @@ lint: .venv/.test-installed
 test: test-tools lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# The tests on the published traces, which are no part of a clone: they lie in TRACES.
+TRACES ?= $(or $(GUANJIA_TRACES),../shared/traces)
+.PHONY: test-traces
+test-traces: test-tools
+	GUANJIA_TRACES=$(abspath $(TRACES)) $(BIN)/python -m pytest -n 2 --dist loadfile -m published
+
 # The pages and the stories over HTTP on PostgreSQL; `make test` walks them on SQLite.
 .PHONY: pages
 pages: test-tools
@@ -60,7 +67,6 @@ soak: test-tools
 	GUANJIA_SOAK_S=600 $(BIN)/python -m pytest tests/journeys/test_prometheus.py
 
 # Every policy on every published trace: docs/judgement.md with its charts.
-TRACES ?= ../shared/traces
 .PHONY: judgement
 judgement: install
 	$(BIN)/guanjia backtest --all $(TRACES) --write docs/judgement.md

@@ -99,7 +99,7 @@ def _found(tx: Tx, today: date) -> None:
     for one in city.departments():
         parent = tx.scalar(select(Department).where(Department.code == one.parent_code)) if one.parent_code else None
         agencies.register(tx, one.code, one.name, parent)
-    ids = dict(tx.execute(select(Department.code, Department.id)).tuples().all())
+    ids = dict(tx.execute(select(Department.code, Department.id)).all())
     for system in city.systems(today):
         tx.add(
             System(
@@ -118,7 +118,7 @@ def _found(tx: Tx, today: date) -> None:
     for company in city.companies():
         tx.add(CloudProvider(code=company.code, name=company.name, active=True))
     tx.flush()
-    companies = dict(tx.execute(select(CloudProvider.code, CloudProvider.id)).tuples().all())
+    companies = dict(tx.execute(select(CloudProvider.code, CloudProvider.id)).all())
     for pool in city.pools():
         row = Pool(
             code=pool.code,

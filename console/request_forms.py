@@ -9,6 +9,7 @@ from uuid import uuid4
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from wtforms import FieldList, FormField, HiddenField, IntegerField, SelectField, StringField, TextAreaField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from console.forms import DateField, InnerForm
@@ -97,8 +98,8 @@ def offer(form: RequestForm, tx: Tx, department: Department, pool: Pool, kind: R
     """Fill the choices: the department's systems, and what the catalogue offers on the pool's architecture."""
     below = agencies.subtree(tx, department.id)
     systems = tx.scalars(select(System).where(System.department_id.in_(below), System.active).order_by(System.name))
-    form.system.choices = [(0, _("不指定"))] + [(one.id, one.name) for one in systems]
-    items = [(0, "—")] + [(one.id, _shape(one)) for one in offered(tx, pool)]
+    form.system.choices = [SelectChoice("0", _("不指定")), *(SelectChoice(str(one.id), one.name) for one in systems)]
+    items = [SelectChoice("0", "—"), *(SelectChoice(str(one.id), _shape(one)) for one in offered(tx, pool))]
     form.item.choices = items
     if kind is RequestKind.CREATE:
         while len(form.lines) < 3:

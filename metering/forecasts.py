@@ -129,7 +129,7 @@ def keep(works: Works, progress: Progress = silent) -> int:
     with works.book.reading(who) as tx:
         calendars = business.calendars(tx)
         members = _members(tx, calendars)
-        owners = dict(tx.execute(select(System.id, System.department_id)).tuples().all())
+        owners = dict(tx.execute(select(System.id, System.department_id)).all())
         of_resource = {
             one: (department, system)
             for one, department, system in tx.execute(select(Resource.id, Resource.department_id, Resource.system_id))

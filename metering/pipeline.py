@@ -136,9 +136,9 @@ def sections(tx: Tx, resources: Sequence[Resource], policy: Policy, calendars: b
     by what the policy says of that department, too."""
     if not policy.sections:
         return np.full(len(resources), -1, np.int64)
-    pools = dict(tx.execute(select(Pool.id, Pool.code)).tuples().all())
-    codes = dict(tx.execute(select(Department.id, Department.code)).tuples().all())
-    levels = dict(tx.execute(select(System.id, System.mlps_level)).tuples().all())
+    pools = dict(tx.execute(select(Pool.id, Pool.code)).all())
+    codes = dict(tx.execute(select(Department.id, Department.code)).all())
+    levels = dict(tx.execute(select(System.id, System.mlps_level)).all())
     merged = mergers(tx)
     return np.array(
         [

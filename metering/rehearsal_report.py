@@ -161,7 +161,7 @@ def _recovered(tx: Tx) -> dict[str, Any]:
     """What was freed for good and what was given, by ended and delivered cases and requests."""
     taken: Counter[Kind] = Counter()
     given: Counter[Kind] = Counter()
-    done = {one for (one,) in tx.execute(select(Request.id).where(Request.state == RequestState.DONE.value)).tuples()}
+    done = {one for (one,) in tx.execute(select(Request.id).where(Request.state == RequestState.DONE.value))}
     for case in tx.scalars(select(Case)):
         if case.ending in (Ending.SHRUNK, Ending.DELETED):
             taken.update(amounts(case.freed))

@@ -310,7 +310,7 @@ def _begun_anew(tx: Tx, subjects: Sequence[str]) -> dict[str, datetime]:
         refused = select(AuditRecord.subject, AuditRecord.at).where(
             AuditRecord.subject.in_(subjects[low : low + 500]), AuditRecord.action == "order.refuse"
         )
-        found |= dict(tx.execute(refused.order_by(AuditRecord.sequence)).tuples().all())
+        found |= dict(tx.execute(refused.order_by(AuditRecord.sequence)).all())
     return found
 
 

@@ -214,7 +214,7 @@ def offer(
         return earlier
     if lender.id == borrower.id:
         raise Invalid("loan.same", N_("出借方和借用方不能是同一单位"), field="borrower")
-    for one in (lender, borrower):
+    for party in (lender, borrower):
         must_be_open(party, "borrower")
     if amount <= 0:
         raise Invalid("transfer.amount", N_("变动数量须为正整数"), field="amount")

@@ -14,16 +14,31 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
+from wtforms import SelectField
 
 from console import models  # noqa: F401 - every table of the house is known from here on
 from quota.base import Base
 from quota.db import Book
+from tests.recordings import folder
+from tests.suite import outside
 
-ROOT = Path(__file__).resolve().parent.parent
+outside.watch()
 
 # How long an example takes says something of the machine that the tests share with others, nothing of the house.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+# wtforms warns of old ways to write choices in a field's constructor alone; those given later would break as well.
+_set_choices = SelectField.choices.fset
+
+
+def _given_later(field: SelectField, choices: object) -> None:
+    if choices is not None and not callable(choices):
+        field._warn_legacy_choices(choices)
+    _set_choices(field, choices)
+
+
+SelectField.choices = SelectField.choices.setter(_given_later)
 
 
 class Clock:
@@ -46,11 +61,45 @@ def clock() -> Clock:
 
 
 @pytest.fixture(scope="session")
-def traces() -> Path:
-    """The folder of real traces."""
-    found = Path(os.environ.get("GUANJIA_TRACES", ROOT.parent / "shared" / "traces"))
-    assert found.is_dir(), f"no traces at {found}; set GUANJIA_TRACES"
-    return found
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of generated recordings, laid out as the published traces are."""
+    return folder.write(tmp_path_factory.mktemp("recordings"))
+
+
+@pytest.fixture(scope="session")
+def published() -> Path:
+    """The folder of published traces. A test that asks for it is of ``make test-traces``."""
+    assert outside.PUBLISHED.is_dir(), f"no traces at {outside.PUBLISHED}; set GUANJIA_TRACES"
+    return outside.PUBLISHED
+
+
+@pytest.fixture(scope="session", params=["generated", pytest.param("published", marks=pytest.mark.published)])
+def traces(request: pytest.FixtureRequest) -> Path:
+    """Either folder in turn, for what holds of both."""
+    return Path(request.getfixturevalue("published" if request.param == "published" else "recordings"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What reads the published traces is marked so, and is there for who asks for it by the mark: it needs more than a
+    clone."""
+    for item in items:
+        if "published" in getattr(item, "fixturenames", ()):
+            item.add_marker("published")
+    if "published" not in config.option.markexpr:
+        beside = [item for item in items if item.get_closest_marker("published")]
+        if beside:
+            config.hook.pytest_deselected(items=beside)
+            items[:] = [item for item in items if not item.get_closest_marker("published")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    os.environ.pop("GUANJIA_TRACES", None)  # what a test starts is not told of them
+    if item.get_closest_marker("published"):
+        with outside.opened():
+            return (yield)
+    return (yield)
 
 
 @pytest.fixture(scope="session")

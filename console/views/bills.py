@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import aliased, joinedload
 from werkzeug.wrappers import Response
 from wtforms import SelectField, StringField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Regexp
 
 from console import dialogues, frame, links, uploads
@@ -148,7 +149,7 @@ def submit() -> str | Response | tuple[str, int]:
     tx = reading()
     form = BillForm(month=periods.before(periods.month_of(tx.now)))
     pools = tx.scalars(select(Pool).where(Pool.provider_id == tx.actor.provider_id).order_by(Pool.name)).all()
-    form.pool.choices = [(one.id, one.name) for one in pools]
+    form.pool.choices = [SelectChoice(str(one.id), one.name) for one in pools]
     report: dict[str, Any] | None = None
     if form.validate_on_submit():
         pool = next(one for one in pools if one.id == form.pool.data)

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, SelectField, StringField, TextAreaField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame, links
@@ -67,7 +68,7 @@ FILTERS = [
 
 class CombinationForm(FlaskForm):  # type: ignore[misc]
     provider = SelectField(lazy("云服务商"), coerce=int, choices=[])
-    chip = SelectField(lazy("芯片"), choices=[(chip, chip) for chip in CHIPS])
+    chip = SelectField(lazy("芯片"), choices=[SelectChoice(chip) for chip in CHIPS])
     system = StringField(lazy("操作系统"), [InputRequired(lazy("请填写操作系统")), Length(max=64)])
     database = StringField(lazy("数据库"), [Optional(), Length(max=64)])
     middleware = StringField(lazy("中间件"), [Optional(), Length(max=64)])
@@ -123,8 +124,8 @@ def edit() -> str | Response | tuple[str, int]:
         known = {"provider": one.provider_id, **{name: getattr(one, name) for name in names}}
     form = CombinationForm(data=known)
     rows = tx.execute(select(CloudProvider.id, CloudProvider.name).order_by(CloudProvider.name))
-    form.provider.choices = [(id_, name) for id_, name in rows]
-    form.fitness.choices = [(one.value, _(label)) for one, label in FITNESS_LABELS.items()]
+    form.provider.choices = [SelectChoice(str(id_), name) for id_, name in rows]
+    form.fitness.choices = [SelectChoice(one.value, _(label)) for one, label in FITNESS_LABELS.items()]
     if form.validate_on_submit():
         try:
             with transaction() as write:

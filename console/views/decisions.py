@@ -10,6 +10,7 @@ from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, RadioField, TextAreaField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame, links, outlooks, request_evidence
@@ -45,7 +46,7 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
     decision = RadioField(
         lazy(N_("决定")),
         [InputRequired(lazy(N_("请选择一个决定")))],
-        choices=[(one.value, lazy(label)) for one, label in DECISION_LABELS.items()],
+        choices=[SelectChoice(one.value, lazy(label)) for one, label in DECISION_LABELS.items()],
     )
     use_until = DateField(
         lazy(N_("新的使用期限")),
@@ -81,7 +82,7 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
     one = requests.request(tx, request_id)
     form = DecisionForm()
     if not one.lines:  # a term has no part
-        form.decision.choices = [one_ for one_ in form.decision.choices if one_[0] != Decision.APPROVE_PART]
+        form.decision.choices = [each for each in form.decision.choices if each.value != Decision.APPROVE_PART]
     if not terms.passed(tx, one):
         del form.use_until
     if request.method == "GET":

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, RadioField, SelectField, StringField, TextAreaField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
 from console import dialogues, frame, links
@@ -126,9 +127,9 @@ class ReportForm(FlaskForm):  # type: ignore[misc]
         pools = tx.execute(
             select(Pool.id, Pool.name).where(Pool.provider_id == tx.actor.provider_id).order_by(Pool.name)
         )
-        self.pool.choices = [(id_, name) for id_, name in pools]
-        self.level.choices = [(int(level), _(label)) for level, label in LEVELS.items()]
-        self.claimed.choices = [(one.value, _(label)) for one, label in RESPONSIBILITY_LABELS.items()]
+        self.pool.choices = [SelectChoice(str(id_), name) for id_, name in pools]
+        self.level.choices = [SelectChoice(level, _(label)) for level, label in LEVELS.items()]
+        self.claimed.choices = [SelectChoice(one.value, _(label)) for one, label in RESPONSIBILITY_LABELS.items()]
 
     def fact(self) -> IncidentFact:
         """What was typed, its times in the city's zone."""
@@ -252,7 +253,9 @@ def settle(incident_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
     one = incidents.incident(tx, incident_id)
     form = SettleForm(generation=one.generation)
-    form.responsibility.choices = [(whose.value, _(label)) for whose, label in RESPONSIBILITY_LABELS.items()]
+    form.responsibility.choices = [
+        SelectChoice(whose.value, _(label)) for whose, label in RESPONSIBILITY_LABELS.items()
+    ]
     if form.validate_on_submit():
         try:
             with transaction() as write:

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import SelectField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired
 
 from console import frame, links, uploads
@@ -157,7 +158,7 @@ def upload() -> str | Response | tuple[str, int]:
     now = tx.now.astimezone(settings().zone).replace(tzinfo=None, second=0, microsecond=0)
     form = FileForm(as_of=now)
     pools = tx.scalars(select(Pool).order_by(Pool.name)).all()
-    form.pool.choices = [(one.id, one.name) for one in pools]
+    form.pool.choices = [SelectChoice(str(one.id), one.name) for one in pools]
     found: Listed | None = None
     token = request.form.get("token", "")
     if token:

@@ -203,7 +203,7 @@ def _today() -> date:
 
 def _names(tx: Tx) -> dict[str, str]:
     """Code → name of pools and departments; of merged ones with their successor's."""
-    pools = dict(tx.execute(select(Pool.code, Pool.name)).tuples().all())
+    pools = dict(tx.execute(select(Pool.code, Pool.name)).all())
     return pools | departments(tx)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import RadioField, TextAreaField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame, links
@@ -89,7 +90,7 @@ def show(rating_id: int) -> Response:
 def rate(order_id: int) -> str | Response | tuple[str, int]:
     one = orders.order(reading(), order_id)
     form = RatingForm()
-    form.stars.choices = [(stars, _(label)) for stars, label in STAR_LABELS.items()]
+    form.stars.choices = [SelectChoice(str(stars), _(label)) for stars, label in STAR_LABELS.items()]
     if form.validate_on_submit():
         try:
             with transaction() as tx:

@@ -115,7 +115,7 @@ def enter() -> str | Response | tuple[str, int]:
     tx = reading()
     form = RecordForm(happened_on=tx.now.astimezone(settings().zone).date(), count=1)
     rows = tx.execute(select(CloudProvider.id, CloudProvider.name).order_by(CloudProvider.name))
-    form.provider.choices = [(id_, name) for id_, name in rows]
+    form.provider.choices = [SelectChoice(str(id_), name) for id_, name in rows]
     form.kind.choices = [
         SelectChoice("", "—"),
         *(SelectChoice(kind.value, _(one.label)) for kind, one in FORMS.items() if kind is not RecordKind.WITHDRAWAL),

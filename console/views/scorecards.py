@@ -10,6 +10,7 @@ from sqlalchemy.orm import joinedload
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 from wtforms import RadioField, SelectField, SelectMultipleField, StringField, TextAreaField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional, Regexp
 
 from console import evidence_words, frame, links, scoring
@@ -223,7 +224,7 @@ class ScoreForm(FlaskForm):  # type: ignore[misc]
 def compute() -> str | Response | tuple[str, int]:
     tx = reading()
     form = ScoreForm(period=periods.before(periods.quarter_of(tx.now)))
-    form.provider.choices = [(one.id, one.name) for one in _companies(tx)]
+    form.provider.choices = [SelectChoice(str(one.id), one.name) for one in _companies(tx)]
     if form.validate_on_submit():
         try:
             works = Works(book(), lake(), settings().data)
@@ -276,14 +277,14 @@ class RulingForm(FlaskForm):  # type: ignore[misc]
     ruling = TextAreaField(lazy("裁定理由"), [InputRequired(lazy("请写明理由")), Length(max=8000)])
 
 
-def _refs(tx: Tx, one: ScorecardRecord) -> list[tuple[str, str]]:
+def _refs(tx: Tx, one: ScorecardRecord) -> list[SelectChoice]:
     """Evidence rows that cost something, to choose from."""
     lost = {mark.indicator for mark in one.marks if mark.deduction} | {
         indicator for indicator in (Indicator.SECURITY.value, Indicator.METERING.value) if one.veto
     }
     rows = [row for row in marks.evidence_of(tx, one) if row.indicator in lost and not row.facts.get("ok")][:500]
     evidence_words.learn(row.ref for row in rows)
-    return [(row.ref, _choice(row)) for row in rows]
+    return [SelectChoice(row.ref, _choice(row)) for row in rows]
 
 
 def _choice(row: ScorecardEvidence) -> str:
@@ -323,7 +324,7 @@ def rule(scorecard_id: int) -> str | Response | tuple[str, int]:
         raise NotFound("appeal.none", N_("没有编号为 %(id)s 的申诉"), id=scorecard_id)
     contested = marks.scorecard(tx, filed.scorecard_id)
     form = RulingForm(MultiDict(request.form) if request.method == "POST" else None, struck=filed.refs)
-    form.upheld.choices = [("1", _("申诉成立")), ("0", _("申诉不成立"))]
+    form.upheld.choices = [SelectChoice("1", _("申诉成立")), SelectChoice("0", _("申诉不成立"))]
     form.struck.choices = _refs(tx, contested)
     if form.validate_on_submit():
         try:

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import SelectField, StringField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
 from console import frame, links
@@ -75,7 +76,8 @@ def index() -> str | Response:
 @allow(Role.SUPERVISOR)
 def register() -> str | tuple[str, int]:
     form = SourceForm()
-    form.pool.choices = [(one.id, one.name) for one in reading().scalars(select(Pool).order_by(Pool.name))]
+    pools = reading().scalars(select(Pool).order_by(Pool.name))
+    form.pool.choices = [SelectChoice(str(one.id), one.name) for one in pools]
     if form.validate_on_submit():
         try:
             with transaction() as tx:

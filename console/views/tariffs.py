@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import IntegerField, SelectField, StringField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from console import frame
@@ -81,13 +82,19 @@ class TariffForm(FlaskForm):  # type: ignore[misc]
 
     def offer(self, tx: Tx) -> None:
         """Fill the choices from the book."""
-        self.kind.choices = [(kind.value, _(unit.label)) for kind, unit in UNITS.items()]
-        self.arch.choices = [("", _("不限")), *((arch.value, arch.value) for arch in Arch if arch is not Arch.ANY)]
-        self.per.choices = [(per.value, _(label)) for per, label in PER_LABELS.items()]
+        self.kind.choices = [SelectChoice(kind.value, _(unit.label)) for kind, unit in UNITS.items()]
+        self.arch.choices = [
+            SelectChoice("", _("不限")),
+            *(SelectChoice(arch.value) for arch in Arch if arch is not Arch.ANY),
+        ]
+        self.per.choices = [SelectChoice(per.value, _(label)) for per, label in PER_LABELS.items()]
         companies = tx.execute(select(CloudProvider.id, CloudProvider.name).order_by(CloudProvider.name))
-        self.provider.choices = [(0, _("不限")), *((one, name) for one, name in companies)]
+        self.provider.choices = [
+            SelectChoice("0", _("不限")),
+            *(SelectChoice(str(one), name) for one, name in companies),
+        ]
         items = tx.execute(select(CatalogItem.id, CatalogItem.name).order_by(CatalogItem.name))
-        self.item.choices = [(0, _("不限")), *((one, name) for one, name in items)]
+        self.item.choices = [SelectChoice("0", _("不限")), *(SelectChoice(str(one), name) for one, name in items)]
 
     def enter(self, tx: Tx) -> Tariff:
         """Enter what was filled in. Raises Invalid."""

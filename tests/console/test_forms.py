@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 from flask_wtf import FlaskForm
 from wtforms import FieldList, FormField, IntegerField, SelectMultipleField, StringField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Length, NumberRange, Optional
 
 from console.forms import DateField, DateTimeLocalField, InnerForm, problems
@@ -22,7 +23,7 @@ class Row(InnerForm):
 
 class Asked(FlaskForm):  # type: ignore[misc]
     count = IntegerField("数量", [NumberRange(min=1, max=9)])
-    kinds = SelectMultipleField("类别", choices=[("a", "A")])
+    kinds = SelectMultipleField("类别", choices=[SelectChoice("a", "A")])
     rows = FieldList(FormField(Row), min_entries=1)
     at = DateTimeLocalField("开始", validators=[Optional()])
     on = DateField("末日", validators=[Optional()])

@@ -182,10 +182,10 @@ def many(count: int, start: bytes, each: bytes) -> bytes:
         (WRITE, many(1, b"\x0a\xc4\x84\x3d", b"\x12\x00" * 500_002), {}),  # one series of as many samples
         (WRITE, many(wire.MAX_POINTS + 1, b"\x22\x00", b"\x2a\x00"), TWO),
         (WRITE, many(wire.MAX_POINTS + 1, b"", b"\x22\x00"), TWO),
-        (OTLP, gzip.compress(b"\x0a\x00" * (wire.MAX_POINTS + 1), 1), {"Content-Encoding": "gzip"}),
+        (OTLP, gzip.compress(b"\x0a\x00" * (wire.MAX_POINTS + 1), 1, mtime=0), {"Content-Encoding": "gzip"}),
         (
             OTLP,
-            gzip.compress(b'{"resourceMetrics":[' + b"{}," * (wire.MAX_JSON // 3) + b"{}]}", 1),
+            gzip.compress(b'{"resourceMetrics":[' + b"{}," * (wire.MAX_JSON // 3) + b"{}]}", 1, mtime=0),
             {"Content-Encoding": "gzip", "Content-Type": "application/json"},
         ),
     ],

@@ -172,7 +172,7 @@ def test_a_letter_is_answered_with_files_beside_each_machine(town: Journey) -> N
     assert "截图.png" in checked.text
     assert all_of(town) == [], "looking at it binds nobody"
     with town.book.reading() as tx:
-        tokens = dict(tx.execute(select(StagedFile.name, StagedFile.token)).tuples().all())
+        tokens = dict(tx.execute(select(StagedFile.name, StagedFile.token)).all())
     del form[f"files-{second}"]
     form |= {f"kept-{second}": tokens["截图.png"], "confirmed": "1"}
     assert visit.send(f"/notices/{letter}/answer", form).status_code == 302

@@ -15,6 +15,7 @@ from metering import assess, facts
 from metering.assess import DailyUse, Verdict
 from metering.series import grid
 from metering.traces import load
+from tests.recordings.folder import recording
 
 DAY = 288
 MONTH = 30 * DAY
@@ -422,13 +423,41 @@ class TestPolicyIsData:
         assert verdict(block(cpu=2, mem=10, net=3), stricter)[0] is Verdict.UNDERUSED
 
 
-@pytest.fixture(scope="module")
-def rnd(traces: Path):
-    """The real trace, its facts for the reference policy, and what was computed of it independently."""
-    series = load(traces / "bitbrains_rnd.parquet")
+def measured(trace: Path):
+    """A trace, and its facts for the reference policy."""
+    series = load(trace)
     laid = grid(series)
-    facts = assess.measure(laid.cpu, laid.mem, laid.state, policy=assess.reference())
-    return series, facts, json.loads((traces / "reference_open.json").read_text())["datasets"][series.dataset]
+    return series, assess.measure(laid.cpu, laid.mem, laid.state, policy=assess.reference())
+
+
+@pytest.fixture(scope="module")
+def made(recordings: Path):
+    """As measured, of the generated Rnd, with its machines."""
+    return *measured(recordings / "bitbrains_rnd.parquet"), recording("bitbrains_rnd").machines
+
+
+class TestGeneratedTrace:
+    def test_each_machine_has_the_class_that_it_was_made_for(self, made):
+        series, facts, machines = made
+        assert series.names == tuple(one.name for one in machines)
+        assert len(series.slot) == sum(len(one.ts) for one in machines)
+        found = assess.judge(facts, assess.reference())
+        assert [found[i] for i in range(len(machines))] == [Verdict(one.verdict) for one in machines]
+
+    def test_figures_of_each_machine(self, made):
+        _, facts, machines = made
+        of = facts.windows[0]
+        for name, q in (("cpu_p50", 0.5), ("cpu_p95", 0.95), ("cpu_p99", 0.99), ("cpu_max", 1)):
+            np.testing.assert_allclose(getattr(of, name), [np.quantile(one.cpu, q) for one in machines], atol=1e-6)
+        np.testing.assert_allclose(of.cpu_mean, [one.cpu.mean() for one in machines], atol=1e-6)
+        np.testing.assert_allclose(of.mem_p95, [np.quantile(one.mem, 0.95) for one in machines], atol=0.0051)
+
+
+@pytest.fixture(scope="module")
+def rnd(published: Path):
+    """As measured, of the published Rnd, and what was computed of it independently."""
+    series, facts = measured(published / "bitbrains_rnd.parquet")
+    return series, facts, json.loads((published / "reference_open.json").read_text())["datasets"][series.dataset]
 
 
 class TestRealTrace:

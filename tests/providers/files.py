@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
+
 from providers.base import Samples
 from providers.refusals import Refusal, Refusals
 from providers.usage_columns import BITBRAINS
@@ -51,6 +54,18 @@ def read(path: Path, **options: Any) -> Read:
         assert one.rows == one.taken + one.duplicates + one.refused, one
     assert report.samples == sum(batch.table.num_rows for batch in batches)
     return Read(report, batches)
+
+
+def column(batches: list[Samples], name: str, of: str) -> np.ndarray:
+    """The values of one resource in time order."""
+    ts, values = [], []
+    for batch in batches:
+        if of in batch.external_ids:
+            mine = batch.table.filter(pc.equal(batch.table["resource"], batch.external_ids.index(of)))
+            ts.append(mine["ts"].to_numpy())
+            values.append(mine[name].to_numpy())
+    order = np.argsort(np.concatenate(ts), kind="stable")
+    return np.concatenate(values)[order]
 
 
 def bitbrains(ts: int, cores: int = 2, cpu: object = 1.5, **more: object) -> str:
