@@ -42,6 +42,7 @@ class Metric:
 
     limit: above it a value is absurd and refused. telling: from here on a value has digits enough that a
     live machine does not repeat it by chance for an hour; None = it may rightly stand still (memory, disk).
+    joined: added when days had been closed without it: what does not report it is marked as it was before.
     Percentages are uint16 hundredths, clipped at 655.34; the rest float32 with NaN for "not reported".
     """
 
@@ -52,6 +53,7 @@ class Metric:
     percent: bool = False
     histogram: bool = False
     last: bool = False
+    joined: bool = False
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -72,6 +74,8 @@ METRICS: Mapping[str, Metric] = {
         Metric("disk_read_kbs", "KiB/s", 1e9, telling=1.0),
         Metric("disk_write_kbs", "KiB/s", 1e9, telling=1.0),
         Metric("connections", "", 1e9, telling=10.0),
+        # What the machine wanted and the hypervisor gave to others, of the time of its CPUs.
+        Metric("steal_pct", "%", 1_000, percent=True, joined=True),
     )
 }
 
@@ -102,6 +106,16 @@ def natural(name: str, values: Array) -> NDArray[np.float64]:
         plain /= 100
         plain[values == MISSING] = np.nan
     return plain
+
+
+def demanded(cpu: NDArray[np.uint16], steal: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """What machines wanted of their CPUs, hundredths of a per cent: what they used, and what was wanted and not given.
+    A machine that gets half of what it asks for is not half idle."""
+    both = (cpu != MISSING) & (steal != MISSING) & (steal > 0)
+    if not both.any():
+        return cpu
+    total = np.minimum(cpu.astype(np.uint32) + steal, int(MISSING) - 1)
+    return np.where(both, total, cpu).astype(np.uint16)
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ from metering.policy import GROWS, SIZING, Verdict
 from metering.quantiles import BINS, MISSING, histogram
 from metering.readings import Window as Block
 from metering.rightsizing import FLOOR, Outlook, Profile
-from metering.samples import nothing
+from metering.samples import demanded, nothing
 from metering.series import LIVE
 from metering.sizings import Sizing, sizing
 from metering.works import Progress, Works, silent
@@ -87,10 +87,11 @@ def advise(
         if how.method == "peak14x1.15-daily":
             reach = max(reach, int(how.figure("days")))
         first = span.last - timedelta(days=reach - 1)
-        columns = ("cpu_pct", "mem_pct", "vcpu", "mem_mb")
+        columns = ("cpu_pct", "mem_pct", "vcpu", "mem_mb", "steal_pct")
         for block in works.lake.windows(np.array(sorted(rows), np.int32), first, span.last, columns):
             members = [resources[rows[int(one)]] for one in block.resources]
             offered = [_offered(one, shapes.get(one.arch, ())) for one in members]
+            block.values["cpu_pct"] = demanded(block.values["cpu_pct"], block.values["steal_pct"])
             cpu, mem = (_of_present(block, members, *each) for each in OF_SIZE)
             need = _memory(mem, block.state, works.lake.slots)
             memory = [share * one.has().get(Kind.MEMORY, 0) for share, one in zip(need, members, strict=True)]
