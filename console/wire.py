@@ -182,18 +182,19 @@ class _Seen(Generic[_Word]):
         self.known: dict[_Word, _Word] = {}
         self.size = 0
 
-    def keep(self, *words: _Word) -> None:
-        if len(self.known) > MAX_SEEN or self.size > MAX_SEEN_BYTES:
-            self.known.clear()
-            self.size = 0
-        self.known.update(zip(words, words, strict=True))
-        self.size += sum(map(len, words))
-
     def kept(self, words: Iterable[_Word]) -> list[_Word]:
         """The words, as they were seen before."""
         given = list(words)
-        self.keep(*{word for word in given if word not in self.known})
+        self._room()
+        fresh = {word for word in given if word not in self.known}
+        self.known.update(zip(fresh, fresh, strict=True))
+        self.size += sum(map(len, fresh))
         return [self.known[word] for word in given]
+
+    def _room(self) -> None:
+        if len(self.known) > MAX_SEEN or self.size > MAX_SEEN_BYTES:
+            self.known.clear()
+            self.size = 0
 
 
 _words = _Seen[str]()
@@ -223,7 +224,7 @@ def _regular(raw: bytes, head: bytes) -> bool:
         return False  # the mark stood within something else
     if _TimeSeries(labels=labels).SerializeToString() != head:
         return False
-    _seen.keep(head)
+    _seen.kept([head])
     return True
 
 

@@ -30,6 +30,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from metering.devices import BOND
+from metering.facts import STARVED
 from metering.samples import METRICS
 from metering.signals import COUNTERS, CPU_TIMES, DIRECT, LAYER, WHOLE, Array, Points, Signal
 
@@ -67,6 +68,9 @@ AS_BOOKED = 0.1
 FULL = 100.5
 """Per cent of memory that rounding explains."""
 
+NOTED = frozenset({"unit.fraction?", "cpu.starved"})
+"""What is said of what was used all the same."""
+
 FEW = 12
 """Readings from which on a habit is seen."""
 
@@ -91,7 +95,7 @@ class Said:
 @dataclass(frozen=True, slots=True)
 class Fold:
     """samples: a table as `Lake.append` takes it (resource, ts = the slot's start, metrics, mem_mb, vcpu); points: all of
-    them, marked as folded; said: what of the new ones could not be used."""
+    them, marked as folded; said: what of the new ones could not be used, or is to be known (NOTED)."""
 
     samples: pa.Table
     points: Points
@@ -113,7 +117,9 @@ def fold(
     done = replace(points, folded=np.ones(len(points), bool))
     if not len(wanted):
         return Fold(pa.table({"resource": pa.array([], pa.int32()), "ts": pa.array([], pa.int64())}), done, said)
-    found = _Rows(points, gaps, spans, wanted, step, ~held, memory_b or {}, said).metrics()
+    rows = _Rows(points, gaps, spans, wanted, step, ~held, memory_b or {}, said)
+    rows.new = ((wanted & ((1 << 36) - 1)) + 1) * step > since_ms
+    found = rows.metrics()
     speaks = np.zeros(len(wanted), bool)
     for name, column in found.items():
         if name in METRICS:
@@ -307,6 +313,7 @@ class _Rows:
     ) -> None:
         self.points, self.rows, self.step, self.said = points, len(wanted), step, said
         self.resource = (wanted >> 36).astype(np.int64)
+        self.new = np.ones(len(wanted), bool)  # whether the slot is folded for the first time, so that it is said once
         self.memory_b = np.array([memory_b.get(int(one), np.nan) for one in self.resource])
 
         def row(key: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -358,7 +365,9 @@ class _Rows:
         self._say("cpu.partial", np.flatnonzero(odd), lambda i: f"{100 * pace[i]:.0f} %")
         every = np.where(doubt | odd, np.nan, every)
         _first(found, "cpu_pct", 100 * busy / every)
-        _first(found, "steal_pct", 100 * steal / every)
+        stolen = 100 * steal / every
+        self._say("cpu.starved", np.flatnonzero(stolen >= STARVED / 100), lambda i: f"{stolen[i]:.0f} %")
+        _first(found, "steal_pct", stolen)
         # How many CPUs there are: as many as tell of their idle time, or as many as are told.
         pairs = np.unique(np.stack([self.at[idles], self.points.place[self.of[idles]]]), axis=1)
         count = np.bincount(pairs[0].astype(np.int64), minlength=self.rows).astype(np.float64)
@@ -382,6 +391,7 @@ class _Rows:
         found["mem_mb"] = np.where(above, np.nan, seen / 2**20)
 
     def _say(self, reason: str, rows: NDArray[np.int64], what: Callable[[int], str]) -> None:
+        rows = rows[self.new[rows]]
         if len(rows):
             self.said.refused[reason] += len(rows)
             self.said.examples.setdefault(reason, (int(self.resource[rows[0]]), what(int(rows[0]))))

@@ -20,6 +20,7 @@ from sqlalchemy import select
 
 from metering import signals, sources, spool
 from metering.conventions import TOLD
+from metering.folding import NOTED
 from metering.intake import Evidence
 from metering.lake import Lake
 from metering.lake_files import Damaged
@@ -257,7 +258,7 @@ def _note(works: Works, code: str, found: spool.Folded) -> None:
             return
         row.points += found.points
         row.ignored += found.ignored
-        row.refused += sum(found.refused.values())
+        row.refused += sum(count for reason, count in found.refused.items() if reason not in NOTED)
         row.last_point_at = _later(row.last_point_at, found.newest)
         evidence = Evidence(tx, row.pool_id, f"push.{code}")
         for reason, count in found.refused.items():

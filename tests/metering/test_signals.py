@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from metering import signals
 from metering.folding import fold
-from metering.signals import LAYER, POINTS, Points, Signal
+from metering.signals import POINTS, Points, Signal
 
 STEP = 300
 SLOT = 1_790_000_100  # the start of a slot
