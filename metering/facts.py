@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metering import quantiles
-from metering.samples import demanded
 
 if TYPE_CHECKING:
     from metering.policy import Policy
@@ -28,6 +27,16 @@ QUANTILES = (0.50, 0.95, 0.99)
 STARVED = 1000
 """Hundredths of a per cent: a tenth of what a machine wants, from which on its provider delivers short."""
 CELLS = 4_000_000  # resources x slots handled at once: bounds the temporaries to some 100 MB
+
+
+def demanded(cpu: NDArray[np.uint16], steal: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """What machines wanted of their CPUs, hundredths of a per cent: what they used, and what was wanted and not given.
+    A machine that gets half of what it asks for is not half idle."""
+    both = (cpu != MISSING) & (steal != MISSING) & (steal > 0)
+    if not both.any():
+        return cpu
+    total = np.minimum(cpu.astype(np.uint32) + steal, MISSING - 1)
+    return np.where(both, total, cpu).astype(np.uint16)
 
 
 @dataclass(frozen=True)

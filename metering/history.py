@@ -14,8 +14,9 @@ from sqlalchemy.orm import joinedload
 
 from metering import pipeline
 from metering.business import calendars
+from metering.facts import demanded
 from metering.policy import Policy
-from metering.samples import demanded, nothing
+from metering.samples import nothing
 from metering.series import LIVE, Series, flatten
 from metering.works import Works
 from providers.base import ServiceKind

@@ -108,16 +108,6 @@ def natural(name: str, values: Array) -> NDArray[np.float64]:
     return plain
 
 
-def demanded(cpu: NDArray[np.uint16], steal: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """What machines wanted of their CPUs, hundredths of a per cent: what they used, and what was wanted and not given.
-    A machine that gets half of what it asks for is not half idle."""
-    both = (cpu != MISSING) & (steal != MISSING) & (steal > 0)
-    if not both.any():
-        return cpu
-    total = np.minimum(cpu.astype(np.uint32) + steal, int(MISSING) - 1)
-    return np.where(both, total, cpu).astype(np.uint16)
-
-
 @dataclass(slots=True)
 class Cells:
     """Samples of one local day, at most one per (resource, slot), sorted by both.

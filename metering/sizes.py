@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from metering import backtest, quantiles, rightsizing
 from metering.assess import Findings
+from metering.facts import demanded
 from metering.policy import GROWS, SIZING, Verdict
 from metering.quantiles import BINS, MISSING, histogram
 from metering.readings import Window as Block
 from metering.rightsizing import FLOOR, Outlook, Profile
-from metering.samples import demanded, nothing
+from metering.samples import nothing
 from metering.series import LIVE
 from metering.sizings import Sizing, sizing
 from metering.works import Progress, Works, silent
