@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from itertools import compress
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +22,9 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, DataPointFlags, Metric
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, DataPointFlags, Metric, ScopeMetrics
 
+from metering import conventions
 from metering.push import Delivery
 
 MAX_BODY = 16 * 1024 * 1024
@@ -33,6 +34,8 @@ MAX_POINTS = 500_000
 """Series and points of one body. Empty messages take two bytes each and forty times as much once they are read; real
 senders send some thousands at a time."""
 MAX_SEEN = 2_000_000
+MAX_SEEN_BYTES = 128 * 1024 * 1024
+"""What is remembered from body to body, at most: then it is forgotten, so that labels that are ever new fill no memory."""
 
 
 class Unreadable(ValueError):
@@ -53,13 +56,11 @@ def _count(number: int) -> int:
 # --- remote-write ------------------------------------------------------------------------------------------
 
 
-def _schema() -> tuple[Any, Any, Any, Any]:
-    """(WriteRequest, TimeSeries, Label, Request): prometheus.WriteRequest of remote-write 1.0 and
-    io.prometheus.write.v2.Request of 2.0, as far as they are read here."""
+def _schema() -> tuple[Any, Any, Any, Any, Any]:
+    """(WriteRequest, TimeSeries, Label, Request, Status): prometheus.WriteRequest of remote-write 1.0 and
+    io.prometheus.write.v2.Request of 2.0, as far as they are read here; google.rpc.Status without details."""
     field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(
-        name="guanjia/remote_write.proto", package="guanjia.wire", syntax="proto3"
-    )
+    file = descriptor_pb2.FileDescriptorProto(name="guanjia/wire.proto", package="guanjia.wire", syntax="proto3")
 
     def message(name: str, *fields: tuple[str, int, int, bool, str]) -> None:
         made = file.message_type.add(name=name)
@@ -91,14 +92,15 @@ def _schema() -> tuple[Any, Any, Any, Any]:
         ("symbols", 4, field.TYPE_STRING, True, ""),
         ("timeseries", 5, field.TYPE_MESSAGE, True, "Series"),
     )
+    message("Status", ("code", 1, field.TYPE_INT32, False, ""), ("message", 2, field.TYPE_STRING, False, ""))
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     classes = message_factory.GetMessageClassesForFiles([file.name], pool)
-    names = ("WriteRequest", "TimeSeries", "Label", "Request")
+    names = ("WriteRequest", "TimeSeries", "Label", "Request", "Status")
     return tuple(classes[f"guanjia.wire.{name}"] for name in names)
 
 
-_WriteRequest, _TimeSeries, _Label, _Request = _schema()
+_WriteRequest, _TimeSeries, _Label, _Request, Status = _schema()
 _SNAPPY = pa.Codec("snappy")
 
 
@@ -140,9 +142,7 @@ def remote_write_2(body: bytes) -> Delivery:
     except DecodeError:
         raise Unreadable("not a remote-write 2.0 message") from None
     _count(max(len(request.symbols), len(request.timeseries)))
-    if len(_words) > MAX_SEEN:
-        _words.clear()
-    symbols = [_words.setdefault(word, word) for word in request.symbols]
+    symbols = _words.kept(request.symbols)
     if request.timeseries and (not symbols or symbols[0]):
         raise Unreadable("the first of the symbols is not the empty string")
     series: list[Hashable] = []
@@ -172,8 +172,32 @@ def remote_write_2(body: bytes) -> Delivery:
     return Delivery(series, _paired, index, ts, value, refused)
 
 
-_words: dict[str, str] = {}
-"""Symbols that were seen: the same word is the same object in the next body, so that known series are found at a glance."""
+_Word = TypeVar("_Word", str, bytes)
+
+
+class _Seen(Generic[_Word]):
+    """Words that were seen: the same word is the same object in the next body, so that known series are found at a glance."""
+
+    def __init__(self) -> None:
+        self.known: dict[_Word, _Word] = {}
+        self.size = 0
+
+    def kept(self, words: Iterable[_Word]) -> list[_Word]:
+        """The words, as they were seen before."""
+        given = list(words)
+        self._room()
+        fresh = {word for word in given if word not in self.known}
+        self.known.update(zip(fresh, fresh, strict=True))
+        self.size += sum(map(len, fresh))
+        return [self.known[word] for word in given]
+
+    def _room(self) -> None:
+        if len(self.known) > MAX_SEEN or self.size > MAX_SEEN_BYTES:
+            self.known.clear()
+            self.size = 0
+
+
+_words = _Seen[str]()
 
 
 def _paired(key: Hashable) -> Mapping[str, str]:
@@ -184,7 +208,7 @@ def _paired(key: Hashable) -> Mapping[str, str]:
 
 _TAIL = 18
 _MARK = b"\x12\x10\x09"  # samples, 16 bytes: value, a double; …
-_seen: set[bytes] = set()
+_seen = _Seen[bytes]()
 """Heads that are labels and nothing else, so that what follows them is the only sample of the series."""
 
 
@@ -192,7 +216,7 @@ def _regular(raw: bytes, head: bytes) -> bool:
     """Whether ``raw`` is labels and one sample of the usual form."""
     if raw[-_TAIL : 3 - _TAIL] != _MARK:
         return False
-    if head in _seen:
+    if head in _seen.known:
         return True
     try:
         labels = _TimeSeries.FromString(head).labels
@@ -200,9 +224,7 @@ def _regular(raw: bytes, head: bytes) -> bool:
         return False  # the mark stood within something else
     if _TimeSeries(labels=labels).SerializeToString() != head:
         return False
-    if len(_seen) > MAX_SEEN:
-        _seen.clear()
-    _seen.add(head)
+    _seen.kept([head])
     return True
 
 
@@ -250,8 +272,9 @@ def unpacked(body: bytes) -> bytes:
 def otlp(body: bytes, *, as_json: bool, packed: bool) -> Delivery:
     """An OTLP ExportMetricsServiceRequest: gauges and cumulative sums. Raises Unreadable or TooLarge.
 
-    Labels are the resource's attributes, then the point's; the metric's name is ``__name__``. Delta sums, histograms
-    and summaries are refused by name: the steward keeps what it can difference itself.
+    Labels are the resource's attributes, then the point's; the metric's name is ``__name__``; what the sender says about
+    the metric (unit, version of its conventions, scope) stands under the pseudo-labels of metering.conventions. Delta sums,
+    histograms and summaries are refused by name: the steward keeps what it can difference itself.
     """
     if packed:
         body = _gunzipped(body)
@@ -263,7 +286,7 @@ def otlp(body: bytes, *, as_json: bool, packed: bool) -> Delivery:
             json_format.Parse(body, request, ignore_unknown_fields=True)
         else:
             request.ParseFromString(body)
-    except (DecodeError, json_format.ParseError, UnicodeDecodeError):
+    except (DecodeError, json_format.ParseError, UnicodeDecodeError, RecursionError):
         raise Unreadable("not an OTLP ExportMetricsServiceRequest") from None
     series: list[Hashable] = []
     index: list[int] = []
@@ -282,9 +305,10 @@ def otlp(body: bytes, *, as_json: bool, packed: bool) -> Delivery:
                 if why:
                     refused[why] += max(1, len(points))
                     continue
+                told = _told(metric, group.schema_url, scope)
                 for point in points:
                     index.append(len(series))
-                    series.append(tuple({**machine, **_attributes(point.attributes), "__name__": metric.name}.items()))
+                    series.append(tuple({**machine, **_attributes(point.attributes), **told}.items()))
                     ts.append(point.time_unix_nano // 1_000_000)
                     if point.flags & DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK:
                         value.append(float("nan"))
@@ -304,6 +328,16 @@ def _points(metric: Metric) -> tuple[Any, str]:
     if kind is None:
         return (), "metric.empty"
     return getattr(metric, kind).data_points, f"kind.{kind}"
+
+
+def _told(metric: Metric, schema_url: str, scope: ScopeMetrics) -> dict[str, str]:
+    """The metric's name, and what the sender says about it."""
+    told = {
+        conventions.UNIT: metric.unit,
+        conventions.SCHEMA: conventions.version(scope.schema_url or schema_url),
+        conventions.SCOPE: f"{scope.scope.name}@{scope.scope.version}" if scope.scope.name else "",
+    }
+    return {"__name__": metric.name, **{name: value for name, value in told.items() if value}}
 
 
 def _attributes(pairs: Iterable[KeyValue]) -> dict[str, str]:

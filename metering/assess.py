@@ -84,6 +84,8 @@ COVERED_BY = {
     "hot": "coverage",
     "line": "net_coverage",
     "conn": "conn_coverage",
+    "steal": "steal_coverage",
+    "starved": "steal_coverage",
 }
 
 HELD = -2
@@ -112,6 +114,8 @@ FIGURE_LABELS = {
     "line_mean": (N_("带宽使用率均值"), "%", 1.0),
     "line_peak": (N_("带宽使用率均峰值"), "%", 1.0),
     "conn_max": (N_("最多连接数"), "", 1.0),
+    "steal_mean": (N_("CPU 被抢占均值"), "%", 1.0),
+    "starved": (N_("供给不足时段占比"), "%", 100.0),
     "off_days": (N_("关机天数"), "", 1.0),
     "dead_days": (N_("数据冻结天数"), "", 1.0),
     "unattached_days": (N_("未挂载天数"), "", 1.0),

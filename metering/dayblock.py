@@ -278,8 +278,9 @@ def _evidence(block: Block, cells: NDArray[np.int64], slots: int) -> tuple[Array
         if metric.telling is not None:
             telling += there & (at >= metric.telling * (100 if metric.percent else 1))
         # FNV-1a over the columns, with a shift so that high bits reach the low ones.
-        mark = (mark ^ _bits(at).astype(np.uint64)) * np.uint64(0x100000001B3)
-        mark ^= mark >> np.uint64(29)
+        mixed = (mark ^ _bits(at).astype(np.uint64)) * np.uint64(0x100000001B3)
+        mixed ^= mixed >> np.uint64(29)
+        mark = np.where(there, mixed, mark) if metric.joined else mixed
     limit = np.where(telling >= 2, slots // 24, np.where(something, slots, 0))
     return limit, np.where(limit > 0, mark | np.uint64(1), 0)
 

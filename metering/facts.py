@@ -24,7 +24,19 @@ Array = NDArray[Any]
 MISSING = 65535  # uint16 sentinel: not reported
 LIVE, OFF, FROZEN = 1, 2, 3  # states of a slot; 0 = nothing arrived
 QUANTILES = (0.50, 0.95, 0.99)
+STARVED = 1000
+"""Hundredths of a per cent: a tenth of what a machine wants, from which on its provider delivers short."""
 CELLS = 4_000_000  # resources x slots handled at once: bounds the temporaries to some 100 MB
+
+
+def demanded(cpu: NDArray[np.uint16], steal: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """What machines wanted of their CPUs, hundredths of a per cent: what they used, and what was wanted and not given.
+    A machine that gets half of what it asks for is not half idle."""
+    both = (cpu != MISSING) & (steal != MISSING) & (steal > 0)
+    if not both.any():
+        return cpu
+    total = np.minimum(cpu.astype(np.uint32) + steal, MISSING - 1)
+    return np.where(both, total, cpu).astype(np.uint16)
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,8 @@ class Figures:
     line_mean, line_peak: traffic both ways as % of the bought bandwidth, its mean and the mean of its daily maxima;
     conn_max: the most connections at one time (databases, middleware), conn_coverage as cpu_coverage. Of these daily
     rollups tell nothing.
+    CPU is what was wanted: what was used, and what the hypervisor gave to others (steal). steal_mean: that part, mean;
+    starved: the share of slots in which it was STARVED or more. From daily rollups CPU is what was used.
     """
 
     wanted: Array
@@ -72,6 +86,9 @@ class Figures:
     line_peak: Array
     conn_coverage: Array
     conn_max: Array
+    steal_coverage: Array
+    steal_mean: Array
+    starved: Array
 
 
 FIGURES = tuple(f.name for f in fields(Figures))
@@ -181,6 +198,7 @@ def measure(
     disk: Array | None = None,
     card: Array | None = None,
     conn: Array | None = None,
+    steal: Array | None = None,
     *,
     policy: Policy,
     slots_per_day: int = 288,
@@ -195,7 +213,7 @@ def measure(
 ) -> Facts:
     """Facts from exact samples.
 
-    cpu, mem, disk, card: uint16 [r, n], hundredths of a per cent, 65535 = missing; state: uint8 [r, n] (0
+    cpu, mem, disk, card, steal: uint16 [r, n], hundredths of a per cent, 65535 = missing; state: uint8 [r, n] (0
     missing, 1 live, 2 off but reporting, 3 frozen); net, conn: float32 [r, n] kbit/s and connections, NaN = missing.
     n: whole local days, oldest first; windows end at the end of the block. kind: str [r], default all "vm".
     line_kbps: float [r], the bandwidth that was bought, NaN = none. expected_from,
@@ -204,11 +222,14 @@ def measure(
     shapes do not fit.
     """
     r, n = cpu.shape
-    for name, matrix in (("mem", mem), ("state", state), ("net", net), ("disk", disk), ("card", card), ("conn", conn)):
+    for name, matrix in (("mem", mem), ("state", state), ("net", net), ("disk", disk), ("card", card), ("conn", conn),
+                         ("steal", steal)):  # fmt: skip
         if matrix is not None and matrix.shape != (r, n):
             raise ValueError(f"{name} is {matrix.shape}, cpu is {(r, n)}")
     if n == 0 or n % slots_per_day:
         raise ValueError(f"{n} slots are not whole days of {slots_per_day}")
+    if steal is not None:
+        cpu = demanded(cpu, steal)
     starts = np.zeros(r, np.int64) if expected_from is None else np.clip(expected_from, 0, n)
     ends = np.full(r, n, np.int64) if expected_to is None else np.clip(expected_to, 0, n)
     spans = {days: min(days * slots_per_day, n) if days else n for days in policy.windows()}
@@ -228,6 +249,7 @@ def measure(
                 None if disk is None else disk[last],
                 None if card is None else card[last],
                 None if conn is None else conn[last],
+                None if steal is None else steal[last],
                 _column(line_kbps, block, r, np.nan),
                 policy,
                 slots_per_day,
@@ -291,6 +313,7 @@ def _figures(
     disk: Array | None,
     card: Array | None,
     conn: Array | None,
+    steal: Array | None,
     line_kbps: Array,
     policy: Policy,
     slots_per_day: int,
@@ -308,6 +331,9 @@ def _figures(
     net_known = live & np.isfinite(net) if net is not None else None
     card_known = live & (card != MISSING) if card is not None else None
     conn_known = live & np.isfinite(conn) if conn is not None else None
+    steal_known = live & (steal != MISSING) if steal is not None else np.zeros_like(live)
+    stolen = np.where(steal_known, 0 if steal is None else steal, 0)
+    n_steal = steal_known.sum(axis=1)
     line_mean, line_peak = _line(net, net_known, line_kbps, slots_per_day)
     return Figures(
         wanted=np.full(r, wanted_slots),
@@ -347,6 +373,9 @@ def _figures(
         conn_max=nan
         if conn is None or conn_known is None
         else np.where(conn_known.any(axis=1), np.where(conn_known, conn, 0).max(axis=1), np.nan),
+        steal_coverage=n_steal / wanted_slots,
+        steal_mean=_share(stolen.sum(axis=1, dtype=np.int64), n_steal * 100.0),
+        starved=_share((stolen >= STARVED).sum(axis=1), n_steal),
     )
 
 
@@ -495,6 +524,9 @@ def measure_daily(
             line_peak=np.full(r, np.nan),
             conn_coverage=np.zeros(r),
             conn_max=np.full(r, np.nan),
+            steal_coverage=np.zeros(r),
+            steal_mean=np.full(r, np.nan),
+            starved=np.full(r, np.nan),
         )
     since = np.where((live > 0).any(axis=1), np.argmax(live[:, ::-1] > 0, axis=1), d)
     after = np.arange(d) >= (d - since)[:, None]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import String, UniqueConstraint, delete, insert, select
+from sqlalchemy import Select, String, UniqueConstraint, delete, insert, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from metering import business, demand, findings, forecast
@@ -27,6 +27,7 @@ from quota.actors import steward
 from quota.agencies import System
 from quota.base import Base
 from quota.calendar import ZONE
+from quota.units import Kind
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -118,6 +119,13 @@ def outlook(past: Demand, busy: NDArray[np.bool_] | None) -> Outlook:
     return _outlook(past.days[-1], past.mean, past.size, told.mean[0], told.low[0], told.high[0], past.coverage)
 
 
+def cores(tx: Tx, of: Select[Any] | None = None) -> dict[int, float]:
+    """Resource id → cores by the inventory, where it says any; ``of``: a query for the ids, None = all."""
+    query = select(Resource.id, Resource.amounts)
+    rows = tx.execute(query if of is None else query.where(Resource.id.in_(of)))
+    return {one: float(amounts[Kind.VCPU.value]) for one, amounts in rows if amounts and amounts.get(Kind.VCPU.value)}
+
+
 def keep(works: Works, progress: Progress = silent) -> int:
     """Make and keep every forecast from the closed days before today; how many. None before any day is closed."""
     today = works.book.clock().astimezone(ZONE).date()
@@ -129,13 +137,14 @@ def keep(works: Works, progress: Progress = silent) -> int:
     with works.book.reading(who) as tx:
         calendars = business.calendars(tx)
         members = _members(tx, calendars)
+        booked = cores(tx)
         owners = dict(tx.execute(select(System.id, System.department_id)).all())
         of_resource = {
             one: (department, system)
             for one, department, system in tx.execute(select(Resource.id, Resource.department_id, Resource.system_id))
         }
     names = sorted(members)
-    past = demand.of_groups(works.lake, [members[name] for name in names], last, HISTORY)
+    past = demand.of_groups(works.lake, [members[name] for name in names], last, HISTORY, booked)
     days = [last + timedelta(days=n) for n in range(1 - HISTORY, AHEAD + 1)]
     plain: list[int] = []
     rows: list[dict[str, Any]] = []

@@ -14,6 +14,7 @@ from sqlalchemy.orm import joinedload
 
 from metering import pipeline
 from metering.business import calendars
+from metering.facts import demanded
 from metering.policy import Policy
 from metering.samples import nothing
 from metering.series import LIVE, Series, flatten
@@ -87,7 +88,9 @@ def parts(works: Works, of: Past) -> Iterator[Series]:
     lake = works.lake
     first_slot = int((np.datetime64(of.first) - np.datetime64("1970-01-01")).astype(int)) * lake.slots
     first_slot -= lake.utc_offset_s // lake.step_s
-    for block in lake.windows(np.array(sorted(of.cores), np.int32), of.first, of.last, ("cpu_pct", "vcpu")):
+    for block in lake.windows(
+        np.array(sorted(of.cores), np.int32), of.first, of.last, ("cpu_pct", "vcpu", "steal_pct")
+    ):
         vcpu = block.values["vcpu"]
         known = (vcpu != nothing("vcpu")) & (vcpu > 0)
         column = np.maximum.accumulate(np.where(known, np.arange(vcpu.shape[1]), -1), axis=1)
@@ -97,7 +100,7 @@ def parts(works: Works, of: Past) -> Iterator[Series]:
             "lake",
             tuple(str(int(one)) for one in block.resources),
             first_slot,
-            block.values["cpu_pct"],
+            demanded(block.values["cpu_pct"], block.values["steal_pct"]),
             np.where(block.state == LIVE, LIVE, 0),
             np.where(column >= 0, held, today),
         )

@@ -60,13 +60,13 @@ def hour(lake: Lake, end: datetime, suspect: float = 95.0) -> Hour:
     """
     if lake.step_s != 300:
         raise ValueError("an hour's look takes samples of five minutes")
-    block = lay(_parts(lake, end, _LEAN, None), HOUR, _LEAN)
+    block = lay(deliveries(lake, end, _LEAN, None), HOUR, _LEAN)
     cpu = np.where(block.state == LIVE, natural("cpu_pct", block.values["cpu_pct"]), np.nan)
     with np.errstate(invalid="ignore"):
         hot = np.flatnonzero((cpu >= suspect).any(axis=1))
     if len(hot):
         ids = block.resource[hot]
-        whole = lay(_parts(lake, end, tuple(METRICS), ids), HOUR)
+        whole = lay(deliveries(lake, end, tuple(METRICS), ids), HOUR)
         freeze(whole, Edges.none(whole.resource), Edges.none(whole.resource), day=round(24 * HOUR * COVERED))
         at = np.searchsorted(whole.resource, ids)
         cpu[hot] = np.where(whole.state[at] == LIVE, cpu[hot], np.nan)
@@ -81,8 +81,9 @@ def _seen(vcpu: Array) -> NDArray[np.float64]:
     return np.where(told.any(axis=1), found, np.nan)
 
 
-def _parts(lake: Lake, end: datetime, columns: Sequence[str], ids: NDArray[np.int32] | None) -> list[Cells]:
-    """What was delivered for the hour, in order, its slots counted from the hour's beginning."""
+def deliveries(lake: Lake, end: datetime, columns: Sequence[str], ids: NDArray[np.int32] | None) -> list[Cells]:
+    """What was delivered for the hour up to ``end``, in order, its slots counted from the hour's beginning; of ``ids``
+    (sorted) alone, None = of all."""
     stop = int(end.timestamp())
     first = (stop - 3600 + lake.utc_offset_s) // lake.step_s  # in slots of local time
     found: list[Cells] = []

@@ -13,7 +13,7 @@ from metering.facts import Facts
 from metering.lake_files import BLOCK
 from metering.shelf import Shelf
 
-METRICS = ("cpu_pct", "mem_pct", "net_rx_kbps", "net_tx_kbps", "disk_pct", "card_pct")
+METRICS = ("cpu_pct", "mem_pct", "net_rx_kbps", "net_tx_kbps", "disk_pct", "card_pct", "steal_pct")
 CONNECTED = ("database", "middleware")
 """Kinds whose connections are looked at."""
 
@@ -35,7 +35,9 @@ def measure(shelf: Shelf, survey: Survey, task: Task) -> Facts:
     days = (survey.last - survey.first).days + 1
     r, n = len(task.ids), days * shelf.slots
     state = np.zeros((r, n), np.uint8)
-    columns: dict[str, NDArray[np.generic] | None] = dict.fromkeys(("cpu", "mem", "net", "disk", "card", "conn"))
+    columns: dict[str, NDArray[np.generic] | None] = dict.fromkeys(
+        ("cpu", "mem", "net", "disk", "card", "conn", "steal")
+    )
     columns["cpu"] = np.full((r, n), facts.MISSING, np.uint16)
     connected = bool(np.isin(task.about["kind"].astype(str), CONNECTED).any()) if "kind" in task.about else False
     metrics = (*METRICS, "connections") if connected else METRICS
@@ -46,6 +48,7 @@ def measure(shelf: Shelf, survey: Survey, task: Task) -> Facts:
             "net": _both(window.values["net_rx_kbps"], window.values["net_tx_kbps"]),
             "disk": window.values["disk_pct"],
             "card": window.values["card_pct"],
+            "steal": window.values["steal_pct"],
         }
         if connected:
             values["conn"] = window.values["connections"]

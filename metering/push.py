@@ -7,7 +7,6 @@ into the lake.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -20,14 +19,18 @@ import pyarrow as pa
 from sqlalchemy import select
 
 from metering import signals, sources, spool
+from metering.conventions import TOLD
+from metering.folding import NOTED
 from metering.intake import Evidence
 from metering.lake import Lake
 from metering.lake_files import Damaged
-from metering.signals import POINTS
+from metering.signals import LAYER, POINTS, SHARES, Signal
 from metering.sources import PushSource
 from metering.works import Works
+from providers.inventory import Resource
 from quota.actors import steward
-from quota.db import Book
+from quota.db import Book, batches
+from quota.units import Kind
 
 AHEAD = timedelta(minutes=10)
 """How far a clock may run ahead of ours before its points are refused."""
@@ -38,12 +41,29 @@ BEHIND = timedelta(days=7)
 REMEMBERED = 2_000_000
 """Series that a desk remembers; then it begins anew."""
 
+REMEMBERED_BYTES = 256 * 1024 * 1024
+"""What the labels of those may take; then, too."""
+
+MOST_LABELS = 16 * 1024
+"""Bytes of the labels of one series; real ones take a few hundred."""
+
+MOST_SERIES = 20_000
+"""Series of use of one machine: 2,048 CPUs in eight modes each take fewer. Beyond, its labels are never the same twice."""
+
+MOST_SHARE = 1.01
+"""A share of 1 that is more than rounded up."""
+
 FORGET_S = 60
 """How long a desk believes that a machine is unknown, and that the inventory is as it was."""
 
-_NO_USE, _UNNAMED, _STRANGER = -1, -2, -3
-_WHY = {_UNNAMED: "series.unnamed", _STRANGER: "resource.unknown"}
-_NO_CODE = -4
+_NO_USE, _UNNAMED, _STRANGER, _NO_CODE, _LONG, _MANY, _UNIT = -1, -2, -3, -4, -5, -6, -7
+_WHY = {
+    _UNNAMED: "series.unnamed",
+    _STRANGER: "resource.unknown",
+    _LONG: "series.long",
+    _MANY: "series.many",
+    _UNIT: "unit.unknown",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +104,14 @@ class Desk:
         self.looked_at = float("-inf")
         self.rows: list[tuple[int, int, int, int]] = []  # (resource, signal, series, place) of each known code
         self.drawn = np.zeros((0, 4), np.int64)  # the same as an array
+        self.factors: list[float] = []  # of each known code, from its unit to ours
+        self.factor = np.zeros(0)
+        self.counts: Counter[int] = Counter()  # series of use, by machine
+        self.size = 0  # bytes of labels that are remembered
 
     def take(self, book: Book, delivery: Delivery) -> Taken:
         """Keep what is of use; durable on return. Raises OSError where the disk is full: nothing was acknowledged."""
-        if len(self.known) > REMEMBERED:
+        if len(self.known) > REMEMBERED or self.size > REMEMBERED_BYTES:
             self._begin()
         self._refresh(book)
         examples: dict[str, str] = {}
@@ -102,11 +126,18 @@ class Desk:
         for why, reason in _WHY.items():
             refused[reason] += int(np.count_nonzero(code == why))
         good = code >= 0
-        silent = good & np.isnan(value)  # a series that ended says so with a NaN of its own
+        self._draw()
+        row = np.where(good, code, 0)
+        if good.any():
+            value = value * np.where(good, self.factor[row], 1.0)
+        base = self.drawn[row, 1] % LAYER if good.any() else np.zeros(len(code), np.int64)
+        # A series that ended says so with a NaN of its own; a link that knows no speed tells a negative one.
+        silent = good & (np.isnan(value) | ((base == Signal.LINK_SPEED_BS) & (value < 0)))
         good &= ~silent
         now = int(book.clock().timestamp() * 1000)
         for reason, wrong in (
             ("value.absurd", ~np.isfinite(value) | (value < 0)),
+            ("value.share", np.isin(base, list(SHARES)) & (value > MOST_SHARE)),
             ("ts.future", ts > now + AHEAD.total_seconds() * 1000),
             ("ts.old", ts < now - BEHIND.total_seconds() * 1000),
         ):
@@ -123,9 +154,12 @@ class Desk:
             spool.keep(self.lake, self.code, points, {"ignored": ignored, "refused": refused, "examples": examples})
         return Taken(points.num_rows, ignored, refused, examples)
 
-    def _table(self, code: signals.Array, ts: signals.Array, value: signals.Array) -> pa.Table:
+    def _draw(self) -> None:
         if len(self.drawn) != len(self.rows):
             self.drawn = np.array(self.rows, np.int64).reshape(-1, 4)
+            self.factor = np.array(self.factors)
+
+    def _table(self, code: signals.Array, ts: signals.Array, value: signals.Array) -> pa.Table:
         rows = self.drawn[code]
         columns = {
             "resource": rows[:, 0].astype(np.int32),
@@ -144,21 +178,36 @@ class Desk:
         code = self.known.get(key, self.strangers.get(key, _NO_CODE))
         if code == _NO_CODE:
             labels = delivery.labels(key)
-            signal = signals.recognise(labels)
-            if signal is None:
-                code = _NO_USE
-            elif self.label not in labels:
-                code = _UNNAMED
-            else:
-                machine = sources.named(self.machines, labels[self.label])
-                code = _STRANGER if machine is None else len(self.rows)
-                if machine is not None:
-                    whole = "\x00".join(f"{name}\x01{labels[name]}" for name in sorted(labels))
-                    self.rows.append((machine, int(signal), _number(whole), _number(signals.place(labels))))
-            (self.strangers if code in _WHY else self.known)[key] = code
+            size = sum(len(name) + len(value) for name, value in labels.items())
+            code = _LONG if size > MOST_LABELS else self._place(labels)
+            if code != _LONG:
+                (self.strangers if code in _WHY else self.known)[key] = code
+                self.size += size
         if code in _WHY:
             examples.setdefault(_WHY[code], _shown(delivery, number))
         return code
+
+    def _place(self, labels: Mapping[str, str]) -> int:
+        """The new code of a series with these labels, or why it has none."""
+        signal = signals.recognise(labels)
+        if signal is None:
+            return _NO_USE
+        if self.label not in labels:
+            return _UNNAMED
+        machine = sources.named(self.machines, labels[self.label])
+        if machine is None:
+            return _STRANGER
+        factor = signals.scale(labels, signal)
+        if factor is None:
+            return _UNIT
+        if self.counts[machine] >= MOST_SERIES:
+            return _MANY
+        self.counts[machine] += 1
+        whole = "\x00".join(f"{name}\x01{labels[name]}" for name in sorted(labels) if name not in TOLD)
+        place = signals.number(signals.place(labels))
+        self.rows.append((machine, int(signal), signals.number(whole), place))
+        self.factors.append(factor)
+        return len(self.rows) - 1
 
     def _refresh(self, book: Book) -> None:
         if time.monotonic() - self.looked_at > FORGET_S:
@@ -171,14 +220,9 @@ class Desk:
             self.looked_at = time.monotonic()
 
 
-def _number(text: str) -> int:
-    """64 bits of a digest of ``text``."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
-
-
 def _shown(delivery: Delivery, number: int) -> str:
     labels = delivery.labels(delivery.series[number])
-    return ", ".join(f"{name}={value}" for name, value in labels.items())[:300]
+    return ", ".join(f"{name}={value[:80]}" for name, value in labels.items())[:300]
 
 
 def fold_all(works: Works) -> dict[str, spool.Folded]:
@@ -188,7 +232,7 @@ def fold_all(works: Works) -> dict[str, spool.Folded]:
     faults: list[Exception] = []
     for code in spool.sources(works.lake):
         try:
-            done[code] = spool.fold_source(works.lake, code, works.book.clock())
+            done[code] = spool.fold_source(works.lake, code, works.book.clock(), lambda ids: _memory(works, ids))
         except (Damaged, OSError) as fault:
             faults.append(fault)
         else:
@@ -196,6 +240,13 @@ def fold_all(works: Works) -> dict[str, spool.Folded]:
     if faults:
         raise faults[0]
     return done
+
+
+def _memory(works: Works, ids: Sequence[int]) -> dict[int, float]:
+    """Bytes of memory by the inventory, of those of which it says any."""
+    with works.book.reading() as tx:
+        rows = [row for part in batches(ids) for row in tx.scalars(select(Resource).where(Resource.id.in_(part)))]
+        return {row.id: row.has()[Kind.MEMORY] * 2.0**20 for row in rows if row.has().get(Kind.MEMORY)}
 
 
 def _note(works: Works, code: str, found: spool.Folded) -> None:
@@ -207,11 +258,15 @@ def _note(works: Works, code: str, found: spool.Folded) -> None:
             return
         row.points += found.points
         row.ignored += found.ignored
-        row.refused += sum(found.refused.values())
+        row.refused += sum(count for reason, count in found.refused.items() if reason not in NOTED)
         row.last_point_at = _later(row.last_point_at, found.newest)
         evidence = Evidence(tx, row.pool_id, f"push.{code}")
         for reason, count in found.refused.items():
-            evidence.add(reason, count, found.examples.get(reason, ""))
+            example = found.examples.get(reason, "")
+            if not isinstance(example, str):
+                machine = tx.get(Resource, example[0])
+                example = f"{machine.name or machine.external_id if machine else example[0]}: {example[1]}"
+            evidence.add(reason, count, example)
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

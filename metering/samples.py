@@ -42,6 +42,7 @@ class Metric:
 
     limit: above it a value is absurd and refused. telling: from here on a value has digits enough that a
     live machine does not repeat it by chance for an hour; None = it may rightly stand still (memory, disk).
+    joined: added when days had been closed without it: what does not report it is marked as it was before.
     Percentages are uint16 hundredths, clipped at 655.34; the rest float32 with NaN for "not reported".
     """
 
@@ -52,6 +53,7 @@ class Metric:
     percent: bool = False
     histogram: bool = False
     last: bool = False
+    joined: bool = False
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -72,6 +74,8 @@ METRICS: Mapping[str, Metric] = {
         Metric("disk_read_kbs", "KiB/s", 1e9, telling=1.0),
         Metric("disk_write_kbs", "KiB/s", 1e9, telling=1.0),
         Metric("connections", "", 1e9, telling=10.0),
+        # What the machine wanted and the hypervisor gave to others, of the time of its CPUs.
+        Metric("steal_pct", "%", 1_000, percent=True, joined=True),
     )
 }
 

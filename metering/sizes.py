@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from metering import backtest, quantiles, rightsizing
 from metering.assess import Findings
+from metering.facts import demanded
 from metering.policy import GROWS, SIZING, Verdict
 from metering.quantiles import BINS, MISSING, histogram
 from metering.readings import Window as Block
@@ -87,10 +88,11 @@ def advise(
         if how.method == "peak14x1.15-daily":
             reach = max(reach, int(how.figure("days")))
         first = span.last - timedelta(days=reach - 1)
-        columns = ("cpu_pct", "mem_pct", "vcpu", "mem_mb")
+        columns = ("cpu_pct", "mem_pct", "vcpu", "mem_mb", "steal_pct")
         for block in works.lake.windows(np.array(sorted(rows), np.int32), first, span.last, columns):
             members = [resources[rows[int(one)]] for one in block.resources]
             offered = [_offered(one, shapes.get(one.arch, ())) for one in members]
+            block.values["cpu_pct"] = demanded(block.values["cpu_pct"], block.values["steal_pct"])
             cpu, mem = (_of_present(block, members, *each) for each in OF_SIZE)
             need = _memory(mem, block.state, works.lake.slots)
             memory = [share * one.has().get(Kind.MEMORY, 0) for share, one in zip(need, members, strict=True)]

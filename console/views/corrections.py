@@ -36,6 +36,7 @@ LABELS = {
     "disk_read_kbs": N_("磁盘读"),
     "disk_write_kbs": N_("磁盘写"),
     "connections": N_("连接数"),
+    "steal_pct": N_("CPU 被抢占"),
 }
 
 

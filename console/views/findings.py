@@ -174,6 +174,21 @@ def _seen(tx: Tx, finding_id: int) -> Finding:
     return one
 
 
+def _starved(windows: dict[str, dict[str, Any]]) -> str | None:
+    """That the provider gave less than the machine wanted, by the longest window that tells."""
+    for days in sorted(windows, key=int, reverse=True):
+        seen = windows[days]
+        if seen.get("starved") and seen.get("steal_mean") is not None:
+            return _(
+                "供给不足：近%(days)s天有%(share)s%%的时段,机器所需的 CPU 有一成以上被宿主机抢占(平均%(mean)s%%)。"
+                "CPU 数字是所需而不只是所用;扩容之前先请云服务商核实宿主机的超分。",
+                days=days,
+                share=f"{100 * seen['starved']:.1f}",
+                mean=f"{seen['steal_mean']:.1f}",
+            )
+    return None
+
+
 def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -> str:
     one = _seen(reading(), finding_id)
     windows = one.numbers.get("windows", {})
@@ -197,6 +212,7 @@ def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -
         rows=rows,
         around=around,
         basis=_basis(one),
+        starved=_starved(windows),
         again=again,
         gone=gone,
         differences=[

@@ -97,7 +97,7 @@ def outlook_of(tx: Tx, chosen: str) -> Outlook | None:
     closed = [day for day in lake().days() if day < today]
     if not closed:
         return None
-    past = demand.daily(lake(), tx.scalars(seen), max(closed), HISTORY)
+    past = demand.daily(lake(), tx.scalars(seen), max(closed), HISTORY, forecasts.cores(tx, seen))
     days = [*past.days, *(past.days[-1] + timedelta(days=n + 1) for n in range(AHEAD))]
     return forecasts.outlook(past, forecasts.busy_days(business.calendars(tx), *_owner(tx, kind, of), days))
 

@@ -1,7 +1,8 @@
 """Where agents deliver: Prometheus remote-write and OTLP/HTTP metrics, each source with its token.
 
 An answer says what was refused. 2xx: all that is of use is durable. 400: the rest is durable, what the sentence names
-was refused and is not worth sending again. 503: the disk is full; send it again.
+was refused and is not worth sending again. 503: the disk is full; send it again. To remote-write it is text, to OTLP a
+google.rpc.Status in the encoding of the request, as its specification has it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import errno
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from flask import Blueprint, Response, current_app, request
 from google.protobuf import json_format
@@ -32,6 +34,10 @@ PROTOBUF, JSON = "application/x-protobuf", "application/json"
 RETRY = {"Retry-After": "60"}
 ONE, TWO = "prometheus.WriteRequest", "io.prometheus.write.v2.Request"
 MESSAGES: Mapping[str, Callable[[bytes], Delivery]] = {ONE: wire.remote_write, TWO: wire.remote_write_2}
+CODES = {400: 3, 401: 16, 403: 7, 413: 8, 415: 3, 503: 14}
+"""HTTP status → google.rpc.Code: INVALID_ARGUMENT, UNAUTHENTICATED, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNAVAILABLE;
+else UNKNOWN."""
+Answers = Callable[[int, str, dict[str, str] | None], Response]
 WRITTEN = "X-Prometheus-Remote-Write"
 
 
@@ -59,7 +65,7 @@ _desks = _Desks()
 def remote_write() -> Response:
     """Prometheus remote-write 1.0 and 2.0, as the content type says. 204, or text on what went wrong."""
     read = MESSAGES.get(request.mimetype_params.get("proto", ONE)) if request.mimetype == PROTOBUF else None
-    if read is None or request.headers.get("Content-Encoding") != "snappy":
+    if read is None or _packing() != "snappy":
         return _text(415, f"remote-write is taken as {PROTOBUF}, of {' or '.join(MESSAGES)}, packed by snappy")
     taken = _received(read)
     if isinstance(taken, Response):
@@ -79,11 +85,11 @@ def remote_write() -> Response:
 @program
 def otlp() -> Response:
     """OTLP/HTTP metrics, protobuf or JSON, gzip or plain. 200 with ``partial_success`` where points were refused."""
-    kind = request.mimetype
-    packing = request.headers.get("Content-Encoding", "identity")
+    kind, packing = request.mimetype, _packing() or "identity"
+    answers = partial(_status, PROTOBUF if kind == PROTOBUF else JSON)
     if kind not in (PROTOBUF, JSON) or packing not in ("identity", "gzip"):
-        return _text(415, "OTLP metrics are taken as application/x-protobuf or application/json, plain or gzip")
-    taken = _received(lambda body: wire.otlp(body, as_json=kind == JSON, packed=packing == "gzip"))
+        return answers(415, "OTLP metrics are taken as application/x-protobuf or application/json, plain or gzip")
+    taken = _received(lambda body: wire.otlp(body, as_json=kind == JSON, packed=packing == "gzip"), answers)
     if isinstance(taken, Response):
         return taken
     answer = ExportMetricsServiceResponse()
@@ -95,8 +101,14 @@ def otlp() -> Response:
     return Response(answer.SerializeToString(), content_type=PROTOBUF)
 
 
-def _received(decode: Callable[[bytes], Delivery]) -> Taken | Response:
+def _packing() -> str:
+    """The content coding: its names are the same in either case (RFC 9110, 8.4.1)."""
+    return request.headers.get("Content-Encoding", "").strip().lower()
+
+
+def _received(decode: Callable[[bytes], Delivery], answers: Answers | None = None) -> Taken | Response:
     """Let the source in, read what it sent, keep it; or the answer that says why not."""
+    answers = answers or _text
     scheme, _space, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         token = request.authorization.password or "" if request.authorization else ""
@@ -105,19 +117,29 @@ def _received(decode: Callable[[bytes], Delivery]) -> Taken | Response:
             source = sources.admit(tx, token)
     except NotAllowed as refused:
         status = 401 if refused.code == "push.token" else 403
-        return _text(status, refused.code, {"WWW-Authenticate": 'Bearer realm="guanjia"'} if status == 401 else {})
+        return answers(status, refused.code, {"WWW-Authenticate": 'Bearer realm="guanjia"'} if status == 401 else {})
     request.max_content_length = wire.MAX_BODY
     try:
         return _desks.take(source, decode(request.get_data(cache=False)))
     except (wire.TooLarge, RequestEntityTooLarge) as error:
         said = str(error) if isinstance(error, wire.TooLarge) else f"more than {wire.MAX_BODY} bytes"
-        return _text(413, said)
+        return answers(413, said, None)
     except wire.Unreadable as error:
-        return _text(400, str(error))
+        return answers(400, str(error), None)
     except OSError as error:
         log.exception("a delivery of %s could not be kept", source.code)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        return _text(503, "the disk is full; nothing of this was taken" if full else "not taken; send it again", RETRY)
+        return answers(
+            503, "the disk is full; nothing of this was taken" if full else "not taken; send it again", RETRY
+        )
+
+
+def _status(encoding: str, status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    """google.rpc.Status in ``encoding``."""
+    current_app.logger.debug("push: %s %s", status, text)
+    said = wire.Status(code=CODES.get(status, 2), message=text)
+    body = json_format.MessageToJson(said) if encoding == JSON else said.SerializeToString()
+    return Response(body, status, headers, content_type=encoding)
 
 
 def _told(taken: Taken) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
@@ -16,6 +18,7 @@ from console.access import STEWARDS, allow
 from console.book import reading, transaction
 from console.forms import hang
 from console.lists import Column, Filter, listing
+from console.refusal_words import WORDS, words
 from console.texts import _, lazy
 from metering import sources
 from metering.intake import SampleRefusal
@@ -24,6 +27,7 @@ from quota.actors import Role
 from quota.errors import N_, Conflict, Invalid
 from quota.pools import Pool
 
+DAY = timedelta(days=1)
 blueprint = Blueprint("sources", __name__, url_prefix="/resources/sources")
 frame.page("resources", "sources.index", N_("推送源"), order=60)
 
@@ -58,7 +62,8 @@ FILTERS = [Filter("q", N_("名称或代码"), lambda q, v: q.where(
     frame.matching(v, PushSource.name, PushSource.code)))]  # fmt: skip
 REFUSALS = [
     Column("at", N_("时间"), lambda r: r.at, sort=SampleRefusal.at),
-    Column("reason", N_("原因"), lambda r: r.reason, sort=SampleRefusal.reason, title=True),
+    Column("reason", N_("原因"), lambda r: words(r.reason), sort=SampleRefusal.reason, title=True),
+    Column("code", N_("代码"), lambda r: r.reason, minor=True),
     Column("count", N_("数量"), lambda r: r.count, number=True),
     Column("example", N_("示例"), lambda r: r.example),
 ]
@@ -96,7 +101,10 @@ def show(source_id: int) -> str:
     row = sources.source(tx, source_id)
     query = select(SampleRefusal).where(SampleRefusal.source == f"push.{row.code}")
     refusals = listing(tx, query, REFUSALS, key=SampleRefusal.id, sort="-at")
-    return render_template("sources/show.html", source=row, refusals=refusals, root=request.url_root.rstrip("/"))
+    lately = query.where(SampleRefusal.at >= tx.now - DAY).order_by(SampleRefusal.reason).limit(len(WORDS))
+    told = dict.fromkeys(words(one.reason) for one in tx.scalars(lately))
+    root = request.url_root.rstrip("/")
+    return render_template("sources/show.html", source=row, refusals=refusals, lately=list(told), root=root)
 
 
 @blueprint.post("/<int:source_id>/rotate")

@@ -491,3 +491,155 @@ def test_a_supervisor_registers_a_source_and_sees_the_token_once(client_of, hous
     assert client_of(Role.AUDITOR).get("/resources/sources/").status_code == 200
     assert client_of(Role.TENANT).get("/resources/sources/").status_code == 403
     assert client_of(Role.AUDITOR).send(f"/resources/sources/{source.id}/rotate").status_code == 403
+
+
+def status_of(answer):
+    """(code, message) of a google.rpc.Status, by its published field numbers: 1 code, 2 message."""
+    if answer.mimetype == "application/json":
+        return answer.json["code"], answer.json["message"]
+    assert answer.mimetype == "application/x-protobuf"
+    said = wire.Status.FromString(answer.data)
+    text = said.message.encode()
+    assert answer.data == _field(1, said.code) + _field(2, text)
+    return said.code, said.message
+
+
+@pytest.mark.parametrize("kind", ["application/x-protobuf", "application/json"])
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "code"),
+    [
+        (b"", {"Authorization": "Bearer gjp_nonsense", "Content-Encoding": None}, 401, 16),
+        (b"", {"Content-Encoding": "br"}, 415, 3),
+        (b"\xff\xff\xff", {"Content-Encoding": None}, 400, 3),
+        (b"\xff\xff\xff", {"Content-Encoding": "gzip"}, 400, 3),
+        (gzip.compress(bytes(wire.MAX_UNPACKED + 1)), {"Content-Encoding": "GZip"}, 413, 8),
+    ],
+)
+def test_opentelemetry_is_refused_in_a_status_of_its_own_encoding(
+    client, otlp_token, kind, body, headers, status, code
+):
+    answer = send(client, body, otlp_token, OTLP, **{"Content-Type": kind, **headers})
+    assert (answer.status_code, answer.mimetype) == (status, kind)
+    found, message = status_of(answer)
+    assert found == code
+    assert message
+
+
+def test_a_full_disk_is_a_status_as_well(client, otlp_token, clock):
+    plain = {"Content-Encoding": None}
+    with no_room():
+        answer = send(client, otlp(clock).SerializeToString(), otlp_token, OTLP, **plain)
+    assert (answer.status_code, answer.headers["Retry-After"], status_of(answer)[0]) == (503, "60", 14)
+
+
+def test_nested_json_is_unreadable_not_a_fault(client, otlp_token):
+    answer = send(
+        client, b'{"resourceMetrics":' + b"[" * 100_000, otlp_token, OTLP,
+        **{"Content-Type": "application/json", "Content-Encoding": None},
+    )  # fmt: skip
+    assert (answer.status_code, status_of(answer)[0]) == (400, 3)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "GZip"])
+def test_content_codings_are_the_same_in_either_case(client, token, otlp_token, clock, coding):
+    body = gzip.compress(otlp(clock).SerializeToString())
+    assert send(client, body, otlp_token, OTLP, **{"Content-Encoding": coding}).status_code == 200
+    assert send(client, encoded(counter(clock)), token, **{"Content-Encoding": "Snappy"}).status_code == 204
+
+
+def test_partial_success_is_said_in_json_as_well(client, otlp_token, clock):
+    from google.protobuf import json_format
+
+    body = json_format.MessageToJson(otlp(clock, temporality=1)).encode()
+    answer = send(client, body, otlp_token, OTLP, **{"Content-Type": "application/json", "Content-Encoding": None})
+    said = answer.json["partialSuccess"]
+    assert said["rejectedDataPoints"] == "60"
+    assert "temporality.delta: 60" in said["errorMessage"]
+
+
+def gauge(clock, name, value, unit="", host="web-2", **attributes):
+    begin = int(clock().timestamp()) // 300 * 300 - 900
+    request = ExportMetricsServiceRequest()
+    group = request.resource_metrics.add()
+    group.resource.attributes.add(key="host.name").value.string_value = host
+    metric = group.scope_metrics.add().metrics.add(name=name, unit=unit)
+    for second in range(0, 900, 15):
+        point = metric.gauge.data_points.add(time_unix_nano=(begin + second) * 10**9, as_double=value)
+        for key, told in attributes.items():
+            point.attributes.add(key=key).value.string_value = told
+    return request.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "value", "said"),
+    [
+        ("system.memory.utilization", "1", 37.5, "value.share: 60"),
+        ("system.memory.utilization", "%", 37.5, ""),
+        ("system.memory.utilization", "By", 0.4, "unit.unknown: 60"),
+        ("guanjia_mem_pct", "1", 0.4, "unit.unknown: 60"),
+        ("guanjia_mem_pct", "%", 37.5, ""),
+        ("guanjia_mem_pct", "%", float("inf"), "value.absurd: 60"),
+    ],
+)
+def test_units_are_believed_or_refused(app, client, otlp_token, clock, name, unit, value, said):
+    answer = send(client, gauge(clock, name, value, unit, state="used"), otlp_token, OTLP, **{"Content-Encoding": None})
+    told = ExportMetricsServiceResponse.FromString(answer.data).partial_success.error_message
+    assert (said in told) if said else not told
+    if not said:
+        folded(app, clock)
+        chart = works(app).lake.chart(2, clock() - timedelta(hours=1), clock(), ["mem_pct"])
+        assert {value for value in chart.values["mem_pct"].tolist() if value == value} == {37.5}
+
+
+def test_memory_that_nobody_tells_the_total_of_is_the_inventorys(app, client, house, otlp_token, clock):
+    with house.transaction() as tx:
+        tx.get(Resource, 2).amounts = {"memory": 8192}
+    body = gauge(clock, "system.memory.usage", 2.0 * 2**30, "By", state="used")
+    assert send(client, body, otlp_token, OTLP, **{"Content-Encoding": None}).status_code == 200
+    folded(app, clock)
+    chart = works(app).lake.chart(2, clock() - timedelta(hours=1), clock(), ["mem_pct"])
+    assert {value for value in chart.values["mem_pct"].tolist() if value == value} == {25.0}
+
+
+def test_labels_that_grow_without_end_are_refused(client, token, clock, monkeypatch):
+    monkeypatch.setattr(push, "MOST_SERIES", 3)
+    series = [counter(clock, request=str(n)) for n in range(5)]
+    answer = send(client, encoded(*series), token)
+    assert answer.status_code == 400
+    assert "180 points taken; refused series.many: 120" in answer.text
+    answer = send(client, encoded(counter(clock, instance="web-2", note="x" * 20_000)), token)
+    assert "series.long: 60" in answer.text
+    assert len(answer.text) < 1000
+
+
+def test_what_was_seen_is_forgotten_by_bytes(monkeypatch):
+    monkeypatch.setattr(wire, "MAX_SEEN_BYTES", 1000)
+    seen = wire._Seen[str]()
+    for number in range(100):
+        assert seen.kept([f"{number:0100d}", "same"]) == [f"{number:0100d}", "same"]
+        assert seen.size <= 1000 + 204
+    assert len(seen.known) < 12
+
+
+def test_what_can_not_be_used_is_said_on_the_sources_page(app, client, client_of, house, token, clock):
+    labels, _samples = counter(clock)
+    begin = int(clock().timestamp()) // 300 * 300
+    hourly = [((begin - back) * 1000, 1e6 - back) for back in (10_800, 7_200, 3_600, 0)]
+    assert send(client, encoded((labels, hourly)), token).status_code == 204
+    starving = [
+        (
+            {"__name__": "node_cpu_seconds_total", "instance": "web-2", "cpu": "0", "mode": mode},
+            [((begin - back) * 1000, 1000 - back * rate) for back in range(900, -1, -15)],
+        )
+        for mode, rate in (("user", 0.5), ("steal", 0.5), ("idle", 0.0))
+    ]
+    assert send(client, encoded(*starving), token).status_code == 204
+    folded(app, clock)
+    with house.reading() as tx:
+        told = {row.reason: (row.count, row.example) for row in tx.query(SampleRefusal)}
+        source = tx.scalar(select(PushSource).where(PushSource.code == "agents"))
+    assert told == {"interval.long": (3, "web-1: 3600 s > 900 s"), "cpu.starved": (3, "web-2: 50 %")}
+    assert source.refused == 3, "what is only noted was not refused"
+    page = client_of(Role.SUPERVISOR).get(f"/resources/sources/{source.id}").text
+    assert "发送间隔超过15分钟" in page
+    assert "供方供给不足" in page

@@ -472,3 +472,30 @@ class TestRealTrace:
         for name in ("cpu_mean", "cpu_p50", "cpu_p95", "cpu_p99", "cpu_max", "mem_p95"):
             ours = np.quantile(getattr(facts.windows[0], name), np.arange(11) / 10)
             np.testing.assert_allclose(ours, list(expected["deciles_over_vms"][name].values()), atol=0.02)
+
+
+class TestStarved:
+    """A machine that is given half of what it wants is not half idle."""
+
+    def starved(self, cpu=50.0, steal=50.0):
+        samples = block(cpu=cpu)
+        return {**samples, "steal": np.full(samples["cpu"].shape, round(steal * 100), np.uint16)}
+
+    def test_demand_at_the_ceiling_is_neither_idle_nor_shrunk(self):
+        found = verdict(self.starved())
+        assert found[0] == verdict(block(cpu=100))[0]
+        assert found[0] in assess.GROWS
+        seen = found.facts.windows[30]
+        assert (seen.cpu_mean[0], seen.steal_mean[0], seen.starved[0], seen.steal_coverage[0]) == (100, 50, 1, 1)
+
+    def test_next_to_nothing_given_is_not_idle(self):
+        samples = {**block(cpu=1, mem=5, net=1), "steal": np.full((1, MONTH), 6000, np.uint16)}
+        assert verdict(block(cpu=1, mem=5, net=1))[0] == Verdict.IDLE
+        assert verdict(samples)[0] not in assess.RECLAIMABLE
+
+    def test_who_tells_no_steal_is_not_known_to_be_starved(self):
+        for steal in (None, np.full((1, MONTH), assess.MISSING, np.uint16)):
+            found = verdict({**block(), "steal": steal})
+            assert np.isnan(found.facts.windows[30].steal_mean[0])
+            assert found[0] == verdict(block())[0]
+            assert found.facts.windows[30].cpu_mean[0] == 50

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sqlalchemy import func, select
 
@@ -99,3 +100,17 @@ def test_when_it_is_full():
 def test_there_and_back_as_json():
     one = outlook([6, None], [8, 9])
     assert Outlook.from_json(one.to_json()) == one
+
+
+def test_who_tells_no_cores_has_those_of_the_inventory_or_is_unknown(tmp_path):
+    """Eight cores at 50 % from a sender that does not split by CPU: four cores wanted, not none."""
+    lake = Lake(tmp_path)
+    day = date(2026, 9, 21)
+    begin = int(datetime(2026, 9, 20, 16, tzinfo=UTC).timestamp())
+    ts = begin + 300 * np.arange(288)
+    lake.append("a", pa.table({"resource": np.ones(288, np.int32), "ts": ts, "cpu_pct": 49.0 + np.arange(288) % 3}))
+    lake.roll()
+    told = demand.daily(lake, [1], day, 1, {1: 8.0})
+    assert (told.mean[0], told.size[0], told.coverage) == (4, 8, 1)
+    silent = demand.daily(lake, [1], day, 1)
+    assert (np.isnan(silent.mean[0]), silent.coverage) == (True, 0)

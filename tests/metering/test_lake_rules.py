@@ -212,3 +212,21 @@ def test_another_id_is_another_resource(tmp_path):
     lake = closed(tmp_path, same, {**same, "resource": np.full(288, 8)})
     assert sorted(seen(lake, DAY, DAY)) == [7, 8]
     assert lake.counts(DAY, DAY)[7].tolist() == lake.counts(DAY, DAY)[8].tolist() == [288, 0, 0]
+
+
+# --- a metric that joined later -----------------------------------------------------------------------------
+
+
+def test_a_metric_that_joined_later_leaves_the_marks_of_days_that_were_closed_without_it(tmp_path):
+    """A run over midnight is known by a mark that both days keep: what tells no stolen time has the mark it had, whoever
+    else tells it, and a machine that goes on telling the same is still frozen."""
+    run = {"cpu_pct": 3.37, "net_rx_kbps": 12.4}
+    alone = closed(tmp_path / "a", flat(1, 282, 12, **run))
+    beside = closed(tmp_path / "b", flat(1, 282, 12, **run), {**flat(2, 282, 12, **run), "steal_pct": np.full(12, 5.0)})
+    for name in ("head_mark", "tail_mark"):
+        edges = [getattr(lake.edges(DAY), name) for lake in (alone, beside)]
+        assert edges[0][0] == edges[1][0] != 0
+        assert edges[1][1] not in (0, edges[1][0])
+    for resource in (1, 2):
+        assert (seen(beside, DAY, DAY + timedelta(days=1))[resource][0][282:294] == FROZEN).all()
+    assert beside.verify() == []

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metering import signals
-from metering.signals import POINTS, Points, Signal, fold
+from metering.folding import fold
+from metering.signals import POINTS, Points, Signal
 
 STEP = 300
 SLOT = 1_790_000_100  # the start of a slot
@@ -37,8 +38,8 @@ def points(*rows, folded=False):
     )
 
 
-def samples(given_points, until=10 * STEP):
-    table, _folded = fold(given_points, STEP, (SLOT + until) * 1000)
+def samples(given_points, until=10 * STEP, **more):
+    table = fold(given_points, STEP, (SLOT + until) * 1000, **more).samples
     return {(row.pop("resource"), row.pop("ts") - SLOT): row for row in table.to_pylist()}
 
 
@@ -95,9 +96,9 @@ def test_what_a_pair_of_senders_tells_twice_counts_once():
 
 
 def test_a_reset_counts_from_zero_and_never_below():
-    values = [(0, 1_000_000), (60, 1_006_000), (120, 2_000), (180, 8_000), (240, 14_000), (299, 20_000)]
+    values = [(0, 1_000_000), (60, 1_006_000), (120, 2_000), (180, 8_000), (240, 14_000), (300, 20_000)]
     rows = [(1, Signal.NET_TX_B, second, value) for second, value in values]
-    assert samples(points(*rows))[7, 0]["net_tx_kbps"] == pytest.approx((6_000 + 2_000 + 18_000) / 299 * 8 / 1000)
+    assert samples(points(*rows))[7, 0]["net_tx_kbps"] == pytest.approx((6_000 + 2_000 + 18_000) / 300 * 8 / 1000)
 
 
 def test_a_difference_across_silence_is_not_used():
@@ -109,11 +110,11 @@ def test_a_difference_across_silence_is_not_used():
     assert found[7, 2 * STEP]["net_rx_kbps"] == pytest.approx(8)
 
 
-def test_a_difference_across_just_one_step_is_used():
-    """Who scrapes every five minutes has a rate; a second more is silence."""
-    for apart, told in ((STEP, 8), (STEP + 1, None)):
-        rows = every(1, Signal.NET_RX_B, [-1, apart - 1], 1000, place=1)
-        found = samples(points(*rows)).get((7, (apart - 1) // STEP * STEP), {})
+def test_a_difference_across_a_step_is_used_and_across_more_only_from_who_sends_so():
+    """Two points alone tell no habit: a tenth more than a step is let pass, more is silence."""
+    for apart, told in ((STEP, 8), (STEP + 30, 8), (STEP + 31, None)):
+        rows = every(1, Signal.NET_RX_B, [0, apart], 1000, place=1)
+        found = samples(points(*rows)).get((7, 0), {})
         assert found.get("net_rx_kbps") == (told if told is None else pytest.approx(told))
 
 
@@ -148,24 +149,25 @@ def test_what_opentelemetry_tells_of_memory_and_disks():
 
 
 def test_a_slot_waits_for_its_end_and_a_late_point_moves_what_follows_it():
-    early = points(*every(1, Signal.NET_RX_B, range(0, 2 * STEP, 60), 1000))
-    table, folded = fold(early, STEP, (SLOT + STEP) * 1000)
-    assert table["ts"].to_pylist() == [SLOT]
-    assert folded.tolist() == [True] * 5 + [False] * 5
-    done = points(*every(1, Signal.NET_RX_B, range(0, 2 * STEP, 60), 1000), folded=True)
-    assert fold(done, STEP, (SLOT + 2 * STEP) * 1000)[0].num_rows == 0
-    late = points((1, Signal.NET_RX_B, 299, 500_000))
-    both = Points.of(pa.concat_tables([one.table(np.ones(len(one), bool), one.folded) for one in (done, late)]))
-    table, _folded = fold(both, STEP, (SLOT + 2 * STEP) * 1000)
-    # 299 lies in the first slot; the difference from it to 300 in the second.
-    assert table["ts"].to_pylist() == [SLOT, SLOT + STEP]
+    first = fold(points(*every(1, Signal.NET_RX_B, range(0, 2 * STEP, 60), 1000)), STEP, (SLOT + STEP) * 1000)
+    assert first.samples["ts"].to_pylist() == [SLOT]
+    assert first.points.folded.all()
+    until = (SLOT + 2 * STEP) * 1000
+    then = fold(first.points, STEP, until, (SLOT + STEP) * 1000)
+    assert then.samples["ts"].to_pylist() == [SLOT + STEP], "the slot before is not folded again"
+    assert fold(then.points, STEP, until, until).samples.num_rows == 0
+    late = points((1, Signal.NET_RX_B, 299, 299_000))
+    both = Points.of(pa.concat_tables([one.table(np.ones(len(one), bool), one.folded) for one in (then.points, late)]))
+    # 299 lies in the first slot; the difference from it to 300 ends there, too.
+    assert fold(both, STEP, until, until).samples["ts"].to_pylist() == [SLOT]
 
 
 @pytest.mark.parametrize(
     ("labels", "signal"),
     [
         ({"__name__": "node_cpu_seconds_total", "mode": "idle", "cpu": "0"}, Signal.CPU_IDLE_S),
-        ({"__name__": "node_cpu_seconds_total", "mode": "steal", "cpu": "0"}, Signal.CPU_IDLE_S),
+        ({"__name__": "node_cpu_seconds_total", "mode": "steal", "cpu": "0"}, Signal.CPU_STEAL_S),
+        ({"__name__": "node_cpu_seconds_total", "mode": "iowait", "cpu": "0"}, Signal.CPU_WAIT_S),
         ({"__name__": "node_cpu_seconds_total", "mode": "user", "cpu": "0"}, Signal.CPU_BUSY_S),
         ({"__name__": "node_cpu_seconds_total", "mode": "guest"}, None),
         ({"__name__": "node_network_receive_bytes_total", "device": "lo"}, None),
@@ -183,50 +185,52 @@ def test_series_are_recognised(labels, signal):
 
 
 def slowly(rows, until):
-    """cpu_pct by (resource, slot), read off the rule one point at a time."""
-    last, seen = {}, defaultdict(lambda: defaultdict(list))
-    unique = {(series, resource, signal, ts): value for series, signal, ts, value, _place, resource in rows}
-    for (series, resource, signal, ts), value in sorted(unique.items()):
-        before = last.get(series)
-        last[series] = (ts, value)
-        if before is None:
-            continue
-        gone = ts - before[0]
-        if 0 < gone <= STEP:
-            rise = value - before[1] if value >= before[1] else value
-            seen[resource, ts // STEP * STEP][signal, series].append((rise, gone))
+    """net_rx_kbps by (resource, slot), read off the rule one point at a time."""
+    unique = {(series, resource, ts): value for series, _signal, ts, value, _place, resource in rows}
+    of = defaultdict(list)
+    for (series, resource, ts), value in sorted(unique.items()):
+        of[series, resource].append((ts, value))
+    seen = defaultdict(lambda: defaultdict(list))
+    for (series, resource), told in of.items():
+        gaps = sorted(later[0] - one[0] for one, later in pairwise(told))
+        usual = gaps[(len(gaps) - 1) // 2] if gaps else 0
+        high = None
+        for (begin, before), (end, value) in pairwise(told):
+            gone = end - begin
+            high = before if high is None else high
+            if value < before / 2:
+                rise, high = value, value
+            elif value < before * 0.99:
+                high = value
+                continue
+            else:
+                rise, high = max(high, value) - high, max(high, value)
+            habit = len(gaps) >= 2 and gone <= 1.5 * usual and gone <= 990
+            if gone <= STEP or (len(gaps) < 2 and gone <= 330) or habit:
+                for slot in range(begin // STEP, (end - 1) // STEP + 1):
+                    part = min(end, (slot + 1) * STEP) - max(begin, slot * STEP)
+                    seen[resource, slot * STEP][series].append((rise * part / gone, part))
     result = {}
     for key, series in seen.items():
-        if key[1] + STEP > until:
-            continue
-        sums = {}
-        for signal in (Signal.CPU_BUSY_S, Signal.CPU_IDLE_S):
-            mine = [pairs for (one, _series), pairs in series.items() if one == signal]
-            if mine and sum(gone for pairs in mine for _rise, gone in pairs) / len(mine) >= STEP / 2:
-                sums[signal] = sum(rise for pairs in mine for rise, _gone in pairs)
-        if len(sums) == 2 and sum(sums.values()) > 0:
-            result[key] = 100 * sums[Signal.CPU_BUSY_S] / sum(sums.values())
+        covered = sum(part for pairs in series.values() for _rise, part in pairs) / len(series)
+        if key[1] + STEP <= until and covered >= STEP / 2:
+            result[key] = (
+                sum(sum(r for r, _p in each) / sum(p for _r, p in each) for each in series.values()) * 8 / 1000
+            )
     return result
 
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 3), st.integers(0, 4 * STEP), st.integers(0, 1000)),
+        st.tuples(st.integers(0, 3), st.integers(0, 6 * STEP), st.integers(900, 1000) | st.integers(0, 1000)),
         min_size=1,
         max_size=120,
     )
 )
 def test_the_fold_equals_the_rule_read_slowly(raw):
-    rows = [
-        (series, (Signal.CPU_BUSY_S, Signal.CPU_IDLE_S)[series % 2], second, value, series, series // 2)
-        for series, second, value in raw
-    ]
-    expected = slowly(rows, 3 * STEP)
-    found = {
-        key: row["cpu_pct"]
-        for key, row in samples(points(*rows), until=3 * STEP).items()
-        if row.get("cpu_pct") is not None and not math.isnan(row["cpu_pct"])
-    }
+    rows = [(series, Signal.NET_RX_B, second, value, series, series // 2) for series, second, value in raw]
+    expected = slowly(rows, 5 * STEP)
+    found = {key: row["net_rx_kbps"] for key, row in samples(points(*rows), until=5 * STEP).items()}
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert found[key] == pytest.approx(value)

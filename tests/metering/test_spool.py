@@ -15,7 +15,8 @@ import pytest
 from metering import spool
 from metering.lake import Lake
 from metering.lake_files import Damaged
-from metering.signals import POINTS, Signal
+from metering.samples import METRICS
+from metering.signals import DIRECT, POINTS, Signal
 
 BEGIN = 1_790_000_100
 END = datetime.fromtimestamp(BEGIN + 7200, UTC)
@@ -70,24 +71,84 @@ def test_late_points_fold_their_slot_again_and_a_delivery_twice_changes_nothing(
     assert rates(lake) == [8.0, 8.0, 8.0]
 
 
-def test_only_two_hours_and_each_series_last_point_are_kept(tmp_path):
+def kept(root):
+    (path,) = (root / "push" / "agent").glob("*-folded.arrow")
+    with pa.OSFile(str(path)) as file:
+        table = pa.ipc.open_file(file).read_all().to_pydict()
+    return {
+        one: [ts // 1000 - BEGIN for ts, who in zip(table["ts"], table["resource"], strict=True) if who == one]
+        for one in sorted(set(table["resource"]))
+    }
+
+
+def test_only_two_hours_are_kept_and_those_of_who_is_catching_up_while_it_does(tmp_path):
     lake = Lake(tmp_path)
-    spool.keep(lake, "agent", delivery([0, 15], resource=1), {})
+    spool.keep(lake, "agent", delivery(range(0, 1200, 60), resource=1), {})
     spool.keep(lake, "agent", delivery(range(0, 10_800, 60), resource=2), {})
     spool.fold_source(lake, "agent", END + timedelta(hours=5))
-    (kept,) = (tmp_path / "push" / "agent").glob("*-folded.arrow")
-    with pa.OSFile(str(kept)) as file:
-        table = pa.ipc.open_file(file).read_all()
-    seconds = {
-        one: [
-            ts // 1000 - BEGIN
-            for ts, who in zip(*table.select(["ts", "resource"]).to_pydict().values(), strict=True)
-            if who == one
-        ]
-        for one in (1, 2)
+    assert {one: (min(seconds), max(seconds)) for one, seconds in kept(tmp_path).items()} == {
+        1: (0, 1140),
+        2: (3_300, 10_740),  # whole slots
     }
-    assert seconds[1] == [15]
-    assert min(seconds[2]) == 10_740 - 7_200
+    spool.keep(lake, "agent", delivery([10_800], resource=2), {})
+    spool.fold_source(lake, "agent", END + timedelta(hours=5))
+    assert list(kept(tmp_path)) == [2]
+
+
+def memory(lake, resource=3):
+    begin = datetime.fromtimestamp(BEGIN, UTC)
+    chart = lake.chart(resource, begin, begin + timedelta(hours=2), ["mem_pct", "net_rx_kbps"])
+    return {name: [round(value, 3) for value in column.tolist()] for name, column in chart.values.items()}
+
+
+def direct(seconds, value, resource=3):
+    """mem_pct as it is, at ``seconds`` after BEGIN."""
+    table = delivery(seconds, resource)
+    count = table.num_rows
+    signal = DIRECT + list(METRICS).index("mem_pct")
+    for name, column in (("signal", [signal] * count), ("series", [99] * count), ("value", [float(value)] * count)):
+        table = table.set_column(
+            POINTS.names.index(name), POINTS.field(name), pa.array(column, POINTS.field(name).type)
+        )
+    return table
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["hot", "closed"])
+def test_a_point_later_than_two_hours_fills_a_slot_and_replaces_none(tmp_path, closed):
+    """Most of the slot's points are no longer here: one that comes now would speak for all of them."""
+    lake = Lake(tmp_path)
+    spool.keep(lake, "agent", direct(range(0, 600, 15), 40), {})
+    spool.keep(lake, "agent", direct(range(0, 18_000, 60), 40, resource=4), {})
+    spool.fold_source(lake, "agent", END + timedelta(hours=5))
+    spool.keep(lake, "agent", direct([18_060], 40, resource=4), {})
+    spool.fold_source(lake, "agent", END + timedelta(hours=5))
+    if closed:
+        lake.roll()
+    before = memory(lake)["mem_pct"][:4]
+    spool.keep(lake, "agent", direct([30, 45, 700, 715], 90), {})
+    spool.keep(lake, "agent", delivery(range(0, 600, 15)), {})
+    spool.fold_source(lake, "agent", END + timedelta(hours=5))
+    after = memory(lake)
+    assert (before[:2], after["mem_pct"][:3]) == ([40, 40], [40, 40, 90])
+    assert after["net_rx_kbps"][:2] == [8, 8], "a metric of which nothing was known is filled"
+
+
+def test_who_catches_up_in_many_deliveries_has_whole_slots(tmp_path):
+    """Three hours of backlog, oldest first, while the others go on: a slot that two deliveries share is of both."""
+    lake = Lake(tmp_path)
+    spool.keep(lake, "agent", direct(range(0, 18_000, 60), 40, resource=4), {})
+    spool.fold_source(lake, "agent", END + timedelta(hours=5))
+    for begin, value in ((0, 20), (450, 40), (900, 60)):
+        spool.keep(lake, "agent", direct(range(begin, begin + 450, 15), value), {})
+        spool.fold_source(lake, "agent", END + timedelta(hours=5))
+    assert memory(lake)["mem_pct"][:4] == [20, 30, 40, 60]
+
+
+def test_what_the_lake_refuses_is_counted(tmp_path):
+    lake = Lake(tmp_path)
+    spool.keep(lake, "agent", direct(range(0, 600, 15), 2_000_000), {})
+    found = spool.fold_source(lake, "agent", END)
+    assert (found.samples, found.refused) == (0, {"mem_pct:absurd": 2})
 
 
 def test_a_damaged_delivery_is_named(tmp_path):
