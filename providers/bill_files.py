@@ -18,7 +18,7 @@ from pathlib import Path
 
 from providers import figures
 from providers.base import BillLine, ServiceKind
-from providers.bill_words import HEADERS, KINDS, NEUTRAL, YUAN, is_unit, money, unit_factor
+from providers.bill_words import HEADERS, KINDS, NEUTRAL, YUAN, is_money, is_unit, money, unit_factor
 from providers.bills import COST_STEP, MOST, MOST_COST, QUANTITY_STEP, Interval, fault, month_bounds
 from providers.inventory_words import arch_of, kind_of
 from providers.refusals import Reading, missing, unusable
@@ -34,7 +34,7 @@ from quota.units import UNITS, Arch, Kind
 HEADING = Heading(
     HEADERS,
     ("resource", "kind", "quantity"),
-    lambda name, unit: name == "cost" or (name == "quantity" and is_unit(unit)),
+    lambda name, unit: is_unit(unit) if name == "quantity" else name == "cost" and is_money(unit),
 )
 
 _SHORT = re.compile(r"\d(\.\d+)?E\+\d+")

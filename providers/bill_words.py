@@ -36,7 +36,9 @@ HEADERS: Mapping[str, str] = {
 NEUTRAL: Mapping[str, frozenset[str]] = {
     "discount": frozenset({"", "-", "无", "1", "1.0", "1.00", "100%", "100.00%", "10折"}),
     "deduction": frozenset({"", "-", "无", "0", "0.0", "0.00"}),
-    "state": frozenset({"", "正常", "有效", "已出账", "已结算", "已确认", "已支付", "normal", "valid", "billed", "paid"}),
+    "state": frozenset(
+        {"", "正常", "有效", "已出账", "已结算", "已确认", "已支付", "normal", "valid", "billed", "paid"}
+    ),
     "count": frozenset({"", "-", "1", "1.0"}),
     "duration": frozenset({"", "-"}),
 }
@@ -67,10 +69,14 @@ _HOURS = re.compile(r"(.*?)[·*×・./]?(?:小时|时|h|hrs?|hours?)")
 
 YUAN: Mapping[str, Decimal] = {
     **dict.fromkeys(("", "元", "人民币", "人民币元", "cny", "rmb", "¥"), Decimal(1)),
+    "千元": Decimal(1_000),
     "万元": Decimal(10_000),
     "分": Decimal("0.01"),
 }
 """Words for our money, and how many yuan each is."""
+
+FOREIGN = re.compile(r"[$€£₩₽]|usd|hkd|mop|twd|eur|jpy|gbp|[美港澳台欧日英]元|[美港]币|美金|英镑|日圆")
+"""What names money of another country in a heading's brackets."""
 
 _MONEY = re.compile(r"(¥|cny|rmb|人民币)?\s*([+-]?[\d.,'\s]*\d\.?(?:e[+-]?\d+)?|[+-]?nan|[+-]?inf)\s*(.*)", re.I)
 
@@ -86,6 +92,11 @@ def unit_factor(kind: Kind, unit: str) -> Decimal | None:
 
 def is_unit(unit: str) -> bool:
     return any(unit_factor(kind, unit) is not None for kind in Kind)
+
+
+def is_money(unit: str) -> bool:
+    """Whether the brackets of a heading name money, ours or another's."""
+    return unit in YUAN or FOREIGN.search(unit) is not None
 
 
 def money(text: str) -> tuple[str, Decimal] | None:

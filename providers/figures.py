@@ -44,6 +44,11 @@ def is_total(value: Any) -> bool:
     return isinstance(value, str) and TOTAL.fullmatch(plain(value)) is not None
 
 
+def is_error(text: str) -> bool:
+    """Whether a cell holds what a spreadsheet leaves instead of a value."""
+    return text[:1] == "#" and ERROR.fullmatch(text) is not None
+
+
 def unwrapped(cell: str) -> str:
     """``="0012"``, by which text tables keep a spreadsheet from counting, → 0012."""
     found = _TEXT_FORMULA.fullmatch(cell) if cell.startswith("=") else None
@@ -55,7 +60,7 @@ def is_rounded(value: Any) -> bool:
     if isinstance(value, date):
         return True
     if isinstance(value, float):
-        return abs(value) >= 10**DIGITS
+        return bool(abs(value) >= 10**DIGITS)
     if not isinstance(value, str):
         return False
     text = value.strip()

@@ -82,6 +82,7 @@ NOTES: Mapping[str, str] = {
     "sheet.unread": N_("未读取的工作表:%(sheets)s"),
     "sheet.hidden": N_("含隐藏的行(%(rows)s)或列(%(columns)s),隐藏的内容照样读入"),
     "sheet.xls": N_("xls 格式无法区分错误值(如 #N/A)与空单元格,均按空读取;另存为 xlsx 可以区分"),
+    "id.by_name": N_("没有资源编号列,按 %(header)s 区分机器;重名的机器无法区分"),
     "kind.assumed": N_("没有类型列,每行都按云主机读取"),
     "state.assumed": N_("%(count)s 行没有写明状态,按运行中读取"),
     "unit.assumed": N_("表头没有写明单位,按 %(unit)s 读取:%(columns)s"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import posixpath
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,9 +109,7 @@ def _opened(path: Path, reading: Reading) -> tuple[calamine.CalamineWorkbook, _P
         raise unusable("file.unreadable", path.name, why=str(error)[:200]) from error
 
 
-def _rows(
-    book: calamine.CalamineWorkbook, name: str, path: Path, parts: _Parts | None
-) -> tuple[list[Row], Marks]:
+def _rows(book: calamine.CalamineWorkbook, name: str, path: Path, parts: _Parts | None) -> tuple[list[Row], Marks]:
     """The rows of a sheet that hold anything, and its marks. A cell that spans rows stands in each of them."""
     try:
         marks = parts.marks(name) if parts is not None else Marks()
@@ -145,7 +144,7 @@ def _plain(cell: Any) -> Any:
 
 DAMAGED = (
     zipfile.BadZipFile, ElementTree.ParseError, expat.ExpatError, KeyError, ValueError, OSError, EOFError, RuntimeError,
-    NotImplementedError, IndexError,
+    NotImplementedError, IndexError, zlib.error,
 )  # fmt: skip
 
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from providers.figures import ERROR, FORMULA, is_rounded, is_total, unwrapped
+from providers.figures import FORMULA, is_error, is_rounded, is_total, unwrapped
 from providers.refusals import Reading, unusable
 from providers.text_files import Block, blocks, fields, split
 from providers.usage_columns import plain
@@ -153,7 +153,7 @@ class Cells:
         """Raises UnfitError where a cell that is read holds an error or a formula without its result."""
         for name in self.columns:
             text = self.text(name)
-            if text[:1] == "#" and ERROR.fullmatch(text):
+            if is_error(text):
                 raise self.unfit("cell.error", name)
             if text[:1] == "=" and FORMULA.fullmatch(text):
                 raise self.unfit("cell.formula", name)

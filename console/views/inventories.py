@@ -110,7 +110,7 @@ class FileForm(FlaskForm):  # type: ignore[misc]
     )  # fmt: skip
     file = FileField(
         lazy("清单文件"), validators=[FileRequired(lazy("请选择文件"))],
-        description=lazy("CSV、xlsx、Parquet 或 JSON；至少有资源编号、类型和规格"),
+        description=lazy("CSV、xlsx、xls、Parquet 或 JSON；至少有资源编号、类型和规格。合计行不读入"),
     )  # fmt: skip
 
 
@@ -164,6 +164,8 @@ def upload() -> str | Response | tuple[str, int]:
             hang(form, found.error)
         elif found.whole:
             flash(_("清单与上次相同，没有变化") if found.again else _("清单已入库"), "success")
+            for note in uploads.notes(found.report.files[0]):
+                flash(note, "info")
             return redirect(url_for("inventories.index"))
     bad = request.method == "POST" and (found is None or found.error is not None)
     summary = found.drift.summary() if found is not None and found.drift is not None else None
