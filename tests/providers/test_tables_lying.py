@@ -13,6 +13,7 @@ from typing import Any
 
 import openpyxl
 import pytest
+import xlwt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ from providers.bill_files import read_bill
 from providers.bills import month_bounds
 from providers.inventory_files import read_inventory
 from providers.refusals import Reading, Refusals
+from quota.calendar import ZONE
 from quota.errors import Invalid
 from quota.units import Arch, Kind
 
@@ -571,6 +573,43 @@ def test_money_of_another_country_by_its_format(tmp_path: Path, code: str, forei
     assert ([one.cost for one in found], places(reading)) == (
         ([], [(2, 4, "currency.other")]) if foreign else ([Decimal("184.5")], [])
     )
+
+
+def old_workbook(folder: Path, rows: Rows, *merged: tuple[int, int, int, int]) -> Path:
+    """As ``workbook``, in the old binary format; ``merged``: first and last row, first and last column, from 0."""
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("台账")
+    day = xlwt.easyxf(num_format_str="yyyy-mm-dd")
+    for at, row in enumerate(rows):
+        for column, value in enumerate(row):
+            if value is not None:
+                sheet.write(at, column, value, *([day] if isinstance(value, date) else []))
+    for cells in merged:
+        sheet.merge(*cells)
+    book.save(str(folder / "台账.xls"))
+    return folder / "台账.xls"
+
+
+def test_workbooks_of_the_old_kind(tmp_path: Path) -> None:
+    head = ["资源编号", "名称", "使用单位", "核数", "内存(GB)", "开通日期"]
+    rows = [head, ["a", "a", "甲局", 4, 8, date(2026, 10, 5)], ["b", "b", None, 4, 8], ["合计", None, None, 8, 16]]
+    found, reading = listed(old_workbook(tmp_path, rows, (1, 2, 2, 2)))
+    assert [(one.external_id, one.department_code, one.amounts) for one in found.facts] == [
+        (name, "甲局", {Kind.VCPU: 4, Kind.MEMORY: 8192}) for name in "ab"
+    ]
+    assert found.facts[0].created_at == datetime(2026, 10, 5, tzinfo=ZONE)
+    assert (reading.format, reading.sheet) == ("xls", "台账")
+    assert {"sheet.xls", "rows.total"} <= notes(reading).keys()
+    bill = [["账期", "资源编号", "资源类别", "用量", "金额"], [date(2026, 10, 1), "a", "vcpu", 2976, 12.345]]
+    assert [(one.month, one.quantity, one.cost) for one in billed(old_workbook(tmp_path, bill))[0]] == [
+        ("2026-10", Decimal(2976), Decimal("12.345"))
+    ]
+
+
+def test_a_workbook_of_usage_of_either_kind_is_to_be_saved_as_text(tmp_path: Path) -> None:
+    rows = [["resource_id", "ts", "cpu_pct"], ["a", files.T0, 5]]
+    for path in (workbook(tmp_path, rows), old_workbook(tmp_path, rows)):
+        assert refused(path, files.read).code == "file.xlsx"
 
 
 def test_a_cell_far_away_takes_no_room(tmp_path: Path) -> None:
