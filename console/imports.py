@@ -163,5 +163,6 @@ def read(report: Refusals) -> Iterator[str]:
         for reason, count in sorted(one.reasons.items()):
             yield f"  {reason} {REASONS.get(reason, '')}: {count:,}"
             for example in [each for each in one.examples if each.reason == reason][:SHOWN]:
-                where = ":".join(str(part) for part in (example.file, example.line, example.column) if part is not None)
+                parts = (example.file, example.sheet or None, example.line, example.column)
+                where = ":".join(str(part) for part in parts if part is not None)
                 yield f"    {where} {example.header or ''} {example.text!r}"

@@ -12,11 +12,11 @@ from werkzeug.datastructures import FileStorage
 
 from console.texts import _, sentence
 from providers.bills import LINE_FAULTS
-from providers.refusals import REASONS, Reading
+from providers.refusals import NOTES, REASONS, Reading
 from quota.attachments import StagedFile
 
 WORDS = {**REASONS, **LINE_FAULTS}
-SUFFIXES = (".csv", ".txt", ".tsv", ".xlsx", ".json", ".parquet", ".gz")
+SUFFIXES = (".csv", ".txt", ".tsv", ".xlsx", ".xls", ".json", ".parquet", ".gz")
 
 
 @contextmanager
@@ -45,15 +45,21 @@ def told(reading: Reading, **params: Any) -> dict[str, Any]:
         return sentence(WORDS.get(reason, reason), {"month": "", **params})
 
     return {
-        "file": reading.file,
+        "file": reading.place,
         "rows": reading.rows,
         "taken": reading.taken,
         "duplicates": reading.duplicates,
         "refused": reading.refused,
         "error": sentence(reading.error.message, reading.error.params) if reading.error is not None else "",
+        "notes": notes(reading),
         "reasons": [(word(reason), count) for reason, count in sorted(reading.reasons.items())],
         "examples": [
             (one.line, one.column, one.header or "", word(one.reason), one.text) for one in reading.examples[:50]
         ],
         "heads": [(_("行"), True), (_("列"), True), (_("表头"), False), (_("原因"), False), (_("内容"), False)],
     }
+
+
+def notes(reading: Reading) -> list[str]:
+    """What was decided about a file that its owner should know, in sentences."""
+    return [sentence(NOTES[one.code], one.params) for one in reading.notes]

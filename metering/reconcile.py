@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -332,7 +332,8 @@ def _row(one: Four, prices: _Prices, lines: Mapping[int, BillLine], pool_id: int
         claimed = [line.cost for line in mine]
         billed_fen = by_tariff
         if mine and all(cost is not None for cost in claimed):
-            billed_fen = int(sum((cost for cost in claimed if cost is not None), ZERO) * 100)
+            whole = sum((cost for cost in claimed if cost is not None), ZERO) * 100
+            billed_fen = int(whole.to_integral_value(ROUND_HALF_UP))
             if by_tariff is not None and abs(billed_fen - by_tariff) > len(mine):
                 told.append({"cause": Gap.PRICE.value, "quantity": "0", "fen": billed_fen - by_tariff})
         if billed_fen is not None and by_tariff is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metering.rightsizing import Shape
+from providers.figures import is_total
 
 LARGEST = 4096  # vCPU, and GB of memory per vCPU: beyond that it is a slip of the pen
 
@@ -53,6 +54,8 @@ def _shape(place: str, row: Any) -> Shape:
         row = {"vcpu": row}
     if not isinstance(row, dict):
         raise ValueError(f"{place}: {row!r} is no shape")
+    if is_total(row.get("code")):
+        raise ValueError(f"{place}: {row['code']} sums shapes up and is none")
     vcpu = _number(place, "vcpu", row.get("vcpu"))
     given = row.get("memory_gb")
     memory = _number(place, "memory_gb", given) if given not in (None, "") else 2 * vcpu

@@ -1,44 +1,44 @@
-"""Bills as files: CSV or an Excel workbook with a header, a line for each resource and kind; a line that makes no sense is
+"""Bills as files: CSV or an Excel workbook with headings, a line for each resource and kind; a line that makes no sense is
 refused, with its place.
 
-Columns, in any order, by English or Chinese name: ``resource`` 资源编号, ``kind`` 资源类别 (a name of quota.units.Kind),
-``quantity`` 用量 (base units × hours); and where they differ from the whole month and from the pool: ``month`` 账期,
-``since`` 起, ``until`` 止 (without a zone: the city's time), ``service`` 服务, ``arch`` 架构; and ``cost`` 金额 in yuan where the bill tells money.
+Columns, in any order, by English or Chinese name (``bill_words``): ``resource`` 资源编号, ``kind`` 资源类别 (a name of
+quota.units.Kind), ``quantity`` 用量, in the ``unit`` 单位 × hours (without one: base units); where they differ from the whole
+month and from the pool: ``month`` 账期, ``since`` 起, ``until`` 止 (without a zone: the city's time), ``service`` 服务, ``arch``
+架构; and ``cost`` 金额 in yuan where the bill tells money. Columns that change what these mean must not.
 """
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from decimal import Decimal, InvalidOperation
+import re
+import unicodedata
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
-import openpyxl
-
+from providers import figures
 from providers.base import BillLine, ServiceKind
-from providers.bills import MOST, Interval, fault, month_bounds
-from providers.inventory_rows import UnfitError
+from providers.bill_words import HEADERS, KINDS, NEUTRAL, YUAN, is_money, is_unit, money, unit_factor
+from providers.bills import COST_STEP, MOST, MOST_COST, QUANTITY_STEP, Interval, fault, month_bounds
+from providers.inventory_words import arch_of, kind_of
 from providers.refusals import Reading, missing, unusable
-from providers.text_files import blocks, fields, magic, split
+from providers.sheets import is_workbook, workbook_rows
+from providers.tables import Cells, Column, Heading, Row, UnfitError, columns_of, text_rows
+from providers.text_files import magic
+from providers.usage_columns import plain
 from providers.usage_values import moment
 from quota.calendar import ZONE
 from quota.errors import Refused
-from quota.units import Arch, Kind
+from quota.units import UNITS, Arch, Kind
 
-HEADERS: Mapping[str, str] = {
-    "resource": "resource", "resource_id": "resource", "external_id": "resource", "资源编号": "resource",
-    "kind": "kind", "资源类别": "kind",
-    "quantity": "quantity", "用量": "quantity", "计费量": "quantity",
-    "month": "month", "账期": "month",
-    "since": "since", "起": "since", "开始时间": "since",
-    "until": "until", "止": "until", "结束时间": "until",
-    "service": "service", "服务": "service",
-    "arch": "arch", "架构": "arch",
-    "cost": "cost", "amount": "cost", "金额": "cost", "费用": "cost",
-}  # fmt: skip
-NEEDED = ("resource", "kind", "quantity")
-SEPARATORS = ",;\t|"
+HEADING = Heading(
+    HEADERS,
+    ("resource", "kind", "quantity"),
+    lambda name, unit: is_unit(unit) if name == "quantity" else name == "cost" and is_money(unit),
+)
+
+_SHORT = re.compile(r"\d(\.\d+)?E\+\d+")
+"""A figure as a spreadsheet shortens it when it saves text: digits are lost."""
 
 
 def read_bill(path: Path, month: str, reading: Reading, *, arch: Arch) -> list[BillLine]:
@@ -50,10 +50,22 @@ def read_bill(path: Path, month: str, reading: Reading, *, arch: Arch) -> list[B
         raise missing(str(path))
     bounds = month_bounds(month)
     found: dict[tuple[str, Kind, datetime], BillLine] = {}
-    reading.format = "xlsx" if magic(path)[:4] == b"PK\x03\x04" else "csv"
     try:
-        for number, cells in (_sheet if reading.format == "xlsx" else _rows)(path, reading):
-            line = _Cells(number, cells, reading).taken(month, bounds, arch)
+        columns, rows = _open(path, reading)
+        places = [columns[name].at for name in ("quantity", "cost") if name in columns]
+        sign = figures.decimal_sign(
+            cell for row in rows for at in places if at < len(row.cells) and isinstance(cell := row.cells[at], str)
+        )
+        steps = {name: _Step(step) for name, step in (("quantity", QUANTITY_STEP), ("cost", COST_STEP))}
+        for row in rows:
+            cells = _Line(row, columns, reading, sign, steps)
+            if cells.is_blank():
+                continue
+            if cells.is_total("resource"):
+                reading.leave_out(row.line)
+                continue
+            reading.rows += 1
+            line = cells.taken(month, bounds, arch)
             if line is None:
                 continue
             key = (line.external_id, line.kind, line.since)
@@ -63,82 +75,60 @@ def read_bill(path: Path, month: str, reading: Reading, *, arch: Arch) -> list[B
             elif found[key] == line:
                 reading.duplicates += 1
             else:
-                reading.refuse("bill.twice", number, None, None, line.external_id)
+                reading.refuse("bill.twice", row.line, None, None, line.external_id)
         if not reading.rows:
-            raise unusable("file.no_rows", reading.file)
+            raise unusable("file.no_rows", reading.place)
     except Refused as error:
         reading.fail(error)
         raise
+    for name, step in steps.items():
+        step.told(reading, columns.get(name))
     reading.samples = len(found)
     return list(found.values())
 
 
-Header = dict[str, tuple[int, str]]
+def _open(path: Path, reading: Reading) -> tuple[dict[str, Column], list[Row]]:
+    """The columns and all rows: whether a comma is a decimal one, only all of them say."""
+    if is_workbook(magic(path)):
+        rows = workbook_rows(path, reading, HEADING.fits)
+    else:
+        reading.format = "csv"
+        rows = text_rows(path, HEADING, reading)
+    columns, below = columns_of(rows, HEADING, reading)
+    cost = columns.get("cost")
+    if cost is not None and cost.unit not in YUAN:
+        raise unusable("column.currency", reading.place, line=1, column=cost.at + 1, header=cost.head)
+    return columns, list(below)
 
 
-def _rows(path: Path, reading: Reading) -> Iterator[tuple[int, tuple[Header, Sequence[str]]]]:
-    separator, header, width = "", Header(), 0
-    for block in blocks(path, path.name, reading):
-        if not header:
-            text = block.data.split(b"\n", 1)[0].decode("utf-8", "replace")
-            separator = max(SEPARATORS, key=lambda mark: len(fields(text, mark)))
-            heads = fields(text, separator)
-            header, width = _header(heads, reading), len(heads)
-            block = type(block)(block.data[len(text.encode()) + 1 :], block.first + 1, block.cut)
-        if block.data:
-            lines = split(block, separator, width, reading)
-            for row in range(len(lines)):
-                yield int(lines.numbers[row]), (header, fields(lines.text(row), separator))
+class _Step:
+    """What rounding to the smallest figure that is kept took from one column, or added to it."""
+
+    def __init__(self, step: Decimal) -> None:
+        self.step, self.count, self.difference = step, 0, Decimal(0)
+
+    def kept(self, figure: Decimal) -> Decimal:
+        """``figure``, half up; it is counted where that changes it."""
+        kept = figure.quantize(self.step, ROUND_HALF_UP)
+        self.count += kept != figure
+        self.difference += kept - figure
+        return kept if kept != figure else figure
+
+    def told(self, reading: Reading, column: Column | None) -> None:
+        if column is not None and self.count:
+            places = -int(self.step.as_tuple().exponent)
+            difference = f"{self.difference.normalize():f}"
+            reading.note("number.rounded", count=self.count, header=column.head, places=places, difference=difference)
 
 
-def _sheet(path: Path, reading: Reading) -> Iterator[tuple[int, tuple[Header, Sequence[str]]]]:
-    """Rows of the first sheet of a workbook, every cell as it would stand in a CSV."""
-    header: Header | None = None
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        for number, cells in enumerate(book.worksheets[0].iter_rows(values_only=True), 1):
-            texts = ["" if cell is None else str(cell).strip() for cell in cells]
-            if not any(texts):
-                continue
-            if header is None:
-                header = _header(texts, reading)
-                continue
-            reading.rows += 1
-            yield number, (header, texts)
-        book.close()
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, IndexError, SyntaxError, EOFError) as error:
-        raise unusable("file.unreadable", path.name, why=str(error)[:200]) from error
-
-
-def _header(heads: Sequence[str], reading: Reading) -> Header:
-    found: Header = {}
-    for at, head in enumerate(heads):
-        name = HEADERS.get(head.strip().casefold())
-        if name is None:
-            continue
-        if name in found:
-            raise unusable("column.twice", reading.file, line=1, column=at + 1, header=head)
-        found[name] = (at, head)
-    for name in NEEDED:
-        if name not in found:
-            raise unusable("column.missing", reading.file, line=1, column=name)
-    return found
-
-
-class _Cells:
+class _Line(Cells):
     """One row on its way to a bill line."""
 
-    def __init__(self, number: int, row: tuple[Header, Sequence[str]], reading: Reading) -> None:
-        self.number, (self.header, self.cells), self.reading = number, row, reading
-
-    def text(self, name: str) -> str:
-        return self.cells[self.header[name][0]] if name in self.header else ""
-
-    def unfit(self, reason: str, name: str) -> UnfitError:
-        """Count the refusal of this row for what it says under ``name``."""
-        at, head = self.header.get(name, (None, name))
-        self.reading.refuse(reason, self.number, None if at is None else at + 1, head, self.text(name))
-        return UnfitError(reason)
+    def __init__(
+        self, row: Row, columns: Mapping[str, Column], reading: Reading, sign: str | None, steps: Mapping[str, _Step]
+    ) -> None:
+        super().__init__(row, columns, reading)
+        self.sign, self.steps = sign, steps
 
     def taken(self, month: str, bounds: Interval, arch: Arch) -> BillLine | None:
         """The bill line, or None where the row was refused."""
@@ -148,65 +138,101 @@ class _Cells:
             return None
 
     def _line(self, month: str, bounds: Interval, arch: Arch) -> BillLine:
-        try:
-            kind = Kind(self.text("kind").casefold())
-        except ValueError:
-            raise self.unfit("kind.unknown", "kind") from None
-        try:
-            service = (
-                ServiceKind(self.text("service").casefold())
-                if self.text("service")
-                else _SERVICE.get(kind, ServiceKind.VM)
-            )
-        except ValueError:
-            raise self.unfit("kind.unknown", "service") from None
-        try:
-            of = Arch(self.text("arch").casefold()) if self.text("arch") else arch
-        except ValueError:
-            raise self.unfit("arch.unknown", "arch") from None
-        quantity = self._quantity()
+        if not self.row.cells:
+            raise self.unfit("line.fields", "resource")
+        self.must_be_computed()
+        for name, neutral in NEUTRAL.items():
+            if self.text(name).casefold() not in neutral:
+                raise self.unfit("cell.changes", name)
+        kind = KINDS.get(plain(self.text("kind")))
+        if kind is None:
+            raise self.unfit("kind.unknown", "kind")
+        service = kind_of(self.text("service")) if self.text("service") else _SERVICE.get(kind, ServiceKind.VM)
+        if service is None:
+            raise self.unfit("kind.unknown", "service")
+        of = arch_of(self.text("arch")) if self.text("arch") else arch
+        if of is None:
+            raise self.unfit("arch.unknown", "arch")
+        quantity = self._quantity(kind)
         since, until = self._moment("since", bounds[0]), self._moment("until", bounds[1])
+        if self._is_day("until") and until != bounds[1]:
+            raise self.unfit("time.day_only", "until")
+        said = figures.month(self.raw("month")) if self.text("month") else month
         line = BillLine(
-            self.text("month") or month, self.text("resource"), service, kind, of, quantity, since, until, self._cost()
-        )
+            said or "", self.identity("resource"), service, kind, of, quantity, since, until, self._cost()
+        )  # fmt: skip
         reason = fault(line, month, bounds)
         if reason:
             name = {"bill.id": "resource", "bill.month": "month", "bill.span": "since"}.get(reason, "quantity")
             raise self.unfit(reason, name)
         return line
 
-    def _quantity(self) -> Decimal:
-        try:
-            figure = Decimal(self.text("quantity"))
-        except InvalidOperation:
-            raise self.unfit("value.text" if self.text("quantity") else "value.missing", "quantity") from None
+    def _quantity(self, kind: Kind) -> Decimal:
+        """Base units × hours."""
+        unit = self.text("unit") or (self.columns["quantity"].unit if "quantity" in self.columns else "")
+        factor = unit_factor(kind, unit) if unit else Decimal(1)
+        if factor is None:
+            raise self.unfit("unit.unknown", "unit" if self.text("unit") else "quantity")
+        figure = self._figure("quantity", self.text("quantity")) * factor
         if figure.is_nan():
             raise self.unfit("value.nan", "quantity")
         if figure < 0:
             raise self.unfit("value.negative", "quantity")
         if figure >= MOST:
             raise self.unfit("value.absurd", "quantity")
-        return figure
+        if not unit and UNITS[kind].factor != 1:
+            self.reading.note("unit.assumed", unit=f"{UNITS[kind].base}·h", columns=self.columns["quantity"].head)
+        return self.steps["quantity"].kept(figure)
 
     def _cost(self) -> Decimal | None:
         """Yuan; None where the file tells no money."""
-        if not self.text("cost"):
+        written = unicodedata.normalize("NFKC", self.text("cost")).strip()
+        if not written:
             return None
-        try:
-            figure = Decimal(self.text("cost").replace(",", ""))
-        except InvalidOperation:
-            raise self.unfit("value.text", "cost") from None
+        found = money(written)
+        said = self.text("currency")
+        if YUAN.get(plain(said)) != 1 or self.columns["cost"].at in self.row.foreign:
+            raise self.unfit("currency.other", "currency" if said else "cost")
+        if found is None:
+            raise self.unfit("currency.other" if re.search(r"\d", written) else "value.text", "cost")
+        figure = self._figure("cost", found[0])
         if not figure.is_finite():
             raise self.unfit("value.nan", "cost")
-        if abs(figure) >= MOST:
+        factor = found[1] if found[1] != 1 else YUAN[self.columns["cost"].unit]
+        if abs(figure * factor) >= MOST_COST:
             raise self.unfit("value.absurd", "cost")
+        return self.steps["cost"].kept(figure * factor)
+
+    def _figure(self, name: str, written: str) -> Decimal:
+        if not written:
+            raise self.unfit("value.missing", name)
+        self.must_be_own(name)
+        value = self.raw(name)
+        try:
+            figure = figures.figure(value if isinstance(value, int | float) else written, self.sign)
+        except figures.AmbiguousError:
+            raise self.unfit("value.ambiguous", name) from None
+        except ValueError:
+            raise self.unfit("value.text", name) from None
+        if isinstance(value, str) and _SHORT.fullmatch(written) and figure < MOST:
+            raise self.unfit("value.short", name)
         return figure
 
+    def _is_day(self, name: str) -> bool:
+        """Whether a moment was written as a day alone."""
+        value = self.raw(name)
+        if isinstance(value, str):
+            return bool(value.strip()) and ":" not in value
+        return isinstance(value, date) and not isinstance(value, datetime)
+
     def _moment(self, name: str, default: datetime) -> datetime:
+        value = self.raw(name)
         if not self.text(name):
             return default
-        found = moment(self.text(name))
-        if found is None:
+        found = moment(value) if isinstance(value, str) else value
+        if isinstance(found, date) and not isinstance(found, datetime):
+            found = datetime.combine(found, time())
+        if not isinstance(found, datetime):
             raise self.unfit("time.bad", name)
         return found if found.tzinfo else found.replace(tzinfo=ZONE)
 

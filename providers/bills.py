@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, ForeignKey, Index, Numeric, String, UniqueConstraint, false, select, true
@@ -67,7 +67,7 @@ class BillLine(Base):
     quantity: Mapped[Decimal] = mapped_column(Numeric(20, 4))
     since: Mapped[datetime]
     until: Mapped[datetime]
-    cost: Mapped[Decimal | None] = mapped_column(Numeric(16, 2))
+    cost: Mapped[Decimal | None] = mapped_column(Numeric(16, 6))
 
 
 append_only(Bill.__table__)  # type: ignore[arg-type]
@@ -86,6 +86,14 @@ LINE_FAULTS: Mapping[str, str] = {
 
 MOST = Decimal(10) ** 13
 """Unit-hours that no line reaches: a hundred times a pool's memory in MiB over a month."""
+
+MOST_COST = Decimal(10) ** 9
+"""Yuan that no line reaches: up to here SQLite keeps six decimals."""
+
+QUANTITY_STEP, COST_STEP = Decimal("0.0001"), Decimal("0.000001")
+"""The smallest figures that a line keeps; what is finer is rounded half up."""
+
+CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +154,10 @@ def take(tx: Tx, pool: Pool, month: str, lines: Sequence[base.BillLine], *, sour
             "service": line.service.value,
             "kind": line.kind.value,
             "arch": line.arch.value,
-            "quantity": line.quantity.quantize(Decimal("0.0001")),
+            "quantity": line.quantity.quantize(QUANTITY_STEP, ROUND_HALF_UP),
             "since": line.since,
             "until": line.until,
-            **({} if line.cost is None else {"cost": line.cost.quantize(Decimal("0.01"))}),
+            **({} if line.cost is None else {"cost": _cost(line.cost)}),
         }
         for _, line in sorted(good.items())
     ]
@@ -195,7 +203,11 @@ def check(tx: Tx, bill_ids: Iterable[int]) -> Iterator[str]:
             one = tx.get_one(Bill, bill_id)
             lines = tx.execute(select(*columns).where(BillLine.bill_id == one.id).order_by(BillLine.id))
             rows = [
-                {name: value for name, value in zip(SEALED, line, strict=True) if name != "cost" or value is not None}
+                {
+                    name: _cost(value) if name == "cost" else value
+                    for name, value in zip(SEALED, line, strict=True)
+                    if name != "cost" or value is not None
+                }
                 for line in lines
             ]
             if fingerprint({"pool": one.pool_id, "month": one.month, "lines": rows}) != one.digest:
@@ -205,6 +217,12 @@ def check(tx: Tx, bill_ids: Iterable[int]) -> Iterator[str]:
 
 SEALED = ("external_id", "service", "kind", "arch", "quantity", "since", "until", "cost")
 """The columns of a line that its bill's seal covers."""
+
+
+def _cost(figure: Decimal) -> Decimal:
+    """Yuan as a seal spells them: to the fen, and to COST_STEP where a bill says more."""
+    kept = figure.quantize(COST_STEP, ROUND_HALF_UP)
+    return kept.quantize(CENT) if kept == kept.quantize(CENT) else kept
 
 
 def collect(book: Book, pool_id: int, provider: Provider, month: str) -> Taken | None:
@@ -226,7 +244,7 @@ def fault(line: base.BillLine, month: str, bounds: Interval) -> str:
         return "bill.month"
     if not line.quantity.is_finite() or not 0 <= line.quantity < MOST:
         return "bill.quantity"
-    if line.cost is not None and not (line.cost.is_finite() and abs(line.cost) < MOST):
+    if line.cost is not None and not (line.cost.is_finite() and abs(line.cost) < MOST_COST):
         return "bill.cost"
     if not bounds[0] <= line.since < line.until <= bounds[1]:
         return "bill.span"

@@ -26,7 +26,7 @@ from providers.usage_inventory import inventory_from_usage
 from quota.errors import N_, Invalid, NotFound
 from quota.units import Arch, Kind
 
-LISTINGS = (".csv", ".txt", ".tsv", ".xlsx", ".parquet", ".json", ".gz")
+LISTINGS = (".csv", ".txt", ".tsv", ".xlsx", ".xls", ".parquet", ".json", ".gz")
 
 
 class FilesCloud:

@@ -10,60 +10,63 @@ import ipaddress
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timezone
 from typing import Any
 
+from providers import figures
 from providers.base import ResourceFact, ResourceState, ServiceKind
 from providers.inventory_words import (
     AMOUNTS,
     COUNTED,
     HEADERS,
+    MAY_BE_ZERO,
     MOST,
     MOST_OF_ANY,
     NEEDED,
+    OWNERLESS,
     SPEC,
     SUFFIXES,
+    UNSAID_UNITS,
+    AmountColumn,
     arch_of,
     kind_of,
     state_of,
 )
 from providers.refusals import Reading, unusable
+from providers.tables import Cells, Column, Heading, Row, UnfitError, columns_of
 from providers.usage_columns import plain
 from providers.usage_values import moment
 from quota.units import Arch, Kind
 
-TITLE_ROWS = 10
-"""How far down the header may stand, below titles and blank rows."""
-
 LONGEST_ID = 128
 """Characters that the book keeps of a resource's id."""
 
-FIGURE = re.compile(r"\+?(\d+(?:\.\d+)?)\s*(\D*)")
+FIGURE = re.compile(r"(.*?\d\.?)\s*([^\d.,]*)", re.S)
 
+EXPONENT = re.compile(r"\d[eE][+-]?\d")
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row as written: its line (or row) in the file and its cells."""
+UNSAID = 1024
+"""Memory from here on, written without a unit, may be MB as well as GB."""
 
-    line: int
-    cells: Sequence[Any]
-
-
-def known(head: Any) -> bool:
-    return isinstance(head, str) and plain(head) in HEADERS
+HEADING = Heading(
+    HEADERS, ("id",), lambda name, unit: name in AMOUNTS and unit in SUFFIXES[AMOUNTS[name].unit]
+)  # fmt: skip
 
 
 def facts_of(rows: Iterator[Row], reading: Reading, arch: Arch, zone: timezone) -> list[ResourceFact]:
     """Find the header, then take row after row."""
-    columns = _header(rows, reading)
+    columns, rows = columns_of(rows, HEADING, reading)
     facts: dict[str, ResourceFact] = {}
+    unstated = 0
     for row in rows:
-        if all(cell is None or not str(cell).strip() for cell in row.cells) and row.cells:
+        taker = _Cells(row, columns, reading, zone)
+        if taker.is_blank():
+            continue
+        if taker.is_total("id"):
+            reading.leave_out(row.line)
             continue
         reading.rows += 1
-        taker = _Cells(row, columns, reading, zone)
         fact = taker.fact(arch)
         if fact is None:
             continue
@@ -71,67 +74,27 @@ def facts_of(rows: Iterator[Row], reading: Reading, arch: Arch, zone: timezone) 
         if before is None:
             facts[fact.external_id] = fact
             reading.taken += 1
+            unstated += not taker.text("state")
         elif before == fact:
             reading.duplicates += 1
         else:
             taker.refuse("id.twice", "id")
     if not reading.rows:
-        raise unusable("file.no_rows", reading.file)
+        raise unusable("file.no_rows", reading.place)
+    if "kind" not in columns:
+        reading.note("kind.assumed")
+    if unstated:
+        reading.note("state.assumed", count=unstated)
     reading.samples = len(facts)
     return list(facts.values())
 
 
-def _header(rows: Iterator[Row], reading: Reading) -> dict[str, tuple[int, str]]:
-    """Column name → (index, header as written). Raises Invalid if none of the first rows is a header."""
-    for row, _ in zip(rows, range(TITLE_ROWS), strict=False):
-        if sum(known(cell) for cell in row.cells) >= 2:
-            break
-    else:
-        raise unusable("file.unknown", reading.file, line=1, header="")
-    columns: dict[str, tuple[int, str]] = {}
-    line = max(row.line, 1)
-    for at, head in enumerate(row.cells):
-        if not known(head):
-            continue
-        name = HEADERS[plain(head)]
-        if name in columns:
-            raise unusable("column.twice", reading.file, line=line, column=at + 1, header=head)
-        columns[name] = (at, head)
-    if "id" not in columns:
-        raise unusable("column.missing", reading.file, line=line, column="id")
-    unused = [str(head) for head in row.cells if head not in (None, "") and not known(head)]
-    if unused:
-        reading.note("column.unused", columns=", ".join(unused)[:400])
-    return columns
-
-
-class UnfitError(Exception):
-    """This row cannot be taken; it was counted."""
-
-
-class _Cells:
+class _Cells(Cells):
     """One row on its way to a fact."""
 
-    def __init__(self, row: Row, columns: Mapping[str, tuple[int, str]], reading: Reading, zone: timezone) -> None:
-        self.row, self.columns, self.reading, self.zone = row, columns, reading, zone
-
-    def raw(self, name: str) -> Any:
-        at = self.columns.get(name, (-1, ""))[0]
-        return self.row.cells[at] if 0 <= at < len(self.row.cells) else None
-
-    def text(self, name: str) -> str:
-        value = self.raw(name)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)  # spreadsheets know no integers
-        return "" if value is None else str(value).strip()
-
-    def refuse(self, reason: str, name: str, *, rows: bool = True) -> None:
-        at, head = self.columns.get(name, (-1, name))
-        self.reading.refuse(reason, self.row.line, at + 1 or None, head, self.text(name), rows=rows)
-
-    def unfit(self, reason: str, name: str) -> UnfitError:
-        self.refuse(reason, name)
-        return UnfitError(reason)
+    def __init__(self, row: Row, columns: Mapping[str, Column], reading: Reading, zone: timezone) -> None:
+        super().__init__(row, columns, reading)
+        self.zone = zone
 
     def fact(self, arch: Arch) -> ResourceFact | None:
         """The fact, or None if the row was refused."""
@@ -143,7 +106,8 @@ class _Cells:
     def _fact(self, default: Arch) -> ResourceFact:
         if not self.row.cells:
             raise self.unfit("line.fields", "id")
-        external_id = self.text("id")
+        self.must_be_computed()
+        external_id = self.identity("id")
         if not external_id:
             raise self.unfit("id.empty", "id")
         if len(external_id) > LONGEST_ID:
@@ -158,35 +122,32 @@ class _Cells:
         if state is None:
             raise self.unfit("state.unknown", "state")
         assert kind is not None  # noqa: S101 - refused above
+        if plain(self.text("department")) in OWNERLESS and plain(self.columns["department"].head) == "单位":
+            raise self.unfit("unit.owner", "department")
         address, tags = self._address(), self._tags()
         return ResourceFact(
             external_id,
             self.text("name") or external_id,
             kind,
             arch,
-            self._amounts(kind),
+            self._amounts(kind, state),
             state,
             self.text("department") or None,
             self.text("system") or None,
             self._time("created_at"),
             self._time("stopped_at"),
-            self.text("attached_to") or None,
+            self.identity("attached_to") or None,
             address[0] if address else None,
             {**tags, **({"addresses": ",".join(address)} if len(address) > 1 else {})},
         )
 
-    def _amounts(self, kind: ServiceKind) -> dict[Kind, int]:
+    def _amounts(self, kind: ServiceKind, state: ResourceState) -> dict[Kind, int]:
         amounts: dict[Kind, int] = {}
         for name, column in AMOUNTS.items():
-            written = self.text(name)
-            if not written:
+            if not self.text(name):
                 continue
-            found = FIGURE.fullmatch(written)
-            factor = SUFFIXES[column.unit].get(found[2].strip().casefold()) if found else None
-            if found is None or factor is None:
-                negative = re.fullmatch(r"-\d+(\.\d+)?", written)
-                raise self.unfit("value.negative" if negative else "value.text", name)
-            figure = float(found[1]) * factor * column.factor
+            self.must_be_own(name)
+            figure = self._figure(name, column)
             if figure > MOST.get(column.kind, MOST_OF_ANY):
                 raise self.unfit("value.absurd", name)
             if not math.isclose(figure, round(figure), abs_tol=1e-6):
@@ -195,13 +156,56 @@ class _Cells:
                 raise self.unfit("spec.conflict", name)
             amounts[column.kind] = round(figure)
         self._spec(amounts)
-        for needed in NEEDED.get(kind, ()):
+        self._pieces(kind, amounts)
+        for needed in (*NEEDED.get(kind, ()), *([COUNTED[kind]] if kind in COUNTED else ())):
+            name = next(name for name, column in AMOUNTS.items() if column.kind is needed)
             if needed not in amounts:
-                name = next(name for name, column in AMOUNTS.items() if column.kind is needed)
                 raise self.unfit("value.missing", name)
-        if kind in COUNTED:
-            amounts.setdefault(COUNTED[kind], 1)
+            if not amounts[needed] and needed not in MAY_BE_ZERO and state is not ResourceState.DELETED:
+                raise self.unfit("value.zero", name)
         return {one: figure for one, figure in amounts.items() if figure}
+
+    def _figure(self, name: str, column: AmountColumn) -> float:
+        """One amount in base units. Raises UnfitError for what is none, or may be two."""
+        value, written = self.raw(name), self.text(name)
+        found = FIGURE.fullmatch(written)
+        head = self.columns[name]
+        said = plain(found[2]) if found else ""
+        factor = SUFFIXES[column.unit].get(said or head.unit)
+        try:
+            if found is None or factor is None:
+                raise ValueError(written)
+            if EXPONENT.search(written):
+                raise self.unfit("value.short", name)
+            figure = figures.figure(value if isinstance(value, int | float) else found[1])
+        except figures.AmbiguousError:
+            raise self.unfit("value.ambiguous", name) from None
+        except ValueError:
+            raise self.unfit("value.text", name) from None
+        if figure.is_signed() and figure:
+            raise self.unfit("value.negative", name)
+        if not figure.is_finite():
+            raise self.unfit("value.nan", name)
+        if not said and not head.unit and (unit := UNSAID_UNITS.get(plain(head.head))):
+            if column.kind is Kind.MEMORY and figure >= UNSAID:
+                raise self.unfit("unit.unsaid", name)
+            self.reading.note("unit.assumed", unit=unit, columns=head.head)
+        return float(figure) * factor * column.factor
+
+    def _pieces(self, kind: ServiceKind, amounts: dict[Kind, int]) -> None:
+        """A number of pieces is an amount of what is counted by the piece; anything else is one thing a row. Units that
+        stand in a column of their own must be those that the figures are read in."""
+        self.must_be_own("count")
+        found = re.fullmatch(r"(\d+)(?:\.0*)?\D*", self.text("count"))
+        pieces = int(found[1]) if found else 1 if not self.text("count") else None
+        if kind in COUNTED and pieces is not None:
+            if amounts.setdefault(COUNTED[kind], pieces) != pieces and found:
+                raise self.unfit("spec.conflict", "count")
+        elif pieces != 1:
+            raise self.unfit("cell.changes", "count")
+        for name in ("memory_unit", "block_unit"):
+            if self.text(name) and SUFFIXES["gb"].get(plain(self.text(name))) != 1:
+                raise self.unfit("cell.changes", name)
 
     def _spec(self, amounts: dict[Kind, int]) -> None:
         """A shape such as 4C8G gives what the row does not state itself; the two must agree."""

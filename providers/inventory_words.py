@@ -48,12 +48,19 @@ SUFFIXES: Mapping[str, Mapping[str, float]] = {
         "tib": 1024,
         "m": 1 / 1024,
         "mb": 1 / 1024,
+        "mib": 1 / 1024,
     },
-    "mb": {"": 1, "m": 1, "mb": 1, "mib": 1, "g": 1024, "gb": 1024, "gib": 1024},
+    "mb": {"": 1, "m": 1, "mb": 1, "mib": 1, "g": 1024, "gb": 1024, "gib": 1024, "t": 2**20, "tb": 2**20, "tib": 2**20},
     "mbps": {"": 1, "m": 1, "mbps": 1, "兆": 1, "g": 1000, "gbps": 1000},
-    "piece": {"": 1, "个": 1, "套": 1, "实例": 1, "卡": 1, "张": 1, "块": 1},
+    "piece": {"": 1, "个": 1, "台": 1, "套": 1, "实例": 1, "卡": 1, "张": 1, "块": 1},
 }
 """What may stand behind a figure, by the unit of its column."""
+
+UNSAID_UNITS: Mapping[str, str] = {
+    "memory": "GB", "内存": "GB", "磁盘": "GB", "硬盘": "GB", "云硬盘": "GB", "存储": "GB", "块存储": "GB", "容量": "GB",
+    "对象存储": "GB", "bandwidth": "Mbps", "带宽": "Mbps",
+}  # fmt: skip
+"""Headers that name no unit, and the one that their bare figures are read in."""
 
 MOST: Mapping[Kind, int] = {Kind.VCPU: 65_534, Kind.MEMORY: 2**32 - 2}
 MOST_OF_ANY = 10**12
@@ -66,6 +73,9 @@ NEEDED: Mapping[ServiceKind, tuple[Kind, ...]] = {
     ServiceKind.BANDWIDTH: (Kind.BANDWIDTH,),
 }
 """Amounts that a row of this kind must state."""
+
+MAY_BE_ZERO = frozenset({Kind.OBJECT})
+"""Amounts that a thing may have none of: an empty bucket is one."""
 
 COUNTED: Mapping[ServiceKind, Kind] = {
     ServiceKind.EIP: Kind.EIP,
@@ -84,16 +94,18 @@ def _index(words: Mapping[str, str]) -> dict[str, str]:
 
 HEADERS: Mapping[str, str] = _index(
     {
-        "id": "resource_id external_id vm_id instance_id 资源编号 资源id 云主机id 云主机编号 实例id 实例编号 编号",
-        "name": "resource_name 名称 资源名称 云主机名称 实例名称 主机名",
+        "id": "resource_id external_id vm_id instance_id server_id uuid 资源编号 资源id 云主机id 云主机编号 云服务器id 云服务器编号 "
+        "虚拟机id 虚拟机编号 实例id 实例编号 主机id 设备编号 编号",
+        "name": "resource_name instance_name host hostname 名称 资源名称 云主机名称 云服务器名称 虚拟机名称 实例名称 主机名 主机名称",
         "kind": "type 类型 资源类型 服务类型",
         "arch": "architecture 架构 芯片架构 cpu架构 芯片 指令集",
         "spec": "flavor 规格 配置",
         "vcpu": "vcpus cpu cpu_cores 核数 cpu核数 vcpu数 cpu(核) vcpu(核)",
         "memory_gb": "memory 内存 内存(gb) 内存(g)",
         "memory_mb": "内存(mb) 内存(m)",
-        "block_gb": "disk_gb volume_gb 磁盘 磁盘(gb) 硬盘(gb) 云硬盘(gb) 存储(gb) 块存储(gb) 容量(gb)",
-        "object_gb": "对象存储(gb)",
+        "block_gb": "disk_gb volume_gb 磁盘 磁盘(gb) 硬盘 硬盘(gb) 云硬盘 云硬盘(gb) 存储 存储(gb) 块存储 块存储(gb) "
+        "容量 容量(gb)",
+        "object_gb": "对象存储 对象存储(gb)",
         "bandwidth_mbps": "bandwidth 带宽 带宽(mbps) 带宽(m)",
         "eip": "eips 弹性公网ip数 公网ip数",
         "database": "databases 数据库数",
@@ -109,6 +121,9 @@ HEADERS: Mapping[str, str] = _index(
         "attached_to": "attached 挂载到 挂载主机 绑定资源 关联资源",
         "address": "ip ip_address ip地址 内网ip 地址",
         "tags": "labels 标签",
+        "count": "数量 台数 个数 数量(台) 数量(个)",
+        "memory_unit": "内存单位",
+        "block_unit": "磁盘单位 硬盘单位 存储单位 容量单位",
     }
 )
 
@@ -147,6 +162,9 @@ STATES: Mapping[str, str] = _index(
         "error": "故障 异常 错误",
     }
 )
+
+OWNERLESS = frozenset(word for words in SUFFIXES.values() for word in words if len(word) > 1 or not word.isascii())
+"""Words under 单位 that name a unit of measure, not who uses it."""
 
 SPEC = re.compile(r"(\d+)\s*(?:c|核|v?cpu)\s*[/|,+x×\s]*\s*(\d+(?:\.\d+)?)\s*(?:g|gb|gib)?", re.I)
 """4C8G, 4核8GB, 4vCPU 8G."""

@@ -31,6 +31,11 @@ REASONS: Mapping[str, str] = {
     "id.empty": N_("资源编号为空"),
     "id.long": N_("资源编号超过 128 个字符"),
     "id.twice": N_("资源编号重复且内容不同"),
+    "id.rounded": N_("编号被表格软件改过(超过 15 位的数字被舍入,或变成了日期);请把该列设为文本再填写"),
+    "cell.error": N_("单元格是错误值,不是内容"),
+    "cell.formula": N_("公式没有保存计算结果;请在表格软件中重新计算并保存"),
+    "cell.merged": N_("合并单元格中的数量,无法确定各行各占多少;请取消合并,逐行填写"),
+    "cell.changes": N_("这一列会改变同一行其他数字的含义;请先换算,再清空这一格"),
     "time.bad": N_("时间无法识别"),
     "time.no_offset": N_("时间没有时区"),
     "time.absurd": N_("时间超出 2000–2100 年,或与本文件其他行的单位不同"),
@@ -43,6 +48,14 @@ REASONS: Mapping[str, str] = {
     "value.absurd": N_("数值过大,不可信"),
     "value.fraction": N_("应为整数"),
     "value.missing": N_("必填项为空"),
+    "value.zero": N_("不能为 0"),
+    "value.ambiguous": N_("逗号是小数点还是千分位,无法确定"),
+    "value.short": N_("科学计数法丢失了位数;请把该列设为数值格式再保存"),
+    "unit.unknown": N_("不认识的单位,或不是这一类的单位"),
+    "unit.unsaid": N_("没有写明单位,无法确定是 GB 还是 MB;请在表头或数字后写明"),
+    "unit.owner": N_("使用单位一栏填的是计量单位"),
+    "currency.other": N_("不是人民币金额"),
+    "time.day_only": N_("止只写了日期,当天是否计入无法确定;请写明时刻,如 2026-11-01 00:00"),
     "kind.unknown": N_("不认识的资源类型"),
     "arch.unknown": N_("不认识的芯片架构"),
     "state.unknown": N_("不认识的资源状态"),
@@ -65,6 +78,16 @@ NOTES: Mapping[str, str] = {
     "value.clipped": N_("%(count)s 个由已用与总量算得的百分比超过 655.34,按 655.34 记"),
     "file.short": N_("只有 %(count)s 个数值,应为 288 个"),
     "file.skipped": N_("未读取(符号链接或未写完的临时文件)"),
+    "rows.total": N_("%(count)s 行是合计行,未读入(第 %(lines)s 行)"),
+    "sheet.unread": N_("未读取的工作表:%(sheets)s"),
+    "sheet.hidden": N_("含隐藏的行(%(rows)s)或列(%(columns)s),隐藏的内容照样读入"),
+    "sheet.xls": N_("xls 格式无法区分错误值(如 #N/A)与空单元格,均按空读取;另存为 xlsx 可以区分"),
+    "id.by_name": N_("没有资源编号列,按 %(header)s 区分机器;重名的机器无法区分"),
+    "kind.assumed": N_("没有类型列,每行都按云主机读取"),
+    "state.assumed": N_("%(count)s 行没有写明状态,按运行中读取"),
+    "unit.assumed": N_("表头没有写明单位,按 %(unit)s 读取:%(columns)s"),
+    "share.doubtful": N_("%(header)s 的数值都不大于 1,按百分数读取;若实为 0 到 1 之间的比例,请乘以 100 重新导入"),
+    "number.rounded": N_("%(count)s 行的%(header)s多于 %(places)s 位小数,已四舍五入,合计相差 %(difference)s"),
     "rows.spread": N_("%(rows)s 行按其时长展开为 %(samples)s 个样本"),
 }
 
@@ -80,6 +103,7 @@ class Refusal:
     header: str | None
     reason: str
     text: str
+    sheet: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +132,13 @@ class Reading:
     examples: list[Refusal] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     error: Refused | None = None
+    sheet: str = ""  # of a workbook
+    totals: list[int] = field(default_factory=list)  # lines that sum others up
+
+    @property
+    def place(self) -> str:
+        """The file, and the sheet where it is a workbook, as errors name them."""
+        return f"{self.file} [{self.sheet}]" if self.sheet else self.file
 
     def count(self, reason: str, number: int, *, rows: bool) -> int:
         """Count ``number`` refusals (of whole rows, or of values); returns how many examples are still
@@ -121,7 +152,7 @@ class Reading:
         return min(number, max(0, KEPT - before))
 
     def example(self, reason: str, line: int | None, column: int | None, header: str | None, text: str) -> None:
-        self.examples.append(Refusal(self.file, line, column, header, reason, text[:TEXT]))
+        self.examples.append(Refusal(self.file, line, column, header, reason, text[:TEXT], self.sheet))
 
     def refuse(
         self,
@@ -142,6 +173,13 @@ class Reading:
         note = Note(self.file, code, params)
         if note not in self.notes:
             self.notes.append(note)
+
+    def leave_out(self, *lines: int) -> None:
+        """Name rows that sum others up; they count neither as rows nor as refused."""
+        self.totals += lines
+        self.notes = [one for one in self.notes if one.code != "rows.total"]
+        shown = ", ".join(map(str, self.totals[:KEPT])) + ("…" if len(self.totals) > KEPT else "")
+        self.note("rows.total", count=len(self.totals), lines=shown)
 
     def fail(self, error: Refused) -> None:
         """The file is refused whole: nothing of it counts as taken."""
@@ -241,6 +279,11 @@ UNUSABLE: Mapping[str, str] = {
     "file.gzip": N_("%(file)s 的压缩内容不完整或已损坏:%(why)s"),
     "file.parquet": N_("%(file)s 的 Parquet 内容不完整或已损坏:%(why)s"),
     "file.xlsx": N_("%(file)s 是 Excel 工作簿;请另存为 CSV(UTF-8)"),
+    "file.sheets": N_("%(file)s 不是 xlsx 或 xls 工作簿;请另存为 xlsx"),
+    "file.locked": N_("%(file)s 设有打开密码;请去掉密码后另存"),
+    "file.vast": N_("%(file)s 解压后超过 %(most)s MB;请拆分"),
+    "sheet.several": N_("%(file)s 有几张表都像是要导入的内容:%(sheets)s;请每张表另存为一个文件"),
+    "sheet.vast": N_("%(file)s 的内容伸展到第 %(line)s 行第 %(column)s 列;请删去远处多余的单元格"),
     "file.zip": N_("%(file)s 是压缩包;请先解压,或用 gzip"),
     "file.unknown": N_("%(file)s 第 %(line)s 行:不认识的格式,表头为:%(header)s"),
     "file.format": N_("%(file)s 的内容不是指定的格式 %(format)s"),
@@ -251,6 +294,14 @@ UNUSABLE: Mapping[str, str] = {
     "column.missing": N_("%(file)s 第 %(line)s 行:缺少列 %(column)s"),
     "column.twice": N_("%(file)s 第 %(line)s 行第 %(column)s 列:%(header)s 出现两次"),
     "column.type": N_("%(file)s 第 %(column)s 列 %(header)s 的类型 %(type)s 不能用"),
+    "column.currency": N_("%(file)s 第 %(line)s 行第 %(column)s 列 %(header)s 不是人民币金额"),
+    "id.unnamed": N_(
+        "%(file)s 没有资源编号列,而第 %(column)s 列 %(header)s 的内容各行不同,像是资源编号;请把表头改为 资源编号,或删去这一列"
+    ),
+    "share.unsaid": N_(
+        "%(file)s 第 %(column)s 列 %(header)s 的数值都不大于 1,无法确定是百分数还是 0 到 1 之间的比例;"
+        "是百分数就把表头写作 %(header)s(%%),是比例就乘以 100"
+    ),
     "metric.unknown": N_("%(file)s:文件名与参数都没有说明是哪个指标"),
     "number.ambiguous": N_("%(file)s 第 %(line)s 行第 %(column)s 列:%(text)s 中的逗号是小数点还是千分位,无法确定"),
     "json.bad": N_("%(file)s 第 %(line)s 行第 %(column)s 列:不是有效的 JSON"),

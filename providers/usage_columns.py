@@ -50,7 +50,7 @@ MEM_USED_MB = Quantity("mem_used_mb", 2**32 - 2)
 
 QUANTITIES: Mapping[str, Quantity] = {one.name: one for one in (*METRICS, VCPU, MEM_MB, MEM_USED_MB)}
 
-ROLES = frozenset({"id", "time", "metric", "value", "dur_s"})
+ROLES = frozenset({"id", "name", "time", "metric", "value", "unit", "dur_s"})
 """Columns that are not quantities themselves but say whose, when, what and how long."""
 
 MOST_DURATION_S = 31 * 86400
@@ -66,11 +66,15 @@ class Meaning:
 
 def _meanings() -> dict[str, Meaning]:
     words: list[tuple[str, float, str]] = [
-        ("id", 1, "resource_id vm_id instance_id 资源编号 资源id 云主机id 云主机编号 虚拟机id 实例id 实例编号"),
+        ("id", 1, "resource_id external_id vm_id instance_id server_id uuid 资源编号 资源id 云主机id 云主机编号 编号"),
+        ("id", 1, "云服务器id 云服务器编号 虚拟机id 虚拟机编号 实例id 实例编号 主机id 设备编号"),
+        ("name", 1, "resource_name instance_name instance host hostname 资源名称 云主机名称 云服务器名称 虚拟机名称"),
+        ("name", 1, "实例名称 主机名 主机名称 服务器名称"),
         ("time", 1, "time ts timestamp timestamp[ms] timestamp[s] datetime"),
         ("time", 1, "时间 采集时间 时间戳 时间戳(毫秒) 时间戳(秒)"),
         ("metric", 1, "metric metric_name 指标 指标名称"),
         ("value", 1, "value 值 数值 指标值"),
+        ("unit", 1, "unit 单位 计量单位"),
         ("dur_s", 1, "dur_s duration_s 时长(秒)"),
         ("cpu_pct", 1, "cpu_pct cpuusage[%] cpuutilization cpu_utilization_asg_misconfiguration"),
         ("cpu_pct", 1, "cpu使用率 cpu使用率(%) cpu利用率 cpu利用率(%)"),
@@ -125,6 +129,34 @@ def metric_of_file(stem: str) -> Meaning | None:
     name = plain(stem)
     fits = [word for word, found in MEANINGS.items() if found.name not in ROLES and len(word) >= 7 and word in name]
     return MEANINGS[max(fits, key=len)] if fits else None
+
+
+_SAID: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(("cpu_pct", "mem_pct", "disk_pct", "card_pct"), frozenset({"%", "percent", "pct", "百分比"})),
+    **dict.fromkeys(("net_rx_kbps", "net_tx_kbps"), frozenset({"kbps", "kbit/s"})),
+    **dict.fromkeys(("disk_read_kbs", "disk_write_kbs"), frozenset({"kb/s", "kib/s"})),
+    **dict.fromkeys(("mem_mb", "mem_used_mb"), frozenset({"mb", "mib"})),
+    **dict.fromkeys(("vcpu", "connections"), frozenset({"核", "个", "core", "cores", "count", "none"})),
+}
+_SAID_OTHERWISE: Mapping[float, frozenset[str]] = {
+    KBPS_IN_KBS: frozenset({"kb/s", "kib/s"}),
+    8 / 1000 / PERIOD_S: frozenset({"bytes", "byte"}),
+    1 / 1024 / PERIOD_S: frozenset({"bytes", "byte"}),
+    1 / 1024: frozenset({"kb", "kib"}),
+    1024: frozenset({"gb", "gib"}),
+}
+"""How units are written, by a quantity's name, and by the factor where its header is in another unit."""
+
+
+def agrees(found: Meaning, unit: str) -> bool:
+    """Whether the unit written beside a value is the one that it is read in; an empty one says nothing."""
+    word = plain(unit)
+    return not word or word in (_SAID[found.name] if found.factor == 1 else _SAID_OTHERWISE[found.factor])
+
+
+def says_percent(header: str) -> bool:
+    """Whether a header of utilisation says that it is in per cent. CPU使用率 alone may be a share from 0 to 1."""
+    return not plain(header).endswith("率")
 
 
 BITBRAINS = (

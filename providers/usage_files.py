@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from providers.base import Samples
 from providers.refusals import Reading, Refusals, missing, unusable
+from providers.sheets import COMPOUND, is_workbook
 from providers.text_files import Block, Lines, blocks, magic, split
 from providers.usage_formats import Convention, Plan, recognise_schema, recognise_text
 from providers.usage_rows import Cells, Rows
@@ -140,8 +141,8 @@ def _read(file: UsageFile, reading: Reading, convention: Convention, spool: Spoo
     head = magic(file.path)
     if head[:4] == b"PAR1":
         rows = _read_parquet(file, reading, convention, spool)
-    elif head[:4] == b"PK\x03\x04":
-        excel = b"xl/" in file.path.read_bytes()[: 1 << 20]
+    elif is_workbook(head):
+        excel = head[:4] == COMPOUND or b"xl/" in file.path.read_bytes()[: 1 << 20]
         raise unusable("file.xlsx" if excel else "file.zip", file.name)
     else:
         rows = _read_text(file, reading, convention, spool)
@@ -183,11 +184,12 @@ class Parser:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        texts = {"id", "metric"}
+        texts = {"id", "metric", "unit", *(one.name for one in plan.aside)}
+        self._fields = (*plan.fields, *plan.aside)
         number, text = pa.float64(), pa.dictionary(pa.int32(), pa.string())
-        self._strict = {str(one.index): text if one.name in texts else number for one in plan.fields}
-        self._dated = {str(one.index): text if one.name in {*texts, "time"} else number for one in plan.fields}
-        self._as_written = {str(one.index): text for one in plan.fields}
+        self._strict = {str(one.index): text if one.name in texts else number for one in self._fields}
+        self._dated = {str(one.index): text if one.name in {*texts, "time"} else number for one in self._fields}
+        self._as_written = {str(one.index): text for one in self._fields}
         self._tries = [self._strict, self._dated, self._as_written]
 
     def parse(self, lines: Lines) -> Cells:
@@ -204,7 +206,7 @@ class Parser:
             if types is self._dated and self._tries[0] is self._strict:
                 self._tries.pop(0)  # this file writes its times as text
             break
-        columns = {one.name: table[str(one.index)].unify_dictionaries().combine_chunks() for one in self.plan.fields}
+        columns = {one.name: table[str(one.index)].unify_dictionaries().combine_chunks() for one in self._fields}
         return Cells(lines.numbers, columns, lines.cell)
 
     def _table(self, lines: Lines, types: dict[str, Any]) -> pa.Table:
@@ -243,13 +245,14 @@ def _read_parquet(file: UsageFile, reading: Reading, convention: Convention, spo
     plan = recognise_schema(schema, file.path, convention, reading)
     reading.format = plan.format
     rows = Rows(plan, reading, convention.prefix)
-    words = [one.header for one in plan.fields if one.name in ("id", "metric")]
+    words = [one.header for one in plan.fields if one.name in ("id", "metric", "unit")]
+    taken = (*plan.fields, *plan.aside)
     try:
         stored = pq.ParquetFile(file.path, read_dictionary=words, page_checksum_verification=True)
         done = 0
-        for batch in stored.iter_batches(PARQUET_ROWS, columns=[one.header for one in plan.fields]):
+        for batch in stored.iter_batches(PARQUET_ROWS, columns=[one.header for one in taken]):
             batch.validate(full=True)  # a damaged dictionary would point outside itself
-            columns = {one.name: batch.column(one.header) for one in plan.fields}
+            columns = {one.name: batch.column(one.header) for one in taken}
             by_index = {one.index: columns[one.name] for one in plan.fields}
             lines = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)
             done += batch.num_rows

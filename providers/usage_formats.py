@@ -100,6 +100,8 @@ class Plan:
     day_start: int | None = None
     metric: Meaning | None = None
     naive_offset_s: int | None = None
+    aside: tuple[Field, ...] = ()
+    """Columns that are not read, in a file that speaks of one machine: one that tells machines apart would melt them."""
 
     @property
     def positional(self) -> bool:
@@ -153,7 +155,14 @@ def recognise_schema(schema: pa.Schema, path: Path, convention: Convention, read
         integer_id = field.name == "id" and pa.types.is_integer(inner)
         if not (text or moment or integer_id or (number and field.name not in ("id", "metric"))):
             raise unusable("column.type", reading.file, column=field.index + 1, header=field.header, type=str(kind))
+    plan = replace(plan, aside=tuple(one for one in plan.aside if _tells_apart(schema.field(one.index).type)))
     return _as_told(plan, convention, reading.file)
+
+
+def _tells_apart(kind: pa.DataType) -> bool:
+    """Whether a column of this type could hold ids."""
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_integer(inner))
 
 
 def _as_told(plan: Plan, convention: Convention, name: str) -> Plan:
@@ -213,6 +222,9 @@ def _columns(heads: Sequence[str], path: Path, convention: Convention, reading: 
                 twice.append(field)
             else:
                 found[known.name] = field
+    if "name" in found and "id" not in found:
+        found["id"] = replace(found["name"], name="id")
+        reading.note("id.by_name", header=found["id"].header)
     measured = [one for one in found if one in QUANTITIES]
     if not found or (len(found) == 1 and "time" not in found):
         raise unusable("file.unknown", name, line=line, header=" ".join(heads)[:80])
@@ -246,14 +258,16 @@ def _columns(heads: Sequence[str], path: Path, convention: Convention, reading: 
     for one in wanted:
         if one not in found:
             raise unusable("column.missing", name, line=line, column=one)
+    if kind in ("long", "cloudwatch") and "unit" in found:
+        wanted.append("unit")
     for field in twice:
         if field.name in wanted:
             raise unusable("column.twice", name, line=line, column=field.index + 1, header=field.header)
     read = tuple(found[one] for one in wanted)
     used = {one.index for one in read}
-    unused = [head for index, head in enumerate(heads) if index not in used and plain(head) not in BESIDE]
-    if unused:
-        reading.note("column.unused", columns=", ".join(unused)[:400])
+    aside = [at for at, head in enumerate(heads) if at not in used and head.strip() and plain(head) not in BESIDE]
+    if aside:
+        reading.note("column.unused", columns=", ".join(heads[at] for at in aside)[:400])
     if kind == "bitbrains" and (absent := [one for one in BITBRAINS if plain(one) not in map(plain, heads)]):
         reading.note("column.missing", columns=", ".join(absent))
     zone = convention.utc_offset_s if convention.utc_offset_s is not None else 0 if kind == "cloudwatch" else None
@@ -264,6 +278,7 @@ def _columns(heads: Sequence[str], path: Path, convention: Convention, reading: 
         resource=None if "id" in wanted else machine_name(path),
         metric=metric_of,
         naive_offset_s=zone,
+        aside=() if "id" in wanted else tuple(Field(at, heads[at], f"aside{at}") for at in aside),
     )
 
 

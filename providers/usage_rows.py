@@ -6,7 +6,7 @@ nothing is left of it. Any other bad value is refused alone. Nothing is correcte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from providers.figures import is_error, is_rounded, is_total, unwrapped
 from providers.refusals import Reading, unusable
 from providers.usage_columns import (
     MEM_MB,
@@ -23,7 +24,10 @@ from providers.usage_columns import (
     PERIOD_S,
     QUANTITIES,
     VCPU,
+    Meaning,
+    agrees,
     metric,
+    says_percent,
 )
 from providers.usage_formats import VALUES_A_DAY, Field, Plan
 from providers.usage_spool import repeated
@@ -62,12 +66,15 @@ class Rows:
         self._clipped = 0
         self._spread = 0
         self._same_time = 0
+        self._aside: dict[int, set[str]] = {}
+        self._largest: dict[tuple[str, str, int], float] = {}
         self._lines: Array = np.empty(0, np.int64)
         self._cell: Callable[[int, int], str] = lambda _row, _column: ""
 
     def take(self, cells: Cells) -> Iterator[pa.Table]:
         """Check a block of rows and hand on what can be taken. Long files are handed on by ``finish``
         alone."""
+        cells = self._without_totals(cells)
         self._lines, self._cell = cells.lines, cells.cell
         n = len(cells.lines)
         if not n:
@@ -75,6 +82,7 @@ class Rows:
         good = np.ones(n, bool)
         ts = self._times(cells, good)
         resource = self._resources(cells, good)
+        self._one_machine(cells, ts, good)
         if self.plan.format == "long":
             self._take_long(cells, good, resource, ts)
             return
@@ -82,6 +90,7 @@ class Rows:
             held = self.plan.field("value")
             assert held is not None  # noqa: S101 - a CloudWatch plan has a value column
             of = self.plan.metric
+            self._units(cells, good, [of], np.zeros(n, np.int64))
             columns = {of.name: self._measure(cells, Field(held.index, held.header, of.name, of.factor), good, "value")}
         else:
             columns = {
@@ -111,7 +120,10 @@ class Rows:
         yield from [_table(table)] if duration is None else self._spread_out(table, duration)
 
     def finish(self) -> Iterator[pa.Table]:
-        """What could only be handed on once the whole file was seen, and the notes that sum up."""
+        """What could only be handed on once the whole file was seen, and the notes that sum up.
+
+        Raises Invalid where the whole shows that it may mean two things."""
+        self._per_cent()
         if self.plan.format == "long" and self._long:
             yield from self._pivot()
         if self._same_time:
@@ -185,12 +197,15 @@ class Rows:
         codes, names = _coded(column)
         index = np.array([self._number_of(name) for name in names] + [-1], np.int32)
         resource = index[codes]
+        for reason, wrong in (("cell.error", is_error), ("id.rounded", is_rounded)):
+            bad = np.array([*(wrong(name.strip()) for name in names), False])[codes]
+            self._refuse_rows(good, bad, reason, field)
         self._refuse_rows(good, resource < 0, "id.empty", field)
         return resource
 
     def _number_of(self, name: str) -> int:
-        name = name.strip()
-        if not name:
+        name = unwrapped(name.strip())
+        if not name or is_error(name):
             return -1
         number = self._index.setdefault(name, len(self.ids))
         if number == len(self.ids):
@@ -206,7 +221,67 @@ class Rows:
         self._refuse_rows(good, bad, "duration.bad", field)
         return np.where(bad, 0, got)
 
+    def _without_totals(self, cells: Cells) -> Cells:
+        """The rows but for those that sum others up, which are named."""
+        keep = np.ones(len(cells.lines), bool)
+        for name in ("id", "time"):
+            column = cells.columns.get(name)
+            if column is not None and pa.types.is_dictionary(column.type):
+                codes, names = _coded(column)
+                keep &= ~np.array([*(is_total(one) for one in names), False])[codes]
+        if keep.all():
+            return cells
+        self.reading.rows -= int((~keep).sum())
+        self.reading.leave_out(*(int(line) for line in cells.lines[~keep]))
+        rows, mask = np.flatnonzero(keep), pa.array(keep)
+        columns = {name: column.filter(mask) for name, column in cells.columns.items()}
+        return Cells(cells.lines[keep], columns, lambda row, column: cells.cell(int(rows[row]), column))
+
+    def _one_machine(self, cells: Cells, ts: Array, good: Array) -> None:
+        """Raises Invalid where a column that is not read tells machines apart, in a file that is to be one machine's: words
+        that vary and are never left out, or anything that differs beside equal times."""
+        order = np.argsort(ts[good], kind="stable")
+        together = np.flatnonzero(np.diff(ts[good][order]) == 0)
+        for field in self.plan.aside:
+            codes, names = _coded(cells.columns[field.name])
+            words = [one.strip() for one in names if one.strip()]
+            blank = len(words) < len(names) or bool((codes == len(names)).any())
+            seen = self._aside.setdefault(field.index, set())
+            seen.update(words[:2], [""] if blank else [])
+            beside = codes[good][order]
+            differ = bool((beside[together] != beside[together + 1]).any())
+            written = pa.array(words, pa.string())
+            wordy = bool(numbers(written).text.any()) and bool(times(written).bad.any())
+            if "" not in seen and (differ or (wordy and len(seen) > 1)):
+                raise unusable("id.unnamed", self.reading.file, column=field.index + 1, header=field.header)
+
+    def _units(self, cells: Cells, good: Array, meanings: Sequence[Meaning | None], of: Array) -> None:
+        """Refuse rows whose unit, in a column of its own, is not the one that their metric (``meanings[of]``) is read
+        in."""
+        field = self.plan.field("unit")
+        if field is None:
+            return
+        codes, names = _coded(cells.columns["unit"])
+        fits = np.array([[one is None or agrees(one, name) for name in (*names, "")] for one in (*meanings, None)])
+        self._refuse_rows(good, ~fits[of, codes], "unit.unknown", field)
+
     # what
+
+    def _shares(self, name: str, header: str, column: int, values: Array) -> None:
+        """Remember how large the figures of a column of per cent get."""
+        if name.endswith("_pct") and len(values) and not np.isnan(values).all():
+            known = self._largest.get((name, header, column), 0.0)
+            self._largest[name, header, column] = max(known, float(np.nanmax(values)))
+
+    def _per_cent(self) -> None:
+        """Raises Invalid where figures may be shares from 0 to 1 and no header says that they are per cent; notes where one
+        does, and memory or disk that is in use was never more than 1 %."""
+        for (name, header, column), most in self._largest.items():
+            if self.plan.format in ("wide", "merged", "long") and 0 < most <= 1:
+                if not says_percent(header):
+                    raise unusable("share.unsaid", self.reading.file, column=column, header=header)
+                if name in ("mem_pct", "disk_pct"):
+                    self.reading.note("share.doubtful", header=header)
 
     def _measure(self, cells: Cells, field: Field, good: Array, column: str | None = None) -> Array:
         """One quantity in its own unit, NaN where not reported or refused."""
@@ -214,6 +289,7 @@ class Rows:
         quantity = QUANTITIES[field.name]
         values = got.values if field.factor == 1 else got.values * field.factor
         plain = np.isfinite(values) & (values >= 0) & (values <= quantity.most)
+        self._shares(quantity.name, field.header, field.index + 1, values[plain])
         if plain.all() and not quantity.whole:
             return values
         trouble = {
@@ -274,6 +350,7 @@ class Rows:
         meanings = [metric(name) for name in names]
         known = [*(one is not None for one in meanings), False]
         self._refuse_rows(good, ~np.array(known)[codes], "metric.unknown", field)
+        self._units(cells, good, meanings, codes)
         kinds = [one.name for one in QUANTITIES.values()]
         kind = np.array([*(kinds.index(one.name) if one else 0 for one in meanings), 0], np.int8)[codes]
         factor = np.array([*(one.factor if one else 1.0 for one in meanings), 1.0])[codes]
@@ -290,6 +367,9 @@ class Rows:
             "value.fraction": whole & np.isfinite(values) & (np.floor(values) != values),
         }.items():
             self._refuse_rows(good, bad, reason, held)
+        for number, (name, one) in enumerate(zip(names, meanings, strict=True)):
+            if one is not None:
+                self._shares(one.name, name, field.index + 1, values[good & (codes == number)])
         self.reading.taken += int(good.sum())
         self._long.append((resource[good], ts[good], kind[good], values[good]))
         if self.reading.taken > MOST_LONG_ROWS:

@@ -23,6 +23,7 @@ from console.lists import Column, Filter, Rows, listing
 from console.names import who
 from console.texts import ARCH_LABELS, _, kind_label, lazy
 from console.views.orders import company_filter
+from console.views.statements import as_billed
 from metering import reconcile
 from providers import bills, periods
 from providers.bill_files import read_bill
@@ -102,6 +103,7 @@ LINES = [
     Column("arch", N_("架构"), lambda one: _(ARCH_LABELS[Arch(one.arch)])),
     Column("quantity", N_("计费用量"), lambda one: one.quantity / UNITS[Kind(one.kind)].factor, number=True),
     Column("unit", N_("计量单位"), lambda one: _(UNITS[Kind(one.kind)].shown) + "·" + _("时")),
+    Column("cost", N_("金额"), lambda one: one.cost, unit=N_("元"), sort=BillLine.cost, number=True, text=as_billed),
     Column("since", N_("起"), lambda one: one.since, sort=BillLine.since),
     Column("until", N_("止"), lambda one: one.until),
 ]  # fmt: skip
@@ -120,7 +122,10 @@ class BillForm(FlaskForm):  # type: ignore[misc]
     )  # fmt: skip
     file = FileField(
         lazy("账单文件"), validators=[FileRequired(lazy("请选择文件"))],
-        description=lazy("CSV 或 xlsx。必须有列：资源编号、资源类别、用量（基本单位×小时）；可有：账期、起、止、服务、架构"),
+        description=lazy(
+            "CSV、xlsx 或 xls。必须有列：资源编号、资源类别（如 vcpu、内存、云硬盘）、用量（单位×小时，没有单位列时内存按 MiB，其余按计量单位）；"
+            "可有：单位（如 核·时、GB·时）、账期、起、止、服务、架构、金额（人民币元）、币种。合计行不读入"
+        ),
     )  # fmt: skip
 
 
@@ -173,6 +178,8 @@ def submit() -> str | Response | tuple[str, int]:
             hang(form, refused)
         else:
             flash(_("账单已入账，%(count)s 行", count=taken.lines), "success")
+            for note in uploads.notes(result):
+                flash(note, "info")
             return redirect(url_for("bills.show", bill_id=taken.bill.id if taken.bill else 0))
     bad = request.method == "POST"
     return render_template("bills/submit.html", form=form, report=report), 422 if bad else 200

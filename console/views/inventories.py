@@ -114,7 +114,7 @@ class FileForm(FlaskForm):  # type: ignore[misc]
     )  # fmt: skip
     file = FileField(
         lazy("清单文件"), validators=[FileRequired(lazy("请选择文件"))],
-        description=lazy("CSV、xlsx、Parquet 或 JSON；至少有资源编号、类型和规格"),
+        description=lazy("CSV、xlsx、xls、Parquet 或 JSON；至少有资源编号、类型和规格。合计行不读入"),
     )  # fmt: skip
 
 
@@ -217,6 +217,8 @@ def _entered(found: Listed) -> Response:
         flash(_("清单已入库；其中所缺资源占比过大，未认定消失，请核实"), "warning")
     else:
         flash(_("清单与上次相同，没有变化") if found.again else _("清单已入库"), "success")
+    for note in uploads.notes(found.report.files[0]) if found.report.files else ():
+        flash(note, "info")
     return redirect(url_for("inventories.index"))
 
 

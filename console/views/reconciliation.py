@@ -15,7 +15,7 @@ from console.access import BUSINESS, STEWARDS, allow, may
 from console.book import actor, book, lake, reading, settings
 from console.lists import Column, Filter, Rows, listing
 from console.texts import UNKNOWN, _, kind_label
-from console.views.statements import KINDS, money
+from console.views.statements import KINDS, as_billed, money
 from metering import disputes, reconcile
 from metering.disputes import Dispute, DisputeState
 from metering.reconcile import LABELS
@@ -223,5 +223,5 @@ def named(tx: Tx, refs: list[str]) -> list[tuple[str, str | None]]:
                 words = _("账单行 %(number)s:%(quantity)s %(unit)s,%(span)s", number=row.id, quantity=quantity,
                           unit=unit_of(row.kind), span=span)  # fmt: skip
                 address = url_for("bills.show", bill_id=row.bill_id) if may("bills.show") else None
-                found.append((words + (f",{money(row.cost)} " + _("元") if row.cost is not None else ""), address))
+                found.append((words + (f",{as_billed(row.cost)} " + _("元") if row.cost is not None else ""), address))
     return found

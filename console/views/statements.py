@@ -55,6 +55,14 @@ def money(value: Decimal | None) -> str:
     return UNKNOWN if value is None else f"{value:,.2f}"
 
 
+def as_billed(value: Decimal | None) -> str:
+    """Yuan as a bill says them: two places, and more where it has more."""
+    if value is None:
+        return UNKNOWN
+    places = -int(value.normalize().as_tuple().exponent)
+    return f"{value:,.{max(2, places)}f}"
+
+
 def hours(value: Decimal | None) -> str:
     """Unit-hours as people read them."""
     return UNKNOWN if value is None else f"{value:,.1f}"
