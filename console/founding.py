@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import select
@@ -36,10 +36,12 @@ UNDER_WAY = ".founding"
 ACCOUNTS = "accounts.json"
 
 
-def found(settings: Settings, *, demo: bool, progress: Progress = silent) -> Settings:
+def found(
+    settings: Settings, *, demo: bool, progress: Progress = silent, at: datetime | None = None
+) -> Settings:
     """Make the house ready: create it where there is none, bring an older book up to date. Returns what holds then.
 
-    Raises WrongState where a founding in a database server was cut off half-way: it must be emptied by hand.
+    ``at``: the instant as of which a new house is founded, as if it were now (None: now). Raises WrongState where a founding in a database server was cut off half-way: it must be emptied by hand.
     """
     settings.data.mkdir(parents=True, exist_ok=True)
     if is_founded(settings):
@@ -47,9 +49,9 @@ def found(settings: Settings, *, demo: bool, progress: Progress = silent) -> Set
             schema.migrate(book)
         return known(settings)
     if settings.database:
-        _found_here(settings, demo, progress)
+        _found_here(settings, demo, progress, at)
     else:
-        _found_beside(settings, demo, progress)
+        _found_beside(settings, demo, progress, at)
     return _as(settings, demo)
 
 
@@ -78,10 +80,10 @@ def is_founded(settings: Settings) -> bool:
 
 
 class _book:  # noqa: N801 - a context, used as one
-    """The book of ``settings``, closed afterwards."""
+    """The book of ``settings``, closed afterwards; its clock stands still at ``at`` where that is given."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.book = Book(settings.database_url)
+    def __init__(self, settings: Settings, at: datetime | None = None) -> None:
+        self.book = Book(settings.database_url, clock=None if at is None else lambda: at)
 
     def __enter__(self) -> Book:
         return self.book
@@ -90,12 +92,12 @@ class _book:  # noqa: N801 - a context, used as one
         self.book.dispose()
 
 
-def _found_beside(settings: Settings, demo: bool, progress: Progress) -> None:
+def _found_beside(settings: Settings, demo: bool, progress: Progress, at: datetime | None) -> None:
     """Make everything in a folder of its own, then move it into place; the book last, because it is what is looked for."""
     aside = settings.data / UNDER_WAY
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(mode=0o700)
-    _found_here(replace(settings, data=aside, lake=Path()), demo, progress)
+    _found_here(replace(settings, data=aside, lake=Path()), demo, progress, at)
     if settings.lake != Path():
         shutil.move(aside / "lake", settings.lake_dir)
     for entry in sorted(aside.iterdir(), key=lambda one: one.name.startswith("book.db")):
@@ -103,8 +105,8 @@ def _found_beside(settings: Settings, demo: bool, progress: Progress) -> None:
     aside.rmdir()
 
 
-def _found_here(settings: Settings, demo: bool, progress: Progress) -> None:
-    with _book(settings) as book:
+def _found_here(settings: Settings, demo: bool, progress: Progress, at: datetime | None) -> None:
+    with _book(settings, at) as book:
         schema.migrate(book)
         works = Works(book, Lake(settings.lake_dir), settings.data)
         with book.transaction(steward("init")) as tx:
