@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -36,22 +36,39 @@ UNDER_WAY = ".founding"
 ACCOUNTS = "accounts.json"
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a new house is to be. ``at``: the instant as of which it is founded, as if it were now (None: now); ``small``: a
+    demo in which those departments alone have resources whose clerks have accounts: the same stories, founded sooner."""
+
+    demo: bool
+    at: datetime | None = None
+    small: bool = False
+    progress: Progress = silent
+
+
 def found(
-    settings: Settings, *, demo: bool, progress: Progress = silent, at: datetime | None = None
+    settings: Settings,
+    *,
+    demo: bool,
+    progress: Progress = silent,
+    at: datetime | None = None,
+    small: bool = False,
 ) -> Settings:
     """Make the house ready: create it where there is none, bring an older book up to date. Returns what holds then.
 
-    ``at``: the instant as of which a new house is founded, as if it were now (None: now). Raises WrongState where a founding in a database server was cut off half-way: it must be emptied by hand.
+    ``at``, ``small``: see Plan. Raises WrongState where a founding in a database server was cut off half-way: it must be emptied by hand.
     """
     settings.data.mkdir(parents=True, exist_ok=True)
     if is_founded(settings):
         with _book(settings) as book:
             schema.migrate(book)
         return known(settings)
+    plan = Plan(demo, at, small, progress)
     if settings.database:
-        _found_here(settings, demo, progress, at)
+        _found_here(settings, plan)
     else:
-        _found_beside(settings, demo, progress, at)
+        _found_beside(settings, plan)
     return _as(settings, demo)
 
 
@@ -92,12 +109,12 @@ class _book:  # noqa: N801 - a context, used as one
         self.book.dispose()
 
 
-def _found_beside(settings: Settings, demo: bool, progress: Progress, at: datetime | None) -> None:
+def _found_beside(settings: Settings, plan: Plan) -> None:
     """Make everything in a folder of its own, then move it into place; the book last, because it is what is looked for."""
     aside = settings.data / UNDER_WAY
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(mode=0o700)
-    _found_here(replace(settings, data=aside, lake=Path()), demo, progress, at)
+    _found_here(replace(settings, data=aside, lake=Path()), plan)
     if settings.lake != Path():
         shutil.move(aside / "lake", settings.lake_dir)
     for entry in sorted(aside.iterdir(), key=lambda one: one.name.startswith("book.db")):
@@ -105,31 +122,29 @@ def _found_beside(settings: Settings, demo: bool, progress: Progress, at: dateti
     aside.rmdir()
 
 
-def _found_here(settings: Settings, demo: bool, progress: Progress, at: datetime | None) -> None:
-    with _book(settings, at) as book:
+def _found_here(settings: Settings, plan: Plan) -> None:
+    with _book(settings, plan.at) as book:
         schema.migrate(book)
         works = Works(book, Lake(settings.lake_dir), settings.data)
         with book.transaction(steward("init")) as tx:
             policies.seed(tx)
             # A demo looks back on weeks in which requests were signed by these rules.
-            rulebook.default_rules(tx, tx.now.date() - timedelta(days=365) if demo else None)
-        if demo:
-            from console import demo as city
-            from console import demo_providers
+            rulebook.default_rules(tx, tx.now.date() - timedelta(days=365) if plan.demo else None)
+        if plan.demo:
+            from console import demo
 
-            passwords = city.build(works, settings, progress)
-            demo_providers.live(works)
+            passwords = demo.build(works, settings, plan.progress, small=plan.small)
         else:
             with book.transaction(steward("init")) as tx:
                 passwords = first_accounts(tx)
         with book.transaction(steward("init")) as tx:
-            tx.audit(FOUNDED, "house:1", after={"demo": demo})
+            tx.audit(FOUNDED, "house:1", after={"demo": plan.demo})
         if book.engine.dialect.name == "sqlite":  # nothing may be left in a write-ahead log when the file is moved
             with book.engine.connect() as connection:
                 connection.exec_driver_sql("ROLLBACK")
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
                 connection.exec_driver_sql("BEGIN")
-    _keep(settings, demo, passwords)
+    _keep(settings, plan.demo, passwords)
 
 
 def first_accounts(tx: Tx) -> dict[str, str]:
