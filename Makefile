@@ -45,6 +45,11 @@ lint: .venv/.test-installed
 test: test-tools lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# The whole demo city founded on a Sunday, a holiday, a leap day, …; `make test` founds a small one on each.
+.PHONY: test-days
+test-days: test-tools
+	GUANJIA_WHOLE_DAYS=1 $(BIN)/python -m pytest tests/console/test_demo_days.py
+
 # The pages and the stories over HTTP on PostgreSQL; `make test` walks them on SQLite.
 .PHONY: pages
 pages: test-tools

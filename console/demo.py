@@ -33,6 +33,9 @@ HISTORY = 90
 CLERKS = 6
 """Departments whose clerk has an account, the first of the city."""
 
+UNHEARD = "SZ-ZSJ"
+"""A department without account, some of whose machines are not heard of for hours: in a small city, too."""
+
 PEOPLE: tuple[tuple[str, str, Role], ...] = (
     ("authority", "陈主任", Role.AUTHORITY),
     ("supervisor", "林督导", Role.SUPERVISOR),
@@ -76,7 +79,7 @@ def build(works: Works, settings: Settings, progress: Progress = silent, *, smal
     """Found the city, read ninety days of its clouds, and let people do some weeks of work; login → password.
 
     Whatever day it is founded, the same things were done in it: each is so many working days, or months, before that
-    day. ``small``: only departments whose clerk has an account have resources.
+    day. ``small``: only departments whose clerk has an account have resources, and UNHEARD.
     """
     now = works.book.clock()
     today = now.astimezone(settings.zone).date()
@@ -146,7 +149,7 @@ def _found(tx: Tx, today: date, history_days: int, *, small: bool) -> None:
                 "epoch": today.isoformat(),
                 "history_days": history_days,
                 "state_file": "{home}/clouds.db",
-                **({"departments": _with_clerks()} if small else {}),
+                **({"departments": [*_with_clerks(), UNHEARD]} if small else {}),
             },
             active=True,
         )

@@ -32,8 +32,9 @@ from quota.people import Person
 if TYPE_CHECKING:
     from console.demo import Calendar
 
-PILOT, AGAIN = 45, 24
-"""Cases that take something of the first run, which began small; and of which departments are told today."""
+PILOT, AGAIN, LEFT = 45, 24, 3
+"""Cases that take something of the first run, which began small; of which departments are told today; and that wait for
+the supervisor's look at the least."""
 
 SHRINKS = 2
 """How many machines of a department are made smaller in the pilot; the others wait for today's letters."""
@@ -50,7 +51,7 @@ REASONS = (
 
 ANSWERS: Mapping[CaseKind, tuple[Answer | None, ...]] = {
     CaseKind.RECLAIM: (
-        Answer.AGREE, Answer.OBJECT, Answer.EXEMPT, Answer.AGREE, None, Answer.OBJECT, Answer.AGREE, Answer.OBJECT,
+        Answer.AGREE, Answer.OBJECT, Answer.EXEMPT, Answer.AGREE, None, Answer.OBJECT, Answer.AGREE, None, Answer.OBJECT,
     ),
     CaseKind.SHRINK: (Answer.AGREE, Answer.OBJECT, Answer.AGREE, None),
     CaseKind.EXPAND: (Answer.AGREE, Answer.AGREE, Answer.AGREE, Answer.AGREE, None),
@@ -115,8 +116,10 @@ def live(works: Works, clock: Calendar, when: Course, read: Callable[[datetime],
     city.act()
     city.carry(2)
     city.have_back(1)
+    on(when.after(15))
+    pipeline.judge(works, when.after(15))  # nothing rests on a judgement that is older than a week
     on(when.after(16))
-    city.carry(2)
+    city.carry(3)
     on(when.silent)
     city.carry(2)
     city.rule()
@@ -193,13 +196,15 @@ class _Town:
             return False
         return True
 
-    def tell(self, count: int = 1000) -> None:
-        """The supervisor looks at the cases of departments that can answer first, drops one, and tells the others."""
+    def tell(self, count: int = 1000, leave: int = 0) -> None:
+        """The supervisor looks at cases, those of departments that can answer first, drops one, and tells the others; at
+        the least so many are left for another day."""
         with self.works.book.transaction(self.supervisor) as tx:
             found = list(self._open(tx, State.DETECTED))
             found.sort(key=lambda one: (one.department_id not in self.tenants, -one.worth, one.id))
-            for number, one in enumerate(found[:count]):
-                if number == min(count, len(found)) - 1:
+            found = found[: min(count, len(found) - leave)]
+            for number, one in enumerate(found):
+                if number == len(found) - 1:
                     cases.dismiss(tx, one, N_("名称标明为演练环境,另行核实后再办"))
                 else:
                     cases.review(tx, one, note=N_("数字与台账相符"))
@@ -289,7 +294,7 @@ class _Town:
 def today(works: Works, clock: Calendar) -> None:
     """What is on the desks this morning: letters that wait for an answer, a window for changes, a freeze to come."""
     city = _Town(works, clock)
-    city.tell(AGAIN)
+    city.tell(AGAIN, leave=LEFT)
     day = clock.now.astimezone(ZONE).date()
     with works.book.transaction(city.authority) as tx:
         windows.set_window(tx, "12345", 20 * 60, 6 * 60)

@@ -39,7 +39,7 @@ ACCOUNTS = "accounts.json"
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a new house is to be. ``at``: the instant as of which it is founded, as if it were now (None: now); ``small``: a
-    demo in which those departments alone have resources whose clerks have accounts: the same stories, founded sooner."""
+    demo in which a few departments alone have resources: the same stories, founded sooner."""
 
     demo: bool
     at: datetime | None = None

@@ -156,7 +156,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("letter escalated", rows(Notice, Notice.escalated_at.is_not(None))),
     Feature("openings with what was passed over", rows(Opening), 2),
     Feature("change window", rows(ChangeWindow)),
-    Feature("freeze to come", lambda tx: rows(ChangeFreeze, ChangeFreeze.starts_on > _today(tx))(tx)),
+    Feature("freeze to come", lambda tx: rows(ChangeFreeze, ChangeFreeze.first_day > _today(tx))(tx)),
     Feature("system that may grow within the hour",
             lambda tx: rows(Authorisation, Authorisation.ends_on > _today(tx))(tx)),
     Feature("bills of the last two months",
