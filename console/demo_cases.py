@@ -36,8 +36,9 @@ PILOT, AGAIN, LEFT = 45, 24, 3
 """Cases that take something of the first run, which began small; of which departments are told today; and that wait for
 the supervisor's look at the least."""
 
-SHRINKS = 2
-"""How many machines of a department are made smaller in the pilot; the others wait for today's letters."""
+EACH, SHRINKS = 4, 2
+"""How many cases of the pilot a department has, all that are reclaimed apart; and how many of them, of one that can
+answer, are of machines to be made smaller: the others wait for today's letters."""
 
 JUDGED = 31
 """Days of samples before the first letters."""
@@ -108,22 +109,21 @@ def live(works: Works, clock: Calendar, when: Course, read: Callable[[datetime],
     city.answer()
     on(when.ruled)
     city.rule()
+    # Nothing is done on a judgement that is older than a week, and a holiday may lie between the first one and here.
     on(when.acted)
+    pipeline.judge(works, when.acted)
     city.act()
     city.carry(3)
     on(when.after(8))
-    pipeline.judge(works, when.after(8))
-    city.act()
-    city.carry(2)
     city.have_back(1)
     on(when.after(15))
-    pipeline.judge(works, when.after(15))  # nothing rests on a judgement that is older than a week
+    pipeline.judge(works, when.after(15))
+    city.act()
+    city.carry(3)
     on(when.after(16))
     city.carry(3)
     on(when.silent)
-    city.carry(2)
     city.rule()
-    pipeline.judge(works, when.silent)
     city.act()
     city.carry(3)
     for days in (26, 34):
@@ -186,7 +186,7 @@ class _Town:
                 if key[0] in self.tenants and (key[1] is CaseKind.RECLAIM or chosen[key] < SHRINKS):
                     chosen[key] += self._opened(tx, one)
         with self.works.book.transaction(steward("job:cases")) as tx:
-            openings.open_from(tx, findings.assessment(tx, run.id), per_run=PILOT)
+            openings.open_from(tx, findings.assessment(tx, run.id), per_run=PILOT, per_department=EACH)
 
     def _opened(self, tx: Tx, finding: Finding) -> bool:
         """Whether a case could be opened; what cannot be is left."""

@@ -181,7 +181,8 @@ class Life:
         self._appeal(cards)
 
     def _appeal(self, cards: list[int]) -> None:
-        """What was appealed a month ago is dismissed; the company with the lowest mark appeals on the spot."""
+        """What was appealed a month ago is dismissed; the company with the lowest mark appeals on the spot (as long as not
+        enough is known for a mark, the first one does)."""
 
         def dismiss(tx: Tx) -> None:
             for one in tx.scalars(select(Appeal).where(Appeal.state == AppealState.FILED.value)).all():
@@ -189,10 +190,8 @@ class Life:
 
         self._try("supervisor", dismiss)
         with self.works.book.reading() as tx:
-            scored = [one for one in (marks.scorecard(tx, card) for card in cards) if one.total is not None]
-            lowest = min(scored, key=lambda one: (one.total, one.id), default=None)
-        if lowest is None:
-            return
+            scored = [marks.scorecard(tx, card) for card in cards]
+            lowest = min(scored, key=lambda one: (one.total is None, one.total or 0, one.id))
         staff = next(one for one in self.people.values() if one.provider_id == lowest.provider_id)
         words = "缩容工单因使用单位要求延期执行,不应计入本公司逾期"
         self._try(staff.login, lambda tx: appeals.file(tx, lowest.id, words))
