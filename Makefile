@@ -52,6 +52,11 @@ TRACES ?= $(or $(GUANJIA_TRACES),../shared/traces)
 test-traces: test-tools
 	GUANJIA_TRACES=$(abspath $(TRACES)) $(BIN)/python -m pytest -n 2 --dist loadfile -m published
 
+# The whole demo city founded on a Sunday, a holiday, a leap day, …; `make test` founds a small one on each.
+.PHONY: test-days
+test-days: test-tools
+	GUANJIA_WHOLE_DAYS=1 $(BIN)/python -m pytest tests/console/test_demo_days.py
+
 # The pages and the stories over HTTP on PostgreSQL; `make test` walks them on SQLite.
 .PHONY: pages
 pages: test-tools

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy import select
 
-from console import accounts, demo_cases, demo_statements
+from console import accounts, demo_cases, demo_dealings, demo_life, demo_providers, demo_statements
 from console.demo_life import Life
 from console.settings import Settings
 from metering import deadlines, findings, forecasts, intake, openings, pipeline
@@ -27,7 +27,14 @@ from quota.calendar import ZONE
 from quota.db import Book, Tx
 from quota.pools import CloudProvider, Pool
 
-HISTORY = timedelta(days=90)
+HISTORY = 90
+"""Days of samples, and more where a long holiday lies in the weeks that were lived."""
+
+CLERKS = 6
+"""Departments whose clerk has an account, the first of the city."""
+
+UNHEARD = "SZ-ZSJ"
+"""A department without account, some of whose machines are not heard of for hours: in a small city, too."""
 
 PEOPLE: tuple[tuple[str, str, Role], ...] = (
     ("authority", "陈主任", Role.AUTHORITY),
@@ -68,19 +75,26 @@ def lived(book: Book, start: datetime) -> Iterator[Calendar]:
         book.clock = own
 
 
-def build(works: Works, settings: Settings, progress: Progress = silent) -> dict[str, str]:
-    """Found the city, read ninety days of its clouds, and let people do some weeks of work; login → password."""
-    today = works.book.clock().astimezone(settings.zone).date()
+def build(works: Works, settings: Settings, progress: Progress = silent, *, small: bool = False) -> dict[str, str]:
+    """Found the city, read ninety days of its clouds, and let people do some weeks of work; login → password.
+
+    Whatever day it is founded, the same things were done in it: each is so many working days, or months, before that
+    day. ``small``: only departments whose clerk has an account have resources, and UNHEARD.
+    """
     now = works.book.clock()
-    with lived(works.book, now - HISTORY) as clock:
+    today = now.astimezone(settings.zone).date()
+    course = demo_cases.course(today)
+    first = min(course.began, demo_life.first_day(today))
+    start = min(today - timedelta(days=HISTORY), course.judged_from, demo_statements.months(today))
+    with lived(works.book, datetime.combine(start, time(), ZONE)) as clock:
         with works.book.transaction(steward("init")) as tx:
-            _found(tx, today)
+            _found(tx, today, (today - start).days, small=small)
             passwords = _people(tx)
-        life = Life(
-            works, clock, (now - demo_cases.BEGAN).astimezone(settings.zone).date() + timedelta(days=1), now, progress
-        )
+        clock.to(datetime.combine(first, time(1), ZONE))
+        read(works, clock.now, progress)
+        life = Life(works, clock, first, now, progress)
         clock.between = life.until_moment
-        demo_cases.live(works, clock, now, lambda moment: read(works, moment, progress))
+        demo_cases.live(works, clock, course, lambda moment: read(works, moment, progress))
         clock.to(now)  # a lake refuses what is said to be of the future
         life.finish()
         read(works, now, progress)
@@ -91,10 +105,12 @@ def build(works: Works, settings: Settings, progress: Progress = silent) -> dict
         forecasts.keep(works, progress)
         demo_cases.today(works, clock)
         demo_statements.settle(works)
+        demo_dealings.live(works)
+        demo_providers.live(works)
     return passwords
 
 
-def _found(tx: Tx, today: date) -> None:
+def _found(tx: Tx, today: date, history_days: int, *, small: bool) -> None:
     """Departments, systems, companies, pools with their capacity, and the catalogue."""
     for one in city.departments():
         parent = tx.scalar(select(Department).where(Department.code == one.parent_code)) if one.parent_code else None
@@ -131,7 +147,9 @@ def _found(tx: Tx, today: date) -> None:
             adapter_options={
                 "pool": pool.code,
                 "epoch": today.isoformat(),
+                "history_days": history_days,
                 "state_file": "{home}/clouds.db",
+                **({"departments": [*_with_clerks(), UNHEARD]} if small else {}),
             },
             active=True,
         )
@@ -161,6 +179,11 @@ def _found(tx: Tx, today: date) -> None:
         )
 
 
+def _with_clerks() -> list[str]:
+    """Codes of the departments whose clerk has an account."""
+    return [one.code for one in city.departments() if not one.grouping][:CLERKS]
+
+
 def _people(tx: Tx) -> dict[str, str]:
     """One account or more for each role; a demo's passwords need not be changed."""
     passwords: dict[str, str] = {}
@@ -171,9 +194,8 @@ def _people(tx: Tx) -> dict[str, str]:
 
     for login, name, role in PEOPLE:
         enter(login, name, role)
-    for number, department in enumerate(
-        tx.scalars(select(Department).where(Department.parent_id.is_not(None)).order_by(Department.id).limit(6)), 1
-    ):
+    clerks = select(Department).where(Department.code.in_(_with_clerks())).order_by(Department.id)
+    for number, department in enumerate(tx.scalars(clerks), 1):
         enter(
             "tenant" if number == 1 else f"tenant{number}", f"{department.name}经办", Role.TENANT, department=department
         )

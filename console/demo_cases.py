@@ -6,8 +6,11 @@ later samples show it. Who has no account in the demo stays silent, as departmen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -16,12 +19,13 @@ from metering import cases, findings, openings, pipeline, windows
 from metering.case_files import Case
 from metering.case_steps import Answer, Decision, State
 from metering.exemptions import Category
-from metering.procedure import CaseKind
+from metering.findings import Assessment, Finding
+from metering.procedure import CALLS_FOR, TAKES, CaseKind
 from metering.works import Works
 from providers import delivery
 from providers.orders import WorkOrder
 from quota.actors import Actor, Role, steward
-from quota.calendar import ZONE
+from quota.calendar import ZONE, WorkingDays
 from quota.db import Tx
 from quota.errors import N_, Refused
 from quota.people import Person
@@ -29,11 +33,16 @@ from quota.people import Person
 if TYPE_CHECKING:
     from console.demo import Calendar
 
-BEGAN = timedelta(days=58)
-"""How long ago the first cases were opened: after a month of samples, and early enough for one to be at its end."""
+PILOT, AGAIN, LEFT = 45, 24, 3
+"""Cases that take something of the first run, which began small; of which departments are told today; and that wait for
+the supervisor's look at the least."""
 
-PILOT, AGAIN = 45, 24
-"""Cases that take something of the first run, which began small; and of which departments are told today."""
+EACH, SHRINKS = 4, 2
+"""How many cases of the pilot a department has, all that are reclaimed apart; and how many of them, of one that can
+answer, are of machines to be made smaller: the others wait for today's letters."""
+
+JUDGED = 31
+"""Days of samples before the first letters."""
 
 REASONS = (
     N_("该系统承担年度审核业务,每年十二月达到高峰"),
@@ -42,48 +51,89 @@ REASONS = (
 )
 
 
-def live(works: Works, clock: Calendar, now: datetime, read: Callable[[datetime], None]) -> None:
-    """Live through the weeks from BEGAN to ``now``. ``read`` collects the clouds up to an instant."""
-    began = (now - BEGAN).astimezone(ZONE).replace(hour=10, minute=0, second=0, microsecond=0)
+ANSWERS: Mapping[CaseKind, tuple[Answer | None, ...]] = {
+    CaseKind.RECLAIM: (
+        Answer.AGREE, Answer.OBJECT, Answer.EXEMPT, Answer.AGREE, None, Answer.OBJECT, Answer.AGREE, None, Answer.OBJECT,
+    ),
+    CaseKind.SHRINK: (Answer.AGREE, Answer.OBJECT, Answer.AGREE, None),
+    CaseKind.EXPAND: (Answer.AGREE, Answer.AGREE, Answer.AGREE, Answer.AGREE, None),
+}  # fmt: skip
+"""What departments answer, in turn for the cases of a kind, over and over; None: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The days of the first cases. What people do is so many working days before something; what rests, off or in the
+    recycle bin, does so for calendar days. ``judged_from``: the first day of samples that is needed."""
+
+    judged_from: date
+    began: date
+    answered: date
+    ruled: date
+    acted: date
+    silent: date
+
+    def after(self, days: int) -> date:
+        return self.acted + timedelta(days=days)
+
+
+def course(today: date) -> Course:
+    """The days of the first cases as of ``today``: acted on early enough for one of them to be at its end, told of and
+    answered in the working days before, whatever holidays lie there."""
+    calendar = WorkingDays()
+    acted = calendar.worked(today - timedelta(days=51))
+    began = calendar.worked(acted, 5)
+    # Who was reminded when others were acted on has five working days from then.
+    silent = max(acted + timedelta(days=17), calendar.due(_ten(acted), 5).date() + timedelta(days=1))
+    return Course(
+        began - timedelta(days=JUDGED), began, calendar.worked(acted, 3), calendar.worked(acted, 1), acted, silent
+    )
+
+
+def _ten(day: date) -> datetime:
+    return datetime.combine(day, time(10), ZONE)
+
+
+def live(works: Works, clock: Calendar, when: Course, read: Callable[[datetime], None]) -> None:
+    """Live through the weeks of ``when``. ``read`` collects the clouds up to an instant."""
     city = _Town(works, clock)
 
-    def on(days: int, hours: int = 0) -> None:
-        moment = began + timedelta(days=days, hours=hours)
-        clock.to(moment)
-        read(moment)
+    def on(day: date) -> None:
+        clock.to(_ten(day))
+        read(clock.now)
         city.job()
 
-    on(0)
-    run = pipeline.judge(works, began.date())
-    with works.book.transaction(steward("job:cases")) as tx:
-        openings.open_from(tx, findings.assessment(tx, run.id), per_run=PILOT)
+    on(when.began)
+    city.open(pipeline.judge(works, when.began))
     city.tell()
-    on(3)
+    on(when.answered)
     city.answer()
-    on(5)
+    on(when.ruled)
     city.rule()
-    on(6)
+    # Nothing is done on a judgement that is older than a week, and a holiday may lie between the first one and here.
+    on(when.acted)
+    pipeline.judge(works, when.acted)
     city.act()
     city.carry(3)
-    on(14)
-    pipeline.judge(works, (began + timedelta(days=14)).date())
-    city.act()
-    city.carry(2)
+    on(when.after(8))
     city.have_back(1)
-    for days in (22, 23):
-        on(days)
-        city.carry(2)
-    city.rule()
-    pipeline.judge(works, (began + timedelta(days=23)).date())
+    on(when.after(15))
+    pipeline.judge(works, when.after(15))
     city.act()
     city.carry(3)
-    for days in (32, 40):
-        on(days)
+    on(when.after(16))
+    city.carry(3)
+    on(when.silent)
+    city.rule()
+    city.act()
+    city.carry(3)
+    for days in (26, 34):
+        on(when.after(days))
         city.carry(2)
-    on(53)
+    on(when.after(47))
     city.confirm()
     city.carry(2)
-    on(57)
+    on(when.after(50))
 
 
 class _Town:
@@ -108,9 +158,10 @@ class _Town:
             cases.advance(tx)
 
     def carry(self, rounds: int) -> None:
-        """The clouds do what was ordered, and the cases take it in."""
+        """The clouds do what was ordered, and the cases take it in, as long as something is ordered."""
         for _ in range(rounds):
             self.clock.to(self.clock.now + timedelta(minutes=30))
+            carried = 0
             for pool in self.works.pools():
                 with self.works.book.reading() as tx:  # requests have their own days
                     due = [
@@ -118,19 +169,43 @@ class _Town:
                     ]
                 for order_id in due:
                     delivery.carry(self.works.book, order_id, self.works.provider(pool), cases.last_look)
+                carried += len(due)
+            if not carried:
+                return
             self.job()
 
     def _open(self, tx: Tx, *states: State) -> Sequence[Case]:
         query = select(Case).where(Case.state.in_([state.value for state in states]))
         return tx.scalars(query.order_by(Case.worth.desc(), Case.id)).all()
 
-    def tell(self, count: int = 1000) -> None:
-        """The supervisor looks at the cases of departments that can answer first, drops one, and tells the others."""
+    def open(self, run: Assessment) -> None:
+        """The pilot: what the departments have that can answer, chosen by hand, and others up to its size."""
+        chosen: Counter[tuple[int | None, CaseKind]] = Counter()
+        with self.works.book.transaction(self.supervisor) as tx:
+            for one in findings.of_run(tx, run, *(verdict for verdict, kind in CALLS_FOR.items() if kind in TAKES)):
+                key = one.resource.department_id, CALLS_FOR[one.is_now()]
+                if key[0] in self.tenants and (key[1] is CaseKind.RECLAIM or chosen[key] < SHRINKS):
+                    chosen[key] += self._opened(tx, one)
+        with self.works.book.transaction(steward("job:cases")) as tx:
+            openings.open_from(tx, findings.assessment(tx, run.id), per_run=PILOT, per_department=EACH)
+
+    def _opened(self, tx: Tx, finding: Finding) -> bool:
+        """Whether a case could be opened; what cannot be is left."""
+        try:
+            openings.open_one(tx, finding)
+        except Refused:
+            return False
+        return True
+
+    def tell(self, count: int = 1000, leave: int = 0) -> None:
+        """The supervisor looks at cases, those of departments that can answer first, drops one, and tells the others; at
+        the least so many are left for another day."""
         with self.works.book.transaction(self.supervisor) as tx:
             found = list(self._open(tx, State.DETECTED))
             found.sort(key=lambda one: (one.department_id not in self.tenants, -one.worth, one.id))
-            for number, one in enumerate(found[:count]):
-                if number == min(count, len(found)) - 1:
+            found = found[: min(count, len(found) - leave)]
+            for number, one in enumerate(found):
+                if number == len(found) - 1:
                     cases.dismiss(tx, one, N_("名称标明为演练环境,另行核实后再办"))
                 else:
                     cases.review(tx, one, note=N_("数字与台账相符"))
@@ -139,37 +214,49 @@ class _Town:
     def answer(self) -> None:
         """Departments that have an account answer most of what they were asked."""
         with self.works.book.reading() as tx:
-            waiting = [(one.id, one.department_id, one.kind) for one in self._open(tx, State.NOTICED)]
+            waiting = [
+                (one.id, self.tenants[one.department_id], CaseKind(one.kind))
+                for one in self._open(tx, State.NOTICED)
+                if one.department_id in self.tenants
+            ]
         until = (self.clock.now + timedelta(days=150)).astimezone(ZONE).date()
-        for number, (case_id, department, kind) in enumerate(waiting):
-            tenant = self.tenants.get(department)
-            if tenant is None or number % 9 == 8:
+        turns = {kind: cycle(answers) for kind, answers in ANSWERS.items()}
+        for number, (case_id, tenant, kind) in enumerate(waiting):
+            said = next(turns[kind])
+            if said is None:
                 continue
             with self.works.book.transaction(tenant) as tx:
                 one = cases.case(tx, case_id)
-                if kind != CaseKind.EXPAND and number % 6 == 3:
-                    cases.reply(tx, one, Answer.OBJECT, reason=REASONS[number % 2], evidence=N_("业务说明见附件清单"))
-                elif kind != CaseKind.EXPAND and number % 6 == 5:
-                    cases.reply(tx, one, Answer.EXEMPT, reason=REASONS[2], category=Category.EVALUATION, until=until)
+                if said is Answer.OBJECT:
+                    cases.reply(tx, one, said, reason=REASONS[number % 2], evidence=N_("业务说明见附件清单"))
+                elif said is Answer.EXEMPT:
+                    cases.reply(tx, one, said, reason=REASONS[2], category=Category.EVALUATION, until=until)
                 else:
-                    cases.reply(tx, one, Answer.AGREE)
+                    cases.reply(tx, one, said)
 
     def rule(self) -> None:
-        """Somebody other than the issuer rules: in turn for and against the department."""
+        """Somebody other than the issuer rules: on objections in turn for and against the department, the last of them on
+        another day; on silence mostly against it."""
         with self.works.book.reading() as tx:
-            disputed = [one.id for one in self._open(tx, State.DISPUTED)]
-        for number, case_id in enumerate(disputed[:-1]):
-            with self.works.book.transaction(self.second if number % 2 else self.authority) as tx:
+            disputed = [
+                (one.id, one.replies[-1].said() if one.replies else None) for one in self._open(tx, State.DISPUTED)
+            ]
+        objected = [case_id for case_id, said in disputed if said is Answer.OBJECT]
+        disputed = [(case_id, said) for case_id, said in disputed if case_id not in objected[-1:]]
+        turns: Counter[Answer | None] = Counter()
+        for case_id, said in disputed:
+            turns[said] += 1
+            with self.works.book.transaction(self.second if turns[said] % 2 else self.authority) as tx:
                 one = cases.case(tx, case_id)
-                if not one.replies:
-                    decision = Decision.UPHOLD if number % 3 == 0 else Decision.PROCEED
+                if said is None:
+                    decision = Decision.UPHOLD if turns[said] % 3 == 1 else Decision.PROCEED
                     cases.rule(tx, one, decision, N_("逾期未答复,经电话核实后裁定"))
-                elif one.replies[-1].said() is Answer.EXEMPT:
+                elif said is Answer.EXEMPT:
                     cases.rule(tx, one, Decision.EXEMPT, N_("测评期间情况属实,准予豁免"))
-                elif number % 2:
-                    cases.rule(tx, one, Decision.PROCEED, N_("近两个月监测数据未见所称高峰"))
-                else:
+                elif turns[said] % 2:
                     cases.rule(tx, one, Decision.UPHOLD, N_("备用节点情况属实,撤销本案"))
+                else:
+                    cases.rule(tx, one, Decision.PROCEED, N_("近两个月监测数据未见所称高峰"))
 
     def act(self) -> None:
         """The supervisor carries out what was cleared; what cannot be is left for another day."""
@@ -208,9 +295,9 @@ class _Town:
 def today(works: Works, clock: Calendar) -> None:
     """What is on the desks this morning: letters that wait for an answer, a window for changes, a freeze to come."""
     city = _Town(works, clock)
-    city.tell(AGAIN)
+    city.tell(AGAIN, leave=LEFT)
     day = clock.now.astimezone(ZONE).date()
     with works.book.transaction(city.authority) as tx:
         windows.set_window(tx, "12345", 20 * 60, 6 * 60)
         windows.set_window(tx, "67", 0, 1440)
-        windows.freeze(tx, day + timedelta(days=30), day + timedelta(days=36), N_("岁末重保"))
+        windows.freeze(tx, day + timedelta(days=30), day + timedelta(days=36), N_("重保期"))

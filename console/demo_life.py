@@ -16,10 +16,14 @@ from typing import Any
 from sqlalchemy import select
 
 from metering import cases
+from metering.case_files import Case
+from metering.case_steps import State
 from metering.works import Progress, Works
 from providers import appeals, bills, delivery, evidence, incidents, marks, ratings
-from providers.base import Responsibility
+from providers.appeals import Appeal, AppealState
+from providers.base import ResourceState, Responsibility, ServiceKind
 from providers.incidents import Incident
+from providers.inventory import Resource
 from providers.orders import OrderState, WorkOrder
 from providers.scorecard import DEFAULT
 from quota import approvals, notices, requests
@@ -41,7 +45,8 @@ GIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A request: filed ``days`` working days before today by tenant number ``who`` (from 0) in pool number ``pool``.
+    """A request: filed ``days`` working days before today by tenant number ``who`` (from 0) in pool number ``pool``; what
+    changes or gives back a machine is about one that the tenant has, wherever it is.
 
     fate: "" = goes its way a step a working day; draft, filed (nobody signs), technical, authority (waits there),
     returned, rejected, withdrawn, part (approved in part), late (delivered late), unseen (nobody accepts),
@@ -55,10 +60,11 @@ class Story:
     count: int
     words: str
     fate: str = ""
+    kind: RequestKind = RequestKind.CREATE
 
 
 STORIES: tuple[Story, ...] = (
-    Story(34, 0, 1, "", 48, "明年一网通办三个专题上线,按并发峰值测算需增加配额", ""),
+    Story(34, 0, 1, "", 48, "明年一网通办三个专题上线,按并发峰值测算需增加配额", kind=RequestKind.QUOTA),
     Story(30, 0, 2, "vm-4c8g", 2, "一件事一次办专题应用服务器,按并发 600 测算"),
     Story(28, 1, 1, "vm-8c16g", 3, "汛期预警平台扩建,按峰值并发 1200 测算", "part"),
     Story(25, 2, 0, "vm-16c32g", 4, "门户网站备用节点,按历史访问峰值测算", "rejected"),
@@ -70,10 +76,22 @@ STORIES: tuple[Story, ...] = (
     Story(5, 0, 0, "vm-2c8g", 1, "互联网区缓存节点,按热点访问量测算所需内存", "filed"),
     Story(4, 1, 1, "vm-4c16g", 1, "数据比对中间库,按夜间批量任务测算", "returned"),
     Story(4, 3, 0, "vm-16c64g", 2, "年终决算集中报送,按同时在线 2000 人测算", "authority"),
+    Story(3, 3, 1, "", 16, "明年信息化项目立项,按测算书核定的并发用户数增加配额", "filed", RequestKind.QUOTA),
     Story(2, 4, 1, "vm-8c32g", 1, "统一身份认证扩容节点,按每秒登录 120 次测算", "technical"),
+    Story(2, 0, 0, "vm-32c128g", 1, "报表汇总任务内存不足,按最大批次测算须提升规格", "technical", RequestKind.RESIZE),
+    Story(1, 3, 0, "", 1, "业务已并入统一平台,原主机停用后退回", "filed", RequestKind.UNSUBSCRIBE),
     Story(0, 5, 2, "vm-4c8g", 1, "信创公文交换节点,按每日 5000 件公文测算", "filed"),
     Story(0, 2, 2, "vm-2c4g", 1, "知识库检索试点,规模待与业务处室核定", "draft"),
 )
+
+
+def first_day(today: date) -> date:
+    """The day that life has to begin with, so that as of ``today`` every story was told from its first line, and two
+    months' bills came."""
+    calendar = WorkingDays()
+    fifth = today.replace(day=5) if today.day >= 5 else (today.replace(day=1) - DAY).replace(day=5)
+    before = (fifth.replace(day=1) - DAY).replace(day=5)
+    return min(before, calendar.worked(today, max(story.days for story in STORIES)))
 
 
 class Life:
@@ -163,12 +181,17 @@ class Life:
         self._appeal(cards)
 
     def _appeal(self, cards: list[int]) -> None:
-        """The company with the lowest mark appeals on the spot."""
+        """What was appealed a month ago is dismissed; the company with the lowest mark appeals on the spot (as long as not
+        enough is known for a mark, the first one does)."""
+
+        def dismiss(tx: Tx) -> None:
+            for one in tx.scalars(select(Appeal).where(Appeal.state == AppealState.FILED.value)).all():
+                appeals.rule(tx, one.id, upheld=False, ruling="延期执行未经使用单位书面确认,维持原评分")
+
+        self._try("supervisor", dismiss)
         with self.works.book.reading() as tx:
-            scored = [one for one in (marks.scorecard(tx, card) for card in cards) if one.total is not None]
-            lowest = min(scored, key=lambda one: (one.total, one.id), default=None)
-        if lowest is None:
-            return
+            scored = [marks.scorecard(tx, card) for card in cards]
+            lowest = min(scored, key=lambda one: (one.total is None, one.total or 0, one.id))
         staff = next(one for one in self.people.values() if one.provider_id == lowest.provider_id)
         words = "缩容工单因使用单位要求延期执行,不应计入本公司逾期"
         self._try(staff.login, lambda tx: appeals.file(tx, lowest.id, words))
@@ -228,29 +251,25 @@ class Life:
                 self._go_on(story, since)
 
     def _file(self, story: Story) -> None:
-        actor, pool = self.tenants[story.who], self.pools[story.pool]
-        quota = not story.item
-        line = (
-            Line(amounts={Kind.VCPU: story.count, Kind.MEMORY: 2 * GIB * story.count})
-            if quota
-            else Line(item_id=self.items[story.item], quantity=story.count, name=story.words[:6])
-        )
-        ask = Ask(
-            RequestKind.QUOTA if quota else RequestKind.CREATE,
-            int(actor.department_id or 0),
-            pool.id,
-            lines=[line],
-            justification=story.words,
-        )
-
-        def file(tx: Tx) -> None:
-            one = requests.draft(tx, ask)
+        actor = self.tenants[story.who]
+        with self.works.book.transaction(actor) as tx:
+            one = requests.draft(tx, self._ask(tx, story, int(actor.department_id or 0)))
             if story.fate != "draft":
                 requests.submit(tx, one, generation=one.generation)
             self.filed[story] = one.id
 
-        with self.works.book.transaction(actor) as tx:
-            file(tx)
+    def _ask(self, tx: Tx, story: Story, department_id: int) -> Ask:
+        pool_id, resource_id = self.pools[story.pool].id, None
+        item_id = self.items[story.item] if story.item else None
+        if story.kind is RequestKind.QUOTA:
+            line = Line(amounts={Kind.VCPU: story.count, Kind.MEMORY: 2 * GIB * story.count})
+        elif story.kind is RequestKind.CREATE:
+            line = Line(item_id=item_id, quantity=story.count, name=story.words[:6])
+        else:
+            machine = _machine(tx, department_id)
+            pool_id, resource_id = machine.pool_id, machine.id
+            line = Line(item_id=item_id, current=machine.counts(), service=machine.kind, name=machine.name)
+        return Ask(story.kind, department_id, pool_id, lines=[line], justification=story.words, resource_id=resource_id)
 
     def _go_on(self, story: Story, since: int) -> None:
         with self.works.book.reading() as tx:
@@ -284,6 +303,22 @@ class Life:
                 self.held_back.discard(request_id)
         elif state is RequestState.ACCEPTING and story.fate not in ("unseen", "handed"):
             self._try(tenant, partial(_accept, story, request_id, generation))
+
+
+def _machine(tx: Tx, department_id: int) -> Resource:
+    """The smallest machine of the department about which nothing is under way."""
+    busy = select(Case.resource_id).where(Case.state != State.CLOSED.value)
+    asked = select(Request.resource_id).where(Request.resource_id.is_not(None))
+    found = tx.scalars(
+        select(Resource).where(
+            Resource.department_id == department_id,
+            Resource.kind == ServiceKind.VM.value,
+            Resource.state == ResourceState.RUNNING.value,
+            Resource.id.not_in(busy),
+            Resource.id.not_in(asked),
+        )
+    )
+    return min((one for one in found if one.booked), key=lambda one: (sum(one.has().values()), one.id))
 
 
 def _start(order_id: int, generation: int, tx: Tx) -> None:

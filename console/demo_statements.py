@@ -4,6 +4,7 @@ too late for a closed month, and disputes at every step."""
 from __future__ import annotations
 
 from datetime import date, timedelta
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -25,20 +26,26 @@ from quota.calendar import ZONE
 from quota.errors import N_
 from quota.people import Person
 
-SINCE = date(2026, 1, 1)
 SILENT = 24
 """Samples lost in a row that make a machine silent: two hours."""
 
 HANDED_IN = ("cpu_pct", "mem_pct", "disk_pct", "net_rx_kbps", "net_tx_kbps", "vcpu", "mem_mb")
 
 
+def months(today: date) -> date:
+    """The first day of the two whole months before that of ``today``: the first is closed, the last still open."""
+    last = today.replace(day=1) - timedelta(days=1)
+    return (last.replace(day=1) - timedelta(days=1)).replace(day=1)
+
+
 def settle(works: Works) -> None:
     """Price, make and close the month before last, leave the last one open with its disputes under way."""
     today = works.book.clock().astimezone(ZONE).date()
     last = today.replace(day=1) - timedelta(days=1)
-    before = f"{last.replace(day=1) - timedelta(days=1):%Y-%m}"
+    first = months(today)
+    before = f"{first:%Y-%m}"
     with works.book.transaction(steward("init")) as tx:
-        tariffs.examples(tx, SINCE)
+        tariffs.examples(tx, first.replace(month=1, day=1))
     for month in (before, f"{last:%Y-%m}"):
         for pool in works.pools():
             bills.collect(works.book, pool.id, works.provider(pool), month)
@@ -52,9 +59,11 @@ def settle(works: Works) -> None:
 
 
 def _hand_in(works: Works, month: str) -> None:
-    """After the month was closed a company hands in, as a file, what its agents kept of two days while nobody heard them."""
-    since = month_bounds(month)[0] + timedelta(days=10)
-    for pool in works.pools():
+    """After the month was closed a company hands in, as a file, what its agents kept of two days while nobody heard them:
+    the first two days on which there is something, whatever the pool."""
+    first, after = month_bounds(month)
+    days = (first + timedelta(days=n) for n in range(10, (after - first).days - 1, 2))
+    for since, pool in product(days, works.pools()):
         cloud = cast("SimulatedCloud", works.provider(pool))
         kept = [one for batch in cloud.samples(since, since + timedelta(days=2), lost=True) if (one := _silent(batch))]
         if kept:

@@ -10,8 +10,8 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import select
@@ -38,13 +38,32 @@ UNDER_WAY = ".founding"
 ACCOUNTS = "accounts.json"
 
 
-def found(settings: Settings, *, demo: bool, progress: Progress = silent) -> Settings:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a new house is to be. ``at``: the instant as of which it is founded, as if it were now (None: now); ``small``: a
+    demo in which a few departments alone have resources: the same stories, founded sooner."""
+
+    demo: bool
+    at: datetime | None = None
+    small: bool = False
+    progress: Progress = silent
+
+
+def found(
+    settings: Settings,
+    *,
+    demo: bool,
+    progress: Progress = silent,
+    at: datetime | None = None,
+    small: bool = False,
+) -> Settings:
     """Make the house ready: create it where there is none, bring an older book up to date. Returns what holds then.
 
-    Raises WrongState where a founding in a database server was cut off half-way: it must be emptied by hand; and where
-    somebody else founds it at this moment.
+    ``at``, ``small``: see Plan. Raises WrongState where a founding in a database server was cut off half-way: it must be
+    emptied by hand; and where somebody else founds it at this moment.
     """
     tighten(settings)
+    plan = Plan(demo, at, small, progress)
     try:
         with private_files(), occupied(settings.data, Part.FOUNDING):
             if is_founded(settings):
@@ -52,9 +71,9 @@ def found(settings: Settings, *, demo: bool, progress: Progress = silent) -> Set
                     schema.migrate(book)
                 return known(settings)
             if settings.database:
-                _found_here(settings, demo, progress)
+                _found_here(settings, plan)
             else:
-                _found_beside(settings, demo, progress)
+                _found_beside(settings, plan)
             return _as(settings, demo)
     except InUse:
         raise WrongState("house.founding", N_("此刻正在初始化这个数据目录;请等它完成后再试")) from None
@@ -85,10 +104,10 @@ def is_founded(settings: Settings) -> bool:
 
 
 class _book:  # noqa: N801 - a context, used as one
-    """The book of ``settings``, closed afterwards."""
+    """The book of ``settings``, closed afterwards; its clock stands still at ``at`` where that is given."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.book = Book(settings.database_url)
+    def __init__(self, settings: Settings, at: datetime | None = None) -> None:
+        self.book = Book(settings.database_url, clock=None if at is None else lambda: at)
 
     def __enter__(self) -> Book:
         return self.book
@@ -97,12 +116,12 @@ class _book:  # noqa: N801 - a context, used as one
         self.book.dispose()
 
 
-def _found_beside(settings: Settings, demo: bool, progress: Progress) -> None:
+def _found_beside(settings: Settings, plan: Plan) -> None:
     """Make everything in a folder of its own, then move it into place; the book last, because it is what is looked for."""
     aside = settings.data / UNDER_WAY
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(mode=0o700)
-    _found_here(replace(settings, data=aside, lake=Path()), demo, progress)
+    _found_here(replace(settings, data=aside, lake=Path()), plan)
     if settings.lake != Path():
         shutil.move(aside / "lake", settings.lake_dir)
     for entry in sorted(aside.iterdir(), key=lambda one: one.name.startswith("book.db")):
@@ -110,31 +129,29 @@ def _found_beside(settings: Settings, demo: bool, progress: Progress) -> None:
     aside.rmdir()
 
 
-def _found_here(settings: Settings, demo: bool, progress: Progress) -> None:
-    with _book(settings) as book:
+def _found_here(settings: Settings, plan: Plan) -> None:
+    with _book(settings, plan.at) as book:
         schema.migrate(book)
         works = Works(book, Lake(settings.lake_dir), settings.data, caution=settings.caution)
         with book.transaction(steward("init")) as tx:
             policies.seed(tx)
             # A demo looks back on weeks in which requests were signed by these rules.
-            rulebook.default_rules(tx, tx.now.date() - timedelta(days=365) if demo else None)
-        if demo:
-            from console import demo as city
-            from console import demo_providers
+            rulebook.default_rules(tx, tx.now.date() - timedelta(days=365) if plan.demo else None)
+        if plan.demo:
+            from console import demo
 
-            passwords = city.build(works, settings, progress)
-            demo_providers.live(works)
+            passwords = demo.build(works, settings, plan.progress, small=plan.small)
         else:
             with book.transaction(steward("init")) as tx:
                 passwords = first_accounts(tx)
         with book.transaction(steward("init")) as tx:
-            tx.audit(FOUNDED, "house:1", after={"demo": demo})
+            tx.audit(FOUNDED, "house:1", after={"demo": plan.demo})
         if book.engine.dialect.name == "sqlite":  # nothing may be left in a write-ahead log when the file is moved
             with book.engine.connect() as connection:
                 connection.exec_driver_sql("ROLLBACK")
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
                 connection.exec_driver_sql("BEGIN")
-    _keep(settings, demo, passwords)
+    _keep(settings, plan.demo, passwords)
 
 
 def first_accounts(tx: Tx) -> dict[str, str]:

@@ -46,6 +46,7 @@ class SimulatedCloud:
     days ago", "new" and the like are counted from; history begins ``history_days`` before. fail_rate:
     share of orders that fail. pending_minutes: orders answer PENDING first and are DONE after half to one
     and a half times that. missing_rate: share of samples that never arrive. live_resize: whether running machines change their size. faults: see simulated_faults.
+    departments: codes of those whose resources there are (None: everybody's).
     Raises Invalid for options that make no sense.
     """
 
@@ -69,6 +70,7 @@ class SimulatedCloud:
         missing_rate: float | None = None,
         live_resize: bool = True,
         faults: Iterable[Mapping[str, Any]] = (),
+        departments: Iterable[str] | None = None,
     ) -> None:
         found = next((one for one in pools() if one.code == pool), None)
         if found is None:
@@ -92,7 +94,9 @@ class SimulatedCloud:
             self._missing = missing_rate
         self._faults = read_faults(faults)
         self._journal = Journal(state_file, pool)
-        self._origin = fleet(found, seed, self.start, self.epoch)
+        every = fleet(found, seed, self.start, self.epoch)
+        mine = None if departments is None else frozenset(departments)
+        self._origin = every if mine is None else [one for one in every if one.department in mine]
         self._stream_seed = seed << 32 | crc32(pool.encode())
         self._now: tuple[int, list[Machine]] | None = None
         self._meter: Meter | None = None
@@ -157,7 +161,7 @@ class SimulatedCloud:
 
     def incidents(self, since: datetime, until: datetime) -> list[IncidentFact]:
         """Incidents that began, were answered or ended in since <= t < until, as known at ``until``."""
-        return incidents(self._origin, self.pool, self.seed, self.start, since, until)
+        return incidents(self._origin, self.pool, self.seed, self.start, self.epoch, since, until)
 
     def _machines(self) -> list[Machine]:
         """All resources that ever were; the same list object as long as no order came in."""

@@ -40,18 +40,23 @@ def month_of(month: str) -> tuple[int, int]:
 def bills(machines: Iterable[Machine], pool: CityPool, seed: int, month: str) -> list[BillLine]:
     """The company's lines: amounts × hours until deletion, whatever the state.
 
-    About 1 % are wrong for one company: a shape twice as large as delivered, or hours after the deletion.
+    About 1 % are wrong for one company: a shape twice as large as delivered, three hosts a month at the least, or hours
+    after the deletion.
     """
     begin, end = month_of(month)
-    lines = []
+    machines, lines = list(machines), []
+    careless = pool.company_code == CARELESS
+    thrown = {one.external_id: chance(seed, "bill", one.external_id, month) if careless else 1.0 for one in machines}
+    there = [one.external_id for one in machines if one.kind in HOSTS and next(_spans(one, begin, end), None)]
+    doubled = frozenset(sorted(there, key=thrown.__getitem__)[:3] if careless else ())
     for machine in machines:
-        careless = pool.company_code == CARELESS
-        dice = chance(seed, "bill", machine.external_id, month) if careless else 1.0
+        dice = thrown[machine.external_id]
+        twice = dice < 0.008 or machine.external_id in doubled
         for since, until, last, change in _spans(machine, begin, end):
             if last and dice < 0.5:
                 until = end
             for kind, figure in change.items():
-                billed = figure * 2 if dice < 0.008 else figure
+                billed = figure * 2 if twice else figure
                 hours = Decimal(until - since) / _HOUR_S
                 lines.append(
                     BillLine(
@@ -87,23 +92,48 @@ def _spans(machine: Machine, begin: int, end: int) -> Iterator[tuple[int, int, b
 
 
 def incidents(
-    machines: Sequence[Machine], pool: CityPool, seed: int, start: date, since: datetime, until: datetime
+    machines: Sequence[Machine],
+    pool: CityPool,
+    seed: int,
+    start: date,
+    epoch: date,
+    since: datetime,
+    until: datetime,
 ) -> list[IncidentFact]:
-    """Incidents since ``start`` that began, were answered or ended in since <= t < until, as then known."""
+    """Incidents since ``start`` that began, were answered or ended in since <= t < until, as then known. Beside those that
+    chance brings, the careless company always has one of the day before ``epoch``."""
     low, high = int(since.timestamp()), int(until.timestamp())
     # The longest incident lasts under four days, so it began this month or in the one before.
     month = (max(since.astimezone(UTC).date(), start) - timedelta(days=35)).replace(day=1)
-    found = []
+    facts = [_fresh(machines, pool, epoch)] if pool.company_code == CARELESS else []
     while moment(month) < high:
-        for number in range(_count(pool, seed, month)):
-            fact = _incident(machines, pool, seed, month, number)
-            happened = (fact.started_at, fact.responded_at, fact.recovered_at)
-            if moment(start) <= fact.started_at.timestamp() and any(
-                at is not None and low <= at.timestamp() < high for at in happened
-            ):
-                found.append(_known(fact, until))
+        facts.extend(_incident(machines, pool, seed, month, number) for number in range(_count(pool, seed, month)))
         month = (month + timedelta(days=32)).replace(day=1)
+    found = []
+    for fact in facts:
+        happened = (fact.started_at, fact.responded_at, fact.recovered_at)
+        if moment(start) <= fact.started_at.timestamp() and any(
+            at is not None and low <= at.timestamp() < high for at in happened
+        ):
+            found.append(_known(fact, until))
     return sorted(found, key=lambda one: (one.started_at, one.external_id))
+
+
+def _fresh(machines: Sequence[Machine], pool: CityPool, epoch: date) -> IncidentFact:
+    """What happened at ten on the morning before ``epoch``: a host failed, and was answered later than it should be."""
+    began = moment(epoch - timedelta(days=1), 10)
+    there = [one.external_id for one in machines if one.kind in HOSTS and one.life[0].at < began]
+    response, recovery = _LIMITS[3]
+    return IncidentFact(
+        f"INC-{pool.code}-{epoch - timedelta(days=1):%Y%m}-00",
+        3,
+        _TITLES[3][0],
+        _utc(began),
+        _utc(began + 60 * (response + 25)),
+        _utc(began + 60 * (recovery - 90)),
+        Responsibility.PROVIDER,
+        tuple(there[:4]),
+    )
 
 
 def _count(pool: CityPool, seed: int, month: date) -> int:

@@ -145,6 +145,13 @@ class WorkingDays:
         on_top = {day: worked for day, worked in changes.items() if worked is not None}
         return WorkingDays({**bare.corrections, **on_top}, self.zone)
 
+    def worked(self, day: date, back: int = 0) -> date:
+        """The last working day up to ``day`` itself, or the one ``back`` working days before that."""
+        while back or not self.is_working(day):
+            back -= self.is_working(day)
+            day -= timedelta(days=1)
+        return day
+
     def due(self, start: datetime, days: int) -> datetime:
         """The end (23:59:59 local) of the ``days``-th working day after the day of ``start``.
 

@@ -80,6 +80,24 @@ def test_pages_about_a_thing_are_accessible_and_fit(open_page, check, demo, role
             check(page)
 
 
+@pytest.mark.parametrize("width", [1440, 390])
+def test_decisions_of_every_kind_are_accessible(open_page, check, demo, width):
+    """Beside each decision lies its evidence: lists of links that no other page has, different for each kind."""
+    kinds = set()
+    for login in ("supervisor", "authority"):
+        page = open_page(login, width, at=demo)
+        page.goto("/decisions/")
+        waiting = page.locator("tbody tr").all()
+        rows = [
+            (one.locator("a").first.get_attribute("href"), one.locator("td").nth(1).inner_text()) for one in waiting
+        ]
+        for url, kind in rows:
+            kinds.add(kind)
+            assert page.goto(url).status == 200, url
+            check(page)
+    assert len(kinds) >= 3, kinds
+
+
 SHOTS = {
     "cockpit": ("authority", "/cockpit"),
     "promises": ("authority", "/quota/promises/"),

@@ -43,6 +43,8 @@ PAGE = """{% extends "base.html" %}{% import "_macros.html" as ui %}
 {% call ui.card("配额", ("全部", "/login")) %}
 {{ ui.meter(60, 100, 20, "80 / 100 vCPU", "aarch64") }}{{ ui.meter(130, 100, 0, "130 / 100 GB", "x86_64") }}{% endcall %}
 {% call ui.card("核对") %}{{ ui.check_answers([("数量", 8, "/login"), ("理由", "", none)]) }}{% endcall %}
+{% call ui.card("清单") %}<ul>{% for n in range(4) %}<li><a href="/login">web-0{{ n }}</a> {{ ui.state("idle") }}</li>
+<li><a href="/login">A-1{{ n }}</a></li>{% endfor %}</ul>{% endcall %}
 {% call ui.card("历史") %}{{ ui.timeline(events) }}{% endcall %}
 {% call ui.card("状态") %}{% for code in codes %}{{ ui.state(code) }} {% endfor %}
 {{ ui.deadline(late) }} {{ ui.deadline(soon) }}{% endcall %}

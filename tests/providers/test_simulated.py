@@ -771,3 +771,22 @@ def test_incidents_are_told_as_far_as_they_are_known():
             missed[pool.company_code] += one.recovered_at - one.started_at > recovery
     assert missed["lantu"] > 0
     assert missed["haichen"] == 0
+
+
+@pytest.mark.parametrize("epoch", [date(2026, 11, 29), date(2027, 1, 1), date(2028, 2, 29), date(2028, 3, 1)])
+def test_something_has_always_just_happened_at_the_careless_company(epoch):
+    morning = datetime(epoch.year, epoch.month, epoch.day, tzinfo=ZONE)
+    for pool in pools():
+        found = SimulatedCloud(pool.code, epoch).incidents(morning - timedelta(days=1), morning)
+        fresh = [one for one in found if one.external_id.endswith("-00")]
+        assert len(fresh) == (pool.company_code == "lantu")
+        assert all(one.recovered_at < morning for one in fresh)
+
+
+def test_a_cloud_of_a_few_departments_has_what_is_theirs_in_the_whole():
+    codes = ["SZ-ZFB", "SZ-ZSJ"]
+    for pool in POOLS:
+        whole = SimulatedCloud(pool, EPOCH).inventory(NOW).facts
+        some = SimulatedCloud(pool, EPOCH, departments=codes).inventory(NOW).facts
+        assert some == [one for one in whole if one.department_code in codes]
+        assert {one.attached_to for one in some} - {None} <= {one.external_id for one in some}

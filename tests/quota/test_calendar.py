@@ -200,3 +200,20 @@ def test_the_city_corrects_its_calendar_and_takes_it_back(book: Book) -> None:
         assert days.is_working(typhoon)
         assert not days.is_working(date(2041, 11, 2))
         assert days.corrections == {typhoon: True}
+
+
+@pytest.mark.parametrize(
+    ("day", "back", "worked"),
+    [
+        ("2026-11-25", 0, "2026-11-25"),
+        ("2026-11-29", 0, "2026-11-27"),  # Sunday: the last day worked
+        ("2026-11-29", 2, "2026-11-25"),
+        ("2026-10-08", 1, "2026-09-30"),  # over 国庆
+        ("2026-10-12", 1, "2026-10-10"),  # a Saturday worked
+        ("2028-02-29", 3, "2028-02-24"),  # not published: by weekends
+    ],
+)
+def test_working_days_are_counted_back(day: str, back: int, worked: str) -> None:
+    found = CALENDAR.worked(date.fromisoformat(day), back)
+    assert found == date.fromisoformat(worked)
+    assert CALENDAR.between(at(f"{found}T10:00"), at(f"{day}T10:00")) >= back

@@ -1,0 +1,202 @@
+"""What the demo city shows, whatever day it is founded: each line is something that a visitor may ask to see.
+
+``missing`` says of a book what is not there. DAYS are those on which calendars differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+
+from console.verification_runs import VerificationRun, VerificationState
+from metering.authorisations import Authorisation
+from metering.case_files import Case, Confirmation, Reply, Ruling
+from metering.case_steps import Answer, Decision, Ending, State
+from metering.certificates import Certificate
+from metering.closings import MonthClosing
+from metering.disputes import Dispute, DisputeState
+from metering.exemptions import Exemption
+from metering.findings import Assessment, Finding
+from metering.forecasts import KeptForecast
+from metering.late_figures import LateFigure
+from metering.notices import Notice
+from metering.openings import Opening
+from metering.policy import Verdict
+from metering.procedure import CaseKind
+from metering.reconcile_rows import FourWayLine
+from metering.statement_rows import CORRECTION, StatementLine
+from metering.tariffs import Tariff
+from metering.windows import ChangeFreeze, ChangeWindow
+from providers.appeals import Appeal, AppealState
+from providers.bills import Bill
+from providers.compatibility import Combination
+from providers.incidents import Incident
+from providers.marks import ScorecardRecord
+from providers.orders import OrderState, WorkOrder
+from providers.ratings import Rating
+from providers.records import AssessmentRecord, RecordKind
+from quota.actors import Role
+from quota.base import Base
+from quota.calendar import ZONE
+from quota.db import Tx
+from quota.dossier import Request, RequestKind, RequestState, RequestStep
+from quota.lending import Loan, LoanState
+from quota.notices import RequestNotice
+from quota.people import Person
+from quota.reorganisations import Reorganisation
+
+Count = Callable[[Tx], int]
+
+
+def _ten(year: int, month: int, day: int) -> datetime:
+    """Ten in the morning of a day, local time."""
+    return datetime(year, month, day, 10, tzinfo=ZONE).astimezone(UTC)
+
+
+DAYS = {
+    "working day": _ten(2026, 11, 25),
+    "Sunday": _ten(2026, 11, 29),
+    "holiday": _ten(2026, 10, 1),
+    "weekend that is worked": _ten(2026, 10, 10),
+    "first of a month": _ten(2026, 11, 1),
+    "last of a month": _ten(2026, 11, 30),
+    "29 February": _ten(2028, 2, 29),
+    "New Year's Eve": _ten(2026, 12, 31),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """``count`` of the book is to be ``least`` or more."""
+
+    name: str
+    count: Count
+    least: int = 1
+
+
+def rows(model: type[Base], *where: Any) -> Count:
+    """How many rows of ``model`` there are ``where``."""
+    return lambda tx: int(tx.scalar(select(func.count()).select_from(model).where(*where)) or 0)
+
+
+def open_to(model: type[Base], column: Any, *where: Any) -> Count:
+    """As ``rows``, of those whose department is one whose clerk has an account."""
+    clerks = select(Person.department_id).where(Person.role == Role.TENANT.value)
+    return rows(model, column.in_(clerks), *where)
+
+
+def _at_step(name: str) -> Count:
+    def count(tx: Tx) -> int:
+        waiting = tx.scalars(select(Request).where(Request.state == RequestState.IN_REVIEW.value))
+        return sum(one.current is not None and one.current.name == name for one in waiting)
+
+    return count
+
+
+def _judged(verdict: Verdict) -> Count:
+    last = select(func.max(Assessment.id)).scalar_subquery()
+    return rows(Finding, Finding.assessment_id == last, Finding.verdict == verdict.value)
+
+
+def _today(tx: Tx) -> date:
+    return tx.now.astimezone(ZONE).date()
+
+
+def _months_before(tx: Tx) -> tuple[str, str]:
+    """The month before last, and the last."""
+    last = _today(tx).replace(day=1) - timedelta(days=1)
+    return f"{last.replace(day=1) - timedelta(days=1):%Y-%m}", f"{last:%Y-%m}"
+
+
+IN_REVIEW = Request.state == RequestState.IN_REVIEW.value
+DELIVERED = WorkOrder.state.in_([OrderState.DELIVERED.value, OrderState.ACCEPTED.value])
+
+FEATURES: tuple[Feature, ...] = (
+    *(Feature(f"request {state}", rows(Request, Request.state == state.value))
+      for state in RequestState if state is not RequestState.APPROVED),
+    *(Feature(f"request to {kind} waits", rows(Request, IN_REVIEW, Request.kind == kind.value))
+      for kind in (RequestKind.CREATE, RequestKind.RESIZE, RequestKind.UNSUBSCRIBE, RequestKind.QUOTA)),
+    *(Feature(f"request waits at {step}", _at_step(step))
+      for step in ("form_check", "technical_review", "authority_approval")),
+    Feature("request overdue", lambda tx: rows(Request, IN_REVIEW, Request.due_at < tx.now)(tx)),
+    Feature("request in time", lambda tx: rows(Request, IN_REVIEW, Request.due_at > tx.now)(tx)),
+    Feature("request approved in part", rows(RequestStep, RequestStep.decision == "approve_part")),
+    Feature("people told of their requests", rows(RequestNotice)),
+    Feature("order in work", rows(WorkOrder, WorkOrder.state == OrderState.DELIVERING.value)),
+    Feature("order in time", rows(WorkOrder, DELIVERED, WorkOrder.delivered_at <= WorkOrder.due_at)),
+    Feature("order late", rows(WorkOrder, DELIVERED, WorkOrder.delivered_at > WorkOrder.due_at)),
+    Feature("delivery rated badly", rows(Rating, Rating.stars == 2)),
+    Feature("delivery rated well", rows(Rating, Rating.stars == 5)),
+    *(Feature(f"verdict {verdict}", _judged(verdict)) for verdict in Verdict),
+    Feature("forecasts", rows(KeptForecast), 10),
+    *(Feature(f"case {state}", rows(Case, Case.state == state.value))
+      for state in (State.DETECTED, State.NOTICED, State.DISPUTED, State.BINNED, State.CONFIRMING, State.CLOSED)),
+    *(Feature(f"case to {kind} waits for a clerk's answer",
+              open_to(Case, Case.department_id, Case.state == State.NOTICED.value, Case.kind == kind.value))
+      for kind in (CaseKind.SHRINK, CaseKind.EXPAND)),
+    *(Feature(f"case ended {ending}", rows(Case, Case.ending == ending.value))
+      for ending in (Ending.DISMISSED, Ending.UPHELD, Ending.EXEMPTED, Ending.SHRUNK, Ending.RETURNED, Ending.DELETED,
+                     Ending.REQUESTED, Ending.LAPSED)),
+    *(Feature(f"answer: {answer}", rows(Reply, Reply.answer == answer.value))
+      for answer in (Answer.AGREE, Answer.OBJECT, Answer.EXEMPT)),
+    *(Feature(f"ruling on {matter}: {decision}",
+              rows(Ruling, Ruling.matter == matter, Ruling.decision == decision.value))
+      for matter, decision in (("objection", Decision.UPHOLD), ("objection", Decision.PROCEED),
+                               ("exemption", Decision.EXEMPT), ("silence", Decision.UPHOLD),
+                               ("silence", Decision.PROCEED))),
+    Feature("exemption in force", lambda tx: rows(Exemption, Exemption.ends_on >= _today(tx))(tx)),
+    Feature("deletion confirmed by one, waiting for another",
+            rows(Confirmation, Confirmation.case_id.in_(
+                select(Case.id).where(Case.state == State.CONFIRMING.value)))),
+    Feature("certificate", rows(Certificate)),
+    Feature("letter", rows(Notice), 2),
+    Feature("letter reminded of", rows(Notice, Notice.reminded_at.is_not(None))),
+    Feature("letter escalated", rows(Notice, Notice.escalated_at.is_not(None))),
+    Feature("openings with what was passed over", rows(Opening), 2),
+    Feature("change window", rows(ChangeWindow)),
+    Feature("freeze to come", lambda tx: rows(ChangeFreeze, ChangeFreeze.first_day > _today(tx))(tx)),
+    Feature("system that may grow within the hour",
+            lambda tx: rows(Authorisation, Authorisation.ends_on > _today(tx))(tx)),
+    Feature("bills of the last two months",
+            lambda tx: rows(Bill, Bill.month.in_(_months_before(tx)))(tx), 6),
+    Feature("scorecard of a month, published",
+            rows(ScorecardRecord, ScorecardRecord.published, ScorecardRecord.month.not_like("%Q%")), 2),
+    Feature("scorecard of a quarter, published",
+            rows(ScorecardRecord, ScorecardRecord.published, ScorecardRecord.month.like("%Q%")), 2),
+    Feature("appeal that waits", rows(Appeal, Appeal.state == AppealState.FILED.value)),
+    Feature("appeal dismissed", rows(Appeal, Appeal.state == AppealState.DISMISSED.value)),
+    Feature("incident settled", rows(Incident, Incident.settled_at.is_not(None))),
+    Feature("incident that waits for its ruling", rows(Incident, Incident.settled_at.is_(None))),
+    *(Feature(f"record of {kind}", rows(AssessmentRecord, AssessmentRecord.kind == kind.value))
+      for kind in (RecordKind.BACKUPS, RecordKind.REVIEW, RecordKind.DRILL, RecordKind.CERTIFICATE,
+                   RecordKind.VULNERABILITY, RecordKind.YEAR_END)),
+    Feature("certificate of a company run out",
+            lambda tx: rows(AssessmentRecord, AssessmentRecord.valid_until < _today(tx))(tx)),
+    Feature("combination that is certified", rows(Combination), 4),
+    Feature("price", rows(Tariff)),
+    Feature("month before last closed",
+            lambda tx: rows(MonthClosing, MonthClosing.month == _months_before(tx)[0])(tx)),
+    Feature("figure too late for the closed month", rows(LateFigure)),
+    Feature("line that corrects the closed month", rows(StatementLine, StatementLine.charge == CORRECTION)),
+    Feature("lines of four figures", rows(FourWayLine), 10),
+    *(Feature(f"dispute {state}", rows(Dispute, Dispute.state == state.value))
+      for state in (DisputeState.CLAIMED, DisputeState.ANSWERED, DisputeState.SETTLED)),
+    Feature("loan with a part given back",
+            rows(Loan, Loan.state == LoanState.ACTIVE.value, Loan.returned > 0)),
+    Feature("loan offered", rows(Loan, Loan.state == LoanState.OFFERED.value)),
+    Feature("system handed over", rows(Reorganisation)),
+    Feature("verification that found nothing",
+            rows(VerificationRun, VerificationRun.state == VerificationState.DONE.value,
+                 VerificationRun.problem_count == 0)),
+)  # fmt: skip
+"""Everything that the demo shows of the book."""
+
+
+def missing(tx: Tx) -> list[str]:
+    """The features that ``tx`` does not show, each with how much of it there is."""
+    found = ((one, one.count(tx)) for one in FEATURES)
+    return [f"{one.name}: {count} of {one.least}" for one, count in found if count < one.least]
