@@ -46,6 +46,8 @@ def web_command(host: str, port: int, workers: int, threads: int = 4) -> list[st
         str(workers),
         "--threads",
         str(threads),
+        "--timeout",
+        "120",  # until a worker whose main thread is silent is killed; on a busy machine importing the console takes its time
         "--worker-tmp-dir",
         "/dev/shm" if Path("/dev/shm").is_dir() else "/tmp",  # noqa: S108 - heartbeat files, made by gunicorn
         "--max-requests",

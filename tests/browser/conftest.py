@@ -12,18 +12,21 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from werkzeug.serving import make_server
 
 from console import assets, founding, i18n
 from console.app import create_app
 from console.settings import Settings
 from quota.actors import Role
-from quota.db import Base, Book
+from quota.db import Book
+from tests import books
 from tests.city import found_city
+from tests.patience import PAGE_MS, PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = (1440, 390)
@@ -35,6 +38,7 @@ CHROMIUM = [
     "--disable-sync",
     "--no-first-run",
 ]
+expect.set_options(timeout=PAGE_MS)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -54,7 +58,7 @@ def serve(app: Flask, passwords: dict[str, str]) -> Iterator[Live]:
     thread.start()
     yield Live(f"http://127.0.0.1:{server.server_port}", passwords, app)
     server.shutdown()
-    thread.join()
+    thread.join(PATIENCE)
     server.server_close()
 
 
@@ -65,8 +69,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     i18n.compile_all()
     data = tmp_path_factory.mktemp("live")
     settings = Settings(data=data)
-    book = Book(settings.database_url)
-    Base.metadata.create_all(book.engine)
+    book = Book(books.sqlite(data / "book.db"))
     city = found_city(book)
     yield from serve(create_app(settings, book), city.passwords)
     book.dispose()
@@ -94,9 +97,16 @@ def demo(demo_home: Path) -> Iterator[Live]:
 def browser() -> Iterator[Browser]:
     path = os.environ.get("GUANJIA_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=CHROMIUM)
+        running = playwright.chromium.launch(executable_path=path, args=CHROMIUM, timeout=PATIENCE * 1000)
         yield running
         running.close()
+
+
+def context_of(browser: Browser, **options: Any) -> BrowserContext:
+    """A window of its own, patient with a busy machine."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(PAGE_MS)
+    return context
 
 
 @pytest.fixture
@@ -110,7 +120,8 @@ def open_page(browser: Browser, live: Live) -> Iterator[Callable[..., Page]]:
     def open_for(
         who: Role | str | None, width: int = 1440, look: str = "light", language: str = "zh_CN", at: Live = live
     ) -> Page:
-        context = browser.new_context(
+        context = context_of(
+            browser,
             viewport={"width": width, "height": 900 if width > 500 else 844},
             color_scheme="dark" if look == "dark" else "light",
             base_url=at.address,

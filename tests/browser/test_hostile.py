@@ -26,7 +26,7 @@ from console.book import EXTENSION
 from console.settings import Settings
 from quota import audit, ledger
 from quota.actors import Role
-from tests.conftest import fresh_postgres
+from tests import books
 
 TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
 FIELD = re.compile(r'<(?:input|select|textarea)\b[^>]*?\bname="([^"]+)"')
@@ -74,7 +74,7 @@ def city(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     home = tmp_path_factory.mktemp("hostile")
     settings = replace(Settings(data=home), demo=True, secret_key="h" * 40)
     if ON_POSTGRES:
-        settings = replace(settings, database=fresh_postgres(request.getfixturevalue("postgres"), "template1"))
+        settings = replace(settings, database=books.postgres(request.getfixturevalue("postgres"), "template1"))
         founding.found(settings, demo=True)
         return create_app(settings), home
     for path in request.getfixturevalue("demo_home").iterdir():

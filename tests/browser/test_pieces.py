@@ -18,7 +18,8 @@ from console.access import public
 from console.app import create_app
 from console.charts import Chart, Series
 from console.settings import Settings
-from quota.db import Base, Book
+from quota.db import Book
+from tests import books
 from tests.browser.conftest import Live, serve
 
 PAGE = """{% extends "base.html" %}{% import "_macros.html" as ui %}
@@ -64,8 +65,7 @@ class Form(FlaskForm):
 @pytest.fixture(scope="module")
 def pieces(tmp_path_factory) -> Iterator[Live]:
     settings = Settings(data=tmp_path_factory.mktemp("pieces"))
-    book = Book(settings.database_url, clock=lambda: NOW)
-    Base.metadata.create_all(book.engine)
+    book = Book(books.sqlite(settings.data / "book.db"), clock=lambda: NOW)
     app = create_app(settings, book)
     hours = [NOW - timedelta(hours=n) for n in range(240, 0, -1)]
     use = [None if 90 < n < 120 else 40 + 30 * math.sin(n / 12) for n in range(240)]

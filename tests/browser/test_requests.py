@@ -18,8 +18,9 @@ from quota.actors import Actor, Role
 from quota.approvals import Decision
 from quota.asks import Ask, Line
 from quota.calendar import ZONE
-from quota.db import Base, Book
+from quota.db import Book
 from quota.dossier import Request, RequestKind
+from tests import books
 from tests.browser.conftest import Live, serve
 from tests.city import found_city, found_pool
 
@@ -62,8 +63,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     assert assets.ready(), "run python -m console.assets first"
     i18n.compile_all()
     settings = Settings(data=tmp_path_factory.mktemp("requests"))
-    book = Book(settings.database_url)
-    Base.metadata.create_all(book.engine)
+    book = Book(books.sqlite(settings.data / "book.db"))
     city = found_city(book)
     with book.transaction() as tx:
         pool, items = found_pool(tx, city)

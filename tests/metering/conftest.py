@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, select, text, update
-from sqlalchemy.engine import make_url
+from sqlalchemy import select, update
 
 from metering import cases, findings, policies
 from metering.case_steps import Procedure
@@ -27,9 +25,8 @@ from quota.calendar import ZONE
 from quota.db import Book, Tx
 from quota.ledger import Holder, Side
 from quota.units import Amounts, Arch, Kind, ResourceClass, classes
-
-if TYPE_CHECKING:
-    from tests.conftest import Clock
+from tests import books
+from tests.conftest import Clock
 
 CPU = ResourceClass(Kind.VCPU, Arch.X86_64)
 GB = 1024
@@ -232,16 +229,14 @@ def city_class() -> type[City]:
 
 
 @pytest.fixture
-def fresh_postgres(postgres: str) -> Callable[..., str]:
+def fresh_postgres(postgres: str) -> Iterator[Callable[..., str]]:
     """Each call gives the address of another empty book on PostgreSQL, or of a copy of the one that is named."""
-    url, names = make_url(postgres), itertools.count()
+    made: list[str] = []
 
-    def fresh(template: str = "") -> str:
-        name, source = f"city_{next(names)}", make_url(template).database if template else "empty_book"
-        admin = create_engine(url, isolation_level="AUTOCOMMIT")
-        with admin.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {source}"))
-        admin.dispose()
-        return url.set(database=name).render_as_string(hide_password=False)
+    def fresh(template: str = books.EMPTY) -> str:
+        made.append(books.postgres(postgres, template))
+        return made[-1]
 
-    return fresh
+    yield fresh
+    for one in made:
+        books.drop(postgres, one)

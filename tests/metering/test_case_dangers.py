@@ -24,10 +24,11 @@ from providers.orders import WorkOrder
 from quota import ledger, requests, rulebook
 from quota.asks import Ask, Line
 from quota.calendar import ZONE
-from quota.db import Base, Book
+from quota.db import Book
 from quota.dossier import RequestKind
 from quota.errors import Refused, WrongState
 from quota.units import Kind, ResourceClass
+from tests import books
 from tests.metering.cloud import Cloud, Died
 from tests.metering.conftest import CPU, City
 
@@ -245,8 +246,7 @@ NO_DANGER = {
 
 @pytest.fixture
 def scene(tmp_path, clock) -> Scene:
-    book = Book(f"sqlite:///{tmp_path / 'book.db'}", clock=clock)
-    Base.metadata.create_all(book.engine)
+    book = Book(books.sqlite(tmp_path / "book.db"), clock=clock)
     city = City(book, clock)
     with city.by() as tx:
         rulebook.default_rules(tx)

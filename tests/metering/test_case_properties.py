@@ -39,10 +39,11 @@ from providers.orders import OrderState, WorkOrder
 from quota import audit, ledger
 from quota.actors import Role
 from quota.calendar import ZONE
-from quota.db import Base, Book
+from quota.db import Book
 from quota.errors import Refused
 from quota.ledger import Holder, Side
 from quota.units import Kind, ResourceClass, amounts, classes, total
+from tests import books
 from tests.metering.cloud import Cloud, Died
 from tests.metering.conftest import CPU, SHAPE
 
@@ -754,10 +755,7 @@ DIRECTED = {
 def machine(tmp_path: Path, city_class) -> type[Proceedings]:
     """The machine on SQLite; each of it begins in a copy of one city."""
     template, names = tmp_path / "city.db", itertools.count()
-    book = Book(f"sqlite:///{template}")
-    Base.metadata.create_all(book.engine)
-    book.dispose()
-    city = founded(city_class, f"sqlite:///{template}")
+    city = founded(city_class, books.sqlite(template))
 
     def copied() -> str:
         path = tmp_path / f"{next(names)}.db"

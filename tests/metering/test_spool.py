@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -16,6 +15,7 @@ from metering import spool
 from metering.lake import Lake
 from metering.lake_files import Damaged
 from metering.signals import POINTS, Signal
+from tests.patience import PATIENCE, pause
 
 BEGIN = 1_790_000_100
 END = datetime.fromtimestamp(BEGIN + 7200, UTC)
@@ -125,10 +125,10 @@ def test_killed_anywhere_nothing_acknowledged_is_lost_or_counted_twice(tmp_path)
             for _line in range(chance.randrange(5, 60)):
                 line = process.stdout.readline()
                 done = int(line) + 1 if line else done
-            time.sleep(chance.random() * 0.01)
+            pause(chance.random() * 0.01)
             process.send_signal(signal.SIGKILL)
             kills += 1
-        rest, _ = process.communicate()
+        rest, _ = process.communicate(timeout=PATIENCE)
         done = max([done, *(int(line) + 1 for line in rest.split())])
     lake = Lake(tmp_path)
     spool.fold_source(lake, "agent", END)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,6 +21,7 @@ from quota.db import Book, Tx
 from quota.errors import Conflict, Invalid, OverCapacity, WrongState
 from quota.ledger import Holder, Side
 from quota.units import Arch, Kind, ResourceClass
+from tests.patience import PATIENCE, pause, together
 
 CPU = ResourceClass(Kind.VCPU, Arch.X86_64)
 MEM = ResourceClass(Kind.MEMORY, Arch.X86_64)
@@ -177,11 +179,7 @@ def test_two_at_once_cannot_take_the_same_capacity(city: tuple[Book, int, int]) 
         except OverCapacity as error:
             refused.append(error)
 
-    threads = [threading.Thread(target=take, args=(number,)) for number in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*(partial(take, number) for number in range(5)))
     assert len(refused) == 2
     assert figures(book)[f"{pool}/{CPU}/granted/{dept}"] == 90
 
@@ -434,8 +432,8 @@ def test_two_who_change_a_capacity_at_once_move_each_its_own_difference(city: tu
     with book.transaction() as tx:
         pools.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 120, key="first")
         other.start()
-        other.join(0.5)
-    other.join()
+        pause(0.5)
+    other.join(PATIENCE)
     assert figures(book)[Side(pool, CPU, Holder.SUPPLY).code] == -130
 
 

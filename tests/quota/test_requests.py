@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,7 @@ from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, 
 from quota.ledger import Holder
 from quota.requests import Line, Request, RequestKind
 from quota.units import Arch, Kind, ResourceClass
+from tests.patience import together
 
 ZONE = ZoneInfo("Asia/Shanghai")
 CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
@@ -263,11 +264,7 @@ def test_two_who_sign_at_once_sign_once(town) -> None:
         except Conflict as refusal:
             outcomes.append(refusal.code)
 
-    threads = [threading.Thread(target=sign, args=(by,)) for by in ("checker", "checker2")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*(partial(sign, by) for by in ("checker", "checker2")))
     assert sorted(outcomes) == ["request.stale", "signed"]
     assert [step.decided_by is not None for step in town.seen(request).path].count(True) == 1
 
@@ -282,11 +279,7 @@ def test_a_form_sent_twice_is_one_draft(town) -> None:
         town.draft(by="branch_clerk", department_id=town.branch, key="form-1")
     assert refusal.value.code == "key.reused"
     made: list[int] = []
-    threads = [threading.Thread(target=lambda: made.append(town.draft(key="form-2").id)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[lambda: made.append(town.draft(key="form-2").id)] * 4)
     assert len(made) == 4
     assert len(set(made)) == 1
     with town.book.reading() as tx:

@@ -13,10 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from quota import approvals, fulfilment, ledger, requests
 from quota.approvals import Decision
-from quota.db import Base, Book
+from quota.db import Book
 from quota.errors import OverCapacity
 from quota.requests import Line, RequestKind
 from quota.units import Arch, Kind, ResourceClass
+from tests import books
 from tests.quota.conftest import Town, found_town
 
 CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
@@ -43,8 +44,7 @@ class Desk(RuleBasedStateMachine):
         super().__init__()
         self.home = Path(tempfile.mkdtemp(prefix="guanjia-desk-"))
         self.now = datetime(2026, 6, 1, 2, 0, tzinfo=UTC)
-        book = Book(f"sqlite:///{self.home / 'book.db'}", clock=lambda: self.now)
-        Base.metadata.create_all(book.engine)
+        book = Book(books.sqlite(self.home / "book.db"), clock=lambda: self.now)
         self.town: Town = found_town(book)
         self.free, self.granted, self.used = 200, 0, 0
         self.open: dict[int, Held] = {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.errors import Conflict
 from quota.units import Kind
+from tests.patience import pause, together
 from tests.quota.conftest import CPU, GB, MEM, Town
 
 
@@ -60,23 +61,15 @@ def test_the_same_key_from_two_at_once_is_one_act(
 ) -> None:
     with rich.book.reading() as tx:
         before = tx.scalar(select(func.count()).where(AuditRecord.action == action)) or 0
-    start, answers, errors = threading.Barrier(4), [], []
+    start, answers = threading.Barrier(4), []
 
     def post() -> None:
         start.wait()
-        try:
-            with rich.book.transaction(rich.people[who] if who else None) as tx:
-                answers.append(verb(rich, tx))
-                time.sleep(0.1)  # the others come while it is not committed yet
-        except Exception as error:
-            errors.append(error)
+        with rich.book.transaction(rich.people[who] if who else None) as tx:
+            answers.append(verb(rich, tx))
+            pause(0.1)  # the others come while it is not committed yet
 
-    threads = [threading.Thread(target=post) for _ in range(4)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join(60)
-    assert errors == []
+    together(*[post] * 4)
     assert len(answers) == 4
     assert len(set(answers)) == 1
     with rich.book.reading() as tx:
@@ -94,14 +87,10 @@ def test_the_same_key_for_something_else_is_refused_also_at_once(rich: Town) -> 
             with rich.book.transaction(rich.people["chief"]) as tx:
                 what = Allotment(Act.RECLAIM, rich.arm, CPU, rich.bureau, amount, "闲置未用")
                 allotments.carry_out(tx, what, key="k")
-                time.sleep(0.1)
+                pause(0.1)
         except Conflict as conflict:
             refused.append(conflict.code)
 
-    threads = [threading.Thread(target=post, args=(amount,)) for amount in (10, 20)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join(60)
+    together(*(partial(post, amount) for amount in (10, 20)))
     assert refused == ["key.reused"]
     rich.prove()
