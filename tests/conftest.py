@@ -10,8 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 
+from console import passwords
 from quota.db import Book
 from tests import books
 
@@ -21,6 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
+
+# Tests log in a thousand times; what the house takes to hash a password is asked of PasswordHasher() by test_access.
+passwords._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+passwords._NOBODYS = passwords.hashed("nobody's")
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - the machine's memory as a folder; who writes there makes a folder of its own
 ROOM_B = 6 * 2**30
@@ -33,6 +39,21 @@ def pytest_configure() -> None:
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if whole >= 2 * ROOM_B and shutil.disk_usage(MEMORY).free >= ROOM_B:
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+
+SERVICES = {"postgres", "bucket", "cluster"}
+"""Fixtures that start a server beside the tests."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what opens a browser or starts a server by what it asks for, so that nobody forgets to (`make test-fast`)."""
+    for item in items:
+        asked = set(getattr(item, "fixturenames", ()))
+        given = getattr(item, "callspec", None)
+        if asked & SERVICES or (given is not None and given.params.get("book_url") == "postgresql"):
+            item.add_marker("services")
+        if asked & {"browser", "demo_home"}:
+            item.add_marker("browser")
 
 
 class Clock:

@@ -72,7 +72,7 @@ ON_POSTGRES = os.environ.get("GUANJIA_TEST_PAGES") == "postgresql"
 
 @pytest.fixture(scope="session")
 def founded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, City]:
-    """A book with the city in it, made once: hashing sixteen passwords takes its time, as it should."""
+    """A book with the city in it, made once."""
     if ON_POSTGRES:
         url = books.postgres(request.getfixturevalue("postgres"))
     else:
