@@ -25,7 +25,7 @@ from console.settings import Settings
 from quota.actors import Role
 from quota.db import Book
 from tests import books
-from tests.city import found_city
+from tests.city import CONSOLE, City
 from tests.patience import PAGE_MS, PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +70,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     data = tmp_path_factory.mktemp("live")
     settings = Settings(data=data)
     book = Book(books.sqlite(data / "book.db"))
-    city = found_city(book)
+    city = City(book, plan=CONSOLE)
     yield from serve(create_app(settings, book), city.passwords)
     book.dispose()
 

@@ -26,7 +26,7 @@ from console.settings import Settings
 from quota.actors import Role
 from quota.db import Book
 from tests import books
-from tests.city import City, found_city
+from tests.city import CONSOLE, City
 
 FOUNDED = datetime(2026, 5, 29, 2, 0, tzinfo=UTC)
 TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
@@ -78,7 +78,7 @@ def founded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     else:
         url = books.sqlite(tmp_path_factory.mktemp("founded") / "book.db")
     book = Book(url, clock=lambda: FOUNDED)
-    city = found_city(book)
+    city = City(book, plan=CONSOLE)
     if not ON_POSTGRES:
         books.settle(book)
     book.dispose()

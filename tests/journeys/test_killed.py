@@ -40,8 +40,7 @@ from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.db import Book
 from quota.pools import Pool
-from tests.city import found_city
-from tests.metering.conftest import City
+from tests.city import CONSOLE, City
 from tests.patience import PATIENCE, answered, free_port, pause, until
 
 CLOUD_POOL = "gov-x86"
@@ -100,7 +99,7 @@ class House:
         self.home, self.log = home, home / "cloud.db"
         self.book = Book(f"sqlite:///{home / 'book.db'}")
         schema.migrate(self.book)
-        self.passwords = found_city(self.book).passwords
+        self.passwords = City(self.book, plan=CONSOLE).passwords
         self.clock = Now()
         epoch = (datetime.now(UTC) - timedelta(days=1)).date()
         cloud = SimulatedCloud(CLOUD_POOL, epoch, state_file=self.log)

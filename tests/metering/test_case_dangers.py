@@ -29,8 +29,9 @@ from quota.dossier import RequestKind
 from quota.errors import Refused, WrongState
 from quota.units import Kind, ResourceClass
 from tests import books
+from tests.city import City
 from tests.metering.cloud import Cloud, Died
-from tests.metering.conftest import CPU, City
+from tests.metering.conftest import CPU
 
 REASON = "此机承载重要业务,请予保留"
 MEMORY = ResourceClass(Kind.MEMORY, CPU.arch)

@@ -18,13 +18,15 @@ from metering.statement_rows import CORRECTION, StatementRun
 from quota.db import Book
 from quota.errors import Conflict, Invalid
 from quota.units import Kind
-from tests.metering.test_statements import AUTHORITY, GB, SUPERVISOR, City, at
+from tests.city import GB, STATEMENTS, City
+from tests.city.statements import at
+from tests.metering.test_statements import AUTHORITY, SUPERVISOR
 from tests.patience import PATIENCE, pause
 
 
 @pytest.fixture
 def city(book, tmp_path, clock):
-    made = City(book, tmp_path, clock)
+    made = City(book, clock, STATEMENTS, tmp_path)
     made.list("jia", at(-1), web={Kind.VCPU: 4, Kind.MEMORY: 8 * GB})
     made.report("web", range(700))
     made.price(Kind.VCPU, "46")

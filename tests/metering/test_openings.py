@@ -13,8 +13,8 @@ from metering import cases, findings, openings
 from metering.case_steps import Procedure
 from metering.policy import Verdict
 from quota.db import Tx
+from tests.city import City
 from tests.metering.cloud import Died
-from tests.metering.conftest import City
 from tests.patience import together
 
 MANY = 8

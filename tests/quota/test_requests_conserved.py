@@ -18,7 +18,7 @@ from quota.errors import OverCapacity
 from quota.requests import Line, RequestKind
 from quota.units import Arch, Kind, ResourceClass
 from tests import books
-from tests.quota.conftest import Town, found_town
+from tests.city import TOWN, City
 
 CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
 PIECE = 4  # vCPU of one 4C8G
@@ -45,7 +45,7 @@ class Desk(RuleBasedStateMachine):
         self.home = Path(tempfile.mkdtemp(prefix="guanjia-desk-"))
         self.now = datetime(2026, 6, 1, 2, 0, tzinfo=UTC)
         book = Book(books.sqlite(self.home / "book.db"), clock=lambda: self.now)
-        self.town: Town = found_town(book)
+        self.town: City = City(book, plan=TOWN)
         self.free, self.granted, self.used = 200, 0, 0
         self.open: dict[int, Held] = {}
 

@@ -16,34 +16,35 @@ from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.errors import Conflict
 from quota.units import Kind
+from tests.city import GB, City
 from tests.patience import pause, together
-from tests.quota.conftest import CPU, GB, MEM, Town
+from tests.quota.conftest import CPU, MEM
 
 
 @pytest.fixture
-def rich(town: Town) -> Town:
+def rich(town: City) -> City:
     """The bureau has 40 vCPU and 80 GB that it does not use."""
     town.grant({CPU: 40, MEM: 80 * GB}, "rich")
     return town
 
 
-def offer(town: Town, tx: Tx) -> Any:
+def offer(town: City, tx: Tx) -> Any:
     return lending.offer(
         tx, town.arm, CPU, 40, town.bureau, town.neighbour,
         days=30, guaranteed_days=10, notice_days=5, reason="重保期间互助", key="k",
     ).id  # fmt: skip
 
 
-def take_back(town: Town, tx: Tx) -> Any:
+def take_back(town: City, tx: Tx) -> Any:
     """All that is there: a second one would find nothing left."""
     return allotments.carry_out(tx, Allotment(Act.RECLAIM, town.arm, CPU, town.bureau, 40, "闲置未用"), key="k").id
 
 
-def equip(town: Town, tx: Tx) -> Any:
+def equip(town: City, tx: Tx) -> Any:
     return pools.equip(tx, tx.get_one(pools.Pool, town.arm), Kind.VCPU, 300, key="k", reason="扩容").total
 
 
-def draft(town: Town, tx: Tx) -> Any:
+def draft(town: City, tx: Tx) -> Any:
     return requests.draft(tx, town.ask(key="k")).id
 
 
@@ -57,7 +58,7 @@ def draft(town: Town, tx: Tx) -> Any:
     ],
 )
 def test_the_same_key_from_two_at_once_is_one_act(
-    rich: Town, verb: Callable[[Town, Tx], Any], who: str | None, action: str
+    rich: City, verb: Callable[[City, Tx], Any], who: str | None, action: str
 ) -> None:
     with rich.book.reading() as tx:
         before = tx.scalar(select(func.count()).where(AuditRecord.action == action)) or 0
@@ -78,7 +79,7 @@ def test_the_same_key_from_two_at_once_is_one_act(
     rich.prove()
 
 
-def test_the_same_key_for_something_else_is_refused_also_at_once(rich: Town) -> None:
+def test_the_same_key_for_something_else_is_refused_also_at_once(rich: City) -> None:
     start, refused = threading.Barrier(2), []
 
     def post(amount: int) -> None:
