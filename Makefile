@@ -47,7 +47,7 @@ test: test-tools lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The inner loop, in three minutes: lint, types, contracts, and every test that is not marked slow, browser or services.
-test-fast: lint
+test-fast: lint install
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser and not services"
 
 # The pages and the stories over HTTP on PostgreSQL; `make test` walks them on SQLite.

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ CHROMIUM = [
     "--disable-sync",
     "--no-first-run",
 ]
+LONG_MIN = 24 * 60
+"""Nobody is logged out for having been idle: who logged in for one test is seen again whenever the next needs them."""
+
 expect.set_options(timeout=PAGE_MS)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
@@ -68,7 +72,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     assert assets.ready(), "run python -m console.assets first"
     i18n.compile_all()
     data = tmp_path_factory.mktemp("live")
-    settings = Settings(data=data)
+    settings = Settings(data=data, idle_minutes=LONG_MIN)
     book = Book(books.sqlite(data / "book.db"))
     city = City(book, plan=CONSOLE)
     yield from serve(create_app(settings, book), city.passwords)
@@ -77,11 +81,27 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 @pytest.fixture(scope="session")
 def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo city's data directory. ``GUANJIA_DEMO_CITY`` names one that is founded already."""
+    """The demo city's data directory, of this worker alone. ``GUANJIA_DEMO_CITY`` names one that is founded already."""
     given = os.environ.get("GUANJIA_DEMO_CITY")
-    data = Path(given) if given else tmp_path_factory.mktemp("demo")
-    founding.found(Settings(data=data), demo=True)
-    return data
+    if given:
+        founding.found(Settings(data=Path(given)), demo=True)
+        return Path(given)
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo-founded"
+    with Path(f"{shared}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # founding takes a minute: the first worker does it, the others copy
+        if not shared.exists():
+            founding.found(Settings(data=Path(f"{shared}.begun")), demo=True)
+            Path(f"{shared}.begun").rename(shared)
+    return Path(shutil.copytree(shared, tmp_path_factory.mktemp("demo") / "home", copy_function=taken))
+
+
+def taken(source: str, target: str) -> None:
+    """A file of the lake is never written to again, so that a second name for it is enough; half a GB is in them."""
+    if source.endswith(".parquet"):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +110,7 @@ def demo(demo_home: Path) -> Iterator[Live]:
     assert assets.ready(), "run python -m console.assets first"
     i18n.compile_all()
     passwords = json.loads((demo_home / founding.ACCOUNTS).read_text(encoding="utf-8"))["accounts"]
-    yield from serve(create_app(replace(Settings(data=demo_home), demo=True)), passwords)
+    yield from serve(create_app(Settings(data=demo_home, demo=True, idle_minutes=LONG_MIN)), passwords)
 
 
 @pytest.fixture(scope="session")

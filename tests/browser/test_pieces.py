@@ -20,7 +20,7 @@ from console.charts import Chart, Series
 from console.settings import Settings
 from quota.db import Book
 from tests import books
-from tests.browser.conftest import Live, serve
+from tests.browser.conftest import LONG_MIN, Live, serve
 
 PAGE = """{% extends "base.html" %}{% import "_macros.html" as ui %}
 {% block title %}部件{% endblock %}
@@ -64,7 +64,7 @@ class Form(FlaskForm):
 
 @pytest.fixture(scope="module")
 def pieces(tmp_path_factory) -> Iterator[Live]:
-    settings = Settings(data=tmp_path_factory.mktemp("pieces"))
+    settings = Settings(data=tmp_path_factory.mktemp("pieces"), idle_minutes=LONG_MIN)
     book = Book(books.sqlite(settings.data / "book.db"), clock=lambda: NOW)
     app = create_app(settings, book)
     hours = [NOW - timedelta(hours=n) for n in range(240, 0, -1)]

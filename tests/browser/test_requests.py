@@ -20,7 +20,7 @@ from quota.calendar import ZONE
 from quota.db import Book
 from quota.dossier import Request, RequestKind
 from tests import books
-from tests.browser.conftest import serve
+from tests.browser.conftest import LONG_MIN, serve
 from tests.city import CONSOLE, CONSOLE_POOL, City
 
 BASIS = "峰值并发三千,现有四台主机已到七成"
@@ -54,7 +54,7 @@ class Served(City):
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     assert assets.ready(), "run python -m console.assets first"
     i18n.compile_all()
-    settings = Settings(data=tmp_path_factory.mktemp("requests"))
+    settings = Settings(data=tmp_path_factory.mktemp("requests"), idle_minutes=LONG_MIN)
     book = Book(books.sqlite(settings.data / "book.db"))
     city = Served(book, plan=CONSOLE)
     city.add(CONSOLE_POOL)

@@ -43,6 +43,8 @@ from quota.pools import Pool
 from tests.city import CONSOLE, City
 from tests.patience import PATIENCE, answered, free_port, pause, until
 
+pytestmark = pytest.mark.slow
+
 CLOUD_POOL = "gov-x86"
 TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
 GENERATION = re.compile(r'name="generation"[^>]*value="(\d+)"')

@@ -29,6 +29,8 @@ from quota.pools import CloudProvider, Pool
 from tests import books
 from tests.patience import PATIENCE, answered, ended, free_port, pause, until
 
+pytestmark = pytest.mark.slow
+
 STEP = 15
 PHASE_S = int(os.environ.get("GUANJIA_SOAK_S", "0"))
 

@@ -33,6 +33,8 @@ from tests.city import City
 from tests.metering.cloud import Cloud, Died
 from tests.metering.conftest import CPU
 
+pytestmark = pytest.mark.slow
+
 REASON = "此机承载重要业务,请予保留"
 MEMORY = ResourceClass(Kind.MEMORY, CPU.arch)
 LARGE = {Kind.VCPU: 32, Kind.MEMORY: 64 * 1024}

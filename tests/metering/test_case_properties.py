@@ -47,6 +47,8 @@ from tests.city.cases import SHAPE
 from tests.metering.cloud import Cloud, Died
 from tests.metering.conftest import CPU
 
+pytestmark = pytest.mark.slow
+
 BEGIN = datetime(2026, 6, 1, 2, 0, tzinfo=UTC)
 REASON = "此机承载重要业务,请予保留"
 HARMFUL = (Verb.STOP, Verb.RECYCLE, Verb.DELETE, Verb.RESIZE)

@@ -18,6 +18,8 @@ from metering.policy import default
 from tests.metering.samples import DAY, joined, steady
 from tests.patience import PATIENCE, answered, free_port, listening, until
 
+pytestmark = pytest.mark.slow
+
 DAYS = 31
 LAST = DAY + timedelta(days=DAYS - 1)
 

@@ -88,6 +88,7 @@ def present(lake: Lake) -> dict[int, set[tuple[int, int]]]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+@pytest.mark.slow
 def test_killed_a_hundred_times_it_is_whole_and_remembers(tmp_path):
     random.seed(20261124)
     lake = Lake(tmp_path)

@@ -138,6 +138,7 @@ def life(home: Path, source: Path, after: int) -> str:
     return left[0].state if left else "none"
 
 
+@pytest.mark.slow
 def test_a_killed_import_leaves_whole_files_and_says_what_it_left(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(usage_files.read_usage_files, "__kwdefaults__", {"batch_rows": BATCH, "progress": None})
     files(tmp_path / "files")

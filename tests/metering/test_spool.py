@@ -115,6 +115,7 @@ for number in range(begin, 400):
 """
 
 
+@pytest.mark.slow
 def test_killed_anywhere_nothing_acknowledged_is_lost_or_counted_twice(tmp_path):
     chance, done, kills = random.Random(7), 0, 0
     while done < 400:

@@ -405,6 +405,7 @@ class Ledger(RuleBasedStateMachine):
 _machines = itertools.count()
 
 
+@pytest.mark.slow
 def test_any_commands_in_any_order(book: Book) -> None:
     Ledger.opened = book
     run_state_machine_as_test(
