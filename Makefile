@@ -4,13 +4,14 @@ BIN := .venv/bin
 PORT ?= 8080
 DATA ?= var/guanjia
 
-.PHONY: run install test lint bench soak screenshots lock clean
+.PHONY: run install test test-fast lint bench soak screenshots lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run          the console with a demo city, on port $(PORT), data in $(DATA)"
 	@echo "make test         lint, types, import contracts and every test"
 	@echo "make test-traces  the tests on the published traces, where they lie in $(TRACES)"
+	@echo "make test-fast    the same without what is slow, in a browser or beside a server: 3 minutes"
 	@echo "make install lint bench judgement forecast screenshots lock clean"
 
 .venv/bin/python:
@@ -56,6 +57,10 @@ test-traces: test-tools
 .PHONY: test-days
 test-days: test-tools
 	GUANJIA_WHOLE_DAYS=1 $(BIN)/python -m pytest tests/console/test_demo_days.py
+
+# The inner loop, in three minutes: lint, types, contracts, and every test that is not marked slow, browser or services.
+test-fast: lint install
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser and not services"
 
 # The pages and the stories over HTTP on PostgreSQL; `make test` walks them on SQLite.
 .PHONY: pages

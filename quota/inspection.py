@@ -31,7 +31,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import JSON, NullType
 
 from quota.base import Base
-from quota.db import Tx
+from quota.transactions import Tx
 
 BATCH = 500
 MOST_SAID = 300

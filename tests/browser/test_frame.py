@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from console.access import EVERYBODY
 from quota.actors import Role
+from tests.browser.conftest import context_of
 
 WIDTHS = (1440, 390)
 
@@ -24,9 +25,9 @@ def test_the_login_page(open_page, check, shot, width, look):
     if look == "light":
         shot(page, "login")
     page.click("main button")
-    assert page.evaluate("document.activeElement.id") == "errors"
+    expect(page.locator("#errors")).to_be_focused()
     page.click("#errors a >> nth=0")
-    assert page.evaluate("document.activeElement.id") == "login"
+    expect(page.locator("#login")).to_be_focused()
     check(page)
 
 
@@ -88,7 +89,7 @@ def test_the_menu_opens_by_keyboard_and_closes_by_escape(open_page, check):
     page = open_page(Role.AUDITOR)
     page.goto("/")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "gj-skip"
+    expect(page.locator(".gj-skip")).to_be_focused()
     page.focus(".gj-menu summary")
     page.keyboard.press("Enter")
     expect(page.locator(".gj-drop")).to_be_visible()
@@ -96,7 +97,7 @@ def test_the_menu_opens_by_keyboard_and_closes_by_escape(open_page, check):
     page.keyboard.press("Escape")
     expect(page.locator(".gj-drop")).not_to_be_visible()
     page.keyboard.press("/")
-    assert page.evaluate("document.activeElement.id") == "q"
+    expect(page.locator("#q")).to_be_focused()
 
 
 def test_the_look_can_be_chosen(open_page):
@@ -108,7 +109,7 @@ def test_the_look_can_be_chosen(open_page):
 
 
 def test_everything_works_without_scripts(browser, live):
-    context = browser.new_context(java_script_enabled=False, base_url=live.address)
+    context = context_of(browser, java_script_enabled=False, base_url=live.address)
     page = context.new_page()
     page.goto("/settings/people/?role=provider")
     page.fill("#login", "sysadmin2")

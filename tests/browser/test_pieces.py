@@ -18,9 +18,9 @@ from console.access import public
 from console.app import create_app
 from console.charts import Chart, Series
 from console.settings import Settings
-from quota.base import Base
 from quota.db import Book
-from tests.browser.conftest import Live, serve
+from tests import books
+from tests.browser.conftest import LONG_MIN, Live, serve
 
 PAGE = """{% extends "base.html" %}{% import "_macros.html" as ui %}
 {% block title %}部件{% endblock %}
@@ -66,9 +66,8 @@ class Form(FlaskForm):
 
 @pytest.fixture(scope="module")
 def pieces(tmp_path_factory) -> Iterator[Live]:
-    settings = Settings(data=tmp_path_factory.mktemp("pieces"))
-    book = Book(settings.database_url, clock=lambda: NOW)
-    Base.metadata.create_all(book.engine)
+    settings = Settings(data=tmp_path_factory.mktemp("pieces"), idle_minutes=LONG_MIN)
+    book = Book(books.sqlite(settings.data / "book.db"), clock=lambda: NOW)
     app = create_app(settings, book)
     hours = [NOW - timedelta(hours=n) for n in range(240, 0, -1)]
     use = [None if 90 < n < 120 else 40 + 30 * math.sin(n / 12) for n in range(240)]

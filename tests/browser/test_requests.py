@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, timedelta
 
 import pytest
@@ -17,27 +16,20 @@ from quota import approvals, fulfilment, requests
 from quota.actors import Actor, Role, steward
 from quota.approvals import Decision
 from quota.asks import Ask, Line
-from quota.base import Base
 from quota.calendar import ZONE
 from quota.db import Book
 from quota.dossier import Request, RequestKind
-from tests.browser.conftest import Live, serve
-from tests.city import found_city, found_pool
+from tests import books
+from tests.browser.conftest import LONG_MIN, serve
+from tests.city import CONSOLE, CONSOLE_POOL, City
 
 BASIS = "峰值并发三千,现有四台主机已到七成"
 
 
-@dataclass
-class Place:
-    """The small city with a pool, served; and its book."""
+class Served(City):
+    """The small city with a pool, on a server (``live``)."""
 
-    live: Live
-    book: Book
-    pool: int
-    small: int
-    department: int
-
-    def other(self, until: date | None = None) -> int:
+    def another(self, until: date | None = None) -> int:
         """Another request of the department, handed in without a browser."""
         clerk = Actor("tenant1", "tenant甲", Role.TENANT, self.department)
         with self.book.transaction(clerk) as tx:
@@ -47,7 +39,7 @@ class Place:
             )
             return requests.submit(tx, made, generation=made.generation).id
 
-    def approved(self, number: int) -> None:
+    def signed(self, number: int) -> None:
         for login in ("supervisor1", "supervisor2"):
             with self.book.transaction(Actor(login, login, Role.SUPERVISOR)) as tx:
                 seen = requests.request(tx, number).generation
@@ -59,22 +51,20 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     assert assets.ready(), "run python -m console.assets first"
     i18n.compile_all()
-    settings = Settings(data=tmp_path_factory.mktemp("requests"))
-    book = Book(settings.database_url)
-    Base.metadata.create_all(book.engine)
-    city = found_city(book)
-    with book.transaction(steward()) as tx:
-        pool, items = found_pool(tx, city)
-        where = (pool.id, items[0].id, city.departments[0].id)
+    settings = Settings(data=tmp_path_factory.mktemp("requests"), idle_minutes=LONG_MIN)
+    book = Book(books.sqlite(settings.data / "book.db"))
+    city = Served(book, plan=CONSOLE)
+    city.add(CONSOLE_POOL)
     for live in serve(create_app(settings, book), city.passwords):
-        yield Place(live, book, *where)
+        city.live = live
+        yield city
     book.dispose()
 
 
-def filed(page: Page, place: Place, check, shot) -> int:
+def filed(page: Page, place: Served, check, shot) -> int:
     """From the list to the detail page by clicking; the request's number in its address."""
     page.goto("/requests/")
     page.get_by_role("link", name="新建申请").first.click()
@@ -132,7 +122,7 @@ def pressed(page: Page, decision: str, reason: str = "") -> None:
 def test_the_whole_walk(open_page, check, shot, place, width):
     tenant = open_page("tenant1", width, at=place.live)
     number = filed(tenant, place, check, shot)
-    other = place.other()
+    other = place.another()
 
     page = open_page("supervisor1", width, at=place.live)
     page.goto("/decisions/")
@@ -183,8 +173,8 @@ def test_the_whole_walk(open_page, check, shot, place, width):
 def test_a_term_is_extended(open_page, check, shot, place):
     """From what ends soon to the signer's page, on a telephone."""
     ends = place.book.clock().astimezone(ZONE).date() + timedelta(days=20)
-    number = place.other(until=ends)
-    place.approved(number)
+    number = place.another(until=ends)
+    place.signed(number)
     page = open_page("tenant1", 390, at=place.live)
     page.goto("/requests/?term=30")
     check(page)
@@ -210,6 +200,6 @@ def test_a_term_is_extended(open_page, check, shot, place):
     expect(signer.get_by_label("部分通过")).to_have_count(0)
     check(signer)
     shot(signer, "extension-decide", full=True)
-    place.approved(longer)
+    place.signed(longer)
     page.reload()
     expect(page.locator("main")).to_contain_text("延长使用期限")

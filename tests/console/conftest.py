@@ -24,10 +24,9 @@ from console import i18n
 from console.app import create_app
 from console.settings import Settings
 from quota.actors import Role
-from quota.base import Base
 from quota.db import Book
-from tests.city import City, found_city
-from tests.conftest import fresh_postgres
+from tests import books
+from tests.city import CONSOLE, City
 
 FOUNDED = datetime(2026, 5, 29, 2, 0, tzinfo=UTC)
 TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
@@ -73,18 +72,15 @@ ON_POSTGRES = os.environ.get("GUANJIA_TEST_PAGES") == "postgresql"
 
 @pytest.fixture(scope="session")
 def founded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, City]:
-    """A book with the city in it, made once: hashing sixteen passwords takes its time, as it should."""
+    """A book with the city in it, made once."""
     if ON_POSTGRES:
-        url = fresh_postgres(request.getfixturevalue("postgres"))
+        url = books.postgres(request.getfixturevalue("postgres"))
     else:
-        url = f"sqlite:///{tmp_path_factory.mktemp('founded') / 'book.db'}"
+        url = books.sqlite(tmp_path_factory.mktemp("founded") / "book.db")
     book = Book(url, clock=lambda: FOUNDED)
+    city = City(book, plan=CONSOLE)
     if not ON_POSTGRES:
-        Base.metadata.create_all(book.engine)
-    city = found_city(book)
-    if not ON_POSTGRES:
-        with book.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        books.settle(book)
     book.dispose()
     return url, city
 
@@ -99,7 +95,7 @@ def house(request: pytest.FixtureRequest, tmp_path: Path, clock: Any, founded: t
     """The book of the city, for this test alone; its time is ``clock``."""
     made = make_url(founded[0])
     if ON_POSTGRES:
-        url = fresh_postgres(request.getfixturevalue("postgres"), str(made.database))
+        url = books.postgres(request.getfixturevalue("postgres"), founded[0])
     else:
         shutil.copyfile(str(made.database), tmp_path / "book.db")
         url = f"sqlite:///{tmp_path / 'book.db'}"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from itertools import pairwise
 
 import pytest
+from argon2 import Type, extract_parameters
 from click.testing import CliRunner
 from sqlalchemy import select
 
@@ -22,7 +25,7 @@ from quota.audit import AuditRecord
 from quota.db import Book
 from quota.errors import Invalid, NotAllowed, WrongState
 from quota.people import Person
-from tests.conftest import ROOT
+from tests.suite.outside import ROOT
 
 GOOD = "Guanjia-2026"
 
@@ -185,6 +188,14 @@ def test_what_a_good_password_is(password, code):
     with pytest.raises(Invalid) as refused:
         passwords.check(password, "auditor1", [])
     assert refused.value.code == code
+
+
+def test_what_is_kept_of_a_password_takes_a_thief_long():
+    """argon2id by 64 MiB in three passes, in the house itself: tests hash faster (tests/conftest.py)."""
+    asked = "from console import passwords; print(passwords.hashed('Guanjia-2026'))"
+    kept = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout
+    found = extract_parameters(kept.strip())
+    assert (found.type, found.memory_cost >= 65536, found.time_cost >= 3) == (Type.ID, True, True)
 
 
 def test_first_passwords_are_good_and_differ():
@@ -422,7 +433,7 @@ def test_nobody_sees_nothing(house):
 
 
 def test_nothing_is_written_without_an_actor(house):
-    with pytest.raises(TypeError), house.transaction():
+    with pytest.raises(TypeError), house.transaction(steward()):
         pass
 
 

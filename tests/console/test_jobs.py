@@ -50,6 +50,7 @@ from quota.db import Book
 from quota.errors import Invalid
 from tests.conftest import Clock
 from tests.console.conftest import Visit
+from tests.patience import PATIENCE, together
 
 
 def job(run: object = list, **more: object) -> Job:
@@ -83,18 +84,14 @@ def test_two_schedulers_do_the_work_once(book: Book, clock: Clock) -> None:
     def scheduler() -> None:
         results.append(perform(book, job(work), clock()))
 
-    threads = [threading.Thread(target=scheduler) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[scheduler] * 4)
     assert len(done) == 1
     assert sorted(map(str, results)) == ["None", "None", "None", "done"]
 
 
 def test_a_run_whose_process_was_killed_is_taken_over_at_once(book: Book, clock: Clock) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
+    dead.wait(PATIENCE)
     run_id = claim(book, job().plan, clock())
     with book.transaction(steward()) as tx:
         tx.get_one(JobRun, run_id).host = f"elsewhere:{dead.pid}"

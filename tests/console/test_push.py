@@ -592,7 +592,7 @@ def test_units_are_believed_or_refused(app, client, otlp_token, clock, name, uni
 
 
 def test_memory_that_nobody_tells_the_total_of_is_the_inventorys(app, client, house, otlp_token, clock):
-    with house.transaction() as tx:
+    with house.transaction(steward()) as tx:
         tx.get(Resource, 2).amounts = {"memory": 8192}
     body = gauge(clock, "system.memory.usage", 2.0 * 2**30, "By", state="used")
     assert send(client, body, otlp_token, OTLP, **{"Content-Encoding": None}).status_code == 200

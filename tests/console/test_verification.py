@@ -199,12 +199,12 @@ def test_what_is_written_meanwhile_is_no_finding(book, tmp_path, monkeypatch):
 
     def walked(tx):
         yield from walk(tx)
-        with book.transaction() as other:
+        with book.transaction(steward()) as other:
             other.audit("test.meanwhile", "test:1")
         yield from walk(tx)
 
     monkeypatch.setattr(audit, "check", walked)
-    with book.transaction() as tx:
+    with book.transaction(steward()) as tx:
         tx.audit("test.before", "test:1")
     found = examine(Works(book, Lake(tmp_path / "lake")))
     assert found.problems == []

@@ -28,15 +28,16 @@ from quota.calendar import ZONE
 from quota.dossier import Request
 from quota.pools import Pool
 from quota.units import Kind
-from tests.metering.conftest import CPU, SHAPE
-from tests.metering.conftest import City as CaseCity
+from tests.city import City
+from tests.city.cases import SHAPE
+from tests.metering.conftest import CPU
 
 MONDAY = datetime(2026, 9, 21, 2, 0, tzinfo=UTC)
 TEXT = "该系统承担社保年审,每年十一月达到高峰"
 GENERATION = re.compile(r'name="generation"[^>]*value="(\d+)"')
 
 
-class Journey(CaseCity):
+class Journey(City):
     """A city of cases in the console's book; people come in by the front door."""
 
     def __init__(self, book, clock, people, client_of) -> None:

@@ -25,9 +25,9 @@ from quota.people import Person
 from quota.pools import CloudProvider, Pool
 from quota.reorganisations import Adjustment
 from quota.requests import Ask, Line
-from quota.units import Arch, Kind
-from tests.journeys.conftest import CPU
+from quota.units import Arch, Kind, ResourceClass
 
+CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
 HTML = "{http://www.w3.org/1999/xhtml}"
 AWAY = ("auth", "static")
 """Blueprints that would end the session or change its language."""

@@ -11,11 +11,9 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -42,8 +40,10 @@ from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.db import Book
 from quota.pools import Pool
-from tests.city import found_city
-from tests.metering.conftest import City
+from tests.city import CONSOLE, City
+from tests.patience import PATIENCE, answered, free_port, pause, until
+
+pytestmark = pytest.mark.slow
 
 CLOUD_POOL = "gov-x86"
 TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
@@ -61,7 +61,7 @@ class Browser:
         self.send("/login", login=login, password=password)
 
     def page(self, path: str, data: bytes | None = None) -> str:
-        with self.opener.open(self.address + path, data, timeout=30) as answer:
+        with self.opener.open(self.address + path, data, timeout=PATIENCE) as answer:
             text: str = answer.read().decode()
         found = TOKEN.search(text)
         self.token = found.group(1) if found else self.token
@@ -101,7 +101,7 @@ class House:
         self.home, self.log = home, home / "cloud.db"
         self.book = Book(f"sqlite:///{home / 'book.db'}")
         schema.migrate(self.book)
-        self.passwords = found_city(self.book).passwords
+        self.passwords = City(self.book, plan=CONSOLE).passwords
         self.clock = Now()
         epoch = (datetime.now(UTC) - timedelta(days=1)).date()
         cloud = SimulatedCloud(CLOUD_POOL, epoch, state_file=self.log)
@@ -139,17 +139,15 @@ class House:
 
     def job(self, name: str) -> None:
         process = self.start("jobs", "--once", name)
-        assert process.wait(timeout=120) == 0, name
+        assert process.wait(PATIENCE) == 0, name
 
     @contextmanager
     def door(self) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            port = found.getsockname()[1]
+        port = free_port()
         process = self.start("serve", "--port", str(port), "--workers", "1")
         address = f"http://127.0.0.1:{port}"
         try:
-            until(lambda: _answers(address), 60)
+            answered(f"{address}/login")
             yield address, process
         finally:
             kill(process)
@@ -194,35 +192,20 @@ class Now:
         return datetime.now(UTC)
 
     def advance(self, **_by: float) -> datetime:
-        time.sleep(0.01)
+        pause(0.01)
         return self.now
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/login", timeout=2):  # noqa: S310
-            return True
-    except OSError:
-        return False
-
-
-def until(what: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.02)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL to it and to all that it started."""
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=30)
+    process.wait(PATIENCE)
 
 
 @contextmanager
 def held(path: Path) -> Iterator[Callable[[], None]]:
     """Nobody else writes to a SQLite file until the block ends or what is given is called."""
-    lock = sqlite3.connect(path, timeout=30, isolation_level=None)
+    lock = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
     try:
         yield lambda: lock.in_transaction and lock.execute("ROLLBACK") and None
@@ -245,10 +228,10 @@ def killed_after_the_cloud_acted(house: House) -> None:
     order, before = house.order(), house.acted()
     with held(house.log) as let_go:
         process = house.start("jobs", "--once", "carry")
-        until(house.on_its_way)
+        until(house.on_its_way, "the order is on its way")
         with held(house.home / "book.db"):
             let_go()
-            until(lambda: house.acted() == [*before, order.key])
+            until(lambda: house.acted() == [*before, order.key], "the cloud has acted")
             assert process.poll() is None
             kill(process)
     assert house.order().state == "sent", "the book knows nothing of what the cloud did"
@@ -259,7 +242,7 @@ def killed_before_the_cloud_acted(house: House) -> None:
     before = house.acted()
     with held(house.log):
         process = house.start("jobs", "--once", "carry")
-        until(house.on_its_way)
+        until(house.on_its_way, "the order is on its way")
         kill(process)
     assert house.acted() == before
 
@@ -340,5 +323,5 @@ def test_killed_between_the_cloud_and_the_book_it_resumes_and_acts_once(killed_h
         assert "观察期" in page
         assert "恢复资源" in page
     verified = house.start("verify", stdout=subprocess.PIPE)
-    told = verified.communicate(timeout=120)[0].decode()
+    told = verified.communicate(timeout=PATIENCE)[0].decode()
     assert verified.returncode == 0, told

@@ -1,19 +1,15 @@
 """A real Prometheus scrapes a real node exporter and writes to the console: what comes, what is missing, nothing twice.
 
-Time is short here (slots of 15 s, the lake's least); ``GUANJIA_SOAK_S`` is how long each of the three phases lasts
-(``make soak``: ten minutes with Prometheus up).
+Time is short here (slots of 15 s, the lake's least): each of the three phases ends when there is enough to see of it,
+or lasts ``GUANJIA_SOAK_S`` (``make soak``: ten minutes with Prometheus up).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import threading
-import time
-import urllib.request
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -28,47 +24,25 @@ from metering.samples import METRICS
 from metering.works import Works
 from providers.inventory import Resource
 from quota.actors import Actor, Role
-from quota.base import Base
 from quota.db import Book
 from quota.pools import CloudProvider, Pool
+from tests import books
+from tests.patience import PATIENCE, answered, ended, free_port, pause, until
+
+pytestmark = pytest.mark.slow
 
 STEP = 15
-PHASE_S = int(os.environ.get("GUANJIA_SOAK_S", "38"))
+PHASE_S = int(os.environ.get("GUANJIA_SOAK_S", "0"))
 
 
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-@contextmanager
 def running(*command):
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def wait_for(url, seconds=30):
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310
-                return answer.read()
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.2)
+    return ended(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
 
 
 @pytest.fixture
 def door(tmp_path):
     """(works, address, token) of a console that listens, with one machine in its inventory: the exporter's."""
-    book = Book(f"sqlite:///{tmp_path / 'book.db'}")
-    Base.metadata.create_all(book.engine)
+    book = Book(books.sqlite(tmp_path / "book.db"))
     app = create_app(Settings(data=tmp_path, secret_key="t" * 40), book)
     lake = app.extensions[EXTENSION].lake = Lake(tmp_path / "lake", step_s=STEP)
     with book.transaction(Actor("s", "督导", Role.SUPERVISOR)) as tx:
@@ -90,25 +64,32 @@ def door(tmp_path):
     thread.start()
     yield Works(book, lake, tmp_path), f"http://127.0.0.1:{server.server_port}", token
     server.shutdown()
-    thread.join()
+    thread.join(PATIENCE)
     book.dispose()
 
 
 def scraped(port):
     """The starts of the slots in which Prometheus itself has a sample of the exporter."""
     query = "node_memory_MemTotal_bytes%5B2h%5D"
-    found = json.loads(wait_for(f"http://127.0.0.1:{port}/api/v1/query?query={query}"))["data"]["result"]
+    found = json.loads(answered(f"http://127.0.0.1:{port}/api/v1/query?query={query}"))["data"]["result"]
     return {int(ts) // STEP * STEP for one in found for ts, _value in one["values"]}
 
 
 def sent(port, result="samples"):
     """How many samples Prometheus says that it handed over, or failed to."""
-    text = wait_for(f"http://127.0.0.1:{port}/metrics").decode()
+    text = answered(f"http://127.0.0.1:{port}/metrics").decode()
     return sum(
         float(line.rsplit(" ", 1)[1])
         for line in text.splitlines()
         if line.startswith(f"prometheus_remote_storage_{result}_total{{")
     )
+
+
+def handed_over(port):
+    """The time of the newest sample that the console has taken from it."""
+    text = answered(f"http://127.0.0.1:{port}/metrics").decode()
+    name = "prometheus_remote_storage_queue_highest_sent_timestamp_seconds{"
+    return max((float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name)), default=0.0)
 
 
 def test_a_hole_is_shown_and_no_sample_is_counted_twice(door, tmp_path):
@@ -139,21 +120,31 @@ def test_a_hole_is_shown_and_no_sample_is_counted_twice(door, tmp_path):
     )  # fmt: skip
     begin = datetime.now(UTC)
     with running("prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{exporter}"):
-        wait_for(f"http://127.0.0.1:{exporter}/")
+        answered(f"http://127.0.0.1:{exporter}/")
         with running(*prometheus):
-            wait_for(f"http://127.0.0.1:{port}/-/ready")
-            time.sleep(PHASE_S)
-            assert sent(port) > 0
+            answered(f"http://127.0.0.1:{port}/-/ready")
+            pause(PHASE_S)
+            until(lambda: sent(port) > 0, "Prometheus has written samples", 0.5)
             assert sent(port, "samples_failed") == 0
         stopped = datetime.now(UTC)
         push.fold_all(works)
-        time.sleep(min(PHASE_S, 60))
+        pause(min(PHASE_S, 60))
+        until(
+            lambda: datetime.now(UTC) > stopped + timedelta(seconds=2 * STEP + 1),
+            "a whole slot without Prometheus",
+            0.5,
+        )
         restarted = datetime.now(UTC)
         with running(*prometheus):
-            wait_for(f"http://127.0.0.1:{port}/-/ready")
-            time.sleep(PHASE_S)
-            assert sent(port, "samples_failed") == 0
+            answered(f"http://127.0.0.1:{port}/-/ready")
+            pause(PHASE_S)
+            # Three slots, as what is used is told by counters: from one slot to the next.
+            until(
+                lambda: len({one for one in scraped(port) if one > restarted.timestamp()}) > 2, "three slots more", 0.5
+            )
             asked = datetime.now(UTC)
+            until(lambda: handed_over(port) > asked.timestamp(), "what it scraped until now is written", 0.5)
+            assert sent(port, "samples_failed") == 0
             seen = scraped(port)
     end = datetime.now(UTC)
 

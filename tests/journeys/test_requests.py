@@ -92,9 +92,9 @@ def test_the_whole_walk(client_of, place, clock):
     check = tenant.get(f"/requests/{number}/check").text
     assert "12 vCPU" in check
     assert "形式审查" in check
-    assert place.balance(Holder.GRANTED, place.department) == 40  # nothing is held yet
+    assert place.balance(Holder.GRANTED) == 40  # nothing is held yet
     tenant.send(f"/requests/{number}/submit", {"generation": generation(tenant, number, "/check")})
-    assert place.balance(Holder.HELD, place.department) == 12
+    assert place.balance(Holder.HELD) == 12
     assert "等我办的申请" in tenant.get("/").text
 
     checker, reviewer = client_of("supervisor1"), client_of("supervisor2")
@@ -105,7 +105,7 @@ def test_the_whole_walk(client_of, place, clock):
     assert decide(checker, number).status_code == 302
     assert decide(reviewer, number).location.endswith("/decisions/")
     assert state(place, number) == "approved"
-    assert place.balance(Holder.USED, place.department) == 12
+    assert place.balance(Holder.USED) == 12
 
     with place.book.transaction(steward()) as tx:
         fulfilment.delivered(tx, number)
@@ -124,7 +124,7 @@ def test_the_whole_walk(client_of, place, clock):
     page = tenant.get(f"/requests/{number}").text
     for told in ("验收不通过", "少了一台", "验收通过", "提交"):
         assert told in page
-    assert place.conserved()
+    place.prove()
 
 
 def test_a_part_is_approved_and_the_rest_returns(client_of, place):
@@ -133,10 +133,10 @@ def test_a_part_is_approved_and_the_rest_returns(client_of, place):
     answer = decide(client_of("supervisor1"), number, "approve_part", "先给两台", **{f"quantity-{line}": "2"})
     assert answer.status_code == 302
     decide(client_of("supervisor2"), number)
-    assert place.balance(Holder.USED, place.department) == 8
-    assert place.balance(Holder.HELD, place.department) == 0
-    assert place.balance(Holder.GRANTED, place.department) == 32
-    assert place.conserved()
+    assert place.balance(Holder.USED) == 8
+    assert place.balance(Holder.HELD) == 0
+    assert place.balance(Holder.GRANTED) == 32
+    place.prove()
 
 
 def place_line(place, number):
@@ -174,7 +174,7 @@ def test_returned_mended_and_rejected(client_of, place, clock):
     assert state(place, number) == "in_review"
     decide(checker, number, "reject", "与立项批复不符")
     assert state(place, number) == "rejected"
-    assert place.balance(Holder.HELD, place.department) == 0
+    assert place.balance(Holder.HELD) == 0
     assert "与立项批复不符" in tenant.get(f"/requests/{number}").text
 
 
@@ -212,7 +212,7 @@ def test_more_than_the_pool_has_is_said_before_anything_is_held(client_of, place
     assert answer.location.endswith(f"/requests/{number}/check")
     assert "不足" in tenant.get(answer.location).text
     assert state(place, number) == "draft"
-    assert place.balance(Holder.HELD, place.department) == 0
+    assert place.balance(Holder.HELD) == 0
 
 
 def test_quota_may_be_given_back_and_asked_for(client_of, place):
@@ -221,14 +221,14 @@ def test_quota_may_be_given_back_and_asked_for(client_of, place):
     decide(client_of("supervisor1"), number)
     decide(client_of("supervisor2"), number)
     assert state(place, number) == "done"
-    assert place.balance(Holder.GRANTED, place.department) == 30
+    assert place.balance(Holder.GRANTED) == 30
     number = handed_in(tenant, place, kind="quota", amount_vcpu="100")
     decide(client_of("supervisor1"), number)
     decide(client_of("supervisor2"), number)
     assert state(place, number) == "in_review"  # over quota and big: the authority signs, too
     decide(client_of(Role.AUTHORITY), number)
-    assert place.balance(Holder.GRANTED, place.department) == 130
-    assert place.conserved()
+    assert place.balance(Holder.GRANTED) == 130
+    place.prove()
 
 
 def test_urging_and_withdrawing(client_of, place):
@@ -238,7 +238,7 @@ def test_urging_and_withdrawing(client_of, place):
     assert tenant.send(f"/requests/{number}/urge").status_code == 409  # once a day
     tenant.send(f"/requests/{number}/withdraw", {"generation": generation(tenant, number)})
     assert state(place, number) == "withdrawn"
-    assert place.balance(Holder.GRANTED, place.department) == 40
+    assert place.balance(Holder.GRANTED) == 40
 
 
 def test_a_form_says_what_is_wrong_and_keeps_what_was_typed(client_of, place):
@@ -316,8 +316,8 @@ def test_a_request_made_by_a_machine_of_the_department(client_of, place):
     decide(client_of("supervisor2"), number)
     with place.book.transaction(steward()) as tx:
         fulfilment.delivered(tx, number)
-    assert place.balance(Holder.USED, place.department) == 4
-    assert place.conserved()
+    assert place.balance(Holder.USED) == 4
+    place.prove()
 
 
 def test_a_term_is_reminded_of_extended_and_found(client_of, place, clock):
@@ -364,8 +364,8 @@ def test_a_term_is_reminded_of_extended_and_found(client_of, place, clock):
     assert "延长使用期限" in history
     assert str(later) in history
     assert f"延期至 {later}" in tenant.get("/requests/?kind=extend").text
-    assert place.balance(Holder.USED, place.department) == 4
-    assert place.conserved()
+    assert place.balance(Holder.USED) == 4
+    place.prove()
 
 
 def test_what_was_given_back_is_not_reminded_of(client_of, place, clock):

@@ -2,246 +2,46 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import create_engine, select, text, update
-from sqlalchemy.engine import make_url
 
-from metering import cases, findings, policies
-from metering.findings import Judged
-from metering.policy import Verdict
 from metering.procedure import Procedure
-from providers import delivery
-from providers.base import ResourceState, ServiceKind
-from providers.inventory import Resource
-from providers.orders import OrderState, WorkOrder
-from quota import agencies, capacities, ledger, pools
-from quota.actors import Actor, Role, steward
-from quota.calendar import ZONE
-from quota.db import Book, Tx
-from quota.ledger import Holder, Side
-from quota.units import Amounts, Arch, Kind, ResourceClass, classes
-
-if TYPE_CHECKING:
-    from tests.conftest import Clock
+from quota.db import Book
+from quota.units import Arch, Kind, ResourceClass
+from tests import books
+from tests.city import CASES, City
+from tests.conftest import Clock
 
 CPU = ResourceClass(Kind.VCPU, Arch.X86_64)
-GB = 1024
-SHAPE: Amounts = {Kind.VCPU: 16, Kind.MEMORY: 32 * GB}
-SMALL: Amounts = {Kind.VCPU: 4, Kind.MEMORY: 8 * GB}
 
 
-class City:
-    """``supervisor`` signs notices, ``second`` and ``authority`` may rule; ``tenant`` is the machines' department."""
-
-    def __init__(self, book: Book, clock: Clock, procedure: Procedure | None = None) -> None:
-        self.book, self.clock = book, clock
-        with book.transaction(steward()) as tx:
-            company = pools.CloudProvider(code="c", name="某云")
-            tx.add(company)
-            tx.flush()
-            pool = pools.Pool(
-                code="p", name="政务外网区", provider_id=company.id, arch="x86_64", zone="政务外网", adapter="files"
-            )
-            tx.add(pool)
-            tx.flush()
-            for kind, total in ((Kind.VCPU, 2000), (Kind.MEMORY, 4000 * GB), (Kind.BLOCK, 10_000), (Kind.EIP, 50)):
-                capacities.equip(tx, pool, kind, total, key=f"equip:{kind}")
-            self.pool = pool.id
-            self.department = agencies.register(tx, "d1", "某局").id
-            self.other = agencies.register(tx, "d2", "另一局").id
-            policy = policies.seed(tx)
-            if procedure is not None:
-                policy = policies.enact(
-                    tx, replace(policy.policy(), effective_from=tx.now.date()), procedure, reason="试用其他办案期限"
-                )
-            self.policy = policy.id
-        self.supervisor = Actor("wang", "王", Role.SUPERVISOR)
-        self.second = Actor("li", "李", Role.SUPERVISOR)
-        self.authority = Actor("zhao", "赵", Role.AUTHORITY)
-        self.tenant = Actor("qian", "钱", Role.TENANT, department_id=self.department)
-        self.stranger = Actor("sun", "孙", Role.TENANT, department_id=self.other)
-        self.provider = Actor("zhou", "周", Role.PROVIDER, provider_id=company.id)
-        self.machines = 0
-
-    @contextmanager
-    def by(self, actor: Actor | None = None) -> Iterator[Tx]:
-        with self.book.transaction(actor or steward("cases")) as tx:
-            yield tx
-
-    def machine(
-        self,
-        shape: Amounts = SHAPE,
-        kind: ServiceKind = ServiceKind.VM,
-        state: ResourceState = ResourceState.RUNNING,
-        **more: Any,
-    ) -> int:
-        """A machine of the department's, booked as used. Returns its id."""
-        self.machines += 1
-        spelled = {one.value: figure for one, figure in shape.items()}
-        with self.by() as tx:
-            what = classes(shape, Arch.X86_64)
-            owner = more.pop("department_id", self.department)
-            if owner is not None:
-                ledger.grant(tx, self.pool, owner, what, key=f"grant:{self.machines}")
-                ledger.use(tx, self.pool, owner, what, key=f"use:{self.machines}")
-            row = Resource(
-                pool_id=self.pool,
-                external_id=f"vm-{self.machines}",
-                name=f"机器{self.machines}",
-                kind=kind.value,
-                arch="x86_64",
-                amounts=spelled,
-                booked=spelled if owner is not None else {},
-                state=state.value,
-                department_id=owner,
-                basis="adopted",
-                first_seen_at=tx.now - timedelta(days=400),
-                **{"protected": False, "tags": {}, **more},
-            )
-            tx.add(row)
-            tx.flush()
-            return row.id
-
-    def judge(
-        self,
-        verdicts: Mapping[int, Verdict],
-        *,
-        target: Amounts = SMALL,
-        p95: float = 2.0,
-        policy: int | None = None,
-        means: Mapping[int, float] | None = None,
-    ) -> int:
-        """An assessment of these machines on data up to yesterday. Returns its id."""
-        self.clock.advance(seconds=1)  # one run is one instant
-        with self.by() as tx:
-            rows = []
-            for resource_id, verdict in verdicts.items():
-                shape = tx.get_one(Resource, resource_id).has()
-                rows.append(
-                    Judged(
-                        resource_id,
-                        verdict,
-                        0.2 if verdict is Verdict.UNKNOWN else 0.99,
-                        {
-                            "windows": {
-                                days: {"cpu_p95": p95, "cpu_mean": (means or {}).get(resource_id)}
-                                for days in ("7", "30")
-                            }
-                        },
-                        [],
-                        shape,
-                        target,
-                        {},
-                    )
-                )
-            yesterday = tx.now.astimezone(ZONE).date() - timedelta(days=1)
-            version = policies.version(tx, policy or self.policy)
-            return findings.record(tx, version, yesterday - timedelta(days=29), yesterday, tx.now, "by hand", rows).id
-
-    def open(self, verdicts: Mapping[int, Verdict], **more: Any) -> list[int]:
-        """Judge, and open cases from it. Returns their ids, as ranked."""
-        run = self.judge(verdicts, **more)
-        with self.by() as tx:
-            return list(cases.open_from(tx, findings.assessment(tx, run)).opened)
-
-    def noticed(self, verdict: Verdict = Verdict.IDLE, resource_id: int | None = None, **more: Any) -> int:
-        """A case whose department has been noticed. Returns its id."""
-        (case_id,) = self.open({resource_id or self.machine(): verdict}, **more)
-        with self.by(self.supervisor) as tx:
-            one = cases.case(tx, case_id)
-            cases.review(tx, one, generation=one.generation)
-            cases.issue(tx, [one], generations={one.id: one.generation})
-        return case_id
-
-    def cleared(self, verdict: Verdict = Verdict.IDLE, resource_id: int | None = None, **more: Any) -> int:
-        """A case that the department agreed to. Returns its id."""
-        case_id = self.noticed(verdict, resource_id, **more)
-        with self.by(self.tenant) as tx:
-            cases.reply(tx, cases.case(tx, case_id), cases.Answer.AGREE)
-        return case_id
-
-    def act(self, case_id: int) -> str:
-        """Judge again as before, and act. Returns the state after it."""
-        with self.by(self.supervisor) as tx:
-            one = cases.case(tx, case_id)
-            cases.act(tx, one, generation=one.generation)
-            return one.state
-
-    def deliver(self, case_id: int) -> str:
-        """The provider's staff does what is ordered; the next job takes it in. Returns the case's state."""
-        with self.by(self.provider) as tx:
-            order = cases.current_order(tx, tx.get_one(cases.Case, case_id))
-            assert order is not None
-            delivery.mark_delivered(tx, order.id, order.generation)
-        return self.advance(case_id)
-
-    def listed(self) -> None:
-        """The cloud lists all that it has, as the book knows it."""
-        with self.by() as tx:
-            tx.execute(update(Resource).where(Resource.pool_id == self.pool).values(last_seen_at=tx.now))
-
-    def advance(self, case_id: int | None = None, **by: float) -> str:
-        """Let time pass, then run the job. Returns the state of the case."""
-        if by:
-            self.clock.advance(**by)
-        self.listed()
-        with self.by() as tx:
-            done = cases.advance(tx)
-            assert not done.refused, done.refused
-            return tx.get_one(cases.Case, case_id).state if case_id else ""
-
-    def see(self, case_id: int) -> cases.Case:
-        """The case as it stands; with what belongs to it, read at once."""
-        with self.book.reading() as tx:
-            one = tx.get_one(cases.Case, case_id)
-            _ = (one.resource, one.notice, one.replies, one.rulings, one.confirmations, one.policy_version)
-            return one
-
-    def orders(self, case_id: int) -> list[WorkOrder]:
-        with self.book.reading() as tx:
-            return list(tx.scalars(select(WorkOrder).where(WorkOrder.case_id == case_id).order_by(WorkOrder.id)))
-
-    def verbs(self, case_id: int) -> list[str]:
-        """What was delivered for a case, in order."""
-        done = (OrderState.DELIVERED, OrderState.ACCEPTED)
-        return [one.verb for one in self.orders(case_id) if one.state in done]
-
-    def balance(self, holder: Holder, cls: ResourceClass = CPU) -> int:
-        owner = None if holder in (Holder.FREE, Holder.SUPPLY) else self.department
-        with self.book.reading() as tx:
-            assert ledger.conserved(tx)
-            return ledger.balance(tx, Side(self.pool, cls, holder, owner))
+def judged_city(book: Book, clock: Clock, procedure: Procedure | None = None) -> City:
+    """The city of cases, where they are handled as ``procedure`` says."""
+    return City(book, clock, replace(CASES, procedure=procedure))
 
 
 @pytest.fixture
 def city(book: Book, clock: Clock) -> City:
-    return City(book, clock)
+    return judged_city(book, clock)
 
 
 @pytest.fixture
-def city_class() -> type[City]:
-    """The class, for who needs a fresh city many times."""
-    return City
+def city_class() -> Callable[..., City]:
+    """What makes one, for who needs a fresh city many times."""
+    return judged_city
 
 
 @pytest.fixture
-def fresh_postgres(postgres: str) -> Callable[..., str]:
+def fresh_postgres(postgres: str) -> Iterator[Callable[..., str]]:
     """Each call gives the address of another empty book on PostgreSQL, or of a copy of the one that is named."""
-    url, names = make_url(postgres), itertools.count()
+    made: list[str] = []
 
-    def fresh(template: str = "") -> str:
-        name, source = f"city_{next(names)}", make_url(template).database if template else "empty_book"
-        admin = create_engine(url, isolation_level="AUTOCOMMIT")
-        with admin.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {source}"))
-        admin.dispose()
-        return url.set(database=name).render_as_string(hide_password=False)
+    def fresh(template: str = books.EMPTY) -> str:
+        made.append(books.postgres(postgres, template))
+        return made[-1]
 
-    return fresh
+    yield fresh
+    for one in made:
+        books.drop(postgres, one)

@@ -24,8 +24,8 @@ from quota.actors import steward
 from quota.agencies import System
 from quota.pools import Pool
 from quota.units import Amounts, Arch, Kind, classes
+from tests.city import GB, City
 from tests.metering.cloud import Cloud
-from tests.metering.conftest import GB, City
 
 SHAPES = {"2C4G": (2, 4), "4C8G": (4, 8), "8C16G": (8, 16), "16C32G": (16, 32)}
 FOUR: Amounts = {Kind.VCPU: 4, Kind.MEMORY: 8 * GB}

@@ -23,14 +23,17 @@ from providers.inventory import Resource
 from providers.orders import WorkOrder
 from quota import ledger, requests, rulebook
 from quota.asks import Ask, Line
-from quota.base import Base
 from quota.calendar import ZONE
 from quota.db import Book
 from quota.dossier import RequestKind
 from quota.errors import Refused, WrongState
 from quota.units import Kind, ResourceClass
+from tests import books
+from tests.city import City
 from tests.metering.cloud import Cloud, Died
-from tests.metering.conftest import CPU, City
+from tests.metering.conftest import CPU
+
+pytestmark = pytest.mark.slow
 
 REASON = "此机承载重要业务,请予保留"
 MEMORY = ResourceClass(Kind.MEMORY, CPU.arch)
@@ -246,8 +249,7 @@ NO_DANGER = {
 
 @pytest.fixture
 def scene(tmp_path, clock) -> Scene:
-    book = Book(f"sqlite:///{tmp_path / 'book.db'}", clock=clock)
-    Base.metadata.create_all(book.engine)
+    book = Book(books.sqlite(tmp_path / "book.db"), clock=clock)
     city = City(book, clock)
     with city.by() as tx:
         rulebook.default_rules(tx)

@@ -12,7 +12,6 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from copy import copy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -39,14 +38,17 @@ from providers.inventory import Resource
 from providers.orders import OrderState, WorkOrder
 from quota import audit, ledger
 from quota.actors import Role
-from quota.base import Base
 from quota.calendar import ZONE
 from quota.db import Book
 from quota.errors import Refused
 from quota.ledger import Holder, Side
 from quota.units import Kind, ResourceClass, amounts, classes, total
+from tests import books
+from tests.city.cases import SHAPE
 from tests.metering.cloud import Cloud, Died
-from tests.metering.conftest import CPU, SHAPE
+from tests.metering.conftest import CPU
+
+pytestmark = pytest.mark.slow
 
 BEGIN = datetime(2026, 6, 1, 2, 0, tzinfo=UTC)
 REASON = "此机承载重要业务,请予保留"
@@ -536,10 +538,8 @@ def machines_of(city: object, copied: Callable[[], str]) -> type[Proceedings]:
     """The machine over copies of ``city``; ``copied`` copies its book and gives the address of the copy."""
 
     def city_of() -> object:
-        twin = copy(city)
-        twin.clock = Clock(BEGIN)
-        twin.book = Book(copied(), clock=twin.clock)
-        return twin
+        clock = Clock(BEGIN)
+        return city.copied(Book(copied(), clock=clock), clock)
 
     return type("Machine", (Proceedings,), {"city_of": staticmethod(city_of)})
 
@@ -756,10 +756,7 @@ DIRECTED = {
 def machine(tmp_path: Path, city_class) -> type[Proceedings]:
     """The machine on SQLite; each of it begins in a copy of one city."""
     template, names = tmp_path / "city.db", itertools.count()
-    book = Book(f"sqlite:///{template}")
-    Base.metadata.create_all(book.engine)
-    book.dispose()
-    city = founded(city_class, f"sqlite:///{template}")
+    city = founded(city_class, books.sqlite(template))
 
     def copied() -> str:
         path = tmp_path / f"{next(names)}.db"

@@ -33,6 +33,7 @@ from quota.pools import Pool
 from quota.requests import Request
 from quota.units import Kind
 from tests.metering.cloud import Cloud
+from tests.patience import PATIENCE
 
 REASON = "该机承载月末结算业务,不能回收"
 SMALL_SHAPE = {Kind.VCPU: 32, Kind.MEMORY: 65536}
@@ -922,7 +923,7 @@ def test_a_sigkill_anywhere_between_cloud_and_ledger_acts_once(city, tmp_path, b
                 str(order.id),
             ],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         assert died.returncode == -signal.SIGKILL

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
@@ -19,12 +18,15 @@ from metering.statement_rows import CORRECTION, StatementRun
 from quota.db import Book
 from quota.errors import Conflict, Invalid
 from quota.units import Kind
-from tests.metering.test_statements import AUTHORITY, GB, SUPERVISOR, City, at
+from tests.city import GB, STATEMENTS, City
+from tests.city.statements import at
+from tests.metering.test_statements import AUTHORITY, SUPERVISOR
+from tests.patience import PATIENCE, pause
 
 
 @pytest.fixture
 def city(book, tmp_path, clock):
-    made = City(book, tmp_path, clock)
+    made = City(book, clock, STATEMENTS, tmp_path)
     made.list("jia", at(-1), web={Kind.VCPU: 4, Kind.MEMORY: 8 * GB})
     made.report("web", range(700))
     made.price(Kind.VCPU, "46")
@@ -61,9 +63,9 @@ def test_a_month_that_is_being_closed_gets_no_run_beside(city):
         with city.book.transaction(AUTHORITY) as tx:
             statements.close(tx, run.month, run_id=run.id)
             other = beside.submit(city.make)
-            time.sleep(1)
+            pause(1)
             assert not other.done()
-        assert other.result(timeout=60).id == run.id
+        assert other.result(PATIENCE).id == run.id
     with city.book.reading() as tx:
         assert [one.id for one in statements.runs_of(tx, run.month)] == [run.id]
 
@@ -78,17 +80,18 @@ def test_who_closes_waits_for_a_run_that_is_being_kept_and_sees_it(city):
             closings.hold(tx)
             kept = tx.get_one(StatementRun, run.id)
             held.set()
-            assert not done.wait(1)
+            pause(1)
+            assert not done.is_set()
             same = {one.key: getattr(kept, one.key) for one in StatementRun.__table__.columns if one.key != "id"}
             tx.add(StatementRun(**{**same, "revision": 2, "digest": "0" * 64}))
 
     with ThreadPoolExecutor(1) as beside:
         keeping = beside.submit(keep)
-        assert held.wait(30)
+        assert held.wait(PATIENCE)
         with pytest.raises(Invalid, match="新的版本"), city.book.transaction(AUTHORITY) as tx:
             statements.close(tx, run.month, run_id=run.id)
         done.set()
-        keeping.result()
+        keeping.result(PATIENCE)
     with city.book.reading() as tx:
         assert closings.closings(tx) == []
 
@@ -149,7 +152,7 @@ def test_makers_and_closers_side_by_side(city):
                 assert busy.code == "statement.busy"
 
     def closer():
-        time.sleep(0.3)
+        pause(0.3)
         while not closed.is_set():
             with city.book.reading() as tx:
                 seen = statements.latest(tx, "2026-04")
@@ -159,11 +162,11 @@ def test_makers_and_closers_side_by_side(city):
                 closed.set()
             except (Invalid, Conflict) as late:
                 assert late.code in ("statement.stale", "month.closed_already")
-                closed.wait(0.01)
+                pause(0.01)
 
     with ThreadPoolExecutor(4) as crowd:
         for one in [crowd.submit(maker, 0), crowd.submit(maker, 1), crowd.submit(closer), crowd.submit(closer)]:
-            one.result(timeout=120)
+            one.result(PATIENCE)
     with city.book.reading() as tx:
         closing = tx.scalars(select(MonthClosing)).one()
         runs = statements.runs_of(tx, "2026-04")

@@ -24,7 +24,9 @@ from quota.dossier import Request
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
 from quota.ledger import Holder
 from quota.units import Kind, ResourceClass
-from tests.metering.conftest import CPU, SHAPE, City
+from tests.city import City
+from tests.city.cases import SHAPE
+from tests.metering.conftest import CPU, judged_city
 
 NIGHT = Span(frozenset({6, 7}), 22 * 60, 6 * 60)
 MONDAY = datetime(2026, 6, 1, 10, 0, tzinfo=ZONE)
@@ -111,7 +113,7 @@ def test_a_tag_protects_whoever_wears_it_before_and_during_a_case(city: City) ->
 
 
 def test_a_version_whose_regret_passes_its_limit_is_suspended_and_says_so(book, clock) -> None:
-    city = City(book, clock, Procedure(regret_least=2, regret_limit=0.5, backoff_days=1))
+    city = judged_city(book, clock, Procedure(regret_least=2, regret_limit=0.5, backoff_days=1))
     waiting = city.cleared(Verdict.IDLE)
     for _ in range(2):
         case_id = city.cleared(Verdict.IDLE)
@@ -142,7 +144,9 @@ def test_a_version_whose_regret_passes_its_limit_is_suspended_and_says_so(book, 
 
 
 def test_a_ceiling_counts_what_is_taken_not_only_how_often(book, clock) -> None:
-    city = City(book, clock, Procedure(worth_per_run=2.5 * worth(SHAPE), worth_per_department=1.5 * worth(SHAPE)))
+    city = judged_city(
+        book, clock, Procedure(worth_per_run=2.5 * worth(SHAPE), worth_per_department=1.5 * worth(SHAPE))
+    )
     own, more = city.machine(), city.machine()
     theirs, again = city.machine(department_id=city.other), city.machine(department_id=city.other)
     opened = city.open(dict.fromkeys((own, more, theirs, again), Verdict.IDLE))

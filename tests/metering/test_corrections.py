@@ -20,7 +20,8 @@ from quota.actors import steward
 from quota.calendar import ZONE
 from quota.catalog import offer
 from quota.units import Arch, Kind
-from tests.metering.test_statements import AUTHORITY, GB, SUPERVISOR, City
+from tests.city import GB, STATEMENTS, City
+from tests.metering.test_statements import AUTHORITY, SUPERVISOR
 
 MACHINES = ("web", "db", "job")
 
@@ -29,7 +30,7 @@ class Past(City):
     """A city whose months go by; what may happen to the evidence of a month happens by chance."""
 
     def __init__(self, book, home, clock, seed):
-        super().__init__(book, home, clock)
+        super().__init__(book, clock, STATEMENTS, home)
         self.dice = random.Random(seed)
         self.shape = dict.fromkeys(MACHINES, 4)
         self.off: set[str] = set()

@@ -1,13 +1,9 @@
 """One city judged by threads, by worker processes and by a Spark cluster, from disk and from S3: the same findings."""
 
-import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,6 +16,9 @@ from metering.engines import Survey
 from metering.lake import Lake
 from metering.policy import default
 from tests.metering.samples import DAY, joined, steady
+from tests.patience import PATIENCE, answered, free_port, listening, until
+
+pytestmark = pytest.mark.slow
 
 DAYS = 31
 LAST = DAY + timedelta(days=DAYS - 1)
@@ -93,22 +92,6 @@ def test_an_engine_nobody_knows_is_refused():
 # --- S3 -----------------------------------------------------------------------------------------------------
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port: int, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError(f"nothing listens on {port} after {seconds} s")
-
-
 @pytest.fixture(scope="module")
 def bucket():
     """The address of a bucket on a real S3 server on loopback."""
@@ -121,13 +104,13 @@ def bucket():
     before = {name: os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
     os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing")
     try:
-        wait_for(port)
+        listening(port)
         yield (
             f"s3://city/lake?endpoint_override=127.0.0.1%3A{port}&scheme=http&region=us-east-1&allow_bucket_creation=true"
         )
     finally:
         server.terminate()
-        server.wait()
+        server.wait(PATIENCE)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -199,29 +182,22 @@ def cluster(tmp_path_factory):
 
     try:
         start("master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(web))
-        wait_for(port)
-        wait_for(web)
+        listening(port)
+        listening(web)
         for number in range(2):
             start(
                 "worker.Worker", "--host", "127.0.0.1", "--cores", "1", "--memory", "700m", "--webui-port", str(free_port()),
                 "--work-dir", str(folder / f"worker{number}"), f"spark://127.0.0.1:{port}",
             )  # fmt: skip
-        alive, end = 0, time.monotonic() + 60
-        while alive < 2 and time.monotonic() < end:
-            # The master's pages may answer "not found" for a moment after it listens.
-            with (
-                contextlib.suppress(OSError),
-                urllib.request.urlopen(f"http://127.0.0.1:{web}/json/", timeout=5) as answer,
-            ):
-                alive = json.loads(answer.read()).get("aliveworkers", 0)
-            time.sleep(0.2)
-        assert alive == 2
+        # The master's pages may answer "not found" for a moment after it listens.
+        state = f"http://127.0.0.1:{web}/json/"
+        until(lambda: json.loads(answered(state)).get("aliveworkers") == 2, "two workers at the master", 0.2)
         yield f"spark://127.0.0.1:{port}"
     finally:
         for one in reversed(started):
             one.terminate()
         for one in started:
-            one.wait(20)
+            one.wait(PATIENCE)
 
 
 def test_a_spark_cluster_finds_the_same(lake, expected, cluster, monkeypatch):

@@ -12,7 +12,8 @@ import pytest
 from metering import focus, focus_files, statements
 from quota.errors import Invalid
 from quota.units import Kind
-from tests.metering.test_statements import City, at
+from tests.city import STATEMENTS, City
+from tests.city.statements import at
 
 GB = 1024
 
@@ -20,7 +21,7 @@ GB = 1024
 @pytest.fixture
 def closed(book, tmp_path, clock):
     """April closed, May with a correction and a machine that was off for a while."""
-    city = City(book, tmp_path, clock)
+    city = City(book, clock, STATEMENTS, tmp_path)
     city.list("jia", at(-1), web={Kind.VCPU: 4, Kind.MEMORY: 8 * GB}, db={Kind.VCPU: 2})
     city.report("web", range(700))
     city.report("db", range(720))

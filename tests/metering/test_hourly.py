@@ -20,7 +20,7 @@ from quota.actors import steward
 from quota.agencies import System
 from quota.ledger import Holder
 from quota.units import Kind
-from tests.metering.conftest import City
+from tests.city import City
 from tests.metering.surging import EIGHT, FOUR, Surging
 
 HOT, CALM, NONE = 99.0, 20.0, float("nan")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from metering.lake import Lake
 from metering.samples import ABSENT, COLUMNS, FROZEN, LIVE, OFF, natural
 from tests.metering.samples import DAY, MIDNIGHT, Model, Sample, days_of, joined, steady, table
+from tests.patience import PATIENCE
 
 NAMES = ("cpu_pct", "mem_pct", "net_rx_kbps")
 
@@ -179,7 +180,7 @@ def test_readers_beside_one_writer_see_each_sample_all_the_time(tmp_path):
                 lake.roll()
     finally:
         stop.set()
-        reader.join()
+        reader.join(PATIENCE)
     assert problems == []
 
 

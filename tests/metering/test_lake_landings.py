@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,11 +22,12 @@ from metering.works import Works
 from providers import usage_files
 from quota.actors import steward
 from quota.audit import AuditRecord
-from quota.base import Base
 from quota.db import Book
 from quota.errors import Conflict
 from quota.pools import CloudProvider, Pool
+from tests import books
 from tests.metering.samples import DAY, joined, steady
+from tests.patience import pause
 
 FIRST = datetime(2026, 6, 1, tzinfo=UTC)
 DAYS, MACHINES, FILES = 4, 12, 3
@@ -38,8 +38,7 @@ BATCH = 2_500
 def house(home: Path) -> Works:
     """An empty house with one pool."""
     home.mkdir(exist_ok=True)
-    book = Book(f"sqlite:///{home / 'book.db'}")
-    Base.metadata.create_all(book.engine)
+    book = Book(books.sqlite(home / "book.db"))
     with book.transaction(steward("test")) as tx:
         company = CloudProvider(code="c", name="c")
         tx.add(company)
@@ -73,8 +72,8 @@ def brought(works: Works, folder: Path) -> imports.Imported:
     return imports.import_usage(works, pool, [folder], register=True)
 
 
-def killed(works: Works, folder: Path, after: float) -> None:
-    """Import in a process of its own, and kill it `after` seconds into the reading of the files."""
+def killed(works: Works, folder: Path, after: int) -> None:
+    """Import in a process of its own, and kill it at about its delivery number `after`."""
     works.book.dispose()
     reading, telling = os.pipe()
     child = os.fork()
@@ -85,15 +84,16 @@ def killed(works: Works, folder: Path, after: float) -> None:
 
             def slowly(self: Landing, *given: object) -> object:
                 os.write(telling, b".")
-                time.sleep(0.01)  # so that the kill falls between deliveries as often as within one
+                pause(0.01)  # so that the kill falls between deliveries as often as within one
                 return appended(self, *given)  # type: ignore[arg-type]
 
             Landing.append = slowly  # type: ignore[method-assign,assignment]
             brought(fresh, folder)
         finally:
             os._exit(0)
-    os.read(reading, 1)
-    time.sleep(after)
+    for _ in range(after):
+        os.read(reading, 1)
+    pause(random.uniform(0, 0.03))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     os.close(reading)
@@ -109,7 +109,7 @@ def held(lake: Lake) -> int:
     return len(found)
 
 
-def life(home: Path, source: Path, after: float) -> str:
+def life(home: Path, source: Path, after: int) -> str:
     """One import that is killed, and made again; returns what the lake said of it in between."""
     works = house(home)
     lake = works.lake
@@ -138,11 +138,12 @@ def life(home: Path, source: Path, after: float) -> str:
     return left[0].state if left else "none"
 
 
+@pytest.mark.slow
 def test_a_killed_import_leaves_whole_files_and_says_what_it_left(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(usage_files.read_usage_files, "__kwdefaults__", {"batch_rows": BATCH, "progress": None})
     files(tmp_path / "files")
     dice = random.Random(11)
-    said = [life(tmp_path / str(n), tmp_path / "files", dice.uniform(0, 0.4)) for n in range(8)]
+    said = [life(tmp_path / str(n), tmp_path / "files", dice.randint(1, 16)) for n in range(8)]
     assert said.count("broken_off") >= 2, said
 
 

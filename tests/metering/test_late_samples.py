@@ -17,8 +17,10 @@ from metering.lake_files import hot_names, write_json
 from metering.late_figures import LateFigure
 from metering.statement_rows import CORRECTION
 from quota.units import Kind
+from tests.city import STATEMENTS, City
+from tests.city.statements import at
 from tests.metering.test_closing_races import Interposed
-from tests.metering.test_statements import AUTHORITY, City, at
+from tests.metering.test_statements import AUTHORITY
 
 DAY = date(2026, 4, 30)
 MIDNIGHT = int(at(29 * 24).timestamp())
@@ -27,7 +29,7 @@ MIDNIGHT = int(at(29 * 24).timestamp())
 @pytest.fixture
 def city(book, tmp_path, clock):
     """April settled: one machine that was heard in its first 696 hours, and not on its last day."""
-    made = City(book, tmp_path, clock)
+    made = City(book, clock, STATEMENTS, tmp_path)
     made.list("jia", at(-1), web={Kind.VCPU: 4})
     made.report("web", range(696))
     made.price(Kind.VCPU, "46")

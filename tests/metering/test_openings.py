@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from sqlalchemy import func, select
@@ -12,8 +13,9 @@ from metering import cases, findings, openings
 from metering.policy import Verdict
 from metering.procedure import Procedure
 from quota.db import Tx
+from tests.city import City
 from tests.metering.cloud import Died
-from tests.metering.conftest import City
+from tests.patience import together
 
 MANY = 8
 
@@ -118,11 +120,7 @@ def test_two_at_once_pass_no_ceiling_and_open_nothing_twice(city_class, book, cl
         start.wait()
         found.append(openings.open_all(book, which))
 
-    threads = [threading.Thread(target=work, args=(which,)) for which in (run, run, other)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join(60)
+    together(*(partial(work, which) for which in (run, run, other)))
     assert len(found) == 3
     resources = opened(city)
     assert len(resources) == len(set(resources)) == 5

@@ -19,7 +19,9 @@ from quota.calendar import ZONE
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.ledger import Holder, Side
 from quota.units import Arch, Kind, ResourceClass
-from tests.metering.test_statements import AUTHORITY, SUPERVISOR, City, at
+from tests.city import STATEMENTS, City
+from tests.city.statements import at
+from tests.metering.test_statements import AUTHORITY, SUPERVISOR
 
 SECOND = Actor("li", "李", Role.SUPERVISOR)
 COMPANY = Actor("zhou", "周", Role.PROVIDER, provider_id=1)
@@ -29,7 +31,7 @@ FOUR = {Kind.VCPU: 4}
 
 @pytest.fixture
 def city(book, tmp_path, clock):
-    return City(book, tmp_path, clock)
+    return City(book, clock, STATEMENTS, tmp_path)
 
 
 @pytest.fixture

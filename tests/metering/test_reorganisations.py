@@ -21,15 +21,16 @@ from quota.ledger import Side
 from quota.people import Person
 from quota.reorganisations import Adjustment, Reorganisation
 from quota.requests import RequestKind
-from tests.quota.conftest import CPU, GB, MEM, Town, found_town
+from tests.city import GB, TOWN, City
+from tests.quota.conftest import CPU, MEM
 
 WHY = "机构改革方案第 3 条"
 
 
 @pytest.fixture
-def town(book: Book) -> Town:
+def town(book: Book) -> City:
     """The bureau has 40 vCPU and 80 GB, of which its machine uses 8 and 16; the neighbour has nothing."""
-    town = found_town(book)
+    town = City(book, plan=TOWN)
     town.grant({CPU: 40, MEM: 80 * GB}, "all")
     with book.transaction(steward()) as tx:
         ledger.use(tx, town.arm, town.bureau, {CPU: 8, MEM: 16 * GB}, key="machine")
@@ -38,7 +39,7 @@ def town(book: Book) -> Town:
     return town
 
 
-def machine(town: Town, at: datetime) -> Resource:
+def machine(town: City, at: datetime) -> Resource:
     shape = {"vcpu": 8, "memory": 16 * GB}
     return Resource(
         pool_id=town.arm, external_id="i-1", name="办件库", kind="vm", arch="aarch64", amounts=shape, booked=shape,
@@ -46,19 +47,19 @@ def machine(town: Town, at: datetime) -> Resource:
     )  # fmt: skip
 
 
-def reorganise(town: Town, kind: Adjustment = Adjustment.MERGE, by: str = "chief", **other: Any) -> Reorganisation:
+def reorganise(town: City, kind: Adjustment = Adjustment.MERGE, by: str = "chief", **other: Any) -> Reorganisation:
     given: dict[str, Any] = {"reason": WHY, "key": "one", "target": town.neighbour, "source": town.bureau} | other
     with town.book.transaction(town.people[by]) as tx:
         source, target = given.pop("source"), given.pop("target")
         return reorganisations.reorganise(tx, kind, source, target, **given)
 
 
-def undo(town: Town, batch: Reorganisation) -> None:
+def undo(town: City, batch: Reorganisation) -> None:
     with town.book.transaction(town.people["chief"]) as tx:
         reorganisations.undo(tx, batch.id, reason="方案调整")
 
 
-def wallet(town: Town, department_id: int) -> dict[str, int]:
+def wallet(town: City, department_id: int) -> dict[str, int]:
     """holder → vCPU; proves the book on the way."""
     town.prove()
     with town.book.reading() as tx:
@@ -68,7 +69,7 @@ def wallet(town: Town, department_id: int) -> dict[str, int]:
     return {holder: amount for holder, amount in found.items() if amount}
 
 
-def test_a_merger_moves_everything_by_one_transfer_and_comes_back(town: Town) -> None:
+def test_a_merger_moves_everything_by_one_transfer_and_comes_back(town: City) -> None:
     batch = reorganise(town)
     assert wallet(town, town.bureau) == {}
     assert wallet(town, town.neighbour) == {"granted": 32, "used": 8}
@@ -93,7 +94,7 @@ def test_a_merger_moves_everything_by_one_transfer_and_comes_back(town: Town) ->
         undo(town, batch)
 
 
-def test_what_waits_for_a_decision_goes_along(town: Town) -> None:
+def test_what_waits_for_a_decision_goes_along(town: City) -> None:
     request = town.submit(RequestKind.CREATE)
     assert wallet(town, town.bureau) == {"granted": 24, "held": 8, "used": 8}
     batch = reorganise(town)
@@ -110,7 +111,7 @@ def test_what_waits_for_a_decision_goes_along(town: Town) -> None:
     assert refusal.value.code == "reorganisation.decided"
 
 
-def test_a_machine_takes_home_what_it_has_now(town: Town) -> None:
+def test_a_machine_takes_home_what_it_has_now(town: City) -> None:
     batch = reorganise(town)
     with town.book.transaction(steward()) as tx:  # shrunk to half meanwhile
         one = tx.scalars(select(Resource)).one()
@@ -121,7 +122,7 @@ def test_a_machine_takes_home_what_it_has_now(town: Town) -> None:
     assert wallet(town, town.neighbour) == {"granted": 4}
 
 
-def test_undoing_is_refused_where_the_quota_was_used(town: Town) -> None:
+def test_undoing_is_refused_where_the_quota_was_used(town: City) -> None:
     batch = reorganise(town)
     with town.book.transaction(steward()) as tx:
         ledger.use(tx, town.arm, town.neighbour, {CPU: 10}, key="elsewhere")
@@ -131,7 +132,7 @@ def test_undoing_is_refused_where_the_quota_was_used(town: Town) -> None:
     assert wallet(town, town.neighbour) == {"granted": 22, "used": 18}
 
 
-def test_systems_take_their_machines_and_what_these_use(town: Town) -> None:
+def test_systems_take_their_machines_and_what_these_use(town: City) -> None:
     with pytest.raises(Invalid):
         reorganise(town, Adjustment.SYSTEMS, system_ids=[])
     batch = reorganise(town, Adjustment.SYSTEMS, system_ids=[town.system])
@@ -143,7 +144,7 @@ def test_systems_take_their_machines_and_what_these_use(town: Town) -> None:
     assert wallet(town, town.bureau) == {"granted": 32, "used": 8}
 
 
-def test_a_department_comes_under_another(town: Town) -> None:
+def test_a_department_comes_under_another(town: City) -> None:
     batch = reorganise(town, Adjustment.PARENT)
     with town.book.reading() as tx:
         assert agencies.subtree(tx, town.neighbour) == {town.neighbour, town.bureau, town.branch}
@@ -152,7 +153,7 @@ def test_a_department_comes_under_another(town: Town) -> None:
         assert agencies.subtree(tx, town.neighbour) == {town.neighbour}
 
 
-def test_loans_follow_and_forbid(town: Town) -> None:
+def test_loans_follow_and_forbid(town: City) -> None:
     terms: dict[str, Any] = {"days": 9, "guaranteed_days": 0, "notice_days": 0, "reason": "互助"}
     with town.book.transaction(town.people["chief"]) as tx:
         one = lending.offer(tx, town.arm, CPU, 6, town.bureau, town.branch, key="l", **terms)
@@ -166,7 +167,7 @@ def test_loans_follow_and_forbid(town: Town) -> None:
     assert refusal.value.code == "reorganisation.loan"
 
 
-def test_what_makes_no_sense_is_refused(town: Town) -> None:
+def test_what_makes_no_sense_is_refused(town: City) -> None:
     with pytest.raises(NotAllowed):
         reorganise(town, by="reviewer")
     for wrong in ({"target": town.bureau}, {"target": town.branch}, {"target": None}, {"reason": " "}):
@@ -186,7 +187,7 @@ def test_what_makes_no_sense_is_refused(town: Town) -> None:
     undo(town, batch)
 
 
-def test_what_a_merged_department_declared_holds_for_its_successor_and_comes_back(town: Town) -> None:
+def test_what_a_merged_department_declared_holds_for_its_successor_and_comes_back(town: City) -> None:
     fair = Period("招生季", Recurs.ONCE, starts_on=date(2026, 6, 1), ends_on=date(2026, 7, 1))
     with town.book.transaction(town.people["clerk"]) as tx:
         business.declare(tx, fair, department_id=town.bureau)
@@ -202,7 +203,7 @@ def test_what_a_merged_department_declared_holds_for_its_successor_and_comes_bac
     assert (declared(town.bureau), declared(town.neighbour)) == (["招生季"], [])
 
 
-def test_what_a_policy_says_of_a_merged_department_holds_for_what_came_from_it_and_no_more(town: Town) -> None:
+def test_what_a_policy_says_of_a_merged_department_holds_for_what_came_from_it_and_no_more(town: City) -> None:
     with town.book.transaction(steward()) as tx:
         bureau, neighbour = (agencies.department(tx, one) for one in (town.bureau, town.neighbour))
         third = agencies.register(tx, "third", "第三局")
@@ -240,7 +241,7 @@ def test_what_a_policy_says_of_a_merged_department_holds_for_what_came_from_it_a
         assert mergers.mergers(tx).successors() == {}
 
 
-def test_what_left_the_successor_is_no_longer_known_by_the_merged_department(town: Town) -> None:
+def test_what_left_the_successor_is_no_longer_known_by_the_merged_department(town: City) -> None:
     reorganise(town)
     with town.book.transaction(steward()) as tx:
         third = agencies.register(tx, "third", "第三局").id

@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ from metering.lake import Lake
 from metering.lake_files import Damaged
 from metering.samples import METRICS
 from metering.signals import DIRECT, POINTS, Signal
+from tests.patience import PATIENCE, pause
 
 BEGIN = 1_790_000_100
 END = datetime.fromtimestamp(BEGIN + 7200, UTC)
@@ -176,6 +176,7 @@ for number in range(begin, 400):
 """
 
 
+@pytest.mark.slow
 def test_killed_anywhere_nothing_acknowledged_is_lost_or_counted_twice(tmp_path):
     chance, done, kills = random.Random(7), 0, 0
     while done < 400:
@@ -186,10 +187,10 @@ def test_killed_anywhere_nothing_acknowledged_is_lost_or_counted_twice(tmp_path)
             for _line in range(chance.randrange(5, 60)):
                 line = process.stdout.readline()
                 done = int(line) + 1 if line else done
-            time.sleep(chance.random() * 0.01)
+            pause(chance.random() * 0.01)
             process.send_signal(signal.SIGKILL)
             kills += 1
-        rest, _ = process.communicate()
+        rest, _ = process.communicate(timeout=PATIENCE)
         done = max([done, *(int(line) + 1 for line in rest.split())])
     lake = Lake(tmp_path)
     spool.fold_source(lake, "agent", END)

@@ -11,98 +11,24 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from metering import closings, late_figures, statements, tariffs
-from metering.lake import Lake
 from metering.late_figures import LateFigure
 from metering.statement_rows import CORRECTION, USAGE, StatementLine
 from metering.tariffs import Per, Subject
-from metering.works import Works
-from providers import inventory
-from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
-from providers.bills import month_bounds
-from quota import agencies, pools
+from providers.base import ResourceState
 from quota.actors import Actor, Role, steward
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
 from quota.units import Arch, Kind
+from tests.city import GB, STATEMENTS, City
+from tests.city.statements import at
 
-START, END = month_bounds("2026-04")
 HOURS = 720
 AUTHORITY = Actor("zhao", "赵", Role.AUTHORITY)
 SUPERVISOR = Actor("wang", "王", Role.SUPERVISOR)
-GB = 1024
-
-
-def at(hours):
-    return START + timedelta(hours=hours)
-
-
-class City:
-    """Two pools of two companies, two departments; samples and listings by hand."""
-
-    def __init__(self, book, home, clock):
-        self.book, self.clock = book, clock
-        self.lake = Lake(home / "lake")
-        self.works = Works(book, self.lake, home)
-        self.pools = {}
-        with book.transaction(steward()) as tx:
-            for code, arch in (("jia", "aarch64"), ("yi", "x86_64")):
-                company = pools.CloudProvider(code=code, name=f"{code}云")
-                tx.add(company)
-                tx.flush()
-                pool = pools.Pool(
-                    code=code, name=code, provider_id=company.id, arch=arch, zone="政务外网", adapter="files"
-                )
-                tx.add(pool)
-                tx.flush()
-                self.pools[code] = pool.id
-            self.departments = [agencies.register(tx, code, code).id for code in ("d1", "d2")]
-
-    def list(self, pool, when, **shapes):
-        """A complete listing of a pool: name → (amounts, state), or amounts."""
-        facts = []
-        for name, told in shapes.items():
-            amounts, state = told if isinstance(told, tuple) else (told, ResourceState.RUNNING)
-            arch = Arch.AARCH64 if pool == "jia" else Arch.X86_64
-            facts.append(ResourceFact(name, name, ServiceKind.VM, arch, amounts, state, "d1", created_at=at(-100)))
-        with self.book.transaction(steward()) as tx:
-            inventory.observe(tx, tx.get_one(pools.Pool, self.pools[pool]), Inventory(when, facts, True))
-
-    def id(self, name):
-        with self.book.reading() as tx:
-            return tx.scalar(select(inventory.Resource.id).where(inventory.Resource.external_id == name))
-
-    def report(self, name, hours, cpu=10.0):
-        """One live sample in each of these hours."""
-        moments = [int(at(hour).timestamp()) for hour in hours]
-        table = pa.table(
-            {
-                "resource": pa.array([self.id(name)] * len(moments), pa.int32()),
-                "ts": pa.array(moments, pa.int64()),
-                "cpu_pct": pa.array([cpu + n % 7 for n in range(len(moments))], pa.float64()),
-                "vcpu": pa.array([4] * len(moments), pa.int32()),
-            }
-        )
-        self.lake.append("agent", table)
-        self.lake.roll()
-
-    def price(self, kind, price, day=date(2026, 1, 1), **more):
-        with self.book.transaction(AUTHORITY) as tx:
-            return tariffs.enter(tx, kind, Decimal(price), day, **more).id
-
-    def make(self, month="2026-04"):
-        return statements.make(self.works, month, actor=SUPERVISOR)
-
-    def lines(self, run):
-        with self.book.reading() as tx:
-            return list(statements.lines_of(tx, run))
-
-    def close(self, run):
-        with self.book.transaction(AUTHORITY) as tx:
-            return statements.close(tx, run.month, run_id=run.id, reason="月结")
 
 
 @pytest.fixture
 def city(book, tmp_path, clock):
-    return City(book, tmp_path, clock)
+    return City(book, clock, STATEMENTS, tmp_path)
 
 
 @pytest.fixture
@@ -307,7 +233,7 @@ def test_each_sees_its_own(small):
     small.list("yi", at(-1), other={Kind.VCPU: 2})
     run = small.make()
     provider = Actor("zhou", "周", Role.PROVIDER, provider_id=2)
-    tenant = Actor("qian", "钱", Role.TENANT, department_id=small.departments[1])
+    tenant = Actor("qian", "钱", Role.TENANT, department_id=small.departments[1].id)
     with small.book.reading() as tx:
         assert {one.provider_id for one in statements.lines_of(tx, run, statements.visible(tx, provider))} == {2}
         assert list(statements.lines_of(tx, run, statements.visible(tx, tenant))) == []

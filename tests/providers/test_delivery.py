@@ -95,7 +95,7 @@ def test_killed_between_the_call_and_the_record_acts_once(works) -> None:
     before = {fact.external_id for fact in works.cloud().inventory(works.book.clock()).facts}
     url = works.book.url.render_as_string(hide_password=False)
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, url, str(works.folder / "cloud.jsonl"), str(order.id)],
+        [sys.executable, "-c", KILLED, url, str(works.home / "cloud.jsonl"), str(order.id)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

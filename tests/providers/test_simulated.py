@@ -35,6 +35,7 @@ from providers.simulated_load import in_season
 from quota.calendar import WorkingDays
 from quota.errors import Invalid
 from quota.units import UNITS, Arch, Group, Kind
+from tests.patience import PATIENCE
 
 EPOCH = date(2026, 11, 23)
 NOW = datetime(2026, 11, 23, 4, tzinfo=UTC)
@@ -559,7 +560,7 @@ for number in range(10_000):
     answered = [process.stdout.readline().strip() for _ in range(25)]
     os.kill(process.pid, signal.SIGKILL)
     answered += process.stdout.read().split("\n")[:-1]
-    assert process.wait() == -signal.SIGKILL
+    assert process.wait(PATIENCE) == -signal.SIGKILL
     cloud = SimulatedCloud("net-x86", EPOCH, state_file=file)
     made = [one.external_id for one in cloud.inventory(NOW).facts if one.name == one.external_id]
     assert len(answered) >= 25
@@ -586,7 +587,7 @@ for number in range(12):
 """
     root = Path(__file__).parents[2]
     running = [subprocess.Popen([sys.executable, "-c", program, name], cwd=root) for name in ("a", "b")]
-    assert [one.wait() for one in running] == [0, 0]
+    assert [one.wait(PATIENCE) for one in running] == [0, 0]
     facts = SimulatedCloud("net-x86", EPOCH, state_file=file).inventory(NOW).facts
     assert sum(one.name == one.external_id for one in facts) == 36
 

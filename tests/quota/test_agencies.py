@@ -12,10 +12,10 @@ from quota import agencies
 from quota.actors import steward
 from quota.audit import AuditRecord
 from quota.errors import Conflict, Invalid
-from tests.quota.conftest import Town
+from tests.city import City
 
 
-def test_a_system_is_registered_and_only_what_differs_is_written(town: Town) -> None:
+def test_a_system_is_registered_and_only_what_differs_is_written(town: City) -> None:
     with town.book.transaction(steward()) as tx:
         one = agencies.enter(
             tx, " s2 ", town.bureau, {"name": " 办件 ", "mlps_level": 3, "online_on": date(2026, 1, 5)}
@@ -46,13 +46,13 @@ def test_a_system_is_registered_and_only_what_differs_is_written(town: Town) -> 
         ({"name": "x", "colour": "red"}, "system.field"),
     ],
 )
-def test_what_makes_no_sense_is_refused(town: Town, facts: dict[str, Any], code: str) -> None:
+def test_what_makes_no_sense_is_refused(town: City, facts: dict[str, Any], code: str) -> None:
     with pytest.raises(Invalid) as refusal, town.book.transaction(steward()) as tx:
         agencies.enter(tx, "s2", town.bureau, facts)
     assert refusal.value.code == code
 
 
-def test_codes_are_taken_once_and_closed_departments_get_nothing(town: Town) -> None:
+def test_codes_are_taken_once_and_closed_departments_get_nothing(town: City) -> None:
     with pytest.raises(Conflict), town.book.transaction(steward()) as tx:
         agencies.enter(tx, "s", town.bureau, {"name": "x"})
     with pytest.raises(Conflict), town.book.transaction(steward()) as tx:
@@ -63,7 +63,7 @@ def test_codes_are_taken_once_and_closed_departments_get_nothing(town: Town) -> 
         agencies.enter(tx, "s2", town.neighbour, {"name": "x"})
 
 
-def test_a_department_is_renamed(town: Town) -> None:
+def test_a_department_is_renamed(town: City) -> None:
     with town.book.transaction(steward()) as tx:
         agencies.rename(tx, agencies.department(tx, town.bureau), " 某某局 ")
     with pytest.raises(Invalid), town.book.transaction(steward()) as tx:

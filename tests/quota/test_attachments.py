@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import threading
 import zipfile
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from sqlalchemy import func, select, text
@@ -17,6 +17,8 @@ from quota.attachments import Attachment, FileContent, StagedFile
 from quota.db import Book
 from quota.errors import Conflict, Invalid, NotFound
 from quota.file_kinds import LARGEST, bare_name, recognise
+from tests import books
+from tests.patience import together
 
 WHO = Actor("qian", "钱", Role.TENANT, department_id=1)
 PDF = b"%PDF-1.7\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF\n"
@@ -183,20 +185,7 @@ def test_a_crash_before_the_commit_leaves_nothing(book: Book) -> None:
 
 
 def test_two_put_the_same_forward_at_one_moment(book: Book) -> None:
-    failed: list[BaseException] = []
-
-    def one(number: int) -> None:
-        try:
-            hand_in(book, ("same.pdf", PDF), subject=f"case:{number}")
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=one, args=(n,)) for n in range(4)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    assert failed == []
+    together(*(partial(hand_in, book, ("same.pdf", PDF), subject=f"case:{number}") for number in range(4)))
     with book.reading() as tx:
         assert tx.scalar(select(func.count()).select_from(FileContent)) == 1
         assert tx.scalar(select(func.count()).select_from(Attachment)) == 4
@@ -219,10 +208,7 @@ def test_rows_and_contents_are_append_only(book: Book, table: str) -> None:
     ],
 )
 def test_what_was_changed_behind_the_guards_is_named(tmp_path, clock, table: str, change: str, named: str) -> None:
-    from quota.base import Base
-
-    book = Book(f"sqlite:///{tmp_path / 'book.db'}", clock=clock)
-    Base.metadata.create_all(book.engine)
+    book = Book(books.sqlite(tmp_path / "book.db"), clock=clock)
     (attachment_id,) = hand_in(book, ("a.pdf", PDF))
     with book.transaction(steward()) as tx:
         for verb in ("update", "delete"):

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +22,7 @@ from quota.db import Book, Tx
 from quota.errors import Conflict, Invalid, OverCapacity, WrongState
 from quota.ledger import Holder, Side
 from quota.units import Arch, Kind, ResourceClass
+from tests.patience import PATIENCE, pause, together
 
 CPU = ResourceClass(Kind.VCPU, Arch.X86_64)
 MEM = ResourceClass(Kind.MEMORY, Arch.X86_64)
@@ -178,11 +180,7 @@ def test_two_at_once_cannot_take_the_same_capacity(city: tuple[Book, int, int]) 
         except OverCapacity as error:
             refused.append(error)
 
-    threads = [threading.Thread(target=take, args=(number,)) for number in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*(partial(take, number) for number in range(5)))
     assert len(refused) == 2
     assert figures(book)[f"{pool}/{CPU}/granted/{dept}"] == 90
 
@@ -408,6 +406,7 @@ class Ledger(RuleBasedStateMachine):
 _machines = itertools.count()
 
 
+@pytest.mark.slow
 def test_any_commands_in_any_order(book: Book) -> None:
     Ledger.opened = book
     run_state_machine_as_test(
@@ -435,8 +434,8 @@ def test_two_who_change_a_capacity_at_once_move_each_its_own_difference(city: tu
     with book.transaction(steward()) as tx:
         capacities.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 120, key="first")
         other.start()
-        other.join(0.5)
-    other.join()
+        pause(0.5)
+    other.join(PATIENCE)
     assert figures(book)[Side(pool, CPU, Holder.SUPPLY).code] == -130
 
 

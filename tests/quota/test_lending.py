@@ -18,44 +18,45 @@ from quota.ledger import Holder, Side
 from quota.lending import Loan, LoanState
 from quota.requests import Ask, Line, RequestKind
 from quota.units import Kind
-from tests.quota.conftest import CPU, GB, MEM, Town
+from tests.city import GB, City
+from tests.quota.conftest import CPU, MEM
 
 DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def rich(town: Town) -> Town:
+def rich(town: City) -> City:
     """The bureau has 40 vCPU and 80 GB that it does not use."""
     town.grant({CPU: 40, MEM: 80 * GB}, "rich")
     return town
 
 
-def offered(town: Town, amount: int = 20, by: str = "clerk", **other: Any) -> Loan:
+def offered(town: City, amount: int = 20, by: str = "clerk", **other: Any) -> Loan:
     terms: dict[str, Any] = {"days": 30, "guaranteed_days": 10, "notice_days": 5, "reason": "重保期间互助", "key": "l"}
     terms |= other
     with town.book.transaction(town.people[by]) as tx:
         return lending.offer(tx, town.arm, CPU, amount, town.bureau, town.neighbour, **terms)
 
 
-def lent(town: Town, amount: int = 20, **other: Any) -> Loan:
+def lent(town: City, amount: int = 20, **other: Any) -> Loan:
     one = offered(town, amount, **other)
     with town.book.transaction(town.people["stranger"]) as tx:
         return lending.accept(tx, one.id, generation=one.generation)
 
 
 @contextmanager
-def acting(town: Town, by: str | None = None) -> Iterator[Tx]:
+def acting(town: City, by: str | None = None) -> Iterator[Tx]:
     with town.book.transaction(town.people[by] if by else None) as tx:
         yield tx
 
 
-def has(town: Town, holder: Holder, department_id: int) -> int:
+def has(town: City, holder: Holder, department_id: int) -> int:
     town.prove()
     with town.book.reading() as tx:
         return ledger.balance(tx, Side(town.arm, CPU, holder, department_id))
 
 
-def test_lending_moves_quota_and_keeps_the_sum(rich: Town) -> None:
+def test_lending_moves_quota_and_keeps_the_sum(rich: City) -> None:
     one = offered(rich)
     assert has(rich, Holder.GRANTED, rich.bureau) == 40  # an offer moves nothing
     one = lent(rich)
@@ -67,7 +68,7 @@ def test_lending_moves_quota_and_keeps_the_sum(rich: Town) -> None:
     assert has(rich, Holder.LENT, rich.neighbour) == 20
 
 
-def test_what_is_borrowed_is_taken_up_after_ones_own(rich: Town) -> None:
+def test_what_is_borrowed_is_taken_up_after_ones_own(rich: City) -> None:
     lent(rich)
     with acting(rich) as tx:
         ledger.grant(tx, rich.arm, rich.neighbour, {CPU: 4, MEM: 64 * GB}, key="own")
@@ -82,7 +83,7 @@ def test_what_is_borrowed_is_taken_up_after_ones_own(rich: Town) -> None:
     assert has(rich, Holder.GRANTED, rich.neighbour) == 4
 
 
-def test_the_term_ends_and_it_goes_home_by_itself(rich: Town, clock: Any) -> None:
+def test_the_term_ends_and_it_goes_home_by_itself(rich: City, clock: Any) -> None:
     one = lent(rich)
     clock.advance(days=29)
     with acting(rich) as tx:
@@ -97,7 +98,7 @@ def test_the_term_ends_and_it_goes_home_by_itself(rich: Town, clock: Any) -> Non
     assert has(rich, Holder.LENT, rich.neighbour) == 0
 
 
-def test_what_runs_is_not_harmed_and_the_rest_is_overdue(rich: Town, clock: Any) -> None:
+def test_what_runs_is_not_harmed_and_the_rest_is_overdue(rich: City, clock: Any) -> None:
     one = lent(rich)
     with acting(rich) as tx:  # the neighbour uses 12 of the 20
         holds = ledger.hold(
@@ -134,7 +135,7 @@ def test_what_runs_is_not_harmed_and_the_rest_is_overdue(rich: Town, clock: Any)
     ("after", "ends"),
     [(1, 10), (8, 13), (28, 30)],  # within the guaranteed time; after its notice; the term comes first
 )
-def test_a_recall_gives_notice_and_keeps_the_guarantee(rich: Town, clock: Any, after: int, ends: int) -> None:
+def test_a_recall_gives_notice_and_keeps_the_guarantee(rich: City, clock: Any, after: int, ends: int) -> None:
     one = lent(rich)
     began = one.began_at
     assert began is not None
@@ -151,7 +152,7 @@ def test_a_recall_gives_notice_and_keeps_the_guarantee(rich: Town, clock: Any, a
         assert len(lending.settle(tx)) == 1
 
 
-def test_the_borrower_gives_back_early_and_in_parts(rich: Town) -> None:
+def test_the_borrower_gives_back_early_and_in_parts(rich: City) -> None:
     one = lent(rich)
     with acting(rich, "stranger") as tx:
         one = lending.give_back(tx, one.id, 5, generation=one.generation)
@@ -161,7 +162,7 @@ def test_the_borrower_gives_back_early_and_in_parts(rich: Town) -> None:
     assert has(rich, Holder.GRANTED, rich.bureau) == 40
 
 
-def test_giving_back_what_is_in_use_is_refused_whole(rich: Town) -> None:
+def test_giving_back_what_is_in_use_is_refused_whole(rich: City) -> None:
     one = lent(rich)
     with acting(rich) as tx:
         ledger.hold(
@@ -173,7 +174,7 @@ def test_giving_back_what_is_in_use_is_refused_whole(rich: Town) -> None:
     assert has(rich, Holder.LENT, rich.neighbour) == 8
 
 
-def test_borrowed_quota_cannot_be_made_ones_own(rich: Town) -> None:
+def test_borrowed_quota_cannot_be_made_ones_own(rich: City) -> None:
     lent(rich)
     with pytest.raises(Invalid), acting(rich) as tx:
         ledger.hold(
@@ -192,13 +193,13 @@ def test_borrowed_quota_cannot_be_made_ones_own(rich: Town) -> None:
         ({"amount": 0}, "transfer.amount"),
     ],
 )
-def test_terms_make_sense(rich: Town, terms: dict[str, Any], code: str) -> None:
+def test_terms_make_sense(rich: City, terms: dict[str, Any], code: str) -> None:
     with pytest.raises(Invalid) as refusal:
         offered(rich, **terms)
     assert refusal.value.code == code
 
 
-def test_nobody_lends_what_he_has_not(rich: Town) -> None:
+def test_nobody_lends_what_he_has_not(rich: City) -> None:
     with pytest.raises(OverCapacity):
         offered(rich, 41)
     one = offered(rich, 30)
@@ -209,13 +210,13 @@ def test_nobody_lends_what_he_has_not(rich: Town) -> None:
     assert has(rich, Holder.GRANTED, rich.bureau) == 20
 
 
-def test_a_form_sent_twice_is_one_offer(rich: Town) -> None:
+def test_a_form_sent_twice_is_one_offer(rich: City) -> None:
     assert offered(rich).id == offered(rich).id
     with pytest.raises(Conflict):
         offered(rich, 19)
 
 
-def test_who_may_do_what(rich: Town) -> None:
+def test_who_may_do_what(rich: City) -> None:
     with pytest.raises(NotAllowed):
         offered(rich, by="stranger")
     with pytest.raises(NotAllowed):
@@ -242,14 +243,14 @@ def test_who_may_do_what(rich: Town) -> None:
         assert lending.accept(tx, third.id, generation=third.generation).state == LoanState.ACTIVE
 
 
-def test_a_closed_department_borrows_nothing(rich: Town) -> None:
+def test_a_closed_department_borrows_nothing(rich: City) -> None:
     with acting(rich) as tx:
         agencies.department(tx, rich.neighbour).active = False
     with pytest.raises(Invalid):
         offered(rich)
 
 
-def test_what_is_owed_to_a_lender_goes_to_nobody_else(rich: Town, clock: Any) -> None:
+def test_what_is_owed_to_a_lender_goes_to_nobody_else(rich: City, clock: Any) -> None:
     lent(rich)
     with acting(rich) as tx:  # the neighbour puts it to use, and stops using it again: its granted quota by now
         ledger.hold(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,7 @@ from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, 
 from quota.ledger import Holder
 from quota.requests import Line, Request, RequestKind
 from quota.units import Arch, Kind, ResourceClass
+from tests.patience import together
 
 ZONE = ZoneInfo("Asia/Shanghai")
 CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
@@ -46,7 +47,7 @@ def test_a_request_goes_all_the_way(town) -> None:
     request = town.approve(request, "checker", "reviewer", "chief")
     assert request.state == "approved"
     assert town.figures() == {"supply": -200, "free": 192, "used": 8}
-    request = town.deliver(request)
+    request = town.hand_over(request)
     assert (request.state, request.turn) == ("accepting", "tenant")
     with town.book.transaction(town.people["clerk"]) as tx:
         request = fulfilment.accepted(tx, request, generation=request.generation)
@@ -163,7 +164,7 @@ def test_figures_of_a_quota_request_are_approved_in_part(town) -> None:
     request = town.sign(request, "chief")
     assert request.state == "done"
     assert town.figures() == {"supply": -200, "free": 176, "granted": 24}
-    assert town.balance(MEM, Holder.GRANTED) == 80 * GB
+    assert town.balance(Holder.GRANTED, MEM) == 80 * GB
 
 
 @pytest.mark.parametrize(
@@ -263,11 +264,7 @@ def test_two_who_sign_at_once_sign_once(town) -> None:
         except Conflict as refusal:
             outcomes.append(refusal.code)
 
-    threads = [threading.Thread(target=sign, args=(by,)) for by in ("checker", "checker2")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*(partial(sign, by) for by in ("checker", "checker2")))
     assert sorted(outcomes) == ["request.stale", "signed"]
     assert [step.decided_by is not None for step in town.seen(request).path].count(True) == 1
 
@@ -282,11 +279,7 @@ def test_a_form_sent_twice_is_one_draft(town) -> None:
         town.draft(by="branch_clerk", department_id=town.branch, key="form-1")
     assert refusal.value.code == "key.reused"
     made: list[int] = []
-    threads = [threading.Thread(target=lambda: made.append(town.draft(key="form-2").id)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[lambda: made.append(town.draft(key="form-2").id)] * 4)
     assert len(made) == 4
     assert len(set(made)) == 1
     with town.book.reading() as tx:
@@ -430,7 +423,7 @@ def test_what_is_returned_is_free_only_when_the_cloud_confirmed_it(town) -> None
     request = town.submit(RequestKind.UNSUBSCRIBE, resource_id=7, lines=[Line(current=shape(8, 16), service="vm")])
     request = town.approve(request)
     assert town.figures() == {"supply": -200, "free": 192, "used": 8}
-    town.deliver(request)
+    town.hand_over(request)
     assert town.figures() == {"supply": -200, "free": 192, "granted": 8}
 
 
@@ -443,10 +436,10 @@ def test_a_resize_takes_the_difference_and_gives_back_the_rest(town) -> None:
         town.submit(RequestKind.RESIZE, **ask)
     assert refusal.value.code == "request.resource_busy"
     request = town.approve(request, "checker", "reviewer", "chief")
-    assert town.balance(MEM, Holder.USED) == 64 * GB
-    town.deliver(request)
+    assert town.balance(Holder.USED, MEM) == 64 * GB
+    town.hand_over(request)
     assert town.figures() == {"supply": -200, "free": 188, "used": 12}
-    assert (town.balance(MEM, Holder.USED), town.balance(MEM, Holder.GRANTED)) == (32 * GB, 32 * GB)
+    assert (town.balance(Holder.USED, MEM), town.balance(Holder.GRANTED, MEM)) == (32 * GB, 32 * GB)
 
 
 def test_quota_is_returned_to_the_city(town) -> None:
@@ -458,7 +451,7 @@ def test_quota_is_returned_to_the_city(town) -> None:
 
 
 def test_what_is_not_as_approved_is_refused_and_delivered_again(town, clock) -> None:
-    request = town.deliver(town.approve(town.submit(), "checker", "reviewer", "chief"))
+    request = town.hand_over(town.approve(town.submit(), "checker", "reviewer", "chief"))
     assert request.due_at == end_of("2026-06-04")
     for who, error in (("stranger", NotAllowed), ("checker", NotAllowed)):
         with pytest.raises(error), town.book.transaction(town.people[who]) as tx:

@@ -7,6 +7,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -14,12 +15,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from quota import approvals, fulfilment, ledger, requests
 from quota.actors import steward
 from quota.approvals import Decision
-from quota.base import Base
 from quota.db import Book
 from quota.errors import OverCapacity
 from quota.requests import Line, RequestKind
 from quota.units import Arch, Kind, ResourceClass
-from tests.quota.conftest import Town, found_town
+from tests import books
+from tests.city import TOWN, City
 
 CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
 PIECE = 4  # vCPU of one 4C8G
@@ -45,9 +46,8 @@ class Desk(RuleBasedStateMachine):
         super().__init__()
         self.home = Path(tempfile.mkdtemp(prefix="guanjia-desk-"))
         self.now = datetime(2026, 6, 1, 2, 0, tzinfo=UTC)
-        book = Book(f"sqlite:///{self.home / 'book.db'}", clock=lambda: self.now)
-        Base.metadata.create_all(book.engine)
-        self.town: Town = found_town(book)
+        book = Book(books.sqlite(self.home / "book.db"), clock=lambda: self.now)
+        self.town: City = City(book, plan=TOWN)
         self.free, self.granted, self.used = 200, 0, 0
         self.open: dict[int, Held] = {}
 
@@ -232,7 +232,7 @@ class Desk(RuleBasedStateMachine):
         assert found == {name: figure for name, figure in expected.items() if figure}
 
 
-TestDesk = Desk.TestCase
+TestDesk = pytest.mark.slow(Desk.TestCase)
 TestDesk.settings = settings(
     max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )

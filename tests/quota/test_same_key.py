@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,33 +16,35 @@ from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.errors import Conflict
 from quota.units import Kind
-from tests.quota.conftest import CPU, GB, MEM, Town
+from tests.city import GB, City
+from tests.patience import pause, together
+from tests.quota.conftest import CPU, MEM
 
 
 @pytest.fixture
-def rich(town: Town) -> Town:
+def rich(town: City) -> City:
     """The bureau has 40 vCPU and 80 GB that it does not use."""
     town.grant({CPU: 40, MEM: 80 * GB}, "rich")
     return town
 
 
-def offer(town: Town, tx: Tx) -> Any:
+def offer(town: City, tx: Tx) -> Any:
     return lending.offer(
         tx, town.arm, CPU, 40, town.bureau, town.neighbour,
         days=30, guaranteed_days=10, notice_days=5, reason="重保期间互助", key="k",
     ).id  # fmt: skip
 
 
-def take_back(town: Town, tx: Tx) -> Any:
+def take_back(town: City, tx: Tx) -> Any:
     """All that is there: a second one would find nothing left."""
     return allotments.carry_out(tx, Allotment(Act.RECLAIM, town.arm, CPU, town.bureau, 40, "闲置未用"), key="k").id
 
 
-def equip(town: Town, tx: Tx) -> Any:
+def equip(town: City, tx: Tx) -> Any:
     return capacities.equip(tx, tx.get_one(pools.Pool, town.arm), Kind.VCPU, 300, key="k", reason="扩容").total
 
 
-def draft(town: Town, tx: Tx) -> Any:
+def draft(town: City, tx: Tx) -> Any:
     return requests.draft(tx, town.ask(key="k")).id
 
 
@@ -56,27 +58,19 @@ def draft(town: Town, tx: Tx) -> Any:
     ],
 )
 def test_the_same_key_from_two_at_once_is_one_act(
-    rich: Town, verb: Callable[[Town, Tx], Any], who: str | None, action: str
+    rich: City, verb: Callable[[City, Tx], Any], who: str | None, action: str
 ) -> None:
     with rich.book.reading() as tx:
         before = tx.scalar(select(func.count()).where(AuditRecord.action == action)) or 0
-    start, answers, errors = threading.Barrier(4), [], []
+    start, answers = threading.Barrier(4), []
 
     def post() -> None:
         start.wait()
-        try:
-            with rich.book.transaction(rich.people[who] if who else None) as tx:
-                answers.append(verb(rich, tx))
-                time.sleep(0.1)  # the others come while it is not committed yet
-        except Exception as error:
-            errors.append(error)
+        with rich.book.transaction(rich.people[who] if who else None) as tx:
+            answers.append(verb(rich, tx))
+            pause(0.1)  # the others come while it is not committed yet
 
-    threads = [threading.Thread(target=post) for _ in range(4)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join(60)
-    assert errors == []
+    together(*[post] * 4)
     assert len(answers) == 4
     assert len(set(answers)) == 1
     with rich.book.reading() as tx:
@@ -85,7 +79,7 @@ def test_the_same_key_from_two_at_once_is_one_act(
     rich.prove()
 
 
-def test_the_same_key_for_something_else_is_refused_also_at_once(rich: Town) -> None:
+def test_the_same_key_for_something_else_is_refused_also_at_once(rich: City) -> None:
     start, refused = threading.Barrier(2), []
 
     def post(amount: int) -> None:
@@ -94,14 +88,10 @@ def test_the_same_key_for_something_else_is_refused_also_at_once(rich: Town) -> 
             with rich.book.transaction(rich.people["chief"]) as tx:
                 what = Allotment(Act.RECLAIM, rich.arm, CPU, rich.bureau, amount, "闲置未用")
                 allotments.carry_out(tx, what, key="k")
-                time.sleep(0.1)
+                pause(0.1)
         except Conflict as conflict:
             refused.append(conflict.code)
 
-    threads = [threading.Thread(target=post, args=(amount,)) for amount in (10, 20)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join(60)
+    together(*(partial(post, amount) for amount in (10, 20)))
     assert refused == ["key.reused"]
     rich.prove()

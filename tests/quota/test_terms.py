@@ -13,24 +13,24 @@ from quota.audit import AuditRecord
 from quota.dossier import Request, RequestKind
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound
 from quota.notices import NoticeKind
-from tests.quota.conftest import Town
+from tests.city import City
 
 TERM = date(2026, 7, 31)  # the clock begins on 1 June
 SIGNERS = ("checker", "reviewer", "chief")  # the town has no quota of its own: the authority signs, too
 
 
 @pytest.fixture
-def granted(town: Town) -> Request:
+def granted(town: City) -> Request:
     """Two machines of the bureau, in use until TERM."""
     request = town.approve(town.submit(use_until=TERM), *SIGNERS)
-    return town.deliver(request)
+    return town.hand_over(request)
 
 
-def extension(town: Town, of: Request, until: date | None = date(2026, 12, 31), by: str = "clerk", **other) -> Request:
+def extension(town: City, of: Request, until: date | None = date(2026, 12, 31), by: str = "clerk", **other) -> Request:
     return town.submit(RequestKind.EXTEND, by=by, extends_id=of.id, use_until=until, **other)
 
 
-def reminded(town: Town, returned: set[int] | None = None) -> list[str]:
+def reminded(town: City, returned: set[int] | None = None) -> list[str]:
     with town.book.transaction(steward()) as tx:
         return [one.key.rsplit("/", 1)[1] for one in notices.remind_of_terms(tx, returned or set())]
 

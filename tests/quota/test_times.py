@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +13,7 @@ from quota.actors import steward
 from quota.agencies import Department
 from quota.audit import AuditRecord, check
 from quota.db import Book, Tx
+from tests.patience import pause, together, until
 
 
 @pytest.fixture
@@ -30,15 +30,6 @@ def held(tx: Tx, code: str) -> Department:
     return tx.scalars(select(Department).where(Department.code == code).with_for_update()).one()
 
 
-def run(*works: Callable[[], None]) -> None:
-    threads = [threading.Thread(target=work) for work in works]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join(60)
-        assert not one.is_alive()
-
-
 def test_who_waited_for_a_row_writes_no_time_earlier_than_who_held_it(living: Book) -> None:
     holds = threading.Event()
     written: dict[str, datetime] = {}
@@ -48,7 +39,8 @@ def test_who_waited_for_a_row_writes_no_time_earlier_than_who_held_it(living: Bo
         with living.transaction(steward()) as tx:
             held(tx, "d1")
             holds.set()
-            time.sleep(0.4)
+            until(lambda: "second" in begun, "the second has begun")
+            pause(0.4)
             tx.waited()  # as if it had locked another row in the end
             written["first"] = tx.now
 
@@ -59,7 +51,7 @@ def test_who_waited_for_a_row_writes_no_time_earlier_than_who_held_it(living: Bo
             held(tx, "d1")
             written["second"] = tx.now
 
-    run(first, second)
+    together(first, second)
     assert begun["second"] < written["first"], "it began while the first was at it"
     assert written["second"] >= written["first"]
     assert written["second"] - begun["second"] >= timedelta(seconds=0.2)
@@ -80,12 +72,12 @@ def test_the_times_of_the_trail_never_go_back(living: Book) -> None:
             for turn in range(6):
                 with living.transaction(steward()) as tx:
                     held(tx, f"d{number % 2 + 1}") if turn % 3 == 0 else None
-                    time.sleep(0.01 * ((number * 7 + turn * 3) % 5))
+                    pause(0.01 * ((number * 7 + turn * 3) % 5))
                     tx.audit("test.write", f"writer:{number}", after={"turn": turn})
 
         return work
 
-    run(*(writer(number) for number in range(8)))
+    together(*(writer(number) for number in range(8)))
     with living.reading() as tx:
         times = list(tx.scalars(select(AuditRecord.at).order_by(AuditRecord.sequence)))
         assert list(check(tx)) == []

@@ -1,0 +1,85 @@
+"""What a city of the tests has done in its pool: orders placed, carried to the cloud, taken over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from providers import delivery, orders
+from providers.base import ServiceKind, Verb
+from providers.orders import WorkOrder
+from providers.simulated import SimulatedCloud
+from quota import approvals, pools, requests
+from quota.actors import Actor
+from quota.approvals import Decision
+from quota.db import Book
+from quota.requests import Ask, Line, Request, RequestKind
+from tests.city.plans import SMALL
+from tests.city.requests import WHY
+
+
+class OrderActs:
+    if TYPE_CHECKING:
+        book: Book
+        home: Path
+        pool: int
+        department: int
+        system: int
+        item: int
+        people: dict[str, Actor]
+
+    def cloud(self, cls: type[SimulatedCloud] = SimulatedCloud, **options: Any) -> SimulatedCloud:
+        """The pool's cloud, opened anew; its orders are kept in one file."""
+        return cls(pool="gov-arm", epoch="2026-05-25", state_file=self.home / "cloud.jsonl", **options)
+
+    def place(self, verb: Verb, key: str, by: Actor | None = None, **what: Any) -> WorkOrder:
+        with self.book.transaction(by) as tx:
+            return delivery.place(tx, tx.get_one(pools.Pool, what.pop("pool", self.pool)), verb, key=key, **what)
+
+    def create(self, key: str = "k", **what: Any) -> WorkOrder:
+        given = {
+            "kind": ServiceKind.VM,
+            "amounts": SMALL,
+            "department_id": self.department,
+            "system_id": self.system,
+            "name": "db-01",
+        }
+        return self.place(Verb.CREATE, key, **(given | what))
+
+    def carry(self, order: WorkOrder, cloud: SimulatedCloud | None = None) -> WorkOrder:
+        return delivery.carry(self.book, order.id, cloud or self.cloud())
+
+    def do(self, what: Any, order: WorkOrder, by: str, *more: Any, **how: Any) -> WorkOrder:
+        """``by`` does ``what`` to the order, having seen it as it is now."""
+        with self.book.transaction(self.people[by]) as tx:
+            seen = tx.get_one(WorkOrder, order.id).generation
+            return what(tx, order.id, seen, *more, **how)
+
+    def now(self, order: WorkOrder) -> WorkOrder:
+        with self.book.reading() as tx:
+            found = orders.order(tx, order.id)
+            _ = found.resource, found.pool, found.department
+            tx.expunge_all()
+            return found
+
+    def approved(self, kind: RequestKind = RequestKind.CREATE, **other: Any) -> Request:
+        """A request of the bureau's, signed by all who must."""
+        if kind is RequestKind.CREATE:
+            other.setdefault("lines", [Line(item_id=self.item, quantity=2, name="web")])
+        ask = Ask(
+            kind=kind,
+            department_id=self.department,
+            pool_id=self.pool,
+            system_id=self.system,
+            justification=WHY,
+            **other,
+        )
+        with self.book.transaction(self.people["clerk"]) as tx:
+            request = requests.draft(tx, ask)
+            request = requests.submit(tx, request, generation=request.generation)
+        for login in ("checker", "reviewer", "chief"):
+            with self.book.transaction(self.people[login]) as tx:
+                found = requests.lock(tx, request)
+                if found.current is not None and found.current.role == self.people[login].role:
+                    approvals.sign(tx, found, decision=Decision.APPROVE, generation=found.generation)
+        return request

@@ -1,0 +1,66 @@
+"""What a city of the tests does with requests: asked, signed, handed over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from quota import approvals, fulfilment, requests
+from quota.actors import Actor, steward
+from quota.approvals import Decision
+from quota.db import Book
+from quota.requests import Ask, Line, Request, RequestKind
+
+WHY = "政务服务大厅高峰并发 2000,按压测折算"
+
+
+class RequestActs:
+    if TYPE_CHECKING:
+        book: Book
+        pool: int
+        department: int
+        item: int
+        people: dict[str, Actor]
+
+    def ask(self, kind: RequestKind = RequestKind.CREATE, **other: Any) -> Ask:
+        """An ask for two 4C8G machines in the 信创 pool, or what ``other`` says."""
+        if kind is RequestKind.CREATE:
+            other.setdefault("lines", [Line(item_id=self.item, quantity=2)])
+        return Ask(
+            kind=kind,
+            department_id=other.pop("department_id", self.department),
+            pool_id=other.pop("pool_id", self.pool),
+            justification=other.pop("justification", WHY),
+            **other,
+        )
+
+    def draft(self, kind: RequestKind = RequestKind.CREATE, by: str = "clerk", **other: Any) -> Request:
+        with self.book.transaction(self.people[by]) as tx:
+            return requests.draft(tx, self.ask(kind, **other))
+
+    def submit(self, kind: RequestKind = RequestKind.CREATE, by: str = "clerk", **other: Any) -> Request:
+        with self.book.transaction(self.people[by]) as tx:
+            request = requests.draft(tx, self.ask(kind, **other))
+            return requests.submit(tx, request, generation=request.generation)
+
+    def sign(self, request: Request, by: str, decision: Decision = Decision.APPROVE, **how: Any) -> Request:
+        """``by`` decides, having seen ``request`` as it is now (or as ``generation`` says)."""
+        with self.book.transaction(self.people[by]) as tx:
+            how.setdefault("generation", requests.lock(tx, request).generation)
+            return approvals.sign(tx, request, decision=decision, **how)
+
+    def approve(self, request: Request, *by: str) -> Request:
+        for login in by or ("checker", "reviewer"):
+            request = self.sign(request, login)
+        return request
+
+    def hand_over(self, request: Request) -> Request:
+        with self.book.transaction(steward()) as tx:
+            fulfilment.delivering(tx, request)
+            return fulfilment.delivered(tx, request)
+
+    def seen(self, request: Request) -> Request:
+        """``request`` as the book has it now, lines and steps and all, to look at after the transaction."""
+        with self.book.reading() as tx:
+            found = requests.request(tx, request.id)
+            _ = [found.pool, *found.steps, *(line.item for line in found.lines)]
+            return found
