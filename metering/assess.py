@@ -13,22 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from metering.facts import (
-    CIRCUMSTANCES,
-    FIGURES,
-    FROZEN,
-    LIVE,
-    MISSING,
-    OFF,
-    Array,
-    DailyUse,
-    Facts,
-    Figures,
-    concat,
-    measure,
-    measure_daily,
-    plain,
-)
+from metering.facts import FROZEN, LIVE, OFF, DailyUse, measure, measure_daily
+from metering.figures import CIRCUMSTANCES, FIGURES, MISSING, Array, Facts, Figures, concat, plain
 from metering.policy import (
     BUILT_IN,
     COMPARE,

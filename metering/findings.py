@@ -17,7 +17,7 @@ from sqlalchemy import Float, ForeignKey, Index, String, UniqueConstraint, inser
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.assess import Findings, judge
-from metering.facts import Facts
+from metering.figures import Facts
 from metering.policies import PolicyVersion
 from metering.policy import Policy, Verdict
 from metering.procedure import CALLS_FOR, CaseKind

@@ -9,10 +9,12 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any
 
-from metering import assess, facts, findings, pipeline
+from metering import assess, findings, pipeline
 from metering.assess import Findings
 from metering.business import calendars
+from metering.figures import plain
 from metering.history import Past
+from metering.judged_span import Window, window
 from metering.policy import GROWS, RECLAIMABLE, Policy, Verdict, default
 from metering.shape_changes import more
 from metering.works import Progress, Works, silent
@@ -78,7 +80,7 @@ def compare(works: Works, draft: Policy, in_force: Policy, past: Past, progress:
                         "name": machine.name or machine.external_id,
                         "verdict": earlier[taken[machine.id]].value,
                         "later": found[i].value,
-                        "cpu_p95": facts.plain("cpu_p95", week.cpu_p95[i]),
+                        "cpu_p95": plain("cpu_p95", week.cpu_p95[i]),
                     }
                 )
         if name == "draft":
@@ -109,9 +111,9 @@ def _moves(
     return recovers, gives
 
 
-def _span(works: Works, policy: Policy, last: date) -> pipeline.Window:
+def _span(works: Works, policy: Policy, last: date) -> Window:
     days = works.lake.days()
-    return pipeline.window(policy, last + timedelta(days=1), min(days) if days else None)
+    return window(policy, last + timedelta(days=1), min(days) if days else None)
 
 
 def _judged(works: Works, policy: Policy, last: date, progress: Progress) -> tuple[list[Resource], Findings]:

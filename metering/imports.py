@@ -20,7 +20,7 @@ import pyarrow as pa
 from sqlalchemy import select
 
 from metering.intake import UNKNOWN, SampleRefusal
-from metering.lake_landings import Landing
+from metering.lake_landing import Landing
 from metering.works import Progress, Works, silent
 from providers import inventory
 from providers.base import Inventory, Samples

@@ -20,11 +20,10 @@ days have something that they don't show yet.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
@@ -32,25 +31,27 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from metering import lake_closing, lake_corrections, lake_health, lake_landings, lake_repair, lake_retention, readings
-from metering.dayblock import Edges
+from metering import (
+    lake_closing,
+    lake_corrections,
+    lake_health,
+    lake_landings,
+    lake_repair,
+    lake_retention,
+    lake_sources,
+    readings,
+)
 from metering.lake_files import (
     HotName,
-    Reader,
     check_source,
-    dated,
     day_of,
-    hot_days,
     hot_names,
     hot_tables,
-    make_folder,
     room,
-    write_json,
     write_tables,
 )
+from metering.lake_places import Places, seal
 from metering.samples import Array, Cells, Delivery, canonical
-
-_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,28 +68,8 @@ class Receipt:
     corrected: tuple[date, ...] = ()
 
 
-class Lake:
+class Lake(Places):
     """Samples of any number of resources at steps of `step_s` seconds, in days of UTC + `utc_offset_s`."""
-
-    def __init__(self, root: Path | str, step_s: int = 300, utc_offset_s: int = 28_800) -> None:
-        """Opens the lake at `root`, or makes it. ValueError if it was made with another step or offset."""
-        if step_s < 15 or 3600 % step_s or utc_offset_s % step_s:
-            raise ValueError("the step divides an hour and the UTC offset, and is no shorter than 15 s")
-        self.root = Path(root)
-        self.step_s, self.utc_offset_s = step_s, utc_offset_s
-        self.slots = 86_400 // step_s
-        ours = {"format": _FORMAT, "step_s": step_s, "utc_offset_s": utc_offset_s}
-        about = self.root / "lake.json"
-        try:
-            found = json.loads(about.read_text())
-        except FileNotFoundError:
-            make_folder(self.root)
-            write_json(about, ours)
-        except ValueError as error:
-            raise ValueError(f"{about} cannot be read: {error}") from None
-        else:
-            if found != ours:
-                raise ValueError(f"{self.root} is a lake of {found}, not of {ours}")
 
     # --- in ---
 
@@ -147,15 +128,7 @@ class Lake:
         write_tables(waits / source / str(name), hot_tables(cells))
         return 1
 
-    def hot_days(self) -> list[date]:
-        """Days with deliveries that no roll has closed yet."""
-        return hot_days(self.root)
-
     # --- closing days ---
-
-    def days(self) -> list[date]:
-        """The closed days."""
-        return dated(self.root / "days", ".parquet")
 
     def roll(
         self, days: Sequence[date] | None = None, progress: Callable[[int, int], object] | None = None
@@ -199,14 +172,10 @@ class Lake:
             for day in self.hot_days():
                 if day.strftime("%Y-%m") == month:
                     lake_closing.close(self, day, up_to=after)
-            lake_corrections.seal(self.root, month)
+            seal(self.root, month)
             for day in self.hot_days():
                 if day.strftime("%Y-%m") == month:
                     lake_closing.close(self, day)
-
-    def sealed(self) -> frozenset[str]:
-        """The months that are settled."""
-        return lake_corrections.sealed(self.root)
 
     def corrections(self) -> list[lake_corrections.Late]:
         """What came for days of sealed months, in the order in which it came."""
@@ -226,10 +195,6 @@ class Lake:
         """Delete what the rule no longer keeps; says what went."""
         with lake_closing.rolling(self):
             return lake_retention.retain(self, today, keep)
-
-    def kept_from(self, kind: str) -> date | None:
-        """The first day of which samples ("days") or hourly figures ("hours") are kept; None = nothing was deleted."""
-        return lake_retention.cut(self.root, kind)
 
     def repair(self) -> list[lake_repair.Repair]:
         """Put damaged files aside and write anew what can be; says what became of each."""
@@ -259,9 +224,9 @@ class Lake:
         """Days, files, bytes, values, and what waits to be closed."""
         return lake_health.status(self)
 
-    def sources(self) -> dict[str, lake_health.Source]:
+    def sources(self) -> dict[str, lake_sources.Source]:
         """Who delivered, when last, and how many rows on which day."""
-        return lake_health.sources(self)
+        return lake_sources.sources(self)
 
     def landings(self) -> list[lake_landings.Landed]:
         """Files that are being taken in, or were when their process died."""
@@ -271,33 +236,6 @@ class Lake:
         """Every file read, every rollup recomputed (of closed days: of those in ``days``, None = of all); what does not
         fit is named."""
         return lake_health.verify(self, days)
-
-    # --- places ---
-
-    def path(self, kind: str, day: date) -> Path:
-        """The file of a closed day: kind days, hours or daily."""
-        return self.root / kind / f"{day.isoformat()}.parquet"
-
-    def hot_folder(self, day: date) -> Path:
-        """Where a day's deliveries wait."""
-        return self.root / "hot" / day.isoformat()
-
-    def correction_folder(self, day: date) -> Path:
-        """Where what came for a day of a sealed month is kept."""
-        return self.root / "corrections" / day.isoformat()
-
-    def hot_files(self, day: date) -> list[Path]:
-        """The day's deliveries that no roll has taken up yet, in the order in which they came."""
-        return [self.hot_folder(day) / name.source / str(name) for name in hot_names(self.hot_folder(day))]
-
-    def edges(self, day: date) -> Edges:
-        """The first and last runs of each resource on a closed day; none where it isn't closed."""
-        try:
-            with Reader(self.path("daily", day)) as reader:
-                found = reader.read(range(len(reader.ranges)), [f.name for f in fields(Edges)])
-        except FileNotFoundError:
-            return Edges.none(np.zeros(0, np.int32))
-        return Edges(**found)
 
 
 def _digest(cells: Cells) -> str:

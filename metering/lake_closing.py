@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from metering import lake_health, lake_landings, rollup
+from metering import lake_landings, lake_sources, rollup
 from metering.dayblock import Block, Edges, freeze, lay, unsettled
 from metering.lake_files import (
     BLOCK,
@@ -43,7 +43,7 @@ from metering.lake_files import (
 from metering.samples import ABSENT, COLUMNS, FROZEN, Cells, reported
 
 if TYPE_CHECKING:
-    from metering.lake import Lake
+    from metering.lake_places import Places
 
 CHUNK = 16 * BLOCK
 """Resource ids closed at a time: bounds the memory of a roll, whatever the size of the city."""
@@ -53,7 +53,7 @@ _LEFT_OVER_S = 3600
 
 
 @contextmanager
-def rolling(lake: Lake, *, shared: bool = False) -> Iterator[None]:
+def rolling(lake: Places, *, shared: bool = False) -> Iterator[None]:
     """One roll at a time, whichever process it is in; what a crash interrupted is done first.
 
     `shared`: for those who compare files with each other and must not see a roll half-way; no two of them wait for
@@ -75,7 +75,7 @@ def rolling(lake: Lake, *, shared: bool = False) -> Iterator[None]:
         os.close(handle)
 
 
-def under_way(lake: Lake) -> date | None:
+def under_way(lake: Places) -> date | None:
     """The day that is being closed, or was when its process died."""
     try:
         return date.fromisoformat(json.loads((lake.root / "closing.json").read_text())["day"])
@@ -83,7 +83,7 @@ def under_way(lake: Lake) -> date | None:
         return None
 
 
-def interrupted(lake: Lake) -> None:
+def interrupted(lake: Places) -> None:
     """Do again what a crash interrupted. Under the roll's lock."""
     day = under_way(lake)
     if day is not None:
@@ -91,7 +91,7 @@ def interrupted(lake: Lake) -> None:
         close(lake, day, settle=True, up_to=told.get("up_to"))
 
 
-def close(lake: Lake, day: date, *, settle: bool = False, up_to: int | None = None) -> None:
+def close(lake: Places, day: date, *, settle: bool = False, up_to: int | None = None) -> None:
     """Close a day with what is hot (`up_to`: of deliveries with numbers up to this one), and its neighbours where that changes what is frozen there (`settle`: anyway).
 
     A day of a sealed month, or one whose samples were deleted by the rule, is left as it is; what came for it lies
@@ -122,16 +122,16 @@ def close(lake: Lake, day: date, *, settle: bool = False, up_to: int | None = No
             continue
         if settle or unsettled(lake.edges(beside), old, new, neighbour_is_before=step < 0):
             write_day(lake, beside, [])
-    closed = set(lake_health.closed_days(lake.root))
+    closed = set(lake_sources.closed_days(lake.root))
     if day not in closed:
         write_json(lake.root / "days.json", [d.isoformat() for d in sorted(closed | {day})])
-    lake_health.note_sources(lake, day, names)
+    lake_sources.note_sources(lake, day, names)
     _drop(folder, names)
     (lake.root / "closing.json").unlink()
     sync_folder(lake.root)
 
 
-def set_aside(lake: Lake, day: date, names: Sequence[HotName]) -> None:
+def set_aside(lake: Places, day: date, names: Sequence[HotName]) -> None:
     """Move deliveries that raced with the sealing of their month to its corrections.
 
     They are numbered as of now, after all that lies there: who has entered those asks for later ones only.
@@ -146,7 +146,7 @@ def set_aside(lake: Lake, day: date, names: Sequence[HotName]) -> None:
     _drop(lake.hot_folder(day), names)
 
 
-def write_day(lake: Lake, day: date, names: Sequence[HotName], *, keep_states: bool = False) -> None:
+def write_day(lake: Places, day: date, names: Sequence[HotName], *, keep_states: bool = False) -> None:
     """One day's three files from its dense file, if there is one, and the hot files named.
 
     Which columns the day has is known only when all of it was seen: begun with those that its sources have, and
@@ -172,7 +172,7 @@ def outline(sources: Sequence[Path]) -> tuple[list[int], set[str], set[str]]:
     return [number * CHUNK for number in sorted(chunks)], columns, lagging
 
 
-def compact(lake: Lake, day: date, at_least: int = 12) -> int:
+def compact(lake: Places, day: date, at_least: int = 12) -> int:
     """Lay a day's waiting deliveries of each source together into one; returns how many files went. Under the roll's
     lock. A source whose resources another one reports as well is left: between the two the order of delivery counts.
     """
@@ -210,7 +210,7 @@ def _resources(paths: Sequence[Path]) -> NDArray[np.int32]:
 
 
 def _laid_together(
-    lake: Lake, target: Path, paths: Sequence[Path], lows: Sequence[int], columns: set[str], lagging: set[str]
+    lake: Places, target: Path, paths: Sequence[Path], lows: Sequence[int], columns: set[str], lagging: set[str]
 ) -> set[str]:
     with Sheet(target) as sheet:
         for low in lows:
@@ -224,12 +224,12 @@ def _laid_together(
     return lagging
 
 
-def _paths(lake: Lake, day: date, names: Sequence[HotName]) -> list[Path]:
+def _paths(lake: Places, day: date, names: Sequence[HotName]) -> list[Path]:
     return [lake.hot_folder(day) / name.source / str(name) for name in names]
 
 
 def _written(
-    lake: Lake,
+    lake: Places,
     day: date,
     sources: Sequence[Path],
     lows: Sequence[int],

@@ -6,8 +6,6 @@ in which they came; what they would change is computed from both, and becomes ro
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -20,12 +18,10 @@ import pyarrow as pa
 from metering import rollup
 from metering.dayblock import Block, Edges, freeze, lay
 from metering.lake_closing import CHUNK, outline, parts_of, settled
-from metering.lake_files import dated, hot_names, write_json
+from metering.lake_files import dated, hot_names
 
 if TYPE_CHECKING:
-    from metering.lake import Lake
-
-_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+    from metering.lake_places import Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +38,7 @@ class Late:
     path: Path
 
 
-def sealed(root: Path) -> frozenset[str]:
-    """Months ("2026-10") that are settled."""
-    try:
-        return frozenset(json.loads((root / "sealed.json").read_text()))
-    except FileNotFoundError:
-        return frozenset()
-
-
-def seal(root: Path, month: str) -> None:
-    """Under the roll's lock. ValueError for what is no month."""
-    if not _MONTH.fullmatch(month):
-        raise ValueError(f"a month is written 2026-10, not {month!r}")
-    write_json(root / "sealed.json", sorted(sealed(root) | {month}))
-
-
-def corrections(lake: Lake) -> list[Late]:
+def corrections(lake: Places) -> list[Late]:
     """Everything that came for settled days, by day and order of delivery."""
     return [
         Late(
@@ -74,7 +55,7 @@ def corrections(lake: Lake) -> list[Late]:
     ]
 
 
-def corrected(lake: Lake, day: date, up_to: int | None = None) -> tuple[pa.Table, pa.Table]:
+def corrected(lake: Places, day: date, up_to: int | None = None) -> tuple[pa.Table, pa.Table]:
     """Daily rollups (see rollup.daily) of the resources that a day's corrections touch: as settled, as corrected.
 
     `up_to`: only deliveries with numbers up to this one. The second table has a row for each touched resource; the
@@ -91,7 +72,7 @@ def corrected(lake: Lake, day: date, up_to: int | None = None) -> tuple[pa.Table
     return pa.concat_tables(one for one, _ in sides), pa.concat_tables(one for _, one in sides)
 
 
-def corrected_hours(lake: Lake, day: date) -> Iterator[pa.Table]:
+def corrected_hours(lake: Places, day: date) -> Iterator[pa.Table]:
     """Hours (see rollup.hours) of the resources that a day's corrections touch, as corrected."""
     return (rollup.hours(one.after) for one in _touched(lake, day, None))
 
@@ -106,7 +87,7 @@ class _Touched:
     edges_after: Edges
 
 
-def _touched(lake: Lake, day: date, up_to: int | None) -> Iterator[_Touched]:
+def _touched(lake: Places, day: date, up_to: int | None) -> Iterator[_Touched]:
     """A chunk of ids at a time, like the closing of a day: a company that hands in a whole day needs no more memory."""
     paths = [one.path for one in corrections(lake) if one.day == day and (up_to is None or one.number <= up_to)]
     lows, columns, lagging = outline(paths)

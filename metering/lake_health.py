@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +14,12 @@ import pyarrow as pa
 
 from metering import lake_closing, rollup
 from metering.dayblock import lay
-from metering.lake_files import Damaged, HotName, Reader, dated, hot_names, write_json
+from metering.lake_corrections import corrections
+from metering.lake_files import Damaged, Reader, dated
+from metering.lake_sources import closed_days, sources
 
 if TYPE_CHECKING:
-    from metering.lake import Lake
+    from metering.lake_places import Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +31,6 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.why}"
-
-
-@dataclass(slots=True)
-class Source:
-    """Who delivers. last: the newest sample, seconds since 1970; rows: closed day -> samples that came for it
-    (one delivered twice counts twice); hot_files: deliveries that wait to be closed."""
-
-    last: int = 0
-    rows: dict[date, int] = field(default_factory=dict)
-    hot_files: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +56,7 @@ class Status:
         return self.bytes / self.values if self.values else float("nan")
 
 
-def closed_days(root: Path) -> list[date]:
-    """The days that were closed, by the lake's own list."""
-    path = root / "days.json"
-    try:
-        return [date.fromisoformat(one) for one in json.loads(path.read_text())]
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError) as error:
-        raise Damaged(path, f"not a list of days ({error})") from error
-
-
-def known_days(lake: Lake) -> list[date]:
+def known_days(lake: Places) -> list[date]:
     """The days that were closed, by the lake's own list (where it can be read) or by what lies there."""
     try:
         listed = closed_days(lake.root)
@@ -85,7 +65,7 @@ def known_days(lake: Lake) -> list[date]:
     return sorted({*listed, *lake.days()})
 
 
-def status(lake: Lake) -> Status:
+def status(lake: Places) -> Status:
     """Days, files, bytes and values."""
     days = lake.days()
     paths = [lake.path(kind, day) for kind in lake_closing.KINDS for day in dated(lake.root / kind, ".parquet")]
@@ -106,54 +86,14 @@ def status(lake: Lake) -> Status:
         values,
         len(hot),
         sum(len(lake.hot_files(day)) for day in hot),
-        len(lake.corrections()),
+        len(corrections(lake)),
         tuple(sorted(lake.sealed())),
         lake.kept_from("days"),
         max((datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in paths), default=None),
     )
 
 
-def note_sources(lake: Lake, day: date, names: Sequence[HotName]) -> None:
-    """Note whose deliveries a closing day took up; doing it twice counts once, since numbers only rise."""
-    path = lake.root / "sources" / f"{day.isoformat()}.json"
-    known = _noted(path)
-    for name in names:
-        entry = known.setdefault(name.source, {"last": 0, "rows": 0, "number": 0})
-        if name.number > entry["number"]:
-            with Reader(lake.hot_folder(day) / name.source / str(name)) as reader:
-                entry["rows"] += reader.file.metadata.num_rows
-            entry["number"] = name.number
-            entry["last"] = max(entry["last"], name.last)
-    if names:
-        write_json(path, known)
-
-
-def _noted(path: Path) -> dict[str, dict[str, int]]:
-    try:
-        found: dict[str, dict[str, int]] = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    return found
-
-
-def sources(lake: Lake, since: date | None = None, until: date = date.max) -> dict[str, Source]:
-    """Every source of closed days from `since` to `until` and of hot files, by name."""
-    found: dict[str, Source] = {}
-    for day in dated(lake.root / "sources", ".json"):
-        if (since is None or day >= since) and day <= until:
-            for name, entry in _noted(lake.root / "sources" / f"{day.isoformat()}.json").items():
-                one = found.setdefault(name, Source())
-                one.last = max(one.last, entry["last"])
-                one.rows[day] = entry["rows"]
-    for day in lake.hot_days():
-        for hot in hot_names(lake.hot_folder(day)):
-            one = found.setdefault(hot.source, Source())
-            one.last = max(one.last, hot.last)
-            one.hot_files += 1
-    return dict(sorted(found.items()))
-
-
-def verify(lake: Lake, days: Container[date] | None = None) -> list[Problem]:
+def verify(lake: Places, days: Container[date] | None = None) -> list[Problem]:
     """Read every file and recompute every rollup, of closed days only those in ``days`` where they are given; what a
     crash interrupted is finished first."""
     first: dict[Path, Problem] = {}
@@ -172,7 +112,7 @@ def _hostile(path: Path, found: Iterable[Problem]) -> Iterator[Problem]:
         yield Problem(path, f"cannot be checked ({type(error).__name__}: {error})")
 
 
-def _problems(lake: Lake, days: Container[date] | None) -> Iterator[Problem]:
+def _problems(lake: Places, days: Container[date] | None) -> Iterator[Problem]:
     yield from _notes(lake)
     line, hour_line = (_line(lake, kind) for kind in ("days", "hours"))
     known = known_days(lake)
@@ -189,10 +129,10 @@ def _problems(lake: Lake, days: Container[date] | None) -> Iterator[Problem]:
             yield Problem(lake.path(kind, day), "a rollup without its day")
     for day in lake.hot_days():
         yield from _deliveries(lake.hot_files(day))
-    yield from _deliveries([one.path for one in lake.corrections()])
+    yield from _deliveries([one.path for one in corrections(lake)])
 
 
-def _notes(lake: Lake) -> Iterator[Problem]:
+def _notes(lake: Places) -> Iterator[Problem]:
     """The lake's own lists, each read as those read it who need it; a roll that was cut off is finished."""
 
     def finish() -> None:
@@ -217,7 +157,7 @@ def _read(read: Callable[[], object]) -> Iterator[Problem]:
     yield from ()
 
 
-def _line(lake: Lake, kind: str) -> date:
+def _line(lake: Places, kind: str) -> date:
     """The first day that is kept; where the lake's own note of it cannot be read, which is named, every day."""
     try:
         return lake.kept_from(kind) or date.min
@@ -237,7 +177,7 @@ def _delivery(path: Path) -> Iterator[Problem]:
     yield from ()
 
 
-def _rollups(lake: Lake, day: date, *, hours: bool) -> Iterator[Problem]:
+def _rollups(lake: Places, day: date, *, hours: bool) -> Iterator[Problem]:
     """A day whose samples are gone by the rule: its rollups can be read."""
     for kind in ("hours", "daily") if hours else ("daily",):
         path = lake.path(kind, day)
@@ -260,7 +200,7 @@ def _misled(dense: Reader, slots: int) -> int | None:
     return None
 
 
-def _day(lake: Lake, day: date) -> Iterator[Problem]:
+def _day(lake: Places, day: date) -> Iterator[Problem]:
     """One day's dense file against itself, and its rollups against it."""
     missing = [path for kind in lake_closing.KINDS if not (path := lake.path(kind, day)).exists()]
     if missing:

@@ -18,17 +18,15 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from metering.lake_files import dated, hot_names, make_folder, room, sync_folder, write_json, write_whole
+from metering.lake_files import dated, hot_names, make_folder, sync_folder
 from quota.errors import N_, Conflict
 
 if TYPE_CHECKING:
-    from metering.lake import Lake, Receipt
+    from metering.lake_places import Places
 
 KINDS = ("hot", "corrections")
 
@@ -57,63 +55,7 @@ class Landed:
         return "broken_off" if self.done < self.files else "unentered"
 
 
-class Landing:
-    """One landing: ``with Landing(lake, key, pool=…, named=…) as it: it.append(…); it.land(done)``.
-
-    Left without ``close``, by whatever but a kill, what had not landed is gone, and the landing with it where nothing
-    had. Raises Conflict where another process has a landing of that key under way.
-    """
-
-    def __init__(self, lake: Lake, key: str, *, pool: str, named: list[str]) -> None:
-        self.lake, self.folder = lake, lake.root / "landings" / key
-        self.about: dict[str, Any] = {
-            "pool": pool,
-            "files": len(named),
-            "done": 0,
-            "named": named[:20],
-            "begun": datetime.now(UTC).isoformat(),
-        }
-        self.resumed = False
-        self._closed = False
-        self._lock = -1
-
-    def __enter__(self) -> Landing:
-        with room():
-            self._lock = _locked(self.folder)
-            self.resumed = (self.folder / "about.json").exists()
-            settle(self.lake, self.folder)
-            _clear(self.folder)
-            write_json(self.folder / "about.json", self.about)
-        return self
-
-    def append(self, source: str, table: pa.Table, not_after: datetime) -> Receipt:
-        """As Lake.append, except that nobody sees it before ``land``."""
-        return self.lake.append(source, table, not_after=not_after, landing=self.folder)
-
-    def land(self, done: int) -> None:
-        """Put what was appended in its place; ``done`` files of this landing are in the lake, whole."""
-        with room():
-            if _waiting(self.folder):
-                write_whole(self.folder / "whole", b"")
-                settle(self.lake, self.folder)
-            self.about["done"] = done
-            write_json(self.folder / "about.json", self.about)
-
-    def close(self) -> None:
-        """All of it is in the lake, and the book knows what was refused."""
-        self._closed = True
-        _remove(self.folder)
-
-    def __exit__(self, *_: object) -> None:
-        if not self._closed and not (self.folder / "whole").exists():
-            with suppress(OSError):
-                _clear(self.folder)
-                if not self.about["done"]:
-                    _remove(self.folder)
-        os.close(self._lock)
-
-
-def _locked(folder: Path) -> int:
+def locked(folder: Path) -> int:
     """The landing's lock, held: of the folder that is there now, not of one that was just removed."""
     while True:
         make_folder(folder)
@@ -132,7 +74,7 @@ def _locked(folder: Path) -> int:
         os.close(handle)
 
 
-def settle(lake: Lake, folder: Path) -> None:
+def settle(lake: Places, folder: Path) -> None:
     """Put a landing that is whole in its place, or the rest of it. Two processes may do it at once.
 
     Deliveries are numbered as of now: that is when they came, for a month that was settled meanwhile.
@@ -159,13 +101,13 @@ def settle(lake: Lake, folder: Path) -> None:
     sync_folder(folder)
 
 
-def settle_all(lake: Lake) -> None:
+def settle_all(lake: Places) -> None:
     """Put every landing that is whole in its place."""
     for folder in _folders(lake):
         settle(lake, folder)
 
 
-def landings(lake: Lake) -> list[Landed]:
+def landings(lake: Places) -> list[Landed]:
     """Landings that are under way, or were when their process died, oldest first."""
     found = []
     for folder in _folders(lake):
@@ -174,7 +116,7 @@ def landings(lake: Lake) -> list[Landed]:
         except FileNotFoundError:
             continue  # just begun, or just done
         begun = datetime.fromisoformat(about["begun"])
-        waiting = len(_waiting(folder))
+        left = len(waiting(folder))
         found.append(
             Landed(
                 folder.name,
@@ -183,41 +125,41 @@ def landings(lake: Lake) -> list[Landed]:
                 about["done"],
                 tuple(about["named"]),
                 begun,
-                waiting,
+                left,
                 _alive(folder),
             )
         )
     return sorted(found, key=lambda one: one.begun)
 
 
-def clear(lake: Lake) -> list[Landed]:
+def clear(lake: Places) -> list[Landed]:
     """Forget the landings that were broken off, and what of them had not landed; returns them."""
     gone = []
     settle_all(lake)
     for one in landings(lake):
         if not one.under_way:
-            _remove(lake.root / "landings" / one.key)
+            remove(lake.root / "landings" / one.key)
             gone.append(one)
     return gone
 
 
-def _folders(lake: Lake) -> list[Path]:
+def _folders(lake: Places) -> list[Path]:
     root = lake.root / "landings"
     return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
-def _waiting(folder: Path) -> list[Path]:
+def waiting(folder: Path) -> list[Path]:
     return [path for kind in KINDS for path in (folder / kind).glob("*/*/[!.]*.parquet")]
 
 
-def _clear(folder: Path) -> None:
+def empty(folder: Path) -> None:
     for kind in KINDS:
         shutil.rmtree(folder / kind, ignore_errors=True)
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
     """The note last, so that a crash leaves a landing that says what it is."""
-    _clear(folder)
+    empty(folder)
     (folder / "about.json").unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -18,7 +18,7 @@ from metering import lake_closing, lake_health, lake_landings
 from metering.lake_files import Damaged, Reader, Sheet, make_folder, sync_folder
 
 if TYPE_CHECKING:
-    from metering.lake import Lake
+    from metering.lake_places import Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Repair:
     lost: str = ""
 
 
-def repair(lake: Lake) -> list[Repair]:
+def repair(lake: Places) -> list[Repair]:
     """Everything that `verify` names. A second run finds nothing more to do, except what was lost."""
     problems = lake_health.verify(lake)
     with lake_closing.rolling(lake):
@@ -63,7 +63,7 @@ def _day(path: Path) -> date | None:
 
 
 def _closed_day(
-    lake: Lake, day: date, problems: list[lake_health.Problem], aside: dict[Path, Path | None]
+    lake: Places, day: date, problems: list[lake_health.Problem], aside: dict[Path, Path | None]
 ) -> Iterator[Repair]:
     dense = lake.path("days", day)
     damaged = aside.get(dense)
@@ -91,7 +91,7 @@ def _readable(path: Path) -> bool:
     return True
 
 
-def quarantine(lake: Lake, path: Path) -> Path | None:
+def quarantine(lake: Places, path: Path) -> Path | None:
     """Move a file to `quarantine/`, under the name of its place; None if it is not there."""
     if not path.exists():
         return None

@@ -7,7 +7,6 @@ are refused, since a day closed from them alone would replace its figures.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from metering import lake_closing
 from metering.lake_files import dated, sync_folder, write_json
+from metering.lake_places import cut
 
 if TYPE_CHECKING:
-    from metering.lake import Lake
+    from metering.lake_places import Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,7 @@ class Removed:
     hours: date
 
 
-def cut(root: Path, kind: str) -> date | None:
-    """The first day of which files of a kind ("days", "hours") are kept; None = all."""
-    try:
-        found = json.loads((root / "retention.json").read_text()).get(kind)
-    except FileNotFoundError:
-        return None
-    return date.fromisoformat(found) if found else None
-
-
-def retain(lake: Lake, today: date, keep: Keep = KEEP) -> Removed:
+def retain(lake: Places, today: date, keep: Keep = KEEP) -> Removed:
     """Delete what the rule no longer keeps. Under the roll's lock. A line once drawn never moves back."""
     lines = {}
     for kind, length in (("days", keep.days), ("hours", keep.hours)):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from metering import facts
 from metering.engines import Survey, Task
-from metering.facts import Facts
+from metering.figures import MISSING, Facts
 from metering.lake_files import BLOCK
 from metering.shelf import Shelf
 
@@ -38,7 +38,7 @@ def measure(shelf: Shelf, survey: Survey, task: Task) -> Facts:
     columns: dict[str, NDArray[np.generic] | None] = dict.fromkeys(
         ("cpu", "mem", "net", "disk", "card", "conn", "steal")
     )
-    columns["cpu"] = np.full((r, n), facts.MISSING, np.uint16)
+    columns["cpu"] = np.full((r, n), MISSING, np.uint16)
     connected = bool(np.isin(task.about["kind"].astype(str), CONNECTED).any()) if "kind" in task.about else False
     metrics = (*METRICS, "connections") if connected else METRICS
     for window in shelf.windows(task.ids, survey.first, survey.last, metrics):
@@ -60,7 +60,7 @@ def measure(shelf: Shelf, survey: Survey, task: Task) -> Facts:
         for name, column in values.items():
             whole = columns[name]
             if whole is None:
-                whole = np.full((r, n), np.nan if name in ("net", "conn") else facts.MISSING, column.dtype)
+                whole = np.full((r, n), np.nan if name in ("net", "conn") else MISSING, column.dtype)
             whole[rows] = column
             columns[name] = whole
     assert survey.policy is not None  # noqa: S101

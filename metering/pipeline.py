@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,9 @@ from sqlalchemy import func, select
 
 from metering import assess, business, engines, facts, findings, measuring, policies, rightsizing, service_sizes, sizes
 from metering.engines import Engine, Survey
-from metering.facts import Facts
+from metering.figures import Facts, concat
 from metering.findings import Assessment
+from metering.judged_span import Window, window
 from metering.policy import GROWS, SIZING, Policy
 from metering.sizings import sizing
 from metering.works import Progress, Works, silent
@@ -27,7 +27,6 @@ from providers import inventory
 from providers.inventory import Resource
 from quota.actors import Actor, steward
 from quota.agencies import Department, System
-from quota.calendar import ZONE
 from quota.catalog import CatalogItem
 from quota.db import Tx
 from quota.mergers import mergers
@@ -48,35 +47,6 @@ class Offers:
     shapes: Mapping[str, list[CatalogItem]]
     items: Sequence[CatalogItem]
     frees: service_sizes.Frees
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Whole local days ``first`` to ``last``, judged at the end of the last."""
-
-    first: date
-    last: date
-    zone: ZoneInfo = ZONE
-
-    @property
-    def days(self) -> int:
-        return (self.last - self.first).days + 1
-
-    @property
-    def start(self) -> datetime:
-        return datetime.combine(self.first, time(), self.zone)
-
-    @property
-    def end(self) -> datetime:
-        return datetime.combine(self.last + timedelta(days=1), time(), self.zone)
-
-
-def window(policy: Policy, on: date, lake_first: date | None, zone: ZoneInfo = ZONE) -> Window:
-    """The days that ``policy`` looks at when it judges on the morning of ``on``; a whole-span policy takes all."""
-    last = on - timedelta(days=1)
-    reach = policy.reach()
-    first = last - timedelta(days=reach - 1) if reach else (lake_first or last)
-    return Window(min(first, last), last, zone)
 
 
 def judge(
@@ -190,7 +160,7 @@ def measure(
         parts.append(part)
         done += len(part)
         progress("assess", done, len(chosen))
-    return order, facts.concat(parts)
+    return order, concat(parts)
 
 
 def _circumstances(

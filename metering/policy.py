@@ -10,7 +10,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
-from metering.facts import CIRCUMSTANCES, FIGURES
+from metering.figures import CIRCUMSTANCES, FIGURES
 from quota.errors import N_
 
 

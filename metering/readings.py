@@ -22,7 +22,7 @@ from metering.lake_files import BLOCK, Footers, Reader, number_of
 from metering.samples import ABSENT, COLUMNS, FROZEN, LIVE, METRICS, OFF, Array, Cells, natural, nothing
 
 if TYPE_CHECKING:
-    from metering.lake import Lake
+    from metering.lake_places import Places
 
 
 _THREADS = min(4, os.cpu_count() or 1)
@@ -69,7 +69,7 @@ class Days(Protocol):
 
 
 def windows(
-    lake: Lake, resources: Iterable[int] | None, first_day: date, last_day: date, metrics: Sequence[str]
+    lake: Places, resources: Iterable[int] | None, first_day: date, last_day: date, metrics: Sequence[str]
 ) -> Iterator[Window]:
     """Blocks of ``resources`` (None: all there are), sorted by id, over closed days ``first_day`` to ``last_day``.
 
@@ -82,7 +82,7 @@ def windows(
 class _Held:
     """A lake whose days, once opened, stay so until the stack is left: one pass sees each as it was."""
 
-    def __init__(self, lake: Lake, stack: ExitStack) -> None:
+    def __init__(self, lake: Places, stack: ExitStack) -> None:
         self.slots, self._lake, self._stack = lake.slots, lake, stack
 
     def open(self, kind: str, day: date) -> Reader:
@@ -136,7 +136,7 @@ def _block(slots: int, readers: Sequence[tuple[int, Reader]], low: int, days: in
     return Window(ids, state.reshape(-1, n), {name: column.reshape(-1, n) for name, column in values.items()})
 
 
-def chart(lake: Lake, resource: int, start: datetime, end: datetime, metrics: Sequence[str]) -> Chart:
+def chart(lake: Places, resource: int, start: datetime, end: datetime, metrics: Sequence[str]) -> Chart:
     """One resource from ``start`` to ``end`` (rounded to slots) from raw samples, those not yet closed included."""
     step, offset = lake.step_s, lake.utc_offset_s
     first, last = int(start.timestamp()) // step, -(-int(end.timestamp()) // step)
@@ -159,7 +159,7 @@ def chart(lake: Lake, resource: int, start: datetime, end: datetime, metrics: Se
 
 
 def _day(
-    lake: Lake, day: date, resource: int, metrics: Sequence[str]
+    lake: Places, day: date, resource: int, metrics: Sequence[str]
 ) -> tuple[NDArray[np.uint8], dict[str, Array]] | None:
     """One resource's states and values on a day, closed or not; None if nothing came."""
     if not lake.hot_files(day):
@@ -180,7 +180,7 @@ def _day(
     }
 
 
-def _parts(lake: Lake, day: date, resource: int, columns: Sequence[str]) -> list[Cells]:
+def _parts(lake: Places, day: date, resource: int, columns: Sequence[str]) -> list[Cells]:
     """The closed day's cells first, then those of hot files, one resource's.
 
     Hot files are listed before the day is opened: what is no longer listed is in the day, and what has gone since it
@@ -215,7 +215,7 @@ def _local(moment: datetime, offset: int) -> date:
     return (moment.astimezone(UTC) + timedelta(seconds=offset)).date()
 
 
-def hours(lake: Lake, resource: int, start: datetime, end: datetime, metrics: Sequence[str]) -> Chart:
+def hours(lake: Places, resource: int, start: datetime, end: datetime, metrics: Sequence[str]) -> Chart:
     """One resource's hourly means of closed days; ``count`` of 12 samples expected an hour (at a step of 300 s)."""
     offset = lake.utc_offset_s
     first, last = int(start.timestamp()) // 3600, -(-int(end.timestamp()) // 3600)
@@ -247,7 +247,7 @@ def hours(lake: Lake, resource: int, start: datetime, end: datetime, metrics: Se
     return Chart(ts, state, values, count, 3600 // lake.step_s)
 
 
-def counts(lake: Lake, first_day: date, last_day: date) -> dict[int, NDArray[np.int64]]:
+def counts(lake: Places, first_day: date, last_day: date) -> dict[int, NDArray[np.int64]]:
     """Resource -> samples [live, off, frozen] over the closed days: what coverage is made of."""
     total: dict[int, NDArray[np.int64]] = {}
     for day in _days(first_day, last_day):

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from metering import assess, findings, pipeline
-from metering.facts import CIRCUMSTANCES, FIGURES, Facts, plain
+from metering.figures import CIRCUMSTANCES, FIGURES, Facts, plain
 from metering.findings import Assessment, Finding
+from metering.judged_span import Window
 from metering.works import Progress, Works, silent
 from providers.inventory import Resource
 from quota.actors import steward
@@ -75,7 +76,7 @@ def run(works: Works, assessment_id: int, progress: Progress = silent) -> Recomp
 
 def _again(tx: Tx, works: Works, made: Assessment, rows: Sequence[Finding], progress: Progress = silent) -> Recomputed:
     policy = made.policy_version.policy()
-    span = pipeline.Window(made.first_day, made.last_day)
+    span = Window(made.first_day, made.last_day)
     _held(works, span, rows)
     resources = [row.resource for row in rows]
     order, seen = pipeline.measure(works, resources, {}, span, policy, progress=progress)
@@ -105,7 +106,7 @@ def _again(tx: Tx, works: Works, made: Assessment, rows: Sequence[Finding], prog
     return Recomputed(len(rows), tuple(told))
 
 
-def _held(works: Works, span: pipeline.Window, rows: Sequence[Finding]) -> None:
+def _held(works: Works, span: Window, rows: Sequence[Finding]) -> None:
     """Raise WrongState where samples that the findings were made from are no longer in the lake, saying why."""
     lake = works.lake
     line = lake.kept_from("days")

@@ -21,9 +21,9 @@ from metering import assess, pipeline
 from metering.case_files import Case
 from metering.case_steps import Ending, State
 from metering.findings import Assessment, Finding
+from metering.judged_span import Window
 from metering.lake import Lake
 from metering.openings import Opening
-from metering.pipeline import Window
 from metering.policy import BUILT_IN
 from metering.procedure import CaseKind
 from metering.rehearsal import Rehearsed

@@ -25,7 +25,7 @@ from quota.pools import Pool
 from quota.units import Amounts, Arch, Kind
 
 if TYPE_CHECKING:
-    from metering.pipeline import Window
+    from metering.judged_span import Window
 
 CEILING = 70.0
 YOUNG_DAYS = 7

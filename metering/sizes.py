@@ -32,7 +32,7 @@ from quota.catalog import CatalogItem
 from quota.units import Amounts, Kind
 
 if TYPE_CHECKING:
-    from metering.pipeline import Window
+    from metering.judged_span import Window
 
 GIB = 1024
 KEPT = frozenset({*GROWS, Verdict.UNKNOWN, Verdict.DEAD, Verdict.UNJUDGED})

@@ -15,7 +15,7 @@ from console.cli import main
 from console.settings import Settings
 from metering import keeping
 from metering.lake import Lake
-from metering.lake_landings import Landing
+from metering.lake_landing import Landing
 from metering.lake_retention import Keep
 from metering.lake_sql import query
 from metering.works import Works

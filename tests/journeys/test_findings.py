@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from console.views.findings import differing
 from metering import findings, pipeline, policies, recompute
-from metering.facts import FIGURES
+from metering.figures import FIGURES
 from metering.lake import Lake
 from metering.works import Works
 from providers.inventory import Resource

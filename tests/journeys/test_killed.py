@@ -29,7 +29,7 @@ from sqlalchemy import select
 from console import schema
 from metering import assess, cases, findings, policies
 from metering.exemptions import Category
-from metering.facts import FIGURES, Facts
+from metering.figures import FIGURES, Facts
 from metering.policy import Verdict
 from providers.base import ServiceKind
 from providers.inventory import Resource

@@ -13,6 +13,7 @@ import pytest
 
 from metering import assess, facts
 from metering.assess import DailyUse, Verdict
+from metering.figures import Facts
 from metering.series import grid
 from metering.traces import load
 from tests.recordings.folder import recording
@@ -178,7 +179,7 @@ class TestServices:
         for window in row["windows"].values():
             for name in ("line_mean", "line_peak", "conn_coverage", "conn_max"):
                 del window[name]
-        again = assess.judge(facts.Facts.from_rows([row]), found.policy)
+        again = assess.judge(Facts.from_rows([row]), found.policy)
         assert again[0] is Verdict.NORMAL
         assert np.isnan(again.facts.windows[30].conn_max[0])
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from pyarrow import fs
 
-from metering import assess, engines, facts, measuring, shelf
+from metering import assess, engines, measuring, shelf
 from metering.engines import Survey
+from metering.figures import concat
 from metering.lake import Lake
 from metering.policy import default
 from tests.metering.samples import DAY, joined, steady
@@ -63,7 +64,7 @@ def findings(place: str, engine: engines.Engine) -> bytes:
     survey = Survey(place, DAY, LAST, default())
     parts = list(engine(measuring.measure, survey, measuring.tasks(ids(), about)))
     assert len(parts) == 6
-    found = assess.judge(facts.concat(parts), default())
+    found = assess.judge(concat(parts), default())
     return json.dumps([found.row(i) for i in range(len(found))], ensure_ascii=False, sort_keys=True).encode()
 
 

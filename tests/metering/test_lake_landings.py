@@ -17,7 +17,7 @@ from console import models  # noqa: F401 - every table is known
 from metering import imports, lake_landings
 from metering.intake import SampleRefusal
 from metering.lake import Lake
-from metering.lake_landings import Landing
+from metering.lake_landing import Landing
 from metering.works import Works
 from providers import usage_files
 from quota.actors import steward
