@@ -109,10 +109,10 @@ def serve(data: str | None, host: str, port: int, workers: int) -> None:
 @click.option("--lane", "lanes", metavar="LANE", multiple=True, help="Only the jobs of this lane; may be repeated.")
 def jobs(data: str | None, once: str | None, lanes: tuple[str, ...]) -> None:
     """The jobs alone: collect, roll, assess, remind, expire, score, verify by the clock, each lane by itself."""
-    from console import processes, worklist
+    from console import processes, timetable, worklist
 
-    if strange := [one for one in lanes if one not in worklist.LANES]:
-        raise click.UsageError(f"there is no lane {strange[0]}; there are {', '.join(worklist.LANES)}")
+    if strange := [one for one in lanes if one not in timetable.LANES]:
+        raise click.UsageError(f"there is no lane {strange[0]}; there are {', '.join(timetable.LANES)}")
     settings = settings_of(data)
     with works_of(data) as works:
         if once:

@@ -6,7 +6,7 @@ collected, requests filed, signed, delivered, cases opened and answered, on a cl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import select
 
 from console import accounts, demo_cases, demo_dealings, demo_life, demo_providers, demo_statements
+from console.demo_calendar import Calendar
 from console.demo_life import Life
 from console.settings import Settings
 from metering import deadlines, findings, forecasts, intake, openings, pipeline
@@ -45,22 +46,6 @@ PEOPLE: tuple[tuple[str, str, Role], ...] = (
     ("secadmin", "安全管理员", Role.SECADMIN),
     ("audadmin", "审计管理员", Role.AUDADMIN),
 )
-
-
-class Calendar:
-    """A clock that the demo moves through the past."""
-
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-        self.between: Callable[[datetime], None] = lambda _moment: None
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def to(self, moment: datetime) -> None:
-        """Move forward, after living what lies between; a demo never goes back."""
-        self.between(moment)
-        self.now = max(self.now, moment)
 
 
 @contextmanager

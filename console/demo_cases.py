@@ -31,7 +31,7 @@ from quota.errors import N_, Refused
 from quota.people import Person
 
 if TYPE_CHECKING:
-    from console.demo import Calendar
+    from console.demo_calendar import Calendar
 
 PILOT, AGAIN, LEFT = 45, 24, 3
 """Cases that take something of the first run, which began small; of which departments are told today; and that wait for

@@ -19,59 +19,24 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
-from sqlalchemy import Index, String, Text, UniqueConstraint, func, select, union_all
+from sqlalchemy import func, select, union_all
 from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.orm import Mapped, mapped_column
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from console.sayings import Said, of_error, say
+from console.tables import JobRun, RunState
 from quota.actors import steward
-from quota.base import Base
 from quota.db import Book, Tx
 
 log = logging.getLogger("guanjia.jobs")
 
 MOST_SAID = 60
 """How many things of a run are kept: a night in which every case is refused is told by the first of them."""
-
-
-class RunState(StrEnum):
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    LOST = "lost"  # its process died before it could say how it ended
-
-
-class JobRun(Base):
-    """One run of one job for one slot of its schedule."""
-
-    __tablename__ = "job_runs"
-    __table_args__ = (UniqueConstraint("job", "slot"), Index("ix_job_runs_started", "started_at"))
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    job: Mapped[str] = mapped_column(String(32))
-    slot: Mapped[datetime]
-    state: Mapped[str] = mapped_column(String(8), default=RunState.RUNNING.value)
-    started_at: Mapped[datetime]
-    lease_until: Mapped[datetime]
-    ended_at: Mapped[datetime | None]
-    attempts: Mapped[int] = mapped_column(default=1)
-    host: Mapped[str] = mapped_column(String(128), default="")
-    said: Mapped[list[Any]]  # [code of sayings.WORDS, figures] each
-    outcome: Mapped[str] = mapped_column(Text, default="")
-    """What runs said before they kept codes; of a failed one, what was raised."""
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it took."""
-        return (self.ended_at - self.started_at).total_seconds() if self.ended_at else None
 
 
 @dataclass(frozen=True, slots=True)

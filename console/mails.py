@@ -9,26 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import (
     ColumnElement,
-    ForeignKey,
-    Index,
     SQLColumnExpression,
-    String,
-    Text,
-    UniqueConstraint,
     exists,
     select,
 )
-from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from console.tables import Mail, MailItem, MailSource, MailState
 from metering.notices import Notice
 from quota.actors import Role
 from quota.agencies import Department
-from quota.base import Base
 from quota.db import Tx
 from quota.errors import N_, Invalid, NotFound, WrongState
 from quota.notices import RequestNotice
@@ -39,54 +32,6 @@ HORIZON = timedelta(days=3)
 PATIENCE = timedelta(days=3)
 """So long a mail is tried; a server that was down longer has it shown as failed, to be sent again by hand."""
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=2)
-
-
-class MailState(StrEnum):
-    WAITING = "waiting"
-    SENT = "sent"
-    FAILED = "failed"
-
-
-class MailSource(StrEnum):
-    """What is written about: a notice about a request; a letter about cases: when it is issued, reminded of, escalated."""
-
-    REQUEST = "request"
-    LETTER = "letter"
-    REMINDER = "reminder"
-    ESCALATION = "escalation"
-
-
-class Mail(Base):
-    """One mail to one person. ``next_try_at`` is set before each try, so that a try that dies is repeated later, with the
-    same Message-ID: a mail may come twice, it is never lost."""
-
-    __tablename__ = "mails"
-    __table_args__ = (Index("ix_mails_state_next_try_at", "state", "next_try_at"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), index=True)
-    address: Mapped[str] = mapped_column(String(254))
-    state: Mapped[str] = mapped_column(String(8))
-    made_at: Mapped[datetime]
-    next_try_at: Mapped[datetime]
-    attempts: Mapped[int] = mapped_column(default=0)
-    ended_at: Mapped[datetime | None]
-    error: Mapped[str] = mapped_column(Text, default="")
-
-    person: Mapped[Person] = relationship()
-    items: Mapped[list[MailItem]] = relationship(order_by="MailItem.id")
-
-
-class MailItem(Base):
-    """That a notice was given to the post: for a mail, or for nobody, where nobody had an address."""
-
-    __tablename__ = "mail_items"
-    __table_args__ = (UniqueConstraint("source", "source_id", "mail_id"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    source: Mapped[str] = mapped_column(String(16))
-    source_id: Mapped[int]
-    mail_id: Mapped[int | None] = mapped_column(ForeignKey("mails.id"), index=True)
 
 
 @dataclass(frozen=True, slots=True)

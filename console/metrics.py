@@ -21,9 +21,9 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
 from console import verification_runs
-from console.jobs import JobRun, RunState, lags, last_success, standings
-from console.mails import Mail
-from console.worklist import PLAN
+from console.jobs import lags, last_success, standings
+from console.tables import JobRun, Mail, RunState
+from console.timetable import PLAN
 from metering.cases import Case
 from metering.findings import Assessment, Finding
 from metering.intake import Intake

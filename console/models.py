@@ -1,9 +1,7 @@
 """Every table of the house, imported so that migrations and tests see them all."""
 
 # ruff: noqa: F401
-import console.jobs
-import console.mails
-import console.verification_runs
+import console.tables
 import metering.authorisations
 import metering.business
 import metering.case_files

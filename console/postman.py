@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,14 +15,14 @@ from email.utils import format_datetime, parseaddr
 from flask import Flask, render_template, url_for
 
 from console import mails
-from console.mails import Mail, MailSource
 from console.settings import Settings
+from console.tables import Mail, MailSource
 from console.texts import _
 from metering.notices import Notice
 from metering.works import Works
 from quota.actors import steward
 from quota.calendar import working_days
-from quota.db import Tx
+from quota.db import Book, Tx
 from quota.errors import N_
 from quota.notices import NOTICE_LABELS, NoticeKind, RequestNotice
 
@@ -54,8 +54,9 @@ class Round:
     waiting: int
 
 
-def carry_out(works: Works, settings: Settings) -> Round:
-    """Make mails of what is new and send what is due. Raises OSError or SMTPException where the server can't be reached:
+def carry_out(works: Works, settings: Settings, opened: Callable[[Settings, Book], Flask]) -> Round:
+    """Make mails of what is new and send what is due. ``opened`` gives the application whose words and addresses they are
+    written with, asked only where there is something to write. Raises OSError or SMTPException where the server can't be reached:
     what was not sent waits."""
     who = steward("job:mail")
     with works.book.transaction(who) as tx:
@@ -63,9 +64,7 @@ def carry_out(works: Works, settings: Settings) -> Round:
         waiting = mails.due(tx)
     if not waiting:
         return Round(made, 0, 0)
-    from console.app import create_app  # the pages' words and addresses, needed only where there is something to write
-
-    app, done = create_app(settings, works.book), 0
+    app, done = opened(settings, works.book), 0
     with connected(settings) as server:
         for mail_id in waiting:
             with works.book.transaction(who) as tx:

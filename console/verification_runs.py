@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
-from enum import StrEnum
+from datetime import date, timedelta
 
-from sqlalchemy import Index, String, Text, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import select
 
+from console.tables import VerificationRun, VerificationState
 from console.verification import Verification, examine
 from metering.works import Works
 from quota.actors import Role, steward
-from quota.base import Base
 from quota.db import Tx
 from quota.seals import sm3
 
@@ -19,42 +17,6 @@ STALLED = timedelta(hours=4)
 """After so long without a word a run's process is taken to be dead, and it is carried out anew."""
 KEPT = 1000
 """So many problems are kept of a run: where there are more, the first thousand tell enough."""
-
-
-class VerificationState(StrEnum):
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-
-
-class VerificationRun(Base):
-    """One verification. ``night``: the day whose share it reads, None = everything; checked, left, problems:
-    ``Verification``; ``problem_count`` counts those that are not kept, too; progress is ``done`` of ``total`` stages."""
-
-    __tablename__ = "verification_runs"
-    __table_args__ = (Index("ix_verification_runs_state", "state"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    state: Mapped[str] = mapped_column(String(8))
-    night: Mapped[date | None]
-    asked_by: Mapped[str] = mapped_column(String(64))
-    asked_at: Mapped[datetime]
-    told_at: Mapped[datetime]
-    ended_at: Mapped[datetime | None]
-    done: Mapped[int] = mapped_column(default=0)
-    total: Mapped[int] = mapped_column(default=0)
-    checked: Mapped[dict[str, int]] = mapped_column(default=dict)
-    left_out: Mapped[dict[str, int]] = mapped_column(default=dict)
-    problems: Mapped[list[str]] = mapped_column(default=list)
-    problem_count: Mapped[int] = mapped_column(default=0)
-    head: Mapped[str] = mapped_column(String(64), default="")
-    error: Mapped[str] = mapped_column(Text, default="")
-
-    @property
-    def clean(self) -> bool:
-        """Whether it came to its end and found nothing."""
-        return self.state == VerificationState.DONE and not self.problem_count
 
 
 def ask(tx: Tx, night: date | None = None) -> VerificationRun:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from console.verification_runs import VerificationRun, VerificationState
+from console.tables import VerificationRun, VerificationState
 from metering.authorisations import Authorisation
 from metering.case_files import Case, Confirmation, Reply, Ruling
 from metering.case_steps import Answer, Decision, Ending, State

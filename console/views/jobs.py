@@ -11,11 +11,12 @@ from werkzeug.wrappers import Response
 from console import frame
 from console.access import allow
 from console.book import reading, settings
-from console.jobs import JobRun, RunState, last_success, standings
+from console.jobs import last_success, standings
 from console.lists import Column, Filter, listing
 from console.sayings import worded
+from console.tables import JobRun, RunState
 from console.texts import _
-from console.worklist import LANES, PLAN
+from console.timetable import LANES, PLAN
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.errors import N_

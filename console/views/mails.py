@@ -14,7 +14,7 @@ from console import frame, mails, postman
 from console.access import allow
 from console.book import reading, settings, transaction
 from console.lists import Column, Filter, listing, since, until
-from console.mails import Mail, MailItem, MailState
+from console.tables import Mail, MailItem, MailState
 from console.texts import _
 from quota.actors import Actor, Role
 from quota.db import Tx

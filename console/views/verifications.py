@@ -11,9 +11,9 @@ from console.access import allow
 from console.book import reading, transaction
 from console.lists import Column, Filter, listing
 from console.names import who_exactly
+from console.tables import VerificationRun
 from console.texts import _, number
 from console.verification import NIGHTS
-from console.verification_runs import VerificationRun
 from console.views.audit import READERS
 from quota import audit
 from quota.errors import N_, NotFound

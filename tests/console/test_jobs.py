@@ -23,24 +23,12 @@ from sqlalchemy import select
 
 from console import worklist
 from console.cli import main
-from console.jobs import (
-    Job,
-    JobRun,
-    Plan,
-    RunState,
-    claim,
-    due_before,
-    lags,
-    last_success,
-    latest,
-    perform,
-    schedule,
-    standings,
-)
+from console.jobs import Job, Plan, claim, due_before, lags, last_success, latest, perform, schedule, standings
 from console.metrics import BookCollector
 from console.sayings import WORDS, Said, Unsuccessful, fault, of_error, say, worded
 from console.settings import Settings
-from console.worklist import LANES, PLAN
+from console.tables import JobRun, RunState
+from console.timetable import LANES, PLAN
 from metering.deadlines import Advanced
 from metering.works import Works
 from quota.actors import Role, steward

@@ -15,8 +15,10 @@ from aiosmtpd.smtp import AuthResult
 from sqlalchemy import func, select
 
 from console import accounts, mails, postman
-from console.mails import PATIENCE, Mail, MailItem
+from console.app import create_app
+from console.mails import PATIENCE
 from console.settings import BadSetting, Settings, load
+from console.tables import Mail, MailItem
 from metering import notices as letters
 from metering.lake import Lake
 from metering.works import Works
@@ -73,6 +75,10 @@ def plain(port: int, **more) -> Settings:
     )
 
 
+def carried(works: Works, settings: Settings) -> postman.Round:
+    return postman.carry_out(works, settings, create_app)
+
+
 class Town:
     def __init__(self, book, tmp_path):
         self.works = Works(book, Lake(tmp_path / "lake"))
@@ -106,7 +112,7 @@ def town(book, clock, tmp_path) -> Town:
 def test_each_thing_is_written_about_once_to_the_department_or_the_one_above(town, clock):
     with serving() as (box, port):
         first, second = town.letter(town.office), town.letter(town.bureau)
-        done = postman.carry_out(town.works, plain(port))
+        done = carried(town.works, plain(port))
         assert (done.made, done.sent, done.waiting) == (1, 1, 0)
         ((address, letter),) = box.taken
         assert address == "zhang@b.example"
@@ -117,11 +123,11 @@ def test_each_thing_is_written_about_once_to_the_department_or_the_one_above(tow
             assert f"https://guanjia.city.example/cases/notices/{number}" in text or f"/{number}" in text
         assert "闲收忙扩〔2026〕" in text
         assert "时限" in text
-        assert postman.carry_out(town.works, plain(port)).made == 0
+        assert carried(town.works, plain(port)).made == 0
         with town.book.transaction(steward()) as tx:
             tx.get_one(letters.Notice, first).reminded_at = tx.now
             tx.get_one(letters.Notice, first).escalated_at = tx.now
-        assert postman.carry_out(town.works, plain(port)).sent == 2
+        assert carried(town.works, plain(port)).sent == 2
         assert [one[0] for one in box.taken[1:]] == ["zhang@b.example", "zhao@city.example"]
         assert "逾期未答复" in box.taken[2][1]["Subject"]
 
@@ -131,10 +137,10 @@ def test_what_nobody_has_an_address_for_is_not_kept_for_later(town):
         mails.write_to(tx, tx.scalars(select(Person).where(Person.login == "zhang")).one(), "")
     town.letter(town.office)
     with serving() as (box, port):
-        assert postman.carry_out(town.works, plain(port)).made == 0
+        assert carried(town.works, plain(port)).made == 0
         with town.book.transaction(SYSADMIN) as tx:
             mails.write_to(tx, tx.scalars(select(Person).where(Person.login == "zhang")).one(), "z@b.example")
-        assert postman.carry_out(town.works, plain(port)).made == 0
+        assert carried(town.works, plain(port)).made == 0
         assert box.taken == []
 
 
@@ -142,7 +148,7 @@ def test_what_is_old_when_the_post_is_set_up_is_left_alone(town, clock):
     town.letter(town.bureau)
     clock.advance(days=4)
     with serving() as (box, port):
-        assert postman.carry_out(town.works, plain(port)).made == 0
+        assert carried(town.works, plain(port)).made == 0
     assert box.taken == []
 
 
@@ -151,10 +157,10 @@ def test_a_server_that_is_not_there_loses_nothing(town, clock):
     with serving() as (_box, port):
         pass
     with pytest.raises(OSError, match="refused"):
-        postman.carry_out(town.works, plain(port))
+        carried(town.works, plain(port))
     assert town.states() == [("zhang@b.example", "waiting")]
     with serving() as (box, port):
-        assert postman.carry_out(town.works, plain(port)).sent == 1
+        assert carried(town.works, plain(port)).sent == 1
     assert len(box.taken) == 1
 
 
@@ -162,20 +168,20 @@ def test_a_refusal_for_now_is_tried_again_and_one_for_good_is_not(town, clock):
     town.letter(town.bureau)
     with serving() as (box, port):
         box.refuse["zhang@b.example"] = "451 later"
-        assert postman.carry_out(town.works, plain(port)).sent == 0
-        assert postman.carry_out(town.works, plain(port)) == postman.Round(0, 0, 0), "not before its pause is over"
+        assert carried(town.works, plain(port)).sent == 0
+        assert carried(town.works, plain(port)) == postman.Round(0, 0, 0), "not before its pause is over"
         clock.advance(seconds=61)
         del box.refuse["zhang@b.example"]
-        assert postman.carry_out(town.works, plain(port)).sent == 1
+        assert carried(town.works, plain(port)).sent == 1
         town.letter(town.bureau)
         box.refuse["zhang@b.example"] = "550 no such box"
-        postman.carry_out(town.works, plain(port))
+        carried(town.works, plain(port))
         assert town.states() == [("zhang@b.example", "sent"), ("zhang@b.example", "failed")]
         with town.book.transaction(SYSADMIN) as tx:
             assert "550 no such box" in tx.scalars(select(Mail.error).where(Mail.state == "failed")).one()
             mails.again(tx, tx.scalars(select(Mail.id).where(Mail.state == "failed")).one())
         del box.refuse["zhang@b.example"]
-        assert postman.carry_out(town.works, plain(port)).sent == 1
+        assert carried(town.works, plain(port)).sent == 1
     assert len(box.taken) == 2
 
 
@@ -183,9 +189,9 @@ def test_after_three_days_it_is_said_that_it_failed(town, clock):
     town.letter(town.bureau)
     with serving() as (box, port):
         box.data = "452 full"
-        postman.carry_out(town.works, plain(port))
+        carried(town.works, plain(port))
         clock.advance(seconds=PATIENCE.total_seconds() + 1)
-        postman.carry_out(town.works, plain(port))
+        carried(town.works, plain(port))
     assert town.states() == [("zhang@b.example", "failed")]
 
 
@@ -199,10 +205,10 @@ def test_a_try_that_died_is_repeated_under_the_same_number(town, clock, monkeypa
 
             patched.setattr(mails, "sent", dies)
             with pytest.raises(KeyboardInterrupt):
-                postman.carry_out(town.works, plain(port))
+                carried(town.works, plain(port))
         assert town.states() == [("zhang@b.example", "waiting")]
         clock.advance(seconds=61)
-        postman.carry_out(town.works, plain(port))
+        carried(town.works, plain(port))
     assert len({letter["Message-ID"] for _to, letter in box.taken}) == 1
     assert len(box.taken) == 2
 
@@ -213,7 +219,7 @@ def test_who_left_gets_nothing(town):
         mails.gather(tx)
         tx.scalars(select(Person).where(Person.login == "zhang")).one().active = False
     with serving() as (box, port):
-        assert postman.carry_out(town.works, plain(port)).sent == 0
+        assert carried(town.works, plain(port)).sent == 0
     assert (box.taken, town.states()) == ([], [("zhang@b.example", "failed")])
 
 
@@ -241,11 +247,11 @@ def test_encrypted_by_the_citys_own_authority_and_logged_in(town, tmp_path, secu
         base = plain(port, **secure)
         chosen = {name: getattr(base, name) for name in base.__dataclass_fields__} | {"mail_security": security}
         with pytest.raises(OSError, match="certificate"):
-            postman.carry_out(town.works, Settings(**chosen))
+            carried(town.works, Settings(**chosen))
         wrong = Settings(**{**chosen, "mail_ca": bundle, "mail_password": "guess"})
         with pytest.raises(smtplib.SMTPAuthenticationError):
-            postman.carry_out(town.works, wrong)
-        assert postman.carry_out(town.works, Settings(**{**chosen, "mail_ca": bundle})).sent == 1
+            carried(town.works, wrong)
+        assert carried(town.works, Settings(**{**chosen, "mail_ca": bundle})).sent == 1
         assert len(box.taken) == 1
 
 
@@ -266,7 +272,7 @@ def test_a_name_cannot_write_headers(town):
         tx.scalars(select(Person).where(Person.login == "zhang")).one().name = "张\r\nBcc: x@y.example"
     town.letter(town.bureau)
     with serving() as (box, port):
-        postman.carry_out(town.works, plain(port))
+        carried(town.works, plain(port))
     assert box.taken[0][1]["Bcc"] is None
 
 

@@ -14,8 +14,9 @@ from sqlalchemy import select, text
 from console import cli, founding, verification_runs
 from console.metrics import BookCollector
 from console.settings import Settings
+from console.tables import VerificationRun
 from console.verification import NIGHTS, Verification, examine
-from console.verification_runs import STALLED, VerificationRun
+from console.verification_runs import STALLED
 from metering.lake import Lake
 from metering.works import Works
 from quota import agencies, audit, capacities, ledger

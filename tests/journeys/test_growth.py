@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from console import worklist
-from console.jobs import JobRun, RunState
+from console.tables import JobRun, RunState
 from metering import authorisations
 from metering.case_files import Case
 from metering.lake import Lake

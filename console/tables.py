@@ -1,0 +1,135 @@
+"""Rows of the door itself: runs of jobs, mails, verifications."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from quota.base import Base
+from quota.people import Person
+
+
+class RunState(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    LOST = "lost"  # its process died before it could say how it ended
+
+
+class JobRun(Base):
+    """One run of one job for one slot of its schedule."""
+
+    __tablename__ = "job_runs"
+    __table_args__ = (UniqueConstraint("job", "slot"), Index("ix_job_runs_started", "started_at"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job: Mapped[str] = mapped_column(String(32))
+    slot: Mapped[datetime]
+    state: Mapped[str] = mapped_column(String(8), default=RunState.RUNNING.value)
+    started_at: Mapped[datetime]
+    lease_until: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=1)
+    host: Mapped[str] = mapped_column(String(128), default="")
+    said: Mapped[list[Any]]  # [code of sayings.WORDS, figures] each
+    outcome: Mapped[str] = mapped_column(Text, default="")
+    """What runs said before they kept codes; of a failed one, what was raised."""
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took."""
+        return (self.ended_at - self.started_at).total_seconds() if self.ended_at else None
+
+
+class MailState(StrEnum):
+    WAITING = "waiting"
+    SENT = "sent"
+    FAILED = "failed"
+
+
+class MailSource(StrEnum):
+    """What is written about: a notice about a request; a letter about cases: when it is issued, reminded of, escalated."""
+
+    REQUEST = "request"
+    LETTER = "letter"
+    REMINDER = "reminder"
+    ESCALATION = "escalation"
+
+
+class Mail(Base):
+    """One mail to one person. ``next_try_at`` is set before each try, so that a try that dies is repeated later, with the
+    same Message-ID: a mail may come twice, it is never lost."""
+
+    __tablename__ = "mails"
+    __table_args__ = (Index("ix_mails_state_next_try_at", "state", "next_try_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), index=True)
+    address: Mapped[str] = mapped_column(String(254))
+    state: Mapped[str] = mapped_column(String(8))
+    made_at: Mapped[datetime]
+    next_try_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0)
+    ended_at: Mapped[datetime | None]
+    error: Mapped[str] = mapped_column(Text, default="")
+
+    person: Mapped[Person] = relationship()
+    items: Mapped[list[MailItem]] = relationship(order_by="MailItem.id")
+
+
+class MailItem(Base):
+    """That a notice was given to the post: for a mail, or for nobody, where nobody had an address."""
+
+    __tablename__ = "mail_items"
+    __table_args__ = (UniqueConstraint("source", "source_id", "mail_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    source: Mapped[str] = mapped_column(String(16))
+    source_id: Mapped[int]
+    mail_id: Mapped[int | None] = mapped_column(ForeignKey("mails.id"), index=True)
+
+
+class VerificationState(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class VerificationRun(Base):
+    """One verification. ``night``: the day whose share it reads, None = everything; checked, left, problems:
+    ``Verification``; ``problem_count`` counts those that are not kept, too; progress is ``done`` of ``total`` stages."""
+
+    __tablename__ = "verification_runs"
+    __table_args__ = (Index("ix_verification_runs_state", "state"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(String(8))
+    night: Mapped[date | None]
+    asked_by: Mapped[str] = mapped_column(String(64))
+    asked_at: Mapped[datetime]
+    told_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    done: Mapped[int] = mapped_column(default=0)
+    total: Mapped[int] = mapped_column(default=0)
+    checked: Mapped[dict[str, int]] = mapped_column(default=dict)
+    left_out: Mapped[dict[str, int]] = mapped_column(default=dict)
+    problems: Mapped[list[str]] = mapped_column(default=list)
+    problem_count: Mapped[int] = mapped_column(default=0)
+    head: Mapped[str] = mapped_column(String(64), default="")
+    error: Mapped[str] = mapped_column(Text, default="")
+
+    @property
+    def clean(self) -> bool:
+        """Whether it came to its end and found nothing."""
+        return self.state == VerificationState.DONE and not self.problem_count
