@@ -214,8 +214,8 @@ def offer(
         return earlier
     if lender.id == borrower.id:
         raise Invalid("loan.same", N_("出借方和借用方不能是同一单位"), field="borrower")
-    for one in (lender, borrower):
-        must_be_open(one, "borrower")
+    for either in (lender, borrower):
+        must_be_open(either, "borrower")
     if amount <= 0:
         raise Invalid("transfer.amount", N_("变动数量须为正整数"), field="amount")
     if not 1 <= days <= MAX_DAYS:
