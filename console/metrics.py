@@ -30,6 +30,7 @@ from metering.intake import Intake
 from providers.delivery import WorkOrder
 from providers.inventory import Resource
 from quota import audit, ledger
+from quota.actors import steward
 from quota.calendar import ZONE
 from quota.db import Book, Tx
 from quota.ledger import Account
@@ -52,7 +53,7 @@ class BookCollector(Collector):
         self.book, self.zone = book, zone
 
     def collect(self) -> Iterator[Metric]:
-        with self.book.reading() as tx:
+        with self.book.reading(steward("metrics")) as tx:
             yield from _ledger(tx)
             yield from _audit(tx)
             yield from _counts(tx)

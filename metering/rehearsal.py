@@ -325,7 +325,7 @@ class _Loop:
         """The recording is over, the clouds are still there: what is off or in the bin is seen to be so."""
         for pool_id, cloud in self.clouds.items():
             with self.by("init") as tx:
-                inventory.observe(tx, tx.get_one(Pool, pool_id), cloud.inventory(self.clock.now))
+                inventory.observe(tx, tx.get_one(Pool, pool_id), cloud.inventory(self.clock.now), caution=None)
 
     def _advance(self) -> None:
         with self.by("cases") as tx:

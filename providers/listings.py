@@ -176,16 +176,20 @@ def observe(tx: Tx, pool: Pool, listing: Inventory, *, caution: Caution | None =
     return drift
 
 
+OURS = (ResourceState.DELETED, ResourceState.RECYCLED)
+"""What our orders deleted, or put into a bin that some clouds do not list, may well be missing."""
+
+
 def _missing(known: Mapping[str, Any], facts: Mapping[str, Any], drift: Drift, caution: Caution | None) -> list[Any]:
-    """Rows that the listing ends; those whose end is held are noted in ``drift``. What an order deleted is expected to be
-    missing: it neither counts as missing nor is it held."""
-    standing = [row for row in known.values() if row.gone_at is None and _could_be_seen(row, drift.as_of)]
-    missing = [row for row in standing if row.external_id not in facts]
-    unexpected = [row for row in missing if row.state != ResourceState.DELETED]
-    drift.standing = len(standing) - len(missing) + len(unexpected)
-    if caution is None or not caution.holds(len(unexpected), drift.standing):
+    """Rows that the listing ends; those whose end is held are noted in ``drift``. What is missing by our own hand does not
+    make a listing suspect; of a suspect one only what we deleted is believed to be gone."""
+    there = [row for row in known.values() if row.gone_at is None and _could_be_seen(row, drift.as_of)]
+    missing = [row for row in there if row.external_id not in facts]
+    drift.standing = sum(row.state not in OURS for row in there)
+    unexpected = sum(row.state not in OURS for row in missing)
+    if caution is None or not caution.holds(unexpected, drift.standing):
         return missing
-    drift.held.extend(row.id for row in unexpected)
+    drift.held.extend(row.id for row in missing if row.state != ResourceState.DELETED)
     return [row for row in missing if row.state == ResourceState.DELETED]
 
 

@@ -64,7 +64,8 @@ class Book:
 
     @contextmanager
     def reading(self, actor: Actor | None = None, *, one_moment: bool = False) -> Iterator[Tx]:
-        """Open a transaction that is never committed: for pages, exports and checks.
+        """Open a transaction that is never committed: for pages, exports and checks. Where no ``actor`` is named it is the
+        steward's own look.
 
         ``one_moment``: everything it reads is as of its first look, on PostgreSQL too (SQLite does so always).
         """

@@ -25,6 +25,7 @@ from console.security import program
 from metering import sources
 from metering.push import Delivery, Desk, Taken
 from metering.sources import PushSource
+from quota.actors import nobody
 from quota.errors import NotAllowed
 
 log = logging.getLogger("guanjia.push")
@@ -113,7 +114,7 @@ def _received(decode: Callable[[bytes], Delivery], answers: Answers | None = Non
     if scheme.lower() != "bearer":
         token = request.authorization.password or "" if request.authorization else ""
     try:
-        with book().reading() as tx:
+        with book().reading(nobody()) as tx:
             source = sources.admit(tx, token)
     except NotAllowed as refused:
         status = 401 if refused.code == "push.token" else 403

@@ -22,6 +22,7 @@ from quota.actors import Role, steward
 from quota.agencies import Department
 from quota.pools import CloudProvider, Pool
 from quota.units import Arch, Kind, classes
+from tests.console.test_house import check_page
 from tests.quota.test_attachments import PDF
 
 SMALL = {Kind.VCPU: 4, Kind.MEMORY: 8 * 1024}
@@ -420,6 +421,9 @@ def test_a_listing_that_lacks_most_of_a_pool_waits_for_a_look(client_of, house, 
     (page,) = set(re.findall(r"/inventories/\d+", steward.get("/").text))
     assert "会被记为消失的资源（27 台）" in steward.get(page).text
     assert "机29" in company.get(page).text
+    for shown in (page, "/", "/inventories/"):
+        check_page(shown, steward.get(shown).text)
+    check_page("/inventories/new", answer.text)
     assert company.send(f"{page}/decide", {"decision": "end", "reason": "x"}).status_code == 403
     assert (
         "请写明核实情况" in steward.get(steward.send(f"{page}/decide", {"decision": "end", "reason": ""}).location).text

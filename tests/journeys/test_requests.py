@@ -423,3 +423,23 @@ def test_evidence_of_a_request_is_put_forward_while_it_is_with_its_department(cl
     assert "批复.pdf" in page
     assert client_of(Role.AUDITOR).get("/attachments/1").data == PDF
     assert tenant.get("/attachments/wallet/1/add").status_code == 404
+
+
+def test_who_signs_is_told_that_the_term_has_passed_and_gives_it_anew(client_of, place, clock):
+    until = clock.now.date() + timedelta(days=10)
+    number = handed_in(client_of(Role.TENANT), place, use_until=until.isoformat(), **small(place))
+    assert "新的使用期限" not in client_of("supervisor1").get(f"/decisions/{number}").text
+    clock.advance(days=15)
+    checker = client_of("supervisor1")
+    page = checker.get(f"/decisions/{number}").text
+    assert f"申请的使用期限 {until} 已过" in page
+    new = clock.now.date() + timedelta(days=10)
+    assert f'value="{new}"' in page, "as long as was asked for"
+    refused = decide(checker, number, use_until="")
+    assert refused.status_code == 422
+    assert "请填写新的使用期限" in refused.text
+    assert decide(checker, number, use_until=new.isoformat()).status_code == 302
+    assert decide(client_of("supervisor2"), number).location.endswith("/decisions/")
+    with place.book.reading() as tx:
+        assert tx.get(Request, number).use_until == new
+    assert str(new) in client_of(Role.TENANT).get(f"/requests/{number}").text

@@ -41,7 +41,7 @@ class Interposed(Book):
         self.happens = list(happens)
 
     @contextmanager
-    def transaction(self, actor=None):
+    def transaction(self, actor):
         if self.happens:
             self.happens.pop(0)()
         with super().transaction(actor) as tx:

@@ -110,7 +110,7 @@ def billed(of: str = "a", quantity: float = 4 * HOURS, kind: Kind = Kind.VCPU, *
 
 
 def take(works, *lines: base.BillLine, by: str | None = None) -> bills.Taken:
-    with works.book.transaction(works.people[by] if by else None) as tx:
+    with works.book.transaction(works.people[by] if by else steward()) as tx:
         return bills.take(tx, tx.get_one(pools.Pool, works.pool), "2026-10", lines, source="test")
 
 

@@ -134,7 +134,17 @@ def test_a_flag_ends_what_the_same_listing_was_held_for(fleet: Book) -> None:
 
 
 def test_what_our_orders_deleted_is_not_missed(fleet: Book) -> None:
-    deleted: dict[str, Any] = {"state": ResourceState.DELETED}
-    observe(fleet, *FLEET[:20], *[vm(f"m{number}", **deleted) for number in range(20, 40)], hours=1)
+    ours: list[dict[str, Any]] = [{"state": ResourceState.DELETED}, {"state": ResourceState.RECYCLED}]
+    observe(fleet, *FLEET[:20], *[vm(f"m{number}", **ours[number % 2]) for number in range(20, 40)], hours=1)
     drift = observe(fleet, *FLEET[:20], hours=2)
-    assert (len(drift.gone), drift.held) == (20, [])
+    assert (len(drift.gone), drift.held, drift.standing) == (20, [], 20)
+
+
+def test_a_suspect_listing_does_not_end_what_is_in_the_bin(fleet: Book) -> None:
+    observe(
+        fleet, *FLEET[:38], vm("m38", state=ResourceState.DELETED), vm("m39", state=ResourceState.RECYCLED), hours=1
+    )
+    drift = observe(fleet, *FLEET[:3], hours=2)
+    assert rows(fleet)["m38"].gone_at is not None
+    assert rows(fleet)["m39"].gone_at is None
+    assert (len(drift.gone), len(drift.held)) == (1, 36)

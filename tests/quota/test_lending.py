@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from quota import agencies, allotments, ledger, lending, requests
-from quota.actors import Role
+from quota.actors import Role, steward
 from quota.allotments import Act, Allotment
 from quota.db import Tx
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
@@ -46,7 +46,7 @@ def lent(town: City, amount: int = 20, **other: Any) -> Loan:
 
 @contextmanager
 def acting(town: City, by: str | None = None) -> Iterator[Tx]:
-    with town.book.transaction(town.people[by] if by else None) as tx:
+    with town.book.transaction(town.people[by] if by else steward()) as tx:
         yield tx
 
 

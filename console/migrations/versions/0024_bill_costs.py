@@ -5,8 +5,8 @@ from alembic import op
 
 from quota.base import append_only_ddl
 
-revision = "0022r"
-down_revision = "0021"
+revision = "0024"
+down_revision = "0023"
 branch_labels = None
 depends_on = None
 
