@@ -119,7 +119,7 @@ def outlook(past: Demand, busy: NDArray[np.bool_] | None) -> Outlook:
     return _outlook(past.days[-1], past.mean, past.size, told.mean[0], told.low[0], told.high[0], past.coverage)
 
 
-def cores(tx: Tx, of: Select[tuple[int]] | None = None) -> dict[int, float]:
+def cores(tx: Tx, of: Select[Any] | None = None) -> dict[int, float]:
     """Resource id → cores by the inventory, where it says any; ``of``: a query for the ids, None = all."""
     query = select(Resource.id, Resource.amounts)
     rows = tx.execute(query if of is None else query.where(Resource.id.in_(of)))
