@@ -86,10 +86,11 @@ def deliveries(lake: Lake, end: datetime, columns: Sequence[str], ids: NDArray[n
     (sorted) alone, None = of all."""
     stop = int(end.timestamp())
     first = (stop - 3600 + lake.utc_offset_s) // lake.step_s  # in slots of local time
+    long = 3600 // lake.step_s
     found: list[Cells] = []
-    for each in sorted({first // lake.slots, (first + HOUR - 1) // lake.slots}):  # over midnight: two days
+    for each in sorted({first // lake.slots, (first + long - 1) // lake.slots}):  # over midnight: two days
         begin = first - each * lake.slots
-        found += _of_day(lake, day_of(each), stop, (max(0, begin), min(lake.slots, begin + HOUR)), begin, columns, ids)
+        found += _of_day(lake, day_of(each), stop, (max(0, begin), min(lake.slots, begin + long)), begin, columns, ids)
     return found
 
 

@@ -29,7 +29,6 @@ import pyarrow as pa
 
 from metering import lately
 from metering.dayblock import lay
-from metering.expansion import HOUR
 from metering.folding import Fold, fold
 from metering.lake import Lake
 from metering.lake_files import Damaged, check_source, make_folder, write_whole
@@ -188,7 +187,9 @@ def _filling(lake: Lake, samples: pa.Table, whole: Mapping[int, int], floor: int
     for begin in np.unique(ts[late] // hour).tolist():
         rows = np.flatnonzero(late & (ts // hour == begin))
         there = np.unique(ids[rows])
-        block = lay(lately.deliveries(lake, datetime.fromtimestamp((begin + 1) * hour, UTC), names, there), HOUR)
+        block = lay(
+            lately.deliveries(lake, datetime.fromtimestamp((begin + 1) * hour, UTC), names, there), hour // lake.step_s
+        )
         if not len(block.resource):
             continue
         at = np.minimum(np.searchsorted(block.resource, ids[rows]), len(block.resource) - 1)
