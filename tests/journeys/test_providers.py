@@ -255,7 +255,7 @@ def test_what_a_bill_does_not_use_is_said_and_its_money_is_kept(client_of, house
         assert said in page
     bad = upload(company, "/bills/new", text.replace("(元)", "(美元)").encode(), "bill.csv", pool=pool, month="2026-05")
     assert bad.status_code == 422
-    assert "第 4 列 金额(美元) 不是人民币金额" in bad.text
+    assert "第 2 行第 4 列 金额(美元) 不是人民币金额" in bad.text
 
 
 def test_an_order_becomes_a_score_that_is_appealed_and_scored_again(client_of, house, pool, clock) -> None:
