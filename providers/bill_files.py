@@ -97,7 +97,7 @@ def _open(path: Path, reading: Reading) -> tuple[dict[str, Column], list[Row]]:
     columns, below = columns_of(rows, HEADING, reading)
     cost = columns.get("cost")
     if cost is not None and cost.unit not in YUAN:
-        raise unusable("column.currency", reading.place, line=1, column=cost.at + 1, header=cost.head)
+        raise unusable("column.currency", reading.place, line=cost.line, column=cost.at + 1, header=cost.head)
     return columns, list(below)
 
 

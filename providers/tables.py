@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column that is read: its place from 0, its heading as written, and what was said behind the word, in brackets."""
+    """A column that is read: its place from 0, its heading as written, what was said behind the word, in brackets, and the line
+    that it stands in."""
 
     at: int
     head: str
     unit: str = ""
+    line: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def columns_of(rows: Iterator[Row], heading: Heading, reading: Reading) -> tuple
         elif found[0] in columns:
             raise unusable("column.twice", reading.place, line=line, column=place + 1, header=text)
         else:
-            columns[found[0]] = found[1]
+            columns[found[0]] = replace(found[1], line=line)
     for name in heading.needed:
         if name not in columns:
             raise unusable("column.missing", reading.place, line=line, column=name)

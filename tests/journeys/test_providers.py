@@ -246,6 +246,20 @@ def test_an_excel_bill(client_of, house, pool) -> None:
     assert "很多" in answer.text
 
 
+def test_what_a_bill_does_not_use_is_said_and_its_money_is_kept(client_of, house, pool) -> None:
+    company = client_of(Role.PROVIDER)
+    assert "币种" in company.get("/bills/new").text
+    text = "五月账单,,,,\n资源编号,资源类别,用量,金额(元),项目\nvm-1,vcpu,2976,12.345,a\n合计,,2976,12.345,\n"
+    answer = upload(company, "/bills/new", text.encode(), "bill.csv", pool=pool, month="2026-05")
+    assert answer.status_code == 302
+    page = company.get(answer.location).text
+    for said in ("未使用的列:项目", "1 行是合计行,未读入(第 4 行)", "12.345"):
+        assert said in page
+    bad = upload(company, "/bills/new", text.replace("(元)", "(美元)").encode(), "bill.csv", pool=pool, month="2026-05")
+    assert bad.status_code == 422
+    assert "第 2 行第 4 列 金额(美元) 不是人民币金额" in bad.text
+
+
 def test_an_order_becomes_a_score_that_is_appealed_and_scored_again(client_of, house, pool, clock) -> None:
     company, steward, chief = client_of(Role.PROVIDER), client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
     late, good = place(house, pool, "late"), place(house, pool, "good")
