@@ -14,11 +14,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import DDL, JSON, BigInteger, DateTime, Engine, MetaData, Table, create_engine, event, text
-from sqlalchemy.engine import Connection, Dialect, make_url
+from sqlalchemy.engine import Connection, Dialect, ExceptionContext, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
 from quota.actors import Actor, steward
+from quota.errors import NoRoom, out_of_room
 
 if TYPE_CHECKING:
     from quota.audit import Note
@@ -192,7 +193,18 @@ def batches(ids: Iterable[int], size: int = 5000) -> Iterator[list[int]]:
 
 
 def _engine(url: str) -> Engine:
-    """SQLite in WAL mode with real transactions, or PostgreSQL."""
+    """SQLite in WAL mode with real transactions, or PostgreSQL. Either says by NoRoom that its disk is full."""
+    engine = _connected(url)
+
+    @event.listens_for(engine, "handle_error")
+    def full(context: ExceptionContext) -> None:
+        if out_of_room(context.original_exception):
+            raise NoRoom(context.original_exception) from context.original_exception
+
+    return engine
+
+
+def _connected(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         engine = create_engine(url, pool_pre_ping=True)

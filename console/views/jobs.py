@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 
 from flask import Blueprint, render_template
@@ -10,7 +11,7 @@ from werkzeug.wrappers import Response
 
 from console import frame
 from console.access import allow
-from console.book import reading
+from console.book import reading, settings
 from console.jobs import JobRun, RunState, last_success, latest
 from console.lists import Column, Filter, listing
 from console.sayings import worded
@@ -65,6 +66,10 @@ FILTERS = [
 ]
 
 
+LITTLE_ROOM = 4 << 20
+"""Bytes left on the data directory's disk with which nothing can be recorded."""
+
+
 def outcome(run: JobRun) -> str:
     """What a run did, in the reader's words; of one that an earlier release ran, as it said it then."""
     if run.said or (run.state == RunState.DONE and not run.outcome):
@@ -79,7 +84,10 @@ def index() -> str | Response:
     found = listing(tx, select(JobRun), COLUMNS, key=JobRun.id, filters=FILTERS, sort="-started")
     good = last_success(tx)
     newest = [(LABELS.get(name, name), run, good.get(name)) for name, run in sorted(latest(tx).items())]
-    return found.exported("jobs") or render_template("jobs/index.html", runs=found, newest=newest)
+    room = shutil.disk_usage(settings().data).free
+    return found.exported("jobs") or render_template(
+        "jobs/index.html", runs=found, newest=newest, full=room < LITTLE_ROOM
+    )
 
 
 @frame.home_block(Role.SYSADMIN, order=20)

@@ -6,7 +6,6 @@ was refused and is not worth sending again. 503: the disk is full; send it again
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ from console.security import program
 from metering import sources
 from metering.push import Delivery, Desk, Taken
 from metering.sources import PushSource
-from quota.errors import NotAllowed
+from quota.errors import NotAllowed, out_of_room
 
 log = logging.getLogger("guanjia.push")
 blueprint = Blueprint("push", __name__)
@@ -116,8 +115,8 @@ def _received(decode: Callable[[bytes], Delivery]) -> Taken | Response:
         return _text(400, str(error))
     except OSError as error:
         log.exception("a delivery of %s could not be kept", source.code)
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        return _text(503, "the disk is full; nothing of this was taken" if full else "not taken; send it again", RETRY)
+        said = "the disk is full; nothing of this was taken" if out_of_room(error) else "not taken; send it again"
+        return _text(503, said, RETRY)
 
 
 def _told(taken: Taken) -> str:
