@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import JSON, Boolean, Date, DateTime, Integer, LargeBinary, Numeric, String, Table, select, text
+from sqlalchemy import JSON, Boolean, Date, DateTime, Float, Integer, LargeBinary, Numeric, String, Table, select, text
 from sqlalchemy.engine import Connection
 
 from console import cli, founding
@@ -57,6 +57,7 @@ SQLITE: list[tuple[type, list[Value]]] = [
     (Integer, [bad("'abc'"), bad("1.5"), bad("x'ff'"), odd("-1"), odd("9223372036854775807")]),
     (DateTime, [bad("'yesterday'"), bad("12"), bad("x'ff'"), bad("'2026-13-45 00:00:00'"), odd("'0001-01-01 00:00:00'")]),
     (Date, [bad("'today'"), bad("12"), bad("'2026-02-30'"), odd("'9999-12-31'")]),
+    (Float, [bad("'abc'"), odd("-1"), odd("1e300")]),
     (Numeric, [bad("'abc'"), odd("-1"), odd("1e300")]),
     (LargeBinary, [odd("'text'"), odd("''")]),
     (String, TEXT),
@@ -67,6 +68,7 @@ POSTGRES: list[tuple[type, list[Value]]] = [
     (Integer, [odd("-1"), odd("2147483647")]),
     (DateTime, [bad("'infinity'"), bad("'-infinity'"), bad("'20000-01-01'"), odd("'0001-01-02'")]),
     (Date, [bad("'20000-01-01'"), odd("'9999-12-31'")]),
+    (Float, [odd("'NaN'"), odd("-1"), odd("'Infinity'")]),
     (Numeric, [odd("-1"), odd("0")]),
     (LargeBinary, [odd("''::bytea")]),
     (String, [odd("''"), odd("'0'")]),
@@ -77,6 +79,7 @@ USUAL: list[tuple[type, str]] = [
     (Integer, ""),
     (DateTime, "'2026-06-01 00:00:00'"),
     (Date, "'2026-06-01'"),
+    (Float, "1.0"),
     (Numeric, "1.0"),
     (LargeBinary, "'x'"),
 ]
