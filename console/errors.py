@@ -6,16 +6,26 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from flask import Flask, g, render_template, request
+from flask import Flask, current_app, g, render_template, request
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from console.security import local, same_origin
 from console.texts import sentence
-from metering.lake_files import LakeFull
 from quota.actors import Role
-from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, OverCapacity, Refused, WrongState
+from quota.errors import (
+    N_,
+    Conflict,
+    Invalid,
+    NoRoom,
+    NotAllowed,
+    NotFound,
+    OverCapacity,
+    Refused,
+    WrongState,
+    out_of_room,
+)
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +36,7 @@ STATUS: dict[type[Refused], int] = {
     OverCapacity: 409,
     WrongState: 409,
     Invalid: 422,
-    LakeFull: 507,  # a sender keeps what it has and tries again
+    NoRoom: 507,  # who sent it keeps it and tries again
     Refused: 409,
 }
 
@@ -67,8 +77,15 @@ def typed() -> list[tuple[str, str]]:
     ]
 
 
-def _refused(refused: Refused) -> tuple[str, int]:
+AGAIN_S = 60
+"""When to send again what there was no room for."""
+
+
+def _refused(refused: Refused) -> Any:
     code = status(refused)
+    if isinstance(refused, NoRoom):
+        log.error("request %s %s %s: %s", g.get("request_id", "-"), request.method, request.path, refused)
+        return _no_room(refused)
     return _page(
         code,
         reason=sentence(refused.message, refused.params),
@@ -76,6 +93,16 @@ def _refused(refused: Refused) -> tuple[str, int]:
         roles=[role for role in Role if role in refused.roles] if isinstance(refused, Denied) else [],
         events=_events(refused),
     )
+
+
+def _no_room(refused: NoRoom) -> Any:
+    """A page for people; programs get JSON, and agents the one status that all of them hold for passing."""
+    said, again = sentence(refused.message, refused.params), {"Retry-After": str(AGAIN_S)}
+    of_program = getattr(current_app.view_functions.get(request.endpoint or ""), "guanjia_program", False)
+    if of_program or request.accept_mimetypes.best == "application/json":
+        told = {"code": refused.code, "message": said, "request_id": g.get("request_id", "")}
+        return told, 503 if of_program else 507, again
+    return *_page(507, reason=said, code=refused.code), again
 
 
 _tellers: dict[str, Teller] = {}
@@ -114,7 +141,7 @@ TAKE_TURNS = ("40001", "40P01")
 """What PostgreSQL says of transactions that stood in each other's way: one of them shall try again."""
 
 
-def _at_once(error: IntegrityError | OperationalError) -> tuple[str, int]:
+def _at_once(error: IntegrityError | OperationalError) -> Any:
     """Two did the same at once: the book's own keys and locks let one through. Anything else of the kind is a bug."""
     about = str(error.orig).lower()
     unique = isinstance(error, IntegrityError) and "unique" in about
@@ -125,7 +152,9 @@ def _at_once(error: IntegrityError | OperationalError) -> tuple[str, int]:
     return _page(409, reason=sentence(AT_ONCE, {}), code="at-once")
 
 
-def _bug(error: Exception) -> tuple[str, int]:
+def _bug(error: Exception) -> Any:
+    if out_of_room(error):  # a file of the lake, an upload that waits on the disk, a cloud's own journal
+        return _refused(NoRoom(error))
     log.exception("request %s %s %s failed", g.get("request_id", "-"), request.method, request.path, exc_info=error)
     return _page(500, reason="", code="bug")
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from console.sayings import Said, of_error, say
 from console.tables import JobRun, RunState
 from quota.actors import steward
 from quota.db import Book, Tx
+from quota.errors import NoRoom
 
 log = logging.getLogger("guanjia.jobs")
 
@@ -110,13 +112,20 @@ def _died(run: JobRun) -> bool:
 def perform(book: Book, job: Job, slot: datetime, *, pause: float = 5.0) -> RunState | None:
     """Claim ``slot`` and do the work; None where there was nothing to claim.
 
-    Retried ``attempts`` times with pauses that double from ``pause`` seconds. Never raises for a failing job.
+    Retried ``attempts`` times with pauses that double from ``pause`` seconds. Never raises for a failing job, nor for a
+    disk so full that the run cannot be recorded: that is made up for once there is room.
     """
-    plan = job.plan
-    run_id = _patient(claim, book, plan, slot)
+    plan, begun = job.plan, book.clock()
+    try:
+        record_ends(book)
+        run_id = _patient(claim, book, plan, slot)
+    except NoRoom as full:
+        _keep_end(book, Ended(None, plan.name, slot, begun, begun, RunState.FAILED, 1, of_error(full), str(full)))
+        return RunState.FAILED
     if run_id is None:
         return None
     attempts = 0
+    state, outcome = RunState.DONE, ""
     try:
         for attempt in Retrying(
             stop=stop_after_attempt(plan.attempts),
@@ -128,11 +137,14 @@ def perform(book: Book, job: Job, slot: datetime, *, pause: float = 5.0) -> RunS
                 said = job.run()
     except Exception as error:
         log.exception("job %s failed", plan.name)
-        last = "".join(traceback.format_exception_only(error)).strip()
-        _patient(_end, book, run_id, RunState.FAILED, attempts, of_error(error), last)
-        return RunState.FAILED
-    _patient(_end, book, run_id, RunState.DONE, attempts, said)
-    return RunState.DONE
+        outcome = "".join(traceback.format_exception_only(error)).strip()
+        state, said = RunState.FAILED, of_error(error)
+    ended = Ended(run_id, plan.name, slot, begun, book.clock(), state, attempts, said, outcome)
+    try:
+        _patient(_end, book, ended)
+    except NoRoom:
+        _keep_end(book, ended)
+    return state
 
 
 _patient = Retrying(
@@ -144,13 +156,63 @@ _patient = Retrying(
 """For a run's own rows: another lane that writes to the book for long loses no slot and leaves no run without an end."""
 
 
-def _end(book: Book, run_id: int, state: RunState, attempts: int, said: Sequence[Said], outcome: str = "") -> None:
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended. ``run_id`` None: there was no room to claim it."""
+
+    run_id: int | None
+    job: str
+    slot: datetime
+    begun: datetime
+    at: datetime
+    state: RunState
+    attempts: int
+    said: Sequence[Said]
+    outcome: str
+
+
+_unrecorded: dict[tuple[Book, str], Ended] = {}
+"""The last end of each job that a full disk kept from being recorded: the first run that finds room again records it."""
+_recording = threading.Lock()
+
+
+def _keep_end(book: Book, ended: Ended) -> None:
+    log.error("job %s ended (%s) and there is no room to record it", ended.job, ended.state.value)
+    with _recording:
+        kept = _unrecorded.get((book, ended.job))
+        if kept is None or kept.run_id is None:  # a run that was claimed goes on until its end is recorded
+            _unrecorded[book, ended.job] = ended
+
+
+def record_ends(book: Book) -> None:
+    """Record what there was no room for. Raises NoRoom where there still is none."""
+    with _recording:
+        for key in [key for key in _unrecorded if key[0] is book]:
+            _end(book, _unrecorded[key])
+            del _unrecorded[key]
+
+
+def _end(book: Book, ended: Ended) -> None:
     with book.transaction(steward()) as tx:
-        run = tx.get_one(JobRun, run_id)
-        run.state, run.ended_at, run.attempts, run.outcome = state.value, tx.now, attempts, outcome[:4000]
-        run.said = [one.to_json() for one in said[:MOST_SAID]]
-        if state is RunState.FAILED:
-            tx.audit("job.failed", f"job:{run.job}", after={"run": run.id, "attempts": attempts}, reason=outcome[:500])
+        if ended.run_id is not None:
+            run = tx.get_one(JobRun, ended.run_id)
+        elif tx.scalar(select(JobRun.id).where(JobRun.job == ended.job, JobRun.slot == ended.slot)):
+            return  # another process had room for it
+        else:
+            run = JobRun(
+                job=ended.job,
+                slot=ended.slot,
+                started_at=ended.begun,
+                lease_until=ended.begun,
+                host=f"{socket.gethostname()}:{os.getpid()}",
+            )
+            tx.add(run)
+        run.state, run.ended_at, run.attempts = ended.state.value, ended.at, ended.attempts
+        run.said, run.outcome = [one.to_json() for one in ended.said[:MOST_SAID]], ended.outcome[:4000]
+        tx.flush()
+        if ended.state is RunState.FAILED:
+            about = {"run": run.id, "attempts": ended.attempts}
+            tx.audit("job.failed", f"job:{run.job}", after=about, reason=ended.outcome[:500])
 
 
 def latest(tx: Tx, names: Sequence[str]) -> dict[str, JobRun]:

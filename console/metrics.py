@@ -46,6 +46,10 @@ SECONDS = Histogram(
 )
 
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""Those that have a series of their own: a stranger may send any word as a method, and each series takes room for good."""
+
+
 class BookCollector(Collector):
     """The business gauges, read from the book at each scrape."""
 
@@ -198,7 +202,8 @@ def attach(app: Flask, book: Book, zone: ZoneInfo) -> None:
     @app.after_request
     def _count(response: Response) -> Response:
         endpoint = request.endpoint or "none"
-        REQUESTS.labels(endpoint, request.method, str(response.status_code)).inc()
+        method = request.method if request.method in METHODS else "other"
+        REQUESTS.labels(endpoint, method, str(response.status_code)).inc()
         if "started" in g:
             SECONDS.labels(endpoint).observe(time.perf_counter() - g.started)
         return response

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import secrets
 from collections.abc import Callable
@@ -11,11 +13,12 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, g, request
 from flask_talisman import Talisman
 from flask_wtf.csrf import CSRFProtect
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
 from console.settings import Settings
-from quota.errors import N_, Invalid
+from quota.errors import N_, Invalid, NoRoom
 
 POLICY = {
     "default-src": "'self'",
@@ -79,6 +82,7 @@ def attach(app: Flask, settings: Settings) -> CSRFProtect:
         permissions_policy=PERMISSIONS,
     )
     app.url_map.converters["int"] = RowConverter
+    app.before_request(refuse_unread)
     app.before_request(refuse_nul)
     app.after_request(_finish)
     return CSRFProtect(app)
@@ -131,6 +135,19 @@ def refuse_nul() -> None:
     for asked in (request.args, *typed):
         if any("\0" in value for values in asked.listvalues() for value in values):
             raise Invalid("text.nul", N_("内容含有无法保存的字符(NUL),请删去后再提交"))
+
+
+UNREAD = "guanjia.unread"
+"""What the web server leaves in a request's environment: the HTTP status that says why its body was not kept."""
+
+
+def refuse_unread() -> None:
+    """Refuse a request whose body was too large for the web server, or for the disk. Raises RequestEntityTooLarge, NoRoom."""
+    status = request.environ.get(UNREAD)
+    if status == 507:
+        raise NoRoom(os.strerror(errno.ENOSPC))
+    if status:
+        raise RequestEntityTooLarge
 
 
 def name_request() -> None:

@@ -20,7 +20,7 @@ from console.settings import BadSetting, Settings, load
 from metering.lake import Lake
 from metering.works import Progress, Works
 from quota.db import Book
-from quota.errors import Refused
+from quota.errors import NoRoom, Refused, out_of_room
 
 NO_HOUSE = 3
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -98,11 +98,16 @@ def _exists(settings: Settings) -> bool:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """A refusal is one line on stderr and exit code 1, not a traceback."""
+    """A refusal is one line on stderr and exit code 1, not a traceback; so is a full disk."""
     try:
         yield
     except Refused as refused:
         click.echo(f"refused: {refused}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if not out_of_room(error):
+            raise
+        click.echo(f"refused: {NoRoom(error)}", err=True)
         sys.exit(1)
 
 

@@ -7,7 +7,6 @@ take that is bounded, too: a header has half a minute, a body and an answer half
 
 from __future__ import annotations
 
-import errno
 import logging
 import logging.handlers
 import math
@@ -28,8 +27,9 @@ from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 from waitress.task import WSGITask
 
-UNREAD = "guanjia.unread"
-"""In a request's environment: the HTTP status that says why its body was not kept."""
+from console.security import UNREAD
+from quota.errors import out_of_room
+
 HEADER_S = 30
 GRACE_S = 30
 RATE_BYTES_S = 500
@@ -46,7 +46,6 @@ SEND_BYTES = 256 * 1024
 """So much of an answer is read at a time: what a socket could take in all (megabytes) would be read anew at each try."""
 ANSWER_BYTES = 8 * 1024 * 1024
 """Of an answer that waits to be read so much lies in memory; files that are sent are read as they go."""
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NEVER = sys.maxsize
 
 access = logging.getLogger("guanjia.access")
@@ -63,7 +62,7 @@ class Body(OverflowableBuffer):  # type: ignore[misc]
         try:
             super().append(part)
         except OSError as error:
-            if error.errno not in FULL:
+            if not out_of_room(error):
                 raise
             self.lost = True
             self.close()

@@ -19,7 +19,6 @@ written, or were left by a crash, and nobody reads them.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -41,7 +40,7 @@ from numpy.typing import NDArray
 from pyarrow import fs
 
 from metering.samples import COLUMNS, METRICS, Array, Cells, reported
-from quota.errors import N_, Refused
+from quota.errors import N_, NoRoom, out_of_room
 
 BLOCK = 512
 """Resource ids per row group of a dense file: small enough for one chart, large enough for a whole scan."""
@@ -52,11 +51,11 @@ _HOT_NAME = re.compile(r"(\d+)-(\d+)-(\d{19})-([0-9a-f]{16})\.parquet")
 _SOURCE = re.compile(r"[\w@:+-][\w.@:+-]{0,119}")
 
 
-class LakeFull(Refused):
+class LakeFull(NoRoom):
     """There is no room for a delivery; nothing of it is acknowledged, and what was taken before stays whole."""
 
     def __init__(self, error: OSError) -> None:
-        super().__init__("lake.full", N_("数据湖所在磁盘已满,未接收本批采样:%(why)s"), why=error.strerror or str(error))
+        super().__init__(error.strerror or error, "lake.full", N_("数据湖所在磁盘已满,未接收本批采样:%(why)s"))
 
 
 @contextmanager
@@ -65,7 +64,7 @@ def room() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if out_of_room(error):
             raise LakeFull(error) from error
         raise
 

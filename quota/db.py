@@ -13,13 +13,21 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Engine, Text, create_engine, event, literal
-from sqlalchemy.engine import Connection, make_url
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    Text,
+    create_engine,
+    event,
+    literal,
+)
+from sqlalchemy.engine import Connection, ExceptionContext, make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from quota.actors import Actor, steward
 from quota.audit import seal
+from quota.errors import NoRoom, out_of_room
 from quota.transactions import LOCKS, WRITER, Clock, Tx
 
 __all__ = ["Book", "Clock", "Tx", "among", "batches"]
@@ -114,7 +122,18 @@ def among(column: Any, ids: Iterable[int]) -> ColumnElement[bool]:
 
 
 def _engine(url: str) -> Engine:
-    """SQLite in WAL mode with real transactions, or PostgreSQL."""
+    """SQLite in WAL mode with real transactions, or PostgreSQL. Either says by NoRoom that its disk is full."""
+    engine = _connected(url)
+
+    @event.listens_for(engine, "handle_error")
+    def full(context: ExceptionContext) -> None:
+        if out_of_room(context.original_exception):
+            raise NoRoom(context.original_exception) from context.original_exception
+
+    return engine
+
+
+def _connected(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         engine = create_engine(url, pool_pre_ping=True)

@@ -7,6 +7,7 @@ quota package knows no HTTP status: one table in ``console.errors`` maps the cla
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 
@@ -50,6 +51,33 @@ class OverCapacity(Refused):
 
 class WrongState(Refused):
     """It cannot be done in the state that the thing is in."""
+
+
+class NoRoom(Refused):
+    """There is no room left to keep it; nothing of it was kept, and the same may be tried again once there is room."""
+
+    def __init__(
+        self, why: object, code: str = "room.none", message: str = N_("存储空间已满,没有保存:%(why)s")
+    ) -> None:
+        super().__init__(code, message, why=str(why))
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SQLITE_FULL = (
+    "SQLITE_FULL",
+    "SQLITE_IOERR_WRITE",
+    "SQLITE_IOERR_FSYNC",
+    "SQLITE_IOERR_SHMSIZE",
+    "SQLITE_IOERR_TRUNCATE",
+)
+POSTGRES_FULL = "53100"
+
+
+def out_of_room(error: BaseException | None) -> bool:
+    """Whether the system or a database says by ``error`` that there is no room left to write."""
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    return getattr(error, "sqlite_errorname", "") in SQLITE_FULL or getattr(error, "sqlstate", "") == POSTGRES_FULL
 
 
 class Invalid(Refused):

@@ -110,15 +110,18 @@ def _unsound(tx: Tx, table: Table, turn: int | None, turns: int) -> Iterator[str
 
 
 def _dangling(tx: Tx, table: Table, constraint: ForeignKeyConstraint, turn: int | None, turns: int) -> Iterator[str]:
-    parent = constraint.referred_table.alias()
+    referred = constraint.referred_table
+    parent = referred.alias() if referred is table else referred
     pairs = [(one.parent, parent.columns[one.column.name]) for one in constraint.elements]
-    there = exists(select(1).select_from(parent).where(and_(*(there == here for here, there in pairs))))
+    there = exists(
+        select(1).select_from(parent).correlate(table).where(and_(*(there == here for here, there in pairs)))
+    )
     query = select(*map(_raw, table.primary_key)).where(
         *_share(table, turn, turns), *(here.is_not(None) for here, _there in pairs), ~there
     )
     names = ", ".join(here.name for here, _there in pairs)
     for key in tx.execute(query.order_by(*table.primary_key)):
-        yield f"{table.name}: row {_key(key)} names by {names} a row of {parent.original.name} that is not there"  # type: ignore[attr-defined]
+        yield f"{table.name}: row {_key(key)} names by {names} a row of {referred.name} that is not there"
 
 
 def _share(table: Table, turn: int | None, turns: int) -> list[ColumnElement[bool]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 
 from flask import Blueprint, render_template
@@ -46,6 +47,10 @@ FILTERS = [
 ]
 
 
+LITTLE_ROOM = 4 << 20
+"""Bytes left on the data directory's disk with which nothing can be recorded."""
+
+
 def outcome(run: JobRun) -> str:
     """What a run did, in the reader's words; of one that an earlier release ran, as it said it then."""
     if run.said or (run.state == RunState.DONE and not run.outcome):
@@ -62,8 +67,15 @@ def index() -> str | Response:
         return export
     stand = standings(tx, PLAN, settings().zone)
     stand.sort(key=lambda one: (not one.failed, -(one.lag // MINUTE), list(LANES).index(one.plan.lane)))
+    room = shutil.disk_usage(settings().data).free
     return render_template(
-        "jobs/index.html", runs=found, stand=stand, good=last_success(tx), lanes=LANES, minute=MINUTE
+        "jobs/index.html",
+        runs=found,
+        stand=stand,
+        good=last_success(tx),
+        lanes=LANES,
+        minute=MINUTE,
+        full=room < LITTLE_ROOM,
     )
 
 

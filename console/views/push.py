@@ -7,7 +7,6 @@ google.rpc.Status in the encoding of the request, as its specification has it.
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -26,7 +25,7 @@ from metering import sources
 from metering.push import Delivery, Desk, Taken
 from metering.sources import PushSource
 from quota.actors import nobody
-from quota.errors import NotAllowed
+from quota.errors import NotAllowed, out_of_room
 
 log = logging.getLogger("guanjia.push")
 blueprint = Blueprint("push", __name__)
@@ -129,9 +128,10 @@ def _received(decode: Callable[[bytes], Delivery], answers: Answers | None = Non
         return answers(400, str(error), None)
     except OSError as error:
         log.exception("a delivery of %s could not be kept", source.code)
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         return answers(
-            503, "the disk is full; nothing of this was taken" if full else "not taken; send it again", RETRY
+            503,
+            "the disk is full; nothing of this was taken" if out_of_room(error) else "not taken; send it again",
+            RETRY,
         )
 
 
