@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from console import models  # noqa: F401 - every table of the house is known from here on
+from console import founding, models  # noqa: F401 - every table of the house is known from here on
+from console.settings import Settings
 from quota.db import Base, Book
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,6 +51,15 @@ def traces() -> Path:
     found = Path(os.environ.get("GUANJIA_TRACES", ROOT.parent / "shared" / "traces"))
     assert found.is_dir(), f"no traces at {found}; set GUANJIA_TRACES"
     return found
+
+
+@pytest.fixture(scope="session")
+def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo city's data directory. ``GUANJIA_DEMO_CITY`` names one that is founded already."""
+    given = os.environ.get("GUANJIA_DEMO_CITY")
+    data = Path(given) if given else tmp_path_factory.mktemp("demo")
+    founding.found(Settings(data=data), demo=True)
+    return data
 
 
 @pytest.fixture(scope="session")

@@ -73,15 +73,6 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 @pytest.fixture(scope="session")
-def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo city's data directory. ``GUANJIA_DEMO_CITY`` names one that is founded already."""
-    given = os.environ.get("GUANJIA_DEMO_CITY")
-    data = Path(given) if given else tmp_path_factory.mktemp("demo")
-    founding.found(Settings(data=data), demo=True)
-    return data
-
-
-@pytest.fixture(scope="session")
 def demo(demo_home: Path) -> Iterator[Live]:
     """A console on the demo city, as ``make run`` shows it."""
     assert assets.ready(), "run python -m console.assets first"
