@@ -156,7 +156,7 @@ def uses(tx: Tx, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Use]
     run = findings.last_run(tx)
     if run is None or not wanted:
         return dict.fromkeys(wanted, Use(None, 0, 0, None, None, None, None, ()))
-    below = {one: agencies.subtree(tx, one) for one in {department for department, _pool in wanted}}
+    below = agencies.subtrees(tx, {department for department, _pool in wanted})
     rows: dict[tuple[int | None, int], list[Finding]] = {}
     for one in tx.scalars(
         select(Finding)

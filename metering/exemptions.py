@@ -21,6 +21,7 @@ from quota.calendar import ZONE
 from quota.errors import N_, Invalid, NotFound, WrongState
 
 if TYPE_CHECKING:
+    from metering.case_files import Case
     from quota.db import Tx
 
 
@@ -70,6 +71,7 @@ class Exemption(Base):
     ended_at: Mapped[datetime | None]  # when it was noted that it had run out
 
     resource: Mapped[Resource] = relationship()
+    case: Mapped[Case | None] = relationship()
 
 
 def checked(

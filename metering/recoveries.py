@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
@@ -99,14 +100,28 @@ def recoverable(tx: Tx, run: Assessment) -> dict[ResourceClass, int]:
     """What could be taken by ``run``, whether or not a case is open: base units by class."""
     wanted = [verdict.value for verdict, kind in CALLS_FOR.items() if kind in TAKES]
     query = (
-        select(Finding.recoverable, Resource.arch)
+        select(Resource.arch, *FREED)
         .join(Resource, Resource.id == Finding.resource_id)
         .where(Finding.assessment_id == run.id, Finding.verdict.in_(wanted))
+        .group_by(Resource.arch)
     )
     found: dict[ResourceClass, int] = {}
-    for what, arch in tx.execute(query):
-        _add(found, classes(amounts(what), Arch(arch)))
+    for arch, *sums in tx.execute(query):
+        _add(found, classes(_kinds(sums), Arch(arch)))
     return found
+
+
+def recoverable_by_kind(tx: Tx, run: Assessment) -> dict[Kind, int]:
+    """What ``run`` found to be recoverable, in base units by kind."""
+    return _kinds(tx.execute(select(*FREED).where(Finding.assessment_id == run.id)).one())
+
+
+FREED = [func.sum(Finding.recoverable[kind.value].as_integer()) for kind in Kind]
+"""What findings would free, by kind: summed where they lie, a city has as many as machines."""
+
+
+def _kinds(sums: Iterable[Any]) -> dict[Kind, int]:
+    return {kind: int(figure) for kind, figure in zip(Kind, sums, strict=True) if figure}
 
 
 def by_month(tx: Tx, since: datetime) -> list[tuple[datetime, ResourceClass, int]]:
@@ -139,8 +154,8 @@ class Went:
     what: dict[ResourceClass, int]
 
 
-def went_to(tx: Tx, since: datetime) -> list[Went]:
-    """Who got what after something of that pool and class had come back since an instant; newest first.
+def went_to(tx: Tx, since: datetime, most: int | None = None) -> list[Went]:
+    """Who got what after something of that pool and class had come back since an instant; newest first, ``most`` of them.
 
     Traced to the entries of the ledger: what the transfers of one reason added to a department's granted and used
     quota, net. What moves within a department (an expansion inside its quota) adds nothing and is not listed; what is
@@ -178,21 +193,26 @@ def went_to(tx: Tx, since: datetime) -> list[Went]:
             cls = ResourceClass(Kind(kind), Arch(arch))
             gained[cls] = gained.get(cls, 0) + delta
             last[department_id, subject] = at
-    names = {one.id: one.name for one in tx.scalars(select(Department))}
-    found = []
-    for (department_id, subject), gained in sums.items():
-        what = {cls: figure for cls, figure in gained.items() if figure > 0}
-        if what:
-            number, at = _number_of(tx, subject), last[department_id, subject]
-            found.append(Went(department_id, names[department_id], subject, number, at, what))
-    return sorted(found, key=lambda one: (one.at, one.subject), reverse=True)
+    gains = {key: {cls: n for cls, n in gained.items() if n > 0} for key, gained in sums.items()}
+    newest = sorted((key for key, what in gains.items() if what), key=lambda key: (last[key], key[1]), reverse=True)[
+        :most
+    ]
+    departments = select(Department.id, Department.name).where(Department.id.in_({one for one, _subject in newest}))
+    names = dict(tx.execute(departments).all())
+    numbers = _numbers(tx, [subject for _one, subject in newest])
+    return [
+        Went(one, names[one], subject, numbers.get(subject, ""), last[one, subject], gains[one, subject])
+        for one, subject in newest
+    ]
 
 
-def _number_of(tx: Tx, subject: str) -> str:
-    kind, _colon, number = subject.partition(":")
-    if kind == "request" and number.isdigit():
-        return tx.scalar(select(Request.number).where(Request.id == int(number))) or subject
-    return ""
+def _numbers(tx: Tx, subjects: Iterable[str]) -> dict[str, str]:
+    """What people call the requests among these subjects of transfers."""
+    asked = {one: one.partition(":")[2] for one in subjects if one.startswith("request:")}
+    ids = {one: int(number) for one, number in asked.items() if number.isdigit()}
+    query = select(Request.id, Request.number).where(Request.id.in_(ids.values()))
+    known = dict(tx.execute(query).all())
+    return {one: known.get(number) or one for one, number in ids.items()}
 
 
 def _add(total: dict[ResourceClass, int], what: dict[ResourceClass, int]) -> None:

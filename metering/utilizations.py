@@ -12,7 +12,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, case, func, select
 
 from metering import findings
 from metering.findings import Assessment, Finding
@@ -116,27 +116,29 @@ def _kept(key: tuple[str, int, int]) -> list[tuple[int, Mapping[Key, Utilization
 
 
 def _read(tx: Tx, run: Assessment) -> tuple[int, Mapping[Key, Utilization]]:
-    found: dict[Key, Utilization] = {}
-    longest = 0
+    """Summed where the findings lie: their numbers are the largest thing that a city's book holds."""
+    numbers = tx.scalar(select(Finding.numbers).where(Finding.assessment_id == run.id).limit(1)) or {}
+    longest = max(numbers.get("windows") or {"0": {}}, key=int)  # all of an assessment are measured for the same
+    sums = [one for kind in FIGURES for one in _sums(kind, longest)]
     query = (
-        select(Resource.pool_id, Resource.department_id, Resource.amounts, Finding.numbers)
+        select(Resource.pool_id, Resource.department_id, *sums)
         .join(Finding, Finding.resource_id == Resource.id)
         .where(Finding.assessment_id == run.id, Resource.gone_at.is_(None))
-        .execution_options(yield_per=1000)
+        .group_by(Resource.pool_id, Resource.department_id)
     )
-    for pool_id, department_id, amounts, numbers in tx.execute(query):
-        days, window = _longest(numbers.get("windows") or {})
-        longest = max(longest, days)
-        for kind, (mean, coverage) in FIGURES.items():
-            amount = amounts.get(kind.value, 0)
-            if amount:
-                row = found.setdefault((pool_id, department_id or 0, kind), Utilization())
-                row.add(amount, window.get(mean), window.get(coverage))
-    return longest, MappingProxyType(found)
+    found: dict[Key, Utilization] = {}
+    for pool_id, department_id, *figures in tx.execute(query):
+        for at, kind in enumerate(FIGURES):
+            load, measured, covered, total = figures[4 * at : 4 * at + 4]
+            if total:
+                row = Utilization(float(load or 0), int(measured or 0), float(covered or 0), int(total))
+                found[pool_id, department_id or 0, kind] = row
+    return int(longest), MappingProxyType(found)
 
 
-def _longest(windows: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
-    if not windows:
-        return 0, {}
-    days = max(windows, key=int)
-    return int(days), windows[days]
+def _sums(kind: Kind, days: str) -> list[ColumnElement[Any]]:
+    """As `Utilization.add` adds: load, measured, covered and total."""
+    mean, coverage = (Finding.numbers[("windows", days, name)].as_float() for name in FIGURES[kind])
+    amount = Resource.amounts[kind.value].as_integer()
+    known = mean.is_not(None) & (coverage > 0)
+    return [*(func.sum(case((known, one))) for one in (amount * mean, amount, amount * coverage)), func.sum(amount)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -250,14 +250,15 @@ def system(tx: Tx, system_id: int) -> System:
 
 def subtree(tx: Tx, department_id: int) -> set[int]:
     """Ids of the department and of all below it."""
-    children: dict[int | None, list[int]] = {}
-    for child, parent in tx.execute(select(Department.id, Department.parent_id)):
-        children.setdefault(parent, []).append(child)
-    found: set[int] = set()
-    waiting = [department_id]
-    while waiting:
-        one = waiting.pop()
-        if one not in found:
-            found.add(one)
-            waiting.extend(children.get(one, ()))
+    return subtrees(tx, [department_id])[department_id]
+
+
+def subtrees(tx: Tx, department_ids: Collection[int]) -> dict[int, set[int]]:
+    """Department → its id and those of all below it, for each of these: one look, at no other departments."""
+    top = select(Department.id.label("top"), Department.id.label("id")).where(Department.id.in_(department_ids))
+    tree = top.cte(recursive=True)
+    tree = tree.union(select(tree.c.top, Department.id).join(tree, Department.parent_id == tree.c.id))
+    found = {one: {one} for one in department_ids}
+    for one, below in tx.execute(select(tree.c.top, tree.c.id)):
+        found[one].add(below)
     return found

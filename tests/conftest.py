@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -15,9 +16,11 @@ from hypothesis import HealthCheck, settings
 from wtforms import SelectField
 
 from console import (
+    founding,
     models,  # noqa: F401 - every table of the house is known from here on
     passwords,
 )
+from console.settings import Settings
 from quota.db import Book
 from tests import books
 from tests.recordings import folder
@@ -128,6 +131,31 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         with outside.opened():
             return (yield)
     return (yield)
+
+
+@pytest.fixture(scope="session")
+def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo city's data directory, of this worker alone. ``GUANJIA_DEMO_CITY`` names one that is founded already."""
+    given = os.environ.get("GUANJIA_DEMO_CITY")
+    if given:
+        founding.found(Settings(data=Path(given)), demo=True)
+        return Path(given)
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo-founded"
+    with Path(f"{shared}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # founding takes a minute: the first worker does it, the others copy
+        if not shared.exists():
+            founding.found(Settings(data=Path(f"{shared}.begun")), demo=True)
+            Path(f"{shared}.begun").rename(shared)
+    return Path(shutil.copytree(shared, tmp_path_factory.mktemp("demo") / "home", copy_function=taken))
+
+
+def taken(source: str, target: str) -> None:
+    """A file of the lake is never written to again, so that a second name for it is enough; half a GB is in them."""
+    if source.endswith(".parquet"):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from sqlalchemy import or_, select
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response
 from wtforms import TextAreaField
 from wtforms.validators import InputRequired, Length
@@ -21,7 +21,6 @@ from console.names import who
 from console.texts import _, lazy
 from console.views.case_acts import TermsForm
 from metering import cases, exemptions, protections
-from metering.case_files import Case
 from metering.exemptions import CATEGORY_LABELS, Exemption
 from providers import inventory
 from providers.inventory import Resource
@@ -55,10 +54,6 @@ def _state_is(query: Rows, value: str) -> Rows:
     return query.where(or_(Exemption.revoked_at.is_not(None), Exemption.ends_on < today))
 
 
-def _case_number(case_id: int | None) -> str | None:
-    return None if case_id is None else reading().get_one(Case, case_id).number
-
-
 COLUMNS = [
     Column("resource", N_("资源"), lambda e: e.resource.name or e.resource.external_id, title=True,
            href=lambda e: url_for("resources.show", resource_id=e.resource_id)),
@@ -71,7 +66,7 @@ COLUMNS = [
     Column("last_peak", N_("上一年的峰值"), lambda e: e.last_peak, minor=True),
     Column("asked_by", N_("申请人"), lambda e: e.asked_by, text=who, minor=True),
     Column("approved_by", N_("批准人"), lambda e: e.approved_by, text=who),
-    Column("case", N_("案件"), lambda e: _case_number(e.case_id), minor=True,
+    Column("case", N_("案件"), lambda e: e.case.number if e.case else None, minor=True,
            href=lambda e: url_for("cases.show", case_id=e.case_id) if e.case_id else None),
 ]  # fmt: skip
 FILTERS = [
@@ -104,7 +99,7 @@ def index() -> str | Response:
         select(Exemption)
         .join(Resource, Resource.id == Exemption.resource_id)
         .where(inventory.visible(tx, actor()))
-        .options(joinedload(Exemption.resource).joinedload(Resource.department))
+        .options(joinedload(Exemption.resource).joinedload(Resource.department), selectinload(Exemption.case))
     )
     found = listing(tx, query, COLUMNS, key=Exemption.id, filters=FILTERS, sort="ends_on")
     return found.exported("exemptions") or render_template("exemptions/index.html", exemptions=found)

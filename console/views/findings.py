@@ -16,7 +16,7 @@ from console.book import book, lake, reading, settings
 from console.lists import Column, Filter, Rows, listing
 from console.texts import _, amounts, sentence
 from console.texts import show as show_value
-from metering import findings, recompute
+from metering import findings, recompute, recoveries
 from metering.assess import CIRCUMSTANCES, FIGURE_LABELS, Reason
 from metering.case_files import Case
 from metering.case_steps import State
@@ -29,8 +29,6 @@ from providers.inventory import Resource
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.errors import N_, WrongState
-from quota.units import amounts as parsed
-from quota.units import total
 
 blueprint = Blueprint("findings", __name__, url_prefix="/findings")
 frame.page("cases", "findings.index", N_("评估发现"), order=20)
@@ -275,11 +273,7 @@ def _told(name: str, value: float | None) -> str:
 
 def _recoverable(tx: Tx, run: Assessment | None) -> dict[Any, int]:
     """What could be recovered by the latest assessment, in base units by kind."""
-    if run is None:
-        return {}
-    # That column alone: the numbers of a whole city's findings are megabytes.
-    rows = tx.scalars(select(Finding.recoverable).where(Finding.assessment_id == run.id))
-    return total(parsed(one) for one in rows if one)
+    return {} if run is None else recoveries.recoverable_by_kind(tx, run)
 
 
 @frame.home_block(Role.SUPERVISOR, Role.AUTHORITY, order=40)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
@@ -27,7 +27,7 @@ from providers import incidents
 from providers.base import IncidentFact, Responsibility
 from providers.incidents import RESPONSIBILITY_LABELS, Incident
 from quota.actors import Actor, Role
-from quota.calendar import working_days
+from quota.calendar import WorkingDays, working_days
 from quota.db import Tx
 from quota.errors import N_, Conflict, NotFound, Refused
 from quota.pools import Pool
@@ -67,6 +67,14 @@ def _state(query: Rows, value: str) -> Rows:
     return query.where(Incident.recovered_at.is_(None)) if value == "open" else query
 
 
+def _days() -> WorkingDays:
+    """The calendar, looked up once for all rows."""
+    if "working_days" not in g:
+        g.working_days = working_days(reading())
+    days: WorkingDays = g.working_days
+    return days
+
+
 COLUMNS = [
     Column("number", N_("故障编号"), lambda i: i.external_id, sort=Incident.external_id,
            href=lambda i: url_for("incidents.show", incident_id=i.id), title=True),
@@ -78,7 +86,7 @@ COLUMNS = [
     Column("started", N_("开始"), lambda i: i.started_at, sort=Incident.started_at),
     Column("recovered", N_("恢复"), lambda i: i.recovered_at, sort=Incident.recovered_at),
     Column("whose", N_("责任"), lambda i: _whose(i.responsibility)),
-    Column("misses", N_("超时"), lambda i: incidents.misses(i, working_days(reading()), reading().now), unit=N_("次"),
+    Column("misses", N_("超时"), lambda i: incidents.misses(i, _days(), reading().now), unit=N_("次"),
            number=True),
 ]  # fmt: skip
 FILTERS = [

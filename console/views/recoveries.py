@@ -53,7 +53,7 @@ def index() -> str:
         regret=recoveries.regret(tx),
         limit=rules.regret_limit,
         versions=_versions(tx),
-        went=recoveries.went_to(tx, year)[:15],
+        went=recoveries.went_to(tx, year, most=15),
         address=links.address,
         accounts=lambda department_id: url_for("quota.accounts", department=department_id),
         classes=_classes,

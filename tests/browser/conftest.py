@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -77,31 +76,6 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     city = City(book, plan=CONSOLE)
     yield from serve(create_app(settings, book), city.passwords)
     book.dispose()
-
-
-@pytest.fixture(scope="session")
-def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo city's data directory, of this worker alone. ``GUANJIA_DEMO_CITY`` names one that is founded already."""
-    given = os.environ.get("GUANJIA_DEMO_CITY")
-    if given:
-        founding.found(Settings(data=Path(given)), demo=True)
-        return Path(given)
-    base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo-founded"
-    with Path(f"{shared}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # founding takes a minute: the first worker does it, the others copy
-        if not shared.exists():
-            founding.found(Settings(data=Path(f"{shared}.begun")), demo=True)
-            Path(f"{shared}.begun").rename(shared)
-    return Path(shutil.copytree(shared, tmp_path_factory.mktemp("demo") / "home", copy_function=taken))
-
-
-def taken(source: str, target: str) -> None:
-    """A file of the lake is never written to again, so that a second name for it is enough; half a GB is in them."""
-    if source.endswith(".parquet"):
-        os.link(source, target)
-    else:
-        shutil.copy2(source, target)
 
 
 @pytest.fixture(scope="session")

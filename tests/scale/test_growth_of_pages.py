@@ -1,0 +1,172 @@
+"""A page that shows a part takes as much in a city ten times as large.
+
+Every page of every role is looked at, by the house's own routes and links, in the demo city and in one of ten times its
+departments, machines, requests and cases: each with cold caches, in a process of its own. How many queries a page takes
+and how many rows it fetches may not grow where it shows a part of what there is. What still grows is listed here, and
+nowhere else; the lists may only become shorter: what no longer grows has to be taken off.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scale.tenfold import tenfold
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MORE_QUERIES = 10
+"""So many more a page may take, where a list that was short fills its page."""
+MORE_ROWS = 250
+"""So many more a page may fetch for the same reason: fifty rows, and what each of them says of others."""
+FACTOR = 1.5
+
+GROWING = {
+    "allotments.act": "a choice of all departments and systems",
+    "bills.show": "the differences of a whole bill are summed",
+    "business.index": "a choice of all departments and systems",
+    "cockpit.index": "utilisation is summed by pool and department; what came back and where it went over all entries",
+    "companies.show": "a month's deliveries are counted one by one",
+    "decisions.decide": "utilisation is summed by pool and department",
+    "decisions.index": "the findings of the departments on the page, however many machines they have",
+    "departments.index": "systems and resources are counted for all departments",
+    "departments.register": "a choice of all departments",
+    "departments.reorganise": "a choice of all departments",
+    "departments.show": "utilisation is summed by pool and department",
+    "forecasts.index": "every forecast of a pool, department or system is looked at",
+    "home.index": "utilisation is summed by pool and department",
+    "inventories.drift": "every resource is compared",
+    "judged_departments.index": "all findings are judged together",
+    "judged_systems.index": "all findings are judged together",
+    "lake.index": "what was due is counted resource by resource",
+    "loans.offer": "a choice of all departments, and what each has",
+    "monthly.index": "a month's deliveries are counted one by one",
+    "orders.index": "a month's deliveries are counted one by one",
+    "people.enrol": "a choice of all departments",
+    "people.grant": "a choice of all departments",
+    "policies.draft": "a choice of all departments",
+    "policies.index": "rules name departments",
+    "policies.show": "rules name departments",
+    "pools.company": "utilisation is summed by pool and department",
+    "pools.show": "utilisation is summed by pool and department",
+    "promises.index": "utilisation is summed by pool and department",
+    "quota.accounts": "a choice of all departments",
+    "quota.index": "utilisation is summed by pool and department; the balances of all departments",
+    "quota.show": "utilisation is summed by pool and department",
+    "recoveries.index": "cases and entries of the year are summed one by one; donors are matched with askers",
+    "recoveries.matches": "every donor is matched with every asker",
+    "scorecards.appeal": "the rows behind every mark are a choice",
+    "statements.focus": "an export, which shows all",
+    "statements.index": "a choice of all departments and systems",
+    "statements.lines": "a choice of all departments and systems",
+    "systems.edit": "a choice of all departments",
+    "systems.index": "a choice of all departments",
+    "systems.register": "a choice of all departments",
+    "systems.show": "utilisation is summed by pool and department",
+}
+"""Pages that grow with the city, and by what."""
+
+SORTED = {
+    "bills.index": "short: the newest revision of a month and pool",
+    "cases.groups": "groups are summed before they are put in order",
+    "companies.index": "short",
+    "compatibility.index": "short",
+    "disputes.index": "an amount may be unknown, and PostgreSQL has an index for that one way only",
+    "inventories.drift": "chosen outside of the database",
+    "judged_departments.index": "judged outside of the database",
+    "judged_systems.index": "judged outside of the database",
+    "orders.index": "of several states at once, each of which has an index",
+    "people.index": "short: those who are active",
+    "quota.index": "groups are summed before they are put in order",
+    "reconciliation.index": "of several runs at once",
+    "rules.index": "short",
+    "sources.index": "short",
+    "statements.index": "groups are summed before they are put in order",
+    "statements.lines": "a cost may be unknown, and PostgreSQL has an index for that one way only",
+    "tariffs.index": "short",
+}
+"""Lists that put all that they could show in order before they show a page, and why no index serves them."""
+
+NARROW = ("tenant", "provider")
+"""Roles whose lists are narrowed to their own before they are put in order: that has an index, too."""
+
+UNREACHED = {
+    "attachments.download": "no file hangs at what the first links lead to",
+    "authorisations.revoke": "behind a list",
+    "cases.certificate": "of a case that has ended",
+    "incidents.settle": "a step of an incident",
+    "loans.show": "of a loan",
+    "policies.drafted": "of a draft",
+    "policies.enact": "of a draft",
+    "quota.mine": "leads on to the own department",
+    "ratings.rate": "of an order that was accepted",
+    "ratings.show": "of a rating",
+    "requests.acceptance": "of a request that was delivered",
+    "requests.draft": "of a draft",
+    "sources.show": "of a source that pushes",
+    "statements.differences": "of two revisions",
+    "verifications.show": "of a verification",
+}
+"""Pages that no link of the demo city may lead to on the day it is founded, and why."""
+
+
+def walked(data: Path, lake: Path, pages: Path | None = None) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.scale.walk", str(data), str(lake), *([str(pages)] if pages else [])]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def cities(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the pages took in the demo city, and in ten times that city."""
+    place = tmp_path_factory.mktemp("tenfold")
+    small = walked(demo_home, demo_home / "lake")
+    (place / "pages.json").write_text(json.dumps(small))
+    tenfold(demo_home / "book.db", place / "book.db")
+    return small, walked(place, demo_home / "lake", place / "pages.json")
+
+
+def test_every_page_is_looked_at(cities: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    small, large = cities
+    reached = {endpoint for pages in small["pages"].values() for endpoint in pages}
+    assert len(small["pages"]) == 8
+    assert set(small["all"]) - reached <= set(UNREACHED)
+    fallen = [
+        f"{role} {took['url']}: {took['status']}"
+        for role, pages in large["pages"].items()
+        for took in pages.values()
+        if took["status"] != 200
+    ]
+    assert fallen == []
+
+
+def test_no_page_that_shows_a_part_grows_with_the_city(cities: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    small, large = cities
+    growing: dict[str, list[str]] = {}
+    for role, pages in large["pages"].items():
+        for endpoint, after in pages.items():
+            before = small["pages"][role][endpoint]
+            if (
+                after["queries"] > before["queries"] + MORE_QUERIES
+                or after["rows"] > before["rows"] * FACTOR + MORE_ROWS
+            ):
+                told = f"{role} {after['url']}: {before['queries']} → {after['queries']} queries"
+                growing.setdefault(endpoint, []).append(f"{told}, {before['rows']} → {after['rows']} rows")
+    assert {endpoint: told for endpoint, told in growing.items() if endpoint not in GROWING} == {}
+    looked_at = {endpoint for pages in large["pages"].values() for endpoint in pages}
+    assert sorted(GROWING.keys() & looked_at - growing.keys()) == [], "these no longer grow: take them off the list"
+
+
+def test_an_index_serves_the_order_of_every_list(cities: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    whole = [pages for role, pages in cities[1]["pages"].items() if role not in NARROW]
+    sorting = {endpoint for pages in whole for endpoint, took in pages.items() if took["sorted"]}
+    assert sorting - SORTED.keys() == set()
+    looked_at = {endpoint for pages in whole for endpoint in pages}
+    assert sorted(SORTED.keys() & looked_at - sorting) == [], "an index serves these now: take them off the list"
