@@ -46,7 +46,7 @@ SERVICES = {"postgres", "bucket", "cluster"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what opens a browser or starts a server by what it asks for, so that nobody forgets to (`make test-fast`)."""
+    """Mark what opens a browser, starts a server or reads whole traces by what it asks for, so that nobody forgets to."""
     for item in items:
         asked = set(getattr(item, "fixturenames", ()))
         given = getattr(item, "callspec", None)
@@ -54,6 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("services")
         if asked & {"browser", "demo_home"}:
             item.add_marker("browser")
+        if "traces" in asked:
+            item.add_marker("slow")
 
 
 class Clock:
