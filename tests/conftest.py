@@ -46,7 +46,7 @@ SERVICES = {"postgres", "bucket", "cluster"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what opens a browser, starts a server or reads whole traces by what it asks for, so that nobody forgets to."""
+    """Mark what opens a browser, starts a server, reads whole traces or tells a whole story: so nobody forgets to."""
     for item in items:
         asked = set(getattr(item, "fixturenames", ()))
         given = getattr(item, "callspec", None)
@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("services")
         if asked & {"browser", "demo_home"}:
             item.add_marker("browser")
-        if "traces" in asked:
+        if "traces" in asked or "journeys" in item.path.parts:
             item.add_marker("slow")
 
 
