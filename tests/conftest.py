@@ -115,6 +115,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("services")
         if asked & {"browser", "demo_home"}:
             item.add_marker("browser")
+        if "traces" in asked or "journeys" in item.path.parts:
+            item.add_marker("slow")
         if "published" in asked:
             item.add_marker("published")
     if "published" not in config.option.markexpr:

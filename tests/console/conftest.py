@@ -18,6 +18,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import make_url
+from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from console import i18n
@@ -29,6 +30,23 @@ from tests import books
 from tests.city import CONSOLE, City
 
 FOUNDED = datetime(2026, 5, 29, 2, 0, tzinfo=UTC)
+_builders: dict[tuple[object, ...], Any] = {}
+_compiled = Rule._compile_builder
+
+
+def _compiled_once(rule: Rule, append_unknown: bool = True) -> Any:
+    """What werkzeug compiles to build a rule's address: a function of the rule's text, the same in every application.
+
+    A console has some two hundred rules, and making one for each test would mostly be this.
+    """
+    key = (rule.rule, *rule._trace, repr(rule.defaults), append_unknown)
+    if key not in _builders:
+        _builders[key] = _compiled(rule, append_unknown)
+    return _builders[key]
+
+
+Rule._compile_builder = _compiled_once  # type: ignore[method-assign]
+
 TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
 
 

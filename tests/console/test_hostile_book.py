@@ -26,7 +26,7 @@ from quota.base import Base
 from quota.db import Book
 from quota.inspection import rows
 from quota.people import Person
-from tests.city import found_city, found_pool
+from tests.city import CONSOLE, CONSOLE_POOL, City
 from tests.metering.samples import joined, steady
 
 TABLES = sorted(Base.metadata.tables)
@@ -148,9 +148,7 @@ def let_anything_in(connection: Connection) -> None:
 @pytest.fixture
 def hostile(book: Book, tmp_path: Path) -> Iterator[tuple[Works, Connection]]:
     """A small city's book, beside it an empty lake, and a connection that writes whatever it likes."""
-    city = found_city(book)
-    with book.transaction() as tx:
-        found_pool(tx, city)
+    City(book, plan=CONSOLE).add(CONSOLE_POOL)
     if book.engine.dialect.name == "sqlite":
         engine = book.engine.execution_options(guanjia_writes=True)
         with engine.connect() as connection:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import email.policy
 import smtplib
-import socket
 from contextlib import contextmanager
 
 import pytest
@@ -20,12 +19,12 @@ from console.mails import PATIENCE
 from console.settings import BadSetting, Settings, load
 from console.tables import Mail, MailItem
 from metering import notices as letters
-from metering.lake import Lake
 from metering.works import Works
-from quota import agencies
 from quota.actors import Actor, Role, steward
 from quota.errors import Invalid, NotAllowed
 from quota.people import Person
+from tests.city import City, DepartmentPlan, Plan
+from tests.patience import free_port
 
 SYSADMIN = Actor("root", "系", Role.SYSADMIN)
 
@@ -51,9 +50,7 @@ class Postbox:
 
 @contextmanager
 def serving(**more):
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     box = Postbox()
     server = Controller(box, hostname="127.0.0.1", port=port, **more)
     server.start()
@@ -79,14 +76,19 @@ def carried(works: Works, settings: Settings) -> postman.Round:
     return postman.carry_out(works, settings, create_app)
 
 
-class Town:
-    def __init__(self, book, tmp_path):
-        self.works = Works(book, Lake(tmp_path / "lake"))
-        self.book = book
+PLAN = Plan(
+    companies={},
+    departments={"bureau": DepartmentPlan("b", "某局"), "office": DepartmentPlan("o", "某处", above="bureau")},
+)
+
+
+class Town(City):
+    """A bureau with an office below it, and who is written to: zhang of the bureau, zhao; li of the office is not."""
+
+    def __init__(self, book, home):
+        super().__init__(book, plan=PLAN, home=home)
+        bureau, office = self.departments
         with book.transaction(steward()) as tx:
-            bureau = agencies.register(tx, "b", "某局")
-            office = agencies.register(tx, "o", "某处", bureau)
-            self.bureau, self.office = bureau.id, office.id
             for login, role, department, address in (
                 ("zhang", Role.TENANT, bureau, "zhang@b.example"),
                 ("li", Role.TENANT, office, ""),

@@ -36,11 +36,11 @@ from console.settings import Settings
 from metering import sources
 from metering.lake import Lake
 from providers.inventory import Resource
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
 from quota.db import Book
 from quota.errors import NoRoom, out_of_room
-from tests.city import found_city, found_pool
+from tests.city import CONSOLE, CONSOLE_POOL, City
 from tests.conftest import Clock
 
 GUANJIA = str(Path(sys.executable).with_name("guanjia"))
@@ -74,16 +74,15 @@ class House:
         settings = Settings(data=made)
         founding.found(settings, demo=False)
         book = Book(settings.database_url)
-        city = found_city(book)
+        city = City(book, plan=CONSOLE)
+        city.add(CONSOLE_POOL)
         self.passwords = city.passwords
-        with book.transaction() as tx:
-            pool, _items = found_pool(tx, city)
-            one = Resource(pool_id=pool.id, external_id="vm-1", name="web-1", kind="vm", arch="aarch64", state="running",
+        with book.transaction(steward()) as tx:
+            one = Resource(pool_id=city.pool, external_id="vm-1", name="web-1", kind="vm", arch="aarch64", state="running",
                            address="10.0.0.1", first_seen_at=tx.now)  # fmt: skip
             tx.add(one)
-            pool_id = pool.id
         with book.transaction(Actor("supervisor1", "督导", Role.SUPERVISOR)) as tx:
-            self.token = sources.register(tx, "agents", "代理", pool_id)[1]
+            self.token = sources.register(tx, "agents", "代理", city.pool)[1]
         book.dispose()
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
@@ -274,7 +273,7 @@ def test_a_full_book_says_so(tmp_path: Path) -> None:
     with book.engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
-    with pytest.raises(NoRoom), book.transaction() as tx:
+    with pytest.raises(NoRoom), book.transaction(steward()) as tx:
         tx.audit("a", "b", reason="x" * 1_000_000)
     book.dispose()
 

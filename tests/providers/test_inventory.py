@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,13 +15,15 @@ from sqlalchemy.exc import DBAPIError
 from providers import inventory
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.inventory import Change, Listing, Resource, ResourceChange
-from quota import agencies, capacities, ledger, pools
+from providers.simulated_city import CityCapacity
+from quota import agencies, ledger, pools
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
 from quota.db import Book, Tx
 from quota.errors import Conflict, NotAllowed, NotFound, OverCapacity
 from quota.ledger import Holder, Side
 from quota.units import Arch, Kind, ResourceClass
+from tests.city import City, DepartmentPlan, Plan, PoolPlan
 
 DAY = datetime(2026, 6, 1, tzinfo=UTC)
 CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
@@ -41,35 +44,33 @@ def vm(external_id: str, *, vcpu: int = 4, gb: int = 8, **told: Any) -> Resource
     return ResourceFact(external_id=external_id, **(given | told))
 
 
+CAPACITIES = tuple(
+    CityCapacity(kind, figure, 0, Decimal(1))
+    for kind, figure in {Kind.VCPU: 100, Kind.MEMORY: 400 * 1024, Kind.BLOCK: 1000}.items()
+)
+PLAN = Plan(
+    companies={"first_company": ("c1", "云1"), "second_company": ("c2", "云2")},
+    pools={
+        "first_pool": PoolPlan("first_company", Arch.AARCH64, CAPACITIES, "p1", "池1", xinchuang=True),
+        "second_pool": PoolPlan("second_company", Arch.AARCH64, CAPACITIES, "p2", "池2", xinchuang=True),
+    },
+    departments={
+        "group": DepartmentPlan("d", "市直"),
+        "first": DepartmentPlan("d1", "一局", above="group"),
+        "second": DepartmentPlan("d2", "二局", above="group"),
+    },
+    systems={"portal": ("s1", "门户", "first")},
+)
+"""Two companies with a pool each, a group d above bureaus d1 and d2, one system of d1.
+
+c1 ── p1 (aarch64: 100 vCPU, 400 GB memory, 1000 GB block)     d ── d1 ── s1
+c2 ── p2 (the same)                                              └─ d2
+"""
+
+
 @pytest.fixture
 def city(book: Book) -> Book:
-    """Two companies with a pool each, a group d above bureaus d1 and d2, one system of d1.
-
-    c1 ── p1 (aarch64: 100 vCPU, 400 GB memory, 1000 GB block)     d ── d1 ── s1
-    c2 ── p2 (the same)                                              └─ d2
-    """
-    with book.transaction(steward()) as tx:
-        for number in (1, 2):
-            company = pools.CloudProvider(code=f"c{number}", name=f"云{number}")
-            tx.add(company)
-            tx.flush()
-            pool = pools.Pool(
-                code=f"p{number}",
-                name=f"池{number}",
-                provider_id=company.id,
-                arch="aarch64",
-                zone="政务外网",
-                adapter="files",
-                xinchuang=True,
-            )
-            tx.add(pool)
-            tx.flush()
-            for kind, figure in {Kind.VCPU: 100, Kind.MEMORY: 400 * 1024, Kind.BLOCK: 1000}.items():
-                capacities.equip(tx, pool, kind, figure, key=f"{pool.code}:{kind}")
-        group = agencies.register(tx, "d", "市直")
-        first = agencies.register(tx, "d1", "一局", group)
-        agencies.register(tx, "d2", "二局", group)
-        tx.add(agencies.System(code="s1", name="门户", department_id=first.id))
+    City(book, plan=PLAN)
     return book
 
 

@@ -16,34 +16,44 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from providers.simulated_city import CityCapacity
 from quota import agencies, capacities, ledger, pools
 from quota.actors import steward
 from quota.db import Book, Tx
 from quota.errors import Conflict, Invalid, OverCapacity, WrongState
 from quota.ledger import Holder, Side
 from quota.units import Arch, Kind, ResourceClass
+from tests.city import City, DepartmentPlan, Plan, PoolPlan
 from tests.patience import PATIENCE, pause, together
 
 CPU = ResourceClass(Kind.VCPU, Arch.X86_64)
 MEM = ResourceClass(Kind.MEMORY, Arch.X86_64)
 
 
+PLAN = Plan(
+    companies={"company": ("c", "某云")},
+    pools={
+        "pool": PoolPlan(
+            "company",
+            Arch.X86_64,
+            (
+                CityCapacity(Kind.VCPU, 60, 10, Decimal(2)),
+                CityCapacity(Kind.MEMORY, 200 * 1024, 0, Decimal(1)),
+            ),
+            "p",
+            "政务外网区",
+        )
+    },
+    departments={"department": DepartmentPlan("d", "某局")},
+)
+"""A pool of 100 vCPU that may be given out and of 200 GB, and a department."""
+
+
 @pytest.fixture
 def city(book: Book) -> tuple[Book, int, int]:
-    """A pool of 100 vCPU and 200 GB, and a department: (book, pool id, department id)."""
-    with book.transaction(steward()) as tx:
-        company = pools.CloudProvider(code="c", name="某云")
-        tx.add(company)
-        tx.flush()
-        pool = pools.Pool(
-            code="p", name="政务外网区", provider_id=company.id, arch="x86_64", zone="政务外网", adapter="files"
-        )
-        tx.add(pool)
-        tx.flush()
-        capacities.equip(tx, pool, Kind.VCPU, 60, reserved=10, ratio=Decimal(2), key="cpu")
-        capacities.equip(tx, pool, Kind.MEMORY, 200 * 1024, key="mem")
-        department = agencies.register(tx, "d", "某局")
-        return book, pool.id, department.id
+    """(book, pool id, department id)"""
+    found = City(book, plan=PLAN)
+    return book, found.pool, found.department
 
 
 def figures(book: Book) -> dict[str, int]:
