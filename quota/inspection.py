@@ -112,7 +112,9 @@ def _dangling(tx: Tx, table: Table, constraint: ForeignKeyConstraint, turn: int 
     referred = constraint.referred_table
     parent = referred.alias() if referred is table else referred
     pairs = [(one.parent, parent.columns[one.column.name]) for one in constraint.elements]
-    there = exists(select(1).select_from(parent).correlate(table).where(and_(*(there == here for here, there in pairs))))
+    there = exists(
+        select(1).select_from(parent).correlate(table).where(and_(*(there == here for here, there in pairs)))
+    )
     query = select(*map(_raw, table.primary_key)).where(
         *_share(table, turn, turns), *(here.is_not(None) for here, _there in pairs), ~there
     )
@@ -133,7 +135,7 @@ def _careful(
 ) -> Iterator[Found]:
     """What ``ask`` gives for ``query``: all in one go, and from the first row that cannot be read on, some at a time."""
     done = 0
-    source = iter(ask(query.execution_options(yield_per=BATCH)))
+    source = (one for part in [query.execution_options(yield_per=BATCH)] for one in ask(part))  # nothing is asked yet
     while True:
         try:
             one = next(source)
