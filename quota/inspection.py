@@ -136,7 +136,7 @@ def _careful(
 ) -> Iterator[Found]:
     """What ``ask`` gives for ``query``: all in one go, and from the first row that cannot be read on, some at a time."""
     done = 0
-    source = iter(ask(query.execution_options(yield_per=BATCH)))
+    source = (one for part in [query.execution_options(yield_per=BATCH)] for one in ask(part))  # nothing is asked yet
     while True:
         try:
             one = next(source)

@@ -144,12 +144,26 @@ def test_a_run_whose_process_died_is_carried_out_anew(book, clock, tmp_path):
     assert (run.id, run.state) == (claimed[0], "done")
 
 
-def test_what_breaks_a_verification_is_said_where_it_was_asked_for(book, tmp_path):
+def test_a_table_that_is_not_there_is_named_and_the_rest_is_checked(book, tmp_path):
     works = Works(book, Lake(tmp_path / "lake"))
     with book.transaction(AUDITOR) as tx:
         verification_runs.ask(tx)
     with book.engine.begin() as connection:
         connection.execute(text("ALTER TABLE certificates RENAME TO elsewhere"))
+    (run,) = verification_runs.carry_out(works)
+    assert (run.state, run.clean) == ("done", False)
+    assert any(one.startswith("certificates: the check could not be finished") for one in run.problems)
+
+
+def test_what_breaks_a_verification_is_said_where_it_was_asked_for(book, tmp_path, monkeypatch):
+    works = Works(book, Lake(tmp_path / "lake"))
+    with book.transaction(AUDITOR) as tx:
+        verification_runs.ask(tx)
+
+    def broken(*_words, **_options):
+        raise RuntimeError("no certificates")
+
+    monkeypatch.setattr(verification_runs, "examine", broken)
     (run,) = verification_runs.carry_out(works)
     assert (run.state, run.clean) == ("failed", False)
     assert "certificates" in run.error
