@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from metering import quantiles
 from metering.figures import MISSING, Array, Facts, Figures, concat
+from metering.samples import STARVED
 
 if TYPE_CHECKING:
     from metering.policy import Policy
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 LIVE, OFF, FROZEN = 1, 2, 3  # states of a slot; 0 = nothing arrived
 QUANTILES = (0.50, 0.95, 0.99)
-STARVED = 1000
-"""Hundredths of a per cent: a tenth of what a machine wants, from which on its provider delivers short."""
 CELLS = 4_000_000  # resources x slots handled at once: bounds the temporaries to some 100 MB
 
 

@@ -30,8 +30,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from metering.devices import BOND
-from metering.facts import STARVED
-from metering.samples import METRICS
+from metering.samples import METRICS, STARVED
 from metering.signals import COUNTERS, CPU_TIMES, DIRECT, LAYER, WHOLE, Array, Points, Signal
 
 REACH_S = 900

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from metering import lately
+from metering import lake_recent
 from metering.dayblock import lay
 from metering.folding import Fold, fold
 from metering.lake import Lake
@@ -188,7 +188,8 @@ def _filling(lake: Lake, samples: pa.Table, whole: Mapping[int, int], floor: int
         rows = np.flatnonzero(late & (ts // hour == begin))
         there = np.unique(ids[rows])
         block = lay(
-            lately.deliveries(lake, datetime.fromtimestamp((begin + 1) * hour, UTC), names, there), hour // lake.step_s
+            lake_recent.deliveries(lake, datetime.fromtimestamp((begin + 1) * hour, UTC), names, there),
+            hour // lake.step_s,
         )
         if not len(block.resource):
             continue
