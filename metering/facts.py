@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from metering import quantiles
 from metering.figures import MISSING, Array, Facts, Figures, concat
-from metering.samples import STARVED
+from metering.quantiles import STARVED
 
 if TYPE_CHECKING:
     from metering.policy import Policy

@@ -30,7 +30,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from metering.devices import BOND
-from metering.samples import METRICS, STARVED
+from metering.quantiles import STARVED
+from metering.samples import METRICS
 from metering.signals import COUNTERS, CPU_TIMES, DIRECT, LAYER, WHOLE, Array, Points, Signal
 
 REACH_S = 900

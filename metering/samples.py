@@ -27,8 +27,6 @@ from metering.quantiles import MISSING
 Array = NDArray[Any]
 
 ABSENT, LIVE, OFF, FROZEN = range(4)
-STARVED = 1000
-"""Hundredths of a per cent: a tenth of what a machine wants, from which on its provider delivers short."""
 """States of a slot: nothing came; live; off but reporting (vcpu = 0); the same values for too long."""
 
 NO_SEC = np.uint16(65535)
