@@ -11,19 +11,22 @@ from pathlib import Path
 from sqlalchemy import insert, select
 
 from benchmarks.harness import AtMost, Watch, work
-from console import accounts, models  # noqa: F401 - every table of the house is known from here on
+from console.accounts import accounts
 from console.app import create_app
+from console.schema import models  # noqa: F401 - every table of the house is known from here on
 from console.settings import Settings
-from metering import cases, findings, policies
-from metering.case_files import Case
-from metering.findings import Judged
-from metering.policy import Verdict
-from providers.inventory import Resource
-from quota import agencies, pools
+from metering import cases
+from metering.cases.files import Case
+from metering.judging import findings, policies
+from metering.judging.findings import Judged
+from metering.judging.policy import Verdict
+from providers.observation.resources import Resource
 from quota.actors import Role, steward
 from quota.base import Base
 from quota.calendar import ZONE
 from quota.db import Book
+from quota.directory import departments as agencies
+from quota.directory import pools
 from quota.units import Kind
 
 CASES, DEPARTMENTS, ASKED = 5000, 40, 40

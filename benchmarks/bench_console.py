@@ -26,7 +26,7 @@ from benchmarks.harness import AtMost, Watch, Within, work
 from console import founding, i18n
 from console.app import create_app
 from console.settings import Settings
-from providers.inventory import Resource
+from providers.observation.resources import Resource
 from quota.db import Book
 
 PAGES = (

@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from benchmarks.city_samples import METRICS, MIDNIGHT, STEP, Fleet
 from benchmarks.harness import Broken, Watch, Within, work
-from metering import expansion, lately
-from metering.expansion import COVERED, EXECUTED, HOUR
-from metering.lake import Lake
-from metering.rightsizing import Fast
+from metering.intraday import last_hour
+from metering.lake.store import Lake
+from metering.sizing import expansion
+from metering.sizing.expansion import COVERED, EXECUTED, HOUR
+from metering.sizing.rightsizing import Fast
 
 MACHINES = 100_000
 FAST = Fast()
@@ -42,7 +43,7 @@ def checked(home: Path, found: np.ndarray) -> float:
 
 def ours(home: Path, watch: Watch) -> float:
     with watch:
-        hour = lately.hour(Lake(home / "lake"), datetime.fromtimestamp(END, UTC))
+        hour = last_hour.hour(Lake(home / "lake"), datetime.fromtimestamp(END, UTC))
         size = np.full(hour.cpu.shape, 100.0)
         over = expansion.sight(hour.cpu, size, size, size[:, 0], FAST, EXECUTED).over
     return checked(home, hour.resources[over])

@@ -17,19 +17,20 @@ import pyarrow.parquet as pq
 from sqlalchemy import create_engine
 
 from benchmarks.harness import Rate, Watch, Within, work
-from console import models, replay  # noqa: F401 - every table is known
-from metering import imports
-from metering.lake import Lake
-from metering.works import Works
-from providers import inventory
-from providers.refusals import Refusals
-from providers.usage_columns import BITBRAINS
-from providers.usage_files import find_usage, read_usage_files
-from providers.usage_inventory import inventory_from_usage
+from console.cli import rehearse
+from console.schema import models  # noqa: F401 - every table is known
+from metering.intake import imports
+from metering.lake.store import Lake
+from metering.workbench import Works
+from providers import observation
+from providers.readers.refusals import Refusals
+from providers.readers.usage_columns import BITBRAINS
+from providers.readers.usage_files import find_usage, read_usage_files
+from providers.readers.usage_inventory import inventory_from_usage
 from quota.actors import steward
 from quota.base import Base
 from quota.db import Book
-from quota.pools import CloudProvider, Pool
+from quota.directory.pools import CloudProvider, Pool
 from quota.units import Arch
 
 TRACES = Path(os.environ.get("GUANJIA_TRACES", Path(__file__).resolve().parents[2] / "shared" / "traces"))
@@ -57,7 +58,7 @@ def imported(home: Path, watch: Watch, path: Path) -> float:
     looked = read_usage_files(find_usage(path, Refusals()), Refusals())
     listing = inventory_from_usage(looked, arch=Arch(pool.arch))
     with works.book.transaction(steward("bench")) as tx:
-        inventory.observe(tx, tx.get_one(Pool, pool.id), listing)
+        observation.observe(tx, tx.get_one(Pool, pool.id), listing)
     with watch:
         found = imports.import_usage(works, pool, [path])
     assert found.report.refused == 0
@@ -144,7 +145,7 @@ def csv_in_pandas(home: Path, watch: Watch) -> float:
 def whole_loop(_home: Path, watch: Watch) -> float:
     """What ``guanjia replay`` does on the 243 machines."""
     with watch:
-        report = replay.rehearsed(TRACE, "default", lambda *_: None)
+        report = rehearse.rehearsed(TRACE, "default", lambda *_: None)
     assert report["conserved"]
     assert report["vms"] == 243
     return float(report["vms"])

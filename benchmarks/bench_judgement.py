@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import Watch, Within, work
-from metering import assess, backtest, facts, rightsizing, traces
-from metering.policy import default
-from metering.rightsizing import PROFILES, SHAPES
+from metering.judging import assess, facts
+from metering.judging.policy import default
+from metering.sizing import backtest, rightsizing, traces
+from metering.sizing.rightsizing import PROFILES, SHAPES
 
 RESOURCES = int(os.environ.get("GUANJIA_BENCH_RESOURCES", "100000"))
 DAYS = 30

@@ -18,8 +18,8 @@ from benchmarks import city_samples
 from benchmarks.city_samples import FIRST, METRICS, MIDNIGHT, SLOTS, Fleet
 from benchmarks.harness import AtMost, Rate, Watch, Within, fresh, work
 from benchmarks.victoria import VICTORIA, Victoria, beside, lines
-from metering import reporting
-from metering.lake import Lake
+from metering.lake.store import Lake
+from metering.overview import usage_reports
 from quota.calendar import WorkingDays
 
 MACHINES, DAYS = 20_000, 30
@@ -154,7 +154,7 @@ def city(machines: int, distinct: int = 3) -> Callable[[Path], None]:
 
 def assess_ours(home: Path, watch: Watch) -> float:
     with watch:
-        found = reporting.exact(str(home / "lake"), FIRST, LAST, WorkingDays())
+        found = usage_reports.exact(str(home / "lake"), FIRST, LAST, WorkingDays())
     return float(len(found.ids) * DAYS * SLOTS * 2)
 
 
@@ -169,20 +169,22 @@ def growth(home: Path, watch: Watch) -> float:
     for machines in (MACHINES, 100_000):
         part = Watch()
         with part, watch:
-            reporting.exact(str(home / str(machines)), FIRST, LAST, WorkingDays())
+            usage_reports.exact(str(home / str(machines)), FIRST, LAST, WorkingDays())
         each[machines] = part.seconds / machines
     return each[100_000] / each[MACHINES]
 
 
 def near_ours(home: Path, watch: Watch) -> float:
     with watch:
-        found = reporting.near(str(home / "lake"), FIRST, LAST, WorkingDays())
+        found = usage_reports.near(str(home / "lake"), FIRST, LAST, WorkingDays())
     return float(len(found.ids))
 
 
 def off_by(home: Path, watch: Watch) -> float:
     """The largest difference, in points, between P95 from histograms and exact, over all machines."""
-    one, other = (how(str(home / "lake"), FIRST, LAST, WorkingDays()) for how in (reporting.exact, reporting.near))
+    one, other = (
+        how(str(home / "lake"), FIRST, LAST, WorkingDays()) for how in (usage_reports.exact, usage_reports.near)
+    )
     with watch:
         return max(float(np.nanmax(np.abs(a.p95 - b.p95))) for a, b in ((one.cpu, other.cpu), (one.mem, other.mem)))
 
@@ -197,10 +199,10 @@ FIGURES = """
 
 def assess_duckdb(home: Path, watch: Watch) -> float:
     """From the lake's own files, as `guanjia lake sql` reads them."""
-    from metering import lake_sql
+    from metering.lake import sql
 
     lake = Lake(home / "lake")
-    link = lake_sql.connect(lake)
+    link = sql.connect(lake)
     marks = (LAST - timedelta(days=6), LAST - timedelta(days=13))
     worked = ", ".join(f"DATE '{day}'" for day in days() if WorkingDays().is_working(day))
     figures = ", ".join(FIGURES.format(name, *marks).replace(" AS ", f" AS {name}_") for name in METRICS[:2])

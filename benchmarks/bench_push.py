@@ -14,15 +14,16 @@ import pyarrow as pa
 
 from benchmarks.harness import Rate, Watch, fresh, work
 from benchmarks.victoria import Victoria, beside
-from console import models, wire  # noqa: F401 - every table is known
 from console.app import create_app
+from console.pages.metering import wire
+from console.schema import models  # noqa: F401 - every table is known
 from console.settings import Settings
-from metering import sources
-from providers.inventory import Resource
+from metering.intake import sources
+from providers.observation.resources import Resource
 from quota.actors import steward
 from quota.base import Base
 from quota.db import Book
-from quota.pools import CloudProvider, Pool
+from quota.directory.pools import CloudProvider, Pool
 
 HOSTS, SERIES, SCRAPES, BATCH = 100, 50, 40, 2000
 BODIES = HOSTS * SERIES * SCRAPES // BATCH

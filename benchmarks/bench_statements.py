@@ -19,21 +19,22 @@ import pyarrow as pa
 
 from benchmarks import city_samples
 from benchmarks.harness import AtMost, Watch, Within, work
-from console import accounts, founding
+from console import founding
+from console.accounts import accounts
 from console.app import create_app
 from console.settings import Settings
-from metering import statements, tariffs
-from metering.allocation import Spells, allocate
-from metering.charges import Price, charge
-from metering.lake import Lake
-from metering.works import Works
-from providers import inventory
+from metering.lake.store import Lake
+from metering.statements import statements, tariffs
+from metering.statements.allocation import Spells, allocate
+from metering.statements.charges import Price, charge
+from metering.workbench import Works
+from providers import observation
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
-from providers.bills import month_bounds
-from quota import agencies
+from providers.billing.bills import month_bounds
 from quota.actors import Actor, Role, steward
 from quota.db import Book
-from quota.pools import CloudProvider, Pool
+from quota.directory import departments
+from quota.directory.pools import CloudProvider, Pool
 from quota.units import UNITS, Arch, Kind
 
 RESOURCES, DAYS = 100_000, 31
@@ -155,7 +156,7 @@ def found_house(home: Path, resources: int, days: int) -> None:
         pool = Pool(code="p", name="p", provider_id=company.id, arch="x86_64", zone="z", adapter="files")
         tx.add(pool)
         for number in range(50):
-            agencies.register(tx, f"d{number}", f"d{number}")
+            departments.register(tx, f"d{number}", f"d{number}")
         tx.flush()
         facts = [
             ResourceFact(
@@ -165,7 +166,7 @@ def found_house(home: Path, resources: int, days: int) -> None:
             )
             for number, cores in enumerate(dice.choice([2, 4, 8, 16, 32], resources).tolist())
         ]  # fmt: skip
-        inventory.observe(tx, pool, Inventory(tx.now - timedelta(days=2), facts, complete=True))
+        observation.observe(tx, pool, Inventory(tx.now - timedelta(days=2), facts, complete=True))
     with works.book.transaction(steward("bench")) as tx:
         (home / "password").write_text(
             accounts.enrol(tx, "wang", "wang", Role.SUPERVISOR, granted=True, must_change=False)[1]

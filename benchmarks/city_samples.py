@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from metering.lake import Lake
+from metering.lake.store import Lake
 
 STEP, SLOTS = 300, 288
 FIRST = date(2026, 9, 21)

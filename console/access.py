@@ -18,11 +18,9 @@ from sqlalchemy import select
 from console.book import book, settings
 from console.errors import Denied, typed
 from console.security import local, same_origin
-from console.texts import _
+from console.words import _
 from quota.actors import HELD, Actor, Role, nobody
-from quota.agencies import Department
-from quota.people import Person
-from quota.pools import CloudProvider
+from quota.directory import CloudProvider, Department, Person
 
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -9,9 +9,13 @@ from typing import Any
 
 from flask import Flask
 
-from console import access, attachments, book, errors, forms, frame, metrics, models, names, rule_words, security, texts  # noqa: F401 - models: all tables
+from console import access, book, errors, forms, frame, security
+from console.pages import blueprints
+from console.pages.attachments import uploads
+from console.pages.house import gauges
+from console.schema import models  # noqa: F401 - all tables
 from console.settings import Settings
-from console.views import blueprints
+from console.words import names, rules, texts
 from quota.db import Book
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,15 +34,13 @@ def create_app(settings: Settings, opened: Book | None = None) -> Flask:
     csrf = security.attach(app, settings)
     errors.attach(app)
     frame.attach(app)
-    metrics.attach(app, app.extensions[book.EXTENSION].book, settings.zone)
+    gauges.attach(app, app.extensions[book.EXTENSION].book, settings.zone)
     for blueprint in blueprints():
         app.register_blueprint(blueprint)
     security.exempt(app, csrf)
     app.jinja_env.filters.update(names.FILTERS)
-    app.jinja_env.filters["because"] = rule_words.because
-    app.jinja_env.globals.update(
-        evidence_of=attachments.evidence_of, settings=settings, now=lambda: book.book().clock()
-    )
+    app.jinja_env.filters["because"] = rules.because
+    app.jinja_env.globals.update(evidence_of=uploads.evidence_of, settings=settings, now=lambda: book.book().clock())
 
     @app.url_defaults
     def _versioned(endpoint: str, values: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from console.security import local, same_origin
-from console.texts import sentence
+from console.words import sentence
 from quota.actors import Role
 from quota.errors import (
     N_,

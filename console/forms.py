@@ -15,7 +15,7 @@ from wtforms.form import Form
 from wtforms.validators import ValidationError
 
 from console.security import row_or
-from console.texts import _, sentence
+from console.words import _, sentence
 from quota.errors import N_, Refused
 
 EARLIEST, LATEST = 1990, 2200

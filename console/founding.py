@@ -16,20 +16,21 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from console import accounts, schema
+from console.accounts import accounts
 from console.occupancy import InUse, Part, occupied
 from console.privacy import private_files, tighten
+from console.schema import upgrade
 from console.settings import Settings
-from metering import policies
+from metering.judging import policies
 from metering.lake import Lake
-from metering.works import Progress, Works, silent
-from providers.simulated_city import CITY
-from quota import rulebook
+from metering.workbench import Progress, Works, silent
+from providers.adapters.simulated import CITY
 from quota.actors import ROLE_LABELS, Role, steward
 from quota.audit import AuditRecord
 from quota.db import Book, Tx
+from quota.directory import Person
 from quota.errors import N_, WrongState
-from quota.people import Person
+from quota.requests import rulebook
 
 FOUNDED = "house.found"
 """The audit record that says that a founding was finished."""
@@ -68,7 +69,7 @@ def found(
         with private_files(), occupied(settings.data, Part.FOUNDING):
             if is_founded(settings):
                 with _book(settings) as book:
-                    schema.migrate(book)
+                    upgrade.migrate(book)
                 return known(settings)
             if settings.database:
                 _found_here(settings, plan)
@@ -95,7 +96,7 @@ def is_founded(settings: Settings) -> bool:
     if not settings.database and not (settings.data / "book.db").exists():
         return False
     with _book(settings) as book:
-        if schema.current(book) is None:
+        if upgrade.current(book) is None:
             return False
         with book.reading() as tx:
             if tx.scalar(select(AuditRecord.sequence).where(AuditRecord.action == FOUNDED).limit(1)):
@@ -131,14 +132,14 @@ def _found_beside(settings: Settings, plan: Plan) -> None:
 
 def _found_here(settings: Settings, plan: Plan) -> None:
     with _book(settings, plan.at) as book:
-        schema.migrate(book)
+        upgrade.migrate(book)
         works = Works(book, Lake(settings.lake_dir), settings.data, caution=settings.caution)
         with book.transaction(steward("init")) as tx:
             policies.seed(tx)
             # A demo looks back on weeks in which requests were signed by these rules.
             rulebook.default_rules(tx, tx.now.date() - timedelta(days=365) if plan.demo else None)
         if plan.demo:
-            from console import demo
+            from console.demo import city as demo
 
             passwords = demo.build(works, settings, plan.progress, small=plan.small)
         else:

@@ -20,8 +20,8 @@ from console.forms import always_chosen, problems
 from console.security import local, same_origin
 from quota.actors import Actor, Role
 from quota.db import Tx
+from quota.directory import Person
 from quota.errors import N_
-from quota.people import Person
 
 SECTIONS: dict[str, tuple[str, str]] = {
     "requests": (N_("申请"), "file-text"),

@@ -25,7 +25,7 @@ from sqlalchemy import ColumnElement, Select, func, literal_column, select
 from werkzeug.datastructures import MultiDict
 
 from console.book import settings
-from console.texts import _, show, state
+from console.words import _, show, state
 from quota.db import Tx
 
 Rows = Select[Any]

@@ -9,20 +9,18 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from sqlalchemy import select
 
-from metering import reconcile
-from metering.works import Works
-from providers import assessment, bills, evidence, incidents, inventory, marks, periods
+from metering.statements import reconciliation
+from metering.workbench import Works
+from providers import observation
+from providers.assessment import DEFAULT, Row, ScorecardRecord, cards, evidence, gathering, periods
 from providers.base import ProviderFault, ResourceState, ServiceKind
-from providers.bills import Interval, month_bounds
-from providers.inventory import Resource
-from providers.marks import ScorecardRecord
-from providers.measures import Row
-from providers.scorecard import DEFAULT
+from providers.billing import Interval, bills, incidents, month_bounds
+from providers.observation import Resource
 from quota.actors import Actor, steward
 from quota.calendar import ZONE
 from quota.db import Tx
+from quota.directory import CloudProvider, Pool
 from quota.errors import N_, Refused, WrongState
-from quota.pools import CloudProvider, Pool
 
 HOSTS = (ServiceKind.VM.value, ServiceKind.BARE_METAL.value)
 MOMENT = timedelta(microseconds=1)
@@ -41,11 +39,11 @@ def score(
             raise WrongState("period.future", N_("%(period)s 还没有开始"), period=period, field="period")
         reporting = samples(works, tx, provider_id, period)
     for month in periods.months(period):
-        reconcile.bring_up_to_date(works, provider_id, month)
+        reconciliation.bring_up_to_date(works, provider_id, month)
     with works.book.transaction(actor or steward("job:score")) as tx:
-        metering = {month: reconcile.evidence(tx, provider_id, month) for month in periods.months(period)}
-        found = assessment.gather(tx, provider_id, period, reporting=reporting, metering=metering)
-        return marks.keep(tx, provider_id, period, found, DEFAULT, reason=reason)
+        metering = {month: reconciliation.evidence(tx, provider_id, month) for month in periods.months(period)}
+        found = gathering.gather(tx, provider_id, period, reporting=reporting, metering=metering)
+        return cards.keep(tx, provider_id, period, found, DEFAULT, reason=reason)
 
 
 def samples(works: Works, tx: Tx, provider_id: int, period: str) -> list[Row]:
@@ -91,7 +89,7 @@ def _off(tx: Tx, pool_ids: list[int], month: str) -> set[tuple[int, date]]:
     """Machines and the local days on which they did not run all day: that they are silent then is nobody's fault."""
     start, end = month_bounds(month)
     found: set[tuple[int, date]] = set()
-    for one, told in inventory.spells(tx, start, end, pool_ids=pool_ids).items():
+    for one, told in observation.spells(tx, start, end, pool_ids=pool_ids).items():
         for spell in told:
             if spell.state is not ResourceState.RUNNING:
                 day, last = spell.start.astimezone(ZONE).date(), (spell.end - MOMENT).astimezone(ZONE).date()
@@ -161,7 +159,7 @@ def due(works: Works) -> list[tuple[int, str]]:
         found = []
         for company in companies:
             for period in wanted:
-                card = marks.current(tx, company, period)
+                card = cards.current(tx, company, period)
                 if card is None or not card.published:
                     found.append((company, period))
         return found

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from providers.inventory import Caution
+from providers.observation import Caution
 
 PREFIX = "GUANJIA_"
 FILE = "guanjia.toml"

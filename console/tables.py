@@ -16,7 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.base import Base
-from quota.people import Person
+from quota.directory import Person
 
 
 class RunState(StrEnum):

@@ -10,38 +10,30 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from console import postman, scoring, verification_runs
-from console.jobs import Job, perform, schedule
-from console.sayings import Said, Unsuccessful, fault, say
+from console import scoring
+from console.jobs import LANES, PLAN, Job, Said, Unsuccessful, fault, perform, say, schedule
+from console.mail import postman
 from console.settings import Settings
 from console.tables import RunState
-from console.timetable import LANES, PLAN
-from metering import (
-    deadlines,
-    enforcement,
-    forecasts,
-    hourly,
-    intake,
-    keeping,
-    late_figures,
-    openings,
-    pipeline,
-    push,
-    reconcile,
-    replays,
-    settling,
-    statements,
-)
-from metering.intake import Collected
-from metering.works import Works
-from providers import delivery, orders
+from console.verification import runs as verification_runs
+from metering import statements
+from metering.cases import deadlines, enforcement, openings
+from metering.forecasting import forecasts
+from metering.intake import Collected, collection, keeping, late_figures, push
+from metering.intraday import look as hourly
+from metering.judging import pipeline
+from metering.simulation import policy_backtests
+from metering.statements import reconciliation, settling
+from metering.workbench import Works
+from providers import orders
+from providers import orders as delivery
 from providers.base import ProviderFault
-from quota import approvals, attachments, lending, notices, requests
+from quota import attachments, requests
 from quota.actors import steward
-from quota.dossier import Request, RequestState
+from quota.directory import CloudProvider
 from quota.errors import N_, NotFound, Refused
-from quota.lending import LoanState
-from quota.pools import CloudProvider
+from quota.ledger import LoanState, lending
+from quota.requests import Request, RequestState, approvals, notices
 
 
 def jobs(works: Works, settings: Settings) -> list[Job]:
@@ -51,7 +43,7 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         return works.book.clock().astimezone(settings.zone)
 
     def collect() -> list[Said]:
-        found = list(intake.collect_all(works))
+        found = list(collection.collect_all(works))
         faults = [fault(one[1], at=one[0]) for one in found if isinstance(one, tuple)]
         read = [one for one in found if isinstance(one, Collected)]
         if faults and not read:
@@ -179,12 +171,12 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
             return [say("returned", loans=len(done), late=late)]
 
     def replay() -> list[Said]:
-        return [say("replayed", replays=len(replays.carry_out(works)))]
+        return [say("replayed", replays=len(policy_backtests.carry_out(works)))]
 
     def reckon() -> list[Said]:
         month = f"{today().replace(day=1) - timedelta(days=1):%Y-%m}"
         run = statements.make(works, month)
-        compared = reconcile.all_pools(works, month)
+        compared = reconciliation.all_pools(works, month)
         differing = sum(one.differing for one in compared)
         return [say("reckoned", month=month, revision=run.revision, lines=run.lines, differing=differing)]
 

@@ -18,21 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import or_, select, update
 
-from metering.case_files import Case
-from metering.case_steps import State
-from providers import inventory, orders
-from providers.inventory import Resource
+from metering.cases import Case, State
+from providers import observation, orders
+from providers.observation import Resource
 from providers.orders import WorkOrder
-from quota import agencies, ledger
+from quota import ledger
 from quota.actors import Role
-from quota.agencies import Department, System
 from quota.db import among, batches
-from quota.dossier import OPEN, Request, RequestState
+from quota.directory import Adjustment, Department, Person, Reorganisation, System, departments, reorganisation
 from quota.errors import N_, Conflict, Invalid, OverCapacity, WrongState
-from quota.ledger import Account, Hold, Holder, HoldState
-from quota.lending import OUT, Loan, LoanState
-from quota.people import Person
-from quota.reorganisations import Adjustment, Reorganisation, reorganisation
+from quota.ledger import OUT, Account, Hold, Holder, HoldState, Loan, LoanState
+from quota.requests import OPEN, Request, RequestState
 from quota.units import Arch, ResourceClass, amounts, classes
 
 if TYPE_CHECKING:
@@ -60,16 +56,16 @@ class Extent:
 
 def extent(tx: Tx, kind: Adjustment, source_id: int, target_id: int | None, system_ids: Collection[int] = ()) -> Extent:
     """What the batch would move. Raises Invalid where it makes no sense, so for closed departments."""
-    source = agencies.department(tx, source_id)
-    target = agencies.department(tx, target_id) if target_id is not None else None
+    source = departments.department(tx, source_id)
+    target = departments.department(tx, target_id) if target_id is not None else None
     if target is None and kind is not Adjustment.PARENT:
         raise Invalid("reorganisation.target", N_("请选择接收单位"), field="target")
     if target is not None and target.id == source.id:
         raise Invalid("ledger.same", N_("转出和转入不能是同一单位"), field="target")
     for one in (source, target):
         if one is not None:
-            agencies.must_be_open(one)
-    if target is not None and kind is not Adjustment.SYSTEMS and target.id in agencies.subtree(tx, source.id):
+            departments.must_be_open(one)
+    if target is not None and kind is not Adjustment.SYSTEMS and target.id in departments.subtree(tx, source.id):
         raise Invalid("reorganisation.cycle", N_("不能并入或隶属于自己的下级单位"), field="target")
     if kind is Adjustment.PARENT:
         return Extent()
@@ -100,7 +96,7 @@ def reorganise(
             raise Conflict("key.reused", N_("幂等键 %(key)s 已用于另一笔操作"), key=key)
         return earlier
     what = extent(tx, kind, source_id, target_id, system_ids)
-    source = agencies.department(tx, source_id)
+    source = departments.department(tx, source_id)
     batch = Reorganisation(
         key=key,
         kind=kind.value,
@@ -153,7 +149,7 @@ def undo(tx: Tx, batch_id: int, *, reason: str) -> Reorganisation:
     )
     if later is not None:
         raise WrongState("reorganisation.later", N_("其后的机构调整 %(id)s 也涉及这些单位,须先撤销它"), id=later)
-    source = agencies.department(tx, batch.source_id)
+    source = departments.department(tx, batch.source_id)
     if batch.kind != Adjustment.PARENT.value and batch.target_id is not None:
         both = [batch.source_id, batch.target_id]
         tx.execute(select(Department.id).where(Department.id.in_(both)).order_by(Department.id).with_for_update())
@@ -279,7 +275,7 @@ def _move(tx: Tx, what: Extent, source_id: int, target_id: int, subject: str, st
         one.lender_id = target_id if one.lender_id == source_id else one.lender_id
         one.borrower_id = target_id if one.borrower_id == source_id else one.borrower_id
         one.generation += 1
-    inventory.reassign(tx, what.resources, target_id, source=subject)
+    observation.reassign(tx, what.resources, target_id, source=subject)
     if what.quota or what.holds:
         try:
             ledger.hand_over(

@@ -10,8 +10,8 @@ from providers.base import Provider
 from quota.errors import N_, Invalid
 
 ADAPTERS: Mapping[str, str] = {
-    "simulated": "providers.simulated:SimulatedCloud",
-    "files": "providers.files:FilesCloud",
+    "simulated": "providers.adapters.simulated:SimulatedCloud",
+    "files": "providers.adapters.files:FilesCloud",
 }
 
 

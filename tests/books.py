@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from console import models  # noqa: F401 - every table of the house is known from here on
+from console.schema import models  # noqa: F401 - every table of the house is known from here on
 from quota.base import Base
 from quota.db import Book
 

@@ -15,11 +15,8 @@ from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 from wtforms import SelectField
 
-from console import (
-    founding,
-    models,  # noqa: F401 - every table of the house is known from here on
-    passwords,
-)
+from console import founding
+from console.accounts import passwords
 from console.settings import Settings
 from quota.db import Book
 from tests import books

@@ -13,41 +13,41 @@ from typing import Any
 from sqlalchemy import func, select
 
 from console.tables import VerificationRun, VerificationState
-from metering.authorisations import Authorisation
-from metering.case_files import Case, Confirmation, Reply, Ruling
-from metering.case_steps import Answer, Decision, Ending, State
-from metering.certificates import Certificate
-from metering.closings import MonthClosing
-from metering.disputes import Dispute, DisputeState
-from metering.exemptions import Exemption
-from metering.findings import Assessment, Finding
-from metering.forecasts import KeptForecast
-from metering.late_figures import LateFigure
-from metering.notices import Notice
-from metering.openings import Opening
-from metering.policy import Verdict
-from metering.procedure import CaseKind
-from metering.reconcile_rows import FourWayLine
-from metering.statement_rows import CORRECTION, StatementLine
-from metering.tariffs import Tariff
-from metering.windows import ChangeFreeze, ChangeWindow
-from providers.appeals import Appeal, AppealState
-from providers.bills import Bill
-from providers.compatibility import Combination
-from providers.incidents import Incident
-from providers.marks import ScorecardRecord
-from providers.orders import OrderState, WorkOrder
-from providers.ratings import Rating
-from providers.records import AssessmentRecord, RecordKind
+from metering.cases.authorisations import Authorisation
+from metering.cases.certificates import Certificate
+from metering.cases.exemptions import Exemption
+from metering.cases.files import Case, Confirmation, Reply, Ruling
+from metering.cases.notices import Notice
+from metering.cases.openings import Opening
+from metering.cases.steps import Answer, Decision, Ending, State
+from metering.cases.windows import ChangeFreeze, ChangeWindow
+from metering.forecasting.forecasts import KeptForecast
+from metering.intake.late_figures import LateFigure
+from metering.judging.findings import Assessment, Finding
+from metering.judging.policy import Verdict
+from metering.judging.procedure import CaseKind
+from metering.statements.closings import MonthClosing
+from metering.statements.disputes import Dispute, DisputeState
+from metering.statements.reconciliation_tables import FourWayLine
+from metering.statements.tables import CORRECTION, StatementLine
+from metering.statements.tariffs import Tariff
+from providers.assessment.appeals import Appeal, AppealState
+from providers.assessment.cards import ScorecardRecord
+from providers.assessment.compatibility import Combination
+from providers.assessment.ratings import Rating
+from providers.assessment.records import AssessmentRecord, RecordKind
+from providers.billing.bills import Bill
+from providers.billing.incidents import Incident
+from providers.orders.tables import OrderState, WorkOrder
 from quota.actors import Role
 from quota.base import Base
 from quota.calendar import ZONE
 from quota.db import Tx
-from quota.dossier import Request, RequestKind, RequestState, RequestStep
-from quota.lending import Loan, LoanState
-from quota.notices import RequestNotice
-from quota.people import Person
-from quota.reorganisations import Reorganisation
+from quota.directory.people import Person
+from quota.directory.reorganisations import Reorganisation
+from quota.ledger.lending import Loan, LoanState
+from quota.requests.notices import RequestNotice
+from quota.requests.tables import Request, RequestKind, RequestState, RequestStep
 
 Count = Callable[[Tx], int]
 

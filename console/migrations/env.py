@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from console import models  # noqa: F401
+from console.schema import models  # noqa: F401
 from quota.base import Base, UtcDateTime
 
 

@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import select
 
 from console.book import EXTENSION
-from metering.case_files import Case
-from metering.certificates import Certificate
-from metering.notices import Notice
-from quota.people import Person
+from metering.cases.certificates import Certificate
+from metering.cases.files import Case
+from metering.cases.notices import Notice
+from quota.directory.people import Person
 
 
 def first(demo, query) -> int:

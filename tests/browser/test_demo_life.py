@@ -10,15 +10,15 @@ import pytest
 from sqlalchemy import select
 
 from console.founding import FOUNDED
-from console.verification import examine
-from metering import closings, focus_files, statements
-from metering.lake import Lake
-from metering.late_figures import SAMPLES, LateFigure
-from metering.statement_rows import CORRECTION, StatementLine
-from metering.works import Works
-from quota import ledger
+from console.verification.checks import examine
+from metering.intake.late_figures import SAMPLES, LateFigure
+from metering.lake.store import Lake
+from metering.statements import closings, focus_files, statements
+from metering.statements.tables import CORRECTION, StatementLine
+from metering.workbench import Works
 from quota.audit import AuditRecord
 from quota.db import Book, Tx
+from quota.ledger import entries
 from tests.features import missing
 
 
@@ -60,6 +60,6 @@ def test_what_came_too_late_is_listed_corrected_and_exported(tx: Tx) -> None:
 
 
 def test_the_book_is_conserved_and_verifies_clean(works: Works, tx: Tx) -> None:
-    assert ledger.conserved(tx)
+    assert entries.conserved(tx)
     found = examine(works)
     assert found.clean, found.problems[:5]

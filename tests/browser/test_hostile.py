@@ -24,8 +24,9 @@ from console.access import EVERYBODY, rule
 from console.app import create_app
 from console.book import EXTENSION
 from console.settings import Settings
-from quota import audit, ledger
+from quota import audit
 from quota.actors import Role
+from quota.ledger import entries
 from tests import books
 from tests.browser.conftest import LONG_MIN
 
@@ -212,5 +213,5 @@ def test_what_is_too_large_is_refused_in_words(city, visitor) -> None:
 def test_the_book_still_adds_up(city) -> None:
     app, _home = city
     with app.extensions[EXTENSION].book.reading() as tx:
-        assert ledger.conserved(tx)
+        assert entries.conserved(tx)
         assert list(audit.check(tx)) == []

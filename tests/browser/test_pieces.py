@@ -16,7 +16,7 @@ from wtforms.validators import InputRequired, NumberRange
 
 from console.access import public
 from console.app import create_app
-from console.charts import Chart, Series
+from console.charts.charts import Chart, Series
 from console.settings import Settings
 from quota.db import Book
 from tests import books

@@ -12,13 +12,13 @@ from playwright.sync_api import Page, expect
 from console import assets, i18n
 from console.app import create_app
 from console.settings import Settings
-from quota import approvals, fulfilment, requests
 from quota.actors import Actor, Role, steward
-from quota.approvals import Decision
-from quota.asks import Ask, Line
 from quota.calendar import ZONE
 from quota.db import Book
-from quota.dossier import Request, RequestKind
+from quota.requests import approvals, fulfilment, submission
+from quota.requests.approvals import Decision
+from quota.requests.asks import Ask, Line
+from quota.requests.tables import Request, RequestKind
 from tests import books
 from tests.browser.conftest import LONG_MIN, serve
 from tests.city import CONSOLE, CONSOLE_POOL, City
@@ -34,15 +34,15 @@ class Served(City):
         clerk = Actor("tenant1", "tenant甲", Role.TENANT, self.department)
         with self.book.transaction(clerk) as tx:
             lines = [Line(item_id=self.small, name="前置")]
-            made = requests.draft(
+            made = submission.draft(
                 tx, Ask(RequestKind.CREATE, self.department, self.pool, lines, BASIS, use_until=until)
             )
-            return requests.submit(tx, made, generation=made.generation).id
+            return submission.submit(tx, made, generation=made.generation).id
 
     def signed(self, number: int) -> None:
         for login in ("supervisor1", "supervisor2"):
             with self.book.transaction(Actor(login, login, Role.SUPERVISOR)) as tx:
-                seen = requests.request(tx, number).generation
+                seen = submission.request(tx, number).generation
                 approvals.sign(tx, number, decision=Decision.APPROVE, generation=seen)
 
     def state(self, number: int) -> str:

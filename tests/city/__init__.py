@@ -13,12 +13,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from console import accounts
-from metering import policies
-from quota import agencies, capacities, catalog, ledger, pools, rulebook
+from console.accounts import accounts
+from metering.judging import policies
 from quota.actors import HELD, Actor, Role, steward
-from quota.agencies import Department
 from quota.db import Book, Tx
+from quota.directory import catalog, departments, pools
+from quota.directory.departments import Department
+from quota.ledger import capacities, entries
+from quota.requests import rulebook
 from quota.units import Arch, classes
 from tests.city.cases import CaseActs
 from tests.city.ledgers import LedgerActs
@@ -107,14 +109,14 @@ class City(LedgerActs, RequestActs, OrderActs, CaseActs, StatementActs):
             self._pool(tx, name, pool)
         for name, one in plan.departments.items():
             above = tx.get_one(Department, self.named[one.above]) if one.above else None
-            row = agencies.register(tx, one.code, one.name, above)
+            row = departments.register(tx, one.code, one.name, above)
             self.departments.append(row)
             self.named[name] = row.id
         if plan.pools:
             self.pool = self.named[plan.at or next(iter(plan.pools))]
         self.department = self.departments[0].id
         for name, (code, title, department) in plan.systems.items():
-            system = agencies.System(code=code, name=title, department_id=self.named[department])
+            system = departments.System(code=code, name=title, department_id=self.named[department])
             tx.add(system)
             tx.flush()
             self.named[name] = system.id
@@ -125,7 +127,7 @@ class City(LedgerActs, RequestActs, OrderActs, CaseActs, StatementActs):
         if plan.granted:
             for name in plan.pools:
                 what = classes(plan.granted, Arch(plan.pools[name].arch))
-                ledger.grant(tx, self.named[name], self.department, what, key=f"grant:{name}")
+                entries.grant(tx, self.named[name], self.department, what, key=f"grant:{name}")
         if plan.judged:
             self._judge_by(tx, plan)
         for name, person in plan.people.items():

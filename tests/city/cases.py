@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
-from metering import cases, findings, policies
-from metering.findings import Judged
-from metering.policy import Verdict
-from providers import delivery
+from metering import cases
+from metering.judging import findings, policies
+from metering.judging.findings import Judged
+from metering.judging.policy import Verdict
+from providers import orders as delivery
 from providers.base import ResourceState, ServiceKind
-from providers.inventory import Resource
-from providers.orders import OrderState, WorkOrder
-from quota import ledger
+from providers.observation.resources import Resource
+from providers.orders.tables import OrderState, WorkOrder
 from quota.actors import Actor
 from quota.calendar import ZONE
 from quota.db import Book, Tx
-from quota.pools import Pool
+from quota.directory.pools import Pool
+from quota.ledger import entries
 from quota.units import Amounts, Arch, Kind, classes
 from tests.city.plans import GB, SMALL
 
@@ -56,8 +57,8 @@ class CaseActs:
             what = classes(shape, arch)
             owner = more.pop("department_id", self.department)
             if owner is not None:
-                ledger.grant(tx, self.pool, owner, what, key=f"grant:{self.machines}")
-                ledger.use(tx, self.pool, owner, what, key=f"use:{self.machines}")
+                entries.grant(tx, self.pool, owner, what, key=f"grant:{self.machines}")
+                entries.use(tx, self.pool, owner, what, key=f"use:{self.machines}")
             row = Resource(
                 pool_id=self.pool,
                 external_id=f"vm-{self.machines}",

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from quota import audit, ledger
+from quota import audit
 from quota.actors import Actor, steward
 from quota.db import Book, Tx
-from quota.ledger import Holder, Side
-from quota.pools import Pool
+from quota.directory.pools import Pool
+from quota.ledger import entries
+from quota.ledger.tables import Holder, Side
 from quota.units import Arch, Kind, ResourceClass
 
 OWNERLESS = (Holder.FREE, Holder.SUPPLY)
@@ -30,17 +31,17 @@ class LedgerActs:
 
     def grant(self, what: Mapping[ResourceClass, int], key: str, use: bool = False) -> None:
         with self.book.transaction(steward()) as tx:
-            ledger.grant(tx, self.pool, self.department, what, key=key)
+            entries.grant(tx, self.pool, self.department, what, key=key)
             if use:
-                ledger.use(tx, self.pool, self.department, what, key=f"{key}/use")
+                entries.use(tx, self.pool, self.department, what, key=f"{key}/use")
 
     def balance(self, holder: Holder, cls: ResourceClass | None = None) -> int:
         """What the department (or nobody) holds of ``cls`` in the pool, in base units; of its vCPU unless told."""
         with self.book.reading() as tx:
-            assert ledger.conserved(tx)
+            assert entries.conserved(tx)
             asked = cls or ResourceClass(Kind.VCPU, Arch(tx.get_one(Pool, self.pool).arch))
             owner = None if holder in OWNERLESS else self.department
-            return ledger.balance(tx, Side(self.pool, asked, holder, owner))
+            return entries.balance(tx, Side(self.pool, asked, holder, owner))
 
     def figures(self, pool_id: int | None = None) -> dict[str, int]:
         """holder → base units of vCPU in the pool, nobody's and the department's; proves the book on the way."""
@@ -49,13 +50,13 @@ class LedgerActs:
         with self.book.reading() as tx:
             return {
                 account.holder: account.balance
-                for account in ledger.balances(tx, pool_id=where)
+                for account in entries.balances(tx, pool_id=where)
                 if account.kind == "vcpu" and account.balance and account.department_id in (None, self.department)
             }
 
     def prove(self) -> None:
         """Conserved, every entry sealed, every audit record chained."""
         with self.book.reading() as tx:
-            assert ledger.conserved(tx)
-            assert list(ledger.check(tx)) == []
+            assert entries.conserved(tx)
+            assert list(entries.check(tx)) == []
             assert list(audit.check(tx)) == []

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from providers import delivery, orders
+from providers import orders
+from providers.adapters.simulated.cloud import SimulatedCloud
 from providers.base import ServiceKind, Verb
-from providers.orders import WorkOrder
-from providers.simulated import SimulatedCloud
-from quota import approvals, pools, requests
+from providers.orders import tables
+from providers.orders.tables import WorkOrder
 from quota.actors import Actor
-from quota.approvals import Decision
 from quota.db import Book
-from quota.requests import Ask, Line, Request, RequestKind
+from quota.directory import pools
+from quota.requests import approvals, submission
+from quota.requests.approvals import Decision
+from quota.requests.asks import Ask, Line
+from quota.requests.tables import Request, RequestKind
 from tests.city.plans import SMALL
 from tests.city.requests import WHY
 
@@ -34,7 +37,7 @@ class OrderActs:
 
     def place(self, verb: Verb, key: str, by: Actor | None = None, **what: Any) -> WorkOrder:
         with self.book.transaction(by) as tx:
-            return delivery.place(tx, tx.get_one(pools.Pool, what.pop("pool", self.pool)), verb, key=key, **what)
+            return orders.place(tx, tx.get_one(pools.Pool, what.pop("pool", self.pool)), verb, key=key, **what)
 
     def create(self, key: str = "k", **what: Any) -> WorkOrder:
         given = {
@@ -47,7 +50,7 @@ class OrderActs:
         return self.place(Verb.CREATE, key, **(given | what))
 
     def carry(self, order: WorkOrder, cloud: SimulatedCloud | None = None) -> WorkOrder:
-        return delivery.carry(self.book, order.id, cloud or self.cloud())
+        return orders.carry(self.book, order.id, cloud or self.cloud())
 
     def do(self, what: Any, order: WorkOrder, by: str, *more: Any, **how: Any) -> WorkOrder:
         """``by`` does ``what`` to the order, having seen it as it is now."""
@@ -57,7 +60,7 @@ class OrderActs:
 
     def now(self, order: WorkOrder) -> WorkOrder:
         with self.book.reading() as tx:
-            found = orders.order(tx, order.id)
+            found = tables.order(tx, order.id)
             _ = found.resource, found.pool, found.department
             tx.expunge_all()
             return found
@@ -75,11 +78,11 @@ class OrderActs:
             **other,
         )
         with self.book.transaction(self.people["clerk"]) as tx:
-            request = requests.draft(tx, ask)
-            request = requests.submit(tx, request, generation=request.generation)
+            request = submission.draft(tx, ask)
+            request = submission.submit(tx, request, generation=request.generation)
         for login in ("checker", "reviewer", "chief"):
             with self.book.transaction(self.people[login]) as tx:
-                found = requests.lock(tx, request)
+                found = submission.lock(tx, request)
                 if found.current is not None and found.current.role == self.people[login].role:
                     approvals.sign(tx, found, decision=Decision.APPROVE, generation=found.generation)
         return request

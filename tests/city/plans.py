@@ -28,9 +28,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
-from metering.procedure import Procedure
-from providers.simulated_city import CityCapacity
-from providers.simulated_city import pools as simulated_pools
+from metering.judging.procedure import Procedure
+from providers.adapters.simulated.city import CityCapacity
+from providers.adapters.simulated.city import pools as simulated_pools
 from quota.actors import Role
 from quota.units import Amounts, Arch, Kind
 

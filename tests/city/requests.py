@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from quota import approvals, fulfilment, requests
 from quota.actors import Actor, steward
-from quota.approvals import Decision
 from quota.db import Book
-from quota.requests import Ask, Line, Request, RequestKind
+from quota.requests import approvals, fulfilment, submission
+from quota.requests.approvals import Decision
+from quota.requests.asks import Ask, Line
+from quota.requests.tables import Request, RequestKind
 
 WHY = "政务服务大厅高峰并发 2000,按压测折算"
 
@@ -35,17 +36,17 @@ class RequestActs:
 
     def draft(self, kind: RequestKind = RequestKind.CREATE, by: str = "clerk", **other: Any) -> Request:
         with self.book.transaction(self.people[by]) as tx:
-            return requests.draft(tx, self.ask(kind, **other))
+            return submission.draft(tx, self.ask(kind, **other))
 
     def submit(self, kind: RequestKind = RequestKind.CREATE, by: str = "clerk", **other: Any) -> Request:
         with self.book.transaction(self.people[by]) as tx:
-            request = requests.draft(tx, self.ask(kind, **other))
-            return requests.submit(tx, request, generation=request.generation)
+            request = submission.draft(tx, self.ask(kind, **other))
+            return submission.submit(tx, request, generation=request.generation)
 
     def sign(self, request: Request, by: str, decision: Decision = Decision.APPROVE, **how: Any) -> Request:
         """``by`` decides, having seen ``request`` as it is now (or as ``generation`` says)."""
         with self.book.transaction(self.people[by]) as tx:
-            how.setdefault("generation", requests.lock(tx, request).generation)
+            how.setdefault("generation", submission.lock(tx, request).generation)
             return approvals.sign(tx, request, decision=decision, **how)
 
     def approve(self, request: Request, *by: str) -> Request:
@@ -61,6 +62,6 @@ class RequestActs:
     def seen(self, request: Request) -> Request:
         """``request`` as the book has it now, lines and steps and all, to look at after the transaction."""
         with self.book.reading() as tx:
-            found = requests.request(tx, request.id)
+            found = submission.request(tx, request.id)
             _ = [found.pool, *found.steps, *(line.item for line in found.lines)]
             return found

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from sqlalchemy import select
 
-from metering import statements, tariffs
-from metering.lake import Lake
-from metering.works import Works
-from providers import inventory
+from metering.lake.store import Lake
+from metering.statements import statements, tariffs
+from metering.workbench import Works
+from providers import observation
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
-from providers.bills import month_bounds
+from providers.billing.bills import month_bounds
 from quota.actors import Actor, steward
 from quota.db import Book
-from quota.pools import Pool
+from quota.directory.pools import Pool
 from quota.units import Arch
 
 START, END = month_bounds("2026-04")
@@ -57,11 +57,11 @@ class StatementActs:
                 ResourceFact(name, name, ServiceKind.VM, Arch(where.arch), *told, "d1", created_at=at(-100))
                 for name, told in shapes.items()
             ]
-            inventory.observe(tx, where, Inventory(when, facts, True))
+            observation.observe(tx, where, Inventory(when, facts, True))
 
     def id(self, name):
         with self.book.reading() as tx:
-            return tx.scalar(select(inventory.Resource.id).where(inventory.Resource.external_id == name))
+            return tx.scalar(select(observation.Resource.id).where(observation.Resource.external_id == name))
 
     def report(self, name, hours, cpu=10.0):
         """One live sample in each of these hours."""

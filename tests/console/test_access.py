@@ -12,19 +12,21 @@ from argon2 import Type, extract_parameters
 from click.testing import CliRunner
 from sqlalchemy import select
 
-from console import access, accounts, passwords, schema
+from console import access
 from console.access import EVERYBODY, allow
+from console.accounts import accounts, passwords
 from console.book import actor
-from console.cli import main
+from console.cli.commands import main
+from console.schema import upgrade
 from console.security import local
-from providers import inventory
-from providers.inventory import Resource
-from quota import requests
+from providers import observation
+from providers.observation.resources import Resource
 from quota.actors import HELD, Role, nobody, steward
 from quota.audit import AuditRecord
 from quota.db import Book
+from quota.directory.people import Person
 from quota.errors import Invalid, NotAllowed, WrongState
-from quota.people import Person
+from quota.requests import submission
 from tests.suite.outside import ROOT
 
 GOOD = "Guanjia-2026"
@@ -262,7 +264,7 @@ def test_a_password_is_reset_on_the_machine(tmp_path):
     settings = tmp_path / "house"
     settings.mkdir()
     book = Book(f"sqlite:///{settings / 'book.db'}")
-    schema.migrate(book)
+    upgrade.migrate(book)
     with book.transaction(steward()) as tx:
         who, _first = accounts.enrol(tx, "an", "安", Role.SECADMIN, granted=True)
         before = who.password_hash
@@ -427,9 +429,9 @@ def test_no_rule_names_nobody(app):
 
 def test_nobody_sees_nothing(house):
     with house.reading(nobody()) as tx:
-        assert tx.scalars(select(Resource.id).where(inventory.visible(tx, tx.actor))).all() == []
+        assert tx.scalars(select(Resource.id).where(observation.visible(tx, tx.actor))).all() == []
         with pytest.raises(NotAllowed):
-            requests.draft(tx, requests.Ask(requests.RequestKind.CREATE, 1, 1, None, ""))
+            submission.draft(tx, submission.Ask(submission.RequestKind.CREATE, 1, 1, None, ""))
 
 
 def test_nothing_is_written_without_an_actor(house):

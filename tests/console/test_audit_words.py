@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from console import audit_words, names
-from console.audit_words import CASE_ACTIONS
+from console.words import audit, names
+from console.words.audit import CASE_ACTIONS
 from quota.actors import Role
 from tests.console.conftest import Visit
 
@@ -48,8 +48,8 @@ def written() -> set[str]:
 def test_every_action_has_a_word() -> None:
     actions = written()
     assert len(actions) > 90
-    assert sorted(actions - set(audit_words.ACTIONS)) == []
-    assert set(CASE_ACTIONS) <= set(audit_words.ACTIONS)
+    assert sorted(actions - set(audit.ACTIONS)) == []
+    assert set(CASE_ACTIONS) <= set(audit.ACTIONS)
 
 
 @pytest.mark.parametrize("language", ["zh_CN", "en"])

@@ -6,9 +6,13 @@ from datetime import date
 
 import pytest
 
-from quota import approvals, audit, calendar, capacities, catalog, pools, requests, rulebook
+from quota import audit, calendar
 from quota.actors import Actor, Role, steward
-from quota.requests import Ask, Line, Request, RequestKind
+from quota.directory import catalog, pools
+from quota.ledger import capacities
+from quota.requests import approvals, rulebook, submission
+from quota.requests.asks import Ask, Line
+from quota.requests.tables import Request, RequestKind
 from quota.units import Arch, Kind
 
 
@@ -28,7 +32,7 @@ def waiting(house, city):
         ask = Ask(
             RequestKind.CREATE, city.departments[0].id, pool_id, [Line(item_id=item_id)], "高峰并发两千,按压测折算"
         )
-        one = requests.submit(tx, requests.draft(tx, ask), generation=1)
+        one = submission.submit(tx, submission.draft(tx, ask), generation=1)
         assert one.due_at is not None
         assert one.due_at.astimezone(calendar.ZONE).date() == date(2026, 6, 2)
         return one.id

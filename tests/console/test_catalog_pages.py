@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from quota import audit, catalog
+from quota import audit
 from quota.actors import Role, steward
-from quota.catalog import CatalogItem
+from quota.directory import catalog
+from quota.directory.catalog import CatalogItem
 from quota.units import Arch, Kind
 
 ITEM = {

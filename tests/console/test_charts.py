@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from console.charts import MAX_TABLE, Chart, Series
+from console.charts.charts import MAX_TABLE, Chart, Series
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 

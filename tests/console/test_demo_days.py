@@ -20,17 +20,18 @@ from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 
-from console import founding, i18n, passwords
+from console import founding, i18n
 from console.access import EVERYBODY, rule
+from console.accounts import passwords
 from console.app import create_app
 from console.settings import Settings
-from console.verification import examine
-from metering.lake import Lake
-from metering.works import Works
-from quota import ledger
+from console.verification.checks import examine
+from metering.lake.store import Lake
+from metering.workbench import Works
 from quota.actors import Role
 from quota.calendar import ZONE, WorkingDays
 from quota.db import Book
+from quota.ledger import entries
 from tests.features import DAYS, missing
 
 WHOLE = bool(os.environ.get("GUANJIA_WHOLE_DAYS"))
@@ -71,7 +72,7 @@ def works(at: datetime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_everything_is_shown_and_every_page_opens(works: Works) -> None:
     with works.book.reading() as tx:
         assert missing(tx) == []
-        assert ledger.conserved(tx)
+        assert entries.conserved(tx)
     if WHOLE:
         found = examine(works)
         assert found.clean, found.problems[:5]

@@ -11,8 +11,8 @@ from console.book import reading, transaction
 from console.errors import status
 from quota import errors
 from quota.actors import Role
-from quota.agencies import Department
 from quota.audit import AuditRecord
+from quota.directory.departments import Department
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, Refused, WrongState
 
 

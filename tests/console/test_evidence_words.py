@@ -7,12 +7,12 @@ import re
 import pytest
 from flask import Flask
 
-from console import evidence_words
-from console.evidence_words import FACTS, called, facts
-from providers import evidence, evidence_rows
+from console.words import evidence as evidence_words
+from console.words.evidence import FACTS, called, facts
+from providers.assessment import evidence, evidence_rows
+from providers.assessment.compatibility import Fitness
+from providers.assessment.records import CERTIFICATES, RecordKind
 from providers.base import Verb
-from providers.compatibility import Fitness
-from providers.records import CERTIFICATES, RecordKind
 
 ORDER = {
     "number": "GD-2026-000021", "verb": "create", "due_at": "2026-10-23T15:59:59+00:00", "delivered_at": None, "ok": False,

@@ -17,15 +17,16 @@ from click.testing import CliRunner
 from sqlalchemy import JSON, Boolean, Date, DateTime, Float, Integer, LargeBinary, Numeric, String, Table, select, text
 from sqlalchemy.engine import Connection
 
-from console import cli, founding
+from console import founding
+from console.cli import commands
 from console.settings import Settings
-from console.verification import NIGHTS, examine
-from metering.lake import Lake
-from metering.works import Works
+from console.verification.checks import NIGHTS, examine
+from metering.lake.store import Lake
+from metering.workbench import Works
 from quota.base import Base
 from quota.db import Book
+from quota.directory.people import Person
 from quota.inspection import rows
-from quota.people import Person
 from tests.city import CONSOLE, CONSOLE_POOL, City
 from tests.metering.samples import joined, steady
 
@@ -235,7 +236,7 @@ def test_garbage_in_the_lake_and_the_spool_is_named(tmp_path: Path, place: str, 
     damaged = tmp_path / place
     damaged.parent.mkdir(parents=True, exist_ok=True)
     damaged.write_text(content)
-    answer = CliRunner().invoke(cli.main, ["verify", "--data", str(tmp_path), "--json"])
+    answer = CliRunner().invoke(commands.main, ["verify", "--data", str(tmp_path), "--json"])
     assert answer.exit_code == 1, answer.output
     assert any(str(damaged) in one for one in json.loads(answer.stdout)["problems"]), answer.stdout
 
@@ -243,5 +244,5 @@ def test_garbage_in_the_lake_and_the_spool_is_named(tmp_path: Path, place: str, 
 def test_a_lake_that_does_not_say_what_it_is(tmp_path: Path) -> None:
     founding.found(Settings(data=tmp_path), demo=False)
     (tmp_path / "lake" / "lake.json").write_text("{")
-    answer = CliRunner().invoke(cli.main, ["verify", "--data", str(tmp_path)])
+    answer = CliRunner().invoke(commands.main, ["verify", "--data", str(tmp_path)])
     assert (answer.exit_code, "lake.json" in answer.output) == (1, True), answer.output

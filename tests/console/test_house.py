@@ -10,7 +10,7 @@ import pytest
 
 from console.access import EVERYBODY, rule
 from console.frame import SECTIONS
-from console.states import STATES
+from console.words.states import STATES
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "templates"

@@ -11,8 +11,9 @@ import pytest
 from jinja2 import Environment
 from jinja2.lexer import TOKEN_DATA
 
-from console import i18n, texts
+from console import i18n
 from console.settings import Settings
+from console.words import texts
 from quota.actors import ROLE_LABELS, Role
 
 ROOT = Path(__file__).resolve().parents[2]

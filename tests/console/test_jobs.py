@@ -22,15 +22,15 @@ from flask import Flask
 from sqlalchemy import select
 
 from console import worklist
-from console.cli import main
-from console.jobs import Job, Plan, claim, due_before, lags, last_success, latest, perform, schedule, standings
-from console.metrics import BookCollector
-from console.sayings import WORDS, Said, Unsuccessful, fault, of_error, say, worded
+from console.cli.commands import main
+from console.jobs.runs import Job, Plan, claim, due_before, lags, last_success, latest, perform, schedule, standings
+from console.jobs.sayings import WORDS, Said, Unsuccessful, fault, of_error, say, worded
+from console.jobs.timetable import LANES, PLAN
+from console.pages.house.gauges import BookCollector
 from console.settings import Settings
 from console.tables import JobRun, RunState
-from console.timetable import LANES, PLAN
-from metering.deadlines import Advanced
-from metering.works import Works
+from metering.cases.deadlines import Advanced
+from metering.workbench import Works
 from quota.actors import Role, steward
 from quota.audit import AuditRecord
 from quota.calendar import ZONE

@@ -11,14 +11,14 @@ import pytest
 from click.testing import CliRunner
 
 from console import founding
-from console.cli import main
+from console.cli.commands import main
 from console.settings import Settings
-from metering import keeping
-from metering.lake import Lake
-from metering.lake_landing import Landing
-from metering.lake_retention import Keep
-from metering.lake_sql import query
-from metering.works import Works
+from metering.intake import keeping
+from metering.lake.landing import Landing
+from metering.lake.retention import Keep
+from metering.lake.sql import query
+from metering.lake.store import Lake
+from metering.workbench import Works
 from quota.audit import AuditRecord
 from quota.db import Book
 from quota.errors import Invalid

@@ -16,11 +16,11 @@ from werkzeug.datastructures import MultiDict
 from console.book import reading
 from console.frame import matching
 from console.lists import Column, Filter, Place, as_csv, as_xlsx, harmless, listing, place_in
-from console.views.audit import COLUMNS as AUDIT
-from metering.case_files import Case
+from console.pages.audit.audit import COLUMNS as AUDIT
+from metering.cases.files import Case
 from quota.actors import steward
 from quota.audit import AuditRecord
-from quota.people import Person
+from quota.directory.people import Person
 
 COLUMNS = [
     Column("login", "登录名", lambda p: p.login, sort=Person.login),

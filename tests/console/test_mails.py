@@ -13,16 +13,17 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 from sqlalchemy import func, select
 
-from console import accounts, mails, postman
+from console.accounts import accounts
 from console.app import create_app
-from console.mails import PATIENCE
+from console.mail import mails, postman
+from console.mail.mails import PATIENCE
 from console.settings import BadSetting, Settings, load
 from console.tables import Mail, MailItem
-from metering import notices as letters
-from metering.works import Works
+from metering.cases import notices as letters
+from metering.workbench import Works
 from quota.actors import Actor, Role, steward
+from quota.directory.people import Person
 from quota.errors import Invalid, NotAllowed
-from quota.people import Person
 from tests.city import City, DepartmentPlan, Plan
 from tests.patience import free_port
 

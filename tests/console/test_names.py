@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from console import names
-from quota import pools
+from console.words import names
 from quota.actors import Role, steward
+from quota.directory import pools
 
 
 def test_people_tasks_and_subjects_are_named(app, house, city):

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from console.occupancy import InUse, Part, occupied, occupy
-from console.verification import examine
-from metering.lake import Lake
-from metering.works import Works
+from console.verification.checks import examine
+from metering.lake.store import Lake
+from metering.workbench import Works
 from quota.db import Book
 
 GUANJIA = str(Path(sys.executable).with_name("guanjia"))

@@ -19,16 +19,16 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from sqlalchemy import select
 
-from console import wire
 from console.book import EXTENSION
-from metering import push, sources
-from metering.intake import SampleRefusal
-from metering.lake_files import Damaged
-from metering.sources import PushSource
-from metering.works import Works
-from providers.inventory import Resource
+from console.pages.metering import wire
+from metering.intake import push, sources
+from metering.intake.collection import SampleRefusal
+from metering.intake.sources import PushSource
+from metering.lake.files import Damaged
+from metering.workbench import Works
+from providers.observation.resources import Resource
 from quota.actors import Actor, Role, steward
-from quota.pools import Pool
+from quota.directory.pools import Pool
 
 WRITE, OTLP = "/api/v1/write", "/v1/metrics"
 TWO = {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}

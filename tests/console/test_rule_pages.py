@@ -8,12 +8,15 @@ from datetime import date
 
 import pytest
 
-from console.rule_forms import filled
-from console.views.rules import standings
-from quota import capacities, catalog, ledger, pools, requests, rulebook
+from console.pages.requests.rule_forms import filled
+from console.pages.requests.rules import standings
 from quota.actors import Actor, Role, steward
-from quota.requests import Ask, Line, RequestKind
-from quota.rulebook import ApprovalRule
+from quota.directory import catalog, pools
+from quota.ledger import capacities, entries
+from quota.requests import rulebook, submission
+from quota.requests.asks import Ask, Line
+from quota.requests.rulebook import ApprovalRule
+from quota.requests.tables import RequestKind
 from quota.units import Arch, Kind, ResourceClass
 
 CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
@@ -30,15 +33,15 @@ def ruled(house, city):
         tx.flush()
         capacities.equip(tx, pool, Kind.VCPU, 100, key="cpu")
         item = catalog.offer(tx, "8c", "8C", "vm", {Kind.VCPU: 8}, [Arch.AARCH64])
-        ledger.grant(tx, pool.id, city.departments[0].id, {CPU: 20}, key="grant")
+        entries.grant(tx, pool.id, city.departments[0].id, {CPU: 20}, key="grant")
         pool_id, item_id = pool.id, item.id
     clerk = Actor("tenant1", "经办", Role.TENANT, city.departments[0].id)
     with house.transaction(clerk) as tx:
         ask = Ask(
             RequestKind.CREATE, city.departments[0].id, pool_id, [Line(item_id=item_id)], "高峰并发两千,按压测折算"
         )
-        one = requests.draft(tx, ask)
-        return requests.submit(tx, one, generation=1).number
+        one = submission.draft(tx, ask)
+        return submission.submit(tx, one, generation=1).number
 
 
 def form(house, of, **changed):

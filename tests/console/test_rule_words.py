@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console import rule_words
-from console.rule_words import Comparison
-from quota import rules
+from console.words import rules as rule_words
+from console.words.rules import Comparison
+from quota.requests import rules
 
 leaves = st.one_of(
     st.builds(

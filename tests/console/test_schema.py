@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import make_url
 
-from console import schema
+from console.schema import upgrade
 from quota.db import Book
 
 
@@ -27,22 +27,22 @@ def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Book:
 
 
 def test_migrations_make_the_models_and_go_back(bare: Book) -> None:
-    schema.migrate(bare)
-    assert schema.current(bare) == schema.latest()
-    assert schema.differences(bare) == []
-    assert schema.missing_guards(bare.engine) == []
-    schema.migrate(bare)  # again changes nothing
-    schema.migrate(bare, "base")
+    upgrade.migrate(bare)
+    assert upgrade.current(bare) == upgrade.latest()
+    assert upgrade.differences(bare) == []
+    assert upgrade.missing_guards(bare.engine) == []
+    upgrade.migrate(bare)  # again changes nothing
+    upgrade.migrate(bare, "base")
     assert set(inspect(bare.engine).get_table_names()) <= {"alembic_version"}
-    schema.migrate(bare)
-    assert schema.differences(bare) == []
+    upgrade.migrate(bare)
+    assert upgrade.differences(bare) == []
     bare.dispose()
 
 
 def test_a_missing_guard_is_named(bare: Book) -> None:
-    schema.migrate(bare)
+    upgrade.migrate(bare)
     with bare.engine.begin() as connection:
         name = "entries_no_update" if bare.engine.dialect.name == "sqlite" else "entries_append_only ON entries"
         connection.execute(text(f"DROP TRIGGER {name}"))
-    assert schema.missing_guards(bare.engine) == [name.split()[0]]
+    assert upgrade.missing_guards(bare.engine) == [name.split()[0]]
     bare.dispose()

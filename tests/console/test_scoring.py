@@ -6,12 +6,12 @@ from datetime import UTC, date, datetime
 
 from console import scoring, worklist
 from console.settings import Settings
-from metering.lake import Lake
-from metering.works import Works
+from metering.lake.store import Lake
+from metering.workbench import Works
 from providers.base import ProviderFault
-from providers.inventory import Resource, ResourceChange
+from providers.observation.resources import Resource, ResourceChange
 from quota.actors import steward
-from quota.pools import CloudProvider, Pool
+from quota.directory.pools import CloudProvider, Pool
 
 
 def founded(book) -> tuple[int, int]:

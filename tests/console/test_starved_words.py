@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from console.refusal_words import WORDS, words
-from console.views.findings import _starved
+from console.pages.judging.findings import _starved
+from console.words.refusals import WORDS, words
 
 
 @pytest.fixture

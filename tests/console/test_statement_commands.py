@@ -10,18 +10,18 @@ import pytest
 from click.testing import CliRunner
 from openpyxl import load_workbook
 
-from console import schema
-from console.cli import main
+from console.cli.commands import main
+from console.schema import upgrade
 from console.settings import Settings
-from metering import tariffs
-from metering.lake import Lake
-from providers import inventory
+from metering.lake.store import Lake
+from metering.statements import tariffs
+from providers import observation
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
-from providers.bills import month_bounds
+from providers.billing.bills import month_bounds
 from quota.actors import Actor, Role, steward
 from quota.db import Book
-from quota.people import Person
-from quota.pools import CloudProvider, Pool
+from quota.directory.people import Person
+from quota.directory.pools import CloudProvider, Pool
 from quota.units import Arch, Kind
 
 MONTH = "2026-05"
@@ -33,7 +33,7 @@ def data(tmp_path):
     """One machine of 4 vCPU, shown by listings a day apart through the whole month; 46 yuan a vCPU and month."""
     settings = Settings(data=tmp_path)
     book = Book(settings.database_url)
-    schema.migrate(book)
+    upgrade.migrate(book)
     Lake(settings.lake_dir)
     with book.transaction(steward()) as tx:
         company = CloudProvider(code="jia", name="甲云")
@@ -45,7 +45,7 @@ def data(tmp_path):
         tx.flush()
         fact = ResourceFact("web", "=web", ServiceKind.VM, Arch.X86_64, {Kind.VCPU: 4}, ResourceState.RUNNING)
         for day in range(32):
-            inventory.observe(tx, pool, Inventory(START + timedelta(days=day), [fact], True))
+            observation.observe(tx, pool, Inventory(START + timedelta(days=day), [fact], True))
     with book.transaction(Actor("zhao", "赵", Role.AUTHORITY)) as tx:
         tariffs.enter(tx, Kind.VCPU, Decimal(46), date(2026, 1, 1))
     book.dispose()

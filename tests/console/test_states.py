@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from console.states import STATES
-from metering.case_steps import State as CaseState
+from console.words.states import STATES
+from metering.cases.steps import State as CaseState
 from providers.base import ResourceState
-from providers.orders import OrderState
-from quota.dossier import RequestState
+from providers.orders.tables import OrderState
+from quota.requests.tables import RequestState
 
 
 @pytest.mark.parametrize(

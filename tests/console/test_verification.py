@@ -11,20 +11,24 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select, text
 
-from console import cli, founding, verification_runs
-from console.metrics import BookCollector
+from console import founding
+from console.cli import commands
+from console.pages.house.gauges import BookCollector
 from console.settings import Settings
 from console.tables import VerificationRun
-from console.verification import NIGHTS, Verification, examine
-from console.verification_runs import STALLED
-from metering.lake import Lake
-from metering.works import Works
-from quota import agencies, audit, capacities, ledger
+from console.verification import runs
+from console.verification.checks import NIGHTS, Verification, examine
+from console.verification.runs import STALLED
+from metering.lake.store import Lake
+from metering.workbench import Works
+from quota import audit
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
 from quota.db import Book
+from quota.directory import departments
+from quota.directory.pools import CloudProvider, Pool
 from quota.errors import NotAllowed
-from quota.pools import CloudProvider, Pool
+from quota.ledger import capacities, entries
 from quota.units import Arch, Kind, classes
 from tests.metering.samples import joined, steady
 
@@ -43,8 +47,8 @@ def standing(tmp_path_factory):
         tx.add(pool)
         tx.flush()
         capacities.equip(tx, pool, Kind.VCPU, 100, key="equip")
-        department = agencies.register(tx, "d", "某局")
-        ledger.grant(tx, pool.id, department.id, classes({Kind.VCPU: 10}, Arch.X86_64), key="grant")
+        department = departments.register(tx, "d", "某局")
+        entries.grant(tx, pool.id, department.id, classes({Kind.VCPU: 10}, Arch.X86_64), key="grant")
     with book.engine.connect() as connection:
         connection.exec_driver_sql("ROLLBACK")
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -54,7 +58,7 @@ def standing(tmp_path_factory):
 
 
 def verify(home, *options):
-    return CliRunner().invoke(cli.main, ["verify", "--data", str(home), *options])
+    return CliRunner().invoke(commands.main, ["verify", "--data", str(home), *options])
 
 
 def test_an_untouched_house_is_clean(standing):
@@ -118,13 +122,13 @@ def test_every_night_reads_the_newest_and_thirty_nights_read_all():
 def test_what_is_asked_for_is_carried_out_once_and_kept(book, clock, tmp_path):
     works = Works(book, Lake(tmp_path / "lake"))
     with book.transaction(AUDITOR) as tx:
-        asked = verification_runs.ask(tx).id
+        asked = runs.ask(tx).id
     with book.transaction(AUDITOR) as tx:
-        assert verification_runs.ask(tx).id == asked, "one that waits is enough"
-    (run,) = verification_runs.carry_out(works)
+        assert runs.ask(tx).id == asked, "one that waits is enough"
+    (run,) = runs.carry_out(works)
     assert (run.id, run.state, run.clean, run.done, run.total) == (asked, "done", True, 5, 5)
     assert run.checked["audit_records"] >= 0
-    assert verification_runs.carry_out(works) == []
+    assert runs.carry_out(works) == []
     with book.reading() as tx:
         (told,) = tx.scalars(select(AuditRecord).where(AuditRecord.action == "house.verify"))
         assert (told.subject, told.after["clean"]) == (f"verification:{asked}", True)
@@ -135,22 +139,22 @@ def test_what_is_asked_for_is_carried_out_once_and_kept(book, clock, tmp_path):
 def test_a_run_whose_process_died_is_carried_out_anew(book, clock, tmp_path):
     works = Works(book, Lake(tmp_path / "lake"))
     with book.transaction(AUDITOR) as tx:
-        verification_runs.ask(tx)
-    claimed = verification_runs._claim(works)
+        runs.ask(tx)
+    claimed = runs._claim(works)
     assert claimed is not None
-    assert verification_runs.carry_out(works) == [], "somebody is at it"
+    assert runs.carry_out(works) == [], "somebody is at it"
     clock.advance(seconds=STALLED.total_seconds() + 1)
-    (run,) = verification_runs.carry_out(works)
+    (run,) = runs.carry_out(works)
     assert (run.id, run.state) == (claimed[0], "done")
 
 
 def test_a_table_that_is_not_there_is_named_and_the_rest_is_checked(book, tmp_path):
     works = Works(book, Lake(tmp_path / "lake"))
     with book.transaction(AUDITOR) as tx:
-        verification_runs.ask(tx)
+        runs.ask(tx)
     with book.engine.begin() as connection:
         connection.execute(text("ALTER TABLE certificates RENAME TO elsewhere"))
-    (run,) = verification_runs.carry_out(works)
+    (run,) = runs.carry_out(works)
     assert (run.state, run.clean) == ("done", False)
     assert any(one.startswith("certificates: the check could not be finished") for one in run.problems)
 
@@ -158,13 +162,13 @@ def test_a_table_that_is_not_there_is_named_and_the_rest_is_checked(book, tmp_pa
 def test_what_breaks_a_verification_is_said_where_it_was_asked_for(book, tmp_path, monkeypatch):
     works = Works(book, Lake(tmp_path / "lake"))
     with book.transaction(AUDITOR) as tx:
-        verification_runs.ask(tx)
+        runs.ask(tx)
 
     def broken(*_words, **_options):
         raise RuntimeError("no certificates")
 
-    monkeypatch.setattr(verification_runs, "examine", broken)
-    (run,) = verification_runs.carry_out(works)
+    monkeypatch.setattr(runs, "examine", broken)
+    (run,) = runs.carry_out(works)
     assert (run.state, run.clean) == ("failed", False)
     assert "certificates" in run.error
     assert [one.samples for one in BookCollector(book).collect() if one.name == "guanjia_verification_problems"] == [[]]
@@ -172,7 +176,7 @@ def test_what_breaks_a_verification_is_said_where_it_was_asked_for(book, tmp_pat
 
 def test_a_department_may_not_ask(book):
     with pytest.raises(NotAllowed), book.transaction(Actor("t", "钱", Role.TENANT, department_id=1)) as tx:
-        verification_runs.ask(tx)
+        runs.ask(tx)
 
 
 def test_a_night_reads_its_days_of_the_lake_and_the_newest(book, tmp_path):
@@ -194,7 +198,7 @@ def test_over_the_web_it_is_asked_for_and_read(house, client_of, tmp_path):
     assert auditor.send("/audit/verification/").status_code == 302
     assert "排队中" in auditor.get("/audit/verification/").text
     works = Works(house, Lake(tmp_path / "lake"))
-    (run,) = verification_runs.carry_out(works)
+    (run,) = runs.carry_out(works)
     page = auditor.get("/audit/verification/").text
     assert "全部重新校验" in page
     assert "配额账户" in page

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from console import web
-from console.web import UNREAD, Server
+from console.security import UNREAD
+from console.service import web
+from console.service.web import Server
 
 Answer = Callable[..., Any]
 

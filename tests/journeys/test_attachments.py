@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import func, select
 
 from metering import cases
-from metering.case_steps import State
-from metering.policy import Verdict
+from metering.cases.steps import State
+from metering.judging.policy import Verdict
 from quota import attachments
 from quota.attachments import Attachment, StagedFile
 from quota.audit import AuditRecord, check

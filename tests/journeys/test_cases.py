@@ -15,18 +15,20 @@ import openpyxl
 import pytest
 from sqlalchemy import event, select
 
-from metering import cases, exemptions, findings, policies, recoveries
-from metering.case_steps import State
-from metering.policy import Verdict
-from providers import delivery
+from metering import cases
+from metering.cases import exemptions, recoveries
+from metering.cases.steps import State
+from metering.judging import findings, policies
+from metering.judging.policy import Verdict
+from providers import orders
 from providers.base import ServiceKind
-from providers.inventory import Resource
-from providers.orders import OrderState, WorkOrder
-from quota import capacities, ledger
+from providers.observation.resources import Resource
+from providers.orders.tables import OrderState, WorkOrder
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
-from quota.dossier import Request
-from quota.pools import Pool
+from quota.directory.pools import Pool
+from quota.ledger import capacities, entries
+from quota.requests.tables import Request
 from quota.units import Kind
 from tests.city import City
 from tests.city.cases import SHAPE
@@ -185,8 +187,8 @@ def test_an_idle_machine_is_powered_off_recycled_and_deleted_by_two(town: Journe
     assert "supervisor甲" in page
     assert "authority甲" in page
     with town.book.reading() as tx:
-        assert ledger.conserved(tx)
-        assert list(ledger.check(tx)) == []
+        assert entries.conserved(tx)
+        assert list(entries.check(tx)) == []
 
 
 def test_a_volume_is_recycled_without_power_off_and_deleted(town: Journey) -> None:
@@ -253,9 +255,9 @@ def test_a_shrink_by_silence_is_watched_and_strained_and_rolled_back(town: Journ
 
 def test_expansions_take_the_fast_track_or_become_a_request_or_return_by_themselves(town: Journey) -> None:
     quick, large, lent = town.machine(), town.machine(), town.machine()
-    memory = ledger.ResourceClass.parse("memory:x86_64")
+    memory = entries.ResourceClass.parse("memory:x86_64")
     with town.by() as tx:
-        ledger.grant(tx, town.pool, town.department, {CPU: 20, memory: 40 * 1024}, key="grant:spare")
+        entries.grant(tx, town.pool, town.department, {CPU: 20, memory: 40 * 1024}, key="grant:spare")
     small = {Kind.VCPU: 20, Kind.MEMORY: 40 * 1024}
     double = {Kind.VCPU: 32, Kind.MEMORY: 64 * 1024}
     first = town.open_by_hand(quick, Verdict.BUSY, target=small)
@@ -287,14 +289,14 @@ def test_expansions_take_the_fast_track_or_become_a_request_or_return_by_themsel
     assert town.see(third).ending == "term_over"
     assert town.machine_of(third).amounts["vcpu"] == 16
     with town.book.reading() as tx:
-        assert ledger.conserved(tx)
+        assert entries.conserved(tx)
 
 
 def test_temporary_growth_stays_where_its_use_is_unknown_and_somebody_is_asked(town: Journey) -> None:
     machine = town.machine()
-    memory = ledger.ResourceClass.parse("memory:x86_64")
+    memory = entries.ResourceClass.parse("memory:x86_64")
     with town.by() as tx:
-        ledger.grant(tx, town.pool, town.department, {CPU: 16, memory: 32 * 1024}, key="grant:spare")
+        entries.grant(tx, town.pool, town.department, {CPU: 16, memory: 32 * 1024}, key="grant:spare")
     case_id = town.open_by_hand(machine, Verdict.BUSY, target={Kind.VCPU: 32, Kind.MEMORY: 64 * 1024})
     town.answer(town.told(case_id), **{f"answer_{case_id}": "agree", f"until_{case_id}": "2026-09-30"})
     town.do("supervisor1", case_id, "act", sure="y")
@@ -435,12 +437,12 @@ def test_what_was_ordered_waits_for_the_window_that_the_authority_set(town: Jour
         stop = tx.scalars(select(WorkOrder).where(WorkOrder.case_id == case_id).order_by(WorkOrder.id.desc())).first()
         assert stop.verb == "stop"
         assert stop.state == OrderState.PENDING
-        assert stop.id not in delivery.waiting(tx, town.pool)
+        assert stop.id not in orders.waiting(tx, town.pool)
         assert "2026-10-10 22:00" in town.page("supervisor1", f"/cases/{case_id}")
     town.judge({town.see(case_id).resource_id: Verdict.IDLE})
     town.clock.now = datetime(2026, 10, 10, 14, 1, tzinfo=UTC)
     with town.book.reading() as tx:
-        assert stop.id in delivery.waiting(tx, town.pool)
+        assert stop.id in orders.waiting(tx, town.pool)
 
 
 def test_a_case_is_found_by_its_number_and_the_list_says_what_it_recovers(town: Journey) -> None:
@@ -539,7 +541,7 @@ def test_what_is_drawn_is_what_the_resource_is(town: Journey, shape, kind, verdi
 def test_where_it_went_is_traced_to_the_ledger_and_linked(town: Journey) -> None:
     """Freed by one department, granted to another afterwards: a row of the latter, and none of what was before."""
     with town.by() as tx:
-        ledger.grant(tx, town.pool, town.other, {CPU: 3}, key="grant:before", subject="request:1")
+        entries.grant(tx, town.pool, town.other, {CPU: 3}, key="grant:before", subject="request:1")
     machine = town.machine()
     case_id = town.open_by_hand(machine, Verdict.UNDERUSED)
     town.answer(town.told(case_id), **{f"answer_{case_id}": "agree"})
@@ -550,7 +552,7 @@ def test_where_it_went_is_traced_to_the_ledger_and_linked(town: Journey) -> None
     town.judge({machine: Verdict.NORMAL})
     assert town.advance(case_id) == State.CLOSED
     with town.by() as tx:
-        ledger.grant(tx, town.pool, town.other, {CPU: 5}, key="grant:direct")
+        entries.grant(tx, town.pool, town.other, {CPU: 5}, key="grant:direct")
     with town.book.reading() as tx:
         year = town.clock.now.replace(month=1, day=1)
         (one,) = recoveries.went_to(tx, year)

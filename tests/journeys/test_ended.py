@@ -14,17 +14,19 @@ from werkzeug.exceptions import HTTPException
 
 from console.access import rule
 from metering import reorganisations
-from providers import inventory
+from providers import observation
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
-from quota import agencies, approvals, lending, requests
 from quota.actors import Actor, Role, steward
-from quota.agencies import Department, System
-from quota.catalog import CatalogItem
-from quota.dossier import RequestKind
-from quota.people import Person
-from quota.pools import CloudProvider, Pool
-from quota.reorganisations import Adjustment
-from quota.requests import Ask, Line
+from quota.directory import departments
+from quota.directory.catalog import CatalogItem
+from quota.directory.departments import Department, System
+from quota.directory.people import Person
+from quota.directory.pools import CloudProvider, Pool
+from quota.directory.reorganisations import Adjustment
+from quota.ledger import lending
+from quota.requests import approvals, submission
+from quota.requests.asks import Ask, Line
+from quota.requests.tables import RequestKind
 from quota.units import Arch, Kind, ResourceClass
 
 CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
@@ -46,7 +48,7 @@ def living(place, clock) -> None:
     """A department with a system, machines, a request in each state, a loan, before anything ends."""
     first = place.department
     with place.book.transaction(steward()) as tx:
-        third = agencies.register(tx, "A03", "市民政局").id
+        third = departments.register(tx, "A03", "市民政局").id
         tx.add(System(code="s1", name="门户", department_id=first))
         pool = tx.get_one(Pool, place.pool)
         facts = [
@@ -57,13 +59,13 @@ def living(place, clock) -> None:
             )
             for number in range(3)
         ]  # fmt: skip
-        inventory.observe(tx, pool, Inventory(clock.now, facts))
-        inventory.adopt(tx, pool)
+        observation.observe(tx, pool, Inventory(clock.now, facts))
+        observation.adopt(tx, pool)
         system_id = tx.scalars(select(System.id)).one()
     who = Actor("tenant1", "某", Role.TENANT, department_id=first)
     for number in range(3):
         with place.book.transaction(who) as tx:
-            one = requests.draft(
+            one = submission.draft(
                 tx,
                 Ask(
                     kind=RequestKind.CREATE, department_id=first, pool_id=place.pool, system_id=system_id,
@@ -72,10 +74,10 @@ def living(place, clock) -> None:
                 ),
             )  # fmt: skip
             if number:
-                requests.submit(tx, one, generation=one.generation)
+                submission.submit(tx, one, generation=one.generation)
     for login, role in (("supervisor1", Role.SUPERVISOR), ("authority1", Role.AUTHORITY)):
         with place.book.transaction(Actor(login, login, role)) as tx:
-            found = requests.lock(tx, one.id)
+            found = submission.lock(tx, one.id)
             if found.current is not None and found.current.role == role:
                 approvals.sign(tx, found, decision=approvals.Decision.APPROVE, generation=found.generation)
     with place.book.transaction(who) as tx:
@@ -209,21 +211,21 @@ def test_nobody_is_entered_into_what_has_ended(client_of, place, clock) -> None:
     assert answer.status_code == 422
     with place.book.reading() as tx:
         assert tx.scalar(select(Person.id).where(Person.login == "new.one")) is None
-        closed = agencies.department(tx, place.department)
-        assert agencies.successor(closed).id == place.department + 1
-        assert agencies.successor(tx.get_one(Department, place.department + 1)).id == place.department + 1
+        closed = departments.department(tx, place.department)
+        assert departments.successor(closed).id == place.department + 1
+        assert departments.successor(tx.get_one(Department, place.department + 1)).id == place.department + 1
 
 
 def test_a_term_of_a_merged_department_is_extended_by_its_successor(place, clock) -> None:
     living(place, clock)
     end_all(place)
     with place.book.transaction(steward()) as tx:
-        old = tx.scalars(select(requests.Request).order_by(requests.Request.id.desc()).limit(1)).one()
+        old = tx.scalars(select(submission.Request).order_by(submission.Request.id.desc()).limit(1)).one()
         old.state, old.turn, old.department_id = "done", None, place.department
         until, pool_id = old.use_until, old.pool_id
         old_id = old.id
     with place.book.transaction(Actor("tenant2", "某", Role.TENANT, department_id=place.department + 1)) as tx:
-        made = requests.draft(
+        made = submission.draft(
             tx,
             Ask(
                 kind=RequestKind.EXTEND, department_id=place.department + 1, pool_id=pool_id, extends_id=old_id,

@@ -11,15 +11,15 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import select
 
-from console.views.findings import differing
-from metering import findings, pipeline, policies, recompute
-from metering.figures import FIGURES
-from metering.lake import Lake
-from metering.works import Works
-from providers.inventory import Resource
+from console.pages.judging.findings import differing
+from metering.judging import findings, pipeline, policies, recompute
+from metering.judging.figures import FIGURES
+from metering.lake.store import Lake
+from metering.workbench import Works
+from providers.observation.resources import Resource
 from quota.actors import Role, steward
-from quota.agencies import System
 from quota.calendar import ZONE
+from quota.directory.departments import System
 from quota.errors import WrongState
 from tests.metering.past import DAYS, found_past
 

@@ -29,13 +29,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from console import counters, founding
-from console.jobs import Job, JobRun, RunState, perform
-from console.sayings import Said, say
+from console import founding
+from console.jobs.runs import Job, perform
+from console.jobs.sayings import Said, say
+from console.service import counters
 from console.settings import Settings
-from metering import sources
-from metering.lake import Lake
-from providers.inventory import Resource
+from console.tables import JobRun, RunState
+from metering.intake import sources
+from metering.lake.store import Lake
+from providers.observation.resources import Resource
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
 from quota.db import Book
@@ -299,7 +301,7 @@ def test_counters_have_their_room_before_they_count(tmp_path: Path, monkeypatch:
 
 
 def test_a_lake_without_room_refuses_the_whole_delivery(tmp_path: Path) -> None:
-    from metering.lake_files import LakeFull, room
+    from metering.lake.files import LakeFull, room
 
     assert issubclass(LakeFull, NoRoom)
     assert Lake(tmp_path).hot_days() == []

@@ -8,9 +8,9 @@ import pytest
 
 from console import worklist
 from console.tables import JobRun, RunState
-from metering import authorisations
-from metering.case_files import Case
-from metering.lake import Lake
+from metering.cases import authorisations
+from metering.cases.files import Case
+from metering.lake.store import Lake
 from quota.units import Kind
 from tests.journeys.test_cases import Journey
 from tests.metering.surging import EIGHT, FOUR, Surging

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from console import schema
-from metering.intake import SampleRefusal
-from metering.lake import Lake
-from quota import pools
+from console.schema import upgrade
+from metering.intake.collection import SampleRefusal
+from metering.lake.store import Lake
 from quota.actors import steward
 from quota.db import Book
+from quota.directory import pools
 from tests.providers.files import HEADER, T0, bitbrains
 
 DAY = datetime.fromtimestamp(T0, UTC).date()
@@ -74,7 +74,7 @@ def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tx.add(company)
         tx.flush()
         tx.add(pools.Pool(code="p", name="池", provider_id=company.id, arch="x86_64", zone="政务外网", adapter="files"))
-    assert schema.current(book) == schema.latest()
+    assert upgrade.current(book) == upgrade.latest()
     book.dispose()
     return home
 

@@ -26,20 +26,21 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from console import schema
-from metering import assess, cases, findings, policies
-from metering.exemptions import Category
-from metering.figures import FIGURES, Facts
-from metering.policy import Verdict
+from console.schema import upgrade
+from metering import cases
+from metering.cases.exemptions import Category
+from metering.judging import assess, findings, policies
+from metering.judging.figures import FIGURES, Facts
+from metering.judging.policy import Verdict
+from providers.adapters.simulated.cloud import SimulatedCloud
 from providers.base import ServiceKind
-from providers.inventory import Resource
-from providers.orders import WorkOrder
-from providers.simulated import SimulatedCloud
-from quota import ledger
+from providers.observation.resources import Resource
+from providers.orders.tables import WorkOrder
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.db import Book
-from quota.pools import Pool
+from quota.directory.pools import Pool
+from quota.ledger import entries
 from tests.city import CONSOLE, City
 from tests.patience import PATIENCE, answered, free_port, pause, until
 
@@ -100,7 +101,7 @@ class House:
     def __init__(self, home: Path) -> None:
         self.home, self.log = home, home / "cloud.db"
         self.book = Book(f"sqlite:///{home / 'book.db'}")
-        schema.migrate(self.book)
+        upgrade.migrate(self.book)
         self.passwords = City(self.book, plan=CONSOLE).passwords
         self.clock = Now()
         epoch = (datetime.now(UTC) - timedelta(days=1)).date()
@@ -283,8 +284,8 @@ def test_killed_before_the_cloud_heard_of_it_it_is_looked_at_anew_and_left_alone
         ending = tx.get_one(cases.Case, house.case_id).ending
         assert ending == {"busy": "recovered", "exempt": "exempted"}[reason]
         assert tx.get_one(Resource, house.machine).state == "running"
-        assert ledger.conserved(tx)
-        assert list(ledger.check(tx)) == []
+        assert entries.conserved(tx)
+        assert list(entries.check(tx)) == []
 
 
 def test_killed_between_the_cloud_and_the_book_it_resumes_and_acts_once(killed_house: House) -> None:
@@ -316,8 +317,8 @@ def test_killed_between_the_cloud_and_the_book_it_resumes_and_acts_once(killed_h
     assert house.acted() == [f"{subject}:1:snapshot", f"{subject}:2:stop"], "each order reached the cloud once"
     with house.book.reading() as tx:
         assert tx.get_one(Resource, house.machine).state == "stopped"
-        assert ledger.conserved(tx)
-        assert list(ledger.check(tx)) == []
+        assert entries.conserved(tx)
+        assert list(entries.check(tx)) == []
     with house.door() as (address, _web):
         page = Browser(address, "supervisor1", house.passwords["supervisor1"]).page(f"/cases/{house.case_id}")
         assert "观察期" in page

@@ -11,18 +11,21 @@ import pytest
 from sqlalchemy import select
 
 from console import worklist
-from metering import drafts, forecasts, policies, reorganisations, replays
-from metering.drafts import PolicyDraft
-from metering.lake import Lake
-from metering.policy import VERDICTS, Section, Verdict, default
-from metering.replays import PolicyReplay
-from metering.works import Works
-from providers.inventory import Resource
+from metering import reorganisations
+from metering.forecasting import forecasts
+from metering.judging import policies
+from metering.judging.policy import VERDICTS, Section, Verdict, default
+from metering.lake.store import Lake
+from metering.simulation import drafts, policy_backtests
+from metering.simulation.drafts import PolicyDraft
+from metering.simulation.policy_backtests import PolicyReplay
+from metering.workbench import Works
+from providers.observation.resources import Resource
 from quota.actors import Actor, Role, steward
-from quota.agencies import Department
 from quota.calendar import ZONE
-from quota.pools import Pool
-from quota.reorganisations import Adjustment
+from quota.directory.departments import Department
+from quota.directory.pools import Pool
+from quota.directory.reorganisations import Adjustment
 from tests.metering.past import found_past
 
 
@@ -206,7 +209,7 @@ def test_a_replay_that_a_mistake_of_ours_ends_says_so(app, house, works, setting
     def broken(*_given, **_more):
         raise KeyError("cpu_p97")
 
-    monkeypatch.setattr(replays.hindsight, "compare", broken)
+    monkeypatch.setattr(policy_backtests.hindsight, "compare", broken)
     assert worklist.run_once(works, settings, "replay").value == "failed"
     with house.reading() as tx:
         replay = tx.scalars(select(PolicyReplay)).one()

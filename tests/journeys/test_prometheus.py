@@ -18,14 +18,14 @@ from werkzeug.serving import make_server
 from console.app import create_app
 from console.book import EXTENSION
 from console.settings import Settings
-from metering import push, sources
-from metering.lake import Lake
-from metering.samples import METRICS
-from metering.works import Works
-from providers.inventory import Resource
+from metering.intake import push, sources
+from metering.lake.samples import METRICS
+from metering.lake.store import Lake
+from metering.workbench import Works
+from providers.observation.resources import Resource
 from quota.actors import Actor, Role
 from quota.db import Book
-from quota.pools import CloudProvider, Pool
+from quota.directory.pools import CloudProvider, Pool
 from tests import books
 from tests.patience import PATIENCE, answered, ended, free_port, pause, until
 

@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from console.views import inventories
-from providers import appeals, bills, delivery, inventory, marks, orders, records, remarks
+from console.pages.inventory import inventories
+from providers import comments, observation, orders
+from providers.assessment import appeals, cards, records
 from providers.base import ServiceKind, Verb
-from providers.orders import WorkOrder
-from quota import capacities, ledger
+from providers.billing import bills
+from providers.orders import tables
+from providers.orders.tables import WorkOrder
 from quota.actors import Role, steward
-from quota.agencies import Department
-from quota.pools import CloudProvider, Pool
+from quota.directory.departments import Department
+from quota.directory.pools import CloudProvider, Pool
+from quota.ledger import capacities, entries
 from quota.units import Arch, Kind, classes
 from tests.console.test_house import check_page
 from tests.quota.test_attachments import PDF
@@ -43,14 +46,14 @@ def pool(house) -> int:
             capacities.equip(tx, one, kind, total, key=f"equip:{kind}")
         ours = tx.scalar(select(Department.id).where(Department.code == "A01"))
         what = classes({Kind.VCPU: 50, Kind.MEMORY: 100 * 1024}, Arch.AARCH64)
-        ledger.grant(tx, one.id, ours, what, key="grant", subject="test")
+        entries.grant(tx, one.id, ours, what, key="grant", subject="test")
         return one.id
 
 
 def place(house, pool: int, key: str = "k", **more: Any) -> int:
     with house.transaction(steward()) as tx:
         ours = tx.scalar(select(Department.id).where(Department.code == "A01"))
-        return delivery.place(
+        return orders.place(
             tx, tx.get_one(Pool, pool), Verb.CREATE, key=key, kind=ServiceKind.VM, amounts=SMALL, name=f"web-{key}",
             department_id=ours, case_id=1, **more,
         ).id  # fmt: skip
@@ -93,7 +96,7 @@ def test_an_order_is_worked_by_hand_and_accepted_and_rated(client_of, house, poo
     assert "少了一半" in shown
     assert "vm-77" in shown
     with house.reading() as tx:
-        found = orders.order(tx, one)
+        found = tables.order(tx, one)
         assert found.discrepancy == {"amounts": {"vcpu": [4, 2]}}
 
 
@@ -108,13 +111,13 @@ def test_a_failed_order_and_a_dispute(client_of, house, pool, clock) -> None:
     assert act(company, house, one, "dispute", text="断电由园区造成").status_code == 302
     assert "断电由园区造成" in steward.get("/").text
     with house.reading() as tx:
-        dispute = remarks.open_dispute(tx, f"order:{one}")
+        dispute = comments.open_dispute(tx, f"order:{one}")
         assert dispute is not None
     steward.get(f"/orders/{one}")
     steward.send(f"/orders/{one}/rule", {"dispute": dispute.id, "upheld": "1", "text": "园区已书面确认"})
     with house.reading() as tx:
-        assert remarks.open_dispute(tx, f"order:{one}") is None
-        assert remarks.upheld(tx, [f"order:{one}"]) == {f"order:{one}"}
+        assert comments.open_dispute(tx, f"order:{one}") is None
+        assert comments.upheld(tx, [f"order:{one}"]) == {f"order:{one}"}
     stranger = client_of("tenant2")
     assert stranger.get(f"/orders/{one}").status_code == 404
 
@@ -311,15 +314,15 @@ def test_an_order_becomes_a_score_that_is_appealed_and_scored_again(client_of, h
     assert "较上一版的变化" in page
     assert f"order:{late}" in page
     with house.reading() as tx:
-        before, after = marks.scorecard(tx, number), marks.scorecard(tx, int(answer.location.rsplit("/", 1)[1]))
+        before, after = cards.scorecard(tx, number), cards.scorecard(tx, int(answer.location.rsplit("/", 1)[1]))
         assert after.revision == before.revision + 1
         assert after.total > before.total
         assert before.published
-        changed = marks.changes(tx, after)
+        changed = cards.changes(tx, after)
         assert changed.gone == [f"order:{late}"]
         assert set(changed.marks) == {"optimisation"}
         assert appeals.of(tx, company_id, "2026-06").result_id == after.id
-        assert list(marks.check(tx)) == []
+        assert list(cards.check(tx)) == []
     again = steward.send("/scorecards/new", {"provider": company_id, "period": "2026-06"})
     assert again.location == answer.location  # what was struck stays struck
     assert "2026" in steward.get(f"/scorecards/year/{company_id}/2026").text
@@ -365,7 +368,7 @@ INVENTORY = "资源编号,名称,类型,核数,内存(GB)\nvm-1,web,云主机,4,
 
 def entered(house, pool: int) -> int:
     with house.reading() as tx:
-        return len(list(tx.scalars(select(inventory.Resource).where(inventory.Resource.pool_id == pool))))
+        return len(list(tx.scalars(select(observation.Resource).where(observation.Resource.pool_id == pool))))
 
 
 def looked_at(client, answer, **body: Any):
@@ -429,7 +432,10 @@ def test_a_listing_that_lacks_most_of_a_pool_waits_for_a_look(client_of, house, 
     assert "清单缺少现有 30 台中的 27 台" in answer.text
     assert "请核实" in steward.get(entry.location).text
     with house.reading() as tx:
-        assert tx.scalars(select(inventory.Resource.gone_at).where(inventory.Resource.gone_at.is_not(None))).all() == []
+        assert (
+            tx.scalars(select(observation.Resource.gone_at).where(observation.Resource.gone_at.is_not(None))).all()
+            == []
+        )
     for page in ("/", "/inventories/"):
         assert "缺 27 台" in steward.get(page).text
     (page,) = set(re.findall(r"/inventories/\d+", steward.get("/").text))
@@ -444,7 +450,7 @@ def test_a_listing_that_lacks_most_of_a_pool_waits_for_a_look(client_of, house, 
     )
     assert steward.send(f"{page}/decide", {"decision": "end", "reason": "公司确认已迁走"}).status_code == 302
     with house.reading() as tx:
-        gone = tx.scalars(select(inventory.Resource.id).where(inventory.Resource.gone_at.is_not(None))).all()
+        gone = tx.scalars(select(observation.Resource.id).where(observation.Resource.gone_at.is_not(None))).all()
         assert len(gone) == 27
     shown = steward.get(page).text
     assert "已核实消失" in shown

@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from quota import capacities, ledger, lending, pools
 from quota.actors import Role, steward
-from quota.ledger import Holder, Side
-from quota.lending import Loan, LoanState
+from quota.directory import pools
+from quota.ledger import capacities, entries, lending
+from quota.ledger.lending import Loan, LoanState
+from quota.ledger.tables import Holder, Side
 from quota.units import Arch, Kind, ResourceClass
 
 CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
@@ -40,9 +41,9 @@ def form(city, wallet: str, **other) -> dict[str, object]:
 
 def balance(house, department, holder: Holder = Holder.GRANTED) -> int:
     with house.reading() as tx:
-        assert ledger.conserved(tx)
-        assert list(ledger.check(tx)) == []
-        return ledger.balance(tx, Side(1, CPU, holder, department.id))
+        assert entries.conserved(tx)
+        assert list(entries.check(tx)) == []
+        return entries.balance(tx, Side(1, CPU, holder, department.id))
 
 
 def test_a_grant_is_shown_before_it_is_made_and_made_once(house, city, client_of, wallet) -> None:
@@ -90,7 +91,7 @@ def test_an_account_is_replayed_from_its_rows(house, city, client_of, wallet, cl
     clock.advance(minutes=5)
     chief.send("/quota/acts/grant", form(city, wallet, amount=7, key="k2", confirm=1))
     with house.reading() as tx:
-        account = next(one for one in ledger.balances(tx) if one.holder == Holder.GRANTED.value)
+        account = next(one for one in entries.balances(tx) if one.holder == Holder.GRANTED.value)
     url = f"/quota/accounts/{account.id}"
     page = chief.get(f"{url}?at={before.isoformat().replace('+', '%2B')}").text
     assert "27 vCPU" in page
@@ -161,7 +162,7 @@ def test_what_was_adopted_is_no_growth(house, city, client_of, wallet, clock) ->
     chief = client_of(Role.AUTHORITY)
     for day in range(20):
         with house.transaction(steward()) as tx:
-            ledger.grant(tx, 1, city.departments[0].id, {CPU: 1}, key=f"adopt:{day}" if day == 19 else f"g{day}")
+            entries.grant(tx, 1, city.departments[0].id, {CPU: 1}, key=f"adopt:{day}" if day == 19 else f"g{day}")
         clock.advance(days=1)
     chief = client_of(Role.AUTHORITY)
     page = chief.get("/quota/promises/").text
@@ -200,7 +201,7 @@ def test_capacity_is_put_in_and_never_taken_from_what_is_promised(house, city, c
     for _ in range(2):
         assert chief.send("/pools/1/capacity", facts | {"total": 70, "confirm": 1}).status_code == 302
     with house.reading() as tx:
-        assert ledger.balance(tx, Side(1, CPU, Holder.FREE)) == 100
+        assert entries.balance(tx, Side(1, CPU, Holder.FREE)) == 100
     short = chief.send("/pools/1/capacity", facts | {"total": 19, "key": "c2", "confirm": 1})
     assert short.status_code == 422
     assert balance(house, city.departments[0]) == 20

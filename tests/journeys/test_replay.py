@@ -11,16 +11,18 @@ from typing import Any
 
 import pytest
 
-from console import replay, schema
-from metering import rehearsal, rehearsal_report
-from metering.lake import Lake
-from metering.works import Works
-from providers.recorded import Recording
-from providers.refusals import Refusals
-from providers.usage_files import read_usage
-from quota import audit, ledger
+from console.cli import rehearse
+from console.schema import upgrade
+from metering.lake.store import Lake
+from metering.simulation import rehearsal, rehearsal_report
+from metering.workbench import Works
+from providers.adapters.recorded.cloud import Recording
+from providers.readers.refusals import Refusals
+from providers.readers.usage_files import read_usage
+from quota import audit
 from quota.calendar import ZONE
 from quota.db import Book
+from quota.ledger import entries
 from tests.recordings.folder import recording
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -74,15 +76,15 @@ def classes_by_the_loop(trace: Path, tmp_path: Path) -> dict[str, int]:
     recorded = Recording(read_usage(trace, Refusals()))
     clock = rehearsal.Clock(recorded.span[0].astimezone(ZONE).replace(hour=0, minute=0, second=0))
     book = Book(f"sqlite:///{tmp_path / 'book.db'}", clock=clock)
-    schema.migrate(book)
+    upgrade.migrate(book)
     works = Works(book, Lake(tmp_path / "lake"), tmp_path)
     loop = rehearsal._Loop(works, clock, recorded, "reference", lambda *_: None)
     loop.found()
     loop.read_history()
     loop.judge()
     with book.reading() as tx:
-        assert ledger.conserved(tx)
-        assert list(ledger.check(tx)) == []
+        assert entries.conserved(tx)
+        assert list(entries.check(tx)) == []
         assert list(audit.check(tx)) == []
     found = rehearsal_report.whole_span(works, loop.done)
     book.dispose()
@@ -103,6 +105,6 @@ def test_the_reference_rule_gives_the_reference_classes(published: Path, tmp_pat
 
 def test_the_page_in_the_docs_is_what_its_figures_give() -> None:
     report = json.loads((DOCS / "replay.json").read_text("utf-8"))
-    assert "\n".join(replay.page(report)) + "\n" == (DOCS / "replay.md").read_text("utf-8")
+    assert "\n".join(rehearse.page(report)) + "\n" == (DOCS / "replay.md").read_text("utf-8")
     assert report["vms"] == 243
     assert report["conserved"] is True

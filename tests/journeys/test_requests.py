@@ -8,10 +8,11 @@ from datetime import date, timedelta
 
 import pytest
 
-from quota import fulfilment, ledger, lending
 from quota.actors import Actor, Role, steward
-from quota.dossier import Request
-from quota.ledger import Holder
+from quota.ledger import entries, lending
+from quota.ledger.tables import Holder
+from quota.requests import fulfilment
+from quota.requests.tables import Request
 from quota.units import Arch, Kind, ResourceClass
 from tests.quota.test_attachments import PDF
 
@@ -58,7 +59,7 @@ def grown(place, city, clock):
     for day in range(20):
         clock.advance(days=1)
         with place.book.transaction(steward()) as tx:
-            ledger.grant(tx, place.pool, other, {cls: 1}, key=f"grant:{day}")
+            entries.grant(tx, place.pool, other, {cls: 1}, key=f"grant:{day}")
     chief = Actor("authority1", "主", Role.AUTHORITY)
     with place.book.transaction(chief) as tx:
         loan = lending.offer(tx, place.pool, cls, 8, other, place.department, days=30, guaranteed_days=3, notice_days=2,
@@ -285,13 +286,13 @@ def test_lists_are_filtered_exported_and_found(client_of, place):
 
 
 def test_a_request_made_by_a_machine_of_the_department(client_of, place):
-    from providers.inventory import Resource
-    from quota import ledger
+    from providers.observation.resources import Resource
+    from quota.ledger import entries
     from quota.units import Arch, Kind, classes
 
     with place.book.transaction(Actor("s", "s", Role.SYSTEM)) as tx:
         what = classes({Kind.VCPU: 8, Kind.MEMORY: 16 * 1024}, Arch.AARCH64)
-        ledger.use(tx, place.pool, place.department, what, key="use:1")
+        entries.use(tx, place.pool, place.department, what, key="use:1")
         row = Resource(
             pool_id=place.pool, external_id="vm-1", name="旧主机", kind="vm", arch="aarch64", state="running",
             amounts={"vcpu": 8, "memory": 16 * 1024}, booked={"vcpu": 8, "memory": 16 * 1024},
@@ -321,7 +322,7 @@ def test_a_request_made_by_a_machine_of_the_department(client_of, place):
 
 
 def test_a_term_is_reminded_of_extended_and_found(client_of, place, clock):
-    from quota import notices
+    from quota.requests import notices
 
     tenant = client_of(Role.TENANT)
     ends = clock.now.date() + timedelta(days=20)
@@ -369,9 +370,10 @@ def test_a_term_is_reminded_of_extended_and_found(client_of, place, clock):
 
 
 def test_what_was_given_back_is_not_reminded_of(client_of, place, clock):
-    from providers import delivery, orders
-    from providers.inventory import Resource
-    from quota import notices
+    from providers import orders
+    from providers.observation.resources import Resource
+    from providers.orders import tables
+    from quota.requests import notices
 
     ends = clock.now.date() + timedelta(days=20)
     number = handed_in(client_of(Role.TENANT), place, use_until=ends.isoformat(), **small(place, 2))
@@ -379,7 +381,7 @@ def test_what_was_given_back_is_not_reminded_of(client_of, place, clock):
         decide(client_of(login), number)
     machines = []
     with place.book.transaction(steward()) as tx:
-        for order in delivery.place_for_request(tx, tx.get_one(Request, number)):
+        for order in orders.place_for_request(tx, tx.get_one(Request, number)):
             row = Resource(
                 pool_id=place.pool, external_id=order.number, kind="vm", arch="aarch64", state="running",
                 department_id=place.department, first_seen_at=tx.now,
@@ -394,9 +396,9 @@ def test_what_was_given_back_is_not_reminded_of(client_of, place, clock):
         listed = client_of(Role.SUPERVISOR).get("/requests/?term=30").text
         assert (f"/requests/{number}" in listed) is left
         with place.book.transaction(steward()) as tx:
-            assert (number not in orders.returned(tx)) is left
+            assert (number not in tables.returned(tx)) is left
     with place.book.transaction(steward()) as tx:
-        assert notices.remind_of_terms(tx, orders.returned(tx)) == []
+        assert notices.remind_of_terms(tx, tables.returned(tx)) == []
     assert "申请延期" not in client_of(Role.TENANT).get(f"/requests/{number}").text
 
 

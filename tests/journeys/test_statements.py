@@ -12,18 +12,21 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import select
 
-from metering import late_figures, reconcile, statements, tariffs
-from metering.disputes import Dispute
-from metering.lake import Lake
-from metering.reconcile_rows import FourWayLine
-from metering.statement_rows import CORRECTION, StatementLine
-from metering.works import Works
-from providers import base, bills, inventory, marks
+from metering.intake import late_figures
+from metering.lake.store import Lake
+from metering.statements import reconciliation, statements, tariffs
+from metering.statements.disputes import Dispute
+from metering.statements.reconciliation_tables import FourWayLine
+from metering.statements.tables import CORRECTION, StatementLine
+from metering.workbench import Works
+from providers import base, observation
+from providers.assessment import cards
+from providers.assessment.scorecard import Indicator
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
-from providers.bills import month_bounds
-from providers.scorecard import Indicator
+from providers.billing import bills
+from providers.billing.bills import month_bounds
 from quota.actors import Actor, Role, steward
-from quota.pools import Pool
+from quota.directory.pools import Pool
 from quota.units import Arch, Kind
 from tests.console.conftest import _catalog, app, city, client_of, founded, house, settings  # noqa: F401 - fixtures
 
@@ -45,7 +48,7 @@ def works(house, city, settings, clock):  # noqa: F811
                          created_at=START - timedelta(days=9))
             for name, size, department in (("web", 4, "A01"), ("db", 2, "A02"))
         ]  # fmt: skip
-        inventory.observe(tx, pool, Inventory(START - timedelta(hours=1), facts, True))
+        observation.observe(tx, pool, Inventory(START - timedelta(hours=1), facts, True))
     with house.transaction(Actor("authority1", "主", Role.AUTHORITY)) as tx:
         tariffs.enter(tx, Kind.VCPU, Decimal(46), date(2026, 1, 1), label="示例")
     found = Works(house, Lake(settings.lake_dir), settings.data)
@@ -62,7 +65,7 @@ def works(house, city, settings, clock):  # noqa: F811
 
 def report(works, name, hours):
     with works.book.reading() as tx:
-        one = tx.scalar(select(inventory.Resource.id).where(inventory.Resource.external_id == name))
+        one = tx.scalar(select(observation.Resource.id).where(observation.Resource.external_id == name))
     moments = [int((START + timedelta(hours=hour)).timestamp()) for hour in hours]
     works.lake.append(
         "agent",
@@ -200,10 +203,10 @@ def test_the_card_the_bill_and_the_four_way_line_say_the_same(works, client_of, 
     answer = supervisor.send("/scorecards/new", {"provider": bill.provider_id, "period": MONTH})  # compares it first
     assert answer.status_code == 302
     with house.reading() as tx:
-        (run,) = reconcile.standing(tx, MONTH)
+        (run,) = reconciliation.standing(tx, MONTH)
         lines = tx.scalars(select(FourWayLine).where(FourWayLine.run_id == run.id).order_by(FourWayLine.id)).all()
-        card = marks.current(tx, bill.provider_id, MONTH)
-        rows = marks.evidence_of(tx, card, Indicator.METERING)
+        card = cards.current(tx, bill.provider_id, MONTH)
+        rows = cards.evidence_of(tx, card, Indicator.METERING)
     assert [(row.facts["billed"], row.facts["metered"]) for row in rows] == [
         (str(one.billed), str(one.metered)) for one in lines
     ]
@@ -218,7 +221,7 @@ def test_the_card_the_bill_and_the_four_way_line_say_the_same(works, client_of, 
 
 def test_who_may_not(works, client_of):  # noqa: F811
     statements.make(works, MONTH)
-    reconcile.all_pools(works, MONTH)
+    reconciliation.all_pools(works, MONTH)
     for who in (Role.SYSADMIN, Role.SECADMIN, Role.AUDADMIN):
         assert client_of(who).get("/reports/statements/").status_code == 403
     tenant = client_of(Role.TENANT)

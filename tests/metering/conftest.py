@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from metering.procedure import Procedure
+from metering.judging.procedure import Procedure
 from quota.db import Book
 from quota.units import Arch, Kind, ResourceClass
 from tests import books

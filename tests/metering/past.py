@@ -13,14 +13,15 @@ from datetime import date, datetime, time, timedelta
 import numpy as np
 import pyarrow as pa
 
-from metering.lake import Lake
-from metering.works import Works
-from providers.inventory import Resource
-from quota import agencies, capacities, catalog, pools
+from metering.lake.store import Lake
+from metering.workbench import Works
+from providers.observation.resources import Resource
 from quota.actors import steward
-from quota.agencies import System
 from quota.calendar import ZONE
 from quota.db import Book
+from quota.directory import catalog, departments, pools
+from quota.directory.departments import System
+from quota.ledger import capacities
 from quota.units import Arch, Kind
 
 DAYS = 45
@@ -57,9 +58,9 @@ def found_past(book: Book, works: Works, today: date) -> dict[str, int]:
         tx.flush()
         for kind, total in ((Kind.VCPU, 200), (Kind.MEMORY, 400 * GIB)):
             capacities.equip(tx, pool, kind, total, key=f"past:{kind}")
-        group = agencies.register(tx, "P", "市直部门")
-        office = agencies.register(tx, "P1", "市民政局", group)
-        exams = agencies.register(tx, "P2", "市考试院", group)
+        group = departments.register(tx, "P", "市直部门")
+        office = departments.register(tx, "P1", "市民政局", group)
+        exams = departments.register(tx, "P2", "市考试院", group)
         system = System(code="exam", name="报名系统", department_id=exams.id, mlps_level=3, active=True)
         tx.add(system)
         for code, (vcpu, memory) in SHAPES.items():

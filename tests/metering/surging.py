@@ -10,19 +10,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from metering import authorisations, cases, hourly, policies
-from metering.case_files import Case
-from metering.hourly import Looked
-from metering.lake import Lake
-from metering.policy import Verdict
-from metering.procedure import Procedure
-from metering.works import Works
-from providers import delivery
-from providers.inventory import Resource
-from quota import catalog, ledger
+from metering import cases
+from metering.cases import authorisations
+from metering.cases.files import Case
+from metering.intraday import look as hourly
+from metering.intraday.look import Looked
+from metering.judging import policies
+from metering.judging.policy import Verdict
+from metering.judging.procedure import Procedure
+from metering.lake.store import Lake
+from metering.workbench import Works
+from providers import orders
+from providers.observation.resources import Resource
 from quota.actors import steward
-from quota.agencies import System
-from quota.pools import Pool
+from quota.directory import catalog
+from quota.directory.departments import System
+from quota.directory.pools import Pool
+from quota.ledger import entries
 from quota.units import Amounts, Arch, Kind, classes
 from tests.city import GB, City
 from tests.metering.cloud import Cloud
@@ -55,7 +59,7 @@ class Surging:
             city.policy = policies.enact(tx, policy, Procedure(), reason="试行当日扩容").id
             more = classes(quota if quota is not None else {Kind.VCPU: 100, Kind.MEMORY: 200 * GB}, arch)
             if more:
-                ledger.grant(tx, city.pool, city.department, more, key="grant:spare")
+                entries.grant(tx, city.pool, city.department, more, key="grant:spare")
 
     def machine(self, shape: Amounts = FOUR, verdict: Verdict = Verdict.NORMAL, **more: Any) -> int:
         """A machine of the system that the last night has judged."""
@@ -117,7 +121,7 @@ class Surging:
 
     def carry(self) -> None:
         """What is ordered is done by the cloud, and taken in."""
-        delivery.carry_all(self.book, self.city.pool, self.cloud, cases.last_look)
+        orders.carry_all(self.book, self.city.pool, self.cloud, cases.last_look)
         self.city.advance()
         with self.book.transaction(steward()) as tx:  # as the next reading of the inventory says
             for order in self.cloud.acted.values():

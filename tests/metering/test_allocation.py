@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metering.allocation import HOUR, Spells, allocate, runs
-from metering.charges import NANO, half_up, half_ups
+from metering.statements.allocation import HOUR, Spells, allocate, runs
+from metering.statements.charges import NANO, half_up, half_ups
 
 DAY = 4 * HOUR  # short days keep the naive model fast
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metering import assess, facts
-from metering.assess import DailyUse, Verdict
-from metering.figures import Facts
+from metering.judging import assess, facts
+from metering.judging.facts import DailyUse
+from metering.judging.figures import Facts
+from metering.judging.policy import Verdict
 from metering.series import grid
-from metering.traces import load
+from metering.sizing.traces import load
 from tests.recordings.folder import recording
 
 DAY = 288

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metering import backtest, outcomes
-from metering.judgement_report import CHOSEN_WITHOUT_RND
-from metering.rightsizing import PROFILES, Profile
 from metering.series import MISSING, Series, flatten
-from metering.traces import load
+from metering.simulation.judgement_report import CHOSEN_WITHOUT_RND
+from metering.sizing import backtest, outcomes
+from metering.sizing.rightsizing import PROFILES, Profile
+from metering.sizing.traces import load
 from tests.recordings import truth
 from tests.recordings.folder import recording
 

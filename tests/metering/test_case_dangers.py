@@ -13,20 +13,22 @@ from datetime import timedelta
 
 import pytest
 
-from metering import cases, exemptions, protections, suspensions
-from metering.case_steps import Answer, Decision, State
-from metering.exemptions import Category
-from metering.policy import Verdict
-from providers import delivery
+from metering import cases
+from metering.cases import exemptions, protections, suspensions
+from metering.cases.exemptions import Category
+from metering.cases.steps import Answer, Decision, State
+from metering.judging.policy import Verdict
+from providers import orders
 from providers.base import ServiceKind, Verb
-from providers.inventory import Resource
-from providers.orders import WorkOrder
-from quota import ledger, requests, rulebook
-from quota.asks import Ask, Line
+from providers.observation.resources import Resource
+from providers.orders.tables import WorkOrder
 from quota.calendar import ZONE
 from quota.db import Book
-from quota.dossier import RequestKind
 from quota.errors import Refused, WrongState
+from quota.ledger import entries
+from quota.requests import rulebook, submission
+from quota.requests.asks import Ask, Line
+from quota.requests.tables import RequestKind
 from quota.units import Kind, ResourceClass
 from tests import books
 from tests.city import City
@@ -53,7 +55,7 @@ class Scene:
     def carry(self) -> None:
         """The job that carries orders, as it runs by itself."""
         self.city.listed()
-        delivery.carry_all(self.city.book, self.city.pool, self.cloud, cases.last_look)
+        orders.carry_all(self.city.book, self.city.pool, self.cloud, cases.last_look)
 
     def turn(self) -> None:
         """The steward's jobs, twice round: carried before cases are advanced, which is the worse order."""
@@ -169,7 +171,7 @@ def delete_volume(scene: Scene) -> Callable[[], None]:
 def return_growth(scene: Scene) -> Callable[[], None]:
     city, scene.verdict = scene.city, Verdict.NORMAL
     with city.by() as tx:
-        ledger.grant(tx, city.pool, city.department, {CPU: 40, MEMORY: 80 * 1024}, key="spare")
+        entries.grant(tx, city.pool, city.department, {CPU: 40, MEMORY: 80 * 1024}, key="spare")
     scene.case_id = city.noticed(Verdict.BUSY, scene.machine, target=LARGE)
     with city.by(city.tenant) as tx:
         until = tx.now.astimezone(ZONE).date() + timedelta(days=10)
@@ -229,8 +231,8 @@ def asked_for(scene: Scene) -> None:
             justification="年审将至,须扩容后使用",
             resource_id=resource.id,
         )
-        draft = requests.draft(tx, ask)
-        requests.submit(tx, draft, generation=draft.generation)
+        draft = submission.draft(tx, ask)
+        submission.submit(tx, draft, generation=draft.generation)
 
 
 def suspended(scene: Scene) -> None:
@@ -344,8 +346,8 @@ def test_whatever_fails_the_cloud_acts_once(scene: Scene, act, ails: str) -> Non
     assert len(scene.harm()) == before + 1
     scene.advance()
     with scene.city.book.reading() as tx:
-        assert ledger.conserved(tx)
-        assert list(ledger.check(tx)) == []
+        assert entries.conserved(tx)
+        assert list(entries.check(tx)) == []
 
 
 def test_a_shrink_that_could_not_be_called_back_is_undone_for_an_exemption(scene: Scene) -> None:
@@ -428,7 +430,7 @@ def test_what_people_were_handed_and_have_not_begun_is_called_back(scene: Scene)
     scene.advance()
     assert scene.city.see(scene.case_id).ending == "recovered"
     with scene.city.by(scene.city.provider) as tx, pytest.raises(Refused):
-        delivery.start(tx, order.id, tx.get_one(WorkOrder, order.id).generation)
+        orders.start(tx, order.id, tx.get_one(WorkOrder, order.id).generation)
 
 
 def test_people_do_not_begin_what_must_not_be_done_any_more(scene: Scene) -> None:
@@ -440,7 +442,7 @@ def test_people_do_not_begin_what_must_not_be_done_any_more(scene: Scene) -> Non
         order = tx.query(WorkOrder).order_by(WorkOrder.id.desc()).first()
     scene.judge(Verdict.BUSY, p95=90.0)
     with pytest.raises(WrongState, match=r"order\.objection.*繁忙"), scene.city.by(scene.city.provider) as tx:
-        delivery.start(tx, order.id, order.generation, cases.objection)
+        orders.start(tx, order.id, order.generation, cases.objection)
     scene.judge(Verdict.IDLE)
     with scene.city.by(scene.city.provider) as tx:
-        assert delivery.start(tx, order.id, order.generation, cases.objection).state == "delivering"
+        assert orders.start(tx, order.id, order.generation, cases.objection).state == "delivering"

@@ -27,21 +27,24 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import func, select
 
-from metering import cases, exemptions, findings, protections, suspensions, windows
-from metering.case_steps import RESTING, Answer, Consent, Decision, State
-from metering.exemptions import Category
-from metering.policy import Verdict
-from metering.procedure import ALIVE, STILL, CaseKind, Procedure
-from providers import delivery
+from metering import cases
+from metering.cases import exemptions, protections, suspensions, windows
+from metering.cases.exemptions import Category
+from metering.cases.steps import RESTING, Answer, Consent, Decision, State
+from metering.judging import findings
+from metering.judging.policy import Verdict
+from metering.judging.procedure import ALIVE, STILL, CaseKind, Procedure
+from providers import orders as delivery
 from providers.base import Order, ResourceState, ServiceKind, Verb
-from providers.inventory import Resource
-from providers.orders import OrderState, WorkOrder
-from quota import audit, ledger
+from providers.observation.resources import Resource
+from providers.orders.tables import OrderState, WorkOrder
+from quota import audit
 from quota.actors import Role
 from quota.calendar import ZONE
 from quota.db import Book
 from quota.errors import Refused
-from quota.ledger import Holder, Side
+from quota.ledger import entries
+from quota.ledger.tables import Holder, Side
 from quota.units import Kind, ResourceClass, amounts, classes, total
 from tests import books
 from tests.city.cases import SHAPE
@@ -462,7 +465,7 @@ class Proceedings(RuleBasedStateMachine):
     @invariant()
     def the_book_agrees_with_what_there_is(self) -> None:
         with self.city.book.reading() as tx:
-            assert ledger.conserved(tx)
+            assert entries.conserved(tx)
             booked = classes(total(amounts(one.booked) for one in tx.scalars(select(Resource))), one_arch())
             ahead = classes(
                 total(
@@ -473,7 +476,7 @@ class Proceedings(RuleBasedStateMachine):
                 one_arch(),
             )
             for cls in {*booked, *ahead}:
-                used = ledger.balance(tx, Side(self.city.pool, cls, Holder.USED, self.city.department))
+                used = entries.balance(tx, Side(self.city.pool, cls, Holder.USED, self.city.department))
                 assert used == booked.get(cls, 0) + ahead.get(cls, 0)
             twice = select(cases.Case.resource_id).where(cases.Case.state != "closed").group_by(cases.Case.resource_id)
             assert tx.scalar(select(func.count()).select_from(twice.having(func.count() > 1).subquery())) == 0
@@ -482,7 +485,7 @@ class Proceedings(RuleBasedStateMachine):
         if not hasattr(self, "city"):
             return
         with self.city.book.reading() as tx:
-            assert list(ledger.check(tx)) == []
+            assert list(entries.check(tx)) == []
             assert list(audit.check(tx)) == []
             REACHED.update(one for one in tx.scalars(select(cases.Case.ending)) if one)
         self.city.book.dispose()
@@ -527,7 +530,7 @@ def founded(city_class: type, url: str) -> object:
     made.append(city.machine())
     assert made == [1, 2, 3, 4]
     with city.by() as tx:
-        ledger.grant(tx, city.pool, city.department, {CPU: LENT - SHAPE[Kind.VCPU]}, key="spare")
+        entries.grant(tx, city.pool, city.department, {CPU: LENT - SHAPE[Kind.VCPU]}, key="spare")
     with city.by(city.authority) as tx:
         protections.add(tx, "level", "core", "核心业务")
     city.book.dispose()

@@ -13,24 +13,28 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from metering import cases, certificates, deadlines, exemptions, findings, notices
-from metering.case_figures import backoff
-from metering.case_steps import Answer, Decision, Ending, Matter, State, orders
-from metering.cases import Act, CaseKind, Consent, Procedure
-from metering.exemptions import Category
-from metering.policy import Verdict
-from metering.shape_changes import gentler
-from providers import delivery, inventory
+from metering import cases
+from metering.cases import certificates, deadlines, exemptions, notices
+from metering.cases.exemptions import Category
+from metering.cases.figures import backoff
+from metering.cases.steps import Act, Answer, Consent, Decision, Ending, Matter, State, orders
+from metering.judging import findings
+from metering.judging.policy import Verdict
+from metering.judging.procedure import CaseKind, Procedure
+from metering.judging.shape_changes import gentler
+from providers import observation
+from providers import orders as delivery
+from providers.adapters.simulated.cloud import SimulatedCloud
 from providers.base import Inventory, ResourceState, ServiceKind, Verb
-from providers.inventory import Resource
-from providers.simulated import SimulatedCloud
-from quota import attachments, audit, ledger
+from providers.observation.resources import Resource
+from quota import attachments, audit
 from quota.calendar import ZONE
 from quota.db import Tx
+from quota.directory.pools import Pool
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
-from quota.ledger import Holder
-from quota.pools import Pool
-from quota.requests import Request
+from quota.ledger import entries
+from quota.ledger.tables import Holder
+from quota.requests.tables import Request
 from quota.units import Kind
 from tests.metering.cloud import Cloud
 from tests.patience import PATIENCE
@@ -79,7 +83,7 @@ def test_an_idle_machine_goes_step_by_step_to_a_certificate(city) -> None:
         assert paper.charged_until - recycled >= timedelta(days=30)
         assert [
             row.command
-            for row in tx.scalars(ledger.select(ledger.Transfer).where(ledger.Transfer.subject == one.subject))
+            for row in tx.scalars(entries.select(entries.Transfer).where(entries.Transfer.subject == one.subject))
         ] == ["reclaim"]
         assert list(audit.check(tx)) == []
         assert {row.action for row in cases.timeline(tx, one)} >= {
@@ -159,7 +163,7 @@ def test_a_watch_without_data_lasts_twice_as_long_and_no_longer(city) -> None:
 def test_a_small_expansion_takes_the_fast_track(city) -> None:
     machine = city.machine()
     with city.by() as tx:
-        ledger.grant(tx, city.pool, city.department, {ledger.ResourceClass.parse("vcpu:x86_64"): 10}, key="spare")
+        entries.grant(tx, city.pool, city.department, {entries.ResourceClass.parse("vcpu:x86_64"): 10}, key="spare")
     case_id = city.cleared(Verdict.BUSY, machine, target={Kind.VCPU: 20})
     assert city.see(case_id).state == State.CLEARED
     city.act(case_id)
@@ -176,7 +180,7 @@ def test_a_larger_expansion_becomes_a_draft_in_the_departments_name(city, target
     machine = city.machine()
     if target == 32:
         with city.by() as tx:
-            ledger.grant(tx, city.pool, city.department, {ledger.ResourceClass.parse("vcpu:x86_64"): 64}, key="spare")
+            entries.grant(tx, city.pool, city.department, {entries.ResourceClass.parse("vcpu:x86_64"): 64}, key="spare")
     case_id = city.cleared(Verdict.OVERLOADED, machine, target={Kind.VCPU: target})
     one = city.see(case_id)
     assert (one.state, one.ending) == (State.CLOSED, Ending.REQUESTED)
@@ -489,7 +493,7 @@ def test_what_no_fresh_listing_shows_to_be_off_is_neither_recycled_nor_deleted(c
         cases.confirm_deletion(tx, cases.case(tx, case_id))
     with city.by() as tx:  # some clouds list nothing of their bin: then a complete listing without it is the word
         pool = tx.get_one(Pool, city.pool)
-        inventory.observe(tx, pool, Inventory(tx.now, [], complete=True))
+        observation.observe(tx, pool, Inventory(tx.now, [], complete=True))
     assert city.see(case_id).resource.gone_at is not None
     with city.by(city.authority) as tx:
         assert cases.confirm_deletion(tx, cases.case(tx, case_id)).state == State.ORDERED
@@ -938,9 +942,9 @@ def test_a_sigkill_anywhere_between_cloud_and_ledger_acts_once(city, tmp_path, b
     assert city.see(case_id).state == State.WATCHED
     assert (city.balance(Holder.USED), city.balance(Holder.HELD)) == (2, before - 2)
     with city.book.reading() as tx:
-        moved = tx.scalars(ledger.select(ledger.Transfer).where(ledger.Transfer.subject == f"case:{case_id}"))
+        moved = tx.scalars(entries.select(entries.Transfer).where(entries.Transfer.subject == f"case:{case_id}"))
         assert [one.command for one in moved] == ["release", "hold"]
-        assert list(ledger.check(tx)) == []
+        assert list(entries.check(tx)) == []
     shrunk = {
         one.external_id: one for one in SimulatedCloud(pool, epoch, state_file=state).inventory(city.clock.now).facts
     }
@@ -949,10 +953,10 @@ def test_a_sigkill_anywhere_between_cloud_and_ledger_acts_once(city, tmp_path, b
 
 def test_an_expansion_beyond_the_quota_is_refused_and_nothing_is_ordered(city) -> None:
     with city.by() as tx:
-        ledger.grant(tx, city.pool, city.department, {ledger.ResourceClass.parse("vcpu:x86_64"): 4}, key="spare")
+        entries.grant(tx, city.pool, city.department, {entries.ResourceClass.parse("vcpu:x86_64"): 4}, key="spare")
     case_id = city.cleared(Verdict.BUSY, target={Kind.VCPU: 20})
     with city.by() as tx:  # used for something else meanwhile
-        ledger.use(tx, city.pool, city.department, {ledger.ResourceClass.parse("vcpu:x86_64"): 4}, key="gone")
+        entries.use(tx, city.pool, city.department, {entries.ResourceClass.parse("vcpu:x86_64"): 4}, key="gone")
     with pytest.raises(OverCapacity):
         city.act(case_id)
     assert (city.see(case_id).state, city.orders(case_id)) == (State.CLEARED, [])

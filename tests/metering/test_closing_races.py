@@ -12,9 +12,9 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select
 
-from metering import closings, statements, tariffs
-from metering.closings import MonthClosing
-from metering.statement_rows import CORRECTION, StatementRun
+from metering.statements import closings, statements, tariffs
+from metering.statements.closings import MonthClosing
+from metering.statements.tables import CORRECTION, StatementRun
 from quota.db import Book
 from quota.errors import Conflict, Invalid
 from quota.units import Kind

@@ -7,22 +7,24 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from metering import cases, findings, policies, protections, suspensions, windows
-from metering.case_steps import Act, Answer, State
-from metering.exemptions import Category
-from metering.policy import Verdict
-from metering.procedure import Procedure
-from metering.shape_changes import worth
-from metering.whole_systems import WholeSystem
-from metering.windows import Span, next_open
-from providers.inventory import Resource
-from providers.orders import OrderState
-from quota import ledger
-from quota.agencies import System
+from metering import cases
+from metering.cases import protections, suspensions, windows
+from metering.cases.exemptions import Category
+from metering.cases.steps import Act, Answer, State
+from metering.cases.windows import Span, next_open
+from metering.judging import findings, policies
+from metering.judging.policy import Verdict
+from metering.judging.procedure import Procedure
+from metering.judging.shape_changes import worth
+from metering.overview.whole_systems import WholeSystem
+from providers.observation.resources import Resource
+from providers.orders.tables import OrderState
 from quota.calendar import ZONE
-from quota.dossier import Request
+from quota.directory.departments import System
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
-from quota.ledger import Holder
+from quota.ledger import entries
+from quota.ledger.tables import Holder
+from quota.requests.tables import Request
 from quota.units import Kind, ResourceClass
 from tests.city import City
 from tests.city.cases import SHAPE
@@ -218,7 +220,7 @@ def test_a_busy_machine_beside_idle_ones_of_its_system_is_no_shortage(city: City
 def lent(city: City, days: int, target=None) -> int:
     """An expansion that the department wants for a term. Returns the case's id."""
     with city.by() as tx:
-        ledger.grant(tx, city.pool, city.department, {CPU: 40, MEMORY: 80 * 1024}, key=f"more:{city.machines}")
+        entries.grant(tx, city.pool, city.department, {CPU: 40, MEMORY: 80 * 1024}, key=f"more:{city.machines}")
     case_id = city.noticed(Verdict.BUSY, target=target or {Kind.VCPU: 32, Kind.MEMORY: 64 * 1024})
     with city.by(city.tenant) as tx:
         until = tx.now.astimezone(ZONE).date() + timedelta(days=days)

@@ -9,16 +9,16 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import select
 
-from metering import charges, closings, corrections, reckoning_inputs, settling, statements
-from metering.statement_rows import CORRECTION
-from providers import inventory
+from metering.statements import charges, closings, corrections, reckoning_inputs, settling, statements
+from metering.statements.tables import CORRECTION
+from providers import observation
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
-from providers.bills import month_bounds
-from providers.inventory import Resource
-from quota import pools
+from providers.billing.bills import month_bounds
+from providers.observation.resources import Resource
 from quota.actors import steward
 from quota.calendar import ZONE
-from quota.catalog import offer
+from quota.directory import pools
+from quota.directory.catalog import offer
 from quota.units import Arch, Kind
 from tests.city import GB, STATEMENTS, City
 from tests.metering.test_statements import AUTHORITY, SUPERVISOR
@@ -62,7 +62,7 @@ class Past(City):
             for name in sorted(self.there)
         ]  # fmt: skip
         with self.book.transaction(steward()) as tx:
-            inventory.observe(tx, tx.get_one(pools.Pool, self.pools["jia"]), Inventory(now, facts, True))
+            observation.observe(tx, tx.get_one(pools.Pool, self.pools["jia"]), Inventory(now, facts, True))
 
     def samples(self, name, day, hours):
         """A live sample in some hours of a day, whatever month it lies in."""
@@ -123,7 +123,7 @@ class Past(City):
         with self.book.transaction(steward()) as tx:
             one = tx.scalars(select(Resource).order_by(Resource.id).offset(self.dice.randrange(3)).limit(1)).one()
             if not one.basis:
-                inventory.arrive(
+                observation.arrive(
                     tx, one.pool, one.external_id, at=tx.now, source=f"order:{one.id}", kind=ServiceKind.VM,
                     approved={Kind.VCPU: 4}, has={Kind.VCPU: 4}, department_id=one.department_id,
                     system_id=None, name=one.name, catalog_item_id=self.item,
@@ -138,7 +138,7 @@ class Past(City):
                 name, name, ServiceKind.VM, Arch.AARCH64, {Kind.VCPU: 2}, ResourceState.RUNNING, "d2", created_at=made
             )
             pool = tx.get_one(pools.Pool, self.pools["yi"])
-            inventory.observe(tx, pool, Inventory(self.clock.advance(seconds=1), [fact], False))
+            observation.observe(tx, pool, Inventory(self.clock.advance(seconds=1), [fact], False))
 
     def day(self):
         self.clock.advance(hours=self.dice.choice([6, 24, 24]))
@@ -253,7 +253,7 @@ def test_whatever_tells_something_of_a_closed_month_has_it_taken_up(book, tmp_pa
     def item():
         with past.book.transaction(steward()) as tx:
             one = tx.scalars(select(Resource).where(Resource.external_id == "web")).one()
-            inventory.arrive(
+            observation.arrive(
                 tx, one.pool, "web", at=tx.now, source="order:1", kind=ServiceKind.VM, approved={Kind.VCPU: 4},
                 has={Kind.VCPU: 4}, department_id=one.department_id, system_id=None, name="web",
                 catalog_item_id=past.item,

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from pyarrow import fs
 
-from metering import assess, engines, measuring, shelf
-from metering.engines import Survey
-from metering.figures import concat
-from metering.lake import Lake
-from metering.policy import default
+from metering.judging import assess, engines, measuring
+from metering.judging.engines import Survey
+from metering.judging.figures import concat
+from metering.judging.policy import default
+from metering.lake import closed_days
+from metering.lake.store import Lake
 from tests.metering.samples import DAY, joined, steady
 from tests.patience import PATIENCE, answered, free_port, listening, until
 
@@ -120,11 +121,11 @@ def bucket():
 
 
 def test_the_days_on_s3_give_the_same_findings(lake, expected, bucket):
-    first = shelf.publish(lake, bucket)
+    first = closed_days.publish(lake, bucket)
     assert (first.copied, first.there) == (1 + 3 * DAYS, 0)
-    again = shelf.publish(lake, bucket)
+    again = closed_days.publish(lake, bucket)
     assert (again.copied, again.there) == (0, 1 + 3 * DAYS)
-    assert shelf.Shelf(bucket).days() == lake.days()
+    assert closed_days.Shelf(bucket).days() == lake.days()
     assert findings(bucket, engines.named("local", 2)) == expected
     assert findings(bucket, engines.named("workers", 2)) == expected
 
@@ -134,24 +135,24 @@ def test_a_day_closed_anew_is_published_anew_and_a_deleted_one_goes(lake, tmp_pa
     mine = Lake(tmp_path)
     mine.append("a", joined(steady(1, days=2)))
     mine.roll()
-    shelf.publish(mine, place)
+    closed_days.publish(mine, place)
     mine.append("a", joined(steady(2)))
     mine.roll()
-    assert shelf.publish(mine, place).copied == 3
-    window = next(shelf.Shelf(place).windows(None, DAY, DAY, ("cpu_pct",)))
+    assert closed_days.publish(mine, place).copied == 3
+    window = next(closed_days.Shelf(place).windows(None, DAY, DAY, ("cpu_pct",)))
     assert window.resources.tolist() == [1, 2]
-    from metering.lake_retention import Keep
+    from metering.lake.retention import Keep
 
     mine.retain(DAY + timedelta(days=101), Keep(100, 200))
-    shelf.publish(mine, place)
-    assert shelf.Shelf(place).days() == [DAY + timedelta(days=1)]
+    closed_days.publish(mine, place)
+    assert closed_days.Shelf(place).days() == [DAY + timedelta(days=1)]
 
 
 def test_a_place_without_a_lake_is_named(tmp_path, bucket):
     with pytest.raises(FileNotFoundError):
-        shelf.Shelf(tmp_path / "nothing")
+        closed_days.Shelf(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError):
-        shelf.Shelf(bucket.replace("/lake?", "/nothing?"))
+        closed_days.Shelf(bucket.replace("/lake?", "/nothing?"))
     assert fs is not None
 
 

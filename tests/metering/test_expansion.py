@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metering import backtest
-from metering.expansion import EXECUTED, REPLAYED, expand, fit, sight
-from metering.rightsizing import Fast
+from metering.sizing import backtest
+from metering.sizing.expansion import EXECUTED, REPLAYED, expand, fit, sight
+from metering.sizing.rightsizing import Fast
 
 NAN = float("nan")
 

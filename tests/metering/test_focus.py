@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from metering import focus, focus_files, statements
+from metering.statements import focus, focus_files, statements
 from quota.errors import Invalid
 from quota.units import Kind
 from tests.city import STATEMENTS, City

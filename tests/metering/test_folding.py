@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from metering import devices, signals
-from metering.conventions import SCHEMA, SCOPE, UNIT
-from metering.folding import REACH_S, fold
-from metering.signals import POINTS, Points
+from metering.intake import devices, signals
+from metering.intake.conventions import SCHEMA, SCOPE, UNIT
+from metering.intake.folding import REACH_S, fold
+from metering.intake.signals import POINTS, Points
 
 T = 1_795_900_000 // 300 * 300 * 1000
 """A whole slot, ms."""

@@ -7,8 +7,9 @@ import warnings
 import numpy as np
 import pytest
 
-from metering import backtest, forecast
-from metering.traces import load
+from metering.forecasting import model
+from metering.sizing import backtest
+from metering.sizing.traces import load
 from tests.recordings.folder import recording
 
 AHEAD = 28
@@ -43,7 +44,7 @@ def held_back(series, size):
     ours, naive, inside = [], [], []
     for cut in range(summed.shape[1] - AHEAD, summed.shape[1] - AHEAD - 21, -3):
         past, true = summed[:, :cut], summed[:, cut : cut + AHEAD]
-        told, plain = forecast.predict(past, AHEAD), forecast.naive(past, AHEAD)
+        told, plain = model.predict(past, AHEAD), model.naive(past, AHEAD)
         known = np.isfinite(true) & np.isfinite(told.mean) & np.isfinite(plain)
         scale = np.nanmean(np.abs(past[:, 7:] - past[:, :-7]), axis=1, keepdims=True) + 1e-6
         ours.append((np.abs(true - told.mean) / scale)[known].mean())
@@ -102,9 +103,9 @@ def test_any_series_has_a_forecast_that_makes_sense_or_none():
             if rng.random() < 0.2:
                 values[0] = np.nan
             busy = rng.random((int(rng.integers(0, 3)), d + ahead)) < rng.random() if rng.random() < 0.6 else None
-            told = forecast.predict(values, ahead, busy)
+            told = model.predict(values, ahead, busy)
             known = np.isfinite(told.mean)
-            assert (known.all(axis=1) == (np.isfinite(values).sum(axis=1) >= forecast.LEAST)).all()
+            assert (known.all(axis=1) == (np.isfinite(values).sum(axis=1) >= model.LEAST)).all()
             assert (told.mean[known] >= 0).all()
             between = known & np.isfinite(told.low)
             assert (told.low[between] <= told.mean[between]).all()
@@ -118,42 +119,42 @@ def week(weeks=10):
 
 class TestOnKnownSeries:
     def test_a_week_goes_on(self):
-        told = forecast.predict(week(), 14)
+        told = model.predict(week(), 14)
         np.testing.assert_allclose(told.mean, week(2), atol=1.0)
         assert (told.low <= week(2) + 1e-9).all()
         assert (week(2) <= told.high + 1e-9).all()
-        assert told.origins == forecast.ORIGINS
+        assert told.origins == model.ORIGINS
 
     def test_growth_goes_on_more_slowly(self):
         rising = np.arange(70.0)[None, :]
-        told = forecast.predict(rising, 28).mean[0]
+        told = model.predict(rising, 28).mean[0]
         assert told[0] < told[-1] < 70 + 28
 
     def test_busy_days_come_again(self):
         busy = np.zeros((1, 84), bool)
         busy[0, 27::28] = busy[0, 26::28] = True
         values = 10.0 + 20.0 * busy[:, :56]
-        told = forecast.predict(values, 28, busy).mean[0]
+        told = model.predict(values, 28, busy).mean[0]
         assert told[busy[0, 56:]].min() > 20
         assert told[~busy[0, 56:]].max() < 14
 
     def test_too_little_is_not_forecast(self):
-        told = forecast.predict(np.ones((1, 13)), 7)
+        told = model.predict(np.ones((1, 13)), 7)
         assert np.isnan(told.mean).all()
         assert told.origins == 0
 
     def test_gaps_are_not_zeros(self):
         values = week()
         values[0, 20:40] = np.nan
-        told = forecast.predict(values, 7)
+        told = model.predict(values, 7)
         np.testing.assert_allclose(told.mean, week(1), atol=1.5)
 
     def test_nothing_below_nothing(self):
         falling = np.maximum(30.0 - np.arange(60.0), 0)[None, :]
-        told = forecast.predict(falling, 28)
+        told = model.predict(falling, 28)
         assert (told.mean >= 0).all()
         assert (told.low >= 0).all()
 
     def test_shapes_are_checked(self):
         with pytest.raises(ValueError, match="busy"):
-            forecast.predict(np.ones((1, 30)), 7, np.zeros((1, 30), bool))
+            model.predict(np.ones((1, 30)), 7, np.zeros((1, 30), bool))

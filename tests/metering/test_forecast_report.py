@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from console.cli import main
-from metering import forecast_report as report
+from console.cli.commands import main
+from metering.forecasting import report
 
 
 @pytest.fixture(scope="module")

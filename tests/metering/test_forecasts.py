@@ -9,14 +9,15 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import func, select
 
-from metering import business, demand, forecasts, pipeline, policies
-from metering.forecasts import AHEAD, HISTORY, KeptForecast, Outlook
-from metering.lake import Lake
-from metering.works import Works
-from providers.inventory import Resource
+from metering.forecasting import demand, forecasts
+from metering.forecasting.forecasts import AHEAD, HISTORY, KeptForecast, Outlook
+from metering.judging import business, pipeline, policies
+from metering.lake.store import Lake
+from metering.workbench import Works
+from providers.observation.resources import Resource
 from quota.actors import steward
-from quota.agencies import Department, System
 from quota.calendar import ZONE
+from quota.directory.departments import Department, System
 from tests.metering.past import found_past
 
 

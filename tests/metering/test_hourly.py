@@ -7,18 +7,20 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from metering import exemptions, expansion, growths, hourly, safeguards, surges, windows
-from metering.case_files import Case
-from metering.case_steps import State
-from metering.exemptions import Category
-from metering.expansion import EXECUTED
-from metering.lake import Lake
-from metering.policy import Verdict
-from metering.procedure import Procedure
-from providers.inventory import Resource
+from metering.cases import exemptions, safeguards, surges, windows
+from metering.cases.exemptions import Category
+from metering.cases.files import Case
+from metering.cases.steps import State
+from metering.intraday import growths, look
+from metering.judging.policy import Verdict
+from metering.judging.procedure import Procedure
+from metering.lake.store import Lake
+from metering.sizing import expansion
+from metering.sizing.expansion import EXECUTED
+from providers.observation.resources import Resource
 from quota.actors import steward
-from quota.agencies import System
-from quota.ledger import Holder
+from quota.directory.departments import System
+from quota.ledger.tables import Holder
 from quota.units import Kind
 from tests.city import City
 from tests.metering.surging import EIGHT, FOUR, Surging
@@ -101,9 +103,9 @@ class TestItBegins:
         town.clock.now = town.clock.now.replace(minute=30, second=0, microsecond=0)
         town.feed({machine: [*[CALM] * 10, HOT, HOT]})
         town.clock.now += timedelta(minutes=6)
-        done = hourly.look(town.works)
+        done = look.look(town.works)
         assert list(done.done) == ["begun"]
-        assert hourly.look(town.works).skipped == {"done": 1}
+        assert look.look(town.works).skipped == {"done": 1}
 
 
 class TestItDoesNotBegin:
@@ -355,7 +357,7 @@ class TestItIsWhatIsReplayed:
         town = Surging(city, lake, sizing=sizing)
         machine = town.machine()
         town.authorise(days=300)
-        fast = hourly.fast_of(sizing)
+        fast = look.fast_of(sizing)
         random = np.random.default_rng(11)
         slots = 288 * days
         # Bursts of different lengths, loads between 95 and 100 % of four cores, and silence when a time is over.
@@ -375,7 +377,7 @@ class TestItIsWhatIsReplayed:
             town.clock.now = start + timedelta(minutes=5 * now)
             town.feed({machine: list(np.minimum(demand[now - step : now], vcpu) / vcpu * 100)})
             town.clock.now += timedelta(minutes=6)
-            done = hourly.look(town.works)
+            done = look.look(town.works)
             assert not done.faults
             if "begun" in done.done:
                 begun.append(now)

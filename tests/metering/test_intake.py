@@ -8,15 +8,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from metering import intake, keeping
-from metering.lake import Lake
-from metering.lake_retention import Keep
-from metering.works import Works
+from metering.intake import collection, keeping
+from metering.lake.retention import Keep
+from metering.lake.store import Lake
+from metering.workbench import Works
+from providers.adapters.simulated.city import pools as city_pools
+from providers.adapters.simulated.cloud import SimulatedCloud
 from providers.base import Samples
-from providers.simulated import SimulatedCloud
-from providers.simulated_city import pools as city_pools
 from quota.actors import steward
-from quota.pools import CloudProvider, Pool
+from quota.directory.pools import CloudProvider, Pool
 
 EPOCH = datetime(2026, 5, 25, tzinfo=UTC)
 
@@ -42,20 +42,20 @@ def test_a_replay_ahead_of_the_clock_is_taken_whole_and_only_once(works, clock):
     clock.now = EPOCH  # the book is founded as of the beginning, then the past is read up to a later day
     until = EPOCH + timedelta(hours=6)
     (pool,) = works.pools()
-    first = intake.collect(works, pool, until=until)
+    first = collection.collect(works, pool, until=until)
     assert first.taken > 1000
     assert "row:future" not in first.refused
-    again = intake.collect(works, pool, until=until)
-    assert again.since == until - intake.OVERLAP
+    again = collection.collect(works, pool, until=until)
+    assert again.since == until - collection.OVERLAP
     works.lake.roll()
     counted = sum(int(one.sum()) for one in works.lake.counts(works.lake.days()[0], works.lake.days()[-1]).values())
     assert counted <= first.taken
-    intake.collect(works, pool, until=until)
+    collection.collect(works, pool, until=until)
     works.lake.roll()
     days = works.lake.days()
     assert counted == sum(int(one.sum()) for one in works.lake.counts(days[0], days[-1]).values())
     with works.book.reading() as tx:
-        assert tx.get_one(intake.Intake, pool.id).collected_until == until
+        assert tx.get_one(collection.Intake, pool.id).collected_until == until
 
 
 class Spoilt(SimulatedCloud):
@@ -90,7 +90,7 @@ def spoil(works: Works, tmp_path: Path) -> Spoilt:
     (pool,) = works.pools()
     works.opened[pool.id] = cloud
     with works.book.transaction(steward()) as tx:
-        intake.mark(tx, pool.id, EPOCH, rows=0, refused=0, unknown=0)
+        collection.mark(tx, pool.id, EPOCH, rows=0, refused=0, unknown=0)
     return cloud
 
 
@@ -98,7 +98,7 @@ def refusals(works: Works) -> dict[tuple[str, str], list[int]]:
     """(reason, example) → the count of each row."""
     found: dict[tuple[str, str], list[int]] = {}
     with works.book.reading() as tx:
-        for one in tx.query(intake.SampleRefusal).order_by(intake.SampleRefusal.id):
+        for one in tx.query(collection.SampleRefusal).order_by(collection.SampleRefusal.id):
             found.setdefault((one.reason, one.example), []).append(one.count)
     return found
 
@@ -109,12 +109,12 @@ def test_what_is_refused_is_counted_once_however_often_it_is_read_again(works, c
     spoil(works, tmp_path)
     for _ in range(6 * 12):
         clock.now += timedelta(minutes=5)
-        found = intake.collect(works, pool)
+        found = collection.collect(works, pool)
     assert found.refused == {"cpu_pct:negative": 25}  # of that reading, the overlap with it
     # Six hours passed. The two before them were read again first; the last two will be, so nothing is said of them yet.
     assert refusals(works) == {("cpu_pct:negative", ""): [72], ("resource.unknown", "stranger-0"): [72]}
     clock.now += timedelta(days=1)
-    intake.collect(works, pool)
+    collection.collect(works, pool)
     assert refusals(works)["cpu_pct:negative", ""] == [72, 288]  # another day, another row
 
 
@@ -125,10 +125,10 @@ def test_evidence_is_bounded_whatever_a_source_sends(works, clock, tmp_path):
     cloud.strangers, cloud.ahead = 30, True
     for _ in range(3):
         clock.now += timedelta(hours=3)
-        intake.collect(works, pool)
+        collection.collect(works, pool)
     found = refusals(works)
-    unknown = {example: counts for (reason, example), counts in found.items() if reason == intake.UNKNOWN}
-    assert len(unknown) == intake.NAMED + 1  # those beyond are summed in a row without a name
+    unknown = {example: counts for (reason, example), counts in found.items() if reason == collection.UNKNOWN}
+    assert len(unknown) == collection.NAMED + 1  # those beyond are summed in a row without a name
     assert sum(sum(counts) for counts in unknown.values()) == 30 * 9 * 12
     assert unknown[""] == [10 * 9 * 12]
     assert found["row:future", ""] == [1]  # the same clock that is ahead, three times
@@ -139,7 +139,7 @@ def test_evidence_goes_when_the_samples_of_its_time_go(works, clock, tmp_path):
     (pool,) = works.pools()
     spoil(works, tmp_path)
     clock.now += timedelta(hours=6)
-    intake.collect(works, pool)
+    collection.collect(works, pool)
     assert len(refusals(works)) == 2
     keeping.retain(works, EPOCH.date() + timedelta(days=100), Keep(100, 200))
     assert len(refusals(works)) == 2

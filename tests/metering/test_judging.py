@@ -10,15 +10,15 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import select
 
-from metering import business, findings, pipeline, policies, recompute
-from metering.business import Period, Recurs
-from metering.lake import Lake
-from metering.policy import GROWS, Condition, Policy, Rule, Section, Verdict, default
-from metering.rightsizing import PROFILES, newborn, night, outlook
-from metering.works import Works
+from metering.judging import business, findings, pipeline, policies, recompute
+from metering.judging.business import Period, Recurs
+from metering.judging.policy import GROWS, Condition, Policy, Rule, Section, Verdict, default
+from metering.lake.store import Lake
+from metering.sizing.rightsizing import PROFILES, newborn, night, outlook
+from metering.workbench import Works
 from quota.actors import Actor, Role, steward
-from quota.agencies import Department, System
 from quota.calendar import ZONE
+from quota.directory.departments import Department, System
 from quota.errors import Invalid, NotAllowed, NotFound
 from tests.metering.past import found_past
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metering.lake import Lake
-from metering.samples import ABSENT, COLUMNS, FROZEN, LIVE, OFF, natural
+from metering.lake.samples import ABSENT, COLUMNS, FROZEN, LIVE, OFF, natural
+from metering.lake.store import Lake
 from tests.metering.samples import DAY, MIDNIGHT, Model, Sample, days_of, joined, steady, table
 from tests.patience import PATIENCE
 
@@ -186,7 +186,7 @@ def test_readers_beside_one_writer_see_each_sample_all_the_time(tmp_path):
 
 def test_a_city_larger_than_a_chunk_is_closed_block_by_block(tmp_path, monkeypatch):
     """Days wider than what is closed at a time, with columns that only some of it have, come out as if it were not so."""
-    from metering import lake_closing
+    from metering.lake import closing
 
     parts = [steady(one) for one in (0, 511, 512, 1023, 2048)]
     parts.append(steady(5000, net_rx_kbps=12.5))
@@ -195,7 +195,7 @@ def test_a_city_larger_than_a_chunk_is_closed_block_by_block(tmp_path, monkeypat
     whole.append("a", joined(*parts))
     whole.append("b", late)
     whole.roll()
-    monkeypatch.setattr(lake_closing, "CHUNK", 512)
+    monkeypatch.setattr(closing, "CHUNK", 512)
     narrow = Lake(tmp_path / "narrow")
     narrow.append("a", joined(*parts))
     narrow.append("b", late)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from metering.lake import Lake
-from metering.lake_retention import Keep
+from metering.lake.retention import Keep
+from metering.lake.store import Lake
 from tests.metering.samples import DAY, MIDNIGHT, Sample, table
 
 KILLS = 100
@@ -126,7 +126,7 @@ def decoy(lake: Lake, day: date) -> None:
 
 def test_a_crash_between_the_files_of_a_day_is_finished_by_the_next(tmp_path, monkeypatch):
     """Every point between two renames, one after another: dense new, rollups old; day done, neighbour not."""
-    from metering import lake_files
+    from metering.lake import files
 
     real = os.replace
     for stop in range(1, 12):
@@ -147,7 +147,7 @@ def test_a_crash_between_the_files_of_a_day_is_finished_by_the_next(tmp_path, mo
             real(source, target)
 
         with monkeypatch.context() as patch:
-            patch.setattr(lake_files.os, "replace", failing)
+            patch.setattr(files.os, "replace", failing)
             try:
                 lake.roll()
                 finished = True

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from metering.lake import Lake
-from metering.lake_files import Damaged, Footers, LakeFull, Reader, write_tables
-from metering.lake_retention import Keep
-from metering.samples import LIVE
+from metering.lake.files import Damaged, Footers, LakeFull, Reader, write_tables
+from metering.lake.retention import Keep
+from metering.lake.samples import LIVE
+from metering.lake.store import Lake
 from quota.actors import steward
 from tests.metering.samples import DAY, MIDNIGHT, Sample, joined, steady, table
 from tests.metering.test_lake import fingerprint, seen
@@ -332,9 +332,9 @@ def test_a_full_disk_stops_intake_and_the_roll_and_loses_nothing(small_disk):
 
 def test_a_month_closed_in_the_book_is_sealed_and_late_samples_still_prove_hours(book, clock, lake):
     """The days stay as they were invoiced; statements see what came afterwards, and correct by rows of their own."""
-    from metering import presence, settling
-    from metering.closings import MonthClosing
-    from metering.works import Works
+    from metering.statements import presence, settling
+    from metering.statements.closings import MonthClosing
+    from metering.workbench import Works
 
     works = Works(book, lake)
     assert settling.seal(works) == []

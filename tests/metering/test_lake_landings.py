@@ -13,18 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from console import models  # noqa: F401 - every table is known
-from metering import imports, lake_landings
-from metering.intake import SampleRefusal
-from metering.lake import Lake
-from metering.lake_landing import Landing
-from metering.works import Works
-from providers import usage_files
+from console.schema import models  # noqa: F401 - every table is known
+from metering.intake import imports
+from metering.intake.collection import SampleRefusal
+from metering.lake import landings
+from metering.lake.landing import Landing
+from metering.lake.store import Lake
+from metering.workbench import Works
+from providers.readers import usage_files
 from quota.actors import steward
 from quota.audit import AuditRecord
 from quota.db import Book
+from quota.directory.pools import CloudProvider, Pool
 from quota.errors import Conflict
-from quota.pools import CloudProvider, Pool
 from tests import books
 from tests.metering.samples import DAY, joined, steady
 from tests.patience import pause
@@ -206,4 +207,4 @@ def test_a_month_that_is_settled_while_a_file_lands_stays_as_it_was(works) -> No
     lake.roll()
     assert sorted(lake.counts(DAY, DAY)) == [1]
     assert [one.source for one in lake.corrections()] == ["p.a"]
-    assert lake_landings.landings(lake)[0].state == "unentered"
+    assert landings.landings(lake)[0].state == "unentered"

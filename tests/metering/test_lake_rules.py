@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from metering import facts
-from metering.lake import Lake
-from metering.policy import default
-from metering.samples import FROZEN, LIVE, OFF
+from metering.judging import facts
+from metering.judging.policy import default
+from metering.lake.samples import FROZEN, LIVE, OFF
+from metering.lake.store import Lake
 from tests.metering.samples import DAY, MIDNIGHT, Sample, joined, steady, table
 from tests.metering.test_lake import seen
 

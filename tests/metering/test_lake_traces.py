@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from metering import facts, quantiles
-from metering.lake import Lake
-from metering.lake_files import Reader
-from metering.samples import FROZEN, LIVE
+from metering import quantiles
+from metering.judging import facts
+from metering.lake.files import Reader
+from metering.lake.samples import FROZEN, LIVE
+from metering.lake.store import Lake
 from tests.recordings.folder import recording
 from tests.suite import outside
 

@@ -10,12 +10,14 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import select
 
-from metering import lake_corrections, late_figures, statements
-from metering.lake import Lake
-from metering.lake_closing import CHUNK, rolling
-from metering.lake_files import hot_names, write_json
-from metering.late_figures import LateFigure
-from metering.statement_rows import CORRECTION
+from metering.intake import late_figures
+from metering.intake.late_figures import LateFigure
+from metering.lake import corrections as lake_corrections
+from metering.lake.closing import CHUNK, rolling
+from metering.lake.files import hot_names, write_json
+from metering.lake.store import Lake
+from metering.statements import statements
+from metering.statements.tables import CORRECTION
 from quota.units import Kind
 from tests.city import STATEMENTS, City
 from tests.city.statements import at

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from metering import lately
-from metering.lake import Lake
+from metering.intraday import last_hour
+from metering.lake.store import Lake
 from tests.metering.samples import MIDNIGHT, STEP
 
 MOMENT = datetime.fromtimestamp(MIDNIGHT + 12 * 3600, UTC)
@@ -67,20 +67,20 @@ def test_it_is_what_was_delivered(lake: Lake, closed: bool, end: datetime):
     give(lake, rows[half:], "other")
     if closed:
         lake.roll()
-    hour = lately.hour(lake, end)
+    hour = last_hour.hour(lake, end)
     np.testing.assert_array_equal(hour.resources, [1, 2, 3])
     np.testing.assert_allclose(hour.cpu, expected(rows, end))
     assert hour.vcpu.tolist() == [4.0] * 3
-    assert lately.hour(lake, end + timedelta(days=3)).resources.tolist() == []
+    assert last_hour.hour(lake, end + timedelta(days=3)).resources.tolist() == []
 
 
 def test_silence_is_not_a_number_and_compaction_changes_nothing(lake: Lake):
     rows = [row for row in samples(np.random.default_rng(2), range(120, 144)) if row[0] != 2 or row[2] < 50]
     for row in range(0, len(rows), 3):
         give(lake, rows[row : row + 3])
-    before = lately.hour(lake, MOMENT)
+    before = last_hour.hour(lake, MOMENT)
     lake.compact(2)
-    after = lately.hour(lake, MOMENT)
+    after = last_hour.hour(lake, MOMENT)
     np.testing.assert_array_equal(before.cpu, after.cpu)
     np.testing.assert_allclose(after.cpu, expected(rows, MOMENT))
     cpu, vcpu = after.of([2, 99])
@@ -93,12 +93,14 @@ def test_what_repeats_itself_while_hot_is_silence(lake: Lake):
         (one, MIDNIGHT + slot * STEP, 99.5, 40.0 if one == 1 else slot) for slot in range(132, 144) for one in (1, 2)
     ]
     give(lake, rows)
-    hour = lately.hour(lake, MOMENT)
+    hour = last_hour.hour(lake, MOMENT)
     assert np.isnan(hour.cpu[0]).all()
     assert (hour.cpu[1] == 99.5).all()
 
 
 def test_a_look_waits_for_its_samples():
     at = datetime(2026, 9, 21, 4, 4, tzinfo=UTC)
-    assert lately.last_look(at, 15, timedelta(minutes=5)) == datetime(2026, 9, 21, 3, 45, tzinfo=UTC)
-    assert lately.last_look(at + timedelta(minutes=1), 60, timedelta(minutes=5)) == datetime(2026, 9, 21, 4, tzinfo=UTC)
+    assert last_hour.last_look(at, 15, timedelta(minutes=5)) == datetime(2026, 9, 21, 3, 45, tzinfo=UTC)
+    assert last_hour.last_look(at + timedelta(minutes=1), 60, timedelta(minutes=5)) == datetime(
+        2026, 9, 21, 4, tzinfo=UTC
+    )

@@ -9,9 +9,11 @@ from functools import partial
 import pytest
 from sqlalchemy import func, select
 
-from metering import cases, findings, openings
-from metering.policy import Verdict
-from metering.procedure import Procedure
+from metering import cases
+from metering.cases import openings
+from metering.judging import findings
+from metering.judging.policy import Verdict
+from metering.judging.procedure import Procedure
 from quota.db import Tx
 from tests.city import City
 from tests.metering.cloud import Died

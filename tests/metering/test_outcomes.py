@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from console.cli import main
-from metering import backtest, drawings, outcomes, shapes
-from metering.rightsizing import Fast, Profile, Tide
+from console.cli.commands import main
+from metering import drawings
 from metering.series import flatten
+from metering.sizing import backtest, outcomes, shapes
+from metering.sizing.rightsizing import Fast, Profile, Tide
 from tests.suite import outside
 
 DAY = 288

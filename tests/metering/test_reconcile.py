@@ -7,17 +7,20 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select
 
-from metering import disputes, reconcile, statements
-from metering.disputes import Answer, Dispute, DisputeState
-from metering.reconcile_rows import FourWayLine
-from providers import base, bills, evidence, inventory
+from metering.statements import disputes, reconciliation, statements
+from metering.statements.disputes import Answer, Dispute, DisputeState
+from metering.statements.reconciliation_tables import FourWayLine
+from providers import base, observation
+from providers.assessment import evidence
+from providers.assessment.scorecard import Indicator
 from providers.base import ServiceKind
-from providers.scorecard import Indicator
-from quota import capacities, ledger, pools
+from providers.billing import bills
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
+from quota.directory import pools
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, WrongState
-from quota.ledger import Holder, Side
+from quota.ledger import capacities, entries
+from quota.ledger.tables import Holder, Side
 from quota.units import Arch, Kind, ResourceClass
 from tests.city import STATEMENTS, City
 from tests.city.statements import at
@@ -41,8 +44,8 @@ def small(city):
         capacities.equip(tx, tx.get_one(pools.Pool, city.pools["jia"]), Kind.VCPU, 100, key="equip")
     city.list("jia", at(-1), web=FOUR)
     with city.book.transaction(steward()) as tx:
-        inventory.adopt(tx, tx.get_one(pools.Pool, city.pools["jia"]))
-        assert ledger.balance(tx, Side(city.pools["jia"], ResourceClass(Kind.VCPU, Arch.AARCH64), Holder.FREE)) == 96
+        observation.adopt(tx, tx.get_one(pools.Pool, city.pools["jia"]))
+        assert entries.balance(tx, Side(city.pools["jia"], ResourceClass(Kind.VCPU, Arch.AARCH64), Holder.FREE)) == 96
     city.report("web", range(700))
     city.price(Kind.VCPU, "46")
     return city
@@ -62,7 +65,7 @@ def bill(city, *told, pool="jia"):
 
 
 def compare(city):
-    run = reconcile.reconcile(city.works, city.pools["jia"], "2026-04", actor=SUPERVISOR)
+    run = reconciliation.reconcile(city.works, city.pools["jia"], "2026-04", actor=SUPERVISOR)
     with city.book.reading() as tx:
         rows = list(tx.scalars(select(FourWayLine).where(FourWayLine.run_id == run.id).order_by(FourWayLine.id)))
         return run, {row.external_id: row for row in rows}
@@ -237,7 +240,7 @@ def test_scorecards_take_their_evidence_from_here(small):
     bill(small, ("web", 8 * 720, None, 0, 720))
     compare(small)
     with small.book.reading() as tx:
-        rows = reconcile.evidence(tx, 1, "2026-04")
+        rows = reconciliation.evidence(tx, 1, "2026-04")
         gathered = evidence.gather(tx, 1, "2026-04", metering=rows)
     assert [(row.facts["metered"], row.facts["disputed"]) for row in gathered[Indicator.METERING]] == [
         ("2800.0000", "2800.0000")

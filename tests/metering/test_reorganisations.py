@@ -9,18 +9,21 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from metering import business, pipeline, reorganisations
-from metering.business import Period, Recurs
-from metering.policy import Section, default
-from providers.inventory import Resource, history
-from quota import agencies, ledger, lending, mergers, requests
+from metering import reorganisations
+from metering.judging import business, pipeline
+from metering.judging.business import Period, Recurs
+from metering.judging.policy import Section, default
+from providers.observation.resources import Resource, history
 from quota.actors import Role, steward
 from quota.db import Book
+from quota.directory import departments, successions
+from quota.directory.people import Person
+from quota.directory.reorganisations import Adjustment, Reorganisation
 from quota.errors import Conflict, Invalid, NotAllowed, OverCapacity, WrongState
-from quota.ledger import Side
-from quota.people import Person
-from quota.reorganisations import Adjustment, Reorganisation
-from quota.requests import RequestKind
+from quota.ledger import entries, lending
+from quota.ledger.tables import Side
+from quota.requests import submission
+from quota.requests.tables import RequestKind
 from tests.city import GB, TOWN, City
 from tests.quota.conftest import CPU, MEM
 
@@ -33,7 +36,7 @@ def town(book: Book) -> City:
     town = City(book, plan=TOWN)
     town.grant({CPU: 40, MEM: 80 * GB}, "all")
     with book.transaction(steward()) as tx:
-        ledger.use(tx, town.arm, town.bureau, {CPU: 8, MEM: 16 * GB}, key="machine")
+        entries.use(tx, town.arm, town.bureau, {CPU: 8, MEM: 16 * GB}, key="machine")
         tx.add(machine(town, tx.now))
         tx.add(Person(login="clerk", name="经办", role=Role.TENANT.value, department_id=town.bureau, granted=True))
     return town
@@ -64,7 +67,7 @@ def wallet(town: City, department_id: int) -> dict[str, int]:
     town.prove()
     with town.book.reading() as tx:
         found = {
-            holder.value: ledger.balance(tx, Side(town.arm, CPU, holder, department_id)) for holder in ledger.OWNED
+            holder.value: entries.balance(tx, Side(town.arm, CPU, holder, department_id)) for holder in entries.OWNED
         }
     return {holder: amount for holder, amount in found.items() if amount}
 
@@ -74,20 +77,20 @@ def test_a_merger_moves_everything_by_one_transfer_and_comes_back(town: City) ->
     assert wallet(town, town.bureau) == {}
     assert wallet(town, town.neighbour) == {"granted": 32, "used": 8}
     with town.book.reading() as tx:
-        assert len(list(tx.scalars(select(ledger.Transfer).where(ledger.Transfer.subject == batch.subject)))) == 1
-        bureau, branch = agencies.department(tx, town.bureau), agencies.department(tx, town.branch)
+        assert len(list(tx.scalars(select(entries.Transfer).where(entries.Transfer.subject == batch.subject)))) == 1
+        bureau, branch = departments.department(tx, town.bureau), departments.department(tx, town.branch)
         assert (bureau.active, bureau.parent_id, branch.parent_id) == (False, town.neighbour, town.neighbour)
         one = tx.scalars(select(Resource)).one()
-        assert one.department_id == agencies.system(tx, town.system).department_id == town.neighbour
+        assert one.department_id == departments.system(tx, town.system).department_id == town.neighbour
         assert history(tx, one.id)[-1].after == {"owner": "邻局"}
         assert tx.scalars(select(Person.department_id)).one() == town.neighbour
     undo(town, batch)
     assert wallet(town, town.bureau) == {"granted": 32, "used": 8}
     assert wallet(town, town.neighbour) == {}
     with town.book.reading() as tx:
-        bureau = agencies.department(tx, town.bureau)
+        bureau = departments.department(tx, town.bureau)
         assert (bureau.active, bureau.parent_id) == (True, None)
-        assert agencies.department(tx, town.branch).parent_id == town.bureau
+        assert departments.department(tx, town.branch).parent_id == town.bureau
         assert tx.scalars(select(Resource.department_id)).one() == town.bureau
         assert tx.scalars(select(Person.department_id)).one() == town.bureau
     with pytest.raises(WrongState):
@@ -100,7 +103,7 @@ def test_what_waits_for_a_decision_goes_along(town: City) -> None:
     batch = reorganise(town)
     assert wallet(town, town.neighbour) == {"granted": 24, "held": 8, "used": 8}
     with town.book.reading() as tx:
-        assert requests.request(tx, request.id).department_id == town.neighbour
+        assert submission.request(tx, request.id).department_id == town.neighbour
     undo(town, batch)
     assert wallet(town, town.bureau) == {"granted": 24, "held": 8, "used": 8}
     batch = reorganise(town, key="two")
@@ -116,7 +119,7 @@ def test_a_machine_takes_home_what_it_has_now(town: City) -> None:
     with town.book.transaction(steward()) as tx:  # shrunk to half meanwhile
         one = tx.scalars(select(Resource)).one()
         one.booked = {"vcpu": 4, "memory": 8 * GB}
-        ledger.release(tx, town.arm, town.neighbour, {CPU: 4, MEM: 8 * GB}, key="shrunk")
+        entries.release(tx, town.arm, town.neighbour, {CPU: 4, MEM: 8 * GB}, key="shrunk")
     undo(town, batch)
     assert wallet(town, town.bureau) == {"granted": 32, "used": 4}
     assert wallet(town, town.neighbour) == {"granted": 4}
@@ -125,7 +128,7 @@ def test_a_machine_takes_home_what_it_has_now(town: City) -> None:
 def test_undoing_is_refused_where_the_quota_was_used(town: City) -> None:
     batch = reorganise(town)
     with town.book.transaction(steward()) as tx:
-        ledger.use(tx, town.arm, town.neighbour, {CPU: 10}, key="elsewhere")
+        entries.use(tx, town.arm, town.neighbour, {CPU: 10}, key="elsewhere")
     with pytest.raises(OverCapacity) as refusal:
         undo(town, batch)
     assert refusal.value.code == "reorganisation.short"
@@ -139,7 +142,7 @@ def test_systems_take_their_machines_and_what_these_use(town: City) -> None:
     assert wallet(town, town.bureau) == {"granted": 32}
     assert wallet(town, town.neighbour) == {"used": 8}
     with town.book.reading() as tx:
-        assert agencies.department(tx, town.bureau).active
+        assert departments.department(tx, town.bureau).active
     undo(town, batch)
     assert wallet(town, town.bureau) == {"granted": 32, "used": 8}
 
@@ -147,10 +150,10 @@ def test_systems_take_their_machines_and_what_these_use(town: City) -> None:
 def test_a_department_comes_under_another(town: City) -> None:
     batch = reorganise(town, Adjustment.PARENT)
     with town.book.reading() as tx:
-        assert agencies.subtree(tx, town.neighbour) == {town.neighbour, town.bureau, town.branch}
+        assert departments.subtree(tx, town.neighbour) == {town.neighbour, town.bureau, town.branch}
     undo(town, batch)
     with town.book.reading() as tx:
-        assert agencies.subtree(tx, town.neighbour) == {town.neighbour}
+        assert departments.subtree(tx, town.neighbour) == {town.neighbour}
 
 
 def test_loans_follow_and_forbid(town: City) -> None:
@@ -205,8 +208,8 @@ def test_what_a_merged_department_declared_holds_for_its_successor_and_comes_bac
 
 def test_what_a_policy_says_of_a_merged_department_holds_for_what_came_from_it_and_no_more(town: City) -> None:
     with town.book.transaction(steward()) as tx:
-        bureau, neighbour = (agencies.department(tx, one) for one in (town.bureau, town.neighbour))
-        third = agencies.register(tx, "third", "第三局")
+        bureau, neighbour = (departments.department(tx, one) for one in (town.bureau, town.neighbour))
+        third = departments.register(tx, "third", "第三局")
         policy = replace(
             default(),
             sections=(
@@ -233,23 +236,23 @@ def test_what_a_policy_says_of_a_merged_department_holds_for_what_came_from_it_a
     again = reorganise(town, key="two", source=town.neighbour, target=third.id)
     assert held() == before
     with town.book.reading() as tx:
-        assert mergers.mergers(tx).successors() == {town.bureau: third.id, town.neighbour: third.id}
+        assert successions.mergers(tx).successors() == {town.bureau: third.id, town.neighbour: third.id}
     undo(town, again)
     undo(town, batch)
     assert held() == before
     with town.book.reading() as tx:
-        assert mergers.mergers(tx).successors() == {}
+        assert successions.mergers(tx).successors() == {}
 
 
 def test_what_left_the_successor_is_no_longer_known_by_the_merged_department(town: City) -> None:
     reorganise(town)
     with town.book.transaction(steward()) as tx:
-        third = agencies.register(tx, "third", "第三局").id
+        third = departments.register(tx, "third", "第三局").id
 
     def known_as() -> list[int]:
         with town.book.reading() as tx:
             one = tx.scalars(select(Resource)).one()
-            return mergers.mergers(tx).known_as(one, business.calendars(tx).chain(one.department_id))
+            return successions.mergers(tx).known_as(one, business.calendars(tx).chain(one.department_id))
 
     assert known_as() == [town.neighbour, town.bureau]
     reorganise(town, Adjustment.SYSTEMS, key="two", source=town.neighbour, target=third, system_ids=[town.system])

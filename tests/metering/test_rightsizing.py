@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metering import rightsizing
-from metering.expansion import expand
-from metering.rightsizing import PROFILES, SHAPES, Fast
+from metering.sizing import rightsizing
+from metering.sizing.expansion import expand
+from metering.sizing.rightsizing import PROFILES, SHAPES, Fast
 
 SAFE = PROFILES["steward-safe"]
 CODES = [shape.code for shape in SHAPES]

@@ -9,18 +9,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from metering import cases, findings, pipeline, policies, recompute
-from metering.case_steps import Ending, State
-from metering.lake import Lake
-from metering.policy import Condition, Rule, Verdict, default
-from metering.works import Works
+from metering import cases
+from metering.cases.steps import Ending, State
+from metering.judging import findings, pipeline, policies, recompute
+from metering.judging.policy import Condition, Rule, Verdict, default
+from metering.lake.store import Lake
+from metering.workbench import Works
 from providers.base import ServiceKind
-from providers.inventory import Resource
-from quota import catalog
+from providers.observation.resources import Resource
 from quota.calendar import ZONE
-from quota.capacities import equip
-from quota.ledger import Holder
-from quota.pools import Pool
+from quota.directory import catalog
+from quota.directory.pools import Pool
+from quota.ledger.capacities import equip
+from quota.ledger.tables import Holder
 from quota.units import Arch, Kind, ResourceClass
 
 DAYS = 31

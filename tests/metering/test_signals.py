@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metering import signals
-from metering.folding import fold
-from metering.signals import POINTS, Points, Signal
+from metering.intake import signals
+from metering.intake.folding import fold
+from metering.intake.signals import POINTS, Points, Signal
 
 STEP = 300
 SLOT = 1_790_000_100  # the start of a slot

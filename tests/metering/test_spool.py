@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from metering import spool
-from metering.lake import Lake
-from metering.lake_files import Damaged
-from metering.samples import METRICS
-from metering.signals import DIRECT, POINTS, Signal
+from metering.intake import spool
+from metering.intake.signals import DIRECT, POINTS, Signal
+from metering.lake.files import Damaged
+from metering.lake.samples import METRICS
+from metering.lake.store import Lake
 from tests.patience import PATIENCE, pause
 
 BEGIN = 1_790_000_100

@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from metering import closings, late_figures, statements, tariffs
-from metering.late_figures import LateFigure
-from metering.statement_rows import CORRECTION, USAGE, StatementLine
-from metering.tariffs import Per, Subject
+from metering.intake import late_figures
+from metering.intake.late_figures import LateFigure
+from metering.statements import closings, statements, tariffs
+from metering.statements.tables import CORRECTION, USAGE, StatementLine
+from metering.statements.tariffs import Per, Subject
 from providers.base import ResourceState
 from quota.actors import Actor, Role, steward
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState

@@ -6,10 +6,10 @@ from datetime import date
 
 import pytest
 
-from metering import systems
-from metering.findings import Finding
-from metering.systems import Use
-from quota.agencies import System
+from metering.judging.findings import Finding
+from metering.overview import systems
+from metering.overview.systems import Use
+from quota.directory.departments import System
 
 TODAY = date(2026, 6, 1)
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from metering import backtest, traces
+from metering.sizing import backtest, traces
 
 N = 4 * 288
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from metering import engines, reporting, usage
-from metering.lake import Lake
+from metering.judging import engines
+from metering.lake.store import Lake
+from metering.overview import usage, usage_reports
 from quota.calendar import WorkingDays
 from tests.metering.samples import DAY, joined, steady
 
@@ -77,15 +78,15 @@ def test_a_report_near_and_exact_by_any_engine(tmp_path):
     lake.append("a", joined(*parts))
     lake.roll()
     last = DAY + timedelta(days=14)
-    exact = reporting.exact(str(tmp_path), DAY, last, WorkingDays())
-    near = reporting.near(str(tmp_path), DAY, last, WorkingDays())
+    exact = usage_reports.exact(str(tmp_path), DAY, last, WorkingDays())
+    near = usage_reports.near(str(tmp_path), DAY, last, WorkingDays())
     assert exact.ids.tolist() == near.ids.tolist() == [*range(0, 1500, 37), 3000]
     for a, b in ((exact.cpu, near.cpu), (exact.mem, near.mem)):
         for name in ("n", "top", "mean", "over", "under", "workdays", "weekends", "trend"):
             np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=0, atol=1e-9, equal_nan=True)
         for name in ("p50", "p95", "p99"):
             np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=0, atol=0.5)
-    again = reporting.exact(str(tmp_path), DAY, last, WorkingDays(), engines.named("workers", 2))
-    assert reporting.table(again).equals(reporting.table(exact))
+    again = usage_reports.exact(str(tmp_path), DAY, last, WorkingDays(), engines.named("workers", 2))
+    assert usage_reports.table(again).equals(usage_reports.table(exact))
     with pytest.raises(LookupError, match="no closed day"):
-        reporting.exact(str(tmp_path), last + timedelta(days=5), last + timedelta(days=6), WorkingDays())
+        usage_reports.exact(str(tmp_path), last + timedelta(days=5), last + timedelta(days=6), WorkingDays())

@@ -6,9 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from metering import findings, policies, recoveries, utilizations
-from metering.findings import Judged
-from metering.policy import Verdict
+from metering.cases import recoveries
+from metering.judging import findings, policies
+from metering.judging.findings import Judged
+from metering.judging.policy import Verdict
+from metering.overview import utilizations
 from quota.calendar import ZONE
 from quota.units import Arch, Kind, ResourceClass
 

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from providers.base import Samples
-from providers.refusals import Refusal, Refusals
-from providers.usage_columns import BITBRAINS
-from providers.usage_files import read_usage
-from providers.usage_formats import Convention
+from providers.readers.refusals import Refusal, Refusals
+from providers.readers.usage_columns import BITBRAINS
+from providers.readers.usage_files import read_usage
+from providers.readers.usage_formats import Convention
 
 HEADER = ";\t".join(BITBRAINS)
 T0 = 1376314800  # on a five-minute boundary

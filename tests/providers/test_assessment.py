@@ -9,16 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers import appeals, assessment, compatibility, evidence, incidents, marks, periods, ratings, records, remarks
+from providers import comments
+from providers.assessment import appeals, cards, compatibility, evidence, gathering, periods, ratings, records
+from providers.assessment.compatibility import Fitness
+from providers.assessment.measures import Row
+from providers.assessment.records import RecordKind
+from providers.assessment.scorecard import DEFAULT, Grade, Indicator, annual, score
 from providers.base import IncidentFact, Responsibility
-from providers.compatibility import Fitness
-from providers.inventory import Resource
-from providers.measures import Row
-from providers.records import RecordKind
-from providers.scorecard import DEFAULT, Grade, Indicator, annual, score
+from providers.billing import incidents
+from providers.observation.resources import Resource
 from quota.actors import steward
+from quota.directory.pools import Pool
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
-from quota.pools import Pool
 
 MONTH, QUARTER = "2026-06", "2026-Q2"
 AVAILABILITY, SECURITY, BACKUP = Indicator.AVAILABILITY, Indicator.SECURITY, Indicator.BACKUP
@@ -141,7 +143,7 @@ def company(works) -> int:
 
 def gathered(works, period: str = MONTH, **more):
     with works.book.reading() as tx:
-        return assessment.gather(tx, company(works), period, **more)
+        return gathering.gather(tx, company(works), period, **more)
 
 
 def test_silence_is_no_evidence(works) -> None:
@@ -206,24 +208,24 @@ def test_availability_needs_a_watched_pool_and_settled_incidents(works, clock) -
 def test_a_dispute_is_settled_by_somebody_else_and_excuses(works, clock) -> None:
     subject = "order:1"
     with works.book.transaction(works.people["operator"]) as tx:
-        found = remarks.dispute(tx, subject, company(works), "园区断电")
+        found = comments.dispute(tx, subject, company(works), "园区断电")
         with pytest.raises(WrongState):
-            remarks.dispute(tx, subject, company(works), "再来")
+            comments.dispute(tx, subject, company(works), "再来")
     with works.book.transaction(works.people["rival"]) as tx, pytest.raises(NotAllowed):
-        remarks.dispute(tx, "order:2", company(works), "别家的")
+        comments.dispute(tx, "order:2", company(works), "别家的")
     with works.book.transaction(works.people["checker"]) as tx:
-        remarks.rule(tx, found.id, upheld=True, text="属实")
+        comments.rule(tx, found.id, upheld=True, text="属实")
         with pytest.raises(WrongState):
-            remarks.rule(tx, found.id, upheld=False, text="反悔")
-        mine = remarks.dispute(tx, "bill:1", company(works), "数量不符")
+            comments.rule(tx, found.id, upheld=False, text="反悔")
+        mine = comments.dispute(tx, "bill:1", company(works), "数量不符")
         with pytest.raises(NotAllowed):
-            remarks.rule(tx, mine.id, upheld=True, text="自己裁")
+            comments.rule(tx, mine.id, upheld=True, text="自己裁")
     with works.book.transaction(works.people["checker"]) as tx:
-        against = remarks.dispute(tx, "order:3", company(works), "交付记录不实")
+        against = comments.dispute(tx, "order:3", company(works), "交付记录不实")
     with works.book.transaction(works.people["chief"]) as tx:
-        remarks.rule(tx, against.id, upheld=True, text="属实")
+        comments.rule(tx, against.id, upheld=True, text="属实")
     with works.book.reading() as tx:  # what was upheld against the company excuses nothing
-        assert remarks.upheld(tx, [subject, "bill:1", "order:3"]) == {subject}
+        assert comments.upheld(tx, [subject, "bill:1", "order:3"]) == {subject}
 
 
 def test_required_combinations_count_while_their_certificate_is_in_date(works, clock) -> None:
@@ -245,9 +247,9 @@ def test_only_the_accepted_is_rated_and_once(works) -> None:
     one = works.now(works.carry(works.create()))
     with works.book.transaction(works.people["clerk"]) as tx, pytest.raises(WrongState):
         ratings.rate(tx, one.id, 5)
-    from providers import delivery
+    from providers import orders
 
-    works.do(delivery.accept, one, "clerk")
+    works.do(orders.accept, one, "clerk")
     with works.book.transaction(works.people["clerk"]) as tx:
         with pytest.raises(Invalid):
             ratings.rate(tx, one.id, 1)
@@ -263,11 +265,11 @@ def test_what_an_appeal_struck_stays_struck(works, clock) -> None:
     late = enter(works, RecordKind.EVENT)
     enter(works, RecordKind.REVIEW)
     with works.book.transaction(steward()) as tx:
-        card = marks.keep(tx, company(works), MONTH, assessment.gather(tx, company(works), MONTH), DEFAULT)
+        card = cards.keep(tx, company(works), MONTH, gathering.gather(tx, company(works), MONTH), DEFAULT)
     with works.book.transaction(works.people["operator"]) as tx, pytest.raises(WrongState):
         appeals.file(tx, card.id, "早了")
     with works.book.transaction(works.people["chief"]) as tx:
-        marks.publish(tx, card.id, 1)
+        cards.publish(tx, card.id, 1)
     with works.book.transaction(works.people["operator"]) as tx:
         with pytest.raises(Invalid):
             appeals.file(tx, card.id, "不是我们", ["record:999"])
@@ -277,10 +279,10 @@ def test_what_an_appeal_struck_stays_struck(works, clock) -> None:
     with works.book.transaction(works.people["checker"]) as tx:
         ruled = appeals.rule(tx, filed.id, upheld=True, ruling="属实", struck=[f"record:{late.id}"])
         again = appeals.resolve(tx, ruled)
-        changed = marks.changes(tx, again)
+        changed = cards.changes(tx, again)
         assert changed.gone == [f"record:{late.id}"]
         assert again.total > card.total
-        assert marks.agrees(tx, again) == []
+        assert cards.agrees(tx, again) == []
     assert [row.ref for row in gathered(works)[SECURITY]] != [f"record:{late.id}"]
     assert f"record:{late.id}" not in {row.ref for row in gathered(works)[SECURITY]}
 
@@ -311,9 +313,9 @@ def test_a_struck_combination_is_looked_at_again_in_the_next_period(works, clock
         kept = compatibility.state(tx, company(works), "鲲鹏", "麒麟 V10", Fitness.ADAPTED, required=True)
     ref = f"combination:{kept.id}"
     with works.book.transaction(steward()) as tx:
-        card = marks.keep(tx, company(works), MONTH, assessment.gather(tx, company(works), MONTH), DEFAULT)
+        card = cards.keep(tx, company(works), MONTH, gathering.gather(tx, company(works), MONTH), DEFAULT)
     with works.book.transaction(works.people["chief"]) as tx:
-        marks.publish(tx, card.id, 1)
+        cards.publish(tx, card.id, 1)
     with works.book.transaction(works.people["operator"]) as tx:
         filed = appeals.file(tx, card.id, "当月换证", [ref])
     with works.book.transaction(works.people["checker"]) as tx:

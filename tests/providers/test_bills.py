@@ -14,18 +14,19 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from providers import base, bills, inventory
-from providers.base import Arch, Inventory, ResourceFact, ResourceState, ServiceKind
-from providers.bill_files import read_bill
-from providers.bills import Bill, BillLine, month_bounds
-from providers.claims import Allocation, Cause, Claim, Comparison, Span, compare
-from providers.inventory import Resource
-from providers.refusals import Reading
-from quota import pools
+from providers import base, observation
+from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
+from providers.billing import bills
+from providers.billing.bills import Bill, BillLine, month_bounds
+from providers.billing.claims import Allocation, Cause, Claim, Comparison, Span, compare
+from providers.observation.resources import Resource
+from providers.readers.bill_files import read_bill
+from providers.readers.refusals import Reading
 from quota.actors import steward
 from quota.db import Tx
+from quota.directory import pools
 from quota.errors import Invalid, NotAllowed, NotFound
-from quota.units import Kind
+from quota.units import Arch, Kind
 
 START, END = month_bounds("2026-10")
 HOURS = 744
@@ -195,15 +196,15 @@ def fact(of: str, vcpu: int = 4) -> ResourceFact:
     )
 
 
-def observe(works, hours: float, *facts: ResourceFact) -> inventory.Drift:
+def observe(works, hours: float, *facts: ResourceFact) -> observation.Drift:
     with works.book.transaction(steward()) as tx:
-        return inventory.observe(tx, tx.get_one(pools.Pool, works.pool), Inventory(at(hours), list(facts)))
+        return observation.observe(tx, tx.get_one(pools.Pool, works.pool), Inventory(at(hours), list(facts)))
 
 
 def against_inventory(tx: Tx, pool: int, month: str) -> list[Comparison]:
     """The bill that stands beside the inventory's history, all of it proven: every listing of the month was seen."""
     start, end = month_bounds(month)
-    spells = inventory.spells(tx, start, end, pool_ids=[pool])
+    spells = observation.spells(tx, start, end, pool_ids=[pool])
     allocations = {
         one.external_id: Allocation(
             one.first_seen_at, [Span(x.start, x.end, x.amounts) for x in spells.get(one.id, ())]
@@ -220,7 +221,7 @@ def test_the_simulated_companys_errors_are_found(works, clock) -> None:
     _, end = month_bounds("2026-05")
     while clock.now < end:
         with works.book.transaction(steward()) as tx:
-            inventory.observe(tx, tx.get_one(pools.Pool, works.pool), cloud.inventory(clock.now))
+            observation.observe(tx, tx.get_one(pools.Pool, works.pool), cloud.inventory(clock.now))
         clock.advance(days=1)
     found = bills.collect(works.book, works.pool, cloud, "2026-05")
     assert found.new

@@ -13,17 +13,22 @@ from typing import Any, ClassVar
 import pytest
 from sqlalchemy import select
 
-from providers import carriage, delivery, inventory, orders
+from providers import observation, orders
+from providers.adapters.simulated.cloud import SimulatedCloud
 from providers.base import Inventory, ProviderFault, ResourceState, Verb
-from providers.inventory import Resource
-from providers.orders import OrderState, WorkOrder
-from providers.simulated import SimulatedCloud
-from quota import calendar, ledger, lending, pools, requests
+from providers.observation.resources import Resource
+from providers.orders import carriage, tables
+from providers.orders.tables import OrderState, WorkOrder
+from quota import calendar
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
+from quota.directory import pools
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
-from quota.ledger import Holder
-from quota.requests import Ask, Line, RequestKind
+from quota.ledger import entries, lending
+from quota.ledger.tables import Holder
+from quota.requests import submission
+from quota.requests.asks import Ask, Line
+from quota.requests.tables import RequestKind
 from quota.units import Arch, Kind, ResourceClass
 from tests.providers.conftest import CPU
 
@@ -48,10 +53,10 @@ def test_an_order_becomes_a_resource(works) -> None:
     assert (one.department_id, one.system_id, one.name) == (works.bureau, works.system, "db-01")
     with works.book.transaction(steward()) as tx:
         pool = tx.get_one(pools.Pool, works.pool)
-        drift = inventory.observe(tx, pool, works.cloud().inventory(tx.now))
+        drift = observation.observe(tx, pool, works.cloud().inventory(tx.now))
     assert one.id not in drift.new
     assert one.id not in drift.unapproved
-    order = works.do(delivery.accept, order, "clerk")
+    order = works.do(orders.accept, order, "clerk")
     assert (order.state, order.discrepancy, order.accepted_by) == (OrderState.ACCEPTED, {}, "clerk")
     works.prove()
 
@@ -118,12 +123,12 @@ def test_an_order_that_takes_time_is_asked_for_again(works, clock) -> None:
     order = works.carry(order, cloud)
     assert order.state == OrderState.DELIVERING
     with works.book.reading() as tx:
-        assert delivery.waiting(tx, works.pool) == []
+        assert orders.waiting(tx, works.pool) == []
     clock.advance(minutes=6)
-    done = delivery.carry_all(works.book, works.pool, cloud)
+    done = orders.carry_all(works.book, works.pool, cloud)
     assert done.pending == [order.id]
     clock.advance(hours=2)
-    done = delivery.carry_all(works.book, works.pool, cloud)
+    done = orders.carry_all(works.book, works.pool, cloud)
     assert done.delivered == [order.id]
     assert works.now(order).delivered_at <= clock.now
 
@@ -134,10 +139,10 @@ def test_a_cloud_out_of_reach_is_tried_again_with_the_same_key(works, clock) -> 
     cloud = works.cloud(faults=[down])
     order = works.carry(order, cloud)
     assert (order.state, order.attempts, order.cloud_key) == (OrderState.PENDING, 1, order.key)
-    assert order.next_try_at == clock.now + delivery.BACK_OFF
+    assert order.next_try_at == clock.now + orders.BACK_OFF
     clock.advance(minutes=6)
     order = works.carry(order, cloud)
-    assert order.next_try_at == clock.now + 2 * delivery.BACK_OFF
+    assert order.next_try_at == clock.now + 2 * orders.BACK_OFF
     clock.advance(minutes=30)
     assert works.carry(order, cloud).state == OrderState.DELIVERED
 
@@ -172,9 +177,9 @@ def test_what_the_cloud_may_have_taken_is_not_taken_back_before_it_was_asked(wor
     order = works.now(works.carry(works.create(), works.cloud(Forgets)))
     assert (order.state, order.told, order.may_be_called_back()) == (OrderState.PENDING, True, False)
     with pytest.raises(WrongState, match=r"order\.told"):
-        works.do(delivery.cancel, order, "checker", "不再需要")
+        works.do(orders.cancel, order, "checker", "不再需要")
     with pytest.raises(WrongState, match=r"order\.at_cloud"):
-        works.do(delivery.start, order, "operator")
+        works.do(orders.start, order, "operator")
     clock.advance(minutes=5)
     assert works.carry(order).state == OrderState.DELIVERED, "it had done it"
     works.prove()
@@ -182,15 +187,15 @@ def test_what_the_cloud_may_have_taken_is_not_taken_back_before_it_was_asked(wor
 
 def test_what_the_cloud_never_took_is_looked_at_before_it_is_told_again(works, clock) -> None:
     order = works.carry(works.create(), works.cloud(Deaf))
-    against = delivery.carry(works.book, order.id, works.cloud(), lambda _tx, _id: "不可执行")
+    against = orders.carry(works.book, order.id, works.cloud(), lambda _tx, _id: "不可执行")
     assert against.told, "its last try is too near: who tells it may be telling it still"
     clock.advance(minutes=5)
-    against = delivery.carry(works.book, order.id, works.cloud(), lambda _tx, _id: "不可执行")
+    against = orders.carry(works.book, order.id, works.cloud(), lambda _tx, _id: "不可执行")
     assert (against.state, against.told, against.last_error) == (OrderState.PENDING, False, "不可执行")
     with works.book.reading() as tx:
         told = tx.scalars(select(AuditRecord.action).where(AuditRecord.subject == "order:1")).all()
     assert told == ["order.place", "order.send", "order.retry"]
-    order = works.do(delivery.cancel, against, "checker", "不再需要")
+    order = works.do(orders.cancel, against, "checker", "不再需要")
     assert order.state == OrderState.CANCELLED
     assert works.balance(Holder.USED) == 0
     works.prove()
@@ -202,8 +207,8 @@ def test_an_answer_that_comes_after_the_order_was_taken_back_is_on_record(works,
 
         def deliver(self, order, now):
             clock.advance(minutes=16)
-            delivery.carry(works.book, 1, works.cloud(), lambda _tx, _id: "不可执行")
-            works.do(delivery.cancel, works.now(placed), "checker", "不再需要")
+            orders.carry(works.book, 1, works.cloud(), lambda _tx, _id: "不可执行")
+            works.do(orders.cancel, works.now(placed), "checker", "不再需要")
             return super().deliver(order, now)
 
     placed = works.create()
@@ -222,9 +227,9 @@ def test_who_slept_between_the_record_and_the_call_does_not_tell_the_cloud(works
         return recorded[-1]
 
     monkeypatch.setattr(carriage, "_send", recording)
-    works.book.clock = lambda: clock.now + delivery.LEASE if recorded else clock.now
+    works.book.clock = lambda: clock.now + orders.LEASE if recorded else clock.now
     try:
-        assert delivery.carry(works.book, order.id, cloud).state == OrderState.SENT
+        assert orders.carry(works.book, order.id, cloud).state == OrderState.SENT
     finally:
         works.book.clock = clock
     assert recorded
@@ -235,16 +240,16 @@ def test_what_a_cloud_keeps_refusing_is_reported_and_may_be_cancelled(works, clo
     order = works.create()
     refuse = {"what": "refuse", "since": "2026-06-01T00:00:00+00:00", "until": "2026-06-09T00:00:00+00:00"}
     cloud = works.cloud(faults=[refuse])
-    for _ in range(delivery.ATTEMPTS):
+    for _ in range(orders.ATTEMPTS):
         order = works.carry(order, cloud)
         clock.advance(hours=4)
-    assert (order.state, order.attempts) == (OrderState.FAILED, delivery.ATTEMPTS)
+    assert (order.state, order.attempts) == (OrderState.FAILED, orders.ATTEMPTS)
     assert order.last_error == "云平台拒绝执行"
     with works.book.reading() as tx:
-        assert delivery.waiting(tx, works.pool) == []
+        assert orders.waiting(tx, works.pool) == []
         assert tx.scalars(select(AuditRecord).where(AuditRecord.action == "order.fail")).one().subject == "order:1"
     assert works.balance(Holder.USED) == 4
-    order = works.do(delivery.cancel, order, "checker", "换一个资源池")
+    order = works.do(orders.cancel, order, "checker", "换一个资源池")
     assert order.state == OrderState.CANCELLED
     assert works.balance(Holder.USED) == 0
     assert works.balance(Holder.GRANTED) == 32
@@ -255,10 +260,10 @@ def test_a_failed_order_may_be_tried_again_after_the_cause_is_gone(works, clock)
     order = works.create()
     refuse = {"what": "refuse", "since": "2026-06-01T00:00:00+00:00", "until": "2026-06-02T00:00:00+00:00"}
     cloud = works.cloud(faults=[refuse])
-    for _ in range(delivery.ATTEMPTS):
+    for _ in range(orders.ATTEMPTS):
         order = works.carry(order, cloud)
         clock.advance(hours=5)
-    order = works.do(delivery.retry, order, "checker")
+    order = works.do(orders.retry, order, "checker")
     assert (order.state, order.cloud_key) == (OrderState.PENDING, "k#6")  # the cloud said that it did nothing
     assert works.carry(order, cloud).state == OrderState.DELIVERED
 
@@ -275,9 +280,9 @@ def test_shrinking_frees_to_whom_the_order_says_once_it_is_done(works) -> None:
     assert order.freed == {"vcpu": 2, "memory": 4096}
     assert (order.resource.amounts, order.resource.booked) == ({"vcpu": 2, "memory": 4096},) * 2
     with works.book.reading() as tx:
-        moved = tx.scalars(select(ledger.Transfer).where(ledger.Transfer.key == f"order:{order.id}:free")).one()
+        moved = tx.scalars(select(entries.Transfer).where(entries.Transfer.key == f"order:{order.id}:free")).one()
         assert (moved.command, moved.subject) == ("reclaim", "case:7")
-        assert [c.source for c in inventory.history(tx, one.id)] == ["order:1", f"order:{order.id}"]
+        assert [c.source for c in observation.history(tx, one.id)] == ["order:1", f"order:{order.id}"]
     works.prove()
 
 
@@ -319,7 +324,7 @@ def test_a_listing_of_before_an_order_does_not_undo_it(works, clock) -> None:
     works.carry(works.place(Verb.RESIZE, "less", resource=one, amounts={Kind.VCPU: 2}), cloud)
     for listing, seen in ((old, old.as_of), (cloud.inventory(clock.advance(hours=1)), clock.now)):
         with works.book.transaction(steward()) as tx:
-            drift = inventory.observe(tx, tx.get_one(pools.Pool, works.pool), listing)
+            drift = observation.observe(tx, tx.get_one(pools.Pool, works.pool), listing)
             assert one.id not in drift.reshaped
         with works.book.reading() as tx:
             found = tx.get_one(Resource, one.id)
@@ -347,9 +352,9 @@ def test_orders_of_one_resource_go_one_after_the_other(works) -> None:
     first = works.place(Verb.SNAPSHOT, "a", resource=one)
     second = works.place(Verb.STOP, "b", resource=one)
     with works.book.reading() as tx:
-        assert delivery.waiting(tx, works.pool) == [first.id]
-    assert delivery.carry_all(works.book, works.pool, works.cloud()).delivered == [first.id]
-    assert delivery.carry_all(works.book, works.pool, works.cloud()).delivered == [second.id]
+        assert orders.waiting(tx, works.pool) == [first.id]
+    assert orders.carry_all(works.book, works.pool, works.cloud()).delivered == [first.id]
+    assert orders.carry_all(works.book, works.pool, works.cloud()).delivered == [second.id]
 
 
 # -------------------------------------------------------------------------------------------- without hands
@@ -365,45 +370,45 @@ def test_staff_does_what_the_adapter_cannot(works, clock) -> None:
     order = works.carry(works.create(), works.cloud(Handless))
     assert (order.state, order.by_hand) == (OrderState.SENT, True)
     with works.book.reading() as tx:
-        assert delivery.waiting(tx, works.pool) == []
-    order = works.do(delivery.start, order, "operator")
+        assert orders.waiting(tx, works.pool) == []
+    order = works.do(orders.start, order, "operator")
     assert order.state == OrderState.DELIVERING
     with pytest.raises(Invalid, match=r"order\.no_resource"):
-        works.do(delivery.mark_delivered, order, "operator")
+        works.do(orders.mark_delivered, order, "operator")
     clock.advance(hours=3)
-    order = works.do(delivery.mark_delivered, order, "operator", external_id=" i-77 ", note="机房 3 区")
+    order = works.do(orders.mark_delivered, order, "operator", external_id=" i-77 ", note="机房 3 区")
     assert (order.state, order.delivered_by, order.delivered_at) == (OrderState.DELIVERED, "operator", clock.now)
     assert works.now(order).resource.external_id == "i-77"
     clock.advance(hours=1)
     listing = Inventory(clock.now, [])  # the next complete listing does not show it
     with works.book.transaction(steward()) as tx:
-        inventory.observe(tx, tx.get_one(pools.Pool, works.pool), listing)
-    order = works.do(delivery.accept, order, "clerk")
+        observation.observe(tx, tx.get_one(pools.Pool, works.pool), listing)
+    order = works.do(orders.accept, order, "clerk")
     assert order.discrepancy == {"unseen": True}
 
 
 def test_less_than_approved_is_on_record(works, clock) -> None:
     order = works.carry(works.create(), works.cloud(Handless))
     order = works.do(
-        delivery.mark_delivered, order, "operator", external_id="i-1", has={Kind.VCPU: 2, Kind.MEMORY: 8 * GB}
+        orders.mark_delivered, order, "operator", external_id="i-1", has={Kind.VCPU: 2, Kind.MEMORY: 8 * GB}
     )
-    order = works.do(delivery.accept, order, "checker")
+    order = works.do(orders.accept, order, "checker")
     assert order.discrepancy == {"amounts": {"vcpu": [4, 2]}}
     assert works.now(order).resource.booked["vcpu"] == 4
 
 
 def test_two_orders_cannot_name_one_resource(works) -> None:
     first, second = (works.carry(works.create(key), works.cloud(Handless)) for key in "ab")
-    works.do(delivery.mark_delivered, first, "operator", external_id="i-1")
+    works.do(orders.mark_delivered, first, "operator", external_id="i-1")
     with pytest.raises(Conflict, match=r"resource\.taken"):
-        works.do(delivery.mark_delivered, second, "operator", external_id="i-1")
+        works.do(orders.mark_delivered, second, "operator", external_id="i-1")
     assert works.now(second).state == OrderState.SENT
 
 
 def test_an_order_at_the_cloud_is_not_done_by_hand_as_well(works) -> None:
     order = works.carry(works.create(), works.cloud(pending_minutes=60))
     with pytest.raises(WrongState, match=r"order\.at_cloud"):
-        works.do(delivery.mark_delivered, order, "operator", external_id="i-1")
+        works.do(orders.mark_delivered, order, "operator", external_id="i-1")
 
 
 def test_what_nobody_looks_at_is_deemed_accepted_after_three_working_days(works, clock) -> None:
@@ -411,7 +416,7 @@ def test_what_nobody_looks_at_is_deemed_accepted_after_three_working_days(works,
     for days, state in ((3, OrderState.DELIVERED), (1, OrderState.ACCEPTED)):
         clock.advance(days=days)
         with works.book.transaction(steward()) as tx:
-            delivery.deem_accepted(tx)
+            orders.deem_accepted(tx)
         assert works.now(order).state == state
     assert works.now(order).accepted_by == "deemed"
 
@@ -419,12 +424,12 @@ def test_what_nobody_looks_at_is_deemed_accepted_after_three_working_days(works,
 def test_what_was_refused_is_done_again(works, clock) -> None:
     order = works.carry(works.create())
     with pytest.raises(Invalid, match=r"reason\.missing"):
-        works.do(delivery.refuse, order, "clerk", "  ")
+        works.do(orders.refuse, order, "clerk", "  ")
     clock.advance(days=1)
-    order = works.do(delivery.refuse, order, "clerk", "磁盘没有挂载")
+    order = works.do(orders.refuse, order, "clerk", "磁盘没有挂载")
     assert (order.state, order.by_hand, order.delivered_at) == (OrderState.DELIVERING, True, None)
-    order = works.do(delivery.mark_delivered, order, "operator", external_id=works.now(order).resource.external_id)
-    assert works.do(delivery.accept, order, "clerk").state == OrderState.ACCEPTED
+    order = works.do(orders.mark_delivered, order, "operator", external_id=works.now(order).resource.external_id)
+    assert works.do(orders.accept, order, "clerk").state == OrderState.ACCEPTED
     assert works.balance(Holder.USED) == 4
     works.prove()
 
@@ -444,32 +449,32 @@ def test_each_sees_and_does_only_their_own(works) -> None:
     ):
         actor = works.people[login]
         with works.book.reading(actor) as tx:
-            assert bool(tx.scalars(select(WorkOrder).where(orders.visible(tx, actor))).all()) is sees
+            assert bool(tx.scalars(select(WorkOrder).where(tables.visible(tx, actor))).all()) is sees
             if not sees:
                 with pytest.raises(NotFound, match=r"order\.none"):
-                    orders.order(tx, order.id)
+                    tables.order(tx, order.id)
     for what, by in (
-        (delivery.mark_delivered, "clerk"),
-        (delivery.start, "checker"),
-        (delivery.accept, "operator"),
-        (delivery.accept, "auditor"),
-        (delivery.retry, "operator"),
+        (orders.mark_delivered, "clerk"),
+        (orders.start, "checker"),
+        (orders.accept, "operator"),
+        (orders.accept, "auditor"),
+        (orders.retry, "operator"),
     ):
         with pytest.raises((NotAllowed, WrongState)) as refusal:
             works.do(what, order, by)
         assert refusal.value.code in ("role.missing", "order.state")
     with pytest.raises(NotFound):
-        works.do(delivery.mark_delivered, order, "rival", external_id="i-1")
+        works.do(orders.mark_delivered, order, "rival", external_id="i-1")
     admin = Actor("root", "root", Role.SYSADMIN)
     with works.book.reading(admin) as tx, pytest.raises(NotFound):
-        orders.order(tx, order.id)
+        tables.order(tx, order.id)
 
 
 def test_a_stale_page_is_refused(works) -> None:
     order = works.create()
     works.carry(order, works.cloud(Handless))
     with pytest.raises(Conflict, match=r"order\.stale"), works.book.transaction(works.people["operator"]) as tx:
-        delivery.start(tx, order.id, order.generation - 1)
+        orders.start(tx, order.id, order.generation - 1)
 
 
 # ----------------------------------------------------------------------------------------------- requests
@@ -477,7 +482,7 @@ def test_a_stale_page_is_refused(works) -> None:
 
 def state_of(works, request) -> str:
     with works.book.reading() as tx:
-        return requests.request(tx, request.id).state
+        return submission.request(tx, request.id).state
 
 
 def test_a_request_is_delivered_piece_by_piece(works) -> None:
@@ -485,7 +490,7 @@ def test_a_request_is_delivered_piece_by_piece(works) -> None:
     assert works.balance(Holder.USED) == 8
     for _ in range(2):
         with works.book.transaction(steward()) as tx:
-            placed = delivery.place_for_request(tx, requests.lock(tx, request))
+            placed = orders.place_for_request(tx, submission.lock(tx, request))
     assert [one.name for one in placed] == ["web-01", "web-02"]
     assert works.balance(Holder.USED) == 8  # the holds had paid for them
     works.carry(placed[0])
@@ -493,8 +498,8 @@ def test_a_request_is_delivered_piece_by_piece(works) -> None:
     works.carry(placed[1])
     assert state_of(works, request) == "accepting"
     with works.book.transaction(works.people["clerk"]) as tx:
-        seen = requests.lock(tx, request).generation
-        done = delivery.accept_request(tx, request.id, seen)
+        seen = submission.lock(tx, request).generation
+        done = orders.accept_request(tx, request.id, seen)
     assert [one.state for one in done] == [OrderState.ACCEPTED] * 2
     assert state_of(works, request) == "done"
     works.prove()
@@ -503,23 +508,23 @@ def test_a_request_is_delivered_piece_by_piece(works) -> None:
 def test_the_last_accepted_order_closes_its_request(works) -> None:
     request = works.approved()
     with works.book.transaction(steward()) as tx:
-        placed = delivery.place_for_request(tx, requests.lock(tx, request))
+        placed = orders.place_for_request(tx, submission.lock(tx, request))
     delivered = [works.carry(one) for one in placed]
-    works.do(delivery.accept, delivered[0], "clerk")
+    works.do(orders.accept, delivered[0], "clerk")
     assert state_of(works, request) == "accepting"
-    works.do(delivery.accept, delivered[1], "clerk")
+    works.do(orders.accept, delivered[1], "clerk")
     assert state_of(works, request) == "done"
 
 
 def test_a_request_deemed_accepted_takes_its_orders_along(works, clock) -> None:
     request = works.approved()
     with works.book.transaction(steward()) as tx:
-        placed = delivery.place_for_request(tx, requests.lock(tx, request))
+        placed = orders.place_for_request(tx, submission.lock(tx, request))
     for one in placed:
         works.carry(one)
     clock.advance(days=10)
     with works.book.transaction(steward()) as tx:
-        assert len(delivery.deem_accepted(tx)) == 2
+        assert len(orders.deem_accepted(tx)) == 2
     assert state_of(works, request) == "done"
     assert works.now(placed[0]).accepted_by == "deemed"
 
@@ -533,7 +538,7 @@ def test_what_a_request_returns_is_released_once(works, kind, amounts, used) -> 
     line = Line(current={Kind.VCPU: 4, Kind.MEMORY: 8 * GB}, amounts=amounts, service="vm")
     request = works.approved(kind, resource_id=one.id, lines=[line])
     with works.book.transaction(steward()) as tx:
-        (order,) = delivery.place_for_request(tx, requests.lock(tx, request))
+        (order,) = orders.place_for_request(tx, submission.lock(tx, request))
     assert works.balance(Holder.USED) == 4
     order = works.now(works.carry(order))
     assert order.state == OrderState.DELIVERED, order.last_error
@@ -563,7 +568,7 @@ def test_delivery_times_are_counted_in_the_citys_buckets(works, clock) -> None:
         clock.now = start + timedelta(days=days)
         works.carry(order)
     with works.book.reading() as tx:
-        found = orders.delivery_times(tx, start, clock.now + timedelta(days=1))
+        found = tables.delivery_times(tx, start, clock.now + timedelta(days=1))
         assert {str(one): count for one, count in found.items()} == {
             "1–3": 1,
             "4–10": 1,
@@ -571,21 +576,21 @@ def test_delivery_times_are_counted_in_the_citys_buckets(works, clock) -> None:
             "31–60": 0,
             ">60": 1,
         }
-        assert sum(orders.delivery_times(tx, start, clock.now, provider_id=works.companies["lantu"]).values()) == 0
+        assert sum(tables.delivery_times(tx, start, clock.now, provider_id=works.companies["lantu"]).values()) == 0
 
 
 @pytest.mark.parametrize(
     ("days", "name"), [(0, "1–3"), (3, "1–3"), (4, "4–10"), (10, "4–10"), (60, "31–60"), (61, ">60")]
 )
 def test_the_edges_of_the_buckets(days, name) -> None:
-    assert str(orders.bucket(days)) == name
+    assert str(tables.bucket(days)) == name
 
 
 def test_a_corrected_calendar_moves_open_limits(works) -> None:
     order = works.create(limit_days=2)
     with works.book.transaction(steward()) as tx:
         calendar.correct(tx, order.due_at.date(), working=False, note="防汛放假")
-        assert orders.reschedule(tx) == 1
+        assert tables.reschedule(tx) == 1
     assert works.now(order).due_at > order.due_at
 
 
@@ -602,10 +607,10 @@ def test_an_answer_that_cannot_be_entered_keeps_no_other_order_waiting(works) ->
             found = super().deliver(order, now)
             return replace(found, external_id=None) if order.key == "a" else found
 
-    done = delivery.carry_all(works.book, works.pool, works.cloud(Forgetful))
+    done = orders.carry_all(works.book, works.pool, works.cloud(Forgetful))
     assert (done.failed, done.delivered) == ([poisoned.id], [other.id])
     assert "order.no_resource" in works.now(poisoned).last_error
-    order = works.do(delivery.mark_delivered, works.now(poisoned), "operator", external_id="i-by-hand")
+    order = works.do(orders.mark_delivered, works.now(poisoned), "operator", external_id="i-by-hand")
     assert order.state == OrderState.DELIVERED
     works.prove()
 
@@ -613,10 +618,10 @@ def test_an_answer_that_cannot_be_entered_keeps_no_other_order_waiting(works) ->
 def test_a_request_ends_with_the_last_of_its_orders(works) -> None:
     request = works.approved()
     with works.book.transaction(steward()) as tx:
-        placed = delivery.place_for_request(tx, requests.lock(tx, request))
-    works.do(delivery.cancel, placed[0], "checker", "机房无法扩容")
+        placed = orders.place_for_request(tx, submission.lock(tx, request))
+    works.do(orders.cancel, placed[0], "checker", "机房无法扩容")
     assert state_of(works, request) == "approved"
-    works.do(delivery.cancel, placed[1], "checker", "机房无法扩容")
+    works.do(orders.cancel, placed[1], "checker", "机房无法扩容")
     assert state_of(works, request) == "withdrawn"
     assert (works.balance(Holder.USED), works.balance(Holder.GRANTED)) == (0, 32)
     works.prove()
@@ -625,10 +630,10 @@ def test_a_request_ends_with_the_last_of_its_orders(works) -> None:
 def test_a_request_is_looked_at_where_its_last_order_is_cancelled_after_the_others_were_accepted(works) -> None:
     request = works.approved()
     with works.book.transaction(steward()) as tx:
-        placed = delivery.place_for_request(tx, requests.lock(tx, request))
+        placed = orders.place_for_request(tx, submission.lock(tx, request))
     first = works.carry(placed[0])
-    works.do(delivery.accept, first, "clerk")
-    works.do(delivery.cancel, placed[1], "checker", "机房无法扩容")
+    works.do(orders.accept, first, "clerk")
+    works.do(orders.cancel, placed[1], "checker", "机房无法扩容")
     assert state_of(works, request) == "accepting"
     works.prove()
 
@@ -636,19 +641,19 @@ def test_a_request_is_looked_at_where_its_last_order_is_cancelled_after_the_othe
 def test_what_was_refused_keeps_its_new_limit_when_the_calendar_changes(works, clock) -> None:
     order = works.carry(works.create(limit_days=2))
     clock.advance(days=3)
-    order = works.do(delivery.refuse, order, "clerk", "磁盘没有挂载")
+    order = works.do(orders.refuse, order, "clerk", "磁盘没有挂载")
     with works.book.transaction(steward()) as tx:
-        assert orders.reschedule(tx) == 0  # nothing changed
+        assert tables.reschedule(tx) == 0  # nothing changed
         calendar.correct(tx, order.due_at.date(), working=False, note="防汛放假")
-        assert orders.reschedule(tx) == 1
+        assert tables.reschedule(tx) == 1
     assert works.now(order).due_at > order.due_at
 
 
 def test_delivered_anew_as_another_machine_is_counted_once(works) -> None:
     order = works.carry(works.create(), works.cloud(Handless))
-    order = works.do(delivery.mark_delivered, order, "operator", external_id="i-1")
-    order = works.do(delivery.refuse, order, "clerk", "系统盘损坏")
-    order = works.do(delivery.mark_delivered, order, "operator", external_id="i-2")
+    order = works.do(orders.mark_delivered, order, "operator", external_id="i-1")
+    order = works.do(orders.refuse, order, "clerk", "系统盘损坏")
+    order = works.do(orders.mark_delivered, order, "operator", external_id="i-2")
     with works.book.reading() as tx:
         booked = {one.external_id: (one.basis, one.booked) for one in tx.scalars(select(Resource))}
     assert booked == {"i-1": ("", {}), "i-2": (order.basis, {"vcpu": 4, "memory": 8192})}
@@ -676,7 +681,7 @@ def test_a_request_returns_what_was_counted_not_what_it_names(works) -> None:
     told = {Kind.VCPU: 8, Kind.MEMORY: 8 * GB}  # the machine was booked with 4
     request = works.approved(RequestKind.UNSUBSCRIBE, resource_id=one.id, lines=[Line(current=told, service="vm")])
     with works.book.transaction(steward()) as tx:
-        (order,) = delivery.place_for_request(tx, requests.lock(tx, request))
+        (order,) = orders.place_for_request(tx, submission.lock(tx, request))
     works.carry(order)
     assert works.balance(Holder.USED) == 4  # the other machine's
     assert works.balance(Holder.GRANTED) == 28
@@ -698,31 +703,31 @@ def test_what_is_not_counted_or_has_changed_cannot_be_asked_back(works, change, 
         RequestKind.UNSUBSCRIBE, works.bureau, works.pool, [line], "系统下线,不再需要这台云主机", resource_id=one.id
     )
     with works.book.transaction(works.people["clerk"]) as tx:
-        request = requests.draft(tx, ask)
-        orders.check_target(tx, request)
+        request = submission.draft(tx, ask)
+        tables.check_target(tx, request)
     if not change:
         works.place(Verb.STOP, "stop", resource=one)
     with works.book.transaction(steward()) as tx:
         for name, value in change.items():
             setattr(tx.get_one(Resource, one.id), name, value)
     with works.book.reading() as tx, pytest.raises(Invalid) as refusal:
-        orders.check_target(tx, requests.request(tx, request.id))
+        tables.check_target(tx, submission.request(tx, request.id))
     assert refusal.value.code == code
 
 
 def test_what_was_borrowed_for_a_machine_does_not_go_to_the_city(works) -> None:
     memory = ResourceClass(Kind.MEMORY, Arch.AARCH64)
     with works.book.transaction(works.people["chief"]) as tx:
-        ledger.reclaim(tx, works.pool, works.bureau, {CPU: 32}, key="none", source=Holder.GRANTED)
-        ledger.grant(tx, works.pool, works.neighbour, {CPU: 4}, key="rich")
+        entries.reclaim(tx, works.pool, works.bureau, {CPU: 32}, key="none", source=Holder.GRANTED)
+        entries.grant(tx, works.pool, works.neighbour, {CPU: 4}, key="rich")
         terms = {"days": 30, "guaranteed_days": 0, "notice_days": 0, "reason": "重保互助", "key": "loan"}
         loan = lending.offer(tx, works.pool, CPU, 4, works.neighbour, works.bureau, **terms)
         lending.accept(tx, loan, generation=loan.generation)
-        ledger.hold(
+        entries.hold(
             tx, works.pool, works.bureau, {CPU: 4}, key="h", subject="r", source=Holder.LENT, target=Holder.USED
         )
-        ledger.post(tx, ledger.pending(tx, "r"), key="p")
-        ledger.use(tx, works.pool, works.bureau, {memory: 8 * GB}, key="use")
+        entries.post(tx, entries.pending(tx, "r"), key="p")
+        entries.use(tx, works.pool, works.bureau, {memory: 8 * GB}, key="use")
     one = works.now(works.carry(works.create(paid=True))).resource
     free = works.balance(Holder.FREE), works.balance(Holder.FREE, memory)
     works.carry(works.place(Verb.DELETE, "delete", resource=one, frees=Holder.FREE))

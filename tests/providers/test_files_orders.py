@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from providers.adapters.files.cloud import FilesCloud
 from providers.base import Order, OutcomeState, ProviderFault, ServiceKind, Verb
-from providers.files import FilesCloud
 from quota.units import Arch, Kind
 
 NOW = datetime(2026, 6, 1, 2, tzinfo=UTC)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from providers.refusals import Refusals
-from providers.usage_files import read_usage
+from providers.readers.refusals import Refusals
+from providers.readers.usage_files import read_usage
 from quota.errors import Invalid
 from tests.recordings.folder import recording
 from tests.recordings.others import COLLAPSED, PLANETLAB_DAYS, midnight

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from providers import held_listings, inventory
+from providers import observation
 from providers.base import Inventory, ResourceState
-from providers.inventory import Caution, Held, Listing
+from providers.observation import held_listings
+from providers.observation.listings import Caution, Held, Listing
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
 from quota.db import Book
@@ -46,7 +47,7 @@ def test_an_answer_with_three_of_forty_ends_none_of_them(fleet: Book) -> None:
     (one,) = waiting(fleet)
     assert (one.held, one.complete, len(one.missing)) == (Held.WAITS, False, 37)
     with fleet.reading() as tx:
-        assert inventory.last_listing(tx, one.pool_id, complete=True).as_of == DAY
+        assert observation.last_listing(tx, one.pool_id, complete=True).as_of == DAY
 
 
 @pytest.mark.parametrize(
@@ -62,10 +63,10 @@ def test_more_than_ten_and_more_than_a_fifth(city: Book, kept: int, of: int, hel
 
 def test_how_much_is_a_setting(fleet: Book) -> None:
     with fleet.trial(steward()) as tx:
-        drift = inventory.observe(tx, pool_of(tx), Inventory(DAY, FLEET[:35]), caution=Caution(4, 5))
+        drift = observation.observe(tx, pool_of(tx), Inventory(DAY, FLEET[:35]), caution=Caution(4, 5))
         assert len(drift.held) == 5
     with fleet.trial(steward()) as tx:
-        drift = inventory.observe(tx, pool_of(tx), Inventory(DAY, []), caution=Caution(0, 100))
+        drift = observation.observe(tx, pool_of(tx), Inventory(DAY, []), caution=Caution(0, 100))
         assert (len(drift.gone), drift.held) == (40, [])
     assert len(standing(fleet)) == 40, "a trial leaves nothing"
 
@@ -82,14 +83,14 @@ def test_who_looked_says_that_they_are_gone(fleet: Book) -> None:
     assert standing(fleet) == {"m0", "m1", "m2"}
     assert rows(fleet)["m9"].gone_at == one.as_of
     with fleet.reading() as tx:
-        assert inventory.history(tx, rows(fleet)["m9"].id)[-1].what == "gone"
+        assert observation.history(tx, rows(fleet)["m9"].id)[-1].what == "gone"
         record = tx.scalars(select(AuditRecord).order_by(AuditRecord.sequence.desc()).limit(1)).one()
         assert (record.action, record.actor, record.reason) == (
             "inventory.end_missing",
             "watcher",
             "公司书面确认机房下线",
         )
-        assert inventory.last_listing(tx, one.pool_id, complete=True).id == one.id
+        assert observation.last_listing(tx, one.pool_id, complete=True).id == one.id
     with fleet.transaction(WATCHER) as tx, pytest.raises(WrongState):
         held_listings.keep(tx, held_listings.listing(tx, one.id), "再来一次")
     assert observe(fleet, *FLEET[:3], hours=2).held == [], "they are gone, and no longer missed"
@@ -127,7 +128,7 @@ def test_a_flag_ends_what_the_same_listing_was_held_for(fleet: Book) -> None:
     observe(fleet, *FLEET[:3], hours=1)
     with fleet.transaction(steward("import")) as tx:
         listing = Inventory(DAY.replace(hour=1), FLEET[:3])
-        drift = inventory.observe(tx, pool_of(tx), listing, caution=None)
+        drift = observation.observe(tx, pool_of(tx), listing, caution=None)
     assert len(drift.gone) == 37
     assert waiting(fleet) == []
     assert len(standing(fleet)) == 3

@@ -12,16 +12,19 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import DBAPIError
 
-from providers import inventory
+from providers import observation
+from providers.adapters.simulated.city import CityCapacity
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
-from providers.inventory import Change, Listing, Resource, ResourceChange
-from providers.simulated_city import CityCapacity
-from quota import agencies, ledger, pools
+from providers.observation.listings import Listing
+from providers.observation.resources import Change, Resource, ResourceChange
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
 from quota.db import Book, Tx
+from quota.directory import departments as agencies
+from quota.directory import pools
 from quota.errors import Conflict, NotAllowed, NotFound, OverCapacity
-from quota.ledger import Holder, Side
+from quota.ledger import entries
+from quota.ledger.tables import Holder, Side
 from quota.units import Arch, Kind, ResourceClass
 from tests.city import City, DepartmentPlan, Plan, PoolPlan
 
@@ -82,9 +85,9 @@ def department_of(tx: Tx, code: str) -> int:
     return tx.scalars(select(agencies.Department.id).where(agencies.Department.code == code)).one()
 
 
-def observe(book: Book, *facts: ResourceFact, hours: float = 0, complete: bool = True) -> inventory.Drift:
+def observe(book: Book, *facts: ResourceFact, hours: float = 0, complete: bool = True) -> observation.Drift:
     with book.transaction(steward()) as tx:
-        return inventory.observe(
+        return observation.observe(
             tx, pool_of(tx), Inventory(DAY + timedelta(hours=hours), list(facts), complete=complete)
         )
 
@@ -104,7 +107,7 @@ def test_what_appears_without_an_order_is_unapproved(city: Book) -> None:
     with city.reading() as tx:
         assert found["a"].department_id == department_of(tx, "d1")
         assert found["b"].department_id == department_of(tx, "d2")
-        assert inventory.ids(tx, found["a"].pool_id, ["a", "b", "zz"]) == {
+        assert observation.ids(tx, found["a"].pool_id, ["a", "b", "zz"]) == {
             "a": found["a"].id,
             "b": found["b"].id,
         }
@@ -136,8 +139,10 @@ def test_changes_are_kept_with_what_was_before(city: Book) -> None:
     one = rows(city)["a"]
     assert drift.changed == [one.id]
     with city.reading() as tx:
-        told = [(c.what, c.at, c.before.get("amounts"), c.after.get("amounts")) for c in inventory.history(tx, one.id)]
-        shapes = inventory.spells(tx, DAY, DAY + timedelta(hours=8))[one.id]
+        told = [
+            (c.what, c.at, c.before.get("amounts"), c.after.get("amounts")) for c in observation.history(tx, one.id)
+        ]
+        shapes = observation.spells(tx, DAY, DAY + timedelta(hours=8))[one.id]
     small, big = {"vcpu": 4, "memory": 8192}, {"vcpu": 8, "memory": 8192}
     assert told == [
         (Change.APPEARED, DAY - timedelta(days=90), None, small),
@@ -170,7 +175,7 @@ def test_half_a_listing_ends_nothing_and_a_whole_one_does(city: Book) -> None:
     assert drift.returned == [found["b"].id]
     assert drift.new == []
     with city.reading() as tx:
-        spells = inventory.spells(tx, DAY, DAY + timedelta(hours=4))[found["b"].id]
+        spells = observation.spells(tx, DAY, DAY + timedelta(hours=4))[found["b"].id]
     assert [(s.start, s.end) for s in spells] == [
         (DAY, DAY + timedelta(hours=2)),
         (DAY + timedelta(hours=3), DAY + timedelta(hours=4)),
@@ -191,7 +196,7 @@ def test_unknown_codes_are_kept_and_listed_never_guessed(city: Book) -> None:
     found = rows(city)
     assert (found["a"].department_id, found["a"].department_code) == (None, "d9")
     with city.transaction(steward()) as tx:
-        assert inventory.adopt(tx, pool_of(tx)).ownerless == [found["a"].id, found["b"].id]
+        assert observation.adopt(tx, pool_of(tx)).ownerless == [found["a"].id, found["b"].id]
         agencies.register(tx, "d9", "九局")
     observe(city, vm("a", department_code="d9", system_code="s9"), vm("b", department_code="d9"), hours=1)
     with city.reading() as tx:
@@ -207,14 +212,14 @@ def test_a_system_alone_tells_the_department(city: Book) -> None:
 def test_a_retagged_resource_stays_with_the_owner_of_the_book(city: Book) -> None:
     observe(city, vm("a"))
     with city.transaction(steward()) as tx:
-        inventory.adopt(tx, pool_of(tx))
+        observation.adopt(tx, pool_of(tx))
     drift = observe(city, vm("a", department_code="d2", system_code=None), hours=1)
     one = rows(city)["a"]
     assert drift.misowned == [one.id]
     assert one.department_code == "d2"
     with city.reading() as tx:
         assert one.department_id == department_of(tx, "d1")
-        assert inventory.history(tx, one.id)[-1].what == Change.OWNER
+        assert observation.history(tx, one.id)[-1].what == Change.OWNER
 
 
 def test_an_id_listed_twice_is_named_and_the_first_counts(city: Book) -> None:
@@ -228,16 +233,16 @@ def test_adopting_books_one_transfer_a_department_and_only_once(city: Book) -> N
     observe(city, vm("a"), vm("b"), vm("c", department_code="d2", system_code=None), volume)
     for _ in range(2):
         with city.transaction(steward()) as tx:
-            inventory.adopt(tx, pool_of(tx))
+            observation.adopt(tx, pool_of(tx))
     with city.reading() as tx:
         pool, first, second = pool_of(tx).id, department_of(tx, "d1"), department_of(tx, "d2")
-        assert ledger.balance(tx, Side(pool, CPU, Holder.USED, first)) == 8
-        assert ledger.balance(tx, Side(pool, CPU, Holder.USED, second)) == 4
-        assert ledger.balance(tx, Side(pool, BLOCK, Holder.USED, first)) == 100
-        assert ledger.balance(tx, Side(pool, CPU, Holder.FREE)) == 88
-        assert ledger.conserved(tx)
+        assert entries.balance(tx, Side(pool, CPU, Holder.USED, first)) == 8
+        assert entries.balance(tx, Side(pool, CPU, Holder.USED, second)) == 4
+        assert entries.balance(tx, Side(pool, BLOCK, Holder.USED, first)) == 100
+        assert entries.balance(tx, Side(pool, CPU, Holder.FREE)) == 88
+        assert entries.conserved(tx)
         commands = tx.scalars(
-            select(ledger.Transfer.command).where(ledger.Transfer.key.like("adopt:%")).order_by(ledger.Transfer.id)
+            select(entries.Transfer.command).where(entries.Transfer.key.like("adopt:%")).order_by(entries.Transfer.id)
         ).all()
     assert commands == ["grant", "use", "grant", "use"]
     assert rows(city)["a"].booked == {"vcpu": 4, "memory": 8192}
@@ -249,7 +254,7 @@ def test_adopting_books_one_transfer_a_department_and_only_once(city: Book) -> N
 def test_what_was_not_equipped_cannot_be_adopted(city: Book) -> None:
     observe(city, vm("a", vcpu=101))
     with pytest.raises(OverCapacity), city.transaction(steward()) as tx:
-        inventory.adopt(tx, pool_of(tx))
+        observation.adopt(tx, pool_of(tx))
     assert rows(city)["a"].basis == ""
 
 
@@ -261,7 +266,7 @@ def test_each_sees_their_own(city: Book) -> None:
 
         def seen(role: Role, **of: int) -> set[str]:
             actor = Actor("x", "某人", role, **of)
-            return set(tx.scalars(select(Resource.external_id).where(inventory.visible(tx, actor))))
+            return set(tx.scalars(select(Resource.external_id).where(observation.visible(tx, actor))))
 
         assert seen(Role.TENANT, department_id=departments["d"]) == {"a", "b"}
         assert seen(Role.TENANT, department_id=departments["d2"]) == {"b"}
@@ -272,9 +277,9 @@ def test_each_sees_their_own(city: Book) -> None:
         assert seen(Role.TENANT) == set()  # a tenant without a department is nobody
     stranger = Actor("x", "某人", Role.TENANT, department_id=departments["d2"])
     with city.reading(stranger) as tx, pytest.raises(NotFound, match=r"resource\.none"):
-        inventory.resource(tx, rows(city)["a"].id)
+        observation.resource(tx, rows(city)["a"].id)
     with pytest.raises(NotAllowed), city.transaction(stranger) as tx:
-        inventory.observe(tx, pool_of(tx), Inventory(DAY, []))
+        observation.observe(tx, pool_of(tx), Inventory(DAY, []))
 
 
 def test_the_history_cannot_be_rewritten(city: Book) -> None:
@@ -294,7 +299,7 @@ def test_thousands_of_resources_take_few_statements(city: Book) -> None:
     assert len(rows(city)) == 3_000
     with city.reading() as tx, listening(city, said):
         said.clear()
-        assert len(inventory.ids(tx, pool_of(tx).id, [one.external_id for one in many])) == 3_000
+        assert len(observation.ids(tx, pool_of(tx).id, [one.external_id for one in many])) == 3_000
         assert len(said) <= 3  # the transaction, its pool, and all ids in one
 
 
@@ -317,7 +322,7 @@ def test_more_resources_than_a_statement_can_name_are_given_away(city: Book) -> 
     with city.transaction(steward()) as tx:
         theirs = [one.id for one in tx.scalars(select(Resource))]
         target = department_of(tx, "d2")
-        inventory.reassign(tx, [*theirs, *range(1_000_000, 1_070_000)], target, source="test")
+        observation.reassign(tx, [*theirs, *range(1_000_000, 1_070_000)], target, source="test")
     assert {one.department_id for one in rows(city).values()} == {target}
 
 

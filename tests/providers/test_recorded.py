@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from providers.adapters.recorded.cloud import RecordedCloud, Recording, natural
 from providers.base import Order, OutcomeState, ResourceState, Samples, ServiceKind, Verb
-from providers.recorded import RecordedCloud, Recording, natural
 from quota.units import Arch, Kind
 
 START = datetime(2013, 7, 1, tzinfo=UTC)

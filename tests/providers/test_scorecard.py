@@ -12,16 +12,20 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from metering import reconcile
-from metering.lake import Lake
-from metering.works import Works
-from providers import bills, delivery, evidence, incidents, inventory, marks
+from metering.lake.store import Lake
+from metering.statements import reconciliation
+from metering.workbench import Works
+from providers import observation
+from providers import orders as delivery
+from providers.assessment import cards, evidence
+from providers.assessment.measures import Row
+from providers.assessment.scorecard import DEFAULT, Formula, Grade, Indicator, score
 from providers.base import IncidentFact, Responsibility, Verb
-from providers.measures import Row
-from providers.scorecard import DEFAULT, Formula, Grade, Indicator, score
-from quota import pools, requests
+from providers.billing import bills, incidents
 from quota.actors import steward
+from quota.directory import pools
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, WrongState
+from quota.requests import submission
 
 MONTH = "2026-06"
 DELIVERY, METERING, REPORTING = Indicator.DELIVERY, Indicator.METERING, Indicator.REPORTING
@@ -138,7 +142,7 @@ def gathered(works, company: str = "haichen", **more):
 def test_an_order_counts_in_the_month_in_which_it_is_due_and_not_before(works, clock) -> None:
     request = works.approved()
     with works.book.transaction(steward()) as tx:
-        first, second = delivery.place_for_request(tx, requests.lock(tx, request))
+        first, second = delivery.place_for_request(tx, submission.lock(tx, request))
     works.carry(first)
     assert gathered(works)[DELIVERY] == []  # delivered, and its limit is not over
     clock.advance(days=10)
@@ -248,10 +252,10 @@ def test_limits_by_level(works, clock) -> None:
 # -------------------------------------------------------------------------------------------------- on record
 
 
-def kept(works, found=None, formula=DEFAULT) -> marks.ScorecardRecord:
+def kept(works, found=None, formula=DEFAULT) -> cards.ScorecardRecord:
     found = found or {DELIVERY: orders(9, 1), METERING: [bill(1, 100)]}
     with works.book.transaction(steward()) as tx:
-        return marks.keep(tx, works.companies["haichen"], MONTH, found, formula)
+        return cards.keep(tx, works.companies["haichen"], MONTH, found, formula)
 
 
 def test_the_same_evidence_is_the_same_card(works) -> None:
@@ -266,15 +270,15 @@ def test_the_same_evidence_is_the_same_card(works) -> None:
 def test_a_card_is_computed_again_from_what_was_kept(works) -> None:
     record = kept(works)
     with works.book.reading() as tx:
-        record = marks.scorecard(tx, record.id)
-        again = marks.recompute(tx, record)
+        record = cards.scorecard(tx, record.id)
+        again = cards.recompute(tx, record)
         assert (again.total, again.grade.value) == (record.total, record.grade)
-        assert [one.ref for one in marks.evidence_of(tx, record, DELIVERY)] == [f"order:{n}" for n in range(10)]
+        assert [one.ref for one in cards.evidence_of(tx, record, DELIVERY)] == [f"order:{n}" for n in range(10)]
         assert {one.indicator: one.evidence_rows for one in record.marks if one.evidence_rows} == {
             "delivery": 10,
             "metering": 1,
         }
-        assert list(marks.check(tx)) == []
+        assert list(cards.check(tx)) == []
 
 
 @pytest.mark.parametrize(
@@ -299,7 +303,7 @@ def test_a_changed_card_is_named(works, tamper) -> None:
             connection.execute(text("SET session_replication_role = replica"))
         connection.execute(text(tamper))
     with works.book.reading() as tx:
-        assert any(str(record.id) in line for line in marks.check(tx))
+        assert any(str(record.id) in line for line in cards.check(tx))
 
 
 def test_marks_and_evidence_cannot_be_rewritten(works) -> None:
@@ -312,53 +316,53 @@ def test_marks_and_evidence_cannot_be_rewritten(works) -> None:
 def test_publishing_is_the_authoritys_and_of_the_latest(works) -> None:
     first = kept(works)
     with pytest.raises(NotAllowed), works.book.transaction(works.people["checker"]) as tx:
-        marks.publish(tx, first.id, 1)
+        cards.publish(tx, first.id, 1)
     second = kept(works, {DELIVERY: orders(10, 0), METERING: [bill(1, 100)]})
     with pytest.raises(WrongState, match=r"scorecard\.not_latest"), works.book.transaction(works.people["chief"]) as tx:
-        marks.publish(tx, first.id, 1)
+        cards.publish(tx, first.id, 1)
     with works.book.transaction(works.people["chief"]) as tx:
-        assert marks.publish(tx, second.id, 1).published
+        assert cards.publish(tx, second.id, 1).published
     with pytest.raises(Conflict, match=r"scorecard\.stale"), works.book.transaction(works.people["chief"]) as tx:
-        marks.publish(tx, second.id, 1)
+        cards.publish(tx, second.id, 1)
     for login, card, sees in (
         ("operator", first, True), ("rival", second, False), ("clerk", first, False), ("clerk", second, True),
     ):  # fmt: skip
         with works.book.reading(works.people[login]) as tx:
             if sees:
-                assert marks.scorecard(tx, card.id).id == card.id
+                assert cards.scorecard(tx, card.id).id == card.id
             else:
                 with pytest.raises(NotFound):
-                    marks.scorecard(tx, card.id)
+                    cards.scorecard(tx, card.id)
 
 
 def test_a_month_of_the_simulated_cloud_from_order_to_card(works, clock, tmp_path) -> None:
     cloud = works.cloud()
     request = works.approved()
     with works.book.transaction(steward()) as tx:
-        placed = delivery.place_for_request(tx, requests.lock(tx, request))
+        placed = delivery.place_for_request(tx, submission.lock(tx, request))
     for one in placed:
         works.carry(one, cloud)
     _, end = bills.month_bounds(MONTH)
     while clock.now < end:
         with works.book.transaction(steward()) as tx:
-            inventory.observe(tx, tx.get_one(pools.Pool, works.pool), cloud.inventory(clock.now))
+            observation.observe(tx, tx.get_one(pools.Pool, works.pool), cloud.inventory(clock.now))
         clock.advance(days=1)
     bills.collect(works.book, works.pool, cloud, MONTH)
     eye = Works(works.book, Lake(tmp_path / "lake"), tmp_path)
-    reconcile.bring_up_to_date(eye, works.companies["haichen"], MONTH)
+    reconciliation.bring_up_to_date(eye, works.companies["haichen"], MONTH)
     with works.book.reading() as tx:
-        metering = reconcile.evidence(tx, works.companies["haichen"], MONTH)
+        metering = reconciliation.evidence(tx, works.companies["haichen"], MONTH)
     reporting = [evidence.reported("intake:gov-arm/2026-06", 8640, 8640, 2.0)]
     found = gathered(works, reporting=reporting, metering=metering)
     with works.book.transaction(steward()) as tx:
-        record = marks.keep(tx, works.companies["haichen"], MONTH, found, DEFAULT)
+        record = cards.keep(tx, works.companies["haichen"], MONTH, found, DEFAULT)
     with works.book.reading() as tx:
-        record = marks.scorecard(tx, record.id)
+        record = cards.scorecard(tx, record.id)
         scored = {one.indicator: one.mark for one in record.marks if one.scored}
         assert set(scored) == {"delivery", "metering", "reporting"}
         assert record.scored_weight == 21
         assert record.grade == "excellent"
-        assert all(one.facts["lines"] for one in marks.evidence_of(tx, record, METERING))
-        assert list(marks.check(tx)) == []
+        assert all(one.facts["lines"] for one in cards.evidence_of(tx, record, METERING))
+        assert list(cards.check(tx)) == []
     works.prove()
     assert datetime.fromisoformat(found[DELIVERY][0].facts["due_at"]) < clock.now

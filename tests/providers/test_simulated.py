@@ -17,6 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from providers.adapters.simulated.city import catalogue, companies, departments, pools, systems
+from providers.adapters.simulated.cloud import SimulatedCloud
+from providers.adapters.simulated.fleet import ZONE
+from providers.adapters.simulated.load import in_season
 from providers.base import (
     Accountable,
     Order,
@@ -28,10 +32,6 @@ from providers.base import (
     Verb,
 )
 from providers.registry import open_provider
-from providers.simulated import SimulatedCloud
-from providers.simulated_city import catalogue, companies, departments, pools, systems
-from providers.simulated_fleet import ZONE
-from providers.simulated_load import in_season
 from quota.calendar import WorkingDays
 from quota.errors import Invalid
 from quota.units import UNITS, Arch, Group, Kind

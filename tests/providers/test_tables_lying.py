@@ -17,12 +17,12 @@ import xlwt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers import figures
 from providers.base import BillLine, Inventory, ServiceKind
-from providers.bill_files import read_bill
-from providers.bills import month_bounds
-from providers.inventory_files import read_inventory
-from providers.refusals import Reading, Refusals
+from providers.billing.bills import month_bounds
+from providers.readers import figures
+from providers.readers.bill_files import read_bill
+from providers.readers.inventory_files import read_inventory
+from providers.readers.refusals import Reading, Refusals
 from quota.calendar import ZONE
 from quota.errors import Invalid
 from quota.units import Arch, Kind

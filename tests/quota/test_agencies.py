@@ -8,23 +8,23 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from quota import agencies
 from quota.actors import steward
 from quota.audit import AuditRecord
+from quota.directory import departments
 from quota.errors import Conflict, Invalid
 from tests.city import City
 
 
 def test_a_system_is_registered_and_only_what_differs_is_written(town: City) -> None:
     with town.book.transaction(steward()) as tx:
-        one = agencies.enter(
+        one = departments.enter(
             tx, " s2 ", town.bureau, {"name": " 办件 ", "mlps_level": 3, "online_on": date(2026, 1, 5)}
         )
         assert (one.code, one.name, one.active) == ("s2", "办件", True)
     with town.book.transaction(steward()) as tx:
-        agencies.amend(tx, agencies.system(tx, one.id), {"name": "办件", "rto_minutes": 30})
+        departments.amend(tx, departments.system(tx, one.id), {"name": "办件", "rto_minutes": 30})
     with town.book.transaction(steward()) as tx:
-        agencies.amend(tx, agencies.system(tx, one.id), {"name": "办件", "rto_minutes": 30})
+        departments.amend(tx, departments.system(tx, one.id), {"name": "办件", "rto_minutes": 30})
     with town.book.reading() as tx:
         rows = list(tx.scalars(select(AuditRecord).where(AuditRecord.subject == f"system:{one.id}")))
         assert [row.action for row in rows] == ["system.register", "system.amend"]
@@ -48,25 +48,25 @@ def test_a_system_is_registered_and_only_what_differs_is_written(town: City) -> 
 )
 def test_what_makes_no_sense_is_refused(town: City, facts: dict[str, Any], code: str) -> None:
     with pytest.raises(Invalid) as refusal, town.book.transaction(steward()) as tx:
-        agencies.enter(tx, "s2", town.bureau, facts)
+        departments.enter(tx, "s2", town.bureau, facts)
     assert refusal.value.code == code
 
 
 def test_codes_are_taken_once_and_closed_departments_get_nothing(town: City) -> None:
     with pytest.raises(Conflict), town.book.transaction(steward()) as tx:
-        agencies.enter(tx, "s", town.bureau, {"name": "x"})
+        departments.enter(tx, "s", town.bureau, {"name": "x"})
     with pytest.raises(Conflict), town.book.transaction(steward()) as tx:
-        agencies.register(tx, "b", "另一个局")
+        departments.register(tx, "b", "另一个局")
     with town.book.transaction(steward()) as tx:
-        agencies.department(tx, town.neighbour).active = False
+        departments.department(tx, town.neighbour).active = False
     with pytest.raises(Invalid), town.book.transaction(steward()) as tx:
-        agencies.enter(tx, "s2", town.neighbour, {"name": "x"})
+        departments.enter(tx, "s2", town.neighbour, {"name": "x"})
 
 
 def test_a_department_is_renamed(town: City) -> None:
     with town.book.transaction(steward()) as tx:
-        agencies.rename(tx, agencies.department(tx, town.bureau), " 某某局 ")
+        departments.rename(tx, departments.department(tx, town.bureau), " 某某局 ")
     with pytest.raises(Invalid), town.book.transaction(steward()) as tx:
-        agencies.rename(tx, agencies.department(tx, town.bureau), " ")
+        departments.rename(tx, departments.department(tx, town.bureau), " ")
     with town.book.reading() as tx:
-        assert agencies.department(tx, town.bureau).name == "某某局"
+        assert departments.department(tx, town.bureau).name == "某某局"

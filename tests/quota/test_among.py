@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import select, update
 
 from quota.actors import steward
-from quota.agencies import Department
 from quota.db import Book, among
+from quota.directory.departments import Department
 
 MANY = range(3, 70_000)
 

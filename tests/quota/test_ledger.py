@@ -16,12 +16,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from providers.simulated_city import CityCapacity
-from quota import agencies, capacities, ledger, pools
+from providers.adapters.simulated.city import CityCapacity
 from quota.actors import steward
 from quota.db import Book, Tx
+from quota.directory import departments, pools
 from quota.errors import Conflict, Invalid, OverCapacity, WrongState
-from quota.ledger import Holder, Side
+from quota.ledger import capacities, entries
+from quota.ledger.tables import Holder, Side
 from quota.units import Arch, Kind, ResourceClass
 from tests.city import City, DepartmentPlan, Plan, PoolPlan
 from tests.patience import PATIENCE, pause, together
@@ -58,31 +59,31 @@ def city(book: Book) -> tuple[Book, int, int]:
 
 def figures(book: Book) -> dict[str, int]:
     with book.reading() as tx:
-        assert ledger.conserved(tx)
-        assert list(ledger.check(tx)) == []
-        return {account.code: account.balance for account in ledger.balances(tx) if account.balance}
+        assert entries.conserved(tx)
+        assert list(entries.check(tx)) == []
+        return {account.code: account.balance for account in entries.balances(tx) if account.balance}
 
 
 def test_capacity_is_what_may_be_given_out(city: tuple[Book, int, int]) -> None:
     book, pool, _ = city
     with book.reading() as tx:
-        assert ledger.balance(tx, Side(pool, CPU, Holder.FREE)) == 100
-        assert ledger.balance(tx, Side(pool, CPU, Holder.SUPPLY)) == -100
+        assert entries.balance(tx, Side(pool, CPU, Holder.FREE)) == 100
+        assert entries.balance(tx, Side(pool, CPU, Holder.SUPPLY)) == -100
 
 
 def test_part_of_a_hold_is_posted_and_the_rest_returns(city: tuple[Book, int, int]) -> None:
     book, pool, dept = city
     with book.transaction(steward()) as tx:
-        ledger.grant(tx, pool, dept, {CPU: 10}, key="g")
-        within = ledger.hold(
+        entries.grant(tx, pool, dept, {CPU: 10}, key="g")
+        within = entries.hold(
             tx, pool, dept, {CPU: 10}, key="h1", subject="request:1", source=Holder.GRANTED, target=Holder.USED
         )
-        beyond = ledger.hold(
+        beyond = entries.hold(
             tx, pool, dept, {CPU: 20}, key="h2", subject="request:1", source=Holder.FREE, target=Holder.USED
         )
     assert figures(book)[f"{pool}/{CPU}/held/{dept}"] == 30
     with book.transaction(steward()) as tx:
-        ledger.post(tx, [tx.merge(one) for one in within + beyond], {CPU: 16}, key="p")
+        entries.post(tx, [tx.merge(one) for one in within + beyond], {CPU: 16}, key="p")
     after = figures(book)
     # 10 within quota are taken first, 6 from the city; 14 go back to the city.
     assert after[f"{pool}/{CPU}/used/{dept}"] == 16
@@ -97,7 +98,7 @@ def test_part_of_a_hold_is_posted_and_the_rest_returns(city: tuple[Book, int, in
 def test_a_hold_is_decided_once(city: tuple[Book, int, int], first: str, second: str, code: str) -> None:
     book, pool, dept = city
     with book.transaction(steward()) as tx:
-        holds = ledger.hold(
+        holds = entries.hold(
             tx,
             pool,
             dept,
@@ -108,21 +109,21 @@ def test_a_hold_is_decided_once(city: tuple[Book, int, int], first: str, second:
             target=Holder.GRANTED,
             expires_at=tx.now,
         )
-        getattr(ledger, first)(tx, holds, key="first")
+        getattr(entries, first)(tx, holds, key="first")
     before = figures(book)
     with pytest.raises(WrongState) as refusal, book.transaction(steward()) as tx:
-        getattr(ledger, second)(tx, [tx.merge(one) for one in holds], key="second")
+        getattr(entries, second)(tx, [tx.merge(one) for one in holds], key="second")
     assert refusal.value.code == code
     assert figures(book) == before
     with book.transaction(steward()) as tx:  # the same command again is the same transfer
-        getattr(ledger, first)(tx, [tx.merge(one) for one in holds], key="first")
+        getattr(entries, first)(tx, [tx.merge(one) for one in holds], key="first")
     assert figures(book) == before
 
 
 def test_a_hold_does_not_expire_early(city: tuple[Book, int, int]) -> None:
     book, pool, dept = city
     with book.transaction(steward()) as tx:
-        holds = ledger.hold(
+        holds = entries.hold(
             tx,
             pool,
             dept,
@@ -134,31 +135,31 @@ def test_a_hold_does_not_expire_early(city: tuple[Book, int, int]) -> None:
             expires_at=tx.now + timedelta(days=1),
         )
         with pytest.raises(WrongState, match=r"hold\.early"):
-            ledger.expire(tx, holds, key="e")
+            entries.expire(tx, holds, key="e")
 
 
 def test_a_key_is_one_command(city: tuple[Book, int, int]) -> None:
     book, pool, dept = city
     for _ in range(3):
         with book.transaction(steward()) as tx:
-            ledger.grant(tx, pool, dept, {CPU: 7}, key="same")
+            entries.grant(tx, pool, dept, {CPU: 7}, key="same")
     assert figures(book)[f"{pool}/{CPU}/granted/{dept}"] == 7
     with pytest.raises(Conflict), book.transaction(steward()) as tx:
-        ledger.grant(tx, pool, dept, {CPU: 8}, key="same")
+        entries.grant(tx, pool, dept, {CPU: 8}, key="same")
 
 
 @pytest.mark.parametrize("amount", [0, -1, 1.5, True])
 def test_amounts_are_positive_whole_numbers(city: tuple[Book, int, int], amount: int) -> None:
     book, pool, dept = city
     with pytest.raises(Invalid), book.transaction(steward()) as tx:
-        ledger.grant(tx, pool, dept, {CPU: amount}, key="bad")
+        entries.grant(tx, pool, dept, {CPU: amount}, key="bad")
 
 
 def test_nothing_is_half_done(city: tuple[Book, int, int]) -> None:
     book, pool, dept = city
     before = figures(book)
     with pytest.raises(OverCapacity) as refusal, book.transaction(steward()) as tx:
-        ledger.grant(tx, pool, dept, {MEM: 1024, CPU: 101}, key="too much")
+        entries.grant(tx, pool, dept, {MEM: 1024, CPU: 101}, key="too much")
     assert refusal.value.params["have"] == 100
     assert figures(book) == before
 
@@ -166,7 +167,7 @@ def test_nothing_is_half_done(city: tuple[Book, int, int]) -> None:
 def test_the_database_itself_refuses_what_python_would(city: tuple[Book, int, int]) -> None:
     book, pool, dept = city
     with book.transaction(steward()) as tx:
-        ledger.grant(tx, pool, dept, {CPU: 7}, key="g")
+        entries.grant(tx, pool, dept, {CPU: 7}, key="g")
     for statement in (
         "UPDATE accounts SET balance = -1 WHERE holder = 'free'",
         "UPDATE entries SET delta = 1",
@@ -186,7 +187,7 @@ def test_two_at_once_cannot_take_the_same_capacity(city: tuple[Book, int, int]) 
     def take(number: int) -> None:
         try:
             with book.transaction(steward()) as tx:
-                ledger.grant(tx, pool, dept, {CPU: 30}, key=f"g{number}")
+                entries.grant(tx, pool, dept, {CPU: 30}, key=f"g{number}")
         except OverCapacity as error:
             refused.append(error)
 
@@ -212,8 +213,8 @@ def test_two_at_once_cannot_take_the_same_capacity(city: tuple[Book, int, int]) 
 def test_a_row_changed_behind_its_back_is_named(city: tuple[Book, int, int], tamper: str, named: str) -> None:
     book, pool, dept = city
     with book.transaction(steward()) as tx:
-        ledger.grant(tx, pool, dept, {CPU: 7}, key="g")
-        ledger.hold(tx, pool, dept, {CPU: 5}, key="h", subject="request:1", source=Holder.FREE, target=Holder.USED)
+        entries.grant(tx, pool, dept, {CPU: 7}, key="g")
+        entries.hold(tx, pool, dept, {CPU: 5}, key="h", subject="request:1", source=Holder.FREE, target=Holder.USED)
     figures(book)
     with book.engine.begin() as connection:
         if book.engine.dialect.name == "sqlite":
@@ -224,7 +225,7 @@ def test_a_row_changed_behind_its_back_is_named(city: tuple[Book, int, int], tam
             connection.execute(text("SET session_replication_role = replica"))
         connection.execute(text(tamper))
     with book.reading() as tx:
-        found = list(ledger.check(tx))
+        found = list(entries.check(tx))
     assert any(named in line for line in found), found
 
 
@@ -247,8 +248,8 @@ class Ledger(RuleBasedStateMachine):
             tx.add(pool)
             tx.flush()
             self.pool = pool.id
-            self.departments = [agencies.register(tx, f"d{self.number}-{name}", name).id for name in "甲乙"]
-            ledger.provision(tx, self.pool, {CPU: 50}, key=f"{self.number}/begin")
+            self.departments = [departments.register(tx, f"d{self.number}-{name}", name).id for name in "甲乙"]
+            entries.provision(tx, self.pool, {CPU: 50}, key=f"{self.number}/begin")
         self.model: dict[tuple[Holder, int | None], int] = {(Holder.FREE, None): 50}
         self.capacity = 50
         self.holds: dict[int, tuple[int, Holder, Holder, int]] = {}
@@ -285,7 +286,7 @@ class Ledger(RuleBasedStateMachine):
     def provision(self, amount: int) -> None:
         self.do(
             [(Holder.SUPPLY, None, Holder.FREE, None, amount)],
-            lambda tx, key: ledger.provision(tx, self.pool, {CPU: amount}, key=key),
+            lambda tx, key: entries.provision(tx, self.pool, {CPU: amount}, key=key),
         )
         self.capacity += amount
 
@@ -293,7 +294,7 @@ class Ledger(RuleBasedStateMachine):
     def retire(self, amount: int) -> None:
         if self.do(
             [(Holder.FREE, None, Holder.SUPPLY, None, amount)],
-            lambda tx, key: ledger.retire(tx, self.pool, {CPU: amount}, key=key),
+            lambda tx, key: entries.retire(tx, self.pool, {CPU: amount}, key=key),
         ):
             self.capacity -= amount
 
@@ -310,7 +311,7 @@ class Ledger(RuleBasedStateMachine):
 
         self.do(
             [(source, whose(source), target, whose(target), amount)],
-            lambda tx, key: getattr(ledger, verb)(tx, self.pool, one, {CPU: amount}, key=key),
+            lambda tx, key: getattr(entries, verb)(tx, self.pool, one, {CPU: amount}, key=key),
         )
 
     @rule(who=who, amount=much)
@@ -318,7 +319,7 @@ class Ledger(RuleBasedStateMachine):
         a, b = self.departments[who], self.departments[1 - who]
         self.do(
             [(Holder.GRANTED, a, Holder.LENT, b, amount)],
-            lambda tx, key: ledger.lend(tx, self.pool, a, b, {CPU: amount}, key=key, subject="loan:1"),
+            lambda tx, key: entries.lend(tx, self.pool, a, b, {CPU: amount}, key=key, subject="loan:1"),
         )
 
     @rule(who=who, amount=much, holder=st.sampled_from([Holder.LENT, Holder.GRANTED]))
@@ -326,7 +327,7 @@ class Ledger(RuleBasedStateMachine):
         a, b = self.departments[who], self.departments[1 - who]
         self.do(
             [(holder, a, Holder.GRANTED, b, amount)],
-            lambda tx, key: ledger.give_back(tx, self.pool, a, b, CPU, {holder: amount}, key=key, subject="loan:1"),
+            lambda tx, key: entries.give_back(tx, self.pool, a, b, CPU, {holder: amount}, key=key, subject="loan:1"),
         )
 
     @rule(who=who, amount=much, holder=st.sampled_from([Holder.LENT, Holder.GRANTED, Holder.USED]))
@@ -337,8 +338,8 @@ class Ledger(RuleBasedStateMachine):
         moves += [(Holder.HELD, a, Holder.HELD, b, self.holds[id_][3]) for id_ in mine]
 
         def verb(tx: Tx, key: str) -> None:
-            holds = [tx.get_one(ledger.Hold, id_) for id_ in mine]
-            ledger.hand_over(tx, a, b, {(self.pool, CPU, holder): amount}, key=key, holds=holds)
+            holds = [tx.get_one(entries.Hold, id_) for id_ in mine]
+            entries.hand_over(tx, a, b, {(self.pool, CPU, holder): amount}, key=key, holds=holds)
 
         if self.do(moves, verb):
             for id_ in mine:
@@ -352,7 +353,7 @@ class Ledger(RuleBasedStateMachine):
         def verb(tx: Tx, key: str) -> None:
             made[:] = [
                 hold.id
-                for hold in ledger.hold(
+                for hold in entries.hold(
                     tx, self.pool, one, {CPU: amount}, key=key, subject=f"r:{key}", source=source, target=Holder.USED,
                     expires_at=tx.now,
                 )
@@ -373,11 +374,11 @@ class Ledger(RuleBasedStateMachine):
         ]
 
         def act(tx: Tx, key: str) -> None:
-            holds = [tx.get_one(ledger.Hold, id_)]
+            holds = [tx.get_one(entries.Hold, id_)]
             if take:
-                ledger.post(tx, holds, {CPU: take}, key=key)
+                entries.post(tx, holds, {CPU: take}, key=key)
             else:
-                getattr(ledger, verb)(tx, holds, key=key)
+                getattr(entries, verb)(tx, holds, key=key)
 
         assert self.do(moves, act)
         del self.holds[id_]
@@ -389,7 +390,7 @@ class Ledger(RuleBasedStateMachine):
         id_ = data.draw(st.sampled_from(self.decided))
         self.keys += 1
         with pytest.raises(WrongState), self.book.transaction(steward()) as tx:
-            getattr(ledger, verb)(tx, [tx.get_one(ledger.Hold, id_)], key=f"{self.number}/{self.keys}")
+            getattr(entries, verb)(tx, [tx.get_one(entries.Hold, id_)], key=f"{self.number}/{self.keys}")
 
     @precondition(lambda self: self.last is not None)
     @rule()
@@ -402,9 +403,9 @@ class Ledger(RuleBasedStateMachine):
     @invariant()
     def agrees(self) -> None:
         with self.book.reading() as tx:
-            assert ledger.conserved(tx)
+            assert entries.conserved(tx)
             found = {
-                (Holder(one.holder), one.department_id): one.balance for one in ledger.balances(tx, pool_id=self.pool)
+                (Holder(one.holder), one.department_id): one.balance for one in entries.balances(tx, pool_id=self.pool)
             }
         assert found.pop((Holder.SUPPLY, None)) == -self.capacity
         assert {place: amount for place, amount in found.items() if amount} == {
@@ -430,7 +431,7 @@ def test_any_commands_in_any_order(book: Book) -> None:
         ),
     )
     with book.reading() as tx:
-        assert list(ledger.check(tx)) == []
+        assert list(entries.check(tx)) == []
 
 
 def test_two_who_change_a_capacity_at_once_move_each_its_own_difference(city: tuple[Book, int, int]) -> None:

@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
-from quota import agencies, allotments, ledger, lending, requests
 from quota.actors import Role, steward
-from quota.allotments import Act, Allotment
 from quota.db import Tx
+from quota.directory import departments
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
-from quota.ledger import Holder, Side
-from quota.lending import Loan, LoanState
-from quota.requests import Ask, Line, RequestKind
+from quota.ledger import allotments, entries, lending
+from quota.ledger.allotments import Act, Allotment
+from quota.ledger.lending import Loan, LoanState
+from quota.ledger.tables import Holder, Side
+from quota.requests import submission
+from quota.requests.asks import Ask, Line
+from quota.requests.tables import RequestKind
 from quota.units import Kind
 from tests.city import GB, City
 from tests.quota.conftest import CPU, MEM
@@ -53,7 +56,7 @@ def acting(town: City, by: str | None = None) -> Iterator[Tx]:
 def has(town: City, holder: Holder, department_id: int) -> int:
     town.prove()
     with town.book.reading() as tx:
-        return ledger.balance(tx, Side(town.arm, CPU, holder, department_id))
+        return entries.balance(tx, Side(town.arm, CPU, holder, department_id))
 
 
 def test_lending_moves_quota_and_keeps_the_sum(rich: City) -> None:
@@ -71,14 +74,14 @@ def test_lending_moves_quota_and_keeps_the_sum(rich: City) -> None:
 def test_what_is_borrowed_is_taken_up_after_ones_own(rich: City) -> None:
     lent(rich)
     with acting(rich) as tx:
-        ledger.grant(tx, rich.arm, rich.neighbour, {CPU: 4, MEM: 64 * GB}, key="own")
+        entries.grant(tx, rich.arm, rich.neighbour, {CPU: 4, MEM: 64 * GB}, key="own")
     request = rich.submit(RequestKind.CREATE, by="stranger", department_id=rich.neighbour)  # 8 vCPU
     assert not request.facts["over_quota"]
     assert has(rich, Holder.GRANTED, rich.neighbour) == 0
     assert has(rich, Holder.LENT, rich.neighbour) == 16
     assert has(rich, Holder.HELD, rich.neighbour) == 8
     with acting(rich, "stranger") as tx:
-        requests.withdraw(tx, request.id, generation=request.generation, reason="不需要了")
+        submission.withdraw(tx, request.id, generation=request.generation, reason="不需要了")
     assert has(rich, Holder.LENT, rich.neighbour) == 20
     assert has(rich, Holder.GRANTED, rich.neighbour) == 4
 
@@ -101,7 +104,7 @@ def test_the_term_ends_and_it_goes_home_by_itself(rich: City, clock: Any) -> Non
 def test_what_runs_is_not_harmed_and_the_rest_is_overdue(rich: City, clock: Any) -> None:
     one = lent(rich)
     with acting(rich) as tx:  # the neighbour uses 12 of the 20
-        holds = ledger.hold(
+        holds = entries.hold(
             tx,
             rich.arm,
             rich.neighbour,
@@ -111,7 +114,7 @@ def test_what_runs_is_not_harmed_and_the_rest_is_overdue(rich: City, clock: Any)
             source=Holder.LENT,
             target=Holder.USED,
         )
-        ledger.post(tx, holds, key="p")
+        entries.post(tx, holds, key="p")
     clock.advance(days=31)
     with acting(rich) as tx:
         lending.settle(tx)
@@ -120,12 +123,12 @@ def test_what_runs_is_not_harmed_and_the_rest_is_overdue(rich: City, clock: Any)
     assert has(rich, Holder.USED, rich.neighbour) == 12  # untouched
     assert has(rich, Holder.GRANTED, rich.bureau) == 28
     with acting(rich) as tx:
-        ledger.release(tx, rich.arm, rich.neighbour, {CPU: 5}, key="smaller")
+        entries.release(tx, rich.arm, rich.neighbour, {CPU: 5}, key="smaller")
         assert len(lending.settle(tx)) == 1
     assert has(rich, Holder.GRANTED, rich.neighbour) == 0
     assert has(rich, Holder.GRANTED, rich.bureau) == 33
     with acting(rich) as tx:
-        ledger.release(tx, rich.arm, rich.neighbour, {CPU: 7}, key="gone")
+        entries.release(tx, rich.arm, rich.neighbour, {CPU: 7}, key="gone")
         lending.settle(tx)
         assert lending.loan(tx, one.id).state == LoanState.RETURNED
     assert has(rich, Holder.GRANTED, rich.bureau) == 40
@@ -165,7 +168,7 @@ def test_the_borrower_gives_back_early_and_in_parts(rich: City) -> None:
 def test_giving_back_what_is_in_use_is_refused_whole(rich: City) -> None:
     one = lent(rich)
     with acting(rich) as tx:
-        ledger.hold(
+        entries.hold(
             tx, rich.arm, rich.neighbour, {CPU: 12}, key="h", subject="r:0", source=Holder.LENT, target=Holder.USED
         )
     with pytest.raises(OverCapacity) as refusal, acting(rich, "stranger") as tx:
@@ -177,7 +180,7 @@ def test_giving_back_what_is_in_use_is_refused_whole(rich: City) -> None:
 def test_borrowed_quota_cannot_be_made_ones_own(rich: City) -> None:
     lent(rich)
     with pytest.raises(Invalid), acting(rich) as tx:
-        ledger.hold(
+        entries.hold(
             tx, rich.arm, rich.neighbour, {CPU: 1}, key="h", subject="r", source=Holder.LENT, target=Holder.GRANTED
         )
 
@@ -204,7 +207,7 @@ def test_nobody_lends_what_he_has_not(rich: City) -> None:
         offered(rich, 41)
     one = offered(rich, 30)
     with acting(rich) as tx:  # used meanwhile
-        ledger.use(tx, rich.arm, rich.bureau, {CPU: 20}, key="u")
+        entries.use(tx, rich.arm, rich.bureau, {CPU: 20}, key="u")
     with pytest.raises(OverCapacity), acting(rich, "stranger") as tx:
         lending.accept(tx, one.id, generation=one.generation)
     assert has(rich, Holder.GRANTED, rich.bureau) == 20
@@ -245,7 +248,7 @@ def test_who_may_do_what(rich: City) -> None:
 
 def test_a_closed_department_borrows_nothing(rich: City) -> None:
     with acting(rich) as tx:
-        agencies.department(tx, rich.neighbour).active = False
+        departments.department(tx, rich.neighbour).active = False
     with pytest.raises(Invalid):
         offered(rich)
 
@@ -253,12 +256,12 @@ def test_a_closed_department_borrows_nothing(rich: City) -> None:
 def test_what_is_owed_to_a_lender_goes_to_nobody_else(rich: City, clock: Any) -> None:
     lent(rich)
     with acting(rich) as tx:  # the neighbour puts it to use, and stops using it again: its granted quota by now
-        ledger.hold(
+        entries.hold(
             tx, rich.arm, rich.neighbour, {CPU: 20}, key="h", subject="r:0", source=Holder.LENT, target=Holder.USED
         )
-        ledger.post(tx, ledger.pending(tx, "r:0"), key="p")
-        ledger.release(tx, rich.arm, rich.neighbour, {CPU: 20}, key="release")
-        ledger.grant(tx, rich.arm, rich.neighbour, {CPU: 3}, key="own")
+        entries.post(tx, entries.pending(tx, "r:0"), key="p")
+        entries.release(tx, rich.arm, rich.neighbour, {CPU: 20}, key="release")
+        entries.grant(tx, rich.arm, rich.neighbour, {CPU: 3}, key="own")
     with rich.book.reading() as tx:
         assert lending.own(tx, rich.arm, CPU, rich.neighbour) == 3
         assert lending.spare(tx, rich.arm, rich.neighbour, {CPU: 20}) == {CPU: 3}
@@ -276,7 +279,7 @@ def test_what_is_owed_to_a_lender_goes_to_nobody_else(rich: City, clock: Any) ->
         RequestKind.QUOTA, rich.neighbour, rich.arm, [Line(amounts={Kind.VCPU: -4})], "系统下线,退回不再使用的配额"
     )
     with pytest.raises(Invalid) as returned, acting(rich, "stranger") as tx:
-        requests.submit(tx, requests.draft(tx, ask), generation=1)
+        submission.submit(tx, submission.draft(tx, ask), generation=1)
     assert returned.value.code == "request.too_much_back"
     clock.advance(days=31)
     with acting(rich) as tx:

@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from quota import promises
-from quota.promises import MIN_DAYS, quantile_of_t, runs_out, trend
+from quota.ledger import outlook
+from quota.ledger.outlook import MIN_DAYS, quantile_of_t, runs_out, trend
 
 TODAY = date(2026, 6, 1)
 
@@ -70,5 +70,5 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
 
 
 def test_what_if_counts_below_zero() -> None:
-    assert promises.left_after(100, 80, 10) == 10
-    assert promises.left_after(100, 80, 30) == -10
+    assert outlook.left_after(100, 80, 10) == 10
+    assert outlook.left_after(100, 80, 30) == -10

@@ -10,12 +10,15 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import func, select
 
-from quota import approvals, calendar, fulfilment, ledger, notices, requests
+from quota import calendar
 from quota.actors import Actor, Role, steward
-from quota.approvals import Decision
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
-from quota.ledger import Holder
-from quota.requests import Line, Request, RequestKind
+from quota.ledger import entries
+from quota.ledger.tables import Holder
+from quota.requests import approvals, fulfilment, notices, submission
+from quota.requests.approvals import Decision
+from quota.requests.asks import Line
+from quota.requests.tables import Request, RequestKind
 from quota.units import Arch, Kind, ResourceClass
 from tests.patience import together
 
@@ -54,7 +57,7 @@ def test_a_request_goes_all_the_way(town) -> None:
     assert (request.state, request.turn, request.due_at) == ("done", None, None)
     assert town.figures() == {"supply": -200, "free": 192, "used": 8}
     with town.book.reading() as tx:
-        actions = [one["action"] for one in requests.changes(tx, request, 0)]
+        actions = [one["action"] for one in submission.changes(tx, request, 0)]
     assert actions == [
         "request.draft", "request.submit", "request.sign", "request.sign", "request.sign", "request.deliver",
         "request.delivered", "request.accept",
@@ -71,12 +74,12 @@ def test_what_is_granted_is_held_before_what_is_free(town) -> None:
     town.grant({CPU: 6, MEM: 100 * GB}, "g")
     request = town.draft()
     with town.book.reading(town.people["clerk"]) as tx:
-        planned = requests.plan(tx, requests.request(tx, request.id))
+        planned = submission.plan(tx, submission.request(tx, request.id))
     assert (planned.within[CPU], planned.beyond[CPU], planned.over_quota) == (6, 2, True)
     assert MEM not in planned.beyond
     assert town.figures() == {"supply": -200, "free": 194, "granted": 6}  # looking takes nothing
     with town.book.transaction(town.people["clerk"]) as tx:
-        requests.submit(tx, request, generation=1)
+        submission.submit(tx, request, generation=1)
     assert town.figures() == {"supply": -200, "free": 192, "held": 8}
     assert [step.name for step in town.seen(request).path][:3] == [
         "form_check", "technical_review", "authority_approval",
@@ -97,7 +100,7 @@ def test_what_is_not_granted_returns_to_where_it_came_from(town, clock, how) -> 
     request = town.submit()
     if how == "withdraw":
         with town.book.transaction(town.people["clerk"]) as tx:
-            requests.withdraw(tx, request, generation=request.generation, reason="项目暂缓")
+            submission.withdraw(tx, request, generation=request.generation, reason="项目暂缓")
     elif how == "reject":
         town.sign(request, "checker", Decision.REJECT, reason="与在建项目重复")
     else:
@@ -109,8 +112,8 @@ def test_what_is_not_granted_returns_to_where_it_came_from(town, clock, how) -> 
     assert (found.state, found.turn) == ("rejected" if how == "reject" else "withdrawn", None)
     assert town.figures() == before
     for act in (
-        lambda tx: requests.withdraw(tx, request.id, generation=found.generation),
-        lambda tx: requests.submit(tx, request.id, generation=found.generation),
+        lambda tx: submission.withdraw(tx, request.id, generation=found.generation),
+        lambda tx: submission.submit(tx, request.id, generation=found.generation),
     ):
         with pytest.raises(WrongState), town.book.transaction(town.people["clerk"]) as tx:
             act(tx)
@@ -119,7 +122,7 @@ def test_what_is_not_granted_returns_to_where_it_came_from(town, clock, how) -> 
 def test_more_than_the_pool_has_is_refused_and_stays_a_draft(town) -> None:
     request = town.draft(lines=[Line(item_id=town.item, quantity=51)])
     with pytest.raises(OverCapacity) as refusal, town.book.transaction(town.people["clerk"]) as tx:
-        requests.submit(tx, request, generation=1)
+        submission.submit(tx, request, generation=1)
     assert refusal.value.params["have"] == 200
     found = town.seen(request)
     assert (found.state, found.generation, found.steps) == ("draft", 1, [])
@@ -209,7 +212,7 @@ def test_a_decision_that_makes_no_sense_is_refused(town, how: dict[str, Any], co
 def test_each_signs_the_own_step_and_nobody_elses(town, by: str, code: str) -> None:
     request = town.submit()
     with town.book.reading() as tx:
-        assert not approvals.may_sign(tx, requests.request(tx, request.id), town.people[by])
+        assert not approvals.may_sign(tx, submission.request(tx, request.id), town.people[by])
     with pytest.raises(NotAllowed) as refusal:
         town.sign(request, by)
     assert refusal.value.code == code
@@ -247,7 +250,7 @@ def test_a_stale_page_is_told_what_happened_meanwhile(town) -> None:
     assert (params["by"], params["generation"]) == ("checker", seen + 1)
     assert [one["action"] for one in params["changes"]] == ["request.sign"]
     assert town.seen(request).current.name == "technical_review"
-    for act in (requests.withdraw, requests.submit, requests.resubmit):
+    for act in (submission.withdraw, submission.submit, submission.resubmit):
         with pytest.raises(Conflict), town.book.transaction(town.people["clerk"]) as tx:
             act(tx, request, generation=seen)
 
@@ -289,14 +292,14 @@ def test_a_form_sent_twice_is_one_draft(town) -> None:
 def test_a_draft_is_revised_and_nothing_else_of_it(town) -> None:
     request = town.draft()
     with town.book.transaction(town.people["clerk"]) as tx:
-        request = requests.revise(tx, request, town.ask(lines=[Line(item_id=town.item, quantity=3)]), generation=1)
+        request = submission.revise(tx, request, town.ask(lines=[Line(item_id=town.item, quantity=3)]), generation=1)
         assert (request.generation, request.takes()[CPU]) == (2, 12)
     for ask in (
         town.ask(RequestKind.QUOTA, lines=[Line(amounts=shape(4, 8))]),
         town.ask(department_id=town.branch),
     ):
         with pytest.raises(Invalid) as refusal, town.book.transaction(town.people["clerk"]) as tx:
-            requests.revise(tx, request, ask, generation=2)
+            submission.revise(tx, request, ask, generation=2)
         assert refusal.value.code == "request.fixed"
 
 
@@ -346,10 +349,10 @@ def test_the_clock_stands_still_while_it_is_mended_through_the_holidays(town, cl
     assert request.current.due_at is None
     clock.now = at("2026-10-12 09:00")
     with town.book.transaction(town.people["clerk"]) as tx:
-        mended = requests.revise(
+        mended = submission.revise(
             tx, request, town.ask(fields={"peak": "并发 2000"}), generation=request.generation
         )  # fmt: skip
-        request = requests.resubmit(tx, mended, generation=mended.generation)
+        request = submission.resubmit(tx, mended, generation=mended.generation)
     # One of three days was used before the return: two are left, from the 12th.
     assert (request.state, request.round, request.due_at) == ("in_review", 1, end_of("2026-10-14"))
     assert town.seen(request).path[0].decided_by == "checker"
@@ -362,10 +365,10 @@ def test_a_supplement_that_asks_for_something_else_begins_anew(town) -> None:
     request = town.sign(town.submit(), "checker")
     request = town.sign(request, "reviewer", Decision.RETURN, reason="台数过多")
     with town.book.transaction(town.people["clerk"]) as tx:
-        one = requests.revise(
+        one = submission.revise(
             tx, request, town.ask(lines=[Line(item_id=town.item)]), generation=request.generation
         )  # fmt: skip
-        one = requests.resubmit(tx, one, generation=one.generation)
+        one = submission.resubmit(tx, one, generation=one.generation)
     found = town.seen(one)
     assert (found.round, found.current.name) == (2, "form_check")
     assert {step.decision for step in found.steps if step.round == 1} == {"approve", "superseded"}
@@ -378,9 +381,9 @@ def test_a_supplement_that_the_pool_cannot_hold_changes_nothing(town) -> None:
     request = town.sign(town.submit(), "checker", Decision.RETURN, reason="台数不符")
     with town.book.transaction(town.people["clerk"]) as tx:
         more = town.ask(lines=[Line(item_id=town.item, quantity=99)])
-        request = requests.revise(tx, request, more, generation=request.generation)
+        request = submission.revise(tx, request, more, generation=request.generation)
     with pytest.raises(OverCapacity), town.book.transaction(town.people["clerk"]) as tx:
-        requests.resubmit(tx, request, generation=request.generation)
+        submission.resubmit(tx, request, generation=request.generation)
     found = town.seen(request)
     assert (found.state, found.round) == ("supplement", 1)
     assert town.figures() == {"supply": -200, "free": 192, "held": 8}
@@ -394,7 +397,7 @@ def test_what_was_mended_in_time_does_not_lapse_and_waiting_for_us_never_does(to
     request = town.sign(request, "checker", Decision.RETURN, reason="缺附件")
     clock.advance(days=1)
     with town.book.transaction(town.people["clerk"]) as tx:
-        requests.resubmit(tx, request, generation=request.generation)
+        submission.resubmit(tx, request, generation=request.generation)
     clock.advance(days=40)
     with town.book.transaction(steward()) as tx:
         assert approvals.lapse(tx) == []
@@ -480,7 +483,7 @@ def test_each_sees_what_concerns_them(town) -> None:
 
     def seen(login: str) -> set[int]:
         with town.book.reading(town.people[login]) as tx:
-            return set(tx.scalars(select(Request.id).where(requests.visible(tx))))
+            return set(tx.scalars(select(Request.id).where(submission.visible(tx))))
 
     both = {upper.id, lower.id}
     assert {login: seen(login) for login in town.people} == {
@@ -496,16 +499,16 @@ def test_each_sees_what_concerns_them(town) -> None:
         "sysadmin": set(),
     }
     with pytest.raises(NotFound), town.book.reading(town.people["stranger"]) as tx:
-        requests.request(tx, upper.id)
+        submission.request(tx, upper.id)
     with pytest.raises(NotAllowed), town.book.transaction(town.people["branch_clerk"]) as tx:
-        requests.withdraw(tx, upper, generation=upper.generation)
+        submission.withdraw(tx, upper, generation=upper.generation)
     with pytest.raises(NotAllowed):
         town.draft(by="stranger")
 
 
 def test_whoever_is_slow_is_urged_once_a_day(town, clock) -> None:
     request = town.submit()
-    turn = requests.whose_turn(town.seen(request))
+    turn = submission.whose_turn(town.seen(request))
     assert turn is not None
     assert (turn.role, turn.step, turn.due_at) == (Role.SUPERVISOR, "form_check", end_of("2026-06-02"))
     for day in range(2):
@@ -532,4 +535,4 @@ def test_reminders_come_once_for_each_limit_and_silence_is_put_before_the_author
             ("overdue", "supervisor"),
         ]
     assert town.seen(request).state == "in_review"
-    assert ledger.Holder.HELD in town.figures()
+    assert entries.Holder.HELD in town.figures()

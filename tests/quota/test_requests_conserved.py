@@ -12,12 +12,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from quota import approvals, fulfilment, ledger, requests
 from quota.actors import steward
-from quota.approvals import Decision
 from quota.db import Book
 from quota.errors import OverCapacity
-from quota.requests import Line, RequestKind
+from quota.ledger import entries
+from quota.requests import approvals, fulfilment, submission
+from quota.requests.approvals import Decision
+from quota.requests.asks import Line
+from quota.requests.tables import RequestKind
 from quota.units import Arch, Kind, ResourceClass
 from tests import books
 from tests.city import TOWN, City
@@ -88,7 +90,7 @@ class Desk(RuleBasedStateMachine):
 
     def pick(self, number: int, *states: str) -> int | None:
         with self.town.book.reading() as tx:
-            found = [id_ for id_ in self.open if requests.request(tx, id_).state in states]
+            found = [id_ for id_ in self.open if submission.request(tx, id_).state in states]
         return found[number % len(found)] if found else None
 
     # ---------------------------------------------------------------------------------------------------------- moves
@@ -120,7 +122,7 @@ class Desk(RuleBasedStateMachine):
         if id_ is None:
             return
         with self.town.book.reading() as tx:
-            request = requests.request(tx, id_)
+            request = submission.request(tx, id_)
             step, line = request.current, request.lines[0]
             returned = any(one.name == step.name and one.returned_at is not None for one in request.steps)
             line_id, name = line.id, step.name
@@ -156,10 +158,12 @@ class Desk(RuleBasedStateMachine):
             return
         town, held = self.town, self.open[id_]
         with town.book.transaction(town.people["clerk"]) as tx:
-            request = requests.lock(tx, id_)
+            request = submission.lock(tx, id_)
             asked, lines = self.ask(held.kind, count) if count else (held.asked, [])
             if lines and asked != held.asked:
-                request = requests.revise(tx, request, town.ask(held.kind, lines=lines), generation=request.generation)
+                request = submission.revise(
+                    tx, request, town.ask(held.kind, lines=lines), generation=request.generation
+                )
             generation, anew = request.generation, bool(lines) and asked != held.asked
             if not anew:
                 # A supplement that could not be held before is still what the request says.
@@ -173,7 +177,7 @@ class Desk(RuleBasedStateMachine):
                 self.free, self.granted = before
         try:
             with town.book.transaction(town.people["clerk"]) as tx:
-                requests.resubmit(tx, id_, generation=generation)
+                submission.resubmit(tx, id_, generation=generation)
         except OverCapacity:
             assert anew
             assert fresh is None
@@ -188,7 +192,7 @@ class Desk(RuleBasedStateMachine):
         id_ = self.pick(number, "in_review", "supplement")
         if id_ is not None:
             with self.town.book.transaction(self.town.people["clerk"]) as tx:
-                requests.withdraw(tx, id_, generation=requests.lock(tx, id_).generation)
+                submission.withdraw(tx, id_, generation=submission.lock(tx, id_).generation)
             self.void(self.open.pop(id_))
 
     @precondition(lambda self: self.open)
@@ -223,10 +227,10 @@ class Desk(RuleBasedStateMachine):
         held = 200 - self.free - self.granted - self.used
         expected = {"supply": -200, "free": self.free, "granted": self.granted, "used": self.used, "held": held}
         with self.town.book.reading() as tx:
-            assert ledger.conserved(tx)
+            assert entries.conserved(tx)
             found = {
                 one.holder: one.balance
-                for one in ledger.balances(tx, pool_id=self.town.arm)
+                for one in entries.balances(tx, pool_id=self.town.arm)
                 if one.kind == "vcpu" and one.balance and one.department_id in (None, self.town.bureau)
             }
         assert found == {name: figure for name, figure in expected.items() if figure}

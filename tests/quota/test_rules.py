@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota import approvals, rulebook, rules
 from quota.actors import Role
 from quota.errors import Invalid, NotAllowed
-from quota.rules import Rule, StepName
+from quota.requests import approvals, rulebook, rules
+from quota.requests.rules import Rule, StepName
 
 DAY = date(2026, 6, 1)
 PLAIN: dict[str, Any] = {

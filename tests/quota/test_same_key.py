@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from quota import allotments, capacities, ledger, lending, pools, requests
 from quota.actors import steward
-from quota.allotments import Act, Allotment
 from quota.audit import AuditRecord
 from quota.db import Tx
+from quota.directory import pools
 from quota.errors import Conflict
+from quota.ledger import allotments, capacities, entries, lending
+from quota.ledger.allotments import Act, Allotment
+from quota.requests import submission
 from quota.units import Kind
 from tests.city import GB, City
 from tests.patience import pause, together
@@ -46,7 +48,7 @@ def equip(town: City, tx: Tx) -> Any:
 
 
 def draft(town: City, tx: Tx) -> Any:
-    return requests.draft(tx, town.ask(key="k")).id
+    return submission.draft(tx, town.ask(key="k")).id
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_the_same_key_from_two_at_once_is_one_act(
     assert len(set(answers)) == 1
     with rich.book.reading() as tx:
         assert (tx.scalar(select(func.count()).where(AuditRecord.action == action)) or 0) == before + 1
-        assert ledger.conserved(tx)
+        assert entries.conserved(tx)
     rich.prove()
 
 

@@ -6,13 +6,13 @@ from datetime import date, timedelta
 
 import pytest
 
-from quota import notices, requests, terms
 from quota.actors import steward
-from quota.approvals import Decision
 from quota.audit import AuditRecord
-from quota.dossier import Request, RequestKind
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound
-from quota.notices import NoticeKind
+from quota.requests import notices, submission, terms
+from quota.requests.approvals import Decision
+from quota.requests.notices import NoticeKind
+from quota.requests.tables import Request, RequestKind
 from tests.city import City
 
 TERM = date(2026, 7, 31)  # the clock begins on 1 June
@@ -119,8 +119,8 @@ def test_another_day_after_a_return_is_signed_anew(town, granted):
     town.sign(asked, "reviewer", Decision.RETURN, reason="期限太长")
     with town.book.transaction(town.people["clerk"]) as tx:
         ask = town.ask(RequestKind.EXTEND, extends_id=granted.id, use_until=date(2026, 9, 30))
-        mended = requests.revise(tx, asked.id, ask, generation=requests.request(tx, asked.id).generation)
-        requests.resubmit(tx, mended, generation=mended.generation)
+        mended = submission.revise(tx, asked.id, ask, generation=submission.request(tx, asked.id).generation)
+        submission.resubmit(tx, mended, generation=mended.generation)
     assert town.seen(asked).round == 2
     assert town.seen(granted).use_until == TERM
     town.approve(asked)

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import select
 
 from quota.actors import steward
-from quota.agencies import Department
 from quota.audit import AuditRecord, check
 from quota.db import Book, Tx
+from quota.directory.departments import Department
 from tests.patience import pause, together, until
 
 

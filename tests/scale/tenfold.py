@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sqlalchemy import Column, String, Table, UniqueConstraint, func, select
 
-from console import models  # noqa: F401 - every table of the house is known from here on
-from metering.findings import Assessment
+from console.schema import models  # noqa: F401 - every table of the house is known from here on
+from metering.judging.findings import Assessment
 from quota.base import Base
 from quota.db import Book
 

@@ -31,7 +31,7 @@ from console.app import create_app
 from console.settings import Settings
 from quota.actors import Role
 from quota.db import Book, Tx
-from quota.people import Person
+from quota.directory.people import Person
 
 HOUSE = ("console.", "metering.", "providers.", "quota.")
 LINK = re.compile(r'href="([^"#]+)')

@@ -1,0 +1,9 @@
+"""``guanjia``: the steward from the command line."""
+
+from __future__ import annotations
+
+from console.cli.commands import main
+
+__all__ = [
+    "main",
+]

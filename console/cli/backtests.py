@@ -1,0 +1,94 @@
+"""Replays for the command line: of a trace file, of the city's own lake, of every published trace as a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from metering.judging import policies
+from metering.simulation import history
+from metering.sizing import MARKS, backtest, report, shapes, traces
+from metering.workbench import Progress, Works
+from quota.actors import steward
+from quota.calendar import ZONE
+
+ALWAYS = (*MARKS, "caused_rate")
+
+
+def of_trace(path: str, names: Sequence[str], catalogue: str | None = None, detail: bool = False) -> dict[str, Any]:
+    """What ``names`` would have done on a trace file. Raises ValueError, KeyError or OSError naming what is wrong."""
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    series = traces.load(file)
+    cores = _cores(catalogue)
+    if cores and not series.cores_known:
+        raise ValueError(f"{file.name} does not say how many cores a machine has: shapes can't be tried on it")
+    results = backtest.run(series, names, shapes=cores)
+    return report(series.dataset, results, worst=10 if detail else 0, detail=detail, caused=cores is not None)
+
+
+def of_lake(works: Works, names: Sequence[str], catalogue: str | None, days: int, progress: Progress) -> dict[str, Any]:
+    """What ``names`` would have done in the city's own past, beside the sizing in force, by department and system."""
+    with works.book.reading(steward("replay")) as tx:
+        today = works.book.clock().astimezone(ZONE).date()
+        against = policies.in_force(tx, today).policy().sizing
+    past = history.past(works, days)
+    chosen = list(dict.fromkeys([*names, against]))
+    cores = _cores(catalogue)
+    results = backtest.run_parts(
+        history.parts(works, past),
+        chosen,
+        shapes=cores,
+        utc_offset_s=works.lake.utc_offset_s,
+        progress=lambda done: progress("replay", done, len(past.cores)),
+    )
+    first = next(iter(results.values()))
+    return report(
+        "lake",
+        results,
+        past.grouped(first.names),
+        worst=10,
+        detail=True,
+        caused=cores is not None,
+        against=against,
+    )
+
+
+def _cores(catalogue: str | None) -> list[float] | None:
+    return sorted({float(one.vcpu) for one in shapes.read(catalogue)}) if catalogue else None
+
+
+def plain(told: dict[str, Any], *, caused: bool) -> dict[str, Any]:
+    """Of a report, what every replay says: {"dataset", "vms", "policies": {name: marks}}; caused: on whole shapes."""
+    kept = ALWAYS if caused else MARKS
+    return {
+        "dataset": told["dataset"],
+        "vms": told["vms"],
+        "policies": {
+            name: {mark: marks[mark] for mark in kept if mark in marks} for name, marks in told["policies"].items()
+        },
+    }
+
+
+def lines(told: dict[str, Any]) -> Iterator[str]:
+    """A line a policy, for a terminal; the one in force is marked."""
+    yield f"{told['dataset']}: {told['vms']} machines"
+    for name, marks in told["policies"].items():
+        caused = f"  caused {marks['caused_rate']:.4%}" if "caused_rate" in marks else ""
+        against = marks.get("against_in_force")
+        beside = f"  {against['net_cores_saved_share']:+.2%} to the one in force" if against else ""
+        yield (
+            f"{'* ' if name == told.get('in_force') else '  '}{name:<24} violations {marks['violation_rate']:.4%}{caused}"
+            f"  saved {marks['net_cores_saved_share']:.2%}  unserved {marks['unserved_share_of_demand']:.4%}"
+            f"  over 1 % {marks['vms_violating_over_1pct']}  over 5 % {marks['vms_violating_over_5pct']}"
+            f"  changes/30d {marks['changes_per_vm_30d']:.2f}{beside}"
+        )
+
+
+def document(folder: str, write: str, progress: Progress) -> None:
+    """Every trace of ``folder`` replayed, written as Markdown to ``write`` with its charts beside it."""
+    from metering.simulation import judgement_report
+
+    judgement_report.write(Path(folder), Path(write), progress)

@@ -1,0 +1,284 @@
+"""``guanjia``: the steward from the command line.
+
+Exit codes: 0 done; 1 something was found or refused (a damaged row, refused input, a failed stage); 2 the call's words
+are wrong; 3 there is no such house (not initialised, or of another version).
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from typing import Any
+
+import click
+
+from console.cli import lake, providers
+from console.cli.forecasts import forecast_group
+from console.cli.imports import importing
+from console.cli.rehearse import replay
+from console.cli.statements import statements_group
+from console.cli.terminal import (
+    data_option,
+    emit,
+    in_use,
+    json_option,
+    progress_bars,
+    refusals,
+    settings_of,
+    usage_of_port,
+    works_of,
+)
+from console.occupancy import Part
+from console.privacy import private_files
+
+
+def backtest_names() -> tuple[str, ...]:
+    """Every policy that has a name."""
+    from metering.sizing import NAMES
+
+    return tuple(NAMES)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="guanjia")
+def main() -> None:
+    """运营监督管家: the independent steward of a city's government cloud."""
+
+
+@main.command()
+@data_option
+@click.option("--empty", is_flag=True, help="No demo city: an empty book with one account per administrator.")
+def init(data: str | None, empty: bool) -> None:
+    """Create the book and the lake, or bring them up to date; seed the demo city into a new one."""
+    from console import founding
+
+    settings = settings_of(data)
+    with refusals(), progress_bars() as progress:
+        founding.found(settings, demo=not empty, progress=progress)
+    for line in founding.accounts_text(settings):
+        click.echo(line)
+
+
+@main.command()
+@data_option
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
+@click.option("--empty", is_flag=True, help="No demo city.")
+def run(data: str | None, host: str, port: int, workers: int, empty: bool) -> None:
+    """Everything in one: create what is missing, then web and jobs until Ctrl-C."""
+    from console import founding
+    from console.service import processes
+
+    settings = settings_of(data)
+    with private_files(), in_use(settings.data, Part.WEB, Part.JOBS) as held, usage_of_port():
+        processes.check_port(host, port)  # before a city is founded, which takes a while
+        with refusals(), progress_bars() as progress:
+            settings = founding.found(settings, demo=not empty, progress=progress)
+        for line in founding.accounts_text(settings):
+            click.echo(line)
+        with processes.listen(host, port) as door:
+            click.echo(f"http://{host}:{port}/")
+            sys.stdout.flush()
+            sys.exit(processes.keep_house(settings, door, workers, jobs=True, held=held))
+
+
+@main.command()
+@data_option
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64))
+def serve(data: str | None, host: str, port: int, workers: int) -> None:
+    """The web server alone (waitress, several processes on one port)."""
+    from console.service import processes
+
+    settings = settings_of(data)
+    with works_of(data):
+        pass
+    with (
+        private_files(),
+        in_use(settings.data, Part.WEB) as held,
+        usage_of_port(),
+        processes.listen(host, port) as door,
+    ):
+        sys.exit(processes.keep_house(settings, door, workers, jobs=False, held=held))
+
+
+@main.command()
+@data_option
+@click.option("--once", metavar="JOB", help="Run this job now and end.")
+@click.option("--lane", "lanes", metavar="LANE", multiple=True, help="Only the jobs of this lane; may be repeated.")
+def jobs(data: str | None, once: str | None, lanes: tuple[str, ...]) -> None:
+    """The jobs alone: collect, roll, assess, remind, expire, score, verify by the clock, each lane by itself."""
+    from console import worklist
+    from console.jobs import timetable
+    from console.service import processes
+
+    if strange := [one for one in lanes if one not in timetable.LANES]:
+        raise click.UsageError(f"there is no lane {strange[0]}; there are {', '.join(timetable.LANES)}")
+    settings = settings_of(data)
+    with works_of(data) as works:
+        if once:
+            state = worklist.run_once(works, settings, once)
+            click.echo(state)
+            sys.exit(0 if state == "done" else 1)
+        # Started by `guanjia run`, this process holds the house with its parent.
+        with nullcontext() if processes.follow_parent() else in_use(settings.data, Part.JOBS, shared=True):
+            worklist.run_forever(works, settings, lanes)
+
+
+@main.group()
+def account() -> None:
+    """Accounts, for who has the machine itself: the way back in where no administrator can open the door."""
+
+
+@account.command()
+@click.argument("login")
+@data_option
+def reset(login: str, data: str | None) -> None:
+    """Give LOGIN a new first password, shown once and to be changed at the next login; its rights stay."""
+    from sqlalchemy import select
+
+    from console.accounts import accounts
+    from quota.actors import steward
+    from quota.directory import Person
+
+    with works_of(data) as works, works.book.transaction(steward("account reset")) as tx:
+        who = tx.scalar(select(Person).where(Person.login == login))
+        if who is None:
+            raise click.ClickException(f"nobody is called {login}")
+        first = accounts.reset_password(tx, who)
+    click.echo(first)
+
+
+@main.command()
+@data_option
+@json_option
+def verify(data: str | None, as_json: bool) -> None:
+    """Check seals, balances and guards of the book, and the lake's files; exit 1 naming what does not fit."""
+    from console.verification import examine
+
+    with works_of(data) as works, progress_bars() as progress:
+        found = examine(works, progress)
+    if as_json:
+        emit(found.to_json())
+    else:
+        for line in found.lines():
+            click.echo(line)
+    sys.exit(0 if found.clean else 1)
+
+
+@main.command()
+@data_option
+@click.option(
+    "--engine",
+    default="local",
+    show_default=True,
+    metavar="local|workers|spark|spark://HOST:PORT",
+    help="Who measures: threads of this process, worker processes, or a Spark cluster. The findings are the same.",
+)
+@click.option("--workers", type=click.IntRange(1, 1024), help="How many threads or processes; default: one a core.")
+@click.option("--lake", "where", metavar="PLACE", help="Read closed days there (a path or s3://…), not in the lake.")
+@json_option
+def assess(data: str | None, engine: str, workers: int | None, where: str | None, as_json: bool) -> None:
+    """Judge every resource this morning by the policy in force, after closing the days that wait."""
+    from metering.judging import engines, pipeline
+    from metering.statements import settling
+
+    settings = settings_of(data)
+    try:
+        doing = engines.named(engine, workers)
+    except (ValueError, LookupError) as error:
+        raise click.UsageError(str(error)) from None
+    with works_of(data) as works, refusals(), progress_bars() as progress:
+        today = works.book.clock().astimezone(settings.zone).date()
+        settling.seal(works)
+        works.lake.roll([day for day in works.lake.hot_days() if day < today])
+        run = pipeline.judge(works, today, engine=doing, where=where, progress=progress)
+    if as_json:
+        emit({"assessment": run.id, "as_of": run.as_of, "resources": run.resources, "classes": run.counts})
+    else:
+        for verdict, count in sorted(run.counts.items()):
+            click.echo(f"{verdict:<12} {count}")
+
+
+@main.command()
+@data_option
+@click.option("--finding", "finding_id", type=int, help="This finding alone; default: the latest assessment.")
+@click.option("--assessment", "assessment_id", type=int, help="Every finding of this assessment.")
+@json_option
+def recompute(data: str | None, finding_id: int | None, assessment_id: int | None, as_json: bool) -> None:
+    """Make findings again from the lake by the policy version they name; exit 1 naming what comes out otherwise."""
+    from metering.judging import findings, recompute
+
+    if finding_id is not None and assessment_id is not None:
+        raise click.UsageError("give --finding or --assessment, not both")
+    with works_of(data) as works, refusals(), progress_bars() as progress:
+        if finding_id is not None:
+            told = recompute.finding(works, finding_id)
+        else:
+            if assessment_id is None:
+                with works.book.reading() as tx:
+                    latest = findings.last_run(tx)
+                    assessment_id = latest.id if latest else 0
+            told = recompute.run(works, assessment_id, progress)
+    if as_json:
+        emit(told.to_json())
+    else:
+        for one in told.differences:
+            click.echo(f"finding {one.finding_id}: {one.what} ({one.days} d): {one.before} → {one.now}")
+        click.echo(f"{told.findings} findings, {len(told.differences)} differences")
+    sys.exit(0 if told.same else 1)
+
+
+@main.command()
+@click.argument("path", required=False)
+@data_option
+@click.option("--policy", "names", default=",".join(backtest_names()), help="Names, separated by commas.")
+@click.option("--shapes", type=click.Path(exists=True, dir_okay=False), help="Catalogue shapes (JSON or CSV).")
+@click.option("--days", default=90, show_default=True, type=click.IntRange(4), help="Of the lake: days back.")
+@click.option("--detail", is_flag=True, help="In JSON: every mark, by department and system, the worst drawn.")
+@click.option("--all", "folder", type=click.Path(exists=True, file_okay=False), help="All traces of a folder.")
+@click.option("--write", type=click.Path(dir_okay=False), help="With --all: this Markdown file, charts beside it.")
+@json_option
+def backtest(path: str | None, data: str | None, names: str, as_json: bool, **options: Any) -> None:
+    """What each policy would have done: on a trace (Parquet), or with PATH `lake` on the city's own lake.
+
+    Sized from what was known at the time, judged on the second half of each machine's samples.
+    """
+    from console.cli import backtests
+
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    folder, write = options["folder"], options["write"]
+    if not chosen:
+        raise click.UsageError("--policy names no policy")
+    if bool(path) == bool(folder) or bool(write) != bool(folder):
+        raise click.UsageError("give PATH (or lake), or --all DIR with --write FILE")
+    try:
+        if folder:
+            with progress_bars() as progress:
+                backtests.document(folder, write, progress)
+            return
+        if path == "lake":
+            with works_of(data) as works, refusals(), progress_bars() as progress:
+                report = backtests.of_lake(works, chosen, options["shapes"], options["days"], progress)
+        else:
+            report = backtests.of_trace(str(path), chosen, options["shapes"], options["detail"])
+    except (ValueError, KeyError, OSError) as error:
+        raise click.UsageError(str(error.args[0] if isinstance(error, KeyError) else error)) from None
+    if as_json:
+        emit(report if options["detail"] else backtests.plain(report, caused=bool(options["shapes"])))
+    else:
+        for line in backtests.lines(report):
+            click.echo(line)
+
+
+lake.register(main)
+main.add_command(replay)
+main.add_command(importing)
+main.add_command(forecast_group)
+main.add_command(providers.rescore)
+main.add_command(statements_group)
+
+if __name__ == "__main__":
+    main()

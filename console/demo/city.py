@@ -1,0 +1,206 @@
+"""The demo city 云港市: founded by the same verbs that a real city uses, and lived in for ninety days.
+
+Nothing here writes a table that a verb of the trade would write: departments are registered, pools equipped, clouds
+collected, requests filed, signed, delivered, cases opened and answered, on a clock that runs through the past weeks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from console.accounts import accounts
+from console.demo import cases, dealings, statements
+from console.demo import companies as demo_providers
+from console.demo import life as demo_life
+from console.demo.calendar import Calendar
+from console.demo.life import Life
+from console.settings import Settings
+from metering.cases import deadlines, openings
+from metering.forecasting import forecasts
+from metering.intake import collection
+from metering.judging import findings, pipeline
+from metering.workbench import Progress, Works, silent
+from providers import observation
+from providers.adapters.simulated import city
+from quota.actors import Role, steward
+from quota.calendar import ZONE
+from quota.db import Book, Tx
+from quota.directory import CloudProvider, Department, Pool, System, catalog, departments
+from quota.ledger import capacities
+
+HISTORY = 90
+"""Days of samples, and more where a long holiday lies in the weeks that were lived."""
+
+CLERKS = 6
+"""Departments whose clerk has an account, the first of the city."""
+
+UNHEARD = "SZ-ZSJ"
+"""A department without account, some of whose machines are not heard of for hours: in a small city, too."""
+
+PEOPLE: tuple[tuple[str, str, Role], ...] = (
+    ("authority", "陈主任", Role.AUTHORITY),
+    ("supervisor", "林督导", Role.SUPERVISOR),
+    ("supervisor2", "周督导", Role.SUPERVISOR),
+    ("auditor", "何审计", Role.AUDITOR),
+    ("sysadmin", "系统管理员", Role.SYSADMIN),
+    ("secadmin", "安全管理员", Role.SECADMIN),
+    ("audadmin", "审计管理员", Role.AUDADMIN),
+)
+
+
+@contextmanager
+def lived(book: Book, start: datetime) -> Iterator[Calendar]:
+    """The book on a clock that starts at ``start``; afterwards on its own again."""
+    own = book.clock
+    clock = Calendar(start)
+    book.clock = clock
+    try:
+        yield clock
+    finally:
+        book.clock = own
+
+
+def build(works: Works, settings: Settings, progress: Progress = silent, *, small: bool = False) -> dict[str, str]:
+    """Found the city, read ninety days of its clouds, and let people do some weeks of work; login → password.
+
+    Whatever day it is founded, the same things were done in it: each is so many working days, or months, before that
+    day. ``small``: only departments whose clerk has an account have resources, and UNHEARD.
+    """
+    now = works.book.clock()
+    today = now.astimezone(settings.zone).date()
+    course = cases.course(today)
+    first = min(course.began, demo_life.first_day(today))
+    start = min(today - timedelta(days=HISTORY), course.judged_from, statements.months(today))
+    with lived(works.book, datetime.combine(start, time(), ZONE)) as clock:
+        with works.book.transaction(steward("init")) as tx:
+            _found(tx, today, (today - start).days, small=small)
+            passwords = _people(tx)
+        clock.to(datetime.combine(first, time(1), ZONE))
+        read(works, clock.now, progress)
+        life = Life(works, clock, first, now, progress)
+        clock.between = life.until_moment
+        cases.live(works, clock, course, lambda moment: read(works, moment, progress))
+        clock.to(now)  # a lake refuses what is said to be of the future
+        life.finish()
+        read(works, now, progress)
+        run = pipeline.judge(works, today, progress=progress)
+        with works.book.transaction(steward("init")) as tx:
+            deadlines.advance(tx)
+            openings.open_from(tx, findings.assessment(tx, run.id))
+        forecasts.keep(works, progress)
+        cases.today(works, clock)
+        statements.settle(works)
+        dealings.live(works)
+        demo_providers.live(works)
+    return passwords
+
+
+def _found(tx: Tx, today: date, history_days: int, *, small: bool) -> None:
+    """Departments, systems, companies, pools with their capacity, and the catalogue."""
+    for one in city.departments():
+        parent = tx.scalar(select(Department).where(Department.code == one.parent_code)) if one.parent_code else None
+        departments.register(tx, one.code, one.name, parent)
+    ids = dict(tx.execute(select(Department.code, Department.id)).all())
+    for system in city.systems(today):
+        tx.add(
+            System(
+                code=system.code,
+                name=system.name,
+                department_id=ids[system.department_code],
+                mlps_level=system.mlps_level,
+                owner=system.owner,
+                online_on=system.online_on,
+                registered_users=system.registered_users,
+                monthly_active_users=system.monthly_active_users,
+                last_business_login_on=system.last_business_login_on,
+                active=True,
+            )
+        )
+    for company in city.companies():
+        tx.add(CloudProvider(code=company.code, name=company.name, active=True))
+    tx.flush()
+    companies = dict(tx.execute(select(CloudProvider.code, CloudProvider.id)).all())
+    for pool in city.pools():
+        row = Pool(
+            code=pool.code,
+            name=pool.name,
+            provider_id=companies[pool.company_code],
+            arch=pool.arch.value,
+            zone=pool.zone,
+            xinchuang=pool.xinchuang,
+            adapter="simulated",
+            adapter_options={
+                "pool": pool.code,
+                "epoch": today.isoformat(),
+                "history_days": history_days,
+                "state_file": "{home}/clouds.db",
+                **({"departments": [*_with_clerks(), UNHEARD]} if small else {}),
+            },
+            active=True,
+        )
+        tx.add(row)
+        tx.flush()
+        for capacity in pool.capacities:
+            capacities.equip(
+                tx,
+                row,
+                capacity.kind,
+                capacity.total,
+                reserved=capacity.reserved,
+                ratio=capacity.ratio,
+                key=f"found:{pool.code}:{capacity.kind}",
+            )
+    for item in city.catalogue():
+        catalog.offer(
+            tx,
+            item.code,
+            item.name,
+            item.service.value,
+            item.amounts,
+            list(item.archs),
+            name_en=item.name_en,
+            unit=item.unit,
+            delivery_days=item.delivery_days,
+        )
+
+
+def _with_clerks() -> list[str]:
+    """Codes of the departments whose clerk has an account."""
+    return [one.code for one in city.departments() if not one.grouping][:CLERKS]
+
+
+def _people(tx: Tx) -> dict[str, str]:
+    """One account or more for each role; a demo's passwords need not be changed."""
+    passwords: dict[str, str] = {}
+
+    def enter(login: str, name: str, role: Role, **belongs: Any) -> None:
+        person, password = accounts.enrol(tx, login, name, role, granted=True, must_change=False, **belongs)
+        passwords[person.login] = password
+
+    for login, name, role in PEOPLE:
+        enter(login, name, role)
+    clerks = select(Department).where(Department.code.in_(_with_clerks())).order_by(Department.id)
+    for number, department in enumerate(tx.scalars(clerks), 1):
+        enter(
+            "tenant" if number == 1 else f"tenant{number}", f"{department.name}经办", Role.TENANT, department=department
+        )
+    for number, company in enumerate(tx.scalars(select(CloudProvider).order_by(CloudProvider.id)), 1):
+        enter(
+            "provider" if number == 1 else f"provider{number}", f"{company.name}服务台", Role.PROVIDER, provider=company
+        )
+    return passwords
+
+
+def read(works: Works, until: datetime, progress: Progress) -> None:
+    """Collect every pool up to ``until``, adopt what runs there, and roll the days that are over by then."""
+    for pool in works.pools():
+        collection.collect(works, pool, until=until, progress=progress)
+        with works.book.transaction(steward("init")) as tx:
+            observation.adopt(tx, tx.get_one(Pool, pool.id))
+    over = [day for day in works.lake.hot_days() if day < until.astimezone(ZONE).date()]
+    works.lake.roll(over, progress=lambda done, of: progress("roll", done, of))

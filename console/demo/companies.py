@@ -1,0 +1,100 @@
+"""The demo city's companies: their bills and incidents as they report them, what the steward made of them, and scores.
+
+By the same verbs that a real city uses; the time is now, since nobody dates a ruling back.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+from sqlalchemy import select
+
+from console import scoring
+from metering.workbench import Works
+from providers.assessment import Fitness, RecordKind, cards, compatibility, periods, records
+from providers.base import Responsibility
+from providers.billing import Incident, incidents
+from quota.actors import Actor, Role
+from quota.calendar import ZONE
+from quota.db import Tx
+from quota.directory import CloudProvider, Person
+from quota.errors import Invalid
+
+FRESH = timedelta(days=5)
+"""Incidents younger than this still wait for their ruling."""
+
+COMBINATIONS = (
+    ("鲲鹏", "麒麟 V10", "达梦 8", "东方通 7", Fitness.CERTIFIED, True),
+    ("鲲鹏", "openEuler 24.03", "", "", Fitness.ADAPTED, True),
+    ("海光", "统信 V20", "人大金仓 V9", "", Fitness.ADAPTING, False),
+    ("龙芯", "麒麟 V10", "", "", Fitness.UNTESTED, False),
+)
+
+
+def live(works: Works) -> None:
+    """Collect, rule, record, score; and publish the past quarter."""
+    scoring.collect(works)
+    with works.book.reading() as tx:
+        today = tx.now.astimezone(ZONE).date()
+        supervisor, authority = _person(tx, Role.SUPERVISOR), _person(tx, Role.AUTHORITY)
+        companies = list(tx.scalars(select(CloudProvider.id).order_by(CloudProvider.id)))
+    with works.book.transaction(supervisor) as tx:
+        _rule(tx)
+        for number, company in enumerate(companies):
+            _record(tx, company, today, careless=bool(number))
+    for company, period in scoring.due(works):
+        card = scoring.score(works, company, period)
+        if periods.is_quarter(period):
+            with works.book.transaction(authority) as tx:
+                cards.publish(tx, card.id, card.generation)
+
+
+def _rule(tx: Tx) -> None:
+    """Settle what is not fresh as the company itself says, where the rules allow it."""
+    waiting = select(Incident).where(Incident.settled_at.is_(None), Incident.started_at < tx.now - FRESH)
+    for one in tx.scalars(waiting.order_by(Incident.id)).all():
+        try:
+            incidents.settle(
+                tx, one.id, one.generation, Responsibility(one.claimed), "示例：经核对监控与公告，与自述一致"
+            )
+        except Invalid:  # maintenance that was not announced in time is the company's
+            incidents.settle(tx, one.id, one.generation, Responsibility.PROVIDER, "示例：维护公告不足 3 个工作日")
+
+
+def _record(tx: Tx, company: int, today: date, *, careless: bool) -> None:
+    """Backups and a review a month, a drill a quarter, certificates, one thing amiss at the careless company."""
+    month = today.replace(day=1)
+    for _month in range(5):
+        month = (month - timedelta(days=1)).replace(day=1)
+        done = 1_178 if careless else 1_240
+        records.enter(tx, company, RecordKind.BACKUPS, month.replace(day=28), "示例：备份平台月报",
+                      figures={"due": 1_240, "done": done})  # fmt: skip
+        records.enter(tx, company, RecordKind.REVIEW, month.replace(day=28), "示例：安全运营月报")
+        if month.month % 3 == 0 and not careless:
+            records.enter(tx, company, RecordKind.DRILL, month.replace(day=20), "示例：恢复演练报告",
+                          figures={"passed": True})  # fmt: skip
+    if careless:
+        records.enter(
+            tx, company, RecordKind.VULNERABILITY, month.replace(day=25), "示例：漏洞扫描通报", figures={"count": 2}
+        )
+    for certificate, days in (("mlps3", 200), ("crypto", 40), ("cloud_security", -20 if careless else 400)):
+        until = today + timedelta(days=days)
+        records.enter(tx, company, RecordKind.CERTIFICATE, min(until - timedelta(days=365), month), "示例：证书副本",
+                      figures={"certificate": certificate}, valid_until=until)  # fmt: skip
+    records.enter(tx, company, RecordKind.YEAR_END, date(today.year - 1, 12, 31), "示例：上年年终评审",
+                  figures={"points": Decimal(84 if careless else 92)})  # fmt: skip
+    for chip, system, database, middleware, fitness, required in COMBINATIONS:
+        certified = fitness is Fitness.CERTIFIED
+        compatibility.state(
+            tx, company, chip, system, Fitness.ADAPTED if careless and certified else fitness, database=database,
+            middleware=middleware, required=required, certificate="示例-证书-001" if certified else "",
+            valid_until=today + timedelta(days=300) if certified else None, note="示例",
+        )  # fmt: skip
+
+
+def _person(tx: Tx, role: Role) -> Actor:
+    who = tx.scalars(select(Person).where(Person.role == role.value).order_by(Person.id)).first()
+    if who is None:
+        raise LookupError(f"the demo has no {role}")
+    return Actor(who.login, who.name, role)

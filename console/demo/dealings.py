@@ -1,0 +1,106 @@
+"""What departments have with each other and with the steward in the demo city: quota lent, a system that changed hands, a
+standing authorisation, a verification that the auditor asked for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import func, select
+
+from console.verification import runs
+from metering import reorganisations
+from metering.cases import authorisations
+from metering.workbench import Works
+from providers.observation import Resource
+from quota.actors import Actor, Role
+from quota.calendar import ZONE
+from quota.directory import Adjustment, Person, System
+from quota.errors import Refused
+from quota.ledger import lending
+from quota.requests import Request, RequestKind, RequestState
+from quota.units import Arch, Kind, ResourceClass
+
+LENT, OFFERED = 8, 4
+"""vCPU that one department lends to another, and that it offers besides."""
+
+
+def live(works: Works) -> None:
+    """Deal, all of it this morning."""
+    with works.book.reading() as tx:
+        people = tx.scalars(select(Person).order_by(Person.id)).all()
+        clerks = [
+            Actor(one.login, one.name, Role.TENANT, one.department_id) for one in people if one.role == Role.TENANT
+        ]
+        authority, auditor = (
+            next(Actor(one.login, one.name, role) for one in people if one.role == role)
+            for role in (Role.AUTHORITY, Role.AUDITOR)
+        )
+    _lend(works, clerks)
+    _authorise(works, clerks[1])
+    _hand_over(works, authority, clerks[0])
+    with works.book.transaction(auditor) as tx:
+        runs.ask(tx, night=tx.now.astimezone(ZONE).date())
+    runs.carry_out(works)
+
+
+def _lend(works: Works, clerks: list[Actor]) -> None:
+    """Who was granted more quota than it uses yet lends some of it, has a part back, and offers more."""
+    with works.book.reading() as tx:
+        granted = tx.scalars(
+            select(Request).where(Request.kind == RequestKind.QUOTA.value, Request.state == RequestState.DONE.value)
+        ).first()
+        if granted is None:
+            raise LookupError("nobody in the demo was granted quota")
+        pool_id, arch, lender = granted.pool_id, granted.pool.arch, granted.department_id
+    own = next(one for one in clerks if one.department_id == lender)
+    others = [one for one in clerks if one.department_id != lender]
+    cls = ResourceClass.of(Kind.VCPU, Arch(arch))
+    for number, (amount, borrower) in enumerate(zip((LENT, OFFERED), others, strict=False)):
+        with works.book.transaction(own) as tx:
+            loan = lending.offer(
+                tx, pool_id, cls, amount, lender, int(borrower.department_id or 0), days=90, guaranteed_days=30,
+                notice_days=7, reason="专题上线推迟,先借给年终集中业务使用", key=f"demo:loan:{number}",
+            )  # fmt: skip
+            loan_id, generation = loan.id, loan.generation
+        if number == 0:
+            with works.book.transaction(borrower) as tx:
+                generation = lending.accept(tx, loan_id, generation=generation).generation
+            with works.book.transaction(borrower) as tx:
+                lending.give_back(tx, loan_id, amount // 4, generation=generation)
+
+
+def _authorise(works: Works, clerk: Actor) -> None:
+    """A department lets its largest system grow within the hour."""
+    with works.book.transaction(clerk) as tx:
+        largest = tx.scalars(
+            select(System)
+            .join(Resource, Resource.system_id == System.id)
+            .where(System.department_id == clerk.department_id)
+            .group_by(System.id)
+            .order_by(func.count().desc(), System.id)
+        ).first()
+        if largest is not None:
+            until = tx.now.astimezone(ZONE).date() + timedelta(days=90)
+            authorisations.grant(tx, largest, until, 16, 32, "集中申报期间并发不可预测", any_time=True)
+
+
+def _hand_over(works: Works, authority: Actor, clerk: Actor) -> None:
+    """A system comes to the department of ``clerk``, by order of the authority: the first in which nothing is under way."""
+    target = int(clerk.department_id or 0)
+    with works.book.reading() as tx:
+        found = (
+            select(System.id, System.department_id)
+            .where(System.department_id != target, System.id.in_(select(Resource.system_id)))
+            .order_by(System.id.desc())
+        )
+        systems = [(int(row.id), int(row.department_id)) for row in tx.execute(found)]
+    for system, source in systems:
+        try:
+            with works.book.transaction(authority) as tx:
+                reorganisations.reorganise(
+                    tx, Adjustment.SYSTEMS, source, target, reason="职责划转,系统随业务移交",
+                    key="demo:reorganisation", system_ids=[system],
+                )  # fmt: skip
+        except Refused:
+            continue
+        return

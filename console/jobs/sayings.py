@@ -1,0 +1,149 @@
+"""What a run of a job says of itself: kept as codes with figures, put into the reader's words when it is shown.
+
+A run says one thing or several (``Said``); the book keeps them as ``[code, figures]``, so that the page reads in every
+language and an old run reads as well as a new one. What a library or a cloud said of a fault stands as it was said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from console.words import STATES, _, sentence
+from metering.cases import SKIPS, surges
+from quota.errors import N_, Refused
+
+NOTHING = N_("没有要办的")
+
+WORDS: Mapping[str, str] = {
+    "lost": N_("进程中断,未报告结果"),
+    "error": N_("出错：%(error)s"),
+    "error_at": N_("%(at)s 出错：%(error)s"),
+    "error_of_case": N_("案件%(case)s出错：%(error)s"),
+    "refused": N_("未办：%(why)s"),
+    "refused_at": N_("%(at)s 未办：%(why)s"),
+    "refused_of_case": N_("案件%(case)s未办：%(why)s"),
+    "refused_of_request": N_("申请%(request)s未办：%(why)s"),
+    "refused_of_card": N_("考核评分 %(card)s 未评：%(why)s"),
+    "collected": N_("%(at)s 采样 %(samples)s 条"),
+    "held": N_("%(at)s 的清单缺%(machines)s台（现有%(standing)s台），未认定消失，等待核实"),
+    "folded": N_("%(at)s 收到 %(points)s 点，入湖采样 %(samples)s 条"),
+    "rolled": N_("日结 %(days)s 天"),
+    "late_figures": N_("月结后更正 %(figures)s 项"),
+    "compacted": N_("合并热文件 %(files)s 个"),
+    "retained": N_("删除到期文件 %(files)s 个；采样保存自 %(days)s，小时数据保存自 %(hours)s"),
+    "judged": N_("%(verdict)s %(resources)s 项"),
+    "forecast": N_("预测 %(forecasts)s 条"),
+    "opened": N_("立案 %(cases)s 件"),
+    "skipped": N_("%(skip)s,略过 %(resources)s 项"),
+    "looked": N_("看到 %(machines)s 台云主机的最近一小时，%(over)s 台达到当日扩容条件"),
+    "surge_begun": N_("按常备授权扩容 %(n)s 台"),
+    "surge_proposed": N_("通知使用单位 %(n)s 件"),
+    "surge_prolonged": N_("仍然饱和，延长 %(n)s 件"),
+    "surge_blind": N_("到时而数据不足，保持现规格 %(n)s 件"),
+    "surge_calm": N_("已不饱和，归还 %(n)s 件"),
+    "surge_asked": N_("到时仍饱和，待定 %(n)s 件"),
+    "surge_closed": N_("资源已变化，结案 %(n)s 件"),
+    "carried": N_("下单 %(placed)s，交付 %(delivered)s，办理中 %(pending)s，失败 %(failed)s"),
+    "settled": N_("记入执行结果 %(n)s 件"),
+    "reminded": N_("提醒答复 %(n)s 件"),
+    "escalated": N_("逾期升级 %(n)s 件"),
+    "consented": N_("逾期视为同意 %(n)s 件"),
+    "moved": N_("推进 %(n)s 件"),
+    "closed": N_("结案 %(n)s 件"),
+    "exemptions_ended": N_("豁免到期 %(n)s 项"),
+    "suspended": N_("暂停策略 %(n)s 版"),
+    "accounted": N_("新故障 %(incidents)s 起，新账单 %(bills)s 份"),
+    "scored": N_("评分 %(cards)s 份"),
+    "card": N_("%(period)s 得 %(total)s 分"),
+    "unscored": N_("%(period)s 未评出总分"),
+    "urged": N_("催办 %(limits)s 件，使用期将满提醒 %(ends)s 件"),
+    "expired": N_("预占到期 %(lapsed)s 件，视为验收 %(accepted)s 件，改正期限 %(redated)s 项"),
+    "returned": N_("出借到期 %(loans)s 笔，其中仍在占用 %(late)s 笔"),
+    "replayed": N_("回放 %(replays)s 次"),
+    "reckoned": N_("%(month)s 对账单第%(revision)s版，%(lines)s 行；四方不一致 %(differing)s 项"),
+    "mailed": N_("写信 %(made)s 封，寄出 %(sent)s 封，待寄 %(waiting)s 封"),
+    "no_mail": N_("没有设置邮件服务器"),
+    "verified": N_("全部相符；审计链首 %(head)s"),
+    "unfit": N_("发现 %(n)s 处不符"),
+    "unfit_at": "%(place)s",
+}
+"""Code → words. ``verdict`` and ``skip`` are codes with words of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One thing: a code of WORDS with its figures. ``figures`` hold what JSON holds."""
+
+    code: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> list[Any]:
+        return [self.code, dict(self.figures)]
+
+
+class Unsuccessful(Exception):
+    """A run that did not do its work says why, as it would have said what it did."""
+
+    def __init__(self, *said: Said) -> None:
+        super().__init__("; ".join(f"{one.code} {dict(one.figures)}" for one in said))
+        self.said = said
+
+
+def say(code: str, **figures: Any) -> Said:
+    """``Said`` with dates and decimals as JSON holds them. Raises KeyError for a code without words."""
+    WORDS[code]
+    return Said(code, {name: _kept(value) for name, value in figures.items()})
+
+
+def fault(error: BaseException, **where: Any) -> Said:
+    """What stood in the way: a refusal with its own sentence, else what was raised. ``where``: one of at, case, request, card."""
+    place = "".join("_at" if name == "at" else f"_of_{name}" for name in where)
+    where = {name: str(one) for name, one in where.items()}  # a number of a case has no thousands
+    if isinstance(error, Refused):
+        params = {name: _kept(value) for name, value in error.params.items()}
+        return say(f"refused{place}", **where, why={"message": error.message, "params": params})
+    return say(f"error{place}", **where, error=f"{type(error).__name__}: {error}")
+
+
+def of_error(error: BaseException) -> list[Said]:
+    """How a run that raised ``error`` ended."""
+    return list(error.said) if isinstance(error, Unsuccessful) else [fault(error)]
+
+
+def worded(kept: Iterable[Any]) -> str:
+    """What a run said, in the reader's words, ``;`` between. What only counts nothing is not said."""
+    told = [_worded(str(code), figures) for code, figures in kept if not figures or any(map(_tells, figures.values()))]
+    return _("；").join(told) or _(NOTHING)
+
+
+def _tells(figure: Any) -> bool:
+    return figure != 0 or isinstance(figure, bool)
+
+
+def _worded(code: str, figures: Mapping[str, Any]) -> str:
+    message = WORDS.get(code)
+    if message is None:  # said by another release than this one
+        return " ".join([code, *(f"{name}={value}" for name, value in figures.items())])
+    return sentence(message, {name: _shown(name, value) for name, value in figures.items()})
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name == "verdict":
+        return STATES[value].label if value in STATES else value
+    if name == "skip":
+        return {**surges.SKIPS, **SKIPS}.get(value, value)
+    if isinstance(value, Mapping):  # a refusal's own sentence
+        return sentence(value["message"], value["params"])
+    return value
+
+
+def _kept(value: Any) -> Any:
+    """A figure as JSON holds it."""
+    if isinstance(value, Mapping):
+        return {str(name): _kept(one) for name, one in value.items()}
+    if isinstance(value, bool | int | float | str) or value is None:
+        return value
+    return value.isoformat() if isinstance(value, date | datetime) else str(value)

@@ -1,0 +1,183 @@
+"""Mail: that something waits, and where. A notice in the console is what counts; a mail only says that it is there.
+
+Each new notice is given to the post once, by a job, after it was committed: a row of ``mail_items`` says so, whether or
+not anybody had an address. What came for one person meanwhile goes into one mail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy import (
+    ColumnElement,
+    SQLColumnExpression,
+    exists,
+    select,
+)
+
+from console.tables import Mail, MailItem, MailSource, MailState
+from metering.cases import Notice
+from quota.actors import Role
+from quota.db import Tx
+from quota.directory import Department, Person
+from quota.errors import N_, Invalid, NotFound, WrongState
+from quota.requests import RequestNotice
+
+HORIZON = timedelta(days=3)
+"""What is older when the post is first set up, or after so long a stop of the jobs, is not written about any more."""
+PATIENCE = timedelta(days=3)
+"""So long a mail is tried; a server that was down longer has it shown as failed, to be sent again by hand."""
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    source: MailSource
+    source_id: int
+    role: Role
+    department_id: int | None = None
+    provider_id: int | None = None
+
+
+def write_to(tx: Tx, who: Person, address: str) -> None:
+    """Set where mail for ``who`` goes; empty = nowhere. Raises Invalid for what is no address."""
+    tx.actor.must_be(Role.SYSADMIN, Role.SYSTEM)
+    before, after = who.email, checked(address)
+    if before == after:
+        return
+    who.email = after
+    tx.audit("person.email", f"person:{who.id}", before={"email": before}, after={"email": after})
+
+
+def checked(address: str) -> str:
+    """``address`` as mail servers take it; Invalid for what is none."""
+    if not address.strip():
+        return ""
+    try:
+        return validate_email(address.strip(), check_deliverability=False, allow_smtputf8=False).normalized
+    except EmailNotValidError:
+        raise Invalid("person.email", N_("不是有效的邮箱地址"), field="email") from None
+
+
+def gather(tx: Tx) -> list[Mail]:
+    """Make mails of what is new; one for each person, whatever the number of things. Returns them."""
+    told = list(_new(tx, tx.now - HORIZON))
+    mails: dict[int, Mail] = {}
+    for one in told:
+        recipients = _reached(tx, one)
+        for who in recipients:
+            if who.id not in mails:
+                mails[who.id] = _mail(tx, who)
+            tx.add(MailItem(source=one.source.value, source_id=one.source_id, mail_id=mails[who.id].id))
+        if not recipients:
+            tx.add(MailItem(source=one.source.value, source_id=one.source_id, mail_id=None))
+    tx.flush()
+    return list(mails.values())
+
+
+def _mail(tx: Tx, who: Person) -> Mail:
+    row = Mail(
+        person_id=who.id,
+        address=who.email,
+        state=MailState.WAITING.value,
+        made_at=tx.now,
+        next_try_at=tx.now,
+    )
+    tx.add(row)
+    tx.flush()
+    return row
+
+
+def _new(tx: Tx, since: datetime) -> Iterator[_Told]:
+    """What nobody was written to about, oldest first."""
+    about = (
+        select(RequestNotice)
+        .where(RequestNotice.at >= since, ~_posted(MailSource.REQUEST, RequestNotice.id))
+        .order_by(RequestNotice.id)
+    )
+    for one in tx.scalars(about):
+        yield _Told(MailSource.REQUEST, one.id, Role(one.role), one.department_id, one.provider_id)
+    for source, at in (
+        (MailSource.LETTER, Notice.issued_at),
+        (MailSource.REMINDER, Notice.reminded_at),
+        (MailSource.ESCALATION, Notice.escalated_at),
+    ):
+        for letter in tx.scalars(select(Notice).where(at >= since, ~_posted(source, Notice.id)).order_by(Notice.id)):
+            if source is MailSource.ESCALATION:
+                yield _Told(source, letter.id, Role.AUTHORITY)
+            else:
+                yield _Told(source, letter.id, Role.TENANT, letter.department_id)
+
+
+def _posted(source: MailSource, number: SQLColumnExpression[int]) -> ColumnElement[bool]:
+    return exists().where(MailItem.source == source.value, MailItem.source_id == number)
+
+
+def _reached(tx: Tx, told: _Told) -> Sequence[Person]:
+    """Whom it is for: who holds the role and has an address; of a department that has nobody, those of the next above."""
+    query = select(Person).where(Person.active, Person.granted, Person.email != "", Person.role == told.role.value)
+    if told.role is Role.PROVIDER:
+        query = query.where(Person.provider_id == told.provider_id)
+    if told.role is not Role.TENANT:
+        return tx.scalars(query.order_by(Person.id)).all()
+    at = told.department_id
+    while at is not None:
+        found = tx.scalars(query.where(Person.department_id == at).order_by(Person.id)).all()
+        if found:
+            return found
+        at = tx.get_one(Department, at).parent_id
+    return []
+
+
+def due(tx: Tx) -> list[int]:
+    """Ids of the mails that are to be tried now, oldest first."""
+    query = select(Mail.id).where(Mail.state == MailState.WAITING.value, Mail.next_try_at <= tx.now)
+    return list(tx.scalars(query.order_by(Mail.id)))
+
+
+def trying(tx: Tx, mail_id: int) -> bool:
+    """Note a try before it is made; False where it is not due any more, or whoever it is for left meanwhile."""
+    row = tx.scalar(select(Mail).where(Mail.id == mail_id).with_for_update())
+    if row is None or row.state != MailState.WAITING or row.next_try_at > tx.now:
+        return False
+    if not row.person.active or not row.person.email:
+        _ended(tx, row, MailState.FAILED, N_("此人已停用或没有邮箱"))
+        return False
+    row.address = row.person.email
+    pause = min(FIRST_PAUSE * 2**row.attempts, LONGEST_PAUSE)
+    row.attempts, row.next_try_at = row.attempts + 1, tx.now + pause
+    return True
+
+
+def sent(tx: Tx, mail_id: int) -> None:
+    """The server has taken it."""
+    _ended(tx, tx.get_one(Mail, mail_id), MailState.SENT, "")
+
+
+def refused(tx: Tx, mail_id: int, error: str, *, final: bool = False) -> None:
+    """The server did not take it; ``final``: and never will."""
+    row = tx.get_one(Mail, mail_id)
+    row.error = error[:2000]
+    if final or tx.now - row.made_at >= PATIENCE:
+        _ended(tx, row, MailState.FAILED, row.error)
+
+
+def again(tx: Tx, mail_id: int) -> Mail:
+    """Try a failed mail anew, with patience from now on. Raises NotFound, WrongState."""
+    tx.actor.must_be(Role.SYSADMIN)
+    row = tx.scalar(select(Mail).where(Mail.id == mail_id).with_for_update())
+    if row is None:
+        raise NotFound("mail.none", N_("没有编号为 %(id)s 的邮件"), id=mail_id)
+    if row.state != MailState.FAILED:
+        raise WrongState("mail.state", N_("只有发送失败的邮件可以重发"))
+    row.state, row.ended_at, row.attempts = MailState.WAITING.value, None, 0
+    row.made_at = row.next_try_at = tx.now
+    tx.audit("mail.again", f"mail:{row.id}", after={"address": row.address})
+    return row
+
+
+def _ended(tx: Tx, row: Mail, state: MailState, error: str) -> None:
+    row.state, row.ended_at, row.error = state.value, tx.now, error

@@ -1,0 +1,167 @@
+"""Writes mails and takes them to the city's mail server, outside any transaction."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime, parseaddr
+
+from flask import Flask, render_template, url_for
+
+from console.mail import mails
+from console.settings import Settings
+from console.tables import Mail, MailSource
+from console.words import _
+from metering.cases import Notice
+from metering.workbench import Works
+from quota.actors import steward
+from quota.calendar import working_days
+from quota.db import Book, Tx
+from quota.errors import N_
+from quota.requests import NOTICE_LABELS, NoticeKind, RequestNotice
+
+TIMEOUT_S = 20
+LOCALHOST = "http://localhost"
+LETTERS = {
+    MailSource.LETTER: N_("收到通知,请逐项答复"),
+    MailSource.REMINDER: N_("尚未答复,请尽快答复"),
+    MailSource.ESCALATION: N_("逾期未答复,提请关注"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that a mail is about: its number, what happened, by when something is to be done, and where."""
+
+    number: str
+    what: str
+    due: datetime | None
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What came of one round: mails made, sent, and refused or left for later."""
+
+    made: int
+    sent: int
+    waiting: int
+
+
+def carry_out(works: Works, settings: Settings, opened: Callable[[Settings, Book], Flask]) -> Round:
+    """Make mails of what is new and send what is due. ``opened`` gives the application whose words and addresses they are
+    written with, asked only where there is something to write. Raises OSError or SMTPException where the server can't be reached:
+    what was not sent waits."""
+    who = steward("job:mail")
+    with works.book.transaction(who) as tx:
+        made = len(mails.gather(tx))
+        waiting = mails.due(tx)
+    if not waiting:
+        return Round(made, 0, 0)
+    app, done = opened(settings, works.book), 0
+    with connected(settings) as server:
+        for mail_id in waiting:
+            with works.book.transaction(who) as tx:
+                tried = mails.trying(tx, mail_id)
+            if not tried:
+                continue
+            with works.book.reading(who) as tx:
+                letter = written(app, settings, tx, tx.get_one(Mail, mail_id))
+            done += _send(works, server, mail_id, letter)
+    return Round(made, done, len(waiting) - done)
+
+
+def _send(works: Works, server: smtplib.SMTP, mail_id: int, letter: EmailMessage) -> bool:
+    """Give one mail to the server. Raises what says that the server is gone; a refusal of this mail is noted."""
+    who = steward("job:mail")
+    try:
+        server.send_message(letter)
+    except smtplib.SMTPRecipientsRefused as refusal:
+        code, text = next(iter(refusal.recipients.values()))
+        with works.book.transaction(who) as tx:
+            mails.refused(tx, mail_id, f"{code} {text.decode(errors='replace')}", final=code >= 500)
+        return False
+    except smtplib.SMTPResponseException as refusal:
+        said: bytes | str = refusal.smtp_error  # the library says either
+        answer = said.decode(errors="replace") if isinstance(said, bytes) else said
+        with works.book.transaction(who) as tx:
+            mails.refused(tx, mail_id, f"{refusal.smtp_code} {answer}", final=refusal.smtp_code >= 500)
+        return False
+    except (OSError, smtplib.SMTPException) as fault:
+        with works.book.transaction(who) as tx:
+            mails.refused(tx, mail_id, f"{type(fault).__name__}: {fault}")
+        raise
+    with works.book.transaction(who) as tx:
+        mails.sent(tx, mail_id)
+    return True
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[smtplib.SMTP]:
+    """The mail server, logged in where a user is set. Raises OSError (ssl.SSLError among them) or SMTPException."""
+    host, port = settings.mail_place
+    context = ssl.create_default_context(cafile=str(settings.mail_ca) if settings.mail_ca.name else None)
+    server = (
+        smtplib.SMTP_SSL(host, port, timeout=TIMEOUT_S, context=context)
+        if settings.mail_security == "tls"
+        else smtplib.SMTP(host, port, timeout=TIMEOUT_S)
+    )
+    try:
+        if settings.mail_security == "starttls":
+            server.starttls(context=context)
+        if settings.mail_user:
+            server.login(settings.mail_user, settings.mail_password)
+        yield server
+        with suppress(OSError, smtplib.SMTPException):  # what was sent is sent, however the server says goodbye
+            server.quit()
+    finally:
+        server.close()  # without a goodbye where something broke: that would only hide what it was
+
+
+def written(app: Flask, settings: Settings, tx: Tx, mail: Mail) -> EmailMessage:
+    """The mail in words: what waits, by when, where to read it; nothing of what it says."""
+    with app.test_request_context("/", base_url=settings.public_url or LOCALHOST):
+        lines = [_line(tx, MailSource(one.source), one.source_id) for one in mail.items]
+        name = mail.person.name
+        subject = f"{lines[0].number} {lines[0].what}" if len(lines) == 1 else _("%(n)s 项通知", n=len(lines))
+        text = render_template("mail/notices.txt", name=name, lines=lines, linked=bool(settings.public_url))
+    return _letter(settings, mail.person.name, mail.address, subject, text, f"mail-{mail.id}", mail.made_at)
+
+
+def trial(settings: Settings, name: str, address: str, at: datetime) -> None:
+    """Send a mail that says only that it came. Raises OSError or SMTPException; within a request."""
+    text = render_template("mail/trial.txt", name=name)
+    letter = _letter(settings, name, address, _("邮件设置测试"), text, f"trial-{at:%Y%m%d%H%M%S%f}", at)
+    with connected(settings) as server:
+        server.send_message(letter)
+
+
+def _letter(
+    settings: Settings, name: str, address: str, subject: str, text: str, number: str, at: datetime
+) -> EmailMessage:
+    sender = parseaddr(settings.mail_from)[1]
+    letter = EmailMessage()
+    letter["From"] = settings.mail_from
+    letter["To"] = Address(" ".join(name.split()), addr_spec=address)
+    letter["Subject"] = f"[{_('管家')}] {subject}"
+    letter["Date"] = format_datetime(at)
+    letter["Message-ID"] = f"<{number}@{sender.rpartition('@')[2]}>"
+    letter["Auto-Submitted"] = "auto-generated"  # so that nobody's absence note answers
+    letter.set_content(text)
+    return letter
+
+
+def _line(tx: Tx, source: MailSource, number: int) -> Line:
+    if source is MailSource.REQUEST:
+        one = tx.get_one(RequestNotice, number)
+        href = url_for("requests.show", request_id=one.request_id, _external=True)
+        return Line(one.request.number, _(NOTICE_LABELS[NoticeKind(one.kind)]), one.due_at, href)
+    letter = tx.get_one(Notice, number)
+    due = None if source is MailSource.ESCALATION else working_days(tx).due(letter.issued_at, letter.reply_days)
+    return Line(letter.number, _(LETTERS[source]), due, url_for("notices.show", notice_id=letter.id, _external=True))

@@ -1,0 +1,10 @@
+"""Pages of assessment: scorecards, records, compatibility, incidents."""
+
+from __future__ import annotations
+
+from console.pages.assessment import incidents, scorecards
+
+__all__ = [
+    "incidents",
+    "scorecards",
+]

@@ -1,0 +1,323 @@
+"""Incidents: companies report them, the steward settles whose they are, and only then they count."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
+from wtforms import HiddenField, RadioField, SelectField, StringField, TextAreaField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired, Length, Optional
+
+from console import frame, links
+from console.access import BUSINESS, allow
+from console.book import reading, settings, transaction
+from console.charts import moment, timeline
+from console.forms import DateTimeLocalField, generation, hang
+from console.lists import Column, Filter, Rows, listing
+from console.pages.orders import company_filter, dialogues
+from console.security import row
+from console.words import _, lazy
+from providers.base import IncidentFact, Responsibility
+from providers.billing import RESPONSIBILITY_LABELS, Incident, incidents
+from quota.actors import Actor, Role
+from quota.calendar import WorkingDays, working_days
+from quota.db import Tx
+from quota.directory import Pool
+from quota.errors import N_, Conflict, NotFound, Refused
+
+blueprint = Blueprint("incidents", __name__, url_prefix="/incidents")
+frame.page("providers", "incidents.index", N_("故障"), order=20)
+
+LEVELS = {"1": N_("一级"), "2": N_("二级"), "3": N_("三级"), "4": N_("四级")}
+STATES = {"open": N_("未恢复"), "unsettled": N_("待定责"), "settled": N_("已定责")}
+ACTIONS = {
+    "incident.report": N_("报送"), "incident.amend": N_("续报"), "incident.settle": N_("定责"),
+    "remark.comment": N_("发表意见"), "remark.dispute": N_("提出争议"), "remark.upheld": N_("裁定争议成立"),
+    "remark.dismissed": N_("裁定争议不成立"),
+}  # fmt: skip
+FIELDS = {
+    "level": N_("级别"), "title": N_("标题"), "started_at": N_("开始"), "responded_at": N_("响应"),
+    "recovered_at": N_("恢复"), "announced_at": N_("公告"), "claimed": N_("自述责任"), "description": N_("经过"),
+    "evidence": N_("证据"), "responsibility": N_("责任"), "affected": N_("影响范围"),
+}  # fmt: skip
+
+
+def code(one: Incident) -> str:
+    """The state's code among all states."""
+    if one.settled_at is not None:
+        return "incident_settled"
+    return "incident_open" if one.recovered_at is None else "incident_unsettled"
+
+
+def _whose(value: str | None) -> str | None:
+    return _(RESPONSIBILITY_LABELS[Responsibility(value)]) if value else None
+
+
+def _state(query: Rows, value: str) -> Rows:
+    if value == "settled":
+        return query.where(Incident.settled_at.is_not(None))
+    query = query.where(Incident.settled_at.is_(None))
+    return query.where(Incident.recovered_at.is_(None)) if value == "open" else query
+
+
+def _days() -> WorkingDays:
+    """The calendar, looked up once for all rows."""
+    if "working_days" not in g:
+        g.working_days = working_days(reading())
+    days: WorkingDays = g.working_days
+    return days
+
+
+COLUMNS = [
+    Column("number", N_("故障编号"), lambda i: i.external_id, sort=Incident.external_id,
+           href=lambda i: url_for("incidents.show", incident_id=i.id), title=True),
+    Column("state", N_("状态"), code, state=True),
+    Column("level", N_("级别"), lambda i: _(LEVELS[str(i.level)]), sort=Incident.level),
+    Column("title", N_("标题"), lambda i: i.title),
+    Column("pool", N_("资源池"), lambda i: i.pool.name, href=links.pool(lambda i: i.pool_id)),
+    Column("provider", N_("云服务商"), lambda i: i.provider.name, href=links.provider(lambda i: i.provider_id), minor=True),
+    Column("started", N_("开始"), lambda i: i.started_at, sort=Incident.started_at),
+    Column("recovered", N_("恢复"), lambda i: i.recovered_at, sort=Incident.recovered_at),
+    Column("whose", N_("责任"), lambda i: _whose(i.responsibility)),
+    Column("misses", N_("超时"), lambda i: incidents.misses(i, _days(), reading().now), unit=N_("次"),
+           number=True),
+]  # fmt: skip
+FILTERS = [
+    Filter("state", N_("状态"), _state, options=STATES),
+    Filter("level", N_("级别"), lambda q, v: q.where(Incident.level == int(v)), options=LEVELS),
+    Filter("whose", N_("责任"), lambda q, v: q.where(Incident.responsibility == v),
+           options={one.value: label for one, label in RESPONSIBILITY_LABELS.items()}),
+    Filter("q", N_("编号或标题"), lambda q, v: q.where(
+        frame.matching(v, Incident.external_id, Incident.title))),
+]  # fmt: skip
+
+
+def rows(tx: Tx) -> Rows:
+    return (
+        select(Incident)
+        .where(incidents.visible(tx.actor))
+        .options(joinedload(Incident.pool), joinedload(Incident.provider))
+    )
+
+
+class ReportForm(FlaskForm):  # type: ignore[misc]
+    pool = SelectField(lazy("资源池"), coerce=int, choices=[])
+    external_id = StringField(
+        lazy("故障编号"), [InputRequired(lazy("请填写故障编号")), Length(max=128)],
+        description=lazy("贵公司自己的编号；同一编号再次报送即为续报"),
+    )  # fmt: skip
+    level = SelectField(lazy("级别"), coerce=int, choices=[])
+    title = StringField(lazy("标题"), [InputRequired(lazy("请填写标题")), Length(max=256)])
+    started_at = DateTimeLocalField(lazy("开始"), validators=[InputRequired(lazy("请填写开始时间"))])
+    responded_at = DateTimeLocalField(lazy("响应"), validators=[Optional()], description=lazy("尚未响应可不填"))
+    recovered_at = DateTimeLocalField(lazy("恢复"), validators=[Optional()], description=lazy("尚未恢复可不填"))
+    affected = TextAreaField(
+        lazy("影响的资源"), [Optional(), Length(max=20000)],
+        description=lazy("每行一个云侧编号；不填表示整个资源池"),
+    )  # fmt: skip
+    description = TextAreaField(lazy("经过"), [InputRequired(lazy("请写明经过")), Length(max=8000)])
+    evidence = TextAreaField(
+        lazy("证据"), [Optional(), Length(max=8000)], description=lazy("日志、工单号、公告文号等")
+    )  # fmt: skip
+    claimed = RadioField(lazy("自述责任"), choices=[], validators=[InputRequired(lazy("请选择责任方"))])
+    announced_at = DateTimeLocalField(
+        lazy("维护公告时间"), validators=[Optional()], description=lazy("仅已公告的维护填写，须提前 3 个工作日")
+    )  # fmt: skip
+
+    def offer(self, tx: Tx) -> None:
+        pools = tx.execute(
+            select(Pool.id, Pool.name).where(Pool.provider_id == tx.actor.provider_id).order_by(Pool.name)
+        )
+        self.pool.choices = [SelectChoice(str(id_), name) for id_, name in pools]
+        self.level.choices = [SelectChoice(level, _(label)) for level, label in LEVELS.items()]
+        self.claimed.choices = [SelectChoice(one.value, _(label)) for one, label in RESPONSIBILITY_LABELS.items()]
+
+    def fact(self) -> IncidentFact:
+        """What was typed, its times in the city's zone."""
+        return IncidentFact(
+            external_id=self.external_id.data.strip(),
+            level=self.level.data,
+            title=self.title.data,
+            started_at=_zoned(self.started_at.data) or reading().now,
+            responded_at=_zoned(self.responded_at.data),
+            recovered_at=_zoned(self.recovered_at.data),
+            responsibility=Responsibility(self.claimed.data),
+            affected=tuple(dict.fromkeys(filter(None, map(str.strip, (self.affected.data or "").splitlines())))),
+            announced_at=_zoned(self.announced_at.data),
+        )
+
+
+class SettleForm(FlaskForm):  # type: ignore[misc]
+    generation = HiddenField()
+    responsibility = RadioField(lazy("责任"), choices=[], validators=[InputRequired(lazy("请选择责任方"))])
+    reason = TextAreaField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=4000)])
+
+
+def _zoned(value: datetime | None) -> datetime | None:
+    return value.replace(tzinfo=settings().zone) if value is not None else None
+
+
+def _local(value: datetime | None) -> datetime | None:
+    return value.astimezone(settings().zone).replace(tzinfo=None) if value is not None else None
+
+
+@blueprint.get("/")
+@allow(*BUSINESS)
+def index() -> str | Response:
+    tx = reading()
+    own = tx.actor.role is Role.PROVIDER
+    filters = FILTERS if own else [*FILTERS, company_filter(tx, Incident.provider_id)]
+    found = listing(tx, rows(tx), COLUMNS, key=Incident.id, filters=filters, sort="-started")
+    return found.exported("incidents") or render_template("incidents/index.html", incidents=found)
+
+
+@blueprint.route("/new", methods=["GET", "POST"])
+@allow(Role.PROVIDER)
+def report() -> str | Response | tuple[str, int]:
+    """Report an incident, or with ``?amend=ID`` add to one that was not settled."""
+    tx = reading()
+    amended = _amended(tx)
+    form = ReportForm(data=_known(amended) if amended is not None else None)
+    form.offer(tx)
+    if form.validate_on_submit():
+        try:
+            with transaction() as write:
+                pool = write.get(Pool, form.pool.data)
+                if pool is None:
+                    raise NotFound("pool.none", N_("没有编号为 %(id)s 的资源池"), id=form.pool.data)
+                if amended is None:
+                    _new_number(write, pool, form.external_id.data.strip())
+                found = incidents.report(
+                    write, pool, form.fact(), description=form.description.data, evidence=form.evidence.data or ""
+                )
+        except Refused as refused:
+            hang(form, refused)
+        else:
+            flash(_("已报送，等待运营监督方定责"), "success")
+            return redirect(url_for("incidents.show", incident_id=found.id))
+    bad = request.method == "POST"
+    return render_template("incidents/report.html", form=form, amended=amended), 422 if bad else 200
+
+
+def _amended(tx: Tx) -> Incident | None:
+    wanted = request.args.get("amend", 0, row)
+    return incidents.incident(tx, wanted) if wanted else None
+
+
+def _new_number(tx: Tx, pool: Pool, number: str) -> None:
+    """Refuse a new report under a known number: what was reported is added to on its own page."""
+    known = select(Incident.id).where(Incident.pool_id == pool.id, Incident.external_id == number)
+    if tx.scalar(known) is not None:
+        raise Conflict(
+            "incident.known", N_("故障 %(id)s 已报送过，请在其页面续报"), id=number, field="external_id"
+        )  # fmt: skip
+
+
+def _known(one: Incident) -> dict[str, Any]:
+    return {
+        "pool": one.pool_id, "external_id": one.external_id, "level": one.level, "title": one.title,
+        "started_at": _local(one.started_at), "responded_at": _local(one.responded_at),
+        "recovered_at": _local(one.recovered_at), "affected": "\n".join(one.affected),
+        "description": one.description, "evidence": one.evidence, "claimed": one.claimed,
+        "announced_at": _local(one.announced_at),
+    }  # fmt: skip
+
+
+@blueprint.get("/<int:incident_id>")
+@allow(*BUSINESS)
+def show(incident_id: int) -> str:
+    tx = reading()
+    one = incidents.incident(tx, incident_id)
+    days = working_days(tx)
+    respond_by, recover_by = incidents.limits(one, days)
+    subject = f"incident:{one.id}"
+    times = dict.fromkeys(("started_at", "responded_at", "recovered_at", "announced_at"), moment)
+    return render_template(
+        "incidents/show.html",
+        one=one,
+        code=code(one),
+        level=LEVELS[str(one.level)],
+        respond_by=respond_by,
+        recover_by=recover_by,
+        misses=incidents.misses(one, days, tx.now),
+        announced=incidents.announced(one, days),
+        claimed=_whose(one.claimed),
+        whose=_whose(one.responsibility),
+        **dialogues.thread(tx, subject),
+        history=timeline(tx, subject, ACTIONS, FIELDS, {**times, "claimed": _whose, "responsibility": _whose}),
+    )
+
+
+@blueprint.route("/<int:incident_id>/settle", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+def settle(incident_id: int) -> str | Response | tuple[str, int]:
+    tx = reading()
+    one = incidents.incident(tx, incident_id)
+    form = SettleForm(generation=one.generation)
+    form.responsibility.choices = [
+        SelectChoice(whose.value, _(label)) for whose, label in RESPONSIBILITY_LABELS.items()
+    ]
+    if form.validate_on_submit():
+        try:
+            with transaction() as write:
+                incidents.settle(
+                    write,
+                    incident_id,
+                    generation(form),
+                    Responsibility(form.responsibility.data),
+                    form.reason.data,
+                )
+        except Refused as refused:
+            hang(form, refused)
+        else:
+            flash(_("已定责"), "success")
+            return redirect(url_for("incidents.show", incident_id=incident_id))
+    bad = request.method == "POST"
+    misses = incidents.misses(one, working_days(tx), tx.now)
+    return render_template("incidents/settle.html", one=one, form=form, misses=misses), 422 if bad else 200
+
+
+@blueprint.post("/<int:incident_id>/remark")
+@allow(Role.PROVIDER, Role.SUPERVISOR, Role.AUTHORITY, Role.TENANT)
+def remark(incident_id: int) -> Response:
+    one = incidents.incident(reading(), incident_id)
+    dialogues.say(f"incident:{one.id}", one.provider_id)
+    return redirect(url_for("incidents.show", incident_id=incident_id))
+
+
+@blueprint.post("/<int:incident_id>/rule")
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+def rule(incident_id: int) -> Response:
+    incidents.incident(reading(), incident_id)
+    dialogues.rule()
+    return redirect(url_for("incidents.show", incident_id=incident_id))
+
+
+@frame.home_block(Role.SUPERVISOR, order=45)
+def _unsettled(tx: Tx, _actor: Actor) -> str | None:
+    """Incidents whose responsibility nobody has settled; nothing where there is none."""
+    found = tx.scalars(
+        rows(tx).where(Incident.settled_at.is_(None)).order_by(Incident.level, Incident.started_at).limit(8)
+    ).all()
+    return render_template("incidents/_home.html", rows=found, code=code, levels=LEVELS) if found else None
+
+
+@frame.finder(*BUSINESS, order=45)
+def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
+    found = tx.scalars(
+        rows(tx)
+        .where(frame.matching(text, Incident.external_id, Incident.title))
+        .order_by(Incident.started_at.desc())
+        .limit(limit)
+    )
+    return [
+        frame.Hit(N_("故障"), f"{one.external_id} {one.title}", url_for("incidents.show", incident_id=one.id),
+                  one.pool.name, code(one))
+        for one in found
+    ]  # fmt: skip

@@ -1,0 +1,377 @@
+"""Scorecards: each company's marks by month, quarter and year, with the rows behind every mark; their publication,
+appeals and rulings; and the sum done again by whoever asks."""
+
+from __future__ import annotations
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+from werkzeug.datastructures import MultiDict
+from werkzeug.wrappers import Response
+from wtforms import RadioField, SelectField, SelectMultipleField, StringField, TextAreaField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired, Length, Optional, Regexp
+
+from console import frame, links, scoring
+from console.access import STEWARDS, allow
+from console.book import actor, book, lake, reading, settings, transaction
+from console.charts import timeline
+from console.forms import hang
+from console.lists import Column, Filter, Rows, listing
+from console.pages.orders import company_filter
+from console.security import row
+from console.words import _, lazy, sentence
+from console.words import evidence as evidence_words
+from metering.workbench import Works
+from providers.assessment import (
+    DEFAULT,
+    GRADE_LABELS,
+    LABELS,
+    Grade,
+    Indicator,
+    ScorecardEvidence,
+    ScorecardRecord,
+    annual,
+    appeals,
+    graded,
+    periods,
+    records,
+)
+from providers.assessment import cards as marks
+from quota.actors import Actor, Role
+from quota.db import Tx
+from quota.directory import CloudProvider, provider
+from quota.errors import N_, NotFound, Refused
+
+blueprint = Blueprint("scorecards", __name__, url_prefix="/scorecards")
+frame.page("providers", "scorecards.index", N_("考核评分"), order=40)
+
+READERS = (*STEWARDS, Role.PROVIDER, Role.TENANT)
+LENGTHS = {"month": N_("月度监测"), "quarter": N_("季度评分")}
+ACTIONS = {
+    "scorecard.compute": N_("评分"), "scorecard.publish": N_("公示"), "appeal.file": N_("申诉"),
+    "appeal.rule": N_("裁定申诉"), "scorecard.verify": N_("验算"),
+}  # fmt: skip
+FIELDS = {"total": N_("总分"), "revision": N_("版本"), "state": N_("状态"), "evidence": N_("依据行数")}
+
+
+def code(one: ScorecardRecord) -> str:
+    """The state's code among all states."""
+    return "score_published" if one.published else "score_draft"
+
+
+def grade(value: str | None) -> str | None:
+    return _(GRADE_LABELS[Grade(value)]) if value else None
+
+
+def _length(query: Rows, value: str) -> Rows:
+    quarter = ScorecardRecord.month.like("%-Q_")
+    return query.where(quarter if value == "quarter" else ~quarter)
+
+
+def _latest(query: Rows, _value: str) -> Rows:
+    from sqlalchemy.orm import aliased
+
+    later = aliased(ScorecardRecord)
+    return query.where(
+        ~select(later.id)
+        .where(
+            later.provider_id == ScorecardRecord.provider_id,
+            later.month == ScorecardRecord.month,
+            later.revision > ScorecardRecord.revision,
+        )
+        .exists()
+    )
+
+
+COLUMNS = [
+    Column("period", N_("期间"), lambda s: s.month, sort=ScorecardRecord.month,
+           href=lambda s: url_for("scorecards.show", scorecard_id=s.id), title=True),
+    Column("provider", N_("云服务商"), lambda s: s.provider.name, href=links.provider(lambda s: s.provider_id), sort=ScorecardRecord.provider_id),
+    Column("state", N_("状态"), code, state=True),
+    Column("total", N_("总分"), lambda s: s.total, sort=ScorecardRecord.total, number=True),
+    Column("grade", N_("等次"), lambda s: grade(s.grade)),
+    Column("scored", N_("已计权重"), lambda s: s.scored_weight, number=True, unit="/ 100"),
+    Column("paid", N_("付费比例"), lambda s: marks.formula_of(s).paid(s.grade), unit="%", number=True),
+    Column("revision", N_("版本"), lambda s: s.revision, number=True, minor=True),
+    Column("computed", N_("评分于"), lambda s: s.computed_at, sort=ScorecardRecord.computed_at, minor=True),
+]  # fmt: skip
+FILTERS = [
+    Filter("length", N_("周期"), _length, options=LENGTHS),
+    Filter("which", N_("版本"), _latest, options={"latest": N_("最新版本")}, default="latest"),
+    Filter("period", N_("期间"), lambda q, v: q.where(ScorecardRecord.month == v)),
+]
+
+
+@blueprint.get("/")
+@allow(*READERS)
+def index() -> str | Response:
+    tx = reading()
+    query = select(ScorecardRecord).where(marks.visible(tx.actor)).options(joinedload(ScorecardRecord.provider))
+    filters = FILTERS if tx.actor.role is Role.PROVIDER else [*FILTERS, company_filter(tx, ScorecardRecord.provider_id)]
+    found = listing(tx, query, COLUMNS, key=ScorecardRecord.id, filters=filters, sort="-period")
+    exported = found.exported("scorecards")
+    if exported:
+        return exported
+    return render_template("scorecards/index.html", cards=found, years=_years(tx), companies=_companies(tx))
+
+
+def _companies(tx: Tx) -> list[CloudProvider]:
+    query = select(CloudProvider).order_by(CloudProvider.name)
+    if tx.actor.role is Role.PROVIDER:
+        query = query.where(CloudProvider.id == tx.actor.provider_id)
+    return list(tx.scalars(query))
+
+
+def _years(tx: Tx) -> list[int]:
+    found = tx.scalars(select(ScorecardRecord.month).where(marks.visible(tx.actor)).distinct())
+    return sorted({int(month[:4]) for month in found}, reverse=True)
+
+
+@blueprint.get("/<int:scorecard_id>")
+@allow(*READERS)
+def show(scorecard_id: int) -> str:
+    return _page(scorecard_id)
+
+
+def _page(scorecard_id: int, checked: list[str] | None = None) -> str:
+    tx = reading()
+    one = marks.scorecard(tx, scorecard_id)
+    formula = marks.formula_of(one)
+    latest = marks.current(tx, one.provider_id, one.month)
+    appeal = appeals.of(tx, one.provider_id, one.month)
+    may_see_appeal = tx.actor.role is not Role.TENANT
+    return render_template(
+        "scorecards/show.html",
+        one=one,
+        code=code(one),
+        grade=grade(one.grade),
+        paid=formula.paid(one.grade),
+        labels=LABELS,
+        rows=[(mark, LABELS[Indicator(mark.indicator)], sentence(mark.reason, mark.params)) for mark in one.marks],
+        limits={rule.indicator.value: rule.limits for rule in formula.rules},
+        latest=latest is not None and latest.id == one.id,
+        changes=marks.changes(tx, one),
+        appeal=appeal if may_see_appeal else None,
+        appeal_link=links.address,
+        closes=appeals.closes(tx, one),
+        appealable=appeals.appealable(tx, one) and tx.actor.role is Role.PROVIDER,
+        rulable=appeal is not None
+        and appeal.state == appeals.AppealState.FILED
+        and tx.actor.role in (Role.SUPERVISOR, Role.AUTHORITY)
+        and tx.actor.login not in _issuers(tx, appeal),
+        checked=checked,
+        history=timeline(tx, f"scorecard:{one.id}", ACTIONS, FIELDS, {"state": lambda raw: raw}),
+    )
+
+
+def _issuers(tx: Tx, appeal: appeals.Appeal) -> tuple[str | None, str]:
+    card = marks.scorecard(tx, appeal.scorecard_id)
+    return card.published_by, card.computed_by
+
+
+@blueprint.get("/<int:scorecard_id>/<indicator>")
+@allow(*READERS)
+def evidence(scorecard_id: int, indicator: str) -> str | Response:
+    """The rows that one mark rests on."""
+    tx = reading()
+    one = marks.scorecard(tx, scorecard_id)
+    mark = next((mark for mark in one.marks if mark.indicator == indicator), None)
+    if mark is None:
+        raise NotFound("mark.none", N_("这份评分没有这个指标"))
+    query = select(ScorecardEvidence).where(
+        ScorecardEvidence.scorecard_id == one.id, ScorecardEvidence.indicator == indicator
+    )
+    found = listing(tx, query, _evidence_columns(), key=ScorecardEvidence.id, sort="position")
+    evidence_words.learn(row.ref for row in found.rows)
+    return found.exported(f"evidence-{one.month}-{indicator}") or render_template(
+        "scorecards/evidence.html", one=one, mark=mark, label=LABELS[Indicator(indicator)], rows=found,
+        reason=sentence(mark.reason, mark.params),
+    )  # fmt: skip
+
+
+def _evidence_columns() -> list[Column]:
+    return [
+        Column("ref", N_("依据"), lambda e: evidence_words.called(e.ref), sort=ScorecardEvidence.ref, href=lambda e: links.address(e.ref),
+               title=True),
+        Column("facts", N_("事实"), lambda e: evidence_words.facts(e.facts, beside=evidence_words.called(e.ref))),
+        Column("row", N_("编号"), lambda e: e.ref, minor=True),
+        Column("position", N_("序号"), lambda e: e.position, sort=ScorecardEvidence.position, number=True, minor=True),
+    ]  # fmt: skip
+
+
+@blueprint.post("/<int:scorecard_id>/verify")
+@allow(*READERS)
+def verify(scorecard_id: int) -> str:
+    """The sum done again from the rows on record."""
+    tx = reading()
+    checked = marks.agrees(tx, marks.scorecard(tx, scorecard_id))
+    return _page(scorecard_id, checked)
+
+
+@blueprint.post("/<int:scorecard_id>/publish")
+@allow(Role.AUTHORITY)
+def publish(scorecard_id: int) -> Response:
+    with transaction() as tx:
+        marks.publish(tx, scorecard_id, request.form.get("generation", 0, row))
+    flash(_("已公示，公示期 %(days)s 个工作日", days=appeals.PUBLICITY_DAYS), "success")
+    return redirect(url_for("scorecards.show", scorecard_id=scorecard_id))
+
+
+# -------------------------------------------------------------------------------------------------------------- scoring
+
+
+class ScoreForm(FlaskForm):  # type: ignore[misc]
+    provider = SelectField(lazy("云服务商"), coerce=int, choices=[])
+    period = StringField(
+        lazy("期间"),
+        [InputRequired(lazy("请填写期间")), Regexp(r"\d{4}-(\d{2}|Q[1-4])$", message=lazy("写作 2026-10 或 2026-Q4"))],
+        description=lazy("写作 2026-10 或 2026-Q4"),
+    )
+    reason = TextAreaField(lazy("理由"), [Optional(), Length(max=1000)], description=lazy("重新评分时写明"))
+
+
+@blueprint.route("/new", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR)
+def compute() -> str | Response | tuple[str, int]:
+    tx = reading()
+    form = ScoreForm(period=periods.before(periods.quarter_of(tx.now)))
+    form.provider.choices = [SelectChoice(str(one.id), one.name) for one in _companies(tx)]
+    if form.validate_on_submit():
+        try:
+            works = Works(book(), lake(), settings().data)
+            found = scoring.score(
+                works, form.provider.data, form.period.data, actor=actor(), reason=(form.reason.data or "").strip()
+            )
+        except Refused as refused:
+            hang(form, refused)
+        else:
+            flash(_("已评分，第 %(revision)s 版", revision=found.revision), "success")
+            return redirect(url_for("scorecards.show", scorecard_id=found.id))
+    bad = request.method == "POST"
+    return render_template("scorecards/compute.html", form=form), 422 if bad else 200
+
+
+@blueprint.get("/year/<int:provider_id>/<int:year>")
+@allow(*STEWARDS, Role.PROVIDER)
+def year(provider_id: int, year: int) -> str:
+    """The year: 80 % the mean of its quarters, 20 % the year-end review."""
+    tx = reading()
+    company = provider(tx, provider_id)
+    if tx.actor.role is Role.PROVIDER and tx.actor.provider_id != provider_id or not 2000 <= year <= 2100:
+        raise NotFound("page.none", N_("没有这个页面"))
+    quarters = [(f"{year}-Q{n}", marks.current(tx, provider_id, f"{year}-Q{n}")) for n in range(1, 5)]
+    review = records.year_end(tx, provider_id, year)
+    vetoed = [card for _period, card in quarters if card is not None and card.veto]
+    total = annual([card.total if card else None for _period, card in quarters], review)
+    found = Grade.FAIL if vetoed else graded(total, DEFAULT)
+    return render_template(
+        "scorecards/year.html", company=company, year=year, quarters=quarters, review=review, total=total, vetoed=vetoed,
+        grade=grade(found), paid=DEFAULT.paid(found), grades=grade,
+    )  # fmt: skip
+
+
+# -------------------------------------------------------------------------------------------------------------- appeals
+
+
+class AppealForm(FlaskForm):  # type: ignore[misc]
+    text = TextAreaField(lazy("申诉理由和证据"), [InputRequired(lazy("请写明申诉理由和证据")), Length(max=8000)])
+    refs = SelectMultipleField(
+        lazy("有异议的依据"), choices=[], description=lazy("可多选；不选表示对整份评分有异议")
+    )  # fmt: skip
+
+
+class RulingForm(FlaskForm):  # type: ignore[misc]
+    upheld = RadioField(lazy("裁定"), choices=[], validators=[InputRequired(lazy("请选择裁定结果"))])
+    struck = SelectMultipleField(
+        lazy("不再计入的依据"), choices=[], description=lazy("申诉成立时必选；据此重新评分，形成新版本")
+    )  # fmt: skip
+    ruling = TextAreaField(lazy("裁定理由"), [InputRequired(lazy("请写明理由")), Length(max=8000)])
+
+
+def _refs(tx: Tx, one: ScorecardRecord) -> list[SelectChoice]:
+    """Evidence rows that cost something, to choose from."""
+    lost = {mark.indicator for mark in one.marks if mark.deduction} | {
+        indicator for indicator in (Indicator.SECURITY.value, Indicator.METERING.value) if one.veto
+    }
+    rows = [row for row in marks.evidence_of(tx, one) if row.indicator in lost and not row.facts.get("ok")][:500]
+    evidence_words.learn(row.ref for row in rows)
+    return [SelectChoice(row.ref, _choice(row)) for row in rows]
+
+
+def _choice(row: ScorecardEvidence) -> str:
+    name = evidence_words.called(row.ref)
+    return f"{name} · {evidence_words.facts(row.facts, beside=name)}"[:160]
+
+
+@blueprint.route("/<int:scorecard_id>/appeal", methods=["GET", "POST"])
+@allow(Role.PROVIDER)
+def appeal(scorecard_id: int) -> str | Response | tuple[str, int]:
+    tx = reading()
+    one = marks.scorecard(tx, scorecard_id)
+    form = AppealForm()
+    form.refs.choices = _refs(tx, one)
+    if form.validate_on_submit():
+        try:
+            with transaction() as write:
+                appeals.file(write, scorecard_id, form.text.data, form.refs.data)
+        except Refused as refused:
+            hang(form, refused)
+        else:
+            flash(_("申诉已提交，%(days)s 个工作日内裁定", days=appeals.RULING_DAYS), "success")
+            return redirect(url_for("scorecards.show", scorecard_id=scorecard_id))
+    bad = request.method == "POST"
+    return render_template(
+        "scorecards/appeal.html", one=one, form=form, closes=appeals.closes(tx, one)
+    ), 422 if bad else 200  # fmt: skip
+
+
+@blueprint.route("/<int:scorecard_id>/ruling", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+def rule(scorecard_id: int) -> str | Response | tuple[str, int]:
+    tx = reading()
+    card = marks.scorecard(tx, scorecard_id)
+    filed = appeals.of(tx, card.provider_id, card.month)
+    if filed is None:
+        raise NotFound("appeal.none", N_("没有编号为 %(id)s 的申诉"), id=scorecard_id)
+    contested = marks.scorecard(tx, filed.scorecard_id)
+    form = RulingForm(MultiDict(request.form) if request.method == "POST" else None, struck=filed.refs)
+    form.upheld.choices = [SelectChoice("1", _("申诉成立")), SelectChoice("0", _("申诉不成立"))]
+    form.struck.choices = _refs(tx, contested)
+    if form.validate_on_submit():
+        try:
+            with transaction() as write:
+                ruled = appeals.rule(
+                    write, filed.id, upheld=form.upheld.data == "1", ruling=form.ruling.data, struck=form.struck.data
+                )
+                result = appeals.resolve(write, ruled) if ruled.struck else None
+        except Refused as refused:
+            hang(form, refused)
+        else:
+            flash(_("已裁定"), "success")
+            return redirect(url_for("scorecards.show", scorecard_id=result.id if result else contested.id))
+    bad = request.method == "POST"
+    return render_template("scorecards/rule.html", one=contested, filed=filed, form=form), 422 if bad else 200
+
+
+# ----------------------------------------------------------------------------------------------------------------- home
+
+
+@frame.home_block(Role.PROVIDER, order=30, side=True)
+def _mine(tx: Tx, actor: Actor) -> str | None:
+    """The company's latest cards."""
+    cards = tx.scalars(
+        _latest(select(ScorecardRecord).where(marks.visible(actor)), "").order_by(ScorecardRecord.month.desc()).limit(4)
+    ).all()
+    return render_template("scorecards/_home.html", cards=cards, grade=grade, code=code)
+
+
+@frame.home_block(Role.SUPERVISOR, Role.AUTHORITY, order=50)
+def _appeals(tx: Tx, _actor: Actor) -> str | None:
+    """Appeals that wait for a ruling; nothing where there is none."""
+    found = tx.scalars(
+        select(appeals.Appeal).where(appeals.Appeal.state == appeals.AppealState.FILED.value)
+        .options(joinedload(appeals.Appeal.provider)).order_by(appeals.Appeal.due_at)
+    ).all()  # fmt: skip
+    return render_template("scorecards/_appeals.html", found=found) if found else None

@@ -1,0 +1,144 @@
+"""Uploads of evidence: each good file is kept at once, so that a form with a mistake elsewhere does not lose it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flask import request, url_for
+from sqlalchemy import select
+from werkzeug.datastructures import FileStorage
+
+from console.access import STEWARDS
+from console.book import actor, reading, transaction
+from console.words import sentence
+from metering import cases
+from providers.assessment import Appeal, AppealState
+from providers.billing import incidents
+from quota import attachments, requests
+from quota.actors import Role
+from quota.attachments import Attachment, StagedFile
+from quota.db import Tx
+from quota.errors import N_, Invalid, NotFound
+from quota.file_kinds import LARGEST
+from quota.requests import RequestState
+
+
+@dataclass
+class Uploaded:
+    """What came with a form. ``problems``: a sentence for each file that is not taken, naming it."""
+
+    tokens: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def shown(self) -> list[StagedFile]:
+        """What is there already, for the page that asks again."""
+        if not self.tokens:
+            return []
+        query = select(StagedFile).where(StagedFile.token.in_(self.tokens), StagedFile.by == actor().login)
+        return list(reading().scalars(query.order_by(StagedFile.id)))
+
+    def hand_in(self, tx: Tx) -> list[StagedFile]:
+        """For the verb, in its transaction."""
+        return attachments.staged(tx, self.tokens)
+
+
+def uploaded(files: str = "files", kept: str = "kept") -> Uploaded:
+    """The files of this request under the name ``files``, kept at once; and those kept before, named under ``kept``."""
+    found = Uploaded(request.form.getlist(kept)[: attachments.MOST_STAGED])
+    for file in request.files.getlist(files):
+        if not file.filename:
+            continue
+        try:
+            body = _read(file)
+            with transaction() as tx:
+                found.tokens.append(attachments.stage(tx, file.filename, body).token)
+        except Invalid as refused:
+            found.problems.append(sentence(refused.message, refused.params))
+    return found
+
+
+def _read(file: FileStorage) -> bytes:
+    """No more than one byte beyond what is taken: whatever it is, it is refused as too large."""
+    return file.stream.read(LARGEST + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What files are put forward in. ``title`` and ``address``: of its page; ``may_add``: whether the actor may put
+    forward more now. Evidence of a case comes with a reply or a ruling alone."""
+
+    subject: str
+    title: str
+    address: str
+    may_add: bool
+
+
+def _of_case(tx: Tx, number: int) -> Place:
+    if tx.actor.role is Role.PROVIDER:
+        raise _none()
+    one = cases.case(tx, number)
+    return Place(one.subject, one.number, url_for("cases.show", case_id=one.id), False)
+
+
+def _of_request(tx: Tx, number: int) -> Place:
+    """The department's own, as long as it is with it: what was handed in stays as those who sign have seen it."""
+    one = requests.request(tx, number)
+    own = tx.actor.role is Role.TENANT and one.state in (RequestState.DRAFT, RequestState.SUPPLEMENT)
+    return Place(one.subject, one.number, url_for("requests.show", request_id=one.id), own)
+
+
+def _of_incident(tx: Tx, number: int) -> Place:
+    """The company's and the steward's, until its responsibility is settled. A department sees none of it."""
+    if tx.actor.role is Role.TENANT:
+        raise _none()
+    one = incidents.incident(tx, number)
+    adds = one.settled_at is None and tx.actor.role in (Role.PROVIDER, Role.SUPERVISOR)
+    return Place(f"incident:{one.id}", one.external_id, url_for("incidents.show", incident_id=one.id), adds)
+
+
+def _of_appeal(tx: Tx, number: int) -> Place:
+    """The company's, until the appeal is ruled on."""
+    one = tx.get(Appeal, number)
+    if one is None or not (tx.actor.role in STEWARDS or tx.actor.provider_id == one.provider_id is not None):
+        raise _none()
+    adds = one.state == AppealState.FILED and tx.actor.role is Role.PROVIDER
+    return Place(f"appeal:{one.id}", one.period, url_for("scorecards.show", scorecard_id=one.scorecard_id), adds)
+
+
+PLACES: dict[str, Callable[[Tx, int], Place]] = {
+    "case": _of_case,
+    "request": _of_request,
+    "incident": _of_incident,
+    "appeal": _of_appeal,
+}
+"""Kind of subject → the place, or NotFound where the actor may not see what belongs to it."""
+
+
+def _none() -> NotFound:
+    return NotFound("attachment.none", N_("没有这个附件,或您不能查看"))
+
+
+def place(tx: Tx, kind: str, number: int) -> Place:
+    """Where files of this subject are put forward; NotFound where there is none or the actor may not see it."""
+    if kind not in PLACES:
+        raise _none()
+    return PLACES[kind](tx, number)
+
+
+def visible(tx: Tx, attachment_id: int) -> Attachment:
+    """The attachment, if the actor may see what it was put forward in; NotFound otherwise."""
+    one = attachments.attachment(tx, attachment_id)
+    kind, _colon, number = one.subject.partition(":")
+    place(tx, kind, int(number) if number.isdigit() else 0)
+    return one
+
+
+def evidence_of(kind: str, number: int) -> dict[str, object]:
+    """For a page: the files of a subject and whether its reader may add to them."""
+    tx = reading()
+    try:
+        found = place(tx, kind, number)
+    except NotFound:
+        return {"files": [], "may_add": False}
+    return {"files": list(attachments.of(tx, found.subject).values()), "may_add": found.may_add}

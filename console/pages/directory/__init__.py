@@ -1,0 +1,3 @@
+"""Pages of the directory: departments, systems, people, pools, companies, catalogue."""
+
+from __future__ import annotations

@@ -1,0 +1,221 @@
+"""Departments as a tree: each with its people, systems, quota, resources and requests; entered, renamed, reorganised."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
+from wtforms import HiddenField, SelectField, SelectMultipleField, StringField, TextAreaField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired, Length
+
+from console import frame
+from console.access import STEWARDS, allow
+from console.book import actor, reading, transaction
+from console.charts import outlooks
+from console.forms import hang
+from console.lists import Column, Filter, listing
+from console.pages.quota import departments as offer_departments
+from console.pages.quota import mine_or_any, wallets
+from console.words import _, lazy
+from metering import reorganisations
+from providers.observation import Resource
+from quota.actors import Actor, Role
+from quota.db import Tx
+from quota.directory import LABELS, Adjustment, Department, Person, Reorganisation, System, departments
+from quota.errors import N_, Conflict, Invalid, OverCapacity, WrongState
+from quota.requests import KIND_LABELS, OPEN, Request
+
+blueprint = Blueprint("departments", __name__, url_prefix="/departments")
+frame.page("quota", "departments.index", N_("使用单位"), order=50)
+
+STATES = {"active": N_("启用"), "inactive": N_("停用")}
+
+
+class DepartmentForm(FlaskForm):  # type: ignore[misc]
+    code = StringField(lazy(N_("编码")), [InputRequired(lazy(N_("请填写编码"))), Length(max=32)])
+    name = StringField(lazy(N_("名称")), [InputRequired(lazy(N_("请填写名称"))), Length(max=128)])
+    parent = SelectField(lazy(N_("上级单位")), coerce=int)
+
+
+class NameForm(FlaskForm):  # type: ignore[misc]
+    name = StringField(lazy(N_("名称")), [InputRequired(lazy(N_("请填写名称"))), Length(max=128)])
+
+
+class ReorganiseForm(FlaskForm):  # type: ignore[misc]
+    key = HiddenField()
+    kind = SelectField(lazy(N_("方式")))
+    target = SelectField(lazy(N_("接收或上级单位")), coerce=int)
+    systems = SelectMultipleField(lazy(N_("划转的信息系统")), coerce=int, description=lazy(N_("仅系统划转时选择")))
+    reason = TextAreaField(lazy(N_("理由与依据文号")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
+
+
+def _state(query: object, value: str) -> object:
+    return query.where(Department.active.is_(value == "active"))  # type: ignore[attr-defined]
+
+
+def _columns(tx: Tx) -> list[Column]:
+    names = {int(id_): str(name) for id_, name in tx.execute(select(Department.id, Department.name))}
+
+    def counted(model: type[System] | type[Resource] | type[Person], *where: object) -> dict[int, int]:
+        rows = tx.execute(
+            select(model.department_id, func.count()).where(*where).group_by(model.department_id)  # type: ignore[arg-type]
+        )
+        return {int(id_): int(count) for id_, count in rows if id_ is not None}
+
+    systems, people = counted(System, System.active), counted(Person, Person.active)
+    resources = counted(Resource, Resource.gone_at.is_(None))
+    return [
+        Column("name", N_("名称"), lambda d: d.name, sort=Department.name, title=True,
+               href=lambda d: url_for("departments.show", department_id=d.id)),
+        Column("code", N_("编码"), lambda d: d.code, sort=Department.code),
+        Column("parent", N_("上级单位"), lambda d: names.get(d.parent_id)),
+        Column("people", N_("人员"), lambda d: people.get(d.id, 0), number=True),
+        Column("systems", N_("信息系统"), lambda d: systems.get(d.id, 0), number=True,
+               href=lambda d: url_for("systems.index", department=d.id)),
+        Column("resources", N_("资源"), lambda d: resources.get(d.id, 0), number=True),
+        Column("state", N_("状态"), lambda d: "active" if d.active else "inactive", state=True),
+    ]  # fmt: skip
+
+
+@blueprint.get("/")
+@allow(*STEWARDS)
+def index() -> str | Response:
+    tx = reading()
+    filters = [
+        Filter("q", N_("名称或编码"), lambda q, v: q.where(frame.matching(v, Department.name, Department.code))),
+        Filter("state", N_("状态"), _state, options=STATES, default="active"),  # type: ignore[arg-type]
+    ]  # fmt: skip
+    found = listing(tx, select(Department), _columns(tx), key=Department.id, filters=filters, sort="code")
+    return found.exported("departments") or render_template("departments/index.html", departments=found)
+
+
+@blueprint.route("/new", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+def register() -> str | Response | tuple[str, int]:
+    form = DepartmentForm()
+    offer_departments(reading(), form.parent, nobody="—")
+    if form.validate_on_submit():
+        try:
+            with transaction() as tx:
+                parent = departments.department(tx, form.parent.data) if form.parent.data else None
+                one = departments.register(tx, form.code.data, form.name.data, parent)
+        except (Invalid, Conflict) as refused:
+            hang(form, refused)
+        else:
+            flash(_("已登记：%(name)s", name=one.name), "success")
+            return redirect(url_for("departments.show", department_id=one.id))
+    return render_template("departments/register.html", form=form, one=None), 422 if form.errors else 200
+
+
+@blueprint.get("/<int:department_id>")
+@allow(*STEWARDS, Role.TENANT)
+def show(department_id: int) -> str:
+    tx = reading()
+    one = mine_or_any(tx, department_id)
+    below = departments.subtree(tx, one.id)
+    return render_template(
+        "departments/show.html",
+        one=one,
+        forecast=outlooks.has_machines(tx, actor(), Resource.department_id.in_(below)),
+        children=list(tx.scalars(select(Department).where(Department.parent_id == one.id).order_by(Department.name))),
+        people=list(
+            tx.scalars(select(Person).where(Person.department_id.in_(below), Person.active).order_by(Person.name))
+        ),
+        systems=list(
+            tx.scalars(select(System).where(System.department_id.in_(below), System.active).order_by(System.name))
+        ),
+        wallets=wallets(tx, below),
+        resources=tx.scalar(
+            select(func.count())
+            .select_from(Resource)
+            .where(Resource.department_id.in_(below), Resource.gone_at.is_(None))
+        ),
+        requests=list(
+            tx.scalars(select(Request).where(Request.department_id.in_(below), Request.state.in_(OPEN)).limit(20))
+        ),
+        kinds=KIND_LABELS,
+        batches=list(
+            tx.scalars(
+                select(Reorganisation)
+                .where(or_(Reorganisation.source_id == one.id, Reorganisation.target_id == one.id))
+                .options(joinedload(Reorganisation.source), joinedload(Reorganisation.target))
+                .order_by(Reorganisation.id.desc())
+            )
+        ),
+        labels={kind.value: label for kind, label in LABELS.items()},
+    )
+
+
+@blueprint.route("/<int:department_id>/name", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+def rename(department_id: int) -> str | Response | tuple[str, int]:
+    one = departments.department(reading(), department_id)
+    form = NameForm(name=one.name)
+    if form.validate_on_submit():
+        with transaction() as tx:
+            departments.rename(tx, departments.department(tx, department_id), form.name.data)
+        flash(_("已更名"), "success")
+        return redirect(url_for("departments.show", department_id=department_id))
+    return render_template("departments/register.html", form=form, one=one), 422 if form.errors else 200
+
+
+@blueprint.route("/<int:department_id>/reorganise", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+def reorganise(department_id: int) -> str | Response | tuple[str, int]:
+    """One batch; the first sending shows what it would move, the second (``confirm``) moves it."""
+    tx = reading()
+    one = departments.department(tx, department_id)
+    form = ReorganiseForm()
+    form.key.data = form.key.data or uuid4().hex
+    form.kind.choices = [SelectChoice(kind.value, _(label)) for kind, label in LABELS.items()]
+    offer_departments(tx, form.target, nobody=_("—（无上级）"))
+    owned = select(System.id, System.name).where(System.department_id == one.id).order_by(System.name)
+    form.systems.choices = [SelectChoice(str(id_), name) for id_, name in tx.execute(owned)]
+    if form.validate_on_submit():
+        kind, target = Adjustment(form.kind.data), form.target.data or None
+        systems = form.systems.data if kind is Adjustment.SYSTEMS else []
+        try:
+            if request.form.get("confirm"):
+                with transaction() as writing:
+                    batch = reorganisations.reorganise(
+                        writing, kind, one.id, target, reason=form.reason.data, key=f"form:{form.key.data[:64]}",
+                        system_ids=systems,
+                    )  # fmt: skip
+                flash(_("机构调整已完成，可在单位页撤销"), "success")
+                return redirect(url_for("departments.show", department_id=target or batch.source_id))
+            what = reorganisations.extent(tx, kind, one.id, target, systems)
+        except (Invalid, WrongState, OverCapacity, Conflict) as refused:
+            hang(form, refused)
+        else:
+            receiver = tx.get(Department, target) if target else None
+            return render_template(
+                "departments/check.html", form=form, one=one, target=receiver, what=what, label=LABELS[kind]
+            )
+    return render_template("departments/reorganise.html", form=form, one=one), 422 if form.errors else 200
+
+
+@blueprint.post("/reorganisations/<int:batch_id>/undo")
+@allow(Role.AUTHORITY)
+def undo(batch_id: int) -> Response:
+    with transaction() as tx:
+        batch = reorganisations.undo(tx, batch_id, reason=request.form.get("reason", "")[:500])
+    flash(_("机构调整已撤销"), "success")
+    return redirect(url_for("departments.show", department_id=batch.source_id))
+
+
+@frame.finder(*STEWARDS, Role.TENANT, order=30)
+def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
+    """Departments by name or code."""
+    query = select(Department).where(frame.matching(text, Department.name, Department.code))
+    if who.role is Role.TENANT:
+        query = query.where(Department.id.in_(departments.subtree(tx, actor().department_id or 0)))
+    return [
+        frame.Hit(N_("使用单位"), one.name, url_for("departments.show", department_id=one.id), one.code,
+                  "active" if one.active else "inactive")
+        for one in tx.scalars(query.order_by(Department.name).limit(limit))
+    ]  # fmt: skip

@@ -1,0 +1,291 @@
+"""People and their rights: the system administrator enters them, the security administrator grants (三员分立)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
+from wtforms import SelectField, StringField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired, Length
+
+from console import frame
+from console.access import allow
+from console.accounts import accounts
+from console.book import book, reading, transaction
+from console.forms import hang
+from console.lists import Column, Filter, listing
+from console.mail import mails
+from console.words import _, lazy, role
+from quota.actors import HELD, ROLE_LABELS, Actor, Role
+from quota.audit import AuditRecord
+from quota.db import Tx
+from quota.directory import CloudProvider, Department, Person
+from quota.errors import N_, Conflict, Invalid, WrongState
+
+blueprint = Blueprint("people", __name__, url_prefix="/settings/people")
+frame.page("settings", "people.index", N_("人员与授权"), order=10)
+
+ROLES = {role.value: ROLE_LABELS[role] for role in HELD}
+STATES = {"active": N_("启用"), "inactive": N_("停用"), "locked": N_("锁定"), "ungranted": N_("待授权")}
+VERBS = {
+    "person.enrol": N_("录入人员"), "person.grant": N_("授权"), "person.activate": N_("启用账号"),
+    "person.deactivate": N_("停用账号"), "person.reset": N_("重置密码"), "person.unlock": N_("解锁"),
+    "person.password": N_("修改密码"), "person.email": N_("登记邮箱"), "login.lock": N_("账号锁定"),
+}  # fmt: skip
+LABELS = {
+    "role": N_("角色"), "department_id": N_("单位"), "provider_id": N_("公司"), "granted": N_("已授权"),
+    "active": N_("启用"), "locked_until": N_("锁定至"), "login": N_("登录名"), "name": N_("姓名"),
+    "email": N_("邮箱"),
+}  # fmt: skip
+
+
+def standing(who: Person) -> str:
+    """The state of an account as one word."""
+    if not who.active:
+        return "inactive"
+    if not who.granted:
+        return "ungranted"
+    return "locked" if who.locked_until and who.locked_until > book().clock() else "active"
+
+
+def place(who: Person) -> str | None:
+    return who.department.name if who.department else who.provider.name if who.provider else None
+
+
+class Belonging(FlaskForm):  # type: ignore[misc]
+    role = SelectField(lazy("角色"), choices=[], validators=[InputRequired(lazy("请选择角色"))])
+    department = SelectField(lazy("单位"), coerce=int, description=lazy("仅使用单位的人员填写"))
+    provider = SelectField(lazy("公司"), coerce=int, description=lazy("仅云服务商的人员填写"))
+
+    def offer(self, tx: Tx) -> None:
+        """Fill the choices from the book."""
+        self.role.choices = [SelectChoice("", "—"), *(SelectChoice(code, _(label)) for code, label in ROLES.items())]
+        for field, model in ((self.department, Department), (self.provider, CloudProvider)):
+            rows = tx.execute(select(model.id, model.name).where(model.active).order_by(model.name))
+            field.choices = [SelectChoice("0", "—"), *(SelectChoice(str(id_), name) for id_, name in rows)]
+
+    def chosen(self, tx: Tx) -> tuple[Role, Department | None, CloudProvider | None]:
+        return (
+            Role(self.role.data),
+            tx.get(Department, self.department.data or 0),
+            tx.get(CloudProvider, self.provider.data or 0),
+        )
+
+
+class EnrolForm(Belonging):
+    login = StringField(
+        lazy("登录名"),
+        [InputRequired(lazy("请输入登录名")), Length(max=64)],
+        description=lazy("字母、数字和 . - _"),
+    )
+    name = StringField(lazy("姓名"), [InputRequired(lazy("请输入姓名")), Length(max=64)])
+    email = StringField(lazy("邮箱"), [Length(max=254)], description=lazy("有事待办时发邮件告知；可不填"))
+
+
+class EmailForm(FlaskForm):  # type: ignore[misc]
+    email = StringField(lazy("邮箱"), [Length(max=254)], description=lazy("有事待办时发邮件告知；不填则不发"))
+
+
+def _state_is(query: object, value: str) -> object:
+    now = book().clock()
+    return query.where(  # type: ignore[attr-defined]
+        {
+            "inactive": Person.active.is_(False),
+            "ungranted": Person.active & Person.granted.is_(False),
+            "locked": Person.active & Person.granted & (Person.locked_until > now),
+            "active": Person.active & Person.granted & (Person.locked_until.is_(None) | (Person.locked_until <= now)),
+        }[value]
+    )
+
+
+COLUMNS = [
+    Column(
+        "name",
+        N_("姓名"),
+        lambda p: p.name,
+        sort=Person.name,
+        href=lambda p: url_for("people.show", person_id=p.id),
+        title=True,
+    ),
+    Column("login", N_("登录名"), lambda p: p.login, sort=Person.login),
+    Column("role", N_("角色"), lambda p: _(ROLE_LABELS[Role(p.role)]), sort=Person.role),
+    Column("place", N_("单位或公司"), place),
+    Column("state", N_("状态"), standing, state=True),
+    Column("last_login", N_("最近登录"), lambda p: p.last_login_at, sort=Person.last_login_at),
+]
+FILTERS = [
+    Filter("q", N_("姓名或登录名"), lambda q, v: q.where(
+        frame.matching(v, Person.name, Person.login))),
+    Filter("role", N_("角色"), lambda q, v: q.where(Person.role == v), options=ROLES),
+    Filter("state", N_("状态"), _state_is, options=STATES),  # type: ignore[arg-type]
+]  # fmt: skip
+
+
+@blueprint.get("/")
+@allow(Role.SYSADMIN, Role.SECADMIN, Role.AUDADMIN, Role.AUDITOR)
+def index() -> str | Response:
+    query = select(Person).options(joinedload(Person.department), joinedload(Person.provider))
+    people = listing(reading(), query, COLUMNS, key=Person.id, filters=FILTERS, sort="name")
+    return people.exported("people") or render_template("people/index.html", people=people)
+
+
+@blueprint.route("/new", methods=["GET", "POST"])
+@allow(Role.SYSADMIN)
+def enrol() -> str | Response | tuple[str, int]:
+    form = EnrolForm()
+    form.offer(reading())
+    if form.validate_on_submit():
+        try:
+            with transaction() as tx:
+                chosen, department, provider = form.chosen(tx)
+                who, first = accounts.enrol(
+                    tx, form.login.data, form.name.data, chosen, department=department, provider=provider
+                )
+                mails.write_to(tx, who, form.email.data or "")
+        except (Invalid, Conflict) as refused:
+            hang(form, refused)
+        else:
+            return _told(who.id, first)
+    return render_template("people/enrol.html", form=form), 422 if form.errors else 200
+
+
+@blueprint.get("/<int:person_id>")
+@allow(Role.SYSADMIN, Role.SECADMIN, Role.AUDADMIN, Role.AUDITOR)
+def show(person_id: int) -> str:
+    tx = reading()
+    who = accounts.person(tx, person_id)
+    return render_template(
+        "people/show.html", who=who, standing=standing(who), place=place(who), history=_history(tx, who)
+    )
+
+
+@blueprint.route("/<int:person_id>/grant", methods=["GET", "POST"])
+@allow(Role.SECADMIN)
+def grant(person_id: int) -> str | Response | tuple[str, int]:
+    who = accounts.person(reading(), person_id)
+    form = Belonging(role=who.role, department=who.department_id or 0, provider=who.provider_id or 0)
+    form.offer(reading())
+    if form.validate_on_submit():
+        try:
+            with transaction() as tx:
+                chosen, department, provider = form.chosen(tx)
+                accounts.grant(tx, accounts.person(tx, person_id), chosen, department=department, provider=provider)
+        except (Invalid, WrongState) as refused:
+            hang(form, refused)
+        else:
+            flash(_("已授权：%(name)s，%(role)s", name=who.name, role=_(ROLE_LABELS[chosen])), "success")
+            return redirect(url_for("people.show", person_id=person_id))
+    return render_template("people/grant.html", form=form, who=who), 422 if form.errors else 200
+
+
+@blueprint.route("/<int:person_id>/email", methods=["GET", "POST"])
+@allow(Role.SYSADMIN)
+def email(person_id: int) -> str | Response | tuple[str, int]:
+    """Where mail for somebody goes. Unlike rights and passwords, one may set one's own."""
+    who = accounts.person(reading(), person_id)
+    form = EmailForm(email=who.email)
+    if form.validate_on_submit():
+        try:
+            with transaction() as tx:
+                mails.write_to(tx, accounts.person(tx, person_id), form.email.data or "")
+        except Invalid as refused:
+            hang(form, refused)
+        else:
+            flash(_("已登记邮箱") if form.email.data else _("已删除邮箱"), "success")
+            return redirect(url_for("people.show", person_id=person_id))
+    return render_template("people/email.html", form=form, who=who), 422 if form.errors else 200
+
+
+@blueprint.post("/<int:person_id>/active")
+@allow(Role.SYSADMIN)
+def activate(person_id: int) -> Response:
+    wanted = request.form.get("active") == "1"
+    with transaction() as tx:
+        accounts.activate(tx, accounts.person(tx, person_id), wanted)
+    flash(_("账号已启用") if wanted else _("账号已停用，其登录已失效"), "success")
+    return redirect(url_for("people.show", person_id=person_id))
+
+
+@blueprint.post("/<int:person_id>/reset")
+@allow(Role.SYSADMIN)
+def reset(person_id: int) -> Response | str:
+    with transaction() as tx:
+        first = accounts.reset_password(tx, accounts.person(tx, person_id))
+    return _told(person_id, first)
+
+
+@blueprint.post("/<int:person_id>/unlock")
+@allow(Role.SYSADMIN)
+def unlock(person_id: int) -> Response:
+    with transaction() as tx:
+        accounts.unlock(tx, accounts.person(tx, person_id))
+    flash(_("已解锁"), "success")
+    return redirect(url_for("people.show", person_id=person_id))
+
+
+def _told(person_id: int, first: str) -> str:
+    """The one page that ever shows a first password."""
+    return render_template("people/first.html", who=accounts.person(reading(), person_id), first=first)
+
+
+def _history(tx: Tx, who: Person) -> list[dict[str, object]]:
+    records = tx.scalars(
+        select(AuditRecord)
+        .where(AuditRecord.subject == f"person:{who.id}", AuditRecord.action.in_(VERBS))
+        .order_by(AuditRecord.sequence.desc())
+        .limit(50)
+    )
+    return [
+        {
+            "at": one.at,
+            "who": one.actor,
+            "what": _(VERBS[one.action]),
+            "reason": one.reason,
+            "changes": [
+                (_(LABELS[k]), _told_as(tx, k, one.before.get(k)), _told_as(tx, k, v))
+                for k, v in one.after.items()
+                if k in LABELS and one.before.get(k) != v
+            ],
+        }
+        for one in records
+    ]
+
+
+def _told_as(tx: Tx, name: str, value: Any) -> Any:
+    """A recorded value as people read it: roles and places by name, instants as such."""
+    if value is None or name not in ("role", "department_id", "provider_id", "locked_until"):
+        return value
+    if name == "role":
+        return role(value)
+    if name == "locked_until":
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
+    found = tx.get(Department, value) if name == "department_id" else tx.get(CloudProvider, value)
+    return found.name if found else value
+
+
+@frame.finder(Role.SYSADMIN, Role.SECADMIN, order=90)
+def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
+    found = tx.scalars(
+        select(Person).where(frame.matching(text, Person.name, Person.login)).order_by(Person.name).limit(limit)
+    )
+    return [
+        frame.Hit(N_("人员"), one.name, url_for("people.show", person_id=one.id), one.login, standing(one))
+        for one in found
+    ]
+
+
+@frame.home_block(Role.SYSADMIN, Role.SECADMIN, order=10)
+def _waiting(tx: Tx, actor: Actor) -> str | None:
+    """Accounts that wait: for a grant (security administrator), locked or waiting (system administrator)."""
+    now = tx.now
+    wanted: ColumnElement[bool] = Person.granted.is_(False)
+    if actor.role is Role.SYSADMIN:
+        wanted = wanted | (Person.locked_until > now)
+    rows = tx.scalars(select(Person).where(Person.active, wanted).order_by(Person.name).limit(20)).all()
+    return render_template("people/_waiting.html", rows=rows, standing=standing)

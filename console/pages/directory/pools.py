@@ -1,0 +1,261 @@
+"""资源池: each with its company, capacity, reserve, overcommit, ledger, use and the last samples; registered, equipped."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from sqlalchemy import func, select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
+from wtforms import BooleanField, DecimalField, HiddenField, IntegerField, SelectField, StringField, TextAreaField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired, Length, NumberRange
+
+from console import frame, links
+from console.access import STEWARDS, allow
+from console.book import actor, reading, settings, transaction
+from console.charts import outlooks
+from console.forms import hang
+from console.lists import Column, Filter, listing
+from console.pages.cases import growth_evidence
+from console.pages.quota import KINDS, capacity
+from console.words import _, amount, kind_label, lazy
+from metering.intake import Intake
+from metering.overview import measured
+from providers.observation import Resource
+from providers.registry import ADAPTERS, open_provider
+from quota import ledger
+from quota.actors import Actor, Role
+from quota.db import Tx
+from quota.directory import CloudProvider, Pool, PoolCapacity, pools
+from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity
+from quota.ledger import Holder, Side, capacities
+from quota.units import UNITS, Arch, Kind, ResourceClass, shown
+
+blueprint = Blueprint("pools", __name__, url_prefix="/pools")
+frame.page("resources", "pools.index", N_("资源池"), order=30)
+
+COLUMNS = [
+    Column("name", N_("名称"), lambda p: p.name, sort=Pool.name, title=True, href=lambda p: url_for("pools.show", pool_id=p.id)),
+    Column("code", N_("编码"), lambda p: p.code, sort=Pool.code),
+    Column("company", N_("云服务商"), lambda p: p.provider.name, href=links.provider(lambda p: p.provider_id)),
+    Column("zone", N_("网络区"), lambda p: p.zone, sort=Pool.zone),
+    Column("arch", N_("架构"), lambda p: p.arch, sort=Pool.arch),
+    Column("xinchuang", N_("信创"), lambda p: p.xinchuang),
+    Column("adapter", N_("适配器"), lambda p: p.adapter, minor=True),
+    Column("state", N_("状态"), lambda p: "active" if p.active else "inactive", state=True),
+]  # fmt: skip
+FILTERS = [
+    Filter("q", N_("名称或编码"), lambda q, v: q.where(frame.matching(v, Pool.name, Pool.code))),
+]  # fmt: skip
+
+
+class PoolForm(FlaskForm):  # type: ignore[misc]
+    code = StringField(lazy(N_("编码")), [InputRequired(lazy(N_("请填写编码"))), Length(max=32)])
+    name = StringField(lazy(N_("名称")), [InputRequired(lazy(N_("请填写名称"))), Length(max=128)])
+    provider = SelectField(lazy(N_("云服务商")), coerce=int)
+    arch = SelectField(lazy(N_("架构")), choices=[SelectChoice(a.value, a.value) for a in Arch if a is not Arch.ANY])
+    zone = StringField(lazy(N_("网络区")), [InputRequired(lazy(N_("请填写网络区"))), Length(max=64)])
+    xinchuang = BooleanField(lazy(N_("信创")))
+    adapter = SelectField(lazy(N_("适配器")), choices=[SelectChoice(name, name) for name in ADAPTERS])
+    options = TextAreaField(
+        lazy(N_("适配器参数")), default="{}", description=lazy(N_("JSON 对象；{home} 代表数据目录"))
+    )
+
+
+class CapacityForm(FlaskForm):  # type: ignore[misc]
+    key = HiddenField()
+    kind = SelectField(lazy(N_("资源")))
+    total = IntegerField(lazy(N_("总量")), [InputRequired(lazy(N_("请填写数量"))), NumberRange(0, 10**9)],
+                         description=lazy(N_("内存与存储以 GB 计")))  # fmt: skip
+    reserved = IntegerField(lazy(N_("预留")), [InputRequired(lazy(N_("请填写数量"))), NumberRange(0, 10**9)], default=0)
+    ratio = DecimalField(lazy(N_("超分比")), [InputRequired(lazy(N_("请填写数量")))], places=3, default=Decimal(1))
+    reason = TextAreaField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
+
+
+def _visible(who: Actor) -> Any:
+    query = select(Pool)
+    return query.where(Pool.provider_id == who.provider_id) if who.role is Role.PROVIDER else query
+
+
+def _seen(tx: Tx, pool_id: int) -> Pool:
+    found: Pool | None = tx.scalar(_visible(actor()).where(Pool.id == pool_id).options(joinedload(Pool.provider)))
+    if found is None:
+        raise NotFound("pool.none", N_("没有编号为 %(id)s 的资源池"), id=pool_id)
+    return found
+
+
+@blueprint.get("/")
+@allow(*STEWARDS, Role.PROVIDER)
+def index() -> str | Response:
+    tx = reading()
+    query = _visible(actor()).options(joinedload(Pool.provider))
+    found = listing(tx, query, COLUMNS, key=Pool.id, filters=FILTERS, sort="code")
+    return found.exported("pools") or render_template("pools/index.html", pools=found)
+
+
+@blueprint.get("/<int:pool_id>")
+@allow(*STEWARDS, Role.PROVIDER)
+def show(pool_id: int) -> str:
+    """One pool. NotFound for another company's."""
+    tx = reading()
+    one = _seen(tx, pool_id)
+    use = measured(tx)
+    rows = capacity(tx, {"pool": str(one.id)})
+    for row in rows:
+        row["use"] = use.total(row["cls"].kind, pools=[one.id])
+    return render_template(
+        "pools/show.html",
+        one=one,
+        forecast=outlooks.has_machines(tx, actor(), Resource.pool_id == one.id),
+        rows=rows,
+        intake=tx.get(Intake, one.id),
+        resources=tx.scalar(
+            select(func.count()).select_from(Resource).where(Resource.pool_id == one.id, Resource.gone_at.is_(None))
+        ),
+        live=growth_evidence.resizes_live(one),
+        run=use.run,
+    )
+
+
+@blueprint.get("/companies/<int:provider_id>")
+@allow(*STEWARDS, Role.PROVIDER)
+def company(provider_id: int) -> str:
+    """A company and its pools; provider staff see their own."""
+    tx = reading()
+    if actor().role is Role.PROVIDER and actor().provider_id != provider_id:
+        raise NotFound("provider.none", N_("没有编号为 %(id)s 的云服务商"), id=provider_id)
+    one = pools.provider(tx, provider_id)
+    own = list(tx.scalars(select(Pool).where(Pool.provider_id == one.id).order_by(Pool.code)))
+    use = measured(tx)
+    rows = {each.id: capacity(tx, {"pool": str(each.id)}) for each in own}
+    for pool_id, of in rows.items():
+        for row in of:
+            row["use"] = use.total(row["cls"].kind, pools=[pool_id])
+    return render_template("pools/company.html", one=one, pools=own, rows=rows, run=use.run)
+
+
+@blueprint.route("/new", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+def register() -> str | Response | tuple[str, int]:
+    """Enter a pool; its adapter is opened with the options before anything is written."""
+    form = PoolForm()
+    rows = reading().execute(select(CloudProvider.id, CloudProvider.name).order_by(CloudProvider.name))
+    form.provider.choices = [SelectChoice(str(id_), name) for id_, name in rows]
+    if form.validate_on_submit():
+        try:
+            options = _options(form.options.data)
+            _try(form.adapter.data, options)
+            with transaction() as tx:
+                one = pools.register(
+                    tx, form.code.data, form.name.data, form.provider.data, Arch(form.arch.data), form.zone.data,
+                    adapter=form.adapter.data, options=options, xinchuang=form.xinchuang.data,
+                )  # fmt: skip
+        except (Invalid, Conflict, NotFound) as refused:
+            refused.params.setdefault("field", "options")
+            hang(form, refused)
+        else:
+            flash(_("已登记：%(name)s", name=one.name), "success")
+            return redirect(url_for("pools.equip", pool_id=one.id))
+    return render_template("pools/register.html", form=form), 422 if form.errors else 200
+
+
+def _options(text: str | None) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Invalid("adapter.json", N_("适配器参数须为 JSON 对象"), field="options")
+    return found
+
+
+def _try(adapter: str, options: dict[str, Any]) -> None:
+    home = str(settings().data)
+    resolved = {
+        name: value.replace("{home}", home) if isinstance(value, str) else value for name, value in options.items()
+    }
+    try:
+        open_provider(adapter, resolved)
+    except (Invalid, NotFound):
+        raise
+    except Exception as fault:
+        current_app.logger.info("adapter %s refused its options", adapter, exc_info=True)
+        raise Invalid(
+            "adapter.options", N_("适配器 %(name)s 的参数不对:%(error)s"), name=adapter, error=str(fault)[:200]
+        ) from fault
+
+
+@blueprint.route("/<int:pool_id>/capacity", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+def equip(pool_id: int) -> str | Response | tuple[str, int]:
+    """Set what a pool has of a kind; the first sending shows what that would do to what is free."""
+    tx = reading()
+    one = _seen(tx, pool_id)
+    form = CapacityForm()
+    form.key.data = form.key.data or uuid4().hex
+    form.kind.choices = [SelectChoice(kind, _(label)) for kind, label in KINDS.items()]
+    wanted = request.args.get("kind", "")
+    if request.method == "GET" and wanted in KINDS:
+        form.kind.data = wanted
+        has = _row(tx, one, Kind(wanted))
+        if has is not None:
+            form.total.data, form.reserved.data, form.ratio.data = (
+                shown(Kind(wanted), has.total), shown(Kind(wanted), has.reserved), has.ratio,
+            )  # fmt: skip
+    if form.validate_on_submit():
+        kind = Kind(form.kind.data)
+        factor = UNITS[kind].factor
+        total, reserved = form.total.data * factor, form.reserved.data * factor
+        try:
+            if request.form.get("confirm"):
+                with transaction() as writing:
+                    capacities.equip(
+                        writing, writing.get_one(Pool, one.id), kind, total, reserved=reserved, ratio=form.ratio.data,
+                        key=f"form:{form.key.data[:64]}", reason=form.reason.data,
+                    )  # fmt: skip
+                flash(_("容量已更新"), "success")
+                return redirect(url_for("pools.show", pool_id=one.id))
+            effects = _foreseen(tx, one, kind, total, reserved, form.ratio.data)
+        except (Invalid, OverCapacity, Conflict) as refused:
+            hang(form, refused)
+        else:
+            return render_template("pools/check.html", form=form, one=one, kind=_(UNITS[kind].label), effects=effects)
+    return render_template("pools/equip.html", form=form, one=one), 422 if form.errors else 200
+
+
+def _row(tx: Tx, one: Pool, kind: Kind) -> PoolCapacity | None:
+    return tx.scalar(select(PoolCapacity).where(PoolCapacity.pool_id == one.id, PoolCapacity.kind == kind.value))
+
+
+def _foreseen(tx: Tx, one: Pool, kind: Kind, total: int, reserved: int, ratio: Decimal) -> list[list[str]]:
+    """What may be given out and what is free, before and after. Raises as equipping would."""
+    pools.check_capacity(kind, total, reserved, ratio)
+    cls = ResourceClass.of(kind, Arch(one.arch))
+    row = _row(tx, one, kind)
+    was, will = row.usable if row else 0, pools.usable(total, reserved, ratio)
+    free = ledger.balance(tx, Side(one.id, cls, Holder.FREE))
+    if free + will - was < 0:
+        raise OverCapacity(
+            "capacity.given", N_("已承诺的多于调整后的容量:还差 %(short)s %(unit)s"),
+            short=shown(kind, was - will - free), unit=UNITS[kind].shown, field="total",
+        )  # fmt: skip
+    return [
+        [_("可分配") + " · " + kind_label(cls), amount(was, cls), amount(will, cls)],
+        [_("空闲") + " · " + kind_label(cls), amount(free, cls), amount(free + will - was, cls)],
+    ]
+
+
+@frame.finder(*STEWARDS, Role.PROVIDER, order=40)
+def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
+    """Pools by name or code."""
+    query = _visible(who).where(frame.matching(text, Pool.name, Pool.code))
+    return [
+        frame.Hit(N_("资源池"), one.name, url_for("pools.show", pool_id=one.id), one.code)
+        for one in tx.scalars(query.order_by(Pool.name).limit(limit))
+    ]

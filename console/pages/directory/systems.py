@@ -1,0 +1,251 @@
+"""信息系统台账: each system with what is said of it, its resources and their use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, url_for
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
+from wtforms import BooleanField, IntegerField, SelectField, StringField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired, Length
+from wtforms.validators import Optional as Maybe
+
+from console import frame, links
+from console.access import STEWARDS, allow
+from console.book import actor, reading, transaction
+from console.forms import DateField, hang
+from console.lists import Column, Filter, listing
+from console.pages.cases import growth_evidence
+from console.pages.quota import departments as offer_departments
+from console.words import _, lazy
+from metering.judging import Finding, findings
+from metering.overview import Utilization, measured
+from providers.observation import Resource
+from quota.actors import Actor, Role
+from quota.audit import AuditRecord
+from quota.db import Tx
+from quota.directory import FIELDS, Department, System
+from quota.directory import departments as agencies
+from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound
+from quota.units import Arch, Kind, total
+
+blueprint = Blueprint("systems", __name__, url_prefix="/systems")
+frame.page("resources", "systems.index", N_("信息系统台账"), order=20)
+
+said = lazy
+"""``lazy`` for words that are marked where they are named."""
+
+
+class SystemForm(FlaskForm):  # type: ignore[misc]
+    code = StringField(lazy(N_("编码")), [Length(max=32)])
+    department = SelectField(lazy(N_("使用单位")), coerce=int)
+    name = StringField(said(FIELDS["name"]), [InputRequired(lazy(N_("请填写名称"))), Length(max=128)])
+    owner = StringField(said(FIELDS["owner"]), [Length(max=64)])
+    phone = StringField(said(FIELDS["phone"]), [Length(max=32)])
+    approval_number = StringField(said(FIELDS["approval_number"]), [Length(max=128)])
+    funding = StringField(said(FIELDS["funding"]), [Length(max=64)])
+    users = StringField(said(FIELDS["users"]), [Length(max=64)])
+    mlps_level = SelectField(
+        said(FIELDS["mlps_level"]), coerce=int, choices=[SelectChoice(str(n), str(n)) for n in range(1, 6)], default=2
+    )
+    mlps_record = StringField(said(FIELDS["mlps_record"]), [Length(max=64)])
+    mlps_assessed_on = DateField(said(FIELDS["mlps_assessed_on"]), [Maybe()])
+    crypto_level = IntegerField(said(FIELDS["crypto_level"]), [Maybe()])
+    crypto_assessed_on = DateField(said(FIELDS["crypto_assessed_on"]), [Maybe()])
+    zone = StringField(said(FIELDS["zone"]), [Length(max=64)])
+    arch = SelectField(
+        said(FIELDS["arch"]),
+        choices=[SelectChoice("", "—"), *(SelectChoice(a.value, a.value) for a in Arch if a is not Arch.ANY)],
+    )
+    online_on = DateField(said(FIELDS["online_on"]), [Maybe()])
+    offline_on = DateField(said(FIELDS["offline_on"]), [Maybe()])
+    registered_users = IntegerField(said(FIELDS["registered_users"]), [Maybe()])
+    monthly_active_users = IntegerField(said(FIELDS["monthly_active_users"]), [Maybe()])
+    last_business_login_on = DateField(said(FIELDS["last_business_login_on"]), [Maybe()])
+    backup = StringField(said(FIELDS["backup"]), [Length(max=128)])
+    rto_minutes = IntegerField(said(FIELDS["rto_minutes"]), [Maybe()], description=lazy(N_("分钟")))
+    rpo_minutes = IntegerField(said(FIELDS["rpo_minutes"]), [Maybe()], description=lazy(N_("分钟")))
+    vendor = StringField(said(FIELDS["vendor"]), [Length(max=128)])
+    active = BooleanField(said(FIELDS["active"]), default=True)
+
+    def facts(self) -> dict[str, Any]:
+        return {name: self._fields[name].data for name in FIELDS}
+
+
+COLUMNS = [
+    Column("name", N_("名称"), lambda s: s.name, sort=System.name, title=True,
+           href=lambda s: url_for("systems.show", system_id=s.id)),
+    Column("code", N_("编码"), lambda s: s.code, sort=System.code),
+    Column("department", N_("使用单位"), lambda s: s.department.name, href=links.department(lambda s: s.department_id)),
+    Column("mlps_level", FIELDS["mlps_level"], lambda s: s.mlps_level, sort=System.mlps_level, number=True),
+    Column("owner", FIELDS["owner"], lambda s: s.owner),
+    Column("online_on", FIELDS["online_on"], lambda s: s.online_on, sort=System.online_on),
+    Column("registered_users", FIELDS["registered_users"], lambda s: s.registered_users, sort=System.registered_users,
+           number=True),
+    Column("monthly", FIELDS["monthly_active_users"], lambda s: s.monthly_active_users, sort=System.monthly_active_users,
+           number=True),
+    Column("login", FIELDS["last_business_login_on"], lambda s: s.last_business_login_on,
+           sort=System.last_business_login_on),
+    Column("state", N_("状态"), lambda s: "active" if s.active else "inactive", state=True),
+]  # fmt: skip
+
+
+WHAT = {
+    "system.register": N_("登记"),
+    "authorisation.grant": N_("办理常备授权"),
+    "authorisation.revoke": N_("撤销常备授权"),
+}
+"""What was done to a system: action → words; the rest are changes."""
+
+
+def _visible(tx: Tx, who: Actor) -> Any:
+    query = select(System)
+    if who.role is Role.TENANT:
+        query = query.where(System.department_id.in_(agencies.subtree(tx, who.department_id or 0)))
+    return query
+
+
+@blueprint.get("/")
+@allow(*STEWARDS, Role.TENANT)
+def index() -> str | Response:
+    tx = reading()
+    query = _visible(tx, actor()).options(joinedload(System.department))
+    names = select(Department.id, Department.name).order_by(Department.name)
+    if actor().role is Role.TENANT:
+        names = names.where(Department.id.in_(agencies.subtree(tx, actor().department_id or 0)))
+    departments = {str(id_): name for id_, name in tx.execute(names)}
+    filters = [
+        Filter("q", N_("名称或编码"), lambda q, v: q.where(frame.matching(v, System.name, System.code))),
+        Filter("department", N_("使用单位"), lambda q, v: q.where(System.department_id == int(v)), options=departments),
+        Filter("level", FIELDS["mlps_level"], lambda q, v: q.where(System.mlps_level == int(v)),
+               options={str(n): str(n) for n in range(1, 6)}),
+    ]  # fmt: skip
+    found = listing(tx, query, COLUMNS, key=System.id, filters=filters, sort="code")
+    return found.exported("systems") or render_template("systems/index.html", systems=found)
+
+
+def _mine(tx: Tx, system_id: int) -> System:
+    found: System | None = tx.scalar(_visible(tx, actor()).where(System.id == system_id))
+    if found is None:
+        raise NotFound("system.none", N_("没有编号为 %(id)s 的信息系统"), id=system_id)
+    return found
+
+
+@blueprint.get("/<int:system_id>")
+@allow(*STEWARDS, Role.TENANT)
+def show(system_id: int) -> str:
+    tx = reading()
+    one = _mine(tx, system_id)
+    resources = list(
+        tx.scalars(
+            select(Resource)
+            .where(Resource.system_id == one.id, Resource.gone_at.is_(None))
+            .options(joinedload(Resource.pool))
+            .order_by(Resource.name)
+        )
+    )
+    records = tx.scalars(
+        select(AuditRecord)
+        .where(AuditRecord.subject == f"system:{one.id}")
+        .order_by(AuditRecord.sequence.desc())
+        .limit(50)
+    )
+    return render_template(
+        "systems/show.html",
+        one=one,
+        resources=resources,
+        has=total(row.has() for row in resources),
+        use=_use(tx, one),
+        run=measured(tx).run,
+        growth=growth_evidence.standing(tx, one.id),
+        facts=[(_(label), _written(name, getattr(one, name))) for name, label in FIELDS.items() if name not in ("name", "active")],
+        history=[
+            {
+                "at": row.at, "who": row.actor, "reason": row.reason,
+                "what": _(WHAT.get(row.action, N_("变更"))),
+                "changes": [(_(FIELDS[n]), row.before.get(n), v) for n, v in row.after.items() if n in FIELDS],
+            }
+            for row in records
+        ],
+    )  # fmt: skip
+
+
+def _written(name: str, value: Any) -> Any:
+    return _("%(n)s 分钟", n=value) if name in ("rto_minutes", "rpo_minutes") and value is not None else value
+
+
+def _use(tx: Tx, one: System) -> dict[Kind, Utilization]:
+    """CPU and memory of the system's machines in the latest assessment, weighed by their size."""
+    run = findings.last_run(tx)
+    found = {Kind.VCPU: Utilization(), Kind.MEMORY: Utilization()}
+    if run is None:
+        return found
+    rows = tx.execute(
+        select(Resource.amounts, Finding.numbers)
+        .join(Finding, Finding.resource_id == Resource.id)
+        .where(Finding.assessment_id == run.id, Resource.system_id == one.id, Resource.gone_at.is_(None))
+    )
+    for amounts, numbers in rows:
+        windows = numbers.get("windows") or {}
+        window = windows[max(windows, key=int)] if windows else {}
+        for kind, name in ((Kind.VCPU, "cpu"), (Kind.MEMORY, "mem")):
+            if amounts.get(kind.value):
+                found[kind].add(amounts[kind.value], window.get(f"{name}_mean"), window.get(f"{name}_coverage"))
+    return found
+
+
+@blueprint.route("/new", methods=["GET", "POST"])
+@allow(Role.AUTHORITY, Role.SUPERVISOR, Role.TENANT)
+def register() -> str | Response | tuple[str, int]:
+    form = _form()
+    if form.validate_on_submit():
+        try:
+            with transaction() as tx:
+                one = agencies.enter(tx, form.code.data, form.department.data, form.facts())
+        except (Invalid, Conflict) as refused:
+            hang(form, refused)
+        else:
+            flash(_("已登记：%(name)s", name=one.name), "success")
+            return redirect(url_for("systems.show", system_id=one.id))
+    return render_template("systems/edit.html", form=form, one=None), 422 if form.errors else 200
+
+
+@blueprint.route("/<int:system_id>/edit", methods=["GET", "POST"])
+@allow(Role.AUTHORITY, Role.SUPERVISOR, Role.TENANT)
+def edit(system_id: int) -> str | Response | tuple[str, int]:
+    one = _mine(reading(), system_id)
+    form = _form(one)
+    if form.validate_on_submit():
+        try:
+            with transaction() as tx:
+                agencies.amend(tx, agencies.system(tx, system_id), form.facts())
+        except (Invalid, NotAllowed) as refused:
+            hang(form, refused)
+        else:
+            flash(_("已保存"), "success")
+            return redirect(url_for("systems.show", system_id=system_id))
+    return render_template("systems/edit.html", form=form, one=one), 422 if form.errors else 200
+
+
+def _form(one: System | None = None) -> SystemForm:
+    form = SystemForm(obj=one, department=one.department_id if one else 0)
+    who = actor()
+    within = agencies.subtree(reading(), who.department_id or 0) if who.role is Role.TENANT else None
+    offer_departments(reading(), form.department, within=within)
+    if one is not None:  # who owns it changes by a reorganisation alone
+        del form.department, form.code
+    return form
+
+
+@frame.finder(*STEWARDS, Role.TENANT, order=35)
+def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
+    """Information systems by name or code."""
+    query = _visible(tx, who).where(frame.matching(text, System.name, System.code))
+    return [
+        frame.Hit(N_("信息系统"), one.name, url_for("systems.show", system_id=one.id), one.code)
+        for one in tx.scalars(query.order_by(System.name).limit(limit))
+    ]

@@ -1,0 +1,272 @@
+"""Inventories: listings of pools as they came in, files taken in by hand, and where book and cloud differ."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from flask_wtf.file import FileField, FileRequired
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
+from wtforms import SelectField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired
+
+from console import frame, links
+from console.access import STEWARDS, allow
+from console.book import actor, book, reading, settings, transaction
+from console.forms import DateTimeLocalField, hang
+from console.lists import Column, Filter, Rows, listing
+from console.pages.inventory import uploads
+from console.words import _, amounts, lazy, sentence
+from metering.intake import Listed, imports
+from providers import observation
+from providers.base import ResourceState
+from providers.observation import Held, Listing, Resource, held_listings
+from quota import attachments
+from quota.actors import Actor, Role
+from quota.attachments import StagedFile
+from quota.db import Tx, among
+from quota.directory import Pool
+from quota.errors import N_, Invalid, NotFound, WrongState
+
+blueprint = Blueprint("inventories", __name__, url_prefix="/inventories")
+frame.page("providers", "inventories.drift", N_("台账差异"), order=80)
+frame.page("providers", "inventories.index", N_("清单"), order=85)
+
+READERS = (*STEWARDS, Role.PROVIDER)
+DIFFERENCES = {
+    "unapproved": N_("无审批依据"), "reshaped": N_("规格与账面不符"), "gone": N_("账面有、云上无"), "ownerless": N_("无使用单位"),
+}  # fmt: skip
+
+
+def difference(one: Resource) -> list[str]:
+    """How a resource differs from the book; words of DIFFERENCES."""
+    found = []
+    if one.gone_at is not None:
+        return ["gone"] if one.booked else []
+    if not one.basis:
+        found.append("unapproved")
+    elif one.booked and dict(one.counts()) != {kind: figure for kind, figure in one.has().items() if figure}:
+        found.append("reshaped")
+    if one.department_id is None:
+        found.append("ownerless")
+    return found
+
+
+def _different(tx: Tx, wanted: str = "") -> list[int]:
+    """Ids of visible resources that differ (as ``wanted``)."""
+    rows = tx.scalars(
+        select(Resource).where(observation.visible(tx, tx.actor), Resource.state != ResourceState.DELETED.value)
+    )
+    return [one.id for one in rows if (found := difference(one)) and (not wanted or wanted in found)]
+
+
+def _kind(query: Rows, value: str) -> Rows:
+    return query.where(among(Resource.id, _different(reading(), value)))
+
+
+DRIFT = [
+    Column("name", N_("资源"), lambda r: r.name or r.external_id, sort=Resource.name,
+           href=lambda r: url_for("resources.show", resource_id=r.id), title=True),
+    Column("what", N_("差异"), lambda r: _("、").join(_(DIFFERENCES[one]) for one in difference(r))),
+    Column("pool", N_("资源池"), lambda r: r.pool.name, href=links.pool(lambda r: r.pool_id)),
+    Column("department", N_("使用单位"), lambda r: r.department.name if r.department else None, href=links.department(lambda r: r.department_id)),
+    Column("booked", N_("账面"), lambda r: amounts(r.counts()) if r.booked else None),
+    Column("has", N_("云上"), lambda r: amounts(r.has()) if r.gone_at is None else None),
+    Column("seen", N_("最近见到"), lambda r: r.last_seen_at, sort=Resource.last_seen_at),
+    Column("gone", N_("消失于"), lambda r: r.gone_at, sort=Resource.gone_at, minor=True),
+]  # fmt: skip
+DRIFT_FILTERS = [
+    Filter("what", N_("差异"), _kind, options=DIFFERENCES),
+    Filter("q", N_("名称或编号"), lambda q, v: q.where(
+        frame.matching(v, Resource.name, Resource.external_id))),
+]  # fmt: skip
+LISTINGS = [
+    Column("as_of", N_("时点"), lambda i: i.as_of, sort=Listing.as_of, title=True,
+           href=lambda i: url_for("inventories.show", listing_id=i.id)),
+    Column("pool", N_("资源池"), lambda i: _pools()[i.pool_id]),
+    Column("taken", N_("入库"), lambda i: i.taken_at, sort=Listing.taken_at),
+    Column("complete", N_("完整"), lambda i: i.complete),
+    Column("resources", N_("资源数"), lambda i: i.resources, sort=Listing.resources, number=True),
+    *(
+        Column(name, label, lambda i, name=name: i.drift.get(name), number=True)  # type: ignore[misc]
+        for name, label in (("new", N_("新增")), ("changed", N_("变化")), ("gone", N_("消失")), ("held", N_("缺失待核实")), ("returned", N_("重现")),
+                            ("reshaped", N_("规格不符")), ("misowned", N_("归属不符")))
+    ),
+]  # fmt: skip
+
+
+def _pools() -> dict[int, str]:
+    if "pool_names" not in g:
+        g.pool_names = {one.id: one.name for one in reading().scalars(select(Pool))}
+    names: dict[int, str] = g.pool_names
+    return names
+
+
+class FileForm(FlaskForm):  # type: ignore[misc]
+    pool = SelectField(lazy("资源池"), coerce=int, choices=[])
+    as_of = DateTimeLocalField(
+        lazy("清单时点"), validators=[InputRequired(lazy("请填写清单时点"))],
+        description=lazy("清单是什么时候导出的；同一时点再次导入不改变任何内容"),
+    )  # fmt: skip
+    file = FileField(
+        lazy("清单文件"), validators=[FileRequired(lazy("请选择文件"))],
+        description=lazy("CSV、xlsx、xls、Parquet 或 JSON；至少有资源编号、类型和规格。合计行不读入"),
+    )  # fmt: skip
+
+
+@blueprint.get("/")
+@allow(*READERS)
+def index() -> str | Response:
+    tx = reading()
+    query = select(Listing)
+    if tx.actor.role is Role.PROVIDER:
+        query = query.where(Listing.pool_id.in_(select(Pool.id).where(Pool.provider_id == tx.actor.provider_id)))
+    found = listing(tx, query, LISTINGS, key=Listing.id, sort="-as_of")
+    waiting = held_listings.waiting(tx) if tx.actor.role is not Role.PROVIDER else []
+    return found.exported("inventories") or render_template(
+        "inventories/index.html", listings=found, waiting=waiting, pools=_pools()
+    )
+
+
+@blueprint.get("/drift")
+@allow(*READERS)
+def drift() -> str | Response:
+    """Where book and cloud differ, each kept as it was seen: nothing here is put right by itself."""
+    tx = reading()
+    query = (
+        select(Resource)
+        .where(observation.visible(tx, tx.actor), among(Resource.id, _different(tx)))
+        .options(joinedload(Resource.pool), joinedload(Resource.department))
+    )
+    found = listing(tx, query, DRIFT, key=Resource.id, filters=DRIFT_FILTERS, sort="name")
+    exported = found.exported("drift")
+    if exported:
+        return exported
+    latest = [(pool, observation.last_listing(tx, pool.id)) for pool in tx.scalars(select(Pool).order_by(Pool.name))]
+    return render_template("inventories/drift.html", rows=found, latest=latest)
+
+
+@blueprint.route("/new", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR)
+def upload() -> str | Response | tuple[str, int]:
+    """An inventory file of a pool: first what would come of it, then, once that was looked at, entered."""
+    tx = reading()
+    now = tx.now.astimezone(settings().zone).replace(tzinfo=None, second=0, microsecond=0)
+    form = FileForm(as_of=now)
+    pools = tx.scalars(select(Pool).order_by(Pool.name)).all()
+    form.pool.choices = [SelectChoice(str(one.id), one.name) for one in pools]
+    found: Listed | None = None
+    token = request.form.get("token", "")
+    if token:
+        del form.file  # it came with the page before
+    if form.validate_on_submit():
+        pool = next(one for one in pools if one.id == form.pool.data)
+        when: datetime = form.as_of.data.replace(tzinfo=settings().zone)
+        try:
+            with transaction() as writing:
+                if not token:
+                    token = attachments.keep(writing, form.file.data.filename or "", form.file.data.read()).token
+                file = attachments.kept(writing, token)
+                _ = file.content
+        except Invalid as refused:
+            hang(form, refused)
+        else:
+            enters = request.form.get("step") == "enter"
+            found = _import(pool, when, file, write=enters)
+            if found.error is not None:
+                hang(form, found.error)
+            elif enters:
+                return _entered(found)
+    return _compared(form, found, token), 422 if form.is_submitted() and (found is None or found.error) else 200
+
+
+def _import(pool: Pool, when: datetime, file: StagedFile, *, write: bool) -> Listed:
+    with uploads.laid_out(file) as path:
+        found = imports.import_inventory(
+            book(), pool, path, as_of=when, actor=actor(), caution=settings().caution, write=write
+        )
+    if found.error is not None or write:
+        with transaction() as tx:
+            attachments.forget(tx, file.token)
+    return found
+
+
+def _compared(form: FileForm, found: Listed | None, token: str) -> str:
+    """The form, and beside it what would come of the file."""
+    usable = found is not None and found.error is None
+    if "file" not in form and not usable:  # the file has to be chosen again
+        choices, errors = form.pool.choices, form.form_errors
+        form = FileForm()
+        form.pool.choices, form.form_errors = choices, errors
+    return render_template(
+        "inventories/upload.html",
+        form=form,
+        report=uploads.told(found.report.files[0]) if found is not None and found.report.files else None,
+        drift=found.drift if found is not None and usable else None,
+        found=found,
+        token=token,
+    )
+
+
+def _entered(found: Listed) -> Response:
+    if found.drift is not None and found.drift.held:
+        flash(_("清单已入库；其中所缺资源占比过大，未认定消失，请核实"), "warning")
+    else:
+        flash(_("清单与上次相同，没有变化") if found.again else _("清单已入库"), "success")
+    for note in uploads.notes(found.report.files[0]) if found.report.files else ():
+        flash(note, "info")
+    return redirect(url_for("inventories.index"))
+
+
+MISSING_SHOWN = 200
+
+
+@blueprint.get("/<int:listing_id>")
+@allow(*READERS)
+def show(listing_id: int) -> str:
+    """One listing: what it told, and what it would end where that is held."""
+    one = _listing(listing_id)
+    missing = held_listings.missing(reading(), one) if one.held == Held.WAITS else []
+    return render_template(
+        "inventories/show.html", one=one, pool=_pools()[one.pool_id], missing=missing, most=MISSING_SHOWN, held=Held
+    )
+
+
+@blueprint.post("/<int:listing_id>/decide")
+@allow(Role.SUPERVISOR)
+def decide(listing_id: int) -> Response:
+    """What the listing lacked is gone, or the listing is wrong."""
+    try:
+        with transaction() as tx:
+            one = held_listings.listing(tx, listing_id)
+            if request.form.get("decision") == "end":
+                ended = held_listings.end(tx, one, request.form.get("reason", ""))
+                said = _("%(n)s 台资源记为消失", n=ended)
+            else:
+                held_listings.keep(tx, one, request.form.get("reason", ""))
+                said = _("所缺资源保留，清单记为有误")
+    except (Invalid, WrongState) as refused:
+        flash(sentence(refused.message, refused.params), "danger")
+        return redirect(url_for("inventories.show", listing_id=listing_id))
+    flash(said, "success")
+    return redirect(url_for("inventories.index"))
+
+
+def _listing(listing_id: int) -> Listing:
+    """The listing, or NotFound where the visitor may not see its pool."""
+    tx = reading()
+    one = held_listings.listing(tx, listing_id)
+    if tx.actor.role is Role.PROVIDER and tx.get_one(Pool, one.pool_id).provider_id != tx.actor.provider_id:
+        raise NotFound("listing.none", N_("没有编号为 %(id)s 的清单"), id=listing_id)
+    return one
+
+
+@frame.home_block(Role.SUPERVISOR, order=40)
+def _held(tx: Tx, _actor: Actor) -> str | None:
+    """Listings that wait for a look; nothing where there is none."""
+    found = held_listings.waiting(tx)
+    return render_template("inventories/_home.html", rows=found, pools=_pools()) if found else None

@@ -1,0 +1,178 @@
+"""The inventory: every resource that one may see, and each with its figures, its history and the shape of its use."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from flask import Blueprint, render_template, url_for
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
+
+from console import frame, links
+from console.access import BUSINESS, allow
+from console.book import actor, book, reading
+from console.charts import Chart, use_charts
+from console.lists import Column, Filter, listing
+from console.words import KINDS, _, amounts
+from metering.cases import Case, State, exemptions, protections, visible
+from metering.judging import CALLS_FOR, Finding, Reason, findings
+from providers import observation
+from providers.observation import Resource
+from quota.actors import Actor
+from quota.db import Tx
+from quota.errors import N_
+
+blueprint = Blueprint("resources", __name__, url_prefix="/resources")
+frame.page("resources", "resources.index", N_("资源台账"), order=10)
+
+STATES = {
+    "running": N_("运行中"),
+    "stopped": N_("已关机"),
+    "recycled": N_("回收站"),
+    "error": N_("故障"),
+    "deleted": N_("已删除"),
+}
+FIELDS = {
+    "amounts": N_("规格"),
+    "state": N_("状态"),
+    "name": N_("名称"),
+    "attached_to": N_("挂载于"),
+    "address": N_("地址"),
+    "department_code": N_("单位"),
+    "owner": N_("使用单位"),
+    "system_code": N_("信息系统"),
+}
+CHART_DAYS = 30
+
+COLUMNS = [
+    Column(
+        "name",
+        N_("名称"),
+        lambda r: r.name or r.external_id,
+        sort=Resource.name,
+        href=lambda r: url_for("resources.show", resource_id=r.id),
+        title=True,
+    ),
+    Column("kind", N_("类别"), lambda r: _(KINDS[r.kind]), sort=Resource.kind),
+    Column("shape", N_("规格"), lambda r: amounts(r.has())),
+    Column(
+        "department",
+        N_("使用单位"),
+        lambda r: r.department.name if r.department else None,
+        href=links.department(lambda r: r.department_id),
+    ),
+    Column(
+        "system",
+        N_("信息系统"),
+        lambda r: r.system.name if r.system else None,
+        href=links.system(lambda r: r.system_id),
+    ),
+    Column("pool", N_("资源池"), lambda r: r.pool.name, href=links.pool(lambda r: r.pool_id)),
+    Column("address", N_("地址"), lambda r: r.address, minor=True),
+    Column("state", N_("状态"), lambda r: r.state, sort=Resource.state, state=True),
+    Column("external_id", N_("云侧编号"), lambda r: r.external_id, minor=True),
+]
+FILTERS = [
+    Filter(
+        "q",
+        N_("名称、编号或地址"),
+        lambda q, v: q.where(frame.matching(v, Resource.name, Resource.external_id, Resource.address)),
+    ),
+    Filter("kind", N_("类别"), lambda q, v: q.where(Resource.kind == v), options=KINDS),
+    Filter("state", N_("状态"), lambda q, v: q.where(Resource.state == v), options=STATES),
+]
+
+
+@blueprint.get("/")
+@allow(*BUSINESS)
+def index() -> str | Response:
+    tx = reading()
+    query = (
+        select(Resource)
+        .where(observation.visible(tx, actor()), Resource.gone_at.is_(None))
+        .options(joinedload(Resource.department), joinedload(Resource.system), joinedload(Resource.pool))
+    )
+    found = listing(tx, query, COLUMNS, key=Resource.id, filters=FILTERS, sort="name")
+    return found.exported("resources") or render_template("resources/index.html", resources=found)
+
+
+@blueprint.get("/<int:resource_id>")
+@allow(*BUSINESS)
+def show(resource_id: int) -> str:
+    """One resource. Raises NotFound for one that the visitor may not see."""
+    tx = reading()
+    one = observation.resource(tx, resource_id)
+    finding = findings.latest(tx, one.id)
+    reasons = [Reason(**row).text(_) for row in finding.reasons] if finding else []
+    history = [
+        {
+            "at": change.at,
+            "who": change.source,
+            "what": _("出现") if change.what == "appeared" else _("变化"),
+            "reason": "",
+            "changes": [
+                (_(FIELDS[name]), _written(name, change.before.get(name)), _written(name, value))
+                for name, value in change.after.items()
+                if name in FIELDS
+            ],
+        }
+        for change in reversed(observation.history(tx, one.id))
+    ]
+    return render_template(
+        "resources/show.html",
+        one=one,
+        kind=KINDS[one.kind],
+        finding=finding,
+        reasons=reasons,
+        history=history,
+        charts=_charts(one, book().clock(), finding),
+        case=_case(tx, one),
+        may_open=finding is not None and finding.is_now() in CALLS_FOR,
+        exemption=exemptions.holding(tx, one.id),
+        protected=protections.protected(tx, one),
+    )
+
+
+def _case(tx: Tx, one: Resource) -> Case | None:
+    """The open case of a resource, where the visitor may see it."""
+    return tx.scalar(
+        select(Case).where(Case.resource_id == one.id, Case.state != State.CLOSED.value, visible(tx, actor()))
+    )
+
+
+def _written(name: str, value: object) -> str | None:
+    if name == "amounts" and isinstance(value, dict):
+        return str(amounts(value))
+    if name == "state" and value in STATES:
+        return _(STATES[str(value)])
+    return None if value is None else str(value)
+
+
+def _charts(one: Resource, now: datetime, finding: Finding | None) -> list[Chart]:
+    """How it was used over the last days, with what it was judged by; hours without a live sample are gaps."""
+    start = now - timedelta(days=CHART_DAYS)
+    return use_charts(one, start, now, reasons=finding.reasons if finding else [])
+
+
+@frame.finder(*BUSINESS, order=20)
+def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
+    """Resources by name, id or address."""
+    rows = tx.scalars(
+        select(Resource)
+        .where(
+            observation.visible(tx, who),
+            frame.matching(text, Resource.name, Resource.external_id, Resource.address),
+        )
+        .limit(limit)
+    )
+    return [
+        frame.Hit(
+            N_("资源"),
+            one.name or one.external_id,
+            url_for("resources.show", resource_id=one.id),
+            one.external_id,
+            one.state,
+        )
+        for one in rows
+    ]

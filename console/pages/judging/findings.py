@@ -1,0 +1,292 @@
+"""What the latest assessment found: idle and busy resources, with the numbers behind each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Blueprint, g, render_template, url_for
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
+
+from console import frame, links
+from console.access import BUSINESS, STEWARDS, allow
+from console.book import book, lake, reading, settings
+from console.lists import Column, Filter, Rows, listing
+from console.words import _, amounts, policies, sentence
+from console.words import show as show_value
+from metering.cases import Case, State, recoveries
+from metering.judging import (
+    CALLS_FOR,
+    CIRCUMSTANCES,
+    FIGURE_LABELS,
+    GROWS,
+    LABELS,
+    RECLAIMABLE,
+    Assessment,
+    Finding,
+    Reason,
+    findings,
+    recompute,
+)
+from metering.workbench import Works
+from providers import observation
+from providers.observation import Resource
+from quota.actors import Actor, Role
+from quota.db import Tx
+from quota.errors import N_, WrongState
+
+blueprint = Blueprint("findings", __name__, url_prefix="/findings")
+frame.page("cases", "findings.index", N_("评估发现"), order=20)
+
+ACTION = "action"
+VERDICTS = {ACTION: N_("需处理"), **{verdict.value: label for verdict, label in LABELS.items()}}
+
+
+def _verdict(query: Rows, value: str) -> Rows:
+    if value == ACTION:
+        return query.where(Finding.verdict.in_([one.value for one in GROWS | RECLAIMABLE]))
+    return query.where(Finding.verdict == value)
+
+
+def _figure(name: str) -> Any:
+    """A figure of the longest window that knows it; None = not known."""
+
+    def value(row: Finding) -> float | None:
+        windows = row.numbers.get("windows", {})
+        for days in sorted(windows, key=int, reverse=True):
+            found = windows[days].get(name)
+            if found is not None:
+                return round(float(found), 2)
+        return None
+
+    return value
+
+
+def _opened(row: Finding) -> tuple[str | None, str | None]:
+    """Number and address of the case that is open for the resource of ``row``."""
+    if "open_cases" not in g:  # an export, which names them all
+        g.open_cases = _open_cases(reading())
+    one = g.open_cases.get(row.resource_id)
+    return (one.number, url_for("cases.show", case_id=one.id)) if one else (None, None)
+
+
+def _open_cases(tx: Tx, rows: Sequence[Finding] | None = None) -> dict[int, Case]:
+    """Resource → the case that is open for it; of the resources of ``rows``, or of all."""
+    query = select(Case).where(Case.state != State.CLOSED.value)
+    if rows is not None:
+        query = query.where(Case.resource_id.in_([one.resource_id for one in rows]))
+    return {one.resource_id: one for one in tx.scalars(query)}
+
+
+COLUMNS = [
+    Column(
+        "name",
+        N_("资源"),
+        lambda f: f.resource.name or f.resource.external_id,
+        href=lambda f: url_for("resources.show", resource_id=f.resource_id),
+        title=True,
+    ),
+    Column(
+        "verdict",
+        N_("结论"),
+        lambda f: f.verdict,
+        sort=Finding.verdict,
+        state=True,
+        href=lambda f: url_for("findings.show", finding_id=f.id),
+    ),
+    Column(
+        "department",
+        N_("使用单位"),
+        lambda f: f.resource.department.name if f.resource.department else None,
+        href=links.department(lambda f: f.resource.department_id),
+    ),
+    Column("shape", N_("规格"), lambda f: amounts(f.had())),
+    Column("cpu_p95", "CPU P95", _figure("cpu_p95"), unit="%", number=True),
+    Column("mem_mean", N_("内存均值"), _figure("mem_mean"), unit="%", number=True),
+    Column(
+        "coverage",
+        N_("采集覆盖率"),
+        lambda f: None if f.coverage is None else round(100 * f.coverage, 1),
+        unit="%",
+        number=True,
+    ),
+    Column("target", N_("建议规格"), lambda f: amounts(f.should_have() or {}) if f.target else None),
+    Column(
+        "case",
+        N_("案件"),
+        lambda f: _opened(f)[0],
+        href=lambda f: _opened(f)[1],
+    ),
+    Column("reasons", N_("依据"), lambda f: "; ".join(Reason(**row).text(_) for row in f.reasons), minor=True),
+]
+FILTERS = [
+    Filter("verdict", N_("结论"), _verdict, options=VERDICTS, default=ACTION),
+    Filter("q", N_("资源名称"), lambda q, v: q.where(frame.matching(v, Resource.name))),
+]
+
+
+@blueprint.get("/")
+@allow(*STEWARDS)
+def index() -> str | Response:
+    tx = reading()
+    run = findings.last_run(tx)
+    query = (
+        select(Finding)
+        .join(Resource, Resource.id == Finding.resource_id)
+        .where(Finding.assessment_id == (run.id if run else -1))
+        .options(joinedload(Finding.resource).joinedload(Resource.department))
+    )
+    found = listing(tx, query, COLUMNS, key=Finding.id, filters=FILTERS, sort="verdict")
+    exported = found.exported("findings")
+    if exported:
+        return exported
+    g.open_cases = _open_cases(tx, found.rows)
+    return render_template(
+        "findings/index.html",
+        findings=found,
+        run=run,
+        recoverable=_recoverable(tx, run),
+        calls=[one.value for one in CALLS_FOR],
+        opened=_opened,
+    )
+
+
+@blueprint.get("/<int:finding_id>")
+@allow(*BUSINESS)
+def show(finding_id: int) -> str:
+    """One finding with every number it was judged by. NotFound where its resource may not be seen."""
+    return _page(finding_id, None)
+
+
+@blueprint.get("/<int:finding_id>/recomputed")
+@allow(*BUSINESS)
+def recomputed(finding_id: int) -> str:
+    """The finding made again from the lake, beside what was written down."""
+    findings_of = Works(book(), lake(), settings().data)
+    _seen(reading(), finding_id)
+    try:
+        again = recompute.finding(findings_of, finding_id)
+    except WrongState as gone:
+        return _page(finding_id, None, gone=sentence(gone.message, gone.params))
+    return _page(finding_id, again)
+
+
+def _seen(tx: Tx, finding_id: int) -> Finding:
+    one = findings.finding(tx, finding_id)
+    observation.resource(tx, one.resource_id)
+    return one
+
+
+def _starved(windows: dict[str, dict[str, Any]]) -> str | None:
+    """That the provider gave less than the machine wanted, by the longest window that tells."""
+    for days in sorted(windows, key=int, reverse=True):
+        seen = windows[days]
+        if seen.get("starved") and seen.get("steal_mean") is not None:
+            return _(
+                "供给不足：近%(days)s天有%(share)s%%的时段,机器所需的 CPU 有一成以上被宿主机抢占(平均%(mean)s%%)。"
+                "CPU 数字是所需而不只是所用;扩容之前先请云服务商核实宿主机的超分。",
+                days=days,
+                share=f"{100 * seen['starved']:.1f}",
+                mean=f"{seen['steal_mean']:.1f}",
+            )
+    return None
+
+
+def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -> str:
+    one = _seen(reading(), finding_id)
+    windows = one.numbers.get("windows", {})
+    ordered = sorted(windows, key=int)
+    rows = [
+        [_(label), *(_told(name, windows[days].get(name)) for days in ordered)]
+        for name, (label, _unit, _factor) in FIGURE_LABELS.items()
+        if any(name in windows[days] for days in ordered)
+    ]
+    around = [
+        (_(FIGURE_LABELS[name][0]), _told(name, one.numbers.get(name)))
+        for name in CIRCUMSTANCES
+        if one.numbers.get(name) is not None
+    ]
+    return render_template(
+        "findings/show.html",
+        one=one,
+        run=one.assessment,
+        reasons=[Reason(**row).text(_) for row in one.reasons],
+        heads=[(_("指标"), False), *((_("近%(days)s天", days=days), True) for days in ordered)],
+        rows=rows,
+        around=around,
+        basis=_basis(one),
+        starved=_starved(windows),
+        again=again,
+        gone=gone,
+        differences=[
+            [
+                differing(each.what),
+                str(each.days or "—"),
+                show_value(each.before),
+                show_value(each.now),
+            ]
+            for each in (again.differences if again else ())
+        ],
+    )
+
+
+OTHER = {
+    "verdict": N_("结论"), "reasons": N_("依据"), "target": N_("建议规格"),
+    "wanted": N_("窗口时段数"), "expected": N_("应采时段数"), "live": N_("有效时段数"), "off": N_("关机时段数"),
+    "frozen": N_("数据冻结时段数"), "cpu_coverage": N_("CPU 采集覆盖率"), "mem_coverage": N_("内存采集覆盖率"),
+    "net_coverage": N_("网络采集覆盖率"), "card_coverage": N_("加速卡采集覆盖率"),
+    "conn_coverage": N_("连接数采集覆盖率"),
+}  # fmt: skip
+"""What may come out otherwise when a finding is made again, and is no figure that a policy looks at."""
+
+
+def differing(what: str) -> str:
+    """What comes out otherwise, in words."""
+    return _(FIGURE_LABELS[what][0] if what in FIGURE_LABELS else OTHER[what])
+
+
+def _basis(one: Finding) -> str | None:
+    """What the advised size follows from, in words; None for findings that keep nothing of it."""
+    why = one.numbers.get("sizing") or {}
+    told = [policies.sizing(why["method"])] if "method" in why else []
+    if "figure" in why:
+        named = {
+            **{name: label for name, (label, _unit, _factor) in FIGURE_LABELS.items()},
+            "line_p95": N_("带宽使用率 P95"),
+        }
+        name = named[why["figure"]]
+        told.append(
+            _(
+                "%(figure)s %(value)s%%,改后 %(after)s%%",
+                figure=_(name),
+                value=f"{why['value']:.1f}",
+                after=f"{why['after']:.1f}",
+            )
+        )
+    return _(";").join(told) or None
+
+
+def _told(name: str, value: float | None) -> str:
+    """A figure as people read it; of days the whole ones that have passed."""
+    if value is None:
+        return "—"
+    if name.endswith("days") or name == "cycle_left":
+        return f"{int(value):,}"
+    _label, unit, factor = FIGURE_LABELS[name]
+    return f"{round(value * factor, 2):g}{unit}"
+
+
+def _recoverable(tx: Tx, run: Assessment | None) -> dict[Any, int]:
+    """What could be recovered by the latest assessment, in base units by kind."""
+    return {} if run is None else recoveries.recoverable_by_kind(tx, run)
+
+
+@frame.home_block(Role.SUPERVISOR, Role.AUTHORITY, order=40)
+def recoverable_now(tx: Tx, _who: Actor) -> str | None:
+    """What the latest assessment found, by class, and what could be recovered."""
+    run = findings.last_run(tx)
+    if run is None:
+        return None
+    return render_template("findings/_home.html", run=run, labels=LABELS, recoverable=_recoverable(tx, run))

@@ -1,0 +1,234 @@
+"""Policies: what holds, what is coming, what held; drafting, replaying over the city's own past, and signing."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+from werkzeug.wrappers import Response
+from wtforms import HiddenField, TextAreaField
+from wtforms.validators import InputRequired, Length
+
+from console import frame
+from console.access import STEWARDS, allow
+from console.book import actor, book, reading, settings, transaction
+from console.forms import hang
+from console.pages.judging.policy_backtests import replayed
+from console.pages.judging.policy_forms import departments, draft_form, layout, sent
+from console.security import row_or
+from console.words import _, lazy, sentence
+from console.words import policies as policy_words
+from metering.cases import recoveries, suspensions
+from metering.judging import Policy, PolicyVersion, default, policies
+from metering.simulation import PolicyDraft, drafts, policy_backtests
+from quota.actors import Actor, Role
+from quota.db import Tx
+from quota.directory import Pool
+from quota.errors import N_, Invalid, WrongState
+
+blueprint = Blueprint("policies", __name__, url_prefix="/policies")
+frame.page("cases", "policies.index", N_("策略"), order=60)
+
+
+class EnactForm(FlaskForm):  # type: ignore[misc]
+    """The signature: which replay was on the page, and why."""
+
+    replay = HiddenField()
+    reason = TextAreaField(lazy("启用理由"), [InputRequired(lazy("请写明启用理由")), Length(max=500)])
+
+
+@blueprint.get("/")
+@allow(*STEWARDS)
+def index() -> str:
+    tx = reading()
+    today = _today()
+    names = _names(tx)
+    groups = []
+    for name in dict.fromkeys(one.name for one in policies.versions(tx)):
+        every = policies.versions(tx, name)
+        held = [one for one in every if one.effective_from <= today]
+        now = max(held, key=lambda one: (one.effective_from, one.version), default=None)
+        groups.append(
+            {
+                "name": name,
+                "now": now,
+                "rows": policy_words.rows(now.policy()) if now else [],
+                "sizing": policy_words.sizing(now.policy().sizing) if now else "",
+                "sections": _sections(now.policy(), names) if now else [],
+                "coming": [one for one in every if one.effective_from > today],
+                "past": [one for one in held if one is not now],
+            }
+        )
+    return render_template("policies/index.html", groups=groups, drafts=drafts.drafts(tx))
+
+
+@blueprint.get("/versions/<int:version_id>")
+@allow(*STEWARDS)
+def show(version_id: int) -> str:
+    tx = reading()
+    one = policies.version(tx, version_id)
+    before = next((each for each in policies.versions(tx, one.name) if each.version == one.version - 1), None)
+    names = _names(tx)
+    policy = one.policy()
+    return render_template(
+        "policies/show.html",
+        one=one,
+        rows=policy_words.rows(policy),
+        sizing=policy_words.sizing(policy.sizing),
+        exceptions=_sections(policy, names),
+        state=_standing(tx, one),
+        before=before,
+        differences=policy_words.differences(before.policy(), policy, names) if before else [],
+        draft=tx.scalar(select(PolicyDraft).where(PolicyDraft.enacted_id == one.id)),
+        regret=recoveries.regret(tx, one.id),
+        suspended=suspensions.holding(tx, one.id),
+        limit=one.rules().regret_limit,
+    )
+
+
+@blueprint.route("/drafts/new", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+def draft() -> str | Response | tuple[str, int]:
+    """The next version of a policy, from the newest one."""
+    tx = reading()
+    name = request.args.get("name", "default")
+    newest = policies.newest(tx, name)
+    before = newest.policy() if newest else default()
+    more = request.form.get("more", "")
+    given = sent(before, request.form) if request.method == "POST" else None
+    form = draft_form(tx, before, _today() + timedelta(days=1), layout(before, given or (), more), given)
+    if not more and form.is_submitted():
+        form.validate()
+        made = form.policy(before)
+    else:
+        made = None
+    if made is not None:
+        try:
+            with transaction() as writing:
+                row = drafts.draft(writing, made, reason=form.reason.data)
+                policy_backtests.ask(writing, row.document, row.digest)
+                draft_id = row.id
+        except Invalid as refused:
+            hang(form, refused)
+        else:
+            flash(_("草案已保存,回放已在后台开始"), "success")
+            return redirect(url_for("policies.drafted", draft_id=draft_id))
+    wrong = bool(form.errors or form.form_errors)
+    return render_template("policies/draft.html", form=form, before=before), 422 if wrong else 200
+
+
+@blueprint.get("/drafts/<int:draft_id>")
+@allow(*STEWARDS)
+def drafted(draft_id: int) -> str:
+    tx = reading()
+    row = drafts.drafted(tx, draft_id)
+    names = _names(tx)
+    runs = policy_backtests.of_digest(tx, row.digest)
+    latest = next((one for one in runs if one.state == "done"), None)
+    base = row.based_on.policy() if row.based_on else None
+    return render_template(
+        "policies/drafted.html",
+        row=row,
+        differences=policy_words.differences(base, row.policy(), names) if base else [],
+        rows=policy_words.rows(row.policy()),
+        sizing=policy_words.sizing(row.policy().sizing),
+        exceptions=_sections(row.policy(), names),
+        runs=runs,
+        under_way=next((one for one in runs if one.state in ("waiting", "running")), None),
+        evidence=drafts.evidence(tx, row),
+        shown=replayed(latest) if latest else None,
+    )
+
+
+@blueprint.post("/drafts/<int:draft_id>/replay")
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+def replay(draft_id: int) -> Response:
+    with transaction() as tx:
+        row = drafts.drafted(tx, draft_id)
+        if row.state != "drafted":
+            raise WrongState("policy.closed", N_("该草案已启用或已撤回"))
+        policy_backtests.ask(tx, row.document, row.digest)
+    flash(_("回放已排队,由后台任务进行,可以离开本页"), "success")
+    return redirect(url_for("policies.drafted", draft_id=draft_id))
+
+
+@blueprint.post("/drafts/<int:draft_id>/withdraw")
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+def withdraw(draft_id: int) -> Response:
+    with transaction() as tx:
+        drafts.withdraw(tx, draft_id)
+    flash(_("草案已撤回"), "success")
+    return redirect(url_for("policies.drafted", draft_id=draft_id))
+
+
+@blueprint.route("/drafts/<int:draft_id>/enact", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+def enact(draft_id: int) -> str | Response | tuple[str, int]:
+    """What would hold and what it would have done, shown to who signs; then the signature."""
+    tx = reading()
+    row = drafts.drafted(tx, draft_id)
+    seen = drafts.evidence(tx, row)
+    form = EnactForm(replay=str(seen.id) if seen else "")
+    if form.validate_on_submit():
+        shown = row_or(form.replay.data, -1)
+        try:
+            with transaction() as writing:
+                version_id = drafts.enact(writing, draft_id, shown, reason=form.reason.data).id
+        except Invalid as refused:
+            hang(form, refused)
+        else:
+            flash(_("策略已启用"), "success")
+            return redirect(url_for("policies.show", version_id=version_id))
+    base = row.based_on.policy() if row.based_on else None
+    return render_template(
+        "policies/enact.html",
+        row=row,
+        form=form,
+        differences=policy_words.differences(base, row.policy(), _names(tx)) if base else [],
+        evidence=seen,
+        wanting="" if seen else sentence(drafts.wanting(tx, row)),
+        own=row.drafted_by == actor().login,
+        shown=replayed(seen) if seen else None,
+    ), 422 if form.errors else 200
+
+
+# ----------------------------------------------------------------------------------------------------------- mechanism
+
+
+def _today() -> date:
+    return book().clock().astimezone(settings().zone).date()
+
+
+def _names(tx: Tx) -> dict[str, str]:
+    """Code → name of pools and departments; of merged ones with their successor's."""
+    pools = dict(tx.execute(select(Pool.code, Pool.name)).all())
+    return pools | departments(tx)
+
+
+def _sections(policy: Policy, names: dict[str, str]) -> list[tuple[str, str, str]]:
+    return [
+        (
+            one.name,
+            policy_words.about(one, names),
+            policy_words.sizing(one.sizing) if one.sizing else _("与全市相同"),
+        )
+        for one in policy.sections
+    ]
+
+
+def _standing(tx: Tx, one: PolicyVersion) -> str:
+    """in_force, coming or superseded."""
+    today = _today()
+    if one.effective_from > today:
+        return "coming"
+    return "in_force" if policies.in_force(tx, today, one.name).id == one.id else "superseded"
+
+
+@frame.home_block(Role.AUTHORITY, order=45)
+def _to_sign(tx: Tx, who: Actor) -> str | None:
+    """Drafts of others that were replayed and wait for a signature."""
+    rows = [one for one in drafts.drafts(tx) if one.state == "drafted" and one.drafted_by != who.login]
+    ready = [one for one in rows if drafts.evidence(tx, one)]
+    return render_template("policies/_home.html", rows=ready) if ready else None

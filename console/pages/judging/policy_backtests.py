@@ -1,0 +1,159 @@
+"""A finished replay of a policy's draft as its page shows it: figures, frontier, groups, the worst machines drawn."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from console.book import settings
+from console.charts import Chart, Dot, Scatter, Series
+from console.words import _, number, policies
+from metering.judging import LABELS, Verdict
+from metering.simulation import DRAFT, EXECUTED, IN_FORCE, PolicyReplay
+from metering.sizing import profile
+from quota.units import UNITS, shown
+
+
+def replayed(one: PolicyReplay) -> dict[str, Any]:
+    """A finished replay for the page: figures, frontier, groups, the worst drawn."""
+    told = one.result["sizing"]
+    marks, base = told["policies"][DRAFT], told["policies"][IN_FORCE]
+    period = f"{one.first_day} – {one.last_day}"
+    verdicts = one.result["verdicts"]
+    return {
+        "run": one,
+        "period": period,
+        "vms": told["vms"],
+        "marks": marks,
+        "base": base,
+        "executed": told["policies"].get(EXECUTED),
+        "tidal": _tidal(one.document),
+        "frontier": _frontier(told, period),
+        "table": [_row(name, each, base) for name, each in told["policies"].items()],
+        "groups": {
+            kind: _groups(one.result["groups"][kind], one.result["groups_in_force"][kind])
+            for kind in ("department", "system", "pool")
+            if kind in one.result["groups"]
+        },
+        "worst": [_machine(i, each) for i, each in enumerate(one.result["worst"])],
+        "verdicts": verdicts,
+        "classes": [
+            [
+                _(LABELS[verdict]),
+                number(verdicts["now"]["in_force"].get(verdict.value, 0)),
+                number(verdicts["now"]["draft"].get(verdict.value, 0)),
+            ]
+            for verdict in Verdict
+            if verdict.value in verdicts["now"]["in_force"] or verdict.value in verdicts["now"]["draft"]
+        ],
+        "changed": [
+            (_(LABELS[Verdict(key.partition(">")[0])]), _(LABELS[Verdict(key.partition(">")[2])]), count)
+            for key, count in verdicts["changed"].items()
+        ],
+        "hurt": verdicts["hurt"],
+        "moves": _moves(verdicts),
+    }
+
+
+def _tidal(document: dict[str, Any]) -> bool:
+    """Whether a draft sizes anything by stretches of the day: that is replayed, and not carried out."""
+    names = [document.get("sizing", ""), *(each.get("sizing", "") for each in document.get("sections", ()))]
+    found = [profile(name) for name in names if name]
+    return any(one is not None and one.tide is not None for one in found)
+
+
+def _moves(verdicts: dict[str, Any]) -> list[list[str]]:
+    """Kind by kind what acting on today's findings would recover and give: [kind, in force, draft] each way."""
+    found = []
+    for kind, unit in UNITS.items():
+        figures = [
+            verdicts.get(way, {}).get(of, {}).get(kind.value, 0)
+            for way in ("recovers", "gives")
+            for of in ("in_force", "draft")
+        ]
+        if any(figures):
+            label = _(unit.label) if unit.label == unit.shown else f"{_(unit.label)} ({_(unit.shown)})"
+            found.append([label, *(number(shown(kind, figure)) for figure in figures)])
+    return found
+
+
+def _points(share: float, digits: int = 2) -> str:
+    """A share in per cent, with as many decimals as small rates need."""
+    return f"{100 * share:.{digits}f}%"
+
+
+def _row(name: str, marks: dict[str, Any], base: dict[str, Any]) -> list[str]:
+    return [
+        policies.sizing(name),
+        _points(marks["net_cores_saved_share"], 1),
+        f"{100 * (marks['net_cores_saved_share'] - base['net_cores_saved_share']):+.1f}",
+        _points(marks["violation_rate"], 3),
+        _points(marks["unserved_share_of_demand"], 3),
+        str(marks["vms_violating_over_1pct"]),
+        str(marks["vms_violating_over_5pct"]),
+        number(marks["changes_per_vm_30d"]),
+        number(marks["cores_at_end"]),
+    ]
+
+
+def _frontier(told: dict[str, Any], period: str) -> Scatter:
+    groups = {DRAFT: _("本草案"), IN_FORCE: _("现行策略")}
+    return Scatter(
+        "frontier",
+        _("节省与越限"),
+        [
+            Dot(
+                policies.sizing(name),
+                100 * marks["violation_rate"],
+                100 * marks["net_cores_saved_share"],
+                groups.get(name, _("其他方法")),
+            )
+            for name, marks in told["policies"].items()
+        ],
+        x_label=_("越限样本 %"),
+        y_label=_("净节省 %"),
+        period=period,
+        logarithmic=True,
+        line=[policies.sizing(name) for name in told["frontier"]],
+    )
+
+
+def _groups(ours: dict[str, Any], theirs: dict[str, Any]) -> list[list[str]]:
+    """Rows by group, those that save most on top."""
+    ordered = sorted(ours.items(), key=lambda item: -item[1]["cores_at_end"])
+    return [
+        [
+            name,
+            str(marks["vms"]),
+            _points(marks["net_cores_saved_share"], 1),
+            f"{100 * (marks['net_cores_saved_share'] - theirs.get(name, marks)['net_cores_saved_share']):+.1f}",
+            _points(marks["violation_rate"], 3),
+            str(marks["vms_violating_over_1pct"]),
+            number(marks["cores_at_end"]),
+        ]
+        for name, marks in ordered
+    ]
+
+
+def _machine(number_: int, one: dict[str, Any]) -> dict[str, Any]:
+    """One of the worst: its demand by day and the size that would have been in force."""
+    zone = settings().zone
+    days = [datetime.fromtimestamp(ts, zone) for ts in one["ts"]]
+    judged = datetime.fromtimestamp(one["judged_from"], zone)
+    return {
+        "name": one["name"],
+        "resource": one["resource"],
+        "rate": _points(one["violation_rate"], 2),
+        "deepest": number(one["deepest_cores"]),
+        "chart": Chart(
+            f"worst-{number_}",
+            one["name"],
+            days,
+            [
+                Series(_("当日最高需求"), one["peak"]),
+                Series(_("草案给出的规格"), one["top"], role="capacity"),
+            ],
+            unit="vCPU",
+            period=_("自%(day)s起计入评判", day=judged.date().isoformat()),
+        ),
+    }

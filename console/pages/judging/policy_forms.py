@@ -1,0 +1,495 @@
+"""The form of a policy's next version: its rules, how it sizes, and its exceptions; filled with the version before.
+
+Rules are rows of fields: whatever a policy can say is said without writing JSON, and without scripts. A row is dropped by
+its tick or by leaving its class empty, moved by its number, and belongs to the whole city or to one exception. What the
+built-in policy has and this one has not is offered to be taken over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+from werkzeug.datastructures import MultiDict
+from wtforms import (
+    BooleanField,
+    FloatField,
+    IntegerField,
+    SelectField,
+    SelectMultipleField,
+    StringField,
+    TextAreaField,
+)
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired, Length, NumberRange, Optional
+from wtforms.widgets import CheckboxInput, ListWidget
+
+from console.forms import DateField
+from console.pages.judging import sizing_forms
+from console.words import KINDS, MISSING_LABELS, _, lazy, policies, sentence
+from metering.judging import (
+    COMPARE,
+    FIGURE_LABELS,
+    GROWS,
+    LABELS,
+    MACHINES,
+    SIGNS,
+    VERDICTS,
+    Condition,
+    Policy,
+    Rule,
+    Section,
+    Verdict,
+    default,
+    unsafe,
+)
+from quota.db import Tx
+from quota.directory import Department, Pool, mergers
+from quota.errors import N_
+
+SLOT = re.compile(r"s(\d{1,2})_name")
+"""The field that names an exception."""
+ROW = re.compile(r"r(\d{1,2})_verdict")
+"""The field that says what a rule leads to."""
+CONDITION = re.compile(r"r(\d{1,2})_c(\d{1,2})_figure")
+
+LEVELS = (1, 2, 3, 4, 5)
+STEP = 10
+"""Between the numbers of two rules, so that one fits in."""
+
+OF_KINDS = [(key, KINDS[key]) for key in (*MACHINES, *(key for key in KINDS if key not in MACHINES))]
+"""Kinds as the built-in policy lists them, so that what is not touched stays what it was to the letter."""
+
+SPARE, OWN, BEFORE = "spare", "own", "before"
+EXTENT = {
+    "": N_("与全市相同"),
+    SPARE: N_("只扩不缩,不回收"),
+    BEFORE: N_("先按本例外的规则,其余与全市相同"),
+    OWN: N_("只按本例外的规则"),
+}
+"""Which rules hold in an exception."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the form has room for: conditions of each rule, exceptions, and what may be taken over."""
+
+    conditions: tuple[int, ...]
+    exceptions: int
+    offered: tuple[Rule, ...]
+
+
+class DraftForm(FlaskForm):  # type: ignore[misc]
+    """What every draft asks; ``draft_form`` adds the fields of the rules at hand."""
+
+    effective_from = DateField(lazy("生效日"), [InputRequired(lazy("请填写生效日"))])
+    reason = TextAreaField(lazy("修订理由"), [InputRequired(lazy("请写明修订策略的理由")), Length(max=500)])
+    hot_level = FloatField(
+        lazy(N_("高负载:CPU 或内存不低于(%)")), [InputRequired(lazy("请填写门槛")), NumberRange(1, 100, lazy("1到100"))]
+    )
+    hot_minutes = IntegerField(
+        lazy(N_("高负载:一天累计分钟")),
+        [InputRequired(lazy("请填写分钟数")), NumberRange(5, 1440, lazy("5到1440分钟"))],
+    )
+
+    layout = Layout((), 0, ())
+
+    def sized(self) -> list[Any]:
+        """The fields of the city's sizing."""
+        return sizing_forms.fields_of(self, "sizing")
+
+    def blocks(self) -> Iterator[dict[str, Any]]:
+        """Of each rule: its fields, its sentence as it stands, and whether it should be open."""
+        for i, count in enumerate(self.layout.conditions):
+            head = [self[f"r{i}_{name}"] for name in ("verdict", "days", "coverage", "order", "scope")]
+            rows = [
+                [self[f"r{i}_c{j}_{name}"] for name in ("figure", "op", "threshold", "missing")] for j in range(count)
+            ]
+            kinds, drop = self[f"r{i}_kinds"], self[f"r{i}_drop"]
+            wrong = any(one.errors for one in [*head, kinds, *(each for row in rows for each in row)])
+            yield {
+                "head": head,
+                "kinds": kinds,
+                "rows": rows,
+                "drop": drop,
+                "said": self._said(i),
+                "open": wrong or not self[f"r{i}_verdict"].data,
+                "wrong": wrong,
+                "number": i,
+            }
+
+    def slots(self) -> list[dict[str, Any]]:
+        """The fields of each exception."""
+        return [
+            {
+                "name": self[f"s{k}_name"],
+                "ticks": [self[f"s{k}_{name}"] for name in ("pools", "levels", "kinds")],
+                "departments": self[f"s{k}_departments"],
+                "rules": self[f"s{k}_rules"],
+                "sizing": sizing_forms.fields_of(self, f"s{k}_sizing"),
+            }
+            for k in range(self.layout.exceptions)
+        ]
+
+    def takings(self) -> list[Any]:
+        """A tick for each built-in rule that this policy has not."""
+        return [self[f"t{i}"] for i in range(len(self.layout.offered))]
+
+    def policy(self, before: Policy) -> Policy | None:
+        """The policy that was written; None where something of it makes no sense, told beside each field."""
+        rules: dict[str, list[tuple[int, int, Rule]]] = {}
+        for i in range(len(self.layout.conditions)):
+            if (one := self._rule(i)) is not None:
+                scope = self[f"r{i}_scope"].data or ""
+                rules.setdefault(scope, []).append((self[f"r{i}_order"].data or 0, i, one))
+        own = {scope: tuple(one for _order, _i, one in sorted(many)) for scope, many in rules.items()}
+        city = own.get("", ())
+        if not city:
+            self.form_errors: list[str] = [_("全市至少要有一条规则")]
+        sizing = sizing_forms.read(self, "sizing")
+        sections = self._sections(own, city)
+        if self.errors or self.form_errors:
+            return None
+        return replace(
+            before,
+            effective_from=self.effective_from.data,
+            hot_level=float(self.hot_level.data),
+            hot_minutes=int(self.hot_minutes.data),
+            sizing=sizing,
+            rules=city,
+            sections=sections,
+        )
+
+    def _rule(self, i: int) -> Rule | None:
+        """The rule of row i; None where it is dropped, or wrong."""
+        if not self[f"r{i}_verdict"].data or self[f"r{i}_drop"].data:
+            return None
+        if any(field.errors for name, field in self._fields.items() if name.startswith(f"r{i}_")):
+            return None  # told already
+        conditions = []
+        for j in range(self.layout.conditions[i]):
+            figure, op, threshold, missing = (
+                self[f"r{i}_c{j}_{name}"] for name in ("figure", "op", "threshold", "missing")
+            )
+            if not figure.data:
+                continue
+            if threshold.data is None:
+                _say(threshold, _("请填写门槛"))
+                continue
+            factor = FIGURE_LABELS.get(figure.data, ("", "", 1.0))[2]
+            conditions.append(Condition(figure.data, op.data, float(threshold.data) / factor, missing.data))
+        days, coverage, kinds = (self[f"r{i}_{name}"] for name in ("days", "coverage", "kinds"))
+        if not conditions and not any(self[f"r{i}_c{j}_threshold"].errors for j in range(self.layout.conditions[i])):
+            _say(self[f"r{i}_c0_figure"], _("一条规则至少要有一个条件"))
+        if days.data is None:
+            _say(days, _("请填写天数"))
+        if coverage.data is None:
+            _say(coverage, _("请填写覆盖率"))
+        if not kinds.data:
+            _say(kinds, _("请选择适用的类别"))
+        if not conditions or days.data is None or coverage.data is None or not kinds.data:
+            return None
+        made = Rule(
+            Verdict(self[f"r{i}_verdict"].data), days.data, tuple(conditions), tuple(kinds.data), coverage.data / 100
+        )
+        for where, message in unsafe(made):
+            _say(self[f"r{i}_{where}"], sentence(message, {}))
+        return made
+
+    def _said(self, i: int) -> tuple[str, str]:
+        """Class and sentence of row i, as far as it says something."""
+        verdict = self[f"r{i}_verdict"].data
+        label = _(LABELS[Verdict(verdict)]) if verdict in LABELS else _("新规则")
+        parts = []
+        for j in range(self.layout.conditions[i]):
+            figure, op, value = (self[f"r{i}_c{j}_{name}"].data for name in ("figure", "op", "threshold"))
+            if figure in FIGURE_LABELS and value is not None:
+                named, unit, _factor = FIGURE_LABELS[figure]
+                parts.append(f"{_(named)} {SIGNS.get(op, op)} {value:g}{unit}")
+        chosen = [_(KINDS[each]) for each in self[f"r{i}_kinds"].data or () if each in KINDS]
+        scope = self[f"r{i}_scope"].data
+        where = [_("例外 %(n)s", n=int(scope) + 1)] if scope and scope.isdecimal() else []
+        return label, " · ".join([*where, _("、").join(parts), _("、").join(chosen)]).strip(" ·")
+
+    def _sections(self, own: Mapping[str, tuple[Rule, ...]], city: tuple[Rule, ...]) -> tuple[Section, ...]:
+        found = []
+        names: set[str] = set()
+        for k in range(self.layout.exceptions):
+            named = self[f"s{k}_name"]
+            name = (named.data or "").strip()
+            mine = own.get(str(k), ())
+            if not name:
+                for i in range(len(self.layout.conditions)):
+                    field = self[f"r{i}_scope"]
+                    if mine and field.data == str(k) and not self[f"r{i}_drop"].data:
+                        _say(field, _("该例外没有名称,不会保留"))
+                continue
+            pools, departments, levels, kinds = (
+                tuple(self[f"s{k}_{each}"].data or ()) for each in ("pools", "departments", "levels", "kinds")
+            )
+            extent = self[f"s{k}_rules"].data or ""
+            sizing = sizing_forms.read(self, f"s{k}_sizing")
+            if not (pools or departments or levels or kinds):
+                _say(named, _("例外须指明资源池、单位、等保级别或类别"))
+            if not (self[f"s{k}_sizing"].data or extent):
+                _say(named, _("例外须另定规格方法,或另有规则"))
+            if name in names:
+                _say(named, _("两个例外不能同名"))
+            names.add(name)
+            if extent in (OWN, BEFORE) and not mine:
+                _say(self[f"s{k}_rules"], _("没有规则归于本例外"))
+            if mine and extent not in (OWN, BEFORE):
+                _say(self[f"s{k}_rules"], _("有规则归于本例外,请选择怎样适用"))
+            if named.errors or self[f"s{k}_rules"].errors or not (extent or sizing):
+                continue
+            growing = tuple(one for one in city if one.verdict in GROWS)
+            rules = {"": (), SPARE: growing, OWN: mine, BEFORE: (*mine, *city)}[extent]
+            if extent == SPARE and not rules:
+                _say(self[f"s{k}_rules"], _("全市没有扩容的规则"))
+                continue
+            found.append(Section(name, pools, departments, tuple(map(int, levels)), kinds, rules, sizing))
+        return tuple(found)
+
+
+def _say(field: Any, text: str) -> None:
+    field.errors = [*field.errors, text]
+
+
+def missing_rules(before: Policy) -> tuple[Rule, ...]:
+    """Rules of the built-in policy that ``before`` has nothing of: of the same class, about the same figures, for these
+    kinds. A house keeps the policy of the day it was founded; what was added since is taken over by hand."""
+
+    def has(rule: Rule) -> bool:
+        figures = {each.figure for each in rule.conditions}
+        return any(
+            one.verdict is rule.verdict
+            and {each.figure for each in one.conditions} == figures
+            and set(rule.kinds) <= set(one.kinds)
+            for one in before.rules
+        )
+
+    return tuple(one for one in default().rules if not has(one))
+
+
+def rows_of(before: Policy) -> list[tuple[str, Rule]]:
+    """(exception or "", rule) row by row: the city's rules, then those that exceptions have of their own."""
+    rows = [("", one) for one in before.rules]
+    for k, section in enumerate(before.sections):
+        rows += [(str(k), one) for one in _own(section, before)[1]]
+    return rows
+
+
+def _own(section: Section, before: Policy) -> tuple[str, tuple[Rule, ...]]:
+    """Which rules hold in an exception, and those that are its own."""
+    if not section.rules:
+        return "", ()
+    if section.rules == tuple(one for one in before.rules if one.verdict in GROWS):
+        return SPARE, ()
+    here = len(section.rules) - len(before.rules)
+    if here > 0 and section.rules[here:] == before.rules:
+        return BEFORE, section.rules[:here]
+    return OWN, section.rules
+
+
+def sent(before: Policy, form: MultiDict[str, str]) -> MultiDict[str, str]:
+    """What was sent, with the ticked built-in rules as rows of their own: behind the last one of their class."""
+    taken = MultiDict(form)
+    offered = missing_rules(before)
+    for at, one in enumerate(offered):
+        if taken.pop(f"t{at}", None) is None:
+            continue
+        numbers = [int(found[1]) for found in map(ROW.fullmatch, taken) if found]
+        order = [
+            _number(taken.get(f"r{i}_order"))
+            for i in numbers
+            if not taken.get(f"r{i}_scope")
+            and taken.get(f"r{i}_verdict") in VERDICTS
+            and VERDICTS.index(Verdict(taken[f"r{i}_verdict"])) <= VERDICTS.index(one.verdict)
+        ]
+        for name, values in _row(max(numbers, default=-1) + 1, one, max(order, default=0) + 1).items():
+            taken.setlist(name, values)
+    return taken
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.strip().isdecimal() else 0
+
+
+def _row(i: int, one: Rule, order: int) -> dict[str, list[str]]:
+    told = {
+        f"r{i}_verdict": [one.verdict.value],
+        f"r{i}_days": [str(one.days)],
+        f"r{i}_coverage": [f"{100 * one.coverage:g}"],
+        f"r{i}_order": [str(order)],
+        f"r{i}_scope": [""],
+        f"r{i}_kinds": list(one.kinds),
+    }
+    for j, each in enumerate(one.conditions):
+        told |= {
+            f"r{i}_c{j}_figure": [each.figure],
+            f"r{i}_c{j}_op": [each.op],
+            f"r{i}_c{j}_threshold": [f"{each.threshold * FIGURE_LABELS.get(each.figure, ('', '', 1.0))[2]:g}"],
+            f"r{i}_c{j}_missing": [each.missing],
+        }
+    return told
+
+
+def layout(before: Policy, names: Iterable[str] = (), more: str = "") -> Layout:
+    """How many fields the form should have: for what ``before`` says, or for what was sent (``names``); ``more``: one
+    more rule ("rule"), exception ("exception") or condition of rule i ("c<i>")."""
+    given = list(names)
+    rows = {int(found[1]) + 1 for found in map(ROW.fullmatch, given) if found}
+    slots = {int(found[1]) + 1 for found in map(SLOT.fullmatch, given) if found}
+    if rows or slots:
+        conditions = [0] * max(rows, default=0)
+        for found in map(CONDITION.fullmatch, given):
+            if found and int(found[1]) < len(conditions):
+                conditions[int(found[1])] = max(conditions[int(found[1])], int(found[2]) + 1)
+        conditions = [max(one, 1) for one in conditions]
+        exceptions = max(slots, default=0)
+    else:
+        conditions = [len(one.conditions) for _scope, one in rows_of(before)]
+        exceptions = len(before.sections) + 1
+    if more == "rule":
+        conditions.append(2)
+    elif more == "exception":
+        exceptions += 1
+    elif more[:1] == "c" and more[1:].isdecimal() and int(more[1:]) < len(conditions):
+        conditions[int(more[1:])] += 1
+    return Layout(tuple(conditions), exceptions, missing_rules(before))
+
+
+def departments(tx: Tx) -> dict[str, str]:
+    """Code → name of every department, by name; of a merged one, which a policy may go on naming, with its successor's."""
+    rows = {one.id: one for one in tx.scalars(select(Department).order_by(Department.name))}
+    successors = mergers(tx).successors()
+    return {
+        one.code: _("%(name)s(已并入%(successor)s)", name=one.name, successor=rows[successors[id_]].name)
+        if id_ in successors
+        else one.name
+        for id_, one in rows.items()
+    }
+
+
+def draft_form(tx: Tx, before: Policy, first: date, room: Layout, form: MultiDict[str, str] | None = None) -> DraftForm:
+    """The form filled with ``before``, to hold from ``first`` on, or with what was sent."""
+    rows = rows_of(before)
+    fields: dict[str, Any] = {"layout": room, **sizing_forms.sizing_fields("sizing", before.sizing)}
+    scopes = [("", _("全市")), *((str(k), _("例外 %(n)s", n=k + 1)) for k in range(room.exceptions))]
+    for i, count in enumerate(room.conditions):
+        fields |= _rule_fields(i, count, scopes, *(rows[i] if i < len(rows) else ("", None)))
+    for i, one in enumerate(room.offered):
+        fields[f"t{i}"] = BooleanField(f"{policies.rule(one)[0]} · {policies.rule(one)[1]} · {policies.kinds(one)}")
+    pools = [(one.code, one.name) for one in tx.scalars(select(Pool).where(Pool.active).order_by(Pool.name))]
+    named = list(departments(tx).items())
+    for k in range(room.exceptions):
+        old = before.sections[k] if k < len(before.sections) else None
+        fields |= {
+            f"s{k}_name": StringField(lazy("例外名称"), [Optional(), Length(max=32)], default=old.name if old else ""),
+            f"s{k}_pools": _ticks(lazy("资源池"), pools, old.pools if old else ()),
+            f"s{k}_departments": SelectMultipleField(
+                lazy("单位(含下级)"),
+                [Optional()],
+                choices=[SelectChoice(*one) for one in named],
+                default=list(old.departments) if old else [],
+                description=_("按住 Ctrl 可选多个;不选则不限"),
+                render_kw={"size": min(max(len(named), 2), 6)},
+            ),
+            f"s{k}_levels": _ticks(
+                lazy("等保级别"),
+                [(str(one), str(one)) for one in LEVELS],
+                [str(x) for x in (old.levels if old else ())],
+            ),
+            f"s{k}_kinds": _ticks(lazy("类别"), [(key, _(label)) for key, label in OF_KINDS], old.kinds if old else ()),
+            f"s{k}_rules": SelectField(
+                lazy(N_("规则")),
+                [Optional()],
+                choices=[SelectChoice(key, _(label)) for key, label in EXTENT.items()],
+                default=_own(old, before)[0] if old else "",
+            ),
+            **sizing_forms.sizing_fields(f"s{k}_sizing", old.sizing if old else "", optional=True),
+        }
+    made = type("Draft", (DraftForm,), fields)
+    filled = {"effective_from": first, "hot_level": before.hot_level, "hot_minutes": before.hot_minutes}
+    return made(form, **filled) if form is not None else made(**filled)  # type: ignore[no-any-return]
+
+
+def _rule_fields(i: int, count: int, scopes: Sequence[tuple[str, str]], scope: str, one: Rule | None) -> dict[str, Any]:
+    verdicts = [(each.value, _(LABELS[each])) for each in VERDICTS if each not in (Verdict.UNKNOWN, Verdict.UNJUDGED)]
+    fields: dict[str, Any] = {
+        f"r{i}_verdict": SelectField(
+            lazy(N_("结论")),
+            [Optional()],
+            choices=[SelectChoice("", _("(不用本条)")), *(SelectChoice(*each) for each in verdicts)],
+            default=one.verdict.value if one else "",
+        ),
+        f"r{i}_days": IntegerField(
+            lazy("窗口天数"),
+            [Optional(), NumberRange(1, 366, lazy("1到366天"))],
+            default=one.days if one else 30,
+        ),
+        f"r{i}_coverage": FloatField(
+            lazy("最低覆盖率(%)"),
+            [Optional(), NumberRange(0, 100, lazy("0到100"))],
+            default=round(100 * one.coverage, 2) if one else 90,
+        ),
+        f"r{i}_order": IntegerField(
+            lazy(N_("次序(小的在先)")), [Optional(), NumberRange(0, 9999, lazy("0到9999"))], default=STEP * (i + 1)
+        ),
+        f"r{i}_scope": SelectField(
+            lazy(N_("归于")), [Optional()], choices=[SelectChoice(*each) for each in scopes], default=scope
+        ),
+        f"r{i}_kinds": _ticks(lazy("类别"), [(key, _(label)) for key, label in OF_KINDS], one.kinds if one else ()),
+        f"r{i}_drop": BooleanField(lazy(N_("删去本条"))),
+    }
+    figures = [
+        (key, f"{_(label)}{f' ({unit.strip()})' if unit.strip() else ''}")
+        for key, (label, unit, _f) in FIGURE_LABELS.items()
+    ]
+    for j in range(count):
+        each = one.conditions[j] if one and j < len(one.conditions) else None
+        factor = FIGURE_LABELS.get(each.figure, ("", "", 1.0))[2] if each else 1.0
+        named = {"n": i + 1, "row": j + 1}
+        fields |= {
+            f"r{i}_c{j}_figure": SelectField(
+                _("规则 %(n)s 条件 %(row)s:指标", **named),
+                [Optional()],
+                choices=[SelectChoice("", "—"), *(SelectChoice(*x) for x in figures)],
+                default=each.figure if each else "",
+            ),
+            f"r{i}_c{j}_op": SelectField(
+                _("规则 %(n)s 条件 %(row)s:比较", **named),
+                choices=[SelectChoice(op, SIGNS.get(op, op)) for op in COMPARE],
+                default=each.op if each else "<",
+            ),
+            f"r{i}_c{j}_threshold": FloatField(
+                _("规则 %(n)s 条件 %(row)s:门槛", **named),
+                [Optional(), NumberRange(0, 1_000_000, lazy("不小于0的数"))],
+                default=round(each.threshold * factor, 4) if each else None,
+            ),
+            f"r{i}_c{j}_missing": SelectField(
+                _("规则 %(n)s 条件 %(row)s:没有数据时", **named),
+                choices=[
+                    SelectChoice(key, _("没有数据时%(what)s", what=_(label))) for key, label in MISSING_LABELS.items()
+                ],
+                default=each.missing if each else "unknown",
+            ),
+        }
+    return fields
+
+
+def _ticks(label: Any, options: Sequence[tuple[str, str]], chosen: Sequence[str]) -> SelectMultipleField:
+    """A tick for each option; none ticked = no matter which."""
+    return SelectMultipleField(
+        label,
+        [Optional()],
+        choices=[SelectChoice(*one) for one in options],
+        default=list(chosen),
+        widget=ListWidget(prefix_label=False),
+        option_widget=CheckboxInput(),
+    )

@@ -1,0 +1,54 @@
+"""Comments, disputes and rulings as pages take them: one small form under orders, incidents and bills alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import flash, request
+
+from console.book import transaction
+from console.security import row
+from console.words import _, sentence
+from providers import comments
+from quota.db import Tx
+from quota.errors import Refused
+
+
+def thread(tx: Tx, subject: str) -> dict[str, Any]:
+    """What templates/remarks/_thread.html shows under a page about ``subject``."""
+    return {
+        "said": comments.of(tx, subject),
+        "remark_labels": comments.KIND_LABELS,
+        "dispute": comments.open_dispute(tx, subject),
+    }
+
+
+def say(subject: str, provider_id: int) -> None:
+    """Keep what the visitor wrote about ``subject``: a comment, or what the button that he pressed names. A refusal is
+    flashed; what was typed stays in the browser's history."""
+    text = request.form.get("text", "")
+    kinds = {"dispute": comments.dispute, "review": comments.review}
+    keep = kinds.get(request.form.get("kind", ""), comments.comment)
+    try:
+        with transaction() as tx:
+            keep(tx, subject, provider_id, text)
+    except Refused as refused:
+        flash(sentence(refused.message, refused.params), "danger")
+    else:
+        flash(_("已记录"), "success")
+
+
+def rule() -> None:
+    """Settle the dispute that the form names."""
+    try:
+        with transaction() as tx:
+            comments.rule(
+                tx,
+                request.form.get("dispute", 0, row),
+                upheld=request.form.get("upheld") == "1",
+                text=request.form.get("text", ""),
+            )
+    except Refused as refused:
+        flash(sentence(refused.message, refused.params), "danger")
+    else:
+        flash(_("已裁定"), "success")

@@ -1,0 +1,400 @@
+"""Work orders: what companies must do by when; their staff does it, departments accept it, the steward sees all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from sqlalchemy import func, select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
+from wtforms import DecimalField, HiddenField, StringField, TextAreaField
+from wtforms.validators import InputRequired, Length, NumberRange, Optional
+
+from console import frame, links
+from console.access import BUSINESS, allow
+from console.book import reading, transaction
+from console.charts import shape, stated, timeline
+from console.forms import generation, hang
+from console.lists import Column, Filter, Listing, Rows, listing
+from console.pages.orders import dialogues
+from console.words import _, amounts, days_left, lazy
+from metering import cases
+from providers import comments, orders
+from providers import orders as delivery
+from providers.assessment import ratings
+from providers.base import Verb
+from providers.orders import BUCKETS, OPEN, UNDER_WAY, VERB_LABELS, OrderState, WorkOrder, enactment
+from quota.actors import Actor, Role
+from quota.calendar import WorkingDays, working_days
+from quota.db import Tx, among
+from quota.directory import CloudProvider, Department
+from quota.errors import N_, NotFound, Refused
+from quota.units import UNITS
+
+blueprint = Blueprint("orders", __name__, url_prefix="/orders")
+frame.page("providers", "orders.index", N_("工单"), order=10)
+
+WINDOW = timedelta(days=90)
+WAITING = "open"
+LATE = "late"
+STATES = {
+    WAITING: N_("未完成"), LATE: N_("已逾期"),
+    **{one.value: label for one, label in orders.STATE_LABELS.items()},
+}  # fmt: skip
+ACTIONS = {
+    "order.place": N_("派单"), "order.send": N_("发往云平台"), "order.hand_over": N_("转人工交付"),
+    "order.under_way": N_("云平台受理"), "order.retry": N_("重试"), "order.start": N_("开始交付"),
+    "order.deliver": N_("交付"), "order.fail": N_("报告失败"), "order.accept": N_("验收"),
+    "order.deem_accepted": N_("逾期视同验收"), "order.refuse": N_("验收退回"), "order.cancel": N_("取消"),
+    "order.not_taken": N_("云平台未受理"), "order.answer_late": N_("取消后云平台仍予执行"),
+    "order.reschedule": N_("期限重算"), "remark.comment": N_("发表意见"), "remark.dispute": N_("提出争议"),
+    "remark.upheld": N_("裁定争议成立"), "remark.dismissed": N_("裁定争议不成立"), "rating.give": N_("评价"),
+}  # fmt: skip
+FIELDS = {
+    "state": N_("状态"), "amounts": N_("规格"), "due_at": N_("期限"), "attempts": N_("尝试次数"),
+    "error": N_("原因"), "freed": N_("释放"), "discrepancy": N_("差异"), "stars": N_("评分"),
+}  # fmt: skip
+
+
+def code(one: WorkOrder) -> str:
+    """The state's code among all states."""
+    return f"order_{one.state}"
+
+
+def turn(one: WorkOrder) -> str:
+    """Whose turn it is."""
+    if one.state in UNDER_WAY:
+        return one.provider.name
+    if one.state == OrderState.DELIVERED:
+        return one.department.name if one.department else _("运营监督方")
+    return _("运营监督方") if one.state == OrderState.FAILED else ""
+
+
+def _state(query: Rows, value: str) -> Rows:
+    if value == WAITING:
+        return query.where(WorkOrder.state.in_([one.value for one in OPEN]))
+    if value == LATE:
+        now = reading().now
+        return query.where(
+            WorkOrder.state.in_([one.value for one in UNDER_WAY | {OrderState.FAILED}]), WorkOrder.due_at < now
+        )
+    return query.where(WorkOrder.state == value)
+
+
+def _bucket(query: Rows, value: str) -> Rows:
+    """Orders delivered within the window of the page's figures that took as long."""
+    tx = reading()
+    calendar = working_days(tx)
+    rows = tx.execute(
+        select(WorkOrder.id, WorkOrder.placed_at, WorkOrder.delivered_at).where(
+            WorkOrder.delivered_at >= tx.now - WINDOW, WorkOrder.delivered_at <= tx.now
+        )
+    )
+    found = [id_ for id_, placed, done in rows if done and str(orders.bucket(calendar.between(placed, done))) == value]
+    return query.where(among(WorkOrder.id, found))
+
+
+def _took(one: WorkOrder) -> int | None:
+    if one.delivered_at is None:
+        return None
+    return max(1, _calendar().between(one.placed_at, one.delivered_at))
+
+
+def _calendar() -> WorkingDays:
+    if "order_days" not in g:
+        g.order_days = working_days(reading())
+    kept: WorkingDays = g.order_days
+    return kept
+
+
+COLUMNS = [
+    Column("number", N_("工单号"), lambda o: o.number, sort=WorkOrder.id,
+           href=lambda o: url_for("orders.show", order_id=o.id), title=True),
+    Column("state", N_("状态"), code, sort=WorkOrder.state, state=True),
+    Column("verb", N_("事项"), lambda o: _(VERB_LABELS[Verb(o.verb)]), sort=WorkOrder.verb),
+    Column("name", N_("名称"), lambda o: o.name or (o.resource.external_id if o.resource else None), sort=WorkOrder.name),
+    Column("amounts", N_("规格"), lambda o: amounts(o.approved()) if o.amounts else None),
+    Column("department", N_("使用单位"), lambda o: o.department.name if o.department else None, href=links.department(lambda o: o.department_id)),
+    Column("pool", N_("资源池"), lambda o: o.pool.name, href=links.pool(lambda o: o.pool_id)),
+    Column("provider", N_("云服务商"), lambda o: o.provider.name, href=links.provider(lambda o: o.provider_id), minor=True),
+    Column("due", N_("期限"), lambda o: o.due_at, sort=WorkOrder.due_at),
+    Column("took", N_("交付用时"), _took, unit=N_("工作日"), number=True),
+    Column("drift", N_("与审批不符"), lambda o: bool(o.discrepancy) if o.accepted_at else None, minor=True),
+]  # fmt: skip
+FILTERS = [
+    Filter("state", N_("状态"), _state, options=STATES, default=WAITING),
+    Filter("verb", N_("事项"), lambda q, v: q.where(WorkOrder.verb == v),
+           options={one.value: label for one, label in VERB_LABELS.items()}),
+    Filter("bucket", N_("交付用时(工作日)"), _bucket, options={str(one): str(one) for one in BUCKETS}),
+    Filter("q", N_("工单号、名称或单位"), lambda q, v: q.where(
+        frame.matching(v, WorkOrder.number, WorkOrder.name)
+        | WorkOrder.department.has(frame.matching(v, Department.name)))),
+]  # fmt: skip
+
+
+def rows(tx: Tx) -> Rows:
+    """Orders that the visitor may see, with what their rows show."""
+    return (
+        select(WorkOrder)
+        .where(orders.visible(tx, tx.actor))
+        .options(
+            joinedload(WorkOrder.pool), joinedload(WorkOrder.provider), joinedload(WorkOrder.department),
+            joinedload(WorkOrder.resource),
+        )
+    )  # fmt: skip
+
+
+def company_filter(tx: Tx, column: Any) -> Filter:
+    """A choice of company, for those who see more than one."""
+    options = {str(one): name for one, name in tx.execute(select(CloudProvider.id, CloudProvider.name))}
+    return Filter("provider", N_("云服务商"), lambda q, v: q.where(column == int(v)), options=options)
+
+
+def delivered_in(tx: Tx, provider_id: int | None) -> dict[orders.Bucket, int]:
+    """How long deliveries of the past weeks took, those of this instant included."""
+    return orders.delivery_times(tx, tx.now - WINDOW, tx.now + timedelta(seconds=1), provider_id=provider_id)
+
+
+def listed(tx: Tx) -> Listing:
+    own = tx.actor.role is Role.PROVIDER
+    filters = FILTERS if own else [*FILTERS, company_filter(tx, WorkOrder.provider_id)]
+    columns = [one for one in COLUMNS if not (own and one.key == "provider")]
+    return listing(tx, rows(tx), columns, key=WorkOrder.id, filters=filters, sort="due")
+
+
+@blueprint.get("/")
+@allow(*BUSINESS)
+def index() -> str | Response:
+    tx = reading()
+    found = listed(tx)
+    exported = found.exported("orders")
+    if exported:
+        return exported
+    times = None
+    if tx.actor.role is not Role.TENANT:
+        times = delivered_in(tx, tx.actor.provider_id)
+    return render_template("orders/index.html", orders=found, times=times, days=WINDOW.days)
+
+
+@blueprint.get("/<int:order_id>")
+@allow(*BUSINESS)
+def show(order_id: int) -> str:
+    tx = reading()
+    one = orders.order(tx, order_id)
+    drift = enactment.compare(one) if one.state in (OrderState.DELIVERED, OrderState.ACCEPTED) else {}
+    return render_template(
+        "orders/show.html",
+        one=one,
+        code=code(one),
+        turn=turn(one),
+        verb=VERB_LABELS[Verb(one.verb)],
+        drift=drift,
+        behind=links.address(one.subject),
+        acts=_open_acts(tx, one),
+        **dialogues.thread(tx, one.basis),
+        rating=ratings.of(tx, one.id),
+        history=timeline(tx, one.basis, ACTIONS, FIELDS, {"state": stated("order_"), "amounts": shape, "freed": shape}),
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------------- acts
+
+
+class ActForm(FlaskForm):  # type: ignore[misc]
+    generation = HiddenField()
+    text = TextAreaField(lazy("说明"), [Optional(), Length(max=4000)])
+
+
+class ReasonForm(FlaskForm):  # type: ignore[misc]
+    generation = HiddenField()
+    text = TextAreaField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=4000)])
+
+
+class Act:
+    """Something that may be done to an order: by whom, in which states, with what consequence."""
+
+    def __init__(
+        self,
+        name: str,
+        label: str,
+        consequence: str,
+        done: str,
+        roles: tuple[Role, ...],
+        states: frozenset[OrderState],
+        do: Callable[[Tx, WorkOrder, int, FlaskForm], object],
+        form: type[FlaskForm] = ReasonForm,
+        tone: str = "primary",
+    ) -> None:
+        self.name, self.label, self.consequence, self.done = name, label, consequence, done
+        self.roles, self.states, self.do, self.form, self.tone = roles, states, do, form, tone
+
+    def open_to(self, who: Actor, one: WorkOrder) -> bool:
+        if who.role not in self.roles or one.state not in self.states:
+            return False
+        if who.role is Role.SUPERVISOR and self.name in ("accept", "refuse"):
+            return one.request_id is None
+        if self.name == "cancel":
+            return one.may_be_called_back()
+        return not (one.with_interface() and self.name in ("start", "deliver", "fail"))
+
+
+def _deliver(tx: Tx, one: WorkOrder, generation: int, form: FlaskForm) -> object:
+    """What was left empty is as it was approved."""
+    typed = {
+        kind: round(field.data * UNITS[kind].factor)
+        for kind in one.approved()
+        if (field := getattr(form, f"has_{kind.value}", None)) is not None and field.data is not None
+    }
+    external_id = form.external_id.data if hasattr(form, "external_id") else None
+    return delivery.mark_delivered(
+        tx, one.id, generation, external_id=external_id, has={**one.approved(), **typed} if typed else {},
+        note=form.text.data or "",
+    )  # fmt: skip
+
+
+def _dispute(tx: Tx, one: WorkOrder, _generation: int, form: FlaskForm) -> object:
+    return comments.dispute(tx, one.basis, one.provider_id, form.text.data)
+
+
+_TO_DO = frozenset({OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING})
+_ALL = frozenset(OrderState)
+ACTS: dict[str, Act] = {
+    one.name: one
+    for one in (
+        Act("start", N_("开始交付"), N_("工单转为“交付中”，由贵公司人员办理，云平台接口不再自动执行。"), N_("已开始交付"),
+            (Role.PROVIDER,), frozenset({OrderState.PENDING, OrderState.SENT, OrderState.FAILED}),
+            lambda tx, o, g, _f: delivery.start(tx, o.id, g, cases.objection), ActForm),
+        Act("deliver", N_("标记已交付"), N_("交付时间记为现在，不能倒填；资源进入台账，等待使用单位验收。"), N_("已标记交付，等待验收"),
+            (Role.PROVIDER,), _TO_DO | {OrderState.FAILED}, _deliver, ActForm),
+        Act("fail", N_("报告失败"), N_("工单转为“失败”，由运营监督方决定重试或取消；期限照常计算。"), N_("已报告失败"),
+            (Role.PROVIDER,), _TO_DO, lambda tx, o, g, f: delivery.report_failed(tx, o.id, g, f.text.data), tone="danger"),
+        Act("dispute", N_("提出争议"), N_("争议由运营监督方裁定；成立的，此工单不计入交付及时率。"), N_("争议已提出，等待裁定"),
+            (Role.PROVIDER,), _ALL, _dispute),
+        Act("accept", N_("验收通过"), N_("确认交付与申请相符；验收后可以评价。与审批不符之处照样记录。"), N_("已验收"),
+            (Role.TENANT, Role.SUPERVISOR), frozenset({OrderState.DELIVERED}),
+            lambda tx, o, g, _f: delivery.accept(tx, o.id, g), ActForm),
+        Act("refuse", N_("验收退回"), N_("工单退回云服务商重新交付，期限从现在重新计算。"), N_("已退回"),
+            (Role.TENANT, Role.SUPERVISOR), frozenset({OrderState.DELIVERED}),
+            lambda tx, o, g, f: delivery.refuse(tx, o.id, g, f.text.data), tone="danger"),
+        Act("retry", N_("重试"), N_("工单重新排队，由云平台接口再次执行；期限不变。"), N_("已重新排队"),
+            (Role.SUPERVISOR,), frozenset({OrderState.FAILED}), lambda tx, o, g, _f: delivery.retry(tx, o.id, g), ActForm),
+        Act("cancel", N_("取消工单"), N_("工单不再执行，为它占用的配额退回使用单位。不能撤销。"), N_("已取消"),
+            (Role.SUPERVISOR,), frozenset({OrderState.PENDING, OrderState.FAILED}),
+            lambda tx, o, g, f: delivery.cancel(tx, o.id, g, f.text.data), tone="danger"),
+    )
+}  # fmt: skip
+
+
+def _open_acts(tx: Tx, one: WorkOrder) -> list[Act]:
+    busy = comments.open_dispute(tx, one.basis) is not None
+    return [act for act in ACTS.values() if act.open_to(tx.actor, one) and not (act.name == "dispute" and busy)]
+
+
+def _form(act: Act, one: WorkOrder) -> FlaskForm:
+    """The act's form; a delivery of a new resource also asks for its id and for what it really has."""
+    if act.name != "deliver" or one.verb not in (Verb.CREATE, Verb.RESIZE):
+        return act.form(generation=one.generation)
+    more: dict[str, Any] = {}
+    if one.verb == Verb.CREATE:
+        more["external_id"] = StringField(
+            lazy("云侧编号"), [InputRequired(lazy("请填写交付的资源编号")), Length(max=128)],
+            description=lazy("资源在云平台上的编号，采集时按它对照"),
+        )  # fmt: skip
+    for kind in one.approved():
+        more[f"has_{kind.value}"] = DecimalField(
+            f"{_('实际')} {_(UNITS[kind].label)}",
+            [Optional(), NumberRange(min=0, max=10**9, message=lazy("请填写不小于 0 的数"))],
+            description=_("审批为 %(approved)s；相同可不填", approved=amounts({kind: one.approved()[kind]})),
+        )
+    made: FlaskForm = type("DeliverForm", (ActForm,), more)(generation=one.generation)
+    return made
+
+
+@blueprint.route("/<int:order_id>/<name>", methods=["GET", "POST"])
+@allow(Role.PROVIDER, Role.TENANT, Role.SUPERVISOR)
+def act(order_id: int, name: str) -> str | Response | tuple[str, int]:
+    """Do one of ACTS, its consequence shown first."""
+    tx = reading()
+    one = orders.order(tx, order_id)
+    doing = ACTS.get(name)
+    if doing is None or tx.actor.role not in doing.roles:
+        raise NotFound("page.none", N_("没有这个页面"))
+    form = _form(doing, one)
+    if form.validate_on_submit():
+        try:
+            with transaction() as write:
+                seen = orders.order(write, order_id)
+                doing.do(write, seen, generation(form), form)
+        except Refused as refused:
+            hang(form, refused)
+        else:
+            flash(_(doing.done), "success")
+            return redirect(url_for("orders.show", order_id=order_id))
+    bad = bool(form.errors or form.form_errors) and request.method == "POST"
+    kinds = [(kind, UNITS[kind].shown) for kind in one.approved() if hasattr(form, f"has_{kind.value}")]
+    return render_template("orders/act.html", one=one, act=doing, form=form, kinds=kinds), 422 if bad else 200
+
+
+@blueprint.post("/<int:order_id>/remark")
+@allow(Role.PROVIDER, Role.TENANT, Role.SUPERVISOR, Role.AUTHORITY)
+def remark(order_id: int) -> Response:
+    one = orders.order(reading(), order_id)
+    dialogues.say(one.basis, one.provider_id)
+    return redirect(url_for("orders.show", order_id=order_id))
+
+
+@blueprint.post("/<int:order_id>/rule")
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+def rule(order_id: int) -> Response:
+    orders.order(reading(), order_id)
+    dialogues.rule()
+    return redirect(url_for("orders.show", order_id=order_id))
+
+
+# --------------------------------------------------------------------------------------------------------- home, search
+
+
+@frame.home_block(Role.PROVIDER, order=10)
+def _mine(tx: Tx, _actor: Actor) -> str | None:
+    """The company's orders by deadline, and how many are late."""
+    open_ = [one.value for one in UNDER_WAY]
+    query = rows(tx).where(WorkOrder.state.in_(open_))
+    found = tx.scalars(query.order_by(WorkOrder.due_at, WorkOrder.id).limit(10)).all()
+    count = tx.scalar(select(func.count()).select_from(query.subquery())) or 0
+    late = tx.scalar(select(func.count()).select_from(query.where(WorkOrder.due_at < tx.now).subquery())) or 0
+    return render_template("orders/_home.html", rows=found, count=count, late=late, code=code, verbs=VERB_LABELS)
+
+
+@frame.home_block(Role.PROVIDER, Role.SUPERVISOR, order=40)
+def _disputes(tx: Tx, actor: Actor) -> str | None:
+    """Disputes that wait for a ruling, and orders that failed."""
+    query = comments.open_disputes().order_by(comments.Remark.id).limit(10)
+    if actor.role is Role.PROVIDER:
+        query = query.where(comments.Remark.provider_id == actor.provider_id)
+    failed = tx.scalars(rows(tx).where(WorkOrder.state == OrderState.FAILED.value).order_by(WorkOrder.due_at).limit(10))
+    waiting = [(one, links.address(one.subject)) for one in tx.scalars(query)]
+    failures = failed.all()
+    if not waiting and not failures and actor.role is Role.SUPERVISOR:
+        return None
+    return render_template("orders/_disputes.html", waiting=waiting, failures=failures, code=code, verbs=VERB_LABELS)
+
+
+@frame.finder(*BUSINESS, order=40)
+def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
+    found = tx.scalars(
+        rows(tx)
+        .where(frame.matching(text, WorkOrder.number, WorkOrder.name))
+        .order_by(WorkOrder.id.desc())
+        .limit(limit)
+    )
+    return [
+        frame.Hit(
+            N_("工单"), f"{one.number} {one.name}", url_for("orders.show", order_id=one.id),
+            f"{_(VERB_LABELS[Verb(one.verb)])} · {one.pool.name} · {days_left(one.due_at)}", code(one),
+        )
+        for one in found
+    ]  # fmt: skip

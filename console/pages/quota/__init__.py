@@ -1,0 +1,16 @@
+"""Pages of quota: the board, a wallet, accounts, direct acts, loans, promises."""
+
+from __future__ import annotations
+
+from console.pages.quota import promises
+from console.pages.quota.quota import KINDS, capacity, mine_or_any, wallets
+from console.pages.quota.wallet_choices import departments
+
+__all__ = [
+    "KINDS",
+    "capacity",
+    "departments",
+    "mine_or_any",
+    "promises",
+    "wallets",
+]

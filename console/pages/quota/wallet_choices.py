@@ -1,0 +1,91 @@
+"""Wallets as forms and pages offer them: a pool and a class, written ``3/vcpu:aarch64``, with what is there."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+from wtforms import HiddenField, IntegerField, SelectField, TextAreaField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired, Length, NumberRange
+
+from console.security import row_or
+from console.words import _, amount, kind_label, lazy
+from quota.db import Tx
+from quota.directory import Department, Pool
+from quota.errors import N_, Invalid
+from quota.ledger import Account, Holder
+from quota.units import UNITS, ResourceClass
+
+HOLDERS = {
+    Holder.GRANTED.value: N_("未用"),
+    Holder.HELD.value: N_("预占"),
+    Holder.USED.value: N_("在用"),
+    Holder.LENT.value: N_("借入未用"),
+    Holder.FREE.value: N_("空闲"),
+    Holder.SUPPLY.value: N_("供给"),
+}
+
+
+class WalletForm(FlaskForm):  # type: ignore[misc]
+    """A department, a wallet, an amount in the unit that people read, a reason. ``key`` makes a second sending harmless."""
+
+    key = HiddenField()
+    department = SelectField(lazy(N_("单位")), coerce=int)
+    wallet = SelectField(lazy(N_("资源池与资源")))
+    amount = IntegerField(
+        lazy(N_("数量")),
+        [InputRequired(lazy(N_("请填写数量"))), NumberRange(1, 10**9, lazy(N_("数量须为正整数")))],
+        description=lazy(N_("内存与存储以 GB 计")),
+    )
+    reason = TextAreaField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
+
+    def offer(self, tx: Tx, holder: Holder = Holder.FREE) -> None:
+        """Fill the choices from the book; each wallet says what is free in it."""
+        if not self.key.data:
+            self.key.data = uuid4().hex
+        departments(tx, self.department)
+        self.wallet.choices = [SelectChoice(code, label) for code, label in wallets(tx, holder).items()]
+
+    def chosen(self) -> tuple[int, ResourceClass, int]:
+        """(pool id, class, base units)."""
+        pool_id, cls = parsed(self.wallet.data)
+        return pool_id, cls, (self.amount.data or 0) * UNITS[cls.kind].factor
+
+
+def departments(tx: Tx, field: SelectField, *, nobody: str = "", within: set[int] | None = None) -> None:
+    """Active departments as the choices of ``field``; ``nobody`` labels the choice 0."""
+    query = select(Department.id, Department.name).where(Department.active).order_by(Department.name)
+    if within is not None:
+        query = query.where(Department.id.in_(within))
+    first = [SelectChoice("0", nobody)] if nobody else []
+    field.choices = [*first, *(SelectChoice(str(id_), name) for id_, name in tx.execute(query))]
+
+
+def wallets(tx: Tx, holder: Holder = Holder.FREE) -> dict[str, str]:
+    """Code → name of every wallet of an active pool, with what ``holder`` has in it."""
+    rows = tx.execute(
+        select(Account, Pool.name)
+        .join(Pool, Pool.id == Account.pool_id)
+        .where(Pool.active, Account.holder == holder.value)
+        .order_by(Pool.id, Account.kind, Account.arch)
+    )
+    return {
+        f"{one.pool_id}/{one.resource_class}": _(
+            "%(pool)s · %(kind)s（空闲 %(free)s）",
+            pool=pool,
+            kind=kind_label(one.resource_class),
+            free=amount(one.balance, one.resource_class),
+        )
+        for one, pool in rows
+    }
+
+
+def parsed(code: str) -> tuple[int, ResourceClass]:
+    """``3/vcpu:aarch64`` → (3, class). Raises Invalid."""
+    pool_id, _slash, cls = (code or "").partition("/")
+    number = row_or(pool_id, 0)
+    if not number:
+        raise Invalid("class.unknown", N_("没有这种资源类别:%(text)s"), text=code, field="wallet")
+    return number, ResourceClass.parse(cls)

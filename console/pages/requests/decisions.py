@@ -1,0 +1,260 @@
+"""Deciding requests: the queue by deadline, and one request with the evidence beside the decision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from sqlalchemy import func, select
+from werkzeug.wrappers import Response
+from wtforms import HiddenField, RadioField, TextAreaField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired, Length, Optional
+
+from console import frame, links
+from console.access import allow
+from console.book import reading, settings, transaction
+from console.charts import outlooks
+from console.forms import DateField, generation, hang
+from console.lists import listing, place_in
+from console.pages.quota import promises as promises_board
+from console.pages.requests import evidence
+from console.pages.requests.evidence import Consequence
+from console.pages.requests.history import history
+from console.pages.requests.requests import KINDS, LOADED, turn_of, what
+from console.words import _, amount, kind_label, lazy
+from quota import ledger, requests
+from quota.actors import Actor, Role
+from quota.db import Tx
+from quota.errors import N_, Invalid, OverCapacity, WrongState
+from quota.ledger import Holder, RunOut
+from quota.ledger import outlook as promises
+from quota.requests import DECISION_LABELS, FIELDS, STEP_LABELS, Decision, Request, RequestKind, approvals, terms
+from quota.units import UNITS, Kind, shown
+
+blueprint = Blueprint("decisions", __name__, url_prefix="/decisions")
+frame.page("requests", "decisions.index", N_("待审队列"), order=5)
+
+SIGNERS = (Role.SUPERVISOR, Role.AUTHORITY)
+
+
+class DecisionForm(FlaskForm):  # type: ignore[misc]
+    """What a signer says. What is approved of each line comes beside it, as ``quantity-<line>`` and so on."""
+
+    decision = RadioField(
+        lazy(N_("决定")),
+        [InputRequired(lazy(N_("请选择一个决定")))],
+        choices=[SelectChoice(one.value, lazy(label)) for one, label in DECISION_LABELS.items()],
+    )
+    use_until = DateField(
+        lazy(N_("新的使用期限")),
+        [Optional()],
+        description=lazy(N_("申请的使用期限在办理期间已过;建议值与原申请时长相同")),
+    )
+    reason = TextAreaField(lazy(N_("意见")), [Length(max=2000)])
+    generation = HiddenField()
+
+
+@blueprint.get("/")
+@allow(*SIGNERS)
+def index() -> str:
+    tx = reading()
+    found = listing(tx, approvals.queued(tx).options(*LOADED).order_by(*approvals.URGENT), [], key=Request.id)
+    suggested = _suggestions(tx, found.rows)
+    return render_template(
+        "decisions/index.html",
+        address=links.address,
+        waiting=found,
+        what=what,
+        turn_of=turn_of,
+        kinds=KINDS,
+        suggested=suggested,
+    )
+
+
+@blueprint.route("/<int:request_id>", methods=["GET", "POST"])
+@allow(*SIGNERS)
+def decide(request_id: int) -> str | Response | tuple[str, int]:
+    """Evidence on the left, the decision on the right. Raises WrongState where it is not this person's to decide."""
+    tx = reading()
+    one = requests.request(tx, request_id)
+    form = DecisionForm()
+    if not one.lines:  # a term has no part
+        form.decision.choices = [each for each in form.decision.choices if each.value != Decision.APPROVE_PART]
+    if not terms.passed(tx, one):
+        del form.use_until
+    if request.method == "GET":
+        form.generation.data = str(one.generation)
+        if "use_until" in form:
+            form.use_until.data = terms.anew(tx, one)
+    if form.validate_on_submit():
+        decision = Decision(form.decision.data)
+        try:
+            with transaction() as writing:
+                part = decision is Decision.APPROVE_PART
+                quantities, amounts = _approved(one) if part else ({}, {})
+                approvals.sign(
+                    writing,
+                    one.id,
+                    decision=decision,
+                    generation=generation(form),
+                    quantities=quantities,
+                    amounts=amounts,
+                    reason=form.reason.data or "",
+                    use_until=form.use_until.data if "use_until" in form else None,
+                )
+        except (Invalid, OverCapacity) as refused:
+            hang(form, refused)
+        else:
+            flash(_("%(number)s:已%(decision)s", number=one.number, decision=_(DECISION_LABELS[decision])), "success")
+            return redirect(_next(reading(), one.id))
+    if not approvals.may_sign(tx, one):
+        if form.errors or form.form_errors or request.method == "POST":
+            raise WrongState("approve.not_now", N_("这份申请现在不由您办理"))
+        return redirect(url_for("requests.show", request_id=one.id))
+    return _page(tx, one, form), 422 if form.errors or form.form_errors else 200
+
+
+def _page(tx: Tx, one: Request, form: DecisionForm) -> str:
+    place = place_in(tx, approvals.queued(tx), Request.id, approvals.URGENT, one.id)
+    measured = evidence.use(tx, one.department_id, one.pool_id)
+    step = one.current
+    rows = evidence.consequences(tx, one)
+    return render_template(
+        "decisions/decide.html",
+        one=one,
+        form=form,
+        kind=KINDS[one.kind],
+        what=what,
+        step=step,
+        steps=STEP_LABELS,
+        lines=[_line(line) for line in one.lines],
+        rows=rows,
+        outlook=outlook(tx, one, rows),
+        measured=measured,
+        suggestion=evidence.suggest(one.kind, one.takes(approved=True), measured),
+        forecasts=outlooks.told(
+            tx,
+            [
+                *([("system", one.system.id, one.system.name)] if one.system else []),
+                ("department", one.department_id, one.department.name),
+                ("pool", one.pool_id, one.pool.name),
+            ],
+        ),
+        similar=evidence.similar(tx, one),
+        fields=[(_(FIELDS[name]), one.fields[name]) for name in FIELDS if one.fields.get(name)],
+        history=history(tx, one.subject),
+        before=url_for("decisions.decide", request_id=place.before) if place.before else "",
+        after=url_for("decisions.decide", request_id=place.after) if place.at and place.after else "",
+        at=place.at,
+        of=place.of,
+    )
+
+
+def outlook(tx: Tx, one: Request, rows: list[Consequence]) -> str:
+    """When the pool runs out if the request is approved, and if it is not, of the first class (vCPU before others) that
+    comes out of its free capacity. What is held counts as promised already. Nothing where it takes no free capacity."""
+    order = list(Kind)
+    taken = min((row for row in rows if row.beyond), key=lambda row: order.index(row.cls.kind), default=None)
+    if taken is None:
+        return ""
+    held = sum(
+        hold.amount
+        for hold in ledger.pending(tx, one.subject)
+        if hold.source == Holder.FREE.value and hold.resource_class == taken.cls
+    )
+    line = next((row for row in promises_board.lines(tx, (taken.cls.kind,), one.pool_id) if row.cls == taken.cls), None)
+    if line is None:
+        return ""
+    today = tx.now.astimezone(settings().zone).date()
+    without = promises.left_after(line.installed, line.promised, -held)
+    left = without - taken.beyond
+    if line.trend is None:
+        return _(
+            "%(pool)s %(kind)s:通过后余 %(left)s;台账不足 %(days)s 天,不推算用尽日期",
+            pool=one.pool.name, kind=kind_label(taken.cls.kind), left=amount(left, taken.cls), days=promises.MIN_DAYS,
+        )  # fmt: skip
+    return _(
+        "%(pool)s %(kind)s:通过后余 %(left)s,照近期增速%(then)s用尽;不通过则%(otherwise)s",
+        pool=one.pool.name,
+        kind=kind_label(taken.cls.kind),
+        left=amount(left, taken.cls),
+        then=_run_out(promises.runs_out(line.trend, left, today)),
+        otherwise=_run_out(promises.runs_out(line.trend, without, today)),
+    )
+
+
+def _run_out(found: RunOut) -> str:
+    return _("约 %(on)s", on=found.on) if found.on else _("十年内不会")
+
+
+def _line(line: Any) -> dict[str, Any]:
+    """A line with the fields that a part approval may change: pieces of a new order, figures of the rest."""
+    kind = RequestKind(line.request.kind)
+    wanted = {Kind(name): figure for name, figure in line.amounts.items()}
+    by_piece = kind is RequestKind.CREATE
+    return {
+        "id": line.id,
+        "name": line.item.name if line.item else "",
+        "purpose": line.name,
+        "amounts": wanted,
+        "current": {Kind(name): figure for name, figure in line.current.items()},
+        "quantity": line.quantity,
+        "approved": line.granted_quantity,
+        "by_piece": by_piece,
+        "figures": [] if by_piece else [
+            (one, UNITS[one], shown(one, line.granted_amounts.get(one.value, 0)), shown(one, figure))
+            for one, figure in wanted.items()
+        ],
+    }  # fmt: skip
+
+
+def _approved(one: Request) -> tuple[dict[int, int], dict[int, dict[Kind, int]]]:
+    """What the form says is approved, line by line. Raises Invalid naming the place of what is no number."""
+    quantities: dict[int, int] = {}
+    amounts: dict[int, dict[Kind, int]] = {}
+    for line in one.lines:
+        typed = request.form.get(f"quantity-{line.id}", "").strip()
+        if typed:
+            quantities[line.id] = _whole(typed)
+        for name in line.amounts:
+            typed = request.form.get(f"amount-{line.id}-{name}", "").strip()
+            if typed:
+                amounts.setdefault(line.id, {})[Kind(name)] = _whole(typed) * UNITS[Kind(name)].factor
+    return quantities, amounts
+
+
+def _whole(typed: str) -> int:
+    try:
+        return int(typed)
+    except ValueError:
+        raise Invalid("approve.number", N_("“%(typed)s”不是整数"), typed=typed[:20], field="decision") from None
+
+
+def _next(tx: Tx, done: int) -> str:
+    """The most urgent request that is left, else the queue."""
+    rest = approvals.queued(tx).where(Request.id != done).order_by(*approvals.URGENT).limit(1)
+    one = tx.scalar(rest.with_only_columns(Request.id))
+    return url_for("decisions.decide", request_id=one) if one else url_for("decisions.index")
+
+
+def _suggestions(tx: Tx, rows: Sequence[Request]) -> dict[int, evidence.Suggestion]:
+    """Request id → what the figures speak for; each department is measured once in each pool."""
+    uses = evidence.uses(tx, [(one.department_id, one.pool_id) for one in rows])
+    return {
+        one.id: evidence.suggest(one.kind, one.takes(approved=True), uses[one.department_id, one.pool_id])
+        for one in rows
+    }
+
+
+@frame.home_block(*SIGNERS, order=10)
+def waiting(tx: Tx, who: Actor) -> str | None:
+    """The queue by deadline; for the authority each with a suggested answer."""
+    queue = approvals.queued(tx, who)
+    rows = tx.scalars(queue.options(*LOADED).order_by(*approvals.URGENT).limit(8)).all()
+    total = tx.scalar(select(func.count()).select_from(queue.subquery())) or 0
+    return render_template(
+        "decisions/_home.html", rows=rows, total=total, what=what, kinds=KINDS, suggested=_suggestions(tx, rows)
+    )

@@ -1,0 +1,280 @@
+"""What the one who decides a request should see beside it: quota, pool, measured use, and a suggestion that says why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import contains_eager, joinedload
+
+from metering.judging import RECLAIMABLE, Assessment, Finding, findings
+from providers.observation import Resource
+from quota import ledger, requests
+from quota.db import Tx
+from quota.directory import departments
+from quota.errors import N_
+from quota.ledger import Holder, Side
+from quota.requests import Request, RequestKind
+from quota.units import Arch, Kind, ResourceClass, classes, total
+
+ENOUGH_USE = 35.0
+"""Per cent of what a department has that should be in use before it is given more. Our default."""
+
+ENOUGH_COVERAGE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """One class: what approving takes and from where, the department's and the pool's figures now, in base units."""
+
+    cls: ResourceClass
+    amount: int
+    granted: int
+    held: int
+    used: int
+    free: int
+    """The pool's free capacity now, when what this request holds is set aside already."""
+    returned: int = 0
+    within: int = 0
+    """Of ``amount``: out of the department's own quota."""
+    borrowed: int = 0
+    """Of ``amount``: out of what the department has borrowed."""
+
+    @property
+    def beyond(self) -> int:
+        """Of ``amount``: out of the pool's free capacity."""
+        return self.amount - self.within - self.borrowed
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Measured use of the department's machines in the pool: weighted by vCPU; None where nothing is known."""
+
+    run: Assessment | None
+    machines: int
+    known: int
+    cpu_mean: float | None
+    cpu_p95: float | None
+    memory_mean: float | None
+    coverage: float | None
+    idle: Sequence[Finding]
+
+    @property
+    def recoverable(self) -> dict[ResourceClass, int]:
+        """What the department's own idle machines would give back, by class."""
+        return _sum(self.idle)
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What the figures speak for, and why: the sentence and its places."""
+
+    decision: str  # approve, reduce, ask, person
+    label: str
+    reason: str
+    params: Mapping[str, object]
+
+
+LABELS = {
+    "approve": N_("建议通过"),
+    "reduce": N_("建议先用闲置资源"),
+    "ask": N_("建议要求补充依据"),
+    "person": N_("须人工判断"),
+}
+
+
+def consequences(tx: Tx, request: Request) -> list[Consequence]:
+    """What deciding ``request`` moves, class by class. What it holds already says where it comes from."""
+    takes, gives = request.takes(approved=True), request.gives(approved=True)
+    held = _held(tx, request)
+    within, borrowed = held or requests.drawn(tx, request.kind, request.pool_id, request.department_id, takes)[:2]
+    return figures(tx, request.pool_id, request.department_id, takes, within, borrowed, gives)
+
+
+def consequences_of(
+    tx: Tx, kind: str, pool_id: int, department_id: int, takes: Mapping[ResourceClass, int]
+) -> list[Consequence]:
+    """What handing in something that takes ``takes`` would move."""
+    within, borrowed, _beyond = requests.drawn(tx, kind, pool_id, department_id, takes)
+    return figures(tx, pool_id, department_id, takes, within, borrowed)
+
+
+def _held(tx: Tx, request: Request) -> tuple[dict[ResourceClass, int], dict[ResourceClass, int]] | None:
+    """What a pending request holds of its department's own and of its borrowed quota, by class; None: it holds nothing."""
+    holds = ledger.pending(tx, request.subject)
+    shares: dict[str, dict[ResourceClass, int]] = {Holder.GRANTED.value: {}, Holder.LENT.value: {}}
+    for one in holds:
+        if one.source in shares:
+            shares[one.source][one.resource_class] = one.amount
+    return (shares[Holder.GRANTED.value], shares[Holder.LENT.value]) if holds else None
+
+
+def figures(
+    tx: Tx,
+    pool_id: int,
+    department_id: int,
+    takes: Mapping[ResourceClass, int],
+    within: Mapping[ResourceClass, int],
+    borrowed: Mapping[ResourceClass, int],
+    gives: Mapping[ResourceClass, int] | None = None,
+) -> list[Consequence]:
+    """The figures of each class. A part approval takes what is ``within`` first, then what is ``borrowed``."""
+    found = []
+    for cls in sorted({*takes, *(gives or {})}):
+
+        def of(holder: Holder, department: int | None = department_id, cls: ResourceClass = cls) -> int:
+            return ledger.balance(tx, Side(pool_id, cls, holder, department))
+
+        amount = takes.get(cls, 0)
+        own = min(within.get(cls, 0), amount)
+        found.append(
+            Consequence(
+                cls,
+                amount,
+                of(Holder.GRANTED),
+                of(Holder.HELD),
+                of(Holder.USED),
+                of(Holder.FREE, None),
+                (gives or {}).get(cls, 0),
+                own,
+                min(borrowed.get(cls, 0), amount - own),
+            )
+        )
+    return found
+
+
+def use(tx: Tx, department_id: int, pool_id: int) -> Use:
+    """What the latest assessment measured of the department's machines (and those below it) in the pool."""
+    return uses(tx, [(department_id, pool_id)])[department_id, pool_id]
+
+
+def uses(tx: Tx, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Use]:
+    """``use`` of each (department id, pool id), from one reading of the findings."""
+    wanted = set(pairs)
+    run = findings.last_run(tx)
+    if run is None or not wanted:
+        return dict.fromkeys(wanted, Use(None, 0, 0, None, None, None, None, ()))
+    below = departments.subtrees(tx, {department for department, _pool in wanted})
+    rows: dict[tuple[int | None, int], list[Finding]] = {}
+    for one in tx.scalars(
+        select(Finding)
+        .join(Finding.resource)
+        .where(
+            Finding.assessment_id == run.id,
+            Resource.department_id.in_(set().union(*below.values())),
+            Resource.pool_id.in_({pool for _department, pool in wanted}),
+        )
+        .options(contains_eager(Finding.resource))
+        .order_by(Finding.id)
+    ):
+        rows.setdefault((one.resource.department_id, one.resource.pool_id), []).append(one)
+    return {
+        (department, pool): _used(run, [one for each in below[department] for one in rows.get((each, pool), ())])
+        for department, pool in wanted
+    }
+
+
+def _used(run: Assessment, rows: Sequence[Finding]) -> Use:
+    machines = [one for one in rows if Kind.VCPU.value in one.resource.amounts]
+    known = [one for one in machines if (one.coverage or 0) >= ENOUGH_COVERAGE and _figure(one, "cpu_mean") is not None]
+    covered = [one.coverage for one in machines if one.coverage is not None]
+    return Use(
+        run,
+        len(machines),
+        len(known),
+        _weighted(known, "cpu_mean"),
+        _weighted(known, "cpu_p95"),
+        _weighted(known, "mem_mean"),
+        sum(covered) / len(machines) if machines else None,
+        [one for one in rows if one.recoverable and one.verdict in {verdict.value for verdict in RECLAIMABLE}],
+    )
+
+
+def _figure(one: Finding, name: str) -> float | None:
+    windows = one.numbers.get("windows", {})
+    for days in sorted(windows, key=int, reverse=True):
+        found = windows[days].get(name)
+        if found is not None:
+            return float(found)
+    return None
+
+
+def _weighted(rows: Sequence[Finding], name: str) -> float | None:
+    pairs = [
+        (value, one.resource.amounts[Kind.VCPU.value]) for one in rows if (value := _figure(one, name)) is not None
+    ]
+    weight = sum(w for _value, w in pairs)
+    return sum(value * w for value, w in pairs) / weight if weight else None
+
+
+def _sum(rows: Iterable[Finding]) -> dict[ResourceClass, int]:
+    result: dict[ResourceClass, int] = {}
+    for one in rows:
+        what = {Kind(name): figure for name, figure in one.recoverable.items()}
+        for cls, figure in classes(total([what]), Arch(one.resource.arch)).items():
+            result[cls] = result.get(cls, 0) + figure
+    return result
+
+
+def suggest(kind: str, takes: Mapping[ResourceClass, int], measured: Use) -> Suggestion:
+    """What the figures speak for. A rule of thumb that a person may overrule, so it says what it looked at.
+
+    Returns are always suggested. An extension: by measured use. Growth: first the department's own idle machines, then measured use of at least
+    ENOUGH_USE per cent; what is not measured well enough is left to a person.
+    """
+    longer = kind == RequestKind.EXTEND
+    if kind == RequestKind.UNSUBSCRIBE or not (takes or longer):
+        return _suggestion("approve", N_("只退回资源,不占用容量"))
+    if not longer and Kind.VCPU not in {cls.kind for cls in takes}:
+        return _suggestion("person", N_("申请不含计算资源,没有可比的使用率"))
+    if measured.run is None or not measured.machines:
+        return _suggestion("person", N_("本单位在该资源池没有可评估的主机"))
+    if measured.known < measured.machines / 2 or measured.cpu_p95 is None:
+        return _suggestion(
+            "person",
+            N_("%(machines)s台主机中只有%(known)s台数据充足"),
+            machines=measured.machines,
+            known=measured.known,
+        )
+    spare = measured.recoverable
+    served = [cls for cls, amount in takes.items() if cls.kind is Kind.VCPU and spare.get(cls, 0) >= amount]
+    if served:
+        return _suggestion(
+            "reduce",
+            N_("本单位有%(count)s项闲置资源,可回收%(vcpu)s vCPU,已够本次申请"),
+            count=len(measured.idle),
+            vcpu=sum(spare[cls] for cls in served),
+        )
+    if measured.cpu_p95 >= ENOUGH_USE:
+        return _suggestion(
+            "approve",
+            N_("现有主机 CPU P95 为%(use)s%%,不低于%(least)s%%"),
+            use=round(measured.cpu_p95, 1),
+            least=ENOUGH_USE,
+        )
+    return _suggestion(
+        "ask", N_("现有主机 CPU P95 仅%(use)s%%,低于%(least)s%%"), use=round(measured.cpu_p95, 1), least=ENOUGH_USE
+    )
+
+
+def _suggestion(decision: str, reason: str, **params: object) -> Suggestion:
+    return Suggestion(decision, LABELS[decision], reason, params)
+
+
+def similar(tx: Tx, request: Request, limit: int = 5) -> list[Request]:
+    """The department's earlier requests of this kind that were decided, newest first."""
+    return list(
+        tx.scalars(
+            select(Request)
+            .where(
+                Request.id != request.id,
+                Request.department_id == request.department_id,
+                Request.kind == request.kind,
+                Request.decided_at.is_not(None),
+            )
+            .options(joinedload(Request.pool))
+            .order_by(Request.decided_at.desc())
+            .limit(limit)
+        )
+    )

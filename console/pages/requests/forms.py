@@ -1,0 +1,182 @@
+"""The forms of a request: what each kind needs, and how what was typed becomes an ask of the book."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import uuid4
+
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+from wtforms import FieldList, FormField, HiddenField, IntegerField, SelectField, StringField, TextAreaField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired, Length, NumberRange, Optional
+
+from console.forms import DateField, InnerForm
+from console.words import KINDS, _, amounts, lazy
+from providers.base import ServiceKind
+from providers.observation import Resource
+from quota.db import Tx
+from quota.directory import CatalogItem, Department, Pool, System, departments
+from quota.errors import N_
+from quota.requests import FIELDS, Ask, Line, Request, RequestKind
+from quota.units import UNITS, Arch, Kind, shown
+
+MOST_LINES = 8
+SHAPED = (Kind.VCPU, Kind.MEMORY, Kind.BLOCK)
+"""What a shape of one's own says; a resize may change these."""
+
+LONG = frozenset({"ports", "backup", "note", "mlps", "crypto", "users"})
+GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (N_("项目与联系人"), ("approval_number", "contact", "phone", "funding", "schedule", "vendor")),
+    (N_("业务规模"), ("users", "registered_users", "monthly_use", "peak", "online_on", "offline_on")),
+    (N_("技术要求"), ("zone", "os", "system_disk", "data_disk", "database", "middleware", "ip", "domain", "ports")),
+    (N_("安全与保障"), ("mlps", "crypto", "backup", "rto", "rpo", "note")),
+)
+"""Further fields of a request as the form groups them; none is binding for the ledger, all are for the reviewer."""
+
+
+class LineForm(InnerForm):
+    """One position of a new order: a shape of the catalogue, how many, and what it is for."""
+
+    item = SelectField(lazy(N_("规格")), coerce=int, default=0)
+    quantity = IntegerField(
+        lazy(N_("数量")), [Optional(), NumberRange(1, 10_000, lazy(N_("数量须为 1 至 10000 的整数")))]
+    )
+    name = StringField(lazy(N_("用途")), [Length(max=96)])
+
+
+class RequestForm(FlaskForm):  # type: ignore[misc]
+    """What every kind asks; ``fit`` takes away what this kind does not need."""
+
+    key = HiddenField()
+    generation = HiddenField()
+    system = SelectField(lazy(N_("信息系统")), coerce=int, default=0)
+    lines = FieldList(FormField(LineForm), min_entries=0, max_entries=MOST_LINES)
+    item = SelectField(lazy(N_("新规格")), coerce=int, default=0)
+    quantity = IntegerField(
+        lazy(N_("自定义规格的数量")), [Optional(), NumberRange(1, 10_000, lazy(N_("数量须为 1 至 10000 的整数")))]
+    )
+    use_until = DateField(lazy(N_("使用期限")), [Optional()])
+    justification = TextAreaField(
+        lazy(N_("测算依据")), [InputRequired(lazy(N_("请写明测算依据,例如并发、峰值和现有用量"))), Length(max=4000)]
+    )
+
+
+def form_class(kind: RequestKind) -> type[RequestForm]:
+    """The form of one kind: with a field for each amount that it may name, and the further fields."""
+    fields: dict[str, Any] = {}
+    named = {RequestKind.QUOTA: tuple(Kind), RequestKind.UNSUBSCRIBE: (), RequestKind.EXTEND: ()}.get(kind, SHAPED)
+    low = -10_000_000 if kind is RequestKind.QUOTA else 0
+    for one in named:
+        fields[f"amount_{one.value}"] = IntegerField(
+            lazy(UNITS[one].label), [Optional(), NumberRange(low, 10_000_000, lazy(N_("请填写整数")))]
+        )
+    if kind is RequestKind.EXTEND:
+        fields["use_until"] = DateField(lazy(N_("新的使用期限")), [InputRequired(lazy(N_("请填写新的使用期限")))])
+        fields["justification"] = TextAreaField(
+            lazy(N_("延期理由")), [InputRequired(lazy(N_("请写明为什么还要用"))), Length(max=4000)]
+        )
+    if kind is RequestKind.CREATE:
+        for name, label in FIELDS.items():
+            field = TextAreaField if name in LONG else StringField
+            fields[f"more_{name}"] = field(lazy(label), [Length(max=500)])
+    return type(f"{kind.name.title()}Form", (RequestForm,), fields)
+
+
+def amount_fields(form: RequestForm) -> list[tuple[Kind, Any]]:
+    """(kind, field) of every amount that the form asks for."""
+    return [(kind, form[f"amount_{kind.value}"]) for kind in Kind if f"amount_{kind.value}" in form]
+
+
+def offer(form: RequestForm, tx: Tx, department: Department, pool: Pool, kind: RequestKind) -> None:
+    """Fill the choices: the department's systems, and what the catalogue offers on the pool's architecture."""
+    below = departments.subtree(tx, department.id)
+    systems = tx.scalars(select(System).where(System.department_id.in_(below), System.active).order_by(System.name))
+    form.system.choices = [SelectChoice("0", _("不指定")), *(SelectChoice(str(one.id), one.name) for one in systems)]
+    items = [SelectChoice("0", "—"), *(SelectChoice(str(one.id), _shape(one)) for one in offered(tx, pool))]
+    form.item.choices = items
+    if kind is RequestKind.CREATE:
+        while len(form.lines) < 3:
+            form.lines.append_entry()
+    for line in form.lines:
+        line.item.choices = items
+    if not form.key.data:
+        form.key.data = uuid4().hex
+
+
+def offered(tx: Tx, pool: Pool) -> list[CatalogItem]:
+    """The catalogue's active items on the pool's architecture, by kind of service and size."""
+    rows = tx.scalars(select(CatalogItem).where(CatalogItem.active).order_by(CatalogItem.service, CatalogItem.id))
+    return [one for one in rows if one.offered_on(Arch(pool.arch))]
+
+
+def _shape(item: CatalogItem) -> str:
+    return f"{_(KINDS[item.service])} · {item.name} ({amounts(item.takes())})"
+
+
+def ask(
+    form: RequestForm, kind: RequestKind, department: Department, pool: Pool, resource: Resource | None,
+    extends: Request | None = None,
+) -> Ask:  # fmt: skip
+    """What was typed, as the book takes it. Amounts in base units."""
+    return Ask(
+        kind=kind,
+        department_id=department.id,
+        pool_id=pool.id,
+        lines=list(_lines(form, kind, resource)),
+        justification=form.justification.data or "",
+        system_id=extends.system_id if extends else form.system.data or (resource.system_id if resource else None) or None,
+        extends_id=extends.id if extends else None,
+        resource_id=resource.id if resource else None,
+        use_until=form.use_until.data,
+        fields={name: form[f"more_{name}"].data.strip() for name in FIELDS
+                if f"more_{name}" in form and (form[f"more_{name}"].data or "").strip()},
+        key=form.key.data or None,
+    )  # fmt: skip
+
+
+def _lines(form: RequestForm, kind: RequestKind, resource: Resource | None) -> Iterable[Line]:
+    named = {one: field.data * UNITS[one].factor for one, field in amount_fields(form) if field.data is not None}
+    if kind is RequestKind.CREATE:
+        for line in form.lines:
+            if line.item.data:
+                yield Line(item_id=line.item.data, quantity=line.quantity.data or 1, name=line["name"].data or "")
+        if any(named.values()):
+            wanted = {one: figure for one, figure in named.items() if figure}
+            yield Line(amounts=wanted, quantity=form.quantity.data or 1, service=ServiceKind.VM.value)
+    elif kind is RequestKind.QUOTA:
+        if any(named.values()):
+            yield Line(amounts={one: figure for one, figure in named.items() if figure})
+    elif resource is not None:
+        current, service = resource.counts(), resource.kind
+        if kind is RequestKind.UNSUBSCRIBE:
+            yield Line(current=current, service=service, name=resource.name)
+        elif form.item.data:
+            yield Line(item_id=form.item.data, current=current, service=service, name=resource.name)
+        elif named:
+            yield Line(amounts=named, current=current, service=service, name=resource.name)
+
+
+def fill(form: RequestForm, request: Request) -> None:
+    """Show what a draft says."""
+    form.system.data = request.system_id or 0
+    form.justification.data = request.justification
+    form.use_until.data = request.use_until
+    form.key.data = request.key or uuid4().hex
+    for name, value in request.fields.items():
+        if f"more_{name}" in form:
+            form[f"more_{name}"].data = value
+    kind = RequestKind(request.kind)
+    for line in request.lines:
+        if kind is RequestKind.CREATE and line.item_id is not None:
+            form.lines.append_entry({"item": line.item_id, "quantity": line.quantity, "name": line.name})
+            continue
+        if kind is RequestKind.RESIZE and line.item_id is not None:
+            form.item.data = line.item_id
+            continue
+        for one, field in amount_fields(form):
+            if one.value in line.amounts:
+                field.data = int(shown(one, line.amounts[one.value]))
+        form.quantity.data = line.quantity
+    form.generation.data = str(request.generation)

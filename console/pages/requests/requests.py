@@ -1,0 +1,502 @@
+"""Requests: what a department asks for, where it stands, and whose turn it is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload, selectinload
+from werkzeug.wrappers import Response
+
+from console import frame, links
+from console.access import allow
+from console.book import actor, book, reading, transaction
+from console.forms import hang
+from console.lists import Column, Filter, Rows, listing
+from console.pages.requests import forms
+from console.pages.requests.evidence import consequences, consequences_of, figures
+from console.pages.requests.forms import RequestForm, amount_fields, form_class
+from console.pages.requests.history import history
+from console.security import row
+from console.words import _, amounts, days_left, role, sentence
+from providers import observation, orders
+from providers.observation import Resource
+from providers.orders import WorkOrder
+from quota import ledger, requests
+from quota.actors import Actor, Role
+from quota.calendar import ZONE
+from quota.db import Tx, among
+from quota.directory import Department, Pool, pools
+from quota.directory import departments as agencies
+from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, Refused
+from quota.requests import (
+    FIELDS,
+    KIND_LABELS,
+    STATE_LABELS,
+    STEP_LABELS,
+    Request,
+    RequestKind,
+    RequestLine,
+    RequestState,
+    approvals,
+    asks,
+    fulfilment,
+    notices,
+    terms,
+)
+from quota.units import Kind
+
+blueprint = Blueprint("requests", __name__, url_prefix="/requests")
+frame.page("requests", "requests.index", N_("申请"), order=10)
+
+READERS = (Role.AUTHORITY, Role.SUPERVISOR, Role.TENANT, Role.AUDITOR)
+KINDS = {kind.value: label for kind, label in KIND_LABELS.items()}
+STATES = {state.value: label for state, label in STATE_LABELS.items()}
+HINTS = {
+    RequestKind.CREATE: N_("在资源池中新开资源:云主机、存储、数据库等"),
+    RequestKind.QUOTA: N_("增加或交回本单位在资源池的配额"),
+}
+"""What a department may ask for out of the blue; the other kinds are about something that it has."""
+
+ABOUT_ONE = (RequestKind.RESIZE, RequestKind.UNSUBSCRIBE)
+TERMS = {"7": N_("7 天内到期"), "14": N_("14 天内到期"), "30": N_("30 天内到期"), "past": N_("已到期")}
+
+
+def turn_of(one: Request) -> str | None:
+    """Whose turn it is, in words; None where nobody must act."""
+    turn = requests.whose_turn(one)
+    if turn is None:
+        return None
+    whose = {Role.TENANT: one.department.name, Role.PROVIDER: one.pool.provider.name}.get(turn.role) or role(turn.role)
+    return f"{whose} · {_(STEP_LABELS[turn.step])}" if turn.step else whose
+
+
+def what(one: Request) -> str:
+    """What is asked for, in one line."""
+    if one.extends is not None:
+        return _("%(number)s 延期至 %(until)s", number=one.extends.number, until=one.use_until or "—")
+    parts = []
+    for line in one.lines:
+        shape = line.item.name if line.item else amounts({Kind(k): v for k, v in line.amounts.items()})
+        if line.current and not line.amounts:
+            shape = amounts({Kind(k): v for k, v in line.current.items()})
+        parts.append(f"{shape} × {line.quantity}" if line.quantity > 1 else shape)
+    return _("、").join(parts)
+
+
+def _mine(query: Rows, value: str) -> Rows:
+    return query.where(Request.turn == actor().role.value) if value == "mine" else query
+
+
+def _overdue(query: Rows, value: str) -> Rows:
+    return query.where(Request.turn.is_not(None), Request.due_at < book().clock()) if value == "yes" else query
+
+
+def _term(query: Rows, value: str) -> Rows:
+    """What was granted for a term that ends soon, or has ended, and is not given back."""
+    tx = reading()
+    today = tx.now.astimezone(ZONE).date()
+    query = query.where(~among(Request.id, orders.returned(tx)))
+    if value == "past":
+        return query.where(terms.ending(today))
+    return query.where(terms.ending(today + timedelta(days=int(value) + 1)), Request.use_until >= today)
+
+
+COLUMNS = [
+    Column(
+        "number",
+        N_("编号"),
+        lambda r: r.number,
+        sort=Request.id,
+        href=lambda r: url_for("requests.show", request_id=r.id),
+        title=True,
+    ),
+    Column("kind", N_("类型"), lambda r: _(KINDS[r.kind]), sort=Request.kind),
+    Column("what", N_("内容"), what),
+    Column("department", N_("使用单位"), lambda r: r.department.name, href=links.department(lambda r: r.department_id)),
+    Column(
+        "system",
+        N_("信息系统"),
+        lambda r: r.system.name if r.system else None,
+        href=links.system(lambda r: r.system_id),
+        minor=True,
+    ),
+    Column("pool", N_("资源池"), lambda r: r.pool.name, href=links.pool(lambda r: r.pool_id)),
+    Column("state", N_("状态"), lambda r: r.state, sort=Request.state, state=True),
+    Column("turn", N_("等待"), turn_of),
+    Column("due", N_("时限"), lambda r: r.due_at, sort=Request.due_at),
+    Column("until", N_("使用期限"), lambda r: r.use_until, sort=Request.use_until, minor=True),
+    Column("submitted", N_("提交时间"), lambda r: r.submitted_at, sort=Request.submitted_at, minor=True),
+]
+FILTERS = [
+    Filter("state", N_("状态"), lambda q, v: q.where(Request.state == v), options=STATES),
+    Filter("kind", N_("类型"), lambda q, v: q.where(Request.kind == v), options=KINDS),
+    Filter("turn", N_("轮到"), _mine, options={"mine": N_("我方")}),
+    Filter("late", N_("逾期"), _overdue, options={"yes": N_("已逾期")}),
+    Filter("term", N_("使用期限"), _term, options=TERMS),
+    Filter("q", N_("编号、单位或系统"), lambda q, v: q.where(_named(v))),
+]
+
+
+def _named(text: str) -> Any:
+    return (
+        frame.matching(text, Request.number)
+        | Request.department.has(frame.matching(text, Department.name))
+        | Request.system.has(frame.matching(text, agencies.System.name))
+    )
+
+
+LOADED = (
+    joinedload(Request.department),
+    joinedload(Request.system),
+    joinedload(Request.pool).joinedload(Pool.provider),
+    selectinload(Request.lines).joinedload(RequestLine.item),
+    selectinload(Request.steps),
+    selectinload(Request.extends),
+)
+"""What a row about a request says, looked up for all rows at once."""
+
+
+def _loaded() -> Any:
+    return select(Request).options(*LOADED)
+
+
+@blueprint.get("/")
+@allow(*READERS)
+def index() -> str | Response:
+    tx = reading()
+    query = _loaded().where(requests.visible(tx))
+    found = listing(tx, query, COLUMNS, key=Request.id, filters=FILTERS, sort="-number")
+    return found.exported("requests") or render_template("requests/index.html", requests=found)
+
+
+# --- asking ------------------------------------------------------------------------------------------------
+
+
+@blueprint.get("/new")
+@allow(Role.TENANT)
+def new() -> str:
+    """Which kind, for which department, in which pool."""
+    tx = reading()
+    active = tx.scalars(select(Pool).where(Pool.active).order_by(Pool.name)).all()
+    kinds = [(kind, _(KIND_LABELS[kind]), _(HINTS[kind])) for kind in RequestKind if kind in HINTS]
+    return render_template("requests/new.html", pools=active, kinds=kinds, departments=_departments(tx))
+
+
+@blueprint.route("/new/<kind>", methods=["GET", "POST"])
+@allow(Role.TENANT)
+def draft(kind: str) -> str | Response | tuple[str, int]:
+    """Type a request; it is kept as a draft and shown once more before it is handed in."""
+    tx = reading()
+    wanted, department, pool, resource = _about(tx, kind)
+    of = _extended(tx, wanted)
+    form = form_class(wanted)()
+    forms.offer(form, tx, department, pool, wanted)
+    if resource is not None and request.method == "GET":
+        form.system.data = resource.system_id or 0
+    if form.validate_on_submit():
+        try:
+            with transaction() as writing:
+                made = requests.draft(writing, forms.ask(form, wanted, department, pool, resource, of))
+        except (Invalid, Conflict, NotFound) as refused:
+            hang(form, refused)
+        else:
+            return redirect(url_for("requests.check", request_id=made.id))
+    return _form_page(form, wanted, department, pool, resource, of=of), 422 if form.errors or form.form_errors else 200
+
+
+@blueprint.route("/<int:request_id>/edit", methods=["GET", "POST"])
+@allow(Role.TENANT)
+def edit(request_id: int) -> str | Response | tuple[str, int]:
+    """Change a draft, or what was returned for supplement."""
+    tx = reading()
+    one = requests.request(tx, request_id)
+    requests.own(tx, one)
+    requests.must_be(one, RequestState.DRAFT, RequestState.SUPPLEMENT)
+    kind = RequestKind(one.kind)
+    resource = observation.resource(tx, one.resource_id) if one.resource_id else None
+    form = form_class(kind)()
+    if request.method == "GET":
+        forms.fill(form, one)
+    forms.offer(form, tx, one.department, one.pool, kind)
+    if form.validate_on_submit():
+        try:
+            with transaction() as writing:
+                given = forms.ask(form, kind, one.department, one.pool, resource, one.extends)
+                requests.revise(writing, one.id, given, generation=_generation())
+        except Invalid as refused:
+            hang(form, refused)
+        else:
+            return redirect(url_for("requests.check", request_id=one.id))
+    page = _form_page(form, kind, one.department, one.pool, resource, one, one.extends)
+    return page, 422 if form.errors or form.form_errors else 200
+
+
+def _form_page(
+    form: RequestForm, kind: RequestKind, department: Department, pool: Pool, resource: Resource | None,
+    one: Request | None = None, of: Request | None = None,
+) -> str:  # fmt: skip
+    tx = reading()
+    return render_template(
+        "requests/form.html",
+        form=form,
+        kind=kind.value,
+        title=_(KIND_LABELS[kind]),
+        department=department,
+        pool=pool,
+        resource=resource,
+        one=one,
+        of=of,
+        amounts=amount_fields(form),
+        groups=forms.GROUPS if kind is RequestKind.CREATE else (),
+        quota=figures(tx, pool.id, department.id, dict.fromkeys(pool.classes, 0), {}, {}),
+    )
+
+
+@blueprint.post("/impact/<kind>")
+@allow(Role.TENANT)
+def impact(kind: str) -> str:
+    """What the form as it stands would take: for the form's side, while it is typed. Writes nothing."""
+    tx = reading()
+    wanted, department, pool, resource = _about(tx, kind)
+    form = form_class(wanted)()
+    forms.offer(form, tx, department, pool, wanted)
+    wrong, rows = "", []
+    try:
+        takes = asks.takes(tx, forms.ask(form, wanted, department, pool, resource))
+        rows = consequences_of(tx, wanted, pool.id, department.id, takes)
+    except Refused as refused:
+        wrong = sentence(refused.message, refused.params)
+    return render_template("requests/_impact.html", rows=rows, wrong=wrong)
+
+
+@blueprint.get("/<int:request_id>/check")
+@allow(Role.TENANT)
+def check(request_id: int) -> str:
+    """Everything once more, with what handing it in would do: what is held, who signs and why."""
+    tx = reading()
+    one = requests.request(tx, request_id)
+    requests.own(tx, one)
+    requests.must_be(one, RequestState.DRAFT, RequestState.SUPPLEMENT)
+    wrong, plan = "", None
+    try:
+        orders.check_target(tx, one)
+        asks.check_complete(tx, one)
+        plan = requests.plan(tx, one)
+    except Refused as refused:
+        wrong = sentence(refused.message, refused.params)
+    return render_template(
+        "requests/check.html",
+        one=one,
+        plan=plan,
+        wrong=wrong,
+        what=what(one),
+        rows=consequences(tx, one),
+        steps=STEP_LABELS,
+        answers=_answers(one, url_for("requests.edit", request_id=one.id)),
+    )
+
+
+@blueprint.post("/<int:request_id>/submit")
+@allow(Role.TENANT)
+def submit(request_id: int) -> Response:
+    """Hand in a draft, or what was mended."""
+    try:
+        with transaction() as tx:
+            one = requests.request(tx, request_id)
+            orders.check_target(tx, one)
+            hand_in = requests.resubmit if one.state == RequestState.SUPPLEMENT else requests.submit
+            hand_in(tx, one, generation=_generation())
+            held = bool(one.takes())
+    except (Invalid, OverCapacity) as refused:
+        flash(sentence(refused.message, refused.params), "warning")
+        return redirect(url_for("requests.check", request_id=request_id))
+    flash(_("已提交,所需资源已预占") if held else _("已提交"), "success")
+    return redirect(url_for("requests.show", request_id=request_id))
+
+
+# --- following ---------------------------------------------------------------------------------------------
+
+
+@blueprint.get("/<int:request_id>")
+@allow(*READERS)
+def show(request_id: int) -> str:
+    tx = reading()
+    one = requests.request(tx, request_id)
+    who = actor()
+    owner = who.role is Role.TENANT
+    return render_template(
+        "requests/show.html",
+        one=one,
+        owner=owner,
+        kind=KINDS[one.kind],
+        turn=turn_of(one) or "",
+        what=what(one),
+        what_of=what,
+        answers=[(label, value) for label, value, _change in _answers(one, "")],
+        rows=consequences(tx, one),
+        holds=ledger.pending(tx, one.subject),
+        steps=STEP_LABELS,
+        decisions={**{d.value: label for d, label in approvals.DECISION_LABELS.items()}, "done": N_("已完成")},
+        may_sign=approvals.may_sign(tx, one),
+        primary=_primary(one, who),
+        may_urge=owner and one.turn is not None and one.turn != Role.TENANT.value,
+        orders=tx.scalars(select(WorkOrder).where(WorkOrder.request_id == one.id).order_by(WorkOrder.id)).all(),
+        history=history(tx, one.subject),
+        resource=tx.get(Resource, one.resource_id) if one.resource_id else None,
+        may_extend=owner and terms.running(one) and one.id not in orders.returned(tx),
+        extension=terms.extension(tx, one),
+    )
+
+
+def _primary(one: Request, who: Actor) -> tuple[str, str] | None:
+    """The one thing that this person may do next."""
+    if who.role is Role.TENANT:
+        if one.state == RequestState.DRAFT:
+            return _("核对并提交"), url_for("requests.check", request_id=one.id)
+        if one.state == RequestState.SUPPLEMENT:
+            return _("补正"), url_for("requests.edit", request_id=one.id)
+        if one.state == RequestState.ACCEPTING:
+            return _("验收"), url_for("requests.acceptance", request_id=one.id)
+    elif approvals.may_sign(reading(), one):
+        return _("审批"), url_for("decisions.decide", request_id=one.id)
+    return None
+
+
+@blueprint.post("/<int:request_id>/withdraw")
+@allow(Role.TENANT)
+def withdraw(request_id: int) -> Response:
+    with transaction() as tx:
+        requests.withdraw(tx, requests.request(tx, request_id), generation=_generation())
+    flash(_("申请已撤回,预占已释放"), "success")
+    return redirect(url_for("requests.show", request_id=request_id))
+
+
+@blueprint.post("/<int:request_id>/urge")
+@allow(Role.TENANT)
+def urge(request_id: int) -> Response:
+    with transaction() as tx:
+        notices.urge(tx, requests.request(tx, request_id))
+    flash(_("已催办,办理方会收到通知"), "success")
+    return redirect(url_for("requests.show", request_id=request_id))
+
+
+@blueprint.route("/<int:request_id>/acceptance", methods=["GET", "POST"])
+@allow(Role.TENANT)
+def acceptance(request_id: int) -> str | Response | tuple[str, int]:
+    """Look at what was delivered: accept it, or say what is not as approved."""
+    tx = reading()
+    one = requests.request(tx, request_id)
+    requests.own(tx, one)
+    requests.must_be(one, RequestState.ACCEPTING)
+    wrong = ""
+    if request.method == "POST":
+        reason, fine = request.form.get("reason", ""), request.form.get("verdict") == "accept"
+        try:
+            with transaction() as writing:
+                if fine:
+                    fulfilment.accepted(writing, one.id, generation=_generation())
+                else:
+                    fulfilment.refused(writing, one.id, generation=_generation(), reason=reason)
+        except Invalid as refused:
+            wrong = sentence(refused.message, refused.params)
+        else:
+            flash(_("验收通过,申请办结") if fine else _("已退回云服务商重新交付"), "success")
+            return redirect(url_for("requests.show", request_id=one.id))
+    placed = tx.scalars(select(WorkOrder).where(WorkOrder.request_id == one.id).order_by(WorkOrder.id)).all()
+    made = [order.resource_id for order in placed if order.resource_id]
+    resources = tx.scalars(select(Resource).where(among(Resource.id, made))).all() if made else []
+    page = render_template(
+        "requests/acceptance.html", one=one, what=what(one), orders=placed, resources=resources, wrong=wrong
+    )
+    return page, 422 if wrong else 200
+
+
+# --- parts -------------------------------------------------------------------------------------------------
+
+
+def _departments(tx: Tx) -> list[Department]:
+    own = agencies.acting(tx, actor()).id
+    found = tx.scalars(select(Department).where(Department.id.in_(agencies.subtree(tx, own)), Department.active))
+    return sorted(found, key=lambda one: (one.id != own, one.name))
+
+
+def _about(tx: Tx, kind: str) -> tuple[RequestKind, Department, Pool, Resource | None]:
+    """What the address says that a new request is about. Raises NotFound for what is not the visitor's."""
+    if kind not in KINDS:
+        raise NotFound("request.kind", N_("没有这种申请"))
+    wanted = RequestKind(kind)
+    departments = {one.id: one for one in _departments(tx)}
+    if wanted in ABOUT_ONE:
+        resource = observation.resource(tx, request.args.get("resource", 0, row))
+        if resource.department_id not in departments:
+            raise NotFound("resource.none", N_("没有编号为 %(id)s 的资源"), id=resource.id)
+        return wanted, departments[resource.department_id], resource.pool, resource
+    of = _extended(tx, wanted)
+    if of is not None:
+        return wanted, agencies.successor(of.department), of.pool, None
+    chosen = departments.get(request.args.get("department", 0, row)) or next(iter(departments.values()))
+    return wanted, chosen, pools.pool(tx, request.args.get("pool", 0, row)), None
+
+
+def _extended(tx: Tx, kind: RequestKind) -> Request | None:
+    """The request whose term an extension shall move. Raises NotFound for what is not the visitor's or has no term."""
+    if kind is not RequestKind.EXTEND:
+        return None
+    found = requests.request(tx, request.args.get("request", 0, row))
+    if not terms.running(found):
+        raise NotFound("extend.no_term", N_("申请 %(number)s 没有可以延长的使用期限"), number=found.number)
+    return found
+
+
+def _generation() -> int:
+    """What the page was made from; 0, which is always stale, where it does not say."""
+    return request.form.get("generation", 0, row) or 0
+
+
+def _answers(one: Request, change: str) -> list[tuple[str, Any, str]]:
+    found: list[tuple[str, Any, str]] = [
+        (_("类型"), _(KINDS[one.kind]), ""),
+        (_("使用单位"), one.department.name, ""),
+        (_("资源池"), one.pool.name, ""),
+        (_("信息系统"), one.system.name if one.system else None, change),
+        (_("内容"), what(one), change),
+        *([(_("现在的使用期限"), one.extends.use_until, "")] if one.extends else []),
+        (_("新的使用期限") if one.extends else _("使用期限"), one.use_until, change),
+        (_("测算依据"), one.justification, change),
+    ]
+    return found + [(_(FIELDS[name]), str(one.fields[name]), change) for name in FIELDS if one.fields.get(name)]
+
+
+@frame.finder(*READERS, order=10)
+def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
+    """Requests by number, department or system."""
+    rows = tx.scalars(
+        _loaded().where(requests.visible(tx, who), _named(text)).order_by(Request.id.desc()).limit(limit)
+    ).unique()
+    return [
+        frame.Hit(
+            N_("申请"), one.number, url_for("requests.show", request_id=one.id),
+            f"{one.department.name} · {what(one)}", one.state,
+        )
+        for one in rows
+    ]  # fmt: skip
+
+
+@frame.home_block(Role.TENANT, order=10)
+def waiting(tx: Tx, who: Actor) -> str | None:
+    """What the department must mend or accept, and where its open requests are."""
+    todo = approvals.queue(tx, who)
+    states = [state.value for state in requests.OPEN] + [RequestState.DRAFT.value]
+    open_ones = (
+        tx.scalars(
+            _loaded().where(requests.visible(tx, who), Request.state.in_(states)).order_by(Request.due_at).limit(12)
+        )
+        .unique()
+        .all()
+    )
+    return render_template(
+        "requests/_home.html", todo=todo, rows=open_ones, what=what, turn_of=turn_of, kinds=KINDS, days=days_left
+    )

@@ -1,0 +1,21 @@
+"""Every table of the house, imported so that migrations and tests see them all."""
+
+# ruff: noqa: F401
+import console.tables
+import metering.cases
+import metering.forecasting
+import metering.intake
+import metering.judging
+import metering.simulation
+import metering.statements
+import providers.assessment
+import providers.billing
+import providers.comments
+import providers.observation
+import providers.orders
+import quota.attachments
+import quota.audit
+import quota.calendar
+import quota.directory
+import quota.ledger
+import quota.requests

@@ -1,0 +1,82 @@
+"""The book's schema on a real database: brought up to date by Alembic, never by create_all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, inspect, text
+
+from console.schema import models  # noqa: F401 - compare_metadata must see every table
+from quota.base import GUARDED, Base, append_only_ddl
+from quota.db import Book
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config
+
+
+def migrate(book: Book, revision: str = "head") -> None:
+    """Bring the book's schema to ``revision``; a later one going up, an earlier one going down. All or nothing."""
+    config = _config()
+    with book.engine.execution_options(guanjia_writes=True).begin() as connection:
+        config.attributes["connection"] = connection
+        current = MigrationContext.configure(connection).get_current_revision()
+        script = ScriptDirectory.from_config(config)
+        if revision == "base" or (revision != "head" and _is_before(script, revision, current)):
+            command.downgrade(config, revision)
+        else:
+            command.upgrade(config, revision)
+
+
+def _is_before(script: ScriptDirectory, revision: str, current: str | None) -> bool:
+    """Whether ``revision`` lies below ``current``."""
+    if current is None or revision == current:
+        return False
+    return revision in {one.revision for one in script.iterate_revisions(current, "base")}
+
+
+def current(book: Book) -> str | None:
+    """The revision that the book is at; None for an empty database."""
+    with book.engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def latest() -> str | None:
+    """The newest revision that this version of the product knows."""
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def differences(book: Book) -> list[str]:
+    """How the database differs from the models; empty when they agree."""
+    with book.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return [repr(one) for one in compare_metadata(context, Base.metadata)]
+
+
+def missing_guards(engine: Engine) -> list[str]:
+    """Names of append-only triggers that are not there (any more)."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            found = set(connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")))
+        else:
+            found = set(
+                connection.scalars(text("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D'"))
+            )
+        tables = set(inspect(connection).get_table_names())
+    wanted = [
+        statement.split()[2]
+        for name in GUARDED
+        if name in tables
+        for statement in append_only_ddl(name)[engine.dialect.name]
+        if statement.startswith("CREATE TRIGGER")
+    ]
+    return [name for name in wanted if name not in found]

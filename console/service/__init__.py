@@ -1,0 +1,11 @@
+"""How a house runs: the processes, the web server before slow strangers, who holds the data directory, whose its files are."""
+
+from __future__ import annotations
+
+from console.service import processes
+from console.service.processes import PortTaken
+
+__all__ = [
+    "PortTaken",
+    "processes",
+]

@@ -1,0 +1,166 @@
+"""Everything that can be proven about the book and the lake: the command, the job and the page use this.
+
+What hangs together (the audit chain, the ledger) is recomputed whole each time. What stands by itself (a night's findings,
+a statement, a closed day of the lake) is too much to read every night in a large city: there ``night`` reads the newest and
+a thirtieth of the rest, so that every row and file is read again within ``NIGHTS`` days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import func, select
+
+from console.schema import upgrade
+from metering import statements
+from metering.cases import certificates
+from metering.intake import spool
+from metering.judging import Assessment, findings
+from metering.lake import health
+from metering.statements import StatementRun
+from metering.workbench import Progress, Works, silent
+from providers.assessment import cards
+from providers.billing import Bill, bills
+from quota import attachments, audit, inspection, ledger
+from quota.db import Tx
+from quota.ledger import Account
+
+Check = tuple[str, Callable[[Tx], Iterator[str]]]
+"""What a check is of, and the check."""
+
+NIGHTS = 30
+STAGES = 5
+
+
+@dataclass(slots=True)
+class Verification:
+    """What was checked, what was left for other nights, and what does not fit; ``problems`` name rows and files."""
+
+    checked: dict[str, int] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    conserved: bool = True
+    head: str = ""
+
+    @property
+    def clean(self) -> bool:
+        return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "clean": self.clean,
+            "conserved": self.conserved,
+            "head": self.head,
+            "checked": self.checked,
+            "left": self.left,
+            "problems": self.problems,
+        }
+
+    def lines(self) -> Iterator[str]:
+        yield from self.problems
+        left = f"; left for other nights: {_counted(self.left)}" if self.left else ""
+        said = "clean" if self.clean else f"{len(self.problems)} problems"
+        yield f"{said}: {_counted(self.checked)}{left}; audit head {self.head}"
+
+    def share(self, name: str, numbers: Sequence[int], night: date | None) -> list[int]:
+        """Those of ``numbers``, oldest first, that are read: all, or a night's share. What is left is counted."""
+        turn = None if night is None else night.toordinal() % NIGHTS
+        read = [one for one in numbers if turn is None or one % NIGHTS == turn or one == numbers[-1]]
+        self.checked[name] = len(read)
+        if len(read) < len(numbers):
+            self.left[name] = len(numbers) - len(read)
+        return read
+
+
+def examine(works: Works, progress: Progress = silent, *, night: date | None = None) -> Verification:
+    """Recompute every seal and balance, look for the guards, and check the lake's files; with ``night`` a share of them
+    (see above)."""
+    found = Verification()
+    done, of = 0, STAGES
+
+    def going_on(numbers: Sequence[int]) -> Iterator[int]:
+        """A city's nights take hours: between two of them it is said that somebody is still at it."""
+        for number in numbers:
+            progress("verify", done, of)
+            yield number
+
+    for stage in _stages(works, found, night, going_on):
+        progress("verify", done, of)
+        found.problems += [one for one in dict.fromkeys(stage) if one not in found.problems]
+        done += 1
+    progress("verify", of, of)
+    return found
+
+
+def _stages(
+    works: Works, found: Verification, night: date | None, going_on: Callable[[list[int]], Iterator[int]]
+) -> list[Iterator[str]]:
+    """What is checked, in order; nothing is read before a stage is iterated."""
+
+    def reading(*checks: Check) -> Iterator[str]:
+        """Each check by itself: what breaks one keeps no other from its work. Others go on writing: what hangs together
+        is read as of one moment."""
+        for name, check in checks:
+            with works.book.reading(one_moment=True) as tx:
+                yield from inspection.to_the_end(name, check(tx))
+
+    def one_by_one(name: str, key: Any, check: Callable[[Tx, list[int]], Iterator[str]]) -> Iterator[str]:
+        """Each row by itself: a look that lasted hours would keep the database from clearing up behind those who write."""
+        with works.book.reading() as tx:
+            ids = tx.scalars(select(key).order_by(key)).all()
+        for one in going_on(found.share(name, ids, night)):
+            with works.book.reading() as tx:
+                yield from inspection.to_the_end(name, check(tx, [one]))
+
+    def guards(_tx: Tx) -> Iterator[str]:
+        for name in upgrade.missing_guards(works.book.engine):
+            yield f"{name}: the trigger that keeps its table append-only is missing"
+
+    def every_row(tx: Tx) -> Iterator[str]:
+        yield from inspection.check(tx, None if night is None else night.toordinal() % NIGHTS, NIGHTS)
+
+    def trail(tx: Tx) -> Iterator[str]:
+        yield from audit.check(tx)
+        found.checked["audit_records"], found.head = audit.head(tx)
+
+    def accounts(tx: Tx) -> Iterator[str]:
+        found.checked["accounts"] = tx.scalar(select(func.count()).select_from(Account)) or 0
+        found.conserved = ledger.conserved(tx)
+        if not found.conserved:
+            yield "accounts: a pool's accounts do not sum to zero"
+        yield from ledger.check(tx)
+
+    def billed(tx: Tx) -> Iterator[str]:
+        ids = tx.scalars(select(Bill.id).order_by(Bill.id)).all()
+        yield from bills.check(tx, found.share("bills", ids, night))
+
+    def files(_tx: Tx) -> Iterator[str]:
+        days = found.share("lake_days", [one.toordinal() for one in health.known_days(works.lake)], night)
+        chosen = None if night is None else {date.fromordinal(one) for one in days}
+        yield from (str(one) for one in works.lake.verify(chosen))
+        yield from (str(one) for one in spool.verify(works.lake))
+
+    return [
+        reading(("book", guards), ("book", every_row)),
+        reading(("audit_records", trail), ("accounts", accounts)),
+        reading(
+            ("scorecards", cards.check),
+            ("attachments", attachments.check),
+            ("certificates", certificates.check),
+            ("month_closings", statements.check_closings),
+        ),
+        chain(
+            reading(("bills", billed)),
+            one_by_one("statement_runs", StatementRun.id, statements.check),
+            one_by_one("assessments", Assessment.id, findings.check),
+        ),
+        reading(("lake", files)),
+    ]
+
+
+def _counted(what: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in what.items())

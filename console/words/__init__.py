@@ -1,0 +1,78 @@
+"""Words: figures, times, names, states, rules and policies in the reader's language."""
+
+from __future__ import annotations
+
+from console.words import audit, evidence, names, policies, rules, texts
+from console.words.audit import CASE_ACTIONS, action
+from console.words.names import who, who_exactly
+from console.words.policies import FIGURES, MISSING_LABELS, SPEEDS
+from console.words.refusals import WORDS, words
+from console.words.rules import FACT_LABELS, OPERATOR_LABELS, Comparison, Groups
+from console.words.services import KINDS
+from console.words.states import STATES
+from console.words.texts import (
+    ARCH_LABELS,
+    COOKIE,
+    LANGUAGES,
+    UNKNOWN,
+    _,
+    amount,
+    amounts,
+    days_left,
+    joined,
+    kind_label,
+    language,
+    lazy,
+    number,
+    percent,
+    plain,
+    role,
+    sentence,
+    show,
+    state,
+    when,
+)
+
+__all__ = [
+    "ARCH_LABELS",
+    "CASE_ACTIONS",
+    "COOKIE",
+    "FACT_LABELS",
+    "FIGURES",
+    "KINDS",
+    "LANGUAGES",
+    "MISSING_LABELS",
+    "OPERATOR_LABELS",
+    "SPEEDS",
+    "STATES",
+    "UNKNOWN",
+    "WORDS",
+    "Comparison",
+    "Groups",
+    "_",
+    "action",
+    "amount",
+    "amounts",
+    "audit",
+    "days_left",
+    "evidence",
+    "joined",
+    "kind_label",
+    "language",
+    "lazy",
+    "names",
+    "number",
+    "percent",
+    "plain",
+    "policies",
+    "role",
+    "rules",
+    "sentence",
+    "show",
+    "state",
+    "texts",
+    "when",
+    "who",
+    "who_exactly",
+    "words",
+]

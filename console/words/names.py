@@ -1,0 +1,114 @@
+"""Whom and what a page names: people instead of logins, numbers and names instead of rows of the book."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flask import g
+from sqlalchemy import select
+
+from console.book import reading
+from console.words.texts import UNKNOWN, _
+from metering.cases import Case, Notice
+from metering.intake import PushSource
+from metering.judging import PolicyVersion
+from providers.assessment import AssessmentRecord, Combination, ScorecardRecord
+from providers.billing import Bill, Incident
+from providers.observation import Resource
+from providers.orders import WorkOrder
+from quota.actors import ROLE_LABELS, Role
+from quota.directory import CatalogItem, Department, Person, Pool, System
+from quota.errors import N_
+from quota.requests import ApprovalRule, Request
+
+TASKS = frozenset({"bills", "delivery", "import", "incidents", "init", "inventory", "replay", "statements", "steward"})
+"""What the steward signs with besides ``job:…``; see quota.actors.steward."""
+POLICIES = {"default": N_("默认策略")}
+KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
+    "case": (N_("案件"), Case, lambda one: str(one.number)),
+    "request": (N_("申请"), Request, lambda one: str(one.number)),
+    "order": (N_("工单"), WorkOrder, lambda one: str(one.number)),
+    "pool": (N_("资源池"), Pool, lambda one: str(one.name)),
+    "department": (N_("使用单位"), Department, lambda one: str(one.name)),
+    "system": (N_("信息系统"), System, lambda one: str(one.name)),
+    "person": (N_("人员"), Person, lambda one: str(one.name)),
+    "resource": (N_("资源"), Resource, lambda one: str(one.name or one.external_id)),
+    "incident": (N_("故障"), Incident, lambda one: str(one.external_id)),
+    "bill": (N_("账单"), Bill, lambda one: str(one.month)),
+    "notice": (N_("通知"), Notice, lambda one: str(one.number)),
+    "catalog_item": (N_("服务目录"), CatalogItem, lambda one: str(one.name)),
+    "record": (N_("考核记录"), AssessmentRecord, lambda one: str(one.id)),
+    "combination": (N_("信创适配"), Combination, lambda one: f"{one.chip} · {one.system}"),
+    "scorecard": (N_("考核评分"), ScorecardRecord, lambda one: str(one.month)),
+    "policy": (N_("策略"), PolicyVersion, lambda one: f"{policy(one.name)} {one.version}"),
+    "push_source": (N_("推送源"), PushSource, lambda one: str(one.name or one.code)),
+}
+"""Name in the book → its word, its model, what it is called by."""
+BASES = {"adopted": N_("上线时接管")}
+
+
+def who(login: str | None) -> str:
+    """The name of the person behind ``login``; 系统任务 for the steward's own tasks; anything else as it stands."""
+    if not login:
+        return UNKNOWN
+    known: dict[str, str] = g.setdefault("names", {})
+    if login not in known:
+        name = reading().scalar(select(Person.name).where(Person.login == login))
+        task = login in TASKS or login.startswith("job:")
+        known[login] = name or (_(ROLE_LABELS[Role.SYSTEM]) if task else login)
+    return known[login]
+
+
+def who_exactly(login: str | None) -> str:
+    """Name and login, for those who must tell two people of one name apart."""
+    name = who(login)
+    return name if name == login or not login else f"{name} ({login})"
+
+
+def subject(ref: str | None) -> str:
+    """``case:62`` → 案件 AJ2026-00062. What has no name of its own, or is gone, stays as the book has it."""
+    if not ref:
+        return UNKNOWN
+    if ref in BASES:
+        return _(BASES[ref])
+    kind, _colon, number = ref.partition(":")
+    if kind not in KINDS or not number.isdigit():
+        return ref
+    word, model, called = KINDS[kind]
+    one = reading().get(model, int(number))
+    return ref if one is None else f"{_(word)} {called(one)}"
+
+
+def learn(refs: Iterable[str]) -> None:
+    """Fetch what ``refs`` name, a kind at a time, so that calling each by its name asks the book no more."""
+    wanted: dict[str, set[int]] = {}
+    for ref in refs:
+        kind, _colon, number = ref.partition(":")
+        if kind in KINDS and number.isdigit():
+            wanted.setdefault(kind, set()).add(int(number))
+    g.setdefault("learnt", []).extend(
+        one
+        for kind, numbers in wanted.items()
+        for one in reading().scalars(select(KINDS[kind][1]).where(KINDS[kind][1].id.in_(numbers)))
+    )  # kept, for a session forgets what nobody holds
+
+
+def policy(name: str) -> str:
+    """The name of a policy; the one that every city begins with has a word."""
+    return _(POLICIES[name]) if name in POLICIES else name
+
+
+def approval_rule(spelled: str) -> str:
+    """``base@1`` → the name of that rule, and its version; as it stands where there is none."""
+    known: dict[str, str] = g.setdefault("approval_rules", {})
+    if not known:
+        rows = reading().execute(select(ApprovalRule.code, ApprovalRule.version, ApprovalRule.name))
+        known.update(
+            (f"{code}@{version}", _("%(name)s 第%(version)s版", name=_(name), version=version))
+            for code, version, name in rows
+        )
+    return known.get(spelled, spelled)
+
+
+FILTERS = {"approval_rule": approval_rule, "who": who, "who_exactly": who_exactly, "subject": subject, "policy": policy}

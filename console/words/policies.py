@@ -1,0 +1,190 @@
+"""Policies in words: rules as sentences, and what one version changes against another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from console.words.texts import _
+from metering.judging import FIGURE_LABELS, LABELS, SIGNS, Condition, Policy, Rule, Section
+from metering.sizing import methods
+from quota.errors import N_
+
+NAMED = {"draft": N_("本草案"), "in-force": N_("现行策略"), "executed": N_("本草案,按实际执行")}
+"""What a replay calls its two policies."""
+
+METHOD_LABELS = {
+    "p95@70": N_("最小规格,使分位数不超过新规格的上限"),
+    "p95x1.15": N_("固定分位 × 余量"),
+    "vpa-p95-daily": N_("VPA 式分位(半衰期一天)"),
+    "peak14x1.15-daily": N_("近期峰值 × 余量"),
+    "steward-safe": N_("成本分位·稳妥"),
+    "steward-balanced": N_("成本分位·均衡"),
+    "steward-economy": N_("成本分位·节约"),
+    "steward-lean": N_("成本分位·极简"),
+    "steward-tide": N_("成本分位·随时段"),
+}
+
+FIGURES = {
+    "quantile": (N_("分位数"), "%"),
+    "ceiling": (N_("上限"), "%"),
+    "margin": (N_("余量倍数"), ""),
+    "days": (N_("峰值回看天数"), ""),
+    "regret": (N_("不足代价 L"), ""),
+    "half_life": (N_("半衰期(天)"), ""),
+}
+"""Figures of sizings: label and unit."""
+
+SPEEDS = {
+    "fast": N_("快(一小时内三个样本越限)"),
+    "swift": N_("更快(每刻钟查看)"),
+    "prompt": N_("即时(一个样本越限)"),
+    "tide": N_("随时段(每四小时一个规格,只作回放)"),
+}
+
+
+MISSING_LABELS = {
+    "fail": N_("条件不成立"),
+    "unknown": N_("不下结论"),
+    "pass": N_("条件成立"),
+}
+"""What a figure that is not known means for its condition."""
+
+
+def method(name: str) -> str:
+    """A method of sizing in words."""
+    return _(METHOD_LABELS[name])
+
+
+def sizing(name: str) -> str:
+    """The sizing in words: the method, and the figures that are not its own; what is no sizing, as it is called."""
+    if name in NAMED:
+        return _(NAMED[name])
+    try:
+        one = methods.sizing(name)
+    except ValueError:
+        return name
+    shown = dict(one.figures) if one.method.startswith("steward-") else {**methods.OWN[one.method], **one.figures}
+    told = [f"{_(FIGURES[key][0])} {value:g}{FIGURES[key][1]}" for key, value in shown.items()]
+    if one.speed:
+        told.append(_(SPEEDS[one.speed]))
+    label = method(one.method)
+    return _("%(method)s:%(figures)s", method=label, figures=_("、").join(told)) if told else label
+
+
+def threshold(one: Condition) -> str:
+    """«CPU P95 < 5%»."""
+    label, unit, factor = FIGURE_LABELS.get(one.figure, (one.figure, "", 1.0))
+    return f"{_(label)} {SIGNS.get(one.op, one.op)} {one.threshold * factor:g}{unit}"
+
+
+def rule(one: Rule) -> tuple[str, str]:
+    """(class, sentence)."""
+    parts = [_("、").join(threshold(each) for each in one.conditions)]
+    if one.days:
+        parts.insert(0, _("最近%(days)s天", days=one.days))
+    if one.coverage:
+        parts.append(_("覆盖率不低于%(share)s%%", share=f"{100 * one.coverage:g}"))
+    return _(LABELS[one.verdict]), _(";").join(parts)
+
+
+def kinds(one: Rule) -> str:
+    """The kinds of resources that a rule is about."""
+    from console.words.services import KINDS
+
+    return _("、").join(_(KINDS.get(each, each)) for each in one.kinds)
+
+
+def about(one: Section, names: Mapping[str, str]) -> str:
+    """Whom a section is about; ``names``: code → name of pools and departments."""
+    parts = []
+    if one.pools:
+        parts.append(_("资源池:%(names)s", names=_("、").join(names.get(each, each) for each in one.pools)))
+    if one.departments:
+        parts.append(_("单位:%(names)s", names=_("、").join(names.get(each, each) for each in one.departments)))
+    if one.levels:
+        parts.append(_("等保级别:%(names)s", names=_("、").join(map(str, one.levels))))
+    if one.kinds:
+        from console.words.services import KINDS
+
+        parts.append(_("类别:%(names)s", names=_("、").join(_(KINDS.get(each, each)) for each in one.kinds)))
+    return _(";").join(parts)
+
+
+def differences(before: Policy, after: Policy, names: Mapping[str, str]) -> list[tuple[str, str | None, str | None]]:
+    """What ``after`` says otherwise than ``before``: (what, before, after), in words."""
+    found: list[tuple[str, str | None, str | None]] = []
+
+    def say(what: str, old: str | None, new: str | None) -> None:
+        if old != new:
+            found.append((what, old, new))
+
+    say(_("生效日"), before.effective_from.isoformat(), after.effective_from.isoformat())
+    say(_("定规格方法"), sizing(before.sizing), sizing(after.sizing))
+    say(
+        _("高负载门槛"),
+        _("%(level)s%%,%(minutes)s分钟", level=f"{before.hot_level:g}", minutes=before.hot_minutes),
+        _("%(level)s%%,%(minutes)s分钟", level=f"{after.hot_level:g}", minutes=after.hot_minutes),
+    )
+    found += _rules(before.rules, after.rules, "")
+    old = {one.name: one for one in before.sections}
+    new = {one.name: one for one in after.sections}
+    for name in dict.fromkeys([*old, *new]):
+        label = _("例外:%(name)s", name=name)
+        say(
+            label,
+            _section(old[name], names) if name in old else None,
+            _section(new[name], names) if name in new else None,
+        )
+        if name in new:
+            found += _rules(old[name].rules if name in old else (), new[name].rules, f"{label} · ")
+    if list(old) != list(new) and set(old) == set(new):
+        say(_("例外的次序"), _("、").join(old), _("、").join(new))
+    return found
+
+
+def _rules(before: Sequence[Rule], after: Sequence[Rule], where: str) -> list[tuple[str, str | None, str | None]]:
+    if len(before) == len(after) and all(a.verdict == b.verdict for a, b in zip(before, after, strict=True)):
+        pairs: list[tuple[Rule | None, Rule | None]] = list(zip(before, after, strict=True))
+    else:
+        pairs = [(one, None) for one in before if one not in after]
+        pairs += [(None, one) for one in after if one not in before]
+    found = [
+        (where + rule(one)[0], _whole(old) if old else None, _whole(new) if new else None)
+        for old, new in pairs
+        if old != new and (one := new or old) is not None
+    ]
+    kept = [one for one in before if one in after], [one for one in after if one in before]
+    if kept[0] != kept[1] and not any(old and new for old, new in pairs):
+        order = [_("、").join(rule(one)[0] for one in each) for each in kept]
+        found.append((where + _("规则的次序"), order[0], order[1]))
+    return found
+
+
+def _whole(one: Rule) -> str:
+    """A rule with all that can differ: whom it is about, and what an unknown figure means."""
+    missing = [_(MISSING_LABELS[each.missing]) for each in one.conditions]
+    said = missing[:1] if len(set(missing)) == 1 else missing
+    return _(
+        "%(rule)s;适用:%(kinds)s;没有数据时:%(missing)s",
+        rule=rule(one)[1],
+        kinds=kinds(one),
+        missing=_("、").join(said),
+    )
+
+
+def _section(one: Section, names: Mapping[str, str]) -> str:
+    told = [about(one, names)]
+    if one.sizing:
+        told.append(sizing(one.sizing))
+    if one.rules:
+        told.append(_("另有%(count)s条规则", count=len(one.rules)))
+    return _(";").join(told)
+
+
+def rows(policy: Policy) -> list[list[Any]]:
+    """The rules as rows of a table, those of sections named."""
+    told = [[*rule(one), kinds(one)] for one in policy.rules]
+    for section in policy.sections:
+        told += [[*rule(one), f"{section.name} · {kinds(one)}"] for one in section.rules]
+    return told

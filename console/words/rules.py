@@ -1,0 +1,187 @@
+"""Approval rules in words, and the plain form in which a person can write one: any of some groups, all of a group.
+
+Every condition that ``quota.requests.rules`` knows can be written so (its disjunctive normal form); what comes back means the
+same, as a test proves with conditions of all kinds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from console.words.services import KINDS
+from console.words.texts import _, number
+from quota.actors import ROLE_LABELS, Role
+from quota.errors import N_
+from quota.requests import FACTS, KIND_LABELS, STEP_LABELS, Condition, StepName
+
+FACT_LABELS: Mapping[str, str] = {
+    "kind": N_("申请类型"),
+    "services": N_("服务类型"),
+    "quantity": N_("件数"),
+    "vcpu": N_("新增 vCPU"),
+    "memory_gb": N_("新增内存 GB"),
+    "block_gb": N_("新增块存储 GB"),
+    "accelerator": N_("新增加速卡"),
+    "grows": N_("增加占用"),
+    "over_quota": N_("超出配额"),
+    "xinchuang": N_("信创资源池"),
+}
+OPERATOR_LABELS: Mapping[str, str] = {
+    ">": N_("大于"),
+    ">=": N_("不少于"),
+    "<": N_("小于"),
+    "<=": N_("不超过"),
+    "==": N_("是"),
+    "!=": N_("不是"),
+    "in": N_("属于"),
+    "not in": N_("不属于"),
+    "has": N_("包含"),
+    "lacks": N_("不包含"),
+}
+OPPOSITE: Mapping[str, str] = {
+    ">": "<=", "<=": ">", "<": ">=", ">=": "<", "==": "!=", "!=": "==",
+    "in": "not in", "not in": "in", "has": "lacks", "lacks": "has",
+}  # fmt: skip
+_NEGATIONS = {"not in": "in", "lacks": "has"}
+_SPELLED = re.compile(r"(not )?(\w+) (.+) (==|!=|<=|>=|<|>|in|has) (.+)")
+_NAMES: Mapping[str, Mapping[str, str]] = {
+    "kind": {kind.value: label for kind, label in KIND_LABELS.items()},
+    "services": KINDS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One row of a group. ``op`` is one of OPERATOR_LABELS."""
+
+    fact: str
+    op: str
+    value: Any
+
+    def condition(self) -> dict[str, Any]:
+        value = list(self.value) if isinstance(self.value, tuple) else self.value
+        if self.op in _NEGATIONS:
+            return {"not": {"fact": self.fact, "op": _NEGATIONS[self.op], "value": value}}
+        return {"fact": self.fact, "op": self.op, "value": value}
+
+    def opposite(self) -> Comparison:
+        return Comparison(self.fact, OPPOSITE[self.op], self.value)
+
+
+Groups = list[list[Comparison]]
+"""Any of them holds; none at all: always."""
+
+
+def groups(condition: Condition) -> Groups:
+    """``condition`` as groups, each row once in its group."""
+    return [] if not condition else [list(dict.fromkeys(map(_hashable, one))) for one in _any_of(condition, False)]
+
+
+def condition(of: Iterable[Sequence[Comparison]]) -> dict[str, Any]:
+    """The condition that groups mean."""
+    parts = [
+        rows[0].condition() if len(rows) == 1 else {"all": [row.condition() for row in rows]}
+        for rows in of
+        if rows
+    ]  # fmt: skip
+    if not parts:
+        return {}
+    return parts[0] if len(parts) == 1 else {"any": parts}
+
+
+def _any_of(of: Condition, negated: bool) -> list[list[Comparison]]:
+    if "not" in of:
+        return _any_of(of["not"], not negated)
+    if "fact" in of:
+        one = Comparison(of["fact"], of["op"], of["value"])
+        return [[one.opposite() if negated else one]]
+    word = "any" if "any" in of else "all"
+    parts = [_any_of(part, negated) for part in of[word]]
+    if (word == "any") != negated:
+        return [group for part in parts for group in part]
+    product: list[list[Comparison]] = [[]]
+    for part in parts:
+        product = [[*left, *right] for left in product for right in part]
+    return product
+
+
+def _hashable(row: Comparison) -> Comparison:
+    return Comparison(row.fact, row.op, tuple(row.value)) if isinstance(row.value, list) else row
+
+
+# ------------------------------------------------------------------------------------------------------------ in words
+
+
+def value_words(fact: str, value: Any) -> str:
+    """A value as people write it: ``是``, ``新增``, ``云主机、裸金属``, ``64``."""
+    if isinstance(value, bool):
+        return _("是") if value else _("否")
+    if isinstance(value, list | tuple):
+        return _("、").join(value_words(fact, one) for one in value)
+    if isinstance(value, int | float):
+        return number(value)
+    return _(_NAMES.get(fact, {}).get(str(value), str(value)))
+
+
+def row_words(row: Comparison) -> str:
+    """``新增 vCPU 大于 64``."""
+    fact = _(FACT_LABELS[row.fact])
+    if isinstance(row.value, bool):
+        holds = row.value == (row.op == "==")
+        return fact if holds else _("非“%(fact)s”", fact=fact)
+    return f"{fact} {_(OPERATOR_LABELS[row.op])} {value_words(row.fact, row.value)}"
+
+
+def condition_words(of: Condition) -> list[str]:
+    """One sentence for each group, any of which suffices; one alone where the rule is about every request."""
+    return [_(" 且 ").join(row_words(row) for row in rows) for rows in groups(of)] or [_("所有申请")]
+
+
+def step_words(step: Mapping[str, Any]) -> str:
+    """``技术评审:运营监督方,5 个工作日``."""
+    return _(
+        "%(step)s：%(role)s，%(days)s 个工作日",
+        step=_(STEP_LABELS[StepName(step["name"])]),
+        role=_(ROLE_LABELS[Role(step["role"])]),
+        days=step["days"],
+    )
+
+
+def steps_words(steps: Iterable[Mapping[str, Any]]) -> list[str]:
+    """One sentence a step, in the order in which they are taken."""
+    order = [one.value for one in StepName]
+    return [step_words(one) for one in sorted(steps, key=lambda one: order.index(one["name"]))]
+
+
+def because(comparisons: Iterable[str]) -> str:
+    """Why a step is asked for, in words: ``["over_quota true", "vcpu 96 > 64"]``, as ``quota.requests.rules.why`` writes them,
+    is ``超出配额，新增 vCPU 96 大于 64``. Empty for a rule about every request."""
+    return _("，").join(map(_reason, comparisons))
+
+
+def _reason(text: str) -> str:
+    # Of a fact that is true or false the rules write what it is, be the comparison negated or not.
+    fact, _space, truth = text.removeprefix("not ").partition(" ")
+    if fact in FACTS and truth in ("true", "false"):
+        return row_words(Comparison(fact, "==", truth == "true"))
+    found = _SPELLED.fullmatch(text)
+    if found is None or found[2] not in FACTS:
+        return text
+    negated, fact, figure, op, value = found.groups()
+    words = _(OPERATOR_LABELS[OPPOSITE[op] if negated else op])
+    if op in ("has", "in"):
+        return f"{_(FACT_LABELS[fact])} {words} {_listed(fact, value)}"
+    return f"{_(FACT_LABELS[fact])} {_listed(fact, figure)} {words} {_listed(fact, value)}"
+
+
+def _listed(fact: str, text: str) -> str:
+    """A value written by Python's ``str`` with the names that people know."""
+    words = re.findall(r"[\w.-]+", text)
+    return _("、").join(_figure(word) or _(_NAMES.get(fact, {}).get(word, word)) for word in words)
+
+
+def _figure(word: str) -> str:
+    return number(float(word)) if re.fullmatch(r"-?\d+(\.\d+)?", word) else ""

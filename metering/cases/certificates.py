@@ -1,0 +1,153 @@
+"""Certificates: that something was reclaimed, with every figure behind it, sealed with SM3. Never rewritten.
+
+What is printed is ``figures`` and the fingerprint over them: whoever holds the paper can have it compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ForeignKey, String, select
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from metering.cases.files import Case, visible
+from metering.judging import Finding
+from providers.orders import WorkOrder
+from quota.base import Base, append_only
+from quota.calendar import ZONE
+from quota.errors import N_, NotFound
+from quota.inspection import going_on, rows
+from quota.ledger import Transfer
+from quota.seals import fingerprint, plain
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+class Certificate(Base):
+    """回收凭证 of one case. ``charged_until``: from then on nothing is charged for what was freed."""
+
+    __tablename__ = "certificates"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), unique=True)
+    issued_at: Mapped[datetime]
+    charged_until: Mapped[datetime]
+    figures: Mapped[dict[str, Any]]
+    fingerprint: Mapped[str] = mapped_column(String(64), unique=True)
+
+    case: Mapped[Case] = relationship()
+
+    @property
+    def number(self) -> str:
+        """HS2026-00012: the year of issue and the number of the case."""
+        return f"HS{self.issued_at.astimezone(ZONE).year}-{self.case_id:05d}"
+
+    def genuine(self) -> bool:
+        """Whether the figures are those that were sealed."""
+        return fingerprint(self.figures) == self.fingerprint
+
+
+append_only(Certificate.__table__)  # type: ignore[arg-type]
+
+
+def certify(tx: Tx, one: Case, charged_until: datetime) -> Certificate:
+    """The certificate of a case, written once; the same case again returns it."""
+    earlier = of_case(tx, one)
+    if earlier is not None:
+        return earlier
+    figures = plain(_figures(tx, one, charged_until))
+    row = Certificate(
+        case_id=one.id,
+        issued_at=tx.now,
+        charged_until=charged_until,
+        figures=figures,
+        fingerprint=fingerprint(figures),
+    )
+    tx.add(row)
+    tx.flush()
+    tx.audit("certificate.issue", one.subject, after={"number": row.number, "fingerprint": row.fingerprint})
+    return row
+
+
+def check(tx: Tx) -> Iterator[str]:
+    """Yield a sentence for each certificate whose figures are not those that were sealed."""
+    said: list[str] = []
+    for one in rows(tx, select(Certificate).order_by(Certificate.id), said):
+        with going_on(said, "certificates", one.id):
+            if not one.genuine():
+                yield f"certificates: row {one.id} ({one.number}) does not match its seal"
+    yield from said
+
+
+def of_case(tx: Tx, one: Case) -> Certificate | None:
+    """The certificate of a case, where it has one."""
+    return tx.scalar(select(Certificate).where(Certificate.case_id == one.id))
+
+
+def certificate(tx: Tx, certificate_id: int) -> Certificate:
+    """The certificate, or NotFound, also where the actor may not see its case."""
+    found = tx.scalar(
+        select(Certificate)
+        .join(Case, Certificate.case_id == Case.id)
+        .where(Certificate.id == certificate_id, visible(tx, tx.actor))
+    )
+    if found is None:
+        raise NotFound("certificate.none", N_("没有编号为 %(id)s 的凭证"), id=certificate_id)
+    return found
+
+
+def _figures(tx: Tx, one: Case, charged_until: datetime) -> dict[str, Any]:
+    """The whole story: what there was, why, who was heard, who signed, what was done when, what came back."""
+    ordered = tx.scalars(select(WorkOrder).where(WorkOrder.case_id == one.id).order_by(WorkOrder.id)).all()
+    moved = tx.scalars(select(Transfer).where(Transfer.subject == one.subject).order_by(Transfer.id)).all()
+    return {
+        "case": one.number,
+        "kind": one.kind,
+        "department": one.department.name,
+        "system": one.system.name if one.system else None,
+        "pool": one.pool.name,
+        "resource": {"id": one.resource.external_id, "name": one.resource.name, "kind": one.resource.kind},
+        "policy": {"name": one.policy_version.name, "version": one.policy_version.version},
+        "found": _judgement(one.finding),
+        "judged_again": _judgement(one.fresh_finding) if one.fresh_finding else None,
+        "before": one.shape,
+        "after": one.target or {},
+        "freed": one.freed,
+        "opened_at": one.opened_at,
+        "reviewed_by": one.reviewed_by,
+        "notice": {"number": one.notice.number, "by": one.notice.issued_by, "at": one.notice.issued_at}
+        if one.notice
+        else None,
+        "consent": one.consent,
+        "replies": [{"answer": each.answer, "by": each.by, "at": each.at} for each in one.replies],
+        "rulings": [
+            {"matter": each.matter, "decision": each.decision, "by": each.by, "at": each.at} for each in one.rulings
+        ],
+        "acted_by": one.acted_by,
+        "acted_at": one.acted_at,
+        "effective_at": one.effective_at,
+        "recycled_at": one.binned_at,
+        "confirmed_by": [{"by": each.by, "at": each.at} for each in one.confirmations if each.attempt == one.attempts],
+        "orders": [
+            {"number": each.number, "verb": each.verb, "delivered_at": each.delivered_at}
+            for each in ordered
+            if each.delivered_at is not None
+        ],
+        "transfers": [{"id": each.id, "command": each.command, "key": each.key, "at": each.at} for each in moved],
+        "charged_until": charged_until,
+    }
+
+
+def _judgement(finding: Finding) -> dict[str, Any]:
+    run = finding.assessment
+    return {
+        "finding": finding.id,
+        "verdict": finding.verdict,
+        "coverage": finding.coverage,
+        "reasons": finding.reasons,
+        "first_day": run.first_day,
+        "last_day": run.last_day,
+    }

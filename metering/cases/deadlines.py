@@ -1,0 +1,346 @@
+"""What time moves in cases: reminders, escalation, silence, the ends of watches, of the recycle bin, of exemptions.
+
+``advance_all`` is the job, each case in a transaction of its own so that people may write in between; ``advance`` does the
+same in one. Both may run at any time and as often as one likes: what was done is not done again, and what should have
+happened while nobody ran it happens then, with the department's time to answer counted from its reminder.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from metering.cases import enforcement, exemptions, safeguards, surges, suspensions, windows
+from metering.cases.exemptions import Category, Exemption
+from metering.cases.figures import strain
+from metering.cases.files import Case, close, lock, move, open_case, open_cases
+from metering.cases.notices import Notice
+from metering.cases.steps import HEARING, RESTING, Consent, Ending, Matter, State
+from metering.judging import GROWS, CaseKind, Finding, latest, policies
+from providers import orders
+from providers.base import ResourceState, Verb
+from providers.observation import Resource
+from providers.orders import OrderState, WorkOrder
+from quota.actors import Actor, Role, steward
+from quota.calendar import ZONE, WorkingDays, working_days
+from quota.errors import N_, Refused
+
+if TYPE_CHECKING:
+    from quota.db import Book, Tx
+
+log = logging.getLogger("guanjia.deadlines")
+
+RECHECK = timedelta(hours=1)
+"""How long an order is kept back before it is looked at again."""
+
+
+@dataclass(slots=True)
+class Advanced:
+    """What one run moved. Ids of cases (of notices, exemptions, policy versions); ``refused``: case id → what stands in the
+    way; ``failed``: case id → the fault of ours that it met."""
+
+    settled: list[int] = field(default_factory=list)
+    reminded: list[int] = field(default_factory=list)
+    escalated: list[int] = field(default_factory=list)
+    consented: list[int] = field(default_factory=list)
+    moved: list[int] = field(default_factory=list)
+    closed: list[int] = field(default_factory=list)
+    exemptions_ended: list[int] = field(default_factory=list)
+    suspended: list[int] = field(default_factory=list)
+    refused: dict[int, Refused] = field(default_factory=dict)
+    failed: dict[int, Exception] = field(default_factory=dict)
+
+    def add(self, other: Advanced) -> None:
+        """Count what another transaction moved with it."""
+        for one in fields(self):
+            mine, theirs = getattr(self, one.name), getattr(other, one.name)
+            mine.update(theirs) if isinstance(mine, dict) else mine.extend(theirs)
+
+    def quiet(self) -> bool:
+        """Whether nothing moved."""
+        return not any(
+            (
+                self.settled,
+                self.reminded,
+                self.escalated,
+                self.consented,
+                self.moved,
+                self.closed,
+                self.exemptions_ended,
+                self.suspended,
+            )
+        )
+
+
+def advance_all(book: Book, actor: Actor | None = None) -> Advanced:
+    """As ``advance``, but a transaction for each case, so that nobody's writing waits longer than for one of them.
+
+    Whatever goes wrong with a case undoes that case alone: it is named in ``refused`` or ``failed``, and tried again the
+    next time. What was moved before stays moved if the process dies.
+    """
+    actor = actor or steward("job:cases")
+    done = Advanced()
+    with book.transaction(actor) as tx:
+        tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
+        done.exemptions_ended = [one.id for one in exemptions.end_due(tx)]
+        calendar = working_days(tx)
+        _remind(tx, calendar, done)
+    with book.reading(actor) as tx:
+        waiting = [one.id for one in open_cases(tx)]
+    for case_id in waiting:
+        moved = Advanced()
+        try:
+            with book.transaction(actor) as tx:
+                _advance(tx, tx.get_one(Case, case_id), calendar, moved)
+        except Refused as refusal:
+            done.refused[case_id] = refusal
+        except Exception as fault:
+            log.exception("case %s cannot be moved", case_id)
+            done.failed[case_id] = fault
+        else:
+            done.add(moved)
+    with book.transaction(actor) as tx:
+        done.suspended = [one.policy_version_id for one in suspensions.examine(tx)]
+    return done
+
+
+def advance(tx: Tx) -> Advanced:
+    """Move everything that time, the clouds and fresh judgements move. One case that cannot be moved does not keep the
+    others: it is named in ``refused`` and tried again the next time."""
+    tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
+    done = Advanced()
+    done.exemptions_ended = [one.id for one in exemptions.end_due(tx)]
+    calendar = working_days(tx)
+    _remind(tx, calendar, done)
+    for one in open_cases(tx):
+        _alone(tx, one, done, lambda one=one: _advance(tx, one, calendar, done))  # type: ignore[misc]
+    done.suspended = [one.policy_version_id for one in suspensions.examine(tx)]
+    return done
+
+
+def exempt(
+    tx: Tx, resource: Resource, category: Category, reason: str, until: date, *, last_peak: str = ""
+) -> Exemption:
+    """Exempt a resource on the steward's own initiative, and stop at once what is under way against it.
+
+    An order that the cloud has been sent cannot be called back; what it does is undone when it is delivered.
+    """
+    procedure = policies.in_force(tx, tx.now.astimezone(ZONE).date()).rules()
+    granted = exemptions.grant(tx, resource, category, reason, until, procedure, last_peak=last_peak)
+    one = open_case(tx, resource.id)
+    if one is not None:
+        calendar, done = working_days(tx), Advanced()
+        _alone(tx, one, done, lambda: _advance(tx, one, calendar, done))
+    return granted
+
+
+def _alone(tx: Tx, one: Case, done: Advanced, step: Callable[[], None]) -> None:
+    """Do ``step`` so that its refusal undoes it alone."""
+    notes = len(tx.notes)
+    try:
+        with tx.begin_nested():
+            step()
+    except Refused as refusal:
+        del tx.notes[notes:]
+        done.refused[one.id] = refusal
+        tx.expire(one)
+
+
+def _advance(tx: Tx, one: Case, calendar: WorkingDays, done: Advanced) -> None:
+    lock(tx, one)
+    state, before = State(one.state), one.generation
+    if state is State.CLOSED:  # meanwhile, by somebody else
+        return
+    if state is State.ORDERED:
+        _ordered(tx, one, done)
+    elif state in HEARING:
+        _hearing(tx, one, calendar, done)
+    elif state in RESTING and one.kind == CaseKind.RECLAIM:
+        _resting(tx, one)
+    elif state is State.WATCHED and one.kind == CaseKind.EXPAND:
+        _lent(tx, one)
+    elif state is State.WATCHED:
+        _watched(tx, one)
+    if one.generation != before:
+        (done.closed if one.state == State.CLOSED else done.moved).append(one.id)
+    elif one.due_from is not None and one.due_days is not None:
+        one.due_at = calendar.due(one.due_from, one.due_days)  # the calendar may have been published since
+
+
+# ---------------------------------------------------------------------------------------------------------- the hearing
+
+
+def _remind(tx: Tx, calendar: WorkingDays, done: Advanced) -> None:
+    """Remind each department once of each letter that has unanswered cases, half way through its time."""
+    waiting = select(Case.notice_id).where(Case.state == State.NOTICED.value)
+    letters = tx.scalars(
+        select(Notice)
+        .where(Notice.reminded_at.is_(None), Notice.id.in_(waiting))
+        .order_by(Notice.id)
+        .with_for_update(of=Notice)
+    )
+    for letter in letters.all():
+        if calendar.between(letter.issued_at, tx.now) < letter.reminder_days:
+            continue
+        letter.reminded_at = tx.now
+        tx.audit("notice.remind", f"notice:{letter.id}", after={"department": letter.department_id})
+        done.reminded.append(letter.id)
+
+
+def _hearing(tx: Tx, one: Case, calendar: WorkingDays, done: Advanced) -> None:
+    obstacle = safeguards.off_limits(tx, one) or safeguards.recovered(tx, one)
+    if obstacle is not None and obstacle.ending is not None:
+        close(tx, one, obstacle.ending, obstacle.sentence())
+    elif one.state == State.NOTICED and one.notice is not None and one.notice.reminded_at is not None:
+        letter, reminded_at = one.notice, one.notice.reminded_at
+        # Who was reminded late has as long from then on as everybody has after the reminder.
+        end = max(
+            calendar.due(letter.issued_at, letter.reply_days),
+            calendar.due(reminded_at, letter.reply_days - letter.reminder_days),
+        )
+        if one.due_at is not None and end > one.due_at:
+            one.due_from, one.due_days = reminded_at, letter.reply_days - letter.reminder_days
+        if tx.now > end:
+            _silence(tx, one, done)
+
+
+def _silence(tx: Tx, one: Case, done: Advanced) -> None:
+    """Nobody answered. That is consent to a shrink; it never powers anything off: there somebody has to rule."""
+    letter = one.notice
+    if letter is not None and letter.escalated_at is None:
+        letter.escalated_at = tx.now
+        tx.audit("notice.escalate", f"notice:{letter.id}", after={"department": letter.department_id})
+        done.escalated.append(letter.id)
+    procedure = one.procedure()
+    if one.kind == CaseKind.SHRINK:
+        one.consent = Consent.SILENCE.value
+        move(tx, one, State.CLEARED, "case.silence", days=procedure.act_days)
+        done.consented.append(one.id)
+    elif one.kind == CaseKind.RECLAIM:
+        one.matter = Matter.SILENCE.value
+        move(tx, one, State.DISPUTED, "case.silence", days=procedure.ruling_days)
+    else:
+        close(tx, one, Ending.LAPSED, N_("使用单位逾期未答复,不作扩容"), "case.silence")
+
+
+# ------------------------------------------------------------------------------------------------ after it was acted on
+
+
+def _ordered(tx: Tx, one: Case, done: Advanced) -> None:
+    """Take in what became of the order; call back one that is not on its way yet if something came in between."""
+    order = enforcement.current_order(tx, one)
+    if order is None:
+        return
+    if enforcement.settle(tx, one, order):
+        done.settled.append(one.id)
+        return
+    if not order.may_be_called_back():
+        return
+    obstacle = safeguards.against_order(tx, one, order)
+    if obstacle is None or (obstacle.ending is None and not one.going_back and obstacle.code != safeguards.OUTDATED):
+        if one.takes and not one.going_back and order.state == OrderState.PENDING and one.step != Verb.SNAPSHOT:
+            _hold_back(tx, one, order, obstacle)
+        return
+    orders.cancel(tx, order.id, order.generation, obstacle.sentence())
+    if one.going_back:
+        enforcement.ask(tx, one, obstacle)
+    elif safeguards.resting(one) and obstacle.ending is not None:
+        enforcement.give_back(tx, one, obstacle.ending, obstacle.sentence())
+    else:
+        enforcement.halt(tx, one, obstacle)
+
+
+def _hold_back(tx: Tx, one: Case, order: WorkOrder, obstacle: safeguards.Obstacle | None) -> None:
+    """An order that is not on its way yet goes in the next window, and not while something has to be cleared first."""
+    opens = windows.opening(tx, one.pool_id)
+    if obstacle is not None:
+        opens = max(opens, tx.now + RECHECK)
+        one.reason = obstacle.sentence()
+    if order.attempts == 0:
+        order.next_try_at = opens if opens > tx.now else None
+    elif opens > tx.now and (order.next_try_at is None or order.next_try_at < opens):
+        order.next_try_at = opens
+
+
+def _lent(tx: Tx, one: Case) -> None:
+    """Temporary growth returns when its term is over; of whose use nothing is known, or who needs it still, is not made
+    smaller by a clock: there somebody decides."""
+    if one.wake_at is None or one.wake_at > tx.now:
+        return
+    if surges.on_loan(one) and tx.now < one.wake_at + surges.ABANDONED:
+        return  # lent by the hour: the hourly look sees whether it does without
+    waits = safeguards.keeps(tx, one)
+    has, given = one.resource.has(), one.will_have() or {}
+    if one.resource.gone_at is not None or one.resource.state == ResourceState.DELETED:
+        close(tx, one, Ending.CHANGED, N_("资源已不存在"))
+    elif any(has.get(kind) != figure for kind, figure in given.items()):
+        close(tx, one, Ending.CHANGED, N_("资源规格已另行变更,不再恢复"))
+    elif waits is not None:
+        one.reason = waits.sentence()
+    elif (doubt := safeguards.doubtful(tx, one)) is not None:
+        enforcement.ask(tx, one, doubt)
+    else:
+        enforcement.give_back(tx, one, Ending.TERM_OVER, N_("临时扩容期满,恢复原规格"))
+
+
+def _resting(tx: Tx, one: Case) -> None:
+    """Off or in the bin: back if it is wanted, further if its time is over."""
+    obstacle = safeguards.look(tx, one).obstacle
+    if obstacle is not None:
+        if obstacle.ending is not None:
+            enforcement.give_back(tx, one, obstacle.ending, obstacle.sentence())
+        elif one.wake_at is not None and one.wake_at <= tx.now:
+            one.reason = obstacle.sentence()
+        return
+    if one.wake_at is None or one.wake_at > tx.now:
+        return
+    if one.state == State.WATCHED:
+        waits = enforcement.recycle(tx, one)
+        if waits is not None:
+            one.reason = waits.sentence()
+    elif one.state == State.BINNED:
+        move(tx, one, State.CONFIRMING, "case.ripen", days=one.procedure().confirm_days)
+
+
+def _watched(tx: Tx, one: Case) -> None:
+    """After a shrink: propose a rollback as soon as it shows strain, end the case when its time passed without."""
+    if one.effective_at is None or one.wake_at is None:
+        return
+    procedure = one.procedure()
+    whole = one.effective_at.astimezone(ZONE).date() + timedelta(days=1)  # the first whole day in the new shape
+    finding = latest(tx, one.resource_id, one.policy_version.name)
+    shown = finding is not None and finding.assessment.last_day >= whole
+    if finding is not None and shown and _strained(finding, whole, procedure.rollback_level):
+        one.reason = N_("缩容后负载过高,建议恢复原规格")
+        one.regretted_at = tx.now
+        move(
+            tx,
+            one,
+            State.STRAINED,
+            "case.propose_rollback",
+            days=procedure.ruling_days,
+            reason=one.reason,
+            finding=finding.id,
+        )
+        return
+    if tx.now < one.wake_at:
+        return
+    last = one.wake_at.astimezone(ZONE).date() - timedelta(days=1)
+    if finding is not None and finding.assessment.last_day >= last and finding.is_now() not in safeguards.BLIND:
+        enforcement.finish(tx, one, Ending.SHRUNK, N_("观察期内负载正常"))
+    elif tx.now >= one.wake_at + timedelta(days=procedure.shrink_watch_days):
+        enforcement.finish(tx, one, Ending.SHRUNK, N_("观察期已延长一倍,仍没有足够的监测数据"))
+
+
+def _strained(finding: Finding, whole: date, level: float) -> bool:
+    """Whether it shows strain in the new shape: by its class, or by the P95 of a window that lies wholly in it."""
+    if finding.is_now() in GROWS:
+        return True
+    days = (finding.assessment.last_day - whole).days + 1
+    peak = strain(finding.numbers, days)
+    return peak is not None and peak > level

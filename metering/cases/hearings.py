@@ -1,0 +1,273 @@
+"""The hearing of a case: review, notice, the department's right of reply, and a ruling by somebody else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+from metering.cases import exemptions, notices
+from metering.cases.exemptions import Category
+from metering.cases.files import Case, Reply, Ruling, close, explained, issuer, may_answer, move, take_up
+from metering.cases.notices import Notice
+from metering.cases.steps import STATE_LABELS, Act, Answer, Consent, Decision, Ending, Matter, State
+from metering.judging import CaseKind, growth, more
+from quota import attachments, ledger, requests
+from quota.attachments import StagedFile
+from quota.calendar import ZONE
+from quota.directory import Pool
+from quota.errors import N_, Invalid, NotAllowed, WrongState
+from quota.ledger import Holder, Side
+from quota.requests import Ask, Line, RequestKind
+from quota.units import Amounts, Arch, classes
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+def review(tx: Tx, one: Case, *, generation: int | None = None, note: str = "") -> Case:
+    """The supervisor has looked at the figures and finds that the department should be asked."""
+    take_up(tx, one, Act.REVIEW, generation)
+    one.reviewed_by, one.reviewed_at = tx.actor.login, tx.now
+    move(tx, one, State.REVIEWED, "case.review", days=one.procedure().act_days, reason=note.strip())
+    return one
+
+
+def dismiss(tx: Tx, one: Case, reason: str, *, generation: int | None = None) -> Case:
+    """The supervisor finds nothing in it. The resource is left alone for a time that doubles."""
+    take_up(tx, one, Act.DISMISS, generation)
+    close(tx, one, Ending.DISMISSED, explained(reason, one.procedure().reason_length), "case.dismiss")
+    return one
+
+
+def withdraw(tx: Tx, one: Case, reason: str, *, generation: int | None = None) -> Case:
+    """Take the case back before anything was done to the resource."""
+    take_up(tx, one, Act.WITHDRAW, generation)
+    close(tx, one, Ending.WITHDRAWN, explained(reason, one.procedure().reason_length), "case.withdraw")
+    return one
+
+
+def issue(
+    tx: Tx, cases: Sequence[Case], *, generations: Mapping[int, int] | None = None, text: str = ""
+) -> list[Notice]:
+    """Send the reviewed ``cases`` to their departments: one letter to each, whatever the number of its cases.
+
+    ``generations``: case id → the generation that the page showed. Raises Invalid for no case at all.
+    """
+    if not cases:
+        raise Invalid("notice.empty", N_("请至少选择一个案件"), field="cases")
+    shown = generations or {}
+    letters: dict[int, Notice] = {}
+    for one in sorted(cases, key=lambda each: each.id):
+        take_up(tx, one, Act.ISSUE, shown.get(one.id))
+        procedure = one.procedure()
+        letter = letters.get(one.department_id)
+        if letter is None:
+            letter = notices.write(tx, one.department_id, text, procedure.reply_days, procedure.reminder_days)
+            letters[one.department_id] = letter
+        one.notice_id, one.notice = letter.id, letter
+        move(tx, one, State.NOTICED, "case.issue", days=letter.reply_days, notice=letter.number)
+    for letter in letters.values():
+        told = [one.number for one in cases if one.notice_id == letter.id]
+        tx.audit("notice.issue", f"notice:{letter.id}", after={"department": letter.department_id, "cases": told})
+    return list(letters.values())
+
+
+def reply(
+    tx: Tx,
+    one: Case,
+    answer: Answer,
+    *,
+    generation: int | None = None,
+    reason: str = "",
+    evidence: str = "",
+    files: Sequence[StagedFile] = (),
+    category: Category | None = None,
+    until: date | None = None,
+    last_peak: str = "",
+) -> Case:
+    """The department answers: it agrees, objects (with a reason), or asks to be exempted until a day.
+
+    Heard until the time is over, and after silence as long as nothing was done. An expansion that is agreed to is made
+    at once on the fast track; with ``until`` it is temporary and returns by itself after that day. One that is too large
+    for either becomes a draft request in the department's name, and the case ends.
+    """
+    take_up(tx, one, Act.REPLY, generation)
+    if not may_answer(one):
+        raise WrongState(
+            "case.state",
+            N_("案件 %(number)s 处于“%(state)s”,不能这样做"),
+            number=one.number,
+            state=STATE_LABELS[State(one.state)],
+        )
+    procedure = one.procedure()
+    if answer is Answer.OBJECT and one.takes:
+        explained(reason, procedure.reason_length)
+    term = until if answer is Answer.AGREE and not one.takes else None
+    if term is not None:
+        _checked_term(tx, term, procedure.temporary_days)
+    if answer is Answer.EXEMPT:
+        if not one.takes or category is None:
+            raise Invalid("reply.category", N_("请选择豁免的类别"), field="category")
+        exemptions.checked(tx, one.resource, category, reason, until, procedure, last_peak)
+    handed_in = attachments.attach(tx, one.subject, files)
+    row = Reply(
+        case_id=one.id,
+        answer=answer.value,
+        reason=reason.strip(),
+        evidence=evidence.strip(),
+        attachments=[str(each.id) for each in handed_in],
+        category=category.value if answer is Answer.EXEMPT and category else None,
+        until=until if answer is Answer.EXEMPT else term,
+        last_peak=last_peak.strip() if answer is Answer.EXEMPT else "",
+        by=tx.actor.login,
+        at=tx.now,
+    )
+    tx.add(row)
+    tx.flush()
+    tx.expire(one, ["replies"])
+    told: dict[str, Any] = {
+        "answer": answer,
+        "reply": row.id,
+        "evidence": row.evidence,
+        "files": [each.told() for each in handed_in],
+        "category": row.category,
+        "until": row.until,
+    }
+    if answer is Answer.AGREE:
+        one.matter, one.consent = None, Consent.AGREED.value
+        if one.kind == CaseKind.EXPAND and fast(tx, one, temporary=term is not None):
+            one.ends_on = term
+            move(tx, one, State.CLEARED, "case.reply", days=procedure.act_days, reason=row.reason, **told)
+        elif one.kind == CaseKind.EXPAND:
+            _draft(tx, one, term)
+            close(tx, one, Ending.REQUESTED, N_("增幅超出快速通道,已代拟扩容申请,请核对后提交"), "case.reply")
+        elif one.state == State.CLEARED:
+            tx.audit("case.reply", one.subject, after=told, reason=row.reason)
+            one.generation += 1
+        else:
+            move(tx, one, State.CLEARED, "case.reply", days=procedure.act_days, reason=row.reason, **told)
+    elif not one.takes:
+        close(tx, one, Ending.DECLINED, row.reason or N_("使用单位认为不需要扩容"), "case.reply")
+    else:
+        one.matter = (Matter.OBJECTION if answer is Answer.OBJECT else Matter.EXEMPTION).value
+        one.consent = None
+        move(tx, one, State.DISPUTED, "case.reply", days=procedure.ruling_days, reason=row.reason, **told)
+    return one
+
+
+def rule(
+    tx: Tx,
+    one: Case,
+    decision: Decision,
+    reason: str,
+    *,
+    generation: int | None = None,
+    category: Category | None = None,
+    until: date | None = None,
+    last_peak: str = "",
+    files: Sequence[StagedFile] = (),
+) -> Case:
+    """Decide on an objection, a plea for exemption, or silence. NotAllowed for who signed the notice.
+
+    An exemption takes its terms from the department's plea where none are given.
+    """
+    take_up(tx, one, Act.RULE, generation)
+    if tx.actor.login == issuer(one):
+        raise NotAllowed("case.same_person", N_("通知由您签发,须由其他人裁定"))
+    procedure = one.procedure()
+    explained(reason, procedure.reason_length)
+    handed_in = attachments.attach(tx, one.subject, files)
+    row = Ruling(
+        case_id=one.id,
+        matter=one.matter,
+        decision=decision.value,
+        reason=reason.strip(),
+        attachments=[str(each.id) for each in handed_in],
+        by=tx.actor.login,
+        role=tx.actor.role.value,
+        at=tx.now,
+    )
+    tx.add(row)
+    tx.flush()
+    tx.expire(one, ["rulings"])
+    if decision is Decision.PROCEED:
+        one.consent = Consent.RULING.value
+        move(
+            tx,
+            one,
+            State.CLEARED,
+            "case.rule",
+            days=procedure.act_days,
+            reason=row.reason,
+            ruling=row.id,
+            matter=row.matter,
+            decision=decision,
+            files=[each.told() for each in handed_in],
+        )
+    elif decision is Decision.UPHOLD:
+        close(tx, one, Ending.UPHELD, row.reason, "case.rule")
+    else:
+        plea = next((each for each in reversed(one.replies) if each.category), None)
+        if category is None and plea is not None:
+            category = Category(str(plea.category))
+            until, last_peak = until or plea.until, last_peak or plea.last_peak
+        if category is None:
+            raise Invalid("reply.category", N_("请选择豁免的类别"), field="category")
+        exemptions.grant(
+            tx,
+            one.resource,
+            category,
+            row.reason,
+            until,
+            procedure,
+            last_peak=last_peak,
+            asked_by=plea.by if plea else "",
+            case_id=one.id,
+        )
+        close(tx, one, Ending.EXEMPTED, row.reason, "case.rule")
+    return one
+
+
+def fast(tx: Tx, one: Case, *, temporary: bool = False) -> bool:
+    """Whether an expansion may take the fast track: small growth (for a term also larger), within what the department
+    was already granted."""
+    target, procedure = one.will_have(), one.procedure()
+    if target is None or growth(one.had(), target) > (
+        procedure.temporary_growth if temporary else procedure.fast_growth
+    ):
+        return False
+    return affordable(tx, one.pool, one.department_id, more(one.had(), target))
+
+
+def affordable(tx: Tx, pool: Pool, department_id: int, needs: Amounts) -> bool:
+    """Whether a department was granted as much more than it uses in a pool."""
+    return all(
+        ledger.balance(tx, Side(pool.id, cls, Holder.GRANTED, department_id)) >= figure
+        for cls, figure in classes(needs, Arch(pool.arch)).items()
+    )
+
+
+def _checked_term(tx: Tx, until: date, days: int) -> None:
+    today = tx.now.astimezone(ZONE).date()
+    if until <= today:
+        raise Invalid("reply.term", N_("临时扩容须到今天以后的某一天"), field="until")
+    if until > today + timedelta(days=days):
+        raise Invalid("reply.term_long", N_("临时扩容最长%(days)s天"), days=days, field="until")
+
+
+def _draft(tx: Tx, one: Case, until: date | None = None) -> None:
+    """A request for the target, in the department's name, for it to look over and submit."""
+    target = one.will_have() or {}
+    ask = Ask(
+        RequestKind.RESIZE,
+        one.department_id,
+        one.pool_id,
+        lines=[Line(current=one.resource.counts(), amounts=target, service=one.resource.kind, name=one.resource.name)],
+        justification=N_("运营监督管家按监测数据建议扩容,依据见案件 %(number)s") % {"number": one.number},
+        system_id=one.system_id,
+        resource_id=one.resource_id,
+        use_until=until,
+        key=f"{one.subject}:request",
+    )
+    one.request_id = requests.draft(tx, ask).id

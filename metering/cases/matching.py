@@ -1,0 +1,124 @@
+"""Matching: what one department gives up is what another asks for, of the same architecture and zone: net zero for the
+city. Pure arithmetic, and the reading of who gives and who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload, selectinload
+
+from metering.cases.files import Case
+from metering.cases.steps import State
+from metering.judging import TAKES, CaseKind, worth
+from quota.requests import OPEN as OPEN_REQUESTS
+from quota.requests import Request
+from quota.units import Amounts, Kind, total
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+MATCHED = (Kind.VCPU, Kind.MEMORY, Kind.BLOCK, Kind.ACCELERATOR, Kind.EIP)
+"""What is moved between departments; the rest belongs to the thing it was bought with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who gives or asks: ``place`` is (architecture, zone); only what is of the same can be exchanged."""
+
+    key: str  # case:12, request:7
+    number: str
+    department: str
+    place: tuple[str, str]
+    what: Amounts
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """``donor`` gives ``what`` of what ``asker`` needs; ``covered``: whether that is then all it asked for."""
+
+    donor: Party
+    asker: Party
+    what: Amounts
+    covered: bool
+
+
+def pair(donors: Sequence[Party], askers: Sequence[Party]) -> list[Match]:
+    """Who could serve whom. The largest need first; of the donors of its place those that give most first.
+
+    Nothing is given twice; a kind is given only where it is needed.
+    """
+    left = {one.key: {kind: figure for kind, figure in one.what.items() if kind in MATCHED} for one in donors}
+    ranked = sorted(donors, key=lambda one: (-worth(left[one.key]), one.key))
+    found: list[Match] = []
+    for asker in sorted(askers, key=lambda one: (-worth(one.what), one.key)):
+        need = {kind: figure for kind, figure in asker.what.items() if kind in MATCHED and figure > 0}
+        rows: list[tuple[Party, Amounts]] = []
+        for donor in ranked:
+            if donor.place != asker.place or donor.key == asker.key or not any(need.values()):
+                continue
+            given = {kind: min(need[kind], left[donor.key].get(kind, 0)) for kind in need}
+            given = {kind: figure for kind, figure in given.items() if figure > 0}
+            if not given:
+                continue
+            for kind, figure in given.items():
+                left[donor.key][kind] -= figure
+                need[kind] -= figure
+            rows.append((donor, given))
+        covered = bool(rows) and not any(need.values())
+        found += [Match(donor, asker, given, covered) for donor, given in rows]
+    return found
+
+
+def donors(tx: Tx) -> list[Party]:
+    """Open cases that take something away, by what they recover."""
+    query = (
+        select(Case)
+        .where(Case.state != State.CLOSED.value, Case.kind.in_([kind.value for kind in TAKES]))
+        .options(joinedload(Case.pool), joinedload(Case.department))
+        .order_by(Case.id)
+    )
+    return [
+        Party(one.subject, one.number, one.department.name, (one.pool.arch, one.pool.zone), one.recovers())
+        for one in tx.scalars(query)
+    ]
+
+
+def askers(tx: Tx) -> list[Party]:
+    """Open cases that give, and requests that are being decided."""
+    growing = (
+        select(Case)
+        .where(Case.state != State.CLOSED.value, Case.kind == CaseKind.EXPAND.value, Case.effective_at.is_(None))
+        .options(joinedload(Case.pool), joinedload(Case.department))
+        .order_by(Case.id)
+    )
+    found = [
+        Party(one.subject, one.number, one.department.name, (one.pool.arch, one.pool.zone), one.recovers())
+        for one in tx.scalars(growing)
+    ]
+    asked = (
+        select(Request)
+        .where(Request.state.in_([one.value for one in OPEN_REQUESTS]))
+        .options(joinedload(Request.pool), joinedload(Request.department), selectinload(Request.lines))
+        .order_by(Request.id)
+    )
+    for request in tx.scalars(asked):
+        what = total(line.takes() for line in request.lines)
+        if what:
+            found.append(
+                Party(
+                    request.subject,
+                    request.number,
+                    request.department.name,
+                    (request.pool.arch, request.pool.zone),
+                    what,
+                )
+            )
+    return found
+
+
+def matches(tx: Tx) -> list[Match]:
+    """Who could serve whom now."""
+    return pair(donors(tx), askers(tx))

@@ -1,0 +1,473 @@
+"""From findings to cases: which are opened, in what order, and which are not, and why."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from sqlalchemy import ColumnElement, ForeignKey, String, func, select
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from metering.cases import exemptions, protections, suspensions
+from metering.cases.figures import risk
+from metering.cases.files import Case, start_clock
+from metering.cases.steps import State
+from metering.judging import (
+    CALLS_FOR,
+    GROWS,
+    TAKES,
+    Assessment,
+    CaseKind,
+    Finding,
+    Procedure,
+    Verdict,
+    findings,
+    latest,
+    less,
+    more,
+    of_run,
+    worth,
+)
+from metering.overview import whole_systems
+from providers.base import ResourceState
+from providers.observation import Resource
+from quota.actors import Actor, Role, steward
+from quota.base import Base, append_only
+from quota.directory import Department
+from quota.errors import N_, WrongState
+from quota.requests import OPEN as OPEN_REQUESTS
+from quota.requests import Request
+from quota.units import Amounts, Kind
+
+if TYPE_CHECKING:
+    from quota.db import Book, Tx
+
+log = logging.getLogger("guanjia.openings")
+
+
+class Opening(Base):
+    """That cases were opened from an assessment, once, and what was passed over.
+
+    ``skipped``: [resource id, code of SKIPS] each.
+    """
+
+    __tablename__ = "case_openings"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    assessment_id: Mapped[int] = mapped_column(ForeignKey("assessments.id"), unique=True)
+    at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(String(64))
+    opened: Mapped[list[Any]]  # case ids, as ranked
+    skipped: Mapped[list[Any]]
+
+    assessment: Mapped[Assessment] = relationship()
+
+    def why(self) -> dict[str, int]:
+        """Code of SKIPS → how many resources were passed over for it."""
+        counts: dict[str, int] = {}
+        for _, code in self.skipped:
+            counts[code] = counts.get(code, 0) + 1
+        return counts
+
+
+append_only(Opening.__table__)  # type: ignore[arg-type]
+
+SKIPS = {
+    "open_case": N_("已有在办案件"),
+    "open_request": N_("已有在办申请"),
+    "quiet": N_("尚在静默期"),
+    "protected": N_("受保护"),
+    "exempt": N_("豁免期内"),
+    "ownerless": N_("没有使用单位"),
+    "absent": N_("资源已不存在或状态异常"),
+    "changed": N_("评估之后规格已变化"),
+    "unapproved": N_("未经批准,尚未计入配额"),
+    "no_target": N_("没有合适的目标规格"),
+    "run_ceiling": N_("超出单次立案上限"),
+    "department_ceiling": N_("超出该单位在办上限"),
+    "suspended": N_("策略版本已暂停"),
+    "failed": N_("立案时出错"),
+    "system_slack": N_("同一系统内有空闲云主机,宜先均衡负载"),
+}
+"""Why a finding opened no case: code → words."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    finding: Finding
+    resource: Resource
+    kind: CaseKind
+    target: Amounts | None
+    recovers: Amounts
+    worth: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """How much may be taken: ``cases`` new ones by a run, ``department_cases`` open at one time in a department, and as
+    much in vCPU. What gives is not limited: nobody is hurt by it."""
+
+    cases: int
+    worth: float
+    department_cases: int
+    department_worth: float
+
+    @classmethod
+    def of(cls, procedure: Procedure, per_run: int | None = None, per_department: int | None = None) -> Ceilings:
+        return cls(
+            procedure.cases_per_run if per_run is None else per_run,
+            procedure.worth_per_run,
+            procedure.cases_per_department if per_department is None else per_department,
+            procedure.worth_per_department,
+        )
+
+    def department_full(self, state: _Standing, one: _Candidate) -> bool:
+        department = one.resource.department_id
+        return (
+            state.by_department.get(department, 0) >= self.department_cases
+            or state.worth_by_department.get(department, 0.0) + one.worth > self.department_worth
+        )
+
+    def beyond(self, state: _Standing, one: _Candidate, cases: int, worth: float) -> str | None:
+        """The code of the ceiling that ``one`` would pass where its run has taken as much already; None: none."""
+        if one.kind not in TAKES:
+            return None
+        if cases >= self.cases or worth + one.worth > self.worth:
+            return "run_ceiling"
+        return "department_ceiling" if self.department_full(state, one) else None
+
+
+def open_from(tx: Tx, run: Assessment, *, per_run: int | None = None, per_department: int | None = None) -> Opening:
+    """Open cases from the findings of ``run``, those that recover most first; once for each run.
+
+    ``per_run``: new cases that take something away; ``per_department``: such cases open at one time in a department.
+    Both default to the procedure of the run's policy version, which also says how much in vCPU may be taken by a run
+    and be under way in a department.
+    """
+    tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
+    earlier = _opening(tx, run)
+    if earlier is not None:
+        return earlier
+    procedure = run.policy_version.rules()
+    ceilings = Ceilings.of(procedure, per_run, per_department)
+    state = _Standing(tx, run)
+    candidates, skipped = _ranked(tx, run, state)
+    cases, worth = _taken(tx, run)
+    for one in candidates:
+        beyond = ceilings.beyond(state, one, cases, worth)
+        if beyond is not None:
+            skipped[one.resource.id] = beyond
+            continue
+        if one.kind in TAKES:
+            cases, worth = cases + 1, worth + one.worth
+            state.take(one.resource.department_id, one.worth)
+        _open(tx, run, one, procedure)
+    return _concluded(tx, run, skipped)
+
+
+def open_all(
+    book: Book,
+    run_id: int,
+    actor: Actor | None = None,
+    *,
+    per_run: int | None = None,
+    per_department: int | None = None,
+) -> Opening:
+    """As ``open_from``, but a transaction for each case, so that nobody's writing waits longer than for one of them.
+
+    Each resource is looked at again in its own transaction, and the ceilings are counted there from the cases that there
+    are: they hold exactly, whoever opens cases meanwhile. What goes wrong with a resource undoes that case alone and is
+    tried once more at the end; then it is passed over as ``failed``. If the process dies, the next call goes on: what was
+    opened counts, and no resource has a second case.
+    """
+    actor = actor or steward("job:cases")
+    with book.reading(actor) as tx:
+        tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
+        run = findings.assessment(tx, run_id)
+        earlier = _opening(tx, run)
+        if earlier is not None:
+            return earlier
+        ceilings = Ceilings.of(run.policy_version.rules(), per_run, per_department)
+        candidates, skipped = _ranked(tx, run, _Standing(tx, run))
+        waiting = [(one.resource.id, one.finding.id) for one in candidates]
+    for attempt in (1, 2):
+        failed = []
+        for resource_id, finding_id in waiting:
+            try:
+                with book.transaction(actor) as tx:
+                    why = _open_next(tx, run_id, finding_id, ceilings)
+            except Exception:
+                log.exception("no case for resource %s (try %s)", resource_id, attempt)
+                failed.append((resource_id, finding_id))
+                why = "failed"
+            skipped.pop(resource_id, None)
+            if why is not None:
+                skipped[resource_id] = why
+        waiting = failed
+    with book.transaction(actor) as tx:
+        run = findings.assessment(tx, run_id)
+        return _opening(tx, run) or _concluded(tx, run, skipped)
+
+
+def _open_next(tx: Tx, run_id: int, finding_id: int, ceilings: Ceilings) -> str | None:
+    """Open the case that a finding calls for, as things stand now; the code of SKIPS where none may be opened. Locks the
+    run, the department and the resource, in this order."""
+    run = findings.assessment(tx, run_id)
+    if _opening(tx, run) is not None:
+        return "open_case"  # another run of the job has finished meanwhile: its word stands
+    finding = tx.get_one(Finding, finding_id)
+    resource = finding.resource
+    if resource.department_id is not None:
+        tx.execute(select(Department.id).where(Department.id == resource.department_id).with_for_update())
+    tx.refresh(resource, with_for_update=True)
+    state = _Standing(tx, run, resource.id)
+    state.look_at_systems(tx, run, [finding])
+    found = _candidate(state, finding)
+    if isinstance(found, str):
+        return found
+    beyond = ceilings.beyond(state, found, *_taken(tx, run))
+    if beyond is None:
+        _open(tx, run, found, run.policy_version.rules())
+    return beyond
+
+
+def _opening(tx: Tx, run: Assessment) -> Opening | None:
+    """The opening of ``run`` where it is concluded. Who writes holds the run from then on."""
+    if tx.writes:
+        tx.refresh(run, with_for_update=True)
+    return tx.scalar(select(Opening).where(Opening.assessment_id == run.id))
+
+
+def _ranked(tx: Tx, run: Assessment, state: _Standing) -> tuple[list[_Candidate], dict[int, str]]:
+    """The cases that ``run`` calls for, as they are ranked; resource id → code of SKIPS for the others."""
+    wanted = of_run(tx, run, *CALLS_FOR)
+    state.look_at_systems(tx, run, wanted)
+    candidates: list[_Candidate] = []
+    skipped: dict[int, str] = {}
+    for finding in wanted:
+        found = _candidate(state, finding)
+        if isinstance(found, str):
+            skipped[finding.resource_id] = found
+        else:
+            candidates.append(found)
+    return sorted(candidates, key=_rank), skipped
+
+
+def _taken(tx: Tx, run: Assessment) -> tuple[int, float]:
+    """How many cases that take something were opened from the findings of ``run``, and how much they take."""
+    query = (
+        select(func.count(), func.sum(Case.worth))
+        .join(Finding, Finding.id == Case.finding_id)
+        .where(Finding.assessment_id == run.id, Case.kind.in_([kind.value for kind in TAKES]))
+    )
+    count, worth = tx.execute(query).one()
+    return count, float(worth or 0.0)
+
+
+def _concluded(tx: Tx, run: Assessment, skipped: Mapping[int, str]) -> Opening:
+    """Write down what was opened from ``run`` and what was passed over."""
+    query = (
+        select(Case.id, Case.resource_id)
+        .join(Finding, Finding.id == Case.finding_id)
+        .where(Finding.assessment_id == run.id)
+        .order_by(Case.id)
+    )
+    rows = tx.execute(query).all()
+    has_one = {row.resource_id for row in rows}
+    row = Opening(
+        assessment_id=run.id,
+        at=tx.now,
+        by=tx.actor.login,
+        opened=[row.id for row in rows],
+        skipped=[[resource_id, why] for resource_id, why in sorted(skipped.items()) if resource_id not in has_one],
+    )
+    tx.add(row)
+    tx.flush()
+    tx.audit("case.open_from", f"assessment:{run.id}", after={"opened": len(rows), "skipped": row.why()})
+    return row
+
+
+def open_one(tx: Tx, finding: Finding) -> Case:
+    """Open a case from one finding, by hand. WrongState with the reason where none may be opened."""
+    tx.actor.must_be(Role.SUPERVISOR)
+    run = finding.assessment
+    if finding.resource.department_id is not None:
+        tx.execute(select(Department.id).where(Department.id == finding.resource.department_id).with_for_update())
+    tx.refresh(finding.resource, with_for_update=True)
+    newest = latest(tx, finding.resource_id, run.policy_version.name)
+    if newest is not None and newest.id != finding.id:
+        raise WrongState("case.old_finding", N_("该资源已有更新的评估结论,请以最新结论立案"))
+    if finding.is_now() not in CALLS_FOR:
+        raise WrongState("case.no_call", N_("评估结论不需要立案"))
+    procedure = run.policy_version.rules()
+    state = _Standing(tx, run)
+    state.look_at_systems(tx, run, [finding])
+    found = _candidate(state, finding)
+    if isinstance(found, str):
+        raise WrongState("case.not_opened", N_("不能立案:%(why)s"), why=SKIPS[found])
+    if found.kind in TAKES and Ceilings.of(procedure).department_full(state, found):
+        raise WrongState("case.not_opened", N_("不能立案:%(why)s"), why=SKIPS["department_ceiling"])
+    return _open(tx, run, found, procedure)
+
+
+def open_growth(tx: Tx, finding: Finding, target: Amounts) -> Case:
+    """Open an expansion to ``target`` from what the hourly look saw; ``finding``: the latest judgement of the resource,
+    whose policy's procedure the case follows. The caller has looked at what stands against it."""
+    tx.actor.must_be(Role.SYSTEM)
+    needs = more(finding.resource.has(), target)
+    one = _Candidate(finding, finding.resource, CaseKind.EXPAND, target, needs, worth(needs))
+    return _open(tx, finding.assessment, one, finding.assessment.policy_version.rules())
+
+
+def _rank(one: _Candidate) -> tuple[Any, ...]:
+    """Overloaded machines first, then what recovers most, then what is known best."""
+    urgent = one.finding.verdict != Verdict.OVERLOADED.value
+    return (urgent, -one.worth, -(one.finding.coverage or 0.0), one.resource.id)
+
+
+class _Standing:
+    """What stands against opening a case, for all resources at once, or for the one with id ``only``."""
+
+    def __init__(self, tx: Tx, run: Assessment, only: int | None = None) -> None:
+        self.suspended = suspensions.holding(tx, run.policy_version_id) is not None
+        self.tags = protections.tags(tx)
+        self.systems: dict[int, whole_systems.WholeSystem] = {}
+        self.slack = run.policy_version.rules().system_slack
+
+        def of(column: Any) -> ColumnElement[bool]:
+            return column.is_not(None) if only is None else cast("ColumnElement[bool]", column == only)
+
+        self.busy = set(tx.scalars(select(Case.resource_id).where(of(Case.resource_id), Case.state != State.CLOSED)))
+        asked = select(Request.resource_id).where(
+            of(Request.resource_id), Request.state.in_([one.value for one in OPEN_REQUESTS])
+        )
+        self.asked = set(tx.scalars(asked))
+        self.exempt = exemptions.exempt_now(tx)
+        last = (
+            select(func.max(Case.id))
+            .where(of(Case.resource_id), Case.state == State.CLOSED.value)
+            .group_by(Case.resource_id, Case.kind == CaseKind.EXPAND.value)
+        )
+        self.quiet = {
+            (resource_id, kind in TAKES)
+            for resource_id, kind, until in tx.execute(
+                select(Case.resource_id, Case.kind, Case.quiet_until).where(Case.id.in_(last))
+            )
+            if until is not None and until > tx.now
+        }
+        open_takes = (
+            select(Case.department_id, func.count(), func.sum(Case.worth))
+            .where(Case.state != State.CLOSED.value, Case.kind.in_([kind.value for kind in TAKES]))
+            .group_by(Case.department_id)
+        )
+        self.by_department: dict[int | None, int] = {}
+        self.worth_by_department: dict[int | None, float] = {}
+        for department, count, total in tx.execute(open_takes):
+            self.by_department[department] = count
+            self.worth_by_department[department] = float(total)
+
+    def look_at_systems(self, tx: Tx, run: Assessment, wanted: Sequence[Finding]) -> None:
+        """See the systems of busy machines as a whole; reads all resources concerned at once."""
+        if len(wanted) > 1:
+            ids = select(Finding.resource_id).where(
+                Finding.assessment_id == run.id, Finding.verdict.in_([one.value for one in CALLS_FOR])
+            )
+            self.resources = tx.scalars(select(Resource).where(Resource.id.in_(ids))).all()
+        concerned = {one.resource.system_id for one in wanted if one.is_now() in GROWS} - {None}
+        self.systems = whole_systems.whole_systems(tx, run, [each for each in concerned if each is not None])
+
+    def take(self, department: int | None, worth: float) -> None:
+        """One more case that takes something from a department."""
+        self.by_department[department] = self.by_department.get(department, 0) + 1
+        self.worth_by_department[department] = self.worth_by_department.get(department, 0.0) + worth
+
+
+def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
+    """What case the finding calls for; or the code of SKIPS that says why none."""
+    resource, kind = finding.resource, CALLS_FOR[finding.is_now()]
+    shape = resource.has()
+    if resource.gone_at is not None or resource.state not in (ResourceState.RUNNING, ResourceState.STOPPED):
+        return "absent"
+    if resource.department_id is None:
+        return "ownerless"
+    if CALLS_FOR[finding.is_now()] is CaseKind.EXPAND and not resource.booked:
+        return "unapproved"  # what nobody approved is not counted: it would grow outside of every quota
+    if resource.id in state.busy:
+        return "open_case"
+    if resource.id in state.asked:
+        return "open_request"
+    if (resource.id, kind in TAKES) in state.quiet:
+        return "quiet"
+    if kind in TAKES and (resource.protected or protections.by_tag(state.tags, resource.tags)):
+        return "protected"
+    if kind in TAKES and state.suspended:
+        return "suspended"
+    if kind in TAKES and resource.id in state.exempt:
+        return "exempt"
+    if dict(shape) != dict(finding.had()):
+        return "changed"
+    target = None if kind is CaseKind.RECLAIM else finding.should_have()
+    if kind is CaseKind.RECLAIM:
+        recovers = shape
+    elif target is None:
+        return "no_target"
+    else:
+        recovers = less(shape, target) if kind is CaseKind.SHRINK else more(shape, target)
+    if not recovers:
+        return "no_target"
+    # Idle machines take over from a busy one; they do nothing for a line or a disk that is full.
+    spread = resource.kind in whole_systems.MACHINES and target is not None and Kind.VCPU in target
+    whole = state.systems.get(resource.system_id or 0) if spread else None
+    if kind is CaseKind.EXPAND and whole is not None and whole.has_slack(state.slack):
+        return "system_slack"
+    return _Candidate(finding, resource, kind, target, recovers, worth(recovers))
+
+
+def _risk(tx: Tx, one: _Candidate) -> float:
+    resource = one.resource
+    setbacks = tx.scalar(select(func.count()).where(Case.resource_id == resource.id, Case.regretted_at.is_not(None)))
+    had = worth(resource.has())
+    left = worth({**resource.has(), **one.target}) / had if one.target and had else 0.0
+    level = resource.system.mlps_level if resource.system else None
+    return risk(one.kind, one.finding.numbers, one.finding.coverage, level, setbacks or 0, left)
+
+
+def _open(tx: Tx, run: Assessment, one: _Candidate, procedure: Procedure) -> Case:
+    resource = one.resource
+    row = Case(
+        kind=one.kind.value,
+        state=State.DETECTED.value,
+        resource_id=resource.id,
+        pool_id=resource.pool_id,
+        department_id=resource.department_id,
+        system_id=resource.system_id,
+        policy_version_id=run.policy_version_id,
+        finding_id=one.finding.id,
+        shape=dict(resource.amounts),
+        target=None if one.target is None else {kind.value: n for kind, n in {**resource.has(), **one.target}.items()},
+        recoverable={kind.value: n for kind, n in one.recovers.items()},
+        worth=one.worth,
+        risk=_risk(tx, one),
+        was_running=resource.state == ResourceState.RUNNING,
+        opened_at=tx.now,
+    )
+    start_clock(tx, row, procedure.recommend_days if one.kind is CaseKind.EXPAND else procedure.review_days)
+    tx.add(row)
+    tx.flush()
+    tx.audit(
+        "case.open",
+        row.subject,
+        after={
+            "kind": one.kind,
+            "resource": resource.id,
+            "finding": one.finding.id,
+            "verdict": one.finding.verdict,
+            "shape": row.shape,
+            "target": row.target,
+            "worth": row.worth,
+        },
+    )
+    return row

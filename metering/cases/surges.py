@@ -1,0 +1,133 @@
+"""Surges: what the hourly look found of a machine, and what came of it; a row for each look that did something.
+
+The rows are the evidence of the cases that a look opened, and of each prolongation and return of what it enlarged.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Float, ForeignKey, String, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from metering.cases.authorisations import Authorisation
+from metering.cases.files import Case
+from metering.cases.steps import Consent
+from quota.base import Base, append_only
+from quota.errors import N_
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+class Outcome(StrEnum):
+    """begun: enlarged on a standing authorisation; proposed: the department was asked; prolonged; blind: its time was over
+    and nothing known, so it stays; calm: it does without, and is given back."""
+
+    BEGUN = "begun"
+    PROPOSED = "proposed"
+    PROLONGED = "prolonged"
+    BLIND = "blind"
+    CALM = "calm"
+
+
+OUTCOME_LABELS = {
+    Outcome.BEGUN: N_("按常备授权扩容"),
+    Outcome.PROPOSED: N_("通知使用单位"),
+    Outcome.PROLONGED: N_("仍然饱和,延长"),
+    Outcome.BLIND: N_("数据不足,保持现规格"),
+    Outcome.CALM: N_("已不饱和,归还"),
+}
+
+WHY = {
+    "unauthorised": N_("未即时扩容:该系统没有常备授权"),
+    "ceiling": N_("未即时扩容:超出常备授权的同时扩容上限"),
+    "window": N_("未即时扩容:不在变更窗口内,或处于封网期"),
+    "live_resize": N_("未即时扩容:该资源池不能在线调整规格"),
+    "quota": N_("未即时扩容:使用单位配额余额不足"),
+}
+"""Why a machine was not enlarged at once and the department is asked instead: code → words."""
+
+SKIPS = {
+    "done": N_("这一时刻已查看过"),
+    "absent": N_("资源已不存在或状态异常"),
+    "ownerless": N_("没有使用单位"),
+    "unapproved": N_("未经批准,尚未计入配额"),
+    "changed": N_("采样时的规格与台账不符"),
+    "unjudged": N_("还没有评估结论"),
+    "open_case": N_("已有在办案件"),
+    "open_request": N_("已有在办申请"),
+    "quiet": N_("尚在静默期"),
+    "told": N_("静默期内已通知过使用单位"),
+    "protected": N_("受保护"),
+    "exempt": N_("豁免期内"),
+    "system_slack": N_("同一系统内有空闲云主机,宜先均衡负载"),
+    "no_target": N_("临时扩容幅度内没有更大的目录规格"),
+    "held": N_("扩容期内"),
+    "kept": N_("受保护、豁免或有在办申请,暂不归还"),
+    "blind": N_("数据不足,保持现规格"),
+    "revoked": N_("常备授权已撤销或到期,不再延长"),
+    "term": N_("已到临时扩容的最长期限,不再延长"),
+}
+"""Why nothing was done although the rule held: code → words."""
+
+FRESH = timedelta(hours=4)
+"""For how long a look that found a machine calm is ground enough to make it smaller."""
+
+ABANDONED = timedelta(hours=24)
+"""After so long without a look the nightly judgement decides on the return, as on any other temporary growth."""
+
+
+class Surge(Base):
+    """One look, at ``at`` (the end of the hour that was looked at). ``samples`` of 12 were known, ``over`` of them at or
+    above the line; ``top``: the largest, % of the vCPU in force; ``size``: vCPU underneath; ``wanted``: vCPU that the rule
+    wants; ``until``: when what it enlarged is returned. ``why``: a code of WHY."""
+
+    __tablename__ = "surges"
+    __table_args__ = (UniqueConstraint("resource_id", "at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    resource_id: Mapped[int] = mapped_column(ForeignKey("resources.id"))
+    at: Mapped[datetime]
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    policy_version_id: Mapped[int] = mapped_column(ForeignKey("policy_versions.id"))
+    sizing: Mapped[str] = mapped_column(String(64))
+    outcome: Mapped[str] = mapped_column(String(12))
+    why: Mapped[str] = mapped_column(String(16), default="")
+    authorisation_id: Mapped[int | None] = mapped_column(ForeignKey("authorisations.id"))
+    samples: Mapped[int]
+    over: Mapped[int]
+    top: Mapped[float | None] = mapped_column(Float)
+    size: Mapped[int]
+    wanted: Mapped[float] = mapped_column(Float)
+    until: Mapped[datetime | None]
+    made_at: Mapped[datetime]
+
+    case: Mapped[Case] = relationship()
+    authorisation: Mapped[Authorisation | None] = relationship()
+
+
+append_only(Surge.__table__)  # type: ignore[arg-type]
+
+
+def of_case(tx: Tx, case_id: int) -> list[Surge]:
+    """The looks of a case, oldest first."""
+    return list(tx.scalars(select(Surge).where(Surge.case_id == case_id).order_by(Surge.at)))
+
+
+def last(tx: Tx, case_id: int) -> Surge | None:
+    """The latest look of a case; None where no look opened it."""
+    return tx.scalar(select(Surge).where(Surge.case_id == case_id).order_by(Surge.at.desc()).limit(1))
+
+
+def on_loan(one: Case) -> bool:
+    """Whether a case enlarges (or enlarged) its machine on a standing authorisation: then the hourly look says when it ends."""
+    return one.consent == Consent.STANDING
+
+
+def calm(tx: Tx, one: Case) -> bool:
+    """Whether a look has just found that what a case enlarged does without it."""
+    row = last(tx, one.id) if on_loan(one) else None
+    return row is not None and row.outcome == Outcome.CALM and row.at > tx.now - FRESH

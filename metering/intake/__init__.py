@@ -1,0 +1,36 @@
+"""Intake: what comes into the lake, pulled from clouds, read from files, pushed by agents; who reports and who fell silent."""
+
+from __future__ import annotations
+
+from metering.intake import collection, conventions, imports, keeping, late_figures, push, reporters, sources, spool
+from metering.intake.collection import Collected, Intake, SampleRefusal
+from metering.intake.imports import Imported, Listed
+from metering.intake.late_figures import SAMPLES, LateFigure
+from metering.intake.push import Delivery, Desk, Taken
+from metering.intake.reporters import Coverage, Reporting
+from metering.intake.sources import PushSource
+
+__all__ = [
+    "SAMPLES",
+    "Collected",
+    "Coverage",
+    "Delivery",
+    "Desk",
+    "Imported",
+    "Intake",
+    "LateFigure",
+    "Listed",
+    "PushSource",
+    "Reporting",
+    "SampleRefusal",
+    "Taken",
+    "collection",
+    "conventions",
+    "imports",
+    "keeping",
+    "late_figures",
+    "push",
+    "reporters",
+    "sources",
+    "spool",
+]

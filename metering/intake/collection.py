@@ -1,0 +1,272 @@
+"""Intake: every pool read from where the last reading ended, into the inventory and the lake.
+
+A mark says up to when a pool was read; each collection asks again a little behind it, because sources are late and
+the lake takes nothing twice. What is refused is kept as evidence about the source: counted once, when it is read for the
+last time, and summed by the day of the reading, so that a source that is wrong for months fills no table.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from sqlalchemy import ForeignKey, String, Text, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from metering.lake import Receipt
+from metering.workbench import Progress, Works, silent
+from providers import observation
+from providers.base import ProviderFault, Samples
+from providers.observation import Drift
+from quota.actors import steward
+from quota.base import Base, Count
+from quota.calendar import ZONE
+from quota.directory import Pool
+from quota.errors import Refused
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+log = logging.getLogger("guanjia.intake")
+
+HISTORY = timedelta(days=90)
+"""How far back the first collection of a pool asks."""
+
+OVERLAP = timedelta(hours=2)
+"""How far behind the mark each collection asks again, so that samples a source was late with are not missed."""
+
+
+class Intake(Base):
+    """One source of samples of one pool: up to when it was read, and what it gave last time.
+
+    ``lag``, ``rows`` and ``refused`` are of the last collection that reached it; ``fault`` is empty unless the last
+    attempt failed.
+    """
+
+    __tablename__ = "intakes"
+
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), primary_key=True)
+    collected_until: Mapped[datetime]
+    collected_at: Mapped[datetime]
+    rows: Mapped[int] = mapped_column(Count, default=0)
+    refused: Mapped[int] = mapped_column(Count, default=0)
+    unknown: Mapped[int] = mapped_column(Count, default=0)  # samples of resources that no inventory has shown
+    fault: Mapped[str] = mapped_column(Text, default="")
+    fault_at: Mapped[datetime | None]
+
+
+class SampleRefusal(Base):
+    """What of one import, or of a day's readings, was refused, and why: evidence about a source, kept as long as its
+    samples are.
+
+    ``at``: when it was entered, the last time where a day's are summed. ``example``: a place in a file, or the name of a
+    resource that no inventory shows; "" where there are too many to name.
+    """
+
+    __tablename__ = "sample_refusals"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), index=True)
+    at: Mapped[datetime]
+    source: Mapped[str] = mapped_column(String(256))
+    reason: Mapped[str] = mapped_column(String(64))
+    count: Mapped[int] = mapped_column(Count)
+    example: Mapped[str] = mapped_column(Text, default="")
+
+
+NAMED = 20
+"""How many unknown resources a day's evidence names; those beyond are summed."""
+
+UNKNOWN = "resource.unknown"
+
+ELSEWHEN = ("row:future", "row:ts")
+"""Refused because their time lies outside whatever was asked for, so that they may come with each reading."""
+
+
+class Evidence:
+    """What was refused of a source of a pool on the day of the transaction, to be added to."""
+
+    def __init__(self, tx: Tx, pool_id: int, source: str) -> None:
+        self.tx, self.pool_id, self.source = tx, pool_id, source
+        begin = tx.now.astimezone(ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
+        rows = tx.scalars(
+            select(SampleRefusal)
+            .where(SampleRefusal.pool_id == pool_id, SampleRefusal.source == source, SampleRefusal.at >= begin)
+            .order_by(SampleRefusal.id)
+        ).all()
+        self.unknown = {one.example: one for one in rows if one.reason == UNKNOWN}
+        self.others = {one.reason: one for one in rows if one.reason != UNKNOWN}
+
+    def add(self, reason: str, count: int, example: str = "") -> None:
+        """Samples that were refused and are not read again. The first example of a day is kept."""
+        self._row(self.others, reason, reason, example).count += count
+
+    def at_least(self, reason: str, count: int) -> None:
+        """Samples that may be the same as those of the reading before."""
+        row = self._row(self.others, reason, reason, "")
+        row.count = max(row.count, count)
+
+    def add_unknown(self, counts: Counter[str]) -> None:
+        """Samples by the name of a resource that no inventory has shown."""
+        for name, count in counts.most_common():
+            named = name if name in self.unknown or len(self.unknown.keys() - {""}) < NAMED else ""
+            self._row(self.unknown, named, UNKNOWN, named).count += count
+
+    def _row(self, rows: dict[str, SampleRefusal], key: str, reason: str, example: str) -> SampleRefusal:
+        row = rows.get(key)
+        if row is None:
+            row = SampleRefusal(pool_id=self.pool_id, source=self.source, reason=reason, count=0, example=example)
+            self.tx.add(row)
+            rows[key] = row
+        row.at = self.tx.now
+        return row
+
+
+def mark(tx: Tx, pool_id: int, until: datetime, *, rows: int, refused: int, unknown: int) -> Intake:
+    """Note that the pool was read up to ``until``; a mark never moves backwards."""
+    row = tx.get(Intake, pool_id, with_for_update=True)
+    if row is None:
+        row = Intake(pool_id=pool_id, collected_until=until, collected_at=tx.now)
+        tx.add(row)
+    row.collected_until = max(row.collected_until, until)
+    row.collected_at = tx.now
+    row.rows, row.refused, row.unknown = rows, refused, unknown
+    row.fault, row.fault_at = "", None
+    return row
+
+
+def failed(tx: Tx, pool_id: int, since: datetime, fault: str) -> None:
+    """Note that the pool could not be read; what was read before stays."""
+    row = tx.get(Intake, pool_id, with_for_update=True)
+    if row is None:
+        row = Intake(pool_id=pool_id, collected_until=since, collected_at=tx.now)
+        tx.add(row)
+    row.fault, row.fault_at = fault[:2000], tx.now
+
+
+@dataclass(slots=True)
+class Collected:
+    """What one collection of one pool brought."""
+
+    pool: str
+    since: datetime
+    until: datetime
+    drift: Drift | None = None
+    rows: int = 0
+    taken: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
+    days: set[date] = field(default_factory=set)
+    final_refused: Counter[str] = field(default_factory=Counter)  # of these what is not asked for again
+    final_unknown: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def final(self) -> datetime:
+        """Samples before this are not asked for again."""
+        return self.until - OVERLAP
+
+    def count(self, receipt: Receipt) -> None:
+        self.taken += receipt.taken
+        self.refused.update(receipt.refused)
+        self.days.update(receipt.days)
+
+
+def collect(works: Works, pool: Pool, *, until: datetime | None = None, progress: Progress = silent) -> Collected:
+    """Read ``pool``'s inventory and every sample since its mark; the mark moves once all of it is durable.
+
+    A cloud that cannot be read leaves its fault on the intake page and raises ProviderFault; what had been taken
+    before stays, and is asked for again next time without being counted twice.
+    """
+    actor = steward("job:collect")
+    until = until or works.book.clock()
+    cloud = works.provider(pool)
+    with works.book.reading() as tx:
+        row = tx.get(Intake, pool.id)
+        before = row.collected_until if row else None
+    since = until - HISTORY if before is None else before - OVERLAP
+    found = Collected(pool.code, since, until)
+    try:
+        listing = cloud.inventory(until)
+        with works.book.transaction(actor) as tx:
+            found.drift = observation.observe(tx, tx.get_one(Pool, pool.id), listing, caution=works.caution)
+        for batch in cloud.samples(since, until):
+            take(works, pool, batch, found)
+            progress(pool.code, _seconds(batch, since), int((until - since).total_seconds()))
+    except (ProviderFault, Refused) as fault:
+        with works.book.transaction(actor) as tx:
+            failed(tx, pool.id, since, str(fault))
+        raise
+    with works.book.transaction(actor) as tx:
+        row = tx.get(Intake, pool.id, with_for_update=True)
+        alone = before == (row.collected_until if row else None)  # or another reading entered the same meanwhile
+        refused, unknown = sum(found.refused.values()), sum(found.unknown.values())
+        mark(tx, pool.id, until, rows=found.rows, refused=refused, unknown=unknown)
+        if alone:
+            _enter(tx, pool, found)
+    return found
+
+
+def _enter(tx: Tx, pool: Pool, found: Collected) -> None:
+    """Keep what was refused for good. What may yet be taken, from the overlap, is entered when it is read again."""
+    evidence = Evidence(tx, pool.id, pool.code)
+    for reason, count in found.final_refused.items():
+        evidence.add(reason, count)
+    for reason in ELSEWHEN:
+        if found.refused[reason]:
+            evidence.at_least(reason, found.refused[reason])
+    evidence.add_unknown(found.final_unknown)
+
+
+def take(works: Works, pool: Pool, batch: Samples, found: Collected) -> None:
+    """Append a batch to the lake under the dense ids of the book; samples of unknown resources are counted by name."""
+    with works.book.reading() as tx:
+        known = observation.ids(tx, pool.id, batch.external_ids)
+    dense = np.array([known.get(name, -1) for name in batch.external_ids], np.int32)
+    index = batch.table.column("resource").to_numpy()
+    ids = dense[index] if len(dense) else np.empty(0, np.int32)
+    found.rows += batch.table.num_rows
+    table = batch.table.set_column(batch.table.schema.get_field_index("resource"), "resource", pa.array(ids))
+    strangers = ids < 0
+    ts = table.column("ts").fill_null(-1).to_numpy()
+    final = (ts >= found.since.timestamp()) & (ts < found.final.timestamp())
+    if strangers.any():
+        for counter, rows in (found.unknown, strangers), (found.final_unknown, strangers & final):
+            for name, count in zip(*np.unique(index[rows], return_counts=True), strict=True):
+                counter[batch.external_ids[name]] += int(count)
+        table, final = table.filter(pa.array(~strangers)), final[~strangers]
+    if table.num_rows:
+        not_after = max(found.until, works.book.clock())
+        receipt = works.lake.append(f"{pool.code}.{batch.source}", table, not_after=not_after)
+        found.count(receipt)
+        if receipt.refused and final.any():
+            found.final_refused.update(works.lake.refusals(table.filter(pa.array(final)), not_after=not_after))
+
+
+def _seconds(batch: Samples, since: datetime) -> int:
+    if not batch.table.num_rows:
+        return 0
+    return int(batch.table.column("ts")[-1].as_py() - since.timestamp())
+
+
+def collect_all(works: Works, *, progress: Progress = silent) -> Iterator[Collected | tuple[str, Exception]]:
+    """Collect every active pool; one that fails does not keep the others from being read."""
+    for pool in works.pools():
+        try:
+            yield collect(works, pool, progress=progress)
+        except (ProviderFault, Refused) as fault:
+            log.warning("collecting %s failed: %s", pool.code, fault)
+            yield pool.code, fault
+
+
+def lag(works: Works) -> dict[str, timedelta]:
+    """Pool code → how old the newest collected moment is."""
+    now = works.book.clock()
+    with works.book.reading() as tx:
+        rows = tx.execute(select(Pool.code, Intake.collected_until).join(Intake, Intake.pool_id == Pool.id))
+        return {code: now - until for code, until in rows}

@@ -1,0 +1,367 @@
+"""What becomes of a machine in which the hourly look found the rule of its growth to hold, or that it enlarged before.
+
+Everything that stands against it is looked at in the transaction that acts, with the machine's row held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sqlalchemy import func, select
+
+from metering.cases import (
+    Authorisation,
+    Case,
+    Consent,
+    Ending,
+    Notice,
+    Obstacle,
+    Outcome,
+    State,
+    Surge,
+    authorisations,
+    close,
+    enforcement,
+    exemptions,
+    hearings,
+    lock,
+    move,
+    notices,
+    open_case,
+    openings,
+    protections,
+    safeguards,
+    surges,
+    windows,
+)
+from metering.judging import CaseKind, Finding, Procedure, latest, more
+from metering.sizing import Fast, expansion
+from providers.base import ResourceState
+from providers.observation import Resource
+from quota.actors import Role
+from quota.calendar import ZONE
+from quota.directory import CatalogItem
+from quota.errors import N_, WrongState
+from quota.requests import OPEN as OPEN_REQUESTS
+from quota.requests import Request
+from quota.units import Amounts, Kind
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+ASKED = N_(
+    "下列云主机最近一小时 CPU 已达规格上限。请答复是否临时扩容;如需今后由管家即时扩容、到时归还,可为该系统办理常备授权。"
+)
+DONE = N_("下列云主机最近一小时 CPU 已达规格上限,已按贵单位的常备授权即时扩容,到时按用量归还;无须答复。")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look saw of one machine. ``case_id``: the case that enlarged it, if it is enlarged; ``size``: vCPU underneath;
+    ``samples`` known of 12, ``count`` of them at the line, ``top`` the largest in %; ``wanted``: vCPU."""
+
+    resource_id: int
+    sizing: str
+    fast: Fast
+    case_id: int | None
+    size: int
+    known: bool
+    over: bool
+    samples: int
+    count: int
+    top: float | None
+    wanted: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """``code``: surges.Outcome with the case, or a code of surges.SKIPS without."""
+
+    code: str
+    case_id: int | None = None
+
+
+@dataclass(slots=True)
+class Ground:
+    """What a look stands on: its moment, the policy version and name in force, resources with idle fellows, which pools
+    change running machines, the shapes on offer by architecture, and the letters that it wrote: (department, whether it
+    was authorised) → notice id."""
+
+    moment: datetime
+    version_id: int
+    policy: str
+    slack: set[int]
+    live: Mapping[int, bool]
+    offers: Mapping[str, Sequence[CatalogItem]]
+    letters: dict[tuple[int, bool], int] = field(default_factory=dict)
+
+
+def settle(tx: Tx, seen: Seen, ground: Ground) -> Settled:
+    """Enlarge, ask, prolong or give back. Twice for the same moment is once."""
+    tx.actor.must_be(Role.SYSTEM)
+    resource = tx.get_one(Resource, seen.resource_id)
+    exemptions.lock(tx, resource)
+    looked = select(Surge.id).where(Surge.resource_id == resource.id, Surge.at == ground.moment)
+    if tx.scalar(looked) is not None:
+        return Settled("done")
+    if seen.case_id is None:
+        return _begin(tx, resource, seen, ground)
+    one = tx.get_one(Case, seen.case_id)
+    lock(tx, one)
+    if one.state != State.WATCHED or not surges.on_loan(one) or one.wake_at is None:
+        return Settled("open_case")  # somebody was faster
+    ended = one.wake_at <= ground.moment
+    if seen.over:
+        return _prolong(tx, one, seen, ground, ended=ended)
+    if not ended:
+        return Settled("held")
+    return _give_back(tx, one, seen, ground) if seen.known else _stay(tx, one, seen, ground)
+
+
+# ------------------------------------------------------------------------------------------------------------ it begins
+
+
+def _begin(tx: Tx, resource: Resource, seen: Seen, ground: Ground) -> Settled:
+    finding = latest(tx, resource.id, ground.policy)
+    one = open_case(tx, resource.id)
+    if one is not None:
+        lock(tx, one)
+        row = surges.last(tx, one.id)
+        if one.state != State.NOTICED or row is None or row.outcome != Outcome.PROPOSED:
+            return Settled("open_case")
+    against = _against(tx, resource, seen, ground)
+    if against is not None:
+        return Settled(against)
+    if finding is None:
+        return Settled("unjudged")
+    procedure = finding.assessment.policy_version.rules()
+    target = _target(resource, seen.wanted, ground.offers.get(resource.arch, ()), procedure)
+    if target is None:
+        return Settled("no_target")
+    if one is not None and (one.will_have() or {}) != {**resource.has(), **target}:
+        return Settled("open_case")
+    needs = more(resource.has(), target)
+    allowed = None if resource.system_id is None else authorisations.holding(tx, resource.system_id)
+    why = _why_not(tx, resource, needs, allowed, ground)
+    if why and (one is not None or _told(tx, resource, procedure)):
+        return Settled("told" if one is None else "open_case")
+    if one is None:
+        one = _open(tx, finding, target, procedure, ground, authorised=not why)
+    until = None if why else ground.moment + timedelta(hours=seen.fast.hold_hours)
+    outcome = Outcome.PROPOSED if why else Outcome.BEGUN
+    _note(tx, one, seen, ground, outcome, why=why, until=until, allowed=None if why else allowed)
+    if until is not None:
+        one.consent, one.ends_on, one.reason = Consent.STANDING.value, until.astimezone(ZONE).date(), ""
+        move(tx, one, State.CLEARED, "case.authorised", days=procedure.act_days, until=until, target=one.target)
+        obstacle = enforcement.begin(tx, one)
+        if obstacle is not None:
+            raise WrongState(obstacle.code, obstacle.message, **obstacle.params)
+    else:
+        one.reason = surges.WHY[why]
+    return Settled(outcome.value, one.id)
+
+
+def _against(tx: Tx, resource: Resource, seen: Seen, ground: Ground) -> str | None:
+    """A code of SKIPS: why nothing is done about this machine at all."""
+    if resource.gone_at is not None or resource.state != ResourceState.RUNNING:
+        return "absent"
+    if resource.department_id is None:
+        return "ownerless"
+    if not resource.booked:
+        return "unapproved"
+    if resource.has().get(Kind.VCPU, 0) != seen.size:
+        return "changed"
+    asked = select(Request.id).where(
+        Request.resource_id == resource.id, Request.state.in_([one.value for one in OPEN_REQUESTS])
+    )
+    if tx.scalar(asked.limit(1)) is not None:
+        return "open_request"
+    if protections.protected(tx, resource):
+        return "protected"
+    if exemptions.holding(tx, resource.id) is not None:
+        return "exempt"
+    before = tx.scalar(
+        select(Case)
+        .where(
+            Case.resource_id == resource.id,
+            Case.kind == CaseKind.EXPAND.value,
+            Case.state == State.CLOSED.value,
+        )
+        .order_by(Case.id.desc())
+        .limit(1)
+    )
+    if before is not None and before.quiet_until is not None and before.quiet_until > tx.now:
+        return "quiet"
+    return "system_slack" if resource.id in ground.slack else None
+
+
+def _target(resource: Resource, wanted: float, items: Sequence[CatalogItem], procedure: Procedure) -> Amounts | None:
+    """The smallest catalogue shape that is enough, within what temporary growth may be; its memory no less than now."""
+    has = resource.has()
+    cpu, memory = has.get(Kind.VCPU, 0), has.get(Kind.MEMORY, 0)
+    most = procedure.temporary_growth
+    shapes = [
+        (takes[Kind.VCPU], takes[Kind.MEMORY])
+        for item in items
+        if {Kind.VCPU, Kind.MEMORY} <= set(takes := item.takes())
+        and memory <= takes[Kind.MEMORY] <= (1 + most) * memory
+    ]
+    if not shapes:
+        return None
+    size, offered = np.array([cpu], np.float64), np.array([[one for one, _ in shapes]], np.float64)
+    found = expansion.fit(np.array([wanted]), size, offered, most)[0]
+    if not np.isfinite(found):
+        return None
+    return {Kind.VCPU: int(found), Kind.MEMORY: min(holds for one, holds in shapes if one == found)}
+
+
+def _why_not(tx: Tx, resource: Resource, needs: Amounts, allowed: Authorisation | None, ground: Ground) -> str:
+    """A code of WHY: why the department is asked first; "" where it authorised this and all else allows it."""
+    department = resource.department_id or 0
+    if allowed is None:
+        return "unauthorised"
+    tx.refresh(allowed, with_for_update=True)  # one growth at a time is counted against its ceiling
+    if not allowed.holds(tx.now.astimezone(ZONE).date()):
+        return "unauthorised"
+    if not ground.live.get(resource.pool_id, False):
+        return "live_resize"
+    if windows.opening(tx, resource.pool_id, any_time=allowed.any_time) > tx.now:
+        return "window"
+    loan = _loan(tx, allowed.system_id)
+    if any(loan.get(kind, 0) + figure > allowed.ceiling().get(kind, 0) for kind, figure in needs.items()):
+        return "ceiling"
+    return "" if hearings.affordable(tx, resource.pool, department, needs) else "quota"
+
+
+def _loan(tx: Tx, system_id: int) -> dict[Kind, int]:
+    """What is on loan to a system now, on standing authorisation."""
+    found: dict[Kind, int] = {}
+    rows = tx.scalars(
+        select(Case).where(
+            Case.system_id == system_id,
+            Case.consent == Consent.STANDING.value,
+            Case.state != State.CLOSED.value,
+        )
+    )
+    for one in rows:
+        for kind, figure in one.recovers().items():
+            found[kind] = found.get(kind, 0) + figure
+    return found
+
+
+def _told(tx: Tx, resource: Resource, procedure: Procedure) -> bool:
+    """Whether the department was asked about this machine within the back-off: once is enough."""
+    last = tx.scalar(
+        select(func.max(Surge.at)).where(Surge.resource_id == resource.id, Surge.outcome == Outcome.PROPOSED.value)
+    )
+    return last is not None and last > tx.now - timedelta(days=procedure.backoff_days)
+
+
+def _open(tx: Tx, finding: Finding, target: Amounts, procedure: Procedure, ground: Ground, *, authorised: bool) -> Case:
+    """A case that its department has been told of: one letter of each kind a look."""
+    one = openings.open_growth(tx, finding, target)
+    one.reviewed_by, one.reviewed_at = tx.actor.login, tx.now
+    move(tx, one, State.REVIEWED, "case.review", days=procedure.act_days)
+    letter_id = ground.letters.get((one.department_id, authorised))
+    letter = tx.get(Notice, letter_id) if letter_id is not None else None
+    if letter is None:
+        text = DONE if authorised else ASKED
+        letter = notices.write(tx, one.department_id, text, procedure.reply_days, procedure.reminder_days)
+        tx.audit(
+            "notice.issue", f"notice:{letter.id}", after={"department": letter.department_id, "cases": [one.number]}
+        )
+        ground.letters[one.department_id, authorised] = letter.id
+    one.notice_id, one.notice = letter.id, letter
+    move(tx, one, State.NOTICED, "case.issue", days=letter.reply_days, notice=letter.number)
+    return one
+
+
+# -------------------------------------------------------------------------------------------------- it goes on, or ends
+
+
+def _prolong(tx: Tx, one: Case, seen: Seen, ground: Ground, *, ended: bool) -> Settled:
+    """It is still saturated: for the whole of its time again, as long as the authorisation and the longest term allow."""
+    until = ground.moment + timedelta(hours=seen.fast.hold_hours)
+    latest_end = (one.effective_at or tx.now) + timedelta(days=one.procedure().temporary_days)
+    held = one.system_id is not None and authorisations.holding(tx, one.system_id) is not None
+    if held and until <= latest_end:
+        one.wake_at, one.ends_on, one.reason = until, until.astimezone(ZONE).date(), ""
+        one.generation += 1
+        _note(tx, one, seen, ground, Outcome.PROLONGED, until=until)
+        tx.audit("case.prolong", one.subject, after={"until": until})
+        return Settled(Outcome.PROLONGED.value, one.id)
+    code = "term" if held else "revoked"
+    if ended:
+        enforcement.ask(tx, one, Obstacle("case.term_busy", N_("临时扩容到期时仍繁忙,须决定归还还是长期保留"), None))
+        return Settled("asked", one.id)
+    return Settled(code)
+
+
+def _stay(tx: Tx, one: Case, seen: Seen, ground: Ground) -> Settled:
+    """Its time is over and nothing is known of the last hour: it stays, and says so once."""
+    row = surges.last(tx, one.id)
+    if row is not None and row.outcome == Outcome.BLIND:
+        return Settled("blind")
+    one.reason = N_("临时扩容到时,但最近一小时数据不足,保持现规格,有数据后再定")
+    one.generation += 1
+    _note(tx, one, seen, ground, Outcome.BLIND)
+    tx.audit("case.stay", one.subject, reason=one.reason)
+    return Settled(Outcome.BLIND.value, one.id)
+
+
+def _give_back(tx: Tx, one: Case, seen: Seen, ground: Ground) -> Settled:
+    """The last hour shows that it does without."""
+    has, given = one.resource.has(), one.will_have() or {}
+    if one.resource.gone_at is not None or one.resource.state == ResourceState.DELETED:
+        close(tx, one, Ending.CHANGED, N_("资源已不存在"))
+        return Settled("closed", one.id)
+    if any(has.get(kind) != figure for kind, figure in given.items()):
+        close(tx, one, Ending.CHANGED, N_("资源规格已另行变更,不再恢复"))
+        return Settled("closed", one.id)
+    waits = safeguards.keeps(tx, one)
+    if waits is not None:
+        one.reason = waits.sentence()
+        return Settled("kept")
+    _note(tx, one, seen, ground, Outcome.CALM)
+    enforcement.give_back(tx, one, Ending.TERM_OVER, N_("当日扩容到时,最近一小时已不饱和,恢复原规格"))
+    return Settled(Outcome.CALM.value, one.id)
+
+
+def _note(
+    tx: Tx,
+    one: Case,
+    seen: Seen,
+    ground: Ground,
+    outcome: Outcome,
+    *,
+    why: str = "",
+    until: datetime | None = None,
+    allowed: Authorisation | None = None,
+) -> None:
+    tx.add(
+        Surge(
+            resource_id=one.resource_id,
+            at=ground.moment,
+            case_id=one.id,
+            policy_version_id=ground.version_id,
+            sizing=seen.sizing,
+            outcome=outcome.value,
+            why=why,
+            authorisation_id=None if allowed is None else allowed.id,
+            samples=seen.samples,
+            over=seen.count,
+            top=seen.top,
+            size=seen.size,
+            wanted=seen.wanted,
+            until=until,
+            made_at=tx.now,
+        )
+    )
+    tx.flush()
+
+
+__all__ = ["Ground", "Seen", "Settled", "settle"]

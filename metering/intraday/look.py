@@ -1,0 +1,243 @@
+"""The hourly look: growth within the day (``+fast``, ``+swift``) carried out, by the rule that its replay keeps.
+
+A look reads the last hour of every machine (`metering.intraday.last_hour`), asks `metering.sizing.expansion` of those whose policy sizes them
+so whether the rule holds, and acts on each in a transaction of its own. Where the machine's department authorised it
+beforehand (`metering.cases.authorisations`), its quota and the pool's adapter allow it and nothing stands against it, the machine
+is enlarged at once, for some hours; else the department is told and asked, as of any expansion. Nothing that is unknown
+grows; what was enlarged is made smaller again only when a look has seen that it does without.
+
+Any look may be taken again: of a machine and a moment there is one row, of a machine one open case.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sqlalchemy import select
+
+from metering.cases import Case, Consent, State, Surge
+from metering.intraday import growths, last_hour
+from metering.intraday.growths import Seen, Settled
+from metering.judging import Finding, Policy, Verdict, business, findings, pipeline, policies
+from metering.overview import MACHINES, WholeSystem
+from metering.sizing import EXECUTED, Fast, expansion, sizing
+from metering.workbench import Works
+from providers.base import ProviderFault, ServiceKind, Verb
+from providers.observation import Resource
+from quota.actors import Actor, steward
+from quota.calendar import ZONE
+from quota.db import among
+from quota.errors import NotFound, Refused
+from quota.units import Kind
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+log = logging.getLogger("guanjia.hourly")
+
+SETTLE = timedelta(minutes=5)
+"""How long the samples of an hour have to arrive before it is looked at."""
+
+MANY = 5000
+"""Resources asked for at a time."""
+
+
+@dataclass(slots=True)
+class Looked:
+    """What one look did. Case ids by outcome; ``machines``: how many were heard of; ``over``: of how many the rule held;
+    ``skipped``: code of surges.SKIPS → how many; ``faults``: resource id → what went wrong with it."""
+
+    machines: int = 0
+    over: int = 0
+    done: dict[str, list[int]] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
+    faults: dict[int, Exception] = field(default_factory=dict)
+
+    def take(self, settled: Settled) -> None:
+        """Count what became of one machine."""
+        if settled.case_id is None:
+            self.skipped[settled.code] += 1
+        else:
+            self.done.setdefault(settled.code, []).append(settled.case_id)
+
+
+def fast_of(name: str) -> Fast | None:
+    """How a sizing grows within the day where that is carried out: not for one that goes by the tide."""
+    try:
+        found = sizing(name).profile
+    except ValueError:
+        return None
+    return found.fast if found is not None and found.tide is None else None
+
+
+def look(works: Works, actor: Actor | None = None) -> Looked:
+    """Take the look that is due now. What goes wrong with one machine is named and keeps no other."""
+    actor, done, now = actor or steward("job:hourly"), Looked(), works.book.clock()
+    with works.book.reading(actor) as tx:
+        try:
+            version = policies.in_force(tx, now.astimezone(ZONE).date())
+        except NotFound:
+            return done
+        policy = version.policy()
+        held = _held(tx)
+    sections = {at: policy.sizing_of(at) for at in range(-1, len(policy.sections))}
+    named = {at: (name, fast) for at, name in sections.items() if (fast := fast_of(name)) is not None}
+    every = {fast.check_slots for _, fast in named.values()} | {fast.check_slots for _, fast, _, _ in held.values()}
+    live = _live(works) if every else {}
+    for slots in sorted(every):
+        moment = last_hour.last_look(now, slots * 5, SETTLE)
+        hour = last_hour.hour(works.lake, moment, EXECUTED.level * 100 if EXECUTED.level else 100.0)
+        done.machines = max(done.machines, len(hour.resources))
+        mine = {at: pair for at, pair in named.items() if pair[1].check_slots == slots}
+        with works.book.reading(actor) as tx:
+            seen = [*_grown(held, hour, slots), *_candidates(tx, policy, mine, hour, held, done)]
+            hot = {one.resource_id for one in seen if one.over}
+            slack = _slack(tx, hour, {one.resource_id for one in seen if one.over and one.case_id is None}, hot)
+            offers = pipeline.offers_of(tx, works).shapes if hot else {}
+        done.over += len(hot)
+        ground = growths.Ground(moment, version.id, policy.name, slack, live, offers)
+        for one in seen:
+            if not one.over and one.case_id is None:
+                continue
+            try:
+                with works.book.transaction(actor) as tx:
+                    done.take(growths.settle(tx, one, ground))
+            except Refused as refusal:
+                done.faults[one.resource_id] = refusal
+            except Exception as fault:
+                log.exception("resource %s cannot be looked after", one.resource_id)
+                done.faults[one.resource_id] = fault
+    return done
+
+
+def _held(tx: Tx) -> dict[int, tuple[str, Fast, Case, int]]:
+    """Resource id → (sizing, its rule, case, vCPU in force) of what is enlarged on an authorisation now."""
+    found = {}
+    query = (
+        select(Case, Surge.sizing)
+        .join(Surge, Surge.case_id == Case.id)
+        .where(Case.state == State.WATCHED.value, Case.consent == Consent.STANDING.value)
+        .order_by(Surge.at)
+    )
+    for one, name in tx.execute(query):
+        fast = fast_of(name)
+        if fast is not None:
+            found[one.resource_id] = name, fast, one, one.resource.has().get(Kind.VCPU, 0)
+    return found
+
+
+def _grown(held: Mapping[int, tuple[str, Fast, Case, int]], hour: last_hour.Hour, slots: int) -> Iterator[Seen]:
+    """What the hour shows of each machine that is enlarged: against the size underneath."""
+    for resource_id, (name, fast, one, force) in held.items():
+        if fast.check_slots == slots:
+            size = one.had().get(Kind.VCPU, 0)
+            yield from _seen(hour, [resource_id], [size], [force], name, fast, one.id)
+
+
+def _candidates(
+    tx: Tx,
+    policy: Policy,
+    named: Mapping[int, tuple[str, Fast]],
+    hour: last_hour.Hour,
+    held: Mapping[int, tuple[str, Fast, Case, int]],
+    done: Looked,
+) -> list[Seen]:
+    """Machines in which something reached the line, and whose policy lets them grow within the day."""
+    with np.errstate(invalid="ignore"):
+        suspects = hour.resources[(hour.cpu >= 100 * expansion.SATURATED).any(axis=1)]
+    calendars = business.calendars(tx)
+    found: list[Seen] = []
+    for start in range(0, len(suspects) if named else 0, MANY):
+        ids = [one for one in suspects[start : start + MANY].tolist() if one not in held]
+        query = select(Resource).where(Resource.id.in_(ids), Resource.kind == ServiceKind.VM.value)
+        rows = list(tx.scalars(query.order_by(Resource.id)))
+        section = pipeline.sections(tx, rows, policy, calendars)
+        for at, (name, fast) in named.items():
+            members = [one for one, where in zip(rows, section, strict=True) if where == at]
+            sizes = [one.has().get(Kind.VCPU, 0) for one in members]
+            _, vcpu = hour.of([one.id for one in members])
+            numbers = [one.id for one in members]
+            for one, there in zip(_seen(hour, numbers, sizes, sizes, name, fast, None), vcpu, strict=True):
+                if one.over and (one.size <= 0 or (np.isfinite(there) and there != one.size)):
+                    done.skipped["changed"] += 1
+                else:
+                    found.append(one)
+    return found
+
+
+def _seen(
+    hour: last_hour.Hour,
+    ids: Sequence[int],
+    sizes: Sequence[int],
+    forces: Sequence[int],
+    name: str,
+    fast: Fast,
+    case_id: int | None,
+) -> Iterator[Seen]:
+    cpu, vcpu = hour.of(ids)
+    under, force = np.array(sizes, np.float64), np.array(forces, np.float64)
+    measured = np.where(np.isfinite(vcpu), vcpu, force)  # what the percentages are of
+    demand = cpu / 100 * measured[:, None]
+    wide = demand.shape
+    told = expansion.sight(
+        demand, np.broadcast_to(under[:, None], wide), np.broadcast_to(force[:, None], wide), under, fast, EXECUTED
+    )
+    samples = np.isfinite(cpu).sum(axis=1)
+    for i, one in enumerate(ids):
+        yield Seen(
+            resource_id=one,
+            sizing=name,
+            fast=fast,
+            case_id=case_id,
+            size=int(under[i]),
+            known=bool(told.known[i]),
+            over=bool(told.over[i]),
+            samples=int(samples[i]),
+            count=int(told.count[i]),
+            top=round(float(np.nanmax(cpu[i])), 2) if samples[i] else None,
+            wanted=round(float(told.wanted[i]), 3),
+        )
+
+
+def _slack(tx: Tx, hour: last_hour.Hour, ids: set[int], hot: set[int]) -> set[int]:
+    """Those of ``ids`` that have idle fellows in their system: busy by this hour, idle by the latest judgement, and all
+    together by their mean of this hour."""
+    run = findings.last_run(tx)
+    if run is None or not ids:
+        return set()
+    systems = select(Resource.system_id).where(among(Resource.id, ids), Resource.system_id.is_not(None))
+    rows = tx.execute(
+        select(Resource.id, Resource.system_id, Resource.amounts, Finding.verdict)
+        .outerjoin(Finding, (Finding.resource_id == Resource.id) & (Finding.assessment_id == run.id))
+        .where(Resource.system_id.in_(systems), Resource.kind.in_(MACHINES), Resource.gone_at.is_(None))
+    ).all()
+    cpu, _ = hour.of([row.id for row in rows])
+    wholes: dict[int, WholeSystem] = {}
+    for row, samples in zip(rows, cpu, strict=True):
+        known = samples[np.isfinite(samples)]
+        mean = float(known.mean()) if len(known) >= expansion.COVERED * expansion.HOUR else None
+        verdict = Verdict.OVERLOADED if row.id in hot else Verdict(row.verdict or Verdict.UNKNOWN.value)
+        wholes.setdefault(row.system_id, WholeSystem()).take(verdict, int(row.amounts.get(Kind.VCPU.value, 0)), mean)
+    level = run.policy_version.rules().system_slack
+    return {row.id for row in rows if row.id in ids and wholes[row.system_id].has_slack(level)}
+
+
+def _live(works: Works) -> dict[int, bool]:
+    """Pool id → whether its adapter changes running machines; one that cannot be opened does not."""
+    found = {}
+    for pool in works.pools():
+        try:
+            provider = works.provider(pool)
+            found[pool.id] = provider.live_resize and Verb.RESIZE in provider.capabilities
+        except (ProviderFault, Refused, OSError):
+            found[pool.id] = False
+    return found
+
+
+__all__ = ["Looked", "fast_of", "look"]

@@ -1,0 +1,92 @@
+"""Judging: samples become facts, facts findings, by the policy in force; each finding keeps its numbers and its policy."""
+
+from __future__ import annotations
+
+from metering.judging import assess, business, engines, findings, pipeline, policies, recompute
+from metering.judging.assess import FIGURE_LABELS, SIGNS, Findings, Reason
+from metering.judging.business import FESTIVALS, BusinessPeriod, Period, Recurs, calendars
+from metering.judging.business import LABELS as PERIOD_LABELS
+from metering.judging.engines import Engine, Survey, Task, named
+from metering.judging.facts import demanded
+from metering.judging.figures import CIRCUMSTANCES, plain
+from metering.judging.findings import Assessment, Finding, latest, of_run
+from metering.judging.policies import PolicyVersion
+from metering.judging.policy import (
+    BUILT_IN,
+    COMPARE,
+    GROWS,
+    LABELS,
+    MACHINES,
+    RECLAIMABLE,
+    VERDICTS,
+    Condition,
+    Policy,
+    Rule,
+    Section,
+    Verdict,
+    default,
+    unsafe,
+)
+from metering.judging.procedure import ALIVE, CALLS_FOR, KIND_LABELS, STILL, TAKES, CaseKind, Procedure
+from metering.judging.shape_changes import gentler, growth, less, more, worth
+from metering.judging.span import Window, window
+
+__all__ = [
+    "ALIVE",
+    "BUILT_IN",
+    "CALLS_FOR",
+    "CIRCUMSTANCES",
+    "COMPARE",
+    "FESTIVALS",
+    "FIGURE_LABELS",
+    "GROWS",
+    "KIND_LABELS",
+    "LABELS",
+    "MACHINES",
+    "PERIOD_LABELS",
+    "RECLAIMABLE",
+    "SIGNS",
+    "STILL",
+    "TAKES",
+    "VERDICTS",
+    "Assessment",
+    "BusinessPeriod",
+    "CaseKind",
+    "Condition",
+    "Engine",
+    "Finding",
+    "Findings",
+    "Period",
+    "Policy",
+    "PolicyVersion",
+    "Procedure",
+    "Reason",
+    "Recurs",
+    "Rule",
+    "Section",
+    "Survey",
+    "Task",
+    "Verdict",
+    "Window",
+    "assess",
+    "business",
+    "calendars",
+    "default",
+    "demanded",
+    "engines",
+    "findings",
+    "gentler",
+    "growth",
+    "latest",
+    "less",
+    "more",
+    "named",
+    "of_run",
+    "pipeline",
+    "plain",
+    "policies",
+    "recompute",
+    "unsafe",
+    "window",
+    "worth",
+]

@@ -1,0 +1,371 @@
+"""Assessments and their findings: what was judged, by which policy version, by which figures. Never rewritten.
+
+A run is one (policy version, window, as-of instant); recording it again returns the first. A finding keeps every
+figure that it was judged by, so that ``recheck`` can judge it again and say where the result differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sqlalchemy import Float, ForeignKey, Index, String, UniqueConstraint, insert, select
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from metering.judging.assess import Findings, judge
+from metering.judging.figures import Facts
+from metering.judging.policies import PolicyVersion
+from metering.judging.policy import Policy, Verdict
+from metering.judging.procedure import CALLS_FOR, CaseKind
+from metering.judging.shape_changes import less
+from providers.observation import Resource
+from quota.base import Base, append_only
+from quota.errors import N_, Invalid, NotFound
+from quota.inspection import going_on, rows
+from quota.seals import GENESIS, link
+from quota.units import Amounts, amounts
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+BATCH = 1000
+
+
+class Assessment(Base):
+    """One run over local days ``first_day`` to ``last_day``, both included. ``counts``: class → resources."""
+
+    __tablename__ = "assessments"
+    __table_args__ = (
+        UniqueConstraint("policy_version_id", "first_day", "last_day", "as_of"),
+        Index("ix_assessments_as_of", "as_of"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    policy_version_id: Mapped[int] = mapped_column(ForeignKey("policy_versions.id"))
+    first_day: Mapped[date]
+    last_day: Mapped[date]
+    as_of: Mapped[datetime]
+    engine: Mapped[str] = mapped_column(String(48))  # what computed it: exact, daily
+    counts: Mapped[dict[str, int]]
+    resources: Mapped[int]
+    recorded_at: Mapped[datetime]
+    recorded_by: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64))  # SM3 chain over its findings, by resource
+
+    policy_version: Mapped[PolicyVersion] = relationship()
+
+
+class Finding(Base):
+    """What one resource was judged to be. ``numbers`` is ``Facts.row``, ``reasons`` a list of ``Reason.to_json``."""
+
+    __tablename__ = "findings"
+    __table_args__ = (
+        UniqueConstraint("assessment_id", "resource_id"),
+        Index("ix_findings_resource_id_id", "resource_id", "id"),
+        Index("ix_findings_assessment_id_verdict_id", "assessment_id", "verdict", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    assessment_id: Mapped[int] = mapped_column(ForeignKey("assessments.id"))
+    resource_id: Mapped[int] = mapped_column(ForeignKey("resources.id"))
+    verdict: Mapped[str] = mapped_column(String(16), index=True)
+    coverage: Mapped[float | None] = mapped_column(Float)
+    numbers: Mapped[dict[str, Any]]
+    reasons: Mapped[list[Any]]
+    shape: Mapped[dict[str, int]]
+    target: Mapped[dict[str, int] | None]
+    recoverable: Mapped[dict[str, int]]
+
+    assessment: Mapped[Assessment] = relationship()
+    resource: Mapped[Resource] = relationship()
+
+    def is_now(self) -> Verdict:
+        """The class, as the trade names it."""
+        return Verdict(self.verdict)
+
+    def had(self) -> Amounts:
+        """The shape at the time, in base units."""
+        return amounts(self.shape)
+
+    def should_have(self) -> Amounts | None:
+        """The shape that fits, in base units; None where no advice is given."""
+        return None if self.target is None else amounts(self.target)
+
+    def content(self) -> dict[str, Any]:
+        """What the assessment's digest covers."""
+        return {name: getattr(self, name) for name in SEALED}
+
+
+append_only(Assessment.__table__)  # type: ignore[arg-type]
+append_only(Finding.__table__)  # type: ignore[arg-type]
+
+SEALED = ("resource_id", "verdict", "coverage", "numbers", "reasons", "shape", "target", "recoverable")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One finding before it is written down. Amounts in base units; ``target`` None = no advice on size."""
+
+    resource_id: int
+    verdict: Verdict
+    coverage: float | None
+    numbers: Mapping[str, Any]
+    reasons: Sequence[Mapping[str, Any]]
+    shape: Amounts
+    target: Amounts | None = None
+    recoverable: Amounts = field(default_factory=dict)
+
+    def values(self) -> dict[str, Any]:
+        """As the columns keep it."""
+        return {
+            "resource_id": self.resource_id,
+            "verdict": self.verdict.value,
+            "coverage": self.coverage,
+            "numbers": dict(self.numbers),
+            "reasons": [dict(one) for one in self.reasons],
+            "shape": _spelled(self.shape),
+            "target": None if self.target is None else _spelled(self.target),
+            "recoverable": _spelled(self.recoverable),
+        }
+
+
+def judged(
+    found: Findings,
+    resources: Sequence[Resource],
+    targets: Mapping[int, Amounts],
+    basis: Mapping[int, Mapping[str, Any]] | None = None,
+) -> list[Judged]:
+    """Findings [r] of ``resources`` [r] ready to record. ``targets``: resource id → the shape that fits, where advised;
+    ``basis``: what it follows from, kept among the numbers.
+
+    Recoverable is the whole shape of what may be reclaimed, and what the target frees of what may shrink.
+    """
+    rows = []
+    for i, resource in enumerate(resources):
+        shape, target = resource.has(), targets.get(resource.id)
+        why = (basis or {}).get(resource.id)
+        rows.append(
+            Judged(
+                resource.id,
+                found[i],
+                _coverage(found, i),
+                {**found.facts.row(i), **_section(found, i), **({"sizing": dict(why)} if why else {})},
+                [reason.to_json() for reason in found.reasons(i)],
+                shape,
+                target,
+                recoverable(found[i], shape, target),
+            )
+        )
+    return rows
+
+
+def recoverable(verdict: Verdict, shape: Amounts, target: Amounts | None) -> Amounts:
+    """What a finding would give back: all of what may be reclaimed, what the target frees of what may shrink."""
+    kind = CALLS_FOR.get(verdict)
+    if kind is CaseKind.RECLAIM:
+        return shape
+    return less(shape, target) if kind is CaseKind.SHRINK and target is not None else {}
+
+
+def record(
+    tx: Tx,
+    policy: PolicyVersion,
+    first_day: date,
+    last_day: date,
+    as_of: datetime,
+    engine: str,
+    found: Sequence[Judged],
+) -> Assessment:
+    """Write a run down, once: the same (policy version, window, as_of) again returns what was written first.
+
+    Raises Invalid for a window that ends before it begins, or a resource judged twice.
+    """
+    earlier = of(tx, policy, first_day, last_day, as_of)
+    if earlier is not None:
+        return earlier
+    if last_day < first_day:
+        raise Invalid("assessment.window", N_("评估窗口的结束日早于开始日"), field="last_day")
+    ordered = sorted(found, key=lambda one: one.resource_id)
+    counts: dict[str, int] = {}
+    digest, previous = GENESIS, None
+    rows = []
+    for one in ordered:
+        if one.resource_id == previous:
+            raise Invalid("assessment.twice", N_("资源 %(id)s 在同一次评估中出现两次"), id=one.resource_id)
+        previous = one.resource_id
+        values = one.values()
+        digest = link(digest, values)
+        counts[values["verdict"]] = counts.get(values["verdict"], 0) + 1
+        rows.append(values)
+    run = Assessment(
+        policy_version_id=policy.id,
+        first_day=first_day,
+        last_day=last_day,
+        as_of=as_of,
+        engine=engine,
+        counts=counts,
+        resources=len(rows),
+        recorded_at=tx.now,
+        recorded_by=tx.actor.login,
+        digest=digest,
+    )
+    tx.add(run)
+    tx.flush()
+    for part in _parts(rows):
+        tx.execute(insert(Finding), [{**values, "assessment_id": run.id} for values in part])
+    tx.audit(
+        "assessment.record",
+        f"assessment:{run.id}",
+        after={
+            "policy": policy.name,
+            "version": policy.version,
+            "first_day": first_day,
+            "last_day": last_day,
+            "as_of": as_of,
+            "counts": counts,
+            "digest": digest,
+        },
+    )
+    return run
+
+
+# ------------------------------------------------------------------------------------------------------------ reading
+
+
+def of(tx: Tx, policy: PolicyVersion, first_day: date, last_day: date, as_of: datetime) -> Assessment | None:
+    """The run of this policy version over this window, if it was recorded."""
+    return tx.scalar(
+        select(Assessment).where(
+            Assessment.policy_version_id == policy.id,
+            Assessment.first_day == first_day,
+            Assessment.last_day == last_day,
+            Assessment.as_of == as_of,
+        )
+    )
+
+
+def assessment(tx: Tx, assessment_id: int) -> Assessment:
+    """The run, or NotFound."""
+    found = tx.get(Assessment, assessment_id)
+    if found is None:
+        raise NotFound("assessment.none", N_("没有编号为 %(id)s 的评估"), id=assessment_id)
+    return found
+
+
+def last_run(tx: Tx, name: str = "default") -> Assessment | None:
+    """The run of the policy called ``name`` with the latest data."""
+    return tx.scalar(
+        select(Assessment)
+        .join(PolicyVersion)
+        .where(PolicyVersion.name == name)
+        .order_by(Assessment.as_of.desc(), Assessment.id.desc())
+        .limit(1)
+    )
+
+
+def latest(tx: Tx, resource_id: int, name: str = "default") -> Finding | None:
+    """The finding of a resource on the latest data, by the policy called ``name``."""
+    return tx.scalar(
+        select(Finding)
+        .join(Assessment)
+        .join(PolicyVersion)
+        .where(Finding.resource_id == resource_id, PolicyVersion.name == name)
+        .order_by(Assessment.as_of.desc(), Assessment.id.desc())
+        .limit(1)
+    )
+
+
+def finding(tx: Tx, finding_id: int) -> Finding:
+    """The finding, or NotFound."""
+    found = tx.get(Finding, finding_id)
+    if found is None:
+        raise NotFound("finding.none", N_("没有编号为 %(id)s 的评估结论"), id=finding_id)
+    return found
+
+
+def of_run(tx: Tx, run: Assessment, *verdicts: Verdict) -> list[Finding]:
+    """The findings of a run, of these classes or of all, by resource."""
+    query = select(Finding).where(Finding.assessment_id == run.id).order_by(Finding.resource_id)
+    if verdicts:
+        query = query.where(Finding.verdict.in_([one.value for one in verdicts]))
+    return list(tx.scalars(query))
+
+
+def check(tx: Tx, run_ids: Iterable[int]) -> Iterator[str]:
+    """``recheck`` of each of these runs."""
+    said: list[str] = []
+    for run_id in run_ids:
+        with going_on(said, "assessments", run_id):
+            yield from recheck(tx, tx.get_one(Assessment, run_id))
+    yield from said
+
+
+def recheck(tx: Tx, run: Assessment) -> Iterator[str]:
+    """Judge every finding of ``run`` again from the figures it kept, by the policy version it names.
+
+    Yields a sentence for each finding whose class or reasons come out otherwise, and one if a row of the run was
+    changed since it was written.
+    """
+    policy = run.policy_version.policy()
+    query = select(Finding).where(Finding.assessment_id == run.id).order_by(Finding.resource_id)
+    digest, count = GENESIS, 0
+    said: list[str] = []
+    found = rows(tx, query, said)
+    # A city's findings are some hundred thousand rows of JSON: never all at once.
+    while part := list(islice(found, BATCH)):
+        for one in part:
+            with going_on(said, "findings", one.id):
+                digest, count = link(digest, one.content()), count + 1
+        try:
+            yield from list(_rejudged(part, policy))
+        except Exception:  # of one of them
+            for one in part:
+                with going_on(said, "findings", one.id):
+                    yield from _rejudged([one], policy)
+    yield from said
+    if digest != run.digest or count != run.resources:
+        yield f"assessments: run {run.id} does not match its seal: a finding was changed, added or removed"
+
+
+# ---------------------------------------------------------------------------------------------------------- mechanism
+
+
+def _rejudged(part: Sequence[Finding], policy: Policy) -> Iterator[str]:
+    """Findings that their own figures make otherwise."""
+    sections = np.array([policy.named(one.numbers.get("section")) for one in part])
+    again = judge(Facts.from_rows([one.numbers for one in part]), policy, sections)
+    for i, one in enumerate(part):
+        if again[i].value != one.verdict:
+            yield f"findings: row {one.id} says {one.verdict}, its own figures say {again[i].value}"
+        elif [reason.to_json() for reason in again.reasons(i)] != one.reasons:
+            yield f"findings: row {one.id} gives other reasons than its own figures do"
+
+
+def _section(found: Findings, i: int) -> dict[str, str]:
+    """The name of the section that a resource was judged by, where it was one."""
+    at = int(found.section[i])
+    return {"section": found.policy.sections[at].name} if at >= 0 else {}
+
+
+def _coverage(found: Findings, i: int) -> float | None:
+    """The share of live slots in the window that decided; in the longest where none did."""
+    decided = found.rule[i] if found.rule[i] >= 0 else found.blocked[i]
+    if decided >= 0:
+        days = found.policy.every[decided].days
+    else:
+        days = found.policy.windows()[-1]
+    share = float(found.facts.windows[days].coverage[i])
+    return None if share != share else round(share, 6)
+
+
+def _spelled(what: Amounts) -> dict[str, int]:
+    return {kind.value: int(figure) for kind, figure in what.items() if figure}
+
+
+def _parts(rows: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(rows), BATCH):
+        yield rows[start : start + BATCH]

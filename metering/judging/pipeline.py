@@ -1,0 +1,298 @@
+"""The chef: the only module that strings hands, eye and book together.
+
+Each stage reads what the one before left and writes its own; each may be run again at any time and then changes
+nothing that is not new. No transaction is open while a cloud or the lake is being read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import func, select
+
+from metering.judging import (
+    assess,
+    business,
+    engines,
+    facts,
+    findings,
+    machine_sizes,
+    measuring,
+    policies,
+    service_sizes,
+)
+from metering.judging.engines import Engine, Survey
+from metering.judging.figures import Facts, concat
+from metering.judging.findings import Assessment
+from metering.judging.policy import GROWS, SIZING, Policy
+from metering.judging.span import Window, window
+from metering.sizing import rightsizing, sizing
+from metering.workbench import Progress, Works, silent
+from providers import observation
+from providers.observation import Resource
+from quota.actors import Actor, steward
+from quota.db import Tx
+from quota.directory import CatalogItem, Department, Pool, System, mergers
+from quota.units import Amounts, Arch, Kind
+
+SLOTS = 288
+GIB = 1024
+
+ENGINE = "exact-2"
+"""How findings are made now, told by each assessment: "exact" gave no sizes to what is no machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What the city offers: shapes of machines by architecture, every active item, and what its clouds give back."""
+
+    shapes: Mapping[str, list[CatalogItem]]
+    items: Sequence[CatalogItem]
+    frees: service_sizes.Frees
+
+
+def judge(
+    works: Works,
+    on: date,
+    *,
+    policy_name: str = "default",
+    actor: Actor | None = None,
+    engine: Engine | None = None,
+    where: str | None = None,
+    progress: Progress = silent,
+) -> Assessment:
+    """Judge every resource on the morning of ``on`` by the policy in force then, from exact samples, and record it.
+    ``engine``, ``where``: as for `measure`.
+
+    Judging the same morning again returns the first assessment: later corrections of samples make a new morning's.
+    """
+    actor = actor or steward("job:assess")
+    days = works.lake.days()
+    with works.book.reading(actor) as tx:
+        version = policies.in_force(tx, on, policy_name)
+        policy = version.policy()
+        span = window(policy, on, min(days) if days else None)
+        earlier = findings.of(tx, version, span.first, span.last, span.end)
+        if earlier is not None:
+            return earlier
+        present = present_at(tx, span)
+        offers = offers_of(tx, works)
+        loose = observation.unattached(tx, present)
+        calendars = business.calendars(tx)
+        held = sections(tx, present, policy, calendars)
+    order, seen = measure(works, present, loose, span, policy, calendars, engine=engine, where=where, progress=progress)
+    ordered = [present[i] for i in order]
+    found = assess.judge(seen, policy, held[order])
+    advised, basis = targets(works, span, ordered, found, offers, progress)
+    with works.book.transaction(actor) as tx:
+        rows = findings.judged(found, ordered, advised, basis)
+        return findings.record(tx, version, span.first, span.last, span.end, ENGINE, rows)
+
+
+def present_at(tx: Tx, span: Window) -> list[Resource]:
+    """Resources that were there in the window and are not gone at its end."""
+    return list(
+        tx.scalars(
+            select(Resource)
+            .where(
+                func.coalesce(Resource.created_at, Resource.first_seen_at) < span.end,
+                (Resource.gone_at.is_(None)) | (Resource.gone_at >= span.end),
+            )
+            .order_by(Resource.id)
+        )
+    )
+
+
+def sections(tx: Tx, resources: Sequence[Resource], policy: Policy, calendars: business.Calendars) -> NDArray[np.int64]:
+    """The section of the policy that each resource is judged by, -1 = none. What came from a merged department is judged
+    by what the policy says of that department, too."""
+    if not policy.sections:
+        return np.full(len(resources), -1, np.int64)
+    pools = dict(tx.execute(select(Pool.id, Pool.code)).all())
+    codes = dict(tx.execute(select(Department.id, Department.code)).all())
+    levels = dict(tx.execute(select(System.id, System.mlps_level)).all())
+    merged = mergers(tx)
+    return np.array(
+        [
+            policy.section(
+                one.kind,
+                pools[one.pool_id],
+                [codes[each] for each in merged.known_as(one, calendars.chain(one.department_id))],
+                None if one.system_id is None else levels.get(one.system_id),
+            )
+            for one in resources
+        ],
+        np.int64,
+    )
+
+
+def measure(
+    works: Works,
+    resources: Sequence[Resource],
+    loose: Mapping[int, datetime],
+    span: Window,
+    policy: Policy,
+    calendars: business.Calendars | None = None,
+    *,
+    engine: Engine | None = None,
+    where: str | None = None,
+    progress: Progress = silent,
+) -> tuple[list[int], Facts]:
+    """Facts of ``resources`` over ``span`` from exact samples, block by block; (order of resources, facts [r]).
+
+    ``engine`` does the blocks (default: threads of this process), reading the lake's closed days ``where`` they lie
+    (default: the lake itself); the facts are the same whoever does it.
+
+    A resource without a sample in the window is measured too: it has circumstances (unattached, powered off), and
+    its silence must show as such. ``loose``: id → since when a volume or an address has been attached to nothing.
+    """
+    place = {one.id: i for i, one in enumerate(resources)}
+    order = [place[one] for one in sorted(place)]
+    chosen = [resources[i] for i in order]
+    if not chosen:
+        empty = np.empty((0, span.days * SLOTS), np.uint16)
+        silent_state = np.zeros(empty.shape, np.uint8)
+        return [], facts.measure(empty, None, silent_state, policy=policy, slots_per_day=SLOTS)
+    about = _circumstances(chosen, loose, span, calendars)
+    tasks = measuring.tasks(np.array([one.id for one in chosen], np.int32), about)
+    survey = Survey(where or str(works.lake.root), span.first, span.last, policy)
+    parts: list[Facts] = []
+    done = 0
+    for part in (engine or engines.named())(measuring.measure, survey, tasks):
+        parts.append(part)
+        done += len(part)
+        progress("assess", done, len(chosen))
+    return order, concat(parts)
+
+
+def _circumstances(
+    chosen: Sequence[Resource],
+    loose: Mapping[int, datetime],
+    span: Window,
+    calendars: business.Calendars | None = None,
+) -> dict[str, NDArray[np.generic]]:
+    """What the inventory knows: kind, when samples were due, how long it has been off, unattached, in being."""
+
+    def slot(moment: datetime | None, default: int) -> int:
+        return default if moment is None else int((moment - span.start).total_seconds() // 300)
+
+    def days_since(moment: datetime | None) -> float:
+        return np.nan if moment is None else max(0.0, (span.end - moment).total_seconds() / 86400)
+
+    def cycle(one: Resource) -> float:
+        periods = calendars.of(one.department_id, one.system_id) if calendars else ()
+        if not periods:
+            return np.nan
+        seen = days_since(one.first_sample_at or one.first_seen_at)
+        return float(business.hold(periods, seen, span.last + timedelta(days=1)))
+
+    n = span.days * SLOTS
+    return {
+        "kind": np.array([one.kind for one in chosen], dtype=object),
+        "line_kbps": np.array([1000.0 * one.has().get(Kind.BANDWIDTH, 0) or np.nan for one in chosen], np.float64),
+        "expected_from": np.array([slot(one.created_at, 0) for one in chosen], np.int64),
+        "expected_to": np.array([slot(one.gone_at, n) for one in chosen], np.int64),
+        "stopped_days": np.array(
+            [days_since(one.stopped_at) if one.state == "stopped" else np.nan for one in chosen], np.float64
+        ),
+        "unattached_days": np.array(
+            [days_since(loose.get(one.id)) for one in chosen],
+            np.float64,
+        ),
+        "age_days": np.array([days_since(one.created_at) for one in chosen], np.float64),
+        "cycle_left": np.array([cycle(one) for one in chosen], np.float64),
+    }
+
+
+def offers_of(tx: Tx, works: Works) -> Offers:
+    """What can be advised: read once for all resources."""
+    items = list(tx.scalars(select(CatalogItem).where(CatalogItem.active).order_by(CatalogItem.id)))
+    pools = list(tx.scalars(select(Pool)))
+    machines = [one for one in items if one.service == "vm"]
+    archs = {pool.arch for pool in pools}
+    shapes = {arch: [one for one in machines if one.offered_on(Arch(arch))] for arch in archs}
+    return Offers(shapes, items, service_sizes.frees_of(works, pools))
+
+
+def targets(
+    works: Works,
+    span: Window,
+    resources: Sequence[Resource],
+    found: assess.Findings,
+    offers: Offers,
+    progress: Progress = silent,
+) -> tuple[dict[int, Amounts], dict[int, Mapping[str, Any]]]:
+    """Resource id → the size that fits it (base units), where one is advised; and what that follows from."""
+    advised: dict[int, Amounts | None] = {**advise(resources, found, offers.shapes)}
+    advised |= machine_sizes.advise(works, span, resources, found, offers.shapes, progress)
+    place = {one.id: i for i, one in enumerate(resources)}
+    told = {one: shape for one, shape in advised.items() if shape and not service_sizes.only_storage(found, place[one])}
+    basis: dict[int, Mapping[str, Any]] = {
+        one: {"method": found.policy.sizing_of(int(found.section[place[one]]))} for one in told
+    }
+    for one, advice in service_sizes.advise(works, span, resources, found, offers.items, offers.frees).items():
+        told[one] = {**told.get(one, {}), **advice.target}
+        basis[one] = {**basis.get(one, {}), **advice.basis}
+    return told, basis
+
+
+def targets_before(
+    works: Works, span: Window, resources: Sequence[Resource], found: assess.Findings, offers: Offers
+) -> dict[int, Amounts]:
+    """As `targets` for the findings of assessments made by "exact": machines alone, by vCPU and memory."""
+    advised: dict[int, Amounts | None] = {**advise(resources, found, offers.shapes)}
+    advised |= machine_sizes.advise(works, span, resources, found, offers.shapes)
+    return {one: shape for one, shape in advised.items() if shape is not None}
+
+
+def advise(
+    resources: Sequence[Resource], found: assess.Findings, shapes: Mapping[str, Sequence[CatalogItem]]
+) -> dict[int, Amounts]:
+    """Resource id → the smallest catalogue shape that keeps the machine at its policy's ceiling (base units), where one
+    is advised. What another method sizes is only made larger by this one."""
+    told: dict[int, Amounts] = {}
+    seen = found.facts
+    week, month = min(seen.windows), max(seen.windows)
+    ceilings = np.array([_ceiling(found.policy.sizing_of(int(each))) for each in found.section])
+    for arch, items in shapes.items():
+        rows = np.array([i for i, one in enumerate(resources) if one.arch == arch and one.kind == "vm"], np.int64)
+        offered = [
+            rightsizing.Shape(item.code, item.takes()[Kind.VCPU], item.takes()[Kind.MEMORY] // GIB)
+            for item in items
+            if {Kind.VCPU, Kind.MEMORY} <= set(item.takes())
+        ]
+        if not len(rows) or not offered:
+            continue
+        long, short = seen.take(rows).windows[month], seen.take(rows).windows[week]
+        grow = np.array([found[int(i)] in GROWS for i in rows])
+        has = [resources[int(i)].has() for i in rows]
+        advice = rightsizing.smallest_shape(
+            offered,
+            np.array([one.get(Kind.VCPU, 0) for one in has], np.float64),
+            np.array([one.get(Kind.MEMORY, 0) / GIB for one in has], np.float64),
+            np.where(grow, short.cpu_p95, long.cpu_p95),
+            np.where(grow, short.mem_max, long.mem_max),
+            observed_days=long.observed_days,
+            coverage=long.coverage,
+            grow=grow,
+            ceiling=ceilings[rows],
+        )
+        for row, size, direction, vcpu, memory in zip(
+            rows, advice.shape, advice.direction, advice.vcpu, advice.memory_gb, strict=True
+        ):
+            if direction and size >= 0:
+                told[resources[int(row)].id] = {
+                    Kind.VCPU: int(vcpu),
+                    Kind.MEMORY: int(memory) * GIB,
+                }
+    return told
+
+
+def _ceiling(name: str) -> float:
+    how = sizing(name)
+    return how.figure("ceiling") if how.method == SIZING else 70.0

@@ -1,0 +1,341 @@
+"""Policies of judgement as data: tables of rules over figures, as plain JSON and back, and the two built-in
+ones."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Any
+
+from metering.judging.figures import CIRCUMSTANCES, FIGURES
+from quota.errors import N_
+
+
+class Verdict(StrEnum):
+    """Class of a resource. Dead: it reports, but frozen values. Unjudged: no rule is about its kind."""
+
+    OVERLOADED = "overloaded"
+    BUSY = "busy"
+    STOPPED = "stopped"
+    DEAD = "dead"
+    UNATTACHED = "unattached"
+    IDLE = "idle"
+    UNDERUSED = "underused"
+    NORMAL = "normal"
+    UNKNOWN = "unknown"
+    UNJUDGED = "unjudged"
+
+
+VERDICTS = tuple(Verdict)
+LABELS = {
+    Verdict.OVERLOADED: N_("过载"),
+    Verdict.BUSY: N_("繁忙"),
+    Verdict.STOPPED: N_("长期关机"),
+    Verdict.DEAD: N_("失联"),
+    Verdict.UNATTACHED: N_("未挂载"),
+    Verdict.IDLE: N_("闲置"),
+    Verdict.UNDERUSED: N_("低效"),
+    Verdict.NORMAL: N_("正常"),
+    Verdict.UNKNOWN: N_("数据不足"),
+    Verdict.UNJUDGED: N_("不评判"),
+}
+GROWS = frozenset({Verdict.OVERLOADED, Verdict.BUSY})
+RECLAIMABLE = frozenset({Verdict.STOPPED, Verdict.UNATTACHED, Verdict.IDLE, Verdict.UNDERUSED})
+
+COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+MACHINES = ("vm", "bare_metal", "database", "middleware")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`figure op threshold`. missing = what an unknown figure means: "fail", "pass" (the condition counts as
+    met) or "unknown" (nothing can be said unless another condition fails)."""
+
+    figure: str
+    op: str
+    threshold: float
+    missing: str = "fail"
+
+    def __post_init__(self) -> None:
+        if self.figure not in FIGURES and self.figure not in CIRCUMSTANCES:
+            raise ValueError(f"no such figure: {self.figure}")
+        if self.op not in COMPARE or self.missing not in ("fail", "pass", "unknown"):
+            raise ValueError(f"not a condition: {self.figure} {self.op} {self.threshold} (missing: {self.missing})")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`verdict` if all conditions hold over the last `days` local days (0 = the whole block).
+
+    kinds: the resource kinds it is about. coverage: the share of the window's slots with live samples below
+    which the rule says nothing; 0 = any. Several rules may lead to one verdict.
+    """
+
+    verdict: Verdict
+    days: int
+    conditions: tuple[Condition, ...]
+    kinds: tuple[str, ...] = MACHINES
+    coverage: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.conditions or self.days < 0 or not 0 <= self.coverage <= 1:
+            raise ValueError(f"not a rule: {self}")
+
+
+SAFE_COVERAGE, SAFE_DAYS = 0.5, 7
+
+
+def unsafe(rule: Rule) -> list[tuple[str, str]]:
+    """What a rule that takes something away must not say, because no data is not zero: (part of the rule, sentence)."""
+    if rule.verdict not in RECLAIMABLE:
+        return []
+    found = []
+    measured = [one for one in rule.conditions if one.figure in FIGURES]
+    if measured and rule.coverage < SAFE_COVERAGE:
+        found.append(("coverage", N_("据用量回收或缩容的规则,覆盖率不得低于50%:没有数据不等于闲置")))
+    if measured and 0 < rule.days < SAFE_DAYS:
+        found.append(("days", N_("据用量回收或缩容的规则,至少要看7天")))
+    for j, one in enumerate(rule.conditions):
+        if one.missing == "pass":
+            found.append((f"c{j}_missing", N_("回收或缩容的规则,没有数据时不得视为条件成立")))
+    return found
+
+
+SIZING = "p95@70"
+"""How sizes are advised where a policy does not say: DOMAIN.md's smallest shape that keeps P95 at 70 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What holds for some resources instead: those of these pools, departments (and what is under them), system
+    levels (等保) and kinds; an empty list means any. rules, sizing: empty = those of the policy itself."""
+
+    name: str
+    pools: tuple[str, ...] = ()
+    departments: tuple[str, ...] = ()
+    levels: tuple[int, ...] = ()
+    kinds: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    sizing: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name or not (self.pools or self.departments or self.levels or self.kinds):
+            raise ValueError(f"a section needs a name and somebody it is about: {self}")
+        if not self.rules and not self.sizing:
+            raise ValueError(f"section {self.name} says nothing of its own")
+
+    def about(self, kind: str, pool: str, departments: Collection[str], level: int | None) -> bool:
+        """Whether it holds for such a resource; departments: its own code and those above it."""
+        return (
+            (not self.pools or pool in self.pools)
+            and (not self.departments or bool(set(departments) & set(self.departments)))
+            and (not self.levels or level in self.levels)
+            and (not self.kinds or kind in self.kinds)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Rules in order of precedence: the first that holds decides. sizing: the name of a sizing policy
+    (``metering.sizing.backtest.policy``). sections: exceptions, the first that is about a resource holds for it.
+
+    frozen_is_live: whether slots of frozen values count as samples. hot_level, hot_minutes: a day is hot when
+    CPU or memory is at or above the level (%) for that long in total.
+    """
+
+    name: str
+    version: int
+    effective_from: date
+    rules: tuple[Rule, ...]
+    frozen_is_live: bool = False
+    hot_level: float = 90.0
+    hot_minutes: int = 30
+    sizing: str = SIZING
+    sections: tuple[Section, ...] = ()
+
+    @property
+    def every(self) -> tuple[Rule, ...]:
+        """The rules of the policy, then those of its sections: what an index in a finding counts in."""
+        return sum((section.rules for section in self.sections), self.rules)
+
+    def section(self, kind: str, pool: str, departments: Collection[str], level: int | None) -> int:
+        """The index of the section that holds for such a resource; -1 = none, the policy itself."""
+        found = (i for i, one in enumerate(self.sections) if one.about(kind, pool, departments, level))
+        return next(found, -1)
+
+    def named(self, name: str | None) -> int:
+        """The index of the section called ``name``; None = -1, the policy itself. Raises KeyError for another."""
+        if name is None:
+            return -1
+        for i, one in enumerate(self.sections):
+            if one.name == name:
+                return i
+        raise KeyError(name)
+
+    def rules_of(self, section: int) -> range:
+        """Indices in ``every`` of the rules of a section (-1 = the policy itself)."""
+        if section < 0 or not self.sections[section].rules:
+            return range(len(self.rules))
+        start = len(self.rules) + sum(len(one.rules) for one in self.sections[:section])
+        return range(start, start + len(self.sections[section].rules))
+
+    def sizing_of(self, section: int) -> str:
+        """The sizing policy of a section (-1 = the policy itself)."""
+        return (self.sections[section].sizing if section >= 0 else "") or self.sizing
+
+    def windows(self) -> tuple[int, ...]:
+        """Window lengths in days, shortest first; 0 (the whole block) last."""
+        return tuple(sorted({rule.days for rule in self.every}, key=lambda days: (days == 0, days)))
+
+    def reach(self, kinds: Sequence[str] = ()) -> int:
+        """Days of history that the rules need (of these kinds only, if given); 0 = all there is."""
+        spans = [rule.days for rule in self.every if not kinds or set(kinds) & set(rule.kinds)]
+        return 0 if 0 in spans else max(spans, default=1)
+
+    def figures(self, days: int) -> frozenset[str]:
+        """What the rules over this window look at."""
+        return frozenset(c.figure for rule in self.every if rule.days == days for c in rule.conditions)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` gives the same policy back."""
+        plain: dict[str, Any] = {**asdict(self), "effective_from": self.effective_from.isoformat()}
+        plain["rules"] = _plain_rules(plain["rules"])
+        plain["sections"] = [
+            {name: list(value) if isinstance(value, tuple) else value for name, value in one.items()}
+            | {"rules": _plain_rules(one["rules"])}
+            for one in plain["sections"]
+        ]
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Policy:
+        """Raises ValueError, TypeError or KeyError for what is not a policy."""
+        sections = tuple(
+            Section(
+                one["name"],
+                tuple(one.get("pools", ())),
+                tuple(one.get("departments", ())),
+                tuple(int(level) for level in one.get("levels", ())),
+                tuple(one.get("kinds", ())),
+                _rules(one.get("rules", ())),
+                one.get("sizing", ""),
+            )
+            for one in plain.get("sections", ())
+        )
+        return cls(
+            **{
+                **plain,
+                "effective_from": date.fromisoformat(plain["effective_from"]),
+                "rules": _rules(plain["rules"]),
+                "sections": sections,
+            }
+        )
+
+
+def _plain_rules(rules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            **rule,
+            "verdict": str(rule["verdict"]),
+            "conditions": list(rule["conditions"]),
+            "kinds": list(rule["kinds"]),
+        }
+        for rule in rules
+    ]
+
+
+def _rules(plain: Sequence[Mapping[str, Any]]) -> tuple[Rule, ...]:
+    return tuple(
+        Rule(
+            Verdict(rule["verdict"]),
+            int(rule["days"]),
+            tuple(Condition(**c) for c in rule["conditions"]),
+            tuple(rule.get("kinds", MACHINES)),
+            float(rule.get("coverage", 0.0)),
+        )
+        for rule in plain
+    )
+
+
+def default() -> Policy:
+    """DOMAIN.md's default table. The product keeps it configurable: it is a default, with its date, not a
+    law."""
+    covered = 0.9
+    unknown = "unknown"
+    return Policy(
+        "default",
+        1,
+        date(2013, 1, 1),
+        (
+            Rule(Verdict.STOPPED, 30, (Condition("off_days", ">=", 30),), (*MACHINES, "accelerator")),
+            Rule(Verdict.DEAD, 30, (Condition("dead_days", ">=", 1),), (*MACHINES, "accelerator")),
+            Rule(Verdict.UNATTACHED, 30, (Condition("unattached_days", ">=", 15),), ("volume", "eip")),
+            Rule(Verdict.OVERLOADED, 7, (Condition("hot_days", ">=", 3),), coverage=covered),
+            Rule(
+                Verdict.OVERLOADED,
+                7,
+                (Condition("disk_last", ">=", 95),),
+                (*MACHINES, "volume", "object_store"),
+            ),
+            Rule(Verdict.BUSY, 7, (Condition("cpu_p95", ">=", 80),), coverage=covered),
+            Rule(Verdict.BUSY, 7, (Condition("mem_p95", ">=", 85),), coverage=covered),
+            Rule(Verdict.BUSY, 7, (Condition("disk_last", ">=", 85),), (*MACHINES, "volume", "object_store")),
+            Rule(Verdict.IDLE, 14, (Condition("card_mean", "<", 10, unknown),), ("accelerator",), covered),
+            Rule(
+                Verdict.IDLE,
+                30,
+                (
+                    Condition("cpu_p95", "<", 5, unknown),
+                    Condition("mem_mean", "<", 20, unknown),
+                    Condition("net_mean", "<", 10, unknown),
+                ),
+                coverage=covered,
+            ),
+            Rule(
+                Verdict.IDLE,
+                30,
+                (Condition("conn_max", "<", 1),),
+                ("database", "middleware"),
+                covered,
+            ),
+            Rule(Verdict.BUSY, 7, (Condition("line_peak", ">=", 80),), ("bandwidth",), covered),
+            Rule(
+                Verdict.UNDERUSED,
+                30,
+                (Condition("line_mean", "<", 10, unknown), Condition("line_peak", "<", 30, unknown)),
+                ("bandwidth",),
+                covered,
+            ),
+            Rule(
+                Verdict.UNDERUSED,
+                30,
+                (
+                    Condition("cpu_mean", "<", 10, unknown),
+                    Condition("daily_peak", "<", 30, unknown),
+                    Condition("mem_mean", "<", 40, unknown),
+                ),
+                coverage=covered,
+            ),
+        ),
+    )
+
+
+def reference() -> Policy:
+    """The rule of reference_open.json: whole span, canonical samples, nothing unknown."""
+    return Policy(
+        "reference",
+        1,
+        date(2013, 1, 1),
+        (
+            Rule(Verdict.BUSY, 0, (Condition("cpu_p95", ">", 80, "unknown"),)),
+            Rule(Verdict.IDLE, 0, (Condition("cpu_p95", "<", 10), Condition("mem_p95", "<", 30, "pass"))),
+        ),
+        frozen_is_live=True,
+    )
+
+
+BUILT_IN = {"default": default, "reference": reference}

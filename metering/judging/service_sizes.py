@@ -1,0 +1,171 @@
+"""Sizes of what is no machine: lines by their traffic, volumes, stores, databases and middleware by what is stored.
+
+The smallest step of the catalogue that keeps the P95 of the traffic (what is stored now) at or under 70 % of it. Storage
+shrinks only where the pool's cloud gives storage back when it is resized, as its release map says; else it only grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metering.judging.assess import Findings
+from metering.judging.policy import GROWS, Verdict
+from metering.series import LIVE
+from metering.workbench import Works
+from providers.base import ProviderFault, ServiceKind, Verb
+from providers.observation import Resource
+from quota.directory import CatalogItem, Pool
+from quota.errors import Refused
+from quota.units import Amounts, Arch, Kind
+
+if TYPE_CHECKING:
+    from metering.judging.span import Window
+
+CEILING = 70.0
+YOUNG_DAYS = 7
+COVERED = 0.9
+KEPT = frozenset({Verdict.UNKNOWN, Verdict.DEAD, Verdict.UNJUDGED})
+
+SIZED: Mapping[str, Kind] = {
+    ServiceKind.BANDWIDTH.value: Kind.BANDWIDTH,
+    ServiceKind.VOLUME.value: Kind.BLOCK,
+    ServiceKind.OBJECT_STORE.value: Kind.OBJECT,
+    ServiceKind.DATABASE.value: Kind.BLOCK,
+    ServiceKind.MIDDLEWARE.value: Kind.BLOCK,
+    ServiceKind.VM.value: Kind.BLOCK,
+}
+"""Service → what of it is sized here."""
+
+OF_ONE = frozenset({ServiceKind.BANDWIDTH.value, ServiceKind.VOLUME.value, ServiceKind.OBJECT_STORE.value})
+"""What has one dimension alone: called busy, it is that dimension that is short."""
+
+Frees = Callable[[int], Collection[Kind]]
+"""Pool id → the kinds that its cloud gives back when a resource is resized."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Another size in base units, and what it follows from: {"figure", "value" (% now), "after" (% of the target)}."""
+
+    target: Amounts
+    basis: Mapping[str, Any]
+
+
+def advise(
+    works: Works,
+    span: Window,
+    resources: Sequence[Resource],
+    found: Findings,
+    items: Sequence[CatalogItem],
+    frees: Frees,
+) -> dict[int, Advice]:
+    """Resource id → the step that fits it, where it is another than the present one."""
+    rows = {
+        one.id: i
+        for i, one in enumerate(resources)
+        if one.kind in SIZED and one.has().get(SIZED[one.kind], 0) and found[i] not in KEPT
+    }
+    lines = {one: i for one, i in rows.items() if resources[i].kind == ServiceKind.BANDWIDTH}
+    used: dict[int, tuple[str, float]] = _traffic(works, span, lines, resources, found)
+    month = found.facts.windows[max(found.facts.windows)]
+    for one, i in rows.items():
+        stored = float(month.disk_last[i])
+        if one not in lines and stored == stored:
+            used[one] = "disk_last", stored
+    told: dict[int, Advice] = {}
+    for one, (figure, share) in used.items():
+        i = rows[one]
+        resource, kind = resources[i], SIZED[resources[i].kind]
+        has = resource.has()[kind]
+        steps = steps_of(items, resource.kind, kind, Arch(resource.arch))
+        if found[i] in GROWS:
+            target = _larger(steps, has, share, alone=resource.kind in OF_ONE)
+        else:
+            target = _smaller(steps, has, share)
+            # Nobody shrinks the file system under a running machine, nor what was hardly seen yet.
+            if resource.kind == ServiceKind.VM or month.observed_days[i] < YOUNG_DAYS:
+                target = None
+            if target is not None and kind not in frees(resource.pool_id):
+                target = None
+        if target is not None:
+            basis = {"figure": figure, "value": round(share, 4), "after": round(share * has / target, 4)}
+            told[one] = Advice({kind: target}, basis)
+    return told
+
+
+def steps_of(items: Iterable[CatalogItem], service: str, kind: Kind, arch: Arch) -> list[int]:
+    """The sizes that the catalogue offers, smallest first: the service's own, for storage else those of volumes."""
+    own = {item.takes().get(kind, 0) for item in items if item.service == service and item.offered_on(arch)} - {0}
+    if kind is Kind.BLOCK and (service == ServiceKind.VM.value or not own):
+        own = {
+            item.takes().get(kind, 0)
+            for item in items
+            if item.service == ServiceKind.VOLUME.value and item.offered_on(arch)
+        } - {0}
+    return sorted(own)
+
+
+def only_storage(found: Findings, i: int) -> bool:
+    """Whether nothing but a full disk makes resource i grow: more cores would not help it."""
+    reasons = found.reasons(i) if found[i] in GROWS else ()
+    return bool(reasons) and all(one.figure == "disk_last" for one in reasons)
+
+
+def frees_of(works: Works, pools: Iterable[Pool]) -> Frees:
+    """By the adapters' release maps; a pool whose adapter can't be opened gives nothing back, as far as is known."""
+    by_id = {one.id: one for one in pools}
+    known: dict[int, Collection[Kind]] = {}
+
+    def frees(pool_id: int) -> Collection[Kind]:
+        if pool_id not in known:
+            try:
+                known[pool_id] = works.provider(by_id[pool_id]).releases.get(Verb.RESIZE, frozenset())
+            except (Refused, ProviderFault, KeyError):
+                known[pool_id] = frozenset()
+        return known[pool_id]
+
+    return frees
+
+
+def _traffic(
+    works: Works, span: Window, lines: Mapping[int, int], resources: Sequence[Resource], found: Findings
+) -> dict[int, tuple[str, float]]:
+    """Line → P95 of its traffic both ways, % of what was bought: of the last week where it is to grow, else of all the
+    window; only where nine tenths of that were seen."""
+    told: dict[int, tuple[str, float]] = {}
+    if not lines:
+        return told
+    week = min(found.facts.windows) or span.days
+    metrics = ("net_rx_kbps", "net_tx_kbps")
+    for block in works.lake.windows(np.array(sorted(lines), np.int32), span.first, span.last, metrics):
+        rx, tx = (block.values[name] for name in metrics)
+        known = (block.state == LIVE) & (np.isfinite(rx) | np.isfinite(tx))
+        both: NDArray[np.float64] = np.where(known, np.nan_to_num(rx) + np.nan_to_num(tx), np.nan).astype(np.float64)
+        for at, one in enumerate(block.resources):
+            i = lines[int(one)]
+            slots = week * works.lake.slots if found[i] in GROWS else both.shape[1]
+            seen = both[at, -slots:]
+            seen = seen[np.isfinite(seen)]
+            if len(seen) >= COVERED * slots:
+                bought = 1000.0 * resources[i].has()[Kind.BANDWIDTH]
+                told[int(one)] = "line_p95", float(np.quantile(seen, 0.95)) / bought * 100
+    return told
+
+
+def _larger(steps: Sequence[int], has: int, share: float, *, alone: bool) -> int | None:
+    need = has * share / CEILING
+    above = [step for step in steps if step > has]
+    if not above or (need <= has and not alone):
+        return None
+    return next((step for step in above if step >= need), above[-1])
+
+
+def _smaller(steps: Sequence[int], has: int, share: float) -> int | None:
+    """Never under what is used and its headroom."""
+    need = has * share / CEILING
+    return next((step for step in steps if need <= step < has), None)

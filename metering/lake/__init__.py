@@ -1,0 +1,51 @@
+"""metering.lake"""
+
+from __future__ import annotations
+
+from metering.lake import closed_days, health, recent, sql
+from metering.lake.closed_days import Shelf
+from metering.lake.closing import CHUNK
+from metering.lake.corrections import Late
+from metering.lake.dayblock import Edges, freeze, lay
+from metering.lake.files import BLOCK, Damaged, Reader, check_source, make_folder, number_of, write_whole
+from metering.lake.landing import Landing
+from metering.lake.readings import Window
+from metering.lake.recent import deliveries
+from metering.lake.retention import KEEP, Keep, Removed
+from metering.lake.samples import CAPACITIES, LIVE, METRICS, Array, natural, nothing, reported
+from metering.lake.store import Lake, Receipt
+
+__all__ = [
+    "BLOCK",
+    "CAPACITIES",
+    "CHUNK",
+    "KEEP",
+    "LIVE",
+    "METRICS",
+    "Array",
+    "Damaged",
+    "Edges",
+    "Keep",
+    "Lake",
+    "Landing",
+    "Late",
+    "Reader",
+    "Receipt",
+    "Removed",
+    "Shelf",
+    "Window",
+    "check_source",
+    "closed_days",
+    "deliveries",
+    "freeze",
+    "health",
+    "lay",
+    "make_folder",
+    "natural",
+    "nothing",
+    "number_of",
+    "recent",
+    "reported",
+    "sql",
+    "write_whole",
+]

@@ -1,0 +1,23 @@
+"""What samples and findings say of systems, departments and pools as wholes."""
+
+from __future__ import annotations
+
+from metering.overview import systems, usage_reports, utilizations, whole_systems
+from metering.overview.systems import USES, ZOMBIES, Judged, Use
+from metering.overview.utilizations import Utilization, measured
+from metering.overview.whole_systems import MACHINES, WholeSystem
+
+__all__ = [
+    "MACHINES",
+    "USES",
+    "ZOMBIES",
+    "Judged",
+    "Use",
+    "Utilization",
+    "WholeSystem",
+    "measured",
+    "systems",
+    "usage_reports",
+    "utilizations",
+    "whole_systems",
+]

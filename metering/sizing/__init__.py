@@ -1,0 +1,42 @@
+"""Sizing: how big a machine should be, by which method, and what a method would have done to the past. Pure."""
+
+from __future__ import annotations
+
+from metering.sizing import backtest, expansion, methods, rightsizing, shapes, traces
+from metering.sizing.backtest import NAMES, SLOTS, Days
+from metering.sizing.expansion import COVERED, EXECUTED, HOUR
+from metering.sizing.methods import LIMITS, METHODS, OWN, Sizing, sizing
+from metering.sizing.outcomes import MARKS, Result, frontier, merge, report
+from metering.sizing.rightsizing import FLOOR, PROFILES, Fast, Outlook, Profile, Tide, profile
+
+__all__ = [
+    "COVERED",
+    "EXECUTED",
+    "FLOOR",
+    "HOUR",
+    "LIMITS",
+    "MARKS",
+    "METHODS",
+    "NAMES",
+    "OWN",
+    "PROFILES",
+    "SLOTS",
+    "Days",
+    "Fast",
+    "Outlook",
+    "Profile",
+    "Result",
+    "Sizing",
+    "Tide",
+    "backtest",
+    "expansion",
+    "frontier",
+    "merge",
+    "methods",
+    "profile",
+    "report",
+    "rightsizing",
+    "shapes",
+    "sizing",
+    "traces",
+]

@@ -1,0 +1,468 @@
+"""What a sizing policy would have done to one's own past: sizes in force from what was known then, judged on
+the second half of every machine's samples. Pure.
+
+A *violation* is a sample whose demand (cores x CPU) is above the size in force; *saved* is 1 - sum of sizes /
+sum of provisioned sizes over the judged samples, expansions counted against; *unserved* is demand above the
+size / demand. r = machines, d = days of 24 h.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metering.quantiles import from_histogram
+from metering.series import STEP_S, Series
+from metering.sizing.expansion import EXECUTED, REPLAYED, Manner, expand
+from metering.sizing.methods import sizing
+from metering.sizing.outcomes import Result, Trail, join
+from metering.sizing.rightsizing import BINS, PROFILES, Profile, newborn, night, profile, rebin, rescale, tidal
+
+Array = NDArray[Any]
+
+SLOTS = 86400 // STEP_S
+SHORTEST = 2 * SLOTS  # machines with fewer samples are not judged
+CELLS = 2_000_000  # machines x slots handled at once: some 100 MB
+POINTS = 10_000.0  # hundredths of a per cent in one
+NAMES = (
+    "p95x1.15",
+    "p99x1.15",
+    "peakx1.15",
+    "vpa-p90-daily",
+    "vpa-p95-daily",
+    "peak14x1.15-daily",
+    *PROFILES,
+)
+
+
+@dataclass(frozen=True)
+class Days:
+    """A block of machines laid out by days of 24 h.
+
+    demand, provisioned: float64 [r, d, 288] in cores, NaN and 0 where there is no sample; judged: bool [r, d,
+    288], the samples of the second half; known: bool, all samples.
+    """
+
+    demand: Array
+    provisioned: Array
+    judged: Array
+
+    @property
+    def known(self) -> Array:
+        known: Array = np.greater(self.provisioned, 0)
+        return known
+
+    @cached_property
+    def peak(self) -> Array:
+        """Largest demand of each day [r, d], 0 where there was no sample."""
+        peak: Array = np.nan_to_num(self.demand).max(axis=2)
+        return peak
+
+    @cached_property
+    def seen(self) -> Array:
+        """bool [r, d]: days with samples."""
+        return np.asarray(self.known.any(axis=2))
+
+    @cached_property
+    def present(self) -> Array:
+        """Provisioned cores at the end of each day [r, d]; through gaps the last known, before the first the
+        first."""
+        last = SLOTS - 1 - np.argmax(self.known[:, :, ::-1], axis=2)
+        cores: Array = np.take_along_axis(self.provisioned, last[:, :, None], axis=2)[:, :, 0]
+        column = np.where(cores > 0, np.arange(cores.shape[1]), -1)
+        held = np.maximum.accumulate(column, axis=1)
+        first = np.argmax(cores > 0, axis=1)[:, None]
+        return np.asarray(np.take_along_axis(cores, np.where(held >= 0, held, first), axis=1))
+
+    @cached_property
+    def before(self) -> Array:
+        """Provisioned cores as known when each day begins [r, d]: those at the end of the day before."""
+        return np.concatenate([self.present[:, :1], self.present[:, :-1]], axis=1)
+
+    def histogram(self, day: int) -> Array:
+        """[r, 201]: the day's samples in half-point bins of the cores at the day's end."""
+        r = len(self.demand)
+        known = self.provisioned[:, day] > 0
+        points = np.nan_to_num(self.demand[:, day]) / self.present[:, day, None] * 100
+        # A sample that lies on an edge belongs to the bin above it, whatever the division made of it.
+        cell = np.minimum(np.floor(points * 2 + 1e-6), BINS - 1).astype(np.int64)
+        cell = np.where(known, cell, BINS) + np.arange(r)[:, None] * (BINS + 1)
+        return np.bincount(cell.ravel(), minlength=r * (BINS + 1)).reshape(r, BINS + 1)[:, :BINS]
+
+
+def calendar(series: Series, utc_offset_s: int = 28800) -> tuple[Array, Days]:
+    """Laid out by local day, as rollups are; with the slot [r] at which each machine's first day begins."""
+    offset = utc_offset_s // STEP_S
+    first = np.full(len(series), (series.slot.min() + offset) // SLOTS * SLOTS - offset)
+    return first, _lay(series, first)
+
+
+def from_half(series: Series) -> tuple[Array, Days]:
+    """Laid out so that each machine's judged half begins with a day: how the reference recomputes, every 24
+    h."""
+    n = np.diff(series.starts)
+    middle = series.slot[series.starts[:-1] + n // 2]
+    before = -((series.slot[series.starts[:-1]] - middle) // SLOTS)
+    first = middle - before.max() * SLOTS
+    return first, _lay(series, first)
+
+
+def _lay(series: Series, first: Array) -> Days:
+    n = np.diff(series.starts)
+    column = series.slot - np.repeat(first, n)
+    days = int(column.max()) // SLOTS + 1
+    row = series.machine
+    position = np.arange(len(row)) - np.repeat(series.starts[:-1], n)
+
+    def dense(values: Array, nothing: float | bool) -> Array:
+        matrix = np.full((len(series), days * SLOTS), nothing)
+        matrix[row, column] = values
+        return matrix.reshape(len(series), days, SLOTS)
+
+    return Days(
+        dense(series.cpu * series.cores / POINTS, np.nan),
+        dense(series.cores, 0.0),
+        dense(position >= np.repeat(n // 2, n), False),
+    )
+
+
+# ---------------------------------------------------------------- policies
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes in force in cores: by_day [r, d], or by_slot [r, d, 288] where they move within days (then by_day
+    is the size underneath); began: bool [r, d], days in which a fast expansion began."""
+
+    by_day: Array
+    by_slot: Array | None = None
+    began: Array | None = None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A named way to size: `size` gives the sizes in force, each day's from what came before it, out of
+    catalogue sizes in cores if given. local: it works by local days, else by days from the start of the
+    judged half on."""
+
+    name: str
+    size: Callable[[Days, Array | None], Sizes]
+    local: bool = False
+
+
+def policy(name: str) -> Policy:
+    """A policy by its name: as-is, oracle, or a sizing as `metering.sizing.methods` writes it; with "!", as its growth within the
+    day is executed. Raises ValueError for any other name."""
+    if name == "as-is":
+        return Policy(name, lambda days, _: Sizes(days.present, days.provisioned))
+    if name == "oracle":
+        return Policy(name, lambda days, shapes: Sizes(_snap(days.peak, days.before, shapes)))
+    if settings := profile(name):
+        return steward(settings)
+    if (settings := profile(name.removesuffix("!"))) and settings.fast and not settings.tide:
+        return executed(settings)
+    if found := re.fullmatch(r"(?:p(\d+(?:\.\d+)?)|peak)x(\d+(?:\.\d+)?)", name):
+        quantile, margin = float(found[1] or 100) / 100, float(found[2])
+        if quantile <= 1 and margin > 0:
+            return Policy(name, lambda days, shapes: _fixed(days, quantile, margin, shapes))
+    if found := re.fullmatch(r"p(\d+(?:\.\d+)?)@(\d+(?:\.\d+)?)", name):
+        q, ceiling = float(found[1]) / 100, float(found[2]) / 100
+        if q <= 1 and 0 < ceiling <= 1:
+            return Policy(name, lambda days, shapes: _fit(days, q, ceiling, shapes), local=True)
+    if found := re.fullmatch(r"vpa-p(\d+(?:\.\d+)?)(?:x(\d+(?:\.\d+)?))?-daily", name):
+        q, more = float(found[1]) / 100, float(found[2] or 1.15)
+        if 0 < q <= 1 and more > 0:
+            return Policy(name, lambda days, shapes: _vpa(days, q, shapes, margin=more))
+    if found := re.fullmatch(r"peak(\d+)x(\d+(?:\.\d+)?)-daily", name):
+        span, times = int(found[1]), float(found[2])
+        if span and times > 0:
+            return Policy(name, lambda days, shapes: _rolling(days, span, times, shapes))
+    raise ValueError(f"no sizing policy {name!r}; there are {', '.join(('as-is', 'oracle', *NAMES))}")
+
+
+def steward(profile: Profile) -> Policy:
+    """The cost quantile with these settings, decided at each local midnight."""
+    return Policy(profile.name, lambda days, shapes: _cost(days, profile, shapes), local=True)
+
+
+def executed(profile: Profile) -> Policy:
+    """As `steward`, but growth within the day as the hourly look makes it (`metering.sizing.expansion.EXECUTED`): it sees use only
+    up to the size in force. Named ``…!``."""
+    return Policy(f"{profile.name}!", lambda days, shapes: _cost(days, profile, shapes, EXECUTED), local=True)
+
+
+def carried_out(name: str) -> str:
+    """What is carried out of a sizing: growth within the day as it is executed; of one that goes by the tide its steady
+    size; any other as it is. Raises ValueError for a name that is none."""
+    settings = profile(name)
+    if settings is None or settings.fast is None:
+        return name
+    return sizing(name).steady.name if settings.tide else f"{name}!"
+
+
+def _snap(size: Array, present: Array, shapes: Array | None) -> Array:
+    """The smallest offered size that is enough and not above the present one; else the present one. cores."""
+    if shapes is None:
+        return size
+    offered = np.sort(shapes)
+    at = np.searchsorted(offered, size - 1e-9)
+    snapped = np.where(at < len(offered), offered[np.minimum(at, len(offered) - 1)], np.inf)
+    return np.minimum(snapped, present)
+
+
+def _fixed(days: Days, quantile: float, margin: float, shapes: Array | None) -> Sizes:
+    fit = days.known & ~days.judged
+    size = np.array([np.quantile(days.demand[i][fit[i]], quantile) * margin for i in range(len(fit))])
+    return Sizes(_snap(np.repeat(size[:, None], days.seen.shape[1], axis=1), days.before, shapes))
+
+
+def _vpa(
+    days: Days,
+    quantile: float,
+    shapes: Array | None,
+    first: float = 0.01,
+    growth: float = 1.05,
+    margin: float = 1.15,
+) -> Sizes:
+    """Kubernetes' vertical autoscaler: buckets from 0.01 cores growing by 5 %, half-life 24 h, the upper
+    bound of the bucket that holds the quantile, + 15 %."""
+    r, d = days.seen.shape
+    bucket = np.floor(np.log1p(np.nan_to_num(days.demand) * (growth - 1) / first) / np.log(growth)).astype(np.int32)
+    width = int(bucket.max()) + 1
+    ends = first * (growth ** np.arange(1, width + 1) - 1) / (growth - 1)
+    weight = 0.5 ** ((SLOTS - np.arange(SLOTS)) / SLOTS)
+    heap = np.zeros((r, width))
+    size = np.zeros((r, d))
+    row = np.arange(r)[:, None] * width
+    for day in range(d):
+        total = heap.sum(axis=1, keepdims=True)
+        at = np.argmax(np.cumsum(heap, axis=1) >= quantile * total, axis=1)
+        size[:, day] = np.where(total[:, 0] > 0, margin * ends[at], days.before[:, day])
+        new = np.bincount((bucket[:, day] + row).ravel(), (days.known[:, day] * weight).ravel(), r * width)
+        heap = heap * 0.5 + new.reshape(r, width)
+    return Sizes(_snap(size, days.before, shapes))
+
+
+def _rolling(days: Days, span: int, margin: float, shapes: Array | None) -> Sizes:
+    """The maximum of the last `span` days; after a longer gap, of all that came before it."""
+    r, d = days.seen.shape
+    size = np.zeros((r, d))
+    size[:, 0] = days.before[:, 0]
+    ever = np.zeros(r)
+    for day in range(1, d):
+        window = slice(max(0, day - span), day)
+        ever = np.maximum(ever, days.peak[:, day - 1])
+        lately = np.where(days.seen[:, window].any(axis=1), days.peak[:, window].max(axis=1), ever)
+        size[:, day] = np.where(days.seen[:, :day].any(axis=1), lately * margin, days.before[:, day])
+    return Sizes(_snap(size, days.before, shapes))
+
+
+def _fit(days: Days, quantile: float, ceiling: float, shapes: Array | None, span: int = 30, settle: int = 7) -> Sizes:
+    """DOMAIN.md's default: the quantile of the last `span` observed days at `ceiling` of the size. It grows at
+    once; it shrinks where that frees a tenth, from `settle` observed days on, if nothing changed for as long."""
+    r, d = days.seen.shape
+    size = np.zeros((r, d))
+    now = days.before[:, 0].copy()
+    kept = np.zeros((span, r, BINS), np.int32)
+    observed, settled = np.zeros(r, np.int64), np.full(r, settle)
+    for day in range(d):
+        if day:
+            resized = days.present[:, day] != days.present[:, day - 1]
+            for i in np.flatnonzero(resized):
+                kept[:, i] = rebin(kept[:, i], days.present[i, day - 1] / days.present[i, day])
+        size[:, day] = now
+        each = np.flatnonzero(days.seen[:, day])
+        kept[observed[each] % span, each] = days.histogram(day)[each]
+        observed[each] += 1
+        heap = kept.sum(axis=0)
+        window = slice(max(0, day - span + 1), day + 1)
+        highest = (days.peak[:, window] / days.present[:, window]).max(axis=1) * 100
+        top = from_histogram(heap, quantile, highest)
+        want = np.nan_to_num(top[:, 0]) / 100 * days.present[:, day] / ceiling
+        want = _snap(want, days.present[:, day], shapes)
+        seen = days.seen[:, day]
+        grows = seen & (want > now + 1e-9) & (observed >= settle)
+        shrinks = seen & (want < 0.9 * now) & (observed >= settle) & (settled >= settle)
+        settled = np.where(grows | shrinks, 1, settled + 1)
+        now = np.where(grows | shrinks, want, now)
+    return Sizes(size)
+
+
+def _cost(days: Days, profile: Profile, shapes: Array | None, manner: Manner = REPLAYED) -> Sizes:
+    r, d = days.seen.shape
+    state = newborn(r, profile)
+    size = np.zeros((r, d))
+    present = days.present
+    for day in range(d):
+        size[:, day] = state.size / 100 * days.before[:, day]
+        if day:
+            state = rescale(state, present[:, day - 1] / present[:, day])
+        offered = None if shapes is None else np.asarray(shapes)[None, :] / present[:, day, None] * 100
+        state = night(state, days.histogram(day), days.peak[:, day] / present[:, day] * 100, profile, offered)
+    if profile.fast is None:
+        return Sizes(size)
+    under = np.repeat(size, SLOTS, axis=1)
+    if profile.tide is not None:
+        under = tidal(days.demand, size, days.before, profile.tide).reshape(r, -1)
+        size = under.reshape(r, d, SLOTS).max(axis=2)
+        if shapes is not None:
+            under = _snap(under, np.repeat(days.before, SLOTS, axis=1), np.asarray(shapes))
+    before = np.repeat(days.before, SLOTS, axis=1)
+    offered = None if shapes is None or not manner.cut else np.asarray(shapes, np.float64)
+    force, began = expand(days.demand.reshape(r, -1), under, before, profile.fast, manner, offered)
+    if shapes is not None and manner.cut:  # machines are only ever shrunk here
+        force = np.minimum(force, np.maximum(under, before))
+    elif shapes is not None:
+        force = np.where(force > under, _snap(force, before, shapes), force)
+    return Sizes(size, force.reshape(r, d, SLOTS), np.asarray(began.reshape(r, d, SLOTS).any(axis=2)))
+
+
+# ---------------------------------------------------------------- running
+
+
+def run(
+    series: Series,
+    policies: Sequence[str | Policy | Profile],
+    *,
+    shapes: Sequence[float] | None = None,
+    utc_offset_s: int = 28800,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Result]:
+    """Policy name -> what it would have done. Machines with fewer than 576 samples are left out.
+
+    shapes: catalogue sizes in cores; then machines are only ever shrunk onto one of them. progress is told
+    steps done and steps in all. Raises ValueError for an unknown policy, or if no machine has enough samples.
+    """
+    chosen = [_chosen(each) for each in policies]
+    blocks = list(_blocks(series))
+    done = 0
+    steps = len(blocks) * len(chosen)
+
+    def told() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(done, steps)
+
+    parts = [_block(series.take(rows), chosen, shapes, utc_offset_s, told) for rows in blocks]
+    if not parts:
+        raise ValueError(f"{series.dataset}: no machine has {SHORTEST} samples")
+    return {each.name: join([part[each.name] for part in parts]) for each in chosen}
+
+
+def run_parts(
+    parts: Iterable[Series],
+    policies: Sequence[str | Policy | Profile],
+    *,
+    shapes: Sequence[float] | None = None,
+    utc_offset_s: int = 28800,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Result]:
+    """As `run`, over histories that come part by part, each of other machines: a city's lake is never in memory as a
+    whole. progress is told the machines done. Raises ValueError if no machine has enough samples."""
+    chosen = [_chosen(each) for each in policies]
+    found: list[dict[str, Result]] = []
+    done = 0
+    for series in parts:
+        found += [_block(series.take(rows), chosen, shapes, utc_offset_s, _quietly) for rows in _blocks(series)]
+        done += len(series)
+        if progress:
+            progress(done)
+    if not found:
+        raise ValueError(f"no machine has {SHORTEST} samples")
+    return {each.name: join([part[each.name] for part in found]) for each in chosen}
+
+
+def _quietly() -> None:
+    """Nobody is told."""
+
+
+def _chosen(each: str | Policy | Profile) -> Policy:
+    return each if isinstance(each, Policy) else steward(each) if isinstance(each, Profile) else policy(each)
+
+
+def _blocks(series: Series) -> Iterator[Array]:
+    """Machines with samples enough, as many at once as fit the memory that we allow ourselves."""
+    eligible = np.flatnonzero(np.diff(series.starts) >= SHORTEST)
+    if len(eligible):
+        step = max(1, CELLS // (int(series.slot.max() - series.slot.min()) + 2 * SLOTS))
+        for low in range(0, len(eligible), step):
+            yield eligible[low : low + step]
+
+
+def _block(
+    series: Series,
+    chosen: Sequence[Policy],
+    shapes: Sequence[float] | None,
+    utc_offset_s: int,
+    told: Callable[[], None],
+) -> dict[str, Result]:
+    offered = None if shapes is None else np.asarray(sorted(shapes), np.float64)
+    found: dict[str, Result] = {}
+    for local in (False, True):
+        mine = [each for each in chosen if each.local is local]
+        if mine:
+            first_slot, days = _days(series, local, utc_offset_s)
+            for each in mine:
+                found[each.name] = _judge(each.name, series, days, first_slot, each.size(days, offered))
+                told()
+    return found
+
+
+def _days(series: Series, local: bool, utc_offset_s: int) -> tuple[Array, Days]:
+    return calendar(series, utc_offset_s) if local else from_half(series)
+
+
+def _judge(name: str, series: Series, days: Days, first_slot: Array, sizes: Sizes) -> Result:
+    judged = days.judged
+    demand = np.where(judged, days.demand, 0.0)
+    force = sizes.by_slot if sizes.by_slot is not None else np.broadcast_to(sizes.by_day[:, :, None], judged.shape)
+    over = np.maximum(np.where(judged, demand - force, 0.0), 0.0)
+    above: Array = np.greater(over, 0)
+    seen = np.asarray(judged.any(axis=2))
+    changed = np.zeros(seen.shape, bool)
+    changed[:, 1:] = np.abs(np.diff(sizes.by_day, axis=1)) > 1e-9
+    moved = changed.astype(np.int64)
+    if sizes.by_slot is not None:
+        flat = force.reshape(len(seen), -1)
+        known = judged.reshape(len(seen), -1)
+        steps = np.zeros(flat.shape, bool)
+        steps[:, 1:] = (np.abs(np.diff(flat, axis=1)) > 1e-9) & known[:, 1:] & known[:, :-1]
+        moved = steps.reshape(force.shape).sum(axis=2)
+    last = seen.shape[1] - 1 - np.argmax(seen[:, ::-1], axis=1)
+    top = sizes.by_day if sizes.by_slot is None else force.max(axis=2)
+    peak = np.where(days.seen, days.peak, np.nan)
+    begins = np.argmax(seen, axis=1)
+    return Result(
+        policy=name,
+        names=series.names,
+        samples=judged.sum(axis=(1, 2)),
+        violations=above.sum(axis=(1, 2)),
+        caused=(above & (demand <= days.provisioned)).sum(axis=(1, 2)),
+        demand=demand.sum(axis=(1, 2)),
+        unserved=over.sum(axis=(1, 2)),
+        size=np.where(judged, force, 0.0).sum(axis=(1, 2)),
+        provisioned=np.where(judged, days.provisioned, 0.0).sum(axis=(1, 2)),
+        deepest=over.max(axis=(1, 2)),
+        changes=(changed & seen).sum(axis=1),
+        expansions=np.zeros(len(seen), np.int64) if sizes.began is None else (sizes.began & seen).sum(axis=1),
+        moves=np.where(seen, moved, 0).sum(axis=1),
+        days=seen.sum(axis=1),
+        final=sizes.by_day[np.arange(len(seen)), last],
+        trail=tuple(
+            Trail(
+                int(first_slot[i]),
+                sizes.by_day[i].astype(np.float32),
+                top[i].astype(np.float32),
+                peak[i].astype(np.float32),
+                int(begins[i]),
+            )
+            for i in range(len(seen))
+        ),
+    )

@@ -1,0 +1,61 @@
+"""Statements: the month held, priced, closed and corrected; the four-way line beside the bills; FOCUS files."""
+
+from __future__ import annotations
+
+from metering.statements import closings, disputes, focus_files, reconciliation, settling, tariffs
+from metering.statements.disputes import ANSWER_LABELS, STATE_LABELS, Answer, Dispute, DisputeState
+from metering.statements.reconciliation import LABELS
+from metering.statements.reconciliation_tables import FourWayLine
+from metering.statements.statements import (
+    check,
+    check_closings,
+    differences,
+    invoices,
+    latest,
+    lines_of,
+    make,
+    months,
+    run,
+    runs_of,
+    settle,
+    visible,
+)
+from metering.statements.tables import CORRECTION, StatementLine, StatementRun, unit_hours, yuan
+from metering.statements.tariffs import EXAMPLE, PER_LABELS, Per, Tariff
+
+__all__ = [
+    "ANSWER_LABELS",
+    "CORRECTION",
+    "EXAMPLE",
+    "LABELS",
+    "PER_LABELS",
+    "STATE_LABELS",
+    "Answer",
+    "Dispute",
+    "DisputeState",
+    "FourWayLine",
+    "Per",
+    "StatementLine",
+    "StatementRun",
+    "Tariff",
+    "check",
+    "check_closings",
+    "closings",
+    "differences",
+    "disputes",
+    "focus_files",
+    "invoices",
+    "latest",
+    "lines_of",
+    "make",
+    "months",
+    "reconciliation",
+    "run",
+    "runs_of",
+    "settle",
+    "settling",
+    "tariffs",
+    "unit_hours",
+    "visible",
+    "yuan",
+]

@@ -1,0 +1,156 @@
+"""A month reckoned: what was held in it, as the inventory's history and the lake tell it now, priced line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sqlalchemy import select
+
+from metering.lake import Lake
+from metering.statements import charges, presence, tariffs
+from metering.statements.allocation import Spells, allocate
+from metering.statements.charges import Line, Price
+from metering.statements.tables import USAGE
+from metering.statements.tariffs import Per, Subject, Tariff
+from providers import observation
+from providers.base import ResourceState
+from providers.billing import month_bounds
+from providers.observation import Resource
+from quota.calendar import ZONE
+from quota.directory import Pool
+from quota.errors import N_, Invalid
+from quota.units import UNITS, Arch, Kind
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+HELD = frozenset({ResourceState.RUNNING, ResourceState.STOPPED, ResourceState.ERROR, ResourceState.RECYCLED})
+"""States in which a resource holds its capacity: all but deleted. In the recycle bin it can still be restored."""
+
+OFF = frozenset({ResourceState.STOPPED, ResourceState.RECYCLED})
+"""Of these, those charged as off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A month as it is known now. ``lines`` by row of ``resources``."""
+
+    until: datetime
+    resources: Sequence[Any]
+    lines: Sequence[Line]
+
+
+def compute(tx: Tx, lake: Lake, month: str) -> Computed:
+    """What was held in ``month`` up to now. Raises Invalid for a month that has not begun."""
+    start, end = month_bounds(month)
+    if tx.now <= start:
+        raise Invalid("month.future", N_("%(month)s 尚未开始"), month=month, field="month")
+    until = min(end, tx.now)
+    edges, first_day = day_edges(month)
+    told = observation.spells(tx, start, until)
+    rows = list(
+        tx.execute(
+            select(
+                Resource.id, Resource.pool_id, Pool.provider_id, Resource.department_id, Resource.system_id,
+                Resource.catalog_item_id, Resource.arch,
+            ).join(Pool, Pool.id == Resource.pool_id).order_by(Resource.id)
+        )
+    )  # fmt: skip
+    resources = [one for one in rows if one.id in told]
+    seen = presence.observed(tx, lake, start, end, (one.id for one in resources))
+    held = allocate(as_spells([told[one.id] for one in resources], start), seen.covered, edges)
+    prices = _Prices(tariffs.entered(tx), first_day, len(edges) - 1, int((end - start).total_seconds()))
+
+    def priced(row: int, kind: str) -> Sequence[Price | None]:
+        one = resources[row]
+        return prices.of(Kind(kind), one.arch, one.provider_id, one.catalog_item_id)
+
+    return Computed(until, resources, charges.charge(held, priced, {kind.value: UNITS[kind].factor for kind in Kind}))
+
+
+def day_edges(month: str) -> tuple[Any, date]:
+    """The starts of the month's local days and its end, in seconds since it began; and its first day."""
+    start, end = month_bounds(month)
+    first = start.astimezone(ZONE).date()
+    days = (end.astimezone(ZONE).date() - first).days
+    moments = [datetime.combine(first + timedelta(days=n), datetime.min.time(), ZONE) for n in range(days + 1)]
+    return np.array([int((one - start).total_seconds()) for one in moments], np.int64), first
+
+
+def as_spells(told: Sequence[Sequence[observation.Spell]], start: datetime) -> Spells:
+    """The history of each resource as the kernel takes it; instants to the whole second, down."""
+    base = start.timestamp()
+    row: list[int] = []
+    stopped: list[bool] = []
+    first: list[int] = []
+    last: list[int] = []
+    held: dict[str, list[int]] = {kind.value: [] for kind in Kind}
+    for number, one in enumerate(told):
+        for spell in one:
+            if spell.state not in HELD:
+                continue
+            row.append(number)
+            stopped.append(spell.state in OFF)
+            first.append(int(spell.start.timestamp() - base))
+            last.append(int(spell.end.timestamp() - base))
+            for kind in Kind:
+                held[kind.value].append(spell.amounts.get(kind, 0))
+    return Spells(
+        np.array(row, np.int64),
+        np.array(stopped, bool),
+        np.array(first, np.int64),
+        np.array(last, np.int64),
+        {kind: np.array(column, np.int64) for kind, column in held.items() if any(column)},
+    )
+
+
+class _Prices:
+    """Prices by day, each combination looked up once."""
+
+    def __init__(self, entered: Sequence[Tariff], first: date, days: int, month_s: int) -> None:
+        self.entered, self.first, self.days, self.month_s = entered, first, days, month_s
+        self.known: dict[tuple[Kind, str, int, int | None], Sequence[Price | None]] = {}
+        self.made: dict[int, Price] = {}
+
+    def of(self, kind: Kind, arch: str, provider: int, item: int | None) -> Sequence[Price | None]:
+        key = (kind, arch, provider, item)
+        if key not in self.known:
+            found = tariffs.by_day(self.entered, Subject(kind, Arch(arch), provider, item), self.first, self.days)
+            self.known[key] = [self._price(one) if one is not None else None for one in found]
+        return self.known[key]
+
+    def _price(self, one: Tariff) -> Price:
+        if one.id not in self.made:
+            seconds = 3600 if one.per == Per.HOUR else self.month_s
+            self.made[one.id] = Price.of(one.id, one.unit_price(False), one.unit_price(True), seconds)
+        return self.made[one.id]
+
+
+def row(found: Computed, line: Line) -> dict[str, Any]:
+    """A line as a statement keeps it (metering.statements.tables.StatementLine), without its run."""
+    one = found.resources[line.row]
+    return {
+        "charge": USAGE,
+        "corrects": "",
+        "resource_id": one.id,
+        "pool_id": one.pool_id,
+        "provider_id": one.provider_id,
+        "department_id": one.department_id,
+        "system_id": one.system_id,
+        "catalog_item_id": one.catalog_item_id,
+        "kind": line.kind,
+        "stopped": line.stopped,
+        "tariff_id": line.price,
+        "first_day": line.first_day,
+        "last_day": line.last_day,
+        "allocated": line.allocated,
+        "proven": line.proven,
+        "quantity_nano": line.quantity_nano,
+        "cost_fen": line.cost_fen,
+        "unmeasured_fen": line.unmeasured_fen,
+        "days": line.days,
+    }

@@ -1,0 +1,495 @@
+"""The four-way line (四方对账): approved = enacted = metered = billed?
+
+For every kind of every resource in a pool's month, in base units × hours: what was approved (orders, adoption), what the cloud
+ran (the inventory's history), what is proven of it (presence), and what the bill says. Each difference has a cause, an amount
+by the tariff in force at the month's end (a bill's own price is held against the tariffs of the days that it is for), and the rows that it rests on. Differences of a bill become disputes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, insert, select
+
+from metering.lake import Lake
+from metering.statements import disputes, presence, tariffs
+from metering.statements.charges import PRICE_SCALE, Price, half_up
+from metering.statements.disputes import Dispute, DisputeState
+from metering.statements.reckoning import HELD
+from metering.statements.reconciliation_tables import FourWayLine, ReconciliationRun
+from metering.statements.tariffs import Per, Subject, Tariff
+from metering.workbench import Works
+from providers import observation
+from providers.assessment import Row
+from providers.base import Verb
+from providers.billing import (
+    CAUSE_LABELS,
+    ROUNDING,
+    ZERO,
+    Allocation,
+    BillLine,
+    Comparison,
+    Span,
+    bills,
+    compare,
+    month_bounds,
+)
+from providers.observation import ADOPTED, Change, Resource, ResourceChange, seen_by
+from providers.orders import OPEN, OrderState, WorkOrder
+from quota.actors import Actor, Role, steward
+from quota.calendar import ZONE
+from quota.directory import Pool
+from quota.errors import N_
+from quota.seals import fingerprint
+from quota.units import UNITS, Arch, Kind, amounts
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+HOUR = Decimal(3600)
+PLACES = Decimal("0.0001")
+
+
+class Gap(StrEnum):
+    """Why the other three differ, beside providers.billing.claims.Cause."""
+
+    NOT_DELIVERED = "not_delivered"
+    OTHER_SIZE = "other_size"
+    UNAPPROVED = "unapproved"
+    UNMEASURABLE = "unmeasurable"
+    PRICE = "price"
+
+
+LABELS: Mapping[str, str] = {
+    **{cause.value: label for cause, label in CAUSE_LABELS.items()},
+    Gap.NOT_DELIVERED: N_("已批准未提供"),
+    Gap.OTHER_SIZE: N_("实际与批准规格不符"),
+    Gap.UNAPPROVED: N_("未经批准"),
+    Gap.UNMEASURABLE: N_("不可计量"),
+    Gap.PRICE: N_("单价不符"),
+}
+DISPUTED = frozenset({*(cause.value for cause in CAUSE_LABELS), Gap.PRICE.value})
+"""Causes that are differences of a bill; the others are between the book and the cloud."""
+
+
+@dataclass(slots=True)
+class Four:
+    """One line while it is made. ``approved`` and ``enacted`` in base units × hours."""
+
+    external_id: str
+    kind: Kind
+    approved: Decimal = ZERO
+    enacted: Decimal = ZERO
+    compared: Comparison | None = None
+    resource: Any = None
+    refs: list[str] = field(default_factory=list)
+
+
+def reconcile(works: Works, pool_id: int, month: str, *, actor: Actor | None = None) -> ReconciliationRun:
+    """Compare a pool's month and keep it; the run that stands where nothing changed. Differences of the bill open disputes,
+    those no longer found lapse. Raises NotAllowed, Invalid for no month."""
+    who = actor or steward("job:reconcile")
+    who.must_be(Role.SYSTEM, Role.SUPERVISOR)
+    with works.book.reading(who) as tx:
+        bill = bills.current(tx, pool_id, month)
+        lines = bills.lines_of(tx, bill) if bill is not None else []
+        found = _fours(tx, works.lake, pool_id, month, lines)
+        pool = tx.get_one(Pool, pool_id)
+        prices = _prices(tx, pool, month)
+        by_id = {line.id: line for line in lines}
+        rows = [_row(one, prices, by_id, pool_id) for one in found]
+    digest = fingerprint({"bill": bill.id if bill is not None else None, "rows": rows})
+    with works.book.transaction(who) as tx:
+        tx.execute(select(Pool.id).where(Pool.id == pool_id).with_for_update())  # one comparison of a pool at a time
+        standing = latest(tx, pool_id, month)
+        if standing is not None and standing.digest == digest:
+            return standing
+        sums = _sums(rows)
+        run = ReconciliationRun(
+            month=month,
+            pool_id=pool_id,
+            provider_id=pool.provider_id,
+            revision=standing.revision + 1 if standing is not None else 1,
+            bill_id=bill.id if bill is not None else None,
+            digest=digest,
+            lines=len(rows),
+            differing=sum(bool(row["cause"]) for row in rows),
+            made_at=tx.now,
+            made_by=tx.actor.login,
+            **sums,
+        )
+        tx.add(run)
+        tx.flush()
+        if rows:
+            kept = [{name: value for name, value in row.items() if name != "_split"} for row in rows]
+            tx.execute(insert(FourWayLine), [{**row, "run_id": run.id} for row in kept])
+        if bill is not None:
+            _dispute(tx, pool, month, bill.id, rows)
+        tx.audit("reconciliation.make", f"reconciliation:{run.id}", after={"month": month, "pool": pool.code, **sums})
+        return run
+
+
+def all_pools(works: Works, month: str, *, actor: Actor | None = None) -> list[ReconciliationRun]:
+    """Every active pool's month."""
+    return [reconcile(works, pool.id, month, actor=actor) for pool in works.pools()]
+
+
+def bring_up_to_date(works: Works, provider_id: int, month: str, *, actor: Actor | None = None) -> None:
+    """Compare those pools of a company whose standing bill of ``month`` has not been compared yet."""
+    with works.book.reading() as tx:
+        owing = []
+        for pool_id in tx.scalars(select(Pool.id).where(Pool.provider_id == provider_id).order_by(Pool.id)):
+            bill, run = bills.current(tx, pool_id, month), latest(tx, pool_id, month)
+            if bill is not None and (run is None or run.bill_id != bill.id):
+                owing.append(pool_id)
+    for pool_id in owing:
+        reconcile(works, pool_id, month, actor=actor)
+
+
+# -------------------------------------------------------------------------------------------------- the four sides
+
+
+def _fours(tx: Tx, lake: Lake, pool_id: int, month: str, lines: Sequence[BillLine]) -> list[Four]:
+    start, end = month_bounds(month)
+    until = min(end, max(tx.now, start))
+    told = observation.spells(tx, start, end, pool_ids=[pool_id])
+    rows = {one.id: one for one in tx.scalars(select(Resource).where(Resource.pool_id == pool_id))}
+    seen = presence.observed(tx, lake, start, end, rows).stretches()
+    first: dict[int, ResourceChange] = {}
+    for change in tx.scalars(
+        select(ResourceChange)
+        .join(Resource, Resource.id == ResourceChange.resource_id)
+        .where(Resource.pool_id == pool_id, ResourceChange.what == Change.APPEARED.value)
+        .order_by(ResourceChange.id)
+    ):
+        first.setdefault(change.resource_id, change)
+    there = {
+        one: [Span(spell.start, spell.end, spell.amounts) for spell in told.get(one, ()) if spell.state in HELD]
+        for one in rows
+    }
+    # What the bill is compared with reaches to the month's end: what is there now is not gone tomorrow, only unproven.
+    held = {
+        rows[one].external_id: Allocation(first[one].at if one in first else rows[one].first_seen_at, parts, seen[one])
+        for one, parts in there.items()
+    }
+    spans = {
+        one: [Span(part.start, min(part.end, until), part.amounts) for part in parts if part.start < until]
+        for one, parts in there.items()
+    }
+    orders = _orders(tx, pool_id)
+    found: dict[tuple[str, Kind], Four] = {}
+
+    def at(external_id: str, kind: Kind, resource: Resource | None) -> Four:
+        return found.setdefault((external_id, kind), Four(external_id, kind, resource=resource))
+
+    for one, parts in spans.items():
+        for kind, hours in _hours(parts).items():
+            at(rows[one].external_id, kind, rows[one]).enacted = hours
+        mine = orders.get(one, [])
+        for kind, hours in _hours(_approved(rows[one], first.get(one), mine, start, until)).items():
+            four = at(rows[one].external_id, kind, rows[one])
+            four.approved = hours
+            four.refs += [f"order:{order.id}" for order in mine]
+    for order in orders.get(None, []):  # approved, and not there yet
+        for kind, hours in _hours([Span(max(order.due_at, start), until, order.approved())]).items():
+            four = at(order.number or f"order:{order.id}", kind, None)
+            four.approved, four.refs = hours, [f"order:{order.id}"]
+    known = {rows[one].external_id: rows[one] for one in rows}
+    for compared in compare(bills.claims(lines), held, start, end):
+        four = at(compared.external_id, compared.kind, known.get(compared.external_id))
+        four.compared = compared
+        four.refs += [f"bill_line:{line}" for line in compared.lines]
+    return [found[key] for key in sorted(found)]
+
+
+def _orders(tx: Tx, pool_id: int) -> dict[int | None, list[WorkOrder]]:
+    """Resource id → its orders that say what is approved; None: creations that brought nothing yet."""
+    found: dict[int | None, list[WorkOrder]] = {}
+    for order in tx.scalars(
+        select(WorkOrder)
+        .where(
+            WorkOrder.pool_id == pool_id,
+            WorkOrder.verb.in_([Verb.CREATE.value, Verb.RESIZE.value, Verb.DELETE.value]),
+            WorkOrder.state != OrderState.CANCELLED.value,
+        )
+        .order_by(WorkOrder.id)
+    ):
+        if order.resource_id is not None:
+            found.setdefault(order.resource_id, []).append(order)
+        elif order.verb == Verb.CREATE and order.state in {one.value for one in OPEN}:
+            found.setdefault(None, []).append(order)
+    return found
+
+
+def _approved(
+    one: Resource, first: ResourceChange | None, orders: Sequence[WorkOrder], start: datetime, end: datetime
+) -> list[Span]:
+    """What was approved of a resource over time: as adopted or created, changed by orders when they were delivered, until one
+    deleted it. Nothing for what nobody approved."""
+    if not one.basis:
+        return []
+    begin = first.at if first is not None else one.first_seen_at
+    has: dict[Kind, int] = amounts(first.after.get("amounts", {})) if first is not None and one.basis == ADOPTED else {}
+    steps: list[tuple[datetime, dict[Kind, int]]] = [(begin, has)]
+    for order in orders:
+        if order.delivered_at is None:
+            continue
+        now = {} if order.verb == Verb.DELETE else {**steps[-1][1], **order.approved()}
+        moment = begin if order.verb == Verb.CREATE else max(order.delivered_at, steps[-1][0])
+        steps.append((moment, now))
+    spans = []
+    for number, (since, what) in enumerate(steps):
+        until = steps[number + 1][0] if number + 1 < len(steps) else end
+        low, high = max(since, start), min(until, end)
+        if low < high:
+            spans.append(Span(low, high, what))
+    return spans
+
+
+def _hours(spans: Iterable[Span]) -> dict[Kind, Decimal]:
+    found: dict[Kind, Decimal] = {}
+    for span in spans:
+        lasted = max(span.end - span.start, timedelta(0))
+        seconds = Decimal(lasted.days * 86_400 + lasted.seconds)
+        for kind, figure in span.amounts.items():
+            if figure and seconds:
+                found[kind] = found.get(kind, ZERO) + figure * seconds / HOUR
+    return {kind: hours.quantize(PLACES) for kind, hours in found.items()}
+
+
+# ------------------------------------------------------------------------------------------------------ money and causes
+
+
+class _Prices:
+    """The prices of a pool's month: of differences at its end, of what is billed on the days that it is billed for."""
+
+    def __init__(self, entered: Sequence[Tariff], pool: Pool, month: str) -> None:
+        start, end = month_bounds(month)
+        self.entered, self.pool = entered, pool
+        self.start, self.end = start, end
+        self.month_s = int((end - start).total_seconds())
+        self._known: dict[tuple[Kind, int | None], list[tuple[datetime, Tariff | None]]] = {}
+
+    def fen(self, kind: Kind, item: int | None, quantity: Decimal) -> int | None:
+        """Fen for base units × hours at the month's end; None without a price."""
+        return self._at(self._prices(kind, item)[-1][1], kind, quantity)
+
+    def billed(self, kind: Kind, item: int | None, lines: Sequence[BillLine]) -> int | None:
+        """Fen for what ``lines`` say, by the prices of their own days; a price that changes within a line's time holds for
+        its share of it. None where a day has no price."""
+        held = self._prices(kind, item)
+        parts: dict[int, Decimal] = {}
+        for line in lines:
+            whole = Decimal((line.until - line.since).total_seconds())
+            for n, (since, _tariff) in enumerate(held):
+                until = held[n + 1][0] if n + 1 < len(held) else self.end
+                inside = (min(until, line.until) - max(since, line.since)).total_seconds()
+                if inside > 0:
+                    parts[n] = parts.get(n, ZERO) + line.quantity * Decimal(inside) / whole
+        costs = [self._at(held[n][1], kind, quantity) for n, quantity in parts.items()]
+        return None if None in costs or not costs else sum(one for one in costs if one is not None)
+
+    def _prices(self, kind: Kind, item: int | None) -> list[tuple[datetime, Tariff | None]]:
+        """From when in the month which price holds, in order."""
+        if (kind, item) not in self._known:
+            subject = Subject(kind, Arch(self.pool.arch), self.pool.provider_id, item)
+            found: list[tuple[datetime, Tariff | None]] = []
+            moment = self.start
+            while moment < self.end:
+                tariff = tariffs.in_force(self.entered, subject, moment.astimezone(ZONE).date())
+                if not found or found[-1][1] is not tariff:
+                    found.append((moment, tariff))
+                moment += timedelta(days=1)
+            self._known[kind, item] = found
+        return self._known[kind, item]
+
+    def _at(self, found: Tariff | None, kind: Kind, quantity: Decimal) -> int | None:
+        if found is None:
+            return None
+        seconds = 3600 if found.per == Per.HOUR else self.month_s
+        price = Price.of(found.id, found.unit_price(False), found.unit_price(True), seconds)
+        scaled = int((quantity * 10_000).to_integral_value())
+        return half_up(price.unit * scaled * 3600, UNITS[kind].factor * seconds * 10_000 * (PRICE_SCALE // 100))
+
+
+def _prices(tx: Tx, pool: Pool, month: str) -> _Prices:
+    return _Prices(tariffs.entered(tx), pool, month)
+
+
+def _row(one: Four, prices: _Prices, lines: Mapping[int, BillLine], pool_id: int) -> dict[str, Any]:
+    resource = one.resource
+    item = resource.catalog_item_id if resource is not None else None
+    compared = one.compared
+    metered = compared.metered if compared is not None else ZERO
+    unmeasured = one.enacted - metered if one.enacted > metered else ZERO
+    billed = compared.billed if compared is not None and compared.lines else None
+    causes = [*_approval(one), *(compared.causes.items() if compared is not None and lines else ())]
+    if unmeasured > ROUNDING:
+        causes.append((Gap.UNMEASURABLE, unmeasured))
+    told: list[dict[str, Any]] = [
+        {"cause": str(cause), "quantity": str(quantity), "fen": prices.fen(one.kind, item, quantity)}
+        for cause, quantity in causes
+    ]
+    billed_fen, split = None, None
+    if billed is not None and compared is not None:
+        mine = [lines[number] for number in compared.lines]
+        by_tariff = prices.billed(one.kind, item, mine)
+        claimed = [line.cost for line in mine]
+        billed_fen = by_tariff
+        if mine and all(cost is not None for cost in claimed):
+            whole = sum((cost for cost in claimed if cost is not None), ZERO) * 100
+            billed_fen = int(whole.to_integral_value(ROUND_HALF_UP))
+            if by_tariff is not None and abs(billed_fen - by_tariff) > len(mine):
+                told.append({"cause": Gap.PRICE.value, "quantity": "0", "fen": billed_fen - by_tariff})
+        if billed_fen is not None and by_tariff is not None:
+            split = _split(told, billed_fen, prices.fen(one.kind, item, compared.unmeasured) or 0)
+        elif billed_fen is not None:  # no tariff speaks of it: nothing of its price can be proven, nor may it vanish
+            split = _split(told, billed_fen, billed_fen)
+    weights = [(abs(row["fen"] or 0), abs(Decimal(row["quantity"])), row["cause"]) for row in told]
+    named = [weight for weight in weights if weight[2] in DISPUTED] or weights
+    return {
+        "pool_id": pool_id,
+        "department_id": resource.department_id if resource is not None else None,
+        "system_id": resource.system_id if resource is not None else None,
+        "resource_id": resource.id if resource is not None else None,
+        "external_id": one.external_id,
+        "kind": one.kind.value,
+        "approved": one.approved,
+        "enacted": one.enacted,
+        "metered": metered,
+        "unmeasured": unmeasured,
+        "billed": billed,
+        "billed_fen": billed_fen,
+        "disputed_fen": None if split is None else split[1],
+        "cause": max(named)[2] if named else "",
+        "causes": told,
+        "refs": list(dict.fromkeys([*([f"resource:{resource.id}"] if resource is not None else []), *one.refs])),
+        "_split": split,
+    }
+
+
+def _approval(one: Four) -> list[tuple[str, Decimal]]:
+    """How what the cloud ran differs from what was approved."""
+    apart = one.enacted - one.approved
+    if abs(apart) <= ROUNDING:
+        return []
+    if not one.approved:
+        return [(Gap.UNAPPROVED, apart)]
+    return [(Gap.NOT_DELIVERED if not one.enacted else Gap.OTHER_SIZE, apart)]
+
+
+def _split(told: Sequence[Mapping[str, Any]], billed: int, unmeasured: int) -> tuple[int, int, int, int]:
+    """A line of a bill in fen: proven, disputed, unmeasurable, and beside it what is proven and not billed. The first three
+    add up to what is billed: rounding falls to the proven part."""
+    figures = [row["fen"] or 0 for row in told if row["cause"] in DISPUTED]
+    most = max(billed, 0)  # a credit is neither disputed nor unmeasurable
+    disputed = min(sum(fen for fen in figures if fen > 0), most)
+    unmeasured = min(unmeasured, most - disputed)
+    return billed - disputed - unmeasured, disputed, unmeasured, -sum(fen for fen in figures if fen < 0)
+
+
+def _sums(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    splits = [row["_split"] for row in rows if row["_split"] is not None]
+    names = ("proven_fen", "disputed_fen", "unmeasured_fen", "unbilled_fen")
+    sums = {name: sum(split[number] for split in splits) for number, name in enumerate(names)}
+    return {"billed_fen": sums["proven_fen"] + sums["disputed_fen"] + sums["unmeasured_fen"], **sums}
+
+
+def _dispute(tx: Tx, pool: Pool, month: str, bill_id: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Open what is new, bring up to date what nobody claimed yet, let lapse what is gone."""
+    standing = {
+        (one.external_id, one.kind, one.cause): one
+        for one in tx.scalars(
+            select(Dispute).where(Dispute.month == month, Dispute.pool_id == pool.id).with_for_update()
+        )
+    }
+    for row in rows:
+        for cause in row["causes"]:
+            if cause["cause"] not in DISPUTED:
+                continue
+            one = standing.pop((row["external_id"], row["kind"], cause["cause"]), None)
+            if one is None:
+                one = Dispute(
+                    month=month, pool_id=pool.id, provider_id=pool.provider_id, external_id=row["external_id"],
+                    kind=row["kind"], cause=cause["cause"], opened_at=tx.now, state=DisputeState.OPEN.value,
+                )  # fmt: skip
+                tx.add(one)
+            elif one.state not in (DisputeState.OPEN, DisputeState.LAPSED):
+                continue  # claimed: its numbers are those that were laid before the company
+            one.state, one.bill_id, one.resource_id = DisputeState.OPEN.value, bill_id, row["resource_id"]
+            one.quantity, one.fen, one.refs = Decimal(cause["quantity"]), cause["fen"], list(row["refs"])
+    tx.flush()
+    disputes.lapse(tx, [one for one in standing.values() if one.state == DisputeState.OPEN])
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
+def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
+    """A department its own lines, a company those of its pools."""
+    return seen_by(tx, actor, FourWayLine.department_id, FourWayLine.pool_id)
+
+
+def latest(tx: Tx, pool_id: int, month: str) -> ReconciliationRun | None:
+    """The newest comparison of a pool's month."""
+    return tx.scalar(
+        select(ReconciliationRun)
+        .where(ReconciliationRun.pool_id == pool_id, ReconciliationRun.month == month)
+        .order_by(ReconciliationRun.revision.desc())
+        .limit(1)
+    )
+
+
+def standing(tx: Tx, month: str, provider_id: int | None = None) -> list[ReconciliationRun]:
+    """The newest comparison of each pool in ``month``."""
+    query = select(ReconciliationRun).where(ReconciliationRun.month == month).order_by(ReconciliationRun.revision)
+    if provider_id is not None:
+        query = query.where(ReconciliationRun.provider_id == provider_id)
+    newest = {one.pool_id: one for one in tx.scalars(query)}
+    return [newest[pool_id] for pool_id in sorted(newest)]
+
+
+def months(tx: Tx) -> list[str]:
+    """Months that were compared, newest first."""
+    query = select(ReconciliationRun.month).distinct().order_by(ReconciliationRun.month.desc())
+    return list(tx.scalars(query))
+
+
+def evidence(tx: Tx, provider_id: int, month: str) -> list[Row]:
+    """What the comparisons say of a company's metering, for providers.assessment.evidence.gather(metering=…): every line of its bills."""
+    return [row for run in standing(tx, month, provider_id) for row in billed_rows(tx, run)]
+
+
+def billed_rows(tx: Tx, run: ReconciliationRun) -> list[Row]:
+    """The lines of one comparison that speak of its bill, unit-hours as text: what was billed or proven, and the difference
+    that is the bill's. Nothing where no bill was handed in."""
+    if run.bill_id is None:
+        return []
+    rows = []
+    for one in tx.scalars(select(FourWayLine).where(FourWayLine.run_id == run.id).order_by(FourWayLine.id)):
+        if one.billed is None and one.metered == 0:
+            continue
+        causes = {row["cause"]: row["quantity"] for row in one.causes if row["cause"] in DISPUTED - {Gap.PRICE}}
+        disputed = sum((abs(Decimal(figure)) for figure in causes.values()), ZERO)
+        billed = one.billed if one.billed is not None else ZERO
+        rows.append(
+            Row(
+                f"bill:{run.bill_id}/{one.external_id}/{one.kind}",
+                {
+                    "pool": run.pool.code,
+                    "lines": [int(ref.partition(":")[2]) for ref in one.refs if ref.startswith("bill_line:")],
+                    "kind": one.kind,
+                    "billed": str(billed),
+                    "metered": str(one.metered),
+                    "unmeasured": str(one.unmeasured),
+                    "disputed": str(disputed),
+                    "causes": causes,
+                },
+            )
+        )
+    return rows

@@ -1,0 +1,182 @@
+"""A cloud without an interface: its provider puts files into a folder, and its staff carry out orders by
+hand.
+
+``usage/`` (a tree of usage files) and ``inventory/`` (listings, the last by name is the current one) lie in
+the folder; without either of the two the folder itself is the usage tree. docs/formats.md says what files
+may look like.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from providers.adapters.files.orders import OrderFiles
+from providers.base import Inventory, Order, Outcome, ProviderFault, Samples, Verb
+from providers.readers import (
+    CITY_OFFSET_S,
+    UNUSABLE,
+    Convention,
+    Refusals,
+    UsageFile,
+    find_usage,
+    inventory_from_usage,
+    read_inventory,
+    read_usage_files,
+)
+from quota.errors import N_, Invalid, NotFound
+from quota.units import Arch, Kind
+
+LISTINGS = (".csv", ".txt", ".tsv", ".xlsx", ".xls", ".parquet", ".json", ".gz")
+
+
+class FilesCloud:
+    """One pool whose facts come as files. Implements providers.base.Provider.
+
+    folder: where the provider's files are put. format, utc_offset_s, prefix: as in
+    usage_formats.Convention. arch: the pool's, for listings that name none. orders_folder: where order
+    files are written for the provider's staff and their outcome files are read; without it the cloud has no
+    hands and refuses every order; live_resize: they change running machines without stopping them. frees: kinds that this cloud gives back, too, when a resource is made smaller
+    (block storage, as a rule, is not).
+
+    ``usage_report`` and ``inventory_report`` tell what the last reading took and refused. Raises Invalid
+    for a folder that is not there and for unknown options.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        name: str = "files",
+        format: str | None = None,  # noqa: A002 - the option's name
+        utc_offset_s: int | None = None,
+        prefix: str = "",
+        arch: str = Arch.ANY,
+        orders_folder: str | Path | None = None,
+        frees: Iterable[str] = (),
+        live_resize: bool = False,
+    ) -> None:
+        self.name = name
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise NotFound("file.missing", UNUSABLE["file.missing"], file=str(folder))
+        try:
+            self.arch = Arch(arch)
+        except ValueError:
+            raise Invalid("arch.unknown", N_("不认识的芯片架构:%(arch)s"), arch=arch, field="arch") from None
+        self.convention = Convention(format=format, utc_offset_s=utc_offset_s, prefix=prefix)
+        self.dates_offset_s = CITY_OFFSET_S if utc_offset_s is None else utc_offset_s
+        self.orders = OrderFiles(Path(orders_folder)) if orders_folder is not None else None
+        self.capabilities = frozenset(Verb) if self.orders is not None else frozenset()
+        self.live_resize = bool(live_resize) and self.orders is not None
+        try:
+            also = frozenset(Kind(one) for one in frees)
+        except ValueError:
+            raise Invalid(
+                "adapter.options", N_("适配器 %(name)s 的参数不对:%(error)s"), name=name, error="frees", field="frees"
+            ) from None
+        self.releases: Mapping[Verb, frozenset[Kind]] = {
+            Verb.RESIZE: frozenset({Kind.VCPU, Kind.MEMORY, Kind.OBJECT, Kind.BANDWIDTH}) | also,
+            Verb.DELETE: frozenset(Kind),
+        }
+        self.usage_report = Refusals()
+        self.inventory_report = Refusals()
+        self._spans: dict[tuple[str, int, int], tuple[int, int] | None] = {}
+        self._lock = threading.Lock()
+
+    def inventory(self, now: datetime) -> Inventory:
+        """The current listing; without any, what the usage files speak of (never complete).
+
+        Raises ProviderFault for a listing that cannot be used: an unreadable listing is no empty pool.
+        """
+        report = Refusals()
+        listing = self._listing()
+        try:
+            if listing is not None:
+                found = read_inventory(listing, report, arch=self.arch, utc_offset_s=self.dates_offset_s)
+            else:
+                found = inventory_from_usage(self._read(self._usage(report), report), arch=self.arch)
+        except (Invalid, NotFound) as error:
+            raise ProviderFault(str(error), transient=False) from error
+        finally:
+            self.inventory_report = report
+        return Inventory(min(found.as_of, now), found.facts, found.complete)
+
+    def samples(self, since: datetime, until: datetime) -> Iterator[Samples]:
+        """Samples of the usage files with since <= ts < until, and all before ``until`` from files that
+        arrived since.
+
+        Files come late as a rule: what arrived after ``since`` is given whole, however old its samples are;
+        taking samples twice does no harm. A file that cannot be used is left out and listed in
+        ``usage_report``.
+        """
+        report = Refusals()
+        self.usage_report = report
+        first, last = int(np.ceil(since.timestamp())), int(np.ceil(until.timestamp()))
+        fresh, old = [], []
+        for file in self._usage(report):
+            span = self._spans.get(_identity(file.path), (first, last))
+            if _arrived(file.path) >= since:
+                if span is not None and span[0] < last:
+                    fresh.append(file)
+            elif span is not None and span[0] < last and span[1] >= first:
+                old.append(file)
+        for files, lowest in ((fresh, 0), (old, first)):
+            for batch in self._read(files, report):
+                ts = batch.table["ts"].to_numpy()
+                inside = (ts >= lowest) & (ts < last)
+                if inside.all():
+                    yield batch
+                elif inside.any():
+                    yield Samples(batch.source, batch.external_ids, batch.table.filter(pa.array(inside)))
+
+    def deliver(self, order: Order, now: datetime) -> Outcome:
+        """Hand the order to the provider's staff as a file; PENDING until their outcome file is there."""
+        if self.orders is None:
+            raise ProviderFault(f"{self.name}: a folder of files carries out no orders", transient=False)
+        return self.orders.deliver(order, now)
+
+    def inquire(self, key: str, now: datetime) -> Outcome | None:
+        """What the staff say of the order with that key: PENDING while they say nothing, None where no file of it was
+        ever put there for them."""
+        return None if self.orders is None else self.orders.inquire(key, now)
+
+    def _listing(self) -> Path | None:
+        folder = self.folder / "inventory"
+        if not folder.is_dir():
+            return None
+        found = [one for one in folder.iterdir() if one.is_file() and not one.is_symlink()]
+        names = [one for one in found if one.suffix.lower() in LISTINGS and not one.name.startswith((".", "~$"))]
+        return max(names, key=lambda one: one.name, default=None)
+
+    def _usage(self, report: Refusals) -> list[UsageFile]:
+        folder = self.folder / "usage"
+        if folder.is_dir():
+            return find_usage(folder, report)
+        return [] if (self.folder / "inventory").is_dir() else find_usage(self.folder, report)
+
+    def _read(self, files: list[UsageFile], report: Refusals) -> Iterator[Samples]:
+        """Batches of these files; the span of each is remembered until the file changes."""
+        before = len(report.files)
+        identities = [_identity(file.path) for file in files]
+        yield from read_usage_files(files, report, self.convention)
+        with self._lock:
+            self._spans.update(
+                (identity, reading.span) for identity, reading in zip(identities, report.files[before:], strict=True)
+            )
+
+
+def _identity(path: Path) -> tuple[str, int, int]:
+    known = path.stat()
+    return str(path), known.st_size, known.st_mtime_ns
+
+
+def _arrived(path: Path) -> datetime:
+    """When the file came to this machine: its inode's change, which copying with old dates does not
+    bend."""
+    return datetime.fromtimestamp(path.stat().st_ctime, UTC)

@@ -1,0 +1,340 @@
+"""The simulated city 云港市 as plain data: departments, systems, companies, pools and the service catalogue.
+
+Everything here is invented; a new book can be seeded from it. Amounts in base units of quota.units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from zlib import crc32
+
+from providers.adapters.simulated.agencies import AGENCIES, GROUPS
+from providers.base import ServiceKind
+from quota.units import Arch, Kind
+
+CITY = "云港市"
+
+
+@dataclass(frozen=True, slots=True)
+class CityDepartment:
+    """A department; ``grouping`` marks a node of the tree that only holds others and uses nothing itself."""
+
+    code: str
+    name: str
+    parent_code: str | None
+    grouping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CitySystem:
+    """An information system; ``rhythm`` names the simulated_load.Load of its business."""
+
+    code: str
+    name: str
+    department_code: str
+    mlps_level: int
+    owner: str
+    online_on: date
+    registered_users: int
+    monthly_active_users: int
+    last_business_login_on: date
+    pools: tuple[str, ...]
+    rhythm: str
+    zombie: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CityCompany:
+    code: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CityCapacity:
+    """What may be given out of a kind is ⌊(total − reserved) × ratio⌋."""
+
+    kind: Kind
+    total: int
+    reserved: int
+    ratio: Decimal
+
+    @property
+    def usable(self) -> int:
+        return int((self.total - self.reserved) * self.ratio)
+
+
+@dataclass(frozen=True, slots=True)
+class CityPool:
+    code: str
+    name: str
+    company_code: str
+    arch: Arch
+    zone: str
+    xinchuang: bool
+    capacities: tuple[CityCapacity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CityItem:
+    """One catalogue item. ``amounts``: what one piece takes; ``archs``: (Arch.ANY,) where no chip matters."""
+
+    code: str
+    name: str
+    name_en: str
+    service: ServiceKind
+    amounts: Mapping[Kind, int]
+    archs: tuple[Arch, ...]
+    unit: str
+    delivery_days: int
+
+
+NET, GOV, XIN = "net-x86", "gov-x86", "gov-arm"
+_POOL_OF = {"n": NET, "g": GOV, "x": XIN}
+
+
+def departments() -> tuple[CityDepartment, ...]:
+    """40 using units below two groupings (市直部门, 各区), parents first."""
+    groups = tuple(CityDepartment(code, name, None, grouping=True) for code, name in GROUPS)
+    return groups + tuple(
+        CityDepartment(one.code, CITY.removesuffix("市") + one.name if one.group == "SZ" else one.name, one.group)
+        for one in AGENCIES
+    )
+
+
+def systems(epoch: date) -> tuple[CitySystem, ...]:
+    """116 systems as their owners would report them on ``epoch``; ten are zombies."""
+    found = []
+    for agency in AGENCIES:
+        for number, text in enumerate(agency.systems, 1):
+            name, level, where, rhythm, *rest = text.split()
+            code = f"{agency.code}-{number:02d}"
+            dice = crc32(code.encode())
+            zombie = bool(rest)
+            citizens = "n" in where and rhythm != "office"
+            registered = (20_000 + dice % 900_000) if citizens else 80 + dice % 3_000
+            share = 1 + dice % 3 if zombie else 22 + dice % 55
+            quiet = 95 + dice % 300 if zombie and dice % 2 else dice % 3
+            found.append(
+                CitySystem(
+                    code,
+                    name,
+                    agency.code,
+                    int(level),
+                    "信息化管理岗",
+                    date(2017, 1, 1) + timedelta(days=dice % 2600),
+                    registered,
+                    registered * share // 100,
+                    epoch - timedelta(days=quiet),
+                    tuple(_POOL_OF[letter] for letter in where),
+                    rhythm,
+                    zombie,
+                )
+            )
+    return tuple(found)
+
+
+def companies() -> tuple[CityCompany, ...]:
+    """Two companies; the second one's bills and reports are the less careful."""
+    return CityCompany("haichen", "海辰云科技有限公司"), CityCompany("lantu", "澜图数据股份有限公司")
+
+
+def _capacities(**figures: tuple[int, int, str]) -> tuple[CityCapacity, ...]:
+    return tuple(
+        CityCapacity(Kind(name), total, reserved, Decimal(ratio)) for name, (total, reserved, ratio) in figures.items()
+    )
+
+
+def pools() -> tuple[CityPool, ...]:
+    """Three pools. Ratios: vCPU overcommitted, memory and everything else not."""
+    return (
+        CityPool(
+            NET,
+            "互联网区 x86 资源池",
+            "haichen",
+            Arch.X86_64,
+            "互联网区",
+            False,
+            _capacities(
+                vcpu=(1_280, 128, "3"),
+                memory=(8_192 * 1024, 512 * 1024, "1"),
+                block=(40_000, 2_000, "1"),
+                object=(100_000, 0, "1"),
+                bandwidth=(1_500, 100, "1"),
+                eip=(128, 8, "1"),
+                database=(40, 2, "1"),
+                middleware=(24, 2, "1"),
+                security=(20, 0, "1"),
+                cryptography=(12, 2, "1"),
+                accelerator=(8, 0, "1"),
+            ),
+        ),
+        CityPool(
+            GOV,
+            "政务外网区 x86 资源池",
+            "lantu",
+            Arch.X86_64,
+            "政务外网区",
+            False,
+            _capacities(
+                vcpu=(1_024, 96, "3"),
+                memory=(12_288 * 1024, 1_024 * 1024, "1"),
+                block=(48_000, 2_400, "1"),
+                object=(120_000, 0, "1"),
+                bandwidth=(800, 100, "1"),
+                database=(40, 2, "1"),
+                middleware=(24, 2, "1"),
+                security=(20, 0, "1"),
+                cryptography=(12, 2, "1"),
+                accelerator=(16, 0, "1"),
+            ),
+        ),
+        CityPool(
+            XIN,
+            "政务外网区信创资源池",
+            "haichen",
+            Arch.AARCH64,
+            "政务外网区",
+            True,
+            _capacities(
+                vcpu=(1_024, 128, "2"),
+                memory=(8_192 * 1024, 512 * 1024, "1"),
+                block=(24_000, 1_200, "1"),
+                object=(80_000, 0, "1"),
+                bandwidth=(800, 100, "1"),
+                database=(24, 2, "1"),
+                middleware=(16, 2, "1"),
+                security=(12, 0, "1"),
+                cryptography=(12, 2, "1"),
+                accelerator=(48, 4, "1"),
+            ),
+        ),
+    )
+
+
+CHIPS = (Arch.X86_64, Arch.AARCH64)
+SHAPES = ((2, 4), (4, 8), (8, 16), (16, 32), (2, 8), (4, 16), (8, 32), (16, 64), (32, 64), (32, 128))
+
+
+def catalogue() -> tuple[CityItem, ...]:
+    """All seven capability groups; the VM shapes are those that cities use."""
+    items = [
+        CityItem(
+            f"vm-{c}c{g}g",
+            f"云主机 {c}C{g}G",
+            f"Cloud server {c}C{g}G",
+            ServiceKind.VM,
+            {Kind.VCPU: c, Kind.MEMORY: g * 1024},
+            CHIPS,
+            "台·月",
+            2,
+        )
+        for c, g in SHAPES
+    ]
+
+    def add(
+        code: str,
+        name: str,
+        english: str,
+        service: ServiceKind,
+        takes: Mapping[Kind, int],
+        unit: str,
+        days: int = 2,
+        archs: tuple[Arch, ...] = (Arch.ANY,),
+    ) -> None:
+        items.append(CityItem(code, name, english, service, takes, archs, unit, days))
+
+    add(
+        "bm-64c512g",
+        "裸金属 64C512G",
+        "Bare metal 64C512G",
+        ServiceKind.BARE_METAL,
+        {Kind.VCPU: 64, Kind.MEMORY: 512 * 1024},
+        "台·月",
+        10,
+        (Arch.X86_64,),
+    )
+    add(
+        "bm-96c512g",
+        "裸金属 96C512G",
+        "Bare metal 96C512G",
+        ServiceKind.BARE_METAL,
+        {Kind.VCPU: 96, Kind.MEMORY: 512 * 1024},
+        "台·月",
+        10,
+        (Arch.AARCH64,),
+    )
+    for size in (100, 500, 1000, 2000):
+        add(
+            f"volume-{size}g",
+            f"云硬盘 {size} GB",
+            f"Volume {size} GB",
+            ServiceKind.VOLUME,
+            {Kind.BLOCK: size},
+            "GB·月",
+        )
+    for tera in (1, 5, 20):
+        add(
+            f"object-{tera}t",
+            f"对象存储 {tera} TB",
+            f"Object store {tera} TB",
+            ServiceKind.OBJECT_STORE,
+            {Kind.OBJECT: tera * 1000},
+            "GB·月",
+        )
+    add("eip", "弹性公网IP", "Elastic IP", ServiceKind.EIP, {Kind.EIP: 1}, "个·月", archs=(Arch.X86_64,))
+    for speed in (10, 50, 100, 200):
+        add(
+            f"bandwidth-{speed}m",
+            f"带宽 {speed} Mbps",
+            f"Bandwidth {speed} Mbps",
+            ServiceKind.BANDWIDTH,
+            {Kind.BANDWIDTH: speed},
+            "Mbps·月",
+        )
+    for code, name, english in (
+        ("db-relational", "关系型数据库(主备)", "Relational database (primary/standby)"),
+        ("db-domestic", "国产关系型数据库(主备)", "Domestic relational database"),
+        ("db-columnar", "分析型数据库", "Analytical database"),
+    ):
+        add(code, name, english, ServiceKind.DATABASE, {Kind.DATABASE: 1}, "实例·月", 2, CHIPS)
+    for code, name, english in (
+        ("mw-queue", "消息队列", "Message queue"),
+        ("mw-cache", "分布式缓存", "Cache"),
+        ("mw-gateway", "API 网关", "API gateway"),
+    ):
+        add(code, name, english, ServiceKind.MIDDLEWARE, {Kind.MIDDLEWARE: 1}, "实例·月", 2, CHIPS)
+    for code, name, english in (
+        ("sec-waf", "Web 应用防火墙", "Web application firewall"),
+        ("sec-bastion", "堡垒机", "Bastion host"),
+        ("sec-audit", "日志审计", "Log audit"),
+    ):
+        add(code, name, english, ServiceKind.SECURITY, {Kind.SECURITY: 1}, "套·年")
+    for code, name, english in (
+        ("crypto-hsm", "云密码机", "Cloud HSM"),
+        ("crypto-sign", "签名验签", "Signing"),
+    ):
+        add(code, name, english, ServiceKind.CRYPTOGRAPHY, {Kind.CRYPTOGRAPHY: 1}, "实例·月", 5)
+    add(
+        "npu-card",
+        "NPU 加速卡",
+        "NPU card",
+        ServiceKind.ACCELERATOR,
+        {Kind.ACCELERATOR: 1},
+        "卡·月",
+        10,
+        (Arch.AARCH64,),
+    )
+    add(
+        "gpu-card",
+        "GPU 加速卡",
+        "GPU card",
+        ServiceKind.ACCELERATOR,
+        {Kind.ACCELERATOR: 1},
+        "卡·月",
+        10,
+        (Arch.X86_64,),
+    )
+    return tuple(items)

@@ -1,0 +1,173 @@
+"""Appeals (申诉): once a company and period, within five working days of publication, ruled on within ten by somebody who
+did not issue the score. A ruling that strikes rows of evidence makes a new version of the card; the old one stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from providers.assessment import cards
+from providers.assessment.cards import ScorecardRecord
+from quota.actors import Role
+from quota.base import Base
+from quota.calendar import working_days
+from quota.directory import CloudProvider
+from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+PUBLICITY_DAYS = 5
+"""Our own default: working days that a card is on public display, and within which it may be appealed."""
+
+RULING_DAYS = 10
+"""Our own default: working days to rule on an appeal."""
+
+
+class AppealState(StrEnum):
+    FILED = "appeal_filed"
+    UPHELD = "appeal_upheld"
+    DISMISSED = "appeal_dismissed"
+
+
+class Appeal(Base):
+    """The one appeal of a company against a period's card. ``refs``: the evidence rows that it contests; ``struck``:
+    those that the ruling leaves out; ``result_id``: the version that came of it."""
+
+    __tablename__ = "scorecard_appeals"
+    __table_args__ = (UniqueConstraint("provider_id", "period"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    scorecard_id: Mapped[int] = mapped_column(ForeignKey("scorecards.id"), index=True)
+    provider_id: Mapped[int] = mapped_column(ForeignKey("cloud_providers.id"))
+    period: Mapped[str] = mapped_column(String(7))
+    text: Mapped[str] = mapped_column(Text)
+    refs: Mapped[list[str]] = mapped_column(default=list)
+    state: Mapped[str] = mapped_column(String(16))
+    filed_at: Mapped[datetime]
+    filed_by: Mapped[str] = mapped_column(String(64))
+    due_at: Mapped[datetime]
+    struck: Mapped[list[str]] = mapped_column(default=list)
+    ruling: Mapped[str] = mapped_column(Text, default="")
+    ruled_at: Mapped[datetime | None]
+    ruled_by: Mapped[str | None] = mapped_column(String(64))
+    result_id: Mapped[int | None] = mapped_column(ForeignKey("scorecards.id"))
+
+    provider: Mapped[CloudProvider] = relationship()
+
+
+def closes(tx: Tx, record: ScorecardRecord) -> datetime | None:
+    """Until when the card is on display and may be appealed; None where it was not published."""
+    if record.published_at is None:
+        return None
+    return working_days(tx).due(record.published_at, PUBLICITY_DAYS)
+
+
+def appealable(tx: Tx, record: ScorecardRecord) -> bool:
+    """Whether an appeal against the card can still be filed."""
+    until = closes(tx, record)
+    return until is not None and tx.now <= until and of(tx, record.provider_id, record.month) is None
+
+
+def file(tx: Tx, scorecard_id: int, text: str, refs: Sequence[str] = ()) -> Appeal:
+    """The company appeals its published card, with its evidence; ``refs`` name the rows that it contests.
+
+    Raises WrongState before publication and after its five working days, Conflict for a second appeal, Invalid for rows
+    that the card does not rest on.
+    """
+    tx.actor.must_be(Role.PROVIDER)
+    record = cards.scorecard(tx, scorecard_id)
+    if tx.actor.provider_id != record.provider_id:
+        raise NotAllowed("appeal.not_yours", N_("只能就本公司的评分申诉"))
+    tx.execute(select(CloudProvider.id).where(CloudProvider.id == record.provider_id).with_for_update())
+    if of(tx, record.provider_id, record.month) is not None:
+        raise Conflict("appeal.twice", N_("每期评分只能申诉一次"))
+    until = closes(tx, record)
+    if until is None:
+        raise WrongState("appeal.early", N_("公示后才能申诉"))
+    if tx.now > until:
+        raise WrongState("appeal.late", N_("申诉期已于 %(at)s 截止"), at=until)
+    if not text.strip():
+        raise Invalid("appeal.empty", N_("请写明申诉理由和证据"), field="text")
+    known = {one.ref for one in cards.evidence_of(tx, record)}
+    for ref in refs:
+        if ref not in known:
+            raise Invalid("appeal.ref", N_("这份评分没有依据 %(ref)s"), ref=ref, field="refs")
+    one = Appeal(
+        scorecard_id=record.id, provider_id=record.provider_id, period=record.month, text=text.strip()[:8000],
+        refs=list(refs), state=AppealState.FILED.value, filed_at=tx.now, filed_by=tx.actor.login,
+        due_at=working_days(tx).due(tx.now, RULING_DAYS), struck=[], ruling="",
+    )  # fmt: skip
+    tx.add(one)
+    tx.flush()
+    tx.audit(
+        "appeal.file", f"scorecard:{record.id}",
+        after={"appeal": one.id, "refs": one.refs, "due_at": one.due_at}, reason=one.text,
+    )  # fmt: skip
+    return one
+
+
+def rule(tx: Tx, appeal_id: int, *, upheld: bool, ruling: str, struck: Sequence[str] = ()) -> Appeal:
+    """Settle an appeal. By the supervisor or the authority, but not by who published or computed the card. Upheld, it
+    names the evidence rows to leave out; the caller scores again (``marks.keep``) and records it with ``resolve``."""
+    tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
+    one = tx.scalar(select(Appeal).where(Appeal.id == appeal_id).with_for_update())
+    if one is None:
+        raise NotFound("appeal.none", N_("没有编号为 %(id)s 的申诉"), id=appeal_id)
+    if one.state != AppealState.FILED:
+        raise WrongState("appeal.ruled", N_("这项申诉已经裁定"))
+    record = cards.scorecard(tx, one.scorecard_id)
+    if tx.actor.login in (record.published_by, record.computed_by):
+        raise NotAllowed("appeal.issuer", N_("出具评分的人不能裁定对它的申诉"))
+    if not ruling.strip():
+        raise Invalid("reason.missing", N_("请写明理由"), field="ruling")
+    if upheld and not struck:
+        raise Invalid("appeal.nothing", N_("申诉成立时,请勾选不再计入的依据"), field="struck")
+    known = {row.ref for row in cards.evidence_of(tx, record)}
+    for ref in struck:
+        if ref not in known:
+            raise Invalid("appeal.ref", N_("这份评分没有依据 %(ref)s"), ref=ref, field="struck")
+    one.state = (AppealState.UPHELD if upheld else AppealState.DISMISSED).value
+    one.struck = list(struck) if upheld else []
+    one.ruling, one.ruled_at, one.ruled_by = ruling.strip()[:8000], tx.now, tx.actor.login
+    tx.flush()
+    tx.audit(
+        "appeal.rule", f"scorecard:{record.id}",
+        before={"state": AppealState.FILED}, after={"appeal": one.id, "state": one.state, "struck": one.struck},
+        reason=one.ruling,
+    )  # fmt: skip
+    return one
+
+
+def resolve(tx: Tx, one: Appeal) -> ScorecardRecord:
+    """Score an upheld appeal's card again without the rows that were struck: the same formula, the same other rows. The
+    result is the next version; what it changed is told by ``marks.changes``."""
+    if one.state != AppealState.UPHELD:
+        raise WrongState("appeal.state", N_("只有申诉成立才重新评分"))
+    contested = cards.scorecard(tx, one.scorecard_id)
+    without: dict[Any, list[Any]] = {
+        indicator: [row for row in rows if row.ref not in one.struck]
+        for indicator, rows in cards.rows_of(tx, contested).items()
+    }
+    reason = f"appeal:{one.id}: {one.ruling}"
+    result = cards.keep(tx, one.provider_id, one.period, without, cards.formula_of(contested), reason=reason)
+    one.result_id = result.id
+    tx.flush()
+    return result
+
+
+def of(tx: Tx, provider_id: int, period: str) -> Appeal | None:
+    """The appeal of a company against a period's card."""
+    return tx.scalar(select(Appeal).where(Appeal.provider_id == provider_id, Appeal.period == period))
+
+
+def struck(tx: Tx, provider_id: int, period: str | None = None) -> set[str]:
+    """Refs of evidence that rulings have struck for this company, in appeals of any period or of this one."""
+    query = select(Appeal.struck).where(Appeal.provider_id == provider_id, Appeal.state == AppealState.UPHELD.value)
+    found = tx.scalars(query if period is None else query.where(Appeal.period == period))
+    return {ref for refs in found for ref in refs}

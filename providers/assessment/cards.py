@@ -1,0 +1,362 @@
+"""Scorecards on record: each with its formula and every evidence row, so that anybody can compute it again.
+
+A card is never edited: other evidence or another formula makes the next revision. What was published stays published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Numeric,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    insert,
+    select,
+    true,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from providers.assessment import periods
+from providers.assessment.measures import Row
+from providers.assessment.scorecard import Evidence, Formula, Indicator, Mark, Scorecard, score
+from quota.actors import Actor, Role
+from quota.base import Base, append_only
+from quota.directory import CloudProvider
+from quota.errors import N_, Conflict, NotFound, WrongState
+from quota.inspection import going_on, rows
+from quota.seals import fingerprint, plain
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+Score = Numeric(10, 2)
+
+
+class ScorecardRecord(Base):
+    """One company's card for one period: ``month`` holds a month (2026-10) or a quarter (2026-Q4). ``digest`` seals
+    formula, evidence and marks; ``revision`` counts from 1, ``reason`` says why there is a further one."""
+
+    __tablename__ = "scorecards"
+    __table_args__ = (UniqueConstraint("provider_id", "month", "revision"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    provider_id: Mapped[int] = mapped_column(ForeignKey("cloud_providers.id"))
+    month: Mapped[str] = mapped_column(String(7), index=True)
+    revision: Mapped[int]
+    formula_version: Mapped[str] = mapped_column(String(64))
+    formula: Mapped[dict[str, Any]]
+    scored_weight: Mapped[Decimal] = mapped_column(Score)
+    total: Mapped[Decimal | None] = mapped_column(Score)
+    grade: Mapped[str | None] = mapped_column(String(12))
+    veto: Mapped[list[str]] = mapped_column(default=list)  # refs of the rows that fail the company by themselves
+    digest: Mapped[str] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(Text, default="")
+    computed_at: Mapped[datetime]
+    computed_by: Mapped[str] = mapped_column(String(64), default="")
+    published: Mapped[bool] = mapped_column(default=False)
+    published_at: Mapped[datetime | None]
+    published_by: Mapped[str | None] = mapped_column(String(64))
+    generation: Mapped[int] = mapped_column(default=1)
+
+    provider: Mapped[CloudProvider] = relationship()
+    marks: Mapped[list[ScorecardMark]] = relationship(back_populates="scorecard", order_by="ScorecardMark.id")
+
+
+class ScorecardMark(Base):
+    """One indicator of a card, as ``providers.assessment.scorecard.Mark``; ``figure``, ``deduction``, ``mark`` empty: not scored."""
+
+    __tablename__ = "scorecard_marks"
+    __table_args__ = (UniqueConstraint("scorecard_id", "indicator"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    scorecard_id: Mapped[int] = mapped_column(ForeignKey("scorecards.id"))
+    indicator: Mapped[str] = mapped_column(String(16))
+    weight: Mapped[Decimal] = mapped_column(Score)
+    share: Mapped[Decimal] = mapped_column(Score)
+    figure: Mapped[Decimal | None] = mapped_column(Numeric(14, 6))
+    deduction: Mapped[Decimal | None] = mapped_column(Score)
+    mark: Mapped[Decimal | None] = mapped_column(Score)
+    reason: Mapped[str] = mapped_column(Text)
+    params: Mapped[dict[str, Any]]
+    evidence_rows: Mapped[int]
+
+    scorecard: Mapped[ScorecardRecord] = relationship(back_populates="marks")
+
+    @property
+    def scored(self) -> bool:
+        return self.mark is not None
+
+
+class ScorecardEvidence(Base):
+    """One row that a mark rests on, with its facts as they were when the card was computed."""
+
+    __tablename__ = "scorecard_evidence"
+    __table_args__ = (Index("ix_scorecard_evidence_where", "scorecard_id", "indicator", "position"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    scorecard_id: Mapped[int] = mapped_column(ForeignKey("scorecards.id"))
+    indicator: Mapped[str] = mapped_column(String(16))
+    position: Mapped[int]
+    ref: Mapped[str] = mapped_column(String(192))
+    facts: Mapped[dict[str, Any]]
+
+
+append_only(ScorecardMark.__table__)  # type: ignore[arg-type]
+append_only(ScorecardEvidence.__table__)  # type: ignore[arg-type]
+
+
+def keep(
+    tx: Tx, provider_id: int, month: str, evidence: Evidence, formula: Formula, *, reason: str = ""
+) -> ScorecardRecord:
+    """Score and record a month or a quarter. The same evidence and formula as the latest revision are that revision;
+    anything else is the next one, not yet published, with the ``reason`` for it."""
+    tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR, Role.AUTHORITY)
+    periods.months(month)
+    tx.execute(select(CloudProvider.id).where(CloudProvider.id == provider_id).with_for_update())  # one at a time
+    card = score(evidence, formula)
+    digest = _digest(formula, evidence, card)
+    latest = current(tx, provider_id, month)
+    if latest is not None and latest.digest == digest:
+        return latest
+    record = ScorecardRecord(
+        provider_id=provider_id,
+        month=month,
+        revision=latest.revision + 1 if latest is not None else 1,
+        formula_version=formula.version,
+        formula=formula.to_json(),
+        scored_weight=card.scored_weight,
+        total=card.total,
+        grade=card.grade.value if card.grade is not None else None,
+        veto=list(card.veto),
+        digest=digest,
+        reason=reason,
+        computed_at=tx.now,
+        computed_by=tx.actor.login,
+        published=False,
+        generation=1,
+    )
+    tx.add(record)
+    tx.flush()
+    tx.add_all(
+        ScorecardMark(
+            scorecard_id=record.id,
+            indicator=one.indicator.value,
+            weight=one.weight,
+            share=one.share,
+            figure=one.figure,
+            deduction=one.deduction,
+            mark=one.mark,
+            reason=one.reason,
+            params=dict(one.params),
+            evidence_rows=len(one.refs),
+        )
+        for one in card.marks
+    )
+    rows = [
+        {
+            "scorecard_id": record.id,
+            "indicator": indicator.value,
+            "position": position,
+            "ref": row.ref,
+            "facts": plain(row.facts),
+        }
+        for indicator, found in sorted(evidence.items())
+        for position, row in enumerate(found, 1)
+    ]
+    if rows:
+        tx.execute(insert(ScorecardEvidence), rows)
+    tx.flush()
+    tx.audit(
+        "scorecard.compute",
+        f"scorecard:{record.id}",
+        after={
+            "provider": provider_id,
+            "month": month,
+            "revision": record.revision,
+            "formula": formula.version,
+            "total": record.total,
+            "grade": record.grade,
+            "evidence": len(rows),
+            "digest": digest,
+        },
+        reason=reason,
+    )
+    return record
+
+
+def publish(tx: Tx, scorecard_id: int, generation: int) -> ScorecardRecord:
+    """The authority publishes the latest revision of a month's card. Raises WrongState where a newer one exists."""
+    tx.actor.must_be(Role.AUTHORITY)
+    scorecard(tx, scorecard_id)
+    record = tx.scalars(
+        select(ScorecardRecord)
+        .where(ScorecardRecord.id == scorecard_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one()
+    if record.generation != generation:
+        raise Conflict("scorecard.stale", N_("这份评分已被更新,请刷新后再操作"))
+    latest = current(tx, record.provider_id, record.month)
+    if record.published or (latest is not None and latest.id != record.id):
+        raise WrongState("scorecard.not_latest", N_("只能公示最新且尚未公示的评分"))
+    record.published, record.published_at, record.published_by = True, tx.now, tx.actor.login
+    record.generation += 1
+    tx.flush()
+    tx.audit("scorecard.publish", f"scorecard:{record.id}", before={"published": False}, after={"published": True})
+    return record
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
+def scorecard(tx: Tx, scorecard_id: int) -> ScorecardRecord:
+    """The card, or NotFound, also where the actor may not see it."""
+    found = tx.scalar(select(ScorecardRecord).where(ScorecardRecord.id == scorecard_id, visible(tx.actor)))
+    if found is None:
+        raise NotFound("scorecard.none", N_("没有编号为 %(id)s 的评分"), id=scorecard_id)
+    return found
+
+
+def current(tx: Tx, provider_id: int, month: str) -> ScorecardRecord | None:
+    """The latest revision of a company's card for a month."""
+    return tx.scalar(
+        select(ScorecardRecord)
+        .where(ScorecardRecord.provider_id == provider_id, ScorecardRecord.month == month)
+        .order_by(ScorecardRecord.revision.desc())
+        .limit(1)
+    )
+
+
+def visible(actor: Actor) -> ColumnElement[bool]:
+    """Cards that ``actor`` may see: a company its own, the steward, the authority and the auditor all, tenants those
+    that were published."""
+    if actor.role is Role.PROVIDER and actor.provider_id is not None:
+        return ScorecardRecord.provider_id == actor.provider_id
+    if actor.role is Role.TENANT:
+        return ScorecardRecord.published.is_(True)
+    return true() if actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM) else false()
+
+
+def evidence_of(tx: Tx, record: ScorecardRecord, indicator: Indicator | None = None) -> list[ScorecardEvidence]:
+    """The rows that a card, or one of its marks, rests on."""
+    query = select(ScorecardEvidence).where(ScorecardEvidence.scorecard_id == record.id)
+    if indicator is not None:
+        query = query.where(ScorecardEvidence.indicator == indicator.value)
+    return list(tx.scalars(query.order_by(ScorecardEvidence.indicator, ScorecardEvidence.position)))
+
+
+def recompute(tx: Tx, record: ScorecardRecord) -> Scorecard:
+    """The card again, from the formula and the rows on record."""
+    return score(rows_of(tx, record), formula_of(record))
+
+
+def formula_of(record: ScorecardRecord) -> Formula:
+    """The formula that a card was scored by."""
+    return Formula.from_json(record.formula)
+
+
+def check(tx: Tx) -> Iterator[str]:
+    """Recompute every card; yield a sentence for each that its own rows do not give, naming it."""
+    said: list[str] = []
+    for record in rows(tx, select(ScorecardRecord).order_by(ScorecardRecord.id), said):
+        with going_on(said, "scorecards", record.id):
+            yield from _faults(tx, record)
+    yield from said
+
+
+def _faults(tx: Tx, record: ScorecardRecord) -> Iterator[str]:
+    formula = Formula.from_json(record.formula)
+    evidence = rows_of(tx, record)
+    card = score(evidence, formula)
+    if _digest(formula, evidence, card) != record.digest:
+        yield f"scorecards: row {record.id} does not match its seal: formula or evidence was changed"
+    if (record.scored_weight, record.total, record.grade, record.veto) != (
+        card.scored_weight, card.total, card.grade, list(card.veto),
+    ):  # fmt: skip
+        yield f"scorecards: row {record.id} says {record.total} ({record.grade}), its evidence says otherwise"
+    kept = {one.indicator: one for one in record.marks}
+    for mark in card.marks:
+        one = kept.pop(mark.indicator.value, None)
+        if one is None or _figures(one) != _figures(mark):
+            yield f"scorecard_marks: {mark.indicator.value} of scorecard {record.id} is not what its evidence gives"
+    for name in kept:
+        yield f"scorecard_marks: {name} of scorecard {record.id} is not in its formula"
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a revision changed against the one before it. ``marks``: indicator → mark before and after (None: not
+    scored); ``added`` and ``gone``: refs of evidence; ``altered``: refs whose facts are told otherwise."""
+
+    total: tuple[Decimal | None, Decimal | None]
+    formula: tuple[str, str]
+    marks: Mapping[str, tuple[Decimal | None, Decimal | None]]
+    added: Sequence[str]
+    gone: Sequence[str]
+    altered: Sequence[str]
+
+
+def changes(tx: Tx, record: ScorecardRecord) -> Changes | None:
+    """What ``record`` changed against the revision before it; None for the first."""
+    earlier = tx.scalar(
+        select(ScorecardRecord).where(
+            ScorecardRecord.provider_id == record.provider_id,
+            ScorecardRecord.month == record.month,
+            ScorecardRecord.revision == record.revision - 1,
+        )
+    )
+    if earlier is None:
+        return None
+    was = {(one.indicator, one.ref): plain(one.facts) for one in evidence_of(tx, earlier)}
+    now = {(one.indicator, one.ref): plain(one.facts) for one in evidence_of(tx, record)}
+    old = {one.indicator: one.mark for one in earlier.marks}
+    new = {one.indicator: one.mark for one in record.marks}
+    return Changes(
+        (earlier.total, record.total),
+        (earlier.formula_version, record.formula_version),
+        {
+            name: (old.get(name), new.get(name))
+            for name in [*new, *(one for one in old if one not in new)]
+            if old.get(name) != new.get(name)
+        },
+        sorted({ref for _, ref in now.keys() - was.keys()}),
+        sorted({ref for _, ref in was.keys() - now.keys()}),
+        sorted({key[1] for key in was.keys() & now.keys() if was[key] != now[key]}),
+    )
+
+
+def agrees(tx: Tx, record: ScorecardRecord) -> list[str]:
+    """Compute the card again from its own rows; a sentence for everything that does not agree. Empty: it agrees."""
+    return list(_faults(tx, record))
+
+
+def _figures(one: Mark | ScorecardMark) -> tuple[Any, ...]:
+    return one.weight, one.share, one.figure, one.deduction, one.mark, one.reason, plain(one.params)
+
+
+def rows_of(tx: Tx, record: ScorecardRecord) -> dict[Indicator, list[Row]]:
+    """The rows of a card as they were scored, by indicator."""
+    found: dict[Indicator, list[Row]] = {}
+    for one in evidence_of(tx, record):
+        found.setdefault(Indicator(one.indicator), []).append(Row(one.ref, one.facts))
+    return found
+
+
+def _digest(formula: Formula, evidence: Evidence, card: Scorecard) -> str:
+    rows: Mapping[str, Any] = {
+        indicator.value: [[row.ref, plain(row.facts)] for row in found]
+        for indicator, found in sorted(evidence.items())
+        if found
+    }
+    marks = [[one.indicator, *map(str, _figures(one)[:5])] for one in card.marks]
+    return fingerprint({"formula": formula.to_json(), "evidence": rows, "marks": marks, "total": str(card.total)})

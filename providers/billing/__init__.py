@@ -1,0 +1,43 @@
+"""Billing and incidents: what companies claim and report, kept as claims until they were compared or ruled on."""
+
+from __future__ import annotations
+
+from providers.billing import bills, incidents
+from providers.billing.bills import (
+    COST_STEP,
+    LINE_FAULTS,
+    MOST,
+    MOST_COST,
+    QUANTITY_STEP,
+    Bill,
+    BillLine,
+    Interval,
+    fault,
+    month_bounds,
+)
+from providers.billing.claims import CAUSE_LABELS, ROUNDING, ZERO, Allocation, Comparison, Span, compare
+from providers.billing.incidents import RESPONSIBILITY_LABELS, Incident
+
+__all__ = [
+    "CAUSE_LABELS",
+    "COST_STEP",
+    "LINE_FAULTS",
+    "MOST",
+    "MOST_COST",
+    "QUANTITY_STEP",
+    "RESPONSIBILITY_LABELS",
+    "ROUNDING",
+    "ZERO",
+    "Allocation",
+    "Bill",
+    "BillLine",
+    "Comparison",
+    "Incident",
+    "Interval",
+    "Span",
+    "bills",
+    "compare",
+    "fault",
+    "incidents",
+    "month_bounds",
+]

@@ -1,0 +1,265 @@
+"""Incidents: what a company reports, and whose it is. Nothing counts before its responsibility is settled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    select,
+    true,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from providers.base import Accountable, IncidentFact, Provider, Responsibility
+from quota.actors import Actor, Role, steward
+from quota.base import Base
+from quota.calendar import WorkingDays, working_days
+from quota.directory import CloudProvider, Pool
+from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
+
+if TYPE_CHECKING:
+    from quota.db import Book, Tx
+
+RESPONSIBILITY_LABELS = {
+    Responsibility.PROVIDER: N_("云服务商责任"),
+    Responsibility.TENANT: N_("使用单位责任"),
+    Responsibility.THIRD_PARTY: N_("第三方责任"),
+    Responsibility.FORCE_MAJEURE: N_("不可抗力"),
+    Responsibility.MAINTENANCE: N_("已公告的维护"),
+}
+
+ANNOUNCED_DAYS = 3
+"""Our own default: working days before its start that maintenance must have been announced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Clock time, or working days where ``days``."""
+
+    respond: timedelta | int
+    recover: timedelta | int
+
+
+LIMITS: Mapping[int, Limit] = {
+    1: Limit(timedelta(minutes=15), timedelta(hours=2)),
+    2: Limit(timedelta(minutes=30), timedelta(hours=4)),
+    3: Limit(timedelta(hours=2), timedelta(hours=8)),
+    4: Limit(1, 3),
+}
+"""Our own default, by level: time to respond and to recover; whole numbers are working days."""
+
+
+class Incident(Base):
+    """One incident of one pool. ``claimed`` is the responsibility that the company states, ``responsibility`` the one
+    that was settled."""
+
+    __tablename__ = "incidents"
+    __table_args__ = (
+        UniqueConstraint("pool_id", "external_id"),
+        CheckConstraint("level BETWEEN 1 AND 4", name="level"),
+        Index("ix_incidents_provider_id_started_at", "provider_id", "started_at"),
+        Index("ix_incidents_started_at_id", "started_at", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"))
+    provider_id: Mapped[int] = mapped_column(ForeignKey("cloud_providers.id"))
+    external_id: Mapped[str] = mapped_column(String(128))  # the company's own number
+    level: Mapped[int]
+    title: Mapped[str] = mapped_column(String(256))
+    started_at: Mapped[datetime]
+    responded_at: Mapped[datetime | None]
+    recovered_at: Mapped[datetime | None]
+    announced_at: Mapped[datetime | None]
+    affected: Mapped[list[str]] = mapped_column(default=list)  # external ids; empty: the whole pool
+    claimed: Mapped[str] = mapped_column(String(16))
+    description: Mapped[str] = mapped_column(Text, default="")
+    evidence: Mapped[str] = mapped_column(Text, default="")  # logs, tickets, notices, as the company tells them
+    reported_at: Mapped[datetime]
+    reported_by: Mapped[str] = mapped_column(String(64))
+    responsibility: Mapped[str | None] = mapped_column(String(16))
+    settled_at: Mapped[datetime | None]
+    settled_by: Mapped[str | None] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(Text, default="")
+    generation: Mapped[int] = mapped_column(default=1)
+
+    pool: Mapped[Pool] = relationship()
+    provider: Mapped[CloudProvider] = relationship()
+
+
+TOLD = (
+    "description",
+    "evidence",
+    "level",
+    "title",
+    "started_at",
+    "responded_at",
+    "recovered_at",
+    "announced_at",
+    "affected",
+    "claimed",
+)
+"""What a company tells of an incident."""
+
+
+def report(
+    tx: Tx, pool: Pool, fact: IncidentFact, *, description: str | None = None, evidence: str | None = None
+) -> Incident:
+    """Enter what a company reports, or what it adds to an earlier report; the same again changes nothing. ``description``
+    and ``evidence`` are told by people only; None leaves what was told.
+
+    Raises Invalid for times or a level that make no sense, NotAllowed for another company's staff, WrongState where the
+    incident was settled and would now be told differently.
+    """
+    tx.actor.must_be(Role.PROVIDER, Role.SUPERVISOR, Role.SYSTEM)
+    if tx.actor.role is Role.PROVIDER and tx.actor.provider_id != pool.provider_id:
+        raise NotAllowed("incident.not_yours", N_("只能报送本公司的故障"))
+    _sound(tx, fact)
+    by_hand = {"description": description, "evidence": evidence}
+    told = {
+        **{name: text.strip()[:8000] for name, text in by_hand.items() if text is not None},
+        "level": fact.level,
+        "title": fact.title.strip()[:256],
+        "started_at": fact.started_at,
+        "responded_at": fact.responded_at,
+        "recovered_at": fact.recovered_at,
+        "announced_at": fact.announced_at,
+        "affected": list(fact.affected),
+        "claimed": fact.responsibility.value,
+    }
+    found = tx.scalar(
+        select(Incident).where(Incident.pool_id == pool.id, Incident.external_id == fact.external_id).with_for_update()
+    )
+    if found is None:
+        found = Incident(
+            pool_id=pool.id, provider_id=pool.provider_id, external_id=fact.external_id, reported_at=tx.now,
+            reported_by=tx.actor.login, reason="", generation=1, **{"description": "", "evidence": "", **told},
+        )  # fmt: skip
+        tx.add(found)
+        tx.flush()
+        tx.audit("incident.report", f"incident:{found.id}", after={"pool": pool.code, **told})
+        return found
+    before = {name: getattr(found, name) for name in TOLD}
+    after = {name: value for name, value in told.items() if value != before[name]}
+    if not after:
+        return found
+    if found.settled_at is not None:
+        raise WrongState("incident.settled", N_("故障 %(id)s 已定责,不能再改报"), id=found.external_id)
+    for name, value in after.items():
+        setattr(found, name, value)
+    found.generation += 1
+    tx.flush()
+    tx.audit("incident.amend", f"incident:{found.id}", before={name: before[name] for name in after}, after=after)
+    return found
+
+
+def collect(book: Book, pool_id: int, provider: Provider, since: datetime, until: datetime) -> list[Incident] | None:
+    """Ask a pool's cloud for its incident reports, outside any transaction, and enter them; None where it has none to
+    give. What was settled meanwhile stays as it was settled."""
+    if not isinstance(provider, Accountable):
+        return None
+    facts = provider.incidents(since, until)
+    found = []
+    with book.transaction(steward("incidents")) as tx:
+        pool = tx.get_one(Pool, pool_id)
+        for fact in facts:
+            known = tx.scalar(
+                select(Incident).where(Incident.pool_id == pool_id, Incident.external_id == fact.external_id)
+            )
+            settled = known is not None and known.settled_at is not None
+            found.append(known if settled and known is not None else report(tx, pool, fact))
+    return found
+
+
+def settle(tx: Tx, incident_id: int, generation: int, responsibility: Responsibility, reason: str) -> Incident:
+    """Say whose an incident is; only then does it count. By the supervisor or the authority, once, with a reason.
+
+    Raises Invalid for maintenance that was not announced 3 working days before, or without a reason.
+    """
+    tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
+    incident(tx, incident_id)
+    found = tx.scalars(
+        select(Incident).where(Incident.id == incident_id).with_for_update().execution_options(populate_existing=True)
+    ).one()
+    if found.generation != generation:
+        raise Conflict("incident.stale", N_("故障 %(id)s 已被更新,请刷新后再操作"), id=found.external_id)
+    if found.settled_at is not None:
+        raise WrongState("incident.settled", N_("故障 %(id)s 已定责,不能再改报"), id=found.external_id)
+    if not reason.strip():
+        raise Invalid("reason.missing", N_("请写明理由"), field="reason")
+    if responsibility is Responsibility.MAINTENANCE and not announced(found, working_days(tx)):
+        raise Invalid(
+            "incident.not_announced",
+            N_("维护须至少提前 %(days)s 个工作日公告"),
+            days=ANNOUNCED_DAYS,
+            field="responsibility",
+        )
+    found.responsibility, found.reason = responsibility.value, reason.strip()
+    found.settled_at, found.settled_by = tx.now, tx.actor.login
+    found.generation += 1
+    tx.flush()
+    tx.audit(
+        "incident.settle", f"incident:{found.id}", before={"claimed": found.claimed},
+        after={"responsibility": responsibility}, reason=found.reason,
+    )  # fmt: skip
+    return found
+
+
+def announced(found: Incident, days: WorkingDays) -> bool:
+    """Whether it was announced long enough before it began."""
+    return found.announced_at is not None and days.between(found.announced_at, found.started_at) >= ANNOUNCED_DAYS
+
+
+def limits(found: Incident, days: WorkingDays) -> tuple[datetime, datetime]:
+    """By when it had to be responded to, and recovered."""
+    limit = LIMITS[found.level]
+
+    def by(allowed: timedelta | int) -> datetime:
+        return days.due(found.started_at, allowed) if isinstance(allowed, int) else found.started_at + allowed
+
+    return by(limit.respond), by(limit.recover)
+
+
+def misses(found: Incident, days: WorkingDays, now: datetime) -> int:
+    """How many of its two limits were missed by ``now``: to respond and to recover, both from its start."""
+    respond, recover = limits(found, days)
+    return sum((done or now) > by for by, done in ((respond, found.responded_at), (recover, found.recovered_at)))
+
+
+def incident(tx: Tx, incident_id: int) -> Incident:
+    """The incident, or NotFound, also where the actor may not see it."""
+    found = tx.scalar(select(Incident).where(Incident.id == incident_id, visible(tx.actor)))
+    if found is None:
+        raise NotFound("incident.none", N_("没有编号为 %(id)s 的故障"), id=incident_id)
+    return found
+
+
+def visible(actor: Actor) -> ColumnElement[bool]:
+    """Incidents that ``actor`` may see: a company its own; authority, supervisor, auditor and tenants all, since a pool
+    serves every department."""
+    if actor.role is Role.PROVIDER:
+        return Incident.provider_id == actor.provider_id if actor.provider_id is not None else false()
+    open_to = (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM, Role.TENANT)
+    return true() if actor.role in open_to else false()
+
+
+def _sound(tx: Tx, fact: IncidentFact) -> None:
+    """Refuse what cannot be: Invalid naming the field."""
+    if fact.level not in LIMITS:
+        raise Invalid("incident.level", N_("故障级别须为 1 至 4"), field="level")
+    if not fact.external_id.strip() or not fact.title.strip():
+        raise Invalid("incident.empty", N_("故障编号和标题都不能为空"), field="title")
+    order = [one for one in (fact.started_at, fact.responded_at, fact.recovered_at) if one is not None]
+    if fact.started_at > tx.now or order != sorted(order) or order[-1] > tx.now:
+        raise Invalid("incident.times", N_("故障的开始、响应、恢复时间须依次先后,且不晚于现在"), field="started_at")

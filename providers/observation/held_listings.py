@@ -1,0 +1,87 @@
+"""Held listings (待核实的清单): complete listings that lacked so much of their pool that a person has to look first.
+
+Until then nothing that they lack is gone. ``end`` says that it is, ``keep`` that the listing is wrong; a later listing that
+tells all of the pool leaves nothing to be said of an earlier one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from providers.observation.listings import Held, Listing, gone, ordered_since, write
+from providers.observation.resources import Resource
+from quota.actors import Role
+from quota.db import batches
+from quota.directory import Pool
+from quota.errors import N_, Invalid, NotFound, WrongState
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+LONGEST_REASON = 500
+
+
+def waiting(tx: Tx) -> list[Listing]:
+    """Listings whose ends wait for a person's look, the latest first."""
+    query = select(Listing).where(Listing.held == Held.WAITS.value).order_by(Listing.as_of.desc(), Listing.id.desc())
+    return list(tx.scalars(query))
+
+
+def listing(tx: Tx, listing_id: int) -> Listing:
+    """The listing, or NotFound."""
+    found = tx.get(Listing, listing_id)
+    if found is None:
+        raise NotFound("listing.none", N_("没有编号为 %(id)s 的清单"), id=listing_id)
+    return found
+
+
+def missing(tx: Tx, one: Listing) -> list[Resource]:
+    """What the listing lacked and no later listing or order has told of since, by name: what ``end`` would end."""
+    younger = ordered_since(tx, one.pool_id, one.as_of)
+    rows: list[Resource] = []
+    for part in batches(one.missing):
+        query = select(Resource).where(Resource.id.in_(part), Resource.gone_at.is_(None))
+        unseen = (Resource.last_seen_at.is_(None)) | (Resource.last_seen_at < one.as_of)
+        rows += [row for row in tx.scalars(query.where(unseen)) if row.id not in younger]
+    return sorted(rows, key=lambda row: (row.name, row.id))
+
+
+def end(tx: Tx, one: Listing, reason: str) -> int:
+    """The machines that the listing lacked are gone, since its instant; returns how many. Raises Invalid without a reason,
+    WrongState where nothing waits (any more)."""
+    _decide(tx, one, Held.ENDED, reason)
+    ended = missing(tx, one)
+    write(
+        tx,
+        [{"id": row.id, "gone_at": one.as_of} for row in ended],
+        [gone(row.id, row.state, one.as_of) for row in ended],
+    )
+    one.complete = True
+    one.drift = {**one.drift, "gone": one.drift.get("gone", 0) + len(ended)}
+    tx.flush()
+    tx.expire_all()  # rows were written past the session
+    after = {"as_of": one.as_of, "gone": len(ended)}
+    tx.audit("inventory.end_missing", f"pool:{one.pool_id}", after=after, reason=one.reason)
+    return len(ended)
+
+
+def keep(tx: Tx, one: Listing, reason: str) -> None:
+    """The listing is wrong: what it lacked stays. Raises as ``end`` does."""
+    _decide(tx, one, Held.KEPT, reason)
+    after = {"as_of": one.as_of, "held": len(one.missing)}
+    tx.audit("inventory.keep_missing", f"pool:{one.pool_id}", after=after, reason=one.reason)
+
+
+def _decide(tx: Tx, one: Listing, how: Held, reason: str) -> None:
+    tx.actor.must_be(Role.SUPERVISOR)
+    tx.execute(select(Pool.id).where(Pool.id == one.pool_id).with_for_update())  # one listing of a pool at a time
+    tx.refresh(one)
+    if one.held != Held.WAITS:
+        raise WrongState("listing.decided", N_("这份清单没有待核实的内容,或已被更新的清单取代"))
+    reason = reason.strip()
+    if not reason or len(reason) > LONGEST_REASON:
+        raise Invalid("listing.reason", N_("请写明核实情况,不超过%(most)s字"), most=LONGEST_REASON, field="reason")
+    one.held, one.decided_at, one.decided_by, one.reason = how.value, tx.now, tx.actor.login, reason
+    tx.flush()

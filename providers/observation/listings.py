@@ -1,0 +1,462 @@
+"""Listings (清单): what a cloud says it runs, entered as evidence.
+
+``observe`` adds, changes and ends rows, and writes every difference into the history. It never decides: a resource
+without an order is listed as unapproved, an unknown department's code is kept as it came, a re-tagged resource stays with
+the owner that the book knows. A complete listing that lacks a large part of its pool is more likely half an answer than
+the end of so many machines: what it tells is entered as of an incomplete one, and what it would end is held until a person
+has looked (``providers.observation.held_listings``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    ForeignKey,
+    Index,
+    String,
+    UniqueConstraint,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from providers.base import Inventory, ResourceFact, ResourceState
+from providers.observation.resources import TOLD, Change, Resource, ResourceChange, about
+from quota.actors import Role
+from quota.base import Base
+from quota.directory import Department, Pool, System
+from quota.errors import N_, Conflict
+from quota.seals import plain
+from quota.units import Amounts
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """How much a listing may end by itself: more than ``machines`` resources that are also more than ``percent`` of what
+    stands in the pool are held. 100 percent holds nothing."""
+
+    machines: int = 10
+    percent: int = 20
+
+    def holds(self, missing: int, standing: int) -> bool:
+        return missing > self.machines and 100 * missing > self.percent * standing
+
+
+CAUTION = Caution()
+
+
+class Held(StrEnum):
+    """What became of what a listing would have ended."""
+
+    NOTHING = ""  # it held nothing back
+    WAITS = "waits"  # for a person's look
+    ENDED = "ended"  # a person said that they are gone
+    KEPT = "kept"  # a person said that the listing is wrong
+    OVERTAKEN = "overtaken"  # a later listing told all of the pool
+
+
+class Listing(Base):
+    """That a pool was listed, when, and how it differed from the book."""
+
+    __tablename__ = "inventory_listings"
+    __table_args__ = (
+        UniqueConstraint("pool_id", "as_of"),
+        Index("ix_inventory_listings_as_of_id", "as_of", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"))
+    as_of: Mapped[datetime]
+    taken_at: Mapped[datetime]
+    complete: Mapped[bool]
+    resources: Mapped[int]
+    drift: Mapped[dict[str, Any]]  # Drift.summary()
+    missing: Mapped[list[Any]] = mapped_column(default=list)  # ids of resources whose end is held
+    held: Mapped[str] = mapped_column(String(12), default="")  # Held
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[str] = mapped_column(String(64), default="")
+    reason: Mapped[str] = mapped_column(String(500), default="")
+
+
+@dataclass(slots=True)
+class Drift:
+    """How a listing differs from the book. Lists of resource ids; codes → how many resources carry them.
+
+    unapproved: new without an order; reshaped: changed to amounts other than those booked; misowned: tagged
+    for another department than the book's owner; twice: external ids listed more than once (the first
+    counts); held: they would be gone, and are not until a person has looked. ``standing``: how many stood before.
+    """
+
+    pool_id: int
+    as_of: datetime
+    complete: bool
+    standing: int = 0
+    new: list[int] = field(default_factory=list)
+    changed: list[int] = field(default_factory=list)
+    gone: list[int] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
+    returned: list[int] = field(default_factory=list)
+    unapproved: list[int] = field(default_factory=list)
+    reshaped: list[int] = field(default_factory=list)
+    misowned: list[int] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+    unknown_departments: dict[str, int] = field(default_factory=dict)
+    unknown_systems: dict[str, int] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        """Counts, and the unknown codes in full."""
+        lists = ("new", "changed", "gone", "held", "returned", "unapproved", "reshaped", "misowned", "twice")
+        return {
+            **{name: len(getattr(self, name)) for name in lists},
+            "unknown_departments": dict(self.unknown_departments),
+            "unknown_systems": dict(self.unknown_systems),
+        }
+
+
+def observe(tx: Tx, pool: Pool, listing: Inventory, *, caution: Caution | None = CAUTION) -> Drift:
+    """Enter a listing of ``pool`` as evidence; the same listing again changes nothing.
+
+    What a complete listing lacks is gone from ``as_of`` on (the latest instant at which it can have gone); an incomplete
+    one ends nothing, nor one that lacks more than ``caution`` lets it end (None: whatever it lacks is gone). What an order
+    did after ``as_of`` it cannot know, and does not undo. Raises Conflict for a listing older than one already entered.
+    """
+    tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
+    tx.execute(select(Pool.id).where(Pool.id == pool.id).with_for_update())  # one listing of a pool at a time
+    latest = last_listing(tx, pool.id)
+    if latest is not None and latest.as_of > listing.as_of:
+        raise Conflict(
+            "inventory.stale",
+            N_("资源池 %(pool)s 已有更新的清单(%(at)s)"),
+            pool=pool.code,
+            at=latest.as_of.isoformat(),
+        )
+    tx.flush()
+    known = {row.external_id: row for row in tx.execute(select(Resource.__table__).where(Resource.pool_id == pool.id))}
+    drift = Drift(pool.id, listing.as_of, listing.complete)
+    facts: dict[str, ResourceFact] = {}
+    for fact in listing.facts:
+        if fact.external_id in facts:
+            drift.twice.append(fact.external_id)
+        else:
+            facts[fact.external_id] = fact
+    ended = _missing(known, facts, drift, caution) if listing.complete else []
+    told_all = listing.complete and not drift.held
+    updates: list[dict[str, Any]] = []
+    history: list[dict[str, Any]] = []
+    born = _known_and_new(tx, pool, listing, known, facts, drift, updates, history, told_all=told_all)
+    for row in ended:
+        drift.gone.append(row.id)
+        updates.append({"id": row.id, "gone_at": listing.as_of})
+        history.append(gone(row.id, row.state, listing.as_of))
+    _bear(tx, born, facts, listing.as_of, drift, history)
+    write(tx, updates, history)
+    if told_all:  # whatever is not gone by now was seen; an order's resource younger than the listing was not
+        proven = (Resource.last_seen_at.is_not(None)) | (Resource.first_seen_at < listing.as_of)
+        tx.execute(
+            update(Resource)
+            .where(Resource.pool_id == pool.id, Resource.gone_at.is_(None), proven)
+            .values(last_seen_at=listing.as_of)
+            .execution_options(synchronize_session=False)
+        )
+    held_anew = _enter(tx, latest, drift, resources=len(facts), told_all=told_all)
+    tx.flush()
+    tx.expire_all()  # rows were written past the session
+    if drift.new or drift.changed or drift.gone or held_anew:
+        tx.audit("inventory.observe", f"pool:{pool.id}", after={"as_of": listing.as_of, **drift.summary()})
+    return drift
+
+
+OURS = (ResourceState.DELETED, ResourceState.RECYCLED)
+"""What our orders deleted, or put into a bin that some clouds do not list, may well be missing."""
+
+
+def _missing(known: Mapping[str, Any], facts: Mapping[str, Any], drift: Drift, caution: Caution | None) -> list[Any]:
+    """Rows that the listing ends; those whose end is held are noted in ``drift``. What is missing by our own hand does not
+    make a listing suspect; of a suspect one only what we deleted is believed to be gone."""
+    there = [row for row in known.values() if row.gone_at is None and _could_be_seen(row, drift.as_of)]
+    missing = [row for row in there if row.external_id not in facts]
+    drift.standing = sum(row.state not in OURS for row in there)
+    unexpected = sum(row.state not in OURS for row in missing)
+    if caution is None or not caution.holds(unexpected, drift.standing):
+        return missing
+    drift.held.extend(row.id for row in missing if row.state != ResourceState.DELETED)
+    return [row for row in missing if row.state == ResourceState.DELETED]
+
+
+def _known_and_new(
+    tx: Tx,
+    pool: Pool,
+    listing: Inventory,
+    known: Mapping[str, Any],
+    facts: Mapping[str, ResourceFact],
+    drift: Drift,
+    updates: list[dict[str, Any]],
+    history: list[dict[str, Any]],
+    *,
+    told_all: bool,
+) -> list[dict[str, Any]]:
+    """What the facts change of known rows, into ``updates`` and ``history``; returns the rows that are new."""
+    owners = _Owners(tx)
+    younger = ordered_since(tx, pool.id, listing.as_of)
+    born: list[dict[str, Any]] = []
+    for external_id, fact in facts.items():
+        owner = owners.of(fact, drift)
+        row = known.get(external_id)
+        if row is None:
+            born.append(_born(pool, fact, owner, listing.as_of))
+            continue
+        new, change = _compared(row, fact, owner, listing.as_of, drift, younger.get(row.id, frozenset()))
+        if change is not None:
+            history.append(change)
+            drift.changed.append(row.id)
+        if not told_all:
+            new["last_seen_at"] = listing.as_of
+        if new:
+            updates.append({"id": row.id, **new})
+    return born
+
+
+def _bear(
+    tx: Tx,
+    born: list[dict[str, Any]],
+    facts: Mapping[str, ResourceFact],
+    as_of: datetime,
+    drift: Drift,
+    history: list[dict[str, Any]],
+) -> None:
+    """Write the rows that are new."""
+    if not born:
+        return
+    found = tx.execute(insert(Resource).returning(Resource.id, Resource.external_id), born)
+    for resource_id, external_id in found.all():
+        fact = facts[external_id]
+        drift.new.append(resource_id)
+        drift.unapproved.append(resource_id)
+        history.append(_change(resource_id, Change.APPEARED, _since(fact, as_of), as_of, {}, _told(fact)))
+
+
+def _enter(tx: Tx, latest: Listing | None, drift: Drift, *, resources: int, told_all: bool) -> bool:
+    """Keep that the pool was listed; returns whether something waits for a person that did not before."""
+    one = latest
+    if one is None or one.as_of < drift.as_of:
+        one = Listing(
+            pool_id=drift.pool_id,
+            as_of=drift.as_of,
+            taken_at=tx.now,
+            complete=told_all,
+            resources=resources,
+            drift=drift.summary(),
+            missing=[],
+            held=Held.NOTHING.value,
+        )
+        tx.add(one)
+    held_anew = bool(drift.held) and one.missing != drift.held
+    if held_anew:
+        one.missing, one.held = drift.held, Held.WAITS.value
+    elif told_all and one.held == Held.WAITS:  # the same once more, and now whatever it lacks is gone
+        one.held, one.complete, one.decided_at, one.decided_by = Held.ENDED.value, True, tx.now, tx.actor.login
+    tx.flush()
+    if told_all or drift.held:
+        tx.execute(
+            update(Listing)
+            .where(Listing.pool_id == drift.pool_id, Listing.as_of < drift.as_of, Listing.held == Held.WAITS.value)
+            .values(held=Held.OVERTAKEN.value)
+            .execution_options(synchronize_session=False)
+        )
+    return held_anew
+
+
+def last_listing(tx: Tx, pool_id: int, *, complete: bool = False) -> Listing | None:
+    """The latest listing of the pool that was entered; with ``complete`` the latest that told all of it."""
+    query = select(Listing).where(Listing.pool_id == pool_id)
+    if complete:
+        query = query.where(Listing.complete.is_(True))
+    return tx.scalar(query.order_by(Listing.as_of.desc()).limit(1))
+
+
+class _Owners:
+    """Codes that the book knows."""
+
+    def __init__(self, tx: Tx) -> None:
+        # A closed department was merged: its tags mean the one that took over, which it lies under.
+        rows = list(tx.execute(select(Department.code, Department.id, Department.parent_id, Department.active)))
+        above = {one: parent for _code, one, parent, active in rows if not active and parent is not None}
+        self.departments: dict[str, int] = {}
+        for code, one, _parent, _active in rows:
+            while one in above:
+                one = above[one]
+            self.departments[code] = one
+        self.systems = {
+            code: (one, department)
+            for code, one, department in tx.execute(select(System.code, System.id, System.department_id))
+        }
+
+    def of(self, fact: ResourceFact, drift: Drift) -> tuple[int | None, int | None]:
+        """(department id, system id) by the fact's tags; a system's department where only the system is
+        told."""
+        department_id = self.departments.get(fact.department_code) if fact.department_code else None
+        if fact.department_code and department_id is None:
+            counted = drift.unknown_departments
+            counted[fact.department_code] = counted.get(fact.department_code, 0) + 1
+        system_id, owner = self.systems.get(fact.system_code, (None, None)) if fact.system_code else (None, None)
+        if fact.system_code and system_id is None:
+            drift.unknown_systems[fact.system_code] = drift.unknown_systems.get(fact.system_code, 0) + 1
+        return (department_id if fact.department_code else owner), system_id
+
+
+def _told(fact: ResourceFact) -> dict[str, Any]:
+    """What the fact tells, as the history keeps it."""
+    return dict(plain({**{name: getattr(fact, name) for name in TOLD}, "amounts": _spelled(fact.amounts)}))
+
+
+def _spelled(what: Amounts) -> dict[str, int]:
+    return {kind.value: int(figure) for kind, figure in what.items() if figure}
+
+
+def _cut(text: str | None, most: int) -> str | None:
+    """As much of a text as its column keeps: one overlong name must not keep a whole listing from being entered."""
+    return None if text is None else text[:most]
+
+
+def _values(fact: ResourceFact) -> dict[str, Any]:
+    """What the fact tells, as the columns keep it."""
+    return {
+        "name": _cut(fact.name, 128),
+        "kind": fact.kind.value,
+        "arch": fact.arch.value,
+        "amounts": _spelled(fact.amounts),
+        "state": fact.state.value,
+        "department_code": _cut(fact.department_code, 64),
+        "system_code": _cut(fact.system_code, 64),
+        "address": _cut(fact.address, 64),
+        "attached_to": _cut(fact.attached_to, 128),
+        "tags": dict(fact.tags),
+        "created_at": fact.created_at,
+        "stopped_at": fact.stopped_at,
+    }
+
+
+def _born(pool: Pool, fact: ResourceFact, owner: tuple[int | None, int | None], as_of: datetime) -> dict[str, Any]:
+    return {
+        **_values(fact),
+        "pool_id": pool.id,
+        "external_id": fact.external_id,
+        "booked": {},
+        "basis": "",
+        "department_id": owner[0],
+        "system_id": owner[1],
+        "first_seen_at": as_of,
+        "last_seen_at": as_of,
+        "protected": False,
+    }
+
+
+def _compared(
+    row: Any,
+    fact: ResourceFact,
+    owner: tuple[int | None, int | None],
+    as_of: datetime,
+    drift: Drift,
+    younger: frozenset[str],
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """(columns to write, row of the history or None) for a resource that the book knows. ``younger``: what an order told
+    of it since."""
+    told = {name: value for name, value in _values(fact).items() if name not in younger}
+    if fact.created_at is None:
+        told["created_at"] = row.created_at  # not told is not "never"
+    before = {name: getattr(row, name) for name in TOLD if name in told or name == "state"}
+    new = {name: value for name, value in told.items() if value != before[name]}
+    after = dict(new)
+    back = row.gone_at is not None
+    what = Change.RETURNED if back else about(after)
+    department_id, system_id = owner
+    if department_id is not None and department_id != row.department_id:
+        if row.basis and row.department_id is not None:
+            drift.misowned.append(row.id)
+        else:
+            new["department_id"] = department_id
+    if (
+        system_id is not None
+        and system_id != row.system_id
+        and (department_id is None or department_id == new.get("department_id", row.department_id))
+    ):
+        new["system_id"] = system_id
+    if back:
+        drift.returned.append(row.id)
+        new["gone_at"] = None
+        after["state"], before["state"] = fact.state.value, None
+    if "amounts" in after and row.basis and after["amounts"] != row.booked:
+        drift.reshaped.append(row.id)
+    if not after:
+        return new, None
+    at = as_of
+    stopped = fact.stopped_at
+    if what is Change.STATE and stopped is not None and row.last_seen_at and row.last_seen_at < stopped <= as_of:
+        at = stopped
+    return new, _change(row.id, what, at, as_of, {name: before[name] for name in after}, after)
+
+
+def ordered_since(tx: Tx, pool_id: int, as_of: datetime) -> dict[int, frozenset[str]]:
+    """Resource id → the fields that orders changed after ``as_of``."""
+    query = (
+        select(ResourceChange.resource_id, ResourceChange.after)
+        .join(Resource, Resource.id == ResourceChange.resource_id)
+        .where(Resource.pool_id == pool_id, ResourceChange.at > as_of, ResourceChange.source.like("order:%"))
+    )
+    found: dict[int, frozenset[str]] = {}
+    for resource_id, after in tx.execute(query):
+        found[resource_id] = found.get(resource_id, frozenset()) | frozenset(after)
+    return found
+
+
+def _since(fact: ResourceFact, as_of: datetime) -> datetime:
+    return min(fact.created_at, as_of) if fact.created_at else as_of
+
+
+def _could_be_seen(row: Any, as_of: datetime) -> bool:
+    """A listing made before an order brought the resource says nothing of it."""
+    return bool(row.last_seen_at is not None or row.first_seen_at < as_of)
+
+
+def gone(resource_id: int, state: str, as_of: datetime) -> dict[str, Any]:
+    """The row of the history that a resource in ``state`` is gone since ``as_of``."""
+    return _change(resource_id, Change.GONE, as_of, as_of, {"state": state}, {"state": None})
+
+
+def _change(
+    resource_id: int,
+    what: Change,
+    at: datetime,
+    seen_at: datetime,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> dict[str, Any]:
+    return {
+        "resource_id": resource_id,
+        "what": what.value,
+        "at": at,
+        "seen_at": seen_at,
+        "source": "inventory",
+        "before": plain(before),
+        "after": plain(after),
+    }
+
+
+def write(tx: Tx, updates: list[dict[str, Any]], history: list[dict[str, Any]]) -> None:
+    """Columns of resources by their ids, and rows of the history, past the session."""
+    by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in updates:
+        by_columns.setdefault(tuple(sorted(row)), []).append(row)
+    for rows in by_columns.values():
+        tx.execute(update(Resource), rows)
+    if history:
+        tx.execute(insert(ResourceChange), history)

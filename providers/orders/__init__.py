@@ -1,0 +1,66 @@
+"""Delivery: what becomes of a work order, from its placing to its acceptance. The door to all its verbs.
+
+``place`` and ``place_for_request`` make orders; ``carry`` takes them to the cloud, ``start``, ``mark_delivered`` and
+``report_failed`` are the provider's staff's, ``retry`` and ``cancel`` the supervisor's; ``accept`` and ``refuse`` are who
+ordered it. Read through ``providers.orders``.
+"""
+
+from __future__ import annotations
+
+from providers.orders import enactment
+from providers.orders.acceptance import accept, accept_request, deem_accepted, refuse
+from providers.orders.carriage import carry, carry_all, waiting
+from providers.orders.handwork import cancel, mark_delivered, report_failed, retry, start
+from providers.orders.placing import place, place_for_request
+from providers.orders.tables import (
+    BUCKETS,
+    OPEN,
+    STATE_LABELS,
+    UNDER_WAY,
+    VERB_LABELS,
+    Bucket,
+    OrderState,
+    WorkOrder,
+    bucket,
+    check_target,
+    delivery_times,
+    moving,
+    order,
+    reschedule,
+    returned,
+    visible,
+)
+
+__all__ = [
+    "BUCKETS",
+    "OPEN",
+    "STATE_LABELS",
+    "UNDER_WAY",
+    "VERB_LABELS",
+    "Bucket",
+    "OrderState",
+    "WorkOrder",
+    "accept",
+    "accept_request",
+    "bucket",
+    "cancel",
+    "carry",
+    "carry_all",
+    "check_target",
+    "deem_accepted",
+    "delivery_times",
+    "enactment",
+    "mark_delivered",
+    "moving",
+    "order",
+    "place",
+    "place_for_request",
+    "refuse",
+    "report_failed",
+    "reschedule",
+    "retry",
+    "returned",
+    "start",
+    "visible",
+    "waiting",
+]

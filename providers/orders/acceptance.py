@@ -1,0 +1,96 @@
+"""Acceptance: who ordered a thing looks whether what was delivered is what was approved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from providers.orders import enactment, tables
+from providers.orders.steps import lock, move, must_be, of_request
+from providers.orders.tables import ACCEPTANCE_DAYS, OPEN, OrderState, WorkOrder
+from quota import requests
+from quota.actors import Role
+from quota.calendar import working_days
+from quota.requests import Request, RequestState, fulfilment
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+def accept(tx: Tx, order_id: int, generation: int) -> WorkOrder:
+    """The department (of orders without a request also the supervisor) has looked: it is what was ordered.
+
+    The last order of a request closes the request with it. A difference between what was approved and what
+    appeared is recorded, not hidden by the acceptance.
+    """
+    one = lock(tx, order_id, generation)
+    _may_judge(tx, one)
+    must_be(one, OrderState.DELIVERED)
+    _accept(tx, one, tx.actor.login, "order.accept")
+    if one.request_id is not None and not of_request(tx, one.request_id, OPEN):
+        fulfilment.accepted(tx, one.request_id)
+    return one
+
+
+def accept_request(tx: Tx, request_id: int, generation: int) -> list[WorkOrder]:
+    """The department accepts all that was delivered for a request, and the request with it."""
+    fulfilment.accepted(tx, request_id, generation=generation)
+    found = of_request(tx, request_id, {OrderState.DELIVERED})
+    for one in found:
+        _accept(tx, one, tx.actor.login, "order.accept")
+    return found
+
+
+def refuse(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
+    """What was delivered is not what was approved: back to the provider's staff, with the reason and a new
+    limit."""
+    one = lock(tx, order_id, generation)
+    _may_judge(tx, one)
+    must_be(one, OrderState.DELIVERED)
+    reason = requests.reasoned(reason)
+    if one.request_id is not None:
+        request = requests.lock(tx, one.request_id)
+        fulfilment.refused(tx, request, generation=request.generation, reason=reason)
+    one.by_hand, one.delivered_at, one.delivered_by, one.last_error = True, None, None, reason
+    one.due_at = tables.due(working_days(tx), tx.now, one.limit_days, emergency=one.emergency)
+    move(tx, one, OrderState.DELIVERING, "order.refuse", reason=reason, due_at=one.due_at)
+    return one
+
+
+def deem_accepted(tx: Tx) -> list[WorkOrder]:
+    """Accept what nobody looked at for 3 working days. Requests by their own clock, and their orders with
+    them."""
+    fulfilment.deemed_accepted(tx)
+    calendar = working_days(tx)
+    waiting_ = tx.scalars(
+        select(WorkOrder.id).where(WorkOrder.state == OrderState.DELIVERED.value).order_by(WorkOrder.id)
+    ).all()
+    done = []
+    for order_id in waiting_:
+        one = lock(tx, order_id)
+        if one.state != OrderState.DELIVERED:  # accepted or refused between our reading and our lock
+            continue
+        if one.request_id is not None:
+            over = tx.scalar(select(Request.state).where(Request.id == one.request_id)) == RequestState.DONE
+        else:
+            over = one.delivered_at is not None and calendar.due(one.delivered_at, ACCEPTANCE_DAYS) < tx.now
+        if over:
+            _accept(tx, one, "deemed", "order.deem_accepted")
+            done.append(one)
+    return done
+
+
+def _may_judge(tx: Tx, one: WorkOrder) -> None:
+    """Whoever may see it and is the department's, or the supervisor for orders that the steward placed
+    itself."""
+    if one.request_id is not None:
+        tx.actor.must_be(Role.TENANT)
+    else:
+        tx.actor.must_be(Role.TENANT, Role.SUPERVISOR, Role.SYSTEM)
+
+
+def _accept(tx: Tx, one: WorkOrder, by: str, action: str) -> None:
+    one.discrepancy = enactment.compare(one)
+    one.accepted_at, one.accepted_by = tx.now, by
+    move(tx, one, OrderState.ACCEPTED, action, by=by, discrepancy=one.discrepancy)

@@ -1,0 +1,129 @@
+"""Handwork: what people do about an order: the provider's staff where no program can, the supervisor where it failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from providers.orders import enactment
+from providers.orders.carriage import LastLook
+from providers.orders.steps import begin_request, delivered, freed, lock, move, must_be, of_request
+from providers.orders.tables import UNDER_WAY, OrderState, WorkOrder
+from quota import requests
+from quota.actors import Role
+from quota.errors import N_, NotAllowed, WrongState
+from quota.requests import fulfilment
+from quota.units import Amounts
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+def start(tx: Tx, order_id: int, generation: int, look: LastLook | None = None) -> WorkOrder:
+    """The provider's staff begins an order that is done by hand. ``look`` is asked first, as before a cloud is told: what
+    came up against the order keeps people from it too (WrongState)."""
+    against = look(tx, order_id) if look else None
+    one = lock(tx, order_id, generation)
+    _own_company(tx, one)
+    must_be(one, OrderState.PENDING, OrderState.SENT, OrderState.FAILED)
+    if one.with_interface():
+        raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=one.number)
+    if against is not None:
+        raise WrongState("order.objection", N_("工单 %(number)s 现在不得办理:%(why)s"), number=one.number, why=against)
+    one.by_hand, one.sent_at = True, one.sent_at or tx.now
+    move(tx, one, OrderState.DELIVERING, "order.start")
+    begin_request(tx, one)
+    return one
+
+
+def mark_delivered(
+    tx: Tx,
+    order_id: int,
+    generation: int,
+    *,
+    external_id: str | None = None,
+    has: Amounts | None = None,
+    note: str = "",
+) -> WorkOrder:
+    """The provider's staff has done what no adapter could, or what failed there. A creation names its
+    resource.
+
+    Delivered is now: nobody dates a delivery back. Raises WrongState while the cloud's interface is at it.
+    """
+    one = lock(tx, order_id, generation)
+    _own_company(tx, one)
+    must_be(one, OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING, OrderState.FAILED)
+    if one.with_interface():
+        raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=one.number)
+    one.by_hand, one.sent_at = True, one.sent_at or tx.now
+    if note:
+        one.payload = {**one.payload, "message": note}
+    begin_request(tx, one)
+    delivered(
+        tx,
+        one,
+        at=tx.now,
+        by=tx.actor.login,
+        external_id=(external_id or "").strip() or None,
+        has=has or {},
+        releases=enactment.BY_HAND,
+    )
+    return one
+
+
+def report_failed(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
+    """The provider's staff cannot do it, and says why; the supervisor has it tried again or takes it back. The limit
+    runs on. Raises WrongState while the cloud's interface is at it."""
+    one = lock(tx, order_id, generation)
+    _own_company(tx, one)
+    must_be(one, OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING)
+    if one.with_interface():
+        raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=one.number)
+    reason = requests.reasoned(reason)
+    one.attempts += 1
+    one.last_error, one.next_try_at = reason, None
+    move(tx, one, OrderState.FAILED, "order.fail", reason=reason, attempts=one.attempts, error=reason)
+    return one
+
+
+def retry(tx: Tx, order_id: int, generation: int) -> WorkOrder:
+    """The supervisor has a failed order tried again."""
+    tx.actor.must_be(Role.SUPERVISOR, Role.SYSTEM)
+    one = lock(tx, order_id, generation)
+    must_be(one, OrderState.FAILED)
+    one.attempts, one.next_try_at = 0, None
+    move(tx, one, OrderState.PENDING, "order.retry")
+    return one
+
+
+def cancel(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
+    """The supervisor takes back an order that was not sent, that failed, or that the provider's staff was handed and has
+    not begun; what it took is quota again. The last order of a request takes it along: delivered as far as it was, or
+    ended where nothing was. Raises WrongState also where its cloud may have taken it: that is asked first, by a retry, or
+    said by the provider's staff."""
+    tx.actor.must_be(Role.SUPERVISOR, Role.SYSTEM)
+    one = lock(tx, order_id, generation)
+    if not one.may_be_called_back():
+        must_be(one, OrderState.PENDING, OrderState.FAILED)
+        raise WrongState(
+            "order.told",
+            N_("云平台可能已受理工单 %(number)s,请先重试以查明,或由云服务商人员接手说明"),
+            number=one.number,
+        )
+    reason = requests.reasoned(reason)
+    enactment.give_back(tx, one)
+    one.next_try_at = None
+    move(tx, one, OrderState.CANCELLED, "order.cancel", reason=reason)
+    if one.request_id is not None and not of_request(tx, one.request_id, UNDER_WAY | {OrderState.FAILED}):
+        rest = of_request(tx, one.request_id, {OrderState.DELIVERED, OrderState.ACCEPTED})
+        if rest:
+            last = max(o.delivered_at for o in rest if o.delivered_at)
+            fulfilment.delivered(tx, one.request_id, at=last, gives=freed(tx, one.request_id))
+        else:
+            fulfilment.abandoned(tx, one.request_id, reason=reason)
+    return one
+
+
+def _own_company(tx: Tx, one: WorkOrder) -> None:
+    tx.actor.must_be(Role.PROVIDER, Role.SYSTEM)
+    if tx.actor.role is Role.PROVIDER and tx.actor.provider_id != one.provider_id:
+        raise NotAllowed("order.not_yours", N_("只能办理本公司的工单"))

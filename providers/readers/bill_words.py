@@ -1,0 +1,106 @@
+"""The words of bill files: headings, kinds, units, and money, as companies write them in both languages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+
+from providers.readers.inventory_words import SUFFIXES
+from providers.readers.usage_columns import plain
+from quota.units import Kind
+
+HEADERS: Mapping[str, str] = {
+    plain(word): name
+    for name, words in {
+        "resource": "resource resource_id external_id instance_id 资源编号 资源id 实例id 实例编号 云服务器id 云主机id",
+        "kind": "kind 资源类别 资源类型 计费项",
+        "quantity": "quantity usage 用量 计费量 计费用量",
+        "unit": "unit 单位 计量单位 用量单位 计费单位",
+        "month": "month billing_month 账期 计费月份 账单月份",
+        "since": "since 起 开始时间 计费开始时间",
+        "until": "until 止 结束时间 计费结束时间",
+        "service": "service 服务",
+        "arch": "arch 架构",
+        "cost": "cost amount 金额 费用 应付金额",
+        "currency": "currency 币种 货币 币别",
+        "discount": "discount discount_rate 折扣 折扣率 倍率 系数 汇率",
+        "deduction": "deduction 优惠 优惠金额 减免 减免金额 抵扣 抵扣金额 代金券 代金券抵扣 退款 退款金额 税额",
+        "state": "state status 状态 账单状态 计费状态 结算状态",
+        "count": "count 数量 台数 个数",
+        "duration": "hours duration 时长 使用时长 计费时长 小时数",
+    }.items()
+    for word in words.split()
+}
+
+NEUTRAL: Mapping[str, frozenset[str]] = {
+    "discount": frozenset({"", "-", "无", "1", "1.0", "1.00", "100%", "100.00%", "10折"}),
+    "deduction": frozenset({"", "-", "无", "0", "0.0", "0.00"}),
+    "state": frozenset(
+        {"", "正常", "有效", "已出账", "已结算", "已确认", "已支付", "normal", "valid", "billed", "paid"}
+    ),
+    "count": frozenset({"", "-", "1", "1.0"}),
+    "duration": frozenset({"", "-"}),
+}
+"""Columns that change what another column of the row means, and what they may say without changing anything."""
+
+KINDS: Mapping[str, Kind] = {
+    plain(word): kind
+    for kind, words in {
+        Kind.VCPU: "cpu 核 计算",
+        Kind.MEMORY: "内存",
+        Kind.BLOCK: "块存储 云硬盘 磁盘",
+        Kind.OBJECT: "对象存储",
+        Kind.BANDWIDTH: "带宽",
+        Kind.EIP: "弹性公网ip 公网ip",
+        Kind.DATABASE: "数据库 云数据库",
+        Kind.MIDDLEWARE: "中间件",
+        Kind.SECURITY: "安全服务",
+        Kind.CRYPTOGRAPHY: "密码服务",
+        Kind.ACCELERATOR: "加速卡",
+    }.items()
+    for word in (kind.value, *words.split())
+}
+
+_FAMILY: Mapping[Kind, str] = {
+    Kind.VCPU: "core", Kind.MEMORY: "mb", Kind.BLOCK: "gb", Kind.OBJECT: "gb", Kind.BANDWIDTH: "mbps",
+}  # fmt: skip
+_HOURS = re.compile(r"(.*?)[·*×・./]?(?:小时|时|h|hrs?|hours?)")
+
+YUAN: Mapping[str, Decimal] = {
+    **dict.fromkeys(("", "元", "人民币", "人民币元", "cny", "rmb", "¥"), Decimal(1)),
+    "千元": Decimal(1_000),
+    "万元": Decimal(10_000),
+    "分": Decimal("0.01"),
+}
+"""Words for our money, and how many yuan each is."""
+
+FOREIGN = re.compile(r"[$€£₩₽]|usd|hkd|mop|twd|eur|jpy|gbp|[美港澳台欧日英]元|[美港]币|美金|英镑|日圆")
+"""What names money of another country in a heading's brackets."""
+
+_MONEY = re.compile(r"(¥|cny|rmb|人民币)?\s*([+-]?[\d.,'\s]*\d\.?(?:e[+-]?\d+)?|[+-]?nan|[+-]?inf)\s*(.*)", re.I)
+
+
+def unit_factor(kind: Kind, unit: str) -> Decimal | None:
+    """Base unit-hours in one ``unit`` (GB·时, core-hours …) of ``kind``; None for what is no such unit."""
+    found = _HOURS.fullmatch(plain(unit))
+    factor = SUFFIXES[_FAMILY.get(kind, "piece")].get(found[1]) if found else None
+    if factor is None or (found and not found[1] and kind in _FAMILY):
+        return None  # hours alone are hours of a thing, not of its cores or gigabytes
+    return Decimal(str(factor))
+
+
+def is_unit(unit: str) -> bool:
+    return any(unit_factor(kind, unit) is not None for kind in Kind)
+
+
+def is_money(unit: str) -> bool:
+    """Whether the brackets of a heading name money, ours or another's."""
+    return unit in YUAN or FOREIGN.search(unit) is not None
+
+
+def money(text: str) -> tuple[str, Decimal] | None:
+    """``¥1,184.00``, ``12万元`` → the figure as written and how many yuan its unit is; None for another country's."""
+    found = _MONEY.fullmatch(text)
+    factor = YUAN.get(plain(found[3])) if found else None
+    return None if found is None or factor is None else (found[2], factor)

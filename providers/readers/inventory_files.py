@@ -1,0 +1,100 @@
+"""Inventory files (CSV, workbooks, Parquet, JSON) → the facts of a pool, row by row, with a report of what was
+not taken.
+
+A row that is refused makes the listing incomplete, so nothing is concluded from a resource's absence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from providers.base import Inventory
+from providers.readers.inventory_rows import HEADING, aware, facts_of
+from providers.readers.refusals import Reading, Refusals, missing, unusable
+from providers.readers.sheets import is_workbook, workbook_rows
+from providers.readers.tables import Row, text_rows
+from providers.readers.text_files import magic
+from quota.errors import Refused
+from quota.units import Arch
+
+CITY_OFFSET_S = 28800
+
+
+def read_inventory(
+    path: Path, report: Refusals, *, arch: Arch = Arch.ANY, utc_offset_s: int = CITY_OFFSET_S
+) -> Inventory:
+    """Read one inventory file. ``arch`` is assumed where a row names none; dates without a zone are the
+    city's.
+
+    Raises Invalid if the file cannot be used, NotFound if it is not there; rows that cannot be taken are
+    listed in
+    ``report`` and make the result incomplete.
+    """
+    if not path.is_file():
+        raise missing(str(path))
+    reading = Reading(path.name)
+    report.files.append(reading)
+    try:
+        as_of, rows = _open(path, reading)
+        facts = facts_of(rows, reading, arch, timezone(timedelta(seconds=utc_offset_s)))
+    except Refused as error:
+        reading.fail(error)
+        raise
+    as_of = as_of or datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return Inventory(as_of, facts, complete=not reading.refused)
+
+
+def _open(path: Path, reading: Reading) -> tuple[datetime | None, Iterator[Row]]:
+    head = magic(path)
+    if head[:4] == b"PAR1":
+        reading.format = "parquet"
+        return None, _parquet_rows(path)
+    if is_workbook(head):
+        return None, workbook_rows(path, reading, HEADING.fits)
+    text = path.read_bytes()[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text[:1] in (b"{", b"["):
+        reading.format = "json"
+        return _json_rows(path)
+    reading.format = "csv"
+    return None, text_rows(path, HEADING, reading)
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    try:
+        table = pq.read_table(path)
+        yield Row(0, table.column_names)
+        for at, one in enumerate(zip(*(column.to_pylist() for column in table.columns), strict=True), 1):
+            yield Row(at, one)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise unusable("file.parquet", path.name, why=str(error)[:200]) from error
+
+
+def _json_rows(path: Path) -> tuple[datetime | None, Iterator[Row]]:
+    try:
+        loaded = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise unusable("file.encoding", path.name, line=1) from error
+    except json.JSONDecodeError as error:
+        raise unusable("json.bad", path.name, line=error.lineno, column=error.colno) from error
+    except RecursionError as error:
+        raise unusable("json.bad", path.name, line=1, column=1) from error
+    as_of = None
+    if isinstance(loaded, dict):
+        as_of = aware(loaded.get("as_of"), UTC)
+        loaded = loaded.get("resources")
+    if not isinstance(loaded, list):
+        raise unusable("column.missing", path.name, line=1, column="resources")
+    heads = list(dict.fromkeys(key for one in loaded if isinstance(one, dict) for key in one))
+
+    def rows() -> Iterator[Row]:
+        yield Row(0, heads)
+        for at, one in enumerate(loaded, 1):
+            yield Row(at, [one.get(head) for head in heads] if isinstance(one, dict) else ())
+
+    return as_of, rows()

@@ -1,0 +1,277 @@
+"""Rows of an inventory file → facts, with a refusal for each row or value that makes no sense.
+
+A row is refused whole where its resource, kind, chip, state or amounts cannot be known; dates, addresses
+and tags are refused alone.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timezone
+from typing import Any
+
+from providers.base import ResourceFact, ResourceState, ServiceKind
+from providers.readers import figures
+from providers.readers.inventory_words import (
+    AMOUNTS,
+    COUNTED,
+    HEADERS,
+    MAY_BE_ZERO,
+    MOST,
+    MOST_OF_ANY,
+    NEEDED,
+    OWNERLESS,
+    SPEC,
+    SUFFIXES,
+    UNSAID_UNITS,
+    AmountColumn,
+    arch_of,
+    kind_of,
+    state_of,
+)
+from providers.readers.refusals import Reading, unusable
+from providers.readers.tables import Cells, Column, Heading, Row, UnfitError, columns_of
+from providers.readers.usage_columns import plain
+from providers.readers.usage_values import moment
+from quota.units import Arch, Kind
+
+LONGEST_ID = 128
+"""Characters that the book keeps of a resource's id."""
+
+FIGURE = re.compile(r"(.*?\d\.?)\s*([^\d.,]*)", re.S)
+
+EXPONENT = re.compile(r"\d[eE][+-]?\d")
+
+UNSAID = 1024
+"""Memory from here on, written without a unit, may be MB as well as GB."""
+
+HEADING = Heading(
+    HEADERS, ("id",), lambda name, unit: name in AMOUNTS and unit in SUFFIXES[AMOUNTS[name].unit]
+)  # fmt: skip
+
+
+def facts_of(rows: Iterator[Row], reading: Reading, arch: Arch, zone: timezone) -> list[ResourceFact]:
+    """Find the header, then take row after row."""
+    columns, rows = columns_of(rows, HEADING, reading)
+    facts: dict[str, ResourceFact] = {}
+    unstated = 0
+    for row in rows:
+        taker = _Cells(row, columns, reading, zone)
+        if taker.is_blank():
+            continue
+        if taker.is_total("id"):
+            reading.leave_out(row.line)
+            continue
+        reading.rows += 1
+        fact = taker.fact(arch)
+        if fact is None:
+            continue
+        before = facts.get(fact.external_id)
+        if before is None:
+            facts[fact.external_id] = fact
+            reading.taken += 1
+            unstated += not taker.text("state")
+        elif before == fact:
+            reading.duplicates += 1
+        else:
+            taker.refuse("id.twice", "id")
+    if not reading.rows:
+        raise unusable("file.no_rows", reading.place)
+    if "kind" not in columns:
+        reading.note("kind.assumed")
+    if unstated:
+        reading.note("state.assumed", count=unstated)
+    reading.samples = len(facts)
+    return list(facts.values())
+
+
+class _Cells(Cells):
+    """One row on its way to a fact."""
+
+    def __init__(self, row: Row, columns: Mapping[str, Column], reading: Reading, zone: timezone) -> None:
+        super().__init__(row, columns, reading)
+        self.zone = zone
+
+    def fact(self, arch: Arch) -> ResourceFact | None:
+        """The fact, or None if the row was refused."""
+        try:
+            return self._fact(arch)
+        except UnfitError:
+            return None
+
+    def _fact(self, default: Arch) -> ResourceFact:
+        if not self.row.cells:
+            raise self.unfit("line.fields", "id")
+        self.must_be_computed()
+        external_id = self.identity("id")
+        if not external_id:
+            raise self.unfit("id.empty", "id")
+        if len(external_id) > LONGEST_ID:
+            raise self.unfit("id.long", "id")
+        kind: ServiceKind | None = ServiceKind.VM
+        if "kind" in self.columns and (kind := kind_of(self.text("kind"))) is None:
+            raise self.unfit("kind.unknown", "kind")
+        arch = arch_of(self.text("arch")) if self.text("arch") else default
+        if arch is None:
+            raise self.unfit("arch.unknown", "arch")
+        state = state_of(self.text("state")) if self.text("state") else ResourceState.RUNNING
+        if state is None:
+            raise self.unfit("state.unknown", "state")
+        assert kind is not None  # noqa: S101 - refused above
+        if plain(self.text("department")) in OWNERLESS and plain(self.columns["department"].head) == "单位":
+            raise self.unfit("unit.owner", "department")
+        address, tags = self._address(), self._tags()
+        return ResourceFact(
+            external_id,
+            self.text("name") or external_id,
+            kind,
+            arch,
+            self._amounts(kind, state),
+            state,
+            self.text("department") or None,
+            self.text("system") or None,
+            self._time("created_at"),
+            self._time("stopped_at"),
+            self.identity("attached_to") or None,
+            address[0] if address else None,
+            {**tags, **({"addresses": ",".join(address)} if len(address) > 1 else {})},
+        )
+
+    def _amounts(self, kind: ServiceKind, state: ResourceState) -> dict[Kind, int]:
+        amounts: dict[Kind, int] = {}
+        for name, column in AMOUNTS.items():
+            if not self.text(name):
+                continue
+            self.must_be_own(name)
+            figure = self._figure(name, column)
+            if figure > MOST.get(column.kind, MOST_OF_ANY):
+                raise self.unfit("value.absurd", name)
+            if not math.isclose(figure, round(figure), abs_tol=1e-6):
+                raise self.unfit("value.fraction", name)
+            if amounts.get(column.kind, round(figure)) != round(figure):
+                raise self.unfit("spec.conflict", name)
+            amounts[column.kind] = round(figure)
+        self._spec(amounts)
+        self._pieces(kind, amounts)
+        for needed in (*NEEDED.get(kind, ()), *([COUNTED[kind]] if kind in COUNTED else ())):
+            name = next(name for name, column in AMOUNTS.items() if column.kind is needed)
+            if needed not in amounts:
+                raise self.unfit("value.missing", name)
+            if not amounts[needed] and needed not in MAY_BE_ZERO and state is not ResourceState.DELETED:
+                raise self.unfit("value.zero", name)
+        return {one: figure for one, figure in amounts.items() if figure}
+
+    def _figure(self, name: str, column: AmountColumn) -> float:
+        """One amount in base units. Raises UnfitError for what is none, or may be two."""
+        value, written = self.raw(name), self.text(name)
+        found = FIGURE.fullmatch(written)
+        head = self.columns[name]
+        said = plain(found[2]) if found else ""
+        factor = SUFFIXES[column.unit].get(said or head.unit)
+        try:
+            if found is None or factor is None:
+                raise ValueError(written)
+            if EXPONENT.search(written):
+                raise self.unfit("value.short", name)
+            figure = figures.figure(value if isinstance(value, int | float) else found[1])
+        except figures.AmbiguousError:
+            raise self.unfit("value.ambiguous", name) from None
+        except ValueError:
+            raise self.unfit("value.text", name) from None
+        if figure.is_signed() and figure:
+            raise self.unfit("value.negative", name)
+        if not figure.is_finite():
+            raise self.unfit("value.nan", name)
+        if not said and not head.unit and (unit := UNSAID_UNITS.get(plain(head.head))):
+            if column.kind is Kind.MEMORY and figure >= UNSAID:
+                raise self.unfit("unit.unsaid", name)
+            self.reading.note("unit.assumed", unit=unit, columns=head.head)
+        return float(figure) * factor * column.factor
+
+    def _pieces(self, kind: ServiceKind, amounts: dict[Kind, int]) -> None:
+        """A number of pieces is an amount of what is counted by the piece; anything else is one thing a row. Units that
+        stand in a column of their own must be those that the figures are read in."""
+        self.must_be_own("count")
+        found = re.fullmatch(r"(\d+)(?:\.0*)?\D*", self.text("count"))
+        pieces = int(found[1]) if found else 1 if not self.text("count") else None
+        if kind in COUNTED and pieces is not None:
+            if amounts.setdefault(COUNTED[kind], pieces) != pieces and found:
+                raise self.unfit("spec.conflict", "count")
+        elif pieces != 1:
+            raise self.unfit("cell.changes", "count")
+        for name in ("memory_unit", "block_unit"):
+            if self.text(name) and SUFFIXES["gb"].get(plain(self.text(name))) != 1:
+                raise self.unfit("cell.changes", name)
+
+    def _spec(self, amounts: dict[Kind, int]) -> None:
+        """A shape such as 4C8G gives what the row does not state itself; the two must agree."""
+        written = self.text("spec")
+        if not written:
+            return
+        found = SPEC.fullmatch(written)
+        if found is None:
+            if Kind.VCPU in amounts or Kind.MEMORY in amounts:
+                return  # a name of the provider's own beside the figures
+            raise self.unfit("spec.bad", "spec")
+        for kind, figure in ((Kind.VCPU, float(found[1])), (Kind.MEMORY, float(found[2]) * 1024)):
+            if figure > MOST[kind]:
+                raise self.unfit("value.absurd", "spec")
+            if amounts.setdefault(kind, round(figure)) != round(figure):
+                raise self.unfit("spec.conflict", "spec")
+
+    def _time(self, name: str) -> datetime | None:
+        value = self.raw(name)
+        if value is None or not str(value).strip():
+            return None
+        found = aware(value, self.zone)
+        if found is None:
+            self.refuse("time.bad", name, rows=False)
+        return found
+
+    def _address(self) -> list[str]:
+        written = [one for one in re.split(r"[,;、,;\s]+", self.text("address")) if one]
+        try:
+            return [str(ipaddress.ip_address(one)) for one in written]
+        except ValueError:
+            self.refuse("address.bad", "address", rows=False)
+            return []
+
+    def _tags(self) -> dict[str, str]:
+        value = self.raw("tags")
+        if isinstance(value, dict):
+            return {str(key): str(one) for key, one in value.items() if one is not None}
+        text = self.text("tags")
+        if not text:
+            return {}
+        try:
+            loaded = json.loads(text) if text.startswith("{") else None
+        except (json.JSONDecodeError, RecursionError):
+            loaded = None
+        if isinstance(loaded, dict):
+            return {str(key): str(one) for key, one in loaded.items()}
+        pairs = [one.partition("=") for one in re.split(r"[;;]", text) if one.strip()]
+        if not all(mark and key.strip() for key, mark, _ in pairs):
+            self.refuse("tags.bad", "tags", rows=False)
+            return {}
+        return {key.strip(): one.strip() for key, _, one in pairs}
+
+
+def aware(value: Any, zone: timezone) -> datetime | None:
+    """A date or moment as a cell holds it → aware, UTC; without a zone it is ``zone``'s. None if it is
+    none."""
+    if isinstance(value, datetime):
+        found: datetime | None = value
+    elif isinstance(value, date):
+        found = datetime.combine(value, time())
+    else:
+        found = moment(value) if isinstance(value, str) else None
+    if found is None:
+        return None
+    try:
+        return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
+    except OverflowError:
+        return None

@@ -1,0 +1,39 @@
+"""The directory: departments with their information systems, people, companies with their pools, the catalogue, and how
+departments were reorganised."""
+
+from __future__ import annotations
+
+from quota.directory import catalog, departments, pools
+from quota.directory.catalog import LONGEST_DELIVERY, CatalogItem
+from quota.directory.departments import FIELDS, Department, System, department, must_be_open, subtree
+from quota.directory.people import Person
+from quota.directory.pools import CloudProvider, Pool, PoolCapacity, check_capacity, pool, provider, usable
+from quota.directory.reorganisations import LABELS, Adjustment, Reorganisation, reorganisation
+from quota.directory.successions import mergers
+
+__all__ = [
+    "FIELDS",
+    "LABELS",
+    "LONGEST_DELIVERY",
+    "Adjustment",
+    "CatalogItem",
+    "CloudProvider",
+    "Department",
+    "Person",
+    "Pool",
+    "PoolCapacity",
+    "Reorganisation",
+    "System",
+    "catalog",
+    "check_capacity",
+    "department",
+    "departments",
+    "mergers",
+    "must_be_open",
+    "pool",
+    "pools",
+    "provider",
+    "reorganisation",
+    "subtree",
+    "usable",
+]

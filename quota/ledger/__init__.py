@@ -1,0 +1,71 @@
+"""The ledger: who may have how much of which pool. Double entry, append-only, conserved at every instant.
+
+``provision`` and ``retire`` set what a pool has, ``grant`` and ``take back`` what a department may have, ``hold``, ``post``
+and ``void`` what a request asks for; ``lending`` and ``allotments`` move it between departments."""
+
+from __future__ import annotations
+
+from quota.ledger import allotments, capacities, histories, lending, outlook
+from quota.ledger.allotments import Act, Allotment
+from quota.ledger.entries import (
+    account,
+    balance,
+    balances,
+    check,
+    conserved,
+    grant,
+    hand_over,
+    hold,
+    lock,
+    made,
+    pending,
+    post,
+    reclaim,
+    release,
+    use,
+    void,
+)
+from quota.ledger.lending import MAX_DAYS, OUT, Loan, LoanState
+from quota.ledger.outlook import RunOut, Trend
+from quota.ledger.tables import OWNED, Account, Classes, Entry, Hold, Holder, HoldState, Side, Transfer
+
+__all__ = [
+    "MAX_DAYS",
+    "OUT",
+    "OWNED",
+    "Account",
+    "Act",
+    "Allotment",
+    "Classes",
+    "Entry",
+    "Hold",
+    "HoldState",
+    "Holder",
+    "Loan",
+    "LoanState",
+    "RunOut",
+    "Side",
+    "Transfer",
+    "Trend",
+    "account",
+    "allotments",
+    "balance",
+    "balances",
+    "capacities",
+    "check",
+    "conserved",
+    "grant",
+    "hand_over",
+    "histories",
+    "hold",
+    "lending",
+    "lock",
+    "made",
+    "outlook",
+    "pending",
+    "post",
+    "reclaim",
+    "release",
+    "use",
+    "void",
+]

@@ -1,0 +1,67 @@
+"""What a pool has of each kind, moved into its free account and out of it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from quota.directory import Pool, PoolCapacity, check_capacity, usable
+from quota.ledger import entries
+from quota.units import Arch, Kind, ResourceClass
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+def equip(
+    tx: Tx,
+    where: Pool,
+    kind: Kind,
+    total: int,
+    *,
+    reserved: int = 0,
+    ratio: Decimal = Decimal(1),
+    key: str,
+    reason: str = "",
+) -> PoolCapacity:
+    """Set what ``where`` has of ``kind`` and move the difference into (or out of) the pool's free account.
+
+    Raises Invalid for figures that make no sense, OverCapacity when less would remain than is already given out.
+    """
+    tx.alone(key)
+    if entries.made(tx, key) is not None:  # a form sent twice
+        return tx.scalars(
+            select(PoolCapacity).where(PoolCapacity.pool_id == where.id, PoolCapacity.kind == kind.value)
+        ).one()
+    check_capacity(kind, total, reserved, ratio)
+    # One at a time: what is moved is the difference to what was there before.
+    tx.execute(select(Pool.id).where(Pool.id == where.id).with_for_update())
+    row = tx.scalar(
+        select(PoolCapacity)
+        .where(PoolCapacity.pool_id == where.id, PoolCapacity.kind == kind.value)
+        .execution_options(populate_existing=True)
+    )
+    before = {"total": row.total, "reserved": row.reserved, "ratio": row.ratio} if row else {}
+    was = row.usable if row else 0
+    if row is None:
+        row = PoolCapacity(pool_id=where.id, kind=kind.value, total=total, reserved=reserved, ratio=ratio)
+        tx.add(row)
+    else:
+        row.total, row.reserved, row.ratio = total, reserved, ratio
+    tx.flush()
+    cls = ResourceClass.of(kind, Arch(where.arch))
+    difference = usable(total, reserved, ratio) - was
+    if difference > 0:
+        entries.provision(tx, where.id, {cls: difference}, key=key)
+    elif difference < 0:
+        entries.retire(tx, where.id, {cls: -difference}, key=key)
+    tx.audit(
+        "pool.equip",
+        f"pool:{where.id}",
+        before=before,
+        after={"kind": kind, "total": total, "reserved": reserved, "ratio": ratio},
+        reason=reason,
+    )
+    return row

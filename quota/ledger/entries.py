@@ -1,0 +1,592 @@
+"""The ledger: a double-entry book of who may have how much of which pool.
+
+For each pool × resource class there are accounts; every movement takes from one and adds to another:
+
+    supply ──provision──▶ free ──grant──▶ granted(department) ──use──▶ used(department)
+                          free/granted/lent ──hold──▶ held(department) ──post──▶ granted/used, the rest back
+                          granted(lender) ──lend──▶ lent(borrower) ──give_back──▶ granted(lender)
+
+``supply`` is the counter-account and runs below zero by exactly what was put in, so that at every instant
+
+    free + held + granted + used + lent = capacity = −supply.
+
+``lent(department)`` is what a department has borrowed and not put to use: it is taken up after its own granted quota.
+
+No other account can fall below zero: a CHECK in the database says so, not only Python. Entries are append-only by
+trigger, and chained per account with SM3, so a changed row is found and named. Every command carries an idempotency
+key: the same command again returns the first transfer, the same key for something else is a Conflict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState
+from quota.inspection import going_on, rows
+from quota.ledger.tables import OWNED, Account, Classes, Entry, Hold, Holder, HoldState, Move, Side, Transfer
+from quota.seals import GENESIS, fingerprint, link
+from quota.units import UNITS, Kind, ResourceClass, shown
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+__all__ = [
+    "OWNED",
+    "Account",
+    "Classes",
+    "Entry",
+    "Hold",
+    "HoldState",
+    "Holder",
+    "Move",
+    "Side",
+    "Transfer",
+    "account",
+    "balance",
+    "balances",
+    "check",
+    "conserved",
+    "content",
+    "expire",
+    "give_back",
+    "grant",
+    "hand_over",
+    "hold",
+    "lend",
+    "lock",
+    "made",
+    "pending",
+    "post",
+    "provision",
+    "reclaim",
+    "release",
+    "retire",
+    "statement",
+    "use",
+    "void",
+]
+
+
+# ---------------------------------------------------------------------------------------------------------- commands
+
+
+def provision(tx: Tx, pool_id: int, what: Classes, *, key: str, memo: str = "") -> Transfer:
+    """Put capacity into a pool: supply → free."""
+    return _move(tx, "provision", key, _between(pool_id, what, Holder.SUPPLY, Holder.FREE), memo=memo)
+
+
+def retire(tx: Tx, pool_id: int, what: Classes, *, key: str, memo: str = "") -> Transfer:
+    """Take capacity out of a pool: free → supply. OverCapacity where less than that is free."""
+    return _move(tx, "retire", key, _between(pool_id, what, Holder.FREE, Holder.SUPPLY), memo=memo)
+
+
+def grant(
+    tx: Tx, pool_id: int, department_id: int, what: Classes, *, key: str, subject: str = "", memo: str = ""
+) -> Transfer:
+    """Give a department quota: free → granted."""
+    return _move(tx, "grant", key, _between(pool_id, what, Holder.FREE, Holder.GRANTED, department_id), subject, memo)
+
+
+def use(
+    tx: Tx, pool_id: int, department_id: int, what: Classes, *, key: str, subject: str = "", memo: str = ""
+) -> Transfer:
+    """A resource of the department's came into being: granted → used."""
+    return _move(tx, "use", key, _between(pool_id, what, Holder.GRANTED, Holder.USED, department_id), subject, memo)
+
+
+def release(
+    tx: Tx, pool_id: int, department_id: int, what: Classes, *, key: str, subject: str = "", memo: str = ""
+) -> Transfer:
+    """A resource shrank or went; the department keeps its quota: used → granted."""
+    return _move(tx, "release", key, _between(pool_id, what, Holder.USED, Holder.GRANTED, department_id), subject, memo)
+
+
+def reclaim(
+    tx: Tx,
+    pool_id: int,
+    department_id: int,
+    what: Classes,
+    *,
+    key: str,
+    source: Holder = Holder.USED,
+    subject: str = "",
+    memo: str = "",
+) -> Transfer:
+    """Return to the city what a department had: used (or granted) → free."""
+    if source not in (Holder.USED, Holder.GRANTED):
+        raise Invalid("ledger.source", N_("只能从在用或已授予的配额中回收"), field="source")
+    return _move(tx, "reclaim", key, _between(pool_id, what, source, Holder.FREE, department_id), subject, memo)
+
+
+def hold(
+    tx: Tx,
+    pool_id: int,
+    department_id: int,
+    what: Classes,
+    *,
+    key: str,
+    subject: str,
+    source: Holder,
+    target: Holder,
+    expires_at: datetime | None = None,
+) -> list[Hold]:
+    """Set ``what`` aside for a department until it is decided; one hold a class.
+
+    ``source`` is FREE (new quota), GRANTED (within quota) or LENT (borrowed); ``target`` is where a post takes it:
+    GRANTED or USED, of what is borrowed only USED. Limits are checked now, when it is made pending: OverCapacity names
+    the class that falls short.
+    """
+    if (
+        source not in (Holder.FREE, Holder.GRANTED, Holder.LENT)
+        or target not in (Holder.GRANTED, Holder.USED)
+        or (source is Holder.LENT and target is Holder.GRANTED)
+    ):
+        raise Invalid("ledger.hold", N_("预占只能从空闲、已授予或借入转到已授予或在用"), field="source")
+    _move(tx, "hold", key, _between(pool_id, what, source, Holder.HELD, department_id), subject)
+    found = {one.key: one for one in tx.scalars(select(Hold).where(Hold.key.in_([f"{key}/{cls}" for cls in what])))}
+    holds = []
+    for cls, amount in sorted(what.items()):
+        name = f"{key}/{cls}"
+        one = found.get(name)
+        if one is None:
+            one = Hold(
+                key=name,
+                subject=subject,
+                pool_id=pool_id,
+                department_id=department_id,
+                kind=cls.kind.value,
+                arch=cls.arch.value,
+                source=source.value,
+                target=target.value,
+                amount=amount,
+                posted=0,
+                state=HoldState.PENDING.value,
+                expires_at=expires_at,
+            )
+            tx.add(one)
+        holds.append(one)
+    tx.flush()
+    return holds
+
+
+def post(tx: Tx, holds: Sequence[Hold], what: Classes | None = None, *, key: str) -> Transfer:
+    """Decide ``holds``: take them to their target, in whole, or only ``what`` of them, the rest back to their source.
+
+    ``what`` counts over all holds of a class together; what lies within quota (source GRANTED) is taken first.
+    Raises Invalid where ``what`` exceeds the holds or takes nothing, WrongState (hold.posted, hold.voided,
+    hold.expired) where one was already decided otherwise; the same key again returns the first transfer.
+    """
+    left = dict(what) if what is not None else None
+    # Within quota first, then what is borrowed: a part approval costs the city as little of its free capacity as can be.
+    ordered = sorted(holds, key=lambda one: (_TAKEN_FIRST.index(one.source), one.id))
+    parts: list[tuple[Hold, int]] = []
+    for one in ordered:
+        take = one.amount if left is None else min(one.amount, left.get(one.resource_class, 0))
+        if left is not None:
+            left[one.resource_class] = left.get(one.resource_class, 0) - take
+        parts.append((one, take))
+    if left is not None and any(rest != 0 for rest in left.values()):
+        raise Invalid("hold.exceeded", N_("批准量超出了预占量"), field="amounts")
+    if not any(take for _, take in parts):
+        raise Invalid("hold.nothing", N_("批准量为零;请改用驳回"), field="amounts")
+    moves = []
+    for one, take in parts:
+        moves += _settled(one, take)
+    done = _earlier(tx, key, "post", moves)
+    if done is not None:
+        return done
+    for one, take in parts:
+        state = HoldState.POSTED if take else HoldState.VOIDED
+        _decide(tx, one, state, take)
+    return _move(tx, "post", key, moves, _subject(holds))
+
+
+def void(tx: Tx, holds: Sequence[Hold], *, key: str) -> Transfer:
+    """Give ``holds`` back to where they came from. WrongState where one was already decided."""
+    return _undo(tx, "void", HoldState.VOIDED, holds, key)
+
+
+def expire(tx: Tx, holds: Sequence[Hold], *, key: str) -> Transfer:
+    """Like void, because the time ran out. WrongState where that time has not come or one was already decided."""
+    for one in holds:
+        if one.expires_at is None or one.expires_at > tx.now:
+            raise WrongState("hold.early", N_("预占 %(key)s 尚未到期"), key=one.key)
+    return _undo(tx, "expire", HoldState.EXPIRED, holds, key)
+
+
+def lend(
+    tx: Tx, pool_id: int, lender_id: int, borrower_id: int, what: Classes, *, key: str, subject: str, memo: str = ""
+) -> Transfer:
+    """Unused quota of the lender's for the borrower to use: granted(lender) → lent(borrower)."""
+    moves = [
+        Move(Side(pool_id, cls, Holder.GRANTED, lender_id), Side(pool_id, cls, Holder.LENT, borrower_id), amount)
+        for cls, amount in sorted(what.items())
+    ]
+    return _move(tx, "lend", key, moves, subject, memo)
+
+
+def give_back(
+    tx: Tx,
+    pool_id: int,
+    borrower_id: int,
+    lender_id: int,
+    cls: ResourceClass,
+    parts: Mapping[Holder, int],
+    *,
+    key: str,
+    subject: str,
+) -> Transfer:
+    """What was borrowed goes home: lent(borrower), and where that is in use its own granted → granted(lender)."""
+    if not set(parts) <= {Holder.LENT, Holder.GRANTED}:
+        raise Invalid("ledger.source", N_("只能归还未使用的配额"), field="source")
+    home = Side(pool_id, cls, Holder.GRANTED, lender_id)
+    moves = [Move(Side(pool_id, cls, holder, borrower_id), home, amount) for holder, amount in sorted(parts.items())]
+    return _move(tx, "give_back", key, moves, subject)
+
+
+Owned = Mapping[tuple[int, ResourceClass, Holder], int]
+"""Base units of a department by pool, class and holder."""
+
+
+def hand_over(
+    tx: Tx,
+    source_id: int,
+    target_id: int,
+    what: Owned,
+    *,
+    key: str,
+    subject: str = "",
+    memo: str = "",
+    holds: Sequence[Hold] = (),
+) -> Transfer:
+    """Move what one department has to another, holder by holder, as one transfer: nothing leaves its pool or class.
+
+    ``holds`` are pending and go with their amounts, which ``what`` does not count. Raises OverCapacity where the
+    source has less, WrongState where a hold was decided meanwhile, Invalid where both are the same department.
+    """
+    if source_id == target_id:
+        raise Invalid("ledger.same", N_("转出和转入不能是同一单位"), field="target")
+    if any(holder not in OWNED or holder is Holder.HELD for _pool, _cls, holder in what):
+        raise Invalid("ledger.source", N_("只能划转属于单位的配额"), field="source")
+    amounts = dict(what)
+    for one in holds:
+        place = (one.pool_id, one.resource_class, Holder.HELD)
+        amounts[place] = amounts.get(place, 0) + one.amount
+    moves = [
+        Move(Side(pool_id, cls, holder, source_id), Side(pool_id, cls, holder, target_id), amount)
+        for (pool_id, cls, holder), amount in sorted(amounts.items())
+    ]
+    done = _earlier(tx, key, "hand_over", moves)
+    if done is not None:
+        return done
+    for one in sorted(holds, key=lambda hold: hold.id):
+        _still_pending(tx, one)
+        if one.department_id != source_id:
+            raise Conflict("hold.moved", N_("预占 %(key)s 已不属于转出单位"), key=one.key)
+        one.department_id = target_id
+    return _move(tx, "hand_over", key, moves, subject, memo)
+
+
+def lock(tx: Tx, sides: Iterable[Side]) -> None:
+    """Lock the accounts of ``sides``, in the one order that every command keeps, until this transaction ends.
+
+    For who reads balances to decide which commands to give: what is read after this stays true for them.
+    """
+    _locked(tx, {side.code: side for side in sides})
+
+
+# ----------------------------------------------------------------------------------------------------------- reading
+
+
+def balance(tx: Tx, side: Side) -> int:
+    """Base units on an account; 0 where it was never opened."""
+    return tx.scalar(select(Account.balance).where(Account.code == side.code)) or 0
+
+
+def balances(tx: Tx, *, pool_id: int | None = None, department_ids: set[int] | None = None) -> list[Account]:
+    """Accounts of a pool and of departments (all where None), by code."""
+    query = select(Account).order_by(Account.code)
+    if pool_id is not None:
+        query = query.where(Account.pool_id == pool_id)
+    if department_ids is not None:
+        query = query.where(Account.department_id.in_(department_ids))
+    return list(tx.scalars(query))
+
+
+def made(tx: Tx, key: str) -> Transfer | None:
+    """The transfer that was made under ``key``, if any."""
+    return tx.scalar(select(Transfer).where(Transfer.key == key))
+
+
+def pending(tx: Tx, subject: str) -> list[Hold]:
+    """The holds of ``subject`` that wait for a decision."""
+    return list(
+        tx.scalars(select(Hold).where(Hold.subject == subject, Hold.state == HoldState.PENDING.value).order_by(Hold.id))
+    )
+
+
+def conserved(tx: Tx) -> bool:
+    """Whether every pool × class sums to zero over all its accounts, supply included. One query."""
+    off = select(Account.pool_id).group_by(Account.pool_id, Account.kind, Account.arch)
+    return tx.scalar(select(func.count()).select_from(off.having(func.sum(Account.balance) != 0).subquery())) == 0
+
+
+def check(tx: Tx) -> Iterator[str]:
+    """Recompute the whole ledger from its entries; yield a sentence for each row that does not fit, naming it."""
+    said: list[str] = []
+    accounts = {one.id: one for one in rows(tx, select(Account).order_by(Account.id), said)}
+    transfers = {one.id: one for one in rows(tx, select(Transfer).order_by(Transfer.id), said)}
+    state: dict[int, tuple[int, int, str]] = {}
+    sums: dict[tuple[int, str], int] = {}
+    moved: set[int] = set()
+    entries = select(Entry).order_by(Entry.account_id, Entry.sequence)
+    for entry in rows(tx, entries, said):
+        account, transfer = accounts.get(entry.account_id), transfers.get(entry.transfer_id)
+        if account is None or transfer is None:
+            yield f"entries: row {entry.id} points to an account or a transfer that is gone"
+            continue
+        before, count, digest = state.get(account.id, (0, 0, GENESIS))
+        if entry.sequence != count + 1:
+            yield f"entries: row {entry.id} is number {entry.sequence} on {account.code}, expected {count + 1}"
+        if entry.balance != before + entry.delta:
+            yield f"entries: row {entry.id} says {entry.balance} on {account.code}, its movements sum to {before + entry.delta}"
+        with going_on(said, "entries", entry.id):
+            if link(digest, content(entry, account, transfer)) != entry.digest:
+                said.append(f"entries: row {entry.id} on {account.code} does not match its seal")
+        state[account.id] = (entry.balance, entry.sequence, entry.digest)
+        group = (transfer.id, f"{account.pool_id}/{account.kind}/{account.arch}")
+        sums[group] = sums.get(group, 0) + entry.delta
+        moved.add(transfer.id)
+    for account in accounts.values():
+        with going_on(said, "accounts", account.id):
+            side = Side(account.pool_id, account.resource_class, Holder(account.holder), account.department_id)
+            if side.code != account.code:
+                said.append(f"accounts: row {account.id} ({account.code}) is not what its code says")
+        if (account.balance, account.entries, account.digest) != state.get(account.id, (0, 0, GENESIS)):
+            yield f"accounts: row {account.id} ({account.code}) says {account.balance}, its entries say otherwise"
+    for (transfer_id, where), amount in sums.items():
+        if amount:
+            yield f"transfers: row {transfer_id} does not balance in {where}: {amount}"
+    for transfer in transfers.values():
+        if transfer.id not in moved:
+            yield f"transfers: row {transfer.id} ({transfer.command} {transfer.key}) moves nothing"
+    held: dict[str, int] = {}
+    for one in rows(tx, select(Hold).order_by(Hold.id), said):
+        if one.state == HoldState.PENDING.value:
+            with going_on(said, "holds", one.id):
+                code = Side(one.pool_id, one.resource_class, Holder.HELD, one.department_id).code
+                held[code] = held.get(code, 0) + one.amount
+    for account in accounts.values():
+        if account.holder == Holder.HELD.value and account.balance != held.pop(account.code, 0):
+            yield f"holds: those pending on {account.code} do not sum to its balance {account.balance}"
+    for code, amount in held.items():
+        yield f"holds: {amount} pending on {code}, an account that does not exist"
+    yield from said
+
+
+# ---------------------------------------------------------------------------------------------------------- mechanism
+
+
+def _between(
+    pool_id: int, what: Classes, source: Holder, target: Holder, department_id: int | None = None
+) -> list[Move]:
+    def side(cls: ResourceClass, holder: Holder) -> Side:
+        owner = None if holder in (Holder.SUPPLY, Holder.FREE) else department_id
+        return Side(pool_id, cls, holder, owner)
+
+    return [Move(side(cls, source), side(cls, target), amount) for cls, amount in sorted(what.items())]
+
+
+def _settled(one: Hold, take: int) -> list[Move]:
+    cls = one.resource_class
+    held = _between(one.pool_id, {cls: one.amount}, Holder.HELD, Holder.HELD, one.department_id)[0].source
+    target, source = (
+        Side(
+            one.pool_id,
+            cls,
+            holder,
+            None if holder is Holder.FREE else one.department_id,
+        )
+        for holder in (Holder(one.target), Holder(one.source))
+    )
+    moves = [Move(held, target, take)] if take else []
+    return moves + ([Move(held, source, one.amount - take)] if take < one.amount else [])
+
+
+def _undo(tx: Tx, command: str, state: HoldState, holds: Sequence[Hold], key: str) -> Transfer:
+    moves = [move for one in holds for move in _settled(one, 0)]
+    done = _earlier(tx, key, command, moves)
+    if done is not None:
+        return done
+    for one in holds:
+        _decide(tx, one, state, 0)
+    return _move(tx, command, key, moves, _subject(holds))
+
+
+def _decide(tx: Tx, one: Hold, state: HoldState, posted: int) -> None:
+    """Take a hold out of pending."""
+    _still_pending(tx, one)
+    one.state, one.posted = state.value, posted
+
+
+def _still_pending(tx: Tx, one: Hold) -> None:
+    """Raise WrongState where a hold was decided; the row lock makes a second decision wait, then fail."""
+    tx.refresh(one, with_for_update=True)
+    if one.state != HoldState.PENDING.value:
+        words = {"posted": N_("已入账"), "voided": N_("已作废"), "expired": N_("已过期")}
+        raise WrongState(
+            f"hold.{one.state}", N_("预占 %(key)s %(state)s,不能再次处理"), key=one.key, state=words[one.state]
+        )
+
+
+_TAKEN_FIRST = (Holder.GRANTED.value, Holder.LENT.value, Holder.FREE.value)
+
+
+def _subject(holds: Sequence[Hold]) -> str:
+    return holds[0].subject if holds else ""
+
+
+def _spelled(command: str, moves: Sequence[Move]) -> str:
+    return fingerprint(
+        {"command": command, "moves": [[move.source.code, move.target.code, move.amount] for move in moves]}
+    )
+
+
+def _earlier(tx: Tx, key: str, command: str, moves: Sequence[Move]) -> Transfer | None:
+    """The transfer that this key already made, if it was the same command; Conflict if it was another."""
+    earlier = made(tx, key)
+    if earlier is not None and earlier.fingerprint != _spelled(command, moves):
+        raise Conflict("key.reused", N_("幂等键 %(key)s 已用于另一笔操作"), key=key)
+    return earlier
+
+
+def _move(tx: Tx, command: str, key: str, moves: Sequence[Move], subject: str = "", memo: str = "") -> Transfer:
+    """Make ``moves`` as one transfer: the only writer of balances."""
+    if not moves:
+        raise Invalid("transfer.empty", N_("没有要变动的数量"), field="amounts")
+    for move in moves:
+        if isinstance(move.amount, bool) or not isinstance(move.amount, int) or move.amount <= 0:
+            raise Invalid("transfer.amount", N_("变动数量须为正整数"), field=move.source.cls.kind.value)
+    accounts = _locked(tx, {side.code: side for move in moves for side in (move.source, move.target)})
+    # Looked up after the accounts are locked: a second command with this key waited for the first to finish.
+    earlier = _earlier(tx, key, command, moves)
+    if earlier is not None:
+        return earlier
+    transfer = Transfer(
+        key=key,
+        command=command,
+        subject=subject,
+        fingerprint=_spelled(command, moves),
+        actor=tx.actor.login,
+        at=tx.now,
+        memo=memo,
+    )
+    tx.add(transfer)
+    tx.flush()
+    for move in moves:
+        _enter(tx, transfer, accounts[move.source.code], -move.amount)
+        _enter(tx, transfer, accounts[move.target.code], move.amount)
+    tx.flush()
+    return transfer
+
+
+def _locked(tx: Tx, sides: Mapping[str, Side]) -> dict[str, Account]:
+    """The accounts of ``sides``, opened where new, locked in one order so that no two commands wait for each other."""
+    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
+    rows: list[dict[str, Any]] = [
+        {
+            "code": code,
+            "pool_id": side.pool_id,
+            "kind": side.cls.kind.value,
+            "arch": side.cls.arch.value,
+            "holder": side.holder.value,
+            "department_id": side.department_id,
+            "balance": 0,
+            "entries": 0,
+            "digest": GENESIS,
+        }
+        for code, side in sorted(sides.items())
+    ]
+    query = (
+        select(Account)
+        .where(Account.code.in_(list(sides)))
+        .order_by(Account.code)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    found = {one.code: one for one in tx.scalars(query)}
+    missing = [row for row in rows if row["code"] not in found]
+    if missing:
+        tx.execute(insert(Account).values(missing).on_conflict_do_nothing(index_elements=["code"]))
+        found = {one.code: one for one in tx.scalars(query)}
+    return found
+
+
+def _enter(tx: Tx, transfer: Transfer, account: Account, delta: int) -> None:
+    after = account.balance + delta
+    if (after < 0) != (account.holder == Holder.SUPPLY.value) and after != 0:
+        unit = UNITS[Kind(account.kind)]
+        raise OverCapacity(
+            "capacity.short",
+            N_("%(kind)s(%(arch)s)不足:需要 %(need)s,只有 %(have)s %(unit)s"),
+            kind=unit.label,
+            arch=account.arch,
+            need=shown(Kind(account.kind), abs(delta)),
+            have=shown(Kind(account.kind), abs(account.balance)),
+            unit=unit.shown,
+            field=account.kind,
+        )
+    account.balance = after
+    account.entries += 1
+    entry = Entry(
+        transfer_id=transfer.id,
+        account_id=account.id,
+        sequence=account.entries,
+        delta=delta,
+        balance=after,
+    )
+    entry.digest = link(account.digest, content(entry, account, transfer))
+    account.digest = entry.digest
+    tx.add(entry)
+
+
+def content(entry: Entry, account: Account, transfer: Transfer) -> dict[str, Any]:
+    """What an entry's seal covers: itself, the account that it is on and the transfer that it is of."""
+    return {
+        "account": account.code,
+        "sequence": entry.sequence,
+        "delta": entry.delta,
+        "balance": entry.balance,
+        "transfer": transfer.id,
+        "key": transfer.key,
+        "command": transfer.command,
+        "subject": transfer.subject,
+        "fingerprint": transfer.fingerprint,
+        "actor": transfer.actor,
+        "at": transfer.at,
+        "memo": transfer.memo,
+    }
+
+
+def account(tx: Tx, account_id: int) -> Account:
+    """The account, or NotFound."""
+    found = tx.get(Account, account_id)
+    if found is None:
+        raise NotFound("account.none", N_("没有编号为 %(id)s 的账户"), id=account_id)
+    return found
+
+
+def statement(tx: Tx, account_id: int) -> list[tuple[Entry, Transfer]]:
+    """Every entry of an account with its transfer, oldest first: a balance replayed to its rows."""
+    rows = tx.execute(
+        select(Entry, Transfer)
+        .join(Transfer, Entry.transfer_id == Transfer.id)
+        .where(Entry.account_id == account_id)
+        .order_by(Entry.sequence)
+    )
+    return [(entry, transfer) for entry, transfer in rows]

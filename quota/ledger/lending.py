@@ -1,0 +1,436 @@
+"""Lending between departments: granted quota that one does not use, for another to use, for a time.
+
+    granted(lender) ──lend──▶ lent(borrower) ──request──▶ used(borrower)
+                     ◀──give_back── lent(borrower), then its own granted
+
+A loan has a term, a time that the lender guarantees, and a notice that a recall must give: a recalled loan ends after
+its notice, never within the guaranteed time, never later than its term. At its end ``settle`` (a job) takes home what
+the borrower does not use, out of the borrowed first, then out of its own unused quota. **What is in use stays in use**:
+nothing that runs is harmed. The rest is overdue, shown as such to both, and goes home by itself as it falls free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, String, Text, false, func, or_, select, true
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from quota.actors import Actor, Role
+from quota.base import Base, Count
+from quota.directory import Department, Pool, department, must_be_open, pool, subtree
+from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
+from quota.ledger import entries
+from quota.ledger.tables import Holder, Side
+from quota.units import UNITS, Arch, Kind, ResourceClass, shown
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+MAX_DAYS = 366
+
+
+class LoanState(StrEnum):
+    OFFERED = "offered"  # the borrower has not said yes yet; the ledger has not moved
+    ACTIVE = "active"
+    RECALLED = "recalled"  # ends earlier than its term
+    OVERDUE = "overdue"  # ended, part of it still in use
+    RETURNED = "returned"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
+
+
+OUT = (LoanState.ACTIVE.value, LoanState.RECALLED.value, LoanState.OVERDUE.value)
+"""States in which something is out on loan."""
+
+
+class Loan(Base):
+    """出借. ``amount`` and ``returned`` in base units; ``ends_at`` is when it is to go home, by term or by recall."""
+
+    __tablename__ = "loans"
+    __table_args__ = (
+        CheckConstraint("amount > 0 AND returned >= 0 AND returned <= amount", name="sane"),
+        CheckConstraint("lender_id <> borrower_id", name="two"),
+        CheckConstraint("days > 0 AND guaranteed_days BETWEEN 0 AND days AND notice_days >= 0", name="terms"),
+        CheckConstraint("(state = 'returned') = (returned = amount)", name="ended"),
+        Index("ix_loans_state_ends_at", "state", "ends_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(128), unique=True)
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    arch: Mapped[str] = mapped_column(String(16))
+    lender_id: Mapped[int] = mapped_column(ForeignKey("departments.id"), index=True)
+    borrower_id: Mapped[int] = mapped_column(ForeignKey("departments.id"), index=True)
+    amount: Mapped[int] = mapped_column(Count)
+    returned: Mapped[int] = mapped_column(Count, default=0)
+    state: Mapped[str] = mapped_column(String(12), default=LoanState.OFFERED.value)
+    generation: Mapped[int] = mapped_column(default=1)
+    days: Mapped[int]
+    guaranteed_days: Mapped[int]
+    notice_days: Mapped[int]
+    reason: Mapped[str] = mapped_column(Text)
+    offered_by: Mapped[str] = mapped_column(String(64))
+    offered_at: Mapped[datetime]
+    began_at: Mapped[datetime | None]
+    ends_at: Mapped[datetime | None]
+    recalled_at: Mapped[datetime | None]
+    recall_reason: Mapped[str] = mapped_column(Text, default="")
+    ended_at: Mapped[datetime | None]
+
+    pool: Mapped[Pool] = relationship()
+    lender: Mapped[Department] = relationship(foreign_keys=[lender_id])
+    borrower: Mapped[Department] = relationship(foreign_keys=[borrower_id])
+
+    @property
+    def resource_class(self) -> ResourceClass:
+        return ResourceClass(Kind(self.kind), Arch(self.arch))
+
+    @property
+    def subject(self) -> str:
+        return f"loan:{self.id}"
+
+    @property
+    def outstanding(self) -> int:
+        """Base units that are still out; 0 before it began."""
+        return self.amount - self.returned if self.state in OUT else 0
+
+    @property
+    def guaranteed_until(self) -> datetime | None:
+        """Before this instant a recall does not end it."""
+        return self.began_at + timedelta(days=self.guaranteed_days) if self.began_at else None
+
+    def would_end(self, now: datetime) -> datetime:
+        """When it would end if it were recalled at ``now``: after the notice and the guaranteed time, within its term."""
+        if self.ends_at is None or self.guaranteed_until is None:
+            raise WrongState("loan.not_out", N_("这笔出借尚未生效"))
+        return min(max(now + timedelta(days=self.notice_days), self.guaranteed_until), self.ends_at)
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
+def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
+    """A tenant sees what its departments lend or borrow; authority, supervisor and auditor all; nobody else any."""
+    if actor.role is Role.TENANT and actor.department_id is not None:
+        mine = subtree(tx, actor.department_id)
+        return or_(Loan.lender_id.in_(mine), Loan.borrower_id.in_(mine))
+    return true() if actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM) else false()
+
+
+def loan(tx: Tx, loan_id: int) -> Loan:
+    """The loan, or NotFound: also where this actor may not see it."""
+    found = tx.scalar(select(Loan).where(Loan.id == loan_id, visible(tx, tx.actor)))
+    if found is None:
+        raise NotFound("loan.none", N_("没有编号为 %(id)s 的出借"), id=loan_id)
+    return found
+
+
+def outstanding(tx: Tx, department_ids: Collection[int]) -> list[Loan]:
+    """Loans that are out and that these departments gave or took, by their end."""
+    return list(
+        tx.scalars(
+            select(Loan)
+            .where(
+                Loan.state.in_(OUT),
+                or_(Loan.lender_id.in_(department_ids), Loan.borrower_id.in_(department_ids)),
+            )
+            .order_by(Loan.ends_at, Loan.id)
+        )
+    )
+
+
+def own(tx: Tx, pool_id: int, cls: ResourceClass, department_id: int) -> int:
+    """Base units that are the department's own, in whatever state: all that it has, less what it owes to lenders.
+
+    No more than this may leave it: what is borrowed goes home, not to the city nor to a third. Locks its accounts for who
+    writes.
+    """
+    sides = [Side(pool_id, cls, holder, department_id) for holder in entries.OWNED]
+    if tx.writes:
+        entries.lock(tx, sides)
+    owed = tx.scalar(
+        select(func.sum(Loan.amount - Loan.returned)).where(
+            Loan.pool_id == pool_id,
+            Loan.kind == cls.kind.value,
+            Loan.arch == cls.arch.value,
+            Loan.borrower_id == department_id,
+            Loan.state.in_(OUT),
+        )
+    )
+    return max(sum(entries.balance(tx, side) for side in sides) - int(owed or 0), 0)
+
+
+def spare(tx: Tx, pool_id: int, department_id: int, what: entries.Classes) -> dict[ResourceClass, int]:
+    """As much of ``what`` as is the department's own."""
+    found = {cls: min(amount, own(tx, pool_id, cls, department_id)) for cls, amount in sorted(what.items())}
+    return {cls: amount for cls, amount in found.items() if amount}
+
+
+def acts_for(tx: Tx, department_id: int) -> bool:
+    """Whether this actor may decide for the department: the authority for any, a tenant for its own and those below."""
+    who = tx.actor
+    if who.role is Role.AUTHORITY:
+        return True
+    return who.role is Role.TENANT and who.department_id is not None and department_id in subtree(tx, who.department_id)
+
+
+# --------------------------------------------------------------------------------------------------------------- verbs
+
+
+def offer(
+    tx: Tx,
+    pool_id: int,
+    cls: ResourceClass,
+    amount: int,
+    lender_id: int,
+    borrower_id: int,
+    *,
+    days: int,
+    guaranteed_days: int,
+    notice_days: int,
+    reason: str,
+    key: str,
+) -> Loan:
+    """The lender's clerk (or the authority) offers unused quota. The ledger moves when the borrower accepts.
+
+    The same ``key`` again returns the first offer. Raises Invalid for terms that make no sense, NotAllowed for
+    somebody else's quota, OverCapacity where the lender has less that it does not use.
+    """
+    if not acts_for(tx, lender_id):
+        raise NotAllowed("loan.not_yours", N_("只能出借本单位及下属单位的配额"))
+    where, lender, borrower = pool(tx, pool_id), department(tx, lender_id), department(tx, borrower_id)
+    tx.alone(key)
+    earlier = tx.scalar(select(Loan).where(Loan.key == key))
+    if earlier is not None:
+        same = (earlier.pool_id, earlier.resource_class, earlier.amount, earlier.lender_id, earlier.borrower_id)
+        if same != (pool_id, cls, amount, lender_id, borrower_id):
+            raise Conflict("key.reused", N_("幂等键 %(key)s 已用于另一笔操作"), key=key)
+        return earlier
+    if lender.id == borrower.id:
+        raise Invalid("loan.same", N_("出借方和借用方不能是同一单位"), field="borrower")
+    for party in (lender, borrower):
+        must_be_open(party, "borrower")
+    if amount <= 0:
+        raise Invalid("transfer.amount", N_("变动数量须为正整数"), field="amount")
+    if not 1 <= days <= MAX_DAYS:
+        raise Invalid("loan.days", N_("期限须在 1 至 %(most)s 天之间"), most=MAX_DAYS, field="days")
+    if not 0 <= guaranteed_days <= days:
+        raise Invalid("loan.guaranteed", N_("保证期不能超过期限"), field="guaranteed_days")
+    if not 0 <= notice_days <= days:
+        raise Invalid("loan.notice", N_("召回提前期不能超过期限"), field="notice_days")
+    if not reason.strip():
+        raise Invalid("reason.missing", N_("请写明理由"), field="reason")
+    has = min(entries.balance(tx, Side(where.id, cls, Holder.GRANTED, lender.id)), own(tx, where.id, cls, lender.id))
+    if has < amount:
+        raise _short(lender, cls, has)
+    one = Loan(
+        key=key,
+        pool_id=where.id,
+        kind=cls.kind.value,
+        arch=cls.arch.value,
+        lender_id=lender.id,
+        borrower_id=borrower.id,
+        amount=amount,
+        returned=0,
+        state=LoanState.OFFERED.value,
+        days=days,
+        guaranteed_days=guaranteed_days,
+        notice_days=notice_days,
+        reason=reason.strip(),
+        offered_by=tx.actor.login,
+        offered_at=tx.now,
+        generation=1,
+    )
+    tx.add(one)
+    tx.flush()
+    tx.audit(
+        "loan.offer",
+        one.subject,
+        after={
+            "lender": lender.id, "borrower": borrower.id, "pool": where.id, "class": str(cls), "amount": amount,
+            "days": days, "guaranteed_days": guaranteed_days, "notice_days": notice_days,
+        },
+        reason=one.reason,
+    )  # fmt: skip
+    return one
+
+
+def accept(tx: Tx, one: Loan | int, *, generation: int) -> Loan:
+    """The borrower's clerk (or the authority) takes it: the ledger moves now, the term begins now.
+
+    Raises OverCapacity where the lender has put its quota to use meanwhile.
+    """
+    found = locked(tx, one, generation)
+    _for(tx, found.borrower_id, N_("只有借用方可以接受"))
+    _must_be(found, LoanState.OFFERED)
+    has = own(tx, found.pool_id, found.resource_class, found.lender_id)
+    if has < found.amount:
+        raise _short(found.lender, found.resource_class, has)
+    entries.lend(
+        tx,
+        found.pool_id,
+        found.lender_id,
+        found.borrower_id,
+        {found.resource_class: found.amount},
+        key=f"{found.subject}/lend",
+        subject=found.subject,
+    )
+    found.began_at, found.ends_at = tx.now, tx.now + timedelta(days=found.days)
+    return _changed(tx, found, LoanState.ACTIVE, "loan.accept")
+
+
+def decline(tx: Tx, one: Loan | int, *, generation: int, reason: str = "") -> Loan:
+    """The borrower does not want it; or the lender takes its offer back."""
+    found = locked(tx, one, generation)
+    _must_be(found, LoanState.OFFERED)
+    if acts_for(tx, found.borrower_id) and tx.actor.role is not Role.AUTHORITY:
+        return _changed(tx, found, LoanState.DECLINED, "loan.decline", reason)
+    _for(tx, found.lender_id, N_("只有出借方或借用方可以撤销"))
+    return _changed(tx, found, LoanState.WITHDRAWN, "loan.withdraw", reason)
+
+
+def recall(tx: Tx, one: Loan | int, *, generation: int, reason: str) -> Loan:
+    """The lender (or the authority) wants it back: it ends after its notice and its guaranteed time."""
+    found = locked(tx, one, generation)
+    _for(tx, found.lender_id, N_("只有出借方可以召回"))
+    _must_be(found, LoanState.ACTIVE)
+    if not reason.strip():
+        raise Invalid("reason.missing", N_("请写明理由"), field="reason")
+    found.ends_at = found.would_end(tx.now)
+    found.recalled_at, found.recall_reason = tx.now, reason.strip()
+    return _changed(tx, found, LoanState.RECALLED, "loan.recall", reason.strip())
+
+
+def give_back(tx: Tx, one: Loan | int, amount: int | None = None, *, generation: int) -> Loan:
+    """The borrower gives back, all (None) or a part, before the end.
+
+    Raises OverCapacity where that much of it is in use: what runs is released first, by its own request.
+    """
+    found = locked(tx, one, generation)
+    _for(tx, found.borrower_id, N_("只有借用方可以归还"))
+    _must_be(found, LoanState.ACTIVE, LoanState.RECALLED, LoanState.OVERDUE)
+    wanted = found.outstanding if amount is None else amount
+    if not 0 < wanted <= found.outstanding:
+        raise Invalid("loan.amount", N_("归还数量须大于零且不超过在借数量"), field="amount")
+    back = _take_home(tx, found, wanted)
+    if back < wanted:
+        raise OverCapacity(
+            "loan.in_use",
+            N_("其中只有 %(have)s %(unit)s未在用,其余须先释放"),
+            have=shown(found.resource_class.kind, back),
+            unit=UNITS[found.resource_class.kind].shown,
+            field="amount",
+        )
+    return found
+
+
+def settle(tx: Tx) -> list[Loan]:
+    """Take home what has ended, oldest end first; what is still in use becomes overdue and is tried again next time.
+
+    Returns the loans that changed.
+    """
+    tx.actor.must_be(Role.SYSTEM, Role.AUTHORITY)
+    due = tx.scalars(
+        select(Loan)
+        .where(Loan.state.in_(OUT), Loan.ends_at <= tx.now)
+        .order_by(Loan.ends_at, Loan.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+    done = []
+    for one in due:
+        back = _take_home(tx, one, one.outstanding)
+        if one.outstanding and one.state != LoanState.OVERDUE.value:
+            _changed(tx, one, LoanState.OVERDUE, "loan.overdue")
+        elif not back:
+            continue
+        done.append(one)
+    return done
+
+
+def locked(tx: Tx, one: Loan | int, generation: int | None = None) -> Loan:
+    """The loan with its row locked. Raises Conflict where it is not what the page showed any more."""
+    found = loan(tx, one if isinstance(one, int) else one.id)
+    tx.refresh(found, with_for_update=True)
+    if generation is not None and found.generation != generation:
+        raise Conflict("loan.stale", N_("这笔出借已被他人更新,请核对后再办理"))
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------------- mechanism
+
+
+def _take_home(tx: Tx, one: Loan, wanted: int) -> int:
+    """Give back up to ``wanted``; the base units that went home."""
+    cls = one.resource_class
+    sides = {holder: Side(one.pool_id, cls, holder, one.borrower_id) for holder in (Holder.LENT, Holder.GRANTED)}
+    entries.lock(tx, [*sides.values(), Side(one.pool_id, cls, Holder.GRANTED, one.lender_id)])
+    parts: dict[Holder, int] = {}
+    left = wanted
+    for holder, side in sides.items():
+        take = min(left, entries.balance(tx, side))
+        if take:
+            parts[holder] = take
+            left -= take
+    back = wanted - left
+    if not back:
+        return 0
+    entries.give_back(
+        tx,
+        one.pool_id,
+        one.borrower_id,
+        one.lender_id,
+        cls,
+        parts,
+        key=f"{one.subject}/back/{one.returned}",
+        subject=one.subject,
+    )
+    one.returned += back
+    if one.returned == one.amount:
+        one.ended_at = tx.now
+        _changed(tx, one, LoanState.RETURNED, "loan.return")
+    else:
+        _changed(tx, one, LoanState(one.state), "loan.give_back")
+    return back
+
+
+def _short(lender: Department, cls: ResourceClass, has: int) -> OverCapacity:
+    return OverCapacity(
+        "loan.short",
+        N_("%(lender)s未使用的%(kind)s只有 %(have)s %(unit)s"),
+        lender=lender.name,
+        kind=UNITS[cls.kind].label,
+        have=shown(cls.kind, has),
+        unit=UNITS[cls.kind].shown,
+        field="amount",
+    )
+
+
+def _for(tx: Tx, department_id: int, sentence: str) -> None:
+    if not acts_for(tx, department_id):
+        raise NotAllowed("loan.not_yours", sentence)
+
+
+def _must_be(one: Loan, *states: LoanState) -> None:
+    if one.state not in {state.value for state in states}:
+        raise WrongState("loan.state", N_("这笔出借现在不能这样办理"))
+
+
+def _changed(tx: Tx, one: Loan, state: LoanState, action: str, reason: str = "") -> Loan:
+    before = one.state
+    one.state = state.value
+    one.generation += 1
+    tx.flush()
+    tx.audit(
+        action,
+        one.subject,
+        before={"state": before},
+        after={"state": state, "returned": one.returned, "ends_at": one.ends_at},
+        reason=reason,
+    )
+    return one

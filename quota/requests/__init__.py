@@ -1,0 +1,90 @@
+"""Requests: what a department asks for, held from submission until it is decided, delivered and accepted.
+
+``submit`` hands one in by the approval ``rules`` in force, ``approvals.sign`` takes each signature, ``fulfilment`` is told of
+the delivery. ``tables`` are the rows, ``terms`` until when."""
+
+from __future__ import annotations
+
+from quota.requests import approvals, asks, fulfilment, notices, rulebook, rules, terms
+from quota.requests.approvals import DECISION_LABELS, Decision
+from quota.requests.asks import Ask, Line
+from quota.requests.notices import NOTICE_LABELS, NoticeKind, NoticeReading, RequestNotice
+from quota.requests.rulebook import ApprovalRule
+from quota.requests.rules import FACTS, MAY_TAKE, SIGNED, STEP_LABELS, Condition, Rule, StepName
+from quota.requests.submission import (
+    draft,
+    drawn,
+    lock,
+    must_be,
+    own,
+    plan,
+    reasoned,
+    request,
+    resubmit,
+    revise,
+    submit,
+    visible,
+    whose_turn,
+    withdraw,
+)
+from quota.requests.tables import (
+    FIELDS,
+    KIND_LABELS,
+    OPEN,
+    STATE_LABELS,
+    Request,
+    RequestKind,
+    RequestLine,
+    RequestState,
+)
+from quota.requests.trials import Trial, trial
+
+__all__ = [
+    "DECISION_LABELS",
+    "FACTS",
+    "FIELDS",
+    "KIND_LABELS",
+    "MAY_TAKE",
+    "NOTICE_LABELS",
+    "OPEN",
+    "SIGNED",
+    "STATE_LABELS",
+    "STEP_LABELS",
+    "ApprovalRule",
+    "Ask",
+    "Condition",
+    "Decision",
+    "Line",
+    "NoticeKind",
+    "NoticeReading",
+    "Request",
+    "RequestKind",
+    "RequestLine",
+    "RequestNotice",
+    "RequestState",
+    "Rule",
+    "StepName",
+    "Trial",
+    "approvals",
+    "asks",
+    "draft",
+    "drawn",
+    "fulfilment",
+    "lock",
+    "must_be",
+    "notices",
+    "own",
+    "plan",
+    "reasoned",
+    "request",
+    "resubmit",
+    "revise",
+    "rulebook",
+    "rules",
+    "submit",
+    "terms",
+    "trial",
+    "visible",
+    "whose_turn",
+    "withdraw",
+]

@@ -1,0 +1,384 @@
+"""Signatures: who decides a request, one step after the other, and what the last signature does.
+
+Never the requester, never two steps of one request by one person, never provider staff; each only the step of the own
+role, and only what the page showed. The last signature posts what was held, in whole or in part; the rest returns to
+where it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Select, exists, select
+from sqlalchemy.orm import aliased
+
+from quota import calendar, ledger
+from quota.actors import ROLE_LABELS, Actor, Role
+from quota.calendar import WorkingDays
+from quota.errors import N_, Invalid, NotAllowed, WrongState
+from quota.ledger import Holder
+from quota.requests import asks, submission, terms
+from quota.requests.notices import NoticeKind, give
+from quota.requests.rulebook import ApprovalRule, default_rules, enact, in_force
+from quota.requests.rules import STEP_LABELS, StepName
+from quota.requests.tables import UNDELIVERED, Request, RequestKind, RequestLine, RequestState, RequestStep
+from quota.units import UNITS, Kind
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+__all__ = [
+    "DECISION_LABELS",
+    "ApprovalRule",
+    "Decision",
+    "default_rules",
+    "enact",
+    "in_force",
+    "lapse",
+    "may_sign",
+    "moving",
+    "queue",
+    "redate",
+    "sign",
+]
+
+
+class Decision(StrEnum):
+    APPROVE = "approve"
+    APPROVE_PART = "approve_part"
+    RETURN = "return"
+    REJECT = "reject"
+
+
+DECISION_LABELS = {
+    Decision.APPROVE: N_("通过"),
+    Decision.APPROVE_PART: N_("部分通过"),
+    Decision.RETURN: N_("退回补正"),
+    Decision.REJECT: N_("驳回"),
+}
+
+
+def sign(
+    tx: Tx,
+    request: Request | int,
+    *,
+    decision: Decision,
+    generation: int,
+    quantities: Mapping[int, int] | None = None,
+    amounts: Mapping[int, Mapping[Kind, int]] | None = None,
+    reason: str = "",
+    use_until: date | None = None,
+) -> Request:
+    """Decide the step that is under way. ``generation`` is the one that the page showed.
+
+    approve: the figures as they stand, asked for or reduced by an earlier signature. approve_part: ``quantities``
+    (line id → pieces) and ``amounts`` (line id → figures in base units that replace those asked for; kinds not named
+    stay); a later signature may set them anew, never above what was asked for. return: the requester has to mend it,
+    once a step. Reasons are required for all but approve. Where the term asked for has passed while the request waited, what
+    is approved needs a new one, ``use_until``; it is of no account otherwise.
+
+    Raises Conflict (request.stale) for a page that is out of date, NotAllowed, WrongState, Invalid, and OverCapacity
+    where quota to be returned is in use meanwhile.
+    """
+    found = submission.lock(tx, request)
+    _may_sign_at_all(tx.actor)
+    found = submission.lock(tx, found, generation)
+    submission.must_be(found, RequestState.IN_REVIEW)
+    step = found.current
+    assert step is not None  # noqa: S101 - a request in review has the step that it waits for
+    _may_sign(tx.actor, found, step)
+    decision = Decision(decision)
+    if decision is not Decision.APPROVE:
+        reason = submission.reasoned(reason)
+    if decision is Decision.RETURN:
+        return _return(tx, found, step, reason)
+    if decision is not Decision.APPROVE_PART and (quantities or amounts):
+        raise Invalid("approve.whole", N_("改动数量请用“部分通过”"), field="decision")
+    if decision is Decision.APPROVE_PART:
+        _reduce(found, quantities or {}, amounts or {})
+    before: dict[str, Any] = {"state": found.state, "step": step.name}
+    renewed = decision in (Decision.APPROVE, Decision.APPROVE_PART) and terms.passed(tx, found)
+    if renewed:
+        before["use_until"] = found.use_until
+        terms.set_anew(tx, found, use_until)
+    step.decision, step.decided_by, step.decided_at, step.reason = (
+        decision.value,
+        tx.actor.login,
+        tx.now,
+        reason.strip(),
+    )
+    if decision is Decision.REJECT:
+        found.decided_at = tx.now
+        submission.close(tx, found, RequestState.REJECTED, "request.reject", reason)
+        give(tx, found, NoticeKind.REJECTED, Role.TENANT, once="", text=reason)
+        return found
+    following = found.current
+    if following is not None and following.signs:
+        submission.start(tx, found, following)
+    else:
+        _grant(tx, found, following)
+    submission.changed(
+        tx,
+        found,
+        "request.sign",
+        before=before,
+        after={
+            "decision": decision,
+            "state": found.state,
+            "step": following.name if following is not None else None,
+            "turn": found.turn,
+            "due_at": found.due_at,
+            "approved": _approved(found),
+            **({"use_until": found.use_until} if renewed else {}),
+        },
+        reason=reason.strip(),
+    )
+    if found.decided_at is not None:
+        give(tx, found, NoticeKind.APPROVED, Role.TENANT, once="", text=reason.strip())
+    return found
+
+
+def may_sign(tx: Tx, request: Request, actor: Actor | None = None) -> bool:
+    """Whether ``actor`` (this transaction's where None) may decide the step that is under way."""
+    who = actor or tx.actor
+    step = request.current
+    if request.state != RequestState.IN_REVIEW or step is None:
+        return False
+    try:
+        _may_sign_at_all(who)
+        _may_sign(who, request, step)
+    except NotAllowed:
+        return False
+    return True
+
+
+URGENT = (Request.due_at, Request.submitted_at, Request.id)
+"""The order of a queue: the most urgent first."""
+
+
+def queue(tx: Tx, actor: Actor | None = None) -> list[Request]:
+    """What waits for ``actor`` (this transaction's where None), the most urgent first."""
+    return list(tx.scalars(queued(tx, actor).order_by(*URGENT)))
+
+
+def queued(tx: Tx, actor: Actor | None = None) -> Select[Request]:
+    """What waits for ``actor``, as a query without an order.
+
+    For who signs: the steps that they may sign. For a department: what to mend and what to accept.
+    """
+    who = actor or tx.actor
+    query = select(Request).where(Request.turn == who.role.value, submission.visible(tx, who))
+    if who.role is Role.TENANT:
+        query = query.where(Request.state.in_([RequestState.SUPPLEMENT, RequestState.ACCEPTING]))
+    else:
+        mine = aliased(RequestStep)
+        query = query.where(
+            Request.state == RequestState.IN_REVIEW,
+            Request.created_by != who.login,
+            Request.submitted_by != who.login,
+            ~exists().where(mine.request_id == Request.id, mine.round == Request.round, mine.decided_by == who.login),
+        )
+    return query
+
+
+def lapse(tx: Tx) -> list[Request]:
+    """Withdraw what was returned for supplement and not mended in time, and tell the department. A job's work."""
+    tx.actor.must_be(Role.SYSTEM)
+    late = tx.scalars(
+        select(Request.id)
+        .where(Request.state == RequestState.SUPPLEMENT.value, Request.due_at < tx.now)
+        .order_by(Request.id)
+    ).all()
+    lapsed = []
+    for request_id in late:
+        found = submission.lock(tx, request_id)
+        # Mended between our reading and our lock: then it was mended in time.
+        if found.state == RequestState.SUPPLEMENT and found.due_at is not None and found.due_at < tx.now:
+            submission.close(tx, found, RequestState.WITHDRAWN, "request.lapse", N_("逾期未补正"))
+            give(tx, found, NoticeKind.LAPSED, Role.TENANT, once="")
+            lapsed.append(found)
+    return lapsed
+
+
+def redate(tx: Tx) -> list[Request]:
+    """Compute the time limits that run anew, after the calendar was published or corrected; those that moved."""
+    days = calendar.working_days(tx)
+    moved = []
+    running = tx.scalars(select(Request.id).where(Request.turn.is_not(None)).order_by(Request.id)).all()
+    for request_id in running:
+        found = submission.lock(tx, request_id)
+        step = found.current
+        if step is None:
+            continue
+        due = _due(step, days)
+        if step.stopped:
+            step.supplement_due_at = due
+        else:
+            step.due_at = due
+        if due != found.due_at:
+            before, found.due_at = found.due_at, due
+            submission.changed(tx, found, "request.redate", before={"due_at": before}, after={"due_at": due})
+            moved.append(found)
+    return moved
+
+
+def moving(tx: Tx, days: WorkingDays) -> list[tuple[Request, datetime | None]]:
+    """Requests whose running limit would be another one by the calendar ``days``, and that limit. Changes nothing."""
+    running = tx.scalars(select(Request).where(Request.turn.is_not(None)).order_by(Request.id))
+    limits = ((one, _due(one.current, days)) for one in running if one.current is not None)
+    return [(one, due) for one, due in limits if due != one.due_at]
+
+
+# ---------------------------------------------------------------------------------------------------------- mechanism
+
+
+def _due(step: RequestStep, days: WorkingDays) -> datetime | None:
+    """The limit that runs for ``step`` by ``days``: the supplement's where it was returned, else its own."""
+    if step.stopped and step.returned_at is not None:
+        return days.due(step.returned_at, step.supplement_days)
+    return step.deadline(days)
+
+
+def _may_sign_at_all(actor: Actor) -> None:
+    actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
+
+
+def _may_sign(actor: Actor, request: Request, step: RequestStep) -> None:
+    if actor.role.value != step.role:
+        raise NotAllowed(
+            "approve.not_your_step",
+            N_("“%(step)s”由%(role)s办理"),
+            step=STEP_LABELS[StepName(step.name)],
+            role=ROLE_LABELS[Role(step.role)],
+        )
+    if actor.login in (request.created_by, request.submitted_by):
+        raise NotAllowed("approve.own", N_("不能审批自己提交的申请"))
+    if any(one.decided_by == actor.login for one in request.path):
+        raise NotAllowed("approve.twice", N_("您已办理过这份申请的另一个步骤,须由他人办理"))
+
+
+def _return(tx: Tx, request: Request, step: RequestStep, reason: str) -> Request:
+    if any(one.name == step.name and one.returned_at is not None for one in request.steps):
+        raise WrongState(
+            "request.returned_before",
+            N_("“%(step)s”已退回过一次,请作出通过或驳回的决定"),
+            step=STEP_LABELS[StepName(step.name)],
+        )
+    step.returned_at, step.returned_by, step.return_reason = tx.now, tx.actor.login, reason
+    step.supplement_due_at = calendar.working_days(tx).due(tx.now, step.supplement_days)
+    step.due_at = None
+    before = {"state": request.state}
+    request.state = RequestState.SUPPLEMENT.value
+    request.turn, request.due_at = Role.TENANT.value, step.supplement_due_at
+    submission.changed(
+        tx,
+        request,
+        "request.return",
+        before=before,
+        after={"state": request.state, "step": step.name, "due_at": request.due_at},
+        reason=reason,
+    )
+    give(tx, request, NoticeKind.RETURNED, Role.TENANT, once=str(step.id), text=reason)
+    return request
+
+
+def _reduce(request: Request, quantities: Mapping[int, int], amounts: Mapping[int, Mapping[Kind, int]]) -> None:
+    """Write what is approved of each line; lines not named stay as they stand."""
+    lines = {line.id: line for line in request.lines}
+    strangers = (set(quantities) | set(amounts)) - set(lines)
+    if strangers:
+        raise Invalid("approve.line", N_("这份申请没有这一项"), field="lines")
+    before = [(line.granted_quantity, line.granted_amounts) for line in request.lines]
+    for line_id, count in quantities.items():
+        line = lines[line_id]
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= line.quantity:
+            raise Invalid(
+                "approve.quantity",
+                N_("批准数量须在 0 到 %(most)s 之间"),
+                most=line.quantity,
+                field="quantities",
+            )
+        line.approved_quantity = count
+    for line_id, figures in amounts.items():
+        lines[line_id].approved_amounts = _shape(lines[line_id], figures)
+    if before == [(line.granted_quantity, line.granted_amounts) for line in request.lines]:
+        raise Invalid("approve.unchanged", N_("没有改动任何数量;请改用“通过”"), field="amounts")
+    if not request.takes(approved=True) and not request.gives(approved=True):
+        raise Invalid("approve.nothing", N_("批准量为零;请改用“驳回”"), field="amounts")
+
+
+def _shape(line: RequestLine, figures: Mapping[Kind, int]) -> dict[str, int]:
+    """The approved figures of ``line``: each between what is there now and what was asked for."""
+    if line.item_id is not None and RequestKind(line.request.kind) is RequestKind.CREATE:
+        raise Invalid("approve.shape", N_("目录规格只能减少件数,不能改规格"), field="amounts")
+    shape = dict(line.amounts)
+    for kind, figure in figures.items():
+        name = Kind(kind).value
+        low, high = sorted((line.current.get(name, 0), line.amounts.get(name, 0)))
+        if isinstance(figure, bool) or not isinstance(figure, int) or not low <= figure <= high:
+            raise Invalid(
+                "approve.amount",
+                N_("%(kind)s的批准量须在现有量与申请量之间"),
+                kind=UNITS[Kind(kind)].label,
+                field=name,
+            )
+        shape[name] = figure
+    return {name: figure for name, figure in shape.items() if figure}
+
+
+def _grant(tx: Tx, request: Request, following: RequestStep | None) -> None:
+    """The last signature: what was held goes to the department; delivery begins, or it is done."""
+    takes, gives = request.takes(approved=True), request.gives(approved=True)
+    holds = ledger.pending(tx, request.subject)
+    if holds and takes:
+        ledger.post(tx, holds, takes, key=f"{request.subject}/post")
+    elif holds:
+        ledger.void(tx, holds, key=f"{request.subject}/void/{request.round}")
+    request.decided_at = tx.now
+    if request.kind == RequestKind.EXTEND:
+        _extend(tx, request)
+    if request.kind in UNDELIVERED:
+        if gives:
+            asks.check_returnable(tx, request, approved=True)
+            ledger.reclaim(
+                tx,
+                request.pool_id,
+                request.department_id,
+                gives,
+                key=f"{request.subject}/reclaim",
+                source=Holder.GRANTED,
+                subject=request.subject,
+            )
+        request.state = RequestState.DONE.value
+        request.turn, request.due_at, request.closed_at = None, None, tx.now
+        return
+    request.state = RequestState.APPROVED.value
+    request.turn, request.due_at = Role.PROVIDER.value, None
+    if following is not None:
+        submission.start(tx, request, following)
+
+
+def _extend(tx: Tx, request: Request) -> None:
+    """Move the term of what ``request`` is about; a term that was moved further meanwhile stays."""
+    of = submission.lock(tx, request.extends_id or 0)
+    before = of.use_until
+    if request.use_until is None or (before is not None and before >= request.use_until):
+        return
+    of.use_until = request.use_until
+    submission.changed(
+        tx,
+        of,
+        "request.extend",
+        before={"use_until": before},
+        after={"use_until": of.use_until, "extension": request.number},
+    )
+
+
+def _approved(request: Request) -> list[dict[str, Any]]:
+    return [
+        {"line": line.position, "quantity": line.granted_quantity, "amounts": line.granted_amounts}
+        for line in request.lines
+    ]

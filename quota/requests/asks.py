@@ -1,0 +1,268 @@
+"""What somebody typed, how it becomes the lines of a request, and whether it is ready to be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from quota import ledger
+from quota.calendar import ZONE
+from quota.directory import catalog, departments, pools
+from quota.errors import N_, Conflict, Invalid
+from quota.ledger import Holder, Side, lending
+from quota.requests import terms
+from quota.requests.tables import FIELDS, OPEN, Request, RequestKind, RequestLine
+from quota.seals import fingerprint
+from quota.units import UNITS, Arch, Kind, classes, shown, total
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+MIN_JUSTIFICATION = 10
+"""Characters, blanks not counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One position of an ask, as RequestLine. With ``item_id`` the amounts are the catalogue's.
+
+    create: item_id or amounts, and quantity. resize: current, and item_id or amounts (the new shape; kinds left out
+    stay).
+    unsubscribe: current. quota: amounts, the change itself, negative to return some. extend: has no lines.
+    """
+
+    item_id: int | None = None
+    amounts: Mapping[Kind, int] = field(default_factory=dict)
+    quantity: int = 1
+    current: Mapping[Kind, int] = field(default_factory=dict)
+    service: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What somebody typed. ``key`` (one a form) makes sending it twice harmless."""
+
+    kind: RequestKind
+    department_id: int
+    pool_id: int
+    lines: Sequence[Line] = ()
+    justification: str = ""
+    system_id: int | None = None
+    resource_id: int | None = None
+    use_until: date | None = None
+    extends_id: int | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    key: str | None = None
+
+
+def write(tx: Tx, request: Request, ask: Ask) -> None:
+    """Make ``request`` say what ``ask`` says. Lines that ask for the same as before stay, with what is approved."""
+    unknown = sorted(set(ask.fields) - set(FIELDS))
+    if unknown:
+        raise Invalid("request.field", N_("申请没有这个字段:%(name)s"), name=unknown[0], field=unknown[0])
+    request.pool_id = pools.pool(tx, ask.pool_id).id
+    request.system_id = departments.system(tx, ask.system_id).id if ask.system_id is not None else None
+    request.resource_id = ask.resource_id
+    request.extends_id = terms.extendable(tx, ask.extends_id, request).id if ask.extends_id is not None else None
+    request.justification = ask.justification.strip()
+    request.use_until = ask.use_until
+    request.fields = dict(ask.fields)
+    lines = [_line(tx, ask, one, n) for n, one in enumerate(ask.lines, start=1)]
+    if _spelled(lines) != _spelled(request.lines):
+        request.lines.clear()
+        tx.flush()  # positions are unique: the old lines go first
+        request.lines.extend(lines)
+
+
+def takes(tx: Tx, ask: Ask) -> ledger.Classes:
+    """What ``ask`` would add to the department's, by class in base units. Writes nothing. Raises as ``write`` does."""
+    lines = [_line(tx, ask, one, n) for n, one in enumerate(ask.lines, start=1)]
+    return classes(total(line.takes() for line in lines), Arch(pools.pool(tx, ask.pool_id).arch))
+
+
+def _line(tx: Tx, ask: Ask, line: Line, position: int) -> RequestLine:
+    wanted, service = line.amounts, line.service
+    if line.item_id is not None:
+        item = catalog.item(tx, line.item_id)
+        wanted, service = item.takes(), item.service
+    if ask.kind is RequestKind.RESIZE:
+        wanted = {**line.current, **wanted}  # what the new shape does not name stays: a disk, say
+    count = line.quantity
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 10_000:
+        raise Invalid("request.quantity", N_("数量须为 1 至 10000 的整数"), field="quantity")
+    return RequestLine(
+        position=position,
+        item_id=line.item_id,
+        service=service,
+        name=line.name.strip(),
+        current=_figures(line.current),
+        amounts=_figures(wanted, signed=ask.kind is RequestKind.QUOTA),
+        quantity=count,
+    )
+
+
+def _figures(what: Mapping[Kind, int], *, signed: bool = False) -> dict[str, int]:
+    for kind, figure in what.items():
+        if isinstance(figure, bool) or not isinstance(figure, int) or (figure < 0 and not signed):
+            raise Invalid(
+                "amount.bad",
+                N_("%(name)s的数量须为非负整数"),
+                name=UNITS[Kind(kind)].label,
+                field=Kind(kind).value,
+            )
+    return {Kind(kind).value: figure for kind, figure in what.items() if figure}
+
+
+def told(request: Request) -> dict[str, Any]:
+    """What the requester says, for the audit trail."""
+    return {
+        "kind": request.kind,
+        "department": request.department_id,
+        "system": request.system_id,
+        "pool": request.pool_id,
+        "resource": request.resource_id,
+        "justification": request.justification,
+        "use_until": request.use_until,
+        "extends": request.extends_id,
+        "fields": request.fields,
+        "lines": _spelled(request.lines),
+    }
+
+
+def _spelled(lines: Iterable[RequestLine]) -> list[dict[str, Any]]:
+    return [
+        {
+            "item": line.item_id,
+            "service": line.service,
+            "name": line.name,
+            "current": line.current,
+            "amounts": line.amounts,
+            "quantity": line.quantity,
+        }
+        for line in lines
+    ]
+
+
+def asked(request: Request) -> str:
+    """Fingerprint of what signatures on ``request`` are about."""
+    about: dict[str, Any] = {"pool": request.pool_id, "resource": request.resource_id, "lines": _spelled(request.lines)}
+    if request.kind == RequestKind.EXTEND:
+        about |= {"extends": request.extends_id, "use_until": request.use_until}
+    return fingerprint(about)
+
+
+def facts(request: Request, takes: ledger.Classes, over_quota: bool) -> dict[str, Any]:
+    """What approval rules may know of ``request`` (quota.requests.rules.FACTS)."""
+
+    def sum_of(kind: Kind) -> int:
+        return sum(amount for cls, amount in takes.items() if cls.kind is kind)
+
+    return {
+        "kind": request.kind,
+        "services": sorted({line.service for line in request.lines if line.service}),
+        "quantity": sum(line.quantity for line in request.lines),
+        "vcpu": sum_of(Kind.VCPU),
+        "memory_gb": shown(Kind.MEMORY, sum_of(Kind.MEMORY)),
+        "block_gb": sum_of(Kind.BLOCK),
+        "accelerator": sum_of(Kind.ACCELERATOR),
+        "grows": bool(takes),
+        "over_quota": over_quota,
+        "xinchuang": request.pool.xinchuang,
+    }
+
+
+def check_words(tx: Tx, request: Request) -> None:
+    """Refuse words that cannot be judged: Invalid naming the field."""
+    if len("".join(request.justification.split())) < MIN_JUSTIFICATION:
+        raise Invalid(
+            "request.justification",
+            N_("请写明测算依据(至少 %(least)s 个字)"),
+            least=MIN_JUSTIFICATION,
+            field="justification",
+        )
+    if request.use_until is not None and request.use_until < tx.now.astimezone(ZONE).date():
+        raise Invalid("request.use_until", N_("使用期限不能早于今天"), field="use_until")
+    if request.system is not None and request.system.department_id != request.department_id:
+        raise Invalid("request.system", N_("所选信息系统不属于本单位"), field="system_id")
+
+
+def check_complete(tx: Tx, request: Request) -> None:
+    """Refuse a request that is not ready to be judged: Invalid or Conflict naming the field."""
+    check_words(tx, request)
+    if (request.kind == RequestKind.EXTEND) != (request.extends_id is not None):
+        raise Invalid("request.extends", N_("延期须指明一份申请,其他申请不指明"), field="use_until")
+    if request.kind == RequestKind.EXTEND:
+        terms.check_extension(tx, request)
+        return
+    if not request.pool.active:
+        raise Invalid("request.pool", N_("资源池“%(name)s”已停用"), name=request.pool.name, field="pool_id")
+    if not request.lines:
+        raise Invalid("request.empty", N_("请至少填写一项资源"), field="lines")
+    for line in request.lines:
+        _sound(request, line)
+    if not request.takes() and not request.gives():
+        raise Invalid("request.nothing", N_("申请没有改变任何数量"), field="lines")
+    if request.resource_id is not None:
+        busy = tx.scalar(
+            select(Request.number).where(
+                Request.resource_id == request.resource_id, Request.id != request.id, Request.state.in_(OPEN)
+            )
+        )
+        if busy is not None:
+            raise Conflict(
+                "request.resource_busy",
+                N_("这个资源已有在办申请 %(number)s,请等它办结"),
+                number=busy,
+                field="resource_id",
+            )
+
+
+def _sound(request: Request, line: RequestLine) -> None:
+    kind = RequestKind(request.kind)
+    about_one = kind in (RequestKind.RESIZE, RequestKind.UNSUBSCRIBE)
+    wrong = ""
+    if about_one != (request.resource_id is not None):
+        raise Invalid("request.resource", N_("变更和退订须指明一个资源,其他申请不指明"), field="resource_id")
+    if about_one and (len(request.lines) != 1 or line.quantity != 1 or not line.current):
+        wrong = N_("变更和退订一次只针对一个资源,并须写明其现有规格")
+    elif not about_one and line.current:
+        wrong = N_("只有变更和退订才写现有规格")
+    elif kind is RequestKind.UNSUBSCRIBE and line.amounts:
+        wrong = N_("退订不写新规格")
+    elif kind is not RequestKind.UNSUBSCRIBE and not line.amounts:
+        wrong = N_("请填写规格或数量")
+    elif kind is RequestKind.QUOTA and (line.quantity != 1 or line.item_id is not None):
+        wrong = N_("配额调整按数量填写,不选目录规格")
+    if wrong:
+        raise Invalid("request.line", wrong, field="lines")
+    if line.item is not None and not (line.item.active and line.item.offered_on(Arch(request.pool.arch))):
+        raise Invalid(
+            "request.item",
+            N_("资源池“%(pool)s”不提供“%(item)s”"),
+            pool=request.pool.name,
+            item=line.item.name,
+            field="lines",
+        )
+
+
+def check_returnable(tx: Tx, request: Request, *, approved: bool = False) -> None:
+    """Refuse to return what the department does not have, as asked or as ``approved``."""
+    holder = Holder.GRANTED if request.kind == RequestKind.QUOTA else Holder.USED
+    for cls, amount in request.gives(approved=approved).items():
+        have = ledger.balance(tx, Side(request.pool_id, cls, holder, request.department_id))
+        if holder is Holder.GRANTED:  # what it borrowed is not its own to be given back to the city
+            have = min(have, lending.own(tx, request.pool_id, cls, request.department_id))
+        if have < amount:
+            raise Invalid(
+                "request.too_much_back",
+                N_("要退回的%(kind)s超过了本单位现有的 %(have)s %(unit)s"),
+                kind=UNITS[cls.kind].label,
+                have=shown(cls.kind, have),
+                unit=UNITS[cls.kind].shown,
+                field="lines",
+            )

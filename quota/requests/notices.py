@@ -1,0 +1,226 @@
+"""What people are told about their requests, each thing once: reminders of time limits, returns, decisions, urgings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, cast
+
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, Table, Text, and_, exists, func, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from quota.actors import Actor, Role
+from quota.base import Base, append_only
+from quota.calendar import ZONE
+from quota.directory import departments as agencies
+from quota.errors import N_, Conflict, NotFound, WrongState
+from quota.requests import submission, terms
+from quota.requests.tables import OPEN, Request
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+class NoticeKind(StrEnum):
+    DUE = "due"
+    OVERDUE = "overdue"
+    ESCALATED = "escalated"
+    RETURNED = "returned"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    LAPSED = "lapsed"
+    URGED = "urged"
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    ACCEPTED = "accepted"
+    ABANDONED = "abandoned"
+    ENDING = "ending"
+
+
+NOTICE_LABELS = {
+    NoticeKind.DUE: N_("今日到期"),
+    NoticeKind.OVERDUE: N_("已逾期"),
+    NoticeKind.ESCALATED: N_("逾期未办,提请主管部门关注"),
+    NoticeKind.RETURNED: N_("退回补正"),
+    NoticeKind.APPROVED: N_("申请已通过"),
+    NoticeKind.REJECTED: N_("申请已驳回"),
+    NoticeKind.LAPSED: N_("逾期未补正,申请已撤回"),
+    NoticeKind.URGED: N_("申请人催办"),
+    NoticeKind.DELIVERED: N_("已交付,请验收"),
+    NoticeKind.REFUSED: N_("验收未通过,请重新交付"),
+    NoticeKind.ACCEPTED: N_("逾期未验收,视为验收通过"),
+    NoticeKind.ABANDONED: N_("无法交付,申请已终止"),
+    NoticeKind.ENDING: N_("使用期限将到,请延期或退订"),
+}
+
+
+class RequestNotice(Base):
+    """One notice to a role: of a department or a company where it is one's. ``key`` keeps it from being given twice."""
+
+    __tablename__ = "request_notices"
+    __table_args__ = (Index("ix_request_notices_to", "role", "at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(128), unique=True)
+    request_id: Mapped[int] = mapped_column(ForeignKey("requests.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    role: Mapped[str] = mapped_column(String(16))
+    department_id: Mapped[int | None] = mapped_column(ForeignKey("departments.id"), index=True)
+    provider_id: Mapped[int | None] = mapped_column(ForeignKey("cloud_providers.id"), index=True)
+    at: Mapped[datetime]
+    due_at: Mapped[datetime | None]
+    text: Mapped[str] = mapped_column(Text, default="")  # a person's own words: the reason of a return, say
+
+    request: Mapped[Request] = relationship()
+
+
+class NoticeReading(Base):
+    """That a person has read a notice to his role. A notice itself is never changed by being read."""
+
+    __tablename__ = "notice_readings"
+
+    notice_id: Mapped[int] = mapped_column(ForeignKey("request_notices.id"), primary_key=True)
+    login: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[datetime]
+
+
+append_only(cast("Table", NoticeReading.__table__))
+
+
+def give(
+    tx: Tx, request: Request, kind: NoticeKind, role: Role, *, once: str, text: str = "", due_at: datetime | None = None
+) -> RequestNotice | None:
+    """Tell ``role`` of ``kind``; None where the same was told before. ``once`` tells apart what may be told again.
+
+    ``due_at`` is the limit that it is about, that of the request where None.
+    """
+    key = f"{request.id}/{kind.value}/{role.value}/{once}"
+    if tx.scalar(select(RequestNotice.id).where(RequestNotice.key == key)) is not None:
+        return None
+    notice = RequestNotice(
+        key=key,
+        request_id=request.id,
+        kind=kind.value,
+        role=role.value,
+        department_id=request.department_id if role is Role.TENANT else None,
+        provider_id=request.pool.provider_id if role is Role.PROVIDER else None,
+        at=tx.now,
+        due_at=due_at or request.due_at,
+        text=text,
+    )
+    tx.add(notice)
+    tx.flush()
+    tx.audit("request.notice", request.subject, after={"notice": kind, "to": role, "due_at": notice.due_at})
+    return notice
+
+
+def addressed(tx: Tx, actor: Actor) -> ColumnElement[bool]:
+    """Which notices are to ``actor``, as a condition for a query: those of the role, the department or the company."""
+    mine = RequestNotice.role == actor.role.value
+    if actor.role is Role.TENANT:
+        departments = agencies.subtree(tx, actor.department_id) if actor.department_id is not None else set()
+        return and_(mine, RequestNotice.department_id.in_(departments))
+    if actor.role is Role.PROVIDER:
+        return and_(mine, RequestNotice.provider_id == actor.provider_id)
+    return mine
+
+
+def was_read(actor: Actor) -> ColumnElement[bool]:
+    """Whether ``actor`` has read a notice, as a condition for a query."""
+    return exists().where(NoticeReading.notice_id == RequestNotice.id, NoticeReading.login == actor.login)
+
+
+def unread(tx: Tx, actor: Actor) -> int:
+    """How many notices to ``actor`` he has not read."""
+    query = select(func.count()).select_from(RequestNotice).where(addressed(tx, actor), ~was_read(actor))
+    return tx.scalar(query) or 0
+
+
+def read(tx: Tx, notice_id: int) -> RequestNotice:
+    """Note that this person has read one notice; a second time changes nothing. NotFound for one that is not to him."""
+    found = tx.scalar(select(RequestNotice).where(RequestNotice.id == notice_id, addressed(tx, tx.actor)))
+    if found is None:
+        raise NotFound("notice.none", N_("没有编号为 %(id)s 的通知"), id=notice_id)
+    _note_read(tx, [found.id])
+    return found
+
+
+def read_all(tx: Tx, upto: int) -> int:
+    """Note that this person has read every notice to him up to number ``upto``, the newest that he was shown: what came
+    after stays unread. Returns how many."""
+    wanted = select(RequestNotice.id).where(RequestNotice.id <= upto, addressed(tx, tx.actor), ~was_read(tx.actor))
+    return _note_read(tx, tx.scalars(wanted).all())
+
+
+def _note_read(tx: Tx, notice_ids: Sequence[int]) -> int:
+    rows = [{"notice_id": one, "login": tx.actor.login, "at": tx.now} for one in notice_ids]
+    if rows:
+        # Two pages of one person may say it at once.
+        insert = sqlite_insert if tx.get_bind().dialect.name == "sqlite" else postgresql_insert
+        tx.execute(insert(NoticeReading).values(rows).on_conflict_do_nothing())
+    return len(rows)
+
+
+def received(tx: Tx, actor: Actor, since: datetime | None = None) -> list[RequestNotice]:
+    """The notices to ``actor``, newest first."""
+    query = select(RequestNotice).where(addressed(tx, actor)).order_by(RequestNotice.at.desc(), RequestNotice.id.desc())
+    if since is not None:
+        query = query.where(RequestNotice.at >= since)
+    return list(tx.scalars(query))
+
+
+def remind(tx: Tx) -> list[RequestNotice]:
+    """Remind whoever must act today or should have acted, once for each time limit; an overdue supplement is
+    left to ``approvals.lapse``.
+
+    What is overdue with the supervisor or the provider is also put before the authority. Returns what was new.
+    """
+    today = tx.now.astimezone(ZONE).date()
+    tomorrow = datetime.combine(today + timedelta(days=1), datetime.min.time(), ZONE)
+    waiting = tx.scalars(
+        select(Request)
+        .where(Request.turn.is_not(None), Request.due_at < tomorrow, Request.state.in_(OPEN))
+        .order_by(Request.due_at, Request.id)
+    ).all()
+    told: list[RequestNotice | None] = []
+    for request in waiting:
+        turn = submission.whose_turn(request)
+        if turn is None or turn.due_at is None:
+            continue
+        once = turn.due_at.isoformat()
+        late = turn.due_at < tx.now
+        told.append(give(tx, request, NoticeKind.OVERDUE if late else NoticeKind.DUE, turn.role, once=once))
+        if late and turn.role in (Role.SUPERVISOR, Role.PROVIDER):
+            told.append(give(tx, request, NoticeKind.ESCALATED, Role.AUTHORITY, once=once))
+    return [one for one in told if one is not None]
+
+
+def remind_of_terms(tx: Tx, returned: Collection[int] = ()) -> list[RequestNotice]:
+    """Remind departments 30, 14 and 7 days before a term ends, once each; of a term that was moved, again.
+
+    ``returned``: ids of requests of which nothing is left to end. Returns what was new.
+    """
+    told = []
+    for request, days in terms.to_remind(tx, returned):
+        if request.use_until is not None:
+            once = f"{request.use_until}/{days}"
+            ends = terms.ends_at(request.use_until)
+            told.append(give(tx, request, NoticeKind.ENDING, Role.TENANT, once=once, due_at=ends))
+    return [one for one in told if one is not None]
+
+
+def urge(tx: Tx, request: Request | int) -> RequestNotice:
+    """The department asks whoever's turn it is to hurry: once a day. Changes nothing about the request."""
+    found = submission.lock(tx, request)
+    submission.own(tx, found)
+    turn = submission.whose_turn(found)
+    if turn is None or turn.role is Role.TENANT:
+        raise WrongState("request.nobody_to_urge", N_("申请 %(number)s 现在不等待他人办理"), number=found.number)
+    today = tx.now.astimezone(ZONE).date()
+    notice = give(tx, found, NoticeKind.URGED, turn.role, once=today.isoformat())
+    if notice is None:
+        raise Conflict("request.urged", N_("今天已经催办过申请 %(number)s"), number=found.number)
+    return notice

@@ -1,0 +1,506 @@
+"""Requests: what a department asks for, held from submission until it is decided.
+
+    draft ─submit▶ in_review ─last signature▶ approved ▶ delivering ▶ accepting ▶ done
+                    │  ▲  └─reject▶ rejected              (of quota or a term: from the signature to done)
+              return▼  │resubmit
+                   supplement ─(nothing for 5 working days)▶ withdrawn
+
+A submitted request takes what it needs out of circulation at once: as much as possible from the department's
+granted quota, the rest from the pool's free capacity. Nothing about it expires while it waits for us. Every change
+raises ``generation``; whoever acts names the generation that was shown to them, and a stale one is refused.
+
+The tables are in ``quota.requests.tables``, the form's content in ``quota.requests.asks``, the signatures in ``quota.requests.approvals``, what
+comes after them in ``quota.requests.fulfilment``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from sqlalchemy import ColumnElement, false, select, true
+
+from quota import calendar, ledger
+from quota.actors import Actor, Role
+from quota.audit import AuditRecord
+from quota.calendar import ZONE
+from quota.directory import Department, departments
+from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
+from quota.ledger import Holder, Side
+from quota.requests import asks, rulebook, rules
+from quota.requests.asks import Ask, Line
+from quota.requests.rules import StepName
+from quota.requests.tables import (
+    FIELDS,
+    KIND_LABELS,
+    OPEN,
+    STATE_LABELS,
+    UNDELIVERED,
+    Request,
+    RequestKind,
+    RequestLine,
+    RequestState,
+    RequestStep,
+)
+from quota.units import ResourceClass
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+__all__ = [
+    "FIELDS",
+    "KIND_LABELS",
+    "OPEN",
+    "STATE_LABELS",
+    "Ask",
+    "Line",
+    "Plan",
+    "Request",
+    "RequestKind",
+    "RequestLine",
+    "RequestState",
+    "RequestStep",
+    "Turn",
+    "changed",
+    "changes",
+    "close",
+    "draft",
+    "drawn",
+    "lock",
+    "must_be",
+    "own",
+    "plan",
+    "reasoned",
+    "request",
+    "resubmit",
+    "revise",
+    "start",
+    "submit",
+    "visible",
+    "whose_turn",
+    "withdraw",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What submitting would do: ``within`` the granted quota, of what is ``borrowed``, ``beyond`` both, and who would
+    sign."""
+
+    within: ledger.Classes
+    borrowed: ledger.Classes
+    beyond: ledger.Classes
+    facts: Mapping[str, Any]
+    path: Sequence[rules.Step]
+
+    @property
+    def over_quota(self) -> bool:
+        return bool(self.facts["over_quota"])
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Whose turn it is: a role, for a department or a company where it is one's, at which step and until when."""
+
+    role: Role
+    step: StepName | None
+    due_at: datetime | None
+    department_id: int | None = None
+    provider_id: int | None = None
+
+
+# ----------------------------------------------------------------------------------------------------------- reading
+
+
+def visible(tx: Tx, actor: Actor | None = None) -> ColumnElement[bool]:
+    """What ``actor`` (this transaction's where None) may see of Request, as a condition for a query.
+
+    A tenant sees its department and those below; authority, supervisor and auditor see all; nobody else any.
+    """
+    who = actor or tx.actor
+    if who.role is Role.TENANT and who.department_id is not None:
+        return Request.department_id.in_(departments.subtree(tx, who.department_id))
+    if who.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM):
+        return true()
+    return false()
+
+
+def request(tx: Tx, request_id: int) -> Request:
+    """The request, or NotFound: also where this actor may not see it."""
+    found = tx.scalar(select(Request).where(Request.id == request_id, visible(tx)))
+    if found is None:
+        raise NotFound("request.none", N_("没有编号为 %(id)s 的申请"), id=request_id)
+    return found
+
+
+def whose_turn(request: Request) -> Turn | None:
+    """Who must act next; None where nobody must."""
+    if request.turn is None:
+        return None
+    role = Role(request.turn)
+    current = request.current
+    return Turn(
+        role=role,
+        step=StepName(current.name) if current is not None else None,
+        due_at=request.due_at,
+        department_id=request.department_id if role is Role.TENANT else None,
+        provider_id=request.pool.provider_id if role is Role.PROVIDER else None,
+    )
+
+
+def changes(tx: Tx, request: Request, generation: int) -> list[dict[str, Any]]:
+    """What happened to it after ``generation``: by, at, action, before, after, reason; oldest first."""
+    rows = tx.scalars(select(AuditRecord).where(AuditRecord.subject == request.subject).order_by(AuditRecord.sequence))
+    return [
+        {
+            "by": row.actor,
+            "at": row.at,
+            "action": row.action,
+            "before": row.before,
+            "after": row.after,
+            "reason": row.reason,
+        }
+        for row in rows
+        if row.after.get("generation", 0) > generation
+    ]
+
+
+def drawn(
+    tx: Tx, kind: str, pool_id: int, department_id: int, takes: ledger.Classes
+) -> tuple[ledger.Classes, ledger.Classes, ledger.Classes]:
+    """Where ``takes`` would come from now: the department's granted quota, then what it borrowed, then the pool's free
+    capacity (whether or not there is as much). More quota comes out of the pool alone."""
+    within: dict[ResourceClass, int] = {}
+    borrowed: dict[ResourceClass, int] = {}
+    beyond = dict(takes)
+    if kind != RequestKind.QUOTA:
+        for holder, share in ((Holder.GRANTED, within), (Holder.LENT, borrowed)):
+            for cls, amount in beyond.items():
+                has = ledger.balance(tx, Side(pool_id, cls, holder, department_id))
+                if has:
+                    share[cls] = min(has, amount)
+            beyond = {cls: rest for cls, amount in beyond.items() if (rest := amount - share.get(cls, 0))}
+    return within, borrowed, beyond
+
+
+def plan(tx: Tx, request: Request) -> Plan:
+    """What submitting ``request`` now would hold, and who would sign. Takes nothing."""
+    takes = request.takes()
+    within, borrowed, beyond = drawn(tx, request.kind, request.pool_id, request.department_id, takes)
+    facts = asks.facts(request, takes, bool(beyond))
+    on = tx.now.astimezone(ZONE).date()
+    enacted = rulebook.enacted(tx)
+    signers = rules.signers(facts, enacted, on)  # refuses where nobody would sign
+    path = signers if request.kind in UNDELIVERED else rules.path(facts, enacted, on)
+    return Plan(within, borrowed, beyond, facts, path)
+
+
+# ----------------------------------------------------------------------------------------------- verbs of the requester
+
+
+def draft(tx: Tx, ask: Ask) -> Request:
+    """Keep what somebody typed as a draft. Only what makes no sense at all is refused; ``submit`` looks closely.
+
+    The same ``ask.key`` again returns the first draft.
+    """
+    _for_department(tx, ask.department_id)
+    if ask.key is not None:
+        _one_at_a_time(tx, ask.department_id)
+        earlier = tx.scalar(select(Request).where(Request.key == ask.key))
+        if earlier is not None:
+            if earlier.created_by != tx.actor.login:
+                raise Conflict("key.reused", N_("幂等键 %(key)s 已用于另一笔操作"), key=ask.key)
+            return earlier
+    department = departments.department(tx, ask.department_id)
+    departments.must_be_open(department, "department")
+    request = Request(
+        number=uuid4().hex,  # until the id is known
+        key=ask.key,
+        kind=RequestKind(ask.kind).value,
+        state=RequestState.DRAFT.value,
+        department_id=department.id,
+        created_by=tx.actor.login,
+        created_at=tx.now,
+        changed_by=tx.actor.login,
+        changed_at=tx.now,
+        generation=1,
+        round=1,
+    )
+    asks.write(tx, request, ask)
+    tx.add(request)
+    tx.flush()
+    request.number = f"SQ-{tx.now.astimezone(ZONE).year}-{request.id:06d}"
+    tx.flush()
+    tx.audit(
+        "request.draft",
+        request.subject,
+        after={"generation": 1, "number": request.number, **asks.told(request)},
+    )
+    return request
+
+
+def revise(tx: Tx, request: Request | int, ask: Ask, *, generation: int) -> Request:
+    """Replace what a draft, or a request returned for supplement, says. Its kind and department stay."""
+    found = lock(tx, request, generation)
+    own(tx, found)
+    must_be(found, RequestState.DRAFT, RequestState.SUPPLEMENT)
+    if (ask.kind, ask.department_id) != (found.kind, found.department_id):
+        raise Invalid("request.fixed", N_("申请的类型和单位不能更改,请另行申请"), field="kind")
+    before = asks.told(found)
+    asks.write(tx, found, ask)
+    tx.flush()
+    after = asks.told(found)
+    changed(
+        tx,
+        found,
+        "request.revise",
+        before={name: value for name, value in before.items() if after[name] != value},
+        after={name: value for name, value in after.items() if before[name] != value},
+    )
+    return found
+
+
+def submit(tx: Tx, request: Request | int, *, generation: int) -> Request:
+    """Hand a draft in: what it needs is held, and the first of those who must sign begins.
+
+    Raises Invalid for what is missing or makes no sense, OverCapacity where the pool has not enough,
+    Conflict where another open request is about the same resource.
+    """
+    found = lock(tx, request, generation)
+    own(tx, found)
+    must_be(found, RequestState.DRAFT)
+    before = {"state": found.state}
+    _enter_review(tx, found)
+    changed(tx, found, "request.submit", before=before, after=_progress(tx, found))
+    return found
+
+
+def resubmit(tx: Tx, request: Request | int, *, generation: int) -> Request:
+    """Answer a return. The step goes on where its clock stopped; asking for something else begins a new round."""
+    found = lock(tx, request, generation)
+    own(tx, found)
+    must_be(found, RequestState.SUPPLEMENT)
+    before = {"state": found.state, "round": found.round}
+    if found.asked == asks.asked(found):
+        asks.check_words(tx, found)
+        step = found.current
+        assert step is not None  # noqa: S101 - a request in supplement has the step that returned it
+        step.resumed_at = tx.now
+        step.due_at = step.deadline(calendar.working_days(tx))
+        found.state = RequestState.IN_REVIEW.value
+        found.turn, found.due_at = step.role, step.due_at
+    else:
+        # What was signed was about something else: its hold and its signatures are void.
+        old = ledger.pending(tx, found.subject)
+        _lock_accounts(
+            tx, found, {one.resource_class for one in old} | set(found.takes()), {one.pool_id for one in old}
+        )
+        if old:
+            ledger.void(tx, old, key=f"{found.subject}/void/{found.round}")
+        for step in found.path:
+            if step.decided_at is None:
+                step.decision, step.decided_at, step.due_at = "superseded", tx.now, None
+        found.round += 1
+        _enter_review(tx, found)
+    changed(tx, found, "request.resubmit", before=before, after=_progress(tx, found))
+    return found
+
+
+def withdraw(tx: Tx, request: Request | int, *, generation: int, reason: str = "") -> Request:
+    """Take a request back while it is not decided: what was held returns to where it came from."""
+    found = lock(tx, request, generation)
+    own(tx, found)
+    must_be(found, RequestState.DRAFT, RequestState.IN_REVIEW, RequestState.SUPPLEMENT)
+    close(tx, found, RequestState.WITHDRAWN, "request.withdraw", reason)
+    return found
+
+
+# --------------------------------------------------------------- mechanism, shared with quota.requests.approvals and .fulfilment
+
+
+def lock(tx: Tx, request: Request | int, generation: int | None = None) -> Request:
+    """The request as it is now, its row locked until this transaction ends.
+
+    Where ``generation`` is given and is not the present one: Conflict, with ``by``, ``at``, ``generation`` and
+    ``changes`` saying what happened meanwhile.
+    """
+    request_id = request if isinstance(request, int) else request.id
+    tx.flush()
+    if tx.scalar(select(Request.id).where(Request.id == request_id).with_for_update()) is None:
+        raise NotFound("request.none", N_("没有编号为 %(id)s 的申请"), id=request_id)
+    # Read again now that nobody else can change it: this session may have seen it before it was locked.
+    fresh = {"populate_existing": True}
+    found = tx.scalars(select(Request).where(Request.id == request_id).execution_options(**fresh)).one()
+    tx.expire(found, ["lines", "steps"])
+    for model in (RequestLine, RequestStep):
+        tx.scalars(select(model).where(model.request_id == request_id).execution_options(**fresh)).all()
+    if generation is not None and generation != found.generation:
+        raise Conflict(
+            "request.stale",
+            N_("您看到的页面已过时:申请 %(number)s 已由 %(by)s 更新,请核对后再操作"),
+            number=found.number,
+            by=found.changed_by,
+            at=found.changed_at,
+            generation=found.generation,
+            changes=changes(tx, found, generation),
+        )
+    return found
+
+
+def must_be(request: Request, *states: RequestState) -> None:
+    """Raise WrongState unless ``request`` is in one of ``states``."""
+    if request.state not in states:
+        raise WrongState(
+            "request.state",
+            N_("申请 %(number)s 现为“%(state)s”,不能这样操作"),
+            number=request.number,
+            state=STATE_LABELS[RequestState(request.state)],
+        )
+
+
+def changed(
+    tx: Tx,
+    request: Request,
+    action: str,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    reason: str = "",
+) -> None:
+    """Raise the generation of ``request`` and note what was done."""
+    request.generation += 1
+    request.changed_by, request.changed_at = tx.actor.login, tx.now
+    tx.flush()
+    tx.audit(
+        action,
+        request.subject,
+        before=before,
+        after={"generation": request.generation, **(after or {})},
+        reason=reason,
+    )
+
+
+def close(tx: Tx, request: Request, state: RequestState, action: str, reason: str) -> None:
+    """End ``request`` without granting it: void what it holds."""
+    before = {"state": request.state}
+    holds = ledger.pending(tx, request.subject)
+    if holds:
+        ledger.void(tx, holds, key=f"{request.subject}/void/{request.round}")
+    request.state = state.value
+    request.turn, request.due_at, request.closed_at = None, None, tx.now
+    changed(tx, request, action, before=before, after={"state": state}, reason=reason)
+
+
+def start(tx: Tx, request: Request, step: RequestStep) -> None:
+    """Begin ``step``: from now on it is its role's turn."""
+    step.started_at = tx.now
+    step.due_at = step.deadline(calendar.working_days(tx))
+    request.turn, request.due_at = step.role, step.due_at
+
+
+def reasoned(reason: str) -> str:
+    """``reason`` without blanks around it; Invalid where nothing is left."""
+    if not reason.strip():
+        raise Invalid("reason.missing", N_("请写明理由"), field="reason")
+    return reason.strip()
+
+
+def _for_department(tx: Tx, department_id: int) -> None:
+    tx.actor.must_be(Role.TENANT)
+    if department_id not in departments.subtree(tx, departments.acting(tx, tx.actor).id):
+        raise NotAllowed("request.not_yours", N_("只能办理本单位及下属单位的申请"))
+
+
+def own(tx: Tx, request: Request) -> None:
+    """Raise NotAllowed unless this actor acts for the department of ``request``."""
+    _for_department(tx, request.department_id)
+
+
+def _progress(tx: Tx, request: Request) -> dict[str, Any]:
+    """Where a request stands after it was handed in, for the audit trail."""
+    return {
+        "state": request.state,
+        "round": request.round,
+        "turn": request.turn,
+        "due_at": request.due_at,
+        "path": [f"{step.name}:{step.role}:{step.rule}" for step in request.path],
+        "held": {f"{one.source}/{one.resource_class}": one.amount for one in ledger.pending(tx, request.subject)},
+    }
+
+
+def _lock_accounts(tx: Tx, request: Request, what: Iterable[ResourceClass], pool_ids: Iterable[int] = ()) -> None:
+    """Lock every account that holding or voiding may touch, in the ledger's one order, before reading any."""
+    ledger.lock(
+        tx,
+        [
+            Side(pool_id, cls, holder, None if holder is Holder.FREE else request.department_id)
+            for pool_id in {request.pool_id, *pool_ids}
+            for cls in what
+            for holder in (Holder.FREE, Holder.GRANTED, Holder.HELD, Holder.LENT)
+        ],
+    )
+
+
+def _one_at_a_time(tx: Tx, department_id: int) -> None:
+    """Let no other form of this department be handed in before this transaction ends.
+
+    So two of them cannot both find that there is no draft with their key, or no open request for their resource.
+    """
+    tx.execute(select(Department.id).where(Department.id == department_id).with_for_update(key_share=True))
+
+
+def _enter_review(tx: Tx, request: Request) -> None:
+    _one_at_a_time(tx, request.department_id)
+    asks.check_complete(tx, request)
+    _lock_accounts(tx, request, {*request.takes(), *request.gives()})
+    planned = plan(tx, request)
+    for source, what in (
+        (Holder.GRANTED, planned.within),
+        (Holder.LENT, planned.borrowed),
+        (Holder.FREE, planned.beyond),
+    ):
+        if what:
+            ledger.hold(
+                tx,
+                request.pool_id,
+                request.department_id,
+                what,
+                key=f"{request.subject}/hold/{request.round}/{source.value}",
+                subject=request.subject,
+                source=source,
+                target=Holder.GRANTED if request.kind == RequestKind.QUOTA else Holder.USED,
+            )
+    asks.check_returnable(tx, request)
+    for number, step in enumerate(planned.path, start=1):
+        request.steps.append(
+            RequestStep(
+                round=request.round,
+                sequence=number,
+                name=step.name.value,
+                role=step.role.value,
+                limit_days=_limit(request, step),
+                supplement_days=step.supplement_days,
+                rule=step.rule,
+                because=list(step.because),
+            )
+        )
+    for line in request.lines:
+        line.approved_quantity = line.approved_amounts = None
+    request.facts = dict(planned.facts)
+    request.asked = asks.asked(request)
+    request.state = RequestState.IN_REVIEW.value
+    request.submitted_by, request.submitted_at = tx.actor.login, request.submitted_at or tx.now
+    start(tx, request, request.path[0])
+    tx.flush()
+
+
+def _limit(request: Request, step: rules.Step) -> int:
+    """Working days of ``step``: delivery takes what the catalogue promises, where the request names its items."""
+    if step.name is StepName.DELIVERY:
+        promised = [line.item.delivery_days for line in request.lines if line.item is not None]
+        if promised:
+            return max(promised)
+    return step.days

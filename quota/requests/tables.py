@@ -1,0 +1,296 @@
+"""The file of a request: what was asked, line by line, and the steps on its path with who decided them."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from quota.base import Base
+from quota.calendar import WorkingDays
+from quota.directory import Department, Pool, System, catalog
+from quota.errors import N_
+from quota.requests.rules import SIGNED, StepName
+from quota.units import Amounts, Arch, Kind, ResourceClass, classes, total
+
+
+class RequestKind(StrEnum):
+    CREATE = "create"
+    RESIZE = "resize"
+    UNSUBSCRIBE = "unsubscribe"
+    QUOTA = "quota"
+    EXTEND = "extend"
+
+
+KIND_LABELS = {
+    RequestKind.CREATE: N_("新增"),
+    RequestKind.RESIZE: N_("变更"),
+    RequestKind.UNSUBSCRIBE: N_("退订"),
+    RequestKind.QUOTA: N_("配额调整"),
+    RequestKind.EXTEND: N_("延期"),
+}
+
+
+UNDELIVERED = frozenset({RequestKind.QUOTA, RequestKind.EXTEND})
+"""Done with the last signature: there is nothing for the provider to do."""
+
+
+class RequestState(StrEnum):
+    DRAFT = "draft"
+    IN_REVIEW = "in_review"
+    SUPPLEMENT = "supplement"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+    DELIVERING = "delivering"
+    ACCEPTING = "accepting"
+    DONE = "done"
+
+
+STATE_LABELS = {
+    RequestState.DRAFT: N_("草稿"),
+    RequestState.IN_REVIEW: N_("待审"),
+    RequestState.SUPPLEMENT: N_("待补正"),
+    RequestState.APPROVED: N_("已通过"),
+    RequestState.REJECTED: N_("已驳回"),
+    RequestState.WITHDRAWN: N_("已撤回"),
+    RequestState.DELIVERING: N_("交付中"),
+    RequestState.ACCEPTING: N_("待验收"),
+    RequestState.DONE: N_("已完成"),
+}
+
+OPEN = frozenset(
+    {
+        RequestState.IN_REVIEW,
+        RequestState.SUPPLEMENT,
+        RequestState.APPROVED,
+        RequestState.DELIVERING,
+        RequestState.ACCEPTING,
+    }
+)
+"""Submitted and not yet at an end."""
+
+FIELDS = {
+    "approval_number": N_("立项批复文号"),
+    "contact": N_("项目负责人"),
+    "phone": N_("联系电话"),
+    "funding": N_("资金来源"),
+    "schedule": N_("建设工期"),
+    "online_on": N_("上线日期"),
+    "offline_on": N_("下线日期"),
+    "users": N_("使用对象"),
+    "registered_users": N_("注册用户数"),
+    "monthly_use": N_("每月使用量"),
+    "zone": N_("网络区"),
+    "system_disk": N_("系统盘"),
+    "data_disk": N_("数据盘"),
+    "os": N_("操作系统"),
+    "database": N_("数据库"),
+    "middleware": N_("中间件"),
+    "ip": N_("IPv4/IPv6"),
+    "domain": N_("域名"),
+    "ports": N_("端口"),
+    "mlps": N_("等保级别、备案号、测评日期"),
+    "crypto": N_("密评级别、日期"),
+    "backup": N_("备份策略"),
+    "rto": N_("RTO"),
+    "rpo": N_("RPO"),
+    "vendor": N_("厂商与联系人"),
+    "peak": N_("并发与峰值"),
+    "note": N_("备注"),
+}
+"""What else a request may say: name → label. All optional here; a form may ask for more."""
+
+
+class Request(Base):
+    """申请. ``turn`` is the role that must act next and ``due_at`` until when; both empty when nobody must."""
+
+    __tablename__ = "requests"
+    __table_args__ = (
+        CheckConstraint("generation > 0 AND round > 0", name="counts"),
+        Index("ix_requests_turn_due", "turn", "due_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[str] = mapped_column(String(40), unique=True)  # SQ-2026-000123
+    key: Mapped[str | None] = mapped_column(String(128), unique=True)  # a form sent twice is one request
+    kind: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    department_id: Mapped[int] = mapped_column(ForeignKey("departments.id"), index=True)
+    system_id: Mapped[int | None] = mapped_column(ForeignKey("systems.id"), index=True)
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), index=True)
+    resource_id: Mapped[int | None] = mapped_column(index=True)  # of providers.observation, which lies above the book
+    extends_id: Mapped[int | None] = mapped_column(index=True)  # the request whose term shall be moved
+    justification: Mapped[str] = mapped_column(Text, default="")
+    use_until: Mapped[date | None]  # the term as it stands: an approved extension moves it
+    fields: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    facts: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what the rules saw when it was submitted
+    generation: Mapped[int] = mapped_column(default=1)
+    round: Mapped[int] = mapped_column(default=1)  # raised when a supplement asks for something else
+    asked: Mapped[str] = mapped_column(String(64), default="")  # fingerprint of what the signatures are about
+    turn: Mapped[str | None] = mapped_column(String(16))
+    due_at: Mapped[datetime | None]
+    created_by: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    submitted_by: Mapped[str | None] = mapped_column(String(64))
+    submitted_at: Mapped[datetime | None]
+    decided_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+    changed_by: Mapped[str] = mapped_column(String(64))
+    changed_at: Mapped[datetime]
+
+    department: Mapped[Department] = relationship()
+    system: Mapped[System | None] = relationship()
+    pool: Mapped[Pool] = relationship()
+    extends: Mapped[Request | None] = relationship(
+        primaryjoin="foreign(Request.extends_id) == remote(Request.id)", viewonly=True
+    )
+    lines: Mapped[list[RequestLine]] = relationship(
+        back_populates="request", order_by="RequestLine.position", cascade="all, delete-orphan"
+    )
+    steps: Mapped[list[RequestStep]] = relationship(
+        back_populates="request", order_by="RequestStep.round, RequestStep.sequence"
+    )
+
+    @property
+    def subject(self) -> str:
+        return f"request:{self.id}"
+
+    @property
+    def path(self) -> list[RequestStep]:
+        """The steps of the present round, in order."""
+        return [step for step in self.steps if step.round == self.round]
+
+    @property
+    def current(self) -> RequestStep | None:
+        """The step that is under way; None in a draft and at an end."""
+        if RequestState(self.state) not in OPEN:
+            return None
+        return next((step for step in self.path if step.decided_at is None), None)
+
+    def step(self, name: StepName) -> RequestStep | None:
+        """The step ``name`` of the present round."""
+        return next((step for step in self.path if step.name == name.value), None)
+
+    def takes(self, *, approved: bool = False) -> dict[ResourceClass, int]:
+        """What it adds to the department's, as asked or as approved so far."""
+        return classes(total(line.takes(approved=approved) for line in self.lines), Arch(self.pool.arch))
+
+    def gives(self, *, approved: bool = False) -> dict[ResourceClass, int]:
+        """What it returns of the department's, as asked or as approved so far."""
+        return classes(total(line.gives(approved=approved) for line in self.lines), Arch(self.pool.arch))
+
+    @property
+    def reduced(self) -> bool:
+        """Whether less than all that was asked for is approved so far."""
+        return any(line.reduced for line in self.lines)
+
+
+class RequestLine(Base):
+    """One position: ``quantity`` pieces that have ``current`` and shall have ``amounts`` (base units by kind).
+
+    A new machine has nothing now; a machine to be returned shall have nothing; a change of quota is written as the
+    change itself, and alone may be negative.
+    """
+
+    __tablename__ = "request_lines"
+    __table_args__ = (
+        UniqueConstraint("request_id", "position"),
+        CheckConstraint("approved_quantity IS NULL OR approved_quantity BETWEEN 0 AND quantity", name="approved"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    request_id: Mapped[int] = mapped_column(ForeignKey("requests.id"))
+    position: Mapped[int]
+    item_id: Mapped[int | None] = mapped_column(ForeignKey("catalog_items.id"))
+    service: Mapped[str] = mapped_column(String(24), default="")  # providers.base.ServiceKind
+    name: Mapped[str] = mapped_column(String(96), default="")
+    current: Mapped[dict[str, int]] = mapped_column(default=dict)
+    amounts: Mapped[dict[str, int]] = mapped_column(default=dict)
+    quantity: Mapped[int] = mapped_column(default=1)
+    approved_quantity: Mapped[int | None]
+    approved_amounts: Mapped[dict[str, int] | None]
+
+    request: Mapped[Request] = relationship(back_populates="lines")
+    item: Mapped[catalog.CatalogItem | None] = relationship()
+
+    @property
+    def granted_quantity(self) -> int:
+        return self.quantity if self.approved_quantity is None else self.approved_quantity
+
+    @property
+    def granted_amounts(self) -> dict[str, int]:
+        return self.amounts if self.approved_amounts is None else self.approved_amounts
+
+    @property
+    def reduced(self) -> bool:
+        return (self.granted_quantity, self.granted_amounts) != (self.quantity, self.amounts)
+
+    def difference(self, *, approved: bool = False) -> dict[Kind, int]:
+        """Wanted less current, over all pieces; negative where it returns."""
+        wanted, count = (self.granted_amounts, self.granted_quantity) if approved else (self.amounts, self.quantity)
+        kinds = sorted({*wanted, *self.current})
+        return {Kind(name): (wanted.get(name, 0) - self.current.get(name, 0)) * count for name in kinds}
+
+    def takes(self, *, approved: bool = False) -> Amounts:
+        return {kind: figure for kind, figure in self.difference(approved=approved).items() if figure > 0}
+
+    def gives(self, *, approved: bool = False) -> Amounts:
+        return {kind: -figure for kind, figure in self.difference(approved=approved).items() if figure < 0}
+
+
+class RequestStep(Base):
+    """A step on a request's path: whose, within how many working days, and what came of it.
+
+    A return for supplement stops its clock from ``returned_at`` to ``resumed_at``; ``due_at`` is empty meanwhile.
+    """
+
+    __tablename__ = "request_steps"
+    __table_args__ = (UniqueConstraint("request_id", "round", "sequence"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    request_id: Mapped[int] = mapped_column(ForeignKey("requests.id"))
+    round: Mapped[int]
+    sequence: Mapped[int]
+    name: Mapped[str] = mapped_column(String(24))
+    role: Mapped[str] = mapped_column(String(16))
+    limit_days: Mapped[int]
+    supplement_days: Mapped[int]
+    rule: Mapped[str] = mapped_column(String(48))  # code@version
+    because: Mapped[list[str]] = mapped_column(default=list)
+    started_at: Mapped[datetime | None]
+    due_at: Mapped[datetime | None]
+    returned_at: Mapped[datetime | None]
+    returned_by: Mapped[str | None] = mapped_column(String(64))
+    return_reason: Mapped[str] = mapped_column(Text, default="")
+    supplement_due_at: Mapped[datetime | None]
+    resumed_at: Mapped[datetime | None]
+    decision: Mapped[str | None] = mapped_column(String(16))
+    decided_by: Mapped[str | None] = mapped_column(String(64))
+    decided_at: Mapped[datetime | None]
+    reason: Mapped[str] = mapped_column(Text, default="")
+
+    request: Mapped[Request] = relationship(back_populates="steps")
+
+    @property
+    def signs(self) -> bool:
+        return StepName(self.name) in SIGNED
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it waits for a supplement."""
+        return self.returned_at is not None and self.resumed_at is None
+
+    def deadline(self, days: WorkingDays) -> datetime | None:
+        """When it is due by ``days``; None where its clock does not run."""
+        if self.started_at is None or self.stopped:
+            return None
+        if self.returned_at is None or self.resumed_at is None:
+            return days.due(self.started_at, self.limit_days)
+        left = self.limit_days - days.between(self.started_at, self.returned_at)
+        # Returned after its time was up: it is late again at once.
+        return days.due(self.resumed_at, left) if left >= 0 else self.resumed_at

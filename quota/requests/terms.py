@@ -1,0 +1,121 @@
+"""使用期限: until when what was asked for is needed, how a term is moved, and who is told in time that it ends.
+
+Nothing is taken away because a term ends: the department is reminded 30, 14 and 7 days before, once each, and asks for
+an extension or returns what it has. While an extension waits for us there are no reminders: it was asked for in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, and_, exists, select
+from sqlalchemy.orm import aliased
+
+from quota.calendar import ZONE
+from quota.directory import departments
+from quota.errors import N_, Conflict, Invalid, NotFound
+from quota.requests.tables import OPEN, Request, RequestKind, RequestState
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+REMINDED = (7, 14, 30)
+"""Days before the end of a term at which the department is reminded. Our default."""
+
+WITH_TERM = (RequestKind.CREATE, RequestKind.RESIZE, RequestKind.QUOTA)
+GRANTED = (RequestState.APPROVED, RequestState.DELIVERING, RequestState.ACCEPTING, RequestState.DONE)
+
+
+def running(request: Request) -> bool:
+    """Whether ``request`` gave the department something for a term."""
+    return request.use_until is not None and request.kind in WITH_TERM and request.state in GRANTED
+
+
+def ending(before: date) -> ColumnElement[bool]:
+    """Requests whose term ends before ``before``, as a condition for a query."""
+    return and_(Request.use_until < before, Request.kind.in_(WITH_TERM), Request.state.in_(GRANTED))
+
+
+def extendable(tx: Tx, request_id: int, extension: Request) -> Request:
+    """The request that ``extension`` is about. NotFound where it is not its department's, Invalid without a term."""
+    found = tx.get(Request, request_id)
+    if found is None or departments.successor(found.department).id != extension.department_id:
+        raise NotFound("request.none", N_("没有编号为 %(id)s 的申请"), id=request_id)
+    if not running(found):
+        raise Invalid("extend.no_term", N_("申请 %(number)s 没有可以延长的使用期限"), number=found.number)
+    return found
+
+
+def extension(tx: Tx, request: Request, apart_from: int | None = None) -> Request | None:
+    """The extension of ``request`` that is under way, other than ``apart_from``."""
+    query = select(Request).where(Request.extends_id == request.id, Request.state.in_(OPEN))
+    return tx.scalar(query.where(Request.id != apart_from) if apart_from is not None else query)
+
+
+def check_extension(tx: Tx, request: Request) -> None:
+    """Refuse an extension that says no later day, or beside another of the same term: Invalid or Conflict."""
+    of = extendable(tx, request.extends_id or 0, request)
+    if of.use_until is None or request.use_until is None or request.use_until <= of.use_until:
+        raise Invalid(
+            "extend.earlier", N_("新的期限须晚于现在的期限 %(until)s"), until=str(of.use_until), field="use_until"
+        )
+    if request.lines:
+        raise Invalid("extend.lines", N_("延期不改变资源数量"), field="lines")
+    busy = extension(tx, of, apart_from=request.id)
+    if busy is not None:
+        raise Conflict(
+            "extend.busy", N_("这个期限已有在办的延期申请 %(number)s,请等它办结"), number=busy.number, field="use_until"
+        )
+
+
+def passed(tx: Tx, request: Request) -> bool:
+    """Whether the term that ``request`` asks for has passed, while it waited."""
+    return request.use_until is not None and request.use_until < tx.now.astimezone(ZONE).date()
+
+
+def anew(tx: Tx, request: Request) -> date | None:
+    """The term that a request asks for whose own has passed: as long as was asked for, from today on; None without one."""
+    if request.use_until is None:
+        return None
+    asked_on = (request.submitted_at or request.created_at).astimezone(ZONE).date()
+    return tx.now.astimezone(ZONE).date() + max(request.use_until - asked_on, timedelta(days=1))
+
+
+def set_anew(tx: Tx, request: Request, until: date | None) -> None:
+    """Give ``request`` the term ``until`` in place of the one that passed while it waited. Raises Invalid where none, or
+    one that has passed as well, is given."""
+    if until is None or until < tx.now.astimezone(ZONE).date():
+        raise Invalid(
+            "approve.term_passed",
+            N_("申请的使用期限 %(until)s 在办理期间已过,请填写新的使用期限,或退回由单位重报"),
+            until=str(request.use_until),
+            field="use_until",
+        )
+    request.use_until = until
+
+
+def ends_at(day: date) -> datetime:
+    """The last minute of a term that lasts until ``day``."""
+    return datetime.combine(day, time(23, 59), ZONE)
+
+
+def to_remind(tx: Tx, apart_from: Collection[int] = ()) -> list[tuple[Request, int]]:
+    """Requests whose term ends within 30 days, and the reminder that is due for each: 30, 14 or 7.
+
+    Without those that ended already, those with an extension under way, and ``apart_from``.
+    """
+    today = tx.now.astimezone(ZONE).date()
+    asked = aliased(Request)
+    query = select(Request).where(
+        ending(today + timedelta(days=max(REMINDED) + 1)),
+        Request.use_until >= today,
+        ~exists().where(asked.extends_id == Request.id, asked.state.in_(OPEN)),
+    )
+    rows = tx.scalars(query.order_by(Request.use_until, Request.id)).all()
+    return [
+        (one, next(days for days in REMINDED if one.use_until <= today + timedelta(days=days)))
+        for one in rows
+        if one.use_until is not None and one.id not in apart_from
+    ]
