@@ -127,7 +127,7 @@ def addresses(one: Rule) -> Iterator[str]:
 def asked() -> list[str]:
     """Every name that a view asks the address for."""
     found = set()
-    for path in [*(ROOT / "console").glob("*.py"), *(ROOT / "console" / "views").glob("*.py")]:
+    for path in [*(ROOT / "console").glob("*.py"), *(ROOT / "console" / "pages").rglob("*.py")]:
         for match in ASKED.finditer(path.read_text("utf-8")):
             found.add(match[1] or match[2])
     return sorted(found - KEPT | {"page", "sort", "export"})
