@@ -1,4 +1,4 @@
-"""Quantiles of many resources at once: exact from samples, near from half-point histograms.
+"""Quantiles of many resources at once: exact from samples, near from half-point histograms. Pure.
 
 Percentages travel as uint16 hundredths (1234 = 12.34 %); 65535 says that nothing was reported.
 A quantile is linear interpolation between the two neighbouring order statistics at position

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from quota.units import Arch, Kind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class ServiceKind(StrEnum):

@@ -1,4 +1,4 @@
-"""What is counted, and in what: resource kinds, chip architectures, and amounts in integer base units."""
+"""What is counted, and in what: resource kinds, chip architectures, and amounts in integer base units. Pure."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Matching: what one department gives up is what another asks for, of the same architecture and zone: net zero for the
-city. Pure arithmetic, and the reading of who gives and who asks."""
+city. Arithmetic, and the reading of who gives and who asks."""
 
 from __future__ import annotations
 

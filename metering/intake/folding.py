@@ -1,4 +1,4 @@
-"""Points of agents become samples: one for each (resource, slot). Pure.
+"""Points of agents become samples: one for each (resource, slot). Arrow tables in and out; no file, no database, no clock.
 
 * A counter speaks through the difference of neighbouring points of one series, shared out over the slots that lie between
   them by time, so that what is folded of it is what it counted: nothing twice, nothing lost.

@@ -1,4 +1,4 @@
-"""What an agent's series say about a machine. Pure.
+"""What an agent's series say about a machine. Arrow tables in and out; no file, no database, no clock.
 
 Agents push what they count: CPU seconds by mode, bytes received, memory available. A *signal* is one such part of a
 metric; `recognise` names the signal of a series by its name and labels, `scale` the factor from its unit to the

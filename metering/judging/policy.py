@@ -1,5 +1,5 @@
 """Policies of judgement as data: tables of rules over figures, as plain JSON and back, and the two built-in
-ones."""
+ones. Pure."""
 
 from __future__ import annotations
 

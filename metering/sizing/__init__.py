@@ -1,4 +1,4 @@
-"""Sizing: how big a machine should be, by which method, and what a method would have done to the past. Pure."""
+"""Sizing: how big a machine should be, by which method, and what a method would have done to the past."""
 
 from __future__ import annotations
 
