@@ -82,3 +82,18 @@ def out_of_room(error: BaseException | None) -> bool:
 
 class Invalid(Refused):
     """What was given makes no sense; ``params['field']`` names the place where known."""
+
+
+REASON = N_("请写明理由")
+
+
+def stated(text: str, field: str = "reason", *, code: str = "reason.missing", message: str = REASON) -> str:
+    """``text`` without the blanks around it. Raises Invalid where nothing is left: what is decided, is for a reason."""
+    if not (said := text.strip()):
+        raise Invalid(code, message, field=field)
+    return said
+
+
+def reused(key: str) -> Conflict:
+    """That an idempotency key came again with something else."""
+    return Conflict("key.reused", N_("幂等键 %(key)s 已用于另一笔操作"), key=key)

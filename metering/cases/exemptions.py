@@ -18,7 +18,7 @@ from providers.observation import Resource
 from quota.actors import Role
 from quota.base import Base
 from quota.calendar import ZONE
-from quota.errors import N_, Invalid, NotFound, WrongState
+from quota.errors import N_, Invalid, NotFound, WrongState, stated
 
 if TYPE_CHECKING:
     from metering.cases.files import Case
@@ -149,8 +149,7 @@ def revoke(tx: Tx, row: Exemption, reason: str) -> None:
     tx.refresh(row, with_for_update=True)
     if row.revoked_at is not None or row.ends_on < tx.now.astimezone(ZONE).date():
         raise WrongState("exemption.over", N_("这项豁免已经结束"))
-    if not reason.strip():
-        raise Invalid("exemption.reason", N_("请写明提前终止的理由"), field="reason")
+    stated(reason, code="exemption.reason", message=N_("请写明提前终止的理由"))
     row.revoked_at = tx.now
     tx.audit("exemption.revoke", f"resource:{row.resource_id}", after={"exemption": row.id}, reason=reason.strip())
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from providers.observation import Resource
 from quota.actors import Role
 from quota.base import Base
-from quota.errors import N_, Conflict, Invalid, NotFound, WrongState
+from quota.errors import N_, Conflict, Invalid, NotFound, WrongState, stated
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -92,8 +92,7 @@ def tag(tx: Tx, tag_id: int) -> ProtectedTag:
 def protect(tx: Tx, resource: Resource, on: bool, reason: str) -> None:
     """Protect one resource by hand, or protect it no longer. Raises Invalid without a reason."""
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
-    if not reason.strip():
-        raise Invalid("protect.reason", N_("请写明理由"), field="reason")
+    stated(reason, code="protect.reason", message=N_("请写明理由"))
     tx.refresh(resource, with_for_update=True)
     before, resource.protected = resource.protected, on
     tx.audit(

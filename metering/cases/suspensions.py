@@ -17,7 +17,7 @@ from metering.cases.files import Case
 from metering.judging import PolicyVersion
 from quota.actors import Role
 from quota.base import Base
-from quota.errors import N_, Invalid, NotFound, WrongState
+from quota.errors import N_, NotFound, WrongState, stated
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -101,7 +101,6 @@ def lift(tx: Tx, row: Suspension, reason: str) -> None:
     tx.refresh(row, with_for_update=True)
     if row.lifted_at is not None:
         raise WrongState("suspension.lifted", N_("已经恢复"))
-    if not reason.strip():
-        raise Invalid("suspension.reason", N_("请写明恢复的理由"), field="reason")
+    stated(reason, code="suspension.reason", message=N_("请写明恢复的理由"))
     row.lifted_at, row.lifted_by, row.reason = tx.now, tx.actor.login, reason.strip()
     tx.audit("policy.resume", f"policy:{row.policy_version_id}", after={"suspension": row.id}, reason=row.reason)

@@ -17,7 +17,7 @@ from quota.actors import Role
 from quota.base import Base
 from quota.calendar import ZONE
 from quota.directory import Pool
-from quota.errors import N_, Invalid, NotFound, WrongState
+from quota.errors import N_, Invalid, NotFound, WrongState, stated
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -150,8 +150,7 @@ def freeze(tx: Tx, first_day: date, last_day: date, reason: str, pool_id: int | 
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
     if last_day < first_day or last_day < tx.now.astimezone(ZONE).date():
         raise Invalid("freeze.days", N_("结束日不能早于开始日或今天"), field="last_day")
-    if not reason.strip():
-        raise Invalid("freeze.reason", N_("请写明封网的理由"), field="reason")
+    stated(reason, code="freeze.reason", message=N_("请写明封网的理由"))
     row = ChangeFreeze(
         pool_id=pool_id,
         first_day=first_day,

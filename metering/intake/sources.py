@@ -19,7 +19,7 @@ from providers.observation import Resource
 from quota.actors import Role
 from quota.base import Base, Count
 from quota.directory import Pool
-from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound
+from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, stated
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -71,8 +71,7 @@ def register(tx: Tx, code: str, name: str, pool_id: int, label: str = LABEL) -> 
     tx.actor.must_be(Role.SUPERVISOR, Role.SYSTEM)
     if not _CODE.fullmatch(code):
         raise Invalid("push_source.code", N_("代码由小写字母、数字和连字符组成,至多 32 个字符"), field="code")
-    if not name.strip():
-        raise Invalid("push_source.name", N_("请填写名称"), field="name")
+    stated(name, "name", code="push_source.name", message=N_("请填写名称"))
     if not _LABEL.fullmatch(label):
         raise Invalid("push_source.label", N_("标签名由字母、数字、下划线和点组成"), field="label")
     if tx.get(Pool, pool_id) is None:

@@ -19,7 +19,7 @@ from metering.judging.procedure import Procedure
 from quota.actors import Role
 from quota.base import Base, append_only
 from quota.calendar import ZONE
-from quota.errors import N_, Invalid, NotFound, WrongState
+from quota.errors import N_, Invalid, NotFound, WrongState, stated
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -68,8 +68,7 @@ def enact(
     tx.actor.must_be(Role.AUTHORITY, Role.SYSTEM)
     if replay_id is None and tx.actor.role is not Role.SYSTEM:
         raise WrongState("policy.unreplayed", N_("启用前须有本版草案七日内的回放结果"))
-    if not reason.strip():
-        raise Invalid("policy.reason", N_("请写明启用这版策略的理由"), field="reason")
+    stated(reason, code="policy.reason", message=N_("请写明启用这版策略的理由"))
     if not 0 < len(policy.name) <= 48:
         raise Invalid("policy.name", N_("策略名称须为1至48个字符"), field="name")
     before = newest(tx, policy.name)
@@ -84,8 +83,7 @@ def amend(tx: Tx, name: str, procedure: Procedure, *, effective_from: date, reas
     Raises Invalid as ``enact`` does, and where nothing is changed.
     """
     tx.actor.must_be(Role.AUTHORITY, Role.SYSTEM)
-    if not reason.strip():
-        raise Invalid("policy.reason", N_("请写明启用这版策略的理由"), field="reason")
+    stated(reason, code="policy.reason", message=N_("请写明启用这版策略的理由"))
     before = newest(tx, name)
     if before is None:
         raise NotFound("policy.unknown", N_("没有编号为 %(id)s 的策略版本"), id=name)

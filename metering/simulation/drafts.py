@@ -19,7 +19,7 @@ from metering.sizing import methods
 from quota.actors import Role
 from quota.base import Base
 from quota.calendar import ZONE
-from quota.errors import N_, Invalid, NotAllowed, NotFound, WrongState
+from quota.errors import N_, Invalid, NotAllowed, NotFound, WrongState, stated
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -64,8 +64,7 @@ def draft(tx: Tx, policy: Policy, *, reason: str, procedure: Procedure | None = 
     Raises Invalid for a sizing that nobody knows, a day that is past, or a reason that is missing.
     """
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
-    if not reason.strip():
-        raise Invalid("policy.reason", N_("请写明修订策略的理由"), field="reason")
+    stated(reason, code="policy.reason", message=N_("请写明修订策略的理由"))
     check(policy)
     before = policies.newest(tx, policy.name)
     policies.not_past(tx, policy, before)

@@ -24,7 +24,7 @@ from quota.actors import Actor, Role
 from quota.base import Base, Count, append_only
 from quota.calendar import working_days
 from quota.directory import CloudProvider, Pool
-from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
+from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState, stated
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -186,8 +186,7 @@ def settle(tx: Tx, dispute_id: int, *, generation: int, fen: int, text: str) -> 
         raise WrongState("dispute.early", N_("云服务商尚在答复期内"))
     if one.claimed_by == tx.actor.login:
         raise NotAllowed("dispute.own_claim", N_("主张人不能裁定自己的主张"))
-    if not text.strip():
-        raise Invalid("dispute.why", N_("请写明裁定理由"), field="text")
+    stated(text, "text", code="dispute.why", message=N_("请写明裁定理由"))
     limit = one.fen or 0
     if abs(fen) > MOST_FEN or (one.fen is not None and not min(limit, 0) <= fen <= max(limit, 0)):
         raise Invalid("dispute.amount", N_("裁定金额不得超出争议金额"), field="amount")

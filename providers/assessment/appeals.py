@@ -17,7 +17,7 @@ from quota.actors import Role
 from quota.base import Base
 from quota.calendar import working_days
 from quota.directory import CloudProvider
-from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
+from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState, stated
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -92,8 +92,7 @@ def file(tx: Tx, scorecard_id: int, text: str, refs: Sequence[str] = ()) -> Appe
         raise WrongState("appeal.early", N_("公示后才能申诉"))
     if tx.now > until:
         raise WrongState("appeal.late", N_("申诉期已于 %(at)s 截止"), at=until)
-    if not text.strip():
-        raise Invalid("appeal.empty", N_("请写明申诉理由和证据"), field="text")
+    stated(text, "text", code="appeal.empty", message=N_("请写明申诉理由和证据"))
     known = {one.ref for one in cards.evidence_of(tx, record)}
     for ref in refs:
         if ref not in known:
@@ -124,8 +123,7 @@ def rule(tx: Tx, appeal_id: int, *, upheld: bool, ruling: str, struck: Sequence[
     record = cards.scorecard(tx, one.scorecard_id)
     if tx.actor.login in (record.published_by, record.computed_by):
         raise NotAllowed("appeal.issuer", N_("出具评分的人不能裁定对它的申诉"))
-    if not ruling.strip():
-        raise Invalid("reason.missing", N_("请写明理由"), field="ruling")
+    stated(ruling, "ruling")
     if upheld and not struck:
         raise Invalid("appeal.nothing", N_("申诉成立时,请勾选不再计入的依据"), field="struck")
     known = {row.ref for row in cards.evidence_of(tx, record)}

@@ -21,7 +21,7 @@ from quota.actors import Actor, Role
 from quota.base import Base, append_only
 from quota.calendar import ZONE
 from quota.directory import CloudProvider, provider
-from quota.errors import N_, Invalid, NotFound, WrongState
+from quota.errors import N_, Invalid, NotFound, WrongState, stated
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -125,8 +125,7 @@ def enter(
         raise Invalid("record.kind", N_("请选择记录类型"), field="kind")
     if happened_on > tx.now.astimezone(ZONE).date():
         raise Invalid("record.future", N_("日期不能晚于今天"), field="happened_on")
-    if not note.strip():
-        raise Invalid("record.note", N_("请写明依据(文号、报告、日志)"), field="note")
+    stated(note, "note", code="record.note", message=N_("请写明依据(文号、报告、日志)"))
     form = FORMS[kind]
     kept = _figures(form, figures or {})
     if "valid_until" in form.needs and valid_until is None:
@@ -142,8 +141,7 @@ def withdraw(tx: Tx, record_id: int, note: str) -> AssessmentRecord:
     found = record(tx, record_id)
     if found.kind == RecordKind.WITHDRAWAL or found.withdrawal is not None:
         raise WrongState("record.withdrawn", N_("这条记录已经撤销"))
-    if not note.strip():
-        raise Invalid("reason.missing", N_("请写明理由"), field="note")
+    stated(note, "note")
     return _keep(tx, found.provider_id, RecordKind.WITHDRAWAL, tx.now.astimezone(ZONE).date(), note, {}, None, found.id)
 
 

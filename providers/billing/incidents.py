@@ -26,7 +26,7 @@ from quota.actors import Actor, Role, steward
 from quota.base import Base
 from quota.calendar import WorkingDays, working_days
 from quota.directory import CloudProvider, Pool
-from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
+from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState, stated
 
 if TYPE_CHECKING:
     from quota.db import Book, Tx
@@ -196,8 +196,7 @@ def settle(tx: Tx, incident_id: int, generation: int, responsibility: Responsibi
         raise Conflict("incident.stale", N_("故障 %(id)s 已被更新,请刷新后再操作"), id=found.external_id)
     if found.settled_at is not None:
         raise WrongState("incident.settled", N_("故障 %(id)s 已定责,不能再改报"), id=found.external_id)
-    if not reason.strip():
-        raise Invalid("reason.missing", N_("请写明理由"), field="reason")
+    stated(reason)
     if responsibility is Responsibility.MAINTENANCE and not announced(found, working_days(tx)):
         raise Invalid(
             "incident.not_announced",

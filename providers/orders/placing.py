@@ -13,7 +13,7 @@ from providers.orders.tables import STANDARD_DAYS, OrderState, WorkOrder
 from quota import requests
 from quota.calendar import working_days
 from quota.directory import CatalogItem, Pool
-from quota.errors import N_, Conflict, Invalid
+from quota.errors import N_, Invalid, reused
 from quota.ledger import Holder
 from quota.requests import Request, RequestKind, RequestState, StepName
 from quota.units import Amounts
@@ -58,7 +58,7 @@ def place(
             verb.value,
             resource.id if resource else None,
         ):
-            raise Conflict("key.reused", N_("幂等键 %(key)s 已用于另一笔操作"), key=key)
+            raise reused(key)
         return earlier
     if verb is not Verb.CREATE and resource is None:
         raise Invalid("order.no_target", N_("请指明工单针对的资源"), field="resource_id")

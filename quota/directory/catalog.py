@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from quota.actors import Role
 from quota.base import Base
-from quota.errors import N_, Invalid, NotFound, WrongState
+from quota.errors import N_, Invalid, NotFound, WrongState, stated
 from quota.units import Amounts, Arch, amounts
 
 if TYPE_CHECKING:
@@ -125,8 +125,7 @@ def withdraw(tx: Tx, entry: CatalogItem, reason: str) -> None:
     The right of the authority and the supervisor. Raises Invalid without a reason, WrongState where it is out already.
     """
     tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)
-    if not reason.strip():
-        raise Invalid("reason.missing", N_("请写明理由"), field="reason")
+    stated(reason)
     _turn(tx, entry, False, "catalog.withdraw", reason.strip())
 
 

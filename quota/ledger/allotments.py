@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from quota.actors import Role
 from quota.directory import departments, pools
-from quota.errors import N_, Invalid, OverCapacity
+from quota.errors import N_, Invalid, OverCapacity, stated
 from quota.ledger import entries, lending
 from quota.ledger.tables import Holder, Side, Transfer
 from quota.units import UNITS, ResourceClass, shown
@@ -63,8 +63,7 @@ def foreseen(tx: Tx, what: Allotment) -> Sequence[Effect]:
         departments.must_be_open(department, "department")
     if what.amount <= 0:
         raise Invalid("transfer.amount", N_("变动数量须为正整数"), field="amount")
-    if not what.reason.strip():
-        raise Invalid("reason.missing", N_("请写明理由"), field="reason")
+    stated(what.reason)
     source, target = _sides(tx, what)
     has = free = entries.balance(tx, source)
     if source.department_id is not None:  # what it borrowed is not its own to be taken or given on

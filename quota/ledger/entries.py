@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState
+from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState, reused
 from quota.inspection import going_on, rows
 from quota.ledger.tables import OWNED, Account, Classes, Entry, Hold, Holder, HoldState, Move, Side, Transfer
 from quota.seals import GENESIS, fingerprint, link
@@ -461,7 +461,7 @@ def _earlier(tx: Tx, key: str, command: str, moves: Sequence[Move]) -> Transfer 
     """The transfer that this key already made, if it was the same command; Conflict if it was another."""
     earlier = made(tx, key)
     if earlier is not None and earlier.fingerprint != _spelled(command, moves):
-        raise Conflict("key.reused", N_("幂等键 %(key)s 已用于另一笔操作"), key=key)
+        raise reused(key)
     return earlier
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from quota.actors import Actor, Role
 from quota.base import Base, Count
 from quota.directory import Department, Pool, department, must_be_open, pool, subtree
-from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
+from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState, reused, stated
 from quota.ledger import entries
 from quota.ledger.tables import Holder, Side
 from quota.units import UNITS, Arch, Kind, ResourceClass, shown
@@ -209,7 +209,7 @@ def offer(
     if earlier is not None:
         same = (earlier.pool_id, earlier.resource_class, earlier.amount, earlier.lender_id, earlier.borrower_id)
         if same != (pool_id, cls, amount, lender_id, borrower_id):
-            raise Conflict("key.reused", N_("幂等键 %(key)s 已用于另一笔操作"), key=key)
+            raise reused(key)
         return earlier
     if lender.id == borrower.id:
         raise Invalid("loan.same", N_("出借方和借用方不能是同一单位"), field="borrower")
@@ -223,8 +223,7 @@ def offer(
         raise Invalid("loan.guaranteed", N_("保证期不能超过期限"), field="guaranteed_days")
     if not 0 <= notice_days <= days:
         raise Invalid("loan.notice", N_("召回提前期不能超过期限"), field="notice_days")
-    if not reason.strip():
-        raise Invalid("reason.missing", N_("请写明理由"), field="reason")
+    stated(reason)
     has = min(entries.balance(tx, Side(where.id, cls, Holder.GRANTED, lender.id)), own(tx, where.id, cls, lender.id))
     if has < amount:
         raise _short(lender, cls, has)
@@ -299,8 +298,7 @@ def recall(tx: Tx, one: Loan | int, *, generation: int, reason: str) -> Loan:
     found = locked(tx, one, generation)
     _for(tx, found.lender_id, N_("只有出借方可以召回"))
     _must_be(found, LoanState.ACTIVE)
-    if not reason.strip():
-        raise Invalid("reason.missing", N_("请写明理由"), field="reason")
+    stated(reason)
     found.ends_at = found.would_end(tx.now)
     found.recalled_at, found.recall_reason = tx.now, reason.strip()
     return _changed(tx, found, LoanState.RECALLED, "loan.recall", reason.strip())
