@@ -6,14 +6,16 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from quota.actors import Actor
+from quota.errors import Conflict
 
 Clock = Callable[[], datetime]
+Row = TypeVar("Row")
 
 LOCKS = ("FOR UPDATE", "FOR NO KEY UPDATE")
 WRITER = "guanjia_writer"
@@ -76,6 +78,20 @@ class Tx(Session):
             key = int.from_bytes(hashlib.blake2b(what.encode(), digest_size=8).digest(), "big", signed=True)
             self.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
             self.waited()
+
+    def lock(self, row: Row) -> Row:
+        """``row`` with nobody else writing to it until this transaction ends, read anew."""
+        self.flush()
+        self.refresh(row, with_for_update={"of": type(row)})
+        return row
+
+    def lock_as_shown(self, row: Row, generation: int | None, stale: Conflict) -> Row:
+        """``row`` locked; raises ``stale`` where it is not of the ``generation`` that a page showed any more (None: of
+        whichever)."""
+        self.lock(row)
+        if generation is not None and getattr(row, "generation") != generation:  # noqa: B009 - rows that pages show have one
+            raise stale
+        return row
 
     def audit(
         self,

@@ -86,7 +86,7 @@ def grant(
     tx: Tx, system: System, ends_on: date, vcpu: int, memory_gb: int, reason: str = "", *, any_time: bool = False
 ) -> Authorisation:
     """Authorise growth within the day for ``system``; what was authorised for it before is replaced."""
-    tx.refresh(system, with_for_update=True)
+    tx.lock(system)
     checked(tx, system, ends_on, vcpu, memory_gb)
     before = holding(tx, system.id)
     if before is not None:
@@ -118,7 +118,7 @@ def grant(
 def revoke(tx: Tx, row: Authorisation, reason: str = "") -> None:
     """End it at once. By the department, or by the authority; WrongState where it has ended already."""
     tx.actor.must_be(Role.TENANT, Role.AUTHORITY)
-    tx.refresh(row, with_for_update=True)
+    tx.lock(row)
     if tx.actor.role is Role.TENANT:
         _own(tx, row.department_id)
     if not row.holds(tx.now.astimezone(ZONE).date()):

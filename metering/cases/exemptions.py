@@ -146,7 +146,7 @@ def grant(
 def revoke(tx: Tx, row: Exemption, reason: str) -> None:
     """End an exemption before its day. WrongState where it has ended already."""
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
-    tx.refresh(row, with_for_update=True)
+    tx.lock(row)
     if row.revoked_at is not None or row.ends_on < tx.now.astimezone(ZONE).date():
         raise WrongState("exemption.over", N_("这项豁免已经结束"))
     stated(reason, code="exemption.reason", message=N_("请写明提前终止的理由"))
@@ -206,4 +206,4 @@ def end_due(tx: Tx) -> list[Exemption]:
 
 def lock(tx: Tx, resource: Resource) -> None:
     """Hold the resource's row until the transaction ends, and read it anew."""
-    tx.refresh(resource, with_for_update=True)
+    tx.lock(resource)

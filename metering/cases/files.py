@@ -393,8 +393,7 @@ def take_up(tx: Tx, one: Case, act: Act, generation: int | None = None) -> Case:
 
 def lock(tx: Tx, one: Case) -> None:
     """Hold the row of a case until the transaction ends, and read it anew."""
-    tx.flush()
-    tx.refresh(one, with_for_update=True)
+    tx.lock(one)
 
 
 def move(

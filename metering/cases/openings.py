@@ -222,7 +222,7 @@ def _open_next(tx: Tx, run_id: int, finding_id: int, ceilings: Ceilings) -> str 
     resource = finding.resource
     if resource.department_id is not None:
         tx.execute(select(Department.id).where(Department.id == resource.department_id).with_for_update())
-    tx.refresh(resource, with_for_update=True)
+    tx.lock(resource)
     state = _Standing(tx, run, resource.id)
     state.look_at_systems(tx, run, [finding])
     found = _candidate(state, finding)
@@ -237,7 +237,7 @@ def _open_next(tx: Tx, run_id: int, finding_id: int, ceilings: Ceilings) -> str 
 def _opening(tx: Tx, run: Assessment) -> Opening | None:
     """The opening of ``run`` where it is concluded. Who writes holds the run from then on."""
     if tx.writes:
-        tx.refresh(run, with_for_update=True)
+        tx.lock(run)
     return tx.scalar(select(Opening).where(Opening.assessment_id == run.id))
 
 
@@ -296,7 +296,7 @@ def open_one(tx: Tx, finding: Finding) -> Case:
     run = finding.assessment
     if finding.resource.department_id is not None:
         tx.execute(select(Department.id).where(Department.id == finding.resource.department_id).with_for_update())
-    tx.refresh(finding.resource, with_for_update=True)
+    tx.lock(finding.resource)
     newest = latest(tx, finding.resource_id, run.policy_version.name)
     if newest is not None and newest.id != finding.id:
         raise WrongState("case.old_finding", N_("该资源已有更新的评估结论,请以最新结论立案"))

@@ -74,7 +74,7 @@ def add(tx: Tx, name: str, value: str, reason: str) -> ProtectedTag:
 def lift(tx: Tx, row: ProtectedTag) -> None:
     """The tag protects no longer. WrongState where it did not."""
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
-    tx.refresh(row, with_for_update=True)
+    tx.lock(row)
     if row.lifted_at is not None:
         raise WrongState("tag.lifted", N_("已经取消"))
     row.lifted_at = tx.now
@@ -93,7 +93,7 @@ def protect(tx: Tx, resource: Resource, on: bool, reason: str) -> None:
     """Protect one resource by hand, or protect it no longer. Raises Invalid without a reason."""
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
     stated(reason, code="protect.reason", message=N_("请写明理由"))
-    tx.refresh(resource, with_for_update=True)
+    tx.lock(resource)
     before, resource.protected = resource.protected, on
     tx.audit(
         "resource.protect",

@@ -98,7 +98,7 @@ def examine(tx: Tx) -> list[Suspension]:
 def lift(tx: Tx, row: Suspension, reason: str) -> None:
     """The authority lets a version take again. WrongState where it is not suspended, Invalid without a reason."""
     tx.actor.must_be(Role.AUTHORITY)
-    tx.refresh(row, with_for_update=True)
+    tx.lock(row)
     if row.lifted_at is not None:
         raise WrongState("suspension.lifted", N_("已经恢复"))
     stated(reason, code="suspension.reason", message=N_("请写明恢复的理由"))

@@ -169,7 +169,7 @@ def freeze(tx: Tx, first_day: date, last_day: date, reason: str, pool_id: int | 
 def lift(tx: Tx, row: ChangeWindow | ChangeFreeze) -> None:
     """A window or a freeze holds no longer. WrongState where it did not."""
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
-    tx.refresh(row, with_for_update=True)
+    tx.lock(row)
     if row.lifted_at is not None:
         raise WrongState("window.lifted", N_("已经取消"))
     row.lifted_at = tx.now

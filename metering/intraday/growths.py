@@ -224,7 +224,7 @@ def _why_not(tx: Tx, resource: Resource, needs: Amounts, allowed: Authorisation 
     department = resource.department_id or 0
     if allowed is None:
         return "unauthorised"
-    tx.refresh(allowed, with_for_update=True)  # one growth at a time is counted against its ceiling
+    tx.lock(allowed)  # one growth at a time is counted against its ceiling
     if not allowed.holds(tx.now.astimezone(ZONE).date()):
         return "unauthorised"
     if not ground.live.get(resource.pool_id, False):

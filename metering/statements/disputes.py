@@ -195,15 +195,10 @@ def settle(tx: Tx, dispute_id: int, *, generation: int, fen: int, text: str) -> 
 
 
 def _locked(tx: Tx, dispute_id: int, generation: int, *states: DisputeState) -> Dispute:
-    dispute(tx, dispute_id)
-    one = tx.scalars(
-        select(Dispute).where(Dispute.id == dispute_id).with_for_update().execution_options(populate_existing=True)
-    ).one()
+    one = tx.lock(dispute(tx, dispute_id))
     if one.state not in states:
         raise WrongState("dispute.state", N_("争议现为“%(state)s”"), state=STATE_LABELS[DisputeState(one.state)])
-    if one.generation != generation:
-        raise Conflict("dispute.stale", N_("争议已有变化,请重新查看"))
-    return one
+    return tx.lock_as_shown(one, generation, Conflict("dispute.stale", N_("争议已有变化,请重新查看")))
 
 
 def _stepped(tx: Tx, one: Dispute, verb: str, text: str, fen: int | None = None) -> Dispute:

@@ -197,15 +197,9 @@ def keep(
 def publish(tx: Tx, scorecard_id: int, generation: int) -> ScorecardRecord:
     """The authority publishes the latest revision of a month's card. Raises WrongState where a newer one exists."""
     tx.actor.must_be(Role.AUTHORITY)
-    scorecard(tx, scorecard_id)
-    record = tx.scalars(
-        select(ScorecardRecord)
-        .where(ScorecardRecord.id == scorecard_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one()
-    if record.generation != generation:
-        raise Conflict("scorecard.stale", N_("这份评分已被更新,请刷新后再操作"))
+    record = tx.lock_as_shown(
+        scorecard(tx, scorecard_id), generation, Conflict("scorecard.stale", N_("这份评分已被更新,请刷新后再操作"))
+    )
     latest = current(tx, record.provider_id, record.month)
     if record.published or (latest is not None and latest.id != record.id):
         raise WrongState("scorecard.not_latest", N_("只能公示最新且尚未公示的评分"))

@@ -188,12 +188,9 @@ def settle(tx: Tx, incident_id: int, generation: int, responsibility: Responsibi
     Raises Invalid for maintenance that was not announced 3 working days before, or without a reason.
     """
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
-    incident(tx, incident_id)
-    found = tx.scalars(
-        select(Incident).where(Incident.id == incident_id).with_for_update().execution_options(populate_existing=True)
-    ).one()
-    if found.generation != generation:
-        raise Conflict("incident.stale", N_("故障 %(id)s 已被更新,请刷新后再操作"), id=found.external_id)
+    found = incident(tx, incident_id)
+    stale = Conflict("incident.stale", N_("故障 %(id)s 已被更新,请刷新后再操作"), id=found.external_id)
+    tx.lock_as_shown(found, generation, stale)
     if found.settled_at is not None:
         raise WrongState("incident.settled", N_("故障 %(id)s 已定责,不能再改报"), id=found.external_id)
     stated(reason)

@@ -231,16 +231,9 @@ def order(tx: Tx, order_id: int) -> WorkOrder:
 def locked(tx: Tx, order_id: int, generation: int | None = None) -> WorkOrder:
     """The order, locked for writing. Conflict where the page that it was decided on shows an older
     ``generation``."""
-    order(tx, order_id)
-    found = tx.scalars(
-        select(WorkOrder)
-        .where(WorkOrder.id == order_id)
-        .with_for_update(of=WorkOrder)
-        .execution_options(populate_existing=True)
-    ).one()
-    if generation is not None and found.generation != generation:
-        raise Conflict("order.stale", N_("工单 %(number)s 已被他人更新,请刷新后再操作"), number=found.number)
-    return found
+    found = order(tx, order_id)
+    stale = Conflict("order.stale", N_("工单 %(number)s 已被他人更新,请刷新后再操作"), number=found.number)
+    return tx.lock_as_shown(found, generation, stale)
 
 
 def check_target(tx: Tx, request: Request) -> None:

@@ -436,7 +436,7 @@ def _decide(tx: Tx, one: Hold, state: HoldState, posted: int) -> None:
 
 def _still_pending(tx: Tx, one: Hold) -> None:
     """Raise WrongState where a hold was decided; the row lock makes a second decision wait, then fail."""
-    tx.refresh(one, with_for_update=True)
+    tx.lock(one)
     if one.state != HoldState.PENDING.value:
         words = {"posted": N_("已入账"), "voided": N_("已作废"), "expired": N_("已过期")}
         raise WrongState(

@@ -354,10 +354,7 @@ def settle(tx: Tx) -> list[Loan]:
 def locked(tx: Tx, one: Loan | int, generation: int | None = None) -> Loan:
     """The loan with its row locked. Raises Conflict where it is not what the page showed any more."""
     found = loan(tx, one if isinstance(one, int) else one.id)
-    tx.refresh(found, with_for_update=True)
-    if generation is not None and found.generation != generation:
-        raise Conflict("loan.stale", N_("这笔出借已被他人更新,请核对后再办理"))
-    return found
+    return tx.lock_as_shown(found, generation, Conflict("loan.stale", N_("这笔出借已被他人更新,请核对后再办理")))
 
 
 # ----------------------------------------------------------------------------------------------------------- mechanism

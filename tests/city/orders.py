@@ -10,7 +10,7 @@ from providers.adapters.simulated.cloud import SimulatedCloud
 from providers.base import ServiceKind, Verb
 from providers.orders import tables
 from providers.orders.tables import WorkOrder
-from quota.actors import Actor
+from quota.actors import Actor, steward
 from quota.db import Book
 from quota.directory import pools
 from quota.requests import approvals, submission
@@ -36,7 +36,7 @@ class OrderActs:
         return cls(pool="gov-arm", epoch="2026-05-25", state_file=self.home / "cloud.jsonl", **options)
 
     def place(self, verb: Verb, key: str, by: Actor | None = None, **what: Any) -> WorkOrder:
-        with self.book.transaction(by) as tx:
+        with self.book.transaction(by or steward()) as tx:
             return orders.place(tx, tx.get_one(pools.Pool, what.pop("pool", self.pool)), verb, key=key, **what)
 
     def create(self, key: str = "k", **what: Any) -> WorkOrder:

@@ -194,7 +194,7 @@ def test_what_a_good_password_is(password, code):
 
 def test_what_is_kept_of_a_password_takes_a_thief_long():
     """argon2id by 64 MiB in three passes, in the house itself: tests hash faster (tests/conftest.py)."""
-    asked = "from console import passwords; print(passwords.hashed('Guanjia-2026'))"
+    asked = "from console.accounts import passwords; print(passwords.hashed('Guanjia-2026'))"
     kept = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout
     found = extract_parameters(kept.strip())
     assert (found.type, found.memory_cost >= 65536, found.time_cost >= 3) == (Type.ID, True, True)

@@ -866,10 +866,11 @@ def test_each_case_moves_for_itself_and_one_that_fails_holds_up_no_other(city, m
 CHILD = textwrap.dedent("""
     import os, signal, sys
     from datetime import datetime
-    import console.models
+    import console.schema.models
     from metering import cases
-    from providers import delivery
-    from providers.simulated import SimulatedCloud
+    from providers.orders import carry
+    from providers.adapters.simulated import SimulatedCloud
+    from quota.actors import steward
     from quota.db import Book
 
     url, now, where, pool, epoch, state, order_id = sys.argv[1:]
@@ -886,7 +887,7 @@ CHILD = textwrap.dedent("""
             return outcome
 
     book = Book(url, clock=lambda: now)
-    delivery.carry(book, int(order_id), Cloud(pool, epoch, state_file=state))
+    carry(book, int(order_id), Cloud(pool, epoch, state_file=state))
     if where == "recorded":
         die()
     with book.transaction(steward()) as tx:

@@ -265,7 +265,7 @@ def test_a_damaged_delivery_is_put_aside_and_the_rest_closed(lake):
 APPENDING = """
 import sys, resource
 from metering.lake import Lake
-from metering.lake_files import LakeFull
+from metering.lake.files import LakeFull
 from tests.metering.samples import joined, steady, MIDNIGHT
 lake = Lake(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))

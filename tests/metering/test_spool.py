@@ -163,7 +163,7 @@ WORKER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from metering import spool
+from metering.intake import spool
 from metering.lake import Lake
 from tests.metering.test_spool import BEGIN, END, delivery
 lake = Lake(Path(sys.argv[1]))

@@ -80,9 +80,9 @@ def test_what_is_not_granted_cannot_be_ordered(works) -> None:
 KILLED = """
 import os, signal, sys
 from datetime import UTC, datetime
-from console import models
-from providers import delivery
-from providers.simulated import SimulatedCloud
+from console.schema import models
+from providers.orders import carry
+from providers.adapters.simulated import SimulatedCloud
 from quota.db import Book
 
 class Dying(SimulatedCloud):
@@ -91,7 +91,7 @@ class Dying(SimulatedCloud):
         os.kill(os.getpid(), signal.SIGKILL)
 
 book = Book(sys.argv[1], clock=lambda: datetime(2026, 6, 1, 2, tzinfo=UTC))
-delivery.carry(book, int(sys.argv[3]), Dying(pool="gov-arm", epoch="2026-05-25", state_file=sys.argv[2]))
+carry(book, int(sys.argv[3]), Dying(pool="gov-arm", epoch="2026-05-25", state_file=sys.argv[2]))
 """
 
 

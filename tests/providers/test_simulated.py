@@ -548,7 +548,7 @@ def test_what_was_answered_survives_sigkill(tmp_path):
 import sys
 from datetime import datetime, UTC
 from providers.base import *
-from providers.simulated import SimulatedCloud
+from providers.adapters.simulated import SimulatedCloud
 from quota.units import *
 cloud = SimulatedCloud("net-x86", "{EPOCH}", state_file={str(file)!r})
 for number in range(10_000):
@@ -577,7 +577,7 @@ def test_two_processes_ordering_at_once_lose_nothing(tmp_path):
 import sys
 from datetime import datetime
 from providers.base import *
-from providers.simulated import SimulatedCloud
+from providers.adapters.simulated import SimulatedCloud
 from quota.units import *
 cloud = SimulatedCloud("net-x86", "{EPOCH}", state_file={str(file)!r})
 for number in range(12):
