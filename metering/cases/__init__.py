@@ -26,14 +26,29 @@ from metering.cases import (
     windows,
 )
 from metering.cases.authorisations import Authorisation
-from metering.cases.deadlines import advance, exempt
-from metering.cases.enforcement import act, confirm_deletion, keep, last_look, objection, restore, roll_back
+from metering.cases.certificates import Certificate, certificate
+from metering.cases.deadlines import Advanced, advance, advance_all, exempt
+from metering.cases.enforcement import (
+    act,
+    confirm_deletion,
+    current_order,
+    keep,
+    last_look,
+    objection,
+    restore,
+    roll_back,
+    settle,
+)
 from metering.cases.exemptions import CATEGORY_LABELS, Category, Exemption
 from metering.cases.figures import risk_label
 from metering.cases.files import (
     TURNS,
     URGENT,
     Case,
+    Confirmation,
+    Reply,
+    Ruling,
+    Turn,
     acts,
     case,
     close,
@@ -42,12 +57,15 @@ from metering.cases.files import (
     may_answer,
     move,
     open_case,
+    queue,
+    timeline,
     visible,
     whose_turn,
 )
 from metering.cases.hearings import dismiss, issue, reply, review, rule, withdraw
 from metering.cases.notices import Notice
-from metering.cases.openings import SKIPS, Opening, open_one
+from metering.cases.openings import SKIPS, Opening, open_from, open_one
+from metering.cases.recoveries import Recoveries, Regret, regret
 from metering.cases.safeguards import Obstacle
 from metering.cases.steps import (
     ANSWER_LABELS,
@@ -62,6 +80,7 @@ from metering.cases.steps import (
     Consent,
     Decision,
     Ending,
+    Matter,
     State,
     next_order,
 )
@@ -81,30 +100,42 @@ __all__ = [
     "TURNS",
     "URGENT",
     "Act",
+    "Advanced",
     "Answer",
     "Authorisation",
     "Case",
     "Category",
+    "Certificate",
+    "Confirmation",
     "Consent",
     "Decision",
     "Ending",
     "Exemption",
+    "Matter",
     "Notice",
     "Obstacle",
     "Opening",
     "Outcome",
+    "Recoveries",
+    "Regret",
+    "Reply",
+    "Ruling",
     "State",
     "Surge",
     "Suspension",
+    "Turn",
     "act",
     "acts",
     "advance",
+    "advance_all",
     "authorisations",
     "case",
+    "certificate",
     "certificates",
     "close",
     "confirm_deletion",
     "confirmed_by",
+    "current_order",
     "deadlines",
     "dismiss",
     "enforcement",
@@ -123,10 +154,13 @@ __all__ = [
     "notices",
     "objection",
     "open_case",
+    "open_from",
     "open_one",
     "openings",
     "protections",
+    "queue",
     "recoveries",
+    "regret",
     "reply",
     "restore",
     "review",
@@ -134,8 +168,10 @@ __all__ = [
     "roll_back",
     "rule",
     "safeguards",
+    "settle",
     "surges",
     "suspensions",
+    "timeline",
     "visible",
     "whose_turn",
     "windows",

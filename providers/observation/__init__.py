@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 from providers.observation import held_listings
-from providers.observation.adoption import adopt
+from providers.observation.adoption import Adopted, adopt
 from providers.observation.listings import CAUTION, Caution, Drift, Held, Listing, last_listing, observe
 from providers.observation.past_states import Spell, spells, unattached
 from providers.observation.resources import (
     ADOPTED,
+    TOLD,
     Change,
     Resource,
     ResourceChange,
@@ -30,6 +31,8 @@ from providers.observation.resources import (
 __all__ = [
     "ADOPTED",
     "CAUTION",
+    "TOLD",
+    "Adopted",
     "Caution",
     "Change",
     "Drift",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from providers.orders import enactment
 from providers.orders.acceptance import accept, accept_request, deem_accepted, refuse
-from providers.orders.carriage import carry, carry_all, waiting
+from providers.orders.carriage import ATTEMPTS, BACK_OFF, LEASE, POLL, Carried, LastLook, carry, carry_all, waiting
 from providers.orders.handwork import cancel, mark_delivered, report_failed, retry, start
 from providers.orders.placing import place, place_for_request
 from providers.orders.tables import (
@@ -32,12 +32,18 @@ from providers.orders.tables import (
 )
 
 __all__ = [
+    "ATTEMPTS",
+    "BACK_OFF",
     "BUCKETS",
+    "LEASE",
     "OPEN",
+    "POLL",
     "STATE_LABELS",
     "UNDER_WAY",
     "VERB_LABELS",
     "Bucket",
+    "Carried",
+    "LastLook",
     "OrderState",
     "WorkOrder",
     "accept",

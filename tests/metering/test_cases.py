@@ -119,7 +119,7 @@ def test_a_shrink_is_watched_and_then_goes_to_the_city(city) -> None:
     with city.book.reading() as tx:
         assert certificates.of_case(tx, one) is not None
         assert cases.regret(tx).rate == 0.0
-        assert sum(cases.recoveries(tx).recovered.values()) == 12 + 24 * 1024
+        assert sum(cases.recoveries.recoveries(tx).recovered.values()) == 12 + 24 * 1024
 
 
 def test_a_strained_machine_is_proposed_for_rollback_and_has_its_shape_again(city) -> None:

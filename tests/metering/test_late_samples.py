@@ -12,9 +12,9 @@ from sqlalchemy import select
 
 from metering.intake import late_figures
 from metering.intake.late_figures import LateFigure
-from metering.lake import corrections as lake_corrections
 from metering.lake.closing import CHUNK, rolling
 from metering.lake.files import hot_names, write_json
+from metering.lake.places import seal
 from metering.lake.store import Lake
 from metering.statements import statements
 from metering.statements.tables import CORRECTION
@@ -82,7 +82,7 @@ def test_a_delivery_that_the_sealing_overtook_is_entered_too(city):
     """Taken in before its month was sealed and not rolled since; meanwhile another one came, and was entered."""
     (city.lake.root / "sealed.json").unlink()
     late(city.lake, "east", city.id("web"), range(12), range(10, 22))
-    lake_corrections.seal(city.lake.root, "2026-04")
+    seal(city.lake.root, "2026-04")
     late(city.lake, "west", city.id("web"), range(60, 72), range(30, 42))
     assert late_figures.enter(city.works) == 2
     city.lake.roll()
@@ -114,7 +114,7 @@ def test_what_is_corrected_is_laid_out_a_chunk_at_a_time(tmp_path):
     for one in (lake, alone):
         late(one, "agent", 1, range(12), range(10, 22))
         one.roll()
-        lake_corrections.seal(one.root, "2026-04")
+        seal(one.root, "2026-04")
     late(lake, "agent", 1, range(12, 24), range(30, 42))
     late(lake, "agent", far, range(5), range(5), range(50, 55))
     late(alone, "agent", 1, range(12, 24), range(30, 42))
