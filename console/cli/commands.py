@@ -15,7 +15,7 @@ import click
 from console.cli import lake, providers
 from console.cli.forecasts import forecast_group
 from console.cli.imports import importing
-from console.cli.rehearse import replay
+from console.cli.rehearse import rehearse
 from console.cli.statements import statements_group
 from console.cli.terminal import (
     data_option,
@@ -274,7 +274,8 @@ def backtest(path: str | None, data: str | None, names: str, as_json: bool, **op
 
 
 lake.register(main)
-main.add_command(replay)
+main.add_command(rehearse)
+main.add_command(rehearse, "replay")  # its name in 0.1.0, when a backtest was called a replay, too
 main.add_command(importing)
 main.add_command(forecast_group)
 main.add_command(providers.rescore)

@@ -1,4 +1,4 @@
-"""``guanjia replay``: the whole loop on a recording of real machines, in a scratch house that is thrown away.
+"""``guanjia rehearse``: the whole loop on a recording of real machines, in a scratch house that is thrown away.
 
 What it prints and writes depends on the recording alone: no clock on the wall, no random figure, no path of this machine.
 """
@@ -27,12 +27,12 @@ from quota.calendar import ZONE
 from quota.db import Book
 
 
-@click.command()
+@click.command("rehearse")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--rule", type=click.Choice(sorted(BUILT_IN)), default="default", show_default=True)
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="This Markdown file, JSON beside it.")
 @json_option
-def replay(path: Path, rule: str, write: Path | None, as_json: bool) -> None:
+def rehearse(path: Path, rule: str, write: Path | None, as_json: bool) -> None:
     """The whole loop on a file or folder of usage: book, import, judge, hear, act, and see what came of it.
 
     In a scratch book and lake, on the recording's own clock. --rule reference judges the whole span by fixed bounds.
