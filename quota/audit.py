@@ -77,6 +77,9 @@ def seal(tx: Tx) -> None:
     if not tx.notes:
         return
     head = tx.get(AuditHead, 1, with_for_update=True)
+    if head is None:  # the first records of a book: only one of those who find none begins the chain
+        tx.alone("audit_head")
+        head = tx.get(AuditHead, 1, with_for_update=True, populate_existing=True)
     if head is None:
         head = AuditHead(id=1, sequence=0, digest=GENESIS)
         tx.add(head)

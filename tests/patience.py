@@ -42,6 +42,13 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
+def seconds(what: Callable[[], object]) -> float:
+    """How long it takes: for what is promised in seconds, never for what is only slow."""
+    since = time.monotonic()
+    what()
+    return time.monotonic() - since
+
+
 def free_port() -> int:
     """A port of the loopback that nobody listens on."""
     with socket.socket() as probe:

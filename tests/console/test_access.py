@@ -435,7 +435,7 @@ def test_nobody_sees_nothing(house):
 
 
 def test_nothing_is_written_without_an_actor(house):
-    with pytest.raises(TypeError), house.transaction(steward()):
+    with pytest.raises(TypeError), house.transaction():
         pass
 
 

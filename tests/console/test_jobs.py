@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta
@@ -38,7 +37,7 @@ from quota.db import Book
 from quota.errors import Invalid
 from tests.conftest import Clock
 from tests.console.conftest import Visit
-from tests.patience import PATIENCE, together
+from tests.patience import PATIENCE, together, until
 
 
 def job(run: object = list, **more: object) -> Job:
@@ -153,7 +152,7 @@ class Gate:
 
     def __call__(self) -> list[Said]:
         self.began.release()
-        assert self.open.wait(60)
+        assert self.open.wait(PATIENCE)
         self.ended.release()
         return []
 
@@ -195,12 +194,15 @@ def test_a_lake_job_that_sleeps_keeps_no_order_waiting(
     scheduler = at_once(Job(plans["verify"], asleep), Job(plans["assess"], asleep), Job(plans["carry"], carry))
     for name in ("verify", "assess"):
         fire(scheduler, name)
-        assert asleep.began.acquire(timeout=60)
+        assert asleep.began.acquire(timeout=PATIENCE)
     for _ in range(3):
         clock.advance(minutes=2)
         fire(scheduler, "carry")
-        assert carried.acquire(timeout=60), "an order waits for the lake"
-        wait_until(lambda: not [run for run in runs(book) if run.job == "carry" and run.state == "running"])
+        assert carried.acquire(timeout=PATIENCE), "an order waits for the lake"
+        until(
+            lambda: not [run for run in runs(book) if run.job == "carry" and run.state == "running"],
+            "what the lanes do",
+        )
     orders = [run for run in runs(book) if run.job == "carry"]
     assert [run.state for run in orders] == ["done"] * 3
     assert all(run.started_at - run.slot < timedelta(minutes=2) for run in orders), "not later than its own period"
@@ -216,25 +218,16 @@ def test_a_job_that_waits_in_its_lane_is_done_once_its_turn_comes(
     rolled.open.set()
     scheduler = at_once(Job(plans["assess"], asleep), Job(plans["roll"], rolled))
     fire(scheduler, "assess")
-    assert asleep.began.acquire(timeout=60)
+    assert asleep.began.acquire(timeout=PATIENCE)
     for _ in range(3):  # three of its slots come and go meanwhile
         fire(scheduler, "roll")
-        wait_until(lambda: scheduler.get_job("roll").next_run_time > datetime.now(UTC))
+        until(lambda: scheduler.get_job("roll").next_run_time > datetime.now(UTC), "what the lanes do")
     clock.advance(hours=5)
     assert not rolled.began.acquire(blocking=False)
     asleep.open.set()
-    assert rolled.ended.acquire(timeout=60), "what waited in its lane was skipped"
-    wait_until(lambda: [run.state for run in runs(book)] == ["done", "done"])
+    assert rolled.ended.acquire(timeout=PATIENCE), "what waited in its lane was skipped"
+    until(lambda: [run.state for run in runs(book)] == ["done", "done"], "what the lanes do")
     assert all(one.misfire_grace_time is None for one in scheduler.get_jobs()), "however long it waits"
-
-
-def wait_until(true: Callable[[], object]) -> None:
-    """Until something holds; fails where it doesn't within a minute."""
-    for _ in range(1200):
-        if true():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it never came")
 
 
 @pytest.mark.parametrize(

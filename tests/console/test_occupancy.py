@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,9 +18,9 @@ from console.verification.checks import examine
 from metering.lake.store import Lake
 from metering.workbench import Works
 from quota.db import Book
+from tests.patience import A_WHILE_S, PATIENCE, free_port, until
 
 GUANJIA = str(Path(sys.executable).with_name("guanjia"))
-HANGING_S = 300
 
 
 class Started:
@@ -52,26 +50,12 @@ def start() -> Iterator[Started]:
     for one in made.all:
         with suppress(ProcessLookupError):
             os.killpg(one.pid, signal.SIGKILL)
-        one.communicate(timeout=HANGING_S)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-    return port
-
-
-def until(what: Callable[[], object]) -> None:
-    end = time.monotonic() + HANGING_S
-    while not what():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.05)
+        one.communicate(timeout=PATIENCE)
 
 
 def answers(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=A_WHILE_S) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -92,29 +76,29 @@ def alive(pid: int) -> bool:
 def test_two_started_at_once_found_one_house(tmp_path: Path, start: Started) -> None:
     data, ports = tmp_path / "data", [free_port(), free_port()]
     both = [start("run", "--empty", "--data", str(data), "--port", str(port)) for port in ports]
-    until(lambda: any(one.poll() is not None for one in both))
+    until(lambda: any(one.poll() is not None for one in both), "one of two that gives way")
     lost = next(number for number, one in enumerate(both) if one.poll() is not None)
-    said, _none = both[lost].communicate(timeout=HANGING_S)
+    said, _none = both[lost].communicate(timeout=PATIENCE)
     assert both[lost].returncode == 2, said
     assert f"{data} is in use" in said
     assert "Traceback" not in said
-    until(lambda: answers(ports[1 - lost]))
+    until(lambda: answers(ports[1 - lost]), "a house that answers")
     assert both[1 - lost].poll() is None
 
     third = start("run", "--data", str(data), "--port", str(free_port()))
-    said, _none = third.communicate(timeout=HANGING_S)
+    said, _none = third.communicate(timeout=PATIENCE)
     assert (third.returncode, "is in use" in said, f"(process {both[1 - lost].pid})" in said) == (2, True, True), said
 
     # Killed, it leaves nothing that keeps the next one out, and what it founded is whole.
     web = children(both[1 - lost].pid)
     both[1 - lost].kill()
     both[1 - lost].wait()
-    until(lambda: not any(alive(one) for one in web))
+    until(lambda: not any(alive(one) for one in web), "the end of the web servers")
     port = free_port()
     next_one = start("run", "--data", str(data), "--port", str(port))
-    until(lambda: answers(port))
+    until(lambda: answers(port), "a house that answers")
     next_one.terminate()
-    assert next_one.wait(timeout=HANGING_S) == 0
+    assert next_one.wait(timeout=PATIENCE) == 0
     book = Book(f"sqlite:///{data / 'book.db'}")
     assert examine(Works(book, Lake(data / "lake"), data)).problems == []
     book.dispose()
@@ -122,7 +106,7 @@ def test_two_started_at_once_found_one_house(tmp_path: Path, start: Started) -> 
 
 def test_two_foundings_at_once(tmp_path: Path, start: Started) -> None:
     both = [start("init", "--empty", "--data", str(tmp_path / "data")) for _ in range(2)]
-    said = [one.communicate(timeout=HANGING_S)[0] for one in both]
+    said = [one.communicate(timeout=PATIENCE)[0] for one in both]
     codes = sorted(one.returncode for one in both)
     assert codes in ([0, 0], [0, 1]), said
     if codes == [0, 1]:
@@ -132,24 +116,24 @@ def test_two_foundings_at_once(tmp_path: Path, start: Started) -> None:
 
 def test_web_and_jobs_stand_beside_each_other(tmp_path: Path, start: Started) -> None:
     data = str(tmp_path / "data")
-    assert start("init", "--empty", "--data", data).wait(timeout=HANGING_S) == 0
+    assert start("init", "--empty", "--data", data).wait(timeout=PATIENCE) == 0
     port = free_port()
     jobs = [start("jobs", "--data", data) for _ in range(2)]
     web = start("serve", "--data", data, "--port", str(port), "--workers", "1")
-    until(lambda: answers(port))
+    until(lambda: answers(port), "a house that answers")
     for words in (("run", "--port", str(free_port())), ("serve", "--port", str(free_port()))):
         refused = start(*words, "--data", data)
-        said, _none = refused.communicate(timeout=HANGING_S)
+        said, _none = refused.communicate(timeout=PATIENCE)
         assert (refused.returncode, "is in use" in said) == (2, True), said
-    assert start("jobs", "--once", "settle", "--data", data).wait(timeout=HANGING_S) == 0
+    assert start("jobs", "--once", "settle", "--data", data).wait(timeout=PATIENCE) == 0
     # A web process that dies is replaced.
     (only,) = children(web.pid)
     os.kill(only, signal.SIGKILL)
-    until(lambda: children(web.pid) not in ([], [only]) and answers(port))
+    until(lambda: children(web.pid) not in ([], [only]) and answers(port), "a house that answers")
     for one in (web, *jobs):
         assert one.poll() is None
         one.terminate()
-        assert one.wait(timeout=HANGING_S) == 0
+        assert one.wait(timeout=PATIENCE) == 0
 
 
 def test_a_part_is_held_alone_or_shared(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import socket
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from console.security import UNREAD
 from console.service import web
 from console.service.web import Server
+from tests.patience import PATIENCE, pause, until
 
 Answer = Callable[..., Any]
 
@@ -47,7 +47,7 @@ class Running:
     def stop(self) -> None:
         self.stopping.set()
         self.server.pull_trigger()
-        self.thread.join(60)
+        self.thread.join(PATIENCE)
         assert not self.thread.is_alive()
 
 
@@ -93,19 +93,19 @@ def test_who_takes_too_long_is_ended(
     running = serve(echo)
     with running.connect() as one:
         one.sendall(begin)
-        end = time.monotonic() + 60
         one.settimeout(0.1)
-        while time.monotonic() < end:
+
+        def ended() -> bool:
             try:
                 if drip:
                     one.send(drip)
-                if one.recv(100) == b"":
-                    return
+                return one.recv(100) == b""
             except TimeoutError:
-                continue
+                return False
             except ConnectionError:
-                return
-    raise AssertionError("it is still there")
+                return True
+
+        until(ended, "the end of who takes too long")
 
 
 def test_a_body_that_comes_at_a_fair_rate_is_waited_for(
@@ -117,7 +117,7 @@ def test_a_body_that_comes_at_a_fair_rate_is_waited_for(
         one.sendall(POST % 10_000)
         for _ in range(10):
             one.sendall(b"x" * 1000)
-            time.sleep(0.15)
+            pause(0.15)
         assert one.makefile("rb").read().endswith(b"200 10000")
 
 
@@ -138,10 +138,7 @@ def test_who_does_not_read_is_ended_and_holds_no_thread(
     for one in deaf:
         one.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
     assert running.ask(POST % 3 + b"abc").endswith(b"200 3")
-    end = time.monotonic() + 60
-    while running.server.active_channels and time.monotonic() < end:
-        time.sleep(0.1)
-    assert not running.server.active_channels
+    until(lambda: not running.server.active_channels, "the end of who does not read")
     for one in deaf:
         one.close()
 
@@ -194,13 +191,13 @@ def test_stopping_finishes_what_was_begun(serve: Callable[..., Running]) -> None
 
     def slow(environ: dict[str, Any], start: Answer) -> list[bytes]:
         begun.set()
-        time.sleep(1)
+        pause(1)
         return echo(environ, start)
 
     running = serve(slow)
     with running.connect() as one:
         one.sendall(POST % 3 + b"abc")
-        assert begun.wait(60)
+        assert begun.wait(PATIENCE)
         running.stop()
         assert one.makefile("rb").read().endswith(b"200 3")
 

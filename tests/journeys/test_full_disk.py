@@ -30,7 +30,7 @@ import pytest
 from sqlalchemy import select
 
 from console import founding
-from console.jobs.runs import Job, perform
+from console.jobs.runs import Job, Plan, perform
 from console.jobs.sayings import Said, say
 from console.service import counters
 from console.settings import Settings
@@ -44,9 +44,9 @@ from quota.db import Book
 from quota.errors import NoRoom, out_of_room
 from tests.city import CONSOLE, CONSOLE_POOL, City
 from tests.conftest import Clock
+from tests.patience import PATIENCE, pause, until
 
 GUANJIA = str(Path(sys.executable).with_name("guanjia"))
-HANGING_S = 300
 TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
 
 
@@ -57,13 +57,6 @@ def namespaces() -> list[str] | None:
         if shutil.which("unshare") and subprocess.run(tried, capture_output=True, check=False).returncode == 0:
             return words
     return None
-
-
-def until(what: Callable[[], object]) -> None:
-    end = time.monotonic() + HANGING_S
-    while not what():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.2)
 
 
 class House:
@@ -133,7 +126,7 @@ class House:
     def ask(self, path: str, data: bytes | None = None, **headers: str) -> tuple[int, str, Any]:
         request = urllib.request.Request(self.address + path, data, headers)  # noqa: S310
         try:
-            with self.opener.open(request, timeout=HANGING_S) as answer:
+            with self.opener.open(request, timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode(), answer.headers
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode(), error.headers
@@ -162,7 +155,7 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
         yield made
     finally:
         os.killpg(made.process.pid, signal.SIGKILL)
-        made.process.wait(timeout=30)
+        made.process.wait(PATIENCE)
         made.log.close()
 
 
@@ -170,7 +163,7 @@ PAGES = ("/", "/settings/jobs/", "/requests/", "/healthz", "/metrics", "/login")
 
 
 def test_reading_goes_on_writing_is_refused_and_both_recover(house: House) -> None:
-    until(lambda: _answers(house))
+    until(lambda: _answers(house), "a house that answers")
     login, password = "supervisor1", house.passwords["supervisor1"]
     assert house.send("/login", "/login", login=login, password=password)[0] == 200
     assert house.push()[0] == 200
@@ -192,7 +185,7 @@ def test_reading_goes_on_writing_is_refused_and_both_recover(house: House) -> No
             assert (status, headers["Retry-After"]) == (507, "60"), said[:2000]
             assert words in said.lower()
         # The jobs of the next minute find no room.
-        time.sleep(62 - datetime.now(UTC).second)
+        pause(62 - datetime.now(UTC).second)
         assert house.ask("/settings/jobs/")[0] == 200
     finally:
         house.empty()
@@ -200,7 +193,10 @@ def test_reading_goes_on_writing_is_refused_and_both_recover(house: House) -> No
     assert house.processes() == before, "no process died of it"
     assert house.push()[0] == 200
     assert change()[0] == 200
-    until(lambda: "There is no room left" in house.ask("/settings/jobs/?state=failed")[1])
+    until(
+        lambda: "There is no room left" in house.ask("/settings/jobs/?state=failed")[1],
+        "jobs that tell of the full disk",
+    )
     assert house.processes() == before
 
 
@@ -229,7 +225,7 @@ def test_a_run_that_could_not_be_recorded_is_made_up_for(
     monkeypatch.setattr(Book, "transaction", writing)
 
     def job(name: str, run: Callable[[], list[Said]]) -> Job:
-        return Job(name, name, "* * * * *", run, attempts=1)
+        return Job(Plan(name, name, "* * * * *", "book", attempts=1), run)
 
     def fills() -> list[Said]:
         nonlocal room

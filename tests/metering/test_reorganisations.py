@@ -180,7 +180,7 @@ def test_what_makes_no_sense_is_refused(town: City) -> None:
     assert reorganise(town).id == batch.id
     with pytest.raises(Conflict):
         reorganise(town, Adjustment.PARENT)
-    with pytest.raises(WrongState):
+    with pytest.raises(Invalid, match=r"department\.closed"):
         reorganise(town, key="two")
     later = reorganise(town, source=town.neighbour, target=None, kind=Adjustment.PARENT, key="three")
     with pytest.raises(WrongState) as refusal:

@@ -6,9 +6,9 @@ import difflib
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+from tests.patience import pause
 from tests.suite import collected
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +47,7 @@ def collect(folder: Path, seed: int, zone: str, *words: str) -> tuple[subprocess
 def twice(folder: Path, *words: str) -> list[str]:
     """What two collections, seconds apart, with other hashes and another zone, don't share: lines of either."""
     first = collect(folder, 1, "UTC", *words)
-    time.sleep(APART_S)
+    pause(APART_S)
     second = collect(folder, 2, "Asia/Shanghai", *words)
     found = []
     for process, target in (first, second):
@@ -66,6 +66,7 @@ def test_two_collections_seconds_apart_are_identical(tmp_path: Path) -> None:
 SUSPECT = """
 import io, time, uuid, zipfile
 import pytest
+from tests.patience import pause
 
 packed = io.BytesIO()
 with zipfile.ZipFile(packed, "w") as made:

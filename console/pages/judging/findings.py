@@ -235,7 +235,7 @@ def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -
 OTHER = {
     "verdict": N_("结论"), "reasons": N_("依据"), "target": N_("建议规格"),
     "wanted": N_("窗口时段数"), "expected": N_("应采时段数"), "live": N_("有效时段数"), "off": N_("关机时段数"),
-    "frozen": N_("数据冻结时段数"), "cpu_coverage": N_("CPU 采集覆盖率"), "mem_coverage": N_("内存采集覆盖率"),
+    "frozen": N_("数据冻结时段数"), "cpu_coverage": N_("CPU 采集覆盖率"), "steal_coverage": N_("CPU 抢占采集覆盖率"), "mem_coverage": N_("内存采集覆盖率"),
     "net_coverage": N_("网络采集覆盖率"), "card_coverage": N_("加速卡采集覆盖率"),
     "conn_coverage": N_("连接数采集覆盖率"),
 }  # fmt: skip
