@@ -18,7 +18,7 @@ from quota.actors import ROLE_LABELS, Role
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
-MODULES = [path for path in sorted((ROOT / "console").rglob("*.py")) if not path.name.startswith("demo")]
+MODULES = [path for path in sorted((ROOT / "console").rglob("*.py")) if "demo" not in path.parts]
 """All but the demo, whose Chinese is what people of its city are called and say."""
 
 CHINESE = re.compile(r"[\u3400-\u9fff]")
