@@ -31,36 +31,36 @@ class BadSetting(ValueError):
 class Settings:
     """Everything that differs between two installations. Times are minutes unless the name says otherwise."""
 
-    data: Path = DEFAULT_DATA
+    data: Path = DEFAULT_DATA  # the data directory: book, lake, spool, keys
     database: str = ""  # SQLAlchemy address; empty: sqlite in the data directory
     lake: Path = Path()  # empty: "lake" in the data directory
     secret_key: str = field(default="", repr=False)  # empty: made once and kept in the data directory, mode 0600
-    city: str = "示例市"
-    lead_body: str = "市政务服务和数据管理局"
-    time_zone: str = "Asia/Shanghai"
-    language: str = "zh_CN"
+    city: str = "示例市"  # the city's name, as pages and letters write it
+    lead_body: str = "市政务服务和数据管理局"  # the lead body's name (主管部门)
+    time_zone: str = "Asia/Shanghai"  # the city's zone: working days, schedules, months
+    language: str = "zh_CN"  # of who has not chosen: zh_CN or en
     demo: bool = False  # a demo city: passwords printed at the start stay as they are
     https: bool = False  # served under https: Secure cookies, HSTS
     metrics_token: str = field(default="", repr=False)  # lets a Prometheus elsewhere scrape /metrics
     trusted_proxies: int = 0  # reverse proxies in front whose X-Forwarded-* are believed
-    idle_minutes: int = 30
-    session_hours: int = 8
+    idle_minutes: int = 30  # without a click, until one has to log in again
+    session_hours: int = 8  # until one has to log in again in any case
     lock_after: int = 5  # failed logins
-    lock_minutes: int = 15
-    max_upload_mb: int = 64
-    page_size: int = 50
+    lock_minutes: int = 15  # for which an account is locked then
+    max_upload_mb: int = 64  # of a form with its files
+    page_size: int = 50  # rows of a list
     public_url: str = ""  # where people reach the console, for addresses in mails: https://guanjia.example.gov.cn
     mail_server: str = ""  # host or host:port; empty: no mail is sent
     mail_security: str = "starttls"  # or "tls" from the first byte, or "none"
     mail_ca: Path = Path()  # certificates of the city's own authority; empty: those of the machine
-    mail_user: str = ""
-    mail_password: str = field(default="", repr=False)
+    mail_user: str = ""  # empty: no login
+    mail_password: str = field(default="", repr=False)  # of the mail user
     mail_from: str = ""  # 管家 <guanjia@example.gov.cn>
     stale_after_minutes: int = 60  # metered data older than this is warned of
     # A listing that lacks more machines than this, and more than this share of its pool, ends none of them by itself: a
     # person has to look first. 100 percent lets every listing end whatever it lacks.
-    listing_machines: int = 10
-    listing_percent: int = 20
+    listing_machines: int = 10  # machines that a listing may lack without a second look
+    listing_percent: int = 20  # and per cent of its pool
 
     @property
     def zone(self) -> ZoneInfo:

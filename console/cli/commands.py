@@ -15,6 +15,7 @@ import click
 from console.cli import lake, providers
 from console.cli.forecasts import forecast_group
 from console.cli.imports import importing
+from console.cli.reference import reference
 from console.cli.rehearse import rehearse
 from console.cli.statements import statements_group
 from console.cli.terminal import (
@@ -277,6 +278,7 @@ lake.register(main)
 main.add_command(rehearse)
 main.add_command(rehearse, "replay")  # its name in 0.1.0, when a backtest was called a replay, too
 main.add_command(importing)
+main.add_command(reference)
 main.add_command(forecast_group)
 main.add_command(providers.rescore)
 main.add_command(statements_group)

@@ -1,0 +1,104 @@
+"""``guanjia reference DIR``: the tables of docs/operators that follow from the code alone: settings, jobs, metrics."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import click
+
+from console.jobs import PLAN
+from console.settings import PREFIX, Settings
+
+MADE = "Made by `guanjia reference docs/operators`; a test holds it to the code."
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def reference(folder: Path) -> None:
+    """Write settings.md, jobs.md and metrics.md into FOLDER, from the code."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, lines in pages().items():
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def pages() -> dict[str, list[str]]:
+    """Name of each page → its lines."""
+    return {"settings.md": list(settings()), "jobs.md": list(jobs()), "metrics.md": list(metrics())}
+
+
+def settings() -> Iterator[str]:
+    """Every setting with its default, and what the line that declares it says of it."""
+    said = _comments()
+    yield "# Settings"
+    yield ""
+    yield f"Each is a variable of the environment, `{PREFIX}` and its name in capitals, or a key of `guanjia.toml` in the data"
+    yield "directory; the environment goes first. A value that makes no sense stops the start and names its place."
+    yield MADE
+    yield ""
+    yield "| Setting | Default | |"
+    yield "|---|---|---|"
+    for one in fields(Settings):
+        default = "made at the first start" if one.name == "secret_key" else _plain(one.default)
+        yield f"| `{one.name}` | {default} | {said.get(one.name, '')} |"
+
+
+def _plain(value: object) -> str:
+    text = "" if value is MISSING else str(value)
+    return f"`{text}`" if text not in ("", ".") else "—"
+
+
+def _comments() -> dict[str, str]:
+    """Setting → the comment on its line in the class."""
+    found = {}
+    for line in inspect.getsource(Settings).splitlines():
+        name, colon, rest = line.strip().partition(":")
+        if colon and name.isidentifier() and "#" in rest:
+            found[name] = rest.partition("#")[2].strip().replace("|", "\\|")
+    return found
+
+
+def jobs() -> Iterator[str]:
+    """Every job with its lane and schedule."""
+    yield "# Jobs"
+    yield ""
+    yield "Jobs of one lane wait for each other, those of different lanes never. `guanjia run` has all lanes; `guanjia jobs"
+    yield "--lane NAME` (again and again) runs some in a process of its own, `guanjia jobs --once JOB` one job now. A slot that was"
+    yield "missed is run later, not skipped; two processes never do the same slot. Schedules are crontab lines in the city's time."
+    yield MADE
+    yield ""
+    yield "| Job | | Lane | Schedule | Tries | Taken over after |"
+    yield "|---|---|---|---|---|---|"
+    for one in PLAN:
+        minutes = int(one.lease.total_seconds() // 60)
+        yield f"| `{one.name}` | {one.label} | {one.lane} | `{one.cron}` | {one.attempts} | {minutes} min |"
+
+
+def metrics() -> Iterator[str]:
+    """Every metric of ``/metrics``, as an empty house tells it."""
+    from console import founding
+    from console.app import create_app
+    from console.pages.house import gauges
+
+    yield "# Metrics"
+    yield ""
+    yield "What `/metrics` tells Prometheus: from this machine, or with `metrics_token` as a bearer token from elsewhere. Gauges are"
+    yield "read from the book at each scrape. Labels are bounded: pools, kinds, states, jobs, lanes and the console's own endpoints."
+    yield MADE
+    yield ""
+    yield "| Metric | Type | Labels | |"
+    yield "|---|---|---|---|"
+    with tempfile.TemporaryDirectory() as folder:
+        held = founding.found(Settings(data=Path(folder)), demo=False)
+        app = create_app(held)
+        counted = {one.describe()[0].name: one._labelnames for one in (gauges.REQUESTS, gauges.SECONDS)}
+        families = {one.name: one for one in app.extensions["guanjia.metrics"].collect()}
+        for name in sorted(families):
+            one = families[name]
+            declared = counted.get(name) or getattr(one, "_labelnames", ())
+            shown = name + "_total" if one.type == "counter" else name
+            labels = ", ".join(f"`{label}`" for label in sorted(declared)) or "—"
+            yield f"| `{shown}` | {one.type} | {labels} | {one.documentation} |"
