@@ -41,7 +41,7 @@ def backtest_names() -> tuple[str, ...]:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="guanjia")
+@click.version_option(package_name="guanjia", prog_name="guanjia")
 def main() -> None:
     """运营监督管家: the independent steward of a city's government cloud."""
 

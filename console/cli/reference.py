@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -94,11 +94,11 @@ def metrics() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         held = founding.found(Settings(data=Path(folder)), demo=False)
         app = create_app(held)
-        counted = {one.describe()[0].name: one._labelnames for one in (gauges.REQUESTS, gauges.SECONDS)}
+        counted = {next(iter(one.describe())).name: one._labelnames for one in (gauges.REQUESTS, gauges.SECONDS)}
         families = {one.name: one for one in app.extensions["guanjia.metrics"].collect()}
         for name in sorted(families):
             one = families[name]
-            declared = counted.get(name) or getattr(one, "_labelnames", ())
+            declared: Iterable[str] = counted.get(name) or getattr(one, "_labelnames", None) or ()
             shown = name + "_total" if one.type == "counter" else name
             labels = ", ".join(f"`{label}`" for label in sorted(declared)) or "—"
             yield f"| `{shown}` | {one.type} | {labels} | {one.documentation} |"

@@ -1,4 +1,8 @@
-"""metering.lake"""
+"""The lake: samples in, once; closed days, rollups, charts and windows out.
+
+``Lake`` has the verbs; ``places`` are its files, ``files`` how they are written and read, ``closed_days`` a lake read from
+wherever its days lie.
+"""
 
 from __future__ import annotations
 

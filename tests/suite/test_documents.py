@@ -1,0 +1,81 @@
+"""Documents that name the code are held to it: what is gone from one is gone from the other."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from console.cli.reference import pages
+from tests.suite.outside import ROOT
+
+PACKAGES = ("quota", "providers", "metering", "console")
+DEV = ROOT / "docs" / "dev"
+
+
+@pytest.mark.slow
+def test_the_operators_tables_are_what_the_code_gives() -> None:
+    for name, lines in pages().items():
+        assert (ROOT / "docs" / "operators" / name).read_text("utf-8").splitlines() == lines, (
+            f"run `guanjia reference docs/operators` again: {name}"
+        )
+
+
+def test_every_room_has_a_line_on_the_map_and_every_line_a_room() -> None:
+    text = (DEV / "architecture.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:quota|providers|metering|console)(?:/\w+)*)/?`", text.split("## Walk 1")[0]))
+    rooms = {
+        str(one.parent.relative_to(ROOT))
+        for package in PACKAGES
+        for one in (ROOT / package).rglob("__init__.py")
+        if "migrations" not in one.parts
+    }
+    inner = {one for one in rooms if one.startswith(("console/pages/", "providers/adapters/"))}
+    assert named == rooms - inner
+
+
+def test_what_the_glossary_calls_things_is_what_the_code_calls_them() -> None:
+    defined: set[str] = set()
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    defined.add(node.name)
+                    defined |= {
+                        f"{node.name}.{target.id}"
+                        for inner in node.body
+                        if isinstance(inner, ast.Assign)
+                        for target in inner.targets
+                        if isinstance(target, ast.Name)
+                    }
+                    defined |= {
+                        inner.target.id
+                        for inner in node.body
+                        if isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name)
+                    }
+                elif isinstance(node, ast.FunctionDef):
+                    defined.add(node.name)
+    rows = [line for line in (DEV / "glossary.md").read_text("utf-8").splitlines() if line.startswith("| ")][1:]
+    names = {name for row in rows for name in re.findall(r"`([\w.]+)`", row)}
+    assert names
+    assert names - defined == set()
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    lost = [
+        f"{path.relative_to(ROOT)}: {target}"
+        for path in documents
+        for target in re.findall(r"\]\(([^)#\s]+)", path.read_text("utf-8"))
+        if "://" not in target and not (path.parent / target).exists()
+    ]
+    assert lost == []
+
+
+def test_decisions_are_numbered_and_whole() -> None:
+    rows = [
+        line for line in (ROOT / "docs" / "decisions.md").read_text("utf-8").splitlines() if line.startswith("| D-")
+    ]
+    assert [row.split()[1] for row in rows] == [f"D-{number:03d}" for number in range(1, len(rows) + 1)]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6}
