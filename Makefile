@@ -12,7 +12,7 @@ help:
 	@echo "make test         lint, types, import contracts and every test"
 	@echo "make test-traces  the tests on the published traces, where they lie in $(TRACES)"
 	@echo "make test-fast    the same without what is slow, in a browser or beside a server: 3 minutes"
-	@echo "make install lint bench judgement forecast screenshots lock clean"
+	@echo "make install lint wheel dist bench judgement forecast screenshots lock clean"
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
@@ -97,5 +97,14 @@ lock: .venv/.test-installed
 	$(COMPILE) --extra setup -o requirements/run.txt pyproject.toml
 	$(COMPILE) --extra setup --extra test -c requirements/run.txt -o requirements/test.txt pyproject.toml
 
+# A wheel that needs neither Node nor this checkout, and a bundle that needs no network (dist/).
+.PHONY: wheel dist
+wheel: install
+	rm -rf build
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+
+dist: wheel
+	$(BIN)/python deploy/bundle.py "$$(ls -t dist/guanjia-*.whl | head -1)" dist
+
 clean:
-	rm -rf .venv node_modules console/static/vendor var
+	rm -rf build dist .venv node_modules console/static/vendor var

