@@ -48,7 +48,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("elsewhere")
     subprocess.run([sys.executable, "-m", "venv", home], check=True, timeout=PATIENCE)
     words = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
-    subprocess.run(words, check=True, timeout=PATIENCE)
+    # Elsewhere, too: beside a checkout pip takes what lies there for installed.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(words, cwd=home, env=environment, check=True, timeout=PATIENCE)
     (site,) = home.glob("lib/python*/site-packages")
     (site / "libraries.pth").write_text(LIBRARIES + "\n")
     return home / "bin"
