@@ -108,6 +108,7 @@ UNREACHED = {
     "ratings.show": "of a rating",
     "requests.acceptance": "of a request that was delivered",
     "requests.draft": "of a draft",
+    "scorecards.rule": "of a scorecard that is contested, where it is not the first of its list",
     "sources.show": "of a source that pushes",
     "statements.differences": "of two revisions",
     "verifications.show": "of a verification",
