@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Collection
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -36,14 +36,19 @@ from quota.ledger import LoanState, lending
 from quota.requests import Request, RequestState, approvals, notices
 
 
-def jobs(works: Works, settings: Settings) -> list[Job]:
-    """Every planned job over ``works``."""
+@dataclass(frozen=True)
+class Worklist:
+    """What the jobs of the plan do: a method a job, called as the plan calls it. Each tells as codes what it did, and raises
+    Unsuccessful where nothing, or not the whole, came of it."""
 
-    def today() -> datetime:
-        return works.book.clock().astimezone(settings.zone)
+    works: Works
+    settings: Settings
 
-    def collect() -> list[Said]:
-        found = list(collection.collect_all(works))
+    def _today(self) -> datetime:
+        return self.works.book.clock().astimezone(self.settings.zone)
+
+    def collect(self) -> list[Said]:
+        found = list(collection.collect_all(self.works))
         faults = [fault(one[1], at=one[0]) for one in found if isinstance(one, tuple)]
         read = [one for one in found if isinstance(one, Collected)]
         if faults and not read:
@@ -55,48 +60,50 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         ]
         return [*(say("collected", at=one.pool, samples=one.taken) for one in read), *held, *faults]
 
-    def fold() -> list[Said]:
-        done = push.fold_all(works)
+    def fold(self) -> list[Said]:
+        done = push.fold_all(self.works)
         return [say("folded", at=code, points=one.points, samples=one.samples) for code, one in done.items()]
 
-    def roll() -> list[Said]:
-        settling.seal(works)
-        closed = [day for day in works.lake.hot_days() if day < today().date()]
-        done = works.lake.roll(closed)
-        late = late_figures.enter(works)
+    def roll(self) -> list[Said]:
+        settling.seal(self.works)
+        closed = [day for day in self.works.lake.hot_days() if day < self._today().date()]
+        done = self.works.lake.roll(closed)
+        late = late_figures.enter(self.works)
         return [say("rolled", days=len(done)), *([say("late_figures", figures=late)] if late else [])]
 
-    def compact() -> list[Said]:
-        settling.seal(works)
-        return [say("compacted", files=works.lake.compact())]
+    def compact(self) -> list[Said]:
+        settling.seal(self.works)
+        return [say("compacted", files=self.works.lake.compact())]
 
-    def retain() -> list[Said]:
-        gone = keeping.retain(works, today().date())
+    def retain(self) -> list[Said]:
+        gone = keeping.retain(self.works, self._today().date())
         return [say("retained", files=len(gone.files), days=gone.days, hours=gone.hours)]
 
-    def assess() -> list[Said]:
-        roll()
-        run = pipeline.judge(works, today().date())
+    def assess(self) -> list[Said]:
+        self.roll()
+        run = pipeline.judge(self.works, self._today().date())
         return [say("judged", verdict=name, resources=count) for name, count in sorted(run.counts.items())]
 
-    def forecast() -> list[Said]:
-        return [say("forecast", forecasts=forecasts.keep(works))]
+    def forecast(self) -> list[Said]:
+        return [say("forecast", forecasts=forecasts.keep(self.works))]
 
-    def open_cases() -> list[Said]:
-        run = pipeline.judge(works, today().date())
-        opening = openings.open_all(works.book, run.id)
+    def open_cases(self) -> list[Said]:
+        run = pipeline.judge(self.works, self._today().date())
+        opening = openings.open_all(self.works.book, run.id)
         skipped = [say("skipped", skip=code, resources=count) for code, count in opening.why().items()]
         said = [say("opened", cases=len(opening.opened)), *skipped]
         if "failed" in opening.why():
             raise Unsuccessful(*said)
         return said
 
-    def carry() -> list[Said]:
-        placed, faults = place(works)
+    def carry(self) -> list[Said]:
+        placed, faults = place(self.works)
         done = []
-        for pool in works.pools():
+        for pool in self.works.pools():
             try:
-                done.append(delivery.carry_all(works.book, pool.id, works.provider(pool), enforcement.last_look))
+                done.append(
+                    delivery.carry_all(self.works.book, pool.id, self.works.provider(pool), enforcement.last_look)
+                )
             except (ProviderFault, Refused, OSError) as error:  # one cloud that cannot be opened keeps no other waiting
                 faults.append(fault(error, at=pool.code))
         if faults and not done:
@@ -110,8 +117,8 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         )
         return [said, *faults]
 
-    def advance() -> list[Said]:
-        done = deadlines.advance_all(works.book)
+    def advance(self) -> list[Said]:
+        done = deadlines.advance_all(self.works.book)
         counts = {one.name: len(getattr(done, one.name)) for one in fields(done)}
         said = [say(name, n=n) for name, n in counts.items() if n and name not in ("refused", "failed")]
         said += [fault(refusal, case=case_id) for case_id, refusal in done.refused.items()]
@@ -119,8 +126,8 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
             raise Unsuccessful(*(fault(error, case=case_id) for case_id, error in done.failed.items()), *said)
         return said
 
-    def look() -> list[Said]:
-        done = hourly.look(works)
+    def look(self) -> list[Said]:
+        done = hourly.look(self.works)
         said = [say("looked", machines=done.machines, over=done.over)]
         said += [say(f"surge_{code}", n=len(ids)) for code, ids in sorted(done.done.items())]
         said += [say("skipped", skip=code, resources=count) for code, count in sorted(done.skipped.items())]
@@ -129,18 +136,18 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
             raise Unsuccessful(*said)
         return said
 
-    def account() -> list[Said]:
-        done = scoring.collect(works)
+    def account(self) -> list[Said]:
+        done = scoring.collect(self.works)
         counts = say("accounted", incidents=done.incidents, bills=done.bills)
         return [counts, *(fault(error, at=pool) for pool, error in done.faults.items())]
 
-    def score() -> list[Said]:
+    def score(self) -> list[Said]:
         cards, faults = [], []
-        for company, period in scoring.due(works):
+        for company, period in scoring.due(self.works):
             try:
-                cards.append(scoring.score(works, company, period))
+                cards.append(scoring.score(self.works, company, period))
             except Refused as refusal:
-                with works.book.reading() as tx:
+                with self.works.book.reading() as tx:
                     whose = tx.get_one(CloudProvider, company).name
                 faults.append(fault(refusal, card=f"{whose} {period}"))
         if faults and not cards:
@@ -151,80 +158,61 @@ def jobs(works: Works, settings: Settings) -> list[Job]:
         ]
         return [say("scored", cards=len(cards)), *totals, *faults]
 
-    def remind() -> list[Said]:
-        with works.book.transaction(steward("job:remind")) as tx:
+    def remind(self) -> list[Said]:
+        with self.works.book.transaction(steward("job:remind")) as tx:
             limits, ends = notices.remind(tx), notices.remind_of_terms(tx, orders.returned(tx))
             return [say("urged", limits=len(limits), ends=len(ends))]
 
-    def expire() -> list[Said]:
-        with works.book.transaction(steward("job:expire")) as tx:
+    def expire(self) -> list[Said]:
+        with self.works.book.transaction(steward("job:expire")) as tx:
             lapsed = approvals.lapse(tx)
             accepted = delivery.deem_accepted(tx)
             attachments.purge(tx)
             redated = len(approvals.redate(tx)) + orders.reschedule(tx)
             return [say("expired", lapsed=len(lapsed), accepted=len(accepted), redated=redated)]
 
-    def settle() -> list[Said]:
-        with works.book.transaction(steward("job:settle")) as tx:
+    def settle(self) -> list[Said]:
+        with self.works.book.transaction(steward("job:settle")) as tx:
             done = lending.settle(tx)
             late = sum(one.state == LoanState.OVERDUE.value for one in done)
             return [say("returned", loans=len(done), late=late)]
 
-    def replay() -> list[Said]:
-        return [say("replayed", replays=len(policy_backtests.carry_out(works)))]
+    def replay(self) -> list[Said]:
+        return [say("replayed", replays=len(policy_backtests.carry_out(self.works)))]
 
-    def reckon() -> list[Said]:
-        month = f"{today().replace(day=1) - timedelta(days=1):%Y-%m}"
-        run = statements.make(works, month)
-        compared = reconciliation.all_pools(works, month)
+    def statements(self) -> list[Said]:
+        month = f"{self._today().replace(day=1) - timedelta(days=1):%Y-%m}"
+        run = statements.make(self.works, month)
+        compared = reconciliation.all_pools(self.works, month)
         differing = sum(one.differing for one in compared)
         return [say("reckoned", month=month, revision=run.revision, lines=run.lines, differing=differing)]
 
-    def verify() -> list[Said]:
-        with works.book.transaction(steward("job:verify")) as tx:
-            verification_runs.ask(tx, today().date())
-        return verify_asked()
+    def verify(self) -> list[Said]:
+        with self.works.book.transaction(steward("job:verify")) as tx:
+            verification_runs.ask(tx, self._today().date())
+        return self.verify_asked()
 
-    def verify_asked() -> list[Said]:
-        done = verification_runs.carry_out(works)
+    def verify_asked(self) -> list[Said]:
+        done = verification_runs.carry_out(self.works)
         wrong = [one for one in done if not one.clean]
         if wrong:
             named = [say("unfit_at", place=place) for one in wrong for place in (one.error, *one.problems) if place]
             raise Unsuccessful(say("unfit", n=sum(one.problem_count or 1 for one in wrong)), *named[:20])
         return [say("verified", head=one.head) for one in done]
 
-    def mail() -> list[Said]:
+    def mail(self) -> list[Said]:
         from console.app import create_app  # half a second that no other job waits for
 
-        if not settings.mail_server:
+        if not self.settings.mail_server:
             return [say("no_mail")]
-        done = postman.carry_out(works, settings, create_app)
+        done = postman.carry_out(self.works, self.settings, create_app)
         return [say("mailed", made=done.made, sent=done.sent, waiting=done.waiting)]
 
-    runs = {
-        "collect": collect,
-        "fold": fold,
-        "carry": carry,
-        "advance": advance,
-        "look": look,
-        "account": account,
-        "score": score,
-        "roll": roll,
-        "compact": compact,
-        "retain": retain,
-        "assess": assess,
-        "forecast": forecast,
-        "open_cases": open_cases,
-        "replay": replay,
-        "statements": reckon,
-        "remind": remind,
-        "settle": settle,
-        "expire": expire,
-        "mail": mail,
-        "verify": verify,
-        "verify_asked": verify_asked,
-    }
-    return [Job(plan, runs[plan.name]) for plan in PLAN]
+
+def jobs(works: Works, settings: Settings) -> list[Job]:
+    """Every planned job over ``works``."""
+    worklist = Worklist(works, settings)
+    return [Job(plan, getattr(worklist, plan.name)) for plan in PLAN]
 
 
 def place(works: Works) -> tuple[int, list[Said]]:

@@ -93,7 +93,11 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
 
 def page(report: dict[str, Any]) -> Iterator[str]:
     """The report as Markdown: the first page that a sceptic reads."""
-    regret, resources = report["regret"], report["resources"]
+    for section in (_intro, _in_short, _judged, _became, _ceilings, _scorecards, _read, _rules, _days):
+        yield from section(report)
+
+
+def _intro(report: dict[str, Any]) -> Iterator[str]:
     option = "" if report["rule"] == "default" else f" --rule {report['rule']}"
     yield "# The whole loop on real machines"
     yield ""
@@ -108,6 +112,10 @@ def page(report: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield "All figures are in [replay.json](replay.json). The book and the lake are scratch; the verbs are the product's."
     yield ""
+
+
+def _in_short(report: dict[str, Any]) -> Iterator[str]:
+    regret = report["regret"]
     yield "## In short"
     yield ""
     yield from _table(
@@ -146,6 +154,9 @@ def page(report: dict[str, Any]) -> Iterator[str]:
         ],
     )
     yield ""
+
+
+def _judged(report: dict[str, Any]) -> Iterator[str]:
     yield "## What the machines were judged to be"
     yield ""
     yield from _table(
@@ -169,13 +180,16 @@ def page(report: dict[str, Any]) -> Iterator[str]:
                 _percent(of["coverage_mean"]),
                 _percent(of["coverage_least"]),
             )
-            for verdict, of in resources.items()
+            for verdict, of in report["resources"].items()
         ],
     )
     yield ""
     if "classes_when_opened" in report:
         yield f"By the same rule over the whole recording, as it was recorded: {_counted(report['classes'])}."
         yield ""
+
+
+def _became(report: dict[str, Any]) -> Iterator[str]:
     yield "## What became of the cases"
     yield ""
     yield from _table(
@@ -190,6 +204,10 @@ def page(report: dict[str, Any]) -> Iterator[str]:
     if report["refused"]["passed_over"]:
         yield f"Findings that opened no case: {_counted(report['refused']['passed_over'])}."
         yield ""
+
+
+def _ceilings(report: dict[str, Any]) -> Iterator[str]:
+    regret = report["regret"]
     yield "## Machines that would have reached their new ceiling"
     yield ""
     hit = [one for one in regret["machines"] if one["hit"]]
@@ -212,6 +230,9 @@ def page(report: dict[str, Any]) -> Iterator[str]:
     else:
         yield "None."
     yield ""
+
+
+def _scorecards(report: dict[str, Any]) -> Iterator[str]:
     yield "## Scorecards"
     yield ""
     yield "From rows of the scratch book alone; an indicator without evidence is not scored and not shown."
@@ -235,6 +256,9 @@ def page(report: dict[str, Any]) -> Iterator[str]:
         ],
     )
     yield ""
+
+
+def _read(report: dict[str, Any]) -> Iterator[str]:
     yield "## What was read"
     yield ""
     given = report["input"]
@@ -243,6 +267,9 @@ def page(report: dict[str, Any]) -> Iterator[str]:
         [tuple(f"{given[name]:,}" for name in ("rows", "taken", "duplicates", "refused", "values_refused"))],
     )
     yield ""
+
+
+def _rules(report: dict[str, Any]) -> Iterator[str]:
     yield "## Rules of the rehearsal"
     yield ""
     yield "What a recording cannot tell is settled by these rules, not by chance:"
@@ -250,6 +277,9 @@ def page(report: dict[str, Any]) -> Iterator[str]:
     for number, rule in enumerate(report["rules"], 1):
         yield f"{number}. {rule}"
     yield ""
+
+
+def _days(report: dict[str, Any]) -> Iterator[str]:
     yield "## Day by day"
     yield ""
     told = ("at", "what", "conserved")

@@ -135,18 +135,7 @@ def reply(
         "until": row.until,
     }
     if answer is Answer.AGREE:
-        one.matter, one.consent = None, Consent.AGREED.value
-        if one.kind == CaseKind.EXPAND and fast(tx, one, temporary=term is not None):
-            one.ends_on = term
-            move(tx, one, State.CLEARED, "case.reply", days=procedure.act_days, reason=row.reason, **told)
-        elif one.kind == CaseKind.EXPAND:
-            _draft(tx, one, term)
-            close(tx, one, Ending.REQUESTED, N_("增幅超出快速通道,已代拟扩容申请,请核对后提交"), "case.reply")
-        elif one.state == State.CLEARED:
-            tx.audit("case.reply", one.subject, after=told, reason=row.reason)
-            one.generation += 1
-        else:
-            move(tx, one, State.CLEARED, "case.reply", days=procedure.act_days, reason=row.reason, **told)
+        _agreed(tx, one, row, term, told)
     elif not one.takes:
         close(tx, one, Ending.DECLINED, row.reason or N_("使用单位认为不需要扩容"), "case.reply")
     else:
@@ -154,6 +143,23 @@ def reply(
         one.consent = None
         move(tx, one, State.DISPUTED, "case.reply", days=procedure.ruling_days, reason=row.reason, **told)
     return one
+
+
+def _agreed(tx: Tx, one: Case, row: Reply, term: date | None, told: dict[str, Any]) -> None:
+    """The department agrees: the case is cleared, or, where an expansion is too large for that, becomes a request."""
+    one.matter, one.consent = None, Consent.AGREED.value
+    days = one.procedure().act_days
+    if one.kind == CaseKind.EXPAND and fast(tx, one, temporary=term is not None):
+        one.ends_on = term
+        move(tx, one, State.CLEARED, "case.reply", days=days, reason=row.reason, **told)
+    elif one.kind == CaseKind.EXPAND:
+        _draft(tx, one, term)
+        close(tx, one, Ending.REQUESTED, N_("增幅超出快速通道,已代拟扩容申请,请核对后提交"), "case.reply")
+    elif one.state == State.CLEARED:
+        tx.audit("case.reply", one.subject, after=told, reason=row.reason)
+        one.generation += 1
+    else:
+        move(tx, one, State.CLEARED, "case.reply", days=days, reason=row.reason, **told)
 
 
 def rule(
@@ -208,25 +214,30 @@ def rule(
     elif decision is Decision.UPHOLD:
         close(tx, one, Ending.UPHELD, row.reason, "case.rule")
     else:
-        plea = next((each for each in reversed(one.replies) if each.category), None)
-        if category is None and plea is not None:
-            category = Category(str(plea.category))
-            until, last_peak = until or plea.until, last_peak or plea.last_peak
-        if category is None:
-            raise Invalid("reply.category", N_("请选择豁免的类别"), field="category")
-        exemptions.grant(
-            tx,
-            one.resource,
-            category,
-            row.reason,
-            until,
-            procedure,
-            last_peak=last_peak,
-            asked_by=plea.by if plea else "",
-            case_id=one.id,
-        )
-        close(tx, one, Ending.EXEMPTED, row.reason, "case.rule")
+        _exempted(tx, one, row, category, until, last_peak)
     return one
+
+
+def _exempted(tx: Tx, one: Case, row: Ruling, category: Category | None, until: date | None, last_peak: str) -> None:
+    """The ruling exempts the resource, on its own terms or those of the department's plea."""
+    plea = next((each for each in reversed(one.replies) if each.category), None)
+    if category is None and plea is not None:
+        category = Category(str(plea.category))
+        until, last_peak = until or plea.until, last_peak or plea.last_peak
+    if category is None:
+        raise Invalid("reply.category", N_("请选择豁免的类别"), field="category")
+    exemptions.grant(
+        tx,
+        one.resource,
+        category,
+        row.reason,
+        until,
+        one.procedure(),
+        last_peak=last_peak,
+        asked_by=plea.by if plea else "",
+        case_id=one.id,
+    )
+    close(tx, one, Ending.EXEMPTED, row.reason, "case.rule")
 
 
 def fast(tx: Tx, one: Case, *, temporary: bool = False) -> bool:

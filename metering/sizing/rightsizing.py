@@ -124,13 +124,7 @@ def smallest_shape(
     larger = open_to & other & (offered_cpu >= cpu) & (offered_mem >= mem) & busy[:, None]
     larger &= ~cut[:, None] | (offered_cpu > cpu)
 
-    down, up, up_enough = smaller.any(axis=1), larger.any(axis=1), (larger & enough).any(axis=1)
-    # The smallest that is enough; where none is, the largest there is: better than nothing.
-    best = np.where(up_enough, np.argmax(larger & enough, axis=1), len(order) - 1 - np.argmax(larger[:, ::-1], axis=1))
-    # A saturated machine's need is not known above its ceiling: one step up, then measure again.
-    best = np.where(cut, np.argmax(larger, axis=1), best)
-    best = np.where(down, np.argmax(smaller, axis=1), best)
-    direction = np.where(down, -1, np.where(up, 1, 0))
+    best, direction = _chosen(smaller, larger, enough, cut)
     new_cpu = np.where(direction == 0, vcpu, offered_cpu[best])
     new_mem = np.where(direction == 0, memory_gb, offered_mem[best])
     with np.errstate(divide="ignore", invalid="ignore"):  # a machine whose size is not known has no use after either
@@ -147,6 +141,19 @@ def smallest_shape(
         memory_unsafe=unsafe,
         confidence=confidence(observed_days, coverage),
     )
+
+
+def _chosen(smaller: Array, larger: Array, enough: Array, cut: Array) -> tuple[Array, Array]:
+    """Index of the shape for each machine, and the direction to it, from what it may shrink or grow to: bool [r, shapes],
+    smallest shape first. cut [r]: its demand is cut off at the ceiling."""
+    down, up, up_enough = smaller.any(axis=1), larger.any(axis=1), (larger & enough).any(axis=1)
+    largest = larger.shape[1] - 1 - np.argmax(larger[:, ::-1], axis=1)
+    # The smallest that is enough; where none is, the largest there is: better than nothing.
+    best = np.where(up_enough, np.argmax(larger & enough, axis=1), largest)
+    # A saturated machine's need is not known above its ceiling: one step up, then measure again.
+    best = np.where(cut, np.argmax(larger, axis=1), best)
+    best = np.where(down, np.argmax(smaller, axis=1), best)
+    return best, np.where(down, -1, np.where(up, 1, 0))
 
 
 def confidence(observed_days: Array, coverage: Array | None = None, full_days: int = 30) -> Array:

@@ -77,76 +77,91 @@ def rows_of(tx: Tx, run: StatementRun, where: ColumnElement[bool] | None = None)
 
 def row_of(line: StatementLine, month: str, invoices: Mapping[str, int], *, whole: bool) -> Row:
     """One line as a row: every column there, None = null."""
-    kind, one = Kind(line.kind), line.resource
-    correction = line.charge == CORRECTION
-    start, end = month_bounds(month)
-    since, until = _period(line, line.corrects or month)
-    category, subcategory, service = SERVICES[ServiceKind(one.kind)]
+    told = _whose(line) | _of_what(line, month) | _costs(line) | _invoiced(line, month, invoices, whole=whole)
+    return dict.fromkeys([*focus.COLUMNS, *focus.OWN]) | {name: _text(value) for name, value in told.items()}
+
+
+def _whose(line: StatementLine) -> dict[str, Any]:
     provider, pool, department, system = line.provider, line.pool, line.department, line.system
-    tariff, item = line.tariff, line.item
+    return {
+        "BillingAccountId": f"guanjia:{provider.code}",
+        "BillingAccountName": provider.name,
+        "InvoiceIssuerName": provider.name,
+        "ProviderName": provider.name,
+        "PublisherName": provider.name,
+        "RegionId": pool.code,
+        "RegionName": pool.name,
+        "SubAccountId": department.code if department else None,
+        "SubAccountName": department.name if department else None,
+        "SubAccountType": "Department" if department else None,
+        "Tags": json.dumps({"system": system.code}, ensure_ascii=False) if system else None,
+    }
+
+
+def _of_what(line: StatementLine, month: str) -> dict[str, Any]:
+    resource = line.resource
+    since, until = _period(line, line.corrects or month)
+    category, subcategory, service = SERVICES[ServiceKind(resource.kind)]
+    described = [resource.name or resource.external_id, line.kind, "off" if line.stopped else "on", line.corrects]
+    return {
+        "ChargeDescription": " ".join(described).strip(),
+        "ChargePeriodStart": since,
+        "ChargePeriodEnd": until,
+        "ResourceId": f"{line.pool.code}/{resource.external_id}",
+        "ResourceName": resource.name or None,
+        "ResourceType": service,
+        "ServiceCategory": category,
+        "ServiceName": service,
+        "ServiceSubcategory": subcategory,
+        "x_Coverage": None if line.coverage is None else Decimal(str(round(line.coverage, 4))),
+        "x_Stopped": "true" if line.stopped else "false",
+    }
+
+
+def _costs(line: StatementLine) -> dict[str, Any]:
+    kind, tariff = Kind(line.kind), line.tariff
+    correction = line.charge == CORRECTION
     per = "Hours" if tariff is not None and tariff.per == Per.HOUR else "Months"
     price = tariff.unit_price(line.stopped) if tariff is not None and not correction else None
     billed = yuan(line.cost_fen)
     listed = focus.product(price, line.quantity) if price is not None else billed
-    sku = ":".join([line.kind, one.arch, item.code if item else "any"])
-    invoice = invoice_number(month, provider.code)
-    total = invoices.get(invoice)
-    row = dict.fromkeys([*focus.COLUMNS, *focus.OWN])
-    told: Mapping[str, Any] = {
+    sku = ":".join([line.kind, line.resource.arch, line.item.code if line.item else "any"])
+    return {
         "BilledCost": billed,
-        "BillingAccountId": f"guanjia:{provider.code}",
-        "BillingAccountName": provider.name,
         "BillingCurrency": CURRENCY,
-        "BillingPeriodStart": start,
-        "BillingPeriodEnd": end,
         "ChargeCategory": "Usage",
         "ChargeClass": "Correction" if correction else None,
-        "ChargeDescription": " ".join(
-            [one.name or one.external_id, line.kind, "off" if line.stopped else "on", line.corrects]
-        ).strip(),
         "ChargeFrequency": "Usage-Based",
-        "ChargePeriodStart": since,
-        "ChargePeriodEnd": until,
         "ConsumedQuantity": unit_hours(kind, line.proven),
         "ConsumedUnit": f"{UNITS[kind]}-Hours",
         "ContractedCost": listed,
         "ContractedUnitPrice": price,
         "EffectiveCost": billed,
-        "InvoiceId": invoice if total is not None else None,
-        "InvoiceIssuerName": provider.name,
         "ListCost": listed,
         "ListUnitPrice": price,
         "PricingCategory": "Standard",
         "PricingQuantity": line.quantity,
         "PricingUnit": f"{UNITS[kind]}-{per}",
-        "ProviderName": provider.name,
-        "PublisherName": provider.name,
-        "RegionId": pool.code,
-        "RegionName": pool.name,
-        "ResourceId": f"{pool.code}/{one.external_id}",
-        "ResourceName": one.name or None,
-        "ResourceType": service,
-        "ServiceCategory": category,
-        "ServiceName": service,
-        "ServiceSubcategory": subcategory,
         "SkuId": sku,
         "SkuMeter": f"{UNITS[kind]} {'Off' if line.stopped else 'On'}",
         "SkuPriceId": f"{sku}:{tariff.id}{':off' if line.stopped else ''}" if tariff is not None else None,
-        "SubAccountId": department.code if department else None,
-        "SubAccountName": department.name if department else None,
-        "SubAccountType": "Department" if department else None,
-        "Tags": json.dumps({"system": system.code}, ensure_ascii=False) if system else None,
-        "x_Coverage": None if line.coverage is None else Decimal(str(round(line.coverage, 4))),
-        "x_CorrectedMonth": line.corrects or None,
-        "x_InvoiceTotal": yuan(total) if whole else None,
         "x_PriceLabel": tariff.label or None if tariff is not None else None,
-        "x_Stopped": "true" if line.stopped else "false",
         "x_UnmeasuredCost": yuan(line.unmeasured_fen),
         "x_UnmeasuredQuantity": unit_hours(kind, line.allocated - line.proven),
     }
-    for name, value in told.items():
-        row[name] = _text(value)
-    return row
+
+
+def _invoiced(line: StatementLine, month: str, invoices: Mapping[str, int], *, whole: bool) -> dict[str, Any]:
+    start, end = month_bounds(month)
+    invoice = invoice_number(month, line.provider.code)
+    total = invoices.get(invoice)
+    return {
+        "BillingPeriodStart": start,
+        "BillingPeriodEnd": end,
+        "InvoiceId": invoice if total is not None else None,
+        "x_CorrectedMonth": line.corrects or None,
+        "x_InvoiceTotal": yuan(total) if whole else None,
+    }
 
 
 def _period(line: StatementLine, month: str) -> tuple[datetime, datetime]:

@@ -139,9 +139,9 @@ def test_a_lane_opens_its_clouds_for_itself(tmp_path: Path) -> None:
     works = Works(None, None)  # type: ignore[arg-type] - nothing is run
     chosen = worklist.in_lanes(works, Settings(data=tmp_path), ["orders", "mail"])
     assert [one.plan.name for one in chosen] == ["carry", "mail"]
-    opened = [cell.cell_contents for cell in chosen[0].run.__closure__ or () if isinstance(cell.cell_contents, Works)]
-    assert opened
-    assert all(one.opened is not works.opened for one in opened)
+    lists = [one.run.__self__ for one in chosen]
+    assert all(isinstance(each, worklist.Worklist) for each in lists)
+    assert len({id(each.works.opened) for each in [*lists, worklist.Worklist(works, Settings())]}) == 3
 
 
 class Gate:

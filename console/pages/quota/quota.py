@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, redirect, render_template, request, url_for
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Select, Subquery, case, func, select
 from sqlalchemy.orm import aliased, joinedload
 from werkzeug.wrappers import Response
 
@@ -69,14 +69,14 @@ def index() -> str | Response:
     )
 
 
-def _board(kind: str, measured: utilizations.Measured) -> tuple[list[Column], Select[Any], Any]:
-    """Columns, query and grouped accounts: a row for each department, pool and class."""
+def _accounts() -> Subquery:
+    """The departments' accounts, a row for each department, pool and class, with what lies in each part."""
 
     def part(*holders: Holder) -> Any:
-        chosen = Account.holder.in_([one.value for one in holders])
+        chosen = Account.holder.in_([holder.value for holder in holders])
         return func.sum(case((chosen, Account.balance), else_=0))
 
-    grouped = (
+    return (
         select(
             func.min(Account.id).label("id"),
             Account.department_id,
@@ -93,6 +93,11 @@ def _board(kind: str, measured: utilizations.Measured) -> tuple[list[Column], Se
         .group_by(Account.department_id, Account.pool_id, Account.kind, Account.arch)
         .subquery()
     )
+
+
+def _board(kind: str, measured: utilizations.Measured) -> tuple[list[Column], Select[Any], Any]:
+    """Columns, query and grouped accounts: a row for each department, pool and class."""
+    grouped = _accounts()
     query = (
         select(*grouped.c, Department.name.label("department"), Pool.name.label("pool"))
         .join(Department, Department.id == grouped.c.department_id)

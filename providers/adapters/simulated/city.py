@@ -5,7 +5,7 @@ Everything here is invented; a new book can be seeded from it. Amounts in base u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -218,123 +218,86 @@ CHIPS = (Arch.X86_64, Arch.AARCH64)
 SHAPES = ((2, 4), (4, 8), (8, 16), (16, 32), (2, 8), (4, 16), (8, 32), (16, 64), (32, 64), (32, 128))
 
 
+_ANY = (Arch.ANY,)
+_X86 = (Arch.X86_64,)
+_ARM = (Arch.AARCH64,)
+
+
 def catalogue() -> tuple[CityItem, ...]:
     """All seven capability groups; the VM shapes are those that cities use."""
-    items = [
-        CityItem(
-            f"vm-{c}c{g}g",
-            f"云主机 {c}C{g}G",
-            f"Cloud server {c}C{g}G",
-            ServiceKind.VM,
-            {Kind.VCPU: c, Kind.MEMORY: g * 1024},
-            CHIPS,
-            "台·月",
-            2,
-        )
-        for c, g in SHAPES
-    ]
+    return (*_machines(), *_storage(), *_network(), *_services(), *_cards())
 
-    def add(
-        code: str,
-        name: str,
-        english: str,
-        service: ServiceKind,
-        takes: Mapping[Kind, int],
-        unit: str,
-        days: int = 2,
-        archs: tuple[Arch, ...] = (Arch.ANY,),
-    ) -> None:
-        items.append(CityItem(code, name, english, service, takes, archs, unit, days))
 
-    add(
-        "bm-64c512g",
-        "裸金属 64C512G",
-        "Bare metal 64C512G",
-        ServiceKind.BARE_METAL,
-        {Kind.VCPU: 64, Kind.MEMORY: 512 * 1024},
-        "台·月",
-        10,
-        (Arch.X86_64,),
-    )
-    add(
-        "bm-96c512g",
-        "裸金属 96C512G",
-        "Bare metal 96C512G",
-        ServiceKind.BARE_METAL,
-        {Kind.VCPU: 96, Kind.MEMORY: 512 * 1024},
-        "台·月",
-        10,
-        (Arch.AARCH64,),
-    )
+def _machines() -> Iterator[CityItem]:
+    for c, g in SHAPES:
+        takes = {Kind.VCPU: c, Kind.MEMORY: g * 1024}
+        name, english = f"云主机 {c}C{g}G", f"Cloud server {c}C{g}G"
+        yield CityItem(f"vm-{c}c{g}g", name, english, ServiceKind.VM, takes, CHIPS, "台·月", 2)
+    for c, archs in ((64, _X86), (96, _ARM)):
+        takes = {Kind.VCPU: c, Kind.MEMORY: 512 * 1024}
+        name, english = f"裸金属 {c}C512G", f"Bare metal {c}C512G"
+        yield CityItem(f"bm-{c}c512g", name, english, ServiceKind.BARE_METAL, takes, archs, "台·月", 10)
+
+
+def _storage() -> Iterator[CityItem]:
     for size in (100, 500, 1000, 2000):
-        add(
-            f"volume-{size}g",
-            f"云硬盘 {size} GB",
-            f"Volume {size} GB",
-            ServiceKind.VOLUME,
-            {Kind.BLOCK: size},
-            "GB·月",
-        )
+        name, english, takes = f"云硬盘 {size} GB", f"Volume {size} GB", {Kind.BLOCK: size}
+        yield CityItem(f"volume-{size}g", name, english, ServiceKind.VOLUME, takes, _ANY, "GB·月", 2)
     for tera in (1, 5, 20):
-        add(
-            f"object-{tera}t",
-            f"对象存储 {tera} TB",
-            f"Object store {tera} TB",
-            ServiceKind.OBJECT_STORE,
-            {Kind.OBJECT: tera * 1000},
-            "GB·月",
-        )
-    add("eip", "弹性公网IP", "Elastic IP", ServiceKind.EIP, {Kind.EIP: 1}, "个·月", archs=(Arch.X86_64,))
+        name, english, takes = f"对象存储 {tera} TB", f"Object store {tera} TB", {Kind.OBJECT: tera * 1000}
+        yield CityItem(f"object-{tera}t", name, english, ServiceKind.OBJECT_STORE, takes, _ANY, "GB·月", 2)
+
+
+def _network() -> Iterator[CityItem]:
+    yield CityItem("eip", "弹性公网IP", "Elastic IP", ServiceKind.EIP, {Kind.EIP: 1}, _X86, "个·月", 2)
     for speed in (10, 50, 100, 200):
-        add(
-            f"bandwidth-{speed}m",
-            f"带宽 {speed} Mbps",
-            f"Bandwidth {speed} Mbps",
-            ServiceKind.BANDWIDTH,
-            {Kind.BANDWIDTH: speed},
-            "Mbps·月",
-        )
-    for code, name, english in (
-        ("db-relational", "关系型数据库(主备)", "Relational database (primary/standby)"),
-        ("db-domestic", "国产关系型数据库(主备)", "Domestic relational database"),
-        ("db-columnar", "分析型数据库", "Analytical database"),
-    ):
-        add(code, name, english, ServiceKind.DATABASE, {Kind.DATABASE: 1}, "实例·月", 2, CHIPS)
-    for code, name, english in (
-        ("mw-queue", "消息队列", "Message queue"),
-        ("mw-cache", "分布式缓存", "Cache"),
-        ("mw-gateway", "API 网关", "API gateway"),
-    ):
-        add(code, name, english, ServiceKind.MIDDLEWARE, {Kind.MIDDLEWARE: 1}, "实例·月", 2, CHIPS)
-    for code, name, english in (
-        ("sec-waf", "Web 应用防火墙", "Web application firewall"),
-        ("sec-bastion", "堡垒机", "Bastion host"),
-        ("sec-audit", "日志审计", "Log audit"),
-    ):
-        add(code, name, english, ServiceKind.SECURITY, {Kind.SECURITY: 1}, "套·年")
-    for code, name, english in (
-        ("crypto-hsm", "云密码机", "Cloud HSM"),
-        ("crypto-sign", "签名验签", "Signing"),
-    ):
-        add(code, name, english, ServiceKind.CRYPTOGRAPHY, {Kind.CRYPTOGRAPHY: 1}, "实例·月", 5)
-    add(
-        "npu-card",
-        "NPU 加速卡",
-        "NPU card",
-        ServiceKind.ACCELERATOR,
-        {Kind.ACCELERATOR: 1},
-        "卡·月",
-        10,
-        (Arch.AARCH64,),
-    )
-    add(
-        "gpu-card",
-        "GPU 加速卡",
-        "GPU card",
-        ServiceKind.ACCELERATOR,
-        {Kind.ACCELERATOR: 1},
-        "卡·月",
-        10,
-        (Arch.X86_64,),
-    )
-    return tuple(items)
+        name, english, takes = f"带宽 {speed} Mbps", f"Bandwidth {speed} Mbps", {Kind.BANDWIDTH: speed}
+        yield CityItem(f"bandwidth-{speed}m", name, english, ServiceKind.BANDWIDTH, takes, _ANY, "Mbps·月", 2)
+
+
+_SERVICES: tuple[tuple[ServiceKind, Kind, tuple[Arch, ...], str, int, tuple[tuple[str, str, str], ...]], ...] = (
+    (
+        ServiceKind.DATABASE, Kind.DATABASE, CHIPS, "实例·月", 2,
+        (
+            ("db-relational", "关系型数据库(主备)", "Relational database (primary/standby)"),
+            ("db-domestic", "国产关系型数据库(主备)", "Domestic relational database"),
+            ("db-columnar", "分析型数据库", "Analytical database"),
+        ),
+    ),
+    (
+        ServiceKind.MIDDLEWARE, Kind.MIDDLEWARE, CHIPS, "实例·月", 2,
+        (
+            ("mw-queue", "消息队列", "Message queue"),
+            ("mw-cache", "分布式缓存", "Cache"),
+            ("mw-gateway", "API 网关", "API gateway"),
+        ),
+    ),
+    (
+        ServiceKind.SECURITY, Kind.SECURITY, _ANY, "套·年", 2,
+        (
+            ("sec-waf", "Web 应用防火墙", "Web application firewall"),
+            ("sec-bastion", "堡垒机", "Bastion host"),
+            ("sec-audit", "日志审计", "Log audit"),
+        ),
+    ),
+    (
+        ServiceKind.CRYPTOGRAPHY, Kind.CRYPTOGRAPHY, _ANY, "实例·月", 5,
+        (
+            ("crypto-hsm", "云密码机", "Cloud HSM"),
+            ("crypto-sign", "签名验签", "Signing"),
+        ),
+    ),
+)  # fmt: skip
+# Service, what one piece takes, chips, unit, days; then each item's code and names.
+
+
+def _services() -> Iterator[CityItem]:
+    for service, kind, archs, unit, days, items in _SERVICES:
+        for code, name, english in items:
+            yield CityItem(code, name, english, service, {kind: 1}, archs, unit, days)
+
+
+def _cards() -> Iterator[CityItem]:
+    for chip, archs in (("NPU", _ARM), ("GPU", _X86)):
+        code, name, english = f"{chip.lower()}-card", f"{chip} 加速卡", f"{chip} card"
+        yield CityItem(code, name, english, ServiceKind.ACCELERATOR, {Kind.ACCELERATOR: 1}, archs, "卡·月", 10)

@@ -230,9 +230,10 @@ def fleet(pool: CityPool, seed: int, start: date, epoch: date) -> list[Machine]:
             gone = moment(epoch - timedelta(days=int(rng.integers(8, 75))), 15)
             vm.life.append(Change(gone, ResourceState.DELETED, vm.life[0].amounts))
     hosts = [one for one in machines if one.life[-1].state is not ResourceState.DELETED]
+    site = _Site(pool, homes, hosts, rng, add, born, epoch)
     for kind, count in _HAS[pool.code].items():
         if kind is not ServiceKind.VM:
-            _equip(kind, count, pool, homes, hosts, rng, add, born, epoch)
+            _equip(site, kind, count)
     return machines
 
 
@@ -252,81 +253,79 @@ def _vm_loads(count: int, homes: Sequence[CitySystem], rng: np.random.Generator)
     return result
 
 
-def _equip(
-    kind: ServiceKind,
-    count: int,
-    pool: CityPool,
-    homes: Sequence[CitySystem],
-    hosts: Sequence[Machine],
-    rng: np.random.Generator,
-    add: _Add,
-    born: _Born,
-    epoch: date,
-) -> None:
-    """Everything that is not a VM. Of volumes and addresses every sixth hangs on nothing."""
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """Where a pool's other resources are put: what they hang on, and how one of them comes to be."""
+
+    pool: CityPool
+    homes: Sequence[CitySystem]
+    hosts: Sequence[Machine]
+    rng: np.random.Generator
+    add: _Add
+    born: _Born
+    epoch: date
+
+
+def _equip(site: _Site, kind: ServiceKind, count: int) -> None:
+    """Everything that is not a VM."""
+    homes, rng = site.homes, site.rng
     order = rng.permutation(len(homes)).tolist()
     for number in range(count):
         home = homes[order[number % len(homes)]]
         load = Load.IDLE if home.zombie else Load(home.rhythm)
-        when = born(home)
+        when = site.born(home)
         match kind:
             case ServiceKind.BARE_METAL:
-                cores = 96 if pool.arch is Arch.AARCH64 else 64
-                machine = add(
-                    kind,
-                    home,
-                    Load.IDLE if number == 1 else Load.STEADY,
-                    {Kind.VCPU: cores, Kind.MEMORY: 512 * 1024},
-                    when,
-                )
-                machine.address = f"10.{(NET, GOV, XIN).index(pool.code) + 20}.240.{number + 10}"
+                cores = 96 if site.pool.arch is Arch.AARCH64 else 64
+                takes = {Kind.VCPU: cores, Kind.MEMORY: 512 * 1024}
+                machine = site.add(kind, home, Load.IDLE if number == 1 else Load.STEADY, takes, when)
+                machine.address = f"10.{(NET, GOV, XIN).index(site.pool.code) + 20}.240.{number + 10}"
             case ServiceKind.VOLUME | ServiceKind.EIP:
-                amounts = (
-                    {Kind.EIP: 1}
-                    if kind is ServiceKind.EIP
-                    else {Kind.BLOCK: int(rng.choice([100, 500, 1000, 2000], p=[0.2, 0.4, 0.3, 0.1]))}
-                )
-                host = hosts[int(rng.integers(len(hosts)))]
-                home = next(one for one in homes if one.code == host.system)
-                quiet = host.load in (Load.STOPPED, Load.FROZEN, Load.GHOST)
-                load = Load.IDLE if quiet else host.load
-                machine = add(kind, home, load, amounts, max(when, host.life[0].at + 3600))
-                if kind is ServiceKind.EIP:
-                    machine.address = f"198.51.100.{number + 1}"
-                machine.host = host.external_id
-                if number % 6 == 5:
-                    machine.detached_at = moment(epoch - timedelta(days=int(rng.integers(8, 85))), 11)
+                _attach(site, kind, number, when)
             case ServiceKind.OBJECT_STORE:
-                add(
-                    kind,
-                    home,
-                    load,
-                    {Kind.OBJECT: int(rng.choice([1, 5, 20], p=[0.4, 0.4, 0.2])) * 1000},
-                    when,
-                )
+                size = int(rng.choice([1, 5, 20], p=[0.4, 0.4, 0.2])) * 1000
+                site.add(kind, home, load, {Kind.OBJECT: size}, when)
             case ServiceKind.BANDWIDTH:
-                add(kind, home, Load.CITIZEN, {Kind.BANDWIDTH: int(rng.choice([100, 200]))}, when)
+                site.add(kind, home, Load.CITIZEN, {Kind.BANDWIDTH: int(rng.choice([100, 200]))}, when)
             case ServiceKind.DATABASE | ServiceKind.MIDDLEWARE:
-                own = Kind.DATABASE if kind is ServiceKind.DATABASE else Kind.MIDDLEWARE
-                machine = add(kind, home, load, {own: 1}, when)
-                cores, gigabytes = [(4, 16), (8, 32), (16, 64)][int(rng.choice(3, p=[0.5, 0.35, 0.15]))]
-                machine.seat = cores, gigabytes * 1024
-                machine.tags["shape"] = f"{cores}C{gigabytes}G"
-                domestic = kind is ServiceKind.DATABASE and pool.xinchuang
-                machine.tags["service"] = "db-domestic" if domestic else str(rng.choice(_SERVICES[kind]))
+                _instance(site, kind, home, load, when)
             case ServiceKind.ACCELERATOR:
                 # Every third set of cards is allocated and has no process on it.
                 busy = (Load.BURSTY, Load.CITIZEN, Load.NIGHT)[number % 3]
-                machine = add(
-                    kind,
-                    home,
-                    Load.IDLE if number % 3 == 1 or count == 1 else busy,
-                    {Kind.ACCELERATOR: int(rng.choice([1, 2, 4]))},
-                    when,
-                )
-                machine.tags["service"] = "npu-card" if pool.arch is Arch.AARCH64 else "gpu-card"
+                takes = {Kind.ACCELERATOR: int(rng.choice([1, 2, 4]))}
+                machine = site.add(kind, home, Load.IDLE if number % 3 == 1 or count == 1 else busy, takes, when)
+                machine.tags["service"] = "npu-card" if site.pool.arch is Arch.AARCH64 else "gpu-card"
             case ServiceKind.SECURITY | ServiceKind.CRYPTOGRAPHY:
                 own = Kind.SECURITY if kind is ServiceKind.SECURITY else Kind.CRYPTOGRAPHY
-                add(kind, home, load, {own: 1}, when).tags["service"] = str(rng.choice(_SERVICES[kind]))
+                site.add(kind, home, load, {own: 1}, when).tags["service"] = str(rng.choice(_SERVICES[kind]))
             case _:  # pragma: no cover - every kind is above
                 raise AssertionError(kind)
+
+
+def _attach(site: _Site, kind: ServiceKind, number: int, when: int) -> None:
+    """A volume or an address of one of the hosts, and of its system; every sixth hangs on nothing any more."""
+    rng = site.rng
+    takes = {Kind.EIP: 1}
+    if kind is ServiceKind.VOLUME:
+        takes = {Kind.BLOCK: int(rng.choice([100, 500, 1000, 2000], p=[0.2, 0.4, 0.3, 0.1]))}
+    host = site.hosts[int(rng.integers(len(site.hosts)))]
+    home = next(each for each in site.homes if each.code == host.system)
+    quiet = host.load in (Load.STOPPED, Load.FROZEN, Load.GHOST)
+    load = Load.IDLE if quiet else host.load
+    machine = site.add(kind, home, load, takes, max(when, host.life[0].at + 3600))
+    if kind is ServiceKind.EIP:
+        machine.address = f"198.51.100.{number + 1}"
+    machine.host = host.external_id
+    if number % 6 == 5:
+        machine.detached_at = moment(site.epoch - timedelta(days=int(rng.integers(8, 85))), 11)
+
+
+def _instance(site: _Site, kind: ServiceKind, home: CitySystem, load: Load, when: int) -> None:
+    """A database or a middleware: sold by the instance, and seated on so many cores and so much memory."""
+    own = Kind.DATABASE if kind is ServiceKind.DATABASE else Kind.MIDDLEWARE
+    machine = site.add(kind, home, load, {own: 1}, when)
+    cores, gigabytes = [(4, 16), (8, 32), (16, 64)][int(site.rng.choice(3, p=[0.5, 0.35, 0.15]))]
+    machine.seat = cores, gigabytes * 1024
+    machine.tags["shape"] = f"{cores}C{gigabytes}G"
+    domestic = kind is ServiceKind.DATABASE and site.pool.xinchuang
+    machine.tags["service"] = "db-domestic" if domestic else str(site.rng.choice(_SERVICES[kind]))
