@@ -26,7 +26,7 @@ from quota import ledger
 from quota.actors import Role
 from quota.db import among, batches
 from quota.directory import Adjustment, Department, Person, Reorganisation, System, departments, reorganisation
-from quota.errors import N_, Conflict, Invalid, OverCapacity, WrongState
+from quota.errors import N_, Invalid, OverCapacity, WrongState, reused, stated
 from quota.ledger import OUT, Account, Hold, Holder, HoldState, Loan, LoanState
 from quota.requests import OPEN, Request, RequestState
 from quota.units import Arch, ResourceClass, amounts, classes
@@ -84,8 +84,7 @@ def reorganise(
 ) -> Reorganisation:
     """Carry the batch out. The same ``key`` again returns the first."""
     tx.actor.must_be(Role.AUTHORITY)
-    if not reason.strip():
-        raise Invalid("reason.missing", N_("请写明理由"), field="reason")
+    reason = stated(reason)
     tx.alone(key)
     # Before looking: whoever hands something in for either department waits for this batch, or this batch for him.
     both = [one for one in (source_id, target_id) if one is not None]
@@ -93,7 +92,7 @@ def reorganise(
     earlier = tx.scalar(select(Reorganisation).where(Reorganisation.key == key))
     if earlier is not None:
         if (earlier.kind, earlier.source_id, earlier.target_id) != (kind.value, source_id, target_id):
-            raise Conflict("key.reused", N_("幂等键 %(key)s 已用于另一笔操作"), key=key)
+            raise reused(key)
         return earlier
     what = extent(tx, kind, source_id, target_id, system_ids)
     source = departments.department(tx, source_id)
@@ -102,7 +101,7 @@ def reorganise(
         kind=kind.value,
         source_id=source_id,
         target_id=target_id,
-        reason=reason.strip(),
+        reason=reason,
         at=tx.now,
         by=tx.actor.login,
         moved={**_spelled(tx, what), "parent": source.parent_id},
@@ -131,8 +130,7 @@ def reorganise(
 def undo(tx: Tx, batch_id: int, *, reason: str) -> Reorganisation:
     """Move everything back. See the module for when that is refused."""
     tx.actor.must_be(Role.AUTHORITY)
-    if not reason.strip():
-        raise Invalid("reason.missing", N_("请写明理由"), field="reason")
+    reason = stated(reason)
     batch = reorganisation(tx, batch_id)
     tx.refresh(batch, with_for_update=True)
     if batch.undone_at is not None:
@@ -160,9 +158,7 @@ def undo(tx: Tx, batch_id: int, *, reason: str) -> Reorganisation:
         source.parent_id = batch.moved["parent"]
     batch.undone_at, batch.undone_by = tx.now, tx.actor.login
     tx.flush()
-    tx.audit(
-        "department.reorganise_undo", f"department:{batch.source_id}", after={"batch": batch.id}, reason=reason.strip()
-    )
+    tx.audit("department.reorganise_undo", f"department:{batch.source_id}", after={"batch": batch.id}, reason=reason)
     return batch
 
 

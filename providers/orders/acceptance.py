@@ -12,6 +12,7 @@ from providers.orders.tables import ACCEPTANCE_DAYS, OPEN, OrderState, WorkOrder
 from quota import requests
 from quota.actors import Role
 from quota.calendar import working_days
+from quota.errors import stated
 from quota.requests import Request, RequestState, fulfilment
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def refuse(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
     one = lock(tx, order_id, generation)
     _may_judge(tx, one)
     must_be(one, OrderState.DELIVERED)
-    reason = requests.reasoned(reason)
+    reason = stated(reason)
     if one.request_id is not None:
         request = requests.lock(tx, one.request_id)
         fulfilment.refused(tx, request, generation=request.generation, reason=reason)

@@ -8,9 +8,8 @@ from providers.orders import enactment
 from providers.orders.carriage import LastLook
 from providers.orders.steps import begin_request, delivered, freed, lock, move, must_be, of_request
 from providers.orders.tables import UNDER_WAY, OrderState, WorkOrder
-from quota import requests
 from quota.actors import Role
-from quota.errors import N_, NotAllowed, WrongState
+from quota.errors import N_, NotAllowed, WrongState, stated
 from quota.requests import fulfilment
 from quota.units import Amounts
 
@@ -78,7 +77,7 @@ def report_failed(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOr
     must_be(one, OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING)
     if one.with_interface():
         raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=one.number)
-    reason = requests.reasoned(reason)
+    reason = stated(reason)
     one.attempts += 1
     one.last_error, one.next_try_at = reason, None
     move(tx, one, OrderState.FAILED, "order.fail", reason=reason, attempts=one.attempts, error=reason)
@@ -109,7 +108,7 @@ def cancel(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
             N_("云平台可能已受理工单 %(number)s,请先重试以查明,或由云服务商人员接手说明"),
             number=one.number,
         )
-    reason = requests.reasoned(reason)
+    reason = stated(reason)
     enactment.give_back(tx, one)
     one.next_try_at = None
     move(tx, one, OrderState.CANCELLED, "order.cancel", reason=reason)

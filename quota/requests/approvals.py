@@ -18,9 +18,9 @@ from sqlalchemy.orm import aliased
 from quota import calendar, ledger
 from quota.actors import ROLE_LABELS, Actor, Role
 from quota.calendar import WorkingDays
-from quota.errors import N_, Invalid, NotAllowed, WrongState
+from quota.errors import N_, Invalid, NotAllowed, WrongState, stated
 from quota.ledger import Holder
-from quota.requests import asks, submission, terms
+from quota.requests import asks, progress, terms
 from quota.requests.notices import NoticeKind, give
 from quota.requests.rulebook import ApprovalRule, default_rules, enact, in_force
 from quota.requests.rules import STEP_LABELS, StepName
@@ -83,16 +83,16 @@ def sign(
     Raises Conflict (request.stale) for a page that is out of date, NotAllowed, WrongState, Invalid, and OverCapacity
     where quota to be returned is in use meanwhile.
     """
-    found = submission.lock(tx, request)
+    found = progress.lock(tx, request)
     _may_sign_at_all(tx.actor)
-    found = submission.lock(tx, found, generation)
-    submission.must_be(found, RequestState.IN_REVIEW)
+    found = progress.lock(tx, found, generation)
+    progress.must_be(found, RequestState.IN_REVIEW)
     step = found.current
     assert step is not None  # noqa: S101 - a request in review has the step that it waits for
     _may_sign(tx.actor, found, step)
     decision = Decision(decision)
     if decision is not Decision.APPROVE:
-        reason = submission.reasoned(reason)
+        reason = stated(reason)
     if decision is Decision.RETURN:
         return _return(tx, found, step, reason)
     if decision is not Decision.APPROVE_PART and (quantities or amounts):
@@ -112,15 +112,15 @@ def sign(
     )
     if decision is Decision.REJECT:
         found.decided_at = tx.now
-        submission.close(tx, found, RequestState.REJECTED, "request.reject", reason)
+        progress.close(tx, found, RequestState.REJECTED, "request.reject", reason)
         give(tx, found, NoticeKind.REJECTED, Role.TENANT, once="", text=reason)
         return found
     following = found.current
     if following is not None and following.signs:
-        submission.start(tx, found, following)
+        progress.start(tx, found, following)
     else:
         _grant(tx, found, following)
-    submission.changed(
+    progress.changed(
         tx,
         found,
         "request.sign",
@@ -170,7 +170,7 @@ def queued(tx: Tx, actor: Actor | None = None) -> Select[Request]:
     For who signs: the steps that they may sign. For a department: what to mend and what to accept.
     """
     who = actor or tx.actor
-    query = select(Request).where(Request.turn == who.role.value, submission.visible(tx, who))
+    query = select(Request).where(Request.turn == who.role.value, progress.visible(tx, who))
     if who.role is Role.TENANT:
         query = query.where(Request.state.in_([RequestState.SUPPLEMENT, RequestState.ACCEPTING]))
     else:
@@ -194,10 +194,10 @@ def lapse(tx: Tx) -> list[Request]:
     ).all()
     lapsed = []
     for request_id in late:
-        found = submission.lock(tx, request_id)
+        found = progress.lock(tx, request_id)
         # Mended between our reading and our lock: then it was mended in time.
         if found.state == RequestState.SUPPLEMENT and found.due_at is not None and found.due_at < tx.now:
-            submission.close(tx, found, RequestState.WITHDRAWN, "request.lapse", N_("逾期未补正"))
+            progress.close(tx, found, RequestState.WITHDRAWN, "request.lapse", N_("逾期未补正"))
             give(tx, found, NoticeKind.LAPSED, Role.TENANT, once="")
             lapsed.append(found)
     return lapsed
@@ -209,7 +209,7 @@ def redate(tx: Tx) -> list[Request]:
     moved = []
     running = tx.scalars(select(Request.id).where(Request.turn.is_not(None)).order_by(Request.id)).all()
     for request_id in running:
-        found = submission.lock(tx, request_id)
+        found = progress.lock(tx, request_id)
         step = found.current
         if step is None:
             continue
@@ -220,7 +220,7 @@ def redate(tx: Tx) -> list[Request]:
             step.due_at = due
         if due != found.due_at:
             before, found.due_at = found.due_at, due
-            submission.changed(tx, found, "request.redate", before={"due_at": before}, after={"due_at": due})
+            progress.changed(tx, found, "request.redate", before={"due_at": before}, after={"due_at": due})
             moved.append(found)
     return moved
 
@@ -273,7 +273,7 @@ def _return(tx: Tx, request: Request, step: RequestStep, reason: str) -> Request
     before = {"state": request.state}
     request.state = RequestState.SUPPLEMENT.value
     request.turn, request.due_at = Role.TENANT.value, step.supplement_due_at
-    submission.changed(
+    progress.changed(
         tx,
         request,
         "request.return",
@@ -358,17 +358,17 @@ def _grant(tx: Tx, request: Request, following: RequestStep | None) -> None:
     request.state = RequestState.APPROVED.value
     request.turn, request.due_at = Role.PROVIDER.value, None
     if following is not None:
-        submission.start(tx, request, following)
+        progress.start(tx, request, following)
 
 
 def _extend(tx: Tx, request: Request) -> None:
     """Move the term of what ``request`` is about; a term that was moved further meanwhile stays."""
-    of = submission.lock(tx, request.extends_id or 0)
+    of = progress.lock(tx, request.extends_id or 0)
     before = of.use_until
     if request.use_until is None or (before is not None and before >= request.use_until):
         return
     of.use_until = request.use_until
-    submission.changed(
+    progress.changed(
         tx,
         of,
         "request.extend",

@@ -9,8 +9,8 @@ from sqlalchemy import select
 
 from quota import ledger
 from quota.actors import Role
-from quota.errors import N_, NotAllowed
-from quota.requests import submission
+from quota.errors import N_, NotAllowed, stated
+from quota.requests import progress
 from quota.requests.notices import NoticeKind, give
 from quota.requests.rules import StepName
 from quota.requests.tables import Request, RequestState
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 def delivering(tx: Tx, request: Request | int) -> Request:
     """The order went to the provider: approved → delivering."""
-    found = submission.lock(tx, request)
+    found = progress.lock(tx, request)
     _may_deliver(tx, found)
-    submission.must_be(found, RequestState.APPROVED)
+    progress.must_be(found, RequestState.APPROVED)
     found.state = RequestState.DELIVERING.value
-    submission.changed(
+    progress.changed(
         tx, found, "request.deliver", before={"state": RequestState.APPROVED}, after={"state": found.state}
     )
     return found
@@ -40,9 +40,9 @@ def delivered(
     not earlier: only what the cloud confirmed is free, ``gives`` (all that the request names where None). Posting what
     it takes was the last signature's work.
     """
-    found = submission.lock(tx, request)
+    found = progress.lock(tx, request)
     _may_deliver(tx, found)
-    submission.must_be(found, RequestState.APPROVED, RequestState.DELIVERING)
+    progress.must_be(found, RequestState.APPROVED, RequestState.DELIVERING)
     before = {"state": found.state}
     when = at or tx.now
     key = f"{found.subject}/release"
@@ -57,8 +57,8 @@ def delivered(
     found.turn, found.due_at = Role.TENANT.value, None
     acceptance = found.step(StepName.ACCEPTANCE)
     if acceptance is not None:
-        submission.start(tx, found, acceptance)
-    submission.changed(
+        progress.start(tx, found, acceptance)
+    progress.changed(
         tx,
         found,
         "request.delivered",
@@ -71,20 +71,20 @@ def delivered(
 
 def accepted(tx: Tx, request: Request | int, *, generation: int | None = None) -> Request:
     """The department has what it asked for: accepting → done."""
-    found = submission.lock(tx, request)
-    submission.own(tx, found)
-    found = submission.lock(tx, found, generation)
-    submission.must_be(found, RequestState.ACCEPTING)
+    found = progress.lock(tx, request)
+    progress.own(tx, found)
+    found = progress.lock(tx, found, generation)
+    progress.must_be(found, RequestState.ACCEPTING)
     return _accept(tx, found, "request.accept", "")
 
 
 def refused(tx: Tx, request: Request | int, *, generation: int, reason: str) -> Request:
     """What was delivered is not what was approved: accepting → delivering, with the reason, and a new time limit."""
-    found = submission.lock(tx, request)
-    submission.own(tx, found)
-    found = submission.lock(tx, found, generation)
-    submission.must_be(found, RequestState.ACCEPTING)
-    reason = submission.reasoned(reason)
+    found = progress.lock(tx, request)
+    progress.own(tx, found)
+    found = progress.lock(tx, found, generation)
+    progress.must_be(found, RequestState.ACCEPTING)
+    reason = stated(reason)
     found.state, found.delivered_at = RequestState.DELIVERING.value, None
     acceptance, delivery = found.step(StepName.ACCEPTANCE), found.step(StepName.DELIVERY)
     if acceptance is not None:
@@ -92,8 +92,8 @@ def refused(tx: Tx, request: Request | int, *, generation: int, reason: str) -> 
     found.turn, found.due_at = Role.PROVIDER.value, None
     if delivery is not None:
         delivery.decision = delivery.decided_by = delivery.decided_at = None
-        submission.start(tx, found, delivery)
-    submission.changed(
+        progress.start(tx, found, delivery)
+    progress.changed(
         tx,
         found,
         "request.refuse",
@@ -110,11 +110,11 @@ def abandoned(tx: Tx, request: Request | int, *, reason: str) -> Request:
 
     What its orders had taken they gave back to the department's quota when they were cancelled.
     """
-    found = submission.lock(tx, request)
+    found = progress.lock(tx, request)
     tx.actor.must_be(Role.SUPERVISOR, Role.SYSTEM)
-    submission.must_be(found, RequestState.APPROVED, RequestState.DELIVERING)
-    reason = submission.reasoned(reason)
-    submission.close(tx, found, RequestState.WITHDRAWN, "request.abandon", reason)
+    progress.must_be(found, RequestState.APPROVED, RequestState.DELIVERING)
+    reason = stated(reason)
+    progress.close(tx, found, RequestState.WITHDRAWN, "request.abandon", reason)
     give(tx, found, NoticeKind.ABANDONED, Role.TENANT, once="", text=reason)
     return found
 
@@ -129,7 +129,7 @@ def deemed_accepted(tx: Tx) -> list[Request]:
     ).all()
     done = []
     for request_id in late:
-        found = submission.lock(tx, request_id)
+        found = progress.lock(tx, request_id)
         if found.state == RequestState.ACCEPTING and found.due_at is not None and found.due_at < tx.now:
             done.append(_accept(tx, found, "request.deem_accepted", N_("逾期未验收,视为验收通过")))
             give(tx, found, NoticeKind.ACCEPTED, Role.TENANT, once="")
@@ -140,7 +140,7 @@ def _accept(tx: Tx, request: Request, action: str, reason: str) -> Request:
     _did(tx, request, StepName.ACCEPTANCE, tx.now, reason)
     request.state = RequestState.DONE.value
     request.turn, request.due_at, request.closed_at = None, None, tx.now
-    submission.changed(
+    progress.changed(
         tx,
         request,
         action,

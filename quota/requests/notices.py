@@ -17,7 +17,7 @@ from quota.base import Base, append_only
 from quota.calendar import ZONE
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, NotFound, WrongState
-from quota.requests import submission, terms
+from quota.requests import progress, terms
 from quota.requests.tables import OPEN, Request
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def remind(tx: Tx) -> list[RequestNotice]:
     ).all()
     told: list[RequestNotice | None] = []
     for request in waiting:
-        turn = submission.whose_turn(request)
+        turn = progress.whose_turn(request)
         if turn is None or turn.due_at is None:
             continue
         once = turn.due_at.isoformat()
@@ -214,9 +214,9 @@ def remind_of_terms(tx: Tx, returned: Collection[int] = ()) -> list[RequestNotic
 
 def urge(tx: Tx, request: Request | int) -> RequestNotice:
     """The department asks whoever's turn it is to hurry: once a day. Changes nothing about the request."""
-    found = submission.lock(tx, request)
-    submission.own(tx, found)
-    turn = submission.whose_turn(found)
+    found = progress.lock(tx, request)
+    progress.own(tx, found)
+    turn = progress.whose_turn(found)
     if turn is None or turn.role is Role.TENANT:
         raise WrongState("request.nobody_to_urge", N_("申请 %(number)s 现在不等待他人办理"), number=found.number)
     today = tx.now.astimezone(ZONE).date()

@@ -9,29 +9,39 @@ A submitted request takes what it needs out of circulation at once: as much as p
 granted quota, the rest from the pool's free capacity. Nothing about it expires while it waits for us. Every change
 raises ``generation``; whoever acts names the generation that was shown to them, and a stale one is refused.
 
-The tables are in ``quota.requests.tables``, the form's content in ``quota.requests.asks``, the signatures in ``quota.requests.approvals``, what
-comes after them in ``quota.requests.fulfilment``.
+The tables are in ``quota.requests.tables``, the form's content in ``quota.requests.asks``, what every verb takes in
+``quota.requests.progress``, the signatures in ``quota.requests.approvals``, what comes after them in ``quota.requests.fulfilment``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, false, select, true
+from sqlalchemy import select
 
 from quota import calendar, ledger
-from quota.actors import Actor, Role
-from quota.audit import AuditRecord
 from quota.calendar import ZONE
 from quota.directory import Department, departments
-from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
+from quota.errors import N_, Invalid, reused
 from quota.ledger import Holder, Side
 from quota.requests import asks, rulebook, rules
 from quota.requests.asks import Ask, Line
+from quota.requests.progress import (
+    act_for,
+    changed,
+    changes,
+    close,
+    lock,
+    must_be,
+    own,
+    request,
+    start,
+    visible,
+    whose_turn,
+)
 from quota.requests.rules import StepName
 from quota.requests.tables import (
     FIELDS,
@@ -63,7 +73,6 @@ __all__ = [
     "RequestLine",
     "RequestState",
     "RequestStep",
-    "Turn",
     "changed",
     "changes",
     "close",
@@ -73,7 +82,6 @@ __all__ = [
     "must_be",
     "own",
     "plan",
-    "reasoned",
     "request",
     "resubmit",
     "revise",
@@ -101,71 +109,7 @@ class Plan:
         return bool(self.facts["over_quota"])
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Whose turn it is: a role, for a department or a company where it is one's, at which step and until when."""
-
-    role: Role
-    step: StepName | None
-    due_at: datetime | None
-    department_id: int | None = None
-    provider_id: int | None = None
-
-
 # ----------------------------------------------------------------------------------------------------------- reading
-
-
-def visible(tx: Tx, actor: Actor | None = None) -> ColumnElement[bool]:
-    """What ``actor`` (this transaction's where None) may see of Request, as a condition for a query.
-
-    A tenant sees its department and those below; authority, supervisor and auditor see all; nobody else any.
-    """
-    who = actor or tx.actor
-    if who.role is Role.TENANT and who.department_id is not None:
-        return Request.department_id.in_(departments.subtree(tx, who.department_id))
-    if who.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM):
-        return true()
-    return false()
-
-
-def request(tx: Tx, request_id: int) -> Request:
-    """The request, or NotFound: also where this actor may not see it."""
-    found = tx.scalar(select(Request).where(Request.id == request_id, visible(tx)))
-    if found is None:
-        raise NotFound("request.none", N_("没有编号为 %(id)s 的申请"), id=request_id)
-    return found
-
-
-def whose_turn(request: Request) -> Turn | None:
-    """Who must act next; None where nobody must."""
-    if request.turn is None:
-        return None
-    role = Role(request.turn)
-    current = request.current
-    return Turn(
-        role=role,
-        step=StepName(current.name) if current is not None else None,
-        due_at=request.due_at,
-        department_id=request.department_id if role is Role.TENANT else None,
-        provider_id=request.pool.provider_id if role is Role.PROVIDER else None,
-    )
-
-
-def changes(tx: Tx, request: Request, generation: int) -> list[dict[str, Any]]:
-    """What happened to it after ``generation``: by, at, action, before, after, reason; oldest first."""
-    rows = tx.scalars(select(AuditRecord).where(AuditRecord.subject == request.subject).order_by(AuditRecord.sequence))
-    return [
-        {
-            "by": row.actor,
-            "at": row.at,
-            "action": row.action,
-            "before": row.before,
-            "after": row.after,
-            "reason": row.reason,
-        }
-        for row in rows
-        if row.after.get("generation", 0) > generation
-    ]
 
 
 def drawn(
@@ -206,13 +150,13 @@ def draft(tx: Tx, ask: Ask) -> Request:
 
     The same ``ask.key`` again returns the first draft.
     """
-    _for_department(tx, ask.department_id)
+    act_for(tx, ask.department_id)
     if ask.key is not None:
         _one_at_a_time(tx, ask.department_id)
         earlier = tx.scalar(select(Request).where(Request.key == ask.key))
         if earlier is not None:
             if earlier.created_by != tx.actor.login:
-                raise Conflict("key.reused", N_("幂等键 %(key)s 已用于另一笔操作"), key=ask.key)
+                raise reused(ask.key)
             return earlier
     department = departments.department(tx, ask.department_id)
     departments.must_be_open(department, "department")
@@ -318,105 +262,7 @@ def withdraw(tx: Tx, request: Request | int, *, generation: int, reason: str = "
     return found
 
 
-# --------------------------------------------------------------- mechanism, shared with quota.requests.approvals and .fulfilment
-
-
-def lock(tx: Tx, request: Request | int, generation: int | None = None) -> Request:
-    """The request as it is now, its row locked until this transaction ends.
-
-    Where ``generation`` is given and is not the present one: Conflict, with ``by``, ``at``, ``generation`` and
-    ``changes`` saying what happened meanwhile.
-    """
-    request_id = request if isinstance(request, int) else request.id
-    tx.flush()
-    if tx.scalar(select(Request.id).where(Request.id == request_id).with_for_update()) is None:
-        raise NotFound("request.none", N_("没有编号为 %(id)s 的申请"), id=request_id)
-    # Read again now that nobody else can change it: this session may have seen it before it was locked.
-    fresh = {"populate_existing": True}
-    found = tx.scalars(select(Request).where(Request.id == request_id).execution_options(**fresh)).one()
-    tx.expire(found, ["lines", "steps"])
-    for model in (RequestLine, RequestStep):
-        tx.scalars(select(model).where(model.request_id == request_id).execution_options(**fresh)).all()
-    if generation is not None and generation != found.generation:
-        raise Conflict(
-            "request.stale",
-            N_("您看到的页面已过时:申请 %(number)s 已由 %(by)s 更新,请核对后再操作"),
-            number=found.number,
-            by=found.changed_by,
-            at=found.changed_at,
-            generation=found.generation,
-            changes=changes(tx, found, generation),
-        )
-    return found
-
-
-def must_be(request: Request, *states: RequestState) -> None:
-    """Raise WrongState unless ``request`` is in one of ``states``."""
-    if request.state not in states:
-        raise WrongState(
-            "request.state",
-            N_("申请 %(number)s 现为“%(state)s”,不能这样操作"),
-            number=request.number,
-            state=STATE_LABELS[RequestState(request.state)],
-        )
-
-
-def changed(
-    tx: Tx,
-    request: Request,
-    action: str,
-    *,
-    before: Mapping[str, Any] | None = None,
-    after: Mapping[str, Any] | None = None,
-    reason: str = "",
-) -> None:
-    """Raise the generation of ``request`` and note what was done."""
-    request.generation += 1
-    request.changed_by, request.changed_at = tx.actor.login, tx.now
-    tx.flush()
-    tx.audit(
-        action,
-        request.subject,
-        before=before,
-        after={"generation": request.generation, **(after or {})},
-        reason=reason,
-    )
-
-
-def close(tx: Tx, request: Request, state: RequestState, action: str, reason: str) -> None:
-    """End ``request`` without granting it: void what it holds."""
-    before = {"state": request.state}
-    holds = ledger.pending(tx, request.subject)
-    if holds:
-        ledger.void(tx, holds, key=f"{request.subject}/void/{request.round}")
-    request.state = state.value
-    request.turn, request.due_at, request.closed_at = None, None, tx.now
-    changed(tx, request, action, before=before, after={"state": state}, reason=reason)
-
-
-def start(tx: Tx, request: Request, step: RequestStep) -> None:
-    """Begin ``step``: from now on it is its role's turn."""
-    step.started_at = tx.now
-    step.due_at = step.deadline(calendar.working_days(tx))
-    request.turn, request.due_at = step.role, step.due_at
-
-
-def reasoned(reason: str) -> str:
-    """``reason`` without blanks around it; Invalid where nothing is left."""
-    if not reason.strip():
-        raise Invalid("reason.missing", N_("请写明理由"), field="reason")
-    return reason.strip()
-
-
-def _for_department(tx: Tx, department_id: int) -> None:
-    tx.actor.must_be(Role.TENANT)
-    if department_id not in departments.subtree(tx, departments.acting(tx, tx.actor).id):
-        raise NotAllowed("request.not_yours", N_("只能办理本单位及下属单位的申请"))
-
-
-def own(tx: Tx, request: Request) -> None:
-    """Raise NotAllowed unless this actor acts for the department of ``request``."""
-    _for_department(tx, request.department_id)
+# -------------------------------------------------------------------------------------------------- mechanism
 
 
 def _progress(tx: Tx, request: Request) -> dict[str, Any]:
