@@ -20,13 +20,13 @@ from metering.cases.files import Case
 from metering.judging import findings, policies
 from metering.judging.findings import Judged
 from metering.judging.policy import Verdict
-from providers.observation.resources import Resource
 from quota.actors import Role, steward
 from quota.base import Base
 from quota.calendar import ZONE
 from quota.db import Book
 from quota.directory import departments as agencies
 from quota.directory import pools
+from quota.inventory import Resource
 from quota.units import Kind
 
 CASES, DEPARTMENTS, ASKED = 5000, 40, 40

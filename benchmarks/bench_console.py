@@ -26,8 +26,8 @@ from benchmarks.harness import AtMost, Watch, Within, work
 from console import founding, i18n
 from console.app import create_app
 from console.settings import Settings
-from providers.observation.resources import Resource
 from quota.db import Book
+from quota.inventory import Resource
 
 PAGES = (
     "/",

@@ -19,11 +19,11 @@ from console.pages.metering import wire
 from console.schema import models  # noqa: F401 - every table is known
 from console.settings import Settings
 from metering.intake import sources
-from providers.observation.resources import Resource
 from quota.actors import steward
 from quota.base import Base
 from quota.db import Book
 from quota.directory.pools import CloudProvider, Pool
+from quota.inventory import Resource
 
 HOSTS, SERIES, SCRAPES, BATCH = 100, 50, 40, 2000
 BODIES = HOSTS * SERIES * SCRAPES // BATCH

@@ -11,16 +11,16 @@ from sqlalchemy import select
 
 from metering.statements import reconciliation
 from metering.workbench import Works
-from providers import observation
 from providers.assessment import DEFAULT, Row, ScorecardRecord, cards, evidence, gathering, periods
 from providers.base import ProviderFault, ResourceState, ServiceKind
 from providers.billing import Interval, bills, incidents, month_bounds
-from providers.observation import Resource
+from quota import inventory
 from quota.actors import Actor, steward
 from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory import CloudProvider, Pool
 from quota.errors import N_, Refused, WrongState
+from quota.inventory import Resource
 
 HOSTS = (ServiceKind.VM.value, ServiceKind.BARE_METAL.value)
 MOMENT = timedelta(microseconds=1)
@@ -89,7 +89,7 @@ def _off(tx: Tx, pool_ids: list[int], month: str) -> set[tuple[int, date]]:
     """Machines and the local days on which they did not run all day: that they are silent then is nobody's fault."""
     start, end = month_bounds(month)
     found: set[tuple[int, date]] = set()
-    for one, told in observation.spells(tx, start, end, pool_ids=pool_ids).items():
+    for one, told in inventory.spells(tx, start, end, pool_ids=pool_ids).items():
         for spell in told:
             if spell.state is not ResourceState.RUNNING:
                 day, last = spell.start.astimezone(ZONE).date(), (spell.end - MOMENT).astimezone(ZONE).date()

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import or_, select, update
 
 from metering.cases import Case, State
-from providers import observation, orders
-from providers.observation import Resource
+from providers import orders
 from providers.orders import WorkOrder
-from quota import ledger
+from quota import inventory, ledger
 from quota.actors import Role
 from quota.db import among, batches
 from quota.directory import Adjustment, Department, Person, Reorganisation, System, departments, reorganisation
 from quota.errors import N_, Invalid, OverCapacity, WrongState, reused, stated
+from quota.inventory import Resource
 from quota.ledger import OUT, Account, Hold, Holder, HoldState, Loan, LoanState
 from quota.requests import OPEN, Request, RequestState
 from quota.units import Arch, ResourceClass, amounts, classes
@@ -271,7 +271,7 @@ def _move(tx: Tx, what: Extent, source_id: int, target_id: int, subject: str, st
         one.lender_id = target_id if one.lender_id == source_id else one.lender_id
         one.borrower_id = target_id if one.borrower_id == source_id else one.borrower_id
         one.generation += 1
-    observation.reassign(tx, what.resources, target_id, source=subject)
+    inventory.reassign(tx, what.resources, target_id, source=subject)
     if what.quota or what.holds:
         try:
             ledger.hand_over(

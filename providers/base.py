@@ -13,34 +13,12 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from quota.inventory import ResourceState as ResourceState  # the book's words, which adapters speak: given out here
+from quota.inventory import ServiceKind as ServiceKind
 from quota.units import Arch, Kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-class ServiceKind(StrEnum):
-    """What can be ordered from a cloud as one thing."""
-
-    VM = "vm"
-    BARE_METAL = "bare_metal"
-    VOLUME = "volume"
-    OBJECT_STORE = "object_store"
-    EIP = "eip"
-    BANDWIDTH = "bandwidth"
-    DATABASE = "database"
-    MIDDLEWARE = "middleware"
-    SECURITY = "security"
-    CRYPTOGRAPHY = "cryptography"
-    ACCELERATOR = "accelerator"
-
-
-class ResourceState(StrEnum):
-    RUNNING = "running"
-    STOPPED = "stopped"
-    RECYCLED = "recycled"
-    DELETED = "deleted"
-    ERROR = "error"
 
 
 class Verb(StrEnum):

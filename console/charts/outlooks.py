@@ -10,10 +10,10 @@ from sqlalchemy import ColumnElement, select
 from console.words import _
 from metering.forecasting import Outlook, forecasts
 from metering.judging import MACHINES
-from providers import observation
-from providers.observation import Resource
+from quota import inventory
 from quota.actors import Actor
 from quota.db import Tx
+from quota.inventory import Resource
 
 FULL = 0.7
 """Of the cores that are there, in the mean of a day: the level that sizes are advised by. Our default."""
@@ -45,6 +45,6 @@ def told(tx: Tx, of: Iterable[tuple[str, int, str]]) -> list[tuple[str, str, str
 def has_machines(tx: Tx, actor: Actor, where: ColumnElement[bool]) -> bool:
     """Whether ``actor`` sees a machine there: without one there is nothing to forecast."""
     query = select(Resource.id).where(
-        observation.visible(tx, actor), Resource.gone_at.is_(None), Resource.kind.in_(MACHINES), where
+        inventory.visible(tx, actor), Resource.gone_at.is_(None), Resource.kind.in_(MACHINES), where
     )
     return tx.scalar(query.limit(1)) is not None

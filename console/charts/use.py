@@ -15,8 +15,8 @@ from console.charts.charts import Chart, Series
 from console.words import _, when
 from metering.judging import FIGURE_LABELS, Reason
 from providers.base import ServiceKind
-from providers.observation import Resource
 from quota.errors import N_
+from quota.inventory import Resource
 from quota.units import Amounts, Kind
 
 

@@ -25,8 +25,8 @@ from metering.forecasting import forecasts
 from metering.intake import collection
 from metering.judging import findings, pipeline
 from metering.workbench import Progress, Works, silent
-from providers import observation
 from providers.adapters.simulated import city
+from quota import inventory
 from quota.actors import Role, steward
 from quota.calendar import ZONE
 from quota.db import Book, Tx
@@ -201,6 +201,6 @@ def read(works: Works, until: datetime, progress: Progress) -> None:
     for pool in works.pools():
         collection.collect(works, pool, until=until, progress=progress)
         with works.book.transaction(steward("init")) as tx:
-            observation.adopt(tx, tx.get_one(Pool, pool.id))
+            inventory.adopt(tx, tx.get_one(Pool, pool.id))
     over = [day for day in works.lake.hot_days() if day < until.astimezone(ZONE).date()]
     works.lake.roll(over, progress=lambda done, of: progress("roll", done, of))

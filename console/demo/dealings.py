@@ -11,11 +11,11 @@ from console.verification import runs
 from metering import reorganisations
 from metering.cases import authorisations
 from metering.workbench import Works
-from providers.observation import Resource
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.directory import Adjustment, Person, System
 from quota.errors import Refused
+from quota.inventory import Resource
 from quota.ledger import lending
 from quota.requests import Request, RequestKind, RequestState
 from quota.units import Arch, Kind, ResourceClass

@@ -23,7 +23,6 @@ from providers.assessment import DEFAULT, Appeal, AppealState, appeals, evidence
 from providers.assessment import cards as marks
 from providers.base import ResourceState, Responsibility, ServiceKind
 from providers.billing import Incident, bills, incidents
-from providers.observation import Resource
 from providers.orders import OrderState, WorkOrder
 from quota import requests
 from quota.actors import Actor, Role, steward
@@ -31,6 +30,7 @@ from quota.calendar import ZONE, WorkingDays, working_days
 from quota.db import Tx
 from quota.directory import CatalogItem, CloudProvider, Person, Pool
 from quota.errors import Refused
+from quota.inventory import Resource
 from quota.requests import Ask, Line, Request, RequestKind, RequestState, approvals, notices
 from quota.units import Kind
 

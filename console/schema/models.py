@@ -17,5 +17,6 @@ import quota.attachments
 import quota.audit
 import quota.calendar
 import quota.directory
+import quota.inventory
 import quota.ledger
 import quota.requests

@@ -15,11 +15,11 @@ from metering.intake import PushSource
 from metering.judging import PolicyVersion
 from providers.assessment import AssessmentRecord, Combination, ScorecardRecord
 from providers.billing import Bill, Incident
-from providers.observation import Resource
 from providers.orders import WorkOrder
 from quota.actors import ROLE_LABELS, Role
 from quota.directory import CatalogItem, Department, Person, Pool, System
 from quota.errors import N_
+from quota.inventory import Resource
 from quota.requests import ApprovalRule, Request
 
 TASKS = frozenset({"bills", "delivery", "import", "incidents", "init", "inventory", "replay", "statements", "steward"})

@@ -24,11 +24,11 @@ from metering.cases.steps import HEARING, RESTING, Consent, Ending, Matter, Stat
 from metering.judging import GROWS, CaseKind, Finding, latest, policies
 from providers import orders
 from providers.base import ResourceState, Verb
-from providers.observation import Resource
 from providers.orders import OrderState, WorkOrder
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE, WorkingDays, working_days
 from quota.errors import N_, Refused
+from quota.inventory import Resource
 
 if TYPE_CHECKING:
     from quota.db import Book, Tx

@@ -14,11 +14,11 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.judging import Procedure
-from providers.observation import Resource
 from quota.actors import Role
 from quota.base import Base
 from quota.calendar import ZONE
 from quota.errors import N_, Invalid, NotFound, WrongState, stated
+from quota.inventory import Resource
 
 if TYPE_CHECKING:
     from metering.cases.files import Case

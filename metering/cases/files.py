@@ -43,13 +43,13 @@ from metering.cases.steps import (
 )
 from metering.judging import TAKES, CaseKind, Finding, PolicyVersion, Procedure
 from providers.base import ServiceKind, Verb
-from providers.observation import Resource
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.base import Base, append_only
 from quota.calendar import ZONE, working_days
 from quota.directory import Department, Pool, System, subtree
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
+from quota.inventory import Resource
 from quota.units import Amounts, amounts
 
 if TYPE_CHECKING:

@@ -33,11 +33,11 @@ from metering.judging import (
 )
 from metering.overview import whole_systems
 from providers.base import ResourceState
-from providers.observation import Resource
 from quota.actors import Actor, Role, steward
 from quota.base import Base, append_only
 from quota.directory import Department
 from quota.errors import N_, WrongState
+from quota.inventory import Resource
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
 from quota.units import Amounts, Kind

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from providers.observation import Resource
 from quota.actors import Role
 from quota.base import Base
 from quota.errors import N_, Conflict, Invalid, NotFound, WrongState, stated
+from quota.inventory import Resource
 
 if TYPE_CHECKING:
     from quota.db import Tx

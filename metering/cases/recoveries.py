@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from metering.cases.files import Case
 from metering.cases.steps import Ending, State
 from metering.judging import CALLS_FOR, TAKES, Assessment, CaseKind, Finding
-from providers.observation import Resource
 from quota.directory import Department, Pool
+from quota.inventory import Resource
 from quota.ledger import Account, Entry, Holder, Transfer
 from quota.requests import Request
 from quota.units import Arch, Kind, ResourceClass, amounts, classes

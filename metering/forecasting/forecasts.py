@@ -20,11 +20,11 @@ from metering.forecasting import demand, model
 from metering.forecasting.demand import Demand
 from metering.judging import CALLS_FOR, MACHINES, Finding, business, findings
 from metering.workbench import Progress, Works, silent
-from providers.observation import Resource
 from quota.actors import steward
 from quota.base import Base
 from quota.calendar import ZONE
 from quota.directory import System
+from quota.inventory import Resource
 from quota.units import Kind
 
 if TYPE_CHECKING:

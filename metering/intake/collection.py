@@ -24,6 +24,7 @@ from metering.workbench import Progress, Works, silent
 from providers import observation
 from providers.base import ProviderFault, Samples
 from providers.observation import Drift
+from quota import inventory
 from quota.actors import steward
 from quota.base import Base, Count
 from quota.calendar import ZONE
@@ -226,7 +227,7 @@ def _enter(tx: Tx, pool: Pool, found: Collected) -> None:
 def take(works: Works, pool: Pool, batch: Samples, found: Collected) -> None:
     """Append a batch to the lake under the dense ids of the book; samples of unknown resources are counted by name."""
     with works.book.reading() as tx:
-        known = observation.ids(tx, pool.id, batch.external_ids)
+        known = inventory.ids(tx, pool.id, batch.external_ids)
     dense = np.array([known.get(name, -1) for name in batch.external_ids], np.int32)
     index = batch.table.column("resource").to_numpy()
     ids = dense[index] if len(dense) else np.empty(0, np.int32)

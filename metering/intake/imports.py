@@ -35,6 +35,7 @@ from providers.readers import (
     read_inventory,
     read_usage_files,
 )
+from quota import inventory
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.db import Book, Tx
@@ -159,7 +160,7 @@ def _known(
     """What a batch says of machines that the pool knows, by their numbers, and how many samples are of others; those are
     counted, unless they would be entered (``guessing``)."""
     with works.book.reading() as tx:
-        known = observation.ids(tx, pool.id, batch.external_ids)
+        known = inventory.ids(tx, pool.id, batch.external_ids)
     dense = np.array([known.get(name, -1) for name in batch.external_ids], np.int32)
     index = batch.table["resource"].to_numpy()
     ids = dense[index]
@@ -184,7 +185,7 @@ def _register(works: Works, pool: Pool, listing: Inventory, actor: Actor) -> int
     """Enter what the files speak of and no listing has shown; what is known stays as its listings tell it."""
     with works.book.transaction(actor) as tx:
         where = tx.get_one(Pool, pool.id)
-        known = observation.ids(tx, pool.id, [one.external_id for one in listing.facts])
+        known = inventory.ids(tx, pool.id, [one.external_id for one in listing.facts])
         fresh = [one for one in listing.facts if one.external_id not in known]
         if not fresh:
             return 0
@@ -196,7 +197,7 @@ def _register(works: Works, pool: Pool, listing: Inventory, actor: Actor) -> int
 
 def _strangers(works: Works, pool: Pool, listing: Inventory) -> int:
     with works.book.reading() as tx:
-        known = observation.ids(tx, pool.id, [one.external_id for one in listing.facts])
+        known = inventory.ids(tx, pool.id, [one.external_id for one in listing.facts])
     return len(listing.facts) - len(known)
 
 
@@ -292,7 +293,7 @@ def import_inventory(
                 raise Conflict("inventory.future", N_("清单的时点 %(at)s 晚于现在"), at=listing.as_of)
             drift = observation.observe(tx, tx.get_one(Pool, pool.id), listing, caution=caution)
             again = last is not None and last.as_of == listing.as_of and not (drift.new or drift.changed or drift.gone)
-            missing = observation.names(tx, [*drift.gone, *drift.held][:MISSING_NAMED])
+            missing = inventory.names(tx, [*drift.gone, *drift.held][:MISSING_NAMED])
     except Refused as error:
         return Listed(report, None, error)
     return Listed(report, drift, None, again, tuple(missing))

@@ -18,9 +18,9 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.lake import METRICS, Damaged, Late, Reader, natural
 from metering.workbench import Works
-from providers.observation import Resource
 from quota.actors import steward
 from quota.base import Base, append_only
+from quota.inventory import Resource
 
 if TYPE_CHECKING:
     from metering.lake import Lake

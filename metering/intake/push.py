@@ -26,9 +26,9 @@ from metering.intake.signals import LAYER, POINTS, SHARES, Signal
 from metering.intake.sources import PushSource
 from metering.lake import Damaged, Lake
 from metering.workbench import Works
-from providers.observation import Resource
 from quota.actors import steward
 from quota.db import Book, batches
+from quota.inventory import Resource
 from quota.units import Kind
 
 AHEAD = timedelta(minutes=10)

@@ -10,8 +10,8 @@ import numpy as np
 from sqlalchemy import select
 
 from metering.lake import Array, Damaged, Reader
-from providers.observation import Resource
 from quota.directory import Pool
+from quota.inventory import Resource
 
 if TYPE_CHECKING:
     from metering.lake import Lake

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ForeignKey, String, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from providers.observation import Resource
 from quota.actors import Role
 from quota.base import Base, Count
 from quota.directory import Pool
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, stated
+from quota.inventory import Resource
 
 if TYPE_CHECKING:
     from quota.db import Tx

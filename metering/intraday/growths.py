@@ -41,11 +41,11 @@ from metering.cases import (
 from metering.judging import CaseKind, Finding, Procedure, latest, more
 from metering.sizing import Fast, expansion
 from providers.base import ResourceState
-from providers.observation import Resource
 from quota.actors import Role
 from quota.calendar import ZONE
 from quota.directory import CatalogItem
 from quota.errors import N_, WrongState
+from quota.inventory import Resource
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
 from quota.units import Amounts, Kind

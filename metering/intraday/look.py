@@ -29,11 +29,11 @@ from metering.overview import MACHINES, WholeSystem
 from metering.sizing import EXECUTED, Fast, expansion, sizing
 from metering.workbench import Works
 from providers.base import ProviderFault, ServiceKind, Verb
-from providers.observation import Resource
 from quota.actors import Actor, steward
 from quota.calendar import ZONE
 from quota.db import among
 from quota.errors import NotFound, Refused
+from quota.inventory import Resource
 from quota.units import Kind
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ from metering.judging.policies import PolicyVersion
 from metering.judging.policy import Policy, Verdict
 from metering.judging.procedure import CALLS_FOR, CaseKind
 from metering.judging.shape_changes import less
-from providers.observation import Resource
 from quota.base import Base, append_only
 from quota.errors import N_, Invalid, NotFound
 from quota.inspection import going_on, rows
+from quota.inventory import Resource
 from quota.seals import GENESIS, link
 from quota.units import Amounts, amounts
 

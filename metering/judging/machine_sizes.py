@@ -26,8 +26,8 @@ from metering.series import LIVE
 from metering.sizing import FLOOR, Outlook, Profile, Sizing, backtest, rightsizing, sizing
 from metering.workbench import Progress, Works, silent
 from providers.base import ServiceKind
-from providers.observation import Resource
 from quota.directory import CatalogItem
+from quota.inventory import Resource
 from quota.units import Amounts, Kind
 
 if TYPE_CHECKING:

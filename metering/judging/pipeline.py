@@ -33,11 +33,11 @@ from metering.judging.policy import GROWS, SIZING, Policy
 from metering.judging.span import Window, window
 from metering.sizing import rightsizing, sizing
 from metering.workbench import Progress, Works, silent
-from providers import observation
-from providers.observation import Resource
+from quota import inventory
 from quota.actors import Actor, steward
 from quota.db import Tx
 from quota.directory import CatalogItem, Department, Pool, System, mergers
+from quota.inventory import Resource
 from quota.units import Amounts, Arch, Kind
 
 SLOTS = 288
@@ -82,7 +82,7 @@ def judge(
             return earlier
         present = present_at(tx, span)
         offers = offers_of(tx, works)
-        loose = observation.unattached(tx, present)
+        loose = inventory.unattached(tx, present)
         calendars = business.calendars(tx)
         held = sections(tx, present, policy, calendars)
     order, seen = measure(works, present, loose, span, policy, calendars, engine=engine, where=where, progress=progress)

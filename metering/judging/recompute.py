@@ -20,10 +20,10 @@ from metering.judging.figures import CIRCUMSTANCES, FIGURES, Facts, plain
 from metering.judging.findings import Assessment, Finding
 from metering.judging.span import Window
 from metering.workbench import Progress, Works, silent
-from providers.observation import Resource
 from quota.actors import steward
 from quota.db import Tx
 from quota.errors import N_, WrongState
+from quota.inventory import Resource
 from quota.units import Kind
 
 

@@ -18,9 +18,9 @@ from metering.judging.policy import GROWS, Verdict
 from metering.series import LIVE
 from metering.workbench import Works
 from providers.base import ProviderFault, ServiceKind, Verb
-from providers.observation import Resource
 from quota.directory import CatalogItem, Pool
 from quota.errors import Refused
+from quota.inventory import Resource
 from quota.units import Amounts, Arch, Kind
 
 if TYPE_CHECKING:

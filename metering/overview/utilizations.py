@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, case, func, select
 
 from metering.judging import Assessment, Finding, findings
-from providers.observation import Resource
+from quota.inventory import Resource
 from quota.units import Kind
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from sqlalchemy.orm import joinedload
 
 from metering.judging import GROWS, Assessment, Finding, Verdict
 from providers.base import ServiceKind
-from providers.observation import Resource
 from quota.db import among
+from quota.inventory import Resource
 from quota.units import Kind
 
 if TYPE_CHECKING:

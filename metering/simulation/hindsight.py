@@ -27,9 +27,9 @@ from metering.judging import (
 )
 from metering.simulation.history import Past
 from metering.workbench import Progress, Works, silent
-from providers import observation
-from providers.observation import Resource
+from quota import inventory
 from quota.actors import steward
+from quota.inventory import Resource
 
 AFTER = 30
 """Days for which it is watched what became of a machine, fewer where there is less history."""
@@ -130,7 +130,7 @@ def _judged(works: Works, policy: Policy, last: date, progress: Progress) -> tup
     span = _span(works, policy, last)
     with works.book.reading(steward("replay")) as tx:
         present = pipeline.present_at(tx, span)
-        loose = observation.unattached(tx, present)
+        loose = inventory.unattached(tx, present)
         known = calendars(tx)
         sections = pipeline.sections(tx, present, policy, known)
         order, seen = pipeline.measure(works, present, loose, span, policy, known, progress=progress)

@@ -17,10 +17,10 @@ from metering.lake import nothing
 from metering.series import LIVE, Series, flatten
 from metering.workbench import Works
 from providers.base import ServiceKind
-from providers.observation import Resource
 from quota.actors import steward
 from quota.db import batches
 from quota.errors import N_, Invalid
+from quota.inventory import Resource
 from quota.units import Kind
 
 DAYS = 90

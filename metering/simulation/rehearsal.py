@@ -28,7 +28,7 @@ from providers.adapters.recorded import RecordedCloud, Recording
 from providers.adapters.simulated import city
 from providers.base import ServiceKind
 from providers.orders import WorkOrder
-from quota import ledger, requests
+from quota import inventory, ledger, requests
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE, WorkingDays, working_days
 from quota.db import Tx
@@ -253,7 +253,7 @@ class _Loop:
             taken, rows, refused = taken + found.taken, rows + found.rows, refused + sum(found.refused.values())
             self.prove()
             with self.by("init") as tx:
-                observation.adopt(tx, tx.get_one(Pool, pool.id))
+                inventory.adopt(tx, tx.get_one(Pool, pool.id))
         self.works.lake.roll([day for day in self.works.lake.hot_days() if day < until.astimezone(ZONE).date()])
         self.progress(
             "replay", int((until - self.begins).total_seconds()), int((self.ends - self.begins).total_seconds())

@@ -24,12 +24,12 @@ from metering.simulation.rehearsal import Rehearsed
 from metering.workbench import Works
 from providers.adapters.recorded import RecordedCloud, Recording
 from providers.assessment import DEFAULT, Row, cards, evidence
-from providers.observation import Resource
 from providers.orders import WorkOrder
 from quota.actors import steward
 from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory import CloudProvider, Pool
+from quota.inventory import Resource
 from quota.requests import Request, RequestState
 from quota.units import Amounts, Kind, amounts
 

@@ -19,12 +19,12 @@ from sqlalchemy import ColumnElement, ForeignKey, Index, Numeric, String, Text, 
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.statements.tables import yuan
-from providers.observation import Resource
 from quota.actors import Actor, Role
 from quota.base import Base, Count, append_only
 from quota.calendar import working_days
 from quota.directory import CloudProvider, Pool
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState, stated
+from quota.inventory import Resource
 
 if TYPE_CHECKING:
     from quota.db import Tx

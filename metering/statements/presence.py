@@ -20,7 +20,8 @@ from sqlalchemy import select
 
 from metering.lake import Lake, Late, Reader, number_of
 from metering.statements.allocation import HOUR
-from providers.observation import Listing, Resource
+from providers.observation import Listing
+from quota.inventory import Resource
 
 if TYPE_CHECKING:
     from quota.db import Tx

@@ -16,13 +16,13 @@ from metering.statements.allocation import Spells, allocate
 from metering.statements.charges import Line, Price
 from metering.statements.tables import USAGE
 from metering.statements.tariffs import Per, Subject, Tariff
-from providers import observation
 from providers.base import ResourceState
 from providers.billing import month_bounds
-from providers.observation import Resource
+from quota import inventory
 from quota.calendar import ZONE
 from quota.directory import Pool
 from quota.errors import N_, Invalid
+from quota.inventory import Resource
 from quota.units import UNITS, Arch, Kind
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def compute(tx: Tx, lake: Lake, month: str) -> Computed:
         raise Invalid("month.future", N_("%(month)s 尚未开始"), month=month, field="month")
     until = min(end, tx.now)
     edges, first_day = day_edges(month)
-    told = observation.spells(tx, start, until)
+    told = inventory.spells(tx, start, until)
     rows = list(
         tx.execute(
             select(
@@ -81,7 +81,7 @@ def day_edges(month: str) -> tuple[Any, date]:
     return np.array([int((one - start).total_seconds()) for one in moments], np.int64), first
 
 
-def as_spells(told: Sequence[Sequence[observation.Spell]], start: datetime) -> Spells:
+def as_spells(told: Sequence[Sequence[inventory.Spell]], start: datetime) -> Spells:
     """The history of each resource as the kernel takes it; instants to the whole second, down."""
     base = start.timestamp()
     row: list[int] = []

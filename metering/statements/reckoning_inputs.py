@@ -23,10 +23,11 @@ from metering.statements.closings import MonthClosing
 from metering.statements.tables import StatementRun
 from metering.statements.tariffs import Tariff
 from providers.billing import month_bounds
-from providers.observation import Listing, Resource, ResourceChange
+from providers.observation import Listing
 from quota.base import Base, append_only
 from quota.calendar import ZONE
 from quota.directory import Pool
+from quota.inventory import Resource, ResourceChange
 
 if TYPE_CHECKING:
     from quota.db import Tx

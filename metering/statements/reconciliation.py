@@ -24,7 +24,6 @@ from metering.statements.reckoning import HELD
 from metering.statements.reconciliation_tables import FourWayLine, ReconciliationRun
 from metering.statements.tariffs import Per, Subject, Tariff
 from metering.workbench import Works
-from providers import observation
 from providers.assessment import Row
 from providers.base import Verb
 from providers.billing import (
@@ -39,12 +38,13 @@ from providers.billing import (
     compare,
     month_bounds,
 )
-from providers.observation import ADOPTED, Change, Resource, ResourceChange, seen_by
 from providers.orders import OPEN, OrderState, WorkOrder
+from quota import inventory
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.directory import Pool
 from quota.errors import N_
+from quota.inventory import ADOPTED, Change, Resource, ResourceChange, seen_by
 from quota.seals import fingerprint
 from quota.units import UNITS, Arch, Kind, amounts
 
@@ -157,7 +157,7 @@ def bring_up_to_date(works: Works, provider_id: int, month: str, *, actor: Actor
 def _fours(tx: Tx, lake: Lake, pool_id: int, month: str, lines: Sequence[BillLine]) -> list[Four]:
     start, end = month_bounds(month)
     until = min(end, max(tx.now, start))
-    told = observation.spells(tx, start, end, pool_ids=[pool_id])
+    told = inventory.spells(tx, start, end, pool_ids=[pool_id])
     rows = {one.id: one for one in tx.scalars(select(Resource).where(Resource.pool_id == pool_id))}
     seen = presence.observed(tx, lake, start, end, rows).stretches()
     first: dict[int, ResourceChange] = {}

@@ -10,9 +10,9 @@ from sqlalchemy import ForeignKey, Index, Numeric, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.billing import Bill
-from providers.observation import Resource
 from quota.base import Base, Count, append_only
 from quota.directory import CloudProvider, Department, Pool, System
+from quota.inventory import Resource
 
 UnitHours = Numeric(20, 4)
 

@@ -23,12 +23,12 @@ from metering.statements.tables import CORRECTION, USAGE, StatementLine, Stateme
 from metering.statements.tariffs import Tariff
 from metering.workbench import Works
 from providers.billing import month_bounds
-from providers.observation import Resource, seen_by
 from quota import seals
 from quota.actors import Actor, Role, steward
 from quota.directory import CatalogItem, CloudProvider, Department, Pool, System
 from quota.errors import N_, Conflict, Invalid, NotFound
 from quota.inspection import going_on, rows
+from quota.inventory import Resource, seen_by
 
 if TYPE_CHECKING:
     from quota.db import Tx

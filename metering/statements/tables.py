@@ -10,9 +10,9 @@ from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.statements.tariffs import Tariff
-from providers.observation import Resource
 from quota.base import Base, Count, append_only
 from quota.directory import CatalogItem, CloudProvider, Department, Pool, System
+from quota.inventory import Resource
 from quota.units import UNITS, Kind
 
 USAGE, CORRECTION = "usage", "correction"

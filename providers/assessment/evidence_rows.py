@@ -21,9 +21,9 @@ from providers.assessment.records import CERTIFICATES, RecordKind
 from providers.assessment.scorecard import Indicator
 from providers.base import Responsibility, ServiceKind
 from providers.billing import Incident, month_bounds
-from providers.observation import Resource
 from quota.calendar import ZONE
 from quota.directory import Pool
+from quota.inventory import Resource
 from quota.ledger import Account, Entry, Holder, Transfer
 from quota.units import Kind
 

@@ -9,12 +9,12 @@ from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, String, Text,
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers import orders
-from providers.observation import Resource, seen_by
 from providers.orders import OrderState, WorkOrder
 from quota.actors import Actor, Role
 from quota.base import Base, append_only
 from quota.directory import CloudProvider, Department, Pool
 from quota.errors import N_, Conflict, Invalid, WrongState
+from quota.inventory import Resource, seen_by
 
 if TYPE_CHECKING:
     from quota.db import Tx

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from providers.observation.listings import Held, Listing, gone, ordered_since, write
-from providers.observation.resources import Resource
+from providers.observation.listings import Held, Listing
+from quota import inventory
 from quota.actors import Role
 from quota.db import batches
 from quota.directory import Pool
 from quota.errors import N_, Invalid, NotFound, WrongState
+from quota.inventory import Resource
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -39,7 +40,7 @@ def listing(tx: Tx, listing_id: int) -> Listing:
 
 def missing(tx: Tx, one: Listing) -> list[Resource]:
     """What the listing lacked and no later listing or order has told of since, by name: what ``end`` would end."""
-    younger = ordered_since(tx, one.pool_id, one.as_of)
+    younger = inventory.ordered_since(tx, one.pool_id, one.as_of)
     rows: list[Resource] = []
     for part in batches(one.missing):
         query = select(Resource).where(Resource.id.in_(part), Resource.gone_at.is_(None))
@@ -53,10 +54,10 @@ def end(tx: Tx, one: Listing, reason: str) -> int:
     WrongState where nothing waits (any more)."""
     _decide(tx, one, Held.ENDED, reason)
     ended = missing(tx, one)
-    write(
+    inventory.write(
         tx,
         [{"id": row.id, "gone_at": one.as_of} for row in ended],
-        [gone(row.id, row.state, one.as_of) for row in ended],
+        [inventory.gone(row.id, row.state, one.as_of) for row in ended],
     )
     one.complete = True
     one.drift = {**one.drift, "gone": one.drift.get("gone", 0) + len(ended)}

@@ -20,18 +20,18 @@ from sqlalchemy import (
     Index,
     String,
     UniqueConstraint,
-    insert,
     select,
     update,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
 from providers.base import Inventory, ResourceFact, ResourceState
-from providers.observation.resources import TOLD, Change, Resource, ResourceChange, about
+from quota import inventory
 from quota.actors import Role
 from quota.base import Base
 from quota.directory import Department, Pool, System
 from quota.errors import N_, Conflict
+from quota.inventory import TOLD, Change, about
 from quota.seals import plain
 from quota.units import Amounts
 
@@ -140,7 +140,7 @@ def observe(tx: Tx, pool: Pool, listing: Inventory, *, caution: Caution | None =
             at=latest.as_of.isoformat(),
         )
     tx.flush()
-    known = {row.external_id: row for row in tx.execute(select(Resource.__table__).where(Resource.pool_id == pool.id))}
+    known = inventory.known(tx, pool.id)
     drift = Drift(pool.id, listing.as_of, listing.complete)
     facts: dict[str, ResourceFact] = {}
     for fact in listing.facts:
@@ -156,17 +156,11 @@ def observe(tx: Tx, pool: Pool, listing: Inventory, *, caution: Caution | None =
     for row in ended:
         drift.gone.append(row.id)
         updates.append({"id": row.id, "gone_at": listing.as_of})
-        history.append(gone(row.id, row.state, listing.as_of))
+        history.append(inventory.gone(row.id, row.state, listing.as_of))
     _bear(tx, born, facts, listing.as_of, drift, history)
-    write(tx, updates, history)
-    if told_all:  # whatever is not gone by now was seen; an order's resource younger than the listing was not
-        proven = (Resource.last_seen_at.is_not(None)) | (Resource.first_seen_at < listing.as_of)
-        tx.execute(
-            update(Resource)
-            .where(Resource.pool_id == pool.id, Resource.gone_at.is_(None), proven)
-            .values(last_seen_at=listing.as_of)
-            .execution_options(synchronize_session=False)
-        )
+    inventory.write(tx, updates, history)
+    if told_all:
+        inventory.seen(tx, pool.id, listing.as_of)
     held_anew = _enter(tx, latest, drift, resources=len(facts), told_all=told_all)
     tx.flush()
     tx.expire_all()  # rows were written past the session
@@ -206,7 +200,7 @@ def _known_and_new(
 ) -> list[dict[str, Any]]:
     """What the facts change of known rows, into ``updates`` and ``history``; returns the rows that are new."""
     owners = _Owners(tx)
-    younger = ordered_since(tx, pool.id, listing.as_of)
+    younger = inventory.ordered_since(tx, pool.id, listing.as_of)
     born: list[dict[str, Any]] = []
     for external_id, fact in facts.items():
         owner = owners.of(fact, drift)
@@ -234,14 +228,11 @@ def _bear(
     history: list[dict[str, Any]],
 ) -> None:
     """Write the rows that are new."""
-    if not born:
-        return
-    found = tx.execute(insert(Resource).returning(Resource.id, Resource.external_id), born)
-    for resource_id, external_id in found.all():
+    for external_id, resource_id in inventory.bear(tx, born).items():
         fact = facts[external_id]
         drift.new.append(resource_id)
         drift.unapproved.append(resource_id)
-        history.append(_change(resource_id, Change.APPEARED, _since(fact, as_of), as_of, {}, _told(fact)))
+        history.append(inventory.change(resource_id, Change.APPEARED, _since(fact, as_of), as_of, {}, _told(fact)))
 
 
 def _enter(tx: Tx, latest: Listing | None, drift: Drift, *, resources: int, told_all: bool) -> bool:
@@ -402,20 +393,7 @@ def _compared(
     stopped = fact.stopped_at
     if what is Change.STATE and stopped is not None and row.last_seen_at and row.last_seen_at < stopped <= as_of:
         at = stopped
-    return new, _change(row.id, what, at, as_of, {name: before[name] for name in after}, after)
-
-
-def ordered_since(tx: Tx, pool_id: int, as_of: datetime) -> dict[int, frozenset[str]]:
-    """Resource id → the fields that orders changed after ``as_of``."""
-    query = (
-        select(ResourceChange.resource_id, ResourceChange.after)
-        .join(Resource, Resource.id == ResourceChange.resource_id)
-        .where(Resource.pool_id == pool_id, ResourceChange.at > as_of, ResourceChange.source.like("order:%"))
-    )
-    found: dict[int, frozenset[str]] = {}
-    for resource_id, after in tx.execute(query):
-        found[resource_id] = found.get(resource_id, frozenset()) | frozenset(after)
-    return found
+    return new, inventory.change(row.id, what, at, as_of, {name: before[name] for name in after}, after)
 
 
 def _since(fact: ResourceFact, as_of: datetime) -> datetime:
@@ -425,38 +403,3 @@ def _since(fact: ResourceFact, as_of: datetime) -> datetime:
 def _could_be_seen(row: Any, as_of: datetime) -> bool:
     """A listing made before an order brought the resource says nothing of it."""
     return bool(row.last_seen_at is not None or row.first_seen_at < as_of)
-
-
-def gone(resource_id: int, state: str, as_of: datetime) -> dict[str, Any]:
-    """The row of the history that a resource in ``state`` is gone since ``as_of``."""
-    return _change(resource_id, Change.GONE, as_of, as_of, {"state": state}, {"state": None})
-
-
-def _change(
-    resource_id: int,
-    what: Change,
-    at: datetime,
-    seen_at: datetime,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-) -> dict[str, Any]:
-    return {
-        "resource_id": resource_id,
-        "what": what.value,
-        "at": at,
-        "seen_at": seen_at,
-        "source": "inventory",
-        "before": plain(before),
-        "after": plain(after),
-    }
-
-
-def write(tx: Tx, updates: list[dict[str, Any]], history: list[dict[str, Any]]) -> None:
-    """Columns of resources by their ids, and rows of the history, past the session."""
-    by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for row in updates:
-        by_columns.setdefault(tuple(sorted(row)), []).append(row)
-    for rows in by_columns.values():
-        tx.execute(update(Resource), rows)
-    if history:
-        tx.execute(insert(ResourceChange), history)

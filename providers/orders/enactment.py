@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from providers import observation
 from providers.base import ResourceState, ServiceKind, Verb
 from providers.orders.tables import OrderState, WorkOrder
-from quota import ledger
+from quota import inventory, ledger
 from quota.errors import N_, Conflict, Invalid
 from quota.ledger import Holder, lending
 from quota.units import Amounts, Arch, Kind, amounts, classes
@@ -88,7 +87,7 @@ def enact(tx: Tx, order: WorkOrder, *, at: datetime, external_id: str | None, ha
         former = order.resource
         if former is not None and former.external_id != external_id and former.basis == order.basis:
             former.basis, former.booked = "", {}  # delivered anew as something else: what is counted goes with it
-        one = observation.arrive(
+        one = inventory.arrive(
             tx,
             order.pool,
             external_id,
@@ -148,7 +147,7 @@ def enact(tx: Tx, order: WorkOrder, *, at: datetime, external_id: str | None, ha
         _free(tx, order, one.department_id, _by_class(order, freed))
     order.freed = _spelled(freed)
     one.booked = _spelled(after)
-    observation.enact(tx, one, at=at, source=order.basis, **told)
+    inventory.enact(tx, one, at=at, source=order.basis, **told)
 
 
 def _free(tx: Tx, order: WorkOrder, department_id: int, freed: ledger.Classes) -> None:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from providers.base import ServiceKind, Verb
-from providers.observation import Resource
 from providers.orders import enactment, tables
 from providers.orders.tables import STANDARD_DAYS, OrderState, WorkOrder
 from quota import requests
 from quota.calendar import working_days
 from quota.directory import CatalogItem, Pool
 from quota.errors import N_, Invalid, reused
+from quota.inventory import Resource
 from quota.ledger import Holder
 from quota.requests import Request, RequestKind, RequestState, StepName
 from quota.units import Amounts

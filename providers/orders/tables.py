@@ -18,13 +18,13 @@ from sqlalchemy import ColumnElement, ForeignKey, Index, Integer, String, Text, 
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.base import ServiceKind, Verb
-from providers.observation import Resource, seen_by
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.base import Base
 from quota.calendar import ZONE, WorkingDays, working_days
 from quota.directory import CloudProvider, Department, Pool, System
 from quota.errors import N_, Conflict, Invalid, NotFound
+from quota.inventory import Resource, seen_by
 from quota.requests import Request
 from quota.units import Amounts, amounts
 

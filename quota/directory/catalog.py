@@ -31,7 +31,7 @@ class CatalogItem(Base):
     code: Mapped[str] = mapped_column(String(48), unique=True)
     name: Mapped[str] = mapped_column(String(96))
     name_en: Mapped[str] = mapped_column(String(96), default="")
-    service: Mapped[str] = mapped_column(String(24), index=True)  # providers.base.ServiceKind
+    service: Mapped[str] = mapped_column(String(24), index=True)  # quota.inventory.ServiceKind
     amounts: Mapped[dict[str, Any]]
     archs: Mapped[list[str]]  # architectures that it is offered on; ["any"]: no matter
     unit: Mapped[str] = mapped_column(String(24), default="个·月")

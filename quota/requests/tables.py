@@ -207,7 +207,7 @@ class RequestLine(Base):
     request_id: Mapped[int] = mapped_column(ForeignKey("requests.id"))
     position: Mapped[int]
     item_id: Mapped[int | None] = mapped_column(ForeignKey("catalog_items.id"))
-    service: Mapped[str] = mapped_column(String(24), default="")  # providers.base.ServiceKind
+    service: Mapped[str] = mapped_column(String(24), default="")  # quota.inventory.ServiceKind
     name: Mapped[str] = mapped_column(String(96), default="")
     current: Mapped[dict[str, int]] = mapped_column(default=dict)
     amounts: Mapped[dict[str, int]] = mapped_column(default=dict)

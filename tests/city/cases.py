@@ -15,12 +15,12 @@ from metering.judging.findings import Judged
 from metering.judging.policy import Verdict
 from providers import orders as delivery
 from providers.base import ResourceState, ServiceKind
-from providers.observation.resources import Resource
 from providers.orders.tables import OrderState, WorkOrder
 from quota.actors import Actor
 from quota.calendar import ZONE
 from quota.db import Book, Tx
 from quota.directory.pools import Pool
+from quota.inventory import Resource
 from quota.ledger import entries
 from quota.units import Amounts, Arch, Kind, classes
 from tests.city.plans import GB, SMALL

@@ -17,6 +17,7 @@ from metering.workbench import Works
 from providers import observation
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.billing.bills import month_bounds
+from quota import inventory
 from quota.actors import Actor, steward
 from quota.db import Book
 from quota.directory.pools import Pool
@@ -61,7 +62,7 @@ class StatementActs:
 
     def id(self, name):
         with self.book.reading() as tx:
-            return tx.scalar(select(observation.Resource.id).where(observation.Resource.external_id == name))
+            return tx.scalar(select(inventory.Resource.id).where(inventory.Resource.external_id == name))
 
     def report(self, name, hours, cpu=10.0):
         """One live sample in each of these hours."""

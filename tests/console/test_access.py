@@ -19,13 +19,13 @@ from console.book import actor
 from console.cli.commands import main
 from console.schema import upgrade
 from console.security import local
-from providers import observation
-from providers.observation.resources import Resource
+from quota import inventory
 from quota.actors import HELD, Role, nobody, steward
 from quota.audit import AuditRecord
 from quota.db import Book
 from quota.directory.people import Person
 from quota.errors import Invalid, NotAllowed, WrongState
+from quota.inventory import Resource
 from quota.requests import submission
 from tests.suite.outside import ROOT
 
@@ -429,7 +429,7 @@ def test_no_rule_names_nobody(app):
 
 def test_nobody_sees_nothing(house):
     with house.reading(nobody()) as tx:
-        assert tx.scalars(select(Resource.id).where(observation.visible(tx, tx.actor))).all() == []
+        assert tx.scalars(select(Resource.id).where(inventory.visible(tx, tx.actor))).all() == []
         with pytest.raises(NotAllowed):
             submission.draft(tx, submission.Ask(submission.RequestKind.CREATE, 1, 1, None, ""))
 

@@ -26,9 +26,9 @@ from metering.intake.collection import SampleRefusal
 from metering.intake.sources import PushSource
 from metering.lake.files import Damaged
 from metering.workbench import Works
-from providers.observation.resources import Resource
 from quota.actors import Actor, Role, steward
 from quota.directory.pools import Pool
+from quota.inventory import Resource
 
 WRITE, OTLP = "/api/v1/write", "/v1/metrics"
 TWO = {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}

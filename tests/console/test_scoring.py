@@ -9,9 +9,9 @@ from console.settings import Settings
 from metering.lake.store import Lake
 from metering.workbench import Works
 from providers.base import ProviderFault
-from providers.observation.resources import Resource, ResourceChange
 from quota.actors import steward
 from quota.directory.pools import CloudProvider, Pool
+from quota.inventory import Resource, ResourceChange
 
 
 def founded(book) -> tuple[int, int]:

@@ -22,11 +22,11 @@ from metering.judging import findings, policies
 from metering.judging.policy import Verdict
 from providers import orders
 from providers.base import ServiceKind
-from providers.observation.resources import Resource
 from providers.orders.tables import OrderState, WorkOrder
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.directory.pools import Pool
+from quota.inventory import Resource
 from quota.ledger import capacities, entries
 from quota.requests.tables import Request
 from quota.units import Kind

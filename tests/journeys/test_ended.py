@@ -16,6 +16,7 @@ from console.access import rule
 from metering import reorganisations
 from providers import observation
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
+from quota import inventory
 from quota.actors import Actor, Role, steward
 from quota.directory import departments
 from quota.directory.catalog import CatalogItem
@@ -60,7 +61,7 @@ def living(place, clock) -> None:
             for number in range(3)
         ]  # fmt: skip
         observation.observe(tx, pool, Inventory(clock.now, facts))
-        observation.adopt(tx, pool)
+        inventory.adopt(tx, pool)
         system_id = tx.scalars(select(System.id)).one()
     who = Actor("tenant1", "某", Role.TENANT, department_id=first)
     for number in range(3):

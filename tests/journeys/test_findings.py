@@ -16,11 +16,11 @@ from metering.judging import findings, pipeline, policies, recompute
 from metering.judging.figures import FIGURES
 from metering.lake.store import Lake
 from metering.workbench import Works
-from providers.observation.resources import Resource
 from quota.actors import Role, steward
 from quota.calendar import ZONE
 from quota.directory.departments import System
 from quota.errors import WrongState
+from quota.inventory import Resource
 from tests.metering.past import DAYS, found_past
 
 SERVICES = {

@@ -37,11 +37,11 @@ from console.settings import Settings
 from console.tables import JobRun, RunState
 from metering.intake import sources
 from metering.lake.store import Lake
-from providers.observation.resources import Resource
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
 from quota.db import Book
 from quota.errors import NoRoom, out_of_room
+from quota.inventory import Resource
 from tests.city import CONSOLE, CONSOLE_POOL, City
 from tests.conftest import Clock
 from tests.patience import PATIENCE, pause, until

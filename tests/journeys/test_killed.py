@@ -34,12 +34,12 @@ from metering.judging.figures import FIGURES, Facts
 from metering.judging.policy import Verdict
 from providers.adapters.simulated.cloud import SimulatedCloud
 from providers.base import ServiceKind
-from providers.observation.resources import Resource
 from providers.orders.tables import WorkOrder
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.db import Book
 from quota.directory.pools import Pool
+from quota.inventory import Resource
 from quota.ledger import entries
 from tests.city import CONSOLE, City
 from tests.patience import PATIENCE, answered, free_port, pause, until

@@ -20,12 +20,12 @@ from metering.simulation import drafts, policy_backtests
 from metering.simulation.drafts import PolicyDraft
 from metering.simulation.policy_backtests import PolicyReplay
 from metering.workbench import Works
-from providers.observation.resources import Resource
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.directory.departments import Department
 from quota.directory.pools import Pool
 from quota.directory.reorganisations import Adjustment
+from quota.inventory import Resource
 from tests.metering.past import found_past
 
 

@@ -22,10 +22,10 @@ from metering.intake import push, sources
 from metering.lake.samples import METRICS
 from metering.lake.store import Lake
 from metering.workbench import Works
-from providers.observation.resources import Resource
 from quota.actors import Actor, Role
 from quota.db import Book
 from quota.directory.pools import CloudProvider, Pool
+from quota.inventory import Resource
 from tests import books
 from tests.patience import PATIENCE, answered, ended, free_port, pause, until
 

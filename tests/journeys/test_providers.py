@@ -14,12 +14,13 @@ import pytest
 from sqlalchemy import select
 
 from console.pages.inventory import inventories
-from providers import comments, observation, orders
+from providers import comments, orders
 from providers.assessment import appeals, cards, records
 from providers.base import ServiceKind, Verb
 from providers.billing import bills
 from providers.orders import tables
 from providers.orders.tables import WorkOrder
+from quota import inventory
 from quota.actors import Role, steward
 from quota.directory.departments import Department
 from quota.directory.pools import CloudProvider, Pool
@@ -368,7 +369,7 @@ INVENTORY = "资源编号,名称,类型,核数,内存(GB)\nvm-1,web,云主机,4,
 
 def entered(house, pool: int) -> int:
     with house.reading() as tx:
-        return len(list(tx.scalars(select(observation.Resource).where(observation.Resource.pool_id == pool))))
+        return len(list(tx.scalars(select(inventory.Resource).where(inventory.Resource.pool_id == pool))))
 
 
 def looked_at(client, answer, **body: Any):
@@ -432,10 +433,7 @@ def test_a_listing_that_lacks_most_of_a_pool_waits_for_a_look(client_of, house, 
     assert "清单缺少现有 30 台中的 27 台" in answer.text
     assert "请核实" in steward.get(entry.location).text
     with house.reading() as tx:
-        assert (
-            tx.scalars(select(observation.Resource.gone_at).where(observation.Resource.gone_at.is_not(None))).all()
-            == []
-        )
+        assert tx.scalars(select(inventory.Resource.gone_at).where(inventory.Resource.gone_at.is_not(None))).all() == []
     for page in ("/", "/inventories/"):
         assert "缺 27 台" in steward.get(page).text
     (page,) = set(re.findall(r"/inventories/\d+", steward.get("/").text))
@@ -450,7 +448,7 @@ def test_a_listing_that_lacks_most_of_a_pool_waits_for_a_look(client_of, house, 
     )
     assert steward.send(f"{page}/decide", {"decision": "end", "reason": "公司确认已迁走"}).status_code == 302
     with house.reading() as tx:
-        gone = tx.scalars(select(observation.Resource.id).where(observation.Resource.gone_at.is_not(None))).all()
+        gone = tx.scalars(select(inventory.Resource.id).where(inventory.Resource.gone_at.is_not(None))).all()
         assert len(gone) == 27
     shown = steward.get(page).text
     assert "已核实消失" in shown

@@ -286,7 +286,7 @@ def test_lists_are_filtered_exported_and_found(client_of, place):
 
 
 def test_a_request_made_by_a_machine_of_the_department(client_of, place):
-    from providers.observation.resources import Resource
+    from quota.inventory import Resource
     from quota.ledger import entries
     from quota.units import Arch, Kind, classes
 
@@ -371,8 +371,8 @@ def test_a_term_is_reminded_of_extended_and_found(client_of, place, clock):
 
 def test_what_was_given_back_is_not_reminded_of(client_of, place, clock):
     from providers import orders
-    from providers.observation.resources import Resource
     from providers.orders import tables
+    from quota.inventory import Resource
     from quota.requests import notices
 
     ends = clock.now.date() + timedelta(days=20)

@@ -25,6 +25,7 @@ from providers.assessment.scorecard import Indicator
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.billing import bills
 from providers.billing.bills import month_bounds
+from quota import inventory
 from quota.actors import Actor, Role, steward
 from quota.directory.pools import Pool
 from quota.units import Arch, Kind
@@ -65,7 +66,7 @@ def works(house, city, settings, clock):  # noqa: F811
 
 def report(works, name, hours):
     with works.book.reading() as tx:
-        one = tx.scalar(select(observation.Resource.id).where(observation.Resource.external_id == name))
+        one = tx.scalar(select(inventory.Resource.id).where(inventory.Resource.external_id == name))
     moments = [int((START + timedelta(hours=hour)).timestamp()) for hour in hours]
     works.lake.append(
         "agent",

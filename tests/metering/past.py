@@ -15,12 +15,12 @@ import pyarrow as pa
 
 from metering.lake.store import Lake
 from metering.workbench import Works
-from providers.observation.resources import Resource
 from quota.actors import steward
 from quota.calendar import ZONE
 from quota.db import Book
 from quota.directory import catalog, departments, pools
 from quota.directory.departments import System
+from quota.inventory import Resource
 from quota.ledger import capacities
 from quota.units import Arch, Kind
 

@@ -21,11 +21,11 @@ from metering.judging.procedure import Procedure
 from metering.lake.store import Lake
 from metering.workbench import Works
 from providers import orders
-from providers.observation.resources import Resource
 from quota.actors import steward
 from quota.directory import catalog
 from quota.directory.departments import System
 from quota.directory.pools import Pool
+from quota.inventory import Resource
 from quota.ledger import entries
 from quota.units import Amounts, Arch, Kind, classes
 from tests.city import GB, City

@@ -20,11 +20,11 @@ from metering.cases.steps import Answer, Decision, State
 from metering.judging.policy import Verdict
 from providers import orders
 from providers.base import ServiceKind, Verb
-from providers.observation.resources import Resource
 from providers.orders.tables import WorkOrder
 from quota.calendar import ZONE
 from quota.db import Book
 from quota.errors import Refused, WrongState
+from quota.inventory import Resource
 from quota.ledger import entries
 from quota.requests import rulebook, submission
 from quota.requests.asks import Ask, Line

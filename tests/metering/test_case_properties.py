@@ -36,13 +36,13 @@ from metering.judging.policy import Verdict
 from metering.judging.procedure import ALIVE, STILL, CaseKind, Procedure
 from providers import orders as delivery
 from providers.base import Order, ResourceState, ServiceKind, Verb
-from providers.observation.resources import Resource
 from providers.orders.tables import OrderState, WorkOrder
 from quota import audit
 from quota.actors import Role
 from quota.calendar import ZONE
 from quota.db import Book
 from quota.errors import Refused
+from quota.inventory import Resource
 from quota.ledger import entries
 from quota.ledger.tables import Holder, Side
 from quota.units import Kind, ResourceClass, amounts, classes, total

@@ -26,12 +26,12 @@ from providers import observation
 from providers import orders as delivery
 from providers.adapters.simulated.cloud import SimulatedCloud
 from providers.base import Inventory, ResourceState, ServiceKind, Verb
-from providers.observation.resources import Resource
 from quota import attachments, audit
 from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory.pools import Pool
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
+from quota.inventory import Resource
 from quota.ledger import entries
 from quota.ledger.tables import Holder
 from quota.requests.tables import Request

@@ -17,11 +17,11 @@ from metering.judging.policy import Verdict
 from metering.judging.procedure import Procedure
 from metering.judging.shape_changes import worth
 from metering.overview.whole_systems import WholeSystem
-from providers.observation.resources import Resource
 from providers.orders.tables import OrderState
 from quota.calendar import ZONE
 from quota.directory.departments import System
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
+from quota.inventory import Resource
 from quota.ledger import entries
 from quota.ledger.tables import Holder
 from quota.requests.tables import Request

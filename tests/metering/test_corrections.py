@@ -14,11 +14,12 @@ from metering.statements.tables import CORRECTION
 from providers import observation
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.billing.bills import month_bounds
-from providers.observation.resources import Resource
+from quota import inventory
 from quota.actors import steward
 from quota.calendar import ZONE
 from quota.directory import pools
 from quota.directory.catalog import offer
+from quota.inventory import Resource
 from quota.units import Arch, Kind
 from tests.city import GB, STATEMENTS, City
 from tests.metering.test_statements import AUTHORITY, SUPERVISOR
@@ -123,7 +124,7 @@ class Past(City):
         with self.book.transaction(steward()) as tx:
             one = tx.scalars(select(Resource).order_by(Resource.id).offset(self.dice.randrange(3)).limit(1)).one()
             if not one.basis:
-                observation.arrive(
+                inventory.arrive(
                     tx, one.pool, one.external_id, at=tx.now, source=f"order:{one.id}", kind=ServiceKind.VM,
                     approved={Kind.VCPU: 4}, has={Kind.VCPU: 4}, department_id=one.department_id,
                     system_id=None, name=one.name, catalog_item_id=self.item,
@@ -253,7 +254,7 @@ def test_whatever_tells_something_of_a_closed_month_has_it_taken_up(book, tmp_pa
     def item():
         with past.book.transaction(steward()) as tx:
             one = tx.scalars(select(Resource).where(Resource.external_id == "web")).one()
-            observation.arrive(
+            inventory.arrive(
                 tx, one.pool, "web", at=tx.now, source="order:1", kind=ServiceKind.VM, approved={Kind.VCPU: 4},
                 has={Kind.VCPU: 4}, department_id=one.department_id, system_id=None, name="web",
                 catalog_item_id=past.item,

@@ -14,10 +14,10 @@ from metering.forecasting.forecasts import AHEAD, HISTORY, KeptForecast, Outlook
 from metering.judging import business, pipeline, policies
 from metering.lake.store import Lake
 from metering.workbench import Works
-from providers.observation.resources import Resource
 from quota.actors import steward
 from quota.calendar import ZONE
 from quota.directory.departments import Department, System
+from quota.inventory import Resource
 from tests.metering.past import found_past
 
 

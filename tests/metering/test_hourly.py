@@ -17,9 +17,9 @@ from metering.judging.procedure import Procedure
 from metering.lake.store import Lake
 from metering.sizing import expansion
 from metering.sizing.expansion import EXECUTED
-from providers.observation.resources import Resource
 from quota.actors import steward
 from quota.directory.departments import System
+from quota.inventory import Resource
 from quota.ledger.tables import Holder
 from quota.units import Kind
 from tests.city import City

@@ -10,11 +10,12 @@ from sqlalchemy import select
 from metering.statements import disputes, reconciliation, statements
 from metering.statements.disputes import Answer, Dispute, DisputeState
 from metering.statements.reconciliation_tables import FourWayLine
-from providers import base, observation
+from providers import base
 from providers.assessment import evidence
 from providers.assessment.scorecard import Indicator
 from providers.base import ServiceKind
 from providers.billing import bills
+from quota import inventory
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.directory import pools
@@ -44,7 +45,7 @@ def small(city):
         capacities.equip(tx, tx.get_one(pools.Pool, city.pools["jia"]), Kind.VCPU, 100, key="equip")
     city.list("jia", at(-1), web=FOUR)
     with city.book.transaction(steward()) as tx:
-        observation.adopt(tx, tx.get_one(pools.Pool, city.pools["jia"]))
+        inventory.adopt(tx, tx.get_one(pools.Pool, city.pools["jia"]))
         assert entries.balance(tx, Side(city.pools["jia"], ResourceClass(Kind.VCPU, Arch.AARCH64), Holder.FREE)) == 96
     city.report("web", range(700))
     city.price(Kind.VCPU, "46")

@@ -13,13 +13,13 @@ from metering import reorganisations
 from metering.judging import business, pipeline
 from metering.judging.business import Period, Recurs
 from metering.judging.policy import Section, default
-from providers.observation.resources import Resource, history
 from quota.actors import Role, steward
 from quota.db import Book
 from quota.directory import departments, successions
 from quota.directory.people import Person
 from quota.directory.reorganisations import Adjustment, Reorganisation
 from quota.errors import Conflict, Invalid, NotAllowed, OverCapacity, WrongState
+from quota.inventory import Resource, history
 from quota.ledger import entries, lending
 from quota.ledger.tables import Side
 from quota.requests import submission

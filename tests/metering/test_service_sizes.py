@@ -16,10 +16,10 @@ from metering.judging.policy import Condition, Rule, Verdict, default
 from metering.lake.store import Lake
 from metering.workbench import Works
 from providers.base import ServiceKind
-from providers.observation.resources import Resource
 from quota.calendar import ZONE
 from quota.directory import catalog
 from quota.directory.pools import Pool
+from quota.inventory import Resource
 from quota.ledger.capacities import equip
 from quota.ledger.tables import Holder
 from quota.units import Arch, Kind, ResourceClass

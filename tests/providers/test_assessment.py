@@ -17,10 +17,10 @@ from providers.assessment.records import RecordKind
 from providers.assessment.scorecard import DEFAULT, Grade, Indicator, annual, score
 from providers.base import IncidentFact, Responsibility
 from providers.billing import incidents
-from providers.observation.resources import Resource
 from quota.actors import steward
 from quota.directory.pools import Pool
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
+from quota.inventory import Resource
 
 MONTH, QUARTER = "2026-06", "2026-Q2"
 AVAILABILITY, SECURITY, BACKUP = Indicator.AVAILABILITY, Indicator.SECURITY, Indicator.BACKUP

@@ -19,13 +19,14 @@ from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.billing import bills
 from providers.billing.bills import Bill, BillLine, month_bounds
 from providers.billing.claims import Allocation, Cause, Claim, Comparison, Span, compare
-from providers.observation.resources import Resource
 from providers.readers.bill_files import read_bill
 from providers.readers.refusals import Reading
+from quota import inventory
 from quota.actors import steward
 from quota.db import Tx
 from quota.directory import pools
 from quota.errors import Invalid, NotAllowed, NotFound
+from quota.inventory import Resource
 from quota.units import Arch, Kind
 
 START, END = month_bounds("2026-10")
@@ -204,7 +205,7 @@ def observe(works, hours: float, *facts: ResourceFact) -> observation.Drift:
 def against_inventory(tx: Tx, pool: int, month: str) -> list[Comparison]:
     """The bill that stands beside the inventory's history, all of it proven: every listing of the month was seen."""
     start, end = month_bounds(month)
-    spells = observation.spells(tx, start, end, pool_ids=[pool])
+    spells = inventory.spells(tx, start, end, pool_ids=[pool])
     allocations = {
         one.external_id: Allocation(
             one.first_seen_at, [Span(x.start, x.end, x.amounts) for x in spells.get(one.id, ())]

@@ -16,14 +16,14 @@ from sqlalchemy import select
 from providers import observation, orders
 from providers.adapters.simulated.cloud import SimulatedCloud
 from providers.base import Inventory, ProviderFault, ResourceState, Verb
-from providers.observation.resources import Resource
 from providers.orders import carriage, tables
 from providers.orders.tables import OrderState, WorkOrder
-from quota import calendar
+from quota import calendar, inventory
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
 from quota.directory import pools
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
+from quota.inventory import Resource
 from quota.ledger import entries, lending
 from quota.ledger.tables import Holder
 from quota.requests import submission
@@ -282,7 +282,7 @@ def test_shrinking_frees_to_whom_the_order_says_once_it_is_done(works) -> None:
     with works.book.reading() as tx:
         moved = tx.scalars(select(entries.Transfer).where(entries.Transfer.key == f"order:{order.id}:free")).one()
         assert (moved.command, moved.subject) == ("reclaim", "case:7")
-        assert [c.source for c in observation.history(tx, one.id)] == ["order:1", f"order:{order.id}"]
+        assert [c.source for c in inventory.history(tx, one.id)] == ["order:1", f"order:{order.id}"]
     works.prove()
 
 

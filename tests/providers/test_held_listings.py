@@ -11,6 +11,7 @@ from providers import observation
 from providers.base import Inventory, ResourceState
 from providers.observation import held_listings
 from providers.observation.listings import Caution, Held, Listing
+from quota import inventory
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
 from quota.db import Book
@@ -83,7 +84,7 @@ def test_who_looked_says_that_they_are_gone(fleet: Book) -> None:
     assert standing(fleet) == {"m0", "m1", "m2"}
     assert rows(fleet)["m9"].gone_at == one.as_of
     with fleet.reading() as tx:
-        assert observation.history(tx, rows(fleet)["m9"].id)[-1].what == "gone"
+        assert inventory.history(tx, rows(fleet)["m9"].id)[-1].what == "gone"
         record = tx.scalars(select(AuditRecord).order_by(AuditRecord.sequence.desc()).limit(1)).one()
         assert (record.action, record.actor, record.reason) == (
             "inventory.end_missing",

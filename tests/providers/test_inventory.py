@@ -16,13 +16,14 @@ from providers import observation
 from providers.adapters.simulated.city import CityCapacity
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.observation.listings import Listing
-from providers.observation.resources import Change, Resource, ResourceChange
+from quota import inventory
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
 from quota.db import Book, Tx
 from quota.directory import departments as agencies
 from quota.directory import pools
 from quota.errors import Conflict, NotAllowed, NotFound, OverCapacity
+from quota.inventory import Change, Resource, ResourceChange
 from quota.ledger import entries
 from quota.ledger.tables import Holder, Side
 from quota.units import Arch, Kind, ResourceClass
@@ -107,7 +108,7 @@ def test_what_appears_without_an_order_is_unapproved(city: Book) -> None:
     with city.reading() as tx:
         assert found["a"].department_id == department_of(tx, "d1")
         assert found["b"].department_id == department_of(tx, "d2")
-        assert observation.ids(tx, found["a"].pool_id, ["a", "b", "zz"]) == {
+        assert inventory.ids(tx, found["a"].pool_id, ["a", "b", "zz"]) == {
             "a": found["a"].id,
             "b": found["b"].id,
         }
@@ -139,10 +140,8 @@ def test_changes_are_kept_with_what_was_before(city: Book) -> None:
     one = rows(city)["a"]
     assert drift.changed == [one.id]
     with city.reading() as tx:
-        told = [
-            (c.what, c.at, c.before.get("amounts"), c.after.get("amounts")) for c in observation.history(tx, one.id)
-        ]
-        shapes = observation.spells(tx, DAY, DAY + timedelta(hours=8))[one.id]
+        told = [(c.what, c.at, c.before.get("amounts"), c.after.get("amounts")) for c in inventory.history(tx, one.id)]
+        shapes = inventory.spells(tx, DAY, DAY + timedelta(hours=8))[one.id]
     small, big = {"vcpu": 4, "memory": 8192}, {"vcpu": 8, "memory": 8192}
     assert told == [
         (Change.APPEARED, DAY - timedelta(days=90), None, small),
@@ -175,7 +174,7 @@ def test_half_a_listing_ends_nothing_and_a_whole_one_does(city: Book) -> None:
     assert drift.returned == [found["b"].id]
     assert drift.new == []
     with city.reading() as tx:
-        spells = observation.spells(tx, DAY, DAY + timedelta(hours=4))[found["b"].id]
+        spells = inventory.spells(tx, DAY, DAY + timedelta(hours=4))[found["b"].id]
     assert [(s.start, s.end) for s in spells] == [
         (DAY, DAY + timedelta(hours=2)),
         (DAY + timedelta(hours=3), DAY + timedelta(hours=4)),
@@ -196,7 +195,7 @@ def test_unknown_codes_are_kept_and_listed_never_guessed(city: Book) -> None:
     found = rows(city)
     assert (found["a"].department_id, found["a"].department_code) == (None, "d9")
     with city.transaction(steward()) as tx:
-        assert observation.adopt(tx, pool_of(tx)).ownerless == [found["a"].id, found["b"].id]
+        assert inventory.adopt(tx, pool_of(tx)).ownerless == [found["a"].id, found["b"].id]
         agencies.register(tx, "d9", "九局")
     observe(city, vm("a", department_code="d9", system_code="s9"), vm("b", department_code="d9"), hours=1)
     with city.reading() as tx:
@@ -212,14 +211,14 @@ def test_a_system_alone_tells_the_department(city: Book) -> None:
 def test_a_retagged_resource_stays_with_the_owner_of_the_book(city: Book) -> None:
     observe(city, vm("a"))
     with city.transaction(steward()) as tx:
-        observation.adopt(tx, pool_of(tx))
+        inventory.adopt(tx, pool_of(tx))
     drift = observe(city, vm("a", department_code="d2", system_code=None), hours=1)
     one = rows(city)["a"]
     assert drift.misowned == [one.id]
     assert one.department_code == "d2"
     with city.reading() as tx:
         assert one.department_id == department_of(tx, "d1")
-        assert observation.history(tx, one.id)[-1].what == Change.OWNER
+        assert inventory.history(tx, one.id)[-1].what == Change.OWNER
 
 
 def test_an_id_listed_twice_is_named_and_the_first_counts(city: Book) -> None:
@@ -233,7 +232,7 @@ def test_adopting_books_one_transfer_a_department_and_only_once(city: Book) -> N
     observe(city, vm("a"), vm("b"), vm("c", department_code="d2", system_code=None), volume)
     for _ in range(2):
         with city.transaction(steward()) as tx:
-            observation.adopt(tx, pool_of(tx))
+            inventory.adopt(tx, pool_of(tx))
     with city.reading() as tx:
         pool, first, second = pool_of(tx).id, department_of(tx, "d1"), department_of(tx, "d2")
         assert entries.balance(tx, Side(pool, CPU, Holder.USED, first)) == 8
@@ -254,7 +253,7 @@ def test_adopting_books_one_transfer_a_department_and_only_once(city: Book) -> N
 def test_what_was_not_equipped_cannot_be_adopted(city: Book) -> None:
     observe(city, vm("a", vcpu=101))
     with pytest.raises(OverCapacity), city.transaction(steward()) as tx:
-        observation.adopt(tx, pool_of(tx))
+        inventory.adopt(tx, pool_of(tx))
     assert rows(city)["a"].basis == ""
 
 
@@ -266,7 +265,7 @@ def test_each_sees_their_own(city: Book) -> None:
 
         def seen(role: Role, **of: int) -> set[str]:
             actor = Actor("x", "某人", role, **of)
-            return set(tx.scalars(select(Resource.external_id).where(observation.visible(tx, actor))))
+            return set(tx.scalars(select(Resource.external_id).where(inventory.visible(tx, actor))))
 
         assert seen(Role.TENANT, department_id=departments["d"]) == {"a", "b"}
         assert seen(Role.TENANT, department_id=departments["d2"]) == {"b"}
@@ -277,7 +276,7 @@ def test_each_sees_their_own(city: Book) -> None:
         assert seen(Role.TENANT) == set()  # a tenant without a department is nobody
     stranger = Actor("x", "某人", Role.TENANT, department_id=departments["d2"])
     with city.reading(stranger) as tx, pytest.raises(NotFound, match=r"resource\.none"):
-        observation.resource(tx, rows(city)["a"].id)
+        inventory.resource(tx, rows(city)["a"].id)
     with pytest.raises(NotAllowed), city.transaction(stranger) as tx:
         observation.observe(tx, pool_of(tx), Inventory(DAY, []))
 
@@ -299,7 +298,7 @@ def test_thousands_of_resources_take_few_statements(city: Book) -> None:
     assert len(rows(city)) == 3_000
     with city.reading() as tx, listening(city, said):
         said.clear()
-        assert len(observation.ids(tx, pool_of(tx).id, [one.external_id for one in many])) == 3_000
+        assert len(inventory.ids(tx, pool_of(tx).id, [one.external_id for one in many])) == 3_000
         assert len(said) <= 3  # the transaction, its pool, and all ids in one
 
 
@@ -322,7 +321,7 @@ def test_more_resources_than_a_statement_can_name_are_given_away(city: Book) -> 
     with city.transaction(steward()) as tx:
         theirs = [one.id for one in tx.scalars(select(Resource))]
         target = department_of(tx, "d2")
-        observation.reassign(tx, [*theirs, *range(1_000_000, 1_070_000)], target, source="test")
+        inventory.reassign(tx, [*theirs, *range(1_000_000, 1_070_000)], target, source="test")
     assert {one.department_id for one in rows(city).values()} == {target}
 
 

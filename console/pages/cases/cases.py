@@ -39,13 +39,13 @@ from metering.cases import (
     windows,
 )
 from metering.judging import KIND_LABELS, findings
-from providers.observation import Resource
 from providers.orders import WorkOrder
 from quota import attachments, requests
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.directory import Department, Pool, System
 from quota.errors import N_
+from quota.inventory import Resource
 from quota.requests import Request
 
 blueprint = Blueprint("cases", __name__, url_prefix="/cases")

@@ -21,12 +21,12 @@ from console.pages.cases.evidence import conduct
 from console.words import _, lazy, who
 from metering import cases
 from metering.cases import CATEGORY_LABELS, Exemption, exemptions, protections
-from providers import observation
-from providers.observation import Resource
+from quota import inventory
 from quota.actors import Role
 from quota.calendar import ZONE
 from quota.directory import Department
 from quota.errors import N_, Invalid
+from quota.inventory import Resource
 
 blueprint = Blueprint("exemptions", __name__, url_prefix="/exemptions")
 frame.page("cases", "exemptions.index", N_("豁免"), order=50)
@@ -97,7 +97,7 @@ def index() -> str | Response:
     query = (
         select(Exemption)
         .join(Resource, Resource.id == Exemption.resource_id)
-        .where(observation.visible(tx, actor()))
+        .where(inventory.visible(tx, actor()))
         .options(joinedload(Exemption.resource).joinedload(Resource.department), selectinload(Exemption.case))
     )
     found = listing(tx, query, COLUMNS, key=Exemption.id, filters=FILTERS, sort="ends_on")
@@ -109,7 +109,7 @@ def index() -> str | Response:
 def grant(resource_id: int) -> str | Response | tuple[str, int]:
     """Exempt a resource on the steward's own initiative."""
     tx = reading()
-    observation.resource(tx, resource_id)
+    inventory.resource(tx, resource_id)
     form = ExemptForm(data={"generation": "0"})
     form.offer()
     if form.validate_on_submit():
@@ -120,7 +120,7 @@ def grant(resource_id: int) -> str | Response | tuple[str, int]:
             with transaction() as writing:
                 cases.exempt(
                     writing,
-                    observation.resource(writing, resource_id),
+                    inventory.resource(writing, resource_id),
                     terms["category"],
                     form.reason.data,
                     terms["until"],
@@ -135,7 +135,7 @@ def grant(resource_id: int) -> str | Response | tuple[str, int]:
     _version, rules = conduct(tx)
     page = render_template(
         "exemptions/grant.html",
-        resource=observation.resource(tx, resource_id),
+        resource=inventory.resource(tx, resource_id),
         form=form,
         open_case=cases.open_case(tx, resource_id),
         latest=tx.now.astimezone(ZONE).date() + timedelta(days=rules.exemption_days),
@@ -158,6 +158,6 @@ def protect(resource_id: int) -> Response:
     """Protect one resource by hand, or no longer."""
     on = request.form.get("on") == "1"
     with transaction() as tx:
-        protections.protect(tx, observation.resource(tx, resource_id), on, request.form.get("reason", ""))
+        protections.protect(tx, inventory.resource(tx, resource_id), on, request.form.get("reason", ""))
     flash(_("资源已受保护,不再被回收或缩容") if on else _("资源不再受保护"), "success")
     return redirect(url_for("resources.show", resource_id=resource_id))

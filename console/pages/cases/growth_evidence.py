@@ -15,11 +15,11 @@ from metering.judging import policies
 from metering.overview import MACHINES
 from metering.workbench import Works
 from providers.base import Provider, Verb
-from providers.observation import Resource
 from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory import Pool
 from quota.errors import NotFound, Refused
+from quota.inventory import Resource
 
 
 def adapter(pool: Pool) -> Provider | None:

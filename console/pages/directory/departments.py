@@ -23,11 +23,11 @@ from console.pages.quota import departments as offer_departments
 from console.pages.quota import mine_or_any, wallets
 from console.words import _, lazy
 from metering import reorganisations
-from providers.observation import Resource
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.directory import LABELS, Adjustment, Department, Person, Reorganisation, System, departments
 from quota.errors import N_, Conflict, Invalid, OverCapacity, WrongState
+from quota.inventory import Resource
 from quota.requests import KIND_LABELS, OPEN, Request
 
 blueprint = Blueprint("departments", __name__, url_prefix="/departments")

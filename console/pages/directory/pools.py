@@ -27,13 +27,13 @@ from console.pages.quota import KINDS, capacity
 from console.words import _, amount, kind_label, lazy
 from metering.intake import Intake
 from metering.overview import measured
-from providers.observation import Resource
 from providers.registry import ADAPTERS, open_provider
 from quota import ledger
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.directory import CloudProvider, Pool, PoolCapacity, pools
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity
+from quota.inventory import Resource
 from quota.ledger import Holder, Side, capacities
 from quota.units import UNITS, Arch, Kind, ResourceClass, shown
 

@@ -24,13 +24,13 @@ from console.pages.quota import departments as offer_departments
 from console.words import _, lazy
 from metering.judging import Finding, findings
 from metering.overview import Utilization, measured
-from providers.observation import Resource
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.directory import FIELDS, Department, System
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound
+from quota.inventory import Resource
 from quota.units import Arch, Kind, total
 
 blueprint = Blueprint("systems", __name__, url_prefix="/systems")

@@ -26,13 +26,13 @@ from console.verification import runs
 from metering.cases import Case
 from metering.intake import Intake
 from metering.judging import Assessment, Finding
-from providers.observation import Resource
 from providers.orders import WorkOrder
 from quota import audit, ledger
 from quota.actors import steward
 from quota.calendar import ZONE
 from quota.db import Book, Tx
 from quota.directory import Pool
+from quota.inventory import Resource
 from quota.ledger import Account
 from quota.requests import Request
 

@@ -24,13 +24,14 @@ from console.words import _, amounts, lazy, sentence
 from metering.intake import Listed, imports
 from providers import observation
 from providers.base import ResourceState
-from providers.observation import Held, Listing, Resource, held_listings
-from quota import attachments
+from providers.observation import Held, Listing, held_listings
+from quota import attachments, inventory
 from quota.actors import Actor, Role
 from quota.attachments import StagedFile
 from quota.db import Tx, among
 from quota.directory import Pool
 from quota.errors import N_, Invalid, NotFound, WrongState
+from quota.inventory import Resource
 
 blueprint = Blueprint("inventories", __name__, url_prefix="/inventories")
 frame.page("providers", "inventories.drift", N_("台账差异"), order=80)
@@ -59,7 +60,7 @@ def difference(one: Resource) -> list[str]:
 def _different(tx: Tx, wanted: str = "") -> list[int]:
     """Ids of visible resources that differ (as ``wanted``)."""
     rows = tx.scalars(
-        select(Resource).where(observation.visible(tx, tx.actor), Resource.state != ResourceState.DELETED.value)
+        select(Resource).where(inventory.visible(tx, tx.actor), Resource.state != ResourceState.DELETED.value)
     )
     return [one.id for one in rows if (found := difference(one)) and (not wanted or wanted in found)]
 
@@ -139,7 +140,7 @@ def drift() -> str | Response:
     tx = reading()
     query = (
         select(Resource)
-        .where(observation.visible(tx, tx.actor), among(Resource.id, _different(tx)))
+        .where(inventory.visible(tx, tx.actor), among(Resource.id, _different(tx)))
         .options(joinedload(Resource.pool), joinedload(Resource.department))
     )
     found = listing(tx, query, DRIFT, key=Resource.id, filters=DRIFT_FILTERS, sort="name")

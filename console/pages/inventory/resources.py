@@ -17,11 +17,11 @@ from console.lists import Column, Filter, listing
 from console.words import KINDS, _, amounts
 from metering.cases import Case, State, exemptions, protections, visible
 from metering.judging import CALLS_FOR, Finding, Reason, findings
-from providers import observation
-from providers.observation import Resource
+from quota import inventory
 from quota.actors import Actor
 from quota.db import Tx
 from quota.errors import N_
+from quota.inventory import Resource
 
 blueprint = Blueprint("resources", __name__, url_prefix="/resources")
 frame.page("resources", "resources.index", N_("资源台账"), order=10)
@@ -90,7 +90,7 @@ def index() -> str | Response:
     tx = reading()
     query = (
         select(Resource)
-        .where(observation.visible(tx, actor()), Resource.gone_at.is_(None))
+        .where(inventory.visible(tx, actor()), Resource.gone_at.is_(None))
         .options(joinedload(Resource.department), joinedload(Resource.system), joinedload(Resource.pool))
     )
     found = listing(tx, query, COLUMNS, key=Resource.id, filters=FILTERS, sort="name")
@@ -102,7 +102,7 @@ def index() -> str | Response:
 def show(resource_id: int) -> str:
     """One resource. Raises NotFound for one that the visitor may not see."""
     tx = reading()
-    one = observation.resource(tx, resource_id)
+    one = inventory.resource(tx, resource_id)
     finding = findings.latest(tx, one.id)
     reasons = [Reason(**row).text(_) for row in finding.reasons] if finding else []
     history = [
@@ -117,7 +117,7 @@ def show(resource_id: int) -> str:
                 if name in FIELDS
             ],
         }
-        for change in reversed(observation.history(tx, one.id))
+        for change in reversed(inventory.history(tx, one.id))
     ]
     return render_template(
         "resources/show.html",
@@ -161,7 +161,7 @@ def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
     rows = tx.scalars(
         select(Resource)
         .where(
-            observation.visible(tx, who),
+            inventory.visible(tx, who),
             frame.matching(text, Resource.name, Resource.external_id, Resource.address),
         )
         .limit(limit)

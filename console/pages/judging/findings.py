@@ -31,11 +31,11 @@ from metering.judging import (
     recompute,
 )
 from metering.workbench import Works
-from providers import observation
-from providers.observation import Resource
+from quota import inventory
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.errors import N_, WrongState
+from quota.inventory import Resource
 
 blueprint = Blueprint("findings", __name__, url_prefix="/findings")
 frame.page("cases", "findings.index", N_("评估发现"), order=20)
@@ -175,7 +175,7 @@ def recomputed(finding_id: int) -> str:
 
 def _seen(tx: Tx, finding_id: int) -> Finding:
     one = findings.finding(tx, finding_id)
-    observation.resource(tx, one.resource_id)
+    inventory.resource(tx, one.resource_id)
     return one
 
 

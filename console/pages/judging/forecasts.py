@@ -14,11 +14,11 @@ from console.charts import Chart, Series, when_full
 from console.words import _
 from metering.forecasting import AHEAD, HISTORY, SHARE, Outlook, demand, forecasts
 from metering.judging import MACHINES, business
-from providers import observation
-from providers.observation import Resource
+from quota import inventory
 from quota.db import Tx
 from quota.directory import Department, Pool, System, subtree
 from quota.errors import N_, NotFound
+from quota.inventory import Resource
 
 blueprint = Blueprint("forecasts", __name__, url_prefix="/forecasts")
 frame.page("resources", "forecasts.index", N_("用量预测"), order=40)
@@ -31,7 +31,7 @@ def index() -> str:
     options = _options(tx)
     chosen = request.args.get("of") or next(iter(options), "")
     if chosen.startswith("resource:") and chosen[9:].isdecimal():  # too many to offer: linked from their own pages
-        one = observation.resource(tx, int(chosen[9:]))
+        one = inventory.resource(tx, int(chosen[9:]))
         options = {chosen: _("资源:%(name)s", name=one.name or one.external_id), **options}
     if chosen and chosen not in options:
         raise NotFound("forecast.none", N_("没有可以预测的对象"))
@@ -50,7 +50,7 @@ def index() -> str:
 def _options(tx: Tx) -> dict[str, str]:
     """What the visitor may see machines of: "pool:3" → its name."""
     seen = select(Resource.pool_id, Resource.department_id, Resource.system_id).where(
-        observation.visible(tx, actor()), Resource.gone_at.is_(None)
+        inventory.visible(tx, actor()), Resource.gone_at.is_(None)
     )
     rows = tx.execute(seen.distinct()).all()
     pools, departments, systems = ({row[n] for row in rows if row[n] is not None} for n in range(3))
@@ -86,7 +86,7 @@ def outlook_of(tx: Tx, chosen: str) -> Outlook | None:
         whole = whole.where(Resource.system_id == of)
     else:
         whole = whole.where(Resource.id == of)
-    seen = whole.where(observation.visible(tx, actor()))
+    seen = whole.where(inventory.visible(tx, actor()))
     if _count(tx, whole) == _count(tx, seen) and (kept := forecasts.kept(tx, kind, of)) is not None:
         return kept
     # A day that still runs would look like a fall.

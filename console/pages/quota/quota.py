@@ -17,12 +17,12 @@ from console.charts import Chart, Series, outlooks
 from console.lists import ALL, Column, Filter, listing
 from console.words import _, amount, kind_label, number
 from metering.overview import utilizations
-from providers.observation import Resource
 from quota import ledger
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.directory import Department, Pool, PoolCapacity, departments
 from quota.errors import N_, NotFound
+from quota.inventory import Resource
 from quota.ledger import OWNED, Account, Entry, Holder, Transfer, histories, lending
 from quota.requests import KIND_LABELS, OPEN, Request
 from quota.units import UNITS, Arch, Kind, ResourceClass, shown

@@ -9,11 +9,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import contains_eager, joinedload
 
 from metering.judging import RECLAIMABLE, Assessment, Finding, findings
-from providers.observation import Resource
 from quota import ledger, requests
 from quota.db import Tx
 from quota.directory import departments
 from quota.errors import N_
+from quota.inventory import Resource
 from quota.ledger import Holder, Side
 from quota.requests import Request, RequestKind
 from quota.units import Arch, Kind, ResourceClass, classes, total

@@ -15,10 +15,10 @@ from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from console.forms import DateField, InnerForm
 from console.words import KINDS, _, amounts, lazy
 from providers.base import ServiceKind
-from providers.observation import Resource
 from quota.db import Tx
 from quota.directory import CatalogItem, Department, Pool, System, departments
 from quota.errors import N_
+from quota.inventory import Resource
 from quota.requests import FIELDS, Ask, Line, Request, RequestKind
 from quota.units import UNITS, Arch, Kind, shown
 

@@ -21,16 +21,16 @@ from console.pages.requests.forms import RequestForm, amount_fields, form_class
 from console.pages.requests.history import history
 from console.security import row
 from console.words import _, amounts, days_left, role, sentence
-from providers import observation, orders
-from providers.observation import Resource
+from providers import orders
 from providers.orders import WorkOrder
-from quota import ledger, requests
+from quota import inventory, ledger, requests
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.db import Tx, among
 from quota.directory import Department, Pool, pools
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, Refused
+from quota.inventory import Resource
 from quota.requests import (
     FIELDS,
     KIND_LABELS,
@@ -216,7 +216,7 @@ def edit(request_id: int) -> str | Response | tuple[str, int]:
     requests.own(tx, one)
     requests.must_be(one, RequestState.DRAFT, RequestState.SUPPLEMENT)
     kind = RequestKind(one.kind)
-    resource = observation.resource(tx, one.resource_id) if one.resource_id else None
+    resource = inventory.resource(tx, one.resource_id) if one.resource_id else None
     form = form_class(kind)()
     if request.method == "GET":
         forms.fill(form, one)
@@ -430,7 +430,7 @@ def _about(tx: Tx, kind: str) -> tuple[RequestKind, Department, Pool, Resource |
     wanted = RequestKind(kind)
     departments = {one.id: one for one in _departments(tx)}
     if wanted in ABOUT_ONE:
-        resource = observation.resource(tx, request.args.get("resource", 0, row))
+        resource = inventory.resource(tx, request.args.get("resource", 0, row))
         if resource.department_id not in departments:
             raise NotFound("resource.none", N_("没有编号为 %(id)s 的资源"), id=resource.id)
         return wanted, departments[resource.department_id], resource.pool, resource

@@ -18,9 +18,9 @@ from metering import statements
 from metering.intake import SAMPLES, LateFigure
 from metering.lake import METRICS
 from metering.statements import CORRECTION, StatementLine, StatementRun, yuan
-from providers.observation import Resource, seen_by
 from quota.db import Tx, among
 from quota.errors import N_
+from quota.inventory import Resource, seen_by
 
 blueprint = Blueprint("corrections", __name__, url_prefix="/reports/corrections")
 frame.page("reports", "corrections.index", N_("月结后更正"), order=15)

@@ -35,12 +35,12 @@ from metering.statements import (
 )
 from metering.workbench import Works
 from providers.billing import month_bounds
-from providers.observation import Resource
 from quota.actors import Role
 from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory import CloudProvider, Department, System
 from quota.errors import N_, NotFound
+from quota.inventory import Resource
 from quota.units import UNITS, Kind
 
 blueprint = Blueprint("statements", __name__, url_prefix="/reports/statements")

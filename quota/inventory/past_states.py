@@ -12,9 +12,9 @@ from sqlalchemy import (
     select,
 )
 
-from providers.base import ResourceState, ServiceKind
-from providers.observation.resources import Change, Resource, ResourceChange
 from quota.db import batches
+from quota.inventory.resources import Change, Resource, ResourceChange
+from quota.inventory.services import ResourceState, ServiceKind
 from quota.units import Amounts, Kind, amounts
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from sqlalchemy import (
     select,
 )
 
-from providers.base import ResourceState
-from providers.observation.resources import ADOPTED, Resource
 from quota import ledger
 from quota.actors import Role
 from quota.directory import Pool
+from quota.inventory.resources import ADOPTED, Resource
+from quota.inventory.services import ResourceState
 from quota.units import Amounts, Arch, classes, total
 
 if TYPE_CHECKING:

@@ -25,12 +25,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from providers.base import ResourceState, ServiceKind
 from quota.actors import Actor, Role
 from quota.base import Base, append_only
 from quota.db import batches
 from quota.directory import Department, Pool, System, subtree
 from quota.errors import N_, Conflict, NotFound
+from quota.inventory.services import ResourceState, ServiceKind
 from quota.seals import plain
 from quota.units import Amounts, amounts
 

@@ -1,0 +1,63 @@
+"""The inventory (台账): the book's own register of what runs in the pools, whose it is, and by what right. The door to all its
+verbs.
+
+``adopt`` books what exists when a city first connects a pool; ``arrive`` and ``enact`` enter what orders did, ``reassign`` what
+a reorganisation moves; ``bear``, ``write`` and ``seen`` what listings tell. Read through ``resource``, ``history`` and
+``spells``.
+"""
+
+from __future__ import annotations
+
+from quota.inventory.adoption import Adopted, adopt
+from quota.inventory.observed import bear, change, gone, known, ordered_since, seen, write
+from quota.inventory.past_states import Spell, spells, unattached
+from quota.inventory.resources import (
+    ADOPTED,
+    TOLD,
+    Change,
+    Resource,
+    ResourceChange,
+    about,
+    arrive,
+    enact,
+    history,
+    ids,
+    names,
+    reassign,
+    resource,
+    seen_by,
+    visible,
+)
+from quota.inventory.services import ResourceState, ServiceKind
+
+__all__ = [
+    "ADOPTED",
+    "TOLD",
+    "Adopted",
+    "Change",
+    "Resource",
+    "ResourceChange",
+    "ResourceState",
+    "ServiceKind",
+    "Spell",
+    "about",
+    "adopt",
+    "arrive",
+    "bear",
+    "change",
+    "enact",
+    "gone",
+    "history",
+    "ids",
+    "known",
+    "names",
+    "ordered_since",
+    "reassign",
+    "resource",
+    "seen",
+    "seen_by",
+    "spells",
+    "unattached",
+    "visible",
+    "write",
+]
