@@ -72,6 +72,14 @@ bench: test-tools
 	@bash tests/system_packages bench || echo "VictoriaMetrics cannot be installed here: the table will say so"
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY),--write docs/benchmarks.md)
 
+# This build's figures beside those of an earlier one, in turn: BASE is a commit, ONLY="name …" some of the works.
+BASE ?= f62aa2d
+.PHONY: bench-beside
+bench-beside: test-tools
+	[ -d var/$(BASE) ] || git worktree add --detach var/$(BASE) $(BASE)
+	$(MAKE) -C var/$(BASE) .venv/.test-installed install
+	$(BIN)/python -m benchmarks --beside var/$(BASE) $(if $(ONLY),--only $(ONLY))
+
 # A real Prometheus writes to the console for ten minutes, is stopped, and started again.
 soak: test-tools
 	GUANJIA_SOAK_S=600 $(BIN)/python -m pytest tests/journeys/test_prometheus.py

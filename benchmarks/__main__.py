@@ -1,4 +1,6 @@
-"""``python -m benchmarks [--only NAME …] [--rounds N] [--json] [--write FILE]``: measure, and print the table."""
+"""``python -m benchmarks [--only NAME …] [--rounds N] [--json] [--write FILE]``: measure, and print the table.
+
+``--beside CHECKOUT``: this build's figures beside those of another build of ours, instead of others' libraries."""
 
 from __future__ import annotations
 
@@ -24,6 +26,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--write", type=Path, help="write the table to this Markdown file, too")
+    parser.add_argument("--beside", type=Path, metavar="CHECKOUT", help="another build of ours, with its .venv")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     for module in sorted(found.name for found in pkgutil.iter_modules(benchmarks.__path__)):
@@ -34,7 +37,7 @@ def main() -> int:
         print(json.dumps(harness.one(name, contender, Path(home))))
         return 0
     if options.list:
-        print("\n".join(f"{one.name:<24} {one.title}" for one in harness.WORKS.values()))
+        print("\n".join(f"{found.name:<24} {found.title}" for found in harness.WORKS.values()))
         return 0
     strangers = set(options.only or ()) - set(harness.WORKS)
     if strangers:
@@ -45,13 +48,16 @@ def main() -> int:
         if options.only and found.name not in options.only:
             continue
         try:
-            figures = harness.measure(found, options.rounds, lambda line: print(line, file=sys.stderr))
+            if options.beside:
+                figures = harness.measure_beside(found, options.beside.resolve(), options.rounds, say)
+            else:
+                figures = harness.measure(found, options.rounds, say)
         except harness.Broken as error:
             # The others are still worth an hour; but a table with a hole is not written, and the exit code says so.
             print(error, file=sys.stderr)
             broken.append(found.name)
             continue
-        rows += harness.rows(found, figures)
+        rows += [row for row in harness.rows(found, figures) if not (options.beside and "absent" in row)]
     print(json.dumps(rows, ensure_ascii=False, indent=1) if options.json else table(rows))
     if broken:
         print(f"not measured: {', '.join(broken)}", file=sys.stderr)
@@ -59,6 +65,11 @@ def main() -> int:
     if options.write:
         options.write.write_text(table(rows) + "\n", encoding="utf-8")
     return 0
+
+
+def say(line: str) -> None:
+    """A line of progress, beside the table."""
+    print(line, file=sys.stderr)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

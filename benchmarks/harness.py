@@ -17,6 +17,7 @@ child beside it, where it has children).
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import statistics
@@ -168,20 +169,48 @@ def measure(found: Work, rounds: int, say: Callable[[str], None]) -> dict[str, F
                 if number < found.rounds.get(contender, rounds):
                     say(f"{found.name}: {contender}, round {number + 1}")
                     runs[contender].append(_apart(found.name, contender, folder))
+    return _figures(found, runs)
+
+
+def measure_beside(found: Work, other: Path, rounds: int, say: Callable[[str], None]) -> dict[str, Figures]:
+    """Ours of this checkout and ours of ``other`` (a checkout with a ``.venv``), in turn, ``rounds`` times each.
+
+    Each prepares for itself, because what it prepares may be written differently; who begins changes from round to
+    round, because the second of a pair finds the machine warm.
+    """
+    ours = next(iter(found.contenders))
+    sides = {ours: ROOT, f"{ours} of {other.name}": other}
+    runs: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+    with tempfile.TemporaryDirectory(prefix=f"guanjia-bench-{found.name}-") as folder:
+        homes = {side: Path(folder, str(number)) for number, side in enumerate(sides)}
+        for side, root in sides.items():
+            homes[side].mkdir()
+            _apart(found.name, "prepare", str(homes[side]), root)
+        for number in range(rounds):
+            for side in list(sides)[:: 1 if number % 2 == 0 else -1]:
+                say(f"{found.name}: {side}, round {number + 1}")
+                runs[side].append(_apart(found.name, ours, str(homes[side]), sides[side]))
+    return _figures(found, runs)
+
+
+def _figures(found: Work, runs: Mapping[str, list[dict[str, float]]]) -> dict[str, Figures]:
     return {
         contender: Figures(
-            units=statistics.median(one["units"] for one in taken),
-            seconds=statistics.median(one["seconds"] for one in taken),
-            megabytes=max(one["megabytes"] for one in taken),
-            runs=tuple(one["units"] if found.counted else one["seconds"] / one["units"] for one in taken),
+            units=statistics.median(run["units"] for run in taken),
+            seconds=statistics.median(run["seconds"] for run in taken),
+            megabytes=max(run["megabytes"] for run in taken),
+            runs=tuple(run["units"] if found.counted else run["seconds"] / run["units"] for run in taken),
         )
         for contender, taken in runs.items()
     }
 
 
-def _apart(name: str, contender: str, home: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks", "--one", name, contender, home]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+def _apart(name: str, contender: str, home: str, root: Path = ROOT) -> dict[str, float]:
+    python = sys.executable if root == ROOT else str(root / ".venv" / "bin" / "python")
+    command = [python, "-m", "benchmarks", "--one", name, contender, home]
+    # A checkout's own modules, whatever is installed in the environment that runs them.
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise Broken(f"{name}: {contender} failed with exit code {done.returncode}")
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
