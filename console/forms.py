@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
+from typing import Any
 
 import flask_wtf.i18n
 import wtforms
-from flask import Flask
+from flask import Flask, flash, redirect, url_for
 from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
 from wtforms import FieldList, FormField, SelectField
 from wtforms.fields import Field
 from wtforms.form import Form
@@ -16,7 +18,7 @@ from wtforms.validators import ValidationError
 
 from console.security import row_or
 from console.words import _, sentence
-from quota.errors import N_, Refused
+from quota.errors import N_, Invalid, Refused
 
 EARLIEST, LATEST = 1990, 2200
 """Years that a day or a moment may lie in: what is beyond them is a slip of the finger, and no calendar reckons with it."""
@@ -78,6 +80,32 @@ def hang(form: FlaskForm, refused: Refused) -> None:
         form.form_errors = [*form.form_errors, text]
     else:
         field.errors = [*field.errors, text]
+
+
+def answer(
+    form: FlaskForm,
+    act: Callable[[], str | Response],
+    page: Callable[[], str],
+    *refusals: type[Refused],
+) -> str | Response | tuple[str, int]:
+    """What a page with a form answers: the form, with 422 where something in it is wrong, or what ``act`` answers.
+
+    ``act`` runs once the form is sent and filled in as its fields ask. It does the deed in a transaction of its own and
+    answers with what comes next; ``refusals`` (Invalid, where none are named) that it raises are shown in the form.
+    """
+    shown_here = refusals or (Invalid,)
+    if form.validate_on_submit():
+        try:
+            return act()
+        except shown_here as refused:
+            hang(form, refused)
+    return page(), 422 if form.errors else 200
+
+
+def done(said: str, endpoint: str, **values: Any) -> Response:
+    """Off to the page of what was done, which says so on top."""
+    flash(said, "success")
+    return redirect(url_for(endpoint, **values))
 
 
 def generation(form: FlaskForm) -> int:

@@ -16,7 +16,7 @@ from wtforms.validators import InputRequired, Length, Optional
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
-from console.forms import hang
+from console.forms import answer, done
 from console.lists import Column, Filter, Rows, listing
 from console.pages.cases import growth_evidence
 from console.security import row
@@ -126,40 +126,44 @@ def grant() -> str | Response | tuple[str, int]:
         if before is not None:
             form.ends_on.data, form.vcpu.data = before.ends_on, before.vcpu
             form.memory_gb.data, form.any_time.data = before.memory_mb // 1024, before.any_time
-    if form.validate_on_submit() and request.form.get("step") != "edit":
-        one = departments.system(tx, form.system.data)
+
+    def page() -> str:
+        return render_template("authorisations/grant.html", form=form)
+
+    def act() -> str | Response:
+        step = request.form.get("step")
+        if step == "edit":
+            return page()
+        system = departments.system(tx, form.system.data)
         typed = form.ends_on.data, form.vcpu.data, form.memory_gb.data
-        try:
-            if request.form.get("step") == "confirm":
-                with transaction() as writing:
-                    authorisations.grant(
-                        writing,
-                        departments.system(writing, one.id),
-                        *typed,
-                        reason=form.reason.data or "",
-                        any_time=form.any_time.data,
-                    )
-                flash(_("常备授权已生效,到 %(day)s", day=form.ends_on.data), "success")
-                return redirect(url_for("systems.show", system_id=one.id))
-            authorisations.checked(tx, one, *typed)
-        except (Invalid, NotAllowed) as refused:
-            hang(form, refused)
-        else:
-            return render_template(
-                "authorisations/check.html",
-                form=form,
-                system=one,
-                standing=growth_evidence.standing(tx, one.id),
-                answers=[
-                    (_("信息系统"), one.name, ""),
-                    (_("使用单位"), one.department.name, ""),
-                    (_("授权到"), form.ends_on.data, ""),
-                    (_("同时扩容上限"), f"{form.vcpu.data} vCPU · {form.memory_gb.data} GB", ""),
-                    (_("变更窗口之外"), _("也即时扩容") if form.any_time.data else _("不即时扩容,只通知"), ""),
-                    (_("说明"), form.reason.data, ""),
-                ],
-            )
-    return render_template("authorisations/grant.html", form=form), 422 if form.errors or form.form_errors else 200
+        if step == "confirm":
+            with transaction() as writing:
+                authorisations.grant(
+                    writing,
+                    departments.system(writing, system.id),
+                    *typed,
+                    reason=form.reason.data or "",
+                    any_time=form.any_time.data,
+                )
+            said = _("常备授权已生效,到 %(day)s", day=form.ends_on.data)
+            return done(said, "systems.show", system_id=system.id)
+        authorisations.checked(tx, system, *typed)
+        return render_template(
+            "authorisations/check.html",
+            form=form,
+            system=system,
+            standing=growth_evidence.standing(tx, system.id),
+            answers=[
+                (_("信息系统"), system.name, ""),
+                (_("使用单位"), system.department.name, ""),
+                (_("授权到"), form.ends_on.data, ""),
+                (_("同时扩容上限"), f"{form.vcpu.data} vCPU · {form.memory_gb.data} GB", ""),
+                (_("变更窗口之外"), _("也即时扩容") if form.any_time.data else _("不即时扩容,只通知"), ""),
+                (_("说明"), form.reason.data, ""),
+            ],
+        )
+
+    return answer(form, act, page, Invalid, NotAllowed)
 
 
 @blueprint.route("/<int:authorisation_id>/revoke", methods=["GET", "POST"])

@@ -14,7 +14,7 @@ from wtforms.validators import InputRequired, Length
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
-from console.forms import DateField, hang
+from console.forms import DateField, answer, done
 from console.lists import Column, Filter, Rows, listing
 from console.pages.cases.case_acts import TermsForm
 from console.pages.cases.evidence import conduct
@@ -112,35 +112,33 @@ def grant(resource_id: int) -> str | Response | tuple[str, int]:
     inventory.resource(tx, resource_id)
     form = ExemptForm(data={"generation": "0"})
     form.offer()
-    if form.validate_on_submit():
+
+    def act() -> Response:
         terms = form.terms()
-        try:
-            if terms["category"] is None:
-                raise Invalid("reply.category", N_("请选择豁免的类别"), field="category")
-            with transaction() as writing:
-                cases.exempt(
-                    writing,
-                    inventory.resource(writing, resource_id),
-                    terms["category"],
-                    form.reason.data,
-                    terms["until"],
-                    last_peak=terms["last_peak"],
-                )
-        except Invalid as refused:
-            hang(form, refused)
-        else:
-            flash(_("已准予豁免,到 %(day)s", day=terms["until"]), "success")
-            return redirect(url_for("resources.show", resource_id=resource_id))
-    tx = reading()
-    _version, rules = conduct(tx)
-    page = render_template(
-        "exemptions/grant.html",
-        resource=inventory.resource(tx, resource_id),
-        form=form,
-        open_case=cases.open_case(tx, resource_id),
-        latest=tx.now.astimezone(ZONE).date() + timedelta(days=rules.exemption_days),
-    )
-    return page, 422 if form.errors or form.form_errors else 200
+        if terms["category"] is None:
+            raise Invalid("reply.category", N_("请选择豁免的类别"), field="category")
+        with transaction() as writing:
+            cases.exempt(
+                writing,
+                inventory.resource(writing, resource_id),
+                terms["category"],
+                form.reason.data,
+                terms["until"],
+                last_peak=terms["last_peak"],
+            )
+        return done(_("已准予豁免,到 %(day)s", day=terms["until"]), "resources.show", resource_id=resource_id)
+
+    def page() -> str:
+        _version, rules = conduct(tx)
+        return render_template(
+            "exemptions/grant.html",
+            resource=inventory.resource(tx, resource_id),
+            form=form,
+            open_case=cases.open_case(tx, resource_id),
+            latest=tx.now.astimezone(ZONE).date() + timedelta(days=rules.exemption_days),
+        )
+
+    return answer(form, act, page)
 
 
 @blueprint.post("/<int:exemption_id>/revoke")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, time, timedelta
+from datetime import time, timedelta
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -25,7 +25,7 @@ from wtforms.validators import InputRequired, Length, Optional
 from console import frame
 from console.access import STEWARDS, allow
 from console.book import reading, transaction
-from console.forms import DateField, hang
+from console.forms import DateField, answer
 from console.pages.cases.evidence import conduct
 from console.words import _, lazy
 from metering.cases import protections, suspensions, windows
@@ -145,18 +145,17 @@ def procedure(rules: Procedure) -> list[tuple[str, str, Any]]:
 def set_window() -> str | Response | tuple[str, int]:
     form = WindowForm()
     form.offer(reading())
-    if form.validate_on_submit():
-        try:
-            with transaction() as tx:
-                windows.set_window(
-                    tx, "".join(form.weekdays.data or []), _minutes(form.begins.data), _minutes(form.ends.data),
-                    form.chosen(),
-                )  # fmt: skip
-        except Invalid as refused:
-            hang(form, refused)
-        else:
-            return _back(_("变更窗口已设定"))
-    return _page(form, _("设定变更窗口"), _("回收和缩容的工单只在窗口内执行;归还和扩容不受限。没有窗口时随时可执行。"))
+
+    def act() -> Response:
+        with transaction() as tx:
+            windows.set_window(
+                tx, "".join(form.weekdays.data or []), _minutes(form.begins.data), _minutes(form.ends.data),
+                form.chosen(),
+            )  # fmt: skip
+        return _back(_("变更窗口已设定"))
+
+    told = _("回收和缩容的工单只在窗口内执行;归还和扩容不受限。没有窗口时随时可执行。")
+    return answer(form, act, lambda: _page(form, _("设定变更窗口"), told))
 
 
 def _minutes(at: time) -> int:
@@ -168,31 +167,28 @@ def _minutes(at: time) -> int:
 def freeze() -> str | Response | tuple[str, int]:
     form = FreezeForm()
     form.offer(reading())
-    if form.validate_on_submit():
-        first: date = form.first_day.data
-        try:
-            with transaction() as tx:
-                windows.freeze(tx, first, form.last_day.data, form.reason.data, form.chosen())
-        except Invalid as refused:
-            hang(form, refused)
-        else:
-            return _back(_("封网期已设定"))
-    return _page(form, _("设定封网期"), _("封网期内不执行回收和缩容;已下达而未发出的工单顺延。"))
+
+    def act() -> Response:
+        with transaction() as tx:
+            windows.freeze(tx, form.first_day.data, form.last_day.data, form.reason.data, form.chosen())
+        return _back(_("封网期已设定"))
+
+    told = _("封网期内不执行回收和缩容;已下达而未发出的工单顺延。")
+    return answer(form, act, lambda: _page(form, _("设定封网期"), told))
 
 
 @blueprint.route("/tags/new", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
 def protect_tag() -> str | Response | tuple[str, int]:
     form = TagForm()
-    if form.validate_on_submit():
-        try:
-            with transaction() as tx:
-                protections.add(tx, form.name.data, form.value.data or "", form.reason.data)
-        except (Invalid, Conflict) as refused:
-            hang(form, refused)
-        else:
-            return _back(_("保护标签已设定"))
-    return _page(form, _("设定保护标签"), _("带此标签的资源不再被回收或缩容,在办的案件随即结束。"))
+
+    def act() -> Response:
+        with transaction() as tx:
+            protections.add(tx, form.name.data, form.value.data or "", form.reason.data)
+        return _back(_("保护标签已设定"))
+
+    told = _("带此标签的资源不再被回收或缩容,在办的案件随即结束。")
+    return answer(form, act, lambda: _page(form, _("设定保护标签"), told), Invalid, Conflict)
 
 
 class ProcedureForm(FlaskForm):  # type: ignore[misc]
@@ -226,39 +222,31 @@ def amend() -> str | Response | tuple[str, int]:
     tomorrow = tx.now.astimezone(ZONE).date() + timedelta(days=1)
     day = max(tomorrow, newest.effective_from)
     form = ProcedureForm(data={**newest.rules().to_json(), "effective_from": day})
-    changes: list[tuple[str, str, Any, Any]] = []
-    if form.validate_on_submit():
-        try:
-            wanted = replace(newest.rules(), **{name: form[name].data for name, _l, _u in PROCEDURE})
-            changes = [
-                (_(label), _(unit), getattr(newest.rules(), name), getattr(wanted, name))
-                for name, label, unit in PROCEDURE
-                if getattr(newest.rules(), name) != getattr(wanted, name)
-            ]
-            if not changes or form.confirmed.data == "1":
-                with transaction() as writing:
-                    suspended = suspensions.holding(writing, newest.id)
-                    if suspended is not None:
-                        raise Invalid("procedure.suspended", N_("策略版本已暂停,须先恢复执行或启用新的策略"))
-                    policies.amend(
-                        writing,
-                        version.name,
-                        wanted,
-                        effective_from=form.effective_from.data,
-                        reason=form.reason.data,
-                    )
-                return _back(_("办案参数已修订,自 %(day)s 起生效", day=form.effective_from.data))
-        except Invalid as refused:
-            hang(form, refused)
-            changes = []
-    page = render_template(
-        "safeguards/procedure.html",
-        form=form,
-        fields=[form[name] for name, _l, _u in PROCEDURE],
-        changes=changes,
-        version=newest,
-    )
-    return page, 422 if form.errors or form.form_errors else 200
+
+    def page(changes: list[tuple[str, str, Any, Any]] | None = None) -> str:
+        fields = [form[name] for name, _l, _u in PROCEDURE]
+        return render_template(
+            "safeguards/procedure.html", form=form, fields=fields, changes=changes or [], version=newest
+        )
+
+    def act() -> str | Response:
+        wanted = replace(newest.rules(), **{name: form[name].data for name, _l, _u in PROCEDURE})
+        changes = [
+            (_(label), _(unit), getattr(newest.rules(), name), getattr(wanted, name))
+            for name, label, unit in PROCEDURE
+            if getattr(newest.rules(), name) != getattr(wanted, name)
+        ]
+        if changes and form.confirmed.data != "1":
+            return page(changes)
+        with transaction() as writing:
+            if suspensions.holding(writing, newest.id) is not None:
+                raise Invalid("procedure.suspended", N_("策略版本已暂停,须先恢复执行或启用新的策略"))
+            policies.amend(
+                writing, version.name, wanted, effective_from=form.effective_from.data, reason=form.reason.data
+            )
+        return _back(_("办案参数已修订,自 %(day)s 起生效", day=form.effective_from.data))
+
+    return answer(form, act, page)
 
 
 @blueprint.post("/<kind>/<int:row_id>/lift")
@@ -289,6 +277,5 @@ def _back(said: str) -> Response:
     return redirect(url_for("safeguards.index"))
 
 
-def _page(form: FlaskForm, title: str, said: str) -> tuple[str, int]:
-    page = render_template("safeguards/new.html", form=form, title=title, said=said)
-    return page, 422 if form.errors or form.form_errors else 200
+def _page(form: FlaskForm, title: str, said: str) -> str:
+    return render_template("safeguards/new.html", form=form, title=title, said=said)

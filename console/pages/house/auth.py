@@ -14,11 +14,11 @@ from console.access import EVERYBODY, allow, first, public, visitor
 from console.accounts import accounts, passwords
 from console.book import actor, book, reading, settings, transaction
 from console.errors import SECRET
-from console.forms import hang
+from console.forms import answer, done
 from console.frame import LOOKS
 from console.security import local
 from console.words import COOKIE, LANGUAGES, _, lazy, sentence
-from quota.errors import Invalid, NotAllowed
+from quota.errors import NotAllowed
 
 blueprint = Blueprint("auth", __name__)
 
@@ -86,19 +86,17 @@ def logout() -> Answer:
 @first
 def password() -> str | Answer | tuple[str, int]:
     form = PasswordForm()
-    if form.validate_on_submit():
-        try:
-            with transaction() as tx:
-                accounts.change_password(tx, accounts.person(tx, visitor().id), form.old.data, form.password.data)
-        except Invalid as refused:
-            hang(form, refused)
-        else:
-            access.begin(visitor().id)
-            flash(_("密码已修改，其他地方的登录已失效"), "success")
-            return redirect(url_for("home.index"))
-    return render_template("auth/password.html", form=form, who=accounts.person(reading(), visitor().id)), (
-        422 if form.errors else 200
-    )
+
+    def act() -> Answer:
+        with transaction() as tx:
+            accounts.change_password(tx, accounts.person(tx, visitor().id), form.old.data, form.password.data)
+        access.begin(visitor().id)
+        return done(_("密码已修改，其他地方的登录已失效"), "home.index")
+
+    def page() -> str:
+        return render_template("auth/password.html", form=form, who=accounts.person(reading(), visitor().id))
+
+    return answer(form, act, page)
 
 
 @blueprint.get("/language/<code>")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, render_template, request
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from werkzeug.wrappers import Response
@@ -18,7 +18,7 @@ from wtforms.validators import InputRequired, Length, Optional
 from console import frame
 from console.access import BUSINESS, allow
 from console.book import reading, settings, transaction
-from console.forms import DateField, hang
+from console.forms import DateField, answer, done
 from console.lists import Column, listing
 from console.words import _, lazy, when
 from metering.cases import files
@@ -134,22 +134,21 @@ def correct() -> str | Response | tuple[str, int]:
     tx = reading()
     days = calendar.working_days(tx, settings().zone)
     form = DayForm(data=_begun(days))
-    if form.validate_on_submit():
-        step = request.form.get("step")
-        try:
-            changes = form.changes()
-            if step == "confirm":
-                moved = _carry_out(changes, form.note.data)
-                flash(
-                    _("日历已更正；%(requests)s 份申请、%(orders)s 张工单改了期限", requests=moved[0], orders=moved[1]),
-                    "success",
-                )
-                return redirect(url_for("calendar.index", year=form.first.data.year))
-            if step != "edit":
-                return _check(tx, days, changes, form.note.data)
-        except Invalid as refused:
-            hang(form, refused)
-    return render_template("calendar/correct.html", form=form), 422 if form.errors else 200
+
+    def page() -> str:
+        return render_template("calendar/correct.html", form=form)
+
+    def act() -> str | Response:
+        step, changes = request.form.get("step"), form.changes()
+        if step == "edit":
+            return page()
+        if step != "confirm":
+            return _check(tx, days, changes, form.note.data)
+        requests, orders = _carry_out(changes, form.note.data)
+        said = _("日历已更正；%(requests)s 份申请、%(orders)s 张工单改了期限", requests=requests, orders=orders)
+        return done(said, "calendar.index", year=form.first.data.year)
+
+    return answer(form, act, page)
 
 
 def _carry_out(changes: dict[date, bool | None], note: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from console import frame
 from console.access import allow
 from console.book import actor, reading, transaction
-from console.forms import DateField, hang
+from console.forms import DateField, answer, done
 from console.words import _, lazy
 from metering.judging import FESTIVALS, BusinessPeriod, Period, Recurs, business
 from metering.judging import PERIOD_LABELS as LABELS
@@ -75,24 +75,23 @@ class PeriodForm(FlaskForm):  # type: ignore[misc]
 def index() -> str | Response | tuple[str, int]:
     form = PeriodForm()
     form.offer(reading())
-    if form.validate_on_submit():
-        kind, of = form.owner.data[0], int(form.owner.data[1:])
-        try:
-            with transaction() as tx:
-                if kind == "d":
-                    business.declare(tx, form.period(), department_id=of)
-                else:
-                    business.declare(tx, form.period(), system_id=of)
-        except (Invalid, NotAllowed) as refused:
-            hang(form, refused)
-        else:
-            flash(_("业务周期已申报"), "success")
-            return redirect(url_for("business.index"))
-    tx = reading()
-    rows = [one for one in business.declared(tx) if business.may_see(tx, one)]
-    return render_template(
-        "business/index.html", form=form, rows=[(one, _owner(one), _when(one)) for one in rows]
-    ), 422 if form.errors else 200
+
+    def act() -> Response:
+        owner, number = form.owner.data[0], int(form.owner.data[1:])
+        with transaction() as tx:
+            if owner == "d":
+                business.declare(tx, form.period(), department_id=number)
+            else:
+                business.declare(tx, form.period(), system_id=number)
+        return done(_("业务周期已申报"), "business.index")
+
+    def page() -> str:
+        tx = reading()
+        periods = [period for period in business.declared(tx) if business.may_see(tx, period)]
+        rows = [(period, _owner(period), _when(period)) for period in periods]
+        return render_template("business/index.html", form=form, rows=rows)
+
+    return answer(form, act, page, Invalid, NotAllowed)
 
 
 @blueprint.post("/<int:period_id>/withdraw")

@@ -14,7 +14,7 @@ from wtforms.validators import InputRequired, Length
 from console import frame
 from console.access import STEWARDS, allow
 from console.book import actor, book, reading, settings, transaction
-from console.forms import hang
+from console.forms import answer, done, hang
 from console.pages.judging.policy_backtests import replayed
 from console.pages.judging.policy_forms import departments, draft_form, layout, sent
 from console.security import row_or
@@ -99,6 +99,7 @@ def draft() -> str | Response | tuple[str, int]:
     more = request.form.get("more", "")
     given = sent(before, request.form) if request.method == "POST" else None
     form = draft_form(tx, before, _today() + timedelta(days=1), layout(before, given or (), more), given)
+    # The policy as a whole is held against its rules beside the fields, so that all that is wrong is told at once.
     if not more and form.is_submitted():
         form.validate()
         made = form.policy(before)
@@ -113,10 +114,8 @@ def draft() -> str | Response | tuple[str, int]:
         except Invalid as refused:
             hang(form, refused)
         else:
-            flash(_("草案已保存,回放已在后台开始"), "success")
-            return redirect(url_for("policies.drafted", draft_id=draft_id))
-    wrong = bool(form.errors or form.form_errors)
-    return render_template("policies/draft.html", form=form, before=before), 422 if wrong else 200
+            return done(_("草案已保存,回放已在后台开始"), "policies.drafted", draft_id=draft_id)
+    return render_template("policies/draft.html", form=form, before=before), 422 if form.errors else 200
 
 
 @blueprint.get("/drafts/<int:draft_id>")
@@ -171,27 +170,26 @@ def enact(draft_id: int) -> str | Response | tuple[str, int]:
     row = drafts.drafted(tx, draft_id)
     seen = drafts.evidence(tx, row)
     form = EnactForm(replay=str(seen.id) if seen else "")
-    if form.validate_on_submit():
-        shown = row_or(form.replay.data, -1)
-        try:
-            with transaction() as writing:
-                version_id = drafts.enact(writing, draft_id, shown, reason=form.reason.data).id
-        except Invalid as refused:
-            hang(form, refused)
-        else:
-            flash(_("策略已启用"), "success")
-            return redirect(url_for("policies.show", version_id=version_id))
-    base = row.based_on.policy() if row.based_on else None
-    return render_template(
-        "policies/enact.html",
-        row=row,
-        form=form,
-        differences=policy_words.differences(base, row.policy(), _names(tx)) if base else [],
-        evidence=seen,
-        wanting="" if seen else sentence(drafts.wanting(tx, row)),
-        own=row.drafted_by == actor().login,
-        shown=replayed(seen) if seen else None,
-    ), 422 if form.errors else 200
+
+    def act() -> Response:
+        with transaction() as writing:
+            version = drafts.enact(writing, draft_id, row_or(form.replay.data, -1), reason=form.reason.data)
+        return done(_("策略已启用"), "policies.show", version_id=version.id)
+
+    def page() -> str:
+        base = row.based_on.policy() if row.based_on else None
+        return render_template(
+            "policies/enact.html",
+            row=row,
+            form=form,
+            differences=policy_words.differences(base, row.policy(), _names(tx)) if base else [],
+            evidence=seen,
+            wanting="" if seen else sentence(drafts.wanting(tx, row)),
+            own=row.drafted_by == actor().login,
+            shown=replayed(seen) if seen else None,
+        )
+
+    return answer(form, act, page)
 
 
 # ----------------------------------------------------------------------------------------------------------- mechanism

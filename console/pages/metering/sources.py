@@ -16,7 +16,7 @@ from wtforms.validators import InputRequired, Length
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import reading, transaction
-from console.forms import hang
+from console.forms import answer
 from console.lists import Column, Filter, listing
 from console.words import WORDS, _, lazy, words
 from metering.intake import PushSource, SampleRefusal, sources
@@ -76,19 +76,17 @@ def index() -> str | Response:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
-def register() -> str | tuple[str, int]:
+def register() -> str | Response | tuple[str, int]:
     form = SourceForm()
     pools = reading().scalars(select(Pool).order_by(Pool.name))
     form.pool.choices = [SelectChoice(str(one.id), one.name) for one in pools]
-    if form.validate_on_submit():
-        try:
-            with transaction() as tx:
-                row, token = sources.register(tx, form.code.data, form.name.data, form.pool.data, form.label.data)
-        except (Invalid, Conflict) as refused:
-            hang(form, refused)
-        else:
-            return _told(row.id, token)
-    return render_template("sources/register.html", form=form), 422 if form.errors else 200
+
+    def act() -> str:
+        with transaction() as tx:
+            row, token = sources.register(tx, form.code.data, form.name.data, form.pool.data, form.label.data)
+        return _told(row.id, token)
+
+    return answer(form, act, lambda: render_template("sources/register.html", form=form), Invalid, Conflict)
 
 
 @blueprint.get("/<int:source_id>")

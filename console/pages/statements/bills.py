@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from flask import Blueprint, flash, g, redirect, render_template, url_for
 from flask_wtf import FlaskForm
 from flask_wtf.file import FileField, FileRequired
 from sqlalchemy import func, select
@@ -18,7 +18,7 @@ from wtforms.validators import InputRequired, Regexp
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import reading, transaction
-from console.forms import hang
+from console.forms import answer
 from console.lists import Column, Filter, Rows, listing
 from console.pages.inventory import uploads
 from console.pages.orders import company_filter, dialogues
@@ -154,33 +154,29 @@ def submit() -> str | Response | tuple[str, int]:
     pools = tx.scalars(select(Pool).where(Pool.provider_id == tx.actor.provider_id).order_by(Pool.name)).all()
     form.pool.choices = [SelectChoice(str(one.id), one.name) for one in pools]
     report: dict[str, Any] | None = None
-    if form.validate_on_submit():
-        pool = next(one for one in pools if one.id == form.pool.data)
-        try:
-            with uploads.held(form.file.data) as path:
-                result = Reading(path.name)
-                try:
-                    lines = read_bill(path, form.month.data, result, arch=Arch(pool.arch))
-                finally:
-                    report = uploads.told(result, month=form.month.data)
-            if result.refused or result.duplicates:
-                raise Invalid("bill.rows", N_("有 %(count)s 行不能采用，整份账单未入账；改正后重新提交"),
-                              count=result.refused + result.duplicates, field="file")  # fmt: skip
-            with transaction() as write:
-                taken = bills.take(
-                    write, write.get_one(Pool, pool.id), form.month.data, lines, source=result.file[:128]
-                )
-                if not taken.new:
-                    raise Conflict("bill.same", N_("与现行账单完全相同，未重复入账"), field="file")
-        except Refused as refused:
-            hang(form, refused)
-        else:
-            flash(_("账单已入账，%(count)s 行", count=taken.lines), "success")
-            for note in uploads.notes(result):
-                flash(note, "info")
-            return redirect(url_for("bills.show", bill_id=taken.bill.id if taken.bill else 0))
-    bad = request.method == "POST"
-    return render_template("bills/submit.html", form=form, report=report), 422 if bad else 200
+
+    def act() -> Response:
+        nonlocal report
+        pool = next(pool for pool in pools if pool.id == form.pool.data)
+        with uploads.held(form.file.data) as path:
+            result = Reading(path.name)
+            try:
+                lines = read_bill(path, form.month.data, result, arch=Arch(pool.arch))
+            finally:
+                report = uploads.told(result, month=form.month.data)
+        if result.refused or result.duplicates:
+            raise Invalid("bill.rows", N_("有 %(count)s 行不能采用，整份账单未入账；改正后重新提交"),
+                          count=result.refused + result.duplicates, field="file")  # fmt: skip
+        with transaction() as write:
+            taken = bills.take(write, write.get_one(Pool, pool.id), form.month.data, lines, source=result.file[:128])
+            if not taken.new:
+                raise Conflict("bill.same", N_("与现行账单完全相同，未重复入账"), field="file")
+        flash(_("账单已入账，%(count)s 行", count=taken.lines), "success")
+        for note in uploads.notes(result):
+            flash(note, "info")
+        return redirect(url_for("bills.show", bill_id=taken.bill.id if taken.bill else 0))
+
+    return answer(form, act, lambda: render_template("bills/submit.html", form=form, report=report), Refused)
 
 
 @blueprint.get("/<int:bill_id>")

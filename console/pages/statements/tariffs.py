@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
@@ -17,7 +17,7 @@ from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from console import frame
 from console.access import BUSINESS, allow
 from console.book import reading, transaction
-from console.forms import DateField, hang
+from console.forms import DateField, answer, done
 from console.lists import Column, Filter, listing
 from console.words import ARCH_LABELS, UNKNOWN, _, kind_label, lazy, who
 from metering.statements import PER_LABELS, Per, Tariff, closings, tariffs
@@ -142,18 +142,15 @@ def enter() -> str | Response | tuple[str, int]:
     """Fill in, look at what it changes, then enter: the second step posts the same fields with ``sure``."""
     form = TariffForm()
     form.offer(reading())
-    if form.validate_on_submit():
-        try:
-            if request.form.get("sure") != "1":
-                return render_template("tariffs/check.html", form=form, **_consequence(form))
-            with transaction() as tx:
-                row = form.enter(tx)
-        except (Invalid, NotFound) as refused:
-            hang(form, refused)
-        else:
-            flash(_("价目已录入"), "success")
-            return redirect(url_for("tariffs.show", tariff_id=row.id))
-    return render_template("tariffs/enter.html", form=form), 422 if form.errors or form.form_errors else 200
+
+    def act() -> str | Response:
+        if request.form.get("sure") != "1":
+            return render_template("tariffs/check.html", form=form, **_consequence(form))
+        with transaction() as tx:
+            tariff = form.enter(tx)
+        return done(_("价目已录入"), "tariffs.show", tariff_id=tariff.id)
+
+    return answer(form, act, lambda: render_template("tariffs/enter.html", form=form), Invalid, NotFound)
 
 
 def _consequence(form: TariffForm) -> dict[str, Any]:
