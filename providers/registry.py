@@ -14,6 +14,14 @@ ADAPTERS: Mapping[str, str] = {
     "files": "providers.adapters.files:FilesCloud",
 }
 
+INVENTED = frozenset({"simulated"})
+"""Clouds that are made up: for a demo alone."""
+
+
+def offered(*, demo: bool) -> list[str]:
+    """Names of the adapters that a pool may be registered with."""
+    return [name for name in ADAPTERS if demo or name not in INVENTED]
+
 
 def open_provider(adapter: str, options: Mapping[str, Any]) -> Provider:
     """Open the adapter called ``adapter`` with its options. Raises Invalid for unknown names or options."""

@@ -30,7 +30,7 @@ from quota import inventory
 from quota.actors import Role, steward
 from quota.calendar import ZONE
 from quota.db import Book, Tx
-from quota.directory import CloudProvider, Department, Pool, System, catalog, departments
+from quota.directory import CloudProvider, Department, Pool, System, catalog, companies, departments
 from quota.ledger import capacities
 
 HISTORY = 90
@@ -122,14 +122,19 @@ def _found(tx: Tx, today: date, history_days: int, *, small: bool) -> None:
             )
         )
     for company in city.companies():
-        tx.add(CloudProvider(code=company.code, name=company.name, active=True))
-    tx.flush()
-    companies = dict(tx.execute(select(CloudProvider.code, CloudProvider.id)).all())
+        facts = {
+            "contract_number": f"示例-{company.code}-01",
+            "contract_from": date(today.year - 1, 1, 1),
+            "contract_until": date(today.year + 1, 12, 31),
+            "contacts": [companies.Contact("示例联系人", "运维值班", "020-00000000", f"{company.code}@example.com")],
+        }
+        companies.register(tx, company.code, company.name, facts)
+    numbers = dict(tx.execute(select(CloudProvider.code, CloudProvider.id)).all())
     for pool in city.pools():
         row = Pool(
             code=pool.code,
             name=pool.name,
-            provider_id=companies[pool.company_code],
+            provider_id=numbers[pool.company_code],
             arch=pool.arch.value,
             zone=pool.zone,
             xinchuang=pool.xinchuang,

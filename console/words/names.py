@@ -17,7 +17,7 @@ from providers.assessment import AssessmentRecord, Combination, ScorecardRecord
 from providers.billing import Bill, Incident
 from providers.orders import WorkOrder
 from quota.actors import ROLE_LABELS, Role
-from quota.directory import CatalogItem, Department, Person, Pool, System
+from quota.directory import CatalogItem, CloudProvider, Department, Person, Pool, System
 from quota.errors import N_
 from quota.inventory import Resource
 from quota.requests import ApprovalRule, Request
@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "case": (N_("案件"), Case, lambda one: str(one.number)),
     "request": (N_("申请"), Request, lambda one: str(one.number)),
     "order": (N_("工单"), WorkOrder, lambda one: str(one.number)),
+    "provider": (N_("云服务商"), CloudProvider, lambda one: str(one.name)),
     "pool": (N_("资源池"), Pool, lambda one: str(one.name)),
     "department": (N_("使用单位"), Department, lambda one: str(one.name)),
     "system": (N_("信息系统"), System, lambda one: str(one.name)),

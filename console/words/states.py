@@ -53,6 +53,7 @@ STATES: dict[str, State] = {
     "listing_ended": State(N_("已核实消失"), "circle-check", "good"),
     "listing_kept": State(N_("清单有误"), "circle-x", "bad"),
     "listing_overtaken": State(N_("已被新清单取代"), "clock", "quiet"),
+    "company_ended": State(N_("已终止"), "ban", "quiet"),
     # mails
     "mail_waiting": State(N_("待发送"), "hourglass", "wait"),
     "mail_sent": State(N_("已发送"), "check", "good"),

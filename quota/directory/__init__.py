@@ -3,7 +3,7 @@ departments were reorganised."""
 
 from __future__ import annotations
 
-from quota.directory import catalog, departments, pools
+from quota.directory import catalog, companies, departments, pools
 from quota.directory.catalog import LONGEST_DELIVERY, CatalogItem
 from quota.directory.departments import FIELDS, Department, System, department, must_be_open, subtree
 from quota.directory.people import Person
@@ -26,6 +26,7 @@ __all__ = [
     "System",
     "catalog",
     "check_capacity",
+    "companies",
     "department",
     "departments",
     "mergers",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Numeric, String, UniqueConstraint, select
+from sqlalchemy import CheckConstraint, ForeignKey, Numeric, String, UniqueConstraint, select, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.base import Base, Count
@@ -30,6 +31,12 @@ class CloudProvider(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(String(32), unique=True)
     name: Mapped[str] = mapped_column(String(128))
+    credit_code: Mapped[str | None] = mapped_column(String(18), unique=True)  # 统一社会信用代码; None: not stated
+    contract_number: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    contract_from: Mapped[date | None]
+    contract_until: Mapped[date | None]  # the last day
+    contacts: Mapped[list[Any]] = mapped_column(default=list, server_default=text("'[]'"))  # companies.Contact each
+    ended_on: Mapped[date | None]  # since when it is not active
     active: Mapped[bool] = mapped_column(default=True)
 
     pools: Mapped[list[Pool]] = relationship(back_populates="provider")
@@ -140,12 +147,15 @@ def register(
             raise Invalid("pool.empty", N_("资源池的编码、名称和网络区都不能为空"), field=field)
     if tx.scalar(select(Pool.id).where(Pool.code == code)):
         raise Conflict("pool.taken", N_("资源池编码 %(code)s 已被使用"), code=code, field="code")
+    company = provider(tx, provider_id)
+    if not company.active:
+        raise Invalid("provider.closed", N_("%(name)s已停用"), name=company.name, field="provider")
     if arch is Arch.ANY:
         raise Invalid("pool.arch", N_("资源池须有一种架构"), field="arch")
     one = Pool(
         code=code,
         name=name,
-        provider_id=provider(tx, provider_id).id,
+        provider_id=company.id,
         arch=arch.value,
         zone=zone,
         xinchuang=xinchuang,

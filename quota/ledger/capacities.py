@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from quota.actors import Role
 from quota.directory import Pool, PoolCapacity, check_capacity, usable
+from quota.errors import N_, WrongState, stated
 from quota.ledger import entries
+from quota.ledger.tables import OWNED, Account
 from quota.units import Arch, Kind, ResourceClass
 
 if TYPE_CHECKING:
@@ -65,3 +68,22 @@ def equip(
         reason=reason,
     )
     return row
+
+
+def close(tx: Tx, where: Pool, reason: str) -> None:
+    """Take a pool out of use: it is no longer collected, nothing more can be asked of it; what is on record stays.
+
+    Raises Invalid without a reason, WrongState where it is out already, or anything of it is held, granted, used or lent.
+    """
+    tx.actor.must_be(Role.AUTHORITY, Role.SYSTEM)
+    reason = stated(reason)
+    tx.execute(select(Pool.id).where(Pool.id == where.id).with_for_update())
+    if not where.active:
+        raise WrongState("pool.closed", N_("%(name)s已停用"), name=where.name)
+    owned = [holder.value for holder in OWNED]
+    given = select(Account.id).where(Account.pool_id == where.id, Account.holder.in_(owned), Account.balance != 0)
+    if tx.scalar(given.limit(1)) is not None:
+        raise WrongState("pool.given", N_("%(name)s还有预占或已授予的配额,收回后才能停用"), name=where.name)
+    where.active = False
+    tx.flush()
+    tx.audit("pool.close", f"pool:{where.id}", before={"active": True}, after={"active": False}, reason=reason)

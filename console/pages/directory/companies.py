@@ -1,30 +1,77 @@
-"""Companies that operate the clouds: their pools, and what they are doing, billing and scoring."""
+"""Companies that operate the clouds: their pools, and what they are doing, billing and scoring; registered, amended, ended."""
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template, url_for
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, url_for
+from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response
+from wtforms import StringField, TextAreaField
+from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame
 from console.access import STEWARDS, allow
-from console.book import reading
+from console.book import reading, settings, transaction
+from console.forms import DateField, hang
 from console.lists import Column, Filter, listing
 from console.pages.assessment import incidents as incident_pages
 from console.pages.assessment import scorecards as score_pages
 from console.pages.orders import orders as order_pages
+from console.words import _, lazy
 from providers.assessment import ScorecardRecord, cards
 from providers.billing import Bill, Incident, bills, incidents
 from providers.orders import UNDER_WAY, VERB_LABELS, WorkOrder
 from quota.actors import Actor, Role
+from quota.audit import AuditRecord
 from quota.db import Tx
-from quota.directory import CloudProvider, provider
-from quota.errors import N_, NotFound
+from quota.directory import CloudProvider, Person, companies, provider
+from quota.errors import N_, Conflict, Invalid, NotFound, WrongState
 
 blueprint = Blueprint("companies", __name__, url_prefix="/companies")
 frame.page("providers", "companies.index", N_("公司"), order=5)
 
 READERS = (*STEWARDS, Role.PROVIDER)
+STATES = {"active": N_("启用"), "ended": N_("已终止")}
+VERBS = {
+    "company.register": N_("登记公司"), "company.amend": N_("修改公司"), "company.end": N_("终止公司"),
+    "company.resume": N_("恢复公司"),
+}  # fmt: skip
+MOST_EVENTS = 20
+
+
+class CompanyForm(FlaskForm):  # type: ignore[misc]
+    """What is said of a company; ``code`` of a new one alone."""
+
+    code = StringField(
+        lazy(N_("代码")),
+        [InputRequired(lazy(N_("请填写代码"))), Length(max=32)],
+        description=lazy(N_("清单和账单里的简称，登记后不变")),
+    )
+    name = StringField(lazy(N_("名称")), [InputRequired(lazy(N_("请填写名称"))), Length(max=128)])
+    credit_code = StringField(lazy(N_("统一社会信用代码")), [Length(max=32)], description=lazy(N_("18 位")))
+    contract_number = StringField(lazy(N_("合同编号")), [Length(max=64)])
+    contract_from = DateField(lazy(N_("合同起始日")), [Optional()])
+    contract_until = DateField(lazy(N_("合同截止日")), [Optional()])
+    contacts = TextAreaField(
+        lazy(N_("联系人")), [Length(max=4000)], description=lazy(N_("每行一位：姓名，职责，电话，邮箱"))
+    )
+
+    def facts(self) -> dict[str, Any]:
+        """What was typed, as ``companies`` takes it. Raises Invalid for contacts that cannot be read."""
+        said = {name: self[name].data for name in companies.FIELDS if name != "contacts"}
+        said |= {name: said[name] or "" for name in ("credit_code", "contract_number")}
+        return {**said, "contacts": companies.contacts_in(self.contacts.data or "")}
+
+
+class EndForm(FlaskForm):  # type: ignore[misc]
+    on = DateField(lazy(N_("终止日期")), [InputRequired(lazy(N_("请填写日期")))])
+    reason = TextAreaField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
+
+
+class ResumeForm(FlaskForm):  # type: ignore[misc]
+    reason = TextAreaField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
 
 
 def _under_way(company: CloudProvider) -> int:
@@ -58,18 +105,29 @@ COLUMNS = [
     Column("name", N_("公司"), lambda c: c.name, sort=CloudProvider.name,
            href=lambda c: url_for("companies.show", provider_id=c.id), title=True),
     Column("code", N_("代码"), lambda c: c.code, sort=CloudProvider.code),
+    Column("contract", N_("合同编号"), lambda c: c.contract_number or None, minor=True),
+    Column("until", N_("合同截止日"), lambda c: c.contract_until, sort=CloudProvider.contract_until),
     Column("pools", N_("资源池"), lambda c: len(c.pools), number=True),
     Column("orders", N_("待交付工单"), _under_way, number=True),
     Column("score", N_("最近评分"), _latest_text),
-    Column("state", N_("状态"), lambda c: "active" if c.active else "inactive", state=True),
+    Column("state", N_("状态"), lambda c: standing(c), state=True),
 ]  # fmt: skip
-FILTERS = [Filter("q", N_("名称或代码"), lambda q, v: q.where(
-    frame.matching(v, CloudProvider.name, CloudProvider.code)))]  # fmt: skip
+FILTERS = [
+    Filter("q", N_("名称、代码或信用代码"), lambda q, v: q.where(
+        frame.matching(v, CloudProvider.name, CloudProvider.code, CloudProvider.credit_code))),
+    Filter("state", N_("状态"), lambda q, v: q.where(CloudProvider.active.is_(v == "active")), options=STATES,
+           default="active"),
+]  # fmt: skip
 
 
-def _own(tx: Tx, query: object) -> object:
+def standing(one: CloudProvider) -> str:
+    """The state of a company as one word."""
+    return "active" if one.active else "company_ended"
+
+
+def _own(tx: Tx, query: Any) -> Any:
     if tx.actor.role is Role.PROVIDER:
-        return query.where(CloudProvider.id == tx.actor.provider_id)  # type: ignore[attr-defined]
+        return query.where(CloudProvider.id == tx.actor.provider_id)
     return query
 
 
@@ -78,7 +136,7 @@ def _own(tx: Tx, query: object) -> object:
 def index() -> str | Response:
     tx = reading()
     query = _own(tx, select(CloudProvider))
-    found = listing(tx, query, COLUMNS, key=CloudProvider.id, filters=FILTERS, sort="name")  # type: ignore[arg-type]
+    found = listing(tx, query, COLUMNS, key=CloudProvider.id, filters=FILTERS, sort="name")
     return found.exported("companies") or render_template("companies/index.html", companies=found)
 
 
@@ -95,6 +153,12 @@ def show(provider_id: int) -> str:
     return render_template(
         "companies/show.html",
         one=one,
+        standing=standing(one),
+        contacts=companies.contacts(one),
+        people=tx.scalars(
+            select(Person).where(Person.provider_id == one.id).order_by(Person.active.desc(), Person.name).limit(50)
+        ).all(),
+        history=_history(tx, one) if tx.actor.role is not Role.PROVIDER else [],
         orders=tx.scalars(open_orders.order_by(WorkOrder.due_at).limit(8)).all(),
         under_way=_under_way(one),
         late=tx.scalar(select(func.count()).select_from(open_orders.where(WorkOrder.due_at < tx.now).subquery())),
@@ -120,10 +184,123 @@ def show(provider_id: int) -> str:
     )  # fmt: skip
 
 
+@blueprint.route("/new", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+def register() -> str | Response | tuple[str, int]:
+    form = CompanyForm()
+    if form.validate_on_submit():
+        try:
+            with transaction() as tx:
+                one = companies.register(tx, form.code.data, form.name.data, form.facts())
+                company_id, name = one.id, one.name
+        except (Invalid, Conflict) as refused:
+            hang(form, refused)
+        else:
+            flash(_("已登记：%(name)s", name=name), "success")
+            return redirect(url_for("companies.show", provider_id=company_id))
+    return render_template("companies/edit.html", form=form, one=None), 422 if form.errors else 200
+
+
+@blueprint.route("/<int:provider_id>/edit", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+def edit(provider_id: int) -> str | Response | tuple[str, int]:
+    one = provider(reading(), provider_id)
+    said = {name: getattr(one, name) for name in companies.FIELDS}
+    form = CompanyForm(data={**said, "contacts": companies.contacts_text(companies.contacts(one))})
+    del form.code
+    if form.validate_on_submit():
+        try:
+            with transaction() as tx:
+                companies.amend(tx, provider(tx, provider_id), form.facts())
+        except (Invalid, Conflict) as refused:
+            hang(form, refused)
+        else:
+            flash(_("已保存"), "success")
+            return redirect(url_for("companies.show", provider_id=provider_id))
+    return render_template("companies/edit.html", form=form, one=one), 422 if form.errors else 200
+
+
+@blueprint.route("/<int:provider_id>/end", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+def end(provider_id: int) -> str | Response | tuple[str, int]:
+    """Say that a company operates nothing here any more. It stays on record with all that names it."""
+    tx = reading()
+    one = provider(tx, provider_id)
+    form = EndForm(on=tx.now.astimezone(settings().zone).date())
+    if form.validate_on_submit():
+        try:
+            with transaction() as writing:
+                companies.end(writing, provider(writing, provider_id), form.on.data, form.reason.data)
+        except (Invalid, WrongState) as refused:
+            hang(form, refused)
+        else:
+            flash(_("已终止：%(name)s", name=one.name), "success")
+            return redirect(url_for("companies.show", provider_id=provider_id))
+    return (
+        render_template(
+            "companies/end.html", form=form, one=one, under_way=_under_way(one), accounts=_accounts(tx, one)
+        ),
+        422 if form.errors else 200,
+    )
+
+
+@blueprint.route("/<int:provider_id>/resume", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+def resume(provider_id: int) -> str | Response | tuple[str, int]:
+    """Take back that a company has ended."""
+    one = provider(reading(), provider_id)
+    form = ResumeForm()
+    if form.validate_on_submit():
+        try:
+            with transaction() as tx:
+                companies.resume(tx, provider(tx, provider_id), form.reason.data)
+        except (Invalid, WrongState) as refused:
+            hang(form, refused)
+        else:
+            flash(_("已恢复：%(name)s", name=one.name), "success")
+            return redirect(url_for("companies.show", provider_id=provider_id))
+    return render_template("companies/resume.html", form=form, one=one), 422 if form.errors else 200
+
+
+def _accounts(tx: Tx, one: CloudProvider) -> int:
+    """How many people of the company may log in."""
+    return tx.scalar(select(func.count(Person.id)).where(Person.provider_id == one.id, Person.active)) or 0
+
+
+def _history(tx: Tx, one: CloudProvider) -> list[dict[str, object]]:
+    records = tx.scalars(
+        select(AuditRecord)
+        .where(AuditRecord.subject == f"provider:{one.id}", AuditRecord.action.in_(VERBS))
+        .order_by(AuditRecord.sequence.desc())
+        .limit(MOST_EVENTS)
+    )
+    return [
+        {
+            "at": each.at,
+            "who": each.actor,
+            "what": _(VERBS[each.action]),
+            "reason": each.reason,
+            "changes": [
+                (_(companies.FIELDS[name]), _written(name, each.before.get(name)), _written(name, value))
+                for name, value in each.after.items()
+                if name in companies.FIELDS and each.before.get(name) != value
+            ],
+        }
+        for each in records
+    ]
+
+
+def _written(name: str, value: Any) -> Any:
+    """A recorded value as people read it."""
+    if name == "contacts" and value is not None:
+        return companies.contacts_text(companies.Contact(**each) for each in value)
+    return value
+
+
 @frame.finder(*READERS, order=50)
 def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
     query = _own(tx, select(CloudProvider).where(frame.matching(text, CloudProvider.name)))
     return [
         frame.Hit(N_("云服务商"), one.name, url_for("companies.show", provider_id=one.id), one.code)
-        for one in tx.scalars(query.limit(limit))  # type: ignore[attr-defined]
+        for one in tx.scalars(query.limit(limit))
     ]

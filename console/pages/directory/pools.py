@@ -1,4 +1,5 @@
-"""资源池: each with its company, capacity, reserve, overcommit, ledger, use and the last samples; registered, equipped."""
+"""资源池: each with its company, capacity, reserve, overcommit, ledger, use and the last samples; registered, equipped,
+closed."""
 
 from __future__ import annotations
 
@@ -27,12 +28,12 @@ from console.pages.quota import KINDS, capacity
 from console.words import _, amount, kind_label, lazy
 from metering.intake import Intake
 from metering.overview import measured
-from providers.registry import ADAPTERS, open_provider
+from providers.registry import offered, open_provider
 from quota import ledger
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.directory import CloudProvider, Pool, PoolCapacity, pools
-from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity
+from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState
 from quota.inventory import Resource
 from quota.ledger import Holder, Side, capacities
 from quota.units import UNITS, Arch, Kind, ResourceClass, shown
@@ -62,10 +63,25 @@ class PoolForm(FlaskForm):  # type: ignore[misc]
     arch = SelectField(lazy(N_("架构")), choices=[SelectChoice(a.value, a.value) for a in Arch if a is not Arch.ANY])
     zone = StringField(lazy(N_("网络区")), [InputRequired(lazy(N_("请填写网络区"))), Length(max=64)])
     xinchuang = BooleanField(lazy(N_("信创")))
-    adapter = SelectField(lazy(N_("适配器")), choices=[SelectChoice(name, name) for name in ADAPTERS])
+    adapter = SelectField(lazy(N_("适配器")), [InputRequired(lazy(N_("请选择适配器")))])
     options = TextAreaField(
-        lazy(N_("适配器参数")), default="{}", description=lazy(N_("JSON 对象；{home} 代表数据目录"))
+        lazy(N_("适配器参数")),
+        default="{}",
+        description=lazy(N_('JSON 对象；{home} 代表数据目录。files 例：{"folder": "{home}/清单"}')),
     )
+
+    def offer(self, tx: Tx) -> None:
+        """Fill the choices: companies that have not ended, adapters that this house may use; none is chosen beforehand."""
+        rows = tx.execute(
+            select(CloudProvider.id, CloudProvider.name).where(CloudProvider.active).order_by(CloudProvider.name)
+        )
+        self.provider.choices = [SelectChoice(str(id_), name) for id_, name in rows]
+        names = offered(demo=settings().demo)
+        self.adapter.choices = [SelectChoice("", "—"), *(SelectChoice(name, name) for name in names)]
+
+
+class CloseForm(FlaskForm):  # type: ignore[misc]
+    reason = TextAreaField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
 
 
 class CapacityForm(FlaskForm):  # type: ignore[misc]
@@ -115,9 +131,7 @@ def show(pool_id: int) -> str:
         forecast=outlooks.has_machines(tx, actor(), Resource.pool_id == one.id),
         rows=rows,
         intake=tx.get(Intake, one.id),
-        resources=tx.scalar(
-            select(func.count()).select_from(Resource).where(Resource.pool_id == one.id, Resource.gone_at.is_(None))
-        ),
+        resources=_resources(tx, one),
         live=growth_evidence.resizes_live(one),
         run=use.run,
     )
@@ -145,8 +159,7 @@ def company(provider_id: int) -> str:
 def register() -> str | Response | tuple[str, int]:
     """Enter a pool; its adapter is opened with the options before anything is written."""
     form = PoolForm()
-    rows = reading().execute(select(CloudProvider.id, CloudProvider.name).order_by(CloudProvider.name))
-    form.provider.choices = [SelectChoice(str(id_), name) for id_, name in rows]
+    form.offer(reading())
     if form.validate_on_submit():
         try:
             options = _options(form.options.data)
@@ -157,7 +170,8 @@ def register() -> str | Response | tuple[str, int]:
                     adapter=form.adapter.data, options=options, xinchuang=form.xinchuang.data,
                 )  # fmt: skip
         except (Invalid, Conflict, NotFound) as refused:
-            refused.params.setdefault("field", "options")
+            if refused.params.get("field") not in form:
+                refused.params["field"] = "options"  # what an adapter says of its own options
             hang(form, refused)
         else:
             flash(_("已登记：%(name)s", name=one.name), "success")
@@ -227,6 +241,32 @@ def equip(pool_id: int) -> str | Response | tuple[str, int]:
         else:
             return render_template("pools/check.html", form=form, one=one, kind=_(UNITS[kind].label), effects=effects)
     return render_template("pools/equip.html", form=form, one=one), 422 if form.errors else 200
+
+
+@blueprint.route("/<int:pool_id>/close", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+def close(pool_id: int) -> str | Response | tuple[str, int]:
+    """Take a pool out of use; what is on record of it stays."""
+    tx = reading()
+    one, form = _seen(tx, pool_id), CloseForm()
+    if form.validate_on_submit():
+        try:
+            with transaction() as writing:
+                capacities.close(writing, writing.get_one(Pool, one.id), form.reason.data)
+        except (Invalid, WrongState) as refused:
+            hang(form, refused)
+        else:
+            flash(_("已停用：%(name)s", name=one.name), "success")
+            return redirect(url_for("pools.show", pool_id=one.id))
+    return render_template("pools/close.html", form=form, one=one, resources=_resources(tx, one)), (
+        422 if form.errors else 200
+    )
+
+
+def _resources(tx: Tx, one: Pool) -> int:
+    """How many resources its last listing showed."""
+    found = select(func.count()).select_from(Resource).where(Resource.pool_id == one.id, Resource.gone_at.is_(None))
+    return tx.scalar(found) or 0
 
 
 def _row(tx: Tx, one: Pool, kind: Kind) -> PoolCapacity | None:

@@ -1,0 +1,166 @@
+"""From an empty house to a governed city: what ``guanjia run --empty`` leaves to people, done by people over HTTP."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from console import founding
+from console.app import create_app
+from console.settings import Settings
+from quota.actors import Role
+from quota.db import Book
+from quota.directory import CloudProvider, Department, Pool
+from tests.console.conftest import Visit
+
+FIRST = re.compile(r'<span class="gj-secret">([^<]+)</span>')
+OWN = "Guan-jia-2026-Sheng"
+COMPANY = {
+    "code": "jia",
+    "name": "甲云科技有限公司",
+    "credit_code": "91110000600037341L",
+    "contract_number": "2026-001",
+    "contract_from": "2026-01-01",
+    "contract_until": "2028-12-31",
+    "contacts": "张三，商务，020-1，a@example.com\n李四",
+}
+
+
+class EmptyHouse:
+    """A house as ``--empty`` founds it, and browsers for whoever comes in."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.settings = founding.found(Settings(data=home, secret_key="t" * 40), demo=False)
+        self.first = founding._kept(self.settings)["accounts"]
+        self.book = Book(self.settings.database_url)
+        self.app: Flask = create_app(self.settings, self.book)
+        self.app.test_client_class = Visit
+        self.visits: dict[str, Visit] = {}
+
+    def enter(self, login: str, first: str) -> Visit:
+        """Log in for the first time, and choose a password."""
+        visit: Any = self.app.test_client()
+        assert visit.log_in(login, first).status_code == 302
+        answer = visit.send("/password", {"old": first, "password": OWN, "again": OWN})
+        assert answer.status_code == 302, answer.text
+        visit.token = ""  # the session is another
+        self.visits[login] = visit
+        return visit
+
+    def administrator(self, role: Role) -> Visit:
+        login = role.value
+        return self.visits.get(login) or self.enter(login, self.first[login])
+
+    def person(self, role: Role, login: str = "", **belonging: int) -> Visit:
+        """Somebody of ``role``: entered by the one administrator, granted by the other."""
+        login = login or role.value
+        if login in self.visits:
+            return self.visits[login]
+        wanted = {"role": role.value, "department": 0, "provider": 0, **belonging}
+        told = self.administrator(Role.SYSADMIN).send(
+            "/settings/people/new", {"login": login, "name": login, "email": "", **wanted}
+        )
+        found = FIRST.search(told.text)
+        assert found, told.text
+        person_id = int(re.findall(r"/settings/people/(\d+)", told.text)[0])
+        assert self.administrator(Role.SECADMIN).send(f"/settings/people/{person_id}/grant", wanted).status_code == 302
+        return self.enter(login, found.group(1))
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[EmptyHouse]:
+    house = EmptyHouse(tmp_path / "home")
+    yield house
+    house.book.dispose()
+
+
+def test_from_nobody_to_a_pool(empty: EmptyHouse) -> None:
+    chief = empty.person(Role.AUTHORITY)
+    page = chief.get("/pools/new")
+    assert "先登记公司" in page.text
+    assert 'href="/companies/new"' in page.text
+
+    wrong = chief.send("/companies/new", {**COMPANY, "credit_code": "91110000600037341M"})
+    assert wrong.status_code == 422
+    assert "校验位不对" in wrong.text
+    assert 'value="2026-001"' in wrong.text  # what was typed stays
+    made = chief.send("/companies/new", COMPANY)
+    assert made.status_code == 302, made.text
+    company = chief.get(made.location).text
+    for said in ("91110000600037341L", "2026-001", "张三", "020-1", "登记公司"):
+        assert said in company
+    assert "甲云科技有限公司" in chief.get("/companies/?q=91110000").text
+
+    folder = empty.home / "清单"
+    pool = {
+        "code": "gov", "name": "政务池", "provider": 1, "arch": "x86_64", "zone": "政务外网", "adapter": "",
+        "options": '{"folder": "{home}/清单"}',
+    }  # fmt: skip
+    form = chief.get("/pools/new").text
+    assert "simulated" not in form  # that is for a demo
+    assert '<option value="files">' in form
+    assert chief.send("/pools/new", pool).status_code == 422  # nothing is chosen beforehand
+    refused = chief.send("/pools/new", {**pool, "adapter": "simulated", "options": "{}"})
+    assert refused.status_code == 422
+    assert chief.send("/pools/new", {**pool, "adapter": "files"}).status_code == 422  # there is no such folder yet
+    folder.mkdir()
+    made = chief.send("/pools/new", {**pool, "adapter": "files"})
+    assert made.status_code == 302, made.text
+    sizes = {"kind": "vcpu", "total": 64, "reserved": 0, "ratio": "1", "reason": "首次投入", "key": "k", "confirm": "1"}
+    assert chief.send(made.location, sizes).status_code == 302
+    with empty.book.reading() as tx:
+        assert tx.scalars(select(Pool.code)).all() == ["gov"]
+
+    staff = empty.person(Role.PROVIDER, provider=1)
+    assert "甲云科技有限公司" in staff.get("/companies/1").text
+    assert staff.get("/companies/new").status_code == 403
+
+
+def test_a_company_ends_and_stays_on_record(empty: EmptyHouse) -> None:
+    chief = empty.person(Role.AUTHORITY)
+    assert chief.send("/companies/new", COMPANY).status_code == 302
+    (empty.home / "p").mkdir()
+    pool = {
+        "code": "gov", "name": "政务池", "provider": 1, "arch": "x86_64", "zone": "政务外网", "adapter": "files",
+        "options": '{"folder": "{home}/p"}',
+    }  # fmt: skip
+    assert chief.send("/pools/new", pool).status_code == 302
+    over = {"on": "2027-01-01", "reason": "合同到期"}
+    answer = chief.send("/companies/1/end", over)
+    assert answer.status_code == 422
+    assert "政务池" in answer.text
+    assert chief.send("/pools/1/close", {"reason": "合同到期"}).status_code == 302
+    assert chief.send("/companies/1/end", over).status_code == 302
+    assert "合同到期" in chief.get("/companies/1").text
+    assert "甲云" not in chief.get("/companies/").text
+    assert "已终止" in chief.get("/companies/?state=ended").text
+    told = chief.get("/companies/1").text
+    assert "合同到期" in told
+    assert "2027-01-01" in told
+    assert "先登记公司" in chief.get("/pools/new").text
+    again = {**COMPANY, "name": "甲云", "contract_until": "2030-12-31"}
+    assert chief.send("/companies/1/resume", {"reason": "续签"}).status_code == 302
+    del again["code"]
+    assert chief.send("/companies/1/edit", again).status_code == 302
+    with empty.book.reading() as tx:
+        one = tx.scalars(select(CloudProvider)).one()
+        assert (one.name, one.active, str(one.contract_until)) == ("甲云", True, "2030-12-31")
+        assert tx.scalar(select(Department.id)) is None
+
+
+def test_a_demo_may_have_the_simulated_cloud(empty: EmptyHouse) -> None:
+    chief = empty.person(Role.AUTHORITY)
+    chief.send("/companies/new", COMPANY)
+    demo = create_app(replace(empty.settings, demo=True), empty.book)
+    demo.test_client_class = Visit
+    visit: Any = demo.test_client()
+    visit.log_in("authority", OWN)
+    assert '<option value="simulated">' in visit.get("/pools/new").text
