@@ -133,7 +133,7 @@ def _found_beside(settings: Settings, plan: Plan) -> None:
 def _found_here(settings: Settings, plan: Plan) -> None:
     with _book(settings, plan.at) as book:
         upgrade.migrate(book)
-        works = Works(book, Lake(settings.lake_dir), settings.data, caution=settings.caution)
+        works = Works(book, Lake(settings.lake_dir), settings.data, caution=settings.caution, secrets=settings.secrets)
         with book.transaction(steward("init")) as tx:
             policies.seed(tx)
             # A demo looks back on weeks in which requests were signed by these rules.

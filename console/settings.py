@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from metering.workbench import Secrets
 from providers.observation import Caution
+from quota import vault
+from quota.errors import Refused
 
 PREFIX = "GUANJIA_"
 FILE = "guanjia.toml"
@@ -35,6 +38,12 @@ class Settings:
     database: str = ""  # SQLAlchemy address; empty: sqlite in the data directory
     lake: Path = Path()  # empty: "lake" in the data directory
     secret_key: str = field(default="", repr=False)  # empty: made once and kept in the data directory, mode 0600
+    secrets_key: str = field(
+        default="", repr=False
+    )  # opens the encrypted store of clouds' secrets; newest first, by commas
+    secrets_folder: Path = (
+        Path()
+    )  # where files with clouds' secrets may lie, too, beside "secrets" in the data directory
     city: str = "示例市"  # the city's name, as pages and letters write it
     lead_body: str = "市政务服务和数据管理局"  # the lead body's name (主管部门)
     time_zone: str = "Asia/Shanghai"  # the city's zone: working days, schedules, months
@@ -71,6 +80,11 @@ class Settings:
     def caution(self) -> Caution:
         """How much a listing may end by itself."""
         return Caution(self.listing_machines, self.listing_percent)
+
+    @property
+    def secrets(self) -> Secrets:
+        """How the secrets of clouds are looked up."""
+        return Secrets(self.secrets_key, () if self.secrets_folder == Path() else (self.secrets_folder,))
 
     @property
     def database_url(self) -> str:
@@ -185,6 +199,13 @@ def _value(name: str, raw: Any, place: str) -> Any:
         raise BadSetting(f"{place}: {raw!r} is neither zh_CN nor en")
     if name == "secret_key" and len(raw) < 32:
         raise BadSetting(f"{place}: a secret key has at least 32 characters")
+    if name == "secrets_key" and raw:
+        try:
+            vault.keys(raw)
+        except Refused as refused:
+            raise BadSetting(f"{place}: {refused}") from None
+    if name == "secrets_folder" and raw and not Path(raw).is_dir():
+        raise BadSetting(f"{place}: there is no folder {raw!r}")
     if name == "mail_server" and not MAIL_SERVER.fullmatch(raw):
         raise BadSetting(f"{place}: {raw!r} is neither host nor host:port")
     if name == "mail_security" and raw not in MAIL_PORTS:

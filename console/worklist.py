@@ -19,7 +19,7 @@ from console.verification import runs as verification_runs
 from metering import statements
 from metering.cases import deadlines, enforcement, openings
 from metering.forecasting import forecasts
-from metering.intake import Collected, collection, keeping, late_figures, push
+from metering.intake import Collected, collection, keeping, late_figures, probes, push
 from metering.intraday import look as hourly
 from metering.judging import pipeline
 from metering.simulation import policy_backtests
@@ -63,6 +63,10 @@ class Worklist:
     def fold(self) -> list[Said]:
         done = push.fold_all(self.works)
         return [say("folded", at=code, points=one.points, samples=one.samples) for code, one in done.items()]
+
+    def probe(self) -> list[Said]:
+        done = probes.carry_out(self.works)
+        return [say("probed", n=len(done), failed=sum(bool(one.fault) for one in done))]
 
     def roll(self) -> list[Said]:
         settling.seal(self.works)
@@ -248,7 +252,7 @@ def in_lanes(works: Works, settings: Settings, lanes: Collection[str]) -> list[J
     chosen = []
     for lane in LANES:
         if lane in lanes:
-            apart = replace(works, opened={})
+            apart = replace(works, opened={}, opened_with={}, meters={})
             chosen += [job for job in jobs(apart, settings) if job.plan.lane == lane]
     return chosen
 

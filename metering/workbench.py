@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 from sqlalchemy import select
 
 from metering.lake import Lake
-from providers.base import Provider
+from providers.base import Meter, Provider
 from providers.observation import CAUTION, Caution
-from providers.registry import open_provider
+from providers.registry import open_meter, open_provider
+from providers.secrets import FOLDERS, by_reference
+from quota import vault
 from quota.db import Book
 from quota.directory import Pool
 
@@ -25,6 +28,15 @@ def silent(_stage: str, _done: int, _of: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Secrets:
+    """How the secrets of clouds are looked up: the key of the encrypted store ("": none is set), and the folders in which
+    files with secrets may lie, beside ``secrets`` in the data directory and /run/secrets."""
+
+    key: str = field(default="", repr=False)
+    folders: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Works:
     """One book, one lake, and the clouds of its pools. ``home`` is what "{home}" in an adapter's options stands for:
     the data directory, so that options survive its being moved. ``caution``: how much a listing may end by itself."""
@@ -34,14 +46,34 @@ class Works:
     home: Path = Path()
     opened: dict[int, Provider] = field(default_factory=dict)
     caution: Caution = CAUTION
+    secrets: Secrets = Secrets()
+    opened_with: dict[int, str] = field(default_factory=dict)
+    meters: dict[tuple[str, str], Meter] = field(default_factory=dict)
 
     def provider(self, pool: Pool) -> Provider:
-        """The adapter of ``pool``, opened once."""
-        if pool.id not in self.opened:
-            self.opened[pool.id] = open_provider(pool.adapter, self._resolved(pool.adapter_options))
+        """The adapter of ``pool``, opened once, and anew where its options were changed."""
+        key = json.dumps([pool.adapter, pool.adapter_options], sort_keys=True)
+        if pool.id not in self.opened or self.opened_with.get(pool.id, key) != key:
+            self.opened[pool.id] = open_provider(pool.adapter, self.resolved(pool.adapter_options), self.reveal)
+            self.opened_with[pool.id] = key
         return self.opened[pool.id]
 
-    def _resolved(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def meter(self, adapter: str, options: Mapping[str, Any]) -> Meter:
+        """A source of usage, opened once for the same options: it remembers how its store behaved."""
+        key = adapter, json.dumps(options, sort_keys=True)
+        if key not in self.meters:
+            self.meters[key] = open_meter(adapter, self.resolved(options), self.reveal)
+        return self.meters[key]
+
+    def reveal(self, reference: str) -> str:
+        """The secret that ``reference`` names. Raises Invalid or NotFound saying what is wrong with that place."""
+        kind, _colon, name = reference.partition(":")
+        if kind == "store":
+            with self.book.reading() as tx:
+                return vault.reveal(tx, name, self.secrets.key)
+        return by_reference(reference, (*FOLDERS, *self.secrets.folders, self.home / "secrets"))
+
+    def resolved(self, options: Mapping[str, Any]) -> dict[str, Any]:
         return {
             name: value.replace("{home}", str(self.home)) if isinstance(value, str) else value
             for name, value in options.items()

@@ -6,12 +6,12 @@ cloud says into the facts below, and orders into what the cloud understands. Fac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from quota.inventory import ResourceState as ResourceState  # the book's words, which adapters speak: given out here
 from quota.inventory import ServiceKind as ServiceKind
@@ -19,6 +19,9 @@ from quota.units import Arch, Kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
 
 
 class Verb(StrEnum):
@@ -134,11 +137,52 @@ class Provider(Protocol):
 
 
 class ProviderFault(Exception):
-    """The cloud could not be reached or answered nonsense; ``transient`` tells whether to try again."""
+    """The cloud could not be reached or answered nonsense; ``transient`` tells whether to try again, ``code`` (of
+    providers.connection.FAULTS) which kind of fault it is, where that is known."""
 
-    def __init__(self, message: str, *, transient: bool) -> None:
+    def __init__(self, message: str, *, transient: bool, code: str = "") -> None:
         super().__init__(message)
         self.transient = transient
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What counters and gauges of machines said, as a store of metrics keeps it.
+
+    ``series[i]`` are the labels of one series, its name as ``__name__`` and the machine in ``label``; point n belongs to
+    series ``index[n]``, lies at ``ts[n]`` (milliseconds since 1970, UTC) and says ``value[n]``. They speak for the slots
+    of since <= t < until; points before and after are there so that what counters rose by can be told at the edges.
+    ``notes``: what the store said beside them, in its own words.
+    """
+
+    series: Sequence[Mapping[str, str]]
+    index: Array
+    ts: Array
+    value: Array
+    label: str
+    since: datetime
+    until: datetime
+    notes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Meter(Protocol):
+    """A source of usage alone: it lists no resources and takes no orders."""
+
+    name: str
+
+    def readings(self, since: datetime, until: datetime, step_s: int) -> Iterator[Readings]:
+        """What was measured in since <= t < until, both on edges of slots of ``step_s``, oldest first, in pieces that each
+        stand by themselves. May end before ``until`` where the store is not sure yet. Raises ProviderFault."""
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """An adapter that can be asked whether its connection works."""
+
+    def probe(self, now: datetime) -> str:
+        """What answers there, in its own words ("Prometheus 2.42.0, 12 targets"). Raises ProviderFault with a ``code``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def works_of(data: str | None) -> Iterator[Works]:
             except ValueError as error:
                 click.echo(f"refused: {error}", err=True)
                 sys.exit(1)
-            yield Works(book, lake, settings.data, caution=settings.caution)
+            yield Works(book, lake, settings.data, caution=settings.caution, secrets=settings.secrets)
     finally:
         book.dispose()
 

@@ -30,6 +30,7 @@ WORDS: Mapping[str, str] = {
     "collected": N_("%(at)s 采样 %(samples)s 条"),
     "held": N_("%(at)s 的清单缺%(machines)s台（现有%(standing)s台），未认定消失，等待核实"),
     "folded": N_("%(at)s 收到 %(points)s 点，入湖采样 %(samples)s 条"),
+    "probed": N_("测试连接 %(n)s 个，其中不通 %(failed)s 个"),
     "rolled": N_("日结 %(days)s 天"),
     "late_figures": N_("月结后更正 %(figures)s 项"),
     "compacted": N_("合并热文件 %(files)s 个"),

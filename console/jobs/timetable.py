@@ -10,6 +10,7 @@ from quota.errors import N_
 LANES = {
     "clouds": N_("采集"),
     "push": N_("推送"),
+    "probe": N_("连接测试"),
     "orders": N_("派单"),
     "growth": N_("当日扩容"),
     "book": N_("账本"),
@@ -26,6 +27,7 @@ or agents wait for has a lane of its own."""
 PLAN = (
     Plan("collect", N_("采集"), "*/5 * * * *", "clouds", lease=timedelta(minutes=30)),
     Plan("fold", N_("推送入湖"), "* * * * *", "push", lease=timedelta(minutes=30)),
+    Plan("probe", N_("连接测试"), "* * * * *", "probe", lease=timedelta(minutes=15), attempts=1),
     Plan("carry", N_("派单与交付"), "*/2 * * * *", "orders", lease=timedelta(minutes=30)),
     Plan("advance", N_("案件推进"), "*/10 * * * *", "book", lease=timedelta(minutes=30)),
     Plan("look", N_("当日扩容查看"), "6,21,36,51 * * * *", "growth", lease=timedelta(minutes=30)),

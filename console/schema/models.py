@@ -20,3 +20,4 @@ import quota.directory
 import quota.inventory
 import quota.ledger
 import quota.requests
+import quota.vault

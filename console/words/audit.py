@@ -82,6 +82,7 @@ ACTIONS: dict[str, str] = {
     "policy.replayed": N_("策略回放完成"), "policy.enact": N_("启用策略"), "policy.suspend": N_("暂停策略"),
     "policy.resume": N_("恢复策略"),
     "pool.register": N_("登记资源池"), "pool.equip": N_("调整资源池容量"), "pool.close": N_("停用资源池"),
+    "pool.connect": N_("修改资源池连接"), "secret.keep": N_("保存口令"),
     "push_source.register": N_("登记推送源"), "push_source.rotate": N_("更换推送令牌"),
     "push_source.activate": N_("启停推送源"),
     "quota.grant": N_("授予配额"), "quota.reclaim": N_("收回未用配额"), "quota.move": N_("单位间划转"),

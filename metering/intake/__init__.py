@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from metering.intake import collection, conventions, imports, keeping, late_figures, push, reporters, sources, spool
+from metering.intake import (
+    collection,
+    conventions,
+    imports,
+    keeping,
+    late_figures,
+    probes,
+    push,
+    reporters,
+    sources,
+    spool,
+)
 from metering.intake.collection import Collected, Intake, SampleRefusal
 from metering.intake.imports import Imported, Listed
 from metering.intake.late_figures import SAMPLES, LateFigure
+from metering.intake.probes import Probe
 from metering.intake.push import Delivery, Desk, Taken
 from metering.intake.reporters import Coverage, Reporting
 from metering.intake.sources import PushSource
@@ -20,6 +32,7 @@ __all__ = [
     "Intake",
     "LateFigure",
     "Listed",
+    "Probe",
     "PushSource",
     "Reporting",
     "SampleRefusal",
@@ -29,6 +42,7 @@ __all__ = [
     "imports",
     "keeping",
     "late_figures",
+    "probes",
     "push",
     "reporters",
     "sources",

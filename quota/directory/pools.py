@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import CheckConstraint, ForeignKey, Numeric, String, UniqueConstraint, select, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from quota.actors import Role
 from quota.base import Base, Count
 from quota.errors import N_, Conflict, Invalid, NotFound
 from quota.units import UNITS, Arch, Kind, ResourceClass
@@ -168,6 +169,28 @@ def register(
     tx.audit(
         "pool.register",
         f"pool:{one.id}",
-        after={"code": code, "provider": provider_id, "arch": arch, "zone": zone, "adapter": adapter},
+        after={
+            "code": code,
+            "provider": provider_id,
+            "arch": arch,
+            "zone": zone,
+            "adapter": adapter,
+            "options": options,
+        },
     )
+    return one
+
+
+def connect(tx: Tx, one: Pool, options: dict[str, Any], *, before: dict[str, Any] | None = None) -> Pool:
+    """Change how a pool's cloud is reached; which adapter it is stays. ``options`` hold references to secrets, never
+    secrets: the trail keeps them as they were and as they are. ``before``: what the page showed; Conflict where they
+    are others by now."""
+    tx.actor.must_be(Role.AUTHORITY, Role.SYSTEM)
+    tx.refresh(one, with_for_update=True)
+    if before is not None and before != one.adapter_options:
+        raise Conflict("pool.stale", N_("连接参数已被他人修改,请重新打开页面"))
+    if options != one.adapter_options:
+        tx.audit("pool.connect", f"pool:{one.id}", before={"options": one.adapter_options}, after={"options": options})
+        one.adapter_options = options
+        tx.flush()
     return one

@@ -102,13 +102,13 @@ def test_from_nobody_to_a_pool(empty: EmptyHouse) -> None:
     folder = empty.home / "清单"
     pool = {
         "code": "gov", "name": "政务池", "provider": 1, "arch": "x86_64", "zone": "政务外网", "adapter": "",
-        "options": '{"folder": "{home}/清单"}',
+        "option_folder": "{home}/清单",
     }  # fmt: skip
     form = chief.get("/pools/new").text
     assert "simulated" not in form  # that is for a demo
     assert '<option value="files">' in form
     assert chief.send("/pools/new", pool).status_code == 422  # nothing is chosen beforehand
-    refused = chief.send("/pools/new", {**pool, "adapter": "simulated", "options": "{}"})
+    refused = chief.send("/pools/new", {**pool, "adapter": "simulated"})
     assert refused.status_code == 422
     assert chief.send("/pools/new", {**pool, "adapter": "files"}).status_code == 422  # there is no such folder yet
     folder.mkdir()
@@ -130,7 +130,7 @@ def test_a_company_ends_and_stays_on_record(empty: EmptyHouse) -> None:
     (empty.home / "p").mkdir()
     pool = {
         "code": "gov", "name": "政务池", "provider": 1, "arch": "x86_64", "zone": "政务外网", "adapter": "files",
-        "options": '{"folder": "{home}/p"}',
+        "option_folder": "{home}/p",
     }  # fmt: skip
     assert chief.send("/pools/new", pool).status_code == 302
     over = {"on": "2027-01-01", "reason": "合同到期"}

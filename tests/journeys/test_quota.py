@@ -219,11 +219,12 @@ def test_a_pool_is_registered_with_an_adapter_that_opens(city, client_of, tmp_pa
         "zone": "互联网",
         "adapter": "files",
     }
-    for options in ("[1]", "{", '{"folder": "/no/such/folder"}', '{"nonsense": 1}'):
-        page = chief.send("/pools/new", facts | {"options": options})
-        assert page.status_code == 422, options
-        assert 'id="options-error"' in page.text
-    assert chief.send("/pools/new", facts | {"options": f'{{"folder": "{tmp_path}"}}'}).status_code == 302
+    assert 'name="option_folder"' in chief.get("/pools/new?adapter=files").text
+    for field, value in (("folder", ""), ("folder", "/no/such/folder"), ("format", "smoke"), ("utc_offset_s", "soon")):
+        page = chief.send("/pools/new", facts | {"option_folder": str(tmp_path), f"option_{field}": value})
+        assert page.status_code == 422, value
+        assert f'id="option_{field}-error"' in page.text
+    assert chief.send("/pools/new", facts | {"option_folder": str(tmp_path)}).status_code == 302
     assert "新池" in chief.get("/pools/").text
 
 

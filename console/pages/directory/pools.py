@@ -3,12 +3,11 @@ closed."""
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
@@ -24,13 +23,15 @@ from console.charts import outlooks
 from console.forms import hang
 from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
+from console.pages.directory import connections
 from console.pages.quota import KINDS, capacity
 from console.words import _, amount, kind_label, lazy
-from metering.intake import Intake
+from metering.intake import Intake, probes
 from metering.overview import measured
-from providers.registry import offered, open_provider
+from providers import registry
 from quota import ledger
 from quota.actors import Actor, Role
+from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.directory import CloudProvider, Pool, PoolCapacity, pools
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState
@@ -64,11 +65,7 @@ class PoolForm(FlaskForm):  # type: ignore[misc]
     zone = StringField(lazy(N_("网络区")), [InputRequired(lazy(N_("请填写网络区"))), Length(max=64)])
     xinchuang = BooleanField(lazy(N_("信创")))
     adapter = SelectField(lazy(N_("适配器")), [InputRequired(lazy(N_("请选择适配器")))])
-    options = TextAreaField(
-        lazy(N_("适配器参数")),
-        default="{}",
-        description=lazy(N_('JSON 对象；{home} 代表数据目录。files 例：{"folder": "{home}/清单"}')),
-    )
+    shown = HiddenField()
 
     def offer(self, tx: Tx) -> None:
         """Fill the choices: companies that have not ended, adapters that this house may use; none is chosen beforehand."""
@@ -76,7 +73,7 @@ class PoolForm(FlaskForm):  # type: ignore[misc]
             select(CloudProvider.id, CloudProvider.name).where(CloudProvider.active).order_by(CloudProvider.name)
         )
         self.provider.choices = [SelectChoice(str(id_), name) for id_, name in rows]
-        names = offered(demo=settings().demo)
+        names = registry.offered(demo=settings().demo)
         self.adapter.choices = [SelectChoice("", "—"), *(SelectChoice(name, name) for name in names)]
 
 
@@ -131,6 +128,7 @@ def show(pool_id: int) -> str:
         forecast=outlooks.has_machines(tx, actor(), Resource.pool_id == one.id),
         rows=rows,
         intake=tx.get(Intake, one.id),
+        probe=connections.probed(tx, f"pool:{one.id}"),
         resources=_resources(tx, one),
         live=growth_evidence.resizes_live(one),
         run=use.run,
@@ -158,51 +156,82 @@ def company(provider_id: int) -> str:
 @allow(Role.AUTHORITY)
 def register() -> str | Response | tuple[str, int]:
     """Enter a pool; its adapter is opened with the options before anything is written."""
-    form = PoolForm()
+    names = registry.offered(demo=settings().demo)
+    name = wanted if (wanted := request.values.get("adapter", "")) in names else ""
+    form = connections.with_options(PoolForm, name)() if name else PoolForm()
     form.offer(reading())
+    other = request.method == "POST" and form.shown.data != name and form.shown.data is not None
+    form.shown.data = name
+    if other:  # another adapter was chosen: its own fields, and nothing is wrong yet
+        return render_template("pools/register.html", form=form)
     if form.validate_on_submit():
         try:
-            options = _options(form.options.data)
-            _try(form.adapter.data, options)
+            options = connections.given(form, name)
+            connections.opens(name, options)
             with transaction() as tx:
+                options |= connections.kept_secrets(tx, form, name, form.code.data)
                 one = pools.register(
                     tx, form.code.data, form.name.data, form.provider.data, Arch(form.arch.data), form.zone.data,
-                    adapter=form.adapter.data, options=options, xinchuang=form.xinchuang.data,
+                    adapter=name, options=registry.checked(name, options), xinchuang=form.xinchuang.data,
                 )  # fmt: skip
+                if registry.is_probed(name):
+                    probes.ask(tx, f"pool:{one.id}")
         except (Invalid, Conflict, NotFound) as refused:
-            if refused.params.get("field") not in form:
-                refused.params["field"] = "options"  # what an adapter says of its own options
-            hang(form, refused)
+            connections.hang(form, refused)
         else:
             flash(_("已登记：%(name)s", name=one.name), "success")
             return redirect(url_for("pools.equip", pool_id=one.id))
     return render_template("pools/register.html", form=form), 422 if form.errors else 200
 
 
-def _options(text: str | None) -> dict[str, Any]:
-    try:
-        found = json.loads(text or "{}")
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise Invalid("adapter.json", N_("适配器参数须为 JSON 对象"), field="options")
-    return found
+@blueprint.route("/<int:pool_id>/connection", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+def connect(pool_id: int) -> str | Response | tuple[str, int]:
+    """How a pool's cloud is reached: its options, to be changed; who changed them before."""
+    tx = reading()
+    one = _seen(tx, pool_id)
+    form = connections.with_options(connections.ConnectionForm, one.adapter)()
+    if request.method == "GET":
+        connections.fill(form, one.adapter, one.adapter_options)
+        form.seen.data = connections.mark(one.adapter_options)
+    elif form.validate_on_submit():
+        try:
+            if form.seen.data != connections.mark(one.adapter_options):
+                raise Conflict("pool.stale", N_("连接参数已被他人修改,请重新打开页面"))
+            options = connections.given(form, one.adapter, one.adapter_options)
+            connections.opens(one.adapter, options)
+            with transaction() as writing:
+                options |= connections.kept_secrets(writing, form, one.adapter, one.code)
+                pools.connect(
+                    writing, writing.get_one(Pool, one.id), registry.checked(one.adapter, options),
+                    before=one.adapter_options,
+                )  # fmt: skip
+                if registry.is_probed(one.adapter):
+                    probes.ask(writing, f"pool:{one.id}")
+        except (Invalid, Conflict, NotFound) as refused:
+            connections.hang(form, refused)
+        else:
+            flash(_("连接已保存"), "success")
+            return redirect(url_for("pools.show", pool_id=one.id))
+    changes = tx.scalars(
+        select(AuditRecord)
+        .where(AuditRecord.subject == f"pool:{one.id}", AuditRecord.action.in_(("pool.connect", "pool.register")))
+        .order_by(AuditRecord.sequence.desc())
+        .limit(20)
+    )
+    history = [connections.change(record) for record in changes]
+    status = 422 if form.errors else 200
+    return render_template("pools/connect.html", form=form, one=one, history=history), status
 
 
-def _try(adapter: str, options: dict[str, Any]) -> None:
-    home = str(settings().data)
-    resolved = {
-        name: value.replace("{home}", home) if isinstance(value, str) else value for name, value in options.items()
-    }
-    try:
-        open_provider(adapter, resolved)
-    except (Invalid, NotFound):
-        raise
-    except Exception as fault:
-        current_app.logger.info("adapter %s refused its options", adapter, exc_info=True)
-        raise Invalid(
-            "adapter.options", N_("适配器 %(name)s 的参数不对:%(error)s"), name=adapter, error=str(fault)[:200]
-        ) from fault
+@blueprint.post("/<int:pool_id>/probe")
+@allow(Role.AUTHORITY, Role.SUPERVISOR)
+def probe(pool_id: int) -> Response:
+    """Ask for a probe of the connection; the jobs' process, which has the secrets, carries it out."""
+    with transaction() as tx:
+        probes.ask(tx, f"pool:{_seen(tx, pool_id).id}")
+    flash(_("已安排测试，一分钟内见结果"), "success")
+    return redirect(url_for("pools.show", pool_id=pool_id))
 
 
 @blueprint.route("/<int:pool_id>/capacity", methods=["GET", "POST"])

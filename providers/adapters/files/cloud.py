@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,8 +19,10 @@ import pyarrow as pa
 
 from providers.adapters.files.orders import OrderFiles
 from providers.base import Inventory, Order, Outcome, ProviderFault, Samples, Verb
+from providers.options import option
 from providers.readers import (
     CITY_OFFSET_S,
+    FORMATS,
     UNUSABLE,
     Convention,
     Refusals,
@@ -31,6 +34,28 @@ from providers.readers import (
 )
 from quota.errors import N_, Invalid, NotFound
 from quota.units import Arch, Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesOptions:
+    """What has to be known of the folder."""
+
+    folder: str = option(N_("目录"), N_("云服务商放文件的目录;{home} 代表数据目录"))
+    name: str = option(N_("名称"), default="files")
+    format: str | None = option(N_("用量文件格式"), N_("留空则按内容识别"), default=None, choices=FORMATS)
+    utc_offset_s: int | None = option(
+        N_("时区偏移（秒）"), N_("文件中的时间没有写明时区时"), default=None, least=-16 * 3600, most=16 * 3600
+    )
+    prefix: str = option(N_("编号前缀"), N_("加在每个资源编号之前"), default="")
+    arch: str = option(
+        N_("架构"), N_("清单没有写明架构时"), default=Arch.ANY.value, choices=[one.value for one in Arch]
+    )
+    orders_folder: str | None = option(
+        N_("工单目录"), N_("工单写成文件放在这里,由云服务商人员办理;留空则不能办理工单"), default=None
+    )
+    frees: tuple[str, ...] = option(N_("缩小时一并释放的资源"), N_("用逗号分开,如 block"), default=())
+    live_resize: bool = option(N_("不停机调整规格"), default=False)
+
 
 LISTINGS = (".csv", ".txt", ".tsv", ".xlsx", ".xls", ".parquet", ".json", ".gz")
 
@@ -48,6 +73,8 @@ class FilesCloud:
     for a folder that is not there and for unknown options.
     """
 
+    Options = FilesOptions
+
     def __init__(
         self,
         folder: str | Path,
@@ -64,7 +91,7 @@ class FilesCloud:
         self.name = name
         self.folder = Path(folder)
         if not self.folder.is_dir():
-            raise NotFound("file.missing", UNUSABLE["file.missing"], file=str(folder))
+            raise NotFound("file.missing", UNUSABLE["file.missing"], file=str(folder), field="folder")
         try:
             self.arch = Arch(arch)
         except ValueError:

@@ -8,6 +8,7 @@ options hold them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,26 @@ from providers.base import (
     Samples,
     Verb,
 )
+from providers.options import Json, option
 from quota.errors import N_, Invalid
 from quota.units import Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedOptions:
+    """As SimulatedCloud has them."""
+
+    pool: str = option(N_("资源池"), N_("模拟城市中的资源池编码"), choices=[one.code for one in pools()])
+    epoch: str = option(N_("基准日"), N_("如 2026-11-23"))
+    seed: int = option(N_("种子"), default=1)
+    state_file: str | None = option(N_("状态文件"), N_("{home} 代表数据目录"), default=None)
+    history_days: int = option(N_("历史天数"), default=90)
+    fail_rate: float = option(N_("工单失败率"), default=0.0)
+    pending_minutes: float = option(N_("办理分钟"), default=0.0)
+    missing_rate: float | None = option(N_("缺失率"), default=None)
+    live_resize: bool = option(N_("不停机调整规格"), default=True)
+    faults: Json = option(N_("故障设定"), default=())
+    departments: tuple[str, ...] | None = option(N_("使用单位"), N_("编码,用逗号分开;留空为全部"), default=None)
 
 
 class SimulatedCloud:
@@ -50,6 +69,7 @@ class SimulatedCloud:
     Raises Invalid for options that make no sense.
     """
 
+    Options = SimulatedOptions
     capabilities = frozenset(Verb)
     # Quota comes back when a thing shrinks or is gone; what is off or in the recycle bin keeps its place.
     releases: Mapping[Verb, frozenset[Kind]] = {

@@ -1,0 +1,253 @@
+"""A connection to a cloud's HTTP interface as one lives with it: bounded in time, tried again where that can help, shut for
+a while where it can't, its secret looked up each time, and every failure told as one of a few faults.
+
+A fault that may pass (``transient``) is tried ``ATTEMPTS`` times, after what the server asks for (Retry-After) or growing
+pauses. After ``BREAKS`` such failures in a row nobody asks for ``REST_S`` seconds: a slow or dead cloud costs its
+collection one pause, not all of its time-outs.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import urllib3
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from providers.base import ProviderFault
+from providers.secrets import Secret
+from quota.errors import N_, Invalid, Refused
+
+ATTEMPTS = 3
+BREAKS = 5
+REST_S = 60.0
+LONGEST_WAIT_S = 30.0
+LARGEST = 512 * 2**20
+"""Bytes of an answer: what is larger should have been asked for in pieces."""
+
+FAULTS: Mapping[str, str] = {
+    "name": N_("找不到这个主机名,请核对地址与域名解析"),
+    "refused": N_("主机拒绝连接:端口不对,或服务没有运行"),
+    "unreachable": N_("主机或网络不可达,请检查网络与防火墙"),
+    "timeout": N_("超时没有应答,请检查网络与防火墙,或对方是否过载"),
+    "certificate": N_("证书不受信任或与主机名不符;自建 CA 请填写其证书文件"),
+    "tls": N_("对方不是 TLS 服务,或协议版本不合:请核对 http 与 https"),
+    "credentials": N_("用户名、口令或令牌不对"),
+    "rights": N_("身份正确,但没有所需的权限"),
+    "kind": N_("地址上的不是这种服务,请核对地址与路径"),
+    "busy": N_("对方要求稍后再试"),
+    "server": N_("对方内部出错"),
+    "query": N_("对方不接受这个查询"),
+    "partial": N_("对方只给出部分结果"),
+    "secret": N_("口令取不到"),
+    "rest": N_("连续失败,暂停片刻后再试"),
+}
+"""Code of a fault → its sentence for people. What the other side said in its own words stands in the fault's message."""
+
+
+class Connection:
+    """One server. Speaks to nobody before it is asked to. For one thread at a time.
+
+    ``url``: http or https, without user or password; ``bearer``, or ``user`` with ``password``, let us in; ``ca_file``: the
+    certificates to trust instead of the machine's; ``timeout_s``: for each answer to begin and for each pause within it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        user: str = "",
+        password: Secret | None = None,
+        bearer: Secret | None = None,
+        ca_file: str | None = None,
+        timeout_s: float = 30.0,
+        headers: Mapping[str, str] | None = None,
+        pause_s: float = 1.0,
+    ) -> None:
+        self.url = checked_url(url)
+        self.user, self.password, self.bearer, self.ca_file = user, password, bearer, ca_file
+        self.timeout_s, self.headers, self.pause_s = timeout_s, dict(headers or {}), pause_s
+        self.requests = 0
+        self._pool: urllib3.PoolManager | None = None
+        self._trusted: tuple[int, int] | None = None
+        self._failures, self._rests_until = 0, 0.0
+        self._guard = threading.Lock()
+
+    def get(self, path: str, **params: object) -> Any:
+        """The JSON that ``path`` answers. Raises ProviderFault with a code of FAULTS."""
+        return self._asked("GET", path, params)
+
+    def post(self, path: str, **params: object) -> Any:
+        """The same with the parameters as a form, for queries too long for an address."""
+        return self._asked("POST", path, params)
+
+    def _asked(self, method: str, path: str, params: Mapping[str, object]) -> Any:
+        if time.monotonic() < self._rests_until:
+            raise ProviderFault(f"{self.url}: {BREAKS} failures in a row", transient=True, code="rest")
+        attempts = Retrying(
+            stop=stop_after_attempt(ATTEMPTS),
+            retry=retry_if_exception(lambda error: isinstance(error, ProviderFault) and error.transient),
+            wait=self._wait,
+            reraise=True,
+        )
+        try:
+            found = attempts(self._once, method, path, urlencode({k: v for k, v in params.items() if v is not None}))
+        except ProviderFault as fault:
+            if fault.transient:
+                self._failures += 1
+                if self._failures >= BREAKS:
+                    self._rests_until = time.monotonic() + REST_S
+            raise
+        self._failures = 0
+        return found
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked: float | None = getattr(error, "wait_s", None)
+        if asked is not None:
+            return min(asked, LONGEST_WAIT_S)
+        return wait_exponential_jitter(multiplier=self.pause_s, max=LONGEST_WAIT_S, jitter=self.pause_s)(state)
+
+    def _once(self, method: str, path: str, form: str) -> Any:
+        address = self.url + path + (f"?{form}" if form and method == "GET" else "")
+        body = form.encode() if method == "POST" else None
+        headers = {**self.headers, "Accept": "application/json", **self._let_in()}
+        if body is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        self.requests += 1
+        try:
+            answer = self._manager().request(
+                method, address, body=body, headers=headers, redirect=False, retries=False, preload_content=False
+            )
+            try:
+                content = answer.read(LARGEST + 1, decode_content=True)
+            finally:
+                answer.release_conn()
+        except (HTTPError, OSError) as error:
+            raise _fault(error, self.url) from error
+        if len(content) > LARGEST:
+            raise ProviderFault(f"{address[:200]}: more than {LARGEST} bytes", transient=False, code="query")
+        return _read(answer.status, answer.headers, content, self.url + path)
+
+    def _let_in(self) -> dict[str, str]:
+        try:
+            if self.bearer is not None:
+                return {"Authorization": f"Bearer {_plain(self.bearer)}"}
+            if self.user or self.password is not None:
+                password = "" if self.password is None else _plain(self.password)
+                pair = base64.b64encode(f"{self.user}:{password}".encode()).decode()
+                return {"Authorization": f"Basic {pair}"}
+        except Refused as refused:
+            raise ProviderFault(str(refused), transient=False, code="secret") from refused
+        return {}
+
+    def _manager(self) -> urllib3.PoolManager:
+        """The connections, made anew where the file of certificates was changed."""
+        with self._guard:
+            known = None
+            if self.ca_file:
+                try:
+                    status = Path(self.ca_file).stat()
+                    known = status.st_mtime_ns, status.st_size
+                except OSError as error:
+                    raise ProviderFault(
+                        f"{self.ca_file}: {error.strerror}", transient=False, code="certificate"
+                    ) from error
+            if self._pool is None or known != self._trusted:
+                try:
+                    context = ssl.create_default_context(cafile=self.ca_file or None)
+                except (ssl.SSLError, OSError) as error:
+                    raise ProviderFault(f"{self.ca_file}: {error}", transient=False, code="certificate") from error
+                timeout = urllib3.Timeout(connect=min(self.timeout_s, 10.0), read=self.timeout_s)
+                self._pool = urllib3.PoolManager(ssl_context=context, timeout=timeout, maxsize=2)
+                self._trusted = known
+            return self._pool
+
+
+def checked_url(url: str, field: str = "url") -> str:
+    """``url`` without its last slash. Raises Invalid for what is no address, and for one with a password in it."""
+    parts = urlsplit(url.strip())
+    try:
+        _port = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Invalid("url.bad", N_("地址以 http:// 或 https:// 开头,如 https://prometheus.example:9090"), field=field)
+    if parts.username or parts.password:
+        raise Invalid("url.secret", N_("地址中不能写用户名或口令,请填在各自的栏目中"), field=field)
+    if parts.query or parts.fragment:
+        raise Invalid("url.query", N_("地址不能带问号或井号后面的部分"), field=field)
+    return url.strip().rstrip("/")
+
+
+class _Busy(ProviderFault):
+    """Come again later; ``wait_s``: after so many seconds, where the server says when."""
+
+    def __init__(self, message: str, wait_s: float | None) -> None:
+        super().__init__(message, transient=True, code="busy")
+        self.wait_s = wait_s
+
+
+def _plain(secret: Secret) -> str:
+    found = secret.reveal()
+    if any(ord(one) < 32 or ord(one) == 127 for one in found):
+        raise Invalid("secret.control", N_("口令中有换行或控制字符:%(reference)s"), reference=secret.reference)
+    return found
+
+
+def _fault(error: BaseException, url: str) -> ProviderFault:
+    """What a failed connection is, by what the library and the system say."""
+    inner = error.reason if isinstance(error, MaxRetryError) and error.reason is not None else error
+    text = f"{url}: {inner}"
+    if isinstance(inner, NameResolutionError) or isinstance(inner.__cause__, socket.gaierror):
+        return ProviderFault(text, transient=True, code="name")
+    if isinstance(inner, SSLError | ssl.SSLError):
+        whole = f"{inner} {inner.__cause__}"
+        code = "certificate" if "CERTIFICATE" in whole.upper() or "hostname" in whole else "tls"
+        return ProviderFault(text, transient=False, code=code)
+    if isinstance(inner, NewConnectionError | OSError) and not isinstance(inner, TimeoutError):
+        cause = inner.__cause__ if isinstance(inner, NewConnectionError) else inner
+        code = "refused" if isinstance(cause, ConnectionRefusedError) else "unreachable"
+        return ProviderFault(text, transient=True, code=code)
+    if isinstance(inner, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
+        return ProviderFault(text, transient=True, code="timeout")
+    return ProviderFault(text, transient=True, code="unreachable")
+
+
+def _read(status: int, headers: Mapping[str, str], content: bytes, place: str) -> Any:
+    said = content[:300].decode("utf-8", "replace").strip()
+    if status == 401:
+        raise ProviderFault(f"{place}: 401 {said}", transient=False, code="credentials")
+    if status == 403:
+        raise ProviderFault(f"{place}: 403 {said}", transient=False, code="rights")
+    if status in (429, 503):
+        wait = headers.get("Retry-After", "")
+        raise _Busy(f"{place}: {status} {said}", float(wait) if wait.isdigit() else None)
+    if status >= 500:
+        raise ProviderFault(f"{place}: {status} {said}", transient=True, code="server")
+    try:
+        found = json.loads(content)
+    except ValueError:
+        raise ProviderFault(f"{place}: {status} {said[:120]}", transient=False, code="kind") from None
+    if status in (400, 422):
+        raise ProviderFault(f"{place}: {status} {said}", transient=False, code="query")
+    if status != 200:
+        raise ProviderFault(f"{place}: {status} {said}", transient=False, code="kind")
+    return found
