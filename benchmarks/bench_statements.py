@@ -35,7 +35,7 @@ from quota.actors import Actor, Role, steward
 from quota.db import Book
 from quota.directory import departments
 from quota.directory.pools import CloudProvider, Pool
-from quota.units import UNITS, Arch, Kind
+from quota.units import CLASSES, MEMORY, VCPU, Arch, ClassCode
 
 RESOURCES, DAYS = 100_000, 31
 MONTH_S = DAYS * 86_400
@@ -72,7 +72,7 @@ def ours(home: Path, watch: Watch) -> float:
     )  # fmt: skip
     with watch:
         held = allocate(spells, covered, edges)
-        lines = charge(held, lambda _row, kind: prices[kind], {kind.value: UNITS[kind].factor for kind in Kind})
+        lines = charge(held, lambda _row, kind: prices[kind], {kind: CLASSES[kind].factor for kind in CLASSES})
     _agree(home, sum(one.allocated for one in lines), sum(one.proven for one in lines), len(lines))
     return float(RESOURCES)
 
@@ -101,7 +101,7 @@ def pandas(home: Path, watch: Watch) -> float:
         days = pd.concat(proven).groupby(["row", "day"], sort=True).sum()
         months = days.groupby("row").sum()
         for kind, price in PRICES.items():
-            factor = UNITS[Kind(kind)].factor
+            factor = CLASSES[ClassCode(kind)].factor
             months[f"{kind}_cost"] = (months[f"{kind}_shown"] / (factor * MONTH_S) * price).round(2)
     allocated = int(months["vcpu_all"].sum() + months["memory_all"].sum())
     shown = int(months["vcpu_shown"].sum() + months["memory_shown"].sum())
@@ -148,7 +148,7 @@ def found_house(home: Path, resources: int, days: int) -> None:
     dice = np.random.default_rng(7)
     with works.book.transaction(Actor("zhao", "zhao", Role.AUTHORITY)) as tx:
         for kind, price in PRICES.items():
-            tariffs.enter(tx, Kind(kind), Decimal(price), date(2026, 1, 1))
+            tariffs.enter(tx, ClassCode(kind), Decimal(price), date(2026, 1, 1))
     with works.book.transaction(steward("bench")) as tx:
         company = CloudProvider(code="c", name="c")
         tx.add(company)
@@ -161,7 +161,7 @@ def found_house(home: Path, resources: int, days: int) -> None:
         facts = [
             ResourceFact(
                 f"vm-{number}", f"vm-{number}", ServiceKind.VM, Arch.X86_64,
-                {Kind.VCPU: cores, Kind.MEMORY: cores * 2048}, ResourceState.RUNNING, f"d{number % 50}",
+                {VCPU: cores, MEMORY: cores * 2048}, ResourceState.RUNNING, f"d{number % 50}",
                 created_at=tx.now - timedelta(days=3),
             )
             for number, cores in enumerate(dice.choice([2, 4, 8, 16, 32], resources).tolist())

@@ -29,12 +29,12 @@ from quota.errors import N_, Invalid, OverCapacity, WrongState, reused, stated
 from quota.inventory import Resource
 from quota.ledger import OUT, Account, Hold, Holder, HoldState, Loan, LoanState
 from quota.requests import OPEN, Request, RequestState
-from quota.units import Arch, ResourceClass, amounts, classes
+from quota.units import Arch, Commodity, amounts, classes
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
-Booked = dict[tuple[int, ResourceClass], int]
+Booked = dict[tuple[int, Commodity], int]
 """Base units by pool and class."""
 
 
@@ -51,7 +51,7 @@ class Extent:
     cases: list[int] = field(default_factory=list)
     loans: list[int] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
-    quota: dict[tuple[int, ResourceClass, Holder], int] = field(default_factory=dict)
+    quota: dict[tuple[int, Commodity, Holder], int] = field(default_factory=dict)
 
 
 def extent(tx: Tx, kind: Adjustment, source_id: int, target_id: int | None, system_ids: Collection[int] = ()) -> Extent:
@@ -193,7 +193,7 @@ def _all_of(tx: Tx, source_id: int) -> Extent:
     )
     for account in tx.scalars(select(Account).where(Account.department_id == source_id, Account.balance > 0)):
         if account.holder != Holder.HELD.value:
-            found.quota[account.pool_id, account.resource_class, Holder(account.holder)] = account.balance
+            found.quota[account.pool_id, account.commodity, Holder(account.holder)] = account.balance
     return found
 
 
@@ -247,9 +247,9 @@ def _back(tx: Tx, batch: Reorganisation) -> Extent:
         holds=list(tx.scalars(select(Hold).where(among(Hold.id, map(int, moved["states"]["holds"]))))),
     )
     now = _booked(home)
-    was = {(row[0], ResourceClass.parse(row[1])): row[2] for row in moved["booked"]}
+    was = {(row[0], Commodity.parse(row[1])): row[2] for row in moved["booked"]}
     for pool_id, spelled, holder, amount in moved["quota"]:
-        found.quota[pool_id, ResourceClass.parse(spelled), Holder(holder)] = amount
+        found.quota[pool_id, Commodity.parse(spelled), Holder(holder)] = amount
     for place in {*now, *was}:
         used = (*place, Holder.USED)
         found.quota[used] = found.quota.get(used, 0) + now.get(place, 0) - was.get(place, 0)

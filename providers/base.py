@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from quota.inventory import ResourceState as ResourceState  # the book's words, which adapters speak: given out here
 from quota.inventory import ServiceKind as ServiceKind
-from quota.units import Arch, Kind
+from quota.units import Arch, ClassCode
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +45,7 @@ class ResourceFact:
     name: str
     kind: ServiceKind
     arch: Arch
-    amounts: Mapping[Kind, int]
+    amounts: Mapping[ClassCode, int]
     state: ResourceState
     department_code: str | None = None
     system_code: str | None = None
@@ -89,7 +89,7 @@ class Order:
     kind: ServiceKind
     arch: Arch
     external_id: str | None = None
-    amounts: Mapping[Kind, int] = field(default_factory=dict)
+    amounts: Mapping[ClassCode, int] = field(default_factory=dict)
     name: str | None = None
     department_code: str | None = None
     system_code: str | None = None
@@ -109,7 +109,7 @@ class Outcome:
     state: OutcomeState
     at: datetime
     external_id: str | None = None
-    amounts: Mapping[Kind, int] = field(default_factory=dict)
+    amounts: Mapping[ClassCode, int] = field(default_factory=dict)
     message: str = ""
 
 
@@ -120,7 +120,7 @@ class Provider(Protocol):
     capabilities: frozenset[Verb]
     live_resize: bool
     """Whether it changes the size of a running machine without stopping it: only then may the steward do so by itself."""
-    releases: Mapping[Verb, frozenset[Kind]]
+    releases: Mapping[Verb, frozenset[ClassCode]]
     """Release map: which quota a verb frees on this kind of cloud (what stopping frees differs between clouds)."""
 
     def inventory(self, now: datetime) -> Inventory:
@@ -197,7 +197,7 @@ class BillLine:
     month: str  # 2026-10
     external_id: str
     service: ServiceKind
-    kind: Kind
+    kind: ClassCode
     arch: Arch
     quantity: Decimal
     since: datetime

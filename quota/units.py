@@ -1,28 +1,29 @@
-"""What is counted, and in what: resource kinds, chip architectures, and amounts in integer base units. Pure."""
+"""What is counted, and in what: resource classes, chip architectures, and amounts in integer base units. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NewType
 
 from quota.errors import N_, Invalid
 
+ClassCode = NewType("ClassCode", str)
+"""Names a resource class, wherever something is counted; ``CLASSES`` tells what it means."""
 
-class Kind(StrEnum):
-    """What a department can have quota of."""
-
-    VCPU = "vcpu"
-    MEMORY = "memory"
-    BLOCK = "block"
-    OBJECT = "object"
-    BANDWIDTH = "bandwidth"
-    EIP = "eip"
-    DATABASE = "database"
-    MIDDLEWARE = "middleware"
-    SECURITY = "security"
-    CRYPTOGRAPHY = "cryptography"
-    ACCELERATOR = "accelerator"
+# The classes that the house itself names; any other is known by its row alone.
+VCPU = ClassCode("vcpu")
+MEMORY = ClassCode("memory")
+BLOCK = ClassCode("block")
+OBJECT = ClassCode("object")
+BANDWIDTH = ClassCode("bandwidth")
+EIP = ClassCode("eip")
+DATABASE = ClassCode("database")
+MIDDLEWARE = ClassCode("middleware")
+SECURITY = ClassCode("security")
+CRYPTOGRAPHY = ClassCode("cryptography")
+ACCELERATOR = ClassCode("accelerator")
 
 
 class Arch(StrEnum):
@@ -48,9 +49,10 @@ class Group(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """How one kind is counted: ``factor`` base units make one ``shown`` unit."""
+class ResourceClass:
+    """What a department can have quota of, and how it is counted: ``factor`` base units make one ``shown`` unit."""
 
+    code: ClassCode
     group: Group
     base: str
     shown: str
@@ -59,85 +61,111 @@ class Unit:
     by_arch: bool  # False: the chip does not matter (storage, addresses, network)
 
 
-UNITS: Mapping[Kind, Unit] = {
-    Kind.VCPU: Unit(Group.COMPUTE, "vCPU", "vCPU", 1, N_("vCPU"), True),
-    Kind.MEMORY: Unit(Group.COMPUTE, "MiB", "GB", 1024, N_("内存"), True),
-    Kind.BLOCK: Unit(Group.STORAGE, "GB", "GB", 1, N_("块存储"), False),
-    Kind.OBJECT: Unit(Group.STORAGE, "GB", "GB", 1, N_("对象存储"), False),
-    Kind.BANDWIDTH: Unit(Group.NETWORK, "Mbps", "Mbps", 1, N_("带宽"), False),
-    Kind.EIP: Unit(Group.NETWORK, "个", "个", 1, N_("弹性公网IP"), False),
-    Kind.DATABASE: Unit(Group.DATABASE, "实例", "实例", 1, N_("数据库"), True),
-    Kind.MIDDLEWARE: Unit(Group.MIDDLEWARE, "实例", "实例", 1, N_("中间件"), True),
-    Kind.SECURITY: Unit(Group.SECURITY, "套", "套", 1, N_("安全服务"), False),
-    Kind.CRYPTOGRAPHY: Unit(Group.SECURITY, "实例", "实例", 1, N_("密码服务"), False),
-    Kind.ACCELERATOR: Unit(Group.AI, "卡", "卡", 1, N_("加速卡"), True),
-}
+SEED = (
+    ResourceClass(VCPU, Group.COMPUTE, "vCPU", "vCPU", 1, N_("vCPU"), True),
+    ResourceClass(MEMORY, Group.COMPUTE, "MiB", "GB", 1024, N_("内存"), True),
+    ResourceClass(BLOCK, Group.STORAGE, "GB", "GB", 1, N_("块存储"), False),
+    ResourceClass(OBJECT, Group.STORAGE, "GB", "GB", 1, N_("对象存储"), False),
+    ResourceClass(BANDWIDTH, Group.NETWORK, "Mbps", "Mbps", 1, N_("带宽"), False),
+    ResourceClass(EIP, Group.NETWORK, "个", "个", 1, N_("弹性公网IP"), False),
+    ResourceClass(DATABASE, Group.DATABASE, "实例", "实例", 1, N_("数据库"), True),
+    ResourceClass(MIDDLEWARE, Group.MIDDLEWARE, "实例", "实例", 1, N_("中间件"), True),
+    ResourceClass(SECURITY, Group.SECURITY, "套", "套", 1, N_("安全服务"), False),
+    ResourceClass(CRYPTOGRAPHY, Group.SECURITY, "实例", "实例", 1, N_("密码服务"), False),
+    ResourceClass(ACCELERATOR, Group.AI, "卡", "卡", 1, N_("加速卡"), True),
+)
 
 UNIT_NAMES = (N_("个"), N_("实例"), N_("套"), N_("卡"))
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ResourceClass:
-    """A kind on an architecture: what an account of the ledger counts. Written ``vcpu:aarch64``."""
+class Registry(Mapping[ClassCode, ResourceClass]):
+    """The resource classes by their codes, in their order."""
 
-    kind: Kind
+    def __init__(self, classes: Iterable[ResourceClass]) -> None:
+        self._classes = {one.code: one for one in classes}
+
+    def __getitem__(self, code: ClassCode) -> ResourceClass:
+        return self._classes[code]
+
+    def __iter__(self) -> Iterator[ClassCode]:
+        return iter(self._classes)
+
+    def __len__(self) -> int:
+        return len(self._classes)
+
+    def known(self, text: str) -> ClassCode:
+        """``text`` as the code that it is. Raises Invalid where no class has it."""
+        code = ClassCode(text)
+        if code not in self._classes:
+            raise Invalid("kind.unknown", N_("没有这种资源:%(name)s"), name=text)
+        return code
+
+
+CLASSES = Registry(SEED)
+"""The classes that there are."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Commodity:
+    """A resource class on an architecture: what an account of the ledger counts. Written ``vcpu:aarch64``."""
+
+    kind: ClassCode
     arch: Arch
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.arch}"
 
     @classmethod
-    def parse(cls, text: str) -> ResourceClass:
-        """``vcpu:aarch64`` → ResourceClass. Raises Invalid for anything else."""
+    def parse(cls, text: str) -> Commodity:
+        """``vcpu:aarch64`` → Commodity. Raises Invalid for anything else."""
         kind, _, arch = text.partition(":")
         try:
-            return cls(Kind(kind), Arch(arch or "any"))
-        except ValueError:
+            return cls(CLASSES.known(kind), Arch(arch or "any"))
+        except (ValueError, Invalid):
             raise Invalid("class.unknown", N_("没有这种资源类别:%(text)s"), text=text) from None
 
     @classmethod
-    def of(cls, kind: Kind, arch: Arch) -> ResourceClass:
-        """The class that ``kind`` is booked under on a machine of ``arch``."""
-        return cls(kind, arch if UNITS[kind].by_arch else Arch.ANY)
+    def of(cls, kind: ClassCode, arch: Arch) -> Commodity:
+        """What ``kind`` is booked as on a machine of ``arch``."""
+        return cls(kind, arch if CLASSES[kind].by_arch else Arch.ANY)
 
 
-Amounts = Mapping[Kind, int]
-"""Base units by kind; absent means none."""
+Amounts = Mapping[ClassCode, int]
+"""Base units by resource class; absent means none."""
 
 
-def amounts(raw: Mapping[str, int]) -> dict[Kind, int]:
-    """Stored JSON (kind name → base units) → amounts. Raises Invalid for unknown kinds and negative figures."""
-    result: dict[Kind, int] = {}
+def amounts(raw: Mapping[str, int]) -> dict[ClassCode, int]:
+    """Stored JSON (class code → base units) → amounts. Raises Invalid for unknown classes and negative figures."""
+    result: dict[ClassCode, int] = {}
     for name, figure in raw.items():
-        if name not in Kind.__members__.values():
-            raise Invalid("kind.unknown", N_("没有这种资源:%(name)s"), name=name)
+        code = CLASSES.known(name)
         if isinstance(figure, bool) or not isinstance(figure, int) or figure < 0:
             raise Invalid("amount.bad", N_("%(name)s的数量须为非负整数"), name=name)
         if figure:
-            result[Kind(name)] = figure
+            result[code] = figure
     return result
 
 
-def total(many: Iterable[Amounts]) -> dict[Kind, int]:
-    """The sum of amounts, kind by kind."""
-    result: dict[Kind, int] = {}
+def total(many: Iterable[Amounts]) -> dict[ClassCode, int]:
+    """The sum of amounts, class by class."""
+    result: dict[ClassCode, int] = {}
     for one in many:
         for kind, figure in one.items():
             result[kind] = result.get(kind, 0) + figure
     return result
 
 
-def times(one: Amounts, count: int) -> dict[Kind, int]:
+def times(one: Amounts, count: int) -> dict[ClassCode, int]:
     """``count`` pieces of ``one``."""
     return {kind: figure * count for kind, figure in one.items()}
 
 
-def classes(one: Amounts, arch: Arch) -> dict[ResourceClass, int]:
+def classes(one: Amounts, arch: Arch) -> dict[Commodity, int]:
     """Amounts of a thing on ``arch`` → what the ledger books."""
-    return {ResourceClass.of(kind, arch): figure for kind, figure in one.items() if figure}
+    return {Commodity.of(kind, arch): figure for kind, figure in one.items() if figure}
 
 
-def shown(kind: Kind, figure: int) -> float | int:
+def shown(kind: ClassCode, figure: int) -> float | int:
     """Base units → the unit people read (GB for memory)."""
-    factor = UNITS[kind].factor
+    factor = CLASSES[kind].factor
     return figure if factor == 1 else (figure // factor if figure % factor == 0 else figure / factor)

@@ -17,7 +17,7 @@ from metering.judging import FIGURE_LABELS, Reason
 from providers.base import ServiceKind
 from quota.errors import N_
 from quota.inventory import Resource
-from quota.units import Amounts, Kind
+from quota.units import ACCELERATOR, BANDWIDTH, BLOCK, MEMORY, VCPU, Amounts, ClassCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Drawn:
 
     name: str
     title: str
-    lines: Mapping[str, tuple[str, Kind | None]]
+    lines: Mapping[str, tuple[str, ClassCode | None]]
     figures: tuple[str, ...]
     unit: str = "%"
     scale: float = 1.0
@@ -36,11 +36,11 @@ class Drawn:
 MACHINE = Drawn(
     "use",
     N_("CPU 与内存使用率(小时均值,占现有规格)"),
-    {"cpu_pct": (N_("CPU"), Kind.VCPU), "mem_pct": (N_("内存"), Kind.MEMORY)},
+    {"cpu_pct": (N_("CPU"), VCPU), "mem_pct": (N_("内存"), MEMORY)},
     ("cpu", "mem", "daily"),
 )
-CARD = Drawn("use", N_("加速卡使用率(小时均值)"), {"card_pct": (N_("加速卡"), Kind.ACCELERATOR)}, ("card",))
-DISK = Drawn("use", N_("已用容量(小时均值,占现有容量)"), {"disk_pct": (N_("已用容量"), Kind.BLOCK)}, ("disk",))
+CARD = Drawn("use", N_("加速卡使用率(小时均值)"), {"card_pct": (N_("加速卡"), ACCELERATOR)}, ("card",))
+DISK = Drawn("use", N_("已用容量(小时均值,占现有容量)"), {"disk_pct": (N_("已用容量"), BLOCK)}, ("disk",))
 TRAFFIC = Drawn(
     "use",
     N_("网络流量(小时均值)"),
@@ -105,11 +105,11 @@ def _chart(
         for metric, (label, _kind) in drawn.lines.items()
     ]
     for label, kind in drawn.lines.values():
-        before, after = (had or {}).get(kind or Kind.VCPU), (target or {}).get(kind or Kind.VCPU)
+        before, after = (had or {}).get(kind or VCPU), (target or {}).get(kind or VCPU)
         if kind is not None and before and after is not None and after != before:
             name = _("目标规格(%(what)s)", what=_(label))
             series.append(Series(name, [round(100 * after / before, 1)] * len(instants), role="capacity"))
-    bought = one.has().get(Kind.BANDWIDTH) if drawn is TRAFFIC else None
+    bought = one.has().get(BANDWIDTH) if drawn is TRAFFIC else None
     if bought:
         series.append(Series(_("购买的带宽"), [float(bought)] * len(instants), role="capacity"))
     return Chart(

@@ -18,7 +18,7 @@ from quota.errors import Refused
 from quota.inventory import Resource
 from quota.ledger import lending
 from quota.requests import Request, RequestKind, RequestState
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import VCPU, Arch, Commodity
 
 LENT, OFFERED = 8, 4
 """vCPU that one department lends to another, and that it offers besides."""
@@ -54,7 +54,7 @@ def _lend(works: Works, clerks: list[Actor]) -> None:
         pool_id, arch, lender = granted.pool_id, granted.pool.arch, granted.department_id
     own = next(one for one in clerks if one.department_id == lender)
     others = [one for one in clerks if one.department_id != lender]
-    cls = ResourceClass.of(Kind.VCPU, Arch(arch))
+    cls = Commodity.of(VCPU, Arch(arch))
     for number, (amount, borrower) in enumerate(zip((LENT, OFFERED), others, strict=False)):
         with works.book.transaction(own) as tx:
             loan = lending.offer(

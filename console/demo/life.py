@@ -32,7 +32,7 @@ from quota.directory import CatalogItem, CloudProvider, Person, Pool
 from quota.errors import Refused
 from quota.inventory import Resource
 from quota.requests import Ask, Line, Request, RequestKind, RequestState, approvals, notices
-from quota.units import Kind
+from quota.units import MEMORY, VCPU
 
 DAY = timedelta(days=1)
 WEEK = 7
@@ -258,7 +258,7 @@ class Life:
         pool_id, resource_id = self.pools[story.pool].id, None
         item_id = self.items[story.item] if story.item else None
         if story.kind is RequestKind.QUOTA:
-            line = Line(amounts={Kind.VCPU: story.count, Kind.MEMORY: 2 * GIB * story.count})
+            line = Line(amounts={VCPU: story.count, MEMORY: 2 * GIB * story.count})
         elif story.kind is RequestKind.CREATE:
             line = Line(item_id=item_id, quantity=story.count, name=story.words[:6])
         else:

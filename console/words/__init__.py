@@ -8,7 +8,7 @@ from console.words.names import who, who_exactly
 from console.words.policies import FIGURES, MISSING_LABELS, SPEEDS
 from console.words.refusals import WORDS, words
 from console.words.rules import FACT_LABELS, OPERATOR_LABELS, Comparison, Groups
-from console.words.services import KINDS
+from console.words.services import CLASS_LABELS, KINDS
 from console.words.states import STATES
 from console.words.texts import (
     ARCH_LABELS,
@@ -36,6 +36,7 @@ from console.words.texts import (
 __all__ = [
     "ARCH_LABELS",
     "CASE_ACTIONS",
+    "CLASS_LABELS",
     "COOKIE",
     "FACT_LABELS",
     "FIGURES",

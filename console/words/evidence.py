@@ -22,7 +22,7 @@ from providers.base import Verb
 from providers.orders import VERB_LABELS
 from quota.directory import Department, Pool
 from quota.errors import N_
-from quota.units import Kind
+from quota.units import CLASSES
 
 FACTS = {
     "number": N_("工单号"), "verb": N_("事项"), "due_at": N_("期限"), "delivered_at": N_("交付"), "ok": N_("达标"),
@@ -53,7 +53,7 @@ def called(ref: str) -> str:
     """``bill:1/i-7/vcpu`` → 账单 2026-10 · i-7 · vCPU; ``capacity:gov/2026-09/memory`` → 分配率 · 资源池名 · 2026-09 · 内存."""
     head, *rest = ref.split("/")
     kind, _colon, name = head.partition(":")
-    tail = [kind_label(part) if part in set(Kind) else part for part in rest]
+    tail = [kind_label(part) if part in CLASSES else part for part in rest]
     if kind in SOURCES and not (kind in names.KINDS and name.isdigit()):
         return " · ".join([_(SOURCES[kind]), _pool(name), *tail])
     if kind == "certificate":
@@ -121,7 +121,7 @@ def _department(row_id: Any) -> str:
 WRITERS: Mapping[str, Callable[[Any], str]] = {
     "number": str,
     "verb": lambda code: _(VERB_LABELS[Verb(code)]),
-    "kind": lambda code: kind_label(code) if code in set(Kind) else str(code),
+    "kind": lambda code: kind_label(code) if code in CLASSES else str(code),
     "due_at": _moment, "delivered_at": _moment, "at": _moment, "valid_until": _moment, "on": _moment, "month": str,
     "pool": _pool,
     "department": _department,

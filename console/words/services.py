@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from providers.base import ServiceKind
 from quota.errors import N_
+from quota.units import CLASSES, ClassCode
 
 KINDS = {
     ServiceKind.VM.value: N_("云主机"),
@@ -18,3 +21,18 @@ KINDS = {
     ServiceKind.CRYPTOGRAPHY.value: N_("密码服务"),
     ServiceKind.ACCELERATOR.value: N_("加速卡"),
 }
+
+
+class _ClassLabels(Mapping[str, str]):
+    def __getitem__(self, code: str) -> str:
+        return CLASSES[ClassCode(code)].label
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(CLASSES)
+
+    def __len__(self) -> int:
+        return len(CLASSES)
+
+
+CLASS_LABELS: Mapping[str, str] = _ClassLabels()
+"""What every resource class is called, as of now."""

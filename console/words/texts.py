@@ -22,7 +22,7 @@ from console.words.states import STATES, State
 from quota.actors import ROLE_LABELS, Role
 from quota.calendar import WorkingDays, working_days
 from quota.errors import N_
-from quota.units import UNITS, Amounts, Arch, Kind, ResourceClass, shown
+from quota.units import CLASSES, Amounts, Arch, ClassCode, Commodity, shown
 
 LANGUAGES = {"zh_CN": "中文", "en": "English"}
 SOURCE = "zh_CN"
@@ -135,31 +135,31 @@ def share(part: float | None, whole: float | None) -> str:
     return percent(100 * part / whole if part is not None and whole else None)
 
 
-def amount(figure: int | None, kind: Kind | str | ResourceClass) -> str:
+def amount(figure: int | None, kind: ClassCode | str | Commodity) -> str:
     """Base units of a kind → ``128 GB``."""
-    one = kind.kind if isinstance(kind, ResourceClass) else Kind(kind)
-    return UNKNOWN if figure is None else quantity(shown(one, figure), UNITS[one].shown)
+    one = kind.kind if isinstance(kind, Commodity) else ClassCode(kind)
+    return UNKNOWN if figure is None else quantity(shown(one, figure), CLASSES[one].shown)
 
 
 def amounts(what: Amounts | Mapping[str, int] | None) -> str:
     """``8 vCPU · 16 GB 内存 · 100 GB 块存储``; the kinds in their fixed order."""
     if not what:
         return UNKNOWN
-    given = {Kind(kind): figure for kind, figure in what.items()}
+    given = {ClassCode(kind): figure for kind, figure in what.items()}
     parts = [
-        amount(given[kind], kind) + ("" if UNITS[kind].label == UNITS[kind].shown else " " + _(UNITS[kind].label))
-        for kind in Kind
+        amount(given[kind], kind) + ("" if CLASSES[kind].label == CLASSES[kind].shown else " " + _(CLASSES[kind].label))
+        for kind in CLASSES
         if kind in given
     ]
     return " · ".join(parts)
 
 
-def kind_label(kind: Kind | str | ResourceClass) -> str:
+def kind_label(kind: ClassCode | str | Commodity) -> str:
     """``vCPU``, ``内存``; a class says its architecture, too: ``内存 · aarch64``."""
-    if isinstance(kind, ResourceClass):
-        label = _(UNITS[kind.kind].label)
+    if isinstance(kind, Commodity):
+        label = _(CLASSES[kind.kind].label)
         return label if kind.arch is Arch.ANY else f"{label} · {kind.arch.value}"
-    return _(UNITS[Kind(kind)].label)
+    return _(CLASSES[ClassCode(kind)].label)
 
 
 def when(value: datetime | date | None, only: str = "") -> str:
@@ -252,7 +252,7 @@ def attach(app: Flask) -> None:
     app.jinja_env.filters.update(FILTERS)
     app.jinja_env.globals.update(_=_in_template, gettext=_in_template)
     app.jinja_env.globals.update(
-        units=UNITS, share=share, overdue=overdue, state_of=state, language=language, LANGUAGES=LANGUAGES
+        units=CLASSES, share=share, overdue=overdue, state_of=state, language=language, LANGUAGES=LANGUAGES
     )
     app.jinja_env.tests["overdue"] = overdue
     app.jinja_env.tests["codelike"] = codelike

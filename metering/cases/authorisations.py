@@ -18,7 +18,7 @@ from quota.base import Base
 from quota.calendar import ZONE
 from quota.directory import Department, System, subtree
 from quota.errors import N_, Invalid, NotAllowed, NotFound, WrongState
-from quota.units import Amounts, Kind
+from quota.units import MEMORY, VCPU, Amounts
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -55,7 +55,7 @@ class Authorisation(Base):
     system: Mapped[System] = relationship()
 
     def ceiling(self) -> Amounts:
-        return {Kind.VCPU: self.vcpu, Kind.MEMORY: self.memory_mb}
+        return {VCPU: self.vcpu, MEMORY: self.memory_mb}
 
     def holds(self, today: date) -> bool:
         """Whether it holds today, were the system still the department's."""

@@ -38,7 +38,7 @@ from quota.actors import Role
 from quota.calendar import ZONE
 from quota.errors import N_, NotAllowed, WrongState
 from quota.ledger import Holder, Side, lending
-from quota.units import Amounts, Arch, ResourceClass, amounts, classes
+from quota.units import Amounts, Arch, Commodity, amounts, classes
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -260,7 +260,7 @@ def _take_note(one: Case, finding: Finding | None) -> None:
     one.fresh_finding_id = finding.id if finding else None
     one.was_running = one.resource.state == ResourceState.RUNNING
     if one.kind == CaseKind.SHRINK:
-        one.target = {kind.value: figure for kind, figure in safe_target(one, finding).items()}
+        one.target = {str(kind): n for kind, n in safe_target(one, finding).items()}
 
 
 def _order(tx: Tx, one: Case, verb: Verb, what: Amounts, reason: str) -> None:
@@ -309,7 +309,7 @@ def _delivered(tx: Tx, one: Case, order: WorkOrder) -> None:
     _set_aside(tx, one, order)
     if one.kind == CaseKind.EXPAND:
         one.effective_at = when
-        one.freed = {kind.value: figure for kind, figure in more(amounts(one.shape), one.will_have() or {}).items()}
+        one.freed = {str(kind): n for kind, n in more(amounts(one.shape), one.will_have() or {}).items()}
         if one.ends_on is None:
             close(tx, one, Ending.EXPANDED, N_("已按建议扩容"))
         else:
@@ -382,7 +382,7 @@ def _set_aside(tx: Tx, one: Case, order: WorkOrder) -> None:
     total = amounts(one.freed)
     for kind, figure in freed.items():
         total[kind] = total.get(kind, 0) + figure
-    one.freed = {kind.value: figure for kind, figure in total.items()}
+    one.freed = {str(kind): n for kind, n in total.items()}
     if order.frees != Holder.GRANTED.value:
         return
     what = classes(freed, Arch(one.pool.arch))
@@ -403,12 +403,12 @@ def _set_aside(tx: Tx, one: Case, order: WorkOrder) -> None:
         )
 
 
-def _let_go(tx: Tx, one: Case) -> dict[ResourceClass, int]:
+def _let_go(tx: Tx, one: Case) -> dict[Commodity, int]:
     """What was set aside is the department's granted quota again; returns how much that is."""
     holds = ledger.pending(tx, one.subject)
-    what: dict[ResourceClass, int] = {}
+    what: dict[Commodity, int] = {}
     for each in holds:
-        what[each.resource_class] = what.get(each.resource_class, 0) + each.amount
+        what[each.commodity] = what.get(each.commodity, 0) + each.amount
     if holds:
         ledger.void(tx, holds, key=f"{one.subject}:{one.orders}:let-go")
     return what

@@ -8,7 +8,7 @@ from typing import Any
 from metering.judging import CaseKind, Procedure
 from providers.base import ServiceKind
 from quota.errors import N_
-from quota.units import Amounts, Kind
+from quota.units import BANDWIDTH, BLOCK, MEMORY, OBJECT, VCPU, Amounts, ClassCode
 
 
 def backoff(procedure: Procedure, setbacks: int) -> int:
@@ -82,12 +82,12 @@ def strain(numbers: Mapping[str, Any], days: int) -> float | None:
     return max((float(one) for one in shown if one is not None), default=None)
 
 
-FULL_OF: Mapping[Kind, str] = {
-    Kind.VCPU: "cpu_p95",
-    Kind.MEMORY: "mem_p95",
-    Kind.BANDWIDTH: "line_peak",
-    Kind.BLOCK: "disk_last",
-    Kind.OBJECT: "disk_last",
+FULL_OF: Mapping[ClassCode, str] = {
+    VCPU: "cpu_p95",
+    MEMORY: "mem_p95",
+    BANDWIDTH: "line_peak",
+    BLOCK: "disk_last",
+    OBJECT: "disk_last",
 }
 """What shows how full that much of a kind is."""
 
@@ -106,6 +106,6 @@ def crowded(numbers: Mapping[str, Any], shape: Amounts, has: Amounts) -> float |
         and shape.get(kind)
         and has.get(kind)
         # A full disk that keeps its size is no reason to keep the cores.
-        and (kind in (Kind.VCPU, Kind.MEMORY) or has[kind] != shape[kind])
+        and (kind in (VCPU, MEMORY) or has[kind] != shape[kind])
     ]
     return max(found, default=None)

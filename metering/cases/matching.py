@@ -15,12 +15,12 @@ from metering.cases.steps import State
 from metering.judging import TAKES, CaseKind, worth
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
-from quota.units import Amounts, Kind, total
+from quota.units import ACCELERATOR, BLOCK, EIP, MEMORY, VCPU, Amounts, total
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
-MATCHED = (Kind.VCPU, Kind.MEMORY, Kind.BLOCK, Kind.ACCELERATOR, Kind.EIP)
+MATCHED = (VCPU, MEMORY, BLOCK, ACCELERATOR, EIP)
 """What is moved between departments; the rest belongs to the thing it was bought with."""
 
 

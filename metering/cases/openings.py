@@ -40,7 +40,7 @@ from quota.errors import N_, WrongState
 from quota.inventory import Resource
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
-from quota.units import Amounts, Kind
+from quota.units import VCPU, Amounts
 
 if TYPE_CHECKING:
     from quota.db import Book, Tx
@@ -419,7 +419,7 @@ def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
     if not recovers:
         return "no_target"
     # Idle machines take over from a busy one; they do nothing for a line or a disk that is full.
-    spread = resource.kind in whole_systems.MACHINES and target is not None and Kind.VCPU in target
+    spread = resource.kind in whole_systems.MACHINES and target is not None and VCPU in target
     whole = state.systems.get(resource.system_id or 0) if spread else None
     if kind is CaseKind.EXPAND and whole is not None and whole.has_slack(state.slack):
         return "system_slack"
@@ -447,8 +447,8 @@ def _open(tx: Tx, run: Assessment, one: _Candidate, procedure: Procedure) -> Cas
         policy_version_id=run.policy_version_id,
         finding_id=one.finding.id,
         shape=dict(resource.amounts),
-        target=None if one.target is None else {kind.value: n for kind, n in {**resource.has(), **one.target}.items()},
-        recoverable={kind.value: n for kind, n in one.recovers.items()},
+        target=None if one.target is None else {**resource.has(), **one.target},
+        recoverable=dict(one.recovers),
         worth=one.worth,
         risk=_risk(tx, one),
         was_running=resource.state == ResourceState.RUNNING,

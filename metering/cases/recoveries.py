@@ -16,7 +16,7 @@ from quota.directory import Department, Pool
 from quota.inventory import Resource
 from quota.ledger import Account, Entry, Holder, Transfer
 from quota.requests import Request
-from quota.units import Arch, Kind, ResourceClass, amounts, classes
+from quota.units import CLASSES, Arch, ClassCode, Commodity, amounts, classes
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -42,9 +42,9 @@ class Regret:
 class Recoveries:
     """Base units by class. ``recovered``: freed for good; ``under_way``: of open cases; ``given``: by expansions."""
 
-    recovered: dict[ResourceClass, int] = field(default_factory=dict)
-    under_way: dict[ResourceClass, int] = field(default_factory=dict)
-    given: dict[ResourceClass, int] = field(default_factory=dict)
+    recovered: dict[Commodity, int] = field(default_factory=dict)
+    under_way: dict[Commodity, int] = field(default_factory=dict)
+    given: dict[Commodity, int] = field(default_factory=dict)
     cases_recovered: int = 0
     cases_under_way: int = 0
     cases_given: int = 0
@@ -94,7 +94,7 @@ def recoveries(tx: Tx, since: datetime | None = None) -> Recoveries:
     return found
 
 
-def recoverable(tx: Tx, run: Assessment) -> dict[ResourceClass, int]:
+def recoverable(tx: Tx, run: Assessment) -> dict[Commodity, int]:
     """What could be taken by ``run``, whether or not a case is open: base units by class."""
     wanted = [verdict.value for verdict, kind in CALLS_FOR.items() if kind in TAKES]
     query = (
@@ -103,26 +103,26 @@ def recoverable(tx: Tx, run: Assessment) -> dict[ResourceClass, int]:
         .where(Finding.assessment_id == run.id, Finding.verdict.in_(wanted))
         .group_by(Resource.arch)
     )
-    found: dict[ResourceClass, int] = {}
+    found: dict[Commodity, int] = {}
     for arch, *sums in tx.execute(query):
         _add(found, classes(_kinds(sums), Arch(arch)))
     return found
 
 
-def recoverable_by_kind(tx: Tx, run: Assessment) -> dict[Kind, int]:
+def recoverable_by_kind(tx: Tx, run: Assessment) -> dict[ClassCode, int]:
     """What ``run`` found to be recoverable, in base units by kind."""
     return _kinds(tx.execute(select(*FREED).where(Finding.assessment_id == run.id)).one())
 
 
-FREED = [func.sum(Finding.recoverable[kind.value].as_integer()) for kind in Kind]
+FREED = [func.sum(Finding.recoverable[kind].as_integer()) for kind in CLASSES]
 """What findings would free, by kind: summed where they lie, a city has as many as machines."""
 
 
-def _kinds(sums: Iterable[Any]) -> dict[Kind, int]:
-    return {kind: int(figure) for kind, figure in zip(Kind, sums, strict=True) if figure}
+def _kinds(sums: Iterable[Any]) -> dict[ClassCode, int]:
+    return {kind: int(figure) for kind, figure in zip(CLASSES, sums, strict=True) if figure}
 
 
-def by_month(tx: Tx, since: datetime) -> list[tuple[datetime, ResourceClass, int]]:
+def by_month(tx: Tx, since: datetime) -> list[tuple[datetime, Commodity, int]]:
     """What ended cases freed for good since an instant: (closed at, class, base units) each, oldest first."""
     query = (
         select(Case.closed_at, Case.freed, Pool.arch)
@@ -149,7 +149,7 @@ class Went:
     subject: str
     number: str
     at: datetime
-    what: dict[ResourceClass, int]
+    what: dict[Commodity, int]
 
 
 def went_to(tx: Tx, since: datetime, most: int | None = None) -> list[Went]:
@@ -180,7 +180,7 @@ def went_to(tx: Tx, since: datetime, most: int | None = None) -> list[Went]:
         .order_by(Entry.id)
     )
     came_back: set[tuple[int, str, str]] = set()
-    sums: dict[tuple[int, str], dict[ResourceClass, int]] = {}
+    sums: dict[tuple[int, str], dict[Commodity, int]] = {}
     last: dict[tuple[int, str], datetime] = {}
     for pool_id, kind, arch, department_id, command, subject, at, delta in tx.execute(moved):
         if subject.startswith("case:"):  # takes, or moves within the quota that its department has
@@ -188,7 +188,7 @@ def went_to(tx: Tx, since: datetime, most: int | None = None) -> list[Went]:
                 came_back.add((pool_id, kind, arch))
         elif department_id is not None and (pool_id, kind, arch) in came_back:
             gained = sums.setdefault((department_id, subject), {})
-            cls = ResourceClass(Kind(kind), Arch(arch))
+            cls = Commodity(ClassCode(kind), Arch(arch))
             gained[cls] = gained.get(cls, 0) + delta
             last[department_id, subject] = at
     gains = {key: {cls: n for cls, n in gained.items() if n > 0} for key, gained in sums.items()}
@@ -213,6 +213,6 @@ def _numbers(tx: Tx, subjects: Iterable[str]) -> dict[str, str]:
     return {one: known.get(number) or one for one, number in ids.items()}
 
 
-def _add(total: dict[ResourceClass, int], what: dict[ResourceClass, int]) -> None:
+def _add(total: dict[Commodity, int], what: dict[Commodity, int]) -> None:
     for cls, figure in what.items():
         total[cls] = total.get(cls, 0) + figure

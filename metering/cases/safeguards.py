@@ -24,7 +24,7 @@ from quota.calendar import ZONE
 from quota.errors import N_
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
-from quota.units import Kind, amounts
+from quota.units import ClassCode, amounts
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -190,7 +190,7 @@ def against_order(tx: Tx, one: Case, order: WorkOrder) -> Obstacle | None:
     return None
 
 
-def safe_target(one: Case, finding: Finding | None) -> dict[Kind, int]:
+def safe_target(one: Case, finding: Finding | None) -> dict[ClassCode, int]:
     """What a shrink may go down to, by what the department was told and by the fresh judgement."""
     fresh = finding.should_have() if finding is not None else None
     return gentler(one.resource.has(), one.will_have() or {}, fresh)

@@ -25,7 +25,7 @@ from quota.base import Base
 from quota.calendar import ZONE
 from quota.directory import System
 from quota.inventory import Resource
-from quota.units import Kind
+from quota.units import VCPU
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -121,7 +121,7 @@ def cores(tx: Tx, of: Select[Any] | None = None) -> dict[int, float]:
     """Resource id → cores by the inventory, where it says any; ``of``: a query for the ids, None = all."""
     query = select(Resource.id, Resource.amounts)
     rows = tx.execute(query if of is None else query.where(Resource.id.in_(of)))
-    return {one: float(amounts[Kind.VCPU.value]) for one, amounts in rows if amounts and amounts.get(Kind.VCPU.value)}
+    return {one: float(amounts[VCPU]) for one, amounts in rows if amounts and amounts.get(VCPU)}
 
 
 def keep(works: Works, progress: Progress = silent) -> int:

@@ -29,7 +29,7 @@ from metering.workbench import Works
 from quota.actors import steward
 from quota.db import Book, batches
 from quota.inventory import Resource
-from quota.units import Kind
+from quota.units import MEMORY
 
 AHEAD = timedelta(minutes=10)
 """How far a clock may run ahead of ours before its points are refused."""
@@ -245,7 +245,7 @@ def _memory(works: Works, ids: Sequence[int]) -> dict[int, float]:
     """Bytes of memory by the inventory, of those of which it says any."""
     with works.book.reading() as tx:
         rows = [row for part in batches(ids) for row in tx.scalars(select(Resource).where(Resource.id.in_(part)))]
-        return {row.id: row.has()[Kind.MEMORY] * 2.0**20 for row in rows if row.has().get(Kind.MEMORY)}
+        return {row.id: row.has()[MEMORY] * 2.0**20 for row in rows if row.has().get(MEMORY)}
 
 
 def _note(works: Works, code: str, found: spool.Folded) -> None:

@@ -48,7 +48,7 @@ from quota.errors import N_, WrongState
 from quota.inventory import Resource
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
-from quota.units import Amounts, Kind
+from quota.units import MEMORY, VCPU, Amounts, ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -173,7 +173,7 @@ def _against(tx: Tx, resource: Resource, seen: Seen, ground: Ground) -> str | No
         return "ownerless"
     if not resource.booked:
         return "unapproved"
-    if resource.has().get(Kind.VCPU, 0) != seen.size:
+    if resource.has().get(VCPU, 0) != seen.size:
         return "changed"
     asked = select(Request.id).where(
         Request.resource_id == resource.id, Request.state.in_([one.value for one in OPEN_REQUESTS])
@@ -202,13 +202,12 @@ def _against(tx: Tx, resource: Resource, seen: Seen, ground: Ground) -> str | No
 def _target(resource: Resource, wanted: float, items: Sequence[CatalogItem], procedure: Procedure) -> Amounts | None:
     """The smallest catalogue shape that is enough, within what temporary growth may be; its memory no less than now."""
     has = resource.has()
-    cpu, memory = has.get(Kind.VCPU, 0), has.get(Kind.MEMORY, 0)
+    cpu, memory = has.get(VCPU, 0), has.get(MEMORY, 0)
     most = procedure.temporary_growth
     shapes = [
-        (takes[Kind.VCPU], takes[Kind.MEMORY])
+        (takes[VCPU], takes[MEMORY])
         for item in items
-        if {Kind.VCPU, Kind.MEMORY} <= set(takes := item.takes())
-        and memory <= takes[Kind.MEMORY] <= (1 + most) * memory
+        if {VCPU, MEMORY} <= set(takes := item.takes()) and memory <= takes[MEMORY] <= (1 + most) * memory
     ]
     if not shapes:
         return None
@@ -216,7 +215,7 @@ def _target(resource: Resource, wanted: float, items: Sequence[CatalogItem], pro
     found = expansion.fit(np.array([wanted]), size, offered, most)[0]
     if not np.isfinite(found):
         return None
-    return {Kind.VCPU: int(found), Kind.MEMORY: min(holds for one, holds in shapes if one == found)}
+    return {VCPU: int(found), MEMORY: min(holds for one, holds in shapes if one == found)}
 
 
 def _why_not(tx: Tx, resource: Resource, needs: Amounts, allowed: Authorisation | None, ground: Ground) -> str:
@@ -237,9 +236,9 @@ def _why_not(tx: Tx, resource: Resource, needs: Amounts, allowed: Authorisation 
     return "" if hearings.affordable(tx, resource.pool, department, needs) else "quota"
 
 
-def _loan(tx: Tx, system_id: int) -> dict[Kind, int]:
+def _loan(tx: Tx, system_id: int) -> dict[ClassCode, int]:
     """What is on loan to a system now, on standing authorisation."""
-    found: dict[Kind, int] = {}
+    found: dict[ClassCode, int] = {}
     rows = tx.scalars(
         select(Case).where(
             Case.system_id == system_id,

@@ -34,7 +34,7 @@ from quota.calendar import ZONE
 from quota.db import among
 from quota.errors import NotFound, Refused
 from quota.inventory import Resource
-from quota.units import Kind
+from quota.units import VCPU
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -128,7 +128,7 @@ def _held(tx: Tx) -> dict[int, tuple[str, Fast, Case, int]]:
     for one, name in tx.execute(query):
         fast = fast_of(name)
         if fast is not None:
-            found[one.resource_id] = name, fast, one, one.resource.has().get(Kind.VCPU, 0)
+            found[one.resource_id] = name, fast, one, one.resource.has().get(VCPU, 0)
     return found
 
 
@@ -136,7 +136,7 @@ def _grown(held: Mapping[int, tuple[str, Fast, Case, int]], hour: last_hour.Hour
     """What the hour shows of each machine that is enlarged: against the size underneath."""
     for resource_id, (name, fast, one, force) in held.items():
         if fast.check_slots == slots:
-            size = one.had().get(Kind.VCPU, 0)
+            size = one.had().get(VCPU, 0)
             yield from _seen(hour, [resource_id], [size], [force], name, fast, one.id)
 
 
@@ -160,7 +160,7 @@ def _candidates(
         section = pipeline.sections(tx, rows, policy, calendars)
         for at, (name, fast) in named.items():
             members = [one for one, where in zip(rows, section, strict=True) if where == at]
-            sizes = [one.has().get(Kind.VCPU, 0) for one in members]
+            sizes = [one.has().get(VCPU, 0) for one in members]
             _, vcpu = hour.of([one.id for one in members])
             numbers = [one.id for one in members]
             for one, there in zip(_seen(hour, numbers, sizes, sizes, name, fast, None), vcpu, strict=True):
@@ -223,7 +223,7 @@ def _slack(tx: Tx, hour: last_hour.Hour, ids: set[int], hot: set[int]) -> set[in
         known = samples[np.isfinite(samples)]
         mean = float(known.mean()) if len(known) >= expansion.COVERED * expansion.HOUR else None
         verdict = Verdict.OVERLOADED if row.id in hot else Verdict(row.verdict or Verdict.UNKNOWN.value)
-        wholes.setdefault(row.system_id, WholeSystem()).take(verdict, int(row.amounts.get(Kind.VCPU.value, 0)), mean)
+        wholes.setdefault(row.system_id, WholeSystem()).take(verdict, int(row.amounts.get(VCPU, 0)), mean)
     level = run.policy_version.rules().system_slack
     return {row.id for row in rows if row.id in ids and wholes[row.system_id].has_slack(level)}
 

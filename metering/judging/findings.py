@@ -363,7 +363,7 @@ def _coverage(found: Findings, i: int) -> float | None:
 
 
 def _spelled(what: Amounts) -> dict[str, int]:
-    return {kind.value: int(figure) for kind, figure in what.items() if figure}
+    return {kind: int(figure) for kind, figure in what.items() if figure}
 
 
 def _parts(rows: list[Any]) -> Iterator[list[Any]]:

@@ -28,7 +28,7 @@ from metering.workbench import Progress, Works, silent
 from providers.base import ServiceKind
 from quota.directory import CatalogItem
 from quota.inventory import Resource
-from quota.units import Amounts, Kind
+from quota.units import MEMORY, VCPU, Amounts, ClassCode
 
 if TYPE_CHECKING:
     from metering.judging.span import Window
@@ -47,7 +47,7 @@ SHRINK_BELOW = 0.9
 AS_BOOKED = 0.1
 """A guest counts its memory a little smaller than what was booked; more than this is another size."""
 
-OF_SIZE = (("cpu_pct", "vcpu", Kind.VCPU), ("mem_pct", "mem_mb", Kind.MEMORY))
+OF_SIZE = (("cpu_pct", "vcpu", VCPU), ("mem_pct", "mem_mb", MEMORY))
 """Share, the size that it is of, the kind that tells the present one."""
 
 Offer = tuple[float, int, Amounts]
@@ -94,7 +94,7 @@ def advise(
             block.values["cpu_pct"] = demanded(block.values["cpu_pct"], block.values["steal_pct"])
             cpu, mem = (_of_present(block, members, *each) for each in OF_SIZE)
             need = _memory(mem, block.state, works.lake.slots)
-            memory = [share * one.has().get(Kind.MEMORY, 0) for share, one in zip(need, members, strict=True)]
+            memory = [share * one.has().get(MEMORY, 0) for share, one in zip(need, members, strict=True)]
             if profile:
                 wanted = _by_cost(cpu, block.state, works.lake.slots, profile, _sizes(offered, memory))
             else:
@@ -109,7 +109,9 @@ def advise(
     return targets
 
 
-def _of_present(block: Block, members: Sequence[Resource], share: str, size: str, kind: Kind) -> NDArray[np.uint16]:
+def _of_present(
+    block: Block, members: Sequence[Resource], share: str, size: str, kind: ClassCode
+) -> NDArray[np.uint16]:
     """``share`` (hundredths of a per cent of the size at that time) in those of the present size, as the replay has it:
     what a machine did before it was resized counts by what it needed. A slot that tells no size has that of the slot
     before it; before the first, the present one."""
@@ -144,7 +146,7 @@ def _by_method(
     elif how.method == "p95x1.15":
         points = quantiles.exact(cpu, how.figure("quantile") / 100, valid)[:, 0] * how.figure("margin")
     else:
-        cores = np.array([one.has().get(Kind.VCPU, 0) or 1 for one in members], np.float64)[:, None, None]
+        cores = np.array([one.has().get(VCPU, 0) or 1 for one in members], np.float64)[:, None, None]
         demand = np.where(days, cpu.reshape(days.shape) / 10_000 * cores, np.nan)
         # One day more, of which nothing is known yet: the one to be sized.
         ahead = ((0, 0), (0, 1), (0, 0))
@@ -188,15 +190,15 @@ def look(
 def _offered(one: Resource, items: Sequence[CatalogItem]) -> list[Offer]:
     """Shapes that are no bigger than the machine and not under the floor, smallest first."""
     has = one.has()
-    cpu, memory = has.get(Kind.VCPU, 0), has.get(Kind.MEMORY, 0)
+    cpu, memory = has.get(VCPU, 0), has.get(MEMORY, 0)
     found = []
     for item in items:
         takes = item.takes()
-        if takes.get(Kind.VCPU, 0) <= cpu and takes.get(Kind.MEMORY, 0) <= memory and cpu:
-            shape = {Kind.VCPU: takes.get(Kind.VCPU, 0), Kind.MEMORY: takes.get(Kind.MEMORY, 0)}
-            enough = shape[Kind.VCPU] >= FLOOR.vcpu and shape[Kind.MEMORY] >= FLOOR.memory_gb * GIB
-            if enough and shape != {Kind.VCPU: cpu, Kind.MEMORY: memory}:
-                found.append((100.0 * shape[Kind.VCPU] / cpu, shape[Kind.MEMORY], shape))
+        if takes.get(VCPU, 0) <= cpu and takes.get(MEMORY, 0) <= memory and cpu:
+            shape = {VCPU: takes.get(VCPU, 0), MEMORY: takes.get(MEMORY, 0)}
+            enough = shape[VCPU] >= FLOOR.vcpu and shape[MEMORY] >= FLOOR.memory_gb * GIB
+            if enough and shape != {VCPU: cpu, MEMORY: memory}:
+                found.append((100.0 * shape[VCPU] / cpu, shape[MEMORY], shape))
     return sorted(found, key=lambda each: (each[0], each[1]))
 
 

@@ -38,7 +38,7 @@ from quota.actors import Actor, steward
 from quota.db import Tx
 from quota.directory import CatalogItem, Department, Pool, System, mergers
 from quota.inventory import Resource
-from quota.units import Amounts, Arch, Kind
+from quota.units import BANDWIDTH, MEMORY, VCPU, Amounts, Arch
 
 SLOTS = 288
 GIB = 1024
@@ -194,7 +194,7 @@ def _circumstances(
     n = span.days * SLOTS
     return {
         "kind": np.array([one.kind for one in chosen], dtype=object),
-        "line_kbps": np.array([1000.0 * one.has().get(Kind.BANDWIDTH, 0) or np.nan for one in chosen], np.float64),
+        "line_kbps": np.array([1000.0 * one.has().get(BANDWIDTH, 0) or np.nan for one in chosen], np.float64),
         "expected_from": np.array([slot(one.created_at, 0) for one in chosen], np.int64),
         "expected_to": np.array([slot(one.gone_at, n) for one in chosen], np.int64),
         "stopped_days": np.array(
@@ -262,9 +262,9 @@ def advise(
     for arch, items in shapes.items():
         rows = np.array([i for i, one in enumerate(resources) if one.arch == arch and one.kind == "vm"], np.int64)
         offered = [
-            rightsizing.Shape(item.code, item.takes()[Kind.VCPU], item.takes()[Kind.MEMORY] // GIB)
+            rightsizing.Shape(item.code, item.takes()[VCPU], item.takes()[MEMORY] // GIB)
             for item in items
-            if {Kind.VCPU, Kind.MEMORY} <= set(item.takes())
+            if {VCPU, MEMORY} <= set(item.takes())
         ]
         if not len(rows) or not offered:
             continue
@@ -273,8 +273,8 @@ def advise(
         has = [resources[int(i)].has() for i in rows]
         advice = rightsizing.smallest_shape(
             offered,
-            np.array([one.get(Kind.VCPU, 0) for one in has], np.float64),
-            np.array([one.get(Kind.MEMORY, 0) / GIB for one in has], np.float64),
+            np.array([one.get(VCPU, 0) for one in has], np.float64),
+            np.array([one.get(MEMORY, 0) / GIB for one in has], np.float64),
             np.where(grow, short.cpu_p95, long.cpu_p95),
             np.where(grow, short.mem_max, long.mem_max),
             observed_days=long.observed_days,
@@ -287,8 +287,8 @@ def advise(
         ):
             if direction and size >= 0:
                 told[resources[int(row)].id] = {
-                    Kind.VCPU: int(vcpu),
-                    Kind.MEMORY: int(memory) * GIB,
+                    VCPU: int(vcpu),
+                    MEMORY: int(memory) * GIB,
                 }
     return told
 

@@ -24,7 +24,7 @@ from quota.actors import steward
 from quota.db import Tx
 from quota.errors import N_, WrongState
 from quota.inventory import Resource
-from quota.units import Kind
+from quota.units import ClassCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _again(tx: Tx, works: Works, made: Assessment, rows: Sequence[Finding], prog
         if reasons != row.reasons:
             told.append(Difference(row.id, "reasons", 0, row.reasons, reasons))
         target = targets.get(row.resource_id)
-        now = None if target is None else {kind.value: int(n) for kind, n in target.items()}
+        now = None if target is None else {kind: int(n) for kind, n in target.items()}
         if now != row.target:
             told.append(Difference(row.id, "target", 0, row.target, now))
     return Recomputed(len(rows), tuple(told))
@@ -162,5 +162,5 @@ def _as_it_was(row: Finding) -> Resource:
         kind=one.kind,
         arch=one.arch,
         pool_id=one.pool_id,
-        amounts={Kind(kind).value: n for kind, n in row.shape.items()},
+        amounts={ClassCode(kind): n for kind, n in row.shape.items()},
     )

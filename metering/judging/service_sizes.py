@@ -21,7 +21,7 @@ from providers.base import ProviderFault, ServiceKind, Verb
 from quota.directory import CatalogItem, Pool
 from quota.errors import Refused
 from quota.inventory import Resource
-from quota.units import Amounts, Arch, Kind
+from quota.units import BANDWIDTH, BLOCK, OBJECT, Amounts, Arch, ClassCode
 
 if TYPE_CHECKING:
     from metering.judging.span import Window
@@ -31,20 +31,20 @@ YOUNG_DAYS = 7
 COVERED = 0.9
 KEPT = frozenset({Verdict.UNKNOWN, Verdict.DEAD, Verdict.UNJUDGED})
 
-SIZED: Mapping[str, Kind] = {
-    ServiceKind.BANDWIDTH.value: Kind.BANDWIDTH,
-    ServiceKind.VOLUME.value: Kind.BLOCK,
-    ServiceKind.OBJECT_STORE.value: Kind.OBJECT,
-    ServiceKind.DATABASE.value: Kind.BLOCK,
-    ServiceKind.MIDDLEWARE.value: Kind.BLOCK,
-    ServiceKind.VM.value: Kind.BLOCK,
+SIZED: Mapping[str, ClassCode] = {
+    ServiceKind.BANDWIDTH.value: BANDWIDTH,
+    ServiceKind.VOLUME.value: BLOCK,
+    ServiceKind.OBJECT_STORE.value: OBJECT,
+    ServiceKind.DATABASE.value: BLOCK,
+    ServiceKind.MIDDLEWARE.value: BLOCK,
+    ServiceKind.VM.value: BLOCK,
 }
 """Service → what of it is sized here."""
 
 OF_ONE = frozenset({ServiceKind.BANDWIDTH.value, ServiceKind.VOLUME.value, ServiceKind.OBJECT_STORE.value})
 """What has one dimension alone: called busy, it is that dimension that is short."""
 
-Frees = Callable[[int], Collection[Kind]]
+Frees = Callable[[int], Collection[ClassCode]]
 """Pool id → the kinds that its cloud gives back when a resource is resized."""
 
 
@@ -98,10 +98,10 @@ def advise(
     return told
 
 
-def steps_of(items: Iterable[CatalogItem], service: str, kind: Kind, arch: Arch) -> list[int]:
+def steps_of(items: Iterable[CatalogItem], service: str, kind: ClassCode, arch: Arch) -> list[int]:
     """The sizes that the catalogue offers, smallest first: the service's own, for storage else those of volumes."""
     own = {item.takes().get(kind, 0) for item in items if item.service == service and item.offered_on(arch)} - {0}
-    if kind is Kind.BLOCK and (service == ServiceKind.VM.value or not own):
+    if kind == BLOCK and (service == ServiceKind.VM.value or not own):
         own = {
             item.takes().get(kind, 0)
             for item in items
@@ -119,9 +119,9 @@ def only_storage(found: Findings, i: int) -> bool:
 def frees_of(works: Works, pools: Iterable[Pool]) -> Frees:
     """By the adapters' release maps; a pool whose adapter can't be opened gives nothing back, as far as is known."""
     by_id = {one.id: one for one in pools}
-    known: dict[int, Collection[Kind]] = {}
+    known: dict[int, Collection[ClassCode]] = {}
 
-    def frees(pool_id: int) -> Collection[Kind]:
+    def frees(pool_id: int) -> Collection[ClassCode]:
         if pool_id not in known:
             try:
                 known[pool_id] = works.provider(by_id[pool_id]).releases.get(Verb.RESIZE, frozenset())
@@ -152,7 +152,7 @@ def _traffic(
             seen = both[at, -slots:]
             seen = seen[np.isfinite(seen)]
             if len(seen) >= COVERED * slots:
-                bought = 1000.0 * resources[i].has()[Kind.BANDWIDTH]
+                bought = 1000.0 * resources[i].has()[BANDWIDTH]
                 told[int(one)] = "line_p95", float(np.quantile(seen, 0.95)) / bought * 100
     return told
 

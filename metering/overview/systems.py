@@ -18,7 +18,7 @@ from sqlalchemy.orm import joinedload
 from metering.judging import Assessment, Finding, findings
 from quota.directory import Department, System
 from quota.errors import N_
-from quota.units import Kind
+from quota.units import MEMORY, VCPU
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -75,7 +75,7 @@ def judge(rows: Sequence[Finding], zombie: str = "") -> Judged:
     classes: dict[str, int] = {}
     for one in rows:
         has = one.had()
-        vcpu, memory = has.get(Kind.VCPU, 0), has.get(Kind.MEMORY, 0)
+        vcpu, memory = has.get(VCPU, 0), has.get(MEMORY, 0)
         cores += vcpu
         classes[one.verdict] = classes.get(one.verdict, 0) + 1
         cpu, mem = _longest(one.numbers, "cpu_mean"), _longest(one.numbers, "mem_mean")

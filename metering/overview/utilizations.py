@@ -16,19 +16,19 @@ from sqlalchemy import ColumnElement, case, func, select
 
 from metering.judging import Assessment, Finding, findings
 from quota.inventory import Resource
-from quota.units import Kind
+from quota.units import ACCELERATOR, MEMORY, VCPU, ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
 FIGURES = {
-    Kind.VCPU: ("cpu_mean", "cpu_coverage"),
-    Kind.MEMORY: ("mem_mean", "mem_coverage"),
-    Kind.ACCELERATOR: ("card_mean", "card_coverage"),
+    VCPU: ("cpu_mean", "cpu_coverage"),
+    MEMORY: ("mem_mean", "mem_coverage"),
+    ACCELERATOR: ("card_mean", "card_coverage"),
 }
-"""Kind → the figure and its coverage; other kinds have no utilisation that anybody measures."""
+"""ClassCode → the figure and its coverage; other kinds have no utilisation that anybody measures."""
 
-Key = tuple[int, int, Kind]
+Key = tuple[int, int, ClassCode]
 """Pool, department (0: nobody's), kind."""
 
 
@@ -77,7 +77,7 @@ class Measured:
     of: Mapping[Key, Utilization]
 
     def total(
-        self, kind: Kind, *, pools: Iterable[int] | None = None, departments: Iterable[int] | None = None
+        self, kind: ClassCode, *, pools: Iterable[int] | None = None, departments: Iterable[int] | None = None
     ) -> Utilization:
         """All of ``kind`` in these pools and departments (every one where None)."""
         found = Utilization()
@@ -135,9 +135,9 @@ def _read(tx: Tx, run: Assessment) -> tuple[int, Mapping[Key, Utilization]]:
     return int(longest), MappingProxyType(found)
 
 
-def _sums(kind: Kind, days: str) -> list[ColumnElement[Any]]:
+def _sums(kind: ClassCode, days: str) -> list[ColumnElement[Any]]:
     """As `Utilization.add` adds: load, measured, covered and total."""
     mean, coverage = (Finding.numbers[("windows", days, name)].as_float() for name in FIGURES[kind])
-    amount = Resource.amounts[kind.value].as_integer()
+    amount = Resource.amounts[kind].as_integer()
     known = mean.is_not(None) & (coverage > 0)
     return [*(func.sum(case((known, one))) for one in (amount * mean, amount, amount * coverage)), func.sum(amount)]

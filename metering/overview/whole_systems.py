@@ -13,7 +13,7 @@ from metering.judging import GROWS, Assessment, Finding, Verdict
 from providers.base import ServiceKind
 from quota.db import among
 from quota.inventory import Resource
-from quota.units import Kind
+from quota.units import VCPU
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -73,7 +73,7 @@ def whole_systems(tx: Tx, run: Assessment, system_ids: Collection[int]) -> dict[
     )
     for verdict, numbers, shape, system_id in tx.execute(query):
         one = found.setdefault(system_id, WholeSystem())
-        one.take(Verdict(verdict), int(shape.get(Kind.VCPU.value, 0)), figure(numbers, "cpu_mean"))
+        one.take(Verdict(verdict), int(shape.get(VCPU, 0)), figure(numbers, "cpu_mean"))
     return found
 
 

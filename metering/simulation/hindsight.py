@@ -113,10 +113,10 @@ def _moves(
     for i, one in enumerate(order):
         target = targets.get(one.id)
         for kind, figure in findings.recoverable(found[i], one.has(), target).items():
-            recovers[kind.value] = recovers.get(kind.value, 0) + figure
+            recovers[kind] = recovers.get(kind, 0) + figure
         if found[i] in GROWS and target is not None:
             for kind, figure in more(one.has(), target).items():
-                gives[kind.value] = gives.get(kind.value, 0) + figure
+                gives[kind] = gives.get(kind, 0) + figure
     return recovers, gives
 
 

@@ -21,7 +21,7 @@ from quota.actors import steward
 from quota.db import batches
 from quota.errors import N_, Invalid
 from quota.inventory import Resource
-from quota.units import Kind
+from quota.units import VCPU
 
 DAYS = 90
 """How far back a replay looks, where nothing else is asked."""
@@ -61,13 +61,13 @@ def past(works: Works, days: int = DAYS, *, pool_id: int | None = None, last: da
     if pool_id is not None:
         query = query.where(Resource.pool_id == pool_id)
     with works.book.reading(steward("replay")) as tx:
-        rows = [one for one in tx.scalars(query) if one.has().get(Kind.VCPU)]
+        rows = [one for one in tx.scalars(query) if one.has().get(VCPU)]
         if not rows:
             raise Invalid("replay.nothing", N_("没有可以回放的主机"))
         return Past(
             max(min(closed), max(closed) - timedelta(days=days - 1)),
             max(closed),
-            {one.id: one.has()[Kind.VCPU] for one in rows},
+            {one.id: one.has()[VCPU] for one in rows},
             {one.id: one.name or one.external_id for one in rows},
             {
                 "department": {one.id: one.department.name for one in rows if one.department},

@@ -38,7 +38,7 @@ from quota.errors import Refused
 from quota.ledger import Holder, capacities
 from quota.requests import Decision as Signature
 from quota.requests import Request, RequestState, StepName, approvals, rulebook
-from quota.units import Arch, Kind
+from quota.units import MEMORY, VCPU, Arch
 
 DEPARTMENTS = 12
 POOLS = (("web", "互联网区", 0), ("gov", "政务外网区一", 0), ("gov2", "政务外网区二", 1))
@@ -216,11 +216,11 @@ class _Loop:
 
     def _equip(self, tx: Tx, pool: Pool, sizes: list[tuple[int | None, int | None]]) -> None:
         for kind, total in (
-            (Kind.VCPU, sum(cores or 0 for cores, _ in sizes)),
-            (Kind.MEMORY, sum(memory or 0 for _, memory in sizes)),
+            (VCPU, sum(cores or 0 for cores, _ in sizes)),
+            (MEMORY, sum(memory or 0 for _, memory in sizes)),
         ):
             if total:
-                capacities.equip(tx, pool, kind, SPARE * total + 1024, key=f"equip:{pool.code}:{kind.value}")
+                capacities.equip(tx, pool, kind, SPARE * total + 1024, key=f"equip:{pool.code}:{kind}")
 
     # -------------------------------------------------------------------------------------------------------- reading
 
@@ -241,7 +241,7 @@ class _Loop:
                             tx,
                             pool.id,
                             account.department_id,
-                            {account.resource_class: account.balance // HEADROOM},
+                            {account.commodity: account.balance // HEADROOM},
                             key=f"headroom:{account.code}",
                         )
 
@@ -455,7 +455,7 @@ class _Loop:
                 one = tx.get_one(Case, case_id)
                 if one.kind != CaseKind.RECLAIM or one.effective_at is None:
                     continue
-                name, cores, department = one.resource.external_id, one.had().get(Kind.VCPU), one.department_id
+                name, cores, department = one.resource.external_id, one.had().get(VCPU), one.department_id
             if _works(self.recording, name, now - 86_400, now, cores) and self._try(
                 f"tenant:{department}", partial(_restore, case_id)
             ):

@@ -31,7 +31,7 @@ from quota.db import Tx
 from quota.directory import CloudProvider, Pool
 from quota.inventory import Resource
 from quota.requests import Request, RequestState
-from quota.units import Amounts, Kind, amounts
+from quota.units import MEMORY, VCPU, Amounts, ClassCode, amounts
 
 GIB = 1024
 IN_A_ROW = 3  # slots of 300 s: a quarter of an hour
@@ -151,8 +151,8 @@ def _passed_over(tx: Tx, done: Rehearsed) -> dict[str, int]:
 
 def _recovered(tx: Tx) -> dict[str, Any]:
     """What was freed for good and what was given, by ended and delivered cases and requests."""
-    taken: Counter[Kind] = Counter()
-    given: Counter[Kind] = Counter()
+    taken: Counter[ClassCode] = Counter()
+    given: Counter[ClassCode] = Counter()
     done = {one for (one,) in tx.execute(select(Request.id).where(Request.state == RequestState.DONE.value))}
     for case in tx.scalars(select(Case)):
         if case.ending in (Ending.SHRUNK, Ending.DELETED):
@@ -160,10 +160,10 @@ def _recovered(tx: Tx) -> dict[str, Any]:
         elif case.ending == Ending.EXPANDED or (case.ending == Ending.REQUESTED and case.request_id in done):
             given.update(case.recovers())
     return {
-        "recovered_vcpu": taken[Kind.VCPU],
-        "recovered_memory_gb": _gb(taken[Kind.MEMORY]),
-        "expanded_vcpu": given[Kind.VCPU],
-        "expanded_memory_gb": _gb(given[Kind.MEMORY]),
+        "recovered_vcpu": taken[VCPU],
+        "recovered_memory_gb": _gb(taken[MEMORY]),
+        "expanded_vcpu": given[VCPU],
+        "expanded_memory_gb": _gb(given[MEMORY]),
     }
 
 
@@ -219,8 +219,8 @@ def _first_shape(tx: Tx, case: Case) -> Amounts:
 
 def _hits(recording: Recording, name: str, shape: Amounts, since: datetime, until: datetime) -> dict[str, Any]:
     _, cores, memory = recording.demand(name, since.timestamp(), until.timestamp())
-    cpu = cores >= shape[Kind.VCPU] if Kind.VCPU in shape else np.zeros(len(cores), bool)
-    mem = memory >= shape[Kind.MEMORY] if Kind.MEMORY in shape else np.zeros(len(cores), bool)
+    cpu = cores >= shape[VCPU] if VCPU in shape else np.zeros(len(cores), bool)
+    mem = memory >= shape[MEMORY] if MEMORY in shape else np.zeros(len(cores), bool)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], cpu | mem, [False]]).astype(np.int8)))
     return {
         "hit": bool((cpu | mem).any()),
@@ -228,8 +228,8 @@ def _hits(recording: Recording, name: str, shape: Amounts, since: datetime, unti
         "cpu_slots_at_ceiling": int(cpu.sum()),
         "memory_slots_at_ceiling": int(mem.sum()),
         "longest_slots_at_ceiling": int((edges[1::2] - edges[::2]).max(initial=0)),
-        "cpu_p95": round(float(np.percentile(cores, 95) / shape[Kind.VCPU] * 100), 2)
-        if Kind.VCPU in shape and len(cores)
+        "cpu_p95": round(float(np.percentile(cores, 95) / shape[VCPU] * 100), 2)
+        if VCPU in shape and len(cores)
         else None,
     }
 
@@ -254,7 +254,7 @@ def _suspended(tx: Tx) -> list[dict[str, Any]]:
 
 
 def _cases(tx: Tx) -> dict[str, dict[str, int]]:
-    """Kind → how they ended (or where they stand) → cases."""
+    """ClassCode → how they ended (or where they stand) → cases."""
     found: dict[str, Counter[str]] = {}
     for kind, state, ending in tx.execute(select(Case.kind, Case.state, Case.ending)):
         found.setdefault(kind, Counter())[(ending if state == State.CLOSED.value else None) or state] += 1
@@ -335,7 +335,7 @@ def whole_span(works: Works, done: Rehearsed) -> dict[str, int]:
 
 
 def _plain(what: Amounts) -> dict[str, float]:
-    told = {Kind.VCPU: ("vcpu", 1), Kind.MEMORY: ("memory_gb", GIB)}
+    told = {VCPU: ("vcpu", 1), MEMORY: ("memory_gb", GIB)}
     return {told[kind][0]: round(figure / told[kind][1], 2) for kind, figure in what.items() if kind in told}
 
 

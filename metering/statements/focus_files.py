@@ -29,7 +29,20 @@ from providers.base import ServiceKind
 from providers.billing import month_bounds
 from quota.calendar import ZONE
 from quota.errors import N_, Invalid
-from quota.units import Kind
+from quota.units import (
+    ACCELERATOR,
+    BANDWIDTH,
+    BLOCK,
+    CRYPTOGRAPHY,
+    DATABASE,
+    EIP,
+    MEMORY,
+    MIDDLEWARE,
+    OBJECT,
+    SECURITY,
+    VCPU,
+    ClassCode,
+)
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -49,18 +62,18 @@ SERVICES: Mapping[ServiceKind, tuple[str, str, str]] = {
     ServiceKind.CRYPTOGRAPHY: ("Security", "Secret Management", "Cryptography Service"),
     ServiceKind.ACCELERATOR: ("AI and Machine Learning", "Machine Learning", "Accelerator"),
 }
-UNITS: Mapping[Kind, str] = {
-    Kind.VCPU: "Core",
-    Kind.MEMORY: "GiB",
-    Kind.BLOCK: "GB",
-    Kind.OBJECT: "GB",
-    Kind.BANDWIDTH: "Mbps",
-    Kind.EIP: "Address",
-    Kind.DATABASE: "Instance",
-    Kind.MIDDLEWARE: "Instance",
-    Kind.SECURITY: "Set",
-    Kind.CRYPTOGRAPHY: "Instance",
-    Kind.ACCELERATOR: "Card",
+UNITS: Mapping[ClassCode, str] = {
+    VCPU: "Core",
+    MEMORY: "GiB",
+    BLOCK: "GB",
+    OBJECT: "GB",
+    BANDWIDTH: "Mbps",
+    EIP: "Address",
+    DATABASE: "Instance",
+    MIDDLEWARE: "Instance",
+    SECURITY: "Set",
+    CRYPTOGRAPHY: "Instance",
+    ACCELERATOR: "Card",
 }
 """Shown units as FOCUS writes them."""
 
@@ -119,7 +132,7 @@ def _of_what(line: StatementLine, month: str) -> dict[str, Any]:
 
 
 def _costs(line: StatementLine) -> dict[str, Any]:
-    kind, tariff = Kind(line.kind), line.tariff
+    kind, tariff = ClassCode(line.kind), line.tariff
     correction = line.charge == CORRECTION
     per = "Hours" if tariff is not None and tariff.per == Per.HOUR else "Months"
     price = tariff.unit_price(line.stopped) if tariff is not None and not correction else None

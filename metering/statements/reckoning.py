@@ -23,7 +23,7 @@ from quota.calendar import ZONE
 from quota.directory import Pool
 from quota.errors import N_, Invalid
 from quota.inventory import Resource
-from quota.units import UNITS, Arch, Kind
+from quota.units import CLASSES, Arch, ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -67,9 +67,9 @@ def compute(tx: Tx, lake: Lake, month: str) -> Computed:
 
     def priced(row: int, kind: str) -> Sequence[Price | None]:
         one = resources[row]
-        return prices.of(Kind(kind), one.arch, one.provider_id, one.catalog_item_id)
+        return prices.of(ClassCode(kind), one.arch, one.provider_id, one.catalog_item_id)
 
-    return Computed(until, resources, charges.charge(held, priced, {kind.value: UNITS[kind].factor for kind in Kind}))
+    return Computed(until, resources, charges.charge(held, priced, {kind: CLASSES[kind].factor for kind in CLASSES}))
 
 
 def day_edges(month: str) -> tuple[Any, date]:
@@ -88,7 +88,7 @@ def as_spells(told: Sequence[Sequence[inventory.Spell]], start: datetime) -> Spe
     stopped: list[bool] = []
     first: list[int] = []
     last: list[int] = []
-    held: dict[str, list[int]] = {kind.value: [] for kind in Kind}
+    held: dict[str, list[int]] = {kind: [] for kind in CLASSES}
     for number, one in enumerate(told):
         for spell in one:
             if spell.state not in HELD:
@@ -97,8 +97,8 @@ def as_spells(told: Sequence[Sequence[inventory.Spell]], start: datetime) -> Spe
             stopped.append(spell.state in OFF)
             first.append(int(spell.start.timestamp() - base))
             last.append(int(spell.end.timestamp() - base))
-            for kind in Kind:
-                held[kind.value].append(spell.amounts.get(kind, 0))
+            for kind in CLASSES:
+                held[kind].append(spell.amounts.get(kind, 0))
     return Spells(
         np.array(row, np.int64),
         np.array(stopped, bool),
@@ -113,10 +113,10 @@ class _Prices:
 
     def __init__(self, entered: Sequence[Tariff], first: date, days: int, month_s: int) -> None:
         self.entered, self.first, self.days, self.month_s = entered, first, days, month_s
-        self.known: dict[tuple[Kind, str, int, int | None], Sequence[Price | None]] = {}
+        self.known: dict[tuple[ClassCode, str, int, int | None], Sequence[Price | None]] = {}
         self.made: dict[int, Price] = {}
 
-    def of(self, kind: Kind, arch: str, provider: int, item: int | None) -> Sequence[Price | None]:
+    def of(self, kind: ClassCode, arch: str, provider: int, item: int | None) -> Sequence[Price | None]:
         key = (kind, arch, provider, item)
         if key not in self.known:
             found = tariffs.by_day(self.entered, Subject(kind, Arch(arch), provider, item), self.first, self.days)

@@ -46,7 +46,7 @@ from quota.directory import Pool
 from quota.errors import N_
 from quota.inventory import ADOPTED, Change, Resource, ResourceChange, seen_by
 from quota.seals import fingerprint
-from quota.units import UNITS, Arch, Kind, amounts
+from quota.units import CLASSES, Arch, ClassCode, amounts
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -82,7 +82,7 @@ class Four:
     """One line while it is made. ``approved`` and ``enacted`` in base units × hours."""
 
     external_id: str
-    kind: Kind
+    kind: ClassCode
     approved: Decimal = ZERO
     enacted: Decimal = ZERO
     compared: Comparison | None = None
@@ -182,9 +182,9 @@ def _fours(tx: Tx, lake: Lake, pool_id: int, month: str, lines: Sequence[BillLin
         for one, parts in there.items()
     }
     orders = _orders(tx, pool_id)
-    found: dict[tuple[str, Kind], Four] = {}
+    found: dict[tuple[str, ClassCode], Four] = {}
 
-    def at(external_id: str, kind: Kind, resource: Resource | None) -> Four:
+    def at(external_id: str, kind: ClassCode, resource: Resource | None) -> Four:
         return found.setdefault((external_id, kind), Four(external_id, kind, resource=resource))
 
     for one, parts in spans.items():
@@ -234,8 +234,10 @@ def _approved(
     if not one.basis:
         return []
     begin = first.at if first is not None else one.first_seen_at
-    has: dict[Kind, int] = amounts(first.after.get("amounts", {})) if first is not None and one.basis == ADOPTED else {}
-    steps: list[tuple[datetime, dict[Kind, int]]] = [(begin, has)]
+    has: dict[ClassCode, int] = (
+        amounts(first.after.get("amounts", {})) if first is not None and one.basis == ADOPTED else {}
+    )
+    steps: list[tuple[datetime, dict[ClassCode, int]]] = [(begin, has)]
     for order in orders:
         if order.delivered_at is None:
             continue
@@ -251,8 +253,8 @@ def _approved(
     return spans
 
 
-def _hours(spans: Iterable[Span]) -> dict[Kind, Decimal]:
-    found: dict[Kind, Decimal] = {}
+def _hours(spans: Iterable[Span]) -> dict[ClassCode, Decimal]:
+    found: dict[ClassCode, Decimal] = {}
     for span in spans:
         lasted = max(span.end - span.start, timedelta(0))
         seconds = Decimal(lasted.days * 86_400 + lasted.seconds)
@@ -273,13 +275,13 @@ class _Prices:
         self.entered, self.pool = entered, pool
         self.start, self.end = start, end
         self.month_s = int((end - start).total_seconds())
-        self._known: dict[tuple[Kind, int | None], list[tuple[datetime, Tariff | None]]] = {}
+        self._known: dict[tuple[ClassCode, int | None], list[tuple[datetime, Tariff | None]]] = {}
 
-    def fen(self, kind: Kind, item: int | None, quantity: Decimal) -> int | None:
+    def fen(self, kind: ClassCode, item: int | None, quantity: Decimal) -> int | None:
         """Fen for base units × hours at the month's end; None without a price."""
         return self._at(self._prices(kind, item)[-1][1], kind, quantity)
 
-    def billed(self, kind: Kind, item: int | None, lines: Sequence[BillLine]) -> int | None:
+    def billed(self, kind: ClassCode, item: int | None, lines: Sequence[BillLine]) -> int | None:
         """Fen for what ``lines`` say, by the prices of their own days; a price that changes within a line's time holds for
         its share of it. None where a day has no price."""
         held = self._prices(kind, item)
@@ -294,7 +296,7 @@ class _Prices:
         costs = [self._at(held[n][1], kind, quantity) for n, quantity in parts.items()]
         return None if None in costs or not costs else sum(one for one in costs if one is not None)
 
-    def _prices(self, kind: Kind, item: int | None) -> list[tuple[datetime, Tariff | None]]:
+    def _prices(self, kind: ClassCode, item: int | None) -> list[tuple[datetime, Tariff | None]]:
         """From when in the month which price holds, in order."""
         if (kind, item) not in self._known:
             subject = Subject(kind, Arch(self.pool.arch), self.pool.provider_id, item)
@@ -308,13 +310,13 @@ class _Prices:
             self._known[kind, item] = found
         return self._known[kind, item]
 
-    def _at(self, found: Tariff | None, kind: Kind, quantity: Decimal) -> int | None:
+    def _at(self, found: Tariff | None, kind: ClassCode, quantity: Decimal) -> int | None:
         if found is None:
             return None
         seconds = 3600 if found.per == Per.HOUR else self.month_s
         price = Price.of(found.id, found.unit_price(False), found.unit_price(True), seconds)
         scaled = int((quantity * 10_000).to_integral_value())
-        return half_up(price.unit * scaled * 3600, UNITS[kind].factor * seconds * 10_000 * (PRICE_SCALE // 100))
+        return half_up(price.unit * scaled * 3600, CLASSES[kind].factor * seconds * 10_000 * (PRICE_SCALE // 100))
 
 
 def _prices(tx: Tx, pool: Pool, month: str) -> _Prices:
@@ -358,7 +360,7 @@ def _row(one: Four, prices: _Prices, lines: Mapping[int, BillLine], pool_id: int
         "system_id": resource.system_id if resource is not None else None,
         "resource_id": resource.id if resource is not None else None,
         "external_id": one.external_id,
-        "kind": one.kind.value,
+        "kind": one.kind,
         "approved": one.approved,
         "enacted": one.enacted,
         "metered": metered,

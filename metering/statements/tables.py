@@ -13,7 +13,7 @@ from metering.statements.tariffs import Tariff
 from quota.base import Base, Count, append_only
 from quota.directory import CatalogItem, CloudProvider, Department, Pool, System
 from quota.inventory import Resource
-from quota.units import UNITS, Kind
+from quota.units import CLASSES, ClassCode
 
 USAGE, CORRECTION = "usage", "correction"
 
@@ -122,7 +122,7 @@ def yuan(fen: int | None) -> Decimal | None:
     return None if fen is None else Decimal(fen).scaleb(-2)
 
 
-def unit_hours(kind: Kind | str, unit_seconds: int) -> Decimal:
+def unit_hours(kind: ClassCode | str, unit_seconds: int) -> Decimal:
     """Base unit-seconds → shown units × hours, to six places."""
-    by = UNITS[Kind(kind)].factor * 3600
+    by = CLASSES[ClassCode(kind)].factor * 3600
     return (Decimal(unit_seconds) / by).quantize(Decimal("0.000001"))

@@ -21,7 +21,22 @@ from quota.actors import Role
 from quota.base import Base, append_only
 from quota.directory import CatalogItem, CloudProvider
 from quota.errors import N_, Invalid, NotFound
-from quota.units import UNITS, Arch, Kind
+from quota.units import (
+    ACCELERATOR,
+    BANDWIDTH,
+    BLOCK,
+    CLASSES,
+    CRYPTOGRAPHY,
+    DATABASE,
+    EIP,
+    MEMORY,
+    MIDDLEWARE,
+    OBJECT,
+    SECURITY,
+    VCPU,
+    Arch,
+    ClassCode,
+)
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -78,7 +93,7 @@ append_only(Tariff.__table__)  # type: ignore[arg-type]
 class Subject:
     """What is to be priced."""
 
-    kind: Kind
+    kind: ClassCode
     arch: Arch
     provider_id: int
     catalog_item_id: int | None = None
@@ -86,7 +101,7 @@ class Subject:
 
 def enter(
     tx: Tx,
-    kind: Kind,
+    kind: ClassCode,
     price: Decimal,
     effective_from: date,
     *,
@@ -107,14 +122,14 @@ def enter(
         raise Invalid("tariff.places", N_("单价最多六位小数"), field="price")
     if not 0 <= stopped_share <= 100:
         raise Invalid("tariff.stopped", N_("关机计费比例须为0至100的整数"), field="stopped_share")
-    if arch is not None and not UNITS[kind].by_arch:
-        raise Invalid("tariff.arch", N_("%(kind)s不分架构"), kind=UNITS[kind].label, field="arch")
+    if arch is not None and not CLASSES[kind].by_arch:
+        raise Invalid("tariff.arch", N_("%(kind)s不分架构"), kind=CLASSES[kind].label, field="arch")
     if provider_id is not None and tx.get(CloudProvider, provider_id) is None:
         raise NotFound("provider.none", N_("没有编号为 %(id)s 的云服务商"), id=provider_id)
     if catalog_item_id is not None and tx.get(CatalogItem, catalog_item_id) is None:
         raise Invalid("tariff.item", N_("服务目录中没有该条目"), field="item")
     row = Tariff(
-        kind=kind.value,
+        kind=kind,
         arch=arch.value if arch is not None else None,
         provider_id=provider_id,
         catalog_item_id=catalog_item_id,
@@ -166,7 +181,7 @@ def in_force(tariffs: Sequence[Tariff], subject: Subject, day: date) -> Tariff |
     best: tuple[int, date, int] | None = None
     found = None
     for one in tariffs:
-        if one.kind != subject.kind.value or one.effective_from > day:
+        if one.kind != subject.kind or one.effective_from > day:
             continue
         if (
             (one.arch is not None and one.arch != subject.arch.value)
@@ -186,18 +201,18 @@ def by_day(tariffs: Sequence[Tariff], subject: Subject, first: date, days: int) 
     return [in_force(tariffs, subject, first + timedelta(days=n)) for n in range(days)]
 
 
-EXAMPLES: dict[Kind, tuple[str, Per]] = {
-    Kind.VCPU: ("46", Per.MONTH),
-    Kind.MEMORY: ("18", Per.MONTH),
-    Kind.BLOCK: ("0.32", Per.MONTH),
-    Kind.OBJECT: ("0.11", Per.MONTH),
-    Kind.BANDWIDTH: ("36", Per.MONTH),
-    Kind.EIP: ("15", Per.MONTH),
-    Kind.DATABASE: ("880", Per.MONTH),
-    Kind.MIDDLEWARE: ("420", Per.MONTH),
-    Kind.SECURITY: ("1200", Per.MONTH),
-    Kind.CRYPTOGRAPHY: ("950", Per.MONTH),
-    Kind.ACCELERATOR: ("6.5", Per.HOUR),
+EXAMPLES: dict[ClassCode, tuple[str, Per]] = {
+    VCPU: ("46", Per.MONTH),
+    MEMORY: ("18", Per.MONTH),
+    BLOCK: ("0.32", Per.MONTH),
+    OBJECT: ("0.11", Per.MONTH),
+    BANDWIDTH: ("36", Per.MONTH),
+    EIP: ("15", Per.MONTH),
+    DATABASE: ("880", Per.MONTH),
+    MIDDLEWARE: ("420", Per.MONTH),
+    SECURITY: ("1200", Per.MONTH),
+    CRYPTOGRAPHY: ("950", Per.MONTH),
+    ACCELERATOR: ("6.5", Per.HOUR),
 }
 """Invented prices for the demo, each labelled as an example."""
 

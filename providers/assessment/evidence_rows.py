@@ -25,7 +25,7 @@ from quota.calendar import ZONE
 from quota.directory import Pool
 from quota.inventory import Resource
 from quota.ledger import Account, Entry, Holder, Transfer
-from quota.units import Kind
+from quota.units import MEMORY, VCPU
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -39,7 +39,7 @@ WATCHED = Decimal("0.9")
 LOW, HIGH = Decimal("0.3"), Decimal("0.8")
 """Our own default: how much of a pool should be allocated."""
 
-MEASURED = (Kind.VCPU, Kind.MEMORY)
+MEASURED = (VCPU, MEMORY)
 
 Found = Mapping[Indicator, list[Row]]
 
@@ -162,7 +162,7 @@ def _capacity(tx: Tx, pools: Iterable[Pool], month: str) -> list[Row]:
                 select(Account.holder, func.sum(Entry.delta))
                 .join(Entry, Entry.account_id == Account.id)
                 .join(Transfer, Transfer.id == Entry.transfer_id)
-                .where(Account.pool_id == pool.id, Account.kind == kind.value, Transfer.at < until)
+                .where(Account.pool_id == pool.id, Account.kind == kind, Transfer.at < until)
                 .group_by(Account.holder)
             )
             sums = {holder: int(figure or 0) for holder, figure in tx.execute(query)}
@@ -174,8 +174,8 @@ def _capacity(tx: Tx, pools: Iterable[Pool], month: str) -> list[Row]:
             rate = 1 - Decimal(sums.get(Holder.FREE.value, 0)) / capacity
             rows.append(
                 Row(
-                    f"capacity:{pool.code}/{month}/{kind.value}",
-                    {"pool": pool.code, "kind": kind.value, "capacity": capacity, "rate": str(rounded(rate, 4)),
+                    f"capacity:{pool.code}/{month}/{kind}",
+                    {"pool": pool.code, "kind": kind, "capacity": capacity, "rate": str(rounded(rate, 4)),
                      "at": until.astimezone(UTC).isoformat() if end <= tx.now else month, "ok": LOW <= rate <= HIGH},
                 )
             )  # fmt: skip

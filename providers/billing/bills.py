@@ -24,7 +24,7 @@ from quota.directory import Pool
 from quota.errors import N_, Invalid, NotAllowed
 from quota.inspection import going_on
 from quota.seals import fingerprint
-from quota.units import Kind
+from quota.units import ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Book, Tx
@@ -137,7 +137,7 @@ def take(tx: Tx, pool: Pool, month: str, lines: Sequence[base.BillLine], *, sour
         raise NotAllowed("bill.not_yours", N_("只能提交本公司的账单"))
     bounds = month_bounds(month)
     refused: list[Fault] = []
-    good: dict[tuple[str, Kind, datetime], base.BillLine] = {}
+    good: dict[tuple[str, ClassCode, datetime], base.BillLine] = {}
     for at, line in enumerate(lines, 1):
         key = (line.external_id, line.kind, line.since)
         reason = fault(line, month, bounds) or ("bill.twice" if key in good else "")
@@ -152,7 +152,7 @@ def take(tx: Tx, pool: Pool, month: str, lines: Sequence[base.BillLine], *, sour
         {
             "external_id": line.external_id,
             "service": line.service.value,
-            "kind": line.kind.value,
+            "kind": line.kind,
             "arch": line.arch.value,
             "quantity": line.quantity.quantize(QUANTITY_STEP, ROUND_HALF_UP),
             "since": line.since,
@@ -281,4 +281,4 @@ def lines_of(tx: Tx, bill: Bill) -> list[BillLine]:
 
 def claims(lines: Iterable[BillLine]) -> list[Claim]:
     """Bill lines as ``providers.billing.claims`` compares them."""
-    return [Claim(one.id, one.external_id, Kind(one.kind), one.quantity, one.since, one.until) for one in lines]
+    return [Claim(one.id, one.external_id, ClassCode(one.kind), one.quantity, one.since, one.until) for one in lines]

@@ -19,7 +19,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from quota.errors import N_
-from quota.units import Amounts, Kind
+from quota.units import Amounts, ClassCode
 
 ZERO = Decimal(0)
 PLACES = Decimal("0.0001")
@@ -56,7 +56,7 @@ class Claim:
 
     line: int
     external_id: str
-    kind: Kind
+    kind: ClassCode
     quantity: Decimal
     since: datetime
     until: datetime
@@ -86,7 +86,7 @@ class Comparison:
     """One resource and kind. All figures in unit-hours; ``causes`` signed: above zero, billed too much."""
 
     external_id: str
-    kind: Kind
+    kind: ClassCode
     billed: Decimal
     metered: Decimal
     unmeasured: Decimal
@@ -109,7 +109,7 @@ def compare(
 ) -> list[Comparison]:
     """Bill lines against allocations within [start, end), by resource and kind. Raises ValueError for a line that takes
     no time or lies outside of it."""
-    claims: dict[tuple[str, Kind], list[Claim]] = {}
+    claims: dict[tuple[str, ClassCode], list[Claim]] = {}
     for one in billed:
         if not start <= one.since < one.until <= end:
             raise ValueError(f"bill line {one.line} is not within the month")
@@ -126,7 +126,12 @@ def compare(
 
 
 def _compared(
-    external_id: str, kind: Kind, lines: Sequence[Claim], allocation: Allocation | None, start: datetime, end: datetime
+    external_id: str,
+    kind: ClassCode,
+    lines: Sequence[Claim],
+    allocation: Allocation | None,
+    start: datetime,
+    end: datetime,
 ) -> Comparison:
     total = sum((one.quantity for one in lines), ZERO)
     numbers = tuple(sorted(one.line for one in lines))

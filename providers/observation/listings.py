@@ -310,7 +310,7 @@ def _told(fact: ResourceFact) -> dict[str, Any]:
 
 
 def _spelled(what: Amounts) -> dict[str, int]:
-    return {kind.value: int(figure) for kind, figure in what.items() if figure}
+    return {kind: int(figure) for kind, figure in what.items() if figure}
 
 
 def _cut(text: str | None, most: int) -> str | None:

@@ -19,14 +19,14 @@ from providers.orders.tables import OrderState, WorkOrder
 from quota import inventory, ledger
 from quota.errors import N_, Conflict, Invalid
 from quota.ledger import Holder, lending
-from quota.units import Amounts, Arch, Kind, amounts, classes
+from quota.units import CLASSES, Amounts, Arch, ClassCode, amounts, classes
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
-Releases = Mapping[Verb, frozenset[Kind]]
+Releases = Mapping[Verb, frozenset[ClassCode]]
 
-BY_HAND: Releases = {Verb.RESIZE: frozenset(Kind), Verb.DELETE: frozenset(Kind)}
+BY_HAND: Releases = {Verb.RESIZE: frozenset(CLASSES), Verb.DELETE: frozenset(CLASSES)}
 """What is freed where no adapter says it."""
 
 GROWING = frozenset({Verb.CREATE, Verb.RESIZE, Verb.START, Verb.RESTORE})
@@ -135,7 +135,7 @@ def enact(tx: Tx, order: WorkOrder, *, at: datetime, external_id: str | None, ha
         for kind, figure in amounts(order.taken).items():
             after[kind] = after.get(kind, 0) + figure
     freeing = releases.get(verb, frozenset())
-    freed: dict[Kind, int] = {}
+    freed: dict[ClassCode, int] = {}
     for kind, figure in booked.items():
         less = figure - after[kind] if verb is Verb.RESIZE else figure if kind in freeing else 0
         if less > 0 and kind in freeing:
@@ -172,7 +172,7 @@ def compare(order: WorkOrder) -> dict[str, Any]:
     approved, appeared = order.approved(), one.has()
     kinds = set(approved) | (set(appeared) if order.verb == Verb.CREATE else set())
     differing = {
-        kind.value: [approved.get(kind, 0), appeared.get(kind, 0)]
+        kind: [approved.get(kind, 0), appeared.get(kind, 0)]
         for kind in sorted(kinds)
         if approved.get(kind, 0) != appeared.get(kind, 0)
     }
@@ -183,7 +183,7 @@ def compare(order: WorkOrder) -> dict[str, Any]:
     return found
 
 
-def _grown(tx: Tx, order: WorkOrder) -> dict[Kind, int]:
+def _grown(tx: Tx, order: WorkOrder) -> dict[ClassCode, int]:
     """What ``order`` will add to what is counted as used."""
     verb, wanted = Verb(order.verb), order.approved()
     if verb is Verb.CREATE:
@@ -239,4 +239,4 @@ def _by_class(order: WorkOrder, what: Amounts) -> ledger.Classes:
 
 
 def _spelled(what: Amounts) -> dict[str, int]:
-    return {kind.value: figure for kind, figure in what.items() if figure}
+    return {kind: figure for kind, figure in what.items() if figure}

@@ -82,7 +82,7 @@ def place(
         request_id=request_id,
         case_id=case_id,
         name=name or (resource.name if resource else ""),
-        amounts={kind.value: figure for kind, figure in (amounts or {}).items() if figure},
+        amounts={kind: figure for kind, figure in (amounts or {}).items() if figure},
         taken={},
         freed={},
         frees=frees.value,
@@ -157,7 +157,7 @@ def place_for_request(tx: Tx, request: Request) -> list[WorkOrder]:
                 continue
             resource = tx.get_one(Resource, request.resource_id)
             change = kind is RequestKind.RESIZE
-            changed = {one: figure for one, figure in wanted.items() if line.current.get(one.value) != figure}
+            changed = {one: figure for one, figure in wanted.items() if line.current.get(one) != figure}
             found.append(
                 place(
                     tx,

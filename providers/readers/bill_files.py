@@ -2,7 +2,7 @@
 refused, with its place.
 
 Columns, in any order, by English or Chinese name (``bill_words``): ``resource`` 资源编号, ``kind`` 资源类别 (a name of
-quota.units.Kind), ``quantity`` 用量, in the ``unit`` 单位 × hours (without one: base units); where they differ from the whole
+quota.units.ClassCode), ``quantity`` 用量, in the ``unit`` 单位 × hours (without one: base units); where they differ from the whole
 month and from the pool: ``month`` 账期, ``since`` 起, ``until`` 止 (without a zone: the city's time), ``service`` 服务, ``arch``
 架构; and ``cost`` 金额 in yuan where the bill tells money. Columns that change what these mean must not.
 """
@@ -29,7 +29,20 @@ from providers.readers.usage_columns import plain
 from providers.readers.usage_values import moment
 from quota.calendar import ZONE
 from quota.errors import Refused
-from quota.units import UNITS, Arch, Kind
+from quota.units import (
+    ACCELERATOR,
+    BANDWIDTH,
+    BLOCK,
+    CLASSES,
+    CRYPTOGRAPHY,
+    DATABASE,
+    EIP,
+    MIDDLEWARE,
+    OBJECT,
+    SECURITY,
+    Arch,
+    ClassCode,
+)
 
 HEADING = Heading(
     HEADERS,
@@ -49,7 +62,7 @@ def read_bill(path: Path, month: str, reading: Reading, *, arch: Arch) -> list[B
     if not path.is_file():
         raise missing(str(path))
     bounds = month_bounds(month)
-    found: dict[tuple[str, Kind, datetime], BillLine] = {}
+    found: dict[tuple[str, ClassCode, datetime], BillLine] = {}
     try:
         columns, rows = _open(path, reading)
         places = [columns[name].at for name in ("quantity", "cost") if name in columns]
@@ -167,7 +180,7 @@ class _Line(Cells):
             raise self.unfit(reason, name)
         return line
 
-    def _quantity(self, kind: Kind) -> Decimal:
+    def _quantity(self, kind: ClassCode) -> Decimal:
         """Base units × hours."""
         unit = self.text("unit") or (self.columns["quantity"].unit if "quantity" in self.columns else "")
         factor = unit_factor(kind, unit) if unit else Decimal(1)
@@ -180,8 +193,8 @@ class _Line(Cells):
             raise self.unfit("value.negative", "quantity")
         if figure >= MOST:
             raise self.unfit("value.absurd", "quantity")
-        if not unit and UNITS[kind].factor != 1:
-            self.reading.note("unit.assumed", unit=f"{UNITS[kind].base}·h", columns=self.columns["quantity"].head)
+        if not unit and CLASSES[kind].factor != 1:
+            self.reading.note("unit.assumed", unit=f"{CLASSES[kind].base}·h", columns=self.columns["quantity"].head)
         return self.steps["quantity"].kept(figure)
 
     def _cost(self) -> Decimal | None:
@@ -237,15 +250,15 @@ class _Line(Cells):
         return found if found.tzinfo else found.replace(tzinfo=ZONE)
 
 
-_SERVICE: Mapping[Kind, ServiceKind] = {
-    Kind.BLOCK: ServiceKind.VOLUME,
-    Kind.OBJECT: ServiceKind.OBJECT_STORE,
-    Kind.BANDWIDTH: ServiceKind.BANDWIDTH,
-    Kind.EIP: ServiceKind.EIP,
-    Kind.DATABASE: ServiceKind.DATABASE,
-    Kind.MIDDLEWARE: ServiceKind.MIDDLEWARE,
-    Kind.SECURITY: ServiceKind.SECURITY,
-    Kind.CRYPTOGRAPHY: ServiceKind.CRYPTOGRAPHY,
-    Kind.ACCELERATOR: ServiceKind.ACCELERATOR,
+_SERVICE: Mapping[ClassCode, ServiceKind] = {
+    BLOCK: ServiceKind.VOLUME,
+    OBJECT: ServiceKind.OBJECT_STORE,
+    BANDWIDTH: ServiceKind.BANDWIDTH,
+    EIP: ServiceKind.EIP,
+    DATABASE: ServiceKind.DATABASE,
+    MIDDLEWARE: ServiceKind.MIDDLEWARE,
+    SECURITY: ServiceKind.SECURITY,
+    CRYPTOGRAPHY: ServiceKind.CRYPTOGRAPHY,
+    ACCELERATOR: ServiceKind.ACCELERATOR,
 }
 """What a kind is billed for where the line names no service."""

@@ -8,7 +8,21 @@ from decimal import Decimal
 
 from providers.readers.inventory_words import SUFFIXES
 from providers.readers.usage_columns import plain
-from quota.units import Kind
+from quota.units import (
+    ACCELERATOR,
+    BANDWIDTH,
+    BLOCK,
+    CLASSES,
+    CRYPTOGRAPHY,
+    DATABASE,
+    EIP,
+    MEMORY,
+    MIDDLEWARE,
+    OBJECT,
+    SECURITY,
+    VCPU,
+    ClassCode,
+)
 
 HEADERS: Mapping[str, str] = {
     plain(word): name
@@ -44,26 +58,26 @@ NEUTRAL: Mapping[str, frozenset[str]] = {
 }
 """Columns that change what another column of the row means, and what they may say without changing anything."""
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, ClassCode] = {
     plain(word): kind
     for kind, words in {
-        Kind.VCPU: "cpu 核 计算",
-        Kind.MEMORY: "内存",
-        Kind.BLOCK: "块存储 云硬盘 磁盘",
-        Kind.OBJECT: "对象存储",
-        Kind.BANDWIDTH: "带宽",
-        Kind.EIP: "弹性公网ip 公网ip",
-        Kind.DATABASE: "数据库 云数据库",
-        Kind.MIDDLEWARE: "中间件",
-        Kind.SECURITY: "安全服务",
-        Kind.CRYPTOGRAPHY: "密码服务",
-        Kind.ACCELERATOR: "加速卡",
+        VCPU: "cpu 核 计算",
+        MEMORY: "内存",
+        BLOCK: "块存储 云硬盘 磁盘",
+        OBJECT: "对象存储",
+        BANDWIDTH: "带宽",
+        EIP: "弹性公网ip 公网ip",
+        DATABASE: "数据库 云数据库",
+        MIDDLEWARE: "中间件",
+        SECURITY: "安全服务",
+        CRYPTOGRAPHY: "密码服务",
+        ACCELERATOR: "加速卡",
     }.items()
-    for word in (kind.value, *words.split())
+    for word in (kind, *words.split())
 }
 
-_FAMILY: Mapping[Kind, str] = {
-    Kind.VCPU: "core", Kind.MEMORY: "mb", Kind.BLOCK: "gb", Kind.OBJECT: "gb", Kind.BANDWIDTH: "mbps",
+_FAMILY: Mapping[ClassCode, str] = {
+    VCPU: "core", MEMORY: "mb", BLOCK: "gb", OBJECT: "gb", BANDWIDTH: "mbps",
 }  # fmt: skip
 _HOURS = re.compile(r"(.*?)[·*×・./]?(?:小时|时|h|hrs?|hours?)")
 
@@ -81,7 +95,7 @@ FOREIGN = re.compile(r"[$€£₩₽]|usd|hkd|mop|twd|eur|jpy|gbp|[美港澳台�
 _MONEY = re.compile(r"(¥|cny|rmb|人民币)?\s*([+-]?[\d.,'\s]*\d\.?(?:e[+-]?\d+)?|[+-]?nan|[+-]?inf)\s*(.*)", re.I)
 
 
-def unit_factor(kind: Kind, unit: str) -> Decimal | None:
+def unit_factor(kind: ClassCode, unit: str) -> Decimal | None:
     """Base unit-hours in one ``unit`` (GB·时, core-hours …) of ``kind``; None for what is no such unit."""
     found = _HOURS.fullmatch(plain(unit))
     factor = SUFFIXES[_FAMILY.get(kind, "piece")].get(found[1]) if found else None
@@ -91,7 +105,7 @@ def unit_factor(kind: Kind, unit: str) -> Decimal | None:
 
 
 def is_unit(unit: str) -> bool:
-    return any(unit_factor(kind, unit) is not None for kind in Kind)
+    return any(unit_factor(kind, unit) is not None for kind in CLASSES)
 
 
 def is_money(unit: str) -> bool:

@@ -37,7 +37,7 @@ from providers.readers.refusals import Reading, unusable
 from providers.readers.tables import Cells, Column, Heading, Row, UnfitError, columns_of
 from providers.readers.usage_columns import plain
 from providers.readers.usage_values import moment
-from quota.units import Arch, Kind
+from quota.units import MEMORY, VCPU, Arch, ClassCode
 
 LONGEST_ID = 128
 """Characters that the book keeps of a resource's id."""
@@ -141,8 +141,8 @@ class _Cells(Cells):
             {**tags, **({"addresses": ",".join(address)} if len(address) > 1 else {})},
         )
 
-    def _amounts(self, kind: ServiceKind, state: ResourceState) -> dict[Kind, int]:
-        amounts: dict[Kind, int] = {}
+    def _amounts(self, kind: ServiceKind, state: ResourceState) -> dict[ClassCode, int]:
+        amounts: dict[ClassCode, int] = {}
         for name, column in AMOUNTS.items():
             if not self.text(name):
                 continue
@@ -158,7 +158,7 @@ class _Cells(Cells):
         self._spec(amounts)
         self._pieces(kind, amounts)
         for needed in (*NEEDED.get(kind, ()), *([COUNTED[kind]] if kind in COUNTED else ())):
-            name = next(name for name, column in AMOUNTS.items() if column.kind is needed)
+            name = next(name for name, column in AMOUNTS.items() if column.kind == needed)
             if needed not in amounts:
                 raise self.unfit("value.missing", name)
             if not amounts[needed] and needed not in MAY_BE_ZERO and state is not ResourceState.DELETED:
@@ -187,12 +187,12 @@ class _Cells(Cells):
         if not figure.is_finite():
             raise self.unfit("value.nan", name)
         if not said and not head.unit and (unit := UNSAID_UNITS.get(plain(head.head))):
-            if column.kind is Kind.MEMORY and figure >= UNSAID:
+            if column.kind == MEMORY and figure >= UNSAID:
                 raise self.unfit("unit.unsaid", name)
             self.reading.note("unit.assumed", unit=unit, columns=head.head)
         return float(figure) * factor * column.factor
 
-    def _pieces(self, kind: ServiceKind, amounts: dict[Kind, int]) -> None:
+    def _pieces(self, kind: ServiceKind, amounts: dict[ClassCode, int]) -> None:
         """A number of pieces is an amount of what is counted by the piece; anything else is one thing a row. Units that
         stand in a column of their own must be those that the figures are read in."""
         self.must_be_own("count")
@@ -207,17 +207,17 @@ class _Cells(Cells):
             if self.text(name) and SUFFIXES["gb"].get(plain(self.text(name))) != 1:
                 raise self.unfit("cell.changes", name)
 
-    def _spec(self, amounts: dict[Kind, int]) -> None:
+    def _spec(self, amounts: dict[ClassCode, int]) -> None:
         """A shape such as 4C8G gives what the row does not state itself; the two must agree."""
         written = self.text("spec")
         if not written:
             return
         found = SPEC.fullmatch(written)
         if found is None:
-            if Kind.VCPU in amounts or Kind.MEMORY in amounts:
+            if VCPU in amounts or MEMORY in amounts:
                 return  # a name of the provider's own beside the figures
             raise self.unfit("spec.bad", "spec")
-        for kind, figure in ((Kind.VCPU, float(found[1])), (Kind.MEMORY, float(found[2]) * 1024)):
+        for kind, figure in ((VCPU, float(found[1])), (MEMORY, float(found[2]) * 1024)):
             if figure > MOST[kind]:
                 raise self.unfit("value.absurd", "spec")
             if amounts.setdefault(kind, round(figure)) != round(figure):

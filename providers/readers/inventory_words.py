@@ -9,31 +9,45 @@ from dataclasses import dataclass
 
 from providers.base import ResourceState, ServiceKind
 from providers.readers.usage_columns import plain
-from quota.units import Arch, Kind
+from quota.units import (
+    ACCELERATOR,
+    BANDWIDTH,
+    BLOCK,
+    CRYPTOGRAPHY,
+    DATABASE,
+    EIP,
+    MEMORY,
+    MIDDLEWARE,
+    OBJECT,
+    SECURITY,
+    VCPU,
+    Arch,
+    ClassCode,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class AmountColumn:
     """A column that holds an amount: of which kind, in what unit, and how many base units that is."""
 
-    kind: Kind
+    kind: ClassCode
     unit: str
     factor: float = 1.0
 
 
 AMOUNTS: Mapping[str, AmountColumn] = {
-    "vcpu": AmountColumn(Kind.VCPU, "core"),
-    "memory_gb": AmountColumn(Kind.MEMORY, "gb", 1024),
-    "memory_mb": AmountColumn(Kind.MEMORY, "mb"),
-    "block_gb": AmountColumn(Kind.BLOCK, "gb"),
-    "object_gb": AmountColumn(Kind.OBJECT, "gb"),
-    "bandwidth_mbps": AmountColumn(Kind.BANDWIDTH, "mbps"),
-    "eip": AmountColumn(Kind.EIP, "piece"),
-    "database": AmountColumn(Kind.DATABASE, "piece"),
-    "middleware": AmountColumn(Kind.MIDDLEWARE, "piece"),
-    "security": AmountColumn(Kind.SECURITY, "piece"),
-    "cryptography": AmountColumn(Kind.CRYPTOGRAPHY, "piece"),
-    "accelerator": AmountColumn(Kind.ACCELERATOR, "piece"),
+    "vcpu": AmountColumn(VCPU, "core"),
+    "memory_gb": AmountColumn(MEMORY, "gb", 1024),
+    "memory_mb": AmountColumn(MEMORY, "mb"),
+    "block_gb": AmountColumn(BLOCK, "gb"),
+    "object_gb": AmountColumn(OBJECT, "gb"),
+    "bandwidth_mbps": AmountColumn(BANDWIDTH, "mbps"),
+    "eip": AmountColumn(EIP, "piece"),
+    "database": AmountColumn(DATABASE, "piece"),
+    "middleware": AmountColumn(MIDDLEWARE, "piece"),
+    "security": AmountColumn(SECURITY, "piece"),
+    "cryptography": AmountColumn(CRYPTOGRAPHY, "piece"),
+    "accelerator": AmountColumn(ACCELERATOR, "piece"),
 }
 
 SUFFIXES: Mapping[str, Mapping[str, float]] = {
@@ -62,28 +76,28 @@ UNSAID_UNITS: Mapping[str, str] = {
 }  # fmt: skip
 """Headers that name no unit, and the one that their bare figures are read in."""
 
-MOST: Mapping[Kind, int] = {Kind.VCPU: 65_534, Kind.MEMORY: 2**32 - 2}
+MOST: Mapping[ClassCode, int] = {VCPU: 65_534, MEMORY: 2**32 - 2}
 MOST_OF_ANY = 10**12
 
-NEEDED: Mapping[ServiceKind, tuple[Kind, ...]] = {
-    ServiceKind.VM: (Kind.VCPU, Kind.MEMORY),
-    ServiceKind.BARE_METAL: (Kind.VCPU, Kind.MEMORY),
-    ServiceKind.VOLUME: (Kind.BLOCK,),
-    ServiceKind.OBJECT_STORE: (Kind.OBJECT,),
-    ServiceKind.BANDWIDTH: (Kind.BANDWIDTH,),
+NEEDED: Mapping[ServiceKind, tuple[ClassCode, ...]] = {
+    ServiceKind.VM: (VCPU, MEMORY),
+    ServiceKind.BARE_METAL: (VCPU, MEMORY),
+    ServiceKind.VOLUME: (BLOCK,),
+    ServiceKind.OBJECT_STORE: (OBJECT,),
+    ServiceKind.BANDWIDTH: (BANDWIDTH,),
 }
 """Amounts that a row of this kind must state."""
 
-MAY_BE_ZERO = frozenset({Kind.OBJECT})
+MAY_BE_ZERO = frozenset({OBJECT})
 """Amounts that a thing may have none of: an empty bucket is one."""
 
-COUNTED: Mapping[ServiceKind, Kind] = {
-    ServiceKind.EIP: Kind.EIP,
-    ServiceKind.DATABASE: Kind.DATABASE,
-    ServiceKind.MIDDLEWARE: Kind.MIDDLEWARE,
-    ServiceKind.SECURITY: Kind.SECURITY,
-    ServiceKind.CRYPTOGRAPHY: Kind.CRYPTOGRAPHY,
-    ServiceKind.ACCELERATOR: Kind.ACCELERATOR,
+COUNTED: Mapping[ServiceKind, ClassCode] = {
+    ServiceKind.EIP: EIP,
+    ServiceKind.DATABASE: DATABASE,
+    ServiceKind.MIDDLEWARE: MIDDLEWARE,
+    ServiceKind.SECURITY: SECURITY,
+    ServiceKind.CRYPTOGRAPHY: CRYPTOGRAPHY,
+    ServiceKind.ACCELERATOR: ACCELERATOR,
 }
 """Kinds where a row that states no amount is one piece."""
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from providers.base import Inventory, ResourceFact, ResourceState, Samples, ServiceKind
-from quota.units import Arch, Kind
+from quota.units import MEMORY, VCPU, Arch, ClassCode
 
 
 @dataclass(slots=True)
@@ -93,11 +93,11 @@ def _column(table: Any, name: str, order: NDArray[Any]) -> NDArray[Any] | None:
 
 
 def _fact(name: str, one: _Machine, arch: Arch) -> ResourceFact:
-    amounts: dict[Kind, int] = {}
+    amounts: dict[ClassCode, int] = {}
     if one.vcpu:
-        amounts[Kind.VCPU] = one.vcpu
+        amounts[VCPU] = one.vcpu
     if one.mem_mb:
-        amounts[Kind.MEMORY] = one.mem_mb
+        amounts[MEMORY] = one.mem_mb
     stopped = one.off is not None
     return ResourceFact(
         name,

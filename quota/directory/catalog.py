@@ -95,7 +95,7 @@ def offer(
         name=name,
         name_en=name_en,
         service=service,
-        amounts={kind.value: figure for kind, figure in takes.items()},
+        amounts=dict(takes),
         archs=[arch.value for arch in archs],
         unit=unit,
         delivery_days=delivery_days,

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from quota.actors import Role
 from quota.base import Base, Count
 from quota.errors import N_, Conflict, Invalid, NotFound
-from quota.units import UNITS, Arch, Kind, ResourceClass
+from quota.units import CLASSES, Arch, ClassCode, Commodity
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -63,11 +63,11 @@ class Pool(Base):
     capacities: Mapped[list[PoolCapacity]] = relationship(back_populates="pool")
 
     @property
-    def classes(self) -> list[ResourceClass]:
+    def classes(self) -> list[Commodity]:
         """The resource classes that it has capacity of, in the order of kinds."""
-        order = list(Kind)
-        kinds = sorted((Kind(one.kind) for one in self.capacities), key=order.index)
-        return [ResourceClass.of(kind, Arch(self.arch)) for kind in kinds]
+        order = list(CLASSES)
+        kinds = sorted((ClassCode(one.kind) for one in self.capacities), key=order.index)
+        return [Commodity.of(kind, Arch(self.arch)) for kind in kinds]
 
 
 class PoolCapacity(Base):
@@ -99,7 +99,7 @@ def usable(total: int, reserved: int, ratio: Decimal) -> int:
     return int((total - reserved) * ratio)
 
 
-def check_capacity(kind: Kind, total: int, reserved: int, ratio: Decimal) -> None:
+def check_capacity(kind: ClassCode, total: int, reserved: int, ratio: Decimal) -> None:
     """Raise Invalid for figures that make no sense: a ratio is kept to three places, and what is given out with them."""
     sound = ratio.is_finite() and 0 < ratio <= MOST_RATIO and ratio == ratio.quantize(Decimal("0.001"))
     if not sound:
@@ -108,7 +108,7 @@ def check_capacity(kind: Kind, total: int, reserved: int, ratio: Decimal) -> Non
         )
     if not 0 <= reserved <= total <= MOST:
         raise Invalid(
-            "capacity.bad", N_("%(kind)s的总量、预留或超分比不合理"), kind=UNITS[kind].label, field="reserved"
+            "capacity.bad", N_("%(kind)s的总量、预留或超分比不合理"), kind=CLASSES[kind].label, field="reserved"
         )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import (
 from quota.db import batches
 from quota.inventory.resources import Change, Resource, ResourceChange
 from quota.inventory.services import ResourceState, ServiceKind
-from quota.units import Amounts, Kind, amounts
+from quota.units import Amounts, ClassCode, amounts
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -60,7 +60,7 @@ def spells(
 
 def _spells(rows: list[tuple[datetime, dict[str, Any]]], start: datetime, end: datetime) -> list[Spell]:
     found: list[Spell] = []
-    has: dict[Kind, int] = {}
+    has: dict[ClassCode, int] = {}
     state: str | None = None
     for number, (at, after) in enumerate(rows):
         if "amounts" in after:

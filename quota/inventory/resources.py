@@ -225,7 +225,7 @@ def arrive(
     one = tx.scalar(
         select(Resource).where(Resource.pool_id == pool.id, Resource.external_id == external_id).with_for_update()
     )
-    spelled = {kind_.value: figure for kind_, figure in has.items() if figure}
+    spelled = {kind_: figure for kind_, figure in has.items() if figure}
     if one is None:
         one = Resource(
             pool_id=pool.id,
@@ -269,7 +269,7 @@ def arrive(
         )
     one.basis, one.catalog_item_id = source, catalog_item_id
     one.department_id, one.system_id = department_id, system_id
-    one.booked = {kind_.value: figure for kind_, figure in approved.items() if figure}
+    one.booked = {kind_: figure for kind_, figure in approved.items() if figure}
     tx.flush()
     return one
 

@@ -16,7 +16,7 @@ from quota.directory import departments, pools
 from quota.errors import N_, Invalid, OverCapacity, stated
 from quota.ledger import entries, lending
 from quota.ledger.tables import Holder, Side, Transfer
-from quota.units import UNITS, ResourceClass, shown
+from quota.units import CLASSES, Commodity, shown
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -37,7 +37,7 @@ class Allotment:
 
     act: Act
     pool_id: int
-    cls: ResourceClass
+    cls: Commodity
     department_id: int
     amount: int
     reason: str
@@ -69,7 +69,7 @@ def foreseen(tx: Tx, what: Allotment) -> Sequence[Effect]:
     if source.department_id is not None:  # what it borrowed is not its own to be taken or given on
         free = min(has, lending.own(tx, what.pool_id, what.cls, source.department_id))
     if free < what.amount:
-        unit = UNITS[what.cls.kind]
+        unit = CLASSES[what.cls.kind]
         raise OverCapacity(
             "capacity.short",
             N_("%(kind)s(%(arch)s)不足:需要 %(need)s,只有 %(have)s %(unit)s"),

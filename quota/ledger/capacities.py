@@ -12,7 +12,7 @@ from quota.directory import Pool, PoolCapacity, check_capacity, usable
 from quota.errors import N_, WrongState, stated
 from quota.ledger import entries
 from quota.ledger.tables import OWNED, Account
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import Arch, ClassCode, Commodity
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def equip(
     tx: Tx,
     where: Pool,
-    kind: Kind,
+    kind: ClassCode,
     total: int,
     *,
     reserved: int = 0,
@@ -35,26 +35,24 @@ def equip(
     """
     tx.alone(key)
     if entries.made(tx, key) is not None:  # a form sent twice
-        return tx.scalars(
-            select(PoolCapacity).where(PoolCapacity.pool_id == where.id, PoolCapacity.kind == kind.value)
-        ).one()
+        return tx.scalars(select(PoolCapacity).where(PoolCapacity.pool_id == where.id, PoolCapacity.kind == kind)).one()
     check_capacity(kind, total, reserved, ratio)
     # One at a time: what is moved is the difference to what was there before.
     tx.execute(select(Pool.id).where(Pool.id == where.id).with_for_update())
     row = tx.scalar(
         select(PoolCapacity)
-        .where(PoolCapacity.pool_id == where.id, PoolCapacity.kind == kind.value)
+        .where(PoolCapacity.pool_id == where.id, PoolCapacity.kind == kind)
         .execution_options(populate_existing=True)
     )
     before = {"total": row.total, "reserved": row.reserved, "ratio": row.ratio} if row else {}
     was = row.usable if row else 0
     if row is None:
-        row = PoolCapacity(pool_id=where.id, kind=kind.value, total=total, reserved=reserved, ratio=ratio)
+        row = PoolCapacity(pool_id=where.id, kind=kind, total=total, reserved=reserved, ratio=ratio)
         tx.add(row)
     else:
         row.total, row.reserved, row.ratio = total, reserved, ratio
     tx.flush()
-    cls = ResourceClass.of(kind, Arch(where.arch))
+    cls = Commodity.of(kind, Arch(where.arch))
     difference = usable(total, reserved, ratio) - was
     if difference > 0:
         entries.provision(tx, where.id, {cls: difference}, key=key)

@@ -30,7 +30,7 @@ from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongSta
 from quota.inspection import going_on, rows
 from quota.ledger.tables import OWNED, Account, Classes, Entry, Hold, Holder, HoldState, Move, Side, Transfer
 from quota.seals import GENESIS, fingerprint, link
-from quota.units import UNITS, Kind, ResourceClass, shown
+from quota.units import CLASSES, ClassCode, Commodity, shown
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -159,7 +159,7 @@ def hold(
                 subject=subject,
                 pool_id=pool_id,
                 department_id=department_id,
-                kind=cls.kind.value,
+                kind=cls.kind,
                 arch=cls.arch.value,
                 source=source.value,
                 target=target.value,
@@ -186,9 +186,9 @@ def post(tx: Tx, holds: Sequence[Hold], what: Classes | None = None, *, key: str
     ordered = sorted(holds, key=lambda one: (_TAKEN_FIRST.index(one.source), one.id))
     parts: list[tuple[Hold, int]] = []
     for one in ordered:
-        take = one.amount if left is None else min(one.amount, left.get(one.resource_class, 0))
+        take = one.amount if left is None else min(one.amount, left.get(one.commodity, 0))
         if left is not None:
-            left[one.resource_class] = left.get(one.resource_class, 0) - take
+            left[one.commodity] = left.get(one.commodity, 0) - take
         parts.append((one, take))
     if left is not None and any(rest != 0 for rest in left.values()):
         raise Invalid("hold.exceeded", N_("批准量超出了预占量"), field="amounts")
@@ -235,7 +235,7 @@ def give_back(
     pool_id: int,
     borrower_id: int,
     lender_id: int,
-    cls: ResourceClass,
+    cls: Commodity,
     parts: Mapping[Holder, int],
     *,
     key: str,
@@ -249,7 +249,7 @@ def give_back(
     return _move(tx, "give_back", key, moves, subject)
 
 
-Owned = Mapping[tuple[int, ResourceClass, Holder], int]
+Owned = Mapping[tuple[int, Commodity, Holder], int]
 """Base units of a department by pool, class and holder."""
 
 
@@ -275,7 +275,7 @@ def hand_over(
         raise Invalid("ledger.source", N_("只能划转属于单位的配额"), field="source")
     amounts = dict(what)
     for one in holds:
-        place = (one.pool_id, one.resource_class, Holder.HELD)
+        place = (one.pool_id, one.commodity, Holder.HELD)
         amounts[place] = amounts.get(place, 0) + one.amount
     moves = [
         Move(Side(pool_id, cls, holder, source_id), Side(pool_id, cls, holder, target_id), amount)
@@ -364,7 +364,7 @@ def check(tx: Tx) -> Iterator[str]:
         moved.add(transfer.id)
     for account in accounts.values():
         with going_on(said, "accounts", account.id):
-            side = Side(account.pool_id, account.resource_class, Holder(account.holder), account.department_id)
+            side = Side(account.pool_id, account.commodity, Holder(account.holder), account.department_id)
             if side.code != account.code:
                 said.append(f"accounts: row {account.id} ({account.code}) is not what its code says")
         if (account.balance, account.entries, account.digest) != state.get(account.id, (0, 0, GENESIS)):
@@ -379,7 +379,7 @@ def check(tx: Tx) -> Iterator[str]:
     for one in rows(tx, select(Hold).order_by(Hold.id), said):
         if one.state == HoldState.PENDING.value:
             with going_on(said, "holds", one.id):
-                code = Side(one.pool_id, one.resource_class, Holder.HELD, one.department_id).code
+                code = Side(one.pool_id, one.commodity, Holder.HELD, one.department_id).code
                 held[code] = held.get(code, 0) + one.amount
     for account in accounts.values():
         if account.holder == Holder.HELD.value and account.balance != held.pop(account.code, 0):
@@ -395,7 +395,7 @@ def check(tx: Tx) -> Iterator[str]:
 def _between(
     pool_id: int, what: Classes, source: Holder, target: Holder, department_id: int | None = None
 ) -> list[Move]:
-    def side(cls: ResourceClass, holder: Holder) -> Side:
+    def side(cls: Commodity, holder: Holder) -> Side:
         owner = None if holder in (Holder.SUPPLY, Holder.FREE) else department_id
         return Side(pool_id, cls, holder, owner)
 
@@ -403,7 +403,7 @@ def _between(
 
 
 def _settled(one: Hold, take: int) -> list[Move]:
-    cls = one.resource_class
+    cls = one.commodity
     held = _between(one.pool_id, {cls: one.amount}, Holder.HELD, Holder.HELD, one.department_id)[0].source
     target, source = (
         Side(
@@ -471,7 +471,7 @@ def _move(tx: Tx, command: str, key: str, moves: Sequence[Move], subject: str = 
         raise Invalid("transfer.empty", N_("没有要变动的数量"), field="amounts")
     for move in moves:
         if isinstance(move.amount, bool) or not isinstance(move.amount, int) or move.amount <= 0:
-            raise Invalid("transfer.amount", N_("变动数量须为正整数"), field=move.source.cls.kind.value)
+            raise Invalid("transfer.amount", N_("变动数量须为正整数"), field=move.source.cls.kind)
     accounts = _locked(tx, {side.code: side for move in moves for side in (move.source, move.target)})
     # Looked up after the accounts are locked: a second command with this key waited for the first to finish.
     earlier = _earlier(tx, key, command, moves)
@@ -502,7 +502,7 @@ def _locked(tx: Tx, sides: Mapping[str, Side]) -> dict[str, Account]:
         {
             "code": code,
             "pool_id": side.pool_id,
-            "kind": side.cls.kind.value,
+            "kind": side.cls.kind,
             "arch": side.cls.arch.value,
             "holder": side.holder.value,
             "department_id": side.department_id,
@@ -530,14 +530,14 @@ def _locked(tx: Tx, sides: Mapping[str, Side]) -> dict[str, Account]:
 def _enter(tx: Tx, transfer: Transfer, account: Account, delta: int) -> None:
     after = account.balance + delta
     if (after < 0) != (account.holder == Holder.SUPPLY.value) and after != 0:
-        unit = UNITS[Kind(account.kind)]
+        unit = CLASSES[ClassCode(account.kind)]
         raise OverCapacity(
             "capacity.short",
             N_("%(kind)s(%(arch)s)不足:需要 %(need)s,只有 %(have)s %(unit)s"),
             kind=unit.label,
             arch=account.arch,
-            need=shown(Kind(account.kind), abs(delta)),
-            have=shown(Kind(account.kind), abs(account.balance)),
+            need=shown(ClassCode(account.kind), abs(delta)),
+            have=shown(ClassCode(account.kind), abs(account.balance)),
             unit=unit.shown,
             field=account.kind,
         )

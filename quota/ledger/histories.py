@@ -14,12 +14,12 @@ from quota.calendar import ZONE
 from quota.ledger.entries import content
 from quota.ledger.tables import Account, Entry, Holder, Transfer
 from quota.seals import GENESIS, link
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import Arch, ClassCode, Commodity
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
-Place = tuple[int, ResourceClass]
+Place = tuple[int, Commodity]
 """A pool's id and a resource class: where amounts may be added up."""
 
 
@@ -88,7 +88,7 @@ def daily(
     days = (last - first).days + 1
     steps: dict[Place, list[int]] = {}
     for pool_id, kind, arch, at, delta in tx.execute(query):
-        row = steps.setdefault((pool_id, ResourceClass(Kind(kind), Arch(arch))), [0] * days)
+        row = steps.setdefault((pool_id, Commodity(ClassCode(kind), Arch(arch))), [0] * days)
         day = (at.astimezone(zone).date() - first).days
         if day < days:
             row[max(day, 0)] += int(delta)

@@ -25,7 +25,7 @@ from quota.directory import Department, Pool, department, must_be_open, pool, su
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState, reused, stated
 from quota.ledger import entries
 from quota.ledger.tables import Holder, Side
-from quota.units import UNITS, Arch, Kind, ResourceClass, shown
+from quota.units import CLASSES, Arch, ClassCode, Commodity, shown
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -87,8 +87,8 @@ class Loan(Base):
     borrower: Mapped[Department] = relationship(foreign_keys=[borrower_id])
 
     @property
-    def resource_class(self) -> ResourceClass:
-        return ResourceClass(Kind(self.kind), Arch(self.arch))
+    def commodity(self) -> Commodity:
+        return Commodity(ClassCode(self.kind), Arch(self.arch))
 
     @property
     def subject(self) -> str:
@@ -144,7 +144,7 @@ def outstanding(tx: Tx, department_ids: Collection[int]) -> list[Loan]:
     )
 
 
-def own(tx: Tx, pool_id: int, cls: ResourceClass, department_id: int) -> int:
+def own(tx: Tx, pool_id: int, cls: Commodity, department_id: int) -> int:
     """Base units that are the department's own, in whatever state: all that it has, less what it owes to lenders.
 
     No more than this may leave it: what is borrowed goes home, not to the city nor to a third. Locks its accounts for who
@@ -156,7 +156,7 @@ def own(tx: Tx, pool_id: int, cls: ResourceClass, department_id: int) -> int:
     owed = tx.scalar(
         select(func.sum(Loan.amount - Loan.returned)).where(
             Loan.pool_id == pool_id,
-            Loan.kind == cls.kind.value,
+            Loan.kind == cls.kind,
             Loan.arch == cls.arch.value,
             Loan.borrower_id == department_id,
             Loan.state.in_(OUT),
@@ -165,7 +165,7 @@ def own(tx: Tx, pool_id: int, cls: ResourceClass, department_id: int) -> int:
     return max(sum(entries.balance(tx, side) for side in sides) - int(owed or 0), 0)
 
 
-def spare(tx: Tx, pool_id: int, department_id: int, what: entries.Classes) -> dict[ResourceClass, int]:
+def spare(tx: Tx, pool_id: int, department_id: int, what: entries.Classes) -> dict[Commodity, int]:
     """As much of ``what`` as is the department's own."""
     found = {cls: min(amount, own(tx, pool_id, cls, department_id)) for cls, amount in sorted(what.items())}
     return {cls: amount for cls, amount in found.items() if amount}
@@ -185,7 +185,7 @@ def acts_for(tx: Tx, department_id: int) -> bool:
 def offer(
     tx: Tx,
     pool_id: int,
-    cls: ResourceClass,
+    cls: Commodity,
     amount: int,
     lender_id: int,
     borrower_id: int,
@@ -207,7 +207,7 @@ def offer(
     tx.alone(key)
     earlier = tx.scalar(select(Loan).where(Loan.key == key))
     if earlier is not None:
-        same = (earlier.pool_id, earlier.resource_class, earlier.amount, earlier.lender_id, earlier.borrower_id)
+        same = (earlier.pool_id, earlier.commodity, earlier.amount, earlier.lender_id, earlier.borrower_id)
         if same != (pool_id, cls, amount, lender_id, borrower_id):
             raise reused(key)
         return earlier
@@ -230,7 +230,7 @@ def offer(
     one = Loan(
         key=key,
         pool_id=where.id,
-        kind=cls.kind.value,
+        kind=cls.kind,
         arch=cls.arch.value,
         lender_id=lender.id,
         borrower_id=borrower.id,
@@ -267,15 +267,15 @@ def accept(tx: Tx, one: Loan | int, *, generation: int) -> Loan:
     found = locked(tx, one, generation)
     _for(tx, found.borrower_id, N_("只有借用方可以接受"))
     _must_be(found, LoanState.OFFERED)
-    has = own(tx, found.pool_id, found.resource_class, found.lender_id)
+    has = own(tx, found.pool_id, found.commodity, found.lender_id)
     if has < found.amount:
-        raise _short(found.lender, found.resource_class, has)
+        raise _short(found.lender, found.commodity, has)
     entries.lend(
         tx,
         found.pool_id,
         found.lender_id,
         found.borrower_id,
-        {found.resource_class: found.amount},
+        {found.commodity: found.amount},
         key=f"{found.subject}/lend",
         subject=found.subject,
     )
@@ -320,8 +320,8 @@ def give_back(tx: Tx, one: Loan | int, amount: int | None = None, *, generation:
         raise OverCapacity(
             "loan.in_use",
             N_("其中只有 %(have)s %(unit)s未在用,其余须先释放"),
-            have=shown(found.resource_class.kind, back),
-            unit=UNITS[found.resource_class.kind].shown,
+            have=shown(found.commodity.kind, back),
+            unit=CLASSES[found.commodity.kind].shown,
             field="amount",
         )
     return found
@@ -362,7 +362,7 @@ def locked(tx: Tx, one: Loan | int, generation: int | None = None) -> Loan:
 
 def _take_home(tx: Tx, one: Loan, wanted: int) -> int:
     """Give back up to ``wanted``; the base units that went home."""
-    cls = one.resource_class
+    cls = one.commodity
     sides = {holder: Side(one.pool_id, cls, holder, one.borrower_id) for holder in (Holder.LENT, Holder.GRANTED)}
     entries.lock(tx, [*sides.values(), Side(one.pool_id, cls, Holder.GRANTED, one.lender_id)])
     parts: dict[Holder, int] = {}
@@ -394,14 +394,14 @@ def _take_home(tx: Tx, one: Loan, wanted: int) -> int:
     return back
 
 
-def _short(lender: Department, cls: ResourceClass, has: int) -> OverCapacity:
+def _short(lender: Department, cls: Commodity, has: int) -> OverCapacity:
     return OverCapacity(
         "loan.short",
         N_("%(lender)s未使用的%(kind)s只有 %(have)s %(unit)s"),
         lender=lender.name,
-        kind=UNITS[cls.kind].label,
+        kind=CLASSES[cls.kind].label,
         have=shown(cls.kind, has),
-        unit=UNITS[cls.kind].shown,
+        unit=CLASSES[cls.kind].shown,
         field="amount",
     )
 

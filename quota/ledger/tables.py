@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.base import Base, Count, append_only
 from quota.seals import GENESIS
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import Arch, ClassCode, Commodity
 
 
 class Holder(StrEnum):
@@ -59,8 +59,8 @@ class Account(Base):
     digest: Mapped[str] = mapped_column(String(64), default=GENESIS)  # of the last entry
 
     @property
-    def resource_class(self) -> ResourceClass:
-        return ResourceClass(Kind(self.kind), Arch(self.arch))
+    def commodity(self) -> Commodity:
+        return Commodity(ClassCode(self.kind), Arch(self.arch))
 
 
 class Transfer(Base):
@@ -130,8 +130,8 @@ class Hold(Base):
     expires_at: Mapped[datetime | None]
 
     @property
-    def resource_class(self) -> ResourceClass:
-        return ResourceClass(Kind(self.kind), Arch(self.arch))
+    def commodity(self) -> Commodity:
+        return Commodity(ClassCode(self.kind), Arch(self.arch))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Side:
     """An account by what it is; it is opened when first moved to."""
 
     pool_id: int
-    cls: ResourceClass
+    cls: Commodity
     holder: Holder
     department_id: int | None = None
 
@@ -155,5 +155,5 @@ class Move:
     amount: int
 
 
-Classes = Mapping[ResourceClass, int]
+Classes = Mapping[Commodity, int]
 """Base units by resource class."""

@@ -25,7 +25,7 @@ from quota.requests.notices import NoticeKind, give
 from quota.requests.rulebook import ApprovalRule, default_rules, enact, in_force
 from quota.requests.rules import STEP_LABELS, StepName
 from quota.requests.tables import UNDELIVERED, Request, RequestKind, RequestLine, RequestState, RequestStep
-from quota.units import UNITS, Kind
+from quota.units import CLASSES, ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -68,7 +68,7 @@ def sign(
     decision: Decision,
     generation: int,
     quantities: Mapping[int, int] | None = None,
-    amounts: Mapping[int, Mapping[Kind, int]] | None = None,
+    amounts: Mapping[int, Mapping[ClassCode, int]] | None = None,
     reason: str = "",
     use_until: date | None = None,
 ) -> Request:
@@ -285,7 +285,7 @@ def _return(tx: Tx, request: Request, step: RequestStep, reason: str) -> Request
     return request
 
 
-def _reduce(request: Request, quantities: Mapping[int, int], amounts: Mapping[int, Mapping[Kind, int]]) -> None:
+def _reduce(request: Request, quantities: Mapping[int, int], amounts: Mapping[int, Mapping[ClassCode, int]]) -> None:
     """Write what is approved of each line; lines not named stay as they stand."""
     lines = {line.id: line for line in request.lines}
     strangers = (set(quantities) | set(amounts)) - set(lines)
@@ -310,19 +310,19 @@ def _reduce(request: Request, quantities: Mapping[int, int], amounts: Mapping[in
         raise Invalid("approve.nothing", N_("批准量为零;请改用“驳回”"), field="amounts")
 
 
-def _shape(line: RequestLine, figures: Mapping[Kind, int]) -> dict[str, int]:
+def _shape(line: RequestLine, figures: Mapping[ClassCode, int]) -> dict[str, int]:
     """The approved figures of ``line``: each between what is there now and what was asked for."""
     if line.item_id is not None and RequestKind(line.request.kind) is RequestKind.CREATE:
         raise Invalid("approve.shape", N_("目录规格只能减少件数,不能改规格"), field="amounts")
     shape = dict(line.amounts)
     for kind, figure in figures.items():
-        name = Kind(kind).value
+        name = CLASSES.known(kind)
         low, high = sorted((line.current.get(name, 0), line.amounts.get(name, 0)))
         if isinstance(figure, bool) or not isinstance(figure, int) or not low <= figure <= high:
             raise Invalid(
                 "approve.amount",
                 N_("%(kind)s的批准量须在现有量与申请量之间"),
-                kind=UNITS[Kind(kind)].label,
+                kind=CLASSES[name].label,
                 field=name,
             )
         shape[name] = figure

@@ -17,7 +17,7 @@ from quota.ledger import Holder, Side, lending
 from quota.requests import terms
 from quota.requests.tables import FIELDS, OPEN, Request, RequestKind, RequestLine
 from quota.seals import fingerprint
-from quota.units import UNITS, Arch, Kind, classes, shown, total
+from quota.units import ACCELERATOR, BLOCK, CLASSES, MEMORY, VCPU, Arch, ClassCode, classes, shown, total
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -36,9 +36,9 @@ class Line:
     """
 
     item_id: int | None = None
-    amounts: Mapping[Kind, int] = field(default_factory=dict)
+    amounts: Mapping[ClassCode, int] = field(default_factory=dict)
     quantity: int = 1
-    current: Mapping[Kind, int] = field(default_factory=dict)
+    current: Mapping[ClassCode, int] = field(default_factory=dict)
     service: str = ""
     name: str = ""
 
@@ -106,16 +106,17 @@ def _line(tx: Tx, ask: Ask, line: Line, position: int) -> RequestLine:
     )
 
 
-def _figures(what: Mapping[Kind, int], *, signed: bool = False) -> dict[str, int]:
+def _figures(what: Mapping[ClassCode, int], *, signed: bool = False) -> dict[str, int]:
     for kind, figure in what.items():
+        label = CLASSES[CLASSES.known(kind)].label
         if isinstance(figure, bool) or not isinstance(figure, int) or (figure < 0 and not signed):
             raise Invalid(
                 "amount.bad",
                 N_("%(name)s的数量须为非负整数"),
-                name=UNITS[Kind(kind)].label,
-                field=Kind(kind).value,
+                name=label,
+                field=kind,
             )
-    return {Kind(kind).value: figure for kind, figure in what.items() if figure}
+    return {kind: figure for kind, figure in what.items() if figure}
 
 
 def told(request: Request) -> dict[str, Any]:
@@ -159,17 +160,17 @@ def asked(request: Request) -> str:
 def facts(request: Request, takes: ledger.Classes, over_quota: bool) -> dict[str, Any]:
     """What approval rules may know of ``request`` (quota.requests.rules.FACTS)."""
 
-    def sum_of(kind: Kind) -> int:
-        return sum(amount for cls, amount in takes.items() if cls.kind is kind)
+    def sum_of(kind: ClassCode) -> int:
+        return sum(amount for cls, amount in takes.items() if cls.kind == kind)
 
     return {
         "kind": request.kind,
         "services": sorted({line.service for line in request.lines if line.service}),
         "quantity": sum(line.quantity for line in request.lines),
-        "vcpu": sum_of(Kind.VCPU),
-        "memory_gb": shown(Kind.MEMORY, sum_of(Kind.MEMORY)),
-        "block_gb": sum_of(Kind.BLOCK),
-        "accelerator": sum_of(Kind.ACCELERATOR),
+        "vcpu": sum_of(VCPU),
+        "memory_gb": shown(MEMORY, sum_of(MEMORY)),
+        "block_gb": sum_of(BLOCK),
+        "accelerator": sum_of(ACCELERATOR),
         "grows": bool(takes),
         "over_quota": over_quota,
         "xinchuang": request.pool.xinchuang,
@@ -261,8 +262,8 @@ def check_returnable(tx: Tx, request: Request, *, approved: bool = False) -> Non
             raise Invalid(
                 "request.too_much_back",
                 N_("要退回的%(kind)s超过了本单位现有的 %(have)s %(unit)s"),
-                kind=UNITS[cls.kind].label,
+                kind=CLASSES[cls.kind].label,
                 have=shown(cls.kind, have),
-                unit=UNITS[cls.kind].shown,
+                unit=CLASSES[cls.kind].shown,
                 field="lines",
             )

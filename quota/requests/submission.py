@@ -55,7 +55,7 @@ from quota.requests.tables import (
     RequestState,
     RequestStep,
 )
-from quota.units import ResourceClass
+from quota.units import Commodity
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -117,8 +117,8 @@ def drawn(
 ) -> tuple[ledger.Classes, ledger.Classes, ledger.Classes]:
     """Where ``takes`` would come from now: the department's granted quota, then what it borrowed, then the pool's free
     capacity (whether or not there is as much). More quota comes out of the pool alone."""
-    within: dict[ResourceClass, int] = {}
-    borrowed: dict[ResourceClass, int] = {}
+    within: dict[Commodity, int] = {}
+    borrowed: dict[Commodity, int] = {}
     beyond = dict(takes)
     if kind != RequestKind.QUOTA:
         for holder, share in ((Holder.GRANTED, within), (Holder.LENT, borrowed)):
@@ -239,9 +239,7 @@ def resubmit(tx: Tx, request: Request | int, *, generation: int) -> Request:
     else:
         # What was signed was about something else: its hold and its signatures are void.
         old = ledger.pending(tx, found.subject)
-        _lock_accounts(
-            tx, found, {one.resource_class for one in old} | set(found.takes()), {one.pool_id for one in old}
-        )
+        _lock_accounts(tx, found, {one.commodity for one in old} | set(found.takes()), {one.pool_id for one in old})
         if old:
             ledger.void(tx, old, key=f"{found.subject}/void/{found.round}")
         for step in found.path:
@@ -273,11 +271,11 @@ def _progress(tx: Tx, request: Request) -> dict[str, Any]:
         "turn": request.turn,
         "due_at": request.due_at,
         "path": [f"{step.name}:{step.role}:{step.rule}" for step in request.path],
-        "held": {f"{one.source}/{one.resource_class}": one.amount for one in ledger.pending(tx, request.subject)},
+        "held": {f"{one.source}/{one.commodity}": one.amount for one in ledger.pending(tx, request.subject)},
     }
 
 
-def _lock_accounts(tx: Tx, request: Request, what: Iterable[ResourceClass], pool_ids: Iterable[int] = ()) -> None:
+def _lock_accounts(tx: Tx, request: Request, what: Iterable[Commodity], pool_ids: Iterable[int] = ()) -> None:
     """Lock every account that holding or voiding may touch, in the ledger's one order, before reading any."""
     ledger.lock(
         tx,

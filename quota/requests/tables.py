@@ -14,7 +14,7 @@ from quota.calendar import WorkingDays
 from quota.directory import Department, Pool, System, catalog
 from quota.errors import N_
 from quota.requests.rules import SIGNED, StepName
-from quota.units import Amounts, Arch, Kind, ResourceClass, classes, total
+from quota.units import Amounts, Arch, ClassCode, Commodity, classes, total
 
 
 class RequestKind(StrEnum):
@@ -176,11 +176,11 @@ class Request(Base):
         """The step ``name`` of the present round."""
         return next((step for step in self.path if step.name == name.value), None)
 
-    def takes(self, *, approved: bool = False) -> dict[ResourceClass, int]:
+    def takes(self, *, approved: bool = False) -> dict[Commodity, int]:
         """What it adds to the department's, as asked or as approved so far."""
         return classes(total(line.takes(approved=approved) for line in self.lines), Arch(self.pool.arch))
 
-    def gives(self, *, approved: bool = False) -> dict[ResourceClass, int]:
+    def gives(self, *, approved: bool = False) -> dict[Commodity, int]:
         """What it returns of the department's, as asked or as approved so far."""
         return classes(total(line.gives(approved=approved) for line in self.lines), Arch(self.pool.arch))
 
@@ -230,11 +230,11 @@ class RequestLine(Base):
     def reduced(self) -> bool:
         return (self.granted_quantity, self.granted_amounts) != (self.quantity, self.amounts)
 
-    def difference(self, *, approved: bool = False) -> dict[Kind, int]:
+    def difference(self, *, approved: bool = False) -> dict[ClassCode, int]:
         """Wanted less current, over all pieces; negative where it returns."""
         wanted, count = (self.granted_amounts, self.granted_quantity) if approved else (self.amounts, self.quantity)
         kinds = sorted({*wanted, *self.current})
-        return {Kind(name): (wanted.get(name, 0) - self.current.get(name, 0)) * count for name in kinds}
+        return {ClassCode(name): (wanted.get(name, 0) - self.current.get(name, 0)) * count for name in kinds}
 
     def takes(self, *, approved: bool = False) -> Amounts:
         return {kind: figure for kind, figure in self.difference(approved=approved).items() if figure > 0}

@@ -22,10 +22,10 @@ from quota.db import Book, Tx
 from quota.directory.pools import Pool
 from quota.inventory import Resource
 from quota.ledger import entries
-from quota.units import Amounts, Arch, Kind, classes
+from quota.units import MEMORY, VCPU, Amounts, Arch, classes
 from tests.city.plans import GB, SMALL
 
-SHAPE: Amounts = {Kind.VCPU: 16, Kind.MEMORY: 32 * GB}
+SHAPE: Amounts = {VCPU: 16, MEMORY: 32 * GB}
 
 
 class CaseActs:
@@ -51,7 +51,7 @@ class CaseActs:
     ) -> int:
         """A machine of the department's, booked as used. Returns its id."""
         self.machines += 1
-        spelled = {one.value: figure for one, figure in shape.items()}
+        spelled = {**shape}
         with self.by() as tx:
             arch = Arch(tx.get_one(Pool, self.pool).arch)
             what = classes(shape, arch)

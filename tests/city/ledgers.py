@@ -12,7 +12,7 @@ from quota.db import Book, Tx
 from quota.directory.pools import Pool
 from quota.ledger import entries
 from quota.ledger.tables import Holder, Side
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import VCPU, Arch, Commodity
 
 OWNERLESS = (Holder.FREE, Holder.SUPPLY)
 
@@ -29,17 +29,17 @@ class LedgerActs:
         with self.book.transaction(actor or steward("cases")) as tx:
             yield tx
 
-    def grant(self, what: Mapping[ResourceClass, int], key: str, use: bool = False) -> None:
+    def grant(self, what: Mapping[Commodity, int], key: str, use: bool = False) -> None:
         with self.book.transaction(steward()) as tx:
             entries.grant(tx, self.pool, self.department, what, key=key)
             if use:
                 entries.use(tx, self.pool, self.department, what, key=f"{key}/use")
 
-    def balance(self, holder: Holder, cls: ResourceClass | None = None) -> int:
+    def balance(self, holder: Holder, cls: Commodity | None = None) -> int:
         """What the department (or nobody) holds of ``cls`` in the pool, in base units; of its vCPU unless told."""
         with self.book.reading() as tx:
             assert entries.conserved(tx)
-            asked = cls or ResourceClass(Kind.VCPU, Arch(tx.get_one(Pool, self.pool).arch))
+            asked = cls or Commodity(VCPU, Arch(tx.get_one(Pool, self.pool).arch))
             owner = None if holder in OWNERLESS else self.department
             return entries.balance(tx, Side(self.pool, asked, holder, owner))
 

@@ -32,11 +32,11 @@ from metering.judging.procedure import Procedure
 from providers.adapters.simulated.city import CityCapacity
 from providers.adapters.simulated.city import pools as simulated_pools
 from quota.actors import Role
-from quota.units import Amounts, Arch, Kind
+from quota.units import MEMORY, VCPU, Amounts, Arch, ClassCode
 
 GB = 1024
-SMALL: Amounts = {Kind.VCPU: 4, Kind.MEMORY: 8 * GB}
-LARGE: Amounts = {Kind.VCPU: 8, Kind.MEMORY: 16 * GB}
+SMALL: Amounts = {VCPU: 4, MEMORY: 8 * GB}
+LARGE: Amounts = {VCPU: 8, MEMORY: 16 * GB}
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Plan:
 
 
 def _all(**totals: int) -> tuple[CityCapacity, ...]:
-    return tuple(CityCapacity(Kind(kind), total, 0, Decimal(1)) for kind, total in totals.items())
+    return tuple(CityCapacity(ClassCode(kind), total, 0, Decimal(1)) for kind, total in totals.items())
 
 
 TOWN = Plan(
@@ -162,7 +162,7 @@ WORKS = Plan(
     },
     ruled=True,
     ruled_from=date(2026, 1, 1),
-    granted={Kind.VCPU: 32, Kind.MEMORY: 128 * GB},
+    granted={VCPU: 32, MEMORY: 128 * GB},
 )
 
 CASES = Plan(
@@ -218,5 +218,5 @@ CONSOLE_POOL = Plan(
         "large": ("8C16G", "8C16G", LARGE, (Arch.AARCH64,)),
     },
     ruled=True,
-    granted={Kind.VCPU: 40, Kind.MEMORY: 80 * GB},
+    granted={VCPU: 40, MEMORY: 80 * GB},
 )

@@ -13,7 +13,7 @@ from quota.ledger import capacities
 from quota.requests import approvals, rulebook, submission
 from quota.requests.asks import Ask, Line
 from quota.requests.tables import Request, RequestKind
-from quota.units import Arch, Kind
+from quota.units import VCPU, Arch
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def waiting(house, city):
                           xinchuang=True, adapter="files")  # fmt: skip
         tx.add(pool)
         tx.flush()
-        capacities.equip(tx, pool, Kind.VCPU, 100, key="cpu")
-        item = catalog.offer(tx, "8c", "8C", "vm", {Kind.VCPU: 8}, [Arch.AARCH64])
+        capacities.equip(tx, pool, VCPU, 100, key="cpu")
+        item = catalog.offer(tx, "8c", "8C", "vm", {VCPU: 8}, [Arch.AARCH64])
         pool_id, item_id = pool.id, item.id
     with house.transaction(Actor("tenant1", "经办", Role.TENANT, city.departments[0].id)) as tx:
         ask = Ask(

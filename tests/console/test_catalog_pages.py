@@ -8,7 +8,7 @@ from quota import audit
 from quota.actors import Role, steward
 from quota.directory import catalog
 from quota.directory.catalog import CatalogItem
-from quota.units import Arch, Kind
+from quota.units import MEMORY, VCPU, Arch
 
 ITEM = {
     "code": "vm-6c12g",
@@ -39,7 +39,7 @@ def test_an_item_is_checked_offered_withdrawn_and_restored(house, client_of):
     answer = steward.send("/catalog/new", {**ITEM, "step": "confirm"})
     assert answer.status_code == 302
     found = item_of(house, "vm-6c12g")
-    assert found.takes() == {Kind.VCPU: 6, Kind.MEMORY: 12800}
+    assert found.takes() == {VCPU: 6, MEMORY: 12800}
     assert found.archs == ["x86_64", "aarch64"]
 
     assert "vm-6c12g" in clerk.get("/catalog/?arch=aarch64").text
@@ -82,7 +82,7 @@ def test_what_makes_no_sense_is_named(house, client_of, changed, told):
 
 def test_a_code_is_given_once(house, client_of):
     with house.transaction(steward()) as tx:
-        catalog.offer(tx, ITEM["code"], "旧", "vm", {Kind.VCPU: 1}, [Arch.ANY])
+        catalog.offer(tx, ITEM["code"], "旧", "vm", {VCPU: 1}, [Arch.ANY])
     answer = client_of(Role.SUPERVISOR).send("/catalog/new", ITEM)
     assert answer.status_code == 422
     assert "服务目录中已有代码" in answer.text
@@ -90,7 +90,7 @@ def test_a_code_is_given_once(house, client_of):
 
 def test_only_the_steward_keeps_it(house, client_of):
     with house.transaction(steward()) as tx:
-        item_id = catalog.offer(tx, "x", "旧", "vm", {Kind.VCPU: 1}, [Arch.ANY]).id
+        item_id = catalog.offer(tx, "x", "旧", "vm", {VCPU: 1}, [Arch.ANY]).id
     for who in (Role.TENANT, Role.PROVIDER, Role.AUDITOR, Role.SYSADMIN):
         visit = client_of(who)
         assert visit.get("/catalog/new").status_code == 403

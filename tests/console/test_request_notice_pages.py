@@ -8,7 +8,7 @@ from quota.ledger import capacities
 from quota.requests import notices, rulebook, submission
 from quota.requests.asks import Ask, Line
 from quota.requests.tables import RequestKind
-from quota.units import Arch, Kind
+from quota.units import VCPU, Arch
 
 
 def test_notices_reach_whom_they_are_for(house, city, client_of):
@@ -18,8 +18,8 @@ def test_notices_reach_whom_they_are_for(house, city, client_of):
                           xinchuang=True, adapter="files")  # fmt: skip
         tx.add(pool)
         tx.flush()
-        capacities.equip(tx, pool, Kind.VCPU, 100, key="cpu")
-        item = catalog.offer(tx, "8c", "8C", "vm", {Kind.VCPU: 8}, [Arch.AARCH64])
+        capacities.equip(tx, pool, VCPU, 100, key="cpu")
+        item = catalog.offer(tx, "8c", "8C", "vm", {VCPU: 8}, [Arch.AARCH64])
         pool_id, item_id = pool.id, item.id
     mine, other = (one.id for one in city.departments)
     numbers = []

@@ -17,9 +17,9 @@ from quota.requests import rulebook, submission
 from quota.requests.asks import Ask, Line
 from quota.requests.rulebook import ApprovalRule
 from quota.requests.tables import RequestKind
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import VCPU, Arch, Commodity
 
-CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
+CPU = Commodity(VCPU, Arch.AARCH64)
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def ruled(house, city):
                           xinchuang=True, adapter="files")  # fmt: skip
         tx.add(pool)
         tx.flush()
-        capacities.equip(tx, pool, Kind.VCPU, 100, key="cpu")
-        item = catalog.offer(tx, "8c", "8C", "vm", {Kind.VCPU: 8}, [Arch.AARCH64])
+        capacities.equip(tx, pool, VCPU, 100, key="cpu")
+        item = catalog.offer(tx, "8c", "8C", "vm", {VCPU: 8}, [Arch.AARCH64])
         entries.grant(tx, pool.id, city.departments[0].id, {CPU: 20}, key="grant")
         pool_id, item_id = pool.id, item.id
     clerk = Actor("tenant1", "经办", Role.TENANT, city.departments[0].id)

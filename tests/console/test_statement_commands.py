@@ -22,7 +22,7 @@ from quota.actors import Actor, Role, steward
 from quota.db import Book
 from quota.directory.people import Person
 from quota.directory.pools import CloudProvider, Pool
-from quota.units import Arch, Kind
+from quota.units import VCPU, Arch
 
 MONTH = "2026-05"
 START, _END = month_bounds(MONTH)
@@ -43,11 +43,11 @@ def data(tmp_path):
         tx.add(pool)
         tx.add(Person(login="zhao", name="赵", role="authority", active=True, granted=True))
         tx.flush()
-        fact = ResourceFact("web", "=web", ServiceKind.VM, Arch.X86_64, {Kind.VCPU: 4}, ResourceState.RUNNING)
+        fact = ResourceFact("web", "=web", ServiceKind.VM, Arch.X86_64, {VCPU: 4}, ResourceState.RUNNING)
         for day in range(32):
             observation.observe(tx, pool, Inventory(START + timedelta(days=day), [fact], True))
     with book.transaction(Actor("zhao", "赵", Role.AUTHORITY)) as tx:
-        tariffs.enter(tx, Kind.VCPU, Decimal(46), date(2026, 1, 1))
+        tariffs.enter(tx, VCPU, Decimal(46), date(2026, 1, 1))
     book.dispose()
     return tmp_path
 

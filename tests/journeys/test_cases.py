@@ -29,7 +29,7 @@ from quota.directory.pools import Pool
 from quota.inventory import Resource
 from quota.ledger import capacities, entries
 from quota.requests.tables import Request
-from quota.units import Kind
+from quota.units import ACCELERATOR, BLOCK, DATABASE, EIP, MEMORY, VCPU
 from tests.city import City
 from tests.city.cases import SHAPE
 from tests.metering.conftest import CPU
@@ -193,7 +193,7 @@ def test_an_idle_machine_is_powered_off_recycled_and_deleted_by_two(town: Journe
 
 def test_a_volume_is_recycled_without_power_off_and_deleted(town: Journey) -> None:
     """Reclaim by delete, and had back from the bin by its department once."""
-    volume = town.machine({Kind.BLOCK: 500}, ServiceKind.VOLUME)
+    volume = town.machine({BLOCK: 500}, ServiceKind.VOLUME)
     case_id = town.open_by_hand(volume, Verdict.UNATTACHED)
     letter = town.told(case_id)
     town.answer(letter, **{f"answer_{case_id}": "agree"})
@@ -250,16 +250,16 @@ def test_a_shrink_by_silence_is_watched_and_strained_and_rolled_back(town: Journ
     town.do("tenant1", case_id, "roll-back", reason="缩容后卡顿")
     assert town.deliver(case_id) == State.CLOSED
     assert town.see(case_id).ending == "rolled_back"
-    assert town.machine_of(case_id).amounts == {kind.value: figure for kind, figure in SHAPE.items()}
+    assert town.machine_of(case_id).amounts == SHAPE
 
 
 def test_expansions_take_the_fast_track_or_become_a_request_or_return_by_themselves(town: Journey) -> None:
     quick, large, lent = town.machine(), town.machine(), town.machine()
-    memory = entries.ResourceClass.parse("memory:x86_64")
+    memory = entries.Commodity.parse("memory:x86_64")
     with town.by() as tx:
         entries.grant(tx, town.pool, town.department, {CPU: 20, memory: 40 * 1024}, key="grant:spare")
-    small = {Kind.VCPU: 20, Kind.MEMORY: 40 * 1024}
-    double = {Kind.VCPU: 32, Kind.MEMORY: 64 * 1024}
+    small = {VCPU: 20, MEMORY: 40 * 1024}
+    double = {VCPU: 32, MEMORY: 64 * 1024}
     first = town.open_by_hand(quick, Verdict.BUSY, target=small)
     second = town.open_by_hand(large, Verdict.OVERLOADED, target=double)
     third = town.open_by_hand(lent, Verdict.BUSY, target=double)
@@ -294,10 +294,10 @@ def test_expansions_take_the_fast_track_or_become_a_request_or_return_by_themsel
 
 def test_temporary_growth_stays_where_its_use_is_unknown_and_somebody_is_asked(town: Journey) -> None:
     machine = town.machine()
-    memory = entries.ResourceClass.parse("memory:x86_64")
+    memory = entries.Commodity.parse("memory:x86_64")
     with town.by() as tx:
         entries.grant(tx, town.pool, town.department, {CPU: 16, memory: 32 * 1024}, key="grant:spare")
-    case_id = town.open_by_hand(machine, Verdict.BUSY, target={Kind.VCPU: 32, Kind.MEMORY: 64 * 1024})
+    case_id = town.open_by_hand(machine, Verdict.BUSY, target={VCPU: 32, MEMORY: 64 * 1024})
     town.answer(town.told(case_id), **{f"answer_{case_id}": "agree", f"until_{case_id}": "2026-09-30"})
     town.do("supervisor1", case_id, "act", sure="y")
     assert town.deliver(case_id) == State.WATCHED
@@ -461,7 +461,7 @@ def test_thousands_of_cases_are_listed_without_a_query_each(town: Journey) -> No
     """A page of thirty takes as many statements as a page of two."""
     counts = []
     for wanted in (2, 30):
-        town.open({town.machine({Kind.VCPU: 2, Kind.MEMORY: 4096}): Verdict.IDLE for _ in range(wanted)})
+        town.open({town.machine({VCPU: 2, MEMORY: 4096}): Verdict.IDLE for _ in range(wanted)})
         visit = town.visit("supervisor1")
         visit.get("/cases/")
         said: list[str] = []
@@ -501,7 +501,7 @@ def test_the_authority_changes_clocks_and_ceilings_and_open_cases_keep_theirs(to
 
 
 def test_a_case_shows_its_place_in_the_queue_and_leads_to_its_neighbours(town: Journey) -> None:
-    shapes = [{Kind.VCPU: cores, Kind.MEMORY: 4096} for cores in (8, 4, 2)]
+    shapes = [{VCPU: cores, MEMORY: 4096} for cores in (8, 4, 2)]
     first, second, third = (town.open_by_hand(town.machine(shape), Verdict.IDLE) for shape in shapes)
     page = town.page("supervisor1", f"/cases/{second}")
     assert "待办第2件,共3件" in page
@@ -518,16 +518,16 @@ def test_a_case_shows_its_place_in_the_queue_and_leads_to_its_neighbours(town: J
 @pytest.mark.parametrize(
     ("shape", "kind", "verdict", "drawn"),
     [
-        ({Kind.ACCELERATOR: 2}, ServiceKind.ACCELERATOR, Verdict.IDLE, "加速卡使用率"),
-        ({Kind.BLOCK: 500}, ServiceKind.VOLUME, Verdict.UNATTACHED, "已用容量"),
-        ({Kind.EIP: 1}, ServiceKind.EIP, Verdict.UNATTACHED, "网络流量"),
-        ({Kind.DATABASE: 1}, ServiceKind.DATABASE, Verdict.IDLE, "连接数"),
+        ({ACCELERATOR: 2}, ServiceKind.ACCELERATOR, Verdict.IDLE, "加速卡使用率"),
+        ({BLOCK: 500}, ServiceKind.VOLUME, Verdict.UNATTACHED, "已用容量"),
+        ({EIP: 1}, ServiceKind.EIP, Verdict.UNATTACHED, "网络流量"),
+        ({DATABASE: 1}, ServiceKind.DATABASE, Verdict.IDLE, "连接数"),
     ],
 )
 def test_what_is_drawn_is_what_the_resource_is(town: Journey, shape, kind, verdict, drawn) -> None:
     with town.by() as tx:
         pool = tx.get_one(Pool, town.pool)
-        for each in (Kind.ACCELERATOR, Kind.DATABASE):
+        for each in (ACCELERATOR, DATABASE):
             capacities.equip(tx, pool, each, 10, key=f"more:{each}")
     case_id = town.open_by_hand(town.machine(shape, kind), verdict)
     for page in (

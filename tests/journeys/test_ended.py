@@ -28,9 +28,9 @@ from quota.ledger import lending
 from quota.requests import approvals, submission
 from quota.requests.asks import Ask, Line
 from quota.requests.tables import RequestKind
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import MEMORY, VCPU, Arch, Commodity
 
-CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
+CPU = Commodity(VCPU, Arch.AARCH64)
 HTML = "{http://www.w3.org/1999/xhtml}"
 AWAY = ("auth", "static")
 """Blueprints that would end the session or change its language."""
@@ -55,7 +55,7 @@ def living(place, clock) -> None:
         facts = [
             ResourceFact(
                 external_id=f"vm-{number}", name=f"机{number}", kind=ServiceKind.VM, arch=Arch.AARCH64,
-                amounts={Kind.VCPU: 2, Kind.MEMORY: 4096}, state=ResourceState.RUNNING,
+                amounts={VCPU: 2, MEMORY: 4096}, state=ResourceState.RUNNING,
                 department_code="A01", system_code="s1",
             )
             for number in range(3)

@@ -11,7 +11,7 @@ from console.tables import JobRun, RunState
 from metering.cases import authorisations
 from metering.cases.files import Case
 from metering.lake.store import Lake
-from quota.units import Kind
+from quota.units import MEMORY, VCPU
 from tests.journeys.test_cases import Journey
 from tests.metering.surging import EIGHT, FOUR, Surging
 
@@ -139,7 +139,7 @@ def test_revoked_before_the_order_left(town: Surging):
 
 
 def test_without_quota_a_request_is_prepared_for_the_department(found):
-    town = found(quota={Kind.VCPU: 3, Kind.MEMORY: 100 * 1024})
+    town = found(quota={VCPU: 3, MEMORY: 100 * 1024})
     machine = town.machine()
     authorise(town)
     assert look(town, HOT, machine) == "looked surge_proposed"

@@ -25,11 +25,11 @@ from quota.actors import Role, steward
 from quota.directory.departments import Department
 from quota.directory.pools import CloudProvider, Pool
 from quota.ledger import capacities, entries
-from quota.units import Arch, Kind, classes
+from quota.units import MEMORY, VCPU, Arch, classes
 from tests.console.test_house import check_page
 from tests.quota.test_attachments import PDF
 
-SMALL = {Kind.VCPU: 4, Kind.MEMORY: 8 * 1024}
+SMALL = {VCPU: 4, MEMORY: 8 * 1024}
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ def pool(house) -> int:
         )  # fmt: skip
         tx.add(one)
         tx.flush()
-        for kind, total in ((Kind.VCPU, 100), (Kind.MEMORY, 200 * 1024)):
+        for kind, total in ((VCPU, 100), (MEMORY, 200 * 1024)):
             capacities.equip(tx, one, kind, total, key=f"equip:{kind}")
         ours = tx.scalar(select(Department.id).where(Department.code == "A01"))
-        what = classes({Kind.VCPU: 50, Kind.MEMORY: 100 * 1024}, Arch.AARCH64)
+        what = classes({VCPU: 50, MEMORY: 100 * 1024}, Arch.AARCH64)
         entries.grant(tx, one.id, ours, what, key="grant", subject="test")
         return one.id
 

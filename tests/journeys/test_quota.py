@@ -12,9 +12,9 @@ from quota.directory import pools
 from quota.ledger import capacities, entries, lending
 from quota.ledger.lending import Loan, LoanState
 from quota.ledger.tables import Holder, Side
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import VCPU, Arch, Commodity
 
-CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
+CPU = Commodity(VCPU, Arch.AARCH64)
 KEY = re.compile(r'name="key" type="hidden" value="(\w+)"|id="key" name="key" type="hidden" value="(\w+)"')
 
 
@@ -25,7 +25,7 @@ def wallet(house, city) -> str:
         pool = pools.register(
             tx, "arm", "信创池", city.provider.id, Arch.AARCH64, "政务外网", adapter="files", options={}, xinchuang=True
         )
-        capacities.equip(tx, pool, Kind.VCPU, 100, key="cpu")
+        capacities.equip(tx, pool, VCPU, 100, key="cpu")
         return f"{pool.id}/{CPU}"
 
 

@@ -13,7 +13,7 @@ from quota.ledger import entries, lending
 from quota.ledger.tables import Holder
 from quota.requests import fulfilment
 from quota.requests.tables import Request
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import MEMORY, VCPU, Arch, Commodity
 from tests.quota.test_attachments import PDF
 
 BASIS = "峰值并发三千,现有四台主机已到七成"
@@ -55,7 +55,7 @@ def state(place, number):
 
 def grown(place, city, clock):
     """Twenty days on which A02 is granted 1 vCPU each, and 8 that A01 borrows of it."""
-    cls, other = ResourceClass(Kind.VCPU, Arch.AARCH64), city.departments[1].id
+    cls, other = Commodity(VCPU, Arch.AARCH64), city.departments[1].id
     for day in range(20):
         clock.advance(days=1)
         with place.book.transaction(steward()) as tx:
@@ -288,10 +288,10 @@ def test_lists_are_filtered_exported_and_found(client_of, place):
 def test_a_request_made_by_a_machine_of_the_department(client_of, place):
     from quota.inventory import Resource
     from quota.ledger import entries
-    from quota.units import Arch, Kind, classes
+    from quota.units import Arch, classes
 
     with place.book.transaction(Actor("s", "s", Role.SYSTEM)) as tx:
-        what = classes({Kind.VCPU: 8, Kind.MEMORY: 16 * 1024}, Arch.AARCH64)
+        what = classes({VCPU: 8, MEMORY: 16 * 1024}, Arch.AARCH64)
         entries.use(tx, place.pool, place.department, what, key="use:1")
         row = Resource(
             pool_id=place.pool, external_id="vm-1", name="旧主机", kind="vm", arch="aarch64", state="running",

@@ -28,7 +28,7 @@ from providers.billing.bills import month_bounds
 from quota import inventory
 from quota.actors import Actor, Role, steward
 from quota.directory.pools import Pool
-from quota.units import Arch, Kind
+from quota.units import VCPU, Arch
 from tests.console.conftest import _catalog, app, city, client_of, founded, house, settings  # noqa: F401 - fixtures
 
 MONTH = "2026-05"
@@ -45,19 +45,19 @@ def works(house, city, settings, clock):  # noqa: F811
         tx.add(pool)
         tx.flush()
         facts = [
-            ResourceFact(name, name, ServiceKind.VM, Arch.X86_64, {Kind.VCPU: size}, ResourceState.RUNNING, department,
+            ResourceFact(name, name, ServiceKind.VM, Arch.X86_64, {VCPU: size}, ResourceState.RUNNING, department,
                          created_at=START - timedelta(days=9))
             for name, size, department in (("web", 4, "A01"), ("db", 2, "A02"))
         ]  # fmt: skip
         observation.observe(tx, pool, Inventory(START - timedelta(hours=1), facts, True))
     with house.transaction(Actor("authority1", "主", Role.AUTHORITY)) as tx:
-        tariffs.enter(tx, Kind.VCPU, Decimal(46), date(2026, 1, 1), label="示例")
+        tariffs.enter(tx, VCPU, Decimal(46), date(2026, 1, 1), label="示例")
     found = Works(house, Lake(settings.lake_dir), settings.data)
     report(found, "web", range(HOURS))
     report(found, "db", range(HOURS // 2))
     with house.transaction(steward()) as tx:
         lines = [
-            base.BillLine(MONTH, name, ServiceKind.VM, Kind.VCPU, Arch.X86_64, Decimal(size * HOURS), START, END)
+            base.BillLine(MONTH, name, ServiceKind.VM, VCPU, Arch.X86_64, Decimal(size * HOURS), START, END)
             for name, size in (("web", 8), ("db", 2))
         ]
         bills.take(tx, tx.scalars(select(Pool)).one(), MONTH, lines, source="test")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from providers.base import Inventory, Order, Outcome, OutcomeState, ProviderFault, Samples, Verb
-from quota.units import Kind
+from quota.units import CLASSES, ClassCode
 
 
 class Died(BaseException):
@@ -26,8 +26,8 @@ class Cloud:
     name: str = "testing"
     capabilities: frozenset[Verb] = frozenset(Verb)
     live_resize: bool = True
-    releases: Mapping[Verb, frozenset[Kind]] = field(
-        default_factory=lambda: {Verb.RESIZE: frozenset(Kind), Verb.DELETE: frozenset(Kind)}
+    releases: Mapping[Verb, frozenset[ClassCode]] = field(
+        default_factory=lambda: {Verb.RESIZE: frozenset(CLASSES), Verb.DELETE: frozenset(CLASSES)}
     )
     acted: dict[str, Order] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)

@@ -9,12 +9,12 @@ import pytest
 
 from metering.judging.procedure import Procedure
 from quota.db import Book
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import VCPU, Arch, Commodity
 from tests import books
 from tests.city import CASES, City
 from tests.conftest import Clock
 
-CPU = ResourceClass(Kind.VCPU, Arch.X86_64)
+CPU = Commodity(VCPU, Arch.X86_64)
 
 
 def judged_city(book: Book, clock: Clock, procedure: Procedure | None = None) -> City:

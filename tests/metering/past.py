@@ -22,7 +22,7 @@ from quota.directory import catalog, departments, pools
 from quota.directory.departments import System
 from quota.inventory import Resource
 from quota.ledger import capacities
-from quota.units import Arch, Kind
+from quota.units import MEMORY, VCPU, Arch
 
 DAYS = 45
 GIB = 1024
@@ -56,7 +56,7 @@ def found_past(book: Book, works: Works, today: date) -> dict[str, int]:
         )
         tx.add(pool)
         tx.flush()
-        for kind, total in ((Kind.VCPU, 200), (Kind.MEMORY, 400 * GIB)):
+        for kind, total in ((VCPU, 200), (MEMORY, 400 * GIB)):
             capacities.equip(tx, pool, kind, total, key=f"past:{kind}")
         group = departments.register(tx, "P", "市直部门")
         office = departments.register(tx, "P1", "市民政局", group)
@@ -64,9 +64,7 @@ def found_past(book: Book, works: Works, today: date) -> dict[str, int]:
         system = System(code="exam", name="报名系统", department_id=exams.id, mlps_level=3, active=True)
         tx.add(system)
         for code, (vcpu, memory) in SHAPES.items():
-            catalog.offer(
-                tx, code, code, "vm", {Kind.VCPU: vcpu, Kind.MEMORY: memory * GIB}, [Arch.X86_64], delivery_days=2
-            )
+            catalog.offer(tx, code, code, "vm", {VCPU: vcpu, MEMORY: memory * GIB}, [Arch.X86_64], delivery_days=2)
         tx.flush()
         ids = {}
         for name in NAMES:

@@ -27,13 +27,13 @@ from quota.directory.departments import System
 from quota.directory.pools import Pool
 from quota.inventory import Resource
 from quota.ledger import entries
-from quota.units import Amounts, Arch, Kind, classes
+from quota.units import MEMORY, VCPU, Amounts, Arch, classes
 from tests.city import GB, City
 from tests.metering.cloud import Cloud
 
 SHAPES = {"2C4G": (2, 4), "4C8G": (4, 8), "8C16G": (8, 16), "16C32G": (16, 32)}
-FOUR: Amounts = {Kind.VCPU: 4, Kind.MEMORY: 8 * GB}
-EIGHT: Amounts = {Kind.VCPU: 8, Kind.MEMORY: 16 * GB}
+FOUR: Amounts = {VCPU: 4, MEMORY: 8 * GB}
+EIGHT: Amounts = {VCPU: 8, MEMORY: 16 * GB}
 
 
 class Surging:
@@ -49,7 +49,7 @@ class Surging:
         with city.by() as tx:
             arch = Arch(tx.get_one(Pool, city.pool).arch)
             for code, (vcpu, memory) in SHAPES.items():
-                catalog.offer(tx, f"s-{code}", code, "vm", {Kind.VCPU: vcpu, Kind.MEMORY: memory * GB}, [arch])
+                catalog.offer(tx, f"s-{code}", code, "vm", {VCPU: vcpu, MEMORY: memory * GB}, [arch])
             row = System(code="busy", name="申报系统", department_id=city.department, mlps_level=2, active=True)
             tx.add(row)
             tx.flush()
@@ -57,7 +57,7 @@ class Surging:
             before = policies.version(tx, city.policy)
             policy = replace(before.policy(), sizing=sizing, effective_from=tx.now.date())
             city.policy = policies.enact(tx, policy, Procedure(), reason="试行当日扩容").id
-            more = classes(quota if quota is not None else {Kind.VCPU: 100, Kind.MEMORY: 200 * GB}, arch)
+            more = classes(quota if quota is not None else {VCPU: 100, MEMORY: 200 * GB}, arch)
             if more:
                 entries.grant(tx, city.pool, city.department, more, key="grant:spare")
 
@@ -88,7 +88,7 @@ class Surging:
         rows: list[tuple[int, int, float, float]] = []
         with self.book.reading() as tx:
             for resource, load in loads.items():
-                vcpu = tx.get_one(Resource, resource).has()[Kind.VCPU]
+                vcpu = tx.get_one(Resource, resource).has()[VCPU]
                 for i, cpu in enumerate(load):
                     if cpu == cpu:
                         rows.append((resource, int(end.timestamp()) - 300 * (len(load) - i), cpu, vcpu))
@@ -126,7 +126,7 @@ class Surging:
         with self.book.transaction(steward()) as tx:  # as the next reading of the inventory says
             for order in self.cloud.acted.values():
                 row = tx.query(Resource).filter_by(external_id=order.external_id).one()
-                row.amounts = {**row.amounts, **{kind.value: figure for kind, figure in order.amounts.items()}}
+                row.amounts = {**row.amounts, **order.amounts}
 
     def case(self, resource: int) -> Case | None:
         """The last case of a machine."""

@@ -21,6 +21,7 @@ from metering.judging.policy import Verdict
 from providers import orders
 from providers.base import ServiceKind, Verb
 from providers.orders.tables import WorkOrder
+from quota import units
 from quota.calendar import ZONE
 from quota.db import Book
 from quota.errors import Refused, WrongState
@@ -29,7 +30,7 @@ from quota.ledger import entries
 from quota.requests import rulebook, submission
 from quota.requests.asks import Ask, Line
 from quota.requests.tables import RequestKind
-from quota.units import Kind, ResourceClass
+from quota.units import BLOCK, VCPU, Commodity
 from tests import books
 from tests.city import City
 from tests.metering.cloud import Cloud, Died
@@ -38,8 +39,8 @@ from tests.metering.conftest import CPU
 pytestmark = pytest.mark.slow
 
 REASON = "此机承载重要业务,请予保留"
-MEMORY = ResourceClass(Kind.MEMORY, CPU.arch)
-LARGE = {Kind.VCPU: 32, Kind.MEMORY: 64 * 1024}
+MEMORY = Commodity(units.MEMORY, CPU.arch)
+LARGE = {VCPU: 32, units.MEMORY: 64 * 1024}
 
 
 @dataclass
@@ -96,7 +97,7 @@ class Scene:
         for one in self.cloud.acted.values():
             if one.external_id != external or one.verb in (Verb.SNAPSHOT, Verb.START, Verb.RESTORE):
                 continue
-            if one.verb is Verb.RESIZE and one.amounts.get(Kind.VCPU, 0) >= LARGE[Kind.VCPU]:
+            if one.verb is Verb.RESIZE and one.amounts.get(VCPU, 0) >= LARGE[VCPU]:
                 continue
             found.append(one.verb)
         return found
@@ -147,7 +148,7 @@ def delete(scene: Scene) -> Callable[[], None]:
 
 
 def recycle_volume(scene: Scene) -> Callable[[], None]:
-    scene.machine = scene.city.machine({Kind.BLOCK: 500}, ServiceKind.VOLUME)
+    scene.machine = scene.city.machine({BLOCK: 500}, ServiceKind.VOLUME)
     scene.verdict = Verdict.UNATTACHED
     scene.case_id = scene.city.cleared(Verdict.UNATTACHED, scene.machine)
 
@@ -301,7 +302,7 @@ def test_nothing_is_taken_while_it_is_disputed(scene: Scene, act, answer: Answer
     city = scene.city
     scene.verdict = {shrink: Verdict.UNDERUSED, power_off: Verdict.IDLE, recycle_volume: Verdict.UNATTACHED}[act]
     if act is recycle_volume:
-        scene.machine = city.machine({Kind.BLOCK: 500}, ServiceKind.VOLUME)
+        scene.machine = city.machine({BLOCK: 500}, ServiceKind.VOLUME)
     scene.case_id = city.noticed(scene.verdict, scene.machine)
     if silent:
         for days in (10, 12):
@@ -368,13 +369,13 @@ def test_a_shrink_that_could_not_be_called_back_is_undone_for_an_exemption(scene
 def test_a_shrink_is_never_below_what_the_latest_judgement_holds_safe(scene: Scene) -> None:
     due = shrink(scene)
     due()
-    scene.city.judge({scene.machine: Verdict.UNDERUSED}, target={Kind.VCPU: 12, Kind.MEMORY: 8 * 1024})
+    scene.city.judge({scene.machine: Verdict.UNDERUSED}, target={VCPU: 12, units.MEMORY: 8 * 1024})
     scene.turn()
     assert scene.harm() == []
     assert scene.state() == State.CLEARED
     scene.begin()
     scene.turn()
-    assert [one.amounts[Kind.VCPU] for one in scene.cloud.acted.values() if one.verb is Verb.RESIZE] == [12]
+    assert [one.amounts[VCPU] for one in scene.cloud.acted.values() if one.verb is Verb.RESIZE] == [12]
 
 
 def test_what_would_be_crowded_in_its_former_shape_is_asked_about(scene: Scene) -> None:

@@ -45,7 +45,7 @@ from quota.errors import Refused
 from quota.inventory import Resource
 from quota.ledger import entries
 from quota.ledger.tables import Holder, Side
-from quota.units import Kind, ResourceClass, amounts, classes, total
+from quota.units import BLOCK, VCPU, Commodity, amounts, classes, total
 from tests import books
 from tests.city.cases import SHAPE
 from tests.metering.cloud import Cloud, Died
@@ -183,7 +183,7 @@ class Proceedings(RuleBasedStateMachine):
 
     def judge(self, which: int, verdict: Verdict, busy: bool) -> None:
         machine = self.machines[which]
-        kind = Kind.BLOCK if which == 2 else Kind.VCPU
+        kind = BLOCK if which == 2 else VCPU
         grows = verdict in (Verdict.BUSY, Verdict.OVERLOADED)
         larger = LENT if which == 3 else 600
         self.city.open({machine: verdict}, target={kind: larger if grows else 4}, p95=90.0 if busy else 5.0)
@@ -325,7 +325,7 @@ class Proceedings(RuleBasedStateMachine):
         assert self.verdicts[resource.id] not in UNSAFE
         finding = findings.latest(tx, resource.id, "default")
         assert finding.assessment.last_day >= today - timedelta(days=7)
-        assert (finding.numbers["windows"]["7"]["cpu_p95"] or 0) * LENT / SHAPE[Kind.VCPU] <= 80
+        assert (finding.numbers["windows"]["7"]["cpu_p95"] or 0) * LENT / SHAPE[VCPU] <= 80
 
     def confirm(self, which: int, who: str) -> None:
         self.listed()
@@ -518,7 +518,7 @@ class Proceedings(RuleBasedStateMachine):
 
 
 def one_arch():
-    return ResourceClass.parse("vcpu:x86_64").arch
+    return Commodity.parse("vcpu:x86_64").arch
 
 
 def founded(city_class: type, url: str) -> object:
@@ -526,11 +526,11 @@ def founded(city_class: type, url: str) -> object:
     clock = Clock(BEGIN)
     rules = Procedure(backoff_days=1, backoff_limit_days=2, regret_least=10**6)
     city = city_class(Book(url, clock=clock), clock, rules)
-    made = [city.machine(), city.machine(), city.machine({Kind.BLOCK: 500}, ServiceKind.VOLUME)]
+    made = [city.machine(), city.machine(), city.machine({BLOCK: 500}, ServiceKind.VOLUME)]
     made.append(city.machine())
     assert made == [1, 2, 3, 4]
     with city.by() as tx:
-        entries.grant(tx, city.pool, city.department, {CPU: LENT - SHAPE[Kind.VCPU]}, key="spare")
+        entries.grant(tx, city.pool, city.department, {CPU: LENT - SHAPE[VCPU]}, key="spare")
     with city.by(city.authority) as tx:
         protections.add(tx, "level", "core", "核心业务")
     city.book.dispose()

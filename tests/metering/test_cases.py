@@ -35,12 +35,12 @@ from quota.inventory import Resource
 from quota.ledger import entries
 from quota.ledger.tables import Holder
 from quota.requests.tables import Request
-from quota.units import Kind
+from quota.units import BLOCK, EIP, MEMORY, VCPU
 from tests.metering.cloud import Cloud
 from tests.patience import PATIENCE
 
 REASON = "该机承载月末结算业务,不能回收"
-SMALL_SHAPE = {Kind.VCPU: 32, Kind.MEMORY: 65536}
+SMALL_SHAPE = {VCPU: 32, MEMORY: 65536}
 
 
 # ------------------------------------------------------------------------------------------------------ whole stories
@@ -163,8 +163,8 @@ def test_a_watch_without_data_lasts_twice_as_long_and_no_longer(city) -> None:
 def test_a_small_expansion_takes_the_fast_track(city) -> None:
     machine = city.machine()
     with city.by() as tx:
-        entries.grant(tx, city.pool, city.department, {entries.ResourceClass.parse("vcpu:x86_64"): 10}, key="spare")
-    case_id = city.cleared(Verdict.BUSY, machine, target={Kind.VCPU: 20})
+        entries.grant(tx, city.pool, city.department, {entries.Commodity.parse("vcpu:x86_64"): 10}, key="spare")
+    case_id = city.cleared(Verdict.BUSY, machine, target={VCPU: 20})
     assert city.see(case_id).state == State.CLEARED
     city.act(case_id)
     assert (city.balance(Holder.USED), city.balance(Holder.GRANTED)) == (20, 6)
@@ -180,8 +180,8 @@ def test_a_larger_expansion_becomes_a_draft_in_the_departments_name(city, target
     machine = city.machine()
     if target == 32:
         with city.by() as tx:
-            entries.grant(tx, city.pool, city.department, {entries.ResourceClass.parse("vcpu:x86_64"): 64}, key="spare")
-    case_id = city.cleared(Verdict.OVERLOADED, machine, target={Kind.VCPU: target})
+            entries.grant(tx, city.pool, city.department, {entries.Commodity.parse("vcpu:x86_64"): 64}, key="spare")
+    case_id = city.cleared(Verdict.OVERLOADED, machine, target={VCPU: target})
     one = city.see(case_id)
     assert (one.state, one.ending) == (State.CLOSED, Ending.REQUESTED)
     with city.book.reading(city.tenant) as tx:
@@ -192,8 +192,8 @@ def test_a_larger_expansion_becomes_a_draft_in_the_departments_name(city, target
 
 
 def test_an_address_and_a_volume_need_no_power_off(city) -> None:
-    volume = city.machine({Kind.BLOCK: 500}, ServiceKind.VOLUME)
-    address = city.machine({Kind.EIP: 1}, ServiceKind.EIP)
+    volume = city.machine({BLOCK: 500}, ServiceKind.VOLUME)
+    address = city.machine({EIP: 1}, ServiceKind.EIP)
     for machine, verbs in ((volume, ["snapshot", "recycle"]), (address, ["recycle"])):
         case_id = city.cleared(Verdict.UNATTACHED, machine)
         city.act(case_id)
@@ -281,7 +281,7 @@ def test_the_calendar_published_later_moves_the_deadline(city) -> None:
 
 
 def test_nobody_answers_an_expansion_and_nothing_happens(city) -> None:
-    case_id = city.noticed(Verdict.BUSY, target={Kind.VCPU: 20})
+    case_id = city.noticed(Verdict.BUSY, target={VCPU: 20})
     city.advance(days=8)
     assert city.advance(case_id, days=10) == State.CLOSED
     assert city.see(case_id).ending == Ending.LAPSED
@@ -539,7 +539,7 @@ def test_a_shrink_never_goes_below_what_was_announced_nor_below_what_is_safe_now
     machine = city.machine()
     case_id = city.cleared(Verdict.UNDERUSED, machine)  # announced: 4 vCPU, 8 GB
     city.clock.advance(hours=1)
-    city.judge({machine: Verdict.UNDERUSED}, target={Kind.VCPU: 8, Kind.MEMORY: 4 * 1024})
+    city.judge({machine: Verdict.UNDERUSED}, target={VCPU: 8, MEMORY: 4 * 1024})
     city.act(case_id)
     city.deliver(case_id)
     city.deliver(case_id)
@@ -547,10 +547,10 @@ def test_a_shrink_never_goes_below_what_was_announced_nor_below_what_is_safe_now
 
 
 def test_the_gentler_target_is_pure_arithmetic() -> None:
-    shape = {Kind.VCPU: 16, Kind.MEMORY: 32}
-    assert gentler(shape, {Kind.VCPU: 4}, {Kind.VCPU: 8}) == {Kind.VCPU: 8, Kind.MEMORY: 32}
-    assert gentler(shape, {Kind.VCPU: 4}, {Kind.VCPU: 32}) == shape
-    assert gentler(shape, {Kind.VCPU: 4}, None) == shape
+    shape = {VCPU: 16, MEMORY: 32}
+    assert gentler(shape, {VCPU: 4}, {VCPU: 8}) == {VCPU: 8, MEMORY: 32}
+    assert gentler(shape, {VCPU: 4}, {VCPU: 32}) == shape
+    assert gentler(shape, {VCPU: 4}, None) == shape
 
 
 # -------------------------------------------------------------------------------------------- having it back, failing
@@ -672,7 +672,7 @@ def test_a_deletion_that_failed_is_confirmed_anew(city) -> None:
 
 
 def test_what_recovers_most_comes_first_and_the_rest_says_why_not(city) -> None:
-    small, large = city.machine({Kind.VCPU: 2, Kind.MEMORY: 4096}), city.machine({Kind.VCPU: 64, Kind.MEMORY: 131072})
+    small, large = city.machine({VCPU: 2, MEMORY: 4096}), city.machine({VCPU: 64, MEMORY: 131072})
     busy = city.machine()
     skipped = {
         city.machine(protected=True): ("protected", Verdict.IDLE),
@@ -687,7 +687,7 @@ def test_what_recovers_most_comes_first_and_the_rest_says_why_not(city) -> None:
             busy: Verdict.OVERLOADED,
             **{machine: verdict for machine, (_, verdict) in skipped.items()},
         },
-        target={Kind.VCPU: 32, Kind.MEMORY: 65536},
+        target={VCPU: 32, MEMORY: 65536},
     )
     with city.by() as tx:
         opening = cases.open_from(tx, findings.assessment(tx, run))
@@ -751,7 +751,7 @@ def test_the_back_off_doubles_with_every_setback(city) -> None:
     with city.by(city.supervisor) as tx:
         cases.dismiss(tx, cases.case(tx, case_id), "业务部门已说明,暂不处理")
     city.clock.advance(hours=1)
-    assert len(city.open({machine: Verdict.BUSY}, target={Kind.VCPU: 20})) == 1
+    assert len(city.open({machine: Verdict.BUSY}, target={VCPU: 20})) == 1
     assert [backoff(Procedure(), n) for n in (1, 2, 5, 50)] == [30, 60, 360, 360]
 
 
@@ -838,7 +838,7 @@ def test_settling_twice_is_settling_once(city) -> None:
 
 
 def test_each_case_moves_for_itself_and_one_that_fails_holds_up_no_other(city, monkeypatch) -> None:
-    first, broken, last = (city.noticed(Verdict.UNDERUSED, target={Kind.VCPU: 2, Kind.MEMORY: 4096}) for _ in range(3))
+    first, broken, last = (city.noticed(Verdict.UNDERUSED, target={VCPU: 2, MEMORY: 4096}) for _ in range(3))
     city.clock.advance(days=10)
     assert len(cases.advance_all(city.book).reminded) == 3
     city.clock.advance(days=30)
@@ -903,12 +903,12 @@ def test_a_sigkill_anywhere_between_cloud_and_ledger_acts_once(city, tmp_path, b
     cloud = SimulatedCloud(pool, epoch, state_file=state)
     fact = max(
         (one for one in cloud.inventory(city.clock.now).facts if one.kind is ServiceKind.VM and one.state == "running"),
-        key=lambda one: one.amounts[Kind.VCPU],
+        key=lambda one: one.amounts[VCPU],
     )
     machine = city.machine(fact.amounts)
     with city.by() as tx:
         tx.get_one(Resource, machine).external_id = fact.external_id
-    before, target = fact.amounts[Kind.VCPU], {Kind.VCPU: 2, Kind.MEMORY: 4096}
+    before, target = fact.amounts[VCPU], {VCPU: 2, MEMORY: 4096}
     case_id = city.cleared(Verdict.UNDERUSED, machine, target=target)
     city.act(case_id)
     for _ in range(2):  # the snapshot, then the shrink: each dies once, and is resumed
@@ -949,15 +949,15 @@ def test_a_sigkill_anywhere_between_cloud_and_ledger_acts_once(city, tmp_path, b
     shrunk = {
         one.external_id: one for one in SimulatedCloud(pool, epoch, state_file=state).inventory(city.clock.now).facts
     }
-    assert shrunk[fact.external_id].amounts[Kind.VCPU] == 2
+    assert shrunk[fact.external_id].amounts[VCPU] == 2
 
 
 def test_an_expansion_beyond_the_quota_is_refused_and_nothing_is_ordered(city) -> None:
     with city.by() as tx:
-        entries.grant(tx, city.pool, city.department, {entries.ResourceClass.parse("vcpu:x86_64"): 4}, key="spare")
-    case_id = city.cleared(Verdict.BUSY, target={Kind.VCPU: 20})
+        entries.grant(tx, city.pool, city.department, {entries.Commodity.parse("vcpu:x86_64"): 4}, key="spare")
+    case_id = city.cleared(Verdict.BUSY, target={VCPU: 20})
     with city.by() as tx:  # used for something else meanwhile
-        entries.use(tx, city.pool, city.department, {entries.ResourceClass.parse("vcpu:x86_64"): 4}, key="gone")
+        entries.use(tx, city.pool, city.department, {entries.Commodity.parse("vcpu:x86_64"): 4}, key="gone")
     with pytest.raises(OverCapacity):
         city.act(case_id)
     assert (city.see(case_id).state, city.orders(case_id)) == (State.CLEARED, [])
@@ -1026,6 +1026,6 @@ def test_what_nobody_approved_is_not_enlarged(city) -> None:
     with city.by() as tx:
         one = tx.get_one(Resource, machine)
         one.basis, one.booked = "", {}
-    run = city.judge({machine: Verdict.BUSY}, target={Kind.VCPU: 20})
+    run = city.judge({machine: Verdict.BUSY}, target={VCPU: 20})
     with city.by() as tx:
         assert cases.open_from(tx, findings.assessment(tx, run)).why() == {"unapproved": 1}

@@ -17,7 +17,7 @@ from metering.statements.closings import MonthClosing
 from metering.statements.tables import CORRECTION, StatementRun
 from quota.db import Book
 from quota.errors import Conflict, Invalid
-from quota.units import Kind
+from quota.units import MEMORY, VCPU
 from tests.city import GB, STATEMENTS, City
 from tests.city.statements import at
 from tests.metering.test_statements import AUTHORITY, SUPERVISOR
@@ -27,9 +27,9 @@ from tests.patience import PATIENCE, pause
 @pytest.fixture
 def city(book, tmp_path, clock):
     made = City(book, clock, STATEMENTS, tmp_path)
-    made.list("jia", at(-1), web={Kind.VCPU: 4, Kind.MEMORY: 8 * GB})
+    made.list("jia", at(-1), web={VCPU: 4, MEMORY: 8 * GB})
     made.report("web", range(700))
-    made.price(Kind.VCPU, "46")
+    made.price(VCPU, "46")
     return made
 
 
@@ -58,7 +58,7 @@ def make_while(city, *happens, month="2026-04"):
 
 def test_a_month_that_is_being_closed_gets_no_run_beside(city):
     run = city.make()
-    city.price(Kind.VCPU, "40", reason="更正")  # so that making it again would be another revision
+    city.price(VCPU, "40", reason="更正")  # so that making it again would be another revision
     with ThreadPoolExecutor(1) as beside:
         with city.book.transaction(AUTHORITY) as tx:
             statements.close(tx, run.month, run_id=run.id)
@@ -72,7 +72,7 @@ def test_a_month_that_is_being_closed_gets_no_run_beside(city):
 
 def test_who_closes_waits_for_a_run_that_is_being_kept_and_sees_it(city):
     run = city.make()
-    city.price(Kind.VCPU, "40", reason="更正")
+    city.price(VCPU, "40", reason="更正")
     held, done = threading.Event(), threading.Event()
 
     def keep():
@@ -100,7 +100,7 @@ def test_an_older_look_does_not_stand_over_a_newer_one(city):
     """A price is entered and the month made anew while another process is still at the older figures."""
 
     def newer():
-        city.price(Kind.VCPU, "40", reason="更正")
+        city.price(VCPU, "40", reason="更正")
         assert city.make().revision == 1
 
     run = make_while(city, newer)
@@ -111,7 +111,7 @@ def test_an_older_look_does_not_stand_over_a_newer_one(city):
 
 def test_a_month_closed_meanwhile_is_corrected_all_the_same(city):
     city.clock.advance(days=31)
-    city.list("jia", city.clock.now, web={Kind.VCPU: 4, Kind.MEMORY: 8 * GB})
+    city.list("jia", city.clock.now, web={VCPU: 4, MEMORY: 8 * GB})
     april = city.make()
 
     def close_april():
@@ -127,7 +127,7 @@ def test_who_never_finds_a_quiet_moment_is_told(city):
     prices = [str(price) for price in range(50, 50 + statements.TRIES)]
 
     def another():
-        city.price(Kind.VCPU, prices.pop(), reason="更正")
+        city.price(VCPU, prices.pop(), reason="更正")
         city.make()
 
     with pytest.raises(Conflict) as told:
@@ -145,7 +145,7 @@ def test_makers_and_closers_side_by_side(city):
             if closed.is_set():
                 break
             with city.book.transaction(AUTHORITY) as tx:
-                tariffs.enter(tx, Kind.VCPU, Decimal(50 + 20 * number + price), date(2026, 1, 1), reason="更正")
+                tariffs.enter(tx, VCPU, Decimal(50 + 20 * number + price), date(2026, 1, 1), reason="更正")
             try:
                 city.make()
             except Conflict as busy:

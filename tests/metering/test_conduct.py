@@ -18,6 +18,7 @@ from metering.judging.procedure import Procedure
 from metering.judging.shape_changes import worth
 from metering.overview.whole_systems import WholeSystem
 from providers.orders.tables import OrderState
+from quota import units
 from quota.calendar import ZONE
 from quota.directory.departments import System
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
@@ -25,14 +26,14 @@ from quota.inventory import Resource
 from quota.ledger import entries
 from quota.ledger.tables import Holder
 from quota.requests.tables import Request
-from quota.units import Kind, ResourceClass
+from quota.units import VCPU, Commodity
 from tests.city import City
 from tests.city.cases import SHAPE
 from tests.metering.conftest import CPU, judged_city
 
 NIGHT = Span(frozenset({6, 7}), 22 * 60, 6 * 60)
 MONDAY = datetime(2026, 6, 1, 10, 0, tzinfo=ZONE)
-BIG = {Kind.VCPU: 20, Kind.MEMORY: 40 * 1024}
+BIG = {VCPU: 20, units.MEMORY: 40 * 1024}
 
 
 @pytest.mark.parametrize(
@@ -221,14 +222,14 @@ def lent(city: City, days: int, target=None) -> int:
     """An expansion that the department wants for a term. Returns the case's id."""
     with city.by() as tx:
         entries.grant(tx, city.pool, city.department, {CPU: 40, MEMORY: 80 * 1024}, key=f"more:{city.machines}")
-    case_id = city.noticed(Verdict.BUSY, target=target or {Kind.VCPU: 32, Kind.MEMORY: 64 * 1024})
+    case_id = city.noticed(Verdict.BUSY, target=target or {VCPU: 32, units.MEMORY: 64 * 1024})
     with city.by(city.tenant) as tx:
         until = tx.now.astimezone(ZONE).date() + timedelta(days=days)
         cases.reply(tx, cases.case(tx, case_id), Answer.AGREE, until=until)
     return case_id
 
 
-MEMORY = ResourceClass(Kind.MEMORY, CPU.arch)
+MEMORY = Commodity(units.MEMORY, CPU.arch)
 
 
 def test_temporary_growth_returns_by_itself(city: City) -> None:
@@ -259,7 +260,7 @@ def test_a_term_is_at_most_thirty_days(city: City, days: int) -> None:
 
 
 def test_growth_too_large_even_for_a_term_becomes_a_request_with_that_term(city: City) -> None:
-    case_id = lent(city, 10, {Kind.VCPU: 64, Kind.MEMORY: 128 * 1024})
+    case_id = lent(city, 10, {VCPU: 64, units.MEMORY: 128 * 1024})
     one = city.see(case_id)
     assert one.ending == "requested"
     with city.by() as tx:

@@ -20,7 +20,7 @@ from quota.calendar import ZONE
 from quota.directory import pools
 from quota.directory.catalog import offer
 from quota.inventory import Resource
-from quota.units import Arch, Kind
+from quota.units import MEMORY, VCPU, Arch
 from tests.city import GB, STATEMENTS, City
 from tests.metering.test_statements import AUTHORITY, SUPERVISOR
 
@@ -41,11 +41,11 @@ class Past(City):
         self.first = date(2026, 1, 1)
         clock.now = self.start("2026-01") + timedelta(hours=1)
         with book.transaction(steward()) as tx:
-            self.item = offer(tx, "big", "大型", "vm", {Kind.VCPU: 4}, [Arch.AARCH64]).id
+            self.item = offer(tx, "big", "大型", "vm", {VCPU: 4}, [Arch.AARCH64]).id
         self.survey()
-        self.price(Kind.VCPU, "46")
-        self.price(Kind.VCPU, "40", arch=Arch.X86_64)
-        self.price(Kind.MEMORY, "18")
+        self.price(VCPU, "46")
+        self.price(VCPU, "40", arch=Arch.X86_64)
+        self.price(MEMORY, "18")
 
     @staticmethod
     def start(month):
@@ -56,7 +56,7 @@ class Past(City):
         now = self.clock.advance(seconds=1)
         facts = [
             ResourceFact(
-                name, name, ServiceKind.VM, self.arch[name], {Kind.VCPU: self.shape[name], Kind.MEMORY: 8 * GB},
+                name, name, ServiceKind.VM, self.arch[name], {VCPU: self.shape[name], MEMORY: 8 * GB},
                 ResourceState.STOPPED if name in self.off else ResourceState.RUNNING, "d1",
                 created_at=self.start("2026-01"), stopped_at=self.stopped.get(name),
             )
@@ -88,16 +88,12 @@ class Past(City):
         self.samples(self.dice.choice(MACHINES), self.some_day(), self.dice.sample(range(24), 5))
 
     def tariff(self):
-        kind = self.dice.choice([Kind.VCPU, Kind.MEMORY])
-        more = (
-            self.dice.choice([{}, {"catalog_item_id": self.item}, {"arch": Arch.X86_64}]) if kind is Kind.VCPU else {}
-        )
+        kind = self.dice.choice([VCPU, MEMORY])
+        more = self.dice.choice([{}, {"catalog_item_id": self.item}, {"arch": Arch.X86_64}]) if kind == VCPU else {}
         self.price(kind, str(self.dice.randrange(10, 99)), self.some_day(), reason="更正", **more)
 
     def tariff_to_come(self):
-        self.price(
-            Kind.VCPU, str(self.dice.randrange(10, 99)), self.clock.now.date() + timedelta(days=400), reason="预告"
-        )
+        self.price(VCPU, str(self.dice.randrange(10, 99)), self.clock.now.date() + timedelta(days=400), reason="预告")
 
     def resize(self):
         self.shape[self.dice.choice(MACHINES)] = self.dice.choice([2, 4, 8])
@@ -126,7 +122,7 @@ class Past(City):
             if not one.basis:
                 inventory.arrive(
                     tx, one.pool, one.external_id, at=tx.now, source=f"order:{one.id}", kind=ServiceKind.VM,
-                    approved={Kind.VCPU: 4}, has={Kind.VCPU: 4}, department_id=one.department_id,
+                    approved={VCPU: 4}, has={VCPU: 4}, department_id=one.department_id,
                     system_id=None, name=one.name, catalog_item_id=self.item,
                 )  # fmt: skip
 
@@ -136,7 +132,7 @@ class Past(City):
         with self.book.transaction(steward()) as tx:
             made = month_bounds(f"{self.some_day():%Y-%m}")[0] + timedelta(days=self.dice.randrange(20))
             fact = ResourceFact(
-                name, name, ServiceKind.VM, Arch.AARCH64, {Kind.VCPU: 2}, ResourceState.RUNNING, "d2", created_at=made
+                name, name, ServiceKind.VM, Arch.AARCH64, {VCPU: 2}, ResourceState.RUNNING, "d2", created_at=made
             )
             pool = tx.get_one(pools.Pool, self.pools["yi"])
             observation.observe(tx, pool, Inventory(self.clock.advance(seconds=1), [fact], False))
@@ -222,7 +218,7 @@ def test_a_month_is_taken_up_until_a_closed_run_has_billed_it(book, tmp_path, cl
     assert weighed(past)[1] == []
     past.samples("web", date(2026, 2, 27), [3])
     assert weighed(past)[1] == ["2026-02"]
-    past.price(Kind.MEMORY, "19", date(2026, 3, 15), reason="更正")
+    past.price(MEMORY, "19", date(2026, 3, 15), reason="更正")
     assert weighed(past)[1] == ["2026-02", "2026-03", "2026-04"]
     past.clock.now = month_bounds(past.following())[1] + timedelta(days=2)
     past.survey()
@@ -248,15 +244,15 @@ def test_a_run_from_before_this_was_noted_is_reckoned_again(book, tmp_path, cloc
 def test_whatever_tells_something_of_a_closed_month_has_it_taken_up(book, tmp_path, clock):
     """One thing after another, each billed before the next: what changes figures of months also has them taken up."""
     past = Past(book, tmp_path, clock, 5)
-    past.price(Kind.VCPU, "99", catalog_item_id=past.item)
+    past.price(VCPU, "99", catalog_item_id=past.item)
     past.stopped = {}
 
     def item():
         with past.book.transaction(steward()) as tx:
             one = tx.scalars(select(Resource).where(Resource.external_id == "web")).one()
             inventory.arrive(
-                tx, one.pool, "web", at=tx.now, source="order:1", kind=ServiceKind.VM, approved={Kind.VCPU: 4},
-                has={Kind.VCPU: 4}, department_id=one.department_id, system_id=None, name="web",
+                tx, one.pool, "web", at=tx.now, source="order:1", kind=ServiceKind.VM, approved={VCPU: 4},
+                has={VCPU: 4}, department_id=one.department_id, system_id=None, name="web",
                 catalog_item_id=past.item,
             )  # fmt: skip
 
@@ -274,14 +270,14 @@ def test_whatever_tells_something_of_a_closed_month_has_it_taken_up(book, tmp_pa
         past.samples("db", month_bounds(month)[0].astimezone(ZONE).date() + timedelta(days=9), [4, 5])
 
     def price():
-        past.price(Kind.MEMORY, "17", past.start(month).astimezone(ZONE).date() + timedelta(days=9), reason="更正")
+        past.price(MEMORY, "17", past.start(month).astimezone(ZONE).date() + timedelta(days=9), reason="更正")
 
     def company():
         """The pool is another company's, whose prices are other ones."""
         with past.book.transaction(steward()) as tx:
             tx.get_one(pools.Pool, past.pools["jia"]).provider_id = 2
 
-    past.price(Kind.VCPU, "41", provider_id=2, arch=Arch.AARCH64)
+    past.price(VCPU, "41", provider_id=2, arch=Arch.AARCH64)
     for happens in (item, stop, chip, samples, price, company):
         month = past.following()
         past.clock.now = month_bounds(month)[1] + timedelta(days=3)

@@ -11,7 +11,7 @@ import pytest
 
 from metering.statements import focus, focus_files, statements
 from quota.errors import Invalid
-from quota.units import Kind
+from quota.units import MEMORY, VCPU
 from tests.city import STATEMENTS, City
 from tests.city.statements import at
 
@@ -22,11 +22,11 @@ GB = 1024
 def closed(book, tmp_path, clock):
     """April closed, May with a correction and a machine that was off for a while."""
     city = City(book, clock, STATEMENTS, tmp_path)
-    city.list("jia", at(-1), web={Kind.VCPU: 4, Kind.MEMORY: 8 * GB}, db={Kind.VCPU: 2})
+    city.list("jia", at(-1), web={VCPU: 4, MEMORY: 8 * GB}, db={VCPU: 2})
     city.report("web", range(700))
     city.report("db", range(720))
-    city.price(Kind.VCPU, "46.35")
-    city.price(Kind.MEMORY, "0.0251", per=focus_files.Per.HOUR, stopped_share=33)
+    city.price(VCPU, "46.35")
+    city.price(MEMORY, "0.0251", per=focus_files.Per.HOUR, stopped_share=33)
     run = city.make()
     city.close(run)
     city.report("web", range(700, 720))

@@ -21,7 +21,7 @@ from quota.actors import steward
 from quota.directory.departments import System
 from quota.inventory import Resource
 from quota.ledger.tables import Holder
-from quota.units import Kind
+from quota.units import MEMORY, VCPU
 from tests.city import City
 from tests.metering.surging import EIGHT, FOUR, Surging
 
@@ -144,7 +144,7 @@ class TestItDoesNotBegin:
         assert self.why(town, second) == ("proposed", "ceiling")
 
     def test_without_quota(self, city: City, lake: Lake):
-        town = Surging(city, lake, quota={Kind.VCPU: 3, Kind.MEMORY: 50 * 1024})
+        town = Surging(city, lake, quota={VCPU: 3, MEMORY: 50 * 1024})
         machine = town.machine()
         town.authorise()
         town.hour({machine: HOT})
@@ -186,9 +186,7 @@ class TestItDoesNotBegin:
             exemptions.grant(tx, row, Category.PRESERVATION, "法院要求保全现状不得变更", until, Procedure())
             tx.get_one(Resource, protected).protected = True
             tx.get_one(Resource, loose).booked = {}
-        town.city.open(
-            {shrinking: Verdict.UNDERUSED}, policy=town.city.policy, target={Kind.VCPU: 2, Kind.MEMORY: 4096}
-        )
+        town.city.open({shrinking: Verdict.UNDERUSED}, policy=town.city.policy, target={VCPU: 2, MEMORY: 4096})
         done = town.hour(dict.fromkeys((exempt, protected, loose, shrinking, unjudged), HOT))
         assert done.done == {}
         assert done.skipped == dict.fromkeys(("exempt", "protected", "unapproved", "open_case", "unjudged"), 1)
@@ -204,7 +202,7 @@ class TestItDoesNotBegin:
         assert len(done.done["begun"]) == 4, "all are busy: a shortage, up to the ceiling of 16 vCPU"
 
     def test_what_has_no_larger_shape_within_the_limit(self, town: Surging):
-        machine = town.machine({Kind.VCPU: 16, Kind.MEMORY: 32 * 1024})
+        machine = town.machine({VCPU: 16, MEMORY: 32 * 1024})
         town.authorise()
         assert town.hour({machine: HOT}).skipped == {"no_target": 1}
 
@@ -373,7 +371,7 @@ class TestItIsWhatIsReplayed:
         step = fast.check_slots
         sizes, begun = np.full(slots, 4.0), []
         for now in range(step, slots, step):
-            vcpu = town.has(machine)[Kind.VCPU]
+            vcpu = town.has(machine)[VCPU]
             town.clock.now = start + timedelta(minutes=5 * now)
             town.feed({machine: list(np.minimum(demand[now - step : now], vcpu) / vcpu * 100)})
             town.clock.now += timedelta(minutes=6)
@@ -383,6 +381,6 @@ class TestItIsWhatIsReplayed:
                 begun.append(now)
             if done.done:
                 town.carry()
-            sizes[now : now + step] = town.has(machine)[Kind.VCPU]
+            sizes[now : now + step] = town.has(machine)[VCPU]
         assert begun == np.flatnonzero(began[0]).tolist()
         np.testing.assert_array_equal(sizes, force[0])

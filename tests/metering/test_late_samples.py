@@ -18,7 +18,7 @@ from metering.lake.places import seal
 from metering.lake.store import Lake
 from metering.statements import statements
 from metering.statements.tables import CORRECTION
-from quota.units import Kind
+from quota.units import VCPU
 from tests.city import STATEMENTS, City
 from tests.city.statements import at
 from tests.metering.test_closing_races import Interposed
@@ -32,12 +32,12 @@ MIDNIGHT = int(at(29 * 24).timestamp())
 def city(book, tmp_path, clock):
     """April settled: one machine that was heard in its first 696 hours, and not on its last day."""
     made = City(book, clock, STATEMENTS, tmp_path)
-    made.list("jia", at(-1), web={Kind.VCPU: 4})
+    made.list("jia", at(-1), web={VCPU: 4})
     made.report("web", range(696))
-    made.price(Kind.VCPU, "46")
+    made.price(VCPU, "46")
     statements.settle(made.works, "2026-04", run_id=made.make().id, actor=AUTHORITY)
     clock.advance(days=31)
-    made.list("jia", clock.now, web={Kind.VCPU: 4})
+    made.list("jia", clock.now, web={VCPU: 4})
     return made
 
 

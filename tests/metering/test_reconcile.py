@@ -22,7 +22,7 @@ from quota.directory import pools
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.ledger import capacities, entries
 from quota.ledger.tables import Holder, Side
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import BLOCK, VCPU, Arch, Commodity
 from tests.city import STATEMENTS, City
 from tests.city.statements import at
 from tests.metering.test_statements import AUTHORITY, SUPERVISOR
@@ -30,7 +30,7 @@ from tests.metering.test_statements import AUTHORITY, SUPERVISOR
 SECOND = Actor("li", "李", Role.SUPERVISOR)
 COMPANY = Actor("zhou", "周", Role.PROVIDER, provider_id=1)
 RIVAL = Actor("wu", "吴", Role.PROVIDER, provider_id=2)
-FOUR = {Kind.VCPU: 4}
+FOUR = {VCPU: 4}
 
 
 @pytest.fixture
@@ -42,13 +42,13 @@ def city(book, tmp_path, clock):
 def small(city):
     """web: 4 vCPU, adopted, 700 of 720 hours proven; 46 yuan a vCPU and month."""
     with city.book.transaction(steward()) as tx:
-        capacities.equip(tx, tx.get_one(pools.Pool, city.pools["jia"]), Kind.VCPU, 100, key="equip")
+        capacities.equip(tx, tx.get_one(pools.Pool, city.pools["jia"]), VCPU, 100, key="equip")
     city.list("jia", at(-1), web=FOUR)
     with city.book.transaction(steward()) as tx:
         inventory.adopt(tx, tx.get_one(pools.Pool, city.pools["jia"]))
-        assert entries.balance(tx, Side(city.pools["jia"], ResourceClass(Kind.VCPU, Arch.AARCH64), Holder.FREE)) == 96
+        assert entries.balance(tx, Side(city.pools["jia"], Commodity(VCPU, Arch.AARCH64), Holder.FREE)) == 96
     city.report("web", range(700))
-    city.price(Kind.VCPU, "46")
+    city.price(VCPU, "46")
     return city
 
 
@@ -56,7 +56,7 @@ def bill(city, *told, pool="jia"):
     """(external id, quantity, cost or None, first hour, last hour) …"""
     lines = [
         base.BillLine(
-            "2026-04", name, ServiceKind.VM, Kind.VCPU, Arch.AARCH64, Decimal(str(quantity)),
+            "2026-04", name, ServiceKind.VM, VCPU, Arch.AARCH64, Decimal(str(quantity)),
             at(first), at(last), None if cost is None else Decimal(cost),
         )
         for name, quantity, cost, first, last in told
@@ -116,7 +116,7 @@ def test_each_difference_has_its_cause_and_amount(small, lines, cause, fen):
 
 def test_a_price_that_changes_within_the_month_is_no_difference(small):
     """Billed by the old price until the fifteenth and by the new one after it, in one line or in two."""
-    small.price(Kind.VCPU, "92", at(360).astimezone(ZONE).date())
+    small.price(VCPU, "92", at(360).astimezone(ZONE).date())
     half = 4 * 360
     for lines in (
         [("web", 2 * half, "276.00", 0, 720)],
@@ -144,7 +144,7 @@ def test_what_no_tariff_speaks_of_does_not_vanish_from_the_bill(small):
         base.BillLine(
             "2026-04", "web", ServiceKind.VM, kind, Arch.AARCH64, Decimal(quantity), at(0), at(720), Decimal(cost)
         )
-        for kind, quantity, cost in ((Kind.VCPU, 2880, "184.00"), (Kind.BLOCK, 720 * 100, "75.30"))
+        for kind, quantity, cost in ((VCPU, 2880, "184.00"), (BLOCK, 720 * 100, "75.30"))
     ]
     with small.book.transaction(SUPERVISOR) as tx:
         bills.take(tx, tx.get_one(pools.Pool, small.pools["jia"]), "2026-04", lines, source="test")
@@ -154,8 +154,8 @@ def test_what_no_tariff_speaks_of_does_not_vanish_from_the_bill(small):
 
 
 def test_after_deletion_and_without_approval(small):
-    small.list("jia", at(500), web=FOUR, wild={Kind.VCPU: 1})
-    small.list("jia", at(600), wild={Kind.VCPU: 1})
+    small.list("jia", at(500), web=FOUR, wild={VCPU: 1})
+    small.list("jia", at(600), wild={VCPU: 1})
     bill(small, ("web", 2880, None, 0, 720))
     _, rows = compare(small)
     assert {one["cause"] for one in rows["web"].causes} == {"after_deletion", "other_size"}

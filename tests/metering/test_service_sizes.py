@@ -16,30 +16,31 @@ from metering.judging.policy import Condition, Rule, Verdict, default
 from metering.lake.store import Lake
 from metering.workbench import Works
 from providers.base import ServiceKind
+from quota import units
 from quota.calendar import ZONE
 from quota.directory import catalog
 from quota.directory.pools import Pool
 from quota.inventory import Resource
 from quota.ledger.capacities import equip
 from quota.ledger.tables import Holder
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import BANDWIDTH, DATABASE, MEMORY, OBJECT, VCPU, Arch, Commodity
 
 DAYS = 31
-LINE = ResourceClass(Kind.BANDWIDTH, Arch.ANY)
-BLOCK = ResourceClass(Kind.BLOCK, Arch.ANY)
+LINE = Commodity(BANDWIDTH, Arch.ANY)
+BLOCK = Commodity(units.BLOCK, Arch.ANY)
 STORAGE = ("volume", "object_store", "database")
 
 # name: kind, what it has, traffic both ways in kbit/s or None, disk % or None, CPU %
 CITY = {
-    "quiet": (ServiceKind.BANDWIDTH, {Kind.BANDWIDTH: 200}, 8_000, None),  # 4 %: 12 Mbps would do, the step is 50
-    "short": (ServiceKind.BANDWIDTH, {Kind.BANDWIDTH: 50}, 46_000, None),  # 92 %: 66 Mbps, the step is 100
-    "great": (ServiceKind.BANDWIDTH, {Kind.BANDWIDTH: 200}, 190_000, None),  # there is no larger step
-    "silent": (ServiceKind.BANDWIDTH, {Kind.BANDWIDTH: 200}, None, None),
-    "full": (ServiceKind.VOLUME, {Kind.BLOCK: 500}, None, 90.0),  # 643 GB, the step is 1000
-    "empty": (ServiceKind.VOLUME, {Kind.BLOCK: 2000}, None, 10.0),  # 286 GB, the step is 500
-    "store": (ServiceKind.OBJECT_STORE, {Kind.OBJECT: 20_000}, None, 10.0),  # 2,857 GB, the step is 5000
-    "base": (ServiceKind.DATABASE, {Kind.DATABASE: 1, Kind.BLOCK: 100}, None, 96.0),  # 137 GB, the step is 500
-    "disk": (ServiceKind.VM, {Kind.VCPU: 4, Kind.MEMORY: 8192, Kind.BLOCK: 100}, None, 88.0),
+    "quiet": (ServiceKind.BANDWIDTH, {BANDWIDTH: 200}, 8_000, None),  # 4 %: 12 Mbps would do, the step is 50
+    "short": (ServiceKind.BANDWIDTH, {BANDWIDTH: 50}, 46_000, None),  # 92 %: 66 Mbps, the step is 100
+    "great": (ServiceKind.BANDWIDTH, {BANDWIDTH: 200}, 190_000, None),  # there is no larger step
+    "silent": (ServiceKind.BANDWIDTH, {BANDWIDTH: 200}, None, None),
+    "full": (ServiceKind.VOLUME, {units.BLOCK: 500}, None, 90.0),  # 643 GB, the step is 1000
+    "empty": (ServiceKind.VOLUME, {units.BLOCK: 2000}, None, 10.0),  # 286 GB, the step is 500
+    "store": (ServiceKind.OBJECT_STORE, {OBJECT: 20_000}, None, 10.0),  # 2,857 GB, the step is 5000
+    "base": (ServiceKind.DATABASE, {DATABASE: 1, units.BLOCK: 100}, None, 96.0),  # 137 GB, the step is 500
+    "disk": (ServiceKind.VM, {VCPU: 4, MEMORY: 8192, units.BLOCK: 100}, None, 88.0),
 }
 
 
@@ -54,17 +55,17 @@ def ids(city, works, tmp_path):
     with city.by() as tx:
         pool = tx.get_one(Pool, city.pool)
         pool.adapter_options = {"folder": str(tmp_path)}
-        for kind in (Kind.BANDWIDTH, Kind.OBJECT, Kind.DATABASE):
+        for kind in (BANDWIDTH, OBJECT, DATABASE):
             equip(tx, pool, kind, 100_000, key=f"equip:{kind}")
         for kind, service, steps in (
-            (Kind.BANDWIDTH, "bandwidth", (10, 50, 100, 200)),
-            (Kind.BLOCK, "volume", (100, 500, 1000, 2000)),
-            (Kind.OBJECT, "object_store", (1000, 5000, 20_000)),
+            (BANDWIDTH, "bandwidth", (10, 50, 100, 200)),
+            (units.BLOCK, "volume", (100, 500, 1000, 2000)),
+            (OBJECT, "object_store", (1000, 5000, 20_000)),
         ):
             for step in steps:
                 catalog.offer(tx, f"{service}-{step}", f"{service} {step}", service, {kind: step}, [Arch.ANY])
-        catalog.offer(tx, "4C8G", "4C8G", "vm", {Kind.VCPU: 4, Kind.MEMORY: 8192}, [Arch.X86_64])
-        catalog.offer(tx, "8C16G", "8C16G", "vm", {Kind.VCPU: 8, Kind.MEMORY: 16384}, [Arch.X86_64])
+        catalog.offer(tx, "4C8G", "4C8G", "vm", {VCPU: 4, MEMORY: 8192}, [Arch.X86_64])
+        catalog.offer(tx, "8C16G", "8C16G", "vm", {VCPU: 8, MEMORY: 16384}, [Arch.X86_64])
         thrifty = Rule(Verdict.UNDERUSED, 30, (Condition("disk_last", "<", 20, "unknown"),), STORAGE, 0.9)
         policy = replace(default(), effective_from=tx.now.astimezone(ZONE).date(), rules=(*default().rules, thrifty))
         city.policy = policies.enact(tx, policy, reason="存储也判").id

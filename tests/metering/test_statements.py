@@ -18,7 +18,7 @@ from metering.statements.tariffs import Per, Subject
 from providers.base import ResourceState
 from quota.actors import Actor, Role, steward
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
-from quota.units import Arch, Kind
+from quota.units import CRYPTOGRAPHY, EIP, MEMORY, VCPU, Arch
 from tests.city import GB, STATEMENTS, City
 from tests.city.statements import at
 
@@ -35,10 +35,10 @@ def city(book, tmp_path, clock):
 @pytest.fixture
 def small(city):
     """One machine of 4 vCPU and 8 GB, reporting in the first 700 of 720 hours, priced by the month."""
-    city.list("jia", at(-1), web={Kind.VCPU: 4, Kind.MEMORY: 8 * GB})
+    city.list("jia", at(-1), web={VCPU: 4, MEMORY: 8 * GB})
     city.report("web", range(700))
-    city.price(Kind.VCPU, "46")
-    city.price(Kind.MEMORY, "18")
+    city.price(VCPU, "46")
+    city.price(MEMORY, "18")
     return city
 
 
@@ -57,14 +57,14 @@ def test_what_is_held_is_split_into_proven_and_unmeasurable(small):
 
 
 def test_a_size_that_changes_within_a_day_is_split_at_the_instant(small):
-    small.list("jia", at(100.5), web={Kind.VCPU: 8, Kind.MEMORY: 8 * GB})
+    small.list("jia", at(100.5), web={VCPU: 8, MEMORY: 8 * GB})
     vcpu = small.lines(small.make())[1]
     assert vcpu.allocated == (4 * 100 * 3600 + 4 * 1800) + 8 * (HOURS * 3600 - 100 * 3600 - 1800)
 
 
 def test_a_machine_that_is_off_is_charged_its_share(small):
-    small.price(Kind.VCPU, "46", per=Per.MONTH, stopped_share=50, reason="关机半价")
-    small.list("jia", at(360), web=({Kind.VCPU: 4, Kind.MEMORY: 8 * GB}, ResourceState.STOPPED))
+    small.price(VCPU, "46", per=Per.MONTH, stopped_share=50, reason="关机半价")
+    small.list("jia", at(360), web=({VCPU: 4, MEMORY: 8 * GB}, ResourceState.STOPPED))
     lines = [one for one in small.lines(small.make()) if one.kind == "vcpu"]
     assert [(one.stopped, one.allocated // 3600, one.cost) for one in lines] == [
         (False, 4 * 360, Decimal("92.00")),
@@ -74,8 +74,8 @@ def test_a_machine_that_is_off_is_charged_its_share(small):
 
 def test_listings_a_day_apart_prove_what_sends_no_samples(city):
     for day in range(4):
-        city.list("jia", at(24 * day), vault={Kind.CRYPTOGRAPHY: 1})
-    city.list("jia", at(24 * 10), vault={Kind.CRYPTOGRAPHY: 1})
+        city.list("jia", at(24 * day), vault={CRYPTOGRAPHY: 1})
+    city.list("jia", at(24 * 10), vault={CRYPTOGRAPHY: 1})
     line = city.lines(city.make())[0]
     assert line.proven == 72 * 3600 < line.allocated
     assert line.cost is None
@@ -94,7 +94,7 @@ def test_the_same_result_is_the_same_run(small):
 
 def test_a_corrected_tariff_makes_a_new_run_that_shows_each_difference(small):
     first = small.make()
-    small.price(Kind.VCPU, "40", reason="录入有误")
+    small.price(VCPU, "40", reason="录入有误")
     second = small.make()
     assert (second.revision, second.proven_fen - first.proven_fen) == (2, 15556 - 17889)
     with small.book.reading() as tx:
@@ -103,7 +103,7 @@ def test_a_corrected_tariff_makes_a_new_run_that_shows_each_difference(small):
 
 
 def test_a_price_that_changes_within_the_month_splits_the_line(small):
-    small.price(Kind.VCPU, "60", date(2026, 4, 16))
+    small.price(VCPU, "60", date(2026, 4, 16))
     lines = [one for one in small.lines(small.make()) if one.kind == "vcpu"]
     assert [(one.first_day, one.last_day, one.cost) for one in lines] == [
         (0, 14, Decimal("92.00")),
@@ -123,7 +123,7 @@ def test_a_closed_month_is_never_changed_and_late_samples_become_corrections(sma
     small.report("web", range(700, 720))
     assert small.make().id == run.id
     small.clock.advance(days=31)
-    small.list("jia", small.clock.now, web={Kind.VCPU: 4, Kind.MEMORY: 8 * GB})
+    small.list("jia", small.clock.now, web={VCPU: 4, MEMORY: 8 * GB})
     may = small.make("2026-05")
     found = [one for one in small.lines(may) if one.charge == CORRECTION]
     assert [(one.kind, one.corrects, one.proven, one.cost_fen, one.unmeasured_fen) for one in found] == [
@@ -224,14 +224,14 @@ def test_invoices_changed_behind_their_back_are_named(small):
 
 def test_what_was_looked_at_is_what_is_closed(small):
     first = small.make()
-    small.price(Kind.VCPU, "40", reason="录入有误")
+    small.price(VCPU, "40", reason="录入有误")
     small.make()
     with pytest.raises(Invalid), small.book.transaction(AUTHORITY) as tx:
         statements.close(tx, "2026-04", run_id=first.id)
 
 
 def test_each_sees_its_own(small):
-    small.list("yi", at(-1), other={Kind.VCPU: 2})
+    small.list("yi", at(-1), other={VCPU: 2})
     run = small.make()
     provider = Actor("zhou", "周", Role.PROVIDER, provider_id=2)
     tenant = Actor("qian", "钱", Role.TENANT, department_id=small.departments[1].id)
@@ -255,16 +255,16 @@ def test_a_month_that_has_not_begun_has_no_statement(small):
 
 
 def test_the_narrowest_then_latest_then_last_entered_tariff_holds(city):
-    wide = city.price(Kind.VCPU, "10")
-    later = city.price(Kind.VCPU, "11", date(2026, 3, 1))
-    arm = city.price(Kind.VCPU, "9", arch=Arch.AARCH64)
-    company = city.price(Kind.VCPU, "8", provider_id=1)
-    fixed = city.price(Kind.VCPU, "8.5", provider_id=1, reason="更正")
+    wide = city.price(VCPU, "10")
+    later = city.price(VCPU, "11", date(2026, 3, 1))
+    arm = city.price(VCPU, "9", arch=Arch.AARCH64)
+    company = city.price(VCPU, "8", provider_id=1)
+    fixed = city.price(VCPU, "8.5", provider_id=1, reason="更正")
     with city.book.reading() as tx:
         entered = tariffs.entered(tx)
 
         def held(arch, provider, day):
-            found = tariffs.in_force(entered, Subject(Kind.VCPU, arch, provider), day)
+            found = tariffs.in_force(entered, Subject(VCPU, arch, provider), day)
             return found.id if found else None
 
         assert held(Arch.X86_64, 2, date(2025, 1, 1)) is None
@@ -281,21 +281,21 @@ def test_the_narrowest_then_latest_then_last_entered_tariff_holds(city):
 )  # fmt: skip
 def test_tariffs_that_make_no_sense_are_refused(city, more):
     with pytest.raises(Invalid):
-        city.price(Kind.VCPU, **more)
+        city.price(VCPU, **more)
     with pytest.raises(Invalid):
-        city.price(Kind.EIP, "1", arch=Arch.AARCH64)
+        city.price(EIP, "1", arch=Arch.AARCH64)
 
 
 def test_a_correction_needs_a_reason_and_a_tariff_the_authority(city):
-    city.price(Kind.VCPU, "10")
+    city.price(VCPU, "10")
     with pytest.raises(Invalid):
-        city.price(Kind.VCPU, "11")
+        city.price(VCPU, "11")
     with pytest.raises(NotAllowed), city.book.transaction(SUPERVISOR) as tx:
-        tariffs.enter(tx, Kind.VCPU, Decimal(1), date(2026, 1, 1))
+        tariffs.enter(tx, VCPU, Decimal(1), date(2026, 1, 1))
 
 
 def test_frozen_readings_prove_nothing(city):
-    city.list("jia", at(-1), web={Kind.VCPU: 4})
+    city.list("jia", at(-1), web={VCPU: 4})
     moments = [int(at(hour).timestamp()) + 300 * slot for hour in range(24) for slot in range(12)]
     city.lake.append(
         "agent",
@@ -316,7 +316,7 @@ def test_frozen_readings_prove_nothing(city):
 
 def test_a_month_under_way_is_counted_up_to_now(small):
     small.clock.now = datetime(2026, 6, 2, 16, tzinfo=UTC)
-    small.list("jia", small.clock.now, web={Kind.VCPU: 4, Kind.MEMORY: 8 * GB})
+    small.list("jia", small.clock.now, web={VCPU: 4, MEMORY: 8 * GB})
     run = small.make("2026-06")
     assert {one.allocated for one in small.lines(run) if one.kind == "vcpu"} == {4 * 2 * 86400}
     with pytest.raises(Invalid), small.book.transaction(AUTHORITY) as tx:

@@ -12,7 +12,7 @@ from metering.judging.findings import Judged
 from metering.judging.policy import Verdict
 from metering.overview import utilizations
 from quota.calendar import ZONE
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import ACCELERATOR, MEMORY, VCPU, Arch, Commodity
 
 GB = 1024
 ABOUT = [  # vCPU, memory, figures of the longest window
@@ -27,9 +27,7 @@ ABOUT = [  # vCPU, memory, figures of the longest window
 def judged(city):
     """The machines above, judged; the last is nobody's."""
     machines = [
-        city.machine(
-            {Kind.VCPU: vcpu, Kind.MEMORY: memory}, **({"department_id": None} if number == len(ABOUT) - 1 else {})
-        )
+        city.machine({VCPU: vcpu, MEMORY: memory}, **({"department_id": None} if number == len(ABOUT) - 1 else {}))
         for number, (vcpu, memory, _figures) in enumerate(ABOUT)
     ]
     with city.by() as tx:
@@ -40,9 +38,9 @@ def judged(city):
                 0.9,
                 {"windows": {"7": {"cpu_mean": 99.0, "cpu_coverage": 1.0}, "30": figures}},
                 [],
-                {Kind.VCPU: vcpu, Kind.MEMORY: memory},
+                {VCPU: vcpu, MEMORY: memory},
                 None,
-                {Kind.VCPU: vcpu, Kind.MEMORY: memory},
+                {VCPU: vcpu, MEMORY: memory},
             )
             for one, (vcpu, memory, figures) in zip(machines, ABOUT, strict=True)
         ]
@@ -56,22 +54,22 @@ def test_utilisation_is_weighed_by_what_each_machine_has(city, judged):
     with city.book.reading() as tx:
         found = utilizations.measured(tx)
         assert found.days == 30
-        cpu = found.of[city.pool, city.department, Kind.VCPU]
+        cpu = found.of[city.pool, city.department, VCPU]
         assert (cpu.total, cpu.measured) == (24, 16)
         assert cpu.mean == pytest.approx((4 * 50 + 12 * 10) / 16)
         assert cpu.coverage == pytest.approx(100 * (4 * 0.5 + 12 * 1.0) / 24)
-        memory = found.of[city.pool, city.department, Kind.MEMORY]
+        memory = found.of[city.pool, city.department, MEMORY]
         assert (memory.total, memory.measured, memory.mean) == (48 * GB, 8 * GB, pytest.approx(10.0))
-        unknown = found.of[city.pool, 0, Kind.VCPU]
+        unknown = found.of[city.pool, 0, VCPU]
         assert (unknown.total, unknown.mean, unknown.coverage) == (2, None, 0)
-        assert (city.pool, city.department, Kind.ACCELERATOR) not in found.of
+        assert (city.pool, city.department, ACCELERATOR) not in found.of
 
 
 def test_what_could_be_recovered_is_summed(city, judged):
     with city.book.reading() as tx:
         run = findings.assessment(tx, judged)
-        assert recoveries.recoverable_by_kind(tx, run) == {Kind.VCPU: 26, Kind.MEMORY: 52 * GB}
+        assert recoveries.recoverable_by_kind(tx, run) == {VCPU: 26, MEMORY: 52 * GB}
         assert recoveries.recoverable(tx, run) == {
-            ResourceClass.of(Kind.VCPU, Arch.X86_64): 26,
-            ResourceClass.of(Kind.MEMORY, Arch.X86_64): 52 * GB,
+            Commodity.of(VCPU, Arch.X86_64): 26,
+            Commodity.of(MEMORY, Arch.X86_64): 52 * GB,
         }

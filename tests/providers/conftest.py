@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from quota.db import Book
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import VCPU, Arch, Commodity
 from tests.city import WORKS, City
 
-CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
+CPU = Commodity(VCPU, Arch.AARCH64)
 
 
 @pytest.fixture

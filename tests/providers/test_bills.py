@@ -27,7 +27,7 @@ from quota.db import Tx
 from quota.directory import pools
 from quota.errors import Invalid, NotAllowed, NotFound
 from quota.inventory import Resource
-from quota.units import Arch, Kind
+from quota.units import BLOCK, MEMORY, VCPU, Arch, ClassCode
 
 START, END = month_bounds("2026-10")
 HOURS = 744
@@ -37,13 +37,11 @@ def at(hours: float) -> datetime:
     return START + timedelta(hours=hours)
 
 
-def claim(
-    quantity: float, first: float = 0, last: float = HOURS, *, line: int = 1, of: str = "a", kind=Kind.VCPU
-) -> Claim:
+def claim(quantity: float, first: float = 0, last: float = HOURS, *, line: int = 1, of: str = "a", kind=VCPU) -> Claim:
     return Claim(line, of, kind, Decimal(str(quantity)), at(first), at(last))
 
 
-def held(*spans: tuple[float, float, Mapping[Kind, int]], since: float = -1000, covered=None) -> Allocation:
+def held(*spans: tuple[float, float, Mapping[ClassCode, int]], since: float = -1000, covered=None) -> Allocation:
     return Allocation(
         at(since),
         [Span(at(first), at(last), amounts) for first, last, amounts in spans],
@@ -51,7 +49,7 @@ def held(*spans: tuple[float, float, Mapping[Kind, int]], since: float = -1000, 
     )
 
 
-FOUR = {Kind.VCPU: 4}
+FOUR = {VCPU: 4}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +68,7 @@ FOUR = {Kind.VCPU: 4}
         ([claim(8 * HOURS)], held((0, HOURS, FOUR), covered=[(0, 372)]), {Cause.LARGER_SHAPE: 4 * 372}, 4 * 372, 8 * 372),
         ([claim(8 * HOURS)], held((0, HOURS, FOUR), covered=[]), {}, 0, 8 * HOURS),
         # One line over a resize is an even rate: too much and too little cancel out.
-        ([claim(4 * 344 + 8 * 400)], held((0, 344, FOUR), (344, HOURS, {Kind.VCPU: 8})), {}, 4 * 344 + 8 * 400, 0),
+        ([claim(4 * 344 + 8 * 400)], held((0, 344, FOUR), (344, HOURS, {VCPU: 8})), {}, 4 * 344 + 8 * 400, 0),
         ([claim(4 * HOURS + 0.01)], held((0, HOURS, FOUR)), {}, 4 * HOURS, 0),  # the company rounds
     ],
 )  # fmt: skip
@@ -93,7 +91,7 @@ stretches = st.lists(st.integers(0, HOURS), min_size=2, max_size=6, unique=True)
 )
 def test_billed_is_metered_and_unmeasured_and_differences(lines, shapes, cuts, covered) -> None:
     claims = [claim(amount, ends[0], ends[-1], line=n) for n, (amount, ends) in enumerate(lines)]
-    spans = [(first, last, {Kind.VCPU: shape}) for first, last, shape in zip(cuts, cuts[1:], shapes, strict=False)]
+    spans = [(first, last, {VCPU: shape}) for first, last, shape in zip(cuts, cuts[1:], shapes, strict=False)]
     seen = None if covered is None else list(zip(covered[::2], covered[1::2], strict=False))
     for one in compare(claims, {"a": held(*spans, since=cuts[0], covered=seen)}, START, END):
         total = one.metered + one.unmeasured + one.difference
@@ -106,7 +104,7 @@ def test_billed_is_metered_and_unmeasured_and_differences(lines, shapes, cuts, c
 # ---------------------------------------------------------------------------------------------------- on record
 
 
-def billed(of: str = "a", quantity: float = 4 * HOURS, kind: Kind = Kind.VCPU, **other) -> base.BillLine:
+def billed(of: str = "a", quantity: float = 4 * HOURS, kind: ClassCode = VCPU, **other) -> base.BillLine:
     line = base.BillLine("2026-10", of, ServiceKind.VM, kind, Arch.AARCH64, Decimal(str(quantity)), START, END)
     return replace(line, **other)
 
@@ -179,8 +177,8 @@ def test_a_line_of_a_bill_changed_behind_its_back_is_named(works) -> None:
     lines = [
         billed(of, quantity=quantity, kind=kind, cost=cost)
         for of in ("b", "a", "甲")
-        for kind in (Kind.VCPU, Kind.MEMORY, Kind.BLOCK)
-        for quantity, cost in [("1234567.8901", Decimal("12.345")), (0, None)][kind is Kind.BLOCK :]
+        for kind in (VCPU, MEMORY, BLOCK)
+        for quantity, cost in [("1234567.8901", Decimal("12.345")), (0, None)][kind == BLOCK :]
     ][:7]
     ids = [take(works, *lines).bill.id, take(works, billed(), by="operator").bill.id]
     with works.book.reading() as tx:
@@ -192,9 +190,7 @@ def test_a_line_of_a_bill_changed_behind_its_back_is_named(works) -> None:
 
 
 def fact(of: str, vcpu: int = 4) -> ResourceFact:
-    return ResourceFact(
-        of, of, ServiceKind.VM, Arch.AARCH64, {Kind.VCPU: vcpu}, ResourceState.RUNNING, created_at=at(-500)
-    )
+    return ResourceFact(of, of, ServiceKind.VM, Arch.AARCH64, {VCPU: vcpu}, ResourceState.RUNNING, created_at=at(-500))
 
 
 def observe(works, hours: float, *facts: ResourceFact) -> observation.Drift:
@@ -233,18 +229,18 @@ def test_the_simulated_companys_errors_are_found(works, clock) -> None:
     assert len({one.external_id for one in rows}) > 150
     assert Cause.NOT_IN_INVENTORY not in {cause for one in rows for cause in one.causes}
     disputed, metered = (
-        sum(getattr(one, name) for one in rows if one.kind is Kind.VCPU) for name in ("disputed", "metered")
+        sum(getattr(one, name) for one in rows if one.kind == VCPU) for name in ("disputed", "metered")
     )
     assert disputed / metered < Decimal("0.005")  # this company bills carefully
     # A bill with one shape doubled and one resource invented: exactly these are disputed.
-    lines = [one for one in cloud.bills("2026-05") if one.kind is Kind.VCPU]
+    lines = [one for one in cloud.bills("2026-05") if one.kind == VCPU]
     victim = lines[0]
     wrong = [replace(victim, quantity=victim.quantity * 2), replace(victim, external_id="ghost"), *lines[1:]]
     with works.book.transaction(steward()) as tx:
         bills.take(tx, tx.get_one(pools.Pool, works.pool), "2026-05", wrong, source="test")
     with works.book.reading() as tx:
-        after = [one for one in against_inventory(tx, works.pool, "2026-05") if one.kind is Kind.VCPU]
-    before = {one.external_id: one.causes for one in rows if one.kind is Kind.VCPU}
+        after = [one for one in against_inventory(tx, works.pool, "2026-05") if one.kind == VCPU]
+    before = {one.external_id: one.causes for one in rows if one.kind == VCPU}
     changed = {one.external_id: one.causes for one in after if one.causes != before.get(one.external_id)}
     assert set(changed) == {victim.external_id, "ghost"}
     assert set(changed["ghost"]) == {Cause.NOT_IN_INVENTORY}
@@ -267,9 +263,9 @@ def read(folder: Path, content: str | bytes) -> tuple[list[base.BillLine], Readi
 def test_a_bill_file_is_read_in_what_people_save(tmp_path, encoding) -> None:
     lines, reading = read(tmp_path, GOOD.encode(encoding))
     assert lines == [
-        base.BillLine("2026-10", "a", ServiceKind.VM, Kind.VCPU, Arch.AARCH64, Decimal(2976), START, END),
+        base.BillLine("2026-10", "a", ServiceKind.VM, VCPU, Arch.AARCH64, Decimal(2976), START, END),
         base.BillLine(
-            "2026-10", "b", ServiceKind.VM, Kind.MEMORY, Arch.AARCH64, Decimal("100.5"), at(8), at(32)
+            "2026-10", "b", ServiceKind.VM, MEMORY, Arch.AARCH64, Decimal("100.5"), at(8), at(32)
         ),
     ]  # fmt: skip
     assert (reading.rows, reading.taken, reading.refused) == (2, 2, 0)

@@ -29,7 +29,7 @@ from quota.ledger.tables import Holder
 from quota.requests import submission
 from quota.requests.asks import Ask, Line
 from quota.requests.tables import RequestKind
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import MEMORY, VCPU, Arch, Commodity
 from tests.providers.conftest import CPU
 
 GB = 1024
@@ -72,7 +72,7 @@ def test_a_key_is_one_order(works) -> None:
 
 def test_what_is_not_granted_cannot_be_ordered(works) -> None:
     with pytest.raises(OverCapacity):
-        works.create(amounts={Kind.VCPU: 33, Kind.MEMORY: GB})
+        works.create(amounts={VCPU: 33, MEMORY: GB})
     with works.book.reading() as tx:
         assert tx.scalars(select(WorkOrder)).all() == []
 
@@ -270,7 +270,7 @@ def test_a_failed_order_may_be_tried_again_after_the_cause_is_gone(works, clock)
 
 def test_shrinking_frees_to_whom_the_order_says_once_it_is_done(works) -> None:
     one = made(works)
-    half = {Kind.VCPU: 2, Kind.MEMORY: 4 * GB}
+    half = {VCPU: 2, MEMORY: 4 * GB}
     order = works.place(Verb.RESIZE, "shrink", resource=one, amounts=half, case_id=7, frees=Holder.FREE)
     free = works.balance(Holder.FREE)
     assert works.balance(Holder.USED) == 4  # not before the cloud confirms
@@ -288,7 +288,7 @@ def test_shrinking_frees_to_whom_the_order_says_once_it_is_done(works) -> None:
 
 def test_growing_takes_from_the_quota_before_the_cloud_is_told(works) -> None:
     one = made(works)
-    order = works.place(Verb.RESIZE, "grow", resource=one, amounts={Kind.VCPU: 8})
+    order = works.place(Verb.RESIZE, "grow", resource=one, amounts={VCPU: 8})
     assert works.balance(Holder.USED) == 8
     order = works.now(works.carry(order))
     assert (order.resource.amounts, order.resource.booked) == ({"vcpu": 8, "memory": 8192},) * 2
@@ -321,7 +321,7 @@ def test_a_listing_of_before_an_order_does_not_undo_it(works, clock) -> None:
     old = cloud.inventory(clock.now)  # on its way, as a file may be for a day
     clock.advance(hours=1)
     works.carry(works.place(Verb.STOP, "off", resource=one), cloud)
-    works.carry(works.place(Verb.RESIZE, "less", resource=one, amounts={Kind.VCPU: 2}), cloud)
+    works.carry(works.place(Verb.RESIZE, "less", resource=one, amounts={VCPU: 2}), cloud)
     for listing, seen in ((old, old.as_of), (cloud.inventory(clock.advance(hours=1)), clock.now)):
         with works.book.transaction(steward()) as tx:
             drift = observation.observe(tx, tx.get_one(pools.Pool, works.pool), listing)
@@ -334,7 +334,7 @@ def test_a_listing_of_before_an_order_does_not_undo_it(works, clock) -> None:
 
 def test_where_stopping_frees_starting_takes_it_back(works) -> None:
     class Shelving(type(works.cloud())):
-        releases: ClassVar[Any] = {**type(works.cloud()).releases, Verb.STOP: frozenset({Kind.VCPU})}
+        releases: ClassVar[Any] = {**type(works.cloud()).releases, Verb.STOP: frozenset({VCPU})}
 
     one = made(works)
     order = works.place(Verb.STOP, "off", resource=one, frees=Holder.FREE)
@@ -389,9 +389,7 @@ def test_staff_does_what_the_adapter_cannot(works, clock) -> None:
 
 def test_less_than_approved_is_on_record(works, clock) -> None:
     order = works.carry(works.create(), works.cloud(Handless))
-    order = works.do(
-        orders.mark_delivered, order, "operator", external_id="i-1", has={Kind.VCPU: 2, Kind.MEMORY: 8 * GB}
-    )
+    order = works.do(orders.mark_delivered, order, "operator", external_id="i-1", has={VCPU: 2, MEMORY: 8 * GB})
     order = works.do(orders.accept, order, "checker")
     assert order.discrepancy == {"amounts": {"vcpu": [4, 2]}}
     assert works.now(order).resource.booked["vcpu"] == 4
@@ -531,11 +529,11 @@ def test_a_request_deemed_accepted_takes_its_orders_along(works, clock) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "amounts", "used"),
-    [(RequestKind.RESIZE, {Kind.VCPU: 2, Kind.MEMORY: 8 * GB}, 2), (RequestKind.UNSUBSCRIBE, {}, 0)],
+    [(RequestKind.RESIZE, {VCPU: 2, MEMORY: 8 * GB}, 2), (RequestKind.UNSUBSCRIBE, {}, 0)],
 )
 def test_what_a_request_returns_is_released_once(works, kind, amounts, used) -> None:
     one = made(works)
-    line = Line(current={Kind.VCPU: 4, Kind.MEMORY: 8 * GB}, amounts=amounts, service="vm")
+    line = Line(current={VCPU: 4, MEMORY: 8 * GB}, amounts=amounts, service="vm")
     request = works.approved(kind, resource_id=one.id, lines=[line])
     with works.book.transaction(steward()) as tx:
         (order,) = orders.place_for_request(tx, submission.lock(tx, request))
@@ -563,7 +561,7 @@ def test_limits_are_working_days_and_hours_in_an_emergency(works, clock) -> None
 
 def test_delivery_times_are_counted_in_the_citys_buckets(works, clock) -> None:
     start = clock.now
-    waiting = [works.create(key, amounts={Kind.VCPU: 1, Kind.MEMORY: GB}) for key in "abc"]
+    waiting = [works.create(key, amounts={VCPU: 1, MEMORY: GB}) for key in "abc"]
     for order, days in zip(waiting, (0, 7, 120), strict=True):
         clock.now = start + timedelta(days=days)
         works.carry(order)
@@ -678,7 +676,7 @@ def test_nobody_delivers_before_he_was_told(works, clock) -> None:
 def test_a_request_returns_what_was_counted_not_what_it_names(works) -> None:
     one = made(works)
     made(works, "another")
-    told = {Kind.VCPU: 8, Kind.MEMORY: 8 * GB}  # the machine was booked with 4
+    told = {VCPU: 8, MEMORY: 8 * GB}  # the machine was booked with 4
     request = works.approved(RequestKind.UNSUBSCRIBE, resource_id=one.id, lines=[Line(current=told, service="vm")])
     with works.book.transaction(steward()) as tx:
         (order,) = orders.place_for_request(tx, submission.lock(tx, request))
@@ -698,7 +696,7 @@ def test_a_request_returns_what_was_counted_not_what_it_names(works) -> None:
 )
 def test_what_is_not_counted_or_has_changed_cannot_be_asked_back(works, change, code) -> None:
     one = made(works)
-    line = Line(current={Kind.VCPU: 4, Kind.MEMORY: 8 * GB}, service="vm")
+    line = Line(current={VCPU: 4, MEMORY: 8 * GB}, service="vm")
     ask = Ask(
         RequestKind.UNSUBSCRIBE, works.bureau, works.pool, [line], "系统下线,不再需要这台云主机", resource_id=one.id
     )
@@ -716,7 +714,7 @@ def test_what_is_not_counted_or_has_changed_cannot_be_asked_back(works, change, 
 
 
 def test_what_was_borrowed_for_a_machine_does_not_go_to_the_city(works) -> None:
-    memory = ResourceClass(Kind.MEMORY, Arch.AARCH64)
+    memory = Commodity(MEMORY, Arch.AARCH64)
     with works.book.transaction(works.people["chief"]) as tx:
         entries.reclaim(tx, works.pool, works.bureau, {CPU: 32}, key="none", source=Holder.GRANTED)
         entries.grant(tx, works.pool, works.neighbour, {CPU: 4}, key="rich")

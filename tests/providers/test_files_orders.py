@@ -10,10 +10,10 @@ import pytest
 
 from providers.adapters.files.cloud import FilesCloud
 from providers.base import Order, OutcomeState, ProviderFault, ServiceKind, Verb
-from quota.units import Arch, Kind
+from quota.units import VCPU, Arch
 
 NOW = datetime(2026, 6, 1, 2, tzinfo=UTC)
-SHRINK = Order("case:7:2:resize", Verb.RESIZE, ServiceKind.VM, Arch.X86_64, "vm-1", {Kind.VCPU: 4}, "机器1", "d1", "s1")
+SHRINK = Order("case:7:2:resize", Verb.RESIZE, ServiceKind.VM, Arch.X86_64, "vm-1", {VCPU: 4}, "机器1", "d1", "s1")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_an_order_that_lies_there_is_taken_until_the_staff_answers(cloud: FilesC
     (tmp_path / "desk" / "outcomes" / written.name).write_text(json.dumps(answer), "utf-8")
     told = cloud.inquire(SHRINK.key, NOW)
     assert told is not None
-    assert (told.state, told.external_id, told.amounts) == (OutcomeState.DONE, "vm-1", {Kind.VCPU: 4})
+    assert (told.state, told.external_id, told.amounts) == (OutcomeState.DONE, "vm-1", {VCPU: 4})
     assert (told.at, told.message) == (datetime(2026, 6, 2, 1, 30, tzinfo=UTC), "已办")
     assert cloud.deliver(SHRINK, NOW) == told, "told again it says the same"
     assert written.read_bytes() == first

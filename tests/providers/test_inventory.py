@@ -16,7 +16,7 @@ from providers import observation
 from providers.adapters.simulated.city import CityCapacity
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.observation.listings import Listing
-from quota import inventory
+from quota import inventory, units
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
 from quota.db import Book, Tx
@@ -26,12 +26,12 @@ from quota.errors import Conflict, NotAllowed, NotFound, OverCapacity
 from quota.inventory import Change, Resource, ResourceChange
 from quota.ledger import entries
 from quota.ledger.tables import Holder, Side
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import MEMORY, VCPU, Arch, Commodity
 from tests.city import City, DepartmentPlan, Plan, PoolPlan
 
 DAY = datetime(2026, 6, 1, tzinfo=UTC)
-CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
-BLOCK = ResourceClass(Kind.BLOCK, Arch.ANY)
+CPU = Commodity(VCPU, Arch.AARCH64)
+BLOCK = Commodity(units.BLOCK, Arch.ANY)
 
 
 def vm(external_id: str, *, vcpu: int = 4, gb: int = 8, **told: Any) -> ResourceFact:
@@ -39,7 +39,7 @@ def vm(external_id: str, *, vcpu: int = 4, gb: int = 8, **told: Any) -> Resource
         "name": f"机{external_id}",
         "kind": ServiceKind.VM,
         "arch": Arch.AARCH64,
-        "amounts": {Kind.VCPU: vcpu, Kind.MEMORY: gb * 1024},
+        "amounts": {VCPU: vcpu, MEMORY: gb * 1024},
         "state": ResourceState.RUNNING,
         "department_code": "d1",
         "system_code": "s1",
@@ -50,7 +50,7 @@ def vm(external_id: str, *, vcpu: int = 4, gb: int = 8, **told: Any) -> Resource
 
 CAPACITIES = tuple(
     CityCapacity(kind, figure, 0, Decimal(1))
-    for kind, figure in {Kind.VCPU: 100, Kind.MEMORY: 400 * 1024, Kind.BLOCK: 1000}.items()
+    for kind, figure in {VCPU: 100, MEMORY: 400 * 1024, units.BLOCK: 1000}.items()
 )
 PLAN = Plan(
     companies={"first_company": ("c1", "云1"), "second_company": ("c2", "云2")},
@@ -153,7 +153,7 @@ def test_changes_are_kept_with_what_was_before(city: Book) -> None:
             None,
         ),  # since when it is off is told by the cloud, not by when we looked
     ]
-    assert [(s.end - s.start, s.amounts[Kind.VCPU], s.state) for s in shapes] == [
+    assert [(s.end - s.start, s.amounts[VCPU], s.state) for s in shapes] == [
         (timedelta(hours=3), 4, ResourceState.RUNNING),
         (timedelta(hours=2), 8, ResourceState.RUNNING),
         (timedelta(hours=3), 8, ResourceState.STOPPED),
@@ -228,7 +228,7 @@ def test_an_id_listed_twice_is_named_and_the_first_counts(city: Book) -> None:
 
 
 def test_adopting_books_one_transfer_a_department_and_only_once(city: Book) -> None:
-    volume = vm("v", kind=ServiceKind.VOLUME, arch=Arch.ANY, amounts={Kind.BLOCK: 100})
+    volume = vm("v", kind=ServiceKind.VOLUME, arch=Arch.ANY, amounts={units.BLOCK: 100})
     observe(city, vm("a"), vm("b"), vm("c", department_code="d2", system_code=None), volume)
     for _ in range(2):
         with city.transaction(steward()) as tx:

@@ -10,7 +10,7 @@ import pytest
 
 from providers.adapters.recorded.cloud import RecordedCloud, Recording, natural
 from providers.base import Order, OutcomeState, ResourceState, Samples, ServiceKind, Verb
-from quota.units import Arch, Kind
+from quota.units import MEMORY, VCPU, Arch, ClassCode
 
 START = datetime(2013, 7, 1, tzinfo=UTC)
 T0 = int(START.timestamp())
@@ -45,7 +45,7 @@ def cloud() -> RecordedCloud:
 
 
 def order(verb: Verb, key: str, name: str = "m-2", **amounts: int) -> Order:
-    return Order(key, verb, ServiceKind.VM, Arch.X86_64, name, {Kind(kind): n for kind, n in amounts.items()})
+    return Order(key, verb, ServiceKind.VM, Arch.X86_64, name, {ClassCode(kind): n for kind, n in amounts.items()})
 
 
 def column(cloud: RecordedCloud, name: str, since: datetime, until: datetime, which: str = "cpu_pct") -> list[float]:
@@ -64,7 +64,7 @@ def test_machines_are_counted_as_people_count() -> None:
 def test_an_inventory_tells_what_was_heard_by_then(cloud: RecordedCloud) -> None:
     assert cloud.inventory(START).facts == []
     facts = {one.external_id: one for one in cloud.inventory(START + 4 * DAY).facts}
-    assert facts["m-2"].amounts == {Kind.VCPU: 8, Kind.MEMORY: 16384}
+    assert facts["m-2"].amounts == {VCPU: 8, MEMORY: 16384}
     assert (facts["m-2"].state, facts["m-2"].created_at) == (ResourceState.RUNNING, START)
     assert facts["m-10"].amounts == facts["m-2"].amounts, "off now, but it has what it had"
     assert (facts["m-10"].state, facts["m-10"].stopped_at) == (ResourceState.STOPPED, START + 3 * DAY)

@@ -34,7 +34,7 @@ from providers.base import (
 from providers.registry import open_provider
 from quota.calendar import WorkingDays
 from quota.errors import Invalid
-from quota.units import UNITS, Arch, Group, Kind
+from quota.units import ACCELERATOR, BLOCK, CLASSES, DATABASE, EIP, MEMORY, OBJECT, VCPU, Arch, Group
 from tests.patience import PATIENCE
 
 EPOCH = date(2026, 11, 23)
@@ -90,7 +90,7 @@ def order(key, verb, fact=None, **more):
 
 
 def create(key, cores=4, gigabytes=8, **more):
-    return order(key, Verb.CREATE, amounts={Kind.VCPU: cores, Kind.MEMORY: gigabytes * 1024}, name=key, **more)
+    return order(key, Verb.CREATE, amounts={VCPU: cores, MEMORY: gigabytes * 1024}, name=key, **more)
 
 
 # ---------------------------------------------------------------- the city
@@ -129,13 +129,13 @@ def test_pools_hold_what_the_city_has_and_every_group_can_be_ordered():
             given_.update(one.amounts)
         usable = {one.kind: one.usable for one in pool.capacities}
         assert set(given_) <= set(usable)
-        for kind in (Kind.VCPU, Kind.MEMORY):
+        for kind in (VCPU, MEMORY):
             assert 0.3 < given_[kind] / usable[kind] < 0.8
         assert all(given_[kind] <= usable[kind] for kind in given_)
     assert sum(total.values()) == 800
     assert total[ServiceKind.VM] == 560
     assert set(total) == set(ServiceKind)
-    assert {UNITS[kind].group for one in catalogue() for kind in one.amounts} == set(Group)
+    assert {CLASSES[kind].group for one in catalogue() for kind in one.amounts} == set(Group)
     assert len({one.code for one in catalogue()}) == len(catalogue())
 
 
@@ -372,7 +372,7 @@ def test_missing_rate_is_what_is_missing():
 def test_resize_changes_utilisation_and_never_demand(load):
     plain, resized = (SimulatedCloud("net-x86", EPOCH, missing_rate=0) for _ in range(2))
     fact = vm(plain, load)
-    bigger = {kind: fact.amounts[kind] * 2 for kind in (Kind.VCPU, Kind.MEMORY)}
+    bigger = {kind: fact.amounts[kind] * 2 for kind in (VCPU, MEMORY)}
     outcome = resized.deliver(order("r1", Verb.RESIZE, fact, amounts=bigger), NOW)
     assert (outcome.state, outcome.amounts, outcome.at) == (OutcomeState.DONE, bigger, NOW)
     old, new = (series(one, NOW - HOUR, NOW + 6 * HOUR)[fact.external_id] for one in (plain, resized))
@@ -427,17 +427,17 @@ def test_created_resources_appear_with_load_and_can_be_ordered_about():
     outcome = cloud.deliver(new, NOW)
     fact = next(one for one in cloud.inventory(NOW).facts if one.external_id == outcome.external_id)
     assert (fact.created_at, fact.system_code, fact.name) == (NOW, system.code, "c1")
-    assert fact.amounts == {Kind.VCPU: 8, Kind.MEMORY: 16384} == outcome.amounts
+    assert fact.amounts == {VCPU: 8, MEMORY: 16384} == outcome.amounts
     assert fact.external_id not in {one.external_id for one in cloud.inventory(NOW - HOUR).facts}
     found = series(cloud, NOW - HOUR, NOW + timedelta(days=1))[fact.external_id]
     assert found["ts"].min() == NOW.timestamp()
     assert found["cpu_pct"].max() > 0
-    shrunk = cloud.deliver(order("c2", Verb.RESIZE, fact, amounts={Kind.VCPU: 4, Kind.MEMORY: 8192}), NOW + HOUR)
-    assert shrunk.amounts == {Kind.VCPU: 4, Kind.MEMORY: 8192}
+    shrunk = cloud.deliver(order("c2", Verb.RESIZE, fact, amounts={VCPU: 4, MEMORY: 8192}), NOW + HOUR)
+    assert shrunk.amounts == {VCPU: 4, MEMORY: 8192}
     for kind, amounts in (
-        (ServiceKind.VOLUME, {Kind.BLOCK: 100}),
-        (ServiceKind.ACCELERATOR, {Kind.ACCELERATOR: 1}),
-        (ServiceKind.DATABASE, {Kind.DATABASE: 1}),
+        (ServiceKind.VOLUME, {BLOCK: 100}),
+        (ServiceKind.ACCELERATOR, {ACCELERATOR: 1}),
+        (ServiceKind.DATABASE, {DATABASE: 1}),
     ):
         done = cloud.deliver(
             Order(key=f"k-{kind}", verb=Verb.CREATE, kind=kind, arch=Arch.AARCH64, amounts=amounts), NOW
@@ -457,16 +457,16 @@ def test_the_cloud_refuses_what_a_cloud_refuses():
     refused = [
         order("n1", Verb.STOP, external_id="i-none"),
         order("n2", Verb.STOP, volume),
-        order("n3", Verb.RESIZE, volume, amounts={Kind.BLOCK: 1}),
-        order("n4", Verb.RESIZE, metal, amounts={Kind.VCPU: 2}),
+        order("n3", Verb.RESIZE, volume, amounts={BLOCK: 1}),
+        order("n4", Verb.RESIZE, metal, amounts={VCPU: 2}),
         order("n5", Verb.RESIZE, machine),
-        order("n6", Verb.RESIZE, machine, amounts={Kind.VCPU: 10**6}),
+        order("n6", Verb.RESIZE, machine, amounts={VCPU: 10**6}),
         order("n7", Verb.RESTORE, machine),
         order("n8", Verb.DELETE, machine, kind=ServiceKind.EIP),
         create("n9", 10**6),
         create("n10", arch=Arch.LOONGARCH64),
-        order("n11", Verb.CREATE, amounts={Kind.VCPU: 2}),
-        order("n12", Verb.CREATE, kind=ServiceKind.EIP, amounts={Kind.VCPU: 2}),
+        order("n11", Verb.CREATE, amounts={VCPU: 2}),
+        order("n12", Verb.CREATE, kind=ServiceKind.EIP, amounts={VCPU: 2}),
     ]
     for one in refused:
         outcome = cloud.deliver(one, NOW)
@@ -527,7 +527,7 @@ def test_orders_survive_reopening_and_pools_share_a_file(tmp_path):
     file = tmp_path / "deep" / "cloud.db"
     first, other = (SimulatedCloud(pool, EPOCH, state_file=file) for pool in ("net-x86", "gov-x86"))
     fact = vm(first, "steady")
-    done = first.deliver(order("r", Verb.RESIZE, fact, amounts={Kind.VCPU: fact.amounts[Kind.VCPU] * 2}), NOW)
+    done = first.deliver(order("r", Verb.RESIZE, fact, amounts={VCPU: fact.amounts[VCPU] * 2}), NOW)
     made = first.deliver(create("c"), NOW + HOUR)
     elsewhere = other.deliver(create("c"), NOW + HOUR)
     assert made.external_id != elsewhere.external_id
@@ -552,7 +552,7 @@ from providers.adapters.simulated import SimulatedCloud
 from quota.units import *
 cloud = SimulatedCloud("net-x86", "{EPOCH}", state_file={str(file)!r})
 for number in range(10_000):
-    order = Order(f"k{{number}}", Verb.CREATE, ServiceKind.OBJECT_STORE, Arch.ANY, amounts={{Kind.OBJECT: 1}})
+    order = Order(f"k{{number}}", Verb.CREATE, ServiceKind.OBJECT_STORE, Arch.ANY, amounts={{OBJECT: 1}})
     print(cloud.deliver(order, datetime.fromisoformat("{NOW.isoformat()}")).external_id, flush=True)
 """
     root = Path(__file__).parents[2]
@@ -567,7 +567,7 @@ for number in range(10_000):
     # The one order under way when the process died may be there, unanswered; never half.
     assert made[: len(answered)] == answered
     assert len(made) - len(answered) in (0, 1)
-    repeat = Order("k0", Verb.CREATE, ServiceKind.OBJECT_STORE, Arch.ANY, amounts={Kind.OBJECT: 1})
+    repeat = Order("k0", Verb.CREATE, ServiceKind.OBJECT_STORE, Arch.ANY, amounts={OBJECT: 1})
     assert cloud.deliver(repeat, NOW).external_id == answered[0]
 
 
@@ -582,7 +582,7 @@ from quota.units import *
 cloud = SimulatedCloud("net-x86", "{EPOCH}", state_file={str(file)!r})
 for number in range(12):
     for key in (f"{{sys.argv[1]}}-{{number}}", f"both-{{number}}"):
-        order = Order(key, Verb.CREATE, ServiceKind.OBJECT_STORE, Arch.ANY, amounts={{Kind.OBJECT: 1}})
+        order = Order(key, Verb.CREATE, ServiceKind.OBJECT_STORE, Arch.ANY, amounts={{OBJECT: 1}})
         cloud.deliver(order, datetime.fromisoformat("{NOW.isoformat()}"))
 """
     root = Path(__file__).parents[2]
@@ -601,7 +601,7 @@ def test_fail_rate_fails_the_same_orders_every_time():
         cloud = SimulatedCloud("net-x86", EPOCH, fail_rate=0.3)
         outcomes.append(
             [
-                cloud.deliver(Order(f"f{n}", Verb.CREATE, ServiceKind.EIP, Arch.ANY, amounts={Kind.EIP: 1}), NOW).state
+                cloud.deliver(Order(f"f{n}", Verb.CREATE, ServiceKind.EIP, Arch.ANY, amounts={EIP: 1}), NOW).state
                 for n in range(60)
             ]
         )
@@ -642,7 +642,7 @@ def test_listings_samples_and_orders_fail_as_asked():
     assert len(stamps) == 24
     assert not any(NOW.timestamp() <= ts < (NOW + HOUR).timestamp() for ts in stamps)
     assert list(cloud.samples(NOW, NOW + HOUR)) == []
-    resize = order("x", Verb.RESIZE, fact, amounts={Kind.VCPU: 2, Kind.MEMORY: 4096})
+    resize = order("x", Verb.RESIZE, fact, amounts={VCPU: 2, MEMORY: 4096})
     refused = cloud.deliver(resize, NOW)
     assert (refused.state, refused.message) == (OutcomeState.FAILED, "宿主机已满")
     assert cloud.deliver(order("y", Verb.STOP, fact), NOW).state is OutcomeState.DONE
@@ -704,8 +704,8 @@ def test_a_careful_company_bills_what_was_there():
     assert isinstance(cloud, Accountable)
     begin = datetime(2026, 10, 1, tzinfo=ZONE)
     facts = cloud.inventory(begin).facts
-    big = next(one for one in facts if one.kind is ServiceKind.VM and one.amounts[Kind.VCPU] >= 4)
-    cloud.deliver(order("b1", Verb.RESIZE, big, amounts={Kind.VCPU: 2, Kind.MEMORY: 4096}), begin + 100 * HOUR)
+    big = next(one for one in facts if one.kind is ServiceKind.VM and one.amounts[VCPU] >= 4)
+    cloud.deliver(order("b1", Verb.RESIZE, big, amounts={VCPU: 2, MEMORY: 4096}), begin + 100 * HOUR)
     cloud.deliver(order("b2", Verb.DELETE, big), begin + 200 * HOUR)
     billed = Counter()
     for line in cloud.bills("2026-10"):
@@ -718,7 +718,7 @@ def test_a_careful_company_bills_what_was_there():
         # The hourly listing counts an hour in which something began or ended as a whole or not at all.
         size = max(wanted[key] // (31 * 24), 64 * 1024)
         assert abs(hours - wanted[key]) <= size, key
-    assert billed[big.external_id, Kind.VCPU] == Decimal(100 * big.amounts[Kind.VCPU] + 100 * 2)
+    assert billed[big.external_id, VCPU] == Decimal(100 * big.amounts[VCPU] + 100 * 2)
 
 
 def test_a_careless_company_bills_too_much_for_about_one_in_a_hundred():

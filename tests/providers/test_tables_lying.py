@@ -25,7 +25,7 @@ from providers.readers.inventory_files import read_inventory
 from providers.readers.refusals import Reading, Refusals
 from quota.calendar import ZONE
 from quota.errors import Invalid
-from quota.units import Arch, Kind
+from quota.units import EIP, MEMORY, VCPU, Arch, ClassCode
 
 from . import files
 
@@ -498,7 +498,7 @@ def test_headings_over_two_rows_with_merged_cells(tmp_path: Path) -> None:
     rows = [["编号", "规格", None, "使用单位"], [None, "核数", "内存(GB)", None], ["e-1", 4, 8, "甲局"]]
     (fact,) = listed(workbook(tmp_path, rows, change=change))[0].facts
     assert (fact.external_id, fact.amounts, fact.department_code) == (
-        "e-1", {Kind.VCPU: 4, Kind.MEMORY: 8192}, "甲局",
+        "e-1", {VCPU: 4, MEMORY: 8192}, "甲局",
     )  # fmt: skip
 
 
@@ -525,7 +525,7 @@ def test_a_formula_with_its_result_is_read(tmp_path: Path) -> None:
     path = workbook(tmp_path, [MACHINES, ["a", "a", "=2+2", 8, "运行"]])
     edited(path, "sheet1.xml", lambda sheet: re.sub(r"<v ?/>|<v></v>", "<v>4</v>", sheet))
     (fact,) = listed(path)[0].facts
-    assert fact.amounts[Kind.VCPU] == 4
+    assert fact.amounts[VCPU] == 4
 
 
 def test_which_sheet_is_meant_is_asked(tmp_path: Path) -> None:
@@ -595,7 +595,7 @@ def test_workbooks_of_the_old_kind(tmp_path: Path) -> None:
     rows = [head, ["a", "a", "甲局", 4, 8, date(2026, 10, 5)], ["b", "b", None, 4, 8], ["合计", None, None, 8, 16]]
     found, reading = listed(old_workbook(tmp_path, rows, (1, 2, 2, 2)))
     assert [(one.external_id, one.department_code, one.amounts) for one in found.facts] == [
-        (name, "甲局", {Kind.VCPU: 4, Kind.MEMORY: 8192}) for name in "ab"
+        (name, "甲局", {VCPU: 4, MEMORY: 8192}) for name in "ab"
     ]
     assert found.facts[0].created_at == datetime(2026, 10, 5, tzinfo=ZONE)
     assert (reading.format, reading.sheet) == ("xls", "台账")
@@ -681,22 +681,22 @@ def test_sizes_that_cannot_be_are_refused_by_cell(tmp_path: Path, content: str, 
 @pytest.mark.parametrize(
     ("head", "cell", "kind", "figure"),
     [
-        ("内存(TB)", "2", Kind.MEMORY, 2 << 20),
-        ("内存(MiB)", "8192", Kind.MEMORY, 8192),
-        ("内存(GB)", "8192", Kind.MEMORY, 8192 << 10),
-        ("内存", "8192MB", Kind.MEMORY, 8192),
-        ("内存(GB)", "2T", Kind.MEMORY, 2 << 20),
-        ("内存(GB)", "8", Kind.MEMORY, 8192),
+        ("内存(TB)", "2", MEMORY, 2 << 20),
+        ("内存(MiB)", "8192", MEMORY, 8192),
+        ("内存(GB)", "8192", MEMORY, 8192 << 10),
+        ("内存", "8192MB", MEMORY, 8192),
+        ("内存(GB)", "2T", MEMORY, 2 << 20),
+        ("内存(GB)", "8", MEMORY, 8192),
     ],
 )
-def test_units_in_headings_and_cells(tmp_path: Path, head: str, cell: str, kind: Kind, figure: int) -> None:
+def test_units_in_headings_and_cells(tmp_path: Path, head: str, cell: str, kind: ClassCode, figure: int) -> None:
     found, reading = listed(text(tmp_path, f"编号,核数,{head}\na,4,{cell}\n"))
     assert (found.facts[0].amounts[kind], "unit.assumed" in notes(reading)) == (figure, False)
 
 
 def test_pieces_are_counted_where_a_row_is_several(tmp_path: Path) -> None:
     found, _ = listed(text(tmp_path, "编号,类型,数量\na,公网IP,5个\nb,公网IP,\n"))
-    assert [one.amounts for one in found.facts] == [{Kind.EIP: 5}, {Kind.EIP: 1}]
+    assert [one.amounts for one in found.facts] == [{EIP: 5}, {EIP: 1}]
 
 
 def test_what_was_assumed_of_a_listing_is_said(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from quota.db import Book
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import MEMORY, VCPU, Arch, Commodity
 from tests.city import TOWN, City
 
-CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
-MEM = ResourceClass(Kind.MEMORY, Arch.AARCH64)
+CPU = Commodity(VCPU, Arch.AARCH64)
+MEM = Commodity(MEMORY, Arch.AARCH64)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from quota.directory import CloudProvider, Pool, companies, pools
 from quota.directory.companies import Contact
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
 from quota.ledger import capacities, entries
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import VCPU, Arch, Commodity
 from tests.city import City
 
 RIGHT = "91110000600037341L"
@@ -109,11 +109,11 @@ def test_contacts_are_written_a_line_each() -> None:
 
 
 def test_a_company_ends_after_its_pools_and_a_pool_after_its_quota(town: City, book: Book) -> None:
-    cpu = ResourceClass(Kind.VCPU, Arch.AARCH64)
+    cpu = Commodity(VCPU, Arch.AARCH64)
     with book.transaction(steward()) as tx:
         one = tx.get_one(CloudProvider, 1)
         row = pools.register(tx, "spare", "备用池", one.id, Arch.AARCH64, "外网", adapter="files", options={})
-        capacities.equip(tx, row, Kind.VCPU, 8, key="spare")
+        capacities.equip(tx, row, VCPU, 8, key="spare")
         entries.grant(tx, row.id, town.department, {cpu: 4}, key="given")
         with pytest.raises(WrongState, match=r"pool\.given"):
             capacities.close(tx, row, "到期")

@@ -23,12 +23,12 @@ from quota.directory import departments, pools
 from quota.errors import Conflict, Invalid, OverCapacity, WrongState
 from quota.ledger import capacities, entries
 from quota.ledger.tables import Holder, Side
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import MEMORY, VCPU, Arch, Commodity
 from tests.city import City, DepartmentPlan, Plan, PoolPlan
 from tests.patience import PATIENCE, pause, together
 
-CPU = ResourceClass(Kind.VCPU, Arch.X86_64)
-MEM = ResourceClass(Kind.MEMORY, Arch.X86_64)
+CPU = Commodity(VCPU, Arch.X86_64)
+MEM = Commodity(MEMORY, Arch.X86_64)
 
 
 PLAN = Plan(
@@ -38,8 +38,8 @@ PLAN = Plan(
             "company",
             Arch.X86_64,
             (
-                CityCapacity(Kind.VCPU, 60, 10, Decimal(2)),
-                CityCapacity(Kind.MEMORY, 200 * 1024, 0, Decimal(1)),
+                CityCapacity(VCPU, 60, 10, Decimal(2)),
+                CityCapacity(MEMORY, 200 * 1024, 0, Decimal(1)),
             ),
             "p",
             "政务外网区",
@@ -439,11 +439,11 @@ def test_two_who_change_a_capacity_at_once_move_each_its_own_difference(city: tu
 
     def second() -> None:
         with book.transaction(steward()) as tx:
-            capacities.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 130, key="second")
+            capacities.equip(tx, tx.get_one(pools.Pool, pool), VCPU, 130, key="second")
 
     other = threading.Thread(target=second)
     with book.transaction(steward()) as tx:
-        capacities.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 120, key="first")
+        capacities.equip(tx, tx.get_one(pools.Pool, pool), VCPU, 120, key="first")
         other.start()
         pause(0.5)
     other.join(PATIENCE)
@@ -454,5 +454,5 @@ def test_two_who_change_a_capacity_at_once_move_each_its_own_difference(city: tu
 def test_a_ratio_that_cannot_be_kept_is_refused(city: tuple[Book, int, int], ratio: str) -> None:
     book, pool, _ = city
     with pytest.raises(Invalid) as refusal, book.transaction(steward()) as tx:
-        capacities.equip(tx, tx.get_one(pools.Pool, pool), Kind.VCPU, 1_000_000, ratio=Decimal(ratio), key="odd")
+        capacities.equip(tx, tx.get_one(pools.Pool, pool), VCPU, 1_000_000, ratio=Decimal(ratio), key="odd")
     assert refusal.value.params["field"] == "ratio"

@@ -20,7 +20,7 @@ from quota.ledger.tables import Holder, Side
 from quota.requests import submission
 from quota.requests.asks import Ask, Line
 from quota.requests.tables import RequestKind
-from quota.units import Kind
+from quota.units import VCPU
 from tests.city import GB, City
 from tests.quota.conftest import CPU, MEM
 
@@ -275,9 +275,7 @@ def test_what_is_owed_to_a_lender_goes_to_nobody_else(rich: City, clock: Any) ->
             tx, rich.arm, CPU, 4, rich.neighbour, rich.bureau, days=5, guaranteed_days=0, notice_days=0,
             reason="转借", key="on",
         )  # fmt: skip
-    ask = Ask(
-        RequestKind.QUOTA, rich.neighbour, rich.arm, [Line(amounts={Kind.VCPU: -4})], "系统下线,退回不再使用的配额"
-    )
+    ask = Ask(RequestKind.QUOTA, rich.neighbour, rich.arm, [Line(amounts={VCPU: -4})], "系统下线,退回不再使用的配额")
     with pytest.raises(Invalid) as returned, acting(rich, "stranger") as tx:
         submission.submit(tx, submission.draft(tx, ask), generation=1)
     assert returned.value.code == "request.too_much_back"

@@ -19,12 +19,12 @@ from quota.requests import approvals, fulfilment, notices, submission
 from quota.requests.approvals import Decision
 from quota.requests.asks import Line
 from quota.requests.tables import Request, RequestKind
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import MEMORY, VCPU, Arch, ClassCode, Commodity
 from tests.patience import together
 
 ZONE = ZoneInfo("Asia/Shanghai")
-CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
-MEM = ResourceClass(Kind.MEMORY, Arch.AARCH64)
+CPU = Commodity(VCPU, Arch.AARCH64)
+MEM = Commodity(MEMORY, Arch.AARCH64)
 GB = 1024
 EMPTY = {"supply": -200, "free": 200}
 
@@ -33,8 +33,8 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=ZONE)
 
 
-def shape(cpu: int, memory: int) -> dict[Kind, int]:
-    return {Kind.VCPU: cpu, Kind.MEMORY: memory * GB}
+def shape(cpu: int, memory: int) -> dict[ClassCode, int]:
+    return {VCPU: cpu, MEMORY: memory * GB}
 
 
 def end_of(day: str) -> datetime:
@@ -163,7 +163,7 @@ def test_figures_of_a_quota_request_are_approved_in_part(town) -> None:
     request = town.submit(RequestKind.QUOTA, lines=[Line(amounts=shape(40, 80))])
     line = town.seen(request).lines[0].id
     town.sign(request, "checker")
-    town.sign(request, "reviewer", Decision.APPROVE_PART, amounts={line: {Kind.VCPU: 24}}, reason="按实测")
+    town.sign(request, "reviewer", Decision.APPROVE_PART, amounts={line: {VCPU: 24}}, reason="按实测")
     request = town.sign(request, "chief")
     assert request.state == "done"
     assert town.figures() == {"supply": -200, "free": 176, "granted": 24}
@@ -181,7 +181,7 @@ def test_figures_of_a_quota_request_are_approved_in_part(town) -> None:
         ({"decision": Decision.APPROVE_PART, "reason": "多给", "quantities": {"line": 3}}, "approve.quantity"),
         ({"decision": Decision.APPROVE_PART, "reason": "少给", "quantities": {"line": True}}, "approve.quantity"),
         ({"decision": Decision.APPROVE_PART, "reason": "少给", "quantities": {"other": 1}}, "approve.line"),
-        ({"decision": Decision.APPROVE_PART, "reason": "少给", "amounts": {"line": {Kind.VCPU: 1}}}, "approve.shape"),
+        ({"decision": Decision.APPROVE_PART, "reason": "少给", "amounts": {"line": {VCPU: 1}}}, "approve.shape"),
         ({"decision": Decision.APPROVE, "quantities": {"line": 1}}, "approve.whole"),
     ],
 )
@@ -316,7 +316,7 @@ def test_a_draft_is_revised_and_nothing_else_of_it(town) -> None:
         ({"kind": RequestKind.RESIZE, "lines": [Line(current=shape(4, 8), amounts=shape(8, 16))]}, "request.resource"),
         ({"kind": RequestKind.RESIZE, "resource_id": 7, "lines": [Line(current=shape(4, 8))]}, "request.nothing"),
         ({"kind": RequestKind.QUOTA, "lines": [Line(item_id=1)]}, "request.line"),
-        ({"kind": RequestKind.QUOTA, "lines": [Line(amounts={Kind.VCPU: -8})]}, "request.too_much_back"),
+        ({"kind": RequestKind.QUOTA, "lines": [Line(amounts={VCPU: -8})]}, "request.too_much_back"),
         ({"kind": RequestKind.UNSUBSCRIBE, "resource_id": 7, "lines": [Line(current=shape(4, 8))]},
          "request.too_much_back"),
     ],
@@ -447,7 +447,7 @@ def test_a_resize_takes_the_difference_and_gives_back_the_rest(town) -> None:
 
 def test_quota_is_returned_to_the_city(town) -> None:
     town.grant({CPU: 20}, "g")
-    request = town.submit(RequestKind.QUOTA, lines=[Line(amounts={Kind.VCPU: -12})])
+    request = town.submit(RequestKind.QUOTA, lines=[Line(amounts={VCPU: -12})])
     assert town.figures() == {"supply": -200, "free": 180, "granted": 20}
     assert town.approve(request).state == "done"
     assert town.figures() == {"supply": -200, "free": 192, "granted": 8}

@@ -20,11 +20,11 @@ from quota.requests import approvals, fulfilment, submission
 from quota.requests.approvals import Decision
 from quota.requests.asks import Line
 from quota.requests.tables import RequestKind
-from quota.units import Arch, Kind, ResourceClass
+from quota.units import MEMORY, VCPU, Arch, Commodity
 from tests import books
 from tests.city import TOWN, City
 
-CPU = ResourceClass(Kind.VCPU, Arch.AARCH64)
+CPU = Commodity(VCPU, Arch.AARCH64)
 PIECE = 4  # vCPU of one 4C8G
 SIGNER = {"form_check": "checker", "technical_review": "reviewer", "authority_approval": "chief"}
 
@@ -85,7 +85,7 @@ class Desk(RuleBasedStateMachine):
 
     def ask(self, kind: RequestKind, count: int) -> tuple[int, list[Line]]:
         if kind is RequestKind.QUOTA:
-            return count, [Line(amounts={Kind.VCPU: count})]
+            return count, [Line(amounts={VCPU: count})]
         return count * PIECE, [Line(item_id=self.town.item, quantity=count)]
 
     def pick(self, number: int, *states: str) -> int | None:
@@ -98,7 +98,7 @@ class Desk(RuleBasedStateMachine):
     @initialize(grant=st.integers(0, 60))
     def begin(self, grant: int) -> None:
         if grant:
-            memory = ResourceClass(Kind.MEMORY, Arch.AARCH64)
+            memory = Commodity(MEMORY, Arch.AARCH64)
             self.town.grant({CPU: grant, memory: 200 * 1024}, "begin")
             self.free -= grant
             self.granted += grant
@@ -133,7 +133,7 @@ class Desk(RuleBasedStateMachine):
             if part * piece == held.approved:
                 decision = Decision.APPROVE
             elif held.kind is RequestKind.QUOTA:
-                how = {"amounts": {line_id: {Kind.VCPU: part}}}
+                how = {"amounts": {line_id: {VCPU: part}}}
             else:
                 how = {"quantities": {line_id: part}}
             if how:

@@ -18,7 +18,7 @@ from quota.errors import Conflict
 from quota.ledger import allotments, capacities, entries, lending
 from quota.ledger.allotments import Act, Allotment
 from quota.requests import submission
-from quota.units import Kind
+from quota.units import VCPU
 from tests.city import GB, City
 from tests.patience import pause, together
 from tests.quota.conftest import CPU, MEM
@@ -44,7 +44,7 @@ def take_back(town: City, tx: Tx) -> Any:
 
 
 def equip(town: City, tx: Tx) -> Any:
-    return capacities.equip(tx, tx.get_one(pools.Pool, town.arm), Kind.VCPU, 300, key="k", reason="扩容").total
+    return capacities.equip(tx, tx.get_one(pools.Pool, town.arm), VCPU, 300, key="k", reason="扩容").total
 
 
 def draft(town: City, tx: Tx) -> Any:

@@ -18,7 +18,7 @@ from quota.calendar import ZONE
 from quota.db import Tx
 from quota.errors import N_, NotFound
 from quota.ledger import Holder, Side
-from quota.units import Amounts, Arch, ResourceClass, classes, shown
+from quota.units import Amounts, Arch, Commodity, classes, shown
 
 CHART_DAYS = 30
 RELEASING = (Verb.STOP, Verb.RECYCLE, Verb.RESIZE, Verb.DELETE)
@@ -175,7 +175,7 @@ def effects(tx: Tx, one: Case) -> list[Effect]:
     return rows
 
 
-def _left(cls: ResourceClass, figure: int) -> str:
+def _left(cls: Commodity, figure: int) -> str:
     """What is left of a quota, or how much it is short."""
     if figure < 0:
         return _("缺%(amount)s", amount=number(shown(cls.kind, -figure)))

@@ -21,7 +21,7 @@ from metering.judging import findings, policies
 from quota.calendar import ZONE
 from quota.db import Tx
 from quota.errors import N_
-from quota.units import UNITS, Kind, ResourceClass, shown
+from quota.units import CLASSES, MEMORY, VCPU, ClassCode, Commodity, shown
 
 blueprint = Blueprint("recoveries", __name__, url_prefix="/recoveries")
 frame.page("cases", "recoveries.index", N_("总览"), order=10)
@@ -86,7 +86,7 @@ def matches() -> str | Response:
     return render_template("recoveries/matches.html", matches=rows, address=links.address)
 
 
-def _figures(now: Mapping[ResourceClass, int], found: recoveries.Recoveries) -> dict[str, str]:
+def _figures(now: Mapping[Commodity, int], found: recoveries.Recoveries) -> dict[str, str]:
     return {
         "now": _main(now),
         "under_way": _main(found.under_way),
@@ -95,23 +95,23 @@ def _figures(now: Mapping[ResourceClass, int], found: recoveries.Recoveries) -> 
     }
 
 
-def _main(what: Mapping[ResourceClass, int]) -> str:
+def _main(what: Mapping[Commodity, int]) -> str:
     """vCPU and memory over all architectures; the rest is in the table."""
-    sums: dict[Kind, int] = {}
+    sums: dict[ClassCode, int] = {}
     for cls, figure in what.items():
-        if cls.kind in (Kind.VCPU, Kind.MEMORY):
+        if cls.kind in (VCPU, MEMORY):
             sums[cls.kind] = sums.get(cls.kind, 0) + figure
     return amounts(sums)
 
 
-def _classes(what: Mapping[ResourceClass, int]) -> str:
+def _classes(what: Mapping[Commodity, int]) -> str:
     """``vCPU · aarch64 32 vCPU、…``"""
     return _("、").join(f"{kind_label(cls)} {amount(figure, cls)}" for cls, figure in sorted(what.items())) or UNKNOWN
 
 
-def _by_class(now: Mapping[ResourceClass, int], found: recoveries.Recoveries) -> list[list[str]]:
+def _by_class(now: Mapping[Commodity, int], found: recoveries.Recoveries) -> list[list[str]]:
     every = sorted(
-        {*now, *found.under_way, *found.recovered, *found.given}, key=lambda c: (list(Kind).index(c.kind), c)
+        {*now, *found.under_way, *found.recovered, *found.given}, key=lambda c: (list(CLASSES).index(c.kind), c)
     )
     return [
         [
@@ -125,8 +125,8 @@ def _by_class(now: Mapping[ResourceClass, int], found: recoveries.Recoveries) ->
     ]
 
 
-def _class_chart(now: Mapping[ResourceClass, int], found: recoveries.Recoveries) -> Chart:
-    classes = sorted({cls for part in (now, found.under_way, found.recovered) for cls in part if cls.kind is Kind.VCPU})
+def _class_chart(now: Mapping[Commodity, int], found: recoveries.Recoveries) -> Chart:
+    classes = sorted({cls for part in (now, found.under_way, found.recovered) for cls in part if cls.kind == VCPU})
     return Chart(
         "by-class",
         _("CPU 核数:可回收、在办、本年已回收"),
@@ -143,7 +143,7 @@ def _class_chart(now: Mapping[ResourceClass, int], found: recoveries.Recoveries)
 
 def _month_chart(tx: Tx, year: datetime, today: datetime) -> Chart:
     months = [f"{year.year}-{n:02d}" for n in range(1, today.month + 1)]
-    sums: dict[tuple[str, Kind], int] = {}
+    sums: dict[tuple[str, ClassCode], int] = {}
     for at, cls, figure in recoveries.by_month(tx, year):
         key = (at.astimezone(ZONE).strftime("%Y-%m"), cls.kind)
         sums[key] = sums.get(key, 0) + figure
@@ -153,11 +153,11 @@ def _month_chart(tx: Tx, year: datetime, today: datetime) -> Chart:
         months,
         [
             Series(
-                f"{_(UNITS[kind].label)} ({UNITS[kind].shown})",
+                f"{_(CLASSES[kind].label)} ({CLASSES[kind].shown})",
                 [float(shown(kind, sums.get((month, kind), 0))) for month in months],
                 kind="bar",
             )
-            for kind in (Kind.VCPU, Kind.MEMORY)
+            for kind in (VCPU, MEMORY)
         ],
         period=str(year.year),
         x_label=_("月份"),

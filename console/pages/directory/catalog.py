@@ -24,7 +24,7 @@ from quota.db import Tx
 from quota.directory import LONGEST_DELIVERY, CatalogItem, catalog
 from quota.errors import N_, Invalid
 from quota.requests import OPEN, Request, RequestLine, RequestState
-from quota.units import UNITS, Arch, Kind
+from quota.units import CLASSES, Arch, ClassCode
 
 blueprint = Blueprint("catalog", __name__, url_prefix="/catalog")
 frame.page("requests", "catalog.index", N_("服务目录"), order=40)
@@ -83,27 +83,25 @@ class ItemForm(FlaskForm):  # type: ignore[misc]
 
     def figures(self) -> list[Any]:
         """The fields of what one piece takes, in the order of kinds."""
-        return [self[kind.value] for kind in Kind]
+        return [self[kind] for kind in CLASSES]
 
-    def takes(self) -> dict[Kind, int]:
+    def takes(self) -> dict[ClassCode, int]:
         """What one piece takes, in base units. Raises Invalid for a part of a base unit."""
         found = {}
-        for kind in Kind:
-            shown = self[kind.value].data
+        for kind in CLASSES:
+            shown = self[kind].data
             if shown:
-                figure = shown * UNITS[kind].factor
+                figure = shown * CLASSES[kind].factor
                 if figure != int(figure):
-                    raise Invalid(
-                        "amount.bad", N_("%(name)s的数量须为非负整数"), name=UNITS[kind].label, field=kind.value
-                    )
+                    raise Invalid("amount.bad", N_("%(name)s的数量须为非负整数"), name=CLASSES[kind].label, field=kind)
                 found[kind] = int(figure)
         return found
 
 
-for _kind in Kind:
+for _kind in CLASSES:
     setattr(
-        ItemForm, _kind.value,
-        DecimalField(lazy(UNITS[_kind].label), [Optional(), NumberRange(0, MOST)], places=None),
+        ItemForm, _kind,
+        DecimalField(lazy(CLASSES[_kind].label), [Optional(), NumberRange(0, MOST)], places=None),
     )  # fmt: skip
 
 
@@ -185,7 +183,7 @@ def offer() -> str | Response | tuple[str, int]:
                 return render_template("catalog/check.html", answers=_answers(form))
         except Invalid as refused:
             hang(form, refused)
-    return render_template("catalog/offer.html", form=form, units=UNITS), 422 if form.errors else 200
+    return render_template("catalog/offer.html", form=form, units=CLASSES), 422 if form.errors else 200
 
 
 @blueprint.route("/<int:item_id>/withdraw", methods=["GET", "POST"])

@@ -24,8 +24,8 @@ from console.forms import hang
 from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
 from console.pages.directory import connections
-from console.pages.quota import KINDS, capacity
-from console.words import _, amount, kind_label, lazy
+from console.pages.quota import capacity
+from console.words import CLASS_LABELS, _, amount, kind_label, lazy
 from metering.intake import Intake, probes
 from metering.overview import measured
 from providers import registry
@@ -37,7 +37,7 @@ from quota.directory import CloudProvider, Pool, PoolCapacity, pools
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState
 from quota.inventory import Resource
 from quota.ledger import Holder, Side, capacities
-from quota.units import UNITS, Arch, Kind, ResourceClass, shown
+from quota.units import CLASSES, Arch, ClassCode, Commodity, shown
 
 blueprint = Blueprint("pools", __name__, url_prefix="/pools")
 frame.page("resources", "pools.index", N_("资源池"), order=30)
@@ -242,18 +242,18 @@ def equip(pool_id: int) -> str | Response | tuple[str, int]:
     one = _seen(tx, pool_id)
     form = CapacityForm()
     form.key.data = form.key.data or uuid4().hex
-    form.kind.choices = [SelectChoice(kind, _(label)) for kind, label in KINDS.items()]
+    form.kind.choices = [SelectChoice(kind, _(label)) for kind, label in CLASS_LABELS.items()]
     wanted = request.args.get("kind", "")
-    if request.method == "GET" and wanted in KINDS:
+    if request.method == "GET" and wanted in CLASS_LABELS:
         form.kind.data = wanted
-        has = _row(tx, one, Kind(wanted))
+        has = _row(tx, one, ClassCode(wanted))
         if has is not None:
             form.total.data, form.reserved.data, form.ratio.data = (
-                shown(Kind(wanted), has.total), shown(Kind(wanted), has.reserved), has.ratio,
+                shown(ClassCode(wanted), has.total), shown(ClassCode(wanted), has.reserved), has.ratio,
             )  # fmt: skip
     if form.validate_on_submit():
-        kind = Kind(form.kind.data)
-        factor = UNITS[kind].factor
+        kind = ClassCode(form.kind.data)
+        factor = CLASSES[kind].factor
         total, reserved = form.total.data * factor, form.reserved.data * factor
         try:
             if request.form.get("confirm"):
@@ -268,7 +268,7 @@ def equip(pool_id: int) -> str | Response | tuple[str, int]:
         except (Invalid, OverCapacity, Conflict) as refused:
             hang(form, refused)
         else:
-            return render_template("pools/check.html", form=form, one=one, kind=_(UNITS[kind].label), effects=effects)
+            return render_template("pools/check.html", form=form, one=one, kind=_(CLASSES[kind].label), effects=effects)
     return render_template("pools/equip.html", form=form, one=one), 422 if form.errors else 200
 
 
@@ -298,21 +298,21 @@ def _resources(tx: Tx, one: Pool) -> int:
     return tx.scalar(found) or 0
 
 
-def _row(tx: Tx, one: Pool, kind: Kind) -> PoolCapacity | None:
-    return tx.scalar(select(PoolCapacity).where(PoolCapacity.pool_id == one.id, PoolCapacity.kind == kind.value))
+def _row(tx: Tx, one: Pool, kind: ClassCode) -> PoolCapacity | None:
+    return tx.scalar(select(PoolCapacity).where(PoolCapacity.pool_id == one.id, PoolCapacity.kind == kind))
 
 
-def _foreseen(tx: Tx, one: Pool, kind: Kind, total: int, reserved: int, ratio: Decimal) -> list[list[str]]:
+def _foreseen(tx: Tx, one: Pool, kind: ClassCode, total: int, reserved: int, ratio: Decimal) -> list[list[str]]:
     """What may be given out and what is free, before and after. Raises as equipping would."""
     pools.check_capacity(kind, total, reserved, ratio)
-    cls = ResourceClass.of(kind, Arch(one.arch))
+    cls = Commodity.of(kind, Arch(one.arch))
     row = _row(tx, one, kind)
     was, will = row.usable if row else 0, pools.usable(total, reserved, ratio)
     free = ledger.balance(tx, Side(one.id, cls, Holder.FREE))
     if free + will - was < 0:
         raise OverCapacity(
             "capacity.given", N_("已承诺的多于调整后的容量:还差 %(short)s %(unit)s"),
-            short=shown(kind, was - will - free), unit=UNITS[kind].shown, field="total",
+            short=shown(kind, was - will - free), unit=CLASSES[kind].shown, field="total",
         )  # fmt: skip
     return [
         [_("可分配") + " · " + kind_label(cls), amount(was, cls), amount(will, cls)],

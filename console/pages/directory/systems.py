@@ -31,7 +31,7 @@ from quota.directory import FIELDS, Department, System
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound
 from quota.inventory import Resource
-from quota.units import Arch, Kind, total
+from quota.units import MEMORY, VCPU, Arch, ClassCode, total
 
 blueprint = Blueprint("systems", __name__, url_prefix="/systems")
 frame.page("resources", "systems.index", N_("信息系统台账"), order=20)
@@ -178,10 +178,10 @@ def _written(name: str, value: Any) -> Any:
     return _("%(n)s 分钟", n=value) if name in ("rto_minutes", "rpo_minutes") and value is not None else value
 
 
-def _use(tx: Tx, one: System) -> dict[Kind, Utilization]:
+def _use(tx: Tx, one: System) -> dict[ClassCode, Utilization]:
     """CPU and memory of the system's machines in the latest assessment, weighed by their size."""
     run = findings.last_run(tx)
-    found = {Kind.VCPU: Utilization(), Kind.MEMORY: Utilization()}
+    found = {VCPU: Utilization(), MEMORY: Utilization()}
     if run is None:
         return found
     rows = tx.execute(
@@ -192,9 +192,9 @@ def _use(tx: Tx, one: System) -> dict[Kind, Utilization]:
     for amounts, numbers in rows:
         windows = numbers.get("windows") or {}
         window = windows[max(windows, key=int)] if windows else {}
-        for kind, name in ((Kind.VCPU, "cpu"), (Kind.MEMORY, "mem")):
-            if amounts.get(kind.value):
-                found[kind].add(amounts[kind.value], window.get(f"{name}_mean"), window.get(f"{name}_coverage"))
+        for kind, name in ((VCPU, "cpu"), (MEMORY, "mem")):
+            if amounts.get(kind):
+                found[kind].add(amounts[kind], window.get(f"{name}_mean"), window.get(f"{name}_coverage"))
     return found
 
 

@@ -22,12 +22,12 @@ from quota.directory import CloudProvider
 from quota.errors import N_
 from quota.ledger import Holder
 from quota.requests import OPEN, Request
-from quota.units import Kind
+from quota.units import BLOCK, CLASSES, MEMORY, VCPU
 
 blueprint = Blueprint("cockpit", __name__)
 frame.page("reports", "cockpit.index", N_("驾驶舱"), order=90)
 
-SHOWN = (Kind.VCPU, Kind.MEMORY, Kind.BLOCK)
+SHOWN = (VCPU, MEMORY, BLOCK)
 CARDS = 6
 
 
@@ -41,8 +41,8 @@ def index() -> str:
         "cockpit/index.html",
         pools=_pools(tx),
         run=use.run,
-        coverage=use.total(Kind.VCPU).coverage,
-        mean=use.total(Kind.VCPU).mean,
+        coverage=use.total(VCPU).coverage,
+        mean=use.total(VCPU).mean,
         verdicts=_verdicts(tx, use.run.id) if use.run else {},
         requests=_count(tx, Request, Request.state.in_(OPEN)),
         overdue=_count(tx, Request, Request.state.in_(OPEN), Request.due_at < now),
@@ -84,7 +84,7 @@ def _pools(tx: Tx) -> list[dict[str, Any]]:
                 "use": use.total(row["cls"].kind, pools=[row["pool"].id]),
             }
         )
-    order = list(Kind)
+    order = list(CLASSES)
     for one in found.values():
         one["lines"].sort(key=lambda line: order.index(line["cls"].kind))
     return list(found.values())[:CARDS]

@@ -11,7 +11,7 @@ from console.words import _, number, policies
 from metering.judging import LABELS, Verdict
 from metering.simulation import DRAFT, EXECUTED, IN_FORCE, PolicyReplay
 from metering.sizing import profile
-from quota.units import UNITS, shown
+from quota.units import CLASSES, shown
 
 
 def replayed(one: PolicyReplay) -> dict[str, Any]:
@@ -65,9 +65,9 @@ def _tidal(document: dict[str, Any]) -> bool:
 def _moves(verdicts: dict[str, Any]) -> list[list[str]]:
     """Kind by kind what acting on today's findings would recover and give: [kind, in force, draft] each way."""
     found = []
-    for kind, unit in UNITS.items():
+    for kind, unit in CLASSES.items():
         figures = [
-            verdicts.get(way, {}).get(of, {}).get(kind.value, 0)
+            verdicts.get(way, {}).get(of, {}).get(kind, 0)
             for way in ("recovers", "gives")
             for of in ("in_force", "draft")
         ]

@@ -33,7 +33,7 @@ from quota.calendar import WorkingDays, working_days
 from quota.db import Tx, among
 from quota.directory import CloudProvider, Department
 from quota.errors import N_, NotFound, Refused
-from quota.units import UNITS
+from quota.units import CLASSES
 
 blueprint = Blueprint("orders", __name__, url_prefix="/orders")
 frame.page("providers", "orders.index", N_("工单"), order=10)
@@ -245,9 +245,9 @@ class Act:
 def _deliver(tx: Tx, one: WorkOrder, generation: int, form: FlaskForm) -> object:
     """What was left empty is as it was approved."""
     typed = {
-        kind: round(field.data * UNITS[kind].factor)
+        kind: round(field.data * CLASSES[kind].factor)
         for kind in one.approved()
-        if (field := getattr(form, f"has_{kind.value}", None)) is not None and field.data is not None
+        if (field := getattr(form, f"has_{kind}", None)) is not None and field.data is not None
     }
     external_id = form.external_id.data if hasattr(form, "external_id") else None
     return delivery.mark_delivered(
@@ -305,8 +305,8 @@ def _form(act: Act, one: WorkOrder) -> FlaskForm:
             description=lazy("资源在云平台上的编号，采集时按它对照"),
         )  # fmt: skip
     for kind in one.approved():
-        more[f"has_{kind.value}"] = DecimalField(
-            f"{_('实际')} {_(UNITS[kind].label)}",
+        more[f"has_{kind}"] = DecimalField(
+            f"{_('实际')} {_(CLASSES[kind].label)}",
             [Optional(), NumberRange(min=0, max=10**9, message=lazy("请填写不小于 0 的数"))],
             description=_("审批为 %(approved)s；相同可不填", approved=amounts({kind: one.approved()[kind]})),
         )
@@ -335,7 +335,7 @@ def act(order_id: int, name: str) -> str | Response | tuple[str, int]:
             flash(_(doing.done), "success")
             return redirect(url_for("orders.show", order_id=order_id))
     bad = bool(form.errors or form.form_errors) and request.method == "POST"
-    kinds = [(kind, UNITS[kind].shown) for kind in one.approved() if hasattr(form, f"has_{kind.value}")]
+    kinds = [(kind, CLASSES[kind].shown) for kind in one.approved() if hasattr(form, f"has_{kind}")]
     return render_template("orders/act.html", one=one, act=doing, form=form, kinds=kinds), 422 if bad else 200
 
 

@@ -18,7 +18,7 @@ from quota.db import Tx
 from quota.directory import Department, Pool
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity
 from quota.ledger import Account, Act, Allotment, Holder, allotments
-from quota.units import ResourceClass
+from quota.units import Commodity
 
 blueprint = Blueprint("allotments", __name__, url_prefix="/quota/acts")
 
@@ -112,5 +112,5 @@ def _unused(tx: Tx, form: WalletForm) -> list[tuple[str, str]]:
     return [(f"{pool} · {kind_label(_class(one))}", amount(one.balance, one.kind)) for one, pool in rows]
 
 
-def _class(one: Account) -> ResourceClass:
-    return one.resource_class
+def _class(one: Account) -> Commodity:
+    return one.commodity

@@ -26,7 +26,7 @@ from quota.db import Tx
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, Invalid, NotAllowed, OverCapacity
 from quota.ledger import MAX_DAYS, OUT, Holder, Loan, LoanState, Side, lending
-from quota.units import UNITS, shown
+from quota.units import CLASSES, shown
 
 blueprint = Blueprint("loans", __name__, url_prefix="/quota/loans")
 frame.page("quota", "loans.index", N_("出借"), order=40)
@@ -48,10 +48,10 @@ COLUMNS = [
     Column("lender", N_("出借单位"), lambda o: o.lender.name),
     Column("borrower", N_("借用单位"), lambda o: o.borrower.name),
     Column("pool", N_("资源池"), lambda o: o.pool.name, href=links.pool(lambda o: o.pool_id)),
-    Column("class", N_("资源"), lambda o: kind_label(o.resource_class)),
-    Column("amount", N_("数量"), lambda o: shown(o.resource_class.kind, o.amount), number=True),
-    Column("out", N_("在借"), lambda o: shown(o.resource_class.kind, o.outstanding), number=True),
-    Column("unit", N_("计量单位"), lambda o: _(UNITS[o.resource_class.kind].shown)),
+    Column("class", N_("资源"), lambda o: kind_label(o.commodity)),
+    Column("amount", N_("数量"), lambda o: shown(o.commodity.kind, o.amount), number=True),
+    Column("out", N_("在借"), lambda o: shown(o.commodity.kind, o.outstanding), number=True),
+    Column("unit", N_("计量单位"), lambda o: _(CLASSES[o.commodity.kind].shown)),
     Column("ends", N_("到期"), lambda o: o.ends_at, sort=Loan.ends_at),
 ]  # fmt: skip
 FILTERS = [Filter("state", N_("状态"), lambda q, v: q.where(Loan.state == v), options=STATES)]
@@ -112,8 +112,8 @@ def offer() -> str | Response | tuple[str, int]:
             if has < figure:
                 raise OverCapacity(
                     "loan.short", N_("%(lender)s未使用的%(kind)s只有 %(have)s %(unit)s"),
-                    lender=agencies.department(tx, form.department.data).name, kind=UNITS[cls.kind].label,
-                    have=shown(cls.kind, has), unit=UNITS[cls.kind].shown, field="amount",
+                    lender=agencies.department(tx, form.department.data).name, kind=CLASSES[cls.kind].label,
+                    have=shown(cls.kind, has), unit=CLASSES[cls.kind].shown, field="amount",
                 )  # fmt: skip
         except (Invalid, OverCapacity, Conflict, NotAllowed) as refused:
             hang(form, refused)
@@ -181,7 +181,7 @@ def act(loan_id: int, verb: str) -> Response:
             typed = request.form.get("amount", "").strip()
             if typed and not row_or(typed, 0):  # only what was left empty is everything
                 raise Invalid("loan.amount", N_("归还数量须大于零且不超过在借数量"), field="amount")
-            base = row_or(typed, 0) * UNITS[one.resource_class.kind].factor if typed else None
+            base = row_or(typed, 0) * CLASSES[one.commodity.kind].factor if typed else None
             lending.give_back(tx, loan_id, base, generation=generation)
         else:
             raise Invalid("loan.verb", N_("没有这种操作"))

@@ -18,13 +18,13 @@ from quota.db import Tx
 from quota.directory import Pool
 from quota.errors import N_
 from quota.ledger import OWNED, Account, Holder, RunOut, Trend, histories, outlook
-from quota.units import UNITS, Arch, Kind, ResourceClass
+from quota.units import ACCELERATOR, BLOCK, CLASSES, MEMORY, OBJECT, VCPU, Arch, ClassCode, Commodity
 
 blueprint = Blueprint("promises", __name__, url_prefix="/quota/promises")
 frame.page("quota", "promises.index", N_("承诺看板"), order=20)
 
 HISTORY_DAYS = 90
-SHOWN = (Kind.VCPU, Kind.MEMORY, Kind.BLOCK, Kind.OBJECT, Kind.ACCELERATOR)
+SHOWN = (VCPU, MEMORY, BLOCK, OBJECT, ACCELERATOR)
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Line:
 
     zone: str
     arch: str
-    cls: ResourceClass
+    cls: Commodity
     pool_ids: list[int]
     installed: int = 0
     promised: int = 0
@@ -52,7 +52,7 @@ class Line:
         return f"{self.zone}/{self.arch}/{self.cls}"
 
 
-def lines(tx: Tx, kinds: tuple[Kind, ...] = SHOWN, pool_id: int | None = None) -> list[Line]:
+def lines(tx: Tx, kinds: tuple[ClassCode, ...] = SHOWN, pool_id: int | None = None) -> list[Line]:
     """The board, by zone, chip and kind; of one pool alone where it is named."""
     today = tx.now.astimezone(settings().zone).date()
     first, last = histories.window(today, HISTORY_DAYS)
@@ -62,14 +62,14 @@ def lines(tx: Tx, kinds: tuple[Kind, ...] = SHOWN, pool_id: int | None = None) -
     grown = histories.daily(tx, OWNED, first, last, pool_ids=only, zone=settings().zone)
     measured = utilizations.measured(tx)
     pools = {one.id: one for one in tx.scalars(select(Pool).where(Pool.active)) if only is None or one.id in only}
-    found: dict[tuple[str, str, ResourceClass], Line] = {}
+    found: dict[tuple[str, str, Commodity], Line] = {}
     rows = tx.execute(
         select(Account.pool_id, Account.kind, Account.arch, Account.holder, func.sum(Account.balance)).group_by(
             Account.pool_id, Account.kind, Account.arch, Account.holder
         )
     )
     for pool_id, kind, arch, holder, balance in rows:
-        pool, cls = pools.get(pool_id), ResourceClass(Kind(kind), Arch(arch))
+        pool, cls = pools.get(pool_id), Commodity(ClassCode(kind), Arch(arch))
         if pool is None or cls.kind not in kinds:
             continue
         line = found.setdefault((pool.zone, pool.arch, cls), Line(pool.zone, pool.arch, cls, []))
@@ -92,7 +92,7 @@ def lines(tx: Tx, kinds: tuple[Kind, ...] = SHOWN, pool_id: int | None = None) -
         line.trend = outlook.trend(history)
         line.out = outlook.runs_out(line.trend, line.left, today) if line.trend else None
         line.use = measured.total(line.cls.kind, pools=line.pool_ids)
-    order = list(Kind)
+    order = list(CLASSES)
     return sorted(found.values(), key=lambda one: (one.zone, one.arch, order.index(one.cls.kind)))
 
 
@@ -118,7 +118,7 @@ def _what_if(board: list[Line]) -> dict[str, Any] | None:
     line = next((one for one in board if one.code == where), None)
     if line is None or not (wanted.isascii() and wanted.isdigit()) or len(wanted) > 12:
         return None
-    more = int(wanted) * UNITS[line.cls.kind].factor
+    more = int(wanted) * CLASSES[line.cls.kind].factor
     left = outlook.left_after(line.installed, line.promised, more)
     today = reading().now.astimezone(settings().zone).date()
     return {
@@ -130,5 +130,5 @@ def _what_if(board: list[Line]) -> dict[str, Any] | None:
 @frame.home_block(Role.AUTHORITY, order=30)
 def promise_board(tx: Tx, _who: Actor) -> str | None:
     """vCPU by chip and zone: promised of installed, and when it runs out."""
-    rows = lines(tx, (Kind.VCPU,))
+    rows = lines(tx, (VCPU,))
     return render_template("promises/_home.html", rows=rows) if rows else None

@@ -15,7 +15,7 @@ from console.access import STEWARDS, allow
 from console.book import actor, book, reading, settings
 from console.charts import Chart, Series, outlooks
 from console.lists import ALL, Column, Filter, listing
-from console.words import _, amount, kind_label, number
+from console.words import CLASS_LABELS, _, amount, kind_label, number
 from metering.overview import utilizations
 from quota import ledger
 from quota.actors import Actor, Role
@@ -25,13 +25,12 @@ from quota.errors import N_, NotFound
 from quota.inventory import Resource
 from quota.ledger import OWNED, Account, Entry, Holder, Transfer, histories, lending
 from quota.requests import KIND_LABELS, OPEN, Request
-from quota.units import UNITS, Arch, Kind, ResourceClass, shown
+from quota.units import CLASSES, VCPU, Arch, ClassCode, Commodity, shown
 
 blueprint = Blueprint("quota", __name__, url_prefix="/quota")
 frame.page("quota", "quota.index", N_("配额总览"), order=10)
 frame.page("quota", "quota.mine", N_("本单位配额"), order=10)
 
-KINDS = {kind.value: UNITS[kind].label for kind in Kind}
 ARCHS = {arch.value: arch.value if arch is not Arch.ANY else N_("不限架构") for arch in Arch}
 COMMANDS = {
     "provision": N_("投入容量"), "retire": N_("撤出容量"), "grant": N_("授予"), "use": N_("启用"),
@@ -49,11 +48,11 @@ TREND_DAYS = 30
 def index() -> str | Response:
     tx = reading()
     measured = utilizations.measured(tx)
-    columns, query, key = _board(request.args.get("kind", Kind.VCPU.value), measured)
+    columns, query, key = _board(request.args.get("kind", VCPU), measured)
     pools = {str(one.id): one.name for one in tx.scalars(select(Pool).order_by(Pool.id))}
     zones = {zone: zone for zone in tx.scalars(select(Pool.zone).distinct().order_by(Pool.zone))}
     filters = [
-        Filter("kind", N_("资源"), lambda q, v: q.where(key.c.kind == v), options=KINDS, default=Kind.VCPU.value),
+        Filter("kind", N_("资源"), lambda q, v: q.where(key.c.kind == v), options=CLASS_LABELS, default=VCPU),
         Filter("pool", N_("资源池"), lambda q, v: q.where(key.c.pool_id == int(v)), options=pools),
         Filter("zone", N_("网络区"), lambda q, v: q.where(Pool.zone == v), options=zones),
         Filter("arch", N_("架构"), lambda q, v: q.where(key.c.arch == v), options=ARCHS),
@@ -103,17 +102,17 @@ def _board(kind: str, measured: utilizations.Measured) -> tuple[list[Column], Se
         .join(Department, Department.id == grouped.c.department_id)
         .join(Pool, Pool.id == grouped.c.pool_id)
     )
-    factor = UNITS[Kind(kind)].factor if kind in KINDS else 0
+    factor = CLASSES[ClassCode(kind)].factor if kind in CLASS_LABELS else 0
 
     def figure(name: str, label: str, holder: str = "") -> Column:
         column = grouped.c[name]
         return Column(
             name,
             label,
-            lambda r: shown(Kind(r.kind), int(getattr(r, name))),
+            lambda r: shown(ClassCode(r.kind), int(getattr(r, name))),
             sort=column,
             number=True,
-            unit=UNITS[Kind(kind)].shown if factor else "",
+            unit=CLASSES[ClassCode(kind)].shown if factor else "",
             total=func.sum(column) * 1.0 / factor if factor else None,
             href=lambda r: url_for(
                 "quota.accounts",
@@ -126,7 +125,7 @@ def _board(kind: str, measured: utilizations.Measured) -> tuple[list[Column], Se
         )
 
     def use(row: Any) -> utilizations.Utilization:
-        return measured.of.get((row.pool_id, row.department_id, Kind(row.kind)), utilizations.UNMEASURED)
+        return measured.of.get((row.pool_id, row.department_id, ClassCode(row.kind)), utilizations.UNMEASURED)
 
     columns = [
         Column(
@@ -150,8 +149,8 @@ def _board(kind: str, measured: utilizations.Measured) -> tuple[list[Column], Se
     return columns, query, grouped
 
 
-def class_of(row: Any) -> ResourceClass:
-    return ResourceClass(Kind(row.kind), Arch(row.arch))
+def class_of(row: Any) -> Commodity:
+    return Commodity(ClassCode(row.kind), Arch(row.arch))
 
 
 def _rounded(value: float | None) -> float | None:
@@ -171,11 +170,11 @@ def capacity(tx: Tx, values: Any) -> list[dict[str, Any]]:
         if value and value != ALL:
             query = query.where(column == (int(value) if name == "pool" else value))
     given = {(one.pool_id, one.kind): one for one in tx.scalars(select(PoolCapacity))}
-    rows: dict[tuple[int, ResourceClass], dict[str, Any]] = {}
+    rows: dict[tuple[int, Commodity], dict[str, Any]] = {}
     for one, pool in tx.execute(query):
         row = rows.setdefault(
-            (one.pool_id, one.resource_class),
-            {"pool": pool, "cls": one.resource_class, "capacity": given.get((one.pool_id, one.kind)), "parts": {}},
+            (one.pool_id, one.commodity),
+            {"pool": pool, "cls": one.commodity, "capacity": given.get((one.pool_id, one.kind)), "parts": {}},
         )
         row["parts"][one.holder] = row["parts"].get(one.holder, 0) + one.balance
     for row in rows.values():
@@ -244,12 +243,12 @@ def wallets(tx: Tx, department_ids: set[int]) -> list[dict[str, Any]]:
         .order_by(Pool.id)
     )
     measured = utilizations.measured(tx)
-    found: dict[tuple[int, ResourceClass], dict[str, Any]] = {}
+    found: dict[tuple[int, Commodity], dict[str, Any]] = {}
     for pool, kind, arch, holder, balance in rows:
-        cls = ResourceClass(Kind(kind), Arch(arch))
+        cls = Commodity(ClassCode(kind), Arch(arch))
         row = found.setdefault((pool.id, cls), {"pool": pool, "cls": cls, **{one.value: 0 for one in OWNED}})
         row[holder] = int(balance)
-    order = list(Kind)
+    order = list(CLASSES)
     result = []
     for (pool_id, cls), row in sorted(found.items(), key=lambda item: (item[0][0], order.index(item[0][1].kind))):
         row["total"] = row["granted"] + row["held"] + row["used"] + row["lent"]
@@ -269,7 +268,7 @@ def _trend(tx: Tx, department_ids: set[int]) -> Chart:
 
     def line(*holders: Holder) -> list[float | None]:
         rows = histories.daily(tx, holders, first, last, department_ids=department_ids, zone=settings().zone)
-        many = [row for (_pool, cls), row in rows.items() if cls.kind is Kind.VCPU]
+        many = [row for (_pool, cls), row in rows.items() if cls.kind == VCPU]
         return [float(sum(row[n] for row in many)) for n in range(len(days))]
 
     return Chart(
@@ -315,7 +314,7 @@ def since_yesterday(tx: Tx, _who: Actor) -> str | None:
     changes = sorted(
         (
             (order.index(command) if command in order else len(order), _(COMMANDS.get(command, command)),
-             kind_label(ResourceClass(Kind(kind), Arch(arch))), number(count), amount(int(total), kind))
+             kind_label(Commodity(ClassCode(kind), Arch(arch))), number(count), amount(int(total), kind))
             for command, kind, arch, count, total in rows
         ),
     )  # fmt: skip

@@ -13,17 +13,17 @@ from console import links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, settings
 from console.lists import Column, Filter, Rows, listing, since, until
-from console.pages.quota.quota import ARCHS, COMMANDS, KINDS, class_of, mine_or_any
+from console.pages.quota.quota import ARCHS, COMMANDS, class_of, mine_or_any
 from console.pages.quota.quota import blueprint as of_quota
 from console.pages.quota.wallet_choices import HOLDERS
-from console.words import _, kind_label, names, number
+from console.words import CLASS_LABELS, _, kind_label, names, number
 from quota import ledger
 from quota.actors import Role
 from quota.directory import Department, Pool
 from quota.directory import departments as agencies
 from quota.errors import N_, NotFound
 from quota.ledger import Account, Entry, Transfer, histories
-from quota.units import UNITS, Kind, shown
+from quota.units import CLASSES, ClassCode, shown
 
 VERIFIED_AT_ONCE = 2000
 """An account with more entries is verified when asked for."""
@@ -35,8 +35,8 @@ ACCOUNTS = [
     Column("pool", N_("资源池"), lambda a: a.pool, href=links.pool(lambda a: a.pool_id)),
     Column("class", N_("资源"), lambda a: kind_label(class_of(a))),
     Column("holder", N_("去向"), lambda a: _(HOLDERS[a.holder]), sort=Account.holder),
-    Column("balance", N_("余额"), lambda a: shown(Kind(a.kind), a.balance), sort=Account.balance, number=True),
-    Column("unit", N_("计量单位"), lambda a: _(UNITS[Kind(a.kind)].shown)),
+    Column("balance", N_("余额"), lambda a: shown(ClassCode(a.kind), a.balance), sort=Account.balance, number=True),
+    Column("unit", N_("计量单位"), lambda a: _(CLASSES[ClassCode(a.kind)].shown)),
     Column("entries", N_("分录数"), lambda a: a.entries, sort=Account.entries, number=True),
 ]  # fmt: skip
 
@@ -64,7 +64,7 @@ def accounts() -> str | Response:
             options=departments,
         ),
         Filter("pool", N_("资源池"), lambda q, v: q.where(Account.pool_id == int(v)), options=pools),
-        Filter("kind", N_("资源"), lambda q, v: q.where(Account.kind == v), options=KINDS),
+        Filter("kind", N_("资源"), lambda q, v: q.where(Account.kind == v), options=CLASS_LABELS),
         Filter("arch", N_("架构"), lambda q, v: q.where(Account.arch == v), options=ARCHS),
         Filter("holder", N_("去向"), lambda q, v: q.where(Account.holder == v), options=HOLDERS),
     ]
@@ -111,7 +111,7 @@ def account(account_id: int) -> str | Response:
         if one.department_id is None:
             raise NotFound("account.none", N_("没有编号为 %(id)s 的账户"), id=account_id)
         mine_or_any(tx, one.department_id)
-    kind = Kind(one.kind)
+    kind = ClassCode(one.kind)
     columns = [
         Column("at", N_("时间"), lambda r: r.at, sort=Transfer.at),
         Column("sequence", N_("序号"), lambda r: r.sequence, sort=Entry.sequence, number=True),
@@ -119,8 +119,10 @@ def account(account_id: int) -> str | Response:
             "command", N_("操作"), lambda r: _(COMMANDS.get(r.command, r.command)), sort=Transfer.command, title=True
         ),
         Column("subject", N_("事由"), lambda r: r.subject, text=names.subject, href=lambda r: links.address(r.subject)),
-        Column("delta", N_("变动"), lambda r: shown(kind, r.delta), number=True, unit=UNITS[kind].shown, text=_signed),
-        Column("balance", N_("余额"), lambda r: shown(kind, r.balance), number=True, unit=UNITS[kind].shown),
+        Column(
+            "delta", N_("变动"), lambda r: shown(kind, r.delta), number=True, unit=CLASSES[kind].shown, text=_signed
+        ),
+        Column("balance", N_("余额"), lambda r: shown(kind, r.balance), number=True, unit=CLASSES[kind].shown),
         Column("actor", N_("经办"), lambda r: r.actor, text=names.who),
         Column("memo", N_("说明"), lambda r: r.memo),
         Column("transfer", N_("流水号"), lambda r: r.transfer_id, number=True, minor=True),
@@ -158,7 +160,7 @@ def account(account_id: int) -> str | Response:
     return render_template(
         "quota/account.html",
         one=one,
-        kind=kind_label(one.resource_class),
+        kind=kind_label(one.commodity),
         pool=tx.get_one(Pool, one.pool_id),
         department=tx.get(Department, one.department_id) if one.department_id else None,
         holder=_(HOLDERS[one.holder]),

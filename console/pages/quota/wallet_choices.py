@@ -16,7 +16,7 @@ from quota.db import Tx
 from quota.directory import Department, Pool
 from quota.errors import N_, Invalid
 from quota.ledger import Account, Holder
-from quota.units import UNITS, ResourceClass
+from quota.units import CLASSES, Commodity
 
 HOLDERS = {
     Holder.GRANTED.value: N_("未用"),
@@ -48,10 +48,10 @@ class WalletForm(FlaskForm):  # type: ignore[misc]
         departments(tx, self.department)
         self.wallet.choices = [SelectChoice(code, label) for code, label in wallets(tx, holder).items()]
 
-    def chosen(self) -> tuple[int, ResourceClass, int]:
+    def chosen(self) -> tuple[int, Commodity, int]:
         """(pool id, class, base units)."""
         pool_id, cls = parsed(self.wallet.data)
-        return pool_id, cls, (self.amount.data or 0) * UNITS[cls.kind].factor
+        return pool_id, cls, (self.amount.data or 0) * CLASSES[cls.kind].factor
 
 
 def departments(tx: Tx, field: SelectField, *, nobody: str = "", within: set[int] | None = None) -> None:
@@ -72,20 +72,20 @@ def wallets(tx: Tx, holder: Holder = Holder.FREE) -> dict[str, str]:
         .order_by(Pool.id, Account.kind, Account.arch)
     )
     return {
-        f"{one.pool_id}/{one.resource_class}": _(
+        f"{one.pool_id}/{one.commodity}": _(
             "%(pool)s · %(kind)s（空闲 %(free)s）",
             pool=pool,
-            kind=kind_label(one.resource_class),
-            free=amount(one.balance, one.resource_class),
+            kind=kind_label(one.commodity),
+            free=amount(one.balance, one.commodity),
         )
         for one, pool in rows
     }
 
 
-def parsed(code: str) -> tuple[int, ResourceClass]:
+def parsed(code: str) -> tuple[int, Commodity]:
     """``3/vcpu:aarch64`` → (3, class). Raises Invalid."""
     pool_id, _slash, cls = (code or "").partition("/")
     number = row_or(pool_id, 0)
     if not number:
         raise Invalid("class.unknown", N_("没有这种资源类别:%(text)s"), text=code, field="wallet")
-    return number, ResourceClass.parse(cls)
+    return number, Commodity.parse(cls)

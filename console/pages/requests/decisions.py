@@ -32,7 +32,7 @@ from quota.errors import N_, Invalid, OverCapacity, WrongState
 from quota.ledger import Holder, RunOut
 from quota.ledger import outlook as promises
 from quota.requests import DECISION_LABELS, FIELDS, STEP_LABELS, Decision, Request, RequestKind, approvals, terms
-from quota.units import UNITS, Kind, shown
+from quota.units import CLASSES, ClassCode, shown
 
 blueprint = Blueprint("decisions", __name__, url_prefix="/decisions")
 frame.page("requests", "decisions.index", N_("待审队列"), order=5)
@@ -156,14 +156,14 @@ def _page(tx: Tx, one: Request, form: DecisionForm) -> str:
 def outlook(tx: Tx, one: Request, rows: list[Consequence]) -> str:
     """When the pool runs out if the request is approved, and if it is not, of the first class (vCPU before others) that
     comes out of its free capacity. What is held counts as promised already. Nothing where it takes no free capacity."""
-    order = list(Kind)
+    order = list(CLASSES)
     taken = min((row for row in rows if row.beyond), key=lambda row: order.index(row.cls.kind), default=None)
     if taken is None:
         return ""
     held = sum(
         hold.amount
         for hold in ledger.pending(tx, one.subject)
-        if hold.source == Holder.FREE.value and hold.resource_class == taken.cls
+        if hold.source == Holder.FREE.value and hold.commodity == taken.cls
     )
     line = next((row for row in promises_board.lines(tx, (taken.cls.kind,), one.pool_id) if row.cls == taken.cls), None)
     if line is None:
@@ -193,28 +193,28 @@ def _run_out(found: RunOut) -> str:
 def _line(line: Any) -> dict[str, Any]:
     """A line with the fields that a part approval may change: pieces of a new order, figures of the rest."""
     kind = RequestKind(line.request.kind)
-    wanted = {Kind(name): figure for name, figure in line.amounts.items()}
+    wanted = {ClassCode(name): figure for name, figure in line.amounts.items()}
     by_piece = kind is RequestKind.CREATE
     return {
         "id": line.id,
         "name": line.item.name if line.item else "",
         "purpose": line.name,
         "amounts": wanted,
-        "current": {Kind(name): figure for name, figure in line.current.items()},
+        "current": {ClassCode(name): figure for name, figure in line.current.items()},
         "quantity": line.quantity,
         "approved": line.granted_quantity,
         "by_piece": by_piece,
         "figures": [] if by_piece else [
-            (one, UNITS[one], shown(one, line.granted_amounts.get(one.value, 0)), shown(one, figure))
+            (one, CLASSES[one], shown(one, line.granted_amounts.get(one, 0)), shown(one, figure))
             for one, figure in wanted.items()
         ],
     }  # fmt: skip
 
 
-def _approved(one: Request) -> tuple[dict[int, int], dict[int, dict[Kind, int]]]:
+def _approved(one: Request) -> tuple[dict[int, int], dict[int, dict[ClassCode, int]]]:
     """What the form says is approved, line by line. Raises Invalid naming the place of what is no number."""
     quantities: dict[int, int] = {}
-    amounts: dict[int, dict[Kind, int]] = {}
+    amounts: dict[int, dict[ClassCode, int]] = {}
     for line in one.lines:
         typed = request.form.get(f"quantity-{line.id}", "").strip()
         if typed:
@@ -222,7 +222,7 @@ def _approved(one: Request) -> tuple[dict[int, int], dict[int, dict[Kind, int]]]
         for name in line.amounts:
             typed = request.form.get(f"amount-{line.id}-{name}", "").strip()
             if typed:
-                amounts.setdefault(line.id, {})[Kind(name)] = _whole(typed) * UNITS[Kind(name)].factor
+                amounts.setdefault(line.id, {})[ClassCode(name)] = _whole(typed) * CLASSES[ClassCode(name)].factor
     return quantities, amounts
 
 

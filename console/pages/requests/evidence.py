@@ -16,7 +16,7 @@ from quota.errors import N_
 from quota.inventory import Resource
 from quota.ledger import Holder, Side
 from quota.requests import Request, RequestKind
-from quota.units import Arch, Kind, ResourceClass, classes, total
+from quota.units import VCPU, Arch, ClassCode, Commodity, classes, total
 
 ENOUGH_USE = 35.0
 """Per cent of what a department has that should be in use before it is given more. Our default."""
@@ -28,7 +28,7 @@ ENOUGH_COVERAGE = 0.9
 class Consequence:
     """One class: what approving takes and from where, the department's and the pool's figures now, in base units."""
 
-    cls: ResourceClass
+    cls: Commodity
     amount: int
     granted: int
     held: int
@@ -61,7 +61,7 @@ class Use:
     idle: Sequence[Finding]
 
     @property
-    def recoverable(self) -> dict[ResourceClass, int]:
+    def recoverable(self) -> dict[Commodity, int]:
         """What the department's own idle machines would give back, by class."""
         return _sum(self.idle)
 
@@ -93,20 +93,20 @@ def consequences(tx: Tx, request: Request) -> list[Consequence]:
 
 
 def consequences_of(
-    tx: Tx, kind: str, pool_id: int, department_id: int, takes: Mapping[ResourceClass, int]
+    tx: Tx, kind: str, pool_id: int, department_id: int, takes: Mapping[Commodity, int]
 ) -> list[Consequence]:
     """What handing in something that takes ``takes`` would move."""
     within, borrowed, _beyond = requests.drawn(tx, kind, pool_id, department_id, takes)
     return figures(tx, pool_id, department_id, takes, within, borrowed)
 
 
-def _held(tx: Tx, request: Request) -> tuple[dict[ResourceClass, int], dict[ResourceClass, int]] | None:
+def _held(tx: Tx, request: Request) -> tuple[dict[Commodity, int], dict[Commodity, int]] | None:
     """What a pending request holds of its department's own and of its borrowed quota, by class; None: it holds nothing."""
     holds = ledger.pending(tx, request.subject)
-    shares: dict[str, dict[ResourceClass, int]] = {Holder.GRANTED.value: {}, Holder.LENT.value: {}}
+    shares: dict[str, dict[Commodity, int]] = {Holder.GRANTED.value: {}, Holder.LENT.value: {}}
     for one in holds:
         if one.source in shares:
-            shares[one.source][one.resource_class] = one.amount
+            shares[one.source][one.commodity] = one.amount
     return (shares[Holder.GRANTED.value], shares[Holder.LENT.value]) if holds else None
 
 
@@ -114,16 +114,16 @@ def figures(
     tx: Tx,
     pool_id: int,
     department_id: int,
-    takes: Mapping[ResourceClass, int],
-    within: Mapping[ResourceClass, int],
-    borrowed: Mapping[ResourceClass, int],
-    gives: Mapping[ResourceClass, int] | None = None,
+    takes: Mapping[Commodity, int],
+    within: Mapping[Commodity, int],
+    borrowed: Mapping[Commodity, int],
+    gives: Mapping[Commodity, int] | None = None,
 ) -> list[Consequence]:
     """The figures of each class. A part approval takes what is ``within`` first, then what is ``borrowed``."""
     found = []
     for cls in sorted({*takes, *(gives or {})}):
 
-        def of(holder: Holder, department: int | None = department_id, cls: ResourceClass = cls) -> int:
+        def of(holder: Holder, department: int | None = department_id, cls: Commodity = cls) -> int:
             return ledger.balance(tx, Side(pool_id, cls, holder, department))
 
         amount = takes.get(cls, 0)
@@ -176,7 +176,7 @@ def uses(tx: Tx, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Use]
 
 
 def _used(run: Assessment, rows: Sequence[Finding]) -> Use:
-    machines = [one for one in rows if Kind.VCPU.value in one.resource.amounts]
+    machines = [one for one in rows if VCPU in one.resource.amounts]
     known = [one for one in machines if (one.coverage or 0) >= ENOUGH_COVERAGE and _figure(one, "cpu_mean") is not None]
     covered = [one.coverage for one in machines if one.coverage is not None]
     return Use(
@@ -201,23 +201,21 @@ def _figure(one: Finding, name: str) -> float | None:
 
 
 def _weighted(rows: Sequence[Finding], name: str) -> float | None:
-    pairs = [
-        (value, one.resource.amounts[Kind.VCPU.value]) for one in rows if (value := _figure(one, name)) is not None
-    ]
+    pairs = [(value, one.resource.amounts[VCPU]) for one in rows if (value := _figure(one, name)) is not None]
     weight = sum(w for _value, w in pairs)
     return sum(value * w for value, w in pairs) / weight if weight else None
 
 
-def _sum(rows: Iterable[Finding]) -> dict[ResourceClass, int]:
-    result: dict[ResourceClass, int] = {}
+def _sum(rows: Iterable[Finding]) -> dict[Commodity, int]:
+    result: dict[Commodity, int] = {}
     for one in rows:
-        what = {Kind(name): figure for name, figure in one.recoverable.items()}
+        what = {ClassCode(name): figure for name, figure in one.recoverable.items()}
         for cls, figure in classes(total([what]), Arch(one.resource.arch)).items():
             result[cls] = result.get(cls, 0) + figure
     return result
 
 
-def suggest(kind: str, takes: Mapping[ResourceClass, int], measured: Use) -> Suggestion:
+def suggest(kind: str, takes: Mapping[Commodity, int], measured: Use) -> Suggestion:
     """What the figures speak for. A rule of thumb that a person may overrule, so it says what it looked at.
 
     Returns are always suggested. An extension: by measured use. Growth: first the department's own idle machines, then measured use of at least
@@ -226,7 +224,7 @@ def suggest(kind: str, takes: Mapping[ResourceClass, int], measured: Use) -> Sug
     longer = kind == RequestKind.EXTEND
     if kind == RequestKind.UNSUBSCRIBE or not (takes or longer):
         return _suggestion("approve", N_("只退回资源,不占用容量"))
-    if not longer and Kind.VCPU not in {cls.kind for cls in takes}:
+    if not longer and VCPU not in {cls.kind for cls in takes}:
         return _suggestion("person", N_("申请不含计算资源,没有可比的使用率"))
     if measured.run is None or not measured.machines:
         return _suggestion("person", N_("本单位在该资源池没有可评估的主机"))
@@ -238,7 +236,7 @@ def suggest(kind: str, takes: Mapping[ResourceClass, int], measured: Use) -> Sug
             known=measured.known,
         )
     spare = measured.recoverable
-    served = [cls for cls, amount in takes.items() if cls.kind is Kind.VCPU and spare.get(cls, 0) >= amount]
+    served = [cls for cls, amount in takes.items() if cls.kind == VCPU and spare.get(cls, 0) >= amount]
     if served:
         return _suggestion(
             "reduce",

@@ -20,10 +20,10 @@ from quota.directory import CatalogItem, Department, Pool, System, departments
 from quota.errors import N_
 from quota.inventory import Resource
 from quota.requests import FIELDS, Ask, Line, Request, RequestKind
-from quota.units import UNITS, Arch, Kind, shown
+from quota.units import BLOCK, CLASSES, MEMORY, VCPU, Arch, ClassCode, shown
 
 MOST_LINES = 8
-SHAPED = (Kind.VCPU, Kind.MEMORY, Kind.BLOCK)
+SHAPED = (VCPU, MEMORY, BLOCK)
 """What a shape of one's own says; a resize may change these."""
 
 LONG = frozenset({"ports", "backup", "note", "mlps", "crypto", "users"})
@@ -66,11 +66,11 @@ class RequestForm(FlaskForm):  # type: ignore[misc]
 def form_class(kind: RequestKind) -> type[RequestForm]:
     """The form of one kind: with a field for each amount that it may name, and the further fields."""
     fields: dict[str, Any] = {}
-    named = {RequestKind.QUOTA: tuple(Kind), RequestKind.UNSUBSCRIBE: (), RequestKind.EXTEND: ()}.get(kind, SHAPED)
+    named = {RequestKind.QUOTA: tuple(CLASSES), RequestKind.UNSUBSCRIBE: (), RequestKind.EXTEND: ()}.get(kind, SHAPED)
     low = -10_000_000 if kind is RequestKind.QUOTA else 0
     for one in named:
-        fields[f"amount_{one.value}"] = IntegerField(
-            lazy(UNITS[one].label), [Optional(), NumberRange(low, 10_000_000, lazy(N_("请填写整数")))]
+        fields[f"amount_{one}"] = IntegerField(
+            lazy(CLASSES[one].label), [Optional(), NumberRange(low, 10_000_000, lazy(N_("请填写整数")))]
         )
     if kind is RequestKind.EXTEND:
         fields["use_until"] = DateField(lazy(N_("新的使用期限")), [InputRequired(lazy(N_("请填写新的使用期限")))])
@@ -84,9 +84,9 @@ def form_class(kind: RequestKind) -> type[RequestForm]:
     return type(f"{kind.name.title()}Form", (RequestForm,), fields)
 
 
-def amount_fields(form: RequestForm) -> list[tuple[Kind, Any]]:
+def amount_fields(form: RequestForm) -> list[tuple[ClassCode, Any]]:
     """(kind, field) of every amount that the form asks for."""
-    return [(kind, form[f"amount_{kind.value}"]) for kind in Kind if f"amount_{kind.value}" in form]
+    return [(kind, form[f"amount_{kind}"]) for kind in CLASSES if f"amount_{kind}" in form]
 
 
 def offer(form: RequestForm, tx: Tx, department: Department, pool: Pool, kind: RequestKind) -> None:
@@ -137,7 +137,7 @@ def ask(
 
 
 def _lines(form: RequestForm, kind: RequestKind, resource: Resource | None) -> Iterable[Line]:
-    named = {one: field.data * UNITS[one].factor for one, field in amount_fields(form) if field.data is not None}
+    named = {one: field.data * CLASSES[one].factor for one, field in amount_fields(form) if field.data is not None}
     if kind is RequestKind.CREATE:
         for line in form.lines:
             if line.item.data:
@@ -176,7 +176,7 @@ def fill(form: RequestForm, request: Request) -> None:
             form.item.data = line.item_id
             continue
         for one, field in amount_fields(form):
-            if one.value in line.amounts:
-                field.data = int(shown(one, line.amounts[one.value]))
+            if one in line.amounts:
+                field.data = int(shown(one, line.amounts[one]))
         form.quantity.data = line.quantity
     form.generation.data = str(request.generation)

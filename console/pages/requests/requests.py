@@ -46,7 +46,7 @@ from quota.requests import (
     notices,
     terms,
 )
-from quota.units import Kind
+from quota.units import ClassCode
 
 blueprint = Blueprint("requests", __name__, url_prefix="/requests")
 frame.page("requests", "requests.index", N_("申请"), order=10)
@@ -79,9 +79,9 @@ def what(one: Request) -> str:
         return _("%(number)s 延期至 %(until)s", number=one.extends.number, until=one.use_until or "—")
     parts = []
     for line in one.lines:
-        shape = line.item.name if line.item else amounts({Kind(k): v for k, v in line.amounts.items()})
+        shape = line.item.name if line.item else amounts({ClassCode(k): v for k, v in line.amounts.items()})
         if line.current and not line.amounts:
-            shape = amounts({Kind(k): v for k, v in line.current.items()})
+            shape = amounts({ClassCode(k): v for k, v in line.current.items()})
         parts.append(f"{shape} × {line.quantity}" if line.quantity > 1 else shape)
     return _("、").join(parts)
 

@@ -33,7 +33,7 @@ from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.directory import Pool
 from quota.errors import N_, Conflict, Invalid, NotFound, Refused
-from quota.units import UNITS, Arch, Kind
+from quota.units import CLASSES, Arch, ClassCode
 
 blueprint = Blueprint("bills", __name__, url_prefix="/bills")
 frame.page("providers", "bills.index", N_("账单"), order=30)
@@ -99,8 +99,8 @@ LINES = [
     Column("resource", N_("资源编号"), lambda one: one.external_id, sort=BillLine.external_id, title=True),
     Column("kind", N_("类别"), lambda one: kind_label(one.kind), sort=BillLine.kind),
     Column("arch", N_("架构"), lambda one: _(ARCH_LABELS[Arch(one.arch)])),
-    Column("quantity", N_("计费用量"), lambda one: one.quantity / UNITS[Kind(one.kind)].factor, number=True),
-    Column("unit", N_("计量单位"), lambda one: _(UNITS[Kind(one.kind)].shown) + "·" + _("时")),
+    Column("quantity", N_("计费用量"), lambda one: one.quantity / CLASSES[ClassCode(one.kind)].factor, number=True),
+    Column("unit", N_("计量单位"), lambda one: _(CLASSES[ClassCode(one.kind)].shown) + "·" + _("时")),
     Column("cost", N_("金额"), lambda one: one.cost, unit=N_("元"), sort=BillLine.cost, number=True, text=as_billed),
     Column("since", N_("起"), lambda one: one.since, sort=BillLine.since),
     Column("until", N_("止"), lambda one: one.until),
@@ -108,7 +108,7 @@ LINES = [
 LINE_FILTERS = [
     Filter("q", N_("资源编号"), lambda q, v: q.where(frame.matching(v, BillLine.external_id))),
     Filter("kind", N_("类别"), lambda q, v: q.where(BillLine.kind == v),
-           options={kind.value: unit.label for kind, unit in UNITS.items()}),
+           options={kind: unit.label for kind, unit in CLASSES.items()}),
 ]  # fmt: skip
 
 
@@ -210,14 +210,14 @@ def show(bill_id: int) -> str | Response:
     )
 
 
-def _by_kind(rows: list[Row]) -> dict[Kind, dict[str, Decimal]]:
-    """Kind → billed, metered, unmeasured and disputed unit-hours in the unit that people read."""
-    found: dict[Kind, dict[str, Decimal]] = {}
+def _by_kind(rows: list[Row]) -> dict[ClassCode, dict[str, Decimal]]:
+    """ClassCode → billed, metered, unmeasured and disputed unit-hours in the unit that people read."""
+    found: dict[ClassCode, dict[str, Decimal]] = {}
     for row in rows:
-        kind = Kind(row.facts["kind"])
+        kind = ClassCode(row.facts["kind"])
         sums = found.setdefault(kind, dict.fromkeys(("billed", "metered", "unmeasured", "disputed"), Decimal(0)))
         for name in sums:
-            sums[name] += Decimal(row.facts[name]) / UNITS[kind].factor
+            sums[name] += Decimal(row.facts[name]) / CLASSES[kind].factor
     return dict(sorted(found.items()))
 
 

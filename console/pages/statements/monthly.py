@@ -36,7 +36,7 @@ from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory import CloudProvider, Department
 from quota.errors import N_
-from quota.units import UNITS, Kind
+from quota.units import CLASSES, ClassCode
 
 blueprint = Blueprint("monthly", __name__, url_prefix="/reports/monthly")
 frame.page("reports", "monthly.index", N_("运营月报"), order=50)
@@ -88,16 +88,16 @@ def _kinds(tx: Tx, run: StatementRun) -> list[list[Any]]:
         .where(StatementLine.run_id == run.id, StatementLine.charge != CORRECTION)
         .group_by(StatementLine.kind)
     )  # fmt: skip
-    order = list(Kind)
+    order = list(CLASSES)
     return [
         [
             kind_label(kind),
             hours(unit_hours(kind, int(allocated))),
-            _(UNITS[Kind(kind)].shown) + "·" + _("时"),
+            _(CLASSES[ClassCode(kind)].shown) + "·" + _("时"),
             percent(_share(int(proven), int(allocated))),
             money(yuan(int(cost)) if cost is not None else None),
         ]
-        for kind, allocated, proven, cost in sorted(rows, key=lambda row: order.index(Kind(row[0])))
+        for kind, allocated, proven, cost in sorted(rows, key=lambda row: order.index(ClassCode(row[0])))
     ]
 
 

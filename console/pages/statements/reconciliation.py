@@ -14,15 +14,15 @@ from console import frame, links
 from console.access import BUSINESS, STEWARDS, allow, may
 from console.book import actor, book, lake, reading, settings
 from console.lists import Column, Filter, Rows, listing
-from console.pages.statements.statements import KINDS, as_billed, money
-from console.words import UNKNOWN, _, kind_label
+from console.pages.statements.statements import as_billed, money
+from console.words import CLASS_LABELS, UNKNOWN, _, kind_label
 from metering.statements import LABELS, Dispute, DisputeState, FourWayLine, disputes, reconciliation, yuan
 from metering.workbench import Works
 from quota.actors import Role
 from quota.db import Tx
 from quota.directory import Pool
 from quota.errors import N_, NotFound
-from quota.units import UNITS, Kind
+from quota.units import CLASSES, ClassCode
 
 blueprint = Blueprint("reconciliation", __name__, url_prefix="/reports/reconciliation")
 frame.page("reports", "reconciliation.index", N_("四方对账"), order=20)
@@ -42,7 +42,7 @@ def cause_label(code: str) -> str:
 
 def shown_hours(kind: str, quantity: Decimal | None) -> Decimal | None:
     """Base units × hours → shown units × hours."""
-    return None if quantity is None else quantity / UNITS[Kind(kind)].factor
+    return None if quantity is None else quantity / CLASSES[ClassCode(kind)].factor
 
 
 def written(value: Decimal | None) -> str:
@@ -50,7 +50,7 @@ def written(value: Decimal | None) -> str:
 
 
 def unit_of(kind: str) -> str:
-    return _(UNITS[Kind(kind)].shown) + "·" + _("时")
+    return _(CLASSES[ClassCode(kind)].shown) + "·" + _("时")
 
 
 def _side(name: str) -> Any:
@@ -104,7 +104,7 @@ def index() -> str | Response:
         Filter("month", N_("月份"), lambda q, _v: q, options={one: one for one in months}, default=month),
         Filter("pool", N_("资源池"), lambda q, v: q.where(FourWayLine.pool_id == int(v)), options=pools(tx)),
         Filter("cause", N_("差异原因"), _cause, options=CAUSES, default=DIFFERING),
-        Filter("kind", N_("类别"), lambda q, v: q.where(FourWayLine.kind == v), options=KINDS),
+        Filter("kind", N_("类别"), lambda q, v: q.where(FourWayLine.kind == v), options=CLASS_LABELS),
         Filter("q", N_("云侧编号"), lambda q, v: q.where(frame.matching(v, FourWayLine.external_id))),
     ]
     query = (

@@ -15,7 +15,7 @@ from metering import statements
 from metering.statements import CORRECTION, StatementLine, StatementRun, yuan
 from quota.directory import CloudProvider, Department
 from quota.errors import N_
-from quota.units import UNITS, Kind
+from quota.units import CLASSES, ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -82,7 +82,7 @@ def _summary(tx: Tx, run: StatementRun, where: ColumnElement[bool] | None) -> It
 
 def _lines(tx: Tx, run: StatementRun, where: ColumnElement[bool] | None) -> Iterable[Iterable[Any]]:
     for one in statements.lines_of(tx, run, where, days=False):
-        unit, tariff = UNITS[Kind(one.kind)], one.tariff
+        unit, tariff = CLASSES[ClassCode(one.kind)], one.tariff
         yield (
             one.resource.name, one.resource.external_id, unit.label, unit.shown, N_("关机") if one.stopped else N_("开机"),
             one.department.name if one.department else None, one.system.name if one.system else None,

@@ -19,7 +19,7 @@ from console.book import actor, book, lake, reading, settings
 from console.charts import Chart, Series
 from console.lists import SPOOL_BYTES, Column, Filter, Rows, listing
 from console.security import row_or
-from console.words import UNKNOWN, _, kind_label
+from console.words import CLASS_LABELS, UNKNOWN, _, kind_label
 from metering import statements
 from metering.intake import LateFigure
 from metering.statements import (
@@ -41,7 +41,7 @@ from quota.db import Tx
 from quota.directory import CloudProvider, Department, System
 from quota.errors import N_, NotFound
 from quota.inventory import Resource
-from quota.units import UNITS, Kind
+from quota.units import BLOCK, CLASSES, MEMORY, OBJECT, VCPU, ClassCode
 
 blueprint = Blueprint("statements", __name__, url_prefix="/reports/statements")
 frame.page("reports", "statements.index", N_("对账单"), order=10)
@@ -54,7 +54,6 @@ LEVELS = {
     "resource": N_("资源"),
 }
 BELOW = {"provider": "department", "department": "system", "system": "resource", "kind": "resource"}
-KINDS = {kind.value: unit.label for kind, unit in UNITS.items()}
 CHARGES = {"usage": N_("用量"), CORRECTION: N_("更正")}
 
 
@@ -118,7 +117,7 @@ def filters(tx: Tx, run: StatementRun, *, levels: bool) -> list[Filter]:
                options={**_choices(tx, run, StatementLine.department_id, Department), "0": N_("无归属")}),
         Filter("system", N_("信息系统"), _narrow(StatementLine.system_id),
                options={**_choices(tx, run, StatementLine.system_id, System), "0": N_("无归属")}),
-        Filter("kind", N_("类别"), lambda q, v: q.where(StatementLine.kind == v), options=KINDS),
+        Filter("kind", N_("类别"), lambda q, v: q.where(StatementLine.kind == v), options=CLASS_LABELS),
     ]  # fmt: skip
     if not levels:
         found.append(Filter("charge", N_("性质"), lambda q, v: q.where(StatementLine.charge == v), options=CHARGES))
@@ -133,11 +132,11 @@ def _named(query: Rows, value: str) -> Rows:
 # ------------------------------------------------------------------------------------------------------------ overview
 
 
-def _sum(name: str, *kinds: Kind) -> Any:
+def _sum(name: str, *kinds: ClassCode) -> Any:
     """Unit-seconds or fen of usage lines, of some kinds where given."""
     wanted = StatementLine.charge != CORRECTION
     if kinds:
-        wanted = wanted & StatementLine.kind.in_([kind.value for kind in kinds])
+        wanted = wanted & StatementLine.kind.in_(kinds)
     return func.coalesce(func.sum(case((wanted, getattr(StatementLine, name)), else_=0)), 0)
 
 
@@ -155,9 +154,9 @@ def _grouped(level: str) -> tuple[Select[Any], Any]:
         one.label("id"),
         name.label("name"),
         func.count(StatementLine.resource_id.distinct()).label("resources"),
-        _sum("allocated", Kind.VCPU).label("vcpu"),
-        _sum("allocated", Kind.MEMORY).label("memory"),
-        _sum("allocated", Kind.BLOCK, Kind.OBJECT).label("storage"),
+        _sum("allocated", VCPU).label("vcpu"),
+        _sum("allocated", MEMORY).label("memory"),
+        _sum("allocated", BLOCK, OBJECT).label("storage"),
         _sum("allocated").label("allocated"),
         _sum("cost_fen").label("cost"),
         _sum("unmeasured_fen").label("unmeasured"),
@@ -196,14 +195,14 @@ def _columns(level: str, run: StatementRun) -> list[Column]:
     ]  # fmt: skip
     if level == "kind":
         found.append(Column("hours", N_("占用量"), lambda r: unit_hours(r.id, r.allocated), number=True, text=hours))
-        found.append(Column("unit", N_("计量单位"), lambda r: _(UNITS[Kind(r.id)].shown) + "·" + _("时")))
+        found.append(Column("unit", N_("计量单位"), lambda r: _(CLASSES[ClassCode(r.id)].shown) + "·" + _("时")))
     else:
         found += [
-            Column("vcpu", "vCPU", lambda r: unit_hours(Kind.VCPU, r.vcpu), unit=N_("vCPU·时"),
-                   sort=_sum("allocated", Kind.VCPU), number=True, text=hours),
-            Column("memory", N_("内存"), lambda r: unit_hours(Kind.MEMORY, r.memory), unit=N_("GB·时"), number=True,
+            Column("vcpu", "vCPU", lambda r: unit_hours(VCPU, r.vcpu), unit=N_("vCPU·时"),
+                   sort=_sum("allocated", VCPU), number=True, text=hours),
+            Column("memory", N_("内存"), lambda r: unit_hours(MEMORY, r.memory), unit=N_("GB·时"), number=True,
                    text=hours, minor=True),
-            Column("storage", N_("存储"), lambda r: unit_hours(Kind.BLOCK, r.storage), unit=N_("GB·时"), number=True,
+            Column("storage", N_("存储"), lambda r: unit_hours(BLOCK, r.storage), unit=N_("GB·时"), number=True,
                    text=hours, minor=True),
         ]  # fmt: skip
     return [
@@ -303,7 +302,7 @@ COLUMNS = [
     Column("provider", N_("云服务商"), lambda r: r.provider.name, href=links.provider(lambda r: r.provider_id), minor=True),
     Column("hours", N_("占用"), lambda r: r.unit_hours, number=True, text=hours, sort=StatementLine.allocated),
     Column("proven", N_("已证实"), lambda r: r.proven_hours, number=True, text=hours),
-    Column("unit", N_("计量单位"), lambda r: _(UNITS[Kind(r.kind)].shown) + "·" + _("时"), minor=True),
+    Column("unit", N_("计量单位"), lambda r: _(CLASSES[ClassCode(r.kind)].shown) + "·" + _("时"), minor=True),
     Column("coverage", N_("采集覆盖率"), lambda r: None if r.coverage is None else round(r.coverage, 2), unit="%",
            number=True),
     Column("price", N_("单价"), lambda r: r.tariff.unit_price(r.stopped).normalize() if r.tariff else None,
@@ -352,7 +351,7 @@ def line(line_id: int) -> str:
         for first, last, allocated, proven in zip(*one.days, strict=True)
         for day in range(first, last + 1)
     ]
-    unit = _(UNITS[Kind(one.kind)].shown) + "·" + _("时")
+    unit = _(CLASSES[ClassCode(one.kind)].shown) + "·" + _("时")
     chart = Chart(
         "days",
         _("每日占用"),

@@ -19,23 +19,25 @@ from console.access import BUSINESS, allow
 from console.book import reading, transaction
 from console.forms import DateField, answer, done
 from console.lists import Column, Filter, listing
-from console.words import ARCH_LABELS, UNKNOWN, _, kind_label, lazy, who
+from console.words import ARCH_LABELS, CLASS_LABELS, UNKNOWN, _, kind_label, lazy, who
 from metering.statements import PER_LABELS, Per, Tariff, closings, tariffs
 from quota.actors import Role
 from quota.db import Tx
 from quota.directory import CatalogItem, CloudProvider
 from quota.errors import N_, Invalid, NotFound
-from quota.units import UNITS, Arch, Kind
+from quota.units import CLASSES, Arch, ClassCode
 
 blueprint = Blueprint("tariffs", __name__, url_prefix="/reports/tariffs")
 frame.page("reports", "tariffs.index", N_("价目"), order=40)
 
-KINDS = {kind.value: unit.label for kind, unit in UNITS.items()}
-
 
 def priced(one: Tariff) -> str:
     """``46 元/核·月``."""
-    return f"{one.price.normalize():f} " + _("元") + f"/{_(UNITS[Kind(one.kind)].shown)}·{_(PER_LABELS[Per(one.per)])}"
+    return (
+        f"{one.price.normalize():f} "
+        + _("元")
+        + f"/{_(CLASSES[ClassCode(one.kind)].shown)}·{_(PER_LABELS[Per(one.per)])}"
+    )
 
 
 def _scope(one: Tariff) -> str:
@@ -53,14 +55,14 @@ COLUMNS = [
     Column("scope", N_("适用"), _scope),
     Column("price", N_("单价"), lambda t: t.price, sort=Tariff.price, unit=N_("元"), number=True,
            text=lambda v: f"{v.normalize():f}"),
-    Column("per", N_("计价单位"), lambda t: f"{_(UNITS[Kind(t.kind)].shown)}·{_(PER_LABELS[Per(t.per)])}"),
+    Column("per", N_("计价单位"), lambda t: f"{_(CLASSES[ClassCode(t.kind)].shown)}·{_(PER_LABELS[Per(t.per)])}"),
     Column("stopped", N_("关机比例"), lambda t: t.stopped_share, unit="%", number=True),
     Column("from", N_("生效日期"), lambda t: t.effective_from, sort=Tariff.effective_from),
     Column("label", N_("标记"), lambda t: _(t.label) if t.label else None),
     Column("entered", N_("录入"), lambda t: t.entered_at, sort=Tariff.entered_at, minor=True),
     Column("by", N_("录入人"), lambda t: t.entered_by, text=who, minor=True),
 ]  # fmt: skip
-FILTERS = [Filter("kind", N_("类别"), lambda q, v: q.where(Tariff.kind == v), options=KINDS)]
+FILTERS = [Filter("kind", N_("类别"), lambda q, v: q.where(Tariff.kind == v), options=CLASS_LABELS)]
 
 
 class TariffForm(FlaskForm):  # type: ignore[misc]
@@ -79,7 +81,7 @@ class TariffForm(FlaskForm):  # type: ignore[misc]
 
     def offer(self, tx: Tx) -> None:
         """Fill the choices from the book."""
-        self.kind.choices = [SelectChoice(kind.value, _(unit.label)) for kind, unit in UNITS.items()]
+        self.kind.choices = [SelectChoice(kind, _(unit.label)) for kind, unit in CLASSES.items()]
         self.arch.choices = [
             SelectChoice("", _("不限")),
             *(SelectChoice(arch.value) for arch in Arch if arch is not Arch.ANY),
@@ -101,7 +103,7 @@ class TariffForm(FlaskForm):  # type: ignore[misc]
             raise Invalid("tariff.price.text", N_("单价不是数"), field="price") from None
         return tariffs.enter(
             tx,
-            Kind(self.kind.data),
+            ClassCode(self.kind.data),
             price,
             self.effective_from.data,
             per=Per(self.per.data),

@@ -33,7 +33,7 @@ from providers.readers import (
     read_usage_files,
 )
 from quota.errors import N_, Invalid, NotFound
-from quota.units import Arch, Kind
+from quota.units import BANDWIDTH, CLASSES, MEMORY, OBJECT, VCPU, Arch, ClassCode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,14 +102,14 @@ class FilesCloud:
         self.capabilities = frozenset(Verb) if self.orders is not None else frozenset()
         self.live_resize = bool(live_resize) and self.orders is not None
         try:
-            also = frozenset(Kind(one) for one in frees)
-        except ValueError:
+            also = frozenset(CLASSES.known(one) for one in frees)
+        except Invalid:
             raise Invalid(
                 "adapter.options", N_("适配器 %(name)s 的参数不对:%(error)s"), name=name, error="frees", field="frees"
             ) from None
-        self.releases: Mapping[Verb, frozenset[Kind]] = {
-            Verb.RESIZE: frozenset({Kind.VCPU, Kind.MEMORY, Kind.OBJECT, Kind.BANDWIDTH}) | also,
-            Verb.DELETE: frozenset(Kind),
+        self.releases: Mapping[Verb, frozenset[ClassCode]] = {
+            Verb.RESIZE: frozenset({VCPU, MEMORY, OBJECT, BANDWIDTH}) | also,
+            Verb.DELETE: frozenset(CLASSES),
         }
         self.usage_report = Refusals()
         self.inventory_report = Refusals()

@@ -27,12 +27,12 @@ from providers.base import (
     ServiceKind,
     Verb,
 )
-from quota.units import Arch, Kind
+from quota.units import CLASSES, MEMORY, VCPU, Arch, ClassCode
 
 Array = NDArray[Any]
 
 BATCH_ROWS = 2_000_000
-SIZED = frozenset({Kind.VCPU, Kind.MEMORY})
+SIZED = frozenset({VCPU, MEMORY})
 
 
 def natural(name: str) -> tuple[Any, ...]:
@@ -165,7 +165,7 @@ class RecordedCloud:
         self.takes, self.slow = takes, slow
         self.capabilities = frozenset(Verb) - {Verb.CREATE}
         self.live_resize = False
-        self.releases: Mapping[Verb, frozenset[Kind]] = {Verb.RESIZE: SIZED, Verb.DELETE: frozenset(Kind)}
+        self.releases: Mapping[Verb, frozenset[ClassCode]] = {Verb.RESIZE: SIZED, Verb.DELETE: frozenset(CLASSES)}
         self._acts: dict[str, _Acts] = {}
         self._given: dict[str, tuple[Order, datetime]] = {}
         self._outcomes: dict[str, Outcome] = {}
@@ -194,7 +194,7 @@ class RecordedCloud:
             name,
             ServiceKind.VM,
             self.arch,
-            {kind: n for kind, n in ((Kind.VCPU, cores), (Kind.MEMORY, memory)) if n},
+            {kind: n for kind, n in ((VCPU, cores), (MEMORY, memory)) if n},
             state,
             department_code=self.owners[name],
             created_at=datetime.fromtimestamp(int(self.recording.columns["ts"][rows.start]), UTC),
@@ -268,10 +268,10 @@ class RecordedCloud:
         self._outcomes[outcome.key] = outcome
         return outcome
 
-    def _do(self, name: str, order: Order, at: int) -> Mapping[Kind, int]:
+    def _do(self, name: str, order: Order, at: int) -> Mapping[ClassCode, int]:
         acts = self._acts.setdefault(name, _Acts())
         if order.verb is Verb.RESIZE:
-            acts.shapes.append((at, order.amounts.get(Kind.VCPU), order.amounts.get(Kind.MEMORY)))
+            acts.shapes.append((at, order.amounts.get(VCPU), order.amounts.get(MEMORY)))
             return {}
         if order.verb in (Verb.STOP, Verb.RECYCLE, Verb.DELETE) and (
             not acts.silences or acts.silences[-1][1] != np.inf

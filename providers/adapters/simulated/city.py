@@ -13,7 +13,21 @@ from zlib import crc32
 
 from providers.adapters.simulated.agencies import AGENCIES, GROUPS
 from providers.base import ServiceKind
-from quota.units import Arch, Kind
+from quota.units import (
+    ACCELERATOR,
+    BANDWIDTH,
+    BLOCK,
+    CRYPTOGRAPHY,
+    DATABASE,
+    EIP,
+    MEMORY,
+    MIDDLEWARE,
+    OBJECT,
+    SECURITY,
+    VCPU,
+    Arch,
+    ClassCode,
+)
 
 CITY = "云港市"
 
@@ -56,7 +70,7 @@ class CityCompany:
 class CityCapacity:
     """What may be given out of a kind is ⌊(total − reserved) × ratio⌋."""
 
-    kind: Kind
+    kind: ClassCode
     total: int
     reserved: int
     ratio: Decimal
@@ -85,7 +99,7 @@ class CityItem:
     name: str
     name_en: str
     service: ServiceKind
-    amounts: Mapping[Kind, int]
+    amounts: Mapping[ClassCode, int]
     archs: tuple[Arch, ...]
     unit: str
     delivery_days: int
@@ -143,7 +157,8 @@ def companies() -> tuple[CityCompany, ...]:
 
 def _capacities(**figures: tuple[int, int, str]) -> tuple[CityCapacity, ...]:
     return tuple(
-        CityCapacity(Kind(name), total, reserved, Decimal(ratio)) for name, (total, reserved, ratio) in figures.items()
+        CityCapacity(ClassCode(name), total, reserved, Decimal(ratio))
+        for name, (total, reserved, ratio) in figures.items()
     )
 
 
@@ -230,34 +245,34 @@ def catalogue() -> tuple[CityItem, ...]:
 
 def _machines() -> Iterator[CityItem]:
     for c, g in SHAPES:
-        takes = {Kind.VCPU: c, Kind.MEMORY: g * 1024}
+        takes = {VCPU: c, MEMORY: g * 1024}
         name, english = f"云主机 {c}C{g}G", f"Cloud server {c}C{g}G"
         yield CityItem(f"vm-{c}c{g}g", name, english, ServiceKind.VM, takes, CHIPS, "台·月", 2)
     for c, archs in ((64, _X86), (96, _ARM)):
-        takes = {Kind.VCPU: c, Kind.MEMORY: 512 * 1024}
+        takes = {VCPU: c, MEMORY: 512 * 1024}
         name, english = f"裸金属 {c}C512G", f"Bare metal {c}C512G"
         yield CityItem(f"bm-{c}c512g", name, english, ServiceKind.BARE_METAL, takes, archs, "台·月", 10)
 
 
 def _storage() -> Iterator[CityItem]:
     for size in (100, 500, 1000, 2000):
-        name, english, takes = f"云硬盘 {size} GB", f"Volume {size} GB", {Kind.BLOCK: size}
+        name, english, takes = f"云硬盘 {size} GB", f"Volume {size} GB", {BLOCK: size}
         yield CityItem(f"volume-{size}g", name, english, ServiceKind.VOLUME, takes, _ANY, "GB·月", 2)
     for tera in (1, 5, 20):
-        name, english, takes = f"对象存储 {tera} TB", f"Object store {tera} TB", {Kind.OBJECT: tera * 1000}
+        name, english, takes = f"对象存储 {tera} TB", f"Object store {tera} TB", {OBJECT: tera * 1000}
         yield CityItem(f"object-{tera}t", name, english, ServiceKind.OBJECT_STORE, takes, _ANY, "GB·月", 2)
 
 
 def _network() -> Iterator[CityItem]:
-    yield CityItem("eip", "弹性公网IP", "Elastic IP", ServiceKind.EIP, {Kind.EIP: 1}, _X86, "个·月", 2)
+    yield CityItem("eip", "弹性公网IP", "Elastic IP", ServiceKind.EIP, {EIP: 1}, _X86, "个·月", 2)
     for speed in (10, 50, 100, 200):
-        name, english, takes = f"带宽 {speed} Mbps", f"Bandwidth {speed} Mbps", {Kind.BANDWIDTH: speed}
+        name, english, takes = f"带宽 {speed} Mbps", f"Bandwidth {speed} Mbps", {BANDWIDTH: speed}
         yield CityItem(f"bandwidth-{speed}m", name, english, ServiceKind.BANDWIDTH, takes, _ANY, "Mbps·月", 2)
 
 
-_SERVICES: tuple[tuple[ServiceKind, Kind, tuple[Arch, ...], str, int, tuple[tuple[str, str, str], ...]], ...] = (
+_SERVICES: tuple[tuple[ServiceKind, ClassCode, tuple[Arch, ...], str, int, tuple[tuple[str, str, str], ...]], ...] = (
     (
-        ServiceKind.DATABASE, Kind.DATABASE, CHIPS, "实例·月", 2,
+        ServiceKind.DATABASE, DATABASE, CHIPS, "实例·月", 2,
         (
             ("db-relational", "关系型数据库(主备)", "Relational database (primary/standby)"),
             ("db-domestic", "国产关系型数据库(主备)", "Domestic relational database"),
@@ -265,7 +280,7 @@ _SERVICES: tuple[tuple[ServiceKind, Kind, tuple[Arch, ...], str, int, tuple[tupl
         ),
     ),
     (
-        ServiceKind.MIDDLEWARE, Kind.MIDDLEWARE, CHIPS, "实例·月", 2,
+        ServiceKind.MIDDLEWARE, MIDDLEWARE, CHIPS, "实例·月", 2,
         (
             ("mw-queue", "消息队列", "Message queue"),
             ("mw-cache", "分布式缓存", "Cache"),
@@ -273,7 +288,7 @@ _SERVICES: tuple[tuple[ServiceKind, Kind, tuple[Arch, ...], str, int, tuple[tupl
         ),
     ),
     (
-        ServiceKind.SECURITY, Kind.SECURITY, _ANY, "套·年", 2,
+        ServiceKind.SECURITY, SECURITY, _ANY, "套·年", 2,
         (
             ("sec-waf", "Web 应用防火墙", "Web application firewall"),
             ("sec-bastion", "堡垒机", "Bastion host"),
@@ -281,7 +296,7 @@ _SERVICES: tuple[tuple[ServiceKind, Kind, tuple[Arch, ...], str, int, tuple[tupl
         ),
     ),
     (
-        ServiceKind.CRYPTOGRAPHY, Kind.CRYPTOGRAPHY, _ANY, "实例·月", 5,
+        ServiceKind.CRYPTOGRAPHY, CRYPTOGRAPHY, _ANY, "实例·月", 5,
         (
             ("crypto-hsm", "云密码机", "Cloud HSM"),
             ("crypto-sign", "签名验签", "Signing"),
@@ -300,4 +315,4 @@ def _services() -> Iterator[CityItem]:
 def _cards() -> Iterator[CityItem]:
     for chip, archs in (("NPU", _ARM), ("GPU", _X86)):
         code, name, english = f"{chip.lower()}-card", f"{chip} 加速卡", f"{chip} card"
-        yield CityItem(code, name, english, ServiceKind.ACCELERATOR, {Kind.ACCELERATOR: 1}, archs, "卡·月", 10)
+        yield CityItem(code, name, english, ServiceKind.ACCELERATOR, {ACCELERATOR: 1}, archs, "卡·月", 10)

@@ -37,7 +37,7 @@ from providers.base import (
 )
 from providers.options import Json, option
 from quota.errors import N_, Invalid
-from quota.units import Kind
+from quota.units import BANDWIDTH, CLASSES, MEMORY, OBJECT, VCPU, ClassCode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +72,10 @@ class SimulatedCloud:
     Options = SimulatedOptions
     capabilities = frozenset(Verb)
     # Quota comes back when a thing shrinks or is gone; what is off or in the recycle bin keeps its place.
-    releases: Mapping[Verb, frozenset[Kind]] = {
+    releases: Mapping[Verb, frozenset[ClassCode]] = {
         **dict.fromkeys(Verb, frozenset()),
-        Verb.RESIZE: frozenset({Kind.VCPU, Kind.MEMORY, Kind.OBJECT, Kind.BANDWIDTH}),
-        Verb.DELETE: frozenset(Kind),
+        Verb.RESIZE: frozenset({VCPU, MEMORY, OBJECT, BANDWIDTH}),
+        Verb.DELETE: frozenset(CLASSES),
     }
 
     def __init__(

@@ -11,7 +11,7 @@ from providers.adapters.simulated.city import CityPool
 from providers.adapters.simulated.faults import chance
 from providers.adapters.simulated.fleet import HOSTS, Change, Machine, moment
 from providers.base import BillLine, IncidentFact, ResourceState, Responsibility
-from quota.units import Kind, ResourceClass
+from quota.units import ClassCode, Commodity
 
 CARELESS = "lantu"  # the company whose bills and reaction times are the worse
 _HOUR_S = 3600
@@ -64,7 +64,7 @@ def bills(machines: Iterable[Machine], pool: CityPool, seed: int, month: str) ->
                         machine.external_id,
                         machine.kind,
                         kind,
-                        ResourceClass.of(kind, machine.arch).arch,
+                        Commodity.of(kind, machine.arch).arch,
                         (billed * hours).quantize(Decimal("0.01")),
                         _utc(since),
                         _utc(until),
@@ -73,7 +73,7 @@ def bills(machines: Iterable[Machine], pool: CityPool, seed: int, month: str) ->
     return lines
 
 
-def _spans(machine: Machine, begin: int, end: int) -> Iterator[tuple[int, int, bool, Mapping[Kind, int]]]:
+def _spans(machine: Machine, begin: int, end: int) -> Iterator[tuple[int, int, bool, Mapping[ClassCode, int]]]:
     """Stretches of equal amounts within [begin, end): since, until, whether deletion ended it, amounts."""
     merged: list[Change] = []
     for change in machine.life:

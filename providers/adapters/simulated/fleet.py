@@ -13,7 +13,21 @@ import numpy as np
 from providers.adapters.simulated.city import GOV, NET, SHAPES, XIN, CityPool, CitySystem, systems
 from providers.adapters.simulated.load import Load
 from providers.base import ResourceState, ServiceKind
-from quota.units import Arch, Kind
+from quota.units import (
+    ACCELERATOR,
+    BANDWIDTH,
+    BLOCK,
+    CRYPTOGRAPHY,
+    DATABASE,
+    EIP,
+    MEMORY,
+    MIDDLEWARE,
+    OBJECT,
+    SECURITY,
+    VCPU,
+    Arch,
+    ClassCode,
+)
 
 ZONE = timezone(timedelta(hours=8))
 DAY_S = 86_400
@@ -25,7 +39,7 @@ class Change:
 
     at: int
     state: ResourceState
-    amounts: Mapping[Kind, int]
+    amounts: Mapping[ClassCode, int]
 
 
 @dataclass(slots=True)
@@ -58,23 +72,23 @@ class Machine:
         index = bisect_right(self.life, moment, key=lambda one: one.at)
         return self.life[index - 1] if index else None
 
-    def size(self, amounts: Mapping[Kind, int]) -> tuple[int, int]:
+    def size(self, amounts: Mapping[ClassCode, int]) -> tuple[int, int]:
         """What its demand is measured against: (cores, MiB), (cards, 0), (GB, 0) or (Mbps, 0)."""
         if self.seat != (0, 0):
             return self.seat
         main = MEASURE.get(self.kind)
-        return (amounts.get(main, 0) if main else 0), amounts.get(Kind.MEMORY, 0)
+        return (amounts.get(main, 0) if main else 0), amounts.get(MEMORY, 0)
 
 
 HOSTS = frozenset({ServiceKind.VM, ServiceKind.BARE_METAL})
-MEASURE: Mapping[ServiceKind, Kind] = {
-    ServiceKind.VM: Kind.VCPU,
-    ServiceKind.BARE_METAL: Kind.VCPU,
-    ServiceKind.ACCELERATOR: Kind.ACCELERATOR,
-    ServiceKind.VOLUME: Kind.BLOCK,
-    ServiceKind.OBJECT_STORE: Kind.OBJECT,
-    ServiceKind.EIP: Kind.EIP,
-    ServiceKind.BANDWIDTH: Kind.BANDWIDTH,
+MEASURE: Mapping[ServiceKind, ClassCode] = {
+    ServiceKind.VM: VCPU,
+    ServiceKind.BARE_METAL: VCPU,
+    ServiceKind.ACCELERATOR: ACCELERATOR,
+    ServiceKind.VOLUME: BLOCK,
+    ServiceKind.OBJECT_STORE: OBJECT,
+    ServiceKind.EIP: EIP,
+    ServiceKind.BANDWIDTH: BANDWIDTH,
 }
 
 # What each pool has: 800 resources in all, 560 of them VMs. _GONE more a pool are deleted within the 90 days.
@@ -118,7 +132,7 @@ _HAS: Mapping[str, Mapping[ServiceKind, int]] = {
     },
 }
 _GONE = 4
-_Add = Callable[[ServiceKind, CitySystem, Load, Mapping[Kind, int], int], Machine]
+_Add = Callable[[ServiceKind, CitySystem, Load, Mapping[ClassCode, int], int], Machine]
 _Born = Callable[[CitySystem], int]
 # Shares of a pool's VMs that are of a class by fate; the rest follows the rhythm of its system.
 _FATES: Mapping[Load, float] = {
@@ -182,7 +196,7 @@ def fleet(pool: CityPool, seed: int, start: date, epoch: date) -> list[Machine]:
         kind: ServiceKind,
         home: CitySystem,
         load: Load,
-        amounts: Mapping[Kind, int],
+        amounts: Mapping[ClassCode, int],
         born: int,
         label: str = "",
     ) -> Machine:
@@ -216,7 +230,7 @@ def fleet(pool: CityPool, seed: int, start: date, epoch: date) -> list[Machine]:
             ServiceKind.VM,
             home,
             load,
-            {Kind.VCPU: cores, Kind.MEMORY: gigabytes * 1024},
+            {VCPU: cores, MEMORY: gigabytes * 1024},
             when,
             str(rng.choice(_ROLES)),
         )
@@ -277,26 +291,26 @@ def _equip(site: _Site, kind: ServiceKind, count: int) -> None:
         match kind:
             case ServiceKind.BARE_METAL:
                 cores = 96 if site.pool.arch is Arch.AARCH64 else 64
-                takes = {Kind.VCPU: cores, Kind.MEMORY: 512 * 1024}
+                takes = {VCPU: cores, MEMORY: 512 * 1024}
                 machine = site.add(kind, home, Load.IDLE if number == 1 else Load.STEADY, takes, when)
                 machine.address = f"10.{(NET, GOV, XIN).index(site.pool.code) + 20}.240.{number + 10}"
             case ServiceKind.VOLUME | ServiceKind.EIP:
                 _attach(site, kind, number, when)
             case ServiceKind.OBJECT_STORE:
                 size = int(rng.choice([1, 5, 20], p=[0.4, 0.4, 0.2])) * 1000
-                site.add(kind, home, load, {Kind.OBJECT: size}, when)
+                site.add(kind, home, load, {OBJECT: size}, when)
             case ServiceKind.BANDWIDTH:
-                site.add(kind, home, Load.CITIZEN, {Kind.BANDWIDTH: int(rng.choice([100, 200]))}, when)
+                site.add(kind, home, Load.CITIZEN, {BANDWIDTH: int(rng.choice([100, 200]))}, when)
             case ServiceKind.DATABASE | ServiceKind.MIDDLEWARE:
                 _instance(site, kind, home, load, when)
             case ServiceKind.ACCELERATOR:
                 # Every third set of cards is allocated and has no process on it.
                 busy = (Load.BURSTY, Load.CITIZEN, Load.NIGHT)[number % 3]
-                takes = {Kind.ACCELERATOR: int(rng.choice([1, 2, 4]))}
+                takes = {ACCELERATOR: int(rng.choice([1, 2, 4]))}
                 machine = site.add(kind, home, Load.IDLE if number % 3 == 1 or count == 1 else busy, takes, when)
                 machine.tags["service"] = "npu-card" if site.pool.arch is Arch.AARCH64 else "gpu-card"
             case ServiceKind.SECURITY | ServiceKind.CRYPTOGRAPHY:
-                own = Kind.SECURITY if kind is ServiceKind.SECURITY else Kind.CRYPTOGRAPHY
+                own = SECURITY if kind is ServiceKind.SECURITY else CRYPTOGRAPHY
                 site.add(kind, home, load, {own: 1}, when).tags["service"] = str(rng.choice(_SERVICES[kind]))
             case _:  # pragma: no cover - every kind is above
                 raise AssertionError(kind)
@@ -305,9 +319,9 @@ def _equip(site: _Site, kind: ServiceKind, count: int) -> None:
 def _attach(site: _Site, kind: ServiceKind, number: int, when: int) -> None:
     """A volume or an address of one of the hosts, and of its system; every sixth hangs on nothing any more."""
     rng = site.rng
-    takes = {Kind.EIP: 1}
+    takes = {EIP: 1}
     if kind is ServiceKind.VOLUME:
-        takes = {Kind.BLOCK: int(rng.choice([100, 500, 1000, 2000], p=[0.2, 0.4, 0.3, 0.1]))}
+        takes = {BLOCK: int(rng.choice([100, 500, 1000, 2000], p=[0.2, 0.4, 0.3, 0.1]))}
     host = site.hosts[int(rng.integers(len(site.hosts)))]
     home = next(each for each in site.homes if each.code == host.system)
     quiet = host.load in (Load.STOPPED, Load.FROZEN, Load.GHOST)
@@ -322,7 +336,7 @@ def _attach(site: _Site, kind: ServiceKind, number: int, when: int) -> None:
 
 def _instance(site: _Site, kind: ServiceKind, home: CitySystem, load: Load, when: int) -> None:
     """A database or a middleware: sold by the instance, and seated on so many cores and so much memory."""
-    own = Kind.DATABASE if kind is ServiceKind.DATABASE else Kind.MIDDLEWARE
+    own = DATABASE if kind is ServiceKind.DATABASE else MIDDLEWARE
     machine = site.add(kind, home, load, {own: 1}, when)
     cores, gigabytes = [(4, 16), (8, 32), (16, 64)][int(site.rng.choice(3, p=[0.5, 0.35, 0.15]))]
     machine.seat = cores, gigabytes * 1024

@@ -147,7 +147,7 @@ def _dump(order: Order) -> str:
         "kind": order.kind,
         "arch": order.arch,
         "external_id": order.external_id,
-        "amounts": dict(sorted((kind.value, int(figure)) for kind, figure in order.amounts.items())),
+        "amounts": dict(sorted((kind, int(figure)) for kind, figure in order.amounts.items())),
         "name": order.name,
         "department_code": order.department_code,
         "system_code": order.system_code,

@@ -10,7 +10,21 @@ from providers.adapters.simulated.fleet import HOSTS, MEASURE, Change, Machine, 
 from providers.adapters.simulated.journal import Entry
 from providers.adapters.simulated.load import Load
 from providers.base import Order, ResourceState, ServiceKind, Verb
-from quota.units import UNITS, Arch, Kind, shown
+from quota.units import (
+    BANDWIDTH,
+    BLOCK,
+    CLASSES,
+    CRYPTOGRAPHY,
+    DATABASE,
+    MEMORY,
+    MIDDLEWARE,
+    OBJECT,
+    SECURITY,
+    VCPU,
+    Arch,
+    ClassCode,
+    shown,
+)
 
 RUNNING, STOPPED = ResourceState.RUNNING, ResourceState.STOPPED
 RECYCLED, DELETED = ResourceState.RECYCLED, ResourceState.DELETED
@@ -28,18 +42,18 @@ _OF: Mapping[Verb, frozenset[ServiceKind]] = {
     Verb.START: HOSTS,
     Verb.SNAPSHOT: HOSTS | {ServiceKind.VOLUME, ServiceKind.DATABASE},
 }
-_SIZED: Mapping[ServiceKind, frozenset[Kind]] = {
-    ServiceKind.VM: frozenset({Kind.VCPU, Kind.MEMORY}),
-    ServiceKind.VOLUME: frozenset({Kind.BLOCK}),
-    ServiceKind.OBJECT_STORE: frozenset({Kind.OBJECT}),
-    ServiceKind.BANDWIDTH: frozenset({Kind.BANDWIDTH}),
+_SIZED: Mapping[ServiceKind, frozenset[ClassCode]] = {
+    ServiceKind.VM: frozenset({VCPU, MEMORY}),
+    ServiceKind.VOLUME: frozenset({BLOCK}),
+    ServiceKind.OBJECT_STORE: frozenset({OBJECT}),
+    ServiceKind.BANDWIDTH: frozenset({BANDWIDTH}),
 }
-_NEEDS: Mapping[ServiceKind, Kind] = {
+_NEEDS: Mapping[ServiceKind, ClassCode] = {
     **MEASURE,
-    ServiceKind.DATABASE: Kind.DATABASE,
-    ServiceKind.MIDDLEWARE: Kind.MIDDLEWARE,
-    ServiceKind.SECURITY: Kind.SECURITY,
-    ServiceKind.CRYPTOGRAPHY: Kind.CRYPTOGRAPHY,
+    ServiceKind.DATABASE: DATABASE,
+    ServiceKind.MIDDLEWARE: MIDDLEWARE,
+    ServiceKind.SECURITY: SECURITY,
+    ServiceKind.CRYPTOGRAPHY: CRYPTOGRAPHY,
 }
 _NEW_LOADS = (Load.OFFICE, Load.CITIZEN, Load.STEADY, Load.OFFICE, Load.LIGHT)
 
@@ -146,15 +160,15 @@ def _refuse_create(order: Order, machines: Sequence[Machine], pool: CityPool, at
     if order.external_id is not None:
         return "新建订单不能指定资源"
     if not order.amounts.get(_NEEDS[order.kind]):
-        return f"新建 {order.kind} 没有写明{UNITS[_NEEDS[order.kind]].label}"
-    if order.kind in HOSTS and not order.amounts.get(Kind.MEMORY):
+        return f"新建 {order.kind} 没有写明{CLASSES[_NEEDS[order.kind]].label}"
+    if order.kind in HOSTS and not order.amounts.get(MEMORY):
         return "新建主机没有写明内存"
     if order.arch not in (pool.arch, Arch.ANY):
         return f"资源池 {pool.code} 没有 {order.arch} 架构"
     return _short(order.amounts, {}, machines, pool, at)
 
 
-def _refuse(order: Order, machine: Machine, current: Change, amounts: Mapping[Kind, int]) -> str:
+def _refuse(order: Order, machine: Machine, current: Change, amounts: Mapping[ClassCode, int]) -> str:
     if order.kind is not machine.kind:
         return f"{machine.external_id} 是 {machine.kind},不是 {order.kind}"
     if current.state not in _FROM[order.verb]:
@@ -167,20 +181,20 @@ def _refuse(order: Order, machine: Machine, current: Change, amounts: Mapping[Ki
         return f"{machine.kind} 不支持这样变更规格"
     if min(order.amounts.values()) <= 0:
         return "规格须大于零"
-    if machine.kind is ServiceKind.VOLUME and amounts[Kind.BLOCK] < current.amounts[Kind.BLOCK]:
+    if machine.kind is ServiceKind.VOLUME and amounts[BLOCK] < current.amounts[BLOCK]:
         return "云硬盘不能缩小"
     return ""
 
 
 def _short(
-    wanted: Mapping[Kind, int],
-    had: Mapping[Kind, int],
+    wanted: Mapping[ClassCode, int],
+    had: Mapping[ClassCode, int],
     machines: Iterable[Machine],
     pool: CityPool,
     at: int,
 ) -> str:
     """Why the pool cannot carry ``wanted`` in place of ``had`` at ``at``; empty if it can."""
-    given: dict[Kind, int] = {}
+    given: dict[ClassCode, int] = {}
     for machine in machines:
         current = machine.at(max(at, machine.life[0].at))
         if current and current.state is not DELETED:
@@ -191,6 +205,6 @@ def _short(
         more = figure - had.get(kind, 0)
         free = usable.get(kind, 0) - given.get(kind, 0)
         if more > max(free, 0):
-            label = UNITS[kind].label
+            label = CLASSES[kind].label
             return f"资源池 {pool.code} 的{label}不足:需要 {shown(kind, more)},剩余 {shown(kind, free)}"
     return ""
