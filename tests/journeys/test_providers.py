@@ -489,3 +489,67 @@ def test_a_company_sees_itself_alone(client_of, house, pool, clock) -> None:
     assert "乙云" not in company.get("/companies/").text
     assert company.get(f"/companies/{other_id}").status_code == 404
     assert client_of(Role.SUPERVISOR).get(f"/companies/{other_id}").status_code == 200
+
+
+USAGE = "资源编号,时间,CPU使用率(%),内存使用率(%)\n" + "".join(
+    f"vm-{1 + number % 2},2026-05-30T08:{5 * (number // 2):02d}:00+08:00,{12.5 + number},40\n" for number in range(12)
+)
+
+
+def taken_in(client, answer, **body: Any):
+    (token,) = re.findall('name="token" value="([^"]+)"', answer.text)
+    return client.send("/usage-files/new", {**body, "token": token, "step": "enter"})
+
+
+def test_a_file_of_usage_is_looked_at_and_then_taken_once(client_of, house, pool) -> None:
+    steward = client_of(Role.SUPERVISOR)
+    assert steward.get("/usage-files/new").status_code == 200
+    body = {"pool": pool}
+    seen = upload(steward, "/usage-files/new", USAGE, "usage.csv", **body)
+    assert seen.status_code == 200, seen.text
+    assert "尚未入湖" in seen.text
+    assert "vm-1" in seen.text, "machines that no listing has shown are named"
+    assert entered(house, pool) == 0
+    body["register"] = "y"
+    seen = upload(steward, "/usage-files/new", USAGE, "usage.csv", **body)
+    check_page("/usage-files/new", seen.text)
+    assert entered(house, pool) == 0, "looking enters nothing"
+    done = taken_in(steward, seen, **body)
+    assert done.status_code == 302
+    assert "12 个采样已入湖" in steward.get(done.location).text
+    assert entered(house, pool) == 2
+    assert taken_in(steward, seen, **body).status_code == 422, "what was taken is not there to be taken again"
+    again = taken_in(steward, upload(steward, "/usage-files/new", USAGE, "usage.csv", **body), **body)
+    assert again.status_code == 302
+    assert entered(house, pool) == 2
+    assert client_of(Role.TENANT).get("/usage-files/new").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "body"),
+    [
+        (b"", "空文件", {}),
+        (b"hello\nworld\n", "", {}),
+        (USAGE.replace("+08:00", ""), "", {"offset": "99"}),
+        (USAGE, "", {"format": "nonsense"}),
+    ],
+)
+def test_a_file_of_usage_that_cannot_be_used_is_refused_with_its_reason(
+    client_of, house, pool, text, told, body
+) -> None:
+    answer = upload(client_of(Role.SUPERVISOR), "/usage-files/new", text, "usage.csv", pool=pool, **body)
+    assert answer.status_code == 422
+    assert told in answer.text
+    assert 'type="file"' in answer.text, "the file can be chosen again"
+    assert entered(house, pool) == 0
+
+
+def test_a_file_whose_times_have_no_zone_asks_for_it(client_of, house, pool) -> None:
+    steward = client_of(Role.SUPERVISOR)
+    text = USAGE.replace("+08:00", "")
+    without = upload(steward, "/usage-files/new", text, "usage.csv", pool=pool, register="y")
+    assert "时区" in without.text
+    told = upload(steward, "/usage-files/new", text, "usage.csv", pool=pool, register="y", offset="8")
+    assert "尚未入湖" in told.text
+    assert taken_in(steward, told, pool=pool, register="y", offset="8").status_code == 302
+    assert entered(house, pool) == 2

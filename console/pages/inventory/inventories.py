@@ -17,7 +17,7 @@ from wtforms.validators import InputRequired
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, book, reading, settings, transaction
-from console.forms import DateTimeLocalField, hang
+from console.forms import DateTimeLocalField, answer
 from console.lists import Column, Filter, Rows, listing
 from console.pages.inventory import uploads
 from console.words import _, amounts, lazy, sentence
@@ -25,12 +25,12 @@ from metering.intake import Listed, imports
 from providers import observation
 from providers.base import ResourceState
 from providers.observation import Held, Listing, held_listings
-from quota import attachments, inventory
+from quota import inventory
 from quota.actors import Actor, Role
 from quota.attachments import StagedFile
 from quota.db import Tx, among
 from quota.directory import Pool
-from quota.errors import N_, Invalid, NotFound, WrongState
+from quota.errors import N_, Invalid, NotFound, Refused, WrongState
 from quota.inventory import Resource
 
 blueprint = Blueprint("inventories", __name__, url_prefix="/inventories")
@@ -164,25 +164,19 @@ def upload() -> str | Response | tuple[str, int]:
     token = request.form.get("token", "")
     if token:
         del form.file  # it came with the page before
-    if form.validate_on_submit():
-        pool = next(one for one in pools if one.id == form.pool.data)
+
+    def act() -> str | Response:
+        nonlocal found
+        pool = next(pool for pool in pools if pool.id == form.pool.data)
         when: datetime = form.as_of.data.replace(tzinfo=settings().zone)
-        try:
-            with transaction() as writing:
-                if not token:
-                    token = attachments.keep(writing, form.file.data.filename or "", form.file.data.read()).token
-                file = attachments.kept(writing, token)
-                _ = file.content
-        except Invalid as refused:
-            hang(form, refused)
-        else:
-            enters = request.form.get("step") == "enter"
-            found = _import(pool, when, file, write=enters)
-            if found.error is not None:
-                hang(form, found.error)
-            elif enters:
-                return _entered(found)
-    return _compared(form, found, token), 422 if form.is_submitted() and (found is None or found.error) else 200
+        enters = request.form.get("step") == "enter"
+        file = uploads.kept(None if token else form.file.data, token)
+        found = _import(pool, when, file, write=enters)
+        if found.error is not None:
+            raise found.error
+        return _entered(found) if enters else _compared(form, found, file.token)
+
+    return answer(form, act, lambda: _compared(form, found, token), Refused)
 
 
 def _import(pool: Pool, when: datetime, file: StagedFile, *, write: bool) -> Listed:
@@ -191,8 +185,7 @@ def _import(pool: Pool, when: datetime, file: StagedFile, *, write: bool) -> Lis
             book(), pool, path, as_of=when, actor=actor(), caution=settings().caution, write=write
         )
     if found.error is not None or write:
-        with transaction() as tx:
-            attachments.forget(tx, file.token)
+        uploads.forget(file.token)
     return found
 
 

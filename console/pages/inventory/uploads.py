@@ -10,9 +10,11 @@ from typing import Any
 
 from werkzeug.datastructures import FileStorage
 
+from console.book import transaction
 from console.words import _, sentence
 from providers.billing import LINE_FAULTS
 from providers.readers import NOTES, REASONS, Reading
+from quota import attachments
 from quota.attachments import StagedFile
 
 WORDS = {**REASONS, **LINE_FAULTS}
@@ -36,6 +38,25 @@ def laid_out(kept: StagedFile) -> Iterator[Path]:
         path = Path(folder) / kept.name
         path.write_bytes(kept.content)
         yield path
+
+
+def kept(file: FileStorage | None, token: str) -> StagedFile:
+    """The file of a page of two steps: kept when it is sent, found again by its token with the second step.
+
+    Raises Invalid where it is no longer there.
+    """
+    with transaction() as tx:
+        if file is not None:
+            token = attachments.keep(tx, file.filename or "", file.read()).token
+        found = attachments.kept(tx, token)
+        _loaded = found.content
+    return found
+
+
+def forget(token: str) -> None:
+    """The file has been read, or is of no use."""
+    with transaction() as tx:
+        attachments.forget(tx, token)
 
 
 def told(reading: Reading, **params: Any) -> dict[str, Any]:
