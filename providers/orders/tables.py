@@ -24,8 +24,7 @@ from quota.base import Base
 from quota.calendar import ZONE, WorkingDays, working_days
 from quota.directory import CloudProvider, Department, Pool, System
 from quota.errors import N_, Conflict, Invalid, NotFound
-from quota.inventory import Resource, seen_by
-from quota.requests import Request
+from quota.inventory import Resource, engagements, seen_by
 from quota.units import Amounts, amounts
 
 if TYPE_CHECKING:
@@ -236,35 +235,17 @@ def locked(tx: Tx, order_id: int, generation: int | None = None) -> WorkOrder:
     return tx.lock_as_shown(found, generation, stale)
 
 
-def check_target(tx: Tx, request: Request) -> None:
-    """Refuse to hand in a request about a resource that starts from something else than what is counted for it.
-
-    Raises Invalid where nobody approved the resource (nothing is counted for it, so nothing can be returned of it), where
-    it changed since the request was written, or is being changed by an order now.
-    """
-    if request.resource_id is None:
-        return
-    one = tx.get_one(Resource, request.resource_id)
-    if not one.booked and not one.basis:
-        raise Invalid(
-            "request.unapproved", N_("资源 %(name)s 未经批准,尚未计入配额,请先由运营监督方补登"), name=one.name,
-            field="resource_id",
-        )  # fmt: skip
-    under_way = tx.scalar(
-        select(WorkOrder.number).where(
-            WorkOrder.resource_id == one.id, WorkOrder.state.in_([*UNDER_WAY, OrderState.FAILED])
-        )
-    )
+@engagements.ask
+def must_not_be_ordered(tx: Tx, resource: Resource) -> None:
+    """Raise Invalid where the resource is being changed by an order now, or by one that failed and is not settled."""
+    changing = WorkOrder.state.in_([*UNDER_WAY, OrderState.FAILED])
+    under_way = tx.scalar(select(WorkOrder.number).where(WorkOrder.resource_id == resource.id, changing))
     if under_way is not None:
         raise Invalid(
             "request.order_open",
             N_("该资源有未办结的工单 %(number)s,请等它办结"),
             number=under_way,
             field="resource_id",
-        )
-    if any(line.current != one.booked for line in request.lines):
-        raise Invalid(
-            "request.reshaped", N_("拟稿之后资源 %(name)s 的规格已变化,请修改申请"), name=one.name, field="resource_id"
         )
 
 

@@ -8,6 +8,7 @@ a reorganisation moves; ``bear``, ``write`` and ``seen`` what listings tell. Rea
 
 from __future__ import annotations
 
+from quota.inventory import engagements
 from quota.inventory.adoption import Adopted, adopt
 from quota.inventory.observed import bear, change, gone, known, ordered_since, seen, write
 from quota.inventory.past_states import Spell, spells, unattached
@@ -46,6 +47,7 @@ __all__ = [
     "bear",
     "change",
     "enact",
+    "engagements",
     "gone",
     "history",
     "ids",

@@ -100,6 +100,11 @@ class Resource(Base):
     department: Mapped[Department | None] = relationship()
     system: Mapped[System | None] = relationship()
 
+    @property
+    def called(self) -> str:
+        """Its name, or its external id where it has none."""
+        return self.name or self.external_id
+
     def has(self) -> Amounts:
         """What the cloud says it has, in base units."""
         return amounts(self.amounts)

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-
-from quota import ledger
+from quota import inventory, ledger
 from quota.calendar import ZONE
 from quota.directory import catalog, departments, pools
-from quota.errors import N_, Conflict, Invalid
+from quota.errors import N_, Invalid
 from quota.ledger import Holder, Side, lending
-from quota.requests import terms
-from quota.requests.tables import FIELDS, OPEN, Request, RequestKind, RequestLine
+from quota.requests import targets, terms
+from quota.requests.tables import FIELDS, Request, RequestKind, RequestLine
 from quota.seals import fingerprint
 from quota.units import ACCELERATOR, BLOCK, CLASSES, MEMORY, VCPU, Arch, ClassCode, classes, shown, total
 
@@ -67,7 +65,7 @@ def write(tx: Tx, request: Request, ask: Ask) -> None:
         raise Invalid("request.field", N_("申请没有这个字段:%(name)s"), name=unknown[0], field=unknown[0])
     request.pool_id = pools.pool(tx, ask.pool_id).id
     request.system_id = departments.system(tx, ask.system_id).id if ask.system_id is not None else None
-    request.resource_id = ask.resource_id
+    request.resource_id = inventory.resource(tx, ask.resource_id).id if ask.resource_id is not None else None
     request.extends_id = terms.extendable(tx, ask.extends_id, request).id if ask.extends_id is not None else None
     request.justification = ask.justification.strip()
     request.use_until = ask.use_until
@@ -193,7 +191,7 @@ def check_words(tx: Tx, request: Request) -> None:
 
 
 def check_complete(tx: Tx, request: Request) -> None:
-    """Refuse a request that is not ready to be judged: Invalid or Conflict naming the field."""
+    """Refuse a request that is not ready to be judged: Invalid or Conflict naming the field. For a resource see ``targets``."""
     check_words(tx, request)
     if (request.kind == RequestKind.EXTEND) != (request.extends_id is not None):
         raise Invalid("request.extends", N_("延期须指明一份申请,其他申请不指明"), field="use_until")
@@ -208,19 +206,7 @@ def check_complete(tx: Tx, request: Request) -> None:
         _sound(request, line)
     if not request.takes() and not request.gives():
         raise Invalid("request.nothing", N_("申请没有改变任何数量"), field="lines")
-    if request.resource_id is not None:
-        busy = tx.scalar(
-            select(Request.number).where(
-                Request.resource_id == request.resource_id, Request.id != request.id, Request.state.in_(OPEN)
-            )
-        )
-        if busy is not None:
-            raise Conflict(
-                "request.resource_busy",
-                N_("这个资源已有在办申请 %(number)s,请等它办结"),
-                number=busy,
-                field="resource_id",
-            )
+    targets.check(tx, request)
 
 
 def _sound(request: Request, line: RequestLine) -> None:

@@ -27,7 +27,7 @@ from quota.calendar import ZONE
 from quota.directory import Department, departments
 from quota.errors import N_, Invalid, reused
 from quota.ledger import Holder, Side
-from quota.requests import asks, rulebook, rules
+from quota.requests import asks, rulebook, rules, targets
 from quota.requests.asks import Ask, Line
 from quota.requests.progress import (
     act_for,
@@ -230,6 +230,7 @@ def resubmit(tx: Tx, request: Request | int, *, generation: int) -> Request:
     before = {"state": found.state, "round": found.round}
     if found.asked == asks.asked(found):
         asks.check_words(tx, found)
+        targets.check(tx, found)
         step = found.current
         assert step is not None  # noqa: S101 - a request in supplement has the step that returned it
         step.resumed_at = tx.now

@@ -13,6 +13,7 @@ from quota.base import Base
 from quota.calendar import WorkingDays
 from quota.directory import Department, Pool, System, catalog
 from quota.errors import N_
+from quota.inventory import Resource
 from quota.requests.rules import SIGNED, StepName
 from quota.units import Amounts, Arch, ClassCode, Commodity, classes, total
 
@@ -122,7 +123,7 @@ class Request(Base):
     department_id: Mapped[int] = mapped_column(ForeignKey("departments.id"), index=True)
     system_id: Mapped[int | None] = mapped_column(ForeignKey("systems.id"), index=True)
     pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), index=True)
-    resource_id: Mapped[int | None] = mapped_column(index=True)  # of providers.observation, which lies above the book
+    resource_id: Mapped[int | None] = mapped_column(ForeignKey("resources.id"), index=True)
     extends_id: Mapped[int | None] = mapped_column(index=True)  # the request whose term shall be moved
     justification: Mapped[str] = mapped_column(Text, default="")
     use_until: Mapped[date | None]  # the term as it stands: an approved extension moves it
@@ -145,6 +146,7 @@ class Request(Base):
 
     department: Mapped[Department] = relationship()
     system: Mapped[System | None] = relationship()
+    resource: Mapped[Resource | None] = relationship()
     pool: Mapped[Pool] = relationship()
     extends: Mapped[Request | None] = relationship(
         primaryjoin="foreign(Request.extends_id) == remote(Request.id)", viewonly=True

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from quota.actors import Actor, steward
 from quota.db import Book
+from quota.inventory import Resource
 from quota.requests import approvals, fulfilment, submission
 from quota.requests.approvals import Decision
 from quota.requests.asks import Ask, Line
 from quota.requests.tables import Request, RequestKind
+from quota.units import Amounts
 
 WHY = "政务服务大厅高峰并发 2000,按压测折算"
 
@@ -33,6 +35,20 @@ class RequestActs:
             justification=other.pop("justification", WHY),
             **other,
         )
+
+    def standing_machine(self, amounts: Amounts, name: str = "i-1", **other: Any) -> int:
+        """A running machine of the department's, counted with ``amounts``; returns its id. The ledger is the caller's."""
+        shape = {kind.value: figure for kind, figure in amounts.items()}
+        with self.book.transaction(steward()) as tx:
+            given = {
+                "pool_id": self.pool, "external_id": name, "name": name, "kind": "vm", "arch": "aarch64",
+                "amounts": shape, "booked": shape, "state": "running", "department_id": self.department,
+                "basis": "adopted", "first_seen_at": tx.now, "tags": {}, **other,
+            }  # fmt: skip
+            resource = Resource(**given)
+            tx.add(resource)
+            tx.flush()
+            return resource.id
 
     def draft(self, kind: RequestKind = RequestKind.CREATE, by: str = "clerk", **other: Any) -> Request:
         with self.book.transaction(self.people[by]) as tx:

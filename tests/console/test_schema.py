@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, inspect, select, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError
 
 from console.schema import upgrade
+from quota.base import Base
 from quota.db import Book
+from quota.requests.asks import Line
+from quota.requests.tables import Request, RequestKind, RequestLine
+from quota.units import VCPU
+from tests.city import TOWN, City
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -46,3 +52,34 @@ def test_a_missing_guard_is_named(bare: Book) -> None:
         connection.execute(text(f"DROP TRIGGER {name}"))
     assert upgrade.missing_guards(bare.engine) == [name.split()[0]]
     bare.dispose()
+
+
+def test_a_request_about_what_the_register_does_not_have_loses_the_reference_alone(bare: Book) -> None:
+    upgrade.migrate(bare)
+    town = City(bare, plan=TOWN)
+    machine = town.standing_machine({VCPU: 4}, "known")
+    requests = [
+        town.draft(RequestKind.UNSUBSCRIBE, resource_id=machine, lines=[Line(current={VCPU: 4})]) for _n in range(2)
+    ]
+    upgrade.migrate(bare, "0024")
+    with bare.engine.begin() as connection:
+        dangling = {"id": requests[0].id}
+        connection.execute(text("UPDATE requests SET resource_id = 999 WHERE id = :id"), dangling)
+    upgrade.migrate(bare)
+    assert upgrade.differences(bare) == []
+    with bare.reading() as tx:
+        found = tx.execute(select(Request.id, Request.resource_id, Request.number).order_by(Request.id)).all()
+        assert found == [
+            (requests[0].id, None, requests[0].number), (requests[1].id, machine, requests[1].number),
+        ]  # fmt: skip
+        assert len(list(tx.scalars(select(RequestLine.id)))) == 2
+    with pytest.raises(IntegrityError), bare.engine.begin() as connection:
+        connection.execute(text("UPDATE requests SET resource_id = 999"))
+    bare.dispose()
+
+
+def test_every_column_that_names_a_resource_is_held_to_the_register() -> None:
+    for table in Base.metadata.tables.values():
+        for column in table.columns:
+            if column.name == "resource_id":
+                assert [key.target_fullname for key in column.foreign_keys] == ["resources.id"], str(column)

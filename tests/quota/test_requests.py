@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from quota import calendar
 from quota.actors import Actor, Role, steward
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
+from quota.inventory import Resource
 from quota.ledger import entries
 from quota.ledger.tables import Holder
 from quota.requests import approvals, fulfilment, notices, submission
@@ -311,18 +312,18 @@ def test_a_draft_is_revised_and_nothing_else_of_it(town) -> None:
         ({"lines": [Line()]}, "request.line"),
         ({"lines": [Line(amounts=shape(4, 8), current=shape(2, 4))]}, "request.line"),
         ({"use_until": date(2026, 5, 31)}, "request.use_until"),
-        ({"resource_id": 7}, "request.resource"),
+        ({"resource_id": "machine"}, "request.resource"),
         ({"department_id": "branch", "system_id": "system"}, "request.system"),
         ({"kind": RequestKind.RESIZE, "lines": [Line(current=shape(4, 8), amounts=shape(8, 16))]}, "request.resource"),
-        ({"kind": RequestKind.RESIZE, "resource_id": 7, "lines": [Line(current=shape(4, 8))]}, "request.nothing"),
+        ({"kind": RequestKind.RESIZE, "resource_id": "machine", "lines": [Line(current=shape(4, 8))]}, "request.nothing"),
         ({"kind": RequestKind.QUOTA, "lines": [Line(item_id=1)]}, "request.line"),
         ({"kind": RequestKind.QUOTA, "lines": [Line(amounts={VCPU: -8})]}, "request.too_much_back"),
-        ({"kind": RequestKind.UNSUBSCRIBE, "resource_id": 7, "lines": [Line(current=shape(4, 8))]},
+        ({"kind": RequestKind.UNSUBSCRIBE, "resource_id": "machine", "lines": [Line(current=shape(4, 8))]},
          "request.too_much_back"),
     ],
 )  # fmt: skip
 def test_what_is_not_ready_is_refused_with_the_place(town, other: dict[str, Any], code: str) -> None:
-    places = {"branch": town.branch, "system": town.system}
+    places = {"branch": town.branch, "system": town.system, "machine": town.standing_machine(shape(4, 8))}
     how = {name: places.get(value, value) if isinstance(value, str) and name != "justification" else value
            for name, value in other.items()}  # fmt: skip
     with pytest.raises(Invalid) as refusal:
@@ -330,6 +331,54 @@ def test_what_is_not_ready_is_refused_with_the_place(town, other: dict[str, Any]
     assert refusal.value.code == code
     assert refusal.value.params["field"]
     assert town.figures() == EMPTY
+
+
+@pytest.mark.parametrize(
+    ("machine", "ask", "code"),
+    [
+        ({"department_id": "branch"}, {}, "request.resource_elsewhere"),
+        ({}, {"pool_id": "x86"}, "request.resource_pool"),
+        ({"gone_at": at("2026-05-31 10:00")}, {}, "request.resource_gone"),
+        ({"state": "deleted"}, {}, "request.resource_gone"),
+        ({"booked": {}, "basis": ""}, {}, "request.unapproved"),
+        ({"booked": {"vcpu": 2, "memory": 8 * GB}}, {}, "request.reshaped"),
+    ],
+)
+def test_a_request_about_a_resource_starts_from_the_register(town, machine, ask, code) -> None:
+    """Whoever calls: the verb refuses, not only the page."""
+    town.grant({CPU: 8, MEM: 16 * GB}, "g", use=True)
+    places = {"branch": town.branch, "x86": town.x86}
+    machine, ask = ({name: places.get(value, value) if isinstance(value, str) else value for name, value in how.items()}
+                    for how in (machine, ask))  # fmt: skip
+    line = Line(current=shape(8, 16), service="vm")
+    how = {"resource_id": town.standing_machine(shape(8, 16), **machine), "lines": [line], **ask}
+    with pytest.raises(Invalid) as refusal:
+        town.submit(RequestKind.UNSUBSCRIBE, **how)
+    assert (refusal.value.code, refusal.value.params["field"]) == (code, "resource_id")
+    with town.book.reading() as tx:
+        assert list(tx.scalars(select(Request.id))) == []
+
+
+def test_what_is_not_in_the_register_or_not_theirs_cannot_even_be_drafted(town) -> None:
+    others = town.standing_machine(shape(8, 16), department_id=town.neighbour)
+    for resource_id in (others, others + 1):
+        with pytest.raises(NotFound) as refusal:
+            town.draft(RequestKind.UNSUBSCRIBE, resource_id=resource_id, lines=[Line(current=shape(8, 16))])
+        assert refusal.value.code == "resource.none"
+
+
+def test_an_answer_is_held_to_the_register_as_a_first_asking_is(town) -> None:
+    town.grant({CPU: 8, MEM: 16 * GB}, "g", use=True)
+    machine = town.standing_machine(shape(8, 16))
+    request = town.submit(
+        RequestKind.UNSUBSCRIBE, resource_id=machine, lines=[Line(current=shape(8, 16), service="vm")]
+    )
+    request = town.sign(request, "checker", Decision.RETURN, reason="缺下线证明")
+    with town.book.transaction(steward()) as tx:
+        tx.get_one(Resource, machine).gone_at = tx.now
+    with pytest.raises(Invalid) as refusal, town.book.transaction(town.people["clerk"]) as tx:
+        submission.resubmit(tx, request, generation=request.generation)
+    assert refusal.value.code == "request.resource_gone"
 
 
 # --------------------------------------------------------------------------------------------------------- supplements
@@ -423,7 +472,9 @@ def test_limits_follow_a_corrected_calendar(town, clock) -> None:
 
 def test_what_is_returned_is_free_only_when_the_cloud_confirmed_it(town) -> None:
     town.grant(dict.fromkeys([CPU], 8) | {MEM: 16 * GB}, "g", use=True)
-    request = town.submit(RequestKind.UNSUBSCRIBE, resource_id=7, lines=[Line(current=shape(8, 16), service="vm")])
+    machine = town.standing_machine(shape(8, 16))
+    line = Line(current=shape(8, 16), service="vm")
+    request = town.submit(RequestKind.UNSUBSCRIBE, resource_id=machine, lines=[line])
     request = town.approve(request)
     assert town.figures() == {"supply": -200, "free": 192, "used": 8}
     town.hand_over(request)
@@ -432,7 +483,8 @@ def test_what_is_returned_is_free_only_when_the_cloud_confirmed_it(town) -> None
 
 def test_a_resize_takes_the_difference_and_gives_back_the_rest(town) -> None:
     town.grant({CPU: 8, MEM: 64 * GB}, "g", use=True)
-    ask = {"resource_id": 7, "lines": [Line(current=shape(8, 64), amounts=shape(12, 32), service="vm")]}
+    line = Line(current=shape(8, 64), amounts=shape(12, 32), service="vm")
+    ask = {"resource_id": town.standing_machine(shape(8, 64)), "lines": [line]}
     request = town.submit(RequestKind.RESIZE, **ask)
     assert (request.takes(), request.gives()) == ({CPU: 4}, {MEM: 32 * GB})
     with pytest.raises(Conflict) as refusal:

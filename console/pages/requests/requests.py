@@ -282,7 +282,6 @@ def check(request_id: int) -> str:
     requests.must_be(one, RequestState.DRAFT, RequestState.SUPPLEMENT)
     wrong, plan = "", None
     try:
-        orders.check_target(tx, one)
         asks.check_complete(tx, one)
         plan = requests.plan(tx, one)
     except Refused as refused:
@@ -306,7 +305,6 @@ def submit(request_id: int) -> Response:
     try:
         with transaction() as tx:
             one = requests.request(tx, request_id)
-            orders.check_target(tx, one)
             hand_in = requests.resubmit if one.state == RequestState.SUPPLEMENT else requests.submit
             hand_in(tx, one, generation=_generation())
             held = bool(one.takes())

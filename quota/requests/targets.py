@@ -1,0 +1,67 @@
+"""Targets: what must be true of the resource that a request is about, whoever hands it in: a page, an import, an interface."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from quota.errors import N_, Conflict, Invalid
+from quota.inventory import Resource, ResourceState, engagements
+from quota.requests.tables import OPEN, Request
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+def check(tx: Tx, request: Request) -> None:
+    """Refuse a request about a resource that is not its department's to ask about, or not as the request says.
+
+    Raises Invalid where the resource is another department's, in another pool, or gone; where nobody approved it (nothing is
+    counted for it, so nothing can be returned of it); where something else is being done to it; where it changed since the
+    request was written. Raises Conflict where another open request is about it.
+    """
+    if request.resource_id is None:
+        return
+    resource = tx.get_one(Resource, request.resource_id)
+    _theirs(request, resource)
+    _counted(request, resource)
+    busy = tx.scalar(
+        select(Request.number).where(
+            Request.resource_id == resource.id, Request.id != request.id, Request.state.in_(OPEN)
+        )
+    )
+    if busy is not None:
+        raise Conflict(
+            "request.resource_busy",
+            N_("这个资源已有在办申请 %(number)s,请等它办结"),
+            number=busy,
+            field="resource_id",
+        )
+    engagements.must_be_free(tx, resource)
+
+
+def _theirs(request: Request, resource: Resource) -> None:
+    name = resource.called
+    if resource.department_id != request.department_id:
+        raise Invalid("request.resource_elsewhere", N_("资源 %(name)s 不属于申请单位"), name=name, field="resource_id")
+    if resource.pool_id != request.pool_id:
+        raise Invalid(
+            "request.resource_pool", N_("资源 %(name)s 不在资源池“%(pool)s”"), name=name, pool=request.pool.name,
+            field="resource_id",
+        )  # fmt: skip
+    if resource.gone_at is not None or resource.state == ResourceState.DELETED:
+        raise Invalid("request.resource_gone", N_("资源 %(name)s 已不存在"), name=name, field="resource_id")
+
+
+def _counted(request: Request, resource: Resource) -> None:
+    name = resource.called
+    if not resource.booked and not resource.basis:
+        raise Invalid(
+            "request.unapproved", N_("资源 %(name)s 未经批准,尚未计入配额,请先由运营监督方补登"), name=name,
+            field="resource_id",
+        )  # fmt: skip
+    if any(line.current != resource.booked for line in request.lines):
+        raise Invalid(
+            "request.reshaped", N_("拟稿之后资源 %(name)s 的规格已变化,请修改申请"), name=name, field="resource_id"
+        )
