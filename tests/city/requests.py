@@ -38,7 +38,7 @@ class RequestActs:
 
     def standing_machine(self, amounts: Amounts, name: str = "i-1", **other: Any) -> int:
         """A running machine of the department's, counted with ``amounts``; returns its id. The ledger is the caller's."""
-        shape = {kind.value: figure for kind, figure in amounts.items()}
+        shape = {str(code): figure for code, figure in amounts.items()}
         with self.book.transaction(steward()) as tx:
             given = {
                 "pool_id": self.pool, "external_id": name, "name": name, "kind": "vm", "arch": "aarch64",
