@@ -183,7 +183,7 @@ def verify(data: str | None, as_json: bool) -> None:
 @json_option
 def assess(data: str | None, engine: str, workers: int | None, where: str | None, as_json: bool) -> None:
     """Judge every resource this morning by the policy in force, after closing the days that wait."""
-    from metering.judging import engines, pipeline
+    from metering.judging import engines, pipeline, policies, prospects
     from metering.statements import settling
 
     settings = settings_of(data)
@@ -196,11 +196,20 @@ def assess(data: str | None, engine: str, workers: int | None, where: str | None
         settling.seal(works)
         works.lake.roll([day for day in works.lake.hot_days() if day < today])
         run = pipeline.judge(works, today, engine=doing, where=where, progress=progress)
+        with works.book.reading() as tx:
+            policy = policies.in_force(tx, today).policy()
+        ahead = prospects.prospect(policy, today, {*works.lake.days(), *works.lake.hot_days()})
     if as_json:
-        emit({"assessment": run.id, "as_of": run.as_of, "resources": run.resources, "classes": run.counts})
+        told = {"assessment": run.id, "as_of": run.as_of, "resources": run.resources, "classes": run.counts}
+        due = {"days": ahead.days, "needed": ahead.needed, "due": ahead.due}
+        emit({**told, **({"first_verdict": due} if prospects.silent(run.counts) else {})})
     else:
+        click.echo(f"looked at {run.resources} resources, {run.first_day} to {run.last_day}")
         for verdict, count in sorted(run.counts.items()):
             click.echo(f"{verdict:<12} {count}")
+        if prospects.silent(run.counts):
+            when = f"first verdict due on the morning of {ahead.due}" if ahead.due else "no sample has come yet"
+            click.echo(f"no verdict yet: coverage {ahead.days} of {ahead.needed} days, {when}")
 
 
 @main.command()

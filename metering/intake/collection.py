@@ -195,7 +195,9 @@ def collect(works: Works, pool: Pool, *, until: datetime | None = None, progress
     try:
         listing = cloud.inventory(until)
         with works.book.transaction(actor) as tx:
-            found.drift = observation.observe(tx, tx.get_one(Pool, pool.id), listing, caution=works.caution)
+            latest = observation.last_listing(tx, pool.id)
+            if latest is None or latest.as_of <= listing.as_of:  # else a newer one was entered by hand
+                found.drift = observation.observe(tx, tx.get_one(Pool, pool.id), listing, caution=works.caution)
         for batch in cloud.samples(since, until):
             take(works, pool, batch, found)
             progress(pool.code, _seconds(batch, since), int((until - since).total_seconds()))

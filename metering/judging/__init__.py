@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metering.judging import assess, business, engines, findings, pipeline, policies, recompute
+from metering.judging import assess, business, engines, findings, pipeline, policies, prospects, recompute
 from metering.judging.assess import FIGURE_LABELS, SIGNS, Findings, Reason
 from metering.judging.business import FESTIVALS, BusinessPeriod, Period, Recurs, calendars
 from metering.judging.business import LABELS as PERIOD_LABELS
@@ -28,6 +28,7 @@ from metering.judging.policy import (
     unsafe,
 )
 from metering.judging.procedure import ALIVE, CALLS_FOR, KIND_LABELS, STILL, TAKES, CaseKind, Procedure
+from metering.judging.prospects import Prospect
 from metering.judging.shape_changes import gentler, growth, less, more, worth
 from metering.judging.span import Window, window
 
@@ -60,6 +61,7 @@ __all__ = [
     "Policy",
     "PolicyVersion",
     "Procedure",
+    "Prospect",
     "Reason",
     "Recurs",
     "Rule",
@@ -85,6 +87,7 @@ __all__ = [
     "pipeline",
     "plain",
     "policies",
+    "prospects",
     "recompute",
     "unsafe",
     "window",

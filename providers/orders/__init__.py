@@ -10,7 +10,7 @@ from __future__ import annotations
 from providers.orders import enactment
 from providers.orders.acceptance import accept, accept_request, deem_accepted, refuse
 from providers.orders.carriage import ATTEMPTS, BACK_OFF, LEASE, POLL, Carried, LastLook, carry, carry_all, waiting
-from providers.orders.handwork import cancel, mark_delivered, report_failed, retry, start
+from providers.orders.handwork import cancel, mark_delivered, report_failed, retry, start, take_over
 from providers.orders.placing import place, place_for_request
 from providers.orders.tables import (
     BUCKETS,
@@ -65,6 +65,7 @@ __all__ = [
     "retry",
     "returned",
     "start",
+    "take_over",
     "visible",
     "waiting",
 ]

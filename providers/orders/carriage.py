@@ -169,7 +169,7 @@ def _enter(book: Book, order_id: int, key: str, outcome: Outcome, provider: Prov
             one = lock(tx, order_id)
             if _still(one, key):
                 _record(tx, one, outcome, provider)
-            elif one.state == OrderState.CANCELLED and outcome.state is not OutcomeState.FAILED:
+            elif (one.by_hand or one.state == OrderState.CANCELLED) and outcome.state is not OutcomeState.FAILED:
                 tx.audit("order.answer_late", one.basis, after={"answer": outcome.state, "at": outcome.at})
             return one
     except Refused as refusal:

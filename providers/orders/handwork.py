@@ -34,6 +34,21 @@ def start(tx: Tx, order_id: int, generation: int, look: LastLook | None = None) 
     return one
 
 
+def take_over(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
+    """The provider's staff takes an order out of its cloud's interface, having seen that it does not do it there, and says
+    why; what the interface answers afterwards is put on record and changes nothing."""
+    one = lock(tx, order_id, generation)
+    _own_company(tx, one)
+    must_be(one, OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING)
+    reason = stated(reason)
+    if not one.with_interface():
+        raise WrongState("order.not_at_cloud", N_("工单 %(number)s 不在云平台接口手中"), number=one.number)
+    one.by_hand, one.sent_at, one.next_try_at = True, one.sent_at or tx.now, None
+    move(tx, one, OrderState.DELIVERING, "order.take_over", reason=reason)
+    begin_request(tx, one)
+    return one
+
+
 def mark_delivered(
     tx: Tx,
     order_id: int,

@@ -16,7 +16,7 @@ from quota.errors import N_, Invalid, reused
 from quota.inventory import Resource
 from quota.ledger import Holder
 from quota.requests import Request, RequestKind, RequestState, StepName
-from quota.units import Amounts
+from quota.units import Amounts, times
 from quota.units import amounts as figures
 
 if TYPE_CHECKING:
@@ -124,7 +124,10 @@ def place(
 
 
 def place_for_request(tx: Tx, request: Request) -> list[WorkOrder]:
-    """The orders of an approved request, one a piece; nothing for a change of quota. Twice is once."""
+    """The orders of an approved request, one a piece; nothing for a change of quota. Twice is once.
+
+    Pieces that are an amount (200 of 1 GB of a volume) are one order of all of it.
+    """
     requests.must_be(request, RequestState.APPROVED, RequestState.DELIVERING)
     kind = RequestKind(request.kind)
     if kind is RequestKind.QUOTA:
@@ -134,7 +137,10 @@ def place_for_request(tx: Tx, request: Request) -> list[WorkOrder]:
     found = []
     for line in request.lines:
         wanted = figures(line.granted_amounts)
-        for piece in range(1, line.granted_quantity + 1):
+        pieces = line.granted_quantity
+        if pieces and kind is RequestKind.CREATE and line.item is not None and line.item.by_amount:
+            wanted, pieces = times(wanted, pieces), 1
+        for piece in range(1, pieces + 1):
             key = f"request:{request.id}:{request.round}:{line.position}:{piece}"
             if kind is RequestKind.CREATE:
                 found.append(
@@ -145,7 +151,7 @@ def place_for_request(tx: Tx, request: Request) -> list[WorkOrder]:
                         key=key,
                         kind=ServiceKind(line.service),
                         amounts=wanted,
-                        name=_piece_name(line.name, piece, line.granted_quantity),
+                        name=_piece_name(line.name, piece, pieces),
                         item=line.item,
                         department_id=request.department_id,
                         system_id=request.system_id,

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from quota.actors import Role
 from quota.base import Base
 from quota.errors import N_, Invalid, NotFound, WrongState, stated
-from quota.units import Amounts, Arch, amounts
+from quota.units import BANDWIDTH, BLOCK, OBJECT, Amounts, Arch, amounts
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}")
 LONGEST_DELIVERY = 250
 """Working days."""
+
+AMOUNTS = (BLOCK, OBJECT, BANDWIDTH)
+"""Kinds of which one unit is no thing."""
 
 
 class CatalogItem(Base):
@@ -45,6 +48,11 @@ class CatalogItem(Base):
     def takes(self) -> Amounts:
         """What one piece takes, in base units."""
         return amounts(self.amounts)
+
+    @property
+    def by_amount(self) -> bool:
+        """Whether pieces of it are an amount and no things of their own: one GB of a volume, one Mbps of a line."""
+        return [(kind in AMOUNTS, figure) for kind, figure in self.takes().items()] == [(True, 1)]
 
     def offered_on(self, arch: Arch) -> bool:
         return "any" in self.archs or arch.value in self.archs

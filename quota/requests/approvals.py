@@ -12,18 +12,19 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, exists, func, select
 from sqlalchemy.orm import aliased
 
 from quota import calendar, ledger
 from quota.actors import ROLE_LABELS, Actor, Role
 from quota.calendar import WorkingDays
+from quota.directory import Person
 from quota.errors import N_, Invalid, NotAllowed, WrongState, stated
 from quota.ledger import Holder
 from quota.requests import asks, progress, terms
 from quota.requests.notices import NoticeKind, give
 from quota.requests.rulebook import ApprovalRule, default_rules, enact, in_force
-from quota.requests.rules import STEP_LABELS, StepName
+from quota.requests.rules import MAY_TAKE, STEP_LABELS, StepName
 from quota.requests.tables import UNDELIVERED, Request, RequestKind, RequestLine, RequestState, RequestStep
 from quota.units import CLASSES, ClassCode
 
@@ -38,11 +39,15 @@ __all__ = [
     "enact",
     "in_force",
     "lapse",
+    "left_alone",
     "may_sign",
+    "may_take",
     "moving",
+    "others",
     "queue",
     "redate",
     "sign",
+    "take",
 ]
 
 
@@ -153,6 +158,76 @@ def may_sign(tx: Tx, request: Request, actor: Actor | None = None) -> bool:
     except NotAllowed:
         return False
     return True
+
+
+def others(tx: Tx, request: Request) -> list[Person]:
+    """Who else may decide the step that is under way: people of its role who have an account, did not ask for it and took
+    none of its other steps."""
+    step = request.current
+    if step is None:
+        return []
+    barred = {request.created_by, request.submitted_by, *(one.decided_by for one in request.path), tx.actor.login}
+    people = tx.scalars(
+        select(Person).where(Person.role == step.role, Person.active, Person.granted).order_by(Person.name, Person.id)
+    )
+    return [one for one in people if one.login not in barred]
+
+
+def left_alone() -> Select[Request]:
+    """Requests whose technical review waits for a supervisor where none is left who may decide it, without an order."""
+    own, done = aliased(RequestStep), aliased(RequestStep)
+    able = exists().where(
+        Person.role == Role.SUPERVISOR.value,
+        Person.active,
+        Person.granted,
+        Person.login.not_in([Request.created_by, func.coalesce(Request.submitted_by, "")]),
+        ~exists().where(own.request_id == Request.id, own.round == Request.round, own.decided_by == Person.login),
+    )
+    reviewed = exists().where(
+        done.request_id == Request.id, done.round == Request.round, done.name == StepName.FORM_CHECK.value,
+        done.decided_by.is_not(None),
+    )  # fmt: skip
+    return select(Request).where(
+        Request.state == RequestState.IN_REVIEW.value, Request.turn == Role.SUPERVISOR.value, reviewed, ~able
+    )
+
+
+def may_take(tx: Tx, request: Request) -> bool:
+    """Whether the step under way may be taken over by this transaction's actor: one of the supervisor's that the authority
+    may take too, and that no supervisor is left for."""
+    step = request.current
+    return (
+        request.state == RequestState.IN_REVIEW
+        and step is not None
+        and step.role == Role.SUPERVISOR
+        and tx.actor.role is Role.AUTHORITY
+        and Role.AUTHORITY in MAY_TAKE[StepName(step.name)]
+        and not others(tx, request)
+    )
+
+
+def take(tx: Tx, request: Request | int, generation: int, reason: str) -> Request:
+    """The authority takes over a step that no supervisor is left for: a city may have one, and nobody decides two steps of
+    a request. The limit runs on. Raises WrongState while somebody else may decide it, Invalid without a reason."""
+    tx.actor.must_be(Role.AUTHORITY)
+    found = progress.lock(tx, request, generation)
+    progress.must_be(found, RequestState.IN_REVIEW)
+    reason = stated(reason)
+    step = found.current
+    assert step is not None  # noqa: S101 - a request in review has the step that it waits for
+    if not may_take(tx, found):
+        raise WrongState(
+            "approve.others",
+            N_("“%(step)s”仍可由%(role)s办理,不能接办"),
+            step=STEP_LABELS[StepName(step.name)],
+            role=ROLE_LABELS[Role(step.role)],
+        )
+    before = {"role": step.role, "turn": found.turn}
+    step.role = found.turn = Role.AUTHORITY.value
+    progress.changed(
+        tx, found, "request.take", before=before, after={"role": step.role, "turn": found.turn}, reason=reason
+    )
+    return found
 
 
 URGENT = (Request.due_at, Request.submitted_at, Request.id)

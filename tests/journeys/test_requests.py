@@ -7,13 +7,16 @@ import re
 from datetime import date, timedelta
 
 import pytest
+from sqlalchemy import select
 
+from providers import orders
 from quota.actors import Actor, Role, steward
+from quota.directory import Person, catalog
 from quota.ledger import entries, lending
 from quota.ledger.tables import Holder
 from quota.requests import fulfilment
 from quota.requests.tables import Request
-from quota.units import MEMORY, VCPU, Arch, Commodity
+from quota.units import BLOCK, MEMORY, VCPU, Arch, Commodity
 from tests.quota.test_attachments import PDF
 
 BASIS = "峰值并发三千,现有四台主机已到七成"
@@ -445,3 +448,70 @@ def test_who_signs_is_told_that_the_term_has_passed_and_gives_it_anew(client_of,
     with place.book.reading() as tx:
         assert tx.get(Request, number).use_until == new
     assert str(new) in client_of(Role.TENANT).get(f"/requests/{number}").text
+
+
+def leave_one_supervisor(place, client_of) -> None:
+    with place.book.reading() as tx:
+        other = tx.scalar(select(Person.id).where(Person.login == "supervisor2"))
+    assert client_of(Role.SYSADMIN).send(f"/settings/people/{other}/active", {"active": "0"}).status_code == 302
+
+
+def test_a_second_step_by_one_person_is_refused_in_words_that_say_who_may(client_of, place):
+    number = handed_in(client_of(Role.TENANT), place, **small(place))
+    checker = client_of("supervisor1")
+    decide(checker, number)
+    told = checker.get(f"/decisions/{number}", follow_redirects=True).text
+    assert "两个步骤不能由一人办理" in told
+    assert "可由以下人员办理" in told
+    chief = client_of(Role.AUTHORITY)
+    assert "由主管部门接办" not in chief.get(f"/requests/{number}").text
+    taking = {"generation": generation_of(place, number), "reason": "急"}
+    assert chief.send(f"/requests/{number}/take", taking).status_code == 409  # there is another supervisor
+
+
+def generation_of(place, number) -> int:
+    with place.book.reading() as tx:
+        return tx.get(Request, number).generation
+
+
+def test_a_city_with_one_supervisor_is_not_stuck(client_of, place):
+    leave_one_supervisor(place, client_of)
+    number = handed_in(client_of(Role.TENANT), place, **small(place))
+    chief = client_of(Role.AUTHORITY)
+    checker = client_of("supervisor1")
+    assert "无人可办的技术评审" not in chief.get("/").text  # the form check is still somebody's
+    decide(checker, number)
+    told = checker.get(f"/requests/{number}").text
+    assert "可由主管部门接办" in told
+    assert "无人可办的技术评审" in chief.get("/").text
+    assert "由主管部门接办" in chief.get(f"/requests/{number}").text
+    seen = generation_of(place, number)
+    assert checker.send(f"/requests/{number}/take", {"generation": seen, "reason": "急"}).status_code == 403
+    assert chief.send(f"/requests/{number}/take", {"generation": seen, "reason": " "}).status_code == 422
+    answer = chief.send(f"/requests/{number}/take", {"generation": seen, "reason": "监督方只有一人"})
+    assert answer.location.endswith(f"/decisions/{number}")
+    assert decide(chief, number).status_code == 302
+    assert state(place, number) == "approved"
+    assert "监督方只有一人" in chief.get(f"/requests/{number}").text
+    assert "无人可办的技术评审" not in chief.get("/").text
+
+
+def test_pieces_that_are_an_amount_are_one_order(client_of, place):
+    with place.book.transaction(steward()) as tx:
+        shape = {BLOCK: 1}
+        item = catalog.offer(tx, "volume-1g", "云硬盘 1 GB", "volume", shape, [Arch.ANY], unit="GB·月").id
+        disk = catalog.offer(tx, "volume-100g", "云硬盘 100 GB", "volume", {BLOCK: 100}, [Arch.ANY]).id
+    number = handed_in(
+        client_of(Role.TENANT), place,
+        **{"lines-0-item": str(item), "lines-0-quantity": "200", "lines-0-name": "数据",
+           "lines-1-item": str(disk), "lines-1-quantity": "2", "lines-1-name": "备份"},
+    )  # fmt: skip
+    for who in ("supervisor1", "supervisor2", "authority1"):
+        decide(client_of(who), number)
+    with place.book.transaction(steward()) as tx:
+        placed = orders.place_for_request(tx, tx.get_one(Request, number))
+        assert [(one.name, one.amounts) for one in placed] == [
+            ("数据", {"block": 200}), ("备份-01", {"block": 100}), ("备份-02", {"block": 100}),
+        ]  # fmt: skip
+        assert [one.id for one in orders.place_for_request(tx, tx.get_one(Request, number))] == [1, 2, 3]
+    assert place.balance(Holder.USED, cls=Commodity(BLOCK, Arch.ANY)) == 400

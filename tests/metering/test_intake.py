@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -145,3 +146,23 @@ def test_evidence_goes_when_the_samples_of_its_time_go(works, clock, tmp_path):
     assert len(refusals(works)) == 2
     keeping.retain(works, EPOCH.date() + timedelta(days=101), Keep(100, 200))
     assert refusals(works) == {}
+
+
+def test_a_listing_that_was_entered_by_hand_since_stops_no_collection(works, clock):
+    clock.now = EPOCH + timedelta(hours=2)
+    (pool,) = works.pools()
+    collection.collect(works, pool)
+
+    class Yesterday(SimulatedCloud):
+        """Its listing is a file that nobody has written anew."""
+
+        def inventory(self, now):
+            return replace(super().inventory(now), as_of=EPOCH)
+
+    works.opened[pool.id] = Yesterday(pool="gov-arm", epoch="2026-05-25", state_file=works.home / "cloud.jsonl")
+    clock.advance(hours=1)
+    found = collection.collect(works, pool)
+    assert found.drift is None
+    assert found.taken > 0
+    with works.book.reading() as tx:
+        assert tx.get_one(collection.Intake, pool.id).fault == ""

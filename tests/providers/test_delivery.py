@@ -409,6 +409,22 @@ def test_an_order_at_the_cloud_is_not_done_by_hand_as_well(works) -> None:
         works.do(orders.mark_delivered, order, "operator", external_id="i-1")
 
 
+def test_hands_take_over_from_an_interface_that_does_nothing(works) -> None:
+    order = works.carry(works.create(), works.cloud(pending_minutes=60))
+    with pytest.raises(Invalid, match=r"reason\.missing"):
+        works.do(orders.take_over, order, "operator", " ")
+    with pytest.raises(NotAllowed):
+        works.do(orders.take_over, order, "checker", "接口停用")
+    order = works.do(orders.take_over, order, "operator", "接口停用")
+    assert (order.state, order.by_hand) == (OrderState.DELIVERING, True)
+    with pytest.raises(WrongState, match=r"order\.not_at_cloud"):
+        works.do(orders.take_over, order, "operator", "再来")
+    assert works.carry(order).state == OrderState.DELIVERING, "the interface has it no more"
+    order = works.do(orders.mark_delivered, order, "operator", external_id="i-1")
+    assert order.state == OrderState.DELIVERED
+    works.prove()
+
+
 def test_what_nobody_looks_at_is_deemed_accepted_after_three_working_days(works, clock) -> None:
     order = works.carry(works.create())  # a Monday
     for days, state in ((3, OrderState.DELIVERED), (1, OrderState.ACCEPTED)):

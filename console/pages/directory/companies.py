@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import Blueprint, render_template, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response
@@ -14,7 +14,7 @@ from wtforms.validators import InputRequired, Length, Optional
 from console import frame
 from console.access import STEWARDS, allow
 from console.book import reading, settings, transaction
-from console.forms import DateField, hang
+from console.forms import DateField, answer, done
 from console.lists import Column, Filter, listing
 from console.pages.assessment import incidents as incident_pages
 from console.pages.assessment import scorecards as score_pages
@@ -188,17 +188,14 @@ def show(provider_id: int) -> str:
 @allow(Role.AUTHORITY)
 def register() -> str | Response | tuple[str, int]:
     form = CompanyForm()
-    if form.validate_on_submit():
-        try:
-            with transaction() as tx:
-                one = companies.register(tx, form.code.data, form.name.data, form.facts())
-                company_id, name = one.id, one.name
-        except (Invalid, Conflict) as refused:
-            hang(form, refused)
-        else:
-            flash(_("已登记：%(name)s", name=name), "success")
-            return redirect(url_for("companies.show", provider_id=company_id))
-    return render_template("companies/edit.html", form=form, one=None), 422 if form.errors else 200
+
+    def act() -> Response:
+        with transaction() as tx:
+            one = companies.register(tx, form.code.data, form.name.data, form.facts())
+            company_id, name = one.id, one.name
+        return done(_("已登记：%(name)s", name=name), "companies.show", provider_id=company_id)
+
+    return answer(form, act, lambda: render_template("companies/edit.html", form=form, one=None), Invalid, Conflict)
 
 
 @blueprint.route("/<int:provider_id>/edit", methods=["GET", "POST"])
@@ -208,16 +205,13 @@ def edit(provider_id: int) -> str | Response | tuple[str, int]:
     said = {name: getattr(one, name) for name in companies.FIELDS}
     form = CompanyForm(data={**said, "contacts": companies.contacts_text(companies.contacts(one))})
     del form.code
-    if form.validate_on_submit():
-        try:
-            with transaction() as tx:
-                companies.amend(tx, provider(tx, provider_id), form.facts())
-        except (Invalid, Conflict) as refused:
-            hang(form, refused)
-        else:
-            flash(_("已保存"), "success")
-            return redirect(url_for("companies.show", provider_id=provider_id))
-    return render_template("companies/edit.html", form=form, one=one), 422 if form.errors else 200
+
+    def act() -> Response:
+        with transaction() as tx:
+            companies.amend(tx, provider(tx, provider_id), form.facts())
+        return done(_("已保存"), "companies.show", provider_id=provider_id)
+
+    return answer(form, act, lambda: render_template("companies/edit.html", form=form, one=one), Invalid, Conflict)
 
 
 @blueprint.route("/<int:provider_id>/end", methods=["GET", "POST"])
@@ -227,21 +221,17 @@ def end(provider_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
     one = provider(tx, provider_id)
     form = EndForm(on=tx.now.astimezone(settings().zone).date())
-    if form.validate_on_submit():
-        try:
-            with transaction() as writing:
-                companies.end(writing, provider(writing, provider_id), form.on.data, form.reason.data)
-        except (Invalid, WrongState) as refused:
-            hang(form, refused)
-        else:
-            flash(_("已终止：%(name)s", name=one.name), "success")
-            return redirect(url_for("companies.show", provider_id=provider_id))
-    return (
-        render_template(
-            "companies/end.html", form=form, one=one, under_way=_under_way(one), accounts=_accounts(tx, one)
-        ),
-        422 if form.errors else 200,
-    )
+
+    def act() -> Response:
+        with transaction() as writing:
+            companies.end(writing, provider(writing, provider_id), form.on.data, form.reason.data)
+        return done(_("已终止：%(name)s", name=one.name), "companies.show", provider_id=provider_id)
+
+    def page() -> str:
+        told = {"under_way": _under_way(one), "accounts": _accounts(tx, one)}
+        return render_template("companies/end.html", form=form, one=one, **told)
+
+    return answer(form, act, page, Invalid, WrongState)
 
 
 @blueprint.route("/<int:provider_id>/resume", methods=["GET", "POST"])
@@ -250,16 +240,13 @@ def resume(provider_id: int) -> str | Response | tuple[str, int]:
     """Take back that a company has ended."""
     one = provider(reading(), provider_id)
     form = ResumeForm()
-    if form.validate_on_submit():
-        try:
-            with transaction() as tx:
-                companies.resume(tx, provider(tx, provider_id), form.reason.data)
-        except (Invalid, WrongState) as refused:
-            hang(form, refused)
-        else:
-            flash(_("已恢复：%(name)s", name=one.name), "success")
-            return redirect(url_for("companies.show", provider_id=provider_id))
-    return render_template("companies/resume.html", form=form, one=one), 422 if form.errors else 200
+
+    def act() -> Response:
+        with transaction() as tx:
+            companies.resume(tx, provider(tx, provider_id), form.reason.data)
+        return done(_("已恢复：%(name)s", name=one.name), "companies.show", provider_id=provider_id)
+
+    return answer(form, act, lambda: render_template("companies/resume.html", form=form, one=one), Invalid, WrongState)
 
 
 def _accounts(tx: Tx, one: CloudProvider) -> int:

@@ -20,7 +20,7 @@ from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, settings, transaction
 from console.charts import outlooks
-from console.forms import hang
+from console.forms import answer, done, hang
 from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
 from console.pages.directory import connections
@@ -278,18 +278,16 @@ def close(pool_id: int) -> str | Response | tuple[str, int]:
     """Take a pool out of use; what is on record of it stays."""
     tx = reading()
     one, form = _seen(tx, pool_id), CloseForm()
-    if form.validate_on_submit():
-        try:
-            with transaction() as writing:
-                capacities.close(writing, writing.get_one(Pool, one.id), form.reason.data)
-        except (Invalid, WrongState) as refused:
-            hang(form, refused)
-        else:
-            flash(_("已停用：%(name)s", name=one.name), "success")
-            return redirect(url_for("pools.show", pool_id=one.id))
-    return render_template("pools/close.html", form=form, one=one, resources=_resources(tx, one)), (
-        422 if form.errors else 200
-    )
+
+    def act() -> Response:
+        with transaction() as writing:
+            capacities.close(writing, writing.get_one(Pool, one.id), form.reason.data)
+        return done(_("已停用：%(name)s", name=one.name), "pools.show", pool_id=one.id)
+
+    def page() -> str:
+        return render_template("pools/close.html", form=form, one=one, resources=_resources(tx, one))
+
+    return answer(form, act, page, Invalid, WrongState)
 
 
 def _resources(tx: Tx, one: Pool) -> int:

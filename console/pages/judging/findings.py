@@ -26,10 +26,13 @@ from metering.judging import (
     RECLAIMABLE,
     Assessment,
     Finding,
+    Prospect,
     Reason,
     findings,
+    prospects,
     recompute,
 )
+from metering.judging import policies as versions
 from metering.workbench import Works
 from quota import inventory
 from quota.actors import Actor, Role
@@ -150,7 +153,17 @@ def index() -> str | Response:
         recoverable=_recoverable(tx, run),
         calls=[one.value for one in CALLS_FOR],
         opened=_opened,
+        ahead=_ahead(tx, run),
     )
+
+
+def _ahead(tx: Tx, run: Assessment | None) -> Prospect | None:
+    """When the first verdict is due, where none has been come to yet."""
+    if run is not None and not prospects.silent(run.counts):
+        return None
+    today = tx.now.astimezone(settings().zone).date()
+    sampled = {*lake().days(), *lake().hot_days()}
+    return prospects.prospect(versions.in_force(tx, today).policy(), today, sampled)
 
 
 @blueprint.get("/<int:finding_id>")

@@ -50,7 +50,7 @@ ACTIONS = {
     "order.under_way": N_("云平台受理"), "order.retry": N_("重试"), "order.start": N_("开始交付"),
     "order.deliver": N_("交付"), "order.fail": N_("报告失败"), "order.accept": N_("验收"),
     "order.deem_accepted": N_("逾期视同验收"), "order.refuse": N_("验收退回"), "order.cancel": N_("取消"),
-    "order.not_taken": N_("云平台未受理"), "order.answer_late": N_("取消后云平台仍予执行"),
+    "order.not_taken": N_("云平台未受理"), "order.answer_late": N_("取消或接办后云平台仍予执行"), "order.take_over": N_("改由人工交付"),
     "order.reschedule": N_("期限重算"), "remark.comment": N_("发表意见"), "remark.dispute": N_("提出争议"),
     "remark.upheld": N_("裁定争议成立"), "remark.dismissed": N_("裁定争议不成立"), "rating.give": N_("评价"),
 }  # fmt: skip
@@ -239,6 +239,8 @@ class Act:
             return one.request_id is None
         if self.name == "cancel":
             return one.may_be_called_back()
+        if self.name == "take_over":
+            return one.with_interface()
         return not (one.with_interface() and self.name in ("start", "deliver", "fail"))
 
 
@@ -270,6 +272,9 @@ ACTS: dict[str, Act] = {
             lambda tx, o, g, _f: delivery.start(tx, o.id, g, cases.objection), ActForm),
         Act("deliver", N_("标记已交付"), N_("交付时间记为现在，不能倒填；资源进入台账，等待使用单位验收。"), N_("已标记交付，等待验收"),
             (Role.PROVIDER,), _TO_DO | {OrderState.FAILED}, _deliver, ActForm),
+        Act("take_over", N_("改由人工交付"), N_("工单转为“交付中”，由贵公司人员办理。请先确认云平台接口没有执行；接口此后的答复只留记录，不作数。"),
+            N_("已改由人工交付"), (Role.PROVIDER,), _TO_DO,
+            lambda tx, o, g, f: delivery.take_over(tx, o.id, g, f.text.data)),
         Act("fail", N_("报告失败"), N_("工单转为“失败”，由运营监督方决定重试或取消；期限照常计算。"), N_("已报告失败"),
             (Role.PROVIDER,), _TO_DO, lambda tx, o, g, f: delivery.report_failed(tx, o.id, g, f.text.data), tone="danger"),
         Act("dispute", N_("提出争议"), N_("争议由运营监督方裁定；成立的，此工单不计入交付及时率。"), N_("争议已提出，等待裁定"),

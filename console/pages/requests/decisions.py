@@ -113,6 +113,7 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
     if not approvals.may_sign(tx, one):
         if form.errors or form.form_errors or request.method == "POST":
             raise WrongState("approve.not_now", N_("这份申请现在不由您办理"))
+        # the request's own page says why, and who may
         return redirect(url_for("requests.show", request_id=one.id))
     return _page(tx, one, form), 422 if form.errors or form.form_errors else 200
 
@@ -258,3 +259,10 @@ def waiting(tx: Tx, who: Actor) -> str | None:
     return render_template(
         "decisions/_home.html", rows=rows, total=total, what=what, kinds=KINDS, suggested=_suggestions(tx, rows)
     )
+
+
+@frame.home_block(Role.AUTHORITY, order=15)
+def _alone(tx: Tx, _actor: Actor) -> str | None:
+    """Requests that no supervisor is left for, so that somebody of the authority may take them over."""
+    found = tx.scalars(approvals.left_alone().order_by(*approvals.URGENT).limit(10)).all()
+    return render_template("requests/_alone.html", rows=found) if found else None

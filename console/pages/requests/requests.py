@@ -40,6 +40,7 @@ from quota.requests import (
     RequestKind,
     RequestLine,
     RequestState,
+    StepName,
     approvals,
     asks,
     fulfilment,
@@ -340,6 +341,8 @@ def show(request_id: int) -> str:
         decisions={**{d.value: label for d, label in approvals.DECISION_LABELS.items()}, "done": N_("已完成")},
         may_sign=approvals.may_sign(tx, one),
         primary=_primary(one, who),
+        barred=_barred(tx, one, who),
+        may_take=approvals.may_take(tx, one),
         may_urge=owner and one.turn is not None and one.turn != Role.TENANT.value,
         orders=tx.scalars(select(WorkOrder).where(WorkOrder.request_id == one.id).order_by(WorkOrder.id)).all(),
         history=history(tx, one.subject),
@@ -347,6 +350,35 @@ def show(request_id: int) -> str:
         may_extend=owner and terms.running(one) and one.id not in orders.returned(tx),
         extension=terms.extension(tx, one),
     )
+
+
+def _barred(tx: Tx, one: Request, who: Actor) -> str | None:
+    """Why somebody of the role that is to decide may not, and who may instead; None where that is not so."""
+    step = one.current
+    if one.state != RequestState.IN_REVIEW or step is None or step.role != who.role or approvals.may_sign(tx, one):
+        return None
+    names = "、".join(each.name for each in approvals.others(tx, one))
+    label = _(STEP_LABELS[StepName(step.name)])
+    if names:
+        return _("同一份申请的两个步骤不能由一人办理。“%(step)s”可由以下人员办理：%(names)s。", step=label, names=names)
+    if who.role is Role.SUPERVISOR and step.name == StepName.TECHNICAL_REVIEW:
+        return _(
+            "同一份申请的两个步骤不能由一人办理，而现在没有另一位运营监督人员。“%(step)s”可由主管部门接办，或由系统管理员录入、安全管理员授权另一位。",
+            step=label,
+        )
+    return _(
+        "同一份申请的两个步骤不能由一人办理，而现在没有另一位可办“%(step)s”的人员；请系统管理员录入、安全管理员授权另一位。",
+        step=label,
+    )
+
+
+@blueprint.post("/<int:request_id>/take")
+@allow(Role.AUTHORITY)
+def take(request_id: int) -> Response:
+    """The authority takes over a review that no supervisor is left for."""
+    with transaction() as tx:
+        approvals.take(tx, requests.request(tx, request_id), _generation(), request.form.get("reason", "")[:500])
+    return redirect(url_for("decisions.decide", request_id=request_id))
 
 
 def _primary(one: Request, who: Actor) -> tuple[str, str] | None:
