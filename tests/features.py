@@ -46,8 +46,9 @@ from quota.db import Tx
 from quota.directory.people import Person
 from quota.directory.reorganisations import Reorganisation
 from quota.ledger.lending import Loan, LoanState
+from quota.requests import kinds
 from quota.requests.notices import RequestNotice
-from quota.requests.tables import Request, RequestKind, RequestState, RequestStep
+from quota.requests.tables import Request, RequestState, RequestStep
 
 Count = Callable[[Tx], int]
 
@@ -119,7 +120,7 @@ FEATURES: tuple[Feature, ...] = (
     *(Feature(f"request {state}", rows(Request, Request.state == state.value))
       for state in RequestState if state is not RequestState.APPROVED),
     *(Feature(f"request to {kind} waits", rows(Request, IN_REVIEW, Request.kind == kind.value))
-      for kind in (RequestKind.CREATE, RequestKind.RESIZE, RequestKind.UNSUBSCRIBE, RequestKind.QUOTA)),
+      for kind in (kinds.CREATE, kinds.RESIZE, kinds.UNSUBSCRIBE, kinds.QUOTA)),
     *(Feature(f"request waits at {step}", _at_step(step))
       for step in ("form_check", "technical_review", "authority_approval")),
     Feature("request overdue", lambda tx: rows(Request, IN_REVIEW, Request.due_at < tx.now)(tx)),

@@ -17,7 +17,7 @@ from quota.directory import Adjustment, Person, System
 from quota.errors import Refused
 from quota.inventory import Resource
 from quota.ledger import lending
-from quota.requests import Request, RequestKind, RequestState
+from quota.requests import Request, RequestState, kinds
 from quota.units import VCPU, Arch, Commodity
 
 LENT, OFFERED = 8, 4
@@ -47,7 +47,7 @@ def _lend(works: Works, clerks: list[Actor]) -> None:
     """Who was granted more quota than it uses yet lends some of it, has a part back, and offers more."""
     with works.book.reading() as tx:
         granted = tx.scalars(
-            select(Request).where(Request.kind == RequestKind.QUOTA.value, Request.state == RequestState.DONE.value)
+            select(Request).where(Request.kind == kinds.QUOTA.code, Request.state == RequestState.DONE.value)
         ).first()
         if granted is None:
             raise LookupError("nobody in the demo was granted quota")

@@ -31,7 +31,7 @@ from quota.db import Tx
 from quota.directory import CatalogItem, CloudProvider, Person, Pool
 from quota.errors import Refused
 from quota.inventory import Resource
-from quota.requests import Ask, Line, Request, RequestKind, RequestState, approvals, notices
+from quota.requests import Ask, Line, Request, RequestKind, RequestState, approvals, kinds, notices
 from quota.units import MEMORY, VCPU
 
 DAY = timedelta(days=1)
@@ -56,11 +56,11 @@ class Story:
     count: int
     words: str
     fate: str = ""
-    kind: RequestKind = RequestKind.CREATE
+    kind: RequestKind = kinds.CREATE
 
 
 STORIES: tuple[Story, ...] = (
-    Story(34, 0, 1, "", 48, "明年一网通办三个专题上线,按并发峰值测算需增加配额", kind=RequestKind.QUOTA),
+    Story(34, 0, 1, "", 48, "明年一网通办三个专题上线,按并发峰值测算需增加配额", kind=kinds.QUOTA),
     Story(30, 0, 2, "vm-4c8g", 2, "一件事一次办专题应用服务器,按并发 600 测算"),
     Story(28, 1, 1, "vm-8c16g", 3, "汛期预警平台扩建,按峰值并发 1200 测算", "part"),
     Story(25, 2, 0, "vm-16c32g", 4, "门户网站备用节点,按历史访问峰值测算", "rejected"),
@@ -72,10 +72,10 @@ STORIES: tuple[Story, ...] = (
     Story(5, 0, 0, "vm-2c8g", 1, "互联网区缓存节点,按热点访问量测算所需内存", "filed"),
     Story(4, 1, 1, "vm-4c16g", 1, "数据比对中间库,按夜间批量任务测算", "returned"),
     Story(4, 3, 0, "vm-16c64g", 2, "年终决算集中报送,按同时在线 2000 人测算", "authority"),
-    Story(3, 3, 1, "", 16, "明年信息化项目立项,按测算书核定的并发用户数增加配额", "filed", RequestKind.QUOTA),
+    Story(3, 3, 1, "", 16, "明年信息化项目立项,按测算书核定的并发用户数增加配额", "filed", kinds.QUOTA),
     Story(2, 4, 1, "vm-8c32g", 1, "统一身份认证扩容节点,按每秒登录 120 次测算", "technical"),
-    Story(2, 0, 0, "vm-32c128g", 1, "报表汇总任务内存不足,按最大批次测算须提升规格", "technical", RequestKind.RESIZE),
-    Story(1, 3, 0, "", 1, "业务已并入统一平台,原主机停用后退回", "filed", RequestKind.UNSUBSCRIBE),
+    Story(2, 0, 0, "vm-32c128g", 1, "报表汇总任务内存不足,按最大批次测算须提升规格", "technical", kinds.RESIZE),
+    Story(1, 3, 0, "", 1, "业务已并入统一平台,原主机停用后退回", "filed", kinds.UNSUBSCRIBE),
     Story(0, 5, 2, "vm-4c8g", 1, "信创公文交换节点,按每日 5000 件公文测算", "filed"),
     Story(0, 2, 2, "vm-2c4g", 1, "知识库检索试点,规模待与业务处室核定", "draft"),
 )
@@ -257,9 +257,9 @@ class Life:
     def _ask(self, tx: Tx, story: Story, department_id: int) -> Ask:
         pool_id, resource_id = self.pools[story.pool].id, None
         item_id = self.items[story.item] if story.item else None
-        if story.kind is RequestKind.QUOTA:
+        if story.kind is kinds.QUOTA:
             line = Line(amounts={VCPU: story.count, MEMORY: 2 * GIB * story.count})
-        elif story.kind is RequestKind.CREATE:
+        elif story.kind is kinds.CREATE:
             line = Line(item_id=item_id, quantity=story.count, name=story.words[:6])
         else:
             machine = _machine(tx, department_id)

@@ -17,18 +17,6 @@ from quota.actors import ROLE_LABELS, Role
 from quota.errors import N_
 from quota.requests import FACTS, KIND_LABELS, STEP_LABELS, Condition, StepName
 
-FACT_LABELS: Mapping[str, str] = {
-    "kind": N_("申请类型"),
-    "services": N_("服务类型"),
-    "quantity": N_("件数"),
-    "vcpu": N_("新增 vCPU"),
-    "memory_gb": N_("新增内存 GB"),
-    "block_gb": N_("新增块存储 GB"),
-    "accelerator": N_("新增加速卡"),
-    "grows": N_("增加占用"),
-    "over_quota": N_("超出配额"),
-    "xinchuang": N_("信创资源池"),
-}
 OPERATOR_LABELS: Mapping[str, str] = {
     ">": N_("大于"),
     ">=": N_("不少于"),
@@ -48,7 +36,7 @@ OPPOSITE: Mapping[str, str] = {
 _NEGATIONS = {"not in": "in", "lacks": "has"}
 _SPELLED = re.compile(r"(not )?(\w+) (.+) (==|!=|<=|>=|<|>|in|has) (.+)")
 _NAMES: Mapping[str, Mapping[str, str]] = {
-    "kind": {kind.value: label for kind, label in KIND_LABELS.items()},
+    "kind": KIND_LABELS,
     "services": KINDS,
 }
 
@@ -128,7 +116,7 @@ def value_words(fact: str, value: Any) -> str:
 
 def row_words(row: Comparison) -> str:
     """``新增 vCPU 大于 64``."""
-    fact = _(FACT_LABELS[row.fact])
+    fact = _(FACTS[row.fact].label)
     if isinstance(row.value, bool):
         holds = row.value == (row.op == "==")
         return fact if holds else _("非“%(fact)s”", fact=fact)
@@ -173,8 +161,8 @@ def _reason(text: str) -> str:
     negated, fact, figure, op, value = found.groups()
     words = _(OPERATOR_LABELS[OPPOSITE[op] if negated else op])
     if op in ("has", "in"):
-        return f"{_(FACT_LABELS[fact])} {words} {_listed(fact, value)}"
-    return f"{_(FACT_LABELS[fact])} {_listed(fact, figure)} {words} {_listed(fact, value)}"
+        return f"{_(FACTS[fact].label)} {words} {_listed(fact, value)}"
+    return f"{_(FACTS[fact].label)} {_listed(fact, figure)} {words} {_listed(fact, value)}"
 
 
 def _listed(fact: str, text: str) -> str:

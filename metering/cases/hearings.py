@@ -18,7 +18,7 @@ from quota.calendar import ZONE
 from quota.directory import Pool
 from quota.errors import N_, Invalid, NotAllowed, WrongState
 from quota.ledger import Holder, Side
-from quota.requests import Ask, Line, RequestKind
+from quota.requests import Ask, Line, kinds
 from quota.units import Amounts, Arch, classes
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ def _draft(tx: Tx, one: Case, until: date | None = None) -> None:
     """A request for the target, in the department's name, for it to look over and submit."""
     target = one.will_have() or {}
     ask = Ask(
-        RequestKind.RESIZE,
+        kinds.RESIZE,
         one.department_id,
         one.pool_id,
         lines=[Line(current=one.resource.counts(), amounts=target, service=one.resource.kind, name=one.resource.name)],

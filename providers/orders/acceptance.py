@@ -92,6 +92,6 @@ def _may_judge(tx: Tx, one: WorkOrder) -> None:
 
 
 def _accept(tx: Tx, one: WorkOrder, by: str, action: str) -> None:
-    one.discrepancy = enactment.compare(one)
+    one.discrepancy = enactment.compare(tx, one)
     one.accepted_at, one.accepted_by = tx.now, by
     move(tx, one, OrderState.ACCEPTED, action, by=by, discrepancy=one.discrepancy)

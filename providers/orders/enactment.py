@@ -18,7 +18,9 @@ from providers.base import ResourceState, ServiceKind, Verb
 from providers.orders.tables import OrderState, WorkOrder
 from quota import inventory, ledger
 from quota.errors import N_, Conflict, Invalid
+from quota.inventory import Resource
 from quota.ledger import Holder, lending
+from quota.requests import Compared, Request, kind_of
 from quota.units import CLASSES, Amounts, Arch, ClassCode, amounts, classes
 
 if TYPE_CHECKING:
@@ -80,62 +82,88 @@ def enact(tx: Tx, order: WorkOrder, *, at: datetime, external_id: str | None, ha
     ``has``: what the cloud says the resource has now (empty: it did not say). Raises Invalid for a creation
     without the resource's id, Conflict for an id that is something else's.
     """
-    verb = Verb(order.verb)
-    if verb is Verb.CREATE:
-        if not external_id:
-            raise Invalid("order.no_resource", N_("请填写交付的资源编号"), field="external_id")
-        former = order.resource
-        if former is not None and former.external_id != external_id and former.basis == order.basis:
-            former.basis, former.booked = "", {}  # delivered anew as something else: what is counted goes with it
-        one = inventory.arrive(
-            tx,
-            order.pool,
-            external_id,
-            at=at,
-            source=order.basis,
-            kind=ServiceKind(order.kind),
-            approved=order.approved(),
-            has=has or order.approved(),
-            department_id=order.department_id,
-            system_id=order.system_id,
-            name=order.name or external_id,
-            catalog_item_id=order.catalog_item_id,
-        )
-        order.resource_id = one.id
+    if order.verb == Verb.CREATE:
+        _arrive(tx, order, at, external_id, has)
         return
+    resource = _target(order, external_id)
+    told = _told(order, resource, at, has)
+    after, freed = _counted(order, resource, releases.get(Verb(order.verb), frozenset()))
+    if freed and resource.department_id is not None and order.request_id is None:
+        _free(tx, order, resource.department_id, _by_class(order, freed))
+    order.freed, resource.booked = _spelled(freed), _spelled(after)
+    inventory.enact(tx, resource, at=at, source=order.basis, **told)
+
+
+def _arrive(tx: Tx, order: WorkOrder, at: datetime, external_id: str | None, has: Amounts) -> None:
+    """Enter what ``order`` made."""
+    if not external_id:
+        raise Invalid("order.no_resource", N_("请填写交付的资源编号"), field="external_id")
+    former = order.resource
+    if former is not None and former.external_id != external_id and former.basis == order.basis:
+        former.basis, former.booked = "", {}  # delivered anew as something else: what is counted goes with it
+    made = inventory.arrive(
+        tx,
+        order.pool,
+        external_id,
+        at=at,
+        source=order.basis,
+        kind=ServiceKind(order.kind),
+        approved=order.approved(),
+        has=has or order.approved(),
+        department_id=order.department_id,
+        system_id=order.system_id,
+        name=order.name or external_id,
+        catalog_item_id=order.catalog_item_id,
+    )
+    order.resource_id = made.id
+
+
+def _target(order: WorkOrder, external_id: str | None) -> Resource:
+    """The resource that ``order`` is about, which is what was named, if anything was."""
     if order.resource is None:
         raise Invalid("order.no_resource", N_("请填写交付的资源编号"), field="external_id")
-    one = order.resource
-    if external_id and external_id != one.external_id and verb is not Verb.SNAPSHOT:
+    if external_id and external_id != order.resource.external_id and order.verb != Verb.SNAPSHOT:
         raise Conflict(
             "order.other_resource",
             N_("工单针对的是资源 %(own)s,不是 %(other)s"),
-            own=one.external_id,
+            own=order.resource.external_id,
             other=external_id,
             field="external_id",
         )
-    booked = dict(one.counts())
-    after = dict(booked)
-    told: dict[str, Any] = {}
-    if verb is Verb.RESIZE:
-        told["amounts"] = _spelled({**one.has(), **order.approved(), **has})
-        if booked:
-            after.update(order.approved())
-    elif verb is Verb.STOP:
-        told |= {"state": ResourceState.STOPPED, "stopped_at": at}
-    elif verb is Verb.START:
-        told |= {"state": ResourceState.RUNNING, "stopped_at": None}
-    elif verb is Verb.RECYCLE:
-        told["state"] = ResourceState.RECYCLED
-    elif verb is Verb.RESTORE:  # a host comes back switched off
-        told["state"] = ResourceState.STOPPED if ServiceKind(one.kind) in _HOSTS else ResourceState.RUNNING
-    elif verb is Verb.DELETE:
-        told["state"] = ResourceState.DELETED
-    if verb in (Verb.START, Verb.RESTORE):
+    return order.resource
+
+
+def _told(order: WorkOrder, resource: Resource, at: datetime, has: Amounts) -> dict[str, Any]:
+    """What the inventory learns of ``resource`` by ``order``."""
+    match Verb(order.verb):
+        case Verb.RESIZE:
+            return {"amounts": _spelled({**resource.has(), **order.approved(), **has})}
+        case Verb.STOP:
+            return {"state": ResourceState.STOPPED, "stopped_at": at}
+        case Verb.START:
+            return {"state": ResourceState.RUNNING, "stopped_at": None}
+        case Verb.RECYCLE:
+            return {"state": ResourceState.RECYCLED}
+        case Verb.RESTORE:  # a host comes back switched off
+            host = ServiceKind(resource.kind) in _HOSTS
+            return {"state": ResourceState.STOPPED if host else ResourceState.RUNNING}
+        case Verb.DELETE:
+            return {"state": ResourceState.DELETED}
+        case _:
+            return {}
+
+
+def _counted(
+    order: WorkOrder, resource: Resource, freeing: frozenset[ClassCode]
+) -> tuple[dict[ClassCode, int], dict[ClassCode, int]]:
+    """What is counted for ``resource`` after ``order``, and what that frees: of the kinds ``freeing`` alone."""
+    verb, booked = Verb(order.verb), resource.counts()
+    after, freed = dict(booked), dict[ClassCode, int]()
+    if verb is Verb.RESIZE and booked:
+        after.update(order.approved())
+    elif verb in (Verb.START, Verb.RESTORE):
         for kind, figure in amounts(order.taken).items():
             after[kind] = after.get(kind, 0) + figure
-    freeing = releases.get(verb, frozenset())
-    freed: dict[ClassCode, int] = {}
     for kind, figure in booked.items():
         less = figure - after[kind] if verb is Verb.RESIZE else figure if kind in freeing else 0
         if less > 0 and kind in freeing:
@@ -143,11 +171,7 @@ def enact(tx: Tx, order: WorkOrder, *, at: datetime, external_id: str | None, ha
             after[kind] = figure - less
         elif less > 0:  # shrunk, but this cloud does not give it back
             after[kind] = figure
-    if freed and one.department_id is not None and order.request_id is None:
-        _free(tx, order, one.department_id, _by_class(order, freed))
-    order.freed = _spelled(freed)
-    one.booked = _spelled(after)
-    inventory.enact(tx, one, at=at, source=order.basis, **told)
+    return after, freed
 
 
 def _free(tx: Tx, order: WorkOrder, department_id: int, freed: ledger.Classes) -> None:
@@ -159,18 +183,23 @@ def _free(tx: Tx, order: WorkOrder, department_id: int, freed: ledger.Classes) -
             move(tx, order.pool_id, department_id, what, key=f"{order.basis}:{word}", subject=order.subject)
 
 
-def compare(order: WorkOrder) -> dict[str, Any]:
-    """Where what was approved and what appeared differ: {"amounts": {kind: [approved, appeared]}, "unseen":
-    true}.
+COMPARED = {Verb.CREATE: Compared.ALL, Verb.RESIZE: Compared.NAMED}
+"""What is compared of an order that no request asked for; else its request kind says it."""
+
+
+def compare(tx: Tx, order: WorkOrder) -> dict[str, Any]:
+    """Where what was approved and what appeared differ: {"amounts": {kind: [approved, appeared]}, "unseen": true}.
 
     ``unseen``: a complete listing made after the delivery does not show the resource.
     """
-    one = order.resource
-    if one is None or order.verb not in (Verb.CREATE, Verb.RESIZE):
+    request = tx.get(Request, order.request_id) if order.request_id is not None else None
+    compares = kind_of(request).compares if request else COMPARED.get(Verb(order.verb), Compared.NOTHING)
+    resource = order.resource
+    if resource is None or compares is Compared.NOTHING:
         return {}
     found: dict[str, Any] = {}
-    approved, appeared = order.approved(), one.has()
-    kinds = set(approved) | (set(appeared) if order.verb == Verb.CREATE else set())
+    approved, appeared = order.approved(), resource.has()
+    kinds = {*approved, *appeared} if compares is Compared.ALL else set(approved)
     differing = {
         kind: [approved.get(kind, 0), appeared.get(kind, 0)]
         for kind in sorted(kinds)
@@ -178,7 +207,7 @@ def compare(order: WorkOrder) -> dict[str, Any]:
     }
     if differing:
         found["amounts"] = differing
-    if one.gone_at is not None:
+    if resource.gone_at is not None:
         found["unseen"] = True
     return found
 

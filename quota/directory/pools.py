@@ -32,7 +32,9 @@ class CloudProvider(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(String(32), unique=True)
     name: Mapped[str] = mapped_column(String(128))
-    credit_code: Mapped[str | None] = mapped_column(String(18), unique=True, index=True)  # 统一社会信用代码; None: not stated
+    credit_code: Mapped[str | None] = mapped_column(
+        String(18), unique=True, index=True
+    )  # 统一社会信用代码; None: not stated
     contract_number: Mapped[str] = mapped_column(String(64), default="", server_default="")
     contract_from: Mapped[date | None]
     contract_until: Mapped[date | None]  # the last day

@@ -1,13 +1,24 @@
 """Requests: what a department asks for, held from submission until it is decided, delivered and accepted.
 
 ``submit`` hands one in by the approval ``rules`` in force, ``approvals.sign`` takes each signature, ``fulfilment`` is told of
-the delivery. ``tables`` are the rows, ``terms`` until when."""
+the delivery. ``tables`` are the rows, ``terms`` until when; ``kinds`` has a file for each request kind, ``declarations`` what it says."""
 
 from __future__ import annotations
 
-from quota.requests import approvals, asks, fulfilment, notices, rulebook, rules, terms
+from quota.requests import approvals, asks, fulfilment, kinds, notices, rulebook, rules, terms
 from quota.requests.approvals import DECISION_LABELS, Decision
 from quota.requests.asks import Ask, Line
+from quota.requests.declarations import (
+    KIND_LABELS,
+    About,
+    Compared,
+    RequestKind,
+    Term,
+    declared,
+    kind_of,
+    known,
+    register,
+)
 from quota.requests.notices import NOTICE_LABELS, NoticeKind, NoticeReading, RequestNotice
 from quota.requests.rulebook import ApprovalRule
 from quota.requests.rules import FACTS, MAY_TAKE, SIGNED, STEP_LABELS, Condition, Rule, StepName
@@ -27,21 +38,18 @@ from quota.requests.submission import (
     withdraw,
 )
 from quota.requests.tables import (
-    FIELDS,
-    KIND_LABELS,
     OPEN,
     STATE_LABELS,
     Request,
-    RequestKind,
     RequestLine,
     RequestState,
 )
+from quota.requests.tasks import Task
 from quota.requests.trials import Trial, trial
 
 __all__ = [
     "DECISION_LABELS",
     "FACTS",
-    "FIELDS",
     "KIND_LABELS",
     "MAY_TAKE",
     "NOTICE_LABELS",
@@ -49,8 +57,10 @@ __all__ = [
     "SIGNED",
     "STATE_LABELS",
     "STEP_LABELS",
+    "About",
     "ApprovalRule",
     "Ask",
+    "Compared",
     "Condition",
     "Decision",
     "Line",
@@ -63,17 +73,24 @@ __all__ = [
     "RequestState",
     "Rule",
     "StepName",
+    "Task",
+    "Term",
     "Trial",
     "approvals",
     "asks",
+    "declared",
     "draft",
     "drawn",
     "fulfilment",
+    "kind_of",
+    "kinds",
+    "known",
     "lock",
     "must_be",
     "notices",
     "own",
     "plan",
+    "register",
     "request",
     "resubmit",
     "revise",

@@ -22,10 +22,11 @@ from quota.directory import Person
 from quota.errors import N_, Invalid, NotAllowed, WrongState, stated
 from quota.ledger import Holder
 from quota.requests import asks, progress, terms
+from quota.requests.declarations import RequestKind, kind_of
 from quota.requests.notices import NoticeKind, give
 from quota.requests.rulebook import ApprovalRule, default_rules, enact, in_force
 from quota.requests.rules import MAY_TAKE, STEP_LABELS, StepName
-from quota.requests.tables import UNDELIVERED, Request, RequestKind, RequestLine, RequestState, RequestStep
+from quota.requests.tables import Request, RequestLine, RequestState, RequestStep
 from quota.units import CLASSES, ClassCode
 
 if TYPE_CHECKING:
@@ -105,45 +106,12 @@ def sign(
     if decision is Decision.APPROVE_PART:
         _reduce(found, quantities or {}, amounts or {})
     before: dict[str, Any] = {"state": found.state, "step": step.name}
-    renewed = decision in (Decision.APPROVE, Decision.APPROVE_PART) and terms.passed(tx, found)
-    if renewed:
+    if decision is not Decision.REJECT and terms.passed(tx, found):
         before["use_until"] = found.use_until
         terms.set_anew(tx, found, use_until)
-    step.decision, step.decided_by, step.decided_at, step.reason = (
-        decision.value,
-        tx.actor.login,
-        tx.now,
-        reason.strip(),
-    )
-    if decision is Decision.REJECT:
-        found.decided_at = tx.now
-        progress.close(tx, found, RequestState.REJECTED, "request.reject", reason)
-        give(tx, found, NoticeKind.REJECTED, Role.TENANT, once="", text=reason)
-        return found
-    following = found.current
-    if following is not None and following.signs:
-        progress.start(tx, found, following)
-    else:
-        _grant(tx, found, following)
-    progress.changed(
-        tx,
-        found,
-        "request.sign",
-        before=before,
-        after={
-            "decision": decision,
-            "state": found.state,
-            "step": following.name if following is not None else None,
-            "turn": found.turn,
-            "due_at": found.due_at,
-            "approved": _approved(found),
-            **({"use_until": found.use_until} if renewed else {}),
-        },
-        reason=reason.strip(),
-    )
-    if found.decided_at is not None:
-        give(tx, found, NoticeKind.APPROVED, Role.TENANT, once="", text=reason.strip())
-    return found
+    step.decision, step.decided_by, step.decided_at = decision.value, tx.actor.login, tx.now
+    step.reason = reason.strip()
+    return _reject(tx, found, step) if decision is Decision.REJECT else _go_on(tx, found, step, before)
 
 
 def may_sign(tx: Tx, request: Request, actor: Actor | None = None) -> bool:
@@ -335,6 +303,36 @@ def _may_sign(actor: Actor, request: Request, step: RequestStep) -> None:
         raise NotAllowed("approve.twice", N_("您已办理过这份申请的另一个步骤,须由他人办理"))
 
 
+def _go_on(tx: Tx, request: Request, signed: RequestStep, before: Mapping[str, Any]) -> Request:
+    """``signed`` was approved: the next step that decides begins, or it was the last one. ``before``: what stood before."""
+    following = request.current
+    if following is not None and following.signs:
+        progress.start(tx, request, following)
+    else:
+        _grant(tx, request, following)
+    after: dict[str, Any] = {
+        "decision": signed.decision,
+        "state": request.state,
+        "step": following.name if following is not None else None,
+        "turn": request.turn,
+        "due_at": request.due_at,
+        "approved": _approved(request),
+    }
+    if "use_until" in before:
+        after["use_until"] = request.use_until
+    progress.changed(tx, request, "request.sign", before=before, after=after, reason=signed.reason)
+    if request.decided_at is not None:
+        give(tx, request, NoticeKind.APPROVED, Role.TENANT, once="", text=signed.reason)
+    return request
+
+
+def _reject(tx: Tx, request: Request, signed: RequestStep) -> Request:
+    request.decided_at = tx.now
+    progress.close(tx, request, RequestState.REJECTED, "request.reject", signed.reason)
+    give(tx, request, NoticeKind.REJECTED, Role.TENANT, once="", text=signed.reason)
+    return request
+
+
 def _return(tx: Tx, request: Request, step: RequestStep, reason: str) -> Request:
     if any(one.name == step.name and one.returned_at is not None for one in request.steps):
         raise WrongState(
@@ -387,7 +385,8 @@ def _reduce(request: Request, quantities: Mapping[int, int], amounts: Mapping[in
 
 def _shape(line: RequestLine, figures: Mapping[ClassCode, int]) -> dict[str, int]:
     """The approved figures of ``line``: each between what is there now and what was asked for."""
-    if line.item_id is not None and RequestKind(line.request.kind) is RequestKind.CREATE:
+    says = kind_of(line.request).lines
+    if line.item_id is not None and says is not None and says.pieces:
         raise Invalid("approve.shape", N_("目录规格只能减少件数,不能改规格"), field="amounts")
     shape = dict(line.amounts)
     for kind, figure in figures.items():
@@ -406,27 +405,17 @@ def _shape(line: RequestLine, figures: Mapping[ClassCode, int]) -> dict[str, int
 
 def _grant(tx: Tx, request: Request, following: RequestStep | None) -> None:
     """The last signature: what was held goes to the department; delivery begins, or it is done."""
-    takes, gives = request.takes(approved=True), request.gives(approved=True)
+    kind, takes = kind_of(request), request.takes(approved=True)
     holds = ledger.pending(tx, request.subject)
     if holds and takes:
         ledger.post(tx, holds, takes, key=f"{request.subject}/post")
     elif holds:
         ledger.void(tx, holds, key=f"{request.subject}/void/{request.round}")
     request.decided_at = tx.now
-    if request.kind == RequestKind.EXTEND:
-        _extend(tx, request)
-    if request.kind in UNDELIVERED:
-        if gives:
-            asks.check_returnable(tx, request, approved=True)
-            ledger.reclaim(
-                tx,
-                request.pool_id,
-                request.department_id,
-                gives,
-                key=f"{request.subject}/reclaim",
-                source=Holder.GRANTED,
-                subject=request.subject,
-            )
+    if kind.granted is not None:
+        kind.granted(tx, request)
+    if kind.tasks is None:
+        _give_back(tx, request, kind)
         request.state = RequestState.DONE.value
         request.turn, request.due_at, request.closed_at = None, None, tx.now
         return
@@ -436,20 +425,17 @@ def _grant(tx: Tx, request: Request, following: RequestStep | None) -> None:
         progress.start(tx, request, following)
 
 
-def _extend(tx: Tx, request: Request) -> None:
-    """Move the term of what ``request`` is about; a term that was moved further meanwhile stays."""
-    of = progress.lock(tx, request.extends_id or 0)
-    before = of.use_until
-    if request.use_until is None or (before is not None and before >= request.use_until):
+def _give_back(tx: Tx, request: Request, kind: RequestKind) -> None:
+    """What nobody has to deliver is returned with the last signature: quota to the pool, use to the department's quota."""
+    gives = request.gives(approved=True)
+    if not gives:
         return
-    of.use_until = request.use_until
-    progress.changed(
-        tx,
-        of,
-        "request.extend",
-        before={"use_until": before},
-        after={"use_until": of.use_until, "extension": request.number},
-    )
+    asks.check_returnable(tx, request, approved=True)
+    where, subject = (request.pool_id, request.department_id), request.subject
+    if kind.counts_as is Holder.GRANTED:
+        ledger.reclaim(tx, *where, gives, key=f"{subject}/reclaim", source=Holder.GRANTED, subject=subject)
+    else:
+        ledger.release(tx, *where, gives, key=f"{subject}/release", subject=subject)
 
 
 def _approved(request: Request) -> list[dict[str, Any]]:

@@ -13,7 +13,9 @@ from quota.directory import catalog, departments, pools
 from quota.errors import N_, Invalid
 from quota.ledger import Holder, Side, lending
 from quota.requests import targets, terms
-from quota.requests.tables import FIELDS, Request, RequestKind, RequestLine
+from quota.requests.declarations import About, RequestKind, Term, kind_of
+from quota.requests.rules import FACTS
+from quota.requests.tables import Request, RequestLine
 from quota.seals import fingerprint
 from quota.units import ACCELERATOR, BLOCK, CLASSES, MEMORY, VCPU, Arch, ClassCode, classes, shown, total
 
@@ -28,9 +30,8 @@ MIN_JUSTIFICATION = 10
 class Line:
     """One position of an ask, as RequestLine. With ``item_id`` the amounts are the catalogue's.
 
-    create: item_id or amounts, and quantity. resize: current, and item_id or amounts (the new shape; kinds left out
-    stay).
-    unsubscribe: current. quota: amounts, the change itself, negative to return some. extend: has no lines.
+    What else it may say is its request kind's matter (declarations.Lines). About a resource it says what that has now
+    (``current``); kinds that ``amounts`` leaves out then stay.
     """
 
     item_id: int | None = None
@@ -60,9 +61,12 @@ class Ask:
 
 def write(tx: Tx, request: Request, ask: Ask) -> None:
     """Make ``request`` say what ``ask`` says. Lines that ask for the same as before stay, with what is approved."""
-    unknown = sorted(set(ask.fields) - set(FIELDS))
+    kind = ask.kind
+    unknown = sorted(set(ask.fields) - {one.name for one in kind.fields})
     if unknown:
         raise Invalid("request.field", N_("申请没有这个字段:%(name)s"), name=unknown[0], field=unknown[0])
+    if kind.term is Term.NONE and ask.use_until is not None:
+        raise Invalid("request.use_until", N_("“%(kind)s”没有使用期限"), kind=kind.label, field="use_until")
     request.pool_id = pools.pool(tx, ask.pool_id).id
     request.system_id = departments.system(tx, ask.system_id).id if ask.system_id is not None else None
     request.resource_id = inventory.resource(tx, ask.resource_id).id if ask.resource_id is not None else None
@@ -88,7 +92,8 @@ def _line(tx: Tx, ask: Ask, line: Line, position: int) -> RequestLine:
     if line.item_id is not None:
         item = catalog.item(tx, line.item_id)
         wanted, service = item.takes(), item.service
-    if ask.kind is RequestKind.RESIZE:
+    says = ask.kind.lines
+    if says is not None and says.wanted and ask.kind.about is About.RESOURCE:
         wanted = {**line.current, **wanted}  # what the new shape does not name stays: a disk, say
     count = line.quantity
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 10_000:
@@ -99,7 +104,7 @@ def _line(tx: Tx, ask: Ask, line: Line, position: int) -> RequestLine:
         service=service,
         name=line.name.strip(),
         current=_figures(line.current),
-        amounts=_figures(wanted, signed=ask.kind is RequestKind.QUOTA),
+        amounts=_figures(wanted, signed=says is not None and says.signed),
         quantity=count,
     )
 
@@ -149,10 +154,8 @@ def _spelled(lines: Iterable[RequestLine]) -> list[dict[str, Any]]:
 
 def asked(request: Request) -> str:
     """Fingerprint of what signatures on ``request`` are about."""
-    about: dict[str, Any] = {"pool": request.pool_id, "resource": request.resource_id, "lines": _spelled(request.lines)}
-    if request.kind == RequestKind.EXTEND:
-        about |= {"extends": request.extends_id, "use_until": request.use_until}
-    return fingerprint(about)
+    about = {"pool": request.pool_id, "resource": request.resource_id, "lines": _spelled(request.lines)}
+    return fingerprint({**about, **kind_of(request).signed(request)})
 
 
 def facts(request: Request, takes: ledger.Classes, over_quota: bool) -> dict[str, Any]:
@@ -162,6 +165,7 @@ def facts(request: Request, takes: ledger.Classes, over_quota: bool) -> dict[str
         return sum(amount for cls, amount in takes.items() if cls.kind == kind)
 
     return {
+        **{name: fact.least for name, fact in FACTS.items()},
         "kind": request.kind,
         "services": sorted({line.service for line in request.lines if line.service}),
         "quantity": sum(line.quantity for line in request.lines),
@@ -172,6 +176,7 @@ def facts(request: Request, takes: ledger.Classes, over_quota: bool) -> dict[str
         "grows": bool(takes),
         "over_quota": over_quota,
         "xinchuang": request.pool.xinchuang,
+        **kind_of(request).sees(request),
     }
 
 
@@ -192,54 +197,76 @@ def check_words(tx: Tx, request: Request) -> None:
 
 def check_complete(tx: Tx, request: Request) -> None:
     """Refuse a request that is not ready to be judged: Invalid or Conflict naming the field. For a resource see ``targets``."""
+    kind = kind_of(request)
     check_words(tx, request)
-    if (request.kind == RequestKind.EXTEND) != (request.extends_id is not None):
-        raise Invalid("request.extends", N_("延期须指明一份申请,其他申请不指明"), field="use_until")
-    if request.kind == RequestKind.EXTEND:
-        terms.check_extension(tx, request)
-        return
-    if not request.pool.active:
+    _check_target(request, kind)
+    for one in kind.fields:
+        if one.required and not request.fields.get(one.name):
+            raise Invalid("request.field_missing", N_("请填写“%(name)s”"), name=one.label, field=one.name)
+    if kind.lines is not None:
+        _check_lines(request, kind)
+    targets.check(tx, request)
+    if kind.check is not None:
+        kind.check(tx, request)
+    if kind.lines is None and request.lines:
+        raise Invalid("request.line", N_("“%(kind)s”不写资源数量"), kind=kind.label, field="lines")
+    if kind.term is Term.REQUIRED and request.use_until is None:
+        raise Invalid("request.use_until", N_("请填写使用期限"), field="use_until")
+
+
+def _check_target(request: Request, kind: RequestKind) -> None:
+    """A request names what its kind is about, and nothing else."""
+    if (kind.about is About.TERM) != (request.extends_id is not None):
+        wrong = N_("“%(kind)s”须指明一份申请") if request.extends_id is None else N_("“%(kind)s”不指明另一份申请")
+        raise Invalid("request.extends", wrong, kind=kind.label, field="use_until")
+    if kind.about is not About.TERM and not request.pool.active:
         raise Invalid("request.pool", N_("资源池“%(name)s”已停用"), name=request.pool.name, field="pool_id")
+    if (kind.about is About.RESOURCE) != (request.resource_id is not None):
+        wrong = N_("“%(kind)s”须指明一个资源") if request.resource_id is None else N_("“%(kind)s”不指明资源")
+        raise Invalid("request.resource", wrong, kind=kind.label, field="resource_id")
+
+
+def _check_lines(request: Request, kind: RequestKind) -> None:
     if not request.lines:
         raise Invalid("request.empty", N_("请至少填写一项资源"), field="lines")
     for line in request.lines:
-        _sound(request, line)
+        wrong = _wrong(line, kind)
+        if wrong:
+            raise Invalid("request.line", wrong, kind=kind.label, field="lines")
+        if line.item is not None and not (line.item.active and line.item.offered_on(Arch(request.pool.arch))):
+            raise Invalid(
+                "request.item",
+                N_("资源池“%(pool)s”不提供“%(item)s”"),
+                pool=request.pool.name,
+                item=line.item.name,
+                field="lines",
+            )
     if not request.takes() and not request.gives():
         raise Invalid("request.nothing", N_("申请没有改变任何数量"), field="lines")
-    targets.check(tx, request)
 
 
-def _sound(request: Request, line: RequestLine) -> None:
-    kind = RequestKind(request.kind)
-    about_one = kind in (RequestKind.RESIZE, RequestKind.UNSUBSCRIBE)
-    wrong = ""
-    if about_one != (request.resource_id is not None):
-        raise Invalid("request.resource", N_("变更和退订须指明一个资源,其他申请不指明"), field="resource_id")
-    if about_one and (len(request.lines) != 1 or line.quantity != 1 or not line.current):
-        wrong = N_("变更和退订一次只针对一个资源,并须写明其现有规格")
-    elif not about_one and line.current:
-        wrong = N_("只有变更和退订才写现有规格")
-    elif kind is RequestKind.UNSUBSCRIBE and line.amounts:
-        wrong = N_("退订不写新规格")
-    elif kind is not RequestKind.UNSUBSCRIBE and not line.amounts:
-        wrong = N_("请填写规格或数量")
-    elif kind is RequestKind.QUOTA and (line.quantity != 1 or line.item_id is not None):
-        wrong = N_("配额调整按数量填写,不选目录规格")
-    if wrong:
-        raise Invalid("request.line", wrong, field="lines")
-    if line.item is not None and not (line.item.active and line.item.offered_on(Arch(request.pool.arch))):
-        raise Invalid(
-            "request.item",
-            N_("资源池“%(pool)s”不提供“%(item)s”"),
-            pool=request.pool.name,
-            item=line.item.name,
-            field="lines",
-        )
+def _wrong(line: RequestLine, kind: RequestKind) -> str:
+    """Why ``line`` is none of what the request kind has, as a sentence about ``kind``; empty where it is."""
+    says = kind.lines
+    if says is None:
+        return N_("“%(kind)s”不写资源数量")
+    if kind.about is About.RESOURCE:
+        if len(line.request.lines) != 1 or line.quantity != 1 or not line.current:
+            return N_("“%(kind)s”一次只针对一个资源,并须写明其现有规格")
+    elif line.current:
+        return N_("“%(kind)s”不写现有规格")
+    if line.amounts and not says.wanted:
+        return N_("“%(kind)s”不写新规格")
+    if says.wanted and not line.amounts:
+        return N_("请填写规格或数量")
+    if (line.quantity != 1 and not says.pieces) or (line.item_id is not None and not says.items):
+        return N_("“%(kind)s”按数量填写,不选目录规格")
+    return ""
 
 
 def check_returnable(tx: Tx, request: Request, *, approved: bool = False) -> None:
     """Refuse to return what the department does not have, as asked or as ``approved``."""
-    holder = Holder.GRANTED if request.kind == RequestKind.QUOTA else Holder.USED
+    holder = kind_of(request).counts_as
     for cls, amount in request.gives(approved=approved).items():
         have = ledger.balance(tx, Side(request.pool_id, cls, holder, request.department_id))
         if holder is Holder.GRANTED:  # what it borrowed is not its own to be given back to the city

@@ -52,19 +52,30 @@ MAY_TAKE: Mapping[StepName, frozenset[Role]] = {
 }
 """Whom a rule may give a step to. Provider staff never sign, whatever a rule says."""
 
-FACTS: Mapping[str, type] = {
-    "kind": str,  # requests.RequestKind
-    "services": list,  # kinds of service asked for
-    "quantity": int,  # pieces asked for
-    "vcpu": int,  # what it adds, over all lines
-    "memory_gb": float,
-    "block_gb": int,
-    "accelerator": int,  # cards
-    "grows": bool,  # it adds anything at all
-    "over_quota": bool,  # more than the department's granted quota covers
-    "xinchuang": bool,  # the pool is 信创
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What a condition may speak of: its type, its name for people, and its value where least is asked for, which it also
+    has for request kinds that do not know it."""
+
+    type: type
+    label: str
+    least: Any
+
+
+FACTS: dict[str, Fact] = {
+    "kind": Fact(str, N_("申请类型"), ""),  # the code of a request kind
+    "services": Fact(list, N_("服务类型"), []),  # kinds of service asked for
+    "quantity": Fact(int, N_("件数"), 1),  # pieces asked for
+    "vcpu": Fact(int, N_("新增 vCPU"), 1),  # what it adds, over all lines
+    "memory_gb": Fact(float, N_("新增内存 GB"), 1),
+    "block_gb": Fact(int, N_("新增块存储 GB"), 0),
+    "accelerator": Fact(int, N_("新增加速卡"), 0),  # cards
+    "grows": Fact(bool, N_("增加占用"), True),  # it adds anything at all
+    "over_quota": Fact(bool, N_("超出配额"), False),  # more than the department's granted quota covers
+    "xinchuang": Fact(bool, N_("信创资源池"), True),  # the pool is 信创
 }
-"""What a condition may speak of."""
+"""What a condition may speak of. Request kinds add what only they know (``declarations.register``)."""
 
 Facts = Mapping[str, Any]
 Condition = Mapping[str, Any]
@@ -218,7 +229,7 @@ def _check_condition(condition: Any, depth: int = 0) -> None:
 def _check_comparison(fact: Any, op: Any, value: Any) -> None:
     if fact not in FACTS or op not in OPERATORS:
         raise _bad(N_("条件用到了未知的事实或比较符"))
-    kind = FACTS[fact]
+    kind = FACTS[fact].type
     number = kind in (int, float)
     if op == "in":
         fits = kind is not list and isinstance(value, list) and all(_is(kind, one) for one in value)

@@ -29,6 +29,7 @@ from quota.errors import N_, Invalid, reused
 from quota.ledger import Holder, Side
 from quota.requests import asks, rulebook, rules, targets
 from quota.requests.asks import Ask, Line
+from quota.requests.declarations import RequestKind, kind_of
 from quota.requests.progress import (
     act_for,
     changed,
@@ -44,13 +45,9 @@ from quota.requests.progress import (
 )
 from quota.requests.rules import StepName
 from quota.requests.tables import (
-    FIELDS,
-    KIND_LABELS,
     OPEN,
     STATE_LABELS,
-    UNDELIVERED,
     Request,
-    RequestKind,
     RequestLine,
     RequestState,
     RequestStep,
@@ -61,15 +58,12 @@ if TYPE_CHECKING:
     from quota.db import Tx
 
 __all__ = [
-    "FIELDS",
-    "KIND_LABELS",
     "OPEN",
     "STATE_LABELS",
     "Ask",
     "Line",
     "Plan",
     "Request",
-    "RequestKind",
     "RequestLine",
     "RequestState",
     "RequestStep",
@@ -113,14 +107,14 @@ class Plan:
 
 
 def drawn(
-    tx: Tx, kind: str, pool_id: int, department_id: int, takes: ledger.Classes
+    tx: Tx, kind: RequestKind, pool_id: int, department_id: int, takes: ledger.Classes
 ) -> tuple[ledger.Classes, ledger.Classes, ledger.Classes]:
     """Where ``takes`` would come from now: the department's granted quota, then what it borrowed, then the pool's free
-    capacity (whether or not there is as much). More quota comes out of the pool alone."""
+    capacity (whether or not there is as much). What counts as quota comes out of the pool alone."""
     within: dict[Commodity, int] = {}
     borrowed: dict[Commodity, int] = {}
     beyond = dict(takes)
-    if kind != RequestKind.QUOTA:
+    if kind.counts_as is not Holder.GRANTED:
         for holder, share in ((Holder.GRANTED, within), (Holder.LENT, borrowed)):
             for cls, amount in beyond.items():
                 has = ledger.balance(tx, Side(pool_id, cls, holder, department_id))
@@ -132,13 +126,13 @@ def drawn(
 
 def plan(tx: Tx, request: Request) -> Plan:
     """What submitting ``request`` now would hold, and who would sign. Takes nothing."""
-    takes = request.takes()
-    within, borrowed, beyond = drawn(tx, request.kind, request.pool_id, request.department_id, takes)
+    kind, takes = kind_of(request), request.takes()
+    within, borrowed, beyond = drawn(tx, kind, request.pool_id, request.department_id, takes)
     facts = asks.facts(request, takes, bool(beyond))
     on = tx.now.astimezone(ZONE).date()
     enacted = rulebook.enacted(tx)
     signers = rules.signers(facts, enacted, on)  # refuses where nobody would sign
-    path = signers if request.kind in UNDELIVERED else rules.path(facts, enacted, on)
+    path = signers if kind.tasks is None else rules.path(facts, enacted, on)
     return Plan(within, borrowed, beyond, facts, path)
 
 
@@ -163,7 +157,7 @@ def draft(tx: Tx, ask: Ask) -> Request:
     request = Request(
         number=uuid4().hex,  # until the id is known
         key=ask.key,
-        kind=RequestKind(ask.kind).value,
+        kind=ask.kind.code,
         state=RequestState.DRAFT.value,
         department_id=department.id,
         created_by=tx.actor.login,
@@ -187,11 +181,11 @@ def draft(tx: Tx, ask: Ask) -> Request:
 
 
 def revise(tx: Tx, request: Request | int, ask: Ask, *, generation: int) -> Request:
-    """Replace what a draft, or a request returned for supplement, says. Its kind and department stay."""
+    """Replace what a draft, or a request returned for supplement, says. Its request kind and department stay."""
     found = lock(tx, request, generation)
     own(tx, found)
     must_be(found, RequestState.DRAFT, RequestState.SUPPLEMENT)
-    if (ask.kind, ask.department_id) != (found.kind, found.department_id):
+    if (ask.kind.code, ask.department_id) != (found.kind, found.department_id):
         raise Invalid("request.fixed", N_("申请的类型和单位不能更改,请另行申请"), field="kind")
     before = asks.told(found)
     asks.write(tx, found, ask)
@@ -316,7 +310,7 @@ def _enter_review(tx: Tx, request: Request) -> None:
                 key=f"{request.subject}/hold/{request.round}/{source.value}",
                 subject=request.subject,
                 source=source,
-                target=Holder.GRANTED if request.kind == RequestKind.QUOTA else Holder.USED,
+                target=kind_of(request).counts_as,
             )
     asks.check_returnable(tx, request)
     for number, step in enumerate(planned.path, start=1):

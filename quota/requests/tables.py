@@ -18,27 +18,6 @@ from quota.requests.rules import SIGNED, StepName
 from quota.units import Amounts, Arch, ClassCode, Commodity, classes, total
 
 
-class RequestKind(StrEnum):
-    CREATE = "create"
-    RESIZE = "resize"
-    UNSUBSCRIBE = "unsubscribe"
-    QUOTA = "quota"
-    EXTEND = "extend"
-
-
-KIND_LABELS = {
-    RequestKind.CREATE: N_("新增"),
-    RequestKind.RESIZE: N_("变更"),
-    RequestKind.UNSUBSCRIBE: N_("退订"),
-    RequestKind.QUOTA: N_("配额调整"),
-    RequestKind.EXTEND: N_("延期"),
-}
-
-
-UNDELIVERED = frozenset({RequestKind.QUOTA, RequestKind.EXTEND})
-"""Done with the last signature: there is nothing for the provider to do."""
-
-
 class RequestState(StrEnum):
     DRAFT = "draft"
     IN_REVIEW = "in_review"
@@ -74,37 +53,6 @@ OPEN = frozenset(
 )
 """Submitted and not yet at an end."""
 
-FIELDS = {
-    "approval_number": N_("立项批复文号"),
-    "contact": N_("项目负责人"),
-    "phone": N_("联系电话"),
-    "funding": N_("资金来源"),
-    "schedule": N_("建设工期"),
-    "online_on": N_("上线日期"),
-    "offline_on": N_("下线日期"),
-    "users": N_("使用对象"),
-    "registered_users": N_("注册用户数"),
-    "monthly_use": N_("每月使用量"),
-    "zone": N_("网络区"),
-    "system_disk": N_("系统盘"),
-    "data_disk": N_("数据盘"),
-    "os": N_("操作系统"),
-    "database": N_("数据库"),
-    "middleware": N_("中间件"),
-    "ip": N_("IPv4/IPv6"),
-    "domain": N_("域名"),
-    "ports": N_("端口"),
-    "mlps": N_("等保级别、备案号、测评日期"),
-    "crypto": N_("密评级别、日期"),
-    "backup": N_("备份策略"),
-    "rto": N_("RTO"),
-    "rpo": N_("RPO"),
-    "vendor": N_("厂商与联系人"),
-    "peak": N_("并发与峰值"),
-    "note": N_("备注"),
-}
-"""What else a request may say: name → label. All optional here; a form may ask for more."""
-
 
 class Request(Base):
     """申请. ``turn`` is the role that must act next and ``due_at`` until when; both empty when nobody must."""
@@ -118,7 +66,7 @@ class Request(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[str] = mapped_column(String(40), unique=True)  # SQ-2026-000123
     key: Mapped[str | None] = mapped_column(String(128), unique=True)  # a form sent twice is one request
-    kind: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[str] = mapped_column(String(16))  # the code of its request kind (declarations)
     state: Mapped[str] = mapped_column(String(16), index=True)
     department_id: Mapped[int] = mapped_column(ForeignKey("departments.id"), index=True)
     system_id: Mapped[int | None] = mapped_column(ForeignKey("systems.id"), index=True)
@@ -127,7 +75,7 @@ class Request(Base):
     extends_id: Mapped[int | None] = mapped_column(index=True)  # the request whose term shall be moved
     justification: Mapped[str] = mapped_column(Text, default="")
     use_until: Mapped[date | None]  # the term as it stands: an approved extension moves it
-    fields: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    fields: Mapped[dict[str, Any]] = mapped_column(default=dict)  # name → what was said; which, its request kind says
     facts: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what the rules saw when it was submitted
     generation: Mapped[int] = mapped_column(default=1)
     round: Mapped[int] = mapped_column(default=1)  # raised when a supplement asks for something else

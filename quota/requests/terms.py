@@ -15,8 +15,9 @@ from sqlalchemy.orm import aliased
 
 from quota.calendar import ZONE
 from quota.directory import departments
-from quota.errors import N_, Conflict, Invalid, NotFound
-from quota.requests.tables import OPEN, Request, RequestKind, RequestState
+from quota.errors import N_, Invalid, NotFound
+from quota.requests.declarations import kind_of, known
+from quota.requests.tables import OPEN, Request, RequestState
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -24,18 +25,18 @@ if TYPE_CHECKING:
 REMINDED = (7, 14, 30)
 """Days before the end of a term at which the department is reminded. Our default."""
 
-WITH_TERM = (RequestKind.CREATE, RequestKind.RESIZE, RequestKind.QUOTA)
 GRANTED = (RequestState.APPROVED, RequestState.DELIVERING, RequestState.ACCEPTING, RequestState.DONE)
 
 
 def running(request: Request) -> bool:
     """Whether ``request`` gave the department something for a term."""
-    return request.use_until is not None and request.kind in WITH_TERM and request.state in GRANTED
+    return request.use_until is not None and kind_of(request).lasting and request.state in GRANTED
 
 
 def ending(before: date) -> ColumnElement[bool]:
     """Requests whose term ends before ``before``, as a condition for a query."""
-    return and_(Request.use_until < before, Request.kind.in_(WITH_TERM), Request.state.in_(GRANTED))
+    lasting = [kind.code for kind in known() if kind.lasting]
+    return and_(Request.use_until < before, Request.kind.in_(lasting), Request.state.in_(GRANTED))
 
 
 def extendable(tx: Tx, request_id: int, extension: Request) -> Request:
@@ -52,22 +53,6 @@ def extension(tx: Tx, request: Request, apart_from: int | None = None) -> Reques
     """The extension of ``request`` that is under way, other than ``apart_from``."""
     query = select(Request).where(Request.extends_id == request.id, Request.state.in_(OPEN))
     return tx.scalar(query.where(Request.id != apart_from) if apart_from is not None else query)
-
-
-def check_extension(tx: Tx, request: Request) -> None:
-    """Refuse an extension that says no later day, or beside another of the same term: Invalid or Conflict."""
-    of = extendable(tx, request.extends_id or 0, request)
-    if of.use_until is None or request.use_until is None or request.use_until <= of.use_until:
-        raise Invalid(
-            "extend.earlier", N_("新的期限须晚于现在的期限 %(until)s"), until=str(of.use_until), field="use_until"
-        )
-    if request.lines:
-        raise Invalid("extend.lines", N_("延期不改变资源数量"), field="lines")
-    busy = extension(tx, of, apart_from=request.id)
-    if busy is not None:
-        raise Conflict(
-            "extend.busy", N_("这个期限已有在办的延期申请 %(number)s,请等它办结"), number=busy.number, field="use_until"
-        )
 
 
 def passed(tx: Tx, request: Request) -> bool:

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from quota.errors import Refused
 from quota.requests import rulebook, rules
-from quota.requests.rules import Facts, Rule, Step
-from quota.requests.tables import Request, RequestKind
+from quota.requests.declarations import RequestKind, known
+from quota.requests.rules import FACTS, Facts, Rule, Step
+from quota.requests.tables import Request
 
 if TYPE_CHECKING:
     from quota.db import Tx
-
-SMALLEST: Mapping[str, Any] = {
-    "services": [],
-    "quantity": 1,
-    "vcpu": 1,
-    "memory_gb": 1,
-    "block_gb": 0,
-    "accelerator": 0,
-    "grows": True,
-    "over_quota": False,
-    "xinchuang": True,
-}
-"""The facts of the least that can be asked for: who would sign even that?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +30,7 @@ class Changed:
 
 @dataclass(slots=True)
 class Trial:
-    """``tried`` requests of the past; those of them that ``changed``; kinds that nobody would sign any more."""
+    """``tried`` requests of the past; those of them that ``changed``; request kinds that nobody would sign any more."""
 
     tried: int = 0
     changed: list[Changed] = field(default_factory=list)
@@ -56,11 +44,11 @@ def trial(tx: Tx, rule: Rule, since: datetime) -> Trial:
 
     Requests keep the facts that they were judged by, so what is compared is the rules alone. Changes nothing.
     """
-    known, found = rulebook.enacted(tx), Trial()
-    renewed, on = [*known, rule], rule.effective_from
+    present, found = rulebook.enacted(tx), Trial()
+    renewed, on = [*present, rule], rule.effective_from
     submitted = tx.scalars(select(Request).where(Request.submitted_at >= since).order_by(Request.submitted_at.desc()))
     for request in submitted:
-        before, after = _path(request.facts, known, rule), _path(request.facts, renewed, rule)
+        before, after = _path(request.facts, present, rule), _path(request.facts, renewed, rule)
         if before is None or after is None:
             continue
         found.tried += 1
@@ -68,9 +56,10 @@ def trial(tx: Tx, rule: Rule, since: datetime) -> Trial:
         found.days_after += sum(step.days for step in after)
         if _spelled(before) != _spelled(after):
             found.changed.append(Changed(request, before, after))
-    for kind in RequestKind:
+    least = {name: fact.least for name, fact in FACTS.items()}  # who would sign even the least that can be asked for?
+    for kind in known():
         try:
-            rules.signers({**SMALLEST, "kind": kind.value}, renewed, on)
+            rules.signers({**least, "kind": kind.code}, renewed, on)
         except Refused:
             found.unsigned.append(kind)
     return found

@@ -15,10 +15,10 @@ from console.settings import Settings
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.db import Book
-from quota.requests import approvals, fulfilment, submission
+from quota.requests import approvals, fulfilment, kinds, submission
 from quota.requests.approvals import Decision
 from quota.requests.asks import Ask, Line
-from quota.requests.tables import Request, RequestKind
+from quota.requests.tables import Request
 from tests import books
 from tests.browser.conftest import LONG_MIN, serve
 from tests.city import CONSOLE, CONSOLE_POOL, City
@@ -34,9 +34,7 @@ class Served(City):
         clerk = Actor("tenant1", "tenant甲", Role.TENANT, self.department)
         with self.book.transaction(clerk) as tx:
             lines = [Line(item_id=self.small, name="前置")]
-            made = submission.draft(
-                tx, Ask(RequestKind.CREATE, self.department, self.pool, lines, BASIS, use_until=until)
-            )
+            made = submission.draft(tx, Ask(kinds.CREATE, self.department, self.pool, lines, BASIS, use_until=until))
             return submission.submit(tx, made, generation=made.generation).id
 
     def signed(self, number: int) -> None:

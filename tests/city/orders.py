@@ -13,10 +13,10 @@ from providers.orders.tables import WorkOrder
 from quota.actors import Actor, steward
 from quota.db import Book
 from quota.directory import pools
-from quota.requests import approvals, submission
+from quota.requests import RequestKind, approvals, kinds, submission
 from quota.requests.approvals import Decision
 from quota.requests.asks import Ask, Line
-from quota.requests.tables import Request, RequestKind
+from quota.requests.tables import Request
 from tests.city.plans import SMALL
 from tests.city.requests import WHY
 
@@ -65,9 +65,9 @@ class OrderActs:
             tx.expunge_all()
             return found
 
-    def approved(self, kind: RequestKind = RequestKind.CREATE, **other: Any) -> Request:
+    def approved(self, kind: RequestKind = kinds.CREATE, **other: Any) -> Request:
         """A request of the bureau's, signed by all who must."""
-        if kind is RequestKind.CREATE:
+        if kind is kinds.CREATE:
             other.setdefault("lines", [Line(item_id=self.item, quantity=2, name="web")])
         ask = Ask(
             kind=kind,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from quota.actors import Actor, steward
 from quota.db import Book
 from quota.inventory import Resource
-from quota.requests import approvals, fulfilment, submission
+from quota.requests import RequestKind, approvals, fulfilment, kinds, submission
 from quota.requests.approvals import Decision
 from quota.requests.asks import Ask, Line
-from quota.requests.tables import Request, RequestKind
+from quota.requests.tables import Request
 from quota.units import Amounts
 
 WHY = "政务服务大厅高峰并发 2000,按压测折算"
@@ -24,9 +24,9 @@ class RequestActs:
         item: int
         people: dict[str, Actor]
 
-    def ask(self, kind: RequestKind = RequestKind.CREATE, **other: Any) -> Ask:
+    def ask(self, kind: RequestKind = kinds.CREATE, **other: Any) -> Ask:
         """An ask for two 4C8G machines in the 信创 pool, or what ``other`` says."""
-        if kind is RequestKind.CREATE:
+        if kind is kinds.CREATE:
             other.setdefault("lines", [Line(item_id=self.item, quantity=2)])
         return Ask(
             kind=kind,
@@ -50,11 +50,11 @@ class RequestActs:
             tx.flush()
             return resource.id
 
-    def draft(self, kind: RequestKind = RequestKind.CREATE, by: str = "clerk", **other: Any) -> Request:
+    def draft(self, kind: RequestKind = kinds.CREATE, by: str = "clerk", **other: Any) -> Request:
         with self.book.transaction(self.people[by]) as tx:
             return submission.draft(tx, self.ask(kind, **other))
 
-    def submit(self, kind: RequestKind = RequestKind.CREATE, by: str = "clerk", **other: Any) -> Request:
+    def submit(self, kind: RequestKind = kinds.CREATE, by: str = "clerk", **other: Any) -> Request:
         with self.book.transaction(self.people[by]) as tx:
             request = submission.draft(tx, self.ask(kind, **other))
             return submission.submit(tx, request, generation=request.generation)

@@ -26,7 +26,7 @@ from quota.db import Book
 from quota.directory.people import Person
 from quota.errors import Invalid, NotAllowed, WrongState
 from quota.inventory import Resource
-from quota.requests import submission
+from quota.requests import kinds, submission
 from tests.suite.outside import ROOT
 
 GOOD = "Guanjia-2026"
@@ -431,7 +431,7 @@ def test_nobody_sees_nothing(house):
     with house.reading(nobody()) as tx:
         assert tx.scalars(select(Resource.id).where(inventory.visible(tx, tx.actor))).all() == []
         with pytest.raises(NotAllowed):
-            submission.draft(tx, submission.Ask(submission.RequestKind.CREATE, 1, 1, None, ""))
+            submission.draft(tx, submission.Ask(kinds.CREATE, 1, 1, None, ""))
 
 
 def test_nothing_is_written_without_an_actor(house):

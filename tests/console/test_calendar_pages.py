@@ -10,9 +10,9 @@ from quota import audit, calendar
 from quota.actors import Actor, Role, steward
 from quota.directory import catalog, pools
 from quota.ledger import capacities
-from quota.requests import approvals, rulebook, submission
+from quota.requests import approvals, kinds, rulebook, submission
 from quota.requests.asks import Ask, Line
-from quota.requests.tables import Request, RequestKind
+from quota.requests.tables import Request
 from quota.units import VCPU, Arch
 
 
@@ -29,9 +29,7 @@ def waiting(house, city):
         item = catalog.offer(tx, "8c", "8C", "vm", {VCPU: 8}, [Arch.AARCH64])
         pool_id, item_id = pool.id, item.id
     with house.transaction(Actor("tenant1", "经办", Role.TENANT, city.departments[0].id)) as tx:
-        ask = Ask(
-            RequestKind.CREATE, city.departments[0].id, pool_id, [Line(item_id=item_id)], "高峰并发两千,按压测折算"
-        )
+        ask = Ask(kinds.CREATE, city.departments[0].id, pool_id, [Line(item_id=item_id)], "高峰并发两千,按压测折算")
         one = submission.submit(tx, submission.draft(tx, ask), generation=1)
         assert one.due_at is not None
         assert one.due_at.astimezone(calendar.ZONE).date() == date(2026, 6, 2)

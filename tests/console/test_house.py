@@ -11,6 +11,7 @@ import pytest
 from console.access import EVERYBODY, rule
 from console.frame import SECTIONS
 from console.words.states import STATES
+from quota import requests
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "templates"
@@ -58,6 +59,7 @@ def test_icons_that_are_named_exist():
     sprite = (ROOT / "console" / "static" / "icons.svg").read_text(encoding="utf-8")
     known = set(re.findall(r'<symbol id="([\w-]+)"', sprite))
     named = {icon for _label, icon in SECTIONS.values()} | {one.icon for one in STATES.values()}
+    named |= {kind.icon for kind in requests.known() if kind.icon}
     for path in TEMPLATES.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         named |= set(re.findall(r'\bicon\("([\w-]+)"', text)) | set(re.findall(r'icon_name="([\w-]+)"', text))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from quota.actors import Actor, Role, steward
 from quota.directory import catalog, pools
 from quota.ledger import capacities
-from quota.requests import notices, rulebook, submission
+from quota.requests import kinds, notices, rulebook, submission
 from quota.requests.asks import Ask, Line
-from quota.requests.tables import RequestKind
 from quota.units import VCPU, Arch
 
 
@@ -25,7 +24,7 @@ def test_notices_reach_whom_they_are_for(house, city, client_of):
     numbers = []
     for login, department in (("tenant1", mine), ("tenant2", other)):
         with house.transaction(Actor(login, login, Role.TENANT, department)) as tx:
-            ask = Ask(RequestKind.CREATE, department, pool_id, [Line(item_id=item_id)], "高峰并发两千,按压测折算")
+            ask = Ask(kinds.CREATE, department, pool_id, [Line(item_id=item_id)], "高峰并发两千,按压测折算")
             one = submission.submit(tx, submission.draft(tx, ask), generation=1)
             notices.urge(tx, one)
             notices.give(tx, one, notices.NoticeKind.RETURNED, Role.TENANT, once="1", text="缺压测报告")

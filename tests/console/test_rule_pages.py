@@ -13,10 +13,9 @@ from console.pages.requests.rules import standings
 from quota.actors import Actor, Role, steward
 from quota.directory import catalog, pools
 from quota.ledger import capacities, entries
-from quota.requests import rulebook, submission
+from quota.requests import kinds, rulebook, submission
 from quota.requests.asks import Ask, Line
 from quota.requests.rulebook import ApprovalRule
-from quota.requests.tables import RequestKind
 from quota.units import VCPU, Arch, Commodity
 
 CPU = Commodity(VCPU, Arch.AARCH64)
@@ -37,9 +36,7 @@ def ruled(house, city):
         pool_id, item_id = pool.id, item.id
     clerk = Actor("tenant1", "经办", Role.TENANT, city.departments[0].id)
     with house.transaction(clerk) as tx:
-        ask = Ask(
-            RequestKind.CREATE, city.departments[0].id, pool_id, [Line(item_id=item_id)], "高峰并发两千,按压测折算"
-        )
+        ask = Ask(kinds.CREATE, city.departments[0].id, pool_id, [Line(item_id=item_id)], "高峰并发两千,按压测折算")
         one = submission.draft(tx, ask)
         return submission.submit(tx, one, generation=1).number
 

@@ -12,8 +12,9 @@ from sqlalchemy.exc import IntegrityError
 from console.schema import upgrade
 from quota.base import Base
 from quota.db import Book
+from quota.requests import kinds
 from quota.requests.asks import Line
-from quota.requests.tables import Request, RequestKind, RequestLine
+from quota.requests.tables import Request, RequestLine
 from quota.units import VCPU
 from tests.city import TOWN, City
 
@@ -58,9 +59,7 @@ def test_a_request_about_what_the_register_does_not_have_loses_the_reference_alo
     upgrade.migrate(bare)
     town = City(bare, plan=TOWN)
     machine = town.standing_machine({VCPU: 4}, "known")
-    requests = [
-        town.draft(RequestKind.UNSUBSCRIBE, resource_id=machine, lines=[Line(current={VCPU: 4})]) for _n in range(2)
-    ]
+    requests = [town.draft(kinds.UNSUBSCRIBE, resource_id=machine, lines=[Line(current={VCPU: 4})]) for _n in range(2)]
     upgrade.migrate(bare, "0024")
     with bare.engine.begin() as connection:
         dangling = {"id": requests[0].id}

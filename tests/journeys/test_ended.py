@@ -25,9 +25,8 @@ from quota.directory.people import Person
 from quota.directory.pools import CloudProvider, Pool
 from quota.directory.reorganisations import Adjustment
 from quota.ledger import lending
-from quota.requests import approvals, submission
+from quota.requests import approvals, kinds, submission
 from quota.requests.asks import Ask, Line
-from quota.requests.tables import RequestKind
 from quota.units import MEMORY, VCPU, Arch, Commodity
 
 CPU = Commodity(VCPU, Arch.AARCH64)
@@ -69,7 +68,7 @@ def living(place, clock) -> None:
             one = submission.draft(
                 tx,
                 Ask(
-                    kind=RequestKind.CREATE, department_id=first, pool_id=place.pool, system_id=system_id,
+                    kind=kinds.CREATE, department_id=first, pool_id=place.pool, system_id=system_id,
                     lines=[Line(item_id=place.small)], justification="政务大厅高峰并发两千,按压测折算",
                     use_until=clock.now.date().replace(year=clock.now.year + 1),
                 ),
@@ -229,7 +228,7 @@ def test_a_term_of_a_merged_department_is_extended_by_its_successor(place, clock
         made = submission.draft(
             tx,
             Ask(
-                kind=RequestKind.EXTEND, department_id=place.department + 1, pool_id=pool_id, extends_id=old_id,
+                kind=kinds.EXTEND, department_id=place.department + 1, pool_id=pool_id, extends_id=old_id,
                 use_until=until.replace(year=until.year + 1), justification="业务由我局接办,继续使用至明年",
             ),
         )  # fmt: skip

@@ -27,9 +27,8 @@ from quota.db import Book
 from quota.errors import Refused, WrongState
 from quota.inventory import Resource
 from quota.ledger import entries
-from quota.requests import rulebook, submission
+from quota.requests import kinds, rulebook, submission
 from quota.requests.asks import Ask, Line
-from quota.requests.tables import RequestKind
 from quota.units import BLOCK, VCPU, Commodity
 from tests import books
 from tests.city import City
@@ -225,7 +224,7 @@ def asked_for(scene: Scene) -> None:
         resource = tx.get_one(Resource, scene.machine)
         more = {kind: figure * 2 for kind, figure in resource.has().items()}
         ask = Ask(
-            RequestKind.RESIZE,
+            kinds.RESIZE,
             city.department,
             city.pool,
             lines=[Line(current=resource.has(), amounts=more, service=resource.kind, name=resource.name)],

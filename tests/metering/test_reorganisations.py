@@ -22,8 +22,7 @@ from quota.errors import Conflict, Invalid, NotAllowed, OverCapacity, WrongState
 from quota.inventory import Resource, history
 from quota.ledger import entries, lending
 from quota.ledger.tables import Side
-from quota.requests import submission
-from quota.requests.tables import RequestKind
+from quota.requests import kinds, submission
 from tests.city import GB, TOWN, City
 from tests.quota.conftest import CPU, MEM
 
@@ -98,7 +97,7 @@ def test_a_merger_moves_everything_by_one_transfer_and_comes_back(town: City) ->
 
 
 def test_what_waits_for_a_decision_goes_along(town: City) -> None:
-    request = town.submit(RequestKind.CREATE)
+    request = town.submit(kinds.CREATE)
     assert wallet(town, town.bureau) == {"granted": 24, "held": 8, "used": 8}
     batch = reorganise(town)
     assert wallet(town, town.neighbour) == {"granted": 24, "held": 8, "used": 8}

@@ -26,9 +26,8 @@ from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, 
 from quota.inventory import Resource
 from quota.ledger import entries, lending
 from quota.ledger.tables import Holder
-from quota.requests import submission, targets
+from quota.requests import kinds, submission, targets
 from quota.requests.asks import Ask, Line
-from quota.requests.tables import RequestKind
 from quota.units import MEMORY, VCPU, Arch, Commodity
 from tests.providers.conftest import CPU
 
@@ -545,7 +544,7 @@ def test_a_request_deemed_accepted_takes_its_orders_along(works, clock) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "amounts", "used"),
-    [(RequestKind.RESIZE, {VCPU: 2, MEMORY: 8 * GB}, 2), (RequestKind.UNSUBSCRIBE, {}, 0)],
+    [(kinds.RESIZE, {VCPU: 2, MEMORY: 8 * GB}, 2), (kinds.UNSUBSCRIBE, {}, 0)],
 )
 def test_what_a_request_returns_is_released_once(works, kind, amounts, used) -> None:
     one = made(works)
@@ -695,7 +694,7 @@ def test_a_request_returns_what_was_counted_not_what_it_names(works) -> None:
     told = {VCPU: 8, MEMORY: 8 * GB}  # the machine is counted with 4 by the time of its order
     with works.book.transaction(steward()) as tx:
         tx.get_one(Resource, one.id).booked = {"vcpu": 8, "memory": 8 * GB}
-    request = works.approved(RequestKind.UNSUBSCRIBE, resource_id=one.id, lines=[Line(current=told, service="vm")])
+    request = works.approved(kinds.UNSUBSCRIBE, resource_id=one.id, lines=[Line(current=told, service="vm")])
     with works.book.transaction(steward()) as tx:
         tx.get_one(Resource, one.id).booked = {"vcpu": 4, "memory": 8 * GB}
         (order,) = orders.place_for_request(tx, submission.lock(tx, request))
@@ -716,9 +715,7 @@ def test_a_request_returns_what_was_counted_not_what_it_names(works) -> None:
 def test_what_is_not_counted_or_has_changed_cannot_be_asked_back(works, change, code) -> None:
     one = made(works)
     line = Line(current={VCPU: 4, MEMORY: 8 * GB}, service="vm")
-    ask = Ask(
-        RequestKind.UNSUBSCRIBE, works.bureau, works.pool, [line], "系统下线,不再需要这台云主机", resource_id=one.id
-    )
+    ask = Ask(kinds.UNSUBSCRIBE, works.bureau, works.pool, [line], "系统下线,不再需要这台云主机", resource_id=one.id)
     with works.book.transaction(works.people["clerk"]) as tx:
         request = submission.draft(tx, ask)
         targets.check(tx, request)

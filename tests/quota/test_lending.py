@@ -17,9 +17,8 @@ from quota.ledger import allotments, entries, lending
 from quota.ledger.allotments import Act, Allotment
 from quota.ledger.lending import Loan, LoanState
 from quota.ledger.tables import Holder, Side
-from quota.requests import submission
+from quota.requests import kinds, submission
 from quota.requests.asks import Ask, Line
-from quota.requests.tables import RequestKind
 from quota.units import VCPU
 from tests.city import GB, City
 from tests.quota.conftest import CPU, MEM
@@ -75,7 +74,7 @@ def test_what_is_borrowed_is_taken_up_after_ones_own(rich: City) -> None:
     lent(rich)
     with acting(rich) as tx:
         entries.grant(tx, rich.arm, rich.neighbour, {CPU: 4, MEM: 64 * GB}, key="own")
-    request = rich.submit(RequestKind.CREATE, by="stranger", department_id=rich.neighbour)  # 8 vCPU
+    request = rich.submit(kinds.CREATE, by="stranger", department_id=rich.neighbour)  # 8 vCPU
     assert not request.facts["over_quota"]
     assert has(rich, Holder.GRANTED, rich.neighbour) == 0
     assert has(rich, Holder.LENT, rich.neighbour) == 16
@@ -275,7 +274,7 @@ def test_what_is_owed_to_a_lender_goes_to_nobody_else(rich: City, clock: Any) ->
             tx, rich.arm, CPU, 4, rich.neighbour, rich.bureau, days=5, guaranteed_days=0, notice_days=0,
             reason="转借", key="on",
         )  # fmt: skip
-    ask = Ask(RequestKind.QUOTA, rich.neighbour, rich.arm, [Line(amounts={VCPU: -4})], "系统下线,退回不再使用的配额")
+    ask = Ask(kinds.QUOTA, rich.neighbour, rich.arm, [Line(amounts={VCPU: -4})], "系统下线,退回不再使用的配额")
     with pytest.raises(Invalid) as returned, acting(rich, "stranger") as tx:
         submission.submit(tx, submission.draft(tx, ask), generation=1)
     assert returned.value.code == "request.too_much_back"

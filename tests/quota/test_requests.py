@@ -16,10 +16,10 @@ from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, 
 from quota.inventory import Resource
 from quota.ledger import entries
 from quota.ledger.tables import Holder
-from quota.requests import approvals, fulfilment, notices, submission
+from quota.requests import approvals, fulfilment, kinds, notices, submission
 from quota.requests.approvals import Decision
 from quota.requests.asks import Line
-from quota.requests.tables import Request, RequestKind
+from quota.requests.tables import Request
 from quota.units import MEMORY, VCPU, Arch, ClassCode, Commodity
 from tests.patience import together
 
@@ -161,7 +161,7 @@ def test_a_later_signature_may_give_back_what_an_earlier_one_cut(town) -> None:
 
 
 def test_figures_of_a_quota_request_are_approved_in_part(town) -> None:
-    request = town.submit(RequestKind.QUOTA, lines=[Line(amounts=shape(40, 80))])
+    request = town.submit(kinds.QUOTA, lines=[Line(amounts=shape(40, 80))])
     line = town.seen(request).lines[0].id
     town.sign(request, "checker")
     town.sign(request, "reviewer", Decision.APPROVE_PART, amounts={line: {VCPU: 24}}, reason="按实测")
@@ -296,7 +296,7 @@ def test_a_draft_is_revised_and_nothing_else_of_it(town) -> None:
         request = submission.revise(tx, request, town.ask(lines=[Line(item_id=town.item, quantity=3)]), generation=1)
         assert (request.generation, request.takes()[CPU]) == (2, 12)
     for ask in (
-        town.ask(RequestKind.QUOTA, lines=[Line(amounts=shape(4, 8))]),
+        town.ask(kinds.QUOTA, lines=[Line(amounts=shape(4, 8))]),
         town.ask(department_id=town.branch),
     ):
         with pytest.raises(Invalid) as refusal, town.book.transaction(town.people["clerk"]) as tx:
@@ -314,11 +314,11 @@ def test_a_draft_is_revised_and_nothing_else_of_it(town) -> None:
         ({"use_until": date(2026, 5, 31)}, "request.use_until"),
         ({"resource_id": "machine"}, "request.resource"),
         ({"department_id": "branch", "system_id": "system"}, "request.system"),
-        ({"kind": RequestKind.RESIZE, "lines": [Line(current=shape(4, 8), amounts=shape(8, 16))]}, "request.resource"),
-        ({"kind": RequestKind.RESIZE, "resource_id": "machine", "lines": [Line(current=shape(4, 8))]}, "request.nothing"),
-        ({"kind": RequestKind.QUOTA, "lines": [Line(item_id=1)]}, "request.line"),
-        ({"kind": RequestKind.QUOTA, "lines": [Line(amounts={VCPU: -8})]}, "request.too_much_back"),
-        ({"kind": RequestKind.UNSUBSCRIBE, "resource_id": "machine", "lines": [Line(current=shape(4, 8))]},
+        ({"kind": kinds.RESIZE, "lines": [Line(current=shape(4, 8), amounts=shape(8, 16))]}, "request.resource"),
+        ({"kind": kinds.RESIZE, "resource_id": "machine", "lines": [Line(current=shape(4, 8))]}, "request.nothing"),
+        ({"kind": kinds.QUOTA, "lines": [Line(item_id=1)]}, "request.line"),
+        ({"kind": kinds.QUOTA, "lines": [Line(amounts={VCPU: -8})]}, "request.too_much_back"),
+        ({"kind": kinds.UNSUBSCRIBE, "resource_id": "machine", "lines": [Line(current=shape(4, 8))]},
          "request.too_much_back"),
     ],
 )  # fmt: skip
@@ -327,7 +327,7 @@ def test_what_is_not_ready_is_refused_with_the_place(town, other: dict[str, Any]
     how = {name: places.get(value, value) if isinstance(value, str) and name != "justification" else value
            for name, value in other.items()}  # fmt: skip
     with pytest.raises(Invalid) as refusal:
-        town.submit(how.pop("kind", RequestKind.CREATE), **how)
+        town.submit(how.pop("kind", kinds.CREATE), **how)
     assert refusal.value.code == code
     assert refusal.value.params["field"]
     assert town.figures() == EMPTY
@@ -353,7 +353,7 @@ def test_a_request_about_a_resource_starts_from_the_register(town, machine, ask,
     line = Line(current=shape(8, 16), service="vm")
     how = {"resource_id": town.standing_machine(shape(8, 16), **machine), "lines": [line], **ask}
     with pytest.raises(Invalid) as refusal:
-        town.submit(RequestKind.UNSUBSCRIBE, **how)
+        town.submit(kinds.UNSUBSCRIBE, **how)
     assert (refusal.value.code, refusal.value.params["field"]) == (code, "resource_id")
     with town.book.reading() as tx:
         assert list(tx.scalars(select(Request.id))) == []
@@ -363,16 +363,14 @@ def test_what_is_not_in_the_register_or_not_theirs_cannot_even_be_drafted(town) 
     others = town.standing_machine(shape(8, 16), department_id=town.neighbour)
     for resource_id in (others, others + 1):
         with pytest.raises(NotFound) as refusal:
-            town.draft(RequestKind.UNSUBSCRIBE, resource_id=resource_id, lines=[Line(current=shape(8, 16))])
+            town.draft(kinds.UNSUBSCRIBE, resource_id=resource_id, lines=[Line(current=shape(8, 16))])
         assert refusal.value.code == "resource.none"
 
 
 def test_an_answer_is_held_to_the_register_as_a_first_asking_is(town) -> None:
     town.grant({CPU: 8, MEM: 16 * GB}, "g", use=True)
     machine = town.standing_machine(shape(8, 16))
-    request = town.submit(
-        RequestKind.UNSUBSCRIBE, resource_id=machine, lines=[Line(current=shape(8, 16), service="vm")]
-    )
+    request = town.submit(kinds.UNSUBSCRIBE, resource_id=machine, lines=[Line(current=shape(8, 16), service="vm")])
     request = town.sign(request, "checker", Decision.RETURN, reason="缺下线证明")
     with town.book.transaction(steward()) as tx:
         tx.get_one(Resource, machine).gone_at = tx.now
@@ -474,7 +472,7 @@ def test_what_is_returned_is_free_only_when_the_cloud_confirmed_it(town) -> None
     town.grant(dict.fromkeys([CPU], 8) | {MEM: 16 * GB}, "g", use=True)
     machine = town.standing_machine(shape(8, 16))
     line = Line(current=shape(8, 16), service="vm")
-    request = town.submit(RequestKind.UNSUBSCRIBE, resource_id=machine, lines=[line])
+    request = town.submit(kinds.UNSUBSCRIBE, resource_id=machine, lines=[line])
     request = town.approve(request)
     assert town.figures() == {"supply": -200, "free": 192, "used": 8}
     town.hand_over(request)
@@ -485,10 +483,10 @@ def test_a_resize_takes_the_difference_and_gives_back_the_rest(town) -> None:
     town.grant({CPU: 8, MEM: 64 * GB}, "g", use=True)
     line = Line(current=shape(8, 64), amounts=shape(12, 32), service="vm")
     ask = {"resource_id": town.standing_machine(shape(8, 64)), "lines": [line]}
-    request = town.submit(RequestKind.RESIZE, **ask)
+    request = town.submit(kinds.RESIZE, **ask)
     assert (request.takes(), request.gives()) == ({CPU: 4}, {MEM: 32 * GB})
     with pytest.raises(Conflict) as refusal:
-        town.submit(RequestKind.RESIZE, **ask)
+        town.submit(kinds.RESIZE, **ask)
     assert refusal.value.code == "request.resource_busy"
     request = town.approve(request, "checker", "reviewer", "chief")
     assert town.balance(Holder.USED, MEM) == 64 * GB
@@ -499,7 +497,7 @@ def test_a_resize_takes_the_difference_and_gives_back_the_rest(town) -> None:
 
 def test_quota_is_returned_to_the_city(town) -> None:
     town.grant({CPU: 20}, "g")
-    request = town.submit(RequestKind.QUOTA, lines=[Line(amounts={VCPU: -12})])
+    request = town.submit(kinds.QUOTA, lines=[Line(amounts={VCPU: -12})])
     assert town.figures() == {"supply": -200, "free": 180, "granted": 20}
     assert town.approve(request).state == "done"
     assert town.figures() == {"supply": -200, "free": 192, "granted": 8}

@@ -16,10 +16,9 @@ from quota.actors import steward
 from quota.db import Book
 from quota.errors import OverCapacity
 from quota.ledger import entries
-from quota.requests import approvals, fulfilment, submission
+from quota.requests import RequestKind, approvals, fulfilment, kinds, submission
 from quota.requests.approvals import Decision
 from quota.requests.asks import Line
-from quota.requests.tables import RequestKind
 from quota.units import MEMORY, VCPU, Arch, Commodity
 from tests import books
 from tests.city import TOWN, City
@@ -62,7 +61,7 @@ class Desk(RuleBasedStateMachine):
 
     def hold(self, kind: RequestKind, asked: int) -> Held | None:
         """Move it as the book should; None where the book should refuse."""
-        within = 0 if kind is RequestKind.QUOTA else min(self.granted, asked)
+        within = 0 if kind is kinds.QUOTA else min(self.granted, asked)
         if asked - within > self.free:
             return None
         self.granted -= within
@@ -78,13 +77,13 @@ class Desk(RuleBasedStateMachine):
         own = min(held.within, held.approved)
         self.granted += held.within - own
         self.free += held.beyond - (held.approved - own)
-        if held.kind is RequestKind.QUOTA:
+        if held.kind is kinds.QUOTA:
             self.granted += held.approved
         else:
             self.used += held.approved
 
     def ask(self, kind: RequestKind, count: int) -> tuple[int, list[Line]]:
-        if kind is RequestKind.QUOTA:
+        if kind is kinds.QUOTA:
             return count, [Line(amounts={VCPU: count})]
         return count * PIECE, [Line(item_id=self.town.item, quantity=count)]
 
@@ -103,7 +102,7 @@ class Desk(RuleBasedStateMachine):
             self.free -= grant
             self.granted += grant
 
-    @rule(kind=st.sampled_from([RequestKind.CREATE, RequestKind.CREATE, RequestKind.QUOTA]), count=st.integers(1, 20))
+    @rule(kind=st.sampled_from([kinds.CREATE, kinds.CREATE, kinds.QUOTA]), count=st.integers(1, 20))
     def file(self, kind: RequestKind, count: int) -> None:
         asked, lines = self.ask(kind, count)
         held = self.hold(kind, asked)
@@ -128,11 +127,11 @@ class Desk(RuleBasedStateMachine):
             line_id, name = line.id, step.name
         held, how = self.open[id_], {}
         if decision is Decision.APPROVE_PART:
-            piece = 1 if held.kind is RequestKind.QUOTA else PIECE
+            piece = 1 if held.kind is kinds.QUOTA else PIECE
             part = max(1, held.asked // piece * share // 100)
             if part * piece == held.approved:
                 decision = Decision.APPROVE
-            elif held.kind is RequestKind.QUOTA:
+            elif held.kind is kinds.QUOTA:
                 how = {"amounts": {line_id: {VCPU: part}}}
             else:
                 how = {"quantities": {line_id: part}}

@@ -9,10 +9,10 @@ import pytest
 from quota.actors import steward
 from quota.audit import AuditRecord
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound
-from quota.requests import notices, submission, terms
+from quota.requests import kinds, notices, submission, terms
 from quota.requests.approvals import Decision
 from quota.requests.notices import NoticeKind
-from quota.requests.tables import Request, RequestKind
+from quota.requests.tables import Request
 from tests.city import City
 
 TERM = date(2026, 7, 31)  # the clock begins on 1 June
@@ -27,7 +27,7 @@ def granted(town: City) -> Request:
 
 
 def extension(town: City, of: Request, until: date | None = date(2026, 12, 31), by: str = "clerk", **other) -> Request:
-    return town.submit(RequestKind.EXTEND, by=by, extends_id=of.id, use_until=until, **other)
+    return town.submit(kinds.EXTEND, by=by, extends_id=of.id, use_until=until, **other)
 
 
 def reminded(town: City, returned: set[int] | None = None) -> list[str]:
@@ -118,7 +118,7 @@ def test_another_day_after_a_return_is_signed_anew(town, granted):
     town.sign(asked, "checker")
     town.sign(asked, "reviewer", Decision.RETURN, reason="期限太长")
     with town.book.transaction(town.people["clerk"]) as tx:
-        ask = town.ask(RequestKind.EXTEND, extends_id=granted.id, use_until=date(2026, 9, 30))
+        ask = town.ask(kinds.EXTEND, extends_id=granted.id, use_until=date(2026, 9, 30))
         mended = submission.revise(tx, asked.id, ask, generation=submission.request(tx, asked.id).generation)
         submission.resubmit(tx, mended, generation=mended.generation)
     assert town.seen(asked).round == 2
@@ -152,7 +152,7 @@ def test_only_a_term_of_ones_own_is_moved(town, granted):
         with pytest.raises(Invalid, match=r"extend\.no_term"):
             extension(town, one)
     with pytest.raises(Invalid, match=r"request\.extends"):
-        town.submit(RequestKind.EXTEND, use_until=TERM)
+        town.submit(kinds.EXTEND, use_until=TERM)
     with pytest.raises(Invalid, match=r"request\.extends"):
         town.submit(extends_id=granted.id)
 

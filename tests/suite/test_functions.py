@@ -16,10 +16,7 @@ STILL_LONGER = {
     "metering/judging/facts.py: measure",
     "metering/judging/facts.py: measure_daily",
     "providers/assessment/cards.py: keep",
-    "providers/orders/enactment.py: enact",
-    "providers/orders/placing.py: place",
     "quota/ledger/lending.py: offer",
-    "quota/requests/approvals.py: sign",
 }
 """What was longer before the rule; the list may only shrink."""
 

@@ -22,6 +22,7 @@ from quota.actors import Actor
 from quota.db import Tx
 from quota.errors import N_
 from quota.inventory import Resource
+from quota.requests import known
 
 blueprint = Blueprint("resources", __name__, url_prefix="/resources")
 frame.page("resources", "resources.index", N_("资源台账"), order=10)
@@ -131,6 +132,7 @@ def show(resource_id: int) -> str:
         may_open=finding is not None and finding.is_now() in CALLS_FOR,
         exemption=exemptions.holding(tx, one.id),
         protected=protections.protected(tx, one),
+        offered=[kind for kind in known() if kind.invites and kind.offered_for(one.kind)],
     )
 
 

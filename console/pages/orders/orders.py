@@ -185,7 +185,7 @@ def index() -> str | Response:
 def show(order_id: int) -> str:
     tx = reading()
     one = orders.order(tx, order_id)
-    drift = enactment.compare(one) if one.state in (OrderState.DELIVERED, OrderState.ACCEPTED) else {}
+    drift = enactment.compare(tx, one) if one.state in (OrderState.DELIVERED, OrderState.ACCEPTED) else {}
     return render_template(
         "orders/show.html",
         one=one,

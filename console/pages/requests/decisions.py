@@ -31,7 +31,7 @@ from quota.db import Tx
 from quota.errors import N_, Invalid, OverCapacity, WrongState
 from quota.ledger import Holder, RunOut
 from quota.ledger import outlook as promises
-from quota.requests import DECISION_LABELS, FIELDS, STEP_LABELS, Decision, Request, RequestKind, approvals, terms
+from quota.requests import DECISION_LABELS, STEP_LABELS, Decision, Request, approvals, kind_of, terms
 from quota.units import CLASSES, ClassCode, shown
 
 blueprint = Blueprint("decisions", __name__, url_prefix="/decisions")
@@ -135,7 +135,7 @@ def _page(tx: Tx, one: Request, form: DecisionForm) -> str:
         rows=rows,
         outlook=outlook(tx, one, rows),
         measured=measured,
-        suggestion=evidence.suggest(one.kind, one.takes(approved=True), measured),
+        suggestion=evidence.suggest(kind_of(one), one.takes(approved=True), measured),
         forecasts=outlooks.told(
             tx,
             [
@@ -145,7 +145,7 @@ def _page(tx: Tx, one: Request, form: DecisionForm) -> str:
             ],
         ),
         similar=evidence.similar(tx, one),
-        fields=[(_(FIELDS[name]), one.fields[name]) for name in FIELDS if one.fields.get(name)],
+        fields=[(_(each.label), one.fields[each.name]) for each in kind_of(one).fields if one.fields.get(each.name)],
         history=history(tx, one.subject),
         before=url_for("decisions.decide", request_id=place.before) if place.before else "",
         after=url_for("decisions.decide", request_id=place.after) if place.at and place.after else "",
@@ -193,9 +193,9 @@ def _run_out(found: RunOut) -> str:
 
 def _line(line: Any) -> dict[str, Any]:
     """A line with the fields that a part approval may change: pieces of a new order, figures of the rest."""
-    kind = RequestKind(line.request.kind)
+    says = kind_of(line.request).lines
     wanted = {ClassCode(name): figure for name, figure in line.amounts.items()}
-    by_piece = kind is RequestKind.CREATE
+    by_piece = says is not None and says.pieces
     return {
         "id": line.id,
         "name": line.item.name if line.item else "",
@@ -245,7 +245,7 @@ def _suggestions(tx: Tx, rows: Sequence[Request]) -> dict[int, evidence.Suggesti
     """Request id → what the figures speak for; each department is measured once in each pool."""
     uses = evidence.uses(tx, [(one.department_id, one.pool_id) for one in rows])
     return {
-        one.id: evidence.suggest(one.kind, one.takes(approved=True), uses[one.department_id, one.pool_id])
+        one.id: evidence.suggest(kind_of(one), one.takes(approved=True), uses[one.department_id, one.pool_id])
         for one in rows
     }
 

@@ -15,7 +15,7 @@ from quota.directory import departments
 from quota.errors import N_
 from quota.inventory import Resource
 from quota.ledger import Holder, Side
-from quota.requests import Request, RequestKind
+from quota.requests import About, Request, RequestKind, kind_of
 from quota.units import VCPU, Arch, ClassCode, Commodity, classes, total
 
 ENOUGH_USE = 35.0
@@ -88,12 +88,12 @@ def consequences(tx: Tx, request: Request) -> list[Consequence]:
     """What deciding ``request`` moves, class by class. What it holds already says where it comes from."""
     takes, gives = request.takes(approved=True), request.gives(approved=True)
     held = _held(tx, request)
-    within, borrowed = held or requests.drawn(tx, request.kind, request.pool_id, request.department_id, takes)[:2]
+    within, borrowed = held or requests.drawn(tx, kind_of(request), request.pool_id, request.department_id, takes)[:2]
     return figures(tx, request.pool_id, request.department_id, takes, within, borrowed, gives)
 
 
 def consequences_of(
-    tx: Tx, kind: str, pool_id: int, department_id: int, takes: Mapping[Commodity, int]
+    tx: Tx, kind: RequestKind, pool_id: int, department_id: int, takes: Mapping[Commodity, int]
 ) -> list[Consequence]:
     """What handing in something that takes ``takes`` would move."""
     within, borrowed, _beyond = requests.drawn(tx, kind, pool_id, department_id, takes)
@@ -215,14 +215,16 @@ def _sum(rows: Iterable[Finding]) -> dict[Commodity, int]:
     return result
 
 
-def suggest(kind: str, takes: Mapping[Commodity, int], measured: Use) -> Suggestion:
+def suggest(kind: RequestKind, takes: Mapping[Commodity, int], measured: Use) -> Suggestion:
     """What the figures speak for. A rule of thumb that a person may overrule, so it says what it looked at.
 
-    Returns are always suggested. An extension: by measured use. Growth: first the department's own idle machines, then measured use of at least
+    Returns are always suggested. A longer term: by measured use. Growth: first the department's own idle machines, then measured use of at least
     ENOUGH_USE per cent; what is not measured well enough is left to a person.
     """
-    longer = kind == RequestKind.EXTEND
-    if kind == RequestKind.UNSUBSCRIBE or not (takes or longer):
+    longer = kind.about is About.TERM
+    if kind.lines is None and not longer:
+        return _suggestion("person", N_("申请不涉及资源数量,没有可比的使用率"))
+    if not (takes or longer):
         return _suggestion("approve", N_("只退回资源,不占用容量"))
     if not longer and VCPU not in {cls.kind for cls in takes}:
         return _suggestion("person", N_("申请不含计算资源,没有可比的使用率"))

@@ -1,8 +1,8 @@
-"""The forms of a request: what each kind needs, and how what was typed becomes an ask of the book."""
+"""The form of a request, by what its kind declares, and how what was typed becomes an ask of the book."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -19,13 +19,12 @@ from quota.db import Tx
 from quota.directory import CatalogItem, Department, Pool, System, departments
 from quota.errors import N_
 from quota.inventory import Resource
-from quota.requests import FIELDS, Ask, Line, Request, RequestKind
+from quota.requests import About, Ask, Line, Request, RequestKind, Term, kind_of
 from quota.units import BLOCK, CLASSES, MEMORY, VCPU, Arch, ClassCode, shown
 
 MOST_LINES = 8
 SHAPED = (VCPU, MEMORY, BLOCK)
 """What a shape of one's own says; a resize may change these."""
-
 LONG = frozenset({"ports", "backup", "note", "mlps", "crypto", "users"})
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (N_("项目与联系人"), ("approval_number", "contact", "phone", "funding", "schedule", "vendor")),
@@ -47,7 +46,7 @@ class LineForm(InnerForm):
 
 
 class RequestForm(FlaskForm):  # type: ignore[misc]
-    """What every kind asks; ``fit`` takes away what this kind does not need."""
+    """What every request asks; ``form_class`` adds what its kind declares."""
 
     key = HiddenField()
     generation = HiddenField()
@@ -57,31 +56,30 @@ class RequestForm(FlaskForm):  # type: ignore[misc]
     quantity = IntegerField(
         lazy(N_("自定义规格的数量")), [Optional(), NumberRange(1, 10_000, lazy(N_("数量须为 1 至 10000 的整数")))]
     )
-    use_until = DateField(lazy(N_("使用期限")), [Optional()])
-    justification = TextAreaField(
-        lazy(N_("测算依据")), [InputRequired(lazy(N_("请写明测算依据,例如并发、峰值和现有用量"))), Length(max=4000)]
-    )
 
 
 def form_class(kind: RequestKind) -> type[RequestForm]:
-    """The form of one kind: with a field for each amount that it may name, and the further fields."""
+    """The form of a request kind: a field for each amount that it may name, the term, and the fields that it declares."""
     fields: dict[str, Any] = {}
-    named = {RequestKind.QUOTA: tuple(CLASSES), RequestKind.UNSUBSCRIBE: (), RequestKind.EXTEND: ()}.get(kind, SHAPED)
-    low = -10_000_000 if kind is RequestKind.QUOTA else 0
-    for one in named:
+    low = -10_000_000 if kind.lines is not None and kind.lines.signed else 0
+    for one in kind.lines.offered() if kind.lines is not None else ():
         fields[f"amount_{one}"] = IntegerField(
             lazy(CLASSES[one].label), [Optional(), NumberRange(low, 10_000_000, lazy(N_("请填写整数")))]
         )
-    if kind is RequestKind.EXTEND:
-        fields["use_until"] = DateField(lazy(N_("新的使用期限")), [InputRequired(lazy(N_("请填写新的使用期限")))])
-        fields["justification"] = TextAreaField(
-            lazy(N_("延期理由")), [InputRequired(lazy(N_("请写明为什么还要用"))), Length(max=4000)]
-        )
-    if kind is RequestKind.CREATE:
-        for name, label in FIELDS.items():
-            field = TextAreaField if name in LONG else StringField
-            fields[f"more_{name}"] = field(lazy(label), [Length(max=500)])
-    return type(f"{kind.name.title()}Form", (RequestForm,), fields)
+    if kind.term is not Term.NONE:
+        label, missing = N_("使用期限"), N_("请填写使用期限")
+        if kind.about is About.TERM:
+            label, missing = N_("新的使用期限"), N_("请填写新的使用期限")
+        must = InputRequired(lazy(missing)) if kind.term is Term.REQUIRED else Optional()
+        fields["use_until"] = DateField(lazy(label), [must])
+    fields["justification"] = TextAreaField(
+        lazy(kind.why.label), [InputRequired(lazy(kind.why.missing)), Length(max=4000)]
+    )
+    for more in kind.fields:
+        field = TextAreaField if more.long else StringField
+        missing_too = [InputRequired(lazy(N_("请填写这一项")))] if more.required else []
+        fields[f"more_{more.name}"] = field(lazy(more.label), [*missing_too, Length(max=500)])
+    return type(f"{kind.code.title()}Form", (RequestForm,), fields)
 
 
 def amount_fields(form: RequestForm) -> list[tuple[ClassCode, Any]]:
@@ -96,7 +94,7 @@ def offer(form: RequestForm, tx: Tx, department: Department, pool: Pool, kind: R
     form.system.choices = [SelectChoice("0", _("不指定")), *(SelectChoice(str(one.id), one.name) for one in systems)]
     items = [SelectChoice("0", "—"), *(SelectChoice(str(one.id), _shape(one)) for one in offered(tx, pool))]
     form.item.choices = items
-    if kind is RequestKind.CREATE:
+    if kind.lines is not None and kind.lines.pieces:
         while len(form.lines) < 3:
             form.lines.append_entry()
     for line in form.lines:
@@ -125,55 +123,65 @@ def ask(
         department_id=department.id,
         pool_id=pool.id,
         lines=list(_lines(form, kind, resource)),
-        justification=form.justification.data or "",
+        justification=form["justification"].data or "",
         system_id=extends.system_id if extends else form.system.data or (resource.system_id if resource else None) or None,
         extends_id=extends.id if extends else None,
         resource_id=resource.id if resource else None,
-        use_until=form.use_until.data,
-        fields={name: form[f"more_{name}"].data.strip() for name in FIELDS
-                if f"more_{name}" in form and (form[f"more_{name}"].data or "").strip()},
+        use_until=form["use_until"].data if "use_until" in form else None,
+        fields={one.name: form[f"more_{one.name}"].data.strip() for one in kind.fields
+                if (form[f"more_{one.name}"].data or "").strip()},
         key=form.key.data or None,
     )  # fmt: skip
 
 
 def _lines(form: RequestForm, kind: RequestKind, resource: Resource | None) -> Iterable[Line]:
+    says = kind.lines
+    if says is None:
+        return
     named = {one: field.data * CLASSES[one].factor for one, field in amount_fields(form) if field.data is not None}
-    if kind is RequestKind.CREATE:
-        for line in form.lines:
-            if line.item.data:
-                yield Line(item_id=line.item.data, quantity=line.quantity.data or 1, name=line["name"].data or "")
-        if any(named.values()):
-            wanted = {one: figure for one, figure in named.items() if figure}
-            yield Line(amounts=wanted, quantity=form.quantity.data or 1, service=ServiceKind.VM.value)
-    elif kind is RequestKind.QUOTA:
-        if any(named.values()):
-            yield Line(amounts={one: figure for one, figure in named.items() if figure})
-    elif resource is not None:
-        current, service = resource.counts(), resource.kind
-        if kind is RequestKind.UNSUBSCRIBE:
-            yield Line(current=current, service=service, name=resource.name)
-        elif form.item.data:
-            yield Line(item_id=form.item.data, current=current, service=service, name=resource.name)
-        elif named:
-            yield Line(amounts=named, current=current, service=service, name=resource.name)
+    if kind.about is About.RESOURCE:
+        if resource is not None:
+            yield from _line_of(form, resource, named, wanted=says.wanted)
+        return
+    for line in form.lines if says.pieces else ():
+        if line.item.data:
+            yield Line(item_id=line.item.data, quantity=line.quantity.data or 1, name=line["name"].data or "")
+    if any(named.values()):
+        amounts = {one: figure for one, figure in named.items() if figure}
+        if says.pieces:
+            yield Line(amounts=amounts, quantity=form.quantity.data or 1, service=ServiceKind.VM.value)
+        else:
+            yield Line(amounts=amounts)
+
+
+def _line_of(form: RequestForm, resource: Resource, named: Mapping[ClassCode, int], *, wanted: bool) -> Iterable[Line]:
+    """The one line about a resource: what it has, and what it shall have where the request kind says so."""
+    current, service = resource.counts(), resource.kind
+    if not wanted:
+        yield Line(current=current, service=service, name=resource.name)
+    elif form.item.data:
+        yield Line(item_id=form.item.data, current=current, service=service, name=resource.name)
+    elif named:
+        yield Line(amounts=named, current=current, service=service, name=resource.name)
 
 
 def fill(form: RequestForm, request: Request) -> None:
     """Show what a draft says."""
     form.system.data = request.system_id or 0
-    form.justification.data = request.justification
-    form.use_until.data = request.use_until
+    form["justification"].data = request.justification
+    if "use_until" in form:
+        form["use_until"].data = request.use_until
     form.key.data = request.key or uuid4().hex
     for name, value in request.fields.items():
         if f"more_{name}" in form:
             form[f"more_{name}"].data = value
-    kind = RequestKind(request.kind)
+    says = kind_of(request).lines
     for line in request.lines:
-        if kind is RequestKind.CREATE and line.item_id is not None:
-            form.lines.append_entry({"item": line.item_id, "quantity": line.quantity, "name": line.name})
-            continue
-        if kind is RequestKind.RESIZE and line.item_id is not None:
-            form.item.data = line.item_id
+        if says is not None and line.item_id is not None:
+            if says.pieces:
+                form.lines.append_entry({"item": line.item_id, "quantity": line.quantity, "name": line.name})
+            else:
+                form.item.data = line.item_id
             continue
         for one, field in amount_fields(form):
             if one in line.amounts:

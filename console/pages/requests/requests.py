@@ -32,10 +32,10 @@ from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, Refused
 from quota.inventory import Resource
 from quota.requests import (
-    FIELDS,
     KIND_LABELS,
     STATE_LABELS,
     STEP_LABELS,
+    About,
     Request,
     RequestKind,
     RequestLine,
@@ -43,7 +43,10 @@ from quota.requests import (
     StepName,
     approvals,
     asks,
+    declared,
     fulfilment,
+    kind_of,
+    known,
     notices,
     terms,
 )
@@ -53,15 +56,8 @@ blueprint = Blueprint("requests", __name__, url_prefix="/requests")
 frame.page("requests", "requests.index", N_("申请"), order=10)
 
 READERS = (Role.AUTHORITY, Role.SUPERVISOR, Role.TENANT, Role.AUDITOR)
-KINDS = {kind.value: label for kind, label in KIND_LABELS.items()}
+KINDS = KIND_LABELS
 STATES = {state.value: label for state, label in STATE_LABELS.items()}
-HINTS = {
-    RequestKind.CREATE: N_("在资源池中新开资源:云主机、存储、数据库等"),
-    RequestKind.QUOTA: N_("增加或交回本单位在资源池的配额"),
-}
-"""What a department may ask for out of the blue; the other kinds are about something that it has."""
-
-ABOUT_ONE = (RequestKind.RESIZE, RequestKind.UNSUBSCRIBE)
 TERMS = {"7": N_("7 天内到期"), "14": N_("14 天内到期"), "30": N_("30 天内到期"), "past": N_("已到期")}
 
 
@@ -78,7 +74,7 @@ def what(one: Request) -> str:
     """What is asked for, in one line."""
     if one.extends is not None:
         return _("%(number)s 延期至 %(until)s", number=one.extends.number, until=one.use_until or "—")
-    parts = []
+    parts = [str(one.fields[name]) for name in kind_of(one).headline if one.fields.get(name)]
     for line in one.lines:
         shape = line.item.name if line.item else amounts({ClassCode(k): v for k, v in line.amounts.items()})
         if line.current and not line.amounts:
@@ -179,11 +175,16 @@ def index() -> str | Response:
 @blueprint.get("/new")
 @allow(Role.TENANT)
 def new() -> str:
-    """Which kind, for which department, in which pool."""
+    """Which request kind, for which department, in which pool."""
     tx = reading()
     active = tx.scalars(select(Pool).where(Pool.active).order_by(Pool.name)).all()
-    kinds = [(kind, _(KIND_LABELS[kind]), _(HINTS[kind])) for kind in RequestKind if kind in HINTS]
-    return render_template("requests/new.html", pools=active, kinds=kinds, departments=_departments(tx))
+    return render_template(
+        "requests/new.html",
+        pools=active,
+        kinds=[kind for kind in known() if kind.hint],
+        invited=_invited(About.RESOURCE),
+        departments=_departments(tx),
+    )
 
 
 @blueprint.route("/new/<kind>", methods=["GET", "POST"])
@@ -216,7 +217,7 @@ def edit(request_id: int) -> str | Response | tuple[str, int]:
     one = requests.request(tx, request_id)
     requests.own(tx, one)
     requests.must_be(one, RequestState.DRAFT, RequestState.SUPPLEMENT)
-    kind = RequestKind(one.kind)
+    kind = kind_of(one)
     resource = inventory.resource(tx, one.resource_id) if one.resource_id else None
     form = form_class(kind)()
     if request.method == "GET":
@@ -243,15 +244,15 @@ def _form_page(
     return render_template(
         "requests/form.html",
         form=form,
-        kind=kind.value,
-        title=_(KIND_LABELS[kind]),
+        kind=kind,
+        title=_(kind.label),
         department=department,
         pool=pool,
         resource=resource,
         one=one,
         of=of,
         amounts=amount_fields(form),
-        groups=forms.GROUPS if kind is RequestKind.CREATE else (),
+        groups=kind.groups(),
         quota=figures(tx, pool.id, department.id, dict.fromkeys(pool.classes, 0), {}, {}),
     )
 
@@ -347,7 +348,7 @@ def show(request_id: int) -> str:
         orders=tx.scalars(select(WorkOrder).where(WorkOrder.request_id == one.id).order_by(WorkOrder.id)).all(),
         history=history(tx, one.subject),
         resource=tx.get(Resource, one.resource_id) if one.resource_id else None,
-        may_extend=owner and terms.running(one) and one.id not in orders.returned(tx),
+        longer=_invited(About.TERM) if owner and terms.running(one) and one.id not in orders.returned(tx) else [],
         extension=terms.extension(tx, one),
     )
 
@@ -455,11 +456,9 @@ def _departments(tx: Tx) -> list[Department]:
 
 def _about(tx: Tx, kind: str) -> tuple[RequestKind, Department, Pool, Resource | None]:
     """What the address says that a new request is about. Raises NotFound for what is not the visitor's."""
-    if kind not in KINDS:
-        raise NotFound("request.kind", N_("没有这种申请"))
-    wanted = RequestKind(kind)
+    wanted = declared(kind)
     departments = {one.id: one for one in _departments(tx)}
-    if wanted in ABOUT_ONE:
+    if wanted.about is About.RESOURCE:
         resource = inventory.resource(tx, request.args.get("resource", 0, row))
         if resource.department_id not in departments:
             raise NotFound("resource.none", N_("没有编号为 %(id)s 的资源"), id=resource.id)
@@ -472,13 +471,18 @@ def _about(tx: Tx, kind: str) -> tuple[RequestKind, Department, Pool, Resource |
 
 
 def _extended(tx: Tx, kind: RequestKind) -> Request | None:
-    """The request whose term an extension shall move. Raises NotFound for what is not the visitor's or has no term."""
-    if kind is not RequestKind.EXTEND:
+    """The request whose term another shall move. Raises NotFound for what is not the visitor's or has no term."""
+    if kind.about is not About.TERM:
         return None
     found = requests.request(tx, request.args.get("request", 0, row))
     if not terms.running(found):
         raise NotFound("extend.no_term", N_("申请 %(number)s 没有可以延长的使用期限"), number=found.number)
     return found
+
+
+def _invited(about: About) -> list[RequestKind]:
+    """The request kinds that the page of what they are about offers."""
+    return [kind for kind in known() if kind.invites and kind.about is about]
 
 
 def _generation() -> int:
@@ -487,17 +491,18 @@ def _generation() -> int:
 
 
 def _answers(one: Request, change: str) -> list[tuple[str, Any, str]]:
+    kind = kind_of(one)
     found: list[tuple[str, Any, str]] = [
-        (_("类型"), _(KINDS[one.kind]), ""),
+        (_("类型"), _(kind.label), ""),
         (_("使用单位"), one.department.name, ""),
         (_("资源池"), one.pool.name, ""),
         (_("信息系统"), one.system.name if one.system else None, change),
         (_("内容"), what(one), change),
         *([(_("现在的使用期限"), one.extends.use_until, "")] if one.extends else []),
         (_("新的使用期限") if one.extends else _("使用期限"), one.use_until, change),
-        (_("测算依据"), one.justification, change),
+        (_(kind.why.label), one.justification, change),
     ]
-    return found + [(_(FIELDS[name]), str(one.fields[name]), change) for name in FIELDS if one.fields.get(name)]
+    return found + [(_(it.label), str(one.fields[it.name]), change) for it in kind.fields if one.fields.get(it.name)]
 
 
 @frame.finder(*READERS, order=10)

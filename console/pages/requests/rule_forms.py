@@ -23,7 +23,7 @@ from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from console.forms import DateField, InnerForm
 from console.security import row_or
-from console.words import FACT_LABELS, KINDS, OPERATOR_LABELS, Comparison, Groups, _, lazy, rules
+from console.words import KINDS, OPERATOR_LABELS, Comparison, Groups, _, lazy, rules
 from quota.actors import ROLE_LABELS
 from quota.errors import N_
 from quota.requests import FACTS, KIND_LABELS, MAY_TAKE, SIGNED, STEP_LABELS, ApprovalRule, StepName
@@ -43,20 +43,24 @@ def _choices(labels: Mapping[str, str]) -> list[SelectChoice]:
     return [SelectChoice(code, lazy(label)) for code, label in labels.items()]
 
 
+def _facts() -> list[SelectChoice]:
+    return [SelectChoice("", "—"), *_choices({name: fact.label for name, fact in FACTS.items()})]
+
+
 class RowForm(InnerForm):
     """One comparison; a row without a fact says nothing."""
 
-    fact = SelectField(lazy(N_("事实")), choices=[SelectChoice("", "—"), *_choices(FACT_LABELS)])
+    fact = SelectField(lazy(N_("事实")), choices=_facts)
     op = SelectField(lazy(N_("比较")), choices=_choices(OPERATOR_LABELS))
     value = StringField(lazy(N_("值")), [Length(max=200)])
 
     def validate_op(self, field: Field) -> None:
-        if self.fact.data in FACTS and field.data not in FITTING[FACTS[self.fact.data]]:
+        if self.fact.data in FACTS and field.data not in FITTING[FACTS[self.fact.data].type]:
             raise ValidationError(
                 _(
                     "“%(fact)s”不能这样比较；可用：%(ops)s",
-                    fact=_(FACT_LABELS[self.fact.data]),
-                    ops=_("、").join(_(OPERATOR_LABELS[one]) for one in FITTING[FACTS[self.fact.data]]),
+                    fact=_(FACTS[self.fact.data].label),
+                    ops=_("、").join(_(OPERATOR_LABELS[one]) for one in FITTING[FACTS[self.fact.data].type]),
                 )
             )
 
@@ -81,7 +85,7 @@ def _read(fact: str, text: str) -> Any:
     """``text`` as a value of ``fact``; names of kinds and services in either language, or their codes."""
     if not text:
         raise ValidationError(_("请填写比较的值"))
-    kind = FACTS[fact]
+    kind = FACTS[fact].type
     if kind is bool:
         for value, words in ((True, (N_("是"), _("是"), "true", "yes")), (False, (N_("否"), _("否"), "false", "no"))):
             if text.lower() in [word.lower() for word in words]:
@@ -95,7 +99,9 @@ def _read(fact: str, text: str) -> Any:
         if not abs(figure) < 1e12:
             raise ValidationError(_("“%(text)s”不是数", text=text))
         return int(figure) if figure == int(figure) else figure
-    known = KINDS if fact == "services" else {one.value: label for one, label in KIND_LABELS.items()}
+    known = {"services": KINDS, "kind": KIND_LABELS}.get(fact)
+    if known is None:
+        return text
     for code, label in known.items():
         if text in (code, label, _(label)):
             return code

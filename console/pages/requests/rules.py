@@ -163,7 +163,7 @@ def _enacted(newest: ApprovalRule | None) -> str | Response | tuple[str, int]:
                     newest=newest,
                     trial=found,
                     rows=_rows(found),
-                    unsigned=[_(KIND_LABELS[kind]) for kind in found.unsigned],
+                    unsigned=[_(kind.label) for kind in found.unsigned],
                     tried_days=TRIED_DAYS,
                 )
         except (Invalid, Conflict) as refused:
@@ -190,10 +190,7 @@ def _form(form: RuleForm, newest: ApprovalRule | None, shown: int, status: int =
         steps=[(_(STEP_LABELS[name]), *fields) for name, *fields in form.step_fields()],
         kinds=[_(label) for label in KIND_LABELS.values()],
         services=[_(label) for label in KINDS.values()],
-        operators=[
-            (_(rule_words.FACT_LABELS[fact]), [_(OPERATOR_LABELS[op]) for op in FITTING[kind]])
-            for fact, kind in FACTS.items()
-        ],
+        operators=[(_(fact.label), [_(OPERATOR_LABELS[op]) for op in FITTING[fact.type]]) for fact in FACTS.values()],
     )
     return page, status
 

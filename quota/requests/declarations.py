@@ -1,0 +1,202 @@
+"""What sets one request kind apart from another, in one declaration each; ``quota.requests.kinds`` has a file for every one.
+
+Verbs, forms, lists, orders and acceptance ask the declaration and name no request kind. What is registered is known from
+then on everywhere: on the forms, in filters, to approval rules, to deliveries.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from quota.errors import N_, NotFound
+from quota.ledger import Holder
+from quota.requests.rules import FACTS, Fact
+from quota.requests.tables import Request
+from quota.requests.tasks import Tasks
+from quota.units import CLASSES, ClassCode
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+CODE = re.compile(r"[a-z][a-z0-9_]{1,15}")
+
+
+class About(StrEnum):
+    """What a request is about, and so what its form's address names: ``pool=``, ``resource=`` or ``request=``."""
+
+    POOL = "pool"
+    RESOURCE = "resource"
+    TERM = "term"  # of an earlier request
+
+
+class Term(StrEnum):
+    """Whether a request says until when: of what it is granted, or of the earlier request that it is about."""
+
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+class Compared(StrEnum):
+    """What acceptance compares of a resource: every amount, those that the order names, or none."""
+
+    ALL = "all"
+    NAMED = "named"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What the lines of a request may say. About a resource: one line of one piece that says what it has now."""
+
+    wanted: bool = True  # what there shall be
+    pieces: bool = False  # more than one, of one shape; a part approval takes pieces away, not figures
+    items: bool = False  # an item of the catalogue in place of amounts
+    signed: bool = False  # a change, negative where it returns, in place of what there shall be
+    named: tuple[ClassCode, ...] | None = ()  # the resource classes that the form offers; None: all that there are
+
+    def offered(self) -> tuple[ClassCode, ...]:
+        """The resource classes that the form offers, as they are when it is made."""
+        return tuple(CLASSES) if self.named is None else self.named
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One more thing that a form asks for. ``group``: the heading that it stands under; ``long``: more than a line of text."""
+
+    name: str
+    label: str
+    group: str = ""
+    long: bool = False
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """How the form asks for the justification: its name, what to write, and what is said where nothing was written."""
+
+    label: str
+    hint: str
+    missing: str
+
+
+SIZING = Question(
+    N_("测算依据"), N_("写明并发、峰值、现有用量等;评审以此为据"), N_("请写明测算依据,例如并发、峰值和现有用量")
+)
+
+
+def _nothing(_request: Request) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RequestKind:
+    """A request kind: all that differs between it and the others. Codes are stored, so they are never changed.
+
+    On the way: ``check`` refuses at hand-in what the declaration cannot say (Invalid, Conflict), after what it can;
+    ``signed`` is what signatures are about beside pool, resource and lines; ``granted`` is what the last signature does
+    beside posting; ``tasks`` is what providers are told then (None: nothing, the last signature ends it). ``facts`` are
+    what approval rules may ask of it beside ``rules.FACTS``, ``sees`` their values of a request.
+    """
+
+    code: str
+    label: str
+    position: int  # in lists of request kinds
+    about: About = About.POOL
+    lines: Lines | None = None
+    fields: tuple[Field, ...] = ()
+    term: Term = Term.NONE
+    why: Question = SIZING
+    counts_as: Holder = Holder.USED
+    """What its amounts are in the ledger once they are granted: use, out of the department's own quota, what it borrowed,
+    then the pool; or quota (GRANTED), out of the pool alone."""
+    check: Callable[[Tx, Request], None] | None = None
+    signed: Callable[[Request], Mapping[str, Any]] = _nothing
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    sees: Callable[[Request], Mapping[str, Any]] = _nothing
+    granted: Callable[[Tx, Request], None] | None = None
+    tasks: Tasks | None = None
+    compares: Compared = Compared.NOTHING
+    hint: str = ""
+    """What it is for, where a department chooses what to ask for; it can be asked for out of the blue only with one."""
+    invites: str = ""
+    """The words of the button on the page of what it is about; there is none without them."""
+    icon: str = ""
+    services: frozenset[str] | None = None
+    """Of what kinds of service a resource that it is about must be; None: of any."""
+    headline: tuple[str, ...] = ()
+    """The fields that say in one line what is asked for, where it has no lines."""
+
+    @property
+    def lasting(self) -> bool:
+        """Whether what it grants is granted until a day, which can be moved."""
+        return self.about is not About.TERM and self.term is not Term.NONE
+
+    def offered_for(self, service: str) -> bool:
+        """Whether it may be about a resource of this kind of service."""
+        return self.about is About.RESOURCE and (self.services is None or service in self.services)
+
+    def groups(self) -> dict[str, list[Field]]:
+        """Its fields under their headings, in order."""
+        found: dict[str, list[Field]] = {}
+        for one in self.fields:
+            found.setdefault(one.group, []).append(one)
+        return found
+
+
+_REGISTERED: dict[str, RequestKind] = {}
+
+
+def register(kind: RequestKind) -> RequestKind:
+    """Make ``kind`` known. ValueError for one that contradicts itself, or whose code or facts are another's."""
+    if not CODE.fullmatch(kind.code) or _REGISTERED.get(kind.code, kind) is not kind:
+        raise ValueError(f"request kind {kind.code!r}: the code is taken, or not of a-z, 0-9 and _, 2 to 16 characters")
+    names = [one.name for one in kind.fields]
+    if len(names) != len(set(names)) or not set(kind.headline) <= set(names):
+        raise ValueError(f"request kind {kind.code!r}: a field twice, or a headline of what is no field")
+    if kind.about is About.TERM and (kind.lines is not None or kind.term is not Term.REQUIRED):
+        raise ValueError(f"request kind {kind.code!r}: about a term it has no lines and says until when")
+    if kind.counts_as not in (Holder.USED, Holder.GRANTED):
+        raise ValueError(f"request kind {kind.code!r}: what is granted is used or quota")
+    if any(FACTS.get(name, fact) != fact for name, fact in kind.facts.items()):
+        raise ValueError(f"request kind {kind.code!r}: a fact of another meaning has this name")
+    FACTS.update(kind.facts)
+    _REGISTERED[kind.code] = kind
+    return kind
+
+
+def known() -> list[RequestKind]:
+    """Every request kind, in the order of lists."""
+    return sorted(_REGISTERED.values(), key=lambda kind: (kind.position, kind.code))
+
+
+def declared(code: str) -> RequestKind:
+    """The request kind of a code. NotFound where there is none."""
+    if code not in _REGISTERED:
+        raise NotFound("request.kind", N_("没有这种申请"))
+    return _REGISTERED[code]
+
+
+def kind_of(request: Request) -> RequestKind:
+    """The request kind of ``request``."""
+    return declared(request.kind)
+
+
+class Labels(Mapping[str, str]):
+    """Code → label of every request kind that is known when it is looked at."""
+
+    def __getitem__(self, code: str) -> str:
+        return _REGISTERED[code].label
+
+    def __iter__(self) -> Iterator[str]:
+        return (kind.code for kind in known())
+
+    def __len__(self) -> int:
+        return len(_REGISTERED)
+
+
+KIND_LABELS = Labels()

@@ -1,0 +1,53 @@
+"""新增: new resources in a pool, by items of the catalogue or a shape of one's own; a work order a piece."""
+
+from __future__ import annotations
+
+from quota.errors import N_
+from quota.requests.declarations import Compared, Field, Lines, RequestKind, Term, register
+from quota.requests.tasks import for_each_piece
+from quota.units import BLOCK, MEMORY, VCPU
+
+PROJECT, BUSINESS, TECHNICAL, SAFETY = N_("项目与联系人"), N_("业务规模"), N_("技术要求"), N_("安全与保障")
+
+CREATE = register(
+    RequestKind(
+        code="create",
+        label=N_("新增"),
+        position=10,
+        lines=Lines(pieces=True, items=True, named=(VCPU, MEMORY, BLOCK)),
+        # None is binding for the ledger, all are for the reviewer.
+        fields=(
+            Field("approval_number", N_("立项批复文号"), PROJECT),
+            Field("contact", N_("项目负责人"), PROJECT),
+            Field("phone", N_("联系电话"), PROJECT),
+            Field("funding", N_("资金来源"), PROJECT),
+            Field("schedule", N_("建设工期"), PROJECT),
+            Field("vendor", N_("厂商与联系人"), PROJECT),
+            Field("users", N_("使用对象"), BUSINESS, long=True),
+            Field("registered_users", N_("注册用户数"), BUSINESS),
+            Field("monthly_use", N_("每月使用量"), BUSINESS),
+            Field("peak", N_("并发与峰值"), BUSINESS),
+            Field("online_on", N_("上线日期"), BUSINESS),
+            Field("offline_on", N_("下线日期"), BUSINESS),
+            Field("zone", N_("网络区"), TECHNICAL),
+            Field("os", N_("操作系统"), TECHNICAL),
+            Field("system_disk", N_("系统盘"), TECHNICAL),
+            Field("data_disk", N_("数据盘"), TECHNICAL),
+            Field("database", N_("数据库"), TECHNICAL),
+            Field("middleware", N_("中间件"), TECHNICAL),
+            Field("ip", N_("IPv4/IPv6"), TECHNICAL),
+            Field("domain", N_("域名"), TECHNICAL),
+            Field("ports", N_("端口"), TECHNICAL, long=True),
+            Field("mlps", N_("等保级别、备案号、测评日期"), SAFETY, long=True),
+            Field("crypto", N_("密评级别、日期"), SAFETY, long=True),
+            Field("backup", N_("备份策略"), SAFETY, long=True),
+            Field("rto", N_("RTO"), SAFETY),
+            Field("rpo", N_("RPO"), SAFETY),
+            Field("note", N_("备注"), SAFETY, long=True),
+        ),
+        term=Term.OPTIONAL,
+        tasks=for_each_piece("create"),
+        compares=Compared.ALL,
+        hint=N_("在资源池中新开资源:云主机、存储、数据库等"),
+    )
+)

@@ -1,0 +1,62 @@
+"""延期: a later day until when what was granted is needed; done with the last signature."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quota.errors import N_, Conflict, Invalid
+from quota.requests import progress, terms
+from quota.requests.declarations import About, Question, RequestKind, Term, register
+from quota.requests.tables import Request
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+def check(tx: Tx, request: Request) -> None:
+    """Refuse an extension that says no later day, or beside another of the same term: Invalid or Conflict."""
+    of = terms.extendable(tx, request.extends_id or 0, request)
+    if of.use_until is None or request.use_until is None or request.use_until <= of.use_until:
+        raise Invalid(
+            "extend.earlier", N_("新的期限须晚于现在的期限 %(until)s"), until=str(of.use_until), field="use_until"
+        )
+    if request.lines:
+        raise Invalid("extend.lines", N_("延期不改变资源数量"), field="lines")
+    busy = terms.extension(tx, of, apart_from=request.id)
+    if busy is not None:
+        raise Conflict(
+            "extend.busy", N_("这个期限已有在办的延期申请 %(number)s,请等它办结"), number=busy.number, field="use_until"
+        )
+
+
+def move(tx: Tx, request: Request) -> None:
+    """Move the term of what ``request`` is about; a term that was moved further meanwhile stays."""
+    of = progress.lock(tx, request.extends_id or 0)
+    before = of.use_until
+    if request.use_until is None or (before is not None and before >= request.use_until):
+        return
+    of.use_until = request.use_until
+    progress.changed(
+        tx,
+        of,
+        "request.extend",
+        before={"use_until": before},
+        after={"use_until": of.use_until, "extension": request.number},
+    )
+
+
+EXTEND = register(
+    RequestKind(
+        code="extend",
+        label=N_("延期"),
+        position=50,
+        about=About.TERM,
+        term=Term.REQUIRED,
+        why=Question(N_("延期理由"), N_("写明为什么还要用、用到什么时候;评审以此为据"), N_("请写明为什么还要用")),
+        check=check,
+        signed=lambda request: {"extends": request.extends_id, "use_until": request.use_until},
+        granted=move,
+        invites=N_("申请延期"),
+        icon="calendar-event",
+    )
+)
