@@ -128,6 +128,7 @@ def _page(tx: Tx, one: Request, form: DecisionForm) -> str:
         one=one,
         form=form,
         kind=KINDS[one.kind],
+        why=kind_of(one).why.label,
         what=what,
         step=step,
         steps=STEP_LABELS,

@@ -1,0 +1,213 @@
+"""A request kind is one declaration: declared here and nowhere else, it is asked for, judged, delivered and accepted."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select
+
+from providers import orders
+from providers.orders import WorkOrder
+from quota import requests
+from quota.actors import Actor, Role, steward
+from quota.errors import Invalid, NotFound
+from quota.ledger import Holder
+from quota.requests import About, Compared, RequestKind, Term, declarations, kinds, rulebook, rules
+from quota.requests.declarations import Field, Lines
+from quota.requests.rules import Fact
+from quota.requests.tables import Request
+from quota.requests.tasks import for_each_piece
+from quota.units import Kind
+from tests.journeys.test_requests import BASIS, decide, generation, small, state
+from tests.suite.outside import ROOT
+
+ENDS = "2026-08-31"
+GRANTED: list[int] = []
+
+
+def not_for_ever(_tx, request):
+    """A trial needs a year's end: what a declaration alone cannot say."""
+    if request.use_until.year > 2026:
+        raise Invalid("trial.long", "试用不跨年", field="use_until")
+
+
+TRIAL = RequestKind(
+    code="trial",
+    label="试用",
+    position=15,
+    lines=Lines(pieces=True, items=True, named=(Kind.VCPU,)),
+    fields=(Field("product", "试用的产品", required=True), Field("secret", "涉密", "其他")),
+    term=Term.REQUIRED,
+    check=not_for_ever,
+    signed=lambda request: {"product": request.fields.get("product")},
+    facts={"secret": Fact(bool, "涉密", False)},
+    sees=lambda request: {"secret": request.fields.get("secret") == "是"},
+    granted=lambda _tx, request: GRANTED.append(request.id),
+    tasks=for_each_piece("create"),
+    compares=Compared.NAMED,
+    hint="先试后买",
+)
+PORTS = RequestKind(
+    code="ports",
+    label="网络策略",
+    position=60,
+    fields=(Field("from", "源地址", required=True), Field("to", "目的地址", required=True)),
+    headline=("from", "to"),
+    hint="开放端口",
+)
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    """Both kinds are known for as long as a test runs."""
+    monkeypatch.setattr(declarations, "_REGISTERED", dict(declarations._REGISTERED))
+    monkeypatch.setitem(rules.FACTS, "secret", TRIAL.facts["secret"])
+    for kind in (TRIAL, PORTS):
+        requests.register(kind)
+    GRANTED.clear()
+
+
+def filed(client, address, **fields):
+    """The answer to a form sent from ``address``."""
+    key = re.search(r'name="key"[^>]*value="([0-9a-f]+)"', client.get(address).text).group(1)
+    return client.send(address, {"key": key, "justification": BASIS, "system": "0", **fields})
+
+
+def handed_in(client, answer):
+    number = int(re.search(r"/requests/(\d+)/check", answer.location).group(1))
+    return number, client.send(f"/requests/{number}/submit", {"generation": generation(client, number, "/check")})
+
+
+def test_a_kind_walks_from_its_form_to_its_acceptance(client_of, place, city):
+    chief = Actor("authority1", "主", Role.AUTHORITY)
+    with place.book.transaction(chief) as tx:
+        rulebook.enact(
+            tx, "secrets", "涉密的由主管审批", {"fact": "secret", "op": "==", "value": True},
+            [{"name": "authority_approval", "role": "authority", "days": 2}], effective_from=tx.now.date(), priority=50,
+        )  # fmt: skip
+    tenant, address = client_of(Role.TENANT), f"/requests/new/trial?pool={place.pool}"
+    assert "先试后买" in tenant.get("/requests/new").text
+    refused = filed(tenant, address, **small(place, 2))
+    assert refused.status_code == 422
+    assert "请填写这一项" in refused.text
+    assert "请填写使用期限" in refused.text
+    form = {"more_product": "向量数据库", "more_secret": "是", **small(place, 2)}
+    late = filed(tenant, address, use_until="2027-01-31", **form)
+    assert "试用不跨年" in tenant.get(late.location).text
+
+    assert "8 vCPU" in tenant.send(f"/requests/impact/trial?pool={place.pool}", form).text
+    number, done = handed_in(tenant, filed(tenant, address, use_until=ENDS, **form))
+    assert done.location.endswith(f"/requests/{number}")
+    assert place.balance(Holder.HELD) == 8
+    page = tenant.get(f"/requests/{number}").text
+    assert "试用的产品" in page
+    assert "向量数据库" in page
+    assert f"/requests/{number}" in client_of("supervisor1").get("/requests/?kind=trial").text
+    assert "涉密" in client_of("authority1").get("/rules/new").text
+
+    for login in ("supervisor1", "supervisor2"):
+        assert decide(client_of(login), number).status_code == 302
+    assert not GRANTED  # the fact of the kind brought the authority in
+    line = re.search(r'name="(quantity-\d+)"', client_of("authority1").get(f"/decisions/{number}").text).group(1)
+    decide(client_of("authority1"), number, "approve_part", "先试一台", **{line: "1"})
+    assert [number] == GRANTED
+    assert (place.balance(Holder.HELD), place.balance(Holder.USED)) == (0, 4)
+
+    with place.book.transaction(steward()) as tx:
+        (order,) = orders.place_for_request(tx, requests.request(tx, number))
+        assert orders.place_for_request(tx, requests.request(tx, number)) == [order]
+        made = order.id
+        assert (order.verb, order.name, order.limit_days) == ("create", "应用", 2)
+    with place.book.transaction(Actor("provider1", "商", Role.PROVIDER, provider_id=city.companies["jia"])) as tx:
+        has = {Kind.VCPU: 2, Kind.MEMORY: 8 * 1024, Kind.BLOCK: 100}
+        orders.mark_delivered(tx, made, orders.order(tx, made).generation, external_id="vm-9", has=has)
+    seen = generation(tenant, number, "/acceptance")
+    assert tenant.send(f"/requests/{number}/acceptance", {"verdict": "accept", "generation": seen}).status_code == 302
+    assert state(place, number) == "done"
+    with place.book.transaction(steward()) as tx:
+        orders.deem_accepted(tx)
+        # Named amounts are compared, not the disk that nobody asked for.
+        assert tx.get(WorkOrder, made).discrepancy == {"amounts": {"vcpu": [4, 2]}}
+    assert "申请延期" in tenant.get(f"/requests/{number}").text  # it lasts until a day, which can be moved
+    place.prove()
+
+
+def test_a_kind_without_lines_ends_with_the_last_signature(client_of, place):
+    tenant, address = client_of(Role.TENANT), f"/requests/new/ports?pool={place.pool}"
+    form = {"more_from": "10.1.0.0/16", "more_to": "10.2.3.4:443"}
+    number, _answer = handed_in(tenant, filed(tenant, address, **form))
+    assert "10.1.0.0/16、10.2.3.4:443" in tenant.get("/requests/?kind=ports").text
+    supervisor = client_of("supervisor1")
+    page = supervisor.get(f"/decisions/{number}").text
+    assert "须人工判断" in page
+    assert 'value="approve_part"' not in page
+    decide(supervisor, number)
+    decide(client_of("supervisor2"), number)
+    assert state(place, number) == "done"
+    with place.book.transaction(steward()) as tx:
+        assert tx.scalars(select(WorkOrder).where(WorkOrder.request_id == number)).all() == []
+
+
+def test_what_a_kind_does_not_declare_is_refused(place):
+    clerk = Actor("tenant1", "办", Role.TENANT, place.department)
+
+    def ask(kind, **what):
+        lines = what.pop("lines", [requests.Line(item_id=place.small)])
+        return requests.Ask(kind, place.department, place.pool, lines, BASIS, **what)
+
+    def handed(given):
+        with place.book.transaction(clerk) as tx:
+            requests.submit(tx, requests.draft(tx, given), generation=1)
+
+    for given, code in (
+        (ask(TRIAL, fields={"peak": "2000"}), "request.field"),
+        (ask(TRIAL), "request.field_missing"),
+        (ask(PORTS, fields={"from": "a", "to": "b"}), "request.line"),
+        (ask(PORTS, fields={"from": "a", "to": "b"}, lines=[], use_until=None, resource_id=1), "request.resource"),
+        (ask(kinds.UNSUBSCRIBE, lines=[], use_until=place.clock().date()), "request.use_until"),
+    ):
+        with pytest.raises(Invalid) as refused:
+            handed(given)
+        assert refused.value.code == code
+    with place.book.reading() as tx:
+        assert tx.scalars(select(Request)).all() == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"code": "create"},
+        {"code": "Not a code"},
+        {"code": "other", "fields": (Field("a", "甲"), Field("a", "乙"))},
+        {"code": "other", "headline": ("nothing",)},
+        {"code": "other", "about": About.TERM},
+        {"code": "other", "counts_as": Holder.FREE},
+        {"code": "other", "facts": {"vcpu": Fact(str, "别的", "")}},
+    ],
+    ids=["taken", "spelled", "twice", "unsaid", "term", "account", "fact"],
+)
+def test_a_declaration_that_contradicts_itself_is_not_registered(other):
+    known = requests.known()
+    with pytest.raises(ValueError, match="request kind"):
+        requests.register(replace(PORTS, **other))
+    assert requests.known() == known
+    with pytest.raises(NotFound):
+        requests.declared("other")
+
+
+@pytest.mark.parametrize("room", ["quota/requests", "providers/orders", "console/pages", "console/words", "templates"])
+def test_the_machinery_names_no_kind(room):
+    names = "|".join(vars(kinds)[name].code for name in kinds.__all__)
+    told = re.compile(
+        rf"\bkinds\.[A-Z]+\b|(?:from|import) quota\.requests\.kinds|\bkind\S* (?:==|in|is) \W*[\"'](?:{names})[\"']"
+    )
+    found = [
+        f"{path}: {line}"
+        for path in (ROOT / room).rglob("*.*")
+        if path.suffix in (".py", ".html") and "kinds" not in path.parts
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if told.search(line)
+    ]
+    assert found == []
