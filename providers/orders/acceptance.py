@@ -25,13 +25,13 @@ def accept(tx: Tx, order_id: int, generation: int) -> WorkOrder:
     The last order of a request closes the request with it. A difference between what was approved and what
     appeared is recorded, not hidden by the acceptance.
     """
-    one = lock(tx, order_id, generation)
-    _may_judge(tx, one)
-    must_be(one, OrderState.DELIVERED)
-    _accept(tx, one, tx.actor.login, "order.accept")
-    if one.request_id is not None and not of_request(tx, one.request_id, OPEN):
-        fulfilment.accepted(tx, one.request_id)
-    return one
+    order = lock(tx, order_id, generation)
+    _may_judge(tx, order)
+    must_be(order, OrderState.DELIVERED)
+    _accept(tx, order, tx.actor.login, "order.accept")
+    if order.request_id is not None and not of_request(tx, order.request_id, OPEN):
+        fulfilment.accepted(tx, order.request_id)
+    return order
 
 
 def accept_request(tx: Tx, request_id: int, generation: int) -> list[WorkOrder]:
@@ -46,17 +46,17 @@ def accept_request(tx: Tx, request_id: int, generation: int) -> list[WorkOrder]:
 def refuse(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
     """What was delivered is not what was approved: back to the provider's staff, with the reason and a new
     limit."""
-    one = lock(tx, order_id, generation)
-    _may_judge(tx, one)
-    must_be(one, OrderState.DELIVERED)
+    order = lock(tx, order_id, generation)
+    _may_judge(tx, order)
+    must_be(order, OrderState.DELIVERED)
     reason = stated(reason)
-    if one.request_id is not None:
-        request = requests.lock(tx, one.request_id)
+    if order.request_id is not None:
+        request = requests.lock(tx, order.request_id)
         fulfilment.refused(tx, request, generation=request.generation, reason=reason)
-    one.by_hand, one.delivered_at, one.delivered_by, one.last_error = True, None, None, reason
-    one.due_at = tables.due(working_days(tx), tx.now, one.limit_days, emergency=one.emergency)
-    move(tx, one, OrderState.DELIVERING, "order.refuse", reason=reason, due_at=one.due_at)
-    return one
+    order.by_hand, order.delivered_at, order.delivered_by, order.last_error = True, None, None, reason
+    order.due_at = tables.due(working_days(tx), tx.now, order.limit_days, emergency=order.emergency)
+    move(tx, order, OrderState.DELIVERING, "order.refuse", reason=reason, due_at=order.due_at)
+    return order
 
 
 def deem_accepted(tx: Tx) -> list[WorkOrder]:
@@ -69,29 +69,29 @@ def deem_accepted(tx: Tx) -> list[WorkOrder]:
     ).all()
     done = []
     for order_id in waiting_:
-        one = lock(tx, order_id)
-        if one.state != OrderState.DELIVERED:  # accepted or refused between our reading and our lock
+        order = lock(tx, order_id)
+        if order.state != OrderState.DELIVERED:  # accepted or refused between our reading and our lock
             continue
-        if one.request_id is not None:
-            over = tx.scalar(select(Request.state).where(Request.id == one.request_id)) == RequestState.DONE
+        if order.request_id is not None:
+            over = tx.scalar(select(Request.state).where(Request.id == order.request_id)) == RequestState.DONE
         else:
-            over = one.delivered_at is not None and calendar.due(one.delivered_at, ACCEPTANCE_DAYS) < tx.now
+            over = order.delivered_at is not None and calendar.due(order.delivered_at, ACCEPTANCE_DAYS) < tx.now
         if over:
-            _accept(tx, one, "deemed", "order.deem_accepted")
-            done.append(one)
+            _accept(tx, order, "deemed", "order.deem_accepted")
+            done.append(order)
     return done
 
 
-def _may_judge(tx: Tx, one: WorkOrder) -> None:
+def _may_judge(tx: Tx, order: WorkOrder) -> None:
     """Whoever may see it and is the department's, or the supervisor for orders that the steward placed
     itself."""
-    if one.request_id is not None:
+    if order.request_id is not None:
         tx.actor.must_be(Role.TENANT)
     else:
         tx.actor.must_be(Role.TENANT, Role.SUPERVISOR, Role.SYSTEM)
 
 
-def _accept(tx: Tx, one: WorkOrder, by: str, action: str) -> None:
-    one.discrepancy = enactment.compare(tx, one)
-    one.accepted_at, one.accepted_by = tx.now, by
-    move(tx, one, OrderState.ACCEPTED, action, by=by, discrepancy=one.discrepancy)
+def _accept(tx: Tx, order: WorkOrder, by: str, action: str) -> None:
+    order.discrepancy = enactment.compare(tx, order)
+    order.accepted_at, order.accepted_by = tx.now, by
+    move(tx, order, OrderState.ACCEPTED, action, by=by, discrepancy=order.discrepancy)

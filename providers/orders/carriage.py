@@ -85,18 +85,18 @@ def carry_all(book: Book, pool_id: int, provider: Provider, look: LastLook | Non
     with book.reading() as tx:
         found = waiting(tx, pool_id)
     for order_id in found:
-        one = carry(book, order_id, provider, look)
-        state = OrderState(one.state)
+        order = carry(book, order_id, provider, look)
+        state = OrderState(order.state)
         if state is OrderState.DELIVERED:
-            round_.delivered.append(one.id)
+            round_.delivered.append(order.id)
         elif state is OrderState.FAILED:
-            round_.failed.append(one.id)
-        elif one.by_hand:
-            round_.by_hand.append(one.id)
+            round_.failed.append(order.id)
+        elif order.by_hand:
+            round_.by_hand.append(order.id)
         else:
-            (round_.pending if state is OrderState.DELIVERING else round_.retried).append(one.id)
-        if one.last_error and state is not OrderState.DELIVERED:
-            round_.faults[one.id] = one.last_error
+            (round_.pending if state is OrderState.DELIVERING else round_.retried).append(order.id)
+        if order.last_error and state is not OrderState.DELIVERED:
+            round_.faults[order.id] = order.last_error
     return round_
 
 
@@ -123,22 +123,24 @@ def carry(book: Book, order_id: int, provider: Provider, look: LastLook | None =
     with book.transaction(actor) as tx:
         # Looked at first: rows are locked in the order case, resource, work order by everybody.
         objection = look(tx, order_id) if look and OrderState(tables.order(tx, order_id).state) in UNDER_WAY else None
-        one = lock(tx, order_id)
-        if not _at_cloud(one) or one.generation != seen.generation:
-            return one
-        if one.told:
-            if one.next_try_at is not None and one.next_try_at > tx.now:
-                return one  # somebody may be telling the cloud just now: that it does not know the order proves nothing
-            _not_taken(tx, one)
+        order = lock(tx, order_id)
+        if not _at_cloud(order) or order.generation != seen.generation:
+            return order
+        if order.told:
+            if order.next_try_at is not None and order.next_try_at > tx.now:
+                return (
+                    order  # somebody may be telling the cloud just now: that it does not know the order proves nothing
+                )
+            _not_taken(tx, order)
         if objection is not None:
-            one.next_try_at, one.last_error = tx.now + POLL, objection
-            return one
-        if Verb(one.verb) not in provider.capabilities:
-            _hand_over(tx, one)
-            return one
-        asked, until = _send(tx, one), tx.now + LEASE
+            order.next_try_at, order.last_error = tx.now + POLL, objection
+            return order
+        if Verb(order.verb) not in provider.capabilities:
+            _hand_over(tx, order)
+            return order
+        asked, until = _send(tx, order), tx.now + LEASE
     if book.clock() >= until:
-        return one  # we slept: by now somebody else may have found that the cloud was never told
+        return order  # we slept: by now somebody else may have found that the cloud was never told
     try:
         outcome = provider.deliver(asked, book.clock())
     except ProviderFault as fault:
@@ -146,18 +148,18 @@ def carry(book: Book, order_id: int, provider: Provider, look: LastLook | None =
     return _enter(book, order_id, asked.key, outcome, provider)
 
 
-def _at_cloud(one: WorkOrder) -> bool:
+def _at_cloud(order: WorkOrder) -> bool:
     """Whether it is the cloud's interface that has to do it."""
-    return OrderState(one.state) in UNDER_WAY and not one.by_hand
+    return OrderState(order.state) in UNDER_WAY and not order.by_hand
 
 
 def _missed(book: Book, order_id: int, key: str, fault: ProviderFault) -> WorkOrder:
     """The cloud gave no answer; whether it took the order is asked the next time."""
     with book.transaction(steward("delivery")) as tx:
-        one = lock(tx, order_id)
-        if _still(one, key):
-            _fault(tx, one, str(fault), final=not fault.transient)
-        return one
+        order = lock(tx, order_id)
+        if _still(order, key):
+            _fault(tx, order, str(fault), final=not fault.transient)
+        return order
 
 
 def _enter(book: Book, order_id: int, key: str, outcome: Outcome, provider: Provider) -> WorkOrder:
@@ -166,74 +168,74 @@ def _enter(book: Book, order_id: int, key: str, outcome: Outcome, provider: Prov
     actor = steward("delivery")
     try:
         with book.transaction(actor) as tx:
-            one = lock(tx, order_id)
-            if _still(one, key):
-                _record(tx, one, outcome, provider)
-            elif (one.by_hand or one.state == OrderState.CANCELLED) and outcome.state is not OutcomeState.FAILED:
-                tx.audit("order.answer_late", one.basis, after={"answer": outcome.state, "at": outcome.at})
-            return one
+            order = lock(tx, order_id)
+            if _still(order, key):
+                _record(tx, order, outcome, provider)
+            elif (order.by_hand or order.state == OrderState.CANCELLED) and outcome.state is not OutcomeState.FAILED:
+                tx.audit("order.answer_late", order.basis, after={"answer": outcome.state, "at": outcome.at})
+            return order
     except Refused as refusal:
         with book.transaction(actor) as tx:
-            one = lock(tx, order_id)
-            if _still(one, key):
-                _fault(tx, one, str(refusal), final=True)
-            return one
+            order = lock(tx, order_id)
+            if _still(order, key):
+                _fault(tx, order, str(refusal), final=True)
+            return order
 
 
-def _not_taken(tx: Tx, one: WorkOrder) -> None:
+def _not_taken(tx: Tx, order: WorkOrder) -> None:
     """The cloud does not know the order: it is as if nobody had told it."""
-    one.told = False
-    if one.state != OrderState.PENDING:
-        move(tx, one, OrderState.PENDING, "order.not_taken")
+    order.told = False
+    if order.state != OrderState.PENDING:
+        move(tx, order, OrderState.PENDING, "order.not_taken")
 
 
-def _send(tx: Tx, one: WorkOrder) -> Order:
+def _send(tx: Tx, order: WorkOrder) -> Order:
     """Record that the cloud is about to be told, and what."""
-    first = one.sent_at is None
-    one.sent_at, one.told = one.sent_at or tx.now, True
-    move(tx, one, OrderState.SENT, "order.send", attempts=one.attempts)
+    first = order.sent_at is None
+    order.sent_at, order.told = order.sent_at or tx.now, True
+    move(tx, order, OrderState.SENT, "order.send", attempts=order.attempts)
     if first:
-        begin_request(tx, one)
-    one.next_try_at = tx.now + LEASE
-    resource = one.resource
-    wanted = one.approved()
-    if one.verb == Verb.RESIZE and resource is not None:
+        begin_request(tx, order)
+    order.next_try_at = tx.now + LEASE
+    resource = order.resource
+    wanted = order.approved()
+    if order.verb == Verb.RESIZE and resource is not None:
         has = resource.has()
         wanted = {kind: figure for kind, figure in wanted.items() if has.get(kind) != figure} or wanted
     return Order(
-        key=one.cloud_key,
-        verb=Verb(one.verb),
-        kind=ServiceKind(one.kind),
-        arch=Arch(one.pool.arch),
-        external_id=resource.external_id if resource is not None and one.verb != Verb.CREATE else None,
-        amounts=wanted if one.verb in (Verb.CREATE, Verb.RESIZE) else {},
-        name=one.name or None,
-        department_code=one.department.code if one.department else None,
-        system_code=one.system.code if one.system else None,
+        key=order.cloud_key,
+        verb=Verb(order.verb),
+        kind=ServiceKind(order.kind),
+        arch=Arch(order.pool.arch),
+        external_id=resource.external_id if resource is not None and order.verb != Verb.CREATE else None,
+        amounts=wanted if order.verb in (Verb.CREATE, Verb.RESIZE) else {},
+        name=order.name or None,
+        department_code=order.department.code if order.department else None,
+        system_code=order.system.code if order.system else None,
     )
 
 
-def _still(one: WorkOrder, key: str) -> bool:
+def _still(order: WorkOrder, key: str) -> bool:
     """Whether the answer to ``key`` is still awaited: nobody recorded, cancelled or took it over meanwhile."""
-    return _at_cloud(one) and one.cloud_key == key
+    return _at_cloud(order) and order.cloud_key == key
 
 
-def _record(tx: Tx, one: WorkOrder, outcome: Outcome, provider: Provider) -> None:
+def _record(tx: Tx, order: WorkOrder, outcome: Outcome, provider: Provider) -> None:
     if outcome.state is OutcomeState.PENDING:
-        one.next_try_at, one.last_error = tx.now + POLL, ""
-        if one.state != OrderState.DELIVERING:
-            move(tx, one, OrderState.DELIVERING, "order.under_way")
+        order.next_try_at, order.last_error = tx.now + POLL, ""
+        if order.state != OrderState.DELIVERING:
+            move(tx, order, OrderState.DELIVERING, "order.under_way")
     elif outcome.state is OutcomeState.FAILED:
-        one.refusals += 1  # the cloud says that it did nothing: the next try is a new command to it
-        one.told = False
-        _fault(tx, one, outcome.message, final=False)
+        order.refusals += 1  # the cloud says that it did nothing: the next try is a new command to it
+        order.told = False
+        _fault(tx, order, outcome.message, final=False)
     else:
         if outcome.message:
-            one.payload = {**one.payload, "message": outcome.message}
+            order.payload = {**order.payload, "message": outcome.message}
         delivered(
             tx,
-            one,
-            at=min(max(outcome.at, one.sent_at or outcome.at), tx.now),  # nobody did it before he was told
+            order,
+            at=min(max(outcome.at, order.sent_at or outcome.at), tx.now),  # nobody did it before he was told
             by=provider.name,
             external_id=outcome.external_id,
             has=outcome.amounts,
@@ -241,20 +243,20 @@ def _record(tx: Tx, one: WorkOrder, outcome: Outcome, provider: Provider) -> Non
         )
 
 
-def _fault(tx: Tx, one: WorkOrder, message: str, *, final: bool) -> None:
+def _fault(tx: Tx, order: WorkOrder, message: str, *, final: bool) -> None:
     """A try failed: back off, or give up and report it."""
-    one.attempts += 1
-    one.last_error = message
-    if final or one.attempts >= ATTEMPTS:
-        one.next_try_at = None
-        move(tx, one, OrderState.FAILED, "order.fail", attempts=one.attempts, error=message)
+    order.attempts += 1
+    order.last_error = message
+    if final or order.attempts >= ATTEMPTS:
+        order.next_try_at = None
+        move(tx, order, OrderState.FAILED, "order.fail", attempts=order.attempts, error=message)
     else:
-        one.next_try_at = tx.now + BACK_OFF * 2 ** (one.attempts - 1)
-        move(tx, one, OrderState.PENDING, "order.retry", attempts=one.attempts, error=message)
+        order.next_try_at = tx.now + BACK_OFF * 2 ** (order.attempts - 1)
+        move(tx, order, OrderState.PENDING, "order.retry", attempts=order.attempts, error=message)
 
 
-def _hand_over(tx: Tx, one: WorkOrder) -> None:
+def _hand_over(tx: Tx, order: WorkOrder) -> None:
     """This cloud cannot be told so by a program: it is its staff's to do."""
-    one.by_hand, one.sent_at, one.next_try_at = True, one.sent_at or tx.now, None
-    move(tx, one, OrderState.SENT, "order.hand_over")
-    begin_request(tx, one)
+    order.by_hand, order.sent_at, order.next_try_at = True, order.sent_at or tx.now, None
+    move(tx, order, OrderState.SENT, "order.hand_over")
+    begin_request(tx, order)

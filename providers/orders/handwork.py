@@ -21,32 +21,34 @@ def start(tx: Tx, order_id: int, generation: int, look: LastLook | None = None) 
     """The provider's staff begins an order that is done by hand. ``look`` is asked first, as before a cloud is told: what
     came up against the order keeps people from it too (WrongState)."""
     against = look(tx, order_id) if look else None
-    one = lock(tx, order_id, generation)
-    _own_company(tx, one)
-    must_be(one, OrderState.PENDING, OrderState.SENT, OrderState.FAILED)
-    if one.with_interface():
-        raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=one.number)
+    order = lock(tx, order_id, generation)
+    _own_company(tx, order)
+    must_be(order, OrderState.PENDING, OrderState.SENT, OrderState.FAILED)
+    if order.with_interface():
+        raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=order.number)
     if against is not None:
-        raise WrongState("order.objection", N_("工单 %(number)s 现在不得办理:%(why)s"), number=one.number, why=against)
-    one.by_hand, one.sent_at = True, one.sent_at or tx.now
-    move(tx, one, OrderState.DELIVERING, "order.start")
-    begin_request(tx, one)
-    return one
+        raise WrongState(
+            "order.objection", N_("工单 %(number)s 现在不得办理:%(why)s"), number=order.number, why=against
+        )
+    order.by_hand, order.sent_at = True, order.sent_at or tx.now
+    move(tx, order, OrderState.DELIVERING, "order.start")
+    begin_request(tx, order)
+    return order
 
 
 def take_over(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
     """The provider's staff takes an order out of its cloud's interface, having seen that it does not do it there, and says
     why; what the interface answers afterwards is put on record and changes nothing."""
-    one = lock(tx, order_id, generation)
-    _own_company(tx, one)
-    must_be(one, OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING)
+    order = lock(tx, order_id, generation)
+    _own_company(tx, order)
+    must_be(order, OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING)
     reason = stated(reason)
-    if not one.with_interface():
-        raise WrongState("order.not_at_cloud", N_("工单 %(number)s 不在云平台接口手中"), number=one.number)
-    one.by_hand, one.sent_at, one.next_try_at = True, one.sent_at or tx.now, None
-    move(tx, one, OrderState.DELIVERING, "order.take_over", reason=reason)
-    begin_request(tx, one)
-    return one
+    if not order.with_interface():
+        raise WrongState("order.not_at_cloud", N_("工单 %(number)s 不在云平台接口手中"), number=order.number)
+    order.by_hand, order.sent_at, order.next_try_at = True, order.sent_at or tx.now, None
+    move(tx, order, OrderState.DELIVERING, "order.take_over", reason=reason)
+    begin_request(tx, order)
+    return order
 
 
 def mark_delivered(
@@ -63,50 +65,50 @@ def mark_delivered(
 
     Delivered is now: nobody dates a delivery back. Raises WrongState while the cloud's interface is at it.
     """
-    one = lock(tx, order_id, generation)
-    _own_company(tx, one)
-    must_be(one, OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING, OrderState.FAILED)
-    if one.with_interface():
-        raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=one.number)
-    one.by_hand, one.sent_at = True, one.sent_at or tx.now
+    order = lock(tx, order_id, generation)
+    _own_company(tx, order)
+    must_be(order, OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING, OrderState.FAILED)
+    if order.with_interface():
+        raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=order.number)
+    order.by_hand, order.sent_at = True, order.sent_at or tx.now
     if note:
-        one.payload = {**one.payload, "message": note}
-    begin_request(tx, one)
+        order.payload = {**order.payload, "message": note}
+    begin_request(tx, order)
     delivered(
         tx,
-        one,
+        order,
         at=tx.now,
         by=tx.actor.login,
         external_id=(external_id or "").strip() or None,
         has=has or {},
         releases=enactment.BY_HAND,
     )
-    return one
+    return order
 
 
 def report_failed(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
     """The provider's staff cannot do it, and says why; the supervisor has it tried again or takes it back. The limit
     runs on. Raises WrongState while the cloud's interface is at it."""
-    one = lock(tx, order_id, generation)
-    _own_company(tx, one)
-    must_be(one, OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING)
-    if one.with_interface():
-        raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=one.number)
+    order = lock(tx, order_id, generation)
+    _own_company(tx, order)
+    must_be(order, OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING)
+    if order.with_interface():
+        raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=order.number)
     reason = stated(reason)
-    one.attempts += 1
-    one.last_error, one.next_try_at = reason, None
-    move(tx, one, OrderState.FAILED, "order.fail", reason=reason, attempts=one.attempts, error=reason)
-    return one
+    order.attempts += 1
+    order.last_error, order.next_try_at = reason, None
+    move(tx, order, OrderState.FAILED, "order.fail", reason=reason, attempts=order.attempts, error=reason)
+    return order
 
 
 def retry(tx: Tx, order_id: int, generation: int) -> WorkOrder:
     """The supervisor has a failed order tried again."""
     tx.actor.must_be(Role.SUPERVISOR, Role.SYSTEM)
-    one = lock(tx, order_id, generation)
-    must_be(one, OrderState.FAILED)
-    one.attempts, one.next_try_at = 0, None
-    move(tx, one, OrderState.PENDING, "order.retry")
-    return one
+    order = lock(tx, order_id, generation)
+    must_be(order, OrderState.FAILED)
+    order.attempts, order.next_try_at = 0, None
+    move(tx, order, OrderState.PENDING, "order.retry")
+    return order
 
 
 def cancel(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
@@ -115,29 +117,29 @@ def cancel(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
     ended where nothing was. Raises WrongState also where its cloud may have taken it: that is asked first, by a retry, or
     said by the provider's staff."""
     tx.actor.must_be(Role.SUPERVISOR, Role.SYSTEM)
-    one = lock(tx, order_id, generation)
-    if not one.may_be_called_back():
-        must_be(one, OrderState.PENDING, OrderState.FAILED)
+    order = lock(tx, order_id, generation)
+    if not order.may_be_called_back():
+        must_be(order, OrderState.PENDING, OrderState.FAILED)
         raise WrongState(
             "order.told",
             N_("云平台可能已受理工单 %(number)s,请先重试以查明,或由云服务商人员接手说明"),
-            number=one.number,
+            number=order.number,
         )
     reason = stated(reason)
-    enactment.give_back(tx, one)
-    one.next_try_at = None
-    move(tx, one, OrderState.CANCELLED, "order.cancel", reason=reason)
-    if one.request_id is not None and not of_request(tx, one.request_id, UNDER_WAY | {OrderState.FAILED}):
-        rest = of_request(tx, one.request_id, {OrderState.DELIVERED, OrderState.ACCEPTED})
+    enactment.give_back(tx, order)
+    order.next_try_at = None
+    move(tx, order, OrderState.CANCELLED, "order.cancel", reason=reason)
+    if order.request_id is not None and not of_request(tx, order.request_id, UNDER_WAY | {OrderState.FAILED}):
+        rest = of_request(tx, order.request_id, {OrderState.DELIVERED, OrderState.ACCEPTED})
         if rest:
             last = max(o.delivered_at for o in rest if o.delivered_at)
-            fulfilment.delivered(tx, one.request_id, at=last, gives=freed(tx, one.request_id))
+            fulfilment.delivered(tx, order.request_id, at=last, gives=freed(tx, order.request_id))
         else:
-            fulfilment.abandoned(tx, one.request_id, reason=reason)
-    return one
+            fulfilment.abandoned(tx, order.request_id, reason=reason)
+    return order
 
 
-def _own_company(tx: Tx, one: WorkOrder) -> None:
+def _own_company(tx: Tx, order: WorkOrder) -> None:
     tx.actor.must_be(Role.PROVIDER, Role.SYSTEM)
-    if tx.actor.role is Role.PROVIDER and tx.actor.provider_id != one.provider_id:
+    if tx.actor.role is Role.PROVIDER and tx.actor.provider_id != order.provider_id:
         raise NotAllowed("order.not_yours", N_("只能办理本公司的工单"))

@@ -28,23 +28,23 @@ def lock(tx: Tx, order_id: int, generation: int | None = None) -> WorkOrder:
     return tables.locked(tx, order_id, generation)
 
 
-def move(tx: Tx, one: WorkOrder, state: OrderState, action: str, reason: str = "", **after: object) -> None:
+def move(tx: Tx, order: WorkOrder, state: OrderState, action: str, reason: str = "", **after: object) -> None:
     """Take an order to its next state: new generation, one line in the trail that tells ``after``."""
-    before = one.state
-    one.state = state.value
-    one.generation += 1
+    before = order.state
+    order.state = state.value
+    order.generation += 1
     tx.flush()
-    tx.audit(action, one.basis, before={"state": before}, after={"state": state, **after}, reason=reason)
+    tx.audit(action, order.basis, before={"state": before}, after={"state": state, **after}, reason=reason)
 
 
-def must_be(one: WorkOrder, *states: OrderState) -> None:
+def must_be(order: WorkOrder, *states: OrderState) -> None:
     """WrongState for an order that is in none of ``states``."""
-    if one.state not in states:
+    if order.state not in states:
         raise WrongState(
             "order.state",
             N_("工单 %(number)s 现为“%(state)s”,不能这样操作"),
-            number=one.number,
-            state=STATE_LABELS[OrderState(one.state)],
+            number=order.number,
+            state=STATE_LABELS[OrderState(order.state)],
         )
 
 
@@ -59,17 +59,17 @@ def of_request(tx: Tx, request_id: int, states: set[OrderState] | frozenset[Orde
     )
 
 
-def begin_request(tx: Tx, one: WorkOrder) -> None:
+def begin_request(tx: Tx, order: WorkOrder) -> None:
     """The request of an order, if it has one, is being delivered from now on."""
-    if one.request_id is not None:
-        request = requests.lock(tx, one.request_id)
+    if order.request_id is not None:
+        request = requests.lock(tx, order.request_id)
         if request.state == RequestState.APPROVED:
             fulfilment.delivering(tx, request)
 
 
 def delivered(
     tx: Tx,
-    one: WorkOrder,
+    order: WorkOrder,
     *,
     at: datetime,
     by: str,
@@ -79,11 +79,11 @@ def delivered(
 ) -> None:
     """Enter that an order was carried out at ``at``; with the last one its request is delivered. Raises as
     ``enactment.enact``."""
-    enactment.enact(tx, one, at=at, external_id=external_id, has=has, releases=releases)
-    one.delivered_at, one.delivered_by, one.next_try_at, one.last_error = at, by, None, ""
-    move(tx, one, OrderState.DELIVERED, "order.deliver", at=at, by=by, resource=one.resource_id, freed=one.freed)
-    if one.request_id is not None and not of_request(tx, one.request_id, UNDER_WAY | {OrderState.FAILED}):
-        fulfilment.delivered(tx, one.request_id, at=at, gives=freed(tx, one.request_id))
+    enactment.enact(tx, order, at=at, external_id=external_id, has=has, releases=releases)
+    order.delivered_at, order.delivered_by, order.next_try_at, order.last_error = at, by, None, ""
+    move(tx, order, OrderState.DELIVERED, "order.deliver", at=at, by=by, resource=order.resource_id, freed=order.freed)
+    if order.request_id is not None and not of_request(tx, order.request_id, UNDER_WAY | {OrderState.FAILED}):
+        fulfilment.delivered(tx, order.request_id, at=at, gives=freed(tx, order.request_id))
 
 
 def freed(tx: Tx, request_id: int) -> Classes:

@@ -60,18 +60,18 @@ FIELDS = {
 }  # fmt: skip
 
 
-def code(one: WorkOrder) -> str:
+def code(order: WorkOrder) -> str:
     """The state's code among all states."""
-    return f"order_{one.state}"
+    return f"order_{order.state}"
 
 
-def turn(one: WorkOrder) -> str:
+def turn(order: WorkOrder) -> str:
     """Whose turn it is."""
-    if one.state in UNDER_WAY:
-        return one.provider.name
-    if one.state == OrderState.DELIVERED:
-        return one.department.name if one.department else _("运营监督方")
-    return _("运营监督方") if one.state == OrderState.FAILED else ""
+    if order.state in UNDER_WAY:
+        return order.provider.name
+    if order.state == OrderState.DELIVERED:
+        return order.department.name if order.department else _("运营监督方")
+    return _("运营监督方") if order.state == OrderState.FAILED else ""
 
 
 def _state(query: Rows, value: str) -> Rows:
@@ -98,10 +98,10 @@ def _bucket(query: Rows, value: str) -> Rows:
     return query.where(among(WorkOrder.id, found))
 
 
-def _took(one: WorkOrder) -> int | None:
-    if one.delivered_at is None:
+def _took(order: WorkOrder) -> int | None:
+    if order.delivered_at is None:
         return None
-    return max(1, _calendar().between(one.placed_at, one.delivered_at))
+    return max(1, _calendar().between(order.placed_at, order.delivered_at))
 
 
 def _calendar() -> WorkingDays:
@@ -184,20 +184,22 @@ def index() -> str | Response:
 @allow(*BUSINESS)
 def show(order_id: int) -> str:
     tx = reading()
-    one = orders.order(tx, order_id)
-    drift = enactment.compare(tx, one) if one.state in (OrderState.DELIVERED, OrderState.ACCEPTED) else {}
+    order = orders.order(tx, order_id)
+    drift = enactment.compare(tx, order) if order.state in (OrderState.DELIVERED, OrderState.ACCEPTED) else {}
     return render_template(
         "orders/show.html",
-        one=one,
-        code=code(one),
-        turn=turn(one),
-        verb=VERB_LABELS[Verb(one.verb)],
+        one=order,
+        code=code(order),
+        turn=turn(order),
+        verb=VERB_LABELS[Verb(order.verb)],
         drift=drift,
-        behind=links.address(one.subject),
-        acts=_open_acts(tx, one),
-        **dialogues.thread(tx, one.basis),
-        rating=ratings.of(tx, one.id),
-        history=timeline(tx, one.basis, ACTIONS, FIELDS, {"state": stated("order_"), "amounts": shape, "freed": shape}),
+        behind=links.address(order.subject),
+        acts=_open_acts(tx, order),
+        **dialogues.thread(tx, order.basis),
+        rating=ratings.of(tx, order.id),
+        history=timeline(
+            tx, order.basis, ACTIONS, FIELDS, {"state": stated("order_"), "amounts": shape, "freed": shape}
+        ),
     )
 
 
@@ -232,34 +234,34 @@ class Act:
         self.name, self.label, self.consequence, self.done = name, label, consequence, done
         self.roles, self.states, self.do, self.form, self.tone = roles, states, do, form, tone
 
-    def open_to(self, who: Actor, one: WorkOrder) -> bool:
-        if who.role not in self.roles or one.state not in self.states:
+    def open_to(self, who: Actor, order: WorkOrder) -> bool:
+        if who.role not in self.roles or order.state not in self.states:
             return False
         if who.role is Role.SUPERVISOR and self.name in ("accept", "refuse"):
-            return one.request_id is None
+            return order.request_id is None
         if self.name == "cancel":
-            return one.may_be_called_back()
+            return order.may_be_called_back()
         if self.name == "take_over":
-            return one.with_interface()
-        return not (one.with_interface() and self.name in ("start", "deliver", "fail"))
+            return order.with_interface()
+        return not (order.with_interface() and self.name in ("start", "deliver", "fail"))
 
 
-def _deliver(tx: Tx, one: WorkOrder, generation: int, form: FlaskForm) -> object:
+def _deliver(tx: Tx, order: WorkOrder, generation: int, form: FlaskForm) -> object:
     """What was left empty is as it was approved."""
     typed = {
         kind: round(field.data * CLASSES[kind].factor)
-        for kind in one.approved()
+        for kind in order.approved()
         if (field := getattr(form, f"has_{kind}", None)) is not None and field.data is not None
     }
     external_id = form.external_id.data if hasattr(form, "external_id") else None
     return delivery.mark_delivered(
-        tx, one.id, generation, external_id=external_id, has={**one.approved(), **typed} if typed else {},
+        tx, order.id, generation, external_id=external_id, has={**order.approved(), **typed} if typed else {},
         note=form.text.data or "",
     )  # fmt: skip
 
 
-def _dispute(tx: Tx, one: WorkOrder, _generation: int, form: FlaskForm) -> object:
-    return comments.dispute(tx, one.basis, one.provider_id, form.text.data)
+def _dispute(tx: Tx, order: WorkOrder, _generation: int, form: FlaskForm) -> object:
+    return comments.dispute(tx, order.basis, order.provider_id, form.text.data)
 
 
 _TO_DO = frozenset({OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING})
@@ -294,28 +296,28 @@ ACTS: dict[str, Act] = {
 }  # fmt: skip
 
 
-def _open_acts(tx: Tx, one: WorkOrder) -> list[Act]:
-    busy = comments.open_dispute(tx, one.basis) is not None
-    return [act for act in ACTS.values() if act.open_to(tx.actor, one) and not (act.name == "dispute" and busy)]
+def _open_acts(tx: Tx, order: WorkOrder) -> list[Act]:
+    busy = comments.open_dispute(tx, order.basis) is not None
+    return [act for act in ACTS.values() if act.open_to(tx.actor, order) and not (act.name == "dispute" and busy)]
 
 
-def _form(act: Act, one: WorkOrder) -> FlaskForm:
+def _form(act: Act, order: WorkOrder) -> FlaskForm:
     """The act's form; a delivery of a new resource also asks for its id and for what it really has."""
-    if act.name != "deliver" or one.verb not in (Verb.CREATE, Verb.RESIZE):
-        return act.form(generation=one.generation)
+    if act.name != "deliver" or order.verb not in (Verb.CREATE, Verb.RESIZE):
+        return act.form(generation=order.generation)
     more: dict[str, Any] = {}
-    if one.verb == Verb.CREATE:
+    if order.verb == Verb.CREATE:
         more["external_id"] = StringField(
             lazy("云侧编号"), [InputRequired(lazy("请填写交付的资源编号")), Length(max=128)],
             description=lazy("资源在云平台上的编号，采集时按它对照"),
         )  # fmt: skip
-    for kind in one.approved():
+    for kind in order.approved():
         more[f"has_{kind}"] = DecimalField(
             f"{_('实际')} {_(CLASSES[kind].label)}",
             [Optional(), NumberRange(min=0, max=10**9, message=lazy("请填写不小于 0 的数"))],
-            description=_("审批为 %(approved)s；相同可不填", approved=amounts({kind: one.approved()[kind]})),
+            description=_("审批为 %(approved)s；相同可不填", approved=amounts({kind: order.approved()[kind]})),
         )
-    made: FlaskForm = type("DeliverForm", (ActForm,), more)(generation=one.generation)
+    made: FlaskForm = type("DeliverForm", (ActForm,), more)(generation=order.generation)
     return made
 
 
@@ -324,11 +326,11 @@ def _form(act: Act, one: WorkOrder) -> FlaskForm:
 def act(order_id: int, name: str) -> str | Response | tuple[str, int]:
     """Do one of ACTS, its consequence shown first."""
     tx = reading()
-    one = orders.order(tx, order_id)
+    order = orders.order(tx, order_id)
     doing = ACTS.get(name)
     if doing is None or tx.actor.role not in doing.roles:
         raise NotFound("page.none", N_("没有这个页面"))
-    form = _form(doing, one)
+    form = _form(doing, order)
     if form.validate_on_submit():
         try:
             with transaction() as write:
@@ -340,15 +342,15 @@ def act(order_id: int, name: str) -> str | Response | tuple[str, int]:
             flash(_(doing.done), "success")
             return redirect(url_for("orders.show", order_id=order_id))
     bad = bool(form.errors or form.form_errors) and request.method == "POST"
-    kinds = [(kind, CLASSES[kind].shown) for kind in one.approved() if hasattr(form, f"has_{kind}")]
-    return render_template("orders/act.html", one=one, act=doing, form=form, kinds=kinds), 422 if bad else 200
+    kinds = [(kind, CLASSES[kind].shown) for kind in order.approved() if hasattr(form, f"has_{kind}")]
+    return render_template("orders/act.html", one=order, act=doing, form=form, kinds=kinds), 422 if bad else 200
 
 
 @blueprint.post("/<int:order_id>/remark")
 @allow(Role.PROVIDER, Role.TENANT, Role.SUPERVISOR, Role.AUTHORITY)
 def remark(order_id: int) -> Response:
-    one = orders.order(reading(), order_id)
-    dialogues.say(one.basis, one.provider_id)
+    order = orders.order(reading(), order_id)
+    dialogues.say(order.basis, order.provider_id)
     return redirect(url_for("orders.show", order_id=order_id))
 
 

@@ -88,7 +88,7 @@ def show(rating_id: int) -> Response:
 @blueprint.route("/orders/<int:order_id>", methods=["GET", "POST"])
 @allow(Role.TENANT)
 def rate(order_id: int) -> str | Response | tuple[str, int]:
-    one = orders.order(reading(), order_id)
+    order = orders.order(reading(), order_id)
     form = RatingForm()
     form.stars.choices = [SelectChoice(str(stars), _(label)) for stars, label in STAR_LABELS.items()]
     if form.validate_on_submit():
@@ -101,7 +101,7 @@ def rate(order_id: int) -> str | Response | tuple[str, int]:
             flash(_("谢谢，评价已计入云服务商考核"), "success")
             return redirect(url_for("orders.show", order_id=order_id))
     bad = request.method == "POST"
-    return render_template("ratings/rate.html", one=one, form=form), 422 if bad else 200
+    return render_template("ratings/rate.html", one=order, form=form), 422 if bad else 200
 
 
 @frame.home_block(Role.TENANT, order=60)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+import flask
+from flask import Blueprint, flash, redirect, render_template, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response
@@ -79,25 +80,25 @@ def index() -> str:
 def decide(request_id: int) -> str | Response | tuple[str, int]:
     """Evidence on the left, the decision on the right. Raises WrongState where it is not this person's to decide."""
     tx = reading()
-    one = requests.request(tx, request_id)
+    request = requests.request(tx, request_id)
     form = DecisionForm()
-    if not one.lines:  # a term has no part
+    if not request.lines:  # a term has no part
         form.decision.choices = [each for each in form.decision.choices if each.value != Decision.APPROVE_PART]
-    if not terms.passed(tx, one):
+    if not terms.passed(tx, request):
         del form.use_until
-    if request.method == "GET":
-        form.generation.data = str(one.generation)
+    if flask.request.method == "GET":
+        form.generation.data = str(request.generation)
         if "use_until" in form:
-            form.use_until.data = terms.anew(tx, one)
+            form.use_until.data = terms.anew(tx, request)
     if form.validate_on_submit():
         decision = Decision(form.decision.data)
         try:
             with transaction() as writing:
                 part = decision is Decision.APPROVE_PART
-                quantities, amounts = _approved(one) if part else ({}, {})
+                quantities, amounts = _approved(request) if part else ({}, {})
                 approvals.sign(
                     writing,
-                    one.id,
+                    request.id,
                     decision=decision,
                     generation=generation(form),
                     quantities=quantities,
@@ -108,46 +109,52 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
         except (Invalid, OverCapacity) as refused:
             hang(form, refused)
         else:
-            flash(_("%(number)s:已%(decision)s", number=one.number, decision=_(DECISION_LABELS[decision])), "success")
-            return redirect(_next(reading(), one.id))
-    if not approvals.may_sign(tx, one):
-        if form.errors or form.form_errors or request.method == "POST":
+            flash(
+                _("%(number)s:已%(decision)s", number=request.number, decision=_(DECISION_LABELS[decision])), "success"
+            )
+            return redirect(_next(reading(), request.id))
+    if not approvals.may_sign(tx, request):
+        if form.errors or form.form_errors or flask.request.method == "POST":
             raise WrongState("approve.not_now", N_("这份申请现在不由您办理"))
         # the request's own page says why, and who may
-        return redirect(url_for("requests.show", request_id=one.id))
-    return _page(tx, one, form), 422 if form.errors or form.form_errors else 200
+        return redirect(url_for("requests.show", request_id=request.id))
+    return _page(tx, request, form), 422 if form.errors or form.form_errors else 200
 
 
-def _page(tx: Tx, one: Request, form: DecisionForm) -> str:
-    place = place_in(tx, approvals.queued(tx), Request.id, approvals.URGENT, one.id)
-    measured = evidence.use(tx, one.department_id, one.pool_id)
-    step = one.current
-    rows = evidence.consequences(tx, one)
+def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
+    place = place_in(tx, approvals.queued(tx), Request.id, approvals.URGENT, request.id)
+    measured = evidence.use(tx, request.department_id, request.pool_id)
+    step = request.current
+    rows = evidence.consequences(tx, request)
     return render_template(
         "decisions/decide.html",
-        one=one,
+        one=request,
         form=form,
-        kind=KINDS[one.kind],
-        why=kind_of(one).why.label,
+        kind=KINDS[request.kind],
+        why=kind_of(request).why.label,
         what=what,
         step=step,
         steps=STEP_LABELS,
-        lines=[_line(line) for line in one.lines],
+        lines=[_line(line) for line in request.lines],
         rows=rows,
-        outlook=outlook(tx, one, rows),
+        outlook=outlook(tx, request, rows),
         measured=measured,
-        suggestion=evidence.suggest(kind_of(one), one.takes(approved=True), measured),
+        suggestion=evidence.suggest(kind_of(request), request.takes(approved=True), measured),
         forecasts=outlooks.told(
             tx,
             [
-                *([("system", one.system.id, one.system.name)] if one.system else []),
-                ("department", one.department_id, one.department.name),
-                ("pool", one.pool_id, one.pool.name),
+                *([("system", request.system.id, request.system.name)] if request.system else []),
+                ("department", request.department_id, request.department.name),
+                ("pool", request.pool_id, request.pool.name),
             ],
         ),
-        similar=evidence.similar(tx, one),
-        fields=[(_(each.label), one.fields[each.name]) for each in kind_of(one).fields if one.fields.get(each.name)],
-        history=history(tx, one.subject),
+        similar=evidence.similar(tx, request),
+        fields=[
+            (_(each.label), request.fields[each.name])
+            for each in kind_of(request).fields
+            if request.fields.get(each.name)
+        ],
+        history=history(tx, request.subject),
         before=url_for("decisions.decide", request_id=place.before) if place.before else "",
         after=url_for("decisions.decide", request_id=place.after) if place.at and place.after else "",
         at=place.at,
@@ -155,7 +162,7 @@ def _page(tx: Tx, one: Request, form: DecisionForm) -> str:
     )
 
 
-def outlook(tx: Tx, one: Request, rows: list[Consequence]) -> str:
+def outlook(tx: Tx, request: Request, rows: list[Consequence]) -> str:
     """When the pool runs out if the request is approved, and if it is not, of the first class (vCPU before others) that
     comes out of its free capacity. What is held counts as promised already. Nothing where it takes no free capacity."""
     order = list(CLASSES)
@@ -164,10 +171,12 @@ def outlook(tx: Tx, one: Request, rows: list[Consequence]) -> str:
         return ""
     held = sum(
         hold.amount
-        for hold in ledger.pending(tx, one.subject)
+        for hold in ledger.pending(tx, request.subject)
         if hold.source == Holder.FREE.value and hold.commodity == taken.cls
     )
-    line = next((row for row in promises_board.lines(tx, (taken.cls.kind,), one.pool_id) if row.cls == taken.cls), None)
+    line = next(
+        (row for row in promises_board.lines(tx, (taken.cls.kind,), request.pool_id) if row.cls == taken.cls), None
+    )
     if line is None:
         return ""
     today = tx.now.astimezone(settings().zone).date()
@@ -176,11 +185,11 @@ def outlook(tx: Tx, one: Request, rows: list[Consequence]) -> str:
     if line.trend is None:
         return _(
             "%(pool)s %(kind)s:通过后余 %(left)s;台账不足 %(days)s 天,不推算用尽日期",
-            pool=one.pool.name, kind=kind_label(taken.cls.kind), left=amount(left, taken.cls), days=promises.MIN_DAYS,
+            pool=request.pool.name, kind=kind_label(taken.cls.kind), left=amount(left, taken.cls), days=promises.MIN_DAYS,
         )  # fmt: skip
     return _(
         "%(pool)s %(kind)s:通过后余 %(left)s,照近期增速%(then)s用尽;不通过则%(otherwise)s",
-        pool=one.pool.name,
+        pool=request.pool.name,
         kind=kind_label(taken.cls.kind),
         left=amount(left, taken.cls),
         then=_run_out(promises.runs_out(line.trend, left, today)),
@@ -213,16 +222,16 @@ def _line(line: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _approved(one: Request) -> tuple[dict[int, int], dict[int, dict[ClassCode, int]]]:
+def _approved(request: Request) -> tuple[dict[int, int], dict[int, dict[ClassCode, int]]]:
     """What the form says is approved, line by line. Raises Invalid naming the place of what is no number."""
     quantities: dict[int, int] = {}
     amounts: dict[int, dict[ClassCode, int]] = {}
-    for line in one.lines:
-        typed = request.form.get(f"quantity-{line.id}", "").strip()
+    for line in request.lines:
+        typed = flask.request.form.get(f"quantity-{line.id}", "").strip()
         if typed:
             quantities[line.id] = _whole(typed)
         for name in line.amounts:
-            typed = request.form.get(f"amount-{line.id}-{name}", "").strip()
+            typed = flask.request.form.get(f"amount-{line.id}-{name}", "").strip()
             if typed:
                 amounts.setdefault(line.id, {})[ClassCode(name)] = _whole(typed) * CLASSES[ClassCode(name)].factor
     return quantities, amounts

@@ -191,8 +191,8 @@ def _used(run: Assessment, rows: Sequence[Finding]) -> Use:
     )
 
 
-def _figure(one: Finding, name: str) -> float | None:
-    windows = one.numbers.get("windows", {})
+def _figure(finding: Finding, name: str) -> float | None:
+    windows = finding.numbers.get("windows", {})
     for days in sorted(windows, key=int, reverse=True):
         found = windows[days].get(name)
         if found is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+import flask
+from flask import Blueprint, flash, redirect, render_template, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response
@@ -61,21 +62,23 @@ STATES = {state.value: label for state, label in STATE_LABELS.items()}
 TERMS = {"7": N_("7 天内到期"), "14": N_("14 天内到期"), "30": N_("30 天内到期"), "past": N_("已到期")}
 
 
-def turn_of(one: Request) -> str | None:
+def turn_of(request: Request) -> str | None:
     """Whose turn it is, in words; None where nobody must act."""
-    turn = requests.whose_turn(one)
+    turn = requests.whose_turn(request)
     if turn is None:
         return None
-    whose = {Role.TENANT: one.department.name, Role.PROVIDER: one.pool.provider.name}.get(turn.role) or role(turn.role)
+    whose = {Role.TENANT: request.department.name, Role.PROVIDER: request.pool.provider.name}.get(turn.role) or role(
+        turn.role
+    )
     return f"{whose} · {_(STEP_LABELS[turn.step])}" if turn.step else whose
 
 
-def what(one: Request) -> str:
+def what(request: Request) -> str:
     """What is asked for, in one line."""
-    if one.extends is not None:
-        return _("%(number)s 延期至 %(until)s", number=one.extends.number, until=one.use_until or "—")
-    parts = [str(one.fields[name]) for name in kind_of(one).headline if one.fields.get(name)]
-    for line in one.lines:
+    if request.extends is not None:
+        return _("%(number)s 延期至 %(until)s", number=request.extends.number, until=request.use_until or "—")
+    parts = [str(request.fields[name]) for name in kind_of(request).headline if request.fields.get(name)]
+    for line in request.lines:
         shape = line.item.name if line.item else amounts({ClassCode(k): v for k, v in line.amounts.items()})
         if line.current and not line.amounts:
             shape = amounts({ClassCode(k): v for k, v in line.current.items()})
@@ -196,7 +199,7 @@ def draft(kind: str) -> str | Response | tuple[str, int]:
     of = _extended(tx, wanted)
     form = form_class(wanted)()
     forms.offer(form, tx, department, pool, wanted)
-    if resource is not None and request.method == "GET":
+    if resource is not None and flask.request.method == "GET":
         form.system.data = resource.system_id or 0
     if form.validate_on_submit():
         try:
@@ -214,31 +217,31 @@ def draft(kind: str) -> str | Response | tuple[str, int]:
 def edit(request_id: int) -> str | Response | tuple[str, int]:
     """Change a draft, or what was returned for supplement."""
     tx = reading()
-    one = requests.request(tx, request_id)
-    requests.own(tx, one)
-    requests.must_be(one, RequestState.DRAFT, RequestState.SUPPLEMENT)
-    kind = kind_of(one)
-    resource = inventory.resource(tx, one.resource_id) if one.resource_id else None
+    request = requests.request(tx, request_id)
+    requests.own(tx, request)
+    requests.must_be(request, RequestState.DRAFT, RequestState.SUPPLEMENT)
+    kind = kind_of(request)
+    resource = inventory.resource(tx, request.resource_id) if request.resource_id else None
     form = form_class(kind)()
-    if request.method == "GET":
-        forms.fill(form, one)
-    forms.offer(form, tx, one.department, one.pool, kind)
+    if flask.request.method == "GET":
+        forms.fill(form, request)
+    forms.offer(form, tx, request.department, request.pool, kind)
     if form.validate_on_submit():
         try:
             with transaction() as writing:
-                given = forms.ask(form, kind, one.department, one.pool, resource, one.extends)
-                requests.revise(writing, one.id, given, generation=_generation())
+                given = forms.ask(form, kind, request.department, request.pool, resource, request.extends)
+                requests.revise(writing, request.id, given, generation=_generation())
         except Invalid as refused:
             hang(form, refused)
         else:
-            return redirect(url_for("requests.check", request_id=one.id))
-    page = _form_page(form, kind, one.department, one.pool, resource, one, one.extends)
+            return redirect(url_for("requests.check", request_id=request.id))
+    page = _form_page(form, kind, request.department, request.pool, resource, request, request.extends)
     return page, 422 if form.errors or form.form_errors else 200
 
 
 def _form_page(
     form: RequestForm, kind: RequestKind, department: Department, pool: Pool, resource: Resource | None,
-    one: Request | None = None, of: Request | None = None,
+    request: Request | None = None, of: Request | None = None,
 ) -> str:  # fmt: skip
     tx = reading()
     return render_template(
@@ -249,7 +252,7 @@ def _form_page(
         department=department,
         pool=pool,
         resource=resource,
-        one=one,
+        one=request,
         of=of,
         amounts=amount_fields(form),
         groups=kind.groups(),
@@ -279,24 +282,24 @@ def impact(kind: str) -> str:
 def check(request_id: int) -> str:
     """Everything once more, with what handing it in would do: what is held, who signs and why."""
     tx = reading()
-    one = requests.request(tx, request_id)
-    requests.own(tx, one)
-    requests.must_be(one, RequestState.DRAFT, RequestState.SUPPLEMENT)
+    request = requests.request(tx, request_id)
+    requests.own(tx, request)
+    requests.must_be(request, RequestState.DRAFT, RequestState.SUPPLEMENT)
     wrong, plan = "", None
     try:
-        asks.check_complete(tx, one)
-        plan = requests.plan(tx, one)
+        asks.check_complete(tx, request)
+        plan = requests.plan(tx, request)
     except Refused as refused:
         wrong = sentence(refused.message, refused.params)
     return render_template(
         "requests/check.html",
-        one=one,
+        one=request,
         plan=plan,
         wrong=wrong,
-        what=what(one),
-        rows=consequences(tx, one),
+        what=what(request),
+        rows=consequences(tx, request),
         steps=STEP_LABELS,
-        answers=_answers(one, url_for("requests.edit", request_id=one.id)),
+        answers=_answers(request, url_for("requests.edit", request_id=request.id)),
     )
 
 
@@ -306,10 +309,10 @@ def submit(request_id: int) -> Response:
     """Hand in a draft, or what was mended."""
     try:
         with transaction() as tx:
-            one = requests.request(tx, request_id)
-            hand_in = requests.resubmit if one.state == RequestState.SUPPLEMENT else requests.submit
-            hand_in(tx, one, generation=_generation())
-            held = bool(one.takes())
+            request = requests.request(tx, request_id)
+            hand_in = requests.resubmit if request.state == RequestState.SUPPLEMENT else requests.submit
+            hand_in(tx, request, generation=_generation())
+            held = bool(request.takes())
     except (Invalid, OverCapacity) as refused:
         flash(sentence(refused.message, refused.params), "warning")
         return redirect(url_for("requests.check", request_id=request_id))
@@ -324,41 +327,48 @@ def submit(request_id: int) -> Response:
 @allow(*READERS)
 def show(request_id: int) -> str:
     tx = reading()
-    one = requests.request(tx, request_id)
+    request = requests.request(tx, request_id)
     who = actor()
     owner = who.role is Role.TENANT
     return render_template(
         "requests/show.html",
-        one=one,
+        one=request,
         owner=owner,
-        kind=KINDS[one.kind],
-        turn=turn_of(one) or "",
-        what=what(one),
+        kind=KINDS[request.kind],
+        turn=turn_of(request) or "",
+        what=what(request),
         what_of=what,
-        answers=[(label, value) for label, value, _change in _answers(one, "")],
-        rows=consequences(tx, one),
-        holds=ledger.pending(tx, one.subject),
+        answers=[(label, value) for label, value, _change in _answers(request, "")],
+        rows=consequences(tx, request),
+        holds=ledger.pending(tx, request.subject),
         steps=STEP_LABELS,
         decisions={**{d.value: label for d, label in approvals.DECISION_LABELS.items()}, "done": N_("已完成")},
-        may_sign=approvals.may_sign(tx, one),
-        primary=_primary(one, who),
-        barred=_barred(tx, one, who),
-        may_take=approvals.may_take(tx, one),
-        may_urge=owner and one.turn is not None and one.turn != Role.TENANT.value,
-        orders=tx.scalars(select(WorkOrder).where(WorkOrder.request_id == one.id).order_by(WorkOrder.id)).all(),
-        history=history(tx, one.subject),
-        resource=tx.get(Resource, one.resource_id) if one.resource_id else None,
-        longer=_invited(About.TERM) if owner and terms.running(one) and one.id not in orders.returned(tx) else [],
-        extension=terms.extension(tx, one),
+        may_sign=approvals.may_sign(tx, request),
+        primary=_primary(request, who),
+        barred=_barred(tx, request, who),
+        may_take=approvals.may_take(tx, request),
+        may_urge=owner and request.turn is not None and request.turn != Role.TENANT.value,
+        orders=tx.scalars(select(WorkOrder).where(WorkOrder.request_id == request.id).order_by(WorkOrder.id)).all(),
+        history=history(tx, request.subject),
+        resource=tx.get(Resource, request.resource_id) if request.resource_id else None,
+        longer=_invited(About.TERM)
+        if owner and terms.running(request) and request.id not in orders.returned(tx)
+        else [],
+        extension=terms.extension(tx, request),
     )
 
 
-def _barred(tx: Tx, one: Request, who: Actor) -> str | None:
+def _barred(tx: Tx, request: Request, who: Actor) -> str | None:
     """Why somebody of the role that is to decide may not, and who may instead; None where that is not so."""
-    step = one.current
-    if one.state != RequestState.IN_REVIEW or step is None or step.role != who.role or approvals.may_sign(tx, one):
+    step = request.current
+    if (
+        request.state != RequestState.IN_REVIEW
+        or step is None
+        or step.role != who.role
+        or approvals.may_sign(tx, request)
+    ):
         return None
-    names = "、".join(each.name for each in approvals.others(tx, one))
+    names = "、".join(each.name for each in approvals.others(tx, request))
     label = _(STEP_LABELS[StepName(step.name)])
     if names:
         return _("同一份申请的两个步骤不能由一人办理。“%(step)s”可由以下人员办理：%(names)s。", step=label, names=names)
@@ -378,21 +388,21 @@ def _barred(tx: Tx, one: Request, who: Actor) -> str | None:
 def take(request_id: int) -> Response:
     """The authority takes over a review that no supervisor is left for."""
     with transaction() as tx:
-        approvals.take(tx, requests.request(tx, request_id), _generation(), request.form.get("reason", "")[:500])
+        approvals.take(tx, requests.request(tx, request_id), _generation(), flask.request.form.get("reason", "")[:500])
     return redirect(url_for("decisions.decide", request_id=request_id))
 
 
-def _primary(one: Request, who: Actor) -> tuple[str, str] | None:
+def _primary(request: Request, who: Actor) -> tuple[str, str] | None:
     """The one thing that this person may do next."""
     if who.role is Role.TENANT:
-        if one.state == RequestState.DRAFT:
-            return _("核对并提交"), url_for("requests.check", request_id=one.id)
-        if one.state == RequestState.SUPPLEMENT:
-            return _("补正"), url_for("requests.edit", request_id=one.id)
-        if one.state == RequestState.ACCEPTING:
-            return _("验收"), url_for("requests.acceptance", request_id=one.id)
-    elif approvals.may_sign(reading(), one):
-        return _("审批"), url_for("decisions.decide", request_id=one.id)
+        if request.state == RequestState.DRAFT:
+            return _("核对并提交"), url_for("requests.check", request_id=request.id)
+        if request.state == RequestState.SUPPLEMENT:
+            return _("补正"), url_for("requests.edit", request_id=request.id)
+        if request.state == RequestState.ACCEPTING:
+            return _("验收"), url_for("requests.acceptance", request_id=request.id)
+    elif approvals.may_sign(reading(), request):
+        return _("审批"), url_for("decisions.decide", request_id=request.id)
     return None
 
 
@@ -419,28 +429,28 @@ def urge(request_id: int) -> Response:
 def acceptance(request_id: int) -> str | Response | tuple[str, int]:
     """Look at what was delivered: accept it, or say what is not as approved."""
     tx = reading()
-    one = requests.request(tx, request_id)
-    requests.own(tx, one)
-    requests.must_be(one, RequestState.ACCEPTING)
+    request = requests.request(tx, request_id)
+    requests.own(tx, request)
+    requests.must_be(request, RequestState.ACCEPTING)
     wrong = ""
-    if request.method == "POST":
-        reason, fine = request.form.get("reason", ""), request.form.get("verdict") == "accept"
+    if flask.request.method == "POST":
+        reason, fine = flask.request.form.get("reason", ""), flask.request.form.get("verdict") == "accept"
         try:
             with transaction() as writing:
                 if fine:
-                    fulfilment.accepted(writing, one.id, generation=_generation())
+                    fulfilment.accepted(writing, request.id, generation=_generation())
                 else:
-                    fulfilment.refused(writing, one.id, generation=_generation(), reason=reason)
+                    fulfilment.refused(writing, request.id, generation=_generation(), reason=reason)
         except Invalid as refused:
             wrong = sentence(refused.message, refused.params)
         else:
             flash(_("验收通过,申请办结") if fine else _("已退回云服务商重新交付"), "success")
-            return redirect(url_for("requests.show", request_id=one.id))
-    placed = tx.scalars(select(WorkOrder).where(WorkOrder.request_id == one.id).order_by(WorkOrder.id)).all()
+            return redirect(url_for("requests.show", request_id=request.id))
+    placed = tx.scalars(select(WorkOrder).where(WorkOrder.request_id == request.id).order_by(WorkOrder.id)).all()
     made = [order.resource_id for order in placed if order.resource_id]
     resources = tx.scalars(select(Resource).where(among(Resource.id, made))).all() if made else []
     page = render_template(
-        "requests/acceptance.html", one=one, what=what(one), orders=placed, resources=resources, wrong=wrong
+        "requests/acceptance.html", one=request, what=what(request), orders=placed, resources=resources, wrong=wrong
     )
     return page, 422 if wrong else 200
 
@@ -459,22 +469,22 @@ def _about(tx: Tx, kind: str) -> tuple[RequestKind, Department, Pool, Resource |
     wanted = declared(kind)
     departments = {one.id: one for one in _departments(tx)}
     if wanted.about is About.RESOURCE:
-        resource = inventory.resource(tx, request.args.get("resource", 0, row))
+        resource = inventory.resource(tx, flask.request.args.get("resource", 0, row))
         if resource.department_id not in departments:
             raise NotFound("resource.none", N_("没有编号为 %(id)s 的资源"), id=resource.id)
         return wanted, departments[resource.department_id], resource.pool, resource
     of = _extended(tx, wanted)
     if of is not None:
         return wanted, agencies.successor(of.department), of.pool, None
-    chosen = departments.get(request.args.get("department", 0, row)) or next(iter(departments.values()))
-    return wanted, chosen, pools.pool(tx, request.args.get("pool", 0, row)), None
+    chosen = departments.get(flask.request.args.get("department", 0, row)) or next(iter(departments.values()))
+    return wanted, chosen, pools.pool(tx, flask.request.args.get("pool", 0, row)), None
 
 
 def _extended(tx: Tx, kind: RequestKind) -> Request | None:
     """The request whose term another shall move. Raises NotFound for what is not the visitor's or has no term."""
     if kind.about is not About.TERM:
         return None
-    found = requests.request(tx, request.args.get("request", 0, row))
+    found = requests.request(tx, flask.request.args.get("request", 0, row))
     if not terms.running(found):
         raise NotFound("extend.no_term", N_("申请 %(number)s 没有可以延长的使用期限"), number=found.number)
     return found
@@ -487,22 +497,24 @@ def _invited(about: About) -> list[RequestKind]:
 
 def _generation() -> int:
     """What the page was made from; 0, which is always stale, where it does not say."""
-    return request.form.get("generation", 0, row) or 0
+    return flask.request.form.get("generation", 0, row) or 0
 
 
-def _answers(one: Request, change: str) -> list[tuple[str, Any, str]]:
-    kind = kind_of(one)
+def _answers(request: Request, change: str) -> list[tuple[str, Any, str]]:
+    kind = kind_of(request)
     found: list[tuple[str, Any, str]] = [
         (_("类型"), _(kind.label), ""),
-        (_("使用单位"), one.department.name, ""),
-        (_("资源池"), one.pool.name, ""),
-        (_("信息系统"), one.system.name if one.system else None, change),
-        (_("内容"), what(one), change),
-        *([(_("现在的使用期限"), one.extends.use_until, "")] if one.extends else []),
-        (_("新的使用期限") if one.extends else _("使用期限"), one.use_until, change),
-        (_(kind.why.label), one.justification, change),
+        (_("使用单位"), request.department.name, ""),
+        (_("资源池"), request.pool.name, ""),
+        (_("信息系统"), request.system.name if request.system else None, change),
+        (_("内容"), what(request), change),
+        *([(_("现在的使用期限"), request.extends.use_until, "")] if request.extends else []),
+        (_("新的使用期限") if request.extends else _("使用期限"), request.use_until, change),
+        (_(kind.why.label), request.justification, change),
     ]
-    return found + [(_(it.label), str(one.fields[it.name]), change) for it in kind.fields if one.fields.get(it.name)]
+    return found + [
+        (_(it.label), str(request.fields[it.name]), change) for it in kind.fields if request.fields.get(it.name)
+    ]
 
 
 @frame.finder(*READERS, order=10)
