@@ -19,7 +19,7 @@ from quota.requests.declarations import Field, Lines
 from quota.requests.rules import Fact
 from quota.requests.tables import Request
 from quota.requests.tasks import for_each_piece
-from quota.units import Kind
+from quota.units import BLOCK, MEMORY, VCPU
 from tests.journeys.test_requests import BASIS, decide, generation, small, state
 from tests.suite.outside import ROOT
 
@@ -37,7 +37,7 @@ TRIAL = RequestKind(
     code="trial",
     label="试用",
     position=15,
-    lines=Lines(pieces=True, items=True, named=(Kind.VCPU,)),
+    lines=Lines(pieces=True, items=True, named=(VCPU,)),
     fields=(Field("product", "试用的产品", required=True), Field("secret", "涉密", "其他")),
     term=Term.REQUIRED,
     check=not_for_ever,
@@ -121,7 +121,7 @@ def test_a_kind_walks_from_its_form_to_its_acceptance(client_of, place, city):
         made = order.id
         assert (order.verb, order.name, order.limit_days) == ("create", "应用", 2)
     with place.book.transaction(Actor("provider1", "商", Role.PROVIDER, provider_id=city.companies["jia"])) as tx:
-        has = {Kind.VCPU: 2, Kind.MEMORY: 8 * 1024, Kind.BLOCK: 100}
+        has = {VCPU: 2, MEMORY: 8 * 1024, BLOCK: 100}
         orders.mark_delivered(tx, made, orders.order(tx, made).generation, external_id="vm-9", has=has)
     seen = generation(tenant, number, "/acceptance")
     assert tenant.send(f"/requests/{number}/acceptance", {"verdict": "accept", "generation": seen}).status_code == 302
