@@ -157,6 +157,8 @@ def test_what_a_kind_does_not_declare_is_refused(place):
         lines = what.pop("lines", [requests.Line(item_id=place.small)])
         return requests.Ask(kind, place.department, place.pool, lines, BASIS, **what)
 
+    machine = place.standing_machine({VCPU: 4})
+
     def handed(given):
         with place.book.transaction(clerk) as tx:
             requests.submit(tx, requests.draft(tx, given), generation=1)
@@ -165,7 +167,7 @@ def test_what_a_kind_does_not_declare_is_refused(place):
         (ask(TRIAL, fields={"peak": "2000"}), "request.field"),
         (ask(TRIAL), "request.field_missing"),
         (ask(PORTS, fields={"from": "a", "to": "b"}), "request.line"),
-        (ask(PORTS, fields={"from": "a", "to": "b"}, lines=[], use_until=None, resource_id=1), "request.resource"),
+        (ask(PORTS, fields={"from": "a", "to": "b"}, lines=[], resource_id=machine), "request.resource"),
         (ask(kinds.UNSUBSCRIBE, lines=[], use_until=place.clock().date()), "request.use_until"),
     ):
         with pytest.raises(Invalid) as refused:
