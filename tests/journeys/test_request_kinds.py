@@ -13,13 +13,13 @@ from providers.orders import WorkOrder
 from quota import requests
 from quota.actors import Actor, Role, steward
 from quota.errors import Invalid, NotFound
-from quota.ledger import Holder
-from quota.requests import About, Compared, RequestKind, Term, declarations, kinds, rulebook, rules
+from quota.ledger import Holder, entries
+from quota.requests import About, Compared, RequestKind, Term, approvals, declarations, kinds, rulebook, rules
 from quota.requests.declarations import Field, Lines
 from quota.requests.rules import Fact
 from quota.requests.tables import Request
 from quota.requests.tasks import for_each_piece
-from quota.units import BLOCK, MEMORY, VCPU
+from quota.units import BLOCK, MEMORY, VCPU, Arch, classes
 from tests.journeys.test_requests import BASIS, decide, generation, small, state
 from tests.suite.outside import ROOT
 
@@ -148,6 +148,29 @@ def test_a_kind_without_lines_ends_with_the_last_signature(client_of, place):
     assert state(place, number) == "done"
     with place.book.transaction(steward()) as tx:
         assert tx.scalars(select(WorkOrder).where(WorkOrder.request_id == number)).all() == []
+
+
+def test_what_nobody_delivers_is_given_back_with_the_last_signature(place):
+    """Written off: nothing is left for a cloud to do, so what is counted for it is quota again at once."""
+    written_off = requests.register(
+        RequestKind(code="write_off", label="核销", position=70, about=About.RESOURCE, lines=Lines(wanted=False))
+    )
+    shape = {VCPU: 4, MEMORY: 8 * 1024}
+    machine, clerk = place.standing_machine(shape), Actor("tenant1", "办", Role.TENANT, place.department)
+    with place.book.transaction(steward()) as tx:
+        entries.use(tx, place.pool, place.department, classes(shape, Arch.AARCH64), key="use:1")
+    assert (place.balance(Holder.GRANTED), place.balance(Holder.USED)) == (36, 4)
+    line = requests.Line(current=shape, service="vm")
+    with place.book.transaction(clerk) as tx:
+        ask = requests.Ask(written_off, place.department, place.pool, [line], BASIS, resource_id=machine)
+        request = requests.submit(tx, requests.draft(tx, ask), generation=1)
+    for login in ("supervisor1", "supervisor2"):
+        with place.book.transaction(Actor(login, login, Role.SUPERVISOR)) as tx:
+            now = requests.lock(tx, request.id)
+            approvals.sign(tx, now, decision=approvals.Decision.APPROVE, generation=now.generation)
+    assert state(place, request.id) == "done"
+    assert (place.balance(Holder.GRANTED), place.balance(Holder.USED)) == (40, 0)
+    place.prove()
 
 
 def test_what_a_kind_does_not_declare_is_refused(place):
