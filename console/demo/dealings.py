@@ -8,12 +8,11 @@ from datetime import timedelta
 from sqlalchemy import func, select
 
 from console.verification import runs
-from metering import reorganisations
 from metering.cases import authorisations
 from metering.workbench import Works
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
-from quota.directory import Adjustment, Person, System
+from quota.directory import Adjustment, Person, System, reorganisations
 from quota.errors import Refused
 from quota.inventory import Resource
 from quota.ledger import lending

@@ -8,6 +8,7 @@ ordered it. Read through ``providers.orders``.
 from __future__ import annotations
 
 from providers.orders import enactment
+from providers.orders import moves as _moves  # noqa: F401 - what of the orders a reorganisation moves, registered
 from providers.orders.acceptance import accept, accept_request, deem_accepted, refuse
 from providers.orders.carriage import ATTEMPTS, BACK_OFF, LEASE, POLL, Carried, LastLook, carry, carry_all, waiting
 from providers.orders.handwork import cancel, mark_delivered, report_failed, retry, start, take_over

@@ -3,12 +3,14 @@ departments were reorganised."""
 
 from __future__ import annotations
 
-from quota.directory import catalog, companies, departments, pools
+from quota.directory import catalog, companies, departments, movers, pools, reorganisations
+from quota.directory import moves as _moves  # noqa: F401 - what of the directory moves, registered
 from quota.directory.catalog import LONGEST_DELIVERY, CatalogItem
 from quota.directory.departments import FIELDS, Department, System, department, must_be_open, subtree
+from quota.directory.movers import LABELS, Adjustment
 from quota.directory.people import Person
 from quota.directory.pools import CloudProvider, Pool, PoolCapacity, check_capacity, pool, provider, usable
-from quota.directory.reorganisations import LABELS, Adjustment, Reorganisation, reorganisation
+from quota.directory.reorganisations import Reorganisation
 from quota.directory.successions import mergers
 
 __all__ = [
@@ -30,11 +32,12 @@ __all__ = [
     "department",
     "departments",
     "mergers",
+    "movers",
     "must_be_open",
     "pool",
     "pools",
     "provider",
-    "reorganisation",
+    "reorganisations",
     "subtree",
     "usable",
 ]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import select
 
-from quota.directory.reorganisations import Adjustment, Reorganisation
+from quota.directory.movers import Adjustment
+from quota.directory.reorganisations import Reorganisation
 
 if TYPE_CHECKING:
     from quota.db import Tx

@@ -9,6 +9,7 @@ a reorganisation moves; ``bear``, ``write`` and ``seen`` what listings tell. Rea
 from __future__ import annotations
 
 from quota.inventory import engagements
+from quota.inventory import moves as _moves  # noqa: F401 - what of the inventory moves, registered
 from quota.inventory.adoption import Adopted, adopt
 from quota.inventory.observed import bear, change, gone, known, ordered_since, seen, write
 from quota.inventory.past_states import Spell, spells, unattached

@@ -6,6 +6,7 @@ and ``void`` what a request asks for; ``lending`` and ``allotments`` move it bet
 from __future__ import annotations
 
 from quota.ledger import allotments, capacities, histories, lending, outlook
+from quota.ledger import moves as _moves  # noqa: F401 - what of the ledger a reorganisation moves, registered
 from quota.ledger.allotments import Act, Allotment
 from quota.ledger.entries import (
     account,

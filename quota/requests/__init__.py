@@ -6,6 +6,7 @@ the delivery. ``tables`` are the rows, ``terms`` until when; ``kinds`` has a fil
 from __future__ import annotations
 
 from quota.requests import approvals, asks, fulfilment, kinds, notices, rulebook, rules, terms
+from quota.requests import moves as _moves  # noqa: F401 - what of the requests a reorganisation moves, registered
 from quota.requests.approvals import DECISION_LABELS, Decision
 from quota.requests.asks import Ask, Line
 from quota.requests.declarations import (

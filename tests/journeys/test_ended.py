@@ -13,12 +13,11 @@ from sqlalchemy import select, update
 from werkzeug.exceptions import HTTPException
 
 from console.access import rule
-from metering import reorganisations
 from providers import observation
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from quota import inventory
 from quota.actors import Actor, Role, steward
-from quota.directory import departments
+from quota.directory import departments, reorganisations
 from quota.directory.catalog import CatalogItem
 from quota.directory.departments import Department, System
 from quota.directory.people import Person

@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import select
 
 from console import worklist
-from metering import reorganisations
 from metering.forecasting import forecasts
 from metering.judging import policies
 from metering.judging.policy import VERDICTS, Section, Verdict, default
@@ -22,6 +21,7 @@ from metering.simulation.policy_backtests import PolicyReplay
 from metering.workbench import Works
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
+from quota.directory import reorganisations
 from quota.directory.departments import Department
 from quota.directory.pools import Pool
 from quota.directory.reorganisations import Adjustment

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from metering import reorganisations
 from metering.judging import business, pipeline
 from metering.judging.business import Period, Recurs
 from metering.judging.policy import Section, default
 from quota.actors import Role, steward
 from quota.db import Book
-from quota.directory import departments, successions
+from quota.directory import departments, reorganisations, successions
 from quota.directory.people import Person
 from quota.directory.reorganisations import Adjustment, Reorganisation
 from quota.errors import Conflict, Invalid, NotAllowed, OverCapacity, WrongState

@@ -22,10 +22,9 @@ from console.lists import Column, Filter, listing
 from console.pages.quota import departments as offer_departments
 from console.pages.quota import mine_or_any, wallets
 from console.words import _, lazy
-from metering import reorganisations
 from quota.actors import Actor, Role
 from quota.db import Tx
-from quota.directory import LABELS, Adjustment, Department, Person, Reorganisation, System, departments
+from quota.directory import LABELS, Adjustment, Department, Person, Reorganisation, System, departments, reorganisations
 from quota.errors import N_, Conflict, Invalid, OverCapacity, WrongState
 from quota.inventory import Resource
 from quota.requests import KIND_LABELS, OPEN, Request
@@ -188,7 +187,7 @@ def reorganise(department_id: int) -> str | Response | tuple[str, int]:
                     )  # fmt: skip
                 flash(_("机构调整已完成，可在单位页撤销"), "success")
                 return redirect(url_for("departments.show", department_id=target or batch.source_id))
-            what = reorganisations.extent(tx, kind, one.id, target, systems)
+            what = reorganisations.preview(tx, kind, one.id, target, systems)
         except (Invalid, WrongState, OverCapacity, Conflict) as refused:
             hang(form, refused)
         else:

@@ -1,0 +1,41 @@
+"""What of the directory a reorganisation takes along: departments below, information systems, people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from quota.db import among
+from quota.directory.departments import Department, System
+from quota.directory.movers import Adjustment, Part, Parts, Rows, Step, register
+from quota.directory.people import Person
+from quota.errors import N_, Invalid
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+class Systems(Rows):
+    """With a merger all; else those that were chosen."""
+
+    def find(self, tx: Tx, step: Step, found: Parts) -> Part:
+        if step.kind is not Adjustment.SYSTEMS:
+            return super().find(tx, step, found)
+        chosen = System.department_id == step.source_id, among(System.id, step.systems)
+        systems = list(tx.scalars(select(System.id).where(*chosen).order_by(System.id)))
+        if not systems or len(systems) != len(step.systems):
+            raise Invalid("reorganisation.systems", N_("请选择转出单位的信息系统"), field="systems")
+        return Part(systems)
+
+
+class People(Rows):
+    """With a merger all. What they may see changes: they log in again."""
+
+    def beside(self) -> dict[str, Any]:
+        return {"session_epoch": Person.session_epoch + 1}
+
+
+children = register(Rows("children", Department, N_("下级单位"), column="parent_id"), order=10)
+systems = register(Systems("systems", System, N_("信息系统")), order=20)
+people = register(People("people", Person, N_("人员")), order=30)

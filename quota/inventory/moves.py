@@ -1,0 +1,138 @@
+"""What a reorganisation takes along of the inventory, and of the ledger with it: resources, and the quota that is theirs.
+
+With a merger goes all that the department's accounts hold, and what is held for what waits; with systems what is booked for
+their resources. It is one transfer, with the batch as its subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from quota import ledger
+from quota.db import among, batches
+from quota.directory import Adjustment, movers
+from quota.errors import N_, OverCapacity
+from quota.inventory.resources import Resource, reassign
+from quota.ledger import Account, Hold, Holder, HoldState
+from quota.units import Arch, Commodity, amounts, classes
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+Booked = dict[tuple[int, Commodity], int]
+"""Base units by pool and class."""
+
+HOLDER_LABELS = {Holder.GRANTED: N_("未用"), Holder.USED: N_("在用"), Holder.LENT: N_("借入未用")}
+
+
+class Resources(movers.Rows):
+    """With a merger all; with systems those that they run on. Each gets a row of its history."""
+
+    def find(self, tx: Tx, step: movers.Step, found: movers.Parts) -> movers.Part:
+        query = select(Resource.id).where(Resource.department_id == step.source_id).order_by(Resource.id)
+        if step.kind is Adjustment.SYSTEMS:
+            query = query.where(among(Resource.system_id, found["systems"].rows))
+        return movers.Part(list(tx.scalars(query)))
+
+    def move(self, tx: Tx, step: movers.Step, part: movers.Part) -> None:
+        reassign(tx, part.rows, step.target_id, source=step.subject)
+
+    def back(self, tx: Tx, step: movers.Step, part: movers.Part, found: movers.Parts) -> movers.Part:
+        """Those that are still there: a third department keeps what it was given meanwhile."""
+        del found
+        there = (
+            tx.scalars(select(Resource.id).where(Resource.id.in_(some), Resource.department_id == step.source_id))
+            for some in batches(part.rows)
+        )
+        return movers.Part(sorted(chain.from_iterable(there)))
+
+
+class Quota(movers.Mover):
+    """Rows of [pool, class, holder, base units]; ``states`` are those of the holds that go along, ``booked`` what the resources
+    that move had taken: rows of [pool, class, base units]."""
+
+    name = "quota"
+    columns = ("accounts.department_id", "holds.department_id")
+
+    def find(self, tx: Tx, step: movers.Step, found: movers.Parts) -> movers.Part:
+        booked = _booked(tx, found["resources"].rows)
+        part = movers.Part(
+            more={"booked": [[pool_id, str(cls), amount] for (pool_id, cls), amount in sorted(booked.items())]}
+        )
+        if step.kind is Adjustment.SYSTEMS:
+            part.rows = _rows({(*place, Holder.USED): amount for place, amount in booked.items()})
+            return part
+        owned = select(Account).where(Account.department_id == step.source_id, Account.balance > 0)
+        part.rows = _rows(
+            {
+                (account.pool_id, account.commodity, Holder(account.holder)): account.balance
+                for account in tx.scalars(owned)
+                if account.holder != Holder.HELD.value
+            }
+        )
+        waiting = Hold.department_id == step.source_id, Hold.state == HoldState.PENDING.value
+        part.states = {str(hold.id): hold.state for hold in tx.scalars(select(Hold).where(*waiting).order_by(Hold.id))}
+        return part
+
+    def told(self, part: movers.Part) -> list[movers.Told]:
+        quota = [(cls, HOLDER_LABELS[holder], amount) for (_pool, cls, holder), amount in _owned(part.rows).items()]
+        return [movers.Told(N_("待定的预占"), len(part.states)), movers.Told(N_("随迁的配额"), len(quota), quota)]
+
+    def move(self, tx: Tx, step: movers.Step, part: movers.Part) -> None:
+        if not part.rows and not part.states:
+            return
+        holds = list(tx.scalars(select(Hold).where(among(Hold.id, map(int, part.states)))))
+        key = f"{step.subject}/{'undo' if step.undoing else 'move'}"
+        try:
+            ledger.hand_over(
+                tx, step.source_id, step.target_id, _owned(part.rows), key=key, subject=step.subject, holds=holds
+            )
+        except OverCapacity as short:
+            raise OverCapacity(
+                "reorganisation.short",
+                N_("转出单位的%(kind)s不足以随迁:需要 %(need)s,只有 %(have)s %(unit)s"),
+                **short.params,
+            ) from short
+
+    def back(self, tx: Tx, step: movers.Step, part: movers.Part, found: movers.Parts) -> movers.Part:
+        """What went, less or more what the resources that go home have taken or given back since."""
+        del step
+        movers.undecided(tx, Hold, part.states, N_("预占"))
+        now = _booked(tx, found["resources"].rows)
+        was = {(pool_id, Commodity.parse(cls)): amount for pool_id, cls, amount in part.more["booked"]}
+        owned = _owned(part.rows)
+        for place in {*now, *was}:
+            used = (*place, Holder.USED)
+            owned[used] = owned.get(used, 0) + now.get(place, 0) - was.get(place, 0)
+        return movers.Part(_rows({place: amount for place, amount in owned.items() if amount > 0}), part.states)
+
+    def keep(self, part: movers.Part) -> dict[str, Any]:
+        return {"quota": part.rows, "booked": part.more.get("booked", []), "states": {"holds": part.states}}
+
+    def kept(self, moved: Mapping[str, Any]) -> movers.Part:
+        return movers.Part(moved["quota"], moved["states"].get("holds", {}), {"booked": moved["booked"]})
+
+
+def _rows(owned: Mapping[tuple[int, Commodity, Holder], int]) -> list[list[Any]]:
+    return [[pool_id, str(cls), holder.value, amount] for (pool_id, cls, holder), amount in sorted(owned.items())]
+
+
+def _owned(rows: Iterable[Sequence[Any]]) -> dict[tuple[int, Commodity, Holder], int]:
+    return {(pool_id, Commodity.parse(cls), Holder(holder)): amount for pool_id, cls, holder, amount in rows}
+
+
+def _booked(tx: Tx, resource_ids: Sequence[int]) -> Booked:
+    found: Booked = {}
+    for some in batches(resource_ids):
+        for resource in tx.scalars(select(Resource).where(Resource.id.in_(some)).order_by(Resource.id)):
+            for cls, amount in classes(amounts(resource.booked), Arch(resource.pool.arch)).items():
+                found[resource.pool_id, cls] = found.get((resource.pool_id, cls), 0) + amount
+    return found
+
+
+resources = movers.register(Resources("resources", Resource, N_("资源")), order=210)
+quota = movers.register(Quota(), order=220)
