@@ -38,51 +38,51 @@ def listing(tx: Tx, listing_id: int) -> Listing:
     return found
 
 
-def missing(tx: Tx, one: Listing) -> list[Resource]:
+def missing(tx: Tx, listing: Listing) -> list[Resource]:
     """What the listing lacked and no later listing or order has told of since, by name: what ``end`` would end."""
-    younger = inventory.ordered_since(tx, one.pool_id, one.as_of)
+    younger = inventory.ordered_since(tx, listing.pool_id, listing.as_of)
     rows: list[Resource] = []
-    for part in batches(one.missing):
+    for part in batches(listing.missing):
         query = select(Resource).where(Resource.id.in_(part), Resource.gone_at.is_(None))
-        unseen = (Resource.last_seen_at.is_(None)) | (Resource.last_seen_at < one.as_of)
+        unseen = (Resource.last_seen_at.is_(None)) | (Resource.last_seen_at < listing.as_of)
         rows += [row for row in tx.scalars(query.where(unseen)) if row.id not in younger]
     return sorted(rows, key=lambda row: (row.name, row.id))
 
 
-def end(tx: Tx, one: Listing, reason: str) -> int:
+def end(tx: Tx, listing: Listing, reason: str) -> int:
     """The machines that the listing lacked are gone, since its instant; returns how many. Raises Invalid without a reason,
     WrongState where nothing waits (any more)."""
-    _decide(tx, one, Held.ENDED, reason)
-    ended = missing(tx, one)
+    _decide(tx, listing, Held.ENDED, reason)
+    ended = missing(tx, listing)
     inventory.write(
         tx,
-        [{"id": row.id, "gone_at": one.as_of} for row in ended],
-        [inventory.gone(row.id, row.state, one.as_of) for row in ended],
+        [{"id": row.id, "gone_at": listing.as_of} for row in ended],
+        [inventory.gone(row.id, row.state, listing.as_of) for row in ended],
     )
-    one.complete = True
-    one.drift = {**one.drift, "gone": one.drift.get("gone", 0) + len(ended)}
+    listing.complete = True
+    listing.drift = {**listing.drift, "gone": listing.drift.get("gone", 0) + len(ended)}
     tx.flush()
     tx.expire_all()  # rows were written past the session
-    after = {"as_of": one.as_of, "gone": len(ended)}
-    tx.audit("inventory.end_missing", f"pool:{one.pool_id}", after=after, reason=one.reason)
+    after = {"as_of": listing.as_of, "gone": len(ended)}
+    tx.audit("inventory.end_missing", f"pool:{listing.pool_id}", after=after, reason=listing.reason)
     return len(ended)
 
 
-def keep(tx: Tx, one: Listing, reason: str) -> None:
+def keep(tx: Tx, listing: Listing, reason: str) -> None:
     """The listing is wrong: what it lacked stays. Raises as ``end`` does."""
-    _decide(tx, one, Held.KEPT, reason)
-    after = {"as_of": one.as_of, "held": len(one.missing)}
-    tx.audit("inventory.keep_missing", f"pool:{one.pool_id}", after=after, reason=one.reason)
+    _decide(tx, listing, Held.KEPT, reason)
+    after = {"as_of": listing.as_of, "held": len(listing.missing)}
+    tx.audit("inventory.keep_missing", f"pool:{listing.pool_id}", after=after, reason=listing.reason)
 
 
-def _decide(tx: Tx, one: Listing, how: Held, reason: str) -> None:
+def _decide(tx: Tx, listing: Listing, how: Held, reason: str) -> None:
     tx.actor.must_be(Role.SUPERVISOR)
-    tx.execute(select(Pool.id).where(Pool.id == one.pool_id).with_for_update())  # one listing of a pool at a time
-    tx.refresh(one)
-    if one.held != Held.WAITS:
+    tx.execute(select(Pool.id).where(Pool.id == listing.pool_id).with_for_update())  # one listing of a pool at a time
+    tx.refresh(listing)
+    if listing.held != Held.WAITS:
         raise WrongState("listing.decided", N_("这份清单没有待核实的内容,或已被更新的清单取代"))
     reason = reason.strip()
     if not reason or len(reason) > LONGEST_REASON:
         raise Invalid("listing.reason", N_("请写明核实情况,不超过%(most)s字"), most=LONGEST_REASON, field="reason")
-    one.held, one.decided_at, one.decided_by, one.reason = how.value, tx.now, tx.actor.login, reason
+    listing.held, listing.decided_at, listing.decided_by, listing.reason = how.value, tx.now, tx.actor.login, reason
     tx.flush()

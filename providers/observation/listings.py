@@ -237,9 +237,9 @@ def _bear(
 
 def _enter(tx: Tx, latest: Listing | None, drift: Drift, *, resources: int, told_all: bool) -> bool:
     """Keep that the pool was listed; returns whether something waits for a person that did not before."""
-    one = latest
-    if one is None or one.as_of < drift.as_of:
-        one = Listing(
+    listing = latest
+    if listing is None or listing.as_of < drift.as_of:
+        listing = Listing(
             pool_id=drift.pool_id,
             as_of=drift.as_of,
             taken_at=tx.now,
@@ -249,12 +249,17 @@ def _enter(tx: Tx, latest: Listing | None, drift: Drift, *, resources: int, told
             missing=[],
             held=Held.NOTHING.value,
         )
-        tx.add(one)
-    held_anew = bool(drift.held) and one.missing != drift.held
+        tx.add(listing)
+    held_anew = bool(drift.held) and listing.missing != drift.held
     if held_anew:
-        one.missing, one.held = drift.held, Held.WAITS.value
-    elif told_all and one.held == Held.WAITS:  # the same once more, and now whatever it lacks is gone
-        one.held, one.complete, one.decided_at, one.decided_by = Held.ENDED.value, True, tx.now, tx.actor.login
+        listing.missing, listing.held = drift.held, Held.WAITS.value
+    elif told_all and listing.held == Held.WAITS:  # the same once more, and now whatever it lacks is gone
+        listing.held, listing.complete, listing.decided_at, listing.decided_by = (
+            Held.ENDED.value,
+            True,
+            tx.now,
+            tx.actor.login,
+        )
     tx.flush()
     if told_all or drift.held:
         tx.execute(

@@ -71,9 +71,9 @@ def credit_code(text: str) -> str | None:
         ) from None
 
 
-def contacts(one: CloudProvider) -> list[Contact]:
+def contacts(company: CloudProvider) -> list[Contact]:
     """The company's contacts, as kept."""
-    return [Contact(**found) for found in one.contacts or []]
+    return [Contact(**found) for found in company.contacts or []]
 
 
 def contacts_in(text: str) -> list[Contact]:
@@ -112,27 +112,27 @@ def register(tx: Tx, code: str, name: str, facts: Mapping[str, Any] | None = Non
     if tx.scalar(select(CloudProvider.id).where(CloudProvider.code == code)) is not None:
         raise Conflict("company.taken", N_("公司代码 %(code)s 已被使用"), code=code, field="code")
     checked = _checked(tx, None, {"name": name, **(facts or {})})
-    one = CloudProvider(code=code, active=True, **checked)
-    tx.add(one)
+    company = CloudProvider(code=code, active=True, **checked)
+    tx.add(company)
     tx.flush()
-    tx.audit("company.register", _subject(one), after={"code": code, **checked})
-    return one
+    tx.audit("company.register", _subject(company), after={"code": code, **checked})
+    return company
 
 
-def amend(tx: Tx, one: CloudProvider, facts: Mapping[str, Any]) -> CloudProvider:
+def amend(tx: Tx, company: CloudProvider, facts: Mapping[str, Any]) -> CloudProvider:
     """Change what is said of a company; only what differs is written and audited. The right of the authority."""
     tx.actor.must_be(Role.AUTHORITY, Role.SYSTEM)
-    changed = {name: value for name, value in _checked(tx, one, facts).items() if getattr(one, name) != value}
+    changed = {name: value for name, value in _checked(tx, company, facts).items() if getattr(company, name) != value}
     if changed:
-        before = {name: getattr(one, name) for name in changed}
+        before = {name: getattr(company, name) for name in changed}
         for name, value in changed.items():
-            setattr(one, name, value)
+            setattr(company, name, value)
         tx.flush()
-        tx.audit("company.amend", _subject(one), before=before, after=changed)
-    return one
+        tx.audit("company.amend", _subject(company), before=before, after=changed)
+    return company
 
 
-def end(tx: Tx, one: CloudProvider, on: date, reason: str) -> None:
+def end(tx: Tx, company: CloudProvider, on: date, reason: str) -> None:
     """Say that a company operates nothing here since ``on``: it gets no new pools and no new accounts; what it still owes
     (orders, appeals, settlement) goes on. The right of the authority.
 
@@ -140,34 +140,36 @@ def end(tx: Tx, one: CloudProvider, on: date, reason: str) -> None:
     """
     tx.actor.must_be(Role.AUTHORITY, Role.SYSTEM)
     reason = stated(reason)
-    if not one.active:
-        raise WrongState("company.ended", N_("%(name)s已经终止"), name=one.name)
-    if one.contract_from and on < one.contract_from:
+    if not company.active:
+        raise WrongState("company.ended", N_("%(name)s已经终止"), name=company.name)
+    if company.contract_from and on < company.contract_from:
         raise Invalid("company.end_early", N_("终止日期不能早于合同起始日"), field="on")
-    names = tx.scalars(select(Pool.name).where(Pool.provider_id == one.id, Pool.active).order_by(Pool.name)).all()
+    names = tx.scalars(select(Pool.name).where(Pool.provider_id == company.id, Pool.active).order_by(Pool.name)).all()
     if names:
         raise WrongState(
-            "company.operates", N_("%(name)s仍在运营%(pools)s;请先停用"), name=one.name, pools="、".join(names)
+            "company.operates", N_("%(name)s仍在运营%(pools)s;请先停用"), name=company.name, pools="、".join(names)
         )
-    one.active, one.ended_on = False, on
+    company.active, company.ended_on = False, on
     tx.flush()
-    tx.audit("company.end", _subject(one), before={"active": True}, after={"active": False, "on": on}, reason=reason)
+    tx.audit(
+        "company.end", _subject(company), before={"active": True}, after={"active": False, "on": on}, reason=reason
+    )
 
 
-def resume(tx: Tx, one: CloudProvider, reason: str) -> None:
+def resume(tx: Tx, company: CloudProvider, reason: str) -> None:
     """Take back that a company has ended: a new contract, or a mistake. The right of the authority."""
     tx.actor.must_be(Role.AUTHORITY, Role.SYSTEM)
     reason = stated(reason)
-    if one.active:
-        raise WrongState("company.active", N_("%(name)s没有终止"), name=one.name)
-    before = {"active": False, "on": one.ended_on}
-    one.active, one.ended_on = True, None
+    if company.active:
+        raise WrongState("company.active", N_("%(name)s没有终止"), name=company.name)
+    before = {"active": False, "on": company.ended_on}
+    company.active, company.ended_on = True, None
     tx.flush()
-    tx.audit("company.resume", _subject(one), before=before, after={"active": True}, reason=reason)
+    tx.audit("company.resume", _subject(company), before=before, after={"active": True}, reason=reason)
 
 
-def _subject(one: CloudProvider) -> str:
-    return f"provider:{one.id}"
+def _subject(company: CloudProvider) -> str:
+    return f"provider:{company.id}"
 
 
 def _within(field: str, text: str) -> str:
@@ -177,7 +179,7 @@ def _within(field: str, text: str) -> str:
     return text
 
 
-def _checked(tx: Tx, one: CloudProvider | None, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(tx: Tx, company: CloudProvider | None, facts: Mapping[str, Any]) -> dict[str, Any]:
     unknown = set(facts) - set(FIELDS)
     if unknown:
         raise Invalid("company.field", N_("没有这个字段:%(name)s"), name=", ".join(sorted(unknown)))
@@ -190,11 +192,11 @@ def _checked(tx: Tx, one: CloudProvider | None, facts: Mapping[str, Any]) -> dic
     if "credit_code" in found:
         found["credit_code"] = credit_code(found["credit_code"] or "")
         others = select(CloudProvider.name).where(CloudProvider.credit_code == found["credit_code"])
-        taken = tx.scalar(others if one is None else others.where(CloudProvider.id != one.id))
+        taken = tx.scalar(others if company is None else others.where(CloudProvider.id != company.id))
         if found["credit_code"] and taken is not None:
             raise Conflict("company.credit_taken", N_("%(name)s已登记这个代码"), name=taken, field="credit_code")
-    begins = found.get("contract_from", one.contract_from if one else None)
-    ends = found.get("contract_until", one.contract_until if one else None)
+    begins = found.get("contract_from", company.contract_from if company else None)
+    ends = found.get("contract_until", company.contract_until if company else None)
     if begins and ends and ends < begins:
         raise Invalid("company.term", N_("合同截止日不能早于起始日"), field="contract_until")
     if "contacts" in found:

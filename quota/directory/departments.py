@@ -83,16 +83,18 @@ def register(tx: Tx, code: str, name: str, parent: Department | None = None) -> 
     return department
 
 
-def rename(tx: Tx, one: Department, name: str) -> Department:
+def rename(tx: Tx, department: Department, name: str) -> Department:
     """Give a department another name; its code stays. Raises Invalid for an empty one."""
     name = name.strip()
     if not name:
         raise Invalid("department.empty", N_("单位的编码和名称都不能为空"), field="name")
-    if name != one.name:
-        tx.audit("department.rename", f"department:{one.id}", before={"name": one.name}, after={"name": name})
-        one.name = name
+    if name != department.name:
+        tx.audit(
+            "department.rename", f"department:{department.id}", before={"name": department.name}, after={"name": name}
+        )
+        department.name = name
         tx.flush()
-    return one
+    return department
 
 
 FIELDS = {
@@ -137,26 +139,26 @@ def enter(tx: Tx, code: str, department_id: int, facts: Mapping[str, Any]) -> Sy
     owner = department(tx, department_id)
     must_be_open(owner, "department")
     checked = _checked(facts)
-    one = System(code=code, department_id=owner.id, **{"mlps_level": 2, "active": True, **checked})
-    if not one.name:
+    system = System(code=code, department_id=owner.id, **{"mlps_level": 2, "active": True, **checked})
+    if not system.name:
         raise Invalid("system.empty", N_("系统的编码和名称都不能为空"), field="name")
-    tx.add(one)
+    tx.add(system)
     tx.flush()
-    tx.audit("system.register", f"system:{one.id}", after={"code": code, "department": owner.id, **checked})
-    return one
+    tx.audit("system.register", f"system:{system.id}", after={"code": code, "department": owner.id, **checked})
+    return system
 
 
-def amend(tx: Tx, one: System, facts: Mapping[str, Any]) -> System:
+def amend(tx: Tx, system: System, facts: Mapping[str, Any]) -> System:
     """Change what is said of a system; only what differs is written and audited."""
-    changed = {name: value for name, value in _checked(facts).items() if getattr(one, name) != value}
+    changed = {name: value for name, value in _checked(facts).items() if getattr(system, name) != value}
     if not changed:
-        return one
-    before = {name: getattr(one, name) for name in changed}
+        return system
+    before = {name: getattr(system, name) for name in changed}
     for name, value in changed.items():
-        setattr(one, name, value)
+        setattr(system, name, value)
     tx.flush()
-    tx.audit("system.amend", f"system:{one.id}", before=before, after=changed)
-    return one
+    tx.audit("system.amend", f"system:{system.id}", before=before, after=changed)
+    return system
 
 
 def _checked(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,28 +198,28 @@ def department(tx: Tx, department_id: int) -> Department:
     return found
 
 
-def successor(one: Department) -> Department:
+def successor(department: Department) -> Department:
     """Who acts for it now: itself while it is open, else the first open one that it lies under since it was merged."""
-    found: Department | None = one
+    found: Department | None = department
     while found is not None and not found.active:
         found = found.parent
-    return found or one
+    return found or department
 
 
-def must_be_open(one: Department, field: str = "") -> None:
+def must_be_open(department: Department, field: str = "") -> None:
     """Raise Invalid for a department that is closed, naming who took over from it."""
-    if one.active:
+    if department.active:
         return
-    heir = successor(one)
+    heir = successor(department)
     if heir.active:
         raise Invalid(
             "department.closed",
             N_("%(name)s已并入%(successor)s,请选择%(successor)s"),
-            name=one.name,
+            name=department.name,
             successor=heir.name,
             field=field,
         )
-    raise Invalid("department.closed", N_("%(name)s已停用"), name=one.name, field=field)
+    raise Invalid("department.closed", N_("%(name)s已停用"), name=department.name, field=field)
 
 
 def acting(tx: Tx, actor: Actor) -> Department:

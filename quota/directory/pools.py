@@ -183,16 +183,18 @@ def register(
     return one
 
 
-def connect(tx: Tx, one: Pool, options: dict[str, Any], *, before: dict[str, Any] | None = None) -> Pool:
+def connect(tx: Tx, pool: Pool, options: dict[str, Any], *, before: dict[str, Any] | None = None) -> Pool:
     """Change how a pool's cloud is reached; which adapter it is stays. ``options`` hold references to secrets, never
     secrets: the trail keeps them as they were and as they are. ``before``: what the page showed; Conflict where they
     are others by now."""
     tx.actor.must_be(Role.AUTHORITY, Role.SYSTEM)
-    tx.refresh(one, with_for_update=True)
-    if before is not None and before != one.adapter_options:
+    tx.refresh(pool, with_for_update=True)
+    if before is not None and before != pool.adapter_options:
         raise Conflict("pool.stale", N_("连接参数已被他人修改,请重新打开页面"))
-    if options != one.adapter_options:
-        tx.audit("pool.connect", f"pool:{one.id}", before={"options": one.adapter_options}, after={"options": options})
-        one.adapter_options = options
+    if options != pool.adapter_options:
+        tx.audit(
+            "pool.connect", f"pool:{pool.id}", before={"options": pool.adapter_options}, after={"options": options}
+        )
+        pool.adapter_options = options
         tx.flush()
-    return one
+    return pool

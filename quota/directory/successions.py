@@ -39,11 +39,11 @@ class Merger:
     systems: frozenset[int]
     children: frozenset[int]
 
-    def brought(self, one: Belonging, departments: Iterable[int]) -> bool:
+    def brought(self, resource: Belonging, departments: Iterable[int]) -> bool:
         """Whether the resource came with it: itself, its system, or one of the ``departments`` that it is under."""
         return (
-            one.id in self.resources
-            or (one.system_id is not None and one.system_id in self.systems)
+            resource.id in self.resources
+            or (resource.system_id is not None and resource.system_id in self.systems)
             or not self.children.isdisjoint(departments)
         )
 
@@ -54,11 +54,11 @@ class Mergers:
     def __init__(self, mergers: Sequence[Merger]) -> None:
         self.mergers = mergers
 
-    def known_as(self, one: Belonging, departments: Sequence[int]) -> list[int]:
+    def known_as(self, resource: Belonging, departments: Sequence[int]) -> list[int]:
         """``departments`` (its own and those above it) and the merged ones that the resource came from."""
         found = list(departments)
         for merger in self.mergers:
-            if merger.target in found and merger.brought(one, found):
+            if merger.target in found and merger.brought(resource, found):
                 found.append(merger.source)
         return found
 

@@ -53,19 +53,19 @@ def adopt(tx: Tx, pool: Pool) -> Adopted:
         )
     )
     groups: dict[int, list[Resource]] = {}
-    for one in found:
-        if one.department_id is not None:
-            groups.setdefault(one.department_id, []).append(one)
+    for resource in found:
+        if resource.department_id is not None:
+            groups.setdefault(resource.department_id, []).append(resource)
     booked: dict[int, Amounts] = {}
     for department_id, members in sorted(groups.items()):
-        what = total(one.has() for one in members)
+        what = total(resource.has() for resource in members)
         if what:
             key = f"adopt:{pool.id}:{department_id}:{members[-1].id}"
             by_class = classes(what, Arch(pool.arch))
             ledger.grant(tx, pool.id, department_id, by_class, key=f"{key}:grant", subject=f"pool:{pool.id}")
             ledger.use(tx, pool.id, department_id, by_class, key=f"{key}:use", subject=f"pool:{pool.id}")
-        for one in members:
-            one.basis, one.booked = ADOPTED, dict(one.amounts)
+        for resource in members:
+            resource.basis, resource.booked = ADOPTED, dict(resource.amounts)
         booked[department_id] = what
         tx.audit(
             "inventory.adopt",
@@ -73,4 +73,6 @@ def adopt(tx: Tx, pool: Pool) -> Adopted:
             after={"department": department_id, "resources": len(members), "amounts": what},
         )
     tx.flush()
-    return Adopted(sum(map(len, groups.values())), booked, [one.id for one in found if one.department_id is None])
+    return Adopted(
+        sum(map(len, groups.values())), booked, [resource.id for resource in found if resource.department_id is None]
+    )

@@ -80,15 +80,17 @@ def unattached(tx: Tx, resources: Iterable[Resource]) -> dict[int, datetime]:
     Since the change that was seen; else what the cloud itself says (tag ``detached_at``, ISO 8601); else
     since we first saw it so. Never earlier than that is known: the doubt is the owner's.
     """
-    loose = {one.id: one for one in resources if one.kind in ATTACHABLE and not one.attached_to}
+    loose = {
+        resource.id: resource for resource in resources if resource.kind in ATTACHABLE and not resource.attached_to
+    }
     since: dict[int, datetime] = {}
-    for one in loose.values():
-        since[one.id] = one.first_seen_at
-        told = one.tags.get("detached_at")
+    for resource in loose.values():
+        since[resource.id] = resource.first_seen_at
+        told = resource.tags.get("detached_at")
         if told:
             with suppress(ValueError):
                 moment = datetime.fromisoformat(told)
-                since[one.id] = moment if moment.tzinfo else since[one.id]
+                since[resource.id] = moment if moment.tzinfo else since[resource.id]
     for part in batches(loose):
         query = (
             select(ResourceChange.resource_id, ResourceChange.at, ResourceChange.after)

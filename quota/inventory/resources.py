@@ -186,7 +186,7 @@ def ids(tx: Tx, pool_id: int, external_ids: Iterable[str]) -> dict[str, int]:
     query = select(Resource.external_id, Resource.id).where(Resource.pool_id == pool_id)
     if len(wanted) <= 500:
         query = query.where(Resource.external_id.in_(wanted))
-    return {external_id: one for external_id, one in tx.execute(query) if external_id in wanted}
+    return {external_id: resource_id for external_id, resource_id in tx.execute(query) if external_id in wanted}
 
 
 def names(tx: Tx, resource_ids: Iterable[int]) -> list[str]:
@@ -227,12 +227,12 @@ def arrive(
 
     Raises Conflict where that resource already has another basis.
     """
-    one = tx.scalar(
+    resource = tx.scalar(
         select(Resource).where(Resource.pool_id == pool.id, Resource.external_id == external_id).with_for_update()
     )
     spelled = {kind_: figure for kind_, figure in has.items() if figure}
-    if one is None:
-        one = Resource(
+    if resource is None:
+        resource = Resource(
             pool_id=pool.id,
             external_id=external_id,
             name=name,
@@ -245,11 +245,11 @@ def arrive(
             created_at=at,
             protected=False,
         )
-        tx.add(one)
+        tx.add(resource)
         tx.flush()
         tx.add(
             ResourceChange(
-                resource_id=one.id,
+                resource_id=resource.id,
                 what=Change.APPEARED.value,
                 at=at,
                 seen_at=at,
@@ -260,36 +260,36 @@ def arrive(
                     "kind": kind.value,
                     "arch": pool.arch,
                     "amounts": spelled,
-                    "state": one.state,
+                    "state": resource.state,
                 },
             )
         )
-    elif one.basis not in ("", source):
+    elif resource.basis not in ("", source):
         raise Conflict(
             "resource.taken",
             N_("资源 %(id)s 已由%(basis)s登记"),
             id=external_id,
-            basis=one.basis,
+            basis=resource.basis,
             field="external_id",
         )
-    one.basis, one.catalog_item_id = source, catalog_item_id
-    one.department_id, one.system_id = department_id, system_id
-    one.booked = {kind_: figure for kind_, figure in approved.items() if figure}
+    resource.basis, resource.catalog_item_id = source, catalog_item_id
+    resource.department_id, resource.system_id = department_id, system_id
+    resource.booked = {kind_: figure for kind_, figure in approved.items() if figure}
     tx.flush()
-    return one
+    return resource
 
 
-def enact(tx: Tx, one: Resource, *, at: datetime, source: str, **told: Any) -> None:
-    """An order changed ``one``: write ``told`` (fields of TOLD) with its history. What is the same is left
+def enact(tx: Tx, resource: Resource, *, at: datetime, source: str, **told: Any) -> None:
+    """An order changed ``resource``: write ``told`` (fields of TOLD) with its history. What is the same is left
     out."""
     spelled = {name: plain(value) if name in ("amounts", "state") else value for name, value in told.items()}
-    before = {name: getattr(one, name) for name in spelled}
+    before = {name: getattr(resource, name) for name in spelled}
     after = {name: value for name, value in spelled.items() if value != before[name]}
     if not after:
         return
     tx.add(
         ResourceChange(
-            resource_id=one.id,
+            resource_id=resource.id,
             what=about(after).value,
             at=at,
             seen_at=at,
@@ -299,7 +299,7 @@ def enact(tx: Tx, one: Resource, *, at: datetime, source: str, **told: Any) -> N
         )
     )
     for name, value in after.items():
-        setattr(one, name, value)
+        setattr(resource, name, value)
     tx.flush()
 
 
@@ -310,21 +310,21 @@ def reassign(tx: Tx, resource_ids: Collection[int], department_id: int, *, sourc
         tx.scalars(select(Resource).where(Resource.id.in_(part)).order_by(Resource.id))
         for part in batches(sorted(resource_ids))
     )
-    for one in chain.from_iterable(some):
-        if one.department_id == department_id:
+    for resource in chain.from_iterable(some):
+        if resource.department_id == department_id:
             continue
         tx.add(
             ResourceChange(
-                resource_id=one.id,
+                resource_id=resource.id,
                 what=Change.OWNER.value,
                 at=tx.now,
                 seen_at=tx.now,
                 source=source,
-                before={"owner": one.department.name if one.department else None},
+                before={"owner": resource.department.name if resource.department else None},
                 after={"owner": target.name},
             )
         )
-        one.department_id = department_id
+        resource.department_id = department_id
     tx.flush()
 
 
