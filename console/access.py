@@ -19,6 +19,7 @@ from console.book import book, settings
 from console.errors import Denied, typed
 from console.security import local, same_origin
 from console.words import _
+from quota import resource_classes
 from quota.actors import HELD, Actor, Role, nobody
 from quota.directory import CloudProvider, Department, Person
 
@@ -108,14 +109,15 @@ def _load(mark: str) -> Visitor | None:
         return None
     with book().reading(nobody()) as tx:
         row = tx.execute(
-            select(Person, Department.name, CloudProvider.name)
+            select(Person, Department.name, CloudProvider.name, resource_classes.stamp())
             .outerjoin(Department, Department.id == Person.department_id)
             .outerjoin(CloudProvider, CloudProvider.id == Person.provider_id)
             .where(Person.id == int(person_id))
         ).one_or_none()
         if row is None:
             return None
-        who, department, provider = row
+        who, department, provider, classes = row
+        book().look_at_classes(classes)
         if not who.active or not who.granted or who.session_epoch != int(epoch):
             return None
         return Visitor(

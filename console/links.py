@@ -34,6 +34,7 @@ _PAGES = {
     "person": ("people.show", "person_id"),
     "tariff": ("tariffs.show", "tariff_id"),
     "catalog_item": ("catalog.show", "item_id"),
+    "resource_class": ("classes.show", "class_id"),
     "push_source": ("sources.show", "source_id"),
 }
 

@@ -6,7 +6,7 @@ cloud says into the facts below, and orders into what the cloud understands. Fac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -120,7 +120,7 @@ class Provider(Protocol):
     capabilities: frozenset[Verb]
     live_resize: bool
     """Whether it changes the size of a running machine without stopping it: only then may the steward do so by itself."""
-    releases: Mapping[Verb, frozenset[ClassCode]]
+    releases: Mapping[Verb, Collection[ClassCode]]
     """Release map: which quota a verb frees on this kind of cloud (what stopping frees differs between clouds)."""
 
     def inventory(self, now: datetime) -> Inventory:

@@ -25,10 +25,12 @@ from sqlalchemy.engine import Connection, ExceptionContext, make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from quota import resource_classes
 from quota.actors import Actor, steward
 from quota.audit import seal
 from quota.errors import NoRoom, out_of_room
 from quota.transactions import LOCKS, WRITER, Clock, Tx
+from quota.units import CLASSES, ResourceClass
 
 __all__ = ["Book", "Clock", "Tx", "among", "batches"]
 
@@ -41,6 +43,7 @@ class Book:
         self.clock: Clock = clock or (lambda: datetime.now(UTC))
         self.engine = _engine(url)
         self._writer = self.engine.execution_options(guanjia_writes=True)
+        self._classes: tuple[ResourceClass, ...] | None = None
 
     @contextmanager
     def transaction(self, actor: Actor) -> Iterator[Tx]:
@@ -50,6 +53,8 @@ class Book:
             tx.flush()
             seal(tx)
             tx.commit()
+        if resource_classes.CHANGED in tx.info:
+            self.look_at_classes()
 
     @contextmanager
     def trial(self, actor: Actor) -> Iterator[Tx]:
@@ -60,6 +65,7 @@ class Book:
 
     @contextmanager
     def _writing(self, actor: Actor) -> Iterator[Tx]:
+        self._know_classes()
         tx = Tx(self._writer, actor, self.clock, writes=True)
         try:
             tx.begin_writing()
@@ -77,6 +83,7 @@ class Book:
 
         ``one_moment``: everything it reads is as of its first look, on PostgreSQL too (SQLite does so always).
         """
+        self._know_classes()
         tx = Tx(self.engine, actor or steward(), self.clock, writes=False)
         try:
             if one_moment and tx.dialect == "postgresql":
@@ -84,6 +91,22 @@ class Book:
             yield tx
         finally:
             tx.close()  # rolls the connection back; what was loaded may still be read, which rollback() would expire
+
+    def look_at_classes(self, stamp: int | None = None) -> None:
+        """Read the resource classes anew, unless they are known to be as of ``stamp`` (of ``resource_classes.stamp``).
+
+        For whoever may serve what another process changed meanwhile: once a request of a page, once a run of a job.
+        """
+        if stamp is None or stamp != CLASSES.stamp:
+            self._classes = None
+        self._know_classes()
+
+    def _know_classes(self) -> None:
+        """Have the process know this book's resource classes; asks the database the first time alone."""
+        if self._classes is None:
+            self._classes = resource_classes.read(self.engine)
+        if CLASSES.learnt is not self._classes:
+            CLASSES.learn(self._classes)
 
     def dispose(self) -> None:
         self.engine.dispose()

@@ -59,30 +59,63 @@ class ResourceClass:
     factor: int
     label: str
     by_arch: bool  # False: the chip does not matter (storage, addresses, network)
+    label_en: str = ""
+    resizable: bool = False  # a resource that is there can be given more or less of it
+    measured: bool = False  # the lake tells how much of it is used
+    recyclable: bool = True  # what is not used of it may be taken back
+    ended: bool = False  # held and counted on, but nothing new of it
 
 
 SEED = (
-    ResourceClass(VCPU, Group.COMPUTE, "vCPU", "vCPU", 1, N_("vCPU"), True),
-    ResourceClass(MEMORY, Group.COMPUTE, "MiB", "GB", 1024, N_("内存"), True),
-    ResourceClass(BLOCK, Group.STORAGE, "GB", "GB", 1, N_("块存储"), False),
-    ResourceClass(OBJECT, Group.STORAGE, "GB", "GB", 1, N_("对象存储"), False),
-    ResourceClass(BANDWIDTH, Group.NETWORK, "Mbps", "Mbps", 1, N_("带宽"), False),
-    ResourceClass(EIP, Group.NETWORK, "个", "个", 1, N_("弹性公网IP"), False),
-    ResourceClass(DATABASE, Group.DATABASE, "实例", "实例", 1, N_("数据库"), True),
-    ResourceClass(MIDDLEWARE, Group.MIDDLEWARE, "实例", "实例", 1, N_("中间件"), True),
-    ResourceClass(SECURITY, Group.SECURITY, "套", "套", 1, N_("安全服务"), False),
-    ResourceClass(CRYPTOGRAPHY, Group.SECURITY, "实例", "实例", 1, N_("密码服务"), False),
-    ResourceClass(ACCELERATOR, Group.AI, "卡", "卡", 1, N_("加速卡"), True),
+    ResourceClass(VCPU, Group.COMPUTE, "vCPU", "vCPU", 1, N_("vCPU"), True, "vCPU", True, True),
+    ResourceClass(MEMORY, Group.COMPUTE, "MiB", "GB", 1024, N_("内存"), True, "memory", True, True),
+    ResourceClass(BLOCK, Group.STORAGE, "GB", "GB", 1, N_("块存储"), False, "block storage", True, True),
+    ResourceClass(OBJECT, Group.STORAGE, "GB", "GB", 1, N_("对象存储"), False, "object storage", True, True),
+    ResourceClass(BANDWIDTH, Group.NETWORK, "Mbps", "Mbps", 1, N_("带宽"), False, "bandwidth", True, True),
+    ResourceClass(EIP, Group.NETWORK, "个", "个", 1, N_("弹性公网IP"), False, "elastic IP", False, False),
+    ResourceClass(DATABASE, Group.DATABASE, "实例", "实例", 1, N_("数据库"), True, "database", False, False),
+    ResourceClass(MIDDLEWARE, Group.MIDDLEWARE, "实例", "实例", 1, N_("中间件"), True, "middleware", False, False),
+    ResourceClass(SECURITY, Group.SECURITY, "套", "套", 1, N_("安全服务"), False, "security service", False, False),
+    ResourceClass(CRYPTOGRAPHY, Group.SECURITY, "实例", "实例", 1, N_("密码服务"), False, "cryptography", False, False),
+    ResourceClass(ACCELERATOR, Group.AI, "卡", "卡", 1, N_("加速卡"), True, "accelerator", False, True),
 )
 
 UNIT_NAMES = (N_("个"), N_("实例"), N_("套"), N_("卡"))
 
 
 class Registry(Mapping[ClassCode, ResourceClass]):
-    """The resource classes by their codes, in their order."""
+    """The resource classes by their codes, in their order, as the book had them when it was last looked at.
+
+    One for the process; ``quota.db`` has it learn the rows of the book that is open, and what they have become.
+    """
 
     def __init__(self, classes: Iterable[ResourceClass]) -> None:
-        self._classes = {one.code: one for one in classes}
+        self.learn(classes)
+
+    def learn(self, classes: Iterable[ResourceClass]) -> None:
+        """Know ``classes``, and no others, from now on."""
+        known = {one.code: one for one in classes}
+        self._places = {code: place for place, code in enumerate(known)}
+        self._english = {one.label: one.label_en for one in known.values() if one.label_en}
+        self._classes = known  # last: what other threads find in it, they find in the others
+        self.learnt = classes
+
+    @property
+    def stamp(self) -> int:
+        """How often a class was added or ended, as far as is known here."""
+        return len(self._classes) + sum(one.ended for one in self._classes.values())
+
+    def open(self) -> list[ClassCode]:
+        """The classes of which something new may be offered, asked for or built, in their order."""
+        return [code for code, one in self._classes.items() if not one.ended]
+
+    def place(self, code: ClassCode) -> int:
+        """Where ``code`` stands in their order."""
+        return self._places[code]
+
+    def english(self, label: str) -> str | None:
+        """The English name of the class that is called ``label``, where it has one."""
+        return self._english.get(label)
 
     def __getitem__(self, code: ClassCode) -> ResourceClass:
         return self._classes[code]
@@ -100,9 +133,16 @@ class Registry(Mapping[ClassCode, ResourceClass]):
             raise Invalid("kind.unknown", N_("没有这种资源:%(name)s"), name=text)
         return code
 
+    def offered(self, code: ClassCode) -> ResourceClass:
+        """The class of ``code``, of which something new may be. Raises Invalid where there is none, or it has ended."""
+        found = self._classes[self.known(code)]
+        if found.ended:
+            raise Invalid("class.ended", N_("资源类别“%(name)s”已停用"), name=found.label)
+        return found
+
 
 CLASSES = Registry(SEED)
-"""The classes that there are."""
+"""The classes that there are, those that have ended among them."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

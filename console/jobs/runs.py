@@ -117,6 +117,7 @@ def perform(book: Book, job: Job, slot: datetime, *, pause: float = 5.0) -> RunS
     """
     plan, begun = job.plan, book.clock()
     try:
+        book.look_at_classes()
         record_ends(book)
         run_id = _patient(claim, book, plan, slot)
     except NoRoom as full:

@@ -20,4 +20,5 @@ import quota.directory
 import quota.inventory
 import quota.ledger
 import quota.requests
+import quota.resource_classes
 import quota.vault

@@ -21,6 +21,7 @@ from quota.directory import CatalogItem, CloudProvider, Department, Person, Pool
 from quota.errors import N_
 from quota.inventory import Resource
 from quota.requests import ApprovalRule, Request
+from quota.resource_classes import ResourceClassRow
 
 TASKS = frozenset({"bills", "delivery", "import", "incidents", "init", "inventory", "replay", "statements", "steward"})
 """What the steward signs with besides ``job:…``; see quota.actors.steward."""
@@ -39,6 +40,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "bill": (N_("账单"), Bill, lambda one: str(one.month)),
     "notice": (N_("通知"), Notice, lambda one: str(one.number)),
     "catalog_item": (N_("服务目录"), CatalogItem, lambda one: str(one.name)),
+    "resource_class": (N_("资源类别"), ResourceClassRow, lambda one: str(one.name)),
     "record": (N_("考核记录"), AssessmentRecord, lambda one: str(one.id)),
     "combination": (N_("信创适配"), Combination, lambda one: f"{one.chip} · {one.system}"),
     "scorecard": (N_("考核评分"), ScorecardRecord, lambda one: str(one.month)),

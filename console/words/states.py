@@ -117,6 +117,8 @@ STATES: dict[str, State] = {
     # catalogue, approval rules and the calendar
     "offered": State(N_("可申请"), "check", "good"),
     "retired": State(N_("已下架"), "ban", "quiet"),
+    "class_open": State(N_("在用"), "check", "good"),
+    "class_ended": State(N_("已停用"), "ban", "quiet"),
     "rule_in_force": State(N_("现行"), "check", "good"),
     "rule_coming": State(N_("待生效"), "hourglass", "wait"),
     "rule_superseded": State(N_("已被替代"), "history", "quiet"),

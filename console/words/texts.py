@@ -56,7 +56,10 @@ def _in_template(message: str, **places: Any) -> str:
 
 def _found(message: str) -> str:
     # A list asks for hundreds of words; in the language of the sources there is nothing to look up.
-    return message if request and language() == SOURCE else str(gettext(message))
+    if request and language() == SOURCE:
+        return message
+    found = str(gettext(message))
+    return found if found != message else CLASSES.english(message) or message  # classes that people added
 
 
 def agreed(text: str) -> str:

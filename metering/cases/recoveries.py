@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 
 from metering.cases.files import Case
 from metering.cases.steps import Ending, State
@@ -97,29 +97,32 @@ def recoveries(tx: Tx, since: datetime | None = None) -> Recoveries:
 def recoverable(tx: Tx, run: Assessment) -> dict[Commodity, int]:
     """What could be taken by ``run``, whether or not a case is open: base units by class."""
     wanted = [verdict.value for verdict, kind in CALLS_FOR.items() if kind in TAKES]
+    kinds = list(CLASSES)
     query = (
-        select(Resource.arch, *FREED)
+        select(Resource.arch, *_freed(kinds))
         .join(Resource, Resource.id == Finding.resource_id)
         .where(Finding.assessment_id == run.id, Finding.verdict.in_(wanted))
         .group_by(Resource.arch)
     )
     found: dict[Commodity, int] = {}
     for arch, *sums in tx.execute(query):
-        _add(found, classes(_kinds(sums), Arch(arch)))
+        _add(found, classes(_by_class(kinds, sums), Arch(arch)))
     return found
 
 
 def recoverable_by_kind(tx: Tx, run: Assessment) -> dict[ClassCode, int]:
     """What ``run`` found to be recoverable, in base units by kind."""
-    return _kinds(tx.execute(select(*FREED).where(Finding.assessment_id == run.id)).one())
+    kinds = list(CLASSES)
+    return _by_class(kinds, tx.execute(select(*_freed(kinds)).where(Finding.assessment_id == run.id)).one())
 
 
-FREED = [func.sum(Finding.recoverable[kind].as_integer()) for kind in CLASSES]
-"""What findings would free, by kind: summed where they lie, a city has as many as machines."""
+def _freed(kinds: Iterable[ClassCode]) -> list[ColumnElement[Any]]:
+    """What findings would free, by class: summed where they lie, a city has as many as machines."""
+    return [func.sum(Finding.recoverable[kind].as_integer()) for kind in kinds]
 
 
-def _kinds(sums: Iterable[Any]) -> dict[ClassCode, int]:
-    return {kind: int(figure) for kind, figure in zip(CLASSES, sums, strict=True) if figure}
+def _by_class(kinds: Iterable[ClassCode], sums: Iterable[Any]) -> dict[ClassCode, int]:
+    return {kind: int(figure) for kind, figure in zip(kinds, sums, strict=True) if figure}
 
 
 def by_month(tx: Tx, since: datetime) -> list[tuple[datetime, Commodity, int]]:

@@ -33,12 +33,13 @@ WORTH: Mapping[ClassCode, float] = {
     CRYPTOGRAPHY: 2.0,
     ACCELERATOR: 20.0,
 }
-"""Our own default: what one base unit counts for when cases are ranked, in vCPU (4 GB of memory = 1)."""
+"""Our own default: what one base unit counts for when cases are ranked, in vCPU (4 GB of memory = 1);
+classes that people added count for nothing there."""
 
 
 def worth(what: Amounts) -> float:
     """What recovering (or giving) ``what`` counts for, in vCPU."""
-    return round(sum(WORTH[kind] * figure for kind, figure in what.items()), 4)
+    return round(sum(WORTH.get(kind, 0.0) * figure for kind, figure in what.items()), 4)
 
 
 def less(shape: Amounts, target: Amounts) -> dict[ClassCode, int]:

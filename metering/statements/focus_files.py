@@ -33,6 +33,7 @@ from quota.units import (
     ACCELERATOR,
     BANDWIDTH,
     BLOCK,
+    CLASSES,
     CRYPTOGRAPHY,
     DATABASE,
     EIP,
@@ -76,6 +77,11 @@ UNITS: Mapping[ClassCode, str] = {
     ACCELERATOR: "Card",
 }
 """Shown units as FOCUS writes them."""
+
+
+def unit_of(kind: ClassCode) -> str:
+    """What FOCUS calls the unit of a class; one that people added has its own."""
+    return UNITS.get(kind) or CLASSES[kind].shown
 
 
 def rows_of(tx: Tx, run: StatementRun, where: ColumnElement[bool] | None = None) -> Iterator[Row]:
@@ -146,7 +152,7 @@ def _costs(line: StatementLine) -> dict[str, Any]:
         "ChargeClass": "Correction" if correction else None,
         "ChargeFrequency": "Usage-Based",
         "ConsumedQuantity": unit_hours(kind, line.proven),
-        "ConsumedUnit": f"{UNITS[kind]}-Hours",
+        "ConsumedUnit": f"{unit_of(kind)}-Hours",
         "ContractedCost": listed,
         "ContractedUnitPrice": price,
         "EffectiveCost": billed,
@@ -154,9 +160,9 @@ def _costs(line: StatementLine) -> dict[str, Any]:
         "ListUnitPrice": price,
         "PricingCategory": "Standard",
         "PricingQuantity": line.quantity,
-        "PricingUnit": f"{UNITS[kind]}-{per}",
+        "PricingUnit": f"{unit_of(kind)}-{per}",
         "SkuId": sku,
-        "SkuMeter": f"{UNITS[kind]} {'Off' if line.stopped else 'On'}",
+        "SkuMeter": f"{unit_of(kind)} {'Off' if line.stopped else 'On'}",
         "SkuPriceId": f"{sku}:{tariff.id}{':off' if line.stopped else ''}" if tariff is not None else None,
         "x_PriceLabel": tariff.label or None if tariff is not None else None,
         "x_UnmeasuredCost": yuan(line.unmeasured_fen),

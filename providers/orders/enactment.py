@@ -8,7 +8,7 @@ delivered; here only its resource is entered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,9 @@ from quota.units import CLASSES, Amounts, Arch, ClassCode, amounts, classes
 if TYPE_CHECKING:
     from quota.db import Tx
 
-Releases = Mapping[Verb, frozenset[ClassCode]]
+Releases = Mapping[Verb, Collection[ClassCode]]
 
-BY_HAND: Releases = {Verb.RESIZE: frozenset(CLASSES), Verb.DELETE: frozenset(CLASSES)}
+BY_HAND: Releases = {Verb.RESIZE: CLASSES, Verb.DELETE: CLASSES}
 """What is freed where no adapter says it."""
 
 GROWING = frozenset({Verb.CREATE, Verb.RESIZE, Verb.START, Verb.RESTORE})
@@ -154,7 +154,7 @@ def _told(order: WorkOrder, resource: Resource, at: datetime, has: Amounts) -> d
 
 
 def _counted(
-    order: WorkOrder, resource: Resource, freeing: frozenset[ClassCode]
+    order: WorkOrder, resource: Resource, freeing: Collection[ClassCode]
 ) -> tuple[dict[ClassCode, int], dict[ClassCode, int]]:
     """What is counted for ``resource`` after ``order``, and what that frees: of the kinds ``freeing`` alone."""
     verb, booked = Verb(order.verb), resource.counts()

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from quota.actors import Role
 from quota.base import Base
 from quota.errors import N_, Invalid, NotFound, WrongState, stated
-from quota.units import BANDWIDTH, BLOCK, OBJECT, Amounts, Arch, amounts
+from quota.units import BANDWIDTH, BLOCK, CLASSES, OBJECT, Amounts, Arch, amounts
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -98,6 +98,8 @@ def offer(
         )
     if not takes:
         raise Invalid("catalog.empty", N_("条目 %(code)s 没有写明占用的资源"), code=code, field="amounts")
+    for kind in takes:
+        CLASSES.offered(kind)
     entry = CatalogItem(
         code=code,
         name=name,

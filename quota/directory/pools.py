@@ -67,8 +67,7 @@ class Pool(Base):
     @property
     def classes(self) -> list[Commodity]:
         """The resource classes that it has capacity of, in the order of kinds."""
-        order = list(CLASSES)
-        kinds = sorted((ClassCode(one.kind) for one in self.capacities), key=order.index)
+        kinds = sorted((ClassCode(one.kind) for one in self.capacities), key=CLASSES.place)
         return [Commodity.of(kind, Arch(self.arch)) for kind in kinds]
 
 

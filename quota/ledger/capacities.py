@@ -12,7 +12,7 @@ from quota.directory import Pool, PoolCapacity, check_capacity, usable
 from quota.errors import N_, WrongState, stated
 from quota.ledger import entries
 from quota.ledger.tables import OWNED, Account
-from quota.units import Arch, ClassCode, Commodity
+from quota.units import CLASSES, Arch, ClassCode, Commodity
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -55,6 +55,7 @@ def equip(
     cls = Commodity.of(kind, Arch(where.arch))
     difference = usable(total, reserved, ratio) - was
     if difference > 0:
+        CLASSES.offered(kind)
         entries.provision(tx, where.id, {cls: difference}, key=key)
     elif difference < 0:
         entries.retire(tx, where.id, {cls: -difference}, key=key)

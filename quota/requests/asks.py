@@ -98,13 +98,17 @@ def _line(tx: Tx, ask: Ask, line: Line, position: int) -> RequestLine:
     count = line.quantity
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 10_000:
         raise Invalid("request.quantity", N_("数量须为 1 至 10000 的整数"), field="quantity")
+    current, asked = _figures(line.current), _figures(wanted, signed=says is not None and says.signed)
+    for kind, figure in asked.items():
+        if figure > current.get(kind, 0):
+            CLASSES.offered(ClassCode(kind))
     return RequestLine(
         position=position,
         item_id=line.item_id,
         service=service,
         name=line.name.strip(),
-        current=_figures(line.current),
-        amounts=_figures(wanted, signed=says is not None and says.signed),
+        current=current,
+        amounts=asked,
         quantity=count,
     )
 

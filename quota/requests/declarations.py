@@ -61,7 +61,7 @@ class Lines:
 
     def offered(self) -> tuple[ClassCode, ...]:
         """The resource classes that the form offers, as they are when it is made."""
-        return tuple(CLASSES) if self.named is None else self.named
+        return tuple(CLASSES.open()) if self.named is None else self.named
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,9 +110,7 @@ def _classes(what: Mapping[Commodity, int]) -> str:
 
 
 def _by_class(now: Mapping[Commodity, int], found: recoveries.Recoveries) -> list[list[str]]:
-    every = sorted(
-        {*now, *found.under_way, *found.recovered, *found.given}, key=lambda c: (list(CLASSES).index(c.kind), c)
-    )
+    every = sorted({*now, *found.under_way, *found.recovered, *found.given}, key=lambda c: (CLASSES.place(c.kind), c))
     return [
         [
             kind_label(cls),

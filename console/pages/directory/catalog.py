@@ -83,12 +83,12 @@ class ItemForm(FlaskForm):  # type: ignore[misc]
 
     def figures(self) -> list[Any]:
         """The fields of what one piece takes, in the order of kinds."""
-        return [self[kind] for kind in CLASSES]
+        return [self[kind] for kind in CLASSES.open()]
 
     def takes(self) -> dict[ClassCode, int]:
         """What one piece takes, in base units. Raises Invalid for a part of a base unit."""
         found = {}
-        for kind in CLASSES:
+        for kind in CLASSES.open():
             shown = self[kind].data
             if shown:
                 figure = shown * CLASSES[kind].factor
@@ -98,11 +98,15 @@ class ItemForm(FlaskForm):  # type: ignore[misc]
         return found
 
 
-for _kind in CLASSES:
-    setattr(
-        ItemForm, _kind,
-        DecimalField(lazy(CLASSES[_kind].label), [Optional(), NumberRange(0, MOST)], places=None),
-    )  # fmt: skip
+def item_form() -> ItemForm:
+    """The form with a field for each resource class that there is."""
+    figures: dict[str, Any] = {
+        kind: DecimalField(lazy(CLASSES[kind].label), [Optional(), NumberRange(0, MOST)], places=None)
+        for kind in CLASSES.open()
+    }
+    form: ItemForm = type("ItemForm", (ItemForm,), figures)()
+    form.offer()
+    return form
 
 
 class WithdrawForm(FlaskForm):  # type: ignore[misc]
@@ -164,8 +168,7 @@ def show(item_id: int) -> str:
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(*KEEPERS)
 def offer() -> str | Response | tuple[str, int]:
-    form = ItemForm()
-    form.offer()
+    form = item_form()
     if form.validate_on_submit():
         step = request.form.get("step")
         try:

@@ -242,7 +242,12 @@ def equip(pool_id: int) -> str | Response | tuple[str, int]:
     one = _seen(tx, pool_id)
     form = CapacityForm()
     form.key.data = form.key.data or uuid4().hex
-    form.kind.choices = [SelectChoice(kind, _(label)) for kind, label in CLASS_LABELS.items()]
+    had = {row.kind for row in one.capacities}
+    form.kind.choices = [
+        SelectChoice(kind, _(label))
+        for kind, label in CLASS_LABELS.items()
+        if kind in had or not CLASSES[ClassCode(kind)].ended
+    ]
     wanted = request.args.get("kind", "")
     if request.method == "GET" and wanted in CLASS_LABELS:
         form.kind.data = wanted

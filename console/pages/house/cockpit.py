@@ -84,9 +84,8 @@ def _pools(tx: Tx) -> list[dict[str, Any]]:
                 "use": use.total(row["cls"].kind, pools=[row["pool"].id]),
             }
         )
-    order = list(CLASSES)
     for one in found.values():
-        one["lines"].sort(key=lambda line: order.index(line["cls"].kind))
+        one["lines"].sort(key=lambda line: CLASSES.place(line["cls"].kind))
     return list(found.values())[:CARDS]
 
 

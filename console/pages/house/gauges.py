@@ -70,7 +70,7 @@ class BookCollector(Collector):
 def _ledger(tx: Tx) -> Iterator[Metric]:
     balance = GaugeMetricFamily(
         "guanjia_ledger_balance",
-        "Base units on the ledger's accounts by pool, resource kind, architecture and holder.",
+        "Base units on the ledger's accounts by pool, resource class, architecture and holder.",
         labels=["pool", "kind", "arch", "holder"],
     )
     query = (

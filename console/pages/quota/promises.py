@@ -92,8 +92,7 @@ def lines(tx: Tx, kinds: tuple[ClassCode, ...] = SHOWN, pool_id: int | None = No
         line.trend = outlook.trend(history)
         line.out = outlook.runs_out(line.trend, line.left, today) if line.trend else None
         line.use = measured.total(line.cls.kind, pools=line.pool_ids)
-    order = list(CLASSES)
-    return sorted(found.values(), key=lambda one: (one.zone, one.arch, order.index(one.cls.kind)))
+    return sorted(found.values(), key=lambda one: (one.zone, one.arch, CLASSES.place(one.cls.kind)))
 
 
 @blueprint.get("/")

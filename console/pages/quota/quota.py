@@ -248,9 +248,8 @@ def wallets(tx: Tx, department_ids: set[int]) -> list[dict[str, Any]]:
         cls = Commodity(ClassCode(kind), Arch(arch))
         row = found.setdefault((pool.id, cls), {"pool": pool, "cls": cls, **{one.value: 0 for one in OWNED}})
         row[holder] = int(balance)
-    order = list(CLASSES)
     result = []
-    for (pool_id, cls), row in sorted(found.items(), key=lambda item: (item[0][0], order.index(item[0][1].kind))):
+    for (pool_id, cls), row in sorted(found.items(), key=lambda item: (item[0][0], CLASSES.place(item[0][1].kind))):
         row["total"] = row["granted"] + row["held"] + row["used"] + row["lent"]
         if row["total"]:
             use = measured.total(cls.kind, pools=[pool_id], departments=department_ids)

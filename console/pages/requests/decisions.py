@@ -165,8 +165,7 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
 def outlook(tx: Tx, request: Request, rows: list[Consequence]) -> str:
     """When the pool runs out if the request is approved, and if it is not, of the first class (vCPU before others) that
     comes out of its free capacity. What is held counts as promised already. Nothing where it takes no free capacity."""
-    order = list(CLASSES)
-    taken = min((row for row in rows if row.beyond), key=lambda row: order.index(row.cls.kind), default=None)
+    taken = min((row for row in rows if row.beyond), key=lambda row: CLASSES.place(row.cls.kind), default=None)
     if taken is None:
         return ""
     held = sum(

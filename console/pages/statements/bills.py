@@ -23,7 +23,7 @@ from console.lists import Column, Filter, Rows, listing
 from console.pages.inventory import uploads
 from console.pages.orders import company_filter, dialogues
 from console.pages.statements.statements import as_billed
-from console.words import ARCH_LABELS, _, kind_label, lazy, who
+from console.words import ARCH_LABELS, CLASS_LABELS, _, kind_label, lazy, who
 from metering.statements import reconciliation
 from providers.assessment import Row, periods
 from providers.billing import Bill, BillLine, bills
@@ -108,7 +108,7 @@ LINES = [
 LINE_FILTERS = [
     Filter("q", N_("资源编号"), lambda q, v: q.where(frame.matching(v, BillLine.external_id))),
     Filter("kind", N_("类别"), lambda q, v: q.where(BillLine.kind == v),
-           options={kind: unit.label for kind, unit in CLASSES.items()}),
+           options=CLASS_LABELS),
 ]  # fmt: skip
 
 

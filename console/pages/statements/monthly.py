@@ -88,7 +88,6 @@ def _kinds(tx: Tx, run: StatementRun) -> list[list[Any]]:
         .where(StatementLine.run_id == run.id, StatementLine.charge != CORRECTION)
         .group_by(StatementLine.kind)
     )  # fmt: skip
-    order = list(CLASSES)
     return [
         [
             kind_label(kind),
@@ -97,7 +96,7 @@ def _kinds(tx: Tx, run: StatementRun) -> list[list[Any]]:
             percent(_share(int(proven), int(allocated))),
             money(yuan(int(cost)) if cost is not None else None),
         ]
-        for kind, allocated, proven, cost in sorted(rows, key=lambda row: order.index(ClassCode(row[0])))
+        for kind, allocated, proven, cost in sorted(rows, key=lambda row: CLASSES.place(ClassCode(row[0])))
     ]
 
 

@@ -81,7 +81,7 @@ class TariffForm(FlaskForm):  # type: ignore[misc]
 
     def offer(self, tx: Tx) -> None:
         """Fill the choices from the book."""
-        self.kind.choices = [SelectChoice(kind, _(unit.label)) for kind, unit in CLASSES.items()]
+        self.kind.choices = [SelectChoice(kind, _(CLASSES[kind].label)) for kind in CLASSES.open()]
         self.arch.choices = [
             SelectChoice("", _("不限")),
             *(SelectChoice(arch.value) for arch in Arch if arch is not Arch.ANY),

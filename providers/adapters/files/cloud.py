@@ -9,7 +9,7 @@ may look like.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,9 +107,9 @@ class FilesCloud:
             raise Invalid(
                 "adapter.options", N_("适配器 %(name)s 的参数不对:%(error)s"), name=name, error="frees", field="frees"
             ) from None
-        self.releases: Mapping[Verb, frozenset[ClassCode]] = {
+        self.releases: Mapping[Verb, Collection[ClassCode]] = {
             Verb.RESIZE: frozenset({VCPU, MEMORY, OBJECT, BANDWIDTH}) | also,
-            Verb.DELETE: frozenset(CLASSES),
+            Verb.DELETE: CLASSES,
         }
         self.usage_report = Refusals()
         self.inventory_report = Refusals()

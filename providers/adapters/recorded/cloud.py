@@ -7,7 +7,7 @@ machine that was made smaller is as much busier as it is smaller, up to its ceil
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -165,7 +165,7 @@ class RecordedCloud:
         self.takes, self.slow = takes, slow
         self.capabilities = frozenset(Verb) - {Verb.CREATE}
         self.live_resize = False
-        self.releases: Mapping[Verb, frozenset[ClassCode]] = {Verb.RESIZE: SIZED, Verb.DELETE: frozenset(CLASSES)}
+        self.releases: Mapping[Verb, Collection[ClassCode]] = {Verb.RESIZE: SIZED, Verb.DELETE: CLASSES}
         self._acts: dict[str, _Acts] = {}
         self._given: dict[str, tuple[Order, datetime]] = {}
         self._outcomes: dict[str, Outcome] = {}

@@ -7,7 +7,7 @@ options hold them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -72,10 +72,10 @@ class SimulatedCloud:
     Options = SimulatedOptions
     capabilities = frozenset(Verb)
     # Quota comes back when a thing shrinks or is gone; what is off or in the recycle bin keeps its place.
-    releases: Mapping[Verb, frozenset[ClassCode]] = {
+    releases: Mapping[Verb, Collection[ClassCode]] = {
         **dict.fromkeys(Verb, frozenset()),
         Verb.RESIZE: frozenset({VCPU, MEMORY, OBJECT, BANDWIDTH}),
-        Verb.DELETE: frozenset(CLASSES),
+        Verb.DELETE: CLASSES,
     }
 
     def __init__(

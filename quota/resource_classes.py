@@ -1,0 +1,191 @@
+"""Resource classes on record: what can be held, as rows that people add and end, and never delete.
+
+What the house knows of the classes stands in ``quota.units.CLASSES``; a book fills it from here when it is opened, and
+again when ``stamp`` says that somebody, in this process or another, added or ended one.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import CheckConstraint, ColumnElement, Engine, Integer, String, event, func, inspect, select
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import Mapped, mapped_column
+
+from quota.actors import Role
+from quota.base import Base
+from quota.errors import N_, Invalid, NotFound, WrongState, stated
+from quota.units import SEED, ClassCode, Group, ResourceClass
+
+if TYPE_CHECKING:
+    from quota.transactions import Tx
+
+CODE = re.compile(r"[a-z][a-z0-9_]{0,15}")
+MOST_BASE = 1_000_000
+"""Base units in a shown one, at the most."""
+CHANGED = "resource_classes"
+"""Under this name a transaction's ``info`` says that it added or ended one."""
+
+
+class ResourceClassRow(Base):
+    """资源类别. ``factor`` base units make one shown unit. Everything but its end is fixed: the ledger counts by it."""
+
+    __tablename__ = "resource_classes"
+    __table_args__ = (CheckConstraint("factor > 0", name="factor"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(String(16), unique=True)
+    name: Mapped[str] = mapped_column(String(48))
+    name_en: Mapped[str] = mapped_column(String(48), default="")
+    group: Mapped[str] = mapped_column(String(16))
+    base_unit: Mapped[str] = mapped_column(String(16))
+    shown_unit: Mapped[str] = mapped_column(String(16))
+    factor: Mapped[int] = mapped_column(default=1)
+    by_arch: Mapped[bool] = mapped_column(default=False)
+    resizable: Mapped[bool] = mapped_column(default=False)
+    measured: Mapped[bool] = mapped_column(default=False)
+    recyclable: Mapped[bool] = mapped_column(default=True)
+    added_at: Mapped[datetime | None]  # None: of the house's beginning
+    ended_at: Mapped[datetime | None]
+
+    @property
+    def subject(self) -> str:
+        return f"resource_class:{self.id}"
+
+    def value(self) -> ResourceClass:
+        """What the registry knows of it."""
+        return ResourceClass(
+            ClassCode(self.code), Group(self.group), self.base_unit, self.shown_unit, self.factor, self.name,
+            self.by_arch, self.name_en, self.resizable, self.measured, self.recyclable, self.ended_at is not None,
+        )  # fmt: skip
+
+
+def seed() -> list[dict[str, Any]]:
+    """The rows that every book begins with."""
+    return [
+        {
+            "id": number, "code": one.code, "name": one.label, "name_en": one.label_en, "group": one.group.value,
+            "base_unit": one.base, "shown_unit": one.shown, "factor": one.factor, "by_arch": one.by_arch,
+            "resizable": one.resizable, "measured": one.measured, "recyclable": one.recyclable,
+        }
+        for number, one in enumerate(SEED, 1)
+    ]  # fmt: skip
+
+
+@event.listens_for(ResourceClassRow.__table__, "after_create")
+def _sown(_table: Any, connection: Connection, **_more: Any) -> None:
+    connection.execute(ResourceClassRow.__table__.insert(), seed())  # type: ignore[attr-defined]
+    follow(connection)
+
+
+def follow(connection: Connection) -> None:
+    """Let the next number of a row follow those of the seed, where the database counts by itself."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(
+            "SELECT setval(pg_get_serial_sequence('resource_classes', 'id'), (SELECT max(id) FROM resource_classes))"
+        )
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
+def read(engine: Engine) -> tuple[ResourceClass, ...]:
+    """Every class of the book, in their order; the seed where its schema is of before there were rows."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table(ResourceClassRow.__tablename__):
+            return SEED
+        table = ResourceClassRow.__table__
+        rows = connection.execute(select(*(c for c in table.c)).order_by(table.c.id)).mappings()
+        return tuple(ResourceClassRow(**row).value() for row in rows)
+
+
+def stamp() -> ColumnElement[int]:
+    """How often a class was added or ended: a column for a query that is made anyway."""
+    return select(func.count() + func.count(ResourceClassRow.ended_at)).scalar_subquery().cast(Integer)
+
+
+def resource_class(tx: Tx, class_id: int) -> ResourceClassRow:
+    """The class, or NotFound. One that has ended is still found: the ledger counts by it."""
+    found = tx.get(ResourceClassRow, class_id)
+    if found is None:
+        raise NotFound("class.none", N_("没有编号为 %(id)s 的资源类别"), id=class_id)
+    return found
+
+
+# --------------------------------------------------------------------------------------------------------------- verbs
+
+
+def add(
+    tx: Tx,
+    code: str,
+    name: str,
+    group: Group,
+    unit: str,
+    *,
+    name_en: str = "",
+    base_unit: str = "",
+    factor: int = 1,
+    by_arch: bool = False,
+    resizable: bool = False,
+    recyclable: bool = True,
+) -> ResourceClassRow:
+    """Add a class: from the commit on it can be put into the catalogue, given to pools, asked for and held.
+
+    ``unit`` is what people read; the ledger counts ``factor`` of ``base_unit`` (the same where it is not named) in each.
+    It is never measured: which metrics speak of what is a matter of the lake. The right of the authority and the
+    supervisor. Raises Invalid naming the field.
+    """
+    tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)
+    name, name_en, unit, base_unit = name.strip(), name_en.strip(), unit.strip(), base_unit.strip() or unit.strip()
+    if not CODE.fullmatch(code):
+        raise Invalid("class.code", N_("代码以小写字母开头,由小写字母、数字和 _ 组成,最多 16 个字符"), field="code")
+    tx.alone(CHANGED)
+    for field, column, text in (("code", ResourceClassRow.code, code), ("name", ResourceClassRow.name, name)):
+        if tx.scalar(select(ResourceClassRow.id).where(column == text)) is not None:
+            raise Invalid("class.twice", N_("已有资源类别“%(text)s”"), text=text, field=field)
+    for field, text, longest in (("name", name, 48), ("unit", unit, 16), ("base_unit", base_unit, 16)):
+        if not 0 < len(text) <= longest:
+            raise Invalid("class.text", N_("须为 1 至 %(most)s 个字符"), most=longest, field=field)
+    if len(name_en) > 48:
+        raise Invalid("class.text", N_("须为 1 至 %(most)s 个字符"), most=48, field="name_en")
+    if isinstance(factor, bool) or not 1 <= factor <= MOST_BASE:
+        raise Invalid("class.factor", N_("换算须为 1 至 %(most)s 的整数"), most=MOST_BASE, field="factor")
+    if factor == 1 and base_unit != unit:
+        raise Invalid("class.base_unit", N_("换算为 1 时,记账单位与显示单位相同"), field="base_unit")
+    row = ResourceClassRow(
+        code=code, name=name, name_en=name_en, group=group.value, base_unit=base_unit, shown_unit=unit, factor=factor,
+        by_arch=by_arch, resizable=resizable, measured=False, recyclable=recyclable, added_at=tx.now,
+    )  # fmt: skip
+    tx.add(row)
+    tx.flush()
+    tx.info[CHANGED] = True
+    tx.audit(
+        "resource_class.add",
+        row.subject,
+        after={
+            "code": code, "name": name, "group": group.value, "base_unit": base_unit, "shown_unit": unit,
+            "factor": factor, "by_arch": by_arch, "resizable": resizable, "recyclable": recyclable,
+        },
+    )  # fmt: skip
+    return row
+
+
+def end(tx: Tx, row: ResourceClassRow, reason: str) -> None:
+    """Nothing new of it can be offered, asked for or built; what is held stays, and is counted on.
+
+    The right of the authority and the supervisor. Raises Invalid without a reason, and for the classes that the house
+    itself names; WrongState where it has ended.
+    """
+    tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)
+    stated(reason)
+    row = tx.lock(row)
+    if any(row.code == one.code for one in SEED):
+        raise Invalid("class.built_in", N_("“%(name)s”是系统内置类别,不能停用"), name=row.name, field="reason")
+    if row.ended_at is not None:
+        raise WrongState("class.ended", N_("资源类别“%(name)s”已停用"), name=row.name)
+    row.ended_at = tx.now
+    tx.flush()
+    tx.info[CHANGED] = True
+    tx.audit("resource_class.end", row.subject, after={"ended_at": tx.now}, reason=reason.strip())
