@@ -13,15 +13,17 @@ from urllib.parse import urlsplit
 from flask import Flask, request
 from flask_login import current_user
 from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from console.access import may
-from console.book import actor, reading
+from console.book import actor, reading, settings
 from console.forms import always_chosen, problems
 from console.security import local, same_origin
+from console.settings import Settings, named
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.directory import Person
-from quota.errors import N_
+from quota.errors import N_, Refused
 
 SECTIONS: dict[str, tuple[str, str]] = {
     "requests": (N_("申请"), "file-text"),
@@ -198,6 +200,14 @@ def granters() -> list[str]:
     )
 
 
+def _named() -> Settings:
+    """The settings with the city's own names; as they stand where the book cannot be read, so that a page can say so."""
+    try:
+        return named(settings(), reading())
+    except (SQLAlchemyError, Refused):
+        return settings()
+
+
 def attach(app: Flask) -> None:
     """Let templates draw the frame."""
     app.jinja_env.globals.update(
@@ -209,5 +219,6 @@ def attach(app: Flask) -> None:
         look = request.cookies.get("look", "")
         return {
             "sections": sections() if current_user.is_authenticated else [],
+            "settings": _named(),
             "look": look if look in LOOKS else LOOKS[0],
         }

@@ -19,6 +19,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from metering.workbench import Secrets
 from providers.observation import Caution
 from quota import vault
+from quota.db import Tx
+from quota.directory import city
 from quota.errors import Refused
 
 PREFIX = "GUANJIA_"
@@ -117,6 +119,12 @@ class Settings:
         with os.fdopen(handle, "w") as file:
             file.write(made + "\n")
         return made
+
+
+def named(settings: Settings, tx: Tx) -> Settings:
+    """``settings`` with what the city says of itself in the book."""
+    said = city.told(tx)
+    return replace(settings, city=said.get("city", settings.city), lead_body=said.get("lead_body", settings.lead_body))
 
 
 MAIL_PORTS: Mapping[str, int] = {"starttls": 587, "tls": 465, "none": 25}

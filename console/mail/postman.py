@@ -15,7 +15,7 @@ from email.utils import format_datetime, parseaddr
 from flask import Flask, render_template, url_for
 
 from console.mail import mails
-from console.settings import Settings
+from console.settings import Settings, named
 from console.tables import Mail, MailSource
 from console.words import _
 from metering.cases import Notice
@@ -130,13 +130,19 @@ def written(app: Flask, settings: Settings, tx: Tx, mail: Mail) -> EmailMessage:
         lines = [_line(tx, MailSource(one.source), one.source_id) for one in mail.items]
         name = mail.person.name
         subject = f"{lines[0].number} {lines[0].what}" if len(lines) == 1 else _("%(n)s 项通知", n=len(lines))
-        text = render_template("mail/notices.txt", name=name, lines=lines, linked=bool(settings.public_url))
+        text = render_template(
+            "mail/notices.txt",
+            name=name,
+            lines=lines,
+            linked=bool(settings.public_url),
+            settings=named(settings, tx),
+        )
     return _letter(settings, mail.person.name, mail.address, subject, text, f"mail-{mail.id}", mail.made_at)
 
 
 def trial(settings: Settings, name: str, address: str, at: datetime) -> None:
     """Send a mail that says only that it came. Raises OSError or SMTPException; within a request."""
-    text = render_template("mail/trial.txt", name=name)
+    text = render_template("mail/trial.txt", name=name, settings=settings)
     letter = _letter(settings, name, address, _("邮件设置测试"), text, f"trial-{at:%Y%m%d%H%M%S%f}", at)
     with connected(settings) as server:
         server.send_message(letter)

@@ -50,6 +50,7 @@ ACTIONS: dict[str, str] = {
     "calendar.correct": N_("修订日历"), "calendar.uncorrect": N_("取消日历修订"),
     "case.open_from": N_("按评估立案"),
     "catalog.offer": N_("上架目录条目"), "catalog.withdraw": N_("下架目录条目"), "catalog.restore": N_("恢复目录条目"),
+    "city.set": N_("设定城市名称与筹建"),
     "company.register": N_("登记公司"), "company.amend": N_("修改公司"), "company.end": N_("终止公司"),
     "company.resume": N_("恢复公司"),
     "compatibility.state": N_("登记适配状态"),

@@ -3,7 +3,7 @@ departments were reorganised."""
 
 from __future__ import annotations
 
-from quota.directory import catalog, companies, departments, movers, pools, reorganisations
+from quota.directory import catalog, city, companies, departments, movers, pools, reorganisations
 from quota.directory import moves as _moves  # noqa: F401 - what of the directory moves, registered
 from quota.directory.catalog import LONGEST_DELIVERY, CatalogItem
 from quota.directory.departments import FIELDS, Department, System, department, must_be_open, subtree
@@ -28,6 +28,7 @@ __all__ = [
     "System",
     "catalog",
     "check_capacity",
+    "city",
     "companies",
     "department",
     "departments",

@@ -14,10 +14,11 @@ from sqlalchemy import select
 
 from console import founding
 from console.app import create_app
+from console.founding import checklist, houses
 from console.settings import Settings
 from quota.actors import Role
 from quota.db import Book
-from quota.directory import CloudProvider, Department, Pool
+from quota.directory import CloudProvider, Department, Pool, city
 from tests.console.conftest import Visit
 
 FIRST = re.compile(r'<span class="gj-secret">([^<]+)</span>')
@@ -39,7 +40,7 @@ class EmptyHouse:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.settings = founding.found(Settings(data=home, secret_key="t" * 40), demo=False)
-        self.first = founding._kept(self.settings)["accounts"]
+        self.first = houses._kept(self.settings)["accounts"]
         self.book = Book(self.settings.database_url)
         self.app: Flask = create_app(self.settings, self.book)
         self.app.test_client_class = Visit
@@ -164,3 +165,39 @@ def test_a_demo_may_have_the_simulated_cloud(empty: EmptyHouse) -> None:
     visit: Any = demo.test_client()
     visit.log_in("authority", OWN)
     assert '<option value="simulated">' in visit.get("/pools/new").text
+
+
+def test_the_checklist_greets_and_goes_step_by_step(empty: EmptyHouse) -> None:
+    keeper = empty.administrator(Role.SYSADMIN)
+    greeting = keeper.get("/").text
+    assert "这里还没有开始监督一座城市" in greeting
+    assert 'href="/settings/people/"' in greeting  # his own steps lead to their pages
+    chief = empty.person(Role.AUTHORITY)
+    page = chief.get("/city/founding").text
+    steps = checklist.steps()
+    assert [one.name for one in steps] == [
+        "city", "people", "departments", "systems", "companies", "accounts", "pools", "capacity", "catalogue", "tariffs",
+        "rules", "policy", "calendar", "mail", "listing", "takeover", "metered", "judged",
+    ]  # fmt: skip
+    for one in steps:
+        assert one.label in page
+        assert one.needs in page
+    assert "1 / 2" in page  # the authority is there, no supervisor yet
+    saved = chief.send("/city/name", {"city": "云川市", "lead_body": "云川市数据局"})
+    assert saved.status_code == 302
+    assert "云川市政务云运营监督" in chief.get("/").text
+    assert "云川市数据局" in empty.app.test_client().get("/login").text
+    assert chief.send("/city/name", {"city": " ", "lead_body": "x"}).status_code == 422
+    assert chief.send("/city/founding/rules/without", {"reason": "不要"}).status_code == 404  # that is no choice
+    assert keeper.send("/city/founding/mail/without", {"reason": ""}).status_code == 422
+    assert keeper.send("/city/founding/mail/without", {"reason": "市里没有邮件服务"}).status_code == 302
+    page = chief.get("/city/founding").text
+    assert "市里没有邮件服务" in page
+    found = {one.step.name: one.settled for one in entries(empty)}
+    assert {name for name, settled in found.items() if settled} == {"city", "rules", "policy", "calendar", "mail"}
+
+
+def entries(house: EmptyHouse) -> list[checklist.Entry]:
+    with house.book.reading() as tx:
+        today = tx.now.astimezone(house.settings.zone).date()
+        return checklist.entries(checklist.Look(tx, house.settings, today, set, city.told(tx)))

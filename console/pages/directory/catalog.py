@@ -16,6 +16,7 @@ from console import frame
 from console.access import BUSINESS, allow
 from console.book import reading, transaction
 from console.forms import hang
+from console.founding import Look, checklist
 from console.lists import Column, Filter, Rows, listing
 from console.words import ARCH_LABELS, KINDS, _, amounts, joined, language, lazy
 from quota.actors import Actor, Role
@@ -276,3 +277,9 @@ def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
         )
         for one in found
     ]
+
+
+@checklist.step("catalogue", N_("服务目录"), N_("列出可以申请的规格和服务；没有目录就不能申请。"), Role.AUTHORITY, Role.SUPERVISOR,
+                endpoint="catalog.index", order=90)  # fmt: skip
+def _offered(look: Look) -> bool:
+    return look.tx.scalar(select(CatalogItem.id).where(CatalogItem.active).limit(1)) is not None

@@ -15,6 +15,7 @@ from console import frame
 from console.access import STEWARDS, allow
 from console.book import reading, settings, transaction
 from console.forms import DateField, answer, done
+from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
 from console.pages.assessment import incidents as incident_pages
 from console.pages.assessment import scorecards as score_pages
@@ -291,3 +292,9 @@ def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
         frame.Hit(N_("云服务商"), one.name, url_for("companies.show", provider_id=one.id), one.code)
         for one in tx.scalars(query.limit(limit))
     ]
+
+
+@checklist.step("companies", N_("云服务商公司"), N_("登记公司的名称、统一社会信用代码、合同和联系人。"), Role.AUTHORITY,
+                endpoint="companies.index", order=50)  # fmt: skip
+def _registered(look: Look) -> bool:
+    return look.tx.scalar(select(CloudProvider.id).where(CloudProvider.active).limit(1)) is not None

@@ -18,6 +18,7 @@ from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.charts import outlooks
 from console.forms import hang
+from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
 from console.pages.quota import departments as offer_departments
 from console.pages.quota import mine_or_any, wallets
@@ -218,3 +219,9 @@ def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
                   "active" if one.active else "inactive")
         for one in tx.scalars(query.order_by(Department.name).limit(limit))
     ]  # fmt: skip
+
+
+@checklist.step("departments", N_("使用单位"), N_("登记使用单位及其上下级。"), Role.AUTHORITY,
+                endpoint="departments.index", order=30)  # fmt: skip
+def _registered(look: Look) -> bool:
+    return look.tx.scalar(select(Department.id).where(Department.active).limit(1)) is not None

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import SelectField, StringField
@@ -19,6 +19,7 @@ from console.access import allow
 from console.accounts import accounts
 from console.book import book, reading, transaction
 from console.forms import hang
+from console.founding import Look, Standing, checklist
 from console.lists import Column, Filter, listing
 from console.mail import mails
 from console.words import _, lazy, role
@@ -289,3 +290,27 @@ def _waiting(tx: Tx, actor: Actor) -> str | None:
         wanted = wanted | (Person.locked_until > now)
     rows = tx.scalars(select(Person).where(Person.active, wanted).order_by(Person.name).limit(20)).all()
     return render_template("people/_waiting.html", rows=rows, standing=standing)
+
+
+WANTED = (Role.AUTHORITY, Role.SUPERVISOR)
+
+
+@checklist.step(
+    "people", N_("人员与授权"), N_("主管部门和运营监督方至少各有一人启用并已授权；形式审查和技术评审须由两人办理。"), Role.SYSADMIN, Role.SECADMIN,
+    endpoint="people.index", order=20,
+)  # fmt: skip
+def _manned(look: Look) -> Standing:
+    roles = select(Person.role).where(Person.role.in_([one.value for one in WANTED]), Person.active, Person.granted)
+    there = set(look.tx.scalars(roles.distinct()))
+    return Standing(len(there) == len(WANTED), len(there), len(WANTED))
+
+
+@checklist.step(
+    "accounts", N_("公司账号"), N_("每家云服务商至少有一个启用并已授权的账号，办理工单、申诉和账单。"), Role.SYSADMIN, Role.SECADMIN,
+    endpoint="people.index", order=60,
+)  # fmt: skip
+def _companies_manned(look: Look) -> Standing:
+    manned = select(Person.id).where(Person.provider_id == CloudProvider.id, Person.active, Person.granted).exists()
+    companies = select(func.count(CloudProvider.id)).where(CloudProvider.active)
+    every, done = look.tx.scalar(companies) or 0, look.tx.scalar(companies.where(manned)) or 0
+    return Standing(0 < every == done, done, every)

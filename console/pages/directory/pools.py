@@ -21,6 +21,7 @@ from console.access import STEWARDS, allow
 from console.book import actor, reading, settings, transaction
 from console.charts import outlooks
 from console.forms import answer, done, hang
+from console.founding import Look, Standing, checklist
 from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
 from console.pages.directory import connections
@@ -331,3 +332,30 @@ def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
         frame.Hit(N_("资源池"), one.name, url_for("pools.show", pool_id=one.id), one.code)
         for one in tx.scalars(query.order_by(Pool.name).limit(limit))
     ]
+
+
+@checklist.step("pools", N_("资源池与连接"), N_("登记资源池，并测试其连接：每个资源池最近一次测试都通过。"), Role.AUTHORITY,
+                endpoint="pools.index", order=70)  # fmt: skip
+def _connected(look: Look) -> Standing:
+    rows = look.tx.execute(select(Pool.id, Pool.adapter).where(Pool.active)).all()
+    works = set(
+        look.tx.scalars(select(probes.Probe.subject).where(probes.Probe.done_at.is_not(None), probes.Probe.fault == ""))
+    )
+    done = sum(not _probed(adapter) or f"pool:{id_}" in works for id_, adapter in rows)
+    return Standing(0 < len(rows) == done, done, len(rows))
+
+
+def _probed(adapter: str) -> bool:
+    try:
+        return registry.is_probed(adapter)
+    except Invalid:  # an adapter that is installed here no more
+        return True
+
+
+@checklist.step("capacity", N_("资源池容量"), N_("写明每个资源池可分配的总量、预留和超分比。"), Role.AUTHORITY,
+                endpoint="pools.index", order=80)  # fmt: skip
+def _equipped(look: Look) -> Standing:
+    every = select(func.count(Pool.id)).where(Pool.active)
+    has = select(PoolCapacity.id).where(PoolCapacity.pool_id == Pool.id, PoolCapacity.total > 0).exists()
+    pools_, done_ = look.tx.scalar(every) or 0, look.tx.scalar(every.where(has)) or 0
+    return Standing(0 < pools_ == done_, done_, pools_)

@@ -18,6 +18,7 @@ from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.forms import DateField, hang
+from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
 from console.pages.quota import departments as offer_departments
@@ -249,3 +250,9 @@ def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
         frame.Hit(N_("信息系统"), one.name, url_for("systems.show", system_id=one.id), one.code)
         for one in tx.scalars(query.order_by(System.name).limit(limit))
     ]
+
+
+@checklist.step("systems", N_("信息系统"), N_("登记各单位的信息系统：申请、资源和评估都按系统归集。"), Role.AUTHORITY, Role.SUPERVISOR,
+                endpoint="systems.index", order=40)  # fmt: skip
+def _registered(look: Look) -> bool:
+    return look.tx.scalar(select(System.id).where(System.active).limit(1)) is not None

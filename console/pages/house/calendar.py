@@ -19,6 +19,7 @@ from console import frame
 from console.access import BUSINESS, allow
 from console.book import reading, settings, transaction
 from console.forms import DateField, answer, done
+from console.founding import Look, checklist
 from console.lists import Column, listing
 from console.words import _, lazy, when
 from metering.cases import files
@@ -274,3 +275,9 @@ def _history(tx: Tx) -> list[dict[str, object]]:
 
 def _told(values: dict[str, Any]) -> str:
     return _word(values["working"]) if "working" in values else ""
+
+
+@checklist.step("calendar", N_("工作日历"), N_("今年的放假和调休已公布或已录入，时限才按实际工作日计算。"), Role.AUTHORITY,
+                endpoint="calendar.index", order=130)  # fmt: skip
+def _year_published(look: Look) -> bool:
+    return calendar.working_days(look.tx).published(look.today.replace(month=12, day=31))

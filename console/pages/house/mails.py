@@ -13,8 +13,10 @@ from werkzeug.wrappers import Response
 from console import frame
 from console.access import allow
 from console.book import reading, settings, transaction
+from console.founding import Look, checklist
 from console.lists import Column, Filter, listing, since, until
 from console.mail import mails, postman
+from console.settings import named
 from console.tables import Mail, MailItem, MailState
 from console.words import _
 from quota.actors import Actor, Role
@@ -81,7 +83,7 @@ def trial() -> Response:
     if not address:
         raise WrongState("mail.address", N_("您的账号没有邮箱地址"))
     try:
-        postman.trial(settings(), current_user.name, address, tx.now)
+        postman.trial(named(settings(), tx), current_user.name, address, tx.now)
     except (OSError, smtplib.SMTPException) as fault:
         flash(_("未能发出：%(error)s", error=f"{type(fault).__name__}: {fault}"), "danger")
     else:
@@ -107,3 +109,9 @@ def failed(tx: Tx, _who: Actor) -> str | None:
     """Mails that could not be sent; nothing where there is none."""
     count = tx.scalar(select(func.count()).select_from(Mail).where(Mail.state == MailState.FAILED.value))
     return render_template("mails/_home.html", count=count) if count else None
+
+
+@checklist.step("mail", N_("邮件"), N_("设置本市的邮件服务器（mail_server、mail_from），待办才会发邮件告知。"), Role.SYSADMIN,
+                endpoint="mails.index", order=140, optional=True)  # fmt: skip
+def _set_up(look: Look) -> bool:
+    return bool(look.settings.mail_server)

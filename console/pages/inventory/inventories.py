@@ -7,7 +7,7 @@ from datetime import datetime
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from flask_wtf.file import FileField, FileRequired
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import SelectField
@@ -18,6 +18,7 @@ from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, book, reading, settings, transaction
 from console.forms import DateTimeLocalField, answer
+from console.founding import Look, Standing, checklist
 from console.lists import Column, Filter, Rows, listing
 from console.pages.inventory import uploads
 from console.words import _, amounts, lazy, sentence
@@ -264,3 +265,20 @@ def _held(tx: Tx, _actor: Actor) -> str | None:
     """Listings that wait for a look; nothing where there is none."""
     found = held_listings.waiting(tx)
     return render_template("inventories/_home.html", rows=found, pools=_pools()) if found else None
+
+
+@checklist.step("listing", N_("首份资源清单"), N_("每个资源池已有一份清单：由连接采集，或由人上传。"), Role.SUPERVISOR,
+                endpoint="inventories.index", order=150)  # fmt: skip
+def _listed(look: Look) -> Standing:
+    every = select(func.count(Pool.id)).where(Pool.active)
+    there = select(Listing.id).where(Listing.pool_id == Pool.id).exists()
+    pools_, done_ = look.tx.scalar(every) or 0, look.tx.scalar(every.where(there)) or 0
+    return Standing(0 < pools_ == done_, done_, pools_)
+
+
+@checklist.step("takeover", N_("接管存量"), N_("清单里已在运行的资源都有了审批依据。"), Role.SUPERVISOR,
+                endpoint="inventories.drift", order=160)  # fmt: skip
+def _taken_over(look: Look) -> Standing:
+    living = select(func.count(Resource.id)).where(Resource.gone_at.is_(None))
+    every, done_ = look.tx.scalar(living) or 0, look.tx.scalar(living.where(Resource.basis != "")) or 0
+    return Standing(0 < every == done_, done_, every)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 from flask import Blueprint, g, render_template, url_for
@@ -13,6 +14,7 @@ from werkzeug.wrappers import Response
 from console import frame, links
 from console.access import BUSINESS, STEWARDS, allow
 from console.book import book, lake, reading, settings
+from console.founding import Look, Standing, checklist
 from console.lists import Column, Filter, Rows, listing
 from console.words import _, amounts, policies, sentence
 from console.words import show as show_value
@@ -37,7 +39,7 @@ from metering.workbench import Works
 from quota import inventory
 from quota.actors import Actor, Role
 from quota.db import Tx
-from quota.errors import N_, WrongState
+from quota.errors import N_, NotFound, WrongState
 from quota.inventory import Resource
 
 blueprint = Blueprint("findings", __name__, url_prefix="/findings")
@@ -161,9 +163,15 @@ def _ahead(tx: Tx, run: Assessment | None) -> Prospect | None:
     """When the first verdict is due, where none has been come to yet."""
     if run is not None and not prospects.silent(run.counts):
         return None
-    today = tx.now.astimezone(settings().zone).date()
-    sampled = {*lake().days(), *lake().hot_days()}
-    return prospects.prospect(versions.in_force(tx, today).policy(), today, sampled)
+    return _prospect(tx, tx.now.astimezone(settings().zone).date(), {*lake().days(), *lake().hot_days()})
+
+
+def _prospect(tx: Tx, today: date, sampled: set[date]) -> Prospect | None:
+    """What the policy in force still waits for; None where none is in force."""
+    try:
+        return prospects.prospect(versions.in_force(tx, today).policy(), today, sampled)
+    except NotFound:
+        return None
 
 
 @blueprint.get("/<int:finding_id>")
@@ -303,3 +311,13 @@ def recoverable_now(tx: Tx, _who: Actor) -> str | None:
     if run is None:
         return None
     return render_template("findings/_home.html", run=run, labels=LABELS, recoverable=_recoverable(tx, run))
+
+
+@checklist.step("judged", N_("首次评估结论"), N_("每天凌晨评估；采样满首个窗口后作出首批结论。"), Role.SUPERVISOR,
+                endpoint="findings.index", order=180)  # fmt: skip
+def _judged(look: Look) -> Standing:
+    run = findings.last_run(look.tx)
+    if run is not None and not prospects.silent(run.counts):
+        return Standing(True)
+    ahead = _prospect(look.tx, look.today, look.sampled())
+    return Standing(False, ahead.days, ahead.needed) if ahead else Standing(False)

@@ -15,6 +15,7 @@ from console import frame
 from console.access import STEWARDS, allow
 from console.book import actor, book, reading, settings, transaction
 from console.forms import answer, done, hang
+from console.founding import Look, checklist
 from console.pages.judging.policy_backtests import replayed
 from console.pages.judging.policy_forms import departments, draft_form, layout, sent
 from console.security import row_or
@@ -230,3 +231,9 @@ def _to_sign(tx: Tx, who: Actor) -> str | None:
     rows = [one for one in drafts.drafts(tx) if one.state == "drafted" and one.drafted_by != who.login]
     ready = [one for one in rows if drafts.evidence(tx, one)]
     return render_template("policies/_home.html", rows=ready) if ready else None
+
+
+@checklist.step("policy", N_("评估策略"), N_("今日有生效的闲置与繁忙评估策略。"), Role.AUTHORITY,
+                endpoint="policies.index", order=120)  # fmt: skip
+def _in_force(look: Look) -> bool:
+    return any(one.effective_from <= look.today for one in policies.versions(look.tx, "default"))

@@ -12,6 +12,7 @@ from console import frame
 from console.access import STEWARDS, allow
 from console.book import actor, book, lake, reading, settings
 from console.charts import Chart, Series
+from console.founding import Look, checklist
 from console.jobs import latest
 from console.words import _, when
 from metering.intake import Coverage, LateFigure, PushSource, Reporting, reporters
@@ -118,3 +119,9 @@ def silent_sources(tx: Tx, _who: Actor) -> str | None:
         return None
     names = _names(tx)
     return render_template("lake/_home.html", silent=[(_named(one.name, names), one.last) for one in silent])
+
+
+@checklist.step("metered", N_("首个计量日"), N_("有一整天的采样进入计量库。"), Role.SUPERVISOR,
+                endpoint="lake.index", order=170)  # fmt: skip
+def _metered(look: Look) -> bool:
+    return any(day < look.today for day in look.sampled())

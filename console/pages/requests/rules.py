@@ -15,6 +15,7 @@ from console import frame
 from console.access import BUSINESS, allow
 from console.book import reading, settings, transaction
 from console.forms import hang
+from console.founding import Look, checklist
 from console.lists import Column, Filter, Rows, listing
 from console.pages.requests.rule_forms import FITTING, RuleForm, filled
 from console.words import KINDS, OPERATOR_LABELS, _
@@ -270,3 +271,9 @@ def _facts(row: ApprovalRule) -> Mapping[str, str]:
         _("步骤"): _("；").join(rule_words.steps_words(row.steps)) or _("无（废止）"),
         _("优先级"): str(row.priority),
     }
+
+
+@checklist.step("rules", N_("审批规则"), N_("今日有生效的审批规则：谁在几个工作日内审批什么申请。"), Role.AUTHORITY,
+                endpoint="rules.index", order=110)  # fmt: skip
+def _in_force(look: Look) -> bool:
+    return bool(rulebook.in_force(look.tx, look.today))

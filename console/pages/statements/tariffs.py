@@ -18,6 +18,7 @@ from console import frame
 from console.access import BUSINESS, allow
 from console.book import reading, transaction
 from console.forms import DateField, answer, done
+from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
 from console.words import ARCH_LABELS, CLASS_LABELS, UNKNOWN, _, kind_label, lazy, who
 from metering.statements import PER_LABELS, Per, Tariff, closings, tariffs
@@ -184,3 +185,9 @@ def _consequence(form: TariffForm) -> dict[str, Any]:
         tx.notes.clear()
         tx.rollback()
     return {**told, "closed": closed}
+
+
+@checklist.step("tariffs", N_("价目"), N_("录入各类资源的单价；没有价目的资源在对账单里没有金额。"), Role.AUTHORITY,
+                endpoint="tariffs.index", order=100, optional=True)  # fmt: skip
+def _priced(look: Look) -> bool:
+    return look.tx.scalar(select(tariffs.Tariff.id).limit(1)) is not None

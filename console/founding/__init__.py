@@ -1,0 +1,20 @@
+"""Founding: a house made, and what it takes from there to a governed city."""
+
+from __future__ import annotations
+
+from console.founding import checklist
+from console.founding.checklist import Look, Standing
+from console.founding.houses import ACCOUNTS, FOUNDED, accounts_text, first_accounts, found, is_founded, known
+
+__all__ = [
+    "ACCOUNTS",
+    "FOUNDED",
+    "Look",
+    "Standing",
+    "accounts_text",
+    "checklist",
+    "first_accounts",
+    "found",
+    "is_founded",
+    "known",
+]

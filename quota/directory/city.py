@@ -1,0 +1,77 @@
+"""What the city calls itself and its lead body, and which steps of its founding it does without: said on a page, kept in the
+book. Whatever is not said here is as the settings of the house have it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import String, Text, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from quota.actors import Role
+from quota.base import Base
+from quota.errors import N_, Invalid
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+NAMES = {"city": N_("城市名称"), "lead_body": N_("主管部门名称")}
+"""What a city may say of itself: name → label."""
+
+LONGEST = 64
+WITHOUT = "without:"
+"""Begins the name of a step of the founding that the city does without."""
+
+
+class CitySetting(Base):
+    """One thing that the city said; ``name`` is one of NAMES, or WITHOUT and the name of a step."""
+
+    __tablename__ = "city_settings"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
+    changed_by: Mapped[str] = mapped_column(String(64))
+    changed_at: Mapped[datetime]
+
+
+def told(tx: Tx) -> dict[str, str]:
+    """Everything that the city said."""
+    return {one.name: one.value for one in tx.scalars(select(CitySetting))}
+
+
+def say(tx: Tx, given: Mapping[str, str]) -> dict[str, str]:
+    """Set what the city is called; what is the same already is not touched. Returns what was changed.
+
+    The right of the system administrator and the authority. Raises Invalid for an empty or overlong name.
+    """
+    tx.actor.must_be(Role.SYSADMIN, Role.AUTHORITY, Role.SYSTEM)
+    said = {name: value.strip() for name, value in given.items()}
+    for name, value in said.items():
+        if name not in NAMES:
+            raise Invalid("city.field", N_("没有这个字段:%(name)s"), name=name)
+        if not value:
+            raise Invalid("city.empty", N_("请填写%(label)s"), label=NAMES[name], field=name)
+        if len(value) > LONGEST:
+            raise Invalid("city.long", N_("最多 %(most)s 个字符"), most=LONGEST, field=name)
+    return _keep(tx, said)
+
+
+def do_without(tx: Tx, step: str, reason: str) -> None:
+    """Say that the city does without an optional step of its founding, and why."""
+    tx.actor.must_be(Role.SYSADMIN, Role.AUTHORITY, Role.SYSTEM)
+    _keep(tx, {f"{WITHOUT}{step}": reason.strip()})
+
+
+def _keep(tx: Tx, said: Mapping[str, str]) -> dict[str, str]:
+    before = told(tx)
+    changed = {name: value for name, value in said.items() if before.get(name) != value}
+    for name, value in changed.items():
+        row = tx.get(CitySetting, name) or CitySetting(name=name)
+        row.value, row.changed_by, row.changed_at = value, tx.actor.login, tx.now
+        tx.add(row)
+    if changed:
+        tx.flush()
+        tx.audit("city.set", "city:1", before={name: before.get(name) for name in changed}, after=changed)
+    return changed
