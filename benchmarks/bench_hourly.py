@@ -8,18 +8,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.city_samples import METRICS, MIDNIGHT, STEP, Fleet
+from benchmarks.city_samples import MIDNIGHT, SENT, Fleet
 from benchmarks.harness import Broken, Watch, Within, work
 from metering.intraday import last_hour
 from metering.lake.store import Lake
 from metering.sizing import expansion
 from metering.sizing.expansion import COVERED, EXECUTED, HOUR
 from metering.sizing.rightsizing import Fast
+from providers.metrics import STEP_S
 
 MACHINES = 100_000
 FAST = Fast()
 HOURS = 12
-END = MIDNIGHT + HOURS * HOUR * STEP  # 12:00: half a day so far, and one file
+END = MIDNIGHT + HOURS * HOUR * STEP_S  # 12:00: half a day so far, and one file
 
 
 def prepare(home: Path) -> None:
@@ -72,7 +73,7 @@ def duckdb_way(home: Path, watch: Watch) -> float:
 
 work(
     "look-hour",
-    f"The last hour of {MACHINES:,} machines looked at, out of half a day's {len(METRICS)} metrics that are still hot",
+    f"The last hour of {MACHINES:,} machines looked at, out of half a day's {len(SENT)} metrics that are still hot",
     unit="machines",
     contenders={"guanjia": ours, "DuckDB SQL": duckdb_way},
     reach=Within(5.0),

@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.harness import Watch, Within, work
 from metering.judging import assess, facts
 from metering.judging.policy import default
+from metering.judging.seen import TRAFFIC, DailyUse
 from metering.sizing import backtest, rightsizing, traces
 from metering.sizing.rightsizing import PROFILES, SHAPES
 
@@ -52,11 +53,15 @@ def ours(_home: Path, watch: Watch) -> float:
         with watch:
             live = counts.sum(axis=2, dtype=np.int64)
             nothing = np.zeros_like(live)
-            use = facts.DailyUse(counts, total, peak)
+            use = DailyUse(counts, total, peak)
             # Memory is judged as CPU is: twice the work.
-            seen = facts.measure_daily(
-                use, use, live, nothing, nothing, np.full((r, DAYS), 50.0), np.full((r, DAYS), 40.0), policy=policy
-            )
+            given = {
+                "cpu_pct": use,
+                "mem_pct": use,
+                TRAFFIC: DailyUse(n=live, total=live * 50.0),
+                "disk_pct": DailyUse(last=np.full((r, DAYS), 40.0)),
+            }
+            seen = facts.measure_daily(given, live, nothing, nothing, policy=policy)
             found = assess.judge(seen, policy)
             sized = rightsizing.outlook(counts, peak, profile, offered)
             rightsizing.memory_need(peak)

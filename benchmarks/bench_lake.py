@@ -1,4 +1,4 @@
-"""The lake beside what else could hold and ask the same samples: see issue 3's table."""
+"""The lake beside what else could hold and ask the same samples."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import city_samples
-from benchmarks.city_samples import FIRST, METRICS, MIDNIGHT, SLOTS, Fleet
+from benchmarks.city_samples import FIRST, MIDNIGHT, SENT, Fleet
 from benchmarks.harness import AtMost, Rate, Watch, Within, fresh, work
 from benchmarks.victoria import VICTORIA, Victoria, beside, lines
 from metering.lake.store import Lake
 from metering.overview import usage_reports
+from providers.metrics import SLOTS
 from quota.calendar import WorkingDays
 
 MACHINES, DAYS = 20_000, 30
@@ -47,7 +48,7 @@ def ingest_ours(home: Path, watch: Watch) -> float:
     with watch:
         for table in given:
             lake.append("bench", table)
-    return float(BATCHES * MACHINES * len(METRICS))
+    return float(BATCHES * MACHINES * len(SENT))
 
 
 def ingest_postgres(home: Path, watch: Watch) -> float:
@@ -58,7 +59,7 @@ def ingest_postgres(home: Path, watch: Watch) -> float:
         for table in batches(home)
     ]
     with psycopg.connect(postgres(fresh(home / "pg"))) as link:
-        link.execute(TABLE.format(names=", ".join(f"{name} real" for name in METRICS)))
+        link.execute(TABLE.format(names=", ".join(f"{name} real" for name in SENT)))
         link.commit()
         with watch:
             for rows in given:
@@ -69,7 +70,7 @@ def ingest_postgres(home: Path, watch: Watch) -> float:
                             copy.write_row(row)
                     cursor.execute("INSERT INTO samples SELECT * FROM came ON CONFLICT DO NOTHING")
                 link.commit()
-    return float(BATCHES * MACHINES * len(METRICS))
+    return float(BATCHES * MACHINES * len(SENT))
 
 
 def ingest_sqlite(home: Path, watch: Watch) -> float:
@@ -79,23 +80,23 @@ def ingest_sqlite(home: Path, watch: Watch) -> float:
     given = [table.to_pylist() for table in batches(home)]
     with engine.begin() as link:
         link.exec_driver_sql("PRAGMA journal_mode=WAL")
-        link.exec_driver_sql(TABLE.format(names=", ".join(f"{name} real" for name in METRICS)))
-    columns = ["resource", "ts", *METRICS]
+        link.exec_driver_sql(TABLE.format(names=", ".join(f"{name} real" for name in SENT)))
+    columns = ["resource", "ts", *SENT]
     insert = text(f"INSERT OR IGNORE INTO samples VALUES ({', '.join(f':{name}' for name in columns)})")
     with watch:
         for rows in given:
             with engine.begin() as link:
                 link.exec_driver_sql("PRAGMA synchronous=FULL")
                 link.execute(insert, rows)
-    return float(BATCHES * MACHINES * len(METRICS))
+    return float(BATCHES * MACHINES * len(SENT))
 
 
 def ingest_victoria(home: Path, watch: Watch) -> float:
-    given = [lines(table, METRICS) for table in batches(home)]
+    given = [lines(table, SENT) for table in batches(home)]
     with Victoria(fresh(home / "vm")) as server, watch:
         for body in given:
             server.take(body)
-    return float(BATCHES * MACHINES * len(METRICS))
+    return float(BATCHES * MACHINES * len(SENT))
 
 
 TABLE = "CREATE TABLE samples (resource int NOT NULL, ts bigint NOT NULL, {names}, PRIMARY KEY (resource, ts))"
@@ -127,8 +128,8 @@ def close_duckdb(home: Path, watch: Watch) -> float:
     target = fresh(home / "duckdb")
     link = duckdb.connect()
     source = f"read_parquet('{home}/lake/hot/*/*/*.parquet')"
-    hourly = ", ".join(f"count({name}), avg({name}), max({name})" for name in METRICS)
-    percent = ", ".join(f"histogram({name} // 50), sum({name}), max({name})" for name in METRICS[:2])
+    hourly = ", ".join(f"count({name}), avg({name}), max({name})" for name in SENT)
+    percent = ", ".join(f"histogram({name} // 50), sum({name}), max({name})" for name in SENT[:2])
     with watch:
         link.execute(
             f"COPY (SELECT * FROM {source} ORDER BY resource, slot) TO '{target}/day.parquet' (COMPRESSION zstd, COMPRESSION_LEVEL 1)"
@@ -139,7 +140,7 @@ def close_duckdb(home: Path, watch: Watch) -> float:
         link.execute(
             f"COPY (SELECT resource, {percent} FROM '{target}/day.parquet' GROUP BY 1 ORDER BY 1) TO '{target}/daily.parquet' (COMPRESSION zstd)"
         )
-    return float(MACHINES * SLOTS * len(METRICS))
+    return float(MACHINES * SLOTS * len(SENT))
 
 
 # --- assessment ---------------------------------------------------------------------------------------------
@@ -205,7 +206,7 @@ def assess_duckdb(home: Path, watch: Watch) -> float:
     link = sql.connect(lake)
     marks = (LAST - timedelta(days=6), LAST - timedelta(days=13))
     worked = ", ".join(f"DATE '{day}'" for day in days() if WorkingDays().is_working(day))
-    figures = ", ".join(FIGURES.format(name, *marks).replace(" AS ", f" AS {name}_") for name in METRICS[:2])
+    figures = ", ".join(FIGURES.format(name, *marks).replace(" AS ", f" AS {name}_") for name in SENT[:2])
     with watch:
         rows = link.execute(
             f"SELECT resource, {figures} FROM (SELECT *, day IN ({worked}) AS worked FROM samples WHERE state = 1) GROUP BY resource"
@@ -226,10 +227,10 @@ def assess_polars(home: Path, watch: Watch) -> float:
             frames.append(
                 pl.scan_parquet(path)
                 .filter(pl.col("state") == 1)
-                .select("resource", *METRICS[:2], pl.lit(day).alias("day"))
+                .select("resource", *SENT[:2], pl.lit(day).alias("day"))
             )
         figures: list[pl.Expr] = []
-        for name in METRICS[:2]:
+        for name in SENT[:2]:
             value = pl.when(pl.col(name) != 65535).then(pl.col(name) / 100.0)
             figures += [
                 value.count().alias(f"{name}_n"),
@@ -261,14 +262,14 @@ def assess_pandas(home: Path, watch: Watch) -> float:
         for day in days():
             table = pq.read_table(
                 home / "lake" / "days" / f"{day}.parquet",
-                columns=["resource", "state", *METRICS[:2]],
+                columns=["resource", "state", *SENT[:2]],
                 filters=[("resource", "<", FEW)],
             )
             parts.append(table.to_pandas().assign(day=day))
         frame = pd.concat(parts)
         frame = frame[frame["state"] == 1]
         frame["worked"] = frame["day"].map({day: WorkingDays().is_working(day) for day in days()})
-        for name in METRICS[:2]:
+        for name in SENT[:2]:
             frame[name] = frame[name].where(frame[name] != 65535) / 100
             by = frame.groupby("resource")[name]
             by.quantile([0.5, 0.95, 0.99])
@@ -301,7 +302,7 @@ def chart_ours(home: Path, watch: Watch, machines: int = MACHINES) -> float:
     lake = Lake(home / "lake")
     with watch:
         for resource in range(0, machines, machines // ASKED):
-            assert lake.chart(resource, START, END, METRICS[:2]).coverage == 1.0
+            assert lake.chart(resource, START, END, SENT[:2]).coverage == 1.0
     return float(ASKED)
 
 
@@ -314,8 +315,8 @@ def prepare_charts(home: Path) -> None:
         cursor.execute("CREATE TABLE samples (resource int NOT NULL, ts bigint NOT NULL, cpu_pct real, mem_pct real)")
         for resource in range(0, MACHINES, MACHINES // 200):
             with cursor.copy("COPY samples FROM STDIN") as copy:
-                chart = Lake(home / "lake").chart(resource, START, END, METRICS[:2])
-                for row in zip(chart.ts.tolist(), *(chart.values[name].tolist() for name in METRICS[:2]), strict=True):
+                chart = Lake(home / "lake").chart(resource, START, END, SENT[:2])
+                for row in zip(chart.ts.tolist(), *(chart.values[name].tolist() for name in SENT[:2]), strict=True):
                     copy.write_row((resource, *row))
         cursor.execute("ALTER TABLE samples ADD PRIMARY KEY (resource, ts)")
         cursor.execute("ANALYZE samples")
@@ -398,10 +399,10 @@ def prepare_victoria(home: Path) -> None:
         for low in range(0, FEW, 100):
             rows = []
             for resource in range(low, low + 100):
-                chart = lake.chart(resource, START, END, METRICS[:2])
+                chart = lake.chart(resource, START, END, SENT[:2])
                 columns = {"resource": np.full(len(chart.ts), resource), "ts": chart.ts}
-                rows.append(pa.table({**columns, **{name: chart.values[name] for name in METRICS[:2]}}))
-            server.take(lines(pa.concat_tables(rows), METRICS[:2]))
+                rows.append(pa.table({**columns, **{name: chart.values[name] for name in SENT[:2]}}))
+            server.take(lines(pa.concat_tables(rows), SENT[:2]))
         server.settle()
 
 
@@ -409,7 +410,7 @@ def assess_victoria(home: Path, watch: Watch) -> float:
     """Its own quantile queries over two thousand machines: P50, P95, P99, maximum and mean; nothing of the rest."""
     end = MIDNIGHT + DAYS * 86_400
     with Victoria(home / "vm") as server, watch:
-        for name in METRICS[:2]:
+        for name in SENT[:2]:
             for query in (
                 f'quantiles_over_time("q", 0.5, 0.95, 0.99, {name}[{DAYS}d])',
                 f"max_over_time({name}[{DAYS}d])",

@@ -31,6 +31,7 @@ from metering.workbench import Works
 from providers import observation
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.billing.bills import month_bounds
+from providers.metrics import SLOTS
 from quota.actors import Actor, Role, steward
 from quota.db import Book
 from quota.directory import departments
@@ -137,7 +138,7 @@ def found_house(home: Path, resources: int, days: int) -> None:
     fleet = city_samples.Fleet(resources + 1)
     first = (OCTOBER - city_samples.FIRST).days
     for hour in range(24):
-        lake.append("bench", fleet.batch(first * city_samples.SLOTS + hour * 12, city_samples.METRICS[:2]))
+        lake.append("bench", fleet.batch(first * SLOTS + hour * 12, city_samples.SENT[:2]))
     lake.roll()
     begin = OCTOBER + timedelta(days=DAYS - days)
     for day in (begin + timedelta(days=ahead) for ahead in range(days)):

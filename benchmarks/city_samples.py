@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from metering.lake.store import Lake
+from providers.metrics import SLOTS, STEP_S
 
-STEP, SLOTS = 300, 288
 FIRST = date(2026, 9, 21)
 MIDNIGHT = int(datetime(2026, 9, 20, 16, tzinfo=UTC).timestamp())
-METRICS = ("cpu_pct", "mem_pct", "disk_pct", "net_rx_kbps", "net_tx_kbps", "disk_read_kbs")
+SENT = ("cpu_pct", "mem_pct", "disk_pct", "net_rx_kbps", "net_tx_kbps", "disk_read_kbs")
 
 
 class Fleet:
@@ -33,7 +33,7 @@ class Fleet:
         self.net = rng.gamma(1, 40, n)
         self.weekend = np.where(rng.random(n) < 0.6, 0.3, 1.0)
 
-    def batch(self, slot: int, metrics: tuple[str, ...] = METRICS) -> pa.Table:
+    def batch(self, slot: int, metrics: tuple[str, ...] = SENT) -> pa.Table:
         """One sample of every machine, `slot` slots after the first midnight."""
         rng = np.random.default_rng(slot)
         hour = (slot % SLOTS) / 12
@@ -41,7 +41,7 @@ class Fleet:
         busy = 1 + self.swing * np.sin((hour - 8) / 24 * 2 * np.pi + self.phase)
         columns = {
             "resource": self.ids,
-            "ts": np.full(self.n, MIDNIGHT + slot * STEP + 3, np.int64),
+            "ts": np.full(self.n, MIDNIGHT + slot * STEP_S + 3, np.int64),
             "cpu_pct": np.clip(self.level * busy * quiet + rng.normal(0, 2, self.n), 0, 105).round(2),
             "mem_pct": np.clip(self.mem + rng.normal(0, 0.4, self.n), 0, 100).round(2),
             "disk_pct": self.disk,
@@ -52,7 +52,7 @@ class Fleet:
         return pa.table({name: columns[name] for name in ("resource", "ts", *metrics)})
 
 
-def closed(root: Path, machines: int, days: int, *, distinct: int = 3, metrics: tuple[str, ...] = METRICS[:2]) -> Lake:
+def closed(root: Path, machines: int, days: int, *, distinct: int = 3, metrics: tuple[str, ...] = SENT[:2]) -> Lake:
     """A lake of `machines` over `days` closed days. `distinct` days are delivered and closed as any; the others are
     copies of their files under another day's name, read like any file: making them all would take an hour."""
     lake = Lake(root)

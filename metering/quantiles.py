@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-MISSING = np.uint16(65535)
-"""The uint16 that stands for "not reported"; it sorts behind every value."""
+from providers.metrics import MISSING
+
 STARVED = 1000
 """Hundredths of a per cent: a tenth of what a machine wants, from which on its provider delivers short."""
 

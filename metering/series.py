@@ -7,16 +7,10 @@ assessment reads them, are laid out from it by `grid`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-STEP_S = 300
-MISSING = 65535
-LIVE = 1
-
-Array = NDArray[Any]
+from providers.metrics import LIVE, MISSING, STEP_S, Array
 
 
 @dataclass(frozen=True)

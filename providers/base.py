@@ -70,7 +70,7 @@ class Samples:
     """A batch of utilisation samples.
 
     ``table`` columns: ``resource`` int32 (index into ``external_ids``), ``ts`` int64 (epoch seconds UTC), any of the
-    metric columns of ``metering.lake.METRICS`` as floats (NaN = not reported) and, where the source tells, the
+    metric columns of ``providers.metrics.METRICS`` as floats (NaN = not reported) and, where the source tells, the
     capacity that it saw: ``vcpu`` (0 = off but reporting) and ``mem_mb``.
     """
 

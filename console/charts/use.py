@@ -13,7 +13,7 @@ import numpy as np
 from console.book import lake
 from console.charts.charts import Chart, Series
 from console.words import _, when
-from metering.judging import FIGURE_LABELS, Reason
+from metering.judging import Reason, figure
 from providers.base import ServiceKind
 from quota.errors import N_
 from quota.inventory import Resource
@@ -129,13 +129,13 @@ def _thresholds(drawn: Drawn, reasons: Sequence[Mapping[str, Any]], bought: int 
     lines: dict[str, float] = {}
     for row in reasons:
         reason = Reason(**row)
-        label, unit, factor = FIGURE_LABELS.get(reason.figure, (reason.figure, "", 1.0))
-        if not reason.figure.startswith(drawn.figures) or reason.figure.endswith("_days"):
+        about = figure(reason.figure)
+        if not reason.figure.startswith(drawn.figures) or about.days:
             continue
-        level = reason.threshold * factor
+        level = about.shown(reason.threshold)
         if drawn is TRAFFIC:
-            if unit == "%" and not bought:
+            if about.unit == "%" and not bought:
                 continue
-            level = level * (bought or 0) / 100 if unit == "%" else level * drawn.scale
-        lines[f"{_(label)} {reason.op}"] = level
+            level = level * (bought or 0) / 100 if about.unit == "%" else level * drawn.scale
+        lines[f"{_(about.label)} {reason.op}"] = level
     return list(lines.items())[:3]

@@ -121,6 +121,23 @@ def _found(tx: Tx, today: date, history_days: int, *, small: bool) -> None:
                 active=True,
             )
         )
+    _found_pools(tx, today, history_days, small=small)
+    for item in city.catalogue():
+        catalog.offer(
+            tx,
+            item.code,
+            item.name,
+            item.service.value,
+            item.amounts,
+            list(item.archs),
+            name_en=item.name_en,
+            unit=item.unit,
+            delivery_days=item.delivery_days,
+        )
+
+
+def _found_pools(tx: Tx, today: date, history_days: int, *, small: bool) -> None:
+    """The companies, and their pools with what they can give."""
     for company in city.companies():
         facts = {
             "contract_number": f"示例-{company.code}-01",
@@ -160,18 +177,6 @@ def _found(tx: Tx, today: date, history_days: int, *, small: bool) -> None:
                 ratio=capacity.ratio,
                 key=f"found:{pool.code}:{capacity.kind}",
             )
-    for item in city.catalogue():
-        catalog.offer(
-            tx,
-            item.code,
-            item.name,
-            item.service.value,
-            item.amounts,
-            list(item.archs),
-            name_en=item.name_en,
-            unit=item.unit,
-            delivery_days=item.delivery_days,
-        )
 
 
 def _with_clerks() -> list[str]:

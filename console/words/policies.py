@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from console.words.texts import _
-from metering.judging import FIGURE_LABELS, LABELS, SIGNS, Condition, Policy, Rule, Section
+from metering.judging import LABELS, SIGNS, Condition, Policy, Rule, Section, figure
 from metering.sizing import methods
 from quota.errors import N_
 
@@ -74,8 +74,8 @@ def sizing(name: str) -> str:
 
 def threshold(one: Condition) -> str:
     """«CPU P95 < 5%»."""
-    label, unit, factor = FIGURE_LABELS.get(one.figure, (one.figure, "", 1.0))
-    return f"{_(label)} {SIGNS.get(one.op, one.op)} {one.threshold * factor:g}{unit}"
+    about = figure(one.figure)
+    return f"{_(about.label)} {SIGNS.get(one.op, one.op)} {about.shown(one.threshold):g}{about.unit}"
 
 
 def rule(one: Rule) -> tuple[str, str]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from providers.metrics import Array
 
 WEEK = 7
 MEMORY = 8 * WEEK  # days that the week and the trend are learnt from

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metering import drawings
 from metering.forecasting import model
-from metering.sizing import SLOTS, Days, backtest, traces
+from metering.sizing import Days, backtest, traces
 from metering.workbench import Progress, silent
-
-Array = NDArray[np.float64]
+from providers.metrics import SLOTS, Array
 
 SHARE = 0.8  # how often the interval should hold
 FIRST = model.LEAST + 4  # days of past that are forecast from at the least

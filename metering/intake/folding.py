@@ -30,9 +30,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from metering.intake.devices import BOND
-from metering.intake.signals import COUNTERS, CPU_TIMES, DIRECT, LAYER, WHOLE, Array, Points, Signal
-from metering.lake import METRICS
+from metering.intake.signals import COUNTERS, CPU_TIMES, DIRECT, LAYER, WHOLE, Points, Signal
 from metering.quantiles import STARVED
+from providers.metrics import METRICS, Array
 
 REACH_S = 900
 """The longest interval whose difference is shared out: what lies within is an average already."""

@@ -16,8 +16,9 @@ import pyarrow as pa
 from sqlalchemy import BigInteger, Float, ForeignKey, Index, String, func, insert, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from metering.lake import METRICS, Damaged, Late, Reader, natural
+from metering.lake import Damaged, Late, Reader, natural
 from metering.workbench import Works
+from providers.metrics import METRICS
 from quota.actors import steward
 from quota.base import Base, append_only
 from quota.inventory import Resource

@@ -26,6 +26,7 @@ from metering.intake.signals import LAYER, POINTS, SHARES, Signal
 from metering.intake.sources import PushSource
 from metering.lake import Damaged, Lake
 from metering.workbench import Works
+from providers.metrics import Array
 from quota.actors import steward
 from quota.db import Book, batches
 from quota.inventory import Resource
@@ -158,7 +159,7 @@ class Desk:
             self.drawn = np.array(self.rows, np.int64).reshape(-1, 4)
             self.factor = np.array(self.factors)
 
-    def _table(self, code: signals.Array, ts: signals.Array, value: signals.Array) -> pa.Table:
+    def _table(self, code: Array, ts: Array, value: Array) -> pa.Table:
         rows = self.drawn[code]
         columns = {
             "resource": rows[:, 0].astype(np.int32),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sqlalchemy import select
 
-from metering.lake import Array, Damaged, Reader
+from metering.lake import Damaged, Reader
+from providers.metrics import Array
 from quota.directory import Pool
 from quota.inventory import Resource
 

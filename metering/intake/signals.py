@@ -20,9 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from metering.intake import conventions, devices
-from metering.lake import METRICS
-
-Array = NDArray[Any]
+from providers.metrics import METRICS
 
 
 class Signal(IntEnum):
@@ -69,7 +67,11 @@ CPU_TIMES = (Signal.CPU_BUSY_S, Signal.CPU_IDLE_S, Signal.CPU_WAIT_S, Signal.CPU
 SHARES = frozenset({Signal.CPU_USED_SHARE, Signal.MEM_USED_SHARE, Signal.FS_USED_SHARE})
 """Between 0 and 1."""
 
-_DIRECT = {f"guanjia_{name}": DIRECT + number for number, name in enumerate(METRICS)}
+_DIRECT = {
+    series: DIRECT + number
+    for number, metric in enumerate(METRICS.values())
+    for series in (f"guanjia_{metric.name}", *metric.series)
+}
 _NOT_A_FILESYSTEM = frozenset({"tmpfs", "devtmpfs", "overlay", "squashfs", "ramfs", "iso9660", "rootfs", "nsfs"})
 _MODES: Mapping[str, Signal] = {
     "idle": Signal.CPU_IDLE_S,

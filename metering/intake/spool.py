@@ -29,18 +29,8 @@ import pyarrow as pa
 
 from metering.intake.folding import Fold, fold
 from metering.intake.signals import POINTS, Points, Signal
-from metering.lake import (
-    CAPACITIES,
-    METRICS,
-    Damaged,
-    Lake,
-    check_source,
-    lay,
-    make_folder,
-    recent,
-    reported,
-    write_whole,
-)
+from metering.lake import CAPACITIES, Damaged, Lake, check_source, lay, make_folder, recent, write_whole
+from providers.metrics import METRICS, reported
 
 KEPT = timedelta(hours=2)
 """How long points wait for late ones. Prometheus itself keeps two hours of what it could not send."""

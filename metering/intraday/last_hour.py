@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metering.lake import LIVE, METRICS, Array, Edges, deliveries, freeze, lay, natural, reported
+from metering.lake import Edges, deliveries, freeze, lay, natural
 from metering.sizing import COVERED, HOUR
+from providers.metrics import LIVE, METRICS, STEP_S, Array, reported
 
 if TYPE_CHECKING:
     from metering.lake import Lake
@@ -50,7 +51,7 @@ def hour(lake: Lake, end: datetime, suspect: float = 95.0) -> Hour:
     Whoever reaches ``suspect`` per cent is read again with all its metrics, to see whether it lives. Raises ValueError for
     a lake whose samples are not five minutes apart, Damaged for a broken file.
     """
-    if lake.step_s != 300:
+    if lake.step_s != STEP_S:
         raise ValueError("an hour's look takes samples of five minutes")
     block = lay(deliveries(lake, end, _LEAN, None), HOUR, _LEAN)
     cpu = np.where(block.state == LIVE, natural("cpu_pct", block.values["cpu_pct"]), np.nan)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from metering.judging import assess, business, engines, findings, pipeline, policies, prospects, recompute
-from metering.judging.assess import FIGURE_LABELS, SIGNS, Findings, Reason
+from metering.judging.assess import SIGNS, Findings, Reason
 from metering.judging.business import FESTIVALS, BusinessPeriod, Period, Recurs, calendars
 from metering.judging.business import LABELS as PERIOD_LABELS
 from metering.judging.engines import Engine, Survey, Task, named
-from metering.judging.facts import demanded
-from metering.judging.figures import CIRCUMSTANCES, plain
+from metering.judging.figures import CIRCUMSTANCES, FIGURES, Figure, figure, offered, plain, register
 from metering.judging.findings import Assessment, Finding, latest, of_run
 from metering.judging.policies import PolicyVersion
 from metering.judging.policy import (
@@ -29,6 +28,7 @@ from metering.judging.policy import (
 )
 from metering.judging.procedure import ALIVE, CALLS_FOR, KIND_LABELS, STILL, TAKES, CaseKind, Procedure
 from metering.judging.prospects import Prospect
+from metering.judging.seen import demanded
 from metering.judging.shape_changes import gentler, growth, less, more, worth
 from metering.judging.span import Window, window
 
@@ -39,7 +39,7 @@ __all__ = [
     "CIRCUMSTANCES",
     "COMPARE",
     "FESTIVALS",
-    "FIGURE_LABELS",
+    "FIGURES",
     "GROWS",
     "KIND_LABELS",
     "LABELS",
@@ -55,6 +55,7 @@ __all__ = [
     "CaseKind",
     "Condition",
     "Engine",
+    "Figure",
     "Finding",
     "Findings",
     "Period",
@@ -76,6 +77,7 @@ __all__ = [
     "default",
     "demanded",
     "engines",
+    "figure",
     "findings",
     "gentler",
     "growth",
@@ -84,11 +86,13 @@ __all__ = [
     "more",
     "named",
     "of_run",
+    "offered",
     "pipeline",
     "plain",
     "policies",
     "prospects",
     "recompute",
+    "register",
     "unsafe",
     "window",
     "worth",

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from metering.judging.facts import FROZEN, LIVE, OFF, DailyUse, measure, measure_daily
-from metering.judging.figures import CIRCUMSTANCES, FIGURES, MISSING, Array, Facts, Figures, concat, plain
+from metering.judging.facts import Facts, Figures, concat, measure, measure_daily
+from metering.judging.figures import CIRCUMSTANCES, FIGURES, figure, plain
 from metering.judging.policy import (
     BUILT_IN,
     COMPARE,
@@ -29,7 +29,7 @@ from metering.judging.policy import (
     default,
     reference,
 )
-from quota.errors import N_
+from providers.metrics import FROZEN, LIVE, MISSING, OFF, Array
 
 __all__ = [
     "BUILT_IN",
@@ -44,7 +44,6 @@ __all__ = [
     "RECLAIMABLE",
     "VERDICTS",
     "Condition",
-    "DailyUse",
     "Facts",
     "Figures",
     "Findings",
@@ -60,55 +59,8 @@ __all__ = [
     "reference",
 ]
 
-# The coverage that a figure needs before a rule with a coverage minimum believes it.
-COVERED_BY = {
-    "cpu": "cpu_coverage",
-    "daily": "cpu_coverage",
-    "mem": "mem_coverage",
-    "net": "net_coverage",
-    "card": "card_coverage",
-    "hot": "coverage",
-    "line": "net_coverage",
-    "conn": "conn_coverage",
-    "steal": "steal_coverage",
-    "starved": "steal_coverage",
-}
-
 HELD = -2
 """``Findings.blocked`` of what a declared business cycle keeps from being reclaimed."""
-
-# Figure -> its label, unit, and the factor from the stored to the shown value.
-FIGURE_LABELS = {
-    "coverage": (N_("采集覆盖率"), "%", 100.0),
-    "received": (N_("应采样本到达率"), "%", 100.0),
-    "observed_days": (N_("有数据天数"), "", 1.0),
-    "cpu_mean": (N_("CPU 均值"), "%", 1.0),
-    "cpu_p50": (N_("CPU P50"), "%", 1.0),
-    "cpu_p95": (N_("CPU P95"), "%", 1.0),
-    "cpu_p99": (N_("CPU P99"), "%", 1.0),
-    "cpu_max": (N_("CPU 峰值"), "%", 1.0),
-    "daily_peak": (N_("CPU 均峰值"), "%", 1.0),
-    "cpu_hot_days": (N_("CPU 高负载天数"), "", 1.0),
-    "mem_mean": (N_("内存均值"), "%", 1.0),
-    "mem_p95": (N_("内存 P95"), "%", 1.0),
-    "mem_max": (N_("内存峰值"), "%", 1.0),
-    "mem_hot_days": (N_("内存高负载天数"), "", 1.0),
-    "hot_days": (N_("高负载天数"), "", 1.0),
-    "net_mean": (N_("网络均值"), " kbps", 1.0),
-    "disk_last": (N_("磁盘使用率"), "%", 1.0),
-    "card_mean": (N_("加速卡均值"), "%", 1.0),
-    "line_mean": (N_("带宽使用率均值"), "%", 1.0),
-    "line_peak": (N_("带宽使用率均峰值"), "%", 1.0),
-    "conn_max": (N_("最多连接数"), "", 1.0),
-    "steal_mean": (N_("CPU 被抢占均值"), "%", 1.0),
-    "starved": (N_("供给不足时段占比"), "%", 100.0),
-    "off_days": (N_("关机天数"), "", 1.0),
-    "dead_days": (N_("数据冻结天数"), "", 1.0),
-    "unattached_days": (N_("未挂载天数"), "", 1.0),
-    "age_days": (N_("上线天数"), "", 1.0),
-    "cycle_left": (N_("业务周期尚余天数"), "", 1.0),
-}
-
 
 SIGNS = {">=": "≥", "<=": "≤"}
 """Comparisons as people write them."""
@@ -131,9 +83,10 @@ class Reason:
     def text(self, translate: Callable[[str], str] = str) -> str:
         """For a page: "CPU P95 2.1% < 5%"; `translate` turns the source language's labels into the
         reader's."""
-        label, unit, factor = FIGURE_LABELS.get(self.figure, (self.figure, "", 1.0))
-        value = "?" if self.value is None else f"{round(self.value * factor, 2):g}{unit}"
-        return f"{translate(label)} {value} {SIGNS.get(self.op, self.op)} {self.threshold * factor:g}{unit}"
+        about = figure(self.figure)
+        value = "?" if self.value is None else f"{round(about.shown(self.value), 2):g}{about.unit}"
+        limit = f"{about.shown(self.threshold):g}{about.unit}"
+        return f"{translate(about.label)} {value} {SIGNS.get(self.op, self.op)} {limit}"
 
 
 @dataclass(frozen=True)
@@ -252,9 +205,9 @@ def judge(facts: Facts, policy: Policy, section: Array | None = None) -> Finding
 def _known(facts: Facts, rule: Rule, condition: Condition) -> Array:
     """Whether the figure is there, from as many slots as the rule wants."""
     known: Array = np.isfinite(facts.figure(condition.figure, rule.days))
-    cover = COVERED_BY.get(condition.figure.split("_")[0])
+    cover = figure(condition.figure).coverage
     if cover and rule.coverage:
-        known &= getattr(facts.windows[rule.days], cover) >= rule.coverage
+        known &= facts.windows[rule.days][cover] >= rule.coverage
     return known
 
 

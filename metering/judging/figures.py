@@ -1,173 +1,218 @@
-"""The figures that can be known of a resource, by name: what policies may ask for and findings keep. Pure."""
+"""The figures that resources are judged by: a row each in `FIGURES`. Pure.
+
+What is registered here is measured in every window, kept by findings, understood in policies, offered by the policy's form
+and told on pages; nothing else has to know of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    pass
+from metering.judging.seen import DEMAND, DERIVED, TRAFFIC, Column, Seen, share
+from metering.quantiles import HUNDREDTHS, STARVED
+from providers.metrics import Array
+from quota.errors import N_
 
-Array = NDArray[Any]
+CONNECTED = ("database", "middleware")
+"""Kinds whose connections are looked at."""
 
 
-MISSING = 65535  # uint16 sentinel: not reported
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of a resource, over a window of days; NaN = not known.
 
-
-@dataclass(frozen=True)
-class Figures:
-    """What was seen in one window, one entry a resource; NaN = not known.
-
-    wanted: all slots of the window; expected: those between the first and the last due; live, off, frozen: by
-    state; coverage: live / wanted, so that a resource younger than the window is covered only in part;
-    received: live / expected; cpu, mem, net, card coverage: slots with that value / all slots of the window.
-    daily_peak: mean of the daily maxima of CPU (均峰值). hot_days: days at or above the policy's hot level
-    for the policy's minutes, of CPU, of memory, of either. disk_last: the latest reading in the window.
-    line_mean, line_peak: traffic both ways as % of the bought bandwidth, its mean and the mean of its daily maxima;
-    conn_max: the most connections at one time (databases, middleware), conn_coverage as cpu_coverage. Of these daily
-    rollups tell nothing.
-    CPU is what was wanted: what was used, and what the hypervisor gave to others (steal). steal_mean: that part, mean;
-    starved: the share of slots in which it was STARVED or more. From daily rollups CPU is what was used.
+    label: its name; unit: written behind it; factor: from the stored to the shown value. of: how it is made of what was
+    seen in the window, [r]; None for a circumstance, which has no window and is known from the inventory or the calendar.
+    columns: which columns that takes (of the lake, or DEMAND, TRAFFIC), and kinds: of which kinds of resource
+    they are read, () = of all. coverage: the figure that must reach a rule's coverage for the rule to believe this one; ""
+    = it is believed always. whole: slots or days, kept as integers. days: of days only the whole ones that have passed are
+    shown. offered: the policy's form offers it. costly: measured only in windows of whose costly figures a rule looks at
+    one; elsewhere it is as if nothing had come.
     """
 
-    wanted: Array
-    expected: Array
-    live: Array
-    off: Array
-    frozen: Array
-    observed_days: Array
-    coverage: Array
-    received: Array
-    cpu_coverage: Array
-    cpu_mean: Array
-    cpu_p50: Array
-    cpu_p95: Array
-    cpu_p99: Array
-    cpu_max: Array
-    daily_peak: Array
-    cpu_hot_days: Array
-    mem_coverage: Array
-    mem_mean: Array
-    mem_p95: Array
-    mem_max: Array
-    mem_hot_days: Array
-    hot_days: Array
-    net_coverage: Array
-    net_mean: Array
-    disk_last: Array
-    card_coverage: Array
-    card_mean: Array
-    line_mean: Array
-    line_peak: Array
-    conn_coverage: Array
-    conn_max: Array
-    steal_coverage: Array
-    steal_mean: Array
-    starved: Array
+    code: str
+    label: str
+    unit: str = ""
+    factor: float = 1.0
+    of: Callable[[Seen], Array] | None = None
+    columns: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    coverage: str = ""
+    whole: bool = False
+    days: bool = False
+    offered: bool = True
+    costly: bool = False
+
+    def plain(self, value: Any) -> float | int | None:
+        """As a JSON value; NaN is None, slots and days stay whole."""
+        if value != value:
+            return None
+        return int(value) if self.whole else round(float(value), 6)
+
+    def shown(self, value: float) -> float:
+        """A stored value in the unit that people read."""
+        return value * self.factor
+
+    def text(self, value: float | None) -> str:
+        """A stored value as people read it, with its unit; "—" = not known."""
+        if value is None:
+            return "—"
+        return f"{int(value):,}" if self.days else f"{round(self.shown(value), 2):g}{self.unit}"
 
 
-FIGURES = tuple(f.name for f in fields(Figures))
+FIGURES: dict[str, Figure] = {}
+"""Code → figure, of those that are measured in a window, in the order in which they are told."""
+
+CIRCUMSTANCES: dict[str, Figure] = {}
+"""Code → figure, of those without a window."""
 
 
-COUNTS = (
-    "wanted",
-    "expected",
-    "live",
-    "off",
-    "frozen",
-    "observed_days",
-    "cpu_hot_days",
-    "mem_hot_days",
-    "hot_days",
-)
+def register(*rows: Figure) -> None:
+    """Add figures. ValueError, and none is added, for a code that is taken, or a coverage that is no figure."""
+    codes = {*FIGURES, *CIRCUMSTANCES}
+    measured = {*FIGURES, *(row.code for row in rows if row.of is not None)}
+    for row in rows:
+        if row.code in codes:
+            raise ValueError(f"there is a figure {row.code} already")
+        if row.coverage and row.coverage not in measured:
+            raise ValueError(f"{row.code} is covered by {row.coverage}, which is no figure")
+        codes.add(row.code)
+    for row in rows:
+        (CIRCUMSTANCES if row.of is None else FIGURES)[row.code] = row
 
 
-CIRCUMSTANCES = ("off_days", "dead_days", "unattached_days", "age_days", "cycle_left")
+def figure(code: str) -> Figure:
+    """The figure called so; one that is told by its code where it is no longer registered, as old findings may name it."""
+    return FIGURES.get(code) or CIRCUMSTANCES.get(code) or Figure(code, code)
 
 
-@dataclass(frozen=True)
-class Facts:
-    """All that a policy may look at: figures per window length in days, and circumstances per resource.
-
-    kind: str [r]; off_days: days powered off up to the end of the block, by the samples or the inventory;
-    dead_days: days up to the end in which only frozen values came; unattached_days: NaN = attached, or not
-    known; age_days.
-    """
-
-    kind: Array
-    off_days: Array
-    dead_days: Array
-    unattached_days: Array
-    age_days: Array
-    cycle_left: Array
-    windows: Mapping[int, Figures]
-
-    def __len__(self) -> int:
-        return len(self.kind)
-
-    def take(self, which: Array) -> Facts:
-        """The facts of the resources at these indices (or under this mask)."""
-        windows = {
-            days: Figures(**{name: getattr(seen, name)[which] for name in FIGURES})
-            for days, seen in self.windows.items()
-        }
-        return Facts(self.kind[which], windows=windows, **{name: getattr(self, name)[which] for name in CIRCUMSTANCES})
-
-    def figure(self, name: str, days: int) -> Array:
-        """[r] of one figure over one window, or of a circumstance."""
-        return np.asarray(getattr(self, name) if name in CIRCUMSTANCES else getattr(self.windows[days], name))
-
-    def row(self, i: int) -> dict[str, Any]:
-        """Everything known of resource i as plain JSON: what a finding keeps. Unknown figures are None."""
-        return {
-            "kind": str(self.kind[i]),
-            **{name: plain(name, getattr(self, name)[i]) for name in CIRCUMSTANCES},
-            "windows": {
-                str(days): {name: plain(name, getattr(seen, name)[i]) for name in FIGURES}
-                for days, seen in self.windows.items()
-            },
-        }
-
-    @classmethod
-    def from_rows(cls, rows: Sequence[Mapping[str, Any]]) -> Facts:
-        """The facts again from what `row` kept, so that a finding can be recomputed. Raises KeyError on other
-        rows."""
-
-        def column(values: list[Any]) -> Array:
-            return np.array([np.nan if value is None else value for value in values], np.float64)
-
-        return cls(
-            np.array([row["kind"] for row in rows], dtype=object),
-            **{name: column([row.get(name) for row in rows]) for name in CIRCUMSTANCES},
-            windows={
-                # A figure that was not yet measured when the row was kept is not known.
-                int(days): Figures(
-                    **{name: column([row["windows"][days].get(name) for row in rows]) for name in FIGURES}
-                )
-                for days in (rows[0]["windows"] if rows else ())
-            },
-        )
+def offered() -> Iterator[Figure]:
+    """What a policy's form offers."""
+    return (row for row in (*FIGURES.values(), *CIRCUMSTANCES.values()) if row.offered)
 
 
-def plain(name: str, value: Any) -> float | int | None:
-    """One figure as a JSON value; NaN is None, slots and days stay whole."""
-    if value != value:
-        return None
-    return int(value) if name in COUNTS else round(float(value), 6)
+def plain(code: str, value: Any) -> float | int | None:
+    """A figure's value as a JSON value."""
+    return figure(code).plain(value)
 
 
-def concat(parts: Sequence[Facts]) -> Facts:
-    """Blocks of resources one after another; all measured for the same windows. At least one."""
-    windows = {
-        days: Figures(**{name: np.concatenate([getattr(p.windows[days], name) for p in parts]) for name in FIGURES})
-        for days in parts[0].windows
-    }
-    return Facts(
-        np.concatenate([p.kind for p in parts]),
-        windows=windows,
-        **{name: np.concatenate([getattr(p, name) for p in parts]) for name in CIRCUMSTANCES},
+def needed(kinds: frozenset[str]) -> tuple[str, ...]:
+    """The lake's columns from which the figures of resources of these kinds are measured."""
+    wanted: dict[str, None] = {}
+    for row in FIGURES.values():
+        if not row.kinds or kinds & set(row.kinds):
+            for name in row.columns:
+                wanted |= dict.fromkeys(DERIVED[name].of if name in DERIVED else (name,))
+    return tuple(wanted)
+
+
+def costly(codes: frozenset[str]) -> bool:
+    """Whether one of these has its window's costly figures measured."""
+    return any(code in FIGURES and FIGURES[code].costly for code in codes)
+
+
+def _percent(
+    code: str, label: str, column: str, of: Callable[[Column], Array], coverage: str = "", *, costly: bool = False
+) -> Figure:
+    """A percentage of one column."""
+    return Figure(
+        code, label, "%", of=lambda seen: of(seen.column(column)), columns=(column,), coverage=coverage, costly=costly
     )
+
+
+def _covered(code: str, label: str, column: str, *, kinds: tuple[str, ...] = (), costly: bool = False) -> Figure:
+    """The share of the window's slots in which a column is known."""
+    return Figure(
+        code, label, "%", 100.0, lambda seen: seen.column(column).n / seen.wanted, (column,), kinds, code,
+        offered=False, costly=costly,
+    )  # fmt: skip
+
+
+def _hot(code: str, label: str, coverage: str, *columns: str) -> Figure:
+    """Days at or above the policy's hot level for the policy's minutes, of any of the columns."""
+
+    def days(seen: Seen) -> Array:
+        hot = seen.column(columns[0]).hot
+        for name in columns[1:]:
+            hot = hot | seen.column(name).hot
+        return np.asarray(hot.sum(axis=1))
+
+    return Figure(code, label, of=days, columns=columns, coverage=coverage, whole=True, days=True, costly=True)
+
+
+def _slots(code: str, label: str, of: Callable[[Seen], Array]) -> Figure:
+    return Figure(code, label, of=of, whole=True, offered=False)
+
+
+def _circumstance(code: str, label: str) -> Figure:
+    return Figure(code, label, days=True)
+
+
+register(
+    _slots("wanted", N_("窗口时段数"), lambda seen: np.full(len(seen.live), seen.wanted)),
+    _slots("expected", N_("应采时段数"), lambda seen: seen.expected),
+    _slots("live", N_("有效时段数"), lambda seen: seen.live),
+    _slots("off", N_("关机时段数"), lambda seen: seen.off),
+    _slots("frozen", N_("数据冻结时段数"), lambda seen: seen.frozen),
+    # Of all slots of the window, so that a resource younger than it is covered only in part; and of those that were due.
+    Figure("coverage", N_("采集覆盖率"), "%", 100.0, lambda seen: seen.live / seen.wanted),
+    Figure("received", N_("应采样本到达率"), "%", 100.0, lambda seen: share(seen.live, seen.expected)),
+    Figure("observed_days", N_("有数据天数"), of=lambda seen: seen.observed_days, whole=True, days=True),
+)
+register(
+    # CPU is what was wanted: what was used, and what the hypervisor gave to others (steal).
+    _covered("cpu_coverage", N_("CPU 采集覆盖率"), DEMAND, costly=True),
+    _percent("cpu_mean", N_("CPU 均值"), DEMAND, lambda cpu: cpu.mean, "cpu_coverage", costly=True),
+    _percent("cpu_p50", N_("CPU P50"), DEMAND, lambda cpu: cpu.quantile(0.50), "cpu_coverage", costly=True),
+    _percent("cpu_p95", N_("CPU P95"), DEMAND, lambda cpu: cpu.quantile(0.95), "cpu_coverage", costly=True),
+    _percent("cpu_p99", N_("CPU P99"), DEMAND, lambda cpu: cpu.quantile(0.99), "cpu_coverage", costly=True),
+    _percent("cpu_max", N_("CPU 峰值"), DEMAND, lambda cpu: cpu.max, "cpu_coverage", costly=True),
+    _percent("daily_peak", N_("CPU 均峰值"), DEMAND, lambda cpu: cpu.daily_peak, "cpu_coverage", costly=True),
+    _hot("cpu_hot_days", N_("CPU 高负载天数"), "cpu_coverage", DEMAND),
+)
+register(
+    _covered("mem_coverage", N_("内存采集覆盖率"), "mem_pct", costly=True),
+    _percent("mem_mean", N_("内存均值"), "mem_pct", lambda mem: mem.mean, "mem_coverage", costly=True),
+    _percent("mem_p95", N_("内存 P95"), "mem_pct", lambda mem: mem.quantile(0.95), "mem_coverage", costly=True),
+    _percent("mem_max", N_("内存峰值"), "mem_pct", lambda mem: mem.max, "mem_coverage", costly=True),
+    _hot("mem_hot_days", N_("内存高负载天数"), "mem_coverage", "mem_pct"),
+    _hot("hot_days", N_("高负载天数"), "coverage", DEMAND, "mem_pct"),
+)
+register(
+    _covered("net_coverage", N_("网络采集覆盖率"), TRAFFIC),
+    Figure(
+        "net_mean", N_("网络均值"), " kbps", of=lambda seen: seen.column(TRAFFIC).mean,
+        columns=(TRAFFIC,), coverage="net_coverage",
+    ),
+    _percent("disk_last", N_("磁盘使用率"), "disk_pct", lambda disk: disk.last),
+    _covered("card_coverage", N_("加速卡采集覆盖率"), "card_pct"),
+    _percent("card_mean", N_("加速卡均值"), "card_pct", lambda card: card.mean, "card_coverage"),
+    Figure(
+        "line_mean", N_("带宽使用率均值"), "%", of=lambda seen: seen.line[0], columns=(TRAFFIC,), coverage="net_coverage"
+    ),
+    Figure(
+        "line_peak", N_("带宽使用率均峰值"), "%", of=lambda seen: seen.line[1], columns=(TRAFFIC,), coverage="net_coverage"
+    ),
+    _covered("conn_coverage", N_("连接数采集覆盖率"), "connections", kinds=CONNECTED),
+    Figure(
+        "conn_max", N_("最多连接数"), of=lambda seen: seen.column("connections").max,
+        columns=("connections",), kinds=CONNECTED, coverage="conn_coverage",
+    ),
+    _covered("steal_coverage", N_("CPU 抢占采集覆盖率"), "steal_pct"),
+    _percent("steal_mean", N_("CPU 被抢占均值"), "steal_pct", lambda steal: steal.mean, "steal_coverage"),
+    Figure(
+        "starved", N_("供给不足时段占比"), "%", 100.0, lambda seen: seen.column("steal_pct").at_least(STARVED / HUNDREDTHS),
+        ("steal_pct",), coverage="steal_coverage",
+    ),
+)  # fmt: skip
+register(
+    _circumstance("off_days", N_("关机天数")),
+    _circumstance("dead_days", N_("数据冻结天数")),
+    _circumstance("unattached_days", N_("未挂载天数")),
+    _circumstance("age_days", N_("上线天数")),
+    _circumstance("cycle_left", N_("业务周期尚余天数")),
+)

@@ -17,7 +17,7 @@ from sqlalchemy import Float, ForeignKey, Index, String, UniqueConstraint, inser
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.judging.assess import Findings, judge
-from metering.judging.figures import Facts
+from metering.judging.facts import Facts
 from metering.judging.policies import PolicyVersion
 from metering.judging.policy import Policy, Verdict
 from metering.judging.procedure import CALLS_FOR, CaseKind

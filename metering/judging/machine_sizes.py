@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from metering import quantiles
 from metering.judging.assess import Findings
-from metering.judging.facts import demanded
 from metering.judging.policy import GROWS, SIZING, Verdict
+from metering.judging.seen import demanded
 from metering.lake import Window as Block
 from metering.lake import nothing
-from metering.quantiles import BINS, MISSING, histogram
-from metering.series import LIVE
+from metering.quantiles import BINS, histogram
 from metering.sizing import FLOOR, Outlook, Profile, Sizing, backtest, rightsizing, sizing
 from metering.workbench import Progress, Works, silent
 from providers.base import ServiceKind
+from providers.metrics import LIVE, MISSING
 from quota.directory import CatalogItem
 from quota.inventory import Resource
 from quota.units import MEMORY, VCPU, Amounts, ClassCode

@@ -27,7 +27,7 @@ from metering.judging import (
     service_sizes,
 )
 from metering.judging.engines import Engine, Survey
-from metering.judging.figures import Facts, concat
+from metering.judging.facts import Facts, concat
 from metering.judging.findings import Assessment
 from metering.judging.policy import GROWS, SIZING, Policy
 from metering.judging.span import Window, window
@@ -40,7 +40,6 @@ from quota.directory import CatalogItem, Department, Pool, System, mergers
 from quota.inventory import Resource
 from quota.units import BANDWIDTH, MEMORY, VCPU, Amounts, Arch
 
-SLOTS = 288
 GIB = 1024
 
 ENGINE = "exact-2"
@@ -155,10 +154,9 @@ def measure(
     order = [place[one] for one in sorted(place)]
     chosen = [resources[i] for i in order]
     if not chosen:
-        empty = np.empty((0, span.days * SLOTS), np.uint16)
-        silent_state = np.zeros(empty.shape, np.uint8)
-        return [], facts.measure(empty, None, silent_state, policy=policy, slots_per_day=SLOTS)
-    about = _circumstances(chosen, loose, span, calendars)
+        nothing = np.empty((0, span.days * works.lake.slots), np.uint8)
+        return [], facts.measure({}, nothing, policy=policy, slots_per_day=works.lake.slots)
+    about = _circumstances(chosen, loose, span, works.lake.step_s, calendars)
     tasks = measuring.tasks(np.array([one.id for one in chosen], np.int32), about)
     survey = Survey(where or str(works.lake.root), span.first, span.last, policy)
     parts: list[Facts] = []
@@ -174,12 +172,13 @@ def _circumstances(
     chosen: Sequence[Resource],
     loose: Mapping[int, datetime],
     span: Window,
+    step_s: int,
     calendars: business.Calendars | None = None,
 ) -> dict[str, NDArray[np.generic]]:
     """What the inventory knows: kind, when samples were due, how long it has been off, unattached, in being."""
 
     def slot(moment: datetime | None, default: int) -> int:
-        return default if moment is None else int((moment - span.start).total_seconds() // 300)
+        return default if moment is None else int((moment - span.start).total_seconds() // step_s)
 
     def days_since(moment: datetime | None) -> float:
         return np.nan if moment is None else max(0.0, (span.end - moment).total_seconds() / 86400)
@@ -191,7 +190,7 @@ def _circumstances(
         seen = days_since(one.first_sample_at or one.first_seen_at)
         return float(business.hold(periods, seen, span.last + timedelta(days=1)))
 
-    n = span.days * SLOTS
+    n = span.days * (86_400 // step_s)
     return {
         "kind": np.array([one.kind for one in chosen], dtype=object),
         "line_kbps": np.array([1000.0 * one.has().get(BANDWIDTH, 0) or np.nan for one in chosen], np.float64),

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from metering.judging import assess, findings, pipeline
-from metering.judging.figures import CIRCUMSTANCES, FIGURES, Facts, plain
+from metering.judging.facts import Facts
+from metering.judging.figures import CIRCUMSTANCES, plain
 from metering.judging.findings import Assessment, Finding
 from metering.judging.span import Window
 from metering.workbench import Progress, Works, silent
@@ -145,10 +146,10 @@ def _figures(row: Finding, facts: Facts, at: int) -> list[Difference]:
     told = []
     for days, window in row.numbers["windows"].items():
         seen = facts.windows[int(days)]
-        for name in FIGURES:
+        for name, values in seen.values.items():
             if name not in window:  # not yet measured when the finding was kept
                 continue
-            before, now = window[name], plain(name, getattr(seen, name)[at])
+            before, now = window[name], plain(name, values[at])
             if before != now:
                 told.append(Difference(row.id, name, int(days), before, now))
     return told

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from metering.judging.assess import Findings
 from metering.judging.policy import GROWS, Verdict
-from metering.series import LIVE
 from metering.workbench import Works
 from providers.base import ProviderFault, ServiceKind, Verb
+from providers.metrics import LIVE
 from quota.directory import CatalogItem, Pool
 from quota.errors import Refused
 from quota.inventory import Resource

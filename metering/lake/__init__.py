@@ -16,7 +16,7 @@ from metering.lake.landing import Landing
 from metering.lake.readings import Window
 from metering.lake.recent import deliveries
 from metering.lake.retention import KEEP, Keep, Removed
-from metering.lake.samples import CAPACITIES, LIVE, METRICS, Array, natural, nothing, reported
+from metering.lake.samples import CAPACITIES, natural, nothing
 from metering.lake.store import Lake, Receipt
 
 __all__ = [
@@ -24,9 +24,6 @@ __all__ = [
     "CAPACITIES",
     "CHUNK",
     "KEEP",
-    "LIVE",
-    "METRICS",
-    "Array",
     "Damaged",
     "Edges",
     "Keep",
@@ -49,7 +46,6 @@ __all__ = [
     "nothing",
     "number_of",
     "recent",
-    "reported",
     "sql",
     "write_whole",
 ]

@@ -41,7 +41,8 @@ from metering.lake.files import (
     sync_folder,
     write_json,
 )
-from metering.lake.samples import ABSENT, COLUMNS, FROZEN, Cells, reported
+from metering.lake.samples import COLUMNS, Cells
+from providers.metrics import ABSENT, FROZEN, reported
 
 if TYPE_CHECKING:
     from metering.lake.places import Places

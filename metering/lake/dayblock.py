@@ -21,20 +21,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from metering.lake.samples import (
-    ABSENT,
-    CAPACITIES,
-    COLUMNS,
-    FROZEN,
-    LIVE,
-    METRICS,
-    NO_SEC,
-    OFF,
-    Array,
-    Cells,
-    nothing,
-    reported,
-)
+from metering.lake.samples import CAPACITIES, COLUMNS, NO_SEC, Cells, nothing
+from providers.metrics import ABSENT, FROZEN, LIVE, METRICS, OFF, Array, reported
 
 
 @dataclass(slots=True)

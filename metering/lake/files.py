@@ -39,7 +39,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow import fs
 
-from metering.lake.samples import COLUMNS, METRICS, Array, Cells, reported
+from metering.lake.samples import COLUMNS, Cells
+from providers.metrics import METRICS, Array, reported
 from quota.errors import N_, NoRoom, out_of_room
 
 BLOCK = 512

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from metering.lake.dayblock import lay
 from metering.lake.files import BLOCK, Footers, Reader, number_of
-from metering.lake.samples import ABSENT, COLUMNS, FROZEN, LIVE, METRICS, OFF, Array, Cells, natural, nothing
+from metering.lake.samples import COLUMNS, Cells, natural, nothing
+from providers.metrics import ABSENT, FROZEN, LIVE, METRICS, OFF, Array
 
 if TYPE_CHECKING:
     from metering.lake.places import Places

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from metering.lake.dayblock import Block, Edges
 from metering.lake.files import table_of
-from metering.lake.samples import ABSENT, CAPACITIES, FROZEN, LIVE, METRICS, OFF, Array, nothing, reported
+from metering.lake.samples import CAPACITIES, nothing
 from metering.quantiles import BIN_HUNDREDTHS, sorter
+from providers.metrics import ABSENT, FROZEN, LIVE, METRICS, OFF, Array, reported
 
 _EMPTY_BIN = np.uint16(65535)
 _BIN_OF = np.append(np.arange(65535) // BIN_HUNDREDTHS, _EMPTY_BIN).astype(np.uint16)

@@ -22,12 +22,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from metering.quantiles import MISSING
-
-Array = NDArray[Any]
-
-ABSENT, LIVE, OFF, FROZEN = range(4)
-"""States of a slot: nothing came; live; off but reporting (vcpu = 0); the same values for too long."""
+from providers.metrics import LIVE, METRICS, MISSING, OFF, Array, reported
 
 NO_SEC = np.uint16(65535)
 """The second within a slot at which nothing was reported."""
@@ -35,49 +30,6 @@ NO_SEC = np.uint16(65535)
 EARLIEST, LATEST = 946_684_800, 4_102_444_800
 """Times outside 2000..2099 are no times of a sample (seconds since 1970, UTC)."""
 
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One column of the lake.
-
-    limit: above it a value is absurd and refused. telling: from here on a value has digits enough that a
-    live machine does not repeat it by chance for an hour; None = it may rightly stand still (memory, disk).
-    joined: added when days had been closed without it: what does not report it is marked as it was before.
-    Percentages are uint16 hundredths, clipped at 655.34; the rest float32 with NaN for "not reported".
-    """
-
-    name: str
-    unit: str
-    limit: float
-    telling: float | None = None
-    percent: bool = False
-    histogram: bool = False
-    last: bool = False
-    joined: bool = False
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(np.uint16 if self.percent else np.float32)
-
-
-METRICS: Mapping[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        # Over 100 % is real (bursting above the nominal clock: 182 % seen); ten times the machine is not.
-        Metric("cpu_pct", "%", 1_000, telling=0.1, percent=True, histogram=True),
-        # Used against a provisioned figure that may be 1 MiB: 153,600 % seen.
-        Metric("mem_pct", "%", 1_000_000, percent=True, histogram=True),
-        Metric("disk_pct", "%", 1_000, percent=True, last=True),
-        Metric("card_pct", "%", 1_000, telling=0.1, percent=True),
-        Metric("net_rx_kbps", "kbit/s", 1e9, telling=8.0),
-        Metric("net_tx_kbps", "kbit/s", 1e9, telling=8.0),
-        Metric("disk_read_kbs", "KiB/s", 1e9, telling=1.0),
-        Metric("disk_write_kbs", "KiB/s", 1e9, telling=1.0),
-        Metric("connections", "", 1e9, telling=10.0),
-        # What the machine wanted and the hypervisor gave to others, of the time of its CPUs.
-        Metric("steal_pct", "%", 1_000, percent=True, joined=True),
-    )
-}
 
 CAPACITIES: Mapping[str, np.dtype[Any]] = {"vcpu": np.dtype(np.uint16), "mem_mb": np.dtype(np.uint32)}
 """Capacity as observed at the sample; the type's greatest number = not reported."""
@@ -89,14 +41,6 @@ def nothing(name: str) -> Any:
     """The value that says "not reported" in column `name`."""
     dtype = COLUMNS[name]
     return np.float32(np.nan) if dtype.kind == "f" else dtype.type(np.iinfo(dtype).max)
-
-
-def reported(values: Array) -> NDArray[np.bool_]:
-    """Where a column of the lake holds a value."""
-    if values.dtype.kind == "f":
-        return ~np.isnan(values)
-    present: NDArray[np.bool_] = values != np.iinfo(values.dtype).max
-    return present
 
 
 def natural(name: str, values: Array) -> NDArray[np.float64]:

@@ -12,7 +12,8 @@ import duckdb
 
 from metering.lake.closing import KINDS
 from metering.lake.files import Reader
-from metering.lake.samples import CAPACITIES, COLUMNS, METRICS
+from metering.lake.samples import CAPACITIES, COLUMNS
+from providers.metrics import METRICS
 from quota.errors import N_, Invalid
 
 if TYPE_CHECKING:

@@ -38,7 +38,8 @@ from metering.lake import repair as lake_repair
 from metering.lake import sources as lake_sources
 from metering.lake.files import HotName, check_source, day_of, hot_names, hot_tables, room, write_tables
 from metering.lake.places import Places, seal
-from metering.lake.samples import Array, Cells, Delivery, canonical
+from metering.lake.samples import Cells, Delivery, canonical
+from providers.metrics import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metering import quantiles
+from providers.metrics import LIVE, MISSING, Array
 
-Array = NDArray[Any]
-
-MISSING = 65535
-LIVE = 1
 QUANTILES = (0.50, 0.95, 0.99)
 LEVELS = 202
 """Half-point bins that `from_days` needs at least: 0 to 100 % and beyond."""

@@ -12,13 +12,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from metering.judging import Engine, Survey, Task, named
-from metering.lake import BLOCK, CHUNK, Array, Shelf, Window
+from metering.lake import BLOCK, CHUNK, Shelf, Window
 from metering.overview import usage
 from metering.overview.usage import Usage
-from metering.quantiles import MISSING
+from providers.metrics import MISSING, Array
 from quota.calendar import WorkingDays
 
-METRICS = ("cpu_pct", "mem_pct")
+UTILISATIONS = ("cpu_pct", "mem_pct")
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ def _reported(
 def _exact(shelf: Shelf, survey: Survey, task: Task) -> tuple[NDArray[np.int32], Usage, Usage]:
     worked = task.about["worked"]
     window = next(
-        shelf.windows(task.ids, survey.first, survey.last, METRICS),
+        shelf.windows(task.ids, survey.first, survey.last, UTILISATIONS),
         Window(np.zeros(0, np.int32), np.zeros((0, len(worked) * shelf.slots), np.uint8), {}),
     )
     nothing = np.zeros((0, len(worked) * shelf.slots), np.uint16)
-    cpu, mem = (usage.profile(window.values.get(name, nothing), window.state, worked) for name in METRICS)
+    cpu, mem = (usage.profile(window.values.get(name, nothing), window.state, worked) for name in UTILISATIONS)
     return window.resources, cpu, mem
 
 
@@ -92,9 +92,9 @@ def _near(shelf: Shelf, survey: Survey, task: Task) -> tuple[NDArray[np.int32], 
             continue
         groups = reader.groups(low, high)
         if groups:
-            found.append((number, reader.histograms(groups, METRICS, low, high)))
+            found.append((number, reader.histograms(groups, UTILISATIONS, low, high)))
     ids = np.unique(np.concatenate([np.zeros(0, np.int32), *(one["resource"] for _, one in found)])).astype(np.int32)
-    cpu, mem = (_from_days(name, found, ids, worked) for name in METRICS)
+    cpu, mem = (_from_days(name, found, ids, worked) for name in UTILISATIONS)
     return ids, cpu, mem
 
 

@@ -14,9 +14,10 @@ from sqlalchemy.orm import joinedload
 
 from metering.judging import Policy, calendars, demanded, pipeline
 from metering.lake import nothing
-from metering.series import LIVE, Series, flatten
+from metering.series import Series, flatten
 from metering.workbench import Works
 from providers.base import ServiceKind
+from providers.metrics import LIVE, STEP_S
 from quota.actors import steward
 from quota.db import batches
 from quota.errors import N_, Invalid
@@ -80,9 +81,12 @@ def past(works: Works, days: int = DAYS, *, pool_id: int | None = None, last: da
 def parts(works: Works, of: Past) -> Iterator[Series]:
     """The machines' live samples, block by block; names are resource ids written out.
 
-    A slot whose size was not reported has the size of the slot before it; before the first report, today's.
+    A slot whose size was not reported has the size of the slot before it; before the first report, today's. Raises
+    ValueError for a lake whose samples are not five minutes apart: a backtest takes no others.
     """
     lake = works.lake
+    if lake.step_s != STEP_S:
+        raise ValueError("a backtest takes samples of five minutes")
     first_slot = int((np.datetime64(of.first) - np.datetime64("1970-01-01")).astype(int)) * lake.slots
     first_slot -= lake.utc_offset_s // lake.step_s
     for block in lake.windows(

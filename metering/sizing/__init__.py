@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metering.sizing import backtest, expansion, methods, rightsizing, shapes, traces
-from metering.sizing.backtest import NAMES, SLOTS, Days
+from metering.sizing.backtest import NAMES, Days
 from metering.sizing.expansion import COVERED, EXECUTED, HOUR
 from metering.sizing.methods import LIMITS, METHODS, OWN, Sizing, sizing
 from metering.sizing.outcomes import MARKS, Result, frontier, merge, report
@@ -20,7 +20,6 @@ __all__ = [
     "NAMES",
     "OWN",
     "PROFILES",
-    "SLOTS",
     "Days",
     "Fast",
     "Outlook",

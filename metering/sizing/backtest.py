@@ -12,21 +12,17 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metering.quantiles import from_histogram
-from metering.series import STEP_S, Series
+from metering.series import Series
 from metering.sizing.expansion import EXECUTED, REPLAYED, Manner, expand
 from metering.sizing.methods import sizing
 from metering.sizing.outcomes import Result, Trail, join
 from metering.sizing.rightsizing import BINS, PROFILES, Profile, newborn, night, profile, rebin, rescale, tidal
+from providers.metrics import SLOTS, STEP_S, Array
 
-Array = NDArray[Any]
-
-SLOTS = 86400 // STEP_S
 SHORTEST = 2 * SLOTS  # machines with fewer samples are not judged
 CELLS = 2_000_000  # machines x slots handled at once: some 100 MB
 POINTS = 10_000.0  # hundredths of a per cent in one

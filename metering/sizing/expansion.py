@@ -13,14 +13,11 @@ Pure: neither database nor clock. Sizes are in one unit (vCPU) throughout; r = m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metering.sizing.rightsizing import EDGES, SATURATED_BIN, Fast
-
-Array = NDArray[Any]
+from providers.metrics import Array
 
 HOUR = 12
 """Samples of five minutes in the hour that is looked at."""

@@ -10,13 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from metering.series import STEP_S
-
-Array = NDArray[Any]
-
-SLOTS = 86400 // STEP_S
+from providers.metrics import SLOTS, STEP_S, Array
 
 MARKS = (
     "violation_rate",

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from metering.series import STEP_S, Series, hundredths
+from metering.series import Series, hundredths
+from providers.metrics import STEP_S
 
 MOST = 1_000.0  # per cent, as the lake has it
 MOST_CORES = 65_536  # as shapes may have at most

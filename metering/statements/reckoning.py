@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 HELD = frozenset({ResourceState.RUNNING, ResourceState.STOPPED, ResourceState.ERROR, ResourceState.RECYCLED})
 """States in which a resource holds its capacity: all but deleted. In the recycle bin it can still be restored."""
 
-OFF = frozenset({ResourceState.STOPPED, ResourceState.RECYCLED})
+SWITCHED_OFF = frozenset({ResourceState.STOPPED, ResourceState.RECYCLED})
 """Of these, those charged as off."""
 
 
@@ -94,7 +94,7 @@ def as_spells(told: Sequence[Sequence[inventory.Spell]], start: datetime) -> Spe
             if spell.state not in HELD:
                 continue
             row.append(number)
-            stopped.append(spell.state in OFF)
+            stopped.append(spell.state in SWITCHED_OFF)
             first.append(int(spell.start.timestamp() - base))
             last.append(int(spell.end.timestamp() - base))
             for kind in CLASSES:

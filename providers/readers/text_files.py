@@ -14,11 +14,11 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
+from providers.metrics import Array
 from providers.readers.refusals import Reading, unusable
 
 BLOCK = 16 << 20
@@ -30,8 +30,6 @@ HUGE = 64 << 10
 TROUBLES = ("line.fields", "line.quotes", "line.huge", "line.encoding", "line.blank", "line.return")
 
 REPLACED = "\ufffd".encode()
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-KBPS_IN_KBS = 8.192
-PERIOD_S = 300
+from providers.metrics import KBPS_IN_KBS, METRICS, PERIOD_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +28,14 @@ class Quantity:
     places: bool = False
 
 
-PERCENT = 655.34
-"""The largest percentage that the lake can hold (hundredths in 16 bits, the last one meaning "missing")."""
-
-METRICS: tuple[Quantity, ...] = (
-    Quantity("cpu_pct", PERCENT),
-    Quantity("mem_pct", PERCENT),
-    Quantity("disk_pct", PERCENT),
-    Quantity("card_pct", PERCENT),
-    Quantity("net_rx_kbps", 1e9),
-    Quantity("net_tx_kbps", 1e9),
-    Quantity("disk_read_kbs", 1e9),
-    Quantity("disk_write_kbs", 1e9),
-    Quantity("connections", 1e9),
-)
-
 VCPU = Quantity("vcpu", 65534, whole=True, places=True)
 MEM_MB = Quantity("mem_mb", 2**32 - 2)
 MEM_USED_MB = Quantity("mem_used_mb", 2**32 - 2)
 
-QUANTITIES: Mapping[str, Quantity] = {one.name: one for one in (*METRICS, VCPU, MEM_MB, MEM_USED_MB)}
+QUANTITIES: Mapping[str, Quantity] = {
+    **{name: Quantity(name, metric.most) for name, metric in METRICS.items()},
+    **{each.name: each for each in (VCPU, MEM_MB, MEM_USED_MB)},
+}
 
 ROLES = frozenset({"id", "name", "time", "metric", "value", "unit", "dur_s"})
 """Columns that are not quantities themselves but say whose, when, what and how long."""
@@ -76,23 +63,7 @@ def _meanings() -> dict[str, Meaning]:
         ("value", 1, "value 值 数值 指标值"),
         ("unit", 1, "unit 单位 计量单位"),
         ("dur_s", 1, "dur_s duration_s 时长(秒)"),
-        ("cpu_pct", 1, "cpu_pct cpuusage[%] cpuutilization cpu_utilization_asg_misconfiguration"),
-        ("cpu_pct", 1, "cpu使用率 cpu使用率(%) cpu利用率 cpu利用率(%)"),
-        ("mem_pct", 1, "mem_pct memory_pct memoryutilization mem_used_percent"),
-        ("mem_pct", 1, "内存使用率 内存使用率(%) 内存利用率 内存利用率(%)"),
-        ("disk_pct", 1, "disk_pct disk_used_percent 磁盘使用率 磁盘使用率(%) 磁盘利用率(%)"),
-        ("card_pct", 1, "card_pct gpu_pct npu_pct 加速卡使用率 加速卡使用率(%) 显卡使用率(%)"),
-        ("net_rx_kbps", 1, "net_rx_kbps 入流量(kbps) 入带宽(kbps)"),
-        ("net_tx_kbps", 1, "net_tx_kbps 出流量(kbps) 出带宽(kbps)"),
-        ("net_rx_kbps", KBPS_IN_KBS, "net_rx_kbs networkreceivedthroughput[kb/s] 入流量(kb/s)"),
-        ("net_tx_kbps", KBPS_IN_KBS, "net_tx_kbs networktransmittedthroughput[kb/s] 出流量(kb/s)"),
-        ("net_rx_kbps", 8 / 1000 / PERIOD_S, "networkin"),
-        ("net_tx_kbps", 8 / 1000 / PERIOD_S, "networkout"),
-        ("disk_read_kbs", 1, "disk_read_kbs diskreadthroughput[kb/s] 磁盘读(kb/s) 磁盘读取(kb/s)"),
-        ("disk_write_kbs", 1, "disk_write_kbs diskwritethroughput[kb/s] 磁盘写(kb/s) 磁盘写入(kb/s)"),
-        ("disk_read_kbs", 1 / 1024 / PERIOD_S, "diskreadbytes"),
-        ("disk_write_kbs", 1 / 1024 / PERIOD_S, "diskwritebytes"),
-        ("connections", 1, "connections databaseconnections 连接数"),
+        *((metric.name, factor, many) for metric in METRICS.values() for factor, many in metric.headings),
         ("vcpu", 1, "vcpu vcpus cpu_cores cpucores 核数 cpu核数 vcpu数"),
         ("mem_mb", 1, "mem_mb mem_total_mb 内存(mb) 内存总量(mb)"),
         ("mem_mb", 1 / 1024, "memorycapacityprovisioned[kb] mem_total_kb 内存总量(kb)"),
@@ -132,11 +103,17 @@ def metric_of_file(stem: str) -> Meaning | None:
 
 
 _SAID: Mapping[str, frozenset[str]] = {
-    **dict.fromkeys(("cpu_pct", "mem_pct", "disk_pct", "card_pct"), frozenset({"%", "percent", "pct", "百分比"})),
-    **dict.fromkeys(("net_rx_kbps", "net_tx_kbps"), frozenset({"kbps", "kbit/s"})),
-    **dict.fromkeys(("disk_read_kbs", "disk_write_kbs"), frozenset({"kb/s", "kib/s"})),
-    **dict.fromkeys(("mem_mb", "mem_used_mb"), frozenset({"mb", "mib"})),
-    **dict.fromkeys(("vcpu", "connections"), frozenset({"核", "个", "core", "cores", "count", "none"})),
+    "%": frozenset({"%", "percent", "pct", "百分比"}),
+    "kbit/s": frozenset({"kbps", "kbit/s"}),
+    "KiB/s": frozenset({"kb/s", "kib/s"}),
+    "MiB": frozenset({"mb", "mib"}),
+    "": frozenset({"核", "个", "core", "cores", "count", "none"}),
+}
+_UNIT: Mapping[str, str] = {
+    **{name: metric.unit for name, metric in METRICS.items()},
+    MEM_MB.name: "MiB",
+    MEM_USED_MB.name: "MiB",
+    VCPU.name: "",
 }
 _SAID_OTHERWISE: Mapping[float, frozenset[str]] = {
     KBPS_IN_KBS: frozenset({"kb/s", "kib/s"}),
@@ -145,13 +122,13 @@ _SAID_OTHERWISE: Mapping[float, frozenset[str]] = {
     1 / 1024: frozenset({"kb", "kib"}),
     1024: frozenset({"gb", "gib"}),
 }
-"""How units are written, by a quantity's name, and by the factor where its header is in another unit."""
+"""How units are written, by a quantity's own, and by the factor where its header is in another unit."""
 
 
 def agrees(found: Meaning, unit: str) -> bool:
     """Whether the unit written beside a value is the one that it is read in; an empty one says nothing."""
     word = plain(unit)
-    return not word or word in (_SAID[found.name] if found.factor == 1 else _SAID_OTHERWISE[found.factor])
+    return not word or word in (_SAID[_UNIT[found.name]] if found.factor == 1 else _SAID_OTHERWISE[found.factor])
 
 
 def says_percent(header: str) -> bool:

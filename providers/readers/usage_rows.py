@@ -8,20 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from providers.metrics import METRICS, MOST_PERCENT, PERIOD_S, Array
 from providers.readers.figures import is_error, is_rounded, is_total, unwrapped
 from providers.readers.refusals import Reading, unusable
 from providers.readers.usage_columns import (
     MEM_MB,
-    METRICS,
     MOST_DURATION_S,
-    PERCENT,
-    PERIOD_S,
     QUANTITIES,
     VCPU,
     Meaning,
@@ -32,8 +28,6 @@ from providers.readers.usage_columns import (
 from providers.readers.usage_formats import VALUES_A_DAY, Field, Plan
 from providers.readers.usage_spool import repeated
 from providers.readers.usage_values import EARLIEST, EPOCH_UNITS, LATEST, epoch_unit, numbers, times
-
-Array = NDArray[Any]
 
 MOST_LONG_ROWS = 20_000_000
 """Rows of one long file: they have to be together in memory to become rows of a moment."""
@@ -99,7 +93,7 @@ class Rows:
                 if field.name in QUANTITIES
             }
         self._memory(columns, good)
-        told = [columns[one.name] for one in METRICS if one.name in columns]
+        told = [columns[name] for name in METRICS if name in columns]
         empty = np.logical_and.reduce([np.isnan(one) for one in told]) if told else np.ones(n, bool)
         if VCPU.name in columns:
             empty &= columns[VCPU.name] != 0  # a machine that is off need not say more than that
@@ -316,9 +310,9 @@ class Rows:
             return
         total = columns[MEM_MB.name]
         share = np.divide(100.0 * used, total, out=np.full(len(used), np.nan), where=total > 0)
-        over = share > PERCENT
+        over = share > MOST_PERCENT
         self._clipped += int((over & good).sum())
-        columns["mem_pct"] = np.where(over, PERCENT, share)
+        columns["mem_pct"] = np.where(over, MOST_PERCENT, share)
 
     # merged rows
 

@@ -14,9 +14,8 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from providers.metrics import Array
 
 IN_MEMORY = 2_000_000
 """Rows kept in memory; what comes after goes to a temporary file."""

@@ -30,7 +30,8 @@ from console.schema import upgrade
 from metering import cases
 from metering.cases.exemptions import Category
 from metering.judging import assess, findings, policies
-from metering.judging.figures import FIGURES, Facts
+from metering.judging.facts import Facts
+from metering.judging.figures import FIGURES
 from metering.judging.policy import Verdict
 from providers.adapters.simulated.cloud import SimulatedCloud
 from providers.base import ServiceKind

@@ -19,9 +19,9 @@ from console.app import create_app
 from console.book import EXTENSION
 from console.settings import Settings
 from metering.intake import push, sources
-from metering.lake.samples import METRICS
 from metering.lake.store import Lake
 from metering.workbench import Works
+from providers.metrics import METRICS
 from quota.actors import Actor, Role
 from quota.db import Book
 from quota.directory.pools import CloudProvider, Pool

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
-from metering.lake.samples import ABSENT, LIVE, METRICS, OFF
+from providers.metrics import ABSENT, LIVE, METRICS, OFF
 
 STEP, OFFSET = 300, 28_800
 DAY = date(2026, 9, 21)

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from metering.judging import assess, facts
-from metering.judging.facts import DailyUse
-from metering.judging.figures import Facts
+from metering.judging.facts import Facts
 from metering.judging.policy import Verdict
+from metering.judging.seen import TRAFFIC, DailyUse
 from metering.series import grid
 from metering.sizing.traces import load
+from providers.metrics import MISSING
 from tests.recordings.folder import recording
 
 DAY = 288
@@ -35,14 +36,25 @@ def block(cpu: float = 50.0, mem: float = 50.0, net: float = 500.0, disk: float 
     }
 
 
+NAMED = {"cpu": "cpu_pct", "mem": "mem_pct", "net": "net_rx_kbps", "disk": "disk_pct", "card": "card_pct",
+         "conn": "connections", "steal": "steal_pct"}  # fmt: skip
+
+
+def measure(state: np.ndarray, policy: assess.Policy, slots_per_day: int = DAY, **samples) -> Facts:
+    """Facts of samples by short names; what is no metric is a circumstance."""
+    columns = {NAMED[name]: samples.pop(name) for name in list(samples) if name in NAMED}
+    columns = {name: column for name, column in columns.items() if column is not None}
+    return assess.measure(columns, state, policy=policy, slots_per_day=slots_per_day, **samples)
+
+
 def verdict(samples: dict, policy: assess.Policy | None = None, **circumstances) -> assess.Findings:
     policy = policy or assess.default()
-    return assess.judge(assess.measure(**samples, policy=policy, **circumstances), policy)
+    return assess.judge(measure(**samples, policy=policy, **circumstances), policy)
 
 
 def silence(samples: dict, slots: slice) -> dict:
     samples["state"][:, slots] = 0
-    samples["cpu"][:, slots] = samples["mem"][:, slots] = assess.MISSING
+    samples["cpu"][:, slots] = samples["mem"][:, slots] = MISSING
     samples["net"][:, slots] = np.nan
     return samples
 
@@ -145,7 +157,7 @@ class TestServices:
 
     def line(self, kbps: float, bought: float = 10_000.0, peak: float | None = None) -> assess.Findings:
         samples = block(net=kbps)
-        samples["cpu"][:] = samples["mem"][:] = samples["disk"][:] = assess.MISSING
+        samples["cpu"][:] = samples["mem"][:] = samples["disk"][:] = MISSING
         if peak is not None:
             samples["net"][0, ::DAY] = peak
         return verdict(samples, kind=np.array(["bandwidth"]), line_kbps=np.array([bought]))
@@ -230,7 +242,7 @@ class TestUnknown:
 
     def test_memory_reported_once_a_day_is_not_memory_known(self):
         samples = block(cpu=1, mem=5, net=1)
-        samples["mem"][:] = assess.MISSING
+        samples["mem"][:] = MISSING
         samples["mem"][0, ::DAY] = 500
         assert verdict(samples)[0] is Verdict.UNKNOWN
 
@@ -270,7 +282,7 @@ class TestOtherKinds:
     @pytest.mark.parametrize("kind", ["volume", "eip"])
     def test_unattached_for_fifteen_days(self, kind):
         samples = silence(block(), slice(0, MONTH))
-        samples["disk"][:] = assess.MISSING
+        samples["disk"][:] = MISSING
         for days, expected in ((15.0, Verdict.UNATTACHED), (14.9, Verdict.NORMAL), (np.nan, Verdict.NORMAL)):
             found = verdict(samples, kind=np.array([kind]), unattached_days=np.array([days]))
             assert found[0] is expected
@@ -296,7 +308,7 @@ class TestMeasure:
         mem = (rng.uniform(20, 60, (r, 1)) * 100 + rng.integers(0, 500, shape)).astype(np.uint16)
         state = rng.choice(np.array([0, 1, 2, 3], np.uint8), shape, p=[0.02, 0.94, 0.02, 0.02])
         state[2] = 0
-        cpu[rng.random(shape) < 0.01] = assess.MISSING
+        cpu[rng.random(shape) < 0.01] = MISSING
         return {
             "cpu": cpu,
             "mem": mem,
@@ -307,18 +319,18 @@ class TestMeasure:
 
     def test_against_a_plain_loop(self):
         samples = self.noisy()
-        seen = assess.measure(**samples, policy=assess.default()).windows[7]
+        seen = measure(**samples, policy=assess.default()).windows[7]
         for i in range(7):
             live = samples["state"][i, -7 * DAY :] == 1
             cpu = samples["cpu"][i, -7 * DAY :]
-            known = cpu[live & (cpu != assess.MISSING)] / 100
+            known = cpu[live & (cpu != MISSING)] / 100
             if not known.size:
                 assert np.isnan(seen.cpu_p95[i])
                 assert seen.coverage[i] == 0
                 continue
             by_day = [
                 c[k].max() / 100
-                for c, k in zip(cpu.reshape(7, DAY), (live & (cpu != assess.MISSING)).reshape(7, DAY), strict=True)
+                for c, k in zip(cpu.reshape(7, DAY), (live & (cpu != MISSING)).reshape(7, DAY), strict=True)
             ]
             assert seen.live[i] == live.sum()
             assert seen.cpu_mean[i] == pytest.approx(known.mean())
@@ -331,19 +343,19 @@ class TestMeasure:
 
     def test_blocks_of_any_size_give_the_same(self, monkeypatch):
         samples = self.noisy()
-        whole = assess.measure(**samples, policy=assess.default())
+        whole = measure(**samples, policy=assess.default())
         monkeypatch.setattr(facts, "CELLS", 2 * MONTH)
-        parts = assess.measure(**samples, policy=assess.default())
+        parts = measure(**samples, policy=assess.default())
         assert [whole.row(i) for i in range(7)] == [parts.row(i) for i in range(7)]
 
     def test_daily_histograms_give_the_same_but_for_half_a_point(self):
         samples = self.noisy()
-        exact = assess.measure(**samples, policy=assess.default(), slots_per_day=DAY)
+        exact = measure(**samples, policy=assess.default())
         live = (samples["state"] == 1).reshape(7, 30, DAY)
 
         def use(values):
             days = values.reshape(7, 30, DAY)
-            known = live & (days != assess.MISSING)
+            known = live & (days != MISSING)
             bins = np.minimum(days // 50, 200)
             counts = np.zeros((7, 30, 201), np.uint16)
             r, d, s = np.nonzero(known)
@@ -353,18 +365,20 @@ class TestMeasure:
 
         net = np.where(live, samples["net"].reshape(7, 30, DAY), 0).sum(axis=2) / np.maximum(live.sum(axis=2), 1)
         rolled = assess.measure_daily(
-            use(samples["cpu"]),
-            use(samples["mem"]),
+            {
+                "cpu_pct": use(samples["cpu"]),
+                "mem_pct": use(samples["mem"]),
+                TRAFFIC: DailyUse(n=live.sum(axis=2), total=net * live.sum(axis=2)),
+                "disk_pct": DailyUse(last=np.full((7, 30), 30.0)),
+            },
             live.sum(axis=2),
             (samples["state"] == 2).reshape(7, 30, DAY).sum(axis=2),
             (samples["state"] == 3).reshape(7, 30, DAY).sum(axis=2),
-            net,
-            np.full((7, 30), 30.0),
             policy=assess.default(),
         )
         for name in assess.FIGURES:
             tolerance = 0.5 if name in ("cpu_p50", "cpu_p95", "cpu_p99", "mem_p95") else 1e-4
-            ours, theirs = getattr(exact.windows[30], name), getattr(rolled.windows[30], name)
+            ours, theirs = exact.windows[30][name], rolled.windows[30][name]
             if name == "disk_last":
                 ours = np.where(exact.windows[30].live > 0, ours, 30.0)
             np.testing.assert_allclose(theirs, ours, atol=tolerance, err_msg=name)
@@ -378,14 +392,14 @@ class TestMeasure:
         nothing = DailyUse(np.zeros((1, 1, 201)), np.zeros((1, 1)), np.zeros((1, 1)))
         zero = np.zeros((1, 1), int)
         with pytest.raises(ValueError, match="frozen"):
-            assess.measure_daily(nothing, None, zero, zero, zero, policy=assess.reference())
+            assess.measure_daily({"cpu_pct": nothing}, zero, zero, zero, policy=assess.reference())
 
     def test_shapes_that_do_not_fit(self):
         samples = block()
-        with pytest.raises(ValueError, match="mem is"):
+        with pytest.raises(ValueError, match="mem_pct is"):
             verdict({**samples, "mem": samples["mem"][:, :-1]})
         with pytest.raises(ValueError, match="whole days"):
-            assess.measure(samples["cpu"][:, 1:], None, samples["state"][:, 1:], policy=assess.default())
+            assess.measure({"cpu_pct": samples["cpu"][:, 1:]}, samples["state"][:, 1:], policy=assess.default())
 
 
 class TestPolicyIsData:
@@ -429,7 +443,11 @@ def measured(trace: Path):
     """A trace, and its facts for the reference policy."""
     series = load(trace)
     laid = grid(series)
-    return series, assess.measure(laid.cpu, laid.mem, laid.state, policy=assess.reference())
+    return series, assess.measure(
+        {"cpu_pct": laid.cpu} | ({} if laid.mem is None else {"mem_pct": laid.mem}),
+        laid.state,
+        policy=assess.reference(),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -496,7 +514,7 @@ class TestStarved:
         assert verdict(samples)[0] not in assess.RECLAIMABLE
 
     def test_who_tells_no_steal_is_not_known_to_be_starved(self):
-        for steal in (None, np.full((1, MONTH), assess.MISSING, np.uint16)):
+        for steal in (None, np.full((1, MONTH), MISSING, np.uint16)):
             found = verdict({**block(), "steal": steal})
             assert np.isnan(found.facts.windows[30].steal_mean[0])
             assert found[0] == verdict(block())[0]

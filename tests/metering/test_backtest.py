@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metering.series import MISSING, Series, flatten
+from metering.series import Series, flatten
 from metering.simulation.judgement_report import CHOSEN_WITHOUT_RND
 from metering.sizing import backtest, outcomes
 from metering.sizing.rightsizing import PROFILES, Profile
 from metering.sizing.traces import load
+from providers.metrics import MISSING
 from tests.recordings import truth
 from tests.recordings.folder import recording
 

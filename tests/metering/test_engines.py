@@ -13,7 +13,7 @@ from pyarrow import fs
 
 from metering.judging import assess, engines, measuring
 from metering.judging.engines import Survey
-from metering.judging.figures import concat
+from metering.judging.facts import concat
 from metering.judging.policy import default
 from metering.lake import closed_days
 from metering.lake.store import Lake

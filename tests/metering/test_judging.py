@@ -14,6 +14,7 @@ from metering.judging import business, findings, pipeline, policies, recompute
 from metering.judging.business import Period, Recurs
 from metering.judging.policy import GROWS, Condition, Policy, Rule, Section, Verdict, default
 from metering.lake.store import Lake
+from metering.simulation import history
 from metering.sizing.rightsizing import PROFILES, newborn, night, outlook
 from metering.workbench import Works
 from quota.actors import Actor, Role, steward
@@ -344,3 +345,23 @@ class TestOutlook:
         np.testing.assert_array_equal(seen.saturated, state.saturated)
         np.testing.assert_array_equal(seen.observed, state.observed)
         assert np.mean(np.abs(seen.lately - state.targets.max(axis=1)) < 1e-3) > 0.95
+
+
+def test_a_lake_of_another_step_is_judged_by_its_own(works, past, today, tmp_path):
+    """A sample every quarter of an hour, and all of them there: covered, for samples are due a quarter of an hour apart."""
+    slow = replace(works, lake=Lake(tmp_path / "quarters", step_s=900))
+    begin = today - timedelta(days=30)
+    ts = int(datetime(begin.year, begin.month, begin.day, tzinfo=ZONE).timestamp()) + np.arange(30 * 96) * 900
+    noise = np.random.default_rng(1).random(len(ts))
+    ids = np.full(len(ts), past["quiet"], np.int32)
+    slow.lake.append("slow", pa.table({"resource": ids, "ts": ts, "cpu_pct": 50 + noise, "mem_pct": 50 + noise}))
+    slow.lake.roll()
+    run, found = judged(slow, today)
+    verdict, _target, numbers, _reasons = found["quiet"]
+    month = numbers["windows"]["30"]
+    assert (verdict, month["wanted"], month["expected"], month["live"]) == ("normal", 2880, 2880, 2880)
+    assert (month["coverage"], month["received"]) == (1.0, 1.0)
+    assert found["young"][2]["windows"]["30"]["expected"] < 30 * 96
+    assert recompute.run(slow, run).same
+    with pytest.raises(ValueError, match="five minutes"):
+        next(history.parts(slow, history.past(slow)))

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metering.lake.samples import ABSENT, COLUMNS, FROZEN, LIVE, OFF, natural
+from metering.lake.samples import COLUMNS, natural
 from metering.lake.store import Lake
+from providers.metrics import ABSENT, FROZEN, LIVE, OFF
 from tests.metering.samples import DAY, MIDNIGHT, Model, Sample, days_of, joined, steady, table
 from tests.patience import PATIENCE
 

@@ -15,8 +15,8 @@ import pytest
 
 from metering.lake.files import Damaged, Footers, LakeFull, Reader, write_tables
 from metering.lake.retention import Keep
-from metering.lake.samples import LIVE
 from metering.lake.store import Lake
+from providers.metrics import LIVE
 from quota.actors import steward
 from tests.metering.samples import DAY, MIDNIGHT, Sample, joined, steady, table
 from tests.metering.test_lake import fingerprint, seen

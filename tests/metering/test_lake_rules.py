@@ -8,8 +8,8 @@ import pytest
 
 from metering.judging import facts
 from metering.judging.policy import default
-from metering.lake.samples import FROZEN, LIVE, OFF
 from metering.lake.store import Lake
+from providers.metrics import FROZEN, LIVE, OFF
 from tests.metering.samples import DAY, MIDNIGHT, Sample, joined, steady, table
 from tests.metering.test_lake import seen
 
@@ -48,9 +48,7 @@ def test_gaps_bend_neither_means_nor_quantiles_nor_shares(tmp_path):
     holes = without({**whole, "resource": np.full(2016, 2)}, keep)
     lake = closed(tmp_path, whole, holes)
     windows = list(lake.windows(None, DAY, DAY + timedelta(days=6), ("cpu_pct", "mem_pct")))
-    found = facts.measure(
-        windows[0].values["cpu_pct"], windows[0].values["mem_pct"], windows[0].state, policy=default()
-    )
+    found = facts.measure(windows[0].values, windows[0].state, policy=default())
     week = found.windows[7]
     assert week.coverage.tolist() == [1.0, 0.25]
     for name in ("cpu_p95", "mem_mean", "mem_p95"):

@@ -10,10 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from metering import quantiles
-from metering.judging import facts
 from metering.lake.files import Reader
-from metering.lake.samples import FROZEN, LIVE
 from metering.lake.store import Lake
+from providers.metrics import FROZEN, LIVE, OFF
 from tests.recordings.folder import recording
 from tests.suite import outside
 
@@ -170,7 +169,7 @@ def test_the_daily_measure_of_the_traces_is_near_the_exact_one(trace):
     counted = lake.counts(days[0], days[-1])
     for window in lake.windows(None, days[0], days[-1], ("cpu_pct",)):
         for row, vm in enumerate(window.resources.tolist()):
-            assert counted[vm].tolist() == [int((window.state[row] == one).sum()) for one in (LIVE, facts.OFF, FROZEN)]
+            assert counted[vm].tolist() == [int((window.state[row] == one).sum()) for one in (LIVE, OFF, FROZEN)]
 
 
 def test_a_value_costs_a_byte_and_a_half_at_most(trace):

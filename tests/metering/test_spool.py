@@ -14,8 +14,8 @@ import pytest
 from metering.intake import spool
 from metering.intake.signals import DIRECT, POINTS, Signal
 from metering.lake.files import Damaged
-from metering.lake.samples import METRICS
 from metering.lake.store import Lake
+from providers.metrics import METRICS
 from tests.patience import PATIENCE, pause
 
 BEGIN = 1_790_000_100

@@ -12,9 +12,6 @@ PACKAGES = ("quota", "providers", "metering", "console")
 LONGEST = 70  # lines
 
 STILL_LONGER = {
-    "metering/judging/facts.py: _figures",
-    "metering/judging/facts.py: measure",
-    "metering/judging/facts.py: measure_daily",
     "providers/assessment/cards.py: keep",
     "quota/ledger/lending.py: offer",
 }
@@ -49,3 +46,20 @@ def test_a_long_function_is_found_wherever_it_hides(tmp_path: Path) -> None:
     )
     (tmp_path / "quota" / "short.py").write_text("def short():\n" + "    x = 1\n" * (LONGEST - 1), "utf-8")
     assert list(longer_than(LONGEST, tmp_path)) == ["quota/long.py: outer", "quota/long.py: inner"]
+
+
+ONCE = ("ABSENT", "LIVE", "OFF", "FROZEN", "MISSING", "SLOTS", "STEP_S", "METRICS", "Array")
+
+
+def test_what_samples_are_made_of_is_said_once() -> None:
+    """The grid, the states, the value that is none, the table of metrics: in providers/metrics.py, and nowhere again."""
+    found: dict[str, list[str]] = {name: [] for name in ONCE}
+    for package in (*PACKAGES, "benchmarks"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.parse(path.read_text("utf-8")).body:
+                targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+                for target in targets:
+                    for each in target.elts if isinstance(target, ast.Tuple) else [target]:
+                        if isinstance(each, ast.Name) and each.id in found:
+                            found[each.id].append(str(path.relative_to(ROOT)))
+    assert found == {name: ["providers/metrics.py"] for name in ONCE}

@@ -22,7 +22,7 @@ from metering.cases import Case, State, recoveries
 from metering.judging import (
     CALLS_FOR,
     CIRCUMSTANCES,
-    FIGURE_LABELS,
+    FIGURES,
     GROWS,
     LABELS,
     RECLAIMABLE,
@@ -30,6 +30,7 @@ from metering.judging import (
     Finding,
     Prospect,
     Reason,
+    figure,
     findings,
     prospects,
     recompute,
@@ -220,14 +221,14 @@ def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -
     windows = one.numbers.get("windows", {})
     ordered = sorted(windows, key=int)
     rows = [
-        [_(label), *(_told(name, windows[days].get(name)) for days in ordered)]
-        for name, (label, _unit, _factor) in FIGURE_LABELS.items()
-        if any(name in windows[days] for days in ordered)
+        [_(each.label), *(each.text(windows[days].get(code)) for days in ordered)]
+        for code, each in FIGURES.items()
+        if each.offered and any(code in windows[days] for days in ordered)
     ]
     around = [
-        (_(FIGURE_LABELS[name][0]), _told(name, one.numbers.get(name)))
-        for name in CIRCUMSTANCES
-        if one.numbers.get(name) is not None
+        (_(each.label), each.text(one.numbers.get(code)))
+        for code, each in CIRCUMSTANCES.items()
+        if one.numbers.get(code) is not None
     ]
     return render_template(
         "findings/show.html",
@@ -253,19 +254,13 @@ def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -
     )
 
 
-OTHER = {
-    "verdict": N_("结论"), "reasons": N_("依据"), "target": N_("建议规格"),
-    "wanted": N_("窗口时段数"), "expected": N_("应采时段数"), "live": N_("有效时段数"), "off": N_("关机时段数"),
-    "frozen": N_("数据冻结时段数"), "cpu_coverage": N_("CPU 采集覆盖率"), "steal_coverage": N_("CPU 抢占采集覆盖率"), "mem_coverage": N_("内存采集覆盖率"),
-    "net_coverage": N_("网络采集覆盖率"), "card_coverage": N_("加速卡采集覆盖率"),
-    "conn_coverage": N_("连接数采集覆盖率"),
-}  # fmt: skip
-"""What may come out otherwise when a finding is made again, and is no figure that a policy looks at."""
+OTHER = {"verdict": N_("结论"), "reasons": N_("依据"), "target": N_("建议规格")}
+"""What may come out otherwise when a finding is made again, beside figures."""
 
 
 def differing(what: str) -> str:
     """What comes out otherwise, in words."""
-    return _(FIGURE_LABELS[what][0] if what in FIGURE_LABELS else OTHER[what])
+    return _(OTHER.get(what) or figure(what).label)
 
 
 def _basis(one: Finding) -> str | None:
@@ -273,30 +268,16 @@ def _basis(one: Finding) -> str | None:
     why = one.numbers.get("sizing") or {}
     told = [policies.sizing(why["method"])] if "method" in why else []
     if "figure" in why:
-        named = {
-            **{name: label for name, (label, _unit, _factor) in FIGURE_LABELS.items()},
-            "line_p95": N_("带宽使用率 P95"),
-        }
-        name = named[why["figure"]]
+        label = N_("带宽使用率 P95") if why["figure"] == "line_p95" else figure(why["figure"]).label
         told.append(
             _(
                 "%(figure)s %(value)s%%,改后 %(after)s%%",
-                figure=_(name),
+                figure=_(label),
                 value=f"{why['value']:.1f}",
                 after=f"{why['after']:.1f}",
             )
         )
     return _(";").join(told) or None
-
-
-def _told(name: str, value: float | None) -> str:
-    """A figure as people read it; of days the whole ones that have passed."""
-    if value is None:
-        return "—"
-    if name.endswith("days") or name == "cycle_left":
-        return f"{int(value):,}"
-    _label, unit, factor = FIGURE_LABELS[name]
-    return f"{round(value * factor, 2):g}{unit}"
 
 
 def _recoverable(tx: Tx, run: Assessment | None) -> dict[Any, int]:

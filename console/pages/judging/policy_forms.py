@@ -32,9 +32,9 @@ from wtforms.widgets import CheckboxInput, ListWidget
 from console.forms import DateField
 from console.pages.judging import sizing_forms
 from console.words import KINDS, MISSING_LABELS, _, lazy, policies, sentence
+from metering import judging
 from metering.judging import (
     COMPARE,
-    FIGURE_LABELS,
     GROWS,
     LABELS,
     MACHINES,
@@ -181,8 +181,8 @@ class DraftForm(FlaskForm):  # type: ignore[misc]
             if threshold.data is None:
                 _say(threshold, _("请填写门槛"))
                 continue
-            factor = FIGURE_LABELS.get(figure.data, ("", "", 1.0))[2]
-            conditions.append(Condition(figure.data, op.data, float(threshold.data) / factor, missing.data))
+            stored = float(threshold.data) / judging.figure(figure.data).factor
+            conditions.append(Condition(figure.data, op.data, stored, missing.data))
         days, coverage, kinds = (self[f"r{i}_{name}"] for name in ("days", "coverage", "kinds"))
         if not conditions and not any(self[f"r{i}_c{j}_threshold"].errors for j in range(self.layout.conditions[i])):
             _say(self[f"r{i}_c0_figure"], _("一条规则至少要有一个条件"))
@@ -208,9 +208,9 @@ class DraftForm(FlaskForm):  # type: ignore[misc]
         parts = []
         for j in range(self.layout.conditions[i]):
             figure, op, value = (self[f"r{i}_c{j}_{name}"].data for name in ("figure", "op", "threshold"))
-            if figure in FIGURE_LABELS and value is not None:
-                named, unit, _factor = FIGURE_LABELS[figure]
-                parts.append(f"{_(named)} {SIGNS.get(op, op)} {value:g}{unit}")
+            if figure and value is not None:
+                about = judging.figure(figure)
+                parts.append(f"{_(about.label)} {SIGNS.get(op, op)} {value:g}{about.unit}")
         chosen = [_(KINDS[each]) for each in self[f"r{i}_kinds"].data or () if each in KINDS]
         scope = self[f"r{i}_scope"].data
         where = [_("例外 %(n)s", n=int(scope) + 1)] if scope and scope.isdecimal() else []
@@ -333,7 +333,7 @@ def _row(i: int, one: Rule, order: int) -> dict[str, list[str]]:
         told |= {
             f"r{i}_c{j}_figure": [each.figure],
             f"r{i}_c{j}_op": [each.op],
-            f"r{i}_c{j}_threshold": [f"{each.threshold * FIGURE_LABELS.get(each.figure, ('', '', 1.0))[2]:g}"],
+            f"r{i}_c{j}_threshold": [f"{judging.figure(each.figure).shown(each.threshold):g}"],
             f"r{i}_c{j}_missing": [each.missing],
         }
     return told
@@ -448,12 +448,12 @@ def _rule_fields(i: int, count: int, scopes: Sequence[tuple[str, str]], scope: s
         f"r{i}_drop": BooleanField(lazy(N_("删去本条"))),
     }
     figures = [
-        (key, f"{_(label)}{f' ({unit.strip()})' if unit.strip() else ''}")
-        for key, (label, unit, _f) in FIGURE_LABELS.items()
+        (each.code, f"{_(each.label)}{f' ({each.unit.strip()})' if each.unit.strip() else ''}")
+        for each in judging.offered()
     ]
     for j in range(count):
         each = one.conditions[j] if one and j < len(one.conditions) else None
-        factor = FIGURE_LABELS.get(each.figure, ("", "", 1.0))[2] if each else 1.0
+        factor = judging.figure(each.figure).factor if each else 1.0
         named = {"n": i + 1, "row": j + 1}
         fields |= {
             f"r{i}_c{j}_figure": SelectField(

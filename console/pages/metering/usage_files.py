@@ -18,8 +18,8 @@ from console.forms import answer, done
 from console.pages.inventory import uploads
 from console.words import _, lazy, words
 from metering.intake import Imported, imports
-from metering.lake import METRICS
 from metering.workbench import Works
+from providers.metrics import METRICS
 from providers.readers import FORMATS, Convention
 from quota.actors import Role
 from quota.attachments import StagedFile

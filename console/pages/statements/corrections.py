@@ -16,8 +16,8 @@ from console.lists import Column, Filter, Rows, listing
 from console.words import UNKNOWN, _
 from metering import statements
 from metering.intake import SAMPLES, LateFigure
-from metering.lake import METRICS
 from metering.statements import CORRECTION, StatementLine, StatementRun, yuan
+from providers.metrics import METRICS
 from quota.db import Tx, among
 from quota.errors import N_
 from quota.inventory import Resource, seen_by

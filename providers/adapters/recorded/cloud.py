@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from providers.base import (
     Inventory,
@@ -27,9 +26,8 @@ from providers.base import (
     ServiceKind,
     Verb,
 )
+from providers.metrics import Array
 from quota.units import CLASSES, MEMORY, VCPU, Arch, ClassCode
-
-Array = NDArray[Any]
 
 BATCH_ROWS = 2_000_000
 SIZED = frozenset({VCPU, MEMORY})

@@ -15,12 +15,9 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from providers.metrics import SLOTS, Array
 from quota.calendar import WorkingDays
-
-SLOTS = 288
-Array = NDArray[Any]
 
 
 class Load(StrEnum):

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from providers.adapters.simulated.fleet import DAY_S, Machine, moment
-from providers.adapters.simulated.load import SLOTS, Array, Demand, Load, Loads, demand, draw, stream
+from providers.adapters.simulated.load import Demand, Load, Loads, demand, draw, stream
 from providers.base import ResourceState, ServiceKind
+from providers.metrics import SLOTS, STEP_S, Array
 from quota.calendar import WorkingDays
 
-STEP_S = DAY_S // SLOTS
 # One source a kind of collector, each with its own columns. Security and cryptography report no use.
 PARTS: Mapping[str, tuple[ServiceKind, ...]] = {
     "compute": (ServiceKind.VM, ServiceKind.BARE_METAL, ServiceKind.DATABASE, ServiceKind.MIDDLEWARE),
