@@ -119,7 +119,7 @@ DELIVERED = WorkOrder.state.in_([OrderState.DELIVERED.value, OrderState.ACCEPTED
 FEATURES: tuple[Feature, ...] = (
     *(Feature(f"request {state}", rows(Request, Request.state == state.value))
       for state in RequestState if state is not RequestState.APPROVED),
-    *(Feature(f"request to {kind} waits", rows(Request, IN_REVIEW, Request.kind == kind.value))
+    *(Feature(f"request to {kind.code} waits", rows(Request, IN_REVIEW, Request.kind == kind.code))
       for kind in (kinds.CREATE, kinds.RESIZE, kinds.UNSUBSCRIBE, kinds.QUOTA)),
     *(Feature(f"request waits at {step}", _at_step(step))
       for step in ("form_check", "technical_review", "authority_approval")),
