@@ -35,7 +35,7 @@ from providers.assessment.appeals import Appeal, AppealState
 from providers.assessment.cards import ScorecardRecord
 from providers.assessment.compatibility import Combination
 from providers.assessment.ratings import Rating
-from providers.assessment.records import AssessmentRecord, RecordKind
+from providers.assessment.records import AssessmentRecord
 from providers.billing.bills import Bill
 from providers.billing.incidents import Incident
 from providers.orders.tables import OrderState, WorkOrder
@@ -172,9 +172,9 @@ FEATURES: tuple[Feature, ...] = (
     Feature("appeal dismissed", rows(Appeal, Appeal.state == AppealState.DISMISSED.value)),
     Feature("incident settled", rows(Incident, Incident.settled_at.is_not(None))),
     Feature("incident that waits for its ruling", rows(Incident, Incident.settled_at.is_(None))),
-    *(Feature(f"record of {kind}", rows(AssessmentRecord, AssessmentRecord.kind == kind.value))
-      for kind in (RecordKind.BACKUPS, RecordKind.REVIEW, RecordKind.DRILL, RecordKind.CERTIFICATE,
-                   RecordKind.VULNERABILITY, RecordKind.YEAR_END)),
+    *(Feature(f"record of {kind}", rows(AssessmentRecord, AssessmentRecord.kind == kind))
+      for kind in ("backups", "review", "drill", "certificate",
+                   "vulnerability", "year_end")),
     Feature("certificate of a company run out",
             lambda tx: rows(AssessmentRecord, AssessmentRecord.valid_until < _today(tx))(tx)),
     Feature("combination that is certified", rows(Combination), 4),

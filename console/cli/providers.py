@@ -21,7 +21,7 @@ def rescore(card_id: int | None, data: str | None, as_json: bool) -> None:
     with works_of(data) as works, refusals(), works.book.reading() as tx:
         query = select(ScorecardRecord).order_by(ScorecardRecord.id)
         cards = [marks.scorecard(tx, card_id)] if card_id is not None else list(tx.scalars(query))
-        faults = [line for one in cards for line in marks.agrees(tx, one)]
+        faults = [line for card in cards for line in marks.agrees(tx, card)]
         count = len(cards)
     if as_json:
         emit({"cards": count, "agree": not faults, "problems": faults})

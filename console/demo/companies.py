@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from console import scoring
 from metering.workbench import Works
-from providers.assessment import Fitness, RecordKind, cards, compatibility, periods, records
+from providers.assessment import Fitness, cards, compatibility, periods, records
 from providers.base import Responsibility
 from providers.billing import Incident, incidents
 from quota.actors import Actor, Role
@@ -68,21 +68,19 @@ def _record(tx: Tx, company: int, today: date, *, careless: bool) -> None:
     for _month in range(5):
         month = (month - timedelta(days=1)).replace(day=1)
         done = 1_178 if careless else 1_240
-        records.enter(tx, company, RecordKind.BACKUPS, month.replace(day=28), "示例：备份平台月报",
+        records.enter(tx, company, "backups", month.replace(day=28), "示例：备份平台月报",
                       figures={"due": 1_240, "done": done})  # fmt: skip
-        records.enter(tx, company, RecordKind.REVIEW, month.replace(day=28), "示例：安全运营月报")
+        records.enter(tx, company, "review", month.replace(day=28), "示例：安全运营月报")
         if month.month % 3 == 0 and not careless:
-            records.enter(tx, company, RecordKind.DRILL, month.replace(day=20), "示例：恢复演练报告",
+            records.enter(tx, company, "drill", month.replace(day=20), "示例：恢复演练报告",
                           figures={"passed": True})  # fmt: skip
     if careless:
-        records.enter(
-            tx, company, RecordKind.VULNERABILITY, month.replace(day=25), "示例：漏洞扫描通报", figures={"count": 2}
-        )
+        records.enter(tx, company, "vulnerability", month.replace(day=25), "示例：漏洞扫描通报", figures={"count": 2})
     for certificate, days in (("mlps3", 200), ("crypto", 40), ("cloud_security", -20 if careless else 400)):
         until = today + timedelta(days=days)
-        records.enter(tx, company, RecordKind.CERTIFICATE, min(until - timedelta(days=365), month), "示例：证书副本",
+        records.enter(tx, company, "certificate", min(until - timedelta(days=365), month), "示例：证书副本",
                       figures={"certificate": certificate}, valid_until=until)  # fmt: skip
-    records.enter(tx, company, RecordKind.YEAR_END, date(today.year - 1, 12, 31), "示例：上年年终评审",
+    records.enter(tx, company, "year_end", date(today.year - 1, 12, 31), "示例：上年年终评审",
                   figures={"points": Decimal(84 if careless else 92)})  # fmt: skip
     for chip, system, database, middleware, fitness, required in COMBINATIONS:
         certified = fitness is Fitness.CERTIFIED

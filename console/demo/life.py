@@ -19,7 +19,7 @@ from metering import cases
 from metering.cases import Case, State
 from metering.workbench import Progress, Works
 from providers import orders
-from providers.assessment import DEFAULT, Appeal, AppealState, appeals, evidence, ratings
+from providers.assessment import Appeal, AppealState, appeals, company, formula, gathering, ratings
 from providers.assessment import cards as marks
 from providers.base import ResourceState, Responsibility, ServiceKind
 from providers.billing import Incident, bills, incidents
@@ -169,7 +169,9 @@ class Life:
 
         def score(tx: Tx) -> None:
             firms = tx.scalars(select(CloudProvider).order_by(CloudProvider.id)).all()
-            cards.extend(marks.keep(tx, one.id, month, evidence.gather(tx, one.id, month), DEFAULT).id for one in firms)
+            for firm in map(company, (one.id for one in firms)):
+                found = gathering.gather(tx, firm, month)
+                cards.append(marks.keep(tx, firm, month, found, formula.default()).id)
 
         self._job("job:score", score)
         for card in cards:
@@ -219,8 +221,8 @@ class Life:
             )
             found = [(one.id, one.generation, one.provider_id) for one in tx.scalars(query)]
         staff = {one.provider_id: one.login for one in self.people.values() if one.role is Role.PROVIDER}
-        for order_id, generation, company in found:
-            self._try(staff[company], partial(_start, order_id, generation))
+        for order_id, generation, provider_id in found:
+            self._try(staff[provider_id], partial(_start, order_id, generation))
 
     def _waits(self, tx: Tx, order_id: int) -> bool:
         """Whether an order is of a case, or a slow provider lets it lie by the story of its request."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from metering.intake import (
     collection,
+    completeness,
     conventions,
     imports,
     keeping,
     late_figures,
-    probes,
     push,
     reporters,
     sources,
@@ -38,6 +38,7 @@ __all__ = [
     "SampleRefusal",
     "Taken",
     "collection",
+    "completeness",
     "conventions",
     "imports",
     "keeping",

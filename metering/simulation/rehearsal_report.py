@@ -18,12 +18,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from metering.cases import Case, Ending, Opening, State, Suspension
+from metering.intake import completeness
 from metering.judging import BUILT_IN, Assessment, CaseKind, Finding, Window, assess, pipeline
 from metering.lake import Lake
 from metering.simulation.rehearsal import Rehearsed
 from metering.workbench import Works
 from providers.adapters.recorded import RecordedCloud, Recording
-from providers.assessment import DEFAULT, Row, cards, evidence
+from providers.assessment import EvidenceRow, cards, company, formula, gathering
 from providers.orders import WorkOrder
 from quota.actors import steward
 from quota.calendar import ZONE
@@ -269,6 +270,10 @@ def _orders(tx: Tx) -> dict[str, dict[str, int]]:
     return {verb: dict(sorted(of.items())) for verb, of in sorted(found.items())}
 
 
+SCORED = frozenset({"delivery", "incidents", "optimisation", "reporting"})
+"""Indicators that a rehearsal has evidence of; how full its pools are, say, was made up with them."""
+
+
 def _scorecards(works: Works, done: Rehearsed) -> list[dict[str, Any]]:
     """Each company's card for each month from the judgement on, from the rows of the scratch book alone."""
     told = []
@@ -277,8 +282,10 @@ def _scorecards(works: Works, done: Rehearsed) -> list[dict[str, Any]]:
         while month <= last:
             for firm in tx.scalars(select(CloudProvider).order_by(CloudProvider.id)).all():
                 name = month.strftime("%Y-%m")
-                rows = _reported(tx, works, firm.id, month)
-                card = cards.keep(tx, firm.id, name, evidence.gather(tx, firm.id, name, reporting=rows), DEFAULT)
+                given = {"reporting": {name: _reported(tx, works, firm.id, month)}}
+                found = gathering.gather(tx, company(firm.id), name, given=given)
+                found = {code: rows for code, rows in found.items() if code in SCORED}
+                card = cards.keep(tx, company(firm.id), name, found, formula.default())
                 told.append(
                     {
                         "company": firm.name,
@@ -301,7 +308,7 @@ def _scorecards(works: Works, done: Rehearsed) -> list[dict[str, Any]]:
     return told
 
 
-def _reported(tx: Tx, works: Works, provider_id: int, month: date) -> list[Row]:
+def _reported(tx: Tx, works: Works, provider_id: int, month: date) -> list[EvidenceRow]:
     """Samples due and received of each pool in a month, while the recording lasts."""
     days = [day for day in works.lake.days() if day.replace(day=1) == month]
     if not days:
@@ -312,7 +319,7 @@ def _reported(tx: Tx, works: Works, provider_id: int, month: date) -> list[Row]:
         members = tx.scalars(select(Resource.id).where(Resource.pool_id == pool.id)).all()
         heard = [counts[one] for one in members if one in counts]
         due = len(heard) * len(days) * works.lake.slots
-        rows.append(evidence.reported(f"pool:{pool.id}/{month:%Y-%m}", due, int(sum(one.sum() for one in heard))))
+        rows.append(completeness.reported(f"pool:{pool.id}/{month:%Y-%m}", due, int(sum(one.sum() for one in heard))))
     return rows
 
 

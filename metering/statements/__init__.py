@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from metering.statements import closings, disputes, focus_files, reconciliation, settling, tariffs
+from metering.statements import (
+    accuracy,  # noqa: F401 - it registers itself
+    closings,
+    disputes,
+    focus_files,
+    reconciliation,
+    settling,
+    tariffs,
+)
 from metering.statements.disputes import ANSWER_LABELS, STATE_LABELS, Answer, Dispute, DisputeState
 from metering.statements.reconciliation import LABELS
 from metering.statements.reconciliation_tables import FourWayLine

@@ -24,7 +24,7 @@ from metering.statements.reckoning import HELD
 from metering.statements.reconciliation_tables import FourWayLine, ReconciliationRun
 from metering.statements.tariffs import Per, Subject, Tariff
 from metering.workbench import Works
-from providers.assessment import Row
+from providers.assessment import EvidenceRow
 from providers.base import Verb
 from providers.billing import (
     CAUSE_LABELS,
@@ -462,12 +462,7 @@ def months(tx: Tx) -> list[str]:
     return list(tx.scalars(query))
 
 
-def evidence(tx: Tx, provider_id: int, month: str) -> list[Row]:
-    """What the comparisons say of a company's metering, for providers.assessment.evidence.gather(metering=…): every line of its bills."""
-    return [row for run in standing(tx, month, provider_id) for row in billed_rows(tx, run)]
-
-
-def billed_rows(tx: Tx, run: ReconciliationRun) -> list[Row]:
+def billed_rows(tx: Tx, run: ReconciliationRun) -> list[EvidenceRow]:
     """The lines of one comparison that speak of its bill, unit-hours as text: what was billed or proven, and the difference
     that is the bill's. Nothing where no bill was handed in."""
     if run.bill_id is None:
@@ -480,7 +475,7 @@ def billed_rows(tx: Tx, run: ReconciliationRun) -> list[Row]:
         disputed = sum((abs(Decimal(figure)) for figure in causes.values()), ZERO)
         billed = one.billed if one.billed is not None else ZERO
         rows.append(
-            Row(
+            EvidenceRow(
                 f"bill:{run.bill_id}/{one.external_id}/{one.kind}",
                 {
                     "pool": run.pool.code,

@@ -1,45 +1,87 @@
-"""The assessment of companies: evidence rows and a formula become marks, cards, appeals; records where no other row speaks."""
+"""The assessment of companies: evidence rows and a formula become marks, cards, appeals; records where no other row speaks.
+
+The machinery names no indicator: each is a file of ``indicators/``, or lies beside its evidence on a storey above.
+"""
 
 from __future__ import annotations
 
-from providers.assessment import appeals, cards, compatibility, evidence, gathering, periods, ratings, records
+from providers.assessment import (
+    appeals,
+    cards,
+    compatibility,
+    formula,
+    gathering,
+    indicators,  # noqa: F401 - they register themselves
+    measures,
+    periods,
+    ratings,
+    records,
+    registry,
+)
 from providers.assessment.appeals import Appeal, AppealState
 from providers.assessment.cards import ScorecardEvidence, ScorecardRecord
 from providers.assessment.compatibility import CHIPS, FITNESS_LABELS, Combination, Fitness
-from providers.assessment.measures import Row
+from providers.assessment.formula import GRADE_LABELS, Formula, Grade
+from providers.assessment.measures import EvidenceRow, FigureUnit, Measure, MeasureLimit, MeasureResult
 from providers.assessment.ratings import STAR_LABELS, Rating
-from providers.assessment.records import CERTIFICATES, FORMS, AssessmentRecord, RecordKind
-from providers.assessment.scorecard import DEFAULT, GRADE_LABELS, LABELS, Grade, Indicator, annual, graded
+from providers.assessment.records import AssessmentRecord
+from providers.assessment.registry import (
+    Direction,
+    Fact,
+    FieldType,
+    Gathering,
+    Indicator,
+    RecordField,
+    RecordKind,
+    RefSource,
+    Shown,
+    register,
+)
+from providers.assessment.scorecard import annual
+from providers.assessment.subjects import CardSubject, SubjectType, company
 
 __all__ = [
-    "CERTIFICATES",
     "CHIPS",
-    "DEFAULT",
     "FITNESS_LABELS",
-    "FORMS",
     "GRADE_LABELS",
-    "LABELS",
     "STAR_LABELS",
     "Appeal",
     "AppealState",
     "AssessmentRecord",
+    "CardSubject",
     "Combination",
+    "Direction",
+    "EvidenceRow",
+    "Fact",
+    "FieldType",
+    "FigureUnit",
     "Fitness",
+    "Formula",
+    "Gathering",
     "Grade",
     "Indicator",
+    "Measure",
+    "MeasureLimit",
+    "MeasureResult",
     "Rating",
+    "RecordField",
     "RecordKind",
-    "Row",
+    "RefSource",
     "ScorecardEvidence",
     "ScorecardRecord",
+    "Shown",
+    "SubjectType",
     "annual",
     "appeals",
     "cards",
+    "company",
     "compatibility",
-    "evidence",
+    "formula",
     "gathering",
-    "graded",
+    "measures",
     "periods",
     "ratings",
     "records",
+    "register",
+    "registry",
 ]

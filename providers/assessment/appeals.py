@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.assessment import cards
 from providers.assessment.cards import ScorecardRecord
+from providers.assessment.subjects import CardSubject, SubjectType
 from quota.actors import Role
 from quota.base import Base
 from quota.calendar import working_days
@@ -93,34 +94,34 @@ def file(tx: Tx, scorecard_id: int, text: str, refs: Sequence[str] = ()) -> Appe
     if tx.now > until:
         raise WrongState("appeal.late", N_("申诉期已于 %(at)s 截止"), at=until)
     stated(text, "text", code="appeal.empty", message=N_("请写明申诉理由和证据"))
-    known = {one.ref for one in cards.evidence_of(tx, record)}
+    known = {row.ref for row in cards.evidence_of(tx, record)}
     for ref in refs:
         if ref not in known:
             raise Invalid("appeal.ref", N_("这份评分没有依据 %(ref)s"), ref=ref, field="refs")
-    one = Appeal(
+    appeal = Appeal(
         scorecard_id=record.id, provider_id=record.provider_id, period=record.month, text=text.strip()[:8000],
         refs=list(refs), state=AppealState.FILED.value, filed_at=tx.now, filed_by=tx.actor.login,
         due_at=working_days(tx).due(tx.now, RULING_DAYS), struck=[], ruling="",
     )  # fmt: skip
-    tx.add(one)
+    tx.add(appeal)
     tx.flush()
     tx.audit(
         "appeal.file", f"scorecard:{record.id}",
-        after={"appeal": one.id, "refs": one.refs, "due_at": one.due_at}, reason=one.text,
+        after={"appeal": appeal.id, "refs": appeal.refs, "due_at": appeal.due_at}, reason=appeal.text,
     )  # fmt: skip
-    return one
+    return appeal
 
 
 def rule(tx: Tx, appeal_id: int, *, upheld: bool, ruling: str, struck: Sequence[str] = ()) -> Appeal:
     """Settle an appeal. By the supervisor or the authority, but not by who published or computed the card. Upheld, it
-    names the evidence rows to leave out; the caller scores again (``marks.keep``) and records it with ``resolve``."""
+    names the evidence rows to leave out; the caller scores again (``cards.keep``) and records it with ``resolve``."""
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
-    one = tx.scalar(select(Appeal).where(Appeal.id == appeal_id).with_for_update())
-    if one is None:
+    appeal = tx.scalar(select(Appeal).where(Appeal.id == appeal_id).with_for_update())
+    if appeal is None:
         raise NotFound("appeal.none", N_("没有编号为 %(id)s 的申诉"), id=appeal_id)
-    if one.state != AppealState.FILED:
+    if appeal.state != AppealState.FILED:
         raise WrongState("appeal.ruled", N_("这项申诉已经裁定"))
-    record = cards.scorecard(tx, one.scorecard_id)
+    record = cards.scorecard(tx, appeal.scorecard_id)
     if tx.actor.login in (record.published_by, record.computed_by):
         raise NotAllowed("appeal.issuer", N_("出具评分的人不能裁定对它的申诉"))
     stated(ruling, "ruling")
@@ -130,31 +131,31 @@ def rule(tx: Tx, appeal_id: int, *, upheld: bool, ruling: str, struck: Sequence[
     for ref in struck:
         if ref not in known:
             raise Invalid("appeal.ref", N_("这份评分没有依据 %(ref)s"), ref=ref, field="struck")
-    one.state = (AppealState.UPHELD if upheld else AppealState.DISMISSED).value
-    one.struck = list(struck) if upheld else []
-    one.ruling, one.ruled_at, one.ruled_by = ruling.strip()[:8000], tx.now, tx.actor.login
+    appeal.state = (AppealState.UPHELD if upheld else AppealState.DISMISSED).value
+    appeal.struck = list(struck) if upheld else []
+    appeal.ruling, appeal.ruled_at, appeal.ruled_by = ruling.strip()[:8000], tx.now, tx.actor.login
     tx.flush()
     tx.audit(
         "appeal.rule", f"scorecard:{record.id}",
-        before={"state": AppealState.FILED}, after={"appeal": one.id, "state": one.state, "struck": one.struck},
-        reason=one.ruling,
+        before={"state": AppealState.FILED}, after={"appeal": appeal.id, "state": appeal.state, "struck": appeal.struck},
+        reason=appeal.ruling,
     )  # fmt: skip
-    return one
+    return appeal
 
 
-def resolve(tx: Tx, one: Appeal) -> ScorecardRecord:
+def resolve(tx: Tx, appeal: Appeal) -> ScorecardRecord:
     """Score an upheld appeal's card again without the rows that were struck: the same formula, the same other rows. The
-    result is the next version; what it changed is told by ``marks.changes``."""
-    if one.state != AppealState.UPHELD:
+    result is the next version; what it changed is told by ``cards.changes``."""
+    if appeal.state != AppealState.UPHELD:
         raise WrongState("appeal.state", N_("只有申诉成立才重新评分"))
-    contested = cards.scorecard(tx, one.scorecard_id)
-    without: dict[Any, list[Any]] = {
-        indicator: [row for row in rows if row.ref not in one.struck]
+    contested = cards.scorecard(tx, appeal.scorecard_id)
+    without = {
+        indicator: [row for row in rows if row.ref not in appeal.struck]
         for indicator, rows in cards.rows_of(tx, contested).items()
     }
-    reason = f"appeal:{one.id}: {one.ruling}"
-    result = cards.keep(tx, one.provider_id, one.period, without, cards.formula_of(contested), reason=reason)
-    one.result_id = result.id
+    reason = f"appeal:{appeal.id}: {appeal.ruling}"
+    result = cards.keep(tx, contested.subject, appeal.period, without, cards.formula_of(contested), reason=reason)
+    appeal.result_id = result.id
     tx.flush()
     return result
 
@@ -164,8 +165,11 @@ def of(tx: Tx, provider_id: int, period: str) -> Appeal | None:
     return tx.scalar(select(Appeal).where(Appeal.provider_id == provider_id, Appeal.period == period))
 
 
-def struck(tx: Tx, provider_id: int, period: str | None = None) -> set[str]:
-    """Refs of evidence that rulings have struck for this company, in appeals of any period or of this one."""
-    query = select(Appeal.struck).where(Appeal.provider_id == provider_id, Appeal.state == AppealState.UPHELD.value)
+def struck(tx: Tx, subject: CardSubject, period: str | None = None) -> set[str]:
+    """Refs of evidence that rulings have struck for ``subject``, in appeals of any period or of this one. Nothing for types
+    of which no cards are kept."""
+    if subject.type is not SubjectType.COMPANY:
+        return set()
+    query = select(Appeal.struck).where(Appeal.provider_id == subject.id, Appeal.state == AppealState.UPHELD.value)
     found = tx.scalars(query if period is None else query.where(Appeal.period == period))
     return {ref for refs in found for ref in refs}

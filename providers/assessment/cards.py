@@ -27,19 +27,21 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.assessment import periods
-from providers.assessment.measures import Row
-from providers.assessment.scorecard import Evidence, Formula, Indicator, Mark, Scorecard, score
+from providers.assessment.formula import Formula
+from providers.assessment.measures import EvidenceRow
+from providers.assessment.scorecard import Evidence, Mark, Scorecard, score
+from providers.assessment.subjects import SUBJECT_LABELS, CardSubject, SubjectType, company
 from quota.actors import Actor, Role
 from quota.base import Base, append_only
 from quota.directory import CloudProvider
-from quota.errors import N_, Conflict, NotFound, WrongState
+from quota.errors import N_, Conflict, Invalid, NotFound, WrongState
 from quota.inspection import going_on, rows
 from quota.seals import fingerprint, plain
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
-Score = Numeric(10, 2)
+POINTS = Numeric(10, 2)
 
 
 class ScorecardRecord(Base):
@@ -55,8 +57,8 @@ class ScorecardRecord(Base):
     revision: Mapped[int]
     formula_version: Mapped[str] = mapped_column(String(64))
     formula: Mapped[dict[str, Any]]
-    scored_weight: Mapped[Decimal] = mapped_column(Score)
-    total: Mapped[Decimal | None] = mapped_column(Score)
+    scored_weight: Mapped[Decimal] = mapped_column(POINTS)
+    total: Mapped[Decimal | None] = mapped_column(POINTS)
     grade: Mapped[str | None] = mapped_column(String(12))
     veto: Mapped[list[str]] = mapped_column(default=list)  # refs of the rows that fail the company by themselves
     digest: Mapped[str] = mapped_column(String(64))
@@ -71,6 +73,11 @@ class ScorecardRecord(Base):
     provider: Mapped[CloudProvider] = relationship()
     marks: Mapped[list[ScorecardMark]] = relationship(back_populates="scorecard", order_by="ScorecardMark.id")
 
+    @property
+    def subject(self) -> CardSubject:
+        """Whom it is about."""
+        return company(self.provider_id)
+
 
 class ScorecardMark(Base):
     """One indicator of a card, as ``providers.assessment.scorecard.Mark``; ``figure``, ``deduction``, ``mark`` empty: not scored."""
@@ -81,11 +88,11 @@ class ScorecardMark(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     scorecard_id: Mapped[int] = mapped_column(ForeignKey("scorecards.id"))
     indicator: Mapped[str] = mapped_column(String(16))
-    weight: Mapped[Decimal] = mapped_column(Score)
-    share: Mapped[Decimal] = mapped_column(Score)
+    weight: Mapped[Decimal] = mapped_column(POINTS)
+    share: Mapped[Decimal] = mapped_column(POINTS)
     figure: Mapped[Decimal | None] = mapped_column(Numeric(14, 6))
-    deduction: Mapped[Decimal | None] = mapped_column(Score)
-    mark: Mapped[Decimal | None] = mapped_column(Score)
+    deduction: Mapped[Decimal | None] = mapped_column(POINTS)
+    mark: Mapped[Decimal | None] = mapped_column(POINTS)
     reason: Mapped[str] = mapped_column(Text)
     params: Mapped[dict[str, Any]]
     evidence_rows: Mapped[int]
@@ -116,21 +123,25 @@ append_only(ScorecardEvidence.__table__)  # type: ignore[arg-type]
 
 
 def keep(
-    tx: Tx, provider_id: int, month: str, evidence: Evidence, formula: Formula, *, reason: str = ""
+    tx: Tx, subject: CardSubject, period: str, evidence: Evidence, formula: Formula, *, reason: str = ""
 ) -> ScorecardRecord:
     """Score and record a month or a quarter. The same evidence and formula as the latest revision are that revision;
-    anything else is the next one, not yet published, with the ``reason`` for it."""
+    anything else is the next one, not yet published, with the ``reason`` for it. Raises Invalid for a formula that is for
+    another type of subject, or for a type of which no cards are kept."""
     tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR, Role.AUTHORITY)
-    periods.months(month)
+    periods.months(period)
+    provider_id = _provider(subject)
+    if formula.subject is not subject.type:
+        raise Invalid("formula.subject", N_("这个考核公式不适用于%(whom)s"), whom=SUBJECT_LABELS[subject.type])
     tx.execute(select(CloudProvider.id).where(CloudProvider.id == provider_id).with_for_update())  # one at a time
     card = score(evidence, formula)
     digest = _digest(formula, evidence, card)
-    latest = current(tx, provider_id, month)
+    latest = current(tx, provider_id, period)
     if latest is not None and latest.digest == digest:
         return latest
     record = ScorecardRecord(
         provider_id=provider_id,
-        month=month,
+        month=period,
         revision=latest.revision + 1 if latest is not None else 1,
         formula_version=formula.version,
         formula=formula.to_json(),
@@ -147,25 +158,42 @@ def keep(
     )
     tx.add(record)
     tx.flush()
+    _keep_marks(tx, record, card)
+    _audit(tx, record, _keep_rows(tx, record, evidence))
+    return record
+
+
+def _provider(subject: CardSubject) -> int:
+    """The company that ``subject`` is: the tables of this module keep cards of companies."""
+    if subject.type is not SubjectType.COMPANY:
+        raise Invalid("scorecard.subject", N_("还没有%(whom)s的评分"), whom=SUBJECT_LABELS[subject.type])
+    return subject.id
+
+
+def _keep_marks(tx: Tx, record: ScorecardRecord, card: Scorecard) -> None:
     tx.add_all(
         ScorecardMark(
             scorecard_id=record.id,
-            indicator=one.indicator.value,
-            weight=one.weight,
-            share=one.share,
-            figure=one.figure,
-            deduction=one.deduction,
-            mark=one.mark,
-            reason=one.reason,
-            params=dict(one.params),
-            evidence_rows=len(one.refs),
+            indicator=mark.indicator,
+            weight=mark.weight,
+            share=mark.share,
+            figure=mark.figure,
+            deduction=mark.deduction,
+            mark=mark.mark,
+            reason=mark.reason,
+            params=dict(mark.params),
+            evidence_rows=len(mark.refs),
         )
-        for one in card.marks
+        for mark in card.marks
     )
-    rows = [
+
+
+def _keep_rows(tx: Tx, record: ScorecardRecord, evidence: Evidence) -> int:
+    """Keep what the card rests on; how many rows that were."""
+    kept = [
         {
             "scorecard_id": record.id,
-            "indicator": indicator.value,
+            "indicator": indicator,
             "position": position,
             "ref": row.ref,
             "facts": plain(row.facts),
@@ -173,25 +201,28 @@ def keep(
         for indicator, found in sorted(evidence.items())
         for position, row in enumerate(found, 1)
     ]
-    if rows:
-        tx.execute(insert(ScorecardEvidence), rows)
+    if kept:
+        tx.execute(insert(ScorecardEvidence), kept)
     tx.flush()
+    return len(kept)
+
+
+def _audit(tx: Tx, record: ScorecardRecord, evidence_rows: int) -> None:
     tx.audit(
         "scorecard.compute",
         f"scorecard:{record.id}",
         after={
-            "provider": provider_id,
-            "month": month,
+            "provider": record.provider_id,
+            "month": record.month,
             "revision": record.revision,
-            "formula": formula.version,
+            "formula": record.formula_version,
             "total": record.total,
             "grade": record.grade,
-            "evidence": len(rows),
-            "digest": digest,
+            "evidence": evidence_rows,
+            "digest": record.digest,
         },
-        reason=reason,
+        reason=record.reason,
     )
-    return record
 
 
 def publish(tx: Tx, scorecard_id: int, generation: int) -> ScorecardRecord:
@@ -241,11 +272,11 @@ def visible(actor: Actor) -> ColumnElement[bool]:
     return true() if actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM) else false()
 
 
-def evidence_of(tx: Tx, record: ScorecardRecord, indicator: Indicator | None = None) -> list[ScorecardEvidence]:
+def evidence_of(tx: Tx, record: ScorecardRecord, indicator: str | None = None) -> list[ScorecardEvidence]:
     """The rows that a card, or one of its marks, rests on."""
     query = select(ScorecardEvidence).where(ScorecardEvidence.scorecard_id == record.id)
     if indicator is not None:
-        query = query.where(ScorecardEvidence.indicator == indicator.value)
+        query = query.where(ScorecardEvidence.indicator == indicator)
     return list(tx.scalars(query.order_by(ScorecardEvidence.indicator, ScorecardEvidence.position)))
 
 
@@ -269,26 +300,30 @@ def check(tx: Tx) -> Iterator[str]:
 
 
 def _faults(tx: Tx, record: ScorecardRecord) -> Iterator[str]:
-    formula = Formula.from_json(record.formula)
     evidence = rows_of(tx, record)
-    card = score(evidence, formula)
+    try:
+        formula = Formula.from_json(record.formula)
+        card = score(evidence, formula)
+    except Invalid as refused:
+        yield f"scorecards: row {record.id} can't be scored again: {refused.params['why']} is unknown or missing here"
+        return
     if _digest(formula, evidence, card) != record.digest:
         yield f"scorecards: row {record.id} does not match its seal: formula or evidence was changed"
     if (record.scored_weight, record.total, record.grade, record.veto) != (
         card.scored_weight, card.total, card.grade, list(card.veto),
     ):  # fmt: skip
         yield f"scorecards: row {record.id} says {record.total} ({record.grade}), its evidence says otherwise"
-    kept = {one.indicator: one for one in record.marks}
+    kept = {mark.indicator: mark for mark in record.marks}
     for mark in card.marks:
-        one = kept.pop(mark.indicator.value, None)
-        if one is None or _figures(one) != _figures(mark):
-            yield f"scorecard_marks: {mark.indicator.value} of scorecard {record.id} is not what its evidence gives"
+        stored = kept.pop(mark.indicator, None)
+        if stored is None or _figures(stored) != _figures(mark):
+            yield f"scorecard_marks: {mark.indicator} of scorecard {record.id} is not what its evidence gives"
     for name in kept:
         yield f"scorecard_marks: {name} of scorecard {record.id} is not in its formula"
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class CardChanges:
     """What a revision changed against the one before it. ``marks``: indicator → mark before and after (None: not
     scored); ``added`` and ``gone``: refs of evidence; ``altered``: refs whose facts are told otherwise."""
 
@@ -300,7 +335,7 @@ class Changes:
     altered: Sequence[str]
 
 
-def changes(tx: Tx, record: ScorecardRecord) -> Changes | None:
+def changes(tx: Tx, record: ScorecardRecord) -> CardChanges | None:
     """What ``record`` changed against the revision before it; None for the first."""
     earlier = tx.scalar(
         select(ScorecardRecord).where(
@@ -311,16 +346,16 @@ def changes(tx: Tx, record: ScorecardRecord) -> Changes | None:
     )
     if earlier is None:
         return None
-    was = {(one.indicator, one.ref): plain(one.facts) for one in evidence_of(tx, earlier)}
-    now = {(one.indicator, one.ref): plain(one.facts) for one in evidence_of(tx, record)}
-    old = {one.indicator: one.mark for one in earlier.marks}
-    new = {one.indicator: one.mark for one in record.marks}
-    return Changes(
+    was = {(row.indicator, row.ref): plain(row.facts) for row in evidence_of(tx, earlier)}
+    now = {(row.indicator, row.ref): plain(row.facts) for row in evidence_of(tx, record)}
+    old = {mark.indicator: mark.mark for mark in earlier.marks}
+    new = {mark.indicator: mark.mark for mark in record.marks}
+    return CardChanges(
         (earlier.total, record.total),
         (earlier.formula_version, record.formula_version),
         {
             name: (old.get(name), new.get(name))
-            for name in [*new, *(one for one in old if one not in new)]
+            for name in [*new, *(name for name in old if name not in new)]
             if old.get(name) != new.get(name)
         },
         sorted({ref for _, ref in now.keys() - was.keys()}),
@@ -334,23 +369,23 @@ def agrees(tx: Tx, record: ScorecardRecord) -> list[str]:
     return list(_faults(tx, record))
 
 
-def _figures(one: Mark | ScorecardMark) -> tuple[Any, ...]:
-    return one.weight, one.share, one.figure, one.deduction, one.mark, one.reason, plain(one.params)
+def _figures(mark: Mark | ScorecardMark) -> tuple[Any, ...]:
+    return mark.weight, mark.share, mark.figure, mark.deduction, mark.mark, mark.reason, plain(mark.params)
 
 
-def rows_of(tx: Tx, record: ScorecardRecord) -> dict[Indicator, list[Row]]:
+def rows_of(tx: Tx, record: ScorecardRecord) -> dict[str, list[EvidenceRow]]:
     """The rows of a card as they were scored, by indicator."""
-    found: dict[Indicator, list[Row]] = {}
-    for one in evidence_of(tx, record):
-        found.setdefault(Indicator(one.indicator), []).append(Row(one.ref, one.facts))
+    found: dict[str, list[EvidenceRow]] = {}
+    for row in evidence_of(tx, record):
+        found.setdefault(row.indicator, []).append(EvidenceRow(row.ref, row.facts))
     return found
 
 
 def _digest(formula: Formula, evidence: Evidence, card: Scorecard) -> str:
     rows: Mapping[str, Any] = {
-        indicator.value: [[row.ref, plain(row.facts)] for row in found]
+        indicator: [[row.ref, plain(row.facts)] for row in found]
         for indicator, found in sorted(evidence.items())
         if found
     }
-    marks = [[one.indicator, *map(str, _figures(one)[:5])] for one in card.marks]
+    marks = [[mark.indicator, *map(str, _figures(mark)[:5])] for mark in card.marks]
     return fingerprint({"formula": formula.to_json(), "evidence": rows, "marks": marks, "total": str(card.total)})

@@ -1,65 +1,47 @@
-"""Evidence for the scorecards: which rows of the book speak of a company in a month, for each indicator.
-
-What comes from the eye (how many samples were due and how many came, what it metered of what was billed) is handed in by
-whoever has it.
-"""
+"""Rows that several indicators rest on: orders by their limit, records of the steward, pools and what was seen of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from providers import comments
-from providers.assessment.measures import Row
-from providers.assessment.scorecard import Evidence, Indicator
-from providers.base import Responsibility
-from providers.billing import Incident, incidents, month_bounds
-from providers.orders import OrderState, WorkOrder
-from quota.calendar import working_days
+from providers.assessment import periods, records
+from providers.assessment.measures import EvidenceRow
+from providers.assessment.records import AssessmentRecord
+from providers.assessment.registry import Fact, Gathering, Shown
+from providers.base import Verb
+from providers.billing import month_bounds
+from providers.orders import VERB_LABELS, OrderState, WorkOrder
+from quota.directory import Pool
+from quota.errors import N_
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
-
-def gather(
-    tx: Tx,
-    provider_id: int,
-    month: str,
-    *,
-    reporting: Sequence[Row] = (),
-    metering: Sequence[Row] = (),
-) -> Evidence:
-    """Every row that speaks of the company in ``month`` (2026-10), up to now.
-
-    ``reporting``: rows with ``expected`` and ``received`` samples and ``lag_minutes`` (None: not known), one a pool and
-    day, say (``reported`` makes one). ``metering``: the lines of the company's bills of the month with what was ``billed``,
-    ``metered`` and ``disputed`` of each ``kind``, as the four-way line compared them.
-    """
-    return {
-        Indicator.DELIVERY: _orders(tx, provider_id, month, WorkOrder.request_id.is_not(None)),
-        Indicator.OPTIMISATION: _orders(tx, provider_id, month, WorkOrder.case_id.is_not(None)),
-        Indicator.INCIDENTS: _incidents(tx, provider_id, month),
-        Indicator.METERING: list(metering),
-        Indicator.REPORTING: list(reporting),
-    }
+OK = Fact("ok", N_("达标"))
+_VERBS: Mapping[str, str] = {verb.value: VERB_LABELS[verb] for verb in Verb}
+ORDER_FACTS = (
+    Fact("number", N_("工单号"), Shown.PLAIN, names=True),
+    Fact("verb", N_("事项"), Shown.WORD, words=_VERBS),
+    Fact("due_at", N_("期限"), Shown.MOMENT),
+    Fact("delivered_at", N_("交付"), Shown.MOMENT),
+    OK,
+)
 
 
-def reported(ref: str, expected: int, received: int, lag_minutes: float | None = None, **facts: Any) -> Row:
-    """A row for data reporting: samples due and samples that came."""
-    lag = None if lag_minutes is None else str(round(lag_minutes, 1))
-    return Row(ref, {"expected": expected, "received": received, "lag_minutes": lag, **facts})
-
-
-def _orders(tx: Tx, provider_id: int, month: str, placed_for: Any) -> list[Row]:
-    """Orders whose limit fell into the month and is over, so that each order counts once and none too early."""
+def orders_due(gathering: Gathering, month: str, placed_for: Any) -> list[EvidenceRow]:
+    """Orders whose limit fell into the month and is over, so that each order counts once and none too early. ``placed_for``
+    chooses among them."""
+    tx = gathering.tx
     start, end = month_bounds(month)
     found = tx.scalars(
         select(WorkOrder)
         .where(
-            WorkOrder.provider_id == provider_id,
+            WorkOrder.provider_id == gathering.subject.id,
             placed_for,
             WorkOrder.due_at >= start,
             WorkOrder.due_at < end,
@@ -68,43 +50,34 @@ def _orders(tx: Tx, provider_id: int, month: str, placed_for: Any) -> list[Row]:
         )
         .order_by(WorkOrder.id)
     ).all()
-    excused = comments.upheld(tx, (one.basis for one in found))
+    excused = comments.upheld(tx, (order.basis for order in found))
     return [
-        Row(
-            f"order:{one.id}",
+        EvidenceRow(
+            f"order:{order.id}",
             {
-                "number": one.number,
-                "verb": one.verb,
-                "due_at": _spelled(one.due_at),
-                "delivered_at": _spelled(one.delivered_at),
-                "ok": bool(one.in_time(tx.now)),
+                "number": order.number,
+                "verb": order.verb,
+                "due_at": _spelled(order.due_at),
+                "delivered_at": _spelled(order.delivered_at),
+                "ok": bool(order.in_time(tx.now)),
             },
         )
-        for one in found
-        if one.basis not in excused
+        for order in found
+        if order.basis not in excused
     ]
 
 
-def _incidents(tx: Tx, provider_id: int, month: str) -> list[Row]:
-    """Incidents that began in the month and were settled as the company's."""
-    start, end = month_bounds(month)
-    days = working_days(tx)
-    found = tx.scalars(
-        select(Incident)
-        .where(
-            Incident.provider_id == provider_id,
-            Incident.started_at >= start,
-            Incident.started_at < end,
-            Incident.responsibility == Responsibility.PROVIDER.value,
-        )
-        .order_by(Incident.id)
-    ).all()
-    excused = comments.upheld(tx, (f"incident:{one.id}" for one in found))
+def recorded(gathering: Gathering, month: str, *kinds: str) -> list[AssessmentRecord]:
+    """What the steward recorded of a company in the month and did not withdraw."""
     return [
-        Row(f"incident:{one.id}", {"level": one.level, "misses": incidents.misses(one, days, tx.now)})
-        for one in found
-        if f"incident:{one.id}" not in excused
+        record
+        for record in records.standing(gathering.tx, gathering.subject.id, *kinds)
+        if periods.month_of(record.happened_on) == month
     ]
+
+
+def pools(tx: Tx, provider_id: int) -> list[Pool]:
+    return list(tx.scalars(select(Pool).where(Pool.provider_id == provider_id).order_by(Pool.id)))
 
 
 def _spelled(at: datetime | None) -> str | None:

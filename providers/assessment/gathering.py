@@ -1,4 +1,4 @@
-"""Everything that speaks of a company in a month or a quarter, for every indicator.
+"""Everything that speaks of somebody in a month or a quarter, for every indicator that is registered for them.
 
 What happened and was struck by the ruling on an appeal is left out for good; what only holds at a period's end (a
 certificate, a combination) is left out of that period, and looked at anew in the next.
@@ -6,44 +6,66 @@ certificate, a combination) is left out of that period, and looked at anew in th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from providers.assessment import appeals, evidence, evidence_rows, periods
-from providers.assessment.measures import Row
-from providers.assessment.scorecard import Evidence, Indicator
+from providers.assessment import appeals, evidence, periods, registry
+from providers.assessment.measures import EvidenceRow
+from providers.assessment.registry import Gathering, GivenRows, Indicator
+from providers.assessment.scorecard import Evidence
+from providers.assessment.subjects import CardSubject, SubjectType
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
+VETO = "veto"
 
-def gather(
-    tx: Tx,
-    provider_id: int,
-    period: str,
-    *,
-    reporting: Sequence[Row] = (),
-    metering: Mapping[str, Sequence[Row]] | None = None,
-) -> Evidence:
-    """Every row that speaks of the company in ``period`` (2026-10 or 2026-Q4), up to now.
 
-    ``reporting`` as in ``evidence.gather``, ``metering`` by month as there; rows of ``reporting`` that name ``pool`` and ``month`` and are
-    nearly complete show that the pool was watched, without which its availability is not known.
-    """
-    found: dict[Indicator, list[Row]] = {indicator: [] for indicator in Indicator}
-    for month in periods.months(period):
-        of_month = [
-            evidence.gather(tx, provider_id, month, metering=(metering or {}).get(month, ())),
-            evidence_rows.of_month(tx, provider_id, month, reporting),
-        ]
-        for part in of_month:
-            for indicator, rows in part.items():
-                found[indicator] += rows
-    struck, struck_then = appeals.struck(tx, provider_id), appeals.struck(tx, provider_id, period)
-    found = {indicator: [row for row in rows if row.ref not in struck] for indicator, rows in found.items()}
-    for indicator, rows in evidence_rows.of_period(tx, provider_id, period).items():
-        found[indicator] += [row for row in rows if row.ref not in struck_then]
-    if periods.is_quarter(period) and found[Indicator.BACKUP]:
-        found[Indicator.BACKUP].append(Row(f"quarter:{period}", {"drills_due": 1}))
-    found[Indicator.REPORTING] += [row for row in reporting if row.ref not in struck]
+def beforehand(bench: Any, subject: CardSubject, period: str) -> GivenRows:
+    """What indicators do and look up before the book is opened for writing. ``bench``: what the storeys above work with
+    (``metering.workbench.Works``), handed on as it is."""
+    return {
+        indicator.code: indicator.beforehand(bench, subject, period)
+        for indicator in registry.indicators(subject.type)
+        if indicator.beforehand is not None
+    }
+
+
+def gather(tx: Tx, subject: CardSubject, period: str, *, given: GivenRows | None = None) -> Evidence:
+    """Every row that speaks of ``subject`` in ``period`` (2026-10 or 2026-Q4), up to now. ``given``: rows by indicator and
+    month that are in hand already (``beforehand``), in place of what the indicator would gather of that month."""
+    gathering = Gathering(tx, subject, period, periods.months(period), given or {})
+    struck, struck_then = appeals.struck(tx, subject), appeals.struck(tx, subject, period)
+    found: dict[str, list[EvidenceRow]] = {}
+    for indicator in registry.indicators(subject.type):
+        rows = [row for month in gathering.months for row in _of_month(gathering, indicator, month)]
+        rows = [row for row in rows if row.ref not in struck]
+        if indicator.holding is not None:
+            rows += [row for row in indicator.holding(gathering, rows) if row.ref not in struck_then]
+        _declared(indicator, rows)
+        found[indicator.code] = rows
     return found
+
+
+def _of_month(gathering: Gathering, indicator: Indicator, month: str) -> list[EvidenceRow]:
+    rows = gathering.happened(indicator.code, month)
+    vetoes = [kind.code for kind in indicator.records if kind.veto]
+    if not vetoes or gathering.subject.type is not SubjectType.COMPANY:  # records are kept of companies alone
+        return rows
+    return [
+        *rows,
+        *(
+            EvidenceRow(f"record:{record.id}", {VETO: record.kind})
+            for record in evidence.recorded(gathering, month, *vetoes)
+        ),
+    ]
+
+
+def _declared(indicator: Indicator, rows: Sequence[EvidenceRow]) -> None:
+    """Raises ValueError for a fact that no reader could be told."""
+    known = {fact.name for fact in indicator.facts} | {VETO}
+    for row in rows:
+        if unknown := row.facts.keys() - known:
+            raise ValueError(
+                f"indicator {indicator.code}: {row.ref} has facts that it does not declare: {sorted(unknown)}"
+            )

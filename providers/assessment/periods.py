@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from providers.billing import Interval, month_bounds
 from quota.calendar import ZONE
@@ -53,3 +53,8 @@ def before(period: str) -> str:
         return f"{year}-Q{quarter - 1}" if quarter > 1 else f"{year - 1}-Q4"
     month = int(rest)
     return f"{year}-{month - 1:02d}" if month > 1 else f"{year - 1}-12"
+
+
+def last_day(period: str, now: datetime) -> date:
+    """The last day of ``period`` in the city's time, or of what is over of it at ``now``."""
+    return (min(bounds(period)[1], now) - timedelta(seconds=1)).astimezone(ZONE).date()

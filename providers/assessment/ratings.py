@@ -53,8 +53,8 @@ append_only(Rating.__table__)  # type: ignore[arg-type]
 def rate(tx: Tx, order_id: int, stars: int, word: str = "") -> Rating:
     """Rate an accepted order. A low mark says why. Raises WrongState before acceptance, Conflict the second time."""
     tx.actor.must_be(Role.TENANT)
-    one = orders.order(tx, order_id)
-    if one.state != OrderState.ACCEPTED or one.department_id is None:
+    order = orders.order(tx, order_id)
+    if order.state != OrderState.ACCEPTED or order.department_id is None:
         raise WrongState("rating.too_early", N_("验收后才能评价"))
     if stars not in STARS:
         raise Invalid("rating.stars", N_("请选择 1 至 5 分"), field="stars")
@@ -63,14 +63,14 @@ def rate(tx: Tx, order_id: int, stars: int, word: str = "") -> Rating:
         raise Invalid("rating.word", N_("不满意时请写明原因"), field="word")
     if of(tx, order_id) is not None:
         raise Conflict("rating.twice", N_("这份工单已经评价过"))
-    found = Rating(
-        order_id=one.id, provider_id=one.provider_id, pool_id=one.pool_id, department_id=one.department_id,
+    rating = Rating(
+        order_id=order.id, provider_id=order.provider_id, pool_id=order.pool_id, department_id=order.department_id,
         stars=stars, word=word[:2000], at=tx.now, by=tx.actor.login,
     )  # fmt: skip
-    tx.add(found)
+    tx.add(rating)
     tx.flush()
-    tx.audit("rating.give", one.basis, after={"rating": found.id, "stars": stars}, reason=found.word)
-    return found
+    tx.audit("rating.give", order.basis, after={"rating": rating.id, "stars": stars}, reason=rating.word)
+    return rating
 
 
 def of(tx: Tx, order_id: int) -> Rating | None:

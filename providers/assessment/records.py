@@ -6,17 +6,16 @@ A record is kept for good. A wrong one is withdrawn by a further record that nam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, false, select, true
 from sqlalchemy.orm import Mapped, aliased, mapped_column, relationship
 
-from providers.assessment.scorecard import Indicator
+from providers.assessment import registry
+from providers.assessment.registry import FieldType, RecordField, RecordKind
 from quota.actors import Actor, Role
 from quota.base import Base, append_only
 from quota.calendar import ZONE
@@ -27,50 +26,23 @@ if TYPE_CHECKING:
     from quota.db import Tx
 
 
-class RecordKind(StrEnum):
-    REVIEW = "review"
-    EVENT = "event"
-    MAJOR_EVENT = "major_event"
-    VULNERABILITY = "vulnerability"
-    BACKUPS = "backups"
-    DRILL = "drill"
-    CERTIFICATE = "certificate"
-    YEAR_END = "year_end"
-    LEAK = "leak"
-    FALSIFIED = "falsified"
-    WITHDRAWAL = "withdrawal"
+YEAR_END = RecordKind(
+    "year_end",
+    N_("年终评审"),
+    (RecordField("points", N_("评审得分"), FieldType.POINTS, help=N_("年终评审填写，0 至 100")),),
+)
+WITHDRAWAL = RecordKind("withdrawal", N_("撤销记录"))
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What a kind of record needs: its label, the indicator that it speaks for, and which figures it states."""
-
-    label: str
-    indicator: Indicator | None
-    needs: tuple[str, ...] = ()
-    veto: bool = False
+def kinds() -> list[RecordKind]:
+    """What may be recorded: for the indicators in their order, and beside them."""
+    return [*registry.record_kinds(), YEAR_END]
 
 
-FORMS: Mapping[RecordKind, Form] = {
-    RecordKind.REVIEW: Form(N_("安全核查(当月无事件)"), Indicator.SECURITY),
-    RecordKind.EVENT: Form(N_("一般安全事件"), Indicator.SECURITY),
-    RecordKind.MAJOR_EVENT: Form(N_("重大安全事件"), Indicator.SECURITY),
-    RecordKind.VULNERABILITY: Form(N_("高危漏洞逾期未修复"), Indicator.SECURITY, ("count",)),
-    RecordKind.BACKUPS: Form(N_("备份任务统计"), Indicator.BACKUP, ("due", "done")),
-    RecordKind.DRILL: Form(N_("恢复演练"), Indicator.BACKUP, ("passed",)),
-    RecordKind.CERTIFICATE: Form(N_("合规证书"), Indicator.COMPLIANCE, ("certificate", "valid_until")),
-    RecordKind.YEAR_END: Form(N_("年终评审"), None, ("points",)),
-    RecordKind.LEAK: Form(N_("数据泄露(一票否决)"), Indicator.SECURITY, veto=True),
-    RecordKind.FALSIFIED: Form(N_("计量造假(一票否决)"), Indicator.METERING, veto=True),
-    RecordKind.WITHDRAWAL: Form(N_("撤销记录"), None),
-}
-
-CERTIFICATES: Mapping[str, str] = {
-    "mlps3": N_("等保三级测评"),
-    "crypto": N_("密码应用安全性评估"),
-    "cloud_security": N_("云计算服务安全评估"),
-}
-"""What every company's platform must hold, in date."""
+def kind(code: str) -> RecordKind:
+    """The kind of a record on file; one without words of its own where its indicator is not registered (any more)."""
+    known = next((told for told in (*kinds(), WITHDRAWAL) if told.code == code), None)
+    return known or RecordKind(code, code)
 
 
 class AssessmentRecord(Base):
@@ -101,8 +73,9 @@ class AssessmentRecord(Base):
     """The record that takes this one back."""
 
     @property
-    def form(self) -> Form:
-        return FORMS[RecordKind(self.kind)]
+    def label(self) -> str:
+        """What its kind is called."""
+        return kind(self.kind).label
 
 
 append_only(AssessmentRecord.__table__)  # type: ignore[arg-type]
@@ -111,38 +84,39 @@ append_only(AssessmentRecord.__table__)  # type: ignore[arg-type]
 def enter(
     tx: Tx,
     provider_id: int,
-    kind: RecordKind,
+    code: str,
     happened_on: date,
     note: str,
     *,
     figures: Mapping[str, Any] | None = None,
     valid_until: date | None = None,
 ) -> AssessmentRecord:
-    """Record something. Raises Invalid naming the field that is missing or makes no sense."""
+    """Record something of the kind ``code``. Raises Invalid naming the field that is missing or makes no sense."""
     tx.actor.must_be(Role.SUPERVISOR)
     company = provider(tx, provider_id)
-    if kind is RecordKind.WITHDRAWAL:
+    told = next((known for known in kinds() if known.code == code), None)
+    if told is None:
         raise Invalid("record.kind", N_("请选择记录类型"), field="kind")
     if happened_on > tx.now.astimezone(ZONE).date():
         raise Invalid("record.future", N_("日期不能晚于今天"), field="happened_on")
     stated(note, "note", code="record.note", message=N_("请写明依据(文号、报告、日志)"))
-    form = FORMS[kind]
-    kept = _figures(form, figures or {})
-    if "valid_until" in form.needs and valid_until is None:
+    kept = _figures(told, figures or {})
+    ends = any(field.type is FieldType.UNTIL for field in told.fields)
+    if ends and valid_until is None:
         raise Invalid("record.until", N_("请填写有效期至"), field="valid_until")
     if valid_until is not None and valid_until < happened_on:
         raise Invalid("record.until", N_("有效期不能早于发证日期"), field="valid_until")
-    return _keep(tx, company.id, kind, happened_on, note, kept, valid_until if "valid_until" in form.needs else None)
+    return _keep(tx, company.id, code, happened_on, note, kept, valid_until if ends else None)
 
 
 def withdraw(tx: Tx, record_id: int, note: str) -> AssessmentRecord:
     """Take a record back, with a reason; once."""
     tx.actor.must_be(Role.SUPERVISOR)
     found = record(tx, record_id)
-    if found.kind == RecordKind.WITHDRAWAL or found.withdrawal is not None:
+    if found.kind == WITHDRAWAL.code or found.withdrawal is not None:
         raise WrongState("record.withdrawn", N_("这条记录已经撤销"))
     stated(note, "note")
-    return _keep(tx, found.provider_id, RecordKind.WITHDRAWAL, tx.now.astimezone(ZONE).date(), note, {}, None, found.id)
+    return _keep(tx, found.provider_id, WITHDRAWAL.code, tx.now.astimezone(ZONE).date(), note, {}, None, found.id)
 
 
 def record(tx: Tx, record_id: int) -> AssessmentRecord:
@@ -153,15 +127,15 @@ def record(tx: Tx, record_id: int) -> AssessmentRecord:
     return found
 
 
-def standing(tx: Tx, provider_id: int, *kinds: RecordKind) -> list[AssessmentRecord]:
-    """A company's records of ``kinds`` that were not withdrawn, oldest first."""
+def standing(tx: Tx, provider_id: int, *codes: str) -> list[AssessmentRecord]:
+    """A company's records of the kinds ``codes`` that were not withdrawn, oldest first."""
     taken_back = aliased(AssessmentRecord)
     return list(
         tx.scalars(
             select(AssessmentRecord)
             .where(
                 AssessmentRecord.provider_id == provider_id,
-                AssessmentRecord.kind.in_([one.value for one in kinds]),
+                AssessmentRecord.kind.in_(codes),
                 ~select(taken_back.id).where(taken_back.withdraws == AssessmentRecord.id).exists(),
             )
             .order_by(AssessmentRecord.happened_on, AssessmentRecord.id)
@@ -171,7 +145,7 @@ def standing(tx: Tx, provider_id: int, *kinds: RecordKind) -> list[AssessmentRec
 
 def year_end(tx: Tx, provider_id: int, year: int) -> Decimal | None:
     """Points of the year-end review of ``year``: the latest that stands; None where there is none."""
-    found = [one for one in standing(tx, provider_id, RecordKind.YEAR_END) if one.happened_on.year == year]
+    found = [record for record in standing(tx, provider_id, YEAR_END.code) if record.happened_on.year == year]
     return Decimal(str(found[-1].figures["points"])) if found else None
 
 
@@ -182,50 +156,63 @@ def visible(actor: Actor) -> ColumnElement[bool]:
     return true() if actor.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM) else false()
 
 
-def _figures(form: Form, given: Mapping[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    for name in form.needs:
-        value = given.get(name)
-        if name == "valid_until":
-            continue
-        if name == "passed":
-            kept[name] = bool(value)
-        elif name == "certificate":
-            if value not in CERTIFICATES:
-                raise Invalid("record.certificate", N_("请选择证书"), field="certificate")
-            kept[name] = value
-        elif name == "points":
-            if value is None or not 0 <= value <= 100:
-                raise Invalid("record.points", N_("请填写 0 至 100 分"), field="points")
-            kept[name] = str(value)
-        elif value is None or not 0 <= int(value) <= 10**9:
-            raise Invalid("record.count", N_("请填写不小于 0 的整数"), field=name)
-        else:
-            kept[name] = int(value)
-    if "done" in kept and kept["done"] > kept["due"]:
-        raise Invalid("record.done", N_("成功次数不能多于应备份次数"), field="done")
+def _figures(told: RecordKind, given: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {
+        field.name: _FIGURE_OF[field.type](field, given.get(field.name))
+        for field in told.fields
+        if field.type is not FieldType.UNTIL
+    }
+    if told.check is not None:
+        told.check(kept)
     return kept
+
+
+def _count(field: RecordField, value: Any) -> int:
+    if value is None or not 0 <= int(value) <= 10**9:
+        raise Invalid("record.count", N_("请填写不小于 0 的整数"), field=field.name)
+    return int(value)
+
+
+def _yes(_field: RecordField, value: Any) -> bool:
+    return bool(value)
+
+
+def _choice(field: RecordField, value: Any) -> str:
+    if value not in field.choices:
+        raise Invalid(f"record.{field.name}", field.missing, field=field.name)
+    return str(value)
+
+
+def _points(field: RecordField, value: Any) -> str:
+    if value is None or not 0 <= value <= 100:
+        raise Invalid("record.points", N_("请填写 0 至 100 分"), field=field.name)
+    return str(value)
+
+
+_FIGURE_OF: Mapping[FieldType, Callable[[RecordField, Any], Any]] = {
+    FieldType.COUNT: _count, FieldType.YES: _yes, FieldType.CHOICE: _choice, FieldType.POINTS: _points,
+}  # fmt: skip
 
 
 def _keep(
     tx: Tx,
     provider_id: int,
-    kind: RecordKind,
+    code: str,
     happened_on: date,
     note: str,
     figures: dict[str, Any],
     valid_until: date | None,
     withdraws: int | None = None,
 ) -> AssessmentRecord:
-    one = AssessmentRecord(
-        provider_id=provider_id, kind=kind.value, happened_on=happened_on, valid_until=valid_until, figures=figures,
+    record = AssessmentRecord(
+        provider_id=provider_id, kind=code, happened_on=happened_on, valid_until=valid_until, figures=figures,
         note=note.strip()[:4000], withdraws=withdraws, recorded_at=tx.now, recorded_by=tx.actor.login,
     )  # fmt: skip
-    tx.add(one)
+    tx.add(record)
     tx.flush()
     tx.audit(
-        "record.withdraw" if withdraws else "record.enter", f"record:{one.id}",
-        after={"provider": provider_id, "kind": kind, "on": happened_on, "until": valid_until, "figures": figures,
-               "withdraws": withdraws}, reason=one.note,
+        "record.withdraw" if withdraws else "record.enter", f"record:{record.id}",
+        after={"provider": provider_id, "kind": code, "on": happened_on, "until": valid_until, "figures": figures,
+               "withdraws": withdraws}, reason=record.note,
     )  # fmt: skip
-    return one
+    return record

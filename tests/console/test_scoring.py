@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 
 from console import scoring, worklist
 from console.settings import Settings
+from metering.intake import completeness
 from metering.lake.store import Lake
 from metering.workbench import Works
 from providers.base import ProviderFault
@@ -43,7 +44,7 @@ def founded(book) -> tuple[int, int]:
 def test_a_day_on_which_a_machine_was_off_is_not_due(book) -> None:
     pool, one = founded(book)
     with book.reading() as tx:
-        assert scoring._off(tx, [pool], "2026-05") == {(one, date(2026, 5, 10)), (one, date(2026, 5, 11))}
+        assert completeness.off_days(tx, [pool], "2026-05") == {(one, date(2026, 5, 10)), (one, date(2026, 5, 11))}
 
 
 def test_a_cloud_that_fails_is_told_and_keeps_no_other_from_being_asked(book, tmp_path) -> None:

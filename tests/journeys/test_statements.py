@@ -21,7 +21,6 @@ from metering.statements.tables import CORRECTION, StatementLine
 from metering.workbench import Works
 from providers import base, observation
 from providers.assessment import cards
-from providers.assessment.scorecard import Indicator
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.billing import bills
 from providers.billing.bills import month_bounds
@@ -207,7 +206,7 @@ def test_the_card_the_bill_and_the_four_way_line_say_the_same(works, client_of, 
         (run,) = reconciliation.standing(tx, MONTH)
         lines = tx.scalars(select(FourWayLine).where(FourWayLine.run_id == run.id).order_by(FourWayLine.id)).all()
         card = cards.current(tx, bill.provider_id, MONTH)
-        rows = cards.evidence_of(tx, card, Indicator.METERING)
+        rows = cards.evidence_of(tx, card, "metering")
     assert [(row.facts["billed"], row.facts["metered"]) for row in rows] == [
         (str(one.billed), str(one.metered)) for one in lines
     ]

@@ -11,8 +11,8 @@ from metering.statements import disputes, reconciliation, statements
 from metering.statements.disputes import Answer, Dispute, DisputeState
 from metering.statements.reconciliation_tables import FourWayLine
 from providers import base
-from providers.assessment import evidence
-from providers.assessment.scorecard import Indicator
+from providers.assessment import gathering
+from providers.assessment.subjects import company
 from providers.base import ServiceKind
 from providers.billing import bills
 from quota import inventory
@@ -241,9 +241,8 @@ def test_scorecards_take_their_evidence_from_here(small):
     bill(small, ("web", 8 * 720, None, 0, 720))
     compare(small)
     with small.book.reading() as tx:
-        rows = reconciliation.evidence(tx, 1, "2026-04")
-        gathered = evidence.gather(tx, 1, "2026-04", metering=rows)
-    assert [(row.facts["metered"], row.facts["disputed"]) for row in gathered[Indicator.METERING]] == [
+        gathered = gathering.gather(tx, company(1), "2026-04")
+    assert [(row.facts["metered"], row.facts["disputed"]) for row in gathered["metering"]] == [
         ("2800.0000", "2800.0000")
     ]
 

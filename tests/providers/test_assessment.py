@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import metering.statements
+from metering.intake import completeness
 from providers import comments
-from providers.assessment import appeals, cards, compatibility, evidence, gathering, periods, ratings, records
+from providers.assessment import appeals, cards, compatibility, formula, gathering, periods, ratings, records, subjects
 from providers.assessment.compatibility import Fitness
-from providers.assessment.measures import Row
-from providers.assessment.records import RecordKind
-from providers.assessment.scorecard import DEFAULT, Grade, Indicator, annual, score
+from providers.assessment.formula import Grade
+from providers.assessment.measures import EvidenceRow
+from providers.assessment.scorecard import annual, score
 from providers.base import IncidentFact, Responsibility
 from providers.billing import incidents
 from quota.actors import steward
@@ -23,16 +25,18 @@ from quota.errors import Conflict, Invalid, NotAllowed, WrongState
 from quota.inventory import Resource
 
 MONTH, QUARTER = "2026-06", "2026-Q2"
-AVAILABILITY, SECURITY, BACKUP = Indicator.AVAILABILITY, Indicator.SECURITY, Indicator.BACKUP
-SATISFACTION, CAPACITY, COMPLIANCE = Indicator.SATISFACTION, Indicator.CAPACITY, Indicator.COMPLIANCE
+assert metering.statements, "its indicator is part of the default formula"
+DEFAULT = formula.default()
+AVAILABILITY, SECURITY, BACKUP = "availability", "security", "backup"
+SATISFACTION, CAPACITY, COMPLIANCE = "satisfaction", "capacity", "compliance"
 
 
-def down(minutes: float, of: int = 43_200) -> Row:
-    return Row("pool:a/2026-06", {"pool": "a", "minutes": str(of), "down_minutes": str(minutes)})
+def down(minutes: float, of: int = 43_200) -> EvidenceRow:
+    return EvidenceRow("pool:a/2026-06", {"pool": "a", "minutes": str(of), "down_minutes": str(minutes)})
 
 
-def stars(*given_: int, of: int = 4) -> list[Row]:
-    return [Row(f"rating:{n}", {"stars": one, "department": n, "of": of}) for n, one in enumerate(given_)]
+def stars(*given_: int, of: int = 4) -> list[EvidenceRow]:
+    return [EvidenceRow(f"rating:{n}", {"stars": one, "department": n, "of": of}) for n, one in enumerate(given_)]
 
 
 @pytest.mark.parametrize(
@@ -44,23 +48,34 @@ def stars(*given_: int, of: int = 4) -> list[Row]:
         (AVAILABILITY, [down(216)], "15"),  # 99.50 %: 45 points, no more than its weight
         (AVAILABILITY, [down(250)], "15"),  # below 99.5 %: nothing left
         (AVAILABILITY, [down(21.6), down(21.6)], "0"),
-        (SECURITY, [Row("record:1", {"what": "none"})], "0"),
-        (SECURITY, [Row("record:1", {"what": "general"}), Row("record:2", {"what": "vulnerability", "count": 3})], "8"),
-        (SECURITY, [Row("record:1", {"what": "major"})], "13"),
-        (CAPACITY, [Row("a", {"ok": True}), Row("b", {"ok": False})], "2.5"),
-        (COMPLIANCE, [Row("a", {"ok": True}), Row("b", {"ok": True}), Row("c", {"ok": False})], "1"),
+        (SECURITY, [EvidenceRow("record:1", {"what": "none"})], "0"),
+        (
+            SECURITY,
+            [
+                EvidenceRow("record:1", {"what": "general"}),
+                EvidenceRow("record:2", {"what": "vulnerability", "count": 3}),
+            ],
+            "8",
+        ),
+        (SECURITY, [EvidenceRow("record:1", {"what": "major"})], "13"),
+        (CAPACITY, [EvidenceRow("a", {"ok": True}), EvidenceRow("b", {"ok": False})], "2.5"),
+        (
+            COMPLIANCE,
+            [EvidenceRow("a", {"ok": True}), EvidenceRow("b", {"ok": True}), EvidenceRow("c", {"ok": False})],
+            "1",
+        ),
         (SATISFACTION, stars(5, 5), "0"),
         (SATISFACTION, stars(1, 1), "10"),
         (SATISFACTION, stars(3, 4), "3.75"),
-        (BACKUP, [Row("r", {"due": 1000, "done": 990})], "0"),
-        (BACKUP, [Row("r", {"due": 1000, "done": 970})], "2"),
-        (BACKUP, [Row("r", {"due": 10, "done": 10}), Row("quarter:x", {"drills_due": 1})], "4"),
-        (BACKUP, [Row("r", {"drill": True}), Row("quarter:x", {"drills_due": 1})], "0"),
-        (BACKUP, [Row("r", {"drill": False}), Row("quarter:x", {"drills_due": 1})], "4"),
+        (BACKUP, [EvidenceRow("r", {"due": 1000, "done": 990})], "0"),
+        (BACKUP, [EvidenceRow("r", {"due": 1000, "done": 970})], "2"),
+        (BACKUP, [EvidenceRow("r", {"due": 10, "done": 10}), EvidenceRow("quarter:x", {"drills_due": 1})], "4"),
+        (BACKUP, [EvidenceRow("r", {"drill": True}), EvidenceRow("quarter:x", {"drills_due": 1})], "0"),
+        (BACKUP, [EvidenceRow("r", {"drill": False}), EvidenceRow("quarter:x", {"drills_due": 1})], "4"),
     ],
 )
 def test_what_each_indicator_deducts(indicator, rows, deduction) -> None:
-    mark = next(one for one in score({indicator: rows}, DEFAULT).marks if one.indicator is indicator)
+    mark = next(one for one in score({indicator: rows}, DEFAULT).marks if one.indicator == indicator)
     assert mark.deduction == Decimal(deduction)
     assert mark.reason % mark.params
 
@@ -69,31 +84,31 @@ def test_what_each_indicator_deducts(indicator, rows, deduction) -> None:
     ("indicator", "rows"),
     [
         (SATISFACTION, stars(5, of=40)),  # one of forty departments is not enough
-        (BACKUP, [Row("quarter:x", {"drills_due": 1})]),
+        (BACKUP, [EvidenceRow("quarter:x", {"drills_due": 1})]),
         (AVAILABILITY, [down(0, of=0)]),
-        (Indicator.REPORTING, [evidence.reported("samples:a/2026-06", 0, 0)]),
+        ("reporting", [completeness.reported("samples:a/2026-06", 0, 0)]),
     ],
 )
 def test_too_little_is_not_scored(indicator, rows) -> None:
-    mark = next(one for one in score({indicator: rows}, DEFAULT).marks if one.indicator is indicator)
+    mark = next(one for one in score({indicator: rows}, DEFAULT).marks if one.indicator == indicator)
     assert not mark.scored
     assert mark.share == 0
 
 
 def test_thirty_answers_are_enough_of_any_number_of_departments() -> None:
-    rows = [Row(f"rating:{n}", {"stars": 4, "department": 1, "of": 400}) for n in range(30)]
+    rows = [EvidenceRow(f"rating:{n}", {"stars": 4, "department": 1, "of": 400}) for n in range(30)]
     mark = next(one for one in score({SATISFACTION: rows}, DEFAULT).marks if one.indicator is SATISFACTION)
     assert mark.figure == 4
 
 
 ROWS = {
     AVAILABILITY: st.builds(down, st.integers(0, 50_000)),
-    Indicator.DELIVERY: st.builds(lambda ok: Row("order:1", {"ok": ok}), st.booleans()),
-    Indicator.INCIDENTS: st.builds(lambda n: Row("incident:1", {"misses": n}), st.integers(0, 30)),
-    SECURITY: st.builds(lambda what: Row("r", {"what": what}), st.sampled_from(["none", "general", "major"])),
-    CAPACITY: st.builds(lambda ok: Row("c", {"ok": ok}), st.booleans()),
-    BACKUP: st.builds(lambda done: Row("b", {"due": 100, "done": done}), st.integers(0, 100)),
-    COMPLIANCE: st.builds(lambda ok: Row("k", {"ok": ok}), st.booleans()),
+    "delivery": st.builds(lambda ok: EvidenceRow("order:1", {"ok": ok}), st.booleans()),
+    "incidents": st.builds(lambda n: EvidenceRow("incident:1", {"misses": n}), st.integers(0, 30)),
+    SECURITY: st.builds(lambda what: EvidenceRow("r", {"what": what}), st.sampled_from(["none", "general", "major"])),
+    CAPACITY: st.builds(lambda ok: EvidenceRow("c", {"ok": ok}), st.booleans()),
+    BACKUP: st.builds(lambda done: EvidenceRow("b", {"due": 100, "done": done}), st.integers(0, 100)),
+    COMPLIANCE: st.builds(lambda ok: EvidenceRow("k", {"ok": ok}), st.booleans()),
 }
 
 
@@ -111,11 +126,11 @@ def test_marks_are_never_negative_and_the_weight_of_the_silent_is_spread(found) 
 
 
 def test_a_veto_fails_whatever_the_total() -> None:
-    good = {SECURITY: [Row("record:1", {"what": "none"})]}
+    good = {SECURITY: [EvidenceRow("record:1", {"what": "none"})]}
     assert score(good, DEFAULT).grade is Grade.EXCELLENT
-    bad = score({SECURITY: [*good[SECURITY], Row("record:2", {"veto": "leak"})]}, DEFAULT)
+    bad = score({SECURITY: [*good[SECURITY], EvidenceRow("record:2", {"veto": "leak"})]}, DEFAULT)
     assert (bad.total, bad.grade, bad.veto) == (100, Grade.FAIL, ("record:2",))
-    assert score({Indicator.METERING: [Row("record:3", {"veto": "falsified"})]}, DEFAULT).grade is Grade.FAIL
+    assert score({"metering": [EvidenceRow("record:3", {"veto": "falsified"})]}, DEFAULT).grade is Grade.FAIL
 
 
 def test_payment_follows_the_grade_and_the_year_its_quarters() -> None:
@@ -141,9 +156,15 @@ def company(works) -> int:
     return works.companies["haichen"]
 
 
-def gathered(works, period: str = MONTH, **more):
+def subject(works) -> subjects.CardSubject:
+    return subjects.company(company(works))
+
+
+def gathered(works, period: str = MONTH, **given):
+    """What is gathered of the company, with rows of ``given`` indicators in hand."""
     with works.book.reading() as tx:
-        return gathering.gather(tx, company(works), period, **more)
+        told = {code: {MONTH: rows} for code, rows in given.items()}
+        return gathering.gather(tx, subject(works), period, given=told)
 
 
 def test_silence_is_no_evidence(works) -> None:
@@ -151,15 +172,15 @@ def test_silence_is_no_evidence(works) -> None:
     assert {indicator for indicator, rows in found.items() if rows} <= {CAPACITY}
 
 
-def enter(works, kind: RecordKind, note: str = "文号 1", **more):
+def enter(works, kind: str, note: str = "文号 1", **more):
     with works.book.transaction(works.people["checker"]) as tx:
         return records.enter(tx, company(works), kind, more.pop("on", date(2026, 6, 1)), note, **more)
 
 
 def test_what_the_steward_records_counts_until_it_is_withdrawn(works, clock) -> None:
-    drill = enter(works, RecordKind.DRILL, figures={"passed": True})
-    enter(works, RecordKind.BACKUPS, figures={"due": 100, "done": 99})
-    enter(works, RecordKind.CERTIFICATE, figures={"certificate": "mlps3"}, valid_until=date(2026, 12, 1))
+    drill = enter(works, "drill", figures={"passed": True})
+    enter(works, "backups", figures={"due": 100, "done": 99})
+    enter(works, "certificate", figures={"certificate": "mlps3"}, valid_until=date(2026, 12, 1))
     found = gathered(works, QUARTER)
     assert [row.ref for row in found[BACKUP]][-1] == f"quarter:{QUARTER}"
     assert len(found[BACKUP]) == 3
@@ -174,14 +195,14 @@ def test_what_the_steward_records_counts_until_it_is_withdrawn(works, clock) -> 
 @pytest.mark.parametrize(
     ("kind", "more"),
     [
-        (RecordKind.BACKUPS, {"figures": {"due": 3, "done": 4}}),
-        (RecordKind.BACKUPS, {"figures": {"due": -1, "done": 0}}),
-        (RecordKind.CERTIFICATE, {"figures": {"certificate": "mlps3"}}),
-        (RecordKind.CERTIFICATE, {"figures": {"certificate": "x"}, "valid_until": date(2027, 1, 1)}),
-        (RecordKind.YEAR_END, {"figures": {"points": Decimal(101)}}),
-        (RecordKind.DRILL, {"on": date(2026, 7, 1)}),
-        (RecordKind.DRILL, {"note": " "}),
-        (RecordKind.WITHDRAWAL, {}),
+        ("backups", {"figures": {"due": 3, "done": 4}}),
+        ("backups", {"figures": {"due": -1, "done": 0}}),
+        ("certificate", {"figures": {"certificate": "mlps3"}}),
+        ("certificate", {"figures": {"certificate": "x"}, "valid_until": date(2027, 1, 1)}),
+        ("year_end", {"figures": {"points": Decimal(101)}}),
+        ("drill", {"on": date(2026, 7, 1)}),
+        ("drill", {"note": " "}),
+        ("withdrawal", {}),
     ],
 )
 def test_a_record_that_makes_no_sense_is_refused(works, kind, more) -> None:
@@ -195,13 +216,13 @@ def test_availability_needs_a_watched_pool_and_settled_incidents(works, clock) -
     fact = IncidentFact("i1", 1, "核心交换机故障", start, start, start + timedelta(hours=1), Responsibility.PROVIDER)
     with works.book.transaction(works.people["operator"]) as tx:
         one = incidents.report(tx, tx.get_one(Pool, works.pool), fact, description="双机故障", evidence="工单 8")
-    watched = [evidence.reported("samples:gov-arm/2026-06", 100, 95, pool="gov-arm", month=MONTH)]
+    watched = [completeness.reported("samples:gov-arm/2026-06", 100, 95, pool="gov-arm", month=MONTH)]
     assert gathered(works)[AVAILABILITY] == []
     assert gathered(works, reporting=watched)[AVAILABILITY][0].facts["down_minutes"] == "0.0000"
     with works.book.transaction(works.people["checker"]) as tx:
         incidents.settle(tx, one.id, one.generation, Responsibility.PROVIDER, "日志为证")
     assert gathered(works, reporting=watched)[AVAILABILITY][0].facts["down_minutes"] == "60.0000"
-    blind = [evidence.reported("samples:gov-arm/2026-06", 100, 50, pool="gov-arm", month=MONTH)]
+    blind = [completeness.reported("samples:gov-arm/2026-06", 100, 50, pool="gov-arm", month=MONTH)]
     assert gathered(works, reporting=blind)[AVAILABILITY] == []
 
 
@@ -236,11 +257,11 @@ def test_required_combinations_count_while_their_certificate_is_in_date(works, c
     with pytest.raises(Invalid):
         say(Fitness.CERTIFIED)
     say(Fitness.ADAPTED)
-    assert [row.facts["ok"] for row in gathered(works)[Indicator.XINCHUANG]] == [False]
+    assert [row.facts["ok"] for row in gathered(works)["xinchuang"]] == [False]
     say(Fitness.CERTIFIED, certificate="KP-1", valid_until=date(2026, 6, 30))
-    assert [row.facts["ok"] for row in gathered(works)[Indicator.XINCHUANG]] == [True]
+    assert [row.facts["ok"] for row in gathered(works)["xinchuang"]] == [True]
     clock.advance(days=60)
-    assert [row.facts["ok"] for row in gathered(works, "2026-07")[Indicator.XINCHUANG]] == [False]
+    assert [row.facts["ok"] for row in gathered(works, "2026-07")["xinchuang"]] == [False]
 
 
 def test_only_the_accepted_is_rated_and_once(works) -> None:
@@ -262,10 +283,10 @@ def test_only_the_accepted_is_rated_and_once(works) -> None:
 
 
 def test_what_an_appeal_struck_stays_struck(works, clock) -> None:
-    late = enter(works, RecordKind.EVENT)
-    enter(works, RecordKind.REVIEW)
+    late = enter(works, "event")
+    enter(works, "review")
     with works.book.transaction(steward()) as tx:
-        card = cards.keep(tx, company(works), MONTH, gathering.gather(tx, company(works), MONTH), DEFAULT)
+        card = cards.keep(tx, subject(works), MONTH, gathering.gather(tx, subject(works), MONTH), DEFAULT)
     with works.book.transaction(works.people["operator"]) as tx, pytest.raises(WrongState):
         appeals.file(tx, card.id, "早了")
     with works.book.transaction(works.people["chief"]) as tx:
@@ -303,7 +324,7 @@ def test_what_overlaps_takes_a_pool_down_once_and_the_gone_carry_no_share(works,
             found = incidents.report(tx, tx.get_one(Pool, works.pool), fact)
         with works.book.transaction(works.people["checker"]) as tx:
             incidents.settle(tx, found.id, found.generation, Responsibility.PROVIDER, "日志为证")
-    watched = [evidence.reported("samples:gov-arm/2026-06", 100, 95, pool="gov-arm", month=MONTH)]
+    watched = [completeness.reported("samples:gov-arm/2026-06", 100, 95, pool="gov-arm", month=MONTH)]
     (row,) = gathered(works, reporting=watched)[AVAILABILITY]
     assert (row.facts["down_minutes"], row.facts["hosts"]) == ("120.0000", 1)
 
@@ -313,13 +334,13 @@ def test_a_struck_combination_is_looked_at_again_in_the_next_period(works, clock
         kept = compatibility.state(tx, company(works), "鲲鹏", "麒麟 V10", Fitness.ADAPTED, required=True)
     ref = f"combination:{kept.id}"
     with works.book.transaction(steward()) as tx:
-        card = cards.keep(tx, company(works), MONTH, gathering.gather(tx, company(works), MONTH), DEFAULT)
+        card = cards.keep(tx, subject(works), MONTH, gathering.gather(tx, subject(works), MONTH), DEFAULT)
     with works.book.transaction(works.people["chief"]) as tx:
         cards.publish(tx, card.id, 1)
     with works.book.transaction(works.people["operator"]) as tx:
         filed = appeals.file(tx, card.id, "当月换证", [ref])
     with works.book.transaction(works.people["checker"]) as tx:
         appeals.rule(tx, filed.id, upheld=True, ruling="属实", struck=[ref])
-    assert gathered(works)[Indicator.XINCHUANG] == []
+    assert gathered(works)["xinchuang"] == []
     clock.advance(days=40)
-    assert [row.ref for row in gathered(works, "2026-07")[Indicator.XINCHUANG]] == [ref]
+    assert [row.ref for row in gathered(works, "2026-07")["xinchuang"]] == [ref]

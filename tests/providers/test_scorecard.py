@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from metering.intake import completeness
 from metering.lake.store import Lake
 from metering.statements import reconciliation
 from metering.workbench import Works
 from providers import observation
 from providers import orders as delivery
-from providers.assessment import cards, evidence
-from providers.assessment.measures import Row
-from providers.assessment.scorecard import DEFAULT, Formula, Grade, Indicator, score
+from providers.assessment import cards, formula, gathering
+from providers.assessment.formula import Formula, Grade
+from providers.assessment.measures import EvidenceRow
+from providers.assessment.scorecard import score
+from providers.assessment.subjects import company
 from providers.base import IncidentFact, Responsibility, Verb
 from providers.billing import bills, incidents
 from quota.actors import steward
@@ -28,21 +31,22 @@ from quota.errors import Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.requests import submission
 
 MONTH = "2026-06"
-DELIVERY, METERING, REPORTING = Indicator.DELIVERY, Indicator.METERING, Indicator.REPORTING
-OPTIMISATION, INCIDENTS = Indicator.OPTIMISATION, Indicator.INCIDENTS
+DEFAULT = formula.default()
+DELIVERY, METERING, REPORTING = "delivery", "metering", "reporting"
+OPTIMISATION, INCIDENTS = "optimisation", "incidents"
 
 
-def orders(good: int, bad: int) -> list[Row]:
-    return [Row(f"order:{n}", {"ok": n < good}) for n in range(good + bad)]
+def orders(good: int, bad: int) -> list[EvidenceRow]:
+    return [EvidenceRow(f"order:{n}", {"ok": n < good}) for n in range(good + bad)]
 
 
-def bill(disputed: float, metered: float, kind: str = "vcpu") -> Row:
-    return Row("bill:1/a", {"kind": kind, "metered": str(metered), "disputed": str(disputed)})
+def bill(disputed: float, metered: float, kind: str = "vcpu") -> EvidenceRow:
+    return EvidenceRow("bill:1/a", {"kind": kind, "metered": str(metered), "disputed": str(disputed)})
 
 
-def marked(indicator: Indicator, *rows: Row):
+def marked(indicator: str, *rows: EvidenceRow):
     card = score({indicator: rows}, DEFAULT)
-    return next(one for one in card.marks if one.indicator is indicator), card
+    return next(one for one in card.marks if one.indicator == indicator), card
 
 
 @pytest.mark.parametrize(
@@ -58,12 +62,12 @@ def marked(indicator: Indicator, *rows: Row):
         (METERING, [bill(1, 100)], "0.01", "2"),
         (METERING, [bill(1, 100), bill(0, 50, "memory")], "0.005", "0"),  # the mean over the kinds
         (METERING, [bill(5, 0)], "1", "8"),
-        (REPORTING, [evidence.reported("p", 1000, 990)], "0.99", "0"),
-        (REPORTING, [evidence.reported("p", 1000, 980)], "0.98", "1"),
-        (REPORTING, [evidence.reported("p", 1000, 1000, 16)], "1", "1"),
-        (REPORTING, [evidence.reported("p", 1000, 1000, 15)], "1", "0"),
-        (REPORTING, [evidence.reported("p", 1000, 1200)], "1", "0"),
-        (INCIDENTS, [Row("incident:1", {"misses": 2}), Row("incident:2", {"misses": 0})], "2", "4"),
+        (REPORTING, [completeness.reported("p", 1000, 990)], "0.99", "0"),
+        (REPORTING, [completeness.reported("p", 1000, 980)], "0.98", "1"),
+        (REPORTING, [completeness.reported("p", 1000, 1000, 16)], "1", "1"),
+        (REPORTING, [completeness.reported("p", 1000, 1000, 15)], "1", "0"),
+        (REPORTING, [completeness.reported("p", 1000, 1200)], "1", "0"),
+        (INCIDENTS, [EvidenceRow("incident:1", {"misses": 2}), EvidenceRow("incident:2", {"misses": 0})], "2", "4"),
     ],
 )
 def test_the_rule_of_each_indicator(indicator, rows, figure, deduction) -> None:
@@ -93,7 +97,7 @@ def test_nothing_measured_is_no_evidence() -> None:
 
 
 def test_too_little_is_not_graded() -> None:
-    _, card = marked(REPORTING, evidence.reported("p", 10, 10))  # 3 of 100 points of weight
+    _, card = marked(REPORTING, completeness.reported("p", 10, 10))  # 3 of 100 points of weight
     assert (card.scored_weight, card.total, card.grade) == (3, None, None)
 
 
@@ -105,15 +109,17 @@ def test_the_grades(good, bad, grade) -> None:
 
 
 def test_the_default_weighs_a_hundred_and_survives_being_stored() -> None:
-    assert sum(rule.weight for rule in DEFAULT.rules) == 100
+    assert DEFAULT.weight == 100
     assert Formula.from_json(DEFAULT.to_json()) == DEFAULT
-    for raw in ({}, {**DEFAULT.to_json(), "rules": [{"indicator": "utilisation"}]}):
+    for raw in ({}, {**DEFAULT.to_json(), "rules": [{"indicator": "delivery"}]}):
         with pytest.raises(Invalid, match=r"formula\.bad"):
             Formula.from_json(raw)
-    broken = DEFAULT.to_json()
-    broken["rules"][0]["measure"] = "guess"
-    with pytest.raises(Invalid, match=r"formula\.bad"):
-        Formula.from_json(broken)
+    for where, wrong in (("measure", "guess"), ("indicator", "utilisation"), ("limits", {"full": "1"})):
+        broken = DEFAULT.to_json()
+        broken["rules"][0][where] = wrong
+        unknown = Formula.from_json(broken)  # can be read: it stands on cards
+        with pytest.raises(Invalid, match=r"formula\.bad"):
+            score({}, unknown)
 
 
 @given(
@@ -134,9 +140,11 @@ def test_the_marks_sum_to_the_total(shares, billed) -> None:
 # ---------------------------------------------------------------------------------------------- from the book
 
 
-def gathered(works, company: str = "haichen", **more):
+def gathered(works, name: str = "haichen", month: str = MONTH, **given):
+    """What is gathered of a company, with rows of ``given`` indicators in hand."""
     with works.book.reading() as tx:
-        return evidence.gather(tx, works.companies[company], MONTH, **more)
+        told = {code: {month: rows} for code, rows in given.items()}
+        return gathering.gather(tx, company(works.companies[name]), month, given=told)
 
 
 def test_an_order_counts_in_the_month_in_which_it_is_due_and_not_before(works, clock) -> None:
@@ -150,8 +158,7 @@ def test_an_order_counts_in_the_month_in_which_it_is_due_and_not_before(works, c
     rows = gathered(works)[DELIVERY]
     assert [(row.ref, row.facts["ok"]) for row in rows] == [(f"order:{first.id}", True), (f"order:{second.id}", False)]
     assert gathered(works, "lantu")[DELIVERY] == []
-    with works.book.reading() as tx:
-        assert evidence.gather(tx, works.companies["haichen"], "2026-07")[DELIVERY] == []
+    assert gathered(works, month="2026-07")[DELIVERY] == []
 
 
 def test_case_orders_are_another_indicator_and_cancelled_ones_none(works, clock) -> None:
@@ -255,7 +262,7 @@ def test_limits_by_level(works, clock) -> None:
 def kept(works, found=None, formula=DEFAULT) -> cards.ScorecardRecord:
     found = found or {DELIVERY: orders(9, 1), METERING: [bill(1, 100)]}
     with works.book.transaction(steward()) as tx:
-        return cards.keep(tx, works.companies["haichen"], MONTH, found, formula)
+        return cards.keep(tx, company(works.companies["haichen"]), MONTH, found, formula)
 
 
 def test_the_same_evidence_is_the_same_card(works) -> None:
@@ -350,18 +357,17 @@ def test_a_month_of_the_simulated_cloud_from_order_to_card(works, clock, tmp_pat
     bills.collect(works.book, works.pool, cloud, MONTH)
     eye = Works(works.book, Lake(tmp_path / "lake"), tmp_path)
     reconciliation.bring_up_to_date(eye, works.companies["haichen"], MONTH)
-    with works.book.reading() as tx:
-        metering = reconciliation.evidence(tx, works.companies["haichen"], MONTH)
-    reporting = [evidence.reported("intake:gov-arm/2026-06", 8640, 8640, 2.0)]
-    found = gathered(works, reporting=reporting, metering=metering)
+    reporting = [completeness.reported("intake:gov-arm/2026-06", 8640, 8640, 2.0)]
+    found = gathered(works, reporting=reporting)
     with works.book.transaction(steward()) as tx:
-        record = cards.keep(tx, works.companies["haichen"], MONTH, found, DEFAULT)
+        record = cards.keep(tx, company(works.companies["haichen"]), MONTH, found, DEFAULT)
     with works.book.reading() as tx:
         record = cards.scorecard(tx, record.id)
         scored = {one.indicator: one.mark for one in record.marks if one.scored}
-        assert set(scored) == {"delivery", "metering", "reporting"}
-        assert record.scored_weight == 21
-        assert record.grade == "excellent"
+        assert set(scored) == {"capacity", "delivery", "metering", "reporting"}
+        assert record.scored_weight == 26
+        assert (scored["capacity"], record.total) == (0, Decimal("80.77"))  # less than 30 % allocated: 21 of 26 points
+        assert record.grade == "good"
         assert all(one.facts["lines"] for one in cards.evidence_of(tx, record, METERING))
         assert list(cards.check(tx)) == []
     works.prove()

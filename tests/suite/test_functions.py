@@ -12,7 +12,6 @@ PACKAGES = ("quota", "providers", "metering", "console")
 LONGEST = 70  # lines
 
 STILL_LONGER = {
-    "providers/assessment/cards.py: keep",
     "quota/ledger/lending.py: offer",
 }
 """What was longer before the rule; the list may only shrink."""

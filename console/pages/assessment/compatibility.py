@@ -36,13 +36,17 @@ FIELDS = {
 }  # fmt: skip
 
 
-def code(one: Combination) -> str:
-    return f"fit_{one.fitness}"
+def code(combination: Combination) -> str:
+    return f"fit_{combination.fitness}"
 
 
-def _company(one: Combination) -> str | None:
+def _company(combination: Combination) -> str | None:
     """A company opens its own page alone."""
-    return links.to("provider", one.provider_id) if actor().provider_id in (None, one.provider_id) else None
+    return (
+        links.to("provider", combination.provider_id)
+        if actor().provider_id in (None, combination.provider_id)
+        else None
+    )
 
 
 COLUMNS = [
@@ -59,7 +63,7 @@ COLUMNS = [
 FILTERS = [
     Filter("chip", N_("芯片"), lambda q, v: q.where(Combination.chip == v), options={chip: chip for chip in CHIPS}),
     Filter("fitness", N_("适配状态"), lambda q, v: q.where(Combination.fitness == v),
-           options={one.value: label for one, label in FITNESS_LABELS.items()}),
+           options={fitness.value: label for fitness, label in FITNESS_LABELS.items()}),
     Filter("q", N_("系统、数据库或中间件"), lambda q, v: q.where(
         frame.matching(v, Combination.system, Combination.database, Combination.middleware))),
 ]  # fmt: skip
@@ -92,12 +96,12 @@ def index() -> str | Response:
 @allow(*BUSINESS)
 def show(combination_id: int) -> str:
     tx = reading()
-    one = compatibility.combination(tx, combination_id)
+    combination = compatibility.combination(tx, combination_id)
     history = timeline(
-        tx, f"combination:{one.id}", {"compatibility.state": N_("登记适配状态")}, FIELDS,
+        tx, f"combination:{combination.id}", {"compatibility.state": N_("登记适配状态")}, FIELDS,
         {"fitness": lambda raw: _(FITNESS_LABELS[Fitness(raw)])},
     )  # fmt: skip
-    return render_template("compatibility/show.html", one=one, code=code(one), history=history)
+    return render_template("compatibility/show.html", combination=combination, code=code(combination), history=history)
 
 
 @blueprint.route("/edit", methods=["GET", "POST"])
@@ -108,7 +112,7 @@ def edit() -> str | Response | tuple[str, int]:
     wanted = request.args.get("of", 0, row)
     known: dict[str, Any] = {}
     if wanted:
-        one = compatibility.combination(tx, wanted)
+        combination = compatibility.combination(tx, wanted)
         names = (
             "chip",
             "system",
@@ -120,11 +124,11 @@ def edit() -> str | Response | tuple[str, int]:
             "required",
             "note",
         )
-        known = {"provider": one.provider_id, **{name: getattr(one, name) for name in names}}
+        known = {"provider": combination.provider_id, **{name: getattr(combination, name) for name in names}}
     form = CombinationForm(data=known)
     rows = tx.execute(select(CloudProvider.id, CloudProvider.name).order_by(CloudProvider.name))
     form.provider.choices = [SelectChoice(str(id_), name) for id_, name in rows]
-    form.fitness.choices = [SelectChoice(one.value, _(label)) for one, label in FITNESS_LABELS.items()]
+    form.fitness.choices = [SelectChoice(fitness.value, _(label)) for fitness, label in FITNESS_LABELS.items()]
     if form.validate_on_submit():
         try:
             with transaction() as write:

@@ -48,11 +48,11 @@ FIELDS = {
 }  # fmt: skip
 
 
-def code(one: Incident) -> str:
+def code(incident: Incident) -> str:
     """The state's code among all states."""
-    if one.settled_at is not None:
+    if incident.settled_at is not None:
         return "incident_settled"
-    return "incident_open" if one.recovered_at is None else "incident_unsettled"
+    return "incident_open" if incident.recovered_at is None else "incident_unsettled"
 
 
 def _whose(value: str | None) -> str | None:
@@ -92,7 +92,7 @@ FILTERS = [
     Filter("state", N_("状态"), _state, options=STATES),
     Filter("level", N_("级别"), lambda q, v: q.where(Incident.level == int(v)), options=LEVELS),
     Filter("whose", N_("责任"), lambda q, v: q.where(Incident.responsibility == v),
-           options={one.value: label for one, label in RESPONSIBILITY_LABELS.items()}),
+           options={whose.value: label for whose, label in RESPONSIBILITY_LABELS.items()}),
     Filter("q", N_("编号或标题"), lambda q, v: q.where(
         frame.matching(v, Incident.external_id, Incident.title))),
 ]  # fmt: skip
@@ -136,7 +136,7 @@ class ReportForm(FlaskForm):  # type: ignore[misc]
         )
         self.pool.choices = [SelectChoice(str(id_), name) for id_, name in pools]
         self.level.choices = [SelectChoice(level, _(label)) for level, label in LEVELS.items()]
-        self.claimed.choices = [SelectChoice(one.value, _(label)) for one, label in RESPONSIBILITY_LABELS.items()]
+        self.claimed.choices = [SelectChoice(whose.value, _(label)) for whose, label in RESPONSIBILITY_LABELS.items()]
 
     def fact(self) -> IncidentFact:
         """What was typed, its times in the city's zone."""
@@ -219,13 +219,13 @@ def _new_number(tx: Tx, pool: Pool, number: str) -> None:
         )  # fmt: skip
 
 
-def _known(one: Incident) -> dict[str, Any]:
+def _known(incident: Incident) -> dict[str, Any]:
     return {
-        "pool": one.pool_id, "external_id": one.external_id, "level": one.level, "title": one.title,
-        "started_at": _local(one.started_at), "responded_at": _local(one.responded_at),
-        "recovered_at": _local(one.recovered_at), "affected": "\n".join(one.affected),
-        "description": one.description, "evidence": one.evidence, "claimed": one.claimed,
-        "announced_at": _local(one.announced_at),
+        "pool": incident.pool_id, "external_id": incident.external_id, "level": incident.level, "title": incident.title,
+        "started_at": _local(incident.started_at), "responded_at": _local(incident.responded_at),
+        "recovered_at": _local(incident.recovered_at), "affected": "\n".join(incident.affected),
+        "description": incident.description, "evidence": incident.evidence, "claimed": incident.claimed,
+        "announced_at": _local(incident.announced_at),
     }  # fmt: skip
 
 
@@ -233,22 +233,22 @@ def _known(one: Incident) -> dict[str, Any]:
 @allow(*BUSINESS)
 def show(incident_id: int) -> str:
     tx = reading()
-    one = incidents.incident(tx, incident_id)
+    incident = incidents.incident(tx, incident_id)
     days = working_days(tx)
-    respond_by, recover_by = incidents.limits(one, days)
-    subject = f"incident:{one.id}"
+    respond_by, recover_by = incidents.limits(incident, days)
+    subject = f"incident:{incident.id}"
     times = dict.fromkeys(("started_at", "responded_at", "recovered_at", "announced_at"), moment)
     return render_template(
         "incidents/show.html",
-        one=one,
-        code=code(one),
-        level=LEVELS[str(one.level)],
+        incident=incident,
+        code=code(incident),
+        level=LEVELS[str(incident.level)],
         respond_by=respond_by,
         recover_by=recover_by,
-        misses=incidents.misses(one, days, tx.now),
-        announced=incidents.announced(one, days),
-        claimed=_whose(one.claimed),
-        whose=_whose(one.responsibility),
+        misses=incidents.misses(incident, days, tx.now),
+        announced=incidents.announced(incident, days),
+        claimed=_whose(incident.claimed),
+        whose=_whose(incident.responsibility),
         **dialogues.thread(tx, subject),
         history=timeline(tx, subject, ACTIONS, FIELDS, {**times, "claimed": _whose, "responsibility": _whose}),
     )
@@ -258,8 +258,8 @@ def show(incident_id: int) -> str:
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
 def settle(incident_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
-    one = incidents.incident(tx, incident_id)
-    form = SettleForm(generation=one.generation)
+    incident = incidents.incident(tx, incident_id)
+    form = SettleForm(generation=incident.generation)
     form.responsibility.choices = [
         SelectChoice(whose.value, _(label)) for whose, label in RESPONSIBILITY_LABELS.items()
     ]
@@ -279,15 +279,15 @@ def settle(incident_id: int) -> str | Response | tuple[str, int]:
             flash(_("已定责"), "success")
             return redirect(url_for("incidents.show", incident_id=incident_id))
     bad = request.method == "POST"
-    misses = incidents.misses(one, working_days(tx), tx.now)
-    return render_template("incidents/settle.html", one=one, form=form, misses=misses), 422 if bad else 200
+    misses = incidents.misses(incident, working_days(tx), tx.now)
+    return render_template("incidents/settle.html", incident=incident, form=form, misses=misses), 422 if bad else 200
 
 
 @blueprint.post("/<int:incident_id>/remark")
 @allow(Role.PROVIDER, Role.SUPERVISOR, Role.AUTHORITY, Role.TENANT)
 def remark(incident_id: int) -> Response:
-    one = incidents.incident(reading(), incident_id)
-    dialogues.say(f"incident:{one.id}", one.provider_id)
+    incident = incidents.incident(reading(), incident_id)
+    dialogues.say(f"incident:{incident.id}", incident.provider_id)
     return redirect(url_for("incidents.show", incident_id=incident_id))
 
 
@@ -317,7 +317,7 @@ def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
         .limit(limit)
     )
     return [
-        frame.Hit(N_("故障"), f"{one.external_id} {one.title}", url_for("incidents.show", incident_id=one.id),
-                  one.pool.name, code(one))
-        for one in found
+        frame.Hit(N_("故障"), f"{incident.external_id} {incident.title}", url_for("incidents.show", incident_id=incident.id),
+                  incident.pool.name, code(incident))
+        for incident in found
     ]  # fmt: skip

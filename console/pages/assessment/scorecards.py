@@ -3,6 +3,9 @@ appeals and rulings; and the sum done again by whoever asks."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
@@ -25,18 +28,18 @@ from console.words import _, lazy, sentence
 from console.words import evidence as evidence_words
 from metering.workbench import Works
 from providers.assessment import (
-    DEFAULT,
     GRADE_LABELS,
-    LABELS,
+    Direction,
+    Formula,
     Grade,
-    Indicator,
     ScorecardEvidence,
     ScorecardRecord,
     annual,
     appeals,
-    graded,
+    formula,
     periods,
     records,
+    registry,
 )
 from providers.assessment import cards as marks
 from quota.actors import Actor, Role
@@ -49,6 +52,7 @@ frame.page("providers", "scorecards.index", N_("考核评分"), order=40)
 
 READERS = (*STEWARDS, Role.PROVIDER, Role.TENANT)
 LENGTHS = {"month": N_("月度监测"), "quarter": N_("季度评分")}
+DIRECTIONS = {Direction.HIGHER: N_("越高越好"), Direction.LOWER: N_("越低越好")}
 ACTIONS = {
     "scorecard.compute": N_("评分"), "scorecard.publish": N_("公示"), "appeal.file": N_("申诉"),
     "appeal.rule": N_("裁定申诉"), "scorecard.verify": N_("验算"),
@@ -56,9 +60,9 @@ ACTIONS = {
 FIELDS = {"total": N_("总分"), "revision": N_("版本"), "state": N_("状态"), "evidence": N_("依据行数")}
 
 
-def code(one: ScorecardRecord) -> str:
+def code(card: ScorecardRecord) -> str:
     """The state's code among all states."""
-    return "score_published" if one.published else "score_draft"
+    return "score_published" if card.published else "score_draft"
 
 
 def grade(value: str | None) -> str | None:
@@ -85,6 +89,11 @@ def _latest(query: Rows, _value: str) -> Rows:
     )
 
 
+def _scored_share(card: ScorecardRecord) -> Decimal | None:
+    weight = marks.formula_of(card).weight
+    return 100 * card.scored_weight / weight if weight else None
+
+
 COLUMNS = [
     Column("period", N_("期间"), lambda s: s.month, sort=ScorecardRecord.month,
            href=lambda s: url_for("scorecards.show", scorecard_id=s.id), title=True),
@@ -92,7 +101,7 @@ COLUMNS = [
     Column("state", N_("状态"), code, state=True),
     Column("total", N_("总分"), lambda s: s.total, sort=ScorecardRecord.total, number=True),
     Column("grade", N_("等次"), lambda s: grade(s.grade)),
-    Column("scored", N_("已计权重"), lambda s: s.scored_weight, number=True, unit="/ 100"),
+    Column("scored", N_("已计权重"), _scored_share, number=True, unit="%"),
     Column("paid", N_("付费比例"), lambda s: marks.formula_of(s).paid(s.grade), unit="%", number=True),
     Column("revision", N_("版本"), lambda s: s.revision, number=True, minor=True),
     Column("computed", N_("评分于"), lambda s: s.computed_at, sort=ScorecardRecord.computed_at, minor=True),
@@ -137,32 +146,32 @@ def show(scorecard_id: int) -> str:
 
 def _page(scorecard_id: int, checked: list[str] | None = None) -> str:
     tx = reading()
-    one = marks.scorecard(tx, scorecard_id)
-    formula = marks.formula_of(one)
-    latest = marks.current(tx, one.provider_id, one.month)
-    appeal = appeals.of(tx, one.provider_id, one.month)
+    card = marks.scorecard(tx, scorecard_id)
+    by = marks.formula_of(card)
+    latest = marks.current(tx, card.provider_id, card.month)
+    appeal = appeals.of(tx, card.provider_id, card.month)
     may_see_appeal = tx.actor.role is not Role.TENANT
     return render_template(
         "scorecards/show.html",
-        one=one,
-        code=code(one),
-        grade=grade(one.grade),
-        paid=formula.paid(one.grade),
-        labels=LABELS,
-        rows=[(mark, LABELS[Indicator(mark.indicator)], sentence(mark.reason, mark.params)) for mark in one.marks],
-        limits={rule.indicator.value: rule.limits for rule in formula.rules},
-        latest=latest is not None and latest.id == one.id,
-        changes=marks.changes(tx, one),
+        card=card,
+        code=code(card),
+        grade=grade(card.grade),
+        paid=by.paid(card.grade),
+        label_of=registry.label,
+        rows=[(mark, registry.label(mark.indicator), sentence(mark.reason, mark.params)) for mark in card.marks],
+        weight=by.weight,
+        latest=latest is not None and latest.id == card.id,
+        changes=marks.changes(tx, card),
         appeal=appeal if may_see_appeal else None,
         appeal_link=links.address,
-        closes=appeals.closes(tx, one),
-        appealable=appeals.appealable(tx, one) and tx.actor.role is Role.PROVIDER,
+        closes=appeals.closes(tx, card),
+        appealable=appeals.appealable(tx, card) and tx.actor.role is Role.PROVIDER,
         rulable=appeal is not None
         and appeal.state == appeals.AppealState.FILED
         and tx.actor.role in (Role.SUPERVISOR, Role.AUTHORITY)
         and tx.actor.login not in _issuers(tx, appeal),
         checked=checked,
-        history=timeline(tx, f"scorecard:{one.id}", ACTIONS, FIELDS, {"state": lambda raw: raw}),
+        history=timeline(tx, f"scorecard:{card.id}", ACTIONS, FIELDS, {"state": lambda raw: raw}),
     )
 
 
@@ -176,29 +185,72 @@ def _issuers(tx: Tx, appeal: appeals.Appeal) -> tuple[str | None, str]:
 def evidence(scorecard_id: int, indicator: str) -> str | Response:
     """The rows that one mark rests on."""
     tx = reading()
-    one = marks.scorecard(tx, scorecard_id)
-    mark = next((mark for mark in one.marks if mark.indicator == indicator), None)
+    card = marks.scorecard(tx, scorecard_id)
+    mark = next((mark for mark in card.marks if mark.indicator == indicator), None)
     if mark is None:
         raise NotFound("mark.none", N_("这份评分没有这个指标"))
     query = select(ScorecardEvidence).where(
-        ScorecardEvidence.scorecard_id == one.id, ScorecardEvidence.indicator == indicator
+        ScorecardEvidence.scorecard_id == card.id, ScorecardEvidence.indicator == indicator
     )
-    found = listing(tx, query, _evidence_columns(), key=ScorecardEvidence.id, sort="position")
+    found = listing(tx, query, EVIDENCE_COLUMNS, key=ScorecardEvidence.id, sort="position")
     evidence_words.learn(row.ref for row in found.rows)
-    return found.exported(f"evidence-{one.month}-{indicator}") or render_template(
-        "scorecards/evidence.html", one=one, mark=mark, label=LABELS[Indicator(indicator)], rows=found,
+    known = registry.find(indicator)
+    return found.exported(f"evidence-{card.month}-{indicator}") or render_template(
+        "scorecards/evidence.html", card=card, mark=mark, label=registry.label(indicator), rows=found,
         reason=sentence(mark.reason, mark.params),
+        explanation=known.explanation if known is not None else "",
+        figure=evidence_words.figure(mark.figure, known.unit) if known is not None else None,
+        direction=DIRECTIONS[known.direction] if known is not None else "",
     )  # fmt: skip
 
 
-def _evidence_columns() -> list[Column]:
-    return [
-        Column("ref", N_("依据"), lambda e: evidence_words.called(e.ref), sort=ScorecardEvidence.ref, href=lambda e: links.address(e.ref),
-               title=True),
-        Column("facts", N_("事实"), lambda e: evidence_words.facts(e.facts, beside=evidence_words.called(e.ref))),
-        Column("row", N_("编号"), lambda e: e.ref, minor=True),
-        Column("position", N_("序号"), lambda e: e.position, sort=ScorecardEvidence.position, number=True, minor=True),
-    ]  # fmt: skip
+EVIDENCE_COLUMNS = [
+    Column("ref", N_("依据"), lambda e: evidence_words.called(e.ref), sort=ScorecardEvidence.ref, href=lambda e: links.address(e.ref),
+           title=True),
+    Column("facts", N_("事实"), lambda e: evidence_words.facts(e.facts, e.indicator, beside=evidence_words.called(e.ref))),
+    Column("row", N_("编号"), lambda e: e.ref, minor=True),
+    Column("position", N_("序号"), lambda e: e.position, sort=ScorecardEvidence.position, number=True, minor=True),
+]  # fmt: skip
+
+
+@blueprint.get("/formula")
+@allow(*READERS)
+def current_formula() -> str:
+    """What a company is scored by today."""
+    return _formula(formula.default(), None)
+
+
+@blueprint.get("/formula/<int:scorecard_id>")
+@allow(*READERS)
+def formula_of(scorecard_id: int) -> str:
+    """What a card was scored by."""
+    card = marks.scorecard(reading(), scorecard_id)
+    return _formula(marks.formula_of(card), card)
+
+
+def _formula(shown: Formula, card: ScorecardRecord | None) -> str:
+    rows = [
+        (
+            registry.label(criterion.indicator),
+            known.explanation if (known := registry.find(criterion.indicator)) is not None else "",
+            criterion.weight,
+            _limits(criterion.measure, criterion.limits),
+        )
+        for criterion in shown.criteria
+    ]
+    floors: list[tuple[Decimal | None, Grade]] = [*shown.grades, (None, Grade.FAIL)]
+    grades = [(GRADE_LABELS[grade], floor, shown.paid(grade)) for floor, grade in floors]
+    return render_template("scorecards/formula.html", formula=shown, card=card, rows=rows, grades=grades)
+
+
+def _limits(measure: str, limits: Mapping[str, Decimal]) -> str:
+    """A criterion's limits in words; those of a measure that is not known here by their names."""
+    known = registry.measure(measure)
+    if known is None:
+        return _("；").join(f"{name} {figure}" for name, figure in limits.items())
+    return _("；").join(
+        f"{_(limit.label)} {evidence_words.figure(limits.get(limit.name), limit.unit)}" for limit in known.limits
+    )
 
 
 @blueprint.post("/<int:scorecard_id>/verify")
@@ -237,7 +289,7 @@ class ScoreForm(FlaskForm):  # type: ignore[misc]
 def compute() -> str | Response | tuple[str, int]:
     tx = reading()
     form = ScoreForm(period=periods.before(periods.quarter_of(tx.now)))
-    form.provider.choices = [SelectChoice(str(one.id), one.name) for one in _companies(tx)]
+    form.provider.choices = [SelectChoice(str(company.id), company.name) for company in _companies(tx)]
     if form.validate_on_submit():
         try:
             works = Works(book(), lake(), settings().data)
@@ -265,10 +317,11 @@ def year(provider_id: int, year: int) -> str:
     review = records.year_end(tx, provider_id, year)
     vetoed = [card for _period, card in quarters if card is not None and card.veto]
     total = annual([card.total if card else None for _period, card in quarters], review)
-    found = Grade.FAIL if vetoed else graded(total, DEFAULT)
+    current = formula.default()
+    found = Grade.FAIL if vetoed else current.grade(total)
     return render_template(
         "scorecards/year.html", company=company, year=year, quarters=quarters, review=review, total=total, vetoed=vetoed,
-        grade=grade(found), paid=DEFAULT.paid(found), grades=grade,
+        grade=grade(found), paid=current.paid(found), grades=grade,
     )  # fmt: skip
 
 
@@ -290,28 +343,29 @@ class RulingForm(FlaskForm):  # type: ignore[misc]
     ruling = TextAreaField(lazy("裁定理由"), [InputRequired(lazy("请写明理由")), Length(max=8000)])
 
 
-def _refs(tx: Tx, one: ScorecardRecord) -> list[SelectChoice]:
-    """Evidence rows that cost something, to choose from."""
-    lost = {mark.indicator for mark in one.marks if mark.deduction} | {
-        indicator for indicator in (Indicator.SECURITY.value, Indicator.METERING.value) if one.veto
+def _refs(tx: Tx, card: ScorecardRecord) -> list[SelectChoice]:
+    """Evidence rows that cost something, to choose from: of indicators that lost points, or that have a row that vetoes."""
+    rows = marks.evidence_of(tx, card)
+    lost = {mark.indicator for mark in card.marks if mark.deduction} | {
+        row.indicator for row in rows if row.facts.get("veto")
     }
-    rows = [row for row in marks.evidence_of(tx, one) if row.indicator in lost and not row.facts.get("ok")][:500]
+    rows = [row for row in rows if row.indicator in lost and not row.facts.get("ok")][:500]
     evidence_words.learn(row.ref for row in rows)
     return [SelectChoice(row.ref, _choice(row)) for row in rows]
 
 
 def _choice(row: ScorecardEvidence) -> str:
     name = evidence_words.called(row.ref)
-    return f"{name} · {evidence_words.facts(row.facts, beside=name)}"[:160]
+    return f"{name} · {evidence_words.facts(row.facts, row.indicator, beside=name)}"[:160]
 
 
 @blueprint.route("/<int:scorecard_id>/appeal", methods=["GET", "POST"])
 @allow(Role.PROVIDER)
 def appeal(scorecard_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
-    one = marks.scorecard(tx, scorecard_id)
+    card = marks.scorecard(tx, scorecard_id)
     form = AppealForm()
-    form.refs.choices = _refs(tx, one)
+    form.refs.choices = _refs(tx, card)
     if form.validate_on_submit():
         try:
             with transaction() as write:
@@ -323,7 +377,7 @@ def appeal(scorecard_id: int) -> str | Response | tuple[str, int]:
             return redirect(url_for("scorecards.show", scorecard_id=scorecard_id))
     bad = request.method == "POST"
     return render_template(
-        "scorecards/appeal.html", one=one, form=form, closes=appeals.closes(tx, one)
+        "scorecards/appeal.html", card=card, form=form, closes=appeals.closes(tx, card)
     ), 422 if bad else 200  # fmt: skip
 
 
@@ -352,7 +406,7 @@ def rule(scorecard_id: int) -> str | Response | tuple[str, int]:
             flash(_("已裁定"), "success")
             return redirect(url_for("scorecards.show", scorecard_id=result.id if result else contested.id))
     bad = request.method == "POST"
-    return render_template("scorecards/rule.html", one=contested, filed=filed, form=form), 422 if bad else 200
+    return render_template("scorecards/rule.html", card=contested, filed=filed, form=form), 422 if bad else 200
 
 
 # ----------------------------------------------------------------------------------------------------------------- home

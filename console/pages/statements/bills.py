@@ -25,7 +25,7 @@ from console.pages.orders import company_filter, dialogues
 from console.pages.statements.statements import as_billed
 from console.words import ARCH_LABELS, CLASS_LABELS, _, kind_label, lazy, who
 from metering.statements import reconciliation
-from providers.assessment import Row, periods
+from providers.assessment import EvidenceRow, periods
 from providers.billing import Bill, BillLine, bills
 from providers.comments import Remark, RemarkKind
 from providers.readers import Reading, read_bill
@@ -210,7 +210,7 @@ def show(bill_id: int) -> str | Response:
     )
 
 
-def _by_kind(rows: list[Row]) -> dict[ClassCode, dict[str, Decimal]]:
+def _by_kind(rows: list[EvidenceRow]) -> dict[ClassCode, dict[str, Decimal]]:
     """ClassCode → billed, metered, unmeasured and disputed unit-hours in the unit that people read."""
     found: dict[ClassCode, dict[str, Decimal]] = {}
     for row in rows:

@@ -1,0 +1,182 @@
+"""The indicator «数据上报»: of the samples that a company's machines owe, how many came, and how late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from metering.workbench import Works
+from providers.assessment import (
+    CardSubject,
+    Direction,
+    EvidenceRow,
+    Fact,
+    FigureUnit,
+    Indicator,
+    Measure,
+    MeasureLimit,
+    MeasureResult,
+    RefSource,
+    Shown,
+    measures,
+    periods,
+    register,
+)
+from providers.base import ResourceState, ServiceKind
+from providers.billing import Interval, month_bounds
+from quota import inventory
+from quota.calendar import ZONE
+from quota.directory import Pool
+from quota.errors import N_
+from quota.inventory import Resource
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+HOSTS = (ServiceKind.VM.value, ServiceKind.BARE_METAL.value)
+MOMENT = timedelta(microseconds=1)
+
+
+def reported(ref: str, expected: int, received: int, lag_minutes: float | None = None, **facts: Any) -> EvidenceRow:
+    """A row: samples due and samples that came; ``lag_minutes`` None where it is not known."""
+    lag = None if lag_minutes is None else str(round(lag_minutes, 1))
+    return EvidenceRow(ref, {"expected": expected, "received": received, "lag_minutes": lag, **facts})
+
+
+def beforehand(works: Works, subject: CardSubject, period: str) -> Mapping[str, Sequence[EvidenceRow]]:
+    """Month → a row a pool: the lake is read here, while nobody waits for the book."""
+    with works.book.reading() as tx:
+        pools = tx.scalars(select(Pool).where(Pool.provider_id == subject.id).order_by(Pool.id)).all()
+        hosts = {pool.id: _hosts(tx, pool) for pool in pools}
+        first = next(iter(works.lake.days()), None)
+        return {month: _of_month(works, tx, pools, hosts, month, first) for month in periods.months(period)}
+
+
+Stay = tuple[int, datetime, datetime | None]
+"""A machine: its id, since when it is there, until when."""
+
+
+def _hosts(tx: Tx, pool: Pool) -> list[Stay]:
+    query = select(Resource.id, Resource.created_at, Resource.first_seen_at, Resource.gone_at)
+    found = tx.execute(query.where(Resource.pool_id == pool.id, Resource.kind.in_(HOSTS)))
+    return [(row.id, row.created_at or row.first_seen_at, row.gone_at) for row in found]
+
+
+def _of_month(
+    works: Works, tx: Tx, pools: Sequence[Pool], hosts: Mapping[int, list[Stay]], month: str, first: date | None
+) -> list[EvidenceRow]:
+    """One row a pool of which any sample was due: samples due and come on the month's days that are over."""
+    off = off_days(tx, [pool.id for pool in pools], month)
+    slots = 86_400 // works.lake.step_s
+    sums = {pool.code: [0, 0, 0] for pool in pools}
+    for day in _days(month, first, tx.now):
+        counts = works.lake.counts(day, day)
+        begin, end = _bounds(day)
+        for pool in pools:
+            there = [
+                host
+                for host, since, until in hosts[pool.id]
+                if since <= begin and (until is None or until >= end) and (host, day) not in off
+            ]
+            come = sum(min(slots, int(counts[host].sum())) for host in there if host in counts)
+            for place, figure in enumerate((slots * len(there), come, 1)):
+                sums[pool.code][place] += figure
+    return [
+        reported(f"samples:{pool}/{month}", expected, received, pool=pool, month=month, days=days)
+        for pool, (expected, received, days) in sums.items()
+        if expected
+    ]
+
+
+def off_days(tx: Tx, pool_ids: list[int], month: str) -> set[tuple[int, date]]:
+    """Machines and the local days on which they did not run all day: that they are silent then is nobody's fault."""
+    start, end = month_bounds(month)
+    found: set[tuple[int, date]] = set()
+    for machine, told in inventory.spells(tx, start, end, pool_ids=pool_ids).items():
+        for spell in told:
+            if spell.state is not ResourceState.RUNNING:
+                day, last = spell.start.astimezone(ZONE).date(), (spell.end - MOMENT).astimezone(ZONE).date()
+                found |= {(machine, day + timedelta(days=n)) for n in range((last - day).days + 1)}
+    return found
+
+
+def _days(month: str, first: date | None, now: datetime) -> Iterator[date]:
+    """The whole days of ``month`` that are over, from the first that the lake knows."""
+    start, end = (moment.astimezone(ZONE).date() for moment in month_bounds(month))
+    day, last = max(start, first or end), min(end, now.astimezone(ZONE).date())
+    while day < last:
+        yield day
+        day += timedelta(days=1)
+
+
+def _bounds(day: date) -> Interval:
+    start = datetime.combine(day, time(), ZONE).astimezone(UTC)
+    return start, start + timedelta(days=1)
+
+
+def _measure(rows: Sequence[EvidenceRow], limits: Mapping[str, Decimal]) -> MeasureResult | None:
+    """Samples received ÷ expected (None where none was due); below ``full``, ``per_point`` a percentage point. ``late`` more
+    where on more than ``late_share`` of the rows that tell it the lag exceeds ``lag_minutes``."""
+    expected = sum(int(row.facts["expected"]) for row in rows)
+    received = sum(int(row.facts["received"]) for row in rows)
+    if not expected:
+        return None
+    share = min(measures.ONE, Decimal(received) / expected)
+    lags = [Decimal(str(row.facts["lag_minutes"])) for row in rows if row.facts.get("lag_minutes") is not None]
+    late = sum(lag > limits["lag_minutes"] for lag in lags)
+    deduction = measures.below(share, limits)
+    if lags and Decimal(late) / len(lags) > limits["late_share"]:
+        deduction += limits["late"]
+    return MeasureResult(
+        measures.rounded(share, 4), deduction,
+        N_("应收样本 %(expected)s,实收 %(received)s,完整率 %(share)s%%(满分线 %(full)s%%);"
+           "%(lags)s 次中 %(late)s 次时延超过 %(limit)s 分钟"),
+        {"expected": expected, "received": received, "share": measures.percent(share), "full": measures.percent(limits["full"]),
+         "lags": len(lags), "late": late, "limit": measures.plain(limits["lag_minutes"])},
+    )  # fmt: skip
+
+
+register(
+    Indicator(
+        code="reporting",
+        label=N_("数据上报"),
+        explanation=N_("运行中的主机应报采样与实收采样之比;时延过长的另扣"),
+        unit=FigureUnit.SHARE,
+        direction=Direction.HIGHER,
+        measure=Measure(
+            "reporting",
+            (
+                measures.FULL,
+                measures.PER_POINT,
+                MeasureLimit("lag_minutes", N_("时延上限"), FigureUnit.MINUTES),
+                MeasureLimit("late_share", N_("超时延占比上限"), FigureUnit.SHARE),
+                MeasureLimit("late", N_("超过占比时扣"), FigureUnit.POINTS),
+            ),
+            _measure,
+        ),
+        weight=Decimal(3),
+        limits={
+            "full": Decimal("0.99"),
+            "per_point": measures.ONE,
+            "lag_minutes": Decimal(15),
+            "late_share": Decimal("0.05"),
+            "late": measures.ONE,
+        },
+        order=110,
+        edition=2,
+        beforehand=beforehand,
+        facts=(
+            Fact("expected", N_("应收")),
+            Fact("received", N_("实收")),
+            Fact("lag_minutes", N_("时延(分钟)")),
+            Fact("pool", N_("资源池"), Shown.POOL),
+            Fact("month", N_("月份"), Shown.PLAIN),
+            Fact("days", N_("天数")),
+        ),
+        sources={"samples": RefSource(N_("数据上报"))},
+    )
+)
