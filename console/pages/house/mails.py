@@ -85,7 +85,7 @@ def trial() -> Response:
     try:
         postman.trial(named(settings(), tx), current_user.name, address, tx.now)
     except (OSError, smtplib.SMTPException) as fault:
-        flash(_("未能发出：%(error)s", error=f"{type(fault).__name__}: {fault}"), "danger")
+        flash(_("未能发出：%(error)s", error=f"{type(fault).__name__}: {fault}"), "error")
     else:
         flash(_("测试邮件已交给邮件服务器，收件人 %(address)s", address=address), "success")
     return redirect(url_for("mails.index"))

@@ -245,7 +245,7 @@ def decide(listing_id: int) -> Response:
                 held_listings.keep(tx, one, request.form.get("reason", ""))
                 said = _("所缺资源保留，清单记为有误")
     except (Invalid, WrongState) as refused:
-        flash(sentence(refused.message, refused.params), "danger")
+        flash(sentence(refused.message, refused.params), "error")
         return redirect(url_for("inventories.show", listing_id=listing_id))
     flash(said, "success")
     return redirect(url_for("inventories.index"))

@@ -33,7 +33,7 @@ def say(subject: str, provider_id: int) -> None:
         with transaction() as tx:
             keep(tx, subject, provider_id, text)
     except Refused as refused:
-        flash(sentence(refused.message, refused.params), "danger")
+        flash(sentence(refused.message, refused.params), "error")
     else:
         flash(_("已记录"), "success")
 
@@ -49,6 +49,6 @@ def rule() -> None:
                 text=request.form.get("text", ""),
             )
     except Refused as refused:
-        flash(sentence(refused.message, refused.params), "danger")
+        flash(sentence(refused.message, refused.params), "error")
     else:
         flash(_("已裁定"), "success")
