@@ -158,8 +158,11 @@ def _spelled(lines: Iterable[RequestLine]) -> list[dict[str, Any]]:
 
 def asked(request: Request) -> str:
     """Fingerprint of what signatures on ``request`` are about."""
-    about = {"pool": request.pool_id, "resource": request.resource_id, "lines": _spelled(request.lines)}
-    return fingerprint({**about, **kind_of(request).signed(request)})
+    about: dict[str, Any] = {"pool": request.pool_id, "resource": request.resource_id, "lines": _spelled(request.lines)}
+    kind = kind_of(request)
+    if kind.lines is None and kind.fields:  # then they are what is asked for
+        about["fields"] = request.fields
+    return fingerprint({**about, **kind.signed(request)})
 
 
 def facts(request: Request, takes: ledger.Classes, over_quota: bool) -> dict[str, Any]:

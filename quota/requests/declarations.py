@@ -98,7 +98,7 @@ class RequestKind:
     """A request kind: all that differs between it and the others. Codes are stored, so they are never changed.
 
     On the way: ``check`` refuses at hand-in what the declaration cannot say (Invalid, Conflict), after what it can;
-    ``signed`` is what signatures are about beside pool, resource and lines; ``granted`` is what the last signature does
+    ``signed`` is what signatures are about beside pool, resource and lines, or fields where it has no lines; ``granted`` is what the last signature does
     beside posting; ``tasks`` is what providers are told then (None: nothing, the last signature ends it). ``facts`` are
     what approval rules may ask of it beside ``rules.FACTS``, ``sees`` their values of a request.
     """
@@ -127,7 +127,7 @@ class RequestKind:
     """The words of the button on the page of what it is about; there is none without them."""
     icon: str = ""
     services: frozenset[str] | None = None
-    """Of what kinds of service a resource that it is about must be; None: of any."""
+    """For what kinds of service the page of a resource offers it; None: for all."""
     headline: tuple[str, ...] = ()
     """The fields that say in one line what is asked for, where it has no lines."""
 
@@ -137,7 +137,7 @@ class RequestKind:
         return self.about is not About.TERM and self.term is not Term.NONE
 
     def offered_for(self, service: str) -> bool:
-        """Whether it may be about a resource of this kind of service."""
+        """Whether the page of a resource of this kind of service offers it."""
         return self.about is About.RESOURCE and (self.services is None or service in self.services)
 
     def groups(self) -> dict[str, list[Field]]:

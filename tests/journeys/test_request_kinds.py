@@ -144,6 +144,15 @@ def test_a_kind_without_lines_ends_with_the_last_signature(client_of, place):
     assert "须人工判断" in page
     assert 'value="approve_part"' not in page
     decide(supervisor, number)
+    decide(client_of("supervisor2"), number, "return", "目的地址请写到端口")
+    # What is asked for stands in its fields: once they change, the signature before is void.
+    edit = f"/requests/{number}/edit"
+    typed = {"justification": BASIS, "system": "0", "generation": generation(tenant, number, "/edit")}
+    tenant.send(edit, {**typed, "more_from": "10.1.0.0/16", "more_to": "10.2.3.4:8443"})
+    tenant.send(f"/requests/{number}/submit", {"generation": generation(tenant, number, "/check")})
+    with place.book.reading() as tx:
+        assert (tx.get(Request, number).round, tx.get(Request, number).current.name) == (2, "form_check")
+    decide(supervisor, number)
     decide(client_of("supervisor2"), number)
     assert state(place, number) == "done"
     with place.book.transaction(steward()) as tx:
