@@ -19,7 +19,7 @@ from console.verification import runs as verification_runs
 from metering import statements
 from metering.cases import deadlines, enforcement, openings
 from metering.forecasting import forecasts
-from metering.intake import Collected, collection, keeping, late_figures, probes, push
+from metering.intake import Collected, collection, feeding, keeping, late_figures, probes, push
 from metering.intraday import look as hourly
 from metering.judging import pipeline
 from metering.simulation import policy_backtests
@@ -60,12 +60,21 @@ class Worklist:
         ]
         return [*(say("collected", at=one.pool, samples=one.taken) for one in read), *held, *faults]
 
+    def feeds(self) -> list[Said]:
+        done = list(feeding.feed_all(self.works))
+        said = [say("fed", at=one.code, samples=one.samples) for one in done if not one.fault[0]]
+        faults = [say("error_at", at=one.code, error=one.fault[1]) for one in done if one.fault[0]]
+        if faults and not said:
+            raise Unsuccessful(*faults)
+        return [*said, *faults]
+
     def fold(self) -> list[Said]:
         done = push.fold_all(self.works)
         return [say("folded", at=code, points=one.points, samples=one.samples) for code, one in done.items()]
 
     def probe(self) -> list[Said]:
         done = probes.carry_out(self.works)
+        feeding.carry_out_trials(self.works)
         return [say("probed", n=len(done), failed=sum(bool(one.fault) for one in done))]
 
     def roll(self) -> list[Said]:

@@ -58,9 +58,9 @@ class Works:
             self.opened_with[pool.id] = key
         return self.opened[pool.id]
 
-    def meter(self, adapter: str, options: Mapping[str, Any]) -> Meter:
-        """A source of usage, opened once for the same options: it remembers how its store behaved."""
-        key = adapter, json.dumps(options, sort_keys=True)
+    def meter(self, adapter: str, options: Mapping[str, Any], owner: str = "") -> Meter:
+        """A source of usage, opened once for its ``owner`` and the same options: it remembers how its store behaved."""
+        key = owner, json.dumps([adapter, dict(options)], sort_keys=True)
         if key not in self.meters:
             self.meters[key] = open_meter(adapter, self.resolved(options), self.reveal)
         return self.meters[key]

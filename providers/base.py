@@ -153,7 +153,7 @@ class Readings:
     ``series[i]`` are the labels of one series, its name as ``__name__`` and the machine in ``label``; point n belongs to
     series ``index[n]``, lies at ``ts[n]`` (milliseconds since 1970, UTC) and says ``value[n]``. They speak for the slots
     of since <= t < until; points before and after are there so that what counters rose by can be told at the edges.
-    ``notes``: what the store said beside them, in its own words.
+    ``notes``: what the store said beside them, in its own words; ``origin``: which of its queries they answer.
     """
 
     series: Sequence[Mapping[str, str]]
@@ -164,6 +164,27 @@ class Readings:
     since: datetime
     until: datetime
     notes: tuple[str, ...] = ()
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question that a meter asks its store: ``text`` as it is asked, for series that are known as ``series``; whether it
+    was ``verified`` with a real exporter, and the ``source`` that it is written after."""
+
+    origin: str
+    series: str
+    text: str
+    verified: bool
+    source: str
+
+
+@runtime_checkable
+class Queried(Protocol):
+    """A meter that tells what it asks."""
+
+    def queries(self) -> list[Query]:
+        """Its questions, in order."""
 
 
 @runtime_checkable

@@ -51,7 +51,7 @@ _SHAPES: Mapping[Any, Shape] = {
 @dataclass(frozen=True, slots=True)
 class Field:
     """One option: ``label`` and ``hint`` for people (texts to be translated), ``choices`` where only some values are
-    right, ``least`` and ``most`` of a number."""
+    right, ``least`` and ``most`` of a number, ``lines`` of a text that may have several."""
 
     name: str
     shape: Shape
@@ -62,6 +62,7 @@ class Field:
     choices: tuple[str, ...]
     least: float | None
     most: float | None
+    lines: bool
 
 
 def option(
@@ -72,9 +73,10 @@ def option(
     choices: Sequence[str] = (),
     least: float | None = None,
     most: float | None = None,
+    lines: bool = False,
 ) -> Any:
     """A field of an adapter's options. Without a default it must be given."""
-    about = {"label": label, "hint": hint, "choices": tuple(choices), "least": least, "most": most}
+    about = {"label": label, "hint": hint, "choices": tuple(choices), "least": least, "most": most, "lines": lines}
     return dataclasses.field(default=default, metadata=about)
 
 
@@ -98,7 +100,7 @@ def _field(one: dataclasses.Field[Any], hint: Any) -> Field:
     return Field(
         one.name, _SHAPES[plain], about.get("label", one.name), about.get("hint", ""),
         one.default is dataclasses.MISSING, None if one.default is dataclasses.MISSING else one.default,
-        about.get("choices", ()), about.get("least"), about.get("most"),
+        about.get("choices", ()), about.get("least"), about.get("most"), about.get("lines", False),
     )  # fmt: skip
 
 

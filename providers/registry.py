@@ -20,6 +20,7 @@ log = logging.getLogger("guanjia.providers")
 ADAPTERS: Mapping[str, str] = {
     "simulated": "providers.adapters.simulated:SimulatedCloud",
     "files": "providers.adapters.files:FilesCloud",
+    "promql": "providers.adapters.promql:PromQL",
 }
 """Our own, which no package can take the names of."""
 

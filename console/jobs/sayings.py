@@ -29,6 +29,7 @@ WORDS: Mapping[str, str] = {
     "refused_of_card": N_("考核评分 %(card)s 未评：%(why)s"),
     "collected": N_("%(at)s 采样 %(samples)s 条"),
     "held": N_("%(at)s 的清单缺%(machines)s台（现有%(standing)s台），未认定消失，等待核实"),
+    "fed": N_("%(at)s 采到用量 %(samples)s 条"),
     "folded": N_("%(at)s 收到 %(points)s 点，入湖采样 %(samples)s 条"),
     "probed": N_("测试连接 %(n)s 个，其中不通 %(failed)s 个"),
     "rolled": N_("日结 %(days)s 天"),

@@ -9,6 +9,7 @@ from quota.errors import N_
 
 LANES = {
     "clouds": N_("采集"),
+    "feeds": N_("用量采集"),
     "push": N_("推送"),
     "probe": N_("连接测试"),
     "orders": N_("派单"),
@@ -26,6 +27,7 @@ or agents wait for has a lane of its own."""
 
 PLAN = (
     Plan("collect", N_("采集"), "*/5 * * * *", "clouds", lease=timedelta(minutes=30)),
+    Plan("feeds", N_("用量采集"), "*/5 * * * *", "feeds", lease=timedelta(minutes=30), attempts=1),
     Plan("fold", N_("推送入湖"), "* * * * *", "push", lease=timedelta(minutes=30)),
     Plan("probe", N_("连接测试"), "* * * * *", "probe", lease=timedelta(minutes=15), attempts=1),
     Plan("carry", N_("派单与交付"), "*/2 * * * *", "orders", lease=timedelta(minutes=30)),

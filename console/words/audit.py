@@ -83,6 +83,8 @@ ACTIONS: dict[str, str] = {
     "policy.replayed": N_("策略回放完成"), "policy.enact": N_("启用策略"), "policy.suspend": N_("暂停策略"),
     "policy.resume": N_("恢复策略"),
     "pool.register": N_("登记资源池"), "pool.equip": N_("调整资源池容量"), "pool.close": N_("停用资源池"),
+    "feed.register": N_("登记用量源"), "feed.connect": N_("修改用量源"), "feed.activate": N_("启停用量源"),
+    "feed.again": N_("重新补采用量"), "feed.names": N_("修改用量源的资源对照"),
     "pool.connect": N_("修改资源池连接"), "secret.keep": N_("保存口令"),
     "push_source.register": N_("登记推送源"), "push_source.rotate": N_("更换推送令牌"),
     "push_source.activate": N_("启停推送源"),

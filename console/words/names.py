@@ -11,7 +11,7 @@ from sqlalchemy import select
 from console.book import reading
 from console.words.texts import UNKNOWN, _
 from metering.cases import Case, Notice
-from metering.intake import PushSource
+from metering.intake import Feed, PushSource
 from metering.judging import PolicyVersion
 from providers.assessment import AssessmentRecord, Combination, ScorecardRecord
 from providers.billing import Bill, Incident
@@ -45,6 +45,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "combination": (N_("信创适配"), Combination, lambda one: f"{one.chip} · {one.system}"),
     "scorecard": (N_("考核评分"), ScorecardRecord, lambda one: str(one.month)),
     "policy": (N_("策略"), PolicyVersion, lambda one: f"{policy(one.name)} {one.version}"),
+    "feed": (N_("用量源"), Feed, lambda one: str(one.name or one.code)),
     "push_source": (N_("推送源"), PushSource, lambda one: str(one.name or one.code)),
 }
 """Name in the book → its word, its model, what it is called by."""

@@ -44,6 +44,8 @@ STATES: dict[str, State] = {
     "posted": State(N_("已入账"), "check", "good"),
     "voided": State(N_("已作废"), "ban", "quiet"),
     # runs of jobs
+    "verified": State(N_("已验证"), "circle-check", "good"),
+    "unverified": State(N_("未验证"), "question-mark", "attention"),
     "probe_good": State(N_("连通"), "plug", "good"),
     "probe_bad": State(N_("不通"), "plug-connected-x", "bad"),
     "probe_waiting": State(N_("待测试"), "hourglass", "busy"),

@@ -15,6 +15,8 @@ from metering.intake import (
     spool,
 )
 from metering.intake.collection import Collected, Intake, SampleRefusal
+from metering.intake.feeding import Fed
+from metering.intake.feeds import Feed
 from metering.intake.imports import Imported, Listed
 from metering.intake.late_figures import SAMPLES, LateFigure
 from metering.intake.probes import Probe
@@ -28,6 +30,8 @@ __all__ = [
     "Coverage",
     "Delivery",
     "Desk",
+    "Fed",
+    "Feed",
     "Imported",
     "Intake",
     "LateFigure",
@@ -40,6 +44,8 @@ __all__ = [
     "collection",
     "completeness",
     "conventions",
+    "feeding",
+    "feeds",
     "imports",
     "keeping",
     "late_figures",

@@ -108,9 +108,9 @@ class Evidence:
         """Samples that were refused and are not read again. The first example of a day is kept."""
         self._row(self.others, reason, reason, example).count += count
 
-    def at_least(self, reason: str, count: int) -> None:
+    def at_least(self, reason: str, count: int, example: str = "") -> None:
         """Samples that may be the same as those of the reading before."""
-        row = self._row(self.others, reason, reason, "")
+        row = self._row(self.others, reason, reason, example)
         row.count = max(row.count, count)
 
     def add_unknown(self, counts: Counter[str]) -> None:

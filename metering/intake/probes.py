@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from metering.intake.feeds import Feed
 from metering.workbench import Works
 from providers.base import Probed, ProviderFault
 from quota.actors import Role, steward
@@ -71,7 +72,14 @@ def _pool(works: Works, number: int) -> object:
         return works.provider(tx.get_one(Pool, number))
 
 
+def _feed(works: Works, number: int) -> object:
+    with works.book.reading() as tx:
+        row = tx.get_one(Feed, number)
+    return works.meter(row.adapter, row.options, row.code)
+
+
 OPENERS["pool"] = _pool
+OPENERS["feed"] = _feed
 
 
 def carry_out(works: Works) -> list[Probe]:

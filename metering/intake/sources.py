@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -145,7 +146,7 @@ def machines(tx: Tx, pool_id: int) -> dict[str, int]:
     return found
 
 
-def named(machines: dict[str, int], value: str) -> int | None:
+def named(machines: Mapping[str, int], value: str) -> int | None:
     """The machine that a label's ``value`` names; a port behind it does not matter."""
     found = machines.get(value)
     if found is None and ":" in value:

@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import current_app
 from flask_wtf import FlaskForm
-from wtforms import BooleanField, HiddenField, PasswordField, SelectField, StringField
+from wtforms import BooleanField, HiddenField, PasswordField, SelectField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
@@ -71,8 +71,10 @@ def _field(one: Field) -> Any:
         every = ([] if one.required else [SelectChoice("", "—")]) + [SelectChoice(c, c) for c in one.choices]
         return SelectField(label, default=one.default or "", choices=every, description=hint)
     needed = InputRequired(lazy(N_("请填写%(label)s"), label=label)) if one.required else Optional()
-    default = None if one.default in (None, ()) else str(one.default)
-    return StringField(label, [needed, Length(max=2000)], default=default, description=hint)
+    default = None if one.default in (None, ()) else one.default
+    default = ", ".join(default) if isinstance(default, tuple) else default if default is None else str(default)
+    kind = TextAreaField if one.lines else StringField
+    return kind(label, [needed, Length(max=20_000 if one.lines else 2000)], default=default, description=hint)
 
 
 def given(form: FlaskForm, adapter: str, before: Mapping[str, Any] | None = None) -> dict[str, Any]:

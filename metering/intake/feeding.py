@@ -1,0 +1,265 @@
+"""Feeds read: each from where it was read up to, in pieces that are entered one by one; and their queries tried out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+
+from metering.intake import feeds
+from metering.intake.collection import OVERLAP, Evidence
+from metering.intake.feeds import Feed
+from metering.intake.pulled import Pulled, pull
+from metering.workbench import Works
+from providers.base import ProviderFault, Queried, Readings
+from quota.actors import steward
+from quota.db import batches
+from quota.errors import Refused
+from quota.inventory import Resource
+from quota.units import MEMORY
+
+log = logging.getLogger("guanjia.intake")
+
+BUDGET_S = 240.0
+"""After so long a run stops between two pieces, and goes on next time: one that makes up for months keeps nobody waiting."""
+
+AT_ONCE = 4
+"""Feeds that are read at the same time: a slow one delays none of the others."""
+
+MACHINES = ("vm", "bare_metal")
+NAMED = 50
+SOME = 5
+
+
+@dataclass(slots=True)
+class Fed:
+    """What one run of one feed brought. ``until``: up to where it is read now."""
+
+    code: str
+    since: datetime
+    until: datetime
+    samples: int = 0
+    slots: int = 0
+    seen: set[int] = field(default_factory=set)
+    unknown: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, tuple[int, str]] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
+    newest: int = 0
+    fault: tuple[str, str] = ("", "")
+
+
+def feed(works: Works, row: Feed, until: datetime | None = None, *, budget_s: float = BUDGET_S) -> Fed:
+    """Read one feed. What could not be read is noted on it and raises nothing: ``fault`` tells."""
+    until = until or works.book.clock()
+    begun, step = time.monotonic(), works.lake.step_s
+    since = row.collected_until - OVERLAP if row.collected_until else until - timedelta(days=row.history_days)
+    done = Fed(row.code, since, row.collected_until or since)
+    with works.book.reading() as tx:
+        known = feeds.machines(tx, row)
+    skew: timedelta | None = None
+    try:
+        meter = works.meter(row.adapter, row.options, row.code)
+        if hasattr(meter, "skew"):
+            skew = meter.skew(works.book.clock())
+        piece: datetime | None = None
+        for readings in meter.readings(since, until, step):
+            if piece is not None and readings.until > piece:
+                _reached(works, row.id, done, piece)
+                further = row.collected_until is None or done.until > row.collected_until
+                if further and time.monotonic() - begun > budget_s:
+                    piece = None
+                    break
+            piece = readings.until
+            _take(works, row, readings, known, done)
+        if piece is not None:
+            _reached(works, row.id, done, piece)
+    except ProviderFault as fault:
+        done.fault = fault.code or "fault", str(fault)
+    except Refused as refused:
+        done.fault = refused.code, str(refused)
+    except Exception as error:
+        log.exception("feed %s", row.code)
+        done.fault = "error", f"{type(error).__name__}: {error}"
+    _note(works, row.id, done, skew)
+    return done
+
+
+def _take(works: Works, row: Feed, readings: Readings, known: Mapping[str, int], done: Fed) -> None:
+    found = pull(readings, known, works.lake.step_s, lambda ids: _memory(works, ids))
+    if found.samples.num_rows:
+        receipt = works.lake.append(f"feed.{row.code}", found.samples, not_after=works.book.clock())
+        done.samples += receipt.taken
+        done.refused.update({why: count for why, count in receipt.refused.items() if why != "row:empty"})
+        done.newest = max(done.newest, int(found.samples["ts"].to_numpy().max()))
+    done.slots = max(done.slots, round((readings.until - done.since).total_seconds()) // works.lake.step_s)
+    done.seen |= found.found
+    done.unknown.update(found.unknown)
+    done.refused.update(found.refused)
+    for reason, example in found.examples.items():
+        done.examples.setdefault(reason, example)
+    done.notes |= dict.fromkeys(readings.notes)
+
+
+def _memory(works: Works, ids: list[int]) -> dict[int, float]:
+    """Bytes of memory by the inventory, of those of which it says any."""
+    with works.book.reading() as tx:
+        rows = [one for part in batches(ids) for one in tx.scalars(select(Resource).where(Resource.id.in_(part)))]
+        return {one.id: one.has()[MEMORY] * 2.0**20 for one in rows if one.has().get(MEMORY)}
+
+
+def _reached(works: Works, feed_id: int, done: Fed, until: datetime) -> None:
+    """Note how far all is durable, so that whatever ends this run, the next one goes on from here."""
+    with works.book.transaction(steward("job:feeds")) as tx:
+        row = tx.get_one(Feed, feed_id, with_for_update=True)
+        row.collected_until = max(row.collected_until or until, until)
+        done.until = row.collected_until
+
+
+def _note(works: Works, feed_id: int, done: Fed, skew: timedelta | None) -> None:
+    with works.book.transaction(steward("job:feeds")) as tx:
+        row = tx.get_one(Feed, feed_id, with_for_update=True)
+        row.collected_at = tx.now
+        row.fault, row.fault_said = done.fault[0], done.fault[1][:2000]
+        row.fault_at = tx.now if done.fault[0] else None
+        if skew is not None:
+            row.skew_s = skew.total_seconds()
+        if not done.fault[0]:
+            row.succeeded_at = tx.now
+        if done.newest:
+            newest = datetime.fromtimestamp(done.newest, UTC)
+            row.newest_at = max(row.newest_at or newest, newest)
+        if not done.fault[0] or done.samples:
+            due = tx.scalar(
+                select(func.count())
+                .select_from(Resource)
+                .where(Resource.pool_id == row.pool_id, Resource.gone_at.is_(None), Resource.kind.in_(MACHINES))
+            )
+            row.samples, row.seen, row.due = done.samples, len(done.seen), due or 0
+            row.coverage = min(done.samples / (row.due * done.slots), 1.0) if row.due and done.slots else None
+            row.unknown = dict(done.unknown.most_common(NAMED))
+            row.notes = list(done.notes)[:20]
+        evidence = Evidence(tx, row.pool_id, f"feed.{row.code}")
+        for reason, count in done.refused.items():
+            evidence.at_least(reason, count, _told(works, done.examples.get(reason)))
+
+
+def _told(works: Works, example: tuple[int, str] | None) -> str:
+    if example is None:
+        return ""
+    with works.book.reading() as tx:
+        one = tx.get(Resource, example[0])
+        return f"{one.name or one.external_id if one else example[0]}: {example[1]}"
+
+
+def feed_all(works: Works, until: datetime | None = None) -> Iterator[Fed]:
+    """Read every active feed that is due, several at once."""
+    now = works.book.clock()
+    with works.book.reading() as tx:
+        rows = list(tx.scalars(select(Feed).where(Feed.active).order_by(Feed.id)))
+    due = [
+        one
+        for one in rows
+        if one.collected_at is None
+        or one.fault
+        or now - one.collected_at >= timedelta(minutes=one.every_minutes) - timedelta(seconds=30)
+        or (one.collected_until is not None and now - one.collected_until > timedelta(hours=1))
+    ]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield from pool.map(lambda one: feed(works, one, until), due)
+
+
+def try_out(works: Works, row: Feed) -> dict[str, Any]:
+    """Ask a feed for its last slots without entering anything: which query finds how many series and machines, which names
+    no machine has, which machines nobody tells of, and what the figures would be. JSON."""
+    now, step = works.book.clock(), works.lake.step_s
+    with works.book.reading() as tx:
+        known = feeds.machines(tx, row)
+        rows = tx.scalars(
+            select(Resource)
+            .where(Resource.pool_id == row.pool_id, Resource.gone_at.is_(None), Resource.kind.in_(MACHINES))
+            .order_by(Resource.id)
+        ).all()
+    called = {one.id: one.name or one.external_id for one in rows}
+    told: dict[str, Any] = {"fault": "", "said": "", "queries": [], "unknown": {}, "missing": [], "figures": []}
+    try:
+        meter = works.meter(row.adapter, row.options, row.code)
+        asked = meter.queries() if isinstance(meter, Queried) else []
+        since = now - timedelta(seconds=4 * step + getattr(meter, "settle_s", 0))
+        found = [(one, pull(one, known, step)) for one in meter.readings(since, now, step)]
+    except ProviderFault as fault:
+        return told | {"fault": fault.code or "fault", "said": str(fault)[:1000]}
+    except Refused as refused:
+        return told | {"fault": refused.code, "said": str(refused)[:1000]}
+    for query in asked:
+        mine = [(r, p) for r, p in found if r.origin == query.origin]
+        told["queries"].append(_finds(query, mine))
+    unknown: Counter[str] = Counter()
+    seen: set[int] = set()
+    for _readings, pulled in found:
+        unknown.update(pulled.unknown)
+        seen |= pulled.found
+    told["unknown"] = dict(unknown.most_common(NAMED))
+    told["missing"] = [name for number, name in called.items() if number not in seen][:NAMED]
+    told["seen"], told["due"] = len(seen), len(called)
+    told["figures"] = _figures([pulled for _readings, pulled in found], called)
+    return told
+
+
+def _finds(query: Any, found: list[tuple[Readings, Pulled]]) -> dict[str, Any]:
+    series = [labels for r, _p in found for labels in r.series if labels.get("__name__") == query.series]
+    label = found[0][0].label if found else ""
+    names = {one.get(label, "") for one in series}
+    unused = sum(p.unused[query.series] for _r, p in found)
+    return {
+        "origin": query.origin,
+        "series": query.series,
+        "text": query.text,
+        "verified": query.verified,
+        "source": query.source,
+        "found": len(series),
+        "machines": len(names),
+        "unused": unused,
+        "example": {k: v for k, v in series[0].items() if k != "__name__"} if series else {},
+    }
+
+
+def _figures(found: list[Pulled], called: Mapping[int, str]) -> list[dict[str, Any]]:
+    """Of a few machines their newest slot."""
+    newest: dict[int, dict[str, Any]] = {}
+    for pulled in found:
+        for one in pulled.samples.to_pylist():
+            name = called.get(one["resource"], str(one["resource"]))
+            values = {
+                k: round(v, 3) for k, v in one.items() if k not in ("resource", "ts") and v is not None and v == v
+            }
+            kept = newest.setdefault(one["resource"], {"machine": name, "ts": one["ts"], "values": {}})
+            if one["ts"] >= kept["ts"]:
+                kept["ts"] = one["ts"]
+                kept["values"] |= values
+    return [newest[number] for number in sorted(newest)[:SOME]]
+
+
+def carry_out_trials(works: Works) -> int:
+    """Carry out the tests that were asked for."""
+    with works.book.reading() as tx:
+        waiting = list(tx.scalars(select(Feed).where(Feed.trial_asked_at.is_not(None)).order_by(Feed.trial_asked_at)))
+    for row in waiting:
+        try:
+            found = try_out(works, row)
+        except Exception as error:  # whatever an adapter stumbles over is told where it was asked
+            log.exception("trial of feed %s", row.code)
+            found = {"fault": "error", "said": f"{type(error).__name__}: {error}"[:1000], "queries": []}
+        with works.book.transaction(steward("job:probe")) as tx:
+            kept = tx.get_one(Feed, row.id, with_for_update=True)
+            kept.trial, kept.trial_at = found, tx.now
+            if kept.trial_asked_at == row.trial_asked_at:
+                kept.trial_asked_at = None
+    return len(waiting)

@@ -1,0 +1,15 @@
+"""Usage out of stores that answer PromQL: Prometheus, VictoriaMetrics, Thanos, Mimir."""
+
+from __future__ import annotations
+
+from providers.adapters.promql.mappings import EXPORTERS, METRICS, Exporter, Manner, Row
+from providers.adapters.promql.meter import PromQL
+
+__all__ = [
+    "EXPORTERS",
+    "METRICS",
+    "Exporter",
+    "Manner",
+    "PromQL",
+    "Row",
+]

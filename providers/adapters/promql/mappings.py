@@ -1,0 +1,252 @@
+"""Which queries say what a machine uses, exporter by exporter. Pure; the tables are data.
+
+A row asks for one part of a metric and names it as the steward knows it (``series``): by the metric names of agents that
+push, so that what is pulled is folded by the same rules, or ``guanjia_<metric>`` for a figure that is taken as it is. What
+may stand in a query: ``$match`` (matchers of the source, then a comma), ``$by`` (the label that names the machine) and, in a
+gauge's, ``$window`` (a slot). Its result keeps ``$by`` and whatever tells devices apart.
+
+``verified``: tested here with the exporter itself. The others follow the exporter's own documentation, named in ``source``,
+and are offered as unverified until somebody has looked at what they give.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Manner(StrEnum):
+    """How a query's result is to be understood."""
+
+    COUNTER = "counter"  # only grows; read at the edges of slots
+    BUSY = "busy"  # a counter of CPU seconds without its idle time: what CPUs there are (``of``) tells the rest
+    GAUGE = "gauge"  # the mean over a slot
+    LEVEL = "level"  # a size: its last value in a slot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One query. ``labels``: given to its result; ``of``: of BUSY, the query for how many CPUs a machine has."""
+
+    series: str
+    manner: Manner
+    query: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """An exporter's rows. ``by``: the label that names the machine if nothing else is said; ``clock``: a series that each of
+    its scrapes has, by which it is told when they were, and which are missing."""
+
+    name: str
+    source: str
+    by: str
+    clock: str
+    rows: Sequence[Row]
+    verified: bool = False
+
+
+def _counter(series: str, keys: str, metric: str) -> Row:
+    """Of two senders that tell the same place the higher counts."""
+    return Row(series, Manner.COUNTER, f"max by ($by, {keys}) ({metric})")
+
+
+def _gauge(series: str, metric: str, keys: str = "") -> Row:
+    return Row(series, Manner.GAUGE, f"max by ($by{', ' if keys else ''}{keys}) (avg_over_time({metric}[$window]))")
+
+
+def _direct(metric: str, query: str) -> Row:
+    return Row(f"guanjia_{metric}", Manner.GAUGE, query)
+
+
+NODE = Exporter(
+    "node",
+    "prometheus/node_exporter 1.5.0, collectors cpu, meminfo, filesystem, netdev, netclass, diskstats",
+    "instance",
+    "node_memory_MemTotal_bytes{$match}",
+    (
+        Row(
+            "node_cpu_seconds_total",
+            Manner.COUNTER,
+            "sum by ($by, mode) (max by ($by, cpu, mode) (node_cpu_seconds_total{$match}))",
+        ),
+        Row(
+            "system.cpu.logical.count",
+            Manner.LEVEL,
+            'count by ($by) (max by ($by, cpu) (node_cpu_seconds_total{$match mode="idle"}))',
+        ),
+        _gauge("node_memory_MemTotal_bytes", "node_memory_MemTotal_bytes{$match}"),
+        _gauge("node_memory_MemAvailable_bytes", "node_memory_MemAvailable_bytes{$match}"),
+        _gauge("node_filesystem_size_bytes", "node_filesystem_size_bytes{$match}", "device, mountpoint, fstype"),
+        _gauge("node_filesystem_avail_bytes", "node_filesystem_avail_bytes{$match}", "device, mountpoint, fstype"),
+        _gauge("node_network_speed_bytes", "node_network_speed_bytes{$match}", "device"),
+        _counter("node_network_receive_bytes_total", "device", "node_network_receive_bytes_total{$match}"),
+        _counter("node_network_transmit_bytes_total", "device", "node_network_transmit_bytes_total{$match}"),
+        _counter("node_disk_read_bytes_total", "device", "node_disk_read_bytes_total{$match}"),
+        _counter("node_disk_written_bytes_total", "device", "node_disk_written_bytes_total{$match}"),
+    ),
+    verified=True,
+)
+
+WINDOWS = Exporter(
+    "windows",
+    "prometheus-community/windows_exporter 0.30, docs/collector.{cpu,memory,logical_disk,physical_disk,net}.md",
+    "instance",
+    "windows_memory_available_bytes{$match}",
+    (
+        Row(
+            "windows_cpu_time_total",
+            Manner.COUNTER,
+            "sum by ($by, mode) (max by ($by, core, mode) (windows_cpu_time_total{$match}))",
+        ),
+        Row(
+            "system.cpu.logical.count",
+            Manner.LEVEL,
+            'count by ($by) (max by ($by, core) (windows_cpu_time_total{$match mode="idle"}))',
+        ),
+        _gauge("windows_memory_physical_total_bytes", "windows_memory_physical_total_bytes{$match}"),
+        _gauge("windows_cs_physical_memory_bytes", "windows_cs_physical_memory_bytes{$match}"),
+        _gauge("windows_memory_available_bytes", "windows_memory_available_bytes{$match}"),
+        _gauge("windows_logical_disk_size_bytes", "windows_logical_disk_size_bytes{$match}", "volume"),
+        _gauge("windows_logical_disk_free_bytes", "windows_logical_disk_free_bytes{$match}", "volume"),
+        _counter("windows_net_bytes_received_total", "nic", "windows_net_bytes_received_total{$match}"),
+        _counter("windows_net_bytes_sent_total", "nic", "windows_net_bytes_sent_total{$match}"),
+        _counter("windows_physical_disk_read_bytes_total", "disk", "windows_physical_disk_read_bytes_total{$match}"),
+        _counter("windows_physical_disk_write_bytes_total", "disk", "windows_physical_disk_write_bytes_total{$match}"),
+    ),
+)
+
+LIBVIRT = Exporter(
+    "libvirt",
+    "kumina/libvirt_exporter 0.2.0 (Debian prometheus-libvirt-exporter); memory as guests see it is not among it",
+    "domain",
+    "libvirt_domain_info_virtual_cpus{$match}",
+    (
+        Row(
+            "node_cpu_seconds_total",
+            Manner.BUSY,
+            "sum by ($by) (libvirt_domain_info_cpu_time_seconds_total{$match})",
+            of="max by ($by) (libvirt_domain_info_virtual_cpus{$match})",
+        ),
+        Row("system.cpu.logical.count", Manner.LEVEL, "max by ($by) (libvirt_domain_info_virtual_cpus{$match})"),
+        *(
+            Row(name, Manner.COUNTER, f"sum by ($by) ({metric}{{$match}})", {"device": "guest"})
+            for name, metric in (
+                ("node_network_receive_bytes_total", "libvirt_domain_interface_stats_receive_bytes_total"),
+                ("node_network_transmit_bytes_total", "libvirt_domain_interface_stats_transmit_bytes_total"),
+                ("node_disk_read_bytes_total", "libvirt_domain_block_stats_read_bytes_total"),
+                ("node_disk_written_bytes_total", "libvirt_domain_block_stats_write_bytes_total"),
+            )
+        ),
+    ),
+)
+
+VMWARE = Exporter(
+    "vmware",
+    "pryorda/vmware_exporter 0.18; units of vSphere's performance counters: hundredths of a per cent, KiB/s",
+    "vm_name",
+    "vmware_vm_cpu_usage_average{$match}",
+    (
+        _direct("cpu_pct", "max by ($by) (avg_over_time(vmware_vm_cpu_usage_average{$match}[$window])) / 100"),
+        _direct("mem_pct", "max by ($by) (avg_over_time(vmware_vm_mem_usage_average{$match}[$window])) / 100"),
+        _direct("net_rx_kbps", "max by ($by) (avg_over_time(vmware_vm_net_received_average{$match}[$window])) * 8.192"),
+        _direct(
+            "net_tx_kbps", "max by ($by) (avg_over_time(vmware_vm_net_transmitted_average{$match}[$window])) * 8.192"
+        ),
+        _direct("disk_read_kbs", "max by ($by) (avg_over_time(vmware_vm_disk_read_average{$match}[$window]))"),
+        _direct("disk_write_kbs", "max by ($by) (avg_over_time(vmware_vm_disk_write_average{$match}[$window]))"),
+    ),
+)
+
+KUBERNETES = Exporter(
+    "kubernetes",
+    'google/cadvisor docs/storage/prometheus.md (root cgroup id="/"), kube-state-metrics v2 docs/node-metrics.md',
+    "node",
+    'container_cpu_usage_seconds_total{$match id="/"}',
+    (
+        Row(
+            "node_cpu_seconds_total",
+            Manner.BUSY,
+            'max by ($by) (sum by ($by, instance) (container_cpu_usage_seconds_total{$match id="/"}))',
+            of='max by ($by) (kube_node_status_capacity{$match resource="cpu"})',
+        ),
+        Row(
+            "system.cpu.logical.count", Manner.LEVEL, 'max by ($by) (kube_node_status_capacity{$match resource="cpu"})'
+        ),
+        Row(
+            "node_memory_MemTotal_bytes",
+            Manner.LEVEL,
+            'max by ($by) (kube_node_status_capacity{$match resource="memory"})',
+        ),
+        _direct(
+            "mem_pct",
+            '100 * max by ($by) (avg_over_time(container_memory_working_set_bytes{$match id="/"}[$window]))'
+            ' / on ($by) max by ($by) (kube_node_status_capacity{$match resource="memory"})',
+        ),
+        _counter(
+            "node_network_receive_bytes_total",
+            "device",
+            'label_replace(container_network_receive_bytes_total{$match id="/"}, "device", "$$1", "interface", "(.*)")',
+        ),
+        _counter(
+            "node_network_transmit_bytes_total",
+            "device",
+            'label_replace(container_network_transmit_bytes_total{$match id="/"}, "device", "$$1", "interface", "(.*)")',
+        ),
+    ),
+)
+
+DCGM = Exporter(
+    "dcgm",
+    "NVIDIA dcgm-exporter, default-counters.csv: DCGM_FI_DEV_GPU_UTIL, per cent of a card; the mean over the machine's cards",
+    "Hostname",
+    "DCGM_FI_DEV_GPU_UTIL{$match}",
+    (_direct("card_pct", "avg by ($by) (avg_over_time(DCGM_FI_DEV_GPU_UTIL{$match}[$window]))"),),
+)
+
+ASCEND = Exporter(
+    "ascend",
+    "Ascend npu-exporter v5, npu_chip_info_utilization, per cent of a chip; the mean over the machine's chips",
+    "instance",
+    "npu_chip_info_utilization{$match}",
+    (_direct("card_pct", "avg by ($by) (avg_over_time(npu_chip_info_utilization{$match}[$window]))"),),
+)
+
+EXPORTERS: Mapping[str, Exporter] = {
+    one.name: one for one in (NODE, WINDOWS, LIBVIRT, VMWARE, KUBERNETES, DCGM, ASCEND)
+}
+
+METRICS = (
+    "cpu_pct", "mem_pct", "disk_pct", "card_pct", "net_rx_kbps", "net_tx_kbps", "disk_read_kbs", "disk_write_kbs",
+    "connections", "steal_pct",
+)  # fmt: skip
+"""What a query of one's own may give."""
+
+_OWN = re.compile(r"\s*([a-z_]+)\s*=\s*(\S.*)")
+
+
+def own(lines: str, by: str) -> Exporter | None:
+    """Queries that people wrote, one a line: ``cpu_pct = 100 * max by ($by) (avg_over_time(x{$match}[$window]))``. None for
+    none. Raises ValueError with the number of the line and what is wrong with it ("form" or "metric")."""
+    rows = []
+    for number, line in enumerate(lines.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        found = _OWN.fullmatch(line)
+        if found is None or "$by" not in found[2]:
+            raise ValueError(number, "form")
+        if found[1] not in METRICS:
+            raise ValueError(number, "metric")
+        rows.append(_direct(found[1], found[2].strip()))
+    return Exporter("own", "written by the operator", by, "", rows) if rows else None
+
+
+def filled(query: str, *, by: str, match: str = "", window: str = "") -> str:
+    """``query`` with its places filled. ``$$1`` is a place of PromQL's own and becomes ``$1``."""
+    matchers = match.strip().strip(",")
+    text = query.replace("$match", f"{matchers}," if matchers else "").replace("$by", by).replace("$window", window)
+    return text.replace("$$", "$")

@@ -1,0 +1,204 @@
+"""Usage feeds over HTTP: registered and changed with typed fields, named, read again, and what is wrong said in words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from metering.intake import Feed, feeding, feeds, probes
+from metering.lake import Lake
+from metering.workbench import Works
+from providers import registry
+from providers.adapters.promql import PromQL
+from providers.base import ProviderFault, Readings
+from providers.connection import FAULTS
+from quota.actors import Role, steward
+from quota.audit import AuditRecord
+from quota.inventory import Resource
+
+FACTS = {
+    "code": "prom", "name": "市云 Prometheus", "adapter": "promql", "shown": "promql", "history_days": "2",
+    "every_minutes": "5", "option_url": "http://prometheus.invalid:9090", "option_exporters": "node",
+}  # fmt: skip
+
+
+class Store(PromQL):
+    """A store that says of each machine that half of it is used, slot by slot, until its connection is cut."""
+
+    cut_at: datetime | None = None
+
+    def probe(self, now):
+        return "Store 1, node: 2"
+
+    def skew(self, now):
+        return now - now
+
+    def readings(self, since, until, step_s):
+        step = step_s * 1000
+        at, end = (round(one.timestamp() * 1000) // step * step for one in (since, until))
+        while at < end:
+            last = min(end, at + 12 * step)
+            moment = datetime.fromtimestamp(at / 1000, UTC)
+            if Store.cut_at is not None and moment >= Store.cut_at:
+                raise ProviderFault("connection refused", transient=True, code="refused")
+            ts = np.arange(at, last, step) + step // 2
+            names = ("vm-1:9100", "10.0.0.9:9100")
+            series = [{"__name__": "guanjia_cpu_pct", "instance": one} for one in names]
+            yield Readings(
+                series, np.repeat(np.arange(2), len(ts)), np.tile(ts, 2), np.full(2 * len(ts), 50.0), "instance",
+                moment, datetime.fromtimestamp(last / 1000, UTC), origin="node",
+            )  # fmt: skip
+            at = last
+
+
+@pytest.fixture
+def works(place, house, settings, monkeypatch):
+    Store.cut_at = None
+    real = registry.adapter
+    monkeypatch.setattr(registry, "adapter", lambda name: Store if name == "promql" else real(name))
+    with house.transaction(steward("test")) as tx:
+        for number in (1, 2):
+            tx.add(
+                Resource(
+                    pool_id=1, external_id=f"vm-{number}", name=f"node-{number}", kind="vm", arch="x86_64",
+                    state="running", first_seen_at=tx.now,
+                )
+            )  # fmt: skip
+    return Works(house, Lake(settings.lake_dir), settings.data, secrets=settings.secrets)
+
+
+def row_of(works) -> Feed:
+    with works.book.reading() as tx:
+        return tx.scalars(select(Feed)).one()
+
+
+def test_from_registering_to_the_first_figures(works, client_of, clock) -> None:
+    staff = client_of(Role.SUPERVISOR)
+    assert 'name="option_exporters"' in staff.get("/resources/feeds/new").text
+    made = staff.send("/resources/feeds/new", FACTS | {"pool": 1})
+    assert made.status_code == 302, made.text
+    address = made.location
+    assert "待测试" in staff.get(address).text
+    assert [one.fault for one in probes.carry_out(works)] == [""]
+    assert feeding.carry_out_trials(works) == 1
+
+    # The test says who is missing, and which name is nobody's; nothing was entered.
+    shown = staff.get(f"{address}/trial").text
+    assert "10.0.0.9:9100" in shown
+    assert "node-2" in shown
+    assert "50" in shown
+    assert "已验证" in shown
+    assert works.lake.sources() == {}
+
+    wrong = staff.send(f"{address}/names", {"names": "10.0.0.9:9100 = vm-9"})
+    assert wrong.status_code == 422
+    assert "vm-9" in wrong.text
+    assert staff.send(f"{address}/names", {"names": "10.0.0.9:9100"}).status_code == 422
+    assert staff.send(f"{address}/names", {"names": "10.0.0.9:9100 = vm-2"}).status_code == 302
+
+    (done,) = feeding.feed_all(works)
+    assert (done.fault, len(done.seen), done.unknown) == (("", ""), 2, {})
+    shown = staff.get(address).text
+    assert "2 / 2" in shown
+    assert "100" in shown  # of what was due came all
+    with works.book.reading() as tx:
+        number = tx.scalar(select(Resource.id).where(Resource.external_id == "vm-2"))
+    chart = works.lake.chart(number, done.since, done.until, ["cpu_pct"])
+    assert np.nanmax(chart.values["cpu_pct"]) == 50
+    assert list(feeding.feed_all(works)) == []  # not due yet
+    with works.book.reading() as tx:
+        acts = list(tx.scalars(select(AuditRecord.action).where(AuditRecord.subject == "feed:1")))
+    assert acts == ["feed.register", "feed.names"]
+
+
+def test_an_outage_in_the_middle_is_told_and_made_up_for(works, client_of, clock) -> None:
+    staff = client_of(Role.AUTHORITY)
+    address = staff.send("/resources/feeds/new", FACTS | {"pool": 1}).location
+    now = works.book.clock()
+    Store.cut_at = datetime.fromtimestamp(now.timestamp() - 86_400, UTC)
+    (done,) = feeding.feed_all(works)
+    assert done.fault[0] == "refused"
+    kept = row_of(works)
+    assert kept.collected_until == done.until
+    assert Store.cut_at - timedelta(hours=1) <= done.until < now  # the piece that was under way is asked for again
+    assert kept.succeeded_at is None
+    shown = staff.get(address).text
+    assert FAULTS["refused"] in shown
+    assert "connection refused" in shown
+    Store.cut_at = None
+    (again,) = feeding.feed_all(works)
+    assert again.since == done.until - feeding.OVERLAP
+    assert again.fault == ("", "")
+    with works.book.reading() as tx:
+        number = tx.scalar(select(Resource.id).where(Resource.external_id == "vm-1"))
+    chart = works.lake.chart(number, done.since, again.until, ["cpu_pct"])
+    assert chart.count.all()  # of two days no slot is missing
+    assert FAULTS["refused"] not in staff.get(address).text
+
+
+def test_one_run_stops_in_time_and_the_next_goes_on(works, client_of) -> None:
+    client_of(Role.AUTHORITY).send("/resources/feeds/new", FACTS | {"pool": 1})
+    reached = []
+    for _ in range(3):
+        done = feeding.feed(works, row_of(works), budget_s=0)
+        reached.append(done.until)
+        assert done.fault == ("", "")
+    assert reached[0] < reached[1] < reached[2] < works.book.clock()
+
+
+def test_a_feed_is_changed_read_again_and_stopped(works, client_of) -> None:
+    staff = client_of(Role.SUPERVISOR)
+    address = staff.send("/resources/feeds/new", FACTS | {"pool": 1}).location
+    form = staff.get(f"{address}/connection").text
+    seen = form.split('name="seen"')[1].split('value="')[1].split('"')[0]
+    change = {
+        "seen": seen, "name": "新名", "history_days": 3, "every_minutes": 15, "option_url": "http://b",
+        "option_exporters": "node, dcgm",
+    }  # fmt: skip
+    assert staff.send(f"{address}/connection", change | {"option_exporters": "nodes"}).status_code == 422
+    assert staff.send(f"{address}/connection", change | {"every_minutes": 1}).status_code == 422
+    assert staff.send(f"{address}/connection", change).status_code == 302
+    assert staff.send(f"{address}/connection", change).status_code == 422  # the page is stale by now
+    assert row_of(works).options["exporters"] == ["node", "dcgm"]
+    assert "http://b" in staff.get(f"{address}/connection").text
+    assert staff.send(f"{address}/again", {"since": "2026-05-30T08:00"}).status_code == 302
+    assert row_of(works).collected_until == datetime(2026, 5, 30, 0, 0, tzinfo=UTC)
+    assert staff.send(f"{address}/again", {"since": "2030-01-01T00:00"}).status_code == 422
+    assert staff.send(f"{address}/active", {"active": "0"}).status_code == 302
+    assert list(feeding.feed_all(works)) == []
+    assert "停用" in staff.get("/resources/feeds/").text
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"code": "A B"}, "code"),
+        ({"pool": 99}, "pool"),
+        ({"option_url": "prometheus:9090"}, "option_url"),
+        ({"option_url": ""}, "option_url"),
+        ({"option_exporters": "smoke"}, "option_exporters"),
+        ({"option_queries": "cpu = 1"}, "option_queries"),
+        ({"option_password": "hunter2"}, "option_password"),
+        ({"history_days": "many"}, "history_days"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_beside_its_field(works, client_of, given, field) -> None:
+    page = client_of(Role.SUPERVISOR).send("/resources/feeds/new", FACTS | {"pool": 1} | given)
+    assert page.status_code == 422
+    assert f'id="{field}-error"' in page.text
+    assert "hunter2" not in page.text
+
+
+def test_names_are_read_a_line_each() -> None:
+    assert feeds.parsed("a:9100 = vm-1\n\nb=c = vm-2\n") == {"a:9100": "vm-1", "b=c": "vm-2"}
+
+
+def test_others_see_nothing_of_it(works, client_of) -> None:
+    client_of(Role.AUTHORITY).send("/resources/feeds/new", FACTS | {"pool": 1})
+    for role in (Role.TENANT, Role.PROVIDER, Role.SYSADMIN):
+        assert client_of(role).get("/resources/feeds/1").status_code == 403
+    assert client_of(Role.AUDITOR).get("/resources/feeds/1").status_code == 200
+    assert client_of(Role.AUDITOR).send("/resources/feeds/1/trial").status_code == 403
