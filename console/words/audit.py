@@ -63,6 +63,7 @@ ACTIONS: dict[str, str] = {
     "incident.report": N_("报告故障"), "incident.amend": N_("补充故障"), "incident.settle": N_("故障定责"),
     "inventory.adopt": N_("接管存量资源"), "inventory.observe": N_("更新资源台账"),
     "inventory.end_missing": N_("核实资源已消失"), "inventory.keep_missing": N_("核实清单有误"),
+    "takeover.propose": N_("提出接管存量"), "takeover.book": N_("接管存量"), "takeover.withdraw": N_("撤回接管存量"),
     "job.failed": N_("任务失败"),
     "lake.retain": N_("按期清理采样"), "lake.late": N_("记录月结后到达的数据"),
     "loan.offer": N_("提出出借"), "loan.accept": N_("接受出借"), "loan.decline": N_("谢绝出借"),

@@ -44,7 +44,7 @@ from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.directory import Pool
 from quota.errors import N_
-from quota.inventory import ADOPTED, Change, Resource, ResourceChange, seen_by
+from quota.inventory import Change, Resource, ResourceChange, seen_by
 from quota.seals import fingerprint
 from quota.units import CLASSES, Arch, ClassCode, amounts
 
@@ -234,9 +234,7 @@ def _approved(
     if not one.basis:
         return []
     begin = first.at if first is not None else one.first_seen_at
-    has: dict[ClassCode, int] = (
-        amounts(first.after.get("amounts", {})) if first is not None and one.basis == ADOPTED else {}
-    )
+    has: dict[ClassCode, int] = amounts(first.after.get("amounts", {})) if first is not None and one.ran_before else {}
     steps: list[tuple[datetime, dict[ClassCode, int]]] = [(begin, has)]
     for order in orders:
         if order.delivered_at is None:

@@ -1,20 +1,19 @@
 """The inventory (台账): the book's own register of what runs in the pools, whose it is, and by what right. The door to all its
 verbs.
 
-``adopt`` books what exists when a city first connects a pool; ``arrive`` and ``enact`` enter what orders did, ``reassign`` what
+``adopt`` books what exists when a city first connects a pool, ``takeovers`` a department's by a document; ``arrive`` and ``enact`` enter what orders did, ``reassign`` what
 a reorganisation moves; ``bear``, ``write`` and ``seen`` what listings tell. Read through ``resource``, ``history`` and
 ``spells``.
 """
 
 from __future__ import annotations
 
-from quota.inventory import engagements
+from quota.inventory import engagements, takeovers
 from quota.inventory import moves as _moves  # noqa: F401 - what of the inventory moves, registered
 from quota.inventory.adoption import Adopted, adopt
 from quota.inventory.observed import bear, change, gone, known, ordered_since, seen, write
 from quota.inventory.past_states import Spell, spells, unattached
 from quota.inventory.resources import (
-    ADOPTED,
     TOLD,
     Change,
     Resource,
@@ -33,7 +32,6 @@ from quota.inventory.resources import (
 from quota.inventory.services import ResourceState, ServiceKind
 
 __all__ = [
-    "ADOPTED",
     "TOLD",
     "Adopted",
     "Change",
@@ -60,6 +58,7 @@ __all__ = [
     "seen",
     "seen_by",
     "spells",
+    "takeovers",
     "unattached",
     "visible",
     "write",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,37 +35,19 @@ def adopt(tx: Tx, pool: Pool) -> Adopted:
     """Book what already runs in ``pool``: for each department one grant and one use of all its unapproved
     resources.
 
-    For the day when a city connects a pool, and for later finds that the supervisor accepts. What was
-    adopted has a basis, so a second call books nothing. Raises OverCapacity where the pool was not equipped
-    with as much.
+    For the day when a city connects a pool. What was adopted has a basis, so a second call books nothing. Raises OverCapacity
+    where the pool was not equipped with as much. For one department, resting on a document, see ``takeovers``.
     """
     tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
-    found = list(
-        tx.scalars(
-            select(Resource)
-            .where(
-                Resource.pool_id == pool.id,
-                Resource.basis == "",
-                Resource.gone_at.is_(None),
-                Resource.state != ResourceState.DELETED.value,
-            )
-            .order_by(Resource.id)
-        )
-    )
+    found = unapproved(tx, pool_ids=[pool.id])
     groups: dict[int, list[Resource]] = {}
     for resource in found:
         if resource.department_id is not None:
             groups.setdefault(resource.department_id, []).append(resource)
     booked: dict[int, Amounts] = {}
     for department_id, members in sorted(groups.items()):
-        what = total(resource.has() for resource in members)
-        if what:
-            key = f"adopt:{pool.id}:{department_id}:{members[-1].id}"
-            by_class = classes(what, Arch(pool.arch))
-            ledger.grant(tx, pool.id, department_id, by_class, key=f"{key}:grant", subject=f"pool:{pool.id}")
-            ledger.use(tx, pool.id, department_id, by_class, key=f"{key}:use", subject=f"pool:{pool.id}")
-        for resource in members:
-            resource.basis, resource.booked = ADOPTED, dict(resource.amounts)
+        key = f"adopt:{pool.id}:{department_id}:{members[-1].id}"
+        what = book(tx, pool, department_id, members, basis=ADOPTED, key=key, subject=f"pool:{pool.id}")
         booked[department_id] = what
         tx.audit(
             "inventory.adopt",
@@ -76,3 +58,30 @@ def adopt(tx: Tx, pool: Pool) -> Adopted:
     return Adopted(
         sum(map(len, groups.values())), booked, [resource.id for resource in found if resource.department_id is None]
     )
+
+
+def unapproved(tx: Tx, *, department_id: int | None = None, pool_ids: Iterable[int] | None = None) -> list[Resource]:
+    """What is there without a basis, by id: a department's or everybody's, in these pools or in all."""
+    query = select(Resource).where(
+        Resource.basis == "", Resource.gone_at.is_(None), Resource.state != ResourceState.DELETED.value
+    )
+    if department_id is not None:
+        query = query.where(Resource.department_id == department_id)
+    if pool_ids is not None:
+        query = query.where(Resource.pool_id.in_(list(pool_ids)))
+    return list(tx.scalars(query.order_by(Resource.id)))
+
+
+def book(
+    tx: Tx, pool: Pool, department_id: int, resources: Sequence[Resource], *, basis: str, key: str, subject: str
+) -> Amounts:
+    """Count what the resources of one department in one pool have as granted to it and used, and give them ``basis``; returns
+    what was counted."""
+    what = total(resource.has() for resource in resources)
+    if what:
+        by_class = classes(what, Arch(pool.arch))
+        ledger.grant(tx, pool.id, department_id, by_class, key=f"{key}:grant", subject=subject)
+        ledger.use(tx, pool.id, department_id, by_class, key=f"{key}:use", subject=subject)
+    for resource in resources:
+        resource.basis, resource.booked = basis, dict(resource.amounts)
+    return what

@@ -17,6 +17,7 @@ from quota.db import among, batches
 from quota.directory import Adjustment, movers
 from quota.errors import N_, OverCapacity
 from quota.inventory.resources import Resource, reassign
+from quota.inventory.takeovers import Takeover, TakeoverState
 from quota.ledger import Account, Hold, Holder, HoldState
 from quota.units import Arch, Commodity, amounts, classes
 
@@ -136,3 +137,7 @@ def _booked(tx: Tx, resource_ids: Sequence[int]) -> Booked:
 
 resources = movers.register(Resources("resources", Resource, N_("资源")), order=210)
 quota = movers.register(Quota(), order=220)
+takeovers = movers.register(
+    movers.Rows("takeovers", Takeover, N_("待确认的接管"), noun=N_("接管"), waiting=[TakeoverState.PROPOSED.value]),
+    order=230,
+)

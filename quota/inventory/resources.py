@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 
 ADOPTED = "adopted"
-"""``Resource.basis`` of what ran before the steward came."""
+"""``Resource.basis`` of what ran before the steward came, and was booked when a pool was connected."""
+TAKEN_OVER = "takeover:"
+"""How the basis of what was taken over begins: takeover:7."""
 
 
 class Change(StrEnum):
@@ -59,7 +61,7 @@ class Resource(Base):
 
     ``amounts`` is what the cloud says it has, ``booked`` what the ledger counts as used for it (both JSON:
     kind → base units); ``department_code`` and ``system_code`` are the cloud's tags, ``department_id`` and
-    ``system_id`` the book's owner. ``basis`` says by what right it exists: ``order:12``, ``adopted``, or
+    ``system_id`` the book's owner. ``basis`` says by what right it exists: ``order:12``, ``takeover:7``, ``adopted``, or
     nothing: nobody approved it.
     """
 
@@ -104,6 +106,11 @@ class Resource(Base):
     def called(self) -> str:
         """Its name, or its external id where it has none."""
         return self.name or self.external_id
+
+    @property
+    def ran_before(self) -> bool:
+        """Whether it was approved as it ran, not by an order."""
+        return self.basis == ADOPTED or self.basis.startswith(TAKEN_OVER)
 
     def has(self) -> Amounts:
         """What the cloud says it has, in base units."""
