@@ -24,7 +24,7 @@ from providers.orders.tables import WorkOrder
 from quota import units
 from quota.calendar import ZONE
 from quota.db import Book
-from quota.errors import Refused, WrongState
+from quota.errors import Invalid, Refused, WrongState
 from quota.inventory import Resource
 from quota.ledger import entries
 from quota.requests import kinds, rulebook, submission
@@ -276,6 +276,10 @@ def test_nothing_is_taken_in_the_face_of_a_danger(scene: Scene, act, danger, pla
     if placed:
         due()
         assert scene.state() == State.ORDERED
+        if danger is asked_for:  # then nobody can ask any more
+            with pytest.raises(Invalid, match=r"request\.order_open"):
+                danger(scene)
+            return
     danger(scene)
     for _ in range(2):
         scene.carry()  # before any job had a chance to see the danger
