@@ -17,6 +17,7 @@ from console.cli.forecasts import forecast_group
 from console.cli.imports import importing
 from console.cli.reference import reference
 from console.cli.rehearse import rehearse
+from console.cli.secrets import secret_group
 from console.cli.statements import statements_group
 from console.cli.terminal import (
     data_option,
@@ -291,6 +292,7 @@ main.add_command(reference)
 main.add_command(forecast_group)
 main.add_command(providers.rescore)
 main.add_command(statements_group)
+main.add_command(secret_group)
 
 if __name__ == "__main__":
     main()

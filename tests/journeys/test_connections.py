@@ -6,9 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import select, text
 
-from console.settings import Settings
+from console.cli import main
+from console.schema import upgrade
+from console.settings import Settings, load
 from metering.intake import probes
 from metering.lake import Lake
 from metering.workbench import Works
@@ -20,6 +23,7 @@ from providers.secrets import Secret
 from quota import vault
 from quota.actors import Role
 from quota.audit import AuditRecord
+from quota.db import Book
 from quota.directory import Pool
 
 KEY = vault.new_key()
@@ -168,3 +172,22 @@ def test_others_neither_change_nor_test_it(client_of, place) -> None:
         assert client_of(role).send("/pools/1/probe").status_code == 403
     for role in (Role.SUPERVISOR, Role.PROVIDER):
         assert client_of(role).get("/pools/1/connection").status_code == 403
+
+
+def test_a_secret_is_kept_from_the_terminal(settings, tmp_path, monkeypatch) -> None:
+    home = tmp_path / "house"
+    home.mkdir()
+    book = Book(f"sqlite:///{home / 'book.db'}")
+    upgrade.migrate(book)
+    key = CliRunner().invoke(main, ["secret", "new-key"]).output.strip()
+    monkeypatch.setenv("GUANJIA_SECRETS_KEY", key)
+    kept = CliRunner().invoke(main, ["secret", "keep", "cloud.token", "--data", str(home)], input="open sesame\n")
+    assert (kept.exit_code, kept.output.strip().splitlines()[-1]) == (0, "store:cloud.token"), kept.output
+    works = Works(book, Lake(home / "lake"), home, secrets=load(home).secrets)
+    assert works.reveal("store:cloud.token") == "open sesame"
+    assert "open sesame" not in everything(book)
+    monkeypatch.setenv("GUANJIA_SECRETS_KEY", "")
+    refused = CliRunner().invoke(main, ["secret", "keep", "cloud.token", "--data", str(home)], input="x\n")
+    assert refused.exit_code == 1
+    assert "GUANJIA_SECRETS_KEY" in refused.output
+    book.dispose()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from providers.adapters.promql.mappings import EXPORTERS, METRICS, Exporter, Manner, Row
+from providers.adapters.promql.mappings import EXPORTERS, Exporter, Manner, Row
 from providers.adapters.promql.meter import PromQL
 
 __all__ = [
     "EXPORTERS",
-    "METRICS",
     "Exporter",
     "Manner",
     "PromQL",

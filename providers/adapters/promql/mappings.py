@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from providers.metrics import METRICS
+
 
 class Manner(StrEnum):
     """How a query's result is to be understood."""
@@ -219,12 +221,6 @@ ASCEND = Exporter(
 EXPORTERS: Mapping[str, Exporter] = {
     one.name: one for one in (NODE, WINDOWS, LIBVIRT, VMWARE, KUBERNETES, DCGM, ASCEND)
 }
-
-METRICS = (
-    "cpu_pct", "mem_pct", "disk_pct", "card_pct", "net_rx_kbps", "net_tx_kbps", "disk_read_kbs", "disk_write_kbs",
-    "connections", "steal_pct",
-)  # fmt: skip
-"""What a query of one's own may give."""
 
 _OWN = re.compile(r"\s*([a-z_]+)\s*=\s*(\S.*)")
 
