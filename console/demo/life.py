@@ -307,13 +307,16 @@ def _machine(tx: Tx, department_id: int) -> Resource:
     """The smallest machine of the department about which nothing is under way."""
     busy = select(Case.resource_id).where(Case.state != State.CLOSED.value)
     asked = select(Request.resource_id).where(Request.resource_id.is_not(None))
+    ordered = select(WorkOrder.resource_id).where(WorkOrder.resource_id.is_not(None), WorkOrder.state.in_(orders.OPEN))
     found = tx.scalars(
         select(Resource).where(
             Resource.department_id == department_id,
             Resource.kind == ServiceKind.VM.value,
             Resource.state == ResourceState.RUNNING.value,
+            Resource.gone_at.is_(None),
             Resource.id.not_in(busy),
             Resource.id.not_in(asked),
+            Resource.id.not_in(ordered),
         )
     )
     return min((one for one in found if one.booked), key=lambda one: (sum(one.has().values()), one.id))
