@@ -16,8 +16,9 @@ from console.app import create_app
 from console.book import EXTENSION
 from console.settings import Settings
 from metering.intake import feeding, feeds, probes, push, sources
-from metering.lake import METRICS, Lake
+from metering.lake import Lake
 from metering.workbench import Works
+from providers.metrics import METRICS
 from quota.actors import Actor, Role
 from quota.db import Book
 from quota.directory import CloudProvider, Pool
