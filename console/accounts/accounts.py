@@ -102,11 +102,14 @@ def enrol(
     provider: CloudProvider | None = None,
     granted: bool = False,
     must_change: bool = True,
+    email: str = "",
+    secret: tuple[str, str] | None = None,
 ) -> tuple[Person, str]:
     """Enter somebody; (the person, the first password, which is kept nowhere).
 
     The role is a proposal until the security administrator grants it, unless ``granted`` (a new installation's first
-    accounts). Raises Invalid or Conflict.
+    accounts). ``email`` is an address that was checked; ``secret``: a first password and its hash, made before the
+    transaction where many are entered. Raises Invalid or Conflict.
     """
     login, name = login.strip(), name.strip()
     if not login or not name:
@@ -116,7 +119,7 @@ def enrol(
     if tx.scalar(select(Person.id).where(func.lower(Person.login) == login.lower())):
         raise Conflict("person.taken", N_("登录名 %(login)s 已被使用"), login=login, field="login")
     belongs(role, department, provider)
-    first = passwords.random()
+    first, hashed = secret or (passwords.random(), "")
     who = Person(
         login=login,
         name=name,
@@ -124,12 +127,17 @@ def enrol(
         department_id=department.id if department else None,
         provider_id=provider.id if provider else None,
         granted=granted,
+        email=email,
     )
-    _set(tx, who, first)
+    _set(tx, who, first, hashed)
     who.must_change = must_change
     tx.add(who)
     tx.flush()
-    tx.audit("person.enrol", f"person:{who.id}", after={**_rights(who), "login": login, "name": name})
+    tx.audit(
+        "person.enrol",
+        f"person:{who.id}",
+        after={**_rights(who), "login": login, "name": name, **({"email": email} if email else {})},
+    )
     return who, first
 
 
@@ -262,10 +270,10 @@ def _rights(who: Person) -> dict[str, object]:
     }
 
 
-def _set(tx: Tx, who: Person, password: str) -> None:
-    """Keep ``password``; remember the ones before; end the open sessions."""
+def _set(tx: Tx, who: Person, password: str, hashed: str = "") -> None:
+    """Keep ``password`` (``hashed`` where that was done before); remember the ones before; end the open sessions."""
     if who.password_hash:
         who.password_history = [who.password_hash, *(who.password_history or [])][: passwords.REMEMBERED - 1]
-    who.password_hash = passwords.hashed(password)
+    who.password_hash = hashed or passwords.hashed(password)
     who.password_changed_at = tx.now
     who.session_epoch = (who.session_epoch or 0) + 1

@@ -14,6 +14,7 @@ import click
 
 from console.cli import lake, providers
 from console.cli.forecasts import forecast_group
+from console.cli.found import found_group
 from console.cli.imports import importing
 from console.cli.reference import reference
 from console.cli.rehearse import rehearse
@@ -287,6 +288,7 @@ def backtest(path: str | None, data: str | None, names: str, as_json: bool, **op
 lake.register(main)
 main.add_command(rehearse)
 main.add_command(rehearse, "replay")  # its name in 0.1.0, when a backtest was called a replay, too
+main.add_command(found_group)
 main.add_command(importing)
 main.add_command(reference)
 main.add_command(forecast_group)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.founding import checklist
+from console.founding import checklist, entering, examples, reading, sheets, template
 from console.founding.checklist import Look, Standing
 from console.founding.houses import ACCOUNTS, FOUNDED, accounts_text, first_accounts, found, is_founded, known
 
@@ -13,8 +13,13 @@ __all__ = [
     "Standing",
     "accounts_text",
     "checklist",
+    "entering",
+    "examples",
     "first_accounts",
     "found",
     "is_founded",
     "known",
+    "reading",
+    "sheets",
+    "template",
 ]

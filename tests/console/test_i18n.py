@@ -18,8 +18,10 @@ from quota.actors import ROLE_LABELS, Role
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
-MODULES = [path for path in sorted((ROOT / "console").rglob("*.py")) if "demo" not in path.parts]
-"""All but the demo, whose Chinese is what people of its city are called and say."""
+MODULES = [
+    path for path in sorted((ROOT / "console").rglob("*.py")) if "demo" not in path.parts and path.name != "examples.py"
+]
+"""All but the demo and the workbook's examples, whose Chinese is what people of their cities are called and say."""
 
 CHINESE = re.compile(r"[\u3400-\u9fff]")
 MARKS = {"_", "N_", "lazy", "gettext", "lazy_gettext"}

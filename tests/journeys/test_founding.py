@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from openpyxl import load_workbook
 from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 
 from console import founding
 from console.app import create_app
@@ -18,7 +21,8 @@ from console.founding import checklist, houses
 from console.settings import Settings
 from quota.actors import Role
 from quota.db import Book
-from quota.directory import CloudProvider, Department, Pool, city
+from quota.directory import CatalogItem, CloudProvider, Department, Person, Pool, city
+from quota.requests import Request
 from tests.console.conftest import Visit
 
 FIRST = re.compile(r'<span class="gj-secret">([^<]+)</span>')
@@ -201,3 +205,67 @@ def entries(house: EmptyHouse) -> list[checklist.Entry]:
     with house.book.reading() as tx:
         today = tx.now.astimezone(house.settings.zone).date()
         return checklist.entries(checklist.Look(tx, house.settings, today, set, city.told(tx)))
+
+
+def test_a_city_out_of_one_workbook_in_the_console_asks_for_machines(empty: EmptyHouse, tmp_path: Path) -> None:
+    chief = empty.person(Role.AUTHORITY)
+    assert "用工作簿一次登记" in chief.get("/city/founding").text
+    file = chief.get("/city/workbook/template.xlsx").data
+    page = chief.send("/city/workbook/", {"file": (io.BytesIO(b"PK no workbook"), "city.xlsx")})
+    assert page.status_code == 422
+    assert "读不出这个工作簿" in page.text
+    wrong = load_workbook(io.BytesIO(file))
+    wrong["人员"]["C2"] = "市长"
+    spoilt = io.BytesIO()
+    wrong.save(spoilt)
+    page = chief.send("/city/workbook/", {"file": (io.BytesIO(spoilt.getvalue()), "city.xlsx")}).text
+    assert "有 1 处错误，没有登记任何内容" in page
+    assert "“市长”不在可选项中" in page
+    page = chief.send("/city/workbook/", {"file": (io.BytesIO(file), "city.xlsx")}).text
+    assert "全部登记" in page
+    token = re.search(r'name="token" value="(\w+)"', page)
+    assert token, page
+    with empty.book.reading() as tx:
+        assert tx.scalar(select(Department.id)) is None  # that was only a look
+    done = chief.send("/city/workbook/", {"token": token[1], "step": "enter"})
+    assert done.status_code == 302, done.text
+    told = chief.get(done.location).text
+    assert "first-passwords" in told
+    again = chief.send("/city/workbook/", {"file": (io.BytesIO(file), "city.xlsx")}).text
+    assert "没有要变更的" in again
+    assert "云主机 4C8G" in chief.get("/catalog/").text
+
+    keeper = empty.administrator(Role.SECADMIN)
+    with empty.book.reading() as tx:
+        people = {one.login: one for one in tx.scalars(select(Person).options(joinedload(Person.department)))}
+        item = tx.scalars(select(CatalogItem.id).where(CatalogItem.code == "vm-4c8g")).one()
+    for login in ("jiaoyu", "jiandu1", "jiandu2"):
+        one = people[login]
+        wanted = {"role": one.role, "department": one.department_id or 0, "provider": one.provider_id or 0}
+        assert keeper.send(f"/settings/people/{one.id}/grant", wanted).status_code == 302
+    first = (empty.home / "first-passwords" / "jiaoyu.txt").read_text("utf-8").split()[1]
+    clerk = empty.enter("jiaoyu", first)
+    address = "/requests/new/create?pool=1"
+    key = re.search(r'name="key"[^>]*value="([0-9a-f]+)"', clerk.get(address).text)
+    assert key
+    asked = clerk.send(address, {
+        "key": key[1], "justification": "学籍系统上线,峰值并发三千", "system": "1", "lines-0-item": str(item),
+        "lines-0-quantity": "2", "lines-0-name": "应用",
+    })  # fmt: skip
+    assert asked.status_code == 302, asked.text
+    check = clerk.get(asked.location).text
+    seen = re.search(r'name="generation"[^>]*value="(\d+)"', check)
+    assert seen, check
+    filed = clerk.send(asked.location.replace("/check", "/submit"), {"generation": seen[1]})
+    assert filed.status_code == 302
+    with empty.book.reading() as tx:
+        assert tx.scalars(select(Request.state)).all() == ["in_review"]
+
+
+def test_a_ready_catalogue_is_one_choice(empty: EmptyHouse) -> None:
+    checker = empty.person(Role.SUPERVISOR)
+    assert "采用现成目录" in checker.get("/catalog/").text
+    assert checker.send("/catalog/ready").status_code == 302
+    page = checker.get("/catalog/").text
+    assert "云主机 32C128G" in page
+    assert "采用现成目录" not in page

@@ -24,6 +24,8 @@ COMMANDS = {
     "rehearse": {"--rule", "--json", "--write"},
     "replay": {"--rule", "--json", "--write"},
     "forecast test": {"--write"},
+    "found template": {"-o", "--output", "--blank"},
+    "found enter": {"--check", "--data", "--json"},
     "import usage": {"--pool", "--data", "--json"},
     "import inventory": {"--pool", "--data", "--json", "--dry-run", "--end-missing"},
     "statements make": {"--data", "--json"},

@@ -16,7 +16,7 @@ from console import frame
 from console.access import BUSINESS, allow
 from console.book import reading, transaction
 from console.forms import hang
-from console.founding import Look, checklist
+from console.founding import Look, checklist, entering
 from console.lists import Column, Filter, Rows, listing
 from console.words import ARCH_LABELS, KINDS, _, amounts, joined, language, lazy
 from quota.actors import Actor, Role
@@ -164,6 +164,16 @@ def show(item_id: int) -> str:
         architectures=architectures(item),
         history=_history(tx, item),
     )
+
+
+@blueprint.post("/ready")
+@allow(*KEEPERS)
+def ready() -> Response:
+    """Take the ready-made catalogue, without prices; codes that are taken stay as they are."""
+    with transaction() as tx:
+        count = entering.ready_catalogue(tx)
+    flash(_("已列入 %(n)s 个现成条目（示例，不含价格），不用的可以下架", n=count), "success")
+    return redirect(url_for("catalog.index"))
 
 
 @blueprint.route("/new", methods=["GET", "POST"])

@@ -1,0 +1,145 @@
+"""A workbook as rows: each with its place, and everything that is wrong with a cell by itself. Nothing is looked up."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import python_calamine as calamine
+
+from console.founding.sheets import SHEETS, Column, Sheet, read
+from quota.errors import N_, Invalid
+
+INTRODUCTION = N_("说明")
+"""The sheet that people read and nobody enters."""
+CHOICES = N_("可选项")
+"""The sheet behind the drop-downs."""
+
+MOST_BYTES = 256 << 20
+"""Of a workbook, unpacked."""
+MOST_ROWS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong, and where: the sheet's title, the row as the workbook counts (0: the sheet itself), the column's
+    heading. ``code`` is the kind; ``message`` a sentence with places for ``params``."""
+
+    sheet: str
+    row: int
+    column: str
+    code: str
+    message: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Row:
+    """One row of a sheet. ``sound``: nothing is wrong with any of its cells."""
+
+    sheet: Sheet
+    number: int
+    values: dict[str, Any]
+    sound: bool = True
+
+    @property
+    def code(self) -> str:
+        """What others name it by: its first column."""
+        return str(self.values.get(self.sheet.columns[0].key) or "")
+
+
+@dataclass(slots=True)
+class Workbook:
+    rows: dict[str, list[Row]]
+    faults: list[Fault]
+
+
+def load(path: Path) -> Workbook:
+    """The rows of the workbook at ``path`` with all faults of its cells. Raises Invalid for what is no workbook."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            if sum(one.file_size for one in packed.infolist()) > MOST_BYTES:
+                raise Invalid("workbook.vast", N_("工作簿过大"), field="file")
+        book = calamine.load_workbook(path)
+    except (zipfile.BadZipFile, calamine.CalamineError, OSError) as error:
+        raise Invalid(
+            "workbook.unreadable", N_("读不出这个工作簿(须为 xlsx):%(why)s"), why=str(error)[:200], field="file"
+        ) from error
+    found = Workbook({one.name: [] for one in SHEETS}, [])
+    titles = {one.title: one for one in SHEETS}
+    for name in book.sheet_names:
+        if name.strip() in (INTRODUCTION, CHOICES):
+            continue
+        sheet = titles.get(name.strip())
+        if sheet is None:
+            found.faults.append(
+                Fault(name, 0, "", "sheet.unknown", N_("没有这个表;可用:%(known)s"), {"known": ", ".join(titles)})
+            )
+            continue
+        _sheet(sheet, book.get_sheet_by_name(name).to_python(skip_empty_area=False), found)
+    return found
+
+
+def _sheet(sheet: Sheet, table: list[list[Any]], found: Workbook) -> None:
+    if not table:
+        return
+    if len(table) > MOST_ROWS:
+        found.faults.append(Fault(sheet.title, 0, "", "sheet.long", N_("最多 %(most)s 行"), {"most": MOST_ROWS}))
+        return
+    places = _headings(sheet, [str(cell).strip() for cell in table[0]], found)
+    if places is None:
+        return
+    seen: dict[tuple[Any, ...], int] = {}
+    for number, cells in enumerate(table[1:], 2):
+        if all(cell is None or str(cell).strip() == "" for cell in cells):
+            continue
+        row = Row(sheet, number, {})
+        for column in sheet.columns:
+            at = places.get(column.key)
+            raw = cells[at] if at is not None and at < len(cells) else None
+            try:
+                row.values[column.key] = read(column, raw)
+            except Invalid as wrong:
+                row.sound = False
+                row.values[column.key] = None
+                found.faults.append(Fault(sheet.title, number, column.label, wrong.code, wrong.message, wrong.params))
+        key = tuple(_folded(row.values[name]) for name in sheet.key)
+        if sheet.key and row.values[sheet.key[0]] is not None:
+            first = seen.setdefault(key, number)
+            if first != number:
+                row.sound = False
+                label = sheet.columns[0].label
+                found.faults.append(
+                    Fault(sheet.title, number, label, "row.twice", N_("与第 %(first)s 行重复"), {"first": first})
+                )
+        found.rows[sheet.name].append(row)
+
+
+def _folded(value: Any) -> Any:
+    return value.casefold() if isinstance(value, str) else value
+
+
+def _headings(sheet: Sheet, heads: list[str], found: Workbook) -> dict[str, int] | None:
+    """Column → its place. None where one that must be there is not, so that no row can be read."""
+    labels = {one.label: one for one in sheet.columns}
+    places: dict[str, int] = {}
+    for at, head in enumerate(heads):
+        column = labels.get(head.rstrip("*").strip())
+        if column is not None and column.key not in places:
+            places[column.key] = at
+        elif column is not None:
+            found.faults.append(Fault(sheet.title, 1, head, "column.twice", N_("这一列出现了两次")))
+        elif head:
+            found.faults.append(Fault(sheet.title, 1, head[:80], "column.unknown", N_("没有这一列")))
+    missing = [one for one in sheet.columns if one.required and one.key not in places]
+    for one in missing:
+        found.faults.append(Fault(sheet.title, 1, one.label, "column.missing", N_("缺少这一列")))
+    return None if missing else places
+
+
+def headed(column: Column) -> str:
+    """A column's heading: what must be filled in bears a star."""
+    return f"{column.label}*" if column.required else column.label
