@@ -44,17 +44,34 @@ class Column:
     choices: Mapping[str, str] | None = None
     of: str = ""
     hint: str = ""
+    by_class: bool = False  # what may be chosen are the resource classes that are offered
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """What may be chosen, as people write it → its code; the classes as the book has them now."""
+        if self.by_class:
+            return {CLASSES[code].label: code for code in CLASSES.open()}
+        return self.choices or {}
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """``key``: the columns that no two rows share; empty where rows may repeat."""
+    """``key``: the columns that no two rows share; empty where rows may repeat. ``takes``: whether there is a column of
+    each resource class, too."""
 
     name: str
     title: str
     about: str
-    columns: tuple[Column, ...]
+    fixed: tuple[Column, ...]
     key: tuple[str, ...] = ()
+    takes: bool = False
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Its columns; those of resource classes as the book has them now."""
+        if not self.takes:
+            return self.fixed
+        return (*self.fixed, *(Column(f"takes_{code}", CLASSES[code].label, NUMBER) for code in CLASSES.open()))
 
 
 YES = {N_("是"): True, N_("否"): False}
@@ -71,7 +88,6 @@ SERVICES = {
 ROLES = {ROLE_LABELS[role]: role.value for role in HELD}
 SIGNERS = {label: code for label, code in ROLES.items() if code in ("authority", "supervisor", "provider", "tenant")}
 STEPS = {label: name.value for name, label in STEP_LABELS.items()}
-KINDS = {one.label: code for code, one in CLASSES.items()}
 PER = {N_("月"): "month", N_("时"): "hour"}
 ITEMS = {
     N_("城市名称"): "city", N_("主管部门名称"): "lead_body", N_("采用现成服务目录"): "catalogue",
@@ -140,7 +156,7 @@ SHEETS: tuple[Sheet, ...] = (
     ), ("pool", "option")),
     Sheet("capacity", N_("容量"), N_("资源池可分配的总量、预留和超分比；内存和存储以 GB 计。"), (
         Column("pool", N_("资源池编码"), required=True, most=32, of="pools"),
-        Column("kind", N_("资源"), CHOICE, True, choices=KINDS),
+        Column("kind", N_("资源"), CHOICE, True, by_class=True),
         Column("total", N_("总量"), WHOLE, True),
         Column("reserved", N_("预留"), WHOLE),
         Column("ratio", N_("超分比"), NUMBER),
@@ -154,10 +170,9 @@ SHEETS: tuple[Sheet, ...] = (
         Column("archs", N_("架构"), Shape.CHOICES, True, choices=ITEM_ARCHS, hint=N_("多个用顿号或逗号分开")),
         Column("unit", N_("计费单位"), required=True, most=24),
         Column("delivery_days", N_("交付工作日"), WHOLE, True, least=1),
-        *(Column(f"takes_{code}", one.label, NUMBER) for code, one in CLASSES.items()),
-    ), ("code",)),
+    ), ("code",), takes=True),
     Sheet("tariffs", N_("价目"), N_("每单位资源的单价（元）。"), (
-        Column("kind", N_("资源"), CHOICE, True, choices=KINDS),
+        Column("kind", N_("资源"), CHOICE, True, by_class=True),
         Column("price", N_("单价"), NUMBER, True),
         Column("per", N_("计价时间"), CHOICE, True, choices=PER),
         Column("effective_from", N_("生效日期"), DATE, True),
@@ -259,7 +274,7 @@ def yes(text: Any) -> bool:
 
 
 def _choice(column: Column, raw: Any) -> str:
-    choices = column.choices or {}
+    choices = column.options
     text = str(raw).strip()
     if text in choices:
         return choices[text]

@@ -72,7 +72,7 @@ def _options(column: Column, demo: bool) -> list[str]:
         return registry.offered(demo=demo)
     if column.shape is Shape.YES:
         return list(YES)
-    return list(column.choices or {}) if column.shape is Shape.CHOICE else []
+    return list(column.options) if column.shape is Shape.CHOICE else []
 
 
 def _drop_down(page: Worksheet, letter: str, options: list[str], choices: Worksheet) -> None:

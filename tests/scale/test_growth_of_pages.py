@@ -99,6 +99,7 @@ UNREACHED = {
     "attachments.download": "no file hangs at what the first links lead to",
     "authorisations.revoke": "behind a list",
     "cases.certificate": "of a case that has ended",
+    "companies.resume": "of a company that has ended",
     "incidents.settle": "a step of an incident",
     "loans.show": "of a loan",
     "policies.drafted": "of a draft",
