@@ -27,7 +27,7 @@ from quota.db import Book
 from quota.directory import departments as agencies
 from quota.directory import pools
 from quota.inventory import Resource
-from quota.units import MEMORY, VCPU
+from quota.units import MEMORY, VCPU, Amount
 
 CASES, DEPARTMENTS, ASKED = 5000, 40, 40
 PROCEDURE = {"cases_per_run": 10**6, "cases_per_department": 10**6, "worth_per_run": 1e9, "worth_per_department": 1e9}
@@ -73,7 +73,7 @@ def prepare(home: Path) -> None:
         )
         ids = tx.scalars(select(Resource.id)).all()
         yesterday = tx.now.astimezone(ZONE).date() - timedelta(days=1)
-        shape = {VCPU: 4, MEMORY: 8192}
+        shape = Amount({VCPU: 4, MEMORY: 8192})
         rows = [Judged(one, Verdict.IDLE, 0.99, {"windows": {}}, [], shape, None, shape) for one in ids]
         version = policies.amend(
             tx, seeded.name, _unlimited(seeded), effective_from=tx.now.astimezone(ZONE).date(), reason="基准"

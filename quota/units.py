@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
@@ -170,42 +170,116 @@ class Commodity:
         return cls(kind, arch if CLASSES[kind].by_arch else Arch.ANY)
 
 
-Amounts = Mapping[ClassCode, int]
-"""Base units by resource class; absent means none."""
+Shown = NewType("Shown", float)
+"""A figure in the unit that people read (GB of memory), whole where it can be. Never booked: ``base`` makes it so."""
 
 
-def amounts(raw: Mapping[str, int]) -> dict[ClassCode, int]:
-    """Stored JSON (class code → base units) → amounts. Raises Invalid for unknown classes and negative figures."""
-    result: dict[ClassCode, int] = {}
-    for name, figure in raw.items():
-        code = CLASSES.known(name)
-        if isinstance(figure, bool) or not isinstance(figure, int) or figure < 0:
-            raise Invalid("amount.bad", N_("%(name)s的数量须为非负整数"), name=name)
-        if figure:
-            result[code] = figure
-    return result
+class Amount(Mapping[ClassCode, int]):
+    """How much of which resource classes, in integer base units. Immutable; a class that is left out: none of it.
+
+    Everything that the house asks for, approves, holds and delivers is one of these; ``+``, ``-`` and ``*`` a number of
+    pieces give another. Raises ValueError for what is no whole number, and below zero, also as the result of ``-``.
+    """
+
+    __slots__ = ("_figures", "_hash")
+
+    def __init__(self, figures: Mapping[ClassCode, int] | Iterable[tuple[ClassCode, int]] = ()) -> None:
+        if isinstance(figures, Amount):
+            self._figures: dict[ClassCode, int] = figures._figures
+        else:
+            self._figures = {code: figure for code, figure in dict(figures).items() if figure}
+            for code, figure in self._figures.items():
+                if isinstance(figure, bool) or not isinstance(figure, int) or figure < 0:
+                    raise ValueError(f"{figure!r} of {code} is no amount")
+        self._hash: int | None = None
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, int]) -> Amount:
+        """What the book has (class code → base units). Raises Invalid for unknown classes and figures that are none."""
+        for name, figure in raw.items():
+            CLASSES.known(name)
+            if isinstance(figure, bool) or not isinstance(figure, int) or figure < 0:
+                raise Invalid("amount.bad", N_("%(name)s的数量须为非负整数"), name=name)
+        return cls({ClassCode(name): figure for name, figure in raw.items()})
+
+    def to_json(self) -> dict[str, int]:
+        """As the book keeps it: class code → base units, in the order in which they were given."""
+        return {str(code): figure for code, figure in self._figures.items()}
+
+    @classmethod
+    def total(cls, many: Iterable[Mapping[ClassCode, int]]) -> Amount:
+        """The sum, class by class."""
+        result: dict[ClassCode, int] = {}
+        for amount in many:
+            for code, figure in amount.items():
+                result[code] = result.get(code, 0) + figure
+        return cls(result)
+
+    def __getitem__(self, code: ClassCode) -> int:
+        return self._figures[code]
+
+    def __iter__(self) -> Iterator[ClassCode]:
+        return iter(self._figures)
+
+    def __len__(self) -> int:
+        return len(self._figures)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Amount):
+            return self._figures == other._figures
+        return self._figures == other if isinstance(other, Mapping) else NotImplemented
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(frozenset(self._figures.items()))
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"Amount({self._figures!r})"
+
+    def __add__(self, other: Mapping[ClassCode, int]) -> Amount:
+        return Amount.total((self, other))
+
+    def __sub__(self, other: Mapping[ClassCode, int]) -> Amount:
+        codes = dict.fromkeys((*self, *other))
+        return Amount({code: self.get(code, 0) - other.get(code, 0) for code in codes})
+
+    def __mul__(self, pieces: int) -> Amount:
+        return Amount({code: figure * pieces for code, figure in self._figures.items()})
+
+    def over(self, other: Mapping[ClassCode, int]) -> Amount:
+        """What there is here beyond ``other``; ``-`` where there may be less."""
+        return Amount({code: more for code, n in self._figures.items() if (more := n - other.get(code, 0)) > 0})
+
+    def __or__(self, other: Mapping[ClassCode, int]) -> Amount:
+        """What ``other`` names in place of what is here, the rest as it is here."""
+        return Amount({**self._figures, **other})
+
+    def differing(self, other: Mapping[ClassCode, int]) -> Amount:
+        """What is not as it is in ``other``."""
+        return Amount({code: figure for code, figure in self._figures.items() if other.get(code, 0) != figure})
+
+    def within(self, other: Mapping[ClassCode, int]) -> Amount:
+        """As much of it as there is in ``other``, too."""
+        return Amount({code: min(figure, other.get(code, 0)) for code, figure in self._figures.items()})
+
+    def only(self, codes: Container[ClassCode]) -> Amount:
+        """What is of ``codes``."""
+        return Amount({code: figure for code, figure in self._figures.items() if code in codes})
+
+    def of_arch(self, arch: Arch) -> dict[Commodity, int]:
+        """What the ledger books for a thing of this much on ``arch``."""
+        return {Commodity.of(code, arch): figure for code, figure in self._figures.items()}
+
+    def shown(self) -> dict[ClassCode, Shown]:
+        """In the units that people read."""
+        return {code: shown(code, figure) for code, figure in self._figures.items()}
 
 
-def total(many: Iterable[Amounts]) -> dict[ClassCode, int]:
-    """The sum of amounts, class by class."""
-    result: dict[ClassCode, int] = {}
-    for one in many:
-        for kind, figure in one.items():
-            result[kind] = result.get(kind, 0) + figure
-    return result
+NOTHING = Amount()
 
 
-def times(one: Amounts, count: int) -> dict[ClassCode, int]:
-    """``count`` pieces of ``one``."""
-    return {kind: figure * count for kind, figure in one.items()}
-
-
-def classes(one: Amounts, arch: Arch) -> dict[Commodity, int]:
-    """Amounts of a thing on ``arch`` → what the ledger books."""
-    return {Commodity.of(kind, arch): figure for kind, figure in one.items() if figure}
-
-
-def shown(kind: ClassCode, figure: int) -> float | int:
-    """Base units → the unit people read (GB for memory)."""
+def shown(kind: ClassCode, figure: int) -> Shown:
+    """Base units → the unit people read (GB for memory); a whole number stays one."""
     factor = CLASSES[kind].factor
-    return figure if factor == 1 else (figure // factor if figure % factor == 0 else figure / factor)
+    return Shown(figure if factor == 1 else figure // factor if figure % factor == 0 else figure / factor)

@@ -17,7 +17,7 @@ from metering.judging import Reason, figure
 from providers.base import ServiceKind
 from quota.errors import N_
 from quota.inventory import Resource
-from quota.units import ACCELERATOR, BANDWIDTH, BLOCK, MEMORY, VCPU, Amounts, ClassCode
+from quota.units import ACCELERATOR, BANDWIDTH, BLOCK, MEMORY, NOTHING, VCPU, Amount, ClassCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ def use_charts(
     start: datetime,
     end: datetime,
     *,
-    had: Amounts | None = None,
-    target: Amounts | None = None,
+    had: Amount | None = None,
+    target: Amount | None = None,
     reasons: Sequence[Mapping[str, Any]] = (),
 ) -> list[Chart]:
     """Hour by hour from ``start`` to ``end``, as far as anything was measured: at least one chart, which may be empty.
@@ -94,8 +94,8 @@ def _chart(
     one: Resource,
     start: datetime,
     end: datetime,
-    had: Amounts | None,
-    target: Amounts | None,
+    had: Amount | None,
+    target: Amount | None,
     reasons: Sequence[Mapping[str, Any]],
 ) -> Chart:
     found = lake().hours(one.id, start, end, tuple(drawn.lines))
@@ -105,7 +105,7 @@ def _chart(
         for metric, (label, _kind) in drawn.lines.items()
     ]
     for label, kind in drawn.lines.values():
-        before, after = (had or {}).get(kind or VCPU), (target or {}).get(kind or VCPU)
+        before, after = (had or NOTHING).get(kind or VCPU), (target or NOTHING).get(kind or VCPU)
         if kind is not None and before and after is not None and after != before:
             name = _("目标规格(%(what)s)", what=_(label))
             series.append(Series(name, [round(100 * after / before, 1)] * len(instants), role="capacity"))

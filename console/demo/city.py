@@ -32,6 +32,7 @@ from quota.calendar import ZONE
 from quota.db import Book, Tx
 from quota.directory import CloudProvider, Department, Pool, System, catalog, companies, departments
 from quota.ledger import capacities
+from quota.units import Amount
 
 HISTORY = 90
 """Days of samples, and more where a long holiday lies in the weeks that were lived."""
@@ -128,7 +129,7 @@ def _found(tx: Tx, today: date, history_days: int, *, small: bool) -> None:
             item.code,
             item.name,
             item.service.value,
-            item.amounts,
+            Amount(item.amounts),
             list(item.archs),
             name_en=item.name_en,
             unit=item.unit,

@@ -22,7 +22,7 @@ from console.words.states import STATES, State
 from quota.actors import ROLE_LABELS, Role
 from quota.calendar import WorkingDays, working_days
 from quota.errors import N_
-from quota.units import CLASSES, Amounts, Arch, ClassCode, Commodity, shown
+from quota.units import CLASSES, Amount, Arch, ClassCode, Commodity, shown
 
 LANGUAGES = {"zh_CN": "中文", "en": "English"}
 SOURCE = "zh_CN"
@@ -144,7 +144,7 @@ def amount(figure: int | None, kind: ClassCode | str | Commodity) -> str:
     return UNKNOWN if figure is None else quantity(shown(one, figure), CLASSES[one].shown)
 
 
-def amounts(what: Amounts | Mapping[str, int] | None) -> str:
+def amounts(what: Amount | Mapping[str, int] | None) -> str:
     """``8 vCPU · 16 GB 内存 · 100 GB 块存储``; the kinds in their fixed order."""
     if not what:
         return UNKNOWN

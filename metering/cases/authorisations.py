@@ -18,7 +18,7 @@ from quota.base import Base
 from quota.calendar import ZONE
 from quota.directory import Department, System, subtree
 from quota.errors import N_, Invalid, NotAllowed, NotFound, WrongState
-from quota.units import MEMORY, VCPU, Amounts
+from quota.units import MEMORY, VCPU, Amount
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -54,8 +54,8 @@ class Authorisation(Base):
     department: Mapped[Department] = relationship()
     system: Mapped[System] = relationship()
 
-    def ceiling(self) -> Amounts:
-        return {VCPU: self.vcpu, MEMORY: self.memory_mb}
+    def ceiling(self) -> Amount:
+        return Amount({VCPU: self.vcpu, MEMORY: self.memory_mb})
 
     def holds(self, today: date) -> bool:
         """Whether it holds today, were the system still the department's."""

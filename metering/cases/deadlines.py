@@ -29,6 +29,7 @@ from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE, WorkingDays, working_days
 from quota.errors import N_, Refused
 from quota.inventory import Resource
+from quota.units import NOTHING
 
 if TYPE_CHECKING:
     from quota.db import Book, Tx
@@ -275,7 +276,7 @@ def _lent(tx: Tx, one: Case) -> None:
     if surges.on_loan(one) and tx.now < one.wake_at + surges.ABANDONED:
         return  # lent by the hour: the hourly look sees whether it does without
     waits = safeguards.keeps(tx, one)
-    has, given = one.resource.has(), one.will_have() or {}
+    has, given = one.resource.has(), one.will_have() or NOTHING
     if one.resource.gone_at is not None or one.resource.state == ResourceState.DELETED:
         close(tx, one, Ending.CHANGED, N_("资源已不存在"))
     elif any(has.get(kind) != figure for kind, figure in given.items()):

@@ -38,7 +38,7 @@ from quota.actors import Role
 from quota.calendar import ZONE
 from quota.errors import N_, NotAllowed, WrongState
 from quota.ledger import Holder, Side, lending
-from quota.units import Amounts, Arch, Commodity, amounts, classes
+from quota.units import NOTHING, Amount, Arch, Commodity
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -166,11 +166,11 @@ def give_back(tx: Tx, one: Case, ending: Ending, reason: str) -> None:
     if one.regretted_at is None and (ending in REGRETS or (ending is Ending.RECOVERED and taken)):
         one.regretted_at = tx.now
     if one.kind != CaseKind.RECLAIM:
-        _order(tx, one, Verb.RESIZE, _changed(one, amounts(one.shape)), reason)
+        _order(tx, one, Verb.RESIZE, _changed(one, Amount.from_json(one.shape)), reason)
     elif one.binned_at is not None:
-        _order(tx, one, Verb.RESTORE, {}, reason)
+        _order(tx, one, Verb.RESTORE, NOTHING, reason)
     elif one.was_running:
-        _order(tx, one, Verb.START, {}, reason)
+        _order(tx, one, Verb.START, NOTHING, reason)
     else:
         _let_go(tx, one)
         close(tx, one, ending, reason)
@@ -251,7 +251,7 @@ def _go_on(tx: Tx, one: Case, done: Verb | None) -> Obstacle | None:
         return None
     if verb is None:
         raise AssertionError(f"{one.subject}: nothing comes after {done}")
-    _order(tx, one, verb, _changed(one, one.will_have() or {}) if verb is Verb.RESIZE else {}, "")
+    _order(tx, one, verb, _changed(one, one.will_have() or NOTHING) if verb is Verb.RESIZE else NOTHING, "")
     return None
 
 
@@ -260,10 +260,10 @@ def _take_note(one: Case, finding: Finding | None) -> None:
     one.fresh_finding_id = finding.id if finding else None
     one.was_running = one.resource.state == ResourceState.RUNNING
     if one.kind == CaseKind.SHRINK:
-        one.target = {str(kind): n for kind, n in safe_target(one, finding).items()}
+        one.target = safe_target(one, finding).to_json()
 
 
-def _order(tx: Tx, one: Case, verb: Verb, what: Amounts, reason: str) -> None:
+def _order(tx: Tx, one: Case, verb: Verb, what: Amount, reason: str) -> None:
     """Place the case's next order and wait for it. What harms came through ``_go_on``, which looked."""
     if one.going_back:
         _let_go(tx, one)
@@ -288,10 +288,9 @@ def _order(tx: Tx, one: Case, verb: Verb, what: Amounts, reason: str) -> None:
     move(tx, one, State.ORDERED, "case.order", reason=reason, verb=verb, order=order.number, amounts=what)
 
 
-def _changed(one: Case, target: Amounts) -> Amounts:
+def _changed(one: Case, target: Amount) -> Amount:
     """What of ``target`` differs from what the resource has now."""
-    has = one.resource.has()
-    return {kind: figure for kind, figure in target.items() if has.get(kind, 0) != figure}
+    return target.differing(one.resource.has())
 
 
 def _delivered(tx: Tx, one: Case, order: WorkOrder) -> None:
@@ -301,7 +300,7 @@ def _delivered(tx: Tx, one: Case, order: WorkOrder) -> None:
         one.attempts = 0
     if one.going_back:
         if verb is Verb.RESTORE and one.was_running and one.resource.state != ResourceState.RUNNING:
-            _order(tx, one, Verb.START, {}, one.reason)
+            _order(tx, one, Verb.START, NOTHING, one.reason)
         else:
             one.freed = {}
             close(tx, one, Ending(one.going_back), one.reason)
@@ -309,7 +308,7 @@ def _delivered(tx: Tx, one: Case, order: WorkOrder) -> None:
     _set_aside(tx, one, order)
     if one.kind == CaseKind.EXPAND:
         one.effective_at = when
-        one.freed = {str(kind): n for kind, n in more(amounts(one.shape), one.will_have() or {}).items()}
+        one.freed = more(Amount.from_json(one.shape), one.will_have() or NOTHING).to_json()
         if one.ends_on is None:
             close(tx, one, Ending.EXPANDED, N_("已按建议扩容"))
         else:
@@ -376,16 +375,13 @@ def _watch(tx: Tx, one: Case, days: int) -> None:
 
 def _set_aside(tx: Tx, one: Case, order: WorkOrder) -> None:
     """What the order freed is kept for the department, as far as it has not used it for something else by now."""
-    freed = amounts(order.freed)
+    freed = Amount.from_json(order.freed)
     if not freed:
         return
-    total = amounts(one.freed)
-    for kind, figure in freed.items():
-        total[kind] = total.get(kind, 0) + figure
-    one.freed = {str(kind): n for kind, n in total.items()}
+    one.freed = (Amount.from_json(one.freed) + freed).to_json()
     if order.frees != Holder.GRANTED.value:
         return
-    what = classes(freed, Arch(one.pool.arch))
+    what = freed.of_arch(Arch(one.pool.arch))
     sides = {cls: Side(one.pool_id, cls, Holder.GRANTED, one.department_id) for cls in what}
     ledger.lock(tx, sides.values())
     what = {cls: min(figure, ledger.balance(tx, sides[cls])) for cls, figure in what.items()}

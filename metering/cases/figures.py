@@ -8,7 +8,7 @@ from typing import Any
 from metering.judging import CaseKind, Procedure
 from providers.base import ServiceKind
 from quota.errors import N_
-from quota.units import BANDWIDTH, BLOCK, MEMORY, OBJECT, VCPU, Amounts, ClassCode
+from quota.units import BANDWIDTH, BLOCK, MEMORY, OBJECT, VCPU, Amount, ClassCode
 
 
 def backoff(procedure: Procedure, setbacks: int) -> int:
@@ -92,7 +92,7 @@ FULL_OF: Mapping[ClassCode, str] = {
 """What shows how full that much of a kind is."""
 
 
-def crowded(numbers: Mapping[str, Any], shape: Amounts, has: Amounts) -> float | None:
+def crowded(numbers: Mapping[str, Any], shape: Amount, has: Amount) -> float | None:
     """How full (%) a resource that ``has`` so much would be in ``shape``, by the P95 of the shortest window of a
     finding's figures: the fullest of what is known of it; None where nothing is."""
     windows = numbers.get("windows", {})

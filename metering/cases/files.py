@@ -50,7 +50,7 @@ from quota.calendar import ZONE, working_days
 from quota.directory import Department, Pool, System, subtree
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.inventory import Resource
-from quota.units import Amounts, amounts
+from quota.units import Amount
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -165,14 +165,14 @@ class Case(Base):
     def service(self) -> ServiceKind:
         return ServiceKind(self.resource.kind)
 
-    def had(self) -> Amounts:
-        return amounts(self.shape)
+    def had(self) -> Amount:
+        return Amount.from_json(self.shape)
 
-    def will_have(self) -> Amounts | None:
-        return None if self.target is None else amounts(self.target)
+    def will_have(self) -> Amount | None:
+        return None if self.target is None else Amount.from_json(self.target)
 
-    def recovers(self) -> Amounts:
-        return amounts(self.recoverable)
+    def recovers(self) -> Amount:
+        return Amount.from_json(self.recoverable)
 
     def verb(self) -> Verb | None:
         return None if self.step is None else Verb(self.step)

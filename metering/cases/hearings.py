@@ -19,7 +19,7 @@ from quota.directory import Pool
 from quota.errors import N_, Invalid, NotAllowed, WrongState
 from quota.ledger import Holder, Side
 from quota.requests import Ask, Line, kinds
-from quota.units import Amounts, Arch, classes
+from quota.units import NOTHING, Amount, Arch
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -251,11 +251,11 @@ def fast(tx: Tx, one: Case, *, temporary: bool = False) -> bool:
     return affordable(tx, one.pool, one.department_id, more(one.had(), target))
 
 
-def affordable(tx: Tx, pool: Pool, department_id: int, needs: Amounts) -> bool:
+def affordable(tx: Tx, pool: Pool, department_id: int, needs: Amount) -> bool:
     """Whether a department was granted as much more than it uses in a pool."""
     return all(
         ledger.balance(tx, Side(pool.id, cls, Holder.GRANTED, department_id)) >= figure
-        for cls, figure in classes(needs, Arch(pool.arch)).items()
+        for cls, figure in needs.of_arch(Arch(pool.arch)).items()
     )
 
 
@@ -269,7 +269,7 @@ def _checked_term(tx: Tx, until: date, days: int) -> None:
 
 def _draft(tx: Tx, one: Case, until: date | None = None) -> None:
     """A request for the target, in the department's name, for it to look over and submit."""
-    target = one.will_have() or {}
+    target = one.will_have() or NOTHING
     ask = Ask(
         kinds.RESIZE,
         one.department_id,

@@ -15,7 +15,7 @@ from metering.cases.steps import State
 from metering.judging import TAKES, CaseKind, worth
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
-from quota.units import ACCELERATOR, BLOCK, EIP, MEMORY, VCPU, Amounts, total
+from quota.units import ACCELERATOR, BLOCK, EIP, MEMORY, VCPU, Amount
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -32,7 +32,7 @@ class Party:
     number: str
     department: str
     place: tuple[str, str]
-    what: Amounts
+    what: Amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Match:
 
     donor: Party
     asker: Party
-    what: Amounts
+    what: Amount
     covered: bool
 
 
@@ -50,24 +50,22 @@ def pair(donors: Sequence[Party], askers: Sequence[Party]) -> list[Match]:
 
     Nothing is given twice; a kind is given only where it is needed.
     """
-    left = {one.key: {kind: figure for kind, figure in one.what.items() if kind in MATCHED} for one in donors}
+    left = {one.key: one.what.only(MATCHED) for one in donors}
     ranked = sorted(donors, key=lambda one: (-worth(left[one.key]), one.key))
     found: list[Match] = []
     for asker in sorted(askers, key=lambda one: (-worth(one.what), one.key)):
-        need = {kind: figure for kind, figure in asker.what.items() if kind in MATCHED and figure > 0}
-        rows: list[tuple[Party, Amounts]] = []
+        need = asker.what.only(MATCHED)
+        rows: list[tuple[Party, Amount]] = []
         for donor in ranked:
-            if donor.place != asker.place or donor.key == asker.key or not any(need.values()):
+            if donor.place != asker.place or donor.key == asker.key or not need:
                 continue
-            given = {kind: min(need[kind], left[donor.key].get(kind, 0)) for kind in need}
-            given = {kind: figure for kind, figure in given.items() if figure > 0}
+            given = need.within(left[donor.key])
             if not given:
                 continue
-            for kind, figure in given.items():
-                left[donor.key][kind] -= figure
-                need[kind] -= figure
+            left[donor.key] -= given
+            need -= given
             rows.append((donor, given))
-        covered = bool(rows) and not any(need.values())
+        covered = bool(rows) and not need
         found += [Match(donor, asker, given, covered) for donor, given in rows]
     return found
 
@@ -105,7 +103,7 @@ def askers(tx: Tx) -> list[Party]:
         .order_by(Request.id)
     )
     for request in tx.scalars(asked):
-        what = total(line.takes() for line in request.lines)
+        what = Amount.total(line.takes() for line in request.lines)
         if what:
             found.append(
                 Party(

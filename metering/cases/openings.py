@@ -40,7 +40,7 @@ from quota.errors import N_, WrongState
 from quota.inventory import Resource
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
-from quota.units import VCPU, Amounts
+from quota.units import VCPU, Amount
 
 if TYPE_CHECKING:
     from quota.db import Book, Tx
@@ -100,8 +100,8 @@ class _Candidate:
     finding: Finding
     resource: Resource
     kind: CaseKind
-    target: Amounts | None
-    recovers: Amounts
+    target: Amount | None
+    recovers: Amount
     worth: float
 
 
@@ -313,7 +313,7 @@ def open_one(tx: Tx, finding: Finding) -> Case:
     return _open(tx, run, found, procedure)
 
 
-def open_growth(tx: Tx, finding: Finding, target: Amounts) -> Case:
+def open_growth(tx: Tx, finding: Finding, target: Amount) -> Case:
     """Open an expansion to ``target`` from what the hourly look saw; ``finding``: the latest judgement of the resource,
     whose policy's procedure the case follows. The caller has looked at what stands against it."""
     tx.actor.must_be(Role.SYSTEM)
@@ -430,7 +430,7 @@ def _risk(tx: Tx, one: _Candidate) -> float:
     resource = one.resource
     setbacks = tx.scalar(select(func.count()).where(Case.resource_id == resource.id, Case.regretted_at.is_not(None)))
     had = worth(resource.has())
-    left = worth({**resource.has(), **one.target}) / had if one.target and had else 0.0
+    left = worth(resource.has() | one.target) / had if one.target and had else 0.0
     level = resource.system.mlps_level if resource.system else None
     return risk(one.kind, one.finding.numbers, one.finding.coverage, level, setbacks or 0, left)
 
@@ -447,8 +447,8 @@ def _open(tx: Tx, run: Assessment, one: _Candidate, procedure: Procedure) -> Cas
         policy_version_id=run.policy_version_id,
         finding_id=one.finding.id,
         shape=dict(resource.amounts),
-        target=None if one.target is None else {**resource.has(), **one.target},
-        recoverable=dict(one.recovers),
+        target=None if one.target is None else (resource.has() | one.target).to_json(),
+        recoverable=one.recovers.to_json(),
         worth=one.worth,
         risk=_risk(tx, one),
         was_running=resource.state == ResourceState.RUNNING,

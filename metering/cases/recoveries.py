@@ -16,7 +16,7 @@ from quota.directory import Department, Pool
 from quota.inventory import Resource
 from quota.ledger import Account, Entry, Holder, Transfer
 from quota.requests import Request
-from quota.units import CLASSES, Arch, ClassCode, Commodity, amounts, classes
+from quota.units import CLASSES, Amount, Arch, ClassCode, Commodity
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -82,14 +82,14 @@ def recoveries(tx: Tx, since: datetime | None = None) -> Recoveries:
     for kind, state, ending, closed_at, recoverable, freed, arch in tx.execute(query):
         if state != State.CLOSED:
             if CaseKind(kind) in TAKES:
-                _add(found.under_way, classes(amounts(recoverable), Arch(arch)))
+                _add(found.under_way, Amount.from_json(recoverable).of_arch(Arch(arch)))
                 found.cases_under_way += 1
         elif since is None or (closed_at is not None and closed_at >= since):
             if ending in TAKEN:
-                _add(found.recovered, classes(amounts(freed), Arch(arch)))
+                _add(found.recovered, Amount.from_json(freed).of_arch(Arch(arch)))
                 found.cases_recovered += 1
             elif ending == Ending.EXPANDED:
-                _add(found.given, classes(amounts(freed), Arch(arch)))
+                _add(found.given, Amount.from_json(freed).of_arch(Arch(arch)))
                 found.cases_given += 1
     return found
 
@@ -106,11 +106,11 @@ def recoverable(tx: Tx, run: Assessment) -> dict[Commodity, int]:
     )
     found: dict[Commodity, int] = {}
     for arch, *sums in tx.execute(query):
-        _add(found, classes(_by_class(kinds, sums), Arch(arch)))
+        _add(found, _by_class(kinds, sums).of_arch(Arch(arch)))
     return found
 
 
-def recoverable_by_kind(tx: Tx, run: Assessment) -> dict[ClassCode, int]:
+def recoverable_by_kind(tx: Tx, run: Assessment) -> Amount:
     """What ``run`` found to be recoverable, in base units by kind."""
     kinds = list(CLASSES)
     return _by_class(kinds, tx.execute(select(*_freed(kinds)).where(Finding.assessment_id == run.id)).one())
@@ -121,8 +121,8 @@ def _freed(kinds: Iterable[ClassCode]) -> list[ColumnElement[Any]]:
     return [func.sum(Finding.recoverable[kind].as_integer()) for kind in kinds]
 
 
-def _by_class(kinds: Iterable[ClassCode], sums: Iterable[Any]) -> dict[ClassCode, int]:
-    return {kind: int(figure) for kind, figure in zip(kinds, sums, strict=True) if figure}
+def _by_class(kinds: Iterable[ClassCode], sums: Iterable[Any]) -> Amount:
+    return Amount({kind: int(figure) for kind, figure in zip(kinds, sums, strict=True) if figure})
 
 
 def by_month(tx: Tx, since: datetime) -> list[tuple[datetime, Commodity, int]]:
@@ -137,7 +137,7 @@ def by_month(tx: Tx, since: datetime) -> list[tuple[datetime, Commodity, int]]:
         (closed_at, cls, figure)
         for closed_at, freed, arch in tx.execute(query)
         if closed_at is not None
-        for cls, figure in classes(amounts(freed), Arch(arch)).items()
+        for cls, figure in Amount.from_json(freed).of_arch(Arch(arch)).items()
     ]
 
 

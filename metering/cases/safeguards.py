@@ -24,7 +24,7 @@ from quota.calendar import ZONE
 from quota.errors import N_
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
-from quota.units import ClassCode, amounts
+from quota.units import NOTHING, Amount
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -185,15 +185,15 @@ def against_order(tx: Tx, one: Case, order: WorkOrder) -> Obstacle | None:
     if seen.obstacle is not None or one.kind != CaseKind.SHRINK or verb is not Verb.RESIZE:
         return seen.obstacle
     safe = safe_target(one, seen.finding)
-    if any(figure < safe.get(kind, figure) for kind, figure in amounts(order.amounts).items()):
+    if any(figure < safe.get(kind, figure) for kind, figure in Amount.from_json(order.amounts).items()):
         return Obstacle(OUTDATED, N_("最新评估的安全规格高于工单所写,须重新执行"), None)
     return None
 
 
-def safe_target(one: Case, finding: Finding | None) -> dict[ClassCode, int]:
+def safe_target(one: Case, finding: Finding | None) -> Amount:
     """What a shrink may go down to, by what the department was told and by the fresh judgement."""
     fresh = finding.should_have() if finding is not None else None
-    return gentler(one.resource.has(), one.will_have() or {}, fresh)
+    return gentler(one.resource.has(), one.will_have() or NOTHING, fresh)
 
 
 def _off_limits(tx: Tx, one: Case) -> Obstacle | None:

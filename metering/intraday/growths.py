@@ -48,7 +48,7 @@ from quota.errors import N_, WrongState
 from quota.inventory import Resource
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
-from quota.units import MEMORY, VCPU, Amounts, ClassCode
+from quota.units import MEMORY, NOTHING, VCPU, Amount, ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -142,7 +142,7 @@ def _begin(tx: Tx, resource: Resource, seen: Seen, ground: Ground) -> Settled:
     target = _target(resource, seen.wanted, ground.offers.get(resource.arch, ()), procedure)
     if target is None:
         return Settled("no_target")
-    if one is not None and (one.will_have() or {}) != {**resource.has(), **target}:
+    if one is not None and (one.will_have() or NOTHING) != {**resource.has(), **target}:
         return Settled("open_case")
     needs = more(resource.has(), target)
     allowed = None if resource.system_id is None else authorisations.holding(tx, resource.system_id)
@@ -199,7 +199,7 @@ def _against(tx: Tx, resource: Resource, seen: Seen, ground: Ground) -> str | No
     return "system_slack" if resource.id in ground.slack else None
 
 
-def _target(resource: Resource, wanted: float, items: Sequence[CatalogItem], procedure: Procedure) -> Amounts | None:
+def _target(resource: Resource, wanted: float, items: Sequence[CatalogItem], procedure: Procedure) -> Amount | None:
     """The smallest catalogue shape that is enough, within what temporary growth may be; its memory no less than now."""
     has = resource.has()
     cpu, memory = has.get(VCPU, 0), has.get(MEMORY, 0)
@@ -215,10 +215,10 @@ def _target(resource: Resource, wanted: float, items: Sequence[CatalogItem], pro
     found = expansion.fit(np.array([wanted]), size, offered, most)[0]
     if not np.isfinite(found):
         return None
-    return {VCPU: int(found), MEMORY: min(holds for one, holds in shapes if one == found)}
+    return Amount({VCPU: int(found), MEMORY: min(holds for one, holds in shapes if one == found)})
 
 
-def _why_not(tx: Tx, resource: Resource, needs: Amounts, allowed: Authorisation | None, ground: Ground) -> str:
+def _why_not(tx: Tx, resource: Resource, needs: Amount, allowed: Authorisation | None, ground: Ground) -> str:
     """A code of WHY: why the department is asked first; "" where it authorised this and all else allows it."""
     department = resource.department_id or 0
     if allowed is None:
@@ -260,7 +260,7 @@ def _told(tx: Tx, resource: Resource, procedure: Procedure) -> bool:
     return last is not None and last > tx.now - timedelta(days=procedure.backoff_days)
 
 
-def _open(tx: Tx, finding: Finding, target: Amounts, procedure: Procedure, ground: Ground, *, authorised: bool) -> Case:
+def _open(tx: Tx, finding: Finding, target: Amount, procedure: Procedure, ground: Ground, *, authorised: bool) -> Case:
     """A case that its department has been told of: one letter of each kind a look."""
     one = openings.open_growth(tx, finding, target)
     one.reviewed_by, one.reviewed_at = tx.actor.login, tx.now
@@ -314,7 +314,7 @@ def _stay(tx: Tx, one: Case, seen: Seen, ground: Ground) -> Settled:
 
 def _give_back(tx: Tx, one: Case, seen: Seen, ground: Ground) -> Settled:
     """The last hour shows that it does without."""
-    has, given = one.resource.has(), one.will_have() or {}
+    has, given = one.resource.has(), one.will_have() or NOTHING
     if one.resource.gone_at is not None or one.resource.state == ResourceState.DELETED:
         close(tx, one, Ending.CHANGED, N_("资源已不存在"))
         return Settled("closed", one.id)

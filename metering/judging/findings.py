@@ -7,7 +7,7 @@ figure that it was judged by, so that ``recheck`` can judge it again and say whe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from quota.errors import N_, Invalid, NotFound
 from quota.inspection import going_on, rows
 from quota.inventory import Resource
 from quota.seals import GENESIS, link
-from quota.units import Amounts, amounts
+from quota.units import NOTHING, Amount
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -87,13 +87,13 @@ class Finding(Base):
         """The class, as the trade names it."""
         return Verdict(self.verdict)
 
-    def had(self) -> Amounts:
+    def had(self) -> Amount:
         """The shape at the time, in base units."""
-        return amounts(self.shape)
+        return Amount.from_json(self.shape)
 
-    def should_have(self) -> Amounts | None:
+    def should_have(self) -> Amount | None:
         """The shape that fits, in base units; None where no advice is given."""
-        return None if self.target is None else amounts(self.target)
+        return None if self.target is None else Amount.from_json(self.target)
 
     def content(self) -> dict[str, Any]:
         """What the assessment's digest covers."""
@@ -108,16 +108,16 @@ SEALED = ("resource_id", "verdict", "coverage", "numbers", "reasons", "shape", "
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One finding before it is written down. Amounts in base units; ``target`` None = no advice on size."""
+    """One finding before it is written down. Amount in base units; ``target`` None = no advice on size."""
 
     resource_id: int
     verdict: Verdict
     coverage: float | None
     numbers: Mapping[str, Any]
     reasons: Sequence[Mapping[str, Any]]
-    shape: Amounts
-    target: Amounts | None = None
-    recoverable: Amounts = field(default_factory=dict)
+    shape: Amount
+    target: Amount | None = None
+    recoverable: Amount = NOTHING
 
     def values(self) -> dict[str, Any]:
         """As the columns keep it."""
@@ -127,16 +127,16 @@ class Judged:
             "coverage": self.coverage,
             "numbers": dict(self.numbers),
             "reasons": [dict(one) for one in self.reasons],
-            "shape": _spelled(self.shape),
-            "target": None if self.target is None else _spelled(self.target),
-            "recoverable": _spelled(self.recoverable),
+            "shape": self.shape.to_json(),
+            "target": None if self.target is None else self.target.to_json(),
+            "recoverable": self.recoverable.to_json(),
         }
 
 
 def judged(
     found: Findings,
     resources: Sequence[Resource],
-    targets: Mapping[int, Amounts],
+    targets: Mapping[int, Amount],
     basis: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> list[Judged]:
     """Findings [r] of ``resources`` [r] ready to record. ``targets``: resource id → the shape that fits, where advised;
@@ -163,12 +163,12 @@ def judged(
     return rows
 
 
-def recoverable(verdict: Verdict, shape: Amounts, target: Amounts | None) -> Amounts:
+def recoverable(verdict: Verdict, shape: Amount, target: Amount | None) -> Amount:
     """What a finding would give back: all of what may be reclaimed, what the target frees of what may shrink."""
     kind = CALLS_FOR.get(verdict)
     if kind is CaseKind.RECLAIM:
         return shape
-    return less(shape, target) if kind is CaseKind.SHRINK and target is not None else {}
+    return less(shape, target) if kind is CaseKind.SHRINK and target is not None else NOTHING
 
 
 def record(
@@ -360,10 +360,6 @@ def _coverage(found: Findings, i: int) -> float | None:
         days = found.policy.windows()[-1]
     share = float(found.facts.windows[days].coverage[i])
     return None if share != share else round(share, 6)
-
-
-def _spelled(what: Amounts) -> dict[str, int]:
-    return {kind: int(figure) for kind, figure in what.items() if figure}
 
 
 def _parts(rows: list[Any]) -> Iterator[list[Any]]:

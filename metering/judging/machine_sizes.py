@@ -28,7 +28,7 @@ from providers.base import ServiceKind
 from providers.metrics import LIVE, MISSING
 from quota.directory import CatalogItem
 from quota.inventory import Resource
-from quota.units import MEMORY, VCPU, Amounts, ClassCode
+from quota.units import MEMORY, VCPU, Amount, ClassCode
 
 if TYPE_CHECKING:
     from metering.judging.span import Window
@@ -50,7 +50,7 @@ AS_BOOKED = 0.1
 OF_SIZE = (("cpu_pct", "vcpu", VCPU), ("mem_pct", "mem_mb", MEMORY))
 """Share, the size that it is of, the kind that tells the present one."""
 
-Offer = tuple[float, int, Amounts]
+Offer = tuple[float, int, Amount]
 """A shape that is offered to a machine: its vCPU in points of the machine's, its memory, what it takes."""
 
 
@@ -71,7 +71,7 @@ def advise(
     found: Findings,
     shapes: Mapping[str, Sequence[CatalogItem]],
     progress: Progress = silent,
-) -> dict[int, Amounts | None]:
+) -> dict[int, Amount | None]:
     """Resource id → the catalogue shape to shrink to, base units (None: leave it as it is), for every machine whose
     policy sizes by another method than the default one, and that is not to grow."""
     by_name: dict[str, dict[int, int]] = {}
@@ -79,7 +79,7 @@ def advise(
         name = found.policy.sizing_of(int(found.section[i]))
         if name != SIZING and one.kind == ServiceKind.VM.value and found[i] not in GROWS:
             by_name.setdefault(name, {})[one.id] = i
-    targets: dict[int, Amounts | None] = {}
+    targets: dict[int, Amount | None] = {}
     for name, rows in by_name.items():
         how = sizing(name)
         profile = how.profile
@@ -195,14 +195,14 @@ def _offered(one: Resource, items: Sequence[CatalogItem]) -> list[Offer]:
     for item in items:
         takes = item.takes()
         if takes.get(VCPU, 0) <= cpu and takes.get(MEMORY, 0) <= memory and cpu:
-            shape = {VCPU: takes.get(VCPU, 0), MEMORY: takes.get(MEMORY, 0)}
-            enough = shape[VCPU] >= FLOOR.vcpu and shape[MEMORY] >= FLOOR.memory_gb * GIB
+            shape = Amount({VCPU: takes.get(VCPU, 0), MEMORY: takes.get(MEMORY, 0)})
+            enough = shape.get(VCPU, 0) >= FLOOR.vcpu and shape.get(MEMORY, 0) >= FLOOR.memory_gb * GIB
             if enough and shape != {VCPU: cpu, MEMORY: memory}:
                 found.append((100.0 * shape[VCPU] / cpu, shape[MEMORY], shape))
     return sorted(found, key=lambda each: (each[0], each[1]))
 
 
-def _smallest(offered: Sequence[Offer], points: float, memory: float) -> Amounts | None:
+def _smallest(offered: Sequence[Offer], points: float, memory: float) -> Amount | None:
     for size, holds, shape in offered:
         if size >= points - 1e-6 and holds >= memory:
             return shape

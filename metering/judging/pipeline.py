@@ -38,7 +38,7 @@ from quota.actors import Actor, steward
 from quota.db import Tx
 from quota.directory import CatalogItem, Department, Pool, System, mergers
 from quota.inventory import Resource
-from quota.units import BANDWIDTH, MEMORY, VCPU, Amounts, Arch
+from quota.units import BANDWIDTH, MEMORY, NOTHING, VCPU, Amount, Arch
 
 GIB = 1024
 
@@ -225,9 +225,9 @@ def targets(
     found: assess.Findings,
     offers: Offers,
     progress: Progress = silent,
-) -> tuple[dict[int, Amounts], dict[int, Mapping[str, Any]]]:
+) -> tuple[dict[int, Amount], dict[int, Mapping[str, Any]]]:
     """Resource id → the size that fits it (base units), where one is advised; and what that follows from."""
-    advised: dict[int, Amounts | None] = {**advise(resources, found, offers.shapes)}
+    advised: dict[int, Amount | None] = {**advise(resources, found, offers.shapes)}
     advised |= machine_sizes.advise(works, span, resources, found, offers.shapes, progress)
     place = {one.id: i for i, one in enumerate(resources)}
     told = {one: shape for one, shape in advised.items() if shape and not service_sizes.only_storage(found, place[one])}
@@ -235,26 +235,26 @@ def targets(
         one: {"method": found.policy.sizing_of(int(found.section[place[one]]))} for one in told
     }
     for one, advice in service_sizes.advise(works, span, resources, found, offers.items, offers.frees).items():
-        told[one] = {**told.get(one, {}), **advice.target}
+        told[one] = told.get(one, NOTHING) | advice.target
         basis[one] = {**basis.get(one, {}), **advice.basis}
     return told, basis
 
 
 def targets_before(
     works: Works, span: Window, resources: Sequence[Resource], found: assess.Findings, offers: Offers
-) -> dict[int, Amounts]:
+) -> dict[int, Amount]:
     """As `targets` for the findings of assessments made by "exact": machines alone, by vCPU and memory."""
-    advised: dict[int, Amounts | None] = {**advise(resources, found, offers.shapes)}
+    advised: dict[int, Amount | None] = {**advise(resources, found, offers.shapes)}
     advised |= machine_sizes.advise(works, span, resources, found, offers.shapes)
     return {one: shape for one, shape in advised.items() if shape is not None}
 
 
 def advise(
     resources: Sequence[Resource], found: assess.Findings, shapes: Mapping[str, Sequence[CatalogItem]]
-) -> dict[int, Amounts]:
+) -> dict[int, Amount]:
     """Resource id → the smallest catalogue shape that keeps the machine at its policy's ceiling (base units), where one
     is advised. What another method sizes is only made larger by this one."""
-    told: dict[int, Amounts] = {}
+    told: dict[int, Amount] = {}
     seen = found.facts
     week, month = min(seen.windows), max(seen.windows)
     ceilings = np.array([_ceiling(found.policy.sizing_of(int(each))) for each in found.section])
@@ -285,10 +285,7 @@ def advise(
             rows, advice.shape, advice.direction, advice.vcpu, advice.memory_gb, strict=True
         ):
             if direction and size >= 0:
-                told[resources[int(row)].id] = {
-                    VCPU: int(vcpu),
-                    MEMORY: int(memory) * GIB,
-                }
+                told[resources[int(row)].id] = Amount({VCPU: int(vcpu), MEMORY: int(memory) * GIB})
     return told
 
 

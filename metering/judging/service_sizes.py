@@ -21,7 +21,7 @@ from providers.metrics import LIVE
 from quota.directory import CatalogItem, Pool
 from quota.errors import Refused
 from quota.inventory import Resource
-from quota.units import BANDWIDTH, BLOCK, OBJECT, Amounts, Arch, ClassCode
+from quota.units import BANDWIDTH, BLOCK, OBJECT, Amount, Arch, ClassCode
 
 if TYPE_CHECKING:
     from metering.judging.span import Window
@@ -52,7 +52,7 @@ Frees = Callable[[int], Collection[ClassCode]]
 class Advice:
     """Another size in base units, and what it follows from: {"figure", "value" (% now), "after" (% of the target)}."""
 
-    target: Amounts
+    target: Amount
     basis: Mapping[str, Any]
 
 
@@ -94,7 +94,7 @@ def advise(
                 target = None
         if target is not None:
             basis = {"figure": figure, "value": round(share, 4), "after": round(share * has / target, 4)}
-            told[one] = Advice({kind: target}, basis)
+            told[one] = Advice(Amount({kind: target}), basis)
     return told
 
 

@@ -16,7 +16,7 @@ from quota.units import (
     OBJECT,
     SECURITY,
     VCPU,
-    Amounts,
+    Amount,
     ClassCode,
 )
 
@@ -37,34 +37,30 @@ WORTH: Mapping[ClassCode, float] = {
 classes that people added count for nothing there."""
 
 
-def worth(what: Amounts) -> float:
+def worth(what: Amount) -> float:
     """What recovering (or giving) ``what`` counts for, in vCPU."""
     return round(sum(WORTH.get(kind, 0.0) * figure for kind, figure in what.items()), 4)
 
 
-def less(shape: Amounts, target: Amounts) -> dict[ClassCode, int]:
+def less(shape: Amount, target: Amount) -> Amount:
     """What a shrink from ``shape`` to ``target`` frees, kind by kind; a kind that ``target`` leaves out stays."""
-    freed = {kind: figure - target.get(kind, figure) for kind, figure in shape.items()}
-    return {kind: figure for kind, figure in freed.items() if figure > 0}
+    return shape.over(shape | target)
 
 
-def more(shape: Amounts, target: Amounts) -> dict[ClassCode, int]:
+def more(shape: Amount, target: Amount) -> Amount:
     """What an expansion from ``shape`` to ``target`` needs beyond ``shape``."""
-    needed = {kind: figure - shape.get(kind, 0) for kind, figure in target.items()}
-    return {kind: figure for kind, figure in needed.items() if figure > 0}
+    return target.over(shape)
 
 
-def gentler(shape: Amounts, noticed: Amounts, fresh: Amounts | None) -> dict[ClassCode, int]:
+def gentler(shape: Amount, noticed: Amount, fresh: Amount | None) -> Amount:
     """The target of a shrink after it was judged again: never below what the department was told, never below what
     the fresh judgement holds safe, never above the present ``shape``. No fresh target: nothing may shrink."""
     if fresh is None:
-        return dict(shape)
-    return {
-        kind: min(figure, max(noticed.get(kind, figure), fresh.get(kind, figure))) for kind, figure in shape.items()
-    }
+        return shape
+    return shape.within({kind: max(noticed.get(kind, n), fresh.get(kind, n)) for kind, n in shape.items()})
 
 
-def growth(shape: Amounts, target: Amounts) -> float:
+def growth(shape: Amount, target: Amount) -> float:
     """The largest relative growth over the kinds: 0.25 = a quarter more, inf = of something it had none of."""
     ratios = (figure / shape[kind] if shape.get(kind) else float("inf") for kind, figure in more(shape, target).items())
     return max(ratios, default=0.0)

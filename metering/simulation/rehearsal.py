@@ -38,7 +38,7 @@ from quota.errors import Refused
 from quota.ledger import Holder, capacities
 from quota.requests import Decision as Signature
 from quota.requests import Request, RequestState, StepName, approvals, rulebook
-from quota.units import MEMORY, VCPU, Arch
+from quota.units import MEMORY, VCPU, Amount, Arch
 
 DEPARTMENTS = 12
 POOLS = (("web", "互联网区", 0), ("gov", "政务外网区一", 0), ("gov2", "政务外网区二", 1))
@@ -180,7 +180,7 @@ class _Loop:
             tx.flush()
             for item in city.catalogue():
                 if item.service is ServiceKind.VM:
-                    catalog.offer(tx, item.code, item.name, item.service.value, item.amounts, list(item.archs))
+                    catalog.offer(tx, item.code, item.name, item.service.value, Amount(item.amounts), list(item.archs))
             for number, (code, name, firm) in enumerate(POOLS):
                 members = {
                     machine: codes[i % DEPARTMENTS]

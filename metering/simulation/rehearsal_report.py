@@ -32,7 +32,7 @@ from quota.db import Tx
 from quota.directory import CloudProvider, Pool
 from quota.inventory import Resource
 from quota.requests import Request, RequestState
-from quota.units import MEMORY, VCPU, Amounts, ClassCode, amounts
+from quota.units import MEMORY, NOTHING, VCPU, Amount, ClassCode
 
 GIB = 1024
 IN_A_ROW = 3  # slots of 300 s: a quarter of an hour
@@ -157,7 +157,7 @@ def _recovered(tx: Tx) -> dict[str, Any]:
     done = {one for (one,) in tx.execute(select(Request.id).where(Request.state == RequestState.DONE.value))}
     for case in tx.scalars(select(Case)):
         if case.ending in (Ending.SHRUNK, Ending.DELETED):
-            taken.update(amounts(case.freed))
+            taken.update(Amount.from_json(case.freed))
         elif case.ending == Ending.EXPANDED or (case.ending == Ending.REQUESTED and case.request_id in done):
             given.update(case.recovers())
     return {
@@ -184,7 +184,7 @@ def _regret(tx: Tx, done: Rehearsed) -> dict[str, Any]:
                 {
                     "machine": case.resource.external_id,
                     "from": _plain(case.had()),
-                    "to": _plain({**case.had(), **shape}),
+                    "to": _plain(case.had() | shape),
                     "rolled_back": case.ending == Ending.ROLLED_BACK,
                     **_hits(done.recording, case.resource.external_id, shape, since, done.until),
                 }
@@ -210,15 +210,15 @@ def _regret(tx: Tx, done: Rehearsed) -> dict[str, Any]:
     }
 
 
-def _first_shape(tx: Tx, case: Case) -> Amounts:
+def _first_shape(tx: Tx, case: Case) -> Amount:
     """What the case's first resize asked for."""
     order = tx.scalars(
         select(WorkOrder).where(WorkOrder.case_id == case.id, WorkOrder.verb == "resize").order_by(WorkOrder.id)
     ).first()
-    return order.approved() if order is not None else {}
+    return order.approved() if order is not None else NOTHING
 
 
-def _hits(recording: Recording, name: str, shape: Amounts, since: datetime, until: datetime) -> dict[str, Any]:
+def _hits(recording: Recording, name: str, shape: Amount, since: datetime, until: datetime) -> dict[str, Any]:
     _, cores, memory = recording.demand(name, since.timestamp(), until.timestamp())
     cpu = cores >= shape[VCPU] if VCPU in shape else np.zeros(len(cores), bool)
     mem = memory >= shape[MEMORY] if MEMORY in shape else np.zeros(len(cores), bool)
@@ -341,7 +341,7 @@ def whole_span(works: Works, done: Rehearsed) -> dict[str, int]:
     return assess.judge(seen, policy).counts()
 
 
-def _plain(what: Amounts) -> dict[str, float]:
+def _plain(what: Amount) -> dict[str, float]:
     told = {VCPU: ("vcpu", 1), MEMORY: ("memory_gb", GIB)}
     return {told[kind][0]: round(figure / told[kind][1], 2) for kind, figure in what.items() if kind in told}
 

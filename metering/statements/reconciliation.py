@@ -46,7 +46,7 @@ from quota.directory import Pool
 from quota.errors import N_
 from quota.inventory import Change, Resource, ResourceChange, seen_by
 from quota.seals import fingerprint
-from quota.units import CLASSES, Arch, ClassCode, amounts
+from quota.units import CLASSES, NOTHING, Amount, Arch, ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -234,12 +234,14 @@ def _approved(
     if not one.basis:
         return []
     begin = first.at if first is not None else one.first_seen_at
-    has: dict[ClassCode, int] = amounts(first.after.get("amounts", {})) if first is not None and one.ran_before else {}
-    steps: list[tuple[datetime, dict[ClassCode, int]]] = [(begin, has)]
+    has = NOTHING
+    if first is not None and one.ran_before:
+        has = Amount.from_json(first.after.get("amounts", {}))
+    steps: list[tuple[datetime, Amount]] = [(begin, has)]
     for order in orders:
         if order.delivered_at is None:
             continue
-        now = {} if order.verb == Verb.DELETE else {**steps[-1][1], **order.approved()}
+        now = NOTHING if order.verb == Verb.DELETE else steps[-1][1] | order.approved()
         moment = begin if order.verb == Verb.CREATE else max(order.delivered_at, steps[-1][0])
         steps.append((moment, now))
     spans = []

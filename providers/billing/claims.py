@@ -19,7 +19,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from quota.errors import N_
-from quota.units import Amounts, ClassCode
+from quota.units import Amount, ClassCode
 
 ZERO = Decimal(0)
 PLACES = Decimal("0.0001")
@@ -68,7 +68,7 @@ class Span:
 
     start: datetime
     end: datetime
-    amounts: Amounts
+    amounts: Amount
 
 
 @dataclass(frozen=True, slots=True)

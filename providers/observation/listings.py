@@ -33,7 +33,7 @@ from quota.directory import Department, Pool, System
 from quota.errors import N_, Conflict
 from quota.inventory import TOLD, Change, about
 from quota.seals import plain
-from quota.units import Amounts
+from quota.units import Amount
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -311,11 +311,7 @@ class _Owners:
 
 def _told(fact: ResourceFact) -> dict[str, Any]:
     """What the fact tells, as the history keeps it."""
-    return dict(plain({**{name: getattr(fact, name) for name in TOLD}, "amounts": _spelled(fact.amounts)}))
-
-
-def _spelled(what: Amounts) -> dict[str, int]:
-    return {kind: int(figure) for kind, figure in what.items() if figure}
+    return dict(plain({**{name: getattr(fact, name) for name in TOLD}, "amounts": Amount(fact.amounts).to_json()}))
 
 
 def _cut(text: str | None, most: int) -> str | None:
@@ -329,7 +325,7 @@ def _values(fact: ResourceFact) -> dict[str, Any]:
         "name": _cut(fact.name, 128),
         "kind": fact.kind.value,
         "arch": fact.arch.value,
-        "amounts": _spelled(fact.amounts),
+        "amounts": Amount(fact.amounts).to_json(),
         "state": fact.state.value,
         "department_code": _cut(fact.department_code, 64),
         "system_code": _cut(fact.system_code, 64),

@@ -21,7 +21,7 @@ from providers.orders.steps import begin_request, delivered, lock, move
 from providers.orders.tables import UNDER_WAY, OrderState, WorkOrder
 from quota.actors import steward
 from quota.errors import Refused
-from quota.units import Arch
+from quota.units import Amount, Arch
 
 if TYPE_CHECKING:
     from quota.db import Book, Tx
@@ -201,7 +201,7 @@ def _send(tx: Tx, order: WorkOrder) -> Order:
     wanted = order.approved()
     if order.verb == Verb.RESIZE and resource is not None:
         has = resource.has()
-        wanted = {kind: figure for kind, figure in wanted.items() if has.get(kind) != figure} or wanted
+        wanted = wanted.differing(has) or wanted
     return Order(
         key=order.cloud_key,
         verb=Verb(order.verb),
@@ -238,7 +238,7 @@ def _record(tx: Tx, order: WorkOrder, outcome: Outcome, provider: Provider) -> N
             at=min(max(outcome.at, order.sent_at or outcome.at), tx.now),  # nobody did it before he was told
             by=provider.name,
             external_id=outcome.external_id,
-            has=outcome.amounts,
+            has=Amount(outcome.amounts),
             releases=provider.releases,
         )
 

@@ -21,7 +21,7 @@ from quota.errors import N_, Conflict, Invalid
 from quota.inventory import Resource
 from quota.ledger import Holder, lending
 from quota.requests import Compared, Request, kind_of
-from quota.units import CLASSES, Amounts, Arch, ClassCode, amounts, classes
+from quota.units import CLASSES, NOTHING, Amount, Arch, ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -58,12 +58,12 @@ def take(tx: Tx, order: WorkOrder, *, paid: bool) -> None:
             key=f"{order.basis}:take",
             subject=order.subject,
         )
-    order.taken = _spelled(grown)
+    order.taken = grown.to_json()
 
 
 def give_back(tx: Tx, order: WorkOrder) -> None:
     """The order will not be carried out: what it took is the department's quota again."""
-    taken = amounts(order.taken)
+    taken = Amount.from_json(order.taken)
     if taken and order.department_id is not None:
         ledger.release(
             tx,
@@ -76,7 +76,7 @@ def give_back(tx: Tx, order: WorkOrder) -> None:
         order.taken = {}
 
 
-def enact(tx: Tx, order: WorkOrder, *, at: datetime, external_id: str | None, has: Amounts, releases: Releases) -> None:
+def enact(tx: Tx, order: WorkOrder, *, at: datetime, external_id: str | None, has: Amount, releases: Releases) -> None:
     """``order`` was carried out at ``at``: enter the resource as it is now and free what this frees.
 
     ``has``: what the cloud says the resource has now (empty: it did not say). Raises Invalid for a creation
@@ -90,11 +90,11 @@ def enact(tx: Tx, order: WorkOrder, *, at: datetime, external_id: str | None, ha
     after, freed = _counted(order, resource, releases.get(Verb(order.verb), frozenset()))
     if freed and resource.department_id is not None and order.request_id is None:
         _free(tx, order, resource.department_id, _by_class(order, freed))
-    order.freed, resource.booked = _spelled(freed), _spelled(after)
+    order.freed, resource.booked = freed.to_json(), after.to_json()
     inventory.enact(tx, resource, at=at, source=order.basis, **told)
 
 
-def _arrive(tx: Tx, order: WorkOrder, at: datetime, external_id: str | None, has: Amounts) -> None:
+def _arrive(tx: Tx, order: WorkOrder, at: datetime, external_id: str | None, has: Amount) -> None:
     """Enter what ``order`` made."""
     if not external_id:
         raise Invalid("order.no_resource", N_("请填写交付的资源编号"), field="external_id")
@@ -133,11 +133,11 @@ def _target(order: WorkOrder, external_id: str | None) -> Resource:
     return order.resource
 
 
-def _told(order: WorkOrder, resource: Resource, at: datetime, has: Amounts) -> dict[str, Any]:
+def _told(order: WorkOrder, resource: Resource, at: datetime, has: Amount) -> dict[str, Any]:
     """What the inventory learns of ``resource`` by ``order``."""
     match Verb(order.verb):
         case Verb.RESIZE:
-            return {"amounts": _spelled({**resource.has(), **order.approved(), **has})}
+            return {"amounts": (resource.has() | order.approved() | has).to_json()}
         case Verb.STOP:
             return {"state": ResourceState.STOPPED, "stopped_at": at}
         case Verb.START:
@@ -153,16 +153,14 @@ def _told(order: WorkOrder, resource: Resource, at: datetime, has: Amounts) -> d
             return {}
 
 
-def _counted(
-    order: WorkOrder, resource: Resource, freeing: Collection[ClassCode]
-) -> tuple[dict[ClassCode, int], dict[ClassCode, int]]:
+def _counted(order: WorkOrder, resource: Resource, freeing: Collection[ClassCode]) -> tuple[Amount, Amount]:
     """What is counted for ``resource`` after ``order``, and what that frees: of the kinds ``freeing`` alone."""
     verb, booked = Verb(order.verb), resource.counts()
     after, freed = dict(booked), dict[ClassCode, int]()
     if verb is Verb.RESIZE and booked:
         after.update(order.approved())
     elif verb in (Verb.START, Verb.RESTORE):
-        for kind, figure in amounts(order.taken).items():
+        for kind, figure in Amount.from_json(order.taken).items():
             after[kind] = after.get(kind, 0) + figure
     for kind, figure in booked.items():
         less = figure - after[kind] if verb is Verb.RESIZE else figure if kind in freeing else 0
@@ -171,7 +169,7 @@ def _counted(
             after[kind] = figure - less
         elif less > 0:  # shrunk, but this cloud does not give it back
             after[kind] = figure
-    return after, freed
+    return Amount(after), Amount(freed)
 
 
 def _free(tx: Tx, order: WorkOrder, department_id: int, freed: ledger.Classes) -> None:
@@ -212,25 +210,19 @@ def compare(tx: Tx, order: WorkOrder) -> dict[str, Any]:
     return found
 
 
-def _grown(tx: Tx, order: WorkOrder) -> dict[ClassCode, int]:
+def _grown(tx: Tx, order: WorkOrder) -> Amount:
     """What ``order`` will add to what is counted as used."""
     verb, wanted = Verb(order.verb), order.approved()
     if verb is Verb.CREATE:
-        return dict(wanted)
+        return wanted
     if verb is Verb.RESIZE and order.resource is not None and order.resource.booked:
-        booked = order.resource.counts()
-        more = {kind: figure - booked.get(kind, 0) for kind, figure in wanted.items()}
-        return {kind: figure for kind, figure in more.items() if figure > 0}
+        return wanted.over(order.resource.counts())
     if verb in (Verb.START, Verb.RESTORE):
         undone = _undone(tx, order)
         if undone is None or order.resource is None:
-            return {}
-        booked, has = order.resource.counts(), order.resource.has()
-        more = {
-            kind: min(figure, has.get(kind, 0) - booked.get(kind, 0)) for kind, figure in amounts(undone.freed).items()
-        }
-        return {kind: figure for kind, figure in more.items() if figure > 0}
-    return {}
+            return NOTHING
+        return Amount.from_json(undone.freed).within(order.resource.has().over(order.resource.counts()))
+    return NOTHING
 
 
 def _undone(tx: Tx, order: WorkOrder) -> WorkOrder | None:
@@ -248,7 +240,7 @@ def _undone(tx: Tx, order: WorkOrder) -> WorkOrder | None:
     )
 
 
-def _back_from_city(tx: Tx, order: WorkOrder, grown: Amounts) -> None:
+def _back_from_city(tx: Tx, order: WorkOrder, grown: Amount) -> None:
     """What the undone order gave to the city is granted again; OverCapacity where the city no longer has
     it."""
     undone = _undone(tx, order)
@@ -263,9 +255,5 @@ def _back_from_city(tx: Tx, order: WorkOrder, grown: Amounts) -> None:
         )
 
 
-def _by_class(order: WorkOrder, what: Amounts) -> ledger.Classes:
-    return classes(what, Arch(order.pool.arch))
-
-
-def _spelled(what: Amounts) -> dict[str, int]:
-    return {kind: figure for kind, figure in what.items() if figure}
+def _by_class(order: WorkOrder, what: Amount) -> ledger.Classes:
+    return what.of_arch(Arch(order.pool.arch))

@@ -11,7 +11,7 @@ from providers.orders.tables import UNDER_WAY, OrderState, WorkOrder
 from quota.actors import Role
 from quota.errors import N_, NotAllowed, WrongState, stated
 from quota.requests import fulfilment
-from quota.units import Amounts
+from quota.units import NOTHING, Amount
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -57,7 +57,7 @@ def mark_delivered(
     generation: int,
     *,
     external_id: str | None = None,
-    has: Amounts | None = None,
+    has: Amount | None = None,
     note: str = "",
 ) -> WorkOrder:
     """The provider's staff has done what no adapter could, or what failed there. A creation names its
@@ -80,7 +80,7 @@ def mark_delivered(
         at=tx.now,
         by=tx.actor.login,
         external_id=(external_id or "").strip() or None,
-        has=has or {},
+        has=has or NOTHING,
         releases=enactment.BY_HAND,
     )
     return order

@@ -16,7 +16,7 @@ from quota.errors import N_, Invalid, reused
 from quota.inventory import Resource
 from quota.ledger import Holder
 from quota.requests import Request, RequestState, StepName
-from quota.units import Amounts
+from quota.units import Amount
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -30,7 +30,7 @@ def place(
     key: str,
     resource: Resource | None = None,
     kind: ServiceKind | None = None,
-    amounts: Amounts | None = None,
+    amounts: Amount | None = None,
     name: str = "",
     department_id: int | None = None,
     system_id: int | None = None,
@@ -87,7 +87,7 @@ def place(
 
 
 def _checked(
-    pool: Pool, verb: Verb, resource: Resource | None, kind: ServiceKind | None, amounts: Amounts | None
+    pool: Pool, verb: Verb, resource: Resource | None, kind: ServiceKind | None, amounts: Amount | None
 ) -> ServiceKind:
     """The kind of service that is ordered. Raises Invalid for an order of nothing, or about what is not in the pool."""
     if verb is not Verb.CREATE and resource is None:

@@ -13,8 +13,7 @@ from quota import requests
 from quota.errors import N_, WrongState
 from quota.ledger import Classes
 from quota.requests import RequestState, fulfilment
-from quota.units import Amounts, Arch, classes, total
-from quota.units import amounts as figures
+from quota.units import Amount, Arch
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -74,7 +73,7 @@ def delivered(
     at: datetime,
     by: str,
     external_id: str | None,
-    has: Amounts,
+    has: Amount,
     releases: enactment.Releases,
 ) -> None:
     """Enter that an order was carried out at ``at``; with the last one its request is delivered. Raises as
@@ -89,4 +88,4 @@ def delivered(
 def freed(tx: Tx, request_id: int) -> Classes:
     """What the orders of a request freed of what is counted for their resources: that, not what was asked, is returned."""
     done = of_request(tx, request_id, {OrderState.DELIVERED, OrderState.ACCEPTED})
-    return classes(total(figures(one.freed) for one in done), Arch(done[0].pool.arch)) if done else {}
+    return Amount.total(Amount.from_json(one.freed) for one in done).of_arch(Arch(done[0].pool.arch)) if done else {}

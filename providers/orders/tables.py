@@ -25,7 +25,7 @@ from quota.calendar import ZONE, WorkingDays, working_days
 from quota.directory import CloudProvider, Department, Pool, System
 from quota.errors import N_, Conflict, Invalid, NotFound
 from quota.inventory import Resource, engagements, seen_by
-from quota.units import Amounts, amounts
+from quota.units import Amount
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -157,8 +157,8 @@ class WorkOrder(Base):
         """The key for its cloud: a new one only after the cloud itself said that it did not do it."""
         return f"{self.key}#{self.refusals + 1}" if self.refusals else self.key
 
-    def approved(self) -> Amounts:
-        return amounts(self.amounts)
+    def approved(self) -> Amount:
+        return Amount.from_json(self.amounts)
 
     def may_be_called_back(self) -> bool:
         """Whether nobody is at it: its cloud does not know it, or it was handed to people who have not begun."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import CheckConstraint, String, select
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from quota.actors import Role
 from quota.base import Base
 from quota.errors import N_, Invalid, NotFound, WrongState, stated
-from quota.units import BANDWIDTH, BLOCK, CLASSES, OBJECT, Amounts, Arch, amounts
+from quota.units import BANDWIDTH, BLOCK, CLASSES, OBJECT, Amount, Arch, ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -45,9 +46,9 @@ class CatalogItem(Base):
     def subject(self) -> str:
         return f"catalog_item:{self.id}"
 
-    def takes(self) -> Amounts:
+    def takes(self) -> Amount:
         """What one piece takes, in base units."""
-        return amounts(self.amounts)
+        return Amount.from_json(self.amounts)
 
     @property
     def by_amount(self) -> bool:
@@ -71,7 +72,7 @@ def offer(
     code: str,
     name: str,
     service: str,
-    takes: Amounts,
+    takes: Mapping[ClassCode, int],
     archs: list[Arch],
     *,
     name_en: str = "",
@@ -105,7 +106,7 @@ def offer(
         name=name,
         name_en=name_en,
         service=service,
-        amounts=dict(takes),
+        amounts=Amount(takes).to_json(),
         archs=[arch.value for arch in archs],
         unit=unit,
         delivery_days=delivery_days,

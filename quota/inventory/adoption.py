@@ -15,7 +15,7 @@ from quota.actors import Role
 from quota.directory import Pool
 from quota.inventory.resources import ADOPTED, Resource
 from quota.inventory.services import ResourceState
-from quota.units import Amounts, Arch, classes, total
+from quota.units import Amount, Arch
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -27,7 +27,7 @@ class Adopted:
     was booked."""
 
     resources: int
-    by_department: Mapping[int, Amounts]
+    by_department: Mapping[int, Amount]
     ownerless: list[int]
 
 
@@ -44,7 +44,7 @@ def adopt(tx: Tx, pool: Pool) -> Adopted:
     for resource in found:
         if resource.department_id is not None:
             groups.setdefault(resource.department_id, []).append(resource)
-    booked: dict[int, Amounts] = {}
+    booked: dict[int, Amount] = {}
     for department_id, members in sorted(groups.items()):
         key = f"adopt:{pool.id}:{department_id}:{members[-1].id}"
         what = book(tx, pool, department_id, members, basis=ADOPTED, key=key, subject=f"pool:{pool.id}")
@@ -74,12 +74,12 @@ def unapproved(tx: Tx, *, department_id: int | None = None, pool_ids: Iterable[i
 
 def book(
     tx: Tx, pool: Pool, department_id: int, resources: Sequence[Resource], *, basis: str, key: str, subject: str
-) -> Amounts:
+) -> Amount:
     """Count what the resources of one department in one pool have as granted to it and used, and give them ``basis``; returns
     what was counted."""
-    what = total(resource.has() for resource in resources)
+    what = Amount.total(resource.has() for resource in resources)
     if what:
-        by_class = classes(what, Arch(pool.arch))
+        by_class = what.of_arch(Arch(pool.arch))
         ledger.grant(tx, pool.id, department_id, by_class, key=f"{key}:grant", subject=subject)
         ledger.use(tx, pool.id, department_id, by_class, key=f"{key}:use", subject=subject)
     for resource in resources:

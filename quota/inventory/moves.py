@@ -19,7 +19,7 @@ from quota.errors import N_, OverCapacity
 from quota.inventory.resources import Resource, reassign
 from quota.inventory.takeovers import Takeover, TakeoverState
 from quota.ledger import Account, Hold, Holder, HoldState
-from quota.units import Arch, Commodity, amounts, classes
+from quota.units import Amount, Arch, Commodity
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -130,7 +130,7 @@ def _booked(tx: Tx, resource_ids: Sequence[int]) -> Booked:
     found: Booked = {}
     for some in batches(resource_ids):
         for resource in tx.scalars(select(Resource).where(Resource.id.in_(some)).order_by(Resource.id)):
-            for cls, amount in classes(amounts(resource.booked), Arch(resource.pool.arch)).items():
+            for cls, amount in Amount.from_json(resource.booked).of_arch(Arch(resource.pool.arch)).items():
                 found[resource.pool_id, cls] = found.get((resource.pool_id, cls), 0) + amount
     return found
 

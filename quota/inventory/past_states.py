@@ -15,7 +15,7 @@ from sqlalchemy import (
 from quota.db import batches
 from quota.inventory.resources import Change, Resource, ResourceChange
 from quota.inventory.services import ResourceState, ServiceKind
-from quota.units import Amounts, ClassCode, amounts
+from quota.units import NOTHING, Amount
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -31,7 +31,7 @@ class Spell:
 
     start: datetime
     end: datetime
-    amounts: Amounts
+    amounts: Amount
     state: ResourceState | None
 
 
@@ -60,17 +60,17 @@ def spells(
 
 def _spells(rows: list[tuple[datetime, dict[str, Any]]], start: datetime, end: datetime) -> list[Spell]:
     found: list[Spell] = []
-    has: dict[ClassCode, int] = {}
+    has = NOTHING
     state: str | None = None
     for number, (at, after) in enumerate(rows):
         if "amounts" in after:
-            has = amounts(after["amounts"])
+            has = Amount.from_json(after["amounts"])
         if "state" in after:
             state = after["state"]
         first = max(at, start)
         last = min(rows[number + 1][0] if number + 1 < len(rows) else end, end)
         if first < last and state is not None:
-            found.append(Spell(first, last, dict(has), ResourceState(state)))
+            found.append(Spell(first, last, has, ResourceState(state)))
     return found
 
 

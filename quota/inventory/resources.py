@@ -32,7 +32,7 @@ from quota.directory import Department, Pool, System, subtree
 from quota.errors import N_, Conflict, NotFound
 from quota.inventory.services import ResourceState, ServiceKind
 from quota.seals import plain
-from quota.units import Amounts, amounts
+from quota.units import Amount
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -112,13 +112,13 @@ class Resource(Base):
         """Whether it was approved as it ran, not by an order."""
         return self.basis == ADOPTED or self.basis.startswith(TAKEN_OVER)
 
-    def has(self) -> Amounts:
+    def has(self) -> Amount:
         """What the cloud says it has, in base units."""
-        return amounts(self.amounts)
+        return Amount.from_json(self.amounts)
 
-    def counts(self) -> Amounts:
+    def counts(self) -> Amount:
         """What the ledger counts as used for it, in base units."""
-        return amounts(self.booked)
+        return Amount.from_json(self.booked)
 
 
 class ResourceChange(Base):
@@ -222,8 +222,8 @@ def arrive(
     at: datetime,
     source: str,
     kind: ServiceKind,
-    approved: Amounts,
-    has: Amounts,
+    approved: Amount,
+    has: Amount,
     department_id: int | None,
     system_id: int | None,
     name: str,

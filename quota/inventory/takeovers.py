@@ -24,7 +24,7 @@ from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.inventory.adoption import book, unapproved
 from quota.inventory.resources import Resource
 from quota.ledger import Holder, Side
-from quota.units import Arch, Commodity, classes, total
+from quota.units import Amount, Arch, Commodity
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -115,7 +115,7 @@ def preview(
     found = unapproved(tx, department_id=department_id, pool_ids=pool_ids)
     short = []
     for pool, members in _by_pool(found):
-        for commodity, need in sorted(classes(total(one.has() for one in members), Arch(pool.arch)).items()):
+        for commodity, need in sorted(Amount.total(one.has() for one in members).of_arch(Arch(pool.arch)).items()):
             have = ledger.balance(tx, Side(pool.id, commodity, Holder.FREE))
             if have < need:
                 short.append(Short(pool, commodity, need, have))
@@ -278,6 +278,6 @@ def _book(tx: Tx, takeover: Takeover, resources: Sequence[Resource]) -> None:
             "department": takeover.department_id,
             "document": takeover.document,
             "resources": len(resources),
-            "amounts": total(resource.has() for resource in resources),
+            "amounts": Amount.total(resource.has() for resource in resources),
         },
     )

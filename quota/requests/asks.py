@@ -17,7 +17,7 @@ from quota.requests.declarations import About, RequestKind, Term, kind_of
 from quota.requests.rules import FACTS
 from quota.requests.tables import Request, RequestLine
 from quota.seals import fingerprint
-from quota.units import ACCELERATOR, BLOCK, CLASSES, MEMORY, VCPU, Arch, ClassCode, classes, shown, total
+from quota.units import ACCELERATOR, BLOCK, CLASSES, MEMORY, VCPU, Amount, Arch, ClassCode, shown
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -84,7 +84,7 @@ def write(tx: Tx, request: Request, ask: Ask) -> None:
 def takes(tx: Tx, ask: Ask) -> ledger.Classes:
     """What ``ask`` would add to the department's, by class in base units. Writes nothing. Raises as ``write`` does."""
     lines = [_line(tx, ask, one, n) for n, one in enumerate(ask.lines, start=1)]
-    return classes(total(line.takes() for line in lines), Arch(pools.pool(tx, ask.pool_id).arch))
+    return Amount.total(line.takes() for line in lines).of_arch(Arch(pools.pool(tx, ask.pool_id).arch))
 
 
 def _line(tx: Tx, ask: Ask, line: Line, position: int) -> RequestLine:

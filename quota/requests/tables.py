@@ -15,7 +15,7 @@ from quota.directory import Department, Pool, System, catalog
 from quota.errors import N_
 from quota.inventory import Resource
 from quota.requests.rules import SIGNED, StepName
-from quota.units import Amounts, Arch, ClassCode, Commodity, classes, total
+from quota.units import Amount, Arch, ClassCode, Commodity
 
 
 class RequestState(StrEnum):
@@ -128,11 +128,11 @@ class Request(Base):
 
     def takes(self, *, approved: bool = False) -> dict[Commodity, int]:
         """What it adds to the department's, as asked or as approved so far."""
-        return classes(total(line.takes(approved=approved) for line in self.lines), Arch(self.pool.arch))
+        return Amount.total(line.takes(approved=approved) for line in self.lines).of_arch(Arch(self.pool.arch))
 
     def gives(self, *, approved: bool = False) -> dict[Commodity, int]:
         """What it returns of the department's, as asked or as approved so far."""
-        return classes(total(line.gives(approved=approved) for line in self.lines), Arch(self.pool.arch))
+        return Amount.total(line.gives(approved=approved) for line in self.lines).of_arch(Arch(self.pool.arch))
 
     @property
     def reduced(self) -> bool:
@@ -186,11 +186,11 @@ class RequestLine(Base):
         kinds = sorted({*wanted, *self.current})
         return {ClassCode(name): (wanted.get(name, 0) - self.current.get(name, 0)) * count for name in kinds}
 
-    def takes(self, *, approved: bool = False) -> Amounts:
-        return {kind: figure for kind, figure in self.difference(approved=approved).items() if figure > 0}
+    def takes(self, *, approved: bool = False) -> Amount:
+        return Amount({kind: n for kind, n in self.difference(approved=approved).items() if n > 0})
 
-    def gives(self, *, approved: bool = False) -> Amounts:
-        return {kind: -figure for kind, figure in self.difference(approved=approved).items() if figure < 0}
+    def gives(self, *, approved: bool = False) -> Amount:
+        return Amount({kind: -n for kind, n in self.difference(approved=approved).items() if n < 0})
 
 
 class RequestStep(Base):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from quota.directory import CatalogItem
 from quota.requests.tables import Request
-from quota.units import Amounts, amounts, times
+from quota.units import NOTHING, Amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Task:
 
     verb: str
     place: str
-    amounts: Amounts = field(default_factory=dict)
+    amounts: Amount = NOTHING
     resource_id: int | None = None
     service: str = ""
     name: str = ""
@@ -36,9 +36,9 @@ def for_each_piece(verb: str) -> Tasks:
 
     def tasks(request: Request) -> Iterator[Task]:
         for line in request.lines:
-            wanted, pieces = amounts(line.granted_amounts), line.granted_quantity
+            wanted, pieces = Amount.from_json(line.granted_amounts), line.granted_quantity
             if pieces and line.item is not None and line.item.by_amount:
-                wanted, pieces = times(wanted, pieces), 1
+                wanted, pieces = wanted * pieces, 1
             for piece in range(1, pieces + 1):
                 name = f"{line.name}-{piece:02d}" if line.name and pieces > 1 else line.name
                 yield Task(verb, f"{line.position}:{piece}", wanted, service=line.service, name=name, item=line.item)
@@ -51,8 +51,8 @@ def for_the_resource(verb: str) -> Tasks:
 
     def tasks(request: Request) -> Iterator[Task]:
         for line in request.lines:
-            wanted = amounts(line.granted_amounts) if line.amounts else {}
-            changed = {kind: figure for kind, figure in wanted.items() if line.current.get(kind) != figure}
+            wanted = Amount.from_json(line.granted_amounts) if line.amounts else NOTHING
+            changed = wanted.differing(Amount.from_json(line.current))
             for piece in range(1, line.granted_quantity + 1):
                 yield Task(verb, f"{line.position}:{piece}", changed, request.resource_id, item=line.item)
 

@@ -21,7 +21,7 @@ from quota.directory import catalog, departments, pools
 from quota.directory.departments import Department
 from quota.ledger import capacities, entries
 from quota.requests import rulebook
-from quota.units import Arch, classes
+from quota.units import Amount, Arch
 from tests.city.cases import CaseActs
 from tests.city.ledgers import LedgerActs
 from tests.city.orders import OrderActs
@@ -126,7 +126,7 @@ class City(LedgerActs, RequestActs, OrderActs, CaseActs, StatementActs):
             rulebook.default_rules(tx, plan.ruled_from or tx.now.date())
         if plan.granted:
             for name in plan.pools:
-                what = classes(plan.granted, Arch(plan.pools[name].arch))
+                what = Amount(plan.granted).of_arch(Arch(plan.pools[name].arch))
                 entries.grant(tx, self.named[name], self.department, what, key=f"grant:{name}")
         if plan.judged:
             self._judge_by(tx, plan)

@@ -22,10 +22,10 @@ from quota.db import Book, Tx
 from quota.directory.pools import Pool
 from quota.inventory import Resource
 from quota.ledger import entries
-from quota.units import MEMORY, VCPU, Amounts, Arch, classes
+from quota.units import MEMORY, NOTHING, VCPU, Amount, Arch
 from tests.city.plans import GB, SMALL
 
-SHAPE: Amounts = {VCPU: 16, MEMORY: 32 * GB}
+SHAPE: Amount = Amount({VCPU: 16, MEMORY: 32 * GB})
 
 
 class CaseActs:
@@ -44,7 +44,7 @@ class CaseActs:
 
     def machine(
         self,
-        shape: Amounts = SHAPE,
+        shape: Amount = SHAPE,
         kind: ServiceKind = ServiceKind.VM,
         state: ResourceState = ResourceState.RUNNING,
         **more: Any,
@@ -54,7 +54,7 @@ class CaseActs:
         spelled = {**shape}
         with self.by() as tx:
             arch = Arch(tx.get_one(Pool, self.pool).arch)
-            what = classes(shape, arch)
+            what = Amount(shape).of_arch(arch)
             owner = more.pop("department_id", self.department)
             if owner is not None:
                 entries.grant(tx, self.pool, owner, what, key=f"grant:{self.machines}")
@@ -81,7 +81,7 @@ class CaseActs:
         self,
         verdicts: Mapping[int, Verdict],
         *,
-        target: Amounts = SMALL,
+        target: Amount = SMALL,
         p95: float = 2.0,
         policy: int | None = None,
         means: Mapping[int, float] | None = None,
@@ -105,8 +105,8 @@ class CaseActs:
                         },
                         [],
                         shape,
-                        target,
-                        {},
+                        Amount(target),
+                        NOTHING,
                     )
                 )
             yesterday = tx.now.astimezone(ZONE).date() - timedelta(days=1)

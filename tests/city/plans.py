@@ -32,11 +32,11 @@ from metering.judging.procedure import Procedure
 from providers.adapters.simulated.city import CityCapacity
 from providers.adapters.simulated.city import pools as simulated_pools
 from quota.actors import Role
-from quota.units import MEMORY, VCPU, Amounts, Arch, ClassCode
+from quota.units import MEMORY, NOTHING, VCPU, Amount, Arch, ClassCode
 
 GB = 1024
-SMALL: Amounts = {VCPU: 4, MEMORY: 8 * GB}
-LARGE: Amounts = {VCPU: 8, MEMORY: 16 * GB}
+SMALL: Amount = Amount({VCPU: 4, MEMORY: 8 * GB})
+LARGE: Amount = Amount({VCPU: 8, MEMORY: 16 * GB})
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Plan:
     at: str = ""
     systems: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
     """name → (code, name, department)"""
-    items: Mapping[str, tuple[str, str, Amounts, Sequence[Arch]]] = field(default_factory=dict)
+    items: Mapping[str, tuple[str, str, Amount, Sequence[Arch]]] = field(default_factory=dict)
     """name → (code, name, shape, architectures)"""
     people: Mapping[str, PersonPlan] = field(default_factory=dict)
     enrolled: bool = False
@@ -87,7 +87,7 @@ class Plan:
     ruled: bool = False
     """Whether the default rules say who must sign a request, from ``ruled_from`` or the founding on."""
     ruled_from: date | None = None
-    granted: Amounts = field(default_factory=dict)
+    granted: Amount = NOTHING
     """To the first department, in every pool."""
     judged: bool = False
     """Whether a policy is in force."""

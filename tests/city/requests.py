@@ -11,7 +11,7 @@ from quota.requests import RequestKind, approvals, fulfilment, kinds, submission
 from quota.requests.approvals import Decision
 from quota.requests.asks import Ask, Line
 from quota.requests.tables import Request
-from quota.units import Amounts
+from quota.units import Amount
 
 WHY = "政务服务大厅高峰并发 2000,按压测折算"
 
@@ -36,7 +36,7 @@ class RequestActs:
             **other,
         )
 
-    def standing_machine(self, amounts: Amounts, name: str = "i-1", **other: Any) -> int:
+    def standing_machine(self, amounts: Amount, name: str = "i-1", **other: Any) -> int:
         """A running machine of the department's, counted with ``amounts``; returns its id. The ledger is the caller's."""
         shape = {str(code): figure for code, figure in amounts.items()}
         with self.book.transaction(steward()) as tx:

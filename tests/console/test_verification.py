@@ -29,7 +29,7 @@ from quota.directory import departments
 from quota.directory.pools import CloudProvider, Pool
 from quota.errors import NotAllowed
 from quota.ledger import capacities, entries
-from quota.units import VCPU, Arch, classes
+from quota.units import VCPU, Amount, Arch
 from tests.metering.samples import joined, steady
 
 
@@ -48,7 +48,7 @@ def standing(tmp_path_factory):
         tx.flush()
         capacities.equip(tx, pool, VCPU, 100, key="equip")
         department = departments.register(tx, "d", "某局")
-        entries.grant(tx, pool.id, department.id, classes({VCPU: 10}, Arch.X86_64), key="grant")
+        entries.grant(tx, pool.id, department.id, Amount({VCPU: 10}).of_arch(Arch.X86_64), key="grant")
     with book.engine.connect() as connection:
         connection.exec_driver_sql("ROLLBACK")
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

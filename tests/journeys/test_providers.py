@@ -25,7 +25,7 @@ from quota.actors import Role, steward
 from quota.directory.departments import Department
 from quota.directory.pools import CloudProvider, Pool
 from quota.ledger import capacities, entries
-from quota.units import MEMORY, VCPU, Arch, classes
+from quota.units import MEMORY, VCPU, Amount, Arch
 from tests.console.test_house import check_page
 from tests.quota.test_attachments import PDF
 
@@ -46,7 +46,7 @@ def pool(house) -> int:
         for kind, total in ((VCPU, 100), (MEMORY, 200 * 1024)):
             capacities.equip(tx, one, kind, total, key=f"equip:{kind}")
         ours = tx.scalar(select(Department.id).where(Department.code == "A01"))
-        what = classes({VCPU: 50, MEMORY: 100 * 1024}, Arch.AARCH64)
+        what = Amount({VCPU: 50, MEMORY: 100 * 1024}).of_arch(Arch.AARCH64)
         entries.grant(tx, one.id, ours, what, key="grant", subject="test")
         return one.id
 

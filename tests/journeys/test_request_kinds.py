@@ -19,7 +19,7 @@ from quota.requests.declarations import Field, Lines
 from quota.requests.rules import Fact
 from quota.requests.tables import Request
 from quota.requests.tasks import for_each_piece
-from quota.units import BLOCK, MEMORY, VCPU, Arch, classes
+from quota.units import BLOCK, MEMORY, VCPU, Amount, Arch
 from tests.journeys.test_requests import BASIS, decide, generation, small, state
 from tests.suite.outside import ROOT
 
@@ -167,7 +167,7 @@ def test_what_nobody_delivers_is_given_back_with_the_last_signature(place):
     shape = {VCPU: 4, MEMORY: 8 * 1024}
     machine, clerk = place.standing_machine(shape), Actor("tenant1", "办", Role.TENANT, place.department)
     with place.book.transaction(steward()) as tx:
-        entries.use(tx, place.pool, place.department, classes(shape, Arch.AARCH64), key="use:1")
+        entries.use(tx, place.pool, place.department, Amount(shape).of_arch(Arch.AARCH64), key="use:1")
     assert (place.balance(Holder.GRANTED), place.balance(Holder.USED)) == (36, 4)
     line = requests.Line(current=shape, service="vm")
     with place.book.transaction(clerk) as tx:

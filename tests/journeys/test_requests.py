@@ -16,7 +16,7 @@ from quota.ledger import entries, lending
 from quota.ledger.tables import Holder
 from quota.requests import fulfilment
 from quota.requests.tables import Request
-from quota.units import BLOCK, MEMORY, VCPU, Arch, Commodity
+from quota.units import BLOCK, MEMORY, VCPU, Amount, Arch, Commodity
 from tests.quota.test_attachments import PDF
 
 BASIS = "峰值并发三千,现有四台主机已到七成"
@@ -291,10 +291,9 @@ def test_lists_are_filtered_exported_and_found(client_of, place):
 def test_a_request_made_by_a_machine_of_the_department(client_of, place):
     from quota.inventory import Resource
     from quota.ledger import entries
-    from quota.units import Arch, classes
 
     with place.book.transaction(Actor("s", "s", Role.SYSTEM)) as tx:
-        what = classes({VCPU: 8, MEMORY: 16 * 1024}, Arch.AARCH64)
+        what = Amount({VCPU: 8, MEMORY: 16 * 1024}).of_arch(Arch.AARCH64)
         entries.use(tx, place.pool, place.department, what, key="use:1")
         row = Resource(
             pool_id=place.pool, external_id="vm-1", name="旧主机", kind="vm", arch="aarch64", state="running",

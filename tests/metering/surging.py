@@ -27,20 +27,20 @@ from quota.directory.departments import System
 from quota.directory.pools import Pool
 from quota.inventory import Resource
 from quota.ledger import entries
-from quota.units import MEMORY, VCPU, Amounts, Arch, classes
+from quota.units import MEMORY, VCPU, Amount, Arch
 from tests.city import GB, City
 from tests.metering.cloud import Cloud
 
 SHAPES = {"2C4G": (2, 4), "4C8G": (4, 8), "8C16G": (8, 16), "16C32G": (16, 32)}
-FOUR: Amounts = {VCPU: 4, MEMORY: 8 * GB}
-EIGHT: Amounts = {VCPU: 8, MEMORY: 16 * GB}
+FOUR: Amount = Amount({VCPU: 4, MEMORY: 8 * GB})
+EIGHT: Amount = Amount({VCPU: 8, MEMORY: 16 * GB})
 
 
 class Surging:
     """``city`` with a lake. ``quota``: what the department may still use; ``cloud``: the pool's adapter."""
 
     def __init__(
-        self, city: City, lake: Lake, sizing: str = "steward-balanced+fast", quota: Amounts | None = None
+        self, city: City, lake: Lake, sizing: str = "steward-balanced+fast", quota: Amount | None = None
     ) -> None:
         self.city, self.book, self.clock, self.lake = city, city.book, city.clock, lake
         self.works, self.cloud = Works(city.book, lake), Cloud()
@@ -57,11 +57,11 @@ class Surging:
             before = policies.version(tx, city.policy)
             policy = replace(before.policy(), sizing=sizing, effective_from=tx.now.date())
             city.policy = policies.enact(tx, policy, Procedure(), reason="试行当日扩容").id
-            more = classes(quota if quota is not None else {VCPU: 100, MEMORY: 200 * GB}, arch)
+            more = Amount({VCPU: 100, MEMORY: 200 * GB} if quota is None else quota).of_arch(arch)
             if more:
                 entries.grant(tx, city.pool, city.department, more, key="grant:spare")
 
-    def machine(self, shape: Amounts = FOUR, verdict: Verdict = Verdict.NORMAL, **more: Any) -> int:
+    def machine(self, shape: Amount = FOUR, verdict: Verdict = Verdict.NORMAL, **more: Any) -> int:
         """A machine of the system that the last night has judged."""
         found = self.city.machine(shape, **{"system_id": self.system, **more})
         self.judge({found: verdict})
@@ -134,6 +134,6 @@ class Surging:
             found = tx.query(Case).filter_by(resource_id=resource).order_by(Case.id.desc()).first()
             return None if found is None else self.city.see(found.id)
 
-    def has(self, resource: int) -> Amounts:
+    def has(self, resource: int) -> Amount:
         with self.book.reading() as tx:
             return tx.get_one(Resource, resource).has()

@@ -45,7 +45,7 @@ from quota.errors import Refused
 from quota.inventory import Resource
 from quota.ledger import entries
 from quota.ledger.tables import Holder, Side
-from quota.units import BLOCK, VCPU, Commodity, amounts, classes, total
+from quota.units import BLOCK, VCPU, Amount, Commodity
 from tests import books
 from tests.city.cases import SHAPE
 from tests.metering.cloud import Cloud, Died
@@ -466,15 +466,14 @@ class Proceedings(RuleBasedStateMachine):
     def the_book_agrees_with_what_there_is(self) -> None:
         with self.city.book.reading() as tx:
             assert entries.conserved(tx)
-            booked = classes(total(amounts(one.booked) for one in tx.scalars(select(Resource))), one_arch())
-            ahead = classes(
-                total(
-                    amounts(one.taken)
-                    for one in tx.scalars(select(WorkOrder).where(WorkOrder.state == OrderState.PENDING.value))
-                    if one.verb == Verb.RESIZE
-                ),
-                one_arch(),
+            booked = Amount.total(Amount.from_json(one.booked) for one in tx.scalars(select(Resource))).of_arch(
+                one_arch()
             )
+            ahead = Amount.total(
+                Amount.from_json(one.taken)
+                for one in tx.scalars(select(WorkOrder).where(WorkOrder.state == OrderState.PENDING.value))
+                if one.verb == Verb.RESIZE
+            ).of_arch(one_arch())
             for cls in {*booked, *ahead}:
                 used = entries.balance(tx, Side(self.city.pool, cls, Holder.USED, self.city.department))
                 assert used == booked.get(cls, 0) + ahead.get(cls, 0)

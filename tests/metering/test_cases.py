@@ -35,7 +35,7 @@ from quota.inventory import Resource
 from quota.ledger import entries
 from quota.ledger.tables import Holder
 from quota.requests.tables import Request
-from quota.units import BLOCK, EIP, MEMORY, VCPU
+from quota.units import BLOCK, EIP, MEMORY, NOTHING, VCPU, Amount
 from tests.metering.cloud import Cloud
 from tests.patience import PATIENCE
 
@@ -547,7 +547,7 @@ def test_a_shrink_never_goes_below_what_was_announced_nor_below_what_is_safe_now
 
 
 def test_the_gentler_target_is_pure_arithmetic() -> None:
-    shape = {VCPU: 16, MEMORY: 32}
+    shape = Amount({VCPU: 16, MEMORY: 32})
     assert gentler(shape, {VCPU: 4}, {VCPU: 8}) == {VCPU: 8, MEMORY: 32}
     assert gentler(shape, {VCPU: 4}, {VCPU: 32}) == shape
     assert gentler(shape, {VCPU: 4}, None) == shape
@@ -727,9 +727,9 @@ def test_a_machine_has_one_open_case(city) -> None:
                 department_id=city.department,
                 policy_version_id=city.policy,
                 finding_id=row.finding_id,
-                shape={},
+                shape=NOTHING,
                 target=None,
-                recoverable={},
+                recoverable=NOTHING,
                 worth=0.0,
                 opened_at=tx.now,
             )

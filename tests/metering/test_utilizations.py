@@ -12,7 +12,7 @@ from metering.judging.findings import Judged
 from metering.judging.policy import Verdict
 from metering.overview import utilizations
 from quota.calendar import ZONE
-from quota.units import ACCELERATOR, MEMORY, VCPU, Arch, Commodity
+from quota.units import ACCELERATOR, MEMORY, VCPU, Amount, Arch, Commodity
 
 GB = 1024
 ABOUT = [  # vCPU, memory, figures of the longest window
@@ -38,9 +38,9 @@ def judged(city):
                 0.9,
                 {"windows": {"7": {"cpu_mean": 99.0, "cpu_coverage": 1.0}, "30": figures}},
                 [],
-                {VCPU: vcpu, MEMORY: memory},
+                Amount({VCPU: vcpu, MEMORY: memory}),
                 None,
-                {VCPU: vcpu, MEMORY: memory},
+                Amount({VCPU: vcpu, MEMORY: memory}),
             )
             for one, (vcpu, memory, figures) in zip(machines, ABOUT, strict=True)
         ]

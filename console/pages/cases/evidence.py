@@ -18,7 +18,7 @@ from quota.calendar import ZONE
 from quota.db import Tx
 from quota.errors import N_, NotFound
 from quota.ledger import Holder, Side
-from quota.units import Amounts, Arch, Commodity, classes, shown
+from quota.units import NOTHING, Amount, Arch, Commodity, shown
 
 CHART_DAYS = 30
 RELEASING = (Verb.STOP, Verb.RECYCLE, Verb.RESIZE, Verb.DELETE)
@@ -80,11 +80,10 @@ def release_map(one: Case) -> list[Release] | None:
     rows = []
     planned = _planned(one)
     for verb in RELEASING:
-        touched: Amounts = less(has, one.will_have() or {}) if verb is Verb.RESIZE else has
+        touched: Amount = less(has, one.will_have() or NOTHING) if verb is Verb.RESIZE else has
         kinds = provider.releases.get(verb, frozenset())
-        freed = {kind: figure for kind, figure in touched.items() if kind in kinds}
-        kept = {kind: figure for kind, figure in has.items() if figure - freed.get(kind, 0) > 0}
-        kept = {kind: figure - freed.get(kind, 0) for kind, figure in kept.items()}
+        freed = touched.only(kinds)
+        kept = has.over(freed)
         rows.append(
             Release(
                 _(VERB_LABELS[verb]),
@@ -148,10 +147,10 @@ class Effect:
 
 def effects(tx: Tx, one: Case) -> list[Effect]:
     """The consequence in numbers of carrying the case out to its end."""
-    target = one.will_have() or {}
+    target = one.will_have() or NOTHING
     what = more(one.had(), target) if one.kind == CaseKind.EXPAND else one.recovers()
     rows = []
-    for cls, figure in classes(what, Arch(one.pool.arch)).items():
+    for cls, figure in what.of_arch(Arch(one.pool.arch)).items():
         own = ledger.balance(tx, Side(one.pool_id, cls, Holder.GRANTED, one.department_id))
         free = ledger.balance(tx, Side(one.pool_id, cls, Holder.FREE))
         grows = one.kind == CaseKind.EXPAND

@@ -21,7 +21,7 @@ from metering.judging import findings, policies
 from quota.calendar import ZONE
 from quota.db import Tx
 from quota.errors import N_
-from quota.units import CLASSES, MEMORY, VCPU, ClassCode, Commodity, shown
+from quota.units import CLASSES, MEMORY, VCPU, Amount, ClassCode, Commodity, shown
 
 blueprint = Blueprint("recoveries", __name__, url_prefix="/recoveries")
 frame.page("cases", "recoveries.index", N_("总览"), order=10)
@@ -101,7 +101,7 @@ def _main(what: Mapping[Commodity, int]) -> str:
     for cls, figure in what.items():
         if cls.kind in (VCPU, MEMORY):
             sums[cls.kind] = sums.get(cls.kind, 0) + figure
-    return amounts(sums)
+    return amounts(Amount(sums))
 
 
 def _classes(what: Mapping[Commodity, int]) -> str:

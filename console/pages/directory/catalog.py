@@ -25,7 +25,7 @@ from quota.db import Tx
 from quota.directory import LONGEST_DELIVERY, CatalogItem, catalog
 from quota.errors import N_, Invalid
 from quota.requests import OPEN, Request, RequestLine, RequestState
-from quota.units import CLASSES, Arch, ClassCode
+from quota.units import CLASSES, Amount, Arch, ClassCode
 
 blueprint = Blueprint("catalog", __name__, url_prefix="/catalog")
 frame.page("requests", "catalog.index", N_("服务目录"), order=40)
@@ -86,9 +86,9 @@ class ItemForm(FlaskForm):  # type: ignore[misc]
         """The fields of what one piece takes, in the order of kinds."""
         return [self[kind] for kind in CLASSES.open()]
 
-    def takes(self) -> dict[ClassCode, int]:
+    def takes(self) -> Amount:
         """What one piece takes, in base units. Raises Invalid for a part of a base unit."""
-        found = {}
+        found: dict[ClassCode, int] = {}
         for kind in CLASSES.open():
             shown = self[kind].data
             if shown:
@@ -96,7 +96,7 @@ class ItemForm(FlaskForm):  # type: ignore[misc]
                 if figure != int(figure):
                     raise Invalid("amount.bad", N_("%(name)s的数量须为非负整数"), name=CLASSES[kind].label, field=kind)
                 found[kind] = int(figure)
-        return found
+        return Amount(found)
 
 
 def item_form() -> ItemForm:

@@ -32,7 +32,7 @@ from quota.directory import FIELDS, Department, System
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound
 from quota.inventory import Resource
-from quota.units import MEMORY, VCPU, Arch, ClassCode, total
+from quota.units import MEMORY, VCPU, Amount, Arch, ClassCode
 
 blueprint = Blueprint("systems", __name__, url_prefix="/systems")
 frame.page("resources", "systems.index", N_("信息系统台账"), order=20)
@@ -159,7 +159,7 @@ def show(system_id: int) -> str:
         "systems/show.html",
         one=one,
         resources=resources,
-        has=total(row.has() for row in resources),
+        has=Amount.total(row.has() for row in resources),
         use=_use(tx, one),
         run=measured(tx).run,
         growth=growth_evidence.standing(tx, one.id),

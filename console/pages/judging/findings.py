@@ -42,6 +42,7 @@ from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.errors import N_, NotFound, WrongState
 from quota.inventory import Resource
+from quota.units import NOTHING, Amount
 
 blueprint = Blueprint("findings", __name__, url_prefix="/findings")
 frame.page("cases", "findings.index", N_("评估发现"), order=20)
@@ -280,9 +281,9 @@ def _basis(one: Finding) -> str | None:
     return _(";").join(told) or None
 
 
-def _recoverable(tx: Tx, run: Assessment | None) -> dict[Any, int]:
+def _recoverable(tx: Tx, run: Assessment | None) -> Amount:
     """What could be recovered by the latest assessment, in base units by kind."""
-    return {} if run is None else recoveries.recoverable_by_kind(tx, run)
+    return NOTHING if run is None else recoveries.recoverable_by_kind(tx, run)
 
 
 @frame.home_block(Role.SUPERVISOR, Role.AUTHORITY, order=40)

@@ -33,7 +33,7 @@ from quota.calendar import WorkingDays, working_days
 from quota.db import Tx, among
 from quota.directory import CloudProvider, Department
 from quota.errors import N_, NotFound, Refused
-from quota.units import CLASSES
+from quota.units import CLASSES, NOTHING
 
 blueprint = Blueprint("orders", __name__, url_prefix="/orders")
 frame.page("providers", "orders.index", N_("工单"), order=10)
@@ -255,7 +255,7 @@ def _deliver(tx: Tx, order: WorkOrder, generation: int, form: FlaskForm) -> obje
     }
     external_id = form.external_id.data if hasattr(form, "external_id") else None
     return delivery.mark_delivered(
-        tx, order.id, generation, external_id=external_id, has={**order.approved(), **typed} if typed else {},
+        tx, order.id, generation, external_id=external_id, has=order.approved() | typed if typed else NOTHING,
         note=form.text.data or "",
     )  # fmt: skip
 

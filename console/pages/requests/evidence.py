@@ -16,7 +16,7 @@ from quota.errors import N_
 from quota.inventory import Resource
 from quota.ledger import Holder, Side
 from quota.requests import About, Request, RequestKind, kind_of
-from quota.units import VCPU, Arch, ClassCode, Commodity, classes, total
+from quota.units import VCPU, Amount, Arch, ClassCode, Commodity
 
 ENOUGH_USE = 35.0
 """Per cent of what a department has that should be in use before it is given more. Our default."""
@@ -210,7 +210,7 @@ def _sum(rows: Iterable[Finding]) -> dict[Commodity, int]:
     result: dict[Commodity, int] = {}
     for one in rows:
         what = {ClassCode(name): figure for name, figure in one.recoverable.items()}
-        for cls, figure in classes(total([what]), Arch(one.resource.arch)).items():
+        for cls, figure in Amount.total([what]).of_arch(Arch(one.resource.arch)).items():
             result[cls] = result.get(cls, 0) + figure
     return result
 

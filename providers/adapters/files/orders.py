@@ -18,7 +18,7 @@ from typing import Any
 from providers.base import Order, Outcome, OutcomeState, ProviderFault, ServiceKind, Verb
 from providers.readers import moment
 from quota.errors import Refused
-from quota.units import Arch, amounts
+from quota.units import Amount, Arch
 
 
 class OrderFiles:
@@ -88,7 +88,7 @@ def _order(path: Path) -> Order:
             kind=ServiceKind(said["kind"]),
             arch=Arch(said["arch"]),
             external_id=said["external_id"],
-            amounts=amounts(said["amounts"]),
+            amounts=Amount.from_json(said["amounts"]),
             name=said["name"],
             department_code=said["department"],
             system_code=said["system"],
@@ -123,7 +123,11 @@ def _outcome(order: Order, answer: Path) -> Outcome:
             state,
             at.astimezone(UTC) if at and at.tzinfo else datetime.fromtimestamp(answer.stat().st_mtime, UTC),
             said.get("external_id") or order.external_id,
-            amounts(said["amounts"]) if "amounts" in said else order.amounts if state is OutcomeState.DONE else {},
+            Amount.from_json(said["amounts"])
+            if "amounts" in said
+            else order.amounts
+            if state is OutcomeState.DONE
+            else {},
             str(said.get("message", "")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, Refused) as error:

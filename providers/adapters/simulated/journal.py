@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Any
 
 from providers.base import Order, ProviderFault, ServiceKind, Verb
-from quota.units import Amounts, Arch, amounts
+from quota.units import Amount, Arch
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS orders (
@@ -43,7 +43,7 @@ class Entry:
     received: int
     effective: int
     external_id: str | None
-    amounts: Amounts
+    amounts: Amount
     failed: str = ""
 
 
@@ -99,7 +99,7 @@ class Journal:
                         entry.received,
                         entry.effective,
                         entry.external_id,
-                        json.dumps(entry.amounts),
+                        json.dumps(entry.amounts.to_json()),
                         entry.failed,
                     ),
                 )
@@ -163,7 +163,7 @@ def _entry(row: sqlite3.Row) -> Entry:
         kind=ServiceKind(body["kind"]),
         arch=Arch(body["arch"]),
         external_id=body["external_id"],
-        amounts=amounts(body["amounts"]),
+        amounts=Amount.from_json(body["amounts"]),
         name=body["name"],
         department_code=body["department_code"],
         system_code=body["system_code"],
@@ -173,6 +173,6 @@ def _entry(row: sqlite3.Row) -> Entry:
         row["received"],
         row["effective"],
         row["external_id"],
-        amounts(json.loads(row["amounts"])),
+        Amount.from_json(json.loads(row["amounts"])),
         row["failed"],
     )

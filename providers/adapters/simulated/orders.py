@@ -18,9 +18,11 @@ from quota.units import (
     DATABASE,
     MEMORY,
     MIDDLEWARE,
+    NOTHING,
     OBJECT,
     SECURITY,
     VCPU,
+    Amount,
     Arch,
     ClassCode,
     shown,
@@ -140,20 +142,22 @@ def decide(
     """
     if order.verb is Verb.CREATE:
         external_id = name_of(order.kind, pool.code, f"order/{order.key}")
-        effective, amounts = now + delay, dict(order.amounts)
+        effective, amounts = now + delay, Amount(order.amounts)
         failed = refused or _refuse_create(order, machines, pool, effective)
-        return Entry(order, now, effective, None if failed else external_id, {} if failed else amounts, failed)
+        return Entry(order, now, effective, None if failed else external_id, NOTHING if failed else amounts, failed)
     machine = next((one for one in machines if one.external_id == order.external_id), None)
     before = (one.effective for one in entries if one.external_id == order.external_id and not one.failed)
     effective = max([now + delay, *before])
     current = machine.at(effective) if machine else None
     if machine is None or current is None:
-        return Entry(order, now, now, order.external_id, {}, f"没有资源 {order.external_id}")
-    amounts = {**current.amounts, **order.amounts} if order.verb is Verb.RESIZE else dict(current.amounts)
+        return Entry(order, now, now, order.external_id, NOTHING, f"没有资源 {order.external_id}")
+    amounts = Amount(current.amounts)
+    if order.verb is Verb.RESIZE:
+        amounts |= order.amounts
     failed = refused or _refuse(order, machine, current, amounts)
     if not failed and order.verb is Verb.RESIZE:
         failed = _short(amounts, current.amounts, machines, pool, effective)
-    return Entry(order, now, effective, order.external_id, {} if failed else amounts, failed)
+    return Entry(order, now, effective, order.external_id, NOTHING if failed else amounts, failed)
 
 
 def _refuse_create(order: Order, machines: Sequence[Machine], pool: CityPool, at: int) -> str:
