@@ -290,4 +290,4 @@ def test_every_row_is_known_to_the_fold_and_every_query_is_one(address) -> None:
                 text = mappings.filled(query, by=exporter.by, match='job="x"', window="5m")
                 assert "$" not in text.replace('"$1"', ""), text
                 store.at(text, START)  # Prometheus itself refuses what is no PromQL
-    assert [one.name for one in EXPORTERS.values() if one.verified] == ["node"]
+    assert [one.name for one in EXPORTERS.values() if one.verified] == ["node", "libvirt"]

@@ -145,6 +145,7 @@ LIBVIRT = Exporter(
             )
         ),
     ),
+    verified=True,
 )
 
 VMWARE = Exporter(
