@@ -13,6 +13,7 @@ only programs write, ``Json``. ``None`` beside the type says that it may be left
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -168,6 +169,8 @@ def _sound(one: Field, value: Any) -> Any:
 def _text(value: Any) -> str:
     if isinstance(value, bool | int | float | list | dict):
         raise TypeError
+    if any(ord(one) < 32 and one not in "\r\n\t" for one in str(value)):
+        raise ValueError
     return str(value).strip()
 
 
@@ -180,7 +183,9 @@ def _whole(value: Any) -> int:
 def _number(value: Any) -> float:
     if isinstance(value, bool):
         raise TypeError
-    return float(value)
+    if not math.isfinite(found := float(value)):
+        raise ValueError
+    return found
 
 
 def _yes(value: Any) -> bool:

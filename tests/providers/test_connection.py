@@ -82,6 +82,8 @@ def test_options_are_kept_plain_and_read_typed(monkeypatch) -> None:
         ({"url": "x", "size": 1.5}, "options.bad", "size"),
         ({"url": "x", "size": 10}, "options.range", "size"),
         ({"url": ["x"]}, "options.bad", "url"),
+        ({"url": "x\0"}, "options.bad", "url"),
+        ({"url": "x", "share": "NaN"}, "options.bad", "share"),
         ({"url": "x", "exact": "maybe"}, "options.bad", "exact"),
         ({"url": "x", "colour": "blue"}, "options.choice", "colour"),
         ({"url": "x", "password": "hunter2"}, "secret.clear", "password"),
