@@ -211,23 +211,12 @@ def offer(
         if same != (pool_id, cls, amount, lender_id, borrower_id):
             raise reused(key)
         return earlier
-    if lender.id == borrower.id:
-        raise Invalid("loan.same", N_("出借方和借用方不能是同一单位"), field="borrower")
-    for party in (lender, borrower):
-        must_be_open(party, "borrower")
-    if amount <= 0:
-        raise Invalid("transfer.amount", N_("变动数量须为正整数"), field="amount")
-    if not 1 <= days <= MAX_DAYS:
-        raise Invalid("loan.days", N_("期限须在 1 至 %(most)s 天之间"), most=MAX_DAYS, field="days")
-    if not 0 <= guaranteed_days <= days:
-        raise Invalid("loan.guaranteed", N_("保证期不能超过期限"), field="guaranteed_days")
-    if not 0 <= notice_days <= days:
-        raise Invalid("loan.notice", N_("召回提前期不能超过期限"), field="notice_days")
+    _must_make_sense(lender, borrower, amount, days, guaranteed_days, notice_days)
     stated(reason)
     has = min(entries.balance(tx, Side(where.id, cls, Holder.GRANTED, lender.id)), own(tx, where.id, cls, lender.id))
     if has < amount:
         raise _short(lender, cls, has)
-    one = Loan(
+    offered = Loan(
         key=key,
         pool_id=where.id,
         kind=cls.kind,
@@ -245,18 +234,18 @@ def offer(
         offered_at=tx.now,
         generation=1,
     )
-    tx.add(one)
+    tx.add(offered)
     tx.flush()
     tx.audit(
         "loan.offer",
-        one.subject,
+        offered.subject,
         after={
             "lender": lender.id, "borrower": borrower.id, "pool": where.id, "class": str(cls), "amount": amount,
             "days": days, "guaranteed_days": guaranteed_days, "notice_days": notice_days,
         },
-        reason=one.reason,
+        reason=offered.reason,
     )  # fmt: skip
-    return one
+    return offered
 
 
 def accept(tx: Tx, one: Loan | int, *, generation: int) -> Loan:
@@ -358,6 +347,24 @@ def locked(tx: Tx, one: Loan | int, generation: int | None = None) -> Loan:
 
 
 # ----------------------------------------------------------------------------------------------------------- mechanism
+
+
+def _must_make_sense(
+    lender: Department, borrower: Department, amount: int, days: int, guaranteed_days: int, notice_days: int
+) -> None:
+    """Raise Invalid naming the term of an offer that makes no sense."""
+    if lender.id == borrower.id:
+        raise Invalid("loan.same", N_("出借方和借用方不能是同一单位"), field="borrower")
+    for party in (lender, borrower):
+        must_be_open(party, "borrower")
+    if amount <= 0:
+        raise Invalid("transfer.amount", N_("变动数量须为正整数"), field="amount")
+    if not 1 <= days <= MAX_DAYS:
+        raise Invalid("loan.days", N_("期限须在 1 至 %(most)s 天之间"), most=MAX_DAYS, field="days")
+    if not 0 <= guaranteed_days <= days:
+        raise Invalid("loan.guaranteed", N_("保证期不能超过期限"), field="guaranteed_days")
+    if not 0 <= notice_days <= days:
+        raise Invalid("loan.notice", N_("召回提前期不能超过期限"), field="notice_days")
 
 
 def _take_home(tx: Tx, one: Loan, wanted: int) -> int:
