@@ -18,6 +18,7 @@ _PAGES = {
     "record": ("records.show", "record_id"),
     "rating": ("ratings.show", "rating_id"),
     "resource": ("resources.show", "resource_id"),
+    "takeover": ("takeovers.show", "takeover_id"),
     "request": ("requests.show", "request_id"),
     "finding": ("findings.show", "finding_id"),
     "case": ("cases.show", "case_id"),

@@ -77,6 +77,7 @@ ACTIONS: dict[str, str] = {
     "order.retry": N_("重新发送工单"), "order.accept": N_("验收通过"), "order.deem_accepted": N_("视为验收通过"),
     "order.refuse": N_("验收不通过"), "order.cancel": N_("取消工单"), "order.reschedule": N_("改期"),
     "order.not_taken": N_("云平台未受理"), "order.answer_late": N_("取消或接办后云平台仍予执行"), "order.take_over": N_("改由人工交付"),
+    "owner.assign": N_("确定使用单位"),
     "person.enrol": N_("登记人员"), "person.grant": N_("授权"), "person.password": N_("修改密码"),
     "person.reset": N_("重置密码"), "person.email": N_("登记邮箱"), "mail.again": N_("重发邮件"), "person.unlock": N_("解除锁定"), "person.activate": N_("启用账号"),
     "person.deactivate": N_("停用账号"),

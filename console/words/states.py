@@ -58,6 +58,9 @@ STATES: dict[str, State] = {
     "listing_ended": State(N_("已核实消失"), "circle-check", "good"),
     "listing_kept": State(N_("清单有误"), "circle-x", "bad"),
     "listing_overtaken": State(N_("已被新清单取代"), "clock", "quiet"),
+    "takeover_proposed": State(N_("待另一人确认"), "hourglass", "wait"),
+    "takeover_booked": State(N_("已接管"), "circle-check", "good"),
+    "takeover_withdrawn": State(N_("已撤回"), "corner-down-left", "quiet"),
     "company_ended": State(N_("已终止"), "ban", "quiet"),
     # mails
     "mail_waiting": State(N_("待发送"), "hourglass", "wait"),

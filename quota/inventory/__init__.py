@@ -8,7 +8,7 @@ a reorganisation moves; ``bear``, ``write`` and ``seen`` what listings tell. Rea
 
 from __future__ import annotations
 
-from quota.inventory import engagements, takeovers
+from quota.inventory import engagements, owners, takeovers
 from quota.inventory import moves as _moves  # noqa: F401 - what of the inventory moves, registered
 from quota.inventory.adoption import Adopted, adopt
 from quota.inventory.observed import bear, change, gone, known, ordered_since, seen, write
@@ -53,6 +53,7 @@ __all__ = [
     "known",
     "names",
     "ordered_since",
+    "owners",
     "reassign",
     "resource",
     "seen",

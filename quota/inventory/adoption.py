@@ -6,9 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import (
-    select,
-)
+from sqlalchemy import ColumnElement, and_, select
 
 from quota import ledger
 from quota.actors import Role
@@ -60,11 +58,14 @@ def adopt(tx: Tx, pool: Pool) -> Adopted:
     )
 
 
+def without_basis() -> ColumnElement[bool]:
+    """What is there, and nobody approved."""
+    return and_(Resource.basis == "", Resource.gone_at.is_(None), Resource.state != ResourceState.DELETED.value)
+
+
 def unapproved(tx: Tx, *, department_id: int | None = None, pool_ids: Iterable[int] | None = None) -> list[Resource]:
     """What is there without a basis, by id: a department's or everybody's, in these pools or in all."""
-    query = select(Resource).where(
-        Resource.basis == "", Resource.gone_at.is_(None), Resource.state != ResourceState.DELETED.value
-    )
+    query = select(Resource).where(without_basis())
     if department_id is not None:
         query = query.where(Resource.department_id == department_id)
     if pool_ids is not None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, Text, UniqueConstraint, select
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, String, Text, UniqueConstraint, and_, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota import ledger
@@ -21,7 +21,7 @@ from quota.actors import Role
 from quota.base import Base
 from quota.directory import Department, Pool, departments
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState, reused, stated
-from quota.inventory.adoption import book, unapproved
+from quota.inventory.adoption import book, unapproved, without_basis
 from quota.inventory.resources import Resource
 from quota.ledger import Holder, Side
 from quota.units import Amount, Arch, Commodity
@@ -84,6 +84,10 @@ class Takeover(Base):
     def subject(self) -> str:
         return f"takeover:{self.id}"
 
+    def approved(self) -> Amount:
+        """What it books in all."""
+        return Amount.total(Amount.from_json(told) for _resource_id, told in self.rows)
+
 
 @dataclass(frozen=True, slots=True)
 class Short:
@@ -105,6 +109,11 @@ class Preview:
     short: Sequence[Short]
     shapeless: Sequence[Resource]
     signatures: int
+
+
+def waiting() -> ColumnElement[bool]:
+    """What a department's takeover could take."""
+    return and_(without_basis(), Resource.department_id.is_not(None))
 
 
 def preview(

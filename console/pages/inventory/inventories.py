@@ -274,11 +274,3 @@ def _listed(look: Look) -> Standing:
     there = select(Listing.id).where(Listing.pool_id == Pool.id).exists()
     pools_, done_ = look.tx.scalar(every) or 0, look.tx.scalar(every.where(there)) or 0
     return Standing(0 < pools_ == done_, done_, pools_)
-
-
-@checklist.step("takeover", N_("接管存量"), N_("清单里已在运行的资源都有了审批依据。"), Role.SUPERVISOR,
-                endpoint="inventories.drift", order=160)  # fmt: skip
-def _taken_over(look: Look) -> Standing:
-    living = select(func.count(Resource.id)).where(Resource.gone_at.is_(None))
-    every, done_ = look.tx.scalar(living) or 0, look.tx.scalar(living.where(Resource.basis != "")) or 0
-    return Standing(0 < every == done_, done_, every)

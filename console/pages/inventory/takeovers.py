@@ -1,0 +1,308 @@
+"""Takeovers (接管存量): what ran before anybody asked, department by department; and what nobody owns yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from sqlalchemy import func, select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
+from wtforms import HiddenField, SelectField, SelectMultipleField, StringField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired, Length
+
+from console import frame, links
+from console.access import STEWARDS, allow
+from console.book import actor, reading, transaction
+from console.forms import answer, done
+from console.founding import Look, Standing, checklist
+from console.lists import Column, Filter, listing
+from console.security import row_or
+from console.words import _, amount, amounts, kind_label, lazy, sentence
+from quota import inventory
+from quota.actors import Actor, Role
+from quota.db import Tx
+from quota.directory import Department
+from quota.errors import N_, Conflict, Invalid, OverCapacity, Refused, WrongState
+from quota.inventory import Resource, owners, takeovers
+from quota.seals import sm3
+from quota.units import Amount
+
+blueprint = Blueprint("takeovers", __name__, url_prefix="/takeovers")
+frame.page("resources", "takeovers.index", N_("接管存量"), order=15)
+
+Takeover = takeovers.Takeover
+
+SHOWN = 200
+"""Resources of a takeover that its pages show, and of which some may be left out; the rest is taken over with them."""
+
+COLUMNS = [
+    Column("document", N_("依据"), lambda t: t.document, sort=Takeover.document, title=True,
+           href=lambda t: url_for("takeovers.show", takeover_id=t.id)),
+    Column("department", N_("使用单位"), lambda t: t.department.name, href=links.department(lambda t: t.department_id)),
+    Column("resources", N_("资源数"), lambda t: len(t.rows), number=True),
+    Column("state", N_("状态"), lambda t: f"takeover_{t.state}", sort=Takeover.state, state=True),
+    Column("proposed_by", N_("提出人"), lambda t: t.proposed_by),
+    Column("proposed_at", N_("提出时间"), lambda t: t.proposed_at, sort=Takeover.proposed_at),
+]  # fmt: skip
+
+OWNERLESS = [
+    Column("name", N_("资源"), lambda r: r.called, sort=Resource.name, title=True,
+           href=lambda r: url_for("resources.show", resource_id=r.id)),
+    Column("pool", N_("资源池"), lambda r: r.pool.name, href=links.pool(lambda r: r.pool_id)),
+    Column("has", N_("云上"), lambda r: amounts(r.has())),
+    Column("tags", N_("标签"), lambda r: _("、").join(_tags(r)) or None),
+    Column("suggested", N_("可能属于"), lambda r: _suggested(r)),
+    Column("seen", N_("最近见到"), lambda r: r.last_seen_at, sort=Resource.last_seen_at, minor=True),
+]  # fmt: skip
+OWNERLESS_FILTERS = [
+    Filter("q", N_("名称或编号"), lambda q, v: q.where(frame.matching(v, Resource.name, Resource.external_id))),
+]
+
+
+class TakeoverForm(FlaskForm):  # type: ignore[misc]
+    pools = SelectMultipleField(lazy("资源池"), coerce=int, choices=[])
+    document = StringField(
+        lazy("依据的文件"), [InputRequired(lazy("请写明接管所依据的文件")), Length(max=takeovers.LONGEST_DOCUMENT)],
+        description=lazy("文号和名称，例如“市数据局〔2026〕12号 关于接管存量云资源的通知”"),
+    )  # fmt: skip
+    key = HiddenField()
+    shown = HiddenField()
+
+
+class OwnerForm(FlaskForm):  # type: ignore[misc]
+    department = SelectField(lazy("归入使用单位"), coerce=int, choices=[])
+    reason = StringField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=500)])
+
+
+@blueprint.get("/")
+@allow(*STEWARDS)
+def index() -> str | Response:
+    """What is left to take over, by department, and the takeovers that there were."""
+    tx = reading()
+    query = select(Takeover).options(joinedload(Takeover.department))
+    found = listing(tx, query, COLUMNS, key=Takeover.id, sort="-proposed_at")
+    return found.exported("takeovers") or render_template(
+        "takeovers/index.html", takeovers=found, left=_left(tx), ownerless=_ownerless(tx), address=links.address
+    )
+
+
+@blueprint.route("/new/<int:department_id>", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR)
+def propose(department_id: int) -> str | Response | tuple[str, int]:
+    """What would be booked for the department, and what stands in the way; then the takeover, or its first signature."""
+    tx = reading()
+    everything = takeovers.preview(tx, department_id)
+    pools = {one.pool_id: one.pool.name for one in everything.resources}
+    form = TakeoverForm(data={"key": uuid4().hex, "pools": list(pools)})
+    form.pools.choices = [SelectChoice(str(pool_id), name) for pool_id, name in pools.items()]
+
+    def page() -> str:
+        chosen = [pool_id for pool_id in form.pools.data or [] if pool_id in pools]
+        seen = takeovers.preview(tx, department_id, pool_ids=chosen)
+        form.shown.data = _digest(seen)
+        return render_template(
+            "takeovers/propose.html",
+            form=form,
+            seen=seen,
+            shown=seen.resources[:SHOWN],
+            left_out=_left_out(),
+            totals=_totals(seen),
+            address=links.address,
+            short=[
+                (
+                    one.pool.name,
+                    kind_label(one.commodity),
+                    amount(one.need, one.commodity),
+                    amount(one.have, one.commodity),
+                )
+                for one in seen.short
+            ],
+        )
+
+    def act() -> str | Response:
+        if request.form.get("step") != "propose":
+            return page()
+        with transaction() as writing:
+            seen = takeovers.preview(writing, department_id, pool_ids=form.pools.data)
+            if _digest(seen) != form.shown.data:
+                raise Conflict("takeover.moved", N_("待接管的资源在此期间有变化，请核对后重新提交"))
+            without = set(_left_out())
+            chosen = [one.id for one in seen.resources if one.id not in without]
+            made = takeovers.propose(
+                writing, department_id, form.document.data, chosen, key=f"form:{(form.key.data or '')[:64]}"
+            )
+            booked = made.state == takeovers.TakeoverState.BOOKED
+        said = _("已接管 %(n)s 个资源", n=len(made.rows)) if booked else _("已提出，数量较大，待另一人确认")
+        return done(said, "takeovers.show", takeover_id=made.id)
+
+    return answer(form, act, page, Invalid, Conflict, OverCapacity, WrongState)
+
+
+@blueprint.get("/<int:takeover_id>")
+@allow(*STEWARDS)
+def show(takeover_id: int) -> str:
+    tx = reading()
+    takeover = takeovers.takeover(tx, takeover_id)
+    first = [resource_id for resource_id, _amounts in takeover.rows[:SHOWN]]
+    query = select(Resource).where(Resource.id.in_(first)).options(joinedload(Resource.pool)).order_by(Resource.id)
+    return render_template(
+        "takeovers/show.html",
+        takeover=takeover,
+        resources=list(tx.scalars(query)),
+        booked=amounts(takeover.approved()),
+        may_decide=takeover.state == takeovers.TakeoverState.PROPOSED
+        and actor().role in (Role.SUPERVISOR, Role.AUTHORITY),
+        own=takeover.proposed_by == actor().login,
+        address=links.address,
+    )
+
+
+@blueprint.post("/<int:takeover_id>/decide")
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+def decide(takeover_id: int) -> Response:
+    """The second signature, or the withdrawal."""
+    generation = row_or(request.form.get("generation"), 0)
+    try:
+        with transaction() as tx:
+            if request.form.get("decision") == "confirm":
+                taken = takeovers.confirm(tx, takeover_id, generation)
+                said = _("已接管 %(n)s 个资源", n=len(taken.rows))
+            else:
+                takeovers.withdraw(tx, takeover_id, generation, request.form.get("reason", ""))
+                said = _("已撤回，没有登记任何资源")
+    except (Invalid, OverCapacity) as refused:
+        flash(sentence(refused.message, refused.params), "error")
+        return redirect(url_for("takeovers.show", takeover_id=takeover_id))
+    return done(said, "takeovers.show", takeover_id=takeover_id)
+
+
+@blueprint.route("/ownerless", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR)
+def ownerless() -> str | Response | tuple[str, int]:
+    """What no department owns, each with whose it seems to be; what is ticked goes to one department."""
+    tx = reading()
+    query = select(Resource).where(owners.ownerless()).options(joinedload(Resource.pool))
+    found = listing(tx, query, OWNERLESS, key=Resource.id, filters=OWNERLESS_FILTERS, sort="name")
+    g.suggested = owners.suggest(tx, found.rows)
+    exported = found.exported("ownerless")
+    if exported:
+        return exported
+    form = OwnerForm()
+    open_ones = tx.execute(
+        select(Department.id, Department.name).where(Department.active).order_by(Department.code)
+    )  # fmt: skip
+    form.department.choices = [
+        SelectChoice("0", _("按各自的建议")), *(SelectChoice(str(id_), name) for id_, name in open_ones)
+    ]  # fmt: skip
+    ticked = _rows("id")
+
+    def act() -> Response:
+        with transaction() as writing:
+            count = sum(
+                owners.assign(writing, ids, department_id, form.reason.data)
+                for department_id, ids in _by_department(writing, ticked, form.department.data).items()
+            )
+        return done(_("%(n)s 个资源已归入使用单位", n=count), "takeovers.ownerless")
+
+    def page() -> str:
+        return render_template("takeovers/ownerless.html", rows=found, form=form, suggested=bool(g.suggested))
+
+    return answer(form, act, page, Refused)
+
+
+def _by_department(tx: Tx, ticked: Sequence[int], department_id: int) -> Mapping[int, Sequence[int]]:
+    """What goes where: all to the department that was chosen, or each where it is suggested. Raises Invalid where nothing
+    is ticked, or nothing is suggested for one that is."""
+    if not ticked:
+        raise Invalid("owner.nothing", N_("请选择资源"))
+    if department_id:
+        return {department_id: ticked}
+    resources = [inventory.resource(tx, resource_id) for resource_id in ticked]
+    suggested = owners.suggest(tx, resources)
+    found: dict[int, list[int]] = {}
+    for one in resources:
+        if one.id not in suggested:
+            raise Invalid(
+                "owner.unsuggested", N_("资源 %(name)s 没有建议，请选择使用单位"), name=one.called, field="department"
+            )
+        found.setdefault(suggested[one.id].department.id, []).append(one.id)
+    return found
+
+
+def _suggested(resource: Resource) -> str | None:
+    found = g.get("suggested", {}).get(resource.id)
+    return _("%(department)s（“%(word)s”）", department=found.department.name, word=found.word) if found else None
+
+
+def _tags(resource: Resource) -> list[str]:
+    told = [code for code in (resource.department_code, resource.system_code) if code]
+    return [*told, *(f"{name}={value}" for name, value in sorted(resource.tags.items()))]
+
+
+def _left_out() -> list[int]:
+    """Resources shown whose tick was taken out."""
+    return sorted({*_rows("seen")} - {*_rows("id")})
+
+
+def _rows(field: str) -> list[int]:
+    """The numbers of rows that a form sends under one name; what is no number is none of them."""
+    return [found for text in request.form.getlist(field) if (found := row_or(text, 0))]
+
+
+def _digest(seen: takeovers.Preview) -> str:
+    """What a preview shows, in short: the same as long as the same resources are as large as they were."""
+    said = ";".join(f"{one.id}:{sorted(one.amounts.items())}" for one in seen.resources)
+    return sm3(said.encode()).hex()
+
+
+def _totals(seen: takeovers.Preview) -> list[tuple[str, str]]:
+    """(pool, what would be booked in it)."""
+    found: dict[str, list[Amount]] = {}
+    for one in seen.resources:
+        found.setdefault(one.pool.name, []).append(one.has())
+    return [(name, amounts(Amount.total(many))) for name, many in found.items()]
+
+
+def _left(tx: Tx) -> list[Any]:
+    """(department id, its name, how many of its resources nobody approved), most first."""
+    count = func.count(Resource.id)
+    return list(
+        tx.execute(
+            select(Department.id, Department.name, count)
+            .join(Resource, Resource.department_id == Department.id)
+            .where(takeovers.waiting())
+            .group_by(Department.id, Department.name)
+            .order_by(count.desc(), Department.id)
+        )
+    )
+
+
+def _ownerless(tx: Tx) -> int:
+    return tx.scalar(select(func.count(Resource.id)).where(owners.ownerless())) or 0
+
+
+@frame.home_block(Role.SUPERVISOR, Role.AUTHORITY, order=45)
+def _proposed(tx: Tx, who: Actor) -> str | None:
+    """Takeovers that wait for this person's signature; nothing where there is none."""
+    query = (
+        select(Takeover)
+        .where(Takeover.state == takeovers.TakeoverState.PROPOSED.value, Takeover.proposed_by != who.login)
+        .options(joinedload(Takeover.department))
+        .order_by(Takeover.id)
+        .limit(10)
+    )
+    found = list(tx.scalars(query))
+    return render_template("takeovers/_home.html", rows=found) if found else None
+
+
+@checklist.step("takeover", N_("接管存量"), N_("清单里已在运行的资源都有了审批依据。"), Role.SUPERVISOR,
+                endpoint="takeovers.index", order=160)  # fmt: skip
+def _taken_over(look: Look) -> Standing:
+    living = select(func.count(Resource.id)).where(Resource.gone_at.is_(None))
+    every, done_ = look.tx.scalar(living) or 0, look.tx.scalar(living.where(Resource.basis != "")) or 0
+    return Standing(0 < every == done_, done_, every)

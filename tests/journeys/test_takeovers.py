@@ -1,0 +1,152 @@
+"""Taking over what runs, over HTTP: a sheet of a pool nobody has approved, whose machines are whose, and one act a department."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from console.pages.inventory import takeovers as pages
+from quota import inventory, ledger
+from quota.actors import Role
+from quota.actors import steward as system
+from quota.directory import Pool
+from quota.directory.departments import Department
+from quota.units import VCPU, Arch, Commodity
+from tests.console.test_house import check_page
+from tests.journeys.test_providers import looked_at, pool, upload  # noqa: F401 - a pool that nobody's program acts on
+
+HEAD = "资源编号,名称,类型,核数,内存(GB),使用单位\n"
+PAPER = "市数据局〔2026〕12号 关于接管存量云资源的通知"
+
+
+def listed(steward, pool: int, rows: str, at: str = "2026-06-01T09:30") -> None:  # noqa: F811
+    body = {"pool": pool, "as_of": at}
+    assert (
+        looked_at(steward, upload(steward, "/inventories/new", HEAD + rows, "inv.csv", **body), **body).status_code
+        == 302
+    )
+
+
+def form_of(page: str) -> dict[str, Any]:
+    """What the page's form would send as it stands."""
+    hidden = dict(re.findall(r'<input[^>]*type="hidden"[^>]*name="(key|shown)"[^>]*value="([^"]*)"', page))
+    hidden |= dict(re.findall(r'<input[^>]*name="(key|shown)"[^>]*type="hidden"[^>]*value="([^"]*)"', page))
+    return {
+        **hidden,
+        "pools": re.findall(r'<option selected value="(\d+)"', page),
+        "seen": re.findall(r'name="seen" value="(\d+)"', page),
+        "id": re.findall(r'name="id" value="(\d+)"', page),
+    }
+
+
+@pytest.fixture
+def bureau(house) -> int:
+    with house.reading() as tx:
+        return tx.scalars(select(Department.id).where(Department.code == "A01")).one()
+
+
+def used(house, pool: int, department_id: int) -> int:  # noqa: F811
+    with house.reading() as tx:
+        return ledger.balance(
+            tx, ledger.Side(pool, Commodity(VCPU, Arch.AARCH64), ledger.Holder.USED, department_id)
+        )  # fmt: skip
+
+
+def test_a_department_is_taken_over_and_what_is_left_out_stays(client_of, house, pool, bureau) -> None:  # noqa: F811
+    steward = client_of(Role.SUPERVISOR)
+    listed(steward, pool, "vm-1,web,云主机,4,8,A01\nvm-2,db,云主机,8,16,A01\nvm-3,old,云主机,2,4,A01\n")
+    left = steward.get("/takeovers/").text
+    check_page("/takeovers/", left)
+    assert f"/takeovers/new/{bureau}" in left
+    page = steward.get(f"/takeovers/new/{bureau}")
+    check_page(page.request.path, page.text)
+    body = form_of(page.text)
+    assert len(body["id"]) == 3
+    assert steward.send(f"/takeovers/new/{bureau}", {**body, "step": "propose"}).status_code == 422, (
+        "it rests on nothing"
+    )
+    assert used(house, pool, bureau) == 0
+    body |= {"document": PAPER, "step": "propose", "id": body["id"][:2]}
+    done = steward.send(f"/takeovers/new/{bureau}", body)
+    assert done.status_code == 302
+    assert used(house, pool, bureau) == 12
+    shown = steward.get(done.location).text
+    check_page(done.location, shown)
+    assert PAPER in shown
+    assert "已接管" in shown
+    again = steward.get(f"/takeovers/new/{bureau}").text
+    assert "old" in again
+    assert "web" not in again
+    assert steward.send(f"/takeovers/new/{bureau}", body).status_code == 422, "what it shows has been taken over"
+    assert used(house, pool, bureau) == 12
+    assert client_of(Role.AUTHORITY).get(f"/takeovers/new/{bureau}").status_code == 403
+    assert client_of(Role.TENANT).get("/takeovers/").status_code == 403
+
+
+def test_much_at_once_waits_for_another_person(client_of, house, pool, bureau) -> None:  # noqa: F811
+    steward, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
+    with house.transaction(system()) as tx:
+        ledger.capacities.equip(tx, tx.get_one(Pool, pool), VCPU, 300, key="more")
+    listed(steward, pool, "".join(f"vm-{n},m{n},云主机,1,1,A01\n" for n in range(60)))
+    body = form_of(steward.get(f"/takeovers/new/{bureau}").text) | {"document": PAPER, "step": "propose"}
+    where = steward.send(f"/takeovers/new/{bureau}", body).location
+    assert used(house, pool, bureau) == 0
+    assert "以外的另一人" in steward.get(where).text
+    assert "待确认的接管" in chief.get("/").text
+    assert steward.send(f"{where}/decide", {"generation": "1", "decision": "confirm"}).status_code == 403
+    assert used(house, pool, bureau) == 0
+    without = chief.send(f"{where}/decide", {"generation": "1", "decision": "withdraw"})
+    assert "理由" in chief.get(without.location).text
+    assert chief.send(f"{where}/decide", {"generation": "1", "decision": "confirm"}).status_code == 302
+    assert used(house, pool, bureau) == 60
+    assert chief.send(f"{where}/decide", {"generation": "1", "decision": "confirm"}).status_code == 409
+
+
+def test_a_pool_that_is_too_small_says_by_how_much(client_of, house, pool, bureau) -> None:  # noqa: F811
+    steward = client_of(Role.SUPERVISOR)
+    listed(steward, pool, "".join(f"vm-{n},m{n},云主机,16,8,A01\n" for n in range(4)))
+    page = steward.get(f"/takeovers/new/{bureau}").text
+    assert "容量不足" in page
+    body = form_of(page) | {"document": PAPER, "step": "propose"}
+    assert steward.send(f"/takeovers/new/{bureau}", body).status_code == 422
+    assert used(house, pool, bureau) == 0
+
+
+def test_what_nobody_owns_goes_where_its_name_says(client_of, house, pool, bureau) -> None:  # noqa: F811
+    steward = client_of(Role.SUPERVISOR)
+    listed(steward, pool, "vm-1,a01-web,云主机,4,8,\nvm-2,mystery,云主机,8,16,\n")
+    page = steward.get("/takeovers/ownerless").text
+    check_page("/takeovers/ownerless", page)
+    assert "“a01”" in page
+    ids = re.findall(r'name="id" value="(\d+)"', page)
+    assert len(ids) == 2
+    told = {"reason": "按名称核对", "department": "0"}
+    assert steward.send("/takeovers/ownerless", told).status_code == 422, "nothing is ticked"
+    assert "没有建议" in steward.send("/takeovers/ownerless", {**told, "id": ids}).text
+    with house.reading() as tx:
+        named = {one.id: one.name for one in tx.scalars(select(inventory.Resource))}
+    web = next(number for number in ids if named[int(number)] == "a01-web")
+    other = next(number for number in ids if number != web)
+    assert steward.send("/takeovers/ownerless", {**told, "id": [web]}).status_code == 302
+    assert steward.send("/takeovers/ownerless", {**told, "id": [web]}).status_code == 422, "it has an owner by now"
+    assert steward.send("/takeovers/ownerless", {**told, "department": str(bureau), "id": [other]}).status_code == 302
+    with house.reading() as tx:
+        assert {one.department_id for one in tx.scalars(select(inventory.Resource))} == {bureau}
+    assert "每个资源都有使用单位" in steward.get("/takeovers/ownerless").text
+    assert f"/takeovers/new/{bureau}" in steward.get("/takeovers/").text
+
+
+def test_only_so_many_are_shown_and_all_are_taken(client_of, house, pool, bureau, monkeypatch) -> None:  # noqa: F811
+    monkeypatch.setattr(pages, "SHOWN", 5)
+    steward = client_of(Role.SUPERVISOR)
+    listed(steward, pool, "".join(f"vm-{n},m{n},云主机,1,1,A01\n" for n in range(12)))
+    page = steward.get(f"/takeovers/new/{bureau}").text
+    body = form_of(page) | {"document": PAPER, "step": "propose"}
+    assert len(body["id"]) == 5
+    assert "其余 7 个一并接管" in page
+    body["id"] = body["id"][1:]
+    assert steward.send(f"/takeovers/new/{bureau}", body).status_code == 302
+    assert used(house, pool, bureau) == 11
