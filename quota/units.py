@@ -171,7 +171,7 @@ class Commodity:
 
 
 Shown = NewType("Shown", float)
-"""A figure in the unit that people read (GB of memory), whole where it can be. Never booked: ``base`` makes it so."""
+"""A figure in the unit that people read (GB of memory), whole where it can be; never what is booked."""
 
 
 class Amount(Mapping[ClassCode, int]):
