@@ -68,15 +68,18 @@ GROWING = {
     "systems.index": "a choice of all departments",
     "systems.register": "a choice of all departments",
     "systems.show": "utilisation is summed by pool and department",
+    "takeovers.ownerless": "a choice of all departments; owners are suggested by the names of all of them and their systems",
 }
 """Pages that grow with the city, and by what."""
 
 SORTED = {
     "bills.index": "short: the newest revision of a month and pool",
     "cases.groups": "groups are summed before they are put in order",
+    "classes.index": "short",
     "companies.index": "short",
     "compatibility.index": "short",
     "disputes.index": "an amount may be unknown, and PostgreSQL has an index for that one way only",
+    "feeds.index": "short",
     "inventories.drift": "chosen outside of the database",
     "judged_departments.index": "judged outside of the database",
     "judged_systems.index": "judged outside of the database",
@@ -88,6 +91,8 @@ SORTED = {
     "sources.index": "short",
     "statements.index": "groups are summed before they are put in order",
     "statements.lines": "a cost may be unknown, and PostgreSQL has an index for that one way only",
+    "takeovers.index": "short: one an act",
+    "takeovers.ownerless": "what lacks a department, which is little once a city was taken over",
     "tariffs.index": "short",
 }
 """Lists that put all that they could show in order before they show a page, and why no index serves them."""
@@ -100,6 +105,13 @@ UNREACHED = {
     "authorisations.revoke": "behind a list",
     "cases.certificate": "of a case that has ended",
     "companies.resume": "of a company that has ended",
+    "classes.end": "of a class that the city added",
+    "companies.resume": "of a company that has ended",
+    "feeds.again": "of a feed, of which the demo city has none",
+    "feeds.connect": "of a feed, of which the demo city has none",
+    "feeds.names": "of a feed, of which the demo city has none",
+    "feeds.show": "of a feed, of which the demo city has none",
+    "feeds.trial": "of a feed, of which the demo city has none",
     "incidents.settle": "a step of an incident",
     "loans.show": "of a loan",
     "policies.drafted": "of a draft",
@@ -112,6 +124,8 @@ UNREACHED = {
     "scorecards.rule": "of a scorecard that is contested, where it is not the first of its list",
     "sources.show": "of a source that pushes",
     "statements.differences": "of two revisions",
+    "takeovers.propose": "of a department some of whose machines nobody approved",
+    "takeovers.show": "of a takeover, of which the demo city has none",
     "verifications.show": "of a verification",
 }
 """Pages that no link of the demo city may lead to on the day it is founded, and why."""

@@ -36,7 +36,9 @@ def content(value: Any, within: tuple[int, ...] = ()) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(content(one, inner) for one in value) + "]"
     if dataclasses.is_dataclass(value):
-        return f"{type(value).__name__}{content(vars(value) if hasattr(value, '__dict__') else repr(value), inner)}"
+        # By its fields: a slotted one has nothing else, and its repr tells where the functions in it lie.
+        told = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+        return f"{type(value).__name__}{content(told, inner)}"
     if type(value).__repr__ is object.__repr__:
         return f"{type(value).__name__}{content(getattr(value, '__dict__', {}), inner)}"
     return repr(value)
