@@ -106,7 +106,6 @@ UNREACHED = {
     "cases.certificate": "of a case that has ended",
     "companies.resume": "of a company that has ended",
     "classes.end": "of a class that the city added",
-    "companies.resume": "of a company that has ended",
     "feeds.again": "of a feed, of which the demo city has none",
     "feeds.connect": "of a feed, of which the demo city has none",
     "feeds.names": "of a feed, of which the demo city has none",
