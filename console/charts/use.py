@@ -70,7 +70,7 @@ DRAWN: Mapping[ServiceKind, tuple[Drawn, ...]] = {
 
 
 def use_charts(
-    one: Resource,
+    resource: Resource,
     start: datetime,
     end: datetime,
     *,
@@ -84,21 +84,22 @@ def use_charts(
     of a judgement; their thresholds are drawn in the chart that they belong to.
     """
     charts = [
-        _chart(each, one, start, end, had, target, reasons) for each in DRAWN.get(ServiceKind(one.kind), (MACHINE,))
+        _chart(each, resource, start, end, had, target, reasons)
+        for each in DRAWN.get(ServiceKind(resource.kind), (MACHINE,))
     ]
     return [each for each in charts if each.has_data] or charts[:1]
 
 
 def _chart(
     drawn: Drawn,
-    one: Resource,
+    resource: Resource,
     start: datetime,
     end: datetime,
     had: Amount | None,
     target: Amount | None,
     reasons: Sequence[Mapping[str, Any]],
 ) -> Chart:
-    found = lake().hours(one.id, start, end, tuple(drawn.lines))
+    found = lake().hours(resource.id, start, end, tuple(drawn.lines))
     instants = [datetime.fromtimestamp(int(ts), end.tzinfo) for ts in found.ts]
     series = [
         Series(_(label), np.round(found.values[metric] * drawn.scale, 3).tolist())
@@ -109,7 +110,7 @@ def _chart(
         if kind is not None and before and after is not None and after != before:
             name = _("目标规格(%(what)s)", what=_(label))
             series.append(Series(name, [round(100 * after / before, 1)] * len(instants), role="capacity"))
-    bought = one.has().get(BANDWIDTH) if drawn is TRAFFIC else None
+    bought = resource.has().get(BANDWIDTH) if drawn is TRAFFIC else None
     if bought:
         series.append(Series(_("购买的带宽"), [float(bought)] * len(instants), role="capacity"))
     return Chart(

@@ -72,10 +72,10 @@ def sizing(name: str) -> str:
     return _("%(method)s:%(figures)s", method=label, figures=_("、").join(told)) if told else label
 
 
-def threshold(one: Condition) -> str:
+def threshold(condition: Condition) -> str:
     """«CPU P95 < 5%»."""
-    about = figure(one.figure)
-    return f"{_(about.label)} {SIGNS.get(one.op, one.op)} {about.shown(one.threshold):g}{about.unit}"
+    about = figure(condition.figure)
+    return f"{_(about.label)} {SIGNS.get(condition.op, condition.op)} {about.shown(condition.threshold):g}{about.unit}"
 
 
 def rule(one: Rule) -> tuple[str, str]:
@@ -88,26 +88,26 @@ def rule(one: Rule) -> tuple[str, str]:
     return _(LABELS[one.verdict]), _(";").join(parts)
 
 
-def kinds(one: Rule) -> str:
+def kinds(rule: Rule) -> str:
     """The kinds of resources that a rule is about."""
     from console.words.services import KINDS
 
-    return _("、").join(_(KINDS.get(each, each)) for each in one.kinds)
+    return _("、").join(_(KINDS.get(each, each)) for each in rule.kinds)
 
 
-def about(one: Section, names: Mapping[str, str]) -> str:
+def about(section: Section, names: Mapping[str, str]) -> str:
     """Whom a section is about; ``names``: code → name of pools and departments."""
     parts = []
-    if one.pools:
-        parts.append(_("资源池:%(names)s", names=_("、").join(names.get(each, each) for each in one.pools)))
-    if one.departments:
-        parts.append(_("单位:%(names)s", names=_("、").join(names.get(each, each) for each in one.departments)))
-    if one.levels:
-        parts.append(_("等保级别:%(names)s", names=_("、").join(map(str, one.levels))))
-    if one.kinds:
+    if section.pools:
+        parts.append(_("资源池:%(names)s", names=_("、").join(names.get(each, each) for each in section.pools)))
+    if section.departments:
+        parts.append(_("单位:%(names)s", names=_("、").join(names.get(each, each) for each in section.departments)))
+    if section.levels:
+        parts.append(_("等保级别:%(names)s", names=_("、").join(map(str, section.levels))))
+    if section.kinds:
         from console.words.services import KINDS
 
-        parts.append(_("类别:%(names)s", names=_("、").join(_(KINDS.get(each, each)) for each in one.kinds)))
+        parts.append(_("类别:%(names)s", names=_("、").join(_(KINDS.get(each, each)) for each in section.kinds)))
     return _(";").join(parts)
 
 
@@ -173,12 +173,12 @@ def _whole(one: Rule) -> str:
     )
 
 
-def _section(one: Section, names: Mapping[str, str]) -> str:
-    told = [about(one, names)]
-    if one.sizing:
-        told.append(sizing(one.sizing))
-    if one.rules:
-        told.append(_("另有%(count)s条规则", count=len(one.rules)))
+def _section(section: Section, names: Mapping[str, str]) -> str:
+    told = [about(section, names)]
+    if section.sizing:
+        told.append(sizing(section.sizing))
+    if section.rules:
+        told.append(_("另有%(count)s条规则", count=len(section.rules)))
     return _(";").join(told)
 
 

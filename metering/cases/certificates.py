@@ -53,14 +53,14 @@ class Certificate(Base):
 append_only(Certificate.__table__)  # type: ignore[arg-type]
 
 
-def certify(tx: Tx, one: Case, charged_until: datetime) -> Certificate:
+def certify(tx: Tx, case: Case, charged_until: datetime) -> Certificate:
     """The certificate of a case, written once; the same case again returns it."""
-    earlier = of_case(tx, one)
+    earlier = of_case(tx, case)
     if earlier is not None:
         return earlier
-    figures = plain(_figures(tx, one, charged_until))
+    figures = plain(_figures(tx, case, charged_until))
     row = Certificate(
-        case_id=one.id,
+        case_id=case.id,
         issued_at=tx.now,
         charged_until=charged_until,
         figures=figures,
@@ -68,7 +68,7 @@ def certify(tx: Tx, one: Case, charged_until: datetime) -> Certificate:
     )
     tx.add(row)
     tx.flush()
-    tx.audit("certificate.issue", one.subject, after={"number": row.number, "fingerprint": row.fingerprint})
+    tx.audit("certificate.issue", case.subject, after={"number": row.number, "fingerprint": row.fingerprint})
     return row
 
 
@@ -82,9 +82,9 @@ def check(tx: Tx) -> Iterator[str]:
     yield from said
 
 
-def of_case(tx: Tx, one: Case) -> Certificate | None:
+def of_case(tx: Tx, case: Case) -> Certificate | None:
     """The certificate of a case, where it has one."""
-    return tx.scalar(select(Certificate).where(Certificate.case_id == one.id))
+    return tx.scalar(select(Certificate).where(Certificate.case_id == case.id))
 
 
 def certificate(tx: Tx, certificate_id: int) -> Certificate:
@@ -99,38 +99,40 @@ def certificate(tx: Tx, certificate_id: int) -> Certificate:
     return found
 
 
-def _figures(tx: Tx, one: Case, charged_until: datetime) -> dict[str, Any]:
+def _figures(tx: Tx, case: Case, charged_until: datetime) -> dict[str, Any]:
     """The whole story: what there was, why, who was heard, who signed, what was done when, what came back."""
-    ordered = tx.scalars(select(WorkOrder).where(WorkOrder.case_id == one.id).order_by(WorkOrder.id)).all()
-    moved = tx.scalars(select(Transfer).where(Transfer.subject == one.subject).order_by(Transfer.id)).all()
+    ordered = tx.scalars(select(WorkOrder).where(WorkOrder.case_id == case.id).order_by(WorkOrder.id)).all()
+    moved = tx.scalars(select(Transfer).where(Transfer.subject == case.subject).order_by(Transfer.id)).all()
     return {
-        "case": one.number,
-        "kind": one.kind,
-        "department": one.department.name,
-        "system": one.system.name if one.system else None,
-        "pool": one.pool.name,
-        "resource": {"id": one.resource.external_id, "name": one.resource.name, "kind": one.resource.kind},
-        "policy": {"name": one.policy_version.name, "version": one.policy_version.version},
-        "found": _judgement(one.finding),
-        "judged_again": _judgement(one.fresh_finding) if one.fresh_finding else None,
-        "before": one.shape,
-        "after": one.target or {},
-        "freed": one.freed,
-        "opened_at": one.opened_at,
-        "reviewed_by": one.reviewed_by,
-        "notice": {"number": one.notice.number, "by": one.notice.issued_by, "at": one.notice.issued_at}
-        if one.notice
+        "case": case.number,
+        "kind": case.kind,
+        "department": case.department.name,
+        "system": case.system.name if case.system else None,
+        "pool": case.pool.name,
+        "resource": {"id": case.resource.external_id, "name": case.resource.name, "kind": case.resource.kind},
+        "policy": {"name": case.policy_version.name, "version": case.policy_version.version},
+        "found": _judgement(case.finding),
+        "judged_again": _judgement(case.fresh_finding) if case.fresh_finding else None,
+        "before": case.shape,
+        "after": case.target or {},
+        "freed": case.freed,
+        "opened_at": case.opened_at,
+        "reviewed_by": case.reviewed_by,
+        "notice": {"number": case.notice.number, "by": case.notice.issued_by, "at": case.notice.issued_at}
+        if case.notice
         else None,
-        "consent": one.consent,
-        "replies": [{"answer": each.answer, "by": each.by, "at": each.at} for each in one.replies],
+        "consent": case.consent,
+        "replies": [{"answer": each.answer, "by": each.by, "at": each.at} for each in case.replies],
         "rulings": [
-            {"matter": each.matter, "decision": each.decision, "by": each.by, "at": each.at} for each in one.rulings
+            {"matter": each.matter, "decision": each.decision, "by": each.by, "at": each.at} for each in case.rulings
         ],
-        "acted_by": one.acted_by,
-        "acted_at": one.acted_at,
-        "effective_at": one.effective_at,
-        "recycled_at": one.binned_at,
-        "confirmed_by": [{"by": each.by, "at": each.at} for each in one.confirmations if each.attempt == one.attempts],
+        "acted_by": case.acted_by,
+        "acted_at": case.acted_at,
+        "effective_at": case.effective_at,
+        "recycled_at": case.binned_at,
+        "confirmed_by": [
+            {"by": each.by, "at": each.at} for each in case.confirmations if each.attempt == case.attempts
+        ],
         "orders": [
             {"number": each.number, "verb": each.verb, "delivered_at": each.delivered_at}
             for each in ordered

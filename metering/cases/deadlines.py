@@ -140,7 +140,7 @@ def exempt(
     return granted
 
 
-def _alone(tx: Tx, one: Case, done: Advanced, step: Callable[[], None]) -> None:
+def _alone(tx: Tx, case: Case, done: Advanced, step: Callable[[], None]) -> None:
     """Do ``step`` so that its refusal undoes it alone."""
     notes = len(tx.notes)
     try:
@@ -148,29 +148,29 @@ def _alone(tx: Tx, one: Case, done: Advanced, step: Callable[[], None]) -> None:
             step()
     except Refused as refusal:
         del tx.notes[notes:]
-        done.refused[one.id] = refusal
-        tx.expire(one)
+        done.refused[case.id] = refusal
+        tx.expire(case)
 
 
-def _advance(tx: Tx, one: Case, calendar: WorkingDays, done: Advanced) -> None:
-    lock(tx, one)
-    state, before = State(one.state), one.generation
+def _advance(tx: Tx, case: Case, calendar: WorkingDays, done: Advanced) -> None:
+    lock(tx, case)
+    state, before = State(case.state), case.generation
     if state is State.CLOSED:  # meanwhile, by somebody else
         return
     if state is State.ORDERED:
-        _ordered(tx, one, done)
+        _ordered(tx, case, done)
     elif state in HEARING:
-        _hearing(tx, one, calendar, done)
-    elif state in RESTING and one.kind == CaseKind.RECLAIM:
-        _resting(tx, one)
-    elif state is State.WATCHED and one.kind == CaseKind.EXPAND:
-        _lent(tx, one)
+        _hearing(tx, case, calendar, done)
+    elif state in RESTING and case.kind == CaseKind.RECLAIM:
+        _resting(tx, case)
+    elif state is State.WATCHED and case.kind == CaseKind.EXPAND:
+        _lent(tx, case)
     elif state is State.WATCHED:
-        _watched(tx, one)
-    if one.generation != before:
-        (done.closed if one.state == State.CLOSED else done.moved).append(one.id)
-    elif one.due_from is not None and one.due_days is not None:
-        one.due_at = calendar.due(one.due_from, one.due_days)  # the calendar may have been published since
+        _watched(tx, case)
+    if case.generation != before:
+        (done.closed if case.state == State.CLOSED else done.moved).append(case.id)
+    elif case.due_from is not None and case.due_days is not None:
+        case.due_at = calendar.due(case.due_from, case.due_days)  # the calendar may have been published since
 
 
 # ---------------------------------------------------------------------------------------------------------- the hearing
@@ -193,149 +193,149 @@ def _remind(tx: Tx, calendar: WorkingDays, done: Advanced) -> None:
         done.reminded.append(letter.id)
 
 
-def _hearing(tx: Tx, one: Case, calendar: WorkingDays, done: Advanced) -> None:
-    obstacle = safeguards.off_limits(tx, one) or safeguards.recovered(tx, one)
+def _hearing(tx: Tx, case: Case, calendar: WorkingDays, done: Advanced) -> None:
+    obstacle = safeguards.off_limits(tx, case) or safeguards.recovered(tx, case)
     if obstacle is not None and obstacle.ending is not None:
-        close(tx, one, obstacle.ending, obstacle.sentence())
-    elif one.state == State.NOTICED and one.notice is not None and one.notice.reminded_at is not None:
-        letter, reminded_at = one.notice, one.notice.reminded_at
+        close(tx, case, obstacle.ending, obstacle.sentence())
+    elif case.state == State.NOTICED and case.notice is not None and case.notice.reminded_at is not None:
+        letter, reminded_at = case.notice, case.notice.reminded_at
         # Who was reminded late has as long from then on as everybody has after the reminder.
         end = max(
             calendar.due(letter.issued_at, letter.reply_days),
             calendar.due(reminded_at, letter.reply_days - letter.reminder_days),
         )
-        if one.due_at is not None and end > one.due_at:
-            one.due_from, one.due_days = reminded_at, letter.reply_days - letter.reminder_days
+        if case.due_at is not None and end > case.due_at:
+            case.due_from, case.due_days = reminded_at, letter.reply_days - letter.reminder_days
         if tx.now > end:
-            _silence(tx, one, done)
+            _silence(tx, case, done)
 
 
-def _silence(tx: Tx, one: Case, done: Advanced) -> None:
+def _silence(tx: Tx, case: Case, done: Advanced) -> None:
     """Nobody answered. That is consent to a shrink; it never powers anything off: there somebody has to rule."""
-    letter = one.notice
+    letter = case.notice
     if letter is not None and letter.escalated_at is None:
         letter.escalated_at = tx.now
         tx.audit("notice.escalate", f"notice:{letter.id}", after={"department": letter.department_id})
         done.escalated.append(letter.id)
-    procedure = one.procedure()
-    if one.kind == CaseKind.SHRINK:
-        one.consent = Consent.SILENCE.value
-        move(tx, one, State.CLEARED, "case.silence", days=procedure.act_days)
-        done.consented.append(one.id)
-    elif one.kind == CaseKind.RECLAIM:
-        one.matter = Matter.SILENCE.value
-        move(tx, one, State.DISPUTED, "case.silence", days=procedure.ruling_days)
+    procedure = case.procedure()
+    if case.kind == CaseKind.SHRINK:
+        case.consent = Consent.SILENCE.value
+        move(tx, case, State.CLEARED, "case.silence", days=procedure.act_days)
+        done.consented.append(case.id)
+    elif case.kind == CaseKind.RECLAIM:
+        case.matter = Matter.SILENCE.value
+        move(tx, case, State.DISPUTED, "case.silence", days=procedure.ruling_days)
     else:
-        close(tx, one, Ending.LAPSED, N_("使用单位逾期未答复,不作扩容"), "case.silence")
+        close(tx, case, Ending.LAPSED, N_("使用单位逾期未答复,不作扩容"), "case.silence")
 
 
 # ------------------------------------------------------------------------------------------------ after it was acted on
 
 
-def _ordered(tx: Tx, one: Case, done: Advanced) -> None:
+def _ordered(tx: Tx, case: Case, done: Advanced) -> None:
     """Take in what became of the order; call back one that is not on its way yet if something came in between."""
-    order = enforcement.current_order(tx, one)
+    order = enforcement.current_order(tx, case)
     if order is None:
         return
-    if enforcement.settle(tx, one, order):
-        done.settled.append(one.id)
+    if enforcement.settle(tx, case, order):
+        done.settled.append(case.id)
         return
     if not order.may_be_called_back():
         return
-    obstacle = safeguards.against_order(tx, one, order)
-    if obstacle is None or (obstacle.ending is None and not one.going_back and obstacle.code != safeguards.OUTDATED):
-        if one.takes and not one.going_back and order.state == OrderState.PENDING and one.step != Verb.SNAPSHOT:
-            _hold_back(tx, one, order, obstacle)
+    obstacle = safeguards.against_order(tx, case, order)
+    if obstacle is None or (obstacle.ending is None and not case.going_back and obstacle.code != safeguards.OUTDATED):
+        if case.takes and not case.going_back and order.state == OrderState.PENDING and case.step != Verb.SNAPSHOT:
+            _hold_back(tx, case, order, obstacle)
         return
     orders.cancel(tx, order.id, order.generation, obstacle.sentence())
-    if one.going_back:
-        enforcement.ask(tx, one, obstacle)
-    elif safeguards.resting(one) and obstacle.ending is not None:
-        enforcement.give_back(tx, one, obstacle.ending, obstacle.sentence())
+    if case.going_back:
+        enforcement.ask(tx, case, obstacle)
+    elif safeguards.resting(case) and obstacle.ending is not None:
+        enforcement.give_back(tx, case, obstacle.ending, obstacle.sentence())
     else:
-        enforcement.halt(tx, one, obstacle)
+        enforcement.halt(tx, case, obstacle)
 
 
-def _hold_back(tx: Tx, one: Case, order: WorkOrder, obstacle: safeguards.Obstacle | None) -> None:
+def _hold_back(tx: Tx, case: Case, order: WorkOrder, obstacle: safeguards.Obstacle | None) -> None:
     """An order that is not on its way yet goes in the next window, and not while something has to be cleared first."""
-    opens = windows.opening(tx, one.pool_id)
+    opens = windows.opening(tx, case.pool_id)
     if obstacle is not None:
         opens = max(opens, tx.now + RECHECK)
-        one.reason = obstacle.sentence()
+        case.reason = obstacle.sentence()
     if order.attempts == 0:
         order.next_try_at = opens if opens > tx.now else None
     elif opens > tx.now and (order.next_try_at is None or order.next_try_at < opens):
         order.next_try_at = opens
 
 
-def _lent(tx: Tx, one: Case) -> None:
+def _lent(tx: Tx, case: Case) -> None:
     """Temporary growth returns when its term is over; of whose use nothing is known, or who needs it still, is not made
     smaller by a clock: there somebody decides."""
-    if one.wake_at is None or one.wake_at > tx.now:
+    if case.wake_at is None or case.wake_at > tx.now:
         return
-    if surges.on_loan(one) and tx.now < one.wake_at + surges.ABANDONED:
+    if surges.on_loan(case) and tx.now < case.wake_at + surges.ABANDONED:
         return  # lent by the hour: the hourly look sees whether it does without
-    waits = safeguards.keeps(tx, one)
-    has, given = one.resource.has(), one.will_have() or NOTHING
-    if one.resource.gone_at is not None or one.resource.state == ResourceState.DELETED:
-        close(tx, one, Ending.CHANGED, N_("资源已不存在"))
+    waits = safeguards.keeps(tx, case)
+    has, given = case.resource.has(), case.will_have() or NOTHING
+    if case.resource.gone_at is not None or case.resource.state == ResourceState.DELETED:
+        close(tx, case, Ending.CHANGED, N_("资源已不存在"))
     elif any(has.get(kind) != figure for kind, figure in given.items()):
-        close(tx, one, Ending.CHANGED, N_("资源规格已另行变更,不再恢复"))
+        close(tx, case, Ending.CHANGED, N_("资源规格已另行变更,不再恢复"))
     elif waits is not None:
-        one.reason = waits.sentence()
-    elif (doubt := safeguards.doubtful(tx, one)) is not None:
-        enforcement.ask(tx, one, doubt)
+        case.reason = waits.sentence()
+    elif (doubt := safeguards.doubtful(tx, case)) is not None:
+        enforcement.ask(tx, case, doubt)
     else:
-        enforcement.give_back(tx, one, Ending.TERM_OVER, N_("临时扩容期满,恢复原规格"))
+        enforcement.give_back(tx, case, Ending.TERM_OVER, N_("临时扩容期满,恢复原规格"))
 
 
-def _resting(tx: Tx, one: Case) -> None:
+def _resting(tx: Tx, case: Case) -> None:
     """Off or in the bin: back if it is wanted, further if its time is over."""
-    obstacle = safeguards.look(tx, one).obstacle
+    obstacle = safeguards.look(tx, case).obstacle
     if obstacle is not None:
         if obstacle.ending is not None:
-            enforcement.give_back(tx, one, obstacle.ending, obstacle.sentence())
-        elif one.wake_at is not None and one.wake_at <= tx.now:
-            one.reason = obstacle.sentence()
+            enforcement.give_back(tx, case, obstacle.ending, obstacle.sentence())
+        elif case.wake_at is not None and case.wake_at <= tx.now:
+            case.reason = obstacle.sentence()
         return
-    if one.wake_at is None or one.wake_at > tx.now:
+    if case.wake_at is None or case.wake_at > tx.now:
         return
-    if one.state == State.WATCHED:
-        waits = enforcement.recycle(tx, one)
+    if case.state == State.WATCHED:
+        waits = enforcement.recycle(tx, case)
         if waits is not None:
-            one.reason = waits.sentence()
-    elif one.state == State.BINNED:
-        move(tx, one, State.CONFIRMING, "case.ripen", days=one.procedure().confirm_days)
+            case.reason = waits.sentence()
+    elif case.state == State.BINNED:
+        move(tx, case, State.CONFIRMING, "case.ripen", days=case.procedure().confirm_days)
 
 
-def _watched(tx: Tx, one: Case) -> None:
+def _watched(tx: Tx, case: Case) -> None:
     """After a shrink: propose a rollback as soon as it shows strain, end the case when its time passed without."""
-    if one.effective_at is None or one.wake_at is None:
+    if case.effective_at is None or case.wake_at is None:
         return
-    procedure = one.procedure()
-    whole = one.effective_at.astimezone(ZONE).date() + timedelta(days=1)  # the first whole day in the new shape
-    finding = latest(tx, one.resource_id, one.policy_version.name)
+    procedure = case.procedure()
+    whole = case.effective_at.astimezone(ZONE).date() + timedelta(days=1)  # the first whole day in the new shape
+    finding = latest(tx, case.resource_id, case.policy_version.name)
     shown = finding is not None and finding.assessment.last_day >= whole
     if finding is not None and shown and _strained(finding, whole, procedure.rollback_level):
-        one.reason = N_("缩容后负载过高,建议恢复原规格")
-        one.regretted_at = tx.now
+        case.reason = N_("缩容后负载过高,建议恢复原规格")
+        case.regretted_at = tx.now
         move(
             tx,
-            one,
+            case,
             State.STRAINED,
             "case.propose_rollback",
             days=procedure.ruling_days,
-            reason=one.reason,
+            reason=case.reason,
             finding=finding.id,
         )
         return
-    if tx.now < one.wake_at:
+    if tx.now < case.wake_at:
         return
-    last = one.wake_at.astimezone(ZONE).date() - timedelta(days=1)
+    last = case.wake_at.astimezone(ZONE).date() - timedelta(days=1)
     if finding is not None and finding.assessment.last_day >= last and finding.is_now() not in safeguards.BLIND:
-        enforcement.finish(tx, one, Ending.SHRUNK, N_("观察期内负载正常"))
-    elif tx.now >= one.wake_at + timedelta(days=procedure.shrink_watch_days):
-        enforcement.finish(tx, one, Ending.SHRUNK, N_("观察期已延长一倍,仍没有足够的监测数据"))
+        enforcement.finish(tx, case, Ending.SHRUNK, N_("观察期内负载正常"))
+    elif tx.now >= case.wake_at + timedelta(days=procedure.shrink_watch_days):
+        enforcement.finish(tx, case, Ending.SHRUNK, N_("观察期已延长一倍,仍没有足够的监测数据"))
 
 
 def _strained(finding: Finding, whole: date, level: float) -> bool:

@@ -44,142 +44,142 @@ if TYPE_CHECKING:
     from quota.db import Tx
 
 
-def act(tx: Tx, one: Case, *, generation: int | None = None) -> Case:
+def act(tx: Tx, case: Case, *, generation: int | None = None) -> Case:
     """Begin what a cleared case is for: judged again first; the first order is placed with the change of state.
 
     Where the fresh judgement contradicts the case, it ends by itself with the reason (look at ``ending``). Raises
     WrongState where there is no fresh judgement, OverCapacity where the quota for an expansion is short.
     """
-    take_up(tx, one, Act.ACT, generation)
-    obstacle = _go_on(tx, one, None)
+    take_up(tx, case, Act.ACT, generation)
+    obstacle = _go_on(tx, case, None)
     if obstacle is not None:
         if obstacle.ending is None:
             raise WrongState(obstacle.code, obstacle.message, **obstacle.params)
-        close(tx, one, obstacle.ending, obstacle.sentence())
+        close(tx, case, obstacle.ending, obstacle.sentence())
     else:
-        one.acted_by, one.acted_at = tx.actor.login, tx.now
-    return one
+        case.acted_by, case.acted_at = tx.actor.login, tx.now
+    return case
 
 
-def begin(tx: Tx, one: Case) -> Obstacle | None:
+def begin(tx: Tx, case: Case) -> Obstacle | None:
     """As ``act``, by the hourly look on a standing authorisation; returns what stands against it."""
     tx.actor.must_be(Role.SYSTEM)
-    lock(tx, one)
-    obstacle = _go_on(tx, one, None)
+    lock(tx, case)
+    obstacle = _go_on(tx, case, None)
     if obstacle is None:
-        one.acted_by, one.acted_at = tx.actor.login, tx.now
+        case.acted_by, case.acted_at = tx.actor.login, tx.now
     return obstacle
 
 
-def confirm_deletion(tx: Tx, one: Case, *, generation: int | None = None) -> Case:
+def confirm_deletion(tx: Tx, case: Case, *, generation: int | None = None) -> Case:
     """One of two persons confirms that the resource may be deleted for good; the second word places the order."""
-    take_up(tx, one, Act.CONFIRM_DELETION, generation)
-    if tx.actor.login in confirmed_by(one):
+    take_up(tx, case, Act.CONFIRM_DELETION, generation)
+    if tx.actor.login in confirmed_by(case):
         raise NotAllowed("case.confirmed_twice", N_("您已确认过,须由另一人再确认"))
-    tx.add(Confirmation(case_id=one.id, attempt=one.attempts, by=tx.actor.login, role=tx.actor.role.value, at=tx.now))
+    tx.add(Confirmation(case_id=case.id, attempt=case.attempts, by=tx.actor.login, role=tx.actor.role.value, at=tx.now))
     tx.flush()
-    tx.expire(one, ["confirmations"])
-    one.generation += 1
-    tx.audit("case.confirm_deletion", one.subject, after={"confirmed": len(confirmed_by(one))})
-    if len(confirmed_by(one)) >= 2:
-        obstacle = _go_on(tx, one, Verb.RECYCLE)
+    tx.expire(case, ["confirmations"])
+    case.generation += 1
+    tx.audit("case.confirm_deletion", case.subject, after={"confirmed": len(confirmed_by(case))})
+    if len(confirmed_by(case)) >= 2:
+        obstacle = _go_on(tx, case, Verb.RECYCLE)
         if obstacle is not None and obstacle.ending is None:
             raise WrongState(obstacle.code, obstacle.message, **obstacle.params)
         if obstacle is not None and obstacle.ending is not None:
-            give_back(tx, one, obstacle.ending, obstacle.sentence())
-    return one
+            give_back(tx, case, obstacle.ending, obstacle.sentence())
+    return case
 
 
-def restore(tx: Tx, one: Case, reason: str = "", *, generation: int | None = None) -> Case:
+def restore(tx: Tx, case: Case, reason: str = "", *, generation: int | None = None) -> Case:
     """Have a reclaimed resource back: started again during the watch, restored from the bin until it is deleted."""
-    take_up(tx, one, Act.RESTORE, generation)
-    give_back(tx, one, Ending.RETURNED, reason.strip() or N_("使用单位要求恢复"))
-    return one
+    take_up(tx, case, Act.RESTORE, generation)
+    give_back(tx, case, Ending.RETURNED, reason.strip() or N_("使用单位要求恢复"))
+    return case
 
 
-def roll_back(tx: Tx, one: Case, reason: str = "", *, generation: int | None = None) -> Case:
+def roll_back(tx: Tx, case: Case, reason: str = "", *, generation: int | None = None) -> Case:
     """Give a resource its former shape again: a shrunk one while it is watched or after a rollback was proposed, one that
     was enlarged for a term before its end.
 
     What was lent the department gives back whenever it likes; the steward takes it only from whom a fresh judgement
     shows to do without it (WrongState otherwise).
     """
-    take_up(tx, one, Act.ROLL_BACK, generation)
-    if one.kind == CaseKind.EXPAND:
+    take_up(tx, case, Act.ROLL_BACK, generation)
+    if case.kind == CaseKind.EXPAND:
         if tx.actor.role is Role.TENANT:
-            one.consent = Consent.ASKED.value
-        elif (obstacle := keeps(tx, one) or doubtful(tx, one)) is not None:
+            case.consent = Consent.ASKED.value
+        elif (obstacle := keeps(tx, case) or doubtful(tx, case)) is not None:
             raise WrongState(obstacle.code, obstacle.message, **obstacle.params)
-        give_back(tx, one, Ending.TERM_OVER, reason.strip() or N_("提前归还临时扩容"))
+        give_back(tx, case, Ending.TERM_OVER, reason.strip() or N_("提前归还临时扩容"))
     else:
-        give_back(tx, one, Ending.ROLLED_BACK, reason.strip() or N_("缩容后负载过高,恢复原规格"))
-    return one
+        give_back(tx, case, Ending.ROLLED_BACK, reason.strip() or N_("缩容后负载过高,恢复原规格"))
+    return case
 
 
-def keep(tx: Tx, one: Case, reason: str = "", *, generation: int | None = None) -> Case:
+def keep(tx: Tx, case: Case, reason: str = "", *, generation: int | None = None) -> Case:
     """Leave a shrunk resource as it is although a rollback was proposed; or let temporary growth stay for good."""
-    take_up(tx, one, Act.KEEP, generation)
-    if one.kind == CaseKind.EXPAND:
+    take_up(tx, case, Act.KEEP, generation)
+    if case.kind == CaseKind.EXPAND:
         tx.actor.must_be(Role.SUPERVISOR)  # what was lent for a term is not kept on the borrower's own word
-        close(tx, one, Ending.EXPANDED, reason.strip() or N_("核实后长期保留"))
+        close(tx, case, Ending.EXPANDED, reason.strip() or N_("核实后长期保留"))
     else:
-        finish(tx, one, Ending.SHRUNK, reason.strip() or N_("核实后维持缩容"))
-    return one
+        finish(tx, case, Ending.SHRUNK, reason.strip() or N_("核实后维持缩容"))
+    return case
 
 
-def settle(tx: Tx, one: Case, order: WorkOrder) -> bool:
+def settle(tx: Tx, case: Case, order: WorkOrder) -> bool:
     """Take what became of ``order`` into the case; False where there is nothing (new) to take.
 
     A delivered order takes the case on; a cancelled one takes it back to where somebody decides.
     """
-    lock(tx, one)
-    if one.order_key != order.key:
+    lock(tx, case)
+    if case.order_key != order.key:
         return False
     tx.refresh(order)
     if order.state in (OrderState.DELIVERED, OrderState.ACCEPTED):
-        _delivered(tx, one, order)
+        _delivered(tx, case, order)
     elif order.state == OrderState.CANCELLED:
-        _cancelled(tx, one, order)
+        _cancelled(tx, case, order)
     else:
         return False
     return True
 
 
-def current_order(tx: Tx, one: Case) -> WorkOrder | None:
+def current_order(tx: Tx, case: Case) -> WorkOrder | None:
     """The order that a case waits for."""
-    return tx.scalar(select(WorkOrder).where(WorkOrder.key == one.order_key)) if one.order_key else None
+    return tx.scalar(select(WorkOrder).where(WorkOrder.key == case.order_key)) if case.order_key else None
 
 
 # ---------------------------------------------------------------------------------------------- what time and jobs do
 
 
-def recycle(tx: Tx, one: Case) -> Obstacle | None:
+def recycle(tx: Tx, case: Case) -> Obstacle | None:
     """The watch is over: into the recycle bin, unless something stands against it."""
-    return _go_on(tx, one, Verb.STOP)
+    return _go_on(tx, case, Verb.STOP)
 
 
-def give_back(tx: Tx, one: Case, ending: Ending, reason: str) -> None:
+def give_back(tx: Tx, case: Case, ending: Ending, reason: str) -> None:
     """Undo what was done so far; the case ends with ``ending`` once that is delivered."""
-    one.going_back, one.reason = ending.value, reason
+    case.going_back, case.reason = ending.value, reason
     # Who starts it again at the cloud itself wants it back as much as who asks us for it.
-    taken = one.was_running or one.binned_at is not None
-    if one.regretted_at is None and (ending in REGRETS or (ending is Ending.RECOVERED and taken)):
-        one.regretted_at = tx.now
-    if one.kind != CaseKind.RECLAIM:
-        _order(tx, one, Verb.RESIZE, _changed(one, Amount.from_json(one.shape)), reason)
-    elif one.binned_at is not None:
-        _order(tx, one, Verb.RESTORE, NOTHING, reason)
-    elif one.was_running:
-        _order(tx, one, Verb.START, NOTHING, reason)
+    taken = case.was_running or case.binned_at is not None
+    if case.regretted_at is None and (ending in REGRETS or (ending is Ending.RECOVERED and taken)):
+        case.regretted_at = tx.now
+    if case.kind != CaseKind.RECLAIM:
+        _order(tx, case, Verb.RESIZE, _changed(case, Amount.from_json(case.shape)), reason)
+    elif case.binned_at is not None:
+        _order(tx, case, Verb.RESTORE, NOTHING, reason)
+    elif case.was_running:
+        _order(tx, case, Verb.START, NOTHING, reason)
     else:
-        _let_go(tx, one)
-        close(tx, one, ending, reason)
+        _let_go(tx, case)
+        close(tx, case, ending, reason)
 
 
-def ask(tx: Tx, one: Case, obstacle: Obstacle) -> None:
+def ask(tx: Tx, case: Case, obstacle: Obstacle) -> None:
     """Temporary growth whose term is over stays as it is, and says why, until somebody decides."""
-    one.going_back, one.reason = None, obstacle.sentence()
-    move(tx, one, State.STRAINED, "case.term_over", days=one.procedure().ruling_days, reason=one.reason)
+    case.going_back, case.reason = None, obstacle.sentence()
+    move(tx, case, State.STRAINED, "case.term_over", days=case.procedure().ruling_days, reason=case.reason)
 
 
 def last_look(tx: Tx, order_id: int) -> str | None:
@@ -210,203 +210,203 @@ def objection(tx: Tx, order_id: int) -> str | None:
     return None if obstacle is None else obstacle.sentence()
 
 
-def finish(tx: Tx, one: Case, ending: Ending, reason: str) -> None:
+def finish(tx: Tx, case: Case, ending: Ending, reason: str) -> None:
     """What was taken away stays away: what was set aside goes to the city, and a certificate says so. What the department
     had borrowed for it stays with it, to go home to its lender."""
-    what = lending.spare(tx, one.pool_id, one.department_id, _let_go(tx, one))
+    what = lending.spare(tx, case.pool_id, case.department_id, _let_go(tx, case))
     if what:
         ledger.reclaim(
             tx,
-            one.pool_id,
-            one.department_id,
+            case.pool_id,
+            case.department_id,
             what,
-            key=f"{one.subject}:reclaim",
+            key=f"{case.subject}:reclaim",
             source=Holder.GRANTED,
-            subject=one.subject,
+            subject=case.subject,
         )
     done = select(func.max(WorkOrder.delivered_at)).where(
-        WorkOrder.case_id == one.id, WorkOrder.verb.in_([Verb.RESIZE.value, Verb.DELETE.value])
+        WorkOrder.case_id == case.id, WorkOrder.verb.in_([Verb.RESIZE.value, Verb.DELETE.value])
     )
-    certificates.certify(tx, one, charged_until=tx.scalar(done) or tx.now)
-    close(tx, one, ending, reason)
+    certificates.certify(tx, case, charged_until=tx.scalar(done) or tx.now)
+    close(tx, case, ending, reason)
 
 
 # ---------------------------------------------------------------------------------------------------------- mechanism
 
 
-def _go_on(tx: Tx, one: Case, done: Verb | None) -> Obstacle | None:
+def _go_on(tx: Tx, case: Case, done: Verb | None) -> Obstacle | None:
     """Place the order that comes after ``done``, unless something stands against it: then nothing was changed."""
-    seen = look(tx, one)
+    seen = look(tx, case)
     if seen.obstacle is not None:
         return seen.obstacle
-    if not resting(one):
-        _take_note(one, seen.finding)
-    verb = next_order(CaseKind(one.kind), one.service(), done)
-    if resting(one) and verb in FOR_GOOD and (doubt := unproven(tx, one)) is not None:
+    if not resting(case):
+        _take_note(case, seen.finding)
+    verb = next_order(CaseKind(case.kind), case.service(), done)
+    if resting(case) and verb in FOR_GOOD and (doubt := unproven(tx, case)) is not None:
         return doubt
-    one.reason = ""  # whatever it waited for
-    if verb is Verb.STOP and one.resource.state == ResourceState.STOPPED:
+    case.reason = ""  # whatever it waited for
+    if verb is Verb.STOP and case.resource.state == ResourceState.STOPPED:
         # It was off already; it is watched all the same.
-        _watch(tx, one, one.procedure().stop_watch_days)
+        _watch(tx, case, case.procedure().stop_watch_days)
         return None
     if verb is None:
-        raise AssertionError(f"{one.subject}: nothing comes after {done}")
-    _order(tx, one, verb, _changed(one, one.will_have() or NOTHING) if verb is Verb.RESIZE else NOTHING, "")
+        raise AssertionError(f"{case.subject}: nothing comes after {done}")
+    _order(tx, case, verb, _changed(case, case.will_have() or NOTHING) if verb is Verb.RESIZE else NOTHING, "")
     return None
 
 
-def _take_note(one: Case, finding: Finding | None) -> None:
+def _take_note(case: Case, finding: Finding | None) -> None:
     """What the case is acted on by, and what the resource is like at that moment."""
-    one.fresh_finding_id = finding.id if finding else None
-    one.was_running = one.resource.state == ResourceState.RUNNING
-    if one.kind == CaseKind.SHRINK:
-        one.target = safe_target(one, finding).to_json()
+    case.fresh_finding_id = finding.id if finding else None
+    case.was_running = case.resource.state == ResourceState.RUNNING
+    if case.kind == CaseKind.SHRINK:
+        case.target = safe_target(case, finding).to_json()
 
 
-def _order(tx: Tx, one: Case, verb: Verb, what: Amount, reason: str) -> None:
+def _order(tx: Tx, case: Case, verb: Verb, what: Amount, reason: str) -> None:
     """Place the case's next order and wait for it. What harms came through ``_go_on``, which looked."""
-    if one.going_back:
-        _let_go(tx, one)
-    one.orders += 1
-    key = f"{one.subject}:{one.orders}:{verb}"
+    if case.going_back:
+        _let_go(tx, case)
+    case.orders += 1
+    key = f"{case.subject}:{case.orders}:{verb}"
     order = orders.place(
         tx,
-        one.pool,
+        case.pool,
         verb,
         key=key,
-        resource=one.resource,
+        resource=case.resource,
         amounts=what or None,
-        case_id=one.id,
-        emergency=bool(one.going_back),
+        case_id=case.id,
+        emergency=bool(case.going_back),
         frees=Holder.FREE if verb is Verb.DELETE else Holder.GRANTED,
     )
-    if one.takes and not one.going_back and verb is not Verb.SNAPSHOT:
-        opens = windows.opening(tx, one.pool_id)
+    if case.takes and not case.going_back and verb is not Verb.SNAPSHOT:
+        opens = windows.opening(tx, case.pool_id)
         if opens > tx.now:
             order.next_try_at = opens
-    one.step, one.order_key = verb.value, key
-    move(tx, one, State.ORDERED, "case.order", reason=reason, verb=verb, order=order.number, amounts=what)
+    case.step, case.order_key = verb.value, key
+    move(tx, case, State.ORDERED, "case.order", reason=reason, verb=verb, order=order.number, amounts=what)
 
 
-def _changed(one: Case, target: Amount) -> Amount:
+def _changed(case: Case, target: Amount) -> Amount:
     """What of ``target`` differs from what the resource has now."""
-    return target.differing(one.resource.has())
+    return target.differing(case.resource.has())
 
 
-def _delivered(tx: Tx, one: Case, order: WorkOrder) -> None:
-    verb, procedure = Verb(order.verb), one.procedure()
+def _delivered(tx: Tx, case: Case, order: WorkOrder) -> None:
+    verb, procedure = Verb(order.verb), case.procedure()
     when = order.delivered_at or tx.now
     if verb is not Verb.DELETE:  # the confirmations of a deletion are of this attempt
-        one.attempts = 0
-    if one.going_back:
-        if verb is Verb.RESTORE and one.was_running and one.resource.state != ResourceState.RUNNING:
-            _order(tx, one, Verb.START, NOTHING, one.reason)
+        case.attempts = 0
+    if case.going_back:
+        if verb is Verb.RESTORE and case.was_running and case.resource.state != ResourceState.RUNNING:
+            _order(tx, case, Verb.START, NOTHING, case.reason)
         else:
-            one.freed = {}
-            close(tx, one, Ending(one.going_back), one.reason)
+            case.freed = {}
+            close(tx, case, Ending(case.going_back), case.reason)
         return
-    _set_aside(tx, one, order)
-    if one.kind == CaseKind.EXPAND:
-        one.effective_at = when
-        one.freed = more(Amount.from_json(one.shape), one.will_have() or NOTHING).to_json()
-        if one.ends_on is None:
-            close(tx, one, Ending.EXPANDED, N_("已按建议扩容"))
+    _set_aside(tx, case, order)
+    if case.kind == CaseKind.EXPAND:
+        case.effective_at = when
+        case.freed = more(Amount.from_json(case.shape), case.will_have() or NOTHING).to_json()
+        if case.ends_on is None:
+            close(tx, case, Ending.EXPANDED, N_("已按建议扩容"))
         else:
-            until = datetime.combine(one.ends_on + timedelta(days=1), time(), ZONE)
-            if surges.on_loan(one) and (seen := surges.last(tx, one.id)) is not None and seen.until is not None:
+            until = datetime.combine(case.ends_on + timedelta(days=1), time(), ZONE)
+            if surges.on_loan(case) and (seen := surges.last(tx, case.id)) is not None and seen.until is not None:
                 until = seen.until  # lent by the hour
-            move(tx, one, State.WATCHED, "case.lend", wake_at=until, until=one.ends_on)
+            move(tx, case, State.WATCHED, "case.lend", wake_at=until, until=case.ends_on)
     elif verb is Verb.RESIZE:
-        one.effective_at = when
-        barred = off_limits(tx, one)  # granted while the cloud was at it, and could not be called back
+        case.effective_at = when
+        barred = off_limits(tx, case)  # granted while the cloud was at it, and could not be called back
         if barred is not None and barred.ending in (Ending.EXEMPTED, Ending.PROTECTED):
-            give_back(tx, one, barred.ending, barred.sentence())
+            give_back(tx, case, barred.ending, barred.sentence())
         else:
-            _watch(tx, one, procedure.shrink_watch_days)
+            _watch(tx, case, procedure.shrink_watch_days)
     elif verb is Verb.STOP:
-        one.effective_at = when
-        _watch(tx, one, procedure.stop_watch_days)
+        case.effective_at = when
+        _watch(tx, case, procedure.stop_watch_days)
     elif verb is Verb.RECYCLE:
-        one.binned_at = when
-        one.effective_at = one.effective_at or when
-        move(tx, one, State.BINNED, "case.bin", wake_at=tx.now + timedelta(days=procedure.bin_days))
+        case.binned_at = when
+        case.effective_at = case.effective_at or when
+        move(tx, case, State.BINNED, "case.bin", wake_at=tx.now + timedelta(days=procedure.bin_days))
     elif verb is Verb.DELETE:
-        finish(tx, one, Ending.DELETED, N_("两人确认后删除,配额已收回,计费已停止"))
+        finish(tx, case, Ending.DELETED, N_("两人确认后删除,配额已收回,计费已停止"))
     else:
-        obstacle = _go_on(tx, one, verb)
+        obstacle = _go_on(tx, case, verb)
         if obstacle is not None:
-            halt(tx, one, obstacle)
+            halt(tx, case, obstacle)
 
 
-def halt(tx: Tx, one: Case, obstacle: Obstacle) -> None:
+def halt(tx: Tx, case: Case, obstacle: Obstacle) -> None:
     """Nothing was taken yet and something stands against it: end the case, or wait until somebody acts again."""
     if obstacle.ending is None:
-        one.reason = obstacle.sentence()
-        move(tx, one, State.CLEARED, "case.halt", days=one.procedure().act_days, reason=one.reason)
+        case.reason = obstacle.sentence()
+        move(tx, case, State.CLEARED, "case.halt", days=case.procedure().act_days, reason=case.reason)
     else:
-        close(tx, one, obstacle.ending, obstacle.sentence())
+        close(tx, case, obstacle.ending, obstacle.sentence())
 
 
-def _cancelled(tx: Tx, one: Case, order: WorkOrder) -> None:
-    verb, procedure = Verb(order.verb), one.procedure()
-    one.attempts += 1
-    one.reason = order.last_error or N_("工单已取消")
-    doubt = against_order(tx, one, order) if one.going_back else None
+def _cancelled(tx: Tx, case: Case, order: WorkOrder) -> None:
+    verb, procedure = Verb(order.verb), case.procedure()
+    case.attempts += 1
+    case.reason = order.last_error or N_("工单已取消")
+    doubt = against_order(tx, case, order) if case.going_back else None
     if doubt is not None:
-        ask(tx, one, doubt)
-    elif one.going_back:  # the department has a right to it: ordered anew
-        give_back(tx, one, Ending(one.going_back), one.reason)
+        ask(tx, case, doubt)
+    elif case.going_back:  # the department has a right to it: ordered anew
+        give_back(tx, case, Ending(case.going_back), case.reason)
     elif verb is Verb.DELETE:
-        move(tx, one, State.CONFIRMING, "case.fail", days=procedure.confirm_days, reason=one.reason)
-    elif resting(one) and one.attempts < procedure.attempts:
-        move(tx, one, State.WATCHED, "case.fail", wake_at=tx.now + timedelta(days=1), reason=one.reason)
-    elif resting(one):
-        give_back(tx, one, Ending.FAILED, one.reason)
-    elif one.attempts < procedure.attempts:
-        move(tx, one, State.CLEARED, "case.fail", days=procedure.act_days, reason=one.reason)
+        move(tx, case, State.CONFIRMING, "case.fail", days=procedure.confirm_days, reason=case.reason)
+    elif resting(case) and case.attempts < procedure.attempts:
+        move(tx, case, State.WATCHED, "case.fail", wake_at=tx.now + timedelta(days=1), reason=case.reason)
+    elif resting(case):
+        give_back(tx, case, Ending.FAILED, case.reason)
+    elif case.attempts < procedure.attempts:
+        move(tx, case, State.CLEARED, "case.fail", days=procedure.act_days, reason=case.reason)
     else:
-        close(tx, one, Ending.FAILED, one.reason)
+        close(tx, case, Ending.FAILED, case.reason)
 
 
-def _watch(tx: Tx, one: Case, days: int) -> None:
-    one.effective_at = one.effective_at or tx.now
-    move(tx, one, State.WATCHED, "case.watch", wake_at=tx.now + timedelta(days=days), days_watched=days)
+def _watch(tx: Tx, case: Case, days: int) -> None:
+    case.effective_at = case.effective_at or tx.now
+    move(tx, case, State.WATCHED, "case.watch", wake_at=tx.now + timedelta(days=days), days_watched=days)
 
 
-def _set_aside(tx: Tx, one: Case, order: WorkOrder) -> None:
+def _set_aside(tx: Tx, case: Case, order: WorkOrder) -> None:
     """What the order freed is kept for the department, as far as it has not used it for something else by now."""
     freed = Amount.from_json(order.freed)
     if not freed:
         return
-    one.freed = (Amount.from_json(one.freed) + freed).to_json()
+    case.freed = (Amount.from_json(case.freed) + freed).to_json()
     if order.frees != Holder.GRANTED.value:
         return
-    what = freed.of_arch(Arch(one.pool.arch))
-    sides = {cls: Side(one.pool_id, cls, Holder.GRANTED, one.department_id) for cls in what}
+    what = freed.of_arch(Arch(case.pool.arch))
+    sides = {cls: Side(case.pool_id, cls, Holder.GRANTED, case.department_id) for cls in what}
     ledger.lock(tx, sides.values())
     what = {cls: min(figure, ledger.balance(tx, sides[cls])) for cls, figure in what.items()}
     what = {cls: figure for cls, figure in what.items() if figure}
     if what:
         ledger.hold(
             tx,
-            one.pool_id,
-            one.department_id,
+            case.pool_id,
+            case.department_id,
             what,
             key=f"{order.key}:aside",
-            subject=one.subject,
+            subject=case.subject,
             source=Holder.GRANTED,
             target=Holder.USED,
         )
 
 
-def _let_go(tx: Tx, one: Case) -> dict[Commodity, int]:
+def _let_go(tx: Tx, case: Case) -> dict[Commodity, int]:
     """What was set aside is the department's granted quota again; returns how much that is."""
-    holds = ledger.pending(tx, one.subject)
+    holds = ledger.pending(tx, case.subject)
     what: dict[Commodity, int] = {}
     for each in holds:
         what[each.commodity] = what.get(each.commodity, 0) + each.amount
     if holds:
-        ledger.void(tx, holds, key=f"{one.subject}:{one.orders}:let-go")
+        ledger.void(tx, holds, key=f"{case.subject}:{case.orders}:let-go")
     return what
 
 

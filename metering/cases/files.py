@@ -268,9 +268,9 @@ def open_case(tx: Tx, resource_id: int) -> Case | None:
     return tx.scalar(select(Case).where(Case.resource_id == resource_id, Case.state != State.CLOSED.value))
 
 
-def timeline(tx: Tx, one: Case) -> list[AuditRecord]:
+def timeline(tx: Tx, case: Case) -> list[AuditRecord]:
     """Everything that was done in a case, oldest first."""
-    query = select(AuditRecord).where(AuditRecord.subject == one.subject).order_by(AuditRecord.sequence)
+    query = select(AuditRecord).where(AuditRecord.subject == case.subject).order_by(AuditRecord.sequence)
     return list(tx.scalars(query))
 
 
@@ -298,10 +298,10 @@ TURNS: dict[State, tuple[tuple[Role, ...], str]] = {
 }
 
 
-def whose_turn(one: Case) -> Turn:
+def whose_turn(case: Case) -> Turn:
     """Who has to do the next thing in a case."""
-    roles, label = TURNS[State(one.state)]
-    return Turn(roles, label, one.due_at or one.wake_at)
+    roles, label = TURNS[State(case.state)]
+    return Turn(roles, label, case.due_at or case.wake_at)
 
 
 URGENT = (Case.due_at.asc().nulls_last(), Case.worth.desc(), Case.id)
@@ -317,88 +317,90 @@ def queue(tx: Tx, actor: Actor) -> list[Case]:
     return [one for one in found if not _shut_out(one, actor)]
 
 
-def acts(one: Case, actor: Actor) -> list[Act]:
+def acts(case: Case, actor: Actor) -> list[Act]:
     """What ``actor`` may do to a case that it can see: what a page may offer."""
     found = []
     for act, (states, roles) in MAY.items():
-        if actor.role not in roles or State(one.state) not in states:
+        if actor.role not in roles or State(case.state) not in states:
             continue
-        if act in (Act.RULE, Act.CONFIRM_DELETION) and _shut_out(one, actor):
+        if act in (Act.RULE, Act.CONFIRM_DELETION) and _shut_out(case, actor):
             continue
-        if act is Act.REPLY and not may_answer(one):
+        if act is Act.REPLY and not may_answer(case):
             continue
-        if act is Act.KEEP and one.kind == CaseKind.EXPAND and actor.role is not Role.SUPERVISOR:
+        if act is Act.KEEP and case.kind == CaseKind.EXPAND and actor.role is not Role.SUPERVISOR:
             continue
-        if act in (Act.RESTORE, Act.ROLL_BACK) and not _fits(one, act):
+        if act in (Act.RESTORE, Act.ROLL_BACK) and not _fits(case, act):
             continue
         found.append(act)
     return found
 
 
-def may_answer(one: Case) -> bool:
+def may_answer(case: Case) -> bool:
     """Whether a reply is still heard: until the end of its time, and after silence as long as nothing was done."""
     return (
-        one.state == State.NOTICED
-        or (one.state == State.DISPUTED and one.matter == Matter.SILENCE)
-        or (one.state == State.CLEARED and one.consent == Consent.SILENCE)
+        case.state == State.NOTICED
+        or (case.state == State.DISPUTED and case.matter == Matter.SILENCE)
+        or (case.state == State.CLEARED and case.consent == Consent.SILENCE)
     )
 
 
-def issuer(one: Case) -> str:
+def issuer(case: Case) -> str:
     """Who signed the notice of a case; empty before there is one."""
-    return one.notice.issued_by if one.notice else ""
+    return case.notice.issued_by if case.notice else ""
 
 
-def confirmed_by(one: Case) -> list[str]:
+def confirmed_by(case: Case) -> list[str]:
     """Who has confirmed the deletion that is being prepared."""
-    return [each.by for each in one.confirmations if each.attempt == one.attempts]
+    return [each.by for each in case.confirmations if each.attempt == case.attempts]
 
 
-def _shut_out(one: Case, actor: Actor) -> bool:
+def _shut_out(case: Case, actor: Actor) -> bool:
     """Who signed the notice does not rule on it; who confirmed a deletion does not confirm it twice."""
-    if one.state == State.DISPUTED:
-        return issuer(one) == actor.login
-    return one.state == State.CONFIRMING and actor.login in confirmed_by(one)
+    if case.state == State.DISPUTED:
+        return issuer(case) == actor.login
+    return case.state == State.CONFIRMING and actor.login in confirmed_by(case)
 
 
-def _fits(one: Case, act: Act) -> bool:
+def _fits(case: Case, act: Act) -> bool:
     """What is off is had back by ``restore``, what has another size by ``roll_back``."""
-    return (one.kind == CaseKind.RECLAIM) == (act is Act.RESTORE)
+    return (case.kind == CaseKind.RECLAIM) == (act is Act.RESTORE)
 
 
 # ------------------------------------------------------------------------------------------------------------ writing
 
 
-def take_up(tx: Tx, one: Case, act: Act, generation: int | None = None) -> Case:
-    """Lock ``one`` for ``act``. Raises Conflict where it changed since the page that showed ``generation``, NotAllowed
+def take_up(tx: Tx, case: Case, act: Act, generation: int | None = None) -> Case:
+    """Lock ``case`` for ``act``. Raises Conflict where it changed since the page that showed ``generation``, NotAllowed
     for a role or a department that may not, WrongState for a state in which it cannot be done."""
-    lock(tx, one)
+    lock(tx, case)
     states, roles = MAY[act]
     tx.actor.must_be(*roles)
     if tx.actor.role is Role.TENANT and (
-        tx.actor.department_id is None or one.department_id not in subtree(tx, tx.actor.department_id)
+        tx.actor.department_id is None or case.department_id not in subtree(tx, tx.actor.department_id)
     ):
-        raise NotAllowed("case.other_department", N_("案件 %(number)s 不属于贵单位"), number=one.number)
-    if generation is not None and generation != one.generation:
-        raise Conflict("case.changed", N_("案件 %(number)s 在您打开页面之后已有变化,请查看最新情况"), number=one.number)
-    if State(one.state) not in states or (act in (Act.RESTORE, Act.ROLL_BACK) and not _fits(one, act)):
+        raise NotAllowed("case.other_department", N_("案件 %(number)s 不属于贵单位"), number=case.number)
+    if generation is not None and generation != case.generation:
+        raise Conflict(
+            "case.changed", N_("案件 %(number)s 在您打开页面之后已有变化,请查看最新情况"), number=case.number
+        )
+    if State(case.state) not in states or (act in (Act.RESTORE, Act.ROLL_BACK) and not _fits(case, act)):
         raise WrongState(
             "case.state",
             N_("案件 %(number)s 处于“%(state)s”,不能这样做"),
-            number=one.number,
-            state=STATE_LABELS[State(one.state)],
+            number=case.number,
+            state=STATE_LABELS[State(case.state)],
         )
-    return one
+    return case
 
 
-def lock(tx: Tx, one: Case) -> None:
+def lock(tx: Tx, case: Case) -> None:
     """Hold the row of a case until the transaction ends, and read it anew."""
-    tx.lock(one)
+    tx.lock(case)
 
 
 def move(
     tx: Tx,
-    one: Case,
+    case: Case,
     to: State,
     action: str,
     *,
@@ -411,38 +413,40 @@ def move(
 
     ``days``: working days until somebody must have acted; ``wake_at``: when time itself takes it further.
     """
-    before = one.state
-    one.state = follow(State(before), to).value
+    before = case.state
+    case.state = follow(State(before), to).value
     if to is not State.ORDERED:
-        one.order_key = None
-    one.generation += 1
-    one.wake_at = wake_at
-    start_clock(tx, one, days)
+        case.order_key = None
+    case.generation += 1
+    case.wake_at = wake_at
+    start_clock(tx, case, days)
     tx.flush()
-    tx.audit(action, one.subject, before={"state": before}, after={"state": one.state, **told}, reason=reason)
+    tx.audit(action, case.subject, before={"state": before}, after={"state": case.state, **told}, reason=reason)
 
 
-def start_clock(tx: Tx, one: Case, days: int | None) -> None:
+def start_clock(tx: Tx, case: Case, days: int | None) -> None:
     """Give it ``days`` working days from now on; None: no deadline."""
-    one.due_from, one.due_days = (None, None) if days is None else (tx.now, days)
-    one.due_at = None if days is None else working_days(tx).due(tx.now, days)
+    case.due_from, case.due_days = (None, None) if days is None else (tx.now, days)
+    case.due_at = None if days is None else working_days(tx).due(tx.now, days)
 
 
-def close(tx: Tx, one: Case, ending: Ending, reason: str, action: str = "case.close") -> None:
+def close(tx: Tx, case: Case, ending: Ending, reason: str, action: str = "case.close") -> None:
     """End a case, and leave its resource alone for a while where that was a setback."""
-    previous = _previous(tx, one)
-    if ending in SETBACKS or (ending is Ending.RECOVERED and one.regretted_at is not None):
-        one.setbacks = (previous.setbacks if previous else 0) + 1
-        one.quiet_until = tx.now + timedelta(days=backoff(one.procedure(), one.setbacks))
+    previous = _previous(tx, case)
+    if ending in SETBACKS or (ending is Ending.RECOVERED and case.regretted_at is not None):
+        case.setbacks = (previous.setbacks if previous else 0) + 1
+        case.quiet_until = tx.now + timedelta(days=backoff(case.procedure(), case.setbacks))
     elif ending not in DONE and previous is not None:
-        one.setbacks, one.quiet_until = previous.setbacks, previous.quiet_until
-    one.state, before, one.ending = follow(State(one.state), State.CLOSED).value, one.state, ending.value
-    one.order_key, one.going_back, one.wake_at = None, None, None
-    one.reason, one.closed_at = reason, tx.now
-    one.due_from, one.due_days, one.due_at = None, None, None
-    one.generation += 1
+        case.setbacks, case.quiet_until = previous.setbacks, previous.quiet_until
+    case.state, before, case.ending = follow(State(case.state), State.CLOSED).value, case.state, ending.value
+    case.order_key, case.going_back, case.wake_at = None, None, None
+    case.reason, case.closed_at = reason, tx.now
+    case.due_from, case.due_days, case.due_at = None, None, None
+    case.generation += 1
     tx.flush()
-    tx.audit(action, one.subject, before={"state": before}, after={"state": one.state, "ending": ending}, reason=reason)
+    tx.audit(
+        action, case.subject, before={"state": before}, after={"state": case.state, "ending": ending}, reason=reason
+    )
 
 
 def explained(reason: str, least: int, *, field: str = "reason") -> str:
@@ -452,16 +456,16 @@ def explained(reason: str, least: int, *, field: str = "reason") -> str:
     return reason.strip()
 
 
-def _previous(tx: Tx, one: Case) -> Case | None:
+def _previous(tx: Tx, case: Case) -> Case | None:
     """The last case that ended for the same resource and took (or gave) likewise."""
-    same = [kind.value for kind in CaseKind if (kind in TAKES) == one.takes]
+    same = [kind.value for kind in CaseKind if (kind in TAKES) == case.takes]
     return tx.scalar(
         select(Case)
         .where(
-            Case.resource_id == one.resource_id,
+            Case.resource_id == case.resource_id,
             Case.kind.in_(same),
             Case.state == State.CLOSED.value,
-            Case.id != one.id,
+            Case.id != case.id,
         )
         .order_by(Case.id.desc())
         .limit(1)

@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     from quota.db import Tx
 
 
-def review(tx: Tx, one: Case, *, generation: int | None = None, note: str = "") -> Case:
+def review(tx: Tx, case: Case, *, generation: int | None = None, note: str = "") -> Case:
     """The supervisor has looked at the figures and finds that the department should be asked."""
-    take_up(tx, one, Act.REVIEW, generation)
-    one.reviewed_by, one.reviewed_at = tx.actor.login, tx.now
-    move(tx, one, State.REVIEWED, "case.review", days=one.procedure().act_days, reason=note.strip())
-    return one
+    take_up(tx, case, Act.REVIEW, generation)
+    case.reviewed_by, case.reviewed_at = tx.actor.login, tx.now
+    move(tx, case, State.REVIEWED, "case.review", days=case.procedure().act_days, reason=note.strip())
+    return case
 
 
-def dismiss(tx: Tx, one: Case, reason: str, *, generation: int | None = None) -> Case:
+def dismiss(tx: Tx, case: Case, reason: str, *, generation: int | None = None) -> Case:
     """The supervisor finds nothing in it. The resource is left alone for a time that doubles."""
-    take_up(tx, one, Act.DISMISS, generation)
-    close(tx, one, Ending.DISMISSED, explained(reason, one.procedure().reason_length), "case.dismiss")
-    return one
+    take_up(tx, case, Act.DISMISS, generation)
+    close(tx, case, Ending.DISMISSED, explained(reason, case.procedure().reason_length), "case.dismiss")
+    return case
 
 
-def withdraw(tx: Tx, one: Case, reason: str, *, generation: int | None = None) -> Case:
+def withdraw(tx: Tx, case: Case, reason: str, *, generation: int | None = None) -> Case:
     """Take the case back before anything was done to the resource."""
-    take_up(tx, one, Act.WITHDRAW, generation)
-    close(tx, one, Ending.WITHDRAWN, explained(reason, one.procedure().reason_length), "case.withdraw")
-    return one
+    take_up(tx, case, Act.WITHDRAW, generation)
+    close(tx, case, Ending.WITHDRAWN, explained(reason, case.procedure().reason_length), "case.withdraw")
+    return case
 
 
 def issue(
@@ -75,7 +75,7 @@ def issue(
 
 def reply(
     tx: Tx,
-    one: Case,
+    case: Case,
     answer: Answer,
     *,
     generation: int | None = None,
@@ -92,27 +92,27 @@ def reply(
     at once on the fast track; with ``until`` it is temporary and returns by itself after that day. One that is too large
     for either becomes a draft request in the department's name, and the case ends.
     """
-    take_up(tx, one, Act.REPLY, generation)
-    if not may_answer(one):
+    take_up(tx, case, Act.REPLY, generation)
+    if not may_answer(case):
         raise WrongState(
             "case.state",
             N_("案件 %(number)s 处于“%(state)s”,不能这样做"),
-            number=one.number,
-            state=STATE_LABELS[State(one.state)],
+            number=case.number,
+            state=STATE_LABELS[State(case.state)],
         )
-    procedure = one.procedure()
-    if answer is Answer.OBJECT and one.takes:
+    procedure = case.procedure()
+    if answer is Answer.OBJECT and case.takes:
         explained(reason, procedure.reason_length)
-    term = until if answer is Answer.AGREE and not one.takes else None
+    term = until if answer is Answer.AGREE and not case.takes else None
     if term is not None:
         _checked_term(tx, term, procedure.temporary_days)
     if answer is Answer.EXEMPT:
-        if not one.takes or category is None:
+        if not case.takes or category is None:
             raise Invalid("reply.category", N_("请选择豁免的类别"), field="category")
-        exemptions.checked(tx, one.resource, category, reason, until, procedure, last_peak)
-    handed_in = attachments.attach(tx, one.subject, files)
+        exemptions.checked(tx, case.resource, category, reason, until, procedure, last_peak)
+    handed_in = attachments.attach(tx, case.subject, files)
     row = Reply(
-        case_id=one.id,
+        case_id=case.id,
         answer=answer.value,
         reason=reason.strip(),
         evidence=evidence.strip(),
@@ -125,7 +125,7 @@ def reply(
     )
     tx.add(row)
     tx.flush()
-    tx.expire(one, ["replies"])
+    tx.expire(case, ["replies"])
     told: dict[str, Any] = {
         "answer": answer,
         "reply": row.id,
@@ -135,36 +135,36 @@ def reply(
         "until": row.until,
     }
     if answer is Answer.AGREE:
-        _agreed(tx, one, row, term, told)
-    elif not one.takes:
-        close(tx, one, Ending.DECLINED, row.reason or N_("使用单位认为不需要扩容"), "case.reply")
+        _agreed(tx, case, row, term, told)
+    elif not case.takes:
+        close(tx, case, Ending.DECLINED, row.reason or N_("使用单位认为不需要扩容"), "case.reply")
     else:
-        one.matter = (Matter.OBJECTION if answer is Answer.OBJECT else Matter.EXEMPTION).value
-        one.consent = None
-        move(tx, one, State.DISPUTED, "case.reply", days=procedure.ruling_days, reason=row.reason, **told)
-    return one
+        case.matter = (Matter.OBJECTION if answer is Answer.OBJECT else Matter.EXEMPTION).value
+        case.consent = None
+        move(tx, case, State.DISPUTED, "case.reply", days=procedure.ruling_days, reason=row.reason, **told)
+    return case
 
 
-def _agreed(tx: Tx, one: Case, row: Reply, term: date | None, told: dict[str, Any]) -> None:
+def _agreed(tx: Tx, case: Case, row: Reply, term: date | None, told: dict[str, Any]) -> None:
     """The department agrees: the case is cleared, or, where an expansion is too large for that, becomes a request."""
-    one.matter, one.consent = None, Consent.AGREED.value
-    days = one.procedure().act_days
-    if one.kind == CaseKind.EXPAND and fast(tx, one, temporary=term is not None):
-        one.ends_on = term
-        move(tx, one, State.CLEARED, "case.reply", days=days, reason=row.reason, **told)
-    elif one.kind == CaseKind.EXPAND:
-        _draft(tx, one, term)
-        close(tx, one, Ending.REQUESTED, N_("增幅超出快速通道,已代拟扩容申请,请核对后提交"), "case.reply")
-    elif one.state == State.CLEARED:
-        tx.audit("case.reply", one.subject, after=told, reason=row.reason)
-        one.generation += 1
+    case.matter, case.consent = None, Consent.AGREED.value
+    days = case.procedure().act_days
+    if case.kind == CaseKind.EXPAND and fast(tx, case, temporary=term is not None):
+        case.ends_on = term
+        move(tx, case, State.CLEARED, "case.reply", days=days, reason=row.reason, **told)
+    elif case.kind == CaseKind.EXPAND:
+        _draft(tx, case, term)
+        close(tx, case, Ending.REQUESTED, N_("增幅超出快速通道,已代拟扩容申请,请核对后提交"), "case.reply")
+    elif case.state == State.CLEARED:
+        tx.audit("case.reply", case.subject, after=told, reason=row.reason)
+        case.generation += 1
     else:
-        move(tx, one, State.CLEARED, "case.reply", days=days, reason=row.reason, **told)
+        move(tx, case, State.CLEARED, "case.reply", days=days, reason=row.reason, **told)
 
 
 def rule(
     tx: Tx,
-    one: Case,
+    case: Case,
     decision: Decision,
     reason: str,
     *,
@@ -178,15 +178,15 @@ def rule(
 
     An exemption takes its terms from the department's plea where none are given.
     """
-    take_up(tx, one, Act.RULE, generation)
-    if tx.actor.login == issuer(one):
+    take_up(tx, case, Act.RULE, generation)
+    if tx.actor.login == issuer(case):
         raise NotAllowed("case.same_person", N_("通知由您签发,须由其他人裁定"))
-    procedure = one.procedure()
+    procedure = case.procedure()
     explained(reason, procedure.reason_length)
-    handed_in = attachments.attach(tx, one.subject, files)
+    handed_in = attachments.attach(tx, case.subject, files)
     row = Ruling(
-        case_id=one.id,
-        matter=one.matter,
+        case_id=case.id,
+        matter=case.matter,
         decision=decision.value,
         reason=reason.strip(),
         attachments=[str(each.id) for each in handed_in],
@@ -196,12 +196,12 @@ def rule(
     )
     tx.add(row)
     tx.flush()
-    tx.expire(one, ["rulings"])
+    tx.expire(case, ["rulings"])
     if decision is Decision.PROCEED:
-        one.consent = Consent.RULING.value
+        case.consent = Consent.RULING.value
         move(
             tx,
-            one,
+            case,
             State.CLEARED,
             "case.rule",
             days=procedure.act_days,
@@ -212,15 +212,15 @@ def rule(
             files=[each.told() for each in handed_in],
         )
     elif decision is Decision.UPHOLD:
-        close(tx, one, Ending.UPHELD, row.reason, "case.rule")
+        close(tx, case, Ending.UPHELD, row.reason, "case.rule")
     else:
-        _exempted(tx, one, row, category, until, last_peak)
-    return one
+        _exempted(tx, case, row, category, until, last_peak)
+    return case
 
 
-def _exempted(tx: Tx, one: Case, row: Ruling, category: Category | None, until: date | None, last_peak: str) -> None:
+def _exempted(tx: Tx, case: Case, row: Ruling, category: Category | None, until: date | None, last_peak: str) -> None:
     """The ruling exempts the resource, on its own terms or those of the department's plea."""
-    plea = next((each for each in reversed(one.replies) if each.category), None)
+    plea = next((each for each in reversed(case.replies) if each.category), None)
     if category is None and plea is not None:
         category = Category(str(plea.category))
         until, last_peak = until or plea.until, last_peak or plea.last_peak
@@ -228,27 +228,27 @@ def _exempted(tx: Tx, one: Case, row: Ruling, category: Category | None, until: 
         raise Invalid("reply.category", N_("请选择豁免的类别"), field="category")
     exemptions.grant(
         tx,
-        one.resource,
+        case.resource,
         category,
         row.reason,
         until,
-        one.procedure(),
+        case.procedure(),
         last_peak=last_peak,
         asked_by=plea.by if plea else "",
-        case_id=one.id,
+        case_id=case.id,
     )
-    close(tx, one, Ending.EXEMPTED, row.reason, "case.rule")
+    close(tx, case, Ending.EXEMPTED, row.reason, "case.rule")
 
 
-def fast(tx: Tx, one: Case, *, temporary: bool = False) -> bool:
+def fast(tx: Tx, case: Case, *, temporary: bool = False) -> bool:
     """Whether an expansion may take the fast track: small growth (for a term also larger), within what the department
     was already granted."""
-    target, procedure = one.will_have(), one.procedure()
-    if target is None or growth(one.had(), target) > (
+    target, procedure = case.will_have(), case.procedure()
+    if target is None or growth(case.had(), target) > (
         procedure.temporary_growth if temporary else procedure.fast_growth
     ):
         return False
-    return affordable(tx, one.pool, one.department_id, more(one.had(), target))
+    return affordable(tx, case.pool, case.department_id, more(case.had(), target))
 
 
 def affordable(tx: Tx, pool: Pool, department_id: int, needs: Amount) -> bool:
@@ -267,18 +267,20 @@ def _checked_term(tx: Tx, until: date, days: int) -> None:
         raise Invalid("reply.term_long", N_("临时扩容最长%(days)s天"), days=days, field="until")
 
 
-def _draft(tx: Tx, one: Case, until: date | None = None) -> None:
+def _draft(tx: Tx, case: Case, until: date | None = None) -> None:
     """A request for the target, in the department's name, for it to look over and submit."""
-    target = one.will_have() or NOTHING
+    target = case.will_have() or NOTHING
     ask = Ask(
         kinds.RESIZE,
-        one.department_id,
-        one.pool_id,
-        lines=[Line(current=one.resource.counts(), amounts=target, service=one.resource.kind, name=one.resource.name)],
-        justification=N_("运营监督管家按监测数据建议扩容,依据见案件 %(number)s") % {"number": one.number},
-        system_id=one.system_id,
-        resource_id=one.resource_id,
+        case.department_id,
+        case.pool_id,
+        lines=[
+            Line(current=case.resource.counts(), amounts=target, service=case.resource.kind, name=case.resource.name)
+        ],
+        justification=N_("运营监督管家按监测数据建议扩容,依据见案件 %(number)s") % {"number": case.number},
+        system_id=case.system_id,
+        resource_id=case.resource_id,
         use_until=until,
-        key=f"{one.subject}:request",
+        key=f"{case.subject}:request",
     )
-    one.request_id = requests.draft(tx, ask).id
+    case.request_id = requests.draft(tx, ask).id

@@ -124,20 +124,20 @@ class Ceilings:
             procedure.worth_per_department,
         )
 
-    def department_full(self, state: _Standing, one: _Candidate) -> bool:
-        department = one.resource.department_id
+    def department_full(self, state: _Standing, candidate: _Candidate) -> bool:
+        department = candidate.resource.department_id
         return (
             state.by_department.get(department, 0) >= self.department_cases
-            or state.worth_by_department.get(department, 0.0) + one.worth > self.department_worth
+            or state.worth_by_department.get(department, 0.0) + candidate.worth > self.department_worth
         )
 
-    def beyond(self, state: _Standing, one: _Candidate, cases: int, worth: float) -> str | None:
-        """The code of the ceiling that ``one`` would pass where its run has taken as much already; None: none."""
-        if one.kind not in TAKES:
+    def beyond(self, state: _Standing, candidate: _Candidate, cases: int, worth: float) -> str | None:
+        """The code of the ceiling that ``candidate`` would pass where its run has taken as much already; None: none."""
+        if candidate.kind not in TAKES:
             return None
-        if cases >= self.cases or worth + one.worth > self.worth:
+        if cases >= self.cases or worth + candidate.worth > self.worth:
             return "run_ceiling"
-        return "department_ceiling" if self.department_full(state, one) else None
+        return "department_ceiling" if self.department_full(state, candidate) else None
 
 
 def open_from(tx: Tx, run: Assessment, *, per_run: int | None = None, per_department: int | None = None) -> Opening:
@@ -322,10 +322,10 @@ def open_growth(tx: Tx, finding: Finding, target: Amount) -> Case:
     return _open(tx, finding.assessment, one, finding.assessment.policy_version.rules())
 
 
-def _rank(one: _Candidate) -> tuple[Any, ...]:
+def _rank(candidate: _Candidate) -> tuple[Any, ...]:
     """Overloaded machines first, then what recovers most, then what is known best."""
-    urgent = one.finding.verdict != Verdict.OVERLOADED.value
-    return (urgent, -one.worth, -(one.finding.coverage or 0.0), one.resource.id)
+    urgent = candidate.finding.verdict != Verdict.OVERLOADED.value
+    return (urgent, -candidate.worth, -(candidate.finding.coverage or 0.0), candidate.resource.id)
 
 
 class _Standing:
@@ -426,45 +426,45 @@ def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
     return _Candidate(finding, resource, kind, target, recovers, worth(recovers))
 
 
-def _risk(tx: Tx, one: _Candidate) -> float:
-    resource = one.resource
+def _risk(tx: Tx, candidate: _Candidate) -> float:
+    resource = candidate.resource
     setbacks = tx.scalar(select(func.count()).where(Case.resource_id == resource.id, Case.regretted_at.is_not(None)))
     had = worth(resource.has())
-    left = worth(resource.has() | one.target) / had if one.target and had else 0.0
+    left = worth(resource.has() | candidate.target) / had if candidate.target and had else 0.0
     level = resource.system.mlps_level if resource.system else None
-    return risk(one.kind, one.finding.numbers, one.finding.coverage, level, setbacks or 0, left)
+    return risk(candidate.kind, candidate.finding.numbers, candidate.finding.coverage, level, setbacks or 0, left)
 
 
-def _open(tx: Tx, run: Assessment, one: _Candidate, procedure: Procedure) -> Case:
-    resource = one.resource
+def _open(tx: Tx, run: Assessment, candidate: _Candidate, procedure: Procedure) -> Case:
+    resource = candidate.resource
     row = Case(
-        kind=one.kind.value,
+        kind=candidate.kind.value,
         state=State.DETECTED.value,
         resource_id=resource.id,
         pool_id=resource.pool_id,
         department_id=resource.department_id,
         system_id=resource.system_id,
         policy_version_id=run.policy_version_id,
-        finding_id=one.finding.id,
+        finding_id=candidate.finding.id,
         shape=dict(resource.amounts),
-        target=None if one.target is None else (resource.has() | one.target).to_json(),
-        recoverable=one.recovers.to_json(),
-        worth=one.worth,
-        risk=_risk(tx, one),
+        target=None if candidate.target is None else (resource.has() | candidate.target).to_json(),
+        recoverable=candidate.recovers.to_json(),
+        worth=candidate.worth,
+        risk=_risk(tx, candidate),
         was_running=resource.state == ResourceState.RUNNING,
         opened_at=tx.now,
     )
-    start_clock(tx, row, procedure.recommend_days if one.kind is CaseKind.EXPAND else procedure.review_days)
+    start_clock(tx, row, procedure.recommend_days if candidate.kind is CaseKind.EXPAND else procedure.review_days)
     tx.add(row)
     tx.flush()
     tx.audit(
         "case.open",
         row.subject,
         after={
-            "kind": one.kind,
+            "kind": candidate.kind,
             "resource": resource.id,
-            "finding": one.finding.id,
-            "verdict": one.finding.verdict,
+            "finding": candidate.finding.id,
+            "verdict": candidate.finding.verdict,
             "shape": row.shape,
             "target": row.target,
             "worth": row.worth,

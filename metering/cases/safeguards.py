@@ -60,42 +60,42 @@ class Look:
     finding: Finding | None
 
 
-def look(tx: Tx, one: Case) -> Look:
+def look(tx: Tx, case: Case) -> Look:
     """Look whether the case may go on. Before anything was done the use must have been judged again, on fresh data, and
     the resource be what it was; once it is off or in the bin, it must have stayed there. Locks the resource's row."""
-    exemptions.lock(tx, one.resource)
-    finding = latest(tx, one.resource_id, one.policy_version.name)
+    exemptions.lock(tx, case.resource)
+    finding = latest(tx, case.resource_id, case.policy_version.name)
     obstacle = (
-        _off_limits(tx, one)
-        or _asked_for(tx, one)
-        or _suspended(tx, one)
-        or _revoked(tx, one)
-        or (_came_alive(one, finding) if resting(one) else _not_as_found(tx, one, finding))
+        _off_limits(tx, case)
+        or _asked_for(tx, case)
+        or _suspended(tx, case)
+        or _revoked(tx, case)
+        or (_came_alive(case, finding) if resting(case) else _not_as_found(tx, case, finding))
     )
     return Look(obstacle, finding)
 
 
-def resting(one: Case) -> bool:
+def resting(case: Case) -> bool:
     """Whether a reclaim has taken effect: its resource is off or in the recycle bin by our hand."""
-    return one.kind == CaseKind.RECLAIM and (one.effective_at is not None or one.binned_at is not None)
+    return case.kind == CaseKind.RECLAIM and (case.effective_at is not None or case.binned_at is not None)
 
 
-def off_limits(tx: Tx, one: Case) -> Obstacle | None:
+def off_limits(tx: Tx, case: Case) -> Obstacle | None:
     """What ends a case at any time: its resource became protected, exempt, or is gone."""
-    exemptions.lock(tx, one.resource)
-    return _off_limits(tx, one)
+    exemptions.lock(tx, case.resource)
+    return _off_limits(tx, case)
 
 
-def unproven(tx: Tx, one: Case) -> Obstacle | None:
+def unproven(tx: Tx, case: Case) -> Obstacle | None:
     """Why what is off by our hand may not go into the recycle bin yet, nor what is in it be deleted: that no samples come
     proves nothing, so a listing of its pool has to show that it is still so. The listing must be of after the last step
     and not old; a cloud that cannot be read, or lists only a part, keeps a resource from being deleted."""
-    resource, hours = one.resource, one.procedure().listing_hours
-    since = one.binned_at or one.effective_at
+    resource, hours = case.resource, case.procedure().listing_hours
+    since = case.binned_at or case.effective_at
     state: ResourceState | None = ResourceState(resource.state)
     seen = resource.last_seen_at
     if resource.gone_at is not None:  # some clouds list nothing that is in their bin
-        listing = observation.last_listing(tx, one.pool_id, complete=True)
+        listing = observation.last_listing(tx, case.pool_id, complete=True)
         state, seen = None, listing.as_of if listing else None
     if seen is None or (since is not None and seen < since) or seen < tx.now - timedelta(hours=hours):
         return Obstacle(
@@ -104,46 +104,46 @@ def unproven(tx: Tx, one: Case) -> Obstacle | None:
             None,
             {"hours": hours},
         )
-    expected = (ResourceState.RECYCLED, None) if one.binned_at is not None else (ResourceState.STOPPED,)
+    expected = (ResourceState.RECYCLED, None) if case.binned_at is not None else (ResourceState.STOPPED,)
     if state not in expected:
         return Obstacle("case.seen_otherwise", N_("资源池清单所见与案件不符,须先由云服务商查明"), None)
     return None
 
 
-def recovered(tx: Tx, one: Case) -> Obstacle | None:
+def recovered(tx: Tx, case: Case) -> Obstacle | None:
     """Whether the latest judgement, made after the one that opened the case, plainly contradicts it."""
-    finding = latest(tx, one.resource_id, one.policy_version.name)
-    if finding is None or finding.id == one.finding_id:
+    finding = latest(tx, case.resource_id, case.policy_version.name)
+    if finding is None or finding.id == case.finding_id:
         return None
-    if finding.assessment.as_of < one.finding.assessment.as_of:
+    if finding.assessment.as_of < case.finding.assessment.as_of:
         return None
     verdict = finding.is_now()
-    if verdict in STILL[CaseKind(one.kind)] or verdict in BLIND:
+    if verdict in STILL[CaseKind(case.kind)] or verdict in BLIND:
         return None
     return _contradicted(verdict)
 
 
-def keeps(tx: Tx, one: Case) -> Obstacle | None:
+def keeps(tx: Tx, case: Case) -> Obstacle | None:
     """What keeps temporary growth from being returned although its term is over: protection, an exemption, or that the
     department asked for something else in time. Locks the resource's row."""
-    exemptions.lock(tx, one.resource)
-    if protections.protected(tx, one.resource):
+    exemptions.lock(tx, case.resource)
+    if protections.protected(tx, case.resource):
         return Obstacle("case.protected", N_("资源受保护"), None)
-    exemption = exemptions.holding(tx, one.resource_id)
+    exemption = exemptions.holding(tx, case.resource_id)
     if exemption is not None:
         return Obstacle("case.exempt", N_("资源在豁免期内,到%(until)s"), None, {"until": exemption.ends_on.isoformat()})
-    return _asked_for(tx, one)
+    return _asked_for(tx, case)
 
 
-def doubtful(tx: Tx, one: Case) -> Obstacle | None:
+def doubtful(tx: Tx, case: Case) -> Obstacle | None:
     """Why a machine must not be made as small again as it was before its temporary growth without somebody's decision:
     nothing is known of its use since then, it is busy, or it would be in its former shape. A term that was agreed on
     is no judgement."""
-    if surges.calm(tx, one):
+    if surges.calm(tx, case):
         return None
-    finding, procedure = latest(tx, one.resource_id, one.policy_version.name), one.procedure()
+    finding, procedure = latest(tx, case.resource_id, case.policy_version.name), case.procedure()
     today = tx.now.astimezone(ZONE).date()
-    grown = one.effective_at.astimezone(ZONE).date() if one.effective_at else today
+    grown = case.effective_at.astimezone(ZONE).date() if case.effective_at else today
     if finding is None or finding.assessment.last_day < max(today - timedelta(days=procedure.fresh_days), grown):
         return Obstacle(
             "case.term_stale", N_("临时扩容到期,但扩容以后没有评估数据,保持现有规格,须决定归还还是保留"), None
@@ -158,7 +158,7 @@ def doubtful(tx: Tx, one: Case) -> Obstacle | None:
         )
     if verdict in GROWS:
         return Obstacle("case.term_busy", N_("临时扩容到期时仍繁忙,须决定归还还是长期保留"), None)
-    full = crowded(finding.numbers, one.had(), one.resource.has())
+    full = crowded(finding.numbers, case.had(), case.resource.has())
     if full is not None and full > procedure.rollback_level:
         return Obstacle(
             "case.term_crowded",
@@ -169,51 +169,51 @@ def doubtful(tx: Tx, one: Case) -> Obstacle | None:
     return None
 
 
-def against_order(tx: Tx, one: Case, order: WorkOrder) -> Obstacle | None:
-    """What came up against an order of ``one`` that was placed and has not reached its cloud. None: it may go.
+def against_order(tx: Tx, case: Case, order: WorkOrder) -> Obstacle | None:
+    """What came up against an order of ``case`` that was placed and has not reached its cloud. None: it may go.
 
     What gives back goes in any case, and so does a snapshot. Locks the rows of the case's resource.
     """
     verb = Verb(order.verb)
-    if one.going_back:
-        if one.kind == CaseKind.EXPAND and one.consent != Consent.ASKED:
-            return keeps(tx, one) or doubtful(tx, one)
+    if case.going_back:
+        if case.kind == CaseKind.EXPAND and case.consent != Consent.ASKED:
+            return keeps(tx, case) or doubtful(tx, case)
         return None
-    seen = look(tx, one)
-    if seen.obstacle is None and resting(one) and verb in FOR_GOOD:
-        return unproven(tx, one)
-    if seen.obstacle is not None or one.kind != CaseKind.SHRINK or verb is not Verb.RESIZE:
+    seen = look(tx, case)
+    if seen.obstacle is None and resting(case) and verb in FOR_GOOD:
+        return unproven(tx, case)
+    if seen.obstacle is not None or case.kind != CaseKind.SHRINK or verb is not Verb.RESIZE:
         return seen.obstacle
-    safe = safe_target(one, seen.finding)
+    safe = safe_target(case, seen.finding)
     if any(figure < safe.get(kind, figure) for kind, figure in Amount.from_json(order.amounts).items()):
         return Obstacle(OUTDATED, N_("最新评估的安全规格高于工单所写,须重新执行"), None)
     return None
 
 
-def safe_target(one: Case, finding: Finding | None) -> Amount:
+def safe_target(case: Case, finding: Finding | None) -> Amount:
     """What a shrink may go down to, by what the department was told and by the fresh judgement."""
     fresh = finding.should_have() if finding is not None else None
-    return gentler(one.resource.has(), one.will_have() or NOTHING, fresh)
+    return gentler(case.resource.has(), case.will_have() or NOTHING, fresh)
 
 
-def _off_limits(tx: Tx, one: Case) -> Obstacle | None:
-    resource = one.resource
-    if one.takes and protections.protected(tx, resource):
+def _off_limits(tx: Tx, case: Case) -> Obstacle | None:
+    resource = case.resource
+    if case.takes and protections.protected(tx, resource):
         return Obstacle("case.protected", N_("资源受保护"), Ending.PROTECTED)
-    if one.takes and (exemption := exemptions.holding(tx, resource.id)) is not None:
+    if case.takes and (exemption := exemptions.holding(tx, resource.id)) is not None:
         return Obstacle(
             "case.exempt", N_("资源在豁免期内,到%(until)s"), Ending.EXEMPTED, {"until": exemption.ends_on.isoformat()}
         )
     lost = resource.state in (ResourceState.DELETED, ResourceState.ERROR) or resource.gone_at is not None
-    if lost and not resting(one):
+    if lost and not resting(case):
         return Obstacle("case.gone", N_("资源已不存在或状态异常"), Ending.CHANGED)
     return None
 
 
-def _asked_for(tx: Tx, one: Case) -> Obstacle | None:
+def _asked_for(tx: Tx, case: Case) -> Obstacle | None:
     number = tx.scalar(
         select(Request.number).where(
-            Request.resource_id == one.resource_id, Request.state.in_([each.value for each in OPEN_REQUESTS])
+            Request.resource_id == case.resource_id, Request.state.in_([each.value for each in OPEN_REQUESTS])
         )
     )
     if number is None:
@@ -221,36 +221,36 @@ def _asked_for(tx: Tx, one: Case) -> Obstacle | None:
     return Obstacle("case.request_open", N_("使用单位对该资源有在办申请 %(number)s"), None, {"number": number})
 
 
-def _suspended(tx: Tx, one: Case) -> Obstacle | None:
+def _suspended(tx: Tx, case: Case) -> Obstacle | None:
     """Its policy version has been taking what was wanted back: nothing more is taken under it."""
-    if not one.takes or suspensions.holding(tx, one.policy_version_id) is None:
+    if not case.takes or suspensions.holding(tx, case.policy_version_id) is None:
         return None
     return Obstacle("case.suspended", N_("所依据的策略版本后悔率超限,已暂停执行"), None)
 
 
-def _revoked(tx: Tx, one: Case) -> Obstacle | None:
+def _revoked(tx: Tx, case: Case) -> Obstacle | None:
     """Growth within the day stands on an authorisation that may be taken back until the order has left."""
-    if not surges.on_loan(one):
+    if not surges.on_loan(case):
         return None
-    if protections.protected(tx, one.resource):
+    if protections.protected(tx, case.resource):
         return Obstacle("case.protected", N_("资源受保护"), Ending.PROTECTED)
-    if (exemption := exemptions.holding(tx, one.resource_id)) is not None:
+    if (exemption := exemptions.holding(tx, case.resource_id)) is not None:
         until = {"until": exemption.ends_on.isoformat()}
         return Obstacle("case.exempt", N_("资源在豁免期内,到%(until)s"), Ending.EXEMPTED, until)
-    if one.system_id is not None and authorisations.holding(tx, one.system_id) is not None:
+    if case.system_id is not None and authorisations.holding(tx, case.system_id) is not None:
         return None
     return Obstacle("case.revoked", N_("使用单位已撤销常备授权,或授权已到期"), Ending.DECLINED)
 
 
-def _not_as_found(tx: Tx, one: Case, finding: Finding | None) -> Obstacle | None:
+def _not_as_found(tx: Tx, case: Case, finding: Finding | None) -> Obstacle | None:
     """Before anything is done."""
-    days = one.procedure().fresh_days
+    days = case.procedure().fresh_days
     today = tx.now.astimezone(ZONE).date()
-    if finding is not None and finding.id == one.finding_id and (seen := surges.last(tx, one.id)) is not None:
+    if finding is not None and finding.id == case.finding_id and (seen := surges.last(tx, case.id)) is not None:
         # What the last hour showed is newer than any judgement, as long as none was made since.
         if seen.at < tx.now - surges.ABANDONED:
             return Obstacle("case.stale_surge", N_("距查看时已超过一天,须等下一次评估"), None)
-        if one.resource.amounts != one.shape:
+        if case.resource.amounts != case.shape:
             return Obstacle("case.reshaped", N_("立案之后资源规格已变化"), Ending.CHANGED)
         return None
     if finding is None or finding.assessment.last_day < today - timedelta(days=days):
@@ -258,19 +258,19 @@ def _not_as_found(tx: Tx, one: Case, finding: Finding | None) -> Obstacle | None
     verdict = finding.is_now()
     if verdict in BLIND:
         return Obstacle("case.unknown", N_("重新评估时数据不足,不能执行"), Ending.UNKNOWN)
-    if verdict not in STILL[CaseKind(one.kind)]:
+    if verdict not in STILL[CaseKind(case.kind)]:
         return _contradicted(verdict)
-    if one.resource.amounts != one.shape:
+    if case.resource.amounts != case.shape:
         return Obstacle("case.reshaped", N_("立案之后资源规格已变化"), Ending.CHANGED)
-    if one.kind == CaseKind.SHRINK and not less(one.resource.has(), safe_target(one, finding)):
+    if case.kind == CaseKind.SHRINK and not less(case.resource.has(), safe_target(case, finding)):
         return Obstacle("case.no_surplus", N_("按最新数据已没有可缩减的余量"), Ending.RECOVERED)
     return None
 
 
-def _came_alive(one: Case, finding: Finding | None) -> Obstacle | None:
+def _came_alive(case: Case, finding: Finding | None) -> Obstacle | None:
     """While it is off or in the bin: that no samples come is then our own doing, and the inventory's word counts."""
-    state = ResourceState(one.resource.state)
-    if state is ResourceState.RUNNING and (one.binned_at is not None or one.service() in STOPPABLE):
+    state = ResourceState(case.resource.state)
+    if state is ResourceState.RUNNING and (case.binned_at is not None or case.service() in STOPPABLE):
         return Obstacle("case.started", N_("资源已被重新启用"), Ending.RECOVERED)
     if state is ResourceState.ERROR:
         return Obstacle("case.error", N_("资源状态异常,须先由云服务商查明"), None)

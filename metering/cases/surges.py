@@ -122,12 +122,12 @@ def last(tx: Tx, case_id: int) -> Surge | None:
     return tx.scalar(select(Surge).where(Surge.case_id == case_id).order_by(Surge.at.desc()).limit(1))
 
 
-def on_loan(one: Case) -> bool:
+def on_loan(case: Case) -> bool:
     """Whether a case enlarges (or enlarged) its machine on a standing authorisation: then the hourly look says when it ends."""
-    return one.consent == Consent.STANDING
+    return case.consent == Consent.STANDING
 
 
-def calm(tx: Tx, one: Case) -> bool:
+def calm(tx: Tx, case: Case) -> bool:
     """Whether a look has just found that what a case enlarged does without it."""
-    row = last(tx, one.id) if on_loan(one) else None
+    row = last(tx, case.id) if on_loan(case) else None
     return row is not None and row.outcome == Outcome.CALM and row.at > tx.now - FRESH

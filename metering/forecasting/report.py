@@ -225,25 +225,25 @@ def write(folder: Path, target: Path, progress: Progress = silent) -> list[Teste
     return told
 
 
-def _section(one: Tested, charts: str) -> Iterator[str]:
-    yield f"## {one.dataset}\n"
-    if not one.ahead:
+def _section(tested: Tested, charts: str) -> Iterator[str]:
+    yield f"## {tested.dataset}\n"
+    if not tested.ahead:
         yield (
-            f"{one.machines} machines over {one.days} whole days, none of them (or all) with the {FIRST + SHORT} days that "
+            f"{tested.machines} machines over {tested.days} whole days, none of them (or all) with the {FIRST + SHORT} days that "
             f"a forecast and something to hold back need. Nothing is claimed on it.\n"
         )
         return
     yield (
-        f"{one.machines} machines, {one.days} whole days; {one.ahead} days ahead from {len(one.cuts)} ends of the past "
-        f"(after {', '.join(map(str, reversed(one.cuts)))} days).\n"
+        f"{tested.machines} machines, {tested.days} whole days; {tested.ahead} days ahead from {len(tested.cuts)} ends of the past "
+        f"(after {', '.join(map(str, reversed(tested.cuts)))} days).\n"
     )
-    yield f"![used and forecast of all machines of {one.dataset}]({charts}/{one.dataset}.svg)\n"
+    yield f"![used and forecast of all machines of {tested.dataset}]({charts}/{tested.dataset}.svg)\n"
     yield (
         "| of | what | series | days tested | error % | naive % | ratio | MASE ratio | better than naive % "
         "| days with an interval | in it % | width % |"
     )
     yield "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
-    for m in one.marks:
+    for m in tested.marks:
         yield (
             f"| {m.of} | {m.what} | {m.series} | {m.days:,} | {_percent(m.error, 1)} | {_percent(m.naive, 1)} "
             f"| {_ratio(m.ratio)} | {_ratio(m.mase)} | {_percent(m.better)} | {m.inside_of:,} | {_percent(m.coverage, 1)} "

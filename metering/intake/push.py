@@ -269,5 +269,5 @@ def _note(works: Works, code: str, found: spool.Folded) -> None:
             evidence.add(reason, count, example)
 
 
-def _later(one: datetime | None, other: datetime | None) -> datetime | None:
-    return max(filter(None, (one, other)), default=None)
+def _later(moment: datetime | None, other: datetime | None) -> datetime | None:
+    return max(filter(None, (moment, other)), default=None)

@@ -282,57 +282,57 @@ def _open(tx: Tx, finding: Finding, target: Amount, procedure: Procedure, ground
 # -------------------------------------------------------------------------------------------------- it goes on, or ends
 
 
-def _prolong(tx: Tx, one: Case, seen: Seen, ground: Ground, *, ended: bool) -> Settled:
+def _prolong(tx: Tx, case: Case, seen: Seen, ground: Ground, *, ended: bool) -> Settled:
     """It is still saturated: for the whole of its time again, as long as the authorisation and the longest term allow."""
     until = ground.moment + timedelta(hours=seen.fast.hold_hours)
-    latest_end = (one.effective_at or tx.now) + timedelta(days=one.procedure().temporary_days)
-    held = one.system_id is not None and authorisations.holding(tx, one.system_id) is not None
+    latest_end = (case.effective_at or tx.now) + timedelta(days=case.procedure().temporary_days)
+    held = case.system_id is not None and authorisations.holding(tx, case.system_id) is not None
     if held and until <= latest_end:
-        one.wake_at, one.ends_on, one.reason = until, until.astimezone(ZONE).date(), ""
-        one.generation += 1
-        _note(tx, one, seen, ground, Outcome.PROLONGED, until=until)
-        tx.audit("case.prolong", one.subject, after={"until": until})
-        return Settled(Outcome.PROLONGED.value, one.id)
+        case.wake_at, case.ends_on, case.reason = until, until.astimezone(ZONE).date(), ""
+        case.generation += 1
+        _note(tx, case, seen, ground, Outcome.PROLONGED, until=until)
+        tx.audit("case.prolong", case.subject, after={"until": until})
+        return Settled(Outcome.PROLONGED.value, case.id)
     code = "term" if held else "revoked"
     if ended:
-        enforcement.ask(tx, one, Obstacle("case.term_busy", N_("临时扩容到期时仍繁忙,须决定归还还是长期保留"), None))
-        return Settled("asked", one.id)
+        enforcement.ask(tx, case, Obstacle("case.term_busy", N_("临时扩容到期时仍繁忙,须决定归还还是长期保留"), None))
+        return Settled("asked", case.id)
     return Settled(code)
 
 
-def _stay(tx: Tx, one: Case, seen: Seen, ground: Ground) -> Settled:
+def _stay(tx: Tx, case: Case, seen: Seen, ground: Ground) -> Settled:
     """Its time is over and nothing is known of the last hour: it stays, and says so once."""
-    row = surges.last(tx, one.id)
+    row = surges.last(tx, case.id)
     if row is not None and row.outcome == Outcome.BLIND:
         return Settled("blind")
-    one.reason = N_("临时扩容到时,但最近一小时数据不足,保持现规格,有数据后再定")
-    one.generation += 1
-    _note(tx, one, seen, ground, Outcome.BLIND)
-    tx.audit("case.stay", one.subject, reason=one.reason)
-    return Settled(Outcome.BLIND.value, one.id)
+    case.reason = N_("临时扩容到时,但最近一小时数据不足,保持现规格,有数据后再定")
+    case.generation += 1
+    _note(tx, case, seen, ground, Outcome.BLIND)
+    tx.audit("case.stay", case.subject, reason=case.reason)
+    return Settled(Outcome.BLIND.value, case.id)
 
 
-def _give_back(tx: Tx, one: Case, seen: Seen, ground: Ground) -> Settled:
+def _give_back(tx: Tx, case: Case, seen: Seen, ground: Ground) -> Settled:
     """The last hour shows that it does without."""
-    has, given = one.resource.has(), one.will_have() or NOTHING
-    if one.resource.gone_at is not None or one.resource.state == ResourceState.DELETED:
-        close(tx, one, Ending.CHANGED, N_("资源已不存在"))
-        return Settled("closed", one.id)
+    has, given = case.resource.has(), case.will_have() or NOTHING
+    if case.resource.gone_at is not None or case.resource.state == ResourceState.DELETED:
+        close(tx, case, Ending.CHANGED, N_("资源已不存在"))
+        return Settled("closed", case.id)
     if any(has.get(kind) != figure for kind, figure in given.items()):
-        close(tx, one, Ending.CHANGED, N_("资源规格已另行变更,不再恢复"))
-        return Settled("closed", one.id)
-    waits = safeguards.keeps(tx, one)
+        close(tx, case, Ending.CHANGED, N_("资源规格已另行变更,不再恢复"))
+        return Settled("closed", case.id)
+    waits = safeguards.keeps(tx, case)
     if waits is not None:
-        one.reason = waits.sentence()
+        case.reason = waits.sentence()
         return Settled("kept")
-    _note(tx, one, seen, ground, Outcome.CALM)
-    enforcement.give_back(tx, one, Ending.TERM_OVER, N_("当日扩容到时,最近一小时已不饱和,恢复原规格"))
-    return Settled(Outcome.CALM.value, one.id)
+    _note(tx, case, seen, ground, Outcome.CALM)
+    enforcement.give_back(tx, case, Ending.TERM_OVER, N_("当日扩容到时,最近一小时已不饱和,恢复原规格"))
+    return Settled(Outcome.CALM.value, case.id)
 
 
 def _note(
     tx: Tx,
-    one: Case,
+    case: Case,
     seen: Seen,
     ground: Ground,
     outcome: Outcome,
@@ -343,9 +343,9 @@ def _note(
 ) -> None:
     tx.add(
         Surge(
-            resource_id=one.resource_id,
+            resource_id=case.resource_id,
             at=ground.moment,
-            case_id=one.id,
+            case_id=case.id,
             policy_version_id=ground.version_id,
             sizing=seen.sizing,
             outcome=outcome.value,

@@ -187,9 +187,9 @@ def look(
     return rightsizing.outlook(counts, peak, profile, sizes)
 
 
-def _offered(one: Resource, items: Sequence[CatalogItem]) -> list[Offer]:
+def _offered(resource: Resource, items: Sequence[CatalogItem]) -> list[Offer]:
     """Shapes that are no bigger than the machine and not under the floor, smallest first."""
-    has = one.has()
+    has = resource.has()
     cpu, memory = has.get(VCPU, 0), has.get(MEMORY, 0)
     found = []
     for item in items:

@@ -183,11 +183,11 @@ def _circumstances(
     def days_since(moment: datetime | None) -> float:
         return np.nan if moment is None else max(0.0, (span.end - moment).total_seconds() / 86400)
 
-    def cycle(one: Resource) -> float:
-        periods = calendars.of(one.department_id, one.system_id) if calendars else ()
+    def cycle(resource: Resource) -> float:
+        periods = calendars.of(resource.department_id, resource.system_id) if calendars else ()
         if not periods:
             return np.nan
-        seen = days_since(one.first_sample_at or one.first_seen_at)
+        seen = days_since(resource.first_sample_at or resource.first_seen_at)
         return float(business.hold(periods, seen, span.last + timedelta(days=1)))
 
     n = span.days * (86_400 // step_s)

@@ -104,14 +104,14 @@ def _longest(numbers: Mapping[str, Any], figure: str) -> float | None:
     return None
 
 
-def zombie(one: System, on: date) -> str:
-    """Why ``one`` is suspected: "asleep", "deserted", or "" (also where the ledger says nothing)."""
-    if one.online_on is not None and (on - one.online_on).days < ASLEEP_DAYS:
+def zombie(system: System, on: date) -> str:
+    """Why ``system`` is suspected: "asleep", "deserted", or "" (also where the ledger says nothing)."""
+    if system.online_on is not None and (on - system.online_on).days < ASLEEP_DAYS:
         return ""
-    if one.last_business_login_on is not None and (on - one.last_business_login_on).days >= ASLEEP_DAYS:
+    if system.last_business_login_on is not None and (on - system.last_business_login_on).days >= ASLEEP_DAYS:
         return "asleep"
-    if one.registered_users and one.monthly_active_users is not None:
-        return "deserted" if one.monthly_active_users < LEAST_ACTIVE * one.registered_users else ""
+    if system.registered_users and system.monthly_active_users is not None:
+        return "deserted" if system.monthly_active_users < LEAST_ACTIVE * system.registered_users else ""
     return ""
 
 

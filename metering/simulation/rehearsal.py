@@ -485,19 +485,19 @@ def _accept(request_id: int, tx: Tx) -> None:
     orders.accept_request(tx, request_id, tx.get_one(Request, request_id).generation)
 
 
-def _rule(tx: Tx, one: Case) -> None:
-    if one.matter == "exemption":
-        cases.rule(tx, one, Decision.EXEMPT, "测评期内准予豁免,到期自动恢复评估")
-    elif one.id % 2:
-        cases.rule(tx, one, Decision.PROCEED, "监测数据显示该资源长期空闲,继续执行")
+def _rule(tx: Tx, case: Case) -> None:
+    if case.matter == "exemption":
+        cases.rule(tx, case, Decision.EXEMPT, "测评期内准予豁免,到期自动恢复评估")
+    elif case.id % 2:
+        cases.rule(tx, case, Decision.PROCEED, "监测数据显示该资源长期空闲,继续执行")
     else:
-        cases.rule(tx, one, Decision.UPHOLD, "使用单位所述业务属实,撤销本案")
+        cases.rule(tx, case, Decision.UPHOLD, "使用单位所述业务属实,撤销本案")
 
 
-def _back(tx: Tx, one: Case) -> None:
-    cases.roll_back(tx, one)
+def _back(tx: Tx, case: Case) -> None:
+    cases.roll_back(tx, case)
 
 
-def _confirm(tx: Tx, one: Case) -> None:
-    if one.state == State.CONFIRMING and tx.actor.login not in confirmed_by(one):
-        cases.confirm_deletion(tx, one)
+def _confirm(tx: Tx, case: Case) -> None:
+    if case.state == State.CONFIRMING and tx.actor.login not in confirmed_by(case):
+        cases.confirm_deletion(tx, case)

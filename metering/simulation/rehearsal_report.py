@@ -355,5 +355,5 @@ def _mean(figures: Sequence[float | None]) -> float | None:
     return round(sum(known) / len(known), 4) if known else None
 
 
-def _figure(one: Decimal | None) -> float | None:
-    return None if one is None else float(one)
+def _figure(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)

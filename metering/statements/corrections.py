@@ -94,11 +94,11 @@ def _billed(tx: Tx, month: str) -> dict[Key, dict[str, Any]]:
     return found
 
 
-def add(one: dict[str, Any], other: Mapping[str, Any], names: Sequence[str] = FIGURES) -> None:
-    """Add the figures of ``other`` to those of ``one``; unknown and known is known."""
+def add(row: dict[str, Any], other: Mapping[str, Any], names: Sequence[str] = FIGURES) -> None:
+    """Add the figures of ``other`` to those of ``row``; unknown and known is known."""
     for name in names:
         if other[name] is not None:
-            one[name] = other[name] if one[name] is None else one[name] + other[name]
+            row[name] = other[name] if row[name] is None else row[name] + other[name]
 
 
 def _gone(before: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,6 +106,6 @@ def _gone(before: Mapping[str, Any]) -> dict[str, Any]:
     return {**before, **dict.fromkeys(FIGURES, 0)}
 
 
-def _minus(one: int | None, other: int | None) -> int | None:
+def _minus(number: int | None, other: int | None) -> int | None:
     """A change; None where there never was a price."""
-    return None if one is None and other is None else (one or 0) - (other or 0)
+    return None if number is None and other is None else (number or 0) - (other or 0)

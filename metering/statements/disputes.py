@@ -164,16 +164,16 @@ def answer(tx: Tx, dispute_id: int, what: Answer, *, generation: int, text: str)
     return _stepped(tx, one, what.value, text)
 
 
-def answer_due(tx: Tx, one: Dispute) -> datetime | None:
+def answer_due(tx: Tx, dispute: Dispute) -> datetime | None:
     """Until when the company has to answer; None before it was claimed."""
-    return working_days(tx).due(one.claimed_at, ANSWER_DAYS) if one.claimed_at is not None else None
+    return working_days(tx).due(dispute.claimed_at, ANSWER_DAYS) if dispute.claimed_at is not None else None
 
 
-def ripe(tx: Tx, one: Dispute) -> bool:
+def ripe(tx: Tx, dispute: Dispute) -> bool:
     """Whether it can be settled: it was answered, or not in time."""
-    due = answer_due(tx, one)
-    return one.state == DisputeState.ANSWERED or (
-        one.state == DisputeState.CLAIMED and due is not None and due < tx.now
+    due = answer_due(tx, dispute)
+    return dispute.state == DisputeState.ANSWERED or (
+        dispute.state == DisputeState.CLAIMED and due is not None and due < tx.now
     )
 
 
@@ -201,12 +201,14 @@ def _locked(tx: Tx, dispute_id: int, generation: int, *states: DisputeState) -> 
     return tx.lock_as_shown(one, generation, Conflict("dispute.stale", N_("争议已有变化,请重新查看")))
 
 
-def _stepped(tx: Tx, one: Dispute, verb: str, text: str, fen: int | None = None) -> Dispute:
-    one.generation += 1
-    tx.add(DisputeStep(dispute_id=one.id, at=tx.now, by=tx.actor.login, verb=verb, text=text.strip(), fen=fen))
+def _stepped(tx: Tx, dispute: Dispute, verb: str, text: str, fen: int | None = None) -> Dispute:
+    dispute.generation += 1
+    tx.add(DisputeStep(dispute_id=dispute.id, at=tx.now, by=tx.actor.login, verb=verb, text=text.strip(), fen=fen))
     tx.flush()
-    tx.audit(f"dispute.{verb}", f"dispute:{one.id}", after={"state": one.state, "fen": fen}, reason=text.strip())
-    return one
+    tx.audit(
+        f"dispute.{verb}", f"dispute:{dispute.id}", after={"state": dispute.state, "fen": fen}, reason=text.strip()
+    )
+    return dispute
 
 
 def lapse(tx: Tx, those: Sequence[Dispute]) -> None:

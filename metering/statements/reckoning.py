@@ -123,11 +123,11 @@ class _Prices:
             self.known[key] = [self._price(one) if one is not None else None for one in found]
         return self.known[key]
 
-    def _price(self, one: Tariff) -> Price:
-        if one.id not in self.made:
-            seconds = 3600 if one.per == Per.HOUR else self.month_s
-            self.made[one.id] = Price.of(one.id, one.unit_price(False), one.unit_price(True), seconds)
-        return self.made[one.id]
+    def _price(self, tariff: Tariff) -> Price:
+        if tariff.id not in self.made:
+            seconds = 3600 if tariff.per == Per.HOUR else self.month_s
+            self.made[tariff.id] = Price.of(tariff.id, tariff.unit_price(False), tariff.unit_price(True), seconds)
+        return self.made[tariff.id]
 
 
 def row(found: Computed, line: Line) -> dict[str, Any]:

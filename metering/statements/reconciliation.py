@@ -227,15 +227,15 @@ def _orders(tx: Tx, pool_id: int) -> dict[int | None, list[WorkOrder]]:
 
 
 def _approved(
-    one: Resource, first: ResourceChange | None, orders: Sequence[WorkOrder], start: datetime, end: datetime
+    resource: Resource, first: ResourceChange | None, orders: Sequence[WorkOrder], start: datetime, end: datetime
 ) -> list[Span]:
     """What was approved of a resource over time: as adopted or created, changed by orders when they were delivered, until one
     deleted it. Nothing for what nobody approved."""
-    if not one.basis:
+    if not resource.basis:
         return []
-    begin = first.at if first is not None else one.first_seen_at
+    begin = first.at if first is not None else resource.first_seen_at
     has = NOTHING
-    if first is not None and one.ran_before:
+    if first is not None and resource.ran_before:
         has = Amount.from_json(first.after.get("amounts", {}))
     steps: list[tuple[datetime, Amount]] = [(begin, has)]
     for order in orders:
@@ -323,24 +323,24 @@ def _prices(tx: Tx, pool: Pool, month: str) -> _Prices:
     return _Prices(tariffs.entered(tx), pool, month)
 
 
-def _row(one: Four, prices: _Prices, lines: Mapping[int, BillLine], pool_id: int) -> dict[str, Any]:
-    resource = one.resource
+def _row(four: Four, prices: _Prices, lines: Mapping[int, BillLine], pool_id: int) -> dict[str, Any]:
+    resource = four.resource
     item = resource.catalog_item_id if resource is not None else None
-    compared = one.compared
+    compared = four.compared
     metered = compared.metered if compared is not None else ZERO
-    unmeasured = one.enacted - metered if one.enacted > metered else ZERO
+    unmeasured = four.enacted - metered if four.enacted > metered else ZERO
     billed = compared.billed if compared is not None and compared.lines else None
-    causes = [*_approval(one), *(compared.causes.items() if compared is not None and lines else ())]
+    causes = [*_approval(four), *(compared.causes.items() if compared is not None and lines else ())]
     if unmeasured > ROUNDING:
         causes.append((Gap.UNMEASURABLE, unmeasured))
     told: list[dict[str, Any]] = [
-        {"cause": str(cause), "quantity": str(quantity), "fen": prices.fen(one.kind, item, quantity)}
+        {"cause": str(cause), "quantity": str(quantity), "fen": prices.fen(four.kind, item, quantity)}
         for cause, quantity in causes
     ]
     billed_fen, split = None, None
     if billed is not None and compared is not None:
         mine = [lines[number] for number in compared.lines]
-        by_tariff = prices.billed(one.kind, item, mine)
+        by_tariff = prices.billed(four.kind, item, mine)
         claimed = [line.cost for line in mine]
         billed_fen = by_tariff
         if mine and all(cost is not None for cost in claimed):
@@ -349,7 +349,7 @@ def _row(one: Four, prices: _Prices, lines: Mapping[int, BillLine], pool_id: int
             if by_tariff is not None and abs(billed_fen - by_tariff) > len(mine):
                 told.append({"cause": Gap.PRICE.value, "quantity": "0", "fen": billed_fen - by_tariff})
         if billed_fen is not None and by_tariff is not None:
-            split = _split(told, billed_fen, prices.fen(one.kind, item, compared.unmeasured) or 0)
+            split = _split(told, billed_fen, prices.fen(four.kind, item, compared.unmeasured) or 0)
         elif billed_fen is not None:  # no tariff speaks of it: nothing of its price can be proven, nor may it vanish
             split = _split(told, billed_fen, billed_fen)
     weights = [(abs(row["fen"] or 0), abs(Decimal(row["quantity"])), row["cause"]) for row in told]
@@ -359,10 +359,10 @@ def _row(one: Four, prices: _Prices, lines: Mapping[int, BillLine], pool_id: int
         "department_id": resource.department_id if resource is not None else None,
         "system_id": resource.system_id if resource is not None else None,
         "resource_id": resource.id if resource is not None else None,
-        "external_id": one.external_id,
-        "kind": one.kind,
-        "approved": one.approved,
-        "enacted": one.enacted,
+        "external_id": four.external_id,
+        "kind": four.kind,
+        "approved": four.approved,
+        "enacted": four.enacted,
         "metered": metered,
         "unmeasured": unmeasured,
         "billed": billed,
@@ -370,19 +370,19 @@ def _row(one: Four, prices: _Prices, lines: Mapping[int, BillLine], pool_id: int
         "disputed_fen": None if split is None else split[1],
         "cause": max(named)[2] if named else "",
         "causes": told,
-        "refs": list(dict.fromkeys([*([f"resource:{resource.id}"] if resource is not None else []), *one.refs])),
+        "refs": list(dict.fromkeys([*([f"resource:{resource.id}"] if resource is not None else []), *four.refs])),
         "_split": split,
     }
 
 
-def _approval(one: Four) -> list[tuple[str, Decimal]]:
+def _approval(four: Four) -> list[tuple[str, Decimal]]:
     """How what the cloud ran differs from what was approved."""
-    apart = one.enacted - one.approved
+    apart = four.enacted - four.approved
     if abs(apart) <= ROUNDING:
         return []
-    if not one.approved:
+    if not four.approved:
         return [(Gap.UNAPPROVED, apart)]
-    return [(Gap.NOT_DELIVERED if not one.enacted else Gap.OTHER_SIZE, apart)]
+    return [(Gap.NOT_DELIVERED if not four.enacted else Gap.OTHER_SIZE, apart)]
 
 
 def _split(told: Sequence[Mapping[str, Any]], billed: int, unmeasured: int) -> tuple[int, int, int, int]:

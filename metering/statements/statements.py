@@ -292,9 +292,9 @@ class Difference:
         return int((self.after or {}).get(name) or 0) - int((self.before or {}).get(name) or 0)
 
 
-def differences(tx: Tx, one: StatementRun, other: StatementRun) -> list[Difference]:
-    """Row by row what changed from ``one`` to ``other``: by resource, kind, state and month."""
-    sides = [_by_key(tx, of) for of in (one, other)]
+def differences(tx: Tx, run: StatementRun, other: StatementRun) -> list[Difference]:
+    """Row by row what changed from ``run`` to ``other``: by resource, kind, state and month."""
+    sides = [_by_key(tx, of) for of in (run, other)]
     found = []
     for key in sorted(sides[0].keys() | sides[1].keys()):
         before, after = sides[0].get(key), sides[1].get(key)

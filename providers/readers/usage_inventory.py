@@ -92,13 +92,13 @@ def _column(table: Any, name: str, order: NDArray[Any]) -> NDArray[Any] | None:
     return ordered
 
 
-def _fact(name: str, one: _Machine, arch: Arch) -> ResourceFact:
+def _fact(name: str, machine: _Machine, arch: Arch) -> ResourceFact:
     amounts: dict[ClassCode, int] = {}
-    if one.vcpu:
-        amounts[VCPU] = one.vcpu
-    if one.mem_mb:
-        amounts[MEMORY] = one.mem_mb
-    stopped = one.off is not None
+    if machine.vcpu:
+        amounts[VCPU] = machine.vcpu
+    if machine.mem_mb:
+        amounts[MEMORY] = machine.mem_mb
+    stopped = machine.off is not None
     return ResourceFact(
         name,
         name,
@@ -106,10 +106,10 @@ def _fact(name: str, one: _Machine, arch: Arch) -> ResourceFact:
         arch,
         amounts,
         ResourceState.STOPPED if stopped else ResourceState.RUNNING,
-        stopped_at=datetime.fromtimestamp(one.off, UTC) if one.off is not None else None,
+        stopped_at=datetime.fromtimestamp(machine.off, UTC) if machine.off is not None else None,
         tags={
             "derived": "usage",
-            "first_seen": datetime.fromtimestamp(one.first, UTC).isoformat(),
-            "last_seen": datetime.fromtimestamp(one.last, UTC).isoformat(),
+            "first_seen": datetime.fromtimestamp(machine.first, UTC).isoformat(),
+            "last_seen": datetime.fromtimestamp(machine.last, UTC).isoformat(),
         },
     )

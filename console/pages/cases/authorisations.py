@@ -53,11 +53,11 @@ class AuthorisationForm(FlaskForm):  # type: ignore[misc]
         self.system.choices = [SelectChoice(str(one.id), f"{one.name} · {one.department.name}") for one in found]
 
 
-def _state(one: Authorisation) -> str:
+def _state(authorisation: Authorisation) -> str:
     """The state of an authorisation as one word: it has ended for who is no longer the system's department, too."""
-    if one.revoked_at is not None or one.department_id != one.system.department_id:
+    if authorisation.revoked_at is not None or authorisation.department_id != authorisation.system.department_id:
         return "case_revoked"
-    return "case_holding" if one.holds(reading().now.astimezone(ZONE).date()) else "case_over"
+    return "case_holding" if authorisation.holds(reading().now.astimezone(ZONE).date()) else "case_over"
 
 
 def _state_is(query: Rows, value: str) -> Rows:

@@ -115,9 +115,9 @@ class RuleForm(TermsForm):
     )
 
 
-def _form(one: Case, act: Act) -> ActForm:
-    kept: dict[str, Any] = {"generation": str(one.generation)}
-    if act is Act.REPLY and one.kind == CaseKind.EXPAND:
+def _form(case: Case, act: Act) -> ActForm:
+    kept: dict[str, Any] = {"generation": str(case.generation)}
+    if act is Act.REPLY and case.kind == CaseKind.EXPAND:
         expand = ExpandForm(data=kept)
         expand.answer.choices = [
             SelectChoice(Answer.AGREE.value, _("同意扩容")),
@@ -130,7 +130,7 @@ def _form(one: Case, act: Act) -> ActForm:
         reply.answer.choices = [SelectChoice(one.value, _(label)) for one, label in ANSWER_LABELS.items()]
         return reply
     if act is Act.RULE:
-        plea = next((each for each in reversed(one.replies) if each.category), None)
+        plea = next((each for each in reversed(case.replies) if each.category), None)
         if plea is not None:
             kept |= {"category": plea.category, "until": plea.until, "last_peak": plea.last_peak}
         ruling = RuleForm(data=kept)
@@ -206,36 +206,36 @@ def do(case_id: int, act_name: str) -> str | Response | tuple[str, int]:
     return page, code
 
 
-def _carry_out(tx: Tx, one: Case, act: Act, form: Any, up: Uploaded) -> None:
+def _carry_out(tx: Tx, case: Case, act: Act, form: Any, up: Uploaded) -> None:
     shown = form.shown()
     reason = form.reason.data or "" if "reason" in form else ""
     if act is Act.REVIEW:
-        cases.review(tx, one, generation=shown, note=reason)
+        cases.review(tx, case, generation=shown, note=reason)
     elif act is Act.DISMISS:
-        cases.dismiss(tx, one, reason, generation=shown)
+        cases.dismiss(tx, case, reason, generation=shown)
     elif act is Act.WITHDRAW:
-        cases.withdraw(tx, one, reason, generation=shown)
+        cases.withdraw(tx, case, reason, generation=shown)
     elif act is Act.REPLY:
         terms = form.terms() if isinstance(form, TermsForm) else {"until": form.until.data}
         answer, evidence = Answer(form.answer.data), form.evidence.data or ""
-        if answer is not Answer.EXEMPT and one.takes:
+        if answer is not Answer.EXEMPT and case.takes:
             terms = {}
         files = up.hand_in(tx)
-        cases.reply(tx, one, answer, generation=shown, reason=reason, evidence=evidence, files=files, **terms)
+        cases.reply(tx, case, answer, generation=shown, reason=reason, evidence=evidence, files=files, **terms)
     elif act is Act.RULE:
         decision = Decision(form.decision.data)
         terms = form.terms() if decision is Decision.EXEMPT else {}
-        cases.rule(tx, one, decision, reason, generation=shown, files=up.hand_in(tx), **terms)
+        cases.rule(tx, case, decision, reason, generation=shown, files=up.hand_in(tx), **terms)
     elif act is Act.ACT:
-        cases.act(tx, one, generation=shown)
+        cases.act(tx, case, generation=shown)
     elif act is Act.CONFIRM_DELETION:
-        cases.confirm_deletion(tx, one, generation=shown)
+        cases.confirm_deletion(tx, case, generation=shown)
     elif act is Act.RESTORE:
-        cases.restore(tx, one, reason, generation=shown)
+        cases.restore(tx, case, reason, generation=shown)
     elif act is Act.ROLL_BACK:
-        cases.roll_back(tx, one, reason, generation=shown)
+        cases.roll_back(tx, case, reason, generation=shown)
     elif act is Act.KEEP:
-        cases.keep(tx, one, reason, generation=shown)
+        cases.keep(tx, case, reason, generation=shown)
 
 
 def _done(case_id: int, act: Act) -> Response:

@@ -267,16 +267,16 @@ def show(case_id: int) -> str:
     )
 
 
-def _in_queue(tx: Tx, who: Actor, one: Case) -> Place:
+def _in_queue(tx: Tx, who: Actor, case: Case) -> Place:
     """Where the case is in the visitor's queue."""
     mine = [state.value for state, (roles, _label) in TURNS.items() if who.role in roles]
     if not mine:
         return Place(None, None, 0, 0)
     query = select(Case).where(cases.visible(tx, who), Case.state.in_(mine), _not_shut_out(who))
-    return place_in(tx, query, Case.id, cases.URGENT, one.id)
+    return place_in(tx, query, Case.id, cases.URGENT, case.id)
 
 
-def _looks(tx: Tx, one: Case) -> list[list[Any]]:
+def _looks(tx: Tx, case: Case) -> list[list[Any]]:
     """What the hourly looks found of its machine, newest first: rows of a table."""
     return [
         [
@@ -288,7 +288,7 @@ def _looks(tx: Tx, one: Case) -> list[list[Any]]:
             f"{each.size} → {each.wanted:.1f} vCPU",
             when(each.until) if each.until else "—",
         ]
-        for each in reversed(surges.of_case(tx, one.id))
+        for each in reversed(surges.of_case(tx, case.id))
     ]
 
 
@@ -296,8 +296,8 @@ def _sees(tx: Tx, request: Request) -> bool:
     return tx.scalar(select(Request.id).where(Request.id == request.id, requests.visible(tx))) is not None
 
 
-def _orders(tx: Tx, one: Case) -> list[WorkOrder]:
-    return list(tx.scalars(select(WorkOrder).where(WorkOrder.case_id == one.id).order_by(WorkOrder.id)))
+def _orders(tx: Tx, case: Case) -> list[WorkOrder]:
+    return list(tx.scalars(select(WorkOrder).where(WorkOrder.case_id == case.id).order_by(WorkOrder.id)))
 
 
 @blueprint.get("/<int:case_id>/certificate")

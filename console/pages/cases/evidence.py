@@ -34,9 +34,9 @@ VERB_LABELS = {
 }
 
 
-def provider_of(one: Case) -> Provider | None:
+def provider_of(case: Case) -> Provider | None:
     """The adapter of a case's pool; None where it cannot be opened."""
-    return adapter(one.pool)
+    return adapter(case.pool)
 
 
 def conduct(tx: Tx) -> tuple[PolicyVersion | None, Procedure]:
@@ -48,11 +48,11 @@ def conduct(tx: Tx) -> tuple[PolicyVersion | None, Procedure]:
     return version, version.rules()
 
 
-def use(one: Case, now: datetime) -> list[Chart]:
+def use(case: Case, now: datetime) -> list[Chart]:
     """How its resource was used, with the target and the thresholds that the finding was judged by."""
-    end = min(one.effective_at, now) if one.effective_at and one.kind == CaseKind.RECLAIM else now  # off since then
+    end = min(case.effective_at, now) if case.effective_at and case.kind == CaseKind.RECLAIM else now  # off since then
     start = end - timedelta(days=CHART_DAYS)
-    return use_charts(one.resource, start, end, had=one.had(), target=one.will_have(), reasons=one.finding.reasons)
+    return use_charts(case.resource, start, end, had=case.had(), target=case.will_have(), reasons=case.finding.reasons)
 
 
 def reasons(finding: Finding) -> list[str]:
@@ -71,16 +71,16 @@ class Release:
     planned: bool
 
 
-def release_map(one: Case) -> list[Release] | None:
+def release_map(case: Case) -> list[Release] | None:
     """What stopping, shelving, resizing and deleting frees; None where the adapter is not known."""
-    provider = provider_of(one)
+    provider = provider_of(case)
     if provider is None:
         return None
-    has = one.resource.counts() or one.resource.has()
+    has = case.resource.counts() or case.resource.has()
     rows = []
-    planned = _planned(one)
+    planned = _planned(case)
     for verb in RELEASING:
-        touched: Amount = less(has, one.will_have() or NOTHING) if verb is Verb.RESIZE else has
+        touched: Amount = less(has, case.will_have() or NOTHING) if verb is Verb.RESIZE else has
         kinds = provider.releases.get(verb, frozenset())
         freed = touched.only(kinds)
         kept = has.over(freed)
@@ -96,12 +96,12 @@ def release_map(one: Case) -> list[Release] | None:
     return rows
 
 
-def _planned(one: Case) -> set[Verb]:
+def _planned(case: Case) -> set[Verb]:
     found: set[Verb] = set()
-    verb = next_order(CaseKind(one.kind), one.service(), None)
+    verb = next_order(CaseKind(case.kind), case.service(), None)
     while verb is not None:
         found.add(verb)
-        verb = next_order(CaseKind(one.kind), one.service(), verb)
+        verb = next_order(CaseKind(case.kind), case.service(), verb)
     return found
 
 
@@ -115,20 +115,20 @@ class Fellow:
     here: bool
 
 
-def fellows(tx: Tx, one: Case) -> tuple[whole_systems.WholeSystem | None, list[Fellow]]:
+def fellows(tx: Tx, case: Case) -> tuple[whole_systems.WholeSystem | None, list[Fellow]]:
     """The system of a case seen as a whole, by the assessment of its finding."""
-    if one.system_id is None:
+    if case.system_id is None:
         return None, []
-    run = one.finding.assessment
-    whole = whole_systems.whole_systems(tx, run, [one.system_id]).get(one.system_id)
+    run = case.finding.assessment
+    whole = whole_systems.whole_systems(tx, run, [case.system_id]).get(case.system_id)
     rows = [
         Fellow(
             each,
             whole_systems.figure(each.numbers, "cpu_p95"),
             whole_systems.figure(each.numbers, "cpu_mean"),
-            each.resource_id == one.resource_id,
+            each.resource_id == case.resource_id,
         )
-        for each in whole_systems.fellows(tx, run, one.system_id)
+        for each in whole_systems.fellows(tx, run, case.system_id)
     ]
     return whole, rows
 
@@ -145,17 +145,17 @@ class Effect:
     pool_then: str
 
 
-def effects(tx: Tx, one: Case) -> list[Effect]:
+def effects(tx: Tx, case: Case) -> list[Effect]:
     """The consequence in numbers of carrying the case out to its end."""
-    target = one.will_have() or NOTHING
-    what = more(one.had(), target) if one.kind == CaseKind.EXPAND else one.recovers()
+    target = case.will_have() or NOTHING
+    what = more(case.had(), target) if case.kind == CaseKind.EXPAND else case.recovers()
     rows = []
-    for cls, figure in what.of_arch(Arch(one.pool.arch)).items():
-        own = ledger.balance(tx, Side(one.pool_id, cls, Holder.GRANTED, one.department_id))
-        free = ledger.balance(tx, Side(one.pool_id, cls, Holder.FREE))
-        grows = one.kind == CaseKind.EXPAND
-        if grows and one.orders:  # counted when the order was placed; what was lent comes back
-            back = figure if one.ends_on else 0
+    for cls, figure in what.of_arch(Arch(case.pool.arch)).items():
+        own = ledger.balance(tx, Side(case.pool_id, cls, Holder.GRANTED, case.department_id))
+        free = ledger.balance(tx, Side(case.pool_id, cls, Holder.FREE))
+        grows = case.kind == CaseKind.EXPAND
+        if grows and case.orders:  # counted when the order was placed; what was lent comes back
+            back = figure if case.ends_on else 0
             change = "−" + amount(figure, cls) if back else "—"
             before, after = number(shown(cls.kind, own)), number(shown(cls.kind, own + back))
             pool = number(shown(cls.kind, free))
@@ -181,16 +181,16 @@ def _left(cls: Commodity, figure: int) -> str:
     return number(shown(cls.kind, figure))
 
 
-def consequence(tx: Tx, one: Case, act: Act) -> list[str]:
+def consequence(tx: Tx, case: Case, act: Act) -> list[str]:
     """What follows when ``act`` is done now, in sentences."""
-    rules, kind = one.procedure(), CaseKind(one.kind)
+    rules, kind = case.procedure(), CaseKind(case.kind)
     said: list[str] = []
     if act is Act.REVIEW:
         said.append(_("复核后等待发出通知;资源不受影响。"))
     elif act in (Act.DISMISS, Act.WITHDRAW):
         said.append(_("案件结束,资源不受影响;静默期内不再对它立案,每次加倍。"))
     elif act is Act.REPLY:
-        said.append(_("答复后不能修改;答复期限 %(due)s。", due=when(one.due_at)))
+        said.append(_("答复后不能修改;答复期限 %(due)s。", due=when(case.due_at)))
         if kind is CaseKind.EXPAND:
             said.append(
                 _(
@@ -204,27 +204,27 @@ def consequence(tx: Tx, one: Case, act: Act) -> list[str]:
     elif act is Act.RULE:
         said.append(_("驳回则转入执行;采纳则撤销案件;豁免则在期限内不再处置。裁定人不得是通知的签发人。"))
     elif act is Act.ACT:
-        said += _of_acting(one, rules, kind)
-        opens = windows.opening(tx, one.pool_id)
-        if one.takes and opens > tx.now:
+        said += _of_acting(case, rules, kind)
+        opens = windows.opening(tx, case.pool_id)
+        if case.takes and opens > tx.now:
             said.append(_("现不在变更窗口,工单于 %(at)s 起执行。", at=when(opens)))
-        if one.takes and suspensions.holding(tx, one.policy_version_id):
+        if case.takes and suspensions.holding(tx, case.policy_version_id):
             said.append(_("所依据的策略版本已暂停,不能执行。"))
     elif act is Act.CONFIRM_DELETION:
-        missing = 2 - len(confirmed_by(one))
+        missing = 2 - len(confirmed_by(case))
         said.append(
             _("您是最后一位确认人:确认后立即下达删除工单,数据不可恢复。")
             if missing <= 1
             else _("还须另一人确认;两人都确认后才删除,数据不可恢复。")
         )
-        said.append(_("删除后收回 %(what)s,停止计费,出具回收凭证。", what=amounts(one.recovers())))
+        said.append(_("删除后收回 %(what)s,停止计费,出具回收凭证。", what=amounts(case.recovers())))
     elif act is Act.RESTORE:
         said.append(_("资源恢复到处置之前的状态,配额退回本单位;此案计入后悔率。"))
     elif act is Act.ROLL_BACK:
         said.append(
-            _("提前归还临时扩容,恢复 %(shape)s。", shape=amounts(one.had()))
+            _("提前归还临时扩容,恢复 %(shape)s。", shape=amounts(case.had()))
             if kind is CaseKind.EXPAND
-            else _("恢复原规格 %(shape)s;此案计入后悔率。", shape=amounts(one.had()))
+            else _("恢复原规格 %(shape)s;此案计入后悔率。", shape=amounts(case.had()))
         )
     elif act is Act.KEEP:
         said.append(
@@ -235,16 +235,16 @@ def consequence(tx: Tx, one: Case, act: Act) -> list[str]:
     return said
 
 
-def _of_acting(one: Case, rules: Any, kind: CaseKind) -> list[str]:
+def _of_acting(case: Case, rules: Any, kind: CaseKind) -> list[str]:
     said = [_("执行前按%(days)s天内的最新数据重新评估;已恢复使用或数据不足的,案件自动结束。", days=rules.fresh_days)]
     if kind is CaseKind.EXPAND:
-        said.append(_("规格调整为 %(shape)s,占用本单位配额。", shape=amounts(one.will_have())))
-        if one.ends_on:
-            said.append(_("临时扩容到 %(day)s,之后自动恢复原规格。", day=when(one.ends_on)))
+        said.append(_("规格调整为 %(shape)s,占用本单位配额。", shape=amounts(case.will_have())))
+        if case.ends_on:
+            said.append(_("临时扩容到 %(day)s,之后自动恢复原规格。", day=when(case.ends_on)))
     elif kind is CaseKind.SHRINK:
         said.append(_("先快照,再缩到 %(shape)s;观察%(days)s天,P95超过%(level)s即自动提出回退。",
-                      shape=amounts(one.will_have()), days=rules.shrink_watch_days, level=percent(rules.rollback_level)))  # fmt: skip
-    elif next_order(kind, one.service(), Verb.SNAPSHOT) is Verb.STOP:
+                      shape=amounts(case.will_have()), days=rules.shrink_watch_days, level=percent(rules.rollback_level)))  # fmt: skip
+    elif next_order(kind, case.service(), Verb.SNAPSHOT) is Verb.STOP:
         said.append(_("先快照,再关机观察%(watch)s天,移入回收站%(bin)s天(可恢复),之后须两人确认才删除。",
                       watch=rules.stop_watch_days, bin=rules.bin_days))  # fmt: skip
     else:
@@ -252,13 +252,13 @@ def _of_acting(one: Case, rules: Any, kind: CaseKind) -> list[str]:
     return said
 
 
-def verdict_then_and_now(one: Case, newest: Finding | None) -> str | None:
+def verdict_then_and_now(case: Case, newest: Finding | None) -> str | None:
     """Where the latest judgement differs from that which opened the case, in words."""
-    if newest is None or newest.id == one.finding_id or newest.verdict == one.finding.verdict:
+    if newest is None or newest.id == case.finding_id or newest.verdict == case.finding.verdict:
         return None
     return _(
         "立案时为“%(then)s”,最新评估(%(day)s)为“%(now)s”",
-        then=_(LABELS[one.finding.is_now()]),
+        then=_(LABELS[case.finding.is_now()]),
         now=_(LABELS[newest.is_now()]),
         day=when(newest.assessment.last_day),
     )

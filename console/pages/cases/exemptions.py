@@ -35,12 +35,12 @@ CATEGORIES = {one.value: label for one, label in CATEGORY_LABELS.items()}
 HOLDING = "holding"
 
 
-def standing(one: Exemption) -> str:
+def standing(exemption: Exemption) -> str:
     """The state of an exemption as one word."""
-    if one.revoked_at is not None:
+    if exemption.revoked_at is not None:
         return "case_revoked"
     today = reading().now.astimezone(ZONE).date()
-    return "case_holding" if one.starts_on <= today <= one.ends_on else "case_over"
+    return "case_holding" if exemption.starts_on <= today <= exemption.ends_on else "case_over"
 
 
 def _state_is(query: Rows, value: str) -> Rows:

@@ -45,11 +45,11 @@ WORDS: dict[str, dict[str, str]] = {
 }
 
 
-def history(tx: Tx, one: Case) -> list[dict[str, Any]]:
+def history(tx: Tx, case: Case) -> list[dict[str, Any]]:
     """Newest first: events for ``ui.timeline``."""
-    subjects = [one.subject, f"notice:{one.notice_id}" if one.notice_id else one.subject]
+    subjects = [case.subject, f"notice:{case.notice_id}" if case.notice_id else case.subject]
     about = AuditRecord.subject.in_(subjects)
-    exempt = (AuditRecord.subject == f"resource:{one.resource_id}") & (AuditRecord.at >= one.opened_at)
+    exempt = (AuditRecord.subject == f"resource:{case.resource_id}") & (AuditRecord.at >= case.opened_at)
     query = select(AuditRecord).where(or_(about, exempt), AuditRecord.action.in_(CASE_ACTIONS))
     records = tx.scalars(query.order_by(AuditRecord.sequence.desc()).limit(200))
     return [

@@ -107,11 +107,11 @@ class TagForm(FlaskForm):  # type: ignore[misc]
     reason = StringField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=256)])
 
 
-def hours(one: windows.ChangeWindow) -> str:
+def hours(window: windows.ChangeWindow) -> str:
     """``周六、周日 22:00–次日06:00``"""
-    days = _("、").join(_(WEEKDAYS[day]) for day in one.weekdays)
-    next_day = _("次日") if one.ends <= one.begins else ""
-    return f"{days} {_clock(one.begins)}–{next_day}{_clock(one.ends)}"
+    days = _("、").join(_(WEEKDAYS[day]) for day in window.weekdays)
+    next_day = _("次日") if window.ends <= window.begins else ""
+    return f"{days} {_clock(window.begins)}–{next_day}{_clock(window.ends)}"
 
 
 def _clock(minutes: int) -> str:

@@ -103,17 +103,17 @@ def withdraw(period_id: int) -> Response:
     return redirect(url_for("business.index"))
 
 
-def _owner(one: BusinessPeriod) -> str:
-    return one.system.name if one.system else one.department.name if one.department else "—"
+def _owner(period: BusinessPeriod) -> str:
+    return period.system.name if period.system else period.department.name if period.department else "—"
 
 
-def _when(one: BusinessPeriod) -> str:
+def _when(period: BusinessPeriod) -> str:
     """The period in words."""
-    recurs = Recurs(one.recurs)
+    recurs = Recurs(period.recurs)
     if recurs is Recurs.MONTHLY:
-        return _("每月 %(first)s 至 %(last)s 日(负数从月末倒数)", first=one.first_day, last=one.last_day)
+        return _("每月 %(first)s 至 %(last)s 日(负数从月末倒数)", first=period.first_day, last=period.last_day)
     if recurs is Recurs.FESTIVAL:
-        return _("%(festival)s,前后各%(days)s天", festival=_(FESTIVALS[one.festival]), days=one.lead_days)
-    if recurs is Recurs.YEARLY and one.starts_on and one.ends_on:
-        return _("每年 %(start)s 至 %(end)s", start=f"{one.starts_on:%m-%d}", end=f"{one.ends_on:%m-%d}")
-    return f"{one.starts_on} – {one.ends_on}"
+        return _("%(festival)s,前后各%(days)s天", festival=_(FESTIVALS[period.festival]), days=period.lead_days)
+    if recurs is Recurs.YEARLY and period.starts_on and period.ends_on:
+        return _("每年 %(start)s 至 %(end)s", start=f"{period.starts_on:%m-%d}", end=f"{period.ends_on:%m-%d}")
+    return f"{period.starts_on} – {period.ends_on}"

@@ -264,9 +264,9 @@ def differing(what: str) -> str:
     return _(OTHER.get(what) or figure(what).label)
 
 
-def _basis(one: Finding) -> str | None:
+def _basis(finding: Finding) -> str | None:
     """What the advised size follows from, in words; None for findings that keep nothing of it."""
-    why = one.numbers.get("sizing") or {}
+    why = finding.numbers.get("sizing") or {}
     told = [policies.sizing(why["method"])] if "method" in why else []
     if "figure" in why:
         label = N_("带宽使用率 P95") if why["figure"] == "line_p95" else figure(why["figure"]).label

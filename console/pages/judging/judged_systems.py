@@ -100,6 +100,6 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
 
 
-def _classes(one: Judged) -> str | None:
-    parts = [f"{_(LABELS[Verdict(verdict)])} {n}" for verdict, n in sorted(one.classes.items())]
+def _classes(judged: Judged) -> str | None:
+    parts = [f"{_(LABELS[Verdict(verdict)])} {n}" for verdict, n in sorted(judged.classes.items())]
     return _("、").join(parts) or None

@@ -217,12 +217,12 @@ def _sections(policy: Policy, names: dict[str, str]) -> list[tuple[str, str, str
     ]
 
 
-def _standing(tx: Tx, one: PolicyVersion) -> str:
+def _standing(tx: Tx, version: PolicyVersion) -> str:
     """in_force, coming or superseded."""
     today = _today()
-    if one.effective_from > today:
+    if version.effective_from > today:
         return "coming"
-    return "in_force" if policies.in_force(tx, today, one.name).id == one.id else "superseded"
+    return "in_force" if policies.in_force(tx, today, version.name).id == version.id else "superseded"
 
 
 @frame.home_block(Role.AUTHORITY, order=45)

@@ -14,28 +14,28 @@ from metering.sizing import profile
 from quota.units import CLASSES, shown
 
 
-def replayed(one: PolicyReplay) -> dict[str, Any]:
+def replayed(backtest: PolicyReplay) -> dict[str, Any]:
     """A finished replay for the page: figures, frontier, groups, the worst drawn."""
-    told = one.result["sizing"]
+    told = backtest.result["sizing"]
     marks, base = told["policies"][DRAFT], told["policies"][IN_FORCE]
-    period = f"{one.first_day} – {one.last_day}"
-    verdicts = one.result["verdicts"]
+    period = f"{backtest.first_day} – {backtest.last_day}"
+    verdicts = backtest.result["verdicts"]
     return {
-        "run": one,
+        "run": backtest,
         "period": period,
         "vms": told["vms"],
         "marks": marks,
         "base": base,
         "executed": told["policies"].get(EXECUTED),
-        "tidal": _tidal(one.document),
+        "tidal": _tidal(backtest.document),
         "frontier": _frontier(told, period),
         "table": [_row(name, each, base) for name, each in told["policies"].items()],
         "groups": {
-            kind: _groups(one.result["groups"][kind], one.result["groups_in_force"][kind])
+            kind: _groups(backtest.result["groups"][kind], backtest.result["groups_in_force"][kind])
             for kind in ("department", "system", "pool")
-            if kind in one.result["groups"]
+            if kind in backtest.result["groups"]
         },
-        "worst": [_machine(i, each) for i, each in enumerate(one.result["worst"])],
+        "worst": [_machine(i, each) for i, each in enumerate(backtest.result["worst"])],
         "verdicts": verdicts,
         "classes": [
             [
@@ -135,23 +135,23 @@ def _groups(ours: dict[str, Any], theirs: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-def _machine(number_: int, one: dict[str, Any]) -> dict[str, Any]:
+def _machine(number_: int, row: dict[str, Any]) -> dict[str, Any]:
     """One of the worst: its demand by day and the size that would have been in force."""
     zone = settings().zone
-    days = [datetime.fromtimestamp(ts, zone) for ts in one["ts"]]
-    judged = datetime.fromtimestamp(one["judged_from"], zone)
+    days = [datetime.fromtimestamp(ts, zone) for ts in row["ts"]]
+    judged = datetime.fromtimestamp(row["judged_from"], zone)
     return {
-        "name": one["name"],
-        "resource": one["resource"],
-        "rate": _points(one["violation_rate"], 2),
-        "deepest": number(one["deepest_cores"]),
+        "name": row["name"],
+        "resource": row["resource"],
+        "rate": _points(row["violation_rate"], 2),
+        "deepest": number(row["deepest_cores"]),
         "chart": Chart(
             f"worst-{number_}",
-            one["name"],
+            row["name"],
             days,
             [
-                Series(_("当日最高需求"), one["peak"]),
-                Series(_("草案给出的规格"), one["top"], role="capacity"),
+                Series(_("当日最高需求"), row["peak"]),
+                Series(_("草案给出的规格"), row["top"], role="capacity"),
             ],
             unit="vCPU",
             period=_("自%(day)s起计入评判", day=judged.date().isoformat()),

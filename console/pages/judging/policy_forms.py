@@ -320,16 +320,16 @@ def _number(text: str | None) -> int:
     return int(text) if text and text.strip().isdecimal() else 0
 
 
-def _row(i: int, one: Rule, order: int) -> dict[str, list[str]]:
+def _row(i: int, rule: Rule, order: int) -> dict[str, list[str]]:
     told = {
-        f"r{i}_verdict": [one.verdict.value],
-        f"r{i}_days": [str(one.days)],
-        f"r{i}_coverage": [f"{100 * one.coverage:g}"],
+        f"r{i}_verdict": [rule.verdict.value],
+        f"r{i}_days": [str(rule.days)],
+        f"r{i}_coverage": [f"{100 * rule.coverage:g}"],
         f"r{i}_order": [str(order)],
         f"r{i}_scope": [""],
-        f"r{i}_kinds": list(one.kinds),
+        f"r{i}_kinds": list(rule.kinds),
     }
-    for j, each in enumerate(one.conditions):
+    for j, each in enumerate(rule.conditions):
         told |= {
             f"r{i}_c{j}_figure": [each.figure],
             f"r{i}_c{j}_op": [each.op],
@@ -419,24 +419,26 @@ def draft_form(tx: Tx, before: Policy, first: date, room: Layout, form: MultiDic
     return made(form, **filled) if form is not None else made(**filled)  # type: ignore[no-any-return]
 
 
-def _rule_fields(i: int, count: int, scopes: Sequence[tuple[str, str]], scope: str, one: Rule | None) -> dict[str, Any]:
+def _rule_fields(
+    i: int, count: int, scopes: Sequence[tuple[str, str]], scope: str, rule: Rule | None
+) -> dict[str, Any]:
     verdicts = [(each.value, _(LABELS[each])) for each in VERDICTS if each not in (Verdict.UNKNOWN, Verdict.UNJUDGED)]
     fields: dict[str, Any] = {
         f"r{i}_verdict": SelectField(
             lazy(N_("结论")),
             [Optional()],
             choices=[SelectChoice("", _("(不用本条)")), *(SelectChoice(*each) for each in verdicts)],
-            default=one.verdict.value if one else "",
+            default=rule.verdict.value if rule else "",
         ),
         f"r{i}_days": IntegerField(
             lazy("窗口天数"),
             [Optional(), NumberRange(1, 366, lazy("1到366天"))],
-            default=one.days if one else 30,
+            default=rule.days if rule else 30,
         ),
         f"r{i}_coverage": FloatField(
             lazy("最低覆盖率(%)"),
             [Optional(), NumberRange(0, 100, lazy("0到100"))],
-            default=round(100 * one.coverage, 2) if one else 90,
+            default=round(100 * rule.coverage, 2) if rule else 90,
         ),
         f"r{i}_order": IntegerField(
             lazy(N_("次序(小的在先)")), [Optional(), NumberRange(0, 9999, lazy("0到9999"))], default=STEP * (i + 1)
@@ -444,7 +446,7 @@ def _rule_fields(i: int, count: int, scopes: Sequence[tuple[str, str]], scope: s
         f"r{i}_scope": SelectField(
             lazy(N_("归于")), [Optional()], choices=[SelectChoice(*each) for each in scopes], default=scope
         ),
-        f"r{i}_kinds": _ticks(lazy("类别"), [(key, _(label)) for key, label in OF_KINDS], one.kinds if one else ()),
+        f"r{i}_kinds": _ticks(lazy("类别"), [(key, _(label)) for key, label in OF_KINDS], rule.kinds if rule else ()),
         f"r{i}_drop": BooleanField(lazy(N_("删去本条"))),
     }
     figures = [
@@ -452,7 +454,7 @@ def _rule_fields(i: int, count: int, scopes: Sequence[tuple[str, str]], scope: s
         for each in judging.offered()
     ]
     for j in range(count):
-        each = one.conditions[j] if one and j < len(one.conditions) else None
+        each = rule.conditions[j] if rule and j < len(rule.conditions) else None
         factor = judging.figure(each.figure).factor if each else 1.0
         named = {"n": i + 1, "row": j + 1}
         fields |= {

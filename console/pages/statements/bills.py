@@ -52,9 +52,9 @@ def _said(tx: Tx) -> dict[str, list[Remark]]:
     return kept
 
 
-def code(one: Bill) -> str:
+def code(bill: Bill) -> str:
     """How far the bill is among the parties."""
-    said = _said(reading()).get(f"bill:{one.id}", [])
+    said = _said(reading()).get(f"bill:{bill.id}", [])
     ruled = {remark.answers for remark in said if remark.answers}
     disputes = [remark for remark in said if remark.kind == RemarkKind.DISPUTE]
     if any(remark.id not in ruled for remark in disputes):
@@ -64,8 +64,8 @@ def code(one: Bill) -> str:
     return "bill_reviewed" if any(remark.kind == RemarkKind.REVIEWED for remark in said) else "bill_submitted"
 
 
-def _reviewer(one: Bill) -> str | None:
-    said = _said(reading()).get(f"bill:{one.id}", [])
+def _reviewer(bill: Bill) -> str | None:
+    said = _said(reading()).get(f"bill:{bill.id}", [])
     names = [remark.name for remark in said if remark.kind == RemarkKind.REVIEWED]
     return names[-1] if names else None
 

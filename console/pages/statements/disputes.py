@@ -100,14 +100,14 @@ def show(dispute_id: int) -> str:
     )  # fmt: skip
 
 
-def _step(tx: Tx, one: Dispute, who: Actor) -> str:
+def _step(tx: Tx, dispute: Dispute, who: Actor) -> str:
     """What ``who`` may do next: claim, answer, settle, or nothing."""
-    if one.state == DisputeState.OPEN and who.role is Role.SUPERVISOR:
+    if dispute.state == DisputeState.OPEN and who.role is Role.SUPERVISOR:
         return "claim"
-    if one.state == DisputeState.CLAIMED and who.role is Role.PROVIDER:
+    if dispute.state == DisputeState.CLAIMED and who.role is Role.PROVIDER:
         return "answer"
-    settles = who.role in (Role.AUTHORITY, Role.SUPERVISOR) and who.login != one.claimed_by
-    return "settle" if settles and disputes.ripe(tx, one) else ""
+    settles = who.role in (Role.AUTHORITY, Role.SUPERVISOR) and who.login != dispute.claimed_by
+    return "settle" if settles and disputes.ripe(tx, dispute) else ""
 
 
 @blueprint.post("/<int:dispute_id>/claim")

@@ -32,20 +32,20 @@ blueprint = Blueprint("tariffs", __name__, url_prefix="/reports/tariffs")
 frame.page("reports", "tariffs.index", N_("价目"), order=40)
 
 
-def priced(one: Tariff) -> str:
+def priced(tariff: Tariff) -> str:
     """``46 元/核·月``."""
     return (
-        f"{one.price.normalize():f} "
+        f"{tariff.price.normalize():f} "
         + _("元")
-        + f"/{_(CLASSES[ClassCode(one.kind)].shown)}·{_(PER_LABELS[Per(one.per)])}"
+        + f"/{_(CLASSES[ClassCode(tariff.kind)].shown)}·{_(PER_LABELS[Per(tariff.per)])}"
     )
 
 
-def _scope(one: Tariff) -> str:
+def _scope(tariff: Tariff) -> str:
     parts = [
-        _(ARCH_LABELS[Arch(one.arch)]) if one.arch else "",
-        one.provider.name if one.provider else "",
-        one.item.name if one.item else "",
+        _(ARCH_LABELS[Arch(tariff.arch)]) if tariff.arch else "",
+        tariff.provider.name if tariff.provider else "",
+        tariff.item.name if tariff.item else "",
     ]
     return " · ".join(part for part in parts if part) or _("通用")
 
