@@ -14,7 +14,7 @@ from providers.metrics import LIVE, MISSING, STEP_S, Array
 
 
 @dataclass(frozen=True)
-class Series:
+class MachineSeries:
     """Canonical samples of r machines, n in all; machine i owns the rows ``starts[i]:starts[i + 1]``.
 
     names: r machine names; starts: int64 [r + 1]; slot: int64 [n], floor(epoch seconds / 300), rising within
@@ -40,12 +40,12 @@ class Series:
         """int64 [n]: the machine that each sample belongs to."""
         return np.repeat(np.arange(len(self)), np.diff(self.starts))
 
-    def take(self, which: Array) -> Series:
+    def take(self, which: Array) -> MachineSeries:
         """The machines at the integer indices `which`, in that order."""
         which = np.asarray(which)
         rows = np.concatenate([np.arange(self.starts[i], self.starts[i + 1]) for i in which] or [np.arange(0)])
         starts = np.concatenate(([0], np.cumsum(np.diff(self.starts)[which])))
-        return Series(
+        return MachineSeries(
             self.dataset,
             tuple(self.names[i] for i in which),
             starts,
@@ -73,7 +73,7 @@ def flatten(
     state: Array,
     cores: Array | None = None,
     mem: Array | None = None,
-) -> Series:
+) -> MachineSeries:
     """A series from matrices [r, n] of consecutive slots from `first_slot` (floor(epoch seconds / 300)) on.
 
     cpu, mem: uint16 hundredths, 65535 = missing; state: uint8, 1 = live; cores: the size at each slot, None =
@@ -82,7 +82,7 @@ def flatten(
     kept = (state == LIVE) & (cpu != MISSING)
     row, column = np.nonzero(kept)
     starts = np.concatenate(([0], np.cumsum(kept.sum(axis=1))))
-    return Series(
+    return MachineSeries(
         dataset,
         names,
         starts,
@@ -111,7 +111,7 @@ class Grid:
     expected_to: Array
 
 
-def grid(series: Series, utc_offset_s: int = 28800) -> Grid:
+def grid(series: MachineSeries, utc_offset_s: int = 28800) -> Grid:
     """Lay a series out over whole local days from its first to its last sample, one row a machine."""
     per_day = 86400 // STEP_S
     local = series.slot + utc_offset_s // STEP_S

@@ -19,7 +19,7 @@ from metering.cases.exemptions import Exemption
 from metering.cases.files import Case, Confirmation, Reply, Ruling
 from metering.cases.notices import Notice
 from metering.cases.openings import Opening
-from metering.cases.steps import Answer, Decision, Ending, State
+from metering.cases.steps import Answer, CaseState, Ending, RulingDecision
 from metering.cases.windows import ChangeFreeze, ChangeWindow
 from metering.forecasting.forecasts import KeptForecast
 from metering.intake.late_figures import LateFigure
@@ -135,9 +135,9 @@ FEATURES: tuple[Feature, ...] = (
     *(Feature(f"verdict {verdict}", _judged(verdict)) for verdict in Verdict),
     Feature("forecasts", rows(KeptForecast), 10),
     *(Feature(f"case {state}", rows(Case, Case.state == state.value))
-      for state in (State.DETECTED, State.NOTICED, State.DISPUTED, State.BINNED, State.CONFIRMING, State.CLOSED)),
+      for state in (CaseState.DETECTED, CaseState.NOTICED, CaseState.DISPUTED, CaseState.BINNED, CaseState.CONFIRMING, CaseState.CLOSED)),
     *(Feature(f"case to {kind} waits for a clerk's answer",
-              open_to(Case, Case.department_id, Case.state == State.NOTICED.value, Case.kind == kind.value))
+              open_to(Case, Case.department_id, Case.state == CaseState.NOTICED.value, Case.kind == kind.value))
       for kind in (CaseKind.SHRINK, CaseKind.EXPAND)),
     *(Feature(f"case ended {ending}", rows(Case, Case.ending == ending.value))
       for ending in (Ending.DISMISSED, Ending.UPHELD, Ending.EXEMPTED, Ending.SHRUNK, Ending.RETURNED, Ending.DELETED,
@@ -146,13 +146,13 @@ FEATURES: tuple[Feature, ...] = (
       for answer in (Answer.AGREE, Answer.OBJECT, Answer.EXEMPT)),
     *(Feature(f"ruling on {matter}: {decision}",
               rows(Ruling, Ruling.matter == matter, Ruling.decision == decision.value))
-      for matter, decision in (("objection", Decision.UPHOLD), ("objection", Decision.PROCEED),
-                               ("exemption", Decision.EXEMPT), ("silence", Decision.UPHOLD),
-                               ("silence", Decision.PROCEED))),
+      for matter, decision in (("objection", RulingDecision.UPHOLD), ("objection", RulingDecision.PROCEED),
+                               ("exemption", RulingDecision.EXEMPT), ("silence", RulingDecision.UPHOLD),
+                               ("silence", RulingDecision.PROCEED))),
     Feature("exemption in force", lambda tx: rows(Exemption, Exemption.ends_on >= _today(tx))(tx)),
     Feature("deletion confirmed by one, waiting for another",
             rows(Confirmation, Confirmation.case_id.in_(
-                select(Case.id).where(Case.state == State.CONFIRMING.value)))),
+                select(Case.id).where(Case.state == CaseState.CONFIRMING.value)))),
     Feature("certificate", rows(Certificate)),
     Feature("letter", rows(Notice), 2),
     Feature("letter reminded of", rows(Notice, Notice.reminded_at.is_not(None))),

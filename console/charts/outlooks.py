@@ -8,7 +8,7 @@ from flask import url_for
 from sqlalchemy import ColumnElement, select
 
 from console.words import _
-from metering.forecasting import Outlook, forecasts
+from metering.forecasting import DemandForecast, forecasts
 from metering.judging import MACHINES
 from quota import inventory
 from quota.actors import Actor
@@ -19,7 +19,7 @@ FULL = 0.7
 """Of the cores that are there, in the mean of a day: the level that sizes are advised by. Our default."""
 
 
-def when_full(of: Outlook | None) -> str | None:
+def when_full(of: DemandForecast | None) -> str | None:
     """In a sentence: when what is used will reach what the machines have; None where nothing is forecast."""
     if of is None or of.has is None or all(one is None for one in of.mean):
         return None

@@ -62,7 +62,7 @@ def rehearsed(path: Path, rule: str, progress: Progress) -> dict[str, Any]:
     if not len(recording):
         raise taken.failed[0].error if taken.failed and taken.failed[0].error else unusable("file.no_rows", path.name)
     first = datetime.combine(recording.span[0].astimezone(ZONE).date(), time(), ZONE)
-    clock = rehearsal.Clock(first)
+    clock = rehearsal.RehearsalClock(first)
     with tempfile.TemporaryDirectory(prefix="guanjia-replay-") as folder:
         home = Path(folder)
         book = Book(f"sqlite:///{home / 'book.db'}", clock=clock)

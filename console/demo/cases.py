@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from metering import cases
-from metering.cases import Answer, Case, Category, Decision, State, openings, windows
+from metering.cases import Answer, Case, CaseState, Category, RulingDecision, openings, windows
 from metering.judging import CALLS_FOR, TAKES, Assessment, CaseKind, Finding, findings, pipeline
 from metering.workbench import Works
 from providers import orders
@@ -169,7 +169,7 @@ class _Town:
                 return
             self.job()
 
-    def _open(self, tx: Tx, *states: State) -> Sequence[Case]:
+    def _open(self, tx: Tx, *states: CaseState) -> Sequence[Case]:
         query = select(Case).where(Case.state.in_([state.value for state in states]))
         return tx.scalars(query.order_by(Case.worth.desc(), Case.id)).all()
 
@@ -196,7 +196,7 @@ class _Town:
         """The supervisor looks at cases, those of departments that can answer first, drops one, and tells the others; at
         the least so many are left for another day."""
         with self.works.book.transaction(self.supervisor) as tx:
-            found = list(self._open(tx, State.DETECTED))
+            found = list(self._open(tx, CaseState.DETECTED))
             found.sort(key=lambda one: (one.department_id not in self.tenants, -one.worth, one.id))
             found = found[: min(count, len(found) - leave)]
             for number, one in enumerate(found):
@@ -204,14 +204,14 @@ class _Town:
                     cases.dismiss(tx, one, N_("名称标明为演练环境,另行核实后再办"))
                 else:
                     cases.review(tx, one, note=N_("数字与台账相符"))
-            cases.issue(tx, self._open(tx, State.REVIEWED), text=N_("请按期逐项答复,并附上依据"))
+            cases.issue(tx, self._open(tx, CaseState.REVIEWED), text=N_("请按期逐项答复,并附上依据"))
 
     def answer(self) -> None:
         """Departments that have an account answer most of what they were asked."""
         with self.works.book.reading() as tx:
             waiting = [
                 (one.id, self.tenants[one.department_id], CaseKind(one.kind))
-                for one in self._open(tx, State.NOTICED)
+                for one in self._open(tx, CaseState.NOTICED)
                 if one.department_id in self.tenants
             ]
         until = (self.clock.now + timedelta(days=150)).astimezone(ZONE).date()
@@ -234,7 +234,7 @@ class _Town:
         another day; on silence mostly against it."""
         with self.works.book.reading() as tx:
             disputed = [
-                (one.id, one.replies[-1].said() if one.replies else None) for one in self._open(tx, State.DISPUTED)
+                (one.id, one.replies[-1].said() if one.replies else None) for one in self._open(tx, CaseState.DISPUTED)
             ]
         objected = [case_id for case_id, said in disputed if said is Answer.OBJECT]
         disputed = [(case_id, said) for case_id, said in disputed if case_id not in objected[-1:]]
@@ -244,19 +244,19 @@ class _Town:
             with self.works.book.transaction(self.second if turns[said] % 2 else self.authority) as tx:
                 one = cases.case(tx, case_id)
                 if said is None:
-                    decision = Decision.UPHOLD if turns[said] % 3 == 1 else Decision.PROCEED
+                    decision = RulingDecision.UPHOLD if turns[said] % 3 == 1 else RulingDecision.PROCEED
                     cases.rule(tx, one, decision, N_("逾期未答复,经电话核实后裁定"))
                 elif said is Answer.EXEMPT:
-                    cases.rule(tx, one, Decision.EXEMPT, N_("测评期间情况属实,准予豁免"))
+                    cases.rule(tx, one, RulingDecision.EXEMPT, N_("测评期间情况属实,准予豁免"))
                 elif turns[said] % 2:
-                    cases.rule(tx, one, Decision.UPHOLD, N_("备用节点情况属实,撤销本案"))
+                    cases.rule(tx, one, RulingDecision.UPHOLD, N_("备用节点情况属实,撤销本案"))
                 else:
-                    cases.rule(tx, one, Decision.PROCEED, N_("近两个月监测数据未见所称高峰"))
+                    cases.rule(tx, one, RulingDecision.PROCEED, N_("近两个月监测数据未见所称高峰"))
 
     def act(self) -> None:
         """The supervisor carries out what was cleared; what cannot be is left for another day."""
         with self.works.book.reading() as tx:
-            cleared = [one.id for one in self._open(tx, State.CLEARED)]
+            cleared = [one.id for one in self._open(tx, CaseState.CLEARED)]
         for case_id in cleared:
             try:
                 with self.works.book.transaction(self.supervisor) as tx:
@@ -269,7 +269,7 @@ class _Town:
         with self.works.book.reading() as tx:
             off = [
                 (one.id, one.department_id)
-                for one in self._open(tx, State.WATCHED)
+                for one in self._open(tx, CaseState.WATCHED)
                 if one.kind == CaseKind.RECLAIM and one.department_id in self.tenants
             ]
         for case_id, department in off[:count]:
@@ -280,7 +280,7 @@ class _Town:
     def confirm(self) -> None:
         """Two persons confirm half of the deletions that are due."""
         with self.works.book.reading() as tx:
-            due = [one.id for one in self._open(tx, State.CONFIRMING)]
+            due = [one.id for one in self._open(tx, CaseState.CONFIRMING)]
         for number, case_id in enumerate(due):
             for actor in (self.supervisor, self.authority)[: 2 - number % 2]:
                 with self.works.book.transaction(actor) as tx:

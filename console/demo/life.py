@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import select
 
 from metering import cases
-from metering.cases import Case, State
+from metering.cases import Case, CaseState
 from metering.workbench import Progress, Works
 from providers import orders
 from providers.assessment import Appeal, AppealState, appeals, company, formula, gathering, ratings
@@ -305,7 +305,7 @@ class Life:
 
 def _machine(tx: Tx, department_id: int) -> Resource:
     """The smallest machine of the department about which nothing is under way."""
-    busy = select(Case.resource_id).where(Case.state != State.CLOSED.value)
+    busy = select(Case.resource_id).where(Case.state != CaseState.CLOSED.value)
     asked = select(Request.resource_id).where(Request.resource_id.is_not(None))
     ordered = select(WorkOrder.resource_id).where(WorkOrder.resource_id.is_not(None), WorkOrder.state.in_(orders.OPEN))
     found = tx.scalars(

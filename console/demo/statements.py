@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from metering import statements
 from metering.intake import imports, late_figures
-from metering.statements import Answer, Dispute, disputes, reconciliation, tariffs
+from metering.statements import Dispute, DisputeAnswer, disputes, reconciliation, tariffs
 from metering.workbench import Works
 from providers.adapters.simulated import SimulatedCloud
 from providers.base import Samples
@@ -97,7 +97,7 @@ def _argue(works: Works) -> None:
         if number == 0:
             continue
         with works.book.transaction(_person(works, Role.PROVIDER, one.provider_id)) as tx:
-            what = Answer.ACCEPT if number == 1 else Answer.CONTEST
+            what = DisputeAnswer.ACCEPT if number == 1 else DisputeAnswer.CONTEST
             words = N_("经核对,计费系统规格未同步") if number == 1 else N_("该资源按开通单规格计费")
             disputes.answer(tx, one.id, what, generation=2, text=words)
         if number == 1:

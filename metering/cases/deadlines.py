@@ -20,7 +20,7 @@ from metering.cases.exemptions import Category, Exemption
 from metering.cases.figures import strain
 from metering.cases.files import Case, close, lock, move, open_case, open_cases
 from metering.cases.notices import Notice
-from metering.cases.steps import HEARING, RESTING, Consent, Ending, Matter, State
+from metering.cases.steps import HEARING, RESTING, CaseState, Consent, Ending, Matter
 from metering.judging import GROWS, CaseKind, Finding, latest, policies
 from providers import orders
 from providers.base import ResourceState, Verb
@@ -154,21 +154,21 @@ def _alone(tx: Tx, case: Case, done: Advanced, step: Callable[[], None]) -> None
 
 def _advance(tx: Tx, case: Case, calendar: WorkingDays, done: Advanced) -> None:
     lock(tx, case)
-    state, before = State(case.state), case.generation
-    if state is State.CLOSED:  # meanwhile, by somebody else
+    state, before = CaseState(case.state), case.generation
+    if state is CaseState.CLOSED:  # meanwhile, by somebody else
         return
-    if state is State.ORDERED:
+    if state is CaseState.ORDERED:
         _ordered(tx, case, done)
     elif state in HEARING:
         _hearing(tx, case, calendar, done)
     elif state in RESTING and case.kind == CaseKind.RECLAIM:
         _resting(tx, case)
-    elif state is State.WATCHED and case.kind == CaseKind.EXPAND:
+    elif state is CaseState.WATCHED and case.kind == CaseKind.EXPAND:
         _lent(tx, case)
-    elif state is State.WATCHED:
+    elif state is CaseState.WATCHED:
         _watched(tx, case)
     if case.generation != before:
-        (done.closed if case.state == State.CLOSED else done.moved).append(case.id)
+        (done.closed if case.state == CaseState.CLOSED else done.moved).append(case.id)
     elif case.due_from is not None and case.due_days is not None:
         case.due_at = calendar.due(case.due_from, case.due_days)  # the calendar may have been published since
 
@@ -178,7 +178,7 @@ def _advance(tx: Tx, case: Case, calendar: WorkingDays, done: Advanced) -> None:
 
 def _remind(tx: Tx, calendar: WorkingDays, done: Advanced) -> None:
     """Remind each department once of each letter that has unanswered cases, half way through its time."""
-    waiting = select(Case.notice_id).where(Case.state == State.NOTICED.value)
+    waiting = select(Case.notice_id).where(Case.state == CaseState.NOTICED.value)
     letters = tx.scalars(
         select(Notice)
         .where(Notice.reminded_at.is_(None), Notice.id.in_(waiting))
@@ -197,7 +197,7 @@ def _hearing(tx: Tx, case: Case, calendar: WorkingDays, done: Advanced) -> None:
     obstacle = safeguards.off_limits(tx, case) or safeguards.recovered(tx, case)
     if obstacle is not None and obstacle.ending is not None:
         close(tx, case, obstacle.ending, obstacle.sentence())
-    elif case.state == State.NOTICED and case.notice is not None and case.notice.reminded_at is not None:
+    elif case.state == CaseState.NOTICED and case.notice is not None and case.notice.reminded_at is not None:
         letter, reminded_at = case.notice, case.notice.reminded_at
         # Who was reminded late has as long from then on as everybody has after the reminder.
         end = max(
@@ -220,11 +220,11 @@ def _silence(tx: Tx, case: Case, done: Advanced) -> None:
     procedure = case.procedure()
     if case.kind == CaseKind.SHRINK:
         case.consent = Consent.SILENCE.value
-        move(tx, case, State.CLEARED, "case.silence", days=procedure.act_days)
+        move(tx, case, CaseState.CLEARED, "case.silence", days=procedure.act_days)
         done.consented.append(case.id)
     elif case.kind == CaseKind.RECLAIM:
         case.matter = Matter.SILENCE.value
-        move(tx, case, State.DISPUTED, "case.silence", days=procedure.ruling_days)
+        move(tx, case, CaseState.DISPUTED, "case.silence", days=procedure.ruling_days)
     else:
         close(tx, case, Ending.LAPSED, N_("使用单位逾期未答复,不作扩容"), "case.silence")
 
@@ -300,12 +300,12 @@ def _resting(tx: Tx, case: Case) -> None:
         return
     if case.wake_at is None or case.wake_at > tx.now:
         return
-    if case.state == State.WATCHED:
+    if case.state == CaseState.WATCHED:
         waits = enforcement.recycle(tx, case)
         if waits is not None:
             case.reason = waits.sentence()
-    elif case.state == State.BINNED:
-        move(tx, case, State.CONFIRMING, "case.ripen", days=case.procedure().confirm_days)
+    elif case.state == CaseState.BINNED:
+        move(tx, case, CaseState.CONFIRMING, "case.ripen", days=case.procedure().confirm_days)
 
 
 def _watched(tx: Tx, case: Case) -> None:
@@ -322,7 +322,7 @@ def _watched(tx: Tx, case: Case) -> None:
         move(
             tx,
             case,
-            State.STRAINED,
+            CaseState.STRAINED,
             "case.propose_rollback",
             days=procedure.ruling_days,
             reason=case.reason,

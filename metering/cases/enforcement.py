@@ -28,7 +28,7 @@ from metering.cases.safeguards import (
     safe_target,
     unproven,
 )
-from metering.cases.steps import REGRETS, Act, Consent, Ending, State, next_order
+from metering.cases.steps import REGRETS, CaseAct, CaseState, Consent, Ending, next_order
 from metering.judging import CaseKind, Finding, more
 from providers import orders
 from providers.base import ResourceState, Verb
@@ -50,7 +50,7 @@ def act(tx: Tx, case: Case, *, generation: int | None = None) -> Case:
     Where the fresh judgement contradicts the case, it ends by itself with the reason (look at ``ending``). Raises
     WrongState where there is no fresh judgement, OverCapacity where the quota for an expansion is short.
     """
-    take_up(tx, case, Act.ACT, generation)
+    take_up(tx, case, CaseAct.ACT, generation)
     obstacle = _go_on(tx, case, None)
     if obstacle is not None:
         if obstacle.ending is None:
@@ -73,7 +73,7 @@ def begin(tx: Tx, case: Case) -> Obstacle | None:
 
 def confirm_deletion(tx: Tx, case: Case, *, generation: int | None = None) -> Case:
     """One of two persons confirms that the resource may be deleted for good; the second word places the order."""
-    take_up(tx, case, Act.CONFIRM_DELETION, generation)
+    take_up(tx, case, CaseAct.CONFIRM_DELETION, generation)
     if tx.actor.login in confirmed_by(case):
         raise NotAllowed("case.confirmed_twice", N_("您已确认过,须由另一人再确认"))
     tx.add(Confirmation(case_id=case.id, attempt=case.attempts, by=tx.actor.login, role=tx.actor.role.value, at=tx.now))
@@ -92,7 +92,7 @@ def confirm_deletion(tx: Tx, case: Case, *, generation: int | None = None) -> Ca
 
 def restore(tx: Tx, case: Case, reason: str = "", *, generation: int | None = None) -> Case:
     """Have a reclaimed resource back: started again during the watch, restored from the bin until it is deleted."""
-    take_up(tx, case, Act.RESTORE, generation)
+    take_up(tx, case, CaseAct.RESTORE, generation)
     give_back(tx, case, Ending.RETURNED, reason.strip() or N_("使用单位要求恢复"))
     return case
 
@@ -104,7 +104,7 @@ def roll_back(tx: Tx, case: Case, reason: str = "", *, generation: int | None = 
     What was lent the department gives back whenever it likes; the steward takes it only from whom a fresh judgement
     shows to do without it (WrongState otherwise).
     """
-    take_up(tx, case, Act.ROLL_BACK, generation)
+    take_up(tx, case, CaseAct.ROLL_BACK, generation)
     if case.kind == CaseKind.EXPAND:
         if tx.actor.role is Role.TENANT:
             case.consent = Consent.ASKED.value
@@ -118,7 +118,7 @@ def roll_back(tx: Tx, case: Case, reason: str = "", *, generation: int | None = 
 
 def keep(tx: Tx, case: Case, reason: str = "", *, generation: int | None = None) -> Case:
     """Leave a shrunk resource as it is although a rollback was proposed; or let temporary growth stay for good."""
-    take_up(tx, case, Act.KEEP, generation)
+    take_up(tx, case, CaseAct.KEEP, generation)
     if case.kind == CaseKind.EXPAND:
         tx.actor.must_be(Role.SUPERVISOR)  # what was lent for a term is not kept on the borrower's own word
         close(tx, case, Ending.EXPANDED, reason.strip() or N_("核实后长期保留"))
@@ -179,7 +179,7 @@ def give_back(tx: Tx, case: Case, ending: Ending, reason: str) -> None:
 def ask(tx: Tx, case: Case, obstacle: Obstacle) -> None:
     """Temporary growth whose term is over stays as it is, and says why, until somebody decides."""
     case.going_back, case.reason = None, obstacle.sentence()
-    move(tx, case, State.STRAINED, "case.term_over", days=case.procedure().ruling_days, reason=case.reason)
+    move(tx, case, CaseState.STRAINED, "case.term_over", days=case.procedure().ruling_days, reason=case.reason)
 
 
 def last_look(tx: Tx, order_id: int) -> str | None:
@@ -285,7 +285,7 @@ def _order(tx: Tx, case: Case, verb: Verb, what: Amount, reason: str) -> None:
         if opens > tx.now:
             order.next_try_at = opens
     case.step, case.order_key = verb.value, key
-    move(tx, case, State.ORDERED, "case.order", reason=reason, verb=verb, order=order.number, amounts=what)
+    move(tx, case, CaseState.ORDERED, "case.order", reason=reason, verb=verb, order=order.number, amounts=what)
 
 
 def _changed(case: Case, target: Amount) -> Amount:
@@ -315,7 +315,7 @@ def _delivered(tx: Tx, case: Case, order: WorkOrder) -> None:
             until = datetime.combine(case.ends_on + timedelta(days=1), time(), ZONE)
             if surges.on_loan(case) and (seen := surges.last(tx, case.id)) is not None and seen.until is not None:
                 until = seen.until  # lent by the hour
-            move(tx, case, State.WATCHED, "case.lend", wake_at=until, until=case.ends_on)
+            move(tx, case, CaseState.WATCHED, "case.lend", wake_at=until, until=case.ends_on)
     elif verb is Verb.RESIZE:
         case.effective_at = when
         barred = off_limits(tx, case)  # granted while the cloud was at it, and could not be called back
@@ -329,7 +329,7 @@ def _delivered(tx: Tx, case: Case, order: WorkOrder) -> None:
     elif verb is Verb.RECYCLE:
         case.binned_at = when
         case.effective_at = case.effective_at or when
-        move(tx, case, State.BINNED, "case.bin", wake_at=tx.now + timedelta(days=procedure.bin_days))
+        move(tx, case, CaseState.BINNED, "case.bin", wake_at=tx.now + timedelta(days=procedure.bin_days))
     elif verb is Verb.DELETE:
         finish(tx, case, Ending.DELETED, N_("两人确认后删除,配额已收回,计费已停止"))
     else:
@@ -342,7 +342,7 @@ def halt(tx: Tx, case: Case, obstacle: Obstacle) -> None:
     """Nothing was taken yet and something stands against it: end the case, or wait until somebody acts again."""
     if obstacle.ending is None:
         case.reason = obstacle.sentence()
-        move(tx, case, State.CLEARED, "case.halt", days=case.procedure().act_days, reason=case.reason)
+        move(tx, case, CaseState.CLEARED, "case.halt", days=case.procedure().act_days, reason=case.reason)
     else:
         close(tx, case, obstacle.ending, obstacle.sentence())
 
@@ -357,20 +357,20 @@ def _cancelled(tx: Tx, case: Case, order: WorkOrder) -> None:
     elif case.going_back:  # the department has a right to it: ordered anew
         give_back(tx, case, Ending(case.going_back), case.reason)
     elif verb is Verb.DELETE:
-        move(tx, case, State.CONFIRMING, "case.fail", days=procedure.confirm_days, reason=case.reason)
+        move(tx, case, CaseState.CONFIRMING, "case.fail", days=procedure.confirm_days, reason=case.reason)
     elif resting(case) and case.attempts < procedure.attempts:
-        move(tx, case, State.WATCHED, "case.fail", wake_at=tx.now + timedelta(days=1), reason=case.reason)
+        move(tx, case, CaseState.WATCHED, "case.fail", wake_at=tx.now + timedelta(days=1), reason=case.reason)
     elif resting(case):
         give_back(tx, case, Ending.FAILED, case.reason)
     elif case.attempts < procedure.attempts:
-        move(tx, case, State.CLEARED, "case.fail", days=procedure.act_days, reason=case.reason)
+        move(tx, case, CaseState.CLEARED, "case.fail", days=procedure.act_days, reason=case.reason)
     else:
         close(tx, case, Ending.FAILED, case.reason)
 
 
 def _watch(tx: Tx, case: Case, days: int) -> None:
     case.effective_at = case.effective_at or tx.now
-    move(tx, case, State.WATCHED, "case.watch", wake_at=tx.now + timedelta(days=days), days_watched=days)
+    move(tx, case, CaseState.WATCHED, "case.watch", wake_at=tx.now + timedelta(days=days), days_watched=days)
 
 
 def _set_aside(tx: Tx, case: Case, order: WorkOrder) -> None:

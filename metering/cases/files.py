@@ -32,13 +32,13 @@ from metering.cases.steps import (
     OPEN,
     SETBACKS,
     STATE_LABELS,
-    Act,
     Answer,
+    CaseAct,
+    CaseState,
     Consent,
-    Decision,
     Ending,
     Matter,
-    State,
+    RulingDecision,
     follow,
 )
 from metering.judging import TAKES, CaseKind, Finding, PolicyVersion, Procedure
@@ -83,7 +83,7 @@ class Case(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(8), index=True)
-    state: Mapped[str] = mapped_column(String(12), default=State.DETECTED.value)
+    state: Mapped[str] = mapped_column(String(12), default=CaseState.DETECTED.value)
     generation: Mapped[int] = mapped_column(default=1)
     resource_id: Mapped[int] = mapped_column(ForeignKey("resources.id"), index=True)
     pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"), index=True)
@@ -217,8 +217,8 @@ class Ruling(Base):
     role: Mapped[str] = mapped_column(String(16))
     at: Mapped[datetime]
 
-    def said(self) -> Decision:
-        return Decision(self.decision)
+    def said(self) -> RulingDecision:
+        return RulingDecision(self.decision)
 
 
 class Confirmation(Base):
@@ -265,7 +265,7 @@ def visible(tx: Tx, actor: Actor) -> ColumnElement[bool]:
 
 def open_case(tx: Tx, resource_id: int) -> Case | None:
     """The case that is open against (or for) a resource; there is at most one."""
-    return tx.scalar(select(Case).where(Case.resource_id == resource_id, Case.state != State.CLOSED.value))
+    return tx.scalar(select(Case).where(Case.resource_id == resource_id, Case.state != CaseState.CLOSED.value))
 
 
 def timeline(tx: Tx, case: Case) -> list[AuditRecord]:
@@ -275,7 +275,7 @@ def timeline(tx: Tx, case: Case) -> list[AuditRecord]:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class CaseTurn:
     """Who has to do something, and by when. No roles: only time passes."""
 
     roles: tuple[Role, ...]
@@ -283,25 +283,25 @@ class Turn:
     by: datetime | None
 
 
-TURNS: dict[State, tuple[tuple[Role, ...], str]] = {
-    State.DETECTED: ((Role.SUPERVISOR,), N_("运营监督方审核")),
-    State.REVIEWED: ((Role.SUPERVISOR,), N_("运营监督方发出通知")),
-    State.NOTICED: ((Role.TENANT,), N_("使用单位答复")),
-    State.DISPUTED: ((Role.SUPERVISOR, Role.AUTHORITY), N_("签发人以外的人裁定")),
-    State.CLEARED: ((Role.SUPERVISOR,), N_("运营监督方执行")),
-    State.ORDERED: ((Role.PROVIDER,), N_("云服务商执行工单")),
-    State.WATCHED: ((), N_("观察期满")),
-    State.STRAINED: ((Role.SUPERVISOR, Role.TENANT), N_("决定是否回退")),
-    State.BINNED: ((), N_("回收站期满")),
-    State.CONFIRMING: ((Role.SUPERVISOR, Role.AUTHORITY), N_("两人确认删除")),
-    State.CLOSED: ((), N_("已结案")),
+TURNS: dict[CaseState, tuple[tuple[Role, ...], str]] = {
+    CaseState.DETECTED: ((Role.SUPERVISOR,), N_("运营监督方审核")),
+    CaseState.REVIEWED: ((Role.SUPERVISOR,), N_("运营监督方发出通知")),
+    CaseState.NOTICED: ((Role.TENANT,), N_("使用单位答复")),
+    CaseState.DISPUTED: ((Role.SUPERVISOR, Role.AUTHORITY), N_("签发人以外的人裁定")),
+    CaseState.CLEARED: ((Role.SUPERVISOR,), N_("运营监督方执行")),
+    CaseState.ORDERED: ((Role.PROVIDER,), N_("云服务商执行工单")),
+    CaseState.WATCHED: ((), N_("观察期满")),
+    CaseState.STRAINED: ((Role.SUPERVISOR, Role.TENANT), N_("决定是否回退")),
+    CaseState.BINNED: ((), N_("回收站期满")),
+    CaseState.CONFIRMING: ((Role.SUPERVISOR, Role.AUTHORITY), N_("两人确认删除")),
+    CaseState.CLOSED: ((), N_("已结案")),
 }
 
 
-def whose_turn(case: Case) -> Turn:
+def whose_turn(case: Case) -> CaseTurn:
     """Who has to do the next thing in a case."""
-    roles, label = TURNS[State(case.state)]
-    return Turn(roles, label, case.due_at or case.wake_at)
+    roles, label = TURNS[CaseState(case.state)]
+    return CaseTurn(roles, label, case.due_at or case.wake_at)
 
 
 URGENT = (Case.due_at.asc().nulls_last(), Case.worth.desc(), Case.id)
@@ -317,19 +317,19 @@ def queue(tx: Tx, actor: Actor) -> list[Case]:
     return [one for one in found if not _shut_out(one, actor)]
 
 
-def acts(case: Case, actor: Actor) -> list[Act]:
+def acts(case: Case, actor: Actor) -> list[CaseAct]:
     """What ``actor`` may do to a case that it can see: what a page may offer."""
     found = []
     for act, (states, roles) in MAY.items():
-        if actor.role not in roles or State(case.state) not in states:
+        if actor.role not in roles or CaseState(case.state) not in states:
             continue
-        if act in (Act.RULE, Act.CONFIRM_DELETION) and _shut_out(case, actor):
+        if act in (CaseAct.RULE, CaseAct.CONFIRM_DELETION) and _shut_out(case, actor):
             continue
-        if act is Act.REPLY and not may_answer(case):
+        if act is CaseAct.REPLY and not may_answer(case):
             continue
-        if act is Act.KEEP and case.kind == CaseKind.EXPAND and actor.role is not Role.SUPERVISOR:
+        if act is CaseAct.KEEP and case.kind == CaseKind.EXPAND and actor.role is not Role.SUPERVISOR:
             continue
-        if act in (Act.RESTORE, Act.ROLL_BACK) and not _fits(case, act):
+        if act in (CaseAct.RESTORE, CaseAct.ROLL_BACK) and not _fits(case, act):
             continue
         found.append(act)
     return found
@@ -338,9 +338,9 @@ def acts(case: Case, actor: Actor) -> list[Act]:
 def may_answer(case: Case) -> bool:
     """Whether a reply is still heard: until the end of its time, and after silence as long as nothing was done."""
     return (
-        case.state == State.NOTICED
-        or (case.state == State.DISPUTED and case.matter == Matter.SILENCE)
-        or (case.state == State.CLEARED and case.consent == Consent.SILENCE)
+        case.state == CaseState.NOTICED
+        or (case.state == CaseState.DISPUTED and case.matter == Matter.SILENCE)
+        or (case.state == CaseState.CLEARED and case.consent == Consent.SILENCE)
     )
 
 
@@ -356,20 +356,20 @@ def confirmed_by(case: Case) -> list[str]:
 
 def _shut_out(case: Case, actor: Actor) -> bool:
     """Who signed the notice does not rule on it; who confirmed a deletion does not confirm it twice."""
-    if case.state == State.DISPUTED:
+    if case.state == CaseState.DISPUTED:
         return issuer(case) == actor.login
-    return case.state == State.CONFIRMING and actor.login in confirmed_by(case)
+    return case.state == CaseState.CONFIRMING and actor.login in confirmed_by(case)
 
 
-def _fits(case: Case, act: Act) -> bool:
+def _fits(case: Case, act: CaseAct) -> bool:
     """What is off is had back by ``restore``, what has another size by ``roll_back``."""
-    return (case.kind == CaseKind.RECLAIM) == (act is Act.RESTORE)
+    return (case.kind == CaseKind.RECLAIM) == (act is CaseAct.RESTORE)
 
 
 # ------------------------------------------------------------------------------------------------------------ writing
 
 
-def take_up(tx: Tx, case: Case, act: Act, generation: int | None = None) -> Case:
+def take_up(tx: Tx, case: Case, act: CaseAct, generation: int | None = None) -> Case:
     """Lock ``case`` for ``act``. Raises Conflict where it changed since the page that showed ``generation``, NotAllowed
     for a role or a department that may not, WrongState for a state in which it cannot be done."""
     lock(tx, case)
@@ -383,12 +383,12 @@ def take_up(tx: Tx, case: Case, act: Act, generation: int | None = None) -> Case
         raise Conflict(
             "case.changed", N_("案件 %(number)s 在您打开页面之后已有变化,请查看最新情况"), number=case.number
         )
-    if State(case.state) not in states or (act in (Act.RESTORE, Act.ROLL_BACK) and not _fits(case, act)):
+    if CaseState(case.state) not in states or (act in (CaseAct.RESTORE, CaseAct.ROLL_BACK) and not _fits(case, act)):
         raise WrongState(
             "case.state",
             N_("案件 %(number)s 处于“%(state)s”,不能这样做"),
             number=case.number,
-            state=STATE_LABELS[State(case.state)],
+            state=STATE_LABELS[CaseState(case.state)],
         )
     return case
 
@@ -401,7 +401,7 @@ def lock(tx: Tx, case: Case) -> None:
 def move(
     tx: Tx,
     case: Case,
-    to: State,
+    to: CaseState,
     action: str,
     *,
     days: int | None = None,
@@ -414,8 +414,8 @@ def move(
     ``days``: working days until somebody must have acted; ``wake_at``: when time itself takes it further.
     """
     before = case.state
-    case.state = follow(State(before), to).value
-    if to is not State.ORDERED:
+    case.state = follow(CaseState(before), to).value
+    if to is not CaseState.ORDERED:
         case.order_key = None
     case.generation += 1
     case.wake_at = wake_at
@@ -438,7 +438,7 @@ def close(tx: Tx, case: Case, ending: Ending, reason: str, action: str = "case.c
         case.quiet_until = tx.now + timedelta(days=backoff(case.procedure(), case.setbacks))
     elif ending not in DONE and previous is not None:
         case.setbacks, case.quiet_until = previous.setbacks, previous.quiet_until
-    case.state, before, case.ending = follow(State(case.state), State.CLOSED).value, case.state, ending.value
+    case.state, before, case.ending = follow(CaseState(case.state), CaseState.CLOSED).value, case.state, ending.value
     case.order_key, case.going_back, case.wake_at = None, None, None
     case.reason, case.closed_at = reason, tx.now
     case.due_from, case.due_days, case.due_at = None, None, None
@@ -464,7 +464,7 @@ def _previous(tx: Tx, case: Case) -> Case | None:
         .where(
             Case.resource_id == case.resource_id,
             Case.kind.in_(same),
-            Case.state == State.CLOSED.value,
+            Case.state == CaseState.CLOSED.value,
             Case.id != case.id,
         )
         .order_by(Case.id.desc())
@@ -472,6 +472,6 @@ def _previous(tx: Tx, case: Case) -> Case | None:
     )
 
 
-def open_cases(tx: Tx, states: Sequence[State] | frozenset[State] = OPEN) -> list[Case]:
+def open_cases(tx: Tx, states: Sequence[CaseState] | frozenset[CaseState] = OPEN) -> list[Case]:
     """Every case in one of ``states``, oldest first."""
     return list(tx.scalars(select(Case).where(Case.state.in_([one.value for one in states])).order_by(Case.id)))

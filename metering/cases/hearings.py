@@ -10,7 +10,7 @@ from metering.cases import exemptions, notices
 from metering.cases.exemptions import Category
 from metering.cases.files import Case, Reply, Ruling, close, explained, issuer, may_answer, move, take_up
 from metering.cases.notices import Notice
-from metering.cases.steps import STATE_LABELS, Act, Answer, Consent, Decision, Ending, Matter, State
+from metering.cases.steps import STATE_LABELS, Answer, CaseAct, CaseState, Consent, Ending, Matter, RulingDecision
 from metering.judging import CaseKind, growth, more
 from quota import attachments, ledger, requests
 from quota.attachments import StagedFile
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 def review(tx: Tx, case: Case, *, generation: int | None = None, note: str = "") -> Case:
     """The supervisor has looked at the figures and finds that the department should be asked."""
-    take_up(tx, case, Act.REVIEW, generation)
+    take_up(tx, case, CaseAct.REVIEW, generation)
     case.reviewed_by, case.reviewed_at = tx.actor.login, tx.now
-    move(tx, case, State.REVIEWED, "case.review", days=case.procedure().act_days, reason=note.strip())
+    move(tx, case, CaseState.REVIEWED, "case.review", days=case.procedure().act_days, reason=note.strip())
     return case
 
 
 def dismiss(tx: Tx, case: Case, reason: str, *, generation: int | None = None) -> Case:
     """The supervisor finds nothing in it. The resource is left alone for a time that doubles."""
-    take_up(tx, case, Act.DISMISS, generation)
+    take_up(tx, case, CaseAct.DISMISS, generation)
     close(tx, case, Ending.DISMISSED, explained(reason, case.procedure().reason_length), "case.dismiss")
     return case
 
 
 def withdraw(tx: Tx, case: Case, reason: str, *, generation: int | None = None) -> Case:
     """Take the case back before anything was done to the resource."""
-    take_up(tx, case, Act.WITHDRAW, generation)
+    take_up(tx, case, CaseAct.WITHDRAW, generation)
     close(tx, case, Ending.WITHDRAWN, explained(reason, case.procedure().reason_length), "case.withdraw")
     return case
 
@@ -59,14 +59,14 @@ def issue(
     shown = generations or {}
     letters: dict[int, Notice] = {}
     for one in sorted(cases, key=lambda each: each.id):
-        take_up(tx, one, Act.ISSUE, shown.get(one.id))
+        take_up(tx, one, CaseAct.ISSUE, shown.get(one.id))
         procedure = one.procedure()
         letter = letters.get(one.department_id)
         if letter is None:
             letter = notices.write(tx, one.department_id, text, procedure.reply_days, procedure.reminder_days)
             letters[one.department_id] = letter
         one.notice_id, one.notice = letter.id, letter
-        move(tx, one, State.NOTICED, "case.issue", days=letter.reply_days, notice=letter.number)
+        move(tx, one, CaseState.NOTICED, "case.issue", days=letter.reply_days, notice=letter.number)
     for letter in letters.values():
         told = [one.number for one in cases if one.notice_id == letter.id]
         tx.audit("notice.issue", f"notice:{letter.id}", after={"department": letter.department_id, "cases": told})
@@ -92,13 +92,13 @@ def reply(
     at once on the fast track; with ``until`` it is temporary and returns by itself after that day. One that is too large
     for either becomes a draft request in the department's name, and the case ends.
     """
-    take_up(tx, case, Act.REPLY, generation)
+    take_up(tx, case, CaseAct.REPLY, generation)
     if not may_answer(case):
         raise WrongState(
             "case.state",
             N_("案件 %(number)s 处于“%(state)s”,不能这样做"),
             number=case.number,
-            state=STATE_LABELS[State(case.state)],
+            state=STATE_LABELS[CaseState(case.state)],
         )
     procedure = case.procedure()
     if answer is Answer.OBJECT and case.takes:
@@ -141,7 +141,7 @@ def reply(
     else:
         case.matter = (Matter.OBJECTION if answer is Answer.OBJECT else Matter.EXEMPTION).value
         case.consent = None
-        move(tx, case, State.DISPUTED, "case.reply", days=procedure.ruling_days, reason=row.reason, **told)
+        move(tx, case, CaseState.DISPUTED, "case.reply", days=procedure.ruling_days, reason=row.reason, **told)
     return case
 
 
@@ -151,21 +151,21 @@ def _agreed(tx: Tx, case: Case, row: Reply, term: date | None, told: dict[str, A
     days = case.procedure().act_days
     if case.kind == CaseKind.EXPAND and fast(tx, case, temporary=term is not None):
         case.ends_on = term
-        move(tx, case, State.CLEARED, "case.reply", days=days, reason=row.reason, **told)
+        move(tx, case, CaseState.CLEARED, "case.reply", days=days, reason=row.reason, **told)
     elif case.kind == CaseKind.EXPAND:
         _draft(tx, case, term)
         close(tx, case, Ending.REQUESTED, N_("增幅超出快速通道,已代拟扩容申请,请核对后提交"), "case.reply")
-    elif case.state == State.CLEARED:
+    elif case.state == CaseState.CLEARED:
         tx.audit("case.reply", case.subject, after=told, reason=row.reason)
         case.generation += 1
     else:
-        move(tx, case, State.CLEARED, "case.reply", days=days, reason=row.reason, **told)
+        move(tx, case, CaseState.CLEARED, "case.reply", days=days, reason=row.reason, **told)
 
 
 def rule(
     tx: Tx,
     case: Case,
-    decision: Decision,
+    decision: RulingDecision,
     reason: str,
     *,
     generation: int | None = None,
@@ -178,7 +178,7 @@ def rule(
 
     An exemption takes its terms from the department's plea where none are given.
     """
-    take_up(tx, case, Act.RULE, generation)
+    take_up(tx, case, CaseAct.RULE, generation)
     if tx.actor.login == issuer(case):
         raise NotAllowed("case.same_person", N_("通知由您签发,须由其他人裁定"))
     procedure = case.procedure()
@@ -197,12 +197,12 @@ def rule(
     tx.add(row)
     tx.flush()
     tx.expire(case, ["rulings"])
-    if decision is Decision.PROCEED:
+    if decision is RulingDecision.PROCEED:
         case.consent = Consent.RULING.value
         move(
             tx,
             case,
-            State.CLEARED,
+            CaseState.CLEARED,
             "case.rule",
             days=procedure.act_days,
             reason=row.reason,
@@ -211,7 +211,7 @@ def rule(
             decision=decision,
             files=[each.told() for each in handed_in],
         )
-    elif decision is Decision.UPHOLD:
+    elif decision is RulingDecision.UPHOLD:
         close(tx, case, Ending.UPHELD, row.reason, "case.rule")
     else:
         _exempted(tx, case, row, category, until, last_peak)

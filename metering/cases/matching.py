@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 
 from metering.cases.files import Case
-from metering.cases.steps import State
+from metering.cases.steps import CaseState
 from metering.judging import TAKES, CaseKind, worth
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
@@ -74,7 +74,7 @@ def donors(tx: Tx) -> list[Party]:
     """Open cases that take something away, by what they recover."""
     query = (
         select(Case)
-        .where(Case.state != State.CLOSED.value, Case.kind.in_([kind.value for kind in TAKES]))
+        .where(Case.state != CaseState.CLOSED.value, Case.kind.in_([kind.value for kind in TAKES]))
         .options(joinedload(Case.pool), joinedload(Case.department))
         .order_by(Case.id)
     )
@@ -88,7 +88,7 @@ def askers(tx: Tx) -> list[Party]:
     """Open cases that give, and requests that are being decided."""
     growing = (
         select(Case)
-        .where(Case.state != State.CLOSED.value, Case.kind == CaseKind.EXPAND.value, Case.effective_at.is_(None))
+        .where(Case.state != CaseState.CLOSED.value, Case.kind == CaseKind.EXPAND.value, Case.effective_at.is_(None))
         .options(joinedload(Case.pool), joinedload(Case.department))
         .order_by(Case.id)
     )

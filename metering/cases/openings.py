@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from metering.cases import exemptions, protections, suspensions
 from metering.cases.figures import risk
 from metering.cases.files import Case, start_clock
-from metering.cases.steps import State
+from metering.cases.steps import CaseState
 from metering.judging import (
     CALLS_FOR,
     GROWS,
@@ -340,7 +340,9 @@ class _Standing:
         def of(column: Any) -> ColumnElement[bool]:
             return column.is_not(None) if only is None else cast("ColumnElement[bool]", column == only)
 
-        self.busy = set(tx.scalars(select(Case.resource_id).where(of(Case.resource_id), Case.state != State.CLOSED)))
+        self.busy = set(
+            tx.scalars(select(Case.resource_id).where(of(Case.resource_id), Case.state != CaseState.CLOSED))
+        )
         asked = select(Request.resource_id).where(
             of(Request.resource_id), Request.state.in_([one.value for one in OPEN_REQUESTS])
         )
@@ -348,7 +350,7 @@ class _Standing:
         self.exempt = exemptions.exempt_now(tx)
         last = (
             select(func.max(Case.id))
-            .where(of(Case.resource_id), Case.state == State.CLOSED.value)
+            .where(of(Case.resource_id), Case.state == CaseState.CLOSED.value)
             .group_by(Case.resource_id, Case.kind == CaseKind.EXPAND.value)
         )
         self.quiet = {
@@ -360,7 +362,7 @@ class _Standing:
         }
         open_takes = (
             select(Case.department_id, func.count(), func.sum(Case.worth))
-            .where(Case.state != State.CLOSED.value, Case.kind.in_([kind.value for kind in TAKES]))
+            .where(Case.state != CaseState.CLOSED.value, Case.kind.in_([kind.value for kind in TAKES]))
             .group_by(Case.department_id)
         )
         self.by_department: dict[int | None, int] = {}
@@ -439,7 +441,7 @@ def _open(tx: Tx, run: Assessment, candidate: _Candidate, procedure: Procedure) 
     resource = candidate.resource
     row = Case(
         kind=candidate.kind.value,
-        state=State.DETECTED.value,
+        state=CaseState.DETECTED.value,
         resource_id=resource.id,
         pool_id=resource.pool_id,
         department_id=resource.department_id,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, func, select
 
 from metering.cases.files import Case
-from metering.cases.steps import Ending, State
+from metering.cases.steps import CaseState, Ending
 from metering.judging import CALLS_FOR, TAKES, Assessment, CaseKind, Finding
 from quota.directory import Department, Pool
 from quota.inventory import Resource
@@ -80,7 +80,7 @@ def recoveries(tx: Tx, since: datetime | None = None) -> Recoveries:
         Pool, Pool.id == Case.pool_id
     )
     for kind, state, ending, closed_at, recoverable, freed, arch in tx.execute(query):
-        if state != State.CLOSED:
+        if state != CaseState.CLOSED:
             if CaseKind(kind) in TAKES:
                 _add(found.under_way, Amount.from_json(recoverable).of_arch(Arch(arch)))
                 found.cases_under_way += 1

@@ -53,14 +53,14 @@ class Obstacle:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class SafetyLook:
     """What was seen: an obstacle or none, and the finding that was relied on."""
 
     obstacle: Obstacle | None
     finding: Finding | None
 
 
-def look(tx: Tx, case: Case) -> Look:
+def look(tx: Tx, case: Case) -> SafetyLook:
     """Look whether the case may go on. Before anything was done the use must have been judged again, on fresh data, and
     the resource be what it was; once it is off or in the bin, it must have stayed there. Locks the resource's row."""
     exemptions.lock(tx, case.resource)
@@ -72,7 +72,7 @@ def look(tx: Tx, case: Case) -> Look:
         or _revoked(tx, case)
         or (_came_alive(case, finding) if resting(case) else _not_as_found(tx, case, finding))
     )
-    return Look(obstacle, finding)
+    return SafetyLook(obstacle, finding)
 
 
 def resting(case: Case) -> bool:

@@ -18,7 +18,7 @@ from quota.actors import Role
 from quota.errors import N_, WrongState
 
 
-class State(StrEnum):
+class CaseState(StrEnum):
     DETECTED = "detected"
     REVIEWED = "reviewed"
     NOTICED = "noticed"
@@ -33,43 +33,51 @@ class State(StrEnum):
 
 
 STATE_LABELS = {
-    State.DETECTED: N_("待审核"),
-    State.REVIEWED: N_("待通知"),
-    State.NOTICED: N_("待答复"),
-    State.DISPUTED: N_("待裁定"),
-    State.CLEARED: N_("待执行"),
-    State.ORDERED: N_("执行中"),
-    State.WATCHED: N_("观察期"),
-    State.STRAINED: N_("待定是否回退"),
-    State.BINNED: N_("回收站"),
-    State.CONFIRMING: N_("待确认删除"),
-    State.CLOSED: N_("已结案"),
+    CaseState.DETECTED: N_("待审核"),
+    CaseState.REVIEWED: N_("待通知"),
+    CaseState.NOTICED: N_("待答复"),
+    CaseState.DISPUTED: N_("待裁定"),
+    CaseState.CLEARED: N_("待执行"),
+    CaseState.ORDERED: N_("执行中"),
+    CaseState.WATCHED: N_("观察期"),
+    CaseState.STRAINED: N_("待定是否回退"),
+    CaseState.BINNED: N_("回收站"),
+    CaseState.CONFIRMING: N_("待确认删除"),
+    CaseState.CLOSED: N_("已结案"),
 }
 
-OPEN = frozenset(State) - {State.CLOSED}
-HEARING = frozenset({State.DETECTED, State.REVIEWED, State.NOTICED, State.DISPUTED, State.CLEARED})
+OPEN = frozenset(CaseState) - {CaseState.CLOSED}
+HEARING = frozenset({CaseState.DETECTED, CaseState.REVIEWED, CaseState.NOTICED, CaseState.DISPUTED, CaseState.CLEARED})
 """Before anything was done to the resource."""
-RESTING = frozenset({State.WATCHED, State.BINNED, State.CONFIRMING})
+RESTING = frozenset({CaseState.WATCHED, CaseState.BINNED, CaseState.CONFIRMING})
 """A reclaimed resource is off or in the recycle bin, and can be had back."""
 
-FOLLOWS: Mapping[State, frozenset[State]] = {
-    State.DETECTED: frozenset({State.REVIEWED, State.CLOSED}),
-    State.REVIEWED: frozenset({State.NOTICED, State.CLOSED}),
-    State.NOTICED: frozenset({State.DISPUTED, State.CLEARED, State.CLOSED}),
-    State.DISPUTED: frozenset({State.DISPUTED, State.CLEARED, State.CLOSED}),
-    State.CLEARED: frozenset({State.DISPUTED, State.ORDERED, State.WATCHED, State.CLOSED}),
-    State.ORDERED: frozenset(
-        {State.ORDERED, State.CLEARED, State.WATCHED, State.STRAINED, State.BINNED, State.CONFIRMING, State.CLOSED}
+FOLLOWS: Mapping[CaseState, frozenset[CaseState]] = {
+    CaseState.DETECTED: frozenset({CaseState.REVIEWED, CaseState.CLOSED}),
+    CaseState.REVIEWED: frozenset({CaseState.NOTICED, CaseState.CLOSED}),
+    CaseState.NOTICED: frozenset({CaseState.DISPUTED, CaseState.CLEARED, CaseState.CLOSED}),
+    CaseState.DISPUTED: frozenset({CaseState.DISPUTED, CaseState.CLEARED, CaseState.CLOSED}),
+    CaseState.CLEARED: frozenset({CaseState.DISPUTED, CaseState.ORDERED, CaseState.WATCHED, CaseState.CLOSED}),
+    CaseState.ORDERED: frozenset(
+        {
+            CaseState.ORDERED,
+            CaseState.CLEARED,
+            CaseState.WATCHED,
+            CaseState.STRAINED,
+            CaseState.BINNED,
+            CaseState.CONFIRMING,
+            CaseState.CLOSED,
+        }
     ),
-    State.WATCHED: frozenset({State.ORDERED, State.STRAINED, State.CLOSED}),
-    State.STRAINED: frozenset({State.ORDERED, State.CLOSED}),
-    State.BINNED: frozenset({State.ORDERED, State.CONFIRMING}),
-    State.CONFIRMING: frozenset({State.CONFIRMING, State.ORDERED}),
-    State.CLOSED: frozenset(),
+    CaseState.WATCHED: frozenset({CaseState.ORDERED, CaseState.STRAINED, CaseState.CLOSED}),
+    CaseState.STRAINED: frozenset({CaseState.ORDERED, CaseState.CLOSED}),
+    CaseState.BINNED: frozenset({CaseState.ORDERED, CaseState.CONFIRMING}),
+    CaseState.CONFIRMING: frozenset({CaseState.CONFIRMING, CaseState.ORDERED}),
+    CaseState.CLOSED: frozenset(),
 }
 
 
-def follow(state: State, to: State) -> State:
+def follow(state: CaseState, to: CaseState) -> CaseState:
     """``to``, if it may follow ``state``; WrongState otherwise."""
     if to not in FOLLOWS[state]:
         raise WrongState(
@@ -81,7 +89,7 @@ def follow(state: State, to: State) -> State:
     return to
 
 
-class Act(StrEnum):
+class CaseAct(StrEnum):
     """What a person may do to a case."""
 
     REVIEW = "review"
@@ -97,18 +105,18 @@ class Act(StrEnum):
     KEEP = "keep"
 
 
-MAY: Mapping[Act, tuple[frozenset[State], tuple[Role, ...]]] = {
-    Act.REVIEW: (frozenset({State.DETECTED}), (Role.SUPERVISOR,)),
-    Act.DISMISS: (frozenset({State.DETECTED, State.REVIEWED}), (Role.SUPERVISOR,)),
-    Act.ISSUE: (frozenset({State.REVIEWED}), (Role.SUPERVISOR,)),
-    Act.REPLY: (frozenset({State.NOTICED, State.DISPUTED, State.CLEARED}), (Role.TENANT,)),
-    Act.RULE: (frozenset({State.DISPUTED}), (Role.SUPERVISOR, Role.AUTHORITY)),
-    Act.WITHDRAW: (HEARING, (Role.SUPERVISOR, Role.AUTHORITY)),
-    Act.ACT: (frozenset({State.CLEARED}), (Role.SUPERVISOR,)),
-    Act.RESTORE: (RESTING, (Role.TENANT, Role.SUPERVISOR, Role.AUTHORITY)),
-    Act.CONFIRM_DELETION: (frozenset({State.CONFIRMING}), (Role.SUPERVISOR, Role.AUTHORITY)),
-    Act.ROLL_BACK: (frozenset({State.WATCHED, State.STRAINED}), (Role.TENANT, Role.SUPERVISOR)),
-    Act.KEEP: (frozenset({State.STRAINED}), (Role.TENANT, Role.SUPERVISOR)),
+MAY: Mapping[CaseAct, tuple[frozenset[CaseState], tuple[Role, ...]]] = {
+    CaseAct.REVIEW: (frozenset({CaseState.DETECTED}), (Role.SUPERVISOR,)),
+    CaseAct.DISMISS: (frozenset({CaseState.DETECTED, CaseState.REVIEWED}), (Role.SUPERVISOR,)),
+    CaseAct.ISSUE: (frozenset({CaseState.REVIEWED}), (Role.SUPERVISOR,)),
+    CaseAct.REPLY: (frozenset({CaseState.NOTICED, CaseState.DISPUTED, CaseState.CLEARED}), (Role.TENANT,)),
+    CaseAct.RULE: (frozenset({CaseState.DISPUTED}), (Role.SUPERVISOR, Role.AUTHORITY)),
+    CaseAct.WITHDRAW: (HEARING, (Role.SUPERVISOR, Role.AUTHORITY)),
+    CaseAct.ACT: (frozenset({CaseState.CLEARED}), (Role.SUPERVISOR,)),
+    CaseAct.RESTORE: (RESTING, (Role.TENANT, Role.SUPERVISOR, Role.AUTHORITY)),
+    CaseAct.CONFIRM_DELETION: (frozenset({CaseState.CONFIRMING}), (Role.SUPERVISOR, Role.AUTHORITY)),
+    CaseAct.ROLL_BACK: (frozenset({CaseState.WATCHED, CaseState.STRAINED}), (Role.TENANT, Role.SUPERVISOR)),
+    CaseAct.KEEP: (frozenset({CaseState.STRAINED}), (Role.TENANT, Role.SUPERVISOR)),
 }
 """Act → the states in which it may be done, and by whom."""
 
@@ -153,16 +161,16 @@ class Answer(StrEnum):
 ANSWER_LABELS = {Answer.AGREE: N_("同意"), Answer.OBJECT: N_("异议"), Answer.EXEMPT: N_("申请豁免")}
 
 
-class Decision(StrEnum):
+class RulingDecision(StrEnum):
     PROCEED = "proceed"
     UPHOLD = "uphold"
     EXEMPT = "exempt"
 
 
 DECISION_LABELS = {
-    Decision.PROCEED: N_("驳回,继续执行"),
-    Decision.UPHOLD: N_("采纳,撤销案件"),
-    Decision.EXEMPT: N_("准予豁免"),
+    RulingDecision.PROCEED: N_("驳回,继续执行"),
+    RulingDecision.UPHOLD: N_("采纳,撤销案件"),
+    RulingDecision.EXEMPT: N_("准予豁免"),
 }
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from quota.db import Tx
 
 
-class Outcome(StrEnum):
+class SurgeOutcome(StrEnum):
     """begun: enlarged on a standing authorisation; proposed: the department was asked; prolonged; blind: its time was over
     and nothing known, so it stays; calm: it does without, and is given back."""
 
@@ -34,11 +34,11 @@ class Outcome(StrEnum):
 
 
 OUTCOME_LABELS = {
-    Outcome.BEGUN: N_("按常备授权扩容"),
-    Outcome.PROPOSED: N_("通知使用单位"),
-    Outcome.PROLONGED: N_("仍然饱和,延长"),
-    Outcome.BLIND: N_("数据不足,保持现规格"),
-    Outcome.CALM: N_("已不饱和,归还"),
+    SurgeOutcome.BEGUN: N_("按常备授权扩容"),
+    SurgeOutcome.PROPOSED: N_("通知使用单位"),
+    SurgeOutcome.PROLONGED: N_("仍然饱和,延长"),
+    SurgeOutcome.BLIND: N_("数据不足,保持现规格"),
+    SurgeOutcome.CALM: N_("已不饱和,归还"),
 }
 
 WHY = {
@@ -130,4 +130,4 @@ def on_loan(case: Case) -> bool:
 def calm(tx: Tx, case: Case) -> bool:
     """Whether a look has just found that what a case enlarged does without it."""
     row = last(tx, case.id) if on_loan(case) else None
-    return row is not None and row.outcome == Outcome.CALM and row.at > tx.now - FRESH
+    return row is not None and row.outcome == SurgeOutcome.CALM and row.at > tx.now - FRESH

@@ -47,8 +47,8 @@ class ChangeWindow(Base):
 
     pool: Mapped[Pool | None] = relationship()
 
-    def span(self) -> Span:
-        return Span(frozenset(int(day) for day in self.weekdays), self.begins, self.ends)
+    def span(self) -> WeeklyHours:
+        return WeeklyHours(frozenset(int(day) for day in self.weekdays), self.begins, self.ends)
 
 
 class ChangeFreeze(Base):
@@ -70,7 +70,7 @@ class ChangeFreeze(Base):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class WeeklyHours:
     """Minutes ``begins`` to ``ends`` of the days that are in ``weekdays`` (1 = Monday)."""
 
     weekdays: frozenset[int]
@@ -78,7 +78,7 @@ class Span:
     ends: int
 
 
-def next_open(spans: Sequence[Span], frozen: Sequence[tuple[date, date]], moment: datetime) -> datetime | None:
+def next_open(spans: Sequence[WeeklyHours], frozen: Sequence[tuple[date, date]], moment: datetime) -> datetime | None:
     """The first instant from ``moment`` on that lies in one of ``spans`` (none: any time) and on no frozen day.
 
     Pure. None where there is none within REACH_DAYS.
@@ -87,7 +87,7 @@ def next_open(spans: Sequence[Span], frozen: Sequence[tuple[date, date]], moment
     best: datetime | None = None
     for ahead in range(-1, REACH_DAYS):
         day = today + timedelta(days=ahead)
-        for span in spans or (Span(frozenset(range(1, 8)), 0, 1440),):
+        for span in spans or (WeeklyHours(frozenset(range(1, 8)), 0, 1440),):
             if day.isoweekday() not in span.weekdays:
                 continue
             start = datetime.combine(day, time(), ZONE) + timedelta(minutes=span.begins)

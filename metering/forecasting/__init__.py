@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from metering.forecasting import demand, forecasts, report
-from metering.forecasting.forecasts import AHEAD, HISTORY, SHARE, Outlook
+from metering.forecasting.forecasts import AHEAD, HISTORY, SHARE, DemandForecast
 
-__all__ = ["AHEAD", "HISTORY", "SHARE", "Outlook", "demand", "forecasts", "report"]
+__all__ = ["AHEAD", "HISTORY", "SHARE", "DemandForecast", "demand", "forecasts", "report"]

@@ -14,7 +14,7 @@ from metering.lake import Lake, nothing
 
 
 @dataclass(frozen=True)
-class Demand:
+class DailyDemand:
     """days: each day; mean: cores used on average, NaN = nothing reported; size: cores of those that reported;
     coverage: live samples of those expected of the resources asked for, 0..1."""
 
@@ -26,7 +26,7 @@ class Demand:
 
 def daily(
     lake: Lake, resources: Iterable[int], last: date, days: int = 90, cores: Mapping[int, float] | None = None
-) -> Demand:
+) -> DailyDemand:
     """The demand of ``resources`` on the ``days`` days up to ``last``; days that are not closed are gaps. ``cores``: what the
     inventory says, for machines whose samples don't tell; of whom neither tells nothing is known."""
     return of_groups(lake, [list(resources)], last, days, cores)[0]
@@ -34,7 +34,7 @@ def daily(
 
 def of_groups(
     lake: Lake, groups: Sequence[Sequence[int]], last: date, days: int = 90, cores: Mapping[int, float] | None = None
-) -> list[Demand]:
+) -> list[DailyDemand]:
     """The demand of each group of resources; a resource may be in many. Every day's file is read once for all."""
     span = tuple(last - timedelta(days=days - 1 - n) for n in range(days))
     group = np.repeat(np.arange(len(groups)), [len(one) for one in groups])
@@ -72,5 +72,6 @@ def of_groups(
         size[:, at] = np.where(seen > 0, np.bincount(group, held[place], len(groups)), np.nan)
     expected = [closed * lake.slots * len(set(one)) for one in groups]
     return [
-        Demand(span, mean[i], size[i], float(live[i] / expected[i]) if expected[i] else 0.0) for i in range(len(groups))
+        DailyDemand(span, mean[i], size[i], float(live[i] / expected[i]) if expected[i] else 0.0)
+        for i in range(len(groups))
     ]

@@ -17,7 +17,7 @@ from sqlalchemy import Select, String, UniqueConstraint, delete, insert, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from metering.forecasting import demand, model
-from metering.forecasting.demand import Demand
+from metering.forecasting.demand import DailyDemand
 from metering.judging import CALLS_FOR, MACHINES, Finding, business, findings
 from metering.workbench import Progress, Works, silent
 from quota.actors import steward
@@ -35,7 +35,7 @@ HISTORY = 90
 SHARE = 0.8
 """How often the interval should hold."""
 BATCH = 500
-Series = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
 
 class KeptForecast(Base):
@@ -53,7 +53,7 @@ class KeptForecast(Base):
 
 
 @dataclass(frozen=True)
-class Outlook:
+class DemandForecast:
     """Cores by day: used and size [HISTORY] up to ``last``, then mean, low and high [AHEAD]; None = not known.
     coverage: live samples of those expected, 0..1."""
 
@@ -97,7 +97,7 @@ class Outlook:
         }
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Outlook:
+    def from_json(cls, plain: Mapping[str, Any]) -> DemandForecast:
         lines = {name: list(plain[name]) for name in LINES}
         return cls(date.fromisoformat(plain["last"]), **lines, coverage=float(plain["coverage"]))
 
@@ -105,13 +105,13 @@ class Outlook:
 LINES = ("used", "size", "mean", "low", "high")
 
 
-def kept(tx: Tx, scope: str, scope_id: int) -> Outlook | None:
+def kept(tx: Tx, scope: str, scope_id: int) -> DemandForecast | None:
     """The forecast that the last night kept; None where it kept none."""
     row = tx.scalar(select(KeptForecast).where(KeptForecast.scope == scope, KeptForecast.scope_id == scope_id))
-    return None if row is None else Outlook.from_json(row.document)
+    return None if row is None else DemandForecast.from_json(row.document)
 
 
-def outlook(past: Demand, busy: NDArray[np.bool_] | None) -> Outlook:
+def outlook(past: DailyDemand, busy: NDArray[np.bool_] | None) -> DemandForecast:
     """The forecast of one series of demand; busy: bool [k, days + AHEAD], days of declared periods."""
     told = model.predict(past.mean[None, :], AHEAD, busy, SHARE)
     return _outlook(past.days[-1], past.mean, past.size, told.mean[0], told.low[0], told.high[0], past.coverage)
@@ -210,9 +210,11 @@ def _members(tx: Tx, calendars: business.Calendars) -> dict[tuple[str, int], lis
     return found
 
 
-def _outlook(last: date, used: Series, size: Series, mean: Series, low: Series, high: Series, share: float) -> Outlook:
-    return Outlook(last, _plain(used), _plain(size), _plain(mean), _plain(low), _plain(high), round(share, 4))
+def _outlook(
+    last: date, used: FloatArray, size: FloatArray, mean: FloatArray, low: FloatArray, high: FloatArray, share: float
+) -> DemandForecast:
+    return DemandForecast(last, _plain(used), _plain(size), _plain(mean), _plain(low), _plain(high), round(share, 4))
 
 
-def _plain(line: Series) -> list[float | None]:
+def _plain(line: FloatArray) -> list[float | None]:
     return [None if value != value else round(float(value), 4) for value in line]

@@ -16,7 +16,7 @@ import numpy as np
 
 from metering import drawings
 from metering.forecasting import model
-from metering.sizing import Days, backtest, traces
+from metering.sizing import MachineDays, backtest, traces
 from metering.workbench import Progress, silent
 from providers.metrics import SLOTS, Array
 
@@ -30,7 +30,7 @@ MEAN, PEAK = "daily mean", "daily peak"
 
 
 @dataclass(frozen=True)
-class Marks:
+class ForecastErrors:
     """How forecasts of one kind of series did on held-back days.
 
     error, naive: Σ |miss| / Σ truth of ours and of the same weekday of last week; ratio: error / naive; mase: the
@@ -62,7 +62,7 @@ class Tested:
     days: int
     ahead: int
     cuts: tuple[int, ...]
-    marks: tuple[Marks, ...]
+    marks: tuple[ForecastErrors, ...]
     drawing: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -122,14 +122,14 @@ def horizon(days: int) -> tuple[int, tuple[int, ...]]:
     return (ahead, cuts) if cuts else (0, ())
 
 
-def daily_mean(days: Days) -> Array:
+def daily_mean(days: MachineDays) -> Array:
     """Mean demand [r, d] in cores; NaN = fewer than half of the day's samples."""
     count = days.known.sum(axis=2)
     total = np.nan_to_num(days.demand).sum(axis=2)
     return np.where(count >= COVERED * SLOTS, total / np.maximum(count, 1), np.nan)
 
 
-def daily_peak(days: Days, size: int) -> Array:
+def daily_peak(days: MachineDays, size: int) -> Array:
     """Largest demand of each day [groups, d] of ``size`` machines at a time, together at one moment."""
     demand, known = np.nan_to_num(days.demand), days.known
     out = []
@@ -148,7 +148,7 @@ def together(mean: Array, size: int) -> Array:
     return np.stack(out)
 
 
-def held_back(values: Array, ahead: int, cuts: Sequence[int], what: str, of: str) -> Marks:
+def held_back(values: Array, ahead: int, cuts: Sequence[int], what: str, of: str) -> ForecastErrors:
     """Forecasts of ``values`` [r, d] from the days before each cut, against the truth of the ``ahead`` days after."""
     r = len(values)
     ours, plain = np.zeros(r), np.zeros(r)
@@ -177,7 +177,7 @@ def held_back(values: Array, ahead: int, cuts: Sequence[int], what: str, of: str
         beside += float(true[held].sum())
         wide += float((told.high - told.low)[held].sum())
     tested = plain + ours > 0
-    return Marks(
+    return ForecastErrors(
         what,
         of,
         int(tested.sum()),

@@ -20,7 +20,7 @@ from metering.intake.feeds import Feed
 from metering.intake.imports import Imported, Listed
 from metering.intake.late_figures import SAMPLES, LateFigure
 from metering.intake.probes import Probe
-from metering.intake.push import Delivery, Desk, Taken
+from metering.intake.push import Desk, PushedBody, PushReceipt
 from metering.intake.reporters import Coverage, Reporting
 from metering.intake.sources import PushSource
 
@@ -28,7 +28,6 @@ __all__ = [
     "SAMPLES",
     "Collected",
     "Coverage",
-    "Delivery",
     "Desk",
     "Fed",
     "Feed",
@@ -37,10 +36,11 @@ __all__ = [
     "LateFigure",
     "Listed",
     "Probe",
+    "PushReceipt",
     "PushSource",
+    "PushedBody",
     "Reporting",
     "SampleRefusal",
-    "Taken",
     "collection",
     "completeness",
     "conventions",

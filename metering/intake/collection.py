@@ -90,7 +90,7 @@ ELSEWHEN = ("row:future", "row:ts")
 """Refused because their time lies outside whatever was asked for, so that they may come with each reading."""
 
 
-class Evidence:
+class DayRefusals:
     """What was refused of a source of a pool on the day of the transaction, to be added to."""
 
     def __init__(self, tx: Tx, pool_id: int, source: str) -> None:
@@ -217,7 +217,7 @@ def collect(works: Works, pool: Pool, *, until: datetime | None = None, progress
 
 def _enter(tx: Tx, pool: Pool, found: Collected) -> None:
     """Keep what was refused for good. What may yet be taken, from the overlap, is entered when it is read again."""
-    evidence = Evidence(tx, pool.id, pool.code)
+    evidence = DayRefusals(tx, pool.id, pool.code)
     for reason, count in found.final_refused.items():
         evidence.add(reason, count)
     for reason in ELSEWHEN:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from metering.intake import feeds
-from metering.intake.collection import OVERLAP, Evidence
+from metering.intake.collection import OVERLAP, DayRefusals
 from metering.intake.feeds import Feed
 from metering.intake.pulled import Pulled, pull
 from metering.workbench import Works
@@ -146,7 +146,7 @@ def _note(works: Works, feed_id: int, done: Fed, skew: timedelta | None) -> None
             row.coverage = min(done.samples / (row.due * done.slots), 1.0) if row.due and done.slots else None
             row.unknown = dict(done.unknown.most_common(NAMED))
             row.notes = list(done.notes)[:20]
-        evidence = Evidence(tx, row.pool_id, f"feed.{row.code}")
+        evidence = DayRefusals(tx, row.pool_id, f"feed.{row.code}")
         for reason, count in done.refused.items():
             evidence.at_least(reason, count, _told(works, done.examples.get(reason)))
 

@@ -79,7 +79,7 @@ _ROOM = np.array([DIRECT + list(METRICS).index(name) for name in ("mem_pct", "di
 
 
 @dataclass(slots=True)
-class Said:
+class FoldNotes:
     """What could not be used, by reason, and an example each: (resource, what)."""
 
     refused: Counter[str]
@@ -99,7 +99,7 @@ class Fold:
 
     samples: pa.Table
     points: Points
-    said: Said
+    said: FoldNotes
 
 
 def fold(
@@ -107,7 +107,7 @@ def fold(
 ) -> Fold:
     """Samples of every slot that ended after ``since_ms`` (up to which the last fold reached) and by ``until_ms``, and of
     those before that a new point touches. ``memory_b``: what the inventory says, for machines that don't tell."""
-    said = Said(Counter(), {})
+    said = FoldNotes(Counter(), {})
     points = _settled(points, said)
     step = step_s * 1000
     gaps = _Gaps(points, step, said)
@@ -136,7 +136,7 @@ def _counters(points: Points) -> NDArray[np.bool_]:
     return np.isin(points.signal % LAYER, list(COUNTERS))
 
 
-def _settled(points: Points, said: Said) -> Points:
+def _settled(points: Points, said: FoldNotes) -> Points:
     """Without what comes from a clock that was set back; a mark without a value stands where such a series went on, so that
     no difference is taken across."""
     n = len(points)
@@ -172,7 +172,7 @@ def _settled(points: Points, said: Said) -> Points:
     return Points.of(table)
 
 
-def _fractions(points: Points, said: Said) -> NDArray[np.bool_]:
+def _fractions(points: Points, said: FoldNotes) -> NDArray[np.bool_]:
     """Readings under a name that says per cent which are shares of 1, by all that the source says: no machine runs with
     less than 1 % of its memory and disks. They are held back. Of CPUs alone it may be: that is only said."""
     percent = np.isin(points.signal, _PERCENT) & ~np.isnan(points.value)
@@ -192,7 +192,7 @@ class _Gaps:
     ms: how long; rise: what a counter rose by; timely: not silence; broken: a counter that says nothing there.
     """
 
-    def __init__(self, points: Points, step: int, said: Said) -> None:
+    def __init__(self, points: Points, step: int, said: FoldNotes) -> None:
         n = len(points)
         self.same = np.zeros(n, bool)
         self.same[1:] = points.series[1:] == points.series[:-1]
@@ -309,7 +309,7 @@ class _Rows:
         step: int,
         usable: NDArray[np.bool_],
         memory_b: Mapping[int, float],
-        said: Said,
+        said: FoldNotes,
     ) -> None:
         self.points, self.rows, self.step, self.said = points, len(wanted), step, said
         self.resource = (wanted >> 36).astype(np.int64)

@@ -137,14 +137,14 @@ def _day(lake: Lake, day: date, deliveries: Sequence[Late], since: int) -> Itera
         before = after
 
 
-Figure = tuple[int, float | None, float | None]
+DayFigure = tuple[int, float | None, float | None]
 """Samples, their mean, their peak."""
 
 
-def _figures(daily: pa.Table) -> dict[int, dict[str, Figure]]:
+def _figures(daily: pa.Table) -> dict[int, dict[str, DayFigure]]:
     """Resource → metric → its day, of a daily rollup."""
     ids = daily["resource"].to_pylist()
-    found: dict[int, dict[str, Figure]] = {one: {} for one in ids}
+    found: dict[int, dict[str, DayFigure]] = {one: {} for one in ids}
     counted = daily["n_live"].to_numpy().astype(np.int64) + daily["n_off"].to_numpy()
     for resource, n in zip(ids, counted.tolist(), strict=True):
         found[resource][SAMPLES] = (n, None, None)

@@ -19,7 +19,7 @@ import pyarrow as pa
 from sqlalchemy import select
 
 from metering.intake import signals, sources, spool
-from metering.intake.collection import Evidence
+from metering.intake.collection import DayRefusals
 from metering.intake.conventions import TOLD
 from metering.intake.folding import NOTED
 from metering.intake.signals import LAYER, POINTS, SHARES, Signal
@@ -67,7 +67,7 @@ _WHY = {
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class PushedBody:
     """Decoded points: ``series[i]`` identifies a series whose labels ``labels(series[i])`` tells; point n belongs to
     series ``index[n]``, lies at ``ts[n]`` (ms since 1970, UTC) and says ``value[n]``. ``refused``: what the decoder
     itself had to refuse, reason → points."""
@@ -81,7 +81,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class PushReceipt:
     """What became of a delivery: points kept, points of no use or without a value, refused by reason, an example each."""
 
     points: int
@@ -109,7 +109,7 @@ class Desk:
         self.counts: Counter[int] = Counter()  # series of use, by machine
         self.size = 0  # bytes of labels that are remembered
 
-    def take(self, book: Book, delivery: Delivery) -> Taken:
+    def take(self, book: Book, delivery: PushedBody) -> PushReceipt:
         """Keep what is of use; durable on return. Raises OSError where the disk is full: nothing was acknowledged."""
         if len(self.known) > REMEMBERED or self.size > REMEMBERED_BYTES:
             self._begin()
@@ -152,7 +152,7 @@ class Desk:
         points = self._table(code[good], ts[good], value[good])
         if points.num_rows or refused:
             spool.keep(self.lake, self.code, points, {"ignored": ignored, "refused": refused, "examples": examples})
-        return Taken(points.num_rows, ignored, refused, examples)
+        return PushReceipt(points.num_rows, ignored, refused, examples)
 
     def _draw(self) -> None:
         if len(self.drawn) != len(self.rows):
@@ -172,7 +172,7 @@ class Desk:
         }
         return pa.table(columns, schema=POINTS)
 
-    def _code(self, delivery: Delivery, number: int, examples: dict[str, str]) -> int:
+    def _code(self, delivery: PushedBody, number: int, examples: dict[str, str]) -> int:
         """What a series that is not known is: its new code, or why it has none."""
         key = delivery.series[number]
         code = self.known.get(key, self.strangers.get(key, _NO_CODE))
@@ -220,7 +220,7 @@ class Desk:
             self.looked_at = time.monotonic()
 
 
-def _shown(delivery: Delivery, number: int) -> str:
+def _shown(delivery: PushedBody, number: int) -> str:
     labels = delivery.labels(delivery.series[number])
     return ", ".join(f"{name}={value[:80]}" for name, value in labels.items())[:300]
 
@@ -260,7 +260,7 @@ def _note(works: Works, code: str, found: spool.Folded) -> None:
         row.ignored += found.ignored
         row.refused += sum(count for reason, count in found.refused.items() if reason not in NOTED)
         row.last_point_at = _later(row.last_point_at, found.newest)
-        evidence = Evidence(tx, row.pool_id, f"push.{code}")
+        evidence = DayRefusals(tx, row.pool_id, f"push.{code}")
         for reason, count in found.refused.items():
             example = found.examples.get(reason, "")
             if not isinstance(example, str):

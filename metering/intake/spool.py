@@ -38,7 +38,7 @@ KEPT = timedelta(hours=2)
 GRACE = timedelta(seconds=60)
 """How long after its end a slot stays open for what is still under way."""
 
-Sizes = Callable[[Sequence[int]], Mapping[int, float]]
+MemorySizes = Callable[[Sequence[int]], Mapping[int, float]]
 """Resource ids → the bytes of memory that the inventory says each has, for those of which it says any."""
 
 _BY_USE = (Signal.MEM_USED_B, Signal.MEM_AVAILABLE_B)
@@ -83,7 +83,7 @@ def sources(lake: Lake) -> list[str]:
     return sorted(one.name for one in root.iterdir() if one.is_dir()) if root.is_dir() else []
 
 
-def fold_source(lake: Lake, source: str, now: datetime, sizes: Sizes | None = None) -> Folded:
+def fold_source(lake: Lake, source: str, now: datetime, sizes: MemorySizes | None = None) -> Folded:
     """Fold what the source delivered into the lake, round by round, until nothing new is left. ``sizes``: asked for the
     memory of machines that don't tell it."""
     done = Folded()
@@ -94,7 +94,7 @@ def fold_source(lake: Lake, source: str, now: datetime, sizes: Sizes | None = No
     return done
 
 
-def _round(lake: Lake, source: str, folder: Path, now: datetime, sizes: Sizes | None, done: Folded) -> bool:
+def _round(lake: Lake, source: str, folder: Path, now: datetime, sizes: MemorySizes | None, done: Folded) -> bool:
     """One round; whether another one has something to do."""
     files = sorted(folder.glob("[0-9]*.arrow"))
     old = [path for path in files if path.stem.endswith("-folded")]
@@ -139,7 +139,7 @@ def _round(lake: Lake, source: str, folder: Path, now: datetime, sizes: Sizes | 
     return len(waiting) > len(taken)
 
 
-def _asked(points: Points, sizes: Sizes | None) -> Mapping[int, float]:
+def _asked(points: Points, sizes: MemorySizes | None) -> Mapping[int, float]:
     """The memory of the machines that tell what is used of it, without telling of how much."""
     if sizes is None:
         return {}

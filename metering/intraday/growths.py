@@ -16,13 +16,13 @@ from sqlalchemy import func, select
 from metering.cases import (
     Authorisation,
     Case,
+    CaseState,
     Consent,
     Ending,
     Notice,
     Obstacle,
-    Outcome,
-    State,
     Surge,
+    SurgeOutcome,
     authorisations,
     close,
     enforcement,
@@ -60,7 +60,7 @@ DONE = N_("下列云主机最近一小时 CPU 已达规格上限,已按贵单位
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class MachineLook:
     """What a look saw of one machine. ``case_id``: the case that enlarged it, if it is enlarged; ``size``: vCPU underneath;
     ``samples`` known of 12, ``count`` of them at the line, ``top`` the largest in %; ``wanted``: vCPU."""
 
@@ -100,7 +100,7 @@ class Ground:
     letters: dict[tuple[int, bool], int] = field(default_factory=dict)
 
 
-def settle(tx: Tx, seen: Seen, ground: Ground) -> Settled:
+def settle(tx: Tx, seen: MachineLook, ground: Ground) -> Settled:
     """Enlarge, ask, prolong or give back. Twice for the same moment is once."""
     tx.actor.must_be(Role.SYSTEM)
     resource = tx.get_one(Resource, seen.resource_id)
@@ -112,7 +112,7 @@ def settle(tx: Tx, seen: Seen, ground: Ground) -> Settled:
         return _begin(tx, resource, seen, ground)
     one = tx.get_one(Case, seen.case_id)
     lock(tx, one)
-    if one.state != State.WATCHED or not surges.on_loan(one) or one.wake_at is None:
+    if one.state != CaseState.WATCHED or not surges.on_loan(one) or one.wake_at is None:
         return Settled("open_case")  # somebody was faster
     ended = one.wake_at <= ground.moment
     if seen.over:
@@ -125,13 +125,13 @@ def settle(tx: Tx, seen: Seen, ground: Ground) -> Settled:
 # ------------------------------------------------------------------------------------------------------------ it begins
 
 
-def _begin(tx: Tx, resource: Resource, seen: Seen, ground: Ground) -> Settled:
+def _begin(tx: Tx, resource: Resource, seen: MachineLook, ground: Ground) -> Settled:
     finding = latest(tx, resource.id, ground.policy)
     one = open_case(tx, resource.id)
     if one is not None:
         lock(tx, one)
         row = surges.last(tx, one.id)
-        if one.state != State.NOTICED or row is None or row.outcome != Outcome.PROPOSED:
+        if one.state != CaseState.NOTICED or row is None or row.outcome != SurgeOutcome.PROPOSED:
             return Settled("open_case")
     against = _against(tx, resource, seen, ground)
     if against is not None:
@@ -152,11 +152,11 @@ def _begin(tx: Tx, resource: Resource, seen: Seen, ground: Ground) -> Settled:
     if one is None:
         one = _open(tx, finding, target, procedure, ground, authorised=not why)
     until = None if why else ground.moment + timedelta(hours=seen.fast.hold_hours)
-    outcome = Outcome.PROPOSED if why else Outcome.BEGUN
+    outcome = SurgeOutcome.PROPOSED if why else SurgeOutcome.BEGUN
     _note(tx, one, seen, ground, outcome, why=why, until=until, allowed=None if why else allowed)
     if until is not None:
         one.consent, one.ends_on, one.reason = Consent.STANDING.value, until.astimezone(ZONE).date(), ""
-        move(tx, one, State.CLEARED, "case.authorised", days=procedure.act_days, until=until, target=one.target)
+        move(tx, one, CaseState.CLEARED, "case.authorised", days=procedure.act_days, until=until, target=one.target)
         obstacle = enforcement.begin(tx, one)
         if obstacle is not None:
             raise WrongState(obstacle.code, obstacle.message, **obstacle.params)
@@ -165,7 +165,7 @@ def _begin(tx: Tx, resource: Resource, seen: Seen, ground: Ground) -> Settled:
     return Settled(outcome.value, one.id)
 
 
-def _against(tx: Tx, resource: Resource, seen: Seen, ground: Ground) -> str | None:
+def _against(tx: Tx, resource: Resource, seen: MachineLook, ground: Ground) -> str | None:
     """A code of SKIPS: why nothing is done about this machine at all."""
     if resource.gone_at is not None or resource.state != ResourceState.RUNNING:
         return "absent"
@@ -189,7 +189,7 @@ def _against(tx: Tx, resource: Resource, seen: Seen, ground: Ground) -> str | No
         .where(
             Case.resource_id == resource.id,
             Case.kind == CaseKind.EXPAND.value,
-            Case.state == State.CLOSED.value,
+            Case.state == CaseState.CLOSED.value,
         )
         .order_by(Case.id.desc())
         .limit(1)
@@ -243,7 +243,7 @@ def _loan(tx: Tx, system_id: int) -> dict[ClassCode, int]:
         select(Case).where(
             Case.system_id == system_id,
             Case.consent == Consent.STANDING.value,
-            Case.state != State.CLOSED.value,
+            Case.state != CaseState.CLOSED.value,
         )
     )
     for one in rows:
@@ -255,7 +255,7 @@ def _loan(tx: Tx, system_id: int) -> dict[ClassCode, int]:
 def _told(tx: Tx, resource: Resource, procedure: Procedure) -> bool:
     """Whether the department was asked about this machine within the back-off: once is enough."""
     last = tx.scalar(
-        select(func.max(Surge.at)).where(Surge.resource_id == resource.id, Surge.outcome == Outcome.PROPOSED.value)
+        select(func.max(Surge.at)).where(Surge.resource_id == resource.id, Surge.outcome == SurgeOutcome.PROPOSED.value)
     )
     return last is not None and last > tx.now - timedelta(days=procedure.backoff_days)
 
@@ -264,7 +264,7 @@ def _open(tx: Tx, finding: Finding, target: Amount, procedure: Procedure, ground
     """A case that its department has been told of: one letter of each kind a look."""
     one = openings.open_growth(tx, finding, target)
     one.reviewed_by, one.reviewed_at = tx.actor.login, tx.now
-    move(tx, one, State.REVIEWED, "case.review", days=procedure.act_days)
+    move(tx, one, CaseState.REVIEWED, "case.review", days=procedure.act_days)
     letter_id = ground.letters.get((one.department_id, authorised))
     letter = tx.get(Notice, letter_id) if letter_id is not None else None
     if letter is None:
@@ -275,14 +275,14 @@ def _open(tx: Tx, finding: Finding, target: Amount, procedure: Procedure, ground
         )
         ground.letters[one.department_id, authorised] = letter.id
     one.notice_id, one.notice = letter.id, letter
-    move(tx, one, State.NOTICED, "case.issue", days=letter.reply_days, notice=letter.number)
+    move(tx, one, CaseState.NOTICED, "case.issue", days=letter.reply_days, notice=letter.number)
     return one
 
 
 # -------------------------------------------------------------------------------------------------- it goes on, or ends
 
 
-def _prolong(tx: Tx, case: Case, seen: Seen, ground: Ground, *, ended: bool) -> Settled:
+def _prolong(tx: Tx, case: Case, seen: MachineLook, ground: Ground, *, ended: bool) -> Settled:
     """It is still saturated: for the whole of its time again, as long as the authorisation and the longest term allow."""
     until = ground.moment + timedelta(hours=seen.fast.hold_hours)
     latest_end = (case.effective_at or tx.now) + timedelta(days=case.procedure().temporary_days)
@@ -290,9 +290,9 @@ def _prolong(tx: Tx, case: Case, seen: Seen, ground: Ground, *, ended: bool) -> 
     if held and until <= latest_end:
         case.wake_at, case.ends_on, case.reason = until, until.astimezone(ZONE).date(), ""
         case.generation += 1
-        _note(tx, case, seen, ground, Outcome.PROLONGED, until=until)
+        _note(tx, case, seen, ground, SurgeOutcome.PROLONGED, until=until)
         tx.audit("case.prolong", case.subject, after={"until": until})
-        return Settled(Outcome.PROLONGED.value, case.id)
+        return Settled(SurgeOutcome.PROLONGED.value, case.id)
     code = "term" if held else "revoked"
     if ended:
         enforcement.ask(tx, case, Obstacle("case.term_busy", N_("临时扩容到期时仍繁忙,须决定归还还是长期保留"), None))
@@ -300,19 +300,19 @@ def _prolong(tx: Tx, case: Case, seen: Seen, ground: Ground, *, ended: bool) -> 
     return Settled(code)
 
 
-def _stay(tx: Tx, case: Case, seen: Seen, ground: Ground) -> Settled:
+def _stay(tx: Tx, case: Case, seen: MachineLook, ground: Ground) -> Settled:
     """Its time is over and nothing is known of the last hour: it stays, and says so once."""
     row = surges.last(tx, case.id)
-    if row is not None and row.outcome == Outcome.BLIND:
+    if row is not None and row.outcome == SurgeOutcome.BLIND:
         return Settled("blind")
     case.reason = N_("临时扩容到时,但最近一小时数据不足,保持现规格,有数据后再定")
     case.generation += 1
-    _note(tx, case, seen, ground, Outcome.BLIND)
+    _note(tx, case, seen, ground, SurgeOutcome.BLIND)
     tx.audit("case.stay", case.subject, reason=case.reason)
-    return Settled(Outcome.BLIND.value, case.id)
+    return Settled(SurgeOutcome.BLIND.value, case.id)
 
 
-def _give_back(tx: Tx, case: Case, seen: Seen, ground: Ground) -> Settled:
+def _give_back(tx: Tx, case: Case, seen: MachineLook, ground: Ground) -> Settled:
     """The last hour shows that it does without."""
     has, given = case.resource.has(), case.will_have() or NOTHING
     if case.resource.gone_at is not None or case.resource.state == ResourceState.DELETED:
@@ -325,17 +325,17 @@ def _give_back(tx: Tx, case: Case, seen: Seen, ground: Ground) -> Settled:
     if waits is not None:
         case.reason = waits.sentence()
         return Settled("kept")
-    _note(tx, case, seen, ground, Outcome.CALM)
+    _note(tx, case, seen, ground, SurgeOutcome.CALM)
     enforcement.give_back(tx, case, Ending.TERM_OVER, N_("当日扩容到时,最近一小时已不饱和,恢复原规格"))
-    return Settled(Outcome.CALM.value, case.id)
+    return Settled(SurgeOutcome.CALM.value, case.id)
 
 
 def _note(
     tx: Tx,
     case: Case,
-    seen: Seen,
+    seen: MachineLook,
     ground: Ground,
-    outcome: Outcome,
+    outcome: SurgeOutcome,
     *,
     why: str = "",
     until: datetime | None = None,
@@ -363,4 +363,4 @@ def _note(
     tx.flush()
 
 
-__all__ = ["Ground", "Seen", "Settled", "settle"]
+__all__ = ["Ground", "MachineLook", "Settled", "settle"]

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sqlalchemy import select
 
-from metering.cases import Case, Consent, State, Surge
+from metering.cases import Case, CaseState, Consent, Surge
 from metering.intraday import growths, last_hour
-from metering.intraday.growths import Seen, Settled
+from metering.intraday.growths import MachineLook, Settled
 from metering.judging import Finding, Policy, Verdict, business, findings, pipeline, policies
 from metering.overview import MACHINES, WholeSystem
 from metering.sizing import EXECUTED, Fast, expansion, sizing
@@ -122,7 +122,7 @@ def _held(tx: Tx) -> dict[int, tuple[str, Fast, Case, int]]:
     query = (
         select(Case, Surge.sizing)
         .join(Surge, Surge.case_id == Case.id)
-        .where(Case.state == State.WATCHED.value, Case.consent == Consent.STANDING.value)
+        .where(Case.state == CaseState.WATCHED.value, Case.consent == Consent.STANDING.value)
         .order_by(Surge.at)
     )
     for one, name in tx.execute(query):
@@ -132,7 +132,7 @@ def _held(tx: Tx) -> dict[int, tuple[str, Fast, Case, int]]:
     return found
 
 
-def _grown(held: Mapping[int, tuple[str, Fast, Case, int]], hour: last_hour.Hour, slots: int) -> Iterator[Seen]:
+def _grown(held: Mapping[int, tuple[str, Fast, Case, int]], hour: last_hour.Hour, slots: int) -> Iterator[MachineLook]:
     """What the hour shows of each machine that is enlarged: against the size underneath."""
     for resource_id, (name, fast, one, force) in held.items():
         if fast.check_slots == slots:
@@ -147,12 +147,12 @@ def _candidates(
     hour: last_hour.Hour,
     held: Mapping[int, tuple[str, Fast, Case, int]],
     done: Looked,
-) -> list[Seen]:
+) -> list[MachineLook]:
     """Machines in which something reached the line, and whose policy lets them grow within the day."""
     with np.errstate(invalid="ignore"):
         suspects = hour.resources[(hour.cpu >= 100 * expansion.SATURATED).any(axis=1)]
     calendars = business.calendars(tx)
-    found: list[Seen] = []
+    found: list[MachineLook] = []
     for start in range(0, len(suspects) if named else 0, MANY):
         ids = [one for one in suspects[start : start + MANY].tolist() if one not in held]
         query = select(Resource).where(Resource.id.in_(ids), Resource.kind == ServiceKind.VM.value)
@@ -179,7 +179,7 @@ def _seen(
     name: str,
     fast: Fast,
     case_id: int | None,
-) -> Iterator[Seen]:
+) -> Iterator[MachineLook]:
     cpu, vcpu = hour.of(ids)
     under, force = np.array(sizes, np.float64), np.array(forces, np.float64)
     measured = np.where(np.isfinite(vcpu), vcpu, force)  # what the percentages are of
@@ -190,7 +190,7 @@ def _seen(
     )
     samples = np.isfinite(cpu).sum(axis=1)
     for i, one in enumerate(ids):
-        yield Seen(
+        yield MachineLook(
             resource_id=one,
             sizing=name,
             fast=fast,

@@ -6,7 +6,7 @@ from metering.judging import assess, business, engines, findings, pipeline, poli
 from metering.judging.assess import SIGNS, Findings, Reason
 from metering.judging.business import FESTIVALS, BusinessPeriod, Period, Recurs, calendars
 from metering.judging.business import LABELS as PERIOD_LABELS
-from metering.judging.engines import Engine, Survey, Task, named
+from metering.judging.engines import BlockTask, Engine, Survey, named
 from metering.judging.figures import CIRCUMSTANCES, FIGURES, Figure, figure, offered, plain, register
 from metering.judging.findings import Assessment, Finding, latest, of_run
 from metering.judging.policies import PolicyVersion
@@ -51,6 +51,7 @@ __all__ = [
     "TAKES",
     "VERDICTS",
     "Assessment",
+    "BlockTask",
     "BusinessPeriod",
     "CaseKind",
     "Condition",
@@ -68,7 +69,6 @@ __all__ = [
     "Rule",
     "Section",
     "Survey",
-    "Task",
     "Verdict",
     "Window",
     "assess",

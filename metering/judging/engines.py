@@ -22,7 +22,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from metering.lake import Shelf
+from metering.lake import ClosedDays
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,15 +44,15 @@ class Survey:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class BlockTask:
     """ids: int32 [r], sorted, of one block; about: what else is known of them, by name, [r] each."""
 
     ids: NDArray[Any]
     about: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
-Function = Callable[[Shelf, Survey, Task], Result]
-Engine = Callable[[Function[Any], Survey, Sequence[Task]], Iterator[Any]]
+Function = Callable[[ClosedDays, Survey, BlockTask], Result]
+Engine = Callable[[Function[Any], Survey, Sequence[BlockTask]], Iterator[Any]]
 
 
 def named(name: str = "local", workers: int | None = None) -> Engine:
@@ -71,7 +71,7 @@ def named(name: str = "local", workers: int | None = None) -> Engine:
     raise ValueError(f"no engine is called {name}; there are local, workers, spark and spark://host:port")
 
 
-def _ahead(submit: Callable[[Task], Future[Any]], tasks: Iterable[Task], count: int) -> Iterator[Any]:
+def _ahead(submit: Callable[[BlockTask], Future[Any]], tasks: Iterable[BlockTask], count: int) -> Iterator[Any]:
     """Results in order, with no more tasks under way than keep everybody busy."""
     waiting = iter(tasks)
     under_way = [submit(task) for task in islice(waiting, count + 1)]
@@ -81,28 +81,28 @@ def _ahead(submit: Callable[[Task], Future[Any]], tasks: Iterable[Task], count: 
         yield done
 
 
-def _local(count: int, function: Function[Any], survey: Survey, tasks: Sequence[Task]) -> Iterator[Any]:
-    shelf = Shelf(survey.place)
+def _local(count: int, function: Function[Any], survey: Survey, tasks: Sequence[BlockTask]) -> Iterator[Any]:
+    shelf = ClosedDays(survey.place)
     with ThreadPoolExecutor(count) as pool:
         yield from _ahead(lambda task: pool.submit(function, shelf, survey, task), tasks, count)
 
 
-_SHELVES: dict[str, Shelf] = {}
+_SHELVES: dict[str, ClosedDays] = {}
 
 
-def _by_worker(function: Function[Any], survey: Survey, task: Task) -> Any:
+def _by_worker(function: Function[Any], survey: Survey, task: BlockTask) -> Any:
     if survey.place not in _SHELVES:
-        _SHELVES[survey.place] = Shelf(survey.place)
+        _SHELVES[survey.place] = ClosedDays(survey.place)
     return function(_SHELVES[survey.place], survey, task)
 
 
-def _workers(count: int, function: Function[Any], survey: Survey, tasks: Sequence[Task]) -> Iterator[Any]:
+def _workers(count: int, function: Function[Any], survey: Survey, tasks: Sequence[BlockTask]) -> Iterator[Any]:
     # Spawned, not forked: threads of this process must not be copied half-alive.
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from _ahead(lambda task: pool.submit(_by_worker, function, survey, task), tasks, count)
 
 
-def _spark(master: str, function: Function[Any], survey: Survey, tasks: Sequence[Task]) -> Iterator[Any]:
+def _spark(master: str, function: Function[Any], survey: Survey, tasks: Sequence[BlockTask]) -> Iterator[Any]:
     try:
         from pyspark.sql import SparkSession
     except ImportError:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metering.judging.figures import CIRCUMSTANCES, FIGURES, Figure, costly, plain
-from metering.judging.seen import Block, Daily, DailyUse, Exact, Hot, Rollups, Seen
+from metering.judging.seen import Daily, DailyUse, Exact, Hot, Rollups, SampleBlock, SeenWindow
 from providers.metrics import FROZEN, LIVE, OFF, SLOTS, Array
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def measure(
     step = max(1, CELLS // n)
     for low in range(0, max(r, 1), step):
         rows = slice(low, low + step)
-        block = Block(
+        block = SampleBlock(
             {name: matrix[rows] for name, matrix in columns.items()},
             state[rows],
             _column(line_kbps, rows, r, np.nan),
@@ -177,7 +177,7 @@ def measure(
     return facts
 
 
-def _windows(block: Block, policy: Policy, slots: int, starts: Array, ends: Array) -> dict[int, Figures]:
+def _windows(block: SampleBlock, policy: Policy, slots: int, starts: Array, ends: Array) -> dict[int, Figures]:
     n = block.state.shape[1]
     found = {}
     for days in policy.windows():
@@ -197,7 +197,7 @@ def _windows(block: Block, policy: Policy, slots: int, starts: Array, ends: Arra
     return found
 
 
-def _measured() -> list[tuple[str, Figure, Callable[[Seen], Array]]]:
+def _measured() -> list[tuple[str, Figure, Callable[[SeenWindow], Array]]]:
     return [(code, row, row.of) for code, row in FIGURES.items() if row.of is not None]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from metering.judging.seen import DEMAND, DERIVED, TRAFFIC, Column, Seen, share
+from metering.judging.seen import DEMAND, DERIVED, TRAFFIC, MetricColumn, SeenWindow, share
 from metering.quantiles import HUNDREDTHS, STARVED
 from providers.metrics import Array
 from quota.errors import N_
@@ -38,7 +38,7 @@ class Figure:
     label: str
     unit: str = ""
     factor: float = 1.0
-    of: Callable[[Seen], Array] | None = None
+    of: Callable[[SeenWindow], Array] | None = None
     columns: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     coverage: str = ""
@@ -116,7 +116,7 @@ def costly(codes: frozenset[str]) -> bool:
 
 
 def _percent(
-    code: str, label: str, column: str, of: Callable[[Column], Array], coverage: str = "", *, costly: bool = False
+    code: str, label: str, column: str, of: Callable[[MetricColumn], Array], coverage: str = "", *, costly: bool = False
 ) -> Figure:
     """A percentage of one column."""
     return Figure(
@@ -135,7 +135,7 @@ def _covered(code: str, label: str, column: str, *, kinds: tuple[str, ...] = (),
 def _hot(code: str, label: str, coverage: str, *columns: str) -> Figure:
     """Days at or above the policy's hot level for the policy's minutes, of any of the columns."""
 
-    def days(seen: Seen) -> Array:
+    def days(seen: SeenWindow) -> Array:
         hot = seen.column(columns[0]).hot
         for name in columns[1:]:
             hot = hot | seen.column(name).hot
@@ -144,7 +144,7 @@ def _hot(code: str, label: str, coverage: str, *columns: str) -> Figure:
     return Figure(code, label, of=days, columns=columns, coverage=coverage, whole=True, days=True, costly=True)
 
 
-def _slots(code: str, label: str, of: Callable[[Seen], Array]) -> Figure:
+def _slots(code: str, label: str, of: Callable[[SeenWindow], Array]) -> Figure:
     return Figure(code, label, of=of, whole=True, offered=False)
 
 

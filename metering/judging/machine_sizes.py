@@ -19,7 +19,7 @@ from metering import quantiles
 from metering.judging.assess import Findings
 from metering.judging.policy import GROWS, SIZING, Verdict
 from metering.judging.seen import demanded
-from metering.lake import Window as Block
+from metering.lake import SampleMatrix as Block
 from metering.lake import nothing
 from metering.quantiles import BINS, histogram
 from metering.sizing import FLOOR, Outlook, Profile, Sizing, backtest, rightsizing, sizing
@@ -150,7 +150,7 @@ def _by_method(
         demand = np.where(days, cpu.reshape(days.shape) / 10_000 * cores, np.nan)
         # One day more, of which nothing is known yet: the one to be sized.
         ahead = ((0, 0), (0, 1), (0, 0))
-        past = backtest.Days(
+        past = backtest.MachineDays(
             np.pad(demand, ahead, constant_values=np.nan),
             np.pad(np.where(days, cores, 0.0), ahead),
             np.pad(np.zeros(days.shape, bool), ahead),

@@ -8,24 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metering.judging import facts
-from metering.judging.engines import Survey, Task
+from metering.judging.engines import BlockTask, Survey
 from metering.judging.facts import Facts
 from metering.judging.figures import needed
-from metering.lake import BLOCK, Shelf, nothing
+from metering.lake import BLOCK, ClosedDays, nothing
 
 
-def tasks(ids: NDArray[np.int32], about: dict[str, NDArray[np.generic]]) -> list[Task]:
+def tasks(ids: NDArray[np.int32], about: dict[str, NDArray[np.generic]]) -> list[BlockTask]:
     """The resources `ids` (sorted), cut where the lake's files are cut; about: by name, aligned with `ids`."""
     cuts = np.flatnonzero(np.diff(ids // BLOCK)) + 1
     bounds = [0, *cuts.tolist(), len(ids)]
     return [
-        Task(ids[first:end], {name: column[first:end] for name, column in about.items()})
+        BlockTask(ids[first:end], {name: column[first:end] for name, column in about.items()})
         for first, end in pairwise(bounds)
         if first < end
     ]
 
 
-def measure(shelf: Shelf, survey: Survey, task: Task) -> Facts:
+def measure(shelf: ClosedDays, survey: Survey, task: BlockTask) -> Facts:
     """Facts of the task's resources, in its order, from exact samples; those without a sample are silent, not left
     out."""
     days = (survey.last - survey.first).days + 1

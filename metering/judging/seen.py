@@ -70,7 +70,7 @@ DERIVED: Mapping[str, Derived] = {
 }
 
 
-class Column(Protocol):
+class MetricColumn(Protocol):
     """One metric of r resources in a window, in its unit (per cent for percentages); NaN = not known."""
 
     @property
@@ -102,7 +102,7 @@ class Column(Protocol):
         """The share of its samples at or above a level."""
 
 
-class Seen(Protocol):
+class SeenWindow(Protocol):
     """One window of r resources.
 
     wanted: all slots of the window; expected: those between the first and the last due; live, off, frozen: slots by
@@ -116,7 +116,7 @@ class Seen(Protocol):
     frozen: Array
     observed_days: Array
 
-    def column(self, name: str) -> Column:
+    def column(self, name: str) -> MetricColumn:
         """A metric of the lake by its name, or DEMAND, TRAFFIC."""
 
     @property
@@ -148,7 +148,7 @@ class Hot:
 
 
 @dataclass(frozen=True)
-class Block:
+class SampleBlock:
     """Exact samples of a block: columns [r, n] by metric, as the lake has them; state: uint8 [r, n]; bought: float [r],
     the bandwidth of a line in kbit/s, NaN = none."""
 
@@ -230,7 +230,7 @@ class Exact:
     """The last `span` slots of a block; wanted: the slots of the window, which may reach back beyond the block."""
 
     def __init__(
-        self, block: Block, span: int, *, wanted: int, expected: Array, frozen_is_live: bool, slots: int, hot: Hot
+        self, block: SampleBlock, span: int, *, wanted: int, expected: Array, frozen_is_live: bool, slots: int, hot: Hot
     ) -> None:
         self._block, self._slots, self._hot = block, slots, hot
         n = block.state.shape[1]
@@ -242,7 +242,7 @@ class Exact:
         self.off: Array = (state == OFF).sum(axis=1)
         self.frozen: Array = (state == FROZEN).sum(axis=1)
         self.observed_days: Array = self._live.reshape(-1, span // slots, slots).any(axis=2).sum(axis=1)
-        self._columns: dict[str, Column] = {}
+        self._columns: dict[str, MetricColumn] = {}
 
     def blind(self) -> Exact:
         """The same window, of whose columns nothing came."""
@@ -250,7 +250,7 @@ class Exact:
         other._block, other._columns = replace(self._block, columns={}), {}
         return other
 
-    def column(self, name: str) -> Column:
+    def column(self, name: str) -> MetricColumn:
         if name not in self._columns:
             values = self._block.values(name)
             if values is None:
@@ -385,12 +385,12 @@ class Daily:
         self.frozen: Array = rollups.frozen[:, self._days].sum(axis=1)
         self.observed_days: Array = (live > 0).sum(axis=1)
         self._shape: tuple[int, int] = live.shape
-        self._columns: dict[str, Column] = {}
+        self._columns: dict[str, MetricColumn] = {}
 
-    def column(self, name: str) -> Column:
+    def column(self, name: str) -> MetricColumn:
         if name not in self._columns:
             use = self._rollups.uses.get({DEMAND: "cpu_pct"}.get(name, name))
-            made: Column = Silent(*self._shape)
+            made: MetricColumn = Silent(*self._shape)
             if use is not None:
                 made = DailyColumn(use, self._days, self._shape, self._slots, self._hot)
             self._columns[name] = made

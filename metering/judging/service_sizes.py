@@ -49,7 +49,7 @@ Frees = Callable[[int], Collection[ClassCode]]
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
+class ServiceAdvice:
     """Another size in base units, and what it follows from: {"figure", "value" (% now), "after" (% of the target)}."""
 
     target: Amount
@@ -63,7 +63,7 @@ def advise(
     found: Findings,
     items: Sequence[CatalogItem],
     frees: Frees,
-) -> dict[int, Advice]:
+) -> dict[int, ServiceAdvice]:
     """Resource id → the step that fits it, where it is another than the present one."""
     rows = {
         one.id: i
@@ -77,7 +77,7 @@ def advise(
         stored = float(month.disk_last[i])
         if one not in lines and stored == stored:
             used[one] = "disk_last", stored
-    told: dict[int, Advice] = {}
+    told: dict[int, ServiceAdvice] = {}
     for one, (figure, share) in used.items():
         i = rows[one]
         resource, kind = resources[i], SIZED[resources[i].kind]
@@ -94,7 +94,7 @@ def advise(
                 target = None
         if target is not None:
             basis = {"figure": figure, "value": round(share, 4), "after": round(share * has / target, 4)}
-            told[one] = Advice(Amount({kind: target}), basis)
+            told[one] = ServiceAdvice(Amount({kind: target}), basis)
     return told
 
 

@@ -7,13 +7,13 @@ wherever its days lie.
 from __future__ import annotations
 
 from metering.lake import closed_days, health, recent, sql
-from metering.lake.closed_days import Shelf
+from metering.lake.closed_days import ClosedDays
 from metering.lake.closing import CHUNK
 from metering.lake.corrections import Late
 from metering.lake.dayblock import Edges, freeze, lay
 from metering.lake.files import BLOCK, Damaged, Reader, check_source, make_folder, number_of, write_whole
 from metering.lake.landing import Landing
-from metering.lake.readings import Window
+from metering.lake.readings import SampleMatrix
 from metering.lake.recent import deliveries
 from metering.lake.retention import KEEP, Keep, Removed
 from metering.lake.samples import CAPACITIES, natural, nothing
@@ -24,6 +24,7 @@ __all__ = [
     "CAPACITIES",
     "CHUNK",
     "KEEP",
+    "ClosedDays",
     "Damaged",
     "Edges",
     "Keep",
@@ -33,8 +34,7 @@ __all__ = [
     "Reader",
     "Receipt",
     "Removed",
-    "Shelf",
-    "Window",
+    "SampleMatrix",
     "check_source",
     "closed_days",
     "deliveries",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MANIFEST = "published.json"
 
 
-class Shelf:
+class ClosedDays:
     """Reads only. Files once opened stay open in their thread, so that one pass over many blocks opens each once."""
 
     def __init__(self, place: str | Path) -> None:
@@ -66,7 +66,7 @@ class Shelf:
 
     def windows(
         self, resources: Iterable[int] | None, first_day: date, last_day: date, metrics: Sequence[str]
-    ) -> Iterator[readings.Window]:
+    ) -> Iterator[readings.SampleMatrix]:
         """Blocks of resources with every slot of the closed days; see metering.lake.readings."""
         return readings.blocks(self, resources, first_day, last_day, metrics)
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from metering.lake import landings, rollup
 from metering.lake import sources as lake_sources
-from metering.lake.dayblock import Block, Edges, freeze, lay, unsettled
+from metering.lake.dayblock import DayBlock, Edges, freeze, lay, unsettled
 from metering.lake.files import (
     BLOCK,
     HotName,
@@ -285,12 +285,12 @@ class Chunk:
     """Resources from id `low` on, laid and rolled up, ready to be written."""
 
     low: int
-    block: Block
+    block: DayBlock
     hours: pa.Table
     daily: pa.Table
 
 
-def settled(block: Block, parts: Sequence[Cells], sides: Sequence[Edges], *, keep_states: bool) -> Edges:
+def settled(block: DayBlock, parts: Sequence[Cells], sides: Sequence[Edges], *, keep_states: bool) -> Edges:
     """Freeze a block between its neighbours; `keep_states`: frozen is what the closed file `parts[0]` says."""
     if not keep_states:
         return freeze(block, *sides)

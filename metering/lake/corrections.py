@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from metering.lake import rollup
 from metering.lake.closing import CHUNK, outline, parts_of, settled
-from metering.lake.dayblock import Block, Edges, freeze, lay
+from metering.lake.dayblock import DayBlock, Edges, freeze, lay
 from metering.lake.files import dated, hot_names
 
 if TYPE_CHECKING:
@@ -81,9 +81,9 @@ def corrected_hours(lake: Places, day: date) -> Iterator[pa.Table]:
 class _Touched:
     """Some resources of a day as settled and as corrected."""
 
-    before: Block
+    before: DayBlock
     edges: Edges
-    after: Block
+    after: DayBlock
     edges_after: Edges
 
 

@@ -26,7 +26,7 @@ from providers.metrics import ABSENT, FROZEN, LIVE, METRICS, OFF, Array, reporte
 
 
 @dataclass(slots=True)
-class Block:
+class DayBlock:
     """resource: int32 [r], sorted; state: uint8, sec: uint16, values and lags by column: all [r, slots]."""
 
     resource: NDArray[np.int32]
@@ -47,10 +47,10 @@ class Block:
             {name: lag.ravel() for name, lag in self.lags.items()},
         )
 
-    def rows(self, first: int, end: int) -> Block:
+    def rows(self, first: int, end: int) -> DayBlock:
         """Some of the resources, by position."""
         part = slice(first, end)
-        return Block(
+        return DayBlock(
             self.resource[part],
             self.state[part],
             self.sec[part],
@@ -59,7 +59,7 @@ class Block:
         )
 
 
-def lay(parts: Sequence[Cells], slots: int, columns: Collection[str] = (), lagging: Collection[str] = ()) -> Block:
+def lay(parts: Sequence[Cells], slots: int, columns: Collection[str] = (), lagging: Collection[str] = ()) -> DayBlock:
     """Deliveries of one day laid over each other, in the order in which they came (see metering.lake.samples).
 
     The block has the columns that say anything, and `columns` (and the lags `lagging`) even where they don't.
@@ -110,7 +110,7 @@ def lay(parts: Sequence[Cells], slots: int, columns: Collection[str] = (), laggi
         if name in lagging or late.any():
             lags[name] = np.where(late, secs[name] - first, 0).astype(np.uint16).reshape(-1, slots)
     matrices = {n: c.reshape(-1, slots) for n, c in values.items() if n in columns or reported(c).any()}
-    return Block(ids, state.reshape(-1, slots), first.reshape(-1, slots), matrices, lags)
+    return DayBlock(ids, state.reshape(-1, slots), first.reshape(-1, slots), matrices, lags)
 
 
 @dataclass(slots=True)
@@ -147,7 +147,7 @@ class Edges:
         return Edges(resource, *(np.where(there, c, np.zeros(1, c.dtype)).astype(c.dtype) for c in columns))
 
 
-def freeze(block: Block, before: Edges, after: Edges, *, day: int | None = None) -> Edges:
+def freeze(block: DayBlock, before: Edges, after: Edges, *, day: int | None = None) -> Edges:
     """Mark frozen slots in `block.state`, knowing the edges of the days before and after; returns its own.
 
     day: samples of a whole day, where the block is a part of one.
@@ -217,7 +217,9 @@ def unsettled(neighbour: Edges, old: Edges, new: Edges, *, neighbour_is_before: 
     return bool(np.any((mark != 0) & (run < limit) & ((crossed[0] != crossed[1]) | doubtful)))
 
 
-def _runs(block: Block, live: NDArray[np.int64], row: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _runs(
+    block: DayBlock, live: NDArray[np.int64], row: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Start (index into `live`) and length of each run of identical live samples."""
     same = row[1:] == row[:-1]
     off = (block.state == OFF).ravel()
@@ -250,7 +252,7 @@ def _closed_by_off(
     return count[first] > count[row * slots], count[(row + 1) * slots] > count[last]
 
 
-def _evidence(block: Block, cells: NDArray[np.int64], slots: int) -> tuple[Array, Array]:
+def _evidence(block: DayBlock, cells: NDArray[np.int64], slots: int) -> tuple[Array, Array]:
     """For the values at `cells`: after how many samples they count as frozen (0 = never), and their mark."""
     telling = np.zeros(len(cells), np.int64)
     something = np.zeros(len(cells), bool)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from metering.lake.dayblock import lay
 from metering.lake.files import BLOCK, Footers, Reader, number_of
 from metering.lake.samples import COLUMNS, Cells, natural, nothing
-from providers.metrics import ABSENT, FROZEN, LIVE, METRICS, OFF, Array
+from providers.metrics import ABSENT, FROZEN, LIVE, OFF, Array
 
 if TYPE_CHECKING:
     from metering.lake.places import Places
@@ -32,7 +32,7 @@ _footers = Footers()
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SampleMatrix:
     """resources: int32 [r]; state: uint8 [r, n]; values: column -> [r, n] as the lake keeps it; n = days x slots."""
 
     resources: NDArray[np.int32]
@@ -41,7 +41,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
+class ChartData:
     """ts: int64 [n], the starts of equal steps; state: uint8 [n]; values: metric -> float64 [n] in its unit, NaN = gap;
     count: live samples in each step, of ``expected``."""
 
@@ -71,7 +71,7 @@ class Days(Protocol):
 
 def windows(
     lake: Places, resources: Iterable[int] | None, first_day: date, last_day: date, metrics: Sequence[str]
-) -> Iterator[Window]:
+) -> Iterator[SampleMatrix]:
     """Blocks of ``resources`` (None: all there are), sorted by id, over closed days ``first_day`` to ``last_day``.
 
     ``metrics``: metric or capacity columns. Raises KeyError for a column that is none, Damaged for a broken file.
@@ -92,7 +92,7 @@ class _Held:
 
 def blocks(
     days: Days, resources: Iterable[int] | None, first_day: date, last_day: date, metrics: Sequence[str]
-) -> Iterator[Window]:
+) -> Iterator[SampleMatrix]:
     """As `windows`, from wherever the days lie."""
     for name in metrics:
         COLUMNS[name]  # a KeyError names the stranger
@@ -110,7 +110,7 @@ def blocks(
         if wanted is not None:
             keep = np.isin(found.resources, wanted, assume_unique=True)
             if not keep.all():
-                found = Window(
+                found = SampleMatrix(
                     found.resources[keep],
                     found.state[keep],
                     {name: column[keep] for name, column in found.values.items()},
@@ -119,7 +119,9 @@ def blocks(
             yield found
 
 
-def _block(slots: int, readers: Sequence[tuple[int, Reader]], low: int, days: int, metrics: Sequence[str]) -> Window:
+def _block(
+    slots: int, readers: Sequence[tuple[int, Reader]], low: int, days: int, metrics: Sequence[str]
+) -> SampleMatrix:
     parts = [
         (number, *reader.dense(groups, metrics, slots))
         for number, reader in readers
@@ -134,10 +136,10 @@ def _block(slots: int, readers: Sequence[tuple[int, Reader]], low: int, days: in
         for name, column in columns.items():
             values[name][rows, number] = column
     n = days * slots
-    return Window(ids, state.reshape(-1, n), {name: column.reshape(-1, n) for name, column in values.items()})
+    return SampleMatrix(ids, state.reshape(-1, n), {name: column.reshape(-1, n) for name, column in values.items()})
 
 
-def chart(lake: Places, resource: int, start: datetime, end: datetime, metrics: Sequence[str]) -> Chart:
+def chart(lake: Places, resource: int, start: datetime, end: datetime, metrics: Sequence[str]) -> ChartData:
     """One resource from ``start`` to ``end`` (rounded to slots) from raw samples, those not yet closed included."""
     step, offset = lake.step_s, lake.utc_offset_s
     first, last = int(start.timestamp()) // step, -(-int(end.timestamp()) // step)
@@ -156,7 +158,7 @@ def chart(lake: Places, resource: int, start: datetime, end: datetime, metrics: 
             for name, column in found[1].items():
                 values[name][low:high] = natural(name, column)[cut]
     ts = (first + np.arange(n, dtype=np.int64)) * step
-    return Chart(ts, state, values, (state == LIVE).astype(np.int64), 1)
+    return ChartData(ts, state, values, (state == LIVE).astype(np.int64), 1)
 
 
 def _day(
@@ -216,7 +218,7 @@ def _local(moment: datetime, offset: int) -> date:
     return (moment.astimezone(UTC) + timedelta(seconds=offset)).date()
 
 
-def hours(lake: Places, resource: int, start: datetime, end: datetime, metrics: Sequence[str]) -> Chart:
+def hours(lake: Places, resource: int, start: datetime, end: datetime, metrics: Sequence[str]) -> ChartData:
     """One resource's hourly means of closed days; ``count`` of 12 samples expected an hour (at a step of 300 s)."""
     offset = lake.utc_offset_s
     first, last = int(start.timestamp()) // 3600, -(-int(end.timestamp()) // 3600)
@@ -245,7 +247,7 @@ def hours(lake: Places, resource: int, start: datetime, end: datetime, metrics: 
                     values[name][at] = found[f"{name}_mean"][mine][inside]
         day += timedelta(days=1)
     ts = (first + np.arange(n, dtype=np.int64)) * 3600
-    return Chart(ts, state, values, count, 3600 // lake.step_s)
+    return ChartData(ts, state, values, count, 3600 // lake.step_s)
 
 
 def counts(lake: Places, first_day: date, last_day: date) -> dict[int, NDArray[np.int64]]:
@@ -263,4 +265,4 @@ def counts(lake: Places, first_day: date, last_day: date) -> dict[int, NDArray[n
     return total
 
 
-__all__ = ["METRICS", "Chart", "Window", "chart", "counts", "hours", "windows"]
+__all__ = ["ChartData", "SampleMatrix", "chart", "counts", "hours", "windows"]

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from metering.lake.dayblock import Block, Edges
+from metering.lake.dayblock import DayBlock, Edges
 from metering.lake.files import table_of
 from metering.lake.samples import CAPACITIES, nothing
 from metering.quantiles import BIN_HUNDREDTHS, sorter
@@ -23,7 +23,7 @@ _EMPTY_BIN = np.uint16(65535)
 _BIN_OF = np.append(np.arange(65535) // BIN_HUNDREDTHS, _EMPTY_BIN).astype(np.uint16)
 
 
-def hours(block: Block) -> pa.Table:
+def hours(block: DayBlock) -> pa.Table:
     """24 rows a resource: resource, hour, n_live, n_off, n_frozen, and per metric _n, _mean, _max."""
     r = len(block.resource)
     columns: dict[str, Array] = {
@@ -41,7 +41,7 @@ def hours(block: Block) -> pa.Table:
     return table_of(columns)
 
 
-def daily(block: Block, edges: Edges) -> pa.Table:
+def daily(block: DayBlock, edges: Edges) -> pa.Table:
     """One row a resource: states counted, first and last slot, capacity last seen, edges of runs, and per metric
     _n, _sum (percentages: hundredths), _max, for some _last, _bins and _counts."""
     came = block.state != ABSENT
@@ -69,7 +69,7 @@ def daily(block: Block, edges: Edges) -> pa.Table:
     return table_of(columns)
 
 
-def _figures(block: Block) -> list[tuple[str, Array, Array, Array]]:
+def _figures(block: DayBlock) -> list[tuple[str, Array, Array, Array]]:
     """Per metric: name, and per hour [r, 24] live samples uint8, their sum, and their maximum."""
     live = block.state == LIVE
     found = []

@@ -192,15 +192,15 @@ class Lake(Places):
 
     def windows(
         self, resources: Iterable[int] | None, first_day: date, last_day: date, metrics: Sequence[str]
-    ) -> Iterator[readings.Window]:
+    ) -> Iterator[readings.SampleMatrix]:
         """Blocks of resources with every slot of the closed days; see metering.lake.readings."""
         return readings.windows(self, resources, first_day, last_day, metrics)
 
-    def chart(self, resource: int, start: datetime, end: datetime, metrics: Sequence[str]) -> readings.Chart:
+    def chart(self, resource: int, start: datetime, end: datetime, metrics: Sequence[str]) -> readings.ChartData:
         """One resource's samples, hot ones too; gaps are NaN."""
         return readings.chart(self, resource, start, end, metrics)
 
-    def hours(self, resource: int, start: datetime, end: datetime, metrics: Sequence[str]) -> readings.Chart:
+    def hours(self, resource: int, start: datetime, end: datetime, metrics: Sequence[str]) -> readings.ChartData:
         """One resource's hourly means and sample counts, of closed days."""
         return readings.hours(self, resource, start, end, metrics)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metering.overview import systems, usage_reports, utilizations, whole_systems
-from metering.overview.systems import USES, ZOMBIES, Judged, Use
+from metering.overview.systems import USES, ZOMBIES, JudgedSystem, SystemUse
 from metering.overview.utilizations import Utilization, measured
 from metering.overview.whole_systems import MACHINES, WholeSystem
 
@@ -11,8 +11,8 @@ __all__ = [
     "MACHINES",
     "USES",
     "ZOMBIES",
-    "Judged",
-    "Use",
+    "JudgedSystem",
+    "SystemUse",
     "Utilization",
     "WholeSystem",
     "measured",

@@ -32,18 +32,23 @@ LOW_CPU, LOW_MEMORY, HIGH_CPU, HIGH_MEMORY = 30.0, 40.0, 50.0, 70.0
 """Per cent of the system's cores and memory in the mean: what one province calls low and high. Our default."""
 
 
-class Use(StrEnum):
+class SystemUse(StrEnum):
     LOW = "system_low"
     NORMAL = "normal"
     HIGH = "system_high"
     UNKNOWN = "unknown"
 
 
-USES = {Use.LOW: N_("利用率低"), Use.NORMAL: N_("正常"), Use.HIGH: N_("利用率高"), Use.UNKNOWN: N_("数据不足")}
+USES = {
+    SystemUse.LOW: N_("利用率低"),
+    SystemUse.NORMAL: N_("正常"),
+    SystemUse.HIGH: N_("利用率高"),
+    SystemUse.UNKNOWN: N_("数据不足"),
+}
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedSystem:
     """One system (or department): machines, their cores, means weighed by what each has (None = unknown), the share
     of cores that something is known of, machines by class, and why it is suspected to be a zombie ("" = it is not)."""
 
@@ -56,18 +61,18 @@ class Judged:
     zombie: str = ""
 
     @property
-    def use(self) -> Use:
+    def use(self) -> SystemUse:
         """Low needs both figures low, high either: one number alone floods the queue."""
         if self.cpu is None or self.coverage < COVERED:
-            return Use.UNKNOWN
+            return SystemUse.UNKNOWN
         if self.cpu > HIGH_CPU or (self.memory is not None and self.memory > HIGH_MEMORY):
-            return Use.HIGH
+            return SystemUse.HIGH
         if self.cpu < LOW_CPU and (self.memory is None or self.memory < LOW_MEMORY):
-            return Use.LOW
-        return Use.NORMAL
+            return SystemUse.LOW
+        return SystemUse.NORMAL
 
 
-def judge(rows: Sequence[Finding], zombie: str = "") -> Judged:
+def judge(rows: Sequence[Finding], zombie: str = "") -> JudgedSystem:
     """A group of machines from their findings of one run."""
     known = cores = 0
     used = 0.0
@@ -85,7 +90,7 @@ def judge(rows: Sequence[Finding], zombie: str = "") -> Judged:
         if mem is not None:
             remembered += memory
             memory_used += mem * memory
-    return Judged(
+    return JudgedSystem(
         len(rows),
         cores,
         used / known if known else None,
@@ -118,7 +123,7 @@ def zombie(system: System, on: date) -> str:
 ZOMBIES = {"asleep": N_("90天无业务登录"), "deserted": N_("月活不足注册用户的5%")}
 
 
-def of_run(tx: Tx, run: Assessment | None, on: date) -> list[tuple[System, Judged]]:
+def of_run(tx: Tx, run: Assessment | None, on: date) -> list[tuple[System, JudgedSystem]]:
     """Every active system with how it is judged; those suspected first, then by cores."""
     rows: dict[int, list[Finding]] = {}
     if run is not None:
@@ -133,12 +138,12 @@ def of_run(tx: Tx, run: Assessment | None, on: date) -> list[tuple[System, Judge
     return sorted(told, key=lambda each: (not each[1].zombie, -each[1].cores, each[0].code))
 
 
-def latest(tx: Tx, on: date) -> list[tuple[System, Judged]]:
+def latest(tx: Tx, on: date) -> list[tuple[System, JudgedSystem]]:
     """As ``of_run``, of the latest assessment."""
     return of_run(tx, findings.last_run(tx), on)
 
 
-def departments(tx: Tx, run: Assessment | None) -> list[tuple[Department, Judged]]:
+def departments(tx: Tx, run: Assessment | None) -> list[tuple[Department, JudgedSystem]]:
     """Every active department with how it is judged, from the resources of its own and of those under it, whether or
     not they belong to a system; by cores, the largest first."""
     every = list(tx.scalars(select(Department)))

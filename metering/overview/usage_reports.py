@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from metering.judging import Engine, Survey, Task, named
-from metering.lake import BLOCK, CHUNK, Shelf, Window
+from metering.judging import BlockTask, Engine, Survey, named
+from metering.lake import BLOCK, CHUNK, ClosedDays, SampleMatrix
 from metering.overview import usage
 from metering.overview.usage import Usage
 from providers.metrics import MISSING, Array
@@ -47,9 +47,9 @@ def _reported(
     last: date,
     calendar: WorkingDays,
     engine: Engine | None,
-    function: Callable[[Shelf, Survey, Task], Any],
+    function: Callable[[ClosedDays, Survey, BlockTask], Any],
 ) -> Report:
-    shelf = Shelf(place)
+    shelf = ClosedDays(place)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     # As many at once as a row group of those files holds: reading part of one costs as much as all of it.
     size = BLOCK if function is _exact else CHUNK
@@ -62,7 +62,9 @@ def _reported(
         for low, high in reader.ranges:
             lows.update(range(low // size, high // size + 1))
     worked = np.array([calendar.is_working(day) for day in days])
-    tasks = [Task(np.arange(low * size, (low + 1) * size, dtype=np.int32), {"worked": worked}) for low in sorted(lows)]
+    tasks = [
+        BlockTask(np.arange(low * size, (low + 1) * size, dtype=np.int32), {"worked": worked}) for low in sorted(lows)
+    ]
     parts = [one for one in (engine or named())(function, Survey(place, first, last), tasks) if len(one[0])]
     if not parts:
         raise LookupError(f"no closed day from {first} to {last} has a sample")
@@ -70,18 +72,18 @@ def _reported(
     return Report(np.concatenate(ids), Usage.joined(list(cpu)), Usage.joined(list(mem)), len(days))
 
 
-def _exact(shelf: Shelf, survey: Survey, task: Task) -> tuple[NDArray[np.int32], Usage, Usage]:
+def _exact(shelf: ClosedDays, survey: Survey, task: BlockTask) -> tuple[NDArray[np.int32], Usage, Usage]:
     worked = task.about["worked"]
     window = next(
         shelf.windows(task.ids, survey.first, survey.last, UTILISATIONS),
-        Window(np.zeros(0, np.int32), np.zeros((0, len(worked) * shelf.slots), np.uint8), {}),
+        SampleMatrix(np.zeros(0, np.int32), np.zeros((0, len(worked) * shelf.slots), np.uint8), {}),
     )
     nothing = np.zeros((0, len(worked) * shelf.slots), np.uint16)
     cpu, mem = (usage.profile(window.values.get(name, nothing), window.state, worked) for name in UTILISATIONS)
     return window.resources, cpu, mem
 
 
-def _near(shelf: Shelf, survey: Survey, task: Task) -> tuple[NDArray[np.int32], Usage, Usage]:
+def _near(shelf: ClosedDays, survey: Survey, task: BlockTask) -> tuple[NDArray[np.int32], Usage, Usage]:
     worked = task.about["worked"]
     low, high = int(task.ids[0]), int(task.ids[-1]) + 1
     found: list[tuple[int, dict[str, Array]]] = []

@@ -28,7 +28,7 @@ FIGURES = {
 }
 """ClassCode → the figure and its coverage; other kinds have no utilisation that anybody measures."""
 
-Key = tuple[int, int, ClassCode]
+UtilizationKey = tuple[int, int, ClassCode]
 """Pool, department (0: nobody's), kind."""
 
 
@@ -74,7 +74,7 @@ class Measured:
 
     run: Assessment | None
     days: int
-    of: Mapping[Key, Utilization]
+    of: Mapping[UtilizationKey, Utilization]
 
     def total(
         self, kind: ClassCode, *, pools: Iterable[int] | None = None, departments: Iterable[int] | None = None
@@ -110,11 +110,11 @@ def measured(tx: Tx) -> Measured:
 
 
 @lru_cache(maxsize=4)
-def _kept(key: tuple[str, int, int]) -> list[tuple[int, Mapping[Key, Utilization]]]:  # noqa: ARG001 - what it is kept by
+def _kept(key: tuple[str, int, int]) -> list[tuple[int, Mapping[UtilizationKey, Utilization]]]:  # noqa: ARG001 - what it is kept by
     return []
 
 
-def _read(tx: Tx, run: Assessment) -> tuple[int, Mapping[Key, Utilization]]:
+def _read(tx: Tx, run: Assessment) -> tuple[int, Mapping[UtilizationKey, Utilization]]:
     """Summed where the findings lie: their numbers are the largest thing that a city's book holds."""
     numbers = tx.scalar(select(Finding.numbers).where(Finding.assessment_id == run.id).limit(1)) or {}
     longest = max(numbers.get("windows") or {"0": {}}, key=int)  # all of an assessment are measured for the same
@@ -125,7 +125,7 @@ def _read(tx: Tx, run: Assessment) -> tuple[int, Mapping[Key, Utilization]]:
         .where(Finding.assessment_id == run.id, Resource.gone_at.is_(None))
         .group_by(Resource.pool_id, Resource.department_id)
     )
-    found: dict[Key, Utilization] = {}
+    found: dict[UtilizationKey, Utilization] = {}
     for pool_id, department_id, *figures in tx.execute(query):
         for at, kind in enumerate(FIGURES):
             load, measured, covered, total = figures[4 * at : 4 * at + 4]

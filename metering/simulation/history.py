@@ -14,7 +14,7 @@ from sqlalchemy.orm import joinedload
 
 from metering.judging import Policy, calendars, demanded, pipeline
 from metering.lake import nothing
-from metering.series import Series, flatten
+from metering.series import MachineSeries, flatten
 from metering.workbench import Works
 from providers.base import ServiceKind
 from providers.metrics import LIVE, STEP_S
@@ -78,7 +78,7 @@ def past(works: Works, days: int = DAYS, *, pool_id: int | None = None, last: da
         )
 
 
-def parts(works: Works, of: Past) -> Iterator[Series]:
+def parts(works: Works, of: Past) -> Iterator[MachineSeries]:
     """The machines' live samples, block by block; names are resource ids written out.
 
     A slot whose size was not reported has the size of the slot before it; before the first report, today's. Raises

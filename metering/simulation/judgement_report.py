@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from metering import drawings
-from metering.series import Series
-from metering.sizing import PROFILES, Fast, Profile, Result, Tide, backtest, frontier, traces
+from metering.series import MachineSeries
+from metering.sizing import PROFILES, Fast, Profile, SizingResult, Tide, backtest, frontier, traces
 from metering.workbench import Progress, silent
 
 CORES = (1, 2, 4, 8, 16, 32)
@@ -114,7 +114,7 @@ def write(folder: Path, target: Path, progress: Progress = silent) -> None:
     progress("judgement", len(files) + 1, len(files) + 1)
 
 
-def _try(series: Series, tried: list[list[str]], heads: list[str]) -> None:
+def _try(series: MachineSeries, tried: list[list[str]], heads: list[str]) -> None:
     """Add what each variant gave on this set: violations / saved, Rnd by even and odd machines."""
     profiles = [replace(profile, name=str(i)) for i, (_words, profile) in enumerate(VARIANTS)]
     results = backtest.run(series, profiles)
@@ -127,7 +127,7 @@ def _try(series: Series, tried: list[list[str]], heads: list[str]) -> None:
             row.append(f"{_percent(marks['violation_rate'], 3)} / {_percent(marks['net_cores_saved_share'], 1)}")
 
 
-def carry(series: Series, rows: list[list[str]], heads: list[str]) -> None:
+def carry(series: MachineSeries, rows: list[list[str]], heads: list[str]) -> None:
     """Add what growth within the day gave on this set, replayed and carried out: violations / saved."""
     results = backtest.run(series, CARRIED_OUT)
     heads.append(series.dataset.partition("_")[0] + _tail(series.dataset))
@@ -149,7 +149,7 @@ def _percent(share: float, digits: int = 2) -> str:
     return f"{100 * share:.{digits}f}"
 
 
-def _section(series: Series, results: Mapping[str, Result], charts: str) -> str:
+def _section(series: MachineSeries, results: Mapping[str, SizingResult], charts: str) -> str:
     best = frontier(results)
     some = next(iter(results.values()))
     lines = [
@@ -175,7 +175,7 @@ def _section(series: Series, results: Mapping[str, Result], charts: str) -> str:
     return "\n".join(lines)
 
 
-def _told(results: Mapping[str, Result], best: Sequence[str]) -> str:
+def _told(results: Mapping[str, SizingResult], best: Sequence[str]) -> str:
     """Where the steward's policies win and where they lose, against the 14-day peak, in words made of the figures."""
     peak = results["peak14x1.15-daily"].summary()
     sentences = [f"Bold: no other policy beats it in both ({len(best)} of {len(results) - 2})."]
@@ -198,7 +198,7 @@ def _told(results: Mapping[str, Result], best: Sequence[str]) -> str:
     return " ".join(sentences)
 
 
-def _halves(results: Mapping[str, Result]) -> str:
+def _halves(results: Mapping[str, SizingResult]) -> str:
     """Rnd by machines of even and odd rank. Not a clean split: both were looked at while choosing."""
     lines = [
         "### Even and odd machines of Rnd",
@@ -218,7 +218,7 @@ def _halves(results: Mapping[str, Result]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _shapes(series: Series) -> str:
+def _shapes(series: MachineSeries) -> str:
     middle = Profile("cost quantile, L = 40", 40.0)
     quick = replace(PROFILES["steward-safe+swift"], name="cost quantile, L = 40, swift", regret=40.0)
     results = backtest.run(series, [*SHAPED, middle, quick], shapes=CORES)
@@ -239,7 +239,7 @@ def _shapes(series: Series) -> str:
     return "\n".join([*lines, ""])
 
 
-def _frontier(title: str, results: Mapping[str, Result]) -> str:
+def _frontier(title: str, results: Mapping[str, SizingResult]) -> str:
     best = set(frontier(results))
     points = []
     for name, result in results.items():
@@ -257,7 +257,7 @@ def _frontier(title: str, results: Mapping[str, Result]) -> str:
     return drawings.frontier(f"{title}: saved against violations", points)
 
 
-def _worst(theirs: Result, ours: Result) -> str:
+def _worst(theirs: SizingResult, ours: SizingResult) -> str:
     panels = []
     for i in theirs.worst(10):
         one, other = theirs.trail[int(i)], ours.trail[int(i)]

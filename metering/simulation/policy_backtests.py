@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from metering.judging import Policy, policies
 from metering.simulation import hindsight, history
-from metering.sizing import Result, backtest, frontier, merge, methods, report
+from metering.sizing import SizingResult, backtest, frontier, merge, methods, report
 from metering.workbench import Progress, Works, silent
 from quota.actors import Role, steward
 from quota.base import Base
@@ -230,15 +230,17 @@ def outcome(
     )
 
 
-def _sized(results: Mapping[str, Result], policy: Policy, section: np.ndarray[Any, Any], name: str) -> Result:
+def _sized(
+    results: Mapping[str, SizingResult], policy: Policy, section: np.ndarray[Any, Any], name: str
+) -> SizingResult:
     """The result of a policy whose sections size differently: each machine's from the sizing that holds for it."""
     names = [policy.sizing_of(int(one)) for one in section]
     return merge(results, names, name)
 
 
 def _carried_out(
-    results: Mapping[str, Result], draft: Policy, section: np.ndarray[Any, Any], carried: Mapping[str, str]
-) -> dict[str, Result]:
+    results: Mapping[str, SizingResult], draft: Policy, section: np.ndarray[Any, Any], carried: Mapping[str, str]
+) -> dict[str, SizingResult]:
     """What of the draft is carried out, where that is not the same as what it says."""
     if all(name == one for name, one in carried.items()):
         return {}

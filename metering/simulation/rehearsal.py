@@ -19,7 +19,7 @@ import numpy as np
 from sqlalchemy import select
 
 from metering import cases
-from metering.cases import OPEN, Answer, Case, Category, Decision, State, confirmed_by, openings
+from metering.cases import OPEN, Answer, Case, CaseState, Category, RulingDecision, confirmed_by, openings
 from metering.intake import collection
 from metering.judging import BUILT_IN, CaseKind, findings, pipeline, policies
 from metering.workbench import Progress, Works, silent
@@ -76,7 +76,7 @@ RULES = (
 """What the recording cannot tell, and how it is settled."""
 
 
-class Clock:
+class RehearsalClock:
     """The rehearsal's time; it never goes back."""
 
     def __init__(self, now: datetime) -> None:
@@ -118,7 +118,7 @@ def judgement_day(recording: Recording) -> date:
 
 
 def rehearse(
-    works: Works, clock: Clock, recording: Recording, *, rule: str = "default", progress: Progress = silent
+    works: Works, clock: RehearsalClock, recording: Recording, *, rule: str = "default", progress: Progress = silent
 ) -> Rehearsed:
     """Live through the recording in ``works``, an empty house whose clock is ``clock`` (at or before its first day)."""
     loop = _Loop(works, clock, recording, rule, progress)
@@ -130,7 +130,9 @@ def rehearse(
 
 
 class _Loop:
-    def __init__(self, works: Works, clock: Clock, recording: Recording, rule: str, progress: Progress) -> None:
+    def __init__(
+        self, works: Works, clock: RehearsalClock, recording: Recording, rule: str, progress: Progress
+    ) -> None:
         self.works, self.clock, self.recording, self.progress = works, clock, recording, progress
         self.rule = rule
         first, last = recording.span
@@ -350,7 +352,7 @@ class _Loop:
 
     def _open(self) -> int:
         with self.works.book.reading() as tx:
-            return len(tx.scalars(select(Case.id).where(Case.state != State.CLOSED.value)).all())
+            return len(tx.scalars(select(Case.id).where(Case.state != CaseState.CLOSED.value)).all())
 
     def _office(self, calendar: WorkingDays) -> None:
         """One working day's work, each person in turn."""
@@ -376,23 +378,23 @@ class _Loop:
         for what, count in told.items():
             if count:
                 self.note(what, requests=count)
-        if work[State.DETECTED]:
-            with self.by("supervisor", "notice", cases=len(work[State.DETECTED])) as tx:
-                reviewed = [cases.review(tx, tx.get_one(Case, one)) for one in work[State.DETECTED]]
+        if work[CaseState.DETECTED]:
+            with self.by("supervisor", "notice", cases=len(work[CaseState.DETECTED])) as tx:
+                reviewed = [cases.review(tx, tx.get_one(Case, one)) for one in work[CaseState.DETECTED]]
                 cases.issue(tx, reviewed)
         said: dict[str, int] = {}
-        for case_id in work[State.NOTICED]:
+        for case_id in work[CaseState.NOTICED]:
             answer = self._answer(case_id, calendar)
             if answer is not None:
                 said[answer.value] = said.get(answer.value, 0) + 1
         if said:
             self.note("reply", **said)
-        self._each("second", "rule", work[State.DISPUTED], _rule)
-        self._each("supervisor", "act", work[State.CLEARED], cases.act)
-        self._each("supervisor", "roll_back", work[State.STRAINED], _back)
+        self._each("second", "rule", work[CaseState.DISPUTED], _rule)
+        self._each("supervisor", "act", work[CaseState.CLEARED], cases.act)
+        self._each("supervisor", "roll_back", work[CaseState.STRAINED], _back)
         for who in ("supervisor", "authority"):
-            self._each(who, "confirm_deletion", work[State.CONFIRMING], _confirm)
-        self._wanted_back([*work[State.WATCHED], *work[State.BINNED], *work[State.CONFIRMING]])
+            self._each(who, "confirm_deletion", work[CaseState.CONFIRMING], _confirm)
+        self._wanted_back([*work[CaseState.WATCHED], *work[CaseState.BINNED], *work[CaseState.CONFIRMING]])
 
     def _each(self, who: str, what: str, members: list[int], verb: Callable[[Tx, Case], Any]) -> None:
         """``verb`` on each case by itself: one that is refused does not keep the others."""
@@ -487,11 +489,11 @@ def _accept(request_id: int, tx: Tx) -> None:
 
 def _rule(tx: Tx, case: Case) -> None:
     if case.matter == "exemption":
-        cases.rule(tx, case, Decision.EXEMPT, "测评期内准予豁免,到期自动恢复评估")
+        cases.rule(tx, case, RulingDecision.EXEMPT, "测评期内准予豁免,到期自动恢复评估")
     elif case.id % 2:
-        cases.rule(tx, case, Decision.PROCEED, "监测数据显示该资源长期空闲,继续执行")
+        cases.rule(tx, case, RulingDecision.PROCEED, "监测数据显示该资源长期空闲,继续执行")
     else:
-        cases.rule(tx, case, Decision.UPHOLD, "使用单位所述业务属实,撤销本案")
+        cases.rule(tx, case, RulingDecision.UPHOLD, "使用单位所述业务属实,撤销本案")
 
 
 def _back(tx: Tx, case: Case) -> None:
@@ -499,5 +501,5 @@ def _back(tx: Tx, case: Case) -> None:
 
 
 def _confirm(tx: Tx, case: Case) -> None:
-    if case.state == State.CONFIRMING and tx.actor.login not in confirmed_by(case):
+    if case.state == CaseState.CONFIRMING and tx.actor.login not in confirmed_by(case):
         cases.confirm_deletion(tx, case)

@@ -17,7 +17,7 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from metering.cases import Case, Ending, Opening, State, Suspension
+from metering.cases import Case, CaseState, Ending, Opening, Suspension
 from metering.intake import completeness
 from metering.judging import BUILT_IN, Assessment, CaseKind, Finding, Window, assess, pipeline
 from metering.lake import Lake
@@ -258,7 +258,7 @@ def _cases(tx: Tx) -> dict[str, dict[str, int]]:
     """ClassCode → how they ended (or where they stand) → cases."""
     found: dict[str, Counter[str]] = {}
     for kind, state, ending in tx.execute(select(Case.kind, Case.state, Case.ending)):
-        found.setdefault(kind, Counter())[(ending if state == State.CLOSED.value else None) or state] += 1
+        found.setdefault(kind, Counter())[(ending if state == CaseState.CLOSED.value else None) or state] += 1
     return {kind: dict(sorted(of.items())) for kind, of in sorted(found.items())}
 
 

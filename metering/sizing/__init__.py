@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from metering.sizing import backtest, expansion, methods, rightsizing, shapes, traces
-from metering.sizing.backtest import NAMES, Days
+from metering.sizing.backtest import NAMES, MachineDays
 from metering.sizing.expansion import COVERED, EXECUTED, HOUR
 from metering.sizing.methods import LIMITS, METHODS, OWN, Sizing, sizing
-from metering.sizing.outcomes import MARKS, Result, frontier, merge, report
+from metering.sizing.outcomes import MARKS, SizingResult, frontier, merge, report
 from metering.sizing.rightsizing import FLOOR, PROFILES, Fast, Outlook, Profile, Tide, profile
 
 __all__ = [
@@ -20,12 +20,12 @@ __all__ = [
     "NAMES",
     "OWN",
     "PROFILES",
-    "Days",
     "Fast",
+    "MachineDays",
     "Outlook",
     "Profile",
-    "Result",
     "Sizing",
+    "SizingResult",
     "Tide",
     "backtest",
     "expansion",

@@ -16,10 +16,10 @@ from functools import cached_property
 import numpy as np
 
 from metering.quantiles import from_histogram
-from metering.series import Series
+from metering.series import MachineSeries
 from metering.sizing.expansion import EXECUTED, REPLAYED, Manner, expand
 from metering.sizing.methods import sizing
-from metering.sizing.outcomes import Result, Trail, join
+from metering.sizing.outcomes import SizingResult, Trail, join
 from metering.sizing.rightsizing import BINS, PROFILES, Profile, newborn, night, profile, rebin, rescale, tidal
 from providers.metrics import SLOTS, STEP_S, Array
 
@@ -38,7 +38,7 @@ NAMES = (
 
 
 @dataclass(frozen=True)
-class Days:
+class MachineDays:
     """A block of machines laid out by days of 24 h.
 
     demand, provisioned: float64 [r, d, 288] in cores, NaN and 0 where there is no sample; judged: bool [r, d,
@@ -92,14 +92,14 @@ class Days:
         return np.bincount(cell.ravel(), minlength=r * (BINS + 1)).reshape(r, BINS + 1)[:, :BINS]
 
 
-def calendar(series: Series, utc_offset_s: int = 28800) -> tuple[Array, Days]:
+def calendar(series: MachineSeries, utc_offset_s: int = 28800) -> tuple[Array, MachineDays]:
     """Laid out by local day, as rollups are; with the slot [r] at which each machine's first day begins."""
     offset = utc_offset_s // STEP_S
     first = np.full(len(series), (series.slot.min() + offset) // SLOTS * SLOTS - offset)
     return first, _lay(series, first)
 
 
-def from_half(series: Series) -> tuple[Array, Days]:
+def from_half(series: MachineSeries) -> tuple[Array, MachineDays]:
     """Laid out so that each machine's judged half begins with a day: how the reference recomputes, every 24
     h."""
     n = np.diff(series.starts)
@@ -109,7 +109,7 @@ def from_half(series: Series) -> tuple[Array, Days]:
     return first, _lay(series, first)
 
 
-def _lay(series: Series, first: Array) -> Days:
+def _lay(series: MachineSeries, first: Array) -> MachineDays:
     n = np.diff(series.starts)
     column = series.slot - np.repeat(first, n)
     days = int(column.max()) // SLOTS + 1
@@ -121,7 +121,7 @@ def _lay(series: Series, first: Array) -> Days:
         matrix[row, column] = values
         return matrix.reshape(len(series), days, SLOTS)
 
-    return Days(
+    return MachineDays(
         dense(series.cpu * series.cores / POINTS, np.nan),
         dense(series.cores, 0.0),
         dense(position >= np.repeat(n // 2, n), False),
@@ -142,23 +142,23 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Policy:
+class SizingPolicy:
     """A named way to size: `size` gives the sizes in force, each day's from what came before it, out of
     catalogue sizes in cores if given. local: it works by local days, else by days from the start of the
     judged half on."""
 
     name: str
-    size: Callable[[Days, Array | None], Sizes]
+    size: Callable[[MachineDays, Array | None], Sizes]
     local: bool = False
 
 
-def policy(name: str) -> Policy:
+def policy(name: str) -> SizingPolicy:
     """A policy by its name: as-is, oracle, or a sizing as `metering.sizing.methods` writes it; with "!", as its growth within the
     day is executed. Raises ValueError for any other name."""
     if name == "as-is":
-        return Policy(name, lambda days, _: Sizes(days.present, days.provisioned))
+        return SizingPolicy(name, lambda days, _: Sizes(days.present, days.provisioned))
     if name == "oracle":
-        return Policy(name, lambda days, shapes: Sizes(_snap(days.peak, days.before, shapes)))
+        return SizingPolicy(name, lambda days, shapes: Sizes(_snap(days.peak, days.before, shapes)))
     if settings := profile(name):
         return steward(settings)
     if (settings := profile(name.removesuffix("!"))) and settings.fast and not settings.tide:
@@ -166,31 +166,31 @@ def policy(name: str) -> Policy:
     if found := re.fullmatch(r"(?:p(\d+(?:\.\d+)?)|peak)x(\d+(?:\.\d+)?)", name):
         quantile, margin = float(found[1] or 100) / 100, float(found[2])
         if quantile <= 1 and margin > 0:
-            return Policy(name, lambda days, shapes: _fixed(days, quantile, margin, shapes))
+            return SizingPolicy(name, lambda days, shapes: _fixed(days, quantile, margin, shapes))
     if found := re.fullmatch(r"p(\d+(?:\.\d+)?)@(\d+(?:\.\d+)?)", name):
         q, ceiling = float(found[1]) / 100, float(found[2]) / 100
         if q <= 1 and 0 < ceiling <= 1:
-            return Policy(name, lambda days, shapes: _fit(days, q, ceiling, shapes), local=True)
+            return SizingPolicy(name, lambda days, shapes: _fit(days, q, ceiling, shapes), local=True)
     if found := re.fullmatch(r"vpa-p(\d+(?:\.\d+)?)(?:x(\d+(?:\.\d+)?))?-daily", name):
         q, more = float(found[1]) / 100, float(found[2] or 1.15)
         if 0 < q <= 1 and more > 0:
-            return Policy(name, lambda days, shapes: _vpa(days, q, shapes, margin=more))
+            return SizingPolicy(name, lambda days, shapes: _vpa(days, q, shapes, margin=more))
     if found := re.fullmatch(r"peak(\d+)x(\d+(?:\.\d+)?)-daily", name):
         span, times = int(found[1]), float(found[2])
         if span and times > 0:
-            return Policy(name, lambda days, shapes: _rolling(days, span, times, shapes))
+            return SizingPolicy(name, lambda days, shapes: _rolling(days, span, times, shapes))
     raise ValueError(f"no sizing policy {name!r}; there are {', '.join(('as-is', 'oracle', *NAMES))}")
 
 
-def steward(profile: Profile) -> Policy:
+def steward(profile: Profile) -> SizingPolicy:
     """The cost quantile with these settings, decided at each local midnight."""
-    return Policy(profile.name, lambda days, shapes: _cost(days, profile, shapes), local=True)
+    return SizingPolicy(profile.name, lambda days, shapes: _cost(days, profile, shapes), local=True)
 
 
-def executed(profile: Profile) -> Policy:
+def executed(profile: Profile) -> SizingPolicy:
     """As `steward`, but growth within the day as the hourly look makes it (`metering.sizing.expansion.EXECUTED`): it sees use only
     up to the size in force. Named ``…!``."""
-    return Policy(f"{profile.name}!", lambda days, shapes: _cost(days, profile, shapes, EXECUTED), local=True)
+    return SizingPolicy(f"{profile.name}!", lambda days, shapes: _cost(days, profile, shapes, EXECUTED), local=True)
 
 
 def carried_out(name: str) -> str:
@@ -212,14 +212,14 @@ def _snap(size: Array, present: Array, shapes: Array | None) -> Array:
     return np.minimum(snapped, present)
 
 
-def _fixed(days: Days, quantile: float, margin: float, shapes: Array | None) -> Sizes:
+def _fixed(days: MachineDays, quantile: float, margin: float, shapes: Array | None) -> Sizes:
     fit = days.known & ~days.judged
     size = np.array([np.quantile(days.demand[i][fit[i]], quantile) * margin for i in range(len(fit))])
     return Sizes(_snap(np.repeat(size[:, None], days.seen.shape[1], axis=1), days.before, shapes))
 
 
 def _vpa(
-    days: Days,
+    days: MachineDays,
     quantile: float,
     shapes: Array | None,
     first: float = 0.01,
@@ -245,7 +245,7 @@ def _vpa(
     return Sizes(_snap(size, days.before, shapes))
 
 
-def _rolling(days: Days, span: int, margin: float, shapes: Array | None) -> Sizes:
+def _rolling(days: MachineDays, span: int, margin: float, shapes: Array | None) -> Sizes:
     """The maximum of the last `span` days; after a longer gap, of all that came before it."""
     r, d = days.seen.shape
     size = np.zeros((r, d))
@@ -259,7 +259,9 @@ def _rolling(days: Days, span: int, margin: float, shapes: Array | None) -> Size
     return Sizes(_snap(size, days.before, shapes))
 
 
-def _fit(days: Days, quantile: float, ceiling: float, shapes: Array | None, span: int = 30, settle: int = 7) -> Sizes:
+def _fit(
+    days: MachineDays, quantile: float, ceiling: float, shapes: Array | None, span: int = 30, settle: int = 7
+) -> Sizes:
     """DOMAIN.md's default: the quantile of the last `span` observed days at `ceiling` of the size. It grows at
     once; it shrinks where that frees a tenth, from `settle` observed days on, if nothing changed for as long."""
     r, d = days.seen.shape
@@ -290,7 +292,7 @@ def _fit(days: Days, quantile: float, ceiling: float, shapes: Array | None, span
     return Sizes(size)
 
 
-def _cost(days: Days, profile: Profile, shapes: Array | None, manner: Manner = REPLAYED) -> Sizes:
+def _cost(days: MachineDays, profile: Profile, shapes: Array | None, manner: Manner = REPLAYED) -> Sizes:
     r, d = days.seen.shape
     state = newborn(r, profile)
     size = np.zeros((r, d))
@@ -323,13 +325,13 @@ def _cost(days: Days, profile: Profile, shapes: Array | None, manner: Manner = R
 
 
 def run(
-    series: Series,
-    policies: Sequence[str | Policy | Profile],
+    series: MachineSeries,
+    policies: Sequence[str | SizingPolicy | Profile],
     *,
     shapes: Sequence[float] | None = None,
     utc_offset_s: int = 28800,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Result]:
+) -> dict[str, SizingResult]:
     """Policy name -> what it would have done. Machines with fewer than 576 samples are left out.
 
     shapes: catalogue sizes in cores; then machines are only ever shrunk onto one of them. progress is told
@@ -353,17 +355,17 @@ def run(
 
 
 def run_parts(
-    parts: Iterable[Series],
-    policies: Sequence[str | Policy | Profile],
+    parts: Iterable[MachineSeries],
+    policies: Sequence[str | SizingPolicy | Profile],
     *,
     shapes: Sequence[float] | None = None,
     utc_offset_s: int = 28800,
     progress: Callable[[int], None] | None = None,
-) -> dict[str, Result]:
+) -> dict[str, SizingResult]:
     """As `run`, over histories that come part by part, each of other machines: a city's lake is never in memory as a
     whole. progress is told the machines done. Raises ValueError if no machine has enough samples."""
     chosen = [_chosen(each) for each in policies]
-    found: list[dict[str, Result]] = []
+    found: list[dict[str, SizingResult]] = []
     done = 0
     for series in parts:
         found += [_block(series.take(rows), chosen, shapes, utc_offset_s, _quietly) for rows in _blocks(series)]
@@ -379,11 +381,11 @@ def _quietly() -> None:
     """Nobody is told."""
 
 
-def _chosen(each: str | Policy | Profile) -> Policy:
-    return each if isinstance(each, Policy) else steward(each) if isinstance(each, Profile) else policy(each)
+def _chosen(each: str | SizingPolicy | Profile) -> SizingPolicy:
+    return each if isinstance(each, SizingPolicy) else steward(each) if isinstance(each, Profile) else policy(each)
 
 
-def _blocks(series: Series) -> Iterator[Array]:
+def _blocks(series: MachineSeries) -> Iterator[Array]:
     """Machines with samples enough, as many at once as fit the memory that we allow ourselves."""
     eligible = np.flatnonzero(np.diff(series.starts) >= SHORTEST)
     if len(eligible):
@@ -393,14 +395,14 @@ def _blocks(series: Series) -> Iterator[Array]:
 
 
 def _block(
-    series: Series,
-    chosen: Sequence[Policy],
+    series: MachineSeries,
+    chosen: Sequence[SizingPolicy],
     shapes: Sequence[float] | None,
     utc_offset_s: int,
     told: Callable[[], None],
-) -> dict[str, Result]:
+) -> dict[str, SizingResult]:
     offered = None if shapes is None else np.asarray(sorted(shapes), np.float64)
-    found: dict[str, Result] = {}
+    found: dict[str, SizingResult] = {}
     for local in (False, True):
         mine = [each for each in chosen if each.local is local]
         if mine:
@@ -411,11 +413,11 @@ def _block(
     return found
 
 
-def _days(series: Series, local: bool, utc_offset_s: int) -> tuple[Array, Days]:
+def _days(series: MachineSeries, local: bool, utc_offset_s: int) -> tuple[Array, MachineDays]:
     return calendar(series, utc_offset_s) if local else from_half(series)
 
 
-def _judge(name: str, series: Series, days: Days, first_slot: Array, sizes: Sizes) -> Result:
+def _judge(name: str, series: MachineSeries, days: MachineDays, first_slot: Array, sizes: Sizes) -> SizingResult:
     judged = days.judged
     demand = np.where(judged, days.demand, 0.0)
     force = sizes.by_slot if sizes.by_slot is not None else np.broadcast_to(sizes.by_day[:, :, None], judged.shape)
@@ -435,7 +437,7 @@ def _judge(name: str, series: Series, days: Days, first_slot: Array, sizes: Size
     top = sizes.by_day if sizes.by_slot is None else force.max(axis=2)
     peak = np.where(days.seen, days.peak, np.nan)
     begins = np.argmax(seen, axis=1)
-    return Result(
+    return SizingResult(
         policy=name,
         names=series.names,
         samples=judged.sum(axis=(1, 2)),

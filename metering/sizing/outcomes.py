@@ -25,7 +25,7 @@ MARKS = (
 
 
 @dataclass(frozen=True)
-class Result:
+class SizingResult:
     """What one policy did to every judged machine; all arrays [r], in the order of `names`.
 
     samples, violations: judged samples, and those above the size; caused: those above the size but not above
@@ -111,10 +111,10 @@ def _ratio(part: float, whole: float) -> float:
     return float(part) / float(whole) if whole else 0.0
 
 
-def join(parts: Sequence[Result]) -> Result:
+def join(parts: Sequence[SizingResult]) -> SizingResult:
     """The same policy on blocks of machines, one after another. At least one."""
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
-    return Result(
+    return SizingResult(
         parts[0].policy,
         sum((part.names for part in parts), ()),
         trail=sum((part.trail for part in parts), ()),
@@ -141,7 +141,7 @@ ARRAYS = (
 
 def report(
     dataset: str,
-    results: Mapping[str, Result],
+    results: Mapping[str, SizingResult],
     groups: Mapping[str, Sequence[str]] | None = None,
     worst: int = 0,
     *,
@@ -171,7 +171,7 @@ def report(
     return {"dataset": dataset, "vms": vms, "policies": policies, **({"in_force": against} if against else {})}
 
 
-def drawn(result: Result, i: int) -> dict[str, Any]:
+def drawn(result: SizingResult, i: int) -> dict[str, Any]:
     """Machine i as plain JSON for a chart: its marks, and by day the size in force, its largest, and the peak
     demand in cores; ts: epoch seconds of each day's beginning."""
     trail = result.trail[i]
@@ -188,7 +188,7 @@ def drawn(result: Result, i: int) -> dict[str, Any]:
     }
 
 
-def frontier(results: Mapping[str, Result]) -> list[str]:
+def frontier(results: Mapping[str, SizingResult]) -> list[str]:
     """The policies that no other beats in both violations and saving, from safest to thriftiest; what already
     is and what nobody can know are no policies."""
     marks = {
@@ -204,7 +204,7 @@ def frontier(results: Mapping[str, Result]) -> list[str]:
     return sorted(best, key=lambda name: marks[name])
 
 
-def merge(results: Mapping[str, Result], chosen: Sequence[str], name: str) -> Result:
+def merge(results: Mapping[str, SizingResult], chosen: Sequence[str], name: str) -> SizingResult:
     """One result out of several of the same machines: machine i's from the policy ``chosen[i]``."""
     first = next(iter(results.values()))
     if len(chosen) != len(first):
@@ -213,4 +213,4 @@ def merge(results: Mapping[str, Result], chosen: Sequence[str], name: str) -> Re
     for column in ARRAYS:
         columns[column] = np.array([getattr(results[which], column)[i] for i, which in enumerate(chosen)])
     trail = tuple(results[which].trail[i] for i, which in enumerate(chosen))
-    return Result(name, first.names, trail=trail, **columns)
+    return SizingResult(name, first.names, trail=trail, **columns)

@@ -285,7 +285,7 @@ def profile(name: str) -> Profile | None:
 
 
 @dataclass(frozen=True)
-class State:
+class SizingState:
     """What is remembered of r machines from night to night.
 
     heap: [r, 201] decayed histogram; peaks: [r, peak_days] maxima of the latest observed days, in points, in
@@ -307,9 +307,9 @@ class State:
         return np.asarray(self.hot.sum(axis=1) >= 3)
 
 
-def newborn(r: int, profile: Profile) -> State:
+def newborn(r: int, profile: Profile) -> SizingState:
     """Machines of which nothing is known yet, at their present size."""
-    return State(
+    return SizingState(
         np.zeros((r, BINS)),
         np.zeros((r, profile.peak_days)),
         np.zeros((r, profile.settle_days)),
@@ -320,7 +320,7 @@ def newborn(r: int, profile: Profile) -> State:
     )
 
 
-def rescale(state: State, factor: Array) -> State:
+def rescale(state: SizingState, factor: Array) -> SizingState:
     """The same memory in points of another size: factor [r] = old size / new size (1 = unchanged)."""
     changed = np.flatnonzero(factor != 1)
     if not len(changed):
@@ -378,7 +378,7 @@ def cheapest_shape(heap: Array, peak: Array, regret: float, sizes: Array) -> Arr
     return np.asarray(np.take_along_axis(offered, cost.argmin(axis=1)[:, None], axis=1)[:, 0])
 
 
-def night(state: State, counts: Array, peak: Array, profile: Profile, sizes: Array | None = None) -> State:
+def night(state: SizingState, counts: Array, peak: Array, profile: Profile, sizes: Array | None = None) -> SizingState:
     """The state after a day with these samples: counts [r, 201] half-point bins, peak [r] points.
 
     A machine without a sample that day keeps everything, its size above all: gaps are held through, not

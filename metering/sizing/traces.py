@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from metering.series import Series, hundredths
+from metering.series import MachineSeries, hundredths
 from providers.metrics import STEP_S
 
 MOST = 1_000.0  # per cent, as the lake has it
@@ -25,7 +25,7 @@ LATEST = 100_000_000_000  # seconds: a greater number is milliseconds, or no tim
 LONGEST = 20 * 366  # days from the first sample to the last: beyond that a clock was wrong, and no memory would hold it
 
 
-def load(path: str | Path) -> Series:
+def load(path: str | Path) -> MachineSeries:
     """The canonical series of a trace in the Parquet layout of ../shared/traces/README.md.
 
     Needs columns vm_id, ts and cpu_pct; uses cpu_cores, mem_pct or mem_used_mb / mem_total_mb if there. Rows in any
@@ -72,7 +72,7 @@ def load(path: str | Path) -> Series:
         used, total = (_figures(path, table, name)[rows] for name in ("mem_used_mb", "mem_total_mb"))
         mem = hundredths(np.divide(100.0 * used, total, out=np.full(len(rows), np.nan), where=total > 0))
     cores = cores_told[keep][rows] if "cpu_cores" in there else np.ones(len(rows))
-    return Series(
+    return MachineSeries(
         path.stem,
         tuple(sorted(spelled)),
         np.searchsorted(vm, np.arange(len(spelled) + 1)),

@@ -11,7 +11,7 @@ from metering.statements import (
     settling,
     tariffs,
 )
-from metering.statements.disputes import ANSWER_LABELS, STATE_LABELS, Answer, Dispute, DisputeState
+from metering.statements.disputes import ANSWER_LABELS, STATE_LABELS, Dispute, DisputeAnswer, DisputeState
 from metering.statements.reconciliation import LABELS
 from metering.statements.reconciliation_tables import FourWayLine
 from metering.statements.statements import (
@@ -38,8 +38,8 @@ __all__ = [
     "LABELS",
     "PER_LABELS",
     "STATE_LABELS",
-    "Answer",
     "Dispute",
+    "DisputeAnswer",
     "DisputeState",
     "FourWayLine",
     "Per",

@@ -35,7 +35,7 @@ class Spells:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldAmounts:
     """What was held of one kind. One line for each (row, stopped) that held any; ``allocated`` and ``proven`` are
     unit-seconds by day, [lines, days]; proven is never more than allocated."""
 
@@ -45,7 +45,7 @@ class Held:
     proven: Seconds
 
 
-def allocate(spells: Spells, covered: NDArray[np.bool_], edges: Seconds) -> dict[str, Held]:
+def allocate(spells: Spells, covered: NDArray[np.bool_], edges: Seconds) -> dict[str, HeldAmounts]:
     """Kind → what was held, for every kind of ``spells``.
 
     ``covered``: [rows, hours] from the month's start on; ``edges``: the starts of the days and the end of the last, in
@@ -84,18 +84,18 @@ def _covered(counted: NDArray[np.int16], covered: NDArray[np.bool_], row: Second
     return whole
 
 
-def _sums(row: Seconds, stopped: NDArray[np.bool_], amount: Seconds, lasted: Any, proven: Any) -> Held:
+def _sums(row: Seconds, stopped: NDArray[np.bool_], amount: Seconds, lasted: Any, proven: Any) -> HeldAmounts:
     has = np.flatnonzero(amount)
     if not len(has):
         nothing = np.zeros((0, lasted.shape[1]), np.int64)
-        return Held(row[:0], stopped[:0], nothing, nothing)
+        return HeldAmounts(row[:0], stopped[:0], nothing, nothing)
     row, stopped, amount = row[has], stopped[has], amount[has]
     begins = np.ones(len(has), bool)
     begins[1:] = (row[1:] != row[:-1]) | (stopped[1:] != stopped[:-1])
     at = np.flatnonzero(begins)
     held, shown = (np.add.reduceat(amount[:, None] * one[has], at, axis=0) for one in (lasted, proven))
     there = held.any(axis=1)
-    return Held(row[at][there], stopped[at][there], held[there], shown[there])
+    return HeldAmounts(row[at][there], stopped[at][there], held[there], shown[there])
 
 
 def runs(days: NDArray[np.int64], since: int = 0) -> list[list[list[int]]]:

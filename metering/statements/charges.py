@@ -20,9 +20,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from metering.statements.allocation import HOUR, Held, runs
+from metering.statements.allocation import HOUR, HeldAmounts, runs
 
-Figures = NDArray[np.int64]
+IntArray = NDArray[np.int64]
 NANO = 10**9
 PRICE_SCALE = 10**8
 """Prices are counted in units of 1e-8 yuan: six places, and hundredths of them for machines that are off."""
@@ -46,7 +46,7 @@ class Price:
         return cls(id_, int(scaled[0]), int(scaled[1]), seconds)
 
 
-class Line(NamedTuple):
+class ChargedLine(NamedTuple):
     """One line. ``allocated`` and ``proven``: unit-seconds; ``quantity_nano``: billionths of the priced unit that are proven
     (of an hour of a unit where there is no price); ``cost_fen`` and ``unmeasured_fen``: None where there is no price;
     ``days``: runs of equal days, from 0, as metering.statements.allocation.runs tells them."""
@@ -75,7 +75,7 @@ def half_up(figure: int, by: int) -> int:
     return sign * ((2 * abs(figure) + by) // (2 * by))
 
 
-def half_ups(figures: Figures, times: int, by: int) -> Figures:
+def half_ups(figures: IntArray, times: int, by: int) -> IntArray:
     """``half_up(figure * times, by)`` of each of ``figures`` >= 0, exactly: in machine integers where none can overflow, once
     the fraction is reduced, and else in Python's."""
     common = gcd(times, by)
@@ -99,16 +99,16 @@ def uncollected() -> Iterator[None]:
 
 
 def charge(
-    held: Mapping[str, Held],
+    held: Mapping[str, HeldAmounts],
     priced: Callable[[int, str], Sequence[Price | None]],
     factors: Mapping[str, int],
-) -> list[Line]:
+) -> list[ChargedLine]:
     """Every line of a month, in the order of (row, kind, stopped, first day).
 
     ``priced(row, kind)``: the price on each day, the same object for equal rows where it can be; ``factors``: kind → base
     units in a shown unit.
     """
-    found: list[Line] = []
+    found: list[ChargedLine] = []
     segments: dict[int, list[tuple[int, int, Price | None]]] = {}
     kept: list[Sequence[Price | None]] = []  # keeps what is known by its id alive
     with uncollected():
@@ -138,8 +138,8 @@ def _segments(prices: Sequence[Price | None]) -> list[tuple[int, int, Price | No
 
 
 def _lines(
-    kind: str, held: Held, which: Figures, first: int, last: int, price: Price | None, factor: int
-) -> Iterator[Line]:
+    kind: str, held: HeldAmounts, which: IntArray, first: int, last: int, price: Price | None, factor: int
+) -> Iterator[ChargedLine]:
     """The lines ``which`` of a kind, over the days that one price holds."""
     cut = slice(first, last + 1)
     days = np.stack([held.allocated[which, cut], held.proven[which, cut]], axis=2)
@@ -161,6 +161,6 @@ def _lines(
         costs, rest = priced.tolist()
     told = runs(days, first)
     return map(
-        Line, held.row[which].tolist(), repeat(kind), stopped.tolist(), repeat(price.id if price else None),
+        ChargedLine, held.row[which].tolist(), repeat(kind), stopped.tolist(), repeat(price.id if price else None),
         repeat(first), repeat(last), allocated.tolist(), proven.tolist(), quantity.tolist(), costs, rest, told,
     )  # fmt: skip

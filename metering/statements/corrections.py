@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LOOK_BACK = 12
 """Closed months that late evidence and corrected tariffs still change, by correction lines."""
 
-Key = tuple[int, str, bool]
+LineKey = tuple[int, str, bool]
 """Resource id, kind, whether it was off."""
 
 KEPT = (
@@ -61,10 +61,10 @@ def lines(tx: Tx, lake: Lake, of: Iterable[str]) -> list[dict[str, Any]]:
     return found
 
 
-def _reckoned(tx: Tx, lake: Lake, month: str) -> dict[Key, dict[str, Any]]:
+def _reckoned(tx: Tx, lake: Lake, month: str) -> dict[LineKey, dict[str, Any]]:
     """``month`` as it is known now; lines that a change of price splits as one, at the last price."""
     now = reckoning.compute(tx, lake, month)
-    found: dict[Key, dict[str, Any]] = {}
+    found: dict[LineKey, dict[str, Any]] = {}
     for line in now.lines:
         row = reckoning.row(now, line)
         key = (row["resource_id"], row["kind"], row["stopped"])
@@ -76,7 +76,7 @@ def _reckoned(tx: Tx, lake: Lake, month: str) -> dict[Key, dict[str, Any]]:
     return found
 
 
-def _billed(tx: Tx, month: str) -> dict[Key, dict[str, Any]]:
+def _billed(tx: Tx, month: str) -> dict[LineKey, dict[str, Any]]:
     """What closed runs say of ``month``: its own lines, and the corrections made since."""
     of = {one.run_id: one.month for one in closings.closings(tx)}
     own = [run_id for run_id, which in of.items() if which == month]
@@ -84,7 +84,7 @@ def _billed(tx: Tx, month: str) -> dict[Key, dict[str, Any]]:
         StatementLine.run_id.in_(list(of)) & (StatementLine.corrects == month)
     )
     query = select(*(getattr(StatementLine, name) for name in KEPT)).where(wanted).order_by(StatementLine.id)
-    found: dict[Key, dict[str, Any]] = {}
+    found: dict[LineKey, dict[str, Any]] = {}
     for line in tx.execute(query):
         key = (line.resource_id, line.kind, line.stopped)
         if key in found:

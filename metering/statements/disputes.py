@@ -54,12 +54,12 @@ STATE_LABELS = {
 }
 
 
-class Answer(StrEnum):
+class DisputeAnswer(StrEnum):
     ACCEPT = "accept"
     CONTEST = "contest"
 
 
-ANSWER_LABELS = {Answer.ACCEPT: N_("认可差异"), Answer.CONTEST: N_("不认可")}
+ANSWER_LABELS = {DisputeAnswer.ACCEPT: N_("认可差异"), DisputeAnswer.CONTEST: N_("不认可")}
 
 
 class Dispute(Base):
@@ -152,13 +152,13 @@ def claim(tx: Tx, dispute_id: int, *, generation: int, text: str = "") -> Disput
     return _stepped(tx, one, "claim", text)
 
 
-def answer(tx: Tx, dispute_id: int, what: Answer, *, generation: int, text: str) -> Dispute:
+def answer(tx: Tx, dispute_id: int, what: DisputeAnswer, *, generation: int, text: str) -> Dispute:
     """The company accepts the difference or contests it; contesting needs words."""
     tx.actor.must_be(Role.PROVIDER)
     one = _locked(tx, dispute_id, generation, DisputeState.CLAIMED)
     if one.provider_id != tx.actor.provider_id:
         raise NotAllowed("dispute.not_yours", N_("只能答复本公司的争议"))
-    if what is Answer.CONTEST and not text.strip():
+    if what is DisputeAnswer.CONTEST and not text.strip():
         raise Invalid("dispute.words", N_("不认可时须写明理由"), field="text")
     one.state, one.answer, one.answered_at = DisputeState.ANSWERED.value, what.value, tx.now
     return _stepped(tx, one, what.value, text)

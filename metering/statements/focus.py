@@ -66,7 +66,7 @@ CATEGORIES = frozenset(_CHILDREN)
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class FocusColumn:
     """One column of the specification."""
 
     level: str
@@ -75,11 +75,11 @@ class Column:
     allowed: frozenset[str] | None = None
 
 
-def _of(level: str, kind: str, nulls: bool, *allowed: str) -> Column:
-    return Column(level, kind, nulls, frozenset(allowed) or None)
+def _of(level: str, kind: str, nulls: bool, *allowed: str) -> FocusColumn:
+    return FocusColumn(level, kind, nulls, frozenset(allowed) or None)
 
 
-COLUMNS: Mapping[str, Column] = {
+COLUMNS: Mapping[str, FocusColumn] = {
     "BilledCost": _of(MANDATORY, DECIMAL, False),
     "BillingAccountId": _of(MANDATORY, STRING, False),
     "BillingAccountName": _of(MANDATORY, STRING, True),
@@ -111,9 +111,9 @@ COLUMNS: Mapping[str, Column] = {
     "ResourceId": _of(CONDITIONAL, STRING, True),
     "ResourceName": _of(CONDITIONAL, STRING, True),
     "ResourceType": _of(CONDITIONAL, STRING, True),
-    "ServiceCategory": Column(MANDATORY, STRING, False, CATEGORIES),
+    "ServiceCategory": FocusColumn(MANDATORY, STRING, False, CATEGORIES),
     "ServiceName": _of(MANDATORY, STRING, False),
-    "ServiceSubcategory": Column(RECOMMENDED, STRING, False, frozenset(SUBCATEGORIES)),
+    "ServiceSubcategory": FocusColumn(RECOMMENDED, STRING, False, frozenset(SUBCATEGORIES)),
     "SkuId": _of(CONDITIONAL, STRING, True),
     "SkuMeter": _of(CONDITIONAL, STRING, True),
     "SkuPriceDetails": _of(CONDITIONAL, JSON, True),
@@ -152,7 +152,7 @@ PLACEHOLDERS = frozenset({"", "N/A", "NULL", "null", "None", "Not Applicable", "
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FocusFault:
     """What does not hold: row (from 1; 0 = the file), column, and which rule in words of the trade."""
 
     row: int
@@ -163,7 +163,7 @@ class Fault:
         return f"row {self.row} {self.column}: {self.rule}" if self.row else f"{self.column}: {self.rule}"
 
 
-def check(names: Iterable[str], rows: Iterable[Mapping[str, str | None]], most: int = 1000) -> list[Fault]:
+def check(names: Iterable[str], rows: Iterable[Mapping[str, str | None]], most: int = 1000) -> list[FocusFault]:
     """Everything wrong with a file of these columns and rows (texts; None = null), up to ``most`` faults."""
     names = list(names)
     found = _header(names)
@@ -189,20 +189,24 @@ def check(names: Iterable[str], rows: Iterable[Mapping[str, str | None]], most: 
                 totals.setdefault(invoice, set()).add(total)
     for invoice, told in sorted(totals.items()):
         if invoice not in doubtful and (len(told) > 1 or _figure(next(iter(told))) != sums[invoice]):
-            found.append(Fault(0, "BilledCost", f"the sum of invoice {invoice} is {sums[invoice]}, not {sorted(told)}"))
+            found.append(
+                FocusFault(0, "BilledCost", f"the sum of invoice {invoice} is {sums[invoice]}, not {sorted(told)}")
+            )
     return found[:most]
 
 
-def _header(names: list[str]) -> list[Fault]:
+def _header(names: list[str]) -> list[FocusFault]:
     faults = [
-        Fault(0, name, "a mandatory column is missing")
+        FocusFault(0, name, "a mandatory column is missing")
         for name, column in COLUMNS.items()
         if column.level == MANDATORY and name not in names
     ]
-    faults += [Fault(0, name, "the column is there twice") for name in sorted({n for n in names if names.count(n) > 1})]
+    faults += [
+        FocusFault(0, name, "the column is there twice") for name in sorted({n for n in names if names.count(n) > 1})
+    ]
     known = set(COLUMNS)
     faults += [
-        Fault(0, name, "a column of one's own begins with x_")
+        FocusFault(0, name, "a column of one's own begins with x_")
         for name in names
         if name not in known and not name.startswith("x_") and name not in NOT_WRITTEN
     ]
@@ -232,24 +236,24 @@ NOT_WRITTEN = frozenset(
 """Columns of the specification that we have no use for; another's file may hold them."""
 
 
-def _cells(number: int, row: Mapping[str, str | None], present: Mapping[str, Column]) -> list[Fault]:
+def _cells(number: int, row: Mapping[str, str | None], present: Mapping[str, FocusColumn]) -> list[FocusFault]:
     faults = []
     for name, column in present.items():
         value = row.get(name)
         if value is None:
             if not column.nulls:
-                faults.append(Fault(number, name, "must not be null"))
+                faults.append(FocusFault(number, name, "must not be null"))
             continue
         wrong = _wrong(value, column)
         if wrong:
-            faults.append(Fault(number, name, wrong))
+            faults.append(FocusFault(number, name, wrong))
     currency = row.get("BillingCurrency")
     if currency is not None and not CURRENCY.fullmatch(currency):
-        faults.append(Fault(number, "BillingCurrency", f"{currency!r} is no ISO 4217 code"))
+        faults.append(FocusFault(number, "BillingCurrency", f"{currency!r} is no ISO 4217 code"))
     return faults
 
 
-def _wrong(value: str, column: Column) -> str:
+def _wrong(value: str, column: FocusColumn) -> str:
     if value.strip() in PLACEHOLDERS:
         return f"{value!r} stands for null"
     if column.type == DECIMAL and not NUMBER.fullmatch(value):
@@ -280,12 +284,12 @@ def _object(value: str) -> str:
     return ""
 
 
-def _between(number: int, row: Mapping[str, str | None], skus: dict[str, str]) -> list[Fault]:
+def _between(number: int, row: Mapping[str, str | None], skus: dict[str, str]) -> list[FocusFault]:
     """The rules between the columns of one row."""
     faults = []
 
     def wrong(column: str, rule: str) -> None:
-        faults.append(Fault(number, column, rule))
+        faults.append(FocusFault(number, column, rule))
 
     category, correction = row.get("ChargeCategory"), row.get("ChargeClass") == "Correction"
     for name in PRICED:
@@ -323,13 +327,13 @@ def _between(number: int, row: Mapping[str, str | None], skus: dict[str, str]) -
     return faults
 
 
-def _products(number: int, row: Mapping[str, str | None], correction: bool) -> list[Fault]:
+def _products(number: int, row: Mapping[str, str | None], correction: bool) -> list[FocusFault]:
     faults = []
     quantity = _figure(row.get("PricingQuantity"))
     for price_name, cost_name in PRODUCTS:
         price, cost = _figure(row.get(price_name)), _figure(row.get(cost_name))
         if price is not None and price < 0:
-            faults.append(Fault(number, price_name, "must not be negative"))
+            faults.append(FocusFault(number, price_name, "must not be negative"))
         if (
             price is not None
             and quantity is not None
@@ -338,7 +342,9 @@ def _products(number: int, row: Mapping[str, str | None], correction: bool) -> l
             and product(price, quantity) != cost
         ):
             faults.append(
-                Fault(number, cost_name, f"is {cost}, not {price_name} × PricingQuantity = {product(price, quantity)}")
+                FocusFault(
+                    number, cost_name, f"is {cost}, not {price_name} × PricingQuantity = {product(price, quantity)}"
+                )
             )
     return faults
 

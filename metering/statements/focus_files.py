@@ -48,7 +48,7 @@ from quota.units import (
 if TYPE_CHECKING:
     from quota.db import Tx
 
-Row = dict[str, str | None]
+FocusRow = dict[str, str | None]
 
 SERVICES: Mapping[ServiceKind, tuple[str, str, str]] = {
     ServiceKind.VM: ("Compute", "Virtual Machines", "Cloud Server"),
@@ -84,7 +84,7 @@ def unit_of(kind: ClassCode) -> str:
     return UNITS.get(kind) or CLASSES[kind].shown
 
 
-def rows_of(tx: Tx, run: StatementRun, where: ColumnElement[bool] | None = None) -> Iterator[Row]:
+def rows_of(tx: Tx, run: StatementRun, where: ColumnElement[bool] | None = None) -> Iterator[FocusRow]:
     """The rows of a run, narrowed by ``where``. An invoice is named, with its total, once the month is closed on this run; the
     total is told only where all its rows are."""
     closing = closings.closing(tx, run.month)
@@ -94,7 +94,7 @@ def rows_of(tx: Tx, run: StatementRun, where: ColumnElement[bool] | None = None)
         yield row_of(line, run.month, invoices, whole=where is None)
 
 
-def row_of(line: StatementLine, month: str, invoices: Mapping[str, int], *, whole: bool) -> Row:
+def row_of(line: StatementLine, month: str, invoices: Mapping[str, int], *, whole: bool) -> FocusRow:
     """One line as a row: every column there, None = null."""
     told = _whose(line) | _of_what(line, month) | _costs(line) | _invoiced(line, month, invoices, whole=whole)
     return dict.fromkeys([*focus.COLUMNS, *focus.OWN]) | {name: _text(value) for name, value in told.items()}
@@ -211,7 +211,7 @@ GROUP = 5_000
 """Rows in a row group of a Parquet file: as many are held at once, whatever the size of the city."""
 
 
-def write_csv(sink: IO[bytes], rows: Iterable[Row]) -> int:
+def write_csv(sink: IO[bytes], rows: Iterable[FocusRow]) -> int:
     """The rows as CSV, nulls as empty fields, into an open file; how many."""
     text = io.TextIOWrapper(sink, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text, lineterminator="\n")
@@ -225,7 +225,7 @@ def write_csv(sink: IO[bytes], rows: Iterable[Row]) -> int:
     return count
 
 
-def write_parquet(sink: IO[bytes], rows: Iterable[Row]) -> int:
+def write_parquet(sink: IO[bytes], rows: Iterable[FocusRow]) -> int:
     """The rows as Parquet, a row group after another, into an open file; how many."""
     count = 0
     with pq.ParquetWriter(sink, schema(), compression="zstd") as writer:
@@ -237,7 +237,7 @@ def write_parquet(sink: IO[bytes], rows: Iterable[Row]) -> int:
     return count
 
 
-WRITERS: Mapping[str, Callable[[IO[bytes], Iterable[Row]], int]] = {"csv": write_csv, "parquet": write_parquet}
+WRITERS: Mapping[str, Callable[[IO[bytes], Iterable[FocusRow]], int]] = {"csv": write_csv, "parquet": write_parquet}
 """By the file's ending."""
 
 
@@ -248,7 +248,7 @@ def schema() -> pa.Schema:
     return pa.schema([(name, types.get(kinds[name], pa.string())) for name in NAMES], {"focus_version": focus.VERSION})
 
 
-def table(rows: Iterable[Row]) -> pa.Table:
+def table(rows: Iterable[FocusRow]) -> pa.Table:
     """The rows as Arrow has them."""
     fields = schema()
     columns: dict[str, list[Any]] = {name: [] for name in NAMES}
@@ -266,7 +266,7 @@ def table(rows: Iterable[Row]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=fields)
 
 
-def write(path: Path, rows: Iterable[Row]) -> int:
+def write(path: Path, rows: Iterable[FocusRow]) -> int:
     """Write ``path`` (.csv or .parquet) whole or not at all; how many rows. Raises Invalid for another ending."""
     if path.suffix[1:] not in WRITERS:
         raise Invalid("focus.ending", N_("FOCUS 文件须为 .csv 或 .parquet"), field="file")
@@ -280,7 +280,7 @@ def write(path: Path, rows: Iterable[Row]) -> int:
     return count
 
 
-def read(path: Path) -> tuple[Sequence[str], Iterator[Row]]:
+def read(path: Path) -> tuple[Sequence[str], Iterator[FocusRow]]:
     """The columns of a file, and its rows as texts, read as they are asked for. Raises Invalid, then too, for one that is
     neither CSV nor Parquet, or not whole."""
     rows = _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path)
@@ -289,7 +289,7 @@ def read(path: Path) -> tuple[Sequence[str], Iterator[Row]]:
     return [str(name) for name in names], _told(rows)
 
 
-def _told(rows: Iterator[Row]) -> Iterator[Row]:
+def _told(rows: Iterator[FocusRow]) -> Iterator[FocusRow]:
     with _readable():
         yield from rows
 
@@ -334,7 +334,7 @@ def _types(found: pa.Schema) -> None:
             raise ValueError(f"{field.name} is of type {field.type}, not an instant in UTC")
 
 
-def check(path: Path) -> list[focus.Fault]:
+def check(path: Path) -> list[focus.FocusFault]:
     """Everything wrong with a file."""
     names, rows = read(path)
     return focus.check(names, rows)

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from metering.lake import Lake
 from metering.statements import charges, presence, tariffs
 from metering.statements.allocation import Spells, allocate
-from metering.statements.charges import Line, Price
+from metering.statements.charges import ChargedLine, Price
 from metering.statements.tables import USAGE
 from metering.statements.tariffs import Per, Subject, Tariff
 from providers.base import ResourceState
@@ -41,7 +41,7 @@ class Computed:
 
     until: datetime
     resources: Sequence[Any]
-    lines: Sequence[Line]
+    lines: Sequence[ChargedLine]
 
 
 def compute(tx: Tx, lake: Lake, month: str) -> Computed:
@@ -130,7 +130,7 @@ class _Prices:
         return self.made[tariff.id]
 
 
-def row(found: Computed, line: Line) -> dict[str, Any]:
+def row(found: Computed, line: ChargedLine) -> dict[str, Any]:
     """A line as a statement keeps it (metering.statements.tables.StatementLine), without its run."""
     one = found.resources[line.row]
     return {

@@ -277,7 +277,7 @@ def lines_of(
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class LineDifference:
     """How one resource, kind and state differs between two runs; None where a run has no such line."""
 
     resource_id: int
@@ -292,14 +292,14 @@ class Difference:
         return int((self.after or {}).get(name) or 0) - int((self.before or {}).get(name) or 0)
 
 
-def differences(tx: Tx, run: StatementRun, other: StatementRun) -> list[Difference]:
+def differences(tx: Tx, run: StatementRun, other: StatementRun) -> list[LineDifference]:
     """Row by row what changed from ``run`` to ``other``: by resource, kind, state and month."""
     sides = [_by_key(tx, of) for of in (run, other)]
     found = []
     for key in sorted(sides[0].keys() | sides[1].keys()):
         before, after = sides[0].get(key), sides[1].get(key)
         if before != after:
-            found.append(Difference(*key, before, after))
+            found.append(LineDifference(*key, before, after))
     return found
 
 

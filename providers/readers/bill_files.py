@@ -23,7 +23,7 @@ from providers.readers.bill_words import HEADERS, KINDS, NEUTRAL, YUAN, is_money
 from providers.readers.inventory_words import arch_of, kind_of
 from providers.readers.refusals import Reading, missing, unusable
 from providers.readers.sheets import is_workbook, workbook_rows
-from providers.readers.tables import Cells, Column, Heading, Row, UnfitError, columns_of, text_rows
+from providers.readers.tables import Heading, RowCells, TableColumn, TableRow, UnfitError, columns_of, text_rows
 from providers.readers.text_files import magic
 from providers.readers.usage_columns import plain
 from providers.readers.usage_values import moment
@@ -100,7 +100,7 @@ def read_bill(path: Path, month: str, reading: Reading, *, arch: Arch) -> list[B
     return list(found.values())
 
 
-def _open(path: Path, reading: Reading) -> tuple[dict[str, Column], list[Row]]:
+def _open(path: Path, reading: Reading) -> tuple[dict[str, TableColumn], list[TableRow]]:
     """The columns and all rows: whether a comma is a decimal one, only all of them say."""
     if is_workbook(magic(path)):
         rows = workbook_rows(path, reading, HEADING.fits)
@@ -127,18 +127,23 @@ class _Step:
         self.difference += kept - figure
         return kept if kept != figure else figure
 
-    def told(self, reading: Reading, column: Column | None) -> None:
+    def told(self, reading: Reading, column: TableColumn | None) -> None:
         if column is not None and self.count:
             places = -int(self.step.as_tuple().exponent)
             difference = f"{self.difference.normalize():f}"
             reading.note("number.rounded", count=self.count, header=column.head, places=places, difference=difference)
 
 
-class _Line(Cells):
+class _Line(RowCells):
     """One row on its way to a bill line."""
 
     def __init__(
-        self, row: Row, columns: Mapping[str, Column], reading: Reading, sign: str | None, steps: Mapping[str, _Step]
+        self,
+        row: TableRow,
+        columns: Mapping[str, TableColumn],
+        reading: Reading,
+        sign: str | None,
+        steps: Mapping[str, _Step],
     ) -> None:
         super().__init__(row, columns, reading)
         self.sign, self.steps = sign, steps

@@ -18,7 +18,7 @@ from providers.base import Inventory
 from providers.readers.inventory_rows import HEADING, aware, facts_of
 from providers.readers.refusals import Reading, Refusals, missing, unusable
 from providers.readers.sheets import is_workbook, workbook_rows
-from providers.readers.tables import Row, text_rows
+from providers.readers.tables import TableRow, text_rows
 from providers.readers.text_files import magic
 from quota.errors import Refused
 from quota.units import Arch
@@ -50,7 +50,7 @@ def read_inventory(
     return Inventory(as_of, facts, complete=not reading.refused)
 
 
-def _open(path: Path, reading: Reading) -> tuple[datetime | None, Iterator[Row]]:
+def _open(path: Path, reading: Reading) -> tuple[datetime | None, Iterator[TableRow]]:
     head = magic(path)
     if head[:4] == b"PAR1":
         reading.format = "parquet"
@@ -65,17 +65,17 @@ def _open(path: Path, reading: Reading) -> tuple[datetime | None, Iterator[Row]]
     return None, text_rows(path, HEADING, reading)
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
+def _parquet_rows(path: Path) -> Iterator[TableRow]:
     try:
         table = pq.read_table(path)
-        yield Row(0, table.column_names)
+        yield TableRow(0, table.column_names)
         for at, one in enumerate(zip(*(column.to_pylist() for column in table.columns), strict=True), 1):
-            yield Row(at, one)
+            yield TableRow(at, one)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise unusable("file.parquet", path.name, why=str(error)[:200]) from error
 
 
-def _json_rows(path: Path) -> tuple[datetime | None, Iterator[Row]]:
+def _json_rows(path: Path) -> tuple[datetime | None, Iterator[TableRow]]:
     try:
         loaded = json.loads(path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -92,9 +92,9 @@ def _json_rows(path: Path) -> tuple[datetime | None, Iterator[Row]]:
         raise unusable("column.missing", path.name, line=1, column="resources")
     heads = list(dict.fromkeys(key for one in loaded if isinstance(one, dict) for key in one))
 
-    def rows() -> Iterator[Row]:
-        yield Row(0, heads)
+    def rows() -> Iterator[TableRow]:
+        yield TableRow(0, heads)
         for at, one in enumerate(loaded, 1):
-            yield Row(at, [one.get(head) for head in heads] if isinstance(one, dict) else ())
+            yield TableRow(at, [one.get(head) for head in heads] if isinstance(one, dict) else ())
 
     return as_of, rows()

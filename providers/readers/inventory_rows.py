@@ -34,7 +34,7 @@ from providers.readers.inventory_words import (
     state_of,
 )
 from providers.readers.refusals import Reading, unusable
-from providers.readers.tables import Cells, Column, Heading, Row, UnfitError, columns_of
+from providers.readers.tables import Heading, RowCells, TableColumn, TableRow, UnfitError, columns_of
 from providers.readers.usage_columns import plain
 from providers.readers.usage_values import moment
 from quota.units import MEMORY, VCPU, Arch, ClassCode
@@ -54,7 +54,7 @@ HEADING = Heading(
 )  # fmt: skip
 
 
-def facts_of(rows: Iterator[Row], reading: Reading, arch: Arch, zone: timezone) -> list[ResourceFact]:
+def facts_of(rows: Iterator[TableRow], reading: Reading, arch: Arch, zone: timezone) -> list[ResourceFact]:
     """Find the header, then take row after row."""
     columns, rows = columns_of(rows, HEADING, reading)
     facts: dict[str, ResourceFact] = {}
@@ -89,10 +89,10 @@ def facts_of(rows: Iterator[Row], reading: Reading, arch: Arch, zone: timezone) 
     return list(facts.values())
 
 
-class _Cells(Cells):
+class _Cells(RowCells):
     """One row on its way to a fact."""
 
-    def __init__(self, row: Row, columns: Mapping[str, Column], reading: Reading, zone: timezone) -> None:
+    def __init__(self, row: TableRow, columns: Mapping[str, TableColumn], reading: Reading, zone: timezone) -> None:
         super().__init__(row, columns, reading)
         self.zone = zone
 

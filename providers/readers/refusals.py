@@ -107,7 +107,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class FileNote:
     """Something decided about a file that its owner should know; ``code`` is one of NOTES."""
 
     file: str
@@ -130,7 +130,7 @@ class Reading:
     span: tuple[int, int] | None = None  # first and last time taken, epoch seconds
     reasons: dict[str, int] = field(default_factory=dict)
     examples: list[Refusal] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
+    notes: list[FileNote] = field(default_factory=list)
     error: Refused | None = None
     sheet: str = ""  # of a workbook
     totals: list[int] = field(default_factory=list)  # lines that sum others up
@@ -170,7 +170,7 @@ class Reading:
 
     def note(self, code: str, **params: Any) -> None:
         """Add a note, once."""
-        note = Note(self.file, code, params)
+        note = FileNote(self.file, code, params)
         if note not in self.notes:
             self.notes.append(note)
 

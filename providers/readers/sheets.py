@@ -22,7 +22,7 @@ from xml.parsers import expat
 import python_calamine as calamine
 
 from providers.readers.refusals import Reading, unusable
-from providers.readers.tables import TITLE_ROWS, Row
+from providers.readers.tables import TITLE_ROWS, TableRow
 
 PACKED, COMPOUND = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 """How workbooks begin: xlsx and its kin, xls."""
@@ -36,14 +36,14 @@ MOST_BYTES = 1 << 30
 UNCOMPUTED = "=…"
 """What stands for a formula whose result was not saved."""
 
-Place = tuple[int, int]
+CellPlace = tuple[int, int]
 
 
 @dataclass(slots=True)
-class Marks:
+class SheetMarks:
     """What a sheet's file says beside its values; places count from 0."""
 
-    errors: dict[Place, str] = field(default_factory=dict)
+    errors: dict[CellPlace, str] = field(default_factory=dict)
     foreign: dict[int, dict[int, str]] = field(default_factory=dict)  # row → column → sign of a currency
     hidden_rows: int = 0
     hidden_columns: int = 0
@@ -55,7 +55,7 @@ def is_workbook(head: bytes) -> bool:
     return head[:4] in (PACKED, COMPOUND)
 
 
-def workbook_rows(path: Path, reading: Reading, fits: Callable[[Sequence[Any]], bool]) -> Iterator[Row]:
+def workbook_rows(path: Path, reading: Reading, fits: Callable[[Sequence[Any]], bool]) -> Iterator[TableRow]:
     """The rows of the one visible sheet that has headings which ``fits`` knows (of none, those of the first that holds
     anything). Names it and its format in ``reading``, and notes the sheets that are not read.
 
@@ -64,7 +64,7 @@ def workbook_rows(path: Path, reading: Reading, fits: Callable[[Sequence[Any]], 
     book, parts = _opened(path, reading)
     try:
         with book:
-            found: dict[str, tuple[list[Row], Marks]] = {}
+            found: dict[str, tuple[list[TableRow], SheetMarks]] = {}
             others: list[str] = []
             for meta in book.sheets_metadata:
                 if meta.typ is not calamine.SheetTypeEnum.WorkSheet:
@@ -109,10 +109,12 @@ def _opened(path: Path, reading: Reading) -> tuple[calamine.CalamineWorkbook, _P
         raise unusable("file.unreadable", path.name, why=str(error)[:200]) from error
 
 
-def _rows(book: calamine.CalamineWorkbook, name: str, path: Path, parts: _Parts | None) -> tuple[list[Row], Marks]:
+def _rows(
+    book: calamine.CalamineWorkbook, name: str, path: Path, parts: _Parts | None
+) -> tuple[list[TableRow], SheetMarks]:
     """The rows of a sheet that hold anything, and its marks. A cell that spans rows stands in each of them."""
     try:
-        marks = parts.marks(name) if parts is not None else Marks()
+        marks = parts.marks(name) if parts is not None else SheetMarks()
     except DAMAGED as error:
         raise unusable("file.unreadable", path.name, why=str(error)[:200]) from error
     if (marks.last_row + 1) * (marks.last_column + 1) > MOST_CELLS:
@@ -129,7 +131,7 @@ def _rows(book: calamine.CalamineWorkbook, name: str, path: Path, parts: _Parts 
                 cells[row][left] = cells[top][left]
                 merged.setdefault(row, set()).add(left)
     return [
-        Row(at + 1, row, frozenset(merged.get(at, ())), marks.foreign.get(at, {}))
+        TableRow(at + 1, row, frozenset(merged.get(at, ())), marks.foreign.get(at, {}))
         for at, row in enumerate(cells)
         if any(cell not in ("", None) for cell in row)
     ], marks
@@ -176,7 +178,7 @@ class _Parts:
             styles = packed.read("xl/styles.xml") if "xl/styles.xml" in names else b"<none/>"
             self.currencies = dict(_currencies(ElementTree.fromstring(styles)))  # noqa: S314
 
-    def marks(self, sheet: str) -> Marks:
+    def marks(self, sheet: str) -> SheetMarks:
         with zipfile.ZipFile(self.path) as packed, packed.open(self.sheets[sheet]) as part:
             return _Scan(self.currencies).marks_of(part)
 
@@ -185,11 +187,11 @@ class _Scan:
     """One pass over the XML of a sheet."""
 
     def __init__(self, currencies: dict[str, str]) -> None:
-        self.currencies, self.marks = currencies, Marks()
+        self.currencies, self.marks = currencies, SheetMarks()
         self.row, self.column = -1, -1
         self.kind, self.formula, self.text, self.inside = "", False, "", False
 
-    def marks_of(self, part: Any) -> Marks:
+    def marks_of(self, part: Any) -> SheetMarks:
         parser = expat.ParserCreate()
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end

@@ -15,7 +15,7 @@ from typing import Any
 
 from providers.readers.figures import FORMULA, is_error, is_rounded, is_total, unwrapped
 from providers.readers.refusals import Reading, unusable
-from providers.readers.text_files import Block, blocks, fields, split
+from providers.readers.text_files import TextBlock, blocks, fields, split
 from providers.readers.usage_columns import plain
 from providers.readers.usage_formats import SEPARATORS
 
@@ -24,7 +24,7 @@ TITLE_ROWS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One row as written: its line (or row) in the file and its cells. ``merged``: columns whose cell spans several rows;
     ``foreign``: columns whose number is shown as money of another country, and its sign."""
 
@@ -35,7 +35,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """A column that is read: its place from 0, its heading as written, what was said behind the word, in brackets, and the line
     that it stands in."""
 
@@ -54,17 +54,17 @@ class Heading:
     needed: Sequence[str]
     units: Callable[[str, str], bool] = lambda _name, _unit: False
 
-    def column(self, at: int, head: Any) -> tuple[str, Column] | None:
+    def column(self, at: int, head: Any) -> tuple[str, TableColumn] | None:
         """The name of a column, or None. A unit in brackets is told apart where the whole is no word of its own."""
         if not isinstance(head, str) or not head.strip():
             return None
         if (name := self.words.get(plain(head))) is not None:
-            return name, Column(at, head)
+            return name, TableColumn(at, head)
         found = re.fullmatch(r"(.+?)[(\[【](.+?)[)\]】]", unicodedata.normalize("NFKC", head).strip())
         name = self.words.get(plain(found[1])) if found else None
         if found is None or name is None or not self.units(name, plain(found[2])):
             return None
-        return name, Column(at, head, plain(found[2]))
+        return name, TableColumn(at, head, plain(found[2]))
 
     def names(self, cells: Sequence[Any]) -> set[str]:
         return {found[0] for cell in cells if (found := self.column(0, cell))}
@@ -75,7 +75,9 @@ class Heading:
         return len(found) >= 2 and set(self.needed) <= found
 
 
-def columns_of(rows: Iterator[Row], heading: Heading, reading: Reading) -> tuple[dict[str, Column], Iterator[Row]]:
+def columns_of(
+    rows: Iterator[TableRow], heading: Heading, reading: Reading
+) -> tuple[dict[str, TableColumn], Iterator[TableRow]]:
     """The columns by name, and the rows below their headings: of the first rows, the one that knows most.
 
     Notes every column that is not read. Raises Invalid where none is a row of headings, one that is needed is missing, or
@@ -88,7 +90,7 @@ def columns_of(rows: Iterator[Row], heading: Heading, reading: Reading) -> tuple
     at = known.index(max(known))
     head = first[at]
     line = max(head.line, 1)
-    columns: dict[str, Column] = {}
+    columns: dict[str, TableColumn] = {}
     unread: list[str] = []
     for place, text in enumerate(head.cells):
         found = heading.column(place, text)
@@ -104,7 +106,7 @@ def columns_of(rows: Iterator[Row], heading: Heading, reading: Reading) -> tuple
     if unread:
         reading.note("column.unused", columns=", ".join(unread)[:400])
 
-    def below() -> Iterator[Row]:
+    def below() -> Iterator[TableRow]:
         yield from first[at + 1 :]
         yield from rows
 
@@ -119,10 +121,10 @@ class UnfitError(Exception):
     """This row cannot be taken; it was counted."""
 
 
-class Cells:
+class RowCells:
     """One row on its way to what it means."""
 
-    def __init__(self, row: Row, columns: Mapping[str, Column], reading: Reading) -> None:
+    def __init__(self, row: TableRow, columns: Mapping[str, TableColumn], reading: Reading) -> None:
         self.row, self.columns, self.reading = row, columns, reading
 
     def raw(self, name: str) -> Any:
@@ -136,7 +138,7 @@ class Cells:
         return "" if value is None else str(value).strip()
 
     def refuse(self, reason: str, name: str, *, rows: bool = True) -> None:
-        column = self.columns.get(name, Column(-1, name))
+        column = self.columns.get(name, TableColumn(-1, name))
         self.reading.refuse(reason, self.row.line, column.at + 1 or None, column.head, self.text(name), rows=rows)
 
     def unfit(self, reason: str, name: str) -> UnfitError:
@@ -173,7 +175,7 @@ class Cells:
         return self.text(name)
 
 
-def text_rows(path: Path, heading: Heading, reading: Reading) -> Iterator[Row]:
+def text_rows(path: Path, heading: Heading, reading: Reading) -> Iterator[TableRow]:
     """Rows of a text file; what the splitting refuses (cut, ragged, undecodable lines) is counted there, the rest is not
     yet."""
     separator, width = "", 0
@@ -187,12 +189,14 @@ def text_rows(path: Path, heading: Heading, reading: Reading) -> Iterator[Row]:
             width = len(fields(line, separator))
             for at, title in enumerate(head, 1):  # titles above the headings have other widths
                 if title == line:
-                    yield Row(at, fields(line, separator))
+                    yield TableRow(at, fields(line, separator))
                     skip = sum(len(one.encode()) + 1 for one in head[:at])
-                    block = Block(block.data[skip:], at + 1)
+                    block = TextBlock(block.data[skip:], at + 1)
                     break
         if block.data:
             lines = split(block, separator or ",", width, reading)
             reading.rows -= len(lines)  # counted by who takes them
             for row in range(len(lines)):
-                yield Row(int(lines.numbers[row]), [unwrapped(cell) for cell in fields(lines.text(row), separator)])
+                yield TableRow(
+                    int(lines.numbers[row]), [unwrapped(cell) for cell in fields(lines.text(row), separator)]
+                )

@@ -33,7 +33,7 @@ REPLACED = "\ufffd".encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class TextBlock:
     """Whole lines in UTF-8, each ended by one newline; ``first`` is the number of the first, from 1.
 
     ``cut`` marks the piece after the last line end: a line that may have been cut off.
@@ -57,7 +57,7 @@ def magic(path: Path) -> bytes:
     return head
 
 
-def blocks(path: Path, name: str, reading: Reading) -> Iterator[Block]:
+def blocks(path: Path, name: str, reading: Reading) -> Iterator[TextBlock]:
     """The text of ``path`` in blocks of whole lines. Notes the encoding where it is not UTF-8.
 
     Raises Invalid for what is not text: binary content, an unknown encoding, a damaged gzip stream.
@@ -75,14 +75,14 @@ def blocks(path: Path, name: str, reading: Reading) -> Iterator[Block]:
                     continue
                 data, rest = rest[:end], rest[end : end + HUGE + 1] if len(rest) - end > HUGE else rest[end:]
                 data = decoder.clean(data, line)
-                yield Block(data, line)
+                yield TextBlock(data, line)
                 line += data.count(b"\n")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise unusable("file.gzip", name, why=str(error)) from error
     except OSError as error:
         raise unusable("file.unreadable", name, why=error.strerror or str(error)) from error
     if rest:
-        yield Block(decoder.clean(rest, line, cut=True), line, cut=True)
+        yield TextBlock(decoder.clean(rest, line, cut=True), line, cut=True)
     elif line == 1:
         raise unusable("file.empty", name)
 
@@ -149,7 +149,7 @@ class Decoder:
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class TextLines:
     """Lines with the right number of fields: their bytes, their numbers in the file, and where each one
     starts."""
 
@@ -177,7 +177,7 @@ def fields(line: str, separator: str) -> list[str]:
     return [one.strip() for one in next(csv.reader([line.replace("\r", " ")], delimiter=separator), [])]
 
 
-def split(block: Block, separator: str, width: int, reading: Reading, *, positional: bool = False) -> Lines:
+def split(block: TextBlock, separator: str, width: int, reading: Reading, *, positional: bool = False) -> TextLines:
     """The lines of a block that have ``width`` fields; all others are counted in ``reading``.
 
     Blank lines are passed over, unless the format is ``positional`` (a value's place in the file is its
@@ -186,7 +186,7 @@ def split(block: Block, separator: str, width: int, reading: Reading, *, positio
     if block.cut:
         reading.rows += 1
         reading.refuse("line.cut", block.first, None, None, block.data[:400].decode("utf-8", "replace"))
-        return Lines(b"", np.empty(0, np.int64), np.empty(0, np.int64), separator)
+        return TextLines(b"", np.empty(0, np.int64), np.empty(0, np.int64), separator)
     data = block.data.replace(b";\t", b";") if separator == ";" else block.data  # as Bitbrains writes it
     raw = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(raw == 10)
@@ -236,4 +236,4 @@ def split(block: Block, separator: str, width: int, reading: Reading, *, positio
         data = raw[np.repeat(keep, length + 1)].tobytes()
         numbers = numbers[keep]
         starts = np.concatenate(([0], np.cumsum(length[keep] + 1)[:-1])) if len(numbers) else np.empty(0, np.int64)
-    return Lines(data, numbers, starts, separator)
+    return TextLines(data, numbers, starts, separator)

@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 from providers.base import Samples
 from providers.readers.refusals import Reading, Refusals, missing, unusable
 from providers.readers.sheets import COMPOUND, is_workbook
-from providers.readers.text_files import Block, Lines, blocks, magic, split
-from providers.readers.usage_formats import Convention, Plan, recognise_schema, recognise_text
-from providers.readers.usage_rows import Cells, Rows
+from providers.readers.text_files import TextBlock, TextLines, blocks, magic, split
+from providers.readers.usage_formats import Convention, ReadingPlan, recognise_schema, recognise_text
+from providers.readers.usage_rows import FileCells, RowReader
 from providers.readers.usage_spool import Spool
 from quota.errors import Refused
 
@@ -35,7 +35,7 @@ BATCH_ROWS = 2_000_000
 PARQUET_ROWS = 1 << 20
 UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".swp")
 
-Progress = Callable[[Path, int], None]
+ReadProgress = Callable[[Path, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def read_usage(
     convention: Convention = PLAIN,
     *,
     batch_rows: int = BATCH_ROWS,
-    progress: Progress | None = None,
+    progress: ReadProgress | None = None,
 ) -> Iterator[Samples]:
     """All samples of a file or folder tree, at most ``batch_rows`` at a time; ``report`` fills while
     reading.
@@ -105,7 +105,7 @@ def read_usage_files(
     convention: Convention = PLAIN,
     *,
     batch_rows: int = BATCH_ROWS,
-    progress: Progress | None = None,
+    progress: ReadProgress | None = None,
 ) -> Iterator[Samples]:
     """As ``read_usage``, for the files given. Small files share a batch, large ones make several.
 
@@ -157,18 +157,18 @@ def _read(file: UsageFile, reading: Reading, convention: Convention, spool: Spoo
     return rows.ids
 
 
-def _read_text(file: UsageFile, reading: Reading, convention: Convention, spool: Spool) -> Rows:
+def _read_text(file: UsageFile, reading: Reading, convention: Convention, spool: Spool) -> RowReader:
     pieces = blocks(file.path, file.name, reading)
     first = next(pieces)
     plan = recognise_text(first, file.path, convention, reading)
     reading.format = plan.format
-    rows = Rows(plan, reading, convention.prefix)
-    parser = Parser(plan)
+    rows = RowReader(plan, reading, convention.prefix)
+    parser = LineParser(plan)
     if plan.header_line:
         at = 0
         for _ in range(plan.header_line):
             at = first.data.index(b"\n", at) + 1
-        first = Block(first.data[at:], plan.header_line + 1)
+        first = TextBlock(first.data[at:], plan.header_line + 1)
     for block in chain([first], pieces):
         if block.data:
             lines = split(block, plan.separator, plan.width, reading, positional=plan.positional)
@@ -179,10 +179,10 @@ def _read_text(file: UsageFile, reading: Reading, convention: Convention, spool:
     return rows
 
 
-class Parser:
+class LineParser:
     """Lines of fields → columns: as numbers at once where all are, as texts where one is not."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: ReadingPlan) -> None:
         self.plan = plan
         texts = {"id", "metric", "unit", *(one.name for one in plan.aside)}
         self._fields = (*plan.fields, *plan.aside)
@@ -192,10 +192,10 @@ class Parser:
         self._as_written = {str(one.index): text for one in self._fields}
         self._tries = [self._strict, self._dated, self._as_written]
 
-    def parse(self, lines: Lines) -> Cells:
+    def parse(self, lines: TextLines) -> FileCells:
         """The columns of a block. Row i of each is line i."""
         if not len(lines):
-            return Cells(lines.numbers, {}, lines.cell)
+            return FileCells(lines.numbers, {}, lines.cell)
         for types in list(self._tries):
             try:
                 table = self._table(lines, types)
@@ -207,9 +207,9 @@ class Parser:
                 self._tries.pop(0)  # this file writes its times as text
             break
         columns = {one.name: table[str(one.index)].unify_dictionaries().combine_chunks() for one in self._fields}
-        return Cells(lines.numbers, columns, lines.cell)
+        return FileCells(lines.numbers, columns, lines.cell)
 
-    def _table(self, lines: Lines, types: dict[str, Any]) -> pa.Table:
+    def _table(self, lines: TextLines, types: dict[str, Any]) -> pa.Table:
         return pcsv.read_csv(
             pa.BufferReader(_arrows_own(lines.data)),
             read_options=pcsv.ReadOptions(column_names=[str(at) for at in range(self.plan.width)]),
@@ -236,7 +236,7 @@ def _arrows_own(data: bytes) -> pa.Buffer:
     return sink.getvalue()
 
 
-def _read_parquet(file: UsageFile, reading: Reading, convention: Convention, spool: Spool) -> Rows:
+def _read_parquet(file: UsageFile, reading: Reading, convention: Convention, spool: Spool) -> RowReader:
     reading.format = "parquet"
     try:
         schema = pq.read_schema(file.path)
@@ -244,7 +244,7 @@ def _read_parquet(file: UsageFile, reading: Reading, convention: Convention, spo
         raise unusable("file.parquet", file.name, why=str(error)[:200]) from error
     plan = recognise_schema(schema, file.path, convention, reading)
     reading.format = plan.format
-    rows = Rows(plan, reading, convention.prefix)
+    rows = RowReader(plan, reading, convention.prefix)
     words = [one.header for one in plan.fields if one.name in ("id", "metric", "unit")]
     taken = (*plan.fields, *plan.aside)
     try:
@@ -257,7 +257,7 @@ def _read_parquet(file: UsageFile, reading: Reading, convention: Convention, spo
             lines = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)
             done += batch.num_rows
             reading.rows += batch.num_rows
-            cells = Cells(lines, columns, lambda row, at, of=by_index: str(of[at][row].as_py()))  # type: ignore[misc]
+            cells = FileCells(lines, columns, lambda row, at, of=by_index: str(of[at][row].as_py()))  # type: ignore[misc]
             for table in rows.take(cells):
                 spool.add(table)
     except (pa.ArrowException, OSError, ValueError) as error:

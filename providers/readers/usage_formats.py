@@ -21,7 +21,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from providers.readers.refusals import Reading, unusable
-from providers.readers.text_files import HUGE, Block, fields
+from providers.readers.text_files import HUGE, TextBlock, fields
 from providers.readers.usage_columns import (
     BESIDE,
     BITBRAINS,
@@ -77,7 +77,7 @@ class Convention:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class PlannedColumn:
     """One column that is read: ``index`` from 0, the header as written, and what it means."""
 
     index: int
@@ -87,11 +87,11 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReadingPlan:
     """How one file is read."""
 
     format: str
-    fields: tuple[Field, ...]
+    fields: tuple[PlannedColumn, ...]
     width: int
     separator: str = ","
     header_line: int = 0
@@ -100,7 +100,7 @@ class Plan:
     day_start: int | None = None
     metric: Meaning | None = None
     naive_offset_s: int | None = None
-    aside: tuple[Field, ...] = ()
+    aside: tuple[PlannedColumn, ...] = ()
     """Columns that are not read, in a file that speaks of one machine: one that tells machines apart would melt them."""
 
     @property
@@ -108,7 +108,7 @@ class Plan:
         """Whether a value's line is its time."""
         return self.day_start is not None
 
-    def field(self, name: str) -> Field | None:
+    def field(self, name: str) -> PlannedColumn | None:
         return next((one for one in self.fields if one.name == name), None)
 
 
@@ -120,7 +120,7 @@ def machine_name(path: Path) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def recognise_text(block: Block, path: Path, convention: Convention, reading: Reading) -> Plan:
+def recognise_text(block: TextBlock, path: Path, convention: Convention, reading: Reading) -> ReadingPlan:
     """Plan the reading of a text file from its first block. Raises Invalid naming file, line and column."""
     name = reading.file
     lines = block.data[:HUGE].decode("utf-8", "replace").split("\n")
@@ -143,7 +143,7 @@ def recognise_text(block: Block, path: Path, convention: Convention, reading: Re
     return _as_told(plan, convention, name)
 
 
-def recognise_schema(schema: pa.Schema, path: Path, convention: Convention, reading: Reading) -> Plan:
+def recognise_schema(schema: pa.Schema, path: Path, convention: Convention, reading: Reading) -> ReadingPlan:
     """Plan the reading of a Parquet file from its schema. Raises Invalid naming file and column."""
     plan = _columns(schema.names, path, convention, reading, 1)
     for field in plan.fields:
@@ -165,14 +165,14 @@ def _tells_apart(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_integer(inner))
 
 
-def _as_told(plan: Plan, convention: Convention, name: str) -> Plan:
+def _as_told(plan: ReadingPlan, convention: Convention, name: str) -> ReadingPlan:
     tables = {"bitbrains", "wide", "merged"}
     if convention.format in (None, plan.format) or {convention.format, plan.format} <= tables:
         return plan
     raise unusable("file.format", name, format=convention.format)
 
 
-def _positional(cells: Sequence[str], header: str, path: Path, name: str) -> Plan:
+def _positional(cells: Sequence[str], header: str, path: Path, name: str) -> ReadingPlan:
     """A file of bare numbers: PlanetLab (one a line) or GCD (two a line)."""
     if len(cells) == 1:
         folder = path.parent.name
@@ -182,16 +182,16 @@ def _positional(cells: Sequence[str], header: str, path: Path, name: str) -> Pla
             day = None
         if day is None:
             raise unusable("file.no_day", name)
-        one = (Field(0, "CPU %", "cpu_pct"),)
-        return Plan("planetlab", one, 1, resource=machine_name(path), day_start=_midnight(day))
+        one = (PlannedColumn(0, "CPU %", "cpu_pct"),)
+        return ReadingPlan("planetlab", one, 1, resource=machine_name(path), day_start=_midnight(day))
     if len(cells) == 2:
         found = re.fullmatch(r"vm_(\d+)_([1-9]|10)", machine_name(path))
         if not found:
             raise unusable("file.no_day", name)
-        two = (Field(0, "CPU %", "cpu_pct"), Field(1, "memory %", "mem_pct"))
+        two = (PlannedColumn(0, "CPU %", "cpu_pct"), PlannedColumn(1, "memory %", "mem_pct"))
         start = _midnight(GCD_FIRST_DAY) + (int(found[2]) - 1) * 86400
         separator = "\t" if "\t" in header.strip() else " "
-        return Plan("gcd", two, 2, separator, resource=f"gcd-{found[1]}", day_start=start)
+        return ReadingPlan("gcd", two, 2, separator, resource=f"gcd-{found[1]}", day_start=start)
     raise unusable("file.unknown", name, line=1, header=header[:80])
 
 
@@ -210,14 +210,14 @@ def _header(line: str, convention: Convention) -> tuple[str, list[str], bool]:
     return separator, heads, False
 
 
-def _columns(heads: Sequence[str], path: Path, convention: Convention, reading: Reading, line: int) -> Plan:
+def _columns(heads: Sequence[str], path: Path, convention: Convention, reading: Reading, line: int) -> ReadingPlan:
     """Which format a header belongs to, and which of its columns are read."""
     name = reading.file
-    found: dict[str, Field] = {}
-    twice: list[Field] = []
+    found: dict[str, PlannedColumn] = {}
+    twice: list[PlannedColumn] = []
     for index, head in enumerate(heads):
         if known := meaning(head):
-            field = Field(index, head, known.name, known.factor)
+            field = PlannedColumn(index, head, known.name, known.factor)
             if known.name in found:
                 twice.append(field)
             else:
@@ -271,18 +271,18 @@ def _columns(heads: Sequence[str], path: Path, convention: Convention, reading: 
     if kind == "bitbrains" and (absent := [one for one in BITBRAINS if plain(one) not in map(plain, heads)]):
         reading.note("column.missing", columns=", ".join(absent))
     zone = convention.utc_offset_s if convention.utc_offset_s is not None else 0 if kind == "cloudwatch" else None
-    return Plan(
+    return ReadingPlan(
         kind,
         read,
         len(heads),
         resource=None if "id" in wanted else machine_name(path),
         metric=metric_of,
         naive_offset_s=zone,
-        aside=() if "id" in wanted else tuple(Field(at, heads[at], f"aside{at}") for at in aside),
+        aside=() if "id" in wanted else tuple(PlannedColumn(at, heads[at], f"aside{at}") for at in aside),
     )
 
 
-def _decimal(plan: Plan, sample: Sequence[tuple[int, Sequence[str]]], name: str) -> str:
+def _decimal(plan: ReadingPlan, sample: Sequence[tuple[int, Sequence[str]]], name: str) -> str:
     """The decimal sign of a file's numbers. Raises Invalid where ``1,234`` may mean two things."""
     comma: list[tuple[int, int, str]] = []
     points = 0

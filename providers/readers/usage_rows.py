@@ -25,7 +25,7 @@ from providers.readers.usage_columns import (
     metric,
     says_percent,
 )
-from providers.readers.usage_formats import VALUES_A_DAY, Field, Plan
+from providers.readers.usage_formats import VALUES_A_DAY, PlannedColumn, ReadingPlan
 from providers.readers.usage_spool import repeated
 from providers.readers.usage_values import EARLIEST, EPOCH_UNITS, LATEST, epoch_unit, numbers, times
 
@@ -37,7 +37,7 @@ SPREAD_ROWS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class FileCells:
     """Rows as written: their numbers in the file, a column for each field, and the text of any one cell."""
 
     lines: Array
@@ -45,11 +45,11 @@ class Cells:
     cell: Callable[[int, int], str]
 
 
-class Rows:
+class RowReader:
     """Turns the cells of one file into tables (``resource`` = index into ``ids``), counting in
     ``reading``."""
 
-    def __init__(self, plan: Plan, reading: Reading, prefix: str = "") -> None:
+    def __init__(self, plan: ReadingPlan, reading: Reading, prefix: str = "") -> None:
         self.plan = plan
         self.reading = reading
         self.prefix = prefix
@@ -65,7 +65,7 @@ class Rows:
         self._lines: Array = np.empty(0, np.int64)
         self._cell: Callable[[int, int], str] = lambda _row, _column: ""
 
-    def take(self, cells: Cells) -> Iterator[pa.Table]:
+    def take(self, cells: FileCells) -> Iterator[pa.Table]:
         """Check a block of rows and hand on what can be taken. Long files are handed on by ``finish``
         alone."""
         cells = self._without_totals(cells)
@@ -85,7 +85,9 @@ class Rows:
             assert held is not None  # noqa: S101 - a CloudWatch plan has a value column
             of = self.plan.metric
             self._units(cells, good, [of], np.zeros(n, np.int64))
-            columns = {of.name: self._measure(cells, Field(held.index, held.header, of.name, of.factor), good, "value")}
+            columns = {
+                of.name: self._measure(cells, PlannedColumn(held.index, held.header, of.name, of.factor), good, "value")
+            }
         else:
             columns = {
                 field.name: self._measure(cells, field, good)
@@ -131,11 +133,11 @@ class Rows:
 
     # refusing
 
-    def _refuse_rows(self, good: Array, bad: Array, reason: str, field: Field | None) -> None:
+    def _refuse_rows(self, good: Array, bad: Array, reason: str, field: PlannedColumn | None) -> None:
         self._refuse(good & bad, reason, field, rows=True)
         good &= ~bad
 
-    def _refuse(self, bad: Array, reason: str, field: Field | None, *, rows: bool) -> None:
+    def _refuse(self, bad: Array, reason: str, field: PlannedColumn | None, *, rows: bool) -> None:
         at = np.flatnonzero(bad)
         if not len(at):
             return
@@ -146,7 +148,7 @@ class Rows:
 
     # who, when, how long
 
-    def _times(self, cells: Cells, good: Array) -> Array:
+    def _times(self, cells: FileCells, good: Array) -> Array:
         plan = self.plan
         if plan.day_start is not None:
             if len(cells.lines) and cells.lines[-1] > VALUES_A_DAY:
@@ -183,7 +185,7 @@ class Rows:
             self.reading.note("time.header_unit", said=said, found=found)
         return found
 
-    def _resources(self, cells: Cells, good: Array) -> Array:
+    def _resources(self, cells: FileCells, good: Array) -> Array:
         field = self.plan.field("id")
         if field is None:
             return np.zeros(len(good), np.int32)
@@ -206,7 +208,7 @@ class Rows:
             self.ids.append(self.prefix + name)
         return number
 
-    def _durations(self, cells: Cells, good: Array) -> Array | None:
+    def _durations(self, cells: FileCells, good: Array) -> Array | None:
         field = self.plan.field("dur_s")
         if field is None:
             return None
@@ -215,7 +217,7 @@ class Rows:
         self._refuse_rows(good, bad, "duration.bad", field)
         return np.where(bad, 0, got)
 
-    def _without_totals(self, cells: Cells) -> Cells:
+    def _without_totals(self, cells: FileCells) -> FileCells:
         """The rows but for those that sum others up, which are named."""
         keep = np.ones(len(cells.lines), bool)
         for name in ("id", "time"):
@@ -229,9 +231,9 @@ class Rows:
         self.reading.leave_out(*(int(line) for line in cells.lines[~keep]))
         rows, mask = np.flatnonzero(keep), pa.array(keep)
         columns = {name: column.filter(mask) for name, column in cells.columns.items()}
-        return Cells(cells.lines[keep], columns, lambda row, column: cells.cell(int(rows[row]), column))
+        return FileCells(cells.lines[keep], columns, lambda row, column: cells.cell(int(rows[row]), column))
 
-    def _one_machine(self, cells: Cells, ts: Array, good: Array) -> None:
+    def _one_machine(self, cells: FileCells, ts: Array, good: Array) -> None:
         """Raises Invalid where a column that is not read tells machines apart, in a file that is to be one machine's: words
         that vary and are never left out, or anything that differs beside equal times."""
         order = np.argsort(ts[good], kind="stable")
@@ -249,7 +251,7 @@ class Rows:
             if "" not in seen and (differ or (wordy and len(seen) > 1)):
                 raise unusable("id.unnamed", self.reading.file, column=field.index + 1, header=field.header)
 
-    def _units(self, cells: Cells, good: Array, meanings: Sequence[Meaning | None], of: Array) -> None:
+    def _units(self, cells: FileCells, good: Array, meanings: Sequence[Meaning | None], of: Array) -> None:
         """Refuse rows whose unit, in a column of its own, is not the one that their metric (``meanings[of]``) is read
         in."""
         field = self.plan.field("unit")
@@ -277,7 +279,7 @@ class Rows:
                 if name in ("mem_pct", "disk_pct"):
                     self.reading.note("share.doubtful", header=header)
 
-    def _measure(self, cells: Cells, field: Field, good: Array, column: str | None = None) -> Array:
+    def _measure(self, cells: FileCells, field: PlannedColumn, good: Array, column: str | None = None) -> Array:
         """One quantity in its own unit, NaN where not reported or refused."""
         got = numbers(cells.columns[column or field.name], self.plan.decimal)
         quantity = QUANTITIES[field.name]
@@ -336,7 +338,7 @@ class Rows:
 
     # long files
 
-    def _take_long(self, cells: Cells, good: Array, resource: Array, ts: Array) -> None:
+    def _take_long(self, cells: FileCells, good: Array, resource: Array, ts: Array) -> None:
         field, held = self.plan.field("metric"), self.plan.field("value")
         assert field is not None  # noqa: S101 - a long plan has both
         assert held is not None  # noqa: S101

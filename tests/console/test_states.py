@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from console.words.states import STATES
-from metering.cases.steps import State as CaseState
+from metering.cases.steps import CaseState as CaseState
 from providers.base import ResourceState
 from providers.orders.tables import OrderState
 from quota.requests.tables import RequestState

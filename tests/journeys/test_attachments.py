@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select
 
 from metering import cases
-from metering.cases.steps import State
+from metering.cases.steps import CaseState
 from metering.judging.policy import Verdict
 from quota import attachments
 from quota.attachments import Attachment, StagedFile
@@ -98,7 +98,7 @@ def test_what_is_refused_is_named_and_what_is_good_is_not_lost(town: Journey) ->
         assert why in answer.text
     assert "好.pdf" in answer.text, "it is there already"
     assert TEXT in answer.text
-    assert town.see(case_id).state == State.NOTICED
+    assert town.see(case_id).state == CaseState.NOTICED
     with town.book.reading() as tx:
         (token,) = tx.scalars(select(StagedFile.token)).all()
     assert token in answer.text
@@ -107,7 +107,7 @@ def test_what_is_refused_is_named_and_what_is_good_is_not_lost(town: Journey) ->
     assert token in answer.text
     reply(town, case_id, 302, kept=token)
     assert [one.name for one in all_of(town)] == ["好.pdf"]
-    assert town.see(case_id).state == State.DISPUTED
+    assert town.see(case_id).state == CaseState.DISPUTED
 
 
 def test_too_large_too_many_and_twice_the_same_are_refused(town: Journey) -> None:
@@ -120,7 +120,7 @@ def test_too_large_too_many_and_twice_the_same_are_refused(town: Journey) -> Non
     answer = reply(town, case_id, 422, *((f"{n}.txt", f"{n}".encode()) for n in range(6)))
     assert "一次最多5个文件" in answer.text
     assert all_of(town) == []
-    assert town.see(case_id).state == State.NOTICED
+    assert town.see(case_id).state == CaseState.NOTICED
 
 
 def test_uploads_need_the_token_of_the_page_and_the_right_to_answer(town: Journey) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import event, select
 
 from metering import cases
 from metering.cases import exemptions, recoveries
-from metering.cases.steps import State
+from metering.cases.steps import CaseState
 from metering.judging import findings, policies
 from metering.judging.policy import Verdict
 from providers import orders
@@ -96,7 +96,7 @@ class Journey(City):
         check = visit.send("/notices/new", {"case": chosen, "text": "请按期答复"})
         assert check.status_code == 200
         assert f"将签发 1 封通知,涉及 {len(case_ids)} 个资源" in check.text
-        assert self.see(case_ids[0]).state == State.REVIEWED, "looking at it binds nobody"
+        assert self.see(case_ids[0]).state == CaseState.REVIEWED, "looking at it binds nobody"
         sent = visit.send("/notices/new", {"case": chosen, "text": "请按期答复", "confirmed": "1"})
         assert sent.status_code == 302
         return int(sent.location.rpartition("/")[2])
@@ -155,7 +155,7 @@ def test_an_idle_machine_is_powered_off_recycled_and_deleted_by_two(town: Journe
     assert sheet["I2"].value == "回收"
     town.day(10, 10)
     town.answer(letter, **{f"answer_{case_id}": "agree"})
-    assert town.see(case_id).state == State.CLEARED
+    assert town.see(case_id).state == CaseState.CLEARED
 
     refused = town.visit("supervisor1")
     refused.get(f"/cases/{case_id}/act")
@@ -164,24 +164,24 @@ def test_an_idle_machine_is_powered_off_recycled_and_deleted_by_two(town: Journe
     town.judge({machine: Verdict.IDLE})
     shown = town.do("supervisor1", case_id, "act", sure="y")
     assert "先快照,再关机观察15天" in shown
-    assert town.deliver(case_id) == State.ORDERED
-    assert town.deliver(case_id) == State.WATCHED
+    assert town.deliver(case_id) == CaseState.ORDERED
+    assert town.deliver(case_id) == CaseState.WATCHED
     assert town.machine_of(case_id).state == "stopped"
-    assert town.advance(case_id, days=14) == State.WATCHED
-    assert town.advance(case_id, days=1, hours=1) == State.ORDERED
-    assert town.deliver(case_id) == State.BINNED
+    assert town.advance(case_id, days=14) == CaseState.WATCHED
+    assert town.advance(case_id, days=1, hours=1) == CaseState.ORDERED
+    assert town.deliver(case_id) == CaseState.BINNED
     assert "恢复资源" in town.page("tenant1", f"/cases/{case_id}")
-    assert town.advance(case_id, days=29) == State.BINNED
-    assert town.advance(case_id, days=1, hours=1) == State.CONFIRMING
+    assert town.advance(case_id, days=29) == CaseState.BINNED
+    assert town.advance(case_id, days=1, hours=1) == CaseState.CONFIRMING
     assert "确认删除" in town.page("authority1", "/")
     town.do("supervisor1", case_id, "confirm-deletion", sure="y")
-    assert town.see(case_id).state == State.CONFIRMING
+    assert town.see(case_id).state == CaseState.CONFIRMING
     visit = town.visit("supervisor1")
     twice = visit.send(f"/cases/{case_id}/confirm-deletion", {"generation": town.see(case_id).generation, "sure": "y"})
     assert twice.status_code == 403, "one person is not two"
     shown = town.do("authority1", case_id, "confirm-deletion", sure="y")
     assert "您是最后一位确认人" in shown
-    assert town.deliver(case_id) == State.CLOSED
+    assert town.deliver(case_id) == CaseState.CLOSED
     page = town.page("tenant1", f"/cases/{case_id}/certificate")
     assert "指纹核对一致" in page
     assert "supervisor甲" in page
@@ -199,11 +199,11 @@ def test_a_volume_is_recycled_without_power_off_and_deleted(town: Journey) -> No
     town.answer(letter, **{f"answer_{case_id}": "agree"})
     town.do("supervisor1", case_id, "act", sure="y")
     town.deliver(case_id)
-    assert town.deliver(case_id) == State.BINNED
+    assert town.deliver(case_id) == CaseState.BINNED
     assert town.verbs(case_id) == ["snapshot", "recycle"]
     shown = town.do("tenant1", case_id, "restore", reason="业务仍需该云硬盘")
     assert "计入后悔率" in shown
-    assert town.deliver(case_id) == State.CLOSED
+    assert town.deliver(case_id) == CaseState.CLOSED
     assert town.see(case_id).ending == "returned"
     # Left alone for a month, then another case; this time nobody wants it back.
     visit = town.visit("supervisor1")
@@ -219,10 +219,10 @@ def test_a_volume_is_recycled_without_power_off_and_deleted(town: Journey) -> No
     town.do("supervisor1", case_id, "act", sure="y")
     town.deliver(case_id)
     town.deliver(case_id)
-    assert town.advance(case_id, days=31) == State.CONFIRMING
+    assert town.advance(case_id, days=31) == CaseState.CONFIRMING
     town.do("supervisor2", case_id, "confirm-deletion", sure="y")
     town.do("authority1", case_id, "confirm-deletion", sure="y")
-    assert town.deliver(case_id) == State.CLOSED
+    assert town.deliver(case_id) == CaseState.CLOSED
     assert town.see(case_id).ending == "deleted"
     assert "1 / 2" in town.page("authority1", "/recoveries/").replace("后悔率", ""), "of two acted on one is regretted"
 
@@ -233,22 +233,22 @@ def test_a_shrink_by_silence_is_watched_and_strained_and_rolled_back(town: Journ
     town.told(case_id)
     town.day(9, 29)
     town.day(10, 12, 15)
-    assert town.see(case_id).state == State.NOTICED, "its last day is its own"
+    assert town.see(case_id).state == CaseState.NOTICED, "its last day is its own"
     town.day(10, 13)
-    assert town.see(case_id).state == State.CLEARED, "silence is consent to a shrink"
+    assert town.see(case_id).state == CaseState.CLEARED, "silence is consent to a shrink"
     assert town.see(case_id).notice.escalated_at is not None
     town.judge({machine: Verdict.UNDERUSED})
     shown = town.do("supervisor1", case_id, "act", sure="y")
     assert "4 vCPU · 8 GB 内存" in shown
     town.deliver(case_id)
-    assert town.deliver(case_id) == State.WATCHED
+    assert town.deliver(case_id) == CaseState.WATCHED
     assert town.machine_of(case_id).amounts["vcpu"] == 4
     town.clock.advance(days=3)
     town.judge({machine: Verdict.OVERLOADED}, p95=97.0)
-    assert town.advance(case_id) == State.STRAINED
+    assert town.advance(case_id) == CaseState.STRAINED
     assert "建议恢复原规格" in town.page("tenant1", f"/cases/{case_id}")
     town.do("tenant1", case_id, "roll-back", reason="缩容后卡顿")
-    assert town.deliver(case_id) == State.CLOSED
+    assert town.deliver(case_id) == CaseState.CLOSED
     assert town.see(case_id).ending == "rolled_back"
     assert town.machine_of(case_id).amounts == SHAPE
 
@@ -267,25 +267,29 @@ def test_expansions_take_the_fast_track_or_become_a_request_or_return_by_themsel
     letter = town.told(first, second, third)
     typed = {f"answer_{case_id}": "agree" for case_id in (first, second, third)}
     town.answer(letter, **typed, **{f"until_{third}": "2026-09-30"})
-    assert [town.see(one).state for one in (first, second, third)] == [State.CLEARED, State.CLOSED, State.CLEARED]
+    assert [town.see(one).state for one in (first, second, third)] == [
+        CaseState.CLEARED,
+        CaseState.CLOSED,
+        CaseState.CLEARED,
+    ]
     assert town.see(second).ending == "requested"
     with town.book.reading() as tx:
         request = tx.get_one(Request, town.see(second).request_id)
         assert (request.state, request.department_id, request.created_by) == ("draft", town.department, "tenant1")
     assert f'href="/requests/{request.id}"' in town.page("tenant1", f"/cases/{second}")
     town.do("supervisor1", third, "act", sure="y")
-    assert town.deliver(third) == State.WATCHED
+    assert town.deliver(third) == CaseState.WATCHED
     assert town.machine_of(third).amounts["vcpu"] == 32
     town.do("supervisor1", first, "act", sure="y")
-    assert town.deliver(first) == State.CLOSED
+    assert town.deliver(first) == CaseState.CLOSED
     assert town.see(first).ending == "expanded"
     town.day(9, 30)
-    assert town.see(third).state == State.WATCHED, "its last day is its own, holiday or not"
+    assert town.see(third).state == CaseState.WATCHED, "its last day is its own, holiday or not"
     town.clock.now = datetime(2026, 10, 1, 2, tzinfo=UTC)
     town.judge({lent: Verdict.NORMAL})
     town.day(10, 1)
-    assert town.see(third).state == State.ORDERED
-    assert town.deliver(third) == State.CLOSED
+    assert town.see(third).state == CaseState.ORDERED
+    assert town.deliver(third) == CaseState.CLOSED
     assert town.see(third).ending == "term_over"
     assert town.machine_of(third).amounts["vcpu"] == 16
     with town.book.reading() as tx:
@@ -300,11 +304,11 @@ def test_temporary_growth_stays_where_its_use_is_unknown_and_somebody_is_asked(t
     case_id = town.open_by_hand(machine, Verdict.BUSY, target={VCPU: 32, MEMORY: 64 * 1024})
     town.answer(town.told(case_id), **{f"answer_{case_id}": "agree", f"until_{case_id}": "2026-09-30"})
     town.do("supervisor1", case_id, "act", sure="y")
-    assert town.deliver(case_id) == State.WATCHED
+    assert town.deliver(case_id) == CaseState.WATCHED
     town.clock.now = datetime(2026, 10, 8, 2, tzinfo=UTC)
     town.judge({machine: Verdict.UNKNOWN})  # the collector was down over the holidays
     town.advance()
-    assert town.see(case_id).state == State.STRAINED
+    assert town.see(case_id).state == CaseState.STRAINED
     why = "数据不足(采集覆盖率20%),保持现有规格"
     assert why in town.page("supervisor1", f"/cases/{case_id}")
     assert why in town.page("tenant1", f"/cases/{case_id}")
@@ -318,7 +322,7 @@ def test_temporary_growth_stays_where_its_use_is_unknown_and_somebody_is_asked(t
     town.clock.advance(days=2)
     town.judge({machine: Verdict.NORMAL}, p95=20.0)
     town.do("supervisor1", case_id, "roll-back", reason="监测恢复,用量平稳")
-    assert town.deliver(case_id) == State.CLOSED
+    assert town.deliver(case_id) == CaseState.CLOSED
     assert town.machine_of(case_id).amounts["vcpu"] == 16
 
 
@@ -329,7 +333,7 @@ def test_objections_are_ruled_on_by_somebody_else_and_exemptions_end(town: Journ
     letter = town.told(*ids)
     bad = town.answer(letter, status=422, **{f"answer_{first}": "object", f"answer_{second}": "agree"})
     assert "请写明理由" in bad.text
-    assert [town.see(one).state for one in ids] == [State.NOTICED] * 3, "nothing is half answered"
+    assert [town.see(one).state for one in ids] == [CaseState.NOTICED] * 3, "nothing is half answered"
     assert town.visit("tenant2").get(f"/notices/{letter}/answer").status_code == 404
     assert town.visit("tenant2").get(f"/cases/{first}").status_code == 404
     town.answer(
@@ -347,7 +351,7 @@ def test_objections_are_ruled_on_by_somebody_else_and_exemptions_end(town: Journ
             f"until_{third}": "2026-12-31",
         },
     )
-    assert [town.see(one).state for one in ids] == [State.DISPUTED] * 3
+    assert [town.see(one).state for one in ids] == [CaseState.DISPUTED] * 3
     assert "年审计划" in town.page("supervisor2", f"/cases/{first}/rule")
     visit = town.visit("supervisor1")
     visit.get("/cases/")
@@ -359,7 +363,7 @@ def test_objections_are_ruled_on_by_somebody_else_and_exemptions_end(town: Journ
     town.do("authority1", second, "rule", decision="proceed", reason="近三年均无高峰,异议不成立")
     town.do("authority1", third, "rule", decision="exempt", reason="季节性业务,准予豁免到年底")
     assert [town.see(one).ending for one in ids] == ["upheld", None, "exempted"]
-    assert town.see(second).state == State.CLEARED
+    assert town.see(second).state == CaseState.CLEARED
     assert "2026-12-31" in town.page("tenant1", "/exemptions/")
     # While it holds nothing is opened; when it is over the machine is judged as any other.
     assert town.open({pleaded: Verdict.IDLE}) == []
@@ -380,7 +384,7 @@ def test_a_machine_that_becomes_busy_during_its_notice_is_left_alone(town: Journ
     town.judge({machine: Verdict.BUSY})
     town.day(9, 25)
     one = town.see(case_id)
-    assert (one.state, one.ending) == (State.CLOSED, "recovered")
+    assert (one.state, one.ending) == (CaseState.CLOSED, "recovered")
     assert town.orders(case_id) == []
     assert "已恢复使用" in town.page("tenant1", f"/cases/{case_id}")
 
@@ -395,7 +399,7 @@ def test_silence_never_deletes(town: Journey) -> None:
             town.judge({machine: Verdict.IDLE})
         town.advance()
     one = town.see(case_id)
-    assert (one.state, one.matter) == (State.DISPUTED, "silence")
+    assert (one.state, one.matter) == (CaseState.DISPUTED, "silence")
     assert town.orders(case_id) == []
     assert town.machine_of(case_id).state == "running"
     answer = town.visit("supervisor1")
@@ -413,7 +417,7 @@ def test_a_stale_page_is_refused_and_keeps_what_was_typed(town: Journey) -> None
     answer = visit.send(f"/cases/{case_id}/dismiss", {"generation": stale, "reason": "此案无须办理,数字有误"})
     assert answer.status_code == 409
     assert "此案无须办理" in answer.text
-    assert town.see(case_id).state == State.REVIEWED
+    assert town.see(case_id).state == CaseState.REVIEWED
 
 
 def test_what_was_ordered_waits_for_the_window_that_the_authority_set(town: Journey) -> None:
@@ -547,10 +551,10 @@ def test_where_it_went_is_traced_to_the_ledger_and_linked(town: Journey) -> None
     town.answer(town.told(case_id), **{f"answer_{case_id}": "agree"})
     town.do("supervisor1", case_id, "act", sure="y")
     town.deliver(case_id)
-    assert town.deliver(case_id) == State.WATCHED
+    assert town.deliver(case_id) == CaseState.WATCHED
     town.clock.advance(days=8)
     town.judge({machine: Verdict.NORMAL})
-    assert town.advance(case_id) == State.CLOSED
+    assert town.advance(case_id) == CaseState.CLOSED
     with town.by() as tx:
         entries.grant(tx, town.pool, town.other, {CPU: 5}, key="grant:direct")
     with town.book.reading() as tx:

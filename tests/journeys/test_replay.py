@@ -74,7 +74,7 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path, content: bytes) 
 def classes_by_the_loop(trace: Path, tmp_path: Path) -> dict[str, int]:
     """Class → machines after the loop's judgement by the reference rule, its ledger and its records checked."""
     recorded = Recording(read_usage(trace, Refusals()))
-    clock = rehearsal.Clock(recorded.span[0].astimezone(ZONE).replace(hour=0, minute=0, second=0))
+    clock = rehearsal.RehearsalClock(recorded.span[0].astimezone(ZONE).replace(hour=0, minute=0, second=0))
     book = Book(f"sqlite:///{tmp_path / 'book.db'}", clock=clock)
     upgrade.migrate(book)
     works = Works(book, Lake(tmp_path / "lake"), tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metering.series import Series, flatten
+from metering.series import MachineSeries, flatten
 from metering.simulation.judgement_report import CHOSEN_WITHOUT_RND
 from metering.sizing import backtest, outcomes
 from metering.sizing.rightsizing import PROFILES, Profile
@@ -46,7 +46,7 @@ def rnd(published: Path) -> dict[str, backtest.Result]:
     return backtest.run(load(published / "bitbrains_rnd.parquet"), ("as-is", "oracle", *backtest.NAMES))
 
 
-def steady(levels: list[float], days: int = 40, cores: float = 4.0) -> Series:
+def steady(levels: list[float], days: int = 40, cores: float = 4.0) -> MachineSeries:
     """Machines of constant load (per cent), every slot there."""
     shape = (len(levels), days * DAY)
     cpu = np.repeat(np.round(np.array(levels) * 100).astype(np.uint16)[:, None], shape[1], axis=1)
@@ -249,7 +249,7 @@ class TestNoForesight:
                     cores[:, cut:] = 16.0
                     known[:, cut:] = ~known[:, cut:]
                 shape = (r, d, DAY)
-                days = backtest.Days(
+                days = backtest.MachineDays(
                     np.where(known, load * cores, np.nan).reshape(shape),
                     np.where(known, cores, 0.0).reshape(shape),
                     (known & (np.arange(n) >= n // 2)).reshape(shape),

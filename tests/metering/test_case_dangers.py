@@ -16,7 +16,7 @@ import pytest
 from metering import cases
 from metering.cases import exemptions, protections, suspensions
 from metering.cases.exemptions import Category
-from metering.cases.steps import Answer, Decision, State
+from metering.cases.steps import Answer, CaseState, RulingDecision
 from metering.judging.policy import Verdict
 from providers import orders
 from providers.base import ServiceKind, Verb
@@ -77,14 +77,14 @@ class Scene:
 
     def begin(self) -> None:
         """The supervisor acts, if the case waits for it."""
-        if self.state() == State.CLEARED:
+        if self.state() == CaseState.CLEARED:
             with suppress(Refused):
                 self.city.act(self.case_id)
 
     def confirm(self) -> None:
         self.city.listed()
         for who in (self.city.supervisor, self.city.authority):
-            if self.state() == State.CONFIRMING:
+            if self.state() == CaseState.CONFIRMING:
                 with suppress(Refused), self.city.by(who) as tx:
                     cases.confirm_deletion(tx, cases.case(tx, self.case_id))
 
@@ -131,7 +131,7 @@ def power_off(scene: Scene) -> Callable[[], None]:
 def recycle(scene: Scene) -> Callable[[], None]:
     power_off(scene)()
     scene.turn()
-    assert scene.state() == State.WATCHED
+    assert scene.state() == CaseState.WATCHED
     scene.city.clock.advance(days=15, hours=1)
     return scene.advance
 
@@ -139,10 +139,10 @@ def recycle(scene: Scene) -> Callable[[], None]:
 def delete(scene: Scene) -> Callable[[], None]:
     recycle(scene)()
     scene.turn()
-    assert scene.state() == State.BINNED
+    assert scene.state() == CaseState.BINNED
     scene.city.clock.advance(days=30, hours=1)
     scene.advance()
-    assert scene.state() == State.CONFIRMING
+    assert scene.state() == CaseState.CONFIRMING
     return scene.confirm
 
 
@@ -162,7 +162,7 @@ def recycle_volume(scene: Scene) -> Callable[[], None]:
 def delete_volume(scene: Scene) -> Callable[[], None]:
     recycle_volume(scene)()
     scene.turn()
-    assert scene.state() == State.BINNED
+    assert scene.state() == CaseState.BINNED
     scene.city.clock.advance(days=30, hours=1)
     scene.advance()
     return scene.confirm
@@ -178,7 +178,7 @@ def return_growth(scene: Scene) -> Callable[[], None]:
         cases.reply(tx, cases.case(tx, scene.case_id), Answer.AGREE, until=until)
     scene.begin()
     scene.turn()
-    assert scene.state() == State.WATCHED
+    assert scene.state() == CaseState.WATCHED
     city.clock.advance(days=11)
     scene.judge(Verdict.NORMAL, p95=20.0)
     return scene.advance
@@ -275,7 +275,7 @@ def test_nothing_is_taken_in_the_face_of_a_danger(scene: Scene, act, danger, pla
     before = len(scene.harm())
     if placed:
         due()
-        assert scene.state() == State.ORDERED
+        assert scene.state() == CaseState.ORDERED
         if danger is asked_for:  # then nobody can ask any more
             with pytest.raises(Invalid, match=r"request\.order_open"):
                 danger(scene)
@@ -293,9 +293,9 @@ def test_nothing_is_taken_in_the_face_of_a_danger(scene: Scene, act, danger, pla
     if act is return_growth and expected == before:
         one = scene.city.see(scene.case_id)
         assert one.reason, "a machine that keeps its size says why"
-        assert one.state in (State.STRAINED, State.WATCHED)
+        assert one.state in (CaseState.STRAINED, CaseState.WATCHED)
         if danger in (busy, unknown):
-            assert (one.state, one.due_at is not None) == (State.STRAINED, True), "somebody is asked"
+            assert (one.state, one.due_at is not None) == (CaseState.STRAINED, True), "somebody is asked"
 
 
 @pytest.mark.parametrize("act", [shrink, power_off, recycle_volume], ids=lambda one: one.__name__)
@@ -312,7 +312,7 @@ def test_nothing_is_taken_while_it_is_disputed(scene: Scene, act, answer: Answer
             scene.city.clock.advance(days=days)
             scene.judge()
             scene.advance()
-        assert scene.state() == (State.CLEARED if act is shrink else State.DISPUTED)
+        assert scene.state() == (CaseState.CLEARED if act is shrink else CaseState.DISPUTED)
     until = city.clock.now.date() + timedelta(days=60)
     with city.by(city.tenant) as tx:
         one = cases.case(tx, scene.case_id)
@@ -320,15 +320,15 @@ def test_nothing_is_taken_while_it_is_disputed(scene: Scene, act, answer: Answer
     for _ in range(3):
         scene.judge()
         with suppress(Refused), city.by(city.supervisor) as tx:  # who signed the notice neither rules nor acts on it
-            cases.rule(tx, cases.case(tx, scene.case_id), Decision.PROCEED, REASON)
+            cases.rule(tx, cases.case(tx, scene.case_id), RulingDecision.PROCEED, REASON)
         with suppress(Refused):
             city.act(scene.case_id)
         scene.turn()
         city.clock.advance(days=6)
-    assert scene.state() == State.DISPUTED
+    assert scene.state() == CaseState.DISPUTED
     assert scene.cloud.acted == {}
     with city.by(city.second) as tx:
-        cases.rule(tx, cases.case(tx, scene.case_id), Decision.PROCEED, REASON)
+        cases.rule(tx, cases.case(tx, scene.case_id), RulingDecision.PROCEED, REASON)
     scene.judge()
     scene.begin()
     scene.turn()
@@ -364,7 +364,7 @@ def test_a_shrink_that_could_not_be_called_back_is_undone_for_an_exemption(scene
     assert scene.harm() == [Verb.RESIZE]
     scene.turn()
     one = scene.city.see(scene.case_id)
-    assert (one.state, one.ending) == (State.CLOSED, "exempted")
+    assert (one.state, one.ending) == (CaseState.CLOSED, "exempted")
     with scene.city.book.reading() as tx:
         assert tx.get_one(Resource, scene.machine).amounts["vcpu"] == 16
 
@@ -375,7 +375,7 @@ def test_a_shrink_is_never_below_what_the_latest_judgement_holds_safe(scene: Sce
     scene.city.judge({scene.machine: Verdict.UNDERUSED}, target={VCPU: 12, units.MEMORY: 8 * 1024})
     scene.turn()
     assert scene.harm() == []
-    assert scene.state() == State.CLEARED
+    assert scene.state() == CaseState.CLEARED
     scene.begin()
     scene.turn()
     assert [one.amounts[VCPU] for one in scene.cloud.acted.values() if one.verb is Verb.RESIZE] == [12]
@@ -386,7 +386,7 @@ def test_what_would_be_crowded_in_its_former_shape_is_asked_about(scene: Scene) 
     scene.judge(Verdict.NORMAL, p95=55.0)  # of 32; of 16 it would be 110 %
     due()
     one = scene.city.see(scene.case_id)
-    assert one.state == State.STRAINED
+    assert one.state == CaseState.STRAINED
     assert "110%" in one.reason
     with scene.city.by(scene.city.supervisor) as tx, pytest.raises(Refused):
         cases.roll_back(tx, cases.case(tx, scene.case_id))
@@ -402,7 +402,7 @@ def test_without_a_judgement_since_it_grew_nobody_is_made_smaller(scene: Scene) 
     city.clock.advance(days=20)  # the judgement of the term's end is old by now
     due()
     one = city.see(scene.case_id)
-    assert one.state == State.STRAINED
+    assert one.state == CaseState.STRAINED
     assert "没有评估数据" in one.reason
     with city.by(city.supervisor) as tx:
         cases.keep(tx, cases.case(tx, scene.case_id), "业务稳定增长,长期保留")
@@ -417,7 +417,7 @@ def test_what_was_changed_by_request_meanwhile_is_not_changed_back(scene: Scene)
         resource.amounts = {**resource.amounts, "vcpu": 48}
     due()
     one = scene.city.see(scene.case_id)
-    assert (one.ending, one.state) == ("changed", State.CLOSED)
+    assert (one.ending, one.state) == ("changed", CaseState.CLOSED)
     scene.turn()
     assert scene.harm() == []
 

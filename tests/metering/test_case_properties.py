@@ -30,7 +30,7 @@ from sqlalchemy import func, select
 from metering import cases
 from metering.cases import exemptions, protections, suspensions, windows
 from metering.cases.exemptions import Category
-from metering.cases.steps import RESTING, Answer, Consent, Decision, State
+from metering.cases.steps import RESTING, Answer, CaseState, Consent, RulingDecision
 from metering.judging import findings
 from metering.judging.policy import Verdict
 from metering.judging.procedure import ALIVE, STILL, CaseKind, Procedure
@@ -117,7 +117,7 @@ class Proceedings(RuleBasedStateMachine):
         """Something happens. Drawn from a seed, since drawing each choice by itself favours the first of them."""
         draw = Random(seed)
         which, who, staff = draw.randrange(4), draw.choice(ANYBODY), draw.choice(STAFF)
-        verdict, answer, decision = (draw.choice(list(each)) for each in (VERDICTS, Answer, Decision))
+        verdict, answer, decision = (draw.choice(list(each)) for each in (VERDICTS, Answer, RulingDecision))
         hours, yes = draw.choice([1, 24, 24 * 3, 24 * 8, 24 * 16, 24 * 31]), draw.random() < 0.5
         what, before = draw.choice(DISORDER), draw.randrange(7)
         for _ in range(before if what not in LATE else 12):
@@ -173,7 +173,7 @@ class Proceedings(RuleBasedStateMachine):
             self.go_on_as_usual(which)
         return f"{what} {which} {who} {staff} {verdict} {answer} {decision} {hours} {yes}"
 
-    def until(self, which: int, *states: State | None) -> None:
+    def until(self, which: int, *states: CaseState | None) -> None:
         """Let things go on as usual until the machine's case is in one of ``states`` (None: has ended)."""
         for _ in range(40):
             if self.state(which) in states:
@@ -208,7 +208,7 @@ class Proceedings(RuleBasedStateMachine):
 
     def review_and_issue(self, which: int, who: str) -> None:
         def both(tx, one) -> None:
-            if one.state == State.DETECTED:
+            if one.state == CaseState.DETECTED:
                 cases.review(tx, one)
             cases.issue(tx, [one])
 
@@ -222,14 +222,14 @@ class Proceedings(RuleBasedStateMachine):
             lambda tx, one: cases.reply(tx, one, answer, reason=REASON, category=Category.MIGRATION, until=until),
         )
 
-    def rule_on_it(self, which: int, who: str, decision: Decision) -> None:
+    def rule_on_it(self, which: int, who: str, decision: RulingDecision) -> None:
         until = self.city.clock.now.date() + timedelta(days=40)
         done = self.attempt(
             which,
             who,
             lambda tx, one: cases.rule(tx, one, decision, REASON, category=Category.MIGRATION, until=until),
         )
-        if done and decision is Decision.EXEMPT:
+        if done and decision is RulingDecision.EXEMPT:
             self.note_exemption(self.machines[which])
 
     def act(self, which: int, who: str) -> None:
@@ -259,30 +259,30 @@ class Proceedings(RuleBasedStateMachine):
             verb = one.step if one is not None else None
         if state is None:
             self.judge(which, (Verdict.IDLE, Verdict.UNDERUSED, Verdict.IDLE, Verdict.BUSY)[which], False)
-        elif state in (State.DETECTED, State.REVIEWED):
+        elif state in (CaseState.DETECTED, CaseState.REVIEWED):
             self.review_and_issue(which, "supervisor")
-        elif state == State.NOTICED:
+        elif state == CaseState.NOTICED:
             self.reply(which, "tenant", Answer.AGREE)
-        elif state == State.DISPUTED:
-            self.rule_on_it(which, "second", Decision.PROCEED)
-        elif state == State.CLEARED:
+        elif state == CaseState.DISPUTED:
+            self.rule_on_it(which, "second", RulingDecision.PROCEED)
+        elif state == CaseState.CLEARED:
             self.judge(which, self.verdicts[machine], False)
             self.act(which, "supervisor")
-        elif state == State.ORDERED:
+        elif state == CaseState.ORDERED:
             self.carry()
             self.job()
-        elif state == State.WATCHED and kind == CaseKind.EXPAND:
+        elif state == CaseState.WATCHED and kind == CaseKind.EXPAND:
             self.city.clock.advance(days=11)
             if self.verdicts[machine] is Verdict.BUSY:
                 self.judge(which, Verdict.NORMAL, False)
             self.job()
-        elif state == State.STRAINED and kind == CaseKind.EXPAND:
+        elif state == CaseState.STRAINED and kind == CaseKind.EXPAND:
             self.judge(which, Verdict.NORMAL, False)
             self.have_back(which, "supervisor", cases.roll_back)
-        elif state in (State.WATCHED, State.BINNED):
+        elif state in (CaseState.WATCHED, CaseState.BINNED):
             self.city.clock.advance(days=16 if kind == CaseKind.RECLAIM and verb == Verb.STOP else 31)
             self.job()
-        elif state == State.CONFIRMING:
+        elif state == CaseState.CONFIRMING:
             self.confirm(which, "supervisor")
             self.confirm(which, "authority")
 
@@ -452,7 +452,7 @@ class Proceedings(RuleBasedStateMachine):
             assert one.kind == CaseKind.SHRINK
             assert one.notice.reminded_at is not None
         else:
-            assert last[1] in (Answer.AGREE, Decision.PROCEED)
+            assert last[1] in (Answer.AGREE, RulingDecision.PROCEED)
             assert last[2] != one.notice.issued_by
         if order.verb == Verb.RECYCLE and one.service() is ServiceKind.VM:
             assert order.placed_at - one.effective_at >= timedelta(days=15)
@@ -551,28 +551,28 @@ def machines_of(city: object, copied: Callable[[], str]) -> type[Proceedings]:
 
 def to_the_end(one: Proceedings) -> None:
     for which in range(3):
-        one.until(which, *State)
+        one.until(which, *CaseState)
         one.until(which, None)
 
 
 def had_back(one: Proceedings) -> None:
-    one.until(0, State.BINNED)
+    one.until(0, CaseState.BINNED)
     one.have_back(0, "tenant", cases.restore)
     one.until(0, None)
 
 
 def exempted_while_off(one: Proceedings) -> None:
-    one.until(0, State.WATCHED)
+    one.until(0, CaseState.WATCHED)
     one.exempt_it(0, "second")
     one.until(0, None)
 
 
 def protected_before(one: Proceedings) -> None:
-    one.until(0, State.CLEARED)
+    one.until(0, CaseState.CLEARED)
     one.protect(0, True)
     one.act(0, "supervisor")
     one.job()
-    one.until(1, State.CLEARED)
+    one.until(1, CaseState.CLEARED)
     one.tag(1, True)
     one.act(1, "supervisor")
     one.job()
@@ -580,90 +580,90 @@ def protected_before(one: Proceedings) -> None:
 
 
 def busy_again(one: Proceedings) -> None:
-    one.until(0, State.CLEARED)
+    one.until(0, CaseState.CLEARED)
     one.judge(0, Verdict.BUSY, True)
     one.act(0, "supervisor")
     assert one.state(0) is None
 
 
 def unknown_again(one: Proceedings) -> None:
-    one.until(1, State.CLEARED)
+    one.until(1, CaseState.CLEARED)
     one.judge(1, Verdict.UNKNOWN, False)
     one.act(1, "supervisor")
     assert one.state(1) is None
 
 
 def under_dispute(one: Proceedings) -> None:
-    one.until(0, State.NOTICED)
+    one.until(0, CaseState.NOTICED)
     one.reply(0, "tenant", Answer.OBJECT)
     one.act(0, "supervisor")
-    one.rule_on_it(0, "supervisor", Decision.PROCEED)  # who signed it: refused
+    one.rule_on_it(0, "supervisor", RulingDecision.PROCEED)  # who signed it: refused
     one.act(0, "supervisor")
-    assert one.state(0) == State.DISPUTED
-    one.rule_on_it(0, "second", Decision.UPHOLD)
+    assert one.state(0) == CaseState.DISPUTED
+    one.rule_on_it(0, "second", RulingDecision.UPHOLD)
     assert one.state(0) is None
 
 
 def suspended_and_frozen(one: Proceedings) -> None:
-    one.until(0, State.CLEARED)
+    one.until(0, CaseState.CLEARED)
     one.suspend(True)
     one.judge(0, Verdict.IDLE, False)
     one.act(0, "supervisor")
-    assert one.state(0) == State.CLEARED
+    assert one.state(0) == CaseState.CLEARED
     one.suspend(False)
     one.freeze(True)
-    one.until(0, State.ORDERED)
+    one.until(0, CaseState.ORDERED)
     for _ in range(6):
         one.go_on_as_usual(0)
         one.city.clock.advance(hours=12)
-    assert one.state(0) == State.ORDERED
+    assert one.state(0) == CaseState.ORDERED
     one.freeze(False)
-    one.until(0, State.WATCHED)
+    one.until(0, CaseState.WATCHED)
 
 
 def lent_and_returned(one: Proceedings) -> None:
-    one.until(3, State.WATCHED)
+    one.until(3, CaseState.WATCHED)
     one.until(3, None)
 
 
 def lent_and_given_back_early(one: Proceedings) -> None:
-    one.until(3, State.WATCHED)
+    one.until(3, CaseState.WATCHED)
     one.judge(3, Verdict.BUSY, True)
     one.have_back(3, "supervisor", cases.roll_back)  # refused: it is busy
-    assert one.state(3) == State.WATCHED
+    assert one.state(3) == CaseState.WATCHED
     one.have_back(3, "tenant", cases.roll_back)
     one.until(3, None)
 
 
 def lent_and_kept(one: Proceedings) -> None:
     for verdict in UNSAFE:
-        one.until(3, State.WATCHED)
+        one.until(3, CaseState.WATCHED)
         one.city.clock.advance(days=12)
         one.judge(3, verdict, verdict in (Verdict.BUSY, Verdict.OVERLOADED))
         one.job()
         one.carry()
-        assert one.state(3) == State.STRAINED, verdict
+        assert one.state(3) == CaseState.STRAINED, verdict
         one.have_back(3, "supervisor", cases.roll_back)
-        assert one.state(3) == State.STRAINED, verdict
+        assert one.state(3) == CaseState.STRAINED, verdict
         one.judge(3, Verdict.NORMAL, False)
         one.have_back(3, "supervisor", cases.roll_back)
         one.until(3, None)
 
 
 def lent_and_busy_again_while_the_return_waits(one: Proceedings) -> None:
-    one.until(3, State.WATCHED)
-    one.until(3, State.ORDERED)
+    one.until(3, CaseState.WATCHED)
+    one.until(3, CaseState.ORDERED)
     one.judge(3, Verdict.BUSY, True)
     one.carry()
     one.job()
-    assert one.state(3) == State.STRAINED
+    assert one.state(3) == CaseState.STRAINED
 
 
 def killed_between_the_cloud_and_the_book(one: Proceedings) -> None:
     for which in range(4):
-        one.until(which, State.DETECTED)
+        one.until(which, CaseState.DETECTED)
         while one.state(which) is not None:
-            if one.state(which) == State.ORDERED:
+            if one.state(which) == CaseState.ORDERED:
                 one.carry("dies")
                 one.carry("dies")  # and once more, when it asks what became of it
             one.go_on_as_usual(which)
@@ -673,21 +673,21 @@ def killed_between_the_cloud_and_the_book(one: Proceedings) -> None:
 
 def off_and_not_to_be_seen(one: Proceedings) -> None:
     """The cloud cannot be listed any more: what is off stays off, what is in the bin stays there."""
-    one.until(0, State.WATCHED)
+    one.until(0, CaseState.WATCHED)
     one.blind = True
     for _ in range(4):
         one.go_on_as_usual(0)
-    assert one.state(0) == State.WATCHED
+    assert one.state(0) == CaseState.WATCHED
     one.blind = False
-    one.until(0, State.CONFIRMING)
+    one.until(0, CaseState.CONFIRMING)
     one.blind = True
     one.city.clock.advance(days=3)
     one.confirm(0, "supervisor")
     one.confirm(0, "authority")
-    assert one.state(0) == State.CONFIRMING
+    assert one.state(0) == CaseState.CONFIRMING
     one.blind = False
     one.confirm(0, "authority")
-    assert one.state(0) == State.ORDERED
+    assert one.state(0) == CaseState.ORDERED
     one.blind = True
     one.city.clock.advance(days=3)
     one.carry()
@@ -709,8 +709,8 @@ def killed_between_the_record_and_the_call(one: Proceedings) -> None:
     )
     harmed = 0
     for which, reason in itertools.product((0, 1), reasons):
-        one.until(which, State.CLEARED)
-        one.until(which, State.ORDERED)
+        one.until(which, CaseState.CLEARED)
+        one.until(which, CaseState.ORDERED)
         while one.step(which) not in (Verb.STOP, Verb.RESIZE):
             one.go_on_as_usual(which)
         done = len(one.cloud.acted)

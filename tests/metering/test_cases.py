@@ -17,7 +17,7 @@ from metering import cases
 from metering.cases import certificates, deadlines, exemptions, notices
 from metering.cases.exemptions import Category
 from metering.cases.figures import backoff
-from metering.cases.steps import Act, Answer, Consent, Decision, Ending, Matter, State, orders
+from metering.cases.steps import Answer, CaseAct, CaseState, Consent, Ending, Matter, RulingDecision, orders
 from metering.judging import findings
 from metering.judging.policy import Verdict
 from metering.judging.procedure import CaseKind, Procedure
@@ -49,23 +49,23 @@ SMALL_SHAPE = {VCPU: 32, MEMORY: 65536}
 def test_an_idle_machine_goes_step_by_step_to_a_certificate(city) -> None:
     machine = city.machine()
     case_id = city.cleared(Verdict.IDLE, machine)
-    assert city.act(case_id) == State.ORDERED
-    assert city.deliver(case_id) == State.ORDERED  # the snapshot, then the stop
-    assert city.deliver(case_id) == State.WATCHED
+    assert city.act(case_id) == CaseState.ORDERED
+    assert city.deliver(case_id) == CaseState.ORDERED  # the snapshot, then the stop
+    assert city.deliver(case_id) == CaseState.WATCHED
     assert city.balance(Holder.USED) == 16  # what is off is still the department's
-    assert city.advance(case_id, days=14, hours=23) == State.WATCHED
-    assert city.advance(case_id, hours=2) == State.ORDERED
-    assert city.deliver(case_id) == State.BINNED
-    assert city.advance(case_id, days=29, hours=23) == State.BINNED
-    assert city.advance(case_id, hours=2) == State.CONFIRMING
+    assert city.advance(case_id, days=14, hours=23) == CaseState.WATCHED
+    assert city.advance(case_id, hours=2) == CaseState.ORDERED
+    assert city.deliver(case_id) == CaseState.BINNED
+    assert city.advance(case_id, days=29, hours=23) == CaseState.BINNED
+    assert city.advance(case_id, hours=2) == CaseState.CONFIRMING
     with city.by(city.supervisor) as tx:
         one = cases.case(tx, case_id)
         cases.confirm_deletion(tx, one, generation=one.generation)
-        assert one.state == State.CONFIRMING
+        assert one.state == CaseState.CONFIRMING
     with city.by(city.authority) as tx:
         cases.confirm_deletion(tx, cases.case(tx, case_id))
     assert city.balance(Holder.USED) == 16  # confirmed is not yet deleted
-    assert city.deliver(case_id) == State.CLOSED
+    assert city.deliver(case_id) == CaseState.CLOSED
 
     assert city.verbs(case_id) == ["snapshot", "stop", "recycle", "delete"]
     assert (city.balance(Holder.USED), city.balance(Holder.GRANTED), city.balance(Holder.FREE)) == (0, 0, 2000)
@@ -105,13 +105,13 @@ def test_a_shrink_is_watched_and_then_goes_to_the_city(city) -> None:
     machine = city.machine()
     case_id = city.cleared(Verdict.UNDERUSED, machine)
     city.act(case_id)
-    assert city.deliver(case_id) == State.ORDERED
-    assert city.deliver(case_id) == State.WATCHED
+    assert city.deliver(case_id) == CaseState.ORDERED
+    assert city.deliver(case_id) == CaseState.WATCHED
     # Smaller at once, but what it gave up is kept for the department while it is watched.
     assert (city.balance(Holder.USED), city.balance(Holder.HELD), city.balance(Holder.GRANTED)) == (4, 12, 0)
-    assert city.advance(case_id, days=7) == State.WATCHED  # no data of these days yet: not judged by silence
+    assert city.advance(case_id, days=7) == CaseState.WATCHED  # no data of these days yet: not judged by silence
     city.judge({machine: Verdict.NORMAL}, p95=40)
-    assert city.advance(case_id) == State.CLOSED
+    assert city.advance(case_id) == CaseState.CLOSED
     one = city.see(case_id)
     assert (one.ending, one.freed) == (Ending.SHRUNK, {"vcpu": 12, "memory": 24 * 1024})
     assert (city.balance(Holder.USED), city.balance(Holder.HELD), city.balance(Holder.GRANTED)) == (4, 0, 0)
@@ -130,14 +130,14 @@ def test_a_strained_machine_is_proposed_for_rollback_and_has_its_shape_again(cit
     city.deliver(case_id)
     city.clock.advance(days=4)
     city.judge({machine: Verdict.NORMAL}, p95=95)  # its 7-day window still holds days in the old shape
-    assert city.advance(case_id) == State.WATCHED
+    assert city.advance(case_id) == CaseState.WATCHED
     city.clock.advance(days=4)
     city.judge({machine: Verdict.NORMAL}, p95=80.5)
-    assert city.advance(case_id) == State.STRAINED
-    assert Act.ROLL_BACK in cases.acts(city.see(case_id), city.tenant)
+    assert city.advance(case_id) == CaseState.STRAINED
+    assert CaseAct.ROLL_BACK in cases.acts(city.see(case_id), city.tenant)
     with city.by(city.supervisor) as tx:
         cases.roll_back(tx, cases.case(tx, case_id))
-    assert city.deliver(case_id) == State.CLOSED
+    assert city.deliver(case_id) == CaseState.CLOSED
     one = city.see(case_id)
     assert (one.ending, one.resource.amounts, one.freed) == (
         Ending.ROLLED_BACK,
@@ -155,8 +155,8 @@ def test_a_watch_without_data_lasts_twice_as_long_and_no_longer(city) -> None:
     city.act(case_id)
     city.deliver(case_id)
     city.deliver(case_id)
-    assert city.advance(case_id, days=13) == State.WATCHED
-    assert city.advance(case_id, days=1, minutes=1) == State.CLOSED
+    assert city.advance(case_id, days=13) == CaseState.WATCHED
+    assert city.advance(case_id, days=1, minutes=1) == CaseState.CLOSED
     assert "没有足够的监测数据" in city.see(case_id).reason
 
 
@@ -165,10 +165,10 @@ def test_a_small_expansion_takes_the_fast_track(city) -> None:
     with city.by() as tx:
         entries.grant(tx, city.pool, city.department, {entries.Commodity.parse("vcpu:x86_64"): 10}, key="spare")
     case_id = city.cleared(Verdict.BUSY, machine, target={VCPU: 20})
-    assert city.see(case_id).state == State.CLEARED
+    assert city.see(case_id).state == CaseState.CLEARED
     city.act(case_id)
     assert (city.balance(Holder.USED), city.balance(Holder.GRANTED)) == (20, 6)
-    assert city.deliver(case_id) == State.CLOSED
+    assert city.deliver(case_id) == CaseState.CLOSED
     one = city.see(case_id)
     assert (one.ending, one.freed, one.resource.booked["vcpu"]) == (Ending.EXPANDED, {"vcpu": 4}, 20)
     assert city.verbs(case_id) == ["resize"]
@@ -183,7 +183,7 @@ def test_a_larger_expansion_becomes_a_draft_in_the_departments_name(city, target
             entries.grant(tx, city.pool, city.department, {entries.Commodity.parse("vcpu:x86_64"): 64}, key="spare")
     case_id = city.cleared(Verdict.OVERLOADED, machine, target={VCPU: target})
     one = city.see(case_id)
-    assert (one.state, one.ending) == (State.CLOSED, Ending.REQUESTED)
+    assert (one.state, one.ending) == (CaseState.CLOSED, Ending.REQUESTED)
     with city.book.reading(city.tenant) as tx:
         request = tx.get_one(Request, one.request_id)
         assert (request.state, request.department_id, request.resource_id) == ("draft", city.department, machine)
@@ -197,22 +197,22 @@ def test_an_address_and_a_volume_need_no_power_off(city) -> None:
     for machine, verbs in ((volume, ["snapshot", "recycle"]), (address, ["recycle"])):
         case_id = city.cleared(Verdict.UNATTACHED, machine)
         city.act(case_id)
-        while city.deliver(case_id) == State.ORDERED:
+        while city.deliver(case_id) == CaseState.ORDERED:
             pass
-        assert (city.see(case_id).state, city.verbs(case_id)) == (State.BINNED, verbs)
+        assert (city.see(case_id).state, city.verbs(case_id)) == (CaseState.BINNED, verbs)
 
 
 def test_what_was_off_already_is_watched_all_the_same_and_not_started_on_return(city) -> None:
     machine = city.machine(state=ResourceState.STOPPED)
     case_id = city.cleared(Verdict.STOPPED, machine)
     city.act(case_id)
-    assert city.deliver(case_id) == State.WATCHED
+    assert city.deliver(case_id) == CaseState.WATCHED
     assert city.verbs(case_id) == ["snapshot"]
-    assert city.advance(case_id, days=15) == State.ORDERED
-    assert city.deliver(case_id) == State.BINNED
+    assert city.advance(case_id, days=15) == CaseState.ORDERED
+    assert city.deliver(case_id) == CaseState.BINNED
     with city.by(city.tenant) as tx:
         cases.restore(tx, cases.case(tx, case_id), "需要恢复数据")
-    assert city.deliver(case_id) == State.CLOSED
+    assert city.deliver(case_id) == CaseState.CLOSED
     assert city.verbs(case_id) == ["snapshot", "recycle", "restore"]
     assert city.see(case_id).resource.state == ResourceState.STOPPED
 
@@ -222,17 +222,17 @@ def test_what_was_off_already_is_watched_all_the_same_and_not_started_on_return(
 
 def test_silence_is_consent_to_a_shrink_after_one_reminder(city) -> None:
     case_id = city.noticed(Verdict.UNDERUSED)  # Monday 1 June 2026
-    assert city.advance(case_id, days=4) == State.NOTICED
+    assert city.advance(case_id, days=4) == CaseState.NOTICED
     assert city.see(case_id).notice.reminded_at is None
-    assert city.advance(case_id, days=3) == State.NOTICED  # Monday: the fifth working day
+    assert city.advance(case_id, days=3) == CaseState.NOTICED  # Monday: the fifth working day
     reminded = city.see(case_id).notice.reminded_at
     assert reminded == city.clock.now
-    assert city.advance(case_id, days=1) == State.NOTICED
+    assert city.advance(case_id, days=1) == CaseState.NOTICED
     assert city.see(case_id).notice.reminded_at == reminded
     # The tenth working day is Monday 15 June; its end is the end.
     city.clock.now = datetime(2026, 6, 15, 23, 59, tzinfo=ZONE)
-    assert city.advance(case_id) == State.NOTICED
-    assert city.advance(case_id, minutes=1) == State.CLEARED
+    assert city.advance(case_id) == CaseState.NOTICED
+    assert city.advance(case_id, minutes=1) == CaseState.CLEARED
     one = city.see(case_id)
     assert (one.consent, one.notice.escalated_at is not None) == (Consent.SILENCE, True)
 
@@ -240,26 +240,26 @@ def test_silence_is_consent_to_a_shrink_after_one_reminder(city) -> None:
 def test_silence_never_powers_off_somebody_else_must_rule(city) -> None:
     case_id = city.noticed(Verdict.IDLE)
     city.advance(days=8)
-    assert city.advance(case_id, days=10) == State.DISPUTED
+    assert city.advance(case_id, days=10) == CaseState.DISPUTED
     assert city.see(case_id).matter == Matter.SILENCE
-    assert city.advance(case_id, days=300) == State.DISPUTED
+    assert city.advance(case_id, days=300) == CaseState.DISPUTED
     with pytest.raises(NotAllowed) as refusal, city.by(city.supervisor) as tx:
-        cases.rule(tx, cases.case(tx, case_id), Decision.PROCEED, "使用单位逾期未答复,按程序执行")
+        cases.rule(tx, cases.case(tx, case_id), RulingDecision.PROCEED, "使用单位逾期未答复,按程序执行")
     assert refusal.value.code == "case.same_person"
     with city.by(city.second) as tx:
-        cases.rule(tx, cases.case(tx, case_id), Decision.PROCEED, "使用单位逾期未答复,按程序执行")
+        cases.rule(tx, cases.case(tx, case_id), RulingDecision.PROCEED, "使用单位逾期未答复,按程序执行")
     assert city.see(case_id).consent == Consent.RULING
     assert city.orders(case_id) == []
 
 
 def test_who_was_reminded_late_has_its_time_from_then_on(city) -> None:
     case_id = city.noticed(Verdict.UNDERUSED)
-    assert city.advance(case_id, days=60) == State.NOTICED  # no job ran for two months: the reminder comes first
+    assert city.advance(case_id, days=60) == CaseState.NOTICED  # no job ran for two months: the reminder comes first
     one = city.see(case_id)
     assert one.notice.reminded_at == city.clock.now
-    assert city.advance(case_id) == State.NOTICED
+    assert city.advance(case_id) == CaseState.NOTICED
     assert city.see(case_id).due_at > city.clock.now + timedelta(days=4)
-    assert city.advance(case_id, days=8) == State.CLEARED
+    assert city.advance(case_id, days=8) == CaseState.CLEARED
 
 
 def test_the_clock_stands_still_over_the_national_holiday_and_counts_the_worked_saturday(city) -> None:
@@ -283,18 +283,18 @@ def test_the_calendar_published_later_moves_the_deadline(city) -> None:
 def test_nobody_answers_an_expansion_and_nothing_happens(city) -> None:
     case_id = city.noticed(Verdict.BUSY, target={VCPU: 20})
     city.advance(days=8)
-    assert city.advance(case_id, days=10) == State.CLOSED
+    assert city.advance(case_id, days=10) == CaseState.CLOSED
     assert city.see(case_id).ending == Ending.LAPSED
 
 
 def test_after_silence_the_department_is_still_heard_until_something_is_done(city) -> None:
     case_id = city.noticed(Verdict.UNDERUSED)
     city.advance(days=8)
-    assert city.advance(case_id, days=10) == State.CLEARED
+    assert city.advance(case_id, days=10) == CaseState.CLEARED
     with city.by(city.tenant) as tx:
         cases.reply(tx, cases.case(tx, case_id), Answer.OBJECT, reason=REASON)
     one = city.see(case_id)
-    assert (one.state, one.matter, one.consent) == (State.DISPUTED, Matter.OBJECTION, None)
+    assert (one.state, one.matter, one.consent) == (CaseState.DISPUTED, Matter.OBJECTION, None)
     with pytest.raises(WrongState), city.by(city.supervisor) as tx:
         cases.act(tx, cases.case(tx, case_id))
 
@@ -317,12 +317,12 @@ def test_an_objection_needs_a_reason_and_another_person(city) -> None:
             files=[attachments.stage(tx, "月报.txt", "峰值 91%".encode())],
         )
     one = city.see(case_id)
-    assert (one.state, one.replies[0].attachments, one.replies[0].by) == (State.DISPUTED, ["1"], "qian")
+    assert (one.state, one.replies[0].attachments, one.replies[0].by) == (CaseState.DISPUTED, ["1"], "qian")
     with city.book.reading() as tx:
         assert case_id not in [each.id for each in cases.queue(tx, city.supervisor)]
         assert [each.id for each in cases.queue(tx, city.second)] == [case_id]
     with city.by(city.authority) as tx:
-        cases.rule(tx, cases.case(tx, case_id), Decision.UPHOLD, "月末业务属实,异议成立,撤销本案")
+        cases.rule(tx, cases.case(tx, case_id), RulingDecision.UPHOLD, "月末业务属实,异议成立,撤销本案")
     one = city.see(case_id)
     assert (one.ending, one.setbacks, one.rulings[0].by) == (Ending.UPHELD, 1, "zhao")
 
@@ -335,7 +335,7 @@ def test_an_exemption_is_granted_on_the_terms_asked_for_and_ends(city) -> None:
         one = cases.case(tx, case_id)
         cases.reply(tx, one, Answer.EXEMPT, reason=REASON, category=Category.DISASTER_RECOVERY, until=until)
     with city.by(city.second) as tx:
-        cases.rule(tx, cases.case(tx, case_id), Decision.EXEMPT, "灾备属实,准予豁免到期再议")
+        cases.rule(tx, cases.case(tx, case_id), RulingDecision.EXEMPT, "灾备属实,准予豁免到期再议")
     assert city.see(case_id).ending == Ending.EXEMPTED
     with city.book.reading() as tx:
         held = exemptions.holding(tx, machine)
@@ -376,7 +376,7 @@ def test_an_exemption_has_terms(city, terms: dict, code: str) -> None:
             reason=terms.get("reason", REASON),
         )
     assert refusal.value.code == code
-    assert city.see(case_id).state == State.NOTICED
+    assert city.see(case_id).state == CaseState.NOTICED
 
 
 def test_an_exemption_granted_during_the_watch_starts_the_machine_again(city) -> None:
@@ -394,8 +394,8 @@ def test_an_exemption_granted_during_the_watch_starts_the_machine_again(city) ->
             city.clock.now.date() + timedelta(days=30),
             Procedure(),
         )
-    assert city.advance(case_id) == State.ORDERED
-    assert city.deliver(case_id) == State.CLOSED
+    assert city.advance(case_id) == CaseState.ORDERED
+    assert city.deliver(case_id) == CaseState.CLOSED
     one = city.see(case_id)
     assert (one.ending, one.resource.state, one.regretted_at) == (Ending.EXEMPTED, ResourceState.RUNNING, None)
 
@@ -409,7 +409,7 @@ def test_nothing_is_done_without_a_fresh_judgement(city) -> None:
     with pytest.raises(WrongState) as refusal:
         city.act(case_id)
     assert refusal.value.code == "case.stale_finding"
-    assert city.see(case_id).state == State.CLEARED
+    assert city.see(case_id).state == CaseState.CLEARED
 
 
 @pytest.mark.parametrize(
@@ -427,7 +427,7 @@ def test_a_machine_no_longer_idle_or_no_longer_known_is_left_alone(city, verdict
     case_id = city.cleared(Verdict.IDLE, machine)
     city.clock.advance(hours=1)
     city.judge({machine: verdict})
-    assert city.act(case_id) == State.CLOSED
+    assert city.act(case_id) == CaseState.CLOSED
     one = city.see(case_id)
     assert (one.ending, city.orders(case_id), one.quiet_until) == (ending, [], None)
 
@@ -437,10 +437,10 @@ def test_a_machine_that_becomes_busy_during_its_notice_is_left_alone_by_itself(c
     case_id = city.noticed(Verdict.IDLE, machine)
     city.clock.advance(days=1)
     city.judge({machine: Verdict.UNKNOWN})
-    assert city.advance(case_id) == State.NOTICED  # a gap is no proof of life
+    assert city.advance(case_id) == CaseState.NOTICED  # a gap is no proof of life
     city.clock.advance(days=1)
     city.judge({machine: Verdict.OVERLOADED})
-    assert city.advance(case_id) == State.CLOSED
+    assert city.advance(case_id) == CaseState.CLOSED
     assert city.see(case_id).ending == Ending.RECOVERED
 
 
@@ -450,7 +450,7 @@ def test_a_machine_that_wakes_while_it_is_snapshotted_is_not_stopped(city) -> No
     city.act(case_id)
     city.clock.advance(hours=1)
     city.judge({machine: Verdict.BUSY})
-    assert city.deliver(case_id) == State.CLOSED
+    assert city.deliver(case_id) == CaseState.CLOSED
     assert (city.see(case_id).ending, city.verbs(case_id)) == (Ending.RECOVERED, ["snapshot"])
 
 
@@ -461,7 +461,7 @@ def test_an_order_that_was_not_sent_is_called_back(city) -> None:
     city.deliver(case_id)  # the stop is placed now
     with city.by(city.supervisor) as tx:
         tx.get_one(Resource, machine).protected = True
-    assert city.advance(case_id) == State.CLOSED
+    assert city.advance(case_id) == CaseState.CLOSED
     assert city.see(case_id).ending == Ending.PROTECTED
     assert [one.state for one in city.orders(case_id)] == ["delivered", "cancelled"]
 
@@ -470,22 +470,22 @@ def test_what_no_fresh_listing_shows_to_be_off_is_neither_recycled_nor_deleted(c
     case_id = city.cleared()
     city.act(case_id)
     city.deliver(case_id)
-    assert city.deliver(case_id) == State.WATCHED
+    assert city.deliver(case_id) == CaseState.WATCHED
     with monkeypatch.context() as blind:
         blind.setattr(city, "listed", lambda: None)  # the cloud cannot be read
-        assert city.advance(case_id, days=16) == State.WATCHED
+        assert city.advance(case_id, days=16) == CaseState.WATCHED
     one = city.see(case_id)
     assert "48小时内没有资源池清单" in one.reason
     with city.by() as tx:  # read again, but the machine is not what it was left as
         tx.get_one(Resource, one.resource_id).state = ResourceState.RECYCLED.value
-    assert city.advance(case_id) == State.WATCHED
+    assert city.advance(case_id) == CaseState.WATCHED
     assert "清单所见与案件不符" in city.see(case_id).reason
     with city.by() as tx:
         tx.get_one(Resource, one.resource_id).state = ResourceState.STOPPED.value
-    assert city.advance(case_id) == State.ORDERED
+    assert city.advance(case_id) == CaseState.ORDERED
     assert city.see(case_id).reason == ""
-    assert city.deliver(case_id) == State.BINNED
-    assert city.advance(case_id, days=31) == State.CONFIRMING
+    assert city.deliver(case_id) == CaseState.BINNED
+    assert city.advance(case_id, days=31) == CaseState.CONFIRMING
     with city.by(city.supervisor) as tx:
         cases.confirm_deletion(tx, cases.case(tx, case_id))
     city.clock.advance(days=3)
@@ -496,7 +496,7 @@ def test_what_no_fresh_listing_shows_to_be_off_is_neither_recycled_nor_deleted(c
         observation.observe(tx, pool, Inventory(tx.now, [], complete=True))
     assert city.see(case_id).resource.gone_at is not None
     with city.by(city.authority) as tx:
-        assert cases.confirm_deletion(tx, cases.case(tx, case_id)).state == State.ORDERED
+        assert cases.confirm_deletion(tx, cases.case(tx, case_id)).state == CaseState.ORDERED
     city.clock.advance(days=3)
     cloud = Cloud()
     delivery.carry_all(city.book, city.pool, cloud, cases.last_look)
@@ -511,7 +511,7 @@ def test_somebody_started_it_during_the_watch_so_it_stays(city) -> None:
     city.deliver(case_id)
     with city.by() as tx:
         tx.get_one(Resource, machine).state = ResourceState.RUNNING.value
-    assert city.advance(case_id, days=20) == State.ORDERED
+    assert city.advance(case_id, days=20) == CaseState.ORDERED
     assert city.orders(case_id)[-1].verb == Verb.START
     city.deliver(case_id)
     one = city.see(case_id)
@@ -527,10 +527,10 @@ def test_a_machine_that_was_off_already_and_is_started_is_no_regret(city) -> Non
     case_id = city.cleared(Verdict.STOPPED, machine)
     city.act(case_id)
     city.deliver(case_id)
-    assert city.see(case_id).state == State.WATCHED
+    assert city.see(case_id).state == CaseState.WATCHED
     with city.by() as tx:
         tx.get_one(Resource, machine).state = ResourceState.RUNNING.value
-    assert city.advance(case_id) == State.CLOSED
+    assert city.advance(case_id) == CaseState.CLOSED
     one = city.see(case_id)
     assert (one.ending, one.regretted_at, one.quiet_until) == (Ending.RECOVERED, None, None)
 
@@ -567,7 +567,7 @@ def test_a_department_has_its_machine_back_from_the_watch(city) -> None:
         cases.restore(tx, cases.case(tx, case_id), "月末结算需要")
     order = city.orders(case_id)[-1]
     assert (order.verb, order.emergency) == (Verb.START, True)
-    assert city.deliver(case_id) == State.CLOSED
+    assert city.deliver(case_id) == CaseState.CLOSED
     one = city.see(case_id)
     assert (one.ending, one.reason, one.resource.state) == (Ending.RETURNED, "月末结算需要", ResourceState.RUNNING)
     assert one.regretted_at is not None
@@ -581,15 +581,15 @@ def test_a_department_has_its_machine_back_from_the_bin_even_while_deletion_is_c
     city.deliver(case_id)
     city.advance(days=15)
     city.deliver(case_id)
-    assert city.advance(case_id, days=30) == State.CONFIRMING
+    assert city.advance(case_id, days=30) == CaseState.CONFIRMING
     with city.by(city.supervisor) as tx:
         cases.confirm_deletion(tx, cases.case(tx, case_id))
     with city.by(city.tenant) as tx:
         cases.restore(tx, cases.case(tx, case_id))
     with pytest.raises(WrongState), city.by(city.authority) as tx:
         cases.confirm_deletion(tx, cases.case(tx, case_id))
-    assert city.deliver(case_id) == State.ORDERED  # restored, switched off; started next
-    assert city.deliver(case_id) == State.CLOSED
+    assert city.deliver(case_id) == CaseState.ORDERED  # restored, switched off; started next
+    assert city.deliver(case_id) == CaseState.CLOSED
     assert city.verbs(case_id) == ["snapshot", "stop", "recycle", "restore", "start"]
     assert city.see(case_id).resource.state == ResourceState.RUNNING
 
@@ -620,7 +620,7 @@ def test_a_cancelled_order_goes_back_to_who_decides_and_the_third_ends_it(city) 
             order = cases.current_order(tx, cases.case(tx, case_id))
             assert order is not None
             delivery.cancel(tx, order.id, order.generation, "云平台暂时不能执行")
-        assert city.advance(case_id) == (State.CLEARED if left else State.CLOSED)
+        assert city.advance(case_id) == (CaseState.CLEARED if left else CaseState.CLOSED)
     one = city.see(case_id)
     assert (one.ending, one.setbacks) == (Ending.FAILED, 1)
     assert len({order.key for order in city.orders(case_id)}) == 3
@@ -637,8 +637,8 @@ def test_a_failed_order_of_a_return_is_ordered_again(city) -> None:
         order = cases.current_order(tx, cases.case(tx, case_id))
         assert order is not None
         delivery.cancel(tx, order.id, order.generation, "云平台暂时不能执行")
-    assert city.advance(case_id) == State.ORDERED
-    assert city.deliver(case_id) == State.CLOSED
+    assert city.advance(case_id) == CaseState.ORDERED
+    assert city.deliver(case_id) == CaseState.CLOSED
     assert city.see(case_id).ending == Ending.RETURNED
 
 
@@ -657,11 +657,11 @@ def test_a_deletion_that_failed_is_confirmed_anew(city) -> None:
         order = cases.current_order(tx, cases.case(tx, case_id))
         assert order is not None
         delivery.cancel(tx, order.id, order.generation, "云平台暂时不能执行")
-    assert city.advance(case_id) == State.CONFIRMING
+    assert city.advance(case_id) == CaseState.CONFIRMING
     for actor in (city.second, city.authority):
         with city.by(actor) as tx:
             cases.confirm_deletion(tx, cases.case(tx, case_id))
-    assert city.deliver(case_id) == State.CLOSED
+    assert city.deliver(case_id) == CaseState.CLOSED
     with city.book.reading() as tx:
         paper = certificates.of_case(tx, cases.case(tx, case_id))
         assert paper is not None
@@ -777,8 +777,8 @@ def test_one_letter_holds_all_cases_of_a_department(city) -> None:
 @pytest.mark.parametrize(
     ("who", "allowed"),
     [
-        ("supervisor", {Act.REVIEW, Act.DISMISS, Act.WITHDRAW}),
-        ("authority", {Act.WITHDRAW}),
+        ("supervisor", {CaseAct.REVIEW, CaseAct.DISMISS, CaseAct.WITHDRAW}),
+        ("authority", {CaseAct.WITHDRAW}),
         ("tenant", set()),
         ("provider", set()),
     ],
@@ -788,7 +788,7 @@ def test_a_role_may_what_its_role_is(city, who: str, allowed: set) -> None:
     actor = getattr(city, who)
     assert set(cases.acts(city.see(case_id), actor)) == allowed
     one = city.see(case_id)
-    if Act.REVIEW not in allowed:
+    if CaseAct.REVIEW not in allowed:
         with pytest.raises(NotAllowed), city.by(actor) as tx:
             cases.review(tx, tx.get_one(cases.Case, one.id))
 
@@ -853,10 +853,14 @@ def test_each_case_moves_for_itself_and_one_that_fails_holds_up_no_other(city, m
     with monkeypatch.context() as patched:
         patched.setattr(deadlines, "_hearing", hearing)
         done = cases.advance_all(city.book)
-    assert while_it_ran == [State.CLEARED], "the case before it was committed, and nobody waits for its lock"
+    assert while_it_ran == [CaseState.CLEARED], "the case before it was committed, and nobody waits for its lock"
     assert (done.consented, done.moved) == ([first, last], [first, last])
     assert {case: repr(fault) for case, fault in done.failed.items()} == {broken: "RuntimeError('a fault of ours')"}
-    assert [city.see(one).state for one in (first, broken, last)] == [State.CLEARED, State.NOTICED, State.CLEARED]
+    assert [city.see(one).state for one in (first, broken, last)] == [
+        CaseState.CLEARED,
+        CaseState.NOTICED,
+        CaseState.CLEARED,
+    ]
 
     again = cases.advance_all(city.book)
     assert (again.consented, again.failed) == ([broken], {})
@@ -940,7 +944,7 @@ def test_a_sigkill_anywhere_between_cloud_and_ledger_acts_once(city, tmp_path, b
         ("snapshot", "delivered"),
         ("resize", "delivered"),
     ]
-    assert city.see(case_id).state == State.WATCHED
+    assert city.see(case_id).state == CaseState.WATCHED
     assert (city.balance(Holder.USED), city.balance(Holder.HELD)) == (2, before - 2)
     with city.book.reading() as tx:
         moved = tx.scalars(entries.select(entries.Transfer).where(entries.Transfer.subject == f"case:{case_id}"))
@@ -960,7 +964,7 @@ def test_an_expansion_beyond_the_quota_is_refused_and_nothing_is_ordered(city) -
         entries.use(tx, city.pool, city.department, {entries.Commodity.parse("vcpu:x86_64"): 4}, key="gone")
     with pytest.raises(OverCapacity):
         city.act(case_id)
-    assert (city.see(case_id).state, city.orders(case_id)) == (State.CLEARED, [])
+    assert (city.see(case_id).state, city.orders(case_id)) == (CaseState.CLEARED, [])
 
 
 def test_certificates_replies_and_rulings_cannot_be_rewritten(city) -> None:
@@ -987,7 +991,7 @@ def test_a_certificate_changed_below_its_guard_is_named(city, change) -> None:
     city.deliver(case_id)
     city.advance(case_id, days=7)
     city.judge({machine: Verdict.NORMAL}, p95=40)
-    assert city.advance(case_id) == State.CLOSED
+    assert city.advance(case_id) == CaseState.CLOSED
     with city.book.reading() as tx:
         paper = certificates.of_case(tx, cases.case(tx, case_id))
         assert paper is not None

@@ -10,8 +10,8 @@ import pytest
 from metering import cases
 from metering.cases import protections, suspensions, windows
 from metering.cases.exemptions import Category
-from metering.cases.steps import Act, Answer, State
-from metering.cases.windows import Span, next_open
+from metering.cases.steps import Answer, CaseAct, CaseState
+from metering.cases.windows import WeeklyHours, next_open
 from metering.judging import findings, policies
 from metering.judging.policy import Verdict
 from metering.judging.procedure import Procedure
@@ -31,7 +31,7 @@ from tests.city import City
 from tests.city.cases import SHAPE
 from tests.metering.conftest import CPU, judged_city
 
-NIGHT = Span(frozenset({6, 7}), 22 * 60, 6 * 60)
+NIGHT = WeeklyHours(frozenset({6, 7}), 22 * 60, 6 * 60)
 MONDAY = datetime(2026, 6, 1, 10, 0, tzinfo=ZONE)
 BIG = {VCPU: 20, units.MEMORY: 40 * 1024}
 
@@ -123,7 +123,7 @@ def test_a_version_whose_regret_passes_its_limit_is_suspended_and_says_so(book, 
         city.act(case_id)
         city.deliver(case_id)
         city.deliver(case_id)
-        assert city.see(case_id).state == State.WATCHED
+        assert city.see(case_id).state == CaseState.WATCHED
         with city.by(city.tenant) as tx:
             cases.restore(tx, cases.case(tx, case_id))
     with city.by() as tx:
@@ -143,7 +143,7 @@ def test_a_version_whose_regret_passes_its_limit_is_suspended_and_says_so(book, 
     city.advance()
     with city.by() as tx:
         assert suspensions.holding(tx, city.policy) is None, "what was regretted before is not counted again"
-    assert city.act(waiting) == State.ORDERED
+    assert city.act(waiting) == CaseState.ORDERED
 
 
 def test_a_ceiling_counts_what_is_taken_not_only_how_often(book, clock) -> None:
@@ -163,7 +163,7 @@ def test_a_case_is_opened_by_hand_from_a_finding_and_only_where_one_may_be(city:
     with city.by(city.supervisor) as tx:
         found = {one.resource_id: one for one in cases_findings(tx, run)}
         one = cases.open_one(tx, found[idle])
-        assert (one.state, one.kind, one.resource_id) == (State.DETECTED, "reclaim", idle)
+        assert (one.state, one.kind, one.resource_id) == (CaseState.DETECTED, "reclaim", idle)
         for resource_id, why in ((idle, "已有在办案件"), (exempted, "受保护"), (normal, "不需要立案")):
             with pytest.raises(WrongState) as refused:
                 cases.open_one(tx, found[resource_id])
@@ -234,19 +234,19 @@ MEMORY = Commodity(units.MEMORY, CPU.arch)
 
 def test_temporary_growth_returns_by_itself(city: City) -> None:
     case_id = lent(city, 10)
-    assert city.see(case_id).state == State.CLEARED
+    assert city.see(case_id).state == CaseState.CLEARED
     free = city.balance(Holder.GRANTED)
     city.act(case_id)
     assert city.balance(Holder.GRANTED) == free - 16
-    assert city.deliver(case_id) == State.WATCHED
+    assert city.deliver(case_id) == CaseState.WATCHED
     machine = city.see(case_id).resource_id
     with city.by() as tx:
         assert tx.get_one(Resource, machine).amounts["vcpu"] == 32
-    assert city.advance(case_id, days=10) == State.WATCHED, "its last day is its own"
+    assert city.advance(case_id, days=10) == CaseState.WATCHED, "its last day is its own"
     city.clock.advance(days=1)
     city.judge({machine: Verdict.NORMAL})
-    assert city.advance(case_id) == State.ORDERED
-    assert city.deliver(case_id) == State.CLOSED
+    assert city.advance(case_id) == CaseState.ORDERED
+    assert city.deliver(case_id) == CaseState.CLOSED
     assert city.see(case_id).ending == "term_over"
     with city.by() as tx:
         assert tx.get_one(Resource, machine).amounts == {"vcpu": 16, "memory": 32 * 1024}
@@ -275,14 +275,14 @@ def test_who_is_still_busy_at_the_end_of_the_term_is_not_made_smaller_by_itself(
     machine = city.see(case_id).resource_id
     city.clock.advance(days=11)
     city.judge({machine: Verdict.BUSY})
-    assert city.advance(case_id) == State.STRAINED
-    assert city.advance(case_id, days=40) == State.STRAINED
+    assert city.advance(case_id) == CaseState.STRAINED
+    assert city.advance(case_id, days=40) == CaseState.STRAINED
     with city.by(city.tenant) as tx, pytest.raises(NotAllowed):
         cases.keep(tx, cases.case(tx, case_id))
     with city.by(city.supervisor) as tx:
         one = cases.case(tx, case_id)
-        assert {Act.KEEP, Act.ROLL_BACK} <= set(cases.acts(one, city.supervisor))
-        assert Act.KEEP not in cases.acts(one, city.tenant)
+        assert {CaseAct.KEEP, CaseAct.ROLL_BACK} <= set(cases.acts(one, city.supervisor))
+        assert CaseAct.KEEP not in cases.acts(one, city.tenant)
         cases.keep(tx, one)
     assert city.see(case_id).ending == "expanded"
 
@@ -295,11 +295,11 @@ def test_an_exempt_machine_keeps_its_temporary_growth_until_the_exemption_ends(c
     with city.by(city.authority) as tx:
         until = tx.now.astimezone(ZONE).date() + timedelta(days=20)
         cases.exempt(tx, tx.get_one(Resource, machine), Category.KEY_PERIOD, "重保期间不得变更该机的任何配置", until)
-    assert city.advance(case_id, days=6) == State.WATCHED
+    assert city.advance(case_id, days=6) == CaseState.WATCHED
     assert "豁免" in city.see(case_id).reason
     city.clock.advance(days=16)
     city.judge({machine: Verdict.NORMAL})
-    assert city.advance(case_id) == State.ORDERED
+    assert city.advance(case_id) == CaseState.ORDERED
 
 
 def test_a_procedure_of_before_reads_with_our_defaults() -> None:

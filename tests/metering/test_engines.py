@@ -125,7 +125,7 @@ def test_the_days_on_s3_give_the_same_findings(lake, expected, bucket):
     assert (first.copied, first.there) == (1 + 3 * DAYS, 0)
     again = closed_days.publish(lake, bucket)
     assert (again.copied, again.there) == (0, 1 + 3 * DAYS)
-    assert closed_days.Shelf(bucket).days() == lake.days()
+    assert closed_days.ClosedDays(bucket).days() == lake.days()
     assert findings(bucket, engines.named("local", 2)) == expected
     assert findings(bucket, engines.named("workers", 2)) == expected
 
@@ -139,20 +139,20 @@ def test_a_day_closed_anew_is_published_anew_and_a_deleted_one_goes(lake, tmp_pa
     mine.append("a", joined(steady(2)))
     mine.roll()
     assert closed_days.publish(mine, place).copied == 3
-    window = next(closed_days.Shelf(place).windows(None, DAY, DAY, ("cpu_pct",)))
+    window = next(closed_days.ClosedDays(place).windows(None, DAY, DAY, ("cpu_pct",)))
     assert window.resources.tolist() == [1, 2]
     from metering.lake.retention import Keep
 
     mine.retain(DAY + timedelta(days=101), Keep(100, 200))
     closed_days.publish(mine, place)
-    assert closed_days.Shelf(place).days() == [DAY + timedelta(days=1)]
+    assert closed_days.ClosedDays(place).days() == [DAY + timedelta(days=1)]
 
 
 def test_a_place_without_a_lake_is_named(tmp_path, bucket):
     with pytest.raises(FileNotFoundError):
-        closed_days.Shelf(tmp_path / "nothing")
+        closed_days.ClosedDays(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError):
-        closed_days.Shelf(bucket.replace("/lake?", "/nothing?"))
+        closed_days.ClosedDays(bucket.replace("/lake?", "/nothing?"))
     assert fs is not None
 
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from metering.forecasting import demand, forecasts
-from metering.forecasting.forecasts import AHEAD, HISTORY, KeptForecast, Outlook
+from metering.forecasting.forecasts import AHEAD, HISTORY, DemandForecast, KeptForecast
 from metering.judging import business, pipeline, policies
 from metering.lake.store import Lake
 from metering.workbench import Works
@@ -87,8 +87,8 @@ def test_nothing_is_kept_before_a_day_is_closed(works):
     assert forecasts.keep(works) == 0
 
 
-def outlook(mean: list[float | None], high: list[float | None], has: float | None = 10.0) -> Outlook:
-    return Outlook(date(2026, 11, 23), [5.0], [has], mean, [None] * len(mean), high, 1.0)
+def outlook(mean: list[float | None], high: list[float | None], has: float | None = 10.0) -> DemandForecast:
+    return DemandForecast(date(2026, 11, 23), [5.0], [has], mean, [None] * len(mean), high, 1.0)
 
 
 def test_when_it_is_full():
@@ -100,7 +100,7 @@ def test_when_it_is_full():
 
 def test_there_and_back_as_json():
     one = outlook([6, None], [8, 9])
-    assert Outlook.from_json(one.to_json()) == one
+    assert DemandForecast.from_json(one.to_json()) == one
 
 
 def test_who_tells_no_cores_has_those_of_the_inventory_or_is_unknown(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from metering.cases import exemptions, safeguards, surges, windows
 from metering.cases.exemptions import Category
 from metering.cases.files import Case
-from metering.cases.steps import State
+from metering.cases.steps import CaseState
 from metering.intraday import growths, look
 from metering.judging.policy import Verdict
 from metering.judging.procedure import Procedure
@@ -113,7 +113,7 @@ class TestItDoesNotBegin:
         """(outcome, why) of the only row of a machine that was asked about."""
         one = town.case(machine)
         assert one is not None
-        assert one.state == State.NOTICED
+        assert one.state == CaseState.NOTICED
         assert one.target == {"vcpu": 8, "memory": 16 * 1024}
         with town.book.reading() as tx:
             (row,) = surges.of_case(tx, one.id)
@@ -211,7 +211,7 @@ class TestItDoesNotBegin:
         town.hour({machine: HOT})
         town.judge({machine: Verdict.NORMAL})
         town.city.advance()
-        assert town.case(machine).state == State.CLOSED
+        assert town.case(machine).state == CaseState.CLOSED
         assert town.hour({machine: HOT}).skipped == {"told": 1}
 
     def test_a_system_of_another_department_is_not_bound(self, town: Surging):

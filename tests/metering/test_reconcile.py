@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from metering.statements import disputes, reconciliation, statements
-from metering.statements.disputes import Answer, Dispute, DisputeState
+from metering.statements.disputes import Dispute, DisputeAnswer, DisputeState
 from metering.statements.reconciliation_tables import FourWayLine
 from providers import base
 from providers.assessment import gathering
@@ -177,10 +177,10 @@ def test_a_dispute_goes_from_claim_to_settlement(small):
         disputes.dispute(tx, one.id)  # not before it is claimed
     act(small, SUPERVISOR, disputes.claim, one, text="账单按 8 核计")
     with pytest.raises(NotFound):
-        act(small, RIVAL, disputes.answer, one, Answer.ACCEPT, text="")
+        act(small, RIVAL, disputes.answer, one, DisputeAnswer.ACCEPT, text="")
     with pytest.raises(Invalid):
-        act(small, COMPANY, disputes.answer, one, Answer.CONTEST, text=" ")
-    act(small, COMPANY, disputes.answer, one, Answer.ACCEPT, text="规格录入有误")
+        act(small, COMPANY, disputes.answer, one, DisputeAnswer.CONTEST, text=" ")
+    act(small, COMPANY, disputes.answer, one, DisputeAnswer.ACCEPT, text="规格录入有误")
     with pytest.raises(NotAllowed):
         act(small, SUPERVISOR, disputes.settle, one, fen=17889, text="同意")
     with pytest.raises(Invalid):

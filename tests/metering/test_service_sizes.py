@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from metering import cases
-from metering.cases.steps import Ending, State
+from metering.cases.steps import CaseState, Ending
 from metering.judging import findings, pipeline, policies, recompute
 from metering.judging.policy import Condition, Rule, Verdict, default
 from metering.lake.store import Lake
@@ -173,14 +173,14 @@ def test_a_line_is_made_smaller_and_what_it_frees_goes_to_the_city(city, works, 
     city.act(case_id)
     (order,) = city.orders(case_id)
     assert (order.verb, order.amounts) == ("resize", {"bandwidth": 50})
-    assert city.deliver(case_id) == State.WATCHED
+    assert city.deliver(case_id) == CaseState.WATCHED
     assert city.balance(Holder.USED, LINE) == used - 150
     assert city.balance(Holder.HELD, LINE) == 150
     # It is watched by its own traffic, not by a CPU that it has not.
     city.clock.advance(days=8)
     fill(city, works, ids, 8)
     judged(city, works)
-    assert city.advance(case_id) == State.CLOSED
+    assert city.advance(case_id) == CaseState.CLOSED
     assert city.see(case_id).ending == Ending.SHRUNK
     assert city.balance(Holder.FREE, LINE) == free + 150
     assert city.balance(Holder.HELD, LINE) == 0
@@ -194,10 +194,10 @@ def test_a_line_made_too_small_is_proposed_for_rollback(city, works, ids):
     city.clock.advance(days=8)
     fill(city, works, ids, 8, {"quiet": 45_000.0})
     judged(city, works)
-    assert city.advance(case_id) == State.STRAINED
+    assert city.advance(case_id) == CaseState.STRAINED
     with city.by(city.supervisor) as tx:
         cases.roll_back(tx, cases.case(tx, case_id))
-    assert city.deliver(case_id) == State.CLOSED
+    assert city.deliver(case_id) == CaseState.CLOSED
     assert city.see(case_id).resource.amounts == {"bandwidth": 200}
     assert city.balance(Holder.HELD, LINE) == 0
 

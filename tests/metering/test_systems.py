@@ -8,7 +8,7 @@ import pytest
 
 from metering.judging.findings import Finding
 from metering.overview import systems
-from metering.overview.systems import Use
+from metering.overview.systems import SystemUse
 from quota.directory.departments import System
 
 TODAY = date(2026, 6, 1)
@@ -27,15 +27,15 @@ def finding(cpu, mem, vcpu=8, verdict="normal"):
 @pytest.mark.parametrize(
     ("rows", "use"),
     [
-        ([finding(10, 20), finding(20, 30)], Use.LOW),
-        ([finding(10, 50)], Use.NORMAL),
-        ([finding(60, 20)], Use.HIGH),
-        ([finding(10, 80)], Use.HIGH),
+        ([finding(10, 20), finding(20, 30)], SystemUse.LOW),
+        ([finding(10, 50)], SystemUse.NORMAL),
+        ([finding(60, 20)], SystemUse.HIGH),
+        ([finding(10, 80)], SystemUse.HIGH),
         # The big machine weighs what it has.
-        ([finding(80, 20, vcpu=32), finding(1, 20, vcpu=2)], Use.HIGH),
+        ([finding(80, 20, vcpu=32), finding(1, 20, vcpu=2)], SystemUse.HIGH),
         # A third of the cores unknown: nothing is said.
-        ([finding(1, 1), finding(1, 1), finding(None, None)], Use.UNKNOWN),
-        ([], Use.UNKNOWN),
+        ([finding(1, 1), finding(1, 1), finding(None, None)], SystemUse.UNKNOWN),
+        ([], SystemUse.UNKNOWN),
     ],
 )
 def test_the_use_of_a_system(rows, use):

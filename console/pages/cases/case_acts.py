@@ -22,7 +22,16 @@ from console.pages.cases.cases import ACT_LABELS, KINDS
 from console.pages.cases.cases import blueprint as of_cases
 from console.words import _, lazy
 from metering import cases
-from metering.cases import ANSWER_LABELS, CATEGORY_LABELS, DECISION_LABELS, Act, Answer, Case, Category, Decision
+from metering.cases import (
+    ANSWER_LABELS,
+    CATEGORY_LABELS,
+    DECISION_LABELS,
+    Answer,
+    Case,
+    CaseAct,
+    Category,
+    RulingDecision,
+)
 from metering.judging import CaseKind
 from quota import attachments
 from quota.actors import Role
@@ -32,11 +41,11 @@ from quota.file_kinds import ACCEPTED
 
 FIELDS = ("answer", "decision", "reason", "evidence", "files", "category", "until", "last_peak", "sure")
 """In the order in which they are asked."""
-DESTRUCTIVE = frozenset({Act.ACT, Act.CONFIRM_DELETION})
-REASONED = frozenset({Act.DISMISS, Act.WITHDRAW})
+DESTRUCTIVE = frozenset({CaseAct.ACT, CaseAct.CONFIRM_DELETION})
+REASONED = frozenset({CaseAct.DISMISS, CaseAct.WITHDRAW})
 
 
-class ActForm(FlaskForm):  # type: ignore[misc]
+class CaseActForm(FlaskForm):  # type: ignore[misc]
     """``generation`` is that of the case that the page showed."""
 
     generation = HiddenField(validators=[InputRequired()])
@@ -46,7 +55,7 @@ class ActForm(FlaskForm):  # type: ignore[misc]
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-class FilesForm(ActForm):
+class FilesForm(CaseActForm):
     """With files as evidence; what of them is good is kept at once."""
 
     files = MultipleFileField(
@@ -56,15 +65,15 @@ class FilesForm(ActForm):
     )
 
 
-class NoteForm(ActForm):
+class NoteForm(CaseActForm):
     reason = TextAreaField(lazy("说明"), [Optional(), Length(max=2000)])
 
 
-class ReasonForm(ActForm):
+class CaseReasonForm(CaseActForm):
     reason = TextAreaField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=2000)])
 
 
-class SureForm(ActForm):
+class SureForm(CaseActForm):
     sure = BooleanField(lazy("我已核对上面的数字和后果"), [InputRequired(lazy("请先核对,再勾选"))])
 
 
@@ -108,38 +117,38 @@ class ExpandForm(FilesForm):
     evidence = TextAreaField(lazy("证据"), [Optional(), Length(max=4000)])
 
 
-class RuleForm(TermsForm):
+class CaseRulingForm(TermsForm):
     decision = RadioField(lazy("裁定"), choices=[], validators=[InputRequired(lazy("请选择裁定"))])
     reason = TextAreaField(
         lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=2000)], description=lazy("不少于10个字")
     )
 
 
-def _form(case: Case, act: Act) -> ActForm:
+def _form(case: Case, act: CaseAct) -> CaseActForm:
     kept: dict[str, Any] = {"generation": str(case.generation)}
-    if act is Act.REPLY and case.kind == CaseKind.EXPAND:
+    if act is CaseAct.REPLY and case.kind == CaseKind.EXPAND:
         expand = ExpandForm(data=kept)
         expand.answer.choices = [
             SelectChoice(Answer.AGREE.value, _("同意扩容")),
             SelectChoice(Answer.OBJECT.value, _("不需要扩容")),
         ]
         return expand
-    if act is Act.REPLY:
+    if act is CaseAct.REPLY:
         reply = ReplyForm(data=kept)
         reply.offer()
         reply.answer.choices = [SelectChoice(one.value, _(label)) for one, label in ANSWER_LABELS.items()]
         return reply
-    if act is Act.RULE:
+    if act is CaseAct.RULE:
         plea = next((each for each in reversed(case.replies) if each.category), None)
         if plea is not None:
             kept |= {"category": plea.category, "until": plea.until, "last_peak": plea.last_peak}
-        ruling = RuleForm(data=kept)
+        ruling = CaseRulingForm(data=kept)
         ruling.offer()
         ruling.decision.choices = [SelectChoice(one.value, _(label)) for one, label in DECISION_LABELS.items()]
         return ruling
     if act in DESTRUCTIVE:
         return SureForm(data=kept)
-    return (ReasonForm if act in REASONED else NoteForm)(data=kept)
+    return (CaseReasonForm if act in REASONED else NoteForm)(data=kept)
 
 
 @of_cases.route("/<int:case_id>/<act_name>", methods=["GET", "POST"])
@@ -147,12 +156,12 @@ def _form(case: Case, act: Act) -> ActForm:
 def do(case_id: int, act_name: str) -> str | Response | tuple[str, int]:
     """The page of one act on one case. Raises NotFound for acts that there are not."""
     try:
-        act = Act(act_name.replace("-", "_"))
+        act = CaseAct(act_name.replace("-", "_"))
     except ValueError:
         raise NotFound("act.none", _("没有这个操作")) from None
     tx = reading()
     one = cases.case(tx, case_id)
-    if act is Act.ISSUE:
+    if act is CaseAct.ISSUE:
         return redirect(url_for("notices.issue", case=one.id))
     form = _form(one, act)
     allowed = act in cases.acts(one, actor())
@@ -195,50 +204,50 @@ def do(case_id: int, act_name: str) -> str | Response | tuple[str, int]:
         else (),
         when_said="exempt" if isinstance(form, TermsForm) else "agree",
         kept=evidence.shown(),
-        files=attachments.of(tx, one.subject) if act is Act.RULE else {},
+        files=attachments.of(tx, one.subject) if act is CaseAct.RULE else {},
         said=case_evidence.consequence(tx, one, act),
-        effects=case_evidence.effects(tx, one) if act in (*DESTRUCTIVE, Act.RULE, Act.REPLY) else [],
+        effects=case_evidence.effects(tx, one) if act in (*DESTRUCTIVE, CaseAct.RULE, CaseAct.REPLY) else [],
         reasons=case_evidence.reasons(one.finding),
         answers=ANSWER_LABELS,
-        destructive=act is Act.CONFIRM_DELETION or (act is Act.ACT and one.takes),
-        charts=case_evidence.use(one, book().clock()) if act in (*DESTRUCTIVE, Act.RULE, Act.REPLY) else [],
+        destructive=act is CaseAct.CONFIRM_DELETION or (act is CaseAct.ACT and one.takes),
+        charts=case_evidence.use(one, book().clock()) if act in (*DESTRUCTIVE, CaseAct.RULE, CaseAct.REPLY) else [],
     )
     return page, code
 
 
-def _carry_out(tx: Tx, case: Case, act: Act, form: Any, up: Uploaded) -> None:
+def _carry_out(tx: Tx, case: Case, act: CaseAct, form: Any, up: Uploaded) -> None:
     shown = form.shown()
     reason = form.reason.data or "" if "reason" in form else ""
-    if act is Act.REVIEW:
+    if act is CaseAct.REVIEW:
         cases.review(tx, case, generation=shown, note=reason)
-    elif act is Act.DISMISS:
+    elif act is CaseAct.DISMISS:
         cases.dismiss(tx, case, reason, generation=shown)
-    elif act is Act.WITHDRAW:
+    elif act is CaseAct.WITHDRAW:
         cases.withdraw(tx, case, reason, generation=shown)
-    elif act is Act.REPLY:
+    elif act is CaseAct.REPLY:
         terms = form.terms() if isinstance(form, TermsForm) else {"until": form.until.data}
         answer, evidence = Answer(form.answer.data), form.evidence.data or ""
         if answer is not Answer.EXEMPT and case.takes:
             terms = {}
         files = up.hand_in(tx)
         cases.reply(tx, case, answer, generation=shown, reason=reason, evidence=evidence, files=files, **terms)
-    elif act is Act.RULE:
-        decision = Decision(form.decision.data)
-        terms = form.terms() if decision is Decision.EXEMPT else {}
+    elif act is CaseAct.RULE:
+        decision = RulingDecision(form.decision.data)
+        terms = form.terms() if decision is RulingDecision.EXEMPT else {}
         cases.rule(tx, case, decision, reason, generation=shown, files=up.hand_in(tx), **terms)
-    elif act is Act.ACT:
+    elif act is CaseAct.ACT:
         cases.act(tx, case, generation=shown)
-    elif act is Act.CONFIRM_DELETION:
+    elif act is CaseAct.CONFIRM_DELETION:
         cases.confirm_deletion(tx, case, generation=shown)
-    elif act is Act.RESTORE:
+    elif act is CaseAct.RESTORE:
         cases.restore(tx, case, reason, generation=shown)
-    elif act is Act.ROLL_BACK:
+    elif act is CaseAct.ROLL_BACK:
         cases.roll_back(tx, case, reason, generation=shown)
-    elif act is Act.KEEP:
+    elif act is CaseAct.KEEP:
         cases.keep(tx, case, reason, generation=shown)
 
 
-def _done(case_id: int, act: Act) -> Response:
+def _done(case_id: int, act: CaseAct) -> Response:
     """Back to the case, saying what became of it."""
     tx = reading()
     one = cases.case(tx, case_id)

@@ -28,10 +28,10 @@ from metering.cases import (
     MATTER_LABELS,
     STATE_LABELS,
     TURNS,
-    Act,
     Case,
+    CaseAct,
+    CaseState,
     Notice,
-    State,
     certificates,
     risk_label,
     surges,
@@ -54,26 +54,35 @@ frame.page("cases", "cases.index", N_("案件"), order=30)
 OPEN, MINE = "open", "mine"
 KINDS = {kind.value: label for kind, label in KIND_LABELS.items()}
 ENDINGS = {ending.value: label for ending, label in ENDING_LABELS.items()}
-ACT_LABELS: dict[Act, str] = {
-    Act.REVIEW: N_("审核同意"),
-    Act.DISMISS: N_("不予立案"),
-    Act.ISSUE: N_("发出通知"),
-    Act.REPLY: N_("答复"),
-    Act.RULE: N_("裁定"),
-    Act.WITHDRAW: N_("撤回案件"),
-    Act.ACT: N_("执行"),
-    Act.RESTORE: N_("恢复资源"),
-    Act.CONFIRM_DELETION: N_("确认删除"),
-    Act.ROLL_BACK: N_("恢复原规格"),
-    Act.KEEP: N_("维持现规格"),
+ACT_LABELS: dict[CaseAct, str] = {
+    CaseAct.REVIEW: N_("审核同意"),
+    CaseAct.DISMISS: N_("不予立案"),
+    CaseAct.ISSUE: N_("发出通知"),
+    CaseAct.REPLY: N_("答复"),
+    CaseAct.RULE: N_("裁定"),
+    CaseAct.WITHDRAW: N_("撤回案件"),
+    CaseAct.ACT: N_("执行"),
+    CaseAct.RESTORE: N_("恢复资源"),
+    CaseAct.CONFIRM_DELETION: N_("确认删除"),
+    CaseAct.ROLL_BACK: N_("恢复原规格"),
+    CaseAct.KEEP: N_("维持现规格"),
 }
-FIRST = (Act.REVIEW, Act.ISSUE, Act.REPLY, Act.RULE, Act.ACT, Act.CONFIRM_DELETION, Act.ROLL_BACK, Act.RESTORE)
+FIRST = (
+    CaseAct.REVIEW,
+    CaseAct.ISSUE,
+    CaseAct.REPLY,
+    CaseAct.RULE,
+    CaseAct.ACT,
+    CaseAct.CONFIRM_DELETION,
+    CaseAct.ROLL_BACK,
+    CaseAct.RESTORE,
+)
 """The one primary action of a page: the first of these that its reader may do."""
 
 
 def _state_is(query: Rows, value: str) -> Rows:
     if value == OPEN:
-        return query.where(Case.state != State.CLOSED.value)
+        return query.where(Case.state != CaseState.CLOSED.value)
     if value == MINE:
         who = actor()
         mine = [state.value for state, (roles, _label) in TURNS.items() if who.role in roles]
@@ -84,7 +93,7 @@ def _state_is(query: Rows, value: str) -> Rows:
 def _not_shut_out(who: Actor) -> Any:
     """Who signed the notice has no part in the ruling on it."""
     own = select(Notice.id).where(Notice.issued_by == who.login)
-    return or_(Case.state != State.DISPUTED.value, Case.notice_id.is_(None), Case.notice_id.not_in(own))
+    return or_(Case.state != CaseState.DISPUTED.value, Case.notice_id.is_(None), Case.notice_id.not_in(own))
 
 
 def _named(query: Rows, value: str) -> Rows:
@@ -182,7 +191,7 @@ def groups() -> str | Response:
                riskiest.label("risk"), soonest.label("soonest"))
         .select_from(Case)
         .join(model, model.id == on)
-        .where(Case.state != State.CLOSED.value)
+        .where(Case.state != CaseState.CLOSED.value)
         .group_by(model.id, model.name)
     )  # fmt: skip
     named = "department" if by == "department" else "q"
@@ -218,7 +227,7 @@ def show(case_id: int) -> str:
     one = cases.case(tx, case_id)
     may = [act for act in cases.acts(one, who) if act in ACT_LABELS]
     asked = tx.get(Request, one.request_id) if one.request_id else None
-    if one.state == State.WATCHED:  # to give back early is possible, not what the page is for
+    if one.state == CaseState.WATCHED:  # to give back early is possible, not what the page is for
         first = None
     else:
         first = next((act for act in FIRST if act in may), None)
@@ -244,7 +253,7 @@ def show(case_id: int) -> str:
         reasons=evidence.reasons(one.finding),
         newest=newest,
         differs=evidence.verdict_then_and_now(one, newest),
-        releases=evidence.release_map(one) if one.takes and one.state != State.CLOSED else None,
+        releases=evidence.release_map(one) if one.takes and one.state != CaseState.CLOSED else None,
         looks=_looks(tx, one),
         sizing=policies.sizing(seen.sizing) if (seen := surges.last(tx, one.id)) else "",
         whole=whole,
@@ -281,7 +290,7 @@ def _looks(tx: Tx, case: Case) -> list[list[Any]]:
     return [
         [
             when(each.at),
-            _(surges.OUTCOME_LABELS[surges.Outcome(each.outcome)])
+            _(surges.OUTCOME_LABELS[surges.SurgeOutcome(each.outcome)])
             + (f" · {_(surges.WHY[each.why])}" if each.why else ""),
             f"{each.over} / {each.samples}",
             percent(each.top),
@@ -345,7 +354,7 @@ def by_recovery(tx: Tx, who: Actor) -> str | None:
 @frame.home_block(Role.AUTHORITY, order=20)
 def to_confirm(tx: Tx, _who: Actor) -> str | None:
     """Deletions, exemptions and objections that wait for the authority."""
-    wanted = (State.CONFIRMING.value, State.DISPUTED.value)
+    wanted = (CaseState.CONFIRMING.value, CaseState.DISPUTED.value)
     query = select(Case).where(Case.state.in_(wanted)).options(*LOADED).order_by(Case.due_at, Case.id).limit(12)
     rows = list(tx.scalars(query))
     if not rows:

@@ -9,7 +9,7 @@ from typing import Any
 from console.charts import Chart, use_charts
 from console.pages.cases.growth_evidence import adapter
 from console.words import _, amount, amounts, kind_label, number, percent, when
-from metering.cases import Act, Case, confirmed_by, next_order, suspensions, windows
+from metering.cases import Case, CaseAct, confirmed_by, next_order, suspensions, windows
 from metering.judging import LABELS, CaseKind, Finding, PolicyVersion, Procedure, Reason, less, more, policies
 from metering.overview import whole_systems
 from providers.base import Provider, Verb
@@ -134,7 +134,7 @@ def fellows(tx: Tx, case: Case) -> tuple[whole_systems.WholeSystem | None, list[
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
+class ClassEffect:
     """What acting does to one class: the department's free quota and the pool's, now and at the end."""
 
     label: str
@@ -145,7 +145,7 @@ class Effect:
     pool_then: str
 
 
-def effects(tx: Tx, case: Case) -> list[Effect]:
+def effects(tx: Tx, case: Case) -> list[ClassEffect]:
     """The consequence in numbers of carrying the case out to its end."""
     target = case.will_have() or NOTHING
     what = more(case.had(), target) if case.kind == CaseKind.EXPAND else case.recovers()
@@ -159,10 +159,10 @@ def effects(tx: Tx, case: Case) -> list[Effect]:
             change = "−" + amount(figure, cls) if back else "—"
             before, after = number(shown(cls.kind, own)), number(shown(cls.kind, own + back))
             pool = number(shown(cls.kind, free))
-            rows.append(Effect(kind_label(cls), change, before, after, pool, pool))
+            rows.append(ClassEffect(kind_label(cls), change, before, after, pool, pool))
             continue
         rows.append(
-            Effect(
+            ClassEffect(
                 kind_label(cls),
                 ("+" if grows else "−") + amount(figure, cls),
                 number(shown(cls.kind, own)),
@@ -181,15 +181,15 @@ def _left(cls: Commodity, figure: int) -> str:
     return number(shown(cls.kind, figure))
 
 
-def consequence(tx: Tx, case: Case, act: Act) -> list[str]:
+def consequence(tx: Tx, case: Case, act: CaseAct) -> list[str]:
     """What follows when ``act`` is done now, in sentences."""
     rules, kind = case.procedure(), CaseKind(case.kind)
     said: list[str] = []
-    if act is Act.REVIEW:
+    if act is CaseAct.REVIEW:
         said.append(_("复核后等待发出通知;资源不受影响。"))
-    elif act in (Act.DISMISS, Act.WITHDRAW):
+    elif act in (CaseAct.DISMISS, CaseAct.WITHDRAW):
         said.append(_("案件结束,资源不受影响;静默期内不再对它立案,每次加倍。"))
-    elif act is Act.REPLY:
+    elif act is CaseAct.REPLY:
         said.append(_("答复后不能修改;答复期限 %(due)s。", due=when(case.due_at)))
         if kind is CaseKind.EXPAND:
             said.append(
@@ -201,16 +201,16 @@ def consequence(tx: Tx, case: Case, act: Act) -> list[str]:
             )
         else:
             said.append(_("有异议或申请豁免的,由签发人以外的人裁定,裁定之前不作任何处置。"))
-    elif act is Act.RULE:
+    elif act is CaseAct.RULE:
         said.append(_("驳回则转入执行;采纳则撤销案件;豁免则在期限内不再处置。裁定人不得是通知的签发人。"))
-    elif act is Act.ACT:
+    elif act is CaseAct.ACT:
         said += _of_acting(case, rules, kind)
         opens = windows.opening(tx, case.pool_id)
         if case.takes and opens > tx.now:
             said.append(_("现不在变更窗口,工单于 %(at)s 起执行。", at=when(opens)))
         if case.takes and suspensions.holding(tx, case.policy_version_id):
             said.append(_("所依据的策略版本已暂停,不能执行。"))
-    elif act is Act.CONFIRM_DELETION:
+    elif act is CaseAct.CONFIRM_DELETION:
         missing = 2 - len(confirmed_by(case))
         said.append(
             _("您是最后一位确认人:确认后立即下达删除工单,数据不可恢复。")
@@ -218,15 +218,15 @@ def consequence(tx: Tx, case: Case, act: Act) -> list[str]:
             else _("还须另一人确认;两人都确认后才删除,数据不可恢复。")
         )
         said.append(_("删除后收回 %(what)s,停止计费,出具回收凭证。", what=amounts(case.recovers())))
-    elif act is Act.RESTORE:
+    elif act is CaseAct.RESTORE:
         said.append(_("资源恢复到处置之前的状态,配额退回本单位;此案计入后悔率。"))
-    elif act is Act.ROLL_BACK:
+    elif act is CaseAct.ROLL_BACK:
         said.append(
             _("提前归还临时扩容,恢复 %(shape)s。", shape=amounts(case.had()))
             if kind is CaseKind.EXPAND
             else _("恢复原规格 %(shape)s;此案计入后悔率。", shape=amounts(case.had()))
         )
-    elif act is Act.KEEP:
+    elif act is CaseAct.KEEP:
         said.append(
             _("临时扩容转为长期保留,不再自动归还。")
             if kind is CaseKind.EXPAND
@@ -265,7 +265,7 @@ def verdict_then_and_now(case: Case, newest: Finding | None) -> str | None:
 
 
 __all__ = [
-    "Effect",
+    "ClassEffect",
     "Fellow",
     "Release",
     "conduct",

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import joinedload
 
 from console.book import book, lake, settings
-from metering.cases import Authorisation, Case, Consent, State, authorisations
+from metering.cases import Authorisation, Case, CaseState, Consent, authorisations
 from metering.intraday import look
 from metering.judging import policies
 from metering.overview import MACHINES
@@ -40,7 +40,7 @@ def resizes_live(pool: Pool) -> bool | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class GrowthStanding:
     """Of one system. ``grows``: whether the policy in force lets any machine grow within the day; ``pools``: where its
     machines are, and whether they can be changed while they run."""
 
@@ -50,13 +50,13 @@ class Standing:
     pools: list[tuple[Pool, bool | None]]
 
 
-def standing(tx: Tx, system_id: int) -> Standing:
+def standing(tx: Tx, system_id: int) -> GrowthStanding:
     """What holds for a system."""
     where = select(Resource.pool_id).where(
         Resource.system_id == system_id, Resource.gone_at.is_(None), Resource.kind.in_(MACHINES)
     )
     pools = tx.scalars(select(Pool).where(Pool.id.in_(where)).order_by(Pool.name))
-    return Standing(
+    return GrowthStanding(
         authorisations.holding(tx, system_id),
         on_loan(tx, Case.system_id == system_id),
         grows(tx),
@@ -68,7 +68,7 @@ def on_loan(tx: Tx, *where: ColumnElement[bool], limit: int = 50) -> list[Case]:
     """Cases that enlarge a machine on a standing authorisation now, the first to end first."""
     query = (
         select(Case)
-        .where(Case.consent == Consent.STANDING.value, Case.state != State.CLOSED.value, *where)
+        .where(Case.consent == Consent.STANDING.value, Case.state != CaseState.CLOSED.value, *where)
         .options(joinedload(Case.resource), joinedload(Case.system))
         .order_by(Case.wake_at.asc().nulls_last(), Case.id)
         .limit(limit)

@@ -21,7 +21,17 @@ from console.pages.cases.cases import KINDS
 from console.security import row, row_or
 from console.words import _, amounts, sentence, when, who
 from metering import cases
-from metering.cases import ANSWER_LABELS, CATEGORY_LABELS, Answer, Case, Category, Notice, State, may_answer, notices
+from metering.cases import (
+    ANSWER_LABELS,
+    CATEGORY_LABELS,
+    Answer,
+    Case,
+    CaseState,
+    Category,
+    Notice,
+    may_answer,
+    notices,
+)
 from metering.judging import CaseKind
 from quota.actors import Actor, Role
 from quota.calendar import working_days
@@ -36,14 +46,14 @@ frame.page("cases", "notices.index", N_("通知"), order=40)
 waiting = (
     select(func.count())
     .select_from(Case)
-    .where(Case.notice_id == Notice.id, Case.state == State.NOTICED.value)
+    .where(Case.notice_id == Notice.id, Case.state == CaseState.NOTICED.value)
     .correlate(Notice)
     .scalar_subquery()
 )
 told = select(func.count()).select_from(Case).where(Case.notice_id == Notice.id).correlate(Notice).scalar_subquery()
 soonest = (
     select(func.min(Case.due_at))
-    .where(Case.notice_id == Notice.id, Case.state == State.NOTICED.value)
+    .where(Case.notice_id == Notice.id, Case.state == CaseState.NOTICED.value)
     .correlate(Notice)
     .scalar_subquery()
 )
@@ -103,7 +113,7 @@ def index() -> str | Response:
     if who.role is Role.TENANT:
         query = query.where(Notice.department_id.in_(subtree(tx, who.department_id or 0)))
     found = listing(tx, query, COLUMNS, key=Notice.id, filters=FILTERS, sort="-number")
-    ready = tx.scalar(select(func.count()).select_from(Case).where(Case.state == State.REVIEWED.value))
+    ready = tx.scalar(select(func.count()).select_from(Case).where(Case.state == CaseState.REVIEWED.value))
     return found.exported("notices") or render_template("notices/index.html", notices=found, ready=ready)
 
 
@@ -115,7 +125,7 @@ def index() -> str | Response:
 def issue() -> str | Response | tuple[str, int]:
     """Choose reviewed cases; look at the letters that come of them; issue them."""
     tx = reading()
-    query = select(Case).where(Case.state == State.REVIEWED.value).options(*LOADED)
+    query = select(Case).where(Case.state == CaseState.REVIEWED.value).options(*LOADED)
     ready = list(tx.scalars(query.order_by(Case.department_id, Case.worth.desc(), Case.id)))
     if request.method == "GET":
         wanted = set(request.args.getlist("case", row))
@@ -209,7 +219,7 @@ ASKED = [
         lambda c: None if c.finding.coverage is None else round(100 * c.finding.coverage, 1),
         unit="%",
     ),
-    Column("due", N_("答复期限"), lambda c: c.due_at if c.state == State.NOTICED else None),
+    Column("due", N_("答复期限"), lambda c: c.due_at if c.state == CaseState.NOTICED else None),
     Column("answer", N_("答复"), lambda c: _(ANSWER_LABELS[c.replies[-1].said()]) if c.replies else None),
     Column("reason", N_("理由"), lambda c: c.replies[-1].reason if c.replies else None),
 ]
@@ -226,7 +236,7 @@ def show(notice_id: int) -> str | Response:
         return as_xlsx(f"{name}.xlsx", ASKED, rows)
     if request.args.get("export") == "csv":
         return as_csv(f"{name}.csv", ASKED, rows)
-    unanswered = [one for one in rows if one.state == State.NOTICED]
+    unanswered = [one for one in rows if one.state == CaseState.NOTICED]
     calendar = working_days(tx)
     return render_template(
         "notices/show.html",
@@ -247,7 +257,7 @@ def show(notice_id: int) -> str | Response:
 
 
 @dataclass
-class Row:
+class MachineAnswer:
     """One machine of the letter as it is being answered."""
 
     case: Case
@@ -268,7 +278,7 @@ def answer(notice_id: int) -> str | Response | tuple[str, int]:
     """Answer every machine of a letter in one go; what is left blank is left open. Checked before it is sent."""
     tx = reading()
     letter = notices.notice(tx, notice_id)
-    rows = [Row(one) for one in _cases_of(tx, letter) if may_answer(one)]
+    rows = [MachineAnswer(one) for one in _cases_of(tx, letter) if may_answer(one)]
     if not rows:
         flash(_("这封通知已没有可答复的事项"), "warning")
         return redirect(url_for("notices.show", notice_id=notice_id))
@@ -319,7 +329,7 @@ class _Unkept(Exception):
     """Tried out, not kept."""
 
 
-def _answer_all(given: list[Row], *, keep: bool) -> int:
+def _answer_all(given: list[MachineAnswer], *, keep: bool) -> int:
     """Answer ``given`` in one transaction, all or none; ``keep`` False only tries. Returns how many were refused, each
     with its sentence beside it. A stale page is refused as a whole."""
     failed = 0
@@ -342,7 +352,7 @@ def _answer_all(given: list[Row], *, keep: bool) -> int:
     return failed
 
 
-def _answer(tx: Tx, row: Row) -> None:
+def _answer(tx: Tx, row: MachineAnswer) -> None:
     one = cases.case(tx, row.case.id)
     try:
         said = Answer(row.has("answer"))

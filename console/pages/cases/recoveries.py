@@ -16,7 +16,7 @@ from console.charts import Chart, Series
 from console.lists import Column, as_csv, as_xlsx
 from console.pages.cases.evidence import conduct
 from console.words import UNKNOWN, _, amount, amounts, kind_label
-from metering.cases import STATE_LABELS, Case, State, matching, openings, recoveries, suspensions
+from metering.cases import STATE_LABELS, Case, CaseState, matching, openings, recoveries, suspensions
 from metering.judging import findings, policies
 from quota.calendar import ZONE
 from quota.db import Tx
@@ -163,9 +163,9 @@ def _month_chart(tx: Tx, year: datetime, today: datetime) -> Chart:
 
 
 def _state_chart(tx: Tx) -> Chart:
-    worth = select(Case.state, func.sum(Case.worth)).where(Case.state != State.CLOSED.value).group_by(Case.state)
+    worth = select(Case.state, func.sum(Case.worth)).where(Case.state != CaseState.CLOSED.value).group_by(Case.state)
     rows = {state: float(figure) for state, figure in tx.execute(worth)}
-    states = [state for state in State if state.value in rows]
+    states = [state for state in CaseState if state.value in rows]
     return Chart(
         "by-state",
         _("在办案件按环节(折合 vCPU)"),

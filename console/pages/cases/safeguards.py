@@ -74,7 +74,7 @@ PROCEDURE: tuple[tuple[str, str, str], ...] = (
 """Every parameter of a procedure that people are told of: name, words, unit."""
 
 
-class PoolForm(FlaskForm):  # type: ignore[misc]
+class SuspensionForm(FlaskForm):  # type: ignore[misc]
     pool = SelectField(lazy("资源池"), coerce=int)
 
     def offer(self, tx: Tx) -> None:
@@ -85,7 +85,7 @@ class PoolForm(FlaskForm):  # type: ignore[misc]
         return self.pool.data or None
 
 
-class WindowForm(PoolForm):
+class WindowForm(SuspensionForm):
     weekdays = SelectMultipleField(lazy("星期"), choices=[], description=lazy("按起始那天算;可多选"))
     begins = TimeField(lazy("起"), [InputRequired(lazy("请填写起始时刻"))])
     ends = TimeField(lazy("止"), [InputRequired(lazy("请填写结束时刻"))], description=lazy("早于起始时刻的为次日"))
@@ -95,7 +95,7 @@ class WindowForm(PoolForm):
         self.weekdays.choices = [SelectChoice(day, _(label)) for day, label in WEEKDAYS.items()]
 
 
-class FreezeForm(PoolForm):
+class FreezeForm(SuspensionForm):
     first_day = DateField(lazy("首日"), [InputRequired(lazy("请填写首日"))])
     last_day = DateField(lazy("末日"), [InputRequired(lazy("请填写末日"))])
     reason = StringField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=256)])

@@ -12,7 +12,7 @@ from console import frame
 from console.access import STEWARDS, allow
 from console.book import book, reading
 from console.pages.quota import capacity
-from metering.cases import Case, State, recoveries
+from metering.cases import Case, CaseState, recoveries
 from metering.judging import Finding
 from metering.overview import measured
 from providers.assessment import ScorecardRecord
@@ -46,8 +46,8 @@ def index() -> str:
         verdicts=_verdicts(tx, use.run.id) if use.run else {},
         requests=_count(tx, Request, Request.state.in_(OPEN)),
         overdue=_count(tx, Request, Request.state.in_(OPEN), Request.due_at < now),
-        cases=_count(tx, Case, Case.state != State.CLOSED.value),
-        late=_count(tx, Case, Case.state != State.CLOSED.value, Case.due_at < now),
+        cases=_count(tx, Case, Case.state != CaseState.CLOSED.value),
+        late=_count(tx, Case, Case.state != CaseState.CLOSED.value, Case.due_at < now),
         recovered=recoveries.recoveries(tx).recovered,
         companies=_standing(tx),
         conserved=ledger.conserved(tx),

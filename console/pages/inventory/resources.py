@@ -15,7 +15,7 @@ from console.book import actor, book, reading
 from console.charts import Chart, use_charts
 from console.lists import Column, Filter, listing
 from console.words import KINDS, _, amounts
-from metering.cases import Case, State, exemptions, protections, visible
+from metering.cases import Case, CaseState, exemptions, protections, visible
 from metering.judging import CALLS_FOR, Finding, Reason, findings
 from quota import inventory
 from quota.actors import Actor
@@ -139,7 +139,7 @@ def show(resource_id: int) -> str:
 def _case(tx: Tx, one: Resource) -> Case | None:
     """The open case of a resource, where the visitor may see it."""
     return tx.scalar(
-        select(Case).where(Case.resource_id == one.id, Case.state != State.CLOSED.value, visible(tx, actor()))
+        select(Case).where(Case.resource_id == one.id, Case.state != CaseState.CLOSED.value, visible(tx, actor()))
     )
 
 

@@ -18,7 +18,7 @@ from console.founding import Look, Standing, checklist
 from console.lists import Column, Filter, Rows, listing
 from console.words import _, amounts, policies, sentence
 from console.words import show as show_value
-from metering.cases import Case, State, recoveries
+from metering.cases import Case, CaseState, recoveries
 from metering.judging import (
     CALLS_FOR,
     CIRCUMSTANCES,
@@ -81,7 +81,7 @@ def _opened(row: Finding) -> tuple[str | None, str | None]:
 
 def _open_cases(tx: Tx, rows: Sequence[Finding] | None = None) -> dict[int, Case]:
     """Resource → the case that is open for it; of the resources of ``rows``, or of all."""
-    query = select(Case).where(Case.state != State.CLOSED.value)
+    query = select(Case).where(Case.state != CaseState.CLOSED.value)
     if rows is not None:
         query = query.where(Case.resource_id.in_([one.resource_id for one in rows]))
     return {one.resource_id: one for one in tx.scalars(query)}

@@ -12,7 +12,7 @@ from console.access import BUSINESS, allow
 from console.book import actor, book, lake, reading, settings
 from console.charts import Chart, Series, when_full
 from console.words import _
-from metering.forecasting import AHEAD, HISTORY, SHARE, Outlook, demand, forecasts
+from metering.forecasting import AHEAD, HISTORY, SHARE, DemandForecast, demand, forecasts
 from metering.judging import MACHINES, business
 from quota import inventory
 from quota.db import Tx
@@ -68,7 +68,7 @@ def _options(tx: Tx) -> dict[str, str]:
     return found
 
 
-def outlook_of(tx: Tx, chosen: str) -> Outlook | None:
+def outlook_of(tx: Tx, chosen: str) -> DemandForecast | None:
     """The forecast as the last night kept it; made now where it kept none, or where the visitor sees a part alone. None
     before any day is closed.
 
@@ -103,7 +103,7 @@ def _count(tx: Tx, query: Select[int]) -> int:
     return tx.scalar(select(func.count()).select_from(query.subquery())) or 0
 
 
-def _chart(of: Outlook, name: str) -> Chart:
+def _chart(of: DemandForecast, name: str) -> Chart:
     """The past by day, the weeks ahead, and the cores that are there as a line above."""
     gap: list[float | None] = [None] * len(of.used)
     ahead: list[float | None] = [None] * len(of.mean)

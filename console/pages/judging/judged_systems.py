@@ -17,7 +17,7 @@ from console.book import book, reading, settings
 from console.lists import Column, Filter, Rows, listing
 from console.words import _
 from metering.judging import LABELS, Verdict, findings
-from metering.overview import USES, ZOMBIES, Judged, Use, systems
+from metering.overview import USES, ZOMBIES, JudgedSystem, SystemUse, systems
 from quota.db import among
 from quota.directory import Department, System
 from quota.errors import N_
@@ -71,10 +71,10 @@ def ranked(key: Any, values: Mapping[int, float | int | None]) -> Any:
     return case(known, value=key) if known else key
 
 
-def judged(key: Any, told: Mapping[int, Judged]) -> list[Column]:
+def judged(key: Any, told: Mapping[int, JudgedSystem]) -> list[Column]:
     """The columns of what was judged; ``key``: the id that ``told`` is by."""
 
-    def figure(name: str, label: str, value: Callable[[Judged], float | int | None], unit: str = "") -> Column:
+    def figure(name: str, label: str, value: Callable[[JudgedSystem], float | int | None], unit: str = "") -> Column:
         by = ranked(key, {id_: value(one) for id_, one in told.items()})
         return Column(name, label, lambda row: value(told[row.id]), sort=by, unit=unit, number=True)
 
@@ -89,17 +89,17 @@ def judged(key: Any, told: Mapping[int, Judged]) -> list[Column]:
     ]
 
 
-def by_use(key: Any, told: Mapping[int, Judged]) -> Filter:
+def by_use(key: Any, told: Mapping[int, JudgedSystem]) -> Filter:
     def apply(query: Rows, value: str) -> Rows:
         return query.where(among(key, [id_ for id_, one in told.items() if one.use.value == value]))
 
-    return Filter("use", N_("利用率"), apply, options={one.value: USES[one] for one in Use})
+    return Filter("use", N_("利用率"), apply, options={one.value: USES[one] for one in SystemUse})
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
 
 
-def _classes(judged: Judged) -> str | None:
+def _classes(judged: JudgedSystem) -> str | None:
     parts = [f"{_(LABELS[Verdict(verdict)])} {n}" for verdict, n in sorted(judged.classes.items())]
     return _("、").join(parts) or None

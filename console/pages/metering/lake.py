@@ -30,7 +30,7 @@ MEGA = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SourceRow:
     """One source: its name in words, and its samples on the last closed days."""
 
     name: str
@@ -54,7 +54,7 @@ def index() -> str:
     kept = one.sources()
     names = _names(tx)
     rows = [
-        Row(_named(found.name, names), found, [kept[found.name].rows.get(day) for day in days])
+        SourceRow(_named(found.name, names), found, [kept[found.name].rows.get(day) for day in days])
         for found in reporters.reports(one, book().clock())
     ]
     return render_template(

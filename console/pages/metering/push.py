@@ -21,7 +21,7 @@ from console.access import public
 from console.book import book, lake
 from console.pages.metering import wire
 from console.security import program
-from metering.intake import Delivery, Desk, PushSource, Taken, sources
+from metering.intake import Desk, PushedBody, PushReceipt, PushSource, sources
 from quota.actors import nobody
 from quota.errors import NotAllowed, out_of_room
 
@@ -31,7 +31,7 @@ blueprint = Blueprint("push", __name__)
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 RETRY = {"Retry-After": "60"}
 ONE, TWO = "prometheus.WriteRequest", "io.prometheus.write.v2.Request"
-MESSAGES: Mapping[str, Callable[[bytes], Delivery]] = {ONE: wire.remote_write, TWO: wire.remote_write_2}
+MESSAGES: Mapping[str, Callable[[bytes], PushedBody]] = {ONE: wire.remote_write, TWO: wire.remote_write_2}
 CODES = {400: 3, 401: 16, 403: 7, 413: 8, 415: 3, 503: 14}
 """HTTP status → google.rpc.Code: INVALID_ARGUMENT, UNAUTHENTICATED, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNAVAILABLE;
 else UNKNOWN."""
@@ -46,7 +46,7 @@ class _Desks:
         self._desks: dict[tuple[object, ...], tuple[threading.Lock, Desk]] = {}
         self._guard = threading.Lock()
 
-    def take(self, source: PushSource, delivery: Delivery) -> Taken:
+    def take(self, source: PushSource, delivery: PushedBody) -> PushReceipt:
         key = (str(lake().root), source.id, source.code, source.pool_id, source.label)
         with self._guard:
             turn, desk = self._desks.setdefault(key, (threading.Lock(), Desk(lake(), source)))
@@ -104,7 +104,7 @@ def _packing() -> str:
     return request.headers.get("Content-Encoding", "").strip().lower()
 
 
-def _received(decode: Callable[[bytes], Delivery], answers: Answers | None = None) -> Taken | Response:
+def _received(decode: Callable[[bytes], PushedBody], answers: Answers | None = None) -> PushReceipt | Response:
     """Let the source in, read what it sent, keep it; or the answer that says why not."""
     answers = answers or _text
     scheme, _space, token = request.headers.get("Authorization", "").partition(" ")
@@ -141,7 +141,7 @@ def _status(encoding: str, status: int, text: str, headers: dict[str, str] | Non
     return Response(body, status, headers, content_type=encoding)
 
 
-def _told(taken: Taken) -> str:
+def _told(taken: PushReceipt) -> str:
     """What was refused, in words of the exposition: reason, count, an example."""
     parts = [f"{reason}: {count}" for reason, count in sorted(taken.refused.items())]
     shown = [f"{reason} e.g. {example}" for reason, example in sorted(taken.examples.items())]

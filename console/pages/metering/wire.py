@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, DataPointFlags, Metric, ScopeMetrics
 
-from metering.intake import Delivery, conventions
+from metering.intake import PushedBody, conventions
 
 MAX_BODY = 16 * 1024 * 1024
 MAX_UNPACKED = 16 * 1024 * 1024
@@ -103,7 +103,7 @@ _WriteRequest, _TimeSeries, _Label, _Request, Status = _schema()
 _SNAPPY = pa.Codec("snappy")
 
 
-def remote_write(body: bytes) -> Delivery:
+def remote_write(body: bytes) -> PushedBody:
     """A remote-write 1.0 body. Raises Unreadable or TooLarge. Histograms, exemplars and metadata are passed over."""
     try:
         request = _WriteRequest.FromString(unpacked(body))
@@ -127,10 +127,10 @@ def remote_write(body: bytes) -> Delivery:
             series.append(_TimeSeries(labels=one.labels).SerializeToString())
     except DecodeError:
         raise Unreadable("not a remote-write 1.0 message") from None
-    return Delivery(series, _labels, index, ts, value)
+    return PushedBody(series, _labels, index, ts, value)
 
 
-def remote_write_2(body: bytes) -> Delivery:
+def remote_write_2(body: bytes) -> PushedBody:
     """A remote-write 2.0 body. Raises Unreadable or TooLarge.
 
     Native histograms are refused by name, as OTLP's are; so is a series whose labels point past the symbols, with all that
@@ -168,7 +168,7 @@ def remote_write_2(body: bytes) -> Delivery:
                 index.append(number)
                 ts.append(sample.timestamp)
                 value.append(sample.value)
-    return Delivery(series, _paired, index, ts, value, refused)
+    return PushedBody(series, _paired, index, ts, value, refused)
 
 
 _Word = TypeVar("_Word", str, bytes)
@@ -268,7 +268,7 @@ def unpacked(body: bytes) -> bytes:
 # --- OTLP --------------------------------------------------------------------------------------------------
 
 
-def otlp(body: bytes, *, as_json: bool, packed: bool) -> Delivery:
+def otlp(body: bytes, *, as_json: bool, packed: bool) -> PushedBody:
     """An OTLP ExportMetricsServiceRequest: gauges and cumulative sums. Raises Unreadable or TooLarge.
 
     Labels are the resource's attributes, then the point's; the metric's name is ``__name__``; what the sender says about
@@ -313,7 +313,7 @@ def otlp(body: bytes, *, as_json: bool, packed: bool) -> Delivery:
                         value.append(float("nan"))
                     else:
                         value.append(point.as_double if point.WhichOneof("value") == "as_double" else point.as_int)
-    return Delivery(series, dict, index, ts, value, refused)  # type: ignore[arg-type]
+    return PushedBody(series, dict, index, ts, value, refused)  # type: ignore[arg-type]
 
 
 def _points(metric: Metric) -> tuple[Any, str]:

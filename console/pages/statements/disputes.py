@@ -22,8 +22,8 @@ from metering.statements import (
     ANSWER_LABELS,
     LABELS,
     STATE_LABELS,
-    Answer,
     Dispute,
+    DisputeAnswer,
     DisputeState,
     disputes,
     reconciliation,
@@ -96,7 +96,7 @@ def show(dispute_id: int) -> str:
         due=disputes.answer_due(tx, one), answers=ANSWER_LABELS,
         quantity=written(shown_hours(one.kind, one.quantity)), unit=unit_of(one.kind), amount=money(one.amount),
         limit=f"{one.amount or 0:.2f}", settled=money(yuan(one.settled_fen)),
-        answer=_(ANSWER_LABELS[Answer(one.answer)]) if one.answer else None,
+        answer=_(ANSWER_LABELS[DisputeAnswer(one.answer)]) if one.answer else None,
     )  # fmt: skip
 
 
@@ -123,10 +123,10 @@ def claim(dispute_id: int) -> Response:
 @allow(Role.PROVIDER)
 def answer(dispute_id: int) -> Response:
     told = request.form.get("answer", "")
-    if told not in list(Answer):
+    if told not in list(DisputeAnswer):
         raise Invalid("dispute.answer", N_("请选择是否认可"), field="answer")
     with transaction() as tx:
-        disputes.answer(tx, dispute_id, Answer(told), generation=_generation(), text=_words())
+        disputes.answer(tx, dispute_id, DisputeAnswer(told), generation=_generation(), text=_words())
     flash(_("已答复"), "success")
     return redirect(url_for("disputes.show", dispute_id=dispute_id))
 

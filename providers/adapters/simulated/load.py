@@ -42,7 +42,7 @@ class Load(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class LoadShape:
     """Ranges (low, high) that a machine's own figures are drawn from; shares of the size it was built with.
 
     rest, peak: CPU demand at the bottom and the top of the day's profile; noise: relative, per slot;
@@ -64,9 +64,9 @@ class Shape:
     io: tuple[float, float] = (40.0, 400.0)
 
 
-_OFFICE = Shape("office", (0.02, 0.05), (0.22, 0.50))
-SHAPES: Mapping[Load, Shape] = {
-    Load.IDLE: Shape(
+_OFFICE = LoadShape("office", (0.02, 0.05), (0.22, 0.50))
+SHAPES: Mapping[Load, LoadShape] = {
+    Load.IDLE: LoadShape(
         "flat",
         (0.004, 0.010),
         (0.010, 0.025),
@@ -76,16 +76,16 @@ SHAPES: Mapping[Load, Shape] = {
         net=(1.0, 10.0),
         io=(5.0, 40.0),
     ),
-    Load.LIGHT: Shape("office", (0.010, 0.025), (0.05, 0.12), memory=(0.15, 0.32)),
+    Load.LIGHT: LoadShape("office", (0.010, 0.025), (0.05, 0.12), memory=(0.15, 0.32)),
     Load.OFFICE: _OFFICE,
-    Load.CITIZEN: Shape("citizen", (0.04, 0.08), (0.30, 0.55), weekend=(0.5, 0.9)),
-    Load.MONTH_END: Shape("office", (0.02, 0.04), (0.10, 0.18), season=(3.5, 4.8)),
-    Load.ENROLMENT: Shape("citizen", (0.01, 0.03), (0.06, 0.11), weekend=(0.7, 0.9), season=(6.0, 8.0)),
-    Load.BURSTY: Shape("flat", (0.02, 0.04), (0.05, 0.09), noise=0.3, burst=(0.03, 0.75), weekend=(0.7, 1.0)),
-    Load.STEADY: Shape("flat", (0.20, 0.30), (0.28, 0.50), weekend=(0.9, 1.0)),
-    Load.NIGHT: Shape("night", (0.015, 0.03), (0.55, 0.90), weekend=(0.8, 1.0), io=(300.0, 1500.0)),
-    Load.BUSY: Shape("citizen", (0.40, 0.52), (0.88, 0.96), noise=0.04, weekend=(0.92, 1.0), memory=(0.55, 0.78)),
-    Load.SATURATED: Shape(
+    Load.CITIZEN: LoadShape("citizen", (0.04, 0.08), (0.30, 0.55), weekend=(0.5, 0.9)),
+    Load.MONTH_END: LoadShape("office", (0.02, 0.04), (0.10, 0.18), season=(3.5, 4.8)),
+    Load.ENROLMENT: LoadShape("citizen", (0.01, 0.03), (0.06, 0.11), weekend=(0.7, 0.9), season=(6.0, 8.0)),
+    Load.BURSTY: LoadShape("flat", (0.02, 0.04), (0.05, 0.09), noise=0.3, burst=(0.03, 0.75), weekend=(0.7, 1.0)),
+    Load.STEADY: LoadShape("flat", (0.20, 0.30), (0.28, 0.50), weekend=(0.9, 1.0)),
+    Load.NIGHT: LoadShape("night", (0.015, 0.03), (0.55, 0.90), weekend=(0.8, 1.0), io=(300.0, 1500.0)),
+    Load.BUSY: LoadShape("citizen", (0.40, 0.52), (0.88, 0.96), noise=0.04, weekend=(0.92, 1.0), memory=(0.55, 0.78)),
+    Load.SATURATED: LoadShape(
         "citizen",
         (0.85, 0.98),
         (1.15, 1.60),
