@@ -66,7 +66,7 @@ def ours(_home: Path, watch: Watch) -> float:
             sized = rightsizing.outlook(counts, peak, profile, offered)
             rightsizing.memory_need(peak)
             found.counts()
-            sized.lately.sum()
+            sized.recent_peak.sum()
         done += r
 
 

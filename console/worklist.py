@@ -20,7 +20,7 @@ from metering import statements
 from metering.cases import deadlines, enforcement, openings
 from metering.forecasting import forecasts
 from metering.intake import Collected, collection, feeding, keeping, late_figures, probes, push
-from metering.intraday import look as hourly
+from metering.intraday import look as intraday_look
 from metering.judging import pipeline
 from metering.simulation import policy_backtests
 from metering.statements import reconciliation, settling
@@ -140,7 +140,7 @@ class Worklist:
         return said
 
     def look(self) -> list[Said]:
-        done = hourly.look(self.works)
+        done = intraday_look.look(self.works)
         said = [say("looked", machines=done.machines, over=done.over)]
         said += [say(f"surge_{code}", n=len(ids)) for code, ids in sorted(done.done.items())]
         said += [say("skipped", skip=code, resources=count) for code, count in sorted(done.skipped.items())]

@@ -1,4 +1,4 @@
-"""Replays for the command line: of a trace file, of the city's own lake, of every published trace as a document."""
+"""Backtests for the command line: of a trace file, of the city's own lake, of every published trace as a document."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _cores(catalogue: str | None) -> list[float] | None:
 
 
 def plain(told: dict[str, Any], *, caused: bool) -> dict[str, Any]:
-    """Of a report, what every replay says: {"dataset", "vms", "policies": {name: marks}}; caused: on whole shapes."""
+    """Of a report, what every backtest says: {"dataset", "vms", "policies": {name: marks}}; caused: on whole shapes."""
     kept = ALWAYS if caused else MARKS
     return {
         "dataset": told["dataset"],
@@ -88,7 +88,7 @@ def lines(told: dict[str, Any]) -> Iterator[str]:
 
 
 def document(folder: str, write: str, progress: Progress) -> None:
-    """Every trace of ``folder`` replayed, written as Markdown to ``write`` with its charts beside it."""
+    """Every trace of ``folder`` backtested, written as Markdown to ``write`` with its charts beside it."""
     from metering.simulation import judgement_report
 
     judgement_report.write(Path(folder), Path(write), progress)

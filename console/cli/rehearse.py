@@ -63,7 +63,7 @@ def rehearsed(path: Path, rule: str, progress: Progress) -> dict[str, Any]:
         raise taken.failed[0].error if taken.failed and taken.failed[0].error else unusable("file.no_rows", path.name)
     first = datetime.combine(recording.span[0].astimezone(ZONE).date(), time(), ZONE)
     clock = rehearsal.RehearsalClock(first)
-    with tempfile.TemporaryDirectory(prefix="guanjia-replay-") as folder:
+    with tempfile.TemporaryDirectory(prefix="guanjia-rehearsal-") as folder:
         home = Path(folder)
         book = Book(f"sqlite:///{home / 'book.db'}", clock=clock)
         try:
@@ -107,10 +107,10 @@ def _intro(report: dict[str, Any]) -> Iterator[str]:
     )
     yield ""
     yield "```"
-    yield f"guanjia replay {report['path']}{option} --write docs/replay.md"
+    yield f"guanjia rehearse {report['path']}{option} --write docs/rehearsal.md"
     yield "```"
     yield ""
-    yield "All figures are in [replay.json](replay.json). The book and the lake are scratch; the verbs are the product's."
+    yield "All figures are in [rehearsal.json](rehearsal.json). The book and the lake are scratch; the verbs are the product's."
     yield ""
 
 

@@ -64,7 +64,7 @@ WORDS: Mapping[str, str] = {
     "urged": N_("催办 %(limits)s 件，使用期将满提醒 %(ends)s 件"),
     "expired": N_("预占到期 %(lapsed)s 件，视为验收 %(accepted)s 件，改正期限 %(redated)s 项"),
     "returned": N_("出借到期 %(loans)s 笔，其中仍在占用 %(late)s 笔"),
-    "replayed": N_("回放 %(replays)s 次"),
+    "replayed": N_("回测 %(replays)s 次"),
     "reckoned": N_("%(month)s 对账单第%(revision)s版，%(lines)s 行；四方不一致 %(differing)s 项"),
     "mailed": N_("写信 %(made)s 封，寄出 %(sent)s 封，待寄 %(waiting)s 封"),
     "no_mail": N_("没有设置邮件服务器"),

@@ -18,7 +18,7 @@ LANES = {
     "mail": N_("邮件"),
     "lake": N_("数据湖"),
     "score": N_("考核"),
-    "replay": N_("策略回放"),
+    "replay": N_("策略回测"),
     "verify": N_("校验"),
 }
 """What may wait for each other. The lake's jobs of a night build on one another, in this order; whatever people, clouds
@@ -41,7 +41,7 @@ PLAN = (
     Plan("assess", N_("评估"), "30 2 * * *", "lake", lease=timedelta(hours=4)),
     Plan("forecast", N_("用量预测"), "10 3 * * *", "lake", lease=timedelta(hours=2)),
     Plan("open_cases", N_("立案"), "30 3 * * *", "lake"),
-    Plan("replay", N_("策略回放"), "* * * * *", "replay", lease=timedelta(hours=2), attempts=1),
+    Plan("replay", N_("策略回测"), "* * * * *", "replay", lease=timedelta(hours=2), attempts=1),
     Plan("statements", N_("对账"), "40 4 1,4,8 * *", "lake", lease=timedelta(hours=4)),
     Plan("remind", N_("催办提醒"), "0 8 * * *", "book"),
     Plan("settle", N_("出借归还"), "*/10 * * * *", "book"),

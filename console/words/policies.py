@@ -11,7 +11,7 @@ from metering.sizing import methods
 from quota.errors import N_
 
 NAMED = {"draft": N_("本草案"), "in-force": N_("现行策略"), "executed": N_("本草案,按实际执行")}
-"""What a replay calls its two policies."""
+"""What a backtest calls its two policies."""
 
 METHOD_LABELS = {
     "p95@70": N_("最小规格,使分位数不超过新规格的上限"),
@@ -39,7 +39,7 @@ SPEEDS = {
     "fast": N_("快(一小时内三个样本越限)"),
     "swift": N_("更快(每刻钟查看)"),
     "prompt": N_("即时(一个样本越限)"),
-    "tide": N_("随时段(每四小时一个规格,只作回放)"),
+    "tide": N_("随时段(每四小时一个规格,只作回测)"),
 }
 
 

@@ -274,7 +274,7 @@ def _lent(tx: Tx, case: Case) -> None:
     if case.wake_at is None or case.wake_at > tx.now:
         return
     if surges.on_loan(case) and tx.now < case.wake_at + surges.ABANDONED:
-        return  # lent by the hour: the hourly look sees whether it does without
+        return  # lent by the hour: the look within the day sees whether it does without
     waits = safeguards.keeps(tx, case)
     has, given = case.resource.has(), case.will_have() or NOTHING
     if case.resource.gone_at is not None or case.resource.state == ResourceState.DELETED:

@@ -62,7 +62,7 @@ def act(tx: Tx, case: Case, *, generation: int | None = None) -> Case:
 
 
 def begin(tx: Tx, case: Case) -> Obstacle | None:
-    """As ``act``, by the hourly look on a standing authorisation; returns what stands against it."""
+    """As ``act``, by the look within the day on a standing authorisation; returns what stands against it."""
     tx.actor.must_be(Role.SYSTEM)
     lock(tx, case)
     obstacle = _go_on(tx, case, None)

@@ -314,7 +314,7 @@ def open_one(tx: Tx, finding: Finding) -> Case:
 
 
 def open_growth(tx: Tx, finding: Finding, target: Amount) -> Case:
-    """Open an expansion to ``target`` from what the hourly look saw; ``finding``: the latest judgement of the resource,
+    """Open an expansion to ``target`` from what the look within the day saw; ``finding``: the latest judgement of the resource,
     whose policy's procedure the case follows. The caller has looked at what stands against it."""
     tx.actor.must_be(Role.SYSTEM)
     needs = more(finding.resource.has(), target)

@@ -1,4 +1,4 @@
-"""Surges: what the hourly look found of a machine, and what came of it; a row for each look that did something.
+"""Surges: what the look within the day found of a machine, and what came of it; a row for each look that did something.
 
 The rows are the evidence of the cases that a look opened, and of each prolongation and return of what it enlarged.
 """
@@ -123,7 +123,7 @@ def last(tx: Tx, case_id: int) -> Surge | None:
 
 
 def on_loan(case: Case) -> bool:
-    """Whether a case enlarges (or enlarged) its machine on a standing authorisation: then the hourly look says when it ends."""
+    """Whether a case enlarges (or enlarged) its machine on a standing authorisation: then the look within the day says when it ends."""
     return case.consent == Consent.STANDING
 
 

@@ -1,4 +1,4 @@
-"""What becomes of a machine in which the hourly look found the rule of its growth to hold, or that it enlarged before.
+"""What becomes of a machine in which the look within the day found the rule of its growth to hold, or that it enlarged before.
 
 Everything that stands against it is looked at in the transaction that acts, with the machine's row held.
 """

@@ -1,4 +1,4 @@
-"""The last hour of every machine, out of the lake's hot samples as they lie there: what the hourly look looks at.
+"""The last hour of every machine, out of the lake's hot samples as they lie there: what the look within the day looks at.
 
 Deliveries are laid over each other by the rules of a closed day (`metering.lake.dayblock`), so that a look and the day that is
 closed later say the same of a slot. A machine that goes on reporting the same figures is told by them, too: nine equal

@@ -1,4 +1,4 @@
-"""The hourly look: growth within the day (``+fast``, ``+swift``) carried out, by the rule that its replay keeps.
+"""The look within the day: growth within the day (``+fast``, ``+swift``) carried out, by the rule that its backtest keeps.
 
 A look reads the last hour of every machine (`metering.intraday.last_hour`), asks `metering.sizing.expansion` of those whose policy sizes them
 so whether the rule holds, and acts on each in a transaction of its own. Where the machine's department authorised it

@@ -1,7 +1,7 @@
 """Sizes for machines whose policy names another method than the default, from the lake's samples: block by block.
 
 The advice is made anew from the window's samples each time, so that it can be made again later, by the very code that
-replays the method over the past. A machine is shrunk onto a catalogue shape only; never one that is unknown, busy,
+backtests the method over the past. A machine is shrunk onto a catalogue shape only; never one that is unknown, busy,
 young, or whose demand is cut off at its ceiling.
 """
 
@@ -112,7 +112,7 @@ def advise(
 def _of_present(
     block: Block, members: Sequence[Resource], share: str, size: str, kind: ClassCode
 ) -> NDArray[np.uint16]:
-    """``share`` (hundredths of a per cent of the size at that time) in those of the present size, as the replay has it:
+    """``share`` (hundredths of a per cent of the size at that time) in those of the present size, as the backtest has it:
     what a machine did before it was resized counts by what it needed. A slot that tells no size has that of the slot
     before it; before the first, the present one."""
     told, sizes = block.values[share], block.values[size]
@@ -131,13 +131,13 @@ def _by_cost(
     cpu: NDArray[np.uint16], state: NDArray[np.uint8], slots: int, profile: Profile, sizes: NDArray[np.float64]
 ) -> Wanted:
     seen = look(cpu, state, slots, profile, sizes)
-    return Wanted(seen.lately, seen.saturated, seen.observed)
+    return Wanted(seen.recent_peak, seen.saturated, seen.observed)
 
 
 def _by_method(
     cpu: NDArray[np.uint16], state: NDArray[np.uint8], slots: int, how: Sizing, members: Sequence[Resource]
 ) -> Wanted:
-    """By a quantile or a maximum, as the replay of the same name takes it."""
+    """By a quantile or a maximum, as the backtest of the same name takes it."""
     valid = (state == LIVE) & (cpu != MISSING)
     r, n = cpu.shape
     days = valid.reshape(r, n // slots, slots)

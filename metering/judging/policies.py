@@ -57,28 +57,28 @@ append_only(PolicyVersion.__table__)  # type: ignore[arg-type]
 
 
 def enact(
-    tx: Tx, policy: Policy, procedure: Procedure | None = None, *, reason: str, replay_id: int | None = None
+    tx: Tx, policy: Policy, procedure: Procedure | None = None, *, reason: str, backtest_id: int | None = None
 ) -> PolicyVersion:
     """Enact ``policy`` as the next version of its name, to hold from its ``effective_from`` on.
 
     ``procedure`` None keeps that of the version before (at first: our defaults). By the authority alone, through
-    ``drafts.enact``, which makes sure of the replay ``replay_id``; the system may found a house without one. Raises
+    ``drafts.enact``, which makes sure of the backtest ``backtest_id``; the system may found a house without one. Raises
     Invalid for a day that is past or before the version that it follows: what was judged stays judged.
     """
     tx.actor.must_be(Role.AUTHORITY, Role.SYSTEM)
-    if replay_id is None and tx.actor.role is not Role.SYSTEM:
-        raise WrongState("policy.unreplayed", N_("启用前须有本版草案七日内的回放结果"))
+    if backtest_id is None and tx.actor.role is not Role.SYSTEM:
+        raise WrongState("policy.unreplayed", N_("启用前须有本版草案七日内的回测结果"))
     stated(reason, code="policy.reason", message=N_("请写明启用这版策略的理由"))
     if not 0 < len(policy.name) <= 48:
         raise Invalid("policy.name", N_("策略名称须为1至48个字符"), field="name")
     before = newest(tx, policy.name)
     not_past(tx, policy, before)
-    return _write(tx, policy, before, procedure or (before.rules() if before else Procedure()), reason, replay_id)
+    return _write(tx, policy, before, procedure or (before.rules() if before else Procedure()), reason, backtest_id)
 
 
 def amend(tx: Tx, name: str, procedure: Procedure, *, effective_from: date, reason: str) -> PolicyVersion:
     """Change how cases are conducted under ``name`` and nothing of what resources are judged by: the next version, with
-    the same rules, so that no replay could show a difference. By the authority alone.
+    the same rules, so that no backtest could show a difference. By the authority alone.
 
     Raises Invalid as ``enact`` does, and where nothing is changed.
     """
@@ -95,7 +95,7 @@ def amend(tx: Tx, name: str, procedure: Procedure, *, effective_from: date, reas
 
 
 def _write(
-    tx: Tx, policy: Policy, before: PolicyVersion | None, conduct: Procedure, reason: str, replay_id: int | None
+    tx: Tx, policy: Policy, before: PolicyVersion | None, conduct: Procedure, reason: str, backtest_id: int | None
 ) -> PolicyVersion:
     number = before.version + 1 if before else 1
     document = {**policy.to_json(), "version": number}
@@ -121,7 +121,7 @@ def _write(
             "effective_from": row.effective_from,
             "document": document,
             "procedure": row.procedure,
-            "replay": replay_id,
+            "replay": backtest_id,
         },
         reason=row.reason,
     )

@@ -1,17 +1,17 @@
-"""The past replayed: rehearsals of the whole loop on a recording, backtests of policies, drafts that are signed on them."""
+"""The past backtested: rehearsals of the whole loop on a recording, backtests of policies, drafts that are signed on them."""
 
 from __future__ import annotations
 
 from metering.simulation import drafts, history, judgement_report, policy_backtests, rehearsal, rehearsal_report
 from metering.simulation.drafts import PolicyDraft
-from metering.simulation.policy_backtests import DRAFT, EXECUTED, IN_FORCE, PolicyReplay
+from metering.simulation.policy_backtests import DRAFT, EXECUTED, IN_FORCE, PolicyBacktest
 
 __all__ = [
     "DRAFT",
     "EXECUTED",
     "IN_FORCE",
+    "PolicyBacktest",
     "PolicyDraft",
-    "PolicyReplay",
     "drafts",
     "history",
     "judgement_report",

@@ -1,7 +1,7 @@
-"""Policies before they hold: drafts, and their enactment once they were replayed and somebody signs.
+"""Policies before they hold: drafts, and their enactment once they were backtested and somebody signs.
 
-A draft is never edited: to change it is to make another. A replay names the very draft it is of by its digest, so that
-what is signed is what was replayed.
+A draft is never edited: to change it is to make another. A backtest names the very draft it is of by its digest, so that
+what is signed is what was backtested.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sqlalchemy import ForeignKey, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.judging import Policy, PolicyVersion, Procedure, policies, unsafe
-from metering.simulation.policy_backtests import PolicyReplay, ReplayState
+from metering.simulation.policy_backtests import BacktestState, PolicyBacktest
 from metering.simulation.policy_backtests import digest as digest_of
 from metering.sizing import methods
 from quota.actors import Role
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from quota.db import Tx
 
 FRESH = timedelta(days=7)
-"""How old a replay may be when the policy is enacted."""
+"""How old a backtest may be when the policy is enacted."""
 
 
 class PolicyDraft(Base):
@@ -112,8 +112,8 @@ def withdraw(tx: Tx, draft_id: int) -> PolicyDraft:
     return row
 
 
-def evidence(tx: Tx, row: PolicyDraft) -> PolicyReplay | None:
-    """The newest finished replay of this very draft, beside what is in force now, that is not older than a week; None =
+def evidence(tx: Tx, row: PolicyDraft) -> PolicyBacktest | None:
+    """The newest finished backtest of this very draft, beside what is in force now, that is not older than a week; None =
     it can't be enacted, and ``wanting`` says why."""
     found = _finished(tx, row)
     return found if found is not None and not _overtaken(tx, found, row.name) else None
@@ -122,33 +122,33 @@ def evidence(tx: Tx, row: PolicyDraft) -> PolicyReplay | None:
 def wanting(tx: Tx, row: PolicyDraft) -> str:
     """What keeps a draft without ``evidence`` from being enacted."""
     if _finished(tx, row) is None:
-        return N_("启用前须有本版草案七日内的回放结果")
-    return N_("回放之后现行策略已换版,须重新回放,与现行的对照")
+        return N_("启用前须有本版草案七日内的回测结果")
+    return N_("回测之后现行策略已换版,须重新回测,与现行的对照")
 
 
-def _finished(tx: Tx, row: PolicyDraft) -> PolicyReplay | None:
+def _finished(tx: Tx, row: PolicyDraft) -> PolicyBacktest | None:
     return tx.scalar(
-        select(PolicyReplay)
+        select(PolicyBacktest)
         .where(
-            PolicyReplay.digest == row.digest,
-            PolicyReplay.state == ReplayState.DONE.value,
-            PolicyReplay.ended_at >= tx.now - FRESH,
+            PolicyBacktest.digest == row.digest,
+            PolicyBacktest.state == BacktestState.DONE.value,
+            PolicyBacktest.ended_at >= tx.now - FRESH,
         )
-        .order_by(PolicyReplay.id.desc())
+        .order_by(PolicyBacktest.id.desc())
         .limit(1)
     )
 
 
-def _overtaken(tx: Tx, replay: PolicyReplay, name: str) -> bool:
-    """Whether another version holds now than the one that the replay shows the difference to."""
-    return replay.in_force_id != policies.in_force(tx, tx.now.astimezone(ZONE).date(), name).id
+def _overtaken(tx: Tx, backtest: PolicyBacktest, name: str) -> bool:
+    """Whether another version holds now than the one that the backtest shows the difference to."""
+    return backtest.in_force_id != policies.in_force(tx, tx.now.astimezone(ZONE).date(), name).id
 
 
-def enact(tx: Tx, draft_id: int, replay_id: int, *, reason: str) -> PolicyVersion:
-    """Sign a draft, having been shown the replay ``replay_id`` of it. By the authority alone.
+def enact(tx: Tx, draft_id: int, backtest_id: int, *, reason: str) -> PolicyVersion:
+    """Sign a draft, having been shown the backtest ``backtest_id`` of it. By the authority alone.
 
-    Raises NotAllowed for one's own draft; WrongState for a draft that is no longer one, that was not replayed within
-    the last week beside what is in force, or whose page showed another replay than the newest; Invalid as
+    Raises NotAllowed for one's own draft; WrongState for a draft that is no longer one, that was not backtested within
+    the last week beside what is in force, or whose page showed another backtest than the newest; Invalid as
     ``policies.enact``.
     """
     tx.actor.must_be(Role.AUTHORITY)
@@ -160,12 +160,12 @@ def enact(tx: Tx, draft_id: int, replay_id: int, *, reason: str) -> PolicyVersio
     seen = evidence(tx, row)
     if seen is None:
         raise WrongState("policy.unreplayed", wanting(tx, row))
-    if seen.id != replay_id:
-        raise WrongState("policy.replayed_since", N_("页面显示之后又有新的回放结果,请先查看"))
+    if seen.id != backtest_id:
+        raise WrongState("policy.replayed_since", N_("页面显示之后又有新的回测结果,请先查看"))
     newest = policies.newest(tx, row.name)
     if (newest.id if newest else None) != row.based_on_id:
         raise WrongState("policy.overtaken", N_("起草之后已启用了新的版本,请重新起草"))
-    version = policies.enact(tx, row.policy(), Procedure.from_json(row.procedure), reason=reason, replay_id=seen.id)
+    version = policies.enact(tx, row.policy(), Procedure.from_json(row.procedure), reason=reason, backtest_id=seen.id)
     row.enacted_id = version.id
     return version
 

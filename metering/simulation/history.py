@@ -1,4 +1,4 @@
-"""The city's own past out of the lake, as series to replay policies over: part by part, so that memory stays bounded."""
+"""The city's own past out of the lake, as series to backtest policies over: part by part, so that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from quota.inventory import Resource
 from quota.units import VCPU
 
 DAYS = 90
-"""How far back a replay looks, where nothing else is asked."""
+"""How far back a backtest looks, where nothing else is asked."""
 
 MACHINES = (ServiceKind.VM.value, ServiceKind.BARE_METAL.value)
 
 
 @dataclass(frozen=True)
 class Past:
-    """Machines and the days over which they are replayed. labels: kind of group -> resource id -> its name."""
+    """Machines and the days over which they are backtested. labels: kind of group -> resource id -> its name."""
 
     first: date
     last: date
@@ -52,7 +52,7 @@ def past(works: Works, days: int = DAYS, *, pool_id: int | None = None, last: da
     """
     closed = [day for day in works.lake.days() if last is None or day <= last]
     if not closed:
-        raise Invalid("replay.empty", N_("还没有日结完成的数据,无法回放"))
+        raise Invalid("replay.empty", N_("还没有日结完成的数据,无法回测"))
     query = (
         select(Resource)
         .where(Resource.kind.in_(MACHINES))
@@ -64,7 +64,7 @@ def past(works: Works, days: int = DAYS, *, pool_id: int | None = None, last: da
     with works.book.reading(steward("replay")) as tx:
         rows = [one for one in tx.scalars(query) if one.has().get(VCPU)]
         if not rows:
-            raise Invalid("replay.nothing", N_("没有可以回放的主机"))
+            raise Invalid("replay.nothing", N_("没有可以回测的主机"))
         return Past(
             max(min(closed), max(closed) - timedelta(days=days - 1)),
             max(closed),

@@ -1,4 +1,4 @@
-"""docs/judgement.md: every published trace replayed under every policy, as tables and charts, by one command.
+"""docs/judgement.md: every published trace backtested under every policy, as tables and charts, by one command.
 
 ``guanjia backtest --all DIR --write docs/judgement.md``. Figures are computed each time; the words around them that
 say what was tried and did not help stand in ``AFTER`` with the figures of scratch runs, which nothing makes again.
@@ -70,11 +70,11 @@ CARRIED_OUT = (
     "steward-lean+swift",
     "steward-lean+swift!",
 )
-"""Growth within the day as it is replayed, and (with "!") as the hourly look carries it out."""
+"""Growth within the day as it is backtested, and (with "!") as the look within the day carries it out."""
 
 
 def write(folder: Path, target: Path, progress: Progress = silent) -> None:
-    """Replay every trace of ``folder`` and write ``target`` with its charts (SVG) in a folder of the same name.
+    """Backtest every trace of ``folder`` and write ``target`` with its charts (SVG) in a folder of the same name.
 
     Raises ValueError where the folder holds no trace.
     """
@@ -128,7 +128,7 @@ def _try(series: MachineSeries, tried: list[list[str]], heads: list[str]) -> Non
 
 
 def carry(series: MachineSeries, rows: list[list[str]], heads: list[str]) -> None:
-    """Add what growth within the day gave on this set, replayed and carried out: violations / saved."""
+    """Add what growth within the day gave on this set, backtested and carried out: violations / saved."""
     results = backtest.run(series, CARRIED_OUT)
     heads.append(series.dataset.partition("_")[0] + _tail(series.dataset))
     for row in rows:
@@ -289,14 +289,14 @@ halves are, not how the policy does on machines nobody looked at. Every figure o
 
 CARRIED = """## Growth within the day, as it is carried out
 
-Violations % / saved %. The replay of `+fast` and `+swift` knows a machine's demand in full: the traces were recorded on large
+Violations % / saved %. The backtest of `+fast` and `+swift` knows a machine's demand in full: the traces were recorded on large
 machines. Who carries it out has a machine of that size, and its use ends there. A sample counts then from 95 % of the size
 on, what is wanted follows from no more than the size itself, and a growth is not raised while it holds
 (`metering.sizing.expansion.EXECUTED`, marked "!"). With sizes as fine as these, 1.1 times the size is a small step, so it keeps the
-saving and little of what the replay promises of violations. On whole shapes, as a catalogue has them, the next one is twice
-as large, and more than half of what the replay promises is kept (the table above). The line marked "!" is the one to go by,
-and the console shows it to who signs a policy. A very thrifty base (`steward-lean+swift`) stands on the replay alone: carried
-out, it violates many times as much, and should not be enacted. `steward-tide` is replayed only: nobody carries out a size every four hours, its machines are
+saving and little of what the backtest promises of violations. On whole shapes, as a catalogue has them, the next one is twice
+as large, and more than half of what the backtest promises is kept (the table above). The line marked "!" is the one to go by,
+and the console shows it to who signs a policy. A very thrifty base (`steward-lean+swift`) stands on the backtest alone: carried
+out, it violates many times as much, and should not be enacted. `steward-tide` is backtested only: nobody carries out a size every four hours, its machines are
 advised by the size of the day.
 """
 
@@ -340,6 +340,6 @@ What to make of it: most of these machines need their peak for a few hours of th
 is saved beyond 58 % comes from following the day, not from a cleverer quantile. It is core-hours that are saved then,
 not cores that can be withdrawn for good: where the city's machines peak together they need them together. On the single
 days of PlanetLab there is no day to follow, on Google's tasks the fixed quantiles of the first half save more than
-anything that learns for a week (and violate more): no policy is best everywhere, which is why a city replays its own
+anything that learns for a week (and violate more): no policy is best everywhere, which is why a city backtests its own
 history before it enacts one.
 """

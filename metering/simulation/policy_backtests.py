@@ -1,4 +1,4 @@
-"""Replays of a policy over the city's own lake: asked for, carried out in the background, kept with what they showed."""
+"""Backtests of a policy over the city's own lake: asked for, carried out in the background, kept with what they showed."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ BESIDE = (
     "steward-economy",
     "steward-balanced+fast",
 )
-"""What a replay always shows beside the draft, so that its place on the frontier is seen."""
+"""What a backtest always shows beside the draft, so that its place on the frontier is seen."""
 
 DRAFT, IN_FORCE = "draft", "in-force"
 EXECUTED = "executed"
-"""The draft with its growth within the day as the hourly look carries it out; where that grows at all."""
+"""The draft with its growth within the day as the look within the day carries it out; where that grows at all."""
 STALLED = timedelta(hours=2)
 
 
-class ReplayState(StrEnum):
+class BacktestState(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
 
 
-class PolicyReplay(Base):
-    """One replay of one document (by digest). ``result``: ``outcome``; progress is ``done`` of ``total`` machines."""
+class PolicyBacktest(Base):
+    """One backtest of one document (by digest). ``result``: ``outcome``; progress is ``done`` of ``total`` machines."""
 
     __tablename__ = "policy_replays"
     __table_args__ = (Index("ix_policy_replays_digest_ended", "digest", "ended_at"),)
@@ -76,25 +76,25 @@ def digest(document: Mapping[str, Any], procedure: Mapping[str, Any]) -> str:
     return sm3(canonical({"document": document, "procedure": procedure})).hex()
 
 
-def ask(tx: Tx, document: Mapping[str, Any], digest: str) -> PolicyReplay:
-    """Ask for a replay; where one of this digest, beside what is in force now, waits or runs already, that one is
+def ask(tx: Tx, document: Mapping[str, Any], digest: str) -> PolicyBacktest:
+    """Ask for a backtest; where one of this digest, beside what is in force now, waits or runs already, that one is
     returned."""
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
     beside = policies.in_force(tx, tx.now.astimezone(ZONE).date(), str(document["name"]))
     under_way = tx.scalar(
-        select(PolicyReplay).where(
-            PolicyReplay.digest == digest,
-            PolicyReplay.in_force_id == beside.id,
-            PolicyReplay.state.in_([ReplayState.WAITING.value, ReplayState.RUNNING.value]),
+        select(PolicyBacktest).where(
+            PolicyBacktest.digest == digest,
+            PolicyBacktest.in_force_id == beside.id,
+            PolicyBacktest.state.in_([BacktestState.WAITING.value, BacktestState.RUNNING.value]),
         )
     )
     if under_way is not None:
         return under_way
-    row = PolicyReplay(
+    row = PolicyBacktest(
         digest=digest,
         document=dict(document),
         in_force_id=beside.id,
-        state=ReplayState.WAITING.value,
+        state=BacktestState.WAITING.value,
         asked_by=tx.actor.login,
         asked_at=tx.now,
         result={},
@@ -105,65 +105,70 @@ def ask(tx: Tx, document: Mapping[str, Any], digest: str) -> PolicyReplay:
     return row
 
 
-def of_digest(tx: Tx, digest: str) -> list[PolicyReplay]:
-    """Replays of a draft, newest first."""
-    return list(tx.scalars(select(PolicyReplay).where(PolicyReplay.digest == digest).order_by(PolicyReplay.id.desc())))
+def of_digest(tx: Tx, digest: str) -> list[PolicyBacktest]:
+    """Backtests of a draft, newest first."""
+    return list(
+        tx.scalars(select(PolicyBacktest).where(PolicyBacktest.digest == digest).order_by(PolicyBacktest.id.desc()))
+    )
 
 
-def replay(tx: Tx, replay_id: int) -> PolicyReplay:
-    """The replay, or NotFound."""
-    found = tx.get(PolicyReplay, replay_id)
+def kept(tx: Tx, backtest_id: int) -> PolicyBacktest:
+    """The backtest, or NotFound."""
+    found = tx.get(PolicyBacktest, backtest_id)
     if found is None:
-        raise NotFound("replay.none", N_("没有编号为 %(id)s 的回放"), id=replay_id)
+        raise NotFound("replay.none", N_("没有编号为 %(id)s 的回测"), id=backtest_id)
     return found
 
 
 def carry_out(works: Works, progress: Progress = silent) -> list[int]:
-    """Carry out every replay that waits (or whose process died); ids of those that ended, well or not."""
+    """Carry out every backtest that waits (or whose process died); ids of those that ended, well or not."""
     ended = []
     while (claimed := _claim(works)) is not None:
-        replay_id, document, in_force = claimed
+        backtest_id, document, in_force = claimed
 
-        def told(stage: str, done: int, of: int, at: int = replay_id) -> None:
+        def told(stage: str, done: int, of: int, at: int = backtest_id) -> None:
             progress(stage, done, of)
             with works.book.transaction(steward("job:replay")) as tx:
-                row = replay(tx, at)
+                row = kept(tx, at)
                 row.done, row.total = done, of
 
         try:
             first, last, result = outcome(works, Policy.from_json(document), Policy.from_json(in_force), told)
         except (Refused, ValueError, OSError) as error:
-            _end(works, replay_id, ReplayState.FAILED, error=str(error))
+            _end(works, backtest_id, BacktestState.FAILED, error=str(error))
         except Exception as fault:  # a mistake of ours: the draft's page must not wait for it for ever
-            _end(works, replay_id, ReplayState.FAILED, error=f"{type(fault).__name__}: {fault}")
+            _end(works, backtest_id, BacktestState.FAILED, error=f"{type(fault).__name__}: {fault}")
             raise
         else:
-            _end(works, replay_id, ReplayState.DONE, first=first, last=last, result=result)
-        ended.append(replay_id)
+            _end(works, backtest_id, BacktestState.DONE, first=first, last=last, result=result)
+        ended.append(backtest_id)
     return ended
 
 
 def _claim(works: Works) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
     with works.book.transaction(steward("job:replay")) as tx:
         row = tx.scalar(
-            select(PolicyReplay)
+            select(PolicyBacktest)
             .where(
-                (PolicyReplay.state == ReplayState.WAITING.value)
-                | ((PolicyReplay.state == ReplayState.RUNNING.value) & (PolicyReplay.started_at < tx.now - STALLED))
+                (PolicyBacktest.state == BacktestState.WAITING.value)
+                | (
+                    (PolicyBacktest.state == BacktestState.RUNNING.value)
+                    & (PolicyBacktest.started_at < tx.now - STALLED)
+                )
             )
-            .order_by(PolicyReplay.id)
+            .order_by(PolicyBacktest.id)
             .limit(1)
         )
         if row is None:
             return None
-        row.state, row.started_at, row.done = ReplayState.RUNNING.value, tx.now, 0
+        row.state, row.started_at, row.done = BacktestState.RUNNING.value, tx.now, 0
         return row.id, row.document, policies.version(tx, row.in_force_id).document
 
 
 def _end(
     works: Works,
-    replay_id: int,
-    state: ReplayState,
+    backtest_id: int,
+    state: BacktestState,
     *,
     first: date | None = None,
     last: date | None = None,
@@ -171,13 +176,13 @@ def _end(
     error: str = "",
 ) -> None:
     with works.book.transaction(steward("job:replay")) as tx:
-        row = replay(tx, replay_id)
+        row = kept(tx, backtest_id)
         row.state, row.ended_at = state.value, tx.now
         row.first_day, row.last_day, row.result, row.error = first, last, result or {}, error
         tx.audit("policy.replayed", f"policy_replay:{row.id}", after={"state": row.state, "digest": row.digest})
 
 
-# ---------------------------------------------------------------------------------------------------------- the replay
+# ---------------------------------------------------------------------------------------------------------- the backtest
 
 
 def outcome(

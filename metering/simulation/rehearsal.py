@@ -258,7 +258,7 @@ class _Loop:
                 inventory.adopt(tx, tx.get_one(Pool, pool.id))
         self.works.lake.roll([day for day in self.works.lake.hot_days() if day < until.astimezone(ZONE).date()])
         self.progress(
-            "replay", int((until - self.begins).total_seconds()), int((self.ends - self.begins).total_seconds())
+            "rehearse", int((until - self.begins).total_seconds()), int((self.ends - self.begins).total_seconds())
         )
         if what:
             self.note(what, until=until.date().isoformat(), rows=rows, taken=taken, values_refused=refused)

@@ -39,7 +39,7 @@ IN_A_ROW = 3  # slots of 300 s: a quarter of an hour
 
 
 def report(works: Works, done: Rehearsed) -> dict[str, Any]:
-    """Everything about the rehearsal ``done`` in ``works``; see docs/replay.md for what each figure means."""
+    """Everything about the rehearsal ``done`` in ``works``; see docs/rehearsal.md for what each figure means."""
     with works.book.reading() as tx:
         runs = _runs(tx, done)
         opened = tx.get(Assessment, done.run) if done.run else None

@@ -17,7 +17,7 @@ import numpy as np
 
 from metering.quantiles import from_histogram
 from metering.series import MachineSeries
-from metering.sizing.expansion import EXECUTED, REPLAYED, Manner, expand
+from metering.sizing.expansion import BACKTESTED, EXECUTED, Manner, expand
 from metering.sizing.methods import sizing
 from metering.sizing.outcomes import SizingResult, Trail, join
 from metering.sizing.rightsizing import BINS, PROFILES, Profile, newborn, night, profile, rebin, rescale, tidal
@@ -188,7 +188,7 @@ def steward(profile: Profile) -> SizingPolicy:
 
 
 def executed(profile: Profile) -> SizingPolicy:
-    """As `steward`, but growth within the day as the hourly look makes it (`metering.sizing.expansion.EXECUTED`): it sees use only
+    """As `steward`, but growth within the day as the look within the day makes it (`metering.sizing.expansion.EXECUTED`): it sees use only
     up to the size in force. Named ``…!``."""
     return SizingPolicy(f"{profile.name}!", lambda days, shapes: _cost(days, profile, shapes, EXECUTED), local=True)
 
@@ -254,8 +254,8 @@ def _rolling(days: MachineDays, span: int, margin: float, shapes: Array | None) 
     for day in range(1, d):
         window = slice(max(0, day - span), day)
         ever = np.maximum(ever, days.peak[:, day - 1])
-        lately = np.where(days.seen[:, window].any(axis=1), days.peak[:, window].max(axis=1), ever)
-        size[:, day] = np.where(days.seen[:, :day].any(axis=1), lately * margin, days.before[:, day])
+        recent_peak = np.where(days.seen[:, window].any(axis=1), days.peak[:, window].max(axis=1), ever)
+        size[:, day] = np.where(days.seen[:, :day].any(axis=1), recent_peak * margin, days.before[:, day])
     return Sizes(_snap(size, days.before, shapes))
 
 
@@ -292,7 +292,7 @@ def _fit(
     return Sizes(size)
 
 
-def _cost(days: MachineDays, profile: Profile, shapes: Array | None, manner: Manner = REPLAYED) -> Sizes:
+def _cost(days: MachineDays, profile: Profile, shapes: Array | None, manner: Manner = BACKTESTED) -> Sizes:
     r, d = days.seen.shape
     state = newborn(r, profile)
     size = np.zeros((r, d))

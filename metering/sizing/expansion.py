@@ -1,7 +1,7 @@
 """Growth within the day: when it begins, how large it is, and until when.
 
-One rule, kept in two manners by the same functions. `REPLAYED` is how a policy is replayed over a trace that was recorded
-on large machines: demand is known in full, a sample counts when it lies above the size. `EXECUTED` is how the hourly look
+One rule, kept in two manners by the same functions. `BACKTESTED` is how a policy is backtested over a trace that was recorded
+on large machines: demand is known in full, a sample counts when it lies above the size. `EXECUTED` is how the look within the day
 keeps the rule on a machine that has that size: what it uses is cut off there, so a sample counts from 95 % of the size on
 (where `rightsizing` calls demand saturated), and how much more was wanted is not seen. An hour of which too little is
 known says nothing: silence is neither growth nor its end. `expand(…, EXECUTED)` is therefore what a look every hour does;
@@ -45,7 +45,7 @@ class Manner:
     once: bool = False
 
 
-REPLAYED = Manner()
+BACKTESTED = Manner()
 EXECUTED = Manner(level=SATURATED, cut=True, coverage=COVERED, once=True)
 
 
@@ -68,7 +68,7 @@ class Growth:
     until: Array
 
 
-def sight(demand: Array, size: Array, force: Array, present: Array, fast: Fast, manner: Manner = REPLAYED) -> Sight:
+def sight(demand: Array, size: Array, force: Array, present: Array, fast: Fast, manner: Manner = BACKTESTED) -> Sight:
     """demand, size (what is in force underneath), force (what was in force): [r, k], NaN = no sample; present: [r], what
     100 points are."""
     there = np.isfinite(demand)
@@ -92,7 +92,7 @@ def fit(wanted: Array, size: Array, offered: Array, most: float = MOST) -> Array
 
 
 def grow(
-    growth: Growth, seen: Sight, wanted: Array, now: int, fast: Fast, manner: Manner = REPLAYED
+    growth: Growth, seen: Sight, wanted: Array, now: int, fast: Fast, manner: Manner = BACKTESTED
 ) -> tuple[Growth, Array]:
     """The growth in force after a look at slot `now`, and where one began.
 
@@ -115,7 +115,7 @@ def expand(
     size: Array,
     present: Array,
     fast: Fast,
-    manner: Manner = REPLAYED,
+    manner: Manner = BACKTESTED,
     offered: Array | None = None,
     most: float = MOST,
 ) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""How sizes are advised, by name: a method with its figures, as a policy, a replay and the command line write it.
+"""How sizes are advised, by name: a method with its figures, as a policy, a backtest and the command line write it.
 
 ``p95@70``                  the smallest shape that keeps the quantile at or under so many per cent of it
 ``p95x1.15`` ``peakx1.15``  the quantile (the maximum) times a margin

@@ -21,7 +21,7 @@ MARKS = (
     "vms_violating_over_5pct",
     "changes_per_vm_30d",
 )
-"""The marks of a replay that are always told; ``report`` with ``detail`` tells them all."""
+"""The marks of a backtest that are always told; ``report`` with ``detail`` tells them all."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def report(
 ) -> dict[str, Any]:
     """Plain JSON: {"dataset", "vms", "policies": {name: MARKS}}, shares as fractions.
 
-    caused: with "caused_rate", for replays on whole shapes; detail: with every mark. against: the policy in
+    caused: with "caused_rate", for backtests on whole shapes; detail: with every mark. against: the policy in
     force, adds "in_force" and to each policy "against_in_force", its marks less those. groups: kind of group (department, system) -> label per machine, adds "groups": {kind: {label: summary}}
     to each policy; worst: how many of the machines hurt most to add, with the size in force by day.
     """

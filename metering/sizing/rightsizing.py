@@ -403,18 +403,18 @@ def night(state: SizingState, counts: Array, peak: Array, profile: Profile, size
     targets[each, state.observed[each] % profile.settle_days] = target[each]
     observed = state.observed + seen
 
-    lately = targets.max(axis=1)
+    recent_peak = targets.max(axis=1)
     after = replace(state, heap=heap, peaks=peaks, targets=targets, hot=hot, observed=observed)
     grows = seen & (target > state.size)
     shrinks = (
         seen
         & ~grows
         & ~after.saturated
-        & (lately < profile.shrink_below * state.size)
+        & (recent_peak < profile.shrink_below * state.size)
         & (state.settled >= profile.settle_days)
         & (observed >= profile.young_days)
     )
-    size = np.where(grows, target, np.where(shrinks, lately, state.size))
+    size = np.where(grows, target, np.where(shrinks, recent_peak, state.size))
     return replace(after, size=size, settled=np.where(size != state.size, 1, state.settled + 1))
 
 
@@ -424,7 +424,7 @@ class Outlook:
     nights, the largest maximum kept, whether demand is cut off at the ceiling, and the days observed."""
 
     target: Array
-    lately: Array
+    recent_peak: Array
     top: Array
     saturated: Array
     observed: Array
@@ -443,7 +443,7 @@ def outlook(counts: Array, peak: Array, profile: Profile, sizes: Array | None = 
     behind = seen[:, ::-1].cumsum(axis=1)[:, ::-1]  # observed days from this one on, itself among them
     heap = np.zeros((r, BINS), np.float32)
     decay = np.float32(2 ** (-1 / profile.half_life_days))
-    top, target, lately = np.zeros(r), np.zeros(r), np.zeros(r)
+    top, target, recent_peak = np.zeros(r), np.zeros(r), np.zeros(r)
     for day in range(d):
         here = seen[:, day]
         if here.all():
@@ -463,10 +463,10 @@ def outlook(counts: Array, peak: Array, profile: Profile, sizes: Array | None = 
                 offered = sizes if sizes.ndim == 1 else sizes[rows]
                 wanted = cheapest_shape(heap[rows], ceiling, profile.regret, offered)
             target[rows] = wanted
-            lately[rows] = np.maximum(lately[rows], wanted)
+            recent_peak[rows] = np.maximum(recent_peak[rows], wanted)
     hot = counts[:, :, SATURATED_BIN:].sum(axis=2, dtype=np.int64) >= 0.05 * np.maximum(n, 1)
     week = seen & (behind <= 7)
-    return Outlook(target, lately, top, (hot & week).sum(axis=1) >= 3, seen.sum(axis=1))
+    return Outlook(target, recent_peak, top, (hot & week).sum(axis=1) >= 3, seen.sum(axis=1))
 
 
 def tidal(demand: Array, size: Array, present: Array, tide: Tide) -> Array:

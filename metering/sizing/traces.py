@@ -1,4 +1,4 @@
-"""Published utilisation traces (../shared/traces) as canonical series, for judging and for replaying
+"""Published utilisation traces (../shared/traces) as canonical series, for judging and for backtesting
 policies.
 
 A *canonical series* of a machine: rows with cores > 0 (where cores are known), one per 300 s slot
@@ -126,5 +126,5 @@ def _seconds(path: Path, column: pa.ChunkedArray) -> NDArray[np.int64]:
             f"{path.name}: column ts must be epoch seconds, it goes from {seconds.min()} to {seconds.max()}"
         )
     if len(seconds) and (days := int(seconds.max() - seconds.min()) // 86_400) > LONGEST:
-        raise ValueError(f"{path.name}: the samples span {days:,} days; at most {LONGEST:,} can be replayed")
+        raise ValueError(f"{path.name}: the samples span {days:,} days; at most {LONGEST:,} can be backtested")
     return seconds

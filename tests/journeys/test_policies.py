@@ -17,7 +17,7 @@ from metering.judging.policy import VERDICTS, Section, Verdict, default
 from metering.lake.store import Lake
 from metering.simulation import drafts, policy_backtests
 from metering.simulation.drafts import PolicyDraft
-from metering.simulation.policy_backtests import PolicyReplay
+from metering.simulation.policy_backtests import PolicyBacktest
 from metering.workbench import Works
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
@@ -93,17 +93,17 @@ def test_from_draft_to_signature(app, house, works, settings, past, client_of, c
     staff, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
     at = draft(staff, sizing="steward-safe", s0_name="信创池", s0_pools="xc", s0_sizing="p95@70", s0_rules="spare")
     page = staff.get(at)
-    assert "回放进行中" in page.text
+    assert "回测进行中" in page.text
     assert "信创池" in page.text
 
     # Nobody signs what was not replayed.
-    assert "启用前须有本版草案七日内的回放结果" in chief.get(f"{at}/enact").text
+    assert "启用前须有本版草案七日内的回测结果" in chief.get(f"{at}/enact").text
     assert chief.send(f"{at}/enact", {"replay": "1", "reason": "可以"}).status_code == 409
     assert staff.get(f"{at}/enact").status_code == 403
 
     assert worklist.run_once(works, settings, "replay").value == "done"
     with house.reading() as tx:
-        replay = tx.scalars(select(PolicyReplay)).one()
+        replay = tx.scalars(select(PolicyBacktest)).one()
         assert (replay.state, replay.error) == ("done", "")
         assert replay.done == replay.total > 0
         told = replay.result
@@ -123,7 +123,7 @@ def test_from_draft_to_signature(app, house, works, settings, past, client_of, c
 
     shown = chief.get(f"{at}/enact").text
     assert "比现行策略" in shown
-    answer = chief.send(f"{at}/enact", {"replay": str(replay.id), "reason": "回放无误收"})
+    answer = chief.send(f"{at}/enact", {"replay": str(replay.id), "reason": "回测无误收"})
     assert answer.status_code == 302, answer.text
     page = chief.get(answer.headers["Location"]).text
     assert "将生效" in page
@@ -145,7 +145,7 @@ def test_a_replay_grows_old(app, house, works, settings, past, client_of, clock)
     at = draft(staff, effective_from="2027-01-01")
     worklist.run_once(works, settings, "replay")
     with house.reading() as tx:
-        replay = tx.scalars(select(PolicyReplay)).one()
+        replay = tx.scalars(select(PolicyBacktest)).one()
     clock.advance(days=7, minutes=1)
     staff, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
     assert chief.send(f"{at}/enact", {"replay": str(replay.id), "reason": "可以"}).status_code == 409
@@ -162,7 +162,7 @@ def test_nobody_signs_a_draft_of_their_own(app, house, works, settings, past, cl
     at = draft(chief)
     worklist.run_once(works, settings, "replay")
     with house.reading() as tx:
-        replay = tx.scalars(select(PolicyReplay)).one()
+        replay = tx.scalars(select(PolicyBacktest)).one()
         mine = tx.scalars(select(PolicyDraft)).one().drafted_by
     page = chief.get(f"{at}/enact").text
     assert "本人起草的策略须由另一人启用" in page
@@ -186,7 +186,7 @@ def test_a_replay_beside_what_holds_no_more_does_not_count(app, house, works, se
     at = draft(staff, effective_from=(today + timedelta(days=20)).isoformat())
     worklist.run_once(works, settings, "replay")
     with house.reading() as tx:
-        first = tx.scalars(select(PolicyReplay)).one()
+        first = tx.scalars(select(PolicyBacktest)).one()
         assert (first.state, first.in_force_id) == ("done", policies.in_force(tx, today).id)
     clock.advance(days=2)
     chief = client_of(Role.AUTHORITY)
@@ -197,7 +197,7 @@ def test_a_replay_beside_what_holds_no_more_does_not_count(app, house, works, se
     clock.advance(minutes=1)
     worklist.run_once(works, settings, "replay")
     with house.reading() as tx:
-        second = tx.scalars(select(PolicyReplay).order_by(PolicyReplay.id.desc())).first()
+        second = tx.scalars(select(PolicyBacktest).order_by(PolicyBacktest.id.desc())).first()
         assert (second.state, second.in_force_id) == ("done", coming)
     assert chief.send(f"{at}/enact", {"replay": str(second.id), "reason": "可以"}).status_code == 302
 
@@ -212,9 +212,9 @@ def test_a_replay_that_a_mistake_of_ours_ends_says_so(app, house, works, setting
     monkeypatch.setattr(policy_backtests.hindsight, "compare", broken)
     assert worklist.run_once(works, settings, "replay").value == "failed"
     with house.reading() as tx:
-        replay = tx.scalars(select(PolicyReplay)).one()
+        replay = tx.scalars(select(PolicyBacktest)).one()
         assert (replay.state, replay.error) == ("failed", "KeyError: 'cpu_p97'")
-    assert "回放进行中" not in staff.get(at).text
+    assert "回测进行中" not in staff.get(at).text
 
 
 def test_a_replay_is_of_one_draft(app, house, works, settings, past, client_of, clock):
@@ -226,13 +226,13 @@ def test_a_replay_is_of_one_draft(app, house, works, settings, past, client_of, 
     with house.reading() as tx:
         one, other = tx.scalars(select(PolicyDraft).order_by(PolicyDraft.id))
         assert one.digest != other.digest
-        replay = tx.scalars(select(PolicyReplay).where(PolicyReplay.state == "done")).one()
+        replay = tx.scalars(select(PolicyBacktest).where(PolicyBacktest.state == "done")).one()
     assert chief.send(f"{second}/enact", {"replay": str(replay.id), "reason": "可以"}).status_code == 409
     assert chief.send(f"{first}/enact", {"replay": str(replay.id), "reason": "可以"}).status_code == 302
     clock.advance(minutes=1)
     worklist.run_once(works, settings, "replay")
     with house.reading() as tx:
-        replay = tx.scalars(select(PolicyReplay).order_by(PolicyReplay.id.desc())).first()
+        replay = tx.scalars(select(PolicyBacktest).order_by(PolicyBacktest.id.desc())).first()
     answer = chief.send(f"{second}/enact", {"replay": str(replay.id), "reason": "可以"})
     assert answer.status_code == 409
     assert "重新起草" in answer.text
@@ -281,8 +281,8 @@ def test_without_history_the_replay_fails_and_says_why(app, house, works, settin
     at = draft(staff)
     worklist.run_once(works, settings, "replay")
     page = staff.get(at).text
-    assert "上次回放失败" in page
-    assert "无法回放" in page
+    assert "上次回测失败" in page
+    assert "无法回测" in page
 
 
 @pytest.mark.parametrize("role", [Role.TENANT, Role.PROVIDER, Role.SYSADMIN])
@@ -499,10 +499,10 @@ def test_a_merged_department_is_shown_with_its_successor_wherever_a_policy_names
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("steward-balanced+swift", "按实际执行"), ("steward-tide", "只作回放,不执行")]
+    ("name", "said"), [("steward-balanced+swift", "按实际执行"), ("steward-tide", "只作回测,不执行")]
 )
 def test_who_signs_sees_what_is_carried_out(app, house, works, settings, past, client_of, name, said):
-    """Growth within the day is shown as the hourly look makes it, sizes by the tide as what nobody carries out."""
+    """Growth within the day is shown as the look within the day makes it, sizes by the tide as what nobody carries out."""
     with house.transaction(Actor("supervisor1", "督", Role.SUPERVISOR)) as tx:
         document = replace(default(), sizing=name, effective_from=tx.now.astimezone(ZONE).date() + timedelta(days=7))
         draft_id = drafts.draft(tx, document, reason="试行当日扩容与时段规格").id
@@ -512,5 +512,5 @@ def test_who_signs_sees_what_is_carried_out(app, house, works, settings, past, c
     assert said in page
     assert "本草案,按实际执行" in page
     with house.reading() as tx:
-        marks = tx.scalar(select(PolicyReplay)).result["sizing"]["policies"]
+        marks = tx.scalar(select(PolicyBacktest)).result["sizing"]["policies"]
     assert marks["executed"]["net_cores_saved_share"] != marks["draft"]["net_cores_saved_share"]

@@ -13,7 +13,7 @@ import pyarrow as pa
 from metering import cases
 from metering.cases import authorisations
 from metering.cases.files import Case
-from metering.intraday import look as hourly
+from metering.intraday import look as intraday_look
 from metering.intraday.look import Looked
 from metering.judging import policies
 from metering.judging.policy import Verdict
@@ -117,7 +117,7 @@ class Surging:
 
     def look(self) -> Looked:
         self.clock.now = self.clock.now.replace(minute=6, second=0, microsecond=0)
-        return hourly.look(self.works)
+        return intraday_look.look(self.works)
 
     def carry(self) -> None:
         """What is ordered is done by the cloud, and taken in."""

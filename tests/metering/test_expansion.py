@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metering.sizing import backtest
-from metering.sizing.expansion import EXECUTED, REPLAYED, expand, fit, sight
+from metering.sizing.expansion import BACKTESTED, EXECUTED, expand, fit, sight
 from metering.sizing.rightsizing import Fast
 
 NAN = float("nan")
@@ -22,9 +22,10 @@ def test_the_smallest_size_that_is_enough_within_the_limit():
 def test_what_is_seen_ends_at_the_size_where_it_is_carried_out():
     demand, size = np.full((1, 12), 9.0), np.full((1, 12), 4.0)
     seen = {
-        manner: sight(demand, size, size, np.array([4.0]), Fast(), manner).wanted[0] for manner in (REPLAYED, EXECUTED)
+        manner: sight(demand, size, size, np.array([4.0]), Fast(), manner).wanted[0]
+        for manner in (BACKTESTED, EXECUTED)
     }
-    assert seen[REPLAYED] == pytest.approx(1.1 * 9 + 0.04)
+    assert seen[BACKTESTED] == pytest.approx(1.1 * 9 + 0.04)
     assert seen[EXECUTED] == pytest.approx(1.1 * 4 + 0.04)
 
 

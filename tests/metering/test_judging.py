@@ -341,10 +341,10 @@ class TestOutlook:
         for day in range(d):
             state = night(state, counts[:, day].astype(float), peak[:, day], profile)
         seen = outlook(counts, peak, profile)
-        np.testing.assert_allclose(seen.lately, state.targets.max(axis=1), atol=0.56)
+        np.testing.assert_allclose(seen.recent_peak, state.targets.max(axis=1), atol=0.56)
         np.testing.assert_array_equal(seen.saturated, state.saturated)
         np.testing.assert_array_equal(seen.observed, state.observed)
-        assert np.mean(np.abs(seen.lately - state.targets.max(axis=1)) < 1e-3) > 0.95
+        assert np.mean(np.abs(seen.recent_peak - state.targets.max(axis=1)) < 1e-3) > 0.95
 
 
 def test_a_lake_of_another_step_is_judged_by_its_own(works, past, today, tmp_path):

@@ -286,7 +286,7 @@ def _in_queue(tx: Tx, who: Actor, case: Case) -> Place:
 
 
 def _looks(tx: Tx, case: Case) -> list[list[Any]]:
-    """What the hourly looks found of its machine, newest first: rows of a table."""
+    """What the looks within the day found of its machine, newest first: rows of a table."""
     return [
         [
             when(each.at),

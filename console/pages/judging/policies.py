@@ -1,4 +1,4 @@
-"""Policies: what holds, what is coming, what held; drafting, replaying over the city's own past, and signing."""
+"""Policies: what holds, what is coming, what held; drafting, backtesting over the city's own past, and signing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from console.access import STEWARDS, allow
 from console.book import actor, book, reading, settings, transaction
 from console.forms import answer, done, hang
 from console.founding import Look, checklist
-from console.pages.judging.policy_backtests import replayed
+from console.pages.judging.policy_backtests import backtested
 from console.pages.judging.policy_forms import departments, draft_form, layout, sent
 from console.security import row_or
 from console.words import _, lazy, sentence
@@ -34,7 +34,7 @@ frame.page("cases", "policies.index", N_("策略"), order=60)
 
 
 class EnactForm(FlaskForm):  # type: ignore[misc]
-    """The signature: which replay was on the page, and why."""
+    """The signature: which backtest was on the page, and why."""
 
     replay = HiddenField()
     reason = TextAreaField(lazy("启用理由"), [InputRequired(lazy("请写明启用理由")), Length(max=500)])
@@ -115,7 +115,7 @@ def draft() -> str | Response | tuple[str, int]:
         except Invalid as refused:
             hang(form, refused)
         else:
-            return done(_("草案已保存,回放已在后台开始"), "policies.drafted", draft_id=draft_id)
+            return done(_("草案已保存,回测已在后台开始"), "policies.drafted", draft_id=draft_id)
     return render_template("policies/draft.html", form=form, before=before), 422 if form.errors else 200
 
 
@@ -138,19 +138,19 @@ def drafted(draft_id: int) -> str:
         runs=runs,
         under_way=next((one for one in runs if one.state in ("waiting", "running")), None),
         evidence=drafts.evidence(tx, row),
-        shown=replayed(latest) if latest else None,
+        shown=backtested(latest) if latest else None,
     )
 
 
 @blueprint.post("/drafts/<int:draft_id>/replay")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
-def replay(draft_id: int) -> Response:
+def backtest(draft_id: int) -> Response:
     with transaction() as tx:
         row = drafts.drafted(tx, draft_id)
         if row.state != "drafted":
             raise WrongState("policy.closed", N_("该草案已启用或已撤回"))
         policy_backtests.ask(tx, row.document, row.digest)
-    flash(_("回放已排队,由后台任务进行,可以离开本页"), "success")
+    flash(_("回测已排队,由后台任务进行,可以离开本页"), "success")
     return redirect(url_for("policies.drafted", draft_id=draft_id))
 
 
@@ -187,7 +187,7 @@ def enact(draft_id: int) -> str | Response | tuple[str, int]:
             evidence=seen,
             wanting="" if seen else sentence(drafts.wanting(tx, row)),
             own=row.drafted_by == actor().login,
-            shown=replayed(seen) if seen else None,
+            shown=backtested(seen) if seen else None,
         )
 
     return answer(form, act, page)
@@ -227,7 +227,7 @@ def _standing(tx: Tx, version: PolicyVersion) -> str:
 
 @frame.home_block(Role.AUTHORITY, order=45)
 def _to_sign(tx: Tx, who: Actor) -> str | None:
-    """Drafts of others that were replayed and wait for a signature."""
+    """Drafts of others that were backtested and wait for a signature."""
     rows = [one for one in drafts.drafts(tx) if one.state == "drafted" and one.drafted_by != who.login]
     ready = [one for one in rows if drafts.evidence(tx, one)]
     return render_template("policies/_home.html", rows=ready) if ready else None

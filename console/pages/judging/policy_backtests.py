@@ -1,4 +1,4 @@
-"""A finished replay of a policy's draft as its page shows it: figures, frontier, groups, the worst machines drawn."""
+"""A finished backtest of a policy's draft as its page shows it: figures, frontier, groups, the worst machines drawn."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from console.book import settings
 from console.charts import Chart, Dot, Scatter, Series
 from console.words import _, number, policies
 from metering.judging import LABELS, Verdict
-from metering.simulation import DRAFT, EXECUTED, IN_FORCE, PolicyReplay
+from metering.simulation import DRAFT, EXECUTED, IN_FORCE, PolicyBacktest
 from metering.sizing import profile
 from quota.units import CLASSES, shown
 
 
-def replayed(backtest: PolicyReplay) -> dict[str, Any]:
-    """A finished replay for the page: figures, frontier, groups, the worst drawn."""
+def backtested(backtest: PolicyBacktest) -> dict[str, Any]:
+    """A finished backtest for the page: figures, frontier, groups, the worst drawn."""
     told = backtest.result["sizing"]
     marks, base = told["policies"][DRAFT], told["policies"][IN_FORCE]
     period = f"{backtest.first_day} – {backtest.last_day}"
@@ -56,7 +56,7 @@ def replayed(backtest: PolicyReplay) -> dict[str, Any]:
 
 
 def _tidal(document: dict[str, Any]) -> bool:
-    """Whether a draft sizes anything by stretches of the day: that is replayed, and not carried out."""
+    """Whether a draft sizes anything by stretches of the day: that is backtested, and not carried out."""
     names = [document.get("sizing", ""), *(each.get("sizing", "") for each in document.get("sections", ()))]
     found = [profile(name) for name in names if name]
     return any(one is not None and one.tide is not None for one in found)

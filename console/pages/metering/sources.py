@@ -96,10 +96,10 @@ def show(source_id: int) -> str:
     row = sources.source(tx, source_id)
     query = select(SampleRefusal).where(SampleRefusal.source == f"push.{row.code}")
     refusals = listing(tx, query, REFUSALS, key=SampleRefusal.id, sort="-at")
-    lately = query.where(SampleRefusal.at >= tx.now - DAY).order_by(SampleRefusal.reason).limit(len(WORDS))
-    told = dict.fromkeys(words(one.reason) for one in tx.scalars(lately))
+    recent = query.where(SampleRefusal.at >= tx.now - DAY).order_by(SampleRefusal.reason).limit(len(WORDS))
+    told = dict.fromkeys(words(one.reason) for one in tx.scalars(recent))
     root = request.url_root.rstrip("/")
-    return render_template("sources/show.html", source=row, refusals=refusals, lately=list(told), root=root)
+    return render_template("sources/show.html", source=row, refusals=refusals, recent=list(told), root=root)
 
 
 @blueprint.post("/<int:source_id>/rotate")

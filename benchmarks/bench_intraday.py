@@ -1,4 +1,4 @@
-"""The hourly look: which of a city's machines used up their size in the last hour, out of a day's hot files."""
+"""The look within the day: which of a city's machines used up their size in the last hour, out of a day's hot files."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_a_folder_of_raw_files_goes_through_the_loop(traces: Path, tmp_path: Pat
     )
     assert report["judged"][0]["as_of"] == "2013-09-01"
     text = page.read_text("utf-8")
-    assert "guanjia replay bitbrains_rnd" in text
+    assert "guanjia rehearse bitbrains_rnd" in text
     assert str(tmp_path) not in text
 
 
@@ -104,7 +104,7 @@ def test_the_reference_rule_gives_the_reference_classes(published: Path, tmp_pat
 
 
 def test_the_page_in_the_docs_is_what_its_figures_give() -> None:
-    report = json.loads((DOCS / "replay.json").read_text("utf-8"))
-    assert "\n".join(rehearse.page(report)) + "\n" == (DOCS / "replay.md").read_text("utf-8")
+    report = json.loads((DOCS / "rehearsal.json").read_text("utf-8"))
+    assert "\n".join(rehearse.page(report)) + "\n" == (DOCS / "rehearsal.md").read_text("utf-8")
     assert report["vms"] == 243
     assert report["conserved"] is True
