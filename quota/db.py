@@ -30,7 +30,7 @@ from quota.actors import Actor, steward
 from quota.audit import seal
 from quota.errors import NoRoom, out_of_room
 from quota.transactions import LOCKS, WRITER, Clock, Tx
-from quota.units import CLASSES, ResourceClass
+from quota.units import CLASSES, Amount, ResourceClass
 
 __all__ = ["Book", "Clock", "Tx", "among", "batches"]
 
@@ -156,10 +156,21 @@ def _engine(url: str) -> Engine:
     return engine
 
 
+def _spelled(value: Any) -> str:
+    """A value of a JSON column; an amount as its figures."""
+    return json.dumps(value, default=_figures)
+
+
+def _figures(value: Any) -> dict[str, int]:
+    if isinstance(value, Amount):
+        return value.to_json()
+    raise TypeError(f"{type(value).__name__} cannot be kept as JSON")
+
+
 def _connected(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        engine = create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True, json_serializer=_spelled)
 
         @event.listens_for(engine, "after_cursor_execute")
         def locked(connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
@@ -172,7 +183,7 @@ def _connected(url: str) -> Engine:
             record.info.pop(WRITER, None)
 
         return engine
-    engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+    engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, json_serializer=_spelled)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
