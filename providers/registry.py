@@ -67,8 +67,8 @@ def offered(*, demo: bool) -> list[str]:
 
 
 def is_meter(name: str) -> bool:
-    """Whether it gives usage."""
-    return hasattr(adapter(name), "readings") or hasattr(adapter(name), "samples")
+    """Whether it gives usage of machines that another source lists; a cloud's own samples are collected with its pool."""
+    return hasattr(adapter(name), "readings")
 
 
 def is_probed(name: str) -> bool:

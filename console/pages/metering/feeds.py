@@ -100,10 +100,8 @@ def standing(one: Feed) -> str:
 
 
 def meters() -> list[str]:
-    """What usage can be asked of: meters first, then clouds that give usage, too."""
-    names = [name for name in registry.adapters() if registry.is_meter(name)]
-    offered = registry.offered(demo=settings().demo)
-    return [name for name in names if not registry.is_cloud(name)] + [name for name in offered if name in names]
+    """What usage can be asked of."""
+    return [name for name in registry.adapters() if registry.is_meter(name)]
 
 
 @blueprint.get("/")
