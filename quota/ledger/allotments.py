@@ -61,6 +61,10 @@ def foreseen(tx: Tx, what: Allotment) -> Sequence[Effect]:
         raise Invalid("pool.closed", N_("该资源池已停用"), field="pool")
     if what.act is not Act.RECLAIM:
         departments.must_be_open(department, "department")
+    if what.act is Act.RECLAIM and not CLASSES[what.cls.kind].recyclable:
+        raise Invalid(
+            "class.kept", N_("%(kind)s设定为不可回收"), kind=CLASSES[what.cls.kind].label, field="wallet"
+        )  # fmt: skip
     if what.amount <= 0:
         raise Invalid("transfer.amount", N_("变动数量须为正整数"), field="amount")
     stated(what.reason)

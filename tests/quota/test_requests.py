@@ -10,17 +10,18 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import func, select
 
-from quota import calendar
+from quota import calendar, resource_classes
 from quota.actors import Actor, Role, steward
 from quota.errors import Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState
 from quota.inventory import Resource
-from quota.ledger import entries
+from quota.ledger import allotments, entries
+from quota.ledger.allotments import Act, Allotment
 from quota.ledger.tables import Holder
 from quota.requests import approvals, fulfilment, kinds, notices, submission
 from quota.requests.approvals import Decision
 from quota.requests.asks import Line
 from quota.requests.tables import Request
-from quota.units import MEMORY, VCPU, Arch, ClassCode, Commodity
+from quota.units import ACCELERATOR, MEMORY, VCPU, Amount, Arch, ClassCode, Commodity, Group
 from tests.patience import together
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -586,3 +587,26 @@ def test_reminders_come_once_for_each_limit_and_silence_is_put_before_the_author
         ]
     assert town.seen(request).state == "in_review"
     assert entries.Holder.HELD in town.figures()
+
+
+def test_what_is_built_in_cannot_be_resized(town) -> None:
+    """Cards stay as many as a machine was built with; what can be resized beside them can."""
+    built = Amount({VCPU: 8, MEMORY: 64 * GB, ACCELERATOR: 2})
+    machine = town.standing_machine(built)
+    for wanted, refused in ((Amount({VCPU: 8, MEMORY: 64 * GB, ACCELERATOR: 4}), True), (built | {VCPU: 4}, False)):
+        line = Line(current=built, amounts=wanted, service="vm")
+        if refused:
+            with pytest.raises(Invalid, match=r"request\.fixed"):
+                town.submit(kinds.RESIZE, resource_id=machine, lines=[line])
+        else:
+            town.grant({CPU: 8, MEM: 64 * GB}, "g", use=True)
+            assert town.submit(kinds.RESIZE, resource_id=machine, lines=[line]).number
+
+
+def test_what_is_not_recyclable_is_not_taken_back(town) -> None:
+    with town.book.transaction(town.people["chief"]) as tx:
+        kept = resource_classes.add(tx, "permit", "许可", Group.SECURITY, "套", recyclable=False).code
+    held = Commodity(ClassCode(kept), Arch.ANY)
+    what = Allotment(Act.RECLAIM, town.pool, held, town.department, 1, "清理")
+    with pytest.raises(Invalid, match=r"class\.kept"), town.book.transaction(town.people["chief"]) as tx:
+        allotments.carry_out(tx, what, key="k")
