@@ -21,7 +21,7 @@ from console.cli import rehearse
 from console.schema import models  # noqa: F401 - every table is known
 from metering.intake import imports
 from metering.lake.store import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers import observation
 from providers.readers.refusals import Refusals
 from providers.readers.usage_columns import BITBRAINS
@@ -38,7 +38,7 @@ TRACE = TRACES / "bitbrains_rnd.parquet"
 MACHINES, ROWS = 48, 8928
 
 
-def house(home: Path) -> tuple[Works, Pool]:
+def house(home: Path) -> tuple[Workbench, Pool]:
     """An empty house with one pool, another one in each round."""
     base = Path(tempfile.mkdtemp(prefix="house-", dir=home))
     book = Book(f"sqlite:///{base / 'book.db'}")
@@ -49,7 +49,7 @@ def house(home: Path) -> tuple[Works, Pool]:
         tx.flush()
         pool = Pool(code="p", name="p", provider_id=company.id, arch="x86_64", zone="z", adapter="files")
         tx.add(pool)
-    return Works(book, Lake(base / "lake"), base), pool
+    return Workbench(book, Lake(base / "lake"), base), pool
 
 
 def imported(home: Path, watch: Watch, path: Path) -> float:

@@ -27,7 +27,7 @@ from metering.lake.store import Lake
 from metering.statements import statements, tariffs
 from metering.statements.allocation import Spells, allocate
 from metering.statements.charges import Price, charge
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers import observation
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.billing.bills import month_bounds
@@ -176,10 +176,10 @@ def found_house(home: Path, resources: int, days: int) -> None:
     shutil.copyfile(home / "book.db", home / "book.before")
 
 
-def house(home: Path, today: date) -> Works:
+def house(home: Path, today: date) -> Workbench:
     moment = datetime.combine(today, datetime.min.time(), UTC)
     settings = Settings(data=home)
-    return Works(Book(settings.database_url, clock=lambda: moment), Lake(settings.lake_dir), home)
+    return Workbench(Book(settings.database_url, clock=lambda: moment), Lake(settings.lake_dir), home)
 
 
 def kept(home: Path, watch: Watch) -> float:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 import metering.intake
 import metering.statements  # noqa: F401 - their indicators register themselves
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.assessment import ScorecardRecord, cards, company, formula, gathering, periods
 from providers.base import ProviderFault
 from providers.billing import bills, incidents
@@ -22,16 +22,16 @@ LOOK_BACK = timedelta(days=40)
 
 
 def score(
-    works: Works, provider_id: int, period: str, *, actor: Actor | None = None, reason: str = ""
+    workbench: Workbench, provider_id: int, period: str, *, actor: Actor | None = None, reason: str = ""
 ) -> ScorecardRecord:
     """Score a company for a month or a quarter and keep the card. Raises WrongState before the period has begun."""
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         start, _end = periods.bounds(period)
         if start > tx.now:
             raise WrongState("period.future", N_("%(period)s 还没有开始"), period=period, field="period")
     subject = company(provider_id)
-    given = gathering.beforehand(works, subject, period)
-    with works.book.transaction(actor or steward("job:score")) as tx:
+    given = gathering.beforehand(workbench, subject, period)
+    with workbench.book.transaction(actor or steward("job:score")) as tx:
         found = gathering.gather(tx, subject, period, given=given)
         return cards.keep(tx, subject, period, found, formula.default(subject.type), reason=reason)
 
@@ -45,27 +45,27 @@ class Accounted:
     faults: dict[str, Exception] = field(default_factory=dict)
 
 
-def collect(works: Works) -> Accounted:
+def collect(workbench: Workbench) -> Accounted:
     """Ask every cloud for its incidents of the past weeks and its bill of the past month."""
-    now = works.book.clock()
+    now = workbench.book.clock()
     month = periods.before(periods.month_of(now))
     found = Accounted()
-    for pool in works.pools():
+    for pool in workbench.pools():
         try:
-            cloud = works.provider(pool)
-            found.incidents += len(incidents.collect(works.book, pool.id, cloud, now - LOOK_BACK, now) or ())
-            taken = bills.collect(works.book, pool.id, cloud, month)
+            cloud = workbench.provider(pool)
+            found.incidents += len(incidents.collect(workbench.book, pool.id, cloud, now - LOOK_BACK, now) or ())
+            taken = bills.collect(workbench.book, pool.id, cloud, month)
             found.bills += bool(taken and taken.new)
         except (ProviderFault, Refused, OSError) as error:
             found.faults[pool.code] = error
     return found
 
 
-def due(works: Works) -> list[tuple[int, str]]:
+def due(workbench: Workbench) -> list[tuple[int, str]]:
     """(company, period) whose card the clock asks for: the past month and the past quarter, unless published."""
-    now = works.book.clock()
+    now = workbench.book.clock()
     wanted = [periods.before(periods.month_of(now)), periods.before(periods.quarter_of(now))]
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         companies = tx.scalars(select(CloudProvider.id).where(CloudProvider.active).order_by(CloudProvider.id)).all()
         found = []
         for provider_id in companies:

@@ -24,7 +24,7 @@ from metering.intraday import look as intraday_look
 from metering.judging import pipeline
 from metering.simulation import policy_backtests
 from metering.statements import reconciliation, settling
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers import orders
 from providers import orders as delivery
 from providers.base import ProviderFault
@@ -41,14 +41,14 @@ class Worklist:
     """What the jobs of the plan do: a method a job, called as the plan calls it. Each tells as codes what it did, and raises
     Unsuccessful where nothing, or not the whole, came of it."""
 
-    works: Works
+    workbench: Workbench
     settings: Settings
 
     def _today(self) -> datetime:
-        return self.works.book.clock().astimezone(self.settings.zone)
+        return self.workbench.book.clock().astimezone(self.settings.zone)
 
     def collect(self) -> list[Said]:
-        found = list(collection.collect_all(self.works))
+        found = list(collection.collect_all(self.workbench))
         faults = [fault(one[1], at=one[0]) for one in found if isinstance(one, tuple)]
         read = [one for one in found if isinstance(one, Collected)]
         if faults and not read:
@@ -61,7 +61,7 @@ class Worklist:
         return [*(say("collected", at=one.pool, samples=one.taken) for one in read), *held, *faults]
 
     def feeds(self) -> list[Said]:
-        done = list(feeding.feed_all(self.works))
+        done = list(feeding.feed_all(self.workbench))
         said = [say("fed", at=one.code, samples=one.samples) for one in done if not one.fault[0]]
         faults = [say("error_at", at=one.code, error=one.fault[1]) for one in done if one.fault[0]]
         if faults and not said:
@@ -69,40 +69,40 @@ class Worklist:
         return [*said, *faults]
 
     def fold(self) -> list[Said]:
-        done = push.fold_all(self.works)
+        done = push.fold_all(self.workbench)
         return [say("folded", at=code, points=one.points, samples=one.samples) for code, one in done.items()]
 
     def probe(self) -> list[Said]:
-        done = probes.carry_out(self.works)
-        feeding.carry_out_trials(self.works)
+        done = probes.carry_out(self.workbench)
+        feeding.carry_out_trials(self.workbench)
         return [say("probed", n=len(done), failed=sum(bool(one.fault) for one in done))]
 
     def roll(self) -> list[Said]:
-        settling.seal(self.works)
-        closed = [day for day in self.works.lake.hot_days() if day < self._today().date()]
-        done = self.works.lake.roll(closed)
-        late = late_figures.enter(self.works)
+        settling.seal(self.workbench)
+        closed = [day for day in self.workbench.lake.hot_days() if day < self._today().date()]
+        done = self.workbench.lake.roll(closed)
+        late = late_figures.enter(self.workbench)
         return [say("rolled", days=len(done)), *([say("late_figures", figures=late)] if late else [])]
 
     def compact(self) -> list[Said]:
-        settling.seal(self.works)
-        return [say("compacted", files=self.works.lake.compact())]
+        settling.seal(self.workbench)
+        return [say("compacted", files=self.workbench.lake.compact())]
 
     def retain(self) -> list[Said]:
-        gone = keeping.retain(self.works, self._today().date())
+        gone = keeping.retain(self.workbench, self._today().date())
         return [say("retained", files=len(gone.files), days=gone.days, hours=gone.hours)]
 
     def assess(self) -> list[Said]:
         self.roll()
-        run = pipeline.judge(self.works, self._today().date())
+        run = pipeline.judge(self.workbench, self._today().date())
         return [say("judged", verdict=name, resources=count) for name, count in sorted(run.counts.items())]
 
     def forecast(self) -> list[Said]:
-        return [say("forecast", forecasts=forecasts.keep(self.works))]
+        return [say("forecast", forecasts=forecasts.keep(self.workbench))]
 
     def open_cases(self) -> list[Said]:
-        run = pipeline.judge(self.works, self._today().date())
-        opening = openings.open_all(self.works.book, run.id)
+        run = pipeline.judge(self.workbench, self._today().date())
+        opening = openings.open_all(self.workbench.book, run.id)
         skipped = [say("skipped", skip=code, resources=count) for code, count in opening.why().items()]
         said = [say("opened", cases=len(opening.opened)), *skipped]
         if "failed" in opening.why():
@@ -110,12 +110,14 @@ class Worklist:
         return said
 
     def carry(self) -> list[Said]:
-        placed, faults = place(self.works)
+        placed, faults = place(self.workbench)
         done = []
-        for pool in self.works.pools():
+        for pool in self.workbench.pools():
             try:
                 done.append(
-                    delivery.carry_all(self.works.book, pool.id, self.works.provider(pool), enforcement.last_look)
+                    delivery.carry_all(
+                        self.workbench.book, pool.id, self.workbench.provider(pool), enforcement.last_look
+                    )
                 )
             except (ProviderFault, Refused, OSError) as error:  # one cloud that cannot be opened keeps no other waiting
                 faults.append(fault(error, at=pool.code))
@@ -131,7 +133,7 @@ class Worklist:
         return [said, *faults]
 
     def advance(self) -> list[Said]:
-        done = deadlines.advance_all(self.works.book)
+        done = deadlines.advance_all(self.workbench.book)
         counts = {one.name: len(getattr(done, one.name)) for one in fields(done)}
         said = [say(name, n=n) for name, n in counts.items() if n and name not in ("refused", "failed")]
         said += [fault(refusal, case=case_id) for case_id, refusal in done.refused.items()]
@@ -140,7 +142,7 @@ class Worklist:
         return said
 
     def look(self) -> list[Said]:
-        done = intraday_look.look(self.works)
+        done = intraday_look.look(self.workbench)
         said = [say("looked", machines=done.machines, over=done.over)]
         said += [say(f"surge_{code}", n=len(ids)) for code, ids in sorted(done.done.items())]
         said += [say("skipped", skip=code, resources=count) for code, count in sorted(done.skipped.items())]
@@ -150,17 +152,17 @@ class Worklist:
         return said
 
     def account(self) -> list[Said]:
-        done = scoring.collect(self.works)
+        done = scoring.collect(self.workbench)
         counts = say("accounted", incidents=done.incidents, bills=done.bills)
         return [counts, *(fault(error, at=pool) for pool, error in done.faults.items())]
 
     def score(self) -> list[Said]:
         cards, faults = [], []
-        for company, period in scoring.due(self.works):
+        for company, period in scoring.due(self.workbench):
             try:
-                cards.append(scoring.score(self.works, company, period))
+                cards.append(scoring.score(self.workbench, company, period))
             except Refused as refusal:
-                with self.works.book.reading() as tx:
+                with self.workbench.book.reading() as tx:
                     whose = tx.get_one(CloudProvider, company).name
                 faults.append(fault(refusal, card=f"{whose} {period}"))
         if faults and not cards:
@@ -172,12 +174,12 @@ class Worklist:
         return [say("scored", cards=len(cards)), *totals, *faults]
 
     def remind(self) -> list[Said]:
-        with self.works.book.transaction(steward("job:remind")) as tx:
+        with self.workbench.book.transaction(steward("job:remind")) as tx:
             limits, ends = notices.remind(tx), notices.remind_of_terms(tx, orders.returned(tx))
             return [say("urged", limits=len(limits), ends=len(ends))]
 
     def expire(self) -> list[Said]:
-        with self.works.book.transaction(steward("job:expire")) as tx:
+        with self.workbench.book.transaction(steward("job:expire")) as tx:
             lapsed = approvals.lapse(tx)
             accepted = delivery.deem_accepted(tx)
             attachments.purge(tx)
@@ -185,28 +187,28 @@ class Worklist:
             return [say("expired", lapsed=len(lapsed), accepted=len(accepted), redated=redated)]
 
     def settle(self) -> list[Said]:
-        with self.works.book.transaction(steward("job:settle")) as tx:
+        with self.workbench.book.transaction(steward("job:settle")) as tx:
             done = lending.settle(tx)
             late = sum(one.state == LoanState.OVERDUE.value for one in done)
             return [say("returned", loans=len(done), late=late)]
 
     def replay(self) -> list[Said]:
-        return [say("replayed", replays=len(policy_backtests.carry_out(self.works)))]
+        return [say("replayed", replays=len(policy_backtests.carry_out(self.workbench)))]
 
     def statements(self) -> list[Said]:
         month = f"{self._today().replace(day=1) - timedelta(days=1):%Y-%m}"
-        run = statements.make(self.works, month)
-        compared = reconciliation.all_pools(self.works, month)
+        run = statements.make(self.workbench, month)
+        compared = reconciliation.all_pools(self.workbench, month)
         differing = sum(one.differing for one in compared)
         return [say("reckoned", month=month, revision=run.revision, lines=run.lines, differing=differing)]
 
     def verify(self) -> list[Said]:
-        with self.works.book.transaction(steward("job:verify")) as tx:
+        with self.workbench.book.transaction(steward("job:verify")) as tx:
             verification_runs.ask(tx, self._today().date())
         return self.verify_asked()
 
     def verify_asked(self) -> list[Said]:
-        done = verification_runs.carry_out(self.works)
+        done = verification_runs.carry_out(self.workbench)
         wrong = [one for one in done if not one.clean]
         if wrong:
             named = [say("unfit_at", place=place) for one in wrong for place in (one.error, *one.problems) if place]
@@ -218,27 +220,27 @@ class Worklist:
 
         if not self.settings.mail_server:
             return [say("no_mail")]
-        done = postman.carry_out(self.works, self.settings, create_app)
+        done = postman.carry_out(self.workbench, self.settings, create_app)
         return [say("mailed", made=done.made, sent=done.sent, waiting=done.waiting)]
 
 
-def jobs(works: Works, settings: Settings) -> list[Job]:
+def jobs(workbench: Workbench, settings: Settings) -> list[Job]:
     """Every planned job over ``works``."""
-    worklist = Worklist(works, settings)
+    worklist = Worklist(workbench, settings)
     return [Job(plan, getattr(worklist, plan.name)) for plan in PLAN]
 
 
-def place(works: Works) -> tuple[int, list[Said]]:
+def place(workbench: Workbench) -> tuple[int, list[Said]]:
     """Place the orders of what was approved, each request by itself: (orders, what was refused of which request)."""
     who = steward("job:orders")
-    with works.book.reading(who) as tx:
+    with workbench.book.reading(who) as tx:
         approved = tx.scalars(
             select(Request.id).where(Request.state == RequestState.APPROVED.value).order_by(Request.id)
         ).all()
     placed, refused = 0, []
     for request_id in approved:
         try:
-            with works.book.transaction(who) as tx:
+            with workbench.book.transaction(who) as tx:
                 one = requests.lock(tx, request_id)
                 if one.state == RequestState.APPROVED:  # decided otherwise since we looked
                     placed += len(delivery.place_for_request(tx, one))
@@ -247,29 +249,29 @@ def place(works: Works) -> tuple[int, list[Said]]:
     return placed, refused
 
 
-def run_once(works: Works, settings: Settings, name: str) -> RunState:
+def run_once(workbench: Workbench, settings: Settings, name: str) -> RunState:
     """Run the job called ``name`` now. Raises NotFound; LOST where another run of it still goes on."""
-    for job in jobs(works, settings):
+    for job in jobs(workbench, settings):
         if job.plan.name == name:
-            slot = works.book.clock().replace(microsecond=0)
-            return perform(works.book, job, slot) or RunState.LOST
+            slot = workbench.book.clock().replace(microsecond=0)
+            return perform(workbench.book, job, slot) or RunState.LOST
     raise NotFound("job.none", N_("没有名为 %(name)s 的任务"), name=name)
 
 
-def in_lanes(works: Works, settings: Settings, lanes: Collection[str]) -> list[Job]:
+def in_lanes(workbench: Workbench, settings: Settings, lanes: Collection[str]) -> list[Job]:
     """The jobs of ``lanes``. Each lane opens its clouds for itself: adapters are not for several threads at once."""
     chosen = []
     for lane in LANES:
         if lane in lanes:
-            apart = replace(works, opened={}, opened_with={}, meters={})
+            apart = replace(workbench, opened={}, opened_with={}, meters={})
             chosen += [job for job in jobs(apart, settings) if job.plan.lane == lane]
     return chosen
 
 
-def run_forever(works: Works, settings: Settings, lanes: Collection[str] = ()) -> None:
+def run_forever(workbench: Workbench, settings: Settings, lanes: Collection[str] = ()) -> None:
     """Run the schedule (of all lanes where none is named) until SIGTERM or SIGINT; a job that is under way is finished
     first."""
-    scheduler = schedule(works.book, in_lanes(works, settings, lanes or LANES), settings.time_zone)
+    scheduler = schedule(workbench.book, in_lanes(workbench, settings, lanes or LANES), settings.time_zone)
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())

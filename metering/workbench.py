@@ -37,7 +37,7 @@ class Secrets:
 
 
 @dataclass(frozen=True, slots=True)
-class Works:
+class Workbench:
     """One book, one lake, and the clouds of its pools. ``home`` is what "{home}" in an adapter's options stands for:
     the data directory, so that options survive its being moved. ``caution``: how much a listing may end by itself."""
 

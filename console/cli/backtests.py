@@ -9,7 +9,7 @@ from typing import Any
 from metering.judging import policies
 from metering.simulation import history
 from metering.sizing import MARKS, backtest, report, shapes, traces
-from metering.workbench import Progress, Works
+from metering.workbench import Progress, Workbench
 from quota.actors import steward
 from quota.calendar import ZONE
 
@@ -29,19 +29,21 @@ def of_trace(path: str, names: Sequence[str], catalogue: str | None = None, deta
     return report(series.dataset, results, worst=10 if detail else 0, detail=detail, caused=cores is not None)
 
 
-def of_lake(works: Works, names: Sequence[str], catalogue: str | None, days: int, progress: Progress) -> dict[str, Any]:
+def of_lake(
+    workbench: Workbench, names: Sequence[str], catalogue: str | None, days: int, progress: Progress
+) -> dict[str, Any]:
     """What ``names`` would have done in the city's own past, beside the sizing in force, by department and system."""
-    with works.book.reading(steward("replay")) as tx:
-        today = works.book.clock().astimezone(ZONE).date()
+    with workbench.book.reading(steward("replay")) as tx:
+        today = workbench.book.clock().astimezone(ZONE).date()
         against = policies.in_force(tx, today).policy().sizing
-    past = history.past(works, days)
+    past = history.past(workbench, days)
     chosen = list(dict.fromkeys([*names, against]))
     cores = _cores(catalogue)
     results = backtest.run_parts(
-        history.parts(works, past),
+        history.parts(workbench, past),
         chosen,
         shapes=cores,
-        utc_offset_s=works.lake.utc_offset_s,
+        utc_offset_s=workbench.lake.utc_offset_s,
         progress=lambda done: progress("replay", done, len(past.cores)),
     )
     first = next(iter(results.values()))

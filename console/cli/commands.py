@@ -29,7 +29,7 @@ from console.cli.terminal import (
     refusals,
     settings_of,
     usage_of_port,
-    works_of,
+    workbench_of,
 )
 from console.occupancy import Part
 from console.privacy import private_files
@@ -96,7 +96,7 @@ def serve(data: str | None, host: str, port: int, workers: int) -> None:
     from console.service import processes
 
     settings = settings_of(data)
-    with works_of(data):
+    with workbench_of(data):
         pass
     with (
         private_files(),
@@ -120,14 +120,14 @@ def jobs(data: str | None, once: str | None, lanes: tuple[str, ...]) -> None:
     if strange := [one for one in lanes if one not in timetable.LANES]:
         raise click.UsageError(f"there is no lane {strange[0]}; there are {', '.join(timetable.LANES)}")
     settings = settings_of(data)
-    with works_of(data) as works:
+    with workbench_of(data) as workbench:
         if once:
-            state = worklist.run_once(works, settings, once)
+            state = worklist.run_once(workbench, settings, once)
             click.echo(state)
             sys.exit(0 if state == "done" else 1)
         # Started by `guanjia run`, this process holds the house with its parent.
         with nullcontext() if processes.follow_parent() else in_use(settings.data, Part.JOBS, shared=True):
-            worklist.run_forever(works, settings, lanes)
+            worklist.run_forever(workbench, settings, lanes)
 
 
 @main.group()
@@ -146,7 +146,7 @@ def reset(login: str, data: str | None) -> None:
     from quota.actors import steward
     from quota.directory import Person
 
-    with works_of(data) as works, works.book.transaction(steward("account reset")) as tx:
+    with workbench_of(data) as workbench, workbench.book.transaction(steward("account reset")) as tx:
         who = tx.scalar(select(Person).where(Person.login == login))
         if who is None:
             raise click.ClickException(f"nobody is called {login}")
@@ -161,8 +161,8 @@ def verify(data: str | None, as_json: bool) -> None:
     """Check seals, balances and guards of the book, and the lake's files; exit 1 naming what does not fit."""
     from console.verification import examine
 
-    with works_of(data) as works, progress_bars() as progress:
-        found = examine(works, progress)
+    with workbench_of(data) as workbench, progress_bars() as progress:
+        found = examine(workbench, progress)
     if as_json:
         emit(found.to_json())
     else:
@@ -193,14 +193,14 @@ def assess(data: str | None, engine: str, workers: int | None, where: str | None
         doing = engines.named(engine, workers)
     except (ValueError, LookupError) as error:
         raise click.UsageError(str(error)) from None
-    with works_of(data) as works, refusals(), progress_bars() as progress:
-        today = works.book.clock().astimezone(settings.zone).date()
-        settling.seal(works)
-        works.lake.roll([day for day in works.lake.hot_days() if day < today])
-        run = pipeline.judge(works, today, engine=doing, where=where, progress=progress)
-        with works.book.reading() as tx:
+    with workbench_of(data) as workbench, refusals(), progress_bars() as progress:
+        today = workbench.book.clock().astimezone(settings.zone).date()
+        settling.seal(workbench)
+        workbench.lake.roll([day for day in workbench.lake.hot_days() if day < today])
+        run = pipeline.judge(workbench, today, engine=doing, where=where, progress=progress)
+        with workbench.book.reading() as tx:
             policy = policies.in_force(tx, today).policy()
-        ahead = prospects.prospect(policy, today, {*works.lake.days(), *works.lake.hot_days()})
+        ahead = prospects.prospect(policy, today, {*workbench.lake.days(), *workbench.lake.hot_days()})
     if as_json:
         told = {"assessment": run.id, "as_of": run.as_of, "resources": run.resources, "classes": run.counts}
         due = {"days": ahead.days, "needed": ahead.needed, "due": ahead.due}
@@ -225,15 +225,15 @@ def recompute(data: str | None, finding_id: int | None, assessment_id: int | Non
 
     if finding_id is not None and assessment_id is not None:
         raise click.UsageError("give --finding or --assessment, not both")
-    with works_of(data) as works, refusals(), progress_bars() as progress:
+    with workbench_of(data) as workbench, refusals(), progress_bars() as progress:
         if finding_id is not None:
-            told = recompute.finding(works, finding_id)
+            told = recompute.finding(workbench, finding_id)
         else:
             if assessment_id is None:
-                with works.book.reading() as tx:
+                with workbench.book.reading() as tx:
                     latest = findings.last_run(tx)
                     assessment_id = latest.id if latest else 0
-            told = recompute.run(works, assessment_id, progress)
+            told = recompute.run(workbench, assessment_id, progress)
     if as_json:
         emit(told.to_json())
     else:
@@ -272,8 +272,8 @@ def backtest(path: str | None, data: str | None, names: str, as_json: bool, **op
                 backtests.document(folder, write, progress)
             return
         if path == "lake":
-            with works_of(data) as works, refusals(), progress_bars() as progress:
-                report = backtests.of_lake(works, chosen, options["shapes"], options["days"], progress)
+            with workbench_of(data) as workbench, refusals(), progress_bars() as progress:
+                report = backtests.of_lake(workbench, chosen, options["shapes"], options["days"], progress)
         else:
             report = backtests.of_trace(str(path), chosen, options["shapes"], options["detail"])
     except (ValueError, KeyError, OSError) as error:

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from console import founding
-from console.cli.terminal import data_option, emit, json_option, refusals, settings_of, works_of
+from console.cli.terminal import data_option, emit, json_option, refusals, settings_of, workbench_of
 from console.founding import entering, reading, template
 from quota.actors import steward
 
@@ -50,13 +50,13 @@ def template_command(path: Path, blank: bool) -> None:
 @json_option
 def enter(path: Path, check: bool, data: str | None, as_json: bool) -> None:
     """Enter a workbook: all of it, or nothing where anything is wrong."""
-    with works_of(data) as works, refusals():
+    with workbench_of(data) as workbench, refusals():
         demo = founding.known(settings_of(data)).demo
         workbook, actor = reading.load(path), steward("found")
         if check:
-            outcome = entering.check(works.book, workbook, actor, demo=demo)
+            outcome = entering.check(workbench.book, workbook, actor, demo=demo)
         else:
-            outcome = entering.enter(works.book, workbook, actor, works.home, demo=demo)
+            outcome = entering.enter(workbench.book, workbook, actor, workbench.home, demo=demo)
     if as_json:
         emit(_plain(outcome))
     else:

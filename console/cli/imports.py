@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from console.cli.terminal import data_option, emit, json_option, progress_bars, refusals, works_of
+from console.cli.terminal import data_option, emit, json_option, progress_bars, refusals, workbench_of
 from metering.intake import Imported, Listed, imports
 from providers.observation import Drift
 from providers.readers import FORMATS, NOTES, REASONS, Convention, Refusals
@@ -54,11 +54,11 @@ def usage(paths: tuple[Path, ...], code: str, data: str | None, as_json: bool, *
         )
     except Invalid as wrong:
         raise click.UsageError(str(wrong)) from None
-    with works_of(data) as works, refusals(), progress_bars() as progress:
-        with works.book.reading() as tx:
+    with workbench_of(data) as workbench, refusals(), progress_bars() as progress:
+        with workbench.book.reading() as tx:
             pool = imports.pool_of(tx, code)
         found = imports.import_usage(
-            works,
+            workbench,
             pool,
             paths,
             convention,
@@ -87,11 +87,11 @@ def inventory(path: Path, code: str, data: str | None, dry_run: bool, end_missin
     A listing that lacks a large part of its pool (listing_machines and listing_percent of the settings) ends nothing until
     somebody has looked, on the console's page of listings or by --end-missing here; exit code 1 says so.
     """
-    with works_of(data) as works, refusals():
-        with works.book.reading() as tx:
+    with workbench_of(data) as workbench, refusals():
+        with workbench.book.reading() as tx:
             pool = imports.pool_of(tx, code)
-        caution = None if end_missing else works.caution
-        found = imports.import_inventory(works.book, pool, path, caution=caution, write=not dry_run)
+        caution = None if end_missing else workbench.caution
+        found = imports.import_inventory(workbench.book, pool, path, caution=caution, write=not dry_run)
         if found.drift is None:
             raise found.error or RuntimeError("nothing was entered, and nothing says why")
         drift = found.drift

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from console.cli.terminal import data_option, emit, json_option, progress_bars, refusals, settings_of, works_of
+from console.cli.terminal import data_option, emit, json_option, progress_bars, refusals, settings_of, workbench_of
 from metering.lake import Damaged, Lake
 
 
@@ -33,8 +33,8 @@ def status(data: str | None, as_json: bool) -> None:
     """Days, files, sizes, sources and when each last reported."""
     from metering.intake import reporters
 
-    with works_of(data) as works:
-        found, sources = works.lake.status(), reporters.reporting(works)
+    with workbench_of(data) as workbench:
+        found, sources = workbench.lake.status(), reporters.reporting(workbench)
         report: dict[str, Any] = {
             "days": found.days,
             "first": found.first,
@@ -58,7 +58,7 @@ def status(data: str | None, as_json: bool) -> None:
                     "taken": one.done,
                     "named": list(one.named),
                 }
-                for one in works.lake.landings()
+                for one in workbench.lake.landings()
             ],
             "sources": {
                 one.name: {"last": one.last, "silent": one.silent, "rows": one.rows, "hot_files": one.hot_files}
@@ -102,14 +102,14 @@ def compact(data: str | None, today: bool, as_json: bool) -> None:
     from metering.statements import settling
 
     settings = settings_of(data)
-    with works_of(data) as works, refusals(), progress_bars() as progress:
-        settling.seal(works)
-        now = works.book.clock().astimezone(settings.zone).date()
+    with workbench_of(data) as workbench, refusals(), progress_bars() as progress:
+        settling.seal(workbench)
+        now = workbench.book.clock().astimezone(settings.zone).date()
         closed: list[date] = []
         if not today:
-            closed = works.lake.roll(_days(works.lake, now), lambda done, of: progress("close", done, of))
-        late = late_figures.enter(works)
-        gone = works.lake.compact()
+            closed = workbench.lake.roll(_days(workbench.lake, now), lambda done, of: progress("close", done, of))
+        late = late_figures.enter(workbench)
+        gone = workbench.lake.compact()
     if as_json:
         emit({"closed": closed, "laid_together": gone, "late_figures": late})
     else:
@@ -121,9 +121,9 @@ def compact(data: str | None, today: bool, as_json: bool) -> None:
 @json_option
 def verify(data: str | None, as_json: bool) -> None:
     """Read every file against its checksums and recompute every rollup; exit 1 naming what does not fit."""
-    with works_of(data) as works:
-        problems = works.lake.verify()
-        files = works.lake.status().files
+    with workbench_of(data) as workbench:
+        problems = workbench.lake.verify()
+        files = workbench.lake.status().files
     if as_json:
         emit({"clean": not problems, "files": files, "problems": [{"path": p.path, "why": p.why} for p in problems]})
     else:
@@ -148,8 +148,8 @@ def retain(data: str | None, raw: int, hours: int, as_json: bool) -> None:
         rule = Keep(raw, hours)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    with works_of(data) as works, refusals():
-        gone = keeping.retain(works, works.book.clock().astimezone(settings.zone).date(), rule)
+    with workbench_of(data) as workbench, refusals():
+        gone = keeping.retain(workbench, workbench.book.clock().astimezone(settings.zone).date(), rule)
     if as_json:
         emit({"files": list(gone.files), "bytes": gone.bytes, "samples_from": gone.days, "hours_from": gone.hours})
     else:
@@ -163,8 +163,8 @@ def retain(data: str | None, raw: int, hours: int, as_json: bool) -> None:
 @json_option
 def rebuild(data: str | None, as_json: bool) -> None:
     """Put damaged files into quarantine and write anew what can be; exit 1 naming what was lost."""
-    with works_of(data) as works, refusals():
-        done = works.lake.repair()
+    with workbench_of(data) as workbench, refusals():
+        done = workbench.lake.repair()
     if as_json:
         fields = ("path", "why", "quarantined", "rebuilt", "lost")
         emit({"repairs": [{name: getattr(one, name) for name in fields} for one in done]})
@@ -184,9 +184,9 @@ def publish(data: str | None, place: str, as_json: bool) -> None:
     """Copy closed days to PLACE (a path, s3://…, hdfs://…), for `guanjia assess --lake PLACE`."""
     from metering.lake import closed_days
 
-    with works_of(data) as works, refusals():
+    with workbench_of(data) as workbench, refusals():
         try:
-            done = closed_days.publish(works.lake, place)
+            done = closed_days.publish(workbench.lake, place)
         except (OSError, ValueError) as error:
             click.echo(f"{place}: {error}", err=True)
             sys.exit(1)
@@ -204,9 +204,9 @@ def sql(data: str | None, query: str, as_json: bool) -> None:
     """Ask QUERY (one SELECT, by DuckDB) of the tables samples, hours, daily; reading only."""
     from metering.lake import sql as lake_sql
 
-    with works_of(data) as works, refusals():
+    with workbench_of(data) as workbench, refusals():
         try:
-            names, rows = lake_sql.query(works.lake, query)
+            names, rows = lake_sql.query(workbench.lake, query)
         except Damaged as damage:
             click.echo(f"damaged: {damage}", err=True)
             sys.exit(1)
@@ -245,15 +245,17 @@ def report(data: str | None, target: str, **options: Any) -> None:
         engine = engines.named(options["engine"], options["workers"])
     except (ValueError, LookupError) as error:
         raise click.UsageError(str(error)) from None
-    with works_of(data) as works, refusals():
-        days = works.lake.days()
+    with workbench_of(data) as workbench, refusals():
+        days = workbench.lake.days()
         if not days:
             click.echo("no day is closed yet", err=True)
             sys.exit(1)
-        with works.book.reading() as tx:
+        with workbench.book.reading() as tx:
             worked = calendar.working_days(tx)
         function = usage_reports.near if options["near"] else usage_reports.exact
         first = days[-1] - timedelta(days=options["days"] - 1)
-        found = usage_reports.table(function(options["where"] or str(works.lake.root), first, days[-1], worked, engine))
+        found = usage_reports.table(
+            function(options["where"] or str(workbench.lake.root), first, days[-1], worked, engine)
+        )
     (csv.write_csv if target.endswith(".csv") else pq.write_table)(found, target)
     click.echo(f"{len(found)} resources, {first} – {days[-1]}: {target}")

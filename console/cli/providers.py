@@ -7,7 +7,7 @@ import sys
 import click
 from sqlalchemy import select
 
-from console.cli.terminal import data_option, emit, json_option, refusals, works_of
+from console.cli.terminal import data_option, emit, json_option, refusals, workbench_of
 from providers.assessment import ScorecardRecord
 from providers.assessment import cards as marks
 
@@ -18,7 +18,7 @@ from providers.assessment import cards as marks
 @json_option
 def rescore(card_id: int | None, data: str | None, as_json: bool) -> None:
     """Compute every scorecard again from its own formula and evidence rows; exit 1 naming what does not agree."""
-    with works_of(data) as works, refusals(), works.book.reading() as tx:
+    with workbench_of(data) as workbench, refusals(), workbench.book.reading() as tx:
         query = select(ScorecardRecord).order_by(ScorecardRecord.id)
         cards = [marks.scorecard(tx, card_id)] if card_id is not None else list(tx.scalars(query))
         faults = [line for card in cards for line in marks.agrees(tx, card)]

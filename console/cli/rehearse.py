@@ -20,7 +20,7 @@ from console.schema import upgrade
 from metering.judging import BUILT_IN
 from metering.lake import Lake
 from metering.simulation import rehearsal, rehearsal_report
-from metering.workbench import Progress, Works
+from metering.workbench import Progress, Workbench
 from providers.adapters.recorded import Recording
 from providers.readers import PLAIN, Refusals, find_usage, read_usage_files, unusable
 from quota.calendar import ZONE
@@ -68,9 +68,9 @@ def rehearsed(path: Path, rule: str, progress: Progress) -> dict[str, Any]:
         book = Book(f"sqlite:///{home / 'book.db'}", clock=clock)
         try:
             upgrade.migrate(book)
-            works = Works(book, Lake(home / "lake"), home)
-            done = rehearsal.rehearse(works, clock, recording, rule=rule, progress=progress)
-            found = rehearsal_report.report(works, done)
+            workbench = Workbench(book, Lake(home / "lake"), home)
+            done = rehearsal.rehearse(workbench, clock, recording, rule=rule, progress=progress)
+            found = rehearsal_report.report(workbench, done)
         finally:
             book.dispose()
     return {"path": path.name, "rules": list(rehearsal.RULES), **found, "input": taken.as_json(5)}

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from console.cli.terminal import data_option, refusals, settings_of, works_of
+from console.cli.terminal import data_option, refusals, settings_of, workbench_of
 from quota import vault
 from quota.actors import steward
 
@@ -31,6 +31,6 @@ def keep(data: str | None, name: str) -> None:
     An adapter reads it the next time that it speaks to its cloud: nothing has to be registered again."""
     settings = settings_of(data)
     told = click.prompt("secret", hide_input=True) if sys.stdin.isatty() else sys.stdin.read().rstrip("\r\n")
-    with refusals(), works_of(data) as works, works.book.transaction(steward("init")) as tx:
+    with refusals(), workbench_of(data) as workbench, workbench.book.transaction(steward("init")) as tx:
         reference = vault.keep(tx, name, told, settings.secrets_key)
     click.echo(reference)

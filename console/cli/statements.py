@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from console.cli.terminal import data_option, emit, json_option, refusals, works_of
+from console.cli.terminal import data_option, emit, json_option, refusals, workbench_of
 from metering import statements
 from metering.statements import StatementRun, closings, focus_files, reconciliation, yuan
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.actors import Actor, Role, steward
 from quota.errors import N_, Invalid, NotFound
 
@@ -39,10 +39,10 @@ month_option = click.option("--month", required=True, callback=_month, help="The
 @click.option("--afresh", is_flag=True, help="Reckon the closed months again too of which nothing has changed.")
 def make(month: str, data: str | None, as_json: bool, reason: str, afresh: bool) -> None:
     """Compute the month from the inventory and the lake, and keep it; then set every bill beside it."""
-    with works_of(data) as works, refusals():
-        run = statements.make(works, month, actor=steward("statements"), reason=reason, afresh=afresh)
-        compared = reconciliation.all_pools(works, month)
-    _tell(works, run, as_json, reconciliations=len(compared))
+    with workbench_of(data) as workbench, refusals():
+        run = statements.make(workbench, month, actor=steward("statements"), reason=reason, afresh=afresh)
+        compared = reconciliation.all_pools(workbench, month)
+    _tell(workbench, run, as_json, reconciliations=len(compared))
 
 
 @statements_group.command()
@@ -51,8 +51,8 @@ def make(month: str, data: str | None, as_json: bool, reason: str, afresh: bool)
 @json_option
 def show(month: str, data: str | None, as_json: bool) -> None:
     """The sums of the statement that stands."""
-    with works_of(data) as works, refusals():
-        _tell(works, _standing(works, month), as_json)
+    with workbench_of(data) as workbench, refusals():
+        _tell(workbench, _standing(workbench, month), as_json)
 
 
 @statements_group.command()
@@ -67,15 +67,15 @@ def close(month: str, data: str | None, as_json: bool, login: str, reason: str) 
 
     from quota.directory import Person
 
-    with works_of(data) as works, refusals():
-        run = _standing(works, month)
-        with works.book.reading() as tx:
+    with workbench_of(data) as workbench, refusals():
+        run = _standing(workbench, month)
+        with workbench.book.reading() as tx:
             who = tx.scalar(select(Person).where(Person.login == login, Person.active, Person.granted))
         if who is None or who.role != Role.AUTHORITY:
             raise Invalid("close.who", N_("月结须由主管部门人员办理"), field="by")
         actor = Actor(who.login, who.name, Role.AUTHORITY)
-        statements.settle(works, month, run_id=run.id, actor=actor, reason=reason)
-        _tell(works, run, as_json)
+        statements.settle(workbench, month, run_id=run.id, actor=actor, reason=reason)
+        _tell(workbench, run, as_json)
 
 
 @statements_group.command()
@@ -88,9 +88,9 @@ def export(month: str, data: str | None, as_json: bool, path: Path) -> None:
     """Write the statement that stands."""
     from console.pages.statements import statement_sheets
 
-    with works_of(data) as works, refusals():
-        run = _standing(works, month)
-        with works.book.reading() as tx:
+    with workbench_of(data) as workbench, refusals():
+        run = _standing(workbench, month)
+        with workbench.book.reading() as tx:
             if path.suffix == ".xlsx":
                 count = statement_sheets.write(path, tx, run)
             else:
@@ -117,8 +117,8 @@ def check(path: Path, as_json: bool) -> None:
     sys.exit(1 if faults else 0)
 
 
-def _standing(works: Works, month: str) -> StatementRun:
-    with works.book.reading() as tx:
+def _standing(workbench: Workbench, month: str) -> StatementRun:
+    with workbench.book.reading() as tx:
         closed = closings.closing(tx, month)
         run = statements.run(tx, closed.run_id) if closed is not None else statements.latest(tx, month)
     if run is None:
@@ -126,8 +126,8 @@ def _standing(works: Works, month: str) -> StatementRun:
     return run
 
 
-def _tell(works: Works, run: StatementRun, as_json: bool, **more: Any) -> None:
-    with works.book.reading() as tx:
+def _tell(workbench: Workbench, run: StatementRun, as_json: bool, **more: Any) -> None:
+    with workbench.book.reading() as tx:
         closed = closings.closing(tx, run.month)
     told = {
         "month": run.month,

@@ -18,7 +18,7 @@ from console.schema import upgrade
 from console.service import PortTaken
 from console.settings import BadSetting, Settings, load
 from metering.lake import Lake
-from metering.workbench import Progress, Works
+from metering.workbench import Progress, Workbench
 from quota.db import Book
 from quota.errors import NoRoom, Refused, out_of_room
 
@@ -67,7 +67,7 @@ def usage_of_port() -> Iterator[None]:
 
 
 @contextmanager
-def works_of(data: str | None) -> Iterator[Works]:
+def workbench_of(data: str | None) -> Iterator[Workbench]:
     """The book and the lake of ``--data``; exits with 3 where there is none or it is of another version."""
     settings = settings_of(data)
     book = Book(settings.database_url)
@@ -86,7 +86,7 @@ def works_of(data: str | None) -> Iterator[Works]:
             except ValueError as error:
                 click.echo(f"refused: {error}", err=True)
                 sys.exit(1)
-            yield Works(book, lake, settings.data, caution=settings.caution, secrets=settings.secrets)
+            yield Workbench(book, lake, settings.data, caution=settings.caution, secrets=settings.secrets)
     finally:
         book.dispose()
 

@@ -18,7 +18,7 @@ from sqlalchemy import select
 from metering import cases
 from metering.cases import Answer, Case, CaseState, Category, RulingDecision, openings, windows
 from metering.judging import CALLS_FOR, TAKES, Assessment, CaseKind, Finding, findings, pipeline
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers import orders
 from providers.orders import WorkOrder
 from quota.actors import Actor, Role, steward
@@ -91,9 +91,9 @@ def _ten(day: date) -> datetime:
     return datetime.combine(day, time(10), ZONE)
 
 
-def live(works: Works, clock: Calendar, when: Course, read: Callable[[datetime], None]) -> None:
+def live(workbench: Workbench, clock: Calendar, when: Course, read: Callable[[datetime], None]) -> None:
     """Live through the weeks of ``when``. ``read`` collects the clouds up to an instant."""
-    city = _Town(works, clock)
+    city = _Town(workbench, clock)
 
     def on(day: date) -> None:
         clock.to(_ten(day))
@@ -101,7 +101,7 @@ def live(works: Works, clock: Calendar, when: Course, read: Callable[[datetime],
         city.job()
 
     on(when.began)
-    city.open(pipeline.judge(works, when.began))
+    city.open(pipeline.judge(workbench, when.began))
     city.tell()
     on(when.answered)
     city.answer()
@@ -109,13 +109,13 @@ def live(works: Works, clock: Calendar, when: Course, read: Callable[[datetime],
     city.rule()
     # Nothing is done on a judgement that is older than a week, and a holiday may lie between the first one and here.
     on(when.acted)
-    pipeline.judge(works, when.acted)
+    pipeline.judge(workbench, when.acted)
     city.act()
     city.carry(3)
     on(when.after(8))
     city.have_back(1)
     on(when.after(15))
-    pipeline.judge(works, when.after(15))
+    pipeline.judge(workbench, when.after(15))
     city.act()
     city.carry(3)
     on(when.after(16))
@@ -136,9 +136,9 @@ def live(works: Works, clock: Calendar, when: Course, read: Callable[[datetime],
 class _Town:
     """Who does what, by turns."""
 
-    def __init__(self, works: Works, clock: Calendar) -> None:
-        self.works, self.clock = works, clock
-        with works.book.reading() as tx:
+    def __init__(self, workbench: Workbench, clock: Calendar) -> None:
+        self.workbench, self.clock = workbench, clock
+        with workbench.book.reading() as tx:
             people = {one.login: one for one in tx.scalars(select(Person))}
         self.people = {
             login: Actor(one.login, one.name, Role(one.role), one.department_id, one.provider_id)
@@ -151,7 +151,7 @@ class _Town:
         }
 
     def job(self) -> None:
-        with self.works.book.transaction(steward("job:cases")) as tx:
+        with self.workbench.book.transaction(steward("job:cases")) as tx:
             cases.advance(tx)
 
     def carry(self, rounds: int) -> None:
@@ -159,11 +159,11 @@ class _Town:
         for _ in range(rounds):
             self.clock.to(self.clock.now + timedelta(minutes=30))
             carried = 0
-            for pool in self.works.pools():
-                with self.works.book.reading() as tx:  # requests have their own days
+            for pool in self.workbench.pools():
+                with self.workbench.book.reading() as tx:  # requests have their own days
                     due = [one for one in orders.waiting(tx, pool.id) if tx.get_one(WorkOrder, one).case_id is not None]
                 for order_id in due:
-                    orders.carry(self.works.book, order_id, self.works.provider(pool), cases.last_look)
+                    orders.carry(self.workbench.book, order_id, self.workbench.provider(pool), cases.last_look)
                 carried += len(due)
             if not carried:
                 return
@@ -176,12 +176,12 @@ class _Town:
     def open(self, run: Assessment) -> None:
         """The pilot: what the departments have that can answer, chosen by hand, and others up to its size."""
         chosen: Counter[tuple[int | None, CaseKind]] = Counter()
-        with self.works.book.transaction(self.supervisor) as tx:
+        with self.workbench.book.transaction(self.supervisor) as tx:
             for one in findings.of_run(tx, run, *(verdict for verdict, kind in CALLS_FOR.items() if kind in TAKES)):
                 key = one.resource.department_id, CALLS_FOR[one.is_now()]
                 if key[0] in self.tenants and (key[1] is CaseKind.RECLAIM or chosen[key] < SHRINKS):
                     chosen[key] += self._opened(tx, one)
-        with self.works.book.transaction(steward("job:cases")) as tx:
+        with self.workbench.book.transaction(steward("job:cases")) as tx:
             openings.open_from(tx, findings.assessment(tx, run.id), per_run=PILOT, per_department=EACH)
 
     def _opened(self, tx: Tx, finding: Finding) -> bool:
@@ -195,7 +195,7 @@ class _Town:
     def tell(self, count: int = 1000, leave: int = 0) -> None:
         """The supervisor looks at cases, those of departments that can answer first, drops one, and tells the others; at
         the least so many are left for another day."""
-        with self.works.book.transaction(self.supervisor) as tx:
+        with self.workbench.book.transaction(self.supervisor) as tx:
             found = list(self._open(tx, CaseState.DETECTED))
             found.sort(key=lambda one: (one.department_id not in self.tenants, -one.worth, one.id))
             found = found[: min(count, len(found) - leave)]
@@ -208,7 +208,7 @@ class _Town:
 
     def answer(self) -> None:
         """Departments that have an account answer most of what they were asked."""
-        with self.works.book.reading() as tx:
+        with self.workbench.book.reading() as tx:
             waiting = [
                 (one.id, self.tenants[one.department_id], CaseKind(one.kind))
                 for one in self._open(tx, CaseState.NOTICED)
@@ -220,7 +220,7 @@ class _Town:
             said = next(turns[kind])
             if said is None:
                 continue
-            with self.works.book.transaction(tenant) as tx:
+            with self.workbench.book.transaction(tenant) as tx:
                 one = cases.case(tx, case_id)
                 if said is Answer.OBJECT:
                     cases.reply(tx, one, said, reason=REASONS[number % 2], evidence=N_("业务说明见附件清单"))
@@ -232,7 +232,7 @@ class _Town:
     def rule(self) -> None:
         """Somebody other than the issuer rules: on objections in turn for and against the department, the last of them on
         another day; on silence mostly against it."""
-        with self.works.book.reading() as tx:
+        with self.workbench.book.reading() as tx:
             disputed = [
                 (one.id, one.replies[-1].said() if one.replies else None) for one in self._open(tx, CaseState.DISPUTED)
             ]
@@ -241,7 +241,7 @@ class _Town:
         turns: Counter[Answer | None] = Counter()
         for case_id, said in disputed:
             turns[said] += 1
-            with self.works.book.transaction(self.second if turns[said] % 2 else self.authority) as tx:
+            with self.workbench.book.transaction(self.second if turns[said] % 2 else self.authority) as tx:
                 one = cases.case(tx, case_id)
                 if said is None:
                     decision = RulingDecision.UPHOLD if turns[said] % 3 == 1 else RulingDecision.PROCEED
@@ -255,44 +255,44 @@ class _Town:
 
     def act(self) -> None:
         """The supervisor carries out what was cleared; what cannot be is left for another day."""
-        with self.works.book.reading() as tx:
+        with self.workbench.book.reading() as tx:
             cleared = [one.id for one in self._open(tx, CaseState.CLEARED)]
         for case_id in cleared:
             try:
-                with self.works.book.transaction(self.supervisor) as tx:
+                with self.workbench.book.transaction(self.supervisor) as tx:
                     cases.act(tx, cases.case(tx, case_id))
             except Refused:
                 continue
 
     def have_back(self, count: int) -> None:
         """A department wants machines back that were powered off."""
-        with self.works.book.reading() as tx:
+        with self.workbench.book.reading() as tx:
             off = [
                 (one.id, one.department_id)
                 for one in self._open(tx, CaseState.WATCHED)
                 if one.kind == CaseKind.RECLAIM and one.department_id in self.tenants
             ]
         for case_id, department in off[:count]:
-            with self.works.book.transaction(self.tenants[department]) as tx:
+            with self.workbench.book.transaction(self.tenants[department]) as tx:
                 cases.restore(tx, cases.case(tx, case_id), N_("月末结算发现仍有定时任务在此机运行"))
         self.carry(2)
 
     def confirm(self) -> None:
         """Two persons confirm half of the deletions that are due."""
-        with self.works.book.reading() as tx:
+        with self.workbench.book.reading() as tx:
             due = [one.id for one in self._open(tx, CaseState.CONFIRMING)]
         for number, case_id in enumerate(due):
             for actor in (self.supervisor, self.authority)[: 2 - number % 2]:
-                with self.works.book.transaction(actor) as tx:
+                with self.workbench.book.transaction(actor) as tx:
                     cases.confirm_deletion(tx, cases.case(tx, case_id))
 
 
-def today(works: Works, clock: Calendar) -> None:
+def today(workbench: Workbench, clock: Calendar) -> None:
     """What is on the desks this morning: letters that wait for an answer, a window for changes, a freeze to come."""
-    city = _Town(works, clock)
+    city = _Town(workbench, clock)
     city.tell(AGAIN, leave=LEFT)
     day = clock.now.astimezone(ZONE).date()
-    with works.book.transaction(city.authority) as tx:
+    with workbench.book.transaction(city.authority) as tx:
         windows.set_window(tx, "12345", 20 * 60, 6 * 60)
         windows.set_window(tx, "67", 0, 1440)
         windows.freeze(tx, day + timedelta(days=30), day + timedelta(days=36), N_("重保期"))

@@ -24,7 +24,7 @@ from metering.cases import deadlines, openings
 from metering.forecasting import forecasts
 from metering.intake import collection
 from metering.judging import findings, pipeline
-from metering.workbench import Progress, Works, silent
+from metering.workbench import Progress, Workbench, silent
 from providers.adapters.simulated import city
 from quota import inventory
 from quota.actors import Role, steward
@@ -66,38 +66,40 @@ def lived(book: Book, start: datetime) -> Iterator[Calendar]:
         book.clock = own
 
 
-def build(works: Works, settings: Settings, progress: Progress = silent, *, small: bool = False) -> dict[str, str]:
+def build(
+    workbench: Workbench, settings: Settings, progress: Progress = silent, *, small: bool = False
+) -> dict[str, str]:
     """Found the city, read ninety days of its clouds, and let people do some weeks of work; login → password.
 
     Whatever day it is founded, the same things were done in it: each is so many working days, or months, before that
     day. ``small``: only departments whose clerk has an account have resources, and UNHEARD.
     """
-    now = works.book.clock()
+    now = workbench.book.clock()
     today = now.astimezone(settings.zone).date()
     course = cases.course(today)
     first = min(course.began, demo_life.first_day(today))
     start = min(today - timedelta(days=HISTORY), course.judged_from, statements.months(today))
-    with lived(works.book, datetime.combine(start, time(), ZONE)) as clock:
-        with works.book.transaction(steward("init")) as tx:
+    with lived(workbench.book, datetime.combine(start, time(), ZONE)) as clock:
+        with workbench.book.transaction(steward("init")) as tx:
             _found(tx, today, (today - start).days, small=small)
             passwords = _people(tx)
         clock.to(datetime.combine(first, time(1), ZONE))
-        read(works, clock.now, progress)
-        life = Life(works, clock, first, now, progress)
+        read(workbench, clock.now, progress)
+        life = Life(workbench, clock, first, now, progress)
         clock.between = life.until_moment
-        cases.live(works, clock, course, lambda moment: read(works, moment, progress))
+        cases.live(workbench, clock, course, lambda moment: read(workbench, moment, progress))
         clock.to(now)  # a lake refuses what is said to be of the future
         life.finish()
-        read(works, now, progress)
-        run = pipeline.judge(works, today, progress=progress)
-        with works.book.transaction(steward("init")) as tx:
+        read(workbench, now, progress)
+        run = pipeline.judge(workbench, today, progress=progress)
+        with workbench.book.transaction(steward("init")) as tx:
             deadlines.advance(tx)
             openings.open_from(tx, findings.assessment(tx, run.id))
-        forecasts.keep(works, progress)
-        cases.today(works, clock)
-        statements.settle(works)
-        dealings.live(works)
-        demo_providers.live(works)
+        forecasts.keep(workbench, progress)
+        cases.today(workbench, clock)
+        statements.settle(workbench)
+        dealings.live(workbench)
+        demo_providers.live(workbench)
     return passwords
 
 
@@ -207,11 +209,11 @@ def _people(tx: Tx) -> dict[str, str]:
     return passwords
 
 
-def read(works: Works, until: datetime, progress: Progress) -> None:
+def read(workbench: Workbench, until: datetime, progress: Progress) -> None:
     """Collect every pool up to ``until``, adopt what runs there, and roll the days that are over by then."""
-    for pool in works.pools():
-        collection.collect(works, pool, until=until, progress=progress)
-        with works.book.transaction(steward("init")) as tx:
+    for pool in workbench.pools():
+        collection.collect(workbench, pool, until=until, progress=progress)
+        with workbench.book.transaction(steward("init")) as tx:
             inventory.adopt(tx, tx.get_one(Pool, pool.id))
-    over = [day for day in works.lake.hot_days() if day < until.astimezone(ZONE).date()]
-    works.lake.roll(over, progress=lambda done, of: progress("roll", done, of))
+    over = [day for day in workbench.lake.hot_days() if day < until.astimezone(ZONE).date()]
+    workbench.lake.roll(over, progress=lambda done, of: progress("roll", done, of))

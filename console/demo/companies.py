@@ -11,7 +11,7 @@ from decimal import Decimal
 from sqlalchemy import select
 
 from console import scoring
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.assessment import Fitness, cards, compatibility, periods, records
 from providers.base import Responsibility
 from providers.billing import Incident, incidents
@@ -32,21 +32,21 @@ COMBINATIONS = (
 )
 
 
-def live(works: Works) -> None:
+def live(workbench: Workbench) -> None:
     """Collect, rule, record, score; and publish the past quarter."""
-    scoring.collect(works)
-    with works.book.reading() as tx:
+    scoring.collect(workbench)
+    with workbench.book.reading() as tx:
         today = tx.now.astimezone(ZONE).date()
         supervisor, authority = _person(tx, Role.SUPERVISOR), _person(tx, Role.AUTHORITY)
         companies = list(tx.scalars(select(CloudProvider.id).order_by(CloudProvider.id)))
-    with works.book.transaction(supervisor) as tx:
+    with workbench.book.transaction(supervisor) as tx:
         _rule(tx)
         for number, company in enumerate(companies):
             _record(tx, company, today, careless=bool(number))
-    for company, period in scoring.due(works):
-        card = scoring.score(works, company, period)
+    for company, period in scoring.due(workbench):
+        card = scoring.score(workbench, company, period)
         if periods.is_quarter(period):
-            with works.book.transaction(authority) as tx:
+            with workbench.book.transaction(authority) as tx:
                 cards.publish(tx, card.id, card.generation)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from console.verification import runs
 from metering.cases import authorisations
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.directory import Adjustment, Person, System, reorganisations
@@ -23,9 +23,9 @@ LENT, OFFERED = 8, 4
 """vCPU that one department lends to another, and that it offers besides."""
 
 
-def live(works: Works) -> None:
+def live(workbench: Workbench) -> None:
     """Deal, all of it this morning."""
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         people = tx.scalars(select(Person).order_by(Person.id)).all()
         clerks = [
             Actor(one.login, one.name, Role.TENANT, one.department_id) for one in people if one.role == Role.TENANT
@@ -34,17 +34,17 @@ def live(works: Works) -> None:
             next(Actor(one.login, one.name, role) for one in people if one.role == role)
             for role in (Role.AUTHORITY, Role.AUDITOR)
         )
-    _lend(works, clerks)
-    _authorise(works, clerks[1])
-    _hand_over(works, authority, clerks[0])
-    with works.book.transaction(auditor) as tx:
+    _lend(workbench, clerks)
+    _authorise(workbench, clerks[1])
+    _hand_over(workbench, authority, clerks[0])
+    with workbench.book.transaction(auditor) as tx:
         runs.ask(tx, night=tx.now.astimezone(ZONE).date())
-    runs.carry_out(works)
+    runs.carry_out(workbench)
 
 
-def _lend(works: Works, clerks: list[Actor]) -> None:
+def _lend(workbench: Workbench, clerks: list[Actor]) -> None:
     """Who was granted more quota than it uses yet lends some of it, has a part back, and offers more."""
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         granted = tx.scalars(
             select(Request).where(Request.kind == kinds.QUOTA.code, Request.state == RequestState.DONE.value)
         ).first()
@@ -55,22 +55,22 @@ def _lend(works: Works, clerks: list[Actor]) -> None:
     others = [one for one in clerks if one.department_id != lender]
     cls = Commodity.of(VCPU, Arch(arch))
     for number, (amount, borrower) in enumerate(zip((LENT, OFFERED), others, strict=False)):
-        with works.book.transaction(own) as tx:
+        with workbench.book.transaction(own) as tx:
             loan = lending.offer(
                 tx, pool_id, cls, amount, lender, int(borrower.department_id or 0), days=90, guaranteed_days=30,
                 notice_days=7, reason="专题上线推迟,先借给年终集中业务使用", key=f"demo:loan:{number}",
             )  # fmt: skip
             loan_id, generation = loan.id, loan.generation
         if number == 0:
-            with works.book.transaction(borrower) as tx:
+            with workbench.book.transaction(borrower) as tx:
                 generation = lending.accept(tx, loan_id, generation=generation).generation
-            with works.book.transaction(borrower) as tx:
+            with workbench.book.transaction(borrower) as tx:
                 lending.give_back(tx, loan_id, amount // 4, generation=generation)
 
 
-def _authorise(works: Works, clerk: Actor) -> None:
+def _authorise(workbench: Workbench, clerk: Actor) -> None:
     """A department lets its largest system grow within the hour."""
-    with works.book.transaction(clerk) as tx:
+    with workbench.book.transaction(clerk) as tx:
         largest = tx.scalars(
             select(System)
             .join(Resource, Resource.system_id == System.id)
@@ -83,10 +83,10 @@ def _authorise(works: Works, clerk: Actor) -> None:
             authorisations.grant(tx, largest, until, 16, 32, "集中申报期间并发不可预测", any_time=True)
 
 
-def _hand_over(works: Works, authority: Actor, clerk: Actor) -> None:
+def _hand_over(workbench: Workbench, authority: Actor, clerk: Actor) -> None:
     """A system comes to the department of ``clerk``, by order of the authority: the first in which nothing is under way."""
     target = int(clerk.department_id or 0)
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         found = (
             select(System.id, System.department_id)
             .where(System.department_id != target, System.id.in_(select(Resource.system_id)))
@@ -95,7 +95,7 @@ def _hand_over(works: Works, authority: Actor, clerk: Actor) -> None:
         systems = [(int(row.id), int(row.department_id)) for row in tx.execute(found)]
     for system, source in systems:
         try:
-            with works.book.transaction(authority) as tx:
+            with workbench.book.transaction(authority) as tx:
                 reorganisations.reorganise(
                     tx, Adjustment.SYSTEMS, source, target, reason="职责划转,系统随业务移交",
                     key="demo:reorganisation", system_ids=[system],

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from metering import cases
 from metering.cases import Case, CaseState
-from metering.workbench import Progress, Works
+from metering.workbench import Progress, Workbench
 from providers import orders
 from providers.assessment import Appeal, AppealState, appeals, company, formula, gathering, ratings
 from providers.assessment import cards as marks
@@ -93,9 +93,9 @@ def first_day(today: date) -> date:
 class Life:
     """The days from the first to that of ``until``, lived as the book's clock comes to them."""
 
-    def __init__(self, works: Works, clock: Any, first: date, until: datetime, progress: Progress) -> None:
-        self.works, self.clock, self.first, self.until, self.progress = works, clock, first, until, progress
-        with works.book.reading() as tx:
+    def __init__(self, workbench: Workbench, clock: Any, first: date, until: datetime, progress: Progress) -> None:
+        self.workbench, self.clock, self.first, self.until, self.progress = workbench, clock, first, until, progress
+        with workbench.book.reading() as tx:
             self.calendar: WorkingDays = working_days(tx)
             self.pools = list(tx.scalars(select(Pool).order_by(Pool.id)))
             self.items = dict(tx.execute(select(CatalogItem.code, CatalogItem.id)).all())
@@ -140,7 +140,7 @@ class Life:
         self.clock.now = max(self.clock.now, min(datetime(day.year, day.month, day.day, hour, tzinfo=ZONE), self.until))
 
     def _job(self, name: str, work: Callable[[Tx], Any]) -> None:
-        with self.works.book.transaction(steward(name)) as tx:
+        with self.workbench.book.transaction(steward(name)) as tx:
             work(tx)
 
     def _jobs(self) -> None:
@@ -151,7 +151,9 @@ class Life:
         """Hear of last week's incidents and settle whose they were."""
         until = self.clock.now
         for pool in self.pools:
-            incidents.collect(self.works.book, pool.id, self.works.provider(pool), until - timedelta(days=WEEK), until)
+            incidents.collect(
+                self.workbench.book, pool.id, self.workbench.provider(pool), until - timedelta(days=WEEK), until
+            )
         self._try("supervisor", self._settle)
 
     def _settle(self, tx: Tx) -> None:
@@ -164,7 +166,7 @@ class Life:
     def _month(self, month: str) -> None:
         """The fifth: last month's bills come, and the companies are scored; the month's card is published."""
         for pool in self.pools:
-            bills.collect(self.works.book, pool.id, self.works.provider(pool), month)
+            bills.collect(self.workbench.book, pool.id, self.workbench.provider(pool), month)
         cards: list[int] = []
 
         def score(tx: Tx) -> None:
@@ -187,7 +189,7 @@ class Life:
                 appeals.rule(tx, one.id, upheld=False, ruling="延期执行未经使用单位书面确认,维持原评分")
 
         self._try("supervisor", dismiss)
-        with self.works.book.reading() as tx:
+        with self.workbench.book.reading() as tx:
             scored = [marks.scorecard(tx, card) for card in cards]
             lowest = min(scored, key=lambda one: (one.total is None, one.total or 0, one.id))
         staff = next(one for one in self.people.values() if one.provider_id == lowest.provider_id)
@@ -207,15 +209,15 @@ class Life:
         for hour in (10, 20) if day != self.last else (23,):
             self._to(day, hour)
             for pool in self.pools:
-                with self.works.book.reading() as tx:
+                with self.workbench.book.reading() as tx:
                     due = [one for one in orders.waiting(tx, pool.id) if not self._waits(tx, one)]
                 for order_id in due:
-                    orders.carry(self.works.book, order_id, self.works.provider(pool), cases.last_look)
+                    orders.carry(self.workbench.book, order_id, self.workbench.provider(pool), cases.last_look)
 
     def _begin_by_hand(self) -> None:
         """What was to arrive is with the provider's staff today, and still under way."""
         arriving = [request_id for story, request_id in self.filed.items() if story.fate == "arriving"]
-        with self.works.book.reading() as tx:
+        with self.workbench.book.reading() as tx:
             query = select(WorkOrder).where(
                 WorkOrder.request_id.in_(arriving), WorkOrder.state == OrderState.PENDING.value
             )
@@ -234,7 +236,7 @@ class Life:
     def _try(self, login: str, act: Callable[[Tx], Any]) -> bool:
         """A person's act; what is refused (somebody asked for it meanwhile, say) is left for another day."""
         try:
-            with self.works.book.transaction(self.people[login]) as tx:
+            with self.workbench.book.transaction(self.people[login]) as tx:
                 act(tx)
         except Refused:
             return False
@@ -250,7 +252,7 @@ class Life:
 
     def _file(self, story: Story) -> None:
         actor = self.tenants[story.who]
-        with self.works.book.transaction(actor) as tx:
+        with self.workbench.book.transaction(actor) as tx:
             one = requests.draft(tx, self._ask(tx, story, int(actor.department_id or 0)))
             if story.fate != "draft":
                 requests.submit(tx, one, generation=one.generation)
@@ -270,7 +272,7 @@ class Life:
         return Ask(story.kind, department_id, pool_id, lines=[line], justification=story.words, resource_id=resource_id)
 
     def _go_on(self, story: Story, since: int) -> None:
-        with self.works.book.reading() as tx:
+        with self.workbench.book.reading() as tx:
             one = tx.get_one(Request, self.filed[story])
             state, step = RequestState(one.state), one.current.name if one.current else ""
             generation, lines = one.generation, [line.id for line in one.lines]

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from metering import statements
 from metering.intake import imports, late_figures
 from metering.statements import Dispute, DisputeAnswer, disputes, reconciliation, tariffs
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.adapters.simulated import SimulatedCloud
 from providers.base import Samples
 from providers.billing import bills, month_bounds
@@ -38,40 +38,40 @@ def months(today: date) -> date:
     return (last.replace(day=1) - timedelta(days=1)).replace(day=1)
 
 
-def settle(works: Works) -> None:
+def settle(workbench: Workbench) -> None:
     """Price, make and close the month before last, leave the last one open with its disputes under way."""
-    today = works.book.clock().astimezone(ZONE).date()
+    today = workbench.book.clock().astimezone(ZONE).date()
     last = today.replace(day=1) - timedelta(days=1)
     first = months(today)
     before = f"{first:%Y-%m}"
-    with works.book.transaction(steward("init")) as tx:
+    with workbench.book.transaction(steward("init")) as tx:
         tariffs.examples(tx, first.replace(month=1, day=1))
     for month in (before, f"{last:%Y-%m}"):
-        for pool in works.pools():
-            bills.collect(works.book, pool.id, works.provider(pool), month)
-        run = statements.make(works, month)
-        reconciliation.all_pools(works, month)
+        for pool in workbench.pools():
+            bills.collect(workbench.book, pool.id, workbench.provider(pool), month)
+        run = statements.make(workbench, month)
+        reconciliation.all_pools(workbench, month)
         if month == before:
-            actor = _person(works, Role.AUTHORITY)
-            statements.settle(works, month, run_id=run.id, actor=actor, reason=N_("核对无误"))
-            _hand_in(works, month)
-    _argue(works)
+            actor = _person(workbench, Role.AUTHORITY)
+            statements.settle(workbench, month, run_id=run.id, actor=actor, reason=N_("核对无误"))
+            _hand_in(workbench, month)
+    _argue(workbench)
 
 
-def _hand_in(works: Works, month: str) -> None:
+def _hand_in(workbench: Workbench, month: str) -> None:
     """After the month was closed a company hands in, as a file, what its agents kept of two days while nobody heard them:
     the first two days on which there is something, whatever the pool."""
     first, after = month_bounds(month)
     days = (first + timedelta(days=n) for n in range(10, (after - first).days - 1, 2))
-    for since, pool in product(days, works.pools()):
-        cloud = cast("SimulatedCloud", works.provider(pool))
+    for since, pool in product(days, workbench.pools()):
+        cloud = cast("SimulatedCloud", workbench.provider(pool))
         kept = [one for batch in cloud.samples(since, since + timedelta(days=2), lost=True) if (one := _silent(batch))]
         if kept:
             with TemporaryDirectory() as folder:
                 path = Path(folder) / f"{pool.code}-{month}.csv"
                 csv.write_csv(pa.concat_tables(kept, promote_options="default"), path)
-                imports.import_usage(works, pool, [path], actor=_person(works, Role.SUPERVISOR))
-            late_figures.enter(works)
+                imports.import_usage(workbench, pool, [path], actor=_person(workbench, Role.SUPERVISOR))
+            late_figures.enter(workbench)
             return
 
 
@@ -86,27 +86,27 @@ def _silent(batch: Samples) -> pa.Table | None:
     return table.select(["ts", *HANDED_IN]).add_column(0, "resource_id", names)
 
 
-def _argue(works: Works) -> None:
+def _argue(workbench: Workbench) -> None:
     """Claim the three largest differences; one is answered, one settled."""
-    claimant, judge = _person(works, Role.SUPERVISOR), _person(works, Role.AUTHORITY)
-    with works.book.reading() as tx:
+    claimant, judge = _person(workbench, Role.SUPERVISOR), _person(workbench, Role.AUTHORITY)
+    with workbench.book.reading() as tx:
         largest = list(tx.scalars(select(Dispute).where(Dispute.fen > 0).order_by(Dispute.fen.desc()).limit(3)))
     for number, one in enumerate(largest):
-        with works.book.transaction(claimant) as tx:
+        with workbench.book.transaction(claimant) as tx:
             disputes.claim(tx, one.id, generation=1, text=N_("账单与台账历史和样本不符,请核对"))
         if number == 0:
             continue
-        with works.book.transaction(_person(works, Role.PROVIDER, one.provider_id)) as tx:
+        with workbench.book.transaction(_person(workbench, Role.PROVIDER, one.provider_id)) as tx:
             what = DisputeAnswer.ACCEPT if number == 1 else DisputeAnswer.CONTEST
             words = N_("经核对,计费系统规格未同步") if number == 1 else N_("该资源按开通单规格计费")
             disputes.answer(tx, one.id, what, generation=2, text=words)
         if number == 1:
-            with works.book.transaction(judge) as tx:
+            with workbench.book.transaction(judge) as tx:
                 disputes.settle(tx, one.id, generation=3, fen=one.fen or 0, text=N_("双方认可,本期核减"))
 
 
-def _person(works: Works, role: Role, provider_id: int | None = None) -> Actor:
-    with works.book.reading() as tx:
+def _person(workbench: Workbench, role: Role, provider_id: int | None = None) -> Actor:
+    with workbench.book.reading() as tx:
         query = select(Person).where(Person.role == role.value).order_by(Person.id)
         if provider_id is not None:
             query = query.where(Person.provider_id == provider_id)

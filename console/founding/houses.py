@@ -23,7 +23,7 @@ from console.schema import upgrade
 from console.settings import Settings
 from metering.judging import policies
 from metering.lake import Lake
-from metering.workbench import Progress, Works, silent
+from metering.workbench import Progress, Workbench, silent
 from providers.adapters.simulated import CITY
 from quota.actors import ROLE_LABELS, Role, steward
 from quota.audit import AuditRecord
@@ -133,7 +133,9 @@ def _found_beside(settings: Settings, plan: Plan) -> None:
 def _found_here(settings: Settings, plan: Plan) -> None:
     with _book(settings, plan.at) as book:
         upgrade.migrate(book)
-        works = Works(book, Lake(settings.lake_dir), settings.data, caution=settings.caution, secrets=settings.secrets)
+        workbench = Workbench(
+            book, Lake(settings.lake_dir), settings.data, caution=settings.caution, secrets=settings.secrets
+        )
         with book.transaction(steward("init")) as tx:
             policies.seed(tx)
             # A demo looks back on weeks in which requests were signed by these rules.
@@ -141,7 +143,7 @@ def _found_here(settings: Settings, plan: Plan) -> None:
         if plan.demo:
             from console.demo import city as demo
 
-            passwords = demo.build(works, settings, plan.progress, small=plan.small)
+            passwords = demo.build(workbench, settings, plan.progress, small=plan.small)
         else:
             with book.transaction(steward("init")) as tx:
                 passwords = first_accounts(tx)

@@ -19,7 +19,7 @@ from console.settings import Settings, named
 from console.tables import Mail, MailSource
 from console.words import _
 from metering.cases import Notice
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.actors import steward
 from quota.calendar import working_days
 from quota.db import Book, Tx
@@ -54,50 +54,50 @@ class Round:
     waiting: int
 
 
-def carry_out(works: Works, settings: Settings, opened: Callable[[Settings, Book], Flask]) -> Round:
+def carry_out(workbench: Workbench, settings: Settings, opened: Callable[[Settings, Book], Flask]) -> Round:
     """Make mails of what is new and send what is due. ``opened`` gives the application whose words and addresses they are
     written with, asked only where there is something to write. Raises OSError or SMTPException where the server can't be reached:
     what was not sent waits."""
     who = steward("job:mail")
-    with works.book.transaction(who) as tx:
+    with workbench.book.transaction(who) as tx:
         made = len(mails.gather(tx))
         waiting = mails.due(tx)
     if not waiting:
         return Round(made, 0, 0)
-    app, done = opened(settings, works.book), 0
+    app, done = opened(settings, workbench.book), 0
     with connected(settings) as server:
         for mail_id in waiting:
-            with works.book.transaction(who) as tx:
+            with workbench.book.transaction(who) as tx:
                 tried = mails.trying(tx, mail_id)
             if not tried:
                 continue
-            with works.book.reading(who) as tx:
+            with workbench.book.reading(who) as tx:
                 letter = written(app, settings, tx, tx.get_one(Mail, mail_id))
-            done += _send(works, server, mail_id, letter)
+            done += _send(workbench, server, mail_id, letter)
     return Round(made, done, len(waiting) - done)
 
 
-def _send(works: Works, server: smtplib.SMTP, mail_id: int, letter: EmailMessage) -> bool:
+def _send(workbench: Workbench, server: smtplib.SMTP, mail_id: int, letter: EmailMessage) -> bool:
     """Give one mail to the server. Raises what says that the server is gone; a refusal of this mail is noted."""
     who = steward("job:mail")
     try:
         server.send_message(letter)
     except smtplib.SMTPRecipientsRefused as refusal:
         code, text = next(iter(refusal.recipients.values()))
-        with works.book.transaction(who) as tx:
+        with workbench.book.transaction(who) as tx:
             mails.refused(tx, mail_id, f"{code} {text.decode(errors='replace')}", final=code >= 500)
         return False
     except smtplib.SMTPResponseException as refusal:
         said: bytes | str = refusal.smtp_error  # the library says either
         answer = said.decode(errors="replace") if isinstance(said, bytes) else said
-        with works.book.transaction(who) as tx:
+        with workbench.book.transaction(who) as tx:
             mails.refused(tx, mail_id, f"{refusal.smtp_code} {answer}", final=refusal.smtp_code >= 500)
         return False
     except (OSError, smtplib.SMTPException) as fault:
-        with works.book.transaction(who) as tx:
+        with workbench.book.transaction(who) as tx:
             mails.refused(tx, mail_id, f"{type(fault).__name__}: {fault}")
         raise
-    with works.book.transaction(who) as tx:
+    with workbench.book.transaction(who) as tx:
         mails.sent(tx, mail_id)
     return True
 

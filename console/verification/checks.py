@@ -22,7 +22,7 @@ from metering.intake import spool
 from metering.judging import Assessment, findings
 from metering.lake import health
 from metering.statements import StatementRun
-from metering.workbench import Progress, Works, silent
+from metering.workbench import Progress, Workbench, silent
 from providers.assessment import cards
 from providers.billing import Bill, bills
 from quota import attachments, audit, inspection, ledger
@@ -76,7 +76,7 @@ class Verification:
         return read
 
 
-def examine(works: Works, progress: Progress = silent, *, night: date | None = None) -> Verification:
+def examine(workbench: Workbench, progress: Progress = silent, *, night: date | None = None) -> Verification:
     """Recompute every seal and balance, look for the guards, and check the lake's files; with ``night`` a share of them
     (see above)."""
     found = Verification()
@@ -88,7 +88,7 @@ def examine(works: Works, progress: Progress = silent, *, night: date | None = N
             progress("verify", done, of)
             yield number
 
-    for stage in _stages(works, found, night, going_on):
+    for stage in _stages(workbench, found, night, going_on):
         progress("verify", done, of)
         found.problems += [one for one in dict.fromkeys(stage) if one not in found.problems]
         done += 1
@@ -97,7 +97,7 @@ def examine(works: Works, progress: Progress = silent, *, night: date | None = N
 
 
 def _stages(
-    works: Works, found: Verification, night: date | None, going_on: Callable[[list[int]], Iterator[int]]
+    workbench: Workbench, found: Verification, night: date | None, going_on: Callable[[list[int]], Iterator[int]]
 ) -> list[Iterator[str]]:
     """What is checked, in order; nothing is read before a stage is iterated."""
 
@@ -105,19 +105,19 @@ def _stages(
         """Each check by itself: what breaks one keeps no other from its work. Others go on writing: what hangs together
         is read as of one moment."""
         for name, check in checks:
-            with works.book.reading(one_moment=True) as tx:
+            with workbench.book.reading(one_moment=True) as tx:
                 yield from inspection.to_the_end(name, check(tx))
 
     def one_by_one(name: str, key: Any, check: Callable[[Tx, list[int]], Iterator[str]]) -> Iterator[str]:
         """Each row by itself: a look that lasted hours would keep the database from clearing up behind those who write."""
-        with works.book.reading() as tx:
+        with workbench.book.reading() as tx:
             ids = tx.scalars(select(key).order_by(key)).all()
         for one in going_on(found.share(name, ids, night)):
-            with works.book.reading() as tx:
+            with workbench.book.reading() as tx:
                 yield from inspection.to_the_end(name, check(tx, [one]))
 
     def guards(_tx: Tx) -> Iterator[str]:
-        for name in upgrade.missing_guards(works.book.engine):
+        for name in upgrade.missing_guards(workbench.book.engine):
             yield f"{name}: the trigger that keeps its table append-only is missing"
 
     def every_row(tx: Tx) -> Iterator[str]:
@@ -139,10 +139,10 @@ def _stages(
         yield from bills.check(tx, found.share("bills", ids, night))
 
     def files(_tx: Tx) -> Iterator[str]:
-        days = found.share("lake_days", [one.toordinal() for one in health.known_days(works.lake)], night)
+        days = found.share("lake_days", [one.toordinal() for one in health.known_days(workbench.lake)], night)
         chosen = None if night is None else {date.fromordinal(one) for one in days}
-        yield from (str(one) for one in works.lake.verify(chosen))
-        yield from (str(one) for one in spool.verify(works.lake))
+        yield from (str(one) for one in workbench.lake.verify(chosen))
+        yield from (str(one) for one in spool.verify(workbench.lake))
 
     return [
         reading(("book", guards), ("book", every_row)),

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from console.tables import VerificationRun, VerificationState
 from console.verification.checks import Verification, examine
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.actors import Role, steward
 from quota.db import Tx
 from quota.seals import sm3
@@ -53,27 +53,27 @@ def latest(tx: Tx) -> VerificationRun | None:
     return tx.scalar(ended.order_by(VerificationRun.id.desc()).limit(1))
 
 
-def carry_out(works: Works) -> list[VerificationRun]:
+def carry_out(workbench: Workbench) -> list[VerificationRun]:
     """Carry out every run that waits, or whose process died; those that ended, well or not."""
     ended = []
-    while (claimed := _claim(works)) is not None:
+    while (claimed := _claim(workbench)) is not None:
         run_id, night = claimed
 
         def told(_stage: str, done: int, of: int, at: int = run_id) -> None:
-            with works.book.transaction(steward("job:verify")) as tx:
+            with workbench.book.transaction(steward("job:verify")) as tx:
                 row = tx.get_one(VerificationRun, at)
                 row.done, row.total, row.told_at = done, of, tx.now
 
         try:
-            found, error = examine(works, told, night=night), ""
+            found, error = examine(workbench, told, night=night), ""
         except Exception as fault:  # whatever broke it is said where it was asked for
             found, error = Verification(), f"{type(fault).__name__}: {fault}"
-        ended.append(_end(works, run_id, found, error))
+        ended.append(_end(workbench, run_id, found, error))
     return ended
 
 
-def _claim(works: Works) -> tuple[int, date | None] | None:
-    with works.book.transaction(steward("job:verify")) as tx:
+def _claim(workbench: Workbench) -> tuple[int, date | None] | None:
+    with workbench.book.transaction(steward("job:verify")) as tx:
         silent = (VerificationRun.state == VerificationState.RUNNING.value) & (
             VerificationRun.told_at < tx.now - STALLED
         )
@@ -86,9 +86,9 @@ def _claim(works: Works) -> tuple[int, date | None] | None:
         return row.id, row.night
 
 
-def _end(works: Works, run_id: int, found: Verification, error: str) -> VerificationRun:
+def _end(workbench: Workbench, run_id: int, found: Verification, error: str) -> VerificationRun:
     state = VerificationState.FAILED if error else VerificationState.DONE
-    with works.book.transaction(steward("job:verify")) as tx:
+    with workbench.book.transaction(steward("job:verify")) as tx:
         row = tx.get_one(VerificationRun, run_id)
         row.state, row.ended_at, row.error = state.value, tx.now, error
         row.checked, row.left_out, row.head = found.checked, found.left, found.head

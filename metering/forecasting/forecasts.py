@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from metering.forecasting import demand, model
 from metering.forecasting.demand import DailyDemand
 from metering.judging import CALLS_FOR, MACHINES, Finding, business, findings
-from metering.workbench import Progress, Works, silent
+from metering.workbench import Progress, Workbench, silent
 from quota.actors import steward
 from quota.base import Base
 from quota.calendar import ZONE
@@ -124,15 +124,15 @@ def cores(tx: Tx, of: Select[Any] | None = None) -> dict[int, float]:
     return {one: float(amounts[VCPU]) for one, amounts in rows if amounts and amounts.get(VCPU)}
 
 
-def keep(works: Works, progress: Progress = silent) -> int:
+def keep(workbench: Workbench, progress: Progress = silent) -> int:
     """Make and keep every forecast from the closed days before today; how many. None before any day is closed."""
-    today = works.book.clock().astimezone(ZONE).date()
-    closed = [day for day in works.lake.days() if day < today]
+    today = workbench.book.clock().astimezone(ZONE).date()
+    closed = [day for day in workbench.lake.days() if day < today]
     if not closed:
         return 0
     last = max(closed)
     who = steward("job:forecast")
-    with works.book.reading(who) as tx:
+    with workbench.book.reading(who) as tx:
         calendars = business.calendars(tx)
         members = _members(tx, calendars)
         booked = cores(tx)
@@ -142,11 +142,11 @@ def keep(works: Works, progress: Progress = silent) -> int:
             for one, department, system in tx.execute(select(Resource.id, Resource.department_id, Resource.system_id))
         }
     names = sorted(members)
-    past = demand.of_groups(works.lake, [members[name] for name in names], last, HISTORY, booked)
+    past = demand.of_groups(workbench.lake, [members[name] for name in names], last, HISTORY, booked)
     days = [last + timedelta(days=n) for n in range(1 - HISTORY, AHEAD + 1)]
     plain: list[int] = []
     rows: list[dict[str, Any]] = []
-    at = works.book.clock()
+    at = workbench.book.clock()
 
     def add(which: Sequence[int], busy: NDArray[np.bool_] | None) -> None:
         told = model.predict(np.stack([past[i].mean for i in which]), AHEAD, busy, SHARE)
@@ -172,7 +172,7 @@ def keep(works: Works, progress: Progress = silent) -> int:
     for start in range(0, len(plain), BATCH):
         add(plain[start : start + BATCH], None)
         progress("forecast", start, len(plain))
-    with works.book.transaction(who) as tx:
+    with workbench.book.transaction(who) as tx:
         tx.execute(delete(KeptForecast))
         for start in range(0, len(rows), BATCH):
             tx.execute(insert(KeptForecast), rows[start : start + BATCH])

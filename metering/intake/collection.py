@@ -20,7 +20,7 @@ from sqlalchemy import ForeignKey, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from metering.lake import Receipt
-from metering.workbench import Progress, Works, silent
+from metering.workbench import Progress, Workbench, silent
 from providers import observation
 from providers.base import ProviderFault, Samples
 from providers.observation import Drift
@@ -178,34 +178,36 @@ class Collected:
         self.days.update(receipt.days)
 
 
-def collect(works: Works, pool: Pool, *, until: datetime | None = None, progress: Progress = silent) -> Collected:
+def collect(
+    workbench: Workbench, pool: Pool, *, until: datetime | None = None, progress: Progress = silent
+) -> Collected:
     """Read ``pool``'s inventory and every sample since its mark; the mark moves once all of it is durable.
 
     A cloud that cannot be read leaves its fault on the intake page and raises ProviderFault; what had been taken
     before stays, and is asked for again next time without being counted twice.
     """
     actor = steward("job:collect")
-    until = until or works.book.clock()
-    cloud = works.provider(pool)
-    with works.book.reading() as tx:
+    until = until or workbench.book.clock()
+    cloud = workbench.provider(pool)
+    with workbench.book.reading() as tx:
         row = tx.get(Intake, pool.id)
         before = row.collected_until if row else None
     since = until - HISTORY if before is None else before - OVERLAP
     found = Collected(pool.code, since, until)
     try:
         listing = cloud.inventory(until)
-        with works.book.transaction(actor) as tx:
+        with workbench.book.transaction(actor) as tx:
             latest = observation.last_listing(tx, pool.id)
             if latest is None or latest.as_of <= listing.as_of:  # else a newer one was entered by hand
-                found.drift = observation.observe(tx, tx.get_one(Pool, pool.id), listing, caution=works.caution)
+                found.drift = observation.observe(tx, tx.get_one(Pool, pool.id), listing, caution=workbench.caution)
         for batch in cloud.samples(since, until):
-            take(works, pool, batch, found)
+            take(workbench, pool, batch, found)
             progress(pool.code, _seconds(batch, since), int((until - since).total_seconds()))
     except (ProviderFault, Refused) as fault:
-        with works.book.transaction(actor) as tx:
+        with workbench.book.transaction(actor) as tx:
             failed(tx, pool.id, since, str(fault))
         raise
-    with works.book.transaction(actor) as tx:
+    with workbench.book.transaction(actor) as tx:
         row = tx.get(Intake, pool.id, with_for_update=True)
         alone = before == (row.collected_until if row else None)  # or another reading entered the same meanwhile
         refused, unknown = sum(found.refused.values()), sum(found.unknown.values())
@@ -226,9 +228,9 @@ def _enter(tx: Tx, pool: Pool, found: Collected) -> None:
     evidence.add_unknown(found.final_unknown)
 
 
-def take(works: Works, pool: Pool, batch: Samples, found: Collected) -> None:
+def take(workbench: Workbench, pool: Pool, batch: Samples, found: Collected) -> None:
     """Append a batch to the lake under the dense ids of the book; samples of unknown resources are counted by name."""
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         known = inventory.ids(tx, pool.id, batch.external_ids)
     dense = np.array([known.get(name, -1) for name in batch.external_ids], np.int32)
     index = batch.table.column("resource").to_numpy()
@@ -244,11 +246,11 @@ def take(works: Works, pool: Pool, batch: Samples, found: Collected) -> None:
                 counter[batch.external_ids[name]] += int(count)
         table, final = table.filter(pa.array(~strangers)), final[~strangers]
     if table.num_rows:
-        not_after = max(found.until, works.book.clock())
-        receipt = works.lake.append(f"{pool.code}.{batch.source}", table, not_after=not_after)
+        not_after = max(found.until, workbench.book.clock())
+        receipt = workbench.lake.append(f"{pool.code}.{batch.source}", table, not_after=not_after)
         found.count(receipt)
         if receipt.refused and final.any():
-            found.final_refused.update(works.lake.refusals(table.filter(pa.array(final)), not_after=not_after))
+            found.final_refused.update(workbench.lake.refusals(table.filter(pa.array(final)), not_after=not_after))
 
 
 def _seconds(batch: Samples, since: datetime) -> int:
@@ -257,19 +259,19 @@ def _seconds(batch: Samples, since: datetime) -> int:
     return int(batch.table.column("ts")[-1].as_py() - since.timestamp())
 
 
-def collect_all(works: Works, *, progress: Progress = silent) -> Iterator[Collected | tuple[str, Exception]]:
+def collect_all(workbench: Workbench, *, progress: Progress = silent) -> Iterator[Collected | tuple[str, Exception]]:
     """Collect every active pool; one that fails does not keep the others from being read."""
-    for pool in works.pools():
+    for pool in workbench.pools():
         try:
-            yield collect(works, pool, progress=progress)
+            yield collect(workbench, pool, progress=progress)
         except (ProviderFault, Refused) as fault:
             log.warning("collecting %s failed: %s", pool.code, fault)
             yield pool.code, fault
 
 
-def lag(works: Works) -> dict[str, timedelta]:
+def lag(workbench: Workbench) -> dict[str, timedelta]:
     """Pool code → how old the newest collected moment is."""
-    now = works.book.clock()
-    with works.book.reading() as tx:
+    now = workbench.book.clock()
+    with workbench.book.reading() as tx:
         rows = tx.execute(select(Pool.code, Intake.collected_until).join(Intake, Intake.pool_id == Pool.id))
         return {code: now - until for code, until in rows}

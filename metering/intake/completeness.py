@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.assessment import (
     CardSubject,
     Direction,
@@ -47,13 +47,13 @@ def reported(ref: str, expected: int, received: int, lag_minutes: float | None =
     return EvidenceRow(ref, {"expected": expected, "received": received, "lag_minutes": lag, **facts})
 
 
-def beforehand(works: Works, subject: CardSubject, period: str) -> Mapping[str, Sequence[EvidenceRow]]:
+def beforehand(workbench: Workbench, subject: CardSubject, period: str) -> Mapping[str, Sequence[EvidenceRow]]:
     """Month → a row a pool: the lake is read here, while nobody waits for the book."""
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         pools = tx.scalars(select(Pool).where(Pool.provider_id == subject.id).order_by(Pool.id)).all()
         hosts = {pool.id: _hosts(tx, pool) for pool in pools}
-        first = next(iter(works.lake.days()), None)
-        return {month: _of_month(works, tx, pools, hosts, month, first) for month in periods.months(period)}
+        first = next(iter(workbench.lake.days()), None)
+        return {month: _of_month(workbench, tx, pools, hosts, month, first) for month in periods.months(period)}
 
 
 Stay = tuple[int, datetime, datetime | None]
@@ -67,14 +67,14 @@ def _hosts(tx: Tx, pool: Pool) -> list[Stay]:
 
 
 def _of_month(
-    works: Works, tx: Tx, pools: Sequence[Pool], hosts: Mapping[int, list[Stay]], month: str, first: date | None
+    workbench: Workbench, tx: Tx, pools: Sequence[Pool], hosts: Mapping[int, list[Stay]], month: str, first: date | None
 ) -> list[EvidenceRow]:
     """One row a pool of which any sample was due: samples due and come on the month's days that are over."""
     off = off_days(tx, [pool.id for pool in pools], month)
-    slots = 86_400 // works.lake.step_s
+    slots = 86_400 // workbench.lake.step_s
     sums = {pool.code: [0, 0, 0] for pool in pools}
     for day in _days(month, first, tx.now):
-        counts = works.lake.counts(day, day)
+        counts = workbench.lake.counts(day, day)
         begin, end = _bounds(day)
         for pool in pools:
             there = [
@@ -96,7 +96,7 @@ def off_days(tx: Tx, pool_ids: list[int], month: str) -> set[tuple[int, date]]:
     """Machines and the local days on which they did not run all day: that they are silent then is nobody's fault."""
     start, end = month_bounds(month)
     found: set[tuple[int, date]] = set()
-    for machine, told in inventory.spells(tx, start, end, pool_ids=pool_ids).items():
+    for machine, told in inventory.state_periods(tx, start, end, pool_ids=pool_ids).items():
         for spell in told:
             if spell.state is not ResourceState.RUNNING:
                 day, last = spell.start.astimezone(ZONE).date(), (spell.end - MOMENT).astimezone(ZONE).date()

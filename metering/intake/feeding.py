@@ -17,7 +17,7 @@ from metering.intake import feeds
 from metering.intake.collection import OVERLAP, DayRefusals
 from metering.intake.feeds import Feed
 from metering.intake.pulled import Pulled, pull
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.base import ProviderFault, Queried, Readings
 from quota.actors import steward
 from quota.db import batches
@@ -56,31 +56,31 @@ class Fed:
     fault: tuple[str, str] = ("", "")
 
 
-def feed(works: Works, row: Feed, until: datetime | None = None, *, budget_s: float = BUDGET_S) -> Fed:
+def feed(workbench: Workbench, row: Feed, until: datetime | None = None, *, budget_s: float = BUDGET_S) -> Fed:
     """Read one feed. What could not be read is noted on it and raises nothing: ``fault`` tells."""
-    until = until or works.book.clock()
-    begun, step = time.monotonic(), works.lake.step_s
+    until = until or workbench.book.clock()
+    begun, step = time.monotonic(), workbench.lake.step_s
     since = row.collected_until - OVERLAP if row.collected_until else until - timedelta(days=row.history_days)
     done = Fed(row.code, since, row.collected_until or since)
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         known = feeds.machines(tx, row)
     skew: timedelta | None = None
     try:
-        meter = works.meter(row.adapter, row.options, row.code)
+        meter = workbench.meter(row.adapter, row.options, row.code)
         if hasattr(meter, "skew"):
-            skew = meter.skew(works.book.clock())
+            skew = meter.skew(workbench.book.clock())
         piece: datetime | None = None
         for readings in meter.readings(since, until, step):
             if piece is not None and readings.until > piece:
-                _reached(works, row.id, done, piece)
+                _reached(workbench, row.id, done, piece)
                 further = row.collected_until is None or done.until > row.collected_until
                 if further and time.monotonic() - begun > budget_s:
                     piece = None
                     break
             piece = readings.until
-            _take(works, row, readings, known, done)
+            _take(workbench, row, readings, known, done)
         if piece is not None:
-            _reached(works, row.id, done, piece)
+            _reached(workbench, row.id, done, piece)
     except ProviderFault as fault:
         done.fault = fault.code or "fault", str(fault)
     except Refused as refused:
@@ -88,18 +88,18 @@ def feed(works: Works, row: Feed, until: datetime | None = None, *, budget_s: fl
     except Exception as error:
         log.exception("feed %s", row.code)
         done.fault = "error", f"{type(error).__name__}: {error}"
-    _note(works, row.id, done, skew)
+    _note(workbench, row.id, done, skew)
     return done
 
 
-def _take(works: Works, row: Feed, readings: Readings, known: Mapping[str, int], done: Fed) -> None:
-    found = pull(readings, known, works.lake.step_s, lambda ids: _memory(works, ids))
+def _take(workbench: Workbench, row: Feed, readings: Readings, known: Mapping[str, int], done: Fed) -> None:
+    found = pull(readings, known, workbench.lake.step_s, lambda ids: _memory(workbench, ids))
     if found.samples.num_rows:
-        receipt = works.lake.append(f"feed.{row.code}", found.samples, not_after=works.book.clock())
+        receipt = workbench.lake.append(f"feed.{row.code}", found.samples, not_after=workbench.book.clock())
         done.samples += receipt.taken
         done.refused.update({why: count for why, count in receipt.refused.items() if why != "row:empty"})
         done.newest = max(done.newest, int(found.samples["ts"].to_numpy().max()))
-    done.slots = max(done.slots, round((readings.until - done.since).total_seconds()) // works.lake.step_s)
+    done.slots = max(done.slots, round((readings.until - done.since).total_seconds()) // workbench.lake.step_s)
     done.seen |= found.found
     done.unknown.update(found.unknown)
     done.refused.update(found.refused)
@@ -108,23 +108,23 @@ def _take(works: Works, row: Feed, readings: Readings, known: Mapping[str, int],
     done.notes |= dict.fromkeys(readings.notes)
 
 
-def _memory(works: Works, ids: list[int]) -> dict[int, float]:
+def _memory(workbench: Workbench, ids: list[int]) -> dict[int, float]:
     """Bytes of memory by the inventory, of those of which it says any."""
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         rows = [one for part in batches(ids) for one in tx.scalars(select(Resource).where(Resource.id.in_(part)))]
         return {one.id: one.has()[MEMORY] * 2.0**20 for one in rows if one.has().get(MEMORY)}
 
 
-def _reached(works: Works, feed_id: int, done: Fed, until: datetime) -> None:
+def _reached(workbench: Workbench, feed_id: int, done: Fed, until: datetime) -> None:
     """Note how far all is durable, so that whatever ends this run, the next one goes on from here."""
-    with works.book.transaction(steward("job:feeds")) as tx:
+    with workbench.book.transaction(steward("job:feeds")) as tx:
         row = tx.get_one(Feed, feed_id, with_for_update=True)
         row.collected_until = max(row.collected_until or until, until)
         done.until = row.collected_until
 
 
-def _note(works: Works, feed_id: int, done: Fed, skew: timedelta | None) -> None:
-    with works.book.transaction(steward("job:feeds")) as tx:
+def _note(workbench: Workbench, feed_id: int, done: Fed, skew: timedelta | None) -> None:
+    with workbench.book.transaction(steward("job:feeds")) as tx:
         row = tx.get_one(Feed, feed_id, with_for_update=True)
         row.collected_at = tx.now
         row.fault, row.fault_said = done.fault[0], done.fault[1][:2000]
@@ -148,21 +148,21 @@ def _note(works: Works, feed_id: int, done: Fed, skew: timedelta | None) -> None
             row.notes = list(done.notes)[:20]
         evidence = DayRefusals(tx, row.pool_id, f"feed.{row.code}")
         for reason, count in done.refused.items():
-            evidence.at_least(reason, count, _told(works, done.examples.get(reason)))
+            evidence.at_least(reason, count, _told(workbench, done.examples.get(reason)))
 
 
-def _told(works: Works, example: tuple[int, str] | None) -> str:
+def _told(workbench: Workbench, example: tuple[int, str] | None) -> str:
     if example is None:
         return ""
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         one = tx.get(Resource, example[0])
         return f"{one.name or one.external_id if one else example[0]}: {example[1]}"
 
 
-def feed_all(works: Works, until: datetime | None = None) -> Iterator[Fed]:
+def feed_all(workbench: Workbench, until: datetime | None = None) -> Iterator[Fed]:
     """Read every active feed that is due, several at once."""
-    now = works.book.clock()
-    with works.book.reading() as tx:
+    now = workbench.book.clock()
+    with workbench.book.reading() as tx:
         rows = list(tx.scalars(select(Feed).where(Feed.active).order_by(Feed.id)))
     due = [
         one
@@ -173,14 +173,14 @@ def feed_all(works: Works, until: datetime | None = None) -> Iterator[Fed]:
         or (one.collected_until is not None and now - one.collected_until > timedelta(hours=1))
     ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield from pool.map(lambda one: feed(works, one, until), due)
+        yield from pool.map(lambda one: feed(workbench, one, until), due)
 
 
-def try_out(works: Works, row: Feed) -> dict[str, Any]:
+def try_out(workbench: Workbench, row: Feed) -> dict[str, Any]:
     """Ask a feed for its last slots without entering anything: which query finds how many series and machines, which names
     no machine has, which machines nobody tells of, and what the figures would be. JSON."""
-    now, step = works.book.clock(), works.lake.step_s
-    with works.book.reading() as tx:
+    now, step = workbench.book.clock(), workbench.lake.step_s
+    with workbench.book.reading() as tx:
         known = feeds.machines(tx, row)
         rows = tx.scalars(
             select(Resource)
@@ -190,7 +190,7 @@ def try_out(works: Works, row: Feed) -> dict[str, Any]:
     called = {one.id: one.name or one.external_id for one in rows}
     told: dict[str, Any] = {"fault": "", "said": "", "queries": [], "unknown": {}, "missing": [], "figures": []}
     try:
-        meter = works.meter(row.adapter, row.options, row.code)
+        meter = workbench.meter(row.adapter, row.options, row.code)
         asked = meter.queries() if isinstance(meter, Queried) else []
         since = now - timedelta(seconds=4 * step + getattr(meter, "settle_s", 0))
         found = [(one, pull(one, known, step)) for one in meter.readings(since, now, step)]
@@ -247,17 +247,17 @@ def _figures(found: list[Pulled], called: Mapping[int, str]) -> list[dict[str, A
     return [newest[number] for number in sorted(newest)[:SOME]]
 
 
-def carry_out_trials(works: Works) -> int:
+def carry_out_trials(workbench: Workbench) -> int:
     """Carry out the tests that were asked for."""
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         waiting = list(tx.scalars(select(Feed).where(Feed.trial_asked_at.is_not(None)).order_by(Feed.trial_asked_at)))
     for row in waiting:
         try:
-            found = try_out(works, row)
+            found = try_out(workbench, row)
         except Exception as error:  # whatever an adapter stumbles over is told where it was asked
             log.exception("trial of feed %s", row.code)
             found = {"fault": "error", "said": f"{type(error).__name__}: {error}"[:1000], "queries": []}
-        with works.book.transaction(steward("job:probe")) as tx:
+        with workbench.book.transaction(steward("job:probe")) as tx:
             kept = tx.get_one(Feed, row.id, with_for_update=True)
             kept.trial, kept.trial_at = found, tx.now
             if kept.trial_asked_at == row.trial_asked_at:

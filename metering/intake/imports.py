@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from metering.intake.collection import UNKNOWN, SampleRefusal
 from metering.lake import Landing
-from metering.workbench import Progress, Works, silent
+from metering.workbench import Progress, Workbench, silent
 from providers import observation
 from providers.base import Inventory, Samples
 from providers.observation import CAUTION, Caution, Drift
@@ -84,7 +84,7 @@ class Imported:
 
 
 def import_usage(
-    works: Works,
+    workbench: Workbench,
     pool: Pool,
     paths: Sequence[Path],
     convention: Convention = PLAIN,
@@ -106,27 +106,27 @@ def import_usage(
     told = len(found.report.files)
     if register:
         listing = inventory_from_usage(_batches(files, Refusals(), convention, progress, "look"), arch=Arch(pool.arch))
-        found.registered = _register(works, pool, listing, actor) if write else _strangers(works, pool, listing)
+        found.registered = _register(workbench, pool, listing, actor) if write else _strangers(workbench, pool, listing)
     if not write:
         for batch in _batches(files, found.report, convention, progress, "import"):
-            table, strangers = _known(works, pool, batch, found, guessing=register)
+            table, strangers = _known(workbench, pool, batch, found, guessing=register)
             found.samples += table.num_rows + (strangers if register else 0)
         return found
-    with Landing(works.lake, _key(pool, files), pool=pool.code, named=[file.name for file in files]) as landing:
+    with Landing(workbench.lake, _key(pool, files), pool=pool.code, named=[file.name for file in files]) as landing:
         for batch in _batches(files, found.report, convention, progress, "import"):
-            table, _strangers_there = _known(works, pool, batch, found)
+            table, _strangers_there = _known(workbench, pool, batch, found)
             if table.num_rows:
                 source = f"{pool.code}.{batch.source}"
-                _count(found, landing.append(source, table, works.book.clock()))
+                _count(found, landing.append(source, table, workbench.book.clock()))
             if not batch.unfinished:
                 landing.land(max(0, len(found.report.files) - told - 1))  # the last one is only being read
         landing.land(len(files))
-        today = works.book.clock().astimezone(ZONE).date()
-        waiting = set(works.lake.hot_days())
-        works.lake.roll(
+        today = workbench.book.clock().astimezone(ZONE).date()
+        waiting = set(workbench.lake.hot_days())
+        workbench.lake.roll(
             [day for day in sorted(found.days & waiting) if day < today], lambda n, of: progress("roll", n, of)
         )
-        with works.book.transaction(actor) as tx:
+        with workbench.book.transaction(actor) as tx:
             _evidence(tx, pool, found, again=landing.resumed)
         landing.close()
     return found
@@ -155,11 +155,11 @@ def _batches(
 
 
 def _known(
-    works: Works, pool: Pool, batch: Samples, found: Imported, *, guessing: bool = False
+    workbench: Workbench, pool: Pool, batch: Samples, found: Imported, *, guessing: bool = False
 ) -> tuple[pa.Table, int]:
     """What a batch says of machines that the pool knows, by their numbers, and how many samples are of others; those are
     counted, unless they would be entered (``guessing``)."""
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         known = inventory.ids(tx, pool.id, batch.external_ids)
     dense = np.array([known.get(name, -1) for name in batch.external_ids], np.int32)
     index = batch.table["resource"].to_numpy()
@@ -181,9 +181,9 @@ def _count(found: Imported, receipt: Receipt) -> None:
     found.days.update(receipt.days)
 
 
-def _register(works: Works, pool: Pool, listing: Inventory, actor: Actor) -> int:
+def _register(workbench: Workbench, pool: Pool, listing: Inventory, actor: Actor) -> int:
     """Enter what the files speak of and no listing has shown; what is known stays as its listings tell it."""
-    with works.book.transaction(actor) as tx:
+    with workbench.book.transaction(actor) as tx:
         where = tx.get_one(Pool, pool.id)
         known = inventory.ids(tx, pool.id, [one.external_id for one in listing.facts])
         fresh = [one for one in listing.facts if one.external_id not in known]
@@ -195,8 +195,8 @@ def _register(works: Works, pool: Pool, listing: Inventory, actor: Actor) -> int
     return len(fresh)
 
 
-def _strangers(works: Works, pool: Pool, listing: Inventory) -> int:
-    with works.book.reading() as tx:
+def _strangers(workbench: Workbench, pool: Pool, listing: Inventory) -> int:
+    with workbench.book.reading() as tx:
         known = inventory.ids(tx, pool.id, [one.external_id for one in listing.facts])
     return len(listing.facts) - len(known)
 

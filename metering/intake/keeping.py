@@ -8,7 +8,7 @@ from sqlalchemy import delete
 
 from metering.intake.collection import SampleRefusal
 from metering.lake import KEEP, Keep, Removed
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.actors import Actor, steward
 from quota.calendar import ZONE
 
@@ -16,15 +16,15 @@ NAMED = 200
 """How many deleted files a record of the trail names; it counts them all."""
 
 
-def retain(works: Works, today: date, keep: Keep = KEEP, actor: Actor | None = None) -> Removed:
+def retain(workbench: Workbench, today: date, keep: Keep = KEEP, actor: Actor | None = None) -> Removed:
     """Delete samples, what was refused of them, and hourly figures older than the rule says, and say so in the trail.
 
     The trail is written after the files went: a crash in between leaves files that the next run no longer finds, but
     the line from which on things are kept stands in the lake itself (`retention.json`).
     """
-    removed = works.lake.retain(today, keep)
+    removed = workbench.lake.retain(today, keep)
     line = datetime.combine(removed.days, time(), ZONE)
-    with works.book.transaction(actor or steward("job:retain")) as tx:
+    with workbench.book.transaction(actor or steward("job:retain")) as tx:
         old = delete(SampleRefusal).where(SampleRefusal.at < line)
         refusals = tx.execute(old.execution_options(synchronize_session=False)).rowcount  # type: ignore[attr-defined]
         if removed.files or refusals:
@@ -37,7 +37,7 @@ def retain(works: Works, today: date, keep: Keep = KEEP, actor: Actor | None = N
                     "refusals": refusals,
                     "samples_from": removed.days.isoformat(),
                     "hours_from": removed.hours.isoformat(),
-                    "names": [path.relative_to(works.lake.root).as_posix() for path in removed.files[:NAMED]],
+                    "names": [path.relative_to(workbench.lake.root).as_posix() for path in removed.files[:NAMED]],
                 },
                 reason=f"samples are kept {keep.days} days, hourly figures {keep.hours} days",
             )

@@ -17,7 +17,7 @@ from sqlalchemy import BigInteger, Float, ForeignKey, Index, String, func, inser
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.lake import Damaged, Late, Reader, natural
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.metrics import METRICS
 from quota.actors import steward
 from quota.base import Base, append_only
@@ -77,13 +77,13 @@ COLUMNS = (
 """Of a row, in the order in which ``_day`` tells them."""
 
 
-def enter(works: Works) -> int:
+def enter(workbench: Workbench) -> int:
     """Enter what came for settled months since the last time, a day at a time; returns the rows. The same again, or by two
     at once, enters nothing more."""
-    late = works.lake.corrections()
+    late = workbench.lake.corrections()
     if not late:
         return 0
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         known: dict[date, int] = dict(
             tx.execute(select(LateFigure.day, func.max(LateFigure.number)).group_by(LateFigure.day)).all()
         )
@@ -93,19 +93,19 @@ def enter(works: Works) -> int:
         deliveries, since = list(of_day), known.get(day, 0)
         if deliveries[-1].number > since:
             try:
-                rows = [row for row in _day(works.lake, day, deliveries, since) if row[0] in ids]
+                rows = [row for row in _day(workbench.lake, day, deliveries, since) if row[0] in ids]
             except Damaged:
                 log.exception("what came late for %s is not entered", day)  # `lake verify` names it; other days go on
                 continue
-            entered += _kept(works, day, since, rows)
+            entered += _kept(workbench, day, since, rows)
     return entered
 
 
-def _kept(works: Works, day: date, since: int, rows: Sequence[tuple[Any, ...]]) -> int:
+def _kept(workbench: Workbench, day: date, since: int, rows: Sequence[tuple[Any, ...]]) -> int:
     """Enter a day's rows, unless another process has entered what comes after ``since``; how many."""
     if not rows:
         return 0
-    with works.book.transaction(steward("job:roll")) as tx:
+    with workbench.book.transaction(steward("job:roll")) as tx:
         tx.alone("late_figures")
         if (tx.scalar(select(func.max(LateFigure.number)).where(LateFigure.day == day)) or 0) != since:
             return 0

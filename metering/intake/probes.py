@@ -13,7 +13,7 @@ from sqlalchemy import String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from metering.intake.feeds import Feed
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.base import Probed, ProviderFault
 from quota.actors import Role, steward
 from quota.base import Base
@@ -62,45 +62,45 @@ def last(tx: Tx, subject: str) -> Probe | None:
     return tx.get(Probe, subject)
 
 
-Opener = Callable[[Works, int], object]
+Opener = Callable[[Workbench, int], object]
 OPENERS: dict[str, Opener] = {}
 """Kind of a subject → how its adapter is opened from the number of its row. Raises Refused."""
 
 
-def _pool(works: Works, number: int) -> object:
-    with works.book.reading() as tx:
-        return works.provider(tx.get_one(Pool, number))
+def _pool(workbench: Workbench, number: int) -> object:
+    with workbench.book.reading() as tx:
+        return workbench.provider(tx.get_one(Pool, number))
 
 
-def _feed(works: Works, number: int) -> object:
-    with works.book.reading() as tx:
+def _feed(workbench: Workbench, number: int) -> object:
+    with workbench.book.reading() as tx:
         row = tx.get_one(Feed, number)
-    return works.meter(row.adapter, row.options, row.code)
+    return workbench.meter(row.adapter, row.options, row.code)
 
 
 OPENERS["pool"] = _pool
 OPENERS["feed"] = _feed
 
 
-def carry_out(works: Works) -> list[Probe]:
+def carry_out(workbench: Workbench) -> list[Probe]:
     """Carry out every probe that waits; those that were done. A slow one costs its own time-out and keeps no other out."""
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         waiting = list(tx.scalars(select(Probe).where(Probe.done_at.is_(None)).order_by(Probe.asked_at)))
     done = []
     for one in waiting:
-        fault, said = _tried(works, one.subject)
-        with works.book.transaction(steward("job:probe")) as tx:
+        fault, said = _tried(workbench, one.subject)
+        with workbench.book.transaction(steward("job:probe")) as tx:
             row = tx.get_one(Probe, one.subject)
             row.done_at, row.fault, row.said = tx.now, fault, said[:1000]
         done.append(row)
     return done
 
 
-def _tried(works: Works, subject: str) -> tuple[str, str]:
+def _tried(workbench: Workbench, subject: str) -> tuple[str, str]:
     kind, _colon, number = subject.partition(":")
     try:
-        found = OPENERS[kind](works, int(number))
-        return ("", found.probe(works.book.clock())) if isinstance(found, Probed) else ("", SILENT)
+        found = OPENERS[kind](workbench, int(number))
+        return ("", found.probe(workbench.book.clock())) if isinstance(found, Probed) else ("", SILENT)
     except ProviderFault as fault:
         return fault.code or "fault", str(fault)
     except Refused as refused:

@@ -25,7 +25,7 @@ from metering.intake.folding import NOTED
 from metering.intake.signals import LAYER, POINTS, SHARES, Signal
 from metering.intake.sources import PushSource
 from metering.lake import Damaged, Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.metrics import Array
 from quota.actors import steward
 from quota.db import Book, batches
@@ -225,34 +225,36 @@ def _shown(delivery: PushedBody, number: int) -> str:
     return ", ".join(f"{name}={value[:80]}" for name, value in labels.items())[:300]
 
 
-def fold_all(works: Works) -> dict[str, spool.Folded]:
+def fold_all(workbench: Workbench) -> dict[str, spool.Folded]:
     """Fold what every source delivered into the lake, and note in the book what came and what was refused. A source whose
     spool is damaged keeps no other waiting; the first such fault is raised when all were tried."""
     done: dict[str, spool.Folded] = {}
     faults: list[Exception] = []
-    for code in spool.sources(works.lake):
+    for code in spool.sources(workbench.lake):
         try:
-            done[code] = spool.fold_source(works.lake, code, works.book.clock(), lambda ids: _memory(works, ids))
+            done[code] = spool.fold_source(
+                workbench.lake, code, workbench.book.clock(), lambda ids: _memory(workbench, ids)
+            )
         except (Damaged, OSError) as fault:
             faults.append(fault)
         else:
-            _note(works, code, done[code])
+            _note(workbench, code, done[code])
     if faults:
         raise faults[0]
     return done
 
 
-def _memory(works: Works, ids: Sequence[int]) -> dict[int, float]:
+def _memory(workbench: Workbench, ids: Sequence[int]) -> dict[int, float]:
     """Bytes of memory by the inventory, of those of which it says any."""
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         rows = [row for part in batches(ids) for row in tx.scalars(select(Resource).where(Resource.id.in_(part)))]
         return {row.id: row.has()[MEMORY] * 2.0**20 for row in rows if row.has().get(MEMORY)}
 
 
-def _note(works: Works, code: str, found: spool.Folded) -> None:
+def _note(workbench: Workbench, code: str, found: spool.Folded) -> None:
     if not (found.points or found.refused or found.ignored):
         return
-    with works.book.transaction(steward("job:fold")) as tx:
+    with workbench.book.transaction(steward("job:fold")) as tx:
         row = tx.scalar(select(PushSource).where(PushSource.code == code).with_for_update())
         if row is None:
             return

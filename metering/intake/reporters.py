@@ -16,7 +16,7 @@ from quota.inventory import Resource
 
 if TYPE_CHECKING:
     from metering.lake import Lake
-    from metering.workbench import Works
+    from metering.workbench import Workbench
     from quota.db import Tx
 
 SILENT_AFTER = timedelta(hours=2)
@@ -33,9 +33,9 @@ class Reporting:
     hot_files: int
 
 
-def reporting(works: Works, now: datetime | None = None) -> list[Reporting]:
+def reporting(workbench: Workbench, now: datetime | None = None) -> list[Reporting]:
     """Every source, the longest silent first."""
-    return reports(works.lake, now or works.book.clock())
+    return reports(workbench.lake, now or workbench.book.clock())
 
 
 def reports(lake: Lake, now: datetime) -> list[Reporting]:

@@ -27,7 +27,7 @@ from metering.intraday.growths import MachineLook, Settled
 from metering.judging import Finding, Policy, Verdict, business, findings, pipeline, policies
 from metering.overview import MACHINES, WholeSystem
 from metering.sizing import EXECUTED, Fast, expansion, sizing
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.base import ProviderFault, ServiceKind, Verb
 from quota.actors import Actor, steward
 from quota.calendar import ZONE
@@ -76,10 +76,10 @@ def fast_of(name: str) -> Fast | None:
     return found.fast if found is not None and found.tide is None else None
 
 
-def look(works: Works, actor: Actor | None = None) -> Looked:
+def look(workbench: Workbench, actor: Actor | None = None) -> Looked:
     """Take the look that is due now. What goes wrong with one machine is named and keeps no other."""
-    actor, done, now = actor or steward("job:hourly"), Looked(), works.book.clock()
-    with works.book.reading(actor) as tx:
+    actor, done, now = actor or steward("job:hourly"), Looked(), workbench.book.clock()
+    with workbench.book.reading(actor) as tx:
         try:
             version = policies.in_force(tx, now.astimezone(ZONE).date())
         except NotFound:
@@ -89,24 +89,24 @@ def look(works: Works, actor: Actor | None = None) -> Looked:
     sections = {at: policy.sizing_of(at) for at in range(-1, len(policy.sections))}
     named = {at: (name, fast) for at, name in sections.items() if (fast := fast_of(name)) is not None}
     every = {fast.check_slots for _, fast in named.values()} | {fast.check_slots for _, fast, _, _ in held.values()}
-    live = _live(works) if every else {}
+    live = _live(workbench) if every else {}
     for slots in sorted(every):
         moment = last_hour.last_look(now, slots * 5, SETTLE)
-        hour = last_hour.hour(works.lake, moment, EXECUTED.level * 100 if EXECUTED.level else 100.0)
+        hour = last_hour.hour(workbench.lake, moment, EXECUTED.level * 100 if EXECUTED.level else 100.0)
         done.machines = max(done.machines, len(hour.resources))
         mine = {at: pair for at, pair in named.items() if pair[1].check_slots == slots}
-        with works.book.reading(actor) as tx:
+        with workbench.book.reading(actor) as tx:
             seen = [*_grown(held, hour, slots), *_candidates(tx, policy, mine, hour, held, done)]
             hot = {one.resource_id for one in seen if one.over}
             slack = _slack(tx, hour, {one.resource_id for one in seen if one.over and one.case_id is None}, hot)
-            offers = pipeline.offers_of(tx, works).shapes if hot else {}
+            offers = pipeline.offers_of(tx, workbench).shapes if hot else {}
         done.over += len(hot)
         ground = growths.Ground(moment, version.id, policy.name, slack, live, offers)
         for one in seen:
             if not one.over and one.case_id is None:
                 continue
             try:
-                with works.book.transaction(actor) as tx:
+                with workbench.book.transaction(actor) as tx:
                     done.take(growths.settle(tx, one, ground))
             except Refused as refusal:
                 done.faults[one.resource_id] = refusal
@@ -228,12 +228,12 @@ def _slack(tx: Tx, hour: last_hour.Hour, ids: set[int], hot: set[int]) -> set[in
     return {row.id for row in rows if row.id in ids and wholes[row.system_id].has_slack(level)}
 
 
-def _live(works: Works) -> dict[int, bool]:
+def _live(workbench: Workbench) -> dict[int, bool]:
     """Pool id → whether its adapter changes running machines; one that cannot be opened does not."""
     found = {}
-    for pool in works.pools():
+    for pool in workbench.pools():
         try:
-            provider = works.provider(pool)
+            provider = workbench.provider(pool)
             found[pool.id] = provider.live_resize and Verb.RESIZE in provider.capabilities
         except (ProviderFault, Refused, OSError):
             found[pool.id] = False

@@ -23,7 +23,7 @@ from metering.lake import SampleMatrix as Block
 from metering.lake import nothing
 from metering.quantiles import BINS, histogram
 from metering.sizing import FLOOR, Outlook, Profile, Sizing, backtest, rightsizing, sizing
-from metering.workbench import Progress, Works, silent
+from metering.workbench import Progress, Workbench, silent
 from providers.base import ServiceKind
 from providers.metrics import LIVE, MISSING
 from quota.directory import CatalogItem
@@ -65,7 +65,7 @@ class Wanted:
 
 
 def advise(
-    works: Works,
+    workbench: Workbench,
     span: Window,
     resources: Sequence[Resource],
     found: Findings,
@@ -88,17 +88,17 @@ def advise(
             reach = max(reach, int(how.figure("days")))
         first = span.last - timedelta(days=reach - 1)
         columns = ("cpu_pct", "mem_pct", "vcpu", "mem_mb", "steal_pct")
-        for block in works.lake.windows(np.array(sorted(rows), np.int32), first, span.last, columns):
+        for block in workbench.lake.windows(np.array(sorted(rows), np.int32), first, span.last, columns):
             members = [resources[rows[int(one)]] for one in block.resources]
             offered = [_offered(one, shapes.get(one.arch, ())) for one in members]
             block.values["cpu_pct"] = demanded(block.values["cpu_pct"], block.values["steal_pct"])
             cpu, mem = (_of_present(block, members, *each) for each in OF_SIZE)
-            need = _memory(mem, block.state, works.lake.slots)
+            need = _memory(mem, block.state, workbench.lake.slots)
             memory = [share * one.has().get(MEMORY, 0) for share, one in zip(need, members, strict=True)]
             if profile:
-                wanted = _by_cost(cpu, block.state, works.lake.slots, profile, _sizes(offered, memory))
+                wanted = _by_cost(cpu, block.state, workbench.lake.slots, profile, _sizes(offered, memory))
             else:
-                wanted = _by_method(cpu, block.state, works.lake.slots, how, members)
+                wanted = _by_method(cpu, block.state, workbench.lake.slots, how, members)
             for i, one in enumerate(members):
                 keep = found[rows[one.id]] in KEPT or bool(wanted.saturated[i]) or wanted.observed[i] < YOUNG_DAYS
                 best = float(wanted.points[i])

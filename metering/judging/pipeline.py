@@ -32,7 +32,7 @@ from metering.judging.findings import Assessment
 from metering.judging.policy import GROWS, SIZING, Policy
 from metering.judging.span import Window, window
 from metering.sizing import rightsizing, sizing
-from metering.workbench import Progress, Works, silent
+from metering.workbench import Progress, Workbench, silent
 from quota import inventory
 from quota.actors import Actor, steward
 from quota.db import Tx
@@ -56,7 +56,7 @@ class Offers:
 
 
 def judge(
-    works: Works,
+    workbench: Workbench,
     on: date,
     *,
     policy_name: str = "default",
@@ -71,8 +71,8 @@ def judge(
     Judging the same morning again returns the first assessment: later corrections of samples make a new morning's.
     """
     actor = actor or steward("job:assess")
-    days = works.lake.days()
-    with works.book.reading(actor) as tx:
+    days = workbench.lake.days()
+    with workbench.book.reading(actor) as tx:
         version = policies.in_force(tx, on, policy_name)
         policy = version.policy()
         span = window(policy, on, min(days) if days else None)
@@ -80,15 +80,17 @@ def judge(
         if earlier is not None:
             return earlier
         present = present_at(tx, span)
-        offers = offers_of(tx, works)
+        offers = offers_of(tx, workbench)
         loose = inventory.unattached(tx, present)
         calendars = business.calendars(tx)
         held = sections(tx, present, policy, calendars)
-    order, seen = measure(works, present, loose, span, policy, calendars, engine=engine, where=where, progress=progress)
+    order, seen = measure(
+        workbench, present, loose, span, policy, calendars, engine=engine, where=where, progress=progress
+    )
     ordered = [present[i] for i in order]
     found = assess.judge(seen, policy, held[order])
-    advised, basis = targets(works, span, ordered, found, offers, progress)
-    with works.book.transaction(actor) as tx:
+    advised, basis = targets(workbench, span, ordered, found, offers, progress)
+    with workbench.book.transaction(actor) as tx:
         rows = findings.judged(found, ordered, advised, basis)
         return findings.record(tx, version, span.first, span.last, span.end, ENGINE, rows)
 
@@ -131,7 +133,7 @@ def sections(tx: Tx, resources: Sequence[Resource], policy: Policy, calendars: b
 
 
 def measure(
-    works: Works,
+    workbench: Workbench,
     resources: Sequence[Resource],
     loose: Mapping[int, datetime],
     span: Window,
@@ -154,11 +156,11 @@ def measure(
     order = [place[one] for one in sorted(place)]
     chosen = [resources[i] for i in order]
     if not chosen:
-        nothing = np.empty((0, span.days * works.lake.slots), np.uint8)
-        return [], facts.measure({}, nothing, policy=policy, slots_per_day=works.lake.slots)
-    about = _circumstances(chosen, loose, span, works.lake.step_s, calendars)
+        nothing = np.empty((0, span.days * workbench.lake.slots), np.uint8)
+        return [], facts.measure({}, nothing, policy=policy, slots_per_day=workbench.lake.slots)
+    about = _circumstances(chosen, loose, span, workbench.lake.step_s, calendars)
     tasks = measuring.tasks(np.array([one.id for one in chosen], np.int32), about)
-    survey = Survey(where or str(works.lake.root), span.first, span.last, policy)
+    survey = Survey(where or str(workbench.lake.root), span.first, span.last, policy)
     parts: list[Facts] = []
     done = 0
     for part in (engine or engines.named())(measuring.measure, survey, tasks):
@@ -208,18 +210,18 @@ def _circumstances(
     }
 
 
-def offers_of(tx: Tx, works: Works) -> Offers:
+def offers_of(tx: Tx, workbench: Workbench) -> Offers:
     """What can be advised: read once for all resources."""
     items = list(tx.scalars(select(CatalogItem).where(CatalogItem.active).order_by(CatalogItem.id)))
     pools = list(tx.scalars(select(Pool)))
     machines = [one for one in items if one.service == "vm"]
     archs = {pool.arch for pool in pools}
     shapes = {arch: [one for one in machines if one.offered_on(Arch(arch))] for arch in archs}
-    return Offers(shapes, items, service_sizes.frees_of(works, pools))
+    return Offers(shapes, items, service_sizes.frees_of(workbench, pools))
 
 
 def targets(
-    works: Works,
+    workbench: Workbench,
     span: Window,
     resources: Sequence[Resource],
     found: assess.Findings,
@@ -228,24 +230,24 @@ def targets(
 ) -> tuple[dict[int, Amount], dict[int, Mapping[str, Any]]]:
     """Resource id → the size that fits it (base units), where one is advised; and what that follows from."""
     advised: dict[int, Amount | None] = {**advise(resources, found, offers.shapes)}
-    advised |= machine_sizes.advise(works, span, resources, found, offers.shapes, progress)
+    advised |= machine_sizes.advise(workbench, span, resources, found, offers.shapes, progress)
     place = {one.id: i for i, one in enumerate(resources)}
     told = {one: shape for one, shape in advised.items() if shape and not service_sizes.only_storage(found, place[one])}
     basis: dict[int, Mapping[str, Any]] = {
         one: {"method": found.policy.sizing_of(int(found.section[place[one]]))} for one in told
     }
-    for one, advice in service_sizes.advise(works, span, resources, found, offers.items, offers.frees).items():
+    for one, advice in service_sizes.advise(workbench, span, resources, found, offers.items, offers.frees).items():
         told[one] = told.get(one, NOTHING) | advice.target
         basis[one] = {**basis.get(one, {}), **advice.basis}
     return told, basis
 
 
 def targets_before(
-    works: Works, span: Window, resources: Sequence[Resource], found: assess.Findings, offers: Offers
+    workbench: Workbench, span: Window, resources: Sequence[Resource], found: assess.Findings, offers: Offers
 ) -> dict[int, Amount]:
     """As `targets` for the findings of assessments made by "exact": machines alone, by vCPU and memory."""
     advised: dict[int, Amount | None] = {**advise(resources, found, offers.shapes)}
-    advised |= machine_sizes.advise(works, span, resources, found, offers.shapes)
+    advised |= machine_sizes.advise(workbench, span, resources, found, offers.shapes)
     return {one: shape for one, shape in advised.items() if shape is not None}
 
 

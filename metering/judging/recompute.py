@@ -20,7 +20,7 @@ from metering.judging.facts import Facts
 from metering.judging.figures import CIRCUMSTANCES, plain
 from metering.judging.findings import Assessment, Finding
 from metering.judging.span import Window
-from metering.workbench import Progress, Works, silent
+from metering.workbench import Progress, Workbench, silent
 from quota.actors import steward
 from quota.db import Tx
 from quota.errors import N_, WrongState
@@ -61,36 +61,38 @@ class Recomputed:
         }
 
 
-def finding(works: Works, finding_id: int) -> Recomputed:
+def finding(workbench: Workbench, finding_id: int) -> Recomputed:
     """One finding again. NotFound where there is none, WrongState where its samples are no longer there."""
-    with works.book.reading(steward("recompute")) as tx:
+    with workbench.book.reading(steward("recompute")) as tx:
         row = findings.finding(tx, finding_id)
-        return _again(tx, works, row.assessment, [row])
+        return _again(tx, workbench, row.assessment, [row])
 
 
-def run(works: Works, assessment_id: int, progress: Progress = silent) -> Recomputed:
+def run(workbench: Workbench, assessment_id: int, progress: Progress = silent) -> Recomputed:
     """Every finding of a run again. Raises as ``finding`` does."""
-    with works.book.reading(steward("recompute")) as tx:
+    with workbench.book.reading(steward("recompute")) as tx:
         made = findings.assessment(tx, assessment_id)
-        return _again(tx, works, made, findings.of_run(tx, made), progress)
+        return _again(tx, workbench, made, findings.of_run(tx, made), progress)
 
 
-def _again(tx: Tx, works: Works, made: Assessment, rows: Sequence[Finding], progress: Progress = silent) -> Recomputed:
+def _again(
+    tx: Tx, workbench: Workbench, made: Assessment, rows: Sequence[Finding], progress: Progress = silent
+) -> Recomputed:
     policy = made.policy_version.policy()
     span = Window(made.first_day, made.last_day)
-    _held(works, span, rows)
+    _held(workbench, span, rows)
     resources = [row.resource for row in rows]
-    order, seen = pipeline.measure(works, resources, {}, span, policy, progress=progress)
+    order, seen = pipeline.measure(workbench, resources, {}, span, policy, progress=progress)
     kept = Facts.from_rows([rows[i].numbers for i in order])
     facts = replace(seen, **{name: getattr(kept, name) for name in CIRCUMSTANCES})
     sections = np.array([policy.named(rows[i].numbers.get("section")) for i in order], np.int64)
     found = assess.judge(facts, policy, sections)
     ordered = [_as_it_was(rows[i]) for i in order]
-    offers = pipeline.offers_of(tx, works)
+    offers = pipeline.offers_of(tx, workbench)
     if made.engine == pipeline.ENGINE:
-        targets, _basis = pipeline.targets(works, span, ordered, found, offers)
+        targets, _basis = pipeline.targets(workbench, span, ordered, found, offers)
     else:
-        targets = pipeline.targets_before(works, span, ordered, found, offers)
+        targets = pipeline.targets_before(workbench, span, ordered, found, offers)
     told: list[Difference] = []
     for at, i in enumerate(order):
         row = rows[i]
@@ -107,9 +109,9 @@ def _again(tx: Tx, works: Works, made: Assessment, rows: Sequence[Finding], prog
     return Recomputed(len(rows), tuple(told))
 
 
-def _held(works: Works, span: Window, rows: Sequence[Finding]) -> None:
+def _held(workbench: Workbench, span: Window, rows: Sequence[Finding]) -> None:
     """Raise WrongState where samples that the findings were made from are no longer in the lake, saying why."""
-    lake = works.lake
+    lake = workbench.lake
     line = lake.kept_from("days")
     if line is not None and span.first < line:
         raise WrongState(

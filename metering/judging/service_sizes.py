@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from metering.judging.assess import Findings
 from metering.judging.policy import GROWS, Verdict
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.base import ProviderFault, ServiceKind, Verb
 from providers.metrics import LIVE
 from quota.directory import CatalogItem, Pool
@@ -57,7 +57,7 @@ class ServiceAdvice:
 
 
 def advise(
-    works: Works,
+    workbench: Workbench,
     span: Window,
     resources: Sequence[Resource],
     found: Findings,
@@ -71,7 +71,7 @@ def advise(
         if one.kind in SIZED and one.has().get(SIZED[one.kind], 0) and found[i] not in KEPT
     }
     lines = {one: i for one, i in rows.items() if resources[i].kind == ServiceKind.BANDWIDTH}
-    used: dict[int, tuple[str, float]] = _traffic(works, span, lines, resources, found)
+    used: dict[int, tuple[str, float]] = _traffic(workbench, span, lines, resources, found)
     month = found.facts.windows[max(found.facts.windows)]
     for one, i in rows.items():
         stored = float(month.disk_last[i])
@@ -116,7 +116,7 @@ def only_storage(found: Findings, i: int) -> bool:
     return bool(reasons) and all(one.figure == "disk_last" for one in reasons)
 
 
-def frees_of(works: Works, pools: Iterable[Pool]) -> Frees:
+def frees_of(workbench: Workbench, pools: Iterable[Pool]) -> Frees:
     """By the adapters' release maps; a pool whose adapter can't be opened gives nothing back, as far as is known."""
     by_id = {one.id: one for one in pools}
     known: dict[int, Collection[ClassCode]] = {}
@@ -124,7 +124,7 @@ def frees_of(works: Works, pools: Iterable[Pool]) -> Frees:
     def frees(pool_id: int) -> Collection[ClassCode]:
         if pool_id not in known:
             try:
-                known[pool_id] = works.provider(by_id[pool_id]).releases.get(Verb.RESIZE, frozenset())
+                known[pool_id] = workbench.provider(by_id[pool_id]).releases.get(Verb.RESIZE, frozenset())
             except (Refused, ProviderFault, KeyError):
                 known[pool_id] = frozenset()
         return known[pool_id]
@@ -133,7 +133,7 @@ def frees_of(works: Works, pools: Iterable[Pool]) -> Frees:
 
 
 def _traffic(
-    works: Works, span: Window, lines: Mapping[int, int], resources: Sequence[Resource], found: Findings
+    workbench: Workbench, span: Window, lines: Mapping[int, int], resources: Sequence[Resource], found: Findings
 ) -> dict[int, tuple[str, float]]:
     """Line → P95 of its traffic both ways, % of what was bought: of the last week where it is to grow, else of all the
     window; only where nine tenths of that were seen."""
@@ -142,13 +142,13 @@ def _traffic(
         return told
     week = min(found.facts.windows) or span.days
     metrics = ("net_rx_kbps", "net_tx_kbps")
-    for block in works.lake.windows(np.array(sorted(lines), np.int32), span.first, span.last, metrics):
+    for block in workbench.lake.windows(np.array(sorted(lines), np.int32), span.first, span.last, metrics):
         rx, tx = (block.values[name] for name in metrics)
         known = (block.state == LIVE) & (np.isfinite(rx) | np.isfinite(tx))
         both: NDArray[np.float64] = np.where(known, np.nan_to_num(rx) + np.nan_to_num(tx), np.nan).astype(np.float64)
         for at, one in enumerate(block.resources):
             i = lines[int(one)]
-            slots = week * works.lake.slots if found[i] in GROWS else both.shape[1]
+            slots = week * workbench.lake.slots if found[i] in GROWS else both.shape[1]
             seen = both[at, -slots:]
             seen = seen[np.isfinite(seen)]
             if len(seen) >= COVERED * slots:

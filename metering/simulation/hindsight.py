@@ -26,7 +26,7 @@ from metering.judging import (
     window,
 )
 from metering.simulation.history import Past
-from metering.workbench import Progress, Works, silent
+from metering.workbench import Progress, Workbench, silent
 from quota import inventory
 from quota.actors import steward
 from quota.inventory import Resource
@@ -39,7 +39,9 @@ ALIVE = frozenset({*GROWS, Verdict.NORMAL})
 """What shows that a machine that would have been reclaimed is worked with."""
 
 
-def compare(works: Works, draft: Policy, in_force: Policy, past: Past, progress: Progress = silent) -> dict[str, Any]:
+def compare(
+    workbench: Workbench, draft: Policy, in_force: Policy, past: Past, progress: Progress = silent
+) -> dict[str, Any]:
     """What both policies say of the latest window, who would change class, and whom the draft would have hurt.
 
     {"now": {"draft": counts, "in_force": counts}, "recovers": {"draft": {kind: base units}, "in_force": …}, the same
@@ -48,7 +50,7 @@ def compare(works: Works, draft: Policy, in_force: Policy, past: Past, progress:
     recovered or given now is of every kind of resource, onto the catalogue, as nightly judgement would say it.
     """
     both = (("draft", draft), ("in_force", in_force))
-    now = {name: _judged(works, one, past.last, progress) for name, one in both}
+    now = {name: _judged(workbench, one, past.last, progress) for name, one in both}
     order, found = now["draft"]
     of = {one.id: found[i] for i, one in enumerate(order)}
     before = {one.id: now["in_force"][1][i] for i, one in enumerate(now["in_force"][0])}
@@ -68,16 +70,16 @@ def compare(works: Works, draft: Policy, in_force: Policy, past: Past, progress:
         "hurt": [],
     }
     for name, policy in both:
-        told["recovers"][name], told["gives"][name] = _moves(works, policy, past.last, *now[name])
+        told["recovers"][name], told["gives"][name] = _moves(workbench, policy, past.last, *now[name])
     reach = max(draft.reach(), in_force.reach())
     then = past.last - timedelta(days=min(AFTER, (past.last - past.first).days + 1 - reach))
     if not reach or then >= past.last - timedelta(days=6):
         return told
     told["then"] = then.isoformat()
     # What became of a machine is told by one yardstick for both, whatever they say themselves.
-    order, found = _judged(works, default(), past.last, progress)
+    order, found = _judged(workbench, default(), past.last, progress)
     for name, policy in both:
-        rows, earlier = _judged(works, policy, then, progress)
+        rows, earlier = _judged(workbench, policy, then, progress)
         taken = {one.id: i for i, one in enumerate(rows) if earlier[i] in RECLAIMABLE}
         hurt: list[dict[str, Any]] = []
         for i, machine in enumerate(order):
@@ -101,13 +103,13 @@ def compare(works: Works, draft: Policy, in_force: Policy, past: Past, progress:
 
 
 def _moves(
-    works: Works, policy: Policy, last: date, order: list[Resource], found: Findings
+    workbench: Workbench, policy: Policy, last: date, order: list[Resource], found: Findings
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Base units by kind that acting on every finding would recover, and that it would give."""
-    span = _span(works, policy, last)
-    with works.book.reading(steward("replay")) as tx:
-        offers = pipeline.offers_of(tx, works)
-    targets, _basis = pipeline.targets(works, span, order, found, offers)
+    span = _span(workbench, policy, last)
+    with workbench.book.reading(steward("replay")) as tx:
+        offers = pipeline.offers_of(tx, workbench)
+    targets, _basis = pipeline.targets(workbench, span, order, found, offers)
     recovers: dict[str, int] = {}
     gives: dict[str, int] = {}
     for i, one in enumerate(order):
@@ -120,19 +122,19 @@ def _moves(
     return recovers, gives
 
 
-def _span(works: Works, policy: Policy, last: date) -> Window:
-    days = works.lake.days()
+def _span(workbench: Workbench, policy: Policy, last: date) -> Window:
+    days = workbench.lake.days()
     return window(policy, last + timedelta(days=1), min(days) if days else None)
 
 
-def _judged(works: Works, policy: Policy, last: date, progress: Progress) -> tuple[list[Resource], Findings]:
+def _judged(workbench: Workbench, policy: Policy, last: date, progress: Progress) -> tuple[list[Resource], Findings]:
     """Every resource judged at the end of ``last`` from what was known then; nothing is written down."""
-    span = _span(works, policy, last)
-    with works.book.reading(steward("replay")) as tx:
+    span = _span(workbench, policy, last)
+    with workbench.book.reading(steward("replay")) as tx:
         present = pipeline.present_at(tx, span)
         loose = inventory.unattached(tx, present)
         known = calendars(tx)
         sections = pipeline.sections(tx, present, policy, known)
-        order, seen = pipeline.measure(works, present, loose, span, policy, known, progress=progress)
+        order, seen = pipeline.measure(workbench, present, loose, span, policy, known, progress=progress)
         found = assess.judge(seen, policy, sections[order])
         return [present[i] for i in order], found

@@ -15,7 +15,7 @@ from sqlalchemy.orm import joinedload
 from metering.judging import Policy, calendars, demanded, pipeline
 from metering.lake import nothing
 from metering.series import MachineSeries, flatten
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.base import ServiceKind
 from providers.metrics import LIVE, STEP_S
 from quota.actors import steward
@@ -45,12 +45,12 @@ class Past:
         return {kind: [of.get(int(one), "—") for one in ids] for kind, of in self.labels.items()}
 
 
-def past(works: Works, days: int = DAYS, *, pool_id: int | None = None, last: date | None = None) -> Past:
+def past(workbench: Workbench, days: int = DAYS, *, pool_id: int | None = None, last: date | None = None) -> Past:
     """The machines of the city (of one pool) and its closed days, ``days`` of them at most, up to ``last``.
 
     Raises Invalid where no day is closed yet, or there is no machine.
     """
-    closed = [day for day in works.lake.days() if last is None or day <= last]
+    closed = [day for day in workbench.lake.days() if last is None or day <= last]
     if not closed:
         raise Invalid("replay.empty", N_("还没有日结完成的数据,无法回测"))
     query = (
@@ -61,7 +61,7 @@ def past(works: Works, days: int = DAYS, *, pool_id: int | None = None, last: da
     )
     if pool_id is not None:
         query = query.where(Resource.pool_id == pool_id)
-    with works.book.reading(steward("replay")) as tx:
+    with workbench.book.reading(steward("replay")) as tx:
         rows = [one for one in tx.scalars(query) if one.has().get(VCPU)]
         if not rows:
             raise Invalid("replay.nothing", N_("没有可以回测的主机"))
@@ -78,13 +78,13 @@ def past(works: Works, days: int = DAYS, *, pool_id: int | None = None, last: da
         )
 
 
-def parts(works: Works, of: Past) -> Iterator[MachineSeries]:
+def parts(workbench: Workbench, of: Past) -> Iterator[MachineSeries]:
     """The machines' live samples, block by block; names are resource ids written out.
 
     A slot whose size was not reported has the size of the slot before it; before the first report, today's. Raises
     ValueError for a lake whose samples are not five minutes apart: a backtest takes no others.
     """
-    lake = works.lake
+    lake = workbench.lake
     if lake.step_s != STEP_S:
         raise ValueError("a backtest takes samples of five minutes")
     first_slot = int((np.datetime64(of.first) - np.datetime64("1970-01-01")).astype(int)) * lake.slots
@@ -107,9 +107,9 @@ def parts(works: Works, of: Past) -> Iterator[MachineSeries]:
         )
 
 
-def sections(works: Works, ids: Sequence[int], policy: Policy) -> NDArray[np.int64]:
+def sections(workbench: Workbench, ids: Sequence[int], policy: Policy) -> NDArray[np.int64]:
     """The section of ``policy`` that holds for each of these resources, -1 = none."""
-    with works.book.reading(steward("replay")) as tx:
+    with workbench.book.reading(steward("replay")) as tx:
         found = (tx.scalars(select(Resource).where(Resource.id.in_(part))) for part in batches(ids))
         rows = {one.id: one for one in chain.from_iterable(found)}
         return pipeline.sections(tx, [rows[one] for one in ids], policy, calendars(tx))

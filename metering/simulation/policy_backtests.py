@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from metering.judging import Policy, policies
 from metering.simulation import hindsight, history
 from metering.sizing import SizingResult, backtest, frontier, merge, methods, report
-from metering.workbench import Progress, Works, silent
+from metering.workbench import Progress, Workbench, silent
 from quota.actors import Role, steward
 from quota.base import Base
 from quota.calendar import ZONE
@@ -120,33 +120,33 @@ def kept(tx: Tx, backtest_id: int) -> PolicyBacktest:
     return found
 
 
-def carry_out(works: Works, progress: Progress = silent) -> list[int]:
+def carry_out(workbench: Workbench, progress: Progress = silent) -> list[int]:
     """Carry out every backtest that waits (or whose process died); ids of those that ended, well or not."""
     ended = []
-    while (claimed := _claim(works)) is not None:
+    while (claimed := _claim(workbench)) is not None:
         backtest_id, document, in_force = claimed
 
         def told(stage: str, done: int, of: int, at: int = backtest_id) -> None:
             progress(stage, done, of)
-            with works.book.transaction(steward("job:replay")) as tx:
+            with workbench.book.transaction(steward("job:replay")) as tx:
                 row = kept(tx, at)
                 row.done, row.total = done, of
 
         try:
-            first, last, result = outcome(works, Policy.from_json(document), Policy.from_json(in_force), told)
+            first, last, result = outcome(workbench, Policy.from_json(document), Policy.from_json(in_force), told)
         except (Refused, ValueError, OSError) as error:
-            _end(works, backtest_id, BacktestState.FAILED, error=str(error))
+            _end(workbench, backtest_id, BacktestState.FAILED, error=str(error))
         except Exception as fault:  # a mistake of ours: the draft's page must not wait for it for ever
-            _end(works, backtest_id, BacktestState.FAILED, error=f"{type(fault).__name__}: {fault}")
+            _end(workbench, backtest_id, BacktestState.FAILED, error=f"{type(fault).__name__}: {fault}")
             raise
         else:
-            _end(works, backtest_id, BacktestState.DONE, first=first, last=last, result=result)
+            _end(workbench, backtest_id, BacktestState.DONE, first=first, last=last, result=result)
         ended.append(backtest_id)
     return ended
 
 
-def _claim(works: Works) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
-    with works.book.transaction(steward("job:replay")) as tx:
+def _claim(workbench: Workbench) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
+    with workbench.book.transaction(steward("job:replay")) as tx:
         row = tx.scalar(
             select(PolicyBacktest)
             .where(
@@ -166,7 +166,7 @@ def _claim(works: Works) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
 
 
 def _end(
-    works: Works,
+    workbench: Workbench,
     backtest_id: int,
     state: BacktestState,
     *,
@@ -175,7 +175,7 @@ def _end(
     result: dict[str, Any] | None = None,
     error: str = "",
 ) -> None:
-    with works.book.transaction(steward("job:replay")) as tx:
+    with workbench.book.transaction(steward("job:replay")) as tx:
         row = kept(tx, backtest_id)
         row.state, row.ended_at = state.value, tx.now
         row.first_day, row.last_day, row.result, row.error = first, last, result or {}, error
@@ -186,14 +186,14 @@ def _end(
 
 
 def outcome(
-    works: Works, draft: Policy, in_force: Policy, progress: Progress = silent
+    workbench: Workbench, draft: Policy, in_force: Policy, progress: Progress = silent
 ) -> tuple[date, date, dict[str, Any]]:
     """First and last day, and what the draft would have done there beside what is in force: plain JSON.
 
     "sizing": marks of the draft, of what is in force and of the well-known policies (``outcomes.report``), with the
     frontier, the worst ten and the groups of the draft; "verdicts": ``hindsight.compare``.
     """
-    past = history.past(works)
+    past = history.past(workbench)
     needed = {one.sizing_of(i) for one in (draft, in_force) for i in range(-1, len(one.sections))}
     # What cannot be resized within the day gets the same without it: that is shown, too.
     steady = [methods.sizing(name).steady.name for name in sorted(needed)]
@@ -202,13 +202,13 @@ def outcome(
     carried = {name: backtest.carried_out(name) for name in names}
     chosen = list(dict.fromkeys([*sorted(needed), *beside, *carried.values()]))
     results = backtest.run_parts(
-        history.parts(works, past),
+        history.parts(workbench, past),
         chosen,
-        utc_offset_s=works.lake.utc_offset_s,
+        utc_offset_s=workbench.lake.utc_offset_s,
         progress=lambda done: progress("replay", done, 2 * len(past.cores)),
     )
     ids = [int(one) for one in next(iter(results.values())).names]
-    sections = history.sections(works, ids, draft), history.sections(works, ids, in_force)
+    sections = history.sections(workbench, ids, draft), history.sections(workbench, ids, in_force)
     told = {
         DRAFT: _sized(results, draft, sections[0], DRAFT),
         IN_FORCE: _sized(results, in_force, sections[1], IN_FORCE),
@@ -221,7 +221,7 @@ def outcome(
     full = report("lake", {DRAFT: told[DRAFT]}, groups, worst=10)["policies"][DRAFT]
     base = report("lake", {IN_FORCE: told[IN_FORCE]}, groups)["policies"][IN_FORCE]
     worst = [{**one, "resource": int(one["name"]), "name": past.names[int(one["name"])]} for one in full["worst"]]
-    verdicts = hindsight.compare(works, draft, in_force, past, lambda s, d, of: progress(s, of + d, 2 * of))
+    verdicts = hindsight.compare(workbench, draft, in_force, past, lambda s, d, of: progress(s, of + d, 2 * of))
     return (
         past.first,
         past.last,

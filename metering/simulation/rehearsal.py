@@ -22,7 +22,7 @@ from metering import cases
 from metering.cases import OPEN, Answer, Case, CaseState, Category, RulingDecision, confirmed_by, openings
 from metering.intake import collection
 from metering.judging import BUILT_IN, CaseKind, findings, pipeline, policies
-from metering.workbench import Progress, Works, silent
+from metering.workbench import Progress, Workbench, silent
 from providers import observation, orders
 from providers.adapters.recorded import RecordedCloud, Recording
 from providers.adapters.simulated import city
@@ -118,10 +118,15 @@ def judgement_day(recording: Recording) -> date:
 
 
 def rehearse(
-    works: Works, clock: RehearsalClock, recording: Recording, *, rule: str = "default", progress: Progress = silent
+    workbench: Workbench,
+    clock: RehearsalClock,
+    recording: Recording,
+    *,
+    rule: str = "default",
+    progress: Progress = silent,
 ) -> Rehearsed:
     """Live through the recording in ``works``, an empty house whose clock is ``clock`` (at or before its first day)."""
-    loop = _Loop(works, clock, recording, rule, progress)
+    loop = _Loop(workbench, clock, recording, rule, progress)
     loop.found()
     loop.read_history()
     loop.judge()
@@ -131,9 +136,9 @@ def rehearse(
 
 class _Loop:
     def __init__(
-        self, works: Works, clock: RehearsalClock, recording: Recording, rule: str, progress: Progress
+        self, workbench: Workbench, clock: RehearsalClock, recording: Recording, rule: str, progress: Progress
     ) -> None:
-        self.works, self.clock, self.recording, self.progress = works, clock, recording, progress
+        self.workbench, self.clock, self.recording, self.progress = workbench, clock, recording, progress
         self.rule = rule
         first, last = recording.span
         self.begins = datetime.combine(first.astimezone(ZONE).date(), time(), ZONE)
@@ -148,7 +153,7 @@ class _Loop:
     @contextmanager
     def by(self, who: str, what: str = "", **facts: Any) -> Iterator[Tx]:
         """A transaction of ``who``; afterwards the ledger is proven, and the step noted if it has a name."""
-        with self.works.book.transaction(self.actors.get(who) or steward(who)) as tx:
+        with self.workbench.book.transaction(self.actors.get(who) or steward(who)) as tx:
             yield tx
         self.prove()
         if what:
@@ -156,7 +161,7 @@ class _Loop:
 
     def prove(self) -> None:
         """The one query, after every step."""
-        with self.works.book.reading() as tx:
+        with self.workbench.book.reading() as tx:
             self.done.conserved &= ledger.conserved(tx)
         self.done.checks += 1
 
@@ -204,7 +209,7 @@ class _Loop:
                 tx.add(row)
                 tx.flush()
                 self._equip(tx, row, [self.recording.size(machine, most) for machine in members])
-                self.clouds[row.id] = self.works.opened[row.id] = RecordedCloud(self.recording, members, name=code)
+                self.clouds[row.id] = self.workbench.opened[row.id] = RecordedCloud(self.recording, members, name=code)
             departments = {one.code: one.id for one in tx.scalars(select(Department))}
         self.actors = {
             "supervisor": Actor("supervisor", "监督甲", Role.SUPERVISOR),
@@ -235,7 +240,7 @@ class _Loop:
             moment = min(following, judged)
             self.clock.to(moment)
             self.collect(moment, "import")
-        for pool in self.works.pools():
+        for pool in self.workbench.pools():
             with self.by("init", "grant", pool=pool.code) as tx:
                 for account in ledger.balances(tx, pool_id=pool.id):
                     if account.holder == Holder.USED and account.balance // HEADROOM and account.department_id:
@@ -250,13 +255,13 @@ class _Loop:
     def collect(self, until: datetime, what: str = "") -> None:
         """Read every pool up to ``until``, book what is new, close the days."""
         taken, refused, rows = 0, 0, 0
-        for pool in self.works.pools():
-            found = collection.collect(self.works, pool, until=until)
+        for pool in self.workbench.pools():
+            found = collection.collect(self.workbench, pool, until=until)
             taken, rows, refused = taken + found.taken, rows + found.rows, refused + sum(found.refused.values())
             self.prove()
             with self.by("init") as tx:
                 inventory.adopt(tx, tx.get_one(Pool, pool.id))
-        self.works.lake.roll([day for day in self.works.lake.hot_days() if day < until.astimezone(ZONE).date()])
+        self.workbench.lake.roll([day for day in self.workbench.lake.hot_days() if day < until.astimezone(ZONE).date()])
         self.progress(
             "rehearse", int((until - self.begins).total_seconds()), int((self.ends - self.begins).total_seconds())
         )
@@ -268,7 +273,7 @@ class _Loop:
     def judge(self) -> None:
         """Judge this morning; open cases if none were and enough is known."""
         morning = self.clock.now.astimezone(ZONE).date()
-        run = pipeline.judge(self.works, morning, policy_name=self.rule)
+        run = pipeline.judge(self.workbench, morning, policy_name=self.rule)
         self.prove()
         self.done.runs[morning] = run.id
         if self.done.run:
@@ -289,7 +294,7 @@ class _Loop:
         """Day by day until the recording is over and no case is open or moves any more, 150 days at most."""
         day = datetime.combine(self.done.judged_on, time(), ZONE)
         last = day + LONGEST
-        with self.works.book.reading() as tx:
+        with self.workbench.book.reading() as tx:
             calendar = working_days(tx)
         moved, steps = day, 0
         while day <= last:
@@ -340,23 +345,23 @@ class _Loop:
                 orders.place_for_request(tx, one)
         sent, delivered = 0, []
         for pool_id, cloud in self.clouds.items():
-            round_ = orders.carry_all(self.works.book, pool_id, cloud, cases.last_look)
+            round_ = orders.carry_all(self.workbench.book, pool_id, cloud, cases.last_look)
             self.prove()
             sent += len(round_.pending)
             delivered += round_.delivered
         if delivered:
-            with self.works.book.reading() as tx:
+            with self.workbench.book.reading() as tx:
                 verbs = tx.scalars(select(WorkOrder.verb).where(WorkOrder.id.in_(delivered))).all()
             self.note("deliver", **{verb: list(verbs).count(verb) for verb in sorted(set(verbs))})
             self._advance()
 
     def _open(self) -> int:
-        with self.works.book.reading() as tx:
+        with self.workbench.book.reading() as tx:
             return len(tx.scalars(select(Case.id).where(Case.state != CaseState.CLOSED.value)).all())
 
     def _office(self, calendar: WorkingDays) -> None:
         """One working day's work, each person in turn."""
-        with self.works.book.reading() as tx:
+        with self.workbench.book.reading() as tx:
             work = {
                 state: [one.id for one in tx.scalars(select(Case).where(Case.state == state.value).order_by(Case.id))]
                 for state in OPEN
@@ -413,7 +418,7 @@ class _Loop:
 
     def _answer(self, case_id: int, calendar: WorkingDays) -> Answer | None:
         """The department's answer on the second working day after the notice, by the case's place; None: not today."""
-        with self.works.book.reading() as tx:
+        with self.workbench.book.reading() as tx:
             one = tx.get_one(Case, case_id)
             issued = one.notice.issued_at if one.notice else None
             kind, department = CaseKind(one.kind), one.department_id
@@ -441,7 +446,7 @@ class _Loop:
             one = tx.get_one(Request, request_id)
             approvals.sign(tx, one, decision=Signature.APPROVE, generation=one.generation)
 
-        with self.works.book.reading() as tx:
+        with self.workbench.book.reading() as tx:
             one = tx.get_one(Request, request_id)
             step = one.current.name if one.current else ""
             who = {StepName.FORM_CHECK: "supervisor", StepName.TECHNICAL_REVIEW: "second"}.get(
@@ -453,7 +458,7 @@ class _Loop:
         """Departments notice that a machine is missing when it would have worked."""
         now = self.clock.now.timestamp()
         for case_id in members:
-            with self.works.book.reading() as tx:
+            with self.workbench.book.reading() as tx:
                 one = tx.get_one(Case, case_id)
                 if one.kind != CaseKind.RECLAIM or one.effective_at is None:
                     continue

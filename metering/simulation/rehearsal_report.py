@@ -22,7 +22,7 @@ from metering.intake import completeness
 from metering.judging import BUILT_IN, Assessment, CaseKind, Finding, Window, assess, pipeline
 from metering.lake import Lake
 from metering.simulation.rehearsal import Rehearsed
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.adapters.recorded import RecordedCloud, Recording
 from providers.assessment import EvidenceRow, cards, company, formula, gathering
 from providers.orders import WorkOrder
@@ -38,9 +38,9 @@ GIB = 1024
 IN_A_ROW = 3  # slots of 300 s: a quarter of an hour
 
 
-def report(works: Works, done: Rehearsed) -> dict[str, Any]:
+def report(workbench: Workbench, done: Rehearsed) -> dict[str, Any]:
     """Everything about the rehearsal ``done`` in ``works``; see docs/rehearsal.md for what each figure means."""
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         runs = _runs(tx, done)
         opened = tx.get(Assessment, done.run) if done.run else None
         judged = opened or tx.get_one(Assessment, done.runs[max(done.runs)])
@@ -61,9 +61,9 @@ def report(works: Works, done: Rehearsed) -> dict[str, Any]:
             "orders": _orders(tx),
             "refused": {**_unknown(rows), "passed_over": _passed_over(tx, done)},
         }
-    found["scorecards"] = _scorecards(works, done)
+    found["scorecards"] = _scorecards(workbench, done)
     if BUILT_IN[done.policy]().reach() == 0:
-        found |= {"classes_when_opened": found["classes"], "classes": whole_span(works, done)}
+        found |= {"classes_when_opened": found["classes"], "classes": whole_span(workbench, done)}
     return {
         **found,
         "conserved": done.conserved,
@@ -274,15 +274,15 @@ SCORED = frozenset({"delivery", "incidents", "optimisation", "reporting"})
 """Indicators that a rehearsal has evidence of; how full its pools are, say, was made up with them."""
 
 
-def _scorecards(works: Works, done: Rehearsed) -> list[dict[str, Any]]:
+def _scorecards(workbench: Workbench, done: Rehearsed) -> list[dict[str, Any]]:
     """Each company's card for each month from the judgement on, from the rows of the scratch book alone."""
     told = []
     month, last = done.judged_on.replace(day=1), (done.ended_at or done.until).astimezone(ZONE).date()
-    with works.book.transaction(steward("score")) as tx:
+    with workbench.book.transaction(steward("score")) as tx:
         while month <= last:
             for firm in tx.scalars(select(CloudProvider).order_by(CloudProvider.id)).all():
                 name = month.strftime("%Y-%m")
-                given = {"reporting": {name: _reported(tx, works, firm.id, month)}}
+                given = {"reporting": {name: _reported(tx, workbench, firm.id, month)}}
                 found = gathering.gather(tx, company(firm.id), name, given=given)
                 found = {code: rows for code, rows in found.items() if code in SCORED}
                 card = cards.keep(tx, company(firm.id), name, found, formula.default())
@@ -308,25 +308,25 @@ def _scorecards(works: Works, done: Rehearsed) -> list[dict[str, Any]]:
     return told
 
 
-def _reported(tx: Tx, works: Works, provider_id: int, month: date) -> list[EvidenceRow]:
+def _reported(tx: Tx, workbench: Workbench, provider_id: int, month: date) -> list[EvidenceRow]:
     """Samples due and received of each pool in a month, while the recording lasts."""
-    days = [day for day in works.lake.days() if day.replace(day=1) == month]
+    days = [day for day in workbench.lake.days() if day.replace(day=1) == month]
     if not days:
         return []
-    counts = works.lake.counts(days[0], days[-1])
+    counts = workbench.lake.counts(days[0], days[-1])
     rows = []
     for pool in tx.scalars(select(Pool).where(Pool.provider_id == provider_id).order_by(Pool.id)):
         members = tx.scalars(select(Resource.id).where(Resource.pool_id == pool.id)).all()
         heard = [counts[one] for one in members if one in counts]
-        due = len(heard) * len(days) * works.lake.slots
+        due = len(heard) * len(days) * workbench.lake.slots
         rows.append(completeness.reported(f"pool:{pool.id}/{month:%Y-%m}", due, int(sum(one.sum() for one in heard))))
     return rows
 
 
-def whole_span(works: Works, done: Rehearsed) -> dict[str, int]:
+def whole_span(workbench: Workbench, done: Rehearsed) -> dict[str, int]:
     """Class → machines by the rehearsal's rule over the whole recording as it was recorded, untouched by our acts."""
-    lake = Lake(works.home / "recorded")
-    with works.book.reading() as tx:
+    lake = Lake(workbench.home / "recorded")
+    with workbench.book.reading() as tx:
         resources = list(tx.scalars(select(Resource).order_by(Resource.id)))
     ids = {one.external_id: one.id for one in resources}
     first, last = done.recording.span
@@ -337,7 +337,7 @@ def whole_span(works: Works, done: Rehearsed) -> dict[str, int]:
     lake.roll()
     days = lake.days()
     policy = BUILT_IN[done.policy]()
-    _, seen = pipeline.measure(replace(works, lake=lake), resources, {}, Window(days[0], days[-1]), policy)
+    _, seen = pipeline.measure(replace(workbench, lake=lake), resources, {}, Window(days[0], days[-1]), policy)
     return assess.judge(seen, policy).counts()
 
 

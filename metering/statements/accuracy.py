@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from metering.statements import reconciliation
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.assessment import (
     CardSubject,
     Direction,
@@ -29,10 +29,10 @@ from quota.errors import N_
 FALSIFIED = RecordKind("falsified", N_("计量造假(一票否决)"), veto=True)
 
 
-def beforehand(works: Works, subject: CardSubject, period: str) -> Mapping[str, Sequence[EvidenceRow]]:
+def beforehand(workbench: Workbench, subject: CardSubject, period: str) -> Mapping[str, Sequence[EvidenceRow]]:
     """Bills that came since the last comparison are compared first; their rows are read with everything else."""
     for month in periods.months(period):
-        reconciliation.bring_up_to_date(works, subject.id, month)
+        reconciliation.bring_up_to_date(workbench, subject.id, month)
     return {}
 
 

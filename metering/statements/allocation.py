@@ -45,8 +45,8 @@ class HeldAmounts:
     proven: Seconds
 
 
-def allocate(spells: Spells, covered: NDArray[np.bool_], edges: Seconds) -> dict[str, HeldAmounts]:
-    """Kind → what was held, for every kind of ``spells``.
+def allocate(state_periods: Spells, covered: NDArray[np.bool_], edges: Seconds) -> dict[str, HeldAmounts]:
+    """Kind → what was held, for every kind of ``state_periods``.
 
     ``covered``: [rows, hours] from the month's start on; ``edges``: the starts of the days and the end of the last, in
     seconds since the month began. What lies before the first edge or after the last is left out. Raises ValueError for a
@@ -54,12 +54,12 @@ def allocate(spells: Spells, covered: NDArray[np.bool_], edges: Seconds) -> dict
     """
     if covered.shape[1] * HOUR < int(edges[-1]) or int(edges[0]) < 0:
         raise ValueError("the hours do not reach over all days")
-    if bool((spells.end < spells.start).any()):
+    if bool((state_periods.end < state_periods.start).any()):
         raise ValueError("a spell ends before it starts")
-    order = np.lexsort((spells.start, spells.stopped, spells.row))
-    row, stopped = spells.row[order], spells.stopped[order]
-    start = np.clip(spells.start[order], edges[0], edges[-1])
-    end = np.clip(spells.end[order], edges[0], edges[-1])
+    order = np.lexsort((state_periods.start, state_periods.stopped, state_periods.row))
+    row, stopped = state_periods.row[order], state_periods.stopped[order]
+    start = np.clip(state_periods.start[order], edges[0], edges[-1])
+    end = np.clip(state_periods.end[order], edges[0], edges[-1])
     counted = np.zeros((covered.shape[0], covered.shape[1] + 1), np.int16)  # hours of a month
     np.cumsum(covered, axis=1, out=counted[:, 1:])
     days = len(edges) - 1
@@ -73,7 +73,7 @@ def allocate(spells: Spells, covered: NDArray[np.bool_], edges: Seconds) -> dict
         proven[cut] = _covered(counted, covered, row[cut, None], last) - _covered(
             counted, covered, row[cut, None], first
         )
-    return {kind: _sums(row, stopped, amount[order], lasted, proven) for kind, amount in spells.amounts.items()}
+    return {kind: _sums(row, stopped, amount[order], lasted, proven) for kind, amount in state_periods.amounts.items()}
 
 
 def _covered(counted: NDArray[np.int16], covered: NDArray[np.bool_], row: Seconds, until: Seconds) -> NDArray[np.int64]:

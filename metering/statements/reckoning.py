@@ -51,7 +51,7 @@ def compute(tx: Tx, lake: Lake, month: str) -> Computed:
         raise Invalid("month.future", N_("%(month)s 尚未开始"), month=month, field="month")
     until = min(end, tx.now)
     edges, first_day = day_edges(month)
-    told = inventory.spells(tx, start, until)
+    told = inventory.state_periods(tx, start, until)
     rows = list(
         tx.execute(
             select(
@@ -81,7 +81,7 @@ def day_edges(month: str) -> tuple[Any, date]:
     return np.array([int((one - start).total_seconds()) for one in moments], np.int64), first
 
 
-def as_spells(told: Sequence[Sequence[inventory.Spell]], start: datetime) -> Spells:
+def as_spells(told: Sequence[Sequence[inventory.StatePeriod]], start: datetime) -> Spells:
     """The history of each resource as the kernel takes it; instants to the whole second, down."""
     base = start.timestamp()
     row: list[int] = []

@@ -23,7 +23,7 @@ from metering.statements.disputes import Dispute, DisputeState
 from metering.statements.reckoning import HELD
 from metering.statements.reconciliation_tables import FourWayLine, ReconciliationRun
 from metering.statements.tariffs import Per, Subject, Tariff
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.assessment import EvidenceRow
 from providers.base import Verb
 from providers.billing import (
@@ -90,21 +90,21 @@ class Four:
     refs: list[str] = field(default_factory=list)
 
 
-def reconcile(works: Works, pool_id: int, month: str, *, actor: Actor | None = None) -> ReconciliationRun:
+def reconcile(workbench: Workbench, pool_id: int, month: str, *, actor: Actor | None = None) -> ReconciliationRun:
     """Compare a pool's month and keep it; the run that stands where nothing changed. Differences of the bill open disputes,
     those no longer found lapse. Raises NotAllowed, Invalid for no month."""
     who = actor or steward("job:reconcile")
     who.must_be(Role.SYSTEM, Role.SUPERVISOR)
-    with works.book.reading(who) as tx:
+    with workbench.book.reading(who) as tx:
         bill = bills.current(tx, pool_id, month)
         lines = bills.lines_of(tx, bill) if bill is not None else []
-        found = _fours(tx, works.lake, pool_id, month, lines)
+        found = _fours(tx, workbench.lake, pool_id, month, lines)
         pool = tx.get_one(Pool, pool_id)
         prices = _prices(tx, pool, month)
         by_id = {line.id: line for line in lines}
         rows = [_row(one, prices, by_id, pool_id) for one in found]
     digest = fingerprint({"bill": bill.id if bill is not None else None, "rows": rows})
-    with works.book.transaction(who) as tx:
+    with workbench.book.transaction(who) as tx:
         tx.execute(select(Pool.id).where(Pool.id == pool_id).with_for_update())  # one comparison of a pool at a time
         standing = latest(tx, pool_id, month)
         if standing is not None and standing.digest == digest:
@@ -134,21 +134,21 @@ def reconcile(works: Works, pool_id: int, month: str, *, actor: Actor | None = N
         return run
 
 
-def all_pools(works: Works, month: str, *, actor: Actor | None = None) -> list[ReconciliationRun]:
+def all_pools(workbench: Workbench, month: str, *, actor: Actor | None = None) -> list[ReconciliationRun]:
     """Every active pool's month."""
-    return [reconcile(works, pool.id, month, actor=actor) for pool in works.pools()]
+    return [reconcile(workbench, pool.id, month, actor=actor) for pool in workbench.pools()]
 
 
-def bring_up_to_date(works: Works, provider_id: int, month: str, *, actor: Actor | None = None) -> None:
+def bring_up_to_date(workbench: Workbench, provider_id: int, month: str, *, actor: Actor | None = None) -> None:
     """Compare those pools of a company whose standing bill of ``month`` has not been compared yet."""
-    with works.book.reading() as tx:
+    with workbench.book.reading() as tx:
         owing = []
         for pool_id in tx.scalars(select(Pool.id).where(Pool.provider_id == provider_id).order_by(Pool.id)):
             bill, run = bills.current(tx, pool_id, month), latest(tx, pool_id, month)
             if bill is not None and (run is None or run.bill_id != bill.id):
                 owing.append(pool_id)
     for pool_id in owing:
-        reconcile(works, pool_id, month, actor=actor)
+        reconcile(workbench, pool_id, month, actor=actor)
 
 
 # -------------------------------------------------------------------------------------------------- the four sides
@@ -157,7 +157,7 @@ def bring_up_to_date(works: Works, provider_id: int, month: str, *, actor: Actor
 def _fours(tx: Tx, lake: Lake, pool_id: int, month: str, lines: Sequence[BillLine]) -> list[Four]:
     start, end = month_bounds(month)
     until = min(end, max(tx.now, start))
-    told = inventory.spells(tx, start, end, pool_ids=[pool_id])
+    told = inventory.state_periods(tx, start, end, pool_ids=[pool_id])
     rows = {one.id: one for one in tx.scalars(select(Resource).where(Resource.pool_id == pool_id))}
     seen = presence.observed(tx, lake, start, end, rows).stretches()
     first: dict[int, ResourceChange] = {}

@@ -6,15 +6,15 @@ Statements see it all the same (metering.statements.presence), and bill or credi
 from __future__ import annotations
 
 from metering.statements import closings
-from metering.workbench import Works
+from metering.workbench import Workbench
 
 
-def seal(works: Works) -> list[str]:
+def seal(workbench: Workbench) -> list[str]:
     """Seal every month that was closed and isn't sealed yet; returns them. What came before the closing still counts
     into the month, what came after it is a correction."""
-    sealed = works.lake.sealed()
-    with works.book.reading() as tx:
+    sealed = workbench.lake.sealed()
+    with workbench.book.reading() as tx:
         due = [(one.month, one.closed_at) for one in closings.closings(tx) if one.month not in sealed]
     for month, at in due:
-        works.lake.seal(month, at)
+        workbench.lake.seal(month, at)
     return [month for month, _ in due]

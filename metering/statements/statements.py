@@ -21,7 +21,7 @@ from metering.statements import charges, closings, corrections, reckoning, recko
 from metering.statements.closings import MonthClosing
 from metering.statements.tables import CORRECTION, USAGE, StatementLine, StatementRun
 from metering.statements.tariffs import Tariff
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.billing import month_bounds
 from quota import seals
 from quota.actors import Actor, Role, steward
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def make(
-    works: Works, month: str, *, actor: Actor | None = None, reason: str = "", afresh: bool = False
+    workbench: Workbench, month: str, *, actor: Actor | None = None, reason: str = "", afresh: bool = False
 ) -> StatementRun:
     """Compute and keep the statement of ``month``; the run that stands where nothing changed, or the month is closed.
 
@@ -47,12 +47,12 @@ def make(
     who = actor or steward("job:statements")
     who.must_be(Role.SYSTEM, Role.SUPERVISOR, Role.AUTHORITY)
     for _ in range(TRIES):
-        with works.book.reading(who, one_moment=True) as tx, charges.uncollected():
+        with workbench.book.reading(who, one_moment=True) as tx, charges.uncollected():
             closed = closings.closing(tx, month)
             if closed is not None:
                 return run(tx, closed.run_id)
-            draft = _draft(tx, works.lake, month, afresh=afresh)
-        with works.book.transaction(who) as tx:
+            draft = _draft(tx, workbench.lake, month, afresh=afresh)
+        with workbench.book.transaction(who) as tx:
             closings.hold(tx)
             if _footing(tx, month) == draft.footing:
                 return _keep(tx, draft, reason)
@@ -136,11 +136,11 @@ def _keep(tx: Tx, draft: _Draft, reason: str) -> StatementRun:
     return made
 
 
-def settle(works: Works, month: str, *, run_id: int, actor: Actor, reason: str = "") -> MonthClosing:
+def settle(workbench: Workbench, month: str, *, run_id: int, actor: Actor, reason: str = "") -> MonthClosing:
     """Close ``month`` (see ``close``) and seal it in the lake: what arrives for it from then on lies beside its days."""
-    with works.book.transaction(actor) as tx:
+    with workbench.book.transaction(actor) as tx:
         closed = close(tx, month, run_id=run_id, reason=reason)
-    works.lake.seal(month)
+    workbench.lake.seal(month)
     return closed
 
 

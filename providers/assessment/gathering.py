@@ -23,7 +23,7 @@ VETO = "veto"
 
 def beforehand(bench: Any, subject: CardSubject, period: str) -> GivenRows:
     """What indicators do and look up before the book is opened for writing. ``bench``: what the storeys above work with
-    (``metering.workbench.Works``), handed on as it is."""
+    (``metering.workbench.Workbench``), handed on as it is."""
     return {
         indicator.code: indicator.beforehand(bench, subject, period)
         for indicator in registry.indicators(subject.type)

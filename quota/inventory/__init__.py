@@ -3,7 +3,7 @@ verbs.
 
 ``adopt`` books what exists when a city first connects a pool, ``takeovers`` a department's by a document; ``arrive`` and ``enact`` enter what orders did, ``reassign`` what
 a reorganisation moves; ``bear``, ``write`` and ``seen`` what listings tell. Read through ``resource``, ``history`` and
-``spells``.
+``state_periods``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from quota.inventory import engagements, owners, takeovers
 from quota.inventory import moves as _moves  # noqa: F401 - what of the inventory moves, registered
 from quota.inventory.adoption import Adopted, adopt
 from quota.inventory.observed import bear, change, gone, known, ordered_since, seen, write
-from quota.inventory.past_states import Spell, spells, unattached
+from quota.inventory.past_states import StatePeriod, state_periods, unattached
 from quota.inventory.resources import (
     TOLD,
     Change,
@@ -39,7 +39,7 @@ __all__ = [
     "ResourceChange",
     "ResourceState",
     "ServiceKind",
-    "Spell",
+    "StatePeriod",
     "about",
     "adopt",
     "arrive",
@@ -58,7 +58,7 @@ __all__ = [
     "resource",
     "seen",
     "seen_by",
-    "spells",
+    "state_periods",
     "takeovers",
     "unattached",
     "visible",

@@ -25,7 +25,7 @@ ATTACHABLE = (ServiceKind.VOLUME.value, ServiceKind.EIP.value)
 
 
 @dataclass(frozen=True, slots=True)
-class Spell:
+class StatePeriod:
     """A stretch of time [start, end) in which a resource had one shape and one state (None: it was
     gone)."""
 
@@ -35,14 +35,14 @@ class Spell:
     state: ResourceState | None
 
 
-def spells(
+def state_periods(
     tx: Tx,
     start: datetime,
     end: datetime,
     *,
     pool_ids: Iterable[int] | None = None,
-) -> dict[int, list[Spell]]:
-    """Resource id → its spells within [start, end), from the history; all resources where not narrowed."""
+) -> dict[int, list[StatePeriod]]:
+    """Resource id → its states within [start, end), from the history; all resources where not narrowed."""
     query = (
         select(ResourceChange.resource_id, ResourceChange.at, ResourceChange.after)
         .where(ResourceChange.at < end)
@@ -58,8 +58,8 @@ def spells(
     return {resource_id: found for resource_id, rows in told.items() if (found := _spells(rows, start, end))}
 
 
-def _spells(rows: list[tuple[datetime, dict[str, Any]]], start: datetime, end: datetime) -> list[Spell]:
-    found: list[Spell] = []
+def _spells(rows: list[tuple[datetime, dict[str, Any]]], start: datetime, end: datetime) -> list[StatePeriod]:
+    found: list[StatePeriod] = []
     has = NOTHING
     state: str | None = None
     for number, (at, after) in enumerate(rows):
@@ -70,7 +70,7 @@ def _spells(rows: list[tuple[datetime, dict[str, Any]]], start: datetime, end: d
         first = max(at, start)
         last = min(rows[number + 1][0] if number + 1 < len(rows) else end, end)
         if first < last and state is not None:
-            found.append(Spell(first, last, has, ResourceState(state)))
+            found.append(StatePeriod(first, last, has, ResourceState(state)))
     return found
 
 

@@ -15,7 +15,7 @@ from metering.intake.late_figures import SAMPLES, LateFigure
 from metering.lake.store import Lake
 from metering.statements import closings, focus_files, statements
 from metering.statements.tables import CORRECTION, StatementLine
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.audit import AuditRecord
 from quota.db import Book, Tx
 from quota.ledger import entries
@@ -25,17 +25,17 @@ from tests.features import missing
 @pytest.fixture(scope="module")
 def works(demo_home: Path):
     book = Book(f"sqlite:///{demo_home / 'book.db'}")
-    yield Works(book, Lake(demo_home / "lake"), demo_home)
+    yield Workbench(book, Lake(demo_home / "lake"), demo_home)
     book.dispose()
 
 
 @pytest.fixture
-def tx(works: Works):
+def tx(works: Workbench):
     with works.book.reading() as tx:
         yield tx
 
 
-def test_every_feature_is_there(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_feature_is_there(works: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     founded = select(AuditRecord.at).where(AuditRecord.action == FOUNDED)
     with works.book.reading() as tx:
         at = tx.scalars(founded).one()  # a test may run past midnight
@@ -59,7 +59,7 @@ def test_what_came_too_late_is_listed_corrected_and_exported(tx: Tx) -> None:
     assert sum(Decimal(row["BilledCost"] or 0) for row in rows) * 100 == run.correction_fen
 
 
-def test_the_book_is_conserved_and_verifies_clean(works: Works, tx: Tx) -> None:
+def test_the_book_is_conserved_and_verifies_clean(works: Workbench, tx: Tx) -> None:
     assert entries.conserved(tx)
     found = examine(works)
     assert found.clean, found.problems[:5]

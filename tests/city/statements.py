@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from metering.lake.store import Lake
 from metering.statements import statements, tariffs
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers import observation
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from providers.billing.bills import month_bounds
@@ -44,8 +44,8 @@ class StatementActs:
         return Lake(self.home / "lake")
 
     @property
-    def works(self) -> Works:
-        return Works(self.book, self.lake, self.home)
+    def works(self) -> Workbench:
+        return Workbench(self.book, self.lake, self.home)
 
     def list(self, pool, when, **shapes):
         """A complete listing of a pool: name → (amounts, state), or amounts."""

@@ -27,7 +27,7 @@ from console.app import create_app
 from console.settings import Settings
 from console.verification.checks import examine
 from metering.lake.store import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.actors import Role
 from quota.calendar import ZONE, WorkingDays
 from quota.db import Book
@@ -58,18 +58,18 @@ def at(request: pytest.FixtureRequest) -> datetime:
 
 
 @pytest.fixture
-def works(at: datetime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Works]:
+def works(at: datetime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workbench]:
     """The demo city of that day, its clock standing still."""
     # What a password costs to guess is not what is tested here: a dozen are made for each city.
     monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     founding.found(Settings(data=tmp_path), demo=True, at=at, small=not WHOLE)
     book = Book(Settings(data=tmp_path).database_url, clock=lambda: at)
-    yield Works(book, Lake(tmp_path / "lake"), tmp_path)
+    yield Workbench(book, Lake(tmp_path / "lake"), tmp_path)
     book.dispose()
     shutil.rmtree(tmp_path / "lake")
 
 
-def test_everything_is_shown_and_every_page_opens(works: Works) -> None:
+def test_everything_is_shown_and_every_page_opens(works: Workbench) -> None:
     with works.book.reading() as tx:
         assert missing(tx) == []
         assert entries.conserved(tx)

@@ -22,7 +22,7 @@ from console.cli import commands
 from console.settings import Settings
 from console.verification.checks import NIGHTS, examine
 from metering.lake.store import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.base import Base
 from quota.db import Book
 from quota.directory.people import Person
@@ -147,7 +147,7 @@ def let_anything_in(connection: Connection) -> None:
 
 
 @pytest.fixture
-def hostile(book: Book, tmp_path: Path) -> Iterator[tuple[Works, Connection]]:
+def hostile(book: Book, tmp_path: Path) -> Iterator[tuple[Workbench, Connection]]:
     """A small city's book, beside it an empty lake, and a connection that writes whatever it likes."""
     City(book, plan=CONSOLE).add(CONSOLE_POOL)
     if book.engine.dialect.name == "sqlite":
@@ -159,15 +159,15 @@ def hostile(book: Book, tmp_path: Path) -> Iterator[tuple[Works, Connection]]:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             let_anything_in(connection)
             connection.commit()
-            yield Works(book, Lake(tmp_path / "lake"), tmp_path), connection
+            yield Workbench(book, Lake(tmp_path / "lake"), tmp_path), connection
     else:
         with book.engine.connect() as connection:
             let_anything_in(connection)
             connection.commit()
-            yield Works(book, Lake(tmp_path / "lake"), tmp_path), connection
+            yield Workbench(book, Lake(tmp_path / "lake"), tmp_path), connection
 
 
-def test_every_table_in_turn(hostile: tuple[Works, Connection]) -> None:
+def test_every_table_in_turn(hostile: tuple[Workbench, Connection]) -> None:
     works, connection = hostile
     kinds = SQLITE if connection.dialect.name == "sqlite" else POSTGRES
     for name in TABLES:
@@ -186,7 +186,7 @@ def test_every_table_in_turn(hostile: tuple[Works, Connection]) -> None:
         connection.commit()
 
 
-def test_a_night_reads_its_share(hostile: tuple[Works, Connection]) -> None:
+def test_a_night_reads_its_share(hostile: tuple[Workbench, Connection]) -> None:
     works, connection = hostile
     kinds = SQLITE if connection.dialect.name == "sqlite" else POSTGRES
     named = spoil(connection, Base.metadata.tables["notices"], kinds)
@@ -197,7 +197,7 @@ def test_a_night_reads_its_share(hostile: tuple[Works, Connection]) -> None:
         assert (f"notices: row {key} " in told) == (int(key) % NIGHTS == night.toordinal() % NIGHTS)
 
 
-def test_the_sound_rows_are_read_whatever_lies_between(hostile: tuple[Works, Connection]) -> None:
+def test_the_sound_rows_are_read_whatever_lies_between(hostile: tuple[Workbench, Connection]) -> None:
     works, connection = hostile
     with works.book.reading() as tx:
         there = [one.id for one in tx.scalars(select(Person).order_by(Person.id))]

@@ -29,7 +29,7 @@ from console.pages.house.gauges import BookCollector
 from console.settings import Settings
 from console.tables import JobRun, RunState
 from metering.cases.deadlines import Advanced
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.actors import Role, steward
 from quota.audit import AuditRecord
 from quota.calendar import ZONE
@@ -129,14 +129,14 @@ def test_the_schedule_follows_the_citys_clock(book: Book, clock: Clock) -> None:
 
 
 def test_every_planned_job_has_its_work_and_its_lane(tmp_path: Path) -> None:
-    with_nothing = Works(None, None)  # type: ignore[arg-type] - nothing is run
+    with_nothing = Workbench(None, None)  # type: ignore[arg-type] - nothing is run
     assert [one.plan for one in worklist.jobs(with_nothing, Settings(data=tmp_path))] == list(PLAN)
     assert len({one.name for one in PLAN}) == len(PLAN) > 10
     assert {one.lane for one in PLAN} == set(LANES)
 
 
 def test_a_lane_opens_its_clouds_for_itself(tmp_path: Path) -> None:
-    works = Works(None, None)  # type: ignore[arg-type] - nothing is run
+    works = Workbench(None, None)  # type: ignore[arg-type] - nothing is run
     chosen = worklist.in_lanes(works, Settings(data=tmp_path), ["orders", "mail"])
     assert [one.plan.name for one in chosen] == ["carry", "mail"]
     lists = [one.run.__self__ for one in chosen]

@@ -18,7 +18,7 @@ from metering.lake.landing import Landing
 from metering.lake.retention import Keep
 from metering.lake.sql import query
 from metering.lake.store import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.audit import AuditRecord
 from quota.db import Book
 from quota.errors import Invalid
@@ -108,7 +108,7 @@ def test_retention_deletes_by_rule_and_says_so_in_the_trail(place):
     with book.reading() as tx:
         assert tx.query(AuditRecord).filter_by(action="lake.retain").count() == 0
     lake = Lake(place.lake_dir)
-    removed = keeping.retain(Works(book, lake), DAY + timedelta(days=101), Keep(100, 200))
+    removed = keeping.retain(Workbench(book, lake), DAY + timedelta(days=101), Keep(100, 200))
     assert [path.name for path in removed.files] == [f"{DAY}.parquet"]
     with book.reading() as tx:
         (record,) = tx.query(AuditRecord).filter_by(action="lake.retain")

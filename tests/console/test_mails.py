@@ -20,7 +20,7 @@ from console.mail.mails import PATIENCE
 from console.settings import BadSetting, Settings, load
 from console.tables import Mail, MailItem
 from metering.cases import notices as letters
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.actors import Actor, Role, steward
 from quota.directory.people import Person
 from quota.errors import Invalid, NotAllowed
@@ -73,7 +73,7 @@ def plain(port: int, **more) -> Settings:
     )
 
 
-def carried(works: Works, settings: Settings) -> postman.Round:
+def carried(works: Workbench, settings: Settings) -> postman.Round:
     return postman.carry_out(works, settings, create_app)
 
 

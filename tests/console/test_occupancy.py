@@ -16,7 +16,7 @@ import pytest
 from console.occupancy import InUse, Part, occupied, occupy
 from console.verification.checks import examine
 from metering.lake.store import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.db import Book
 from tests.patience import A_WHILE_S, PATIENCE, free_port, until
 
@@ -100,7 +100,7 @@ def test_two_started_at_once_found_one_house(tmp_path: Path, start: Started) -> 
     next_one.terminate()
     assert next_one.wait(timeout=PATIENCE) == 0
     book = Book(f"sqlite:///{data / 'book.db'}")
-    assert examine(Works(book, Lake(data / "lake"), data)).problems == []
+    assert examine(Workbench(book, Lake(data / "lake"), data)).problems == []
     book.dispose()
 
 

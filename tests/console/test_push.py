@@ -25,7 +25,7 @@ from metering.intake import push, sources
 from metering.intake.collection import SampleRefusal
 from metering.intake.sources import PushSource
 from metering.lake.files import Damaged
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.actors import Actor, Role, steward
 from quota.directory.pools import Pool
 from quota.inventory import Resource
@@ -99,7 +99,7 @@ def works(app):
     with app.app_context():
         from console.book import lake
 
-        return Works(held.book, lake(), held.settings.data)
+        return Workbench(held.book, lake(), held.settings.data)
 
 
 def folded(app, clock):

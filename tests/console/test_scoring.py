@@ -8,7 +8,7 @@ from console import scoring, worklist
 from console.settings import Settings
 from metering.intake import completeness
 from metering.lake.store import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.base import ProviderFault
 from quota.actors import steward
 from quota.directory.pools import CloudProvider, Pool
@@ -59,7 +59,7 @@ def test_a_cloud_that_fails_is_told_and_keeps_no_other_from_being_asked(book, tm
         def incidents(self, since: datetime, until: datetime) -> list[object]:
             raise ProviderFault("down", transient=True)
 
-    works = Works(book, Lake(tmp_path / "lake"), opened={pool: Broken()})  # type: ignore[dict-item]
+    works = Workbench(book, Lake(tmp_path / "lake"), opened={pool: Broken()})  # type: ignore[dict-item]
     found = scoring.collect(works)
     assert (found.incidents, found.bills, list(map(str, found.faults.values()))) == (0, 0, ["down"])
     assert list(found.faults) == ["p"]
@@ -74,7 +74,7 @@ def test_a_cloud_that_cannot_be_opened_keeps_no_other_from_being_carried(book, t
         tx.flush()
         tx.get_one(Pool, pool).adapter_options = {"folder": str(tmp_path / "gone")}
         good.adapter_options = {"folder": str(tmp_path)}
-    works = Works(book, Lake(tmp_path / "lake"))
+    works = Workbench(book, Lake(tmp_path / "lake"))
     carry = next(job for job in worklist.jobs(works, Settings(data=tmp_path)) if job.plan.name == "carry")
     counted, refused = carry.run()
     assert counted.figures == {"placed": 0, "delivered": 0, "pending": 0, "failed": 0}

@@ -20,7 +20,7 @@ from console.verification import runs
 from console.verification.checks import NIGHTS, Verification, examine
 from console.verification.runs import STALLED
 from metering.lake.store import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota import audit
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
@@ -120,7 +120,7 @@ def test_every_night_reads_the_newest_and_thirty_nights_read_all():
 
 
 def test_what_is_asked_for_is_carried_out_once_and_kept(book, clock, tmp_path):
-    works = Works(book, Lake(tmp_path / "lake"))
+    works = Workbench(book, Lake(tmp_path / "lake"))
     with book.transaction(AUDITOR) as tx:
         asked = runs.ask(tx).id
     with book.transaction(AUDITOR) as tx:
@@ -137,7 +137,7 @@ def test_what_is_asked_for_is_carried_out_once_and_kept(book, clock, tmp_path):
 
 
 def test_a_run_whose_process_died_is_carried_out_anew(book, clock, tmp_path):
-    works = Works(book, Lake(tmp_path / "lake"))
+    works = Workbench(book, Lake(tmp_path / "lake"))
     with book.transaction(AUDITOR) as tx:
         runs.ask(tx)
     claimed = runs._claim(works)
@@ -149,7 +149,7 @@ def test_a_run_whose_process_died_is_carried_out_anew(book, clock, tmp_path):
 
 
 def test_a_table_that_is_not_there_is_named_and_the_rest_is_checked(book, tmp_path):
-    works = Works(book, Lake(tmp_path / "lake"))
+    works = Workbench(book, Lake(tmp_path / "lake"))
     with book.transaction(AUDITOR) as tx:
         runs.ask(tx)
     with book.engine.begin() as connection:
@@ -160,7 +160,7 @@ def test_a_table_that_is_not_there_is_named_and_the_rest_is_checked(book, tmp_pa
 
 
 def test_what_breaks_a_verification_is_said_where_it_was_asked_for(book, tmp_path, monkeypatch):
-    works = Works(book, Lake(tmp_path / "lake"))
+    works = Workbench(book, Lake(tmp_path / "lake"))
     with book.transaction(AUDITOR) as tx:
         runs.ask(tx)
 
@@ -185,7 +185,7 @@ def test_a_night_reads_its_days_of_the_lake_and_the_newest(book, tmp_path):
     lake.roll()
     damaged = lake.path("days", lake.days()[1])
     damaged.write_bytes(damaged.read_bytes()[:-40])
-    works = Works(book, lake)
+    works = Workbench(book, lake)
     turn = lake.days()[1] + timedelta(days=NIGHTS)
     assert [str(damaged) in one for one in examine(works, night=turn).problems] == [True]
     other = examine(works, night=turn + timedelta(days=1))
@@ -197,7 +197,7 @@ def test_over_the_web_it_is_asked_for_and_read(house, client_of, tmp_path):
     auditor = client_of(Role.AUDITOR)
     assert auditor.send("/audit/verification/").status_code == 302
     assert "排队中" in auditor.get("/audit/verification/").text
-    works = Works(house, Lake(tmp_path / "lake"))
+    works = Workbench(house, Lake(tmp_path / "lake"))
     (run,) = runs.carry_out(works)
     page = auditor.get("/audit/verification/").text
     assert "全部重新校验" in page
@@ -225,6 +225,6 @@ def test_what_is_written_meanwhile_is_no_finding(book, tmp_path, monkeypatch):
     monkeypatch.setattr(audit, "check", walked)
     with book.transaction(steward()) as tx:
         tx.audit("test.before", "test:1")
-    found = examine(Works(book, Lake(tmp_path / "lake")))
+    found = examine(Workbench(book, Lake(tmp_path / "lake")))
     assert found.problems == []
     assert found.checked["audit_records"] == 1

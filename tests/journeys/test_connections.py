@@ -14,7 +14,7 @@ from console.schema import upgrade
 from console.settings import Settings, load
 from metering.intake import probes
 from metering.lake import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers import registry
 from providers.base import Inventory, ProviderFault
 from providers.connection import FAULTS
@@ -81,7 +81,7 @@ def facts(city):
 
 
 def carried_out(house, settings):
-    works = Works(house, Lake(settings.lake_dir), settings.data, secrets=settings.secrets)
+    works = Workbench(house, Lake(settings.lake_dir), settings.data, secrets=settings.secrets)
     return probes.carry_out(works)
 
 
@@ -183,7 +183,7 @@ def test_a_secret_is_kept_from_the_terminal(settings, tmp_path, monkeypatch) -> 
     monkeypatch.setenv("GUANJIA_SECRETS_KEY", key)
     kept = CliRunner().invoke(main, ["secret", "keep", "cloud.token", "--data", str(home)], input="open sesame\n")
     assert (kept.exit_code, kept.output.strip().splitlines()[-1]) == (0, "store:cloud.token"), kept.output
-    works = Works(book, Lake(home / "lake"), home, secrets=load(home).secrets)
+    works = Workbench(book, Lake(home / "lake"), home, secrets=load(home).secrets)
     assert works.reveal("store:cloud.token") == "open sesame"
     assert "open sesame" not in everything(book)
     monkeypatch.setenv("GUANJIA_SECRETS_KEY", "")

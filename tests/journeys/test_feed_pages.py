@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from metering.intake import Feed, feeding, feeds, probes
 from metering.lake import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers import registry
 from providers.adapters.promql import PromQL
 from providers.base import ProviderFault, Readings
@@ -67,7 +67,7 @@ def works(place, house, settings, monkeypatch):
                     state="running", first_seen_at=tx.now,
                 )
             )  # fmt: skip
-    return Works(house, Lake(settings.lake_dir), settings.data, secrets=settings.secrets)
+    return Workbench(house, Lake(settings.lake_dir), settings.data, secrets=settings.secrets)
 
 
 def row_of(works) -> Feed:

@@ -15,7 +15,7 @@ from console.pages.judging.findings import differing
 from metering.judging import findings, pipeline, policies, recompute
 from metering.judging.figures import FIGURES
 from metering.lake.store import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.actors import Role, steward
 from quota.calendar import ZONE
 from quota.directory.departments import System
@@ -59,7 +59,7 @@ def services(book, lake: Lake, first) -> None:
 
 @pytest.fixture
 def works(house, settings):
-    made = Works(house, Lake(settings.lake_dir), settings.data)
+    made = Workbench(house, Lake(settings.lake_dir), settings.data)
     with house.transaction(steward()) as tx:
         policies.seed(tx)
     return made

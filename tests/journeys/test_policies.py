@@ -18,7 +18,7 @@ from metering.lake.store import Lake
 from metering.simulation import drafts, policy_backtests
 from metering.simulation.drafts import PolicyDraft
 from metering.simulation.policy_backtests import PolicyBacktest
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.directory import reorganisations
@@ -31,7 +31,7 @@ from tests.metering.past import found_past
 
 @pytest.fixture
 def works(house, settings):
-    made = Works(house, Lake(settings.lake_dir), settings.data)
+    made = Workbench(house, Lake(settings.lake_dir), settings.data)
     with house.transaction(steward()) as tx:
         policies.seed(tx)
     return made

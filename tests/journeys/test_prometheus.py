@@ -20,7 +20,7 @@ from console.book import EXTENSION
 from console.settings import Settings
 from metering.intake import push, sources
 from metering.lake.store import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.metrics import METRICS
 from quota.actors import Actor, Role
 from quota.db import Book
@@ -62,7 +62,7 @@ def door(tmp_path):
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield Works(book, lake, tmp_path), f"http://127.0.0.1:{server.server_port}", token
+    yield Workbench(book, lake, tmp_path), f"http://127.0.0.1:{server.server_port}", token
     server.shutdown()
     thread.join(PATIENCE)
     book.dispose()

@@ -15,7 +15,7 @@ from console.cli import rehearse
 from console.schema import upgrade
 from metering.lake.store import Lake
 from metering.simulation import rehearsal, rehearsal_report
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.adapters.recorded.cloud import Recording
 from providers.readers.refusals import Refusals
 from providers.readers.usage_files import read_usage
@@ -77,7 +77,7 @@ def classes_by_the_loop(trace: Path, tmp_path: Path) -> dict[str, int]:
     clock = rehearsal.RehearsalClock(recorded.span[0].astimezone(ZONE).replace(hour=0, minute=0, second=0))
     book = Book(f"sqlite:///{tmp_path / 'book.db'}", clock=clock)
     upgrade.migrate(book)
-    works = Works(book, Lake(tmp_path / "lake"), tmp_path)
+    works = Workbench(book, Lake(tmp_path / "lake"), tmp_path)
     loop = rehearsal._Loop(works, clock, recorded, "reference", lambda *_: None)
     loop.found()
     loop.read_history()

@@ -18,7 +18,7 @@ from metering.statements import reconciliation, statements, tariffs
 from metering.statements.disputes import Dispute
 from metering.statements.reconciliation_tables import FourWayLine
 from metering.statements.tables import CORRECTION, StatementLine
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers import base, observation
 from providers.assessment import cards
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
@@ -51,7 +51,7 @@ def works(house, city, settings, clock):  # noqa: F811
         observation.observe(tx, pool, Inventory(START - timedelta(hours=1), facts, True))
     with house.transaction(Actor("authority1", "主", Role.AUTHORITY)) as tx:
         tariffs.enter(tx, VCPU, Decimal(46), date(2026, 1, 1), label="示例")
-    found = Works(house, Lake(settings.lake_dir), settings.data)
+    found = Workbench(house, Lake(settings.lake_dir), settings.data)
     report(found, "web", range(HOURS))
     report(found, "db", range(HOURS // 2))
     with house.transaction(steward()) as tx:

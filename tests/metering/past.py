@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from metering.lake.store import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.actors import steward
 from quota.calendar import ZONE
 from quota.db import Book
@@ -43,7 +43,7 @@ def loads(days: int = DAYS) -> np.ndarray:
     return cpu
 
 
-def found_past(book: Book, works: Works, today: date) -> dict[str, int]:
+def found_past(book: Book, works: Workbench, today: date) -> dict[str, int]:
     """Fill the book and the lake; name → resource id. The lake's last closed day is yesterday."""
     first = today - timedelta(days=DAYS)
     began = datetime.combine(first, time(), ZONE)

@@ -19,7 +19,7 @@ from metering.judging import policies
 from metering.judging.policy import Verdict
 from metering.judging.procedure import Procedure
 from metering.lake.store import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers import orders
 from quota.actors import steward
 from quota.directory import catalog
@@ -43,7 +43,7 @@ class Surging:
         self, city: City, lake: Lake, sizing: str = "steward-balanced+fast", quota: Amount | None = None
     ) -> None:
         self.city, self.book, self.clock, self.lake = city, city.book, city.clock, lake
-        self.works, self.cloud = Works(city.book, lake), Cloud()
+        self.works, self.cloud = Workbench(city.book, lake), Cloud()
         self.works.opened[city.pool] = self.cloud  # type: ignore[assignment]
         self.random = np.random.default_rng(5)
         with city.by() as tx:

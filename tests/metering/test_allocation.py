@@ -13,7 +13,7 @@ from metering.statements.charges import NANO, half_up, half_ups
 DAY = 4 * HOUR  # short days keep the naive model fast
 
 
-def spells(*told, kinds=("vcpu",)):
+def state_periods(*told, kinds=("vcpu",)):
     """(row, stopped, start, end, {kind: amount}) …"""
     column = list(zip(*told, strict=True)) if told else [(), (), (), (), ()]
     return Spells(
@@ -62,7 +62,7 @@ told = st.lists(
 def test_the_kernel_agrees_with_counting_seconds(told, hours):
     covered = np.array(hours).reshape(2, 8)
     edges = np.array([0, DAY, 2 * DAY], np.int64)
-    found = allocate(spells(*told, kinds=("vcpu", "memory")), covered, edges)
+    found = allocate(state_periods(*told, kinds=("vcpu", "memory")), covered, edges)
     for kind in ("vcpu", "memory"):
         assert table(found[kind]) == naive(told, covered, edges, kind)
 
@@ -70,7 +70,9 @@ def test_the_kernel_agrees_with_counting_seconds(told, hours):
 def test_a_change_of_size_is_split_at_the_instant():
     covered = np.ones((1, 24), bool)
     edges = np.array([0, 24 * HOUR], np.int64)
-    found = allocate(spells((0, False, 0, 3601, {"vcpu": 4}), (0, False, 3601, 7200, {"vcpu": 8})), covered, edges)
+    found = allocate(
+        state_periods((0, False, 0, 3601, {"vcpu": 4}), (0, False, 3601, 7200, {"vcpu": 8})), covered, edges
+    )
     assert found["vcpu"].allocated.tolist() == [[4 * 3601 + 8 * 3599]]
 
 
@@ -78,7 +80,7 @@ def test_silence_is_neither_zero_nor_proven():
     covered = np.zeros((1, 24), bool)
     covered[0, 3] = True
     edges = np.array([0, 24 * HOUR], np.int64)
-    held = allocate(spells((0, False, 0, 24 * HOUR, {"vcpu": 2})), covered, edges)["vcpu"]
+    held = allocate(state_periods((0, False, 0, 24 * HOUR, {"vcpu": 2})), covered, edges)["vcpu"]
     assert (held.allocated.tolist(), held.proven.tolist()) == ([[2 * 86_400]], [[2 * HOUR]])
 
 
@@ -90,7 +92,7 @@ def test_stopped_time_has_a_line_of_its_own():
         (0, True, 600, 1200, {"vcpu": 1}),
         (0, False, 1200, 7200, {"vcpu": 1}),
     )
-    held = allocate(spells(one, two, three), covered, edges)["vcpu"]
+    held = allocate(state_periods(one, two, three), covered, edges)["vcpu"]
     assert table(held) == {(0, False): ([6600], [6600]), (0, True): ([600], [600])}
 
 
@@ -100,7 +102,7 @@ def test_stopped_time_has_a_line_of_its_own():
 )
 def test_what_makes_no_sense_is_refused(told, hours, edges):
     with pytest.raises(ValueError, match=r"spell|hours"):
-        allocate(spells(*told), np.zeros((1, hours), bool), np.array(edges, np.int64))
+        allocate(state_periods(*told), np.zeros((1, hours), bool), np.array(edges, np.int64))
 
 
 def test_equal_days_are_told_once():

@@ -13,7 +13,7 @@ from metering.forecasting import demand, forecasts
 from metering.forecasting.forecasts import AHEAD, HISTORY, DemandForecast, KeptForecast
 from metering.judging import business, pipeline, policies
 from metering.lake.store import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.actors import steward
 from quota.calendar import ZONE
 from quota.directory.departments import Department, System
@@ -25,7 +25,7 @@ from tests.metering.past import found_past
 def works(book, tmp_path, clock):
     with book.transaction(steward()) as tx:
         policies.seed(tx)
-    return Works(book, Lake(tmp_path / "lake"), tmp_path)
+    return Workbench(book, Lake(tmp_path / "lake"), tmp_path)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from metering.intake import collection, keeping
 from metering.lake.retention import Keep
 from metering.lake.store import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.adapters.simulated.city import pools as city_pools
 from providers.adapters.simulated.cloud import SimulatedCloud
 from providers.base import Samples
@@ -23,7 +23,7 @@ EPOCH = datetime(2026, 5, 25, tzinfo=UTC)
 
 
 @pytest.fixture
-def works(book, tmp_path) -> Works:
+def works(book, tmp_path) -> Workbench:
     arm = next(one for one in city_pools() if one.code == "gov-arm")
     with book.transaction(steward()) as tx:
         company = CloudProvider(code="haichen", name="海辰云")
@@ -36,7 +36,7 @@ def works(book, tmp_path) -> Works:
         tx.flush()
         number = pool.id
     cloud = SimulatedCloud(pool="gov-arm", epoch="2026-05-25", state_file=tmp_path / "cloud.jsonl")
-    return Works(book, Lake(tmp_path / "lake"), tmp_path, {number: cloud})
+    return Workbench(book, Lake(tmp_path / "lake"), tmp_path, {number: cloud})
 
 
 def test_a_replay_ahead_of_the_clock_is_taken_whole_and_only_once(works, clock):
@@ -85,7 +85,7 @@ class Spoilt(SimulatedCloud):
         yield Samples("spoilt", names, table)
 
 
-def spoil(works: Works, tmp_path: Path) -> Spoilt:
+def spoil(works: Workbench, tmp_path: Path) -> Spoilt:
     """The cloud of the only pool, read up to EPOCH before."""
     cloud = Spoilt(pool="gov-arm", epoch="2026-05-25", state_file=tmp_path / "cloud.jsonl")
     (pool,) = works.pools()
@@ -95,7 +95,7 @@ def spoil(works: Works, tmp_path: Path) -> Spoilt:
     return cloud
 
 
-def refusals(works: Works) -> dict[tuple[str, str], list[int]]:
+def refusals(works: Workbench) -> dict[tuple[str, str], list[int]]:
     """(reason, example) → the count of each row."""
     found: dict[tuple[str, str], list[int]] = {}
     with works.book.reading() as tx:

@@ -16,7 +16,7 @@ from metering.judging.policy import GROWS, Condition, Policy, Rule, Section, Ver
 from metering.lake.store import Lake
 from metering.simulation import history
 from metering.sizing.rightsizing import PROFILES, newborn, night, outlook
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
 from quota.directory.departments import Department, System
@@ -28,7 +28,7 @@ from tests.metering.past import found_past
 def works(book, tmp_path):
     with book.transaction(steward()) as tx:
         policies.seed(tx)
-    return Works(book, Lake(tmp_path / "lake"), tmp_path)
+    return Workbench(book, Lake(tmp_path / "lake"), tmp_path)
 
 
 @pytest.fixture

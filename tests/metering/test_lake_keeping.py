@@ -334,9 +334,9 @@ def test_a_month_closed_in_the_book_is_sealed_and_late_samples_still_prove_hours
     """The days stay as they were invoiced; statements see what came afterwards, and correct by rows of their own."""
     from metering.statements import presence, settling
     from metering.statements.closings import MonthClosing
-    from metering.workbench import Works
+    from metering.workbench import Workbench
 
-    works = Works(book, lake)
+    works = Workbench(book, lake)
     assert settling.seal(works) == []
     with book.transaction(steward()) as tx:
         tx.add(

@@ -19,7 +19,7 @@ from metering.intake.collection import SampleRefusal
 from metering.lake import landings
 from metering.lake.landing import Landing
 from metering.lake.store import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.readers import usage_files
 from quota.actors import steward
 from quota.audit import AuditRecord
@@ -36,7 +36,7 @@ BATCH = 2_500
 """Far less than a file, so that every file is several deliveries."""
 
 
-def house(home: Path) -> Works:
+def house(home: Path) -> Workbench:
     """An empty house with one pool."""
     home.mkdir(exist_ok=True)
     book = Book(books.sqlite(home / "book.db"))
@@ -45,11 +45,11 @@ def house(home: Path) -> Works:
         tx.add(company)
         tx.flush()
         tx.add(Pool(code="p", name="p", provider_id=company.id, arch="x86_64", zone="z", adapter="files"))
-    return Works(book, Lake(home / "lake"), home)
+    return Workbench(book, Lake(home / "lake"), home)
 
 
 @pytest.fixture
-def works(tmp_path: Path) -> Works:
+def works(tmp_path: Path) -> Workbench:
     return house(tmp_path)
 
 
@@ -67,20 +67,20 @@ def files(folder: Path) -> None:
         )
 
 
-def brought(works: Works, folder: Path) -> imports.Imported:
+def brought(works: Workbench, folder: Path) -> imports.Imported:
     with works.book.reading() as tx:
         pool = imports.pool_of(tx, "p")
     return imports.import_usage(works, pool, [folder], register=True)
 
 
-def killed(works: Works, folder: Path, after: int) -> None:
+def killed(works: Workbench, folder: Path, after: int) -> None:
     """Import in a process of its own, and kill it at about its delivery number `after`."""
     works.book.dispose()
     reading, telling = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            fresh = Works(Book(f"sqlite:///{works.home / 'book.db'}"), Lake(works.home / "lake"), works.home)
+            fresh = Workbench(Book(f"sqlite:///{works.home / 'book.db'}"), Lake(works.home / "lake"), works.home)
             appended = Landing.append
 
             def slowly(self: Landing, *given: object) -> object:

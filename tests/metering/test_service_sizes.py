@@ -14,7 +14,7 @@ from metering.cases.steps import CaseState, Ending
 from metering.judging import findings, pipeline, policies, recompute
 from metering.judging.policy import Condition, Rule, Verdict, default
 from metering.lake.store import Lake
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.base import ServiceKind
 from quota import units
 from quota.calendar import ZONE
@@ -46,7 +46,7 @@ CITY = {
 
 @pytest.fixture
 def works(city, tmp_path):
-    return Works(city.book, Lake(tmp_path / "lake"), tmp_path)
+    return Workbench(city.book, Lake(tmp_path / "lake"), tmp_path)
 
 
 @pytest.fixture

@@ -201,10 +201,10 @@ def observe(works, hours: float, *facts: ResourceFact) -> observation.Drift:
 def against_inventory(tx: Tx, pool: int, month: str) -> list[Comparison]:
     """The bill that stands beside the inventory's history, all of it proven: every listing of the month was seen."""
     start, end = month_bounds(month)
-    spells = inventory.spells(tx, start, end, pool_ids=[pool])
+    state_periods = inventory.state_periods(tx, start, end, pool_ids=[pool])
     allocations = {
         one.external_id: Allocation(
-            one.first_seen_at, [Span(x.start, x.end, x.amounts) for x in spells.get(one.id, ())]
+            one.first_seen_at, [Span(x.start, x.end, x.amounts) for x in state_periods.get(one.id, ())]
         )
         for one in tx.scalars(select(Resource).where(Resource.pool_id == pool))
     }

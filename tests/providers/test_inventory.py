@@ -141,7 +141,7 @@ def test_changes_are_kept_with_what_was_before(city: Book) -> None:
     assert drift.changed == [one.id]
     with city.reading() as tx:
         told = [(c.what, c.at, c.before.get("amounts"), c.after.get("amounts")) for c in inventory.history(tx, one.id)]
-        shapes = inventory.spells(tx, DAY, DAY + timedelta(hours=8))[one.id]
+        shapes = inventory.state_periods(tx, DAY, DAY + timedelta(hours=8))[one.id]
     small, big = {"vcpu": 4, "memory": 8192}, {"vcpu": 8, "memory": 8192}
     assert told == [
         (Change.APPEARED, DAY - timedelta(days=90), None, small),
@@ -174,8 +174,8 @@ def test_half_a_listing_ends_nothing_and_a_whole_one_does(city: Book) -> None:
     assert drift.returned == [found["b"].id]
     assert drift.new == []
     with city.reading() as tx:
-        spells = inventory.spells(tx, DAY, DAY + timedelta(hours=4))[found["b"].id]
-    assert [(s.start, s.end) for s in spells] == [
+        state_periods = inventory.state_periods(tx, DAY, DAY + timedelta(hours=4))[found["b"].id]
+    assert [(s.start, s.end) for s in state_periods] == [
         (DAY, DAY + timedelta(hours=2)),
         (DAY + timedelta(hours=3), DAY + timedelta(hours=4)),
     ]

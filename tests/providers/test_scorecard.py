@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from metering.intake import completeness
 from metering.lake.store import Lake
 from metering.statements import reconciliation
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers import observation
 from providers import orders as delivery
 from providers.assessment import cards, formula, gathering
@@ -355,7 +355,7 @@ def test_a_month_of_the_simulated_cloud_from_order_to_card(works, clock, tmp_pat
             observation.observe(tx, tx.get_one(pools.Pool, works.pool), cloud.inventory(clock.now))
         clock.advance(days=1)
     bills.collect(works.book, works.pool, cloud, MONTH)
-    eye = Works(works.book, Lake(tmp_path / "lake"), tmp_path)
+    eye = Workbench(works.book, Lake(tmp_path / "lake"), tmp_path)
     reconciliation.bring_up_to_date(eye, works.companies["haichen"], MONTH)
     reporting = [completeness.reported("intake:gov-arm/2026-06", 8640, 8640, 2.0)]
     found = gathered(works, reporting=reporting)

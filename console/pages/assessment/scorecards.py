@@ -26,7 +26,7 @@ from console.pages.orders import company_filter
 from console.security import row
 from console.words import _, lazy, sentence
 from console.words import evidence as evidence_words
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.assessment import (
     GRADE_LABELS,
     Direction,
@@ -292,9 +292,9 @@ def compute() -> str | Response | tuple[str, int]:
     form.provider.choices = [SelectChoice(str(company.id), company.name) for company in _companies(tx)]
     if form.validate_on_submit():
         try:
-            works = Works(book(), lake(), settings().data)
+            workbench = Workbench(book(), lake(), settings().data)
             found = scoring.score(
-                works, form.provider.data, form.period.data, actor=actor(), reason=(form.reason.data or "").strip()
+                workbench, form.provider.data, form.period.data, actor=actor(), reason=(form.reason.data or "").strip()
             )
         except Refused as refused:
             hang(form, refused)

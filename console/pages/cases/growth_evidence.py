@@ -13,7 +13,7 @@ from metering.cases import Authorisation, Case, CaseState, Consent, authorisatio
 from metering.intraday import look
 from metering.judging import policies
 from metering.overview import MACHINES
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.base import Provider, Verb
 from quota.calendar import ZONE
 from quota.db import Tx
@@ -27,7 +27,7 @@ def adapter(pool: Pool) -> Provider | None:
     kept: dict[int, Provider | None] = current_app.extensions.setdefault("guanjia_adapters", {})
     if pool.id not in kept:
         try:
-            kept[pool.id] = Works(book(), lake(), settings().data).provider(pool)
+            kept[pool.id] = Workbench(book(), lake(), settings().data).provider(pool)
         except Refused:
             kept[pool.id] = None
     return kept[pool.id]

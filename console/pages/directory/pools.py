@@ -338,10 +338,10 @@ def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
                 endpoint="pools.index", order=70)  # fmt: skip
 def _connected(look: Look) -> Standing:
     rows = look.tx.execute(select(Pool.id, Pool.adapter).where(Pool.active)).all()
-    works = set(
+    workbench = set(
         look.tx.scalars(select(probes.Probe.subject).where(probes.Probe.done_at.is_not(None), probes.Probe.fault == ""))
     )
-    done = sum(not _probed(adapter) or f"pool:{id_}" in works for id_, adapter in rows)
+    done = sum(not _probed(adapter) or f"pool:{id_}" in workbench for id_, adapter in rows)
     return Standing(0 < len(rows) == done, done, len(rows))
 
 

@@ -36,7 +36,7 @@ from metering.judging import (
     recompute,
 )
 from metering.judging import policies as versions
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota import inventory
 from quota.actors import Actor, Role
 from quota.db import Tx
@@ -187,7 +187,7 @@ def show(finding_id: int) -> str:
 @allow(*BUSINESS)
 def recomputed(finding_id: int) -> str:
     """The finding made again from the lake, beside what was written down."""
-    findings_of = Works(book(), lake(), settings().data)
+    findings_of = Workbench(book(), lake(), settings().data)
     _seen(reading(), finding_id)
     try:
         again = recompute.finding(findings_of, finding_id)

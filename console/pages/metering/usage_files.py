@@ -18,7 +18,7 @@ from console.forms import answer, done
 from console.pages.inventory import uploads
 from console.words import _, lazy, words
 from metering.intake import Imported, imports
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.metrics import METRICS
 from providers.readers import FORMATS, Convention
 from quota.actors import Role
@@ -106,10 +106,10 @@ def upload() -> str | Response | tuple[str, int]:
 
 
 def _import(pool: Pool, file: StagedFile, convention: Convention, *, register: bool, write: bool) -> Imported:
-    works = Works(book(), lake(), settings().data, caution=settings().caution)
+    workbench = Workbench(book(), lake(), settings().data, caution=settings().caution)
     with uploads.laid_out(file) as path:
         return imports.import_usage(
-            works, pool, [path], convention, register=register, write=write, actor=actor()
+            workbench, pool, [path], convention, register=register, write=write, actor=actor()
         )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from console.lists import Column, Filter, Rows, listing
 from console.pages.statements.statements import as_billed, money
 from console.words import CLASS_LABELS, UNKNOWN, _, kind_label
 from metering.statements import LABELS, Dispute, DisputeState, FourWayLine, disputes, reconciliation, yuan
-from metering.workbench import Works
+from metering.workbench import Workbench
 from quota.actors import Role
 from quota.db import Tx
 from quota.directory import Pool
@@ -153,7 +153,7 @@ def _last_month(tx: Tx) -> str:
 @allow(Role.SUPERVISOR)
 def make() -> Response:
     month = request.form.get("month", "")
-    runs = reconciliation.all_pools(Works(book(), lake(), settings().data), month, actor=actor())
+    runs = reconciliation.all_pools(Workbench(book(), lake(), settings().data), month, actor=actor())
     flash(_("已比对 %(count)s 个资源池", count=len(runs)), "success")
     return redirect(url_for("reconciliation.index", month=month))
 

@@ -33,7 +33,7 @@ from metering.statements import (
     unit_hours,
     yuan,
 )
-from metering.workbench import Works
+from metering.workbench import Workbench
 from providers.billing import month_bounds
 from quota.actors import Role
 from quota.calendar import ZONE
@@ -399,10 +399,10 @@ def focus(run_id: int, ending: str) -> Response:
 @allow(Role.SUPERVISOR)
 def make() -> Redirect:
     month = request.form.get("month", "")
-    works = Works(book(), lake(), settings().data)
+    workbench = Workbench(book(), lake(), settings().data)
     before = standing(reading(), month)
-    run = statements.make(works, month, actor=actor(), reason=request.form.get("reason", "")[:500])
-    reconciliation.all_pools(works, month, actor=actor())
+    run = statements.make(workbench, month, actor=actor(), reason=request.form.get("reason", "")[:500])
+    reconciliation.all_pools(workbench, month, actor=actor())
     if before is not None and before.id == run.id:
         flash(_("%(month)s 的对账单没有变化", month=month), "info")
     else:
@@ -468,7 +468,7 @@ def closing(run_id: int) -> str:
 @allow(Role.AUTHORITY)
 def close(run_id: int) -> Redirect:
     run = statements.run(reading(), run_id)
-    works = Works(book(), lake(), settings().data)
-    statements.settle(works, run.month, run_id=run.id, actor=actor(), reason=request.form.get("reason", "")[:500])
+    workbench = Workbench(book(), lake(), settings().data)
+    statements.settle(workbench, run.month, run_id=run.id, actor=actor(), reason=request.form.get("reason", "")[:500])
     flash(_("%(month)s 已月结", month=run.month), "success")
     return redirect(url_for("statements.index", month=run.month))
