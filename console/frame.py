@@ -69,7 +69,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class NavigationSection:
     """A section as one visitor sees it: the pages that he may open."""
 
     name: str
@@ -134,14 +134,14 @@ def finder(*roles: Role, order: int = 50) -> Callable[[Finder], Finder]:
     return enter
 
 
-def sections() -> list[Section]:
+def sections() -> list[NavigationSection]:
     """What the visitor may open, in the fixed order."""
     result = []
     for name, (label, icon) in SECTIONS.items():
         pages = sorted((one for one in _pages.values() if one.section == name), key=lambda one: one.order)
         open_to = tuple(one for one in pages if may(one.endpoint))
         if open_to:
-            result.append(Section(name, label, icon, open_to))
+            result.append(NavigationSection(name, label, icon, open_to))
     return result
 
 

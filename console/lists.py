@@ -83,7 +83,7 @@ class Filter:
 
 
 @dataclass
-class Listing:
+class PagedList:
     """A page of a list, ready for ``ui.listing``."""
 
     rows: Sequence[Any]
@@ -179,7 +179,7 @@ def listing(
     sort: str = "",
     size: int | None = None,
     args: MultiDict[str, str] | None = None,
-) -> Listing:
+) -> PagedList:
     """Run ``query`` as the address asks. ``key`` is a unique column that settles the order of equals.
 
     ``sort`` is the default ("-opened_at" for descending). Unknown parameters and values that make no sense are passed
@@ -211,7 +211,7 @@ def listing(
     size = size or settings().page_size
     page = min(max(_number(args.get("page", "1")), 1), max(1, -(-total // size)))
     rows = [] if args.get("export") in EXPORTS else list(_fetched(tx, query.limit(size).offset((page - 1) * size)))
-    return Listing(rows, total, page, size, columns, filters, values, wanted, query, args, tx, sums)
+    return PagedList(rows, total, page, size, columns, filters, values, wanted, query, args, tx, sums)
 
 
 def _order(by: Any, key: Any, *, down: bool) -> tuple[ColumnElement[Any], ...]:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 
-class Part(StrEnum):
+class HousePart(StrEnum):
     """What can be in use of a house."""
 
     WEB = "web"
@@ -24,20 +24,20 @@ class Part(StrEnum):
 
 
 DOES = {
-    Part.WEB: "a web server of this house runs already",
-    Part.JOBS: "jobs of this house run already",
-    Part.FOUNDING: "this house is being founded at this moment",
+    HousePart.WEB: "a web server of this house runs already",
+    HousePart.JOBS: "jobs of this house run already",
+    HousePart.FOUNDING: "this house is being founded at this moment",
 }
 
 
 class InUse(OSError):
     """Another process is at work there; the message says which part of it and where."""
 
-    def __init__(self, data: Path, part: Part, who: str) -> None:
+    def __init__(self, data: Path, part: HousePart, who: str) -> None:
         super().__init__(f"{data} is in use: {DOES[part]}{f' (process {who})' if who else ''}")
 
 
-def occupy(data: Path, part: Part, *, shared: bool = False) -> int:
+def occupy(data: Path, part: HousePart, *, shared: bool = False) -> int:
     """Hold ``part`` of the house in ``data`` as long as the returned file descriptor is open here or in a child.
 
     ``shared``: beside others who share it. Raises InUse where somebody holds it otherwise.
@@ -61,7 +61,7 @@ def occupy(data: Path, part: Part, *, shared: bool = False) -> int:
 
 
 @contextmanager
-def occupied(data: Path, *parts: Part, shared: bool = False) -> Iterator[tuple[int, ...]]:
+def occupied(data: Path, *parts: HousePart, shared: bool = False) -> Iterator[tuple[int, ...]]:
     """Hold ``parts`` while the block runs; the descriptors, for children to hold them on. Raises InUse."""
     with ExitStack() as let_go:
         held = []

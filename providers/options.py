@@ -31,7 +31,7 @@ Json = NewType("Json", object)
 """Whatever JSON holds: for options that only programs write. It is no field of a form."""
 
 
-class Shape(StrEnum):
+class OptionShape(StrEnum):
     """What a field holds."""
 
     TEXT = "text"
@@ -43,19 +43,19 @@ class Shape(StrEnum):
     JSON = "json"
 
 
-_SHAPES: Mapping[Any, Shape] = {
-    str: Shape.TEXT, int: Shape.WHOLE, float: Shape.NUMBER, bool: Shape.YES, tuple[str, ...]: Shape.TEXTS,
-    Secret: Shape.SECRET, Json: Shape.JSON,
+_SHAPES: Mapping[Any, OptionShape] = {
+    str: OptionShape.TEXT, int: OptionShape.WHOLE, float: OptionShape.NUMBER, bool: OptionShape.YES, tuple[str, ...]: OptionShape.TEXTS,
+    Secret: OptionShape.SECRET, Json: OptionShape.JSON,
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class OptionField:
     """One option: ``label`` and ``hint`` for people (texts to be translated), ``choices`` where only some values are
     right, ``least`` and ``most`` of a number, ``lines`` of a text that may have several."""
 
     name: str
-    shape: Shape
+    shape: OptionShape
     label: str
     hint: str
     required: bool
@@ -81,24 +81,24 @@ def option(
     return dataclasses.field(default=default, metadata=about)
 
 
-def fields(options: type) -> tuple[Field, ...]:
+def fields(options: type) -> tuple[OptionField, ...]:
     """The options that a dataclass declares, in its order. Raises TypeError for a type that no form has a field for."""
     return _fields(options)
 
 
 @cache
-def _fields(options: Any) -> tuple[Field, ...]:
+def _fields(options: Any) -> tuple[OptionField, ...]:
     hints = typing.get_type_hints(options)
     return tuple(_field(one, hints[one.name]) for one in dataclasses.fields(options))
 
 
-def _field(one: dataclasses.Field[Any], hint: Any) -> Field:
+def _field(one: dataclasses.Field[Any], hint: Any) -> OptionField:
     inner = [each for each in typing.get_args(hint) if each is not types.NoneType]
     plain = inner[0] if isinstance(hint, types.UnionType) and len(inner) == 1 else hint
     if plain not in _SHAPES:
         raise TypeError(f"option {one.name}: {hint} is none of {', '.join(map(str, _SHAPES))}")
     about = one.metadata
-    return Field(
+    return OptionField(
         one.name, _SHAPES[plain], about.get("label", one.name), about.get("hint", ""),
         one.default is dataclasses.MISSING, None if one.default is dataclasses.MISSING else one.default,
         about.get("choices", ()), about.get("least"), about.get("most"), about.get("lines", False),
@@ -135,28 +135,28 @@ def read(options: type[T], given: Mapping[str, Any], reveal: Callable[[str], str
     """
     values = kept(options, given)
     for one in fields(options):
-        if one.name in values and one.shape is Shape.SECRET:
+        if one.name in values and one.shape is OptionShape.SECRET:
             values[one.name] = Secret(values[one.name], reveal)
-        elif one.name in values and one.shape is Shape.TEXTS:
+        elif one.name in values and one.shape is OptionShape.TEXTS:
             values[one.name] = tuple(values[one.name])
     return options(**values)
 
 
-def _sound(one: Field, value: Any) -> Any:
+def _sound(one: OptionField, value: Any) -> Any:
     try:
         found = _READ[one.shape](value)
     except (TypeError, ValueError):
         raise Invalid(
             "options.bad", N_("%(label)s不能是“%(value)s”"), label=one.label, value=str(value)[:80], field=one.name
         ) from None
-    if one.shape is Shape.SECRET:
+    if one.shape is OptionShape.SECRET:
         Secret.check(found, one.name)
     if one.choices and found not in one.choices:
         raise Invalid(
             "options.choice", N_("%(label)s只能是:%(choices)s"), label=one.label, choices=", ".join(one.choices),
             field=one.name,
         )  # fmt: skip
-    if one.shape in (Shape.WHOLE, Shape.NUMBER) and not (
+    if one.shape in (OptionShape.WHOLE, OptionShape.NUMBER) and not (
         (one.least is None or found >= one.least) and (one.most is None or found <= one.most)
     ):
         raise Invalid(
@@ -200,7 +200,7 @@ def _texts(value: Any) -> list[str]:
     return [_text(each) for each in parts if _text(each)]
 
 
-_READ: Mapping[Shape, Callable[[Any], Any]] = {
-    Shape.TEXT: _text, Shape.WHOLE: _whole, Shape.NUMBER: _number, Shape.YES: _yes, Shape.TEXTS: _texts,
-    Shape.SECRET: _text, Shape.JSON: lambda value: value,
+_READ: Mapping[OptionShape, Callable[[Any], Any]] = {
+    OptionShape.TEXT: _text, OptionShape.WHOLE: _whole, OptionShape.NUMBER: _number, OptionShape.YES: _yes, OptionShape.TEXTS: _texts,
+    OptionShape.SECRET: _text, OptionShape.JSON: lambda value: value,
 }  # fmt: skip

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any, cast
 
 from providers.base import Meter, Provider
-from providers.options import Field, fields, kept, read
+from providers.options import OptionField, fields, kept, read
 from providers.secrets import by_reference
 from quota.errors import N_, Invalid
 
@@ -76,7 +76,7 @@ def is_probed(name: str) -> bool:
     return hasattr(adapter(name), "probe")
 
 
-def options_of(name: str) -> tuple[Field, ...]:
+def options_of(name: str) -> tuple[OptionField, ...]:
     """What the adapter wants to be told."""
     return fields(adapter(name).Options)  # type: ignore[attr-defined]
 

@@ -31,7 +31,7 @@ from console.cli.terminal import (
     usage_of_port,
     workbench_of,
 )
-from console.occupancy import Part
+from console.occupancy import HousePart
 from console.privacy import private_files
 
 
@@ -74,7 +74,7 @@ def run(data: str | None, host: str, port: int, workers: int, empty: bool) -> No
     from console.service import processes
 
     settings = settings_of(data)
-    with private_files(), in_use(settings.data, Part.WEB, Part.JOBS) as held, usage_of_port():
+    with private_files(), in_use(settings.data, HousePart.WEB, HousePart.JOBS) as held, usage_of_port():
         processes.check_port(host, port)  # before a city is founded, which takes a while
         with refusals(), progress_bars() as progress:
             settings = founding.found(settings, demo=not empty, progress=progress)
@@ -100,7 +100,7 @@ def serve(data: str | None, host: str, port: int, workers: int) -> None:
         pass
     with (
         private_files(),
-        in_use(settings.data, Part.WEB) as held,
+        in_use(settings.data, HousePart.WEB) as held,
         usage_of_port(),
         processes.listen(host, port) as door,
     ):
@@ -126,7 +126,7 @@ def jobs(data: str | None, once: str | None, lanes: tuple[str, ...]) -> None:
             click.echo(state)
             sys.exit(0 if state == "done" else 1)
         # Started by `guanjia run`, this process holds the house with its parent.
-        with nullcontext() if processes.follow_parent() else in_use(settings.data, Part.JOBS, shared=True):
+        with nullcontext() if processes.follow_parent() else in_use(settings.data, HousePart.JOBS, shared=True):
             worklist.run_forever(workbench, settings, lanes)
 
 

@@ -64,7 +64,7 @@ def enter(path: Path, check: bool, data: str | None, as_json: bool) -> None:
     sys.exit(0 if outcome.whole else 1)
 
 
-def _plain(outcome: entering.Outcome) -> dict[str, Any]:
+def _plain(outcome: entering.EntryOutcome) -> dict[str, Any]:
     return {
         "whole": outcome.whole,
         "added": dict(outcome.added),
@@ -75,7 +75,7 @@ def _plain(outcome: entering.Outcome) -> dict[str, Any]:
     }
 
 
-def _tell(outcome: entering.Outcome, check: bool) -> None:
+def _tell(outcome: entering.EntryOutcome, check: bool) -> None:
     for place, sentence in entering.told(outcome.faults):
         click.echo(f"{place}: {sentence}", err=True)
     if not outcome.whole:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 from tqdm import tqdm
 
-from console.occupancy import InUse, Part, occupied
+from console.occupancy import HousePart, InUse, occupied
 from console.privacy import private_files, tighten
 from console.schema import upgrade
 from console.service import PortTaken
@@ -47,7 +47,7 @@ def json_option(command: Command) -> Command:
 
 
 @contextmanager
-def in_use(data: Path, *parts: Part, shared: bool = False) -> Iterator[tuple[int, ...]]:
+def in_use(data: Path, *parts: HousePart, shared: bool = False) -> Iterator[tuple[int, ...]]:
     """Hold parts of the house in ``data`` while the block runs; a house in use ends the command (2)."""
     with ExitStack() as stack:
         try:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from console.founding import checklist, entering, examples, reading, sheets, template
-from console.founding.checklist import Look, Standing
+from console.founding.checklist import Look, StepStanding
 from console.founding.houses import ACCOUNTS, FOUNDED, accounts_text, first_accounts, found, is_founded, known
 
 __all__ = [
     "ACCOUNTS",
     "FOUNDED",
     "Look",
-    "Standing",
+    "StepStanding",
     "accounts_text",
     "checklist",
     "entering",

@@ -29,7 +29,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StepStanding:
     """Whether a step is done; ``figure`` of ``of`` where it is done part by part."""
 
     done: bool
@@ -37,11 +37,11 @@ class Standing:
     of: int | None = None
 
 
-Check = Callable[[Look], "Standing | bool"]
+Check = Callable[[Look], "StepStanding | bool"]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ChecklistStep:
     """``needs``: what it takes, in a sentence; ``roles``: whose it is; ``endpoint``: the page that does it."""
 
     name: str
@@ -55,11 +55,11 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ChecklistEntry:
     """A step as it stands. ``without``: why the city does without it; None where it does not."""
 
-    step: Step
-    standing: Standing
+    step: ChecklistStep
+    standing: StepStanding
     without: str | None
 
     @property
@@ -67,7 +67,7 @@ class Entry:
         return self.standing.done or self.without is not None
 
 
-_steps: dict[str, Step] = {}
+_steps: dict[str, ChecklistStep] = {}
 
 
 def step(
@@ -76,29 +76,29 @@ def step(
     """Enter a step: what follows looks whether it is done."""
 
     def enter(check: Check) -> Check:
-        _steps[name] = Step(name, label, needs, roles, endpoint, order, optional, check)
+        _steps[name] = ChecklistStep(name, label, needs, roles, endpoint, order, optional, check)
         return check
 
     return enter
 
 
-def steps() -> list[Step]:
+def steps() -> list[ChecklistStep]:
     """Every step, in its order."""
     return sorted(_steps.values(), key=lambda one: (one.order, one.name))
 
 
-def named(name: str) -> Step | None:
+def named(name: str) -> ChecklistStep | None:
     return _steps.get(name)
 
 
-def entries(look: Look) -> list[Entry]:
+def entries(look: Look) -> list[ChecklistEntry]:
     """Every step as it stands."""
     return [_entry(one, look) for one in steps()]
 
 
-def open_steps(look: Look, most: int) -> list[Entry]:
+def open_steps(look: Look, most: int) -> list[ChecklistEntry]:
     """The first steps that are not settled, no more than ``most``: what is behind them is not looked at."""
-    found: list[Entry] = []
+    found: list[ChecklistEntry] = []
     for one in steps():
         if len(found) == most:
             break
@@ -108,7 +108,7 @@ def open_steps(look: Look, most: int) -> list[Entry]:
     return found
 
 
-def _entry(one: Step, look: Look) -> Entry:
+def _entry(one: ChecklistStep, look: Look) -> ChecklistEntry:
     found = one.check(look)
-    standing = found if isinstance(found, Standing) else Standing(found)
-    return Entry(one, standing, look.said.get(f"{city.WITHOUT}{one.name}"))
+    standing = found if isinstance(found, StepStanding) else StepStanding(found)
+    return ChecklistEntry(one, standing, look.said.get(f"{city.WITHOUT}{one.name}"))

@@ -22,7 +22,7 @@ from sqlalchemy import func, select
 
 from console.accounts import accounts, passwords
 from console.founding import examples, sheets
-from console.founding.reading import Fault, Row, Workbook
+from console.founding.reading import SheetFault, SheetRow, Workbook
 from console.mail import mails
 from metering.intake import probes
 from metering.judging import Procedure, policies
@@ -60,14 +60,14 @@ OPERATORS = (">=", "<=", "!=", "==", ">", "<", "=")
 
 
 @dataclass(slots=True)
-class Outcome:
+class EntryOutcome:
     """What came of a workbook: by sheet how many rows were new, changed and the same; what was wrong; whose first passwords
     lie in which files."""
 
     added: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
     same: Counter[str] = field(default_factory=Counter)
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[SheetFault] = field(default_factory=list)
     handed: list[Path] = field(default_factory=list)
 
     @property
@@ -90,13 +90,13 @@ class _Elsewhere(Refused):
         super().__init__("elsewhere", "")
 
 
-def check(book: Book, workbook: Workbook, actor: Actor, *, demo: bool = False) -> Outcome:
+def check(book: Book, workbook: Workbook, actor: Actor, *, demo: bool = False) -> EntryOutcome:
     """What would come of ``workbook``; nothing is kept."""
     with book.trial(actor) as tx:
         return _Entering(tx, workbook, demo).all()
 
 
-def enter(book: Book, workbook: Workbook, actor: Actor, home: Path, *, demo: bool = False) -> Outcome:
+def enter(book: Book, workbook: Workbook, actor: Actor, home: Path, *, demo: bool = False) -> EntryOutcome:
     """Enter ``workbook`` into the book, folders of ``files`` pools and files with first passwords made beside it in the data
     directory ``home``. Where anything is wrong nothing is kept, and the outcome says what."""
     outcome = check(book, workbook, actor, demo=demo)
@@ -127,7 +127,7 @@ def _secret() -> tuple[str, str]:
     return first, passwords.hashed(first)
 
 
-def _new_people(book: Book, workbook: Workbook, actor: Actor) -> list[Row]:
+def _new_people(book: Book, workbook: Workbook, actor: Actor) -> list[SheetRow]:
     with book.reading(actor) as tx:
         known = {login.lower() for login in tx.scalars(select(Person.login))}
     return [row for row in workbook.rows["people"] if str(row.values["login"]).lower() not in known]
@@ -164,11 +164,11 @@ class _Entering:
         self.tx, self.workbook, self.demo, self.home = tx, workbook, demo, home
         self.secrets = secrets or {}
         self.first: dict[str, str] = {}
-        self.outcome = Outcome(faults=list(workbook.faults))
+        self.outcome = EntryOutcome(faults=list(workbook.faults))
         self.named = {name: {row.code for row in rows} for name, rows in workbook.rows.items()}
         self.today = tx.now.astimezone(calendar.ZONE).date()
 
-    def all(self) -> Outcome:
+    def all(self) -> EntryOutcome:
         """Every sheet, those first that others name."""
         self._city()
         self._each("companies", self._company)
@@ -190,12 +190,12 @@ class _Entering:
 
     # ------------------------------------------------------------------------------------------------------ mechanism
 
-    def _each(self, name: str, act: Callable[[Row], bool]) -> None:
+    def _each(self, name: str, act: Callable[[SheetRow], bool]) -> None:
         for row in self.workbook.rows[name]:
             if row.sound:
                 self._attempt(row, lambda row=row: act(row))  # type: ignore[misc]
 
-    def _attempt(self, row: Row, act: Callable[[], bool], columns: Mapping[str, str] | None = None) -> None:
+    def _attempt(self, row: SheetRow, act: Callable[[], bool], columns: Mapping[str, str] | None = None) -> None:
         """Do what a row says; what is refused is undone and becomes a fault beside the column that it is about."""
         try:
             self._by_itself(row)
@@ -212,7 +212,7 @@ class _Entering:
             found[row.sheet.title] += 1
 
     @contextmanager
-    def _trying(self, row: Row, columns: Mapping[str, str]) -> Iterator[None]:
+    def _trying(self, row: SheetRow, columns: Mapping[str, str]) -> Iterator[None]:
         noted, nested = len(self.tx.notes), self.tx.begin_nested()
         try:
             yield
@@ -225,14 +225,14 @@ class _Entering:
             key = str(refused.params.get("field", ""))
             self._fault(row, columns.get(key, key), refused)
 
-    def _fault(self, row: Row, key: str, refused: Refused) -> None:
+    def _fault(self, row: SheetRow, key: str, refused: Refused) -> None:
         labels = {one.key: one.label for one in row.sheet.columns}
         column = labels.get(key, row.sheet.columns[0].label)
         self.outcome.faults.append(
-            Fault(row.sheet.title, row.number, column, refused.code, refused.message, refused.params)
+            SheetFault(row.sheet.title, row.number, column, refused.code, refused.message, refused.params)
         )
 
-    def _by_itself(self, row: Row) -> None:
+    def _by_itself(self, row: SheetRow) -> None:
         """What can be said of a row whatever it names: so that it is told also where that is wrong. Raises Invalid."""
         said = row.values
         if row.sheet.name == "people":
@@ -243,7 +243,7 @@ class _Entering:
             ratio = Decimal(1) if said["ratio"] is None else said["ratio"]
             pools.check_capacity(ClassCode(said["kind"]), said["total"], said["reserved"] or 0, ratio)
 
-    def _refers(self, row: Row) -> bool:
+    def _refers(self, row: SheetRow) -> bool:
         """Whether all that the row names is there. What the workbook has, but could not be entered, is told there."""
         whole = True
         for column in row.sheet.columns:
@@ -271,7 +271,7 @@ class _Entering:
             if row.sound:
                 self._attempt(row, lambda row=row: self._said(row))  # type: ignore[misc]
 
-    def _said(self, row: Row) -> bool:
+    def _said(self, row: SheetRow) -> bool:
         item, value = row.values["item"], row.values["value"]
         if item in city.NAMES:
             city.say(self.tx, {item: value})
@@ -293,7 +293,7 @@ class _Entering:
     def _ready_policy(self) -> None:
         policies.seed(self.tx)
 
-    def _company(self, row: Row) -> bool:
+    def _company(self, row: SheetRow) -> bool:
         said = row.values
         facts = {name: said[name] for name in companies.FIELDS if name != "contacts" and said[name] is not None}
         if said["contacts"] is not None:
@@ -327,7 +327,7 @@ class _Entering:
     def _there(self, code: str) -> bool:
         return self._named("departments", code) is not None
 
-    def _circular(self, row: Row) -> bool:
+    def _circular(self, row: SheetRow) -> bool:
         above = {one.code: one.values["parent"] for one in self.workbook.rows["departments"] if one.sound}
         code = above.get(row.code)
         for _step in above:
@@ -336,7 +336,7 @@ class _Entering:
             code = above.get(code) if code else None
         return False
 
-    def _department(self, row: Row) -> bool:
+    def _department(self, row: SheetRow) -> bool:
         said = row.values
         parent = self._named("departments", said["parent"]) if said["parent"] else None
         one = self._named("departments", said["code"])
@@ -348,7 +348,7 @@ class _Entering:
         departments.rename(self.tx, one, said["name"])
         return False
 
-    def _person(self, row: Row) -> bool:
+    def _person(self, row: SheetRow) -> bool:
         said, role = row.values, Role(row.values["role"])
         department = self._named("departments", said["department"]) if said["department"] else None
         provider = self._named("companies", said["provider"]) if said["provider"] else None
@@ -374,7 +374,7 @@ class _Entering:
                 raise Conflict("person.differs", N_("与已登记的不同,请在人员与授权页修改"), field=key)
         return False
 
-    def _system(self, row: Row) -> bool:
+    def _system(self, row: SheetRow) -> bool:
         said = dict(row.values)
         code, owner = said.pop("code"), self._named("departments", said.pop("department"))
         facts = {name: value for name, value in said.items() if value is not None}
@@ -387,7 +387,7 @@ class _Entering:
         departments.amend(self.tx, one, facts)
         return False
 
-    def _pool(self, row: Row) -> bool:
+    def _pool(self, row: SheetRow) -> bool:
         said = row.values
         company, xinchuang = self._named("companies", said["provider"]), bool(said["xinchuang"])
         one = self._named("pools", said["code"])
@@ -462,7 +462,7 @@ class _Entering:
         if registry.is_probed(one.adapter):
             probes.ask(self.tx, f"pool:{one.id}")
 
-    def _capacity(self, row: Row) -> bool:
+    def _capacity(self, row: SheetRow) -> bool:
         said, one = row.values, self._named("pools", row.values["pool"])
         kind = ClassCode(said["kind"])
         factor = CLASSES[kind].factor
@@ -477,10 +477,10 @@ class _Entering:
         )  # fmt: skip
         return has is None
 
-    def _item(self, row: Row) -> bool:
+    def _item(self, row: SheetRow) -> bool:
         return offer(self.tx, row.values)
 
-    def _tariff(self, row: Row) -> bool:
+    def _tariff(self, row: SheetRow) -> bool:
         said = row.values
         company = self._named("companies", said["provider"]) if said["provider"] else None
         item = self._named("catalogue", said["item"]) if said["item"] else None
@@ -500,14 +500,14 @@ class _Entering:
 
     def _rules(self) -> None:
         """The rows of one code are one rule."""
-        rows: dict[str, list[Row]] = {}
+        rows: dict[str, list[SheetRow]] = {}
         for row in self.workbook.rows["rules"]:
             rows.setdefault(row.code, []).append(row)
         for of in rows.values():
             if all(row.sound for row in of):
                 self._attempt(of[0], lambda of=of: self._rule(of))  # type: ignore[misc]
 
-    def _rule(self, rows: list[Row]) -> bool:
+    def _rule(self, rows: list[SheetRow]) -> bool:
         said = rows[0].values
         for row in rows[1:]:
             for key in ("name", "condition", "priority", "effective_from"):
@@ -537,7 +537,7 @@ class _Entering:
         if rows and all(row.sound for row in rows):
             self._attempt(rows[0], lambda: self._procedure(rows))
 
-    def _procedure(self, rows: list[Row]) -> bool:
+    def _procedure(self, rows: list[SheetRow]) -> bool:
         newest = policies.newest(self.tx, "default") or policies.seed(self.tx)
         said = rows[0].values
         kinds: dict[str, Any] = {one.name: type(one.default) for one in fields(Procedure)}
@@ -562,7 +562,7 @@ class _Entering:
             policies.amend(self.tx, "default", procedure, effective_from=said["effective_from"], reason=said["reason"])
         return False
 
-    def _day(self, row: Row) -> bool:
+    def _day(self, row: SheetRow) -> bool:
         said = row.values
         has = self.tx.get(CalendarDay, said["day"])
         if has is not None and (has.working, has.note) == (said["working"], said["note"] or ""):
@@ -583,7 +583,7 @@ class _Entering:
         ):
             if role not in there:
                 label = next(one.label for one in rows[0].sheet.columns if one.key == "role")
-                self.outcome.faults.append(Fault(rows[0].sheet.title, 1, label, f"house.no_{role.value}", message))
+                self.outcome.faults.append(SheetFault(rows[0].sheet.title, 1, label, f"house.no_{role.value}", message))
 
 
 def offer(tx: Tx, said: Mapping[str, Any]) -> bool:
@@ -662,7 +662,7 @@ def _value(text: str) -> Any:
 PLACE = N_("%(sheet)s 第 %(row)s 行 %(column)s")
 
 
-def told(faults: Iterable[Fault]) -> Iterator[tuple[str, str]]:
+def told(faults: Iterable[SheetFault]) -> Iterator[tuple[str, str]]:
     """(place, sentence) of each fault, in Chinese as the source has it: for the command line."""
     for one in faults:
         place = (

@@ -17,7 +17,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from console.accounts import accounts
-from console.occupancy import InUse, Part, occupied
+from console.occupancy import HousePart, InUse, occupied
 from console.privacy import private_files, tighten
 from console.schema import upgrade
 from console.settings import Settings
@@ -40,7 +40,7 @@ ACCOUNTS = "accounts.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FoundingPlan:
     """What a new house is to be. ``at``: the instant as of which it is founded, as if it were now (None: now); ``small``: a
     demo in which a few departments alone have resources: the same stories, founded sooner."""
 
@@ -64,9 +64,9 @@ def found(
     emptied by hand; and where somebody else founds it at this moment.
     """
     tighten(settings)
-    plan = Plan(demo, at, small, progress)
+    plan = FoundingPlan(demo, at, small, progress)
     try:
-        with private_files(), occupied(settings.data, Part.FOUNDING):
+        with private_files(), occupied(settings.data, HousePart.FOUNDING):
             if is_founded(settings):
                 with _book(settings) as book:
                     upgrade.migrate(book)
@@ -117,7 +117,7 @@ class _book:  # noqa: N801 - a context, used as one
         self.book.dispose()
 
 
-def _found_beside(settings: Settings, plan: Plan) -> None:
+def _found_beside(settings: Settings, plan: FoundingPlan) -> None:
     """Make everything in a folder of its own, then move it into place; the book last, because it is what is looked for."""
     aside = settings.data / UNDER_WAY
     shutil.rmtree(aside, ignore_errors=True)
@@ -130,7 +130,7 @@ def _found_beside(settings: Settings, plan: Plan) -> None:
     aside.rmdir()
 
 
-def _found_here(settings: Settings, plan: Plan) -> None:
+def _found_here(settings: Settings, plan: FoundingPlan) -> None:
     with _book(settings, plan.at) as book:
         upgrade.migrate(book)
         workbench = Workbench(

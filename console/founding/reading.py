@@ -10,7 +10,7 @@ from typing import Any
 
 import python_calamine as calamine
 
-from console.founding.sheets import SHEETS, Column, Sheet, read
+from console.founding.sheets import SHEETS, SheetColumn, WorkbookSheet, read
 from quota.errors import N_, Invalid
 
 INTRODUCTION = N_("说明")
@@ -24,7 +24,7 @@ MOST_ROWS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class SheetFault:
     """What is wrong, and where: the sheet's title, the row as the workbook counts (0: the sheet itself), the column's
     heading. ``code`` is the kind; ``message`` a sentence with places for ``params``."""
 
@@ -37,10 +37,10 @@ class Fault:
 
 
 @dataclass(slots=True)
-class Row:
+class SheetRow:
     """One row of a sheet. ``sound``: nothing is wrong with any of its cells."""
 
-    sheet: Sheet
+    sheet: WorkbookSheet
     number: int
     values: dict[str, Any]
     sound: bool = True
@@ -53,8 +53,8 @@ class Row:
 
 @dataclass(slots=True)
 class Workbook:
-    rows: dict[str, list[Row]]
-    faults: list[Fault]
+    rows: dict[str, list[SheetRow]]
+    faults: list[SheetFault]
 
 
 def load(path: Path) -> Workbook:
@@ -76,18 +76,18 @@ def load(path: Path) -> Workbook:
         sheet = titles.get(name.strip())
         if sheet is None:
             found.faults.append(
-                Fault(name, 0, "", "sheet.unknown", N_("没有这个表;可用:%(known)s"), {"known": ", ".join(titles)})
+                SheetFault(name, 0, "", "sheet.unknown", N_("没有这个表;可用:%(known)s"), {"known": ", ".join(titles)})
             )
             continue
         _sheet(sheet, book.get_sheet_by_name(name).to_python(skip_empty_area=False), found)
     return found
 
 
-def _sheet(sheet: Sheet, table: list[list[Any]], found: Workbook) -> None:
+def _sheet(sheet: WorkbookSheet, table: list[list[Any]], found: Workbook) -> None:
     if not table:
         return
     if len(table) > MOST_ROWS:
-        found.faults.append(Fault(sheet.title, 0, "", "sheet.long", N_("最多 %(most)s 行"), {"most": MOST_ROWS}))
+        found.faults.append(SheetFault(sheet.title, 0, "", "sheet.long", N_("最多 %(most)s 行"), {"most": MOST_ROWS}))
         return
     places = _headings(sheet, [str(cell).strip() for cell in table[0]], found)
     if places is None:
@@ -96,7 +96,7 @@ def _sheet(sheet: Sheet, table: list[list[Any]], found: Workbook) -> None:
     for number, cells in enumerate(table[1:], 2):
         if all(cell is None or str(cell).strip() == "" for cell in cells):
             continue
-        row = Row(sheet, number, {})
+        row = SheetRow(sheet, number, {})
         for column in sheet.columns:
             at = places.get(column.key)
             raw = cells[at] if at is not None and at < len(cells) else None
@@ -105,7 +105,9 @@ def _sheet(sheet: Sheet, table: list[list[Any]], found: Workbook) -> None:
             except Invalid as wrong:
                 row.sound = False
                 row.values[column.key] = None
-                found.faults.append(Fault(sheet.title, number, column.label, wrong.code, wrong.message, wrong.params))
+                found.faults.append(
+                    SheetFault(sheet.title, number, column.label, wrong.code, wrong.message, wrong.params)
+                )
         key = tuple(_folded(row.values[name]) for name in sheet.key)
         if sheet.key and row.values[sheet.key[0]] is not None:
             first = seen.setdefault(key, number)
@@ -113,7 +115,7 @@ def _sheet(sheet: Sheet, table: list[list[Any]], found: Workbook) -> None:
                 row.sound = False
                 label = sheet.columns[0].label
                 found.faults.append(
-                    Fault(sheet.title, number, label, "row.twice", N_("与第 %(first)s 行重复"), {"first": first})
+                    SheetFault(sheet.title, number, label, "row.twice", N_("与第 %(first)s 行重复"), {"first": first})
                 )
         found.rows[sheet.name].append(row)
 
@@ -122,7 +124,7 @@ def _folded(value: Any) -> Any:
     return value.casefold() if isinstance(value, str) else value
 
 
-def _headings(sheet: Sheet, heads: list[str], found: Workbook) -> dict[str, int] | None:
+def _headings(sheet: WorkbookSheet, heads: list[str], found: Workbook) -> dict[str, int] | None:
     """Column → its place. None where one that must be there is not, so that no row can be read."""
     labels = {one.label: one for one in sheet.columns}
     places: dict[str, int] = {}
@@ -131,15 +133,15 @@ def _headings(sheet: Sheet, heads: list[str], found: Workbook) -> dict[str, int]
         if column is not None and column.key not in places:
             places[column.key] = at
         elif column is not None:
-            found.faults.append(Fault(sheet.title, 1, head, "column.twice", N_("这一列出现了两次")))
+            found.faults.append(SheetFault(sheet.title, 1, head, "column.twice", N_("这一列出现了两次")))
         elif head:
-            found.faults.append(Fault(sheet.title, 1, head[:80], "column.unknown", N_("没有这一列")))
+            found.faults.append(SheetFault(sheet.title, 1, head[:80], "column.unknown", N_("没有这一列")))
     missing = [one for one in sheet.columns if one.required and one.key not in places]
     for one in missing:
-        found.faults.append(Fault(sheet.title, 1, one.label, "column.missing", N_("缺少这一列")))
+        found.faults.append(SheetFault(sheet.title, 1, one.label, "column.missing", N_("缺少这一列")))
     return None if missing else places
 
 
-def headed(column: Column) -> str:
+def headed(column: SheetColumn) -> str:
     """A column's heading: what must be filled in bears a star."""
     return f"{column.label}*" if column.required else column.label

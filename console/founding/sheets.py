@@ -20,7 +20,7 @@ EARLIEST, LATEST = 1990, 2200
 MOST = 10**12
 
 
-class Shape(StrEnum):
+class CellShape(StrEnum):
     TEXT = "text"
     WHOLE = "whole"
     NUMBER = "number"
@@ -31,13 +31,13 @@ class Shape(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class SheetColumn:
     """``choices``: what may be chosen, as people write it → its code; ``most``: characters of a text; ``least``: of a
     figure; ``of``: the sheet (or what the book has of it) that the code must name."""
 
     key: str
     label: str
-    shape: Shape = Shape.TEXT
+    shape: CellShape = CellShape.TEXT
     required: bool = False
     most: int = 128
     least: int = 0
@@ -55,23 +55,23 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class WorkbookSheet:
     """``key``: the columns that no two rows share; empty where rows may repeat. ``takes``: whether there is a column of
     each resource class, too."""
 
     name: str
     title: str
     about: str
-    fixed: tuple[Column, ...]
+    fixed: tuple[SheetColumn, ...]
     key: tuple[str, ...] = ()
     takes: bool = False
 
     @property
-    def columns(self) -> tuple[Column, ...]:
+    def columns(self) -> tuple[SheetColumn, ...]:
         """Its columns; those of resource classes as the book has them now."""
         if not self.takes:
             return self.fixed
-        return (*self.fixed, *(Column(f"takes_{code}", CLASSES[code].label, NUMBER) for code in CLASSES.open()))
+        return (*self.fixed, *(SheetColumn(f"takes_{code}", CLASSES[code].label, NUMBER) for code in CLASSES.open()))
 
 
 YES = {N_("是"): True, N_("否"): False}
@@ -96,120 +96,120 @@ ITEMS = {
 READY = ("catalogue", "rules", "policy")
 PROCEDURE = {name: name for name in Procedure.__dataclass_fields__}
 
-TEXT, WHOLE, NUMBER, DATE, CHOICE = Shape.TEXT, Shape.WHOLE, Shape.NUMBER, Shape.DATE, Shape.CHOICE
+TEXT, WHOLE, NUMBER, DATE, CHOICE = CellShape.TEXT, CellShape.WHOLE, CellShape.NUMBER, CellShape.DATE, CellShape.CHOICE
 
-SHEETS: tuple[Sheet, ...] = (
-    Sheet("city", N_("城市"), N_("城市和主管部门的名称；是否采用现成的目录、规则和策略（示例，不含价格）。"), (
-        Column("item", N_("项目"), CHOICE, True, choices=ITEMS),
-        Column("value", N_("内容"), required=True, most=64, hint=N_("“采用现成…”填“是”或“否”")),
+SHEETS: tuple[WorkbookSheet, ...] = (
+    WorkbookSheet("city", N_("城市"), N_("城市和主管部门的名称；是否采用现成的目录、规则和策略（示例，不含价格）。"), (
+        SheetColumn("item", N_("项目"), CHOICE, True, choices=ITEMS),
+        SheetColumn("value", N_("内容"), required=True, most=64, hint=N_("“采用现成…”填“是”或“否”")),
     ), ("item",)),
-    Sheet("companies", N_("公司"), N_("运营云平台的公司。"), (
-        Column("code", N_("代码"), required=True, most=32),
-        Column("name", N_("名称"), required=True),
-        Column("credit_code", N_("统一社会信用代码"), most=32, hint=N_("18 位")),
-        Column("contract_number", N_("合同编号"), most=64),
-        Column("contract_from", N_("合同起始日"), DATE),
-        Column("contract_until", N_("合同截止日"), DATE),
-        Column("contacts", N_("联系人"), most=4000, hint=N_("每行一位：姓名，职责，电话，邮箱")),
+    WorkbookSheet("companies", N_("公司"), N_("运营云平台的公司。"), (
+        SheetColumn("code", N_("代码"), required=True, most=32),
+        SheetColumn("name", N_("名称"), required=True),
+        SheetColumn("credit_code", N_("统一社会信用代码"), most=32, hint=N_("18 位")),
+        SheetColumn("contract_number", N_("合同编号"), most=64),
+        SheetColumn("contract_from", N_("合同起始日"), DATE),
+        SheetColumn("contract_until", N_("合同截止日"), DATE),
+        SheetColumn("contacts", N_("联系人"), most=4000, hint=N_("每行一位：姓名，职责，电话，邮箱")),
     ), ("code",)),
-    Sheet("departments", N_("单位"), N_("使用单位；上级单位可在本表，也可已在系统中。"), (
-        Column("code", N_("编码"), required=True, most=32),
-        Column("name", N_("名称"), required=True),
-        Column("parent", N_("上级单位编码"), most=32, of="departments"),
+    WorkbookSheet("departments", N_("单位"), N_("使用单位；上级单位可在本表，也可已在系统中。"), (
+        SheetColumn("code", N_("编码"), required=True, most=32),
+        SheetColumn("name", N_("名称"), required=True),
+        SheetColumn("parent", N_("上级单位编码"), most=32, of="departments"),
     ), ("code",)),
-    Sheet("people", N_("人员"), N_("初始密码不在本表：录入后写成文件，由系统管理员交给本人。"), (
-        Column("login", N_("登录名"), required=True, most=64, hint=N_("字母、数字和 . - _")),
-        Column("name", N_("姓名"), required=True, most=64),
-        Column("role", N_("角色"), CHOICE, True, choices=ROLES),
-        Column("department", N_("单位编码"), most=32, of="departments", hint=N_("仅使用单位的人员填写")),
-        Column("provider", N_("公司代码"), most=32, of="companies", hint=N_("仅云服务商的人员填写")),
-        Column("email", N_("邮箱"), most=254),
+    WorkbookSheet("people", N_("人员"), N_("初始密码不在本表：录入后写成文件，由系统管理员交给本人。"), (
+        SheetColumn("login", N_("登录名"), required=True, most=64, hint=N_("字母、数字和 . - _")),
+        SheetColumn("name", N_("姓名"), required=True, most=64),
+        SheetColumn("role", N_("角色"), CHOICE, True, choices=ROLES),
+        SheetColumn("department", N_("单位编码"), most=32, of="departments", hint=N_("仅使用单位的人员填写")),
+        SheetColumn("provider", N_("公司代码"), most=32, of="companies", hint=N_("仅云服务商的人员填写")),
+        SheetColumn("email", N_("邮箱"), most=254),
     ), ("login",)),
-    Sheet("systems", N_("信息系统"), N_("各单位的信息系统。"), (
-        Column("code", N_("编码"), required=True, most=32),
-        Column("name", N_("名称"), required=True),
-        Column("department", N_("单位编码"), required=True, most=32, of="departments"),
-        Column("mlps_level", N_("等保级别"), WHOLE),
-        Column("owner", N_("负责人"), most=64),
-        Column("phone", N_("联系电话"), most=32),
-        Column("online_on", N_("上线日期"), DATE),
-        Column("offline_on", N_("下线日期"), DATE),
-        Column("zone", N_("网络区"), most=64),
-        Column("arch", N_("架构"), CHOICE, choices=ARCHS),
-        Column("registered_users", N_("注册用户数"), WHOLE),
-        Column("monthly_active_users", N_("月活跃用户数"), WHOLE),
-        Column("vendor", N_("厂商与联系人")),
+    WorkbookSheet("systems", N_("信息系统"), N_("各单位的信息系统。"), (
+        SheetColumn("code", N_("编码"), required=True, most=32),
+        SheetColumn("name", N_("名称"), required=True),
+        SheetColumn("department", N_("单位编码"), required=True, most=32, of="departments"),
+        SheetColumn("mlps_level", N_("等保级别"), WHOLE),
+        SheetColumn("owner", N_("负责人"), most=64),
+        SheetColumn("phone", N_("联系电话"), most=32),
+        SheetColumn("online_on", N_("上线日期"), DATE),
+        SheetColumn("offline_on", N_("下线日期"), DATE),
+        SheetColumn("zone", N_("网络区"), most=64),
+        SheetColumn("arch", N_("架构"), CHOICE, choices=ARCHS),
+        SheetColumn("registered_users", N_("注册用户数"), WHOLE),
+        SheetColumn("monthly_active_users", N_("月活跃用户数"), WHOLE),
+        SheetColumn("vendor", N_("厂商与联系人")),
     ), ("code",)),
-    Sheet("pools", N_("资源池"), N_("一种架构、一个网络区、一家公司的一片云。"), (
-        Column("code", N_("编码"), required=True, most=32),
-        Column("name", N_("名称"), required=True),
-        Column("provider", N_("公司代码"), required=True, most=32, of="companies"),
-        Column("arch", N_("架构"), CHOICE, True, choices=ARCHS),
-        Column("zone", N_("网络区"), required=True, most=64),
-        Column("xinchuang", N_("信创"), Shape.YES),
-        Column("adapter", N_("适配器"), required=True, most=32),
+    WorkbookSheet("pools", N_("资源池"), N_("一种架构、一个网络区、一家公司的一片云。"), (
+        SheetColumn("code", N_("编码"), required=True, most=32),
+        SheetColumn("name", N_("名称"), required=True),
+        SheetColumn("provider", N_("公司代码"), required=True, most=32, of="companies"),
+        SheetColumn("arch", N_("架构"), CHOICE, True, choices=ARCHS),
+        SheetColumn("zone", N_("网络区"), required=True, most=64),
+        SheetColumn("xinchuang", N_("信创"), CellShape.YES),
+        SheetColumn("adapter", N_("适配器"), required=True, most=32),
     ), ("code",)),
-    Sheet("connections", N_("连接参数"), N_("每行一个参数。口令写它在哪里（file:/路径、env:变量名），不写口令本身。"), (
-        Column("pool", N_("资源池编码"), required=True, most=32, of="pools"),
-        Column("option", N_("参数"), required=True, most=64),
-        Column("value", N_("值"), required=True, most=1000),
+    WorkbookSheet("connections", N_("连接参数"), N_("每行一个参数。口令写它在哪里（file:/路径、env:变量名），不写口令本身。"), (
+        SheetColumn("pool", N_("资源池编码"), required=True, most=32, of="pools"),
+        SheetColumn("option", N_("参数"), required=True, most=64),
+        SheetColumn("value", N_("值"), required=True, most=1000),
     ), ("pool", "option")),
-    Sheet("capacity", N_("容量"), N_("资源池可分配的总量、预留和超分比；内存和存储以 GB 计。"), (
-        Column("pool", N_("资源池编码"), required=True, most=32, of="pools"),
-        Column("kind", N_("资源"), CHOICE, True, by_class=True),
-        Column("total", N_("总量"), WHOLE, True),
-        Column("reserved", N_("预留"), WHOLE),
-        Column("ratio", N_("超分比"), NUMBER),
-        Column("reason", N_("理由"), most=500),
+    WorkbookSheet("capacity", N_("容量"), N_("资源池可分配的总量、预留和超分比；内存和存储以 GB 计。"), (
+        SheetColumn("pool", N_("资源池编码"), required=True, most=32, of="pools"),
+        SheetColumn("kind", N_("资源"), CHOICE, True, by_class=True),
+        SheetColumn("total", N_("总量"), WHOLE, True),
+        SheetColumn("reserved", N_("预留"), WHOLE),
+        SheetColumn("ratio", N_("超分比"), NUMBER),
+        SheetColumn("reason", N_("理由"), most=500),
     ), ("pool", "kind")),
-    Sheet("catalogue", N_("服务目录"), N_("可以申请的条目；每件占用写在各资源列，内存和存储以 GB 计。"), (
-        Column("code", N_("代码"), required=True, most=48),
-        Column("name", N_("名称"), required=True, most=96),
-        Column("name_en", N_("英文名称"), most=96),
-        Column("service", N_("服务类型"), CHOICE, True, choices=SERVICES),
-        Column("archs", N_("架构"), Shape.CHOICES, True, choices=ITEM_ARCHS, hint=N_("多个用顿号或逗号分开")),
-        Column("unit", N_("计费单位"), required=True, most=24),
-        Column("delivery_days", N_("交付工作日"), WHOLE, True, least=1),
+    WorkbookSheet("catalogue", N_("服务目录"), N_("可以申请的条目；每件占用写在各资源列，内存和存储以 GB 计。"), (
+        SheetColumn("code", N_("代码"), required=True, most=48),
+        SheetColumn("name", N_("名称"), required=True, most=96),
+        SheetColumn("name_en", N_("英文名称"), most=96),
+        SheetColumn("service", N_("服务类型"), CHOICE, True, choices=SERVICES),
+        SheetColumn("archs", N_("架构"), CellShape.CHOICES, True, choices=ITEM_ARCHS, hint=N_("多个用顿号或逗号分开")),
+        SheetColumn("unit", N_("计费单位"), required=True, most=24),
+        SheetColumn("delivery_days", N_("交付工作日"), WHOLE, True, least=1),
     ), ("code",), takes=True),
-    Sheet("tariffs", N_("价目"), N_("每单位资源的单价（元）。"), (
-        Column("kind", N_("资源"), CHOICE, True, by_class=True),
-        Column("price", N_("单价"), NUMBER, True),
-        Column("per", N_("计价时间"), CHOICE, True, choices=PER),
-        Column("effective_from", N_("生效日期"), DATE, True),
-        Column("arch", N_("架构"), CHOICE, choices=ARCHS),
-        Column("provider", N_("公司代码"), most=32, of="companies"),
-        Column("item", N_("目录条目代码"), most=48, of="catalogue"),
-        Column("label", N_("标注"), most=32),
-        Column("reason", N_("原因"), most=500),
+    WorkbookSheet("tariffs", N_("价目"), N_("每单位资源的单价（元）。"), (
+        SheetColumn("kind", N_("资源"), CHOICE, True, by_class=True),
+        SheetColumn("price", N_("单价"), NUMBER, True),
+        SheetColumn("per", N_("计价时间"), CHOICE, True, choices=PER),
+        SheetColumn("effective_from", N_("生效日期"), DATE, True),
+        SheetColumn("arch", N_("架构"), CHOICE, choices=ARCHS),
+        SheetColumn("provider", N_("公司代码"), most=32, of="companies"),
+        SheetColumn("item", N_("目录条目代码"), most=48, of="catalogue"),
+        SheetColumn("label", N_("标注"), most=32),
+        SheetColumn("reason", N_("原因"), most=500),
     ), ("kind", "effective_from", "arch", "provider", "item")),
-    Sheet("rules", N_("审批规则"), N_("一行一个步骤，同一代码的几行是一条规则；条件由 vcpu > 64 这样的比较用“且”或“或”连成，空即总是。"), (
-        Column("code", N_("规则代码"), required=True, most=32),
-        Column("name", N_("名称"), required=True, most=96),
-        Column("condition", N_("条件"), most=1000),
-        Column("step", N_("步骤"), CHOICE, True, choices=STEPS),
-        Column("role", N_("办理角色"), CHOICE, True, choices=SIGNERS),
-        Column("days", N_("工作日"), WHOLE, True, least=1),
-        Column("priority", N_("优先级"), WHOLE),
-        Column("effective_from", N_("生效日期"), DATE, True),
-        Column("basis", N_("制定依据"), most=2000),
+    WorkbookSheet("rules", N_("审批规则"), N_("一行一个步骤，同一代码的几行是一条规则；条件由 vcpu > 64 这样的比较用“且”或“或”连成，空即总是。"), (
+        SheetColumn("code", N_("规则代码"), required=True, most=32),
+        SheetColumn("name", N_("名称"), required=True, most=96),
+        SheetColumn("condition", N_("条件"), most=1000),
+        SheetColumn("step", N_("步骤"), CHOICE, True, choices=STEPS),
+        SheetColumn("role", N_("办理角色"), CHOICE, True, choices=SIGNERS),
+        SheetColumn("days", N_("工作日"), WHOLE, True, least=1),
+        SheetColumn("priority", N_("优先级"), WHOLE),
+        SheetColumn("effective_from", N_("生效日期"), DATE, True),
+        SheetColumn("basis", N_("制定依据"), most=2000),
     ), ("code", "step")),
-    Sheet("policy", N_("办案参数"), N_("现行策略的办案期限和上限；只写要改的。"), (
-        Column("parameter", N_("参数"), CHOICE, True, choices=PROCEDURE),
-        Column("value", N_("值"), NUMBER, True),
-        Column("effective_from", N_("生效日期"), DATE, True),
-        Column("reason", N_("理由"), required=True, most=500),
+    WorkbookSheet("policy", N_("办案参数"), N_("现行策略的办案期限和上限；只写要改的。"), (
+        SheetColumn("parameter", N_("参数"), CHOICE, True, choices=PROCEDURE),
+        SheetColumn("value", N_("值"), NUMBER, True),
+        SheetColumn("effective_from", N_("生效日期"), DATE, True),
+        SheetColumn("reason", N_("理由"), required=True, most=500),
     ), ("parameter",)),
-    Sheet("calendar", N_("日历"), N_("与国家公布的放假安排不同、或还没有公布的日子。"), (
-        Column("day", N_("日期"), DATE, True),
-        Column("working", N_("上班"), Shape.YES, True),
-        Column("note", N_("说明")),
+    WorkbookSheet("calendar", N_("日历"), N_("与国家公布的放假安排不同、或还没有公布的日子。"), (
+        SheetColumn("day", N_("日期"), DATE, True),
+        SheetColumn("working", N_("上班"), CellShape.YES, True),
+        SheetColumn("note", N_("说明")),
     ), ("day",)),
 )  # fmt: skip
 BY_NAME = {one.name: one for one in SHEETS}
 SIGNED_STEPS = {name.value for name in SIGNED}
 
 
-def read(column: Column, raw: Any) -> Any:
+def read(column: SheetColumn, raw: Any) -> Any:
     """What a cell holds, as the book takes it; None for an empty one. Raises Invalid saying what is wrong with it."""
     if raw is None or (isinstance(raw, str) and not raw.strip()):
         if column.required:
@@ -218,7 +218,7 @@ def read(column: Column, raw: Any) -> Any:
     return _READERS[column.shape](column, raw)
 
 
-def _text(column: Column, raw: Any) -> str:
+def _text(column: SheetColumn, raw: Any) -> str:
     if isinstance(raw, float) and raw.is_integer():
         raw = int(raw)
     if isinstance(raw, bool):
@@ -229,7 +229,7 @@ def _text(column: Column, raw: Any) -> str:
     return text
 
 
-def _number(column: Column, raw: Any) -> Decimal:
+def _number(column: SheetColumn, raw: Any) -> Decimal:
     if isinstance(raw, bool | date):
         raise Invalid("cell.number", N_("“%(text)s”不是数"), text=str(raw)[:80])
     try:
@@ -241,14 +241,14 @@ def _number(column: Column, raw: Any) -> Decimal:
     return found
 
 
-def _whole(column: Column, raw: Any) -> int:
+def _whole(column: SheetColumn, raw: Any) -> int:
     found = _number(column, raw)
     if found != found.to_integral_value():
         raise Invalid("cell.whole", N_("须为整数"))
     return int(found)
 
 
-def _date(_column: Column, raw: Any) -> date:
+def _date(_column: SheetColumn, raw: Any) -> date:
     if isinstance(raw, datetime):
         raw = raw.date()
     found: date
@@ -273,7 +273,7 @@ def yes(text: Any) -> bool:
     return found
 
 
-def _choice(column: Column, raw: Any) -> str:
+def _choice(column: SheetColumn, raw: Any) -> str:
     choices = column.options
     text = str(raw).strip()
     if text in choices:
@@ -283,11 +283,11 @@ def _choice(column: Column, raw: Any) -> str:
     raise Invalid("cell.choice", N_("“%(text)s”不在可选项中:%(known)s"), text=text[:80], known=", ".join(choices))
 
 
-def _choices(column: Column, raw: Any) -> list[str]:
+def _choices(column: SheetColumn, raw: Any) -> list[str]:
     return [_choice(column, part) for part in _PARTED.split(str(raw)) if part]
 
 
-_READERS: Mapping[Shape, Callable[[Column, Any], Any]] = {
-    Shape.TEXT: _text, Shape.NUMBER: _number, Shape.WHOLE: _whole, Shape.DATE: _date,
-    Shape.YES: lambda _column, raw: yes(raw), Shape.CHOICE: _choice, Shape.CHOICES: _choices,
+_READERS: Mapping[CellShape, Callable[[SheetColumn, Any], Any]] = {
+    CellShape.TEXT: _text, CellShape.NUMBER: _number, CellShape.WHOLE: _whole, CellShape.DATE: _date,
+    CellShape.YES: lambda _column, raw: yes(raw), CellShape.CHOICE: _choice, CellShape.CHOICES: _choices,
 }  # fmt: skip

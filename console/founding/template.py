@@ -14,7 +14,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from console.founding.examples import CITY
 from console.founding.reading import CHOICES, INTRODUCTION, headed
-from console.founding.sheets import SHEETS, YES, Column, Shape, Sheet
+from console.founding.sheets import SHEETS, YES, CellShape, SheetColumn, WorkbookSheet
 from providers import registry
 from quota.errors import N_
 
@@ -50,7 +50,7 @@ def write(path: Path, *, blank: bool = False, demo: bool = False) -> None:
     book.save(path)
 
 
-def _sheet(page: Worksheet, sheet: Sheet, choices: Worksheet, rows: list[dict[str, Any]], demo: bool) -> None:
+def _sheet(page: Worksheet, sheet: WorkbookSheet, choices: Worksheet, rows: list[dict[str, Any]], demo: bool) -> None:
     page.append([headed(column) for column in sheet.columns])
     page.freeze_panes = "A2"
     for number, column in enumerate(sheet.columns, 1):
@@ -61,18 +61,18 @@ def _sheet(page: Worksheet, sheet: Sheet, choices: Worksheet, rows: list[dict[st
         if column.hint:
             head.comment = Comment(column.hint, "guanjia")
         _drop_down(page, letter, _options(column, demo), choices)
-        if column.shape is Shape.DATE:
+        if column.shape is CellShape.DATE:
             page.column_dimensions[letter].number_format = "yyyy-mm-dd"
     for row in rows:
         page.append([row.get(column.key) for column in sheet.columns])
 
 
-def _options(column: Column, demo: bool) -> list[str]:
+def _options(column: SheetColumn, demo: bool) -> list[str]:
     if column.key == "adapter":
         return registry.offered(demo=demo)
-    if column.shape is Shape.YES:
+    if column.shape is CellShape.YES:
         return list(YES)
-    return list(column.options) if column.shape is Shape.CHOICE else []
+    return list(column.options) if column.shape is CellShape.CHOICE else []
 
 
 def _drop_down(page: Worksheet, letter: str, options: list[str], choices: Worksheet) -> None:

@@ -42,7 +42,7 @@ MOST_SAID = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class JobPlan:
     """When a job is done, and in which lane; ``cron`` is a crontab line, city time."""
 
     name: str
@@ -60,11 +60,11 @@ class Plan:
 class Job:
     """What is done as planned. ``run`` says what it did."""
 
-    plan: Plan
+    plan: JobPlan
     run: Callable[[], Sequence[Said]]
 
 
-def claim(book: Book, plan: Plan, slot: datetime) -> int | None:
+def claim(book: Book, plan: JobPlan, slot: datetime) -> int | None:
     """Take ``slot`` of a job; the id of the run, or None where somebody has it or an earlier run still goes on.
 
     A run whose process is known to be dead is lost at once; of one on another host that is only known by its lease.
@@ -250,7 +250,7 @@ def due_before(trigger: CronTrigger, now: datetime) -> datetime:
 class Standing:
     """Where a job stands: its newest run, its next slot, and for how long a slot has been waiting to be run."""
 
-    plan: Plan
+    plan: JobPlan
     run: JobRun | None
     next: datetime
     lag: timedelta
@@ -260,7 +260,7 @@ class Standing:
         return self.run is not None and self.run.state in (RunState.FAILED.value, RunState.LOST.value)
 
 
-def standings(tx: Tx, plans: Sequence[Plan], zone: ZoneInfo) -> list[Standing]:
+def standings(tx: Tx, plans: Sequence[JobPlan], zone: ZoneInfo) -> list[Standing]:
     """Each job's standing at this moment. A job that never ran is late from its last slot on, where jobs ran before it."""
     newest = latest(tx, [one.name for one in plans])
     began = tx.scalar(select(func.min(JobRun.started_at)))

@@ -36,7 +36,7 @@ LETTERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class MailLine:
     """One thing that a mail is about: its number, what happened, by when something is to be done, and where."""
 
     number: str
@@ -163,11 +163,13 @@ def _letter(
     return letter
 
 
-def _line(tx: Tx, source: MailSource, number: int) -> Line:
+def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
     if source is MailSource.REQUEST:
         one = tx.get_one(RequestNotice, number)
         href = url_for("requests.show", request_id=one.request_id, _external=True)
-        return Line(one.request.number, _(NOTICE_LABELS[NoticeKind(one.kind)]), one.due_at, href)
+        return MailLine(one.request.number, _(NOTICE_LABELS[NoticeKind(one.kind)]), one.due_at, href)
     letter = tx.get_one(Notice, number)
     due = None if source is MailSource.ESCALATION else working_days(tx).due(letter.issued_at, letter.reply_days)
-    return Line(letter.number, _(LETTERS[source]), due, url_for("notices.show", notice_id=letter.id, _external=True))
+    return MailLine(
+        letter.number, _(LETTERS[source]), due, url_for("notices.show", notice_id=letter.id, _external=True)
+    )

@@ -97,7 +97,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         return bool(self.body_rcv is not None and self.body_rcv.buf.lost)
 
 
-class Task(WSGITask):  # type: ignore[misc]
+class WaitingTask(WSGITask):  # type: ignore[misc]
     """Has the application answer, and writes the line of the access log."""
 
     def get_environment(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Task(WSGITask):  # type: ignore[misc]
 class Channel(HTTPChannel):  # type: ignore[misc]
     """A connection that knows since when it is at what it does, and how much of it was done."""
 
-    task_class = Task
+    task_class = WaitingTask
     parser_class = Parser
     requests: list[Parser]
     total_outbufs_len: int

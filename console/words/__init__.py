@@ -7,7 +7,7 @@ from console.words.audit import CASE_ACTIONS, action
 from console.words.names import who, who_exactly
 from console.words.policies import FIGURES, MISSING_LABELS, SPEEDS
 from console.words.refusals import WORDS, words
-from console.words.rules import OPERATOR_LABELS, Comparison, Groups
+from console.words.rules import OPERATOR_LABELS, FactComparison, Groups
 from console.words.services import CLASS_LABELS, KINDS
 from console.words.states import STATES
 from console.words.texts import (
@@ -47,7 +47,7 @@ __all__ = [
     "STATES",
     "UNKNOWN",
     "WORDS",
-    "Comparison",
+    "FactComparison",
     "Groups",
     "_",
     "action",

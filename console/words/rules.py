@@ -42,7 +42,7 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class FactComparison:
     """One row of a group. ``op`` is one of OPERATOR_LABELS."""
 
     fact: str
@@ -55,11 +55,11 @@ class Comparison:
             return {"not": {"fact": self.fact, "op": _NEGATIONS[self.op], "value": value}}
         return {"fact": self.fact, "op": self.op, "value": value}
 
-    def opposite(self) -> Comparison:
-        return Comparison(self.fact, OPPOSITE[self.op], self.value)
+    def opposite(self) -> FactComparison:
+        return FactComparison(self.fact, OPPOSITE[self.op], self.value)
 
 
-Groups = list[list[Comparison]]
+Groups = list[list[FactComparison]]
 """Any of them holds; none at all: always."""
 
 
@@ -68,7 +68,7 @@ def groups(condition: Condition) -> Groups:
     return [] if not condition else [list(dict.fromkeys(map(_hashable, one))) for one in _any_of(condition, False)]
 
 
-def condition(of: Iterable[Sequence[Comparison]]) -> dict[str, Any]:
+def condition(of: Iterable[Sequence[FactComparison]]) -> dict[str, Any]:
     """The condition that groups mean."""
     parts = [
         rows[0].condition() if len(rows) == 1 else {"all": [row.condition() for row in rows]}
@@ -80,24 +80,24 @@ def condition(of: Iterable[Sequence[Comparison]]) -> dict[str, Any]:
     return parts[0] if len(parts) == 1 else {"any": parts}
 
 
-def _any_of(of: Condition, negated: bool) -> list[list[Comparison]]:
+def _any_of(of: Condition, negated: bool) -> list[list[FactComparison]]:
     if "not" in of:
         return _any_of(of["not"], not negated)
     if "fact" in of:
-        one = Comparison(of["fact"], of["op"], of["value"])
+        one = FactComparison(of["fact"], of["op"], of["value"])
         return [[one.opposite() if negated else one]]
     word = "any" if "any" in of else "all"
     parts = [_any_of(part, negated) for part in of[word]]
     if (word == "any") != negated:
         return [group for part in parts for group in part]
-    product: list[list[Comparison]] = [[]]
+    product: list[list[FactComparison]] = [[]]
     for part in parts:
         product = [[*left, *right] for left in product for right in part]
     return product
 
 
-def _hashable(row: Comparison) -> Comparison:
-    return Comparison(row.fact, row.op, tuple(row.value)) if isinstance(row.value, list) else row
+def _hashable(row: FactComparison) -> FactComparison:
+    return FactComparison(row.fact, row.op, tuple(row.value)) if isinstance(row.value, list) else row
 
 
 # ------------------------------------------------------------------------------------------------------------ in words
@@ -114,7 +114,7 @@ def value_words(fact: str, value: Any) -> str:
     return _(_NAMES.get(fact, {}).get(str(value), str(value)))
 
 
-def row_words(row: Comparison) -> str:
+def row_words(row: FactComparison) -> str:
     """``新增 vCPU 大于 64``."""
     fact = _(FACTS[row.fact].label)
     if isinstance(row.value, bool):
@@ -154,7 +154,7 @@ def _reason(text: str) -> str:
     # Of a fact that is true or false the rules write what it is, be the comparison negated or not.
     fact, _space, truth = text.removeprefix("not ").partition(" ")
     if fact in FACTS and truth in ("true", "false"):
-        return row_words(Comparison(fact, "==", truth == "true"))
+        return row_words(FactComparison(fact, "==", truth == "true"))
     found = _SPELLED.fullmatch(text)
     if found is None or found[2] not in FACTS:
         return text

@@ -35,7 +35,7 @@ LABELS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ReorganisationStep:
     """Ids of two departments: what lies with ``source_id`` goes to ``target_id``. ``kind`` is MERGE or SYSTEMS, with ids of the
     ``systems`` that go. ``subject`` names the batch, and ``undoing`` whether it is on its way back."""
 
@@ -78,7 +78,7 @@ class Mover:
     name: str
     columns: tuple[str, ...] = ()
 
-    def find(self, tx: Tx, step: Step, found: Parts) -> Part:
+    def find(self, tx: Tx, step: ReorganisationStep, found: Parts) -> Part:
         """What would move. Raises Invalid or WrongState where the step cannot be."""
         raise NotImplementedError
 
@@ -86,11 +86,11 @@ class Mover:
         """What the page says of it."""
         raise NotImplementedError
 
-    def move(self, tx: Tx, step: Step, part: Part) -> None:
+    def move(self, tx: Tx, step: ReorganisationStep, part: Part) -> None:
         """Give it from the source to the target."""
         raise NotImplementedError
 
-    def back(self, tx: Tx, step: Step, part: Part, found: Parts) -> Part:
+    def back(self, tx: Tx, step: ReorganisationStep, part: Part, found: Parts) -> Part:
         """What of ``part``, which was moved, goes from ``step``'s source home to its target. Raises WrongState where there is no
         telling whose it is by now."""
         del tx, step, found
@@ -126,7 +126,7 @@ class Rows(Mover):
         self.column, self.waiting = column, waiting
         self.columns = self.columns or (f"{model.__tablename__}.{column}",)
 
-    def find(self, tx: Tx, step: Step, found: Parts) -> Part:
+    def find(self, tx: Tx, step: ReorganisationStep, found: Parts) -> Part:
         if step.kind is Adjustment.SYSTEMS:
             forbidding = self.forbids(found)
             if forbidding is not None and tx.scalar(select(self.model.id).where(forbidding).limit(1)) is not None:
@@ -148,7 +148,7 @@ class Rows(Mover):
     def told(self, part: Part) -> list[Told]:
         return [Told(self.label, len(part.rows))]
 
-    def move(self, tx: Tx, step: Step, part: Part) -> None:
+    def move(self, tx: Tx, step: ReorganisationStep, part: Part) -> None:
         """Those that somebody gave to a third department meanwhile stay there."""
         column = getattr(self.model, self.column)
         for some in batches(part.rows):
@@ -163,7 +163,7 @@ class Rows(Mover):
         """What else a row that moves is given: column → value."""
         return {}
 
-    def back(self, tx: Tx, step: Step, part: Part, found: Parts) -> Part:
+    def back(self, tx: Tx, step: ReorganisationStep, part: Part, found: Parts) -> Part:
         del step, found
         undecided(tx, self.model, part.states, self.noun)
         return part

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from quota.db import among
 from quota.directory.departments import Department, System
-from quota.directory.movers import Adjustment, Part, Parts, Rows, Step, register
+from quota.directory.movers import Adjustment, Part, Parts, ReorganisationStep, Rows, register
 from quota.directory.people import Person
 from quota.errors import N_, Invalid
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Systems(Rows):
     """With a merger all; else those that were chosen."""
 
-    def find(self, tx: Tx, step: Step, found: Parts) -> Part:
+    def find(self, tx: Tx, step: ReorganisationStep, found: Parts) -> Part:
         if step.kind is not Adjustment.SYSTEMS:
             return super().find(tx, step, found)
         chosen = System.department_id == step.source_id, among(System.id, step.systems)

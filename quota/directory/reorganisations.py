@@ -23,7 +23,7 @@ from quota.actors import Role
 from quota.base import Base
 from quota.directory import departments
 from quota.directory.departments import Department
-from quota.directory.movers import LABELS, Adjustment, Part, Step, Told, movers
+from quota.directory.movers import LABELS, Adjustment, Part, ReorganisationStep, Told, movers
 from quota.errors import N_, Invalid, NotFound, WrongState, reused, stated
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def reorganise(
     tx.add(batch)
     tx.flush()
     if kind is not Adjustment.PARENT and target_id is not None:
-        _move(tx, Step(kind, source_id, target_id, frozenset(system_ids), batch.subject), parts)
+        _move(tx, ReorganisationStep(kind, source_id, target_id, frozenset(system_ids), batch.subject), parts)
     if kind is Adjustment.MERGE:
         source.active = False
     if kind is not Adjustment.SYSTEMS:
@@ -159,7 +159,9 @@ def undo(tx: Tx, batch_id: int, *, reason: str) -> Reorganisation:
         _lock(tx, both)
         if batch.kind == Adjustment.MERGE.value:
             source.active = True
-        home = Step(Adjustment(batch.kind), batch.target_id, batch.source_id, subject=batch.subject, undoing=True)
+        home = ReorganisationStep(
+            Adjustment(batch.kind), batch.target_id, batch.source_id, subject=batch.subject, undoing=True
+        )
         parts: dict[str, Part] = {}
         for mover in movers():
             parts[mover.name] = mover.back(tx, home, mover.kept(batch.moved), parts)
@@ -197,7 +199,7 @@ def _found(
         raise Invalid("reorganisation.cycle", N_("不能并入或隶属于自己的下级单位"), field="target")
     if kind is Adjustment.PARENT or target is None:
         return {mover.name: Part() for mover in movers()}
-    step = Step(kind, source.id, target.id, frozenset(system_ids))
+    step = ReorganisationStep(kind, source.id, target.id, frozenset(system_ids))
     parts: dict[str, Part] = {}
     for mover in movers():
         parts[mover.name] = mover.find(tx, step, parts)
@@ -217,7 +219,7 @@ def _kept(parts: Mapping[str, Part]) -> dict[str, Any]:
     return moved
 
 
-def _move(tx: Tx, step: Step, parts: Mapping[str, Part]) -> None:
+def _move(tx: Tx, step: ReorganisationStep, parts: Mapping[str, Part]) -> None:
     for mover in movers():
         mover.move(tx, step, parts[mover.name])
     tx.flush()

@@ -33,16 +33,16 @@ HOLDER_LABELS = {Holder.GRANTED: N_("未用"), Holder.USED: N_("在用"), Holder
 class Resources(movers.Rows):
     """With a merger all; with systems those that they run on. Each gets a row of its history."""
 
-    def find(self, tx: Tx, step: movers.Step, found: movers.Parts) -> movers.Part:
+    def find(self, tx: Tx, step: movers.ReorganisationStep, found: movers.Parts) -> movers.Part:
         query = select(Resource.id).where(Resource.department_id == step.source_id).order_by(Resource.id)
         if step.kind is Adjustment.SYSTEMS:
             query = query.where(among(Resource.system_id, found["systems"].rows))
         return movers.Part(list(tx.scalars(query)))
 
-    def move(self, tx: Tx, step: movers.Step, part: movers.Part) -> None:
+    def move(self, tx: Tx, step: movers.ReorganisationStep, part: movers.Part) -> None:
         reassign(tx, part.rows, step.target_id, source=step.subject)
 
-    def back(self, tx: Tx, step: movers.Step, part: movers.Part, found: movers.Parts) -> movers.Part:
+    def back(self, tx: Tx, step: movers.ReorganisationStep, part: movers.Part, found: movers.Parts) -> movers.Part:
         """Those that are still there: a third department keeps what it was given meanwhile."""
         del found
         there = (
@@ -59,7 +59,7 @@ class Quota(movers.Mover):
     name = "quota"
     columns = ("accounts.department_id", "holds.department_id")
 
-    def find(self, tx: Tx, step: movers.Step, found: movers.Parts) -> movers.Part:
+    def find(self, tx: Tx, step: movers.ReorganisationStep, found: movers.Parts) -> movers.Part:
         booked = _booked(tx, found["resources"].rows)
         part = movers.Part(
             more={"booked": [[pool_id, str(cls), amount] for (pool_id, cls), amount in sorted(booked.items())]}
@@ -83,7 +83,7 @@ class Quota(movers.Mover):
         quota = [(cls, HOLDER_LABELS[holder], amount) for (_pool, cls, holder), amount in _owned(part.rows).items()]
         return [movers.Told(N_("待定的预占"), len(part.states)), movers.Told(N_("随迁的配额"), len(quota), quota)]
 
-    def move(self, tx: Tx, step: movers.Step, part: movers.Part) -> None:
+    def move(self, tx: Tx, step: movers.ReorganisationStep, part: movers.Part) -> None:
         if not part.rows and not part.states:
             return
         holds = list(tx.scalars(select(Hold).where(among(Hold.id, map(int, part.states)))))
@@ -99,7 +99,7 @@ class Quota(movers.Mover):
                 **short.params,
             ) from short
 
-    def back(self, tx: Tx, step: movers.Step, part: movers.Part, found: movers.Parts) -> movers.Part:
+    def back(self, tx: Tx, step: movers.ReorganisationStep, part: movers.Part, found: movers.Parts) -> movers.Part:
         """What went, less or more what the resources that go home have taken or given back since."""
         del step
         movers.undecided(tx, Hold, part.states, N_("预占"))

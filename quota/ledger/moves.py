@@ -21,7 +21,7 @@ class Loans(movers.Rows):
 
     columns = ("loans.lender_id", "loans.borrower_id")
 
-    def find(self, tx: Tx, step: movers.Step, found: movers.Parts) -> movers.Part:
+    def find(self, tx: Tx, step: movers.ReorganisationStep, found: movers.Parts) -> movers.Part:
         del found
         if step.kind is Adjustment.SYSTEMS:
             return movers.Part()
@@ -32,7 +32,7 @@ class Loans(movers.Rows):
             raise WrongState("reorganisation.loan", N_("两单位之间还有未了结的出借,请先归还或撤销"))
         return movers.pending((loan.id, loan.state) for loan in loans)
 
-    def move(self, tx: Tx, step: movers.Step, part: movers.Part) -> None:
+    def move(self, tx: Tx, step: movers.ReorganisationStep, part: movers.Part) -> None:
         for loan in tx.scalars(select(Loan).where(among(Loan.id, part.rows)).with_for_update()):
             loan.lender_id = step.target_id if loan.lender_id == step.source_id else loan.lender_id
             loan.borrower_id = step.target_id if loan.borrower_id == step.source_id else loan.borrower_id

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from quota.errors import N_, NotFound
 from quota.ledger import Holder
-from quota.requests.rules import FACTS, Fact
+from quota.requests.rules import FACTS, RuleFact
 from quota.requests.tables import Request
 from quota.requests.tasks import Tasks
 from quota.units import CLASSES, ClassCode
@@ -65,7 +65,7 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class RequestField:
     """One more thing that a form asks for. ``group``: the heading that it stands under; ``long``: more than a line of text."""
 
     name: str
@@ -108,7 +108,7 @@ class RequestKind:
     position: int  # in lists of request kinds
     about: About = About.POOL
     lines: Lines | None = None
-    fields: tuple[Field, ...] = ()
+    fields: tuple[RequestField, ...] = ()
     term: Term = Term.NONE
     why: Question = SIZING
     counts_as: Holder = Holder.USED
@@ -116,7 +116,7 @@ class RequestKind:
     then the pool; or quota (GRANTED), out of the pool alone."""
     check: Callable[[Tx, Request], None] | None = None
     signed: Callable[[Request], Mapping[str, Any]] = _nothing
-    facts: Mapping[str, Fact] = field(default_factory=dict)
+    facts: Mapping[str, RuleFact] = field(default_factory=dict)
     sees: Callable[[Request], Mapping[str, Any]] = _nothing
     granted: Callable[[Tx, Request], None] | None = None
     tasks: Tasks | None = None
@@ -140,9 +140,9 @@ class RequestKind:
         """Whether the page of a resource of this kind of service offers it."""
         return self.about is About.RESOURCE and (self.services is None or service in self.services)
 
-    def groups(self) -> dict[str, list[Field]]:
+    def groups(self) -> dict[str, list[RequestField]]:
         """Its fields under their headings, in order."""
-        found: dict[str, list[Field]] = {}
+        found: dict[str, list[RequestField]] = {}
         for one in self.fields:
             found.setdefault(one.group, []).append(one)
         return found

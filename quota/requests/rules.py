@@ -54,7 +54,7 @@ MAY_TAKE: Mapping[StepName, frozenset[Role]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class RuleFact:
     """What a condition may speak of: its type, its name for people, and its value where least is asked for, which it also
     has for request kinds that do not know it."""
 
@@ -63,17 +63,17 @@ class Fact:
     least: Any
 
 
-FACTS: dict[str, Fact] = {
-    "kind": Fact(str, N_("申请类型"), ""),  # the code of a request kind
-    "services": Fact(list, N_("服务类型"), []),  # kinds of service asked for
-    "quantity": Fact(int, N_("件数"), 1),  # pieces asked for
-    "vcpu": Fact(int, N_("新增 vCPU"), 1),  # what it adds, over all lines
-    "memory_gb": Fact(float, N_("新增内存 GB"), 1),
-    "block_gb": Fact(int, N_("新增块存储 GB"), 0),
-    "accelerator": Fact(int, N_("新增加速卡"), 0),  # cards
-    "grows": Fact(bool, N_("增加占用"), True),  # it adds anything at all
-    "over_quota": Fact(bool, N_("超出配额"), False),  # more than the department's granted quota covers
-    "xinchuang": Fact(bool, N_("信创资源池"), True),  # the pool is 信创
+FACTS: dict[str, RuleFact] = {
+    "kind": RuleFact(str, N_("申请类型"), ""),  # the code of a request kind
+    "services": RuleFact(list, N_("服务类型"), []),  # kinds of service asked for
+    "quantity": RuleFact(int, N_("件数"), 1),  # pieces asked for
+    "vcpu": RuleFact(int, N_("新增 vCPU"), 1),  # what it adds, over all lines
+    "memory_gb": RuleFact(float, N_("新增内存 GB"), 1),
+    "block_gb": RuleFact(int, N_("新增块存储 GB"), 0),
+    "accelerator": RuleFact(int, N_("新增加速卡"), 0),  # cards
+    "grows": RuleFact(bool, N_("增加占用"), True),  # it adds anything at all
+    "over_quota": RuleFact(bool, N_("超出配额"), False),  # more than the department's granted quota covers
+    "xinchuang": RuleFact(bool, N_("信创资源池"), True),  # the pool is 信创
 }
 """What a condition may speak of. Request kinds add what only they know (``declarations.register``)."""
 

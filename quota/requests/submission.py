@@ -62,9 +62,9 @@ __all__ = [
     "STATE_LABELS",
     "Ask",
     "Line",
-    "Plan",
     "Request",
     "RequestLine",
+    "RequestPlan",
     "RequestState",
     "RequestStep",
     "changed",
@@ -88,7 +88,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RequestPlan:
     """What submitting would do: ``within`` the granted quota, of what is ``borrowed``, ``beyond`` both, and who would
     sign."""
 
@@ -124,7 +124,7 @@ def drawn(
     return within, borrowed, beyond
 
 
-def plan(tx: Tx, request: Request) -> Plan:
+def plan(tx: Tx, request: Request) -> RequestPlan:
     """What submitting ``request`` now would hold, and who would sign. Takes nothing."""
     kind, takes = kind_of(request), request.takes()
     within, borrowed, beyond = drawn(tx, kind, request.pool_id, request.department_id, takes)
@@ -133,7 +133,7 @@ def plan(tx: Tx, request: Request) -> Plan:
     enacted = rulebook.enacted(tx)
     signers = rules.signers(facts, enacted, on)  # refuses where nobody would sign
     path = signers if kind.tasks is None else rules.path(facts, enacted, on)
-    return Plan(within, borrowed, beyond, facts, path)
+    return RequestPlan(within, borrowed, beyond, facts, path)
 
 
 # ----------------------------------------------------------------------------------------------- verbs of the requester

@@ -22,7 +22,7 @@ from sqlalchemy import select
 
 from console import worklist
 from console.cli.commands import main
-from console.jobs.runs import Job, Plan, claim, due_before, lags, last_success, latest, perform, schedule, standings
+from console.jobs.runs import Job, JobPlan, claim, due_before, lags, last_success, latest, perform, schedule, standings
 from console.jobs.sayings import WORDS, Said, Unsuccessful, fault, of_error, say, worded
 from console.jobs.timetable import LANES, PLAN
 from console.pages.house.gauges import BookCollector
@@ -41,7 +41,7 @@ from tests.patience import PATIENCE, together, until
 
 
 def job(run: object = list, **more: object) -> Job:
-    return Job(Plan("collect", "采集", "*/5 * * * *", "clouds", **more), run)  # type: ignore[arg-type]
+    return Job(JobPlan("collect", "采集", "*/5 * * * *", "clouds", **more), run)  # type: ignore[arg-type]
 
 
 def runs(book: Book) -> list[JobRun]:
@@ -120,7 +120,7 @@ def test_a_failing_job_is_retried_then_reported(book: Book, clock: Clock) -> Non
 
 
 def test_the_schedule_follows_the_citys_clock(book: Book, clock: Clock) -> None:
-    scheduler = schedule(book, [Job(Plan("assess", "评估", "30 2 * * *", "lake"), list)], "Asia/Shanghai")
+    scheduler = schedule(book, [Job(JobPlan("assess", "评估", "30 2 * * *", "lake"), list)], "Asia/Shanghai")
     scheduler.start(paused=True)
     (entry,) = scheduler.get_jobs()
     assert entry.next_run_time.utcoffset() == timedelta(hours=8)
@@ -242,13 +242,13 @@ def test_a_job_that_waits_in_its_lane_is_done_once_its_turn_comes(
 )
 def test_the_slot_that_is_due(cron: str, now: str, slot: str) -> None:
     zone = ZoneInfo("Asia/Shanghai")
-    trigger = Plan("x", "x", cron, "lake").trigger(zone)
+    trigger = JobPlan("x", "x", cron, "lake").trigger(zone)
     found = due_before(trigger, datetime.fromisoformat(now).replace(tzinfo=zone))
     assert found == datetime.fromisoformat(slot).replace(tzinfo=zone)
 
 
 def test_lag_is_how_long_a_slot_has_waited(book: Book, clock: Clock) -> None:
-    plans = [Plan("fold", "", "* * * * *", "push"), Plan("roll", "", "20 0 * * *", "lake")]
+    plans = [JobPlan("fold", "", "* * * * *", "push"), JobPlan("roll", "", "20 0 * * *", "lake")]
     roll_at = clock.now.replace(hour=16, minute=20)  # 00:20 in the city
 
     def standing() -> dict[str, float]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from console.occupancy import InUse, Part, occupied, occupy
+from console.occupancy import HousePart, InUse, occupied, occupy
 from console.verification.checks import examine
 from metering.lake.store import Lake
 from metering.workbench import Workbench
@@ -137,14 +137,14 @@ def test_web_and_jobs_stand_beside_each_other(tmp_path: Path, start: Started) ->
 
 
 def test_a_part_is_held_alone_or_shared(tmp_path: Path) -> None:
-    with occupied(tmp_path, Part.WEB, Part.JOBS):
-        for part, shared in ((Part.WEB, False), (Part.JOBS, True)):
+    with occupied(tmp_path, HousePart.WEB, HousePart.JOBS):
+        for part, shared in ((HousePart.WEB, False), (HousePart.JOBS, True)):
             with pytest.raises(InUse, match=f"process {os.getpid()}"):
                 occupy(tmp_path, part, shared=shared)
-        os.close(occupy(tmp_path, Part.FOUNDING))
-    handles = [occupy(tmp_path, Part.JOBS, shared=True) for _ in range(2)]
-    with pytest.raises(InUse), occupied(tmp_path, Part.WEB, Part.JOBS):
+        os.close(occupy(tmp_path, HousePart.FOUNDING))
+    handles = [occupy(tmp_path, HousePart.JOBS, shared=True) for _ in range(2)]
+    with pytest.raises(InUse), occupied(tmp_path, HousePart.WEB, HousePart.JOBS):
         raise AssertionError
-    os.close(occupy(tmp_path, Part.WEB))  # what was held before the refusal is let go
+    os.close(occupy(tmp_path, HousePart.WEB))  # what was held before the refusal is let go
     for one in handles:
         os.close(one)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.words import rules as rule_words
-from console.words.rules import Comparison
+from console.words.rules import FactComparison
 from quota.requests import rules
 
 leaves = st.one_of(
@@ -72,15 +72,15 @@ def test_no_condition_is_about_every_request(app) -> None:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (Comparison("vcpu", ">", 1500), "新增 vCPU 大于 1,500"),
-        (Comparison("over_quota", "==", True), "超出配额"),
-        (Comparison("xinchuang", "!=", True), "非“信创资源池”"),
-        (Comparison("xinchuang", "==", False), "非“信创资源池”"),
-        (Comparison("kind", "not in", ("create", "quota")), "申请类型 不属于 新增、配额调整"),
-        (Comparison("services", "lacks", "bare_metal"), "服务类型 不包含 裸金属"),
+        (FactComparison("vcpu", ">", 1500), "新增 vCPU 大于 1,500"),
+        (FactComparison("over_quota", "==", True), "超出配额"),
+        (FactComparison("xinchuang", "!=", True), "非“信创资源池”"),
+        (FactComparison("xinchuang", "==", False), "非“信创资源池”"),
+        (FactComparison("kind", "not in", ("create", "quota")), "申请类型 不属于 新增、配额调整"),
+        (FactComparison("services", "lacks", "bare_metal"), "服务类型 不包含 裸金属"),
     ],
 )
-def test_a_row_in_words(app, row: Comparison, words: str) -> None:
+def test_a_row_in_words(app, row: FactComparison, words: str) -> None:
     with app.test_request_context("/"):
         assert rule_words.row_words(row) == words
 

@@ -56,11 +56,11 @@ def written(path: Path, rows: dict[str, list[dict[str, Any]]], heads: dict[str, 
     return path
 
 
-def entered(book: Book, path: Path, home: Path, actor: Actor | None = None) -> entering.Outcome:
+def entered(book: Book, path: Path, home: Path, actor: Actor | None = None) -> entering.EntryOutcome:
     return entering.enter(book, reading.load(path), actor or steward("found"), home)
 
 
-def places(outcome: entering.Outcome) -> list[tuple[str, int, str, str]]:
+def places(outcome: entering.EntryOutcome) -> list[tuple[str, int, str, str]]:
     return [(one.sheet, one.row, one.column, one.code) for one in outcome.faults]
 
 

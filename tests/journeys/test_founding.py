@@ -201,7 +201,7 @@ def test_the_checklist_greets_and_goes_step_by_step(empty: EmptyHouse) -> None:
     assert {name for name, settled in found.items() if settled} == {"city", "rules", "policy", "calendar", "mail"}
 
 
-def entries(house: EmptyHouse) -> list[checklist.Entry]:
+def entries(house: EmptyHouse) -> list[checklist.ChecklistEntry]:
     with house.book.reading() as tx:
         today = tx.now.astimezone(house.settings.zone).date()
         return checklist.entries(checklist.Look(tx, house.settings, today, set, city.told(tx)))

@@ -30,7 +30,7 @@ import pytest
 from sqlalchemy import select
 
 from console import founding
-from console.jobs.runs import Job, Plan, perform
+from console.jobs.runs import Job, JobPlan, perform
 from console.jobs.sayings import Said, say
 from console.service import counters
 from console.settings import Settings
@@ -225,7 +225,7 @@ def test_a_run_that_could_not_be_recorded_is_made_up_for(
     monkeypatch.setattr(Book, "transaction", writing)
 
     def job(name: str, run: Callable[[], list[Said]]) -> Job:
-        return Job(Plan(name, name, "* * * * *", "book", attempts=1), run)
+        return Job(JobPlan(name, name, "* * * * *", "book", attempts=1), run)
 
     def fills() -> list[Said]:
         nonlocal room

@@ -15,8 +15,8 @@ from quota.actors import Actor, Role, steward
 from quota.errors import Invalid, NotFound
 from quota.ledger import Holder, entries
 from quota.requests import About, Compared, RequestKind, Term, approvals, declarations, kinds, rulebook, rules
-from quota.requests.declarations import Field, Lines
-from quota.requests.rules import Fact
+from quota.requests.declarations import Lines, RequestField
+from quota.requests.rules import RuleFact
 from quota.requests.tables import Request
 from quota.requests.tasks import for_each_piece
 from quota.units import BLOCK, MEMORY, VCPU, Amount, Arch
@@ -38,11 +38,11 @@ TRIAL = RequestKind(
     label="试用",
     position=15,
     lines=Lines(pieces=True, items=True, named=(VCPU,)),
-    fields=(Field("product", "试用的产品", required=True), Field("secret", "涉密", "其他")),
+    fields=(RequestField("product", "试用的产品", required=True), RequestField("secret", "涉密", "其他")),
     term=Term.REQUIRED,
     check=not_for_ever,
     signed=lambda request: {"product": request.fields.get("product")},
-    facts={"secret": Fact(bool, "涉密", False)},
+    facts={"secret": RuleFact(bool, "涉密", False)},
     sees=lambda request: {"secret": request.fields.get("secret") == "是"},
     granted=lambda _tx, request: GRANTED.append(request.id),
     tasks=for_each_piece("create"),
@@ -53,7 +53,7 @@ PORTS = RequestKind(
     code="ports",
     label="网络策略",
     position=60,
-    fields=(Field("from", "源地址", required=True), Field("to", "目的地址", required=True)),
+    fields=(RequestField("from", "源地址", required=True), RequestField("to", "目的地址", required=True)),
     headline=("from", "to"),
     hint="开放端口",
 )
@@ -214,11 +214,11 @@ def test_what_a_kind_does_not_declare_is_refused(place):
     [
         {"code": "create"},
         {"code": "Not a code"},
-        {"code": "other", "fields": (Field("a", "甲"), Field("a", "乙"))},
+        {"code": "other", "fields": (RequestField("a", "甲"), RequestField("a", "乙"))},
         {"code": "other", "headline": ("nothing",)},
         {"code": "other", "about": About.TERM},
         {"code": "other", "counts_as": Holder.FREE},
-        {"code": "other", "facts": {"vcpu": Fact(str, "别的", "")}},
+        {"code": "other", "facts": {"vcpu": RuleFact(str, "别的", "")}},
     ],
     ids=["taken", "spelled", "twice", "unsaid", "term", "account", "fact"],
 )

@@ -18,7 +18,7 @@ import trustme
 from providers import connection
 from providers.base import ProviderFault
 from providers.connection import FAULTS, Connection, checked_url
-from providers.options import Json, Shape, fields, kept, option, read
+from providers.options import Json, OptionShape, fields, kept, option, read
 from providers.secrets import Secret, by_reference
 from quota.errors import Invalid
 from tests.patience import free_port
@@ -39,7 +39,7 @@ class Told:
 def test_a_dataclass_says_what_the_form_has() -> None:
     found = {one.name: one for one in fields(Told)}
     assert [one.shape for one in found.values()] == [
-        Shape.TEXT, Shape.WHOLE, Shape.NUMBER, Shape.YES, Shape.TEXTS, Shape.TEXT, Shape.SECRET, Shape.JSON,
+        OptionShape.TEXT, OptionShape.WHOLE, OptionShape.NUMBER, OptionShape.YES, OptionShape.TEXTS, OptionShape.TEXT, OptionShape.SECRET, OptionShape.JSON,
     ]  # fmt: skip
     assert found["url"].required
     assert (found["url"].label, found["url"].hint) == ("地址", "在哪里")

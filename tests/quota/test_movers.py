@@ -12,7 +12,7 @@ from quota.actors import steward
 from quota.audit import AuditRecord
 from quota.base import Base
 from quota.directory import Adjustment, departments, movers, reorganisations
-from quota.directory.movers import Mover, Part, Parts, Rows, Step, Told
+from quota.directory.movers import Mover, Part, Parts, ReorganisationStep, Rows, Told
 from quota.errors import Conflict
 from tests.city import City
 
@@ -63,14 +63,14 @@ class Toys(Mover):
         self.seen: list[str] = []
         self.broken = False
 
-    def find(self, tx: Any, step: Step, found: Parts) -> Part:
+    def find(self, tx: Any, step: ReorganisationStep, found: Parts) -> Part:
         self.seen = list(found)
         return Part(list(self.lying.get(step.source_id, [])))
 
     def told(self, part: Part) -> list[Told]:
         return [Told("玩具", len(part.rows))]
 
-    def move(self, tx: Any, step: Step, part: Part) -> None:
+    def move(self, tx: Any, step: ReorganisationStep, part: Part) -> None:
         if self.broken:
             raise Conflict("toys.stuck", "玩具拿不走")
         for toy in part.rows:

@@ -111,7 +111,7 @@ def _field(field: RecordField) -> UnboundField:
     return (IntegerField if field.type is FieldType.COUNT else DecimalField)(label, bounds, description=told)
 
 
-class WithdrawForm(FlaskForm):  # type: ignore[misc]
+class WithdrawRecordForm(FlaskForm):  # type: ignore[misc]
     note = TextAreaField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=4000)])
 
 
@@ -170,7 +170,7 @@ def show(record_id: int) -> str:
 @allow(Role.SUPERVISOR)
 def withdraw(record_id: int) -> str | Response | tuple[str, int]:
     record = records.record(reading(), record_id)
-    form = WithdrawForm()
+    form = WithdrawRecordForm()
     if form.validate_on_submit():
         try:
             with transaction() as tx:

@@ -64,7 +64,7 @@ def _read(file: FileStorage) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class UploadPlace:
     """What files are put forward in. ``title`` and ``address``: of its page; ``may_add``: whether the actor may put
     forward more now. Evidence of a case comes with a reply or a ruling alone."""
 
@@ -74,39 +74,39 @@ class Place:
     may_add: bool
 
 
-def _of_case(tx: Tx, number: int) -> Place:
+def _of_case(tx: Tx, number: int) -> UploadPlace:
     if tx.actor.role is Role.PROVIDER:
         raise _none()
     one = cases.case(tx, number)
-    return Place(one.subject, one.number, url_for("cases.show", case_id=one.id), False)
+    return UploadPlace(one.subject, one.number, url_for("cases.show", case_id=one.id), False)
 
 
-def _of_request(tx: Tx, number: int) -> Place:
+def _of_request(tx: Tx, number: int) -> UploadPlace:
     """The department's own, as long as it is with it: what was handed in stays as those who sign have seen it."""
     one = requests.request(tx, number)
     own = tx.actor.role is Role.TENANT and one.state in (RequestState.DRAFT, RequestState.SUPPLEMENT)
-    return Place(one.subject, one.number, url_for("requests.show", request_id=one.id), own)
+    return UploadPlace(one.subject, one.number, url_for("requests.show", request_id=one.id), own)
 
 
-def _of_incident(tx: Tx, number: int) -> Place:
+def _of_incident(tx: Tx, number: int) -> UploadPlace:
     """The company's and the steward's, until its responsibility is settled. A department sees none of it."""
     if tx.actor.role is Role.TENANT:
         raise _none()
     one = incidents.incident(tx, number)
     adds = one.settled_at is None and tx.actor.role in (Role.PROVIDER, Role.SUPERVISOR)
-    return Place(f"incident:{one.id}", one.external_id, url_for("incidents.show", incident_id=one.id), adds)
+    return UploadPlace(f"incident:{one.id}", one.external_id, url_for("incidents.show", incident_id=one.id), adds)
 
 
-def _of_appeal(tx: Tx, number: int) -> Place:
+def _of_appeal(tx: Tx, number: int) -> UploadPlace:
     """The company's, until the appeal is ruled on."""
     one = tx.get(Appeal, number)
     if one is None or not (tx.actor.role in STEWARDS or tx.actor.provider_id == one.provider_id is not None):
         raise _none()
     adds = one.state == AppealState.FILED and tx.actor.role is Role.PROVIDER
-    return Place(f"appeal:{one.id}", one.period, url_for("scorecards.show", scorecard_id=one.scorecard_id), adds)
+    return UploadPlace(f"appeal:{one.id}", one.period, url_for("scorecards.show", scorecard_id=one.scorecard_id), adds)
 
 
-PLACES: dict[str, Callable[[Tx, int], Place]] = {
+PLACES: dict[str, Callable[[Tx, int], UploadPlace]] = {
     "case": _of_case,
     "request": _of_request,
     "incident": _of_incident,
@@ -119,7 +119,7 @@ def _none() -> NotFound:
     return NotFound("attachment.none", N_("没有这个附件,或您不能查看"))
 
 
-def place(tx: Tx, kind: str, number: int) -> Place:
+def place(tx: Tx, kind: str, number: int) -> UploadPlace:
     """Where files of this subject are put forward; NotFound where there is none or the actor may not see it."""
     if kind not in PLACES:
         raise _none()

@@ -110,7 +110,7 @@ def item_form() -> ItemForm:
     return form
 
 
-class WithdrawForm(FlaskForm):  # type: ignore[misc]
+class WithdrawItemForm(FlaskForm):  # type: ignore[misc]
     reason = TextAreaField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=2000)])
 
 
@@ -204,7 +204,7 @@ def offer() -> str | Response | tuple[str, int]:
 @allow(*KEEPERS)
 def withdraw(item_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
-    item, form = catalog.item(tx, item_id), WithdrawForm()
+    item, form = catalog.item(tx, item_id), WithdrawItemForm()
     if form.validate_on_submit():
         with transaction() as writing:
             catalog.withdraw(writing, catalog.item(writing, item_id), form.reason.data)

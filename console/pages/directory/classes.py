@@ -73,7 +73,7 @@ class ClassForm(FlaskForm):  # type: ignore[misc]
     recyclable = BooleanField(lazy(N_("可回收")), default=True, description=lazy(N_("未使用的可以收回")))
 
 
-class EndForm(FlaskForm):  # type: ignore[misc]
+class EndClassForm(FlaskForm):  # type: ignore[misc]
     reason = TextAreaField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=2000)])
 
 
@@ -159,7 +159,7 @@ def add() -> str | Response | tuple[str, int]:
 @allow(*KEEPERS)
 def end(class_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
-    row, form = resource_classes.resource_class(tx, class_id), EndForm()
+    row, form = resource_classes.resource_class(tx, class_id), EndClassForm()
     if form.validate_on_submit():
         try:
             with transaction() as writing:

@@ -66,7 +66,7 @@ class CompanyForm(FlaskForm):  # type: ignore[misc]
         return {**said, "contacts": companies.contacts_in(self.contacts.data or "")}
 
 
-class EndForm(FlaskForm):  # type: ignore[misc]
+class EndCompanyForm(FlaskForm):  # type: ignore[misc]
     on = DateField(lazy(N_("终止日期")), [InputRequired(lazy(N_("请填写日期")))])
     reason = TextAreaField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
 
@@ -221,7 +221,7 @@ def end(provider_id: int) -> str | Response | tuple[str, int]:
     """Say that a company operates nothing here any more. It stays on record with all that names it."""
     tx = reading()
     one = provider(tx, provider_id)
-    form = EndForm(on=tx.now.astimezone(settings().zone).date())
+    form = EndCompanyForm(on=tx.now.astimezone(settings().zone).date())
 
     def act() -> Response:
         with transaction() as writing:

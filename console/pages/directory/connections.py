@@ -20,7 +20,7 @@ from console.words import _, lazy, sentence
 from metering.intake import Probe, probes
 from providers import registry
 from providers.connection import FAULTS
-from providers.options import Field, Shape
+from providers.options import OptionField, OptionShape
 from quota import vault
 from quota.audit import AuditRecord
 from quota.db import Tx
@@ -48,10 +48,10 @@ def with_options(base: type[FlaskForm], adapter: str) -> Any:
     put into the encrypted store."""
     made: dict[str, Any] = {}
     for one in registry.options_of(adapter):
-        if one.shape is Shape.JSON:
+        if one.shape is OptionShape.JSON:
             continue
         made[OPTION + one.name] = _field(one)
-        if one.shape is Shape.SECRET:
+        if one.shape is OptionShape.SECRET:
             made[_new(one.name)] = PasswordField(
                 lazy(N_("%(label)s：新的值"), label=lazy(one.label)),
                 [Optional(), Length(max=vault.LONGEST)],
@@ -60,12 +60,12 @@ def with_options(base: type[FlaskForm], adapter: str) -> Any:
     return type(f"{base.__name__}Of{adapter.title()}", (base,), made)
 
 
-def _field(one: Field) -> Any:
+def _field(one: OptionField) -> Any:
     label, hint = lazy(one.label), lazy(one.hint) if one.hint else ""
-    if one.shape is Shape.SECRET:
+    if one.shape is OptionShape.SECRET:
         hint = hint or lazy(N_("file:/路径、env:变量名或 store:名称"))
         return StringField(label, [Optional(), Length(max=300)], description=hint)
-    if one.shape is Shape.YES:
+    if one.shape is OptionShape.YES:
         return BooleanField(label, default=one.default, description=hint)
     if one.choices:
         every = ([] if one.required else [SelectChoice("", "—")]) + [SelectChoice(c, c) for c in one.choices]
@@ -82,14 +82,14 @@ def given(form: FlaskForm, adapter: str, before: Mapping[str, Any] | None = None
     option's name."""
     found: dict[str, Any] = {}
     for one in registry.options_of(adapter):
-        if one.shape is Shape.JSON:
+        if one.shape is OptionShape.JSON:
             if before and one.name in before:
                 found[one.name] = before[one.name]
             continue
         value = form[OPTION + one.name].data
-        if one.shape is Shape.SECRET and form[_new(one.name)].data:
+        if one.shape is OptionShape.SECRET and form[_new(one.name)].data:
             value = f"store:{one.name}"  # its name is known once it is kept
-        if one.shape is Shape.YES or value not in (None, ""):
+        if one.shape is OptionShape.YES or value not in (None, ""):
             found[one.name] = value
     return registry.checked(adapter, found)
 
@@ -98,7 +98,7 @@ def kept_secrets(tx: Tx, form: FlaskForm, adapter: str, code: str) -> dict[str, 
     """Put what was typed as a new secret into the store, under the pool's code and the option's name: option → reference."""
     found = {}
     for one in registry.options_of(adapter):
-        if one.shape is Shape.SECRET and form[_new(one.name)].data:
+        if one.shape is OptionShape.SECRET and form[_new(one.name)].data:
             try:
                 found[one.name] = vault.keep(
                     tx, f"{code}.{one.name}", form[_new(one.name)].data, settings().secrets_key
@@ -112,12 +112,12 @@ def kept_secrets(tx: Tx, form: FlaskForm, adapter: str, code: str) -> dict[str, 
 def fill(form: FlaskForm, adapter: str, options: Mapping[str, Any]) -> None:
     """Show ``options`` in the form."""
     for one in registry.options_of(adapter):
-        if one.shape is Shape.JSON or one.name not in options:
+        if one.shape is OptionShape.JSON or one.name not in options:
             continue
         value = options[one.name]
-        if one.shape is Shape.TEXTS:
+        if one.shape is OptionShape.TEXTS:
             value = ", ".join(value)
-        form[OPTION + one.name].data = value if one.shape is Shape.YES else str(value)
+        form[OPTION + one.name].data = value if one.shape is OptionShape.YES else str(value)
 
 
 def mark(options: Mapping[str, Any]) -> str:
@@ -153,21 +153,21 @@ def hang(form: FlaskForm, refused: Refused) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ConnectionChange:
     """One change of a connection: (option, before, after) of what differs."""
 
     record: AuditRecord
     rows: list[tuple[str, Any, Any]]
 
 
-def change(record: AuditRecord) -> Change:
+def change(record: AuditRecord) -> ConnectionChange:
     before, after = record.before.get("options") or {}, record.after.get("options") or {}
     names = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
-    return Change(record, [(name, before.get(name), after.get(name)) for name in names])
+    return ConnectionChange(record, [(name, before.get(name), after.get(name)) for name in names])
 
 
 @dataclass(frozen=True, slots=True)
-class Probed:
+class ProbeShown:
     """The last probe as a page shows it: ``good`` None while nobody knows."""
 
     row: Probe
@@ -175,15 +175,15 @@ class Probed:
     sentence: str
 
 
-def probed(tx: Tx, subject: str) -> Probed | None:
+def probed(tx: Tx, subject: str) -> ProbeShown | None:
     """What the last probe of ``subject`` said; None where nobody ever asked."""
     row = probes.last(tx, subject)
     if row is None:
         return None
     if row.waiting:
-        return Probed(row, None, _("已安排，任务进程会在一分钟内测试"))
+        return ProbeShown(row, None, _("已安排，任务进程会在一分钟内测试"))
     if row.said == probes.SILENT:
-        return Probed(row, True, _("适配器打得开；它没有可以询问的接口"))
-    return Probed(
+        return ProbeShown(row, True, _("适配器打得开；它没有可以询问的接口"))
+    return ProbeShown(
         row, not row.fault, _("连接正常") if not row.fault else sentence(PROBED.get(row.fault, PROBED["fault"]))
     )

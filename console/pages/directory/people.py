@@ -19,7 +19,7 @@ from console.access import allow
 from console.accounts import accounts
 from console.book import book, reading, transaction
 from console.forms import hang
-from console.founding import Look, Standing, checklist
+from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
 from console.mail import mails
 from console.words import _, lazy, role
@@ -59,7 +59,7 @@ def place(who: Person) -> str | None:
     return who.department.name if who.department else who.provider.name if who.provider else None
 
 
-class Belonging(FlaskForm):  # type: ignore[misc]
+class PersonBelonging(FlaskForm):  # type: ignore[misc]
     role = SelectField(lazy("角色"), choices=[], validators=[InputRequired(lazy("请选择角色"))])
     department = SelectField(lazy("单位"), coerce=int, description=lazy("仅使用单位的人员填写"))
     provider = SelectField(lazy("公司"), coerce=int, description=lazy("仅云服务商的人员填写"))
@@ -79,7 +79,7 @@ class Belonging(FlaskForm):  # type: ignore[misc]
         )
 
 
-class EnrolForm(Belonging):
+class EnrolForm(PersonBelonging):
     login = StringField(
         lazy("登录名"),
         [InputRequired(lazy("请输入登录名")), Length(max=64)],
@@ -170,7 +170,7 @@ def show(person_id: int) -> str:
 @allow(Role.SECADMIN)
 def grant(person_id: int) -> str | Response | tuple[str, int]:
     who = accounts.person(reading(), person_id)
-    form = Belonging(role=who.role, department=who.department_id or 0, provider=who.provider_id or 0)
+    form = PersonBelonging(role=who.role, department=who.department_id or 0, provider=who.provider_id or 0)
     form.offer(reading())
     if form.validate_on_submit():
         try:
@@ -299,18 +299,18 @@ WANTED = (Role.AUTHORITY, Role.SUPERVISOR)
     "people", N_("人员与授权"), N_("主管部门和运营监督方至少各有一人启用并已授权；形式审查和技术评审须由两人办理。"), Role.SYSADMIN, Role.SECADMIN,
     endpoint="people.index", order=20,
 )  # fmt: skip
-def _manned(look: Look) -> Standing:
+def _manned(look: Look) -> StepStanding:
     roles = select(Person.role).where(Person.role.in_([one.value for one in WANTED]), Person.active, Person.granted)
     there = set(look.tx.scalars(roles.distinct()))
-    return Standing(len(there) == len(WANTED), len(there), len(WANTED))
+    return StepStanding(len(there) == len(WANTED), len(there), len(WANTED))
 
 
 @checklist.step(
     "accounts", N_("公司账号"), N_("每家云服务商至少有一个启用并已授权的账号，办理工单、申诉和账单。"), Role.SYSADMIN, Role.SECADMIN,
     endpoint="people.index", order=60,
 )  # fmt: skip
-def _companies_manned(look: Look) -> Standing:
+def _companies_manned(look: Look) -> StepStanding:
     manned = select(Person.id).where(Person.provider_id == CloudProvider.id, Person.active, Person.granted).exists()
     companies = select(func.count(CloudProvider.id)).where(CloudProvider.active)
     every, done = look.tx.scalar(companies) or 0, look.tx.scalar(companies.where(manned)) or 0
-    return Standing(0 < every == done, done, every)
+    return StepStanding(0 < every == done, done, every)

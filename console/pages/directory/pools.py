@@ -21,7 +21,7 @@ from console.access import STEWARDS, allow
 from console.book import actor, reading, settings, transaction
 from console.charts import outlooks
 from console.forms import answer, done, hang
-from console.founding import Look, Standing, checklist
+from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
 from console.pages.directory import connections
@@ -336,13 +336,13 @@ def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
 
 @checklist.step("pools", N_("资源池与连接"), N_("登记资源池，并测试其连接：每个资源池最近一次测试都通过。"), Role.AUTHORITY,
                 endpoint="pools.index", order=70)  # fmt: skip
-def _connected(look: Look) -> Standing:
+def _connected(look: Look) -> StepStanding:
     rows = look.tx.execute(select(Pool.id, Pool.adapter).where(Pool.active)).all()
     workbench = set(
         look.tx.scalars(select(probes.Probe.subject).where(probes.Probe.done_at.is_not(None), probes.Probe.fault == ""))
     )
     done = sum(not _probed(adapter) or f"pool:{id_}" in workbench for id_, adapter in rows)
-    return Standing(0 < len(rows) == done, done, len(rows))
+    return StepStanding(0 < len(rows) == done, done, len(rows))
 
 
 def _probed(adapter: str) -> bool:
@@ -354,8 +354,8 @@ def _probed(adapter: str) -> bool:
 
 @checklist.step("capacity", N_("资源池容量"), N_("写明每个资源池可分配的总量、预留和超分比。"), Role.AUTHORITY,
                 endpoint="pools.index", order=80)  # fmt: skip
-def _equipped(look: Look) -> Standing:
+def _equipped(look: Look) -> StepStanding:
     every = select(func.count(Pool.id)).where(Pool.active)
     has = select(PoolCapacity.id).where(PoolCapacity.pool_id == Pool.id, PoolCapacity.total > 0).exists()
     pools_, done_ = look.tx.scalar(every) or 0, look.tx.scalar(every.where(has)) or 0
-    return Standing(0 < pools_ == done_, done_, pools_)
+    return StepStanding(0 < pools_ == done_, done_, pools_)

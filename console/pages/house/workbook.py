@@ -26,7 +26,7 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 SHOWN = 500
 
 
-class FileForm(FlaskForm):  # type: ignore[misc]
+class WorkbookForm(FlaskForm):  # type: ignore[misc]
     file = FileField(lazy(N_("工作簿")), [FileRequired(lazy(N_("请选择文件")))], description=lazy(N_("xlsx")))
 
 
@@ -46,11 +46,11 @@ def blank() -> Response:
 @allow(Role.AUTHORITY)
 def enter() -> str | Response | tuple[str, int]:
     """A workbook: first what would come of it, then, once that was looked at, entered: all of it or nothing."""
-    form = FileForm()
+    form = WorkbookForm()
     token = request.form.get("token", "")
     if token:
         del form.file  # it came with the page before
-    found: entering.Outcome | None = None
+    found: entering.EntryOutcome | None = None
 
     def act() -> str | Response:
         nonlocal found, token
@@ -82,7 +82,7 @@ def enter() -> str | Response | tuple[str, int]:
                 for one in (found.faults[:SHOWN] if found else [])]  # fmt: skip
         titles = dict.fromkeys([*found.added, *found.changed, *found.same]) if found else {}
         counts = [(one, found.added[one], found.changed[one], found.same[one]) for one in titles] if found else []
-        shown = FileForm() if found is None or not found.whole else form
+        shown = WorkbookForm() if found is None or not found.whole else form
         return render_template(
             "workbook/enter.html", form=shown, errors=form, found=found, told=told, counts=counts, token=token
         )

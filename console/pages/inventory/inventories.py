@@ -18,7 +18,7 @@ from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, book, reading, settings, transaction
 from console.forms import DateTimeLocalField, answer
-from console.founding import Look, Standing, checklist
+from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, Rows, listing
 from console.pages.inventory import uploads
 from console.words import _, amounts, lazy, sentence
@@ -269,8 +269,8 @@ def _held(tx: Tx, _actor: Actor) -> str | None:
 
 @checklist.step("listing", N_("首份资源清单"), N_("每个资源池已有一份清单：由连接采集，或由人上传。"), Role.SUPERVISOR,
                 endpoint="inventories.index", order=150)  # fmt: skip
-def _listed(look: Look) -> Standing:
+def _listed(look: Look) -> StepStanding:
     every = select(func.count(Pool.id)).where(Pool.active)
     there = select(Listing.id).where(Listing.pool_id == Pool.id).exists()
     pools_, done_ = look.tx.scalar(every) or 0, look.tx.scalar(every.where(there)) or 0
-    return Standing(0 < pools_ == done_, done_, pools_)
+    return StepStanding(0 < pools_ == done_, done_, pools_)

@@ -19,7 +19,7 @@ from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.forms import answer, done
-from console.founding import Look, Standing, checklist
+from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
 from console.security import row_or
 from console.words import _, amount, amounts, kind_label, lazy, sentence
@@ -302,7 +302,7 @@ def _proposed(tx: Tx, who: Actor) -> str | None:
 
 @checklist.step("takeover", N_("接管存量"), N_("清单里已在运行的资源都有了审批依据。"), Role.SUPERVISOR,
                 endpoint="takeovers.index", order=160)  # fmt: skip
-def _taken_over(look: Look) -> Standing:
+def _taken_over(look: Look) -> StepStanding:
     living = select(func.count(Resource.id)).where(Resource.gone_at.is_(None))
     every, done_ = look.tx.scalar(living) or 0, look.tx.scalar(living.where(Resource.basis != "")) or 0
-    return Standing(0 < every == done_, done_, every)
+    return StepStanding(0 < every == done_, done_, every)

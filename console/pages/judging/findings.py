@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from console import frame, links
 from console.access import BUSINESS, STEWARDS, allow
 from console.book import book, lake, reading, settings
-from console.founding import Look, Standing, checklist
+from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, Rows, listing
 from console.words import _, amounts, policies, sentence
 from console.words import show as show_value
@@ -297,9 +297,9 @@ def recoverable_now(tx: Tx, _who: Actor) -> str | None:
 
 @checklist.step("judged", N_("首次评估结论"), N_("每天凌晨评估；采样满首个窗口后作出首批结论。"), Role.SUPERVISOR,
                 endpoint="findings.index", order=180)  # fmt: skip
-def _judged(look: Look) -> Standing:
+def _judged(look: Look) -> StepStanding:
     run = findings.last_run(look.tx)
     if run is not None and not prospects.silent(run.counts):
-        return Standing(True)
+        return StepStanding(True)
     ahead = _prospect(look.tx, look.today, look.sampled())
-    return Standing(False, ahead.days, ahead.needed) if ahead else Standing(False)
+    return StepStanding(False, ahead.days, ahead.needed) if ahead else StepStanding(False)

@@ -19,7 +19,7 @@ from console.access import BUSINESS, allow
 from console.book import reading, transaction
 from console.charts import shape, stated, timeline
 from console.forms import generation, hang
-from console.lists import Column, Filter, Listing, Rows, listing
+from console.lists import Column, Filter, PagedList, Rows, listing
 from console.pages.orders import dialogues
 from console.words import _, amounts, days_left, lazy
 from metering import cases
@@ -159,7 +159,7 @@ def delivered_in(tx: Tx, provider_id: int | None) -> dict[orders.Bucket, int]:
     return orders.delivery_times(tx, tx.now - WINDOW, tx.now + timedelta(seconds=1), provider_id=provider_id)
 
 
-def listed(tx: Tx) -> Listing:
+def listed(tx: Tx) -> PagedList:
     own = tx.actor.role is Role.PROVIDER
     filters = FILTERS if own else [*FILTERS, company_filter(tx, WorkOrder.provider_id)]
     columns = [one for one in COLUMNS if not (own and one.key == "provider")]
@@ -216,7 +216,7 @@ class ReasonForm(FlaskForm):  # type: ignore[misc]
     text = TextAreaField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=4000)])
 
 
-class Act:
+class OrderAct:
     """Something that may be done to an order: by whom, in which states, with what consequence."""
 
     def __init__(
@@ -266,42 +266,42 @@ def _dispute(tx: Tx, order: WorkOrder, _generation: int, form: FlaskForm) -> obj
 
 _TO_DO = frozenset({OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING})
 _ALL = frozenset(OrderState)
-ACTS: dict[str, Act] = {
+ACTS: dict[str, OrderAct] = {
     one.name: one
     for one in (
-        Act("start", N_("开始交付"), N_("工单转为“交付中”，由贵公司人员办理，云平台接口不再自动执行。"), N_("已开始交付"),
+        OrderAct("start", N_("开始交付"), N_("工单转为“交付中”，由贵公司人员办理，云平台接口不再自动执行。"), N_("已开始交付"),
             (Role.PROVIDER,), frozenset({OrderState.PENDING, OrderState.SENT, OrderState.FAILED}),
             lambda tx, o, g, _f: delivery.start(tx, o.id, g, cases.objection), ActForm),
-        Act("deliver", N_("标记已交付"), N_("交付时间记为现在，不能倒填；资源进入台账，等待使用单位验收。"), N_("已标记交付，等待验收"),
+        OrderAct("deliver", N_("标记已交付"), N_("交付时间记为现在，不能倒填；资源进入台账，等待使用单位验收。"), N_("已标记交付，等待验收"),
             (Role.PROVIDER,), _TO_DO | {OrderState.FAILED}, _deliver, ActForm),
-        Act("take_over", N_("改由人工交付"), N_("工单转为“交付中”，由贵公司人员办理。请先确认云平台接口没有执行；接口此后的答复只留记录，不作数。"),
+        OrderAct("take_over", N_("改由人工交付"), N_("工单转为“交付中”，由贵公司人员办理。请先确认云平台接口没有执行；接口此后的答复只留记录，不作数。"),
             N_("已改由人工交付"), (Role.PROVIDER,), _TO_DO,
             lambda tx, o, g, f: delivery.take_over(tx, o.id, g, f.text.data)),
-        Act("fail", N_("报告失败"), N_("工单转为“失败”，由运营监督方决定重试或取消；期限照常计算。"), N_("已报告失败"),
+        OrderAct("fail", N_("报告失败"), N_("工单转为“失败”，由运营监督方决定重试或取消；期限照常计算。"), N_("已报告失败"),
             (Role.PROVIDER,), _TO_DO, lambda tx, o, g, f: delivery.report_failed(tx, o.id, g, f.text.data), tone="danger"),
-        Act("dispute", N_("提出争议"), N_("争议由运营监督方裁定；成立的，此工单不计入交付及时率。"), N_("争议已提出，等待裁定"),
+        OrderAct("dispute", N_("提出争议"), N_("争议由运营监督方裁定；成立的，此工单不计入交付及时率。"), N_("争议已提出，等待裁定"),
             (Role.PROVIDER,), _ALL, _dispute),
-        Act("accept", N_("验收通过"), N_("确认交付与申请相符；验收后可以评价。与审批不符之处照样记录。"), N_("已验收"),
+        OrderAct("accept", N_("验收通过"), N_("确认交付与申请相符；验收后可以评价。与审批不符之处照样记录。"), N_("已验收"),
             (Role.TENANT, Role.SUPERVISOR), frozenset({OrderState.DELIVERED}),
             lambda tx, o, g, _f: delivery.accept(tx, o.id, g), ActForm),
-        Act("refuse", N_("验收退回"), N_("工单退回云服务商重新交付，期限从现在重新计算。"), N_("已退回"),
+        OrderAct("refuse", N_("验收退回"), N_("工单退回云服务商重新交付，期限从现在重新计算。"), N_("已退回"),
             (Role.TENANT, Role.SUPERVISOR), frozenset({OrderState.DELIVERED}),
             lambda tx, o, g, f: delivery.refuse(tx, o.id, g, f.text.data), tone="danger"),
-        Act("retry", N_("重试"), N_("工单重新排队，由云平台接口再次执行；期限不变。"), N_("已重新排队"),
+        OrderAct("retry", N_("重试"), N_("工单重新排队，由云平台接口再次执行；期限不变。"), N_("已重新排队"),
             (Role.SUPERVISOR,), frozenset({OrderState.FAILED}), lambda tx, o, g, _f: delivery.retry(tx, o.id, g), ActForm),
-        Act("cancel", N_("取消工单"), N_("工单不再执行，为它占用的配额退回使用单位。不能撤销。"), N_("已取消"),
+        OrderAct("cancel", N_("取消工单"), N_("工单不再执行，为它占用的配额退回使用单位。不能撤销。"), N_("已取消"),
             (Role.SUPERVISOR,), frozenset({OrderState.PENDING, OrderState.FAILED}),
             lambda tx, o, g, f: delivery.cancel(tx, o.id, g, f.text.data), tone="danger"),
     )
 }  # fmt: skip
 
 
-def _open_acts(tx: Tx, order: WorkOrder) -> list[Act]:
+def _open_acts(tx: Tx, order: WorkOrder) -> list[OrderAct]:
     busy = comments.open_dispute(tx, order.basis) is not None
     return [act for act in ACTS.values() if act.open_to(tx.actor, order) and not (act.name == "dispute" and busy)]
 
 
-def _form(act: Act, order: WorkOrder) -> FlaskForm:
+def _form(act: OrderAct, order: WorkOrder) -> FlaskForm:
     """The act's form; a delivery of a new resource also asks for its id and for what it really has."""
     if act.name != "deliver" or order.verb not in (Verb.CREATE, Verb.RESIZE):
         return act.form(generation=order.generation)

@@ -28,7 +28,7 @@ SHOWN = (VCPU, MEMORY, BLOCK, OBJECT, ACCELERATOR)
 
 
 @dataclass(slots=True)
-class Line:
+class PromiseLine:
     """One chip in one zone, of one kind. Base units; ``trend`` None: the history is too short."""
 
     zone: str
@@ -52,7 +52,7 @@ class Line:
         return f"{self.zone}/{self.arch}/{self.cls}"
 
 
-def lines(tx: Tx, kinds: tuple[ClassCode, ...] = SHOWN, pool_id: int | None = None) -> list[Line]:
+def lines(tx: Tx, kinds: tuple[ClassCode, ...] = SHOWN, pool_id: int | None = None) -> list[PromiseLine]:
     """The board, by zone, chip and kind; of one pool alone where it is named."""
     today = tx.now.astimezone(settings().zone).date()
     first, last = histories.window(today, HISTORY_DAYS)
@@ -62,7 +62,7 @@ def lines(tx: Tx, kinds: tuple[ClassCode, ...] = SHOWN, pool_id: int | None = No
     grown = histories.daily(tx, OWNED, first, last, pool_ids=only, zone=settings().zone)
     measured = utilizations.measured(tx)
     pools = {one.id: one for one in tx.scalars(select(Pool).where(Pool.active)) if only is None or one.id in only}
-    found: dict[tuple[str, str, Commodity], Line] = {}
+    found: dict[tuple[str, str, Commodity], PromiseLine] = {}
     rows = tx.execute(
         select(Account.pool_id, Account.kind, Account.arch, Account.holder, func.sum(Account.balance)).group_by(
             Account.pool_id, Account.kind, Account.arch, Account.holder
@@ -72,7 +72,7 @@ def lines(tx: Tx, kinds: tuple[ClassCode, ...] = SHOWN, pool_id: int | None = No
         pool, cls = pools.get(pool_id), Commodity(ClassCode(kind), Arch(arch))
         if pool is None or cls.kind not in kinds:
             continue
-        line = found.setdefault((pool.zone, pool.arch, cls), Line(pool.zone, pool.arch, cls, []))
+        line = found.setdefault((pool.zone, pool.arch, cls), PromiseLine(pool.zone, pool.arch, cls, []))
         if pool_id not in line.pool_ids:
             line.pool_ids.append(pool_id)
         if holder == Holder.SUPPLY.value:
@@ -107,11 +107,11 @@ def index() -> str:
     )  # fmt: skip
 
 
-def _name(line: Line) -> str:
+def _name(line: PromiseLine) -> str:
     return f"{line.zone} · {line.arch} · {kind_label(line.cls.kind)}"
 
 
-def _what_if(board: list[Line]) -> dict[str, Any] | None:
+def _what_if(board: list[PromiseLine]) -> dict[str, Any] | None:
     """What is left, and when it runs out, if so much more were promised; None where nothing was asked."""
     wanted, where = request.args.get("wanted", ""), request.args.get("where", "")
     line = next((one for one in board if one.code == where), None)

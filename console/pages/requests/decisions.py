@@ -250,7 +250,7 @@ def _next(tx: Tx, done: int) -> str:
     return url_for("decisions.decide", request_id=one) if one else url_for("decisions.index")
 
 
-def _suggestions(tx: Tx, rows: Sequence[Request]) -> dict[int, evidence.Suggestion]:
+def _suggestions(tx: Tx, rows: Sequence[Request]) -> dict[int, evidence.DecisionSuggestion]:
     """Request id → what the figures speak for; each department is measured once in each pool."""
     uses = evidence.uses(tx, [(one.department_id, one.pool_id) for one in rows])
     return {

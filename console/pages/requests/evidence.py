@@ -67,7 +67,7 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Suggestion:
+class DecisionSuggestion:
     """What the figures speak for, and why: the sentence and its places."""
 
     decision: str  # approve, reduce, ask, person
@@ -215,7 +215,7 @@ def _sum(rows: Iterable[Finding]) -> dict[Commodity, int]:
     return result
 
 
-def suggest(kind: RequestKind, takes: Mapping[Commodity, int], measured: Use) -> Suggestion:
+def suggest(kind: RequestKind, takes: Mapping[Commodity, int], measured: Use) -> DecisionSuggestion:
     """What the figures speak for. A rule of thumb that a person may overrule, so it says what it looked at.
 
     Returns are always suggested. A longer term: by measured use. Growth: first the department's own idle machines, then measured use of at least
@@ -258,8 +258,8 @@ def suggest(kind: RequestKind, takes: Mapping[Commodity, int], measured: Use) ->
     )
 
 
-def _suggestion(decision: str, reason: str, **params: object) -> Suggestion:
-    return Suggestion(decision, LABELS[decision], reason, params)
+def _suggestion(decision: str, reason: str, **params: object) -> DecisionSuggestion:
+    return DecisionSuggestion(decision, LABELS[decision], reason, params)
 
 
 def similar(tx: Tx, request: Request, limit: int = 5) -> list[Request]:

@@ -23,7 +23,7 @@ from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from console.forms import DateField, InnerForm
 from console.security import row_or
-from console.words import KINDS, OPERATOR_LABELS, Comparison, Groups, _, lazy, rules
+from console.words import KINDS, OPERATOR_LABELS, FactComparison, Groups, _, lazy, rules
 from quota.actors import ROLE_LABELS
 from quota.errors import N_
 from quota.requests import FACTS, KIND_LABELS, MAY_TAKE, SIGNED, STEP_LABELS, ApprovalRule, StepName
@@ -68,7 +68,7 @@ class RowForm(InnerForm):
         if self.fact.data in FACTS and not self.op.errors:
             self.read()
 
-    def read(self) -> Comparison:
+    def read(self) -> FactComparison:
         """What the row says. Raises ValidationError for a value that the fact cannot have."""
         fact, op, text = self.fact.data, self.op.data, (self.value.data or "").strip()
         many = op in ("in", "not in")
@@ -78,7 +78,7 @@ class RowForm(InnerForm):
         values = [_read(fact, one.strip()) for one in parts]
         if not values:
             raise ValidationError(_("请填写比较的值"))
-        return Comparison(fact, op, values if many else values[0])
+        return FactComparison(fact, op, values if many else values[0])
 
 
 def _read(fact: str, text: str) -> Any:

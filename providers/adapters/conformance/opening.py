@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from providers.base import ProviderFault
-from providers.options import Shape, fields, kept, read
+from providers.options import OptionShape, fields, kept, read
 from providers.secrets import Secret
 from quota.errors import Refused
 
@@ -48,7 +48,7 @@ class OpeningSuite:
         clear = [
             one.name
             for one in fields(self.adapter.Options)
-            if SECRETIVE.search(one.name) and one.shape is not Shape.SECRET
+            if SECRETIVE.search(one.name) and one.shape is not OptionShape.SECRET
         ]
         assert clear == [], "declare these as Secret: what is no reference would stand in the book"
 

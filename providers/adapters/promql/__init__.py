@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from providers.adapters.promql.mappings import EXPORTERS, Exporter, Manner, Row
+from providers.adapters.promql.mappings import EXPORTERS, Exporter, MappingRow, ReadingManner
 from providers.adapters.promql.meter import PromQL
 
 __all__ = [
     "EXPORTERS",
     "Exporter",
-    "Manner",
+    "MappingRow",
     "PromQL",
-    "Row",
+    "ReadingManner",
 ]

@@ -19,7 +19,7 @@ from enum import StrEnum
 from providers.metrics import METRICS
 
 
-class Manner(StrEnum):
+class ReadingManner(StrEnum):
     """How a query's result is to be understood."""
 
     COUNTER = "counter"  # only grows; read at the edges of slots
@@ -29,11 +29,11 @@ class Manner(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Row:
+class MappingRow:
     """One query. ``labels``: given to its result; ``of``: of BUSY, the query for how many CPUs a machine has."""
 
     series: str
-    manner: Manner
+    manner: ReadingManner
     query: str
     labels: Mapping[str, str] = field(default_factory=dict)
     of: str = ""
@@ -48,21 +48,23 @@ class Exporter:
     source: str
     by: str
     clock: str
-    rows: Sequence[Row]
+    rows: Sequence[MappingRow]
     verified: bool = False
 
 
-def _counter(series: str, keys: str, metric: str) -> Row:
+def _counter(series: str, keys: str, metric: str) -> MappingRow:
     """Of two senders that tell the same place the higher counts."""
-    return Row(series, Manner.COUNTER, f"max by ($by, {keys}) ({metric})")
+    return MappingRow(series, ReadingManner.COUNTER, f"max by ($by, {keys}) ({metric})")
 
 
-def _gauge(series: str, metric: str, keys: str = "") -> Row:
-    return Row(series, Manner.GAUGE, f"max by ($by{', ' if keys else ''}{keys}) (avg_over_time({metric}[$window]))")
+def _gauge(series: str, metric: str, keys: str = "") -> MappingRow:
+    return MappingRow(
+        series, ReadingManner.GAUGE, f"max by ($by{', ' if keys else ''}{keys}) (avg_over_time({metric}[$window]))"
+    )
 
 
-def _direct(metric: str, query: str) -> Row:
-    return Row(f"guanjia_{metric}", Manner.GAUGE, query)
+def _direct(metric: str, query: str) -> MappingRow:
+    return MappingRow(f"guanjia_{metric}", ReadingManner.GAUGE, query)
 
 
 NODE = Exporter(
@@ -71,14 +73,14 @@ NODE = Exporter(
     "instance",
     "node_memory_MemTotal_bytes{$match}",
     (
-        Row(
+        MappingRow(
             "node_cpu_seconds_total",
-            Manner.COUNTER,
+            ReadingManner.COUNTER,
             "sum by ($by, mode) (max by ($by, cpu, mode) (node_cpu_seconds_total{$match}))",
         ),
-        Row(
+        MappingRow(
             "system.cpu.logical.count",
-            Manner.LEVEL,
+            ReadingManner.LEVEL,
             'count by ($by) (max by ($by, cpu) (node_cpu_seconds_total{$match mode="idle"}))',
         ),
         _gauge("node_memory_MemTotal_bytes", "node_memory_MemTotal_bytes{$match}"),
@@ -100,14 +102,14 @@ WINDOWS = Exporter(
     "instance",
     "windows_memory_available_bytes{$match}",
     (
-        Row(
+        MappingRow(
             "windows_cpu_time_total",
-            Manner.COUNTER,
+            ReadingManner.COUNTER,
             "sum by ($by, mode) (max by ($by, core, mode) (windows_cpu_time_total{$match}))",
         ),
-        Row(
+        MappingRow(
             "system.cpu.logical.count",
-            Manner.LEVEL,
+            ReadingManner.LEVEL,
             'count by ($by) (max by ($by, core) (windows_cpu_time_total{$match mode="idle"}))',
         ),
         _gauge("windows_memory_physical_total_bytes", "windows_memory_physical_total_bytes{$match}"),
@@ -128,15 +130,17 @@ LIBVIRT = Exporter(
     "domain",
     "libvirt_domain_info_virtual_cpus{$match}",
     (
-        Row(
+        MappingRow(
             "node_cpu_seconds_total",
-            Manner.BUSY,
+            ReadingManner.BUSY,
             "sum by ($by) (libvirt_domain_info_cpu_time_seconds_total{$match})",
             of="max by ($by) (libvirt_domain_info_virtual_cpus{$match})",
         ),
-        Row("system.cpu.logical.count", Manner.LEVEL, "max by ($by) (libvirt_domain_info_virtual_cpus{$match})"),
+        MappingRow(
+            "system.cpu.logical.count", ReadingManner.LEVEL, "max by ($by) (libvirt_domain_info_virtual_cpus{$match})"
+        ),
         *(
-            Row(name, Manner.COUNTER, f"sum by ($by) ({metric}{{$match}})", {"device": "guest"})
+            MappingRow(name, ReadingManner.COUNTER, f"sum by ($by) ({metric}{{$match}})", {"device": "guest"})
             for name, metric in (
                 ("node_network_receive_bytes_total", "libvirt_domain_interface_stats_receive_bytes_total"),
                 ("node_network_transmit_bytes_total", "libvirt_domain_interface_stats_transmit_bytes_total"),
@@ -171,18 +175,20 @@ KUBERNETES = Exporter(
     "node",
     'container_cpu_usage_seconds_total{$match id="/"}',
     (
-        Row(
+        MappingRow(
             "node_cpu_seconds_total",
-            Manner.BUSY,
+            ReadingManner.BUSY,
             'max by ($by) (sum by ($by, instance) (container_cpu_usage_seconds_total{$match id="/"}))',
             of='max by ($by) (kube_node_status_capacity{$match resource="cpu"})',
         ),
-        Row(
-            "system.cpu.logical.count", Manner.LEVEL, 'max by ($by) (kube_node_status_capacity{$match resource="cpu"})'
+        MappingRow(
+            "system.cpu.logical.count",
+            ReadingManner.LEVEL,
+            'max by ($by) (kube_node_status_capacity{$match resource="cpu"})',
         ),
-        Row(
+        MappingRow(
             "node_memory_MemTotal_bytes",
-            Manner.LEVEL,
+            ReadingManner.LEVEL,
             'max by ($by) (kube_node_status_capacity{$match resource="memory"})',
         ),
         _direct(

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from providers.adapters.promql.mappings import EXPORTERS, Exporter, Manner, Row, filled, own
-from providers.adapters.promql.store import Line, Store
+from providers.adapters.promql.mappings import EXPORTERS, Exporter, MappingRow, ReadingManner, filled, own
+from providers.adapters.promql.store import SeriesLine, Store
 from providers.base import Query, Readings
 from providers.connection import Connection, checked_url
 from providers.options import option
@@ -172,14 +172,14 @@ class PromQL:
             low, high, cut = first, end, slice(beside // step, -beside // step)
             targets = {name: Target(one.interval_ms, one.scrapes[cut]) for name, one in targets.items()}
         if targets:
-            counters = [row for row in exporter.rows if row.manner in (Manner.COUNTER, Manner.BUSY)]
+            counters = [row for row in exporter.rows if row.manner in (ReadingManner.COUNTER, ReadingManner.BUSY)]
             lines = self._at_edges(exporter, counters, targets, low, high, step)
             self._scrape_by_scrape(exporter, counters, targets, lines, (low, high, step))
             for row, of in lines.items():
                 points.count(row, of, self._cpus(exporter, row, low, high, step))
         last = self._last_scrapes(exporter, low, high, step) if slow else {}
         for row in exporter.rows:
-            if row.manner in (Manner.GAUGE, Manner.LEVEL):
+            if row.manner in (ReadingManner.GAUGE, ReadingManner.LEVEL):
                 found = self.store.over(self.asked(exporter, row.query, window), low + step - 1, high - 1, step)
                 points.gauge(row, found, step, targets, low, last)
         return points.readings(first, end, tuple(self.store.notes), exporter.name)
@@ -226,16 +226,16 @@ class PromQL:
     def _at_edges(
         self,
         exporter: Exporter,
-        counters: Sequence[Row],
+        counters: Sequence[MappingRow],
         targets: Mapping[str, Target],
         first: int,
         end: int,
         step: int,
-    ) -> dict[Row, dict[Key, _Track]]:
+    ) -> dict[MappingRow, dict[Key, _Track]]:
         """Counters at each edge and one scrape later, for each of a few intervals that machines are scraped at."""
         intervals = sorted({round(one.interval_ms, -2) for one in targets.values()})
         chosen = {intervals[0], intervals[len(intervals) // 2], intervals[-1]}
-        lines: dict[Row, dict[Key, _Track]] = {row: {} for row in counters}
+        lines: dict[MappingRow, dict[Key, _Track]] = {row: {} for row in counters}
         for late in (0, *sorted(min(one + JITTER_MS, step - 1) for one in chosen)):
             self._read(exporter, counters, lines, (first + late, end + late, step))
         return lines
@@ -243,8 +243,8 @@ class PromQL:
     def _read(
         self,
         exporter: Exporter,
-        counters: Sequence[Row],
-        lines: dict[Row, dict[Key, _Track]],
+        counters: Sequence[MappingRow],
+        lines: dict[MappingRow, dict[Key, _Track]],
         grid: tuple[int, int, int],
         more: str = "",
     ) -> None:
@@ -264,9 +264,9 @@ class PromQL:
     def _scrape_by_scrape(
         self,
         exporter: Exporter,
-        counters: Sequence[Row],
+        counters: Sequence[MappingRow],
         targets: Mapping[str, Target],
-        lines: dict[Row, dict[Key, _Track]],
+        lines: dict[MappingRow, dict[Key, _Track]],
         piece: tuple[int, int, int],
     ) -> None:
         """Read closer where edges do not tell all: a scrape is missing, or a counter fell."""
@@ -294,9 +294,9 @@ class PromQL:
                 more = f'{by}=~"{"|".join(_escaped(name) for name in some)}"'
                 self._read(exporter, counters, lines, (low - pace, high + 2 * pace, pace), more)
 
-    def _cpus(self, exporter: Exporter, row: Row, first: int, end: int, step: int) -> dict[str, Line]:
+    def _cpus(self, exporter: Exporter, row: MappingRow, first: int, end: int, step: int) -> dict[str, SeriesLine]:
         """Of BUSY: machine → how many CPUs it has, slot by slot."""
-        if row.manner is not Manner.BUSY:
+        if row.manner is not ReadingManner.BUSY:
             return {}
         found = self.store.over(self.asked(exporter, row.of), first, end + step, step)
         return {line.labels.get(self.by(exporter), ""): line for line in found}
@@ -327,16 +327,18 @@ class _Points:
         self.series: list[dict[str, str]] = []
         self.parts: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
 
-    def _add(self, row: Row, labels: Mapping[str, str], ts: NDArray[np.int64], value: NDArray[np.float64]) -> None:
+    def _add(
+        self, row: MappingRow, labels: Mapping[str, str], ts: NDArray[np.int64], value: NDArray[np.float64]
+    ) -> None:
         kept = {name: text for name, text in labels.items() if name != "__name__"}
         self.series.append({**kept, **row.labels, "__name__": row.series})
         self.parts.append((ts, value))
 
-    def count(self, row: Row, tracks: Mapping[Key, _Track], cpus: Mapping[str, Line]) -> None:
+    def count(self, row: MappingRow, tracks: Mapping[Key, _Track], cpus: Mapping[str, SeriesLine]) -> None:
         """Counters; of BUSY what was idle beside what was busy, both growing from nothing."""
         for track in tracks.values():
             ts, value = track.sorted()
-            if row.manner is Manner.COUNTER:
+            if row.manner is ReadingManner.COUNTER:
                 self._add(row, track.labels, ts, value)
                 continue
             of = cpus.get(track.labels.get(self.by, ""))
@@ -350,8 +352,8 @@ class _Points:
 
     def gauge(
         self,
-        row: Row,
-        found: Sequence[Line],
+        row: MappingRow,
+        found: Sequence[SeriesLine],
         step: int,
         targets: Mapping[str, Target],
         first: int,

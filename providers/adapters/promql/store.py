@@ -28,7 +28,7 @@ _ADVICE = re.compile(r"PromQL (info|warning)")
 
 
 @dataclass(slots=True)
-class Line:
+class SeriesLine:
     """One series of an answer: its labels, times in ms, values; sorted by time."""
 
     labels: Mapping[str, str]
@@ -44,9 +44,9 @@ class Store:
     notes: dict[str, None] = field(default_factory=dict)
     _closed: bool | None = None
 
-    def over(self, query: str, first_ms: int, last_ms: int, step_ms: int) -> list[Line]:
+    def over(self, query: str, first_ms: int, last_ms: int, step_ms: int) -> list[SeriesLine]:
         """``query`` at first, first + step, … up to last, asked for in as many pieces as the store needs."""
-        found: dict[tuple[tuple[str, str], ...], list[Line]] = {}
+        found: dict[tuple[tuple[str, str], ...], list[SeriesLine]] = {}
         at = first_ms
         while at <= last_ms:
             end = min(last_ms, at + (MOST_POINTS - 1) * step_ms)
@@ -58,11 +58,11 @@ class Store:
             at = end + step_ms
         return [_joined(parts) for parts in found.values()]
 
-    def at(self, query: str, ms: int) -> list[Line]:
+    def at(self, query: str, ms: int) -> list[SeriesLine]:
         """``query`` at one moment."""
         return _series(self._asked("/api/v1/query", query=query, time=_s(ms), **WHOLE), "vector")
 
-    def samples(self, selector: str, ms: int, back_ms: int) -> list[Line]:
+    def samples(self, selector: str, ms: int, back_ms: int) -> list[SeriesLine]:
         """The samples themselves of ``selector`` in the last ``back_ms`` before a moment."""
         return _series(self._asked("/api/v1/query", query=f"{selector}[{back_ms}ms]", time=_s(ms), **WHOLE), "matrix")
 
@@ -117,7 +117,7 @@ def _s(ms: int) -> str:
     return f"{ms // 1000}.{ms % 1000:03d}"
 
 
-def _series(data: Any, kind: str) -> list[Line]:
+def _series(data: Any, kind: str) -> list[SeriesLine]:
     if data.get("resultType") != kind or not isinstance(data.get("result"), list):
         raise ProviderFault(f"a {data.get('resultType')} where a {kind} was due", transient=False, code="query")
     try:
@@ -126,13 +126,13 @@ def _series(data: Any, kind: str) -> list[Line]:
             pairs = one["values"] if kind == "matrix" else [one["value"]]
             ts = np.rint(np.array([pair[0] for pair in pairs], np.float64) * 1000).astype(np.int64)
             value = np.array([pair[1] for pair in pairs], np.float64)
-            found.append(Line({str(k): str(v) for k, v in one["metric"].items()}, ts, value))
+            found.append(SeriesLine({str(k): str(v) for k, v in one["metric"].items()}, ts, value))
         return found
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ProviderFault(f"an answer that can't be read: {error}", transient=False, code="kind") from error
 
 
-def _joined(parts: list[Line]) -> Line:
+def _joined(parts: list[SeriesLine]) -> SeriesLine:
     if len(parts) == 1:
         return parts[0]
-    return Line(parts[0].labels, np.concatenate([p.ts for p in parts]), np.concatenate([p.value for p in parts]))
+    return SeriesLine(parts[0].labels, np.concatenate([p.ts for p in parts]), np.concatenate([p.value for p in parts]))

@@ -16,11 +16,11 @@ from zlib import crc32
 
 from providers.adapters.simulated.city import pools
 from providers.adapters.simulated.evidence import CARELESS, bills, incidents
-from providers.adapters.simulated.faults import Fault, Trouble, chance
+from providers.adapters.simulated.faults import PlannedFault, Trouble, chance
 from providers.adapters.simulated.faults import faults as read_faults
 from providers.adapters.simulated.fleet import Machine, fleet, local_day, moment
-from providers.adapters.simulated.journal import Entry, Journal
-from providers.adapters.simulated.meter import Meter
+from providers.adapters.simulated.journal import Journal, JournalEntry
+from providers.adapters.simulated.meter import SimulatedMeter
 from providers.adapters.simulated.orders import after, decide, snapshot_name
 from providers.base import (
     BillLine,
@@ -119,7 +119,7 @@ class SimulatedCloud:
         self._origin = every if mine is None else [one for one in every if one.department in mine]
         self._stream_seed = seed << 32 | crc32(pool.encode())
         self._now: tuple[int, list[Machine]] | None = None
-        self._meter: Meter | None = None
+        self._meter: SimulatedMeter | None = None
 
     def inventory(self, now: datetime) -> Inventory:
         """Every resource that exists at ``now``, recycled ones too; deleted ones are not listed."""
@@ -135,7 +135,7 @@ class SimulatedCloud:
         self._reach(until)
         machines = self._machines()
         if self._meter is None or self._meter.machines is not machines:
-            self._meter = Meter.of(machines, self._stream_seed, self.start, self._missing)
+            self._meter = SimulatedMeter.of(machines, self._stream_seed, self.start, self._missing)
         meter = self._meter
         low = max(_ceiling(since), moment(self.start))
         high = _ceiling(until)
@@ -156,7 +156,7 @@ class SimulatedCloud:
         delay = round(self._pending_s * (0.5 + chance(self.seed, "delay", order.key)))
         at = int(now.timestamp())
 
-        def fate(entries: list[Entry]) -> Entry:
+        def fate(entries: list[JournalEntry]) -> JournalEntry:
             machines = after(self._origin, entries, self.pool)
             return decide(order, entries, machines, self.pool, now=at, delay=delay, refused=refused)
 
@@ -190,7 +190,7 @@ class SimulatedCloud:
             self._now = len(entries), after(self._origin, entries, self.pool)
         return self._now[1]
 
-    def _trouble(self, what: Trouble, clock: datetime, order: Order | None = None) -> Fault | None:
+    def _trouble(self, what: Trouble, clock: datetime, order: Order | None = None) -> PlannedFault | None:
         return next(
             (
                 one
@@ -261,7 +261,7 @@ def _fact(machine: Machine, now: int) -> ResourceFact | None:
     )
 
 
-def _outcome(entry: Entry, now: int) -> Outcome:
+def _outcome(entry: JournalEntry, now: int) -> Outcome:
     order = entry.order
     if now < entry.effective:
         return Outcome(order.key, OutcomeState.PENDING, _utc(entry.received), order.external_id)

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from providers.adapters.simulated.city import CityPool
 from providers.adapters.simulated.faults import chance
-from providers.adapters.simulated.fleet import HOSTS, Change, Machine, moment
+from providers.adapters.simulated.fleet import HOSTS, FleetChange, Machine, moment
 from providers.base import BillLine, IncidentFact, ResourceState, Responsibility
 from quota.units import ClassCode, Commodity
 
@@ -75,7 +75,7 @@ def bills(machines: Iterable[Machine], pool: CityPool, seed: int, month: str) ->
 
 def _spans(machine: Machine, begin: int, end: int) -> Iterator[tuple[int, int, bool, Mapping[ClassCode, int]]]:
     """Stretches of equal amounts within [begin, end): since, until, whether deletion ended it, amounts."""
-    merged: list[Change] = []
+    merged: list[FleetChange] = []
     for change in machine.life:
         gone = change.state is ResourceState.DELETED
         if not merged or gone or change.amounts != merged[-1].amounts:

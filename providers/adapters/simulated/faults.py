@@ -28,7 +28,7 @@ class Trouble(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class PlannedFault:
     """A trouble while since <= clock < until, of one verb or resource only where these are named.
 
     The clock is the ``now`` of a call; of a call for samples its ``until``; of silence the sample's own time.
@@ -45,7 +45,7 @@ class Fault:
         return self.verb in (None, order.verb) and self.external_id in (None, order.external_id)
 
 
-def faults(raw: Iterable[Mapping[str, Any]]) -> tuple[Fault, ...]:
+def faults(raw: Iterable[Mapping[str, Any]]) -> tuple[PlannedFault, ...]:
     """Faults as options hold them: texts, times in ISO 8601 with an offset. Raises Invalid otherwise."""
     found = []
     for one in raw:
@@ -55,7 +55,7 @@ def faults(raw: Iterable[Mapping[str, Any]]) -> tuple[Fault, ...]:
                 raise ValueError("no UTC offset")
             verb = Verb(one["verb"]) if "verb" in one else None
             rest = {name: str(one[name]) for name in one.keys() - {"what", "since", "until", "verb"}}
-            found.append(Fault(Trouble(one["what"]), since, until, verb, **rest))
+            found.append(PlannedFault(Trouble(one["what"]), since, until, verb, **rest))
         except (KeyError, TypeError, ValueError) as error:
             raise Invalid(
                 "fault.bad", N_("故障设定 %(fault)s 不对:%(error)s"), fault=str(one), error=str(error)

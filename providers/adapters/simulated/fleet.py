@@ -34,7 +34,7 @@ DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FleetChange:
     """From ``at`` (epoch seconds) on the resource is in ``state`` and has ``amounts``."""
 
     at: int
@@ -58,7 +58,7 @@ class Machine:
     department: str | None
     system: str | None
     load: Load
-    life: list[Change]
+    life: list[FleetChange]
     seat: tuple[int, int] = (0, 0)
     host: str | None = None
     detached_at: int | None = None
@@ -67,7 +67,7 @@ class Machine:
     snapshots: list[tuple[int, str]] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
 
-    def at(self, moment: int) -> Change | None:
+    def at(self, moment: int) -> FleetChange | None:
         """What it is at ``moment``; None before it was created."""
         index = bisect_right(self.life, moment, key=lambda one: one.at)
         return self.life[index - 1] if index else None
@@ -210,7 +210,7 @@ def fleet(pool: CityPool, seed: int, start: date, epoch: date) -> list[Machine]:
             home.department_code,
             home.code,
             load,
-            [Change(born, ResourceState.RUNNING, dict(amounts))],
+            [FleetChange(born, ResourceState.RUNNING, dict(amounts))],
         )
         machine.tags["zone"] = pool.zone
         machines.append(machine)
@@ -237,12 +237,12 @@ def fleet(pool: CityPool, seed: int, start: date, epoch: date) -> list[Machine]:
         vm.address = f"10.{(NET, GOV, XIN).index(pool.code) + 20}.{number // 200}.{number % 200 + 10}"
         if load is Load.STOPPED:
             off = moment(epoch - timedelta(days=int(rng.integers(34, 80))), 17.5)
-            vm.life.append(Change(off, ResourceState.STOPPED, vm.life[0].amounts))
+            vm.life.append(FleetChange(off, ResourceState.STOPPED, vm.life[0].amounts))
         elif load in (Load.FROZEN, Load.GHOST):
             vm.turn = moment(epoch - timedelta(days=int(rng.integers(20, 60))), 3.25)
         elif number >= len(loads) - _GONE:
             gone = moment(epoch - timedelta(days=int(rng.integers(8, 75))), 15)
-            vm.life.append(Change(gone, ResourceState.DELETED, vm.life[0].amounts))
+            vm.life.append(FleetChange(gone, ResourceState.DELETED, vm.life[0].amounts))
     hosts = [one for one in machines if one.life[-1].state is not ResourceState.DELETED]
     site = _Site(pool, homes, hosts, rng, add, born, epoch)
     for kind, count in _HAS[pool.code].items():

@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS orders (
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """One order and its fate, decided once. Times in epoch seconds; ``failed`` tells why, if it did."""
 
     order: Order
@@ -57,21 +57,21 @@ class Journal:
         self._pool = pool
         self._lock = Lock()
         self._memory = None if path is not None else self._connect(":memory:")
-        self._read: list[Entry] = []
+        self._read: list[JournalEntry] = []
         self._last = 0
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[JournalEntry]:
         """All orders in the order in which they came."""
         with self._open() as db:
             return self._news(db)
 
-    def find(self, key: str) -> Entry | None:
+    def find(self, key: str) -> JournalEntry | None:
         """The entry of the order with that key, None where there is none."""
         with self._open() as db:
             row = db.execute("SELECT * FROM orders WHERE pool = ? AND key = ?", (self._pool, key)).fetchone()
             return None if row is None else _entry(row)
 
-    def record(self, order: Order, decide: Callable[[list[Entry]], Entry]) -> Entry:
+    def record(self, order: Order, decide: Callable[[list[JournalEntry]], JournalEntry]) -> JournalEntry:
         """The entry of this order; if none, what ``decide`` makes of the orders so far, recorded durably.
 
         ``decide`` runs while no other order can come in. Raises ProviderFault for a key used before for
@@ -109,7 +109,7 @@ class Journal:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
 
-    def _news(self, db: sqlite3.Connection) -> list[Entry]:
+    def _news(self, db: sqlite3.Connection) -> list[JournalEntry]:
         """Entries never change, so only new ones are read. The list is the caller's own."""
         for row in db.execute(
             "SELECT * FROM orders WHERE pool = ? AND seq > ? ORDER BY seq", (self._pool, self._last)
@@ -155,7 +155,7 @@ def _dump(order: Order) -> str:
     return json.dumps(body, ensure_ascii=False, sort_keys=True)
 
 
-def _entry(row: sqlite3.Row) -> Entry:
+def _entry(row: sqlite3.Row) -> JournalEntry:
     body = json.loads(row["body"])
     order = Order(
         key=body["key"],
@@ -168,7 +168,7 @@ def _entry(row: sqlite3.Row) -> Entry:
         department_code=body["department_code"],
         system_code=body["system_code"],
     )
-    return Entry(
+    return JournalEntry(
         order,
         row["received"],
         row["effective"],

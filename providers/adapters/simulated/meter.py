@@ -28,7 +28,7 @@ _SCALE = {ServiceKind.VOLUME: 0.01, ServiceKind.OBJECT_STORE: 0.001}  # GB that 
 
 
 @dataclass(frozen=True)
-class Meter:
+class SimulatedMeter:
     """Reads a pool's machines, in a fixed order: a row keeps its random numbers. ``missing``: share lost."""
 
     machines: Sequence[Machine]
@@ -39,7 +39,7 @@ class Meter:
     loads: Loads
 
     @classmethod
-    def of(cls, machines: Sequence[Machine], seed: int, start: date, missing: float) -> Meter:
+    def of(cls, machines: Sequence[Machine], seed: int, start: date, missing: float) -> SimulatedMeter:
         """A meter of machines whose demand is measured in shares of the size that each was built with."""
         built = [one.size(one.life[0].amounts) for one in machines]
         cores = [size[0] * _SCALE.get(one.kind, 1.0) for one, size in zip(machines, built, strict=True)]

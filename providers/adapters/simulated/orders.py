@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from providers.adapters.simulated.city import CityPool
-from providers.adapters.simulated.fleet import HOSTS, MEASURE, Change, Machine, name_of
-from providers.adapters.simulated.journal import Entry
+from providers.adapters.simulated.fleet import HOSTS, MEASURE, FleetChange, Machine, name_of
+from providers.adapters.simulated.journal import JournalEntry
 from providers.adapters.simulated.load import Load
 from providers.base import Order, ResourceState, ServiceKind, Verb
 from quota.units import (
@@ -60,7 +60,7 @@ _NEEDS: Mapping[ServiceKind, ClassCode] = {
 _NEW_LOADS = (Load.OFFICE, Load.CITIZEN, Load.STEADY, Load.OFFICE, Load.LIGHT)
 
 
-def after(origin: Iterable[Machine], entries: Iterable[Entry], pool: CityPool) -> list[Machine]:
+def after(origin: Iterable[Machine], entries: Iterable[JournalEntry], pool: CityPool) -> list[Machine]:
     """All resources that ever were, in a fixed order, with what the orders made of them."""
     machines = [replace(one, life=list(one.life), tags=dict(one.tags), snapshots=list(one.snapshots)) for one in origin]
     known = {one.external_id: one for one in machines}
@@ -76,7 +76,7 @@ def after(origin: Iterable[Machine], entries: Iterable[Entry], pool: CityPool) -
     return machines
 
 
-def _built(entry: Entry, pool: CityPool, row: int) -> Machine:
+def _built(entry: JournalEntry, pool: CityPool, row: int) -> Machine:
     order, name = entry.order, entry.order.name or str(entry.external_id)
     machine = Machine(
         str(entry.external_id),
@@ -86,7 +86,7 @@ def _built(entry: Entry, pool: CityPool, row: int) -> Machine:
         order.department_code,
         order.system_code,
         _NEW_LOADS[row % len(_NEW_LOADS)],
-        [Change(entry.effective, RUNNING, entry.amounts)],
+        [FleetChange(entry.effective, RUNNING, entry.amounts)],
         tags={"zone": pool.zone},
     )
     if order.kind in (ServiceKind.DATABASE, ServiceKind.MIDDLEWARE):
@@ -99,7 +99,7 @@ def _built(entry: Entry, pool: CityPool, row: int) -> Machine:
     return machine
 
 
-def _apply(machine: Machine, entry: Entry, machines: Iterable[Machine]) -> None:
+def _apply(machine: Machine, entry: JournalEntry, machines: Iterable[Machine]) -> None:
     verb = entry.order.verb
     if verb is Verb.SNAPSHOT:
         machine.snapshots.append((entry.effective, snapshot_name(entry)))
@@ -114,27 +114,27 @@ def _apply(machine: Machine, entry: Entry, machines: Iterable[Machine]) -> None:
         Verb.RESTORE: STOPPED if machine.kind in HOSTS else RUNNING,
         Verb.DELETE: DELETED,
     }.get(verb, last.state)
-    machine.life.append(Change(entry.effective, state, entry.amounts))
+    machine.life.append(FleetChange(entry.effective, state, entry.amounts))
     if verb is Verb.DELETE:
         for one in machines:
             if one.host == machine.external_id and one.detached_at is None:
                 one.detached_at = entry.effective
 
 
-def snapshot_name(entry: Entry) -> str:
+def snapshot_name(entry: JournalEntry) -> str:
     return name_of(ServiceKind.VOLUME, "snapshot", entry.order.key).replace("vol-", "snap-")
 
 
 def decide(
     order: Order,
-    entries: Sequence[Entry],
+    entries: Sequence[JournalEntry],
     machines: Sequence[Machine],
     pool: CityPool,
     *,
     now: int,
     delay: int,
     refused: str,
-) -> Entry:
+) -> JournalEntry:
     """What becomes of ``order`` at ``now``.
 
     machines: as ``entries`` left them; refused: why it must fail, if it must; delay: seconds until it takes
@@ -144,20 +144,22 @@ def decide(
         external_id = name_of(order.kind, pool.code, f"order/{order.key}")
         effective, amounts = now + delay, Amount(order.amounts)
         failed = refused or _refuse_create(order, machines, pool, effective)
-        return Entry(order, now, effective, None if failed else external_id, NOTHING if failed else amounts, failed)
+        return JournalEntry(
+            order, now, effective, None if failed else external_id, NOTHING if failed else amounts, failed
+        )
     machine = next((one for one in machines if one.external_id == order.external_id), None)
     before = (one.effective for one in entries if one.external_id == order.external_id and not one.failed)
     effective = max([now + delay, *before])
     current = machine.at(effective) if machine else None
     if machine is None or current is None:
-        return Entry(order, now, now, order.external_id, NOTHING, f"没有资源 {order.external_id}")
+        return JournalEntry(order, now, now, order.external_id, NOTHING, f"没有资源 {order.external_id}")
     amounts = Amount(current.amounts)
     if order.verb is Verb.RESIZE:
         amounts |= order.amounts
     failed = refused or _refuse(order, machine, current, amounts)
     if not failed and order.verb is Verb.RESIZE:
         failed = _short(amounts, current.amounts, machines, pool, effective)
-    return Entry(order, now, effective, order.external_id, NOTHING if failed else amounts, failed)
+    return JournalEntry(order, now, effective, order.external_id, NOTHING if failed else amounts, failed)
 
 
 def _refuse_create(order: Order, machines: Sequence[Machine], pool: CityPool, at: int) -> str:
@@ -172,7 +174,7 @@ def _refuse_create(order: Order, machines: Sequence[Machine], pool: CityPool, at
     return _short(order.amounts, {}, machines, pool, at)
 
 
-def _refuse(order: Order, machine: Machine, current: Change, amounts: Mapping[ClassCode, int]) -> str:
+def _refuse(order: Order, machine: Machine, current: FleetChange, amounts: Mapping[ClassCode, int]) -> str:
     if order.kind is not machine.kind:
         return f"{machine.external_id} 是 {machine.kind},不是 {order.kind}"
     if current.state not in _FROM[order.verb]:
