@@ -141,7 +141,7 @@ def test_a_lane_opens_its_clouds_for_itself(tmp_path: Path) -> None:
     assert [one.plan.name for one in chosen] == ["carry", "mail"]
     lists = [one.run.__self__ for one in chosen]
     assert all(isinstance(each, worklist.Worklist) for each in lists)
-    assert len({id(each.works.opened) for each in [*lists, worklist.Worklist(works, Settings())]}) == 3
+    assert len({id(each.workbench.opened) for each in [*lists, worklist.Worklist(works, Settings())]}) == 3
 
 
 class Gate:
