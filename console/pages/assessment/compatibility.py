@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
@@ -17,7 +17,7 @@ from console import frame, links
 from console.access import BUSINESS, allow
 from console.book import actor, reading, transaction
 from console.charts import timeline
-from console.forms import DateField, hang
+from console.forms import DateField, answer, done
 from console.lists import Column, Filter, listing
 from console.pages.orders import company_filter
 from console.security import row
@@ -129,18 +129,15 @@ def edit() -> str | Response | tuple[str, int]:
     rows = tx.execute(select(CloudProvider.id, CloudProvider.name).order_by(CloudProvider.name))
     form.provider.choices = [SelectChoice(str(id_), name) for id_, name in rows]
     form.fitness.choices = [SelectChoice(fitness.value, _(label)) for fitness, label in FITNESS_LABELS.items()]
-    if form.validate_on_submit():
-        try:
-            with transaction() as write:
-                found = compatibility.state(
-                    write, form.provider.data, form.chip.data, form.system.data, Fitness(form.fitness.data),
-                    database=form.database.data or "", middleware=form.middleware.data or "",
-                    required=form.required.data, certificate=form.certificate.data or "",
-                    valid_until=form.valid_until.data, note=form.note.data or "",
-                )  # fmt: skip
-        except Refused as refused:
-            hang(form, refused)
-        else:
-            flash(_("已登记"), "success")
-            return redirect(url_for("compatibility.show", combination_id=found.id))
-    return render_template("compatibility/edit.html", form=form), 422 if request.method == "POST" else 200
+
+    def act() -> Response:
+        with transaction() as write:
+            found = compatibility.state(
+                write, form.provider.data, form.chip.data, form.system.data, Fitness(form.fitness.data),
+                database=form.database.data or "", middleware=form.middleware.data or "",
+                required=form.required.data, certificate=form.certificate.data or "",
+                valid_until=form.valid_until.data, note=form.note.data or "",
+            )  # fmt: skip
+        return done(_("已登记"), "compatibility.show", combination_id=found.id)
+
+    return answer(form, act, lambda: render_template("compatibility/edit.html", form=form), Refused)

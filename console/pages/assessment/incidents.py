@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from flask import Blueprint, g, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
@@ -18,7 +18,7 @@ from console import frame, links
 from console.access import BUSINESS, allow
 from console.book import reading, settings, transaction
 from console.charts import moment, timeline
-from console.forms import DateTimeLocalField, generation, hang
+from console.forms import DateTimeLocalField, answer, done, generation
 from console.lists import Column, Filter, Rows, listing
 from console.pages.orders import company_filter, dialogues
 from console.security import row
@@ -185,24 +185,20 @@ def report() -> str | Response | tuple[str, int]:
     amended = _amended(tx)
     form = ReportForm(data=_known(amended) if amended is not None else None)
     form.offer(tx)
-    if form.validate_on_submit():
-        try:
-            with transaction() as write:
-                pool = write.get(Pool, form.pool.data)
-                if pool is None:
-                    raise NotFound("pool.none", N_("没有编号为 %(id)s 的资源池"), id=form.pool.data)
-                if amended is None:
-                    _new_number(write, pool, form.external_id.data.strip())
-                found = incidents.report(
-                    write, pool, form.fact(), description=form.description.data, evidence=form.evidence.data or ""
-                )
-        except Refused as refused:
-            hang(form, refused)
-        else:
-            flash(_("已报送，等待运营监督方定责"), "success")
-            return redirect(url_for("incidents.show", incident_id=found.id))
-    bad = request.method == "POST"
-    return render_template("incidents/report.html", form=form, amended=amended), 422 if bad else 200
+
+    def act() -> Response:
+        with transaction() as write:
+            pool = write.get(Pool, form.pool.data)
+            if pool is None:
+                raise NotFound("pool.none", N_("没有编号为 %(id)s 的资源池"), id=form.pool.data)
+            if amended is None:
+                _new_number(write, pool, form.external_id.data.strip())
+            found = incidents.report(
+                write, pool, form.fact(), description=form.description.data, evidence=form.evidence.data or ""
+            )
+        return done(_("已报送，等待运营监督方定责"), "incidents.show", incident_id=found.id)
+
+    return answer(form, act, lambda: render_template("incidents/report.html", form=form, amended=amended), Refused)
 
 
 def _amended(tx: Tx) -> Incident | None:
@@ -263,24 +259,18 @@ def settle(incident_id: int) -> str | Response | tuple[str, int]:
     form.responsibility.choices = [
         SelectChoice(whose.value, _(label)) for whose, label in RESPONSIBILITY_LABELS.items()
     ]
-    if form.validate_on_submit():
-        try:
-            with transaction() as write:
-                incidents.settle(
-                    write,
-                    incident_id,
-                    generation(form),
-                    Responsibility(form.responsibility.data),
-                    form.reason.data,
-                )
-        except Refused as refused:
-            hang(form, refused)
-        else:
-            flash(_("已定责"), "success")
-            return redirect(url_for("incidents.show", incident_id=incident_id))
-    bad = request.method == "POST"
-    misses = incidents.misses(incident, working_days(tx), tx.now)
-    return render_template("incidents/settle.html", incident=incident, form=form, misses=misses), 422 if bad else 200
+
+    def act() -> Response:
+        with transaction() as write:
+            whose = Responsibility(form.responsibility.data)
+            incidents.settle(write, incident_id, generation(form), whose, form.reason.data)
+        return done(_("已定责"), "incidents.show", incident_id=incident_id)
+
+    def page() -> str:
+        misses = incidents.misses(incident, working_days(tx), tx.now)
+        return render_template("incidents/settle.html", incident=incident, form=form, misses=misses)
+
+    return answer(form, act, page, Refused)
 
 
 @blueprint.post("/<int:incident_id>/remark")

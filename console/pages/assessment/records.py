@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, render_template, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
@@ -17,7 +17,7 @@ from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import reading, settings, transaction
-from console.forms import DateField, hang
+from console.forms import DateField, answer, done
 from console.lists import Column, Filter, listing
 from console.words import _, lazy, who
 from providers.assessment import AssessmentRecord, FieldType, RecordField, records, registry
@@ -139,20 +139,17 @@ def enter() -> str | Response | tuple[str, int]:
         SelectChoice("", "—"),
         *(SelectChoice(kind.code, _(kind.label)) for kind in records.kinds()),
     ]
-    if form.validate_on_submit():
-        try:
-            with transaction() as write:
-                found = records.enter(
-                    write, form.provider.data, form.kind.data, form.happened_on.data, form.note.data,
-                    figures={name: form[name].data for name in form.stated},
-                    valid_until=form.valid_until.data if "valid_until" in form.stated else None,
-                )  # fmt: skip
-        except Refused as refused:
-            hang(form, refused)
-        else:
-            flash(_("已记录"), "success")
-            return redirect(url_for("records.show", record_id=found.id))
-    return render_template("records/enter.html", form=form), 422 if request.method == "POST" else 200
+
+    def act() -> Response:
+        with transaction() as write:
+            found = records.enter(
+                write, form.provider.data, form.kind.data, form.happened_on.data, form.note.data,
+                figures={name: form[name].data for name in form.stated},
+                valid_until=form.valid_until.data if "valid_until" in form.stated else None,
+            )  # fmt: skip
+        return done(_("已记录"), "records.show", record_id=found.id)
+
+    return answer(form, act, lambda: render_template("records/enter.html", form=form), Refused)
 
 
 @blueprint.get("/<int:record_id>")
@@ -171,13 +168,10 @@ def show(record_id: int) -> str:
 def withdraw(record_id: int) -> str | Response | tuple[str, int]:
     record = records.record(reading(), record_id)
     form = WithdrawRecordForm()
-    if form.validate_on_submit():
-        try:
-            with transaction() as tx:
-                records.withdraw(tx, record_id, form.note.data)
-        except Refused as refused:
-            hang(form, refused)
-        else:
-            flash(_("已撤销"), "success")
-            return redirect(url_for("records.show", record_id=record_id))
-    return render_template("records/withdraw.html", form=form, record=record), 422 if request.method == "POST" else 200
+
+    def act() -> Response:
+        with transaction() as tx:
+            records.withdraw(tx, record_id, form.note.data)
+        return done(_("已撤销"), "records.show", record_id=record_id)
+
+    return answer(form, act, lambda: render_template("records/withdraw.html", form=form, record=record), Refused)

@@ -20,7 +20,7 @@ from console import frame, links, scoring
 from console.access import STEWARDS, allow
 from console.book import actor, book, lake, reading, settings, transaction
 from console.charts import timeline
-from console.forms import hang
+from console.forms import answer, done
 from console.lists import Column, Filter, Rows, listing
 from console.pages.orders import company_filter
 from console.security import row
@@ -290,19 +290,15 @@ def compute() -> str | Response | tuple[str, int]:
     tx = reading()
     form = ScoreForm(period=periods.before(periods.quarter_of(tx.now)))
     form.provider.choices = [SelectChoice(str(company.id), company.name) for company in _companies(tx)]
-    if form.validate_on_submit():
-        try:
-            workbench = Workbench(book(), lake(), settings().data)
-            found = scoring.score(
-                workbench, form.provider.data, form.period.data, actor=actor(), reason=(form.reason.data or "").strip()
-            )
-        except Refused as refused:
-            hang(form, refused)
-        else:
-            flash(_("已评分，第 %(revision)s 版", revision=found.revision), "success")
-            return redirect(url_for("scorecards.show", scorecard_id=found.id))
-    bad = request.method == "POST"
-    return render_template("scorecards/compute.html", form=form), 422 if bad else 200
+
+    def act() -> Response:
+        workbench = Workbench(book(), lake(), settings().data)
+        found = scoring.score(
+            workbench, form.provider.data, form.period.data, actor=actor(), reason=(form.reason.data or "").strip()
+        )
+        return done(_("已评分，第 %(revision)s 版", revision=found.revision), "scorecards.show", scorecard_id=found.id)
+
+    return answer(form, act, lambda: render_template("scorecards/compute.html", form=form), Refused)
 
 
 @blueprint.get("/year/<int:provider_id>/<int:year>")
@@ -366,19 +362,22 @@ def appeal(scorecard_id: int) -> str | Response | tuple[str, int]:
     card = marks.scorecard(tx, scorecard_id)
     form = AppealForm()
     form.refs.choices = _refs(tx, card)
-    if form.validate_on_submit():
-        try:
-            with transaction() as write:
-                appeals.file(write, scorecard_id, form.text.data, form.refs.data)
-        except Refused as refused:
-            hang(form, refused)
-        else:
-            flash(_("申诉已提交，%(days)s 个工作日内裁定", days=appeals.RULING_DAYS), "success")
-            return redirect(url_for("scorecards.show", scorecard_id=scorecard_id))
-    bad = request.method == "POST"
-    return render_template(
-        "scorecards/appeal.html", card=card, form=form, closes=appeals.closes(tx, card)
-    ), 422 if bad else 200  # fmt: skip
+
+    def act() -> Response:
+        with transaction() as write:
+            appeals.file(write, scorecard_id, form.text.data, form.refs.data)
+        return done(
+            _("申诉已提交，%(days)s 个工作日内裁定", days=appeals.RULING_DAYS),
+            "scorecards.show",
+            scorecard_id=scorecard_id,
+        )
+
+    return answer(
+        form,
+        act,
+        lambda: render_template("scorecards/appeal.html", card=card, form=form, closes=appeals.closes(tx, card)),
+        Refused,
+    )
 
 
 @blueprint.route("/<int:scorecard_id>/ruling", methods=["GET", "POST"])
@@ -393,20 +392,18 @@ def rule(scorecard_id: int) -> str | Response | tuple[str, int]:
     form = RulingForm(MultiDict(request.form) if request.method == "POST" else None, struck=filed.refs)
     form.upheld.choices = [SelectChoice("1", _("申诉成立")), SelectChoice("0", _("申诉不成立"))]
     form.struck.choices = _refs(tx, contested)
-    if form.validate_on_submit():
-        try:
-            with transaction() as write:
-                ruled = appeals.rule(
-                    write, filed.id, upheld=form.upheld.data == "1", ruling=form.ruling.data, struck=form.struck.data
-                )
-                result = appeals.resolve(write, ruled) if ruled.struck else None
-        except Refused as refused:
-            hang(form, refused)
-        else:
-            flash(_("已裁定"), "success")
-            return redirect(url_for("scorecards.show", scorecard_id=result.id if result else contested.id))
-    bad = request.method == "POST"
-    return render_template("scorecards/rule.html", card=contested, filed=filed, form=form), 422 if bad else 200
+
+    def act() -> Response:
+        with transaction() as write:
+            ruled = appeals.rule(
+                write, filed.id, upheld=form.upheld.data == "1", ruling=form.ruling.data, struck=form.struck.data
+            )
+            result = appeals.resolve(write, ruled) if ruled.struck else None
+        return done(_("已裁定"), "scorecards.show", scorecard_id=result.id if result else contested.id)
+
+    return answer(
+        form, act, lambda: render_template("scorecards/rule.html", card=contested, filed=filed, form=form), Refused
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------------- home

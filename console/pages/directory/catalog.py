@@ -15,7 +15,7 @@ from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from console import frame
 from console.access import BUSINESS, allow
 from console.book import reading, transaction
-from console.forms import hang
+from console.forms import answer, done
 from console.founding import Look, checklist, entering
 from console.lists import Column, Filter, Rows, listing
 from console.words import ARCH_LABELS, KINDS, _, amounts, joined, language, lazy
@@ -180,24 +180,25 @@ def ready() -> Response:
 @allow(*KEEPERS)
 def offer() -> str | Response | tuple[str, int]:
     form = item_form()
-    if form.validate_on_submit():
+
+    def page() -> str:
+        return render_template("catalog/offer.html", form=form, units=CLASSES)
+
+    def act() -> str | Response:
         step = request.form.get("step")
-        try:
-            if step == "confirm":
-                with transaction() as tx:
-                    item = catalog.offer(
-                        tx, form.code.data, form.name.data, form.service.data, form.takes(),
-                        [Arch(one) for one in form.archs.data], name_en=form.name_en.data or "",
-                        unit=form.unit.data, delivery_days=form.delivery_days.data,
-                    )  # fmt: skip
-                    item_id = item.id
-                flash(_("已列入服务目录"), "success")
-                return redirect(url_for("catalog.show", item_id=item_id))
-            if step != "edit":
-                return render_template("catalog/check.html", answers=_answers(form))
-        except Invalid as refused:
-            hang(form, refused)
-    return render_template("catalog/offer.html", form=form, units=CLASSES), 422 if form.errors else 200
+        if step == "edit":
+            return page()
+        if step != "confirm":
+            return render_template("catalog/check.html", answers=_answers(form))
+        with transaction() as tx:
+            item = catalog.offer(
+                tx, form.code.data, form.name.data, form.service.data, form.takes(),
+                [Arch(arch) for arch in form.archs.data], name_en=form.name_en.data or "",
+                unit=form.unit.data, delivery_days=form.delivery_days.data,
+            )  # fmt: skip
+        return done(_("已列入服务目录"), "catalog.show", item_id=item.id)
+
+    return answer(form, act, page)
 
 
 @blueprint.route("/<int:item_id>/withdraw", methods=["GET", "POST"])

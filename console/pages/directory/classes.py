@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import Blueprint, render_template, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response
@@ -13,14 +13,14 @@ from wtforms.validators import InputRequired, Length, NumberRange
 from console import frame
 from console.access import BUSINESS, allow
 from console.book import reading, transaction
-from console.forms import hang
+from console.forms import answer, done
 from console.lists import Column, Filter, listing
 from console.words import _, lazy
 from quota import resource_classes
 from quota.actors import Role
 from quota.audit import AuditRecord
 from quota.db import Tx
-from quota.errors import N_, Invalid
+from quota.errors import N_
 from quota.ledger import Account, Holder
 from quota.resource_classes import MOST_BASE, ResourceClassRow
 from quota.units import Group
@@ -139,20 +139,17 @@ def show(class_id: int) -> str:
 def add() -> str | Response | tuple[str, int]:
     form = ClassForm()
     form.group.choices = [SelectChoice(code, _(label)) for code, label in GROUPS.items()]
-    if form.validate_on_submit():
-        try:
-            with transaction() as tx:
-                row = resource_classes.add(
-                    tx, form.code.data.strip(), form.name.data, Group(form.group.data), form.unit.data,
-                    name_en=form.name_en.data or "", base_unit=form.base_unit.data or "", factor=form.factor.data,
-                    by_arch=form.by_arch.data, resizable=form.resizable.data, recyclable=form.recyclable.data,
-                )  # fmt: skip
-                class_id = row.id
-            flash(_("已增加资源类别"), "success")
-            return redirect(url_for("classes.show", class_id=class_id))
-        except Invalid as refused:
-            hang(form, refused)
-    return render_template("classes/add.html", form=form), 422 if form.errors else 200
+
+    def act() -> Response:
+        with transaction() as tx:
+            row = resource_classes.add(
+                tx, form.code.data.strip(), form.name.data, Group(form.group.data), form.unit.data,
+                name_en=form.name_en.data or "", base_unit=form.base_unit.data or "", factor=form.factor.data,
+                by_arch=form.by_arch.data, resizable=form.resizable.data, recyclable=form.recyclable.data,
+            )  # fmt: skip
+        return done(_("已增加资源类别"), "classes.show", class_id=row.id)
+
+    return answer(form, act, lambda: render_template("classes/add.html", form=form))
 
 
 @blueprint.route("/<int:class_id>/end", methods=["GET", "POST"])
@@ -160,15 +157,13 @@ def add() -> str | Response | tuple[str, int]:
 def end(class_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
     row, form = resource_classes.resource_class(tx, class_id), EndClassForm()
-    if form.validate_on_submit():
-        try:
-            with transaction() as writing:
-                resource_classes.end(writing, resource_classes.resource_class(writing, class_id), form.reason.data)
-            flash(_("已停用:%(name)s", name=_(row.name)), "success")
-            return redirect(url_for("classes.show", class_id=class_id))
-        except Invalid as refused:
-            hang(form, refused)
-    return render_template("classes/end.html", form=form, row=row, held=_held(tx, row)), 422 if form.errors else 200
+
+    def act() -> Response:
+        with transaction() as writing:
+            resource_classes.end(writing, resource_classes.resource_class(writing, class_id), form.reason.data)
+        return done(_("已停用:%(name)s", name=_(row.name)), "classes.show", class_id=class_id)
+
+    return answer(form, act, lambda: render_template("classes/end.html", form=form, row=row, held=_held(tx, row)))
 
 
 def _held(tx: Tx, row: ResourceClassRow) -> int:

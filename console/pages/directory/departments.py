@@ -17,7 +17,7 @@ from console import frame
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.charts import outlooks
-from console.forms import hang
+from console.forms import answer, done
 from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
 from console.pages.quota import departments as offer_departments
@@ -99,17 +99,16 @@ def index() -> str | Response:
 def register() -> str | Response | tuple[str, int]:
     form = DepartmentForm()
     offer_departments(reading(), form.parent, nobody="—")
-    if form.validate_on_submit():
-        try:
-            with transaction() as tx:
-                parent = departments.department(tx, form.parent.data) if form.parent.data else None
-                one = departments.register(tx, form.code.data, form.name.data, parent)
-        except (Invalid, Conflict) as refused:
-            hang(form, refused)
-        else:
-            flash(_("已登记：%(name)s", name=one.name), "success")
-            return redirect(url_for("departments.show", department_id=one.id))
-    return render_template("departments/register.html", form=form, one=None), 422 if form.errors else 200
+
+    def act() -> Response:
+        with transaction() as tx:
+            parent = departments.department(tx, form.parent.data) if form.parent.data else None
+            one = departments.register(tx, form.code.data, form.name.data, parent)
+        return done(_("已登记：%(name)s", name=one.name), "departments.show", department_id=one.id)
+
+    return answer(
+        form, act, lambda: render_template("departments/register.html", form=form, one=None), Invalid, Conflict
+    )
 
 
 @blueprint.get("/<int:department_id>")
@@ -176,27 +175,27 @@ def reorganise(department_id: int) -> str | Response | tuple[str, int]:
     offer_departments(tx, form.target, nobody=_("—（无上级）"))
     owned = select(System.id, System.name).where(System.department_id == one.id).order_by(System.name)
     form.systems.choices = [SelectChoice(str(id_), name) for id_, name in tx.execute(owned)]
-    if form.validate_on_submit():
+
+    def act() -> str | Response:
         kind, target = Adjustment(form.kind.data), form.target.data or None
         systems = form.systems.data if kind is Adjustment.SYSTEMS else []
-        try:
-            if request.form.get("confirm"):
-                with transaction() as writing:
-                    batch = reorganisations.reorganise(
-                        writing, kind, one.id, target, reason=form.reason.data, key=f"form:{form.key.data[:64]}",
-                        system_ids=systems,
-                    )  # fmt: skip
-                flash(_("机构调整已完成，可在单位页撤销"), "success")
-                return redirect(url_for("departments.show", department_id=target or batch.source_id))
+        if not request.form.get("confirm"):
             what = reorganisations.preview(tx, kind, one.id, target, systems)
-        except (Invalid, WrongState, OverCapacity, Conflict) as refused:
-            hang(form, refused)
-        else:
             receiver = tx.get(Department, target) if target else None
             return render_template(
                 "departments/check.html", form=form, one=one, target=receiver, what=what, label=LABELS[kind]
             )
-    return render_template("departments/reorganise.html", form=form, one=one), 422 if form.errors else 200
+        with transaction() as writing:
+            batch = reorganisations.reorganise(
+                writing, kind, one.id, target, reason=form.reason.data, key=f"form:{form.key.data[:64]}",
+                system_ids=systems,
+            )  # fmt: skip
+        return done(_("机构调整已完成，可在单位页撤销"), "departments.show", department_id=target or batch.source_id)
+
+    def page() -> str:
+        return render_template("departments/reorganise.html", form=form, one=one)
+
+    return answer(form, act, page, Invalid, WrongState, OverCapacity, Conflict)
 
 
 @blueprint.post("/reorganisations/<int:batch_id>/undo")

@@ -18,7 +18,7 @@ from console import frame
 from console.access import allow
 from console.accounts import accounts
 from console.book import book, reading, transaction
-from console.forms import hang
+from console.forms import answer, done
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
 from console.mail import mails
@@ -141,19 +141,17 @@ def index() -> str | Response:
 def enrol() -> str | Response | tuple[str, int]:
     form = EnrolForm()
     form.offer(reading())
-    if form.validate_on_submit():
-        try:
-            with transaction() as tx:
-                chosen, department, provider = form.chosen(tx)
-                who, first = accounts.enrol(
-                    tx, form.login.data, form.name.data, chosen, department=department, provider=provider
-                )
-                mails.write_to(tx, who, form.email.data or "")
-        except (Invalid, Conflict) as refused:
-            hang(form, refused)
-        else:
-            return _told(who.id, first)
-    return render_template("people/enrol.html", form=form), 422 if form.errors else 200
+
+    def act() -> str:
+        with transaction() as tx:
+            chosen, department, provider = form.chosen(tx)
+            who, first = accounts.enrol(
+                tx, form.login.data, form.name.data, chosen, department=department, provider=provider
+            )
+            mails.write_to(tx, who, form.email.data or "")
+        return _told(who.id, first)
+
+    return answer(form, act, lambda: render_template("people/enrol.html", form=form), Invalid, Conflict)
 
 
 @blueprint.get("/<int:person_id>")
@@ -172,17 +170,18 @@ def grant(person_id: int) -> str | Response | tuple[str, int]:
     who = accounts.person(reading(), person_id)
     form = PersonBelonging(role=who.role, department=who.department_id or 0, provider=who.provider_id or 0)
     form.offer(reading())
-    if form.validate_on_submit():
-        try:
-            with transaction() as tx:
-                chosen, department, provider = form.chosen(tx)
-                accounts.grant(tx, accounts.person(tx, person_id), chosen, department=department, provider=provider)
-        except (Invalid, WrongState) as refused:
-            hang(form, refused)
-        else:
-            flash(_("已授权：%(name)s，%(role)s", name=who.name, role=_(ROLE_LABELS[chosen])), "success")
-            return redirect(url_for("people.show", person_id=person_id))
-    return render_template("people/grant.html", form=form, who=who), 422 if form.errors else 200
+
+    def act() -> Response:
+        with transaction() as tx:
+            chosen, department, provider = form.chosen(tx)
+            accounts.grant(tx, accounts.person(tx, person_id), chosen, department=department, provider=provider)
+        return done(
+            _("已授权：%(name)s，%(role)s", name=who.name, role=_(ROLE_LABELS[chosen])),
+            "people.show",
+            person_id=person_id,
+        )
+
+    return answer(form, act, lambda: render_template("people/grant.html", form=form, who=who), Invalid, WrongState)
 
 
 @blueprint.route("/<int:person_id>/email", methods=["GET", "POST"])
@@ -191,16 +190,13 @@ def email(person_id: int) -> str | Response | tuple[str, int]:
     """Where mail for somebody goes. Unlike rights and passwords, one may set one's own."""
     who = accounts.person(reading(), person_id)
     form = EmailForm(email=who.email)
-    if form.validate_on_submit():
-        try:
-            with transaction() as tx:
-                mails.write_to(tx, accounts.person(tx, person_id), form.email.data or "")
-        except Invalid as refused:
-            hang(form, refused)
-        else:
-            flash(_("已登记邮箱") if form.email.data else _("已删除邮箱"), "success")
-            return redirect(url_for("people.show", person_id=person_id))
-    return render_template("people/email.html", form=form, who=who), 422 if form.errors else 200
+
+    def act() -> Response:
+        with transaction() as tx:
+            mails.write_to(tx, accounts.person(tx, person_id), form.email.data or "")
+        return done(_("已登记邮箱") if form.email.data else _("已删除邮箱"), "people.show", person_id=person_id)
+
+    return answer(form, act, lambda: render_template("people/email.html", form=form, who=who))
 
 
 @blueprint.post("/<int:person_id>/active")

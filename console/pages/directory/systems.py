@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import Blueprint, render_template, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
@@ -17,7 +17,7 @@ from wtforms.validators import Optional as Maybe
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
-from console.forms import DateField, hang
+from console.forms import DateField, answer, done
 from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
@@ -203,16 +203,13 @@ def _use(tx: Tx, one: System) -> dict[ClassCode, Utilization]:
 @allow(Role.AUTHORITY, Role.SUPERVISOR, Role.TENANT)
 def register() -> str | Response | tuple[str, int]:
     form = _form()
-    if form.validate_on_submit():
-        try:
-            with transaction() as tx:
-                one = agencies.enter(tx, form.code.data, form.department.data, form.facts())
-        except (Invalid, Conflict) as refused:
-            hang(form, refused)
-        else:
-            flash(_("已登记：%(name)s", name=one.name), "success")
-            return redirect(url_for("systems.show", system_id=one.id))
-    return render_template("systems/edit.html", form=form, one=None), 422 if form.errors else 200
+
+    def act() -> Response:
+        with transaction() as tx:
+            one = agencies.enter(tx, form.code.data, form.department.data, form.facts())
+        return done(_("已登记：%(name)s", name=one.name), "systems.show", system_id=one.id)
+
+    return answer(form, act, lambda: render_template("systems/edit.html", form=form, one=None), Invalid, Conflict)
 
 
 @blueprint.route("/<int:system_id>/edit", methods=["GET", "POST"])
@@ -220,16 +217,13 @@ def register() -> str | Response | tuple[str, int]:
 def edit(system_id: int) -> str | Response | tuple[str, int]:
     one = _mine(reading(), system_id)
     form = _form(one)
-    if form.validate_on_submit():
-        try:
-            with transaction() as tx:
-                agencies.amend(tx, agencies.system(tx, system_id), form.facts())
-        except (Invalid, NotAllowed) as refused:
-            hang(form, refused)
-        else:
-            flash(_("已保存"), "success")
-            return redirect(url_for("systems.show", system_id=system_id))
-    return render_template("systems/edit.html", form=form, one=one), 422 if form.errors else 200
+
+    def act() -> Response:
+        with transaction() as tx:
+            agencies.amend(tx, agencies.system(tx, system_id), form.facts())
+        return done(_("已保存"), "systems.show", system_id=system_id)
+
+    return answer(form, act, lambda: render_template("systems/edit.html", form=form, one=one), Invalid, NotAllowed)
 
 
 def _form(one: System | None = None) -> SystemForm:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
@@ -16,7 +16,7 @@ from wtforms.validators import InputRequired, Length, Optional
 from console import frame, links
 from console.access import BUSINESS, allow
 from console.book import reading, transaction
-from console.forms import hang
+from console.forms import answer, done
 from console.lists import Column, Filter, listing
 from console.words import _, lazy
 from providers import orders
@@ -91,17 +91,13 @@ def rate(order_id: int) -> str | Response | tuple[str, int]:
     order = orders.order(reading(), order_id)
     form = RatingForm()
     form.stars.choices = [SelectChoice(str(stars), _(label)) for stars, label in STAR_LABELS.items()]
-    if form.validate_on_submit():
-        try:
-            with transaction() as tx:
-                ratings.rate(tx, order_id, form.stars.data, form.word.data or "")
-        except Refused as refused:
-            hang(form, refused)
-        else:
-            flash(_("谢谢，评价已计入云服务商考核"), "success")
-            return redirect(url_for("orders.show", order_id=order_id))
-    bad = request.method == "POST"
-    return render_template("ratings/rate.html", one=order, form=form), 422 if bad else 200
+
+    def act() -> Response:
+        with transaction() as tx:
+            ratings.rate(tx, order_id, form.stars.data, form.word.data or "")
+        return done(_("谢谢，评价已计入云服务商考核"), "orders.show", order_id=order_id)
+
+    return answer(form, act, lambda: render_template("ratings/rate.html", one=order, form=form), Refused)
 
 
 @frame.home_block(Role.TENANT, order=60)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, render_template, request
 from sqlalchemy import select
 from werkzeug.wrappers import Response
 from wtforms import SelectField
 
 from console.access import allow
 from console.book import reading, transaction
-from console.forms import hang
+from console.forms import answer, done
 from console.pages.quota.wallet_choices import HOLDERS, WalletForm, departments
 from console.security import row
 from console.words import _, amount, kind_label, lazy
@@ -41,26 +41,22 @@ def act(act: str) -> str | Response | tuple[str, int]:
         departments(tx, form.target)
     if request.method == "GET":
         form.department.data = request.args.get("department", type=row) or form.department.data
-    if form.validate_on_submit():
-        try:
-            what = _asked(form, verb)
-            if request.form.get("confirm"):
-                with transaction() as writing:
-                    allotments.carry_out(writing, what, key=f"form:{form.key.data[:64]}")
-                flash(_("已办理：%(act)s", act=_(allotments.LABELS[verb])), "success")
-                return redirect(url_for("quota.show", department_id=what.target_id or what.department_id))
-            effects = _effects(tx, what)
-        except (Invalid, OverCapacity, Conflict) as refused:
-            hang(form, refused)
-        else:
-            return render_template("allotments/check.html", form=form, verb=verb, label=allotments.LABELS[verb],
-                                   what=what, effects=effects, answers=_answers(tx, what))  # fmt: skip
-    return (
-        render_template(
-            "allotments/act.html", form=form, label=allotments.LABELS[verb], verb=verb, has=_unused(tx, form)
-        ),
-        422 if form.errors else 200,
-    )
+    label = allotments.LABELS[verb]
+
+    def carry_out() -> str | Response:
+        what = _asked(form, verb)
+        if not request.form.get("confirm"):
+            return render_template("allotments/check.html", form=form, verb=verb, label=label, what=what,
+                                   effects=_effects(tx, what), answers=_answers(tx, what))  # fmt: skip
+        with transaction() as writing:
+            allotments.carry_out(writing, what, key=f"form:{form.key.data[:64]}")
+        receiver = what.target_id or what.department_id
+        return done(_("已办理：%(act)s", act=_(label)), "quota.show", department_id=receiver)
+
+    def page() -> str:
+        return render_template("allotments/act.html", form=form, label=label, verb=verb, has=_unused(tx, form))
+
+    return answer(form, carry_out, page, Invalid, OverCapacity, Conflict)
 
 
 def _asked(form: WalletForm, verb: Act) -> Allotment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import uuid4
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -14,7 +15,7 @@ from wtforms.validators import InputRequired, NumberRange
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
-from console.forms import hang
+from console.forms import answer, done
 from console.lists import Column, Filter, listing
 from console.pages.quota.wallet_choices import WalletForm, departments
 from console.security import row, row_or
@@ -96,31 +97,36 @@ def offer() -> str | Response | tuple[str, int]:
     departments(tx, form.borrower)
     if request.method == "GET":
         form.department.data = request.args.get("lender", type=row) or form.department.data
-    if form.validate_on_submit():
+
+    def act() -> str | Response:
         pool_id, cls, figure = form.chosen()
-        try:
-            if request.form.get("confirm"):
-                with transaction() as writing:
-                    one = lending.offer(
-                        writing, pool_id, cls, figure, form.department.data, form.borrower.data,
-                        days=form.days.data, guaranteed_days=form.guaranteed_days.data,
-                        notice_days=form.notice_days.data, reason=form.reason.data, key=f"form:{form.key.data[:64]}",
-                    )  # fmt: skip
-                flash(_("已提出，等待借用单位接受"), "success")
-                return redirect(url_for("loans.show", loan_id=one.id))
-            has = ledger.balance(tx, Side(pool_id, cls, Holder.GRANTED, form.department.data))
-            if has < figure:
-                raise OverCapacity(
-                    "loan.short", N_("%(lender)s未使用的%(kind)s只有 %(have)s %(unit)s"),
-                    lender=agencies.department(tx, form.department.data).name, kind=CLASSES[cls.kind].label,
-                    have=shown(cls.kind, has), unit=CLASSES[cls.kind].shown, field="amount",
-                )  # fmt: skip
-        except (Invalid, OverCapacity, Conflict, NotAllowed) as refused:
-            hang(form, refused)
-        else:
-            return render_template("loans/check.html", form=form, answers=_answers(tx, form), cls=cls,
-                                   left=has - figure, lender=agencies.department(tx, form.department.data))  # fmt: skip
-    return render_template("loans/offer.html", form=form), 422 if form.errors else 200
+        if not request.form.get("confirm"):
+            return _check(tx, form)
+        with transaction() as writing:
+            loan = lending.offer(
+                writing, pool_id, cls, figure, form.department.data, form.borrower.data,
+                days=form.days.data, guaranteed_days=form.guaranteed_days.data,
+                notice_days=form.notice_days.data, reason=form.reason.data, key=f"form:{form.key.data[:64]}",
+            )  # fmt: skip
+        return done(_("已提出，等待借用单位接受"), "loans.show", loan_id=loan.id)
+
+    page = partial(render_template, "loans/offer.html", form=form)
+    return answer(form, act, page, Invalid, OverCapacity, Conflict, NotAllowed)
+
+
+def _check(tx: Tx, form: LoanForm) -> str:
+    """The offer once more before it binds. Raises OverCapacity where the lender has less unused."""
+    pool_id, cls, figure = form.chosen()
+    lender = agencies.department(tx, form.department.data)
+    has = ledger.balance(tx, Side(pool_id, cls, Holder.GRANTED, lender.id))
+    if has < figure:
+        raise OverCapacity(
+            "loan.short", N_("%(lender)s未使用的%(kind)s只有 %(have)s %(unit)s"),
+            lender=lender.name, kind=CLASSES[cls.kind].label,
+            have=shown(cls.kind, has), unit=CLASSES[cls.kind].shown, field="amount",
+        )  # fmt: skip
+    answers = _answers(tx, form)
+    return render_template("loans/check.html", form=form, answers=answers, cls=cls, left=has - figure, lender=lender)
 
 
 def _answers(tx: Tx, form: LoanForm) -> list[tuple[str, object, str]]:
