@@ -110,7 +110,7 @@ def _chart(
         if kind is not None and before and after is not None and after != before:
             name = _("目标规格(%(what)s)", what=_(label))
             series.append(Series(name, [round(100 * after / before, 1)] * len(instants), role="capacity"))
-    bought = resource.has().get(BANDWIDTH) if drawn is TRAFFIC else None
+    bought = resource.actual().get(BANDWIDTH) if drawn is TRAFFIC else None
     if bought:
         series.append(Series(_("购买的带宽"), [float(bought)] * len(instants), role="capacity"))
     return Chart(

@@ -262,7 +262,7 @@ class Life:
         pool_id, resource_id = self.pools[story.pool].id, None
         item_id = self.items[story.item] if story.item else None
         if story.kind is kinds.QUOTA:
-            line = Line(amounts={VCPU: story.count, MEMORY: 2 * GIB * story.count})
+            line = Line(asked={VCPU: story.count, MEMORY: 2 * GIB * story.count})
         elif story.kind is kinds.CREATE:
             line = Line(item_id=item_id, quantity=story.count, name=story.words[:6])
         else:
@@ -321,7 +321,7 @@ def _machine(tx: Tx, department_id: int) -> Resource:
             Resource.id.not_in(ordered),
         )
     )
-    return min((one for one in found if one.booked), key=lambda one: (sum(one.has().values()), one.id))
+    return min((one for one in found if one.booked), key=lambda one: (sum(one.actual().values()), one.id))
 
 
 def _start(order_id: int, generation: int, tx: Tx) -> None:

@@ -276,7 +276,7 @@ def _lent(tx: Tx, case: Case) -> None:
     if surges.on_loan(case) and tx.now < case.wake_at + surges.ABANDONED:
         return  # lent by the hour: the look within the day sees whether it does without
     waits = safeguards.keeps(tx, case)
-    has, given = case.resource.has(), case.will_have() or NOTHING
+    has, given = case.resource.actual(), case.will_have() or NOTHING
     if case.resource.gone_at is not None or case.resource.state == ResourceState.DELETED:
         close(tx, case, Ending.CHANGED, N_("资源已不存在"))
     elif any(has.get(kind) != figure for kind, figure in given.items()):

@@ -290,7 +290,7 @@ def _order(tx: Tx, case: Case, verb: Verb, what: Amount, reason: str) -> None:
 
 def _changed(case: Case, target: Amount) -> Amount:
     """What of ``target`` differs from what the resource has now."""
-    return target.differing(case.resource.has())
+    return target.differing(case.resource.actual())
 
 
 def _delivered(tx: Tx, case: Case, order: WorkOrder) -> None:

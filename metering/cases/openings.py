@@ -317,7 +317,7 @@ def open_growth(tx: Tx, finding: Finding, target: Amount) -> Case:
     """Open an expansion to ``target`` from what the look within the day saw; ``finding``: the latest judgement of the resource,
     whose policy's procedure the case follows. The caller has looked at what stands against it."""
     tx.actor.must_be(Role.SYSTEM)
-    needs = more(finding.resource.has(), target)
+    needs = more(finding.resource.actual(), target)
     one = _Candidate(finding, finding.resource, CaseKind.EXPAND, target, needs, worth(needs))
     return _open(tx, finding.assessment, one, finding.assessment.policy_version.rules())
 
@@ -390,7 +390,7 @@ class _Standing:
 def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
     """What case the finding calls for; or the code of SKIPS that says why none."""
     resource, kind = finding.resource, CALLS_FOR[finding.is_now()]
-    shape = resource.has()
+    shape = resource.actual()
     if resource.gone_at is not None or resource.state not in (ResourceState.RUNNING, ResourceState.STOPPED):
         return "absent"
     if resource.department_id is None:
@@ -431,8 +431,8 @@ def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
 def _risk(tx: Tx, candidate: _Candidate) -> float:
     resource = candidate.resource
     setbacks = tx.scalar(select(func.count()).where(Case.resource_id == resource.id, Case.regretted_at.is_not(None)))
-    had = worth(resource.has())
-    left = worth(resource.has() | candidate.target) / had if candidate.target and had else 0.0
+    had = worth(resource.actual())
+    left = worth(resource.actual() | candidate.target) / had if candidate.target and had else 0.0
     level = resource.system.mlps_level if resource.system else None
     return risk(candidate.kind, candidate.finding.numbers, candidate.finding.coverage, level, setbacks or 0, left)
 
@@ -449,7 +449,7 @@ def _open(tx: Tx, run: Assessment, candidate: _Candidate, procedure: Procedure) 
         policy_version_id=run.policy_version_id,
         finding_id=candidate.finding.id,
         shape=dict(resource.amounts),
-        target=None if candidate.target is None else (resource.has() | candidate.target).to_json(),
+        target=None if candidate.target is None else (resource.actual() | candidate.target).to_json(),
         recoverable=candidate.recovers.to_json(),
         worth=candidate.worth,
         risk=_risk(tx, candidate),

@@ -158,7 +158,7 @@ def doubtful(tx: Tx, case: Case) -> Obstacle | None:
         )
     if verdict in GROWS:
         return Obstacle("case.term_busy", N_("临时扩容到期时仍繁忙,须决定归还还是长期保留"), None)
-    full = crowded(finding.numbers, case.had(), case.resource.has())
+    full = crowded(finding.numbers, case.had(), case.resource.actual())
     if full is not None and full > procedure.rollback_level:
         return Obstacle(
             "case.term_crowded",
@@ -185,7 +185,7 @@ def against_order(tx: Tx, case: Case, order: WorkOrder) -> Obstacle | None:
     if seen.obstacle is not None or case.kind != CaseKind.SHRINK or verb is not Verb.RESIZE:
         return seen.obstacle
     safe = safe_target(case, seen.finding)
-    if any(figure < safe.get(kind, figure) for kind, figure in Amount.from_json(order.amounts).items()):
+    if any(figure < safe.get(kind, figure) for kind, figure in order.approved().items()):
         return Obstacle(OUTDATED, N_("最新评估的安全规格高于工单所写,须重新执行"), None)
     return None
 
@@ -193,7 +193,7 @@ def against_order(tx: Tx, case: Case, order: WorkOrder) -> Obstacle | None:
 def safe_target(case: Case, finding: Finding | None) -> Amount:
     """What a shrink may go down to, by what the department was told and by the fresh judgement."""
     fresh = finding.should_have() if finding is not None else None
-    return gentler(case.resource.has(), case.will_have() or NOTHING, fresh)
+    return gentler(case.resource.actual(), case.will_have() or NOTHING, fresh)
 
 
 def _off_limits(tx: Tx, case: Case) -> Obstacle | None:
@@ -262,7 +262,7 @@ def _not_as_found(tx: Tx, case: Case, finding: Finding | None) -> Obstacle | Non
         return _contradicted(verdict)
     if case.resource.amounts != case.shape:
         return Obstacle("case.reshaped", N_("立案之后资源规格已变化"), Ending.CHANGED)
-    if case.kind == CaseKind.SHRINK and not less(case.resource.has(), safe_target(case, finding)):
+    if case.kind == CaseKind.SHRINK and not less(case.resource.actual(), safe_target(case, finding)):
         return Obstacle("case.no_surplus", N_("按最新数据已没有可缩减的余量"), Ending.RECOVERED)
     return None
 

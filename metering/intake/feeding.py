@@ -112,7 +112,7 @@ def _memory(workbench: Workbench, ids: list[int]) -> dict[int, float]:
     """Bytes of memory by the inventory, of those of which it says any."""
     with workbench.book.reading() as tx:
         rows = [one for part in batches(ids) for one in tx.scalars(select(Resource).where(Resource.id.in_(part)))]
-        return {one.id: one.has()[MEMORY] * 2.0**20 for one in rows if one.has().get(MEMORY)}
+        return {one.id: one.actual()[MEMORY] * 2.0**20 for one in rows if one.actual().get(MEMORY)}
 
 
 def _reached(workbench: Workbench, feed_id: int, done: Fed, until: datetime) -> None:

@@ -248,7 +248,7 @@ def _memory(workbench: Workbench, ids: Sequence[int]) -> dict[int, float]:
     """Bytes of memory by the inventory, of those of which it says any."""
     with workbench.book.reading() as tx:
         rows = [row for part in batches(ids) for row in tx.scalars(select(Resource).where(Resource.id.in_(part)))]
-        return {row.id: row.has()[MEMORY] * 2.0**20 for row in rows if row.has().get(MEMORY)}
+        return {row.id: row.actual()[MEMORY] * 2.0**20 for row in rows if row.actual().get(MEMORY)}
 
 
 def _note(workbench: Workbench, code: str, found: spool.Folded) -> None:

@@ -142,9 +142,9 @@ def _begin(tx: Tx, resource: Resource, seen: MachineLook, ground: Ground) -> Set
     target = _target(resource, seen.wanted, ground.offers.get(resource.arch, ()), procedure)
     if target is None:
         return Settled("no_target")
-    if one is not None and (one.will_have() or NOTHING) != {**resource.has(), **target}:
+    if one is not None and (one.will_have() or NOTHING) != {**resource.actual(), **target}:
         return Settled("open_case")
-    needs = more(resource.has(), target)
+    needs = more(resource.actual(), target)
     allowed = None if resource.system_id is None else authorisations.holding(tx, resource.system_id)
     why = _why_not(tx, resource, needs, allowed, ground)
     if why and (one is not None or _told(tx, resource, procedure)):
@@ -173,7 +173,7 @@ def _against(tx: Tx, resource: Resource, seen: MachineLook, ground: Ground) -> s
         return "ownerless"
     if not resource.booked:
         return "unapproved"
-    if resource.has().get(VCPU, 0) != seen.size:
+    if resource.actual().get(VCPU, 0) != seen.size:
         return "changed"
     asked = select(Request.id).where(
         Request.resource_id == resource.id, Request.state.in_([one.value for one in OPEN_REQUESTS])
@@ -201,7 +201,7 @@ def _against(tx: Tx, resource: Resource, seen: MachineLook, ground: Ground) -> s
 
 def _target(resource: Resource, wanted: float, items: Sequence[CatalogItem], procedure: Procedure) -> Amount | None:
     """The smallest catalogue shape that is enough, within what temporary growth may be; its memory no less than now."""
-    has = resource.has()
+    has = resource.actual()
     cpu, memory = has.get(VCPU, 0), has.get(MEMORY, 0)
     most = procedure.temporary_growth
     shapes = [
@@ -314,7 +314,7 @@ def _stay(tx: Tx, case: Case, seen: MachineLook, ground: Ground) -> Settled:
 
 def _give_back(tx: Tx, case: Case, seen: MachineLook, ground: Ground) -> Settled:
     """The last hour shows that it does without."""
-    has, given = case.resource.has(), case.will_have() or NOTHING
+    has, given = case.resource.actual(), case.will_have() or NOTHING
     if case.resource.gone_at is not None or case.resource.state == ResourceState.DELETED:
         close(tx, case, Ending.CHANGED, N_("资源已不存在"))
         return Settled("closed", case.id)

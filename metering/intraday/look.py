@@ -128,7 +128,7 @@ def _held(tx: Tx) -> dict[int, tuple[str, Fast, Case, int]]:
     for one, name in tx.execute(query):
         fast = fast_of(name)
         if fast is not None:
-            found[one.resource_id] = name, fast, one, one.resource.has().get(VCPU, 0)
+            found[one.resource_id] = name, fast, one, one.resource.actual().get(VCPU, 0)
     return found
 
 
@@ -160,7 +160,7 @@ def _candidates(
         section = pipeline.sections(tx, rows, policy, calendars)
         for at, (name, fast) in named.items():
             members = [one for one, where in zip(rows, section, strict=True) if where == at]
-            sizes = [one.has().get(VCPU, 0) for one in members]
+            sizes = [one.actual().get(VCPU, 0) for one in members]
             _, vcpu = hour.of([one.id for one in members])
             numbers = [one.id for one in members]
             for one, there in zip(_seen(hour, numbers, sizes, sizes, name, fast, None), vcpu, strict=True):

@@ -146,7 +146,7 @@ def judged(
     """
     rows = []
     for i, resource in enumerate(resources):
-        shape, target = resource.has(), targets.get(resource.id)
+        shape, target = resource.actual(), targets.get(resource.id)
         why = (basis or {}).get(resource.id)
         rows.append(
             Judged(

@@ -94,7 +94,7 @@ def advise(
             block.values["cpu_pct"] = demanded(block.values["cpu_pct"], block.values["steal_pct"])
             cpu, mem = (_of_present(block, members, *each) for each in OF_SIZE)
             need = _memory(mem, block.state, workbench.lake.slots)
-            memory = [share * one.has().get(MEMORY, 0) for share, one in zip(need, members, strict=True)]
+            memory = [share * one.actual().get(MEMORY, 0) for share, one in zip(need, members, strict=True)]
             if profile:
                 wanted = _by_cost(cpu, block.state, workbench.lake.slots, profile, _sizes(offered, memory))
             else:
@@ -119,7 +119,7 @@ def _of_present(
     known = (sizes != nothing(size)) & (sizes > 0)
     column = np.maximum.accumulate(np.where(known, np.arange(told.shape[1]), -1), axis=1)
     held = np.take_along_axis(sizes, np.maximum(column, 0), axis=1).astype(np.float64)
-    has = np.array([[one.has().get(kind, 0)] for one in members], np.float64)
+    has = np.array([[one.actual().get(kind, 0)] for one in members], np.float64)
     ratio = np.divide(held, has, out=np.ones_like(held), where=(column >= 0) & (has > 0))
     resized = (np.abs(ratio - 1) > AS_BOOKED) & (told != MISSING)
     if not resized.any():
@@ -146,7 +146,7 @@ def _by_method(
     elif how.method == "p95x1.15":
         points = quantiles.exact(cpu, how.figure("quantile") / 100, valid)[:, 0] * how.figure("margin")
     else:
-        cores = np.array([one.has().get(VCPU, 0) or 1 for one in members], np.float64)[:, None, None]
+        cores = np.array([one.actual().get(VCPU, 0) or 1 for one in members], np.float64)[:, None, None]
         demand = np.where(days, cpu.reshape(days.shape) / 10_000 * cores, np.nan)
         # One day more, of which nothing is known yet: the one to be sized.
         ahead = ((0, 0), (0, 1), (0, 0))
@@ -189,7 +189,7 @@ def look(
 
 def _offered(resource: Resource, items: Sequence[CatalogItem]) -> list[Offer]:
     """Shapes that are no bigger than the machine and not under the floor, smallest first."""
-    has = resource.has()
+    has = resource.actual()
     cpu, memory = has.get(VCPU, 0), has.get(MEMORY, 0)
     found = []
     for item in items:

@@ -195,7 +195,7 @@ def _circumstances(
     n = span.days * (86_400 // step_s)
     return {
         "kind": np.array([one.kind for one in chosen], dtype=object),
-        "line_kbps": np.array([1000.0 * one.has().get(BANDWIDTH, 0) or np.nan for one in chosen], np.float64),
+        "line_kbps": np.array([1000.0 * one.actual().get(BANDWIDTH, 0) or np.nan for one in chosen], np.float64),
         "expected_from": np.array([slot(one.created_at, 0) for one in chosen], np.int64),
         "expected_to": np.array([slot(one.gone_at, n) for one in chosen], np.int64),
         "stopped_days": np.array(
@@ -271,7 +271,7 @@ def advise(
             continue
         long, short = seen.take(rows).windows[month], seen.take(rows).windows[week]
         grow = np.array([found[int(i)] in GROWS for i in rows])
-        has = [resources[int(i)].has() for i in rows]
+        has = [resources[int(i)].actual() for i in rows]
         advice = rightsizing.smallest_shape(
             offered,
             np.array([one.get(VCPU, 0) for one in has], np.float64),

@@ -68,7 +68,7 @@ def advise(
     rows = {
         one.id: i
         for i, one in enumerate(resources)
-        if one.kind in SIZED and one.has().get(SIZED[one.kind], 0) and found[i] not in KEPT
+        if one.kind in SIZED and one.actual().get(SIZED[one.kind], 0) and found[i] not in KEPT
     }
     lines = {one: i for one, i in rows.items() if resources[i].kind == ServiceKind.BANDWIDTH}
     used: dict[int, tuple[str, float]] = _traffic(workbench, span, lines, resources, found)
@@ -81,7 +81,7 @@ def advise(
     for one, (figure, share) in used.items():
         i = rows[one]
         resource, kind = resources[i], SIZED[resources[i].kind]
-        has = resource.has()[kind]
+        has = resource.actual()[kind]
         steps = steps_of(items, resource.kind, kind, Arch(resource.arch))
         if found[i] in GROWS:
             target = _larger(steps, has, share, alone=resource.kind in OF_ONE)
@@ -152,7 +152,7 @@ def _traffic(
             seen = both[at, -slots:]
             seen = seen[np.isfinite(seen)]
             if len(seen) >= COVERED * slots:
-                bought = 1000.0 * resources[i].has()[BANDWIDTH]
+                bought = 1000.0 * resources[i].actual()[BANDWIDTH]
                 told[int(one)] = "line_p95", float(np.quantile(seen, 0.95)) / bought * 100
     return told
 

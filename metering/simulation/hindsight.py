@@ -114,10 +114,10 @@ def _moves(
     gives: dict[str, int] = {}
     for i, one in enumerate(order):
         target = targets.get(one.id)
-        for kind, figure in findings.recoverable(found[i], one.has(), target).items():
+        for kind, figure in findings.recoverable(found[i], one.actual(), target).items():
             recovers[kind] = recovers.get(kind, 0) + figure
         if found[i] in GROWS and target is not None:
-            for kind, figure in more(one.has(), target).items():
+            for kind, figure in more(one.actual(), target).items():
                 gives[kind] = gives.get(kind, 0) + figure
     return recovers, gives
 

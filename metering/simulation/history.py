@@ -62,13 +62,13 @@ def past(workbench: Workbench, days: int = DAYS, *, pool_id: int | None = None, 
     if pool_id is not None:
         query = query.where(Resource.pool_id == pool_id)
     with workbench.book.reading(steward("replay")) as tx:
-        rows = [one for one in tx.scalars(query) if one.has().get(VCPU)]
+        rows = [one for one in tx.scalars(query) if one.actual().get(VCPU)]
         if not rows:
             raise Invalid("replay.nothing", N_("没有可以回测的主机"))
         return Past(
             max(min(closed), max(closed) - timedelta(days=days - 1)),
             max(closed),
-            {one.id: one.has()[VCPU] for one in rows},
+            {one.id: one.actual()[VCPU] for one in rows},
             {one.id: one.name or one.external_id for one in rows},
             {
                 "department": {one.id: one.department.name for one in rows if one.department},

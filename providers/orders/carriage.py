@@ -200,7 +200,7 @@ def _send(tx: Tx, order: WorkOrder) -> Order:
     resource = order.resource
     wanted = order.approved()
     if order.verb == Verb.RESIZE and resource is not None:
-        has = resource.has()
+        has = resource.actual()
         wanted = wanted.differing(has) or wanted
     return Order(
         key=order.cloud_key,

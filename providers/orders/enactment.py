@@ -137,7 +137,7 @@ def _told(order: WorkOrder, resource: Resource, at: datetime, has: Amount) -> di
     """What the inventory learns of ``resource`` by ``order``."""
     match Verb(order.verb):
         case Verb.RESIZE:
-            return {"amounts": (resource.has() | order.approved() | has).to_json()}
+            return {"amounts": (resource.actual() | order.approved() | has).to_json()}
         case Verb.STOP:
             return {"state": ResourceState.STOPPED, "stopped_at": at}
         case Verb.START:
@@ -196,7 +196,7 @@ def compare(tx: Tx, order: WorkOrder) -> dict[str, Any]:
     if resource is None or compares is Compared.NOTHING:
         return {}
     found: dict[str, Any] = {}
-    approved, appeared = order.approved(), resource.has()
+    approved, appeared = order.approved(), resource.actual()
     kinds = {*approved, *appeared} if compares is Compared.ALL else set(approved)
     differing = {
         kind: [approved.get(kind, 0), appeared.get(kind, 0)]
@@ -221,7 +221,7 @@ def _grown(tx: Tx, order: WorkOrder) -> Amount:
         undone = _undone(tx, order)
         if undone is None or order.resource is None:
             return NOTHING
-        return Amount.from_json(undone.freed).within(order.resource.has().over(order.resource.counts()))
+        return Amount.from_json(undone.freed).within(order.resource.actual().over(order.resource.counts()))
     return NOTHING
 
 

@@ -78,7 +78,7 @@ def book(
 ) -> Amount:
     """Count what the resources of one department in one pool have as granted to it and used, and give them ``basis``; returns
     what was counted."""
-    what = Amount.total(resource.has() for resource in resources)
+    what = Amount.total(resource.actual() for resource in resources)
     if what:
         by_class = what.of_arch(Arch(pool.arch))
         ledger.grant(tx, pool.id, department_id, by_class, key=f"{key}:grant", subject=subject)

@@ -112,7 +112,7 @@ class Resource(Base):
         """Whether it was approved as it ran, not by an order."""
         return self.basis == ADOPTED or self.basis.startswith(TAKEN_OVER)
 
-    def has(self) -> Amount:
+    def actual(self) -> Amount:
         """What the cloud says it has, in base units."""
         return Amount.from_json(self.amounts)
 

@@ -124,7 +124,7 @@ def preview(
     found = unapproved(tx, department_id=department_id, pool_ids=pool_ids)
     short = []
     for pool, members in _by_pool(found):
-        for commodity, need in sorted(Amount.total(one.has() for one in members).of_arch(Arch(pool.arch)).items()):
+        for commodity, need in sorted(Amount.total(one.actual() for one in members).of_arch(Arch(pool.arch)).items()):
             have = ledger.balance(tx, Side(pool.id, commodity, Holder.FREE))
             if have < need:
                 short.append(Short(pool, commodity, need, have))
@@ -287,6 +287,6 @@ def _book(tx: Tx, takeover: Takeover, resources: Sequence[Resource]) -> None:
             "department": takeover.department_id,
             "document": takeover.document,
             "resources": len(resources),
-            "amounts": Amount.total(resource.has() for resource in resources),
+            "amounts": Amount.total(resource.actual() for resource in resources),
         },
     )

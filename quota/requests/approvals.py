@@ -376,7 +376,7 @@ def _reduce(request: Request, quantities: Mapping[int, int], amounts: Mapping[in
             )
         line.approved_quantity = count
     for line_id, figures in amounts.items():
-        lines[line_id].approved_amounts = _shape(lines[line_id], figures)
+        lines[line_id].approved = _shape(lines[line_id], figures)
     if before == [(line.granted_quantity, line.granted_amounts) for line in request.lines]:
         raise Invalid("approve.unchanged", N_("没有改动任何数量;请改用“通过”"), field="amounts")
     if not request.takes(approved=True) and not request.gives(approved=True):
@@ -388,10 +388,10 @@ def _shape(line: RequestLine, figures: Mapping[ClassCode, int]) -> dict[str, int
     says = kind_of(line.request).lines
     if line.item_id is not None and says is not None and says.pieces:
         raise Invalid("approve.shape", N_("目录规格只能减少件数,不能改规格"), field="amounts")
-    shape = dict(line.amounts)
+    shape = dict(line.asked)
     for kind, figure in figures.items():
         name = CLASSES.known(kind)
-        low, high = sorted((line.current.get(name, 0), line.amounts.get(name, 0)))
+        low, high = sorted((line.current.get(name, 0), line.asked.get(name, 0)))
         if isinstance(figure, bool) or not isinstance(figure, int) or not low <= figure <= high:
             raise Invalid(
                 "approve.amount",

@@ -28,14 +28,14 @@ MIN_JUSTIFICATION = 10
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One position of an ask, as RequestLine. With ``item_id`` the amounts are the catalogue's.
+    """One position of an ask, as RequestLine. With ``item_id`` what is asked is the catalogue's.
 
     What else it may say is its request kind's matter (declarations.Lines). About a resource it says what that has now
-    (``current``); kinds that ``amounts`` leaves out then stay.
+    (``current``); classes that ``asked`` leaves out then stay.
     """
 
     item_id: int | None = None
-    amounts: Mapping[ClassCode, int] = field(default_factory=dict)
+    asked: Mapping[ClassCode, int] = field(default_factory=dict)
     quantity: int = 1
     current: Mapping[ClassCode, int] = field(default_factory=dict)
     service: str = ""
@@ -88,7 +88,7 @@ def takes(tx: Tx, ask: Ask) -> ledger.Classes:
 
 
 def _line(tx: Tx, ask: Ask, line: Line, position: int) -> RequestLine:
-    wanted, service = line.amounts, line.service
+    wanted, service = line.asked, line.service
     if line.item_id is not None:
         item = catalog.item(tx, line.item_id)
         wanted, service = item.takes(), item.service
@@ -108,7 +108,7 @@ def _line(tx: Tx, ask: Ask, line: Line, position: int) -> RequestLine:
         service=service,
         name=line.name.strip(),
         current=current,
-        amounts=asked,
+        asked=asked,
         quantity=count,
     )
 
@@ -149,7 +149,7 @@ def _spelled(lines: Iterable[RequestLine]) -> list[dict[str, Any]]:
             "service": line.service,
             "name": line.name,
             "current": line.current,
-            "amounts": line.amounts,
+            "amounts": line.asked,
             "quantity": line.quantity,
         }
         for line in lines
@@ -262,9 +262,9 @@ def _wrong(line: RequestLine, kind: RequestKind) -> str:
             return N_("“%(kind)s”一次只针对一个资源,并须写明其现有规格")
     elif line.current:
         return N_("“%(kind)s”不写现有规格")
-    if line.amounts and not says.wanted:
+    if line.asked and not says.wanted:
         return N_("“%(kind)s”不写新规格")
-    if says.wanted and not line.amounts:
+    if says.wanted and not line.asked:
         return N_("请填写规格或数量")
     if (line.quantity != 1 and not says.pieces) or (line.item_id is not None and not says.items):
         return N_("“%(kind)s”按数量填写,不选目录规格")

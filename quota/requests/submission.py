@@ -327,7 +327,7 @@ def _enter_review(tx: Tx, request: Request) -> None:
             )
         )
     for line in request.lines:
-        line.approved_quantity = line.approved_amounts = None
+        line.approved_quantity = line.approved = None
     request.facts = dict(planned.facts)
     request.asked = asks.asked(request)
     request.state = RequestState.IN_REVIEW.value

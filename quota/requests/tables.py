@@ -141,7 +141,8 @@ class Request(Base):
 
 
 class RequestLine(Base):
-    """One position: ``quantity`` pieces that have ``current`` and shall have ``amounts`` (base units by kind).
+    """One position: ``quantity`` pieces that have ``current`` and shall have what is ``asked``, or as much
+    of it as was ``approved`` (base units by class code).
 
     A new machine has nothing now; a machine to be returned shall have nothing; a change of quota is written as the
     change itself, and alone may be negative.
@@ -160,10 +161,10 @@ class RequestLine(Base):
     service: Mapped[str] = mapped_column(String(24), default="")  # quota.inventory.ServiceKind
     name: Mapped[str] = mapped_column(String(96), default="")
     current: Mapped[dict[str, int]] = mapped_column(default=dict)
-    amounts: Mapped[dict[str, int]] = mapped_column(default=dict)
+    asked: Mapped[dict[str, int]] = mapped_column("amounts", default=dict)
     quantity: Mapped[int] = mapped_column(default=1)
     approved_quantity: Mapped[int | None]
-    approved_amounts: Mapped[dict[str, int] | None]
+    approved: Mapped[dict[str, int] | None] = mapped_column("approved_amounts")
 
     request: Mapped[Request] = relationship(back_populates="lines")
     item: Mapped[catalog.CatalogItem | None] = relationship()
@@ -174,15 +175,15 @@ class RequestLine(Base):
 
     @property
     def granted_amounts(self) -> dict[str, int]:
-        return self.amounts if self.approved_amounts is None else self.approved_amounts
+        return self.asked if self.approved is None else self.approved
 
     @property
     def reduced(self) -> bool:
-        return (self.granted_quantity, self.granted_amounts) != (self.quantity, self.amounts)
+        return (self.granted_quantity, self.granted_amounts) != (self.quantity, self.asked)
 
     def difference(self, *, approved: bool = False) -> dict[ClassCode, int]:
         """Wanted less current, over all pieces; negative where it returns."""
-        wanted, count = (self.granted_amounts, self.granted_quantity) if approved else (self.amounts, self.quantity)
+        wanted, count = (self.granted_amounts, self.granted_quantity) if approved else (self.asked, self.quantity)
         kinds = sorted({*wanted, *self.current})
         return {ClassCode(name): (wanted.get(name, 0) - self.current.get(name, 0)) * count for name in kinds}
 

@@ -51,7 +51,7 @@ def for_the_resource(verb: str) -> Tasks:
 
     def tasks(request: Request) -> Iterator[Task]:
         for line in request.lines:
-            wanted = Amount.from_json(line.granted_amounts) if line.amounts else NOTHING
+            wanted = Amount.from_json(line.granted_amounts) if line.asked else NOTHING
             changed = wanted.differing(Amount.from_json(line.current))
             for piece in range(1, line.granted_quantity + 1):
                 yield Task(verb, f"{line.position}:{piece}", changed, request.resource_id, item=line.item)

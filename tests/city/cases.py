@@ -91,7 +91,7 @@ class CaseActs:
         with self.by() as tx:
             rows = []
             for resource_id, verdict in verdicts.items():
-                shape = tx.get_one(Resource, resource_id).has()
+                shape = tx.get_one(Resource, resource_id).actual()
                 rows.append(
                     Judged(
                         resource_id,

@@ -88,7 +88,7 @@ class Surging:
         rows: list[tuple[int, int, float, float]] = []
         with self.book.reading() as tx:
             for resource, load in loads.items():
-                vcpu = tx.get_one(Resource, resource).has()[VCPU]
+                vcpu = tx.get_one(Resource, resource).actual()[VCPU]
                 for i, cpu in enumerate(load):
                     if cpu == cpu:
                         rows.append((resource, int(end.timestamp()) - 300 * (len(load) - i), cpu, vcpu))
@@ -136,4 +136,4 @@ class Surging:
 
     def has(self, resource: int) -> Amount:
         with self.book.reading() as tx:
-            return tx.get_one(Resource, resource).has()
+            return tx.get_one(Resource, resource).actual()

@@ -222,12 +222,12 @@ def asked_for(scene: Scene) -> None:
     city = scene.city
     with city.by(city.tenant) as tx:
         resource = tx.get_one(Resource, scene.machine)
-        more = {kind: figure * 2 for kind, figure in resource.has().items()}
+        more = {kind: figure * 2 for kind, figure in resource.actual().items()}
         ask = Ask(
             kinds.RESIZE,
             city.department,
             city.pool,
-            lines=[Line(current=resource.has(), amounts=more, service=resource.kind, name=resource.name)],
+            lines=[Line(current=resource.actual(), asked=more, service=resource.kind, name=resource.name)],
             justification="年审将至,须扩容后使用",
             resource_id=resource.id,
         )

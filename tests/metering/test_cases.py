@@ -187,7 +187,7 @@ def test_a_larger_expansion_becomes_a_draft_in_the_departments_name(city, target
     with city.book.reading(city.tenant) as tx:
         request = tx.get_one(Request, one.request_id)
         assert (request.state, request.department_id, request.resource_id) == ("draft", city.department, machine)
-        assert request.lines[0].amounts == {"vcpu": target, "memory": 32768}
+        assert request.lines[0].asked == {"vcpu": target, "memory": 32768}
     assert city.orders(case_id) == []
 
 

@@ -548,7 +548,7 @@ def test_a_request_deemed_accepted_takes_its_orders_along(works, clock) -> None:
 )
 def test_what_a_request_returns_is_released_once(works, kind, amounts, used) -> None:
     one = made(works)
-    line = Line(current={VCPU: 4, MEMORY: 8 * GB}, amounts=amounts, service="vm")
+    line = Line(current={VCPU: 4, MEMORY: 8 * GB}, asked=amounts, service="vm")
     request = works.approved(kind, resource_id=one.id, lines=[line])
     with works.book.transaction(steward()) as tx:
         (order,) = orders.place_for_request(tx, submission.lock(tx, request))

@@ -44,7 +44,7 @@ def test_an_answer_with_three_of_forty_ends_none_of_them(fleet: Book) -> None:
     drift = observe(fleet, *FLEET[:2], vm("new"), vm("m2", vcpu=16), hours=1)
     assert (drift.gone, len(drift.held), drift.standing) == ([], 37, 40)
     assert len(standing(fleet)) == 41
-    assert rows(fleet)["m2"].has()["vcpu"] == 16, "what it tells is entered"
+    assert rows(fleet)["m2"].actual()["vcpu"] == 16, "what it tells is entered"
     (one,) = waiting(fleet)
     assert (one.held, one.complete, len(one.missing)) == (Held.WAITS, False, 37)
     with fleet.reading() as tx:

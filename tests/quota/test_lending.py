@@ -274,7 +274,7 @@ def test_what_is_owed_to_a_lender_goes_to_nobody_else(rich: City, clock: Any) ->
             tx, rich.arm, CPU, 4, rich.neighbour, rich.bureau, days=5, guaranteed_days=0, notice_days=0,
             reason="转借", key="on",
         )  # fmt: skip
-    ask = Ask(kinds.QUOTA, rich.neighbour, rich.arm, [Line(amounts={VCPU: -4})], "系统下线,退回不再使用的配额")
+    ask = Ask(kinds.QUOTA, rich.neighbour, rich.arm, [Line(asked={VCPU: -4})], "系统下线,退回不再使用的配额")
     with pytest.raises(Invalid) as returned, acting(rich, "stranger") as tx:
         submission.submit(tx, submission.draft(tx, ask), generation=1)
     assert returned.value.code == "request.too_much_back"

@@ -162,7 +162,7 @@ def test_a_later_signature_may_give_back_what_an_earlier_one_cut(town) -> None:
 
 
 def test_figures_of_a_quota_request_are_approved_in_part(town) -> None:
-    request = town.submit(kinds.QUOTA, lines=[Line(amounts=shape(40, 80))])
+    request = town.submit(kinds.QUOTA, lines=[Line(asked=shape(40, 80))])
     line = town.seen(request).lines[0].id
     town.sign(request, "checker")
     town.sign(request, "reviewer", Decision.APPROVE_PART, amounts={line: {VCPU: 24}}, reason="按实测")
@@ -297,7 +297,7 @@ def test_a_draft_is_revised_and_nothing_else_of_it(town) -> None:
         request = submission.revise(tx, request, town.ask(lines=[Line(item_id=town.item, quantity=3)]), generation=1)
         assert (request.generation, request.takes()[CPU]) == (2, 12)
     for ask in (
-        town.ask(kinds.QUOTA, lines=[Line(amounts=shape(4, 8))]),
+        town.ask(kinds.QUOTA, lines=[Line(asked=shape(4, 8))]),
         town.ask(department_id=town.branch),
     ):
         with pytest.raises(Invalid) as refusal, town.book.transaction(town.people["clerk"]) as tx:
@@ -311,14 +311,14 @@ def test_a_draft_is_revised_and_nothing_else_of_it(town) -> None:
         ({"justification": "要"}, "request.justification"),
         ({"lines": []}, "request.empty"),
         ({"lines": [Line()]}, "request.line"),
-        ({"lines": [Line(amounts=shape(4, 8), current=shape(2, 4))]}, "request.line"),
+        ({"lines": [Line(asked=shape(4, 8), current=shape(2, 4))]}, "request.line"),
         ({"use_until": date(2026, 5, 31)}, "request.use_until"),
         ({"resource_id": "machine"}, "request.resource"),
         ({"department_id": "branch", "system_id": "system"}, "request.system"),
-        ({"kind": kinds.RESIZE, "lines": [Line(current=shape(4, 8), amounts=shape(8, 16))]}, "request.resource"),
+        ({"kind": kinds.RESIZE, "lines": [Line(current=shape(4, 8), asked=shape(8, 16))]}, "request.resource"),
         ({"kind": kinds.RESIZE, "resource_id": "machine", "lines": [Line(current=shape(4, 8))]}, "request.nothing"),
         ({"kind": kinds.QUOTA, "lines": [Line(item_id=1)]}, "request.line"),
-        ({"kind": kinds.QUOTA, "lines": [Line(amounts={VCPU: -8})]}, "request.too_much_back"),
+        ({"kind": kinds.QUOTA, "lines": [Line(asked={VCPU: -8})]}, "request.too_much_back"),
         ({"kind": kinds.UNSUBSCRIBE, "resource_id": "machine", "lines": [Line(current=shape(4, 8))]},
          "request.too_much_back"),
     ],
@@ -482,7 +482,7 @@ def test_what_is_returned_is_free_only_when_the_cloud_confirmed_it(town) -> None
 
 def test_a_resize_takes_the_difference_and_gives_back_the_rest(town) -> None:
     town.grant({CPU: 8, MEM: 64 * GB}, "g", use=True)
-    line = Line(current=shape(8, 64), amounts=shape(12, 32), service="vm")
+    line = Line(current=shape(8, 64), asked=shape(12, 32), service="vm")
     ask = {"resource_id": town.standing_machine(shape(8, 64)), "lines": [line]}
     request = town.submit(kinds.RESIZE, **ask)
     assert (request.takes(), request.gives()) == ({CPU: 4}, {MEM: 32 * GB})
@@ -498,7 +498,7 @@ def test_a_resize_takes_the_difference_and_gives_back_the_rest(town) -> None:
 
 def test_quota_is_returned_to_the_city(town) -> None:
     town.grant({CPU: 20}, "g")
-    request = town.submit(kinds.QUOTA, lines=[Line(amounts={VCPU: -12})])
+    request = town.submit(kinds.QUOTA, lines=[Line(asked={VCPU: -12})])
     assert town.figures() == {"supply": -200, "free": 180, "granted": 20}
     assert town.approve(request).state == "done"
     assert town.figures() == {"supply": -200, "free": 192, "granted": 8}
@@ -594,7 +594,7 @@ def test_what_is_built_in_cannot_be_resized(town) -> None:
     built = Amount({VCPU: 8, MEMORY: 64 * GB, ACCELERATOR: 2})
     machine = town.standing_machine(built)
     for wanted, refused in ((Amount({VCPU: 8, MEMORY: 64 * GB, ACCELERATOR: 4}), True), (built | {VCPU: 4}, False)):
-        line = Line(current=built, amounts=wanted, service="vm")
+        line = Line(current=built, asked=wanted, service="vm")
         if refused:
             with pytest.raises(Invalid, match=r"request\.fixed"):
                 town.submit(kinds.RESIZE, resource_id=machine, lines=[line])

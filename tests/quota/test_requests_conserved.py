@@ -84,7 +84,7 @@ class Desk(RuleBasedStateMachine):
 
     def ask(self, kind: RequestKind, count: int) -> tuple[int, list[Line]]:
         if kind is kinds.QUOTA:
-            return count, [Line(amounts={VCPU: count})]
+            return count, [Line(asked={VCPU: count})]
         return count * PIECE, [Line(item_id=self.town.item, quantity=count)]
 
     def pick(self, number: int, *states: str) -> int | None:

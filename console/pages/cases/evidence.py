@@ -76,7 +76,7 @@ def release_map(case: Case) -> list[Release] | None:
     provider = provider_of(case)
     if provider is None:
         return None
-    has = case.resource.counts() or case.resource.has()
+    has = case.resource.counts() or case.resource.actual()
     rows = []
     planned = _planned(case)
     for verb in RELEASING:

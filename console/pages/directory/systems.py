@@ -159,7 +159,7 @@ def show(system_id: int) -> str:
         "systems/show.html",
         one=one,
         resources=resources,
-        has=Amount.total(row.has() for row in resources),
+        has=Amount.total(row.actual() for row in resources),
         use=_use(tx, one),
         run=measured(tx).run,
         growth=growth_evidence.standing(tx, one.id),

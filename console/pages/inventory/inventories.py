@@ -51,7 +51,7 @@ def difference(one: Resource) -> list[str]:
         return ["gone"] if one.booked else []
     if not one.basis:
         found.append("unapproved")
-    elif one.booked and dict(one.counts()) != {kind: figure for kind, figure in one.has().items() if figure}:
+    elif one.booked and dict(one.counts()) != {kind: figure for kind, figure in one.actual().items() if figure}:
         found.append("reshaped")
     if one.department_id is None:
         found.append("ownerless")
@@ -77,7 +77,7 @@ DRIFT = [
     Column("pool", N_("资源池"), lambda r: r.pool.name, href=links.pool(lambda r: r.pool_id)),
     Column("department", N_("使用单位"), lambda r: r.department.name if r.department else None, href=links.department(lambda r: r.department_id)),
     Column("booked", N_("账面"), lambda r: amounts(r.counts()) if r.booked else None),
-    Column("has", N_("云上"), lambda r: amounts(r.has()) if r.gone_at is None else None),
+    Column("has", N_("云上"), lambda r: amounts(r.actual()) if r.gone_at is None else None),
     Column("seen", N_("最近见到"), lambda r: r.last_seen_at, sort=Resource.last_seen_at),
     Column("gone", N_("消失于"), lambda r: r.gone_at, sort=Resource.gone_at, minor=True),
 ]  # fmt: skip

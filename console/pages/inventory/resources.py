@@ -56,7 +56,7 @@ COLUMNS = [
         title=True,
     ),
     Column("kind", N_("类别"), lambda r: _(KINDS[r.kind]), sort=Resource.kind),
-    Column("shape", N_("规格"), lambda r: amounts(r.has())),
+    Column("shape", N_("规格"), lambda r: amounts(r.actual())),
     Column(
         "department",
         N_("使用单位"),

@@ -54,7 +54,7 @@ OWNERLESS = [
     Column("name", N_("资源"), lambda r: r.called, sort=Resource.name, title=True,
            href=lambda r: url_for("resources.show", resource_id=r.id)),
     Column("pool", N_("资源池"), lambda r: r.pool.name, href=links.pool(lambda r: r.pool_id)),
-    Column("has", N_("云上"), lambda r: amounts(r.has())),
+    Column("has", N_("云上"), lambda r: amounts(r.actual())),
     Column("tags", N_("标签"), lambda r: _("、").join(_tags(r)) or None),
     Column("suggested", N_("可能属于"), lambda r: _suggested(r)),
     Column("seen", N_("最近见到"), lambda r: r.last_seen_at, sort=Resource.last_seen_at, minor=True),
@@ -264,7 +264,7 @@ def _totals(seen: takeovers.Preview) -> list[tuple[str, str]]:
     """(pool, what would be booked in it)."""
     found: dict[str, list[Amount]] = {}
     for one in seen.resources:
-        found.setdefault(one.pool.name, []).append(one.has())
+        found.setdefault(one.pool.name, []).append(one.actual())
     return [(name, amounts(Amount.total(many))) for name, many in found.items()]
 
 

@@ -203,7 +203,7 @@ def _run_out(found: RunOut) -> str:
 def _line(line: Any) -> dict[str, Any]:
     """A line with the fields that a part approval may change: pieces of a new order, figures of the rest."""
     says = kind_of(line.request).lines
-    wanted = {ClassCode(name): figure for name, figure in line.amounts.items()}
+    wanted = {ClassCode(name): figure for name, figure in line.asked.items()}
     by_piece = says is not None and says.pieces
     return {
         "id": line.id,
@@ -229,7 +229,7 @@ def _approved(request: Request) -> tuple[dict[int, int], dict[int, dict[ClassCod
         typed = flask.request.form.get(f"quantity-{line.id}", "").strip()
         if typed:
             quantities[line.id] = _whole(typed)
-        for name in line.amounts:
+        for name in line.asked:
             typed = flask.request.form.get(f"amount-{line.id}-{name}", "").strip()
             if typed:
                 amounts.setdefault(line.id, {})[ClassCode(name)] = _whole(typed) * CLASSES[ClassCode(name)].factor

@@ -149,9 +149,9 @@ def _lines(form: RequestForm, kind: RequestKind, resource: Resource | None) -> I
     if any(named.values()):
         amounts = {one: figure for one, figure in named.items() if figure}
         if says.pieces:
-            yield Line(amounts=amounts, quantity=form.quantity.data or 1, service=ServiceKind.VM.value)
+            yield Line(asked=amounts, quantity=form.quantity.data or 1, service=ServiceKind.VM.value)
         else:
-            yield Line(amounts=amounts)
+            yield Line(asked=amounts)
 
 
 def _line_of(form: RequestForm, resource: Resource, named: Mapping[ClassCode, int], *, wanted: bool) -> Iterable[Line]:
@@ -162,7 +162,7 @@ def _line_of(form: RequestForm, resource: Resource, named: Mapping[ClassCode, in
     elif form.item.data:
         yield Line(item_id=form.item.data, current=current, service=service, name=resource.name)
     elif named:
-        yield Line(amounts=named, current=current, service=service, name=resource.name)
+        yield Line(asked=named, current=current, service=service, name=resource.name)
 
 
 def fill(form: RequestForm, request: Request) -> None:
@@ -184,7 +184,7 @@ def fill(form: RequestForm, request: Request) -> None:
                 form.item.data = line.item_id
             continue
         for one, field in amount_fields(form):
-            if one in line.amounts:
-                field.data = int(shown(one, line.amounts[one]))
+            if one in line.asked:
+                field.data = int(shown(one, line.asked[one]))
         form.quantity.data = line.quantity
     form.generation.data = str(request.generation)

@@ -79,8 +79,8 @@ def what(request: Request) -> str:
         return _("%(number)s 延期至 %(until)s", number=request.extends.number, until=request.use_until or "—")
     parts = [str(request.fields[name]) for name in kind_of(request).headline if request.fields.get(name)]
     for line in request.lines:
-        shape = line.item.name if line.item else amounts({ClassCode(k): v for k, v in line.amounts.items()})
-        if line.current and not line.amounts:
+        shape = line.item.name if line.item else amounts({ClassCode(k): v for k, v in line.asked.items()})
+        if line.current and not line.asked:
             shape = amounts({ClassCode(k): v for k, v in line.current.items()})
         parts.append(f"{shape} × {line.quantity}" if line.quantity > 1 else shape)
     return _("、").join(parts)
