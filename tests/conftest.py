@@ -121,6 +121,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if beside:
             config.hook.pytest_deselected(items=beside)
             items[:] = [item for item in items if not item.get_closest_marker("published")]
+    # Files that take long begin: a worker that waits for a server's clock at the very end would keep all waiting.
+    long = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("browser")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.hookimpl(wrapper=True)
