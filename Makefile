@@ -45,7 +45,7 @@ lint: .venv/.test-installed
 	$(BIN)/lint-imports
 
 test: test-tools lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The tests on the published traces, which are no part of a clone: they lie in TRACES.
 TRACES ?= $(or $(GUANJIA_TRACES),../shared/traces)
