@@ -60,7 +60,7 @@ def found(
 ) -> Settings:
     """Make the house ready: create it where there is none, bring an older book up to date. Returns what holds then.
 
-    ``at``, ``small``: see Plan. Raises WrongState where a founding in a database server was cut off half-way: it must be
+    ``at``, ``small``: see FoundingPlan. Raises WrongState where a founding in a database server was cut off half-way: it must be
     emptied by hand; and where somebody else founds it at this moment.
     """
     tighten(settings)

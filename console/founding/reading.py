@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import python_calamine as calamine
-
 from console.founding.sheets import SHEETS, SheetColumn, WorkbookSheet, read
+from providers.readers import SheetTable, sheet_tables
 from quota.errors import N_, Invalid
 
 INTRODUCTION = N_("说明")
@@ -18,8 +16,6 @@ INTRODUCTION = N_("说明")
 CHOICES = N_("可选项")
 """The sheet behind the drop-downs."""
 
-MOST_BYTES = 256 << 20
-"""Of a workbook, unpacked."""
 MOST_ROWS = 20_000
 
 
@@ -59,41 +55,38 @@ class Workbook:
 
 def load(path: Path) -> Workbook:
     """The rows of the workbook at ``path`` with all faults of its cells. Raises Invalid for what is no workbook."""
-    try:
-        with zipfile.ZipFile(path) as packed:
-            if sum(one.file_size for one in packed.infolist()) > MOST_BYTES:
-                raise Invalid("workbook.vast", N_("工作簿过大"), field="file")
-        book = calamine.load_workbook(path)
-    except (zipfile.BadZipFile, calamine.CalamineError, OSError) as error:
-        raise Invalid(
-            "workbook.unreadable", N_("读不出这个工作簿(须为 xlsx):%(why)s"), why=str(error)[:200], field="file"
-        ) from error
     found = Workbook({one.name: [] for one in SHEETS}, [])
     titles = {one.title: one for one in SHEETS}
-    for name in book.sheet_names:
-        if name.strip() in (INTRODUCTION, CHOICES):
-            continue
-        sheet = titles.get(name.strip())
-        if sheet is None:
-            found.faults.append(
-                SheetFault(name, 0, "", "sheet.unknown", N_("没有这个表;可用:%(known)s"), {"known": ", ".join(titles)})
-            )
-            continue
-        _sheet(sheet, book.get_sheet_by_name(name).to_python(skip_empty_area=False), found)
+    try:
+        for table in sheet_tables(path):
+            name = table.name.strip()
+            if name in (INTRODUCTION, CHOICES):
+                continue
+            if name in titles:
+                _sheet(titles[name], table, found)
+            else:
+                known = {"known": ", ".join(titles)}
+                told = SheetFault(table.name, 0, "", "sheet.unknown", N_("没有这个表;可用:%(known)s"), known)
+                found.faults.append(told)
+    except Invalid as refused:
+        refused.params.setdefault("field", "file")
+        raise
     return found
 
 
-def _sheet(sheet: WorkbookSheet, table: list[list[Any]], found: Workbook) -> None:
-    if not table:
+def _sheet(sheet: WorkbookSheet, table: SheetTable, found: Workbook) -> None:
+    if not table.rows:
         return
-    if len(table) > MOST_ROWS:
+    if len(table.rows) > MOST_ROWS:
         found.faults.append(SheetFault(sheet.title, 0, "", "sheet.long", N_("最多 %(most)s 行"), {"most": MOST_ROWS}))
         return
-    places = _headings(sheet, [str(cell).strip() for cell in table[0]], found)
+    head, *rows = table.rows
+    places = _headings(sheet, head.line, [str(cell or "").strip() for cell in head.cells], found)
     if places is None:
         return
     seen: dict[tuple[Any, ...], int] = {}
-    for number, cells in enumerate(table[1:], 2):
+    for line in rows:
+        number, cells = line.line, line.cells
         if all(cell is None or str(cell).strip() == "" for cell in cells):
             continue
         row = SheetRow(sheet, number, {})
@@ -101,6 +94,8 @@ def _sheet(sheet: WorkbookSheet, table: list[list[Any]], found: Workbook) -> Non
             at = places.get(column.key)
             raw = cells[at] if at is not None and at < len(cells) else None
             try:
+                if (number, at) in table.errors:
+                    raise Invalid("cell.error", N_("单元格是错误值,或公式没有算出结果:%(text)s"), text=raw)
                 row.values[column.key] = read(column, raw)
             except Invalid as wrong:
                 row.sound = False
@@ -124,7 +119,7 @@ def _folded(value: Any) -> Any:
     return value.casefold() if isinstance(value, str) else value
 
 
-def _headings(sheet: WorkbookSheet, heads: list[str], found: Workbook) -> dict[str, int] | None:
+def _headings(sheet: WorkbookSheet, line: int, heads: list[str], found: Workbook) -> dict[str, int] | None:
     """Column → its place. None where one that must be there is not, so that no row can be read."""
     labels = {one.label: one for one in sheet.columns}
     places: dict[str, int] = {}
@@ -133,12 +128,12 @@ def _headings(sheet: WorkbookSheet, heads: list[str], found: Workbook) -> dict[s
         if column is not None and column.key not in places:
             places[column.key] = at
         elif column is not None:
-            found.faults.append(SheetFault(sheet.title, 1, head, "column.twice", N_("这一列出现了两次")))
+            found.faults.append(SheetFault(sheet.title, line, head, "column.twice", N_("这一列出现了两次")))
         elif head:
-            found.faults.append(SheetFault(sheet.title, 1, head[:80], "column.unknown", N_("没有这一列")))
+            found.faults.append(SheetFault(sheet.title, line, head[:80], "column.unknown", N_("没有这一列")))
     missing = [one for one in sheet.columns if one.required and one.key not in places]
     for one in missing:
-        found.faults.append(SheetFault(sheet.title, 1, one.label, "column.missing", N_("缺少这一列")))
+        found.faults.append(SheetFault(sheet.title, line, one.label, "column.missing", N_("缺少这一列")))
     return None if missing else places
 
 

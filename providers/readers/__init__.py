@@ -6,6 +6,7 @@ from providers.readers.bill_files import read_bill
 from providers.readers.figures import is_total
 from providers.readers.inventory_files import CITY_OFFSET_S, read_inventory
 from providers.readers.refusals import NOTES, REASONS, UNUSABLE, Reading, Refusals, unusable
+from providers.readers.sheets import SheetTable, sheet_tables
 from providers.readers.usage_files import PLAIN, UsageFile, find_usage, read_usage_files
 from providers.readers.usage_formats import FORMATS, Convention
 from providers.readers.usage_inventory import inventory_from_usage
@@ -21,6 +22,7 @@ __all__ = [
     "Convention",
     "Reading",
     "Refusals",
+    "SheetTable",
     "UsageFile",
     "find_usage",
     "inventory_from_usage",
@@ -29,5 +31,6 @@ __all__ = [
     "read_bill",
     "read_inventory",
     "read_usage_files",
+    "sheet_tables",
     "unusable",
 ]

@@ -12,7 +12,7 @@ import posixpath
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -91,6 +91,30 @@ def workbook_rows(path: Path, reading: Reading, fits: Callable[[Sequence[Any]], 
     if reading.format == "xls":
         reading.note("sheet.xls")
     yield from rows
+
+
+@dataclass(frozen=True, slots=True)
+class SheetTable:
+    """One sheet of a workbook: its rows that hold anything, and its cells that show an error or have no result, by
+    (line, place from 0), with what stands there."""
+
+    name: str
+    rows: Sequence[TableRow]
+    errors: Mapping[CellPlace, str]
+
+
+def sheet_tables(path: Path) -> Iterator[SheetTable]:
+    """Every sheet of a workbook, hidden ones among them. Raises Invalid for what is no workbook that can be read."""
+    book, parts = _opened(path, Reading(path.name))
+    try:
+        with book:
+            for meta in book.sheets_metadata:
+                if meta.typ is calamine.SheetTypeEnum.WorkSheet:
+                    rows, marks = _rows(book, meta.name, path, parts)
+                    wrong = {(row + 1, column): text for (row, column), text in marks.errors.items()}
+                    yield SheetTable(meta.name, rows, wrong)
+    except calamine.CalamineError as error:
+        raise unusable("file.unreadable", path.name, why=str(error)[:200]) from error
 
 
 def _opened(path: Path, reading: Reading) -> tuple[calamine.CalamineWorkbook, _Parts | None]:

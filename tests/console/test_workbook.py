@@ -275,6 +275,29 @@ def test_headings_and_sheets_that_are_none_are_named(tmp_path: Path, home: Path,
     ]  # fmt: skip
 
 
+def test_a_cell_that_shows_an_error_or_no_result_is_no_empty_cell(tmp_path: Path, home: Path, book: Book) -> None:
+    file = written(tmp_path / "errors.xlsx", {"companies": [{"code": "A", "name": "甲"}, {"code": "B", "name": "乙"}]})
+    made = load_workbook(file)
+    page = made["公司"]
+    heads = [cell.value for cell in page[1]]
+    contract, name = heads.index("合同编号") + 1, heads.index("名称*") + 1
+    page.cell(2, contract, "#N/A").data_type = "e"
+    page.cell(3, name, "=A2&A3")  # saved without its result
+    made.save(file)
+    assert places(entered(book, file, home)) == [
+        ("公司", 2, "合同编号", "cell.error"), ("公司", 3, "名称", "cell.error"),
+    ]  # fmt: skip
+
+
+def test_a_sheet_that_reaches_too_far_is_refused_before_room_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("providers.readers.sheets.MOST_CELLS", 100)
+    file = written(tmp_path / "far.xlsx", {"companies": [{"code": f"A{n}", "name": "甲"} for n in range(50)]})
+    with pytest.raises(Invalid, match="vast"):
+        reading.load(file)
+
+
 def test_the_ready_catalogue_leaves_what_is_there(book: Book) -> None:
     with book.transaction(steward()) as tx:
         catalog.offer(tx, "eip", "公网地址", "eip", {EIP: 1}, [Arch.ANY])

@@ -213,7 +213,7 @@ def test_a_city_out_of_one_workbook_in_the_console_asks_for_machines(empty: Empt
     file = chief.get("/city/workbook/template.xlsx").data
     page = chief.send("/city/workbook/", {"file": (io.BytesIO(b"PK no workbook"), "city.xlsx")})
     assert page.status_code == 422
-    assert "读不出这个工作簿" in page.text
+    assert "无法读取" in page.text
     wrong = load_workbook(io.BytesIO(file))
     wrong["人员"]["C2"] = "市长"
     spoilt = io.BytesIO()

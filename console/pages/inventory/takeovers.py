@@ -25,8 +25,8 @@ from console.security import row_or
 from console.words import _, amount, amounts, kind_label, lazy, sentence
 from quota import inventory
 from quota.actors import Actor, Role
-from quota.db import Tx
-from quota.directory import Department
+from quota.db import Tx, among
+from quota.directory import Department, Pool
 from quota.errors import N_, Conflict, Invalid, OverCapacity, Refused, WrongState
 from quota.inventory import Resource, owners, takeovers
 from quota.seals import sm3
@@ -96,8 +96,7 @@ def index() -> str | Response:
 def propose(department_id: int) -> str | Response | tuple[str, int]:
     """What would be booked for the department, and what stands in the way; then the takeover, or its first signature."""
     tx = reading()
-    everything = takeovers.preview(tx, department_id)
-    pools = {one.pool_id: one.pool.name for one in everything.resources}
+    pools = _pools(tx, department_id)
     form = TakeoverForm(data={"key": uuid4().hex, "pools": list(pools)})
     form.pools.choices = [SelectChoice(str(pool_id), name) for pool_id, name in pools.items()]
 
@@ -222,7 +221,9 @@ def _by_department(tx: Tx, ticked: Sequence[int], department_id: int) -> Mapping
         raise Invalid("owner.nothing", N_("请选择资源"))
     if department_id:
         return {department_id: ticked}
-    resources = [inventory.resource(tx, resource_id) for resource_id in ticked]
+    resources = list(tx.scalars(select(Resource).where(among(Resource.id, ticked)).order_by(Resource.id)))
+    for strange in sorted({*ticked} - {one.id for one in resources}):
+        inventory.resource(tx, strange)  # says that there is none
     suggested = owners.suggest(tx, resources)
     found: dict[int, list[int]] = {}
     for one in resources:
@@ -232,6 +233,18 @@ def _by_department(tx: Tx, ticked: Sequence[int], department_id: int) -> Mapping
             )
         found.setdefault(suggested[one.id].department.id, []).append(one.id)
     return found
+
+
+def _pools(tx: Tx, department_id: int) -> dict[int, str]:
+    """Pools in which the department has anything to be taken over: id → name."""
+    query = (
+        select(Pool.id, Pool.name)
+        .join(Resource, Resource.pool_id == Pool.id)
+        .where(takeovers.waiting(), Resource.department_id == department_id)
+        .distinct()
+        .order_by(Pool.name)
+    )
+    return dict(tx.execute(query).all())
 
 
 def _suggested(resource: Resource) -> str | None:
