@@ -58,12 +58,16 @@ class MailState(StrEnum):
 
 
 class MailSource(StrEnum):
-    """What is written about: a notice about a request; a letter about cases: when it is issued, reminded of, escalated."""
+    """What is written about: a notice about a request; a letter about cases, or an inquiry about resources: when it is issued,
+    reminded of, escalated."""
 
     REQUEST = "request"
     LETTER = "letter"
     REMINDER = "reminder"
     ESCALATION = "escalation"
+    INQUIRY = "inquiry"
+    INQUIRY_REMINDER = "inquiry_near"
+    INQUIRY_OVERDUE = "inquiry_late"
 
 
 class Mail(Base):

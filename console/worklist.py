@@ -32,6 +32,7 @@ from quota import attachments, requests
 from quota.actors import steward
 from quota.directory import CloudProvider
 from quota.errors import N_, NotFound, Refused
+from quota.inventory import inquiries
 from quota.ledger import LoanState, lending
 from quota.requests import Request, RequestState, approvals, notices
 
@@ -176,7 +177,9 @@ class Worklist:
     def remind(self) -> list[Said]:
         with self.workbench.book.transaction(steward("job:remind")) as tx:
             limits, ends = notices.remind(tx), notices.remind_of_terms(tx, orders.returned(tx))
-            return [say("urged", limits=len(limits), ends=len(ends))]
+            near, over = inquiries.remind(tx)
+            told = say("inquired", near=len(near), over=len(over))
+            return [say("urged", limits=len(limits), ends=len(ends)), *([told] if near or over else [])]
 
     def expire(self) -> list[Said]:
         with self.workbench.book.transaction(steward("job:expire")) as tx:
@@ -184,7 +187,9 @@ class Worklist:
             accepted = delivery.deem_accepted(tx)
             attachments.purge(tx)
             redated = len(approvals.redate(tx)) + orders.reschedule(tx)
-            return [say("expired", lapsed=len(lapsed), accepted=len(accepted), redated=redated)]
+            swept = inquiries.sweep(tx)
+            said = say("expired", lapsed=len(lapsed), accepted=len(accepted), redated=redated)
+            return [said, *([say("swept", n=swept)] if swept else [])]
 
     def settle(self) -> list[Said]:
         with self.workbench.book.transaction(steward("job:settle")) as tx:

@@ -62,6 +62,8 @@ WORDS: Mapping[str, str] = {
     "card": N_("%(period)s 得 %(total)s 分"),
     "unscored": N_("%(period)s 未评出总分"),
     "urged": N_("催办 %(limits)s 件，使用期将满提醒 %(ends)s 件"),
+    "inquired": N_("提醒答复征询 %(near)s 件，逾期 %(over)s 件"),
+    "swept": N_("征询中已另行办理或资源已不存在 %(n)s 项"),
     "expired": N_("预占到期 %(lapsed)s 件，视为验收 %(accepted)s 件，改正期限 %(redated)s 项"),
     "returned": N_("出借到期 %(loans)s 笔，其中仍在占用 %(late)s 笔"),
     "replayed": N_("回测 %(replays)s 次"),

@@ -24,6 +24,7 @@ from quota.actors import Role
 from quota.db import Tx
 from quota.directory import Department, Person
 from quota.errors import N_, Invalid, NotFound, WrongState
+from quota.inventory import Inquiry
 from quota.requests import RequestNotice
 
 HORIZON = timedelta(days=3)
@@ -110,6 +111,17 @@ def _new(tx: Tx, since: datetime) -> Iterator[_Told]:
                 yield _Told(source, letter.id, Role.AUTHORITY)
             else:
                 yield _Told(source, letter.id, Role.TENANT, letter.department_id)
+    for source, when in (
+        (MailSource.INQUIRY, Inquiry.asked_at),
+        (MailSource.INQUIRY_REMINDER, Inquiry.reminded_at),
+        (MailSource.INQUIRY_OVERDUE, Inquiry.escalated_at),
+    ):
+        asked = select(Inquiry).where(when >= since, ~_posted(source, Inquiry.id)).order_by(Inquiry.id)
+        for inquiry in tx.scalars(asked):
+            if source is MailSource.INQUIRY_OVERDUE:
+                yield _Told(source, inquiry.id, Role.SUPERVISOR)
+            else:
+                yield _Told(source, inquiry.id, Role.TENANT, inquiry.department_id)
 
 
 def _posted(source: MailSource, number: SQLColumnExpression[int]) -> ColumnElement[bool]:

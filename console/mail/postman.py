@@ -24,6 +24,7 @@ from quota.actors import steward
 from quota.calendar import working_days
 from quota.db import Book, Tx
 from quota.errors import N_
+from quota.inventory import Inquiry
 from quota.requests import NOTICE_LABELS, NoticeKind, RequestNotice
 
 TIMEOUT_S = 20
@@ -32,6 +33,11 @@ LETTERS = {
     MailSource.LETTER: N_("收到通知,请逐项答复"),
     MailSource.REMINDER: N_("尚未答复,请尽快答复"),
     MailSource.ESCALATION: N_("逾期未答复,提请关注"),
+}
+INQUIRIES = {
+    MailSource.INQUIRY: N_("收到征询,请逐项答复"),
+    MailSource.INQUIRY_REMINDER: N_("征询将到期,请尽快答复"),
+    MailSource.INQUIRY_OVERDUE: N_("征询逾期未答复"),
 }
 
 
@@ -168,6 +174,10 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
         one = tx.get_one(RequestNotice, number)
         href = url_for("requests.show", request_id=one.request_id, _external=True)
         return MailLine(one.request.number, _(NOTICE_LABELS[NoticeKind(one.kind)]), one.due_at, href)
+    if source in INQUIRIES:
+        inquiry = tx.get_one(Inquiry, number)
+        where = url_for("inquiries.show", inquiry_id=inquiry.id, _external=True)
+        return MailLine(inquiry.number, _(INQUIRIES[source]), inquiry.due_at, where)
     letter = tx.get_one(Notice, number)
     due = None if source is MailSource.ESCALATION else working_days(tx).due(letter.issued_at, letter.reply_days)
     return MailLine(

@@ -19,7 +19,7 @@ from providers.orders import WorkOrder
 from quota.actors import ROLE_LABELS, Role
 from quota.directory import CatalogItem, CloudProvider, Department, Person, Pool, System
 from quota.errors import N_
-from quota.inventory import Resource, takeovers
+from quota.inventory import Resource, inquiries, takeovers
 from quota.requests import ApprovalRule, Request
 from quota.resource_classes import ResourceClassRow
 
@@ -37,6 +37,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "person": (N_("人员"), Person, lambda one: str(one.name)),
     "resource": (N_("资源"), Resource, lambda one: str(one.name or one.external_id)),
     "takeover": (N_("接管"), takeovers.Takeover, lambda one: str(one.document)),
+    "inquiry": (N_("征询"), inquiries.Inquiry, lambda one: str(one.number)),
     "incident": (N_("故障"), Incident, lambda one: str(one.external_id)),
     "bill": (N_("账单"), Bill, lambda one: str(one.month)),
     "notice": (N_("通知"), Notice, lambda one: str(one.number)),

@@ -61,6 +61,10 @@ STATES: dict[str, State] = {
     "takeover_proposed": State(N_("待另一人确认"), "hourglass", "wait"),
     "takeover_booked": State(N_("已接管"), "circle-check", "good"),
     "takeover_withdrawn": State(N_("已撤回"), "corner-down-left", "quiet"),
+    "inquiry_open": State(N_("待答复"), "hourglass", "wait"),
+    "inquiry_late": State(N_("逾期"), "clock-exclamation", "bad"),
+    "inquiry_answered": State(N_("已答复"), "check", "good"),
+    "inquiry_withdrawn": State(N_("已撤回"), "corner-down-left", "quiet"),
     "company_ended": State(N_("已终止"), "ban", "quiet"),
     # mails
     "mail_waiting": State(N_("待发送"), "hourglass", "wait"),

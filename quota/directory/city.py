@@ -1,5 +1,5 @@
-"""What the city calls itself and its lead body, and which steps of its founding it does without: said on a page, kept in the
-book. Whatever is not said here is as the settings of the house have it."""
+"""What the city calls itself and its lead body, from which amount on a takeover wants two persons, and which steps of its
+founding it does without: said on a page, kept in the book. Whatever is not said here is as the settings of the house have it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,23 @@ if TYPE_CHECKING:
 NAMES = {"city": N_("城市名称"), "lead_body": N_("主管部门名称")}
 """What a city may say of itself: name → label."""
 
+TAKEOVER_LIMITS = {
+    "resources": "takeover.resources",
+    "vcpu": "takeover.vcpu",
+    "memory_gb": "takeover.memory_gb",
+    "storage_gb": "takeover.storage_gb",
+}
+"""Limits of a takeover that one person may book alone → how the city says them: a whole number, or nothing for no limit by that."""
+MOST = 1_000_000_000
+
 LONGEST = 64
 WITHOUT = "without:"
 """Begins the name of a step of the founding that the city does without."""
 
 
 class CitySetting(Base):
-    """One thing that the city said; ``name`` is one of NAMES, or WITHOUT and the name of a step."""
+    """One thing that the city said; ``name`` is one of NAMES, of the values of TAKEOVER_LIMITS, or WITHOUT and the name of a
+    step."""
 
     __tablename__ = "city_settings"
 
@@ -56,6 +66,21 @@ def say(tx: Tx, given: Mapping[str, str]) -> dict[str, str]:
         if len(value) > LONGEST:
             raise Invalid("city.long", N_("最多 %(most)s 个字符"), most=LONGEST, field=name)
     return _keep(tx, said)
+
+
+def limit_takeovers(tx: Tx, limits: Mapping[str, int | None]) -> dict[str, str]:
+    """Set from which amount on a takeover wants two persons: names of TAKEOVER_LIMITS → whole numbers, or None for no limit by
+    that. At least one must be set. The right of the authority, whom the limit serves; returns what was changed.
+    """
+    tx.actor.must_be(Role.AUTHORITY, Role.SYSTEM)
+    for name, limit in limits.items():
+        if name not in TAKEOVER_LIMITS:
+            raise Invalid("city.field", N_("没有这个字段:%(name)s"), name=name)
+        if limit is not None and not 0 <= limit <= MOST:
+            raise Invalid("city.limit", N_("请填写 0 到 %(most)s 的整数"), most=MOST, field=name)
+    if set(limits) == set(TAKEOVER_LIMITS) and all(limit is None for limit in limits.values()):
+        raise Invalid("city.no_limit", N_("请至少填写一个门槛:数量再大也由一人接管是不行的"), field="resources")
+    return _keep(tx, {TAKEOVER_LIMITS[name]: "" if limit is None else str(limit) for name, limit in limits.items()})
 
 
 def do_without(tx: Tx, step: str, reason: str) -> None:

@@ -1,16 +1,25 @@
 """The inventory (台账): the book's own register of what runs in the pools, whose it is, and by what right. The door to all its
 verbs.
 
-``adopt`` books what exists when a city first connects a pool, ``takeovers`` a department's by a document; ``arrive`` and ``enact`` enter what orders did, ``reassign`` what
-a reorganisation moves; ``bear``, ``write`` and ``seen`` what listings tell. Read through ``resource``, ``history`` and
+``adopt`` books what exists when a city first connects a pool, ``takeovers`` a department's, a pool's or a later find by a
+document; ``inquiries`` asks departments about resources; ``arrive`` and ``enact`` enter what orders did, ``reassign`` what a
+reorganisation moves; ``bear``, ``write`` and ``seen`` what listings tell. Read through ``resource``, ``history`` and
 ``state_periods``.
 """
 
 from __future__ import annotations
 
-from quota.inventory import engagements, owners, takeovers
+from quota.inventory import engagements, inquiries, owners, takeovers
 from quota.inventory import moves as _moves  # noqa: F401 - what of the inventory moves, registered
 from quota.inventory.adoption import Adopted, adopt
+from quota.inventory.inquiries import (
+    GivenAnswer,
+    Inquiry,
+    InquiryAnswer,
+    InquiryItem,
+    InquiryPurpose,
+    InquiryState,
+)
 from quota.inventory.observed import bear, change, gone, known, ordered_since, seen, write
 from quota.inventory.past_states import StatePeriod, state_periods, unattached
 from quota.inventory.resources import (
@@ -35,6 +44,12 @@ __all__ = [
     "TOLD",
     "Adopted",
     "Change",
+    "GivenAnswer",
+    "Inquiry",
+    "InquiryAnswer",
+    "InquiryItem",
+    "InquiryPurpose",
+    "InquiryState",
     "Resource",
     "ResourceChange",
     "ResourceState",
@@ -50,6 +65,7 @@ __all__ = [
     "gone",
     "history",
     "ids",
+    "inquiries",
     "known",
     "names",
     "ordered_since",

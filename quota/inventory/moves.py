@@ -16,6 +16,7 @@ from quota import ledger
 from quota.db import among, batches
 from quota.directory import Adjustment, movers
 from quota.errors import N_, OverCapacity
+from quota.inventory.inquiries import Inquiry, InquiryState
 from quota.inventory.resources import Resource, reassign
 from quota.inventory.takeovers import Takeover, TakeoverState
 from quota.ledger import Account, Hold, Holder, HoldState
@@ -140,4 +141,7 @@ quota = movers.register(Quota(), order=220)
 takeovers = movers.register(
     movers.Rows("takeovers", Takeover, N_("待确认的接管"), noun=N_("接管"), waiting=[TakeoverState.PROPOSED.value]),
     order=230,
+)
+inquiries = movers.register(
+    movers.Rows("inquiries", Inquiry, N_("未答复的征询"), noun=N_("征询"), waiting=[InquiryState.OPEN.value]), order=240
 )

@@ -1,4 +1,5 @@
-"""Owners: whose a resource is that no tag of the book's departments names; suggested by what it is called, decided by a person."""
+"""Owners: whose a resource is that no tag of the book's departments names; suggested by what it is called, decided by the
+supervisor or, where it was asked, by the department that says that it is its own."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from sqlalchemy import ColumnElement, and_, select
 from quota.actors import Role
 from quota.directory import Department, System, departments
 from quota.errors import N_, Invalid, stated
+from quota.inventory.inquiries import GivenAnswer, InquiryAnswer, InquiryItem, InquiryPurpose, register
 from quota.inventory.resources import Resource, reassign
 from quota.inventory.services import ResourceState
 
@@ -88,6 +90,16 @@ def assign(tx: Tx, resource_ids: Iterable[int], department_id: int, reason: str)
     wanted = sorted(set(resource_ids))
     if not wanted:
         raise Invalid("owner.nothing", N_("请选择资源"), field="id")
+    _must_be_ownerless(tx, wanted)
+    reassign(tx, wanted, department.id, source="owner.assign")
+    tx.audit(
+        "owner.assign", f"department:{department.id}", reason=reason, after={"resources": len(wanted), "ids": wanted[:1000]}
+    )  # fmt: skip
+    return len(wanted)
+
+
+def _must_be_ownerless(tx: Tx, wanted: Sequence[int]) -> None:
+    """Lock these resources. Raises Invalid for the first that has an owner, is gone, or is not known."""
     known = set(tx.scalars(select(Resource.id).where(ownerless(), Resource.id.in_(wanted)).with_for_update()))
     strange = next((one for one in wanted if one not in known), None)
     if strange is not None:
@@ -98,8 +110,34 @@ def assign(tx: Tx, resource_ids: Iterable[int], department_id: int, reason: str)
             name=named.called if named is not None else strange,
             field="id",
         )
-    reassign(tx, wanted, department.id, source="owner.assign")
-    tx.audit(
-        "owner.assign", f"department:{department.id}", reason=reason, after={"resources": len(wanted), "ids": wanted[:1000]}
-    )  # fmt: skip
-    return len(wanted)
+
+
+def _may_be_asked(_tx: Tx, resource: Resource, _department_id: int) -> None:
+    if resource.department_id is not None:
+        raise Invalid(
+            "owner.taken", N_("资源 %(name)s 已有使用单位，或已不存在"), name=resource.called, field="id"
+        )  # fmt: skip
+
+
+def _claim(tx: Tx, item: InquiryItem, _given: GivenAnswer) -> str:
+    """The department says that it is its own: it is, from now on. Nothing is booked by it."""
+    _must_be_ownerless(tx, [item.resource_id])
+    department = item.inquiry.department
+    departments.must_be_open(department, "department")
+    reassign(tx, [item.resource_id], department.id, source=item.inquiry.subject)
+    return f"department:{department.id}"
+
+
+OWNER = register(
+    InquiryPurpose(
+        code="owner",
+        label=N_("询问归属"),
+        says=N_("清单里有下列资源没有注明使用单位，请逐项说明是不是贵单位的。答“是”的归入贵单位，随后凭文件接管。"),
+        answers=(
+            InquiryAnswer("yes", N_("是本单位的"), _claim),
+            InquiryAnswer("no", N_("不是本单位的")),
+        ),
+        check=_may_be_asked,
+        over=lambda: Resource.department_id.is_not(None),
+    )
+)

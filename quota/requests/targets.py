@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from quota.db import among
 from quota.errors import N_, Conflict, Invalid
-from quota.inventory import Resource, ResourceState, engagements
+from quota.inventory import Resource, ResourceState, engagements, takeovers
 from quota.requests.tables import OPEN, Request
 
 if TYPE_CHECKING:
@@ -65,3 +67,18 @@ def _counted(request: Request, resource: Resource) -> None:
         raise Invalid(
             "request.reshaped", N_("拟稿之后资源 %(name)s 的规格已变化,请修改申请"), name=name, field="resource_id"
         )
+
+
+@takeovers.conflict
+def _asked(tx: Tx, resources: Sequence[Resource]) -> Iterable[takeovers.Conflicting]:
+    """What an open request asks for is not taken over beside it."""
+    query = select(Request.resource_id, Request.number).where(
+        among(Request.resource_id, [one.id for one in resources]), Request.state.in_(OPEN)
+    )
+    numbers = dict(tx.execute(query).all())
+    for one in resources:
+        if one.id in numbers:
+            told = {"name": one.called, "number": numbers[one.id]}
+            yield takeovers.Conflicting(
+                one, N_("资源 %(name)s 已有在办申请 %(number)s,请等它办结"), told, barring=True
+            )  # fmt: skip

@@ -150,3 +150,94 @@ def test_only_so_many_are_shown_and_all_are_taken(client_of, house, pool, bureau
     body["id"] = body["id"][1:]
     assert steward.send(f"/takeovers/new/{bureau}", body).status_code == 302
     assert used(house, pool, bureau) == 11
+
+
+def test_a_whole_pool_is_taken_over_at_once(client_of, house, pool, bureau) -> None:  # noqa: F811
+    steward = client_of(Role.SUPERVISOR)
+    listed(steward, pool, "vm-1,web,云主机,4,8,A01\nvm-2,db,云主机,8,16,A02\nvm-3,lost,云主机,2,4,\n")
+    left = steward.get("/takeovers/").text
+    assert f"/takeovers/pools/{pool}" in left
+    page = steward.get(f"/takeovers/pools/{pool}")
+    check_page(page.request.path, page.text)
+    assert "市水务局" in page.text
+    body = form_of(page.text) | {"document": PAPER, "step": "propose"}
+    assert len(body["id"]) == 2
+    done = steward.send(f"/takeovers/pools/{pool}", body)
+    assert done.status_code == 302
+    shown = steward.get(done.location).text
+    check_page(done.location, shown)
+    assert "2 个单位" in shown
+    assert "市水务局" in shown
+    assert used(house, pool, bureau) == 4
+    assert "2 个单位" in steward.get("/takeovers/").text
+    assert "没有待接管的资源" in steward.get(f"/takeovers/pools/{pool}").text
+    assert client_of(Role.AUTHORITY).get(f"/takeovers/pools/{pool}").status_code == 403
+
+
+def test_the_authority_says_how_much_wants_two_persons(client_of, house, pool, bureau) -> None:  # noqa: F811
+    chief, steward = client_of(Role.AUTHORITY), client_of(Role.SUPERVISOR)
+    page = chief.get("/city/takeovers").text
+    check_page("/city/takeovers", page)
+    assert 'value="50"' in page
+    none = dict.fromkeys(("resources", "vcpu", "memory_gb", "storage_gb"), "")
+    assert chief.send("/city/takeovers", none).status_code == 422
+    assert chief.send("/city/takeovers", {**none, "vcpu": "-3"}).status_code == 422
+    assert chief.send("/city/takeovers", {**none, "vcpu": "11"}).status_code == 302
+    assert steward.get("/city/takeovers").status_code == 403
+    assert client_of(Role.SYSADMIN).get("/city/takeovers").status_code == 403
+    listed(steward, pool, "vm-1,web,云主机,4,8,A01\nvm-2,db,云主机,8,16,A01\n")
+    page = steward.get(f"/takeovers/new/{bureau}").text
+    assert "须由另一人确认" in page
+    body = form_of(page) | {"document": PAPER, "step": "propose"}
+    where = steward.send(f"/takeovers/new/{bureau}", body).location
+    assert used(house, pool, bureau) == 0
+    assert "已在待确认的接管" in steward.get(f"/takeovers/new/{bureau}").text
+    assert chief.send(f"{where}/decide", {"generation": "1", "decision": "confirm"}).status_code == 302
+    assert used(house, pool, bureau) == 12
+
+
+def test_departments_are_asked_what_is_theirs(client_of, house, pool, bureau) -> None:  # noqa: F811
+    steward, tenant, other = client_of(Role.SUPERVISOR), client_of(Role.TENANT), client_of("tenant2")
+    listed(steward, pool, "vm-1,a01-web,云主机,4,8,\nvm-2,mystery,云主机,8,16,\n")
+    page = steward.get("/takeovers/ownerless").text
+    ids = re.findall(r'name="id" value="(\d+)"', page)
+    key = re.search(r'name="key"[^>]*value="(\w+)"', page).group(1)
+    with house.reading() as tx:
+        second = tx.scalars(select(Department.id).where(Department.code == "A02")).one()
+    told = {"step": "ask", "department": "0", "due_on": "2026-06-20", "text": "请于下周答复", "key": key}
+    assert steward.send("/takeovers/ownerless", {**told, "due_on": "", "id": ids}).status_code == 422
+    assert steward.send("/takeovers/ownerless", {**told, "id": ids}).status_code == 422, "one has no suggestion"
+    body = {**told, "id": ids, "asked": [str(bureau), str(second)]}
+    assert steward.send("/takeovers/ownerless", body).status_code == 302
+    assert "市水务局：待答复" in steward.get("/takeovers/ownerless").text
+    assert "待答复的征询" in tenant.get("/").text
+    listing = tenant.get("/inquiries/").text
+    check_page("/inquiries/", listing)
+    (where,) = set(re.findall(r'href="(/inquiries/\d+)"', listing))
+    asked = tenant.get(where).text
+    check_page(where, asked)
+    assert "请于下周答复" in asked
+    assert tenant.send(where, {"answer": "yes"}).status_code == 422, "nothing is ticked"
+    items = re.findall(r'name="id" value="(\d+)"', asked)
+    assert len(items) == 2
+    assert tenant.send(where, {"answer": "yes", "id": items[:1]}).status_code == 302
+    assert tenant.send(where, {"answer": "no", "every": "y"}).status_code == 302
+    with house.reading() as tx:
+        owned = [one.department_id for one in tx.scalars(select(inventory.Resource).order_by(inventory.Resource.id))]
+    assert owned == [bureau, None]
+    assert other.get(where).status_code == 404
+    (their,) = set(re.findall(r'href="(/inquiries/\d+)"', other.get("/inquiries/").text))
+    theirs = re.findall(r'name="id" value="(\d+)"', other.get(their).text)
+    taken = other.send(their, {"answer": "yes", "id": theirs[:1]})
+    assert taken.status_code == 422
+    assert "已有使用单位" in taken.text
+    assert "不是本单位的" in steward.get("/takeovers/ownerless").text
+    shown = steward.get(their).text
+    check_page(their, shown)
+    found = steward.get("/inquiries/?state=late").text
+    assert their not in found
+    assert steward.send(f"{their}/withdraw", {"generation": "1", "reason": ""}).status_code == 302
+    assert steward.send(f"{their}/withdraw", {"generation": "1", "reason": "已查明"}).status_code == 302
+    assert "已查明" in steward.get(their).text
+    assert client_of(Role.PROVIDER).get("/inquiries/").status_code == 403
+    assert client_of(Role.AUDITOR).get(their).status_code == 200

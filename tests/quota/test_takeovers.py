@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from quota.actors import steward
-from quota.directory import Adjustment, reorganisations
+from quota.directory import Adjustment, Department, System, city, reorganisations
 from quota.errors import Conflict, Invalid, NotAllowed, OverCapacity, WrongState
 from quota.inventory import Resource, takeovers
 from quota.inventory.takeovers import Takeover, TakeoverState, Threshold
 from quota.ledger import Holder
 from quota.requests import kinds
 from quota.requests.asks import Line
-from quota.units import MEMORY, VCPU
+from quota.units import BLOCK, MEMORY, VCPU
 from tests.city import GB, City
 from tests.quota.conftest import CPU
 
@@ -162,4 +163,101 @@ def test_a_proposal_goes_with_a_merged_department(town: City, running: list[int]
     assert confirm(town, takeover).department_id == town.neighbour
     with town.book.reading() as tx:
         assert {tx.get_one(Resource, one).department_id for one in running} == {town.neighbour}
+    town.prove()
+
+
+def test_a_whole_pool_is_taken_over_in_one_act(town: City, running: list[int]) -> None:
+    town.standing_machine(SHAPE, "nobody's", department_id=None, basis="", booked={})
+    with town.book.reading() as tx:
+        seen = takeovers.preview(tx, None, pool_ids=[town.arm])
+        assert [one.id for one in seen.resources] == running
+        assert [(one.department.id, one.resources) for one in seen.shares] == [(town.bureau, 2), (town.neighbour, 1)]
+    takeover = propose(town, running, department_id=None, pool_id=town.arm)
+    assert (takeover.state, takeover.resources, takeover.department_id) == (TakeoverState.BOOKED, 3, None)
+    assert takeover.shares == [[town.bureau, 2, {"vcpu": 16, "memory": 32 * GB}], [town.neighbour, 1, {"vcpu": 8, "memory": 16 * GB}]]  # fmt: skip
+    assert takeover.approved()[VCPU] == 24
+    assert {basis(town, one)[0] for one in running} == {takeover.subject}
+    town.prove()
+    assert propose(town, running, department_id=None).id == takeover.id
+    with pytest.raises(Conflict, match=r"key\.reused"):
+        propose(town, running)
+
+
+def test_a_pool_wants_two_persons_and_books_for_whoever_has_it_by_then(town: City, running: list[int]) -> None:
+    takeover = propose(town, running, department_id=None, threshold=Threshold(1))
+    with town.book.transaction(town.people["chief"]) as tx:
+        reorganisations.reorganise(tx, Adjustment.MERGE, town.bureau, town.neighbour, reason="机构改革", key="m")
+    assert confirm(town, takeover).state == TakeoverState.BOOKED
+    with town.book.reading() as tx:
+        assert {tx.get_one(Resource, one).department_id for one in running} == {town.neighbour}
+    town.prove()
+
+
+def test_what_nobody_owns_is_not_taken_over(town: City, running: list[int]) -> None:
+    stray = town.standing_machine(SHAPE, "stray", department_id=None, basis="", booked={})
+    with pytest.raises(Invalid, match=r"takeover\.not_open"):
+        propose(town, [*running, stray], department_id=None)
+    assert counted(town) == {"free": 200}
+
+
+@pytest.mark.parametrize(
+    ("limits", "signatures"),
+    [
+        (Threshold(2), 1),
+        (Threshold(1), 2),
+        (Threshold(None, vcpu=16), 1),
+        (Threshold(None, vcpu=15), 2),
+        (Threshold(None, None, memory_gb=32), 1),
+        (Threshold(None, None, memory_gb=31), 2),
+        (Threshold(None, None, None, storage_gb=99), 2),
+        (Threshold(None, None, None, storage_gb=100), 1),
+    ],
+)
+def test_much_is_counted_by_amounts_as_well(town: City, limits: Threshold, signatures: int) -> None:
+    bare: dict[str, Any] = {"basis": "", "booked": {}}
+    town.standing_machine({**SHAPE, BLOCK: 60}, "a", **bare)
+    town.standing_machine({**SHAPE, BLOCK: 40}, "b", **bare)
+    with town.book.reading() as tx:
+        assert takeovers.preview(tx, town.bureau, threshold=limits).signatures == signatures
+
+
+def test_the_city_says_how_much_is_much(town: City, running: list[int]) -> None:
+    with town.book.reading() as tx:
+        assert takeovers.city_threshold(tx) == takeovers.THRESHOLD
+    for who, limits, code in (
+        ("checker", {"resources": 1}, None),
+        ("sysadmin", {"resources": 1}, None),
+        ("chief", {"resources": -1}, "city.limit"),
+        ("chief", {"colour": 1}, "city.field"),
+        ("chief", dict.fromkeys(("resources", "vcpu", "memory_gb", "storage_gb")), "city.no_limit"),
+    ):
+        with town.book.transaction(town.people[who]) as tx:
+            with pytest.raises((NotAllowed, Invalid)) as refusal:
+                city.limit_takeovers(tx, limits)
+            assert code is None or refusal.value.code == code
+    with town.book.transaction(town.people["chief"]) as tx:
+        city.limit_takeovers(tx, {"resources": None, "vcpu": 15})
+        assert takeovers.city_threshold(tx) == Threshold(None, 15)
+    assert propose(town, running[:1], key="one").state == TakeoverState.BOOKED
+    assert propose(town, running[1:], key="two", department_id=None).state == TakeoverState.PROPOSED
+
+
+def test_what_speaks_against_it_is_told_and_what_bars_it_refuses(town: City, running: list[int]) -> None:
+    with town.book.transaction(steward()) as tx:
+        tx.get_one(Resource, running[0]).department_code = tx.get_one(Department, town.neighbour).code
+        system = tx.scalars(select(System).where(System.department_id == town.neighbour)).first()
+        system = system or System(code="n1", name="邻局门户", department_id=town.neighbour)
+        tx.add(system)
+        tx.flush()
+        tx.get_one(Resource, running[1]).system_id = system.id
+    waits = propose(town, running[2:], department_id=town.neighbour, threshold=Threshold(0), key="first")
+    with town.book.reading() as tx:
+        told = takeovers.preview(tx, None).conflicts
+        assert [(one.resource.id, one.barring) for one in told] == [
+            (running[0], False), (running[1], False), (running[2], True),
+        ]  # fmt: skip
+    with pytest.raises(Invalid, match=r"takeover\.conflict"):
+        propose(town, running, department_id=None, key="second")
+    assert propose(town, running[:2], key="third").state == TakeoverState.BOOKED
+    confirm(town, waits)
     town.prove()

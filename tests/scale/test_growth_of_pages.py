@@ -112,6 +112,7 @@ UNREACHED = {
     "feeds.show": "of a feed, of which the demo city has none",
     "feeds.trial": "of a feed, of which the demo city has none",
     "incidents.settle": "a step of an incident",
+    "inquiries.show": "of an inquiry, of which the demo city has none",
     "loans.show": "of a loan",
     "policies.drafted": "of a draft",
     "policies.enact": "of a draft",
@@ -124,6 +125,7 @@ UNREACHED = {
     "sources.show": "of a source that pushes",
     "statements.differences": "of two revisions",
     "takeovers.propose": "of a department some of whose machines nobody approved",
+    "takeovers.propose_pool": "of a pool some of whose machines nobody approved",
     "takeovers.show": "of a takeover, of which the demo city has none",
     "verifications.show": "of a verification",
 }

@@ -1,4 +1,4 @@
-"""The city's own page: what it is called, and the checklist of its founding (筹建), which greets those whose steps it has."""
+"""The city's own pages: what it is called, from which amount on a takeover wants two persons, and the checklist of its founding (筹建), which greets those whose steps it has."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import date
 from flask import Blueprint, render_template, request
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
-from wtforms import StringField
-from wtforms.validators import InputRequired, Length
+from wtforms import IntegerField, StringField
+from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame
 from console.access import allow, may
@@ -20,10 +20,12 @@ from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.directory import city
 from quota.errors import N_, NotFound, stated
+from quota.inventory import takeovers
 
 blueprint = Blueprint("city", __name__, url_prefix="/city")
 frame.page("settings", "city.checklist_page", N_("筹建"), order=2)
 frame.page("settings", "city.edit", N_("城市"), order=3)
+frame.page("settings", "city.takeover_limits", N_("接管门槛"), order=4)
 
 KEEPERS = (Role.SYSADMIN, Role.AUTHORITY)
 GREETED = (Role.SYSADMIN, Role.SECADMIN, Role.AUTHORITY, Role.SUPERVISOR)
@@ -40,6 +42,31 @@ class CityForm(FlaskForm):  # type: ignore[misc]
     lead_body = StringField(
         lazy(N_("主管部门名称")), [InputRequired(lazy(N_("请填写主管部门名称"))), Length(max=LONGEST)]
     )
+
+
+class TakeoverLimitsForm(FlaskForm):  # type: ignore[misc]
+    resources = IntegerField(lazy(N_("资源数")), [Optional()])
+    vcpu = IntegerField(lazy("vCPU"), [Optional()])
+    memory_gb = IntegerField(lazy(N_("内存")), [Optional()])
+    storage_gb = IntegerField(lazy(N_("存储")), [Optional()])
+
+
+UNITS = {"resources": N_("个"), "vcpu": "vCPU", "memory_gb": "GB", "storage_gb": "GB"}
+
+
+@blueprint.route("/takeovers", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+def takeover_limits() -> str | Response | tuple[str, int]:
+    """From which amount on taking over wants a second person; an empty field sets no limit by that."""
+    held = takeovers.city_threshold(reading())
+    form = TakeoverLimitsForm(data={name: getattr(held, name) for name in city.TAKEOVER_LIMITS})
+
+    def act() -> Response:
+        with transaction() as tx:
+            city.limit_takeovers(tx, {name: form[name].data for name in city.TAKEOVER_LIMITS})
+        return done(_("已保存"), "city.takeover_limits")
+
+    return answer(form, act, lambda: render_template("city/takeover_limits.html", form=form, units=UNITS))
 
 
 @blueprint.route("/name", methods=["GET", "POST"])

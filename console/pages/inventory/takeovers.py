@@ -1,8 +1,8 @@
-"""Takeovers (接管存量): what ran before anybody asked, department by department; and what nobody owns yet."""
+"""Takeovers (接管存量): what ran before anybody asked, department by department or a whole pool at once; and what nobody owns yet."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -11,24 +11,25 @@ from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import HiddenField, SelectField, SelectMultipleField, StringField
+from wtforms import HiddenField, SelectField, SelectMultipleField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import InputRequired, Length
+from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
-from console.forms import answer, done
+from console.forms import DateField, answer, done
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
+from console.pages.inventory import inquiry_forms
 from console.security import row_or
 from console.words import _, amount, amounts, kind_label, lazy, sentence
-from quota import inventory
+from quota import directory, inventory
 from quota.actors import Actor, Role
 from quota.db import Tx, among
 from quota.directory import Department, Pool
 from quota.errors import N_, Conflict, Invalid, OverCapacity, Refused, WrongState
-from quota.inventory import Resource, owners, takeovers
+from quota.inventory import Resource, inquiries, owners, takeovers
 from quota.seals import sm3
 from quota.units import Amount
 
@@ -43,8 +44,9 @@ SHOWN = 200
 COLUMNS = [
     Column("document", N_("依据"), lambda t: t.document, sort=Takeover.document, title=True,
            href=lambda t: url_for("takeovers.show", takeover_id=t.id)),
-    Column("department", N_("使用单位"), lambda t: t.department.name, href=links.department(lambda t: t.department_id)),
-    Column("resources", N_("资源数"), lambda t: len(t.rows), number=True),
+    Column("department", N_("使用单位"), lambda t: whose(t), href=links.department(lambda t: t.department_id)),
+    Column("pool", N_("整池"), lambda t: t.pool.name if t.pool else None, href=links.pool(lambda t: t.pool_id), minor=True),
+    Column("resources", N_("资源数"), lambda t: t.resources, number=True),
     Column("state", N_("状态"), lambda t: f"takeover_{t.state}", sort=Takeover.state, state=True),
     Column("proposed_by", N_("提出人"), lambda t: t.proposed_by),
     Column("proposed_at", N_("提出时间"), lambda t: t.proposed_at, sort=Takeover.proposed_at),
@@ -57,6 +59,7 @@ OWNERLESS = [
     Column("has", N_("云上"), lambda r: amounts(r.actual())),
     Column("tags", N_("标签"), lambda r: _("、").join(_tags(r)) or None),
     Column("suggested", N_("可能属于"), lambda r: _suggested(r)),
+    Column("asked", N_("已询问"), lambda r: _("、").join(g.get("asked", {}).get(r.id, [])) or None),
     Column("seen", N_("最近见到"), lambda r: r.last_seen_at, sort=Resource.last_seen_at, minor=True),
 ]  # fmt: skip
 OWNERLESS_FILTERS = [
@@ -64,8 +67,7 @@ OWNERLESS_FILTERS = [
 ]
 
 
-class TakeoverForm(FlaskForm):  # type: ignore[misc]
-    pools = SelectMultipleField(lazy("资源池"), coerce=int, choices=[])
+class PoolTakeoverForm(FlaskForm):  # type: ignore[misc]
     document = StringField(
         lazy("依据的文件"), [InputRequired(lazy("请写明接管所依据的文件")), Length(max=takeovers.LONGEST_DOCUMENT)],
         description=lazy("文号和名称，例如“市数据局〔2026〕12号 关于接管存量云资源的通知”"),
@@ -74,20 +76,42 @@ class TakeoverForm(FlaskForm):  # type: ignore[misc]
     shown = HiddenField()
 
 
+class TakeoverForm(PoolTakeoverForm):
+    pools = SelectMultipleField(lazy("资源池"), coerce=int, choices=[])
+
+
 class OwnerForm(FlaskForm):  # type: ignore[misc]
     department = SelectField(lazy("归入使用单位"), coerce=int, choices=[])
-    reason = StringField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=500)])
+    reason = StringField(lazy("理由"), [Length(max=500)])
+    asked = SelectMultipleField(
+        lazy("询问单位"), coerce=int, choices=[], description=lazy("可选多个；不选则按各自的建议询问")
+    )
+    due_on = DateField(lazy("答复期限"), [Optional()])
+    text = TextAreaField(lazy("附言"), [Length(max=2000)])
+    key = HiddenField()
+
+
+def whose(takeover: Takeover) -> str:
+    """Whose resources it takes over, in words."""
+    if takeover.department is not None:
+        return str(takeover.department.name)
+    return _("%(n)s 个单位", n=len(takeover.shares))
 
 
 @blueprint.get("/")
 @allow(*STEWARDS)
 def index() -> str | Response:
-    """What is left to take over, by department, and the takeovers that there were."""
+    """What is left to take over, by department and by pool, and the takeovers that there were."""
     tx = reading()
-    query = select(Takeover).options(joinedload(Takeover.department))
+    query = select(Takeover).options(joinedload(Takeover.department), joinedload(Takeover.pool))
     found = listing(tx, query, COLUMNS, key=Takeover.id, sort="-proposed_at")
     return found.exported("takeovers") or render_template(
-        "takeovers/index.html", takeovers=found, left=_left(tx), ownerless=_ownerless(tx), address=links.address
+        "takeovers/index.html",
+        takeovers=found,
+        left=_left(tx, Department, Resource.department_id),
+        pools=_left(tx, Pool, Resource.pool_id),
+        ownerless=_ownerless(tx),
+        address=links.address,
     )
 
 
@@ -95,51 +119,68 @@ def index() -> str | Response:
 @allow(Role.SUPERVISOR)
 def propose(department_id: int) -> str | Response | tuple[str, int]:
     """What would be booked for the department, and what stands in the way; then the takeover, or its first signature."""
-    tx = reading()
-    pools = _pools(tx, department_id)
+    pools = _pools(reading(), department_id)
     form = TakeoverForm(data={"key": uuid4().hex, "pools": list(pools)})
     form.pools.choices = [SelectChoice(str(pool_id), name) for pool_id, name in pools.items()]
+    return _proposing(form, department_id, lambda: [one for one in form.pools.data or [] if one in pools])
 
+
+@blueprint.route("/pools/<int:pool_id>", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR)
+def propose_pool(pool_id: int) -> str | Response | tuple[str, int]:
+    """The same of a whole pool: all departments' in one act, under one document."""
+    pool = directory.pool(reading(), pool_id)
+    form = PoolTakeoverForm(data={"key": uuid4().hex})
+    return _proposing(form, None, lambda: [pool.id], pool)
+
+
+def _proposing(
+    form: PoolTakeoverForm, department_id: int | None, chosen: Callable[[], list[int]], pool: Pool | None = None
+) -> str | Response | tuple[str, int]:
     def page() -> str:
-        chosen = [pool_id for pool_id in form.pools.data or [] if pool_id in pools]
-        seen = takeovers.preview(tx, department_id, pool_ids=chosen)
+        seen = takeovers.preview(reading(), department_id, pool_ids=chosen())
         form.shown.data = _digest(seen)
         return render_template(
             "takeovers/propose.html",
             form=form,
             seen=seen,
+            name=pool.name if pool is not None else seen.department.name if seen.department else "",
+            whole=pool is not None,
             shown=seen.resources[:SHOWN],
             left_out=_left_out(),
             totals=_totals(seen),
+            conflicts=[(one.resource, sentence(one.message, one.params)) for one in seen.conflicts[:SHOWN]],
             address=links.address,
-            short=[
-                (
-                    one.pool.name,
-                    kind_label(one.commodity),
-                    amount(one.need, one.commodity),
-                    amount(one.have, one.commodity),
-                )
-                for one in seen.short
-            ],
+            short=[_short(one) for one in seen.short],
         )
 
     def act() -> str | Response:
         if request.form.get("step") != "propose":
             return page()
         with transaction() as writing:
-            seen = takeovers.preview(writing, department_id, pool_ids=form.pools.data)
+            seen = takeovers.preview(writing, department_id, pool_ids=chosen())
             if _digest(seen) != form.shown.data:
                 raise Conflict("takeover.moved", N_("待接管的资源在此期间有变化，请核对后重新提交"))
             without = set(_left_out())
-            chosen = [one.id for one in seen.resources if one.id not in without]
+            ids = [one.id for one in seen.resources if one.id not in without]
             made = takeovers.propose(
-                writing, department_id, form.document.data, chosen, key=f"form:{(form.key.data or '')[:64]}"
-            )
-            booked = made.state == takeovers.TakeoverState.BOOKED
-        said = _("已接管 %(n)s 个资源", n=len(made.rows)) if booked else _("已提出，数量较大，待另一人确认")
-        return done(said, "takeovers.show", takeover_id=made.id)
+                writing, department_id, form.document.data, ids, key=f"form:{(form.key.data or '')[:64]}",
+                pool_id=pool.id if pool is not None else None,
+            )  # fmt: skip
+        return done(told(made), "takeovers.show", takeover_id=made.id)
 
     return answer(form, act, page, Invalid, Conflict, OverCapacity, WrongState)
+
+
+def told(made: Takeover) -> str:
+    """What became of a takeover that was proposed."""
+    if made.state == takeovers.TakeoverState.BOOKED:
+        return _("已接管 %(n)s 个资源", n=made.resources)
+    return _("已提出，数量较大，待另一人确认")
+
+
+def _short(one: takeovers.Short) -> tuple[str, str, str, str]:
+    return one.pool.name, kind_label(one.commodity), amount(one.need, one.commodity), amount(one.have, one.commodity)
 
 
 @blueprint.get("/<int:takeover_id>")
@@ -153,6 +194,8 @@ def show(takeover_id: int) -> str:
         "takeovers/show.html",
         takeover=takeover,
         resources=list(tx.scalars(query)),
+        whose=whose(takeover),
+        shares=_named_shares(tx, takeover),
         booked=amounts(takeover.approved()),
         may_decide=takeover.state == takeovers.TakeoverState.PROPOSED
         and actor().role in (Role.SUPERVISOR, Role.AUTHORITY),
@@ -170,7 +213,7 @@ def decide(takeover_id: int) -> Response:
         with transaction() as tx:
             if request.form.get("decision") == "confirm":
                 taken = takeovers.confirm(tx, takeover_id, generation)
-                said = _("已接管 %(n)s 个资源", n=len(taken.rows))
+                said = _("已接管 %(n)s 个资源", n=taken.resources)
             else:
                 takeovers.withdraw(tx, takeover_id, generation, request.form.get("reason", ""))
                 said = _("已撤回，没有登记任何资源")
@@ -183,27 +226,33 @@ def decide(takeover_id: int) -> Response:
 @blueprint.route("/ownerless", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
 def ownerless() -> str | Response | tuple[str, int]:
-    """What no department owns, each with whose it seems to be; what is ticked goes to one department."""
+    """What no department owns, each with whose it seems to be; what is ticked goes to one department, or departments are asked
+    whether it is theirs."""
     tx = reading()
     query = select(Resource).where(owners.ownerless()).options(joinedload(Resource.pool))
     found = listing(tx, query, OWNERLESS, key=Resource.id, filters=OWNERLESS_FILTERS, sort="name")
-    g.suggested = owners.suggest(tx, found.rows)
+    g.suggested, g.asked = owners.suggest(tx, found.rows), _asked(tx, found.rows)
     exported = found.exported("ownerless")
     if exported:
         return exported
-    form = OwnerForm()
-    open_ones = tx.execute(
-        select(Department.id, Department.name).where(Department.active).order_by(Department.code)
-    )  # fmt: skip
-    form.department.choices = [
-        SelectChoice("0", _("按各自的建议")), *(SelectChoice(str(id_), name) for id_, name in open_ones)
-    ]  # fmt: skip
+    form = OwnerForm(data={"key": uuid4().hex, "due_on": inquiry_forms.usual_due(tx)})
+    open_ones = [
+        SelectChoice(str(id_), name)
+        for id_, name in tx.execute(
+            select(Department.id, Department.name).where(Department.active).order_by(Department.code)
+        )
+    ]
+    form.department.choices = [SelectChoice("0", _("按各自的建议")), *open_ones]
+    form.asked.choices = open_ones
     ticked = _rows("id")
 
     def act() -> Response:
         with transaction() as writing:
+            if request.form.get("step") == "ask":
+                made = _ask(writing, form, ticked)
+                return done(_("已向 %(n)s 个单位询问", n=len(made)), "takeovers.ownerless")
             count = sum(
-                owners.assign(writing, ids, department_id, form.reason.data)
+                owners.assign(writing, ids, department_id, form.reason.data or "")
                 for department_id, ids in _by_department(writing, ticked, form.department.data).items()
             )
         return done(_("%(n)s 个资源已归入使用单位", n=count), "takeovers.ownerless")
@@ -212,6 +261,28 @@ def ownerless() -> str | Response | tuple[str, int]:
         return render_template("takeovers/ownerless.html", rows=found, form=form, suggested=bool(g.suggested))
 
     return answer(form, act, page, Refused)
+
+
+def _ask(tx: Tx, form: OwnerForm, ticked: Sequence[int]) -> Sequence[inquiries.Inquiry]:
+    """Ask the chosen departments about all that is ticked, or each about what seems to be its own."""
+    if not form.due_on.data:
+        raise Invalid("inquiry.due_missing", N_("请填写答复期限"), field="due_on")
+    chosen = form.asked.data or []
+    wanted = dict.fromkeys(chosen, ticked) if chosen and ticked else _by_department(tx, ticked, 0)
+    return inquiries.ask(
+        tx, owners.OWNER, wanted, form.due_on.data, form.text.data or "", key=f"form:{(form.key.data or '')[:64]}"
+    )
+
+
+def _asked(tx: Tx, resources: Sequence[Resource]) -> Mapping[int, Sequence[str]]:
+    """Resource id → whom it was asked of, and what they said."""
+    found: dict[int, list[str]] = {}
+    labels = owners.OWNER.labels()
+    for item in inquiries.asked_about(tx, [one.id for one in resources], owners.OWNER.code):
+        said = _(labels[item.answer]) if item.answer else _("待答复")
+        name = item.inquiry.department.name
+        found.setdefault(item.resource_id, []).append(_("%(department)s：%(said)s", department=name, said=said))
+    return found
 
 
 def _by_department(tx: Tx, ticked: Sequence[int], department_id: int) -> Mapping[int, Sequence[int]]:
@@ -281,18 +352,25 @@ def _totals(seen: takeovers.Preview) -> list[tuple[str, str]]:
     return [(name, amounts(Amount.total(many))) for name, many in found.items()]
 
 
-def _left(tx: Tx) -> list[Any]:
-    """(department id, its name, how many of its resources nobody approved), most first."""
+def _left(tx: Tx, model: type[Department] | type[Pool], column: Any) -> list[Any]:
+    """(id, name, how many resources nobody approved) of the departments or pools that have any, most first."""
     count = func.count(Resource.id)
     return list(
         tx.execute(
-            select(Department.id, Department.name, count)
-            .join(Resource, Resource.department_id == Department.id)
+            select(model.id, model.name, count)
+            .join(Resource, column == model.id)
             .where(takeovers.waiting())
-            .group_by(Department.id, Department.name)
-            .order_by(count.desc(), Department.id)
+            .group_by(model.id, model.name)
+            .order_by(count.desc(), model.id)
         )
     )
+
+
+def _named_shares(tx: Tx, takeover: Takeover) -> list[tuple[int, str, int, str]]:
+    """(department id, name, resources, what they have) of a takeover of several departments' resources."""
+    ids = [share[0] for share in takeover.shares]
+    names = dict(tx.execute(select(Department.id, Department.name).where(among(Department.id, ids))).all())
+    return [(id_, names[id_], count, amounts(Amount.from_json(told))) for id_, count, told in takeover.shares]
 
 
 def _ownerless(tx: Tx) -> int:

@@ -1,0 +1,268 @@
+"""Inquiries (征询): what departments were asked about resources, what they answered, and what is overdue."""
+
+from __future__ import annotations
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
+from wtforms import BooleanField, RadioField, SelectField, TextAreaField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired, Length, Optional
+
+from console import frame, links
+from console.access import STEWARDS, allow
+from console.book import actor, reading, transaction
+from console.forms import DateField, answer, done
+from console.lists import Column, Filter, PagedList, Rows, listing
+from console.security import row_or
+from console.words import KINDS, _, amounts, lazy, sentence, who
+from quota.actors import Actor, Role
+from quota.db import Tx
+from quota.errors import N_, Invalid, Refused
+from quota.inventory import (
+    GivenAnswer,
+    Inquiry,
+    InquiryItem,
+    InquiryPurpose,
+    InquiryState,
+    Resource,
+    inquiries,
+)
+from quota.units import Amount
+
+blueprint = Blueprint("inquiries", __name__, url_prefix="/inquiries")
+frame.page("resources", "inquiries.index", N_("征询"), order=17)
+
+READERS = (*STEWARDS, Role.TENANT)
+MOST_AT_ONCE = 200
+"""Resources that one answer is given for: each may become a request, all of them in one transaction."""
+SHOWN_AT_HOME = 10
+LATE = "late"
+
+
+def standing(one: Inquiry) -> str:
+    """The state of an inquiry as one word."""
+    late = one.state == InquiryState.OPEN and one.due_at < reading().now
+    return "inquiry_late" if late else f"inquiry_{one.state}"
+
+
+def _state_is(query: Rows, value: str) -> Rows:
+    if value == LATE:
+        return query.where(inquiries.late(reading().now))
+    return query.where(Inquiry.state == value)
+
+
+def _purposes() -> dict[str, str]:
+    return {one.code: one.label for one in inquiries.purposes()}
+
+
+def _may_open(item: InquiryItem) -> bool:
+    """Whether the visitor may see the resource's own page: whom it is asked whether it is theirs may not yet."""
+    return actor().role is not Role.TENANT or item.resource.department_id == item.inquiry.department_id
+
+
+COLUMNS = [
+    Column("number", N_("编号"), lambda i: i.number, sort=Inquiry.id, title=True,
+           href=lambda i: url_for("inquiries.show", inquiry_id=i.id)),
+    Column("purpose", N_("事项"), lambda i: _(inquiries.purpose(i.purpose).label)),
+    Column("department", N_("使用单位"), lambda i: i.department.name, href=links.department(lambda i: i.department_id)),
+    Column("resources", N_("资源数"), lambda i: i.resources, number=True),
+    Column("answered", N_("已答复"), lambda i: i.answered, number=True),
+    Column("state", N_("状态"), standing, state=True),
+    Column("due", N_("答复期限"), lambda i: i.due_on, sort=Inquiry.due_at),
+    Column("asked_by", N_("征询人"), lambda i: i.asked_by, text=who, minor=True),
+    Column("asked_at", N_("发出时间"), lambda i: i.asked_at, minor=True),
+]  # fmt: skip
+ITEMS = [
+    Column("name", N_("资源"), lambda i: i.resource.called, title=True,
+           href=lambda i: url_for("resources.show", resource_id=i.resource_id) if _may_open(i) else None),
+    Column("external_id", N_("云侧编号"), lambda i: i.resource.external_id, minor=True),
+    Column("kind", N_("类别"), lambda i: _(KINDS[i.resource.kind])),
+    Column("takes", N_("规格"), lambda i: amounts(Amount.from_json(i.takes)) or None),
+    Column("pool", N_("资源池"), lambda i: i.resource.pool.name),
+    Column("address", N_("地址"), lambda i: i.resource.address, minor=True),
+    Column("tags", N_("标签"), lambda i: _("、").join(f"{name}={value}" for name, value in sorted(i.resource.tags.items())) or None, minor=True),
+    Column("answer", N_("答复"), lambda i: _(inquiries.purpose(i.inquiry.purpose).labels()[i.answer]) if i.answer else None),
+    Column("reason", N_("理由"), lambda i: i.reason or None),
+    Column("until", N_("到"), lambda i: i.until, minor=True),
+    Column("by", N_("答复人"), lambda i: i.by or None, text=who, minor=True),
+]  # fmt: skip
+
+
+class AnswerForm(FlaskForm):  # type: ignore[misc]
+    answer = RadioField(lazy("答复"), [InputRequired(lazy("请选择答复"))], choices=[])
+    reason = TextAreaField(lazy("理由"), [Length(max=inquiries.LONGEST_REASON)])
+    category = SelectField(lazy("类别"), choices=[])
+    until = DateField(lazy("到哪一天"), [Optional()])
+    every = BooleanField(lazy("对全部未答复的资源"))
+
+
+@blueprint.get("/")
+@allow(*READERS)
+def index() -> str | Response:
+    tx = reading()
+    query = select(Inquiry).where(inquiries.visible(tx, actor())).options(joinedload(Inquiry.department))
+    states = {
+        InquiryState.OPEN.value: N_("待答复"), LATE: N_("逾期"), InquiryState.ANSWERED.value: N_("已答复"),
+        InquiryState.WITHDRAWN.value: N_("已撤回"),
+    }  # fmt: skip
+    filters = [
+        Filter("state", N_("状态"), _state_is, options=states),
+        Filter("purpose", N_("事项"), lambda q, v: q.where(Inquiry.purpose == v), options=_purposes()),
+    ]
+    found = listing(tx, query, COLUMNS, key=Inquiry.id, filters=filters, sort="-number")
+    return found.exported("inquiries") or render_template("inquiries/index.html", inquiries=found)
+
+
+@blueprint.route("/<int:inquiry_id>", methods=["GET", "POST"])
+@allow(*READERS)
+def show(inquiry_id: int) -> str | Response | tuple[str, int]:
+    """One inquiry with its resources; whom it asks answers here, for some of them or for all."""
+    tx = reading()
+    one = inquiries.inquiry(tx, inquiry_id)
+    purpose = inquiries.purpose(one.purpose)
+    answers = actor().role is Role.TENANT and one.state == InquiryState.OPEN
+    rows = _items(tx, one, purpose, answers)
+    exported = rows.exported(f"inquiry-{one.number}")
+    if exported:
+        return exported
+    form = _form(purpose)
+
+    def act() -> Response:
+        said = GivenAnswer(
+            form.answer.data,
+            form.reason.data or "",
+            form.until.data if form.until else None,
+            form.category.data if form.category else "",
+        )
+        with transaction() as writing:
+            ids = _wanted(writing, one.id, every=form.every.data)
+            left = inquiries.answer(writing, one.id, ids, said)
+        return done(
+            _("已答复 %(n)s 项，还有 %(left)s 项", n=len(ids), left=left.resources - left.answered),
+            "inquiries.show",
+            inquiry_id=one.id,
+        )
+
+    def page() -> str:
+        return render_template(
+            "inquiries/show.html",
+            one=one,
+            purpose=purpose,
+            state=standing(one),
+            rows=rows,
+            form=form,
+            answers=answers,
+            dated=any(each.until for each in purpose.answers),
+            may_withdraw=one.state == InquiryState.OPEN and actor().role in (Role.SUPERVISOR, Role.AUTHORITY),
+            address=links.address,
+        )
+
+    return answer(form, act, page, Refused) if answers else page()
+
+
+def _items(tx: Tx, one: Inquiry, purpose: InquiryPurpose, answers: bool) -> PagedList:
+    query = (
+        select(InquiryItem)
+        .where(InquiryItem.inquiry_id == one.id)
+        .options(
+            joinedload(InquiryItem.resource).joinedload(Resource.pool),
+            joinedload(InquiryItem.inquiry),
+        )
+    )
+    labels = {"none": N_("未答复"), **purpose.labels()}
+    filters = [
+        Filter(
+            "answer",
+            N_("答复"),
+            lambda q, v: q.where(InquiryItem.answer == ("" if v == "none" else v)),
+            options=labels,
+            default="none" if answers else "",
+        )
+    ]
+    return listing(tx, query, ITEMS, key=InquiryItem.id, filters=filters)
+
+
+def _form(purpose: InquiryPurpose) -> AnswerForm:
+    form = AnswerForm()
+    form.answer.choices = [SelectChoice(each.code, _(each.label)) for each in purpose.answers]
+    categories = {code: label for each in purpose.answers for code, label in each.categories.items()}
+    form.category.choices = [
+        SelectChoice("", "—"),
+        *(SelectChoice(code, _(label)) for code, label in categories.items()),
+    ]
+    if not categories:
+        del form.category
+    if not any(each.until for each in purpose.answers):
+        del form.until
+    return form
+
+
+def _wanted(tx: Tx, inquiry_id: int, *, every: bool) -> list[int]:
+    """What an answer is for: what is ticked, or all that is not answered. Raises Invalid for too much at once."""
+    if every:
+        query = select(InquiryItem.id).where(InquiryItem.inquiry_id == inquiry_id, InquiryItem.answer == "")
+        found = list(tx.scalars(query.order_by(InquiryItem.id)))
+    else:
+        found = sorted({number for text in request.form.getlist("id") if (number := row_or(text, 0))})
+    if len(found) > MOST_AT_ONCE:
+        raise Invalid("inquiry.many", N_("一次最多答复 %(most)s 项，请分批办理"), most=MOST_AT_ONCE)
+    return found
+
+
+@blueprint.post("/<int:inquiry_id>/withdraw")
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+def withdraw(inquiry_id: int) -> Response:
+    try:
+        with transaction() as tx:
+            inquiries.withdraw(
+                tx, inquiry_id, row_or(request.form.get("generation"), 0), request.form.get("reason", "")[:500]
+            )
+    except Invalid as refused:
+        flash(sentence(refused.message, refused.params), "error")
+        return redirect(url_for("inquiries.show", inquiry_id=inquiry_id))
+    return done(_("征询已撤回"), "inquiries.show", inquiry_id=inquiry_id)
+
+
+@frame.home_block(Role.TENANT, order=18)
+def _to_answer(tx: Tx, who_: Actor) -> str | None:
+    """What the department is asked and has not answered, the nearest day first; nothing where there is none."""
+    query = select(Inquiry).where(inquiries.visible(tx, who_), Inquiry.state == InquiryState.OPEN.value)
+    return _home(tx, query, N_("待答复的征询"), "open")
+
+
+@frame.home_block(Role.SUPERVISOR, Role.AUTHORITY, order=46)
+def _overdue(tx: Tx, _who: Actor) -> str | None:
+    """Inquiries whose day is over with something unanswered."""
+    return _home(tx, select(Inquiry).where(inquiries.late(tx.now)), N_("逾期未答复的征询"), LATE)
+
+
+def _home(tx: Tx, query: Rows, title: str, state: str) -> str | None:
+    rows = tx.scalars(
+        query.options(joinedload(Inquiry.department)).order_by(Inquiry.due_at, Inquiry.id).limit(SHOWN_AT_HOME)
+    ).all()
+    labels = _purposes()
+    return render_template("inquiries/_home.html", rows=rows, title=title, state=state, labels=labels) if rows else None
+
+
+@frame.finder(*READERS, order=45)
+def find(tx: Tx, who_: Actor, text: str, limit: int) -> list[frame.Hit]:
+    """Inquiries by number or department."""
+    digits = text.strip().upper().removeprefix("ZX").rpartition("-")[2]
+    number = row_or(digits, 0) if digits.isascii() and digits.isdigit() else 0
+    if not number or not text.strip().upper().startswith("ZX"):
+        return []
+    rows = tx.scalars(
+        select(Inquiry)
+        .where(inquiries.visible(tx, who_), Inquiry.id == number)
+        .options(joinedload(Inquiry.department))
+        .limit(limit)
+    )
+    return [
+        frame.Hit(
+            N_("征询"), one.number, url_for("inquiries.show", inquiry_id=one.id), one.department.name, standing(one)
+        )
+        for one in rows
+    ]  # fmt: skip
