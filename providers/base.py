@@ -38,8 +38,23 @@ class Verb(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectFact:
+    """A project (tenant, account) of a cloud as the cloud names it. ``external_id`` stays when it is renamed; name, domain
+    and tags are empty where they could not be read."""
+
+    external_id: str
+    name: str = ""
+    domain: str = ""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ResourceFact:
-    """One resource as its cloud describes it at one moment. ``amounts`` in base units of quota.units."""
+    """One resource as its cloud describes it at one moment. ``amounts`` in base units of quota.units.
+
+    ``cloud_state``: the state in the cloud's own word, kept beside ours. ``project``: the project in which it lies, where the
+    cloud has any: whose that is, people say.
+    """
 
     external_id: str
     name: str
@@ -54,15 +69,27 @@ class ResourceFact:
     attached_to: str | None = None
     address: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    cloud_state: str = ""
+    project: ProjectFact | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """All resources of one pool. An incomplete listing never makes a resource "gone"."""
+    """All resources of one pool. An incomplete listing never makes a resource "gone".
+
+    ``short``: kinds of which this may not be all, each with why in the cloud's own words: nothing of them is gone by it,
+    whatever else is. ``complete`` False: it may not be all of anything. ``projects``: those of the cloud that hold nothing, too.
+    """
 
     as_of: datetime
     facts: list[ResourceFact]
     complete: bool = True
+    short: Mapping[ServiceKind, str] = field(default_factory=dict)
+    projects: Sequence[ProjectFact] = ()
+
+    def tells(self, kind: ServiceKind) -> bool:
+        """Whether all that there is of ``kind`` stands in it."""
+        return self.complete and kind not in self.short
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +231,46 @@ class Probed(Protocol):
 
     def probe(self, now: datetime) -> str:
         """What answers there, in its own words ("Prometheus 2.42.0, 12 targets"). Raises ProviderFault with a ``code``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectQuota:
+    """What a cloud lets one project have, and what it counts as had. Base units; ``limits``: None means that there is no
+    limit, and a class that is left out was not told. ``unified``: limits that stand beside these in a second place of the
+    cloud (Keystone's), for people to compare."""
+
+    project: ProjectFact
+    limits: Mapping[ClassCode, int | None]
+    used: Mapping[ClassCode, int]
+    unified: Mapping[ClassCode, int | None] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Quotas(Protocol):
+    """A cloud that keeps a quota for each project."""
+
+    def quotas(self, now: datetime) -> list[ProjectQuota]:
+        """Of every project. Raises ProviderFault rather than leaving some out."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudCapacity:
+    """What a cloud says that the pool has of one class, in base units: ``total`` of which ``reserved`` is kept from its
+    guests, and each unit of the rest is given out ``ratio`` times; ``used``: what is given out, as the cloud counts."""
+
+    kind: ClassCode
+    total: int
+    reserved: int
+    ratio: Decimal
+    used: int
+
+
+@runtime_checkable
+class Capacious(Protocol):
+    """A cloud that tells what it has room for."""
+
+    def capacity(self, now: datetime) -> list[CloudCapacity]:
+        """Of the pool, a row a class at most. Raises ProviderFault rather than leaving a host out."""
 
 
 @dataclass(frozen=True, slots=True)

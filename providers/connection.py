@@ -14,9 +14,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
@@ -34,6 +34,8 @@ from urllib3.exceptions import (
 from providers.base import ProviderFault
 from providers.secrets import Secret
 from quota.errors import N_, Invalid, Refused
+
+T = TypeVar("T")
 
 ATTEMPTS = 3
 BREAKS = 5
@@ -101,14 +103,9 @@ class Connection:
     def _asked(self, method: str, path: str, params: Mapping[str, object]) -> Any:
         if time.monotonic() < self._rests_until:
             raise ProviderFault(f"{self.url}: {BREAKS} failures in a row", transient=True, code="rest")
-        attempts = Retrying(
-            stop=stop_after_attempt(ATTEMPTS),
-            retry=retry_if_exception(lambda error: isinstance(error, ProviderFault) and error.transient),
-            wait=self._wait,
-            reraise=True,
-        )
+        form = urlencode({name: value for name, value in params.items() if value is not None})
         try:
-            found = attempts(self._once, method, path, urlencode({k: v for k, v in params.items() if v is not None}))
+            found = tried(lambda: self._once(method, path, form), self.pause_s)
         except ProviderFault as fault:
             if fault.transient:
                 self._failures += 1
@@ -117,13 +114,6 @@ class Connection:
             raise
         self._failures = 0
         return found
-
-    def _wait(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked: float | None = getattr(error, "wait_s", None)
-        if asked is not None:
-            return min(asked, LONGEST_WAIT_S)
-        return wait_exponential_jitter(multiplier=self.pause_s, max=LONGEST_WAIT_S, jitter=self.pause_s)(state)
 
     def _once(self, method: str, path: str, form: str) -> Any:
         address = self.url + path + (f"?{form}" if form and method == "GET" else "")
@@ -141,7 +131,7 @@ class Connection:
             finally:
                 answer.release_conn()
         except (HTTPError, OSError) as error:
-            raise _fault(error, self.url) from error
+            raise fault_of(error, self.url) from error
         if len(content) > LARGEST:
             raise ProviderFault(f"{address[:200]}: more than {LARGEST} bytes", transient=False, code="query")
         return _read(answer.status, answer.headers, content, self.url + path)
@@ -181,6 +171,26 @@ class Connection:
             return self._pool
 
 
+def tried(once: Callable[[], T], pause_s: float = 1.0) -> T:
+    """What ``once`` gives, tried ``ATTEMPTS`` times where its ProviderFault may pass: after what the server asks for
+    (``wait_s`` of the fault), or after growing pauses from ``pause_s`` on. Raises the last fault."""
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked: float | None = getattr(error, "wait_s", None)
+        if asked is not None:
+            return min(asked, LONGEST_WAIT_S)
+        return wait_exponential_jitter(multiplier=pause_s, max=LONGEST_WAIT_S, jitter=pause_s)(state)
+
+    attempts = Retrying(
+        stop=stop_after_attempt(ATTEMPTS),
+        retry=retry_if_exception(lambda error: isinstance(error, ProviderFault) and error.transient),
+        wait=wait,
+        reraise=True,
+    )
+    return attempts(once)
+
+
 def checked_url(url: str, field: str = "url") -> str:
     """``url`` without its last slash. Raises Invalid for what is no address, and for one with a password in it."""
     parts = urlsplit(url.strip())
@@ -212,7 +222,7 @@ def _plain(secret: Secret) -> str:
     return found
 
 
-def _fault(error: BaseException, url: str) -> ProviderFault:
+def fault_of(error: BaseException, url: str) -> ProviderFault:
     """What a failed connection is, by what the library and the system say."""
     inner = error.reason if isinstance(error, MaxRetryError) and error.reason is not None else error
     text = f"{url}: {inner}"

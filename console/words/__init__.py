@@ -8,7 +8,7 @@ from console.words.names import who, who_exactly
 from console.words.policies import FIGURES, MISSING_LABELS, SPEEDS
 from console.words.refusals import WORDS, words
 from console.words.rules import OPERATOR_LABELS, FactComparison, Groups
-from console.words.services import CLASS_LABELS, KINDS
+from console.words.services import CLASS_LABELS, KINDS, ORDERED
 from console.words.states import STATES
 from console.words.texts import (
     ARCH_LABELS,
@@ -43,6 +43,7 @@ __all__ = [
     "LANGUAGES",
     "MISSING_LABELS",
     "OPERATOR_LABELS",
+    "ORDERED",
     "SPEEDS",
     "STATES",
     "UNKNOWN",

@@ -53,6 +53,7 @@ ACTIONS: dict[str, str] = {
     "city.set": N_("设定城市名称、接管门槛与筹建"),
     "company.register": N_("登记公司"), "company.amend": N_("修改公司"), "company.end": N_("终止公司"),
     "company.resume": N_("恢复公司"),
+    "project.assign": N_("确定云侧项目的使用单位"),
     "compatibility.state": N_("登记适配状态"),
     "department.register": N_("登记单位"), "department.rename": N_("单位更名"),
     "department.reorganise": N_("单位调整"), "department.reorganise_undo": N_("撤销单位调整"),

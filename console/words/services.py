@@ -1,4 +1,4 @@
-"""The kinds of service that can be ordered, by the names that people know."""
+"""The kinds of service, by the names that people know."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from providers.base import ServiceKind
 from quota.errors import N_
+from quota.inventory import BESIDE
 from quota.units import CLASSES, ClassCode
 
 KINDS = {
@@ -20,7 +21,14 @@ KINDS = {
     ServiceKind.SECURITY.value: N_("安全服务"),
     ServiceKind.CRYPTOGRAPHY.value: N_("密码服务"),
     ServiceKind.ACCELERATOR.value: N_("加速卡"),
+    ServiceKind.SNAPSHOT.value: N_("快照"),
+    ServiceKind.IMAGE.value: N_("镜像"),
+    ServiceKind.PORT.value: N_("网络端口"),
+    ServiceKind.LOAD_BALANCER.value: N_("负载均衡"),
 }
+
+ORDERED = {kind: label for kind, label in KINDS.items() if kind not in BESIDE}
+"""Those that the catalogue may offer."""
 
 
 class _ClassLabels(Mapping[str, str]):

@@ -115,6 +115,8 @@ STATES: dict[str, State] = {
     "recycled": State(N_("回收站"), "trash", "attention"),
     "deleted": State(N_("已删除"), "x", "quiet"),
     "error": State(N_("异常"), "alert-triangle", "bad"),
+    "building": State(N_("创建中"), "hourglass", "busy"),
+    "changing": State(N_("变更中"), "refresh", "busy"),
     # months and disputes over bills
     "month_open": State(N_("未月结"), "lock-open", "wait"),
     "month_closed": State(N_("已月结"), "lock", "good"),

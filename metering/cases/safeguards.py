@@ -95,7 +95,7 @@ def unproven(tx: Tx, case: Case) -> Obstacle | None:
     state: ResourceState | None = ResourceState(resource.state)
     seen = resource.last_seen_at
     if resource.gone_at is not None:  # some clouds list nothing that is in their bin
-        listing = observation.last_listing(tx, case.pool_id, complete=True)
+        listing = observation.last_listing(tx, case.pool_id, of=resource.kind)
         state, seen = None, listing.as_of if listing else None
     if seen is None or (since is not None and seen < since) or seen < tx.now - timedelta(hours=hours):
         return Obstacle(

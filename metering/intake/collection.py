@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +22,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from metering.lake import Receipt
 from metering.workbench import Progress, Workbench, silent
 from providers import observation
-from providers.base import ProviderFault, Samples
-from providers.observation import Drift
+from providers.base import Capacious, ProviderFault, Quotas, Samples
+from providers.observation import Drift, cloud_figures
 from quota import inventory
 from quota.actors import steward
 from quota.base import Base, Count
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from quota.db import Tx
 
 log = logging.getLogger("guanjia.intake")
+T = TypeVar("T")
 
 HISTORY = timedelta(days=90)
 """How far back the first collection of a pool asks."""
@@ -200,6 +201,7 @@ def collect(
             latest = observation.last_listing(tx, pool.id)
             if latest is None or latest.as_of <= listing.as_of:  # else a newer one was entered by hand
                 found.drift = observation.observe(tx, tx.get_one(Pool, pool.id), listing, caution=workbench.caution)
+        _read_books(workbench, pool, cloud, until)
         for batch in cloud.samples(since, until):
             take(workbench, pool, batch, found)
             progress(pool.code, _seconds(batch, since), int((until - since).total_seconds()))
@@ -215,6 +217,39 @@ def collect(
         if alone:
             _enter(tx, pool, found)
     return found
+
+
+def _read_books(workbench: Workbench, pool: Pool, cloud: object, until: datetime) -> None:
+    """What the cloud's own books say, where it tells and it is time. One that cannot be read keeps nothing else from being."""
+    if isinstance(cloud, Capacious):
+        _read_book(
+            workbench, pool, cloud_figures.CloudBook.CAPACITY, cloud.capacity, cloud_figures.enter_capacity, until
+        )
+    if isinstance(cloud, Quotas):
+        _read_book(workbench, pool, cloud_figures.CloudBook.QUOTAS, cloud.quotas, cloud_figures.enter_quotas, until)
+
+
+def _read_book(
+    workbench: Workbench,
+    pool: Pool,
+    what: cloud_figures.CloudBook,
+    ask: Callable[[datetime], list[T]],
+    enter: Callable[[Tx, int, list[T], datetime], None],
+    until: datetime,
+) -> None:
+    with workbench.book.reading() as tx:
+        if not cloud_figures.due(tx, pool.id, what):
+            return
+    actor = steward("job:collect")
+    try:
+        told = ask(until)
+    except ProviderFault as fault:
+        log.warning("the %s of %s could not be read: %s", what.value, pool.code, fault)
+        with workbench.book.transaction(actor) as tx:
+            cloud_figures.failed(tx, pool.id, what, fault.code, str(fault))
+        return
+    with workbench.book.transaction(actor) as tx:
+        enter(tx, pool.id, told, until)
 
 
 def _enter(tx: Tx, pool: Pool, found: Collected) -> None:

@@ -1,7 +1,7 @@
 """In which hours a resource is proven to have been there: by samples that arrived, or by listings that show it.
 
 An hour is covered where a live sample or one of a machine that is off arrived in it. A frozen reading (an agent that repeats
-itself) proves nothing. An hour is covered as well where it lies wholly between two complete listings of the pool, no more
+itself) proves nothing. An hour is covered as well where it lies wholly between two listings of the pool that tell all of its kind, no more
 than ``REACH`` apart, that both show the resource. All else is silence: unknown, not zero.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from sqlalchemy import select
 
 from metering.lake import Lake, Late, Reader, number_of
 from metering.statements.allocation import HOUR
+from providers import observation
 from providers.observation import Listing
 from quota.inventory import Resource
 
@@ -136,27 +138,31 @@ def _hour(lake: Lake, day: date) -> int:
 
 def _by_listings(tx: Tx, start: datetime, end: datetime, ids: NDArray[np.int64], covered: NDArray[np.bool_]) -> None:
     """Hours between listings that both show the resource."""
-    told: dict[int, list[datetime]] = {}
-    for pool_id, as_of in tx.execute(
-        select(Listing.pool_id, Listing.as_of)
-        .where(Listing.complete, Listing.as_of > start - REACH, Listing.as_of < end + REACH)
+    told: dict[int, list[tuple[datetime, frozenset[str]]]] = {}
+    for pool_id, as_of, short in tx.execute(
+        select(Listing.pool_id, Listing.as_of, Listing.short)
+        .where(observation.telling(), Listing.as_of > start - REACH, Listing.as_of < end + REACH)
         .order_by(Listing.pool_id, Listing.as_of)
     ):
-        told.setdefault(pool_id, []).append(as_of)
+        told.setdefault(pool_id, []).append((as_of, frozenset(short.split())))
     if not any(len(one) > 1 for one in told.values()):
         return
-    between = {pool_id: [(a, b) for a, b in pairwise(moments) if b - a <= REACH] for pool_id, moments in told.items()}
-    hours = {pool_id: _hours(stretches, start, covered.shape[1]) for pool_id, stretches in between.items()}
+
+    @cache
+    def hours(pool_id: int, kind: str) -> NDArray[np.bool_]:
+        moments = [as_of for as_of, short in told[pool_id] if kind not in short]
+        return _hours([(a, b) for a, b in pairwise(moments) if b - a <= REACH], start, covered.shape[1])
+
     wanted = set(ids.tolist())
-    query = select(Resource.id, Resource.pool_id, Resource.first_seen_at, Resource.last_seen_at).where(
-        Resource.last_seen_at.is_not(None), Resource.pool_id.in_(list(hours))
-    )
-    for resource_id, pool_id, seen, last in tx.execute(query):
+    query = select(
+        Resource.id, Resource.pool_id, Resource.kind, Resource.first_seen_at, Resource.last_seen_at
+    ).where(Resource.last_seen_at.is_not(None), Resource.pool_id.in_(list(told)))  # fmt: skip
+    for resource_id, pool_id, kind, seen, last in tx.execute(query):
         if resource_id in wanted and last is not None:
             low, high = _inside(seen, last, start, covered.shape[1])
             if low < high:
                 row = int(np.searchsorted(ids, resource_id))
-                covered[row, low:high] |= hours[pool_id][low:high]
+                covered[row, low:high] |= hours(pool_id, kind)[low:high]
 
 
 def _hours(stretches: Sequence[tuple[datetime, datetime]], start: datetime, count: int) -> NDArray[np.bool_]:

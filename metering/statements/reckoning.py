@@ -28,7 +28,7 @@ from quota.units import CLASSES, Arch, ClassCode
 if TYPE_CHECKING:
     from quota.db import Tx
 
-HELD = frozenset({ResourceState.RUNNING, ResourceState.STOPPED, ResourceState.ERROR, ResourceState.RECYCLED})
+HELD = frozenset(ResourceState) - {ResourceState.DELETED}
 """States in which a resource holds its capacity: all but deleted. In the recycle bin it can still be restored."""
 
 SWITCHED_OFF = frozenset({ResourceState.STOPPED, ResourceState.RECYCLED})

@@ -22,6 +22,7 @@ from metering.statements import presence
 from metering.statements.closings import MonthClosing
 from metering.statements.tables import StatementRun
 from metering.statements.tariffs import Tariff
+from providers import observation
 from providers.billing import month_bounds
 from providers.observation import Listing
 from quota.base import Base, append_only
@@ -104,7 +105,7 @@ def _counted(tx: Tx, bounds: Mapping[str, tuple[datetime, datetime]]) -> dict[st
     for start, end in bounds.values():
         changes.append(func.count().filter(ResourceChange.at < end))
         reach = (Listing.as_of > start - presence.REACH) & (Listing.as_of < end + presence.REACH)
-        listings.append(func.count().filter(Listing.complete & reach))
+        listings.append(func.count().filter(observation.telling() & reach))
         prices.append(func.count().filter(Tariff.effective_from < end.astimezone(ZONE).date()))
     sides: list[Sequence[Any]] = [
         tx.execute(select(*columns).select_from(model)).one()

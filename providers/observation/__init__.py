@@ -1,12 +1,13 @@
 """Observation: what each cloud says it runs, entered as evidence into the book's inventory. The door to all its verbs.
 
-``observe`` enters a listing; ``held_listings`` are those of which a person must say what they mean.
+``observe`` enters a listing; ``held_listings`` are those of which a person must say what they mean; ``cloud_figures`` is what clouds
+say of their capacity and quotas.
 """
 
 from __future__ import annotations
 
-from providers.observation import held_listings
-from providers.observation.listings import CAUTION, Caution, Drift, Held, Listing, last_listing, observe
+from providers.observation import cloud_figures, held_listings
+from providers.observation.listings import CAUTION, Caution, Drift, Held, Listing, last_listing, observe, telling
 
 __all__ = [
     "CAUTION",
@@ -14,7 +15,9 @@ __all__ = [
     "Drift",
     "Held",
     "Listing",
+    "cloud_figures",
     "held_listings",
     "last_listing",
     "observe",
+    "telling",
 ]

@@ -59,7 +59,7 @@ def end(tx: Tx, listing: Listing, reason: str) -> int:
         [{"id": row.id, "gone_at": listing.as_of} for row in ended],
         [inventory.gone(row.id, row.state, listing.as_of) for row in ended],
     )
-    listing.complete = True
+    listing.complete = not listing.short
     listing.drift = {**listing.drift, "gone": listing.drift.get("gone", 0) + len(ended)}
     tx.flush()
     tx.expire_all()  # rows were written past the session

@@ -4,11 +4,13 @@
 without an order is listed as unapproved, an unknown department's code is kept as it came, a re-tagged resource stays with
 the owner that the book knows. A complete listing that lacks a large part of its pool is more likely half an answer than
 the end of so many machines: what it tells is entered as of an incomplete one, and what it would end is held until a person
-has looked (``providers.observation.held_listings``).
+has looked (``providers.observation.held_listings``). Where one of a cloud's services could not be read, nothing of its kind is
+gone, and everything else is as it is told.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,10 +18,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    ColumnElement,
     ForeignKey,
     Index,
     String,
     UniqueConstraint,
+    and_,
+    not_,
+    or_,
     select,
     update,
 )
@@ -33,7 +39,7 @@ from quota.directory import Department, Pool, System
 from quota.errors import N_, Conflict
 from quota.inventory import TOLD, Change, about
 from quota.seals import plain
-from quota.units import Amount
+from quota.units import Amount, Arch
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -80,11 +86,21 @@ class Listing(Base):
     complete: Mapped[bool]
     resources: Mapped[int]
     drift: Mapped[dict[str, Any]]  # Drift.summary()
+    short: Mapped[str] = mapped_column(String(200), default="", server_default="")  # kinds not told in full, by blanks
     missing: Mapped[list[Any]] = mapped_column(default=list)  # ids of resources whose end is held
     held: Mapped[str] = mapped_column(String(12), default="")  # Held
     decided_at: Mapped[datetime | None]
     decided_by: Mapped[str] = mapped_column(String(64), default="")
     reason: Mapped[str] = mapped_column(String(500), default="")
+
+    def tells(self, kind: str) -> bool:
+        """Whether all that there was of ``kind`` stood in it, so that what it lacked of it was gone."""
+        return self.complete or (bool(self.short) and kind not in self.short.split() and self.held == Held.NOTHING)
+
+
+def telling() -> ColumnElement[bool]:
+    """Listings that told all of their pool, or at least all of some kinds (``Listing.tells``)."""
+    return or_(Listing.complete.is_(True), and_(Listing.short != "", Listing.held == Held.NOTHING.value))
 
 
 @dataclass(slots=True)
@@ -92,8 +108,10 @@ class Drift:
     """How a listing differs from the book. Lists of resource ids; codes → how many resources carry them.
 
     unapproved: new without an order; reshaped: changed to amounts other than those booked; misowned: tagged
-    for another department than the book's owner; twice: external ids listed more than once (the first
-    counts); held: they would be gone, and are not until a person has looked. ``standing``: how many stood before.
+    for another department than the book's owner; misplaced: of another architecture than the pool; twice: external ids
+    listed more than once (the first counts); held: they would be gone, and are not until a person has looked. ``standing``: how
+    many stood before. ``short``: kinds not told in full → why, in the cloud's words. ``unmapped``: projects that are nobody's yet →
+    how many resources lie in each.
     """
 
     pool_id: int
@@ -108,18 +126,24 @@ class Drift:
     unapproved: list[int] = field(default_factory=list)
     reshaped: list[int] = field(default_factory=list)
     misowned: list[int] = field(default_factory=list)
+    misplaced: list[int] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
     unknown_departments: dict[str, int] = field(default_factory=dict)
     unknown_systems: dict[str, int] = field(default_factory=dict)
+    unmapped: dict[str, int] = field(default_factory=dict)
+    short: dict[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """Counts, and the unknown codes in full."""
-        lists = ("new", "changed", "gone", "held", "returned", "unapproved", "reshaped", "misowned", "twice")
-        return {
+        lists = (
+            "new", "changed", "gone", "held", "returned", "unapproved", "reshaped", "misowned", "misplaced", "twice",
+        )  # fmt: skip
+        told = {
             **{name: len(getattr(self, name)) for name in lists},
             "unknown_departments": dict(self.unknown_departments),
             "unknown_systems": dict(self.unknown_systems),
         }
+        return told | {name: dict(more) for name in ("unmapped", "short") if (more := getattr(self, name))}
 
 
 def observe(tx: Tx, pool: Pool, listing: Inventory, *, caution: Caution | None = CAUTION) -> Drift:
@@ -141,7 +165,8 @@ def observe(tx: Tx, pool: Pool, listing: Inventory, *, caution: Caution | None =
         )
     tx.flush()
     known = inventory.known(tx, pool.id)
-    drift = Drift(pool.id, listing.as_of, listing.complete)
+    drift = Drift(pool.id, listing.as_of, listing.complete and not listing.short)
+    drift.short = {kind.value: why[:300] for kind, why in listing.short.items()} if listing.complete else {}
     facts: dict[str, ResourceFact] = {}
     for fact in listing.facts:
         if fact.external_id in facts:
@@ -149,18 +174,20 @@ def observe(tx: Tx, pool: Pool, listing: Inventory, *, caution: Caution | None =
         else:
             facts[fact.external_id] = fact
     ended = _missing(known, facts, drift, caution) if listing.complete else []
-    told_all = listing.complete and not drift.held
+    told = listing.complete and not drift.held  # all of every kind that is not short
+    told_all = told and not drift.short
+    owners = _Owners(tx, inventory.projects.enter(tx, pool.id, _projects(listing), listing.as_of))
     updates: list[dict[str, Any]] = []
     history: list[dict[str, Any]] = []
-    born = _known_and_new(tx, pool, listing, known, facts, drift, updates, history, told_all=told_all)
+    born = _known_and_new(tx, pool, listing, known, facts, owners, drift, updates, history, told=told)
     for row in ended:
         drift.gone.append(row.id)
         updates.append({"id": row.id, "gone_at": listing.as_of})
         history.append(inventory.gone(row.id, row.state, listing.as_of))
-    _bear(tx, born, facts, listing.as_of, drift, history)
+    _bear(tx, pool, born, facts, listing.as_of, drift, history)
     inventory.write(tx, updates, history)
-    if told_all:
-        inventory.seen(tx, pool.id, listing.as_of)
+    if told:
+        inventory.seen(tx, pool.id, listing.as_of, but=listing.short)
     held_anew = _enter(tx, latest, drift, resources=len(facts), told_all=told_all)
     tx.flush()
     tx.expire_all()  # rows were written past the session
@@ -176,11 +203,22 @@ OURS = (ResourceState.DELETED, ResourceState.RECYCLED)
 def _missing(known: Mapping[str, Any], facts: Mapping[str, Any], drift: Drift, caution: Caution | None) -> list[Any]:
     """Rows that the listing ends; those whose end is held are noted in ``drift``. What is missing by our own hand does not
     make a listing suspect; of a suspect one only what we deleted is believed to be gone."""
-    there = [row for row in known.values() if row.gone_at is None and _could_be_seen(row, drift.as_of)]
+    there = [
+        row
+        for row in known.values()
+        if row.gone_at is None and row.kind not in drift.short and _could_be_seen(row, drift.as_of)
+    ]
     missing = [row for row in there if row.external_id not in facts]
     drift.standing = sum(row.state not in OURS for row in there)
-    unexpected = sum(row.state not in OURS for row in missing)
-    if caution is None or not caution.holds(unexpected, drift.standing):
+    stood = Counter(row.kind for row in there if row.state not in OURS)
+    lacking = Counter(row.kind for row in missing if row.state not in OURS)
+    suspect = caution is not None and (
+        caution.holds(lacking.total(), drift.standing)
+        or any(
+            caution.holds(count, stood[kind]) for kind, count in lacking.items()
+        )  # one service answered with half of it
+    )
+    if not suspect:
         return missing
     drift.held.extend(row.id for row in missing if row.state != ResourceState.DELETED)
     return [row for row in missing if row.state == ResourceState.DELETED]
@@ -192,35 +230,54 @@ def _known_and_new(
     listing: Inventory,
     known: Mapping[str, Any],
     facts: Mapping[str, ResourceFact],
+    owners: _Owners,
     drift: Drift,
     updates: list[dict[str, Any]],
     history: list[dict[str, Any]],
     *,
-    told_all: bool,
+    told: bool,
 ) -> list[dict[str, Any]]:
-    """What the facts change of known rows, into ``updates`` and ``history``; returns the rows that are new."""
-    owners = _Owners(tx)
+    """What the facts change of known rows, into ``updates`` and ``history``; returns the rows that are new. ``told``: all that
+    is of kinds that are not short stands in the listing, and was seen by that."""
     younger = inventory.ordered_since(tx, pool.id, listing.as_of)
     born: list[dict[str, Any]] = []
     for external_id, fact in facts.items():
         owner = owners.of(fact, drift)
         row = known.get(external_id)
         if row is None:
-            born.append(_born(pool, fact, owner, listing.as_of))
+            born.append(_born(pool, fact, owner, owners.project(fact), listing.as_of))
             continue
+        if misplaced(pool, fact):
+            drift.misplaced.append(row.id)
         new, change = _compared(row, fact, owner, listing.as_of, drift, younger.get(row.id, frozenset()))
+        project_id = owners.project(fact)
+        if project_id is not None and project_id != row.project_id:
+            new["project_id"] = project_id
         if change is not None:
             history.append(change)
             drift.changed.append(row.id)
-        if not told_all:
+        if not told or row.kind in drift.short:
             new["last_seen_at"] = listing.as_of
         if new:
             updates.append({"id": row.id, **new})
     return born
 
 
+def misplaced(pool: Pool, fact: ResourceFact) -> bool:
+    """Whether it is of another architecture than its pool, which the ledger counts by."""
+    return fact.arch.value not in (pool.arch, Arch.ANY.value)
+
+
+def _projects(listing: Inventory) -> dict[str, inventory.projects.ProjectNames]:
+    """What the listing tells of projects: those that things lie in, and those that it names beside."""
+    found = {one.project.external_id: one.project for one in listing.facts if one.project is not None}
+    found |= {one.external_id: one for one in listing.projects}
+    return {id_[:64]: inventory.projects.ProjectNames(one.name, one.domain, one.tags) for id_, one in found.items()}
+
+
 def _bear(
     tx: Tx,
+    pool: Pool,
     born: list[dict[str, Any]],
     facts: Mapping[str, ResourceFact],
     as_of: datetime,
@@ -232,6 +289,8 @@ def _bear(
         fact = facts[external_id]
         drift.new.append(resource_id)
         drift.unapproved.append(resource_id)
+        if misplaced(pool, fact):
+            drift.misplaced.append(resource_id)
         history.append(inventory.change(resource_id, Change.APPEARED, _since(fact, as_of), as_of, {}, _told(fact)))
 
 
@@ -246,6 +305,7 @@ def _enter(tx: Tx, latest: Listing | None, drift: Drift, *, resources: int, told
             complete=told_all,
             resources=resources,
             drift=drift.summary(),
+            short=" ".join(sorted(drift.short)),
             missing=[],
             held=Held.NOTHING.value,
         )
@@ -253,10 +313,12 @@ def _enter(tx: Tx, latest: Listing | None, drift: Drift, *, resources: int, told
     held_anew = bool(drift.held) and listing.missing != drift.held
     if held_anew:
         listing.missing, listing.held = drift.held, Held.WAITS.value
-    elif told_all and listing.held == Held.WAITS:  # the same once more, and now whatever it lacks is gone
+    elif (
+        (told_all or drift.short) and not drift.held and listing.held == Held.WAITS
+    ):  # the same once more, and now whatever it lacks is gone
         listing.held, listing.complete, listing.decided_at, listing.decided_by = (
             Held.ENDED.value,
-            True,
+            told_all,
             tx.now,
             tx.actor.login,
         )
@@ -271,18 +333,22 @@ def _enter(tx: Tx, latest: Listing | None, drift: Drift, *, resources: int, told
     return held_anew
 
 
-def last_listing(tx: Tx, pool_id: int, *, complete: bool = False) -> Listing | None:
-    """The latest listing of the pool that was entered; with ``complete`` the latest that told all of it."""
+def last_listing(tx: Tx, pool_id: int, *, complete: bool = False, of: str = "") -> Listing | None:
+    """The latest listing of the pool that was entered; with ``complete`` the latest that told all of it; ``of`` a kind: the
+    latest that told all of that kind."""
     query = select(Listing).where(Listing.pool_id == pool_id)
     if complete:
         query = query.where(Listing.complete.is_(True))
+    if of:
+        query = query.where(telling(), not_((" " + Listing.short + " ").contains(f" {of} ")))
     return tx.scalar(query.order_by(Listing.as_of.desc()).limit(1))
 
 
 class _Owners:
-    """Codes that the book knows."""
+    """Codes that the book knows, and whose each of the pool's projects is."""
 
-    def __init__(self, tx: Tx) -> None:
+    def __init__(self, tx: Tx, projects: Mapping[str, inventory.CloudProject]) -> None:
+        self.projects = {external_id: (one.id, one.department_id) for external_id, one in projects.items()}
         # A closed department was merged: its tags mean the one that took over, which it lies under.
         rows = list(tx.execute(select(Department.code, Department.id, Department.parent_id, Department.active)))
         above = {one: parent for _code, one, parent, active in rows if not active and parent is not None}
@@ -297,8 +363,8 @@ class _Owners:
         }
 
     def of(self, fact: ResourceFact, drift: Drift) -> tuple[int | None, int | None]:
-        """(department id, system id) by the fact's tags; a system's department where only the system is
-        told."""
+        """(department id, system id): whose its project is, where a person said that; else by the fact's tags, a system's
+        department where only the system is told."""
         department_id = self.departments.get(fact.department_code) if fact.department_code else None
         if fact.department_code and department_id is None:
             counted = drift.unknown_departments
@@ -306,7 +372,17 @@ class _Owners:
         system_id, owner = self.systems.get(fact.system_code, (None, None)) if fact.system_code else (None, None)
         if fact.system_code and system_id is None:
             drift.unknown_systems[fact.system_code] = drift.unknown_systems.get(fact.system_code, 0) + 1
+        if fact.project is not None:
+            _id, mapped = self.projects[fact.project.external_id[:64]]
+            if mapped is not None:
+                return mapped, system_id if owner in (None, mapped) else None
+            called = fact.project.name or fact.project.external_id
+            drift.unmapped[called] = drift.unmapped.get(called, 0) + 1
         return (department_id if fact.department_code else owner), system_id
+
+    def project(self, fact: ResourceFact) -> int | None:
+        """The id of the row of its project."""
+        return None if fact.project is None else self.projects[fact.project.external_id[:64]][0]
 
 
 def _told(fact: ResourceFact) -> dict[str, Any]:
@@ -327,6 +403,7 @@ def _values(fact: ResourceFact) -> dict[str, Any]:
         "arch": fact.arch.value,
         "amounts": Amount(fact.amounts).to_json(),
         "state": fact.state.value,
+        "cloud_state": fact.cloud_state[:64],
         "department_code": _cut(fact.department_code, 64),
         "system_code": _cut(fact.system_code, 64),
         "address": _cut(fact.address, 64),
@@ -337,7 +414,9 @@ def _values(fact: ResourceFact) -> dict[str, Any]:
     }
 
 
-def _born(pool: Pool, fact: ResourceFact, owner: tuple[int | None, int | None], as_of: datetime) -> dict[str, Any]:
+def _born(
+    pool: Pool, fact: ResourceFact, owner: tuple[int | None, int | None], project_id: int | None, as_of: datetime
+) -> dict[str, Any]:
     return {
         **_values(fact),
         "pool_id": pool.id,
@@ -346,6 +425,7 @@ def _born(pool: Pool, fact: ResourceFact, owner: tuple[int | None, int | None], 
         "basis": "",
         "department_id": owner[0],
         "system_id": owner[1],
+        "project_id": project_id,
         "first_seen_at": as_of,
         "last_seen_at": as_of,
         "protected": False,

@@ -154,6 +154,9 @@ KINDS: Mapping[str, str] = _index(
         "security": "安全 安全服务",
         "cryptography": "密码 密码服务",
         "accelerator": "gpu npu 加速卡",
+        "snapshot": "快照",
+        "image": "镜像",
+        "load_balancer": "slb elb 负载均衡",
     }
 )
 
@@ -174,6 +177,8 @@ STATES: Mapping[str, str] = _index(
         "recycled": "soft_deleted 回收站 已回收",
         "deleted": "已删除 删除 已退订",
         "error": "故障 异常 错误",
+        "building": "build 创建中 正在创建",
+        "changing": "resize verify_resize 变更中 调整中",
     }
 )
 

@@ -9,9 +9,10 @@ reorganisation moves; ``bear``, ``write`` and ``seen`` what listings tell. Read 
 
 from __future__ import annotations
 
-from quota.inventory import engagements, inquiries, owners, takeovers
+from quota.inventory import engagements, inquiries, owners, projects, takeovers
 from quota.inventory import moves as _moves  # noqa: F401 - what of the inventory moves, registered
-from quota.inventory.adoption import Adopted, adopt
+from quota.inventory.adoption import Adopted, adopt, of_its_pools_arch
+from quota.inventory.cloud_projects import CloudProject
 from quota.inventory.inquiries import (
     GivenAnswer,
     Inquiry,
@@ -38,12 +39,14 @@ from quota.inventory.resources import (
     seen_by,
     visible,
 )
-from quota.inventory.services import ResourceState, ServiceKind
+from quota.inventory.services import BESIDE, ResourceState, ServiceKind
 
 __all__ = [
+    "BESIDE",
     "TOLD",
     "Adopted",
     "Change",
+    "CloudProject",
     "GivenAnswer",
     "Inquiry",
     "InquiryAnswer",
@@ -68,8 +71,10 @@ __all__ = [
     "inquiries",
     "known",
     "names",
+    "of_its_pools_arch",
     "ordered_since",
     "owners",
+    "projects",
     "reassign",
     "resource",
     "seen",

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy.orm import aliased
 
 from quota import ledger
 from quota.actors import Role
@@ -63,9 +64,17 @@ def without_basis() -> ColumnElement[bool]:
     return and_(Resource.basis == "", Resource.gone_at.is_(None), Resource.state != ResourceState.DELETED.value)
 
 
+def of_its_pools_arch() -> ColumnElement[bool]:
+    """What is not of another architecture than its pool: the ledger counts by the pool's, so that anything else would be booked
+    as what it is not."""
+    own = aliased(Pool)
+    arch = select(own.arch).where(own.id == Resource.pool_id).correlate(Resource).scalar_subquery()
+    return or_(Resource.arch == Arch.ANY.value, Resource.arch == arch)
+
+
 def unapproved(tx: Tx, *, department_id: int | None = None, pool_ids: Iterable[int] | None = None) -> list[Resource]:
-    """What is there without a basis, by id: a department's or everybody's, in these pools or in all."""
-    query = select(Resource).where(without_basis())
+    """What is there without a basis and could be given one, by id: a department's or everybody's, in these pools or in all."""
+    query = select(Resource).where(without_basis(), of_its_pools_arch())
     if department_id is not None:
         query = query.where(Resource.department_id == department_id)
     if pool_ids is not None:

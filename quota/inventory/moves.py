@@ -16,6 +16,7 @@ from quota import ledger
 from quota.db import among, batches
 from quota.directory import Adjustment, movers
 from quota.errors import N_, OverCapacity
+from quota.inventory.cloud_projects import CloudProject
 from quota.inventory.inquiries import Inquiry, InquiryState
 from quota.inventory.resources import Resource, reassign
 from quota.inventory.takeovers import Takeover, TakeoverState
@@ -136,6 +137,7 @@ def _booked(tx: Tx, resource_ids: Sequence[int]) -> Booked:
     return found
 
 
+cloud_projects = movers.register(movers.Rows("cloud_projects", CloudProject, N_("云侧项目")), order=205)
 resources = movers.register(Resources("resources", Resource, N_("资源")), order=210)
 quota = movers.register(Quota(), order=220)
 takeovers = movers.register(

@@ -5,13 +5,14 @@ Nothing here decides: what a listing means for a resource is said by whoever rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
 from quota.inventory.resources import Change, Resource, ResourceChange
+from quota.inventory.services import ServiceKind
 from quota.seals import plain
 
 if TYPE_CHECKING:
@@ -80,13 +81,14 @@ def write(tx: Tx, updates: list[dict[str, Any]], history: list[dict[str, Any]]) 
         tx.execute(insert(ResourceChange), history)
 
 
-def seen(tx: Tx, pool_id: int, as_of: datetime) -> None:
-    """A listing told all of the pool: whatever is not gone by now was seen; an order's resource younger than the listing was
-    not."""
+def seen(tx: Tx, pool_id: int, as_of: datetime, *, but: Collection[ServiceKind] = ()) -> None:
+    """A listing told all of the pool, ``but`` what is of these kinds: whatever is not gone by now was seen; an order's resource
+    younger than the listing was not."""
     proven = (Resource.last_seen_at.is_not(None)) | (Resource.first_seen_at < as_of)
+    told = Resource.kind.not_in([one.value for one in but])
     tx.execute(
         update(Resource)
-        .where(Resource.pool_id == pool_id, Resource.gone_at.is_(None), proven)
+        .where(Resource.pool_id == pool_id, Resource.gone_at.is_(None), proven, told)
         .values(last_seen_at=as_of)
         .execution_options(synchronize_session=False)
     )

@@ -43,6 +43,11 @@ def ownerless() -> ColumnElement[bool]:
 def suggest(tx: Tx, resources: Iterable[Resource]) -> Mapping[int, Suggestion]:
     """Resource id → whose it seems to be, by the codes and names of departments and their systems in what it is called and
     tagged with; nothing where two departments are named equally well."""
+    return named(tx, {resource.id: _said(resource) for resource in resources})
+
+
+def named(tx: Tx, texts: Mapping[int, Sequence[str]]) -> Mapping[int, Suggestion]:
+    """The same of anything: number → the department that its texts name."""
     open_ones = {one.id: one for one in tx.scalars(select(Department).where(Department.active))}
     signs: list[tuple[str, Department]] = [
         (sign.lower(), one) for one in open_ones.values() for sign in (one.code, one.name) if len(sign) >= SHORTEST
@@ -51,13 +56,16 @@ def suggest(tx: Tx, resources: Iterable[Resource]) -> Mapping[int, Suggestion]:
         if owner in open_ones:
             signs += [(sign.lower(), open_ones[owner]) for sign in (code, name) if len(sign) >= SHORTEST]
     return {
-        resource.id: found for resource in resources if (found := _best(_said(resource), signs)) is not None
-    }  # fmt: skip
+        number: found
+        for number, said in texts.items()
+        if (found := _best([text.lower() for text in said if text], signs)) is not None
+    }
 
 
 def _said(resource: Resource) -> Sequence[str]:
-    texts = (resource.department_code, resource.system_code, resource.name, *resource.tags.values())
-    return [text.lower() for text in texts if text]
+    project = [resource.project.name, *resource.project.tags] if resource.project else []
+    texts = (resource.department_code, resource.system_code, resource.name, *resource.tags.values(), *project)
+    return [text for text in texts if text]
 
 
 def _best(texts: Sequence[str], signs: Sequence[tuple[str, Department]]) -> Suggestion | None:

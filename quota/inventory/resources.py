@@ -30,6 +30,7 @@ from quota.base import Base, append_only
 from quota.db import batches
 from quota.directory import Department, Pool, System, subtree
 from quota.errors import N_, Conflict, NotFound
+from quota.inventory.cloud_projects import CloudProject
 from quota.inventory.services import ResourceState, ServiceKind
 from quota.seals import plain
 from quota.units import Amount
@@ -61,7 +62,7 @@ class Resource(Base):
 
     ``amounts`` is what the cloud says it has, ``booked`` what the ledger counts as used for it (both JSON:
     kind → base units); ``department_code`` and ``system_code`` are the cloud's tags, ``department_id`` and
-    ``system_id`` the book's owner. ``basis`` says by what right it exists: ``order:12``, ``takeover:7``, ``adopted``, or
+    ``system_id`` the book's owner; ``project_id``: the cloud's project in which it lies. ``basis`` says by what right it exists: ``order:12``, ``takeover:7``, ``adopted``, or
     nothing: nobody approved it.
     """
 
@@ -80,6 +81,8 @@ class Resource(Base):
     amounts: Mapped[dict[str, int]] = mapped_column(default=dict)
     booked: Mapped[dict[str, int]] = mapped_column(default=dict)
     state: Mapped[str] = mapped_column(String(16))  # ResourceState
+    cloud_state: Mapped[str] = mapped_column(String(64), default="", server_default="")  # in the cloud's own word
+    project_id: Mapped[int | None] = mapped_column(ForeignKey("cloud_projects.id"), index=True)
     department_id: Mapped[int | None] = mapped_column(ForeignKey("departments.id"), index=True)
     system_id: Mapped[int | None] = mapped_column(ForeignKey("systems.id"), index=True)
     department_code: Mapped[str | None] = mapped_column(String(64))
@@ -101,6 +104,7 @@ class Resource(Base):
     pool: Mapped[Pool] = relationship()
     department: Mapped[Department | None] = relationship()
     system: Mapped[System | None] = relationship()
+    project: Mapped[CloudProject | None] = relationship()
 
     @property
     def called(self) -> str:
@@ -149,6 +153,7 @@ TOLD = (
     "arch",
     "amounts",
     "state",
+    "cloud_state",
     "department_code",
     "system_code",
     "address",

@@ -1,4 +1,4 @@
-"""Services and states: what can be ordered from a cloud as one thing, and how such a thing can stand. Pure."""
+"""Services and states: what a cloud keeps as one thing, which of it can be ordered, and how such a thing can stand. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class ServiceKind(StrEnum):
-    """What can be ordered from a cloud as one thing."""
+    """What a cloud keeps as one thing."""
 
     VM = "vm"
     BARE_METAL = "bare_metal"
@@ -19,11 +19,25 @@ class ServiceKind(StrEnum):
     SECURITY = "security"
     CRYPTOGRAPHY = "cryptography"
     ACCELERATOR = "accelerator"
+    # What comes with the others, counts against a cloud's own quota, and is ordered by nobody:
+    SNAPSHOT = "snapshot"
+    IMAGE = "image"
+    PORT = "port"
+    LOAD_BALANCER = "load_balancer"
+
+
+BESIDE = frozenset({ServiceKind.SNAPSHOT, ServiceKind.IMAGE, ServiceKind.PORT, ServiceKind.LOAD_BALANCER})
+"""Listed and seen, and no service of the catalogue."""
 
 
 class ResourceState(StrEnum):
+    """BUILDING: being made, counted already and nowhere yet. CHANGING: under way from one shape or place to another, which
+    may be held both. STOPPED is whatever keeps its place and does no work: off, paused, suspended, shelved."""
+
     RUNNING = "running"
     STOPPED = "stopped"
     RECYCLED = "recycled"
     DELETED = "deleted"
     ERROR = "error"
+    BUILDING = "building"
+    CHANGING = "changing"

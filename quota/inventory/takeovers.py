@@ -24,7 +24,7 @@ from quota.db import among
 from quota.directory import Department, Pool, System, city, departments
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState, reused, stated
 from quota.inventory import engagements
-from quota.inventory.adoption import book, unapproved, without_basis
+from quota.inventory.adoption import book, of_its_pools_arch, unapproved, without_basis
 from quota.inventory.resources import Resource
 from quota.ledger import Holder, Side
 from quota.units import BLOCK, CLASSES, MEMORY, OBJECT, VCPU, Amount, Arch, Commodity, shown
@@ -188,7 +188,7 @@ class Preview:
 
 def waiting() -> ColumnElement[bool]:
     """What a department's takeover could take."""
-    return and_(without_basis(), Resource.department_id.is_not(None))
+    return and_(without_basis(), of_its_pools_arch(), Resource.department_id.is_not(None))
 
 
 def preview(

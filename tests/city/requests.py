@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from quota.actors import Actor, steward
 from quota.db import Book
+from quota.directory import Pool
 from quota.inventory import Resource
 from quota.requests import RequestKind, approvals, fulfilment, kinds, submission
 from quota.requests.approvals import Decision
@@ -41,10 +42,12 @@ class RequestActs:
         shape = {str(code): figure for code, figure in amounts.items()}
         with self.book.transaction(steward()) as tx:
             given = {
-                "pool_id": self.pool, "external_id": name, "name": name, "kind": "vm", "arch": "aarch64",
+                "pool_id": self.pool, "external_id": name, "name": name, "kind": "vm",
                 "amounts": shape, "booked": shape, "state": "running", "department_id": self.department,
                 "basis": "adopted", "first_seen_at": tx.now, "tags": {}, **other,
             }  # fmt: skip
+            if "arch" not in other:
+                given["arch"] = tx.get_one(Pool, given["pool_id"]).arch
             resource = Resource(**given)
             tx.add(resource)
             tx.flush()

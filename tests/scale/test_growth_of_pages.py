@@ -104,6 +104,7 @@ UNREACHED = {
     "attachments.download": "no file hangs at what the first links lead to",
     "authorisations.revoke": "behind a list",
     "cases.certificate": "of a case that has ended",
+    "cloud_projects.index": "of a cloud that has projects, which the simulated one has not",
     "companies.resume": "of a company that has ended",
     "classes.end": "of a class that the city added",
     "feeds.again": "of a feed, of which the demo city has none",

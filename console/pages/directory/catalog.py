@@ -18,7 +18,7 @@ from console.book import reading, transaction
 from console.forms import answer, done
 from console.founding import Look, checklist, entering
 from console.lists import Column, Filter, Rows, listing
-from console.words import ARCH_LABELS, KINDS, _, amounts, joined, language, lazy
+from console.words import ARCH_LABELS, KINDS, ORDERED, _, amounts, joined, language, lazy
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.db import Tx
@@ -78,7 +78,7 @@ class ItemForm(FlaskForm):  # type: ignore[misc]
 
     def offer(self) -> None:
         """Fill the choices."""
-        self.service.choices = [SelectChoice(code, _(label)) for code, label in KINDS.items()]
+        self.service.choices = [SelectChoice(code, _(label)) for code, label in ORDERED.items()]
         self.archs.choices = [SelectChoice(one.value, _(label)) for one, label in ARCH_LABELS.items()]
         self.unit.choices = [SelectChoice(one, _(one)) for one in CHARGED]
 
@@ -135,7 +135,7 @@ COLUMNS = [
 FILTERS = [
     Filter("q", N_("名称或代码"), lambda q, v: q.where(
         frame.matching(v, CatalogItem.name, CatalogItem.code, CatalogItem.name_en))),
-    Filter("service", N_("服务类型"), lambda q, v: q.where(CatalogItem.service == v), options=KINDS),
+    Filter("service", N_("服务类型"), lambda q, v: q.where(CatalogItem.service == v), options=ORDERED),
     Filter("arch", N_("架构"), _offered_on,
            options={one.value: label for one, label in ARCH_LABELS.items() if one is not Arch.ANY}),
     Filter("state", N_("状态"), lambda q, v: q.where(CatalogItem.active.is_(v == "offered")), options=STATES,

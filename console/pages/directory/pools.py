@@ -3,6 +3,7 @@ closed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -26,17 +27,18 @@ from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
 from console.pages.directory import connections
 from console.pages.quota import capacity
-from console.words import CLASS_LABELS, _, amount, kind_label, lazy
+from console.words import CLASS_LABELS, _, amount, kind_label, lazy, when
 from metering.intake import Intake, probes
 from metering.overview import measured
 from providers import registry
+from providers.observation import cloud_figures
 from quota import ledger
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.directory import CloudProvider, Pool, PoolCapacity, pools
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState
-from quota.inventory import Resource
+from quota.inventory import CloudProject, Resource
 from quota.ledger import Holder, Side, capacities
 from quota.units import CLASSES, Arch, ClassCode, Commodity, shown
 
@@ -123,8 +125,12 @@ def show(pool_id: int) -> str:
     rows = capacity(tx, {"pool": str(one.id)})
     for row in rows:
         row["use"] = use.total(row["cls"].kind, pools=[one.id])
+    told = cloud_figures.capacities(tx, one.id)
     return render_template(
         "pools/show.html",
+        told=[(told[kind], row) for kind, row in _beside(told, rows)],
+        book=cloud_figures.reading(tx, one.id, cloud_figures.CloudBook.CAPACITY),
+        projects=_projects(tx, one),
         one=one,
         forecast=outlooks.has_machines(tx, actor(), Resource.pool_id == one.id),
         rows=rows,
@@ -253,7 +259,14 @@ def equip(pool_id: int) -> str | Response | tuple[str, int]:
     if request.method == "GET" and wanted in CLASS_LABELS:
         form.kind.data = wanted
         has = _row(tx, one, ClassCode(wanted))
-        if has is not None:
+        told = cloud_figures.capacities(tx, one.id).get(ClassCode(wanted))
+        if request.args.get("told") and told is not None:
+            factor = CLASSES[ClassCode(wanted)].factor  # whole units alone: rather less than there is
+            form.total.data, form.reserved.data, form.ratio.data = (
+                told.total // factor, -(-told.reserved // factor), told.ratio,
+            )  # fmt: skip
+            form.reason.data = _("与云平台所报一致（%(at)s）", at=when(told.as_of))
+        elif has is not None:
             form.total.data, form.reserved.data, form.ratio.data = (
                 shown(ClassCode(wanted), has.total), shown(ClassCode(wanted), has.reserved), has.ratio,
             )  # fmt: skip
@@ -294,6 +307,18 @@ def close(pool_id: int) -> str | Response | tuple[str, int]:
         return render_template("pools/close.html", form=form, one=one, resources=_resources(tx, one))
 
     return answer(form, act, page, Invalid, WrongState)
+
+
+def _beside(told: Mapping[ClassCode, Any], rows: Sequence[Any]) -> list[tuple[ClassCode, Any]]:
+    """Each class that the cloud tells of, with what was typed of it (None: nothing)."""
+    typed = {row["cls"].kind: row["capacity"] for row in rows}
+    return [(kind, typed.get(kind)) for kind in CLASSES if kind in told]
+
+
+def _projects(tx: Tx, one: Pool) -> tuple[int, int]:
+    """How many projects its cloud has, and how many of them are nobody's."""
+    count = select(func.count(CloudProject.id)).where(CloudProject.pool_id == one.id)
+    return tx.scalar(count) or 0, tx.scalar(count.where(CloudProject.department_id.is_(None))) or 0
 
 
 def _resources(tx: Tx, one: Pool) -> int:

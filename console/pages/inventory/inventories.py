@@ -21,7 +21,7 @@ from console.forms import DateTimeLocalField, answer
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, Rows, listing
 from console.pages.inventory import uploads
-from console.words import _, amounts, lazy, sentence
+from console.words import KINDS, _, amounts, lazy, sentence
 from metering.intake import Listed, imports
 from providers import observation
 from providers.base import ResourceState
@@ -33,6 +33,7 @@ from quota.db import Tx, among
 from quota.directory import Pool
 from quota.errors import N_, Invalid, NotFound, Refused, WrongState
 from quota.inventory import Resource
+from quota.units import Arch
 
 blueprint = Blueprint("inventories", __name__, url_prefix="/inventories")
 frame.page("providers", "inventories.drift", N_("台账差异"), order=80)
@@ -40,7 +41,7 @@ frame.page("providers", "inventories.index", N_("清单"), order=85)
 
 READERS = (*STEWARDS, Role.PROVIDER)
 DIFFERENCES = {
-    "unapproved": N_("无审批依据"), "reshaped": N_("规格与账面不符"), "gone": N_("账面有、云上无"), "ownerless": N_("无使用单位"),
+    "unapproved": N_("无审批依据"), "misplaced": N_("架构与资源池不符"), "reshaped": N_("规格与账面不符"), "gone": N_("账面有、云上无"), "ownerless": N_("无使用单位"),
 }  # fmt: skip
 
 
@@ -53,6 +54,8 @@ def difference(one: Resource) -> list[str]:
         found.append("unapproved")
     elif one.booked and dict(one.counts()) != {kind: figure for kind, figure in one.actual().items() if figure}:
         found.append("reshaped")
+    if one.arch not in (one.pool.arch, Arch.ANY):
+        found.append("misplaced")
     if one.department_id is None:
         found.append("ownerless")
     return found
@@ -96,7 +99,7 @@ LISTINGS = [
     *(
         Column(name, label, lambda i, name=name: i.drift.get(name), number=True)  # type: ignore[misc]
         for name, label in (("new", N_("新增")), ("changed", N_("变化")), ("gone", N_("消失")), ("held", N_("缺失待核实")), ("returned", N_("重现")),
-                            ("reshaped", N_("规格不符")), ("misowned", N_("归属不符")))
+                            ("reshaped", N_("规格不符")), ("misowned", N_("归属不符")), ("misplaced", N_("架构不符")))
     ),
 ]  # fmt: skip
 
@@ -227,7 +230,13 @@ def show(listing_id: int) -> str:
     one = _listing(listing_id)
     missing = held_listings.missing(reading(), one) if one.held == Held.WAITS else []
     return render_template(
-        "inventories/show.html", one=one, pool=_pools()[one.pool_id], missing=missing, most=MISSING_SHOWN, held=Held
+        "inventories/show.html",
+        one=one,
+        pool=_pools()[one.pool_id],
+        missing=missing,
+        most=MISSING_SHOWN,
+        held=Held,
+        kinds=KINDS,
     )
 
 

@@ -33,10 +33,14 @@ STATES = {
     "recycled": N_("回收站"),
     "error": N_("故障"),
     "deleted": N_("已删除"),
+    "building": N_("创建中"),
+    "changing": N_("变更中"),
 }
 FIELDS = {
     "amounts": N_("规格"),
     "state": N_("状态"),
+    "cloud_state": N_("云侧状态"),
+    "arch": N_("架构"),
     "name": N_("名称"),
     "attached_to": N_("挂载于"),
     "address": N_("地址"),

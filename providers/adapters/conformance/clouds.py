@@ -14,7 +14,18 @@ import pyarrow as pa
 import pytest
 
 from providers.adapters.conformance.opening import OpeningSuite
-from providers.base import Order, Outcome, OutcomeState, ProviderFault, ResourceState, Samples, ServiceKind, Verb
+from providers.base import (
+    Capacious,
+    Order,
+    Outcome,
+    OutcomeState,
+    ProviderFault,
+    Quotas,
+    ResourceState,
+    Samples,
+    ServiceKind,
+    Verb,
+)
 from quota.units import VCPU, Arch
 
 Cell = tuple[str, int, tuple[tuple[str, float], ...]]
@@ -42,6 +53,10 @@ class CloudSuite(OpeningSuite):
 
     def test_a_listing_holds_each_thing_once_and_makes_sense(self, cloud: Any) -> None:
         listing = cloud.inventory(self.now)
+        assert set(listing.short) <= set(ServiceKind)
+        assert all(listing.short.values()), "say why it may not be all of a kind"
+        projects = [one.external_id for one in listing.projects]
+        assert len(set(projects)) == len(projects)
         assert listing.as_of.tzinfo is not None
         assert listing.as_of <= self.now
         ids = [one.external_id for one in listing.facts]
@@ -55,9 +70,34 @@ class CloudSuite(OpeningSuite):
             for moment in (one.created_at, one.stopped_at):
                 assert moment is None or moment.tzinfo is not None, f"{one.external_id}: a time without a zone"
             assert one.attached_to is None or isinstance(one.attached_to, str)
+            assert isinstance(one.cloud_state, str)
+            assert one.project is None or one.project.external_id
 
     def test_listing_twice_says_the_same(self, cloud: Any) -> None:
         assert cloud.inventory(self.now) == cloud.inventory(self.now)
+
+    def test_quotas_are_whole_amounts_a_project_once(self, cloud: Any) -> None:
+        if not isinstance(cloud, Quotas):
+            pytest.skip("it tells no quotas")
+        told = cloud.quotas(self.now)
+        ids = [one.project.external_id for one in told]
+        assert all(ids)
+        assert len(set(ids)) == len(ids)
+        for one in told:
+            for most in (*one.limits.values(), *one.unified.values()):
+                assert most is None or (isinstance(most, int) and most >= 0), "None stands for no limit"
+            assert all(isinstance(used, int) and used >= 0 for used in one.used.values())
+
+    def test_capacity_makes_sense_a_class_once(self, cloud: Any) -> None:
+        if not isinstance(cloud, Capacious):
+            pytest.skip("it tells no capacity")
+        told = cloud.capacity(self.now)
+        assert len({one.kind for one in told}) == len(told)
+        for one in told:
+            assert all(isinstance(figure, int) for figure in (one.total, one.reserved, one.used))
+            assert 0 <= one.reserved <= one.total
+            assert one.ratio > 0
+            assert one.used >= 0
 
     def test_samples_are_of_their_time_and_twice_the_same(self, cloud: Any) -> None:
         first, end = self._span()
