@@ -63,6 +63,7 @@ ACTIONS: dict[str, str] = {
     "house.found": N_("建立账本"), "house.verify": N_("校验"),
     "incident.report": N_("报告故障"), "incident.amend": N_("补充故障"), "incident.settle": N_("故障定责"),
     "inventory.adopt": N_("接管存量资源"), "inventory.observe": N_("更新资源台账"),
+    "inventory.enrol": N_("补登资源"),
     "inventory.end_missing": N_("核实资源已消失"), "inventory.keep_missing": N_("核实清单有误"),
     "takeover.propose": N_("提出接管存量"), "takeover.book": N_("接管存量"), "takeover.withdraw": N_("撤回接管存量"),
     "inquiry.ask": N_("发出征询"), "inquiry.answer": N_("答复征询"), "inquiry.withdraw": N_("撤回征询"),

@@ -46,6 +46,7 @@ LONGEST_WAIT = timedelta(days=180)
 REMINDED_BEFORE = timedelta(days=3)
 """So long before its day an inquiry with something unanswered is reminded of, once."""
 LONGEST_REASON = 2000
+LONGEST_CODE = 12
 MOOT, GONE = "moot", "gone"
 """What stands in place of an answer where none is wanted any more: it was settled otherwise, or the resource is gone."""
 SETTLED_LABELS = {MOOT: N_("已另行办理"), GONE: N_("资源已不存在")}
@@ -124,7 +125,7 @@ class InquiryItem(Base):
     inquiry_id: Mapped[int] = mapped_column(ForeignKey("inquiries.id"))
     resource_id: Mapped[int] = mapped_column(ForeignKey("resources.id"), index=True)
     takes: Mapped[dict[str, int]] = mapped_column(default=dict)
-    answer: Mapped[str] = mapped_column(String(12), default="")
+    answer: Mapped[str] = mapped_column(String(LONGEST_CODE), default="")
     reason: Mapped[str] = mapped_column(Text, default="")
     category: Mapped[str] = mapped_column(String(24), default="")
     until: Mapped[date | None]
@@ -172,6 +173,10 @@ class InquiryPurpose:
     check: Callable[[Tx, Resource, int], None]
     over: Callable[[], ColumnElement[bool]] = false
     """Of which resources it need not be asked any more, as a condition on Resource."""
+
+    def __post_init__(self) -> None:
+        if any(len(one.code) > LONGEST_CODE for one in self.answers):
+            raise ValueError(f"inquiry purpose {self.code!r}: an answer's code has at most {LONGEST_CODE} characters")
 
     def answer(self, code: str) -> InquiryAnswer:
         """The answer of a code, or Invalid."""

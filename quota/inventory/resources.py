@@ -43,6 +43,8 @@ ADOPTED = "adopted"
 """``Resource.basis`` of what ran before the steward came, and was booked when a pool was connected."""
 TAKEN_OVER = "takeover:"
 """How the basis of what was taken over begins: takeover:7."""
+ENROLLED = "request:"
+"""How the basis of what its department asked for as it ran begins: request:12."""
 
 
 class Change(StrEnum):
@@ -62,8 +64,8 @@ class Resource(Base):
 
     ``amounts`` is what the cloud says it has, ``booked`` what the ledger counts as used for it (both JSON:
     kind → base units); ``department_code`` and ``system_code`` are the cloud's tags, ``department_id`` and
-    ``system_id`` the book's owner; ``project_id``: the cloud's project in which it lies. ``basis`` says by what right it exists: ``order:12``, ``takeover:7``, ``adopted``, or
-    nothing: nobody approved it.
+    ``system_id`` the book's owner; ``project_id``: the cloud's project in which it lies. ``basis`` says by what right it exists:
+    ``order:12``, ``takeover:7``, ``request:12`` (补登), ``adopted``, or nothing: nobody approved it.
     """
 
     __tablename__ = "resources"
@@ -112,9 +114,14 @@ class Resource(Base):
         return self.name or self.external_id
 
     @property
+    def is_approved(self) -> bool:
+        """Whether it rests on anything, or is counted at least."""
+        return bool(self.basis or self.booked)
+
+    @property
     def ran_before(self) -> bool:
         """Whether it was approved as it ran, not by an order."""
-        return self.basis == ADOPTED or self.basis.startswith(TAKEN_OVER)
+        return self.basis == ADOPTED or self.basis.startswith((TAKEN_OVER, ENROLLED))
 
     def actual(self) -> Amount:
         """What the cloud says it has, in base units."""

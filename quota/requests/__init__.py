@@ -5,7 +5,7 @@ the delivery. ``tables`` are the rows, ``terms`` until when; ``kinds`` has a fil
 
 from __future__ import annotations
 
-from quota.requests import approvals, asks, declarations, fulfilment, kinds, notices, rulebook, rules, terms
+from quota.requests import approvals, asks, declarations, finds, fulfilment, kinds, notices, rulebook, rules, terms
 from quota.requests import moves as _moves  # noqa: F401 - what of the requests a reorganisation moves, registered
 from quota.requests.approvals import DECISION_LABELS, Decision
 from quota.requests.asks import Ask, Line
@@ -83,6 +83,7 @@ __all__ = [
     "declared",
     "draft",
     "drawn",
+    "finds",
     "fulfilment",
     "kind_of",
     "kinds",

@@ -364,6 +364,9 @@ def _reduce(request: Request, quantities: Mapping[int, int], amounts: Mapping[in
     strangers = (set(quantities) | set(amounts)) - set(lines)
     if strangers:
         raise Invalid("approve.line", N_("这份申请没有这一项"), field="lines")
+    says = kind_of(request).lines
+    if says is not None and says.stands:
+        raise Invalid("approve.as_it_stands", N_("资源按现状登记,不能部分通过;请用“通过”或“驳回”"), field="decision")
     before = [(line.granted_quantity, line.granted_amounts) for line in request.lines]
     for line_id, count in quantities.items():
         line = lines[line_id]

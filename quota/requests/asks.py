@@ -100,7 +100,7 @@ def _line(tx: Tx, ask: Ask, line: Line, position: int) -> RequestLine:
         raise Invalid("request.quantity", N_("数量须为 1 至 10000 的整数"), field="quantity")
     current, asked = _figures(line.current), _figures(wanted, signed=says is not None and says.signed)
     for kind, figure in asked.items():
-        if figure > current.get(kind, 0):
+        if figure > current.get(kind, 0) and not (says is not None and says.stands):
             CLASSES.offered(ClassCode(kind))
     return RequestLine(
         position=position,
@@ -234,6 +234,8 @@ def _check_target(request: Request, kind: RequestKind) -> None:
 
 
 def _check_lines(request: Request, kind: RequestKind) -> None:
+    if not request.lines and kind.lines is not None and kind.lines.stands and not _tells(request):
+        return
     if not request.lines:
         raise Invalid("request.empty", N_("请至少填写一项资源"), field="lines")
     for line in request.lines:
@@ -252,12 +254,20 @@ def _check_lines(request: Request, kind: RequestKind) -> None:
         raise Invalid("request.nothing", N_("申请没有改变任何数量"), field="lines")
 
 
+def _tells(request: Request) -> bool:
+    """Whether the resource that it is about tells what it has."""
+    return request.resource is not None and bool(request.resource.amounts)
+
+
 def _wrong(line: RequestLine, kind: RequestKind) -> str:
     """Why ``line`` is none of what the request kind has, as a sentence about ``kind``; empty where it is."""
     says = kind.lines
     if says is None:
         return N_("“%(kind)s”不写资源数量")
-    if kind.about is About.RESOURCE:
+    if says.stands:
+        if len(line.request.lines) != 1 or line.quantity != 1 or line.current or line.item_id is not None:
+            return N_("“%(kind)s”一次只针对一个资源,按其现状登记")
+    elif kind.about is About.RESOURCE:
         if len(line.request.lines) != 1 or line.quantity != 1 or not line.current:
             return N_("“%(kind)s”一次只针对一个资源,并须写明其现有规格")
     elif line.current:

@@ -57,6 +57,9 @@ class Lines:
     pieces: bool = False  # more than one, of one shape; a part approval takes pieces away, not figures
     items: bool = False  # an item of the catalogue in place of amounts
     signed: bool = False  # a change, negative where it returns, in place of what there shall be
+    stands: bool = (
+        False  # what the resource has as it runs: all of it or nothing, and nothing where it tells no amounts
+    )
     named: tuple[ClassCode, ...] | None = ()  # the resource classes that the form offers; None: all that there are
 
     def offered(self) -> tuple[ClassCode, ...]:
@@ -128,6 +131,8 @@ class RequestKind:
     icon: str = ""
     services: frozenset[str] | None = None
     """For what kinds of service the page of a resource offers it; None: for all."""
+    unapproved: bool = False
+    """It is about a resource that nobody approved; all others about a resource are about one that was."""
     headline: tuple[str, ...] = ()
     """The fields that say in one line what is asked for, where it has no lines."""
 
@@ -136,9 +141,10 @@ class RequestKind:
         """Whether what it grants is granted until a day, which can be moved."""
         return self.about is not About.TERM and self.term is not Term.NONE
 
-    def offered_for(self, service: str) -> bool:
-        """Whether the page of a resource of this kind of service offers it."""
-        return self.about is About.RESOURCE and (self.services is None or service in self.services)
+    def offered_for(self, service: str, *, approved: bool = True) -> bool:
+        """Whether the page of a resource of this kind of service offers it, approved or not."""
+        fits = self.services is None or service in self.services
+        return self.about is About.RESOURCE and fits and self.unapproved != approved
 
     def groups(self) -> dict[str, list[RequestField]]:
         """Its fields under their headings, in order."""
@@ -160,6 +166,10 @@ def register(kind: RequestKind) -> RequestKind:
         raise ValueError(f"request kind {kind.code!r}: a field twice, or a headline of what is no field")
     if kind.about is About.TERM and (kind.lines is not None or kind.term is not Term.REQUIRED):
         raise ValueError(f"request kind {kind.code!r}: about a term it has no lines and says until when")
+    if kind.unapproved and kind.about is not About.RESOURCE:
+        raise ValueError(f"request kind {kind.code!r}: only a resource can be unapproved")
+    if kind.lines is not None and kind.lines.stands and not kind.unapproved:
+        raise ValueError(f"request kind {kind.code!r}: what stands is booked once, when it is approved")
     if kind.counts_as not in (Holder.USED, Holder.GRANTED):
         raise ValueError(f"request kind {kind.code!r}: what is granted is used or quota")
     if any(FACTS.get(name, fact) != fact for name, fact in kind.facts.items()):

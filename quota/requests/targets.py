@@ -10,6 +10,7 @@ from sqlalchemy import select
 from quota.db import among
 from quota.errors import N_, Conflict, Invalid
 from quota.inventory import Resource, ResourceState, engagements, takeovers
+from quota.requests.declarations import kind_of
 from quota.requests.tables import OPEN, Request
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def check(tx: Tx, request: Request) -> None:
     """Refuse a request about a resource that is not its department's to ask about, or not as the request says.
 
     Raises Invalid where the resource is another department's, in another pool, or gone; where nobody approved it (nothing is
-    counted for it, so nothing can be returned of it); where something else is being done to it; where it changed since the
+    counted for it, so nothing can be returned of it) or, for a request that is about such a one, somebody did; where something else is being done to it; where it changed since the
     request was written. Raises Conflict where another open request is about it.
     """
     if request.resource_id is None:
@@ -56,11 +57,33 @@ def _theirs(request: Request, resource: Resource) -> None:
         raise Invalid("request.resource_gone", N_("资源 %(name)s 已不存在"), name=name, field="resource_id")
 
 
-def _counted(request: Request, resource: Resource) -> None:
+def as_it_stands(request: Request, resource: Resource) -> None:
+    """Refuse (Conflict) to book a resource that was approved meanwhile, is another department's, or is not as the request has it."""
     name = resource.called
-    if not resource.booked and not resource.basis:
+    if resource.is_approved:
+        raise Conflict("request.approved", N_("资源 %(name)s 已有审批依据,不需要补登或退还"), name=name)
+    if resource.department_id != request.department_id or resource.gone_at is not None:
+        raise Conflict("request.resource_moved", N_("资源 %(name)s 已不属于申请单位,或已不存在"), name=name)
+    if (request.lines[0].granted_amounts if request.lines else {}) != resource.amounts:
+        raise Conflict("request.resource_changed", N_("提交之后资源 %(name)s 的规格已变化,请退回补正"), name=name)
+
+
+def _counted(request: Request, resource: Resource) -> None:
+    name, kind = resource.called, kind_of(request)
+    if kind.unapproved:
+        if resource.is_approved:
+            raise Invalid(
+                "request.approved", N_("资源 %(name)s 已有审批依据,不需要补登或退还"), name=name, field="resource_id"
+            )  # fmt: skip
+        stands = kind.lines is not None and kind.lines.stands
+        if stands and (request.lines[0].asked if request.lines else {}) != resource.amounts:
+            raise Invalid(
+                "request.reshaped", N_("拟稿之后资源 %(name)s 的规格已变化,请修改申请"), name=name, field="resource_id"
+            )
+        return
+    if not resource.is_approved:
         raise Invalid(
-            "request.unapproved", N_("资源 %(name)s 未经批准,尚未计入配额,请先由运营监督方补登"), name=name,
+            "request.unapproved", N_("资源 %(name)s 未经批准,尚未计入配额,请先申请补登或退还,或由运营监督方凭文件接管"), name=name,
             field="resource_id",
         )  # fmt: skip
     if any(line.current != resource.booked for line in request.lines):

@@ -14,6 +14,7 @@ from quota.actors import Role
 from quota.actors import steward as system
 from quota.directory import Pool
 from quota.directory.departments import Department
+from quota.requests import rulebook
 from quota.units import VCPU, Arch, Commodity
 from tests.console.test_house import check_page
 from tests.journeys.test_providers import looked_at, pool, upload  # noqa: F401 - a pool that nobody's program acts on
@@ -241,3 +242,63 @@ def test_departments_are_asked_what_is_theirs(client_of, house, pool, bureau) ->
     assert "已查明" in steward.get(their).text
     assert client_of(Role.PROVIDER).get("/inquiries/").status_code == 403
     assert client_of(Role.AUDITOR).get(their).status_code == 200
+
+
+def test_what_is_found_later_is_taken_over_or_put_to_its_department(client_of, house, pool, bureau) -> None:  # noqa: F811
+    steward, tenant = client_of(Role.SUPERVISOR), client_of(Role.TENANT)
+    with house.transaction(system()) as tx:
+        rulebook.default_rules(tx)
+    listed(
+        steward,
+        pool,
+        "vm-1,web,云主机,4,8,A01\nvm-2,db,云主机,8,16,A01\nvm-3,old,云主机,2,4,A02\nvm-4,lost,云主机,1,1,\n",
+    )
+    page = steward.get("/inventories/drift?what=unapproved")
+    check_page(page.request.path, page.text)
+    names = re.findall(r'name="id" value="(\d+)"', page.text)
+    with house.reading() as tx:
+        ids = {one.name: str(one.id) for one in tx.scalars(select(inventory.Resource))}
+    assert set(ids.values()) <= set(names)
+
+    def act(step: str, *which: str, **more: str):
+        key = re.search(r'name="key"[^>]*value="(\w+)"', steward.get("/inventories/drift").text).group(1)
+        body = {"step": step, "id": [ids[one] for one in which], "key": key, "due_on": "2026-06-20", **more}
+        return steward.send("/inventories/drift", body)
+
+    assert act("take", "web", "old").status_code == 422, "it rests on nothing"
+    assert act("take", document=PAPER).status_code == 422, "nothing is ticked"
+    assert act("take", "lost", document=PAPER).status_code == 422, "nobody's"
+    done = act("take", "web", "old", document=PAPER)
+    assert done.status_code == 302
+    assert "2 个单位" in steward.get(done.location).text
+    assert used(house, pool, bureau) == 4
+    assert act("ask", "web").status_code == 422, "it is approved by now"
+    assert act("ask", "lost").status_code == 422
+    assert act("ask", "db", text="上线时漏报").status_code == 302
+    assert "待答复" in steward.get("/inventories/drift?what=unapproved").text
+
+    refused = tenant.get(f"/requests/new/resize?resource={ids['db']}").text
+    assert f"/requests/new/adopt?resource={ids['db']}" in refused
+    assert f"/requests/new/surrender?resource={ids['db']}" in refused
+    shown = tenant.get(f"/resources/{ids['db']}").text
+    assert "申请补登" in shown
+    assert "变更规格" not in shown
+    own = tenant.get(f"/requests/new/adopt?resource={ids['db']}")
+    check_page(own.request.path, own.text)
+    check_page("surrender", tenant.get(f"/requests/new/surrender?resource={ids['db']}").text)
+
+    (where,) = set(re.findall(r'href="(/inquiries/\d+)"', tenant.get("/inquiries/").text))
+    asked = tenant.get(where).text
+    check_page(where, asked)
+    assert "上线时漏报" in asked
+    assert tenant.send(where, {"answer": "adopt", "every": "y"}).status_code == 422, "without a reason"
+    done = tenant.send(where, {"answer": "adopt", "every": "y", "reason": "数据库备机"})
+    assert done.status_code == 302
+    answered = tenant.get(f"{where}?answer=all").text
+    (filed,) = set(re.findall(r'href="(/requests/\d+)"', answered))
+    request = tenant.get(filed).text
+    check_page(filed, request)
+    assert "数据库备机" in request
+    assert "/inventories/drift" not in tenant.get("/").text
+    assert tenant.get("/inventories/drift").status_code == 403
+    assert 'id="finds"' not in client_of(Role.AUDITOR).get("/inventories/drift").text

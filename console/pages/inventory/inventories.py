@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from uuid import uuid4
 
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
@@ -10,17 +12,19 @@ from flask_wtf.file import FileField, FileRequired
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import SelectField
+from wtforms import HiddenField, SelectField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import InputRequired
+from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, book, reading, settings, transaction
-from console.forms import DateTimeLocalField, answer
+from console.forms import DateField, DateTimeLocalField, answer, done
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, Rows, listing
-from console.pages.inventory import uploads
+from console.pages.inventory import inquiry_forms, uploads
+from console.pages.inventory import takeovers as takeover_pages
+from console.security import row_or
 from console.words import KINDS, _, amounts, lazy, sentence
 from metering.intake import Listed, imports
 from providers import observation
@@ -32,7 +36,8 @@ from quota.attachments import StagedFile
 from quota.db import Tx, among
 from quota.directory import Pool
 from quota.errors import N_, Invalid, NotFound, Refused, WrongState
-from quota.inventory import Resource
+from quota.inventory import Resource, inquiries, takeovers
+from quota.requests import finds
 from quota.units import Arch
 
 blueprint = Blueprint("inventories", __name__, url_prefix="/inventories")
@@ -81,6 +86,7 @@ DRIFT = [
     Column("department", N_("使用单位"), lambda r: r.department.name if r.department else None, href=links.department(lambda r: r.department_id)),
     Column("booked", N_("账面"), lambda r: amounts(r.counts()) if r.booked else None),
     Column("has", N_("云上"), lambda r: amounts(r.actual()) if r.gone_at is None else None),
+    Column("asked", N_("已征询"), lambda r: g.get("put", {}).get(r.id)),
     Column("seen", N_("最近见到"), lambda r: r.last_seen_at, sort=Resource.last_seen_at),
     Column("gone", N_("消失于"), lambda r: r.gone_at, sort=Resource.gone_at, minor=True),
 ]  # fmt: skip
@@ -137,10 +143,21 @@ def index() -> str | Response:
     )
 
 
-@blueprint.get("/drift")
+class FindForm(FlaskForm):  # type: ignore[misc]
+    document = StringField(
+        lazy("依据的文件"), [Length(max=takeovers.LONGEST_DOCUMENT)],
+        description=lazy("文号和名称；所选资源凭它接管，计入各自单位的配额与占用"),
+    )  # fmt: skip
+    due_on = DateField(lazy("答复期限"), [Optional()])
+    text = TextAreaField(lazy("附言"), [Length(max=2000)])
+    key = HiddenField()
+
+
+@blueprint.route("/drift", methods=["GET", "POST"])
 @allow(*READERS)
-def drift() -> str | Response:
-    """Where book and cloud differ, each kept as it was seen: nothing here is put right by itself."""
+def drift() -> str | Response | tuple[str, int]:
+    """Where book and cloud differ, each kept as it was seen: nothing here is put right by itself. What nobody approved the
+    supervisor takes over by a document, or puts to its department."""
     tx = reading()
     query = (
         select(Resource)
@@ -148,11 +165,52 @@ def drift() -> str | Response:
         .options(joinedload(Resource.pool), joinedload(Resource.department))
     )
     found = listing(tx, query, DRIFT, key=Resource.id, filters=DRIFT_FILTERS, sort="name")
+    g.put = _put(tx, found.rows) if tx.actor.role in STEWARDS else {}
     exported = found.exported("drift")
     if exported:
         return exported
     latest = [(pool, observation.last_listing(tx, pool.id)) for pool in tx.scalars(select(Pool).order_by(Pool.name))]
-    return render_template("inventories/drift.html", rows=found, latest=latest)
+    acts = tx.actor.role is Role.SUPERVISOR
+    form = FindForm(data={"key": uuid4().hex, "due_on": inquiry_forms.usual_due(tx)}) if acts else None
+
+    def page() -> str:
+        return render_template("inventories/drift.html", rows=found, latest=latest, form=form)
+
+    return page() if form is None else answer(form, lambda: _act_on(form), page, Refused)
+
+
+def _act_on(form: FindForm) -> Response:
+    """Take over what is ticked, or put it to whose it is."""
+    key, ids = f"form:{(form.key.data or '')[:64]}", request.form.getlist("id")
+    ticked = sorted({number for text in ids if (number := row_or(text, 0))})
+    if not ticked:
+        raise Invalid("find.nothing", N_("请选择资源"))
+    with transaction() as tx:
+        if request.form.get("step") == "ask":
+            asked = _ask(tx, form, ticked, key)
+            return done(_("已向 %(n)s 个单位征询", n=len(asked)), "inventories.drift", what="unapproved")
+        made = takeovers.propose(tx, None, form.document.data or "", ticked, key=key)
+    return done(takeover_pages.told(made), "takeovers.show", takeover_id=made.id)
+
+
+def _ask(tx: Tx, form: FindForm, ticked: Sequence[int], key: str) -> Sequence[inventory.Inquiry]:
+    if not form.due_on.data:
+        raise Invalid("inquiry.due_missing", N_("请填写答复期限"), field="due_on")
+    wanted: dict[int, list[int]] = {}
+    for one in tx.scalars(select(Resource).where(among(Resource.id, ticked)).order_by(Resource.id)):
+        if one.department_id is None:
+            raise Invalid("find.ownerless", N_("资源 %(name)s 还没有使用单位,请先确定"), name=one.called)
+        wanted.setdefault(one.department_id, []).append(one.id)
+    return inquiries.ask(tx, finds.FIND, wanted, form.due_on.data, form.text.data or "", key=key)
+
+
+def _put(tx: Tx, resources: Sequence[Resource]) -> Mapping[int, str]:
+    """Resource id → the last that was asked and answered about it, in words."""
+    labels = finds.FIND.labels()
+    return {
+        item.resource_id: _(labels[item.answer]) if item.answer else _("待答复")
+        for item in inquiries.asked_about(tx, [one.id for one in resources], finds.FIND.code)
+    }
 
 
 @blueprint.route("/new", methods=["GET", "POST"])

@@ -136,7 +136,7 @@ def show(resource_id: int) -> str:
         may_open=finding is not None and finding.is_now() in CALLS_FOR,
         exemption=exemptions.holding(tx, one.id),
         protected=protections.protected(tx, one),
-        offered=[kind for kind in known() if kind.invites and kind.offered_for(one.kind)],
+        offered=[kind for kind in known() if kind.invites and kind.offered_for(one.kind, approved=one.is_approved)],
     )
 
 

@@ -141,7 +141,7 @@ def _lines(form: RequestForm, kind: RequestKind, resource: Resource | None) -> I
     named = {one: field.data * CLASSES[one].factor for one, field in amount_fields(form) if field.data is not None}
     if kind.about is About.RESOURCE:
         if resource is not None:
-            yield from _line_of(form, resource, named, wanted=says.wanted)
+            yield from _line_of(form, resource, named, wanted=says.wanted, stands=says.stands)
         return
     for line in form.lines if says.pieces else ():
         if line.item.data:
@@ -154,10 +154,16 @@ def _lines(form: RequestForm, kind: RequestKind, resource: Resource | None) -> I
             yield Line(asked=amounts)
 
 
-def _line_of(form: RequestForm, resource: Resource, named: Mapping[ClassCode, int], *, wanted: bool) -> Iterable[Line]:
-    """The one line about a resource: what it has, and what it shall have where the request kind says so."""
+def _line_of(
+    form: RequestForm, resource: Resource, named: Mapping[ClassCode, int], *, wanted: bool, stands: bool
+) -> Iterable[Line]:
+    """The one line about a resource: what it has, and what it shall have where the request kind says so, or (``stands``) what
+    it has as what is asked for."""
     current, service = resource.counts(), resource.kind
-    if not wanted:
+    if stands:
+        if resource.amounts:
+            yield Line(asked=resource.actual(), service=service, name=resource.name)
+    elif not wanted:
         yield Line(current=current, service=service, name=resource.name)
     elif form.item.data:
         yield Line(item_id=form.item.data, current=current, service=service, name=resource.name)

@@ -83,6 +83,8 @@ def what(request: Request) -> str:
         if line.current and not line.asked:
             shape = amounts({ClassCode(k): v for k, v in line.current.items()})
         parts.append(f"{shape} × {line.quantity}" if line.quantity > 1 else shape)
+    if not parts and request.resource is not None:
+        parts.append(request.resource.called)
     return _("、").join(parts)
 
 
@@ -155,6 +157,7 @@ LOADED = (
     selectinload(Request.lines).joinedload(RequestLine.item),
     selectinload(Request.steps),
     selectinload(Request.extends),
+    selectinload(Request.resource),
 )
 """What a row about a request says, looked up for all rows at once."""
 
@@ -256,6 +259,7 @@ def _form_page(
         of=of,
         amounts=amount_fields(form),
         groups=kind.groups(),
+        ways=_ways(resource) if resource is not None and not kind.unapproved else [],
         quota=figures(tx, pool.id, department.id, dict.fromkeys(pool.classes, 0), {}, {}),
     )
 
@@ -297,6 +301,7 @@ def check(request_id: int) -> str:
         plan=plan,
         wrong=wrong,
         what=what(request),
+        ways=_ways(request.resource) if request.resource is not None and not kind_of(request).unapproved else [],
         rows=consequences(tx, request),
         steps=STEP_LABELS,
         answers=_answers(request, url_for("requests.edit", request_id=request.id)),
@@ -490,9 +495,16 @@ def _extended(tx: Tx, kind: RequestKind) -> Request | None:
     return found
 
 
+def _ways(resource: Resource) -> list[RequestKind]:
+    """What can be asked for about a resource that nobody approved, before anything else can; nothing for one that was."""
+    if resource.is_approved:
+        return []
+    return [kind for kind in known() if kind.invites and kind.offered_for(resource.kind, approved=False)]
+
+
 def _invited(about: About) -> list[RequestKind]:
     """The request kinds that the page of what they are about offers."""
-    return [kind for kind in known() if kind.invites and kind.about is about]
+    return [kind for kind in known() if kind.invites and kind.about is about and not kind.unapproved]
 
 
 def _generation() -> int:
