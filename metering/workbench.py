@@ -12,8 +12,9 @@ from sqlalchemy import select
 
 from metering.lake import Lake
 from providers.base import Meter, Provider
+from providers.mappings import sheet_mappings
 from providers.observation import CAUTION, Caution
-from providers.registry import open_meter, open_provider
+from providers.registry import open_meter, open_provider, options_of
 from providers.secrets import FOLDERS, by_reference
 from quota import vault
 from quota.db import Book
@@ -52,11 +53,19 @@ class Workbench:
 
     def provider(self, pool: Pool) -> Provider:
         """The adapter of ``pool``, opened once, and anew where its options were changed."""
-        key = json.dumps([pool.adapter, pool.adapter_options], sort_keys=True)
+        options = self.resolved(pool.adapter_options) | self.said(pool)
+        key = json.dumps([pool.adapter, options], sort_keys=True)
         if pool.id not in self.opened or self.opened_with.get(pool.id, key) != key:
-            self.opened[pool.id] = open_provider(pool.adapter, self.resolved(pool.adapter_options), self.reveal)
+            self.opened[pool.id] = open_provider(pool.adapter, options, self.reveal)
             self.opened_with[pool.id] = key
         return self.opened[pool.id]
+
+    def said(self, pool: Pool) -> dict[str, Any]:
+        """What people said of the pool elsewhere than in its options, for an adapter that has an option of that name."""
+        if all(one.name != "sheet_mappings" for one in options_of(pool.adapter)):
+            return {}
+        with self.book.reading() as tx:
+            return {"sheet_mappings": [one.to_json() for one in sheet_mappings.in_force(tx, pool.id)]}
 
     def meter(self, adapter: str, options: Mapping[str, Any], owner: str = "") -> Meter:
         """A source of usage, opened once for its ``owner`` and the same options: it remembers how its store behaved."""

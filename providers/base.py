@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from quota.inventory import ResourceState as ResourceState  # the book's words, which adapters speak: given out here
@@ -171,6 +172,14 @@ class ProviderFault(Exception):
         super().__init__(message)
         self.transient = transient
         self.code = code
+
+
+class SheetFault(ProviderFault):
+    """A listing lies at ``path`` whose columns nobody has said the meaning of: a person is asked."""
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message, transient=False, code="sheet")
+        self.path = path
 
 
 @dataclass(frozen=True, slots=True)

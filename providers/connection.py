@@ -59,6 +59,8 @@ FAULTS: Mapping[str, str] = {
     "query": N_("对方不接受这个查询"),
     "partial": N_("对方只给出部分结果"),
     "secret": N_("口令取不到"),
+    "library": N_("运行任务的主机上没有安装连接所需的库"),
+    "sheet": N_("清单的列还没有人说明含义"),
     "rest": N_("连续失败,暂停片刻后再试"),
 }
 """Code of a fault → its sentence for people. What the other side said in its own words stands in the fault's message."""

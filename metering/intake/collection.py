@@ -22,7 +22,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from metering.lake import Receipt
 from metering.workbench import Progress, Workbench, silent
 from providers import observation
-from providers.base import Capacious, ProviderFault, Quotas, Samples
+from providers.base import Capacious, ProviderFault, Quotas, Samples, SheetFault
+from providers.mappings import held_sheets
 from providers.observation import Drift, cloud_figures
 from quota import inventory
 from quota.actors import steward
@@ -201,6 +202,7 @@ def collect(
             latest = observation.last_listing(tx, pool.id)
             if latest is None or latest.as_of <= listing.as_of:  # else a newer one was entered by hand
                 found.drift = observation.observe(tx, tx.get_one(Pool, pool.id), listing, caution=workbench.caution)
+            held_sheets.release(tx, pool.id)
         _read_books(workbench, pool, cloud, until)
         for batch in cloud.samples(since, until):
             take(workbench, pool, batch, found)
@@ -208,6 +210,8 @@ def collect(
     except (ProviderFault, Refused) as fault:
         with workbench.book.transaction(actor) as tx:
             failed(tx, pool.id, since, str(fault))
+            if isinstance(fault, SheetFault):
+                held_sheets.hold(tx, pool.id, fault.path, str(fault))
         raise
     with workbench.book.transaction(actor) as tx:
         row = tx.get(Intake, pool.id, with_for_update=True)

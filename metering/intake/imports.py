@@ -24,9 +24,11 @@ from metering.lake import Landing
 from metering.workbench import Progress, Workbench, silent
 from providers import observation
 from providers.base import Inventory, Samples
+from providers.mappings import held_sheets, sheet_mappings
 from providers.observation import CAUTION, Caution, Drift
 from providers.readers import (
     PLAIN,
+    ColumnMapping,
     Convention,
     Refusals,
     UsageFile,
@@ -274,17 +276,21 @@ def import_inventory(
     actor: Actor | None = None,
     caution: Caution | None = CAUTION,
     write: bool = True,
+    mapping: ColumnMapping | None = None,
 ) -> Listed:
     """Enter a file as a listing of ``pool`` as of ``as_of`` (else what the file says, else its date), in one transaction.
 
     Rows that make no sense are refused with their places, and make the listing incomplete: nothing is then concluded
     from what it lacks. A file that cannot be used, is older than what is known or of the future enters nothing. caution:
-    how much the listing may end by itself. write False: only look what would come of it.
+    how much the listing may end by itself. write False: only look what would come of it. mapping: tried before those that
+    are kept for the pool.
     """
     report = Refusals()
     actor = actor or steward("import")
     try:
-        listing = read_inventory(path, report, arch=Arch(pool.arch))
+        with book.reading() as tx:
+            mappings = [*([mapping] if mapping is not None else []), *sheet_mappings.in_force(tx, pool.id)]
+        listing = read_inventory(path, report, arch=Arch(pool.arch), mappings=mappings)
         if as_of is not None:
             listing = Inventory(as_of, listing.facts, complete=listing.complete)
         with book.transaction(actor) if write else book.trial(actor) as tx:
@@ -294,6 +300,7 @@ def import_inventory(
             drift = observation.observe(tx, tx.get_one(Pool, pool.id), listing, caution=caution)
             again = last is not None and last.as_of == listing.as_of and not (drift.new or drift.changed or drift.gone)
             missing = inventory.names(tx, [*drift.gone, *drift.held][:MISSING_NAMED])
+            held_sheets.release(tx, pool.id)
     except Refused as error:
         return Listed(report, None, error)
     return Listed(report, drift, None, again, tuple(missing))

@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+from providers.readers import inventory_mapping, inventory_words
 from providers.readers.bill_files import read_bill
 from providers.readers.figures import is_total
-from providers.readers.inventory_files import CITY_OFFSET_S, read_inventory
+from providers.readers.inventory_files import ANY_HEADING, CITY_OFFSET_S, UNMAPPED, read_inventory, tables_in
+from providers.readers.inventory_mapping import ColumnMapping
+from providers.readers.inventory_rows import HEADING as INVENTORY_HEADING
 from providers.readers.refusals import NOTES, REASONS, UNUSABLE, Reading, Refusals, unusable
 from providers.readers.sheets import SheetTable, sheet_tables
+from providers.readers.tables import TITLE_ROWS, TableRow
 from providers.readers.usage_files import PLAIN, UsageFile, find_usage, read_usage_files
 from providers.readers.usage_formats import FORMATS, Convention
 from providers.readers.usage_inventory import inventory_from_usage
 from providers.readers.usage_values import moment
 
 __all__ = [
+    "ANY_HEADING",
     "CITY_OFFSET_S",
     "FORMATS",
+    "INVENTORY_HEADING",
     "NOTES",
     "PLAIN",
     "REASONS",
+    "TITLE_ROWS",
+    "UNMAPPED",
     "UNUSABLE",
+    "ColumnMapping",
     "Convention",
     "Reading",
     "Refusals",
     "SheetTable",
+    "TableRow",
     "UsageFile",
     "find_usage",
     "inventory_from_usage",
+    "inventory_mapping",
+    "inventory_words",
     "is_total",
     "moment",
     "read_bill",
     "read_inventory",
     "read_usage_files",
     "sheet_tables",
+    "tables_in",
     "unusable",
 ]

@@ -1,5 +1,5 @@
-"""Bills as files: CSV or an Excel workbook with headings, a line for each resource and kind; a line that makes no sense is
-refused, with its place.
+"""Bills as files: CSV or an Excel workbook with headings, a line for each resource and kind, or FOCUS (``bill_focus``); a
+line that makes no sense is refused, with its place.
 
 Columns, in any order, by English or Chinese name (``bill_words``): ``resource`` 资源编号, ``kind`` 资源类别 (a name of
 quota.units.ClassCode), ``quantity`` 用量, in the ``unit`` 单位 × hours (without one: base units); where they differ from the whole
@@ -19,6 +19,7 @@ from pathlib import Path
 from providers.base import BillLine, ServiceKind
 from providers.billing import COST_STEP, MOST, MOST_COST, QUANTITY_STEP, Interval, fault, month_bounds
 from providers.readers import figures
+from providers.readers.bill_focus import is_focus, read_focus
 from providers.readers.bill_words import HEADERS, KINDS, NEUTRAL, YUAN, is_money, is_unit, money, unit_factor
 from providers.readers.inventory_words import arch_of, kind_of
 from providers.readers.refusals import Reading, missing, unusable
@@ -61,6 +62,12 @@ def read_bill(path: Path, month: str, reading: Reading, *, arch: Arch) -> list[B
     """
     if not path.is_file():
         raise missing(str(path))
+    if is_focus(path):
+        try:
+            return read_focus(path, month, reading, arch=arch)
+        except Refused as error:
+            reading.fail(error)
+            raise
     bounds = month_bounds(month)
     found: dict[tuple[str, ClassCode, datetime], BillLine] = {}
     try:

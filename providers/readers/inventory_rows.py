@@ -10,12 +10,20 @@ import ipaddress
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timezone
-from typing import Any
+from itertools import chain, islice
+from typing import Any, TypeVar
 
 from providers.base import ResourceFact, ResourceState, ServiceKind
 from providers.readers import figures
+from providers.readers.inventory_mapping import (
+    LEFT_OUT,
+    UNITS,
+    ColumnMapping,
+    key_of,
+    spelled,
+)
 from providers.readers.inventory_words import (
     AMOUNTS,
     COUNTED,
@@ -34,10 +42,12 @@ from providers.readers.inventory_words import (
     state_of,
 )
 from providers.readers.refusals import Reading, unusable
-from providers.readers.tables import Heading, RowCells, TableColumn, TableRow, UnfitError, columns_of
+from providers.readers.tables import TITLE_ROWS, Heading, RowCells, TableColumn, TableRow, UnfitError, columns_of
 from providers.readers.usage_columns import plain
 from providers.readers.usage_values import moment
 from quota.units import MEMORY, VCPU, Arch, ClassCode
+
+T = TypeVar("T")
 
 LONGEST_ID = 128
 """Characters that the book keeps of a resource's id."""
@@ -54,14 +64,30 @@ HEADING = Heading(
 )  # fmt: skip
 
 
-def facts_of(rows: Iterator[TableRow], reading: Reading, arch: Arch, zone: timezone) -> list[ResourceFact]:
-    """Find the header, then take row after row."""
-    columns, rows = columns_of(rows, HEADING, reading)
+def heading_of(mappings: Sequence[ColumnMapping]) -> Heading:
+    """The headings that are known by themselves, and those of the mappings."""
+    theirs = {plain(head): f"={spelled(head)}" for one in mappings for head in one.heads}
+    return Heading({**theirs, **HEADERS}, HEADING.needed, HEADING.units) if mappings else HEADING
+
+
+def facts_of(
+    rows: Iterator[TableRow],
+    reading: Reading,
+    arch: Arch,
+    zone: timezone,
+    mappings: Sequence[ColumnMapping] = (),
+) -> list[ResourceFact]:
+    """Find the header, then take row after row. With ``mappings``, sheets are read by that of their headings alone, or by
+    the headings that everybody knows: Invalid (``sheet.changed``) for others."""
+    mapping, columns, rows = _columns(rows, reading, mappings)
     facts: dict[str, ResourceFact] = {}
-    unstated = 0
+    unstated = left_out = 0
     for row in rows:
-        taker = _Cells(row, columns, reading, zone)
+        taker = _Cells(row, columns, reading, zone, mapping)
         if taker.is_blank():
+            continue
+        if taker.is_left_out():
+            left_out += 1
             continue
         if taker.is_total("id"):
             reading.leave_out(row.line)
@@ -81,6 +107,8 @@ def facts_of(rows: Iterator[TableRow], reading: Reading, arch: Arch, zone: timez
             taker.refuse("id.twice", "id")
     if not reading.rows:
         raise unusable("file.no_rows", reading.place)
+    if left_out:
+        reading.note("rows.left_out", count=left_out)
     if "kind" not in columns:
         reading.note("kind.assumed")
     if unstated:
@@ -89,12 +117,72 @@ def facts_of(rows: Iterator[TableRow], reading: Reading, arch: Arch, zone: timez
     return list(facts.values())
 
 
+def _columns(
+    rows: Iterator[TableRow], reading: Reading, mappings: Sequence[ColumnMapping]
+) -> tuple[ColumnMapping | None, Mapping[str, TableColumn], Iterator[TableRow]]:
+    """The mapping that the headings have, the columns by name, and the rows below them."""
+    if not mappings:
+        return None, *columns_of(rows, HEADING, reading)
+    first = list(islice(rows, TITLE_ROWS))
+    by_key = {one.key: one for one in reversed(mappings)}  # the first of like headings
+    for at, row in enumerate(first):
+        mapping = by_key.get(key_of(row.cells))
+        if mapping is not None:
+            columns = mapping.places(row)
+            used = {spelled(one) for one in mapping.columns.values()}
+            unread = [head for head in mapping.heads if spelled(head) not in used]
+            if unread:
+                reading.note("column.unused", columns=", ".join(unread)[:400])
+            return mapping, columns, chain(first[at + 1 :], rows)
+    known = heading_of(mappings)
+    best = max(first, key=lambda row: len(known.names(row.cells)), default=None)
+    if best is None or any(HEADING.column(0, cell) is None for cell in best.cells if spelled(cell)):
+        raise _changed(best, reading, mappings)
+    return None, *columns_of(chain(first, rows), HEADING, reading)
+
+
+def _changed(row: TableRow | None, reading: Reading, mappings: Sequence[ColumnMapping]) -> Exception:
+    """What is other about the headings than in the mapping that they are most like."""
+    there = {spelled(cell): str(cell).strip() for cell in row.cells if spelled(cell)} if row is not None else {}
+    like = max(mappings, key=lambda one: len(there.keys() & {spelled(head) for head in one.heads}))
+    theirs = {spelled(head): head for head in like.heads}
+    return unusable(
+        "sheet.changed",
+        reading.place,
+        line=row.line if row is not None else 1,
+        new=", ".join(there[one] for one in there if one not in theirs)[:200] or "—",
+        gone=", ".join(theirs[one] for one in theirs if one not in there)[:200] or "—",
+    )
+
+
 class _Cells(RowCells):
     """One row on its way to a fact."""
 
-    def __init__(self, row: TableRow, columns: Mapping[str, TableColumn], reading: Reading, zone: timezone) -> None:
+    def __init__(
+        self,
+        row: TableRow,
+        columns: Mapping[str, TableColumn],
+        reading: Reading,
+        zone: timezone,
+        mapping: ColumnMapping | None,
+    ) -> None:
         super().__init__(row, columns, reading)
-        self.zone = zone
+        self.zone, self.mapping = zone, mapping
+
+    def is_left_out(self) -> bool:
+        """Whether the mapping says that such a row is no part of the listing."""
+        mapping = self.mapping
+        return mapping is not None and any(mapping.meaning(name, self.text(name)) == LEFT_OUT for name in mapping.words)
+
+    def word(self, name: str, known: Callable[[str], T | None]) -> T | None:
+        """What the cell means: as the mapping has it, else as everybody does."""
+        said = self.text(name)
+        return known((self.mapping.meaning(name, said) if self.mapping is not None else None) or said)
+
+    def owner(self, name: str) -> str | None:
+        """The code of a department or system: as the mapping has it, else as it is written."""
+        said = self.text(name)
+        return (self.mapping.meaning(name, said) if self.mapping is not None else None) or said or None
 
     def fact(self, arch: Arch) -> ResourceFact | None:
         """The fact, or None if the row was refused."""
@@ -113,12 +201,12 @@ class _Cells(RowCells):
         if len(external_id) > LONGEST_ID:
             raise self.unfit("id.long", "id")
         kind: ServiceKind | None = ServiceKind.VM
-        if "kind" in self.columns and (kind := kind_of(self.text("kind"))) is None:
+        if "kind" in self.columns and (kind := self.word("kind", kind_of)) is None:
             raise self.unfit("kind.unknown", "kind")
-        arch = arch_of(self.text("arch")) if self.text("arch") else default
+        arch = self.word("arch", arch_of) if self.text("arch") else default
         if arch is None:
             raise self.unfit("arch.unknown", "arch")
-        state = state_of(self.text("state")) if self.text("state") else ResourceState.RUNNING
+        state = self.word("state", state_of) if self.text("state") else ResourceState.RUNNING
         if state is None:
             raise self.unfit("state.unknown", "state")
         assert kind is not None  # noqa: S101 - refused above
@@ -132,8 +220,8 @@ class _Cells(RowCells):
             arch,
             self._amounts(kind, state),
             state,
-            self.text("department") or None,
-            self.text("system") or None,
+            self.owner("department"),
+            self.owner("system"),
             self._time("created_at"),
             self._time("stopped_at"),
             self.identity("attached_to") or None,
@@ -186,6 +274,8 @@ class _Cells(RowCells):
             raise self.unfit("value.negative", name)
         if not figure.is_finite():
             raise self.unfit("value.nan", name)
+        if not said and not head.unit and self.mapping is not None and name in UNITS:
+            raise self.unfit("unit.unsaid", name)
         if not said and not head.unit and (unit := UNSAID_UNITS.get(plain(head.head))):
             if column.kind == MEMORY and figure >= UNSAID:
                 raise self.unfit("unit.unsaid", name)

@@ -55,6 +55,9 @@ REASONS: Mapping[str, str] = {
     "unit.unsaid": N_("没有写明单位,无法确定是 GB 还是 MB;请在表头或数字后写明"),
     "unit.owner": N_("使用单位一栏填的是计量单位"),
     "currency.other": N_("不是人民币金额"),
+    "focus.category": N_("不是用量(税、抵扣、预购或调整),不能记到资源上;请由公司在账单之外说明"),
+    "focus.correction": N_("是对以前账期的更正;请重新提交那个账期的账单"),
+    "focus.unused": N_("是承诺折扣中没有用掉的部分,不是用量"),
     "time.day_only": N_("止只写了日期,当天是否计入无法确定;请写明时刻,如 2026-11-01 00:00"),
     "kind.unknown": N_("不认识的资源类型"),
     "arch.unknown": N_("不认识的芯片架构"),
@@ -79,6 +82,7 @@ NOTES: Mapping[str, str] = {
     "file.short": N_("只有 %(count)s 个数值,应为 288 个"),
     "file.skipped": N_("未读取(符号链接或未写完的临时文件)"),
     "rows.total": N_("%(count)s 行是合计行,未读入(第 %(lines)s 行)"),
+    "rows.left_out": N_("%(count)s 行按列对照不读入"),
     "sheet.unread": N_("未读取的工作表:%(sheets)s"),
     "sheet.hidden": N_("含隐藏的行(%(rows)s)或列(%(columns)s),隐藏的内容照样读入"),
     "sheet.xls": N_("xls 格式无法区分错误值(如 #N/A)与空单元格,均按空读取;另存为 xlsx 可以区分"),
@@ -283,6 +287,9 @@ UNUSABLE: Mapping[str, str] = {
     "file.locked": N_("%(file)s 设有打开密码;请去掉密码后另存"),
     "file.vast": N_("%(file)s 解压后超过 %(most)s MB;请拆分"),
     "sheet.several": N_("%(file)s 有几张表都像是要导入的内容:%(sheets)s;请每张表另存为一个文件"),
+    "sheet.changed": N_(
+        "%(file)s 第 %(line)s 行的表头与保存的列对照不同（新增：%(new)s；缺少：%(gone)s）；请在“清单 › 列对照”中确认后再读入"
+    ),
     "sheet.vast": N_("%(file)s 的内容伸展到第 %(line)s 行第 %(column)s 列;请删去远处多余的单元格"),
     "file.zip": N_("%(file)s 是压缩包;请先解压,或用 gzip"),
     "file.unknown": N_("%(file)s 第 %(line)s 行:不认识的格式,表头为:%(header)s"),

@@ -95,12 +95,13 @@ def workbook_rows(path: Path, reading: Reading, fits: Callable[[Sequence[Any]], 
 
 @dataclass(frozen=True, slots=True)
 class SheetTable:
-    """One sheet of a workbook: its rows that hold anything, and its cells that show an error or have no result, by
-    (line, place from 0), with what stands there."""
+    """One sheet of a workbook: its rows that hold anything, its cells that show an error or have no result, by
+    (line, place from 0), with what stands there, and whether people don't see it."""
 
     name: str
     rows: Sequence[TableRow]
     errors: Mapping[CellPlace, str]
+    hidden: bool = False
 
 
 def sheet_tables(path: Path) -> Iterator[SheetTable]:
@@ -112,7 +113,8 @@ def sheet_tables(path: Path) -> Iterator[SheetTable]:
                 if meta.typ is calamine.SheetTypeEnum.WorkSheet:
                     rows, marks = _rows(book, meta.name, path, parts)
                     wrong = {(row + 1, column): text for (row, column), text in marks.errors.items()}
-                    yield SheetTable(meta.name, rows, wrong)
+                    hidden = meta.visible is not calamine.SheetVisibleEnum.Visible
+                    yield SheetTable(meta.name, rows, wrong, hidden)
     except calamine.CalamineError as error:
         raise unusable("file.unreadable", path.name, why=str(error)[:200]) from error
 

@@ -29,7 +29,9 @@ from console.words import KINDS, _, amounts, lazy, sentence
 from metering.intake import Listed, imports
 from providers import observation
 from providers.base import ResourceState
+from providers.mappings import looks
 from providers.observation import Held, Listing, held_listings
+from providers.readers import UNMAPPED
 from quota import inventory
 from quota.actors import Actor, Role
 from quota.attachments import StagedFile
@@ -43,6 +45,9 @@ from quota.units import Arch
 blueprint = Blueprint("inventories", __name__, url_prefix="/inventories")
 frame.page("providers", "inventories.drift", N_("台账差异"), order=80)
 frame.page("providers", "inventories.index", N_("清单"), order=85)
+
+LEAST_COLUMNS = 3
+"""What has fewer is hardly a listing with headings of its own."""
 
 READERS = (*STEWARDS, Role.PROVIDER)
 DIFFERENCES = {
@@ -235,6 +240,12 @@ def upload() -> str | Response | tuple[str, int]:
         file = uploads.kept(None if token else form.file.data, token)
         found = _import(pool, when, file, write=enters)
         if found.error is not None:
+            if found.error.code in UNMAPPED and _has_columns(file):
+                flash(
+                    _("这份清单的列还没有人说明含义：%(why)s", why=sentence(found.error.message, found.error.params)),
+                    "info",
+                )
+                return redirect(_mapping_of(form, file.token))
             raise found.error
         return _entered(found) if enters else _compared(form, found, file.token)
 
@@ -246,9 +257,24 @@ def _import(pool: Pool, when: datetime, file: StagedFile, *, write: bool) -> Lis
         found = imports.import_inventory(
             book(), pool, path, as_of=when, actor=actor(), caution=settings().caution, write=write
         )
-    if found.error is not None or write:
+    if write or (found.error is not None and found.error.code not in UNMAPPED):
         uploads.forget(file.token)
     return found
+
+
+def _has_columns(file: StagedFile) -> bool:
+    """Whether a file that no reader knows is a table, of which a person may say what it means."""
+    try:
+        with uploads.laid_out(file) as path:
+            return len(looks.look(path).columns) >= LEAST_COLUMNS
+    except Refused:
+        uploads.forget(file.token)
+        return False
+
+
+def _mapping_of(form: FileForm, token: str) -> str:
+    """The page that asks what the file's columns mean."""
+    return url_for("mappings.draw", pool=form.pool.data, token=token, as_of=form.as_of.data.isoformat())
 
 
 def _compared(form: FileForm, found: Listed | None, token: str) -> str:
@@ -265,6 +291,7 @@ def _compared(form: FileForm, found: Listed | None, token: str) -> str:
         drift=found.drift if found is not None and usable else None,
         found=found,
         token=token,
+        mapping=_mapping_of(form, token) if usable else "",
     )
 
 

@@ -13,17 +13,20 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from providers.adapters.files.orders import OrderFiles
-from providers.base import Inventory, Order, Outcome, ProviderFault, Samples, Verb
-from providers.options import option
+from providers.base import Inventory, Order, Outcome, ProviderFault, Samples, SheetFault, Verb
+from providers.options import Json, option
 from providers.readers import (
     CITY_OFFSET_S,
     FORMATS,
+    UNMAPPED,
     UNUSABLE,
+    ColumnMapping,
     Convention,
     Refusals,
     UsageFile,
@@ -55,6 +58,7 @@ class FilesOptions:
     )
     frees: tuple[str, ...] = option(N_("缩小时一并释放的资源"), N_("用逗号分开,如 block"), default=())
     live_resize: bool = option(N_("不停机调整规格"), default=False)
+    sheet_mappings: Json = option(N_("列对照"), default=())
 
 
 LISTINGS = (".csv", ".txt", ".tsv", ".xlsx", ".xls", ".parquet", ".json", ".gz")
@@ -67,7 +71,8 @@ class FilesCloud:
     usage_formats.Convention. arch: the pool's, for listings that name none. orders_folder: where order
     files are written for the provider's staff and their outcome files are read; without it the cloud has no
     hands and refuses every order; live_resize: they change running machines without stopping them. frees: kinds that this cloud gives back, too, when a resource is made smaller
-    (block storage, as a rule, is not).
+    (block storage, as a rule, is not). sheet_mappings: how listings with headings of their own are read
+    (``ColumnMapping.to_json``), which the book keeps for the pool.
 
     ``usage_report`` and ``inventory_report`` tell what the last reading took and refused. Raises Invalid
     for a folder that is not there and for unknown options.
@@ -87,6 +92,7 @@ class FilesCloud:
         orders_folder: str | Path | None = None,
         frees: Iterable[str] = (),
         live_resize: bool = False,
+        sheet_mappings: Any = (),
     ) -> None:
         self.name = name
         self.folder = Path(folder)
@@ -98,6 +104,7 @@ class FilesCloud:
             raise Invalid("arch.unknown", N_("不认识的芯片架构:%(arch)s"), arch=arch, field="arch") from None
         self.convention = Convention(format=format, utc_offset_s=utc_offset_s, prefix=prefix)
         self.dates_offset_s = CITY_OFFSET_S if utc_offset_s is None else utc_offset_s
+        self.sheet_mappings = [ColumnMapping.from_json(one) for one in sheet_mappings]
         self.orders = OrderFiles(Path(orders_folder)) if orders_folder is not None else None
         self.capabilities = frozenset(Verb) if self.orders is not None else frozenset()
         self.live_resize = bool(live_resize) and self.orders is not None
@@ -119,16 +126,21 @@ class FilesCloud:
     def inventory(self, now: datetime) -> Inventory:
         """The current listing; without any, what the usage files speak of (never complete).
 
-        Raises ProviderFault for a listing that cannot be used: an unreadable listing is no empty pool.
+        Raises ProviderFault for a listing that cannot be used: an unreadable listing is no empty pool. SheetFault where
+        somebody can say what its columns mean.
         """
         report = Refusals()
         listing = self._listing()
         try:
             if listing is not None:
-                found = read_inventory(listing, report, arch=self.arch, utc_offset_s=self.dates_offset_s)
+                found = read_inventory(
+                    listing, report, arch=self.arch, utc_offset_s=self.dates_offset_s, mappings=self.sheet_mappings
+                )
             else:
                 found = inventory_from_usage(self._read(self._usage(report), report), arch=self.arch)
         except (Invalid, NotFound) as error:
+            if listing is not None and error.code in UNMAPPED:
+                raise SheetFault(str(error), listing) from error
             raise ProviderFault(str(error), transient=False) from error
         finally:
             self.inventory_report = report

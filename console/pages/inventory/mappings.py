@@ -1,0 +1,365 @@
+"""列对照: what the columns of a pool's own sheets mean: proposed, corrected, tried on the file, kept, changed, ended."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+from werkzeug.wrappers import Response
+from wtforms import SelectField, StringField, TextAreaField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired, Length, Optional
+
+from console import frame
+from console.access import STEWARDS, allow
+from console.book import actor, book, reading, settings, transaction
+from console.forms import answer, done, hang
+from console.lists import Column, Filter, listing
+from console.pages.inventory import uploads
+from console.security import row_or
+from console.words import KINDS, _, lazy, sentence, state
+from metering.intake import Listed, imports
+from providers import mappings
+from providers.base import ResourceState, ServiceKind
+from providers.mappings import SheetLook, SheetMapping, held_sheets, sheet_mappings
+from providers.readers import ColumnMapping, inventory_mapping
+from quota.actors import Actor, Role
+from quota.db import Tx
+from quota.directory import Department, Pool, System
+from quota.directory import pool as pool_of
+from quota.errors import N_, Invalid, Refused
+from quota.units import Arch
+
+blueprint = Blueprint("mappings", __name__, url_prefix="/inventories/mappings")
+frame.page("providers", "mappings.index", N_("列对照"), order=86)
+
+FIELDS, UNITS, WORDS, OWNERS = (
+    inventory_mapping.FIELDS, inventory_mapping.UNITS, inventory_mapping.WORDS, inventory_mapping.OWNERS,
+)  # fmt: skip
+
+COLUMNS = [
+    Column("pool", N_("资源池"), lambda m: m.pool.name, title=True, href=lambda m: url_for("mappings.show", mapping_id=m.id)),
+    Column("file", N_("文件"), lambda m: m.seen["file"]),
+    Column("columns", N_("读入的列"), lambda m: len(m.mapping.get("columns", ())), number=True),
+    Column("version", N_("版本"), lambda m: m.version, number=True),
+    Column("state", N_("状态"), lambda m: "mapping_in_force" if m.mapping else "mapping_ended", state=True),
+    Column("by", N_("修改人"), lambda m: m.made_by),
+    Column("at", N_("修改时间"), lambda m: m.made_at, sort=SheetMapping.made_at),
+]  # fmt: skip
+FILTERS = [
+    Filter("q", N_("资源池"), lambda q, v: q.where(
+        SheetMapping.pool_id.in_(select(Pool.id).where(frame.matching(v, Pool.name, Pool.code))))),
+]  # fmt: skip
+
+
+class EndForm(FlaskForm):  # type: ignore[misc]
+    reason = TextAreaField(
+        lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=sheet_mappings.LONGEST_REASON)]
+    )
+
+
+@dataclass(slots=True)
+class Desk:
+    """What is being mapped: a sheet of ``pool``: uploaded (``token``, listed as of ``as_of``), delivered into its folder
+    (``held``), or the one that a mapping was made from. ``before``: what is in force for its headings."""
+
+    pool: Pool
+    look: SheetLook
+    token: str = ""
+    as_of: datetime | None = None
+    held: bool = False
+    before: SheetMapping | None = None
+    like: ColumnMapping | None = None
+    departments: dict[str, str] = field(default_factory=dict)
+    systems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_file(self) -> bool:
+        return bool(self.token) or self.held
+
+
+@blueprint.get("/")
+@allow(*STEWARDS)
+def index() -> str | Response:
+    tx = reading()
+    query = sheet_mappings.newest().options(joinedload(SheetMapping.pool))
+    found = listing(tx, query, COLUMNS, key=SheetMapping.id, filters=FILTERS, sort="-at")
+    waiting = held_sheets.waiting(tx)
+    return found.exported("mappings") or render_template("mappings/index.html", rows=found, waiting=waiting)
+
+
+@blueprint.get("/<int:mapping_id>")
+@allow(*STEWARDS)
+def show(mapping_id: int) -> str:
+    """One version: what each column means, the words, the units; and the versions before and after it."""
+    tx = reading()
+    one = sheet_mappings.sheet_mapping(tx, mapping_id)
+    versions = sheet_mappings.versions(tx, one.pool_id, one.header)
+    return render_template(
+        "mappings/show.html", one=one, versions=versions, newest=versions[0].id == one.id, fields=FIELDS,
+        mean=_mean, columns=one.columns if one.mapping else None, look=one.look,
+    )  # fmt: skip
+
+
+@blueprint.route("/<int:mapping_id>/end", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR)
+def end(mapping_id: int) -> str | Response | tuple[str, int]:
+    """Read such sheets by it no more."""
+    one = sheet_mappings.sheet_mapping(reading(), mapping_id)
+    form = EndForm()
+
+    def act() -> Response:
+        with transaction() as tx:
+            sheet_mappings.end(tx, sheet_mappings.sheet_mapping(tx, mapping_id), form.reason.data)
+        return done(_("列对照已停用"), "mappings.index")
+
+    return answer(form, act, lambda: render_template("mappings/end.html", form=form, one=one), Refused)
+
+
+@blueprint.route("/new", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR)
+def draw() -> str | Response | tuple[str, int]:
+    """What the columns of a sheet mean: proposed, corrected by a person, tried on the file, and kept."""
+    with _desk(reading()) as (desk, path):
+        proposed = mappings.looks.propose(
+            desk.look, desk.departments, desk.systems, desk.before.columns if desk.before and desk.before.mapping else desk.like
+        )  # fmt: skip
+        chosen = _chosen(desk.look, proposed)
+        form = _form(desk, chosen, proposed)
+        found: Listed | None = None
+        tried: ColumnMapping | None = None
+        step = request.form.get("step", "")
+        if request.method == "POST" and step != "look" and form.validate_on_submit():
+            try:
+                tried = _mapping(desk, form, chosen)
+                if step in ("keep", "enter"):
+                    return _kept(desk, tried, path, enters=step == "enter" and bool(desk.token))
+                found = _tried(desk, tried, path)
+            except Refused as refused:
+                tried = None
+                hang(form, refused)
+        page = render_template(
+            "mappings/draw.html", desk=desk, form=form, chosen=chosen, found=found, tried=tried, words=_word_fields(desk, chosen),
+            fields=FIELDS, units=UNITS, written=inventory_mapping.WRITTEN, as_of=request.values.get("as_of", ""),
+            report=uploads.told(found.report.files[0]) if found is not None and found.report.files else None,
+        )  # fmt: skip
+    return page, 422 if form.errors else 200
+
+
+# -------------------------------------------------------------------------------------------------- what is mapped
+
+
+@contextmanager
+def _desk(tx: Tx) -> Iterator[tuple[Desk, Path | None]]:
+    """The sheet that the address or the form names, and where it lies while the page is made.
+
+    Raises NotFound or Invalid where it is no longer there, or is no table.
+    """
+    asked = request.values
+    version = row_or(asked.get("mapping", ""), 0)
+    token, sheet = asked.get("token", ""), asked.get("sheet", "")
+    if version:
+        kept = sheet_mappings.sheet_mapping(tx, version)
+        yield _laid(tx, pool_of(tx, kept.pool_id), kept.look), None
+        return
+    pool = pool_of(tx, row_or(asked.get("pool", ""), 0))
+    if token:
+        with uploads.laid_out(uploads.kept(None, token)) as path:
+            desk = _laid(tx, pool, mappings.looks.look(path, sheet))
+            desk.token, desk.as_of = token, _moment(asked.get("as_of", ""))
+            yield desk, path
+    else:
+        with held_sheets.laid_out(held_sheets.held_sheet(tx, pool.id)) as path:
+            desk = _laid(tx, pool, mappings.looks.look(path, sheet))
+            desk.held, desk.as_of = True, tx.now
+            yield desk, path
+
+
+def _laid(tx: Tx, pool: Pool, look: SheetLook) -> Desk:
+    before = next(iter(sheet_mappings.versions(tx, pool.id, look.key)), None)
+    like = next(iter(sheet_mappings.in_force(tx, pool.id)), None)
+    departments = tx.execute(select(Department.code, Department.name).where(Department.active)).all()
+    systems = tx.execute(select(System.code, System.name)).all()
+    return Desk(
+        pool, look, before=before, like=like, departments=dict(departments), systems=dict(systems)
+    )  # fmt: skip
+
+
+def _moment(text: str) -> datetime | None:
+    """When an uploaded listing is of, as its page said."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=settings().zone) if text else None
+    except ValueError:
+        raise Invalid("mapping.as_of", N_("清单时点无法识别"), field="as_of") from None
+
+
+# --------------------------------------------------------------------------------------------------------- the form
+
+
+def _chosen(look: SheetLook, proposed: ColumnMapping) -> dict[int, str]:
+    """Column's number → field, as the form has it, else as it is proposed."""
+    by_head = {inventory_mapping.spelled(head): name for name, head in proposed.columns.items()}
+    found: dict[int, str] = {}
+    for n, column in enumerate(look.columns):
+        name = request.form.get(f"column_{n}", by_head.get(inventory_mapping.spelled(column.head), ""))
+        if name in FIELDS:
+            found[n] = name
+    return found
+
+
+def _word_fields(desk: Desk, chosen: dict[int, str]) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """(field, heading, [(name of the form's field, what the sheet says)]) of the words that need a meaning."""
+    found = []
+    for n, name in chosen.items():
+        if name not in WORDS and name not in OWNERS:
+            continue
+        column = desk.look.columns[n]
+        codes = desk.departments if name == "department" else desk.systems
+        known = desk.before.columns.words.get(name, {}) if desk.before is not None and desk.before.mapping else {}
+        words = dict.fromkeys([*mappings.looks.unknown(name, column, codes),
+                               *(one for one in column.values if inventory_mapping.spelled(one) in known)])  # fmt: skip
+        if words:
+            found.append((name, column.head, [(_word_field(name, said), said) for said in words]))
+    return found
+
+
+def _word_field(name: str, said: str) -> str:
+    return f"word_{name}_{hashlib.blake2b(inventory_mapping.spelled(said).encode(), digest_size=6).hexdigest()}"
+
+
+def _form(desk: Desk, chosen: dict[int, str], proposed: ColumnMapping) -> Any:
+    made: dict[str, Any] = {}
+    begins: dict[str, Any] = {}
+    for n, column in enumerate(desk.look.columns):
+        choices = [SelectChoice("", _("不读入")), *(SelectChoice(name, _(label)) for name, label in FIELDS.items())]
+        made[f"column_{n}"] = SelectField(column.head, [Optional()], choices=choices, validate_choice=True)
+        begins[f"column_{n}"] = chosen.get(n, "")
+        name = chosen.get(n, "")
+        if name in UNITS:
+            units = [SelectChoice("", _("请选择单位")), *(SelectChoice(one, one) for one in UNITS[name]),
+                     SelectChoice(inventory_mapping.WRITTEN, _("写在每个数值后面"))]  # fmt: skip
+            made[f"unit_{n}"] = SelectField(_("%(column)s：单位", column=column.head), [Optional()], choices=units)
+            begins[f"unit_{n}"] = proposed.units.get(name, "") if proposed.columns.get(name) == column.head else ""
+    for name, head, words in _word_fields(desk, chosen):
+        for each, said in words:
+            label = _("%(column)s：%(said)s", column=head, said=said)
+            if name in WORDS:
+                made[each] = SelectField(label, [Optional()], choices=_meanings(name))
+            else:
+                made[each] = StringField(label, [Optional(), Length(max=64)], render_kw={"list": f"{name}-codes"})
+            begins[each] = proposed.words.get(name, {}).get(inventory_mapping.spelled(said), "")
+    return type("MappingForm", (FlaskForm,), made)(data=begins)
+
+
+def _meanings(name: str) -> list[SelectChoice]:
+    words: list[tuple[str, str]] = {
+        "state": [(one.value, _(state(one.value).label)) for one in ResourceState],
+        "kind": [(one.value, _(KINDS[one])) for one in ServiceKind],
+        "arch": [(one.value, one.value) for one in Arch],
+    }[name]
+    return [SelectChoice("", _("请选择")), *(SelectChoice(*one) for one in words),
+            SelectChoice(inventory_mapping.LEFT_OUT, _("这样的行不读入"))]  # fmt: skip
+
+
+def _mean(name: str, mean: str) -> str:
+    """What a word means, as the page of a mapping has it."""
+    if mean == inventory_mapping.LEFT_OUT:
+        return _("这样的行不读入")
+    if name == "state":
+        return _(state(mean).label)
+    return _(KINDS[ServiceKind(mean)]) if name == "kind" else mean
+
+
+def _mapping(desk: Desk, form: Any, chosen: dict[int, str]) -> ColumnMapping:
+    """The mapping that the form says. Raises Invalid, its ``field`` the form's, for what makes no sense or isn't said."""
+    columns: dict[str, str] = {}
+    units: dict[str, str] = {}
+    at: dict[str, int] = {}
+    for n, name in chosen.items():
+        if name in columns:
+            raise Invalid(
+                "mapping.twice", N_("“%(one)s”和“%(other)s”不能都读作%(name)s"), one=columns[name],
+                other=desk.look.columns[n].head, name=FIELDS[name], field=f"column_{n}",
+            )  # fmt: skip
+        columns[name], at[name] = desk.look.columns[n].head, n
+        if f"unit_{n}" in form:
+            units[name] = form[f"unit_{n}"].data or ""
+    words: dict[str, dict[str, str]] = {}
+    for name, _head, said in _word_fields(desk, chosen):
+        for each, word in said:
+            mean = (form[each].data or "").strip()
+            if not mean and name in WORDS:
+                raise Invalid("mapping.meaning", N_("请说明“%(said)s”的含义"), said=word, field=each)
+            codes = desk.departments if name == "department" else desk.systems
+            if mean and name in OWNERS and mean not in codes:
+                raise Invalid("mapping.code", N_("没有编码为“%(code)s”的单位或系统"), code=mean, field=each)
+            if mean:
+                words.setdefault(name, {})[word] = mean
+    try:
+        return inventory_mapping.mapping(desk.look.heads, columns, units, words)
+    except Invalid as refused:
+        name = str(refused.params.get("field", ""))
+        place = "unit" if refused.code == "mapping.unit" else "column"
+        refused.params["field"] = f"{place}_{at[name]}" if name in at else ""
+        raise
+
+
+# ------------------------------------------------------------------------------------------------- trying and keeping
+
+
+def _tried(desk: Desk, wanted: ColumnMapping, path: Path | None) -> Listed | None:
+    """What would come of the file; None where there is none to try it on."""
+    if path is None:
+        return None
+    return imports.import_inventory(
+        book(),
+        desk.pool,
+        path,
+        as_of=desk.as_of,
+        actor=actor(),
+        caution=settings().caution,
+        write=False,
+        mapping=wanted,
+    )
+
+
+def _kept(desk: Desk, wanted: ColumnMapping, path: Path | None, *, enters: bool) -> Response:
+    shown = row_or(request.form.get("version", ""), 0)
+    with transaction() as tx:
+        row = sheet_mappings.keep(tx, pool_of(tx, desk.pool.id), wanted, desk.look, before=shown)
+        if desk.held:
+            held_sheets.release(tx, desk.pool.id)
+        kept_id = row.id
+    if enters and path is not None:
+        found = imports.import_inventory(
+            book(), desk.pool, path, as_of=desk.as_of, actor=actor(), caution=settings().caution
+        )
+        uploads.forget(desk.token)
+        if found.error is not None:
+            flash(
+                _("列对照已保存；清单没有入库：%(why)s", why=sentence(found.error.message, found.error.params)), "error"
+            )
+            return redirect(url_for("mappings.show", mapping_id=kept_id))
+        held = found.drift is not None and found.drift.held
+        flash(_("列对照已保存，清单已入库"), "success")
+        if held:
+            flash(_("清单已入库；其中所缺资源占比过大，未认定消失，请核实"), "warning")
+        return redirect(url_for("inventories.index"))
+    flash(_("列对照已保存；下一次采集按它读入") if desk.held else _("列对照已保存"), "success")
+    return redirect(url_for("mappings.show", mapping_id=kept_id))
+
+
+@frame.home_block(Role.SUPERVISOR, order=41)
+def _waiting(tx: Tx, _actor: Actor) -> str | None:
+    """Sheets that wait to be told of; nothing where there is none."""
+    rows = held_sheets.waiting(tx)
+    return render_template("mappings/_home.html", rows=rows) if rows else None
