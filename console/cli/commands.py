@@ -185,6 +185,7 @@ def verify(data: str | None, as_json: bool) -> None:
 @json_option
 def assess(data: str | None, engine: str, workers: int | None, where: str | None, as_json: bool) -> None:
     """Judge every resource this morning by the policy in force, after closing the days that wait."""
+    from metering.cases import openings
     from metering.judging import engines, pipeline, policies, prospects
     from metering.statements import settling
 
@@ -200,15 +201,20 @@ def assess(data: str | None, engine: str, workers: int | None, where: str | None
         run = pipeline.judge(workbench, today, engine=doing, where=where, progress=progress)
         with workbench.book.reading() as tx:
             policy = policies.in_force(tx, today).policy()
+            shadow = openings.shadow(tx, run)
         ahead = prospects.prospect(policy, today, {*workbench.lake.days(), *workbench.lake.hot_days()})
     if as_json:
         told = {"assessment": run.id, "as_of": run.as_of, "resources": run.resources, "classes": run.counts}
         due = {"days": ahead.days, "needed": ahead.needed, "due": ahead.due}
-        emit({**told, **({"first_verdict": due} if prospects.silent(run.counts) else {})})
+        held = {"shadow": {"cases": shadow.cases, "worth": round(shadow.worth, 1)}} if shadow.cases else {}
+        emit({**told, **held, **({"first_verdict": due} if prospects.silent(run.counts) else {})})
     else:
         click.echo(f"looked at {run.resources} resources, {run.first_day} to {run.last_day}")
         for verdict, count in sorted(run.counts.items()):
             click.echo(f"{verdict:<12} {count}")
+        if shadow.cases:
+            would = f"{shadow.cases} cases would be opened, to recover what comes to {shadow.worth:.1f} vCPU"
+            click.echo(f"in the shadow: {would}; none is until the authority opens enforcement")
         if prospects.silent(run.counts):
             when = f"first verdict due on the morning of {ahead.due}" if ahead.due else "no sample has come yet"
             click.echo(f"no verdict yet: coverage {ahead.days} of {ahead.needed} days, {when}")

@@ -23,6 +23,7 @@ from console.schema import upgrade
 from console.settings import Settings
 from metering.judging import policies
 from metering.lake import Lake
+from metering.rollout import ceilings, scopes
 from metering.workbench import Progress, Workbench, silent
 from providers.adapters.simulated import CITY
 from quota.actors import ROLE_LABELS, Role, steward
@@ -140,6 +141,9 @@ def _found_here(settings: Settings, plan: FoundingPlan) -> None:
             policies.seed(tx)
             # A demo looks back on weeks in which requests were signed by these rules.
             rulebook.default_rules(tx, tx.now.date() - timedelta(days=365) if plan.demo else None)
+            if not plan.demo:  # what a real city runs was not asked for by these rules: it is looked at first
+                scopes.begin_in_shadow(tx)
+                ceilings.begin_low(tx)
         if plan.demo:
             from console.demo import city as demo
 

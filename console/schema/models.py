@@ -2,10 +2,12 @@
 
 # ruff: noqa: F401
 import console.tables
+import metering.batches
 import metering.cases
 import metering.forecasting
 import metering.intake
 import metering.judging
+import metering.rollout
 import metering.simulation
 import metering.statements
 import providers.assessment

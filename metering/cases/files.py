@@ -355,9 +355,9 @@ def confirmed_by(case: Case) -> list[str]:
 
 
 def _shut_out(case: Case, actor: Actor) -> bool:
-    """Who signed the notice does not rule on it; who confirmed a deletion does not confirm it twice."""
+    """Who reviewed the case or signed its notice does not rule on it; who confirmed a deletion does not confirm it twice."""
     if case.state == CaseState.DISPUTED:
-        return issuer(case) == actor.login
+        return actor.login in (issuer(case), case.reviewed_by)
     return case.state == CaseState.CONFIRMING and actor.login in confirmed_by(case)
 
 

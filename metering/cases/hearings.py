@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, func, or_, select
 
 from metering.cases import exemptions, notices
 from metering.cases.exemptions import Category
@@ -12,6 +14,7 @@ from metering.cases.files import Case, Reply, Ruling, close, explained, issuer, 
 from metering.cases.notices import Notice
 from metering.cases.steps import STATE_LABELS, Answer, CaseAct, CaseState, Consent, Ending, Matter, RulingDecision
 from metering.judging import CaseKind, growth, more
+from metering.rollout import LetterRoom, ceilings
 from quota import attachments, ledger, requests
 from quota.attachments import StagedFile
 from quota.calendar import ZONE
@@ -52,25 +55,100 @@ def issue(
 ) -> list[Notice]:
     """Send the reviewed ``cases`` to their departments: one letter to each, whatever the number of its cases.
 
-    ``generations``: case id → the generation that the page showed. Raises Invalid for no case at all.
+    ``generations``: case id → the generation that the page showed. Raises Invalid for no case at all, WrongState where that
+    would be more than may be written about in a week.
     """
     if not cases:
         raise Invalid("notice.empty", N_("请至少选择一个案件"), field="cases")
+    tx.alone(ceilings.ALONE)
+    _within_the_week(tx, letter_room(tx), cases)
     shown = generations or {}
     letters: dict[int, Notice] = {}
     for one in sorted(cases, key=lambda each: each.id):
-        take_up(tx, one, CaseAct.ISSUE, shown.get(one.id))
-        procedure = one.procedure()
-        letter = letters.get(one.department_id)
-        if letter is None:
-            letter = notices.write(tx, one.department_id, text, procedure.reply_days, procedure.reminder_days)
-            letters[one.department_id] = letter
-        one.notice_id, one.notice = letter.id, letter
-        move(tx, one, CaseState.NOTICED, "case.issue", days=letter.reply_days, notice=letter.number)
-    for letter in letters.values():
-        told = [one.number for one in cases if one.notice_id == letter.id]
-        tx.audit("notice.issue", f"notice:{letter.id}", after={"department": letter.department_id, "cases": told})
+        send(tx, one, letters, text, generation=shown.get(one.id))
+    record(tx, letters.values(), cases)
     return list(letters.values())
+
+
+def send(tx: Tx, case: Case, letters: dict[int, Notice], text: str, *, generation: int | None = None) -> Notice:
+    """Put a reviewed case into the letter to its department: that of ``letters`` (department id → letter), or a new one, which
+    is entered there. Who sends looks to the week's room and to ``record``."""
+    take_up(tx, case, CaseAct.ISSUE, generation)
+    letter = letters.get(case.department_id)
+    if letter is None:
+        procedure = case.procedure()
+        letter = notices.write(tx, case.department_id, text, procedure.reply_days, procedure.reminder_days)
+        letters[case.department_id] = letter
+    case.notice_id, case.notice = letter.id, letter
+    move(tx, case, CaseState.NOTICED, "case.issue", days=letter.reply_days, notice=letter.number)
+    return letter
+
+
+def record(tx: Tx, letters: Iterable[Notice], cases: Sequence[Case]) -> None:
+    """Write down of each letter which of ``cases`` it now tells of."""
+    for letter in letters:
+        told = [one.number for one in cases if one.notice_id == letter.id]
+        if told:
+            tx.audit("notice.issue", f"notice:{letter.id}", after={"department": letter.department_id, "cases": told})
+
+
+def letter_room(tx: Tx, *, prepared: bool = False) -> LetterRoom:
+    """How many machines departments were asked about this week, and how many more they may be. ``prepared``: with those whose
+    letter is being prepared. Who goes by it is alone with ``ceilings.ALONE``."""
+    room = LetterRoom(ceilings.now(tx))
+    if not room.ceilings.any():
+        return room
+    asked = or_(Case.consent.is_(None), Case.consent != Consent.STANDING.value)  # the others were told, not asked
+    sent = (
+        select(Case.department_id, func.count())
+        .join(Notice, Notice.id == Case.notice_id)
+        .where(Notice.issued_at >= ceilings.week_of(tx.now), asked)
+        .group_by(Case.department_id)
+    )
+    waiting = select(Case.department_id, func.count()).where(_unsent()).group_by(Case.department_id)
+    for query in (sent, waiting) if prepared else (sent,):
+        for department_id, count in tx.execute(query):
+            room.sent += count
+            room.by_department[department_id] = room.by_department.get(department_id, 0) + count
+    return room
+
+
+def prepared(tx: Tx) -> list[tuple[int, int]]:
+    """(case id, department id) of every case whose letter is not sent yet, in the order in which they should be: reviewed
+    ones first, then what recovers most, then the oldest."""
+    rows = tx.execute(
+        select(Case.id, Case.department_id)
+        .where(_unsent())
+        .order_by(Case.state.desc(), Case.worth.desc(), Case.opened_at, Case.id)
+    )
+    return [(row.id, row.department_id) for row in rows]
+
+
+def _unsent() -> ColumnElement[bool]:
+    return Case.state.in_([CaseState.DETECTED.value, CaseState.REVIEWED.value])
+
+
+def _within_the_week(tx: Tx, room: LetterRoom, cases: Sequence[Case]) -> None:
+    """Raises WrongState where letters about all of ``cases`` would be more than the week still admits."""
+    for asked, one in enumerate(cases):
+        if (full := room.full(one.department_id)) is not None:
+            day = ceilings.turn(tx.now, 1)
+            if full == "letters":
+                raise WrongState(
+                    "notice.week_full",
+                    N_("本周还可通知 %(left)s 件(全市每周上限 %(most)s 件),其余 %(day)s 起再发"),
+                    left=asked,
+                    most=room.ceilings.city,
+                    day=day.isoformat(),
+                )
+            raise WrongState(
+                "notice.department_week_full",
+                N_("%(department)s本周的通知已满(每周上限 %(most)s 件),其余 %(day)s 起再发"),
+                department=one.department.name,
+                most=room.ceilings.of(one.department_id),
+                day=day.isoformat(),
+            )
+        room.take(one.department_id)
 
 
 def reply(
@@ -174,13 +252,15 @@ def rule(
     last_peak: str = "",
     files: Sequence[StagedFile] = (),
 ) -> Case:
-    """Decide on an objection, a plea for exemption, or silence. NotAllowed for who signed the notice.
+    """Decide on an objection, a plea for exemption, or silence. NotAllowed for who reviewed the case or signed its notice.
 
     An exemption takes its terms from the department's plea where none are given.
     """
     take_up(tx, case, CaseAct.RULE, generation)
     if tx.actor.login == issuer(case):
         raise NotAllowed("case.same_person", N_("通知由您签发,须由其他人裁定"))
+    if tx.actor.login == case.reviewed_by:
+        raise NotAllowed("case.same_person", N_("案件由您审核,须由其他人裁定"))
     procedure = case.procedure()
     explained(reason, procedure.reason_length)
     handed_in = attachments.attach(tx, case.subject, files)

@@ -27,7 +27,7 @@ class Notice(Base):
     department_id: Mapped[int] = mapped_column(ForeignKey("departments.id"), index=True)
     text: Mapped[str] = mapped_column(Text, default="")
     issued_by: Mapped[str] = mapped_column(String(64))
-    issued_at: Mapped[datetime]
+    issued_at: Mapped[datetime] = mapped_column(index=True)
     reply_days: Mapped[int]
     reminder_days: Mapped[int]
     reminded_at: Mapped[datetime | None]

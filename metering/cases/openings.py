@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import ColumnElement, ForeignKey, String, func, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from metering.cases import exemptions, protections, suspensions
+from metering.cases import exemptions, hearings, protections, suspensions
 from metering.cases.figures import risk
 from metering.cases.files import Case, start_clock
 from metering.cases.steps import CaseState
@@ -32,6 +32,7 @@ from metering.judging import (
     worth,
 )
 from metering.overview import whole_systems
+from metering.rollout import AwaitedCase, LetterRoom, ShadowSum, candidates, ceilings, scopes
 from providers.base import ResourceState
 from quota.actors import Actor, Role, steward
 from quota.base import Base, append_only
@@ -91,6 +92,9 @@ SKIPS = {
     "suspended": N_("策略版本已暂停"),
     "failed": N_("立案时出错"),
     "system_slack": N_("同一系统内有空闲云主机,宜先均衡负载"),
+    "shadow": N_("试运行,尚未启用处置"),
+    "letters": N_("本周通知已满,排队等候"),
+    "department_letters": N_("该单位本周通知已满,排队等候"),
 }
 """Why a finding opened no case: code → words."""
 
@@ -148,24 +152,25 @@ def open_from(tx: Tx, run: Assessment, *, per_run: int | None = None, per_depart
     and be under way in a department.
     """
     tx.actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
+    tx.alone(ceilings.ALONE)
     earlier = _opening(tx, run)
     if earlier is not None:
         return earlier
     procedure = run.policy_version.rules()
-    ceilings = Ceilings.of(procedure, per_run, per_department)
+    limits = Ceilings.of(procedure, per_run, per_department)
     state = _Standing(tx, run)
-    candidates, skipped = _ranked(tx, run, state)
+    ranked, skipped = _ranked(tx, run, state)
     cases, worth = _taken(tx, run)
-    for one in candidates:
-        beyond = ceilings.beyond(state, one, cases, worth)
-        if beyond is not None:
-            skipped[one.resource.id] = beyond
+    for one in ranked:
+        held = state.held(one) or limits.beyond(state, one, cases, worth)
+        if held is not None:
+            skipped[one.resource.id] = held
             continue
         if one.kind in TAKES:
             cases, worth = cases + 1, worth + one.worth
-            state.take(one.resource.department_id, one.worth)
+        state.take(one)
         _open(tx, run, one, procedure)
-    return _concluded(tx, run, skipped)
+    return _concluded(tx, run, ranked, skipped)
 
 
 def open_all(
@@ -190,31 +195,55 @@ def open_all(
         earlier = _opening(tx, run)
         if earlier is not None:
             return earlier
-        ceilings = Ceilings.of(run.policy_version.rules(), per_run, per_department)
-        candidates, skipped = _ranked(tx, run, _Standing(tx, run))
-        waiting = [(one.resource.id, one.finding.id) for one in candidates]
+        limits = Ceilings.of(run.policy_version.rules(), per_run, per_department)
+        state = _Standing(tx, run)
+        ranked, skipped = _ranked(tx, run, state)
+    waiting = []
+    for one in ranked:
+        if state.shadows(one):
+            skipped[one.resource.id] = candidates.SHADOW
+        else:
+            waiting.append(one)
     for attempt in (1, 2):
-        failed = []
-        for resource_id, finding_id in waiting:
-            try:
-                with book.transaction(actor) as tx:
-                    why = _open_next(tx, run_id, finding_id, ceilings)
-            except Exception:
-                log.exception("no case for resource %s (try %s)", resource_id, attempt)
-                failed.append((resource_id, finding_id))
-                why = "failed"
-            skipped.pop(resource_id, None)
-            if why is not None:
-                skipped[resource_id] = why
-        waiting = failed
+        waiting = _open_each(book, actor, run_id, waiting, limits, skipped, attempt)
     with book.transaction(actor) as tx:
         run = findings.assessment(tx, run_id)
-        return _opening(tx, run) or _concluded(tx, run, skipped)
+        return _opening(tx, run) or _concluded(tx, run, ranked, skipped)
 
 
-def _open_next(tx: Tx, run_id: int, finding_id: int, ceilings: Ceilings) -> str | None:
+def _open_each(
+    book: Book,
+    actor: Actor,
+    run_id: int,
+    waiting: Sequence[_Candidate],
+    limits: Ceilings,
+    skipped: dict[int, str],
+    attempt: int,
+) -> list[_Candidate]:
+    """Open a case for each of ``waiting``, a transaction each, and enter into ``skipped`` why where none may be opened. Returns
+    those that failed. Once the city's letters of the week are full, they are so for all that come after."""
+    failed, full = [], None
+    for one in waiting:
+        why = full
+        if why is None:
+            try:
+                with book.transaction(actor) as tx:
+                    why = _open_next(tx, run_id, one.finding.id, limits)
+            except Exception:
+                log.exception("no case for resource %s (try %s)", one.resource.id, attempt)
+                failed.append(one)
+                why = "failed"
+            full = why if why == "letters" else None
+        skipped.pop(one.resource.id, None)
+        if why is not None:
+            skipped[one.resource.id] = why
+    return failed
+
+
+def _open_next(tx: Tx, run_id: int, finding_id: int, limits: Ceilings) -> str | None:
     """Open the case that a finding calls for, as things stand now; the code of SKIPS where none may be opened. Locks the
-    run, the department and the resource, in this order."""
+    letters, the run, the department and the resource, in this order."""
+    tx.alone(ceilings.ALONE)
     run = findings.assessment(tx, run_id)
     if _opening(tx, run) is not None:
         return "open_case"  # another run of the job has finished meanwhile: its word stands
@@ -228,10 +257,17 @@ def _open_next(tx: Tx, run_id: int, finding_id: int, ceilings: Ceilings) -> str 
     found = _candidate(state, finding)
     if isinstance(found, str):
         return found
-    beyond = ceilings.beyond(state, found, *_taken(tx, run))
-    if beyond is None:
+    held = state.held(found) or limits.beyond(state, found, *_taken(tx, run))
+    if held is None:
         _open(tx, run, found, run.policy_version.rules())
-    return beyond
+    return held
+
+
+def shadow(tx: Tx, run: Assessment) -> ShadowSum:
+    """What ``run`` calls for where nothing is opened yet: what would become of it, were the scope open."""
+    state = _Standing(tx, run)
+    would = [one for one in _ranked(tx, run, state)[0] if state.shadows(one)]
+    return ShadowSum(len(would), sum(one.worth for one in would))
 
 
 def _opening(tx: Tx, run: Assessment) -> Opening | None:
@@ -245,15 +281,17 @@ def _ranked(tx: Tx, run: Assessment, state: _Standing) -> tuple[list[_Candidate]
     """The cases that ``run`` calls for, as they are ranked; resource id → code of SKIPS for the others."""
     wanted = of_run(tx, run, *CALLS_FOR)
     state.look_at_systems(tx, run, wanted)
-    candidates: list[_Candidate] = []
+    ranked: list[_Candidate] = []
     skipped: dict[int, str] = {}
     for finding in wanted:
         found = _candidate(state, finding)
         if isinstance(found, str):
             skipped[finding.resource_id] = found
         else:
-            candidates.append(found)
-    return sorted(candidates, key=_rank), skipped
+            ranked.append(found)
+    since = candidates.since(tx, run)
+    ranked.sort(key=lambda one: _rank(one, since.get((one.resource.id, one.kind.value), tx.now)))
+    return ranked, skipped
 
 
 def _taken(tx: Tx, run: Assessment) -> tuple[int, float]:
@@ -267,8 +305,8 @@ def _taken(tx: Tx, run: Assessment) -> tuple[int, float]:
     return count, float(worth or 0.0)
 
 
-def _concluded(tx: Tx, run: Assessment, skipped: Mapping[int, str]) -> Opening:
-    """Write down what was opened from ``run`` and what was passed over."""
+def _concluded(tx: Tx, run: Assessment, ranked: Sequence[_Candidate], skipped: Mapping[int, str]) -> Opening:
+    """Write down what was opened from ``run`` and what was passed over; what of ``ranked`` waits, in its order."""
     query = (
         select(Case.id, Case.resource_id)
         .join(Finding, Finding.id == Case.finding_id)
@@ -286,13 +324,39 @@ def _concluded(tx: Tx, run: Assessment, skipped: Mapping[int, str]) -> Opening:
     )
     tx.add(row)
     tx.flush()
+    _wait(tx, run, [(one, skipped.get(one.resource.id, "")) for one in ranked if one.resource.id not in has_one])
     tx.audit("case.open_from", f"assessment:{run.id}", after={"opened": len(rows), "skipped": row.why()})
     return row
+
+
+def _wait(tx: Tx, run: Assessment, passed_over: Sequence[tuple[_Candidate, str]]) -> None:
+    """Keep what would be opened another time, with the week of its turn where it waits for letters."""
+    held = [(one, why) for one, why in passed_over if why in candidates.HELD]
+    ahead = [department_id for _case_id, department_id in hearings.prepared(tx)]
+    queue = [one.resource.department_id or 0 for one, why in held if why in candidates.LETTERS]
+    weeks = iter(hearings.letter_room(tx).weeks([*ahead, *queue])[len(ahead) :] if queue else ())
+    rows = [
+        AwaitedCase(
+            resource_id=one.resource.id,
+            finding_id=one.finding.id,
+            assessment_id=run.id,
+            department_id=one.resource.department_id,
+            pool_id=one.resource.pool_id,
+            kind=one.kind.value,
+            recoverable=one.recovers.to_json(),
+            worth=one.worth,
+            why=why,
+            expected_on=ceilings.turn(tx.now, next(weeks)) if why in candidates.LETTERS else None,
+        )
+        for one, why in held
+    ]
+    candidates.replace(tx, run, rows)
 
 
 def open_one(tx: Tx, finding: Finding) -> Case:
     """Open a case from one finding, by hand. WrongState with the reason where none may be opened."""
     tx.actor.must_be(Role.SUPERVISOR)
+    tx.alone(ceilings.ALONE)
     run = finding.assessment
     if finding.resource.department_id is not None:
         tx.execute(select(Department.id).where(Department.id == finding.resource.department_id).with_for_update())
@@ -308,8 +372,11 @@ def open_one(tx: Tx, finding: Finding) -> Case:
     found = _candidate(state, finding)
     if isinstance(found, str):
         raise WrongState("case.not_opened", N_("不能立案:%(why)s"), why=SKIPS[found])
-    if found.kind in TAKES and Ceilings.of(procedure).department_full(state, found):
-        raise WrongState("case.not_opened", N_("不能立案:%(why)s"), why=SKIPS["department_ceiling"])
+    held = state.held(found)
+    if held is None and found.kind in TAKES and Ceilings.of(procedure).department_full(state, found):
+        held = "department_ceiling"
+    if held is not None:
+        raise WrongState("case.not_opened", N_("不能立案:%(why)s"), why=SKIPS[held])
     return _open(tx, run, found, procedure)
 
 
@@ -322,10 +389,10 @@ def open_growth(tx: Tx, finding: Finding, target: Amount) -> Case:
     return _open(tx, finding.assessment, one, finding.assessment.policy_version.rules())
 
 
-def _rank(candidate: _Candidate) -> tuple[Any, ...]:
-    """Overloaded machines first, then what recovers most, then what is known best."""
+def _rank(candidate: _Candidate, since: datetime) -> tuple[Any, ...]:
+    """Overloaded machines first, then what recovers most, then what has waited longest, then what is known best."""
     urgent = candidate.finding.verdict != Verdict.OVERLOADED.value
-    return (urgent, -candidate.worth, -(candidate.finding.coverage or 0.0), candidate.resource.id)
+    return (urgent, -candidate.worth, since, -(candidate.finding.coverage or 0.0), candidate.resource.id)
 
 
 class _Standing:
@@ -336,6 +403,8 @@ class _Standing:
         self.tags = protections.tags(tx)
         self.systems: dict[int, whole_systems.WholeSystem] = {}
         self.slack = run.policy_version.rules().system_slack
+        self.scopes = scopes.now(tx)
+        self.letters: LetterRoom = hearings.letter_room(tx, prepared=True)
 
         def of(column: Any) -> ColumnElement[bool]:
             return column.is_not(None) if only is None else cast("ColumnElement[bool]", column == only)
@@ -381,10 +450,23 @@ class _Standing:
         concerned = {one.resource.system_id for one in wanted if one.is_now() in GROWS} - {None}
         self.systems = whole_systems.whole_systems(tx, run, [each for each in concerned if each is not None])
 
-    def take(self, department: int | None, worth: float) -> None:
-        """One more case that takes something from a department."""
-        self.by_department[department] = self.by_department.get(department, 0) + 1
-        self.worth_by_department[department] = self.worth_by_department.get(department, 0.0) + worth
+    def shadows(self, candidate: _Candidate) -> bool:
+        """Whether cases are not opened yet where it is."""
+        return not self.scopes.opened(candidate.resource.department_id, candidate.resource.pool_id)
+
+    def held(self, candidate: _Candidate) -> str | None:
+        """The code of SKIPS for which it waits, whatever the ceilings of cases say: the shadow, or letters."""
+        return (
+            candidates.SHADOW if self.shadows(candidate) else self.letters.full(candidate.resource.department_id or 0)
+        )
+
+    def take(self, candidate: _Candidate) -> None:
+        """One more case."""
+        department, takes = candidate.resource.department_id, candidate.kind in TAKES
+        self.letters.take(department or 0)
+        if takes:
+            self.by_department[department] = self.by_department.get(department, 0) + 1
+            self.worth_by_department[department] = self.worth_by_department.get(department, 0.0) + candidate.worth
 
 
 def _candidate(state: _Standing, finding: Finding) -> _Candidate | str:
@@ -459,6 +541,7 @@ def _open(tx: Tx, run: Assessment, candidate: _Candidate, procedure: Procedure) 
     start_clock(tx, row, procedure.recommend_days if candidate.kind is CaseKind.EXPAND else procedure.review_days)
     tx.add(row)
     tx.flush()
+    candidates.drop(tx, resource.id)
     tx.audit(
         "case.open",
         row.subject,

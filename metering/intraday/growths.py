@@ -39,6 +39,7 @@ from metering.cases import (
     windows,
 )
 from metering.judging import CaseKind, Finding, Procedure, latest, more
+from metering.rollout import ceilings, scopes
 from metering.sizing import Fast, expansion
 from providers.base import ResourceState
 from quota.actors import Role
@@ -103,6 +104,7 @@ class Ground:
 def settle(tx: Tx, seen: MachineLook, ground: Ground) -> Settled:
     """Enlarge, ask, prolong or give back. Twice for the same moment is once."""
     tx.actor.must_be(Role.SYSTEM)
+    tx.alone(ceilings.ALONE)
     resource = tx.get_one(Resource, seen.resource_id)
     exemptions.lock(tx, resource)
     looked = select(Surge.id).where(Surge.resource_id == resource.id, Surge.at == ground.moment)
@@ -136,6 +138,8 @@ def _begin(tx: Tx, resource: Resource, seen: MachineLook, ground: Ground) -> Set
     against = _against(tx, resource, seen, ground)
     if against is not None:
         return Settled(against)
+    if one is None and not scopes.now(tx).opened(resource.department_id, resource.pool_id):
+        return Settled("shadow")
     if finding is None:
         return Settled("unjudged")
     procedure = finding.assessment.policy_version.rules()
@@ -149,6 +153,8 @@ def _begin(tx: Tx, resource: Resource, seen: MachineLook, ground: Ground) -> Set
     why = _why_not(tx, resource, needs, allowed, ground)
     if why and (one is not None or _told(tx, resource, procedure)):
         return Settled("told" if one is None else "open_case")
+    if why and (full := hearings.letter_room(tx, prepared=True).full(resource.department_id or 0)) is not None:
+        return Settled(full)
     if one is None:
         one = _open(tx, finding, target, procedure, ground, authorised=not why)
     until = None if why else ground.moment + timedelta(hours=seen.fast.hold_hours)

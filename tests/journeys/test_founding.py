@@ -181,7 +181,7 @@ def test_the_checklist_greets_and_goes_step_by_step(empty: EmptyHouse) -> None:
     steps = checklist.steps()
     assert [one.name for one in steps] == [
         "city", "people", "departments", "systems", "companies", "accounts", "pools", "capacity", "catalogue", "tariffs",
-        "rules", "policy", "calendar", "mail", "listing", "takeover", "metered", "judged",
+        "rules", "policy", "calendar", "mail", "listing", "takeover", "metered", "judged", "enforcement",
     ]  # fmt: skip
     for one in steps:
         assert one.label in page

@@ -18,13 +18,16 @@ from tests.city import City
 
 STAYS = {
     "authorisations.department_id": "binds who gave it and nobody else: the successor gives its own",
+    "awaited_cases.department_id": "is told anew by every opening",
     "business_periods.department_id": "is read through mergers: it holds for what came from who declared it",
+    "letter_ceilings.department_id": "is a word on that department; what moved stands under what was said of its new one",
     "notices.department_id": "a letter stays with whom it was written to, whom the successor sees as one below it",
     "ratings.department_id": "what a department said of its provider remains its word",
     "reconciliation_lines.department_id": "a month that was settled keeps whose it was",
     "reorganisations.source_id": "the record of what moved",
     "reorganisations.target_id": "the record of what moved",
     "request_notices.department_id": "a notice stays with whom it was given to, whom the successor sees as one below it",
+    "scope_decisions.department_id": "is a word on that department; what moved stands under what was said of its new one",
     "statement_lines.department_id": "a month that was settled keeps whose it was",
 }
 """Columns of departments that no mover answers for, and why."""

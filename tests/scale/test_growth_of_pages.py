@@ -60,6 +60,8 @@ GROWING = {
     "quota.show": "utilisation is summed by pool and department",
     "recoveries.index": "cases and entries of the year are summed one by one; donors are matched with askers",
     "recoveries.matches": "every donor is matched with every asker",
+    "rollout.decide": "a choice of all departments",
+    "rollout.limit": "a choice of all departments",
     "scorecards.appeal": "the rows behind every mark are a choice",
     "statements.focus": "an export, which shows all",
     "statements.index": "a choice of all departments and systems",
@@ -73,6 +75,7 @@ GROWING = {
 """Pages that grow with the city, and by what."""
 
 SORTED = {
+    "batches.index": "groups are summed before they are put in order",
     "bills.index": "short: the newest revision of a month and pool",
     "cases.groups": "groups are summed before they are put in order",
     "classes.index": "short",
@@ -88,6 +91,7 @@ SORTED = {
     "people.index": "short: those who are active",
     "quota.index": "groups are summed before they are put in order",
     "reconciliation.index": "of several runs at once",
+    "rollout.index": "groups are summed before they are put in order",
     "rules.index": "short",
     "sources.index": "short",
     "statements.index": "groups are summed before they are put in order",
@@ -104,6 +108,7 @@ NARROW = ("tenant", "provider")
 UNREACHED = {
     "attachments.download": "no file hangs at what the first links lead to",
     "authorisations.revoke": "behind a list",
+    "batches.show": "of a batch, of which the demo city has none",
     "cases.certificate": "of a case that has ended",
     "cloud_projects.index": "of a cloud that has projects, which the simulated one has not",
     "companies.resume": "of a company that has ended",

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
@@ -39,6 +39,7 @@ from metering.cases import (
     windows,
 )
 from metering.judging import KIND_LABELS, findings
+from metering.rollout import candidates
 from providers.orders import WorkOrder
 from quota import attachments, requests
 from quota.actors import Actor, Role
@@ -91,9 +92,10 @@ def _state_is(query: Rows, value: str) -> Rows:
 
 
 def _not_shut_out(who: Actor) -> Any:
-    """Who signed the notice has no part in the ruling on it."""
+    """Who reviewed a case or signed its notice has no part in the ruling on it."""
     own = select(Notice.id).where(Notice.issued_by == who.login)
-    return or_(Case.state != CaseState.DISPUTED.value, Case.notice_id.is_(None), Case.notice_id.not_in(own))
+    unsigned = or_(Case.notice_id.is_(None), Case.notice_id.not_in(own))
+    return or_(Case.state != CaseState.DISPUTED.value, and_(unsigned, Case.reviewed_by != who.login))
 
 
 def _named(query: Rows, value: str) -> Rows:
@@ -169,7 +171,8 @@ def index() -> str | Response:
     tx = reading()
     query = select(Case).where(cases.visible(tx, actor())).options(*LOADED)
     found = listing(tx, query, COLUMNS, key=Case.id, filters=FILTERS, sort="-worth")
-    return found.exported("cases") or render_template("cases/index.html", cases=found)
+    standing = candidates.standing(tx) if actor().role in STEWARDS else None
+    return found.exported("cases") or render_template("cases/index.html", cases=found, standing=standing)
 
 
 GROUPS = {"department": N_("使用单位"), "system": N_("信息系统")}

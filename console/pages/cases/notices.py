@@ -29,15 +29,17 @@ from metering.cases import (
     CaseState,
     Category,
     Notice,
+    hearings,
     may_answer,
     notices,
 )
 from metering.judging import CaseKind
+from metering.rollout import ceilings
 from quota.actors import Actor, Role
 from quota.calendar import working_days
 from quota.db import Tx
 from quota.directory import Department, subtree
-from quota.errors import N_, Invalid
+from quota.errors import N_, Invalid, WrongState
 from quota.file_kinds import ACCEPTED
 
 blueprint = Blueprint("notices", __name__, url_prefix="/notices")
@@ -127,22 +129,23 @@ def issue() -> str | Response | tuple[str, int]:
     tx = reading()
     query = select(Case).where(Case.state == CaseState.REVIEWED.value).options(*LOADED)
     ready = list(tx.scalars(query.order_by(Case.department_id, Case.worth.desc(), Case.id)))
-    if request.method == "GET":
-        wanted = set(request.args.getlist("case", row))
-        return render_template(
-            "notices/issue.html", by_department=_by_department(ready), wanted=wanted, kinds=KINDS, text="", wrong=""
-        )
-    shown = dict(_pairs(request.form.getlist("case")))
+    later = _later(tx)
+    shown = dict(pairs(request.form.getlist("case")))
     text = request.form.get("text", "")[:4000]
+
+    def page(wanted: set[int], wrong: str = "") -> str:
+        return render_template(
+            "notices/issue.html", by_department=_by_department(ready), wanted=wanted, kinds=KINDS, text=text,
+            wrong=wrong, later=later, room=hearings.letter_room(tx),
+        )  # fmt: skip
+
+    if request.method == "GET":
+        asked = set(request.args.getlist("case", row))
+        return page(asked or {one.id for one in ready if one.id not in later})
+    if not shown:
+        return page(set(), _("请至少选择一个案件")), 422
     chosen = [one for one in ready if one.id in shown]
-    if request.form.get("confirmed") != "1" or not shown:
-        wrong = "" if shown else _("请至少选择一个案件")
-        if wrong:
-            page = render_template(
-                "notices/issue.html", by_department=_by_department(ready), wanted=set(), kinds=KINDS, text=text,
-                wrong=wrong,
-            )  # fmt: skip
-            return page, 422
+    if request.form.get("confirmed") != "1":
         return render_template(
             "notices/check.html",
             by_department=_by_department(chosen),
@@ -151,17 +154,30 @@ def issue() -> str | Response | tuple[str, int]:
             kinds=KINDS,
             due=_due(tx, chosen),
         )
-    with transaction() as writing:
-        found = [cases.case(writing, case_id) for case_id in sorted(shown)]
-        letters = cases.issue(writing, found, generations=shown, text=text)
-        sent = [(one.id, one.number) for one in letters]
+    try:
+        with transaction() as writing:
+            found = [cases.case(writing, case_id) for case_id in sorted(shown)]
+            letters = cases.issue(writing, found, generations=shown, text=text)
+            sent = [(one.id, one.number) for one in letters]
+    except WrongState as refused:
+        return page(set(shown), sentence(refused.message, refused.params)), 422
     flash(_("已签发 %(count)s 封通知:%(numbers)s", count=len(sent), numbers="、".join(n for _id, n in sent)), "success")
     if len(sent) == 1:
         return redirect(url_for("notices.show", notice_id=sent[0][0]))
     return redirect(url_for("notices.index"))
 
 
-def _pairs(values: list[str]) -> list[tuple[int, int]]:
+def _later(tx: Tx) -> dict[int, date]:
+    """Case id → the week in which its turn probably is, of those whose letter finds no room in this one."""
+    room = hearings.letter_room(tx)
+    if not room.ceilings.any():
+        return {}
+    line = hearings.prepared(tx)
+    weeks = room.weeks(department_id for _case_id, department_id in line)
+    return {case_id: ceilings.turn(tx.now, n) for (case_id, _department), n in zip(line, weeks, strict=True) if n}
+
+
+def pairs(values: list[str]) -> list[tuple[int, int]]:
     """ "12:3" (case and generation) each."""
     found = []
     for value in values:

@@ -36,6 +36,7 @@ from metering.judging import (
     recompute,
 )
 from metering.judging import policies as versions
+from metering.rollout import candidates, scopes
 from metering.workbench import Workbench
 from quota import inventory
 from quota.actors import Actor, Role
@@ -150,6 +151,7 @@ def index() -> str | Response:
     if exported:
         return exported
     g.open_cases = _open_cases(tx, found.rows)
+    opened = scopes.now(tx).opened
     return render_template(
         "findings/index.html",
         findings=found,
@@ -157,6 +159,8 @@ def index() -> str | Response:
         recoverable=_recoverable(tx, run),
         calls=[one.value for one in CALLS_FOR],
         opened=_opened,
+        shadowed=lambda one: not opened(one.resource.department_id, one.resource.pool_id),
+        standing=candidates.standing(tx),
         ahead=_ahead(tx, run),
     )
 
