@@ -16,6 +16,7 @@ child beside it, where it has children).
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -153,6 +154,7 @@ def one(name: str, contender: str, home: Path) -> dict[str, float]:
         if found.prepare is not None:
             found.prepare(home)
         return {}
+    gc.freeze()  # what is loaded is not walked again, as in our own processes (console.memory); for others, too
     watch = Watch()
     units = found.contenders[contender](home, watch)
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

@@ -87,18 +87,20 @@ def answer(
     act: Callable[[], str | Response],
     page: Callable[[], str],
     *refusals: type[Refused],
+    hung: Callable[[FlaskForm, Refused], None] = hang,
 ) -> str | Response | tuple[str, int]:
     """What a page with a form answers: the form, with 422 where something in it is wrong, or what ``act`` answers.
 
     ``act`` runs once the form is sent and filled in as its fields ask. It does the deed in a transaction of its own and
-    answers with what comes next; ``refusals`` (Invalid, where none are named) that it raises are shown in the form.
+    answers with what comes next; ``refusals`` (Invalid, where none are named) that it raises are shown in the form by
+    ``hung``.
     """
     shown_here = refusals or (Invalid,)
     if form.validate_on_submit():
         try:
             return act()
         except shown_here as refused:
-            hang(form, refused)
+            hung(form, refused)
     return page(), 422 if form.errors else 200
 
 

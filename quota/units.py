@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import NewType
 
@@ -277,6 +278,17 @@ class Amount(Mapping[ClassCode, int]):
 
 
 NOTHING = Amount()
+
+
+def base_units(kind: ClassCode, figure: int | float | Decimal, *, field: str = "") -> int:
+    """The unit people read → base units. Raises Invalid about ``field`` for what is no whole number of them."""
+    exact = (figure if isinstance(figure, Decimal) else Decimal(str(figure))) * CLASSES[kind].factor
+    if not exact.is_finite() or exact != exact.to_integral_value():
+        raise Invalid(
+            "amount.part", N_("%(name)s须为整数个%(unit)s"),
+            name=CLASSES[kind].label, unit=CLASSES[kind].base, field=field or kind,
+        )  # fmt: skip
+    return int(exact)
 
 
 def shown(kind: ClassCode, figure: int) -> Shown:

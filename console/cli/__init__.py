@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from console.cli.commands import main
+from console.memory import loading
+
+with loading():
+    from console.cli.commands import main
 
 __all__ = [
     "main",

@@ -49,7 +49,7 @@ from quota.directory import (
 from quota.errors import N_, Conflict, Invalid, Refused
 from quota.ledger import capacities
 from quota.requests import ApprovalRule, rulebook
-from quota.units import CLASSES, Arch, ClassCode
+from quota.units import CLASSES, Arch, ClassCode, base_units
 
 FIRST_PASSWORDS = "first-passwords"
 """Folder in the data directory with a file a person: what to hand over, and then to delete."""
@@ -465,8 +465,7 @@ class _Entering:
     def _capacity(self, row: SheetRow) -> bool:
         said, one = row.values, self._named("pools", row.values["pool"])
         kind = ClassCode(said["kind"])
-        factor = CLASSES[kind].factor
-        total, reserved = said["total"] * factor, (said["reserved"] or 0) * factor
+        total, reserved = base_units(kind, said["total"]), base_units(kind, said["reserved"] or 0)
         ratio = said["ratio"] if said["ratio"] is not None else Decimal(1)
         has = self.tx.scalar(select(PoolCapacity).where(PoolCapacity.pool_id == one.id, PoolCapacity.kind == kind))
         if has is not None and (has.total, has.reserved, has.ratio) == (total, reserved, ratio):
@@ -589,14 +588,10 @@ class _Entering:
 def offer(tx: Tx, said: Mapping[str, Any]) -> bool:
     """Offer what a row of the sheet 服务目录 says; whether it is new. Raises Conflict where it is offered as something else."""
     takes = {
-        code: int(said[f"takes_{code}"] * one.factor)
-        for code, one in CLASSES.items()
-        if said.get(f"takes_{code}") is not None and said[f"takes_{code}"] > 0
+        code: base_units(code, figure, field=f"takes_{code}")
+        for code in CLASSES
+        if (figure := said.get(f"takes_{code}")) is not None and figure > 0
     }
-    for code, one in CLASSES.items():
-        figure = said.get(f"takes_{code}")
-        if figure is not None and (figure * one.factor) % 1:
-            raise Invalid("catalog.part", N_("须为整数个%(unit)s"), unit=one.base, field=f"takes_{code}")
     has = tx.scalar(select(CatalogItem).where(CatalogItem.code == said["code"]))
     if has is not None:
         for key, was, now in (

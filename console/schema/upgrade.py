@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
 
 from console.schema import models  # noqa: F401 - compare_metadata must see every table
 from quota.base import GUARDED, Base, append_only_ddl
 from quota.db import Book
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+# Alembic is imported where it is used: web processes and most commands only ask at which version a book is.
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     return config
@@ -26,6 +29,10 @@ def _config() -> Config:
 
 def migrate(book: Book, revision: str = "head") -> None:
     """Bring the book's schema to ``revision``; a later one going up, an earlier one going down. All or nothing."""
+    from alembic import command
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     config = _config()
     with book.engine.execution_options(guanjia_writes=True).begin() as connection:
         config.attributes["connection"] = connection
@@ -47,16 +54,24 @@ def _is_before(script: ScriptDirectory, revision: str, current: str | None) -> b
 def current(book: Book) -> str | None:
     """The revision that the book is at; None for an empty database."""
     with book.engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return found
 
 
 def latest() -> str | None:
     """The newest revision that this version of the product knows."""
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 
 def differences(book: Book) -> list[str]:
     """How the database differs from the models; empty when they agree."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
     with book.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return [repr(one) for one in compare_metadata(context, Base.metadata)]

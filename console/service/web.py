@@ -223,6 +223,7 @@ def main() -> None:
     descriptor, threads = int(sys.argv[1]), int(sys.argv[2])
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    from console.memory import loading
     from console.service import counters
     from console.service.processes import follow_parent
 
@@ -239,7 +240,8 @@ def main() -> None:
         signal.signal(name, stop)
     follow_parent()
     _log_accesses(os.environ.get("GUANJIA_ACCESS_LOG", ""))
-    from console.wsgi import application
+    with loading():
+        from console.wsgi import application
 
     with socket.socket(fileno=descriptor) as door:
         limit = int(application.config["MAX_CONTENT_LENGTH"]) + HEADER_BYTES

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from console.words.texts import _
-from metering.judging import LABELS, SIGNS, Condition, Policy, Rule, Section, figure
+from metering.judging import LABELS, SIGNS, Condition, Policy, PolicyRule, Section, figure
 from metering.sizing import methods
 from quota.errors import N_
 
@@ -78,7 +78,7 @@ def threshold(condition: Condition) -> str:
     return f"{_(about.label)} {SIGNS.get(condition.op, condition.op)} {about.shown(condition.threshold):g}{about.unit}"
 
 
-def rule(one: Rule) -> tuple[str, str]:
+def rule(one: PolicyRule) -> tuple[str, str]:
     """(class, sentence)."""
     parts = [_("、").join(threshold(each) for each in one.conditions)]
     if one.days:
@@ -88,7 +88,7 @@ def rule(one: Rule) -> tuple[str, str]:
     return _(LABELS[one.verdict]), _(";").join(parts)
 
 
-def kinds(rule: Rule) -> str:
+def kinds(rule: PolicyRule) -> str:
     """The kinds of resources that a rule is about."""
     from console.words.services import KINDS
 
@@ -143,9 +143,11 @@ def differences(before: Policy, after: Policy, names: Mapping[str, str]) -> list
     return found
 
 
-def _rules(before: Sequence[Rule], after: Sequence[Rule], where: str) -> list[tuple[str, str | None, str | None]]:
+def _rules(
+    before: Sequence[PolicyRule], after: Sequence[PolicyRule], where: str
+) -> list[tuple[str, str | None, str | None]]:
     if len(before) == len(after) and all(a.verdict == b.verdict for a, b in zip(before, after, strict=True)):
-        pairs: list[tuple[Rule | None, Rule | None]] = list(zip(before, after, strict=True))
+        pairs: list[tuple[PolicyRule | None, PolicyRule | None]] = list(zip(before, after, strict=True))
     else:
         pairs = [(one, None) for one in before if one not in after]
         pairs += [(None, one) for one in after if one not in before]
@@ -161,7 +163,7 @@ def _rules(before: Sequence[Rule], after: Sequence[Rule], where: str) -> list[tu
     return found
 
 
-def _whole(one: Rule) -> str:
+def _whole(one: PolicyRule) -> str:
     """A rule with all that can differ: whom it is about, and what an unknown figure means."""
     missing = [_(MISSING_LABELS[each.missing]) for each in one.conditions]
     said = missing[:1] if len(set(missing)) == 1 else missing

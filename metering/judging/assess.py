@@ -24,7 +24,7 @@ from metering.judging.policy import (
     VERDICTS,
     Condition,
     Policy,
-    Rule,
+    PolicyRule,
     Verdict,
     default,
     reference,
@@ -48,8 +48,8 @@ __all__ = [
     "Figures",
     "Findings",
     "Policy",
+    "PolicyRule",
     "Reason",
-    "Rule",
     "Verdict",
     "concat",
     "default",
@@ -202,7 +202,7 @@ def judge(facts: Facts, policy: Policy, section: Array | None = None) -> Finding
     return Findings(policy, facts, verdict.astype(np.int8), chosen, blocked, of)
 
 
-def _known(facts: Facts, rule: Rule, condition: Condition) -> Array:
+def _known(facts: Facts, rule: PolicyRule, condition: Condition) -> Array:
     """Whether the figure is there, from as many slots as the rule wants."""
     known: Array = np.isfinite(facts.figure(condition.figure, rule.days))
     cover = figure(condition.figure).coverage
@@ -211,7 +211,7 @@ def _known(facts: Facts, rule: Rule, condition: Condition) -> Array:
     return known
 
 
-def _evaluate(facts: Facts, rule: Rule) -> tuple[Array, Array]:
+def _evaluate(facts: Facts, rule: PolicyRule) -> tuple[Array, Array]:
     """Where the rule holds, and where it cannot say: AND in three values, a failed condition settles it."""
     failed = np.zeros(len(facts), bool)
     short = facts.windows[rule.days].coverage < rule.coverage

@@ -68,7 +68,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class PolicyRule:
     """`verdict` if all conditions hold over the last `days` local days (0 = the whole block).
 
     kinds: the resource kinds it is about. coverage: the share of the window's slots with live samples below
@@ -89,7 +89,7 @@ class Rule:
 SAFE_COVERAGE, SAFE_DAYS = 0.5, 7
 
 
-def unsafe(rule: Rule) -> list[tuple[str, str]]:
+def unsafe(rule: PolicyRule) -> list[tuple[str, str]]:
     """What a rule that takes something away must not say, because no data is not zero: (part of the rule, sentence)."""
     if rule.verdict not in RECLAIMABLE:
         return []
@@ -119,7 +119,7 @@ class Section:
     departments: tuple[str, ...] = ()
     levels: tuple[int, ...] = ()
     kinds: tuple[str, ...] = ()
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[PolicyRule, ...] = ()
     sizing: str = ""
 
     def __post_init__(self) -> None:
@@ -150,7 +150,7 @@ class Policy:
     name: str
     version: int
     effective_from: date
-    rules: tuple[Rule, ...]
+    rules: tuple[PolicyRule, ...]
     frozen_is_live: bool = False
     hot_level: float = 90.0
     hot_minutes: int = 30
@@ -158,7 +158,7 @@ class Policy:
     sections: tuple[Section, ...] = ()
 
     @property
-    def every(self) -> tuple[Rule, ...]:
+    def every(self) -> tuple[PolicyRule, ...]:
         """The rules of the policy, then those of its sections: what an index in a finding counts in."""
         return sum((section.rules for section in self.sections), self.rules)
 
@@ -248,9 +248,9 @@ def _plain_rules(rules: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _rules(plain: Sequence[Mapping[str, Any]]) -> tuple[Rule, ...]:
+def _rules(plain: Sequence[Mapping[str, Any]]) -> tuple[PolicyRule, ...]:
     return tuple(
-        Rule(
+        PolicyRule(
             Verdict(rule["verdict"]),
             int(rule["days"]),
             tuple(Condition(**c) for c in rule["conditions"]),
@@ -271,21 +271,21 @@ def default() -> Policy:
         1,
         date(2013, 1, 1),
         (
-            Rule(Verdict.STOPPED, 30, (Condition("off_days", ">=", 30),), (*MACHINES, "accelerator")),
-            Rule(Verdict.DEAD, 30, (Condition("dead_days", ">=", 1),), (*MACHINES, "accelerator")),
-            Rule(Verdict.UNATTACHED, 30, (Condition("unattached_days", ">=", 15),), ("volume", "eip")),
-            Rule(Verdict.OVERLOADED, 7, (Condition("hot_days", ">=", 3),), coverage=covered),
-            Rule(
+            PolicyRule(Verdict.STOPPED, 30, (Condition("off_days", ">=", 30),), (*MACHINES, "accelerator")),
+            PolicyRule(Verdict.DEAD, 30, (Condition("dead_days", ">=", 1),), (*MACHINES, "accelerator")),
+            PolicyRule(Verdict.UNATTACHED, 30, (Condition("unattached_days", ">=", 15),), ("volume", "eip")),
+            PolicyRule(Verdict.OVERLOADED, 7, (Condition("hot_days", ">=", 3),), coverage=covered),
+            PolicyRule(
                 Verdict.OVERLOADED,
                 7,
                 (Condition("disk_last", ">=", 95),),
                 (*MACHINES, "volume", "object_store"),
             ),
-            Rule(Verdict.BUSY, 7, (Condition("cpu_p95", ">=", 80),), coverage=covered),
-            Rule(Verdict.BUSY, 7, (Condition("mem_p95", ">=", 85),), coverage=covered),
-            Rule(Verdict.BUSY, 7, (Condition("disk_last", ">=", 85),), (*MACHINES, "volume", "object_store")),
-            Rule(Verdict.IDLE, 14, (Condition("card_mean", "<", 10, unknown),), ("accelerator",), covered),
-            Rule(
+            PolicyRule(Verdict.BUSY, 7, (Condition("cpu_p95", ">=", 80),), coverage=covered),
+            PolicyRule(Verdict.BUSY, 7, (Condition("mem_p95", ">=", 85),), coverage=covered),
+            PolicyRule(Verdict.BUSY, 7, (Condition("disk_last", ">=", 85),), (*MACHINES, "volume", "object_store")),
+            PolicyRule(Verdict.IDLE, 14, (Condition("card_mean", "<", 10, unknown),), ("accelerator",), covered),
+            PolicyRule(
                 Verdict.IDLE,
                 30,
                 (
@@ -295,22 +295,22 @@ def default() -> Policy:
                 ),
                 coverage=covered,
             ),
-            Rule(
+            PolicyRule(
                 Verdict.IDLE,
                 30,
                 (Condition("conn_max", "<", 1),),
                 ("database", "middleware"),
                 covered,
             ),
-            Rule(Verdict.BUSY, 7, (Condition("line_peak", ">=", 80),), ("bandwidth",), covered),
-            Rule(
+            PolicyRule(Verdict.BUSY, 7, (Condition("line_peak", ">=", 80),), ("bandwidth",), covered),
+            PolicyRule(
                 Verdict.UNDERUSED,
                 30,
                 (Condition("line_mean", "<", 10, unknown), Condition("line_peak", "<", 30, unknown)),
                 ("bandwidth",),
                 covered,
             ),
-            Rule(
+            PolicyRule(
                 Verdict.UNDERUSED,
                 30,
                 (
@@ -331,8 +331,8 @@ def reference() -> Policy:
         1,
         date(2013, 1, 1),
         (
-            Rule(Verdict.BUSY, 0, (Condition("cpu_p95", ">", 80, "unknown"),)),
-            Rule(Verdict.IDLE, 0, (Condition("cpu_p95", "<", 10), Condition("mem_p95", "<", 30, "pass"))),
+            PolicyRule(Verdict.BUSY, 0, (Condition("cpu_p95", ">", 80, "unknown"),)),
+            PolicyRule(Verdict.IDLE, 0, (Condition("cpu_p95", "<", 10), Condition("mem_p95", "<", 30, "pass"))),
         ),
         frozen_is_live=True,
     )

@@ -126,7 +126,7 @@ def month_bounds(month: str) -> Interval:
     return start, end
 
 
-def take(tx: Tx, pool: Pool, month: str, lines: Sequence[base.BillLine], *, source: str) -> Taken:
+def take(tx: Tx, pool: Pool, month: str, lines: Sequence[base.BillFact], *, source: str) -> Taken:
     """Enter a company's bill for ``pool`` and ``month``. The same bill again changes nothing; a different one is its
     next revision. Lines that make no sense are refused one by one and listed.
 
@@ -137,7 +137,7 @@ def take(tx: Tx, pool: Pool, month: str, lines: Sequence[base.BillLine], *, sour
         raise NotAllowed("bill.not_yours", N_("只能提交本公司的账单"))
     bounds = month_bounds(month)
     refused: list[Fault] = []
-    good: dict[tuple[str, ClassCode, datetime], base.BillLine] = {}
+    good: dict[tuple[str, ClassCode, datetime], base.BillFact] = {}
     for at, line in enumerate(lines, 1):
         key = (line.external_id, line.kind, line.since)
         reason = fault(line, month, bounds) or ("bill.twice" if key in good else "")
@@ -236,7 +236,7 @@ def collect(book: Book, pool_id: int, provider: Provider, month: str) -> Taken |
         return take(tx, tx.get_one(Pool, pool_id), month, lines, source=provider.name)
 
 
-def fault(line: base.BillLine, month: str, bounds: Interval) -> str:
+def fault(line: base.BillFact, month: str, bounds: Interval) -> str:
     """Why ``line`` cannot be taken into the bill of ``month`` (a key of LINE_FAULTS), or nothing."""
     if not line.external_id.strip() or len(line.external_id) > 128:
         return "bill.id"

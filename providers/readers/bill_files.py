@@ -16,7 +16,7 @@ from datetime import date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
-from providers.base import BillLine, ServiceKind
+from providers.base import BillFact, ServiceKind
 from providers.billing import COST_STEP, MOST, MOST_COST, QUANTITY_STEP, Interval, fault, month_bounds
 from providers.readers import figures
 from providers.readers.bill_focus import is_focus, read_focus
@@ -55,7 +55,7 @@ _SHORT = re.compile(r"\d(\.\d+)?E\+\d+")
 """A figure as a spreadsheet shortens it when it saves text: digits are lost."""
 
 
-def read_bill(path: Path, month: str, reading: Reading, *, arch: Arch) -> list[BillLine]:
+def read_bill(path: Path, month: str, reading: Reading, *, arch: Arch) -> list[BillFact]:
     """The lines of one file that can be taken; the others are counted in ``reading`` with line, column and reason.
 
     ``arch``: the pool's, where a line names none. Raises NotFound where there is no file, Invalid where it is no bill.
@@ -69,7 +69,7 @@ def read_bill(path: Path, month: str, reading: Reading, *, arch: Arch) -> list[B
             reading.fail(error)
             raise
     bounds = month_bounds(month)
-    found: dict[tuple[str, ClassCode, datetime], BillLine] = {}
+    found: dict[tuple[str, ClassCode, datetime], BillFact] = {}
     try:
         columns, rows = _open(path, reading)
         places = [columns[name].at for name in ("quantity", "cost") if name in columns]
@@ -155,14 +155,14 @@ class _Line(RowCells):
         super().__init__(row, columns, reading)
         self.sign, self.steps = sign, steps
 
-    def taken(self, month: str, bounds: Interval, arch: Arch) -> BillLine | None:
+    def taken(self, month: str, bounds: Interval, arch: Arch) -> BillFact | None:
         """The bill line, or None where the row was refused."""
         try:
             return self._line(month, bounds, arch)
         except UnfitError:
             return None
 
-    def _line(self, month: str, bounds: Interval, arch: Arch) -> BillLine:
+    def _line(self, month: str, bounds: Interval, arch: Arch) -> BillFact:
         if not self.row.cells:
             raise self.unfit("line.fields", "resource")
         self.must_be_computed()
@@ -183,7 +183,7 @@ class _Line(RowCells):
         if self._is_day("until") and until != bounds[1]:
             raise self.unfit("time.day_only", "until")
         said = figures.month(self.raw("month")) if self.text("month") else month
-        line = BillLine(
+        line = BillFact(
             said or "", self.identity("resource"), service, kind, of, quantity, since, until, self._cost()
         )  # fmt: skip
         reason = fault(line, month, bounds)

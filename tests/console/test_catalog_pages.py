@@ -65,7 +65,7 @@ def test_an_item_is_checked_offered_withdrawn_and_restored(house, client_of):
     [
         ({"code": "有空格"}, "代码由字母、数字"),
         ({"vcpu": "", "memory": ""}, "没有写明占用的资源"),
-        ({"vcpu": "1.5"}, "vCPU的数量须为非负整数"),
+        ({"vcpu": "1.5"}, "vCPU须为整数个"),
         ({"vcpu": "-1"}, "vcpu-error"),
         ({"archs": []}, "请选择至少一种架构"),
         ({"service": "teleport"}, "service-error"),

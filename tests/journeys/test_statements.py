@@ -56,7 +56,7 @@ def works(house, city, settings, clock):  # noqa: F811
     report(found, "db", range(HOURS // 2))
     with house.transaction(steward()) as tx:
         lines = [
-            base.BillLine(MONTH, name, ServiceKind.VM, VCPU, Arch.X86_64, Decimal(size * HOURS), START, END)
+            base.BillFact(MONTH, name, ServiceKind.VM, VCPU, Arch.X86_64, Decimal(size * HOURS), START, END)
             for name, size in (("web", 8), ("db", 2))
         ]
         bills.take(tx, tx.scalars(select(Pool)).one(), MONTH, lines, source="test")

@@ -13,7 +13,7 @@ from metering.intake import signals
 from metering.judging import assess, figures
 from metering.judging.facts import Facts
 from metering.judging.figures import CIRCUMSTANCES, FIGURES, Figure, needed, register
-from metering.judging.policy import Condition, Policy, Rule, Verdict, default
+from metering.judging.policy import Condition, Policy, PolicyRule, Verdict, default
 from metering.judging.seen import DERIVED
 from providers.metrics import METRICS, SLOTS
 from providers.readers import usage_columns
@@ -37,7 +37,7 @@ def toy() -> Iterator[Figure]:
 
 
 def busy_disks(days: int = 7) -> Policy:
-    rule = Rule(Verdict.BUSY, days, (Condition("disk_busy", ">=", 100, "unknown"),), coverage=0.9)
+    rule = PolicyRule(Verdict.BUSY, days, (Condition("disk_busy", ">=", 100, "unknown"),), coverage=0.9)
     return Policy("disks", 1, date(2026, 1, 1), (rule,))
 
 

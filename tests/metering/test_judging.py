@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from metering.judging import business, findings, pipeline, policies, recompute
 from metering.judging.business import Period, Recurs
-from metering.judging.policy import GROWS, Condition, Policy, Rule, Section, Verdict, default
+from metering.judging.policy import GROWS, Condition, Policy, PolicyRule, Section, Verdict, default
 from metering.lake.store import Lake
 from metering.simulation import history
 from metering.sizing.rightsizing import PROFILES, newborn, night, outlook
@@ -135,7 +135,7 @@ def test_what_a_machine_did_before_it_was_resized_counts_by_what_it_needed(works
 
 def test_what_was_seen_for_less_than_a_week_is_not_sized(works, past, today):
     """Whatever rule says that it is normal: three days are no week."""
-    rule = Rule(Verdict.BUSY, 7, (Condition("cpu_p95", ">=", 80),), coverage=0.3)
+    rule = PolicyRule(Verdict.BUSY, 7, (Condition("cpu_p95", ">=", 80),), coverage=0.3)
     for name in ("steward-economy", "p95x1.15", "vpa-p95-daily"):
         enact(works, sizing=name, rules=(rule,))
         _run, found = judged(works, today)

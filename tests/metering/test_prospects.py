@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import pytest
 
 from metering.judging import policy
-from metering.judging.policy import Condition, Policy, Rule, Verdict
+from metering.judging.policy import Condition, Policy, PolicyRule, Verdict
 from metering.judging.prospects import Prospect, prospect, silent
 
 ON = date(2026, 6, 10)
@@ -29,7 +29,7 @@ def test_by_the_default_policy_the_first_week_says_how_far_it_is(days, expected)
 
 
 def test_a_policy_that_asks_for_less_is_there_sooner() -> None:
-    rule = Rule(Verdict.BUSY, 3, (Condition("cpu_p95", ">=", 80),), coverage=0.5)
+    rule = PolicyRule(Verdict.BUSY, 3, (Condition("cpu_p95", ">=", 80),), coverage=0.5)
     assert prospect(Policy("p", 1, ON, (rule,)), ON, [ON - timedelta(days=1)]) == Prospect(1, 2, ON + timedelta(days=1))
 
 

@@ -55,7 +55,7 @@ def small(city):
 def bill(city, *told, pool="jia"):
     """(external id, quantity, cost or None, first hour, last hour) …"""
     lines = [
-        base.BillLine(
+        base.BillFact(
             "2026-04", name, ServiceKind.VM, VCPU, Arch.AARCH64, Decimal(str(quantity)),
             at(first), at(last), None if cost is None else Decimal(cost),
         )
@@ -141,7 +141,7 @@ def test_a_credit_is_neither_disputed_nor_unmeasurable(small):
 def test_what_no_tariff_speaks_of_does_not_vanish_from_the_bill(small):
     """The three parts add up to what the company claims, whatever of it we have a price for."""
     lines = [
-        base.BillLine(
+        base.BillFact(
             "2026-04", "web", ServiceKind.VM, kind, Arch.AARCH64, Decimal(quantity), at(0), at(720), Decimal(cost)
         )
         for kind, quantity, cost in ((VCPU, 2880, "184.00"), (BLOCK, 720 * 100, "75.30"))

@@ -12,7 +12,7 @@ import pytest
 from metering import cases
 from metering.cases.steps import CaseState, Ending
 from metering.judging import findings, pipeline, policies, recompute
-from metering.judging.policy import Condition, Rule, Verdict, default
+from metering.judging.policy import Condition, PolicyRule, Verdict, default
 from metering.lake.store import Lake
 from metering.workbench import Workbench
 from providers.base import ServiceKind
@@ -66,7 +66,7 @@ def ids(city, works, tmp_path):
                 catalog.offer(tx, f"{service}-{step}", f"{service} {step}", service, {kind: step}, [Arch.ANY])
         catalog.offer(tx, "4C8G", "4C8G", "vm", {VCPU: 4, MEMORY: 8192}, [Arch.X86_64])
         catalog.offer(tx, "8C16G", "8C16G", "vm", {VCPU: 8, MEMORY: 16384}, [Arch.X86_64])
-        thrifty = Rule(Verdict.UNDERUSED, 30, (Condition("disk_last", "<", 20, "unknown"),), STORAGE, 0.9)
+        thrifty = PolicyRule(Verdict.UNDERUSED, 30, (Condition("disk_last", "<", 20, "unknown"),), STORAGE, 0.9)
         policy = replace(default(), effective_from=tx.now.astimezone(ZONE).date(), rules=(*default().rules, thrifty))
         city.policy = policies.enact(tx, policy, reason="存储也判").id
     ids = {name: city.machine(has, kind, attached_to="host") for name, (kind, has, _net, _disk) in CITY.items()}

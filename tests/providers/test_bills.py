@@ -104,12 +104,12 @@ def test_billed_is_metered_and_unmeasured_and_differences(lines, shapes, cuts, c
 # ---------------------------------------------------------------------------------------------------- on record
 
 
-def billed(of: str = "a", quantity: float = 4 * HOURS, kind: ClassCode = VCPU, **other) -> base.BillLine:
-    line = base.BillLine("2026-10", of, ServiceKind.VM, kind, Arch.AARCH64, Decimal(str(quantity)), START, END)
+def billed(of: str = "a", quantity: float = 4 * HOURS, kind: ClassCode = VCPU, **other) -> base.BillFact:
+    line = base.BillFact("2026-10", of, ServiceKind.VM, kind, Arch.AARCH64, Decimal(str(quantity)), START, END)
     return replace(line, **other)
 
 
-def take(works, *lines: base.BillLine, by: str | None = None) -> bills.Taken:
+def take(works, *lines: base.BillFact, by: str | None = None) -> bills.Taken:
     with works.book.transaction(works.people[by] if by else steward()) as tx:
         return bills.take(tx, tx.get_one(pools.Pool, works.pool), "2026-10", lines, source="test")
 
@@ -252,7 +252,7 @@ def test_the_simulated_companys_errors_are_found(works, clock) -> None:
 GOOD = "资源编号;资源类别;用量;起;止\na;vcpu;2976;;\nb;memory;100.5;2026-10-01 08:00:00;2026-10-02T00:00:00Z\n"
 
 
-def read(folder: Path, content: str | bytes) -> tuple[list[base.BillLine], Reading]:
+def read(folder: Path, content: str | bytes) -> tuple[list[base.BillFact], Reading]:
     path = folder / "bill.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     reading = Reading(path.name)
@@ -263,8 +263,8 @@ def read(folder: Path, content: str | bytes) -> tuple[list[base.BillLine], Readi
 def test_a_bill_file_is_read_in_what_people_save(tmp_path, encoding) -> None:
     lines, reading = read(tmp_path, GOOD.encode(encoding))
     assert lines == [
-        base.BillLine("2026-10", "a", ServiceKind.VM, VCPU, Arch.AARCH64, Decimal(2976), START, END),
-        base.BillLine(
+        base.BillFact("2026-10", "a", ServiceKind.VM, VCPU, Arch.AARCH64, Decimal(2976), START, END),
+        base.BillFact(
             "2026-10", "b", ServiceKind.VM, MEMORY, Arch.AARCH64, Decimal("100.5"), at(8), at(32)
         ),
     ]  # fmt: skip

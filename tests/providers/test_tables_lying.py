@@ -17,7 +17,7 @@ import xlwt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.base import BillLine, Inventory, ServiceKind
+from providers.base import BillFact, Inventory, ServiceKind
 from providers.billing.bills import month_bounds
 from providers.readers import figures
 from providers.readers.bill_files import read_bill
@@ -70,7 +70,7 @@ def listed(path: Path) -> tuple[Inventory, Reading]:
     return found, reading
 
 
-def billed(path: Path) -> tuple[list[BillLine], Reading]:
+def billed(path: Path) -> tuple[list[BillFact], Reading]:
     reading = Reading(path.name)
     found = read_bill(path, "2026-10", reading, arch=Arch.ANY)
     assert reading.rows == reading.taken + reading.duplicates + reading.refused

@@ -25,7 +25,7 @@ from quota.db import Tx
 from quota.directory import LONGEST_DELIVERY, CatalogItem, catalog
 from quota.errors import N_, Invalid
 from quota.requests import OPEN, Request, RequestLine, RequestState
-from quota.units import CLASSES, Amount, Arch, ClassCode
+from quota.units import CLASSES, Amount, Arch, base_units
 
 blueprint = Blueprint("catalog", __name__, url_prefix="/catalog")
 frame.page("requests", "catalog.index", N_("服务目录"), order=40)
@@ -88,15 +88,7 @@ class ItemForm(FlaskForm):  # type: ignore[misc]
 
     def takes(self) -> Amount:
         """What one piece takes, in base units. Raises Invalid for a part of a base unit."""
-        found: dict[ClassCode, int] = {}
-        for kind in CLASSES.open():
-            shown = self[kind].data
-            if shown:
-                figure = shown * CLASSES[kind].factor
-                if figure != int(figure):
-                    raise Invalid("amount.bad", N_("%(name)s的数量须为非负整数"), name=CLASSES[kind].label, field=kind)
-                found[kind] = int(figure)
-        return Amount(found)
+        return Amount({kind: base_units(kind, self[kind].data) for kind in CLASSES.open() if self[kind].data})
 
 
 def item_form() -> ItemForm:
@@ -206,16 +198,19 @@ def offer() -> str | Response | tuple[str, int]:
 def withdraw(item_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
     item, form = catalog.item(tx, item_id), WithdrawItemForm()
-    if form.validate_on_submit():
+
+    def withdrawn() -> Response:
         with transaction() as writing:
             catalog.withdraw(writing, catalog.item(writing, item_id), form.reason.data)
-        flash(_("已下架：%(name)s", name=named(item)), "success")
-        return redirect(url_for("catalog.show", item_id=item_id))
-    drafts, open_ = _named_by(tx, item)
-    return (
-        render_template("catalog/withdraw.html", form=form, item=item, name=named(item), drafts=drafts, open=open_),
-        422 if form.errors else 200,
-    )
+        return done(_("已下架：%(name)s", name=named(item)), "catalog.show", item_id=item_id)
+
+    def page() -> str:
+        drafts, open_ = _named_by(tx, item)
+        return render_template(
+            "catalog/withdraw.html", form=form, item=item, name=named(item), drafts=drafts, open=open_
+        )
+
+    return answer(form, withdrawn, page)
 
 
 @blueprint.post("/<int:item_id>/restore")

@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import current_app
 from flask_wtf import FlaskForm
+from sqlalchemy import select
 from wtforms import BooleanField, HiddenField, PasswordField, SelectField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
@@ -164,6 +165,17 @@ def change(record: AuditRecord) -> ConnectionChange:
     before, after = record.before.get("options") or {}, record.after.get("options") or {}
     names = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
     return ConnectionChange(record, [(name, before.get(name), after.get(name)) for name in names])
+
+
+def history(tx: Tx, subject: str, *acts: str) -> list[ConnectionChange]:
+    """The last changes of the connection of ``subject``, made by these audited ``acts``, newest first."""
+    records = tx.scalars(
+        select(AuditRecord)
+        .where(AuditRecord.subject == subject, AuditRecord.action.in_(acts))
+        .order_by(AuditRecord.sequence.desc())
+        .limit(20)
+    )
+    return [change(record) for record in records]
 
 
 @dataclass(frozen=True, slots=True)

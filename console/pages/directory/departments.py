@@ -155,12 +155,13 @@ def show(department_id: int) -> str:
 def rename(department_id: int) -> str | Response | tuple[str, int]:
     one = departments.department(reading(), department_id)
     form = NameForm(name=one.name)
-    if form.validate_on_submit():
+
+    def renamed() -> Response:
         with transaction() as tx:
             departments.rename(tx, departments.department(tx, department_id), form.name.data)
-        flash(_("已更名"), "success")
-        return redirect(url_for("departments.show", department_id=department_id))
-    return render_template("departments/register.html", form=form, one=one), 422 if form.errors else 200
+        return done(_("已更名"), "departments.show", department_id=department_id)
+
+    return answer(form, renamed, lambda: render_template("departments/register.html", form=form, one=one))
 
 
 @blueprint.route("/<int:department_id>/reorganise", methods=["GET", "POST"])

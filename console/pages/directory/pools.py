@@ -21,7 +21,7 @@ from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, settings, transaction
 from console.charts import outlooks
-from console.forms import answer, done, hang
+from console.forms import answer, done
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
@@ -35,13 +35,12 @@ from providers.mappings import HeldSheet
 from providers.observation import cloud_figures
 from quota import ledger
 from quota.actors import Actor, Role
-from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.directory import CloudProvider, Pool, PoolCapacity, pools
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity, WrongState
 from quota.inventory import CloudProject, Resource
 from quota.ledger import Holder, Side, capacities
-from quota.units import CLASSES, Arch, ClassCode, Commodity, shown
+from quota.units import CLASSES, Arch, ClassCode, Commodity, base_units, shown
 
 blueprint = Blueprint("pools", __name__, url_prefix="/pools")
 frame.page("resources", "pools.index", N_("资源池"), order=30)
@@ -173,24 +172,24 @@ def register() -> str | Response | tuple[str, int]:
     form.shown.data = name
     if other:  # another adapter was chosen: its own fields, and nothing is wrong yet
         return render_template("pools/register.html", form=form)
-    if form.validate_on_submit():
-        try:
-            options = connections.given(form, name)
-            connections.opens(name, options)
-            with transaction() as tx:
-                options |= connections.kept_secrets(tx, form, name, form.code.data)
-                one = pools.register(
-                    tx, form.code.data, form.name.data, form.provider.data, Arch(form.arch.data), form.zone.data,
-                    adapter=name, options=registry.checked(name, options), xinchuang=form.xinchuang.data,
-                )  # fmt: skip
-                if registry.is_probed(name):
-                    probes.ask(tx, f"pool:{one.id}")
-        except (Invalid, Conflict, NotFound) as refused:
-            connections.hang(form, refused)
-        else:
-            flash(_("已登记：%(name)s", name=one.name), "success")
-            return redirect(url_for("pools.equip", pool_id=one.id))
-    return render_template("pools/register.html", form=form), 422 if form.errors else 200
+
+    def enter() -> Response:
+        options = connections.given(form, name)
+        connections.opens(name, options)
+        with transaction() as tx:
+            options |= connections.kept_secrets(tx, form, name, form.code.data)
+            one = pools.register(
+                tx, form.code.data, form.name.data, form.provider.data, Arch(form.arch.data), form.zone.data,
+                adapter=name, options=registry.checked(name, options), xinchuang=form.xinchuang.data,
+            )  # fmt: skip
+            if registry.is_probed(name):
+                probes.ask(tx, f"pool:{one.id}")
+        return done(_("已登记：%(name)s", name=one.name), "pools.equip", pool_id=one.id)
+
+    return answer(
+        form, enter, lambda: render_template("pools/register.html", form=form), Invalid, Conflict, NotFound,
+        hung=connections.hang,
+    )  # fmt: skip
 
 
 @blueprint.route("/<int:pool_id>/connection", methods=["GET", "POST"])
@@ -203,34 +202,27 @@ def connect(pool_id: int) -> str | Response | tuple[str, int]:
     if request.method == "GET":
         connections.fill(form, one.adapter, one.adapter_options)
         form.seen.data = connections.mark(one.adapter_options)
-    elif form.validate_on_submit():
-        try:
-            if form.seen.data != connections.mark(one.adapter_options):
-                raise Conflict("pool.stale", N_("连接参数已被他人修改,请重新打开页面"))
-            options = connections.given(form, one.adapter, one.adapter_options)
-            connections.opens(one.adapter, options)
-            with transaction() as writing:
-                options |= connections.kept_secrets(writing, form, one.adapter, one.code)
-                pools.connect(
-                    writing, writing.get_one(Pool, one.id), registry.checked(one.adapter, options),
-                    before=one.adapter_options,
-                )  # fmt: skip
-                if registry.is_probed(one.adapter):
-                    probes.ask(writing, f"pool:{one.id}")
-        except (Invalid, Conflict, NotFound) as refused:
-            connections.hang(form, refused)
-        else:
-            flash(_("连接已保存"), "success")
-            return redirect(url_for("pools.show", pool_id=one.id))
-    changes = tx.scalars(
-        select(AuditRecord)
-        .where(AuditRecord.subject == f"pool:{one.id}", AuditRecord.action.in_(("pool.connect", "pool.register")))
-        .order_by(AuditRecord.sequence.desc())
-        .limit(20)
-    )
-    history = [connections.change(record) for record in changes]
-    status = 422 if form.errors else 200
-    return render_template("pools/connect.html", form=form, one=one, history=history), status
+
+    def configure() -> Response:
+        if form.seen.data != connections.mark(one.adapter_options):
+            raise Conflict("pool.stale", N_("连接参数已被他人修改,请重新打开页面"))
+        options = connections.given(form, one.adapter, one.adapter_options)
+        connections.opens(one.adapter, options)
+        with transaction() as writing:
+            options |= connections.kept_secrets(writing, form, one.adapter, one.code)
+            pools.connect(
+                writing, writing.get_one(Pool, one.id), registry.checked(one.adapter, options),
+                before=one.adapter_options,
+            )  # fmt: skip
+            if registry.is_probed(one.adapter):
+                probes.ask(writing, f"pool:{one.id}")
+        return done(_("连接已保存"), "pools.show", pool_id=one.id)
+
+    def page() -> str:
+        history = connections.history(tx, f"pool:{one.id}", "pool.connect", "pool.register")
+        return render_template("pools/connect.html", form=form, one=one, history=history)
+
+    return answer(form, configure, page, Invalid, Conflict, NotFound, hung=connections.hang)
 
 
 @blueprint.post("/<int:pool_id>/probe")
@@ -272,25 +264,25 @@ def equip(pool_id: int) -> str | Response | tuple[str, int]:
             form.total.data, form.reserved.data, form.ratio.data = (
                 shown(ClassCode(wanted), has.total), shown(ClassCode(wanted), has.reserved), has.ratio,
             )  # fmt: skip
-    if form.validate_on_submit():
+
+    def foresee_or_equip() -> str | Response:
         kind = ClassCode(form.kind.data)
-        factor = CLASSES[kind].factor
-        total, reserved = form.total.data * factor, form.reserved.data * factor
-        try:
-            if request.form.get("confirm"):
-                with transaction() as writing:
-                    capacities.equip(
-                        writing, writing.get_one(Pool, one.id), kind, total, reserved=reserved, ratio=form.ratio.data,
-                        key=f"form:{form.key.data[:64]}", reason=form.reason.data,
-                    )  # fmt: skip
-                flash(_("容量已更新"), "success")
-                return redirect(url_for("pools.show", pool_id=one.id))
+        total = base_units(kind, form.total.data, field="total")
+        reserved = base_units(kind, form.reserved.data, field="reserved")
+        if not request.form.get("confirm"):
             effects = _foreseen(tx, one, kind, total, reserved, form.ratio.data)
-        except (Invalid, OverCapacity, Conflict) as refused:
-            hang(form, refused)
-        else:
             return render_template("pools/check.html", form=form, one=one, kind=_(CLASSES[kind].label), effects=effects)
-    return render_template("pools/equip.html", form=form, one=one), 422 if form.errors else 200
+        with transaction() as writing:
+            capacities.equip(
+                writing, writing.get_one(Pool, one.id), kind, total, reserved=reserved, ratio=form.ratio.data,
+                key=f"form:{form.key.data[:64]}", reason=form.reason.data,
+            )  # fmt: skip
+        return done(_("容量已更新"), "pools.show", pool_id=one.id)
+
+    return answer(
+        form, foresee_or_equip, lambda: render_template("pools/equip.html", form=form, one=one),
+        Invalid, OverCapacity, Conflict,
+    )  # fmt: skip
 
 
 @blueprint.route("/<int:pool_id>/close", methods=["GET", "POST"])

@@ -42,7 +42,7 @@ from metering.judging import (
     VERDICTS,
     Condition,
     Policy,
-    Rule,
+    PolicyRule,
     Section,
     Verdict,
     default,
@@ -81,7 +81,7 @@ class Layout:
 
     conditions: tuple[int, ...]
     exceptions: int
-    offered: tuple[Rule, ...]
+    offered: tuple[PolicyRule, ...]
 
 
 class DraftForm(FlaskForm):  # type: ignore[misc]
@@ -142,7 +142,7 @@ class DraftForm(FlaskForm):  # type: ignore[misc]
 
     def policy(self, before: Policy) -> Policy | None:
         """The policy that was written; None where something of it makes no sense, told beside each field."""
-        rules: dict[str, list[tuple[int, int, Rule]]] = {}
+        rules: dict[str, list[tuple[int, int, PolicyRule]]] = {}
         for i in range(len(self.layout.conditions)):
             if (one := self._rule(i)) is not None:
                 scope = self[f"r{i}_scope"].data or ""
@@ -165,7 +165,7 @@ class DraftForm(FlaskForm):  # type: ignore[misc]
             sections=sections,
         )
 
-    def _rule(self, i: int) -> Rule | None:
+    def _rule(self, i: int) -> PolicyRule | None:
         """The rule of row i; None where it is dropped, or wrong."""
         if not self[f"r{i}_verdict"].data or self[f"r{i}_drop"].data:
             return None
@@ -194,7 +194,7 @@ class DraftForm(FlaskForm):  # type: ignore[misc]
             _say(kinds, _("请选择适用的类别"))
         if not conditions or days.data is None or coverage.data is None or not kinds.data:
             return None
-        made = Rule(
+        made = PolicyRule(
             Verdict(self[f"r{i}_verdict"].data), days.data, tuple(conditions), tuple(kinds.data), coverage.data / 100
         )
         for where, message in unsafe(made):
@@ -216,7 +216,7 @@ class DraftForm(FlaskForm):  # type: ignore[misc]
         where = [_("例外 %(n)s", n=int(scope) + 1)] if scope and scope.isdecimal() else []
         return label, " · ".join([*where, _("、").join(parts), _("、").join(chosen)]).strip(" ·")
 
-    def _sections(self, own: Mapping[str, tuple[Rule, ...]], city: tuple[Rule, ...]) -> tuple[Section, ...]:
+    def _sections(self, own: Mapping[str, tuple[PolicyRule, ...]], city: tuple[PolicyRule, ...]) -> tuple[Section, ...]:
         found = []
         names: set[str] = set()
         for k in range(self.layout.exceptions):
@@ -260,11 +260,11 @@ def _say(field: Any, text: str) -> None:
     field.errors = [*field.errors, text]
 
 
-def missing_rules(before: Policy) -> tuple[Rule, ...]:
+def missing_rules(before: Policy) -> tuple[PolicyRule, ...]:
     """Rules of the built-in policy that ``before`` has nothing of: of the same class, about the same figures, for these
     kinds. A house keeps the policy of the day it was founded; what was added since is taken over by hand."""
 
-    def has(rule: Rule) -> bool:
+    def has(rule: PolicyRule) -> bool:
         figures = {each.figure for each in rule.conditions}
         return any(
             one.verdict is rule.verdict
@@ -276,7 +276,7 @@ def missing_rules(before: Policy) -> tuple[Rule, ...]:
     return tuple(one for one in default().rules if not has(one))
 
 
-def rows_of(before: Policy) -> list[tuple[str, Rule]]:
+def rows_of(before: Policy) -> list[tuple[str, PolicyRule]]:
     """(exception or "", rule) row by row: the city's rules, then those that exceptions have of their own."""
     rows = [("", one) for one in before.rules]
     for k, section in enumerate(before.sections):
@@ -284,7 +284,7 @@ def rows_of(before: Policy) -> list[tuple[str, Rule]]:
     return rows
 
 
-def _own(section: Section, before: Policy) -> tuple[str, tuple[Rule, ...]]:
+def _own(section: Section, before: Policy) -> tuple[str, tuple[PolicyRule, ...]]:
     """Which rules hold in an exception, and those that are its own."""
     if not section.rules:
         return "", ()
@@ -320,7 +320,7 @@ def _number(text: str | None) -> int:
     return int(text) if text and text.strip().isdecimal() else 0
 
 
-def _row(i: int, rule: Rule, order: int) -> dict[str, list[str]]:
+def _row(i: int, rule: PolicyRule, order: int) -> dict[str, list[str]]:
     told = {
         f"r{i}_verdict": [rule.verdict.value],
         f"r{i}_days": [str(rule.days)],
@@ -420,7 +420,7 @@ def draft_form(tx: Tx, before: Policy, first: date, room: Layout, form: MultiDic
 
 
 def _rule_fields(
-    i: int, count: int, scopes: Sequence[tuple[str, str]], scope: str, rule: Rule | None
+    i: int, count: int, scopes: Sequence[tuple[str, str]], scope: str, rule: PolicyRule | None
 ) -> dict[str, Any]:
     verdicts = [(each.value, _(LABELS[each])) for each in VERDICTS if each not in (Verdict.UNKNOWN, Verdict.UNJUDGED)]
     fields: dict[str, Any] = {

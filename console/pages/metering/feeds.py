@@ -17,15 +17,13 @@ from wtforms.validators import InputRequired, Length, NumberRange, Optional
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import reading, settings, transaction
-from console.forms import DateTimeLocalField
-from console.forms import hang as hang_beside
+from console.forms import DateTimeLocalField, answer, done
 from console.lists import Column, Filter, listing
 from console.pages.directory import connections
 from console.words import WORDS, _, lazy, sentence, words
 from metering.intake import Feed, SampleRefusal, feeds, probes
 from providers import registry
 from quota.actors import Role
-from quota.audit import AuditRecord
 from quota.directory import Pool
 from quota.errors import N_, Conflict, Invalid, NotFound
 
@@ -126,23 +124,26 @@ def register() -> str | Response | tuple[str, int]:
     form.shown.data = name
     if request.method == "GET":
         form.adapter.data = name
-    if not other and form.validate_on_submit():
-        try:
-            options = connections.given(form, name)
-            connections.opens(name, options)
-            with transaction() as tx:
-                options |= connections.kept_secrets(tx, form, name, f"feed.{form.code.data}")
-                one = feeds.register(
-                    tx, form.code.data, form.name.data, form.pool.data, name, options,
-                    history_days=form.history_days.data, every_minutes=form.every_minutes.data,
-                )  # fmt: skip
-                _tested(tx, one)
-        except (Invalid, Conflict, NotFound) as refused:
-            connections.hang(form, refused)
-        else:
-            flash(_("已登记：%(name)s", name=one.name), "success")
-            return redirect(url_for("feeds.show", feed_id=one.id))
-    return render_template("feeds/register.html", form=form), 422 if form.errors else 200
+
+    def page() -> str:
+        return render_template("feeds/register.html", form=form)
+
+    if other:  # another adapter was chosen: its own fields, and nothing is wrong yet
+        return page()
+
+    def enter() -> Response:
+        options = connections.given(form, name)
+        connections.opens(name, options)
+        with transaction() as tx:
+            options |= connections.kept_secrets(tx, form, name, f"feed.{form.code.data}")
+            one = feeds.register(
+                tx, form.code.data, form.name.data, form.pool.data, name, options,
+                history_days=form.history_days.data, every_minutes=form.every_minutes.data,
+            )  # fmt: skip
+            _tested(tx, one)
+        return done(_("已登记：%(name)s", name=one.name), "feeds.show", feed_id=one.id)
+
+    return answer(form, enter, page, Invalid, Conflict, NotFound, hung=connections.hang)
 
 
 def _tested(tx: Any, one: Feed) -> None:
@@ -203,34 +204,27 @@ def connect(feed_id: int) -> str | Response | tuple[str, int]:
         connections.fill(form, one.adapter, one.options)
         form.name.data, form.seen.data = one.name, connections.mark(one.options)
         form.history_days.data, form.every_minutes.data = one.history_days, one.every_minutes
-    elif form.validate_on_submit():
-        try:
-            if form.seen.data != connections.mark(one.options):
-                raise Conflict("feed.stale", N_("连接参数已被他人修改,请重新打开页面"))
-            options = connections.given(form, one.adapter, one.options)
-            connections.opens(one.adapter, options)
-            with transaction() as writing:
-                options |= connections.kept_secrets(writing, form, one.adapter, f"feed.{one.code}")
-                row = feeds.feed(writing, feed_id)
-                feeds.configure(
-                    writing, row, options, name=form.name.data, history_days=form.history_days.data,
-                    every_minutes=form.every_minutes.data, before=one.options,
-                )  # fmt: skip
-                _tested(writing, row)
-        except (Invalid, Conflict, NotFound) as refused:
-            connections.hang(form, refused)
-        else:
-            flash(_("连接已保存"), "success")
-            return redirect(url_for("feeds.show", feed_id=feed_id))
-    acts = ("feed.connect", "feed.register")
-    changes = tx.scalars(
-        select(AuditRecord)
-        .where(AuditRecord.subject == one.subject, AuditRecord.action.in_(acts))
-        .order_by(AuditRecord.sequence.desc())
-        .limit(20)
-    )
-    history = [connections.change(record) for record in changes]
-    return render_template("feeds/connect.html", form=form, one=one, history=history), 422 if form.errors else 200
+
+    def configure() -> Response:
+        if form.seen.data != connections.mark(one.options):
+            raise Conflict("feed.stale", N_("连接参数已被他人修改,请重新打开页面"))
+        options = connections.given(form, one.adapter, one.options)
+        connections.opens(one.adapter, options)
+        with transaction() as writing:
+            options |= connections.kept_secrets(writing, form, one.adapter, f"feed.{one.code}")
+            row = feeds.feed(writing, feed_id)
+            feeds.configure(
+                writing, row, options, name=form.name.data, history_days=form.history_days.data,
+                every_minutes=form.every_minutes.data, before=one.options,
+            )  # fmt: skip
+            _tested(writing, row)
+        return done(_("连接已保存"), "feeds.show", feed_id=feed_id)
+
+    def page() -> str:
+        history = connections.history(tx, one.subject, "feed.connect", "feed.register")
+        return render_template("feeds/connect.html", form=form, one=one, history=history)
+
+    return answer(form, configure, page, Invalid, Conflict, NotFound, hung=connections.hang)
 
 
 @blueprint.route("/<int:feed_id>/names", methods=["GET", "POST"])
@@ -242,16 +236,13 @@ def names(feed_id: int) -> str | Response | tuple[str, int]:
     form = NamesForm()
     if request.method == "GET":
         form.names.data = "\n".join(f"{label} = {to}" for label, to in sorted(feeds.names(tx, feed_id).items()))
-    elif form.validate_on_submit():
-        try:
-            with transaction() as writing:
-                feeds.call(writing, feeds.feed(writing, feed_id), feeds.parsed(form.names.data or ""))
-        except Invalid as refused:
-            hang_beside(form, refused)
-        else:
-            flash(_("资源对照已保存"), "success")
-            return redirect(url_for("feeds.show", feed_id=feed_id))
-    return render_template("feeds/names.html", form=form, one=one), 422 if form.errors else 200
+
+    def keep() -> Response:
+        with transaction() as writing:
+            feeds.call(writing, feeds.feed(writing, feed_id), feeds.parsed(form.names.data or ""))
+        return done(_("资源对照已保存"), "feeds.show", feed_id=feed_id)
+
+    return answer(form, keep, lambda: render_template("feeds/names.html", form=form, one=one))
 
 
 @blueprint.route("/<int:feed_id>/again", methods=["GET", "POST"])
@@ -260,17 +251,14 @@ def again(feed_id: int) -> str | Response | tuple[str, int]:
     """Read once more from a moment on, for what the store got late."""
     one = feeds.feed(reading(), feed_id)
     form = AgainForm()
-    if form.validate_on_submit():
+
+    def read_again() -> Response:
         since: datetime = form.since.data.replace(tzinfo=settings().zone)
-        try:
-            with transaction() as tx:
-                feeds.again_from(tx, feeds.feed(tx, feed_id), since)
-        except Invalid as refused:
-            hang_beside(form, refused)
-        else:
-            flash(_("下一次采集从那时起补采"), "success")
-            return redirect(url_for("feeds.show", feed_id=feed_id))
-    return render_template("feeds/again.html", form=form, one=one), 422 if form.errors else 200
+        with transaction() as tx:
+            feeds.again_from(tx, feeds.feed(tx, feed_id), since)
+        return done(_("下一次采集从那时起补采"), "feeds.show", feed_id=feed_id)
+
+    return answer(form, read_again, lambda: render_template("feeds/again.html", form=form, one=one))
 
 
 @blueprint.post("/<int:feed_id>/active")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from flask import Blueprint, g, redirect, render_template, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
@@ -18,7 +18,7 @@ from console import frame, links
 from console.access import BUSINESS, allow
 from console.book import reading, transaction
 from console.charts import shape, stated, timeline
-from console.forms import generation, hang
+from console.forms import answer, done, generation
 from console.lists import Column, Filter, PagedList, Rows, listing
 from console.pages.orders import dialogues
 from console.words import _, amounts, days_left, lazy
@@ -33,7 +33,7 @@ from quota.calendar import WorkingDays, working_days
 from quota.db import Tx, among
 from quota.directory import CloudProvider, Department
 from quota.errors import N_, NotFound, Refused
-from quota.units import CLASSES, NOTHING
+from quota.units import CLASSES, NOTHING, base_units
 
 blueprint = Blueprint("orders", __name__, url_prefix="/orders")
 frame.page("providers", "orders.index", N_("工单"), order=10)
@@ -249,7 +249,7 @@ class OrderAct:
 def _deliver(tx: Tx, order: WorkOrder, generation: int, form: FlaskForm) -> object:
     """What was left empty is as it was approved."""
     typed = {
-        kind: round(field.data * CLASSES[kind].factor)
+        kind: base_units(kind, field.data, field=f"has_{kind}")
         for kind in order.approved()
         if (field := getattr(form, f"has_{kind}", None)) is not None and field.data is not None
     }
@@ -331,19 +331,19 @@ def act(order_id: int, name: str) -> str | Response | tuple[str, int]:
     if doing is None or tx.actor.role not in doing.roles:
         raise NotFound("page.none", N_("没有这个页面"))
     form = _form(doing, order)
-    if form.validate_on_submit():
-        try:
-            with transaction() as write:
-                seen = orders.order(write, order_id)
-                doing.do(write, seen, generation(form), form)
-        except Refused as refused:
-            hang(form, refused)
-        else:
-            flash(_(doing.done), "success")
-            return redirect(url_for("orders.show", order_id=order_id))
-    bad = bool(form.errors or form.form_errors) and request.method == "POST"
+
+    def carry_out() -> Response:
+        with transaction() as write:
+            doing.do(write, orders.order(write, order_id), generation(form), form)
+        return done(_(doing.done), "orders.show", order_id=order_id)
+
     kinds = [(kind, CLASSES[kind].shown) for kind in order.approved() if hasattr(form, f"has_{kind}")]
-    return render_template("orders/act.html", one=order, act=doing, form=form, kinds=kinds), 422 if bad else 200
+    return answer(
+        form,
+        carry_out,
+        lambda: render_template("orders/act.html", one=order, act=doing, form=form, kinds=kinds),
+        Refused,
+    )
 
 
 @blueprint.post("/<int:order_id>/remark")

@@ -27,7 +27,7 @@ from quota.db import Tx
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, Invalid, NotAllowed, OverCapacity
 from quota.ledger import MAX_DAYS, OUT, Holder, Loan, LoanState, Side, lending
-from quota.units import CLASSES, shown
+from quota.units import CLASSES, base_units, shown
 
 blueprint = Blueprint("loans", __name__, url_prefix="/quota/loans")
 frame.page("quota", "loans.index", N_("出借"), order=40)
@@ -187,7 +187,7 @@ def act(loan_id: int, verb: str) -> Response:
             typed = request.form.get("amount", "").strip()
             if typed and not row_or(typed, 0):  # only what was left empty is everything
                 raise Invalid("loan.amount", N_("归还数量须大于零且不超过在借数量"), field="amount")
-            base = row_or(typed, 0) * CLASSES[one.commodity.kind].factor if typed else None
+            base = base_units(one.commodity.kind, row_or(typed, 0)) if typed else None
             lending.give_back(tx, loan_id, base, generation=generation)
         else:
             raise Invalid("loan.verb", N_("没有这种操作"))

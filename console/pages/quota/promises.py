@@ -18,7 +18,7 @@ from quota.db import Tx
 from quota.directory import Pool
 from quota.errors import N_
 from quota.ledger import OWNED, Account, Holder, RunOut, Trend, histories, outlook
-from quota.units import ACCELERATOR, BLOCK, CLASSES, MEMORY, OBJECT, VCPU, Arch, ClassCode, Commodity
+from quota.units import ACCELERATOR, BLOCK, CLASSES, MEMORY, OBJECT, VCPU, Arch, ClassCode, Commodity, base_units
 
 blueprint = Blueprint("promises", __name__, url_prefix="/quota/promises")
 frame.page("quota", "promises.index", N_("承诺看板"), order=20)
@@ -117,7 +117,7 @@ def _what_if(board: list[PromiseLine]) -> dict[str, Any] | None:
     line = next((one for one in board if one.code == where), None)
     if line is None or not (wanted.isascii() and wanted.isdigit()) or len(wanted) > 12:
         return None
-    more = int(wanted) * CLASSES[line.cls.kind].factor
+    more = base_units(line.cls.kind, int(wanted))
     left = outlook.left_after(line.installed, line.promised, more)
     today = reading().now.astimezone(settings().zone).date()
     return {

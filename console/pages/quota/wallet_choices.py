@@ -16,7 +16,7 @@ from quota.db import Tx
 from quota.directory import Department, Pool
 from quota.errors import N_, Invalid
 from quota.ledger import Account, Holder
-from quota.units import CLASSES, Commodity
+from quota.units import Commodity, base_units
 
 HOLDERS = {
     Holder.GRANTED.value: N_("未用"),
@@ -51,7 +51,7 @@ class WalletForm(FlaskForm):  # type: ignore[misc]
     def chosen(self) -> tuple[int, Commodity, int]:
         """(pool id, class, base units)."""
         pool_id, cls = parsed(self.wallet.data)
-        return pool_id, cls, (self.amount.data or 0) * CLASSES[cls.kind].factor
+        return pool_id, cls, base_units(cls.kind, self.amount.data or 0)
 
 
 def departments(tx: Tx, field: SelectField, *, nobody: str = "", within: set[int] | None = None) -> None:

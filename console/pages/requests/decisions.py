@@ -18,7 +18,7 @@ from console import frame, links
 from console.access import allow
 from console.book import reading, settings, transaction
 from console.charts import outlooks
-from console.forms import DateField, generation, hang
+from console.forms import DateField, answer, generation
 from console.lists import listing, place_in
 from console.pages.quota import promises as promises_board
 from console.pages.requests import evidence
@@ -33,7 +33,7 @@ from quota.errors import N_, Invalid, OverCapacity, WrongState
 from quota.ledger import Holder, RunOut
 from quota.ledger import outlook as promises
 from quota.requests import DECISION_LABELS, STEP_LABELS, Decision, Request, approvals, kind_of, terms
-from quota.units import CLASSES, ClassCode, shown
+from quota.units import CLASSES, ClassCode, base_units, shown
 
 blueprint = Blueprint("decisions", __name__, url_prefix="/decisions")
 frame.page("requests", "decisions.index", N_("待审队列"), order=5)
@@ -90,35 +90,33 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
         form.generation.data = str(request.generation)
         if "use_until" in form:
             form.use_until.data = terms.anew(tx, request)
-    if form.validate_on_submit():
+        if not approvals.may_sign(tx, request):  # the request's own page says why, and who may
+            return redirect(url_for("requests.show", request_id=request.id))
+
+    def sign() -> Response:
         decision = Decision(form.decision.data)
-        try:
-            with transaction() as writing:
-                part = decision is Decision.APPROVE_PART
-                quantities, amounts = _approved(request) if part else ({}, {})
-                approvals.sign(
-                    writing,
-                    request.id,
-                    decision=decision,
-                    generation=generation(form),
-                    quantities=quantities,
-                    amounts=amounts,
-                    reason=form.reason.data or "",
-                    use_until=form.use_until.data if "use_until" in form else None,
-                )
-        except (Invalid, OverCapacity) as refused:
-            hang(form, refused)
-        else:
-            flash(
-                _("%(number)s:已%(decision)s", number=request.number, decision=_(DECISION_LABELS[decision])), "success"
+        with transaction() as writing:
+            part = decision is Decision.APPROVE_PART
+            quantities, amounts = _approved(request) if part else ({}, {})
+            approvals.sign(
+                writing,
+                request.id,
+                decision=decision,
+                generation=generation(form),
+                quantities=quantities,
+                amounts=amounts,
+                reason=form.reason.data or "",
+                use_until=form.use_until.data if "use_until" in form else None,
             )
-            return redirect(_next(reading(), request.id))
-    if not approvals.may_sign(tx, request):
-        if form.errors or form.form_errors or flask.request.method == "POST":
+        flash(_("%(number)s:已%(decision)s", number=request.number, decision=_(DECISION_LABELS[decision])), "success")
+        return redirect(_next(reading(), request.id))
+
+    def page() -> str:
+        if flask.request.method == "POST" and not approvals.may_sign(tx, request):
             raise WrongState("approve.not_now", N_("这份申请现在不由您办理"))
-        # the request's own page says why, and who may
-        return redirect(url_for("requests.show", request_id=request.id))
-    return _page(tx, request, form), 422 if form.errors or form.form_errors else 200
+        return _page(tx, request, form)
+
+    return answer(form, sign, page, Invalid, OverCapacity)
 
 
 def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
@@ -232,7 +230,7 @@ def _approved(request: Request) -> tuple[dict[int, int], dict[int, dict[ClassCod
         for name in line.asked:
             typed = flask.request.form.get(f"amount-{line.id}-{name}", "").strip()
             if typed:
-                amounts.setdefault(line.id, {})[ClassCode(name)] = _whole(typed) * CLASSES[ClassCode(name)].factor
+                amounts.setdefault(line.id, {})[ClassCode(name)] = base_units(ClassCode(name), _whole(typed))
     return quantities, amounts
 
 

@@ -20,7 +20,7 @@ from quota.directory import CatalogItem, Department, Pool, System, departments
 from quota.errors import N_
 from quota.inventory import Resource
 from quota.requests import About, Ask, Line, Request, RequestKind, Term, kind_of
-from quota.units import BLOCK, CLASSES, MEMORY, VCPU, Arch, ClassCode, shown
+from quota.units import BLOCK, CLASSES, MEMORY, VCPU, Arch, ClassCode, base_units, shown
 
 MOST_LINES = 8
 SHAPED = (VCPU, MEMORY, BLOCK)
@@ -138,7 +138,7 @@ def _lines(form: RequestForm, kind: RequestKind, resource: Resource | None) -> I
     says = kind.lines
     if says is None:
         return
-    named = {one: field.data * CLASSES[one].factor for one, field in amount_fields(form) if field.data is not None}
+    named = {one: base_units(one, field.data) for one, field in amount_fields(form) if field.data is not None}
     if kind.about is About.RESOURCE:
         if resource is not None:
             yield from _line_of(form, resource, named, wanted=says.wanted, stands=says.stands)

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from console import frame, links
 from console.access import allow
 from console.book import actor, book, reading, transaction
-from console.forms import hang
+from console.forms import answer
 from console.lists import Column, Filter, Rows, listing
 from console.pages.requests import forms
 from console.pages.requests.evidence import consequences, consequences_of, figures
@@ -204,15 +204,15 @@ def draft(kind: str) -> str | Response | tuple[str, int]:
     forms.offer(form, tx, department, pool, wanted)
     if resource is not None and flask.request.method == "GET":
         form.system.data = resource.system_id or 0
-    if form.validate_on_submit():
-        try:
-            with transaction() as writing:
-                made = requests.draft(writing, forms.ask(form, wanted, department, pool, resource, of))
-        except (Invalid, Conflict, NotFound) as refused:
-            hang(form, refused)
-        else:
-            return redirect(url_for("requests.check", request_id=made.id))
-    return _form_page(form, wanted, department, pool, resource, of=of), 422 if form.errors or form.form_errors else 200
+
+    def keep() -> Response:
+        with transaction() as writing:
+            made = requests.draft(writing, forms.ask(form, wanted, department, pool, resource, of))
+        return redirect(url_for("requests.check", request_id=made.id))
+
+    return answer(
+        form, keep, lambda: _form_page(form, wanted, department, pool, resource, of=of), Invalid, Conflict, NotFound
+    )
 
 
 @blueprint.route("/<int:request_id>/edit", methods=["GET", "POST"])
@@ -229,17 +229,17 @@ def edit(request_id: int) -> str | Response | tuple[str, int]:
     if flask.request.method == "GET":
         forms.fill(form, request)
     forms.offer(form, tx, request.department, request.pool, kind)
-    if form.validate_on_submit():
-        try:
-            with transaction() as writing:
-                given = forms.ask(form, kind, request.department, request.pool, resource, request.extends)
-                requests.revise(writing, request.id, given, generation=_generation())
-        except Invalid as refused:
-            hang(form, refused)
-        else:
-            return redirect(url_for("requests.check", request_id=request.id))
-    page = _form_page(form, kind, request.department, request.pool, resource, request, request.extends)
-    return page, 422 if form.errors or form.form_errors else 200
+
+    def revise() -> Response:
+        with transaction() as writing:
+            given = forms.ask(form, kind, request.department, request.pool, resource, request.extends)
+            requests.revise(writing, request.id, given, generation=_generation())
+        return redirect(url_for("requests.check", request_id=request.id))
+
+    return answer(
+        form, revise,
+        lambda: _form_page(form, kind, request.department, request.pool, resource, request, request.extends),
+    )  # fmt: skip
 
 
 def _form_page(

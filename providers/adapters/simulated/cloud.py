@@ -23,7 +23,7 @@ from providers.adapters.simulated.journal import Journal, JournalEntry
 from providers.adapters.simulated.meter import SimulatedMeter
 from providers.adapters.simulated.orders import after, decide, snapshot_name
 from providers.base import (
-    BillLine,
+    BillFact,
     IncidentFact,
     Inventory,
     Order,
@@ -172,7 +172,7 @@ class SimulatedCloud:
         entry = self._journal.find(key)
         return None if entry is None else _outcome(entry, int(now.timestamp()))
 
-    def bills(self, month: str) -> list[BillLine]:
+    def bills(self, month: str) -> list[BillFact]:
         """The company's bill for a month ("2026-10"), by the orders so far. Raises Invalid for others."""
         try:
             return bills(self._machines(), self.pool, self.seed, month)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from providers.adapters.simulated.city import CityPool
 from providers.adapters.simulated.faults import chance
 from providers.adapters.simulated.fleet import HOSTS, FleetChange, Machine, moment
-from providers.base import BillLine, IncidentFact, ResourceState, Responsibility
+from providers.base import BillFact, IncidentFact, ResourceState, Responsibility
 from quota.units import ClassCode, Commodity
 
 CARELESS = "lantu"  # the company whose bills and reaction times are the worse
@@ -37,7 +37,7 @@ def month_of(month: str) -> tuple[int, int]:
     return moment(first), moment((first + timedelta(days=32)).replace(day=1))
 
 
-def bills(machines: Iterable[Machine], pool: CityPool, seed: int, month: str) -> list[BillLine]:
+def bills(machines: Iterable[Machine], pool: CityPool, seed: int, month: str) -> list[BillFact]:
     """The company's lines: amounts × hours until deletion, whatever the state.
 
     About 1 % are wrong for one company: a shape twice as large as delivered, three hosts a month at the least, or hours
@@ -59,7 +59,7 @@ def bills(machines: Iterable[Machine], pool: CityPool, seed: int, month: str) ->
                 billed = figure * 2 if twice else figure
                 hours = Decimal(until - since) / _HOUR_S
                 lines.append(
-                    BillLine(
+                    BillFact(
                         month,
                         machine.external_id,
                         machine.kind,
