@@ -283,7 +283,7 @@ class Capacious(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class BillLine:
+class BillFact:
     """One line of the company's own bill: what it wants paid of one kind of one resource in one month.
 
     ``quantity``: base units of quota.units × hours, as the company counted them; ``since`` <= t < ``until``: the part
@@ -334,7 +334,7 @@ class IncidentFact:
 class Accountable(Protocol):
     """A cloud whose company also hands over its bill and its incident reports."""
 
-    def bills(self, month: str) -> list[BillLine]:
+    def bills(self, month: str) -> list[BillFact]:
         """The company's bill lines of the pool for ``month`` (2026-10, the city's time)."""
 
     def incidents(self, since: datetime, until: datetime) -> list[IncidentFact]:

@@ -9,6 +9,7 @@ collection one pause, not all of its time-outs.
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import socket
 import ssl
@@ -41,6 +42,8 @@ ATTEMPTS = 3
 BREAKS = 5
 REST_S = 60.0
 LONGEST_WAIT_S = 30.0
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+NO_HEADERS: Mapping[str, str] = {}
 LARGEST = 512 * 2**20
 """Bytes of an answer: what is larger should have been asked for in pieces."""
 
@@ -62,6 +65,8 @@ FAULTS: Mapping[str, str] = {
     "library": N_("运行任务的主机上没有安装连接所需的库"),
     "sheet": N_("清单的列还没有人说明含义"),
     "rest": N_("连续失败,暂停片刻后再试"),
+    "silent": N_("云侧代理没有联系,请检查它是否在运行、能否访问本系统"),
+    "agent": N_("云侧代理报告它的云有故障"),
 }
 """Code of a fault → its sentence for people. What the other side said in its own words stands in the fault's message."""
 
@@ -96,18 +101,25 @@ class Connection:
 
     def get(self, path: str, **params: object) -> Any:
         """The JSON that ``path`` answers. Raises ProviderFault with a code of FAULTS."""
-        return self._asked("GET", path, params)
+        return self._asked("GET", path, _query(params))
 
     def post(self, path: str, **params: object) -> Any:
         """The same with the parameters as a form, for queries too long for an address."""
-        return self._asked("POST", path, params)
+        return self._asked("POST", path, "", _query(params).encode(), FORM)
 
-    def _asked(self, method: str, path: str, params: Mapping[str, object]) -> Any:
+    def post_json(self, path: str, content: object) -> Any:
+        """``content`` as JSON, packed by gzip. Tried again like all else: the other side must know what comes twice."""
+        body = gzip.compress(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(), 4, mtime=0)
+        return self._asked("POST", path, "", body, {"Content-Type": "application/json", "Content-Encoding": "gzip"})
+
+    def _asked(
+        self, method: str, path: str, query: str, body: bytes | None = None, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Any:
         if time.monotonic() < self._rests_until:
             raise ProviderFault(f"{self.url}: {BREAKS} failures in a row", transient=True, code="rest")
-        form = urlencode({name: value for name, value in params.items() if value is not None})
+        place = path + (f"?{query}" if query else "")
         try:
-            found = tried(lambda: self._once(method, path, form), self.pause_s)
+            found = tried(lambda: self._once(method, place, body, headers), self.pause_s)
         except ProviderFault as fault:
             if fault.transient:
                 self._failures += 1
@@ -117,12 +129,9 @@ class Connection:
         self._failures = 0
         return found
 
-    def _once(self, method: str, path: str, form: str) -> Any:
-        address = self.url + path + (f"?{form}" if form and method == "GET" else "")
-        body = form.encode() if method == "POST" else None
-        headers = {**self.headers, "Accept": "application/json", **self._let_in()}
-        if body is not None:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
+    def _once(self, method: str, path: str, body: bytes | None, about: Mapping[str, str]) -> Any:
+        address = self.url + path
+        headers = {**self.headers, "Accept": "application/json", **self._let_in(), **about}
         self.requests += 1
         try:
             answer = self._manager().request(
@@ -136,7 +145,7 @@ class Connection:
             raise fault_of(error, self.url) from error
         if len(content) > LARGEST:
             raise ProviderFault(f"{address[:200]}: more than {LARGEST} bytes", transient=False, code="query")
-        return _read(answer.status, answer.headers, content, self.url + path)
+        return _read(answer.status, answer.headers, content, address.partition("?")[0])
 
     def _let_in(self) -> dict[str, str]:
         try:
@@ -191,6 +200,10 @@ def tried(once: Callable[[], T], pause_s: float = 1.0) -> T:
         reraise=True,
     )
     return attempts(once)
+
+
+def _query(params: Mapping[str, object]) -> str:
+    return urlencode({name: value for name, value in params.items() if value is not None})
 
 
 def checked_url(url: str, field: str = "url") -> str:
@@ -252,6 +265,8 @@ def _read(status: int, headers: Mapping[str, str], content: bytes, place: str) -
     if status in (429, 503):
         wait = headers.get("Retry-After", "")
         raise _Busy(f"{place}: {status} {said}", float(wait) if wait.isdigit() else None)
+    if status == 409:
+        raise ProviderFault(f"{place}: 409 {said}", transient=True, code="busy")
     if status >= 500:
         raise ProviderFault(f"{place}: {status} {said}", transient=True, code="server")
     try:

@@ -21,6 +21,7 @@ ADAPTERS: Mapping[str, str] = {
     "simulated": "providers.adapters.simulated:SimulatedCloud",
     "files": "providers.adapters.files:FilesCloud",
     "promql": "providers.adapters.promql:PromQL",
+    "agent": "providers.adapters.agent:AgentCloud",
 }
 """Our own, which no package can take the names of."""
 

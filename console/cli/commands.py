@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from console.cli import lake, providers
+from console.cli.agent import agent_group
 from console.cli.forecasts import forecast_group
 from console.cli.found import found_group
 from console.cli.imports import importing
@@ -301,6 +302,7 @@ main.add_command(forecast_group)
 main.add_command(providers.rescore)
 main.add_command(statements_group)
 main.add_command(secret_group)
+main.add_command(agent_group)
 
 if __name__ == "__main__":
     main()

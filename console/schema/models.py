@@ -10,6 +10,7 @@ import metering.judging
 import metering.rollout
 import metering.simulation
 import metering.statements
+import providers.agents
 import providers.assessment
 import providers.billing
 import providers.comments

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from providers import registry
+from providers.adapters.agent import AgentCloud
 from providers.adapters.conformance import CloudSuite, MeterSuite
 from providers.adapters.files import FilesCloud
 from providers.adapters.promql import PromQL
 from providers.adapters.recorded import RecordedCloud
 from providers.adapters.simulated import SimulatedCloud
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
+from providers.mailbox import AgentReport, Mailbox
 from providers.options import option
 from quota.units import VCPU, Arch
 from tests.expositions import Series, prometheus
@@ -53,6 +55,25 @@ class TestFiles(CloudSuite):
         ]
         (folder / "usage" / "week.csv").write_text("resource_id,time,cpu_pct\n" + "\n".join(rows) + "\n")
         return {"folder": str(folder), "orders_folder": str(folder / "orders"), "utc_offset_s": 0}
+
+
+class TestAgent(CloudSuite):
+    """Beside what an agent brought into its mailbox."""
+
+    adapter = AgentCloud
+
+    def options(self, folder: Path) -> Mapping[str, Any]:
+        box = Mailbox(folder / "box")
+        beside = SimulatedCloud("net-x86", epoch="2026-11-20", history_days=2, state_file=str(folder / "cloud.db"))
+        able = {verb: list(map(str, codes)) for verb, codes in beside.releases.items()}
+        box.report(AgentReport("i", "1", "simulated", NOW, beside.capabilities, True, able), NOW)
+        box.keep_listing(beside.inventory(NOW))
+        for batch in beside.samples(NOW - timedelta(hours=8), NOW):
+            box.take(batch, NOW)
+        return {"folder": str(folder / "box")}
+
+    def unreachable(self, folder: Path) -> Mapping[str, Any]:
+        return {"folder": str(folder / "nobody")}
 
 
 class TestRecorded(CloudSuite):
@@ -107,13 +128,14 @@ class TestPromQL(MeterSuite):
 
 
 def test_each_of_ours_is_held_to_it() -> None:
-    held = {one.adapter for one in (TestSimulated, TestFiles, TestRecorded, TestPromQL)}
+    held = {one.adapter for one in (TestSimulated, TestFiles, TestAgent, TestRecorded, TestPromQL)}
     assert {registry.adapter(name) for name in registry.ADAPTERS} <= held
 
 
 CLOUD = """
 from dataclasses import dataclass
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
+from providers.mailbox import AgentReport, Mailbox
 from providers.options import option
 from quota.units import VCPU, Arch
 
@@ -149,6 +171,7 @@ class OtherCloud:
 TESTS = """
 from other_cloud import OtherCloud
 from providers import registry
+from providers.adapters.agent import AgentCloud
 from providers.adapters.conformance import CloudSuite
 
 

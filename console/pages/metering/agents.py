@@ -1,0 +1,224 @@
+"""云侧代理: the door through which an agent beside a cloud calls the console, and the page of a pool that shows how it is."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.wrappers import Response as AnyResponse
+
+from console.access import STEWARDS, allow, public
+from console.book import book, reading, settings, transaction
+from console.errors import status
+from console.security import program
+from console.words import _, sentence
+from providers.agents import ADAPTER, Agent, agents
+from providers.base import Inventory, Outcome
+from providers.mailbox import AgentNews, AgentReport, Mailbox, codec
+from quota.actors import Role, nobody
+from quota.db import Tx
+from quota.directory import Pool, pool
+from quota.errors import N_, Conflict, Invalid, NoRoom, NotFound, Refused, out_of_room
+
+blueprint = Blueprint("agents", __name__)
+
+MAX_BODY = 32 * 2**20
+MAX_UNPACKED = 128 * 2**20
+"""Bytes of a body as it comes, and unpacked: a listing of some hundred thousand resources."""
+ALONE = timedelta(minutes=10)
+"""How long after an agent's last call another one with the same token is kept out."""
+AHEAD = timedelta(minutes=10)
+"""By how much an agent's clock may be ahead before what it says of now is refused."""
+
+
+def mailbox(one: Pool) -> Mailbox:
+    """The pool's mailbox, where its adapter looks for it."""
+    folder = str(one.adapter_options.get("folder", "")).replace("{home}", str(settings().data))
+    return Mailbox(Path(folder))
+
+
+# ------------------------------------------------------------------------------------------------------ the agent's door
+
+
+@blueprint.post("/agent/v1/hello")
+@public
+@program
+def hello() -> Response:
+    """How the agent is → the pool's name, up to when there are samples, and the orders that wait."""
+    return _answered(_hello)
+
+
+@blueprint.post("/agent/v1/listings")
+@public
+@program
+def listings() -> Response:
+    """A listing. The last one is kept."""
+
+    def keep(box: Mailbox, raw: Any, now: datetime) -> dict[str, Any]:
+        listing = codec.read(raw, Inventory)
+        _not_ahead(listing.as_of, now)
+        box.keep_listing(listing)
+        return {"kept": len(listing.facts)}
+
+    return _answered(keep)
+
+
+@blueprint.post("/agent/v1/samples")
+@public
+@program
+def samples() -> Response:
+    """A batch of samples; the same again changes nothing."""
+    return _answered(lambda box, raw, now: {"kept": box.take(codec.samples_read(raw), now)})
+
+
+@blueprint.post("/agent/v1/mark")
+@public
+@program
+def mark() -> Response:
+    """All samples before ``until`` were brought."""
+
+    def keep(box: Mailbox, raw: Any, now: datetime) -> dict[str, Any]:
+        until = codec.read(raw.get("until") if isinstance(raw, Mapping) else None, datetime)
+        _not_ahead(until, now)
+        box.mark(until, now)
+        return {}
+
+    return _answered(keep)
+
+
+@blueprint.post("/agent/v1/outcomes")
+@public
+@program
+def outcomes() -> Response:
+    """What became of an order. The first end stands."""
+    return _answered(lambda box, raw, _now: {"kept": box.settle(codec.read(raw, Outcome))})
+
+
+def _hello(box: Mailbox, raw: Any, now: datetime) -> dict[str, Any]:
+    report = codec.read(raw, AgentReport)
+    last = box.news()
+    if last is not None and last.report.instance != report.instance and now - last.at < ALONE:
+        raise Conflict("agent.other", N_("另一个代理正在用同一令牌联系;请停掉其中一个,或十分钟后再试"))
+    box.report(report, now)
+    until = box.marked()
+    return {
+        "until": until.isoformat() if until else None,
+        "orders": [codec.plain(one) for one in box.waiting()],
+    }
+
+
+def _not_ahead(moment: datetime, now: datetime) -> None:
+    if moment > now + AHEAD:
+        raise Invalid(
+            "agent.ahead", N_("代理的时钟快了%(seconds)s秒,请先校时"), seconds=round((moment - now).total_seconds())
+        )
+
+
+def _answered(act: Callable[[Mailbox, Any, datetime], dict[str, Any]]) -> Response:
+    """Let the agent in, read its JSON, act on the pool's mailbox, and say what came of it; refusals as JSON, too."""
+    scheme, _space, token = request.headers.get("Authorization", "").partition(" ")
+    try:
+        with book().reading(nobody()) as tx:
+            one = agents.admit(tx, token.strip() if scheme.lower() == "bearer" else "").pool
+        now = book().clock().astimezone(UTC)
+        return _told(200, {**act(mailbox(one), _body(), now), "pool": one.code})
+    except Refused as refused:
+        code = 401 if refused.code == "agent.token" else status(refused)
+        return _told(code, {"code": refused.code, "message": sentence(refused.message, refused.params)})
+    except RequestEntityTooLarge:
+        return _told(413, {"code": "agent.large", "message": f"more than {MAX_BODY} bytes"})
+    except OSError as error:
+        if out_of_room(error):
+            raise NoRoom(error) from error
+        raise
+
+
+def _body() -> Any:
+    """The JSON that came, unpacked. Raises Invalid for what is none, or too much of it."""
+    request.max_content_length = MAX_BODY
+    content = request.get_data(cache=False)
+    if request.headers.get("Content-Encoding", "").strip().lower() == "gzip":
+        unpacking = zlib.decompressobj(wbits=31)
+        try:
+            content = unpacking.decompress(content, MAX_UNPACKED)
+        except zlib.error:
+            raise Invalid("agent.body", N_("内容不是 JSON")) from None
+        if unpacking.unconsumed_tail or not unpacking.eof:
+            raise Invalid("agent.large", N_("内容过大或不完整"))
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        raise Invalid("agent.body", N_("内容不是 JSON")) from None
+
+
+def _told(code: int, content: Mapping[str, Any]) -> Response:
+    answer = Response(json.dumps(content, ensure_ascii=False), code, content_type="application/json")
+    if code == 401:
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="guanjia"'
+    return answer
+
+
+# --------------------------------------------------------------------------------------------------------- the pool's page
+
+
+@blueprint.get("/pools/<int:pool_id>/agent")
+@allow(*STEWARDS)
+def show(pool_id: int) -> str:
+    """How the pool's agent is: its last call, its clock, what it could not do, what waits for it."""
+    one = _by_agent(pool_id)
+    news, wrong, until, waiting = _standing(mailbox(one))
+    return render_template(
+        "agents/show.html", one=one, row=agents.of_pool(reading(), pool_id), news=news, until=until, waiting=waiting,
+        parts={name: _(label) for name, label in PARTS.items()}, unreadable=wrong,
+    )  # fmt: skip
+
+
+PARTS = {"probe": N_("连接"), "inventory": N_("清单"), "samples": N_("用量"), "order": N_("工单")}
+
+
+@blueprint.post("/pools/<int:pool_id>/agent/token")
+@allow(Role.AUTHORITY)
+def issue(pool_id: int) -> str:
+    """A new token, shown this once."""
+    with transaction() as tx:
+        _row, token = agents.issue(tx, pool(tx, pool_id))
+    one = _by_agent(pool_id)
+    return render_template("agents/token.html", one=one, token=token, root=request.url_root.rstrip("/"))
+
+
+@blueprint.post("/pools/<int:pool_id>/agent/active")
+@allow(Role.AUTHORITY)
+def activate(pool_id: int) -> AnyResponse:
+    wanted = request.form.get("active") == "1"
+    with transaction() as tx:
+        agents.activate(tx, _agent(tx, pool_id), wanted)
+    flash(_("云侧代理已启用") if wanted else _("云侧代理已停用，其令牌不再被接受"), "success")
+    return redirect(url_for("agents.show", pool_id=pool_id))
+
+
+def _by_agent(pool_id: int) -> Pool:
+    one = pool(reading(), pool_id)
+    if one.adapter != ADAPTER:
+        raise NotFound("agent.adapter", N_("资源池“%(name)s”不由云侧代理接入"), name=one.name)
+    return one
+
+
+def _agent(tx: Tx, pool_id: int) -> Agent:
+    found = agents.of_pool(tx, pool_id)
+    if found is None:
+        raise NotFound("agent.unknown", N_("还没有给云侧代理发过令牌"))
+    return found
+
+
+def _standing(box: Mailbox) -> tuple[AgentNews | None, str, datetime | None, int]:
+    """(last call, why the mailbox cannot be read, mark, orders that wait)."""
+    try:
+        return box.news(), "", box.marked(), len(box.waiting())
+    except (OSError, ValueError, Refused) as error:
+        return None, str(error), None, 0

@@ -1,0 +1,130 @@
+"""A cloud that the console cannot reach. An agent beside it runs the cloud's own adapter, calls the console over HTTPS, and
+leaves what it brings in the pool's mailbox; this adapter reads the mailbox, and puts orders there.
+
+An agent that does not call is a fault, never an old listing told once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from providers.base import Inventory, Order, Outcome, OutcomeState, ProviderFault, Samples, Verb
+from providers.mailbox import AgentReport, Mailbox
+from providers.options import option
+from quota.errors import N_, Refused
+from quota.units import ClassCode
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentOptions:
+    """Where the mailbox lies, and when silence is a fault."""
+
+    folder: str = option(N_("信箱目录"), N_("云侧代理上报的内容放在这里，如 {home}/agents/gov-arm;{home} 代表数据目录"))
+    silent_minutes: int = option(
+        N_("静默多久算故障（分钟）"), N_("代理超过这么久没有联系,采集报故障"), default=60, least=5, most=1440
+    )
+
+
+class AgentCloud:
+    """One pool whose cloud speaks through an agent. Implements providers.base.Provider.
+
+    What it can do is what the agent's own adapter said when it last called; nothing, before it ever did.
+    """
+
+    Options = AgentOptions
+    name = "agent"
+
+    def __init__(self, folder: str | Path, *, silent_minutes: int = 60) -> None:
+        self.mailbox = Mailbox(Path(folder))
+        self.patience = timedelta(minutes=silent_minutes)
+
+    @property
+    def capabilities(self) -> frozenset[Verb]:
+        said = self._said()
+        return said.capabilities if said else frozenset()
+
+    @property
+    def live_resize(self) -> bool:
+        said = self._said()
+        return bool(said and said.live_resize)
+
+    @property
+    def releases(self) -> Mapping[Verb, Collection[ClassCode]]:
+        said = self._said()
+        return {verb: [ClassCode(one) for one in codes] for verb, codes in said.releases.items()} if said else {}
+
+    def probe(self, now: datetime) -> str:
+        """What the agent says of itself and of its cloud."""
+        said = self._heard(now)
+        if "probe" in said.wrong:
+            raise ProviderFault(said.wrong["probe"], transient=True, code="agent")
+        return f"{said.adapter} {said.version}: {said.probe}".rstrip(": ")
+
+    def inventory(self, now: datetime) -> Inventory:
+        """The agent's last listing. Raises ProviderFault while it is silent, or could not list."""
+        said = self._heard(now)
+        if "inventory" in said.wrong:
+            raise ProviderFault(said.wrong["inventory"], transient=True, code="agent")
+        try:
+            found = self.mailbox.listing()
+        except (OSError, ValueError, Refused) as error:
+            raise ProviderFault(str(error), transient=True) from error
+        if found is None:
+            raise ProviderFault("the agent has not listed anything yet", transient=True, code="silent")
+        return replace(found, as_of=min(found.as_of, now))
+
+    def samples(self, since: datetime, until: datetime) -> Iterator[Samples]:
+        """What the agent brought of since <= ts < until, and what arrived since ``since`` of before."""
+        first, last = since.timestamp(), until.timestamp()
+        try:
+            for batch in self.mailbox.samples(since, until):
+                ts = batch.table.column("ts").to_numpy()
+                if (ts < last).all():
+                    yield batch
+                elif (ts < last).any():
+                    yield Samples(batch.source, batch.external_ids, batch.table.filter(ts < last))
+        except (OSError, ValueError, Refused) as error:
+            raise ProviderFault(f"samples of {first:.0f}: {error}", transient=True) from error
+
+    def deliver(self, order: Order, now: datetime) -> Outcome:
+        """Put the order into the mailbox; PENDING until the agent has carried it out."""
+        if order.verb not in self.capabilities:
+            raise ProviderFault(f"the agent's cloud cannot {order.verb}", transient=False)
+        try:
+            self.mailbox.order(order, now)
+            return self._answered(order.key, now)
+        except (OSError, ValueError, Refused) as error:
+            raise ProviderFault(str(error), transient=True) from error
+
+    def inquire(self, key: str, now: datetime) -> Outcome | None:
+        """What the agent said of the order last; None where none of that key was ever put into the mailbox."""
+        try:
+            return self._answered(key, now) if self.mailbox.knows(key) else None
+        except (OSError, ValueError, Refused) as error:
+            raise ProviderFault(str(error), transient=True) from error
+
+    def _answered(self, key: str, now: datetime) -> Outcome:
+        return self.mailbox.outcome(key) or Outcome(key, OutcomeState.PENDING, now)
+
+    def _said(self) -> AgentReport | None:
+        """What the agent said of itself last, whenever that was."""
+        try:
+            news = self.mailbox.news()
+        except (OSError, ValueError, Refused):
+            return None
+        return news.report if news else None
+
+    def _heard(self, now: datetime) -> AgentReport:
+        """The same, of late. Raises ProviderFault where the agent is silent."""
+        try:
+            news = self.mailbox.news()
+        except (OSError, ValueError, Refused) as error:
+            raise ProviderFault(str(error), transient=True) from error
+        if news is None:
+            raise ProviderFault("no agent has called yet", transient=True, code="silent")
+        if now - news.at > self.patience:
+            raise ProviderFault(f"the agent called last at {news.at:%Y-%m-%d %H:%M} UTC", transient=True, code="silent")
+        return news.report

@@ -1,0 +1,15 @@
+"""Mailboxes: what an agent beside a cloud brings to the console and fetches from it, as files that either side may find at
+any time. The door to all of it."""
+
+from __future__ import annotations
+
+from providers.mailbox import codec
+from providers.mailbox.mailbox import KEPT, AgentNews, AgentReport, Mailbox
+
+__all__ = [
+    "KEPT",
+    "AgentNews",
+    "AgentReport",
+    "Mailbox",
+    "codec",
+]
