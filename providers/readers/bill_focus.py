@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from providers.base import BillLine, ServiceKind
+from providers.base import BillFact, ServiceKind
 from providers.billing import COST_STEP, MOST, MOST_COST, QUANTITY_STEP, Interval, fault, month_bounds
 from providers.readers.bill_words import KINDS, YUAN, unit_factor
 from providers.readers.inventory_words import kind_of
@@ -102,7 +102,7 @@ def is_focus(path: Path) -> bool:
     return {one.strip().strip('"') for one in re.split(r"[,;\t]", head)} >= TELLING
 
 
-def read_focus(path: Path, month: str, reading: Reading, *, arch: Arch) -> list[BillLine]:
+def read_focus(path: Path, month: str, reading: Reading, *, arch: Arch) -> list[BillFact]:
     """The lines of one file that can be taken; the others are counted in ``reading``. ``arch``: the pool's, which FOCUS has
     no column for. Raises Invalid where a column that is needed is missing."""
     parquet = magic(path)[:4] == b"PAR1"
@@ -110,7 +110,7 @@ def read_focus(path: Path, month: str, reading: Reading, *, arch: Arch) -> list[
     rows = _parquet_rows(path) if parquet else text_rows(path, HEADING, reading)
     columns, below = columns_of(rows, HEADING, reading)
     bounds = month_bounds(month)
-    found: dict[tuple[str, ClassCode, datetime], BillLine] = {}
+    found: dict[tuple[str, ClassCode, datetime], BillFact] = {}
     prices: dict[tuple[str, ClassCode, datetime], set[str]] = {}
     for row in below:
         cells = _FocusRow(row, columns, reading)
@@ -179,14 +179,14 @@ class _FocusRow(RowCells):
         except InvalidOperation:
             return False
 
-    def taken(self, month: str, bounds: Interval, arch: Arch) -> BillLine | None:
+    def taken(self, month: str, bounds: Interval, arch: Arch) -> BillFact | None:
         """The bill line, or None where the row was refused."""
         try:
             return self._line(month, bounds, arch)
         except UnfitError:
             return None
 
-    def _line(self, month: str, bounds: Interval, arch: Arch) -> BillLine:
+    def _line(self, month: str, bounds: Interval, arch: Arch) -> BillFact:
         if not self.row.cells:
             raise self.unfit("line.fields", "ResourceId")
         if self.text("ChargeCategory") != "Usage":
@@ -210,7 +210,7 @@ class _FocusRow(RowCells):
             raise self.unfit("value.absurd", "ConsumedQuantity" if quantity >= MOST else "BilledCost")
         since, until = self._moment("ChargePeriodStart"), self._moment("ChargePeriodEnd")
         billed = f"{self._moment('BillingPeriodStart').astimezone(ZONE):%Y-%m}"
-        line = BillLine(
+        line = BillFact(
             billed,
             external_id,
             service,
