@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from metering.statements.focus_files import NAMES
-from providers.base import BillLine, ServiceKind
+from providers.base import BillFact, ServiceKind
 from providers.readers import Reading, read_bill
 from quota.errors import Invalid
 from quota.units import BANDWIDTH, BLOCK, EIP, MEMORY, VCPU, Arch
@@ -38,7 +38,7 @@ def as_csv(folder: Path, *rows: dict[str, Any]) -> Path:
     return path
 
 
-def read(path: Path) -> tuple[list[BillLine], Reading]:
+def read(path: Path) -> tuple[list[BillFact], Reading]:
     reading = Reading(path.name)
     found = read_bill(path, "2026-10", reading, arch=Arch.X86_64)
     assert reading.rows == reading.taken + reading.duplicates + reading.refused
@@ -58,7 +58,7 @@ def test_rows_of_usage_are_bill_lines_in_base_unit_hours(tmp_path: Path) -> None
     ]  # fmt: skip
     found, reading = read(as_csv(tmp_path, *rows))
     assert reading.format == "focus"
-    assert found[0] == BillLine(
+    assert found[0] == BillFact(
         "2026-10", "vm-1", ServiceKind.VM, VCPU, Arch.X86_64, Decimal(2976), START, END, Decimal("12.5")
     )  # fmt: skip
     assert [(one.kind, one.quantity) for one in found] == [
