@@ -19,6 +19,7 @@ _PAGES = {
     "rating": ("ratings.show", "rating_id"),
     "resource": ("resources.show", "resource_id"),
     "takeover": ("takeovers.show", "takeover_id"),
+    "campaign": ("campaigns.show", "campaign_id"),
     "inquiry": ("inquiries.show", "inquiry_id"),
     "request": ("requests.show", "request_id"),
     "finding": ("findings.show", "finding_id"),

@@ -3,6 +3,7 @@
 # ruff: noqa: F401
 import console.tables
 import metering.batches
+import metering.campaigns
 import metering.cases
 import metering.forecasting
 import metering.intake

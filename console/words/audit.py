@@ -49,6 +49,7 @@ ACTIONS: dict[str, str] = {
     "batch.begin": N_("签办批量案件"), "batch.finish": N_("批量案件办结"),
     "bill.take": N_("收到账单"),
     "business.declare": N_("申报业务周期"), "business.withdraw": N_("撤回业务周期"),
+    "campaign.start": N_("发起清理行动"), "campaign.close": N_("结束清理行动"),
     "calendar.correct": N_("修订日历"), "calendar.uncorrect": N_("取消日历修订"),
     "case.open_from": N_("按评估立案"),
     "catalog.offer": N_("上架目录条目"), "catalog.withdraw": N_("下架目录条目"), "catalog.restore": N_("恢复目录条目"),

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from console.book import reading
 from console.words.texts import UNKNOWN, _
+from metering.campaigns import Campaign
 from metering.cases import Case, Notice
 from metering.intake import Feed, PushSource
 from metering.judging import PolicyVersion
@@ -37,6 +38,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "person": (N_("人员"), Person, lambda one: str(one.name)),
     "resource": (N_("资源"), Resource, lambda one: str(one.name or one.external_id)),
     "takeover": (N_("接管"), takeovers.Takeover, lambda one: str(one.document)),
+    "campaign": (N_("清理行动"), Campaign, lambda one: str(one.name)),
     "inquiry": (N_("征询"), inquiries.Inquiry, lambda one: str(one.number)),
     "incident": (N_("故障"), Incident, lambda one: str(one.external_id)),
     "bill": (N_("账单"), Bill, lambda one: str(one.month)),

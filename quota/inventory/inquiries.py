@@ -47,6 +47,8 @@ REMINDED_BEFORE = timedelta(days=3)
 """So long before its day an inquiry with something unanswered is reminded of, once."""
 LONGEST_REASON = 2000
 LONGEST_CODE = 12
+MOST_AT_ONCE = 200
+"""Items that one answer is given for: each may become a request, all of them in one transaction."""
 MOOT, GONE = "moot", "gone"
 """What stands in place of an answer where none is wanted any more: it was settled otherwise, or the resource is gone."""
 SETTLED_LABELS = {MOOT: N_("已另行办理"), GONE: N_("资源已不存在")}
@@ -173,6 +175,7 @@ class InquiryPurpose:
     check: Callable[[Tx, Resource, int], None]
     over: Callable[[], ColumnElement[bool]] = false
     """Of which resources it need not be asked any more, as a condition on Resource."""
+    judged: bool = False  # whether a letter tells how each was used, as it was judged last
 
     def __post_init__(self) -> None:
         if any(len(one.code) > LONGEST_CODE for one in self.answers):
@@ -294,21 +297,22 @@ def ask(
     ]
 
 
-def answer(tx: Tx, inquiry_id: int, item_ids: Iterable[int], said: GivenAnswer) -> Inquiry:
-    """The department's word on some items, all or none: each is carried out as the answer says. After its day an open inquiry
-    is still answered. Raises NotAllowed for another department, WrongState where the inquiry is closed, Invalid for what
-    lacks a reason, is no answer, or names what is answered already; whatever the answer's deed is refused with."""
+def answer(tx: Tx, inquiry_id: int, item_ids: Iterable[int] | None, said: GivenAnswer) -> Inquiry:
+    """The department's word on some items, or (None) on all that are unanswered, all or none of it: each is carried out as the
+    answer says. After its day an open inquiry is still answered. Raises NotAllowed for another department, WrongState where the
+    inquiry is closed, Invalid for what lacks a reason, is no answer, names what is answered or settled already or can't be asked
+    about any more, or is too much at once; whatever the answer's deed is refused with."""
     tx.actor.must_be(Role.TENANT)
     found = _open(tx, inquiry_id)
     if tx.actor.department_id is None or found.department_id not in subtree(tx, tx.actor.department_id):
         raise NotAllowed("inquiry.other_department", N_("征询 %(number)s 不是问贵单位的"), number=found.number)
-    given = purpose(found.purpose).answer(said.answer)
+    asks = purpose(found.purpose)
+    given = asks.answer(said.answer)
     said = _checked(tx, given, said)
-    wanted = sorted(set(item_ids))
-    if not wanted:
-        raise Invalid("inquiry.nothing", N_("请选择要答复的资源"), field="id")
-    items = _unanswered(tx, found, wanted)
+    _sweep(tx, asks, found.id)
+    items = _unanswered(tx, found, None if item_ids is None else sorted(set(item_ids)))
     for item in items:
+        asks.check(tx, item.resource, found.department_id)
         item.answer, item.reason, item.until, item.category = said.answer, said.reason, said.until, said.category
         item.by, item.at = tx.actor.login, tx.now
         item.outcome = given.does(tx, item, said)
@@ -338,19 +342,11 @@ def sweep(tx: Tx) -> int:
     """Note which items need no answer any more: the resource is gone, or what was asked is settled otherwise. Returns how many.
     A job's work."""
     tx.actor.must_be(Role.SYSTEM)
-    touched: dict[int, Inquiry] = {}
-    count = 0
-    for one in _PURPOSES.values():
-        for word, over in ((GONE, gone()), (MOOT, one.over())):
-            for item in tx.scalars(_unanswered_of(one.code).where(over)).all():
-                item.answer, item.at = word, tx.now
-                touched[item.inquiry_id] = item.inquiry
-                count += 1
-            tx.flush()
-    for found in sorted(touched.values(), key=lambda each: each.id):
+    swept = [item for one in _PURPOSES.values() for item in _sweep(tx, one)]
+    for found in sorted({item.inquiry for item in swept}, key=lambda each: each.id):
         tx.lock(found)
         _recount(tx, found)
-    return count
+    return len(swept)
 
 
 def remind(tx: Tx) -> tuple[list[Inquiry], list[Inquiry]]:
@@ -376,6 +372,18 @@ def remind(tx: Tx) -> tuple[list[Inquiry], list[Inquiry]]:
 
 
 # ---------------------------------------------------------------------------------------------------------- mechanism
+
+
+def _sweep(tx: Tx, one: InquiryPurpose, inquiry_id: int | None = None) -> list[InquiryItem]:
+    """The items of a purpose, in one inquiry or in all, that need no answer any more, noted as such; whoever calls counts anew."""
+    found = []
+    for word, over in ((GONE, gone()), (MOOT, one.over())):
+        query = _unanswered_of(one.code).where(over)
+        for item in tx.scalars(query if inquiry_id is None else query.where(Inquiry.id == inquiry_id)).all():
+            item.answer, item.at = word, tx.now
+            found.append(item)
+        tx.flush()
+    return found
 
 
 def _due(tx: Tx, due_on: date) -> datetime:
@@ -489,17 +497,28 @@ def _checked(tx: Tx, given: InquiryAnswer, said: GivenAnswer) -> GivenAnswer:
     return GivenAnswer(given.code, reason, said.until, said.category)
 
 
-def _unanswered(tx: Tx, found: Inquiry, item_ids: Sequence[int]) -> list[InquiryItem]:
-    query = select(InquiryItem).where(InquiryItem.inquiry_id == found.id, among(InquiryItem.id, list(item_ids)))
-    items = {item.id: item for item in tx.scalars(query)}
-    for item_id in item_ids:
-        if item_id not in items:
+def _unanswered(tx: Tx, found: Inquiry, item_ids: Sequence[int] | None) -> list[InquiryItem]:
+    query = select(InquiryItem).where(InquiryItem.inquiry_id == found.id).order_by(InquiryItem.id)
+    if item_ids is None:
+        wanted = list(tx.scalars(query.where(InquiryItem.answer == "").limit(MOST_AT_ONCE + 1)))
+    else:
+        items = {item.id: item for item in tx.scalars(query.where(among(InquiryItem.id, item_ids)))}
+        if len(items) != len(item_ids):
             raise Invalid("inquiry.item", N_("征询 %(number)s 没有这一项"), number=found.number, field="id")
-        if items[item_id].answer:
-            raise Invalid(
-                "inquiry.answered", N_("资源 %(name)s 已答复"), name=items[item_id].resource.called, field="id"
-            )  # fmt: skip
-    return [items[item_id] for item_id in item_ids]
+        wanted = [items[item_id] for item_id in item_ids]
+    if not wanted:
+        raise Invalid("inquiry.nothing", N_("请选择要答复的资源"), field="id")
+    if len(wanted) > MOST_AT_ONCE:
+        raise Invalid("inquiry.many", N_("一次最多答复 %(most)s 项，请分批办理"), most=MOST_AT_ONCE, field="every")
+    for item in wanted:
+        if item.answer:
+            told = (
+                N_("资源 %(name)s 已另行办理或已不存在")
+                if item.answer in SETTLED_LABELS
+                else N_("资源 %(name)s 已答复")
+            )
+            raise Invalid("inquiry.answered", told, name=item.resource.called, field="id")
+    return wanted
 
 
 def _recount(tx: Tx, found: Inquiry) -> None:

@@ -231,7 +231,7 @@ def test_departments_are_asked_what_is_theirs(client_of, house, pool, bureau) ->
     theirs = re.findall(r'name="id" value="(\d+)"', other.get(their).text)
     taken = other.send(their, {"answer": "yes", "id": theirs[:1]})
     assert taken.status_code == 422
-    assert "已有使用单位" in taken.text
+    assert "已另行办理" in taken.text
     assert "不是本单位的" in steward.get("/takeovers/ownerless").text
     shown = steward.get(their).text
     check_page(their, shown)

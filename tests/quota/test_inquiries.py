@@ -63,9 +63,11 @@ def test_whose_it_is_the_department_says_and_then_it_is(town: City, strays: list
     left = reply(town, mine, strays[:2])
     assert (left.answered, left.state) == (2, InquiryState.OPEN)
     assert [owner(town, one) for one in strays] == [town.bureau, town.bureau, None]
-    with pytest.raises(Invalid, match=r"owner\.taken"):
+    with pytest.raises(Invalid, match="已另行办理"):
         reply(town, theirs, strays[:1], by="stranger")
     assert items(town, theirs)[strays[0]].answer == "", "nothing of a refused answer is kept"
+    with town.book.transaction(town.people["stranger"]) as tx, pytest.raises(Invalid, match=r"inquiry\.nothing"):
+        inquiries.answer(tx, theirs.id, None, NO)  # what was left of it is settled
     done = reply(town, mine, strays[2:], NO)
     assert (done.state, done.answered) == (InquiryState.ANSWERED, 3)
     assert items(town, mine)[strays[2]].reason == "不认识"
@@ -190,3 +192,16 @@ def test_what_is_unanswered_goes_with_a_merged_department(town: City, strays: li
         reorganisations.reorganise(tx, Adjustment.MERGE, town.bureau, town.neighbour, reason="机构改革", key="m")
     assert reply(town, mine, strays, by="stranger").state == InquiryState.ANSWERED
     assert owner(town, strays[0]) == town.neighbour
+
+
+def test_all_that_is_left_is_answered_at_once_up_to_so_many(town: City, strays: list[int], monkeypatch) -> None:
+    (mine,) = ask(town, {town.bureau: strays})
+    with town.book.transaction(town.people["checker"]) as tx:
+        owners.assign(tx, strays[:1], town.neighbour, "查过合同")
+    monkeypatch.setattr(inquiries, "MOST_AT_ONCE", 1)
+    with town.book.transaction(town.people["clerk"]) as tx, pytest.raises(Invalid, match=r"inquiry\.many"):
+        inquiries.answer(tx, mine.id, None, NO)
+    monkeypatch.setattr(inquiries, "MOST_AT_ONCE", 2)
+    with town.book.transaction(town.people["clerk"]) as tx:
+        assert inquiries.answer(tx, mine.id, None, NO).state == InquiryState.ANSWERED
+    assert [each.answer for each in items(town, mine).values()] == [inquiries.MOOT, "no", "no"]

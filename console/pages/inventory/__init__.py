@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from console.pages.inventory import uploads
+from console.pages.inventory import inquiries, inquiry_forms, uploads
 
 __all__ = [
+    "inquiries",
+    "inquiry_forms",
     "uploads",
 ]

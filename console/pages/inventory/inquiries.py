@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, RadioField, SelectField, TextAreaField
@@ -18,6 +20,7 @@ from console.forms import DateField, answer, done
 from console.lists import Column, Filter, PagedList, Rows, listing
 from console.security import row_or
 from console.words import KINDS, _, amounts, lazy, sentence, who
+from metering.judging import LABELS, Finding, findings
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.errors import N_, Invalid, Refused
@@ -36,8 +39,6 @@ blueprint = Blueprint("inquiries", __name__, url_prefix="/inquiries")
 frame.page("resources", "inquiries.index", N_("征询"), order=17)
 
 READERS = (*STEWARDS, Role.TENANT)
-MOST_AT_ONCE = 200
-"""Resources that one answer is given for: each may become a request, all of them in one transaction."""
 SHOWN_AT_HOME = 10
 LATE = "late"
 
@@ -58,6 +59,12 @@ def _purposes() -> dict[str, str]:
     return {one.code: one.label for one in inquiries.purposes()}
 
 
+def item_of(row: Any) -> InquiryItem:
+    """The item of a row of the list."""
+    found: InquiryItem = row.InquiryItem
+    return found
+
+
 def _may_open(item: InquiryItem) -> bool:
     """Whether the visitor may see the resource's own page: whom it is asked whether it is theirs may not yet."""
     return actor().role is not Role.TENANT or item.resource.department_id == item.inquiry.department_id
@@ -76,25 +83,51 @@ COLUMNS = [
     Column("asked_at", N_("发出时间"), lambda i: i.asked_at, minor=True),
 ]  # fmt: skip
 ITEMS = [
-    Column("name", N_("资源"), lambda i: i.resource.called, title=True,
-           href=lambda i: url_for("resources.show", resource_id=i.resource_id) if _may_open(i) else None),
-    Column("external_id", N_("云侧编号"), lambda i: i.resource.external_id, minor=True),
-    Column("kind", N_("类别"), lambda i: _(KINDS[i.resource.kind])),
-    Column("takes", N_("规格"), lambda i: amounts(Amount.from_json(i.takes)) or None),
-    Column("pool", N_("资源池"), lambda i: i.resource.pool.name),
-    Column("address", N_("地址"), lambda i: i.resource.address, minor=True),
-    Column("tags", N_("标签"), lambda i: _("、").join(f"{name}={value}" for name, value in sorted(i.resource.tags.items())) or None, minor=True),
-    Column("answer", N_("答复"), lambda i: _(inquiries.purpose(i.inquiry.purpose).labels()[i.answer]) if i.answer else None),
-    Column("reason", N_("理由"), lambda i: i.reason or None),
-    Column("until", N_("到"), lambda i: i.until, minor=True),
-    Column("by", N_("答复人"), lambda i: i.by or None, text=who, minor=True),
+    Column("name", N_("资源"), lambda r: item_of(r).resource.called, title=True,
+           href=lambda r: url_for("resources.show", resource_id=item_of(r).resource_id) if _may_open(item_of(r)) else None),
+    Column("external_id", N_("云侧编号"), lambda r: item_of(r).resource.external_id, minor=True),
+    Column("kind", N_("类别"), lambda r: _(KINDS[item_of(r).resource.kind])),
+    Column("takes", N_("规格"), lambda r: amounts(Amount.from_json(item_of(r).takes)) or None),
+    Column("pool", N_("资源池"), lambda r: item_of(r).resource.pool.name),
+    Column("address", N_("地址"), lambda r: item_of(r).resource.address, minor=True),
+    Column("tags", N_("标签"), lambda r: _("、").join(f"{name}={value}" for name, value in sorted(item_of(r).resource.tags.items())) or None, minor=True),
 ]  # fmt: skip
+USE = [
+    Column("verdict", N_("结论"), lambda r: r.Finding.verdict if r.Finding else None, state=True),
+    Column("cpu", N_("CPU 均值"), lambda r: _figure(r, "cpu_mean"), unit="%", number=True),
+    Column("memory", N_("内存均值"), lambda r: _figure(r, "mem_mean"), unit="%", number=True),
+]
+"""How each was used, as it was judged last."""
+SAID = [
+    Column("answer", N_("答复"), lambda r: _(inquiries.purpose(item_of(r).inquiry.purpose).labels()[r.answer]) if r.answer else None),
+    Column("reason", N_("理由"), lambda r: item_of(r).reason or None),
+    Column("until", N_("到"), lambda r: item_of(r).until, minor=True),
+    Column("by", N_("答复人"), lambda r: item_of(r).by or None, text=who, minor=True),
+]  # fmt: skip
+
+
+VERDICTS = {one.value: label for one, label in LABELS.items()}
+
+
+def _figure(row: Any, name: str) -> float | None:
+    value = row.Finding.numbers.get(name) if row.Finding else None
+    return round(float(value), 1) if value is not None else None
+
+
+def items(tx: Tx) -> Rows:
+    """Items of inquiries, each with what its resource was judged to be last, for a list of ``ITEMS``, ``USE`` and ``SAID``."""
+    run = findings.last_run(tx)
+    judged = and_(Finding.resource_id == InquiryItem.resource_id, Finding.assessment_id == (run.id if run else 0))
+    what = (InquiryItem.id.label("id"), InquiryItem.answer.label("answer"), InquiryItem.outcome.label("outcome"))
+    query = select(*what, InquiryItem, Finding).outerjoin(Finding, judged)
+    loaded = joinedload(InquiryItem.resource).joinedload(Resource.pool), joinedload(InquiryItem.inquiry)
+    return cast("Rows", query.options(*loaded))
 
 
 class AnswerForm(FlaskForm):  # type: ignore[misc]
     answer = RadioField(lazy("答复"), [InputRequired(lazy("请选择答复"))], choices=[])
     reason = TextAreaField(lazy("理由"), [Length(max=inquiries.LONGEST_REASON)])
-    category = SelectField(lazy("类别"), choices=[])
+    category = SelectField(lazy("类别"), choices=[], default="", validate_choice=False)
     until = DateField(lazy("到哪一天"), [Optional()])
     every = BooleanField(lazy("对全部未答复的资源"))
 
@@ -138,10 +171,12 @@ def show(inquiry_id: int) -> str | Response | tuple[str, int]:
             form.category.data if form.category else "",
         )
         with transaction() as writing:
-            ids = _wanted(writing, one.id, every=form.every.data)
-            left = inquiries.answer(writing, one.id, ids, said)
+            ticked = sorted({number for text in request.form.getlist("id") if (number := row_or(text, 0))})
+            left = inquiries.answer(writing, one.id, None if form.every.data else ticked, said)
         return done(
-            _("已答复 %(n)s 项，还有 %(left)s 项", n=len(ids), left=left.resources - left.answered),
+            _("已答复，还有 %(left)s 项", left=left.resources - left.answered)
+            if left.resources > left.answered
+            else _("已全部答复"),
             "inquiries.show",
             inquiry_id=one.id,
         )
@@ -164,14 +199,8 @@ def show(inquiry_id: int) -> str | Response | tuple[str, int]:
 
 
 def _items(tx: Tx, one: Inquiry, purpose: InquiryPurpose, answers: bool) -> PagedList:
-    query = (
-        select(InquiryItem)
-        .where(InquiryItem.inquiry_id == one.id)
-        .options(
-            joinedload(InquiryItem.resource).joinedload(Resource.pool),
-            joinedload(InquiryItem.inquiry),
-        )
-    )
+    query = items(tx).where(InquiryItem.inquiry_id == one.id)
+    columns = [*ITEMS, *(USE if purpose.judged else ()), *SAID]
     labels = {"none": N_("未答复"), **purpose.labels()}
     filters = [
         Filter(
@@ -182,7 +211,9 @@ def _items(tx: Tx, one: Inquiry, purpose: InquiryPurpose, answers: bool) -> Page
             default="none" if answers else "",
         )
     ]
-    return listing(tx, query, ITEMS, key=InquiryItem.id, filters=filters)
+    if purpose.judged:
+        filters.append(Filter("verdict", N_("结论"), lambda q, v: q.where(Finding.verdict == v), options=VERDICTS))
+    return listing(tx, query, columns, key=InquiryItem.id, filters=filters)
 
 
 def _form(purpose: InquiryPurpose) -> AnswerForm:
@@ -198,18 +229,6 @@ def _form(purpose: InquiryPurpose) -> AnswerForm:
     if not any(each.until for each in purpose.answers):
         del form.until
     return form
-
-
-def _wanted(tx: Tx, inquiry_id: int, *, every: bool) -> list[int]:
-    """What an answer is for: what is ticked, or all that is not answered. Raises Invalid for too much at once."""
-    if every:
-        query = select(InquiryItem.id).where(InquiryItem.inquiry_id == inquiry_id, InquiryItem.answer == "")
-        found = list(tx.scalars(query.order_by(InquiryItem.id)))
-    else:
-        found = sorted({number for text in request.form.getlist("id") if (number := row_or(text, 0))})
-    if len(found) > MOST_AT_ONCE:
-        raise Invalid("inquiry.many", N_("一次最多答复 %(most)s 项，请分批办理"), most=MOST_AT_ONCE)
-    return found
 
 
 @blueprint.post("/<int:inquiry_id>/withdraw")

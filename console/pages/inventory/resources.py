@@ -15,13 +15,14 @@ from console.book import actor, book, reading
 from console.charts import Chart, use_charts
 from console.lists import Column, Filter, listing
 from console.words import KINDS, _, amounts
+from metering.campaigns import CLEANUP
 from metering.cases import Case, CaseState, exemptions, protections, visible
 from metering.judging import CALLS_FOR, Finding, Reason, findings
 from quota import inventory
 from quota.actors import Actor
 from quota.db import Tx
 from quota.errors import N_
-from quota.inventory import Resource
+from quota.inventory import Resource, inquiries
 from quota.requests import known
 
 blueprint = Blueprint("resources", __name__, url_prefix="/resources")
@@ -136,8 +137,18 @@ def show(resource_id: int) -> str:
         may_open=finding is not None and finding.is_now() in CALLS_FOR,
         exemption=exemptions.holding(tx, one.id),
         protected=protections.protected(tx, one),
+        said=_said(tx, one),
         offered=[kind for kind in known() if kind.invites and kind.offered_for(one.kind, approved=one.is_approved)],
     )
+
+
+def _said(tx: Tx, one: Resource) -> str | None:
+    """What its department said last when it was asked whether it still needs it."""
+    found = [item for item in inquiries.asked_about(tx, [one.id], CLEANUP.code) if item.answer]
+    if not found:
+        return None
+    last = found[-1]
+    return _("；").join(part for part in (_(CLEANUP.labels()[last.answer]), last.reason) if part)
 
 
 def _case(tx: Tx, one: Resource) -> Case | None:
