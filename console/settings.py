@@ -72,6 +72,9 @@ class Settings:
     # person has to look first. 100 percent lets every listing end whatever it lacks.
     listing_machines: int = 10  # machines that a listing may lack without a second look
     listing_percent: int = 20  # and per cent of its pool
+    stops_an_hour: int = (
+        30  # machines that orders may stop, put into the recycle bin or delete within an hour; the rest waits
+    )
 
     @property
     def zone(self) -> ZoneInfo:
@@ -139,6 +142,7 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "stale_after_minutes": (5, 7 * 24 * 60),
     "listing_machines": (0, 1_000_000),
     "listing_percent": (0, 100),
+    "stops_an_hour": (0, 1_000_000),
 }
 MAIL_SERVER = re.compile(r"([\w.-]+(:[0-9]{1,5})?)?", re.ASCII)
 _ADDRESSED = re.compile(r"[^<>\r\n]*<[^@<>\s]+@[^@<>\s]+>|[^@<>\s]+@[^@<>\s]+")

@@ -117,7 +117,11 @@ class Worklist:
             try:
                 done.append(
                     delivery.carry_all(
-                        self.workbench.book, pool.id, self.workbench.provider(pool), enforcement.last_look
+                        self.workbench.book,
+                        pool.id,
+                        self.workbench.provider(pool),
+                        enforcement.last_look,
+                        ceiling=self.settings.stops_an_hour,
                     )
                 )
             except (ProviderFault, Refused, OSError) as error:  # one cloud that cannot be opened keeps no other waiting
@@ -131,7 +135,8 @@ class Worklist:
             pending=sum(len(one.pending) for one in done),
             failed=sum(len(one.failed) for one in done),
         )
-        return [said, *faults]
+        waits = sum(len(one.held) for one in done)
+        return [said, *([say("kept_back", n=waits)] if waits else []), *faults]
 
     def advance(self) -> list[Said]:
         done = deadlines.advance_all(self.workbench.book)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from quota.inventory import ResourceState as ResourceState  # the book's words, which adapters speak: given out here
 from quota.inventory import ServiceKind as ServiceKind
-from quota.units import Arch, ClassCode
+from quota.units import Amount, Arch, ClassCode
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,6 +122,35 @@ class Order:
     department_code: str | None = None
     system_code: str | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """As JSON holds it; the same order is the same text, whatever order its amounts came in."""
+        return {
+            "key": self.key,
+            "verb": self.verb.value,
+            "kind": self.kind.value,
+            "arch": self.arch.value,
+            "external_id": self.external_id,
+            "amounts": dict(sorted((kind, int(figure)) for kind, figure in self.amounts.items())),
+            "name": self.name,
+            "department_code": self.department_code,
+            "system_code": self.system_code,
+        }
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Order:
+        """The order that ``to_json`` wrote. Raises KeyError, ValueError or Refused for what it did not write."""
+        return cls(
+            key=said["key"],
+            verb=Verb(said["verb"]),
+            kind=ServiceKind(said["kind"]),
+            arch=Arch(said["arch"]),
+            external_id=said["external_id"],
+            amounts=Amount.from_json(said["amounts"]),
+            name=said["name"],
+            department_code=said["department_code"],
+            system_code=said["system_code"],
+        )
+
 
 class OutcomeState(StrEnum):
     DONE = "done"
@@ -129,9 +158,23 @@ class OutcomeState(StrEnum):
     FAILED = "failed"
 
 
+BUSY = "busy"
+"""Fault: not now, because something else is under way there or too much is asked at once. Later the same may succeed."""
+
+OVER_QUOTA = "over_quota"
+"""Fault: the cloud's own limit for the project does not admit it. Trying again helps only after somebody raised it."""
+
+NEVER = "never"
+"""Fault: it can't succeed as it is ordered, however often it is tried."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an order. ``message`` is the cloud's own word on a failure."""
+    """What became of an order. ``message`` is the cloud's own word on a failure, or what it made (a snapshot's id).
+
+    ``code`` of a failure: ``BUSY``, ``OVER_QUOTA``, ``NEVER`` or "" where the cloud does not tell; ``wait_s``: after how
+    many seconds to look again, where the cloud or its adapter knows.
+    """
 
     key: str
     state: OutcomeState
@@ -139,6 +182,77 @@ class Outcome:
     external_id: str | None = None
     amounts: Mapping[ClassCode, int] = field(default_factory=dict)
     message: str = ""
+    code: str = ""
+    wait_s: float | None = None
+
+
+class CallState(StrEnum):
+    """How far one call of a plan is. ``DROPPED``: it will not be sent, since what was before it failed or turned back."""
+
+    WAITING = "waiting"
+    SENT = "sent"
+    DONE = "done"
+    FAILED = "failed"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCall:
+    """One call of an order's plan. ``name``: the adapter's own code for it ("confirm"); ``text``: what is sent, in the
+    cloud's words; ``frees``: the classes that come free when it is done; ``final``: whether it can't be taken back."""
+
+    name: str
+    text: str
+    frees: frozenset[ClassCode] = frozenset()
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call as the journal holds it. ``facts``: what the adapter must know of it later (ids, former sizes); ``said``:
+    the cloud's word."""
+
+    place: int
+    call: PlannedCall
+    state: CallState
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    said: str = ""
+    began_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class OrderJournal(Protocol):
+    """What was called for which order: durable, in the house's own store, for adapters of clouds that know no key.
+
+    Each method has happened when it returns. Whatever dies between two of them, the next process reads how far it was.
+    """
+
+    def order(self, key: str) -> Order | None:
+        """The order that was opened with that key."""
+
+    def calls(self, key: str) -> list[CallRecord]:
+        """Its calls in order; empty where there is no such order."""
+
+    def open(self, order: Order, calls: Sequence[PlannedCall]) -> list[CallRecord]:
+        """Enter an order with its plan, once; again it says what stands there."""
+
+    def begin(self, key: str, place: int, at: datetime, facts: Mapping[str, Any] | None = None) -> bool:
+        """Note that a waiting call is about to be sent. False where somebody else noted it before: it is not sent twice."""
+
+    def note(
+        self,
+        key: str,
+        place: int,
+        state: CallState,
+        at: datetime,
+        *,
+        facts: Mapping[str, Any] | None = None,
+        said: str = "",
+    ) -> None:
+        """Note how a call ended; ``WAITING``: the cloud never took it, it is to be sent again. ``facts`` are added."""
+
+    def turn(self, key: str, call: PlannedCall) -> int:
+        """Turn back: drop what is still waiting, add ``call`` at the end, and say its place. Twice is once."""
 
 
 class Provider(Protocol):
@@ -164,14 +278,55 @@ class Provider(Protocol):
         """What became of the order with that ``key``, None where the cloud never took it; asking changes nothing."""
 
 
+@runtime_checkable
+class Planning(Protocol):
+    """A cloud that can say beforehand what it would call for an order. For others a plan is one call."""
+
+    def plan(self, order: Order, now: datetime) -> tuple[PlannedCall, ...]:
+        """What ``deliver`` and ``advance`` would call, in order; nothing is changed. Raises ProviderFault, with the code
+        ``NEVER`` or ``OVER_QUOTA``, for an order that can't succeed."""
+
+
+@runtime_checkable
+class Advancing(Protocol):
+    """A cloud whose orders take several calls: after ``deliver`` somebody has to go on."""
+
+    def advance(self, key: str, now: datetime) -> Outcome:
+        """Take an order that is under way one step further: send the next call where the last one is done, turn back where
+        it failed. Safe again at any time, also by two at once; where there is nothing to do it says what ``inquire`` says."""
+
+
+@runtime_checkable
+class Journalled(Protocol):
+    """A cloud without keys of its own: what it was told is kept by the house."""
+
+    def keep_journal(self, journal: OrderJournal) -> None:
+        """Told before any order is given; without a journal none may be carried out."""
+
+
 class ProviderFault(Exception):
     """The cloud could not be reached or answered nonsense; ``transient`` tells whether to try again, ``code`` (of
-    providers.connection.FAULTS) which kind of fault it is, where that is known."""
+    providers.connection.FAULTS) which kind of fault it is, where that is known; ``wait_s``: after how many seconds the
+    cloud itself asks to be tried again."""
 
-    def __init__(self, message: str, *, transient: bool, code: str = "") -> None:
+    def __init__(self, message: str, *, transient: bool, code: str = "", wait_s: float | None = None) -> None:
         super().__init__(message)
         self.transient = transient
         self.code = code
+        self.wait_s = wait_s
+
+
+def planned(provider: Provider, order: Order, now: datetime) -> tuple[PlannedCall, ...]:
+    """What ``provider`` would call for ``order``; of one that does not say, the one call that hands it over."""
+    if isinstance(provider, Planning):
+        return provider.plan(order, now)
+    frees = frozenset(provider.releases.get(order.verb, ()))
+    about = order.external_id or order.name or ""
+    return (PlannedCall(HANDED_OVER, f"{order.verb} {order.kind} {about}".rstrip(), frees, order.verb is Verb.DELETE),)
+
+
+HANDED_OVER = "deliver"
+"""The name of a plan's only call where a cloud takes orders whole."""
 
 
 class SheetFault(ProviderFault):

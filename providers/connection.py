@@ -58,6 +58,8 @@ FAULTS: Mapping[str, str] = {
     "rights": N_("身份正确,但没有所需的权限"),
     "kind": N_("地址上的不是这种服务,请核对地址与路径"),
     "busy": N_("对方要求稍后再试"),
+    "over_quota": N_("超出云上项目自己的配额,请先在云上调整"),
+    "never": N_("按这样办不成,重试无用,请改正后再办"),
     "server": N_("对方内部出错"),
     "query": N_("对方不接受这个查询"),
     "partial": N_("对方只给出部分结果"),
@@ -222,14 +224,6 @@ def checked_url(url: str, field: str = "url") -> str:
     return url.strip().rstrip("/")
 
 
-class _Busy(ProviderFault):
-    """Come again later; ``wait_s``: after so many seconds, where the server says when."""
-
-    def __init__(self, message: str, wait_s: float | None) -> None:
-        super().__init__(message, transient=True, code="busy")
-        self.wait_s = wait_s
-
-
 def _plain(secret: Secret) -> str:
     found = secret.reveal()
     if any(ord(one) < 32 or ord(one) == 127 for one in found):
@@ -264,7 +258,8 @@ def _read(status: int, headers: Mapping[str, str], content: bytes, place: str) -
         raise ProviderFault(f"{place}: 403 {said}", transient=False, code="rights")
     if status in (429, 503):
         wait = headers.get("Retry-After", "")
-        raise _Busy(f"{place}: {status} {said}", float(wait) if wait.isdigit() else None)
+        wait_s = float(wait) if wait.isdigit() else None
+        raise ProviderFault(f"{place}: {status} {said}", transient=True, code="busy", wait_s=wait_s)
     if status == 409:
         raise ProviderFault(f"{place}: 409 {said}", transient=True, code="busy")
     if status >= 500:

@@ -17,6 +17,7 @@ from console.cli.agent import agent_group
 from console.cli.forecasts import forecast_group
 from console.cli.found import found_group
 from console.cli.imports import importing
+from console.cli.orders import orders_group
 from console.cli.reference import reference
 from console.cli.rehearse import rehearse
 from console.cli.secrets import secret_group
@@ -303,6 +304,7 @@ main.add_command(providers.rescore)
 main.add_command(statements_group)
 main.add_command(secret_group)
 main.add_command(agent_group)
+main.add_command(orders_group)
 
 if __name__ == "__main__":
     main()

@@ -30,7 +30,7 @@ PLAN = (
     JobPlan("feeds", N_("用量采集"), "*/5 * * * *", "feeds", lease=timedelta(minutes=30), attempts=1),
     JobPlan("fold", N_("推送入湖"), "* * * * *", "push", lease=timedelta(minutes=30)),
     JobPlan("probe", N_("连接测试"), "* * * * *", "probe", lease=timedelta(minutes=15), attempts=1),
-    JobPlan("carry", N_("派单与交付"), "*/2 * * * *", "orders", lease=timedelta(minutes=30)),
+    JobPlan("carry", N_("派单与交付"), "* * * * *", "orders", lease=timedelta(minutes=30)),
     JobPlan("advance", N_("案件推进"), "*/10 * * * *", "book", lease=timedelta(minutes=30)),
     JobPlan("look", N_("当日扩容查看"), "6,21,36,51 * * * *", "growth", lease=timedelta(minutes=30)),
     JobPlan("account", N_("账单与故障采集"), "15 4 * * *", "score", lease=timedelta(hours=2)),

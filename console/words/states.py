@@ -156,6 +156,11 @@ STATES: dict[str, State] = {
     "order_accepted": State(N_("已完成"), "check", "good"),
     "order_failed": State(N_("失败"), "alert-triangle", "bad"),
     "order_cancelled": State(N_("已取消"), "ban", "quiet"),
+    "call_waiting": State(N_("未发出"), "hourglass", "wait"),
+    "call_sent": State(N_("已发出"), "send", "busy"),
+    "call_done": State(N_("已完成"), "check", "good"),
+    "call_failed": State(N_("失败"), "alert-triangle", "bad"),
+    "call_dropped": State(N_("不再发出"), "ban", "quiet"),
     # incidents, bills, scores, records, compatibility
     "incident_open": State(N_("未恢复"), "flame", "bad"),
     "incident_unsettled": State(N_("待定责"), "gavel", "wait"),

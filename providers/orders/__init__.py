@@ -7,16 +7,30 @@ ordered it. Read through ``providers.orders``.
 
 from __future__ import annotations
 
-from providers.orders import enactment
+from providers.orders import enactment, plans
 from providers.orders import moves as _moves  # noqa: F401 - what of the orders a reorganisation moves, registered
 from providers.orders.acceptance import accept, accept_request, deem_accepted, refuse
-from providers.orders.carriage import ATTEMPTS, BACK_OFF, LEASE, POLL, Carried, LastLook, carry, carry_all, waiting
+from providers.orders.carriage import (
+    ATTEMPTS,
+    BACK_OFF,
+    LEASE,
+    POLL,
+    SOONEST,
+    Carried,
+    LastLook,
+    carry,
+    carry_all,
+    rehearse,
+    waiting,
+)
 from providers.orders.handwork import cancel, mark_delivered, report_failed, retry, start, take_over
 from providers.orders.placing import place, place_for_request
 from providers.orders.tables import (
     BUCKETS,
+    HELD,
     OPEN,
     STATE_LABELS,
+    TAKING,
     UNDER_WAY,
     VERB_LABELS,
     Bucket,
@@ -35,10 +49,13 @@ __all__ = [
     "ATTEMPTS",
     "BACK_OFF",
     "BUCKETS",
+    "HELD",
     "LEASE",
     "OPEN",
     "POLL",
+    "SOONEST",
     "STATE_LABELS",
+    "TAKING",
     "UNDER_WAY",
     "VERB_LABELS",
     "Bucket",
@@ -60,7 +77,9 @@ __all__ = [
     "order",
     "place",
     "place_for_request",
+    "plans",
     "refuse",
+    "rehearse",
     "report_failed",
     "reschedule",
     "retry",

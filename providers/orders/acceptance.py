@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from providers.orders import enactment, tables
+from providers.base import CallState
+from providers.orders import enactment, plans, tables
 from providers.orders.steps import lock, move, must_be, of_request
 from providers.orders.tables import ACCEPTANCE_DAYS, OPEN, OrderState, WorkOrder
 from quota import requests
@@ -55,6 +56,7 @@ def refuse(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
         fulfilment.refused(tx, request, generation=request.generation, reason=reason)
     order.by_hand, order.delivered_at, order.delivered_by, order.last_error = True, None, None, reason
     order.due_at = tables.due(working_days(tx), tx.now, order.limit_days, emergency=order.emergency)
+    plans.by_hand(tx, order, CallState.SENT)
     move(tx, order, OrderState.DELIVERING, "order.refuse", reason=reason, due_at=order.due_at)
     return order
 

@@ -1,7 +1,7 @@
 """Carriage: orders go to their clouds, outside any transaction, and what the clouds say comes back.
 
-``carry`` records the intent, commits, calls the cloud with the order's key, and records what it said in a
-second transaction. Whatever dies in between, the next call first asks the cloud what became of that key. What it took is
+``carry`` plans what will be called, records the intent, commits, calls the cloud with the order's key, and records what it
+said in a second transaction. Whatever dies in between, the next call first asks the cloud what became of that key. What it took is
 recorded; what it did not take is looked at afresh before it is sent, as if it never had been: nothing is done twice, and
 nothing on a judgement of before the crash. Where the adapter has no hands, the provider's staff does the work and says so.
 """
@@ -10,15 +10,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 
-from providers.base import Order, Outcome, OutcomeState, Provider, ProviderFault, ServiceKind, Verb
-from providers.orders import tables
+from providers.base import (
+    BUSY,
+    NEVER,
+    OVER_QUOTA,
+    Advancing,
+    CallState,
+    Journalled,
+    Order,
+    Outcome,
+    OutcomeState,
+    PlannedCall,
+    Provider,
+    ProviderFault,
+    ServiceKind,
+    Verb,
+    planned,
+)
+from providers.orders import enactment, plans, tables
 from providers.orders.steps import begin_request, delivered, lock, move
-from providers.orders.tables import UNDER_WAY, OrderState, WorkOrder
+from providers.orders.tables import TAKING, UNDER_WAY, OrderState, WorkOrder
 from quota.actors import steward
 from quota.errors import Refused
 from quota.units import Amount, Arch
@@ -33,10 +49,20 @@ BACK_OFF = timedelta(minutes=5)
 """After the first failed try; doubled after each further one."""
 
 POLL = timedelta(minutes=5)
-"""How long to wait before asking again after an order that the cloud is still at."""
+"""The longest pause between two looks at an order that the cloud is still at, and before one that is held back is
+looked at again."""
+
+SOONEST = timedelta(seconds=20)
+"""The shortest."""
+
+PACE = 4
+"""The pause before the next look is so many times shorter than what the work has taken by now: what takes seconds is seen
+within seconds, what takes hours is not asked about all the time."""
 
 LEASE = timedelta(minutes=15)
 """How long a call may take before ``waiting`` offers its order again."""
+
+HOUR = timedelta(hours=1)
 
 
 LastLook = Callable[["Tx", int], str | None]
@@ -45,13 +71,15 @@ LastLook = Callable[["Tx", int], str | None]
 
 @dataclass(slots=True)
 class Carried:
-    """What one round did. Ids of work orders; ``faults``: what the cloud or the network said."""
+    """What one round did. Ids of work orders; ``held``: what waits because of the ceiling, or since its pool is only tried
+    out; ``faults``: what the cloud or the network said."""
 
     delivered: list[int] = field(default_factory=list)
     pending: list[int] = field(default_factory=list)
     retried: list[int] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)
     by_hand: list[int] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
     faults: dict[int, str] = field(default_factory=dict)
 
 
@@ -79,13 +107,15 @@ def waiting(tx: Tx, pool_id: int) -> list[int]:
     return [one for one, resource_id in tx.execute(query) if resource_id is None or first[resource_id] == one]
 
 
-def carry_all(book: Book, pool_id: int, provider: Provider, look: LastLook | None = None) -> Carried:
-    """Carry every order of the pool whose turn it is, one after the other. ``look``: as for `carry`."""
+def carry_all(
+    book: Book, pool_id: int, provider: Provider, look: LastLook | None = None, *, ceiling: int | None = None
+) -> Carried:
+    """Carry every order of the pool whose turn it is, one after the other. ``look``, ``ceiling``: as for `carry`."""
     round_ = Carried()
     with book.reading() as tx:
         found = waiting(tx, pool_id)
     for order_id in found:
-        order = carry(book, order_id, provider, look)
+        order = carry(book, order_id, provider, look, ceiling=ceiling)
         state = OrderState(order.state)
         if state is OrderState.DELIVERED:
             round_.delivered.append(order.id)
@@ -93,6 +123,8 @@ def carry_all(book: Book, pool_id: int, provider: Provider, look: LastLook | Non
             round_.failed.append(order.id)
         elif order.by_hand:
             round_.by_hand.append(order.id)
+        elif order.fault in ("ceiling", "dry_run"):
+            round_.held.append(order.id)
         else:
             (round_.pending if state is OrderState.DELIVERING else round_.retried).append(order.id)
         if order.last_error and state is not OrderState.DELIVERED:
@@ -100,52 +132,128 @@ def carry_all(book: Book, pool_id: int, provider: Provider, look: LastLook | Non
     return round_
 
 
-def carry(book: Book, order_id: int, provider: Provider, look: LastLook | None = None) -> WorkOrder:
-    """Take one order a step further: ask what became of it if its cloud may know it, else send it. Returns it as it
-    then stands.
+def carry(
+    book: Book, order_id: int, provider: Provider, look: LastLook | None = None, *, ceiling: int | None = None
+) -> WorkOrder:
+    """Take one order a step further: ask what became of it if its cloud may know it and have it go on, else plan and send
+    it. Returns it as it then stands.
 
     ``look`` is asked in the transaction that sends it whether something came up against it since it was placed; then
     it is not sent, and tried again later. So it is each time before the cloud is told, also where somebody told it
     before and died: what the cloud did not take is no more decided than what it never heard of. Safe to call again at
     any time, also by two at once: the cloud knows the order by its key, and what another call recorded meanwhile
-    stands.
+    stands. ``ceiling``: how many orders that take something away (TAKING) may be sent within an hour, in the whole house;
+    None: as many as there are.
     """
     actor = steward("delivery")
+    if isinstance(provider, Journalled):
+        provider.keep_journal(plans.BookJournal(book))
     with book.reading(actor) as tx:
         seen = tables.order(tx, order_id)
-    if seen.told and _at_cloud(seen):
-        try:
-            answer = provider.inquire(seen.cloud_key, book.clock())
-        except ProviderFault as fault:
-            return _missed(book, order_id, seen.cloud_key, fault)
+        asked = _asked(seen)
+    try:
+        answer = _news(provider, asked.key, book.clock()) if seen.told and _at_cloud(seen) else None
         if answer is not None:
-            return _enter(book, order_id, seen.cloud_key, answer, provider)
+            return _enter(book, order_id, asked.key, answer, provider)
+        calls = _planned(book, provider, asked) if _at_cloud(seen) and asked.verb in provider.capabilities else ()
+    except ProviderFault as fault:
+        return _missed(book, order_id, asked.key, fault)
     with book.transaction(actor) as tx:
-        # Looked at first: rows are locked in the order case, resource, work order by everybody.
-        objection = look(tx, order_id) if look and OrderState(tables.order(tx, order_id).state) in UNDER_WAY else None
-        order = lock(tx, order_id)
-        if not _at_cloud(order) or order.generation != seen.generation:
-            return order
-        if order.told:
-            if order.next_try_at is not None and order.next_try_at > tx.now:
-                return (
-                    order  # somebody may be telling the cloud just now: that it does not know the order proves nothing
-                )
-            _not_taken(tx, order)
-        if objection is not None:
-            order.next_try_at, order.last_error = tx.now + POLL, objection
-            return order
-        if Verb(order.verb) not in provider.capabilities:
-            _hand_over(tx, order)
-            return order
-        asked, until = _send(tx, order), tx.now + LEASE
-    if book.clock() >= until:
-        return order  # we slept: by now somebody else may have found that the cloud was never told
+        if ceiling is not None and asked.verb in TAKING:
+            tx.alone("orders.ceiling")
+        order, sent = _readied(tx, seen, asked, calls, provider, look, ceiling)
+        until = tx.now + LEASE
+    if not sent or book.clock() >= until:
+        return order  # where we slept, somebody else may have found by now that the cloud was never told
     try:
         outcome = provider.deliver(asked, book.clock())
     except ProviderFault as fault:
         return _missed(book, order_id, asked.key, fault)
     return _enter(book, order_id, asked.key, outcome, provider)
+
+
+def _readied(
+    tx: Tx,
+    seen: WorkOrder,
+    asked: Order,
+    calls: tuple[PlannedCall, ...],
+    provider: Provider,
+    look: LastLook | None,
+    ceiling: int | None,
+) -> tuple[WorkOrder, bool]:
+    """The order, and whether it is noted as sent, so that the cloud is to be told now."""
+    # Looked at first: rows are locked in the order case, resource, work order by everybody.
+    objection = look(tx, seen.id) if look and OrderState(tables.order(tx, seen.id).state) in UNDER_WAY else None
+    order = lock(tx, seen.id)
+    if not _at_cloud(order) or order.generation != seen.generation:
+        return order, False
+    if order.told:
+        if order.next_try_at is not None and order.next_try_at > tx.now:
+            # Somebody may be telling the cloud just now: that it does not know the order proves nothing.
+            return order, False
+        _not_taken(tx, order)
+    if objection is None and _hand_over(tx, order, provider):
+        return order, False
+    if _asked(order) != asked:  # what it is about changed since it was planned: it is planned anew the next time
+        return order, False
+    if calls:
+        plans.keep(tx, order.id, asked.key, asked.to_json(), calls)
+    if _held(tx, order, objection, ceiling):
+        return order, False
+    _send(tx, order, provider)
+    return order, True
+
+
+def rehearse(book: Book, order_id: int, provider: Provider) -> tuple[PlannedCall, ...]:
+    """What would be called for an order if it were sent now: nothing is sent and nothing kept. Raises ProviderFault for one
+    that can't succeed, and where its cloud can't be asked."""
+    with book.reading() as tx:
+        asked = _asked(tables.order(tx, order_id))
+    if asked.verb not in provider.capabilities:
+        return (PlannedCall(plans.BY_HAND, "", frozenset(enactment.BY_HAND.get(asked.verb, ()))),)
+    return planned(provider, asked, book.clock())
+
+
+def _news(provider: Provider, key: str, now: datetime) -> Outcome | None:
+    """What became of the order with that ``key``; where it is under way and its cloud wants to be led on, that is done."""
+    answer = provider.inquire(key, now)
+    if answer is not None and answer.state is OutcomeState.PENDING and isinstance(provider, Advancing):
+        return provider.advance(key, now)
+    return answer
+
+
+def _planned(book: Book, provider: Provider, asked: Order) -> tuple[PlannedCall, ...]:
+    """What would be called; an order that is held back is not planned anew at every look."""
+    with book.reading() as tx:
+        plan = plans.of_key(tx, asked.key)
+        fresh = plan is not None and plan.made_at + HOUR > tx.now and plan.asked == asked.to_json() and not plan.begun
+        if plan is not None and fresh:
+            return tuple(one.record().call for one in plan.calls)
+    return planned(provider, asked, book.clock())
+
+
+def _held(tx: Tx, order: WorkOrder, objection: str | None, ceiling: int | None) -> bool:
+    """Whether the order is kept back; it then says why, and is looked at again later."""
+    if objection is not None:
+        order.fault, order.last_error = "objection", objection
+    elif order.pool.dry_run:
+        order.fault, order.last_error = "dry_run", tables.HELD["dry_run"]
+    elif ceiling is not None and order.verb in TAKING and order.sent_at is None and _taken(tx) >= ceiling:
+        order.fault, order.last_error = "ceiling", tables.HELD["ceiling"]
+    else:
+        return False
+    order.next_try_at = tx.now + POLL
+    return True
+
+
+def _taken(tx: Tx) -> int:
+    """How many orders that take something away were sent within the past hour."""
+    query = select(func.count()).where(
+        WorkOrder.sent_at > tx.now - HOUR,
+        WorkOrder.verb.in_([one.value for one in TAKING]),
+        WorkOrder.by_hand.is_(False),
+    )
+    return tx.scalar(query) or 0
 
 
 def _at_cloud(order: WorkOrder) -> bool:
@@ -158,7 +266,7 @@ def _missed(book: Book, order_id: int, key: str, fault: ProviderFault) -> WorkOr
     with book.transaction(steward("delivery")) as tx:
         order = lock(tx, order_id)
         if _still(order, key):
-            _fault(tx, order, str(fault), final=not fault.transient)
+            _fault(tx, order, str(fault), final=not fault.transient, code=fault.code, wait_s=fault.wait_s)
         return order
 
 
@@ -178,25 +286,32 @@ def _enter(book: Book, order_id: int, key: str, outcome: Outcome, provider: Prov
         with book.transaction(actor) as tx:
             order = lock(tx, order_id)
             if _still(order, key):
-                _fault(tx, order, str(refusal), final=True)
+                _fault(tx, order, str(refusal), final=True, code="", wait_s=None)
             return order
 
 
 def _not_taken(tx: Tx, order: WorkOrder) -> None:
     """The cloud does not know the order: it is as if nobody had told it."""
     order.told = False
+    plans.reset(tx, order.cloud_key)
     if order.state != OrderState.PENDING:
         move(tx, order, OrderState.PENDING, "order.not_taken")
 
 
-def _send(tx: Tx, order: WorkOrder) -> Order:
-    """Record that the cloud is about to be told, and what."""
+def _send(tx: Tx, order: WorkOrder, provider: Provider) -> None:
+    """Record that the cloud is about to be told."""
     first = order.sent_at is None
     order.sent_at, order.told = order.sent_at or tx.now, True
     move(tx, order, OrderState.SENT, "order.send", attempts=order.attempts)
     if first:
         begin_request(tx, order)
-    order.next_try_at = tx.now + LEASE
+    order.next_try_at, order.fault = tx.now + LEASE, ""
+    if not isinstance(provider, Journalled):
+        plans.follow(tx, order, OutcomeState.PENDING, tx.now)
+
+
+def _asked(order: WorkOrder) -> Order:
+    """The order as its cloud is told it."""
     resource = order.resource
     wanted = order.approved()
     if order.verb == Verb.RESIZE and resource is not None:
@@ -221,14 +336,16 @@ def _still(order: WorkOrder, key: str) -> bool:
 
 
 def _record(tx: Tx, order: WorkOrder, outcome: Outcome, provider: Provider) -> None:
+    if not isinstance(provider, Journalled):
+        plans.follow(tx, order, outcome.state, outcome.at)
     if outcome.state is OutcomeState.PENDING:
-        order.next_try_at, order.last_error = tx.now + POLL, ""
+        order.next_try_at, order.last_error, order.fault = tx.now + _pause(tx, order, outcome.wait_s), "", ""
         if order.state != OrderState.DELIVERING:
             move(tx, order, OrderState.DELIVERING, "order.under_way")
     elif outcome.state is OutcomeState.FAILED:
         order.refusals += 1  # the cloud says that it did nothing: the next try is a new command to it
         order.told = False
-        _fault(tx, order, outcome.message, final=False)
+        _fault(tx, order, outcome.message, final=False, code=outcome.code, wait_s=outcome.wait_s)
     else:
         if outcome.message:
             order.payload = {**order.payload, "message": outcome.message}
@@ -243,20 +360,37 @@ def _record(tx: Tx, order: WorkOrder, outcome: Outcome, provider: Provider) -> N
         )
 
 
-def _fault(tx: Tx, order: WorkOrder, message: str, *, final: bool) -> None:
-    """A try failed: back off, or give up and report it."""
+def _pause(tx: Tx, order: WorkOrder, wait_s: float | None) -> timedelta:
+    """How long to leave the cloud alone: as it asks itself, else by how long it takes already."""
+    if wait_s is not None:
+        return max(timedelta(seconds=wait_s), SOONEST)
+    return min(max((tx.now - (order.sent_at or tx.now)) / PACE, SOONEST), POLL)
+
+
+def _fault(tx: Tx, order: WorkOrder, message: str, *, final: bool, code: str, wait_s: float | None) -> None:
+    """A try failed: back off, or give up and report it. A cloud that is busy or asks to be left alone is tried until it has
+    time, which uses up no try; what can't succeed as it stands is not tried again."""
+    order.last_error, order.fault = message, code
+    if code == BUSY and not final:
+        order.next_try_at = tx.now + _pause(tx, order, wait_s)
+        if order.state != OrderState.PENDING:
+            move(tx, order, OrderState.PENDING, "order.busy", error=message)
+        return
     order.attempts += 1
-    order.last_error = message
-    if final or order.attempts >= ATTEMPTS:
+    if final or code in (NEVER, OVER_QUOTA) or order.attempts >= ATTEMPTS:
         order.next_try_at = None
         move(tx, order, OrderState.FAILED, "order.fail", attempts=order.attempts, error=message)
     else:
-        order.next_try_at = tx.now + BACK_OFF * 2 ** (order.attempts - 1)
+        order.next_try_at = tx.now + max(BACK_OFF * 2 ** (order.attempts - 1), timedelta(seconds=wait_s or 0))
         move(tx, order, OrderState.PENDING, "order.retry", attempts=order.attempts, error=message)
 
 
-def _hand_over(tx: Tx, order: WorkOrder) -> None:
-    """This cloud cannot be told so by a program: it is its staff's to do."""
+def _hand_over(tx: Tx, order: WorkOrder, provider: Provider) -> bool:
+    """Whether this cloud cannot be told so by a program: then it is its staff's to do."""
+    if Verb(order.verb) in provider.capabilities:
+        return False
+    plans.by_hand(tx, order, CallState.WAITING)
     order.by_hand, order.sent_at, order.next_try_at = True, order.sent_at or tx.now, None
     move(tx, order, OrderState.SENT, "order.hand_over")
     begin_request(tx, order)
+    return True

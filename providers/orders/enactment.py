@@ -172,6 +172,15 @@ def _counted(order: WorkOrder, resource: Resource, freeing: Collection[ClassCode
     return Amount(after), Amount(freed)
 
 
+def would_free(order: WorkOrder, kinds: Collection[ClassCode]) -> Amount:
+    """What of the classes ``kinds`` would come free if ``order`` were carried out now."""
+    return (
+        _counted(order, order.resource, kinds)[1]
+        if order.resource is not None and order.verb != Verb.CREATE
+        else NOTHING
+    )
+
+
 def _free(tx: Tx, order: WorkOrder, department_id: int, freed: ledger.Classes) -> None:
     """What falls free goes to whom the order says; what the department borrowed stays with it, to go home from there."""
     to_city = lending.spare(tx, order.pool_id, department_id, freed) if order.frees == Holder.FREE.value else {}

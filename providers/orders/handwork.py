@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from providers.orders import enactment
+from providers.base import CallState
+from providers.orders import enactment, plans
 from providers.orders.carriage import LastLook
 from providers.orders.steps import begin_request, delivered, freed, lock, move, must_be, of_request
 from providers.orders.tables import UNDER_WAY, OrderState, WorkOrder
@@ -31,6 +32,7 @@ def start(tx: Tx, order_id: int, generation: int, look: LastLook | None = None) 
             "order.objection", N_("工单 %(number)s 现在不得办理:%(why)s"), number=order.number, why=against
         )
     order.by_hand, order.sent_at = True, order.sent_at or tx.now
+    plans.by_hand(tx, order, CallState.SENT)
     move(tx, order, OrderState.DELIVERING, "order.start")
     begin_request(tx, order)
     return order
@@ -46,6 +48,7 @@ def take_over(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
     if not order.with_interface():
         raise WrongState("order.not_at_cloud", N_("工单 %(number)s 不在云平台接口手中"), number=order.number)
     order.by_hand, order.sent_at, order.next_try_at = True, order.sent_at or tx.now, None
+    plans.by_hand(tx, order, CallState.SENT)
     move(tx, order, OrderState.DELIVERING, "order.take_over", reason=reason)
     begin_request(tx, order)
     return order
@@ -71,6 +74,7 @@ def mark_delivered(
     if order.with_interface():
         raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=order.number)
     order.by_hand, order.sent_at = True, order.sent_at or tx.now
+    plans.by_hand(tx, order, CallState.DONE)
     if note:
         order.payload = {**order.payload, "message": note}
     begin_request(tx, order)
@@ -95,8 +99,9 @@ def report_failed(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOr
     if order.with_interface():
         raise WrongState("order.at_cloud", N_("工单 %(number)s 正由云平台接口执行"), number=order.number)
     reason = stated(reason)
+    plans.by_hand(tx, order, CallState.FAILED)
     order.attempts += 1
-    order.last_error, order.next_try_at = reason, None
+    order.last_error, order.fault, order.next_try_at = reason, "", None
     move(tx, order, OrderState.FAILED, "order.fail", reason=reason, attempts=order.attempts, error=reason)
     return order
 
@@ -106,7 +111,7 @@ def retry(tx: Tx, order_id: int, generation: int) -> WorkOrder:
     tx.actor.must_be(Role.SUPERVISOR, Role.SYSTEM)
     order = lock(tx, order_id, generation)
     must_be(order, OrderState.FAILED)
-    order.attempts, order.next_try_at = 0, None
+    order.attempts, order.next_try_at, order.fault = 0, None, ""
     move(tx, order, OrderState.PENDING, "order.retry")
     return order
 
@@ -127,6 +132,7 @@ def cancel(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
         )
     reason = stated(reason)
     enactment.give_back(tx, order)
+    plans.drop(tx, order)
     order.next_try_at = None
     move(tx, order, OrderState.CANCELLED, "order.cancel", reason=reason)
     if order.request_id is not None and not of_request(tx, order.request_id, UNDER_WAY | {OrderState.FAILED}):

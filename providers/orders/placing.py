@@ -104,6 +104,7 @@ def _enter(tx: Tx, order: WorkOrder, *, paid: bool) -> None:
     order.state, order.generation = OrderState.PENDING.value, 1
     order.taken, order.freed, order.payload, order.discrepancy = {}, {}, {}, {}
     order.by_hand, order.told, order.attempts, order.refusals, order.last_error = False, False, 0, 0, ""
+    order.fault = ""
     tx.add(order)
     tx.flush()
     order.number = tables.numbered(order.id, tx.now)

@@ -79,7 +79,7 @@ def delivered(
     """Enter that an order was carried out at ``at``; with the last one its request is delivered. Raises as
     ``enactment.enact``."""
     enactment.enact(tx, order, at=at, external_id=external_id, has=has, releases=releases)
-    order.delivered_at, order.delivered_by, order.next_try_at, order.last_error = at, by, None, ""
+    order.delivered_at, order.delivered_by, order.next_try_at, order.last_error, order.fault = at, by, None, "", ""
     move(tx, order, OrderState.DELIVERED, "order.deliver", at=at, by=by, resource=order.resource_id, freed=order.freed)
     if order.request_id is not None and not of_request(tx, order.request_id, UNDER_WAY | {OrderState.FAILED}):
         fulfilment.delivered(tx, order.request_id, at=at, gives=freed(tx, order.request_id))

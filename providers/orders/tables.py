@@ -67,6 +67,16 @@ UNDER_WAY = frozenset({OrderState.PENDING, OrderState.SENT, OrderState.DELIVERIN
 
 OPEN = UNDER_WAY | {OrderState.FAILED, OrderState.DELIVERED}
 
+TAKING = frozenset({Verb.STOP, Verb.RECYCLE, Verb.DELETE})
+"""What takes a running thing away from somebody: at most so many within an hour."""
+
+HELD = {
+    "objection": N_("现在不得执行"),
+    "ceiling": N_("一小时内停机、回收和删除已达上限,稍后继续"),
+    "dry_run": N_("该资源池只试算、不执行"),
+}
+"""Why an order waits though its turn has come, by code."""
+
 STANDARD_DAYS = 2
 """Our own default: working days for what the catalogue says nothing of."""
 
@@ -123,6 +133,9 @@ class WorkOrder(Base):
     refusals: Mapped[int] = mapped_column(default=0)  # times that its cloud refused it for good; part of the next key
     told: Mapped[bool] = mapped_column(default=False, server_default=false())
     last_error: Mapped[str] = mapped_column(Text, default="")
+    fault: Mapped[str] = mapped_column(
+        String(16), default="", server_default=""
+    )  # its code: of connection.FAULTS or HELD
     next_try_at: Mapped[datetime | None]
     placed_at: Mapped[datetime]
     placed_by: Mapped[str] = mapped_column(String(64))

@@ -6,12 +6,12 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Numeric, String, UniqueConstraint, select, text
+from sqlalchemy import CheckConstraint, ForeignKey, Numeric, String, UniqueConstraint, false, select, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.actors import Role
 from quota.base import Base, Count
-from quota.errors import N_, Conflict, Invalid, NotFound
+from quota.errors import N_, Conflict, Invalid, NotFound, stated
 from quota.units import CLASSES, Arch, ClassCode, Commodity
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Pool(Base):
     xinchuang: Mapped[bool] = mapped_column(default=False)
     adapter: Mapped[str] = mapped_column(String(32))
     adapter_options: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    dry_run: Mapped[bool] = mapped_column(default=False, server_default=false())  # orders are planned and not sent
     active: Mapped[bool] = mapped_column(default=True)
 
     provider: Mapped[CloudProvider] = relationship(back_populates="pools")
@@ -195,5 +196,18 @@ def connect(tx: Tx, pool: Pool, options: dict[str, Any], *, before: dict[str, An
             "pool.connect", f"pool:{pool.id}", before={"options": pool.adapter_options}, after={"options": options}
         )
         pool.adapter_options = options
+        tx.flush()
+    return pool
+
+
+def try_out(tx: Tx, pool: Pool, *, dry_run: bool, reason: str) -> Pool:
+    """From now on orders of the pool are planned and shown, and none is sent (``dry_run``); or they are carried out again,
+    also those that waited meanwhile."""
+    tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)
+    tx.refresh(pool, with_for_update=True)
+    reason = stated(reason)
+    if pool.dry_run != dry_run:
+        pool.dry_run = dry_run
+        tx.audit("pool.dry_run", f"pool:{pool.id}", after={"dry_run": dry_run}, reason=reason)
         tx.flush()
     return pool

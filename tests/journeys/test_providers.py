@@ -7,21 +7,27 @@ haichen-like company 甲云 (provider1), pools: hand (files adapter: done by han
 from __future__ import annotations
 
 import io
+import json
 import re
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import select
 
+from console.cli import main
 from console.pages.inventory import inventories
+from console.settings import load
 from providers import comments, orders
 from providers.assessment import appeals, cards, records
 from providers.base import ServiceKind, Verb
 from providers.billing import bills
 from providers.orders import tables
 from providers.orders.tables import WorkOrder
+from providers.registry import open_provider
 from quota import inventory
 from quota.actors import Role, steward
+from quota.db import Book
 from quota.directory.departments import Department
 from quota.directory.pools import CloudProvider, Pool
 from quota.ledger import capacities, entries
@@ -553,3 +559,79 @@ def test_a_file_whose_times_have_no_zone_asks_for_it(client_of, house, pool) -> 
     assert "尚未入湖" in told.text
     assert taken_in(steward, told, pool=pool, register="y", offset="8").status_code == 302
     assert entered(house, pool) == 2
+
+
+def test_an_orders_page_shows_its_plan_before_anything_is_sent(client_of, house, pool, clock) -> None:
+    """The pool is tried out first: the plan is there, nothing was sent, and the ceiling and the switch say so."""
+    with house.transaction(steward()) as tx:
+        one = tx.get_one(Pool, pool)
+        one.adapter, one.adapter_options = "simulated", {"pool": "gov-arm", "epoch": "2026-05-25"}
+    order_id = place(house, pool)
+    chief, watcher, company = client_of(Role.AUTHORITY), client_of(Role.SUPERVISOR), client_of(Role.PROVIDER)
+    url = f"/pools/{pool}/dry-run"
+    assert "只列出要对云平台调用的步骤" in chief.get(url).text
+    assert company.get(url).status_code == 403
+    assert chief.send(url, {"dry_run": "1", "reason": ""}).status_code == 422
+    assert chief.send(url, {"dry_run": "1", "reason": "新接入，先看一周"}).status_code == 302
+    page = chief.get(f"/pools/{pool}").text
+    assert "这个资源池的工单只列出要调用的步骤，不执行。" in page
+    assert "还没有计划" in watcher.get(f"/orders/{order_id}").text
+    with house.reading() as tx:
+        where = tx.get_one(Pool, pool)
+    cloud = open_provider(where.adapter, where.adapter_options)
+    assert orders.carry_all(house, pool, cloud).held == [order_id]
+    page = watcher.get(f"/orders/{order_id}").text
+    check_page(f"/orders/{order_id}", page)
+    assert "交给云平台接口办理" in page
+    assert "未发出" in page
+    assert page.count("该资源池只试算、不执行") == 1
+    assert watcher.send(url, {"dry_run": "", "reason": "看过了"}).status_code == 302
+    clock.advance(minutes=6)
+    assert orders.carry_all(house, pool, cloud).delivered == [order_id]
+    page = watcher.get(f"/orders/{order_id}").text
+    assert "未发出" not in page
+    assert "该资源池只试算" not in page
+
+
+def test_what_would_be_called_is_told_by_a_command(tmp_path) -> None:
+    home = tmp_path / "data"
+    run = CliRunner()
+    assert run.invoke(main, ["init", "--empty", "--data", str(home)]).exit_code == 0
+    book = Book(load(home).database_url)
+    with book.transaction(steward()) as tx:
+        company = CloudProvider(code="jia", name="甲云", active=True)
+        tx.add(company)
+        tx.flush()
+        where = Pool(
+            code="hand", name="甲云信创池", provider_id=company.id, arch="aarch64", zone="政务外网", xinchuang=True,
+            adapter="simulated", adapter_options={"pool": "gov-arm", "epoch": "2026-05-25"}, active=True,
+        )  # fmt: skip
+        department = Department(code="A01", name="某局", active=True)
+        tx.add_all([where, department])
+        tx.flush()
+        for verb, key in ((Verb.CREATE, "a"), (Verb.CREATE, "b")):
+            orders.place(
+                tx, where, verb, key=key, kind=ServiceKind.VM, amounts=SMALL, name=f"web-{key}",
+                department_id=department.id, paid=True,
+            )  # fmt: skip
+    told = run.invoke(main, ["orders", "plan", "--data", str(home), "--json"])
+    assert told.exit_code == 0, told.output
+    found = json.loads(told.stdout)["orders"]
+    assert [(one["name"], [call["text"] for call in one["calls"]]) for one in found] == [
+        ("web-a", ["create vm web-a"]), ("web-b", ["create vm web-b"]),
+    ]  # fmt: skip
+    told = run.invoke(main, ["orders", "plan", "--data", str(home), "--order", found[1]["order"]])
+    assert "web-b" in told.output
+    assert "web-a" not in told.output
+    assert "1. create vm web-b" in told.output
+    assert run.invoke(main, ["orders", "plan", "--data", str(home), "--order", "GD-1999-000001"]).exit_code == 1
+    with book.reading() as tx:
+        assert {one.told for one in tx.scalars(select(WorkOrder))} == {False}
+        assert tx.scalars(select(orders.plans.OrderPlan)).all() == []
+        where = tx.scalars(select(Pool)).one()
+    with book.transaction(steward()) as tx:
+        tx.get_one(Pool, where.id).adapter_options = {"pool": "nowhere", "epoch": "2026-05-25"}
+    told = run.invoke(main, ["orders", "plan", "--data", str(home)])
+    assert told.exit_code == 1
+    assert "refused: " in told.output
+    book.dispose()

@@ -221,8 +221,8 @@ def test_who_slept_between_the_record_and_the_call_does_not_tell_the_cloud(works
     order, cloud, record = works.create(), works.cloud(), carriage._send
     recorded = []
 
-    def recording(tx, one):
-        recorded.append(record(tx, one))
+    def recording(tx, one, provider):
+        recorded.append(record(tx, one, provider))
         return recorded[-1]
 
     monkeypatch.setattr(carriage, "_send", recording)

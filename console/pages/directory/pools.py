@@ -84,6 +84,10 @@ class CloseForm(FlaskForm):  # type: ignore[misc]
     reason = TextAreaField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
 
 
+class ReasonForm(CloseForm):
+    dry_run = HiddenField()  # what shall be, as the page showed it
+
+
 class CapacityForm(FlaskForm):  # type: ignore[misc]
     key = HiddenField()
     kind = SelectField(lazy(N_("资源")))
@@ -313,6 +317,25 @@ def _projects(tx: Tx, one: Pool) -> tuple[int, int]:
     """How many projects its cloud has, and how many of them are nobody's."""
     count = select(func.count(CloudProject.id)).where(CloudProject.pool_id == one.id)
     return tx.scalar(count) or 0, tx.scalar(count.where(CloudProject.department_id.is_(None))) or 0
+
+
+@blueprint.route("/<int:pool_id>/dry-run", methods=["GET", "POST"])
+@allow(Role.AUTHORITY, Role.SUPERVISOR)
+def try_out(pool_id: int) -> str | Response | tuple[str, int]:
+    """Have the pool's orders planned and shown only, or carried out again."""
+    tx = reading()
+    one, form = _seen(tx, pool_id), ReasonForm()
+    if request.method == "GET":
+        form.dry_run.data = "" if one.dry_run else "1"
+
+    def act() -> Response:
+        on = bool(form.dry_run.data)
+        with transaction() as writing:
+            pools.try_out(writing, writing.get_one(Pool, one.id), dry_run=on, reason=form.reason.data)
+        said = _("此后的工单只试算、不执行") if on else _("工单恢复执行")
+        return done(said, "pools.show", pool_id=one.id)
+
+    return answer(form, act, lambda: render_template("pools/dry_run.html", form=form, one=one), Invalid)
 
 
 def _resources(tx: Tx, one: Pool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -26,14 +27,15 @@ from metering import cases
 from providers import comments, orders
 from providers import orders as delivery
 from providers.assessment import ratings
-from providers.base import Verb
+from providers.base import HANDED_OVER, Verb
+from providers.connection import FAULTS
 from providers.orders import BUCKETS, OPEN, UNDER_WAY, VERB_LABELS, OrderState, WorkOrder, enactment
 from quota.actors import Actor, Role
 from quota.calendar import WorkingDays, working_days
 from quota.db import Tx, among
 from quota.directory import CloudProvider, Department
 from quota.errors import N_, NotFound, Refused
-from quota.units import CLASSES, NOTHING, base_units
+from quota.units import CLASSES, NOTHING, ClassCode, base_units
 
 blueprint = Blueprint("orders", __name__, url_prefix="/orders")
 frame.page("providers", "orders.index", N_("工单"), order=10)
@@ -51,7 +53,7 @@ ACTIONS = {
     "order.deliver": N_("交付"), "order.fail": N_("报告失败"), "order.accept": N_("验收"),
     "order.deem_accepted": N_("逾期视同验收"), "order.refuse": N_("验收退回"), "order.cancel": N_("取消"),
     "order.not_taken": N_("云平台未受理"), "order.answer_late": N_("取消或接办后云平台仍予执行"), "order.take_over": N_("改由人工交付"),
-    "order.reschedule": N_("期限重算"), "remark.comment": N_("发表意见"), "remark.dispute": N_("提出争议"),
+    "order.busy": N_("云平台忙,稍后再试"), "order.reschedule": N_("期限重算"), "remark.comment": N_("发表意见"), "remark.dispute": N_("提出争议"),
     "remark.upheld": N_("裁定争议成立"), "remark.dismissed": N_("裁定争议不成立"), "rating.give": N_("评价"),
 }  # fmt: skip
 FIELDS = {
@@ -186,9 +188,12 @@ def show(order_id: int) -> str:
     tx = reading()
     order = orders.order(tx, order_id)
     drift = enactment.compare(tx, order) if order.state in (OrderState.DELIVERED, OrderState.ACCEPTED) else {}
+    fault = {**FAULTS, **orders.HELD}.get(order.fault, "")
     return render_template(
         "orders/show.html",
         one=order,
+        fault=_(fault) if fault else "",
+        plans=[_planned(order, plan) for plan in orders.plans.of_order(tx, order.id)],
         code=code(order),
         turn=turn(order),
         verb=VERB_LABELS[Verb(order.verb)],
@@ -201,6 +206,29 @@ def show(order_id: int) -> str:
             tx, order.basis, ACTIONS, FIELDS, {"state": stated("order_"), "amounts": shape, "freed": shape}
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCall:
+    """One call of a plan as the page shows it. ``frees``: what of the resource's quota comes free with it, or came."""
+
+    row: orders.plans.OrderCall
+    text: str
+    frees: str
+    state: str
+
+
+def _planned(order: WorkOrder, plan: orders.plans.OrderPlan) -> list[ShownCall]:
+    texts = {orders.plans.BY_HAND: N_("由云服务商人员办理"), HANDED_OVER: N_("交给云平台接口办理")}
+    return [
+        ShownCall(
+            one,
+            _(texts[one.name]) if one.name in texts else one.text,
+            "" if order.delivered_at else amounts(enactment.would_free(order, [ClassCode(kind) for kind in one.frees])),
+            f"call_{one.state}",
+        )
+        for one in plan.calls
+    ]
 
 
 # ----------------------------------------------------------------------------------------------------------------- acts

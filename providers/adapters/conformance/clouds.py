@@ -3,6 +3,7 @@ carried out once."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -15,8 +16,12 @@ import pytest
 
 from providers.adapters.conformance.opening import OpeningSuite
 from providers.base import (
+    Advancing,
+    CallState,
     Capacious,
+    Journalled,
     Order,
+    OrderJournal,
     Outcome,
     OutcomeState,
     ProviderFault,
@@ -25,10 +30,38 @@ from providers.base import (
     Samples,
     ServiceKind,
     Verb,
+    planned,
 )
+from providers.hands import MemoryJournal
 from quota.units import VCPU, Arch
 
 Cell = tuple[str, int, tuple[tuple[str, float], ...]]
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Mortal:
+    """A journal whose process dies ``before`` the first call is sent, having noted it, or ``after``, before it is noted as
+    done."""
+
+    def __init__(self, kept: OrderJournal, dies: str) -> None:
+        self._kept, self._dies = kept, dies
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kept, name)
+
+    def begin(self, key: str, place: int, at: datetime, facts: Any = None) -> bool:
+        begun = self._kept.begin(key, place, at, facts)
+        if self._dies == "before":
+            raise Killed
+        return begun
+
+    def note(self, key: str, place: int, state: CallState, at: datetime, **more: Any) -> None:
+        if self._dies == "after":
+            raise Killed
+        self._kept.note(key, place, state, at, **more)
 
 
 class CloudSuite(OpeningSuite):
@@ -36,10 +69,48 @@ class CloudSuite(OpeningSuite):
 
     now = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
     history: timedelta | None = timedelta(hours=6)
+    pause_s = 0.0
+    """How long to wait in truth between two steps of an order, where the cloud doesn't go by the clock that it is told."""
+
+    steps = 20
+    """Steps after which an order that is still under way is somebody else's to do (people's, as a rule)."""
 
     @pytest.fixture
-    def cloud(self, tmp_path: Path) -> Any:
-        return self.opened(self.options(tmp_path))
+    def journal(self) -> OrderJournal:
+        return MemoryJournal()
+
+    @pytest.fixture
+    def cloud(self, tmp_path: Path, journal: OrderJournal) -> Any:
+        return self.again(tmp_path, journal)
+
+    def again(self, folder: Path, journal: OrderJournal) -> Any:
+        """The cloud opened anew, as the next process would, with the journal of the one before."""
+        one = self.opened(self.options(folder))
+        if isinstance(one, Journalled):
+            one.keep_journal(journal)
+        return one
+
+    def finished(self, cloud: Any, key: str) -> Outcome:
+        """The order led on until it is done or failed. Skips where that is not the cloud's to do."""
+        for step in range(self.steps):
+            at = self.now + timedelta(minutes=10 * step)
+            found: Outcome | None = cloud.inquire(key, at)
+            assert found is not None, "it was taken, and is not known"
+            if found.state is OutcomeState.PENDING and isinstance(cloud, Advancing):
+                found = cloud.advance(key, at)
+            if found.state is not OutcomeState.PENDING:
+                return found
+            time.sleep(self.pause_s)
+        pytest.skip("it is still under way")
+
+    def stoppable(self, cloud: Any) -> Order:
+        """An order to stop something that runs. Skips where there is none."""
+        if Verb.STOP not in cloud.capabilities:
+            pytest.skip("it stops nothing")
+        for one in cloud.inventory(self.now).facts:
+            if one.kind == ServiceKind.VM and one.state == ResourceState.RUNNING:
+                return Order(f"conformance-{uuid4().hex}", Verb.STOP, one.kind, one.arch, one.external_id)
+        pytest.skip("nothing runs there")
 
     def spoken_to(self, one: Any) -> None:
         one.inventory(self.now)
@@ -114,16 +185,7 @@ class CloudSuite(OpeningSuite):
         assert set(halves) == set(whole)
 
     def test_an_order_is_carried_out_once(self, cloud: Any) -> None:
-        if Verb.STOP not in cloud.capabilities:
-            pytest.skip("it stops nothing")
-        running = [
-            one
-            for one in cloud.inventory(self.now).facts
-            if one.kind == ServiceKind.VM and one.state == ResourceState.RUNNING
-        ]
-        if not running:
-            pytest.skip("nothing runs there")
-        order = Order(f"conformance-{uuid4().hex}", Verb.STOP, running[0].kind, running[0].arch, running[0].external_id)
+        order = self.stoppable(cloud)
         first = cloud.deliver(order, self.now)
         again = cloud.deliver(order, self.now)
         assert isinstance(first, Outcome)
@@ -133,6 +195,53 @@ class CloudSuite(OpeningSuite):
         assert told is not None
         assert told.key == order.key
         assert cloud.inquire(order.key, self.now) == told
+
+    def test_a_plan_says_what_would_be_called_and_changes_nothing(self, cloud: Any) -> None:
+        order = self.stoppable(cloud)
+        before = cloud.inventory(self.now)
+        calls = planned(cloud, order, self.now)
+        assert calls
+        assert len({one.name for one in calls}) == len(calls), "each call has a name of its own"
+        assert all(one.name and one.text for one in calls)
+        assert planned(cloud, order, self.now) == calls
+        assert cloud.inquire(order.key, self.now) is None
+        assert cloud.inventory(self.now) == before
+
+    def test_an_order_that_is_led_on_ends_and_stays_as_it_ended(self, cloud: Any) -> None:
+        order = self.stoppable(cloud)
+        cloud.deliver(order, self.now)
+        ended = self.finished(cloud, order.key)
+        assert ended.state is OutcomeState.DONE, ended.message
+        assert ended.external_id == order.external_id
+        late = self.now + timedelta(days=1)
+        assert cloud.inquire(order.key, late) == ended
+        assert cloud.deliver(order, late) == ended
+        if isinstance(cloud, Advancing):
+            assert cloud.advance(order.key, late) == ended
+
+    @pytest.mark.parametrize("dies", ["before", "after"])
+    def test_who_dies_around_a_call_leaves_it_to_be_done_once(
+        self, tmp_path: Path, journal: OrderJournal, dies: str
+    ) -> None:
+        """A process that dies before its first call, or after it and before it could note the answer."""
+        cloud = self.again(tmp_path, Mortal(journal, dies))
+        if not hasattr(cloud, "keep_journal"):
+            pytest.skip("its cloud keeps the keys itself")
+        order = self.stoppable(cloud)
+        with pytest.raises(Killed):
+            cloud.deliver(order, self.now)
+        heir = self.again(tmp_path, journal)
+        later = self.now + timedelta(minutes=10)
+        if heir.inquire(order.key, later) is None:
+            heir.deliver(order, later)
+        else:
+            time.sleep(self.pause_s)
+            heir.advance(order.key, later)
+            if heir.inquire(order.key, later) is None:  # it found that the cloud never took it
+                heir.deliver(order, later)
+        assert self.finished(heir, order.key).state is OutcomeState.DONE
+        ended = [one.state for one in journal.calls(order.key)]
+        assert set(ended) == {CallState.DONE}
 
     def test_of_an_order_that_was_never_taken_there_is_nothing_to_say(self, cloud: Any) -> None:
         assert cloud.inquire(f"conformance-{uuid4().hex}", self.now) is None

@@ -14,10 +14,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
-from providers.base import Order, ProviderFault, ServiceKind, Verb
-from quota.units import Amount, Arch
+from providers.base import Order, ProviderFault
+from quota.units import Amount
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS orders (
@@ -141,35 +140,12 @@ class Journal:
 
 
 def _dump(order: Order) -> str:
-    body: dict[str, Any] = {
-        "key": order.key,
-        "verb": order.verb,
-        "kind": order.kind,
-        "arch": order.arch,
-        "external_id": order.external_id,
-        "amounts": dict(sorted((kind, int(figure)) for kind, figure in order.amounts.items())),
-        "name": order.name,
-        "department_code": order.department_code,
-        "system_code": order.system_code,
-    }
-    return json.dumps(body, ensure_ascii=False, sort_keys=True)
+    return json.dumps(order.to_json(), ensure_ascii=False, sort_keys=True)
 
 
 def _entry(row: sqlite3.Row) -> JournalEntry:
-    body = json.loads(row["body"])
-    order = Order(
-        key=body["key"],
-        verb=Verb(body["verb"]),
-        kind=ServiceKind(body["kind"]),
-        arch=Arch(body["arch"]),
-        external_id=body["external_id"],
-        amounts=Amount.from_json(body["amounts"]),
-        name=body["name"],
-        department_code=body["department_code"],
-        system_code=body["system_code"],
-    )
     return JournalEntry(
-        order,
+        Order.from_json(json.loads(row["body"])),
         row["received"],
         row["effective"],
         row["external_id"],
