@@ -188,7 +188,7 @@ def verify(data: str | None, as_json: bool) -> None:
 def assess(data: str | None, engine: str, workers: int | None, where: str | None, as_json: bool) -> None:
     """Judge every resource this morning by the policy in force, after closing the days that wait."""
     from metering.cases import openings
-    from metering.judging import engines, pipeline, policies, prospects
+    from metering.judging import engines, findings, pipeline, policies, prospects
     from metering.statements import settling
 
     settings = settings_of(data)
@@ -203,7 +203,7 @@ def assess(data: str | None, engine: str, workers: int | None, where: str | None
         run = pipeline.judge(workbench, today, engine=doing, where=where, progress=progress)
         with workbench.book.reading() as tx:
             policy = policies.in_force(tx, today).policy()
-            shadow = openings.shadow(tx, run)
+            shadow = openings.shadow(tx, findings.assessment(tx, run.id))
         ahead = prospects.prospect(policy, today, {*workbench.lake.days(), *workbench.lake.hot_days()})
     if as_json:
         told = {"assessment": run.id, "as_of": run.as_of, "resources": run.resources, "classes": run.counts}

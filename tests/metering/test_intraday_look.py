@@ -15,6 +15,7 @@ from metering.intraday import growths, look
 from metering.judging.policy import Verdict
 from metering.judging.procedure import Procedure
 from metering.lake.store import Lake
+from metering.rollout import CeilingScope, ceilings, scopes
 from metering.sizing import expansion
 from metering.sizing.expansion import EXECUTED
 from quota.actors import steward
@@ -384,3 +385,41 @@ class TestItIsWhatIsReplayed:
             sizes[now : now + step] = town.has(machine)[VCPU]
         assert begun == np.flatnonzero(began[0]).tolist()
         np.testing.assert_array_equal(sizes, force[0])
+
+
+class TestItBeginsSoftly:
+    """A house that has just taken over enlarges nothing and asks nobody until it is opened, and no more than the week admits."""
+
+    def decide(self, town: Surging, opens: bool) -> None:
+        with town.book.transaction(town.city.authority) as tx:
+            scopes.decide(tx, opens, (), (), "先看结论")
+
+    def test_in_the_shadow_nothing_grows_and_nobody_is_asked(self, town: Surging):
+        authorised, other = town.machine(), town.machine(system_id=None)
+        town.authorise()
+        self.decide(town, False)
+        assert town.hour({authorised: HOT, other: HOT}).skipped == {"shadow": 2}
+        assert town.case(authorised) is town.case(other) is None
+        assert not town.cloud.acted
+        self.decide(town, True)
+        assert sorted(town.hour({authorised: HOT, other: HOT}).done) == ["begun", "proposed"]
+
+    def test_what_grew_before_is_prolonged_and_given_back_in_the_shadow(self, town: Surging):
+        machine = town.machine()
+        town.authorise()
+        case_id = grown(town, machine)
+        self.decide(town, False)
+        assert list(town.hour({machine: HOT}).done) == ["prolonged"]
+        town.clock.now += timedelta(hours=24)
+        assert town.hour({machine: CALM}).done == {"calm": [case_id]}
+
+    def test_who_is_asked_counts_for_the_week_and_who_authorised_it_does_not(self, town: Surging):
+        with town.book.transaction(town.city.authority) as tx:
+            ceilings.set_ceiling(tx, CeilingScope.CITY, 1, "循序渐进")
+        authorised, first, second = town.machine(), town.machine(system_id=None), town.machine(system_id=None)
+        town.authorise()
+        done = town.hour({authorised: HOT, first: HOT, second: HOT})
+        assert {code: len(ids) for code, ids in done.done.items()} == {"begun": 1, "proposed": 1}
+        assert done.skipped == {"letters": 1}
+        town.clock.now += timedelta(days=7)
+        assert len(town.hour({second: HOT}).done["proposed"]) == 1
