@@ -20,6 +20,7 @@ log = logging.getLogger("guanjia.providers")
 ADAPTERS: Mapping[str, str] = {
     "simulated": "providers.adapters.simulated:SimulatedCloud",
     "files": "providers.adapters.files:FilesCloud",
+    "openstack": "providers.adapters.openstack:OpenStackCloud",
     "promql": "providers.adapters.promql:PromQL",
     "agent": "providers.adapters.agent:AgentCloud",
 }

@@ -26,6 +26,7 @@ from providers.options import option
 from quota.units import VCPU, Arch
 from tests.expositions import Series, prometheus
 from tests.patience import free_port
+from tests.providers import test_openstack
 from tests.providers.test_recorded import START, recording
 from tests.suite.outside import ROOT
 
@@ -128,7 +129,10 @@ class TestPromQL(MeterSuite):
 
 
 def test_each_of_ours_is_held_to_it() -> None:
-    held = {one.adapter for one in (TestSimulated, TestFiles, TestAgent, TestRecorded, TestPromQL)}
+    held = {
+        one.adapter
+        for one in (TestSimulated, TestFiles, TestAgent, TestRecorded, TestPromQL, test_openstack.TestOpenStack)
+    }
     assert {registry.adapter(name) for name in registry.ADAPTERS} <= held
 
 

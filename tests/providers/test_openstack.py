@@ -1,0 +1,520 @@
+"""The OpenStack adapter through the real openstacksdk, over replies of real services (tests/clouds/recordings.py), and over the
+same with what goes wrong there declared."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import Counter
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from providers.adapters.conformance import CloudSuite
+from providers.adapters.openstack import OpenStackCloud, words
+from providers.base import ProviderFault, ResourceFact, ResourceState, ServiceKind
+from providers.secrets import Secret
+from quota.errors import Invalid
+from quota.units import ACCELERATOR, BLOCK, EIP, MEMORY, VCPU, Arch
+from tests.clouds.recordings import FOLDER, Ask, Recording, Reply, Served, first_page_again, on, rows_of, served
+from tests.patience import free_port
+
+FILES = sorted(FOLDER.glob("*.jsonl"))
+PLANE = Recording.read(FOLDER / "control-plane.jsonl")
+SERVERS = r"^compute/v2.1/servers/detail"
+VOLUMES = r"^volumes/v3(/[^/]+)?/volumes/detail"
+FLOATING = r"^network/v2.0/floatingips"
+
+
+def cloud(of: Served | str, **options: Any) -> OpenStackCloud:
+    url = of if isinstance(of, str) else f"{of.url}/identity/v3"
+    given: dict[str, Any] = {"user": "admin", "password": Secret("env:none", lambda _name: "testbed")}
+    one = OpenStackCloud(url, **(given | {"settle_s": 0} | options))
+    one.session.pause_s = 0.01
+    return one
+
+
+def asked(here: Served, place: str = "") -> list[Ask]:
+    return [one for one in here.asked if place in one.path]
+
+
+def facts(listing: Any) -> dict[str, ResourceFact]:
+    return {one.external_id: one for one in listing.facts}
+
+
+def told(place: str, key: str) -> list[dict[str, Any]]:
+    """A list as the services answered it."""
+    return next(
+        reply.answer[key] for ask, reply in PLANE.exchanges if place in ask.path and ("status", "SOFT_DELETED") not in ask.query
+        and isinstance(reply.answer, dict) and key in reply.answer
+    )  # fmt: skip
+
+
+class TestOpenStack(CloudSuite):
+    adapter = OpenStackCloud
+    now = PLANE.now
+    history = timedelta(hours=2)
+
+    @pytest.fixture(autouse=True)
+    def _there(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        monkeypatch.setenv("TEST_OPENSTACK", "testbed")
+        with served(PLANE) as here:
+            self.here = here
+            yield
+
+    def options(self, folder: Path) -> Mapping[str, Any]:
+        return {
+            "auth_url": f"{self.here.url}/identity/v3",
+            "user": "admin",
+            "password": "env:TEST_OPENSTACK",
+            "settle_s": 0,
+        }
+
+    def unreachable(self, folder: Path) -> Mapping[str, Any]:
+        return {**self.options(folder), "auth_url": f"http://127.0.0.1:{free_port()}/v3"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_recording_says_what_it_is_of_and_is_as_it_was_recorded(path: Path, tmp_path: Path) -> None:
+    about = Recording.read(path).about
+    assert set(about) == {"recorded_at", "now", "services", "openstacksdk"}
+    assert set(about["services"]) >= {
+        "nova",
+        "keystone",
+        "neutron",
+        "cinder",
+        "glance",
+        "gnocchi",
+        "openstack-placement",
+    }
+    edited = tmp_path / path.name
+    edited.write_text(path.read_text().replace('"ACTIVE"', '"SHUTOFF"', 1))
+    with pytest.raises(ValueError, match="digest"):
+        Recording.read(edited)
+
+
+def test_what_is_listed_is_what_the_services_answered() -> None:
+    with served(PLANE) as here:
+        listing = cloud(here).inventory(PLANE.now)
+    assert (listing.complete, listing.short) == (True, {})
+    found = facts(listing)
+    servers, volumes = told("servers/detail", "servers"), told("volumes/detail", "volumes")
+    kinds = Counter(one.kind for one in listing.facts)
+    assert kinds[ServiceKind.VM] == len(servers) == 67
+    assert kinds[ServiceKind.VOLUME] == len(volumes)
+    assert kinds[ServiceKind.EIP] == len(told("floatingips", "floatingips"))
+    assert (kinds[ServiceKind.SNAPSHOT], kinds[ServiceKind.PORT], kinds[ServiceKind.IMAGE]) == (1, 1, 2)
+    for one in servers:
+        fact = found[one["id"]]
+        assert (fact.name, fact.cloud_state) == (one["name"], one["status"])
+        assert fact.amounts == {VCPU: one["flavor"]["vcpus"], MEMORY: one["flavor"]["ram"]}
+        assert fact.project is not None
+        assert fact.project.external_id == one["tenant_id"]
+        assert fact.created_at is not None
+        assert fact.created_at.strftime("%Y-%m-%dT%H:%M:%SZ") == one["created"]
+    for one in volumes:
+        assert found[one["id"]].amounts == {BLOCK: one["size"]}
+    assert all(one.amounts == {EIP: 1} and one.address for one in listing.facts if one.kind is ServiceKind.EIP)
+    names = {one.external_id: one for one in listing.projects}
+    assert len(names) == len(told("identity/v3/projects", "projects"))
+    finance = next(one for one in listing.projects if one.name == "finance")
+    assert (finance.domain, "department" in finance.tags) == ("Default", True)
+
+
+def test_each_state_of_nova_has_a_word_and_keeps_its_own() -> None:
+    with served(PLANE) as here:
+        listing = cloud(here).inventory(PLANE.now)
+    states = {one.name.removeprefix("ostack-"): (one.state, one.cloud_state) for one in listing.facts if one.name.startswith("ostack-")
+              and one.kind is ServiceKind.VM}  # fmt: skip
+    assert states == {
+        "off": (ResourceState.STOPPED, "SHUTOFF"), "paused": (ResourceState.STOPPED, "PAUSED"),
+        "suspended": (ResourceState.STOPPED, "SUSPENDED"), "shelved": (ResourceState.STOPPED, "SHELVED_OFFLOADED"),
+        "resized": (ResourceState.CHANGING, "VERIFY_RESIZE"), "running": (ResourceState.RUNNING, "ACTIVE"),
+        "broken": (ResourceState.ERROR, "ERROR"),
+    }  # fmt: skip
+    tagged = next(one for one in listing.facts if one.name == "ostack-running")
+    assert (tagged.department_code, tagged.system_code, tagged.tags["flavor"]) == ("A01", "portal", "m1.small")
+    assert {words.server_state(one) for one in ("BUILD", "MIGRATING", "SOFT_DELETED", "DELETED", "WHAT_COMES_NEXT")} == {
+        ResourceState.BUILDING, ResourceState.RUNNING, ResourceState.RECYCLED, ResourceState.DELETED, ResourceState.CHANGING,
+    }  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------- many, in few requests
+
+
+def many(count: int) -> Recording:
+    """The same cloud with so many servers, each measured as one that was recorded."""
+    copies = {}
+
+    def grown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        made = list(rows)
+        if not rows:
+            return made  # of those that are in the bin
+        for number in range(len(rows), count):
+            one = copy.deepcopy(rows[number % len(rows)])
+            copies[f"00000000-0000-0000-0000-{number:012d}"] = one["id"]
+            made.append(one | {"id": f"00000000-0000-0000-0000-{number:012d}", "name": f"copy-{number}"})
+        return made
+
+    large = rows_of(SERVERS, "servers", grown, PLANE)
+    exchanges = []
+    for ask, reply in large.exchanges:
+        if ask.path.startswith("metric/v1/aggregates"):
+            measures = reply.answer["measures"]
+            more = {new: measures[old] for new, old in copies.items() if old in measures}
+            reply = Reply(reply.status, {**reply.answer, "measures": {**measures, **more}}, reply.headers)
+        exchanges.append((ask, reply))
+    return Recording(large.about, exchanges)
+
+
+def test_two_hundred_servers_and_their_usage_take_sixty_requests_at_the_most() -> None:
+    with served(many(200), cap=100) as here:
+        one = cloud(here)
+        listing = one.inventory(PLANE.now)
+        rows = sum(batch.table.num_rows for batch in one.samples(PLANE.now - timedelta(hours=2), PLANE.now))
+        sent = one.session.requests
+    assert sum(fact.kind is ServiceKind.VM for fact in listing.facts) == 200
+    assert rows > 170 * 20
+    assert sent == len(here.asked)
+    assert sent <= 60
+
+
+def test_pages_of_any_length_are_read_to_the_end_whoever_says_that_there_are_more() -> None:
+    with served(PLANE) as here:
+        whole = cloud(here).inventory(PLANE.now)
+    with served(PLANE, cap=7) as here:
+        assert cloud(here).inventory(PLANE.now) == whole
+    with served(many(1_200), links=False) as here:  # 1,000 rows, and no word that there are more
+        cut = cloud(here).inventory(PLANE.now)
+    assert sum(fact.kind is ServiceKind.VM for fact in cut.facts) == 1_200
+    assert cut.short == {}
+
+
+# --------------------------------------------------------------------------------------------------------- what goes wrong
+
+
+def test_one_service_that_is_down_makes_its_own_kinds_short() -> None:
+    with served(PLANE, on("^volumes/", 503)) as here:
+        listing = cloud(here).inventory(PLANE.now)
+    assert set(listing.short) == {ServiceKind.VOLUME, ServiceKind.SNAPSHOT}
+    assert "503" in listing.short[ServiceKind.VOLUME]
+    assert sum(one.kind is ServiceKind.VM for one in listing.facts) == 67
+    with served(PLANE, on("^compute/", 500)) as here:
+        assert set(cloud(here).inventory(PLANE.now).short) == {ServiceKind.VM, ServiceKind.BARE_METAL}
+
+
+def test_what_was_read_before_a_list_broke_off_is_kept_and_the_list_is_short() -> None:
+    with served(PLANE, on(VOLUMES, 500, after="page"), cap=10) as here:
+        listing = cloud(here).inventory(PLANE.now)
+    assert sum(one.kind is ServiceKind.VOLUME for one in listing.facts) == 10
+    assert set(listing.short) == {ServiceKind.VOLUME}
+
+
+def test_a_page_that_comes_twice_is_no_end() -> None:
+    with served(PLANE, first_page_again(FLOATING), cap=5) as here:
+        listing = cloud(here).inventory(PLANE.now)
+    assert sum(one.kind is ServiceKind.EIP for one in listing.facts) == 5
+    assert "twice" in listing.short[ServiceKind.EIP]
+    assert ServiceKind.VM not in listing.short
+
+
+def test_a_marker_that_is_gone_begins_the_list_again() -> None:
+    gone = on(SERVERS, 400, {"badRequest": {"message": "marker [x] not found", "code": 400}}, times=1, after="page")
+    with served(PLANE, gone, cap=30) as here:
+        listing = cloud(here).inventory(PLANE.now)
+    assert sum(one.kind is ServiceKind.VM for one in listing.facts) == 67
+    assert listing.short == {}
+    always = on(SERVERS, 404, {"itemNotFound": {"message": "marker", "code": 404}}, after="page")
+    with served(PLANE, always, cap=30) as here:
+        listing = cloud(here).inventory(PLANE.now)
+    assert "marker" in listing.short[ServiceKind.VM]
+
+
+def test_a_list_that_says_it_is_truncated_is_short() -> None:
+    def truncated(ask: Ask, reply: Reply) -> Reply:
+        if not ask.path.endswith("/snapshots/detail"):
+            return reply
+        return Reply(200, {**reply.answer, "truncated": True}, reply.headers)
+
+    with served(PLANE, truncated) as here:
+        assert set(cloud(here).inventory(PLANE.now).short) == {ServiceKind.SNAPSHOT}
+
+
+@pytest.mark.parametrize("status", [429, 413, 503])
+def test_who_asks_for_patience_is_asked_again_after_what_it_says(status: int) -> None:
+    with served(PLANE, on(SERVERS, status, times=2, **{"Retry-After": "0"})) as here:
+        listing = cloud(here).inventory(PLANE.now)
+        assert len(asked(here, "servers/detail")) == 4  # twice refused, then both lists
+    assert listing.short == {}
+    with (
+        served(PLANE, on(SERVERS, status, {"overLimit": {"message": "slow down"}})) as here,
+        pytest.raises(ProviderFault) as fault,
+    ):
+        cloud(here).probe(PLANE.now)
+    assert (fault.value.code, fault.value.transient) == ("busy", True)
+    assert "slow down" in str(fault.value)
+
+
+def test_a_conflict_and_what_is_no_json_are_no_empty_list() -> None:
+    with served(PLANE, on(VOLUMES, 409), on(FLOATING, 200, "<html>login</html>")) as here:
+        assert set(cloud(here).inventory(PLANE.now).short) == {ServiceKind.VOLUME, ServiceKind.EIP}
+
+
+def test_who_is_no_administrator_sees_his_own_and_is_told_so() -> None:
+    def member(ask: Ask, reply: Reply) -> Reply:
+        if not ask.path.endswith("/auth/tokens"):
+            return reply
+        return Reply(
+            reply.status, {"token": {**reply.answer["token"], "roles": [{"id": "m", "name": "member"}]}}, reply.headers
+        )
+
+    with served(PLANE, member) as here:
+        listing = cloud(here).inventory(PLANE.now)
+    assert "admin" in listing.short[ServiceKind.VOLUME]
+    assert ServiceKind.VM not in listing.short, "Nova refuses who may not see all"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (on("auth/tokens", 401, {"error": {"message": "wrong", "code": 401}}), "credentials"),
+        (
+            on(SERVERS, 403, {"forbidden": {"message": "os_compute_api:servers:index:get_all_tenants", "code": 403}}),
+            "rights",
+        ),
+        (on("identity/v3/projects", 403, {"error": {"message": "identity:list_projects", "code": 403}}), "rights"),
+        (on("metric/v1/capabilities", 404, "<html><body>not here</body></html>"), "kind"),
+        (on("auth/tokens", 404, "<html>"), "kind"),
+        (on(SERVERS, 500, {"computeFault": {"message": "boom"}}), "server"),
+    ],
+)
+def test_a_probe_tells_what_is_wrong(change: Any, code: str) -> None:
+    with served(PLANE, change) as here, pytest.raises(ProviderFault) as fault:
+        cloud(here).probe(PLANE.now)
+    assert fault.value.code == code, str(fault.value)
+    if code == "rights":
+        assert "os_compute_api:servers:index:get_all_tenants" in str(fault.value) or "identity:list_projects" in str(
+            fault.value
+        )
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [(f"http://127.0.0.1:{free_port()}/v3", "refused"), ("http://nobody.invalid:5000/v3", "name")],
+)
+def test_a_cloud_that_is_not_there_is_told_by_why(url: str, code: str) -> None:
+    with pytest.raises(ProviderFault) as fault:
+        cloud(url, timeout_s=5).probe(PLANE.now)
+    assert (fault.value.code, fault.value.transient) == (code, True)
+
+
+def test_a_probe_says_who_answers() -> None:
+    with served(PLANE) as here:
+        assert (
+            cloud(here).probe(PLANE.now) == "Nova 2.96, 15 projects, block_storage, network, image, placement, Gnocchi"
+        )
+
+
+def test_a_nova_too_old_to_tell_flavors_is_refused() -> None:
+    def old(ask: Ask, reply: Reply) -> Reply:
+        if not ask.path.startswith("compute") or "version" not in json.dumps(reply.answer):
+            return reply
+        return Reply(
+            reply.status,
+            json.loads(json.dumps(reply.answer).replace('"2.103"', '"2.42"').replace('"2.104"', '"2.42"')),
+            reply.headers,
+        )
+
+    with served(PLANE, old) as here, pytest.raises(ProviderFault, match=r"2\.42"):
+        cloud(here).probe(PLANE.now)
+
+
+# ------------------------------------------------------------------------------------------------------- quotas, capacity
+
+
+def test_quotas_are_what_nova_cinder_and_neutron_answer() -> None:
+    with served(PLANE) as here:
+        found = {one.project.name: one for one in cloud(here).quotas(PLANE.now)}
+    assert "service" not in found
+    ids = {one["name"]: one["id"] for one in told("identity/v3/projects", "projects")}
+    for name, one in found.items():
+        said = next(
+            reply.answer["quota_set"]
+            for ask, reply in PLANE.exchanges
+            if ask.path.endswith(f"os-quota-sets/{ids[name]}/detail")
+        )
+        assert one.limits[VCPU] == said["cores"]["limit"]
+        assert one.used[VCPU] == said["cores"]["in_use"]
+        assert one.limits[MEMORY] == said["ram"]["limit"]
+    assert found["finance"].limits[BLOCK] == 5000
+    assert found["finance"].unified == {VCPU: 96, MEMORY: 51200}
+
+
+def test_capacity_is_what_placement_counts() -> None:
+    with served(PLANE) as here:
+        found = {one.kind: one for one in cloud(here).capacity(PLANE.now)}
+    hosts = [reply.answer["inventories"] for ask, reply in PLANE.exchanges if ask.path.endswith("/inventories")]
+    used = [reply.answer["usages"] for ask, reply in PLANE.exchanges if ask.path.endswith("/usages")]
+    assert len(hosts) == 2
+    for kind, name in ((VCPU, "VCPU"), (MEMORY, "MEMORY_MB")):
+        assert found[kind].total == sum(one[name]["total"] for one in hosts)
+        assert found[kind].reserved == sum(one[name]["reserved"] for one in hosts)
+        assert found[kind].used == sum(one[name] for one in used)
+        assert found[kind].ratio == 4
+
+
+def test_an_unlimited_quota_is_none_and_a_list_that_is_not_whole_is_a_fault() -> None:
+    def unlimited(ask: Ask, reply: Reply) -> Reply:
+        if "os-quota-sets" not in ask.path or not ask.path.endswith("/detail"):
+            return reply
+        told = {**reply.answer["quota_set"], "cores": {"limit": -1, "in_use": 3, "reserved": 0}}
+        return Reply(200, {"quota_set": told}, reply.headers)
+
+    with served(PLANE, unlimited) as here:
+        assert {one.limits[VCPU] for one in cloud(here).quotas(PLANE.now)} == {None}
+    with served(PLANE, on("identity/v3/projects", 500)) as here, pytest.raises(ProviderFault):
+        cloud(here).quotas(PLANE.now)
+
+
+# ------------------------------------------------------------------------------------------------------------------ usage
+
+
+def test_usage_is_what_gnocchi_keeps_by_the_nanosecond() -> None:
+    begin = PLANE.now - timedelta(hours=2)
+    with served(PLANE) as here:
+        one = cloud(here)
+        one.inventory(PLANE.now)
+        before = len(here.asked)
+        (batch,) = one.samples(begin, PLANE.now)
+        assert [ask.path for ask in here.asked[before:]] == ["metric/v1/aggregates"], "one question for all servers"
+    measures = next(reply.answer["measures"] for ask, reply in PLANE.exchanges if ask.path == "metric/v1/aggregates"
+                    and ("start", begin.strftime("%Y-%m-%dT%H:%M:%S")) in ask.query
+                    and ("stop", PLANE.now.strftime("%Y-%m-%dT%H:%M:%S")) in ask.query)  # fmt: skip
+    sizes = {one["id"]: one["flavor"] for one in told("servers/detail", "servers")}
+    rows = batch.table.to_pylist()
+    assert {batch.external_ids[row["resource"]] for row in rows} == set(measures)
+    assert len(rows) == 60 * 24
+    for row in rows[::97]:
+        name = batch.external_ids[row["resource"]]
+        at = {int(_seconds(when)): value for when, width, value in measures[name]["cpu"]["rate:mean"] if width == 300}
+        flavor = sizes[name]
+        assert row["cpu_pct"] == pytest.approx(at[row["ts"]] / (300 * 1e9 * flavor["vcpus"]) * 100)
+        used = {
+            int(_seconds(when)): value for when, width, value in measures[name]["memory.usage"]["mean"] if width == 300
+        }
+        assert row["mem_pct"] == pytest.approx(used[row["ts"]] / flavor["ram"] * 100)
+        assert (row["vcpu"], row["mem_mb"]) == (flavor["vcpus"], flavor["ram"])
+
+
+def test_a_fall_below_zero_and_a_hole_are_left_out_and_a_faster_poll_is_counted_as_such() -> None:
+    def bent(ask: Ask, reply: Reply) -> Reply:
+        if ask.path != "metric/v1/aggregates":
+            return reply
+        answer = copy.deepcopy(reply.answer)
+        for one in answer["measures"].values():
+            one["cpu"]["rate:mean"][3][2] = -65e9
+            one["cpu"]["rate:mean"][4][2] = None
+            del one["memory.usage"]["mean"][3]
+        return Reply(200, answer, reply.headers)
+
+    begin = PLANE.now - timedelta(hours=2)
+    with served(PLANE) as here:
+        (plain,) = cloud(here).samples(begin, PLANE.now)
+    with served(PLANE, bent) as here:
+        (batch,) = cloud(here, poll_s=60).samples(begin, PLANE.now)
+    first = {row["ts"]: row for row in batch.table.to_pylist() if row["resource"] == 0}
+    before = {row["ts"]: row for row in plain.table.to_pylist() if row["resource"] == 0}
+    moments = sorted(before)
+    assert set(before) - set(first) == {moments[3]}, "nothing is left of that slot"
+    assert first[moments[4]]["cpu_pct"] != first[moments[4]]["cpu_pct"]
+    assert first[moments[5]]["cpu_pct"] == pytest.approx(5 * before[moments[5]]["cpu_pct"])
+
+
+def test_a_bucket_that_may_still_change_waits() -> None:
+    def now(ask: Ask, reply: Reply) -> Reply:
+        del ask
+        return Reply(
+            reply.status, reply.answer, {**reply.headers, "Date": PLANE.now.strftime("%a, %d %b %Y %H:%M:%S GMT")}
+        )
+
+    with served(PLANE, now) as here:
+        one = cloud(here, settle_s=900)
+        one.probe(PLANE.now)
+        (batch,) = one.samples(PLANE.now - timedelta(hours=2), PLANE.now)
+    last = max(row["ts"] for row in batch.table.to_pylist())
+    assert last == int(PLANE.now.timestamp()) - 900 - 300
+
+
+def test_a_gnocchi_without_the_aggregate_says_which() -> None:
+    page = "<html><title>404 Not Found</title>{&#x27;cause&#x27;: &#x27;Metrics with unknown aggregation&#x27;}</html>"
+    with served(PLANE, on("metric/v1/aggregates", 404, page)) as here, pytest.raises(ProviderFault) as fault:
+        list(cloud(here).samples(PLANE.now - timedelta(hours=2), PLANE.now))
+    assert (fault.value.code, "unknown aggregation" in str(fault.value)) == ("query", True)
+    nobody = "<html>Metric [&#x27;cpu&#x27;] does not exist</html>"
+    with served(PLANE, on("metric/v1/aggregates", 404, nobody)) as here:
+        (batch,) = cloud(here).samples(PLANE.now - timedelta(hours=2), PLANE.now)
+    assert batch.table.num_rows == 0
+
+
+# ---------------------------------------------------------------------------------------------------- a part of one cloud
+
+
+def test_one_cloud_is_several_pools_by_architecture() -> None:
+    with served(PLANE) as here:
+        whole = cloud(here).inventory(PLANE.now)
+        arm = cloud(
+            here, arch="aarch64", arches="x1.* = x86_64\nm1.* = aarch64\n* = x86_64", only_arch=True, lists=("servers",)
+        )
+        rest = cloud(here, arch="x86_64", arches="m1.* = aarch64", only_arch=True)
+        of_arm, of_rest = arm.inventory(PLANE.now), rest.inventory(PLANE.now)
+    servers = {one.external_id for one in whole.facts if one.kind is ServiceKind.VM}
+    mine = {one.external_id for one in of_arm.facts}
+    assert {one.arch for one in of_arm.facts} == {Arch.AARCH64}
+    others = {one.external_id for one in of_rest.facts if one.kind is ServiceKind.VM}
+    assert (mine | others, mine & others) == (servers, set())
+    assert {one.kind for one in of_arm.facts} == {ServiceKind.VM}
+    with served(PLANE) as here:
+        assert cloud(here, zones=("elsewhere",), lists=("servers",)).inventory(PLANE.now).facts == []
+
+
+def test_what_hangs_on_servers_is_short_where_nobody_knows_which_are_ours() -> None:
+    with served(PLANE, on("^compute/", 500)) as here:
+        listing = cloud(here, zones=("nova",)).inventory(PLANE.now)
+    assert {ServiceKind.VM, ServiceKind.VOLUME, ServiceKind.EIP} <= set(listing.short)
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"user": ""}, "user"), ({"credential_id": "c"}, "user"), ({"password": None}, "password"),
+        ({"lists": ("servers", "cats")}, "lists"), ({"arches": "m1.* = vax"}, "arches"),
+    ],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_refused_by_their_name(given: dict[str, Any], field: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        cloud("http://127.0.0.1:1/v3", **given)
+    assert refused.value.params["field"] == field
+
+
+def test_flavors_tell_cards_metal_and_disks() -> None:
+    flavor = {"vcpus": 8, "ram": 1024, "disk": 40, "ephemeral": 10, "swap": 1500,
+              "extra_specs": {"pci_passthrough:alias": "a100:2, nic:1", "resources:CUSTOM_NPU": "4", "resources:VGPU": "1"}}  # fmt: skip
+    assert words.cards(flavor, ("a100", "CUSTOM_NPU")) == 7
+    assert words.amounts({"flavor": flavor, "image": {"id": "x"}}, local_disks=True, accelerators=("a100",)) == {
+        VCPU: 8, MEMORY: 1024, ACCELERATOR: 3, BLOCK: 52,
+    }  # fmt: skip
+    assert words.local_disk({"flavor": flavor, "image": ""}) == 12, "its root is a volume"
+    assert words.is_metal({"extra_specs": {"resources:CUSTOM_BAREMETAL_GOLD": "1"}})
+    assert (
+        words.arch_of({"original_name": "x", "extra_specs": {"trait:HW_ARCH_AARCH64": "required"}}, (), Arch.X86_64)
+        is Arch.AARCH64
+    )
+
+
+def _seconds(when: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(when).timestamp()
