@@ -53,7 +53,7 @@ class Workbench:
 
     def provider(self, pool: Pool) -> Provider:
         """The adapter of ``pool``, opened once, and anew where its options were changed."""
-        options = self.resolved(pool.adapter_options) | self.said(pool)
+        options = self.resolved(pool.adapter, pool.adapter_options) | self.said(pool)
         key = json.dumps([pool.adapter, options], sort_keys=True)
         if pool.id not in self.opened or self.opened_with.get(pool.id, key) != key:
             self.opened[pool.id] = open_provider(pool.adapter, options, self.reveal)
@@ -71,7 +71,7 @@ class Workbench:
         """A source of usage, opened once for its ``owner`` and the same options: it remembers how its store behaved."""
         key = owner, json.dumps([adapter, dict(options)], sort_keys=True)
         if key not in self.meters:
-            self.meters[key] = open_meter(adapter, self.resolved(options), self.reveal)
+            self.meters[key] = open_meter(adapter, self.resolved(adapter, options), self.reveal)
         return self.meters[key]
 
     def reveal(self, reference: str) -> str:
@@ -82,10 +82,16 @@ class Workbench:
                 return vault.reveal(tx, name, self.secrets.key)
         return by_reference(reference, (*FOLDERS, *self.secrets.folders, self.home / "secrets"))
 
-    def resolved(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def resolved(self, adapter: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """``options`` with the data directory in place of "{home}", in what an adapter takes for granted, too."""
+        usual = {
+            one.name: one.default
+            for one in options_of(adapter)
+            if isinstance(one.default, str) and "{home}" in one.default
+        }
         return {
             name: value.replace("{home}", str(self.home)) if isinstance(value, str) else value
-            for name, value in options.items()
+            for name, value in {**usual, **options}.items()
         }
 
     def pools(self) -> list[Pool]:

@@ -23,6 +23,7 @@ ADAPTERS: Mapping[str, str] = {
     "openstack": "providers.adapters.openstack:OpenStackCloud",
     "promql": "providers.adapters.promql:PromQL",
     "agent": "providers.adapters.agent:AgentCloud",
+    "libvirt": "providers.adapters.libvirt:LibvirtCloud",
 }
 """Our own, which no package can take the names of."""
 

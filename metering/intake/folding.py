@@ -124,6 +124,7 @@ def fold(
     for name, column in found.items():
         if name in METRICS:
             speaks |= ~np.isnan(column)
+    speaks |= found["vcpu"] == 0  # off, and its host says so
     table = {
         "resource": (wanted >> 36)[speaks].astype(np.int32),
         "ts": (wanted & ((1 << 36) - 1))[speaks] * step_s,

@@ -17,6 +17,7 @@ from providers import registry
 from providers.adapters.agent import AgentCloud
 from providers.adapters.conformance import CloudSuite, MeterSuite
 from providers.adapters.files import FilesCloud
+from providers.adapters.libvirt import LibvirtCloud
 from providers.adapters.promql import PromQL
 from providers.adapters.recorded import RecordedCloud
 from providers.adapters.simulated import SimulatedCloud
@@ -27,6 +28,7 @@ from quota.units import VCPU, Arch
 from tests.expositions import Series, prometheus
 from tests.patience import free_port
 from tests.providers import test_openstack
+from tests.providers.test_libvirt import node
 from tests.providers.test_recorded import START, recording
 from tests.suite.outside import ROOT
 
@@ -128,10 +130,47 @@ class TestPromQL(MeterSuite):
         return {"url": f"http://127.0.0.1:{free_port()}", "timeout_s": 1}
 
 
+class TestLibvirt(CloudSuite):
+    """libvirt's test driver; its usage comes as readings."""
+
+    adapter = LibvirtCloud
+    now = datetime.now(UTC)
+    history = None
+
+    def options(self, folder: Path) -> Mapping[str, Any]:
+        return {"hosts": f"test://{node(folder)}", "journal": str(folder / "libvirt.db")}
+
+    def unreachable(self, folder: Path) -> Mapping[str, Any]:
+        return {"hosts": f"qemu+tcp://127.0.0.1:{free_port()}/system", "journal": str(folder / "libvirt.db")}
+
+
+class TestLibvirtUsage(MeterSuite):
+    adapter = LibvirtCloud
+    now = datetime.now(UTC)
+
+    def options(self, folder: Path) -> Mapping[str, Any]:
+        given = {"hosts": f"test://{node(folder)}", "journal": str(folder / "libvirt.db")}
+        cloud = self.opened(given)
+        for minutes in range(130, 0, -5):
+            cloud.poll(self.now - timedelta(minutes=minutes))
+        return given
+
+    def unreachable(self, folder: Path) -> Mapping[str, Any]:
+        return {"hosts": f"qemu+tcp://127.0.0.1:{free_port()}/system", "journal": str(folder / "libvirt.db")}
+
+
 def test_each_of_ours_is_held_to_it() -> None:
     held = {
         one.adapter
-        for one in (TestSimulated, TestFiles, TestAgent, TestRecorded, TestPromQL, test_openstack.TestOpenStack)
+        for one in (
+            TestSimulated,
+            TestFiles,
+            TestAgent,
+            TestRecorded,
+            TestPromQL,
+            TestLibvirt,
+            test_openstack.TestOpenStack,
+        )
     }
     assert {registry.adapter(name) for name in registry.ADAPTERS} <= held
 

@@ -1,0 +1,266 @@
+"""libvirt over its own test driver and a node file of ours: guests listed, started, shut down and resized; what they used, by
+counters that the driver lets grow at rates written into it (one second of CPU a second, 100,000 B/s received, 50,000 sent,
+50,000 read, 25,000 written), even of guests that are off."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metering.intake.pulled import pull
+from providers.adapters.libvirt import LibvirtCloud
+from providers.adapters.libvirt.hosts import library
+from providers.adapters.libvirt.usage import counters
+from providers.base import Order, OutcomeState, ProviderFault, ResourceState, ServiceKind, Verb
+from quota.errors import Invalid
+from quota.units import BLOCK, MEMORY, VCPU, Arch
+from tests.patience import until
+
+WEB, DATABASE, OTHER = (f"11111111-1111-1111-1111-11111111111{n}" for n in range(1, 4))
+GUEST = """<domain type='test'><name>{name}</name><uuid>{uuid}</uuid><title>{title}</title><memory>{kib}</memory>
+<currentMemory>{now}</currentMemory><vcpu>{vcpu}</vcpu><os><type arch='{arch}'>hvm</type></os><devices>
+<disk type='file' device='disk'><source file='/{name}.img'/><target dev='vda'/></disk>
+<disk type='file' device='cdrom'><target dev='hda'/></disk>
+<interface type='bridge'><source bridge='br0'/><mac address='52:54:00:00:00:0{vcpu}'/></interface></devices></domain>"""
+NOW = datetime(2026, 11, 20, 4, tzinfo=UTC)
+
+
+def node(folder: Path, *names: str) -> Path:
+    """A node file with two guests, or those that are named."""
+    guests = (
+        {"name": "web", "uuid": WEB, "title": "门户", "kib": 4 << 20, "now": 4 << 20, "vcpu": 2, "arch": "x86_64"},
+        {"name": "db", "uuid": DATABASE, "title": "", "kib": 8 << 20, "now": 6 << 20, "vcpu": 4, "arch": "aarch64"},
+    )
+    path = folder / f"node{len(names)}.xml"
+    path.write_text(
+        "<node>" + "".join(GUEST.format(**one) for one in guests if not names or one["name"] in names) + "</node>"
+    )
+    return path
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> LibvirtCloud:
+    return LibvirtCloud([f"test://{node(tmp_path)}"], str(tmp_path / "libvirt.db"))
+
+
+def order(key: str, verb: Verb, uuid: str = WEB, **amounts: int) -> Order:
+    return Order(
+        key,
+        verb,
+        ServiceKind.VM,
+        Arch.X86_64,
+        uuid,
+        {VCPU if name == "vcpu" else MEMORY: n for name, n in amounts.items()},
+    )
+
+
+def test_guests_are_listed_with_what_is_defined_and_the_hosts_own_word(cloud: LibvirtCloud) -> None:
+    listing = cloud.inventory(NOW)
+    assert listing.complete
+    web, database = listing.facts
+    assert (web.external_id, web.name, web.kind, web.arch, web.state) == (
+        WEB,
+        "web",
+        ServiceKind.VM,
+        Arch.X86_64,
+        ResourceState.RUNNING,
+    )
+    assert dict(web.amounts) == {VCPU: 2, MEMORY: 4096, BLOCK: 1024}, "the driver's disks are of a terabyte"
+    assert (web.cloud_state, web.tags["title"]) == ("running", "门户")
+    assert (database.arch, database.amounts[MEMORY], database.tags["balloon_mb"]) == (Arch.AARCH64, 8192, "6144")
+    assert "2 guests" in cloud.probe(NOW)
+
+
+def test_a_host_that_does_not_answer_leaves_the_listing_incomplete_and_the_others_told(tmp_path: Path) -> None:
+    hosts = [f"test://{node(tmp_path)}", "qemu+tcp://127.0.0.1:1/system"]
+    half = LibvirtCloud(hosts, str(tmp_path / "libvirt.db"))
+    listing = half.inventory(NOW)
+    assert not listing.complete
+    assert [one.name for one in listing.facts] == ["web", "db"]
+    half.poll(NOW)
+    with pytest.raises(ProviderFault) as fault:
+        LibvirtCloud(hosts[1:], str(tmp_path / "libvirt.db")).inventory(NOW)
+    assert (fault.value.code, fault.value.transient) == ("refused", True)
+
+
+def test_a_guest_on_two_hosts_is_one_guest(tmp_path: Path) -> None:
+    hosts = [f"test://{node(tmp_path)}", f"test://{node(tmp_path, 'web')}"]
+    both = LibvirtCloud(hosts, str(tmp_path / "libvirt.db"))
+    assert [one.name for one in both.inventory(NOW).facts] == ["web", "db"]
+
+
+def test_only_the_guests_whose_names_fit_are_the_pools(tmp_path: Path) -> None:
+    mine = LibvirtCloud([f"test://{node(tmp_path)}"], str(tmp_path / "libvirt.db"), match="w.*")
+    assert [one.name for one in mine.inventory(NOW).facts] == ["web"]
+    with pytest.raises(ProviderFault) as fault:
+        mine.deliver(order("k", Verb.STOP, DATABASE), NOW)
+    assert not fault.value.transient
+
+
+def test_a_guest_is_shut_down_resized_and_started(cloud: LibvirtCloud) -> None:
+    assert cloud.deliver(order("1", Verb.STOP), NOW).state is OutcomeState.DONE
+    assert cloud.inventory(NOW).facts[0].state is ResourceState.STOPPED
+    larger = cloud.deliver(order("2", Verb.RESIZE, vcpu=8, memory=16384), NOW)
+    assert (larger.state, dict(larger.amounts)) == (OutcomeState.DONE, {VCPU: 8, MEMORY: 16384})
+    assert dict(cloud.inventory(NOW).facts[0].amounts) == {VCPU: 8, MEMORY: 16384, BLOCK: 1024}
+    assert cloud.deliver(order("3", Verb.RESIZE, memory=2048), NOW).state is OutcomeState.DONE
+    assert dict(cloud.inventory(NOW).facts[0].amounts) == {VCPU: 8, MEMORY: 2048, BLOCK: 1024}
+    assert cloud.deliver(order("4", Verb.START), NOW).state is OutcomeState.DONE
+    after = cloud.inventory(NOW).facts[0]
+    assert (after.state, after.amounts[VCPU]) == (ResourceState.RUNNING, 8)
+    assert cloud.deliver(order("1", Verb.STOP), NOW).state is OutcomeState.DONE
+    assert cloud.inventory(NOW).facts[0].state is ResourceState.RUNNING, "what was delivered is not delivered again"
+
+
+def test_what_would_change_a_running_guest_or_something_else_is_refused_and_changes_nothing(
+    cloud: LibvirtCloud,
+) -> None:
+    before = cloud.inventory(NOW)
+    wrong = [
+        order("1", Verb.RESIZE, vcpu=8),
+        order("2", Verb.RESIZE),
+        order("3", Verb.DELETE),
+        order("4", Verb.STOP, OTHER),
+        Order("5", Verb.RESIZE, ServiceKind.VM, Arch.X86_64, WEB, {BLOCK: 1}),
+        Order("6", Verb.STOP, ServiceKind.VOLUME, Arch.X86_64, WEB),
+    ]
+    for one in wrong:
+        with pytest.raises(ProviderFault) as fault:
+            cloud.deliver(one, NOW)
+        assert not fault.value.transient
+        assert cloud.inquire(one.key, NOW) is None
+    assert cloud.inventory(NOW) == before
+
+
+def test_a_size_that_only_half_fits_is_taken_back(cloud: LibvirtCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.deliver(order("1", Verb.STOP), NOW)
+    before = cloud.inventory(NOW)
+    libvirt = library()
+
+    def refused(*_given: Any) -> None:
+        raise libvirt.libvirtError("no memory")
+
+    monkeypatch.setattr(libvirt.virDomain, "setMemoryFlags", refused)
+    with pytest.raises(ProviderFault):
+        cloud.deliver(order("2", Verb.RESIZE, vcpu=8, memory=65536), NOW)
+    monkeypatch.undo()
+    assert cloud.inventory(NOW) == before
+    assert cloud.deliver(order("2", Verb.RESIZE, vcpu=8, memory=65536), NOW).state is OutcomeState.DONE
+
+
+def test_a_guest_that_does_not_listen_has_failed_after_a_while(
+    cloud: LibvirtCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library().virDomain, "shutdown", lambda _domain: 0)
+    assert cloud.deliver(order("1", Verb.STOP), NOW).state is OutcomeState.PENDING
+    soon = cloud.inquire("1", NOW + timedelta(minutes=5))
+    assert soon is not None
+    assert soon.state is OutcomeState.PENDING
+    late = cloud.inquire("1", NOW + timedelta(minutes=20))
+    assert late is not None
+    assert late.state is OutcomeState.FAILED
+    assert "does not shut down" in late.message
+
+
+def test_usage_is_what_the_counters_rose_by_and_off_is_off(cloud: LibvirtCloud) -> None:
+    cloud.deliver(order("1", Verb.STOP, DATABASE), NOW)
+    begun = datetime.now(UTC)
+    polled = 0
+
+    def poll() -> bool:
+        nonlocal polled
+        cloud.poll(datetime.now(UTC))
+        polled += 1
+        return polled > 12
+
+    until(poll, "polls", 0.5)
+    machines = {WEB: 1, DATABASE: 2}
+    found = [pull(one, machines, 2) for one in cloud.readings(begun, datetime.now(UTC), 2)]
+    assert not any(one.unknown or one.refused for one in found)
+    rows = [row for one in found for row in one.samples.to_pylist()]
+    web = [row for row in rows if row["resource"] == 1 and row["ts"] > begun.timestamp()]
+    assert len(web) >= 2
+    for row in web[:-1]:
+        assert row["vcpu"] == 2
+        assert row["cpu_pct"] == pytest.approx(50, abs=2)
+        assert row["net_rx_kbps"] == pytest.approx(800, rel=0.05)
+        assert row["net_tx_kbps"] == pytest.approx(400, rel=0.05)
+        assert row["disk_read_kbs"] == pytest.approx(50_000 / 1024, rel=0.05)
+        assert row["disk_write_kbs"] == pytest.approx(25_000 / 1024, rel=0.05)
+    off = [row for row in rows if row["resource"] == 2]
+    assert off
+    for row in off:
+        assert row["vcpu"] == 0
+        assert row.get("cpu_pct") is None or row["cpu_pct"] != row["cpu_pct"], (
+            "off is off, whatever the driver's counter says"
+        )
+
+
+def test_what_a_kvm_host_says_of_memory_waiting_and_cables_is_read(cloud: LibvirtCloud) -> None:
+    """The driver of QEMU answers all groups at once; the keys are those of libvirt's documentation of domain statistics."""
+    stats = {
+        "state.state": 1, "cpu.time": 5_000_000_000, "vcpu.current": 2, "vcpu.maximum": 4, "vcpu.0.delay": 1_000, "vcpu.1.delay": 500,
+        "balloon.current": 4 << 20, "balloon.available": 4_000_000, "balloon.usable": 1_000_000, "net.count": 1,
+        "net.0.name": "vnet7", "net.0.rx.bytes": 10, "net.0.tx.bytes": 20, "block.count": 2, "block.0.name": "vda",
+        "block.0.rd.bytes": 30, "block.0.wr.bytes": 40, "block.1.name": "hda",
+    }  # fmt: skip
+    with cloud.hosts[0].asked() as opened:
+        domain = opened.lookupByName("web")
+
+        class Answering:
+            def getAllDomainStats(self, _groups: int, _flags: int) -> list[Any]:  # noqa: N802 - libvirt's name
+                return [(domain, stats)]
+
+        (said,) = counters(library(), Answering(), [domain]).values()
+    assert said == {
+        "cpus": 2, "busy_ns": 5_000_000_000, "wait_ns": 1_500, "mem_kib": 4_000_000, "free_kib": 1_000_000,
+        "links": {"vnet7": [10, 20]}, "disks": {"vda": [30, 40]},
+    }  # fmt: skip
+    cloud.journal.add(NOW, {WEB: said})
+    cloud.journal.add(NOW + timedelta(minutes=5), {WEB: {**said, "links": {"vnet7": [10 + 37_500_000, 20]}, "busy_ns": 65_000_000_000,
+                                                         "wait_ns": 30_000_001_500}})  # fmt: skip
+    (one,) = cloud.readings(NOW, NOW + timedelta(minutes=5), 300)
+    (row,) = pull(one, {WEB: 1}, 300).samples.to_pylist()
+    assert row["net_rx_kbps"] == pytest.approx(1000), "the host's end of the cable is the guest's link"
+    assert row["mem_pct"] == pytest.approx(75)
+    assert row["cpu_pct"] == pytest.approx(10)
+    assert row["steal_pct"] == pytest.approx(5)
+
+
+def test_a_counter_that_began_anew_with_its_guest_loses_nothing_else(cloud: LibvirtCloud) -> None:
+    for minutes, busy in ((0, 100), (5, 160), (10, 30), (15, 90)):
+        cloud.journal.add(
+            NOW + timedelta(minutes=minutes), {WEB: {"cpus": 1, "busy_ns": busy * 10**9, "links": {}, "disks": {}}}
+        )
+    found = [
+        pull(one, {WEB: 1}, 300).samples.to_pylist() for one in cloud.readings(NOW, NOW + timedelta(minutes=15), 300)
+    ]
+    assert [row["cpu_pct"] for rows in found for row in rows] == pytest.approx([20, 10, 20])
+
+
+@pytest.mark.parametrize(
+    ("hosts", "code"),
+    [
+        (["host1"], "libvirt.address"),
+        (["qemu+tls://a:b@host/system"], "libvirt.clear"),
+        ([], "options.missing"),
+        (["qemu+tls://a b/"], "libvirt.address"),
+    ],
+)
+def test_addresses_that_make_no_sense_or_hold_a_password_are_refused(
+    hosts: list[str], code: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Invalid) as refused:
+        LibvirtCloud(hosts, str(tmp_path / "libvirt.db"))
+    assert (refused.value.code, refused.value.params["field"]) == (code, "hosts")
+
+
+def test_polls_are_forgotten_after_some_days_and_orders_are_not(cloud: LibvirtCloud) -> None:
+    cloud.deliver(order("1", Verb.STOP), NOW)
+    for days in (0, 5, 12):
+        cloud.journal.add(NOW + timedelta(days=days), {WEB: {"cpus": 0}})
+    assert cloud.journal.span() == tuple(round((NOW + timedelta(days=days)).timestamp() * 1000) for days in (5, 12))
+    assert cloud.inquire("1", NOW + timedelta(days=12)) is not None
