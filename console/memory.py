@@ -3,6 +3,7 @@ full collection walks a quarter of a million objects of modules and templates, a
 
 from __future__ import annotations
 
+import atexit
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,3 +18,4 @@ def loading() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+        atexit.register(gc.unfreeze)  # else extensions take what is left at the end for leaks, and say so on stderr

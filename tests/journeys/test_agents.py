@@ -389,6 +389,7 @@ def test_the_command_runs_it(house, clock, tmp_path) -> None:
     checked = guanjia("check")
     assert checked.returncode == 0, checked.stderr
     assert "pool far" in checked.stdout
+    assert checked.stderr == ""
     ran = guanjia("run", "--once")
     assert ran.returncode == 0, ran.stderr
     assert "a listing" in ran.stdout
