@@ -188,8 +188,7 @@ def _letters(tx: Tx, one: CaseBatch) -> dict[int, Notice]:
 
 def _do(tx: Tx, one: CaseBatch, item: BatchItem, letters: dict[int, Notice], room: LetterRoom) -> None:
     """The act on one case. What is refused undoes that case alone, and its sentence is kept."""
-    item.at, noted, written = tx.now, len(tx.notes), dict(letters)
-    tx.flush()
+    noted, written = len(tx.notes), dict(letters)
     try:
         with tx.begin_nested():
             item.outcome = _act(tx, one, item, letters, room).value
@@ -203,6 +202,7 @@ def _do(tx: Tx, one: CaseBatch, item: BatchItem, letters: dict[int, Notice], roo
             name: value if isinstance(value, int | float) else str(value) for name, value in refused.params.items()
         }
         item.said = {"code": refused.code, "message": refused.message, "params": params}
+    item.at = tx.now
     tx.flush()
 
 

@@ -124,6 +124,16 @@ def prepared(tx: Tx) -> list[tuple[int, int]]:
     return [(row.id, row.department_id) for row in rows]
 
 
+def turns(tx: Tx) -> dict[int, date]:
+    """Case id → the Monday of the week in which its turn probably is, of those whose letter finds no room in this one."""
+    room = letter_room(tx)
+    if not room.ceilings.any():
+        return {}
+    line = prepared(tx)
+    weeks = room.weeks(department_id for _case_id, department_id in line)
+    return {case_id: ceilings.turn(tx.now, n) for (case_id, _department), n in zip(line, weeks, strict=True) if n}
+
+
 def _unsent() -> ColumnElement[bool]:
     return Case.state.in_([CaseState.DETECTED.value, CaseState.REVIEWED.value])
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from metering import cases
+from metering import batches, cases
 from metering.cases import openings
 from metering.judging.policy import Verdict
 from metering.rollout import ceilings, scopes
-from quota.actors import steward
+from quota.actors import Actor, Role, steward
 from tests.city import SMALL
 from tests.console.test_house import check_page
 from tests.journeys.test_cases import Journey, town  # noqa: F401 - a city of cases behind the front door
@@ -94,6 +94,8 @@ def test_the_ceiling_holds_on_the_page_of_letters(town: Journey) -> None:  # noq
     assert "还可通知 2 件" in page
     assert page.count(" checked") == 2
     assert "预计 2026-09-28 当周轮到" in page
+    assert "预计 2026-09-28 当周轮到" in looked_at(town, "supervisor1", f"/cases/{ids[2]}")
+    assert "当周轮到" not in looked_at(town, "supervisor1", f"/cases/{ids[0]}")
     chosen = [f"{one}:{town.see(one).generation}" for one in ids]
     refused = send(town, "supervisor1", "/notices/new", {"case": chosen, "confirmed": "1"}, 422)
     assert "本周还可通知 2 件" in refused.text
@@ -111,7 +113,7 @@ def form_of(page: str) -> dict[str, Any]:
 def test_alike_cases_are_reviewed_and_noticed_in_one_act(town: Journey) -> None:  # noqa: F811
     night(town, [town.machine(SMALL) for _ in range(4)])
     groups = looked_at(town, "supervisor1", "/batches/")
-    url = re.search(r'href="(/batches/group\?act=review[^"]*)"', groups).group(1).replace("&amp;", "&")
+    url = re.search(r'href="(/batches/review/[^"]*)"', groups).group(1)
     body = form_of(looked_at(town, "supervisor1", url))
     assert len(body["case"]) == 4
     kept = body["case"][0].partition(":")[0]
@@ -131,12 +133,32 @@ def test_alike_cases_are_reviewed_and_noticed_in_one_act(town: Journey) -> None:
     assert again.location == done.location, "the same act again is the same"
     assert "正在核对归属" in looked_at(town, "supervisor1", f"/cases/{kept}")
     page = looked_at(town, "supervisor1", "/batches/")
-    url = re.search(r'href="(/batches/group\?act=issue[^"]*)"', page).group(1).replace("&amp;", "&")
+    url = re.search(r'href="(/batches/issue/[^"]*)"', page).group(1)
     body = form_of(looked_at(town, "supervisor1", url)) | {"reason": "请按期答复", "step": "confirm"}
     sent = send(town, "supervisor1", url, body)
     assert "闲收忙扩" in looked_at(town, "auditor1", sent.location)
     assert town.page("tenant1", sent.location, 403)
     assert town.page("authority1", url, 403), "who may not notice one may not notice many"
-    assert town.page("supervisor1", "/batches/group?act=reply&kind=x&verdict=y&policy=1", 404)
+    assert town.page("supervisor1", "/batches/reply/reclaim/idle/1", 404)
     letter = looked_at(town, "tenant1", "/notices/1")
     assert letter.count("AJ2026") >= 2
+
+
+def test_what_was_cut_off_waits_for_who_signed_it(town: Journey) -> None:  # noqa: F811
+    night(town, [town.machine(SMALL) for _ in range(2)])
+    with town.book.reading() as tx:
+        shown = {one.id: one.generation for one in tx.scalars(select(cases.Case))}
+    group = batches.Alike(cases.CaseAct.REVIEW, "reclaim", "idle", town.policy)
+    with town.book.transaction(Actor("supervisor1", "甲", Role.SUPERVISOR)) as tx:  # and there the power failed
+        batch = batches.begin(tx, group, shown, {}, "集中审核", key="one").id
+    assert f"/batches/{batch}" in looked_at(town, "supervisor1", "/")
+    assert "没有办完的批量办理" not in looked_at(town, "supervisor2", "/")
+    page = looked_at(town, "supervisor1", f"/batches/{batch}")
+    assert "继续办理" in page
+    assert "须由签办人继续办理" in looked_at(town, "supervisor2", f"/batches/{batch}")
+    send(town, "supervisor2", f"/batches/{batch}/resume", {}, 403)
+    assert [town.see(one).state for one in shown] == ["detected"] * 2
+    send(town, "supervisor1", f"/batches/{batch}/resume", {})
+    assert [town.see(one).state for one in shown] == ["reviewed"] * 2
+    assert "没有办完的批量办理" not in looked_at(town, "supervisor1", "/")
+    send(town, "supervisor1", "/batches/999/resume", {}, 404)

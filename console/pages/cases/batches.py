@@ -22,7 +22,6 @@ from console.lists import Column, Filter, listing
 from console.pages.cases import evidence
 from console.pages.cases.cases import ACT_LABELS, KINDS
 from console.pages.cases.notices import LOADED, pairs
-from console.security import row_or
 from console.words import _, lazy, names, sentence
 from metering import batches
 from metering.batches import OUTCOME_LABELS, Alike, BatchItem, BatchOutcome, CaseBatch, alike
@@ -38,7 +37,7 @@ from metering.cases import (
     risk_label,
 )
 from metering.judging import LABELS, PolicyVersion, Verdict
-from quota.actors import Role
+from quota.actors import Actor, Role
 from quota.db import Tx, among
 from quota.errors import N_, Invalid, NotAllowed, NotFound
 
@@ -76,6 +75,14 @@ def _to_group(row: Any) -> str:
         "batches.group", act=_act_of(row).value, kind=row.kind, verdict=row.verdict, policy=row.policy_version_id,
         matter=row.matter or None,
     )  # fmt: skip
+
+
+@frame.home_block(Role.SUPERVISOR, Role.AUTHORITY, order=17)
+def cut_off(tx: Tx, who: Actor) -> str | None:
+    """Batches that this person signed and that stopped half-way; nothing where there is none."""
+    query = select(CaseBatch).where(CaseBatch.by == who.login, CaseBatch.finished_at.is_(None))
+    rows = list(tx.scalars(query.order_by(CaseBatch.id).limit(5)))
+    return render_template("batches/_home.html", rows=rows, labels=ACT_LABELS, kinds=KINDS) if rows else None
 
 
 # --------------------------------------------------------------------------------------------------------- the groups
@@ -122,25 +129,27 @@ def _recent(tx: Tx) -> list[Any]:
 # -------------------------------------------------------------------------------------------------------- one group
 
 
-def _alike() -> Alike:
+def _alike(act: str, kind: str, verdict: str, policy: int, matter: str | None) -> Alike:
     """The group that the address names. Raises NotFound where it names none."""
-    try:
-        act, kind = CaseAct(request.args.get("act", "")), request.args.get("kind", "")
-        verdict = Verdict(request.args.get("verdict", "")).value
-        policy = row_or(request.args.get("policy"), 0)
-        matter = request.args.get("matter") or None
-    except ValueError:
-        raise NotFound("batch.group", N_("没有这一组案件")) from None
-    if act not in batches.ACT_IN.values() or kind not in KINDS or (matter is not None and matter not in MATTERS):
+    acts, verdicts = {one.value: one for one in batches.ACT_IN.values()}, {one.value for one in Verdict}
+    if (
+        act not in acts
+        or kind not in KINDS
+        or verdict not in verdicts
+        or (matter is not None and matter not in MATTERS)
+    ):
         raise NotFound("batch.group", N_("没有这一组案件"))
-    return Alike(act, kind, verdict, policy, matter)
+    return Alike(acts[act], kind, verdict, policy, matter)
 
 
-@blueprint.route("/group", methods=["GET", "POST"])
+@blueprint.route("/<act>/<kind>/<verdict>/<int:policy>", methods=["GET", "POST"])
+@blueprint.route("/<act>/<kind>/<verdict>/<int:policy>/<matter>", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
-def group() -> str | Response | tuple[str, int]:
+def group(
+    act: str, kind: str, verdict: str, policy: int, matter: str | None = None
+) -> str | Response | tuple[str, int]:
     """One line for each case of a group, each ticked; then what is left out and why; then the act."""
-    tx, group_of = reading(), _alike()
+    tx, group_of = reading(), _alike(act, kind, verdict, policy, matter)
     if group_of.act is not CaseAct.RULE and actor().role is not Role.SUPERVISOR:
         raise NotAllowed("batch.act", N_("只有运营监督方可以办理"))
     form = BatchForm(data={"key": uuid4().hex})
@@ -150,7 +159,7 @@ def group() -> str | Response | tuple[str, int]:
     def page() -> str:
         return _group_page(tx, group_of, form, rows, others)
 
-    def act() -> str | Response:
+    def sign() -> str | Response:
         step = request.form.get("step")
         if step == "edit":
             return page()
@@ -176,7 +185,7 @@ def group() -> str | Response | tuple[str, int]:
             batch_id = made.id
         return _carried_out(batch_id)
 
-    return answer(form, act, page, Invalid)
+    return answer(form, sign, page, Invalid)
 
 
 def _rows(tx: Tx, group_of: Alike) -> tuple[list[Case], int]:

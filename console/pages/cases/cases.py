@@ -33,6 +33,7 @@ from metering.cases import (
     CaseState,
     Notice,
     certificates,
+    hearings,
     risk_label,
     surges,
     suspensions,
@@ -53,6 +54,7 @@ blueprint = Blueprint("cases", __name__, url_prefix="/cases")
 frame.page("cases", "cases.index", N_("案件"), order=30)
 
 OPEN, MINE = "open", "mine"
+UNSENT = (CaseState.DETECTED, CaseState.REVIEWED)
 KINDS = {kind.value: label for kind, label in KIND_LABELS.items()}
 ENDINGS = {ending.value: label for ending, label in ENDING_LABELS.items()}
 ACT_LABELS: dict[CaseAct, str] = {
@@ -267,6 +269,7 @@ def show(case_id: int) -> str:
         finding_at=links.to("finding", one.finding_id),
         suspended=suspensions.holding(tx, one.policy_version_id),
         opens=windows.opening(tx, one.pool_id) if one.takes else None,
+        turn_on=hearings.turns(tx).get(one.id) if one.state in UNSENT else None,
         risk=risk_label(one.risk),
         request=asked,
         request_at=links.to("request", asked.id) if asked and _sees(tx, asked) else None,

@@ -34,7 +34,6 @@ from metering.cases import (
     notices,
 )
 from metering.judging import CaseKind
-from metering.rollout import ceilings
 from quota.actors import Actor, Role
 from quota.calendar import working_days
 from quota.db import Tx
@@ -129,7 +128,7 @@ def issue() -> str | Response | tuple[str, int]:
     tx = reading()
     query = select(Case).where(Case.state == CaseState.REVIEWED.value).options(*LOADED)
     ready = list(tx.scalars(query.order_by(Case.department_id, Case.worth.desc(), Case.id)))
-    later = _later(tx)
+    later = hearings.turns(tx)
     shown = dict(pairs(request.form.getlist("case")))
     text = request.form.get("text", "")[:4000]
 
@@ -165,16 +164,6 @@ def issue() -> str | Response | tuple[str, int]:
     if len(sent) == 1:
         return redirect(url_for("notices.show", notice_id=sent[0][0]))
     return redirect(url_for("notices.index"))
-
-
-def _later(tx: Tx) -> dict[int, date]:
-    """Case id → the week in which its turn probably is, of those whose letter finds no room in this one."""
-    room = hearings.letter_room(tx)
-    if not room.ceilings.any():
-        return {}
-    line = hearings.prepared(tx)
-    weeks = room.weeks(department_id for _case_id, department_id in line)
-    return {case_id: ceilings.turn(tx.now, n) for (case_id, _department), n in zip(line, weeks, strict=True) if n}
 
 
 def pairs(values: list[str]) -> list[tuple[int, int]]:
