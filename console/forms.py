@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
-from typing import Any
+from typing import Any, ClassVar
 
 import flask_wtf.i18n
 import wtforms
@@ -64,6 +64,15 @@ class DateTimeLocalField(wtforms.DateTimeLocalField):  # type: ignore[misc]
 
     def pre_validate(self, _form: Form) -> None:
         within_reason(self.data)
+
+
+class NeededByAnAct:
+    """Marks a field that one of several acts of a form needs: it is not offered as optional, and that act refuses without it."""
+
+    field_flags: ClassVar[dict[str, bool]] = {"required": True}
+
+    def __call__(self, _form: Form, _field: Field) -> None:
+        pass
 
 
 def within_reason(day: date | None) -> None:

@@ -33,7 +33,7 @@ from quota.errors import N_, Conflict, NotFound
 from quota.inventory.cloud_projects import CloudProject
 from quota.inventory.services import ResourceState, ServiceKind
 from quota.seals import plain
-from quota.units import Amount
+from quota.units import Amount, Arch
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -117,6 +117,11 @@ class Resource(Base):
     def is_approved(self) -> bool:
         """Whether it rests on anything, or is counted at least."""
         return bool(self.basis or self.booked)
+
+    @property
+    def fits_its_pool(self) -> bool:
+        """Whether it is of no other architecture than its pool, by which the ledger counts."""
+        return self.arch in (self.pool.arch, Arch.ANY.value)
 
     @property
     def ran_before(self) -> bool:

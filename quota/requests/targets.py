@@ -76,6 +76,11 @@ def _counted(request: Request, resource: Resource) -> None:
                 "request.approved", N_("资源 %(name)s 已有审批依据,不需要补登或退还"), name=name, field="resource_id"
             )  # fmt: skip
         stands = kind.lines is not None and kind.lines.stands
+        if stands and not resource.fits_its_pool:
+            raise Invalid(
+                "request.arch", N_("资源 %(name)s 与资源池“%(pool)s”的架构不同,不能计入该资源池"), name=name,
+                pool=resource.pool.name, field="resource_id",
+            )  # fmt: skip
         if stands and (request.lines[0].asked if request.lines else {}) != resource.amounts:
             raise Invalid(
                 "request.reshaped", N_("拟稿之后资源 %(name)s 的规格已变化,请修改申请"), name=name, field="resource_id"

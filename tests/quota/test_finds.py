@@ -88,6 +88,13 @@ def test_only_what_there_is_can_be_asked_for(town: City, found: int, other, refu
     assert counted(town) == {"free": 200}
 
 
+def test_what_is_of_another_architecture_than_its_pool_can_only_be_given_back(town: City) -> None:
+    strange = town.standing_machine(SHAPE, "strange", arch="x86_64", basis="", booked={})
+    with pytest.raises(Invalid, match=r"request\.arch"):
+        enrol(town, strange)
+    assert town.submit(kinds.SURRENDER, resource_id=strange).state == RequestState.IN_REVIEW
+
+
 def test_more_than_the_pool_has_is_refused(town: City) -> None:
     huge = town.standing_machine({VCPU: 500}, "huge", basis="", booked={})
     with pytest.raises(OverCapacity):

@@ -76,7 +76,7 @@ OWNERS = [
 ]  # fmt: skip
 ITEMS = [
     Column("department", N_("使用单位"), lambda r: inquiry_pages.item_of(r).inquiry.department.name),
-    *inquiry_pages.ITEMS,
+    *(one for one in inquiry_pages.ITEMS if one.key not in ("address", "tags")),
     *inquiry_pages.USE,
     *inquiry_pages.SAID,
     Column("category", N_("豁免类别"), lambda r: _category(inquiry_pages.item_of(r)), minor=True),
@@ -97,7 +97,7 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]
         lazy("使用单位"), coerce=int, choices=[], description=lazy("含下属单位；不选为全部")
     )
     pools = SelectMultipleField(lazy("资源池"), coerce=int, choices=[], description=lazy("不选为全部"))
-    services = SelectMultipleField(lazy("资源类别"), choices=[])
+    services = SelectMultipleField(lazy("资源类别"), [InputRequired(lazy("请选择资源类别"))], choices=[])
     due_on = DateField(lazy("答复期限"), [InputRequired(lazy("请填写答复期限"))])
     text = TextAreaField(lazy("附言"), [Length(max=2000)])
     key = HiddenField()

@@ -127,7 +127,9 @@ def items(tx: Tx) -> Rows:
 class AnswerForm(FlaskForm):  # type: ignore[misc]
     answer = RadioField(lazy("答复"), [InputRequired(lazy("请选择答复"))], choices=[])
     reason = TextAreaField(lazy("理由"), [Length(max=inquiries.LONGEST_REASON)])
-    category = SelectField(lazy("类别"), choices=[], default="", validate_choice=False)
+    category = SelectField(
+        lazy("类别"), choices=[], default="", validate_choice=False, description=lazy("申请豁免的填写，并写明到哪一天")
+    )
     until = DateField(lazy("到哪一天"), [Optional()])
     every = BooleanField(lazy("对全部未答复的资源"))
 

@@ -19,7 +19,7 @@ from wtforms.validators import InputRequired, Length, Optional
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, book, reading, settings, transaction
-from console.forms import DateField, DateTimeLocalField, answer, done
+from console.forms import DateField, DateTimeLocalField, NeededByAnAct, answer, done
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, Rows, listing
 from console.pages.inventory import inquiry_forms, uploads
@@ -40,7 +40,6 @@ from quota.directory import Pool
 from quota.errors import N_, Invalid, NotFound, Refused, WrongState
 from quota.inventory import Resource, inquiries, takeovers
 from quota.requests import finds
-from quota.units import Arch
 
 blueprint = Blueprint("inventories", __name__, url_prefix="/inventories")
 frame.page("providers", "inventories.drift", N_("台账差异"), order=80)
@@ -64,7 +63,7 @@ def difference(one: Resource) -> list[str]:
         found.append("unapproved")
     elif one.booked and dict(one.counts()) != {kind: figure for kind, figure in one.actual().items() if figure}:
         found.append("reshaped")
-    if one.arch not in (one.pool.arch, Arch.ANY):
+    if not one.fits_its_pool:
         found.append("misplaced")
     if one.department_id is None:
         found.append("ownerless")
@@ -150,10 +149,10 @@ def index() -> str | Response:
 
 class FindForm(FlaskForm):  # type: ignore[misc]
     document = StringField(
-        lazy("依据的文件"), [Length(max=takeovers.LONGEST_DOCUMENT)],
+        lazy("依据的文件"), [NeededByAnAct(), Length(max=takeovers.LONGEST_DOCUMENT)],
         description=lazy("文号和名称；所选资源凭它接管，计入各自单位的配额与占用"),
     )  # fmt: skip
-    due_on = DateField(lazy("答复期限"), [Optional()])
+    due_on = DateField(lazy("答复期限"), [NeededByAnAct(), Optional()])
     text = TextAreaField(lazy("附言"), [Length(max=2000)])
     key = HiddenField()
 

@@ -18,7 +18,7 @@ from wtforms.validators import InputRequired, Length, Optional
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
-from console.forms import DateField, answer, done
+from console.forms import DateField, NeededByAnAct, answer, done
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
 from console.pages.inventory import inquiry_forms
@@ -82,11 +82,11 @@ class TakeoverForm(PoolTakeoverForm):
 
 class OwnerForm(FlaskForm):  # type: ignore[misc]
     department = SelectField(lazy("归入使用单位"), coerce=int, choices=[])
-    reason = StringField(lazy("理由"), [Length(max=500)])
+    reason = StringField(lazy("理由"), [NeededByAnAct(), Length(max=500)])
     asked = SelectMultipleField(
         lazy("询问单位"), coerce=int, choices=[], description=lazy("可选多个；不选则按各自的建议询问")
     )
-    due_on = DateField(lazy("答复期限"), [Optional()])
+    due_on = DateField(lazy("答复期限"), [NeededByAnAct(), Optional()])
     text = TextAreaField(lazy("附言"), [Length(max=2000)])
     key = HiddenField()
 
@@ -189,7 +189,12 @@ def show(takeover_id: int) -> str:
     tx = reading()
     takeover = takeovers.takeover(tx, takeover_id)
     first = [resource_id for resource_id, _amounts in takeover.rows[:SHOWN]]
-    query = select(Resource).where(Resource.id.in_(first)).options(joinedload(Resource.pool)).order_by(Resource.id)
+    query = (
+        select(Resource)
+        .where(Resource.id.in_(first))
+        .options(joinedload(Resource.pool), joinedload(Resource.department))
+        .order_by(Resource.id)
+    )
     return render_template(
         "takeovers/show.html",
         takeover=takeover,
