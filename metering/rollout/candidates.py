@@ -103,8 +103,8 @@ def in_shadow(tx: Tx) -> ShadowSum:
 
 @dataclass(frozen=True, slots=True)
 class RolloutStanding:
-    """How far a city has come. ``whole``: all of it is open (True), in the shadow (False), or some of it (None); ``shadow``: what
-    the last opening passed over there; ``queued``: how many cases wait for letters."""
+    """How far a city has come. ``whole``: all that it has is open (True), in the shadow (False), or some of it (None); ``shadow``:
+    what the last opening passed over there; ``queued``: how many cases wait for letters."""
 
     whole: bool | None
     shadow: ShadowSum
@@ -114,4 +114,17 @@ class RolloutStanding:
 def standing(tx: Tx) -> RolloutStanding:
     """How far the city has come."""
     queued = tx.scalar(select(func.count()).select_from(AwaitedCase).where(AwaitedCase.why.in_(LETTERS)))
-    return RolloutStanding(scopes.now(tx).whole(), in_shadow(tx), queued or 0)
+    found = scopes.now(tx)
+    whole = found.whole()
+    return RolloutStanding(_of_what_there_is(tx, found) if whole is None else whole, in_shadow(tx), queued or 0)
+
+
+def _of_what_there_is(tx: Tx, found: scopes.Scopes) -> bool | None:
+    """Whether all departments are open, or none, in the pools in which they have anything; None where some are."""
+    has = (
+        select(Resource.department_id, Resource.pool_id)
+        .where(Resource.gone_at.is_(None), Resource.department_id.is_not(None))
+        .distinct()
+    )
+    said = {found.opened(row.department_id, row.pool_id) for row in tx.execute(has)}
+    return said.pop() if len(said) == 1 else None

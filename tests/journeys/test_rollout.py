@@ -58,6 +58,8 @@ def test_from_the_shadow_to_the_first_cases(founded_town: Journey) -> None:
         assert "72" in page, f"{url} says what it would recover"
     assert "机器1" in looked_at(town, "supervisor1", "/rollout/waiting?why=shadow")
     assert "某局" not in looked_at(town, "auditor1", "/rollout/waiting?why=letters")
+    assert "据此结论不立案" in looked_at(town, "supervisor1", "/findings/1")
+    assert "据此结论不立案" not in looked_at(town, "tenant1", "/findings/1")
     assert 'action="/cases/open"' not in town.page("supervisor1", "/findings/"), (
         "nothing is opened by hand there, either"
     )

@@ -83,6 +83,13 @@ def test_the_authority_opens_by_department_and_pool_and_the_last_word_holds(city
     found = openings.open_all(city.book, city.judge({mine: Verdict.IDLE, other: Verdict.IDLE}, target={}))
     assert opened(city) == [mine]
     assert found.skipped == [[other, "shadow"]]
+    with city.book.reading() as tx:
+        assert candidates.standing(tx).whole is None
+    say(city, True, [city.other])
+    with city.book.reading() as tx:
+        assert candidates.standing(tx).whole is True, "whoever has anything is open"
+        assert scopes.now(tx).whole() is None, "who comes later is not"
+    say(city, False, [city.other])
     say(city, False, pools=[city.pool])
     again = city.machine()
     openings.open_all(city.book, city.judge({again: Verdict.IDLE}, target={}))

@@ -12,7 +12,7 @@ from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
 from console import frame, links
-from console.access import BUSINESS, STEWARDS, allow
+from console.access import BUSINESS, STEWARDS, allow, may
 from console.book import book, lake, reading, settings
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, Rows, listing
@@ -245,6 +245,7 @@ def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -
         around=around,
         basis=_basis(one),
         starved=_starved(windows),
+        shadowed=_shadowed(reading(), one),
         again=again,
         gone=gone,
         differences=[
@@ -257,6 +258,13 @@ def _page(finding_id: int, again: recompute.Recomputed | None, gone: str = "") -
             for each in (again.differences if again else ())
         ],
     )
+
+
+def _shadowed(tx: Tx, one: Finding) -> bool:
+    """Whether a finding that calls for a case opens none because it is in the shadow; told to whoever may see all of them."""
+    if not may("findings.index") or one.is_now() not in CALLS_FOR:
+        return False
+    return not scopes.now(tx).opened(one.resource.department_id, one.resource.pool_id)
 
 
 OTHER = {"verdict": N_("结论"), "reasons": N_("依据"), "target": N_("建议规格")}
