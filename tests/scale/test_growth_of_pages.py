@@ -28,6 +28,7 @@ FACTOR = 1.5
 
 GROWING = {
     "allotments.act": "a choice of all departments and systems",
+    "batches.group": "what is acted on at once is looked at at once, up to five hundred cases",
     "bills.show": "the differences of a whole bill are summed",
     "business.index": "a choice of all departments and systems",
     "campaigns.start": "a choice of all departments, and what each would be asked about",
