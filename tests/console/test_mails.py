@@ -6,6 +6,7 @@ import email
 import email.policy
 import smtplib
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 import trustme
@@ -22,9 +23,11 @@ from console.tables import Mail, MailItem
 from metering.cases import notices as letters
 from metering.workbench import Workbench
 from quota.actors import Actor, Role, steward
+from quota.calendar import ZONE
 from quota.directory.people import Person
 from quota.errors import Invalid, NotAllowed
-from tests.city import City, DepartmentPlan, Plan
+from quota.inventory import inquiries, owners
+from tests.city import City, DepartmentPlan, Plan, PoolPlan
 from tests.patience import free_port
 
 SYSADMIN = Actor("root", "系", Role.SYSADMIN)
@@ -133,6 +136,33 @@ def test_each_thing_is_written_about_once_to_the_department_or_the_one_above(tow
         assert carried(town.works, plain(port)).sent == 2
         assert [one[0] for one in box.taken[1:]] == ["zhang@b.example", "zhao@city.example"]
         assert "逾期未答复" in box.taken[2][1]["Subject"]
+
+
+def test_an_inquiry_is_written_about_when_it_is_sent_near_its_day_and_after_it(town, clock):
+    town.add(Plan(companies={"c": ("c", "云")}, pools={"p": PoolPlan("c")}, departments={}))
+    stray = town.standing_machine({}, "stray", department_id=None, basis="", booked={})
+    with town.book.transaction(steward()) as tx:
+        who, _first = accounts.enrol(tx, "wang", "王", Role.SUPERVISOR, granted=True)
+        mails.write_to(tx, who, "wang@city.example")
+    with town.book.transaction(Actor("wang", "王", Role.SUPERVISOR)) as tx:
+        day = tx.now.astimezone(ZONE).date() + timedelta(days=10)
+        (asked,) = inquiries.ask(tx, owners.OWNER, {town.office: [stray]}, day, key="k")
+    with serving() as (box, port):
+
+        def reminded():
+            with town.book.transaction(steward()) as tx:
+                inquiries.remind(tx)
+            carried(town.works, plain(port))
+            return [(address, str(letter["Subject"])) for address, letter in box.taken]
+
+        assert reminded() == [("zhang@b.example", f"[管家] {asked.number} 收到征询,请逐项答复")]
+        text = box.taken[0][1].get_content()
+        assert f"https://guanjia.city.example/inquiries/{asked.id}" in text
+        clock.advance(days=8)
+        assert reminded()[1:] == [("zhang@b.example", f"[管家] {asked.number} 征询将到期,请尽快答复")]
+        clock.advance(days=3)
+        assert reminded()[2:] == [("wang@city.example", f"[管家] {asked.number} 征询逾期未答复")]
+        assert len(reminded()) == 3
 
 
 def test_what_nobody_has_an_address_for_is_not_kept_for_later(town):
