@@ -96,6 +96,7 @@ ACTIONS: dict[str, str] = {
     "policy.resume": N_("恢复策略"),
     "pool.register": N_("登记资源池"), "pool.equip": N_("调整资源池容量"), "pool.close": N_("停用资源池"),
     "feed.register": N_("登记用量源"), "feed.connect": N_("修改用量源"), "feed.activate": N_("启停用量源"),
+    "feed.weigh": N_("修改用量源的视角与信任"), "delivery.short": N_("发现交付不足"),
     "feed.again": N_("重新补采用量"), "feed.names": N_("修改用量源的资源对照"),
     "pool.dry_run": N_("切换工单试算"), "pool.connect": N_("修改资源池连接"), "secret.keep": N_("保存口令"),
     "push_source.register": N_("登记推送源"), "push_source.rotate": N_("更换推送令牌"),

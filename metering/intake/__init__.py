@@ -6,22 +6,26 @@ from metering.intake import (
     collection,
     completeness,
     conventions,
+    feed_readings,
     imports,
     keeping,
     late_figures,
     push,
     reporters,
+    short_deliveries,
     sources,
     spool,
 )
 from metering.intake.collection import Collected, Intake, SampleRefusal
+from metering.intake.feed_readings import FeedReading
 from metering.intake.feeding import Fed
-from metering.intake.feeds import Feed
+from metering.intake.feeds import Feed, Vantage
 from metering.intake.imports import Imported, Listed
 from metering.intake.late_figures import SAMPLES, LateFigure
 from metering.intake.probes import Probe
 from metering.intake.push import Desk, PushedBody, PushReceipt
 from metering.intake.reporters import Coverage, Reporting
+from metering.intake.short_deliveries import ShortDelivery
 from metering.intake.sources import PushSource
 
 __all__ = [
@@ -31,6 +35,7 @@ __all__ = [
     "Desk",
     "Fed",
     "Feed",
+    "FeedReading",
     "Imported",
     "Intake",
     "LateFigure",
@@ -41,9 +46,12 @@ __all__ = [
     "PushedBody",
     "Reporting",
     "SampleRefusal",
+    "ShortDelivery",
+    "Vantage",
     "collection",
     "completeness",
     "conventions",
+    "feed_readings",
     "feeding",
     "feeds",
     "imports",
@@ -52,6 +60,7 @@ __all__ = [
     "probes",
     "push",
     "reporters",
+    "short_deliveries",
     "sources",
     "spool",
 ]

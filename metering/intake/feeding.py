@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from metering.intake import feeds
+from metering.intake import feed_readings, feeds, short_deliveries
 from metering.intake.collection import OVERLAP, DayRefusals
 from metering.intake.feeds import Feed
 from metering.intake.pulled import Pulled, pull
@@ -53,6 +53,8 @@ class Fed:
     examples: dict[str, tuple[int, str]] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
     newest: int = 0
+    heard: dict[int, feed_readings.Heard] = field(default_factory=dict)
+    withheld: int = 0
     fault: tuple[str, str] = ("", "")
 
 
@@ -64,6 +66,7 @@ def feed(workbench: Workbench, row: Feed, until: datetime | None = None, *, budg
     done = Fed(row.code, since, row.collected_until or since)
     with workbench.book.reading() as tx:
         known = feeds.machines(tx, row)
+        others = feed_readings.trusted(tx, row)
     skew: timedelta | None = None
     try:
         meter = workbench.meter(row.adapter, row.options, row.code)
@@ -78,7 +81,7 @@ def feed(workbench: Workbench, row: Feed, until: datetime | None = None, *, budg
                     piece = None
                     break
             piece = readings.until
-            _take(workbench, row, readings, known, done)
+            _take(workbench, row, readings, (known, others), done)
         if piece is not None:
             _reached(workbench, row.id, done, piece)
     except ProviderFault as fault:
@@ -92,10 +95,21 @@ def feed(workbench: Workbench, row: Feed, until: datetime | None = None, *, budg
     return done
 
 
-def _take(workbench: Workbench, row: Feed, readings: Readings, known: Mapping[str, int], done: Fed) -> None:
+def _take(
+    workbench: Workbench,
+    row: Feed,
+    readings: Readings,
+    names: tuple[Mapping[str, int], Mapping[int, tuple[int, int]]],
+    done: Fed,
+) -> None:
+    """``names``: of machines, and of which of them a more trusted feed tells, from when to when."""
+    known, others = names
     found = pull(readings, known, workbench.lake.step_s, lambda ids: _memory(workbench, ids))
     if found.samples.num_rows:
-        receipt = workbench.lake.append(f"feed.{row.code}", found.samples, not_after=workbench.book.clock())
+        feed_readings.gather(done.heard, found.samples)
+        samples = feed_readings.speaking(found.samples, others)
+        done.withheld += found.samples.num_rows - samples.num_rows
+        receipt = workbench.lake.append(f"feed.{row.code}", samples, not_after=workbench.book.clock())
         done.samples += receipt.taken
         done.refused.update({why: count for why, count in receipt.refused.items() if why != "row:empty"})
         done.newest = max(done.newest, int(found.samples["ts"].to_numpy().max()))
@@ -136,14 +150,19 @@ def _note(workbench: Workbench, feed_id: int, done: Fed, skew: timedelta | None)
         if done.newest:
             newest = datetime.fromtimestamp(done.newest, UTC)
             row.newest_at = max(row.newest_at or newest, newest)
-        if not done.fault[0] or done.samples:
+        if not done.fault[0] or done.samples or done.withheld:
+            feed_readings.keep(tx, row.id, done.heard)
+            short_deliveries.judge(tx, row, done.heard)
+            row.withheld = done.withheld
             due = tx.scalar(
                 select(func.count())
                 .select_from(Resource)
                 .where(Resource.pool_id == row.pool_id, Resource.gone_at.is_(None), Resource.kind.in_(MACHINES))
             )
             row.samples, row.seen, row.due = done.samples, len(done.seen), due or 0
-            row.coverage = min(done.samples / (row.due * done.slots), 1.0) if row.due and done.slots else None
+            row.coverage = (
+                min((done.samples + done.withheld) / (row.due * done.slots), 1.0) if row.due and done.slots else None
+            )
             row.unknown = dict(done.unknown.most_common(NAMED))
             row.notes = list(done.notes)[:20]
         evidence = DayRefusals(tx, row.pool_id, f"feed.{row.code}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Float, ForeignKey, String, Text, UniqueConstraint, delete, select
@@ -26,6 +27,26 @@ from quota.inventory import Resource
 if TYPE_CHECKING:
     from quota.db import Tx
 
+
+class Vantage(StrEnum):
+    """From where a feed sees machines: inside them, or from the host that runs them."""
+
+    UNSAID = ""
+    GUEST = "guest"
+    HOST = "host"
+
+
+VANTAGES: Mapping[str, str] = {
+    Vantage.UNSAID.value: N_("未说明"), Vantage.GUEST.value: N_("机器内部"), Vantage.HOST.value: N_("宿主机"),
+}  # fmt: skip
+
+SEEN_FROM: Mapping[str, Vantage] = {
+    "node": Vantage.GUEST, "windows": Vantage.GUEST, "libvirt": Vantage.HOST, "vmware": Vantage.HOST,
+}  # fmt: skip
+"""Exporters, and adapters, of which it is known."""
+
+MOST_TRUST = 9
+
 _CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 MOST_HISTORY = 400
 MOST_NAMES = 20_000
@@ -36,7 +57,8 @@ class Feed(Base):
 
     ``seen``: machines that it told of, of ``due`` that the pool has; ``coverage``: samples that came of those that were
     due; ``unknown``: names that no machine has → series, the most frequent; ``notes``: what the store said; ``trial``: what
-    the last test of the queries found.
+    the last test of the queries found. ``vantage``: from where it sees machines (Vantage); ``trust``: 1 is trusted most; of a
+    machine that a more trusted feed tells of its samples are compared and not entered (``withheld``, of the last run).
     """
 
     __tablename__ = "feeds"
@@ -69,6 +91,9 @@ class Feed(Base):
     trial_asked_at: Mapped[datetime | None]
     trial_at: Mapped[datetime | None]
     trial: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    vantage: Mapped[str] = mapped_column(String(8), default="")
+    trust: Mapped[int] = mapped_column(default=5)
+    withheld: Mapped[int] = mapped_column(Count, default=0)
 
     pool: Mapped[Pool] = relationship()
 
@@ -95,6 +120,30 @@ def feed(tx: Tx, feed_id: int) -> Feed:
     if found is None:
         raise NotFound("feed.none", N_("没有编号为 %(id)s 的用量源"), id=feed_id)
     return found
+
+
+def vantage_of(adapter: str, options: Mapping[str, Any]) -> Vantage:
+    """From where such a feed sees machines, where its adapter or all of its exporters say so."""
+    exporters = options.get("exporters")
+    told = [exporters] if isinstance(exporters, str) else list(exporters or ())
+    if adapter == "promql" and not told:
+        told = ["node"]
+    found = {SEEN_FROM.get(str(one).strip(), Vantage.UNSAID) for one in (told or [adapter])}
+    return found.pop() if len(found) == 1 else Vantage.UNSAID
+
+
+def weigh(tx: Tx, row: Feed, vantage: str, trust: int) -> None:
+    """Say from where a feed sees machines, and how far it is trusted. Raises Invalid naming the field."""
+    tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)
+    if vantage not in VANTAGES:
+        raise Invalid("feed.vantage", N_("没有这种视角"), field="vantage")
+    if not 1 <= trust <= MOST_TRUST:
+        raise Invalid("feed.trust", N_("信任次序须在 1 到 %(most)s 之间"), most=MOST_TRUST, field="trust")
+    if (row.vantage, row.trust) != (vantage, trust):
+        before, after = {"vantage": row.vantage, "trust": row.trust}, {"vantage": vantage, "trust": trust}
+        tx.audit("feed.weigh", row.subject, before=before, after=after)
+        row.vantage, row.trust = vantage, trust
+        tx.flush()
 
 
 def register(
@@ -124,7 +173,7 @@ def register(
     row = Feed(
         code=code, name=name.strip(), pool_id=pool_id, adapter=adapter, options=registry.checked(adapter, options),
         active=True, history_days=history_days, every_minutes=every_minutes, created_by=tx.actor.login,
-        created_at=tx.now, unknown={}, notes=[], trial={},
+        created_at=tx.now, unknown={}, notes=[], trial={}, vantage=vantage_of(adapter, options).value, trust=5, withheld=0,
     )  # fmt: skip
     tx.add(row)
     tx.flush()

@@ -121,6 +121,7 @@ UNREACHED = {
     "feeds.connect": "of a feed, of which the demo city has none",
     "feeds.names": "of a feed, of which the demo city has none",
     "feeds.show": "of a feed, of which the demo city has none",
+    "feeds.weigh": "of a feed, of which the demo city has none",
     "feeds.trial": "of a feed, of which the demo city has none",
     "incidents.settle": "a step of an incident",
     "inquiries.show": "of an inquiry, of which the demo city has none",

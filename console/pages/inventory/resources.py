@@ -17,6 +17,7 @@ from console.lists import Column, Filter, listing
 from console.words import KINDS, _, amounts
 from metering.campaigns import CLEANUP
 from metering.cases import Case, CaseState, exemptions, protections, visible
+from metering.intake import feed_readings, feeds, short_deliveries
 from metering.judging import CALLS_FOR, Finding, Reason, findings
 from quota import inventory
 from quota.actors import Actor
@@ -138,6 +139,10 @@ def show(resource_id: int) -> str:
         exemption=exemptions.holding(tx, one.id),
         protected=protections.protected(tx, one),
         said=_said(tx, one),
+        readings=feed_readings.of_resource(tx, one.id),
+        short=short_deliveries.of_resource(tx, one.id),
+        short_labels=short_deliveries.LABELS,
+        vantages=feeds.VANTAGES,
         offered=[kind for kind in known() if kind.invites and kind.offered_for(one.kind, approved=one.is_approved)],
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, IntegerField, SelectField, StringField, TextAreaField
@@ -21,7 +21,7 @@ from console.forms import DateTimeLocalField, answer, done
 from console.lists import Column, Filter, listing
 from console.pages.directory import connections
 from console.words import WORDS, _, lazy, sentence, words
-from metering.intake import Feed, SampleRefusal, feeds, probes
+from metering.intake import Feed, SampleRefusal, ShortDelivery, feed_readings, feeds, probes
 from providers import registry
 from quota.actors import Role
 from quota.directory import Pool
@@ -75,6 +75,17 @@ class ChangeForm(FlaskForm):  # type: ignore[misc]
     every_minutes = IntegerField(
         lazy(N_("采集间隔（分钟）")), [InputRequired(lazy(N_("请填写数量"))), NumberRange(5, 1440)]
     )
+
+
+class WeighForm(FlaskForm):  # type: ignore[misc]
+    vantage = SelectField(
+        lazy(N_("视角")), description=lazy(N_("从机器内部看，还是从宿主机看；从内部看的会与服务商的清单核对")),
+        choices=[SelectChoice(value, lazy(label)) for value, label in feeds.VANTAGES.items()],
+    )  # fmt: skip
+    trust = IntegerField(
+        lazy(N_("信任次序")), [InputRequired(lazy(N_("请填写数量"))), NumberRange(1, feeds.MOST_TRUST)],
+        description=lazy(N_("1 最先；次序相同的，后到的数值为准")),
+    )  # fmt: skip
 
 
 class NamesForm(FlaskForm):  # type: ignore[misc]
@@ -168,6 +179,14 @@ def show(feed_id: int) -> str:
         lag=tx.now - one.collected_until if one.collected_until else None,
         probe=connections.probed(tx, one.subject),
         named=len(feeds.names(tx, one.id)),
+        vantage=feeds.VANTAGES[one.vantage],
+        short=tx.scalar(
+            select(func.count(ShortDelivery.id)).where(
+                ShortDelivery.feed_id == one.id,
+                ShortDelivery.confirmed_at.is_not(None),
+                ShortDelivery.ended_at.is_(None),
+            )
+        ),
         refusals=listing(tx, query, REFUSALS, key=SampleRefusal.id, sort="-at"),
         lately=list(dict.fromkeys(words(r.reason) for r in tx.scalars(query.limit(len(WORDS))))),
     )
@@ -227,6 +246,21 @@ def connect(feed_id: int) -> str | Response | tuple[str, int]:
     return answer(form, configure, page, Invalid, Conflict, NotFound, hung=connections.hang)
 
 
+@blueprint.route("/<int:feed_id>/weigh", methods=["GET", "POST"])
+@allow(Role.AUTHORITY, Role.SUPERVISOR)
+def weigh(feed_id: int) -> str | Response | tuple[str, int]:
+    """From where a feed sees machines, and how far it is trusted."""
+    one = feeds.feed(reading(), feed_id)
+    form = WeighForm(data={"vantage": one.vantage, "trust": one.trust})
+
+    def act() -> Response:
+        with transaction() as tx:
+            feeds.weigh(tx, feeds.feed(tx, feed_id), form.vantage.data, form.trust.data)
+        return done(_("视角与信任已保存"), "feeds.show", feed_id=feed_id)
+
+    return answer(form, act, lambda: render_template("feeds/weigh.html", form=form, one=one))
+
+
 @blueprint.route("/<int:feed_id>/names", methods=["GET", "POST"])
 @allow(Role.AUTHORITY, Role.SUPERVISOR)
 def names(feed_id: int) -> str | Response | tuple[str, int]:
@@ -234,6 +268,7 @@ def names(feed_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
     one = feeds.feed(tx, feed_id)
     form = NamesForm()
+    suggested = feed_readings.suggested(tx, one)
     if request.method == "GET":
         form.names.data = "\n".join(f"{label} = {to}" for label, to in sorted(feeds.names(tx, feed_id).items()))
 
@@ -242,7 +277,7 @@ def names(feed_id: int) -> str | Response | tuple[str, int]:
             feeds.call(writing, feeds.feed(writing, feed_id), feeds.parsed(form.names.data or ""))
         return done(_("资源对照已保存"), "feeds.show", feed_id=feed_id)
 
-    return answer(form, keep, lambda: render_template("feeds/names.html", form=form, one=one))
+    return answer(form, keep, lambda: render_template("feeds/names.html", form=form, one=one, suggested=suggested))
 
 
 @blueprint.route("/<int:feed_id>/again", methods=["GET", "POST"])
