@@ -21,7 +21,18 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from providers.base import Order, Outcome, OutcomeState, Probed, Provider, ProviderFault, Samples
+from providers.agents.journal import FileJournal
+from providers.base import (
+    Advancing,
+    Journalled,
+    Order,
+    Outcome,
+    OutcomeState,
+    Probed,
+    Provider,
+    ProviderFault,
+    Samples,
+)
 from providers.connection import Connection
 from providers.mailbox import AgentReport, codec
 from providers.registry import open_provider
@@ -112,6 +123,8 @@ class BesideCloud:
             config.console, bearer=Secret(config.token, self._reveal), ca_file=config.ca_file, pause_s=pause_s
         )
         self.provider = provider or open_provider(config.adapter, self._options(), self._reveal)
+        if isinstance(self.provider, Journalled):
+            self.provider.keep_journal(FileJournal(config.state / "orders"))
         self.instance = self._instance()
         self.wrong: dict[str, str] = {}
         self.listed_at: datetime | None = None
@@ -168,13 +181,22 @@ class BesideCloud:
         """Tell the cloud, and the console what came of it. What may pass is tried in the next round."""
         now = self.clock()
         try:
-            outcome = self.provider.deliver(order, now)
+            outcome = self._told(order, now)
         except ProviderFault as fault:
             if fault.transient:
                 raise
             outcome = Outcome(order.key, OutcomeState.FAILED, now, message=str(fault)[:500])
         self.console.post_json("/agent/v1/outcomes", codec.plain(outcome))
         return outcome.state is not OutcomeState.PENDING
+
+    def _told(self, order: Order, now: datetime) -> Outcome:
+        """Hand the order over, once; take it further where it is under way."""
+        known = self.provider.inquire(order.key, now)
+        if known is None:
+            return self.provider.deliver(order, now)
+        if known.state is OutcomeState.PENDING and isinstance(self.provider, Advancing):
+            return self.provider.advance(order.key, now)
+        return known
 
     def _list(self) -> bool:
         self.console.post_json("/agent/v1/listings", codec.plain(self.provider.inventory(self.clock())))

@@ -32,8 +32,10 @@ from quota.db import Book
 from quota.directory import CloudProvider, Pool
 from quota.errors import Invalid
 from quota.inventory import Resource
+from quota.units import MEMORY, VCPU, Amount, Arch
 from tests import books
 from tests.patience import PATIENCE
+from tests.providers.stepping import SteppingCloud
 from tests.suite.outside import ROOT
 
 WHO = Actor("a", "主管", Role.AUTHORITY)
@@ -398,3 +400,27 @@ def test_the_command_runs_it(house, clock, tmp_path) -> None:
     assert refused.returncode == 1
     assert "refused" in refused.stderr
     assert "gja_wrong" not in refused.stderr
+
+
+def test_an_order_of_several_calls_outlives_the_agent(house, clock, tmp_path) -> None:
+    """A cloud without keys: the agent keeps the journal, and whoever is started after it goes on from there."""
+    workbench = house[0]
+    config = configured(written(tmp_path / "cloud", house))
+    state = tmp_path / "stepping.json"
+
+    def agent():
+        return BesideCloud(config, clock, provider=SteppingCloud(state), pause_s=0.01)
+
+    agent().round()
+    cloud = workbench.provider(pool_of(workbench))
+    order = Order("r-1", Verb.RESIZE, ServiceKind.VM, Arch.AARCH64, "m-1", Amount({VCPU: 8, MEMORY: 16384}))
+    cloud.deliver(order, clock.now)
+    for _ in range(12):
+        clock.now += timedelta(minutes=10)
+        agent().round()  # another process each time
+        told = cloud.inquire("r-1", clock.now)
+        if told.state is not OutcomeState.PENDING:
+            break
+    assert told.state is OutcomeState.DONE
+    taken = SteppingCloud(state).state["taken"]
+    assert taken == ["resize m-1", "confirm m-1"]
