@@ -301,13 +301,10 @@ def test_a_probe_tells_what_is_wrong(change: Any, code: str) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    ("url", "code"),
-    [(f"http://127.0.0.1:{free_port()}/v3", "refused"), ("http://nobody.invalid:5000/v3", "name")],
-)
-def test_a_cloud_that_is_not_there_is_told_by_why(url: str, code: str) -> None:
+@pytest.mark.parametrize(("host", "code"), [("127.0.0.1", "refused"), ("nobody.invalid", "name")])
+def test_a_cloud_that_is_not_there_is_told_by_why(host: str, code: str) -> None:
     with pytest.raises(ProviderFault) as fault:
-        cloud(url, timeout_s=5).probe(PLANE.now)
+        cloud(f"http://{host}:{free_port()}/v3", timeout_s=5).probe(PLANE.now)
     assert (fault.value.code, fault.value.transient) == (code, True)
 
 
