@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from quota import ledger
 from quota.actors import Role
 from quota.base import Base
+from quota.calendar import ZONE
 from quota.db import among
 from quota.directory import Department, Pool, System, city, departments
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState, reused, stated
@@ -50,20 +51,20 @@ TAKEOVER_LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """More than this at once wants two persons; None: no limit by that. Storage is block and object storage together."""
+    """More than this wants two persons, with what the same person took over alone on the same day, so that nobody cuts it into
+    pieces; None: no limit by that. Storage is block and object storage together."""
 
     resources: int | None = 50
     vcpu: int | None = 500
     memory_gb: int | None = 2_000
     storage_gb: int | None = 50_000
 
-    def passed_by(self, resources: Sequence[Resource]) -> bool:
-        """Whether these together are more."""
-        what = Amount.total(one.actual() for one in resources)
+    def passed_by(self, resources: int, what: Amount) -> bool:
+        """Whether so many resources that have ``what`` together are more."""
         return any(
             limit is not None and figure > limit
             for figure, limit in (
-                (len(resources), self.resources),
+                (resources, self.resources),
                 (what.get(VCPU, 0), self.vcpu),
                 (shown(MEMORY, what.get(MEMORY, 0)), self.memory_gb),
                 (what.get(BLOCK, 0) + what.get(OBJECT, 0), self.storage_gb),
@@ -204,7 +205,7 @@ def preview(
         _short(tx, found),
         [one for one in found if not one.amounts],
         conflicts(tx, found),
-        _signatures(found, threshold or city_threshold(tx)),
+        _signatures(tx, found, threshold or city_threshold(tx)),
     )
 
 
@@ -261,7 +262,7 @@ def propose(
         takeover.subject,
         after={"department": department_id, "pool": pool_id, "document": document, "resources": len(found)},
     )
-    if _signatures(found, threshold or city_threshold(tx)) == 1:
+    if _signatures(tx, found, threshold or city_threshold(tx)) == 1:
         _book(tx, takeover, found)
     return takeover
 
@@ -366,8 +367,20 @@ def _shares(tx: Tx, resources: Iterable[Resource]) -> list[Share]:
     return sorted(found, key=lambda one: (-one.resources, one.department.id))
 
 
-def _signatures(resources: Sequence[Resource], limits: Threshold) -> int:
-    return 2 if limits.passed_by(resources) else 1
+def _signatures(tx: Tx, resources: Sequence[Resource], limits: Threshold) -> int:
+    today = datetime.combine(tx.now.astimezone(ZONE).date(), time(), ZONE)
+    alone = list(
+        tx.scalars(
+            select(Takeover).where(
+                Takeover.state == TakeoverState.BOOKED.value,
+                Takeover.proposed_by == tx.actor.login,
+                Takeover.decided_by == tx.actor.login,
+                Takeover.decided_at >= today,
+            )
+        )
+    )
+    what = Amount.total([*(one.actual() for one in resources), *(one.approved() for one in alone)])
+    return 2 if limits.passed_by(len(resources) + sum(one.resources for one in alone), what) else 1
 
 
 def _lock(tx: Tx, resource_ids: Sequence[int], department_id: int | None) -> None:

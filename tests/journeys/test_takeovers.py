@@ -302,3 +302,22 @@ def test_what_is_found_later_is_taken_over_or_put_to_its_department(client_of, h
     assert "/inventories/drift" not in tenant.get("/").text
     assert tenant.get("/inventories/drift").status_code == 403
     assert 'id="finds"' not in client_of(Role.AUDITOR).get("/inventories/drift").text
+
+
+def test_what_nobody_answered_comes_back_to_who_asked(client_of, house, pool, clock) -> None:  # noqa: F811
+    steward = client_of(Role.SUPERVISOR)
+    listed(steward, pool, "vm-1,a01-web,云主机,4,8,\n")
+    page = steward.get("/takeovers/ownerless").text
+    key = re.search(r'name="key"[^>]*value="(\w+)"', page).group(1)
+    ids = re.findall(r'name="id" value="(\d+)"', page)
+    told = {"step": "ask", "department": "0", "due_on": "2026-06-05", "key": key, "id": ids}
+    assert steward.send("/takeovers/ownerless", told).status_code == 302
+    assert "逾期未答复的征询" not in steward.get("/").text
+    clock.advance(days=6)
+    steward = client_of(Role.SUPERVISOR)
+    assert "逾期未答复的征询" in steward.get("/").text
+    found = steward.get("/inquiries/?state=late").text
+    check_page("/inquiries/?state=late", found)
+    assert "ZX2026-00001" in found
+    assert "逾期" in steward.get("/inquiries/1").text
+    assert "ZX2026-00001" in steward.get("/search?q=zx2026-00001").text

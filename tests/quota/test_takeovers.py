@@ -242,6 +242,22 @@ def test_the_city_says_how_much_is_much(town: City, running: list[int]) -> None:
     assert propose(town, running[1:], key="two", department_id=None).state == TakeoverState.PROPOSED
 
 
+def test_nobody_cuts_much_into_pieces(town: City, running: list[int], clock: Any) -> None:
+    limits = Threshold(2)
+    assert propose(town, running[:1], key="one", threshold=limits).state == TakeoverState.BOOKED
+    assert propose(town, running[1:2], key="two", threshold=limits).state == TakeoverState.BOOKED
+    with town.book.reading(town.people["checker"]) as tx:
+        assert takeovers.preview(tx, town.neighbour, threshold=limits).signatures == 2
+    with town.book.reading(town.people["reviewer"]) as tx:
+        assert takeovers.preview(tx, town.neighbour, threshold=limits).signatures == 1
+    third = propose(town, running[2:], key="three", department_id=town.neighbour, threshold=limits)
+    assert third.state == TakeoverState.PROPOSED
+    confirm(town, third)  # what two persons signed is nobody's alone
+    clock.advance(days=1)
+    more = town.standing_machine(SHAPE, "more", basis="", booked={})
+    assert propose(town, [more], key="four", threshold=limits).state == TakeoverState.BOOKED
+
+
 def test_what_speaks_against_it_is_told_and_what_bars_it_refuses(town: City, running: list[int]) -> None:
     with town.book.transaction(steward()) as tx:
         tx.get_one(Resource, running[0]).department_code = tx.get_one(Department, town.neighbour).code
