@@ -110,7 +110,8 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a cloud is told to do. ``key`` makes a second delivery of the same order harmless."""
+    """What a cloud is told to do. ``key`` makes a second delivery of the same order harmless. ``project``: the cloud's id of
+    the project in which something new is made, where it is known whose the cloud's projects are."""
 
     key: str
     verb: Verb
@@ -121,10 +122,11 @@ class Order:
     name: str | None = None
     department_code: str | None = None
     system_code: str | None = None
+    project: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON holds it; the same order is the same text, whatever order its amounts came in."""
-        return {
+        said: dict[str, Any] = {
             "key": self.key,
             "verb": self.verb.value,
             "kind": self.kind.value,
@@ -135,6 +137,7 @@ class Order:
             "department_code": self.department_code,
             "system_code": self.system_code,
         }
+        return said if self.project is None else {**said, "project": self.project}
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Order:
@@ -149,6 +152,7 @@ class Order:
             name=said["name"],
             department_code=said["department_code"],
             system_code=said["system_code"],
+            project=said.get("project"),
         )
 
 

@@ -61,6 +61,9 @@ class Caller(Protocol):
     def plan(self, order: Order, now: datetime) -> tuple[PlannedCall, ...]:
         """As providers.base.Planning."""
 
+    def mark(self, order: Order, call: CallRecord) -> Mapping[str, Any]:
+        """What must be known later to tell whether the call was taken; noted before it is sent. Changes nothing."""
+
     def send(self, order: Order, call: CallRecord, calls: Sequence[CallRecord]) -> Seen:
         """Send one call; what is known of it at once. Raises ProviderFault, its code one of ANSWERED only where the cloud
         surely did nothing."""
@@ -110,6 +113,8 @@ class Hands:
                 return self._outcome(order, calls, now)
             seen = self._taken(order, call, calls, now)
             if seen.state is CallState.WAITING or seen.state is CallState.SENT:
+                if seen.facts:
+                    self.journal.note(key, call.place, seen.state, now, facts=seen.facts)
                 return self._pending(order, seen, now)
             self.journal.note(key, call.place, seen.state, now, facts=self._kept(seen), said=seen.said)
             if seen.state is CallState.FAILED:
@@ -126,7 +131,7 @@ class Hands:
             self.journal.note(order.key, call.place, CallState.WAITING, now)
             if call.place == 0:
                 return seen  # nothing was done yet: whether it still may be is looked at afresh by who sent us
-        if not self.journal.begin(order.key, call.place, now):
+        if not self.journal.begin(order.key, call.place, now, self._caller.mark(order, call)):
             return Seen(CallState.SENT)  # somebody else is sending it just now
         try:
             return self._caller.send(order, call, calls)

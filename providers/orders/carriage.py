@@ -37,6 +37,7 @@ from providers.orders.steps import begin_request, delivered, lock, move
 from providers.orders.tables import TAKING, UNDER_WAY, OrderState, WorkOrder
 from quota.actors import steward
 from quota.errors import Refused
+from quota.inventory import CloudProject
 from quota.units import Amount, Arch
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def carry(
         provider.keep_journal(plans.BookJournal(book))
     with book.reading(actor) as tx:
         seen = tables.order(tx, order_id)
-        asked = _asked(seen)
+        asked = _asked(tx, seen)
     try:
         answer = _news(provider, asked.key, book.clock()) if seen.told and _at_cloud(seen) else None
         if answer is not None:
@@ -194,7 +195,7 @@ def _readied(
         _not_taken(tx, order)
     if objection is None and _hand_over(tx, order, provider):
         return order, False
-    if _asked(order) != asked:  # what it is about changed since it was planned: it is planned anew the next time
+    if _asked(tx, order) != asked:  # what it is about changed since it was planned: it is planned anew the next time
         return order, False
     if calls:
         plans.keep(tx, order.id, asked.key, asked.to_json(), calls)
@@ -208,7 +209,7 @@ def rehearse(book: Book, order_id: int, provider: Provider) -> tuple[PlannedCall
     """What would be called for an order if it were sent now: nothing is sent and nothing kept. Raises ProviderFault for one
     that can't succeed, and where its cloud can't be asked."""
     with book.reading() as tx:
-        asked = _asked(tables.order(tx, order_id))
+        asked = _asked(tx, tables.order(tx, order_id))
     if asked.verb not in provider.capabilities:
         return (PlannedCall(plans.BY_HAND, "", frozenset(enactment.BY_HAND.get(asked.verb, ()))),)
     return planned(provider, asked, book.clock())
@@ -310,7 +311,7 @@ def _send(tx: Tx, order: WorkOrder, provider: Provider) -> None:
         plans.follow(tx, order, OutcomeState.PENDING, tx.now)
 
 
-def _asked(order: WorkOrder) -> Order:
+def _asked(tx: Tx, order: WorkOrder) -> Order:
     """The order as its cloud is told it."""
     resource = order.resource
     wanted = order.approved()
@@ -327,7 +328,17 @@ def _asked(order: WorkOrder) -> Order:
         name=order.name or None,
         department_code=order.department.code if order.department else None,
         system_code=order.system.code if order.system else None,
+        project=_project(tx, order) if order.verb == Verb.CREATE else None,
     )
+
+
+def _project(tx: Tx, order: WorkOrder) -> str | None:
+    """The department's project in the pool's cloud, where people have said that it is its only one."""
+    query = select(CloudProject.external_id).where(
+        CloudProject.pool_id == order.pool_id, CloudProject.department_id == order.department_id
+    )
+    found = tx.scalars(query.limit(2)).all() if order.department_id is not None else []
+    return found[0] if len(found) == 1 else None
 
 
 def _still(order: WorkOrder, key: str) -> bool:

@@ -131,6 +131,9 @@ class SteppingCloud:
 
     # --------------------------------------------------------------------------------------------------------- the hands
 
+    def mark(self, order: Order, call: CallRecord) -> dict[str, Any]:
+        return {}
+
     def send(self, order: Order, call: CallRecord, calls: Sequence[CallRecord]) -> Seen:
         name = call.call.name
         about = order.external_id or f"made-{order.key}"

@@ -103,6 +103,11 @@ class CloudSuite(OpeningSuite):
             time.sleep(self.pause_s)
         pytest.skip("it is still under way")
 
+    def begun(self, cloud: Any, order: Order) -> None:
+        """The order given and led on, as one process does it."""
+        cloud.deliver(order, self.now)
+        self.finished(cloud, order.key)
+
     def stoppable(self, cloud: Any) -> Order:
         """An order to stop something that runs. Skips where there is none."""
         if Verb.STOP not in cloud.capabilities:
@@ -229,7 +234,7 @@ class CloudSuite(OpeningSuite):
             pytest.skip("its cloud keeps the keys itself")
         order = self.stoppable(cloud)
         with pytest.raises(Killed):
-            cloud.deliver(order, self.now)
+            self.begun(cloud, order)
         heir = self.again(tmp_path, journal)
         later = self.now + timedelta(minutes=10)
         if heir.inquire(order.key, later) is None:

@@ -1,20 +1,37 @@
-"""An OpenStack as a pool: listed, measured, its quotas and capacity told. It takes no orders."""
+"""An OpenStack as a pool: listed, measured, its quotas and capacity told; orders carried out where the pool says so."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
-from providers.adapters.openstack import books, words
+from providers.adapters.openstack import books, orders, words
+from providers.adapters.openstack import flavors as sizes
 from providers.adapters.openstack import usage as usages
 from providers.adapters.openstack.listing import KINDS, CloudListing, Scope
 from providers.adapters.openstack.session import COMPUTE, IDENTITY, METRIC, ROUND, CloudSession, Credentials
-from providers.base import CloudCapacity, Inventory, Order, Outcome, ProjectQuota, ProviderFault, Samples, Verb
+from providers.base import (
+    NEVER,
+    CloudCapacity,
+    Inventory,
+    Order,
+    OrderJournal,
+    Outcome,
+    PlannedCall,
+    ProjectQuota,
+    ProviderFault,
+    Samples,
+    Verb,
+)
+from providers.hands import Hands
 from providers.options import option
 from providers.secrets import Secret
 from quota.errors import N_, Invalid
 from quota.units import Arch, ClassCode
+
+T = TypeVar("T")
 
 INTERFACES = ("public", "internal", "admin")
 
@@ -61,6 +78,16 @@ class OpenStackOptions:
         N_("单位的元数据键"), N_("元数据中写单位编码的键;项目对应的单位优先"), default="department"
     )
     system_key: str = option(N_("系统的元数据键"), default="system")
+    flavors: str = option(
+        N_("大小与规格"),
+        N_("每行一条:4C8G = 规格名;没有写的,只有一种规格相合时用它"),
+        default="",
+        lines=True,
+    )
+    image: str = option(N_("新云主机的镜像"), N_("名称或编号;留空则不开通云主机"), default="")
+    network: str = option(N_("新云主机的网络"), N_("名称或编号;none:不接网络"), default="")
+    volume_type: str = option(N_("新云硬盘的类型"), N_("留空则用云的缺省类型"), default="")
+    hands: bool = option(N_("执行工单"), N_("不勾选则只读,工单由人办理"), default=False)
     usage: str = option(N_("用量"), N_("gnocchi:由 Ceilometer 采集;none:另设来源"), default="gnocchi",
                         choices=("gnocchi", "none"))  # fmt: skip
     granularity_s: int = option(N_("用量粒度（秒）"), N_("归档策略中最细的粒度"), default=300, least=1, most=300)
@@ -74,9 +101,8 @@ class OpenStackCloud:
 
     Options = OpenStackOptions
     name = "openstack"
-    capabilities: frozenset[Verb] = frozenset()
     live_resize = False
-    releases: Mapping[Verb, Collection[ClassCode]] = {}
+    releases: Mapping[Verb, Collection[ClassCode]] = orders.RELEASES
 
     def __init__(
         self,
@@ -104,31 +130,27 @@ class OpenStackCloud:
         local_disks: bool = False,
         department_key: str = "department",
         system_key: str = "system",
+        flavors: str = "",
+        image: str = "",
+        network: str = "",
+        volume_type: str = "",
+        hands: bool = False,
         usage: str = "gnocchi",
         granularity_s: int = 300,
         poll_s: int = 300,
         settle_s: int = 300,
     ) -> None:
-        if bool(credential_id) == bool(user):
-            raise Invalid("openstack.who", N_("请填写用户名与口令,或应用凭据,只填一种"), field="user")
-        if (credential_secret if credential_id else password) is None:
-            raise Invalid(
-                "openstack.secret",
-                N_("请填写口令或密钥在哪里"),
-                field="credential_secret" if credential_id else "password",
-            )
+        _who(user, password, credential_id, credential_secret)
         strange = next((one for one in lists if one not in KINDS), None)
         if strange is not None or not lists:
             raise Invalid("openstack.lists", N_("能列出的有:%(known)s"), known=", ".join(KINDS), field="lists")
-        try:
-            patterns = words.arches(arches)
-        except ValueError as wrong:
-            raise Invalid(
-                "openstack.arches",
-                N_("规格与架构第 %(line)s 行须写成:规格名 = 架构"),
-                line=wrong.args[0],
-                field="arches",
-            ) from None
+        patterns = _lines(
+            words.arches, arches, "openstack.arches", N_("规格与架构第 %(line)s 行须写成:规格名 = 架构"), "arches"
+        )
+        named = _lines(
+            sizes.read, flavors, "openstack.flavors",
+            N_("大小与规格第 %(line)s 行须写成:4C8G = 规格名,每种大小一行"), "flavors",
+        )  # fmt: skip
         self.session = CloudSession(
             Credentials(
                 auth_url=auth_url, user=user, password=password, user_domain=user_domain, project=project,
@@ -141,6 +163,11 @@ class OpenStackCloud:
             aggregates=tuple(aggregates), volume_types=tuple(volume_types), volume_zones=tuple(volume_zones),
             accelerators=tuple(accelerators), local_disks=local_disks, department_key=department_key, system_key=system_key,
         )  # fmt: skip
+        self.capabilities: frozenset[Verb] = orders.CAPABILITIES if hands else frozenset()
+        self.calls = orders.OrderCalls(
+            self.session, self.scope, named=named, image=image, network=network, volume_type=volume_type
+        )
+        self._hands: Hands | None = None
         self.archive = (
             None if usage == "none" else usages.Archive(granularity_s=granularity_s, poll_s=poll_s, settle_s=settle_s)
         )
@@ -155,6 +182,9 @@ class OpenStackCloud:
         session.get(COMPUTE, "/servers/detail", microversion=version, all_tenants=1, limit=1)
         projects = books.whole(session, IDENTITY, "/projects", "projects", page=ROUND)
         told = [f"Nova {version}", f"{len(projects)} projects"]
+        if self.calls.named:
+            sizes.check(self.calls.named, self.calls.flavors())
+            told.append(f"{len(self.calls.named)} flavors")
         told += [name for name in ("block_storage", "network", "image", "placement") if session.offers(name)]
         if self.archive is not None:
             if not session.offers(METRIC):
@@ -193,10 +223,54 @@ class OpenStackCloud:
         del now
         return books.capacity(self.session, self.scope)
 
+    def keep_journal(self, journal: OrderJournal) -> None:
+        """As providers.base.Journalled has it."""
+        if self._hands is None or self._hands.journal is not journal:
+            self._hands = Hands(journal, self.calls)
+
+    def plan(self, order: Order, now: datetime) -> tuple[PlannedCall, ...]:
+        """As providers.base.Planning has it."""
+        self._may(order.verb)
+        return self.calls.plan(order, now)
+
     def deliver(self, order: Order, now: datetime) -> Outcome:
-        del now
-        raise ProviderFault(f"{order.verb}: this adapter reads only", transient=False)
+        """As providers.base.Provider has it, over the journal."""
+        self._may(order.verb)
+        return self._over_journal().deliver(order, now)
 
     def inquire(self, key: str, now: datetime) -> Outcome | None:
-        del key, now
-        return None
+        """As providers.base.Provider has it; who takes no orders knows none."""
+        return self._over_journal().inquire(key, now) if self.capabilities else None
+
+    def advance(self, key: str, now: datetime) -> Outcome:
+        """As providers.base.Advancing has it."""
+        return self._over_journal().advance(key, now)
+
+    def _may(self, verb: Verb) -> None:
+        if verb not in self.capabilities:
+            raise ProviderFault(f"{verb}: this pool's cloud is read only", transient=False, code=NEVER)
+
+    def _over_journal(self) -> Hands:
+        if self._hands is None:
+            raise ProviderFault("no journal: nothing can be carried out", transient=False, code=NEVER)
+        return self._hands
+
+
+def _lines(read: Callable[[str], T], text: str, code: str, message: str, field: str) -> T:
+    """What lines of an option say. Raises Invalid with the number of the first that says nothing."""
+    try:
+        return read(text)
+    except ValueError as wrong:
+        raise Invalid(code, message, line=wrong.args[0], field=field) from None
+
+
+def _who(user: str, password: Secret | None, credential_id: str, credential_secret: Secret | None) -> None:
+    """Raise Invalid unless one way in is told, and whole."""
+    if bool(credential_id) == bool(user):
+        raise Invalid("openstack.who", N_("请填写用户名与口令,或应用凭据,只填一种"), field="user")
+    if (credential_secret if credential_id else password) is None:
+        raise Invalid(
+            "openstack.secret",
+            N_("请填写口令或密钥在哪里"),
+            field="credential_secret" if credential_id else "password",
+        )

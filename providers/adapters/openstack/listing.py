@@ -205,7 +205,7 @@ class CloudListing:
             kind=ServiceKind.BARE_METAL if words.is_metal(flavor) else ServiceKind.VM,
             arch=arch,
             amounts=words.amounts(row, local_disks=scope.local_disks, accelerators=scope.accelerators),
-            state=words.server_state(str(row.get("status"))),
+            state=words.state_of(row),
             department_code=told.get(scope.department_key) or None,
             system_code=told.get(scope.system_key) or None,
             created_at=words.moment(row.get("created")),

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from providers.base import ProviderFault
+from providers.base import BUSY, ProviderFault
 from providers.connection import checked_url, fault_of, tried
 from providers.secrets import Secret
 from quota.errors import Refused
@@ -53,12 +53,8 @@ class ReadList:
     code: str = ""
 
 
-class _Later(ProviderFault):
-    """Come again later; ``wait_s``: after so many seconds, where the service says when."""
-
-    def __init__(self, message: str, wait_s: float | None) -> None:
-        super().__init__(message, transient=True, code="busy")
-        self.wait_s = wait_s
+class _NotThere(ProviderFault):
+    """There is no such thing."""
 
 
 class _MarkerGone(ProviderFault):
@@ -103,6 +99,32 @@ class CloudSession:
     def get(self, service: str, path: str, *, microversion: str | None = None, **params: object) -> Any:
         """The JSON that a service answers. Raises ProviderFault with a code of FAULTS."""
         return self._asked(service, "GET", path, microversion, params=_plain(params))
+
+    def found(self, service: str, path: str, *, microversion: str | None = None) -> Any:
+        """The same of one thing; None where the service says that there is no such thing."""
+        try:
+            return self.get(service, path, microversion=microversion)
+        except ProviderFault as fault:
+            if isinstance(fault, _NotThere):
+                return None
+            raise
+
+    def sent(
+        self, service: str, method: str, path: str, body: object = None, *, microversion: str | None = None
+    ) -> Any:
+        """The bare answer to something that changes the cloud: asked once, never again by itself. Raises ProviderFault where
+        there is none."""
+        more = {} if body is None else {"json": body}
+        return self._guarded(lambda: self._answer(service, method, path, microversion, more), service)
+
+    def as_who(self, who: Credentials) -> CloudSession:
+        """The same cloud, spoken to as somebody else."""
+        other = CloudSession(
+            who, region=self.region, interface=self.interface, ca_file=self.ca_file, timeout_s=self.timeout_s,
+            pause_s=self.pause_s,
+        )  # fmt: skip
+        other.heard = self.heard
+        return other
 
     def post(self, service: str, path: str, body: object, **params: object) -> Any:
         """The same for a question that is sent as JSON."""
@@ -190,6 +212,10 @@ class CloudSession:
         )
 
     def _once(self, service: str, method: str, path: str, microversion: str | None, more: Mapping[str, Any]) -> Any:
+        answer = self._answer(service, method, path, microversion, more)
+        return _read(answer, f"{service} {path}", marked=bool((more.get("params") or {}).get("marker")))
+
+    def _answer(self, service: str, method: str, path: str, microversion: str | None, more: Mapping[str, Any]) -> Any:
         connection = self._opened()
         headers = {"Accept": "application/json"}
         if service == METRIC:  # openstacksdk has no proxy of it
@@ -201,7 +227,7 @@ class CloudSession:
                 path, method, raise_exc=False, microversion=microversion, headers=headers, redirect=False, **more
             )
         self._note_clock(answer.headers.get("Date"))
-        return _read(answer, f"{service} {path}", marked=bool((more.get("params") or {}).get("marker")))
+        return answer
 
     def _address(self, connection: Any, service: str) -> str | None:
         """Where the catalogue sends us for a service, None where it has none."""
@@ -316,7 +342,7 @@ def _read(answer: Any, place: str, *, marked: bool) -> Any:
     if status == 403:
         raise ProviderFault(said, transient=False, code="rights")
     if status in (413, 429, 503):
-        raise _Later(said, _wait_s(answer.headers.get("Retry-After")))
+        raise ProviderFault(said, transient=True, code=BUSY, wait_s=wait_of(answer))
     if status >= 500:
         raise ProviderFault(said, transient=True, code="server")
     if marked and status in (400, 404):
@@ -324,8 +350,26 @@ def _read(answer: Any, place: str, *, marked: bool) -> Any:
     if status in (400, 406, 409, 422):
         raise ProviderFault(said, transient=False, code="query")
     if not 200 <= status < 300 or found is None:
-        raise ProviderFault(said, transient=False, code="kind")
+        raise (
+            _NotThere(said, transient=False, code="kind")
+            if status == 404
+            else ProviderFault(said, transient=False, code="kind")
+        )
     return found
+
+
+def said_of(answer: Any) -> str:
+    """A service's own sentence in an answer."""
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    return _said(found) or _text(answer.text)
+
+
+def wait_of(answer: Any) -> float | None:
+    """After how many seconds an answer asks to be tried again."""
+    return _wait_s(answer.headers.get("Retry-After"))
 
 
 def _text(page: str) -> str:
@@ -381,7 +425,7 @@ def _fault(error: BaseException, place: str) -> ProviderFault:
     if isinstance(error, keystone.ConnectFailure):
         return ProviderFault(said, transient=True, code="unreachable")
     if status in (429, 503):
-        return _Later(said, None)
+        return ProviderFault(said, transient=True, code=BUSY)
     if status and status >= 500:
         return ProviderFault(said, transient=True, code="server")
     return ProviderFault(said, transient=False, code="kind")

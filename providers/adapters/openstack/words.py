@@ -24,6 +24,10 @@ SERVER_STATES: Mapping[str, ResourceState] = {
 """Nova's status → ours. A resized server that waits for its confirmation holds both sizes; a shelved one holds its quota and
 no host."""
 
+SHELVED = frozenset({"SHELVED", "SHELVED_OFFLOADED"})
+LOCKED_BY_US = "guanjia"
+"""The reason that we give for a lock."""
+
 ARCHES: Mapping[str, Arch] = {
     "x86_64": Arch.X86_64, "amd64": Arch.X86_64, "aarch64": Arch.AARCH64, "arm64": Arch.AARCH64,
     "loongarch64": Arch.LOONGARCH64, "sw_64": Arch.SW_64, "any": Arch.ANY,
@@ -39,6 +43,15 @@ PLACEMENT_CLASSES: Mapping[str, ClassCode] = {"VCPU": VCPU, "MEMORY_MB": MEMORY}
 def server_state(status: str) -> ResourceState:
     """Ours for Nova's word; one that is not known is under way somewhere, so that nobody acts on it."""
     return SERVER_STATES.get(status.upper(), ResourceState.CHANGING)
+
+
+def state_of(server: Mapping[str, Any]) -> ResourceState:
+    """Ours for a server: one that is shelved and was locked by us (or, where Nova is too old to say by whom, by anybody) is
+    recycled."""
+    status = str(server.get("status"))
+    if status.upper() in SHELVED and server.get("locked") and server.get("locked_reason", LOCKED_BY_US) == LOCKED_BY_US:
+        return ResourceState.RECYCLED
+    return server_state(status)
 
 
 def thing_state(status: str) -> ResourceState:
