@@ -52,7 +52,7 @@ class ShortDelivery(Base):
     ``confirmed_at``: since when it is told; ``ended_at``: when it was no longer so."""
 
     __tablename__ = "short_deliveries"
-    __table_args__ = (Index("ix_short_deliveries_confirmed_at_id", "confirmed_at", "id"),)
+    __table_args__ = (Index("ix_short_deliveries_first_at_id", "first_at", "id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     resource_id: Mapped[int] = mapped_column(ForeignKey("resources.id"), index=True)

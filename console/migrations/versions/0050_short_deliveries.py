@@ -47,7 +47,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_short_deliveries_feed_id"), "short_deliveries", ["feed_id"])
     op.create_index(op.f("ix_short_deliveries_resource_id"), "short_deliveries", ["resource_id"])
-    op.create_index("ix_short_deliveries_confirmed_at_id", "short_deliveries", ["confirmed_at", "id"])
+    op.create_index("ix_short_deliveries_first_at_id", "short_deliveries", ["first_at", "id"])
 
 
 def downgrade() -> None:

@@ -38,7 +38,8 @@ COLUMNS = [
     Column("seen", N_("机器内部见到"), lambda s: s.seen, number=True),
     Column("host", N_("宿主机读数"), lambda s: s.host, number=True),
     Column("feed", N_("用量源"), lambda s: s.feed.name),
-    Column("confirmed", N_("确认于"), lambda s: s.confirmed_at, sort=ShortDelivery.confirmed_at),
+    Column("first", N_("自何时起"), lambda s: s.first_at, sort=ShortDelivery.first_at),
+    Column("confirmed", N_("确认于"), lambda s: s.confirmed_at, minor=True),
     Column("last", N_("最近读数"), lambda s: s.last_at),
     Column("ended", N_("恢复于"), lambda s: s.ended_at, minor=True),
 ]  # fmt: skip
@@ -53,14 +54,16 @@ FILTERS = [
 @allow(*STEWARDS, Role.PROVIDER)
 def index() -> str | Response:
     tx = reading()
-    mine = select(Resource.id).where(inventory.visible(tx, tx.actor))
     query = (
         select(ShortDelivery)
-        .where(ShortDelivery.confirmed_at.is_not(None), ShortDelivery.resource_id.in_(mine))
+        .where(ShortDelivery.confirmed_at.is_not(None))
         .options(
             joinedload(ShortDelivery.feed),
             joinedload(ShortDelivery.resource).options(joinedload(Resource.pool), joinedload(Resource.department)),
         )
     )
-    found = listing(tx, query, COLUMNS, key=ShortDelivery.id, filters=FILTERS, sort="-confirmed")
+    if tx.actor.role is Role.PROVIDER:
+        mine = select(Resource.id).where(inventory.visible(tx, tx.actor))
+        query = query.where(ShortDelivery.resource_id.in_(mine))
+    found = listing(tx, query, COLUMNS, key=ShortDelivery.id, filters=FILTERS, sort="-first")
     return found.exported("short-deliveries") or render_template("short_deliveries/index.html", rows=found)

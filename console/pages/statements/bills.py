@@ -122,7 +122,7 @@ class BillForm(FlaskForm):  # type: ignore[misc]
         lazy("账单文件"), validators=[FileRequired(lazy("请选择文件"))],
         description=lazy(
             "CSV、xlsx 或 xls。必须有列：资源编号、资源类别（如 vcpu、内存、云硬盘）、用量（单位×小时，没有单位列时内存按 MiB，其余按计量单位）；"
-            "可有：单位（如 核·时、GB·时）、账期、起、止、服务、架构、金额（人民币元）、币种。合计行不读入"
+            "可有：单位（如 核·时、GB·时）、账期、起、止、服务、架构、金额（人民币元）、币种。合计行不读入；也可以是 FOCUS 1.2（CSV 或 Parquet）"
         ),
     )  # fmt: skip
 
