@@ -5,7 +5,7 @@ A file says which services answered, in what versions and when, and has a digest
 refused. What a service does when things go wrong is a *change* of what was recorded, declared by the test that needs it.
 
 Lists are served whole or in pages, as the question's ``limit`` and ``marker`` have it and ``cap`` allows; a recording holds
-each of them whole.
+each of them whole. Gnocchi's measures are served of whatever time is asked for, out of the longest that was recorded.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ CLOUD = "{cloud}"
 """Stands in a recording for the address of whoever serves it."""
 KEPT_HEADERS = ("content-type", "x-subject-token", "openstack-api-version", "x-openstack-nova-api-version")
 PAGING = ("limit", "marker")
+AGGREGATES = "metric/v1/aggregates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +163,37 @@ class Served:
         with self.guard:
             self.asked.append(ask)
         unheard = Reply(404, {"message": f"nobody recorded {ask.method} {ask.path} {ask.query}"})
-        found = self.replies.get(ask.plain)
+        found = self._measures(ask) if ask.path == AGGREGATES else self.replies.get(ask.plain)
         found = unheard if found is None else self._fresh(self._paged(ask, found))
         for change in self.changes:
             found = change(ask, found)
         return found
+
+    def _measures(self, ask: Ask) -> Reply | None:
+        """Those of start <= t < stop, its start rounded down to the granularity, as Gnocchi does."""
+        told = dict(ask.query)
+        same = [
+            (dict(one.query), reply) for one, reply in self.replies.items() if (one.path, one.body) == (ask.path, ask.body)
+            and dict(one.query).get("granularity") == told.get("granularity")
+        ]  # fmt: skip
+        if not same:
+            return None
+        _query, widest = min(same, key=lambda one: (one[0]["start"], -len(json.dumps(one[1].answer))))
+        step = float(told["granularity"])
+        start, stop = (datetime.fromisoformat(told[name]).replace(tzinfo=UTC).timestamp() for name in ("start", "stop"))
+        measures = {
+            who: {
+                metric: {
+                    way: [
+                        row for row in rows if start // step * step <= datetime.fromisoformat(row[0]).timestamp() < stop
+                    ]
+                    for way, rows in ways.items()
+                }
+                for metric, ways in metrics.items()
+            }
+            for who, metrics in widest.answer["measures"].items()
+        }
+        return replace(widest, answer={**widest.answer, "measures": measures})
 
     def _paged(self, ask: Ask, reply: Reply) -> Reply:
         key, rows = listed(reply.answer)

@@ -96,12 +96,14 @@ class CloudListing:
             if name == "servers" and self.scope.part and ServiceKind.VM in self.short:
                 for beside in HANGING:  # nobody knows which of these hang on servers of the pool
                     self._is_short(beside, self.short[ServiceKind.VM])
-        if faults and not self.facts and len(self.short) >= sum(len(KINDS[one]) for one in wanted):
+        if faults and not self.facts:
             raise faults[0]
         if ADMIN not in roles:
             self._as_no_admin()
         facts = sorted(self.facts, key=lambda one: (one.kind.value, one.external_id))
-        return Inventory(now, facts, True, self.short, sorted(self.projects.values(), key=lambda one: one.external_id))
+        return Inventory(
+            now, facts, True, self.short, tuple(sorted(self.projects.values(), key=lambda one: one.external_id))
+        )
 
     def _as_no_admin(self) -> None:
         """Cinder and Neutron show who is no administrator his own project's things as if that were all."""
