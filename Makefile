@@ -11,6 +11,7 @@ help:
 	@echo "make run          the console with a demo city, on port $(PORT), data in $(DATA)"
 	@echo "make test         lint, types, import contracts and every test"
 	@echo "make test-traces  the tests on the published traces, where they lie in $(TRACES)"
+	@echo "make test-clouds  the tests against a real OpenStack, which it brings up and takes down (root)"
 	@echo "make test-fast    the same without what is slow, in a browser or beside a server: 3 minutes"
 	@echo "make install lint wheel dist bench judgement forecast screenshots lock clean"
 
@@ -52,6 +53,24 @@ TRACES ?= $(or $(GUANJIA_TRACES),../shared/traces)
 .PHONY: test-traces
 test-traces: test-tools
 	GUANJIA_TRACES=$(abspath $(TRACES)) $(BIN)/python -m pytest -n 2 --dist loadfile -m published
+
+# A real OpenStack on the loopback: brought up, filled, tested against, taken down. It needs root, apt and some 3 GB of memory;
+# CLOUDS is a folder that every user may enter. `make record-clouds` records what its services answer.
+CLOUDS ?= /var/tmp/guanjia-clouds
+IN_CLOUD = OS_CLIENT_CONFIG_FILE=$(CLOUDS)/clouds.yaml OS_CLOUD=testbed
+.PHONY: clouds-up clouds-down test-clouds record-clouds
+clouds-up: test-tools
+	$(BIN)/python -m tests.clouds.services up $(CLOUDS)
+	$(IN_CLOUD) $(BIN)/python -W ignore -m tests.clouds.filling
+
+clouds-down:
+	$(BIN)/python -m tests.clouds.services down $(CLOUDS)
+
+test-clouds: clouds-up
+	$(IN_CLOUD) $(BIN)/python -m pytest -m clouds tests/clouds; status=$$?; $(MAKE) clouds-down; exit $$status
+
+record-clouds: clouds-up
+	$(BIN)/python -W ignore -m tests.clouds.recording $(CLOUDS); status=$$?; $(MAKE) clouds-down; exit $$status
 
 # The whole demo city founded on a Sunday, a holiday, a leap day, …; `make test` founds a small one on each.
 .PHONY: test-days

@@ -9,8 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 from wtforms import SelectField
@@ -116,11 +118,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("slow")
         if "published" in asked:
             item.add_marker("published")
-    if "published" not in config.option.markexpr:
-        beside = [item for item in items if item.get_closest_marker("published")]
-        if beside:
-            config.hook.pytest_deselected(items=beside)
-            items[:] = [item for item in items if not item.get_closest_marker("published")]
+        if "real_cloud" in asked:
+            item.add_marker("clouds")
+    for outside_of_a_clone in ("published", "clouds"):
+        if outside_of_a_clone not in config.option.markexpr:
+            beside = [item for item in items if item.get_closest_marker(outside_of_a_clone)]
+            if beside:
+                config.hook.pytest_deselected(items=beside)
+                items[:] = [item for item in items if not item.get_closest_marker(outside_of_a_clone)]
     # Files that take long begin: a worker that waits for a server's clock at the very end would keep all waiting.
     long = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("browser")}
     items.sort(key=lambda item: item.path not in long)
@@ -133,6 +138,17 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         with outside.opened():
             return (yield)
     return (yield)
+
+
+@pytest.fixture(scope="session")
+def real_cloud() -> dict[str, Any]:
+    """How the administrator of the real OpenStack gets in, as clouds.yaml has it. A test that asks for it is of
+    ``make test-clouds``."""
+    place = os.environ.get("OS_CLIENT_CONFIG_FILE", "")
+    assert Path(place).is_file(), "no cloud: make test-clouds brings one up, or OS_CLIENT_CONFIG_FILE names one"
+    with open(place, encoding="utf-8") as told:
+        found: dict[str, Any] = yaml.safe_load(told)["clouds"][os.environ.get("OS_CLOUD", "testbed")]["auth"]
+    return found
 
 
 @pytest.fixture(scope="session")

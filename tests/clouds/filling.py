@@ -1,5 +1,6 @@
 """Fills a real OpenStack with one of everything that a listing must tell: servers in each state that can be had there, a volume,
-its snapshot, a server's picture, an address and a port that nobody uses. Run again it adds what is missing.
+its snapshot, a server's picture, an address and a port that nobody uses; and three hours of measures of known usage in
+Gnocchi. Run again it adds what is missing.
 
     python -m tests.clouds.filling         the cloud that OS_CLIENT_CONFIG_FILE and OS_CLOUD name
 """
@@ -20,7 +21,11 @@ STATES: dict[str, str] = {
     "off": "SHUTOFF", "paused": "PAUSED", "suspended": "SUSPENDED", "shelved": "SHELVED_OFFLOADED", "resized": "VERIFY_RESIZE",
     "running": "ACTIVE", "broken": "ERROR",
 }  # fmt: skip
+FLAVORS = {"m1.small": (1, 2048, 20), "m1.medium": (2, 4096, 20)}
 WAIT_S = 300
+STEP_S = 300
+USED = 0.25
+"""Of each measured server's CPUs, in every slot; of its memory twice as much."""
 
 
 def connected() -> Any:
@@ -38,9 +43,70 @@ def fill(cloud: Any) -> dict[str, str]:
     cloud.identity.assign_project_role_to_user(project, cloud.current_user_id, admin)
     own = cloud.connect_as_project(project)
     flavors = {one.name: one for one in cloud.compute.flavors()}
+    for name, (vcpus, ram, disk) in FLAVORS.items():
+        flavors[name] = flavors.get(name) or cloud.compute.create_flavor(name=name, vcpus=vcpus, ram=ram, disk=disk)
+    if cloud.image.find_image("cirros") is None:
+        cloud.image.create_image(
+            name="cirros", disk_format="raw", container_format="bare", visibility="public", data=bytes(4096)
+        )
+    if "ssd" not in {one.name for one in cloud.block_storage.types()}:
+        cloud.block_storage.create_type(name="ssd", extra_specs={"volume_backend_name": "fake"})
+    if cloud.network.find_network("ext") is None:
+        outside = {"router:external": True, "provider:network_type": "flat", "provider:physical_network": "physnet1"}
+        network = cloud.network.create_network(name="ext", **outside)
+        cloud.network.create_subnet(network_id=network.id, ip_version=4, cidr="203.0.113.0/24", enable_dhcp=False)
     _servers(own, flavors[FLAVOR], flavors[LARGER])
     _beside(cloud, own, project)
+    _measured(cloud, [one for one in own.compute.servers() if one.name == f"{PROJECT}-running"])
     return {one.name: one.status for one in own.compute.servers()}
+
+
+def _measured(cloud: Any, servers: list[Any]) -> None:
+    """Measures as Ceilometer sends them, of the last three hours: each server at ``USED``."""
+    metric = cloud.config.get_session_endpoint("metric").rstrip("/")
+
+    def ask(method: str, path: str, body: object = None) -> Any:
+        answer = cloud.session.request(metric + path, method, json=body, raise_exc=False)
+        if answer.status_code not in (200, 201, 202, 204, 409):
+            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
+        return answer
+
+    for name, ways in (("ceilometer-low", ["mean", "max"]), ("ceilometer-low-rate", ["mean", "rate:mean"])):
+        widths = [
+            {"granularity": "5 minutes", "timespan": "40 days"},
+            {"granularity": "1 hour", "timespan": "365 days"},
+        ]
+        ask(
+            "POST",
+            "/v1/archive_policy",
+            {"name": name, "back_window": 0, "aggregation_methods": ways, "definition": widths},
+        )
+    text = {"type": "string", "min_length": 0, "max_length": 255, "required": False}
+    ask("POST", "/v1/resource_type", {"name": "instance", "attributes": {"display_name": text}})
+    known = {one["id"] for one in ask("GET", "/v1/resource/instance?limit=1000").json()}
+    end = int(time.time()) // STEP_S * STEP_S
+    moments = range(end - 3 * 3600, end + 1, STEP_S)
+    for server in (one for one in servers if one.id not in known):
+        vcpus, ram = server.flavor.vcpus, server.flavor.ram
+        ask(
+            "POST",
+            "/v1/resource/instance",
+            {"id": server.id, "project_id": server.project_id, "display_name": server.name},
+        )
+        grown = [{"timestamp": at, "value": round(n * USED * vcpus * STEP_S * 1e9)} for n, at in enumerate(moments)]
+        flat = {"memory.usage": 2 * USED * ram, "memory": ram, "vcpus": vcpus}
+        metrics = {"cpu": {"archive_policy_name": "ceilometer-low-rate", "unit": "ns", "measures": grown}} | {
+            name: {
+                "archive_policy_name": "ceilometer-low",
+                "unit": "",
+                "measures": [{"timestamp": at, "value": value} for at in moments],
+            }
+            for name, value in flat.items()
+        }
+        ask("POST", "/v1/batch/resources/metrics/measures?create_metrics=true", {server.id: metrics})
+    _until(
+        lambda: not ask("GET", "/v1/status?details=false").json()["storage"]["summary"]["measures"], "measures are in"
+    )
 
 
 def _servers(own: Any, flavor: Any, larger: Any) -> None:

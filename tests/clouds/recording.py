@@ -15,12 +15,13 @@ from typing import Any
 from providers.adapters.openstack import OpenStackCloud
 from providers.secrets import Secret
 from tests.clouds.recordings import FOLDER, Recorder
+from tests.clouds.services import HOST, PORTS, WORD
 
-PLACES = {
-    "http://127.0.0.1:15000": "identity", "http://127.0.0.1:18774": "compute", "http://127.0.0.1:18776": "volumes",
-    "http://127.0.0.1:19292": "images", "http://127.0.0.1:19696": "network", "http://127.0.0.1:18778": "placement",
-    "http://127.0.0.1:18041": "metric",
+NAMES = {
+    "keystone": "identity", "nova": "compute", "cinder": "volumes", "glance": "images", "neutron": "network",
+    "placement": "placement", "gnocchi": "metric",
 }  # fmt: skip
+PLACES = {f"http://{HOST}:{PORTS[service]}": name for service, name in NAMES.items()}
 SERVICES = ("keystone", "nova", "openstack-placement", "glance", "neutron", "cinder", "gnocchi")
 SPAN = timedelta(hours=2)
 
@@ -38,7 +39,7 @@ def record(services: Path, out: Path) -> None:
     now -= timedelta(minutes=now.minute % 5 + 10)
     recorder = Recorder(PLACES)
     cloud = TakenDown(
-        "http://127.0.0.1:15000/v3", user="admin", password=Secret("env:none", lambda _name: "testbed"), settle_s=0
+        f"http://{HOST}:{PORTS['keystone']}/v3", user="admin", password=Secret("env:none", lambda _name: WORD), settle_s=0
     ).recorded_by(recorder)  # fmt: skip
     print(cloud.probe(now))
     cloud.inventory(now)
