@@ -40,6 +40,7 @@ PYPI = (
 )  # fmt: skip
 PATIENCE_S = 180
 DATABASES = ("keystone", "placement", "nova_api", "nova_cell0", "nova_cell1", "glance", "neutron", "cinder", "gnocchi")
+OF_A_PERSON = ("auth_url", "username", "password", "project_name", "user_domain_name", "project_domain_name")
 CATALOGUE = {
     "identity": ("keystone", "/v3"), "placement": ("placement", ""), "compute": ("nova", "/v2.1"), "image": ("glance", ""),
     "network": ("neutron", ""), "block-storage": ("cinder", "/v3/%(project_id)s"), "metric": ("gnocchi", ""),
@@ -413,8 +414,8 @@ class Services:
         import openstack
 
         cloud = openstack.connect(
-            auth=self._us("admin", project_name="admin"), auth_type="password", region_name=REGION, identity_api_version="3",
-            load_yaml_config=False, load_envvars=False,
+            auth={name: value for name, value in self._us("admin", project_name="admin").items() if name in OF_A_PERSON},
+            region_name=REGION, identity_api_version="3", load_yaml_config=False, load_envvars=False,
         )  # fmt: skip
         domain = cloud.identity.find_domain("Default") or cloud.identity.find_domain("default")
         project = cloud.identity.find_project("service") or cloud.identity.create_project(

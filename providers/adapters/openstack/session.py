@@ -6,7 +6,8 @@ true end. What its services do in ways of their own is known here.
 * Neutron answers a marker that is gone or unknown with the first page once more, others with 400 or 404. Either way the list
   is begun again, once; where it cannot be read to its end it is *short*, with what was read and why.
 * A list may change between two pages: what is told twice counts once, as it was told last.
-* openstacksdk bounds no request in time, and keystoneauth's own tries again know no Retry-After: both are brought along.
+* openstacksdk bounds no request in time and asks nothing again by itself; keystoneauth, where it is told to, sleeps as long as
+  Retry-After says, whatever that is: both are seen to here.
 """
 
 from __future__ import annotations
