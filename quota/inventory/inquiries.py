@@ -24,11 +24,12 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     func,
+    insert,
     or_,
     select,
     true,
 )
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, joinedload, mapped_column, relationship
 
 from quota.actors import Actor, Role
 from quota.base import Base
@@ -451,10 +452,8 @@ def _write(
     )
     tx.add(row)
     tx.flush()
-    tx.add_all(
-        InquiryItem(inquiry_id=row.id, resource_id=one, takes=dict(known[one].amounts)) for one in resource_ids
-    )  # fmt: skip
-    tx.flush()
+    rows = [{"inquiry_id": row.id, "resource_id": one, "takes": dict(known[one].amounts)} for one in resource_ids]
+    tx.execute(insert(InquiryItem), rows)
     tx.audit(
         "inquiry.ask",
         row.subject,
@@ -498,7 +497,12 @@ def _checked(tx: Tx, given: InquiryAnswer, said: GivenAnswer) -> GivenAnswer:
 
 
 def _unanswered(tx: Tx, found: Inquiry, item_ids: Sequence[int] | None) -> list[InquiryItem]:
-    query = select(InquiryItem).where(InquiryItem.inquiry_id == found.id).order_by(InquiryItem.id)
+    query = (
+        select(InquiryItem)
+        .where(InquiryItem.inquiry_id == found.id)
+        .options(joinedload(InquiryItem.resource).joinedload(Resource.pool))
+        .order_by(InquiryItem.id)
+    )
     if item_ids is None:
         wanted = list(tx.scalars(query.where(InquiryItem.answer == "").limit(MOST_AT_ONCE + 1)))
     else:
