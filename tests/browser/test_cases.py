@@ -105,3 +105,22 @@ def test_the_queue_of_cases_is_walked_by_keys_and_by_links(open_page, demo):
     page.keyboard.press("o")
     page.wait_for_url(f"{begun}/review")
     assert page.get_by_role("button", name="审核同意").is_visible()
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_batch_is_looked_at_before_it_is_signed(open_page, check, shot, demo, width):
+    """From the groups to the last look at what is signed and what is left out; nothing is sent."""
+    page = open_page("supervisor", width, at=demo)
+    page.goto("/batches/")
+    check(page)
+    page.locator("a[href*='/batches/review/']").first.click()
+    check(page)
+    shot(page, "batch-group", full=True)
+    every = page.locator("input[name=case]").count()
+    page.locator("input[name=case]").first.uncheck()
+    page.get_by_role("button", name="核对").click()
+    page.get_by_role("heading", name="除外 1 件").wait_for()
+    check(page)
+    shot(page, "batch-check", full=True)
+    page.get_by_role("button", name="返回修改").click()
+    assert page.locator("input[name=case]:checked").count() == every - 1, "what was unticked stays so"
