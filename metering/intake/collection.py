@@ -22,9 +22,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from metering.lake import Receipt
 from metering.workbench import Progress, Workbench, silent
 from providers import observation
-from providers.base import Capacious, ProviderFault, Quotas, Samples, SheetFault
+from providers.base import Capacious, ProjectQuota, ProviderFault, Quotas, Samples, SheetFault
 from providers.mappings import held_sheets
-from providers.observation import Drift, cloud_figures
+from providers.observation import Drift, cloud_figures, quota_drifts
 from quota import inventory
 from quota.actors import steward
 from quota.base import Base, Count
@@ -230,7 +230,13 @@ def _read_books(workbench: Workbench, pool: Pool, cloud: object, until: datetime
             workbench, pool, cloud_figures.CloudBook.CAPACITY, cloud.capacity, cloud_figures.enter_capacity, until
         )
     if isinstance(cloud, Quotas):
-        _read_book(workbench, pool, cloud_figures.CloudBook.QUOTAS, cloud.quotas, cloud_figures.enter_quotas, until)
+        _read_book(workbench, pool, cloud_figures.CloudBook.QUOTAS, cloud.quotas, _enter_quotas, until)
+
+
+def _enter_quotas(tx: Tx, pool_id: int, told: list[ProjectQuota], as_of: datetime) -> None:
+    """What the cloud says of its quotas, and where that differs from the book by now."""
+    cloud_figures.enter_quotas(tx, pool_id, told, as_of)
+    quota_drifts.look(tx, pool_id, as_of)
 
 
 def _read_book(

@@ -10,7 +10,8 @@ from sqlalchemy import select
 from console.app import create_app
 from console.settings import Settings
 from providers import orders
-from providers.base import ServiceKind, Verb
+from providers.base import ProjectFact, ProjectQuota, ServiceKind, Verb
+from providers.observation import cloud_figures, quota_drifts
 from quota.actors import Role, steward
 from quota.db import Book
 from quota.directory import CloudProvider, Department, Pool, pools
@@ -63,6 +64,13 @@ def planned(tmp_path_factory: pytest.TempPathFactory):
     with book.transaction(steward()) as tx:
         pools.try_out(tx, tx.scalars(select(Pool)).one(), dry_run=True, reason="试算一周")
     orders.carry(book, other, cloud)
+    with book.transaction(steward()) as tx:
+        told = [
+            ProjectQuota(ProjectFact("p1", "a01-project"), {VCPU: 96, MEMORY: None}, {VCPU: 4, MEMORY: 8192}),
+            ProjectQuota(ProjectFact("p2", "nobody"), {VCPU: 8}, {VCPU: 2}),
+        ]
+        cloud_figures.enter_quotas(tx, 1, told, tx.now)
+        quota_drifts.look(tx, 1, tx.now)
     for live in serve(create_app(Settings(data=data, idle_minutes=LONG_MIN), book), city.passwords):
         yield live, back, other
     book.dispose()
@@ -82,6 +90,10 @@ def test_a_plan_can_be_read(planned: tuple[Live, int, int], open_page, check, sh
     assert "未发出" in page.get_by_role("region", name="计划").inner_text()
     check(page)
     shot(page, "order-planned", full=True)
+    page.goto("/pools/1/quota-drift")
+    assert "无主项目有配额" in page.inner_text("main")
+    check(page)
+    shot(page, "quota-drift", full=True)
     page = open_page(Role.AUTHORITY, width, language="en", at=live)
     page.goto("/pools/1/dry-run")
     check(page)

@@ -97,3 +97,18 @@ def test_capacity_is_taken_over_from_what_the_cloud_says(client_of, told) -> Non
     assert re.search(r'name="total"[^>]*value="640"', form)
     assert re.search(r'name="reserved"[^>]*value="40"', form)
     assert re.search(r'name="ratio"[^>]*value="4', form)
+
+
+def test_quotas_that_differ_from_the_book_are_listed_with_their_next_step(client_of, house, told) -> None:
+    with house.transaction(steward("job:collect")) as tx:
+        observation.quota_drifts.look(tx, told, tx.now)
+    chief = client_of(Role.SUPERVISOR)
+    where = f"/pools/{told}/quota-drift"
+    assert where in chief.get(f"/pools/{told}").text
+    page = chief.get(where).text
+    check_page(where, page)
+    for said in ("无主项目有配额", "云上没有", "96 vCPU", "不限", "确定云侧项目属于哪个使用单位"):
+        assert said in page
+    assert "无主项目有配额" in chief.get(f"{where}?drift=orphaned&export=csv").text
+    assert "请云服务商在云上设置" not in chief.get(f"{where}?drift=orphaned&export=csv").text
+    assert client_of(Role.TENANT).get(where).status_code == 403

@@ -115,6 +115,7 @@ UNREACHED = {
     "campaigns.show": "of a campaign, of which the demo city has none",
     "cases.certificate": "of a case that has ended",
     "cloud_projects.index": "of a cloud that has projects, which the simulated one has not",
+    "quota_drifts.index": "of a cloud that keeps quotas, which the simulated one does not",
     "companies.resume": "of a company that has ended",
     "classes.end": "of a class that the city added",
     "feeds.again": "of a feed, of which the demo city has none",

@@ -32,7 +32,7 @@ from metering.intake import Intake, probes
 from metering.overview import measured
 from providers import registry
 from providers.mappings import HeldSheet
-from providers.observation import cloud_figures
+from providers.observation import cloud_figures, quota_drifts
 from quota import ledger
 from quota.actors import Actor, Role
 from quota.db import Tx
@@ -135,6 +135,7 @@ def show(pool_id: int) -> str:
         told=[(told[kind], row) for kind, row in _beside(told, rows)],
         book=cloud_figures.reading(tx, one.id, cloud_figures.CloudBook.CAPACITY),
         projects=_projects(tx, one),
+        quota_drifts=_quota_drifts(tx, one),
         one=one,
         forecast=outlooks.has_machines(tx, actor(), Resource.pool_id == one.id),
         rows=rows,
@@ -311,6 +312,12 @@ def _beside(told: Mapping[ClassCode, Any], rows: Sequence[Any]) -> list[tuple[Cl
     """Each class that the cloud tells of, with what was typed of it (None: nothing)."""
     typed = {row["cls"].kind: row["capacity"] for row in rows}
     return [(kind, typed.get(kind)) for kind in CLASSES if kind in told]
+
+
+def _quota_drifts(tx: Tx, one: Pool) -> int:
+    """In how many places its cloud's quotas differ from the book."""
+    drift = quota_drifts.QuotaDrift
+    return tx.scalar(select(func.count(drift.id)).where(drift.pool_id == one.id)) or 0
 
 
 def _projects(tx: Tx, one: Pool) -> tuple[int, int]:

@@ -1,0 +1,87 @@
+"""Where a pool's cloud lets departments have other quotas than the book gave them: evidence, age, and the next step of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flask import Blueprint, g, render_template, url_for
+from sqlalchemy import select
+from werkzeug.wrappers import Response
+
+from console.access import STEWARDS, allow
+from console.book import reading
+from console.lists import Column, Filter, listing
+from console.words import _, amount
+from providers.observation import cloud_figures, quota_drifts
+from quota.db import Tx
+from quota.directory import Department, pools
+from quota.errors import N_
+from quota.inventory import CloudProject
+from quota.units import CLASSES, Arch, ClassCode, Commodity
+
+blueprint = Blueprint("quota_drifts", __name__, url_prefix="/pools/<int:pool_id>/quota-drift")
+
+
+def _figure(drift: quota_drifts.QuotaDrift, figure: int | None) -> str:
+    return _("不限") if figure is None else amount(figure, Commodity(ClassCode(drift.kind), Arch.ANY))
+
+
+def _book(drift: quota_drifts.QuotaDrift) -> str:
+    said = _figure(drift, drift.book)
+    return _("%(book)s（另预占 %(held)s）", book=said, held=_figure(drift, drift.held)) if drift.held else said
+
+
+def _whose(drift: quota_drifts.QuotaDrift) -> str:
+    found: str = g.drift_names.get(drift.subject, drift.subject)
+    return found
+
+
+def _href(drift: quota_drifts.QuotaDrift) -> str | None:
+    if drift.subject.startswith("project:"):
+        return url_for("cloud_projects.index", pool_id=drift.pool_id)
+    return None
+
+
+COLUMNS = [
+    Column("whose", N_("使用单位或云侧项目"), _whose, title=True, href=_href),
+    Column("kind", N_("类别"), lambda d: _(CLASSES[ClassCode(d.kind)].label)),
+    Column("drift", N_("差异"), lambda d: _(quota_drifts.LABELS[quota_drifts.QuotaDriftKind(d.drift)])),
+    Column("book", N_("账面"), _book, number=True),
+    Column("most", N_("云上配额"), lambda d: _figure(d, d.most), number=True),
+    Column("used", N_("云上用量"), lambda d: _figure(d, d.used), number=True),
+    Column("since", N_("发现于"), lambda d: d.since, sort=quota_drifts.QuotaDrift.since),
+    Column("next", N_("下一步"), lambda d: _(quota_drifts.NEXT_STEPS[quota_drifts.QuotaDriftKind(d.drift)])),
+]
+FILTERS = [
+    Filter("drift", N_("差异"), lambda q, v: q.where(quota_drifts.QuotaDrift.drift == v),
+           options={one.value: label for one, label in quota_drifts.LABELS.items()}),
+]  # fmt: skip
+
+
+@blueprint.get("")
+@allow(*STEWARDS)
+def index(pool_id: int) -> str | Response:
+    """What stands, the oldest first."""
+    tx = reading()
+    pool = pools.pool(tx, pool_id)
+    query = select(quota_drifts.QuotaDrift).where(quota_drifts.QuotaDrift.pool_id == pool.id)
+    found = listing(tx, query, COLUMNS, key=quota_drifts.QuotaDrift.id, filters=FILTERS, sort="since")
+    g.drift_names = _names(tx, found.rows)
+    book = cloud_figures.reading(tx, pool.id, cloud_figures.CloudBook.QUOTAS)
+    return found.exported("quota_drifts") or render_template(
+        "quota_drifts/index.html", pool=pool, rows=found, book=book
+    )
+
+
+def _names(tx: Tx, rows: Iterable[quota_drifts.QuotaDrift]) -> dict[str, str]:
+    """What the subjects of these rows are called."""
+    ids: dict[str, list[int]] = {"department": [], "project": []}
+    for one in rows:
+        what, _colon, id_ = one.subject.partition(":")
+        ids[what].append(int(id_))
+    departments = tx.execute(select(Department.id, Department.name).where(Department.id.in_(ids["department"])))
+    projects = tx.scalars(select(CloudProject).where(CloudProject.id.in_(ids["project"])))
+    return {
+        **{f"department:{id_}": name for id_, name in departments},
+        **{f"project:{one.id}": one.called for one in projects},
+    }

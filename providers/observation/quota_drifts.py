@@ -1,0 +1,166 @@
+"""Where what a cloud lets departments have differs from what the book says: each difference with its figures and since when it
+is known. Evidence only: neither side is ever brought in line with the other by a reading; people do that, each kind by its
+own next step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from providers.observation.cloud_figures import ToldQuota
+from quota import ledger
+from quota.base import Base, Count
+from quota.errors import N_
+from quota.inventory import CloudProject
+from quota.ledger import Holder
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+
+class QuotaDriftKind(StrEnum):
+    """``ORPHANED``: a project of nobody's has quota. ``UNAPPROVED``: a department has some, and the book gave it none.
+    ``MISSING``: the book gave some, and the cloud has none for it. ``UNLIMITED``, ``LARGER``, ``SMALLER``: both have some.
+    ``OVERUSED``: the cloud counts more as used than the book gave, whatever its limit is."""
+
+    ORPHANED = "orphaned"
+    UNAPPROVED = "unapproved"
+    MISSING = "missing"
+    UNLIMITED = "unlimited"
+    LARGER = "larger"
+    SMALLER = "smaller"
+    OVERUSED = "overused"
+
+
+LABELS: Mapping[QuotaDriftKind, str] = {
+    QuotaDriftKind.ORPHANED: N_("无主项目有配额"),
+    QuotaDriftKind.UNAPPROVED: N_("未经审批"),
+    QuotaDriftKind.MISSING: N_("云上没有"),
+    QuotaDriftKind.UNLIMITED: N_("云上不限"),
+    QuotaDriftKind.LARGER: N_("云上偏大"),
+    QuotaDriftKind.SMALLER: N_("云上偏小"),
+    QuotaDriftKind.OVERUSED: N_("用量超出账面"),
+}
+
+NEXT_STEPS: Mapping[QuotaDriftKind, str] = {
+    QuotaDriftKind.ORPHANED: N_("确定云侧项目属于哪个使用单位"),
+    QuotaDriftKind.UNAPPROVED: N_("由使用单位补办配额调整,或请云服务商收回"),
+    QuotaDriftKind.MISSING: N_("请云服务商在云上设置;没有项目的先建项目并确定使用单位"),
+    QuotaDriftKind.UNLIMITED: N_("请云服务商在云上设定上限"),
+    QuotaDriftKind.LARGER: N_("请云服务商调低,或由使用单位补办配额调整"),
+    QuotaDriftKind.SMALLER: N_("请云服务商调高,否则工单会因超出云上配额失败"),
+    QuotaDriftKind.OVERUSED: N_("在台账差异中找出未经审批的资源,接管或退还"),
+}
+
+
+class QuotaDrift(Base):
+    """One difference that stands, of one class. ``subject``: department:12 or project:7; ``book``: what the department may have
+    by the ledger (``held``: and what is held for it beside that); ``most``: what the cloud lets it have (None: without limit);
+    ``used``: what the cloud counts. Base units. ``since``: the reading that showed it first."""
+
+    __tablename__ = "quota_drifts"
+    __table_args__ = (
+        UniqueConstraint("pool_id", "subject", "kind"),
+        Index("ix_quota_drifts_pool_id_since", "pool_id", "since", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"))
+    subject: Mapped[str] = mapped_column(String(32))
+    kind: Mapped[str] = mapped_column(String(16))  # the class
+    drift: Mapped[str] = mapped_column(String(12))  # QuotaDriftKind
+    book: Mapped[int] = mapped_column(Count)
+    held: Mapped[int] = mapped_column(Count)
+    most: Mapped[int | None] = mapped_column(Count)
+    used: Mapped[int] = mapped_column(Count)
+    since: Mapped[datetime]
+    seen_at: Mapped[datetime]
+
+
+@dataclass(slots=True)
+class QuotaPair:
+    """What book and cloud say of one class of one subject, base units."""
+
+    book: int = 0
+    held: int = 0
+    most: int | None = 0
+    used: int = 0
+
+    def add(self, told: ToldQuota) -> None:
+        self.most = None if self.most is None or told.most is None else self.most + told.most
+        self.used += told.used
+
+
+def judge(pair: QuotaPair, *, owned: bool) -> QuotaDriftKind | None:
+    """How they differ; None where they agree. What is held for a request that is still under way counts for either side.
+    ``owned``: it is a department's."""
+    if not owned:
+        return QuotaDriftKind.ORPHANED if pair.most is None or pair.most > 0 or pair.used > 0 else None
+    given = pair.book + pair.held
+    if pair.most is None:
+        return QuotaDriftKind.UNLIMITED if given else QuotaDriftKind.UNAPPROVED
+    if pair.most > given:
+        return QuotaDriftKind.LARGER if given else QuotaDriftKind.UNAPPROVED
+    if pair.used > given:
+        return QuotaDriftKind.OVERUSED
+    if pair.most < pair.book:
+        return QuotaDriftKind.SMALLER if pair.most else QuotaDriftKind.MISSING
+    return None
+
+
+def compare(tx: Tx, pool_id: int) -> dict[tuple[str, str], tuple[QuotaPair, QuotaDriftKind]]:
+    """(subject, class) → what differs, of the classes that the pool's cloud keeps quotas of. Changes nothing."""
+    query = (
+        select(ToldQuota, CloudProject.department_id)
+        .join(CloudProject, CloudProject.id == ToldQuota.project_id)
+        .where(CloudProject.pool_id == pool_id)
+    )
+    told = tx.execute(query).all()
+    kinds = {one.kind for one, _owner in told}
+    pairs: dict[tuple[str, str], QuotaPair] = {}
+    for one, owner in told:
+        subject = f"project:{one.project_id}" if owner is None else f"department:{owner}"
+        pairs.setdefault((subject, one.kind), QuotaPair()).add(one)
+    for account in ledger.balances(tx, pool_id=pool_id):
+        if account.department_id is None or account.kind not in kinds or not account.balance:
+            continue
+        pair = pairs.setdefault((f"department:{account.department_id}", account.kind), QuotaPair())
+        if account.holder == Holder.HELD:
+            pair.held += account.balance
+        else:
+            pair.book += account.balance
+    found = {}
+    for (subject, kind), pair in pairs.items():
+        drift = judge(pair, owned=subject.startswith("department:"))
+        if drift is not None:
+            found[subject, kind] = pair, drift
+    return found
+
+
+def look(tx: Tx, pool_id: int, as_of: datetime) -> list[QuotaDrift]:
+    """Compare, and keep what differs: what stood before keeps its ``since`` while it is of the same kind, what agrees again is
+    gone. To be called whenever quotas were read."""
+    differing = compare(tx, pool_id)
+    known = {
+        (one.subject, one.kind): one for one in tx.scalars(select(QuotaDrift).where(QuotaDrift.pool_id == pool_id))
+    }
+    for gone in known.keys() - differing.keys():
+        tx.delete(known[gone])
+    rows = []
+    for (subject, kind), (pair, drift) in sorted(differing.items()):
+        row = known.get((subject, kind))
+        if row is None:
+            row = QuotaDrift(pool_id=pool_id, subject=subject, kind=kind, drift=drift.value, since=as_of)
+            tx.add(row)
+        if row.drift != drift:
+            row.drift, row.since = drift.value, as_of
+        row.book, row.held, row.most, row.used, row.seen_at = pair.book, pair.held, pair.most, pair.used, as_of
+        rows.append(row)
+    tx.flush()
+    return rows

@@ -1,0 +1,93 @@
+"""The quotas of a cloud beside the book: each kind of difference with its figures, since when, and that neither side is moved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from providers.base import ProjectFact, ProjectQuota
+from providers.observation import cloud_figures, quota_drifts
+from providers.observation.quota_drifts import QuotaDrift, QuotaDriftKind, QuotaPair, judge
+from quota import ledger
+from quota.actors import steward
+from quota.inventory import CloudProject
+from quota.units import MEMORY, VCPU
+from tests.city import City
+
+
+@pytest.mark.parametrize(
+    ("pair", "owned", "kind"),
+    [
+        (QuotaPair(book=32, most=32, used=4), True, None),
+        (QuotaPair(book=32, held=8, most=40), True, None),
+        (QuotaPair(book=32, held=8, most=32), True, None),
+        (QuotaPair(), True, None),
+        (QuotaPair(), False, None),
+        (QuotaPair(most=8), False, "orphaned"),
+        (QuotaPair(used=1), False, "orphaned"),
+        (QuotaPair(most=None), False, "orphaned"),
+        (QuotaPair(most=8), True, "unapproved"),
+        (QuotaPair(most=None), True, "unapproved"),
+        (QuotaPair(book=32, most=None), True, "unlimited"),
+        (QuotaPair(book=32, most=0), True, "missing"),
+        (QuotaPair(book=32, most=64), True, "larger"),
+        (QuotaPair(book=32, held=8, most=41), True, "larger"),
+        (QuotaPair(book=32, most=31), True, "smaller"),
+        (QuotaPair(book=32, most=16, used=33), True, "overused"),
+    ],
+)
+def test_each_difference_has_its_kind(pair: QuotaPair, owned: bool, kind: str | None) -> None:
+    assert judge(pair, owned=owned) == kind
+
+
+def read(
+    works: City, told: dict[str, tuple[dict[Any, int | None], dict[Any, int]]]
+) -> dict[tuple[str, str], QuotaDrift]:
+    """Enter quotas as a collection does; what differs then."""
+    with works.book.transaction(steward("job:collect")) as tx:
+        rows = [ProjectQuota(ProjectFact(name, name), limits, used) for name, (limits, used) in told.items()]
+        cloud_figures.enter_quotas(tx, works.pool, rows, tx.now)
+        quota_drifts.look(tx, works.pool, tx.now)
+    with works.book.reading() as tx:
+        return {(one.subject.partition(":")[0], one.kind): one for one in tx.scalars(select(QuotaDrift))}
+
+
+def test_what_differs_is_kept_with_its_age_until_it_agrees(works: City, clock: Any) -> None:
+    with works.book.reading() as tx:
+        before = [(one.code, one.balance) for one in ledger.balances(tx)]
+    told = {"mine": ({VCPU: 64, MEMORY: 131072}, {VCPU: 4})}
+    found = read(works, told)
+    assert {(key, one.drift) for key, one in found.items()} == {
+        (("project", VCPU), "orphaned"), (("project", MEMORY), "orphaned"),
+        (("department", VCPU), "missing"), (("department", MEMORY), "missing"),
+    }  # fmt: skip
+    with works.book.transaction(steward()) as tx:
+        tx.scalars(select(CloudProject)).one().department_id = works.bureau
+    clock.advance(hours=1)
+    began = clock.now
+    [one] = read(works, told).values()
+    assert (one.drift, one.book, one.most, one.used, one.since) == ("larger", 32, 64, 4, began)
+    clock.advance(hours=5)
+    [one] = read(works, {"mine": ({VCPU: 48, MEMORY: 131072}, {})}).values()
+    assert (one.drift, one.most, one.since, one.seen_at) == ("larger", 48, began, clock.now)
+    clock.advance(hours=1)
+    [one] = read(works, {"mine": ({VCPU: 16, MEMORY: 131072}, {})}).values()
+    assert (one.drift, one.since) == ("smaller", clock.now), "another kind is another difference"
+    assert (
+        read(works, {"mine": ({VCPU: 20, MEMORY: 131072}, {}), "more": ({VCPU: 12, MEMORY: 0}, {})})[
+            "department", VCPU
+        ].drift
+        == "smaller"
+    )
+    with works.book.transaction(steward()) as tx:
+        for project in tx.scalars(select(CloudProject)):
+            project.department_id = works.bureau
+    assert read(works, {"mine": ({VCPU: 20, MEMORY: 131072}, {}), "more": ({VCPU: 12, MEMORY: 0}, {})}) == {}
+    with works.book.reading() as tx:
+        assert [(one.code, one.balance) for one in ledger.balances(tx)] == before, "a reading moves nothing"
+
+
+def test_each_kind_has_a_word_and_a_next_step() -> None:
+    assert quota_drifts.LABELS.keys() == quota_drifts.NEXT_STEPS.keys() == set(QuotaDriftKind)
