@@ -30,6 +30,11 @@ def test_what_is_public_is_on_the_list(app):
 
 
 PUBLIC = {
+    "agents.hello",
+    "agents.listings",
+    "agents.mark",
+    "agents.outcomes",
+    "agents.samples",
     "auth.login",
     "auth.language",
     "auth.look",

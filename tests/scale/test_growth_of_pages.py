@@ -108,6 +108,7 @@ NARROW = ("tenant", "provider")
 """Roles whose lists are narrowed to their own before they are put in order: that has an index, too."""
 
 UNREACHED = {
+    "agents.show": "of a pool that an agent speaks for, of which the demo city has none",
     "attachments.download": "no file hangs at what the first links lead to",
     "authorisations.revoke": "behind a list",
     "batches.show": "of a batch, of which the demo city has none",
