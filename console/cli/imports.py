@@ -16,7 +16,7 @@ import click
 from console.cli.terminal import data_option, emit, json_option, progress_bars, refusals, workbench_of
 from metering.intake import Imported, Listed, imports
 from providers.observation import Drift
-from providers.readers import FORMATS, NOTES, REASONS, Convention, Refusals
+from providers.readers import FORMATS, NOTES, REASONS, UNMAPPED, Convention, Refusals
 from quota.errors import Invalid
 
 SHOWN = 10
@@ -92,6 +92,8 @@ def inventory(path: Path, code: str, data: str | None, dry_run: bool, end_missin
             pool = imports.pool_of(tx, code)
         caution = None if end_missing else workbench.caution
         found = imports.import_inventory(workbench.book, pool, path, caution=caution, write=not dry_run)
+        if found.error is not None and found.error.code in UNMAPPED:
+            click.echo("say what its columns mean once, in the console: 云服务商 › 清单 › 导入清单", err=True)
         if found.drift is None:
             raise found.error or RuntimeError("nothing was entered, and nothing says why")
         drift = found.drift

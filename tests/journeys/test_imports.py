@@ -16,6 +16,8 @@ import pytest
 from console.schema import upgrade
 from metering.intake.collection import SampleRefusal
 from metering.lake.store import Lake
+from providers.mappings import looks, sheet_mappings
+from providers.readers import inventory_mapping
 from quota.actors import steward
 from quota.db import Book
 from quota.directory import pools
@@ -296,3 +298,26 @@ def test_today_stays_open(house: House, tmp_path: Path) -> None:
     report = house.usage(path, code=1)
     assert report["refused_by_the_lake"] == {"row:future": 1}
     assert date.fromisoformat(report["days"][0]) >= datetime.now(UTC).date() - timedelta(days=1)
+
+
+def test_a_listing_with_headings_of_its_own_says_where_to_explain_it_and_is_read_once_that_is_done(
+    house: House, tmp_path: Path
+) -> None:
+    path = tmp_path / "cmdb.csv"
+    path.write_text("资产编码,虚机名,CPU核心,内存大小\nZC-1,门户,4,8192\n")
+    refused = house.run("inventory", path, "--pool", "p")
+    assert refused.returncode == 1
+    assert "导入清单" in refused.stderr
+    book = Book(f"sqlite:///{house.home / 'book.db'}")
+    with book.transaction(steward()) as tx:
+        look = looks.look(path)
+        columns = {"id": "资产编码", "name": "虚机名", "vcpu": "CPU核心", "memory_gb": "内存大小"}
+        pool = tx.query(pools.Pool).filter_by(code="p").one()
+        sheet_mappings.keep(tx, pool, inventory_mapping.mapping(look.heads, columns, {"memory_gb": "MB"}), look)
+    book.dispose()
+    told = json.loads(house.run("inventory", path, "--pool", "p", "--json").stdout)
+    assert (told["taken"], told["new"]) == (1, 1)
+    path.write_text("资产编码,虚机名,CPU核心,内存\nZC-1,门户,4,8\n")
+    changed = house.run("inventory", path, "--pool", "p")
+    assert changed.returncode == 1
+    assert "内存大小" in changed.stderr
