@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -231,8 +232,10 @@ def listed(answer: Any) -> tuple[str, list[dict[str, Any]]]:
 
 
 @contextmanager
-def served(recording: Recording, *changes: Change, **how: Any) -> Iterator[Served]:
-    """Serve a recording while the block runs."""
+def served(
+    recording: Recording, *changes: Change, tls: ssl.SSLContext | None = None, **how: Any
+) -> Iterator[Served]:  # fmt: skip
+    """Serve a recording while the block runs; over https where ``tls`` has a certificate for localhost."""
     here = Served(recording, changes, **how)
 
     class Handler(BaseHTTPRequestHandler):
@@ -259,6 +262,9 @@ def served(recording: Recording, *changes: Change, **how: Any) -> Iterator[Serve
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     here.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        here.url = f"https://localhost:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

@@ -146,7 +146,7 @@ class Services:
         self._clouds_yaml()
         self.once("catalogue", self._catalogue)
         self.once("schemas", self._schemas)
-        self._services()
+        self.services()
         self.once("hosts", self._hosts)
         print(f"up: OS_CLIENT_CONFIG_FILE={self.folder}/clouds.yaml OS_CLOUD=testbed", flush=True)
 
@@ -457,7 +457,8 @@ class Services:
         self.call(self.bin / "cinder-manage", "--config-file", self._file("cinder"), "db", "sync")
         self.call(self.bin / "gnocchi-upgrade", "--config-file", self._file("gnocchi"))
 
-    def _services(self) -> None:
+    def services(self) -> None:
+        """Start what does not run."""
         self.api("placement", "placement.wsgi.api:application", OS_PLACEMENT_CONFIG_DIR=str(self.etc / "placement"))
         self.api("glance", "glance.wsgi.api:application", OS_GLANCE_CONFIG_DIR=str(self.etc / "glance"))
         self.api("neutron", "neutron.wsgi.api:application", OS_NEUTRON_CONFIG_DIR=str(self.etc / "neutron"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+import ssl
 from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from providers.adapters.conformance import CloudSuite
 from providers.adapters.openstack import OpenStackCloud, words
@@ -306,6 +309,40 @@ def test_a_cloud_that_is_not_there_is_told_by_why(host: str, code: str) -> None:
     with pytest.raises(ProviderFault) as fault:
         cloud(f"http://{host}:{free_port()}/v3", timeout_s=5).probe(PLANE.now)
     assert (fault.value.code, fault.value.transient) == (code, True)
+
+
+def test_an_authority_of_ones_own_is_believed_where_its_file_is_named(tmp_path: Path) -> None:
+    own = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own.issue_cert("localhost").configure_cert(tls)
+    own.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with served(PLANE, tls=tls) as here:
+        assert cloud(here, ca_file=str(tmp_path / "ca.pem")).inventory(PLANE.now).short == {}
+        with pytest.raises(ProviderFault) as fault:
+            cloud(here).probe(PLANE.now)
+        plain = here.url.replace("https", "http")
+        with pytest.raises(ProviderFault) as spoken:
+            cloud(f"{plain}/identity/v3", timeout_s=3).probe(PLANE.now)
+    assert (fault.value.code, fault.value.transient) == ("certificate", False)
+    assert spoken.value.code in ("unreachable", "timeout", "kind")
+    with pytest.raises(ProviderFault) as missing:
+        cloud("https://localhost:1/v3", ca_file=str(tmp_path / "none.pem")).probe(PLANE.now)
+    assert missing.value.code == "certificate"
+
+
+@pytest.mark.parametrize(("most", "spoken"), [("2.53", "2.53"), ("2.79", "2.79"), ("2.300", "2.96")])
+def test_nova_is_spoken_to_in_the_newest_words_that_both_know(most: str, spoken: str) -> None:
+    def limited(ask: Ask, reply: Reply) -> Reply:
+        if not ask.path.startswith("compute") or "min_version" not in json.dumps(reply.answer):
+            return reply
+        return Reply(
+            reply.status, json.loads(re.sub(r'"2\.1\d\d"', f'"{most}"', json.dumps(reply.answer))), reply.headers
+        )
+
+    with served(PLANE, limited) as here:
+        one = cloud(here)
+        assert one.session.nova() == spoken
+        assert one.inventory(PLANE.now).short == {}
 
 
 def test_a_probe_says_who_answers() -> None:

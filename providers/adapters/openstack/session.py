@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import email.utils
 import html
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -287,6 +288,8 @@ class CloudSession:
             plain = "" if secret is None else secret.reveal()
         except Refused as refused:
             raise ProviderFault(str(refused), transient=False, code="secret") from refused
+        if self.ca_file and not os.access(self.ca_file, os.R_OK):
+            raise ProviderFault(f"{self.ca_file}: no file that can be read", transient=False, code="certificate")
         with self._guard:
             if self._connection is not None and plain == self._secret:
                 return self._connection
