@@ -52,7 +52,10 @@ class Workbench:
     meters: dict[tuple[str, str], Meter] = field(default_factory=dict)
 
     def provider(self, pool: Pool) -> Provider:
-        """The adapter of ``pool``, opened once, and anew where its options were changed."""
+        """The adapter of ``pool``, opened once, and anew where its options were changed; one that was put into ``opened``
+        stays, whatever it is of (a recording is in no registry)."""
+        if pool.id in self.opened and pool.id not in self.opened_with:
+            return self.opened[pool.id]
         options = self.resolved(pool.adapter, pool.adapter_options) | self.said(pool)
         key = json.dumps([pool.adapter, options], sort_keys=True)
         if pool.id not in self.opened or self.opened_with.get(pool.id, key) != key:

@@ -58,3 +58,15 @@ def test_guests_are_entered_and_their_usage_comes_by_a_feed(book, clock, tmp_pat
     assert not fed.unknown
     assert fed.samples >= 2 * 4
     assert (tmp_path / "libvirt.db").exists(), "the journal lies in the data directory, wherever nobody says otherwise"
+
+
+def test_a_cloud_that_is_open_already_is_asked_whatever_the_registry_knows(book, tmp_path: Path) -> None:
+    with book.transaction(steward()) as tx:
+        company = CloudProvider(code="kvm", name="甲机房")
+        tx.add(company)
+        tx.flush()
+        tx.add(Pool(code="r", name="录制", provider_id=company.id, arch="x86_64", zone="z", adapter="recorded"))
+    works = Workbench(book, Lake(tmp_path / "lake"), tmp_path)
+    (pool,) = works.pools()
+    works.opened[pool.id] = recorded = object()
+    assert works.provider(pool) is recorded
