@@ -93,7 +93,7 @@ def inventory(path: Path, code: str, data: str | None, dry_run: bool, end_missin
         caution = None if end_missing else workbench.caution
         found = imports.import_inventory(workbench.book, pool, path, caution=caution, write=not dry_run)
         if found.error is not None and found.error.code in UNMAPPED:
-            click.echo("say what its columns mean once, in the console: 云服务商 › 清单 › 导入清单", err=True)
+            click.echo("say what its columns mean once, in the console: /inventories/new", err=True)
         if found.drift is None:
             raise found.error or RuntimeError("nothing was entered, and nothing says why")
         drift = found.drift

@@ -99,6 +99,7 @@ ACTIONS: dict[str, str] = {
     "feed.weigh": N_("修改用量源的视角与信任"), "delivery.short": N_("发现交付不足"),
     "feed.again": N_("重新补采用量"), "feed.names": N_("修改用量源的资源对照"),
     "pool.dry_run": N_("切换工单试算"), "pool.connect": N_("修改资源池连接"), "secret.keep": N_("保存口令"),
+    "agent.register": N_("发放云侧代理令牌"), "agent.rotate": N_("更换云侧代理令牌"), "agent.activate": N_("启停云侧代理"),
     "push_source.register": N_("登记推送源"), "push_source.rotate": N_("更换推送令牌"),
     "push_source.activate": N_("启停推送源"),
     "quota.grant": N_("授予配额"), "quota.reclaim": N_("收回未用配额"), "quota.move": N_("单位间划转"),

@@ -42,7 +42,8 @@ class Agent(Base):
 
     @property
     def subject(self) -> str:
-        return f"agent:{self.id}"
+        """Whose trail tells of it: the pool's."""
+        return f"pool:{self.pool_id}"
 
 
 def of_pool(tx: Tx, pool_id: int) -> Agent | None:
