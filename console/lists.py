@@ -187,6 +187,7 @@ def listing(
     """
     args = request.args if args is None else args
     values: dict[str, str] = {}
+    searched = False
     for one in filters:
         value = args.get(one.key, one.default).strip()[:200]
         if one.options is not None and value and value != ALL and value not in one.options:
@@ -196,13 +197,15 @@ def listing(
         values[one.key] = value
         if value and value != ALL:
             query = one.apply(query, value)
+            searched |= one.options is None and one.kind != "date"
 
     sorts = {one.key: one.sort for one in columns if one.sort is not None}
     wanted = args.get("sort", sort)
     if wanted.lstrip("-") not in sorts:
         wanted = sort
     if wanted.lstrip("-") in sorts:
-        query = query.order_by(*_order(sorts[wanted.lstrip("-")], key, down=wanted.startswith("-")))
+        by = sorts[wanted.lstrip("-")]
+        query = query.order_by(*_order(by, key, down=wanted.startswith("-"), searched=searched))
     else:
         query = query.order_by(key)
 
@@ -214,13 +217,15 @@ def listing(
     return PagedList(rows, total, page, size, columns, filters, values, wanted, query, args, tx, sums)
 
 
-def _order(by: Any, key: Any, *, down: bool) -> tuple[ColumnElement[Any], ...]:
-    """By ``by``, then by ``key``, both one way, so that an index of the two serves either way.
+def _order(by: Any, key: Any, *, down: bool, searched: bool = False) -> tuple[ColumnElement[Any], ...]:
+    """By ``by``, then by ``key``, both one way, so that an index of the two serves either way. ``searched``: rows are looked
+    for by a text, which no such index helps to find: of equals the first found come first, or each that is found later would
+    be put before all the others, with whatever is joined to it.
 
     Unknown values come last, whichever way it is sorted: nobody sorts to see what is missing. That is said only where
     there may be any; of a column that allows none it would keep PostgreSQL from its index.
     """
-    first, second = (by.desc(), key.desc()) if down else (by.asc(), key.asc())
+    first, second = by.desc() if down else by.asc(), key.desc() if down and not searched else key.asc()
     if _same(by, key):
         return (first,)
     return (first if _always_there(by, key) else first.nulls_last(), second)
