@@ -62,6 +62,8 @@ class Page:
         is. Of several pages of a blueprint the first has what is under none."""
         if request.endpoint in _pages or not request.endpoint:
             return request.endpoint == self.endpoint
+        if request.blueprint in _guests:
+            return _guests[request.blueprint] == self.endpoint
         of_it = [
             one for one in _pages.values() if one.endpoint.partition(".")[0] == request.blueprint and may(one.endpoint)
         ]
@@ -97,6 +99,7 @@ Block = Callable[[Tx, Actor], "str | None"]
 Finder = Callable[[Tx, Actor, str, int], Iterable[Hit]]
 
 _pages: dict[str, Page] = {}
+_guests: dict[str, str] = {}
 _blocks: dict[str, tuple[frozenset[Role], int, str, Block]] = {}
 _finders: dict[str, tuple[tuple[Role, ...], int, Finder]] = {}
 
@@ -107,6 +110,11 @@ def page(section: str, endpoint: str, label: str, order: int = 50, count: Count 
     if section not in SECTIONS:
         raise ValueError(f"{section} is no section; there are {', '.join(SECTIONS)}")
     _pages[endpoint] = Page(section, endpoint, label, order, count)
+
+
+def under(endpoint: str, blueprint: str) -> None:
+    """Have the pages of ``blueprint``, to which no section leads by itself, stand under ``endpoint``."""
+    _guests[blueprint] = endpoint
 
 
 def home_block(*roles: Role, order: int = 50, side: bool = False) -> Callable[[Block], Block]:

@@ -17,6 +17,7 @@ import urllib3
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
+from console.accounts import accounts
 from console.app import create_app
 from console.book import EXTENSION
 from console.settings import Settings
@@ -27,13 +28,15 @@ from providers.adapters.simulated import SimulatedCloud
 from providers.agents import BesideCloud, agents, configured
 from providers.base import Order, Outcome, OutcomeState, ProviderFault, ServiceKind, Verb
 from providers.mailbox import Mailbox, codec
-from quota.actors import Actor, Role
+from quota.actors import Actor, Role, steward
 from quota.db import Book
 from quota.directory import CloudProvider, Pool
 from quota.errors import Invalid
 from quota.inventory import Resource
 from quota.units import MEMORY, VCPU, Amount, Arch
 from tests import books
+from tests.console.conftest import Visit
+from tests.console.test_house import check_page
 from tests.patience import PATIENCE
 from tests.providers.stepping import SteppingCloud
 from tests.suite.outside import ROOT
@@ -424,3 +427,33 @@ def test_an_order_of_several_calls_outlives_the_agent(house, clock, tmp_path) ->
     assert told.state is OutcomeState.DONE
     taken = SteppingCloud(state).state["taken"]
     assert taken == ["resize m-1", "confirm m-1"]
+
+
+def test_the_pages_of_an_agent(house, beside) -> None:
+    """The authority issues a token, sees how the agent is, and shuts it out; a department sees none of it."""
+    workbench, _address, _token = house
+    beside().round()
+    app = create_app(Settings(data=workbench.home, secret_key="t" * 40), workbench.book)
+    app.test_client_class = Visit
+    with workbench.book.transaction(steward("test")) as tx:
+        people = {
+            role: accounts.enrol(tx, role.value, role.value, role, granted=True, must_change=False)[1]
+            for role in (Role.AUTHORITY, Role.AUDITOR)
+        }
+    visits = {}
+    for role, password in people.items():
+        visits[role] = app.test_client()
+        assert visits[role].log_in(role.value, password).status_code == 302
+    chief = visits[Role.AUTHORITY]
+    shown = chief.get("/pools/1/agent").text
+    check_page("/pools/1/agent", shown)
+    assert "simulated" in shown
+    assert 'aria-current="page"' in shown
+    told = chief.send("/pools/1/agent/token", {})
+    check_page("/pools/1/agent/token", told.text)
+    assert "gja_" in told.text
+    assert "gja_" not in chief.get("/pools/1/agent").text
+    assert chief.send("/pools/1/agent/active", {"active": "0"}).status_code == 302
+    assert "停用" in chief.get("/pools/1/agent").text
+    assert visits[Role.AUDITOR].send("/pools/1/agent/token", {}).status_code == 403
+    assert chief.get("/pools/9/agent").status_code == 404

@@ -30,6 +30,7 @@ from quota.inventory import CloudProject, projects
 from quota.units import Arch, ClassCode, Commodity
 
 blueprint = Blueprint("cloud_projects", __name__, url_prefix="/pools/<int:pool_id>/projects")
+frame.under("pools.index", "cloud_projects")
 
 OWNED = {"nobody": N_("尚未确定"), "somebody": N_("已确定")}
 NOBODYS, AS_SUGGESTED = "-1", "0"

@@ -8,6 +8,7 @@ from flask import Blueprint, g, render_template, url_for
 from sqlalchemy import select
 from werkzeug.wrappers import Response
 
+from console import frame
 from console.access import STEWARDS, allow
 from console.book import reading
 from console.lists import Column, Filter, listing
@@ -20,6 +21,7 @@ from quota.inventory import CloudProject
 from quota.units import CLASSES, Arch, ClassCode, Commodity
 
 blueprint = Blueprint("quota_drifts", __name__, url_prefix="/pools/<int:pool_id>/quota-drift")
+frame.under("pools.index", "quota_drifts")
 
 
 def _figure(drift: quota_drifts.QuotaDrift, figure: int | None) -> str:

@@ -11,6 +11,7 @@ from flask_wtf import FlaskForm
 from flask_wtf.file import FileField, FileRequired
 from werkzeug.wrappers import Response
 
+from console import frame
 from console.access import allow
 from console.book import actor, book, settings
 from console.forms import answer, done
@@ -21,6 +22,7 @@ from quota.actors import Role
 from quota.errors import N_, Refused
 
 blueprint = Blueprint("workbook", __name__, url_prefix="/city/workbook")
+frame.under("city.checklist_page", "workbook")
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 SHOWN = 500

@@ -13,6 +13,7 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response as AnyResponse
 
+from console import frame
 from console.access import STEWARDS, allow, public
 from console.book import book, reading, settings, transaction
 from console.errors import status
@@ -27,6 +28,7 @@ from quota.directory import Pool, pool
 from quota.errors import N_, Conflict, Invalid, NoRoom, NotFound, Refused, out_of_room
 
 blueprint = Blueprint("agents", __name__)
+frame.under("pools.index", "agents")
 
 MAX_BODY = 32 * 2**20
 MAX_UNPACKED = 128 * 2**20

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from werkzeug.wrappers import Response
 from wtforms import SelectField
 
+from console import frame
 from console.access import allow
 from console.book import reading, transaction
 from console.forms import answer, done
@@ -21,6 +22,7 @@ from quota.ledger import Account, Act, Allotment, Holder, allotments
 from quota.units import Commodity
 
 blueprint = Blueprint("allotments", __name__, url_prefix="/quota/acts")
+frame.under("quota.index", "allotments")
 
 
 class MoveForm(WalletForm):
