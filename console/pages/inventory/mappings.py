@@ -128,7 +128,10 @@ def end(mapping_id: int) -> str | Response | tuple[str, int]:
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
 def draw() -> str | Response | tuple[str, int]:
-    """What the columns of a sheet mean: proposed, corrected by a person, tried on the file, and kept."""
+    """What the columns of a sheet mean: proposed, corrected by a person, tried on the file, and kept. Of no sheet in
+    particular: where one is handed in."""
+    if not request.values.get("pool") and not request.values.get("mapping"):
+        return redirect(url_for("inventories.upload"))
     with _desk(reading()) as (desk, path):
         proposed = mappings.looks.propose(
             desk.look, desk.departments, desk.systems, desk.before.columns if desk.before and desk.before.mapping else desk.like
