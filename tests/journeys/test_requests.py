@@ -12,6 +12,7 @@ from sqlalchemy import select
 from providers import orders
 from quota.actors import Actor, Role, steward
 from quota.directory import Person, catalog
+from quota.inventory import Resource
 from quota.ledger import entries, lending
 from quota.ledger.tables import Holder
 from quota.requests import fulfilment
@@ -514,3 +515,23 @@ def test_pieces_that_are_an_amount_are_one_order(client_of, place):
         ]  # fmt: skip
         assert [one.id for one in orders.place_for_request(tx, tx.get_one(Request, number))] == [1, 2, 3]
     assert place.balance(Holder.USED, cls=Commodity(BLOCK, Arch.ANY)) == 400
+
+
+def test_what_outlives_its_term_is_a_difference(client_of, place, clock):
+    tenant, supervisor = client_of(Role.TENANT), client_of(Role.SUPERVISOR)
+    ends = clock.now.date() + timedelta(days=20)
+    number = handed_in(tenant, place, use_until=ends.isoformat(), **small(place, 1))
+    for login in ("supervisor1", "supervisor2"):
+        decide(client_of(login), number)
+    with place.book.transaction(steward("delivery")) as tx:
+        (order,) = orders.place_for_request(tx, tx.get_one(Request, number))
+        machine = Resource(
+            pool_id=place.pool, external_id="i-9", name="应用-1", kind="vm", arch="aarch64", state="running",
+            department_id=place.department, basis=f"order:{order.id}", first_seen_at=tx.now,
+        )  # fmt: skip
+        tx.add(machine)
+    assert "应用-1" not in supervisor.get("/inventories/drift?what=expired").text
+    clock.advance(days=21)
+    drift = client_of(Role.SUPERVISOR).get("/inventories/drift?what=expired").text
+    assert "应用-1" in drift
+    assert "使用期限已过，仍在云上" in drift

@@ -31,6 +31,7 @@ from providers import observation
 from providers.base import ResourceState
 from providers.mappings import looks
 from providers.observation import Held, Listing, held_listings
+from providers.orders import WorkOrder
 from providers.readers import UNMAPPED
 from quota import inventory
 from quota.actors import Actor, Role
@@ -39,7 +40,7 @@ from quota.db import Tx, among
 from quota.directory import Pool
 from quota.errors import N_, Invalid, NotFound, Refused, WrongState
 from quota.inventory import Resource, inquiries, takeovers
-from quota.requests import finds
+from quota.requests import Request, finds, terms
 
 blueprint = Blueprint("inventories", __name__, url_prefix="/inventories")
 frame.page("providers", "inventories.drift", N_("台账差异"), order=80)
@@ -51,6 +52,7 @@ LEAST_COLUMNS = 3
 READERS = (*STEWARDS, Role.PROVIDER)
 DIFFERENCES = {
     "unapproved": N_("无审批依据"), "misplaced": N_("架构与资源池不符"), "reshaped": N_("规格与账面不符"), "gone": N_("账面有、云上无"), "ownerless": N_("无使用单位"),
+    "expired": N_("使用期限已过，仍在云上"),
 }  # fmt: skip
 
 
@@ -67,7 +69,19 @@ def difference(one: Resource) -> list[str]:
         found.append("misplaced")
     if one.department_id is None:
         found.append("ownerless")
+    if one.basis in _expired():
+        found.append("expired")
     return found
+
+
+def _expired() -> frozenset[str]:
+    """By what the resources are there whose term has ended: the orders of such requests."""
+    if "expired" not in g:
+        today = reading().now.astimezone(settings().zone).date()
+        ended = select(WorkOrder.id).join(Request, Request.id == WorkOrder.request_id).where(terms.ending(today))
+        g.expired = frozenset(f"order:{number}" for number in reading().scalars(ended))
+    known: frozenset[str] = g.expired
+    return known
 
 
 def _different(tx: Tx, wanted: str = "") -> list[int]:
