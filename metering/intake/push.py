@@ -129,7 +129,8 @@ class Desk:
         self._draw()
         row = np.where(good, code, 0)
         if good.any():
-            value = value * np.where(good, self.factor[row], 1.0)
+            with np.errstate(invalid="ignore"):  # a series that ended says so with a NaN that signals
+                value = value * np.where(good, self.factor[row], 1.0)
         base = self.drawn[row, 1] % LAYER if good.any() else np.zeros(len(code), np.int64)
         # A series that ended says so with a NaN of its own; a link that knows no speed tells a negative one.
         silent = good & (np.isnan(value) | ((base == Signal.LINK_SPEED_BS) & (value < 0)))

@@ -15,6 +15,8 @@ from typing import Any
 import openstack
 from openstack import exceptions
 
+from tests.patience import until
+
 PROJECT = "ostack"
 FLAVOR, LARGER = "m1.small", "m1.medium"
 STATES: dict[str, str] = {
@@ -22,7 +24,6 @@ STATES: dict[str, str] = {
     "running": "ACTIVE", "broken": "ERROR",
 }  # fmt: skip
 FLAVORS = {"m1.small": (1, 2048, 20), "m1.medium": (2, 4096, 20)}
-WAIT_S = 300
 STEP_S = 300
 USED = 0.25
 """Of each measured server's CPUs, in every slot; of its memory twice as much."""
@@ -104,7 +105,7 @@ def _measured(cloud: Any, servers: list[Any]) -> None:
             for name, value in flat.items()
         }
         ask("POST", "/v1/batch/resources/metrics/measures?create_metrics=true", {server.id: metrics})
-    _until(
+    until(
         lambda: not ask("GET", "/v1/status?details=false").json()["storage"]["summary"]["measures"], "measures are in"
     )
 
@@ -127,12 +128,12 @@ def _servers(own: Any, flavor: Any, larger: Any) -> None:
                 name=f"{PROJECT}-{name}", image_id=image.id, flavor_id=flavor.id, networks="none",
                 metadata={"department": "A01", "system": "portal"},
             )  # fmt: skip
-    _until(lambda: all(one.status != "BUILD" for one in own.compute.servers()), "no server is being made")
+    until(lambda: all(one.status != "BUILD" for one in own.compute.servers()), "no server is being made")
     for name, wanted in STATES.items():
         server = next(one for one in own.compute.servers() if one.name == f"{PROJECT}-{name}")
         if server.status == "ACTIVE" != wanted:
             acts[name](server)
-            _until(
+            until(
                 lambda id_=server.id, wanted=wanted: own.compute.get_server(id_).status == wanted, f"{name}: {wanted}"
             )
 
@@ -141,7 +142,7 @@ def _beside(cloud: Any, own: Any, project: Any) -> None:
     volumes = {one.name: one for one in own.block_storage.volumes()}
     if "ostack-data" not in volumes:
         volumes["ostack-data"] = own.block_storage.create_volume(name="ostack-data", size=7)
-        _until(lambda: own.block_storage.get_volume(volumes["ostack-data"].id).status == "available", "a volume")
+        until(lambda: own.block_storage.get_volume(volumes["ostack-data"].id).status == "available", "a volume")
     if not list(own.block_storage.snapshots()):
         own.block_storage.create_snapshot(volume_id=volumes["ostack-data"].id, name="ostack-before", force=True)
     running = next(one for one in own.compute.servers() if one.name == "ostack-running")
@@ -155,14 +156,6 @@ def _beside(cloud: Any, own: Any, project: Any) -> None:
     outside = cloud.network.find_network("ext")
     if outside is not None and not list(own.network.ips(project_id=project.id)):
         own.network.create_ip(floating_network_id=outside.id)
-
-
-def _until(done: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + WAIT_S
-    while not done():
-        if time.monotonic() > end:
-            raise TimeoutError(what)
-        time.sleep(0.5)
 
 
 if __name__ == "__main__":

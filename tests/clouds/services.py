@@ -18,12 +18,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from tests.patience import A_WHILE_S, pause, until
 
 HOST = "127.0.0.1"
 PORTS = {
@@ -38,7 +39,6 @@ PYPI = (
     "keystone==30.0.0", "nova==34.0.0", "openstack-placement==16.0.0", "glance==33.0.0", "neutron==29.0.0", "cinder==29.0.0",
     "gnocchi[mysql,keystone]==4.7.1", "openstacksdk==4.22.0", "pymysql", "uwsgi", "python-memcached", "pymemcache",
 )  # fmt: skip
-PATIENCE_S = 180
 DATABASES = ("keystone", "placement", "nova_api", "nova_cell0", "nova_cell1", "glance", "neutron", "cinder", "gnocchi")
 OF_A_PERSON = ("auth_url", "username", "password", "project_name", "user_domain_name", "project_domain_name")
 CATALOGUE = {
@@ -92,7 +92,7 @@ class Services:
                 [str(part) for part in command], env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=out,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        time.sleep(0.2)
+        pause(0.2)
         began = _began(process.pid)
         if process.poll() is not None or began is None:
             raise RuntimeError(f"{name} ended at once; see {self.log / name}.log")
@@ -102,9 +102,10 @@ class Services:
         if self.alive(name):
             pid = int((self.run / f"{name}.pid").read_text().split()[0])
             os.kill(pid, signal.SIGTERM)
-            end = time.monotonic() + 20
-            while self.alive(name) and time.monotonic() < end:
-                time.sleep(0.2)
+            for _ in range(100):
+                if not self.alive(name):
+                    break
+                pause(0.2)
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)  # what it started: it leads a group of its own
         (self.run / f"{name}.pid").unlink(missing_ok=True)
@@ -121,7 +122,7 @@ class Services:
 
     def answers(self, name: str) -> bool:
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{self.ports[name]}/", timeout=5):
+            with urllib.request.urlopen(f"http://{HOST}:{self.ports[name]}/", timeout=A_WHILE_S):
                 return True
         except urllib.error.HTTPError:
             return True
@@ -142,7 +143,7 @@ class Services:
         self._configured()
         self.once("keystone", self._keystone)
         self.api("keystone", "keystone.wsgi.api:application", OS_KEYSTONE_CONFIG_FILES=str(self._file("keystone")))
-        _until(lambda: self.answers("keystone"), "keystone")
+        until(lambda: self.answers("keystone"), "keystone")
         self._clouds_yaml()
         self.once("catalogue", self._catalogue)
         self.once("schemas", self._schemas)
@@ -218,7 +219,7 @@ class Services:
         self.start(
             "memcached", "/usr/bin/memcached", "-u", "nobody", "-l", HOST, "-p", str(self.ports["memcached"]), "-U", "0"
         )
-        _until(
+        until(
             lambda: subprocess.run(self._sql("select 1"), capture_output=True, check=False).returncode == 0, "mariadb"
         )
 
@@ -468,14 +469,14 @@ class Services:
         self.api("cinder", "cinder.wsgi.api:application", "--config-file", str(self._file("cinder")))
         for name in ("gnocchi-metricd", "nova-conductor", "nova-scheduler", "cinder-scheduler", "cinder-volume"):
             self.start(name, self.bin / name, "--config-file", self._file(name.partition("-")[0]))
-        _until(lambda: self.answers("placement") and self.answers("glance"), "placement and glance")
+        until(lambda: self.answers("placement") and self.answers("glance"), "placement and glance")
         for number in range(1, COMPUTES + 1):
             self.start(
                 f"nova-compute{number}", self.bin / "nova-compute", "--config-file", self.etc / "nova" / "compute-base.conf",
                 "--config-file", self.etc / "nova" / f"compute{number}.conf",
             )  # fmt: skip
         for name in ("nova", "neutron", "cinder", "gnocchi"):
-            _until(lambda name=name: self.answers(name), name)
+            until(lambda name=name: self.answers(name), name)
 
     def _hosts(self) -> None:
         nova: Sequence[str | Path] = (self.bin / "nova-manage", "--config-file", self._file("nova"), "cell_v2")
@@ -485,7 +486,7 @@ class Services:
             told = subprocess.run([*map(str, nova), "list_hosts"], capture_output=True, text=True, check=False).stdout
             return told.count(" fake") >= COMPUTES
 
-        _until(found, f"{COMPUTES} hosts", every=2)
+        until(found, f"{COMPUTES} hosts", every=2)
 
 
 def _began(pid: int) -> str | None:
@@ -494,14 +495,6 @@ def _began(pid: int) -> str | None:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         return None
-
-
-def _until(done: Callable[[], bool], what: str, *, every: float = 0.5) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not done():
-        if time.monotonic() > end:
-            raise TimeoutError(f"waited {PATIENCE_S} s for {what}")
-        time.sleep(every)
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +15,7 @@ from providers.base import Order, Outcome, OutcomeState, ProviderFault, Resource
 from providers.hands import MemoryJournal
 from providers.secrets import Secret
 from quota.units import BLOCK, MEMORY, VCPU, Amount, Arch
-from tests.patience import PATIENCE
+from tests.patience import until
 
 GB = 1024
 PROJECT = "hands-city"
@@ -46,16 +45,17 @@ class Bench:
 
     def run(self, order: Order) -> Outcome:
         """Led on until it ends, each step by a process of its own."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
+
+        def ended() -> Outcome | None:
             one = self.cloud()
             known = one.inquire(order.key, now())
             found = one.deliver(order, now()) if known is None else one.advance(order.key, now())
-            if found.state is not OutcomeState.PENDING:
-                assert self.cloud().inquire(order.key, now()) == found
-                return found
-            time.sleep(1)
-        raise AssertionError(f"{order.verb}: {self.journal.calls(order.key)}")
+            return None if found.state is OutcomeState.PENDING else found
+
+        found = until(ended, f"the end of {order.verb} {order.external_id}", every=1)
+        assert found is not None
+        assert self.cloud().inquire(order.key, now()) == found
+        return found
 
     def states(self, order: Order) -> list[tuple[str, str]]:
         return [(one.call.name, one.state.value) for one in self.journal.calls(order.key)]
@@ -180,8 +180,5 @@ def test_a_volume_is_made_grown_pictured_and_deleted(bench: Bench) -> None:
     session = bench.cloud().session
     assert session.found(VOLUMES, f"/snapshots/{picture.message}") is not None
     assert session.sent(VOLUMES, "DELETE", f"/snapshots/{picture.message}").status_code == 202
-    end = time.monotonic() + PATIENCE
-    while session.found(VOLUMES, f"/snapshots/{picture.message}") is not None:
-        assert time.monotonic() < end
-        time.sleep(1)
+    until(lambda: session.found(VOLUMES, f"/snapshots/{picture.message}") is None, "the snapshot is gone", every=1)
     assert bench.run(bench.order(Verb.DELETE, kind, external_id=made.external_id)).state is OutcomeState.DONE
