@@ -135,7 +135,7 @@ def compile_all(force: bool = False) -> int:
         source, target = path(language), path(language).with_suffix(".mo")
         if not source.exists() or (not force and target.exists() and target.stat().st_mtime >= source.stat().st_mtime):
             continue
-        temporary = target.with_suffix(".mo.tmp")
+        temporary = target.with_suffix(f".{os.getpid()}.tmp")  # two processes may do it at once
         with temporary.open("wb") as stream:
             write_mo(stream, read(language))
         temporary.replace(target)

@@ -35,6 +35,7 @@ from providers.base import (
 )
 from providers.connection import Connection
 from providers.mailbox import AgentReport, codec
+from providers.metrics import STEP_S
 from providers.registry import open_provider
 from providers.secrets import FOLDERS, Secret, by_reference
 from quota.errors import N_, Invalid, Refused
@@ -43,8 +44,12 @@ log = logging.getLogger("guanjia.agent")
 
 ROWS = 50_000
 """Samples of one delivery: some megabytes."""
-OVERLAP = timedelta(hours=2)
-"""Samples are asked for again over so long, for clouds that learn of them late."""
+MEASURED = timedelta(seconds=STEP_S)
+"""How often samples are brought: there is nothing new before."""
+SETTLES = timedelta(minutes=15)
+"""Over so long samples are asked for again each time: a cloud tells the newest only after a while."""
+OVERLAP, HOURLY = timedelta(hours=2), timedelta(hours=1)
+"""Over so long they are asked for again once in an hour, for clouds that learn of them late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,7 @@ class BesideCloud:
         self.instance = self._instance()
         self.wrong: dict[str, str] = {}
         self.listed_at: datetime | None = None
+        self.looked_back_at: datetime | None = None
 
     def probe(self) -> tuple[str, str]:
         """(what the cloud says, what the console says). Raises ProviderFault or Refused by the one that fails."""
@@ -148,13 +154,9 @@ class BesideCloud:
         )
         if due or done.orders:
             done.listed = bool(self._part(done, "inventory", self._list))
-        until = self.clock()
-        since = (
-            datetime.fromisoformat(told["until"]) - OVERLAP
-            if told["until"]
-            else until - timedelta(days=self.config.history_days)
-        )
-        done.samples = self._part(done, "samples", lambda: self._measure(since, until)) or 0
+        marked = datetime.fromisoformat(told["until"]) if told["until"] else None
+        if marked is None or self.clock() - marked >= MEASURED:
+            done.samples = self._part(done, "samples", lambda: self._measure(marked)) or 0
         self.wrong = done.wrong
         return done
 
@@ -203,14 +205,22 @@ class BesideCloud:
         self.listed_at = self.clock()
         return True
 
-    def _measure(self, since: datetime, until: datetime) -> int:
-        count = 0
+    def _measure(self, marked: datetime | None) -> int:
+        """Bring what was measured since the console's mark, and a while before it once more. Returns how many samples."""
+        until, count = self.clock(), 0
+        late = self.looked_back_at is None or until - self.looked_back_at >= HOURLY
+        if marked is None:
+            since = until - timedelta(days=self.config.history_days)
+        else:
+            since = marked - (OVERLAP if late else SETTLES)
         for batch in self.provider.samples(since, until):
             for start in range(0, batch.table.num_rows, ROWS):
                 part = Samples(batch.source, batch.external_ids, batch.table.slice(start, ROWS))
                 self.console.post_json("/agent/v1/samples", codec.samples_plain(part))
                 count += part.table.num_rows
         self.console.post_json("/agent/v1/mark", {"until": until.isoformat()})
+        if late:
+            self.looked_back_at = until
         return count
 
     def _options(self) -> dict[str, Any]:

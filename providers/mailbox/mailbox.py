@@ -5,6 +5,7 @@
     samples/         batches of samples, each under the moment of its arrival, its span and its digest
     mark.json        up to when all samples are here
     orders/          what the cloud shall do, a file an order
+    ended/           the orders whose end is known
     outcomes/        what became of it
 
 Every file is written whole or not at all. What came twice is kept once.
@@ -123,19 +124,21 @@ class Mailbox:
 
     def settle(self, outcome: Outcome) -> bool:
         """Keep what became of an order. False where it is not here, or its end is known already: the first end stands."""
-        known = self.outcome(outcome.key)
-        if not self._path("orders", outcome.key).exists() or (
-            known is not None and known.state is not OutcomeState.PENDING
-        ):
+        waits = self._path("orders", outcome.key)
+        if not waits.exists():
             return False
         self._write(f"outcomes/{_name(outcome.key)}", codec.plain(outcome))
+        if outcome.state is not OutcomeState.PENDING:
+            ended = self._path("ended", outcome.key)
+            ended.parent.mkdir(mode=0o700, exist_ok=True)
+            os.replace(waits, ended)
         return True
 
     # ------------------------------------------------------------------------------------------ what the agent shall do
 
     def order(self, order: Order, now: datetime) -> None:
         """Put an order there, once."""
-        if not self._path("orders", order.key).exists():
+        if not self.knows(order.key):
             raw = {"order": codec.plain(order), "at": now.astimezone(UTC).isoformat()}
             self._write(f"orders/{_name(order.key)}", raw)
 
@@ -146,7 +149,7 @@ class Mailbox:
 
     def knows(self, key: str) -> bool:
         """Whether the order was ever put there."""
-        return self._path("orders", key).exists()
+        return self._path("orders", key).exists() or self._path("ended", key).exists()
 
     def waiting(self) -> list[Order]:
         """Orders whose end is not known, oldest first."""
@@ -154,9 +157,7 @@ class Mailbox:
         for path in (self.folder / "orders").glob("*.json"):
             raw = json.loads(path.read_text("utf-8"))
             order = codec.read(raw["order"], Order)
-            outcome = self.outcome(order.key)
-            if outcome is None or outcome.state is OutcomeState.PENDING:
-                found.append((raw["at"], order.key, order))
+            found.append((raw["at"], order.key, order))
         return [order for _at, _key, order in sorted(found, key=lambda one: one[:2])]
 
     # -------------------------------------------------------------------------------------------------------- mechanism

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -457,3 +458,17 @@ def test_the_pages_of_an_agent(house, beside) -> None:
     assert "停用" in chief.get("/pools/1/agent").text
     assert visits[Role.AUDITOR].send("/pools/1/agent/token", {}).status_code == 403
     assert chief.get("/pools/9/agent").status_code == 404
+
+
+def test_samples_are_brought_when_there_may_be_new_ones(house, beside, clock) -> None:
+    agent = beside()
+    asked = []
+    real = agent.provider.samples
+    agent.provider.samples = lambda since, until: asked.append((since, until)) or real(since, until)
+    for _ in range(66):
+        agent.round()
+        clock.now += timedelta(minutes=1)
+    assert len(asked) == 14  # at once, then every five minutes
+    back = [previous[1] - now[0] for previous, now in pairwise(asked)]
+    assert sorted(set(back)) == [timedelta(minutes=15), timedelta(hours=2)]
+    assert back.count(timedelta(hours=2)) == 1
