@@ -8,6 +8,7 @@ from typing import Any
 from flask import url_for
 
 from console.access import may
+from console.words import disclosure
 
 _PAGES = {
     "order": ("orders.show", "order_id"),
@@ -50,7 +51,11 @@ def address(ref: str) -> str | None:
     """The address of what ``ref`` names; None where it has no page or the visitor may not open it."""
     name, _colon, rest = ref.partition(":")
     number = rest.split("/")[0]
-    return to(name, int(number)) if number.isascii() and number.isdigit() else None
+    if not (number.isascii() and number.isdigit()):
+        return None
+    if name == "resource" and not disclosure.may_name(int(number)):
+        return None
+    return to(name, int(number))
 
 
 def to(name: str, number: int | None) -> str | None:

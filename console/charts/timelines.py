@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from console.words import _, amounts, state
+from console.words import _, amounts, disclosure, state
 from quota.audit import AuditRecord
 from quota.db import Tx
 
@@ -31,17 +31,18 @@ def timeline(
         .where(AuditRecord.subject == subject, AuditRecord.action.in_(list(verbs)))
         .order_by(AuditRecord.sequence.desc())
         .limit(most)
-    )
+    ).all()
+    disclosure.learn(text for one in records for text in (one.reason, *one.before.values(), *one.after.values()))
 
     def value(name: str, raw: Any) -> Any:
-        return raw if raw is None or name not in how else how[name](raw)
+        return disclosure.told(raw) if raw is None or name not in how else how[name](raw)
 
     return [
         {
             "at": one.at,
             "who": one.actor,
             "what": _(verbs[one.action]),
-            "reason": one.reason,
+            "reason": disclosure.told(one.reason),
             "changes": [
                 (_(labels[name]), value(name, one.before.get(name)), value(name, after))
                 for name, after in one.after.items()

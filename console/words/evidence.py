@@ -15,7 +15,7 @@ from flask import g
 from sqlalchemy import select
 
 from console.book import reading
-from console.words import names
+from console.words import disclosure, names
 from console.words.texts import UNKNOWN, _, kind_label, number, percent, quantity, when
 from providers.assessment import Fact, FigureUnit, Shown, records, registry
 from quota.directory import Department, Pool
@@ -39,7 +39,9 @@ def called(ref: str) -> str:
     """``bill:1/i-7/vcpu`` → 账单 2026-10 · i-7 · vCPU; ``capacity:gov/2026-09/memory`` → 分配率 · 资源池名 · 2026-09 · 内存."""
     head, *rest = ref.split("/")
     kind, _colon, name = head.partition(":")
-    tail = [kind_label(part) if part in CLASSES else part for part in rest]
+    if kind == "bill" and rest:
+        rest[0] = disclosure.machine(rest[0])
+    tail = [kind_label(part) if part in CLASSES else disclosure.told(part) for part in rest]
     source = registry.source(kind)
     if source is not None and not (kind in names.KINDS and name.isdigit()):
         named = _(source.words.get(name, name)) if source.words else _pool(name)
@@ -49,7 +51,9 @@ def called(ref: str) -> str:
 
 def learn(refs: Iterable[str]) -> None:
     """Fetch what rows are called by, together."""
+    refs = list(refs)
     names.learn(ref.split("/")[0] for ref in refs)
+    disclosure.learn_refs(refs)
 
 
 def facts(raw: Mapping[str, Any], indicator: str, beside: str = "") -> str:
@@ -89,7 +93,7 @@ def _figure(text: str) -> str:
     try:
         return number(Decimal(text))
     except InvalidOperation:
-        return text
+        return str(disclosure.told(text))
 
 
 def _moment(text: str) -> str:
@@ -113,7 +117,7 @@ def _department(row_id: Any) -> str:
 
 
 WRITERS: Mapping[Shown, Callable[[Any], str]] = {
-    Shown.PLAIN: str,
+    Shown.PLAIN: lambda text: str(disclosure.told(str(text))),
     Shown.MOMENT: _moment,
     Shown.SHARE: lambda share: percent(100 * float(share)),
     Shown.RESOURCE_CLASS: lambda code: kind_label(code) if code in CLASSES else str(code),

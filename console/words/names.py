@@ -9,6 +9,7 @@ from flask import g
 from sqlalchemy import select
 
 from console.book import reading
+from console.words import disclosure
 from console.words.texts import UNKNOWN, _
 from metering.campaigns import Campaign
 from metering.cases import Case, Notice
@@ -84,6 +85,8 @@ def subject(ref: str | None) -> str:
     if kind not in KINDS or not number.isdigit():
         return ref
     word, model, called = KINDS[kind]
+    if model is Resource and not disclosure.may_name(int(number)):
+        return _(disclosure.ANOTHERS)
     one = reading().get(model, int(number))
     return ref if one is None else f"{_(word)} {called(one)}"
 
@@ -119,4 +122,11 @@ def approval_rule(spelled: str) -> str:
     return known.get(spelled, spelled)
 
 
-FILTERS = {"approval_rule": approval_rule, "who": who, "who_exactly": who_exactly, "subject": subject, "policy": policy}
+FILTERS = {
+    **disclosure.FILTERS,
+    "approval_rule": approval_rule,
+    "who": who,
+    "who_exactly": who_exactly,
+    "subject": subject,
+    "policy": policy,
+}

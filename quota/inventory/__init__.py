@@ -3,13 +3,13 @@ verbs.
 
 ``adopt`` books what exists when a city first connects a pool, ``takeovers`` a department's, a pool's or a later find by a
 document; ``inquiries`` asks departments about resources; ``arrive`` and ``enact`` enter what orders did, ``reassign`` what a
-reorganisation moves; ``bear``, ``write`` and ``seen`` what listings tell. Read through ``resource``, ``history`` and
+reorganisation moves; ``bear``, ``write`` and ``seen`` what listings tell. ``disclosure`` says whose resources a text names. Read through ``resource``, ``history`` and
 ``state_periods``.
 """
 
 from __future__ import annotations
 
-from quota.inventory import engagements, inquiries, owners, projects, takeovers
+from quota.inventory import disclosure, engagements, inquiries, owners, projects, takeovers
 from quota.inventory import moves as _moves  # noqa: F401 - what of the inventory moves, registered
 from quota.inventory.adoption import Adopted, adopt, of_its_pools_arch
 from quota.inventory.cloud_projects import CloudProject
@@ -63,6 +63,7 @@ __all__ = [
     "arrive",
     "bear",
     "change",
+    "disclosure",
     "enact",
     "engagements",
     "gone",

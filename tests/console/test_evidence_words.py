@@ -37,11 +37,12 @@ def test_codes_moments_and_shares_are_written_for_people(app: Flask) -> None:
         ("capacity:gov-arm/2026-09/memory", "分配率 · gov-arm · 2026-09 · 内存"),
         ("samples:gov-arm/2026-09", "数据上报 · gov-arm · 2026-09"),
         ("certificate:mlps3", "证书 · 等保三级测评"),
-        ("bill:999/i-1/vcpu", "bill:999 · i-1 · vCPU"),
+        ("bill:999/i-1/vcpu", "bill:999 · 〔其他单位的资源〕 · vCPU"),
         ("nothing that we know", "nothing that we know"),
     ],
 )
 def test_a_row_is_called_by_what_people_know(app: Flask, ref: str, name: str) -> None:
+    """Read by nobody, who may know of no machine."""
     with app.test_request_context("/"):
         assert called(ref) == name
 

@@ -22,7 +22,7 @@ from console.forms import DateTimeLocalField, answer, done, generation
 from console.lists import Column, Filter, Rows, listing
 from console.pages.orders import company_filter, dialogues
 from console.security import row
-from console.words import _, lazy
+from console.words import _, disclosure, lazy
 from providers.base import IncidentFact, Responsibility
 from providers.billing import RESPONSIBILITY_LABELS, Incident, incidents
 from quota.actors import Actor, Role
@@ -79,7 +79,7 @@ COLUMNS = [
            href=lambda i: url_for("incidents.show", incident_id=i.id), title=True),
     Column("state", N_("状态"), code, state=True),
     Column("level", N_("级别"), lambda i: _(LEVELS[str(i.level)]), sort=Incident.level),
-    Column("title", N_("标题"), lambda i: i.title),
+    Column("title", N_("标题"), lambda i: disclosure.told(i.title)),
     Column("pool", N_("资源池"), lambda i: i.pool.name, href=links.pool(lambda i: i.pool_id)),
     Column("provider", N_("云服务商"), lambda i: i.provider.name, href=links.provider(lambda i: i.provider_id), minor=True),
     Column("started", N_("开始"), lambda i: i.started_at, sort=Incident.started_at),
@@ -174,6 +174,7 @@ def index() -> str | Response:
     own = tx.actor.role is Role.PROVIDER
     filters = FILTERS if own else [*FILTERS, company_filter(tx, Incident.provider_id)]
     found = listing(tx, rows(tx), COLUMNS, key=Incident.id, filters=filters, sort="-started")
+    disclosure.learn(incident.title for incident in found.rows)
     return found.exported("incidents") or render_template("incidents/index.html", incidents=found)
 
 
@@ -246,7 +247,13 @@ def show(incident_id: int) -> str:
         claimed=_whose(incident.claimed),
         whose=_whose(incident.responsibility),
         **dialogues.thread(tx, subject),
-        history=timeline(tx, subject, ACTIONS, FIELDS, {**times, "claimed": _whose, "responsibility": _whose}),
+        history=timeline(
+            tx,
+            subject,
+            ACTIONS,
+            FIELDS,
+            {**times, "claimed": _whose, "responsibility": _whose, "affected": disclosure.own_ids},
+        ),
     )
 
 
@@ -307,7 +314,7 @@ def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
         .limit(limit)
     )
     return [
-        frame.Hit(N_("故障"), f"{incident.external_id} {incident.title}", url_for("incidents.show", incident_id=incident.id),
+        frame.Hit(N_("故障"), f"{incident.external_id} {disclosure.told(incident.title)}", url_for("incidents.show", incident_id=incident.id),
                   incident.pool.name, code(incident))
         for incident in found
     ]  # fmt: skip

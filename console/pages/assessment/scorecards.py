@@ -24,7 +24,7 @@ from console.forms import answer, done
 from console.lists import Column, Filter, Rows, listing
 from console.pages.orders import company_filter
 from console.security import row
-from console.words import _, lazy, sentence
+from console.words import _, disclosure, lazy, sentence
 from console.words import evidence as evidence_words
 from metering.workbench import Workbench
 from providers.assessment import (
@@ -208,7 +208,7 @@ EVIDENCE_COLUMNS = [
     Column("ref", N_("依据"), lambda e: evidence_words.called(e.ref), sort=ScorecardEvidence.ref, href=lambda e: links.address(e.ref),
            title=True),
     Column("facts", N_("事实"), lambda e: evidence_words.facts(e.facts, e.indicator, beside=evidence_words.called(e.ref))),
-    Column("row", N_("编号"), lambda e: e.ref, minor=True),
+    Column("row", N_("编号"), lambda e: disclosure.ref(e.ref), minor=True),
     Column("position", N_("序号"), lambda e: e.position, sort=ScorecardEvidence.position, number=True, minor=True),
 ]  # fmt: skip
 
