@@ -7,14 +7,21 @@ account is closed or its rights change.
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from flask import Flask, Response, current_app, flash, g, redirect, render_template, request, session, url_for
 from flask_login import AnonymousUserMixin, LoginManager, UserMixin, current_user, login_user, logout_user
+from itsdangerous import BadData, URLSafeTimedSerializer
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from werkzeug.wrappers import Response as Answer
 
+from console.accounts import Origin, SignIn, sessions, throttle
 from console.book import book, settings
 from console.errors import Denied, typed
 from console.security import local, same_origin
@@ -22,6 +29,7 @@ from console.words import _
 from quota import resource_classes
 from quota.actors import HELD, Actor, Role, nobody
 from quota.directory import CloudProvider, Department, Person
+from quota.errors import NoRoom
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -71,10 +79,13 @@ def may(endpoint: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Visitor(UserMixin):  # type: ignore[misc]
-    """Somebody who has logged in. ``epoch`` ties the session to the state of the account at login."""
+    """Somebody who has logged in. ``session_id``: the session of this browser; ``token`` is what it is known by."""
 
     id: int
-    epoch: int
+    token: str
+    session_id: int
+    seen_at: datetime
+    proven_at: datetime
     login: str
     name: str
     role: Role
@@ -85,7 +96,7 @@ class Visitor(UserMixin):  # type: ignore[misc]
     must_change: bool
 
     def get_id(self) -> str:
-        return f"{self.id}:{self.epoch}"
+        return self.token
 
     def actor(self, address: str = "", request_id: str = "") -> Actor:
         return Actor(self.login, self.name, self.role, self.department_id, self.provider_id, address, request_id)
@@ -103,41 +114,78 @@ def visitor() -> Visitor:
     return found
 
 
-def _load(mark: str) -> Visitor | None:
-    person_id, _colon, epoch = mark.partition(":")
-    if not (person_id.isdigit() and epoch.isdigit()):
-        return None
+def _load(token: str) -> Visitor | None:
     with book().reading(nobody()) as tx:
         row = tx.execute(
-            select(Person, Department.name, CloudProvider.name, resource_classes.stamp())
+            select(SignIn, Person, Department.name, CloudProvider.name, resource_classes.stamp())
+            .join(Person, Person.id == SignIn.person_id)
             .outerjoin(Department, Department.id == Person.department_id)
             .outerjoin(CloudProvider, CloudProvider.id == Person.provider_id)
-            .where(Person.id == int(person_id))
+            .where(SignIn.digest == sessions.digest(token))
         ).one_or_none()
         if row is None:
             return None
-        who, department, provider, classes = row
+        held, who, department, provider, classes = row
         book().look_at_classes(classes)
-        if not who.active or not who.granted or who.session_epoch != int(epoch):
+        if held.ended_at or not who.active or not who.granted or who.session_epoch != held.epoch:
             return None
         return Visitor(
-            who.id, who.session_epoch, who.login, who.name, Role(who.role),
+            who.id, token, held.id, held.seen_at, held.proven_at, who.login, who.name, Role(who.role),
             who.department_id, department or "", who.provider_id, provider or "", who.must_change,
         )  # fmt: skip
 
 
-def begin(person_id: int) -> None:
-    """Start a session for the person in place of whatever session there was."""
-    with book().reading(nobody()) as tx:
-        who = tx.get_one(Person, person_id)
-        mark = f"{who.id}:{who.session_epoch}"
+def origin(login: str = "") -> Origin:
+    """Where this request comes from; for ``login``, whether by a browser that it was logged in with before."""
+    return Origin(
+        request.remote_addr or "",
+        g.get("request_id", ""),
+        request.user_agent.string[:200],
+        _device()[0] if login and throttle.mark(login) in _device()[1] else "",
+    )
+
+
+DEVICE = "guanjia-device"
+"""The cookie by which a browser is known again: signed, with the marks of the accounts that were logged in with it."""
+DEVICE_ACCOUNTS = 8
+
+
+def _serializer() -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(settings().key(), salt=DEVICE)
+
+
+def _device() -> tuple[str, list[str]]:
+    """(the browser's own mark, the accounts that it is known to); a new one for a browser that is not known."""
+    try:
+        age = throttle.KNOWN_DAYS * 24 * 3600
+        name, accounts = _serializer().loads(request.cookies.get(DEVICE, ""), max_age=age)
+        return str(name), [str(one) for one in accounts]
+    except (BadData, ValueError, TypeError):
+        return secrets.token_hex(8), []
+
+
+def known_again(answer: Answer, login: str) -> Answer:
+    """``answer`` with the cookie by which this browser is known to ``login`` from now on."""
+    name, known = _device()
+    account = throttle.mark(login)
+    kept = [account, *(one for one in known if one != account)][:DEVICE_ACCOUNTS]
+    answer.set_cookie(
+        DEVICE, _serializer().dumps([name, kept]), max_age=throttle.KNOWN_DAYS * 24 * 3600,
+        httponly=True, samesite="Lax", secure=settings().https, path="/login",
+    )  # fmt: skip
+    return answer
+
+
+def begin(token: str) -> Visitor:
+    """Have this browser hold the session of ``token`` in place of whatever session there was."""
     session.clear()
     g.pop("csrf_token", None)  # made for the session that was
-    loaded = _load(mark)
+    loaded = _load(token)
     if loaded is None:
         raise Denied(EVERYBODY)
     session["started"] = session["seen"] = _now()
     login_user(loaded)
+    return loaded
 
 
 def end() -> None:
@@ -164,6 +212,17 @@ def _expire() -> None:
         flash(_("登录已满%(hours)s小时，请重新登录", hours=limits.session_hours), "warning")
     elif now - seen > SEEN_EVERY_S and not request.headers.get("X-Background"):
         session["seen"] = now
+        _touch()
+
+
+def _touch() -> None:
+    """Tell the book that the session is in use, now and then; a book that can't be written to bars nobody from reading."""
+    if not current_user.is_authenticated:
+        return
+    who = visitor()
+    if book().clock() - who.seen_at > timedelta(minutes=sessions.SEEN_EVERY_MINUTES):
+        with contextlib.suppress(NoRoom, OperationalError), book().transaction(nobody()) as tx:
+            sessions.seen(tx, who.session_id)
 
 
 def _guard() -> Response | tuple[str, int] | None:

@@ -23,6 +23,7 @@ from quota.errors import (
     NotFound,
     OverCapacity,
     Refused,
+    TooOften,
     WrongState,
     out_of_room,
 )
@@ -36,6 +37,7 @@ STATUS: dict[type[Refused], int] = {
     OverCapacity: 409,
     WrongState: 409,
     Invalid: 422,
+    TooOften: 429,
     NoRoom: 507,  # who sent it keeps it and tries again
     Refused: 409,
 }
@@ -86,13 +88,19 @@ def _refused(refused: Refused) -> Any:
     if isinstance(refused, NoRoom):
         log.error("request %s %s %s: %s", g.get("request_id", "-"), request.method, request.path, refused)
         return _no_room(refused)
-    return _page(
+    page = _page(
         code,
         reason=sentence(refused.message, refused.params),
         code=refused.code,
         roles=[role for role in Role if role in refused.roles] if isinstance(refused, Denied) else [],
         events=_events(refused),
     )
+    return (*page, again_after(refused)) if isinstance(refused, TooOften) else page
+
+
+def again_after(refused: TooOften) -> dict[str, str]:
+    """The header that says after how long to come again."""
+    return {"Retry-After": str(refused.params["seconds"])}
 
 
 def _no_room(refused: NoRoom) -> Any:

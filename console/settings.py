@@ -56,8 +56,8 @@ class Settings:
     trusted_proxies: int = 0  # reverse proxies in front whose X-Forwarded-* are believed
     idle_minutes: int = 30  # without a click, until one has to log in again
     session_hours: int = 8  # until one has to log in again in any case
-    lock_after: int = 5  # failed logins
-    lock_minutes: int = 15  # for which an account is locked then
+    lock_after: int = 5  # failed logins from one place, until the next has to wait a minute
+    lock_minutes: int = 15  # the wait after twice as many; after four times as many it is four times as long
     max_upload_mb: int = 64  # of a form with its files
     page_size: int = 50  # rows of a list
     public_url: str = ""  # where people reach the console, for addresses in mails: https://guanjia.example.gov.cn

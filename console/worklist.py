@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 
 from console import scoring
+from console.accounts import sessions, throttle
 from console.jobs import LANES, PLAN, Job, Said, Unsuccessful, fault, perform, say, schedule
 from console.mail import postman
 from console.settings import Settings
@@ -193,6 +194,8 @@ class Worklist:
             attachments.purge(tx)
             redated = len(approvals.redate(tx)) + orders.reschedule(tx)
             swept = inquiries.sweep(tx)
+            throttle.sweep(tx)
+            sessions.sweep(tx)
             said = say("expired", lapsed=len(lapsed), accepted=len(accepted), redated=redated)
             return [said, *([say("swept", n=swept)] if swept else [])]
 

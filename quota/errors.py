@@ -53,6 +53,10 @@ class WrongState(Refused):
     """It cannot be done in the state that the thing is in."""
 
 
+class TooOften(Refused):
+    """It was tried too often; it may be tried again after ``params['seconds']``."""
+
+
 class NoRoom(Refused):
     """There is no room left to keep it; nothing of it was kept, and the same may be tried again once there is room."""
 

@@ -1,4 +1,4 @@
-"""Accounts: how somebody gets in, and what the administrators may do to an account. Each verb is audited.
+"""Accounts: what the administrators, and who has one, may do to it. Each verb is audited.
 
 三员分立: the system administrator enters people and takes care of their passwords; the security administrator grants
 the role; neither acts on his own account, and one account holds one role. Passwords never reach the audit trail.
@@ -6,20 +6,14 @@ the role; neither acts on his own account, and one account holds one role. Passw
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 
-from console.accounts import passwords
-from console.settings import Settings
-from quota.actors import HELD, ROLE_LABELS, Actor, Role, nobody
-from quota.db import Book, Tx
+from console.accounts import passwords, throttle
+from quota.actors import HELD, ROLE_LABELS, Actor, Role
+from quota.db import Tx
 from quota.directory import CloudProvider, Department, Person, must_be_open
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
-
-WRONG = N_("登录名或密码不对")
-LOGIN_LENGTH = 64
 
 
 def person(tx: Tx, person_id: int) -> Person:
@@ -30,56 +24,6 @@ def person(tx: Tx, person_id: int) -> Person:
     if found is None:
         raise NotFound("person.none", N_("没有编号为 %(id)s 的人员"), id=person_id)
     return found
-
-
-def sign_in(book: Book, settings: Settings, login: str, password: str, address: str, request_id: str = "") -> int:
-    """Check ``login`` and ``password``; the person's id. Raises NotAllowed, the failure having been counted.
-
-    The slow check of the password runs outside any transaction; the lock is looked at again inside.
-    """
-    login = login.strip()[:LOGIN_LENGTH]
-    stranger = nobody(address, request_id)
-    with book.reading(stranger) as tx:
-        found = tx.execute(select(Person.id, Person.password_hash).where(Person.login == login)).one_or_none()
-    right = passwords.matches(found.password_hash if found else None, password)
-    if found is None:
-        raise NotAllowed("login.wrong", WRONG)
-    refusal: NotAllowed | None = None
-    with book.transaction(stranger) as tx:
-        who = person(tx, found.id)
-        tx.actor = who.actor(address, request_id)
-        subject = f"person:{who.id}"
-        if who.locked_until and who.locked_until > tx.now:
-            minutes = -(-int((who.locked_until - tx.now).total_seconds()) // 60)
-            tx.audit("login.locked", subject)
-            refusal = NotAllowed(
-                "login.locked",
-                N_("连续输错密码，账号已锁定；%(minutes)s分钟后再试，或请系统管理员解锁"),
-                minutes=minutes,
-            )
-        elif not right:
-            who.failed_logins += 1
-            tx.audit("login.fail", subject, after={"failed_logins": who.failed_logins})
-            refusal = NotAllowed("login.wrong", WRONG)
-            if who.failed_logins >= settings.lock_after:
-                who.locked_until = tx.now + timedelta(minutes=settings.lock_minutes)
-                who.failed_logins = 0
-                tx.audit("login.lock", subject, after={"locked_until": who.locked_until})
-        elif not who.active or not who.granted:
-            tx.audit("login.closed", subject)
-            refusal = NotAllowed("login.closed", N_("账号未启用；请联系系统管理员（启用）或安全管理员（授权）"))
-        else:
-            who.failed_logins, who.locked_until, who.last_login_at = 0, None, tx.now
-            tx.audit("login.ok", subject)
-    if refusal is not None:
-        raise refusal
-    return int(found.id)
-
-
-def sign_out(tx: Tx, who: Person) -> None:
-    """End every open session of ``who``."""
-    who.session_epoch += 1
-    tx.audit("login.out", f"person:{who.id}")
 
 
 def change_password(tx: Tx, who: Person, old: str, new: str) -> None:
@@ -202,7 +146,8 @@ def reset_password(tx: Tx, who: Person) -> str:
         )
     first = passwords.random()
     _set(tx, who, first)
-    who.must_change, who.failed_logins, who.locked_until = True, 0, None
+    who.must_change = True
+    throttle.forget(tx, who.login)
     before, who.granted = who.granted, who.granted and on_machine
     tx.audit("person.reset", f"person:{who.id}", before={"granted": before}, after={"granted": who.granted})
     return first
@@ -234,12 +179,12 @@ def _others_like(tx: Tx, who: Person) -> int:
 
 
 def unlock(tx: Tx, who: Person) -> None:
-    """Take a lock off before its time. Raises WrongState where there is none."""
+    """Let the account be tried anew from everywhere, before its waits are over. Raises WrongState where nobody waits."""
     _not_oneself(tx.actor, who)
-    if who.locked_until is None or who.locked_until <= tx.now:
-        raise WrongState("person.unlocked", N_("账号没有锁定"))
-    before, who.locked_until, who.failed_logins = who.locked_until, None, 0
-    tx.audit("person.unlock", f"person:{who.id}", before={"locked_until": before}, after={"locked_until": None})
+    if throttle.waits(tx, who.login) is None:
+        raise WrongState("person.unlocked", N_("没有来源因输错密码被限制登录此账号"))
+    throttle.forget(tx, who.login)
+    tx.audit("person.unlock", f"person:{who.id}")
 
 
 def belongs(role: Role, department: Department | None, provider: CloudProvider | None) -> None:

@@ -7,8 +7,9 @@ are wrong; 3 there is no such house (not initialised, or of another version).
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -35,6 +36,10 @@ from console.cli.terminal import (
 )
 from console.occupancy import HousePart
 from console.privacy import private_files
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+    from quota.directory import Person
 
 
 def backtest_names() -> tuple[str, ...]:
@@ -142,18 +147,37 @@ def account() -> None:
 @data_option
 def reset(login: str, data: str | None) -> None:
     """Give LOGIN a new first password, shown once and to be changed at the next login; its rights stay."""
+    from console.accounts import accounts
+
+    with _somebody(login, data, "account reset") as (tx, who):
+        first = accounts.reset_password(tx, who)
+    click.echo(first)
+
+
+@account.command()
+@click.argument("login")
+@data_option
+def unlock(login: str, data: str | None) -> None:
+    """Let LOGIN be tried anew from everywhere, before the waits after wrong passwords are over."""
+    from console.accounts import accounts
+
+    with _somebody(login, data, "account unlock") as (tx, who):
+        accounts.unlock(tx, who)
+
+
+@contextmanager
+def _somebody(login: str, data: str | None, task: str) -> Iterator[tuple[Tx, Person]]:
+    """A transaction of the machine itself about the account ``login``."""
     from sqlalchemy import select
 
-    from console.accounts import accounts
     from quota.actors import steward
     from quota.directory import Person
 
-    with workbench_of(data) as workbench, workbench.book.transaction(steward("account reset")) as tx:
+    with workbench_of(data) as workbench, refusals(), workbench.book.transaction(steward(task)) as tx:
         who = tx.scalar(select(Person).where(Person.login == login))
         if who is None:
             raise click.ClickException(f"nobody is called {login}")
-        first = accounts.reset_password(tx, who)
-    click.echo(first)
+        yield tx, who
 
 
 @main.command()

@@ -1,6 +1,7 @@
 """Every table of the house, imported so that migrations and tests see them all."""
 
 # ruff: noqa: F401
+import console.accounts
 import console.tables
 import metering.batches
 import metering.campaigns

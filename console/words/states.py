@@ -146,7 +146,6 @@ STATES: dict[str, State] = {
     # accounts
     "active": State(N_("启用"), "check", "good"),
     "inactive": State(N_("停用"), "ban", "quiet"),
-    "locked": State(N_("锁定"), "lock", "bad"),
     "ungranted": State(N_("待授权"), "hourglass", "wait"),
     # work orders
     "order_pending": State(N_("待派单"), "hourglass", "wait"),

@@ -35,8 +35,6 @@ class Person(Base):
     password_history: Mapped[list[str]] = mapped_column(default=list)
     password_changed_at: Mapped[datetime | None]
     must_change: Mapped[bool] = mapped_column(default=True)
-    failed_logins: Mapped[int] = mapped_column(default=0)
-    locked_until: Mapped[datetime | None]
     last_login_at: Mapped[datetime | None]
     session_epoch: Mapped[int] = mapped_column(default=0)  # raised to end every open session of this person
     granted: Mapped[bool] = mapped_column(default=True)  # False: entered, the security administrator has yet to grant

@@ -69,18 +69,6 @@ def test_a_wrong_login_and_a_wrong_password_read_the_same(client, login):
     assert "Wrong-pass-1" not in answer.text
 
 
-def test_five_failures_lock_for_a_quarter_of_an_hour(client, city, house, clock):
-    for _attempt in range(5):
-        assert "登录名或密码不对" in client.log_in("auditor1", "Wrong-pass-1").text
-    assert "已锁定" in client.log_in("auditor1", city.passwords["auditor1"]).text
-    assert "login.lock" in actions(house)
-    clock.advance(minutes=14)
-    assert "1分钟后再试" in client.log_in("auditor1", city.passwords["auditor1"]).text
-    clock.advance(minutes=2)
-    assert client.log_in("auditor1", city.passwords["auditor1"]).status_code == 302
-    assert person(house, "auditor1").failed_logins == 0
-
-
 def test_a_success_forgets_earlier_failures(client, city):
     for _round in range(2):
         for _attempt in range(4):
@@ -381,26 +369,12 @@ def test_nobody_is_entered_with_a_form_that_makes_no_sense(client_of, house, for
     assert [one for one in actions(house)[before:] if one != "login.ok"] == []
 
 
-def test_an_unlock_is_refused_where_there_is_no_lock(client_of, house, client):
-    sysadmin, who = client_of(Role.SYSADMIN), person(house, "auditor1")
-    assert sysadmin.send(f"/settings/people/{who.id}/unlock").status_code == 409
-    for _attempt in range(5):
-        client.log_in("auditor1", "Wrong-pass-1")
-    assert sysadmin.send(f"/settings/people/{who.id}/unlock").status_code == 302
-    assert person(house, "auditor1").locked_until is None
-
-
 def test_sessions_of_wrongly_typed_marks_are_strangers(app, client):
-    for mark in ("x", "1", "1:x", "999:0", "1:999"):
+    for mark in ("", "x", "1", "1:0", "0" * 43, "\0"):
         with client.session_transaction() as session:
             session["_user_id"] = mark
             session["started"] = session["seen"] = 1 << 40
         assert client.get("/").status_code == 302
-
-
-def test_refusals_of_the_sign_in_are_not_allowed(house, settings, city):
-    with pytest.raises(NotAllowed, match=r"login\.wrong"):
-        accounts.sign_in(house, settings, "auditor1", "x" * 10_000, "10.0.0.1")
 
 
 # -- nobody, and the last of their kind

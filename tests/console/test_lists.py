@@ -25,7 +25,7 @@ from quota.directory.people import Person
 COLUMNS = [
     Column("login", "登录名", lambda p: p.login, sort=Person.login),
     Column("role", "角色", lambda p: p.role, sort=Person.role),
-    Column("failed", "次数", lambda p: p.failed_logins, total=func.sum(Person.failed_logins), number=True),
+    Column("failed", "次数", lambda p: p.session_epoch, total=func.sum(Person.session_epoch), number=True),
     Column("last", "最近登录", lambda p: p.last_login_at, sort=Person.last_login_at),
 ]
 FILTERS = [
@@ -50,7 +50,7 @@ def people(app, house):
     """``people("sort=login&page=2", size=3)`` → the listing at that address."""
     with house.transaction(steward()) as tx:
         for number, who in enumerate(tx.scalars(select(Person).order_by(Person.id))):
-            who.failed_logins = number
+            who.session_epoch = number
             who.last_login_at = None if number % 2 else datetime(2026, 5, 1 + number, 16, 30, tzinfo=UTC)
 
     def at(address, size=None, filters=FILTERS, sort="login"):

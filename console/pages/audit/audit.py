@@ -102,7 +102,9 @@ def overview(tx: Tx, _who: Actor) -> str:
         "audit/_home.html",
         since=yesterday,
         fresh=tx.scalar(recent),
-        failed=tx.scalar(recent.where(AuditRecord.action.in_(("login.fail", "login.lock", "login.locked")))),
+        failed=tx.scalar(
+            recent.where(AuditRecord.action.in_(("login.fail", "login.limit", "login.lock", "login.locked")))
+        ),
         count=count,
         digest=digest,
         verified=runs.latest(tx),

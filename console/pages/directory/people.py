@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import SelectField, StringField
@@ -16,8 +16,8 @@ from wtforms.validators import InputRequired, Length
 
 from console import frame
 from console.access import allow
-from console.accounts import accounts
-from console.book import book, reading, transaction
+from console.accounts import accounts, throttle
+from console.book import reading, transaction
 from console.forms import answer, done
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
@@ -33,10 +33,10 @@ blueprint = Blueprint("people", __name__, url_prefix="/settings/people")
 frame.page("settings", "people.index", N_("人员与授权"), order=10)
 
 ROLES = {role.value: ROLE_LABELS[role] for role in HELD}
-STATES = {"active": N_("启用"), "inactive": N_("停用"), "locked": N_("锁定"), "ungranted": N_("待授权")}
+STATES = {"active": N_("启用"), "inactive": N_("停用"), "ungranted": N_("待授权")}
 VERBS = {
     "person.enrol": N_("录入人员"), "person.grant": N_("授权"), "person.activate": N_("启用账号"),
-    "person.deactivate": N_("停用账号"), "person.reset": N_("重置密码"), "person.unlock": N_("解锁"),
+    "person.deactivate": N_("停用账号"), "person.reset": N_("重置密码"), "person.unlock": N_("解除登录限制"),
     "person.password": N_("修改密码"), "person.email": N_("登记邮箱"), "login.lock": N_("账号锁定"),
 }  # fmt: skip
 LABELS = {
@@ -50,9 +50,7 @@ def standing(who: Person) -> str:
     """The state of an account as one word."""
     if not who.active:
         return "inactive"
-    if not who.granted:
-        return "ungranted"
-    return "locked" if who.locked_until and who.locked_until > book().clock() else "active"
+    return "active" if who.granted else "ungranted"
 
 
 def place(who: Person) -> str | None:
@@ -94,13 +92,11 @@ class EmailForm(FlaskForm):  # type: ignore[misc]
 
 
 def _state_is(query: object, value: str) -> object:
-    now = book().clock()
     return query.where(  # type: ignore[attr-defined]
         {
             "inactive": Person.active.is_(False),
             "ungranted": Person.active & Person.granted.is_(False),
-            "locked": Person.active & Person.granted & (Person.locked_until > now),
-            "active": Person.active & Person.granted & (Person.locked_until.is_(None) | (Person.locked_until <= now)),
+            "active": Person.active & Person.granted,
         }[value]
     )
 
@@ -160,7 +156,12 @@ def show(person_id: int) -> str:
     tx = reading()
     who = accounts.person(tx, person_id)
     return render_template(
-        "people/show.html", who=who, standing=standing(who), place=place(who), history=_history(tx, who)
+        "people/show.html",
+        who=who,
+        standing=standing(who),
+        place=place(who),
+        waits=throttle.waits(tx, who.login),
+        history=_history(tx, who),
     )
 
 
@@ -222,7 +223,7 @@ def reset(person_id: int) -> Response | str:
 def unlock(person_id: int) -> Response:
     with transaction() as tx:
         accounts.unlock(tx, accounts.person(tx, person_id))
-    flash(_("已解锁"), "success")
+    flash(_("已解除登录限制"), "success")
     return redirect(url_for("people.show", person_id=person_id))
 
 
@@ -278,13 +279,9 @@ def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
 
 
 @frame.home_block(Role.SYSADMIN, Role.SECADMIN, order=10)
-def _waiting(tx: Tx, actor: Actor) -> str | None:
-    """Accounts that wait: for a grant (security administrator), locked or waiting (system administrator)."""
-    now = tx.now
-    wanted: ColumnElement[bool] = Person.granted.is_(False)
-    if actor.role is Role.SYSADMIN:
-        wanted = wanted | (Person.locked_until > now)
-    rows = tx.scalars(select(Person).where(Person.active, wanted).order_by(Person.name).limit(20)).all()
+def _waiting(tx: Tx, _actor: Actor) -> str | None:
+    """Accounts that wait for a grant."""
+    rows = tx.scalars(select(Person).where(Person.active, ~Person.granted).order_by(Person.name).limit(20)).all()
     return render_template("people/_waiting.html", rows=rows, standing=standing)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 from flask_login import current_user
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response as Answer
@@ -11,24 +11,25 @@ from wtforms.validators import EqualTo, InputRequired, Length
 
 from console import access
 from console.access import EVERYBODY, allow, first, public, visitor
-from console.accounts import accounts, passwords
+from console.accounts import accounts, admission, passwords, proofs, sessions
 from console.book import actor, book, reading, settings, transaction
-from console.errors import SECRET
+from console.errors import SECRET, again_after
 from console.forms import answer, done
 from console.frame import LOOKS
 from console.security import local
 from console.words import COOKIE, LANGUAGES, _, lazy, sentence
-from quota.errors import NotAllowed
+from quota.errors import NotAllowed, TooOften
 
 blueprint = Blueprint("auth", __name__)
 
 KEPT = "kept-"
 """Prefix of fields that were typed into another form before the session ended, carried through the login."""
+Kept = list[tuple[str, str]]
 YEAR_S = 365 * 24 * 3600
 
 
 class LoginForm(FlaskForm):  # type: ignore[misc]
-    login = StringField(lazy("登录名"), [InputRequired(lazy("请输入登录名")), Length(max=accounts.LOGIN_LENGTH)])
+    login = StringField(lazy("登录名"), [InputRequired(lazy("请输入登录名")), Length(max=proofs.LOGIN_LENGTH)])
     password = PasswordField(lazy("密码"), [InputRequired(lazy("请输入密码")), Length(max=passwords.MAX_LENGTH)])
     next = HiddenField()
 
@@ -48,26 +49,33 @@ class PasswordForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.route("/login", methods=["GET", "POST"])
 @public
-def login() -> str | Answer | tuple[str, int]:
+def login() -> str | Answer | tuple[str, int] | tuple[str, int, dict[str, str]]:
     if request.method == "GET" and current_user.is_authenticated:
         return redirect(local(request.args.get("next")))
     form = LoginForm(next=request.args.get("next", ""))
     kept = [(name, value) for name, value in request.form.items(multi=True) if name.startswith(KEPT)]
     if not form.validate_on_submit():
         return render_template("auth/login.html", form=form, kept=kept), 422 if form.errors else 200
+    here = access.origin(form.login.data)
     try:
-        person_id = accounts.sign_in(
-            book(), settings(), form.login.data, form.password.data, actor().address, actor().request_id
-        )
-    except NotAllowed as refused:
+        proof = proofs.by_password(book(), settings(), form.login.data, form.password.data, here)
+        admitted = admission.enter(book(), proof, here)
+    except (NotAllowed, TooOften) as refused:
         form.password.errors = [sentence(refused.message, refused.params)]
-        return render_template("auth/login.html", form=form, kept=kept), 422
-    access.begin(person_id)
-    target = local(form.next.data)
-    if kept:
-        fields = [(name.removeprefix(KEPT), value) for name, value in kept if name.removeprefix(KEPT) not in SECRET]
-        return render_template("auth/resume.html", target=target, typed=fields)
-    return redirect(target)
+        page = render_template("auth/login.html", form=form, kept=kept)
+        return (page, 429, again_after(refused)) if isinstance(refused, TooOften) else (page, 422)
+    return _let_in(admitted.token, form.next.data, kept)
+
+
+def _let_in(token: str, target: str | None, kept: Kept) -> Answer:
+    """Off to where somebody who was admitted wanted to go; to what they had typed there, where they had."""
+    came = access.begin(token)
+    target = local(target)
+    if not kept:
+        return access.known_again(redirect(target), came.login)
+    fields = [(name.removeprefix(KEPT), value) for name, value in kept if name.removeprefix(KEPT) not in SECRET]
+    page = make_response(render_template("auth/resume.html", target=target, typed=fields))
+    return access.known_again(page, came.login)
 
 
 @blueprint.post("/logout")
@@ -75,7 +83,7 @@ def login() -> str | Answer | tuple[str, int]:
 @first
 def logout() -> Answer:
     with transaction() as tx:
-        accounts.sign_out(tx, accounts.person(tx, visitor().id))
+        sessions.sign_out(tx, visitor().session_id)
     access.end()
     flash(_("您已退出"), "success")
     return redirect(url_for("auth.login"))
@@ -89,8 +97,10 @@ def password() -> str | Answer | tuple[str, int]:
 
     def act() -> Answer:
         with transaction() as tx:
-            accounts.change_password(tx, accounts.person(tx, visitor().id), form.old.data, form.password.data)
-        access.begin(visitor().id)
+            who = accounts.person(tx, visitor().id)
+            accounts.change_password(tx, who, form.old.data, form.password.data)
+            token = sessions.start_again(tx, who, visitor().session_id)
+        access.begin(token)
         return done(_("密码已修改，其他地方的登录已失效"), "home.index")
 
     def page() -> str:

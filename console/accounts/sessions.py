@@ -1,0 +1,130 @@
+"""Sessions: opened by whoever was admitted, listed, ended. The browser holds a token, the book its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy.orm import joinedload
+
+from console.accounts.origins import Origin
+from console.accounts.proofs import Proof
+from console.accounts.tables import SignIn
+from console.settings import Settings
+from quota.actors import Role
+from quota.db import Tx
+from quota.directory import Person
+from quota.errors import N_, NotAllowed, NotFound, WrongState
+
+SEEN_EVERY_MINUTES = 5
+KEPT_DAYS = 180
+"""How long an ended session is listed; the trail keeps that it was."""
+
+
+def digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def start(tx: Tx, who: Person, proof: Proof, origin: Origin) -> str:
+    """Open a session for ``who``, who was admitted by ``proof``; its token, which is kept nowhere."""
+    token = secrets.token_urlsafe(32)
+    tx.add(
+        SignIn(
+            digest=digest(token),
+            person_id=who.id,
+            epoch=who.session_epoch,
+            method=proof.method,
+            factor=proof.factor,
+            address=origin.address[:64],
+            browser=origin.browser[:200],
+            started_at=tx.now,
+            seen_at=tx.now,
+            proven_at=tx.now,
+        )
+    )
+    tx.flush()
+    return token
+
+
+def start_again(tx: Tx, who: Person, session_id: int) -> str:
+    """Go on in a new session in place of ``session_id``, which a change of the account (``who``, as it is now) ended."""
+    former = tx.get_one(SignIn, session_id)
+    origin = Origin(former.address, browser=former.browser)
+    former.ended_at, former.ended_by = tx.now, tx.actor.login
+    return start(tx, who, Proof(who.id, former.method, former.factor), origin)
+
+
+def is_open(settings: Settings, now: datetime) -> ColumnElement[bool]:
+    """What holds of an open session and its person, joined."""
+    return (
+        SignIn.ended_at.is_(None)
+        & (SignIn.epoch == Person.session_epoch)
+        & (SignIn.started_at > now - timedelta(hours=settings.session_hours))
+        & (SignIn.seen_at > now - timedelta(minutes=settings.idle_minutes + SEEN_EVERY_MINUTES))
+        & Person.active
+        & Person.granted
+    )
+
+
+def of_person(tx: Tx, settings: Settings, person_id: int) -> Sequence[SignIn]:
+    """The open sessions of a person, the newest first."""
+    query = select(SignIn).join(Person, Person.id == SignIn.person_id)
+    query = query.where(SignIn.person_id == person_id, is_open(settings, tx.now))
+    return tx.scalars(query.order_by(SignIn.started_at.desc(), SignIn.id.desc())).all()
+
+
+def seen(tx: Tx, session_id: int) -> None:
+    """Somebody still works in this session."""
+    tx.execute(update(SignIn).where(SignIn.id == session_id).values(seen_at=tx.now))
+
+
+def proven(tx: Tx, session_id: int, factor: str) -> None:
+    """The person of this session has proven anew to be there."""
+    row = tx.get_one(SignIn, session_id)
+    row.proven_at = tx.now
+    if factor:
+        row.factor = factor
+    tx.audit("login.proven", f"person:{row.person_id}", after={"factor": factor} if factor else {})
+
+
+def end(tx: Tx, session_id: int) -> SignIn:
+    """End a session: one's own, or as the security administrator anybody's. Raises NotFound, NotAllowed, WrongState."""
+    row = tx.scalar(select(SignIn).where(SignIn.id == session_id).options(joinedload(SignIn.person)))
+    if row is None:
+        raise NotFound("session.none", N_("没有编号为 %(id)s 的登录"), id=session_id)
+    if tx.actor.login != row.person.login:
+        tx.actor.must_be(Role.SECADMIN, Role.SYSTEM)
+    tx.lock(row)
+    if row.ended_at is not None:
+        raise WrongState("session.ended", N_("该登录已结束"))
+    row.ended_at, row.ended_by = tx.now, tx.actor.login
+    tx.audit("login.end", f"person:{row.person_id}", after={"session": row.id})
+    return row
+
+
+def sign_out(tx: Tx, session_id: int) -> None:
+    """Leave: this session ends, whoever kept its cookie; those in other browsers stay."""
+    row = tx.lock(tx.get_one(SignIn, session_id))
+    row.ended_at, row.ended_by = row.ended_at or tx.now, row.ended_by or tx.actor.login
+    tx.audit("login.out", f"person:{row.person_id}")
+
+
+def end_all(tx: Tx, who: Person) -> None:
+    """End every open session of ``who``: one's own, or as the security administrator anybody's."""
+    if tx.actor.login != who.login and tx.actor.role not in (Role.SECADMIN, Role.SYSTEM):
+        raise NotAllowed("session.others", N_("他人的登录只能由安全管理员结束"))
+    tx.lock(who)
+    who.session_epoch += 1
+    tx.audit("login.end_all", f"person:{who.id}")
+
+
+def sweep(tx: Tx) -> int:
+    """Take away what nobody lists any more."""
+    old = tx.now - timedelta(days=KEPT_DAYS)
+    ids = list(tx.scalars(select(SignIn.id).where(or_(SignIn.started_at < old, SignIn.ended_at < old)).limit(5000)))
+    if ids:
+        tx.execute(delete(SignIn).where(SignIn.id.in_(ids)))
+    return len(ids)
