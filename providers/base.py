@@ -498,3 +498,39 @@ class Accountable(Protocol):
 
     def incidents(self, since: datetime, until: datetime) -> list[IncidentFact]:
         """Incidents that began, were answered or ended in since <= t < until, as known at ``until``."""
+
+
+class CloudTells(StrEnum):
+    """What a cloud may tell beside its listing and its samples."""
+
+    CAPACITY = "capacity"  # Capacious
+    QUOTAS = "quotas"  # Quotas
+    ACCOUNTS = "accounts"  # Accountable
+
+
+@runtime_checkable
+class Relaying(Protocol):
+    """An adapter that speaks for another one: it has each of these methods, and answers by those that the other has."""
+
+    @property
+    def tells(self) -> Collection[CloudTells]:
+        """What the one that it speaks for tells; asking speaks to nobody."""
+
+
+def capacious(cloud: object) -> Capacious | None:
+    """``cloud``, where it tells what it has room for."""
+    return cloud if isinstance(cloud, Capacious) and _relayed(cloud, CloudTells.CAPACITY) else None
+
+
+def quoting(cloud: object) -> Quotas | None:
+    """``cloud``, where it keeps a quota for each project."""
+    return cloud if isinstance(cloud, Quotas) and _relayed(cloud, CloudTells.QUOTAS) else None
+
+
+def accountable(cloud: object) -> Accountable | None:
+    """``cloud``, where its company hands over bills and incident reports."""
+    return cloud if isinstance(cloud, Accountable) and _relayed(cloud, CloudTells.ACCOUNTS) else None
+
+
+def _relayed(cloud: object, what: CloudTells) -> bool:
+    return not isinstance(cloud, Relaying) or what in cloud.tells

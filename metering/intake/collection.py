@@ -22,7 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from metering.lake import Receipt
 from metering.workbench import Progress, Workbench, silent
 from providers import observation
-from providers.base import Capacious, ProjectQuota, ProviderFault, Quotas, Samples, SheetFault
+from providers.base import ProjectQuota, ProviderFault, Samples, SheetFault, capacious, quoting
 from providers.mappings import held_sheets
 from providers.observation import Drift, cloud_figures, quota_drifts
 from quota import inventory
@@ -225,12 +225,13 @@ def collect(
 
 def _read_books(workbench: Workbench, pool: Pool, cloud: object, until: datetime) -> None:
     """What the cloud's own books say, where it tells and it is time. One that cannot be read keeps nothing else from being."""
-    if isinstance(cloud, Capacious):
+    roomy, limiting = capacious(cloud), quoting(cloud)
+    if roomy is not None:
         _read_book(
-            workbench, pool, cloud_figures.CloudBook.CAPACITY, cloud.capacity, cloud_figures.enter_capacity, until
+            workbench, pool, cloud_figures.CloudBook.CAPACITY, roomy.capacity, cloud_figures.enter_capacity, until
         )
-    if isinstance(cloud, Quotas):
-        _read_book(workbench, pool, cloud_figures.CloudBook.QUOTAS, cloud.quotas, _enter_quotas, until)
+    if limiting is not None:
+        _read_book(workbench, pool, cloud_figures.CloudBook.QUOTAS, limiting.quotas, _enter_quotas, until)
 
 
 def _enter_quotas(tx: Tx, pool_id: int, told: list[ProjectQuota], as_of: datetime) -> None:

@@ -1,9 +1,9 @@
 """The agent itself: a process beside a cloud that runs the cloud's adapter and calls the console.
 
-Every round it says how it is, carries out the orders that wait, and brings a listing and samples where they are due. One part
-that fails keeps no other waiting, and is told with the next call. Nothing is lost by a console that is away: the console says
-up to when it has samples, and they are read again from there. Nothing is done twice: orders carry their key to the adapter,
-and what arrives twice is kept once.
+Every round it says how it is, carries out the orders that wait, and brings what is due of listing, samples, and what else the
+cloud tells. One part that fails keeps no other waiting, and is told with the next call. Nothing is lost by a console that is
+away: the console says up to when it has samples, and they are read again from there. Nothing is done twice: orders carry their
+key to the adapter, samples that were acknowledged are not sent again, and what arrives twice is kept once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
@@ -21,9 +21,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from providers.agents.acknowledged import AcknowledgedSamples
 from providers.agents.journal import FileJournal
 from providers.base import (
+    Accountable,
     Advancing,
+    CloudTells,
     Journalled,
     Order,
     Outcome,
@@ -31,13 +34,16 @@ from providers.base import (
     Probed,
     Provider,
     ProviderFault,
-    Samples,
+    accountable,
+    capacious,
+    quoting,
 )
 from providers.connection import Connection
-from providers.mailbox import AgentReport, codec
+from providers.mailbox import AgentReport, BillBrought, CapacityBrought, IncidentsBrought, QuotasBrought, codec
 from providers.metrics import STEP_S
 from providers.registry import open_provider
 from providers.secrets import FOLDERS, Secret, by_reference
+from quota.calendar import ZONE
 from quota.errors import N_, Invalid, Refused
 
 log = logging.getLogger("guanjia.agent")
@@ -50,6 +56,13 @@ SETTLES = timedelta(minutes=15)
 """Over so long samples are asked for again each time: a cloud tells the newest only after a while."""
 OVERLAP, HOURLY = timedelta(hours=2), timedelta(hours=1)
 """Over so long they are asked for again once in an hour, for clouds that learn of them late."""
+PIECE = timedelta(days=7)
+"""So much is measured at a time: a long absence is made up for piece by piece, and goes on after the last whole one."""
+OFTEN = {CloudTells.CAPACITY: HOURLY, CloudTells.QUOTAS: HOURLY, CloudTells.ACCOUNTS: timedelta(hours=6)}
+"""How often what clouds tell beside listing and samples is brought: the console asks for the first two hourly, for the last
+once a day."""
+REPORTED = timedelta(days=60)
+"""Over so long a company's incident reports are brought: what was added later comes, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +121,7 @@ class AgentRound:
     orders: int = 0
     samples: int = 0
     listed: bool = False
+    told: list[CloudTells] = field(default_factory=list)
     wrong: dict[str, str] = field(default_factory=dict)
 
 
@@ -132,7 +146,9 @@ class BesideCloud:
             self.provider.keep_journal(FileJournal(config.state / "orders"))
         self.instance = self._instance()
         self.wrong: dict[str, str] = {}
+        self.acknowledged = AcknowledgedSamples(config.state / "acknowledged.npz")
         self.listed_at: datetime | None = None
+        self.told_at: dict[CloudTells, datetime] = {}
         self.looked_back_at: datetime | None = None
 
     def probe(self) -> tuple[str, str]:
@@ -154,7 +170,13 @@ class BesideCloud:
         )
         if due or done.orders:
             done.listed = bool(self._part(done, "inventory", self._list))
+        for what, bring in self._tells().items():
+            if what in self.told_at and self.clock() - self.told_at[what] < OFTEN[what]:
+                continue
+            if self._part(done, what, bring):
+                done.told.append(what)
         marked = datetime.fromisoformat(told["until"]) if told["until"] else None
+        self.acknowledged.believe(marked)
         if marked is None or self.clock() - marked >= MEASURED:
             done.samples = self._part(done, "samples", lambda: self._measure(marked)) or 0
         self.wrong = done.wrong
@@ -176,7 +198,7 @@ class BesideCloud:
             self.instance, version("guanjia"), self.config.adapter, self.clock(),
             frozenset(self.provider.capabilities), self.provider.live_resize,
             {verb: [str(one) for one in codes] for verb, codes in self.provider.releases.items()},
-            probe[:500], dict(self.wrong),
+            probe[:500], dict(self.wrong), frozenset(self._tells()),
         )  # fmt: skip
 
     def _carry_out(self, order: Order) -> bool:
@@ -205,22 +227,72 @@ class BesideCloud:
         self.listed_at = self.clock()
         return True
 
+    def _tells(self) -> dict[CloudTells, Callable[[], bool]]:
+        """What this cloud tells beside listing and samples → how it is brought."""
+        roomy, limiting, company = capacious(self.provider), quoting(self.provider), accountable(self.provider)
+        found: dict[CloudTells, Callable[[], bool]] = {}
+        if roomy is not None:
+            found[CloudTells.CAPACITY] = lambda: self._bring(
+                CloudTells.CAPACITY, "capacity", CapacityBrought(self.clock(), roomy.capacity(self.clock()))
+            )
+        if limiting is not None:
+            found[CloudTells.QUOTAS] = lambda: self._bring(
+                CloudTells.QUOTAS, "quotas", QuotasBrought(self.clock(), limiting.quotas(self.clock()))
+            )
+        if company is not None:
+            found[CloudTells.ACCOUNTS] = lambda: self._account(company)
+        return found
+
+    def _account(self, company: Accountable) -> bool:
+        """The bill of the past month, and the incidents of the last weeks."""
+        now = self.clock()
+        month = f"{now.astimezone(ZONE).replace(day=1) - timedelta(days=1):%Y-%m}"
+        since = now - REPORTED
+        self.console.post_json("/agent/v1/bills", codec.plain(BillBrought(now, month, company.bills(month))))
+        incidents = IncidentsBrought(now, since, company.incidents(since, now))
+        return self._bring(CloudTells.ACCOUNTS, "incidents", incidents)
+
+    def _bring(self, what: CloudTells, where: str, content: Any) -> bool:
+        self.console.post_json(f"/agent/v1/{where}", codec.plain(content))
+        self.told_at[what] = self.clock()
+        return True
+
     def _measure(self, marked: datetime | None) -> int:
-        """Bring what was measured since the console's mark, and a while before it once more. Returns how many samples."""
+        """Bring what was measured since the console's mark, and what came late of a while before it. Returns how many
+        samples."""
         until, count = self.clock(), 0
         late = self.looked_back_at is None or until - self.looked_back_at >= HOURLY
         if marked is None:
             since = until - timedelta(days=self.config.history_days)
         else:
             since = marked - (OVERLAP if late else SETTLES)
-        for batch in self.provider.samples(since, until):
-            for start in range(0, batch.table.num_rows, ROWS):
-                part = Samples(batch.source, batch.external_ids, batch.table.slice(start, ROWS))
-                self.console.post_json("/agent/v1/samples", codec.samples_plain(part))
-                count += part.table.num_rows
-        self.console.post_json("/agent/v1/mark", {"until": until.isoformat()})
+        first = since
+        try:
+            while since < until:
+                end = min(since + PIECE, until)
+                count += self._bring_samples(since, end, whole=since == first)
+                self.console.post_json("/agent/v1/mark", {"until": end.isoformat()})
+                self.acknowledged.mark(end, end - OVERLAP - SETTLES)
+                since = end
+        finally:
+            self.acknowledged.save()
         if late:
             self.looked_back_at = until
+        return count
+
+    def _bring_samples(self, since: datetime, until: datetime, *, whole: bool) -> int:
+        """Bring one piece. Unless ``whole``, what is of before it was brought with the piece before."""
+        count = 0
+        for batch in self.provider.samples(since, until):
+            fresh = self.acknowledged.fresh(batch)
+            if not whole:
+                ts = fresh.table.column("ts").to_numpy()
+                fresh = replace(fresh, table=fresh.table.filter(ts >= since.timestamp()))
+            for start in range(0, fresh.table.num_rows, ROWS):
+                part = replace(fresh, table=fresh.table.slice(start, ROWS))
+                self.console.post_json("/agent/v1/samples", codec.samples_plain(part))
+                self.acknowledged.add(part, since, self.clock())
+                count += part.table.num_rows
         return count
 
     def _options(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, ForeignKey, Index, Numeric, String, Unique
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers import base
-from providers.base import Accountable, Provider
+from providers.base import Provider, accountable
 from providers.billing.claims import Claim
 from quota.actors import Actor, Role, steward
 from quota.base import Base, append_only
@@ -227,9 +227,10 @@ def _cost(figure: Decimal) -> Decimal:
 
 def collect(book: Book, pool_id: int, provider: Provider, month: str) -> Taken | None:
     """Ask a pool's cloud for its bill, outside any transaction, and enter it; None where this cloud hands none over."""
-    if not isinstance(provider, Accountable):
+    company = accountable(provider)
+    if company is None:
         return None
-    lines = provider.bills(month)
+    lines = company.bills(month)
     if not lines:
         return None
     with book.transaction(steward("bills")) as tx:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from providers.base import Accountable, IncidentFact, Provider, Responsibility
+from providers.base import IncidentFact, Provider, Responsibility, accountable
 from quota.actors import Actor, Role, steward
 from quota.base import Base
 from quota.calendar import WorkingDays, working_days
@@ -167,9 +167,10 @@ def report(
 def collect(book: Book, pool_id: int, provider: Provider, since: datetime, until: datetime) -> list[Incident] | None:
     """Ask a pool's cloud for its incident reports, outside any transaction, and enter them; None where it has none to
     give. What was settled meanwhile stays as it was settled."""
-    if not isinstance(provider, Accountable):
+    company = accountable(provider)
+    if company is None:
         return None
-    facts = provider.incidents(since, until)
+    facts = company.incidents(since, until)
     found = []
     with book.transaction(steward("incidents")) as tx:
         pool = tx.get_one(Pool, pool_id)

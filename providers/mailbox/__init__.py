@@ -4,12 +4,18 @@ any time. The door to all of it."""
 from __future__ import annotations
 
 from providers.mailbox import codec
+from providers.mailbox.brought import BillBrought, Brought, CapacityBrought, IncidentsBrought, QuotasBrought
 from providers.mailbox.mailbox import KEPT, AgentNews, AgentReport, Mailbox
 
 __all__ = [
     "KEPT",
     "AgentNews",
     "AgentReport",
+    "BillBrought",
+    "Brought",
+    "CapacityBrought",
+    "IncidentsBrought",
     "Mailbox",
+    "QuotasBrought",
     "codec",
 ]

@@ -7,11 +7,10 @@ is refused with its place.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import partial
+from enum import Enum
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,10 +30,12 @@ WHOLE = ("resource", "ts")
 
 
 def _exactly(*types: type) -> Any:
-    def read(value: Any, _type: Any) -> Any:
+    """Reads values of these types as they are, and of an enumeration's type as one of its members."""
+
+    def read(value: Any, of: Any) -> Any:
         if isinstance(value, bool) and bool not in types or not isinstance(value, types):
             raise ValueError(f"{value!r:.40} is no {types[0].__name__}")
-        return value
+        return of(value) if isinstance(of, type) and issubclass(of, Enum) else value
 
     return read
 
@@ -49,8 +50,8 @@ def _moment(value: Any, _type: Any) -> datetime:
 def _converter() -> JsonConverter:
     made = make_converter(omit_if_default=True)
     for plain_type, types in ((str, (str,)), (int, (int,)), (float, (float, int)), (bool, (bool,))):
-        # By identity: enumerations are texts, too, and have a way of their own.
-        made.register_structure_hook_func(partial(operator.is_, plain_type), _exactly(*types))
+        # By class: cattrs finds what it knows of a class, which for these is to convert, before it asks any predicate.
+        made.register_structure_hook(plain_type, _exactly(*types))
     made.register_structure_hook(datetime, _moment)
     made.register_unstructure_hook(datetime, lambda moment: moment.astimezone(UTC).isoformat())
     made.register_structure_hook(Decimal, lambda value, _type: Decimal(_exactly(str)(value, str)))

@@ -2,6 +2,7 @@
 
     agent.json       what the agent said of itself when it last called
     listing.json     the last listing
+    brought/         the last of what the cloud tells beside it: capacity, quotas, a bill a month, incidents
     samples/         batches of samples, each under the moment of its arrival, its span and its digest
     mark.json        up to when all samples are here
     orders/          what the cloud shall do, a file an order
@@ -23,10 +24,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from providers.base import Inventory, Order, Outcome, OutcomeState, Samples, Verb
+from providers.base import CloudTells, Inventory, Order, Outcome, OutcomeState, Samples, Verb
 from providers.mailbox import codec
+from providers.mailbox.brought import (
+    BillBrought,
+    Brought,
+    CapacityBrought,
+    IncidentsBrought,
+    QuotasBrought,
+    bill_place,
+    place,
+)
+
+T = TypeVar("T")
 
 KEPT = timedelta(days=30)
 """How long samples stay after they arrived: the console reads them within minutes of its being well."""
@@ -36,8 +48,8 @@ _BATCH = re.compile(r"(\d{20})-(\d{1,12})-(\d{1,12})-([0-9a-f]{32})\.json\.gz")
 
 @dataclass(frozen=True, slots=True)
 class AgentReport:
-    """What an agent says of itself: which adapter it runs, what that can do, and what went ``wrong`` last: part of its
-    round → why. ``instance`` tells two agents apart; ``clock`` is its own time; ``probe`` what the cloud answered."""
+    """What an agent says of itself: which adapter it runs, what that can do and ``tells``, and what went ``wrong`` last: part
+    of its round → why. ``instance`` tells two agents apart; ``clock`` is its own time; ``probe`` what the cloud answered."""
 
     instance: str
     version: str
@@ -48,6 +60,7 @@ class AgentReport:
     releases: dict[Verb, list[str]] = field(default_factory=dict)
     probe: str = ""
     wrong: dict[str, str] = field(default_factory=dict)
+    tells: frozenset[CloudTells] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +101,27 @@ class Mailbox:
     def listing(self) -> Inventory | None:
         raw = self._read("listing.json")
         return None if raw is None else codec.read(raw, Inventory)
+
+    def keep(self, one: Brought) -> bool:
+        """Keep what the cloud told of its own books, unless a newer one is here: False then."""
+        last = self._brought(type(one), place(one))
+        if last is not None and last.as_of > one.as_of:
+            return False
+        self._write(f"brought/{place(one)}.json", codec.plain(one))
+        return True
+
+    def capacity(self) -> CapacityBrought | None:
+        return self._brought(CapacityBrought, "capacity")
+
+    def quotas(self) -> QuotasBrought | None:
+        return self._brought(QuotasBrought, "quotas")
+
+    def bill(self, month: str) -> BillBrought | None:
+        """The last bill of the city's month ``2026-10``."""
+        return self._brought(BillBrought, bill_place(month))
+
+    def incidents(self) -> IncidentsBrought | None:
+        return self._brought(IncidentsBrought, "incidents")
 
     def take(self, batch: Samples, now: datetime) -> bool:
         """Keep a batch; False where the same one is here already."""
@@ -168,6 +202,10 @@ class Mailbox:
         return [
             _Batch(match[1], match[2], match[3], match[4], name) for name in names if (match := _BATCH.fullmatch(name))
         ]
+
+    def _brought(self, of: type[T], name: str) -> T | None:
+        raw = self._read(f"brought/{name}.json")
+        return None if raw is None else codec.read(raw, of)
 
     def _path(self, part: str, key: str) -> Path:
         return self.folder / part / _name(key)

@@ -30,10 +30,14 @@ def test_what_is_public_is_on_the_list(app):
 
 
 PUBLIC = {
+    "agents.bills",
+    "agents.capacity",
     "agents.hello",
+    "agents.incidents",
     "agents.listings",
     "agents.mark",
     "agents.outcomes",
+    "agents.quotas",
     "agents.samples",
     "auth.login",
     "auth.language",

@@ -129,6 +129,7 @@ def post(house, path: str, content, token: str | None = None, headers=None):
     return urllib3.request(
         "POST", house[1] + path, body=body,
         headers={"Authorization": f"Bearer {house[2] if token is None else token}", "Content-Type": "application/json", **(headers or {})},
+        timeout=PATIENCE,
     )  # fmt: skip
 
 
@@ -303,6 +304,12 @@ def samples_with(**columns):
     return {**GOOD, "columns": {**GOOD["columns"], **columns}}
 
 
+def listed(**change):
+    """A machine of a listing, with something wrong."""
+    good = {"external_id": "m", "name": "m", "kind": "vm", "arch": "x86_64", "amounts": {"vcpu": 4}, "state": "running"}
+    return {**good, **change}
+
+
 @pytest.mark.parametrize(
     ("path", "content", "place"),
     [
@@ -320,10 +327,22 @@ def samples_with(**columns):
         ("listings", {}, "as_of"),
         ("listings", {"as_of": "2026-11-20T03:00:00+00:00", "facts": [{"external_id": 5, "kind": "wish"}]}, "facts[0].kind"),
         ("listings", {"as_of": "2026-11-20T03:00:00", "facts": []}, "as_of"),
+        ("listings", {"as_of": "2026-11-20T03:00:00+00:00", "facts": [listed(external_id=5)]}, "facts[0].external_id"),
+        ("listings", {"as_of": "2026-11-20T03:00:00+00:00", "facts": [listed(amounts={"vcpu": 4.9})]}, "facts[0].amounts"),
+        ("listings", {"as_of": "2026-11-20T03:00:00+00:00", "facts": [listed(state="perhaps")]}, "facts[0].state"),
         ("listings", {"as_of": "2036-11-20T03:00:00+00:00", "facts": []}, "时钟"),
         ("mark", {"until": "2036-11-20T03:00:00+00:00"}, "时钟"),
         ("mark", ["x"], "$"),
         ("outcomes", {"key": "o", "state": "perhaps", "at": "2026-11-20T03:00:00+00:00"}, "state"),
+        ("capacity", {"as_of": "2026-11-20T03:00:00+00:00", "classes": [{"kind": "vcpu", "total": "8", "reserved": 0, "ratio": "1", "used": 0}]}, "classes[0].total"),
+        ("capacity", {"as_of": "2036-11-20T03:00:00+00:00", "classes": []}, "时钟"),
+        ("quotas", {"as_of": "2026-11-20T03:00:00+00:00", "projects": [{"project": {"external_id": 5}, "limits": {}, "used": {}}]}, "projects[0].project"),
+        ("bills", {"as_of": "2026-11-20T03:00:00+00:00", "month": "../x", "lines": []}, "月份"),
+        ("bills", {"as_of": "2026-11-20T03:00:00+00:00", "month": "2026-10", "lines": [
+            {"month": "2026-10", "external_id": "m", "service": "vm", "kind": "vcpu", "arch": "x86_64", "quantity": 1.5,
+             "since": "2026-10-01T00:00:00+08:00", "until": "2026-11-01T00:00:00+08:00"}]}, "lines[0].quantity"),
+        ("incidents", {"as_of": "2026-11-20T03:00:00+00:00", "since": "2026-10-01", "incidents": []}, "since"),
+        ("incidents", [], "$"),
         ("hello", {"instance": "a"}, "adapter"),
         ("hello", b"{", "JSON"),
         ("hello", b"[" * 200_000, "JSON"),

@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,17 @@ from console.security import program
 from console.words import _, sentence
 from providers.agents import ADAPTER, Agent, agents
 from providers.base import Inventory, Outcome
-from providers.mailbox import AgentNews, AgentReport, Mailbox, codec
+from providers.mailbox import (
+    AgentNews,
+    AgentReport,
+    BillBrought,
+    Brought,
+    CapacityBrought,
+    IncidentsBrought,
+    Mailbox,
+    QuotasBrought,
+    codec,
+)
 from quota.actors import Role, nobody
 from quota.db import Tx
 from quota.directory import Pool, pool
@@ -71,6 +82,38 @@ def listings() -> Response:
     return _answered(keep)
 
 
+@blueprint.post("/agent/v1/capacity")
+@public
+@program
+def capacity() -> Response:
+    """What the cloud has room for. The last one is kept."""
+    return _answered(partial(_brought, CapacityBrought))
+
+
+@blueprint.post("/agent/v1/quotas")
+@public
+@program
+def quotas() -> Response:
+    """What the cloud lets each project have. The last one is kept."""
+    return _answered(partial(_brought, QuotasBrought))
+
+
+@blueprint.post("/agent/v1/bills")
+@public
+@program
+def bills() -> Response:
+    """The company's bill of a month. The last one of each month is kept."""
+    return _answered(partial(_brought, BillBrought))
+
+
+@blueprint.post("/agent/v1/incidents")
+@public
+@program
+def incidents() -> Response:
+    """The company's incident reports. The last ones are kept."""
+    return _answered(partial(_brought, IncidentsBrought))
+
+
 @blueprint.post("/agent/v1/samples")
 @public
 @program
@@ -100,6 +143,12 @@ def mark() -> Response:
 def outcomes() -> Response:
     """What became of an order. The first end stands."""
     return _answered(lambda box, raw, _now: {"kept": box.settle(codec.read(raw, Outcome))})
+
+
+def _brought(of: type[Brought], box: Mailbox, raw: Any, now: datetime) -> dict[str, Any]:
+    one: Brought = codec.read(raw, of)
+    _not_ahead(one.as_of, now)
+    return {"kept": box.keep(one)}
 
 
 def _hello(box: Mailbox, raw: Any, now: datetime) -> dict[str, Any]:
@@ -181,7 +230,15 @@ def show(pool_id: int) -> str:
     )  # fmt: skip
 
 
-PARTS = {"probe": N_("连接"), "inventory": N_("清单"), "samples": N_("用量"), "order": N_("工单")}
+PARTS = {
+    "probe": N_("连接"),
+    "inventory": N_("清单"),
+    "samples": N_("用量"),
+    "order": N_("工单"),
+    "capacity": N_("容量"),
+    "quotas": N_("云侧配额"),
+    "accounts": N_("账单与故障"),
+}
 
 
 @blueprint.post("/pools/<int:pool_id>/agent/token")

@@ -6,16 +6,35 @@ An agent that does not call is a fault, never an old listing told once more.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
-from providers.base import Inventory, Order, Outcome, OutcomeState, ProviderFault, Samples, Verb
-from providers.mailbox import AgentReport, Mailbox
+from providers.base import (
+    BillFact,
+    CloudCapacity,
+    CloudTells,
+    IncidentFact,
+    Inventory,
+    Order,
+    Outcome,
+    OutcomeState,
+    ProjectQuota,
+    ProviderFault,
+    Samples,
+    Verb,
+)
+from providers.mailbox import AgentReport, Brought, Mailbox
 from providers.options import option
 from quota.errors import N_, Refused
 from quota.units import ClassCode
+
+B = TypeVar("B", bound=Brought)
+
+FRESH = timedelta(days=1)
+"""How old incident reports may be: an agent brings them several times a day."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +48,8 @@ class AgentOptions:
 
 
 class AgentCloud:
-    """One pool whose cloud speaks through an agent. Implements providers.base.Provider.
+    """One pool whose cloud speaks through an agent. Implements providers.base.Provider and Relaying, and Quotas, Capacious and
+    Accountable for an agent whose cloud is that.
 
     What it can do is what the agent's own adapter said when it last called; nothing, before it ever did.
     """
@@ -56,6 +76,11 @@ class AgentCloud:
         said = self._said()
         return {verb: [ClassCode(one) for one in codes] for verb, codes in said.releases.items()} if said else {}
 
+    @property
+    def tells(self) -> Collection[CloudTells]:
+        said = self._said()
+        return said.tells if said else frozenset()
+
     def probe(self, now: datetime) -> str:
         """What the agent says of itself and of its cloud."""
         said = self._heard(now)
@@ -75,6 +100,38 @@ class AgentCloud:
         if found is None:
             raise ProviderFault("the agent has not listed anything yet", transient=True, code="silent")
         return replace(found, as_of=min(found.as_of, now))
+
+    def capacity(self, now: datetime) -> list[CloudCapacity]:
+        """As the agent brought it last, within the hour. Raises ProviderFault while it is silent, or could not ask."""
+        return self._brought(now, CloudTells.CAPACITY, self.mailbox.capacity).classes
+
+    def quotas(self, now: datetime) -> list[ProjectQuota]:
+        """The same of the quotas."""
+        return self._brought(now, CloudTells.QUOTAS, self.mailbox.quotas).projects
+
+    def bills(self, month: str) -> list[BillFact]:
+        """The bill of a month that the agent brought. Raises ProviderFault where it brought none of that month: it brings that
+        of the month before, while that is the last."""
+        return self._found(CloudTells.ACCOUNTS, lambda: self.mailbox.bill(month)).lines
+
+    def incidents(self, since: datetime, until: datetime) -> list[IncidentFact]:
+        """As providers.base.Accountable, of what the agent brought. Raises ProviderFault for a time before that."""
+        found = self._found(CloudTells.ACCOUNTS, self.mailbox.incidents)
+        if until - found.as_of > FRESH:
+            raise ProviderFault(
+                f"the agent brought incidents until {found.as_of:%Y-%m-%d %H:%M} UTC", transient=True, code="silent"
+            )
+        if since < found.since:
+            raise ProviderFault(f"the agent brought incidents since {found.since:%Y-%m-%d}", transient=False)
+        return [
+            one
+            for one in found.incidents
+            if one.started_at < until
+            and any(
+                moment is not None and since <= moment < until
+                for moment in (one.started_at, one.responded_at, one.recovered_at)
+            )
+        ]
 
     def samples(self, since: datetime, until: datetime) -> Iterator[Samples]:
         """What the agent brought of since <= ts < until, and what arrived since ``since`` of before."""
@@ -108,6 +165,21 @@ class AgentCloud:
 
     def _answered(self, key: str, now: datetime) -> Outcome:
         return self.mailbox.outcome(key) or Outcome(key, OutcomeState.PENDING, now)
+
+    def _brought(self, now: datetime, what: CloudTells, look: Callable[[], B | None]) -> B:
+        said = self._heard(now)
+        if what in said.wrong:
+            raise ProviderFault(said.wrong[what], transient=True, code="agent")
+        return self._found(what, look)
+
+    def _found(self, what: CloudTells, look: Callable[[], B | None]) -> B:
+        try:
+            found = look()
+        except (OSError, ValueError, Refused) as error:
+            raise ProviderFault(str(error), transient=True) from error
+        if found is None:
+            raise ProviderFault(f"the agent has not brought this of its {what} yet", transient=True, code="silent")
+        return found
 
     def _said(self) -> AgentReport | None:
         """What the agent said of itself last, whenever that was."""

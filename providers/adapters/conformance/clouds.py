@@ -18,21 +18,23 @@ from providers.adapters.conformance.opening import OpeningSuite
 from providers.base import (
     Advancing,
     CallState,
-    Capacious,
     Journalled,
     Order,
     OrderJournal,
     Outcome,
     OutcomeState,
     ProviderFault,
-    Quotas,
     ResourceState,
     Samples,
     ServiceKind,
     Verb,
+    accountable,
+    capacious,
     planned,
+    quoting,
 )
 from providers.hands import MemoryJournal
+from quota.calendar import ZONE
 from quota.units import VCPU, Arch
 
 Cell = tuple[str, int, tuple[tuple[str, float], ...]]
@@ -153,9 +155,10 @@ class CloudSuite(OpeningSuite):
         assert cloud.inventory(self.now) == cloud.inventory(self.now)
 
     def test_quotas_are_whole_amounts_a_project_once(self, cloud: Any) -> None:
-        if not isinstance(cloud, Quotas):
+        limiting = quoting(cloud)
+        if limiting is None:
             pytest.skip("it tells no quotas")
-        told = cloud.quotas(self.now)
+        told = limiting.quotas(self.now)
         ids = [one.project.external_id for one in told]
         assert all(ids)
         assert len(set(ids)) == len(ids)
@@ -165,15 +168,51 @@ class CloudSuite(OpeningSuite):
             assert all(isinstance(used, int) and used >= 0 for used in one.used.values())
 
     def test_capacity_makes_sense_a_class_once(self, cloud: Any) -> None:
-        if not isinstance(cloud, Capacious):
+        roomy = capacious(cloud)
+        if roomy is None:
             pytest.skip("it tells no capacity")
-        told = cloud.capacity(self.now)
+        told = roomy.capacity(self.now)
         assert len({one.kind for one in told}) == len(told)
         for one in told:
             assert all(isinstance(figure, int) for figure in (one.total, one.reserved, one.used))
             assert 0 <= one.reserved <= one.total
             assert one.ratio > 0
             assert one.used >= 0
+
+    def test_bills_are_of_their_month(self, cloud: Any) -> None:
+        company = accountable(cloud)
+        if company is None:
+            pytest.skip("it hands over no bill")
+        month = f"{self.now.astimezone(ZONE).replace(day=1) - timedelta(days=1):%Y-%m}"
+        told = company.bills(month)
+        assert company.bills(month) == told
+        for one in told:
+            assert one.month == month
+            assert one.external_id
+            assert one.since.tzinfo is not None
+            assert one.since < one.until
+            inside = {f"{moment.astimezone(ZONE):%Y-%m}" for moment in (one.since, one.until - timedelta(seconds=1))}
+            assert inside == {month}, "a line is for a part of its month"
+            assert one.quantity.is_finite()
+            assert one.quantity >= 0
+            assert one.cost is None or one.cost.is_finite()
+
+    def test_incidents_are_told_once_and_in_the_order_of_what_happened(self, cloud: Any) -> None:
+        company = accountable(cloud)
+        if company is None:
+            pytest.skip("it reports no incidents")
+        since = self.now - timedelta(days=40)
+        told = company.incidents(since, self.now)
+        assert company.incidents(since, self.now) == told
+        assert len({one.external_id for one in told}) == len(told)
+        for one in told:
+            assert one.external_id
+            assert one.title
+            assert 1 <= one.level <= 4
+            happened = [moment for moment in (one.started_at, one.responded_at, one.recovered_at) if moment is not None]
+            assert happened == sorted(happened)
+            assert any(since <= moment < self.now for moment in happened)
+            assert all(moment <= self.now for moment in happened), "nobody knows it yet"
 
     def test_samples_are_of_their_time_and_twice_the_same(self, cloud: Any) -> None:
         first, end = self._span()
