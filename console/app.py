@@ -10,6 +10,7 @@ from typing import Any
 from flask import Flask
 
 from console import access, book, errors, forms, frame, security
+from console.answers import compression
 from console.pages import blueprints
 from console.pages.attachments import uploads
 from console.pages.house import gauges
@@ -29,6 +30,7 @@ def create_app(settings: Settings, opened: Book | None = None) -> Flask:
     app = Flask("console", template_folder=str(TEMPLATES), static_folder=STATIC)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     book.attach(app, settings, opened or Book(settings.database_url))
+    compression.attach(app)  # first, so that it comes last to every answer
     app.before_request(security.name_request)
     texts.attach(app)
     forms.attach(app)

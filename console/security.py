@@ -11,40 +11,15 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
-from flask_talisman import Talisman
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
+from console.answers import MaskedCSRF, headers
 from console.settings import Settings
 from quota.errors import N_, Invalid, NoRoom
 
-POLICY = {
-    "default-src": "'self'",
-    "script-src": "'self'",
-    "style-src": "'self'",
-    "img-src": "'self' data:",
-    "object-src": "'none'",
-    "base-uri": "'none'",
-    "form-action": "'self'",
-    "frame-ancestors": "'none'",
-}
-"""No inline script or style anywhere; a nonce for the few data blocks that pages carry."""
-
-PERMISSIONS = dict.fromkeys(
-    (
-        "accelerometer",
-        "browsing-topics",
-        "camera",
-        "geolocation",
-        "gyroscope",
-        "microphone",
-        "payment",
-        "usb",
-    ),
-    "()",
-)
 MAX_FORM_PARTS = 2000
 MAX_FIELD_BYTES = 1024 * 1024
 MAX_ROW = 2**31 - 1
@@ -69,23 +44,12 @@ def attach(app: Flask, settings: Settings) -> CSRFProtect:
     if settings.trusted_proxies:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
-    Talisman(
-        app,
-        force_https=False,  # the proxy in front redirects; health checks inside stay on http
-        strict_transport_security=settings.https,
-        session_cookie_secure=settings.https,
-        session_cookie_samesite="Lax",
-        frame_options="DENY",
-        referrer_policy="same-origin",
-        content_security_policy=POLICY,
-        content_security_policy_nonce_in=["script-src", "style-src"],
-        permissions_policy=PERMISSIONS,
-    )
+    headers.attach(app, https=settings.https)
     app.url_map.converters["int"] = RowConverter
     app.before_request(refuse_unread)
     app.before_request(refuse_nul)
     app.after_request(_finish)
-    return CSRFProtect(app)
+    return MaskedCSRF(app)
 
 
 View = TypeVar("View", bound=Callable[..., object])
@@ -176,8 +140,6 @@ def same_origin() -> bool:
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.get("request_id", "")
-    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     if request.endpoint != "static":
         response.headers.setdefault("Cache-Control", "no-store")
     return response
