@@ -21,12 +21,14 @@ class HousePart(StrEnum):
     WEB = "web"
     JOBS = "jobs"
     FOUNDING = "founding"
+    BACKUP = "backup"
 
 
 DOES = {
     HousePart.WEB: "a web server of this house runs already",
     HousePart.JOBS: "jobs of this house run already",
     HousePart.FOUNDING: "this house is being founded at this moment",
+    HousePart.BACKUP: "a backup of this house is being made",
 }
 
 

@@ -76,6 +76,13 @@ class Settings:
         30  # machines that orders may stop, put into the recycle bin or delete within an hour; the rest waits
     )
 
+    backup_place: str = ""  # a folder on another disk, or s3://bucket/folder; empty: the job makes none
+    backup_hours: int = 24  # between two backups
+    backup_days: int = 14  # so many days keep their newest backup,
+    backup_weeks: int = 8  # and so many weeks,
+    backup_months: int = 12  # and so many months
+    backup_key: str = field(default="", repr=False)  # seals the house's keys in backups; empty: they are not in them
+
     @property
     def zone(self) -> ZoneInfo:
         """The city's time zone."""
@@ -143,6 +150,10 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "listing_machines": (0, 1_000_000),
     "listing_percent": (0, 100),
     "stops_an_hour": (0, 1_000_000),
+    "backup_hours": (1, 24 * 31),
+    "backup_days": (1, 3660),
+    "backup_weeks": (0, 520),
+    "backup_months": (0, 240),
 }
 MAIL_SERVER = re.compile(r"([\w.-]+(:[0-9]{1,5})?)?", re.ASCII)
 _ADDRESSED = re.compile(r"[^<>\r\n]*<[^@<>\s]+@[^@<>\s]+>|[^@<>\s]+@[^@<>\s]+")
@@ -211,11 +222,12 @@ def _value(name: str, raw: Any, place: str) -> Any:
         raise BadSetting(f"{place}: {raw!r} is neither zh_CN nor en")
     if name == "secret_key" and len(raw) < 32:
         raise BadSetting(f"{place}: a secret key has at least 32 characters")
-    if name == "secrets_key" and raw:
+    if name in ("secrets_key", "backup_key") and raw:
         try:
             vault.keys(raw)
         except Refused as refused:
-            raise BadSetting(f"{place}: {refused}") from None
+            why = refused if name == "secrets_key" else "not a key as `guanjia backup new-key` makes one"
+            raise BadSetting(f"{place}: {why}") from None
     if name == "secrets_folder" and raw and not Path(raw).is_dir():
         raise BadSetting(f"{place}: there is no folder {raw!r}")
     if name == "mail_server" and not MAIL_SERVER.fullmatch(raw):

@@ -1,4 +1,4 @@
-"""Rows of the door itself: runs of jobs, mails, verifications."""
+"""Rows of the door itself: runs of jobs, mails, verifications, backups."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ForeignKey,
     Index,
     String,
@@ -137,3 +138,25 @@ class VerificationRun(Base):
     def clean(self) -> bool:
         """Whether it came to its end and found nothing."""
         return self.state == VerificationState.DONE and not self.problem_count
+
+
+class BackupRun(Base):
+    """One backup that was tried. ``place``: where to, without what opens it; ``point``: its name there, "" of one that failed;
+    size: bytes of all its files as they lay in the house; stored: bytes that it added to the place; sealed: whether the
+    house's keys are in it; error: why it failed, as it was said."""
+
+    __tablename__ = "backup_runs"
+    __table_args__ = (Index("ix_backup_runs_began_at", "began_at", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    place: Mapped[str] = mapped_column(String(500))
+    point: Mapped[str] = mapped_column(String(16), default="")
+    by: Mapped[str] = mapped_column(String(64))
+    began_at: Mapped[datetime]
+    ended_at: Mapped[datetime]
+    files: Mapped[int] = mapped_column(default=0)
+    size: Mapped[int] = mapped_column(BigInteger, default=0)
+    stored: Mapped[int] = mapped_column(BigInteger, default=0)
+    gone: Mapped[int] = mapped_column(default=0)
+    sealed: Mapped[bool] = mapped_column(default=False)
+    error: Mapped[str] = mapped_column(Text, default="")

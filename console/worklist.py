@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from console import scoring
 from console.accounts import sessions, throttle
+from console.backups import runs as backup_runs
 from console.jobs import LANES, PLAN, Job, Said, Unsuccessful, fault, perform, say, schedule
 from console.mail import postman
 from console.settings import Settings
@@ -227,6 +228,14 @@ class Worklist:
             named = [say("unfit_at", place=place) for one in wrong for place in (one.error, *one.problems) if place]
             raise Unsuccessful(say("unfit", n=sum(one.problem_count or 1 for one in wrong)), *named[:20])
         return [say("verified", head=one.head) for one in done]
+
+    def backup(self) -> list[Said]:
+        if not self.settings.backup_place:
+            return [say("no_backup_place")]
+        made = backup_runs.by_the_clock(self.settings, self.workbench.book)
+        if made is None:
+            return [say("backup_not_due")]
+        return [say("backed_up", point=made.point.name, files=made.point.count, stored=made.stored)]
 
     def mail(self) -> list[Said]:
         from console.app import create_app  # half a second that no other job waits for

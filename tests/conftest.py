@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,6 +24,7 @@ from console.accounts import passwords
 from console.settings import Settings
 from quota.db import Book
 from tests import books
+from tests.patience import PATIENCE, free_port, listening
 from tests.recordings import folder
 from tests.suite import outside
 
@@ -181,6 +184,32 @@ def postgres() -> Iterator[str]:
     """The address of a running PostgreSQL."""
     with books.server() as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """The address of a bucket on a real S3 server on loopback."""
+    port = free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    before = {name: os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing")
+    try:
+        listening(port)
+        yield (
+            f"s3://city/lake?endpoint_override=127.0.0.1%3A{port}&scheme=http&region=us-east-1&allow_bucket_creation=true"
+        )
+    finally:
+        server.terminate()
+        server.wait(PATIENCE)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -15,6 +15,7 @@ import click
 
 from console.cli import lake, providers
 from console.cli.agent import agent_group
+from console.cli.backups import backup, restore
 from console.cli.forecasts import forecast_group
 from console.cli.found import found_group
 from console.cli.imports import importing
@@ -329,6 +330,8 @@ main.add_command(statements_group)
 main.add_command(secret_group)
 main.add_command(agent_group)
 main.add_command(orders_group)
+main.add_command(backup)
+main.add_command(restore)
 
 if __name__ == "__main__":
     main()

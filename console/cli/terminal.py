@@ -58,6 +58,15 @@ def in_use(data: Path, *parts: HousePart, shared: bool = False) -> Iterator[tupl
 
 
 @contextmanager
+def in_use_said() -> Iterator[None]:
+    """What another process is at already ends the command (2)."""
+    try:
+        yield
+    except InUse as error:
+        raise click.UsageError(str(error)) from None
+
+
+@contextmanager
 def usage_of_port() -> Iterator[None]:
     """A port that is taken ends the command (2)."""
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
 
 from console.schema import models  # noqa: F401 - compare_metadata must see every table
 from quota.base import GUARDED, Base, append_only_ddl
@@ -29,19 +29,24 @@ def _config() -> Config:
 
 def migrate(book: Book, revision: str = "head") -> None:
     """Bring the book's schema to ``revision``; a later one going up, an earlier one going down. All or nothing."""
+    with book.engine.execution_options(guanjia_writes=True).begin() as connection:
+        migrate_on(connection, revision)
+
+
+def migrate_on(connection: Connection, revision: str = "head") -> None:
+    """As ``migrate``, in the transaction of a connection."""
     from alembic import command
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
     config = _config()
-    with book.engine.execution_options(guanjia_writes=True).begin() as connection:
-        config.attributes["connection"] = connection
-        current = MigrationContext.configure(connection).get_current_revision()
-        script = ScriptDirectory.from_config(config)
-        if revision == "base" or (revision != "head" and _is_before(script, revision, current)):
-            command.downgrade(config, revision)
-        else:
-            command.upgrade(config, revision)
+    config.attributes["connection"] = connection
+    current = MigrationContext.configure(connection).get_current_revision()
+    script = ScriptDirectory.from_config(config)
+    if revision == "base" or (revision != "head" and _is_before(script, revision, current)):
+        command.downgrade(config, revision)
+    else:
+        command.upgrade(config, revision)
 
 
 def _is_before(script: ScriptDirectory, revision: str, current: str | None) -> bool:
@@ -65,6 +70,13 @@ def latest() -> str | None:
     from alembic.script import ScriptDirectory
 
     return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def knows(revision: str) -> bool:
+    """Whether this version of the product has a way from ``revision`` to its own."""
+    from alembic.script import ScriptDirectory
+
+    return any(one.revision == revision for one in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 def differences(book: Book) -> list[str]:

@@ -6,7 +6,7 @@ wherever its days lie.
 
 from __future__ import annotations
 
-from metering.lake import closed_days, health, recent, sql
+from metering.lake import closed_days, health, moments, recent, sql
 from metering.lake.closed_days import ClosedDays
 from metering.lake.closing import CHUNK
 from metering.lake.corrections import Late
@@ -42,6 +42,7 @@ __all__ = [
     "health",
     "lay",
     "make_folder",
+    "moments",
     "natural",
     "nothing",
     "number_of",

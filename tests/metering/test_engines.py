@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -92,32 +91,6 @@ def test_an_engine_nobody_knows_is_refused():
 
 
 # --- S3 -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def bucket():
-    """The address of a bucket on a real S3 server on loopback."""
-    port = free_port()
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    before = {name: os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-    os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing")
-    try:
-        listening(port)
-        yield (
-            f"s3://city/lake?endpoint_override=127.0.0.1%3A{port}&scheme=http&region=us-east-1&allow_bucket_creation=true"
-        )
-    finally:
-        server.terminate()
-        server.wait(PATIENCE)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def test_the_days_on_s3_give_the_same_findings(lake, expected, bucket):

@@ -20,6 +20,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
+from console.backups import runs as backup_runs
 from console.jobs import PLAN, lags, last_success, standings
 from console.tables import JobRun, Mail, RunState
 from console.verification import runs
@@ -65,6 +66,7 @@ class BookCollector(Collector):
             yield from _jobs(tx)
             yield _lanes(tx, self.zone)
             yield from _verified(tx)
+            yield from _backups(tx)
 
 
 def _ledger(tx: Tx) -> Iterator[Metric]:
@@ -180,6 +182,23 @@ def _verified(tx: Tx) -> Iterator[Metric]:
         ended.add_metric([], run.ended_at.astimezone(UTC).timestamp())
     yield problems
     yield ended
+
+
+def _backups(tx: Tx) -> Iterator[Metric]:
+    good, tried = backup_runs.last_good(tx), backup_runs.last(tx)
+    age = GaugeMetricFamily("guanjia_backup_age_seconds", "Age of the last good backup.")
+    size = GaugeMetricFamily("guanjia_backup_size_bytes", "What is in the last good backup.")
+    stored = GaugeMetricFamily("guanjia_backup_stored_bytes", "What the last good backup added to its place.")
+    took = GaugeMetricFamily("guanjia_backup_duration_seconds", "How long the last good backup took.")
+    failing = GaugeMetricFamily("guanjia_backup_failing", "1 while the last backup that was tried failed.")
+    if good is not None:
+        age.add_metric([], (tx.now - good.began_at).total_seconds())
+        size.add_metric([], good.size)
+        stored.add_metric([], good.stored)
+        took.add_metric([], (good.ended_at - good.began_at).total_seconds())
+    if tried is not None:
+        failing.add_metric([], float(not tried.point))
+    yield from (age, size, stored, took, failing)
 
 
 def attach(app: Flask, book: Book, zone: ZoneInfo) -> None:
