@@ -7,6 +7,7 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy import select
 
@@ -124,6 +125,7 @@ class Worklist:
                         self.workbench.provider(pool),
                         enforcement.last_look,
                         ceiling=self.settings.stops_an_hour,
+                        another=partial(self.workbench.another, pool),
                     )
                 )
             except (ProviderFault, Refused, OSError) as error:  # one cloud that cannot be opened keeps no other waiting

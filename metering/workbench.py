@@ -56,12 +56,19 @@ class Workbench:
         stays, whatever it is of (a recording is in no registry)."""
         if pool.id in self.opened and pool.id not in self.opened_with:
             return self.opened[pool.id]
-        options = self.resolved(pool.adapter, pool.adapter_options) | self.said(pool)
+        options = self._options(pool)
         key = json.dumps([pool.adapter, options], sort_keys=True)
         if pool.id not in self.opened or self.opened_with.get(pool.id, key) != key:
             self.opened[pool.id] = open_provider(pool.adapter, options, self.reveal)
             self.opened_with[pool.id] = key
         return self.opened[pool.id]
+
+    def another(self, pool: Pool) -> Provider:
+        """The adapter of ``pool`` opened once more, for a thread of its own."""
+        return open_provider(pool.adapter, self._options(pool), self.reveal)
+
+    def _options(self, pool: Pool) -> dict[str, Any]:
+        return self.resolved(pool.adapter, pool.adapter_options) | self.said(pool)
 
     def said(self, pool: Pool) -> dict[str, Any]:
         """What people said of the pool elsewhere than in its options, for an adapter that has an option of that name."""

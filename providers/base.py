@@ -93,13 +93,20 @@ class Inventory:
         return self.complete and kind not in self.short
 
 
+WIDEST_S = 3600
+"""The widest sample that is believed: each collection asks again by more than that, so that none falls between two."""
+
+
 @dataclass(frozen=True, slots=True)
 class Samples:
     """A batch of utilisation samples.
 
     ``table`` columns: ``resource`` int32 (index into ``external_ids``), ``ts`` int64 (epoch seconds UTC), any of the
     metric columns of ``providers.metrics.METRICS`` as floats (NaN = not reported) and, where the source tells, the
-    capacity that it saw: ``vcpu`` (0 = off but reporting) and ``mem_mb``.
+    capacity that it saw: ``vcpu`` (0 = off but reporting) and ``mem_mb``. ``width_s``, where it is told: for how many seconds
+    from ``ts`` on a row speaks, where a store keeps means of an hour alone: at most ``WIDEST_S``. It covers each slot therein, and
+    none of which anything finer speaks. Of figures that move by themselves (``Metric.telling``) such a row has one at most: what
+    repeats itself in several for an hour is taken for a machine that is stuck.
     """
 
     source: str
@@ -298,6 +305,14 @@ class Advancing(Protocol):
     def advance(self, key: str, now: datetime) -> Outcome:
         """Take an order that is under way one step further: send the next call where the last one is done, turn back where
         it failed. Safe again at any time, also by two at once; where there is nothing to do it says what ``inquire`` says."""
+
+
+@runtime_checkable
+class Parallel(Protocol):
+    """A cloud that may be told several orders at a time, each through an instance of its own in a thread of its own."""
+
+    at_once: int
+    """How many at the most."""
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ import pyarrow as pa
 from sqlalchemy import ForeignKey, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from metering.intake import widths
 from metering.lake import Receipt
 from metering.workbench import Progress, Workbench, silent
 from providers import observation
@@ -279,10 +280,11 @@ def take(workbench: Workbench, pool: Pool, batch: Samples, found: Collected) -> 
     with workbench.book.reading() as tx:
         known = inventory.ids(tx, pool.id, batch.external_ids)
     dense = np.array([known.get(name, -1) for name in batch.external_ids], np.int32)
-    index = batch.table.column("resource").to_numpy()
+    table = widths.spread(batch.table, workbench.lake.step_s)
+    index = table.column("resource").to_numpy()
     ids = dense[index] if len(dense) else np.empty(0, np.int32)
-    found.rows += batch.table.num_rows
-    table = batch.table.set_column(batch.table.schema.get_field_index("resource"), "resource", pa.array(ids))
+    found.rows += table.num_rows
+    table = table.set_column(table.schema.get_field_index("resource"), "resource", pa.array(ids))
     strangers = ids < 0
     ts = table.column("ts").fill_null(-1).to_numpy()
     final = (ts >= found.since.timestamp()) & (ts < found.final.timestamp())

@@ -24,7 +24,7 @@ from quota.errors import N_, Invalid
 
 T = TypeVar("T")
 
-CAPACITY = ("vcpu", "mem_mb")
+CAPACITY = ("vcpu", "mem_mb", "width_s")
 """Columns of samples beside the metrics: what the source saw of the machine's size."""
 WHOLE = ("resource", "ts")
 

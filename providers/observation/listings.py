@@ -417,8 +417,10 @@ def _values(fact: ResourceFact) -> dict[str, Any]:
 def _born(
     pool: Pool, fact: ResourceFact, owner: tuple[int | None, int | None], project_id: int | None, as_of: datetime
 ) -> dict[str, Any]:
+    off = fact.stopped_at or (as_of if fact.state is ResourceState.STOPPED else None)  # as far as anybody knows
     return {
         **_values(fact),
+        "stopped_at": off,
         "pool_id": pool.id,
         "external_id": fact.external_id,
         "booked": {},
@@ -445,6 +447,8 @@ def _compared(
     told = {name: value for name, value in _values(fact).items() if name not in younger}
     if fact.created_at is None:
         told["created_at"] = row.created_at  # not told is not "never"
+    if "stopped_at" in told and fact.stopped_at is None and fact.state is ResourceState.STOPPED:
+        told["stopped_at"] = (row.stopped_at if row.state == ResourceState.STOPPED else None) or as_of
     before = {name: getattr(row, name) for name in TOLD if name in told or name == "state"}
     new = {name: value for name, value in told.items() if value != before[name]}
     after = dict(new)

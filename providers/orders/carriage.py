@@ -9,8 +9,10 @@ nothing on a judgement of before the crash. Where the adapter has no hands, the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from queue import Queue
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, or_, select
@@ -25,6 +27,7 @@ from providers.base import (
     Order,
     Outcome,
     OutcomeState,
+    Parallel,
     PlannedCall,
     Provider,
     ProviderFault,
@@ -83,6 +86,22 @@ class Carried:
     held: list[int] = field(default_factory=list)
     faults: dict[int, str] = field(default_factory=dict)
 
+    def note(self, order: WorkOrder) -> None:
+        """Put an order where it belongs, as it stands after its turn."""
+        state = OrderState(order.state)
+        if state is OrderState.DELIVERED:
+            self.delivered.append(order.id)
+        elif state is OrderState.FAILED:
+            self.failed.append(order.id)
+        elif order.by_hand:
+            self.by_hand.append(order.id)
+        elif order.fault in ("ceiling", "dry_run"):
+            self.held.append(order.id)
+        else:
+            (self.pending if state is OrderState.DELIVERING else self.retried).append(order.id)
+        if order.last_error and state is not OrderState.DELIVERED:
+            self.faults[order.id] = order.last_error
+
 
 def waiting(tx: Tx, pool_id: int) -> list[int]:
     """Ids of orders of a pool whose turn it is to be carried, oldest first; of one resource only its
@@ -109,27 +128,40 @@ def waiting(tx: Tx, pool_id: int) -> list[int]:
 
 
 def carry_all(
-    book: Book, pool_id: int, provider: Provider, look: LastLook | None = None, *, ceiling: int | None = None
+    book: Book,
+    pool_id: int,
+    provider: Provider,
+    look: LastLook | None = None,
+    *,
+    ceiling: int | None = None,
+    another: Callable[[], Provider] | None = None,
 ) -> Carried:
-    """Carry every order of the pool whose turn it is, one after the other. ``look``, ``ceiling``: as for `carry`."""
+    """Carry every order of the pool whose turn it is, oldest first. ``look``, ``ceiling``: as for `carry`. ``another`` opens the
+    pool's cloud once more: where that admits several at a time (``providers.base.Parallel``), what one order waits for holds no
+    other. What cannot be told by an outcome is raised when all had their turn."""
     round_ = Carried()
     with book.reading() as tx:
         found = waiting(tx, pool_id)
-    for order_id in found:
-        order = carry(book, order_id, provider, look, ceiling=ceiling)
-        state = OrderState(order.state)
-        if state is OrderState.DELIVERED:
-            round_.delivered.append(order.id)
-        elif state is OrderState.FAILED:
-            round_.failed.append(order.id)
-        elif order.by_hand:
-            round_.by_hand.append(order.id)
-        elif order.fault in ("ceiling", "dry_run"):
-            round_.held.append(order.id)
-        else:
-            (round_.pending if state is OrderState.DELIVERING else round_.retried).append(order.id)
-        if order.last_error and state is not OrderState.DELIVERED:
-            round_.faults[order.id] = order.last_error
+    many = min(provider.at_once, len(found)) if another is not None and isinstance(provider, Parallel) else 1
+    if another is None or many <= 1:
+        for order_id in found:
+            round_.note(carry(book, order_id, provider, look, ceiling=ceiling))
+        return round_
+    idle: Queue[Provider] = Queue()
+    for one in (provider, *(another() for _more in range(many - 1))):
+        idle.put(one)
+
+    def turn(order_id: int) -> WorkOrder:
+        own = idle.get()
+        try:
+            return carry(book, order_id, own, look, ceiling=ceiling)
+        finally:
+            idle.put(own)
+
+    with ThreadPoolExecutor(many, thread_name_prefix="carry") as hands:
+        turns = [hands.submit(turn, order_id) for order_id in found]
+    for done in turns:
+        round_.note(done.result())
     return round_
 
 

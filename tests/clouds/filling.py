@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import openstack
@@ -25,6 +26,8 @@ STATES: dict[str, str] = {
 }  # fmt: skip
 FLAVORS = {"m1.small": (1, 2048, 20), "m1.medium": (2, 4096, 20)}
 STEP_S = 300
+LONG, BRIEF = timedelta(days=3), (("5 minutes", "1 day"), ("1 hour", "365 days"))
+"""So long one is measured whose fine measures are kept for a day, the mean of an hour for a year."""
 USED = 0.25
 """Of each measured server's CPUs, in every slot; of its memory twice as much."""
 
@@ -58,53 +61,72 @@ def fill(cloud: Any) -> dict[str, str]:
         cloud.network.create_subnet(network_id=network.id, ip_version=4, cidr="203.0.113.0/24", enable_dhcp=False)
     _servers(own, flavors[FLAVOR], flavors[LARGER])
     _beside(cloud, own, project)
-    _measured(cloud, [one for one in own.compute.servers() if one.name == f"{PROJECT}-running"])
+    named = {one.name: one for one in own.compute.servers()}
+    measure(cloud, named[f"{PROJECT}-running"], timedelta(hours=3), lambda _at: USED, lambda _at: 2 * USED)
+    measure(
+        cloud, named[f"{PROJECT}-paused"], LONG, by_the_hour, lambda at: 2 * by_the_hour(at), "ceilometer-brief", BRIEF
+    )
     return {one.name: one.status for one in own.compute.servers()}
 
 
-def _measured(cloud: Any, servers: list[Any]) -> None:
-    """Measures as Ceilometer sends them, of the last three hours: each server at ``USED``."""
+def by_the_hour(at: int) -> float:
+    """What the one that is measured for ``LONG`` uses of its CPUs, by the moment at which it is told: a twentieth more each hour of
+    ten, and by turns as much as that and a little more."""
+    return (at // 3600 % 10) / 20 + (0.02 if at // STEP_S % 2 else 0.0)
+
+
+def measure(
+    cloud: Any,
+    server: Any,
+    span: timedelta,
+    cpu: Callable[[int], float],
+    memory: Callable[[int], float],
+    policy: str = "ceilometer-low",
+    keeps: tuple[tuple[str, str], ...] = (("5 minutes", "40 days"), ("1 hour", "365 days")),
+) -> None:
+    """Measures of one server as Ceilometer sends them, of the ``span`` that ends now, once: what share of its CPUs it used in the
+    five minutes before a moment, and of its memory then. ``policy``: archive policies of that name (and -rate), which keep
+    these widths for so long."""
     metric = cloud.config.get_session_endpoint("metric").rstrip("/")
 
     def ask(method: str, path: str, body: object = None) -> Any:
         answer = cloud.session.request(metric + path, method, json=body, raise_exc=False)
-        if answer.status_code not in (200, 201, 202, 204, 409):
+        if answer.status_code not in (200, 201, 202, 204, 404, 409):
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
         return answer
 
-    for name, ways in (("ceilometer-low", ["mean", "max"]), ("ceilometer-low-rate", ["mean", "rate:mean"])):
-        widths = [
-            {"granularity": "5 minutes", "timespan": "40 days"},
-            {"granularity": "1 hour", "timespan": "365 days"},
-        ]
-        ask(
-            "POST",
-            "/v1/archive_policy",
-            {"name": name, "back_window": 0, "aggregation_methods": ways, "definition": widths},
-        )
+    widths = [{"granularity": width, "timespan": time_} for width, time_ in keeps]
+    for name, ways in ((policy, ["mean", "max"]), (f"{policy}-rate", ["mean", "rate:mean"])):
+        kept = {"name": name, "back_window": 0, "aggregation_methods": ways, "definition": widths}
+        ask("POST", "/v1/archive_policy", kept)
     text = {"type": "string", "min_length": 0, "max_length": 255, "required": False}
     ask("POST", "/v1/resource_type", {"name": "instance", "attributes": {"display_name": text}})
-    known = {one["id"] for one in ask("GET", "/v1/resource/instance?limit=1000").json()}
+    if ask("GET", f"/v1/resource/instance/{server.id}").status_code == 200:
+        return
+    ask(
+        "POST",
+        "/v1/resource/instance",
+        {"id": server.id, "project_id": server.project_id, "display_name": server.name},
+    )
     end = int(time.time()) // STEP_S * STEP_S
-    moments = range(end - 3 * 3600, end + 1, STEP_S)
-    for server in (one for one in servers if one.id not in known):
-        vcpus, ram = server.flavor.vcpus, server.flavor.ram
-        ask(
-            "POST",
-            "/v1/resource/instance",
-            {"id": server.id, "project_id": server.project_id, "display_name": server.name},
-        )
-        grown = [{"timestamp": at, "value": round(n * USED * vcpus * STEP_S * 1e9)} for n, at in enumerate(moments)]
-        flat = {"memory.usage": 2 * USED * ram, "memory": ram, "vcpus": vcpus}
-        metrics = {"cpu": {"archive_policy_name": "ceilometer-low-rate", "unit": "ns", "measures": grown}} | {
-            name: {
-                "archive_policy_name": "ceilometer-low",
-                "unit": "",
-                "measures": [{"timestamp": at, "value": value} for at in moments],
-            }
-            for name, value in flat.items()
+    moments = range(end - int(span.total_seconds()), end + 1, STEP_S)
+    vcpus, ram, used, grown = server.flavor.vcpus, server.flavor.ram, 0.0, []
+    for at in moments:
+        grown.append({"timestamp": at, "value": round(used)})
+        used += cpu(at + STEP_S) * vcpus * STEP_S * 1e9
+    flat: dict[str, Callable[[int], float]] = {
+        "memory.usage": lambda at: memory(at) * ram, "memory": lambda _at: ram, "vcpus": lambda _at: vcpus,
+    }  # fmt: skip
+    metrics = {"cpu": {"archive_policy_name": f"{policy}-rate", "unit": "ns", "measures": grown}} | {
+        name: {
+            "archive_policy_name": policy,
+            "unit": "",
+            "measures": [{"timestamp": at, "value": of(at)} for at in moments],
         }
-        ask("POST", "/v1/batch/resources/metrics/measures?create_metrics=true", {server.id: metrics})
+        for name, of in flat.items()
+    }
+    for name, one in metrics.items():
+        ask("POST", "/v1/batch/resources/metrics/measures?create_metrics=true", {server.id: {name: one}})
     until(
         lambda: not ask("GET", "/v1/status?details=false").json()["storage"]["summary"]["measures"], "measures are in"
     )

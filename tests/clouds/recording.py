@@ -1,6 +1,6 @@
 """Records what the services of a real OpenStack answer to our adapter (``make record-clouds``).
 
-python -m tests.clouds.recording FOLDER OUT      FOLDER: of the services (tests/clouds/services.py)
+python -m tests.clouds.recording FOLDER [OUT]     FOLDER: of the services (tests/clouds/services.py)
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from providers.adapters.openstack import OpenStackCloud
 from providers.secrets import Secret
+from tests.clouds.filling import LONG
 from tests.clouds.recordings import FOLDER, Recorder
 from tests.clouds.services import HOST, PORTS, WORD
 
@@ -51,6 +52,24 @@ def record(services: Path, out: Path) -> None:
         pass
     for _batch in cloud.samples(now - SPAN / 2, now):
         pass
+    _write(recorder, now, services, out)
+
+
+def record_widths(services: Path, out: Path) -> None:
+    """Of what was kept in two widths: listed, and measured as far back as the coarse one reaches."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    now -= timedelta(minutes=now.minute % 5 + 10)
+    recorder = Recorder(PLACES)
+    cloud = TakenDown(
+        f"http://{HOST}:{PORTS['keystone']}/v3", user="admin", password=Secret("env:none", lambda _name: WORD), settle_s=0
+    ).recorded_by(recorder)  # fmt: skip
+    cloud.inventory(now)
+    for _batch in cloud.samples(now - LONG, now):
+        pass
+    _write(recorder, now, services, out)
+
+
+def _write(recorder: Recorder, now: datetime, services: Path, out: Path) -> None:
     about: dict[str, Any] = {
         "recorded_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "now": now.isoformat(),
@@ -68,4 +87,6 @@ def _versions(pip: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    record(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else FOLDER / "control-plane.jsonl")
+    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else FOLDER
+    record(Path(sys.argv[1]), folder / "control-plane.jsonl")
+    record_widths(Path(sys.argv[1]), folder / "widths.jsonl")

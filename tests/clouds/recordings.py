@@ -5,7 +5,7 @@ A file says which services answered, in what versions and when, and has a digest
 refused. What a service does when things go wrong is a *change* of what was recorded, declared by the test that needs it.
 
 Lists are served whole or in pages, as the question's ``limit`` and ``marker`` have it and ``cap`` allows; a recording holds
-each of them whole. Gnocchi's measures are served of whatever time is asked for, out of the longest that was recorded.
+each of them whole. Gnocchi's measures are served of whatever time is asked for, out of all that were recorded.
 """
 
 from __future__ import annotations
@@ -171,30 +171,31 @@ class Served:
         return found
 
     def _measures(self, ask: Ask) -> Reply | None:
-        """Those of start <= t < stop, its start rounded down to the granularity, as Gnocchi does."""
+        """Those of start <= t < stop, its start rounded down to the granularity, as Gnocchi does; out of all that were recorded of
+        the question."""
         told = dict(ask.query)
-        same = [
-            (dict(one.query), reply) for one, reply in self.replies.items() if (one.path, one.body) == (ask.path, ask.body)
-            and dict(one.query).get("granularity") == told.get("granularity")
-        ]  # fmt: skip
+        same = [reply for one, reply in self.replies.items() if (one.path, one.body) == (ask.path, ask.body)]
         if not same:
             return None
-        _query, widest = min(same, key=lambda one: (one[0]["start"], -len(json.dumps(one[1].answer))))
         step = float(told["granularity"])
         start, stop = (datetime.fromisoformat(told[name]).replace(tzinfo=UTC).timestamp() for name in ("start", "stop"))
+        merged: dict[str, dict[str, dict[str, dict[str, list[Any]]]]] = {}
+        for reply in same:
+            for who, metrics in reply.answer["measures"].items():
+                for metric, ways in metrics.items():
+                    for way, rows in ways.items():
+                        known = merged.setdefault(who, {}).setdefault(metric, {}).setdefault(way, {})
+                        known |= {
+                            row[0]: row
+                            for row in rows
+                            if row[1] == step
+                            and start // step * step <= datetime.fromisoformat(row[0]).timestamp() < stop
+                        }
         measures = {
-            who: {
-                metric: {
-                    way: [
-                        row for row in rows if start // step * step <= datetime.fromisoformat(row[0]).timestamp() < stop
-                    ]
-                    for way, rows in ways.items()
-                }
-                for metric, ways in metrics.items()
-            }
-            for who, metrics in widest.answer["measures"].items()
+            who: {metric: {way: list(rows.values()) for way, rows in ways.items()} for metric, ways in metrics.items()}
+            for who, metrics in merged.items()
         }
-        return replace(widest, answer={**widest.answer, "measures": measures})
+        return replace(same[0], answer={**same[0].answer, "measures": measures})
 
     def _paged(self, ask: Ask, reply: Reply) -> Reply:
         key, rows = listed(reply.answer)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import select
@@ -20,20 +16,8 @@ from providers.base import Inventory
 from quota.actors import steward
 from quota.directory import CloudProvider, Pool
 from quota.inventory import Resource
-from tests.clouds.services import PORTS, Services
 from tests.clouds.test_openstack import opened
 from tests.patience import until
-
-
-@pytest.fixture
-def services(real_cloud: dict[str, Any]) -> Iterator[Services]:
-    """Of the cloud that make test-clouds brought up; all of them run when the test is over."""
-    port = urlsplit(real_cloud["auth_url"]).port or 0
-    found = Services(Path(os.environ["OS_CLIENT_CONFIG_FILE"]).parent, port - PORTS["keystone"])
-    if not found.alive("nova-api"):
-        pytest.skip("this cloud was brought up by somebody else, whose services are not ours to stop")
-    yield found
-    found.services()
 
 
 @pytest.fixture
@@ -109,3 +93,39 @@ def test_nova_is_stopped_between_two_collections_and_in_the_middle_of_one(
     assert kept > 0
     collection.collect(workbench, pool)
     assert counted(workbench) == kept, "what comes twice counts once"
+
+
+def test_nova_is_stopped_within_its_list(works, services, house, clock, monkeypatch) -> None:
+    """Between two pages: what the first told is entered, and nothing that the second would have told is gone."""
+    workbench, pool, cloud = works
+    monkeypatch.setattr(collection, "HISTORY", timedelta(hours=1))
+    collection.collect(workbench, pool)
+    before = standing(house)
+    read = cloud.session.get
+    pages: list[str] = []
+
+    def small(service: str, path: str, **more: Any) -> Any:
+        if path != "/servers/detail":
+            return read(service, path, **more)
+        if pages:
+            services.stop("nova-api")
+        pages.append(path)
+        return read(service, path, **{**more, "limit": 3})
+
+    monkeypatch.setattr(cloud.session, "get", small)
+    clock.now += timedelta(minutes=5)
+    drift = collection.collect(workbench, pool).drift
+    assert drift is not None
+    assert set(drift.short) == {"vm", "bare_metal"}
+    assert (drift.gone, drift.new, standing(house)) == ([], [], before)
+    with house.reading() as tx:
+        told = tx.scalars(select(Resource).where(Resource.kind == "vm")).all()
+    assert sorted(one.last_seen_at == clock.now for one in told) == [False] * (len(told) - 3) + [True] * 3
+
+    monkeypatch.undo()
+    services.services()
+    until(lambda: services.answers("nova"), "nova is back")
+    clock.now += timedelta(minutes=5)
+    drift = collection.collect(workbench, pool).drift
+    assert drift is not None
+    assert (drift.complete, drift.gone, drift.new, standing(house)) == (True, [], [], before)

@@ -331,3 +331,20 @@ def test_overlong_words_of_a_cloud_do_not_keep_its_listing_out(city: Book) -> No
         drift = observe(city, vm("i-1", **told), vm("i-2"), hours=hours)
     assert (len(rows(city)), len(drift.changed)) == (2, 0)
     assert rows(city)["i-1"].name == "机" * 128
+
+
+def test_off_counts_from_when_it_was_told_or_from_the_first_listing_that_shows_it(city: Book) -> None:
+    """A cloud that does not tell since when, or not with each listing, resets nothing that is known."""
+    off = {"state": ResourceState.STOPPED}
+    told = DAY - timedelta(days=3)
+    observe(city, vm("off", **off), vm("on"), vm("told", **off, stopped_at=told))
+    assert {name: row.stopped_at for name, row in rows(city).items()} == {"off": DAY, "on": None, "told": told}
+    assert observe(city, vm("off", **off), vm("on", **off), vm("told", **off), hours=1).changed == [rows(city)["on"].id]
+    assert {name: row.stopped_at for name, row in rows(city).items()} == {
+        "off": DAY, "on": DAY + timedelta(hours=1), "told": told,
+    }  # fmt: skip
+    observe(city, vm("off", **off, stopped_at=told), vm("on"), vm("told"), hours=2)
+    assert {name: row.stopped_at for name, row in rows(city).items()} == {"off": told, "on": None, "told": None}
+    observe(city, vm("off", **off), vm("on", **off), vm("told", **off), hours=3)
+    later = DAY + timedelta(hours=3)
+    assert {name: row.stopped_at for name, row in rows(city).items()} == {"off": told, "on": later, "told": later}

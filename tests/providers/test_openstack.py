@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 from providers.adapters.conformance import CloudSuite
-from providers.adapters.openstack import OpenStackCloud, words
+from providers.adapters.openstack import OpenStackCloud, listing, words
 from providers.base import ProviderFault, ResourceFact, ResourceState, ServiceKind
 from providers.secrets import Secret
 from quota.errors import Invalid
@@ -524,7 +524,8 @@ def test_what_hangs_on_servers_is_short_where_nobody_knows_which_are_ours() -> N
     ("given", "field"),
     [
         ({"user": ""}, "user"), ({"credential_id": "c"}, "user"), ({"password": None}, "password"),
-        ({"lists": ("servers", "cats")}, "lists"), ({"arches": "m1.* = vax"}, "arches"),
+        ({"lists": ("servers", "cats")}, "lists"), ({"arches": "m1.* = vax"}, "arches"), ({"coarse_s": 300}, "coarse_s"),
+        ({"coarse_s": 2700}, "coarse_s"),
     ],
 )  # fmt: skip
 def test_options_that_make_no_sense_are_refused_by_their_name(given: dict[str, Any], field: str) -> None:
@@ -552,3 +553,61 @@ def _seconds(when: str) -> float:
     from datetime import datetime
 
     return datetime.fromisoformat(when).timestamp()
+
+
+# ------------------------------------------------------------------------------------------------------ since when it is off
+
+
+def action(name: str, day: int, message: str | None = None) -> dict[str, Any]:
+    return {"action": name, "start_time": f"2026-11-{day:02d}T08:00:00.000000", "message": message}
+
+
+@pytest.mark.parametrize(
+    ("actions", "day"),
+    [
+        ([action("create", 1), action("stop", 5)], 5),
+        ([action("create", 1), action("stop", 3), action("start", 4), action("stop", 9)], 9),
+        ([action("create", 1), action("stop", 3), action("shelve", 9), action("lock", 10)], 3),
+        ([action("create", 1), action("stop", 3), action("resize", 5), action("confirmResize", 6)], 3),
+        ([action("create", 1), action("stop", 3), action("start", 4, "Error")], 3),
+        ([action("create", 1), action("stop", 3), action("start", 4), action("stop", 5, "Error")], None),
+        ([action("create", 1)], None),
+        ([], None),
+    ],
+)
+def test_since_when_a_server_is_off_is_told_by_its_actions(actions: list[dict[str, Any]], day: int | None) -> None:
+    for told in (actions, actions[::-1]):
+        since = words.off_since(told)
+        assert (since.day if since is not None else None) == day
+
+
+def test_who_is_off_is_asked_about_once_and_few_at_a_time() -> None:
+    off = {one["id"] for one in told("servers/detail", "servers") if one["status"] in words.SWITCHED_OFF}
+    assert off
+
+    def acted(ask: Ask, reply: Reply) -> Reply:
+        if not ask.path.endswith("os-instance-actions"):
+            return reply
+        return Reply(200, {"instanceActions": [action("create", 1), action("stop", 5)]})
+
+    def actions(here: Served) -> list[str]:
+        return [one.path.split("/")[3] for one in asked(here, "os-instance-actions")]
+
+    with served(PLANE, acted) as here:
+        one = cloud(here)
+        found = facts(one.inventory(PLANE.now))
+        assert sorted(actions(here)) == sorted(off)
+        assert {id_ for id_, fact in found.items() if fact.stopped_at is not None} == off
+        assert facts(one.inventory(PLANE.now)) == found
+        assert len(actions(here)) == len(off), "each once"
+    stopped = rows_of(SERVERS, "servers", lambda rows: [{**row, "status": "SHUTOFF"} for row in rows], many(200))
+    with served(stopped, acted) as here:
+        one = cloud(here)
+        one.inventory(PLANE.now)
+        assert len(actions(here)) == listing.ASKED_OFF
+        one.inventory(PLANE.now)
+        assert len(set(actions(here))) == 2 * listing.ASKED_OFF
+    with served(PLANE, acted, on("os-instance-actions", 403)) as here:
+        found = facts(cloud(here).inventory(PLANE.now))
+        assert {fact.stopped_at for fact in found.values()} == {None}
+        assert len(actions(here)) == 1, "who may not is told so once"

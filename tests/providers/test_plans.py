@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy import select
 
 from providers import orders
 from providers.adapters.conformance import CloudSuite
-from providers.base import BUSY, CallState, Order, ProviderFault, Verb
+from providers.base import BUSY, CallState, Order, Outcome, ProviderFault, Verb
 from providers.hands import IN_FLIGHT, MemoryJournal
 from providers.orders import plans
 from providers.orders.tables import OrderState, WorkOrder
@@ -24,6 +25,7 @@ from quota.errors import Invalid, NotAllowed
 from quota.ledger.tables import Holder
 from quota.units import MEMORY, VCPU
 from tests.city import City
+from tests.patience import PATIENCE, together, until
 from tests.providers.stepping import SteppingCloud
 
 BIG = {VCPU: 8, MEMORY: 16384}
@@ -333,3 +335,45 @@ def test_a_key_that_was_used_for_another_order_is_refused(clock, cloud) -> None:
     with pytest.raises(ProviderFault) as fault:
         cloud.deliver(Order.from_json({**_RESIZE, "key": "k1", "amounts": {"vcpu": 2}}), clock.now)
     assert (fault.value.transient, fault.value.code) == (False, "never")
+
+
+def test_what_one_order_waits_for_holds_no_other(works, tmp_path) -> None:
+    opened = threading.Event()
+
+    class Gate(SteppingCloud):
+        """Several at a time: what is made as "slow" takes until somebody opens the gate."""
+
+        at_once = 3
+
+        def deliver(self, order: Order, now: datetime) -> Outcome:
+            if order.name == "slow":
+                assert opened.wait(PATIENCE)
+            return super().deliver(order, now)
+
+    cloud = Gate(tmp_path / "gate.json")
+    slow, quick = works.create("slow", name="slow"), works.create("quick", name="quick")
+    rounds: list[orders.Carried] = []
+
+    def carry() -> None:
+        rounds.append(orders.carry_all(works.book, works.pool, cloud, another=lambda: Gate(cloud.file)))
+
+    def watch() -> None:
+        try:
+            until(lambda: works.now(quick).state == OrderState.DELIVERED, "the quick one, beside the slow one")
+            assert works.now(slow).state == OrderState.SENT
+        finally:
+            opened.set()
+
+    together(carry, watch)
+    assert rounds[0].delivered == [slow.id, quick.id], "told in the order in which they were placed"
+    assert taken(cloud) == ["create", "create"]
+    works.prove()
+
+
+def test_a_cloud_that_does_not_say_so_is_told_one_order_after_the_other(works, cloud) -> None:
+    made = [works.create("a", name="a"), works.create("b", name="b")]
+
+    def another() -> SteppingCloud:
+        raise AssertionError("opened twice")
+
+    assert orders.carry_all(works.book, works.pool, cloud, another=another).delivered == [one.id for one in made]

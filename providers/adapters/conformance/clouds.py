@@ -16,6 +16,7 @@ import pytest
 
 from providers.adapters.conformance.opening import OpeningSuite
 from providers.base import (
+    WIDEST_S,
     Advancing,
     CallState,
     Journalled,
@@ -315,6 +316,7 @@ class CloudSuite(OpeningSuite):
             assert all(pa.types.is_integer(batch.table.schema.field(name).type) for name in ("resource", "ts"))
             for row in batch.table.to_pylist():
                 who = batch.external_ids[row["resource"]]
+                assert 0 < (row.get("width_s") or 1) <= WIDEST_S, f"{who}: {row['width_s']} seconds wide"
                 values = tuple(
                     (name, float(row[name]))
                     for name in sorted(names)

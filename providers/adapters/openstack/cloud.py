@@ -91,17 +91,21 @@ class OpenStackOptions:
     usage: str = option(N_("用量"), N_("gnocchi:由 Ceilometer 采集;none:另设来源"), default="gnocchi",
                         choices=("gnocchi", "none"))  # fmt: skip
     granularity_s: int = option(N_("用量粒度（秒）"), N_("归档策略中最细的粒度"), default=300, least=1, most=300)
+    coarse_s: int = option(
+        N_("较粗的粒度（秒）"), N_("细的已删除时用它,一小时即 3600;0:没有"), default=3600, least=0, most=3600
+    )
     poll_s: int = option(N_("采集间隔（秒）"), N_("Ceilometer 两次采集之间"), default=300, least=1, most=3600)
     settle_s: int = option(N_("等待（秒）"), N_("多久以前的样本视为已经到齐"), default=300, least=0, most=3600)
 
 
 class OpenStackCloud:
-    """One region, or a part of it. Implements providers.base.Provider, Probed, Quotas and Capacious. Speaks to nobody before
+    """One region, or a part of it. Implements providers.base.Provider, Parallel, Probed, Quotas and Capacious. Speaks to nobody before
     it is asked to."""
 
     Options = OpenStackOptions
     name = "openstack"
     live_resize = False
+    at_once = 4
     releases: Mapping[Verb, Collection[ClassCode]] = orders.RELEASES
 
     def __init__(
@@ -137,6 +141,7 @@ class OpenStackCloud:
         hands: bool = False,
         usage: str = "gnocchi",
         granularity_s: int = 300,
+        coarse_s: int = 3600,
         poll_s: int = 300,
         settle_s: int = 300,
     ) -> None:
@@ -168,10 +173,9 @@ class OpenStackCloud:
             self.session, self.scope, named=named, image=image, network=network, volume_type=volume_type
         )
         self._hands: Hands | None = None
-        self.archive = (
-            None if usage == "none" else usages.Archive(granularity_s=granularity_s, poll_s=poll_s, settle_s=settle_s)
-        )
+        self.archive = None if usage == "none" else _archive(granularity_s, coarse_s, poll_s, settle_s)
         self._sizes: dict[str, tuple[int, int]] = {}
+        self._offs: dict[str, tuple[str, datetime | None]] = {}
 
     def probe(self, now: datetime) -> str:
         """Which services answer, in which versions, and of how many projects we hear. Raises ProviderFault, naming what right
@@ -197,7 +201,7 @@ class OpenStackCloud:
 
     def inventory(self, now: datetime) -> Inventory:
         """As providers.base.Provider has it; a service that can't be read makes its own kinds short."""
-        reading = CloudListing(self.session, self.scope)
+        reading = CloudListing(self.session, self.scope, offs=self._offs)
         found = reading.read(now)
         self._sizes.update(reading.sizes)
         return found
@@ -254,6 +258,13 @@ class OpenStackCloud:
         if self._hands is None:
             raise ProviderFault("no journal: nothing can be carried out", transient=False, code=NEVER)
         return self._hands
+
+
+def _archive(granularity_s: int, coarse_s: int, poll_s: int, settle_s: int) -> usages.Archive:
+    """How usage is kept. Raises Invalid for buckets that no others fit into."""
+    if coarse_s and (coarse_s <= granularity_s or 3600 % coarse_s or coarse_s % 300):
+        raise Invalid("openstack.coarse", N_("较粗的粒度须大于用量粒度,能被 300 整除,且能整除 3600"), field="coarse_s")
+    return usages.Archive(granularity_s=granularity_s, coarse_s=coarse_s, poll_s=poll_s, settle_s=settle_s)
 
 
 def _lines(read: Callable[[str], T], text: str, code: str, message: str, field: str) -> T:

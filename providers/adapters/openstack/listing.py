@@ -40,6 +40,10 @@ HANGING = ("volumes", "addresses")
 """What hangs on servers, and is of the pool where these are."""
 
 
+ASKED_OFF = 20
+"""Servers of which it is asked since when they are off, in one reading."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """Which part of a cloud the pool is: zones and host aggregates of its servers, types and zones of its volumes, flavors by
@@ -76,6 +80,8 @@ class CloudListing:
     inside: set[str] = field(default_factory=set)
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Server → (vCPUs, MiB)."""
+    offs: dict[str, tuple[str, datetime | None]] = field(default_factory=dict)
+    """Server → its state and ``updated`` when it was asked since when it is off, and the answer; kept from reading to reading."""
 
     def read(self, now: datetime) -> Inventory:
         """Everything that the scope lists. Raises ProviderFault where nobody answers for any of it."""
@@ -176,6 +182,7 @@ class CloudListing:
             COMPUTE, "/servers/detail", "servers", microversion=version, all_tenants=1, status="SOFT_DELETED"
         )
         rows |= {one["id"]: one for one in binned.rows if one.get("status") == "SOFT_DELETED"}
+        mine = []
         for row in rows.values():
             arch = words.arch_of(row["flavor"], scope.arches, scope.arch)
             zone = str(row.get("OS-EXT-AZ:availability_zone") or "")
@@ -187,7 +194,26 @@ class CloudListing:
             ):
                 continue
             self.inside.add(row["id"])
-            yield self._server(row, arch, zone)
+            mine.append((row, arch, zone))
+        self._ask_since([row for row, _arch, _zone in mine])
+        yield from (self._server(*one) for one in mine)
+
+    def _ask_since(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Ask of servers that are off since when they are, out of Nova's record of actions: of each once for its state, of those
+        that changed last first, and of ``ASKED_OFF`` a reading, so that a large cloud is no more work than a small one."""
+        off = {str(row["id"]): _as_it_is(row) for row in rows if str(row.get("status")) in words.SWITCHED_OFF}
+        for id_ in self.offs.keys() - off.keys():
+            del self.offs[id_]
+        waiting = [id_ for id_, state in off.items() if self.offs.get(id_, ("", None))[0] != state]
+        changed = {str(row["id"]): str(row.get("updated") or "") for row in rows}
+        for id_ in sorted(waiting, key=lambda one: changed[one], reverse=True)[:ASKED_OFF]:
+            try:
+                told = self.session.get(
+                    COMPUTE, f"/servers/{id_}/os-instance-actions", microversion=self.session.nova()
+                )
+            except ProviderFault:
+                return  # who may not, or cannot just now, asks again with the next reading
+            self.offs[id_] = off[id_], words.off_since(told.get("instanceActions") or ())
 
     def _server(self, row: Mapping[str, Any], arch: Arch, zone: str) -> ResourceFact:
         scope, flavor = self.scope, row["flavor"]
@@ -211,6 +237,7 @@ class CloudListing:
             department_code=told.get(scope.department_key) or None,
             system_code=told.get(scope.system_key) or None,
             created_at=words.moment(row.get("created")),
+            stopped_at=self.offs[row["id"]][1] if row["id"] in self.offs else None,
             address=addresses[0] if addresses else None,
             tags=tags,
             cloud_state=str(row.get("status") or ""),
@@ -297,3 +324,8 @@ class CloudListing:
             yield self._fact(
                 {**row, "status": status}, ServiceKind.LOAD_BALANCER, address=str(row.get("vip_address") or "") or None
             )
+
+
+def _as_it_is(row: Mapping[str, Any]) -> str:
+    """What changes when a server is started or stopped: any of its changes, the more seldom ones of its lock and name, too."""
+    return f"{row.get('status')} {row.get('updated')}"

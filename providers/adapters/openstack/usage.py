@@ -7,6 +7,9 @@ clock is past its end and a while, when late measures have come.
 
 What goes wrong there by itself is left out, never bent: a fall below zero (the guest began anew), a NaN, a bucket that a
 reset bent within the hour.
+
+An archive policy keeps fine buckets for a while and coarse ones for longer. An hour of which a server has nothing fine any
+more is told by its coarse bucket, as one sample of that width; an hour of which it has anything fine never is.
 """
 
 from __future__ import annotations
@@ -32,16 +35,22 @@ PIECE = timedelta(hours=24)
 """How much is asked for at once: 200 servers of a day are some 8 MB."""
 HELD_S = 3 * 3600
 """How long a size that was told is believed without being told again."""
+FINE_FOR = timedelta(hours=12)
+"""For so long every archive policy keeps its fine buckets: what has none there was not measured, and is not asked about twice."""
 Sizes = Mapping[str, tuple[int, int]]
-Told = Mapping[str, list[tuple[int, float]]]
+Told = Mapping[str, Mapping[str, Any]]
+"""Server → metric → aggregate → [[time, width, value]]."""
+Row = tuple[str, int, float, float, float, float, int]
+"""Server, begin, CPU and memory in per cent, vCPUs, MiB, width in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
-    """How a cloud keeps usage: ``granularity_s`` of the buckets, ``poll_s`` between two polls of a server, ``settle_s`` until a
-    bucket that is over does not change any more."""
+    """How a cloud keeps usage: ``granularity_s`` of the fine buckets, ``coarse_s`` of those that it keeps for longer (0: there are
+    none), ``poll_s`` between two polls of a server, ``settle_s`` until a bucket that is over does not change any more."""
 
     granularity_s: int = STEP_S
+    coarse_s: int = 0
     poll_s: int = STEP_S
     settle_s: int = 300
     resource_type: str = "instance"
@@ -52,29 +61,78 @@ def samples(
 ) -> Iterator[Samples]:
     """Usage of all servers in since <= t < until, in pieces. ``sizes``: server → (vCPUs, MiB) as they are now, for those of
     which Gnocchi keeps no sizes. Raises ProviderFault."""
-    step = archive.granularity_s
-    at = since.replace(microsecond=0) - timedelta(seconds=int(since.timestamp()) % step)
+    edge = archive.coarse_s or archive.granularity_s
+    at = _floor(since, edge)
     while at < until:
-        end = min(at + PIECE, until)
-        told = _asked(session, archive, at, end)
+        end = at + PIECE if at + PIECE < until else until
+        told = _asked(session, archive.resource_type, archive.granularity_s, at, _ceiling(end, edge))
         now = datetime.now(UTC).timestamp() + (session.clock_ahead_s or 0.0)
-        low, high = int(since.timestamp()), min(int(until.timestamp()), int(now - archive.settle_s) - step + 1)
-        yield _table(told, archive, low, high, sizes)
+        low, high = max(int(since.timestamp()), int(at.timestamp())), int(end.timestamp())
+        settled = min(high, int(now - archive.settle_s) - archive.granularity_s + 1)
+        rows = _rows(told, archive, archive.granularity_s, low, settled, sizes)
+        if archive.coarse_s and told:
+            bare = _bare(told, archive, at, min(end, datetime.fromtimestamp(now, UTC) - FINE_FOR))
+            if bare:
+                first, last = min(min(one) for one in bare.values()), max(max(one) for one in bare.values())
+                rows += _coarse(session, archive, bare, (max(low, first), min(high, last + 1)), sizes)
+        yield _table(rows)
         at = end
 
 
-def _asked(session: CloudSession, archive: Archive, start: datetime, stop: datetime) -> dict[str, dict[str, Any]]:
+def _floor(at: datetime, step: int) -> datetime:
+    return at.replace(microsecond=0) - timedelta(seconds=int(at.timestamp()) % step)
+
+
+def _ceiling(at: datetime, step: int) -> datetime:
+    low = _floor(at, step)
+    return low if low == at else low + timedelta(seconds=step)
+
+
+def _bare(told: Told, archive: Archive, start: datetime, end: datetime) -> dict[str, set[int]]:
+    """Server → beginnings of the coarse buckets that are over by ``end``, and of which it has nothing fine."""
+    first, step = int(start.timestamp()), archive.coarse_s
+    whole = set(range(first, int(end.timestamp()) - step + 1, step))
+    found = {}
+    for name, metrics in told.items():
+        fine = {
+            at // step * step
+            for metric, aggregate in USED
+            for at in _series(metrics, metric, aggregate, archive.granularity_s)
+        }
+        if whole - fine:
+            found[name] = whole - fine
+    return found
+
+
+def _coarse(
+    session: CloudSession, archive: Archive, bare: Mapping[str, set[int]], span: tuple[int, int], sizes: Sizes
+) -> list[Row]:
+    """What the coarse buckets of ``span`` say of the hours that are bare; nothing where the policies have none of that width."""
+    start, stop = (datetime.fromtimestamp(one, UTC) for one in span)
+    try:
+        told = _asked(session, archive.resource_type, archive.coarse_s, start, _ceiling(stop, archive.coarse_s))
+    except ProviderFault as fault:
+        if "cannot be aggregated" in str(fault):
+            return []
+        raise
+    rows = _rows({name: told[name] for name in bare if name in told}, archive, archive.coarse_s, *span, sizes)
+    return [row for row in rows if row[1] in bare[row[0]]]
+
+
+def _asked(
+    session: CloudSession, resource_type: str, granularity: int, start: datetime, stop: datetime
+) -> dict[str, dict[str, Any]]:
     """Server → metric → aggregate → [[time, granularity, value]]. What Gnocchi does not know is left out; but where one series
     lacks an aggregate or a granularity that was asked for, it refuses the whole question."""
     for pairs in ([*USED, *SIZE], USED):
         body = {
             "operations": ["metric", *pairs],
             "search": {"!=": {"id": NOBODY}},
-            "resource_type": archive.resource_type,
+            "resource_type": resource_type,
         }
         try:
             answer = session.post(
-                METRIC, "/v1/aggregates", body, start=_iso(start), stop=_iso(stop), granularity=archive.granularity_s
+                METRIC, "/v1/aggregates", body, start=_iso(start), stop=_iso(stop), granularity=granularity
             )
         except ProviderFault as fault:
             if "does not exist" in str(fault):
@@ -88,44 +146,44 @@ def _asked(session: CloudSession, archive: Archive, start: datetime, stop: datet
         measures = answer.get("measures") if isinstance(answer, dict) else None
         if not isinstance(measures, dict):
             raise ProviderFault(f"metric: {str(answer)[:200]}", transient=False, code="kind")
-        return measures
+        return {name: one for name, one in measures.items() if isinstance(one, dict)}
     return {}
 
 
-def _table(told: Mapping[str, Mapping[str, Any]], archive: Archive, low: int, high: int, sizes: Sizes) -> Samples:
-    """Samples of low <= t < high, epoch seconds."""
-    names = sorted(name for name in told if isinstance(told[name], Mapping))
-    parts: list[tuple[Any, ...]] = []
-    for number, name in enumerate(names):
-        cpu = _series(told[name], CPU, "rate:mean", archive.granularity_s)
-        memory = _series(told[name], MEMORY, "mean", archive.granularity_s)
-        vcpus = _series(told[name], VCPUS, "mean", archive.granularity_s)
-        ram = _series(told[name], RAM, "mean", archive.granularity_s)
-        ts = np.array(sorted(one for one in {*cpu, *memory} if low <= one < high), np.int64)
+def _rows(told: Told, archive: Archive, width: int, low: int, high: int, sizes: Sizes) -> list[Row]:
+    """Samples of low <= t < high, epoch seconds, out of buckets that are ``width`` seconds wide."""
+    found: list[Row] = []
+    for name, one in told.items():
+        cpu = _series(one, CPU, "rate:mean", width)
+        memory = _series(one, MEMORY, "mean", width)
+        ts = np.array(sorted(at for at in {*cpu, *memory} if low <= at < high), np.int64)
         if not len(ts):
             continue
-        cores = _held(vcpus, ts, sizes.get(name, (0, 0))[0])
-        mib = _held(ram, ts, sizes.get(name, (0, 0))[1])
-        grown = np.array([cpu.get(one, np.nan) for one in ts.tolist()])
-        used = np.array([memory.get(one, np.nan) for one in ts.tolist()])
+        cores = _held(_series(one, VCPUS, "mean", width), ts, sizes.get(name, (0, 0))[0])
+        mib = _held(_series(one, RAM, "mean", width), ts, sizes.get(name, (0, 0))[1])
+        grown = np.array([cpu.get(at, np.nan) for at in ts.tolist()])
+        used = np.array([memory.get(at, np.nan) for at in ts.tolist()])
         with np.errstate(divide="ignore", invalid="ignore"):
             cpu_pct = np.where((grown >= 0) & (cores > 0), grown / (archive.poll_s * 1e9 * cores) * 100, np.nan)
             mem_pct = np.where((used >= 0) & (mib > 0), used / mib * 100, np.nan)
         keep = ~(np.isnan(cpu_pct) & np.isnan(mem_pct))
-        parts.append((np.full(keep.sum(), number), ts[keep], cpu_pct[keep], mem_pct[keep], cores[keep], mib[keep]))
-    columns = [np.concatenate([part[place] for part in parts]) if parts else np.zeros(0) for place in range(6)]
-    order = np.argsort(columns[1], kind="stable")
-    table = pa.table(
-        {
-            "resource": pa.array(columns[0][order].astype(np.int32)),
-            "ts": pa.array(columns[1][order].astype(np.int64)),
-            "cpu_pct": pa.array(columns[2][order].astype(np.float64)),
-            "mem_pct": pa.array(columns[3][order].astype(np.float64)),
-            "vcpu": pa.array(columns[4][order].astype(np.int32)),
-            "mem_mb": pa.array(columns[5][order].astype(np.int64)),
-        }
-    )
-    return Samples("gnocchi", names, table)
+        columns = (ts[keep], cpu_pct[keep], mem_pct[keep], cores[keep], mib[keep])
+        found += [(name, *values, width) for values in zip(*(column.tolist() for column in columns), strict=True)]
+    return found
+
+
+def _table(rows: list[Row]) -> Samples:
+    """Rows by time."""
+    names = sorted({row[0] for row in rows})
+    place = {name: number for number, name in enumerate(names)}
+    rows.sort(key=lambda row: (row[1], row[0]))
+    kinds = {"ts": pa.int64(), "cpu_pct": pa.float64(), "mem_pct": pa.float64(), "vcpu": pa.int32(), "mem_mb": pa.int64(),
+             "width_s": pa.int32()}  # fmt: skip
+    columns: dict[str, pa.Array] = {"resource": pa.array([place[row[0]] for row in rows], pa.int32())}
+    for number, (name, kind) in enumerate(kinds.items(), 1):
+        column = np.array([row[number] for row in rows], np.float64)
+        columns[name] = pa.array(column if kind == pa.float64() else column.astype(np.int64)).cast(kind)
+    return Samples("gnocchi", names, pa.table(columns))
 
 
 def _series(of: Mapping[str, Any], metric: str, aggregate: str, granularity: int) -> dict[int, float]:

@@ -25,6 +25,10 @@ SERVER_STATES: Mapping[str, ResourceState] = {
 no host."""
 
 SHELVED = frozenset({"SHELVED", "SHELVED_OFFLOADED"})
+SWITCHED_OFF = frozenset({"SHUTOFF", "PAUSED", "SUSPENDED", *SHELVED})
+TURNS_OFF = frozenset({"stop", "pause", "suspend", "shelve", "shelveOffload"})
+TURNS_ON = frozenset({"create", "start", "unpause", "resume", "unshelve", "restore", "reboot", "rescue", "unrescue"})
+"""Actions, as Nova's record names them. All others leave a server as it was, on or off."""
 LOCKED_BY_US = "guanjia"
 """The reason that we give for a lock."""
 
@@ -52,6 +56,20 @@ def state_of(server: Mapping[str, Any]) -> ResourceState:
     if status.upper() in SHELVED and server.get("locked") and server.get("locked_reason", LOCKED_BY_US) == LOCKED_BY_US:
         return ResourceState.RECYCLED
     return server_state(status)
+
+
+def off_since(actions: Sequence[Mapping[str, Any]]) -> datetime | None:
+    """When a server that is off was turned off, by the record of its actions (in any order); what failed counts for nothing. None
+    where the record does not tell."""
+    since = None
+    for one in sorted(actions, key=lambda one: str(one.get("start_time") or ""), reverse=True):
+        if one.get("message"):
+            continue
+        if one.get("action") in TURNS_ON:
+            break
+        if one.get("action") in TURNS_OFF:
+            since = moment(one.get("start_time")) or since
+    return since
 
 
 def thing_state(status: str) -> ResourceState:
