@@ -178,6 +178,30 @@ def rebuild(data: str | None, as_json: bool) -> None:
 
 @lake.command()
 @data_option
+@json_option
+def reconcile(data: str | None, as_json: bool) -> None:
+    """Where book and lake are of different moments: set aside samples of machines that the book does not have, collect
+    again what the lake does not have; exit 1 naming what is left."""
+    from console.verification import agreement
+
+    with workbench_of(data) as workbench, refusals():
+        done = agreement.reconcile(workbench)
+        left = list(agreement.compare(workbench).lines())
+    if as_json:
+        emit({"aside": list(done.aside), "again": done.again, "left": left})
+    else:
+        for path in done.aside:
+            click.echo(f"{path}: rows set aside (quarantine)")
+        for code, since in done.again.items():
+            click.echo(f"{code}: is collected again from {since:%Y-%m-%d %H:%M} UTC")
+        for line in left:
+            click.echo(line)
+        click.echo(f"{len(done.aside)} files, {len(done.again)} sources; {len(left)} left")
+    sys.exit(1 if left else 0)
+
+
+@lake.command()
+@data_option
 @click.argument("place")
 @json_option
 def publish(data: str | None, place: str, as_json: bool) -> None:

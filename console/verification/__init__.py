@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from console.verification import runs
+from console.verification import agreement, runs
 from console.verification.checks import NIGHTS, examine
 
 __all__ = [
     "NIGHTS",
+    "agreement",
     "examine",
     "runs",
 ]

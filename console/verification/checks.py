@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from console.schema import upgrade
+from console.verification import agreement
 from metering import statements
 from metering.cases import certificates
 from metering.intake import spool
@@ -144,6 +145,9 @@ def _stages(
         yield from (str(one) for one in workbench.lake.verify(chosen))
         yield from (str(one) for one in spool.verify(workbench.lake))
 
+    def one_moment(_tx: Tx) -> Iterator[str]:
+        yield from agreement.compare(workbench).lines()
+
     return [
         reading(("book", guards), ("book", every_row)),
         reading(("audit_records", trail), ("accounts", accounts)),
@@ -158,7 +162,7 @@ def _stages(
             one_by_one("statement_runs", StatementRun.id, statements.check),
             one_by_one("assessments", Assessment.id, findings.check),
         ),
-        reading(("lake", files)),
+        reading(("lake", files), ("book and lake", one_moment)),
     ]
 
 

@@ -3,19 +3,27 @@
 A rollup is made again from its dense day. Of a damaged dense day the row groups that are still whole are kept, and the
 resources that were lost with the others are named. A damaged delivery can only be put aside: its source may be asked
 again. Nothing damaged is deleted: it goes to `quarantine/`.
+
+Samples of resources that the book does not have (a lake that is newer than its book has them) are set aside as well: the
+next machine that the book registers would be given their number, and their past with it.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
+
 from metering.lake import closing, health, landings
-from metering.lake.files import Damaged, Reader, Sheet, make_folder, sync_folder
+from metering.lake.corrections import corrections
+from metering.lake.files import Damaged, Reader, Sheet, hot_names, make_folder, sync_folder, write_json
+from metering.lake.sources import closed_days
 
 if TYPE_CHECKING:
     from metering.lake.places import Places
@@ -122,3 +130,80 @@ def _salvage(damaged: Path, place: Path) -> str:
                 gone.append(f"{low}–{high}")
         sheet.finish(reader.about())
     return f"samples of resources {', '.join(gone)}" if gone else ""
+
+
+# --- what the book does not know ---------------------------------------------------------------------------
+
+
+def strangers(lake: Places, newest: int) -> Iterator[Path]:
+    """The files that have samples of resources above ``newest``, by their footers alone; damaged ones are left to verify."""
+    for path in _samples(lake):
+        try:
+            with Reader(path) as reader:
+                if any(last > newest for _, last in reader.ranges):
+                    yield path
+        except (Damaged, FileNotFoundError):
+            continue
+
+
+def set_aside(lake: Places, newest: int) -> list[Path]:
+    """Take all of that out; the files that it was in. A second run finds nothing more to do."""
+    with closing.rolling(lake):
+        done = list(strangers(lake, newest))
+        for path in done:
+            _copy_aside(lake, path)
+            if path.parent.name != "days":
+                _without(path, newest, path.with_name(_renamed(path)))
+                path.unlink()
+            elif _without(path, newest, path):
+                day = date.fromisoformat(path.stem)
+                if day.strftime("%Y-%m") in lake.sealed():
+                    closing.write_day(lake, day, [], keep_states=True)
+                else:
+                    closing.close(lake, day, settle=True)
+            else:
+                _forget(lake, date.fromisoformat(path.stem))
+            sync_folder(path.parent)
+    return done
+
+
+def _samples(lake: Places) -> Iterator[Path]:
+    for day in lake.days():
+        yield lake.path("days", day)
+    for day in lake.hot_days():
+        yield from lake.hot_files(day)
+    yield from (one.path for one in corrections(lake))
+
+
+def _copy_aside(lake: Places, path: Path) -> None:
+    folder = lake.root / "quarantine"
+    make_folder(folder)
+    shutil.copy2(path, folder / f"strangers-{'-'.join(path.relative_to(lake.root).parts)}")
+    sync_folder(folder)
+
+
+def _without(path: Path, newest: int, target: Path) -> bool:
+    """Write to ``target`` what ``path`` has of resources up to ``newest``; whether there was any."""
+    written = False
+    with Reader(path) as reader, Sheet(target) as sheet:
+        for group in reader.groups(0, newest + 1):
+            table = reader.part(group)
+            kept = table.filter(pc.less_equal(table["resource"], newest))
+            if kept.num_rows:
+                sheet.write(kept)
+                written = True
+        sheet.finish(reader.about())
+    return written
+
+
+def _renamed(path: Path) -> str:
+    """Another digest: the same delivery, if it comes again, is not what lies here."""
+    (name,) = (one for one in hot_names(path.parent.parent) if str(one) == path.name and one.source == path.parent.name)
+    return str(replace(name, digest="0" * 16))
+
+
+def _forget(lake: Places, day: date) -> None:
+    """Nothing of a day is left: it was never closed."""
+    write_json(lake.root / "days.json", [str(one) for one in closed_days(lake.root) if one != day])
+    for kind in closing.KINDS:
+        lake.path(kind, day).unlink(missing_ok=True)

@@ -188,6 +188,14 @@ class Lake(Places):
         """Put damaged files aside and write anew what can be; says what became of each."""
         return lake_repair.repair(self)
 
+    def strangers(self, newest: int) -> list[Path]:
+        """The files that have samples of resources above ``newest``, the highest that the book has."""
+        return list(lake_repair.strangers(self, newest))
+
+    def set_aside(self, newest: int) -> list[Path]:
+        """Take the samples of such resources out; the files that they were in, kept in `quarantine/` as they were."""
+        return lake_repair.set_aside(self, newest)
+
     # --- out ---
 
     def windows(

@@ -101,7 +101,8 @@ def house(book_url: str, tmp_path_factory: pytest.TempPathFactory) -> House:
     founding.found(Settings(data=data, database=book_url), demo=False)
     made = House(data, book_url, Clock(NOW))
     city = City(made.book, plan=STATEMENTS, home=data)
-    city.list("jia", at(-1), web={VCPU: 4, MEMORY: 8 * GB})
+    size = {VCPU: 4, MEMORY: 8 * GB}
+    city.list("jia", at(-1), web=size, first=size, second=size)
     city.report("web", range(700))
     city.price(VCPU, "46")
     city.close(city.make())
@@ -140,7 +141,7 @@ def keep(house: House, place: str, **more: Any) -> backups.Made:
 def test_a_house_comes_back_as_it_was(house: House, place: str, elsewhere: Callable[..., House]) -> None:
     made = keep(house, place)
     assert made.point.book.revision == upgrade.latest()
-    assert made.point.book.rows["resources"] == 1
+    assert made.point.book.rows["resources"] == 3
     there = elsewhere()
     done = backups.restore(there.settings, backups.Place(place))
     assert (done.point.name, done.keys) == (made.point.name, True)
@@ -179,7 +180,7 @@ def test_it_is_one_moment_while_everybody_writes(house: House, place: str, elsew
             while not stop.is_set():
                 number += 1
                 moment = int(NOW.timestamp()) + 300 * number
-                house.lake.append(f"writer{writer}", joined(steady(1000 + writer, days=1 / 288, start=moment)))
+                house.lake.append(f"writer{writer}", joined(steady(1 + writer, days=1 / 288, start=moment)))
                 with house.book.transaction(steward(f"writer{writer}")) as tx:
                     tx.audit("note", f"writer:{writer}", after={"number": number})
 
@@ -203,7 +204,7 @@ def test_it_is_one_moment_while_everybody_writes(house: House, place: str, elsew
         with there.book.reading() as tx:
             said = tx.scalar(select(func.count()).where(AuditRecord.subject == f"writer:{writer}")) or 0
         assert said > 0
-        seen = there.lake.chart(1000 + writer, NOW, NOW + timedelta(days=365), ["cpu_pct"])
+        seen = there.lake.chart(1 + writer, NOW, NOW + timedelta(days=365), ["cpu_pct"])
         assert int((seen.values["cpu_pct"] >= 0).sum()) >= said
     there.book.dispose()
 
@@ -262,6 +263,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> House:
     (data / "guanjia.toml").write_text(f'mail_password = "{SECRET}"\n')
     made = House(data, clock=Clock(NOW))
     made.settings.key()
+    City(made.book, plan=STATEMENTS, home=data).list("jia", at(-1), web={VCPU: 4})
     made.lake.append("agent", joined(steady(1)))
     return made
 

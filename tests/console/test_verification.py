@@ -30,6 +30,7 @@ from quota.directory.pools import CloudProvider, Pool
 from quota.errors import NotAllowed
 from quota.ledger import capacities, entries
 from quota.units import VCPU, Amount, Arch
+from tests.city import TOWN, City
 from tests.metering.samples import joined, steady
 
 
@@ -181,7 +182,8 @@ def test_a_department_may_not_ask(book):
 
 def test_a_night_reads_its_days_of_the_lake_and_the_newest(book, tmp_path):
     lake = Lake(tmp_path / "lake")
-    lake.append("a", joined(steady(1, days=4)))
+    machine = City(book, plan=TOWN).standing_machine({VCPU: 4}, "known")
+    lake.append("a", joined(steady(machine, days=4)))
     lake.roll()
     damaged = lake.path("days", lake.days()[1])
     damaged.write_bytes(damaged.read_bytes()[:-40])
