@@ -11,7 +11,7 @@ import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from flask import Flask, Response, current_app, flash, g, redirect, render_template, request, session, url_for
@@ -24,12 +24,13 @@ from werkzeug.wrappers import Response as Answer
 from console.accounts import Origin, SignIn, sessions, throttle
 from console.book import book, settings
 from console.errors import Denied, typed
+from console.programs import asked
 from console.security import local, same_origin
 from console.words import _
 from quota import resource_classes
 from quota.actors import HELD, Actor, Role, nobody
 from quota.directory import CloudProvider, Department, Person
-from quota.errors import NoRoom
+from quota.errors import N_, NoRoom, NotAllowed
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -176,6 +177,33 @@ def known_again(answer: Answer, login: str) -> Answer:
     return answer
 
 
+def stand_in(person_id: int, by: str) -> bool:
+    """Have this request be the person's without a session; ``by`` says what the person is known by. False where the account is
+    closed."""
+    with book().reading(nobody()) as tx:
+        row = tx.execute(
+            select(Person, Department.name, CloudProvider.name, resource_classes.stamp())
+            .outerjoin(Department, Department.id == Person.department_id)
+            .outerjoin(CloudProvider, CloudProvider.id == Person.provider_id)
+            .where(Person.id == person_id)
+        ).one_or_none()
+    if row is None or not row[0].active or not row[0].granted:
+        return False
+    who, department, provider, classes = row
+    book().look_at_classes(classes)
+    found = Visitor(
+        who.id, "", 0, NEVER, NEVER, who.login, who.name, Role(who.role),
+        who.department_id, department or "", who.provider_id, provider or "", who.must_change,
+    )  # fmt: skip
+    g.acting_by = by
+    current_app.login_manager._update_request_context_with_user(found)  # type: ignore[attr-defined]
+    return True
+
+
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a program was last asked to prove in person who it acts for."""
+
+
 def begin(token: str) -> Visitor:
     """Have this browser hold the session of ``token`` in place of whatever session there was."""
     session.clear()
@@ -239,6 +267,8 @@ def _guard() -> Response | tuple[str, int] | None:
         return _to_login()
     if current_user.role not in roles:
         raise Denied(roles)
+    if asked.by_program() and current_user.must_change:
+        raise NotAllowed("password.first", N_("须先登录并修改初始密码"))
     if current_user.must_change and not getattr(current_app.view_functions[request.endpoint], "guanjia_first", False):
         return redirect(url_for("auth.password"))  # type: ignore[return-value]
     return None

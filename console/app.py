@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Flask
 
-from console import access, book, errors, forms, frame, security
+from console import access, api, book, errors, forms, frame, security
 from console.answers import compression
 from console.pages import blueprints
 from console.pages.attachments import uploads
@@ -32,6 +32,7 @@ def create_app(settings: Settings, opened: Book | None = None) -> Flask:
     book.attach(app, settings, opened or Book(settings.database_url))
     compression.attach(app)  # first, so that it comes last to every answer
     app.before_request(security.name_request)
+    api.open_door(app)
     texts.attach(app)
     forms.attach(app)
     access.attach(app)
@@ -41,6 +42,7 @@ def create_app(settings: Settings, opened: Book | None = None) -> Flask:
     gauges.attach(app, app.extensions[book.EXTENSION].book, settings.zone)
     for blueprint in blueprints():
         app.register_blueprint(blueprint)
+    api.attach(app)
     security.exempt(app, csrf)
     app.jinja_env.filters.update(names.FILTERS)
     app.jinja_env.filters["because"] = rules.because

@@ -49,7 +49,9 @@ def lake() -> Lake:
 def actor() -> Actor:
     """The person behind this request, as the book knows actors."""
     if current_user and current_user.is_authenticated:
-        return current_user.actor(request.remote_addr or "", g.get("request_id", ""))  # type: ignore[no-any-return]
+        # What is done by a token says so in the trail.
+        place = " ".join(filter(None, (request.remote_addr, g.get("acting_by"))))
+        return current_user.actor(place, g.get("request_id", ""))  # type: ignore[no-any-return]
     return nobody(request.remote_addr or "", g.get("request_id", ""))
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from flask import Flask, current_app, g, render_template, request
+from flask import Flask, Response, current_app, g, render_template, request
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.http import HTTP_STATUS_CODES
 
+from console.programs import asked
 from console.security import local, same_origin
 from console.words import sentence
 from quota.actors import Role
@@ -46,6 +49,7 @@ SECRET = ("csrf_token", "password", "old", "new", "again", "next")
 """Fields never shown back."""
 
 
+PROBLEM = "application/problem+json"
 UNFIT = N_("填写的内容或地址中有无法处理的数字或字符,请改正后重试")
 
 Teller = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -57,6 +61,21 @@ class Denied(NotAllowed):
     def __init__(self, roles: Iterable[Role]) -> None:
         super().__init__("role.missing", N_("您的角色没有打开这个页面的权限"))
         self.roles = frozenset(roles)
+
+
+class Unidentified(NotAllowed):
+    """Nobody is known by what a program showed."""
+
+
+class Unfilled(Invalid):
+    """A form lacks something or has what it cannot take: (name of the field or "", what is wrong) each."""
+
+    def __init__(self, places: Iterable[tuple[str, str]]) -> None:
+        super().__init__("form.unfilled", N_("填写的内容有误,请按所列各项改正"))
+        self.places = tuple(places)
+
+
+STATUS[Unidentified] = 401
 
 
 def status(refused: Refused) -> int:
@@ -88,6 +107,11 @@ def _refused(refused: Refused) -> Any:
     if isinstance(refused, NoRoom):
         log.error("request %s %s %s: %s", g.get("request_id", "-"), request.method, request.path, refused)
         return _no_room(refused)
+    if asked.by_program():
+        answer = problem(code, refused.code, sentence(refused.message, refused.params), _places(refused))
+        if isinstance(refused, TooOften):
+            answer.headers.update(again_after(refused))
+        return answer
     page = _page(
         code,
         reason=sentence(refused.message, refused.params),
@@ -103,10 +127,39 @@ def again_after(refused: TooOften) -> dict[str, str]:
     return {"Retry-After": str(refused.params["seconds"])}
 
 
+def _places(refused: Refused) -> list[tuple[str, str]]:
+    """Where a refusal found what it refuses: (name of the field, what is wrong)."""
+    if isinstance(refused, Unfilled):
+        return list(refused.places)
+    place = str(refused.params.get("field", ""))
+    return [(place, sentence(refused.message, refused.params))] if place else []
+
+
+def problem(status_code: int, code: str, said: str, places: Iterable[tuple[str, str]] = ()) -> Response:
+    """A refusal or a mishap as ``application/problem+json`` (RFC 9457): its permanent code, a sentence, and the places."""
+    told = {
+        "type": f"urn:guanjia:{code}",
+        "title": HTTP_STATUS_CODES.get(status_code, ""),
+        "status": status_code,
+        "code": code,
+        "detail": said,
+        "instance": f"urn:guanjia:request:{g.get('request_id', '')}",
+        "errors": [{"field": field, "detail": what} for field, what in places],
+    }
+    answer = Response(json.dumps(told, ensure_ascii=False), status_code, mimetype=PROBLEM)
+    if status_code == 401:
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="guanjia"'
+    return answer
+
+
 def _no_room(refused: NoRoom) -> Any:
     """A page for people; programs get JSON, and agents the one status that all of them hold for passing."""
     said, again = sentence(refused.message, refused.params), {"Retry-After": str(AGAIN_S)}
     of_program = getattr(current_app.view_functions.get(request.endpoint or ""), "guanjia_program", False)
+    if asked.by_program():
+        answer = problem(507, refused.code, said)
+        answer.headers.update(again)
+        return answer
     if of_program or request.accept_mimetypes.best == "application/json":
         told = {"code": refused.code, "message": said, "request_id": g.get("request_id", "")}
         return told, 503 if of_program else 507, again
@@ -133,12 +186,12 @@ def _http(error: HTTPException) -> Any:
     return _page(error.code, reason="", code=error.name)
 
 
-def _csrf(error: CSRFError) -> tuple[str, int]:
+def _csrf(error: CSRFError) -> Any:
     log.info("csrf: %s", error.description)
     return _page(400, template="errors/expired.html", next=local(request.path), resend=same_origin())
 
 
-def _unfit(error: DataError | OverflowError) -> tuple[str, int]:
+def _unfit(error: DataError | OverflowError) -> Any:
     """A figure or a text that no column holds: a number of twenty digits in an address, a NUL in a field."""
     log.warning("request %s %s %s: %s", g.get("request_id", "-"), request.method, request.path, error, exc_info=error)
     return _page(422, reason=sentence(UNFIT, {}), code="input.unfit")
@@ -167,7 +220,12 @@ def _bug(error: Exception) -> Any:
     return _page(500, reason="", code="bug")
 
 
-def _page(status_code: int, template: str = "", **context: Any) -> tuple[str, int]:
+def _page(status_code: int, template: str = "", **context: Any) -> Any:
+    if asked.by_program():
+        name = str(context.get("code") or "").lower().replace(" ", "-")
+        return problem(
+            status_code, name or "http", str(context.get("reason") or HTTP_STATUS_CODES.get(status_code, ""))
+        )
     name = template or PAGES.get(status_code, "errors/other.html")
     if request.headers.get("HX-Request"):
         name = "errors/_fragment.html"

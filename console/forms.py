@@ -16,6 +16,8 @@ from wtforms.fields import Field
 from wtforms.form import Form
 from wtforms.validators import ValidationError
 
+from console.errors import Unfilled
+from console.programs import asked
 from console.security import row_or
 from console.words import _, sentence
 from quota.errors import N_, Invalid, Refused
@@ -82,7 +84,9 @@ def within_reason(day: date | None) -> None:
 
 
 def hang(form: FlaskForm, refused: Refused) -> None:
-    """Show ``refused`` beside the field that it names, else on top of the form."""
+    """Show ``refused`` beside the field that it names, else on top of the form. Programs get the refusal itself."""
+    if asked.by_program():
+        raise refused
     text = sentence(refused.message, refused.params)
     field = form._fields.get(str(refused.params.get("field", "")))
     if field is None:
@@ -109,8 +113,27 @@ def answer(
         try:
             return act()
         except shown_here as refused:
+            if asked.by_program():
+                raise
             hung(form, refused)
+    elif asked.by_program():
+        raise Unfilled(places(form))
     return page(), 422 if form.errors else 200
+
+
+def refused_here(refused: Refused) -> str:
+    """The sentence of what was refused, for a page without a form class. Programs get the refusal itself."""
+    if asked.by_program():
+        raise refused
+    return sentence(refused.message, refused.params)
+
+
+def sent_back(refused: Refused, endpoint: str, **values: Any) -> Response:
+    """Off to the page where it can be mended, with what was refused on top. Programs get the refusal itself."""
+    if asked.by_program():
+        raise refused
+    flash(sentence(refused.message, refused.params), "error")
+    return redirect(url_for(endpoint, **values))
 
 
 def done(said: str, endpoint: str, **values: Any) -> Response:
@@ -137,6 +160,11 @@ def problems(form: FlaskForm) -> list[tuple[str, str]]:
     return [("", str(error)) for error in form.form_errors] + [
         (field.id, _placed(field, said)) for field, said in _wrong(form)
     ]
+
+
+def places(form: FlaskForm) -> list[tuple[str, str]]:
+    """(name of the field or "", what is wrong there) of ``form``, as programs are told."""
+    return [("", str(error)) for error in form.form_errors] + [(field.name, said) for field, said in _wrong(form)]
 
 
 def _wrong(fields: Iterable[Field]) -> Iterator[tuple[Field, str]]:

@@ -112,6 +112,18 @@ def page(section: str, endpoint: str, label: str, order: int = 50, count: Count 
     _pages[endpoint] = Page(section, endpoint, label, order, count)
 
 
+def section_of(endpoint: str) -> str:
+    """The section that ``endpoint`` belongs to: that of its own entry, of its blueprint's first, or of the entry that its
+    blueprint stands under; "settings" for what belongs to none."""
+    blueprint = endpoint.partition(".")[0]
+    found = _pages.get(endpoint) or min(
+        (one for one in _pages.values() if one.endpoint.partition(".")[0] == blueprint),
+        key=lambda one: one.order,
+        default=_pages.get(_guests.get(blueprint, "")),
+    )
+    return found.section if found else "settings"
+
+
 def under(endpoint: str, blueprint: str) -> None:
     """Have the pages of ``blueprint``, to which no section leads by itself, stand under ``endpoint``."""
     _guests[blueprint] = endpoint

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -19,12 +20,14 @@ from typing import Any
 from unicodedata import east_asian_width
 from urllib.parse import urlencode
 
-from flask import Response, request, send_file
+from flask import Response, jsonify, request, send_file
 from sqlalchemy import Column as SchemaColumn
 from sqlalchemy import ColumnElement, Select, func, literal_column, select
 from werkzeug.datastructures import MultiDict
 
 from console.book import settings
+from console.errors import Unfilled
+from console.programs import asked
 from console.words import _, show, state
 from quota.db import Tx
 
@@ -32,7 +35,9 @@ Rows = Select[Any]
 Cell = Callable[[Any], Any]
 
 ALL = "all"
-EXPORTS = ("csv", "xlsx")
+EXPORTS = ("csv", "xlsx", "parquet")
+MOST_ROWS = 500
+"""Rows of a page that a program may ask for."""
 MAX_PAGE = 1_000_000
 SPOOL_BYTES = 8 * 1024 * 1024
 
@@ -40,6 +45,7 @@ SPOOL_BYTES = 8 * 1024 * 1024
 @dataclass(frozen=True)
 class Column:
     """One column. ``value(row)`` is exported; ``sort`` makes its head a link; ``total`` is summed over all rows.
+    ``code(row)`` is what programs read in its place where ``value`` is a word in the reader's language.
 
     ``text(value)`` overrides how the page writes it; ``href(row)`` links it; ``state`` draws it as a badge;
     ``title`` makes it the head of the card at 390 px; ``minor`` hides it there.
@@ -57,6 +63,7 @@ class Column:
     number: bool = False
     title: bool = False
     minor: bool = False
+    code: Cell | None = None
 
     @property
     def head(self) -> str:
@@ -97,6 +104,7 @@ class PagedList:
     query: Rows = field(repr=False)
     args: MultiDict[str, str] = field(repr=False)
     tx: Tx = field(repr=False)
+    key: Any = field(repr=False)
     sums: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -155,14 +163,17 @@ class PagedList:
         return result
 
     def exported(self, name: str) -> Response | None:
-        """The answer to ``?export=csv`` or ``xlsx``: all rows that the filters leave; None where none was asked for."""
+        """The answer to ``?export=csv``, ``xlsx`` or ``parquet``: all rows that the filters leave. Programs that ask for none
+        get a page of rows as JSON; people None."""
         wanted = self.args.get("export", "")
         if wanted not in EXPORTS:
-            return None
+            return told(self) if asked.by_program() else None
         stamp = self.tx.now.astimezone(settings().zone).strftime("%Y%m%d-%H%M")
         rows = self._all()
         if wanted == "csv":
             return as_csv(f"{name}-{stamp}.csv", self.columns, rows)
+        if wanted == "parquet":
+            return as_parquet(f"{name}-{stamp}.parquet", self.columns, rows)
         return as_xlsx(f"{name}-{stamp}.xlsx", self.columns, rows)
 
     def _all(self) -> Iterator[Any]:
@@ -186,6 +197,11 @@ def listing(
     over: an address that was mailed last year still opens.
     """
     args = request.args if args is None else args
+    program = asked.found()
+    if program is not None and program.one is not None:
+        return _alone(tx, query, columns, key, program, args)
+    if program is not None:
+        _refuse_unfit(program, args, columns, filters)
     values: dict[str, str] = {}
     searched = False
     for one in filters:
@@ -212,9 +228,60 @@ def listing(
     sums_of = {one.key: one.total for one in columns if one.total is not None}
     total, sums = _summed(tx, query.order_by(None), sums_of)
     size = size or settings().page_size
+    if program is not None:
+        size = min(_number(args.get("size", str(size))) or size, MOST_ROWS)
     page = min(max(_number(args.get("page", "1")), 1), max(1, -(-total // size)))
     rows = [] if args.get("export") in EXPORTS else list(_fetched(tx, query.limit(size).offset((page - 1) * size)))
-    return PagedList(rows, total, page, size, columns, filters, values, wanted, query, args, tx, sums)
+    return PagedList(rows, total, page, size, columns, filters, values, wanted, query, args, tx, key, sums)
+
+
+OF_LISTS = ("sort", "page", "size", "export")
+"""Parameters that every list takes."""
+
+
+def _refuse_unfit(
+    program: asked.Asked, args: MultiDict[str, str], columns: Sequence[Column], filters: Sequence[Filter]
+) -> None:
+    """People's addresses of last year still open, whatever is in them; a program that asks for what there is not is told so,
+    rather than given all rows. Raises Unfilled."""
+    known = {one.key: one for one in filters}
+    sorts = {way + one.key for one in columns if one.sort is not None for way in ("", "-")}
+    wrong = []
+    for name, value in args.items():
+        one = known.get(name)
+        if one is None:
+            fits = name in program.args or (name in OF_LISTS and _fits(name, value, sorts))
+            said = _("不在可选项中") if name in OF_LISTS else _("没有这一项")
+        else:
+            said = _("请填写日期,如 2026-10-31") if one.kind == "date" else _("不在可选项中")
+            fits = value in ("", ALL) or (
+                _is_day(value) if one.kind == "date" else one.options is None or value in one.options
+            )
+        if not fits or len(value) > LONGEST_VALUE:
+            wrong.append((name, said))
+    if wrong:
+        raise Unfilled(wrong)
+
+
+LONGEST_VALUE = 200
+"""Characters of a parameter."""
+
+
+def _fits(name: str, value: str, sorts: Container[str]) -> bool:
+    if name == "sort":
+        return value in sorts
+    if name == "export":
+        return value in EXPORTS
+    return value.isascii() and value.isdigit() and 1 <= int(value[:9]) <= (MOST_ROWS if name == "size" else MAX_PAGE)
+
+
+def _alone(
+    tx: Tx, query: Rows, columns: Sequence[Column], key: Any, program: asked.Asked, args: MultiDict[str, str]
+) -> PagedList:
+    """The one row that a program asks for, whatever the filters' defaults; an empty list where the reader's has none such."""
+    query = query.where(key == program.one)
+    rows = list(_fetched(tx, query.limit(1)))
+    return PagedList(rows, len(rows), 1, 1, [*columns, *program.more], (), {}, "", query, args, tx, key)
 
 
 def _order(by: Any, key: Any, *, down: bool, searched: bool = False) -> tuple[ColumnElement[Any], ...]:
@@ -403,6 +470,25 @@ def _width(value: Any) -> int:
     return 2 + sum(2 if east_asian_width(one) in "WF" else 1 for one in text[:WIDEST])
 
 
+def as_parquet(name: str, columns: Sequence[Column], rows: Iterable[Any]) -> Response:
+    """Rows as Parquet, named by the columns' keys: figures and times stay such, what a column has of several kinds is text."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    cells = [[] for _column in columns]  # type: list[list[Any]]
+    for row in rows:
+        for kept, column in zip(cells, columns, strict=True):
+            kept.append(coded(column, row))
+    arrays = []
+    for kept in cells:
+        kinds = {type(one) for one in kept if one is not None}
+        plain = len(kinds) == 1 and kinds <= {int, float, str, bool, date, datetime}
+        arrays.append(pa.array(kept if plain else [None if one is None else str(one) for one in kept]))
+    file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed with the answer
+    pq.write_table(pa.table(arrays, names=[one.key for one in columns]), file)
+    return _sent(file, name, "application/vnd.apache.parquet")
+
+
 def _sent(file: Any, name: str, mimetype: str) -> Response:
     file.seek(0)
     return send_file(file, mimetype=mimetype, as_attachment=True, download_name=name)
@@ -438,3 +524,58 @@ def _csv_cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
     return harmless(value) if isinstance(value, str) else str(value)
+
+
+# -- for programs ----------------------------------------------------------------------------------------------------
+
+
+def told(found: PagedList) -> Response:
+    """A page of rows as JSON: each with its key as ``id``, its ``generation`` where it has one, and its columns."""
+    return jsonify(
+        items=[row_told(found, row) for row in found.rows],
+        total=found.total,
+        page=found.page,
+        pages=found.pages,
+        size=found.size,
+        sums={name: spelled(value) for name, value in found.sums.items()},
+    )
+
+
+def row_told(found: PagedList, row: Any) -> dict[str, Any]:
+    """One row as programs read it: times in UTC, amounts of money as text, words of the trade as codes; ``links`` are the pages
+    of what it names, each of which is an address of the API as well."""
+    fields = {one.key: spelled(coded(one, row)) for one in found.columns}
+    generation = getattr(row, "generation", None)
+    known = {} if generation is None else {"generation": generation}
+    links = {one.key: to for one in found.columns if one.href and (to := one.href(row))}
+    return {"id": spelled(_identity(row, found.key)), **known, **fields, "links": links}
+
+
+def coded(column: Column, row: Any) -> Any:
+    """A cell's value for programs."""
+    value = column.code(row) if column.code else column.value(row)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float | Decimal | date | Mapping | list):
+        return value
+    return str(value) if isinstance(value, str) else show(value)
+
+
+def spelled(value: Any) -> Any:
+    """``value`` as JSON has it."""
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, Mapping):
+        return {str(name): spelled(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [spelled(one) for one in value]
+    return str(value) if isinstance(value, Decimal | date) else value
+
+
+def _identity(row: Any, key: Any) -> Any:
+    """What ``key`` is of ``row``: of an entity, of the entity in a row of several, or of the row itself."""
+    owner = getattr(key, "class_", None)
+    for one in (row, *(row if isinstance(row, tuple) else ())):
+        if owner is not None and isinstance(one, owner):
+            return getattr(one, key.key)
+    return getattr(row, str(getattr(key, "key", "") or "id"), getattr(row, "id", None))

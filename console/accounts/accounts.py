@@ -26,6 +26,39 @@ def person(tx: Tx, person_id: int) -> Person:
     return found
 
 
+def person_of(tx: Tx, login: str) -> Person:
+    """The person with this login, or NotFound."""
+    found = tx.scalar(select(Person).where(Person.login == login))
+    if found is None:
+        raise NotFound("person.none", N_("没有编号为 %(id)s 的人员"), id=login)
+    return found
+
+
+def service(tx: Tx, person_id: int) -> Person:
+    """The service (a person that is a program), or NotFound."""
+    found = person(tx, person_id)
+    if not found.service:
+        raise NotFound("service.none", N_("没有编号为 %(id)s 的服务账号"), id=person_id)
+    return found
+
+
+def enrol_service(
+    tx: Tx, login: str, name: str, role: Role, *, department: Department | None, provider: CloudProvider | None
+) -> Person:
+    """Enter a program: it has no password, is never logged in, and acts by tokens once its role was granted. Raises Invalid,
+    Conflict."""
+    if role not in SERVED:
+        raise Invalid("service.role", N_("服务账号不能担任管理员"), field="role")
+    who, _first = enrol(tx, login, name, role, department=department, provider=provider, must_change=False)
+    who.service, who.password_hash, who.password_history = True, "", []
+    tx.audit("service.enrol", f"person:{who.id}", after={"service": True})
+    return who
+
+
+SERVED = (Role.AUTHORITY, Role.SUPERVISOR, Role.TENANT, Role.PROVIDER, Role.AUDITOR)
+"""Roles that a service may be granted: no program is an administrator."""
+
+
 def change_password(tx: Tx, who: Person, old: str, new: str) -> None:
     """The person's own change. Raises Invalid; ends the person's other sessions."""
     if not passwords.matches(who.password_hash, old):
@@ -97,6 +130,8 @@ def grant(
     WrongState where it would take a role that the house cannot do without from the last who holds it."""
     _not_oneself(tx.actor, who)
     belongs(role, department, provider)
+    if who.service and role not in SERVED:
+        raise Invalid("service.role", N_("服务账号不能担任管理员"), field="role")
     if role != who.role:
         _not_the_last(tx, who)
     before = _rights(who)
@@ -137,6 +172,8 @@ def reset_password(tx: Tx, who: Person) -> str:
     WrongState for that account elsewhere.
     """
     _not_oneself(tx.actor, who)
+    if who.service:
+        raise WrongState("service.password", N_("服务账号没有密码,凭令牌使用接口"))
     on_machine = tx.actor.role is Role.SYSTEM
     if not on_machine and who.role == Role.SECADMIN and who.granted and not _others_like(tx, who):
         raise WrongState(
@@ -173,7 +210,7 @@ def _not_the_last(tx: Tx, who: Person) -> None:
 def _others_like(tx: Tx, who: Person) -> int:
     """How many others can log in with the same role."""
     query = select(func.count(Person.id)).where(
-        Person.role == who.role, Person.id != who.id, Person.active, Person.granted
+        Person.role == who.role, Person.id != who.id, Person.active, Person.granted, ~Person.service
     )
     return tx.scalar(query) or 0
 

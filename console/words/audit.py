@@ -51,6 +51,8 @@ ACTIONS: dict[str, str] = {
     "business.declare": N_("申报业务周期"), "business.withdraw": N_("撤回业务周期"),
     "campaign.start": N_("发起清理行动"), "campaign.close": N_("结束清理行动"),
     "calendar.correct": N_("修订日历"), "calendar.uncorrect": N_("取消日历修订"),
+    "service.enrol": N_("录入服务账号"),
+    "token.make": N_("新建令牌"), "token.confirm": N_("确认令牌"), "token.revoke": N_("吊销令牌"),
     "case.open_from": N_("按评估立案"),
     "catalog.offer": N_("上架目录条目"), "catalog.withdraw": N_("下架目录条目"), "catalog.restore": N_("恢复目录条目"),
     "city.set": N_("设定城市名称、接管门槛与筹建"),

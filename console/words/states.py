@@ -43,6 +43,11 @@ STATES: dict[str, State] = {
     "held": State(N_("预占中"), "lock", "busy"),
     "posted": State(N_("已入账"), "check", "good"),
     "voided": State(N_("已作废"), "ban", "quiet"),
+    # tokens of programs
+    "token_good": State(N_("有效"), "circle-check", "good"),
+    "token_waiting": State(N_("待确认"), "hourglass", "wait"),
+    "token_revoked": State(N_("已吊销"), "ban", "quiet"),
+    "token_over": State(N_("已过期"), "clock", "quiet"),
     # runs of jobs
     "verified": State(N_("已验证"), "circle-check", "good"),
     "unverified": State(N_("未验证"), "question-mark", "attention"),

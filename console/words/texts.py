@@ -18,6 +18,7 @@ from flask_babel.speaklater import LazyString
 from markupsafe import Markup, escape
 
 from console.book import book, reading, settings
+from console.programs import asked
 from console.words.states import STATES, State
 from quota.actors import ROLE_LABELS, Role
 from quota.calendar import WorkingDays, working_days
@@ -26,6 +27,8 @@ from quota.units import CLASSES, Amount, Arch, ClassCode, Commodity, shown
 
 LANGUAGES = {"zh_CN": "中文", "en": "English"}
 SOURCE = "zh_CN"
+SPOKEN = {"zh-CN": "zh_CN", "zh": "zh_CN", "en": "en"}
+"""Languages as Accept-Language names them."""
 COOKIE = "language"
 UNKNOWN = "—"
 ARCH_LABELS = {
@@ -79,11 +82,14 @@ _EITHER = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
 
 
 def language() -> str:
-    """The language of this request: the reader's choice, else the installation's."""
+    """The language of this request: the reader's choice (a program's by Accept-Language), else the installation's."""
     if not request:
         return settings().language
     if "language" not in g:
-        chosen = request.cookies.get(COOKIE, "")
+        if asked.by_program():
+            chosen = SPOKEN.get(request.accept_languages.best_match(SPOKEN) or "", "")
+        else:
+            chosen = request.cookies.get(COOKIE, "")
         g.language = chosen if chosen in LANGUAGES else settings().language
     return str(g.language)
 

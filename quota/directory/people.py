@@ -14,7 +14,8 @@ from quota.directory.pools import CloudProvider
 
 
 class Person(Base):
-    """One account, one role. A tenant belongs to a department, provider staff to a company, nobody else to either."""
+    """One account, one role. A tenant belongs to a department, provider staff to a company, nobody else to either. A
+    ``service`` is a program: it has no password and never logs in, it acts by a token, and it is nobody who signs in person."""
 
     __tablename__ = "people"
     __table_args__ = (
@@ -39,6 +40,7 @@ class Person(Base):
     session_epoch: Mapped[int] = mapped_column(default=0)  # raised to end every open session of this person
     granted: Mapped[bool] = mapped_column(default=True)  # False: entered, the security administrator has yet to grant
     active: Mapped[bool] = mapped_column(default=True)
+    service: Mapped[bool] = mapped_column(default=False)
 
     department: Mapped[Department | None] = relationship()
     provider: Mapped[CloudProvider | None] = relationship()

@@ -136,7 +136,9 @@ def others(tx: Tx, request: Request) -> list[Person]:
         return []
     barred = {request.created_by, request.submitted_by, *(one.decided_by for one in request.path), tx.actor.login}
     people = tx.scalars(
-        select(Person).where(Person.role == step.role, Person.active, Person.granted).order_by(Person.name, Person.id)
+        select(Person)
+        .where(Person.role == step.role, Person.active, Person.granted, ~Person.service)
+        .order_by(Person.name, Person.id)
     )
     return [one for one in people if one.login not in barred]
 
@@ -148,6 +150,7 @@ def left_alone() -> Select[Request]:
         Person.role == Role.SUPERVISOR.value,
         Person.active,
         Person.granted,
+        ~Person.service,
         Person.login.not_in([Request.created_by, func.coalesce(Request.submitted_by, "")]),
         ~exists().where(own.request_id == Request.id, own.round == Request.round, own.decided_by == Person.login),
     )

@@ -10,6 +10,7 @@ from urllib.parse import urljoin
 import pytest
 
 from console.access import EVERYBODY, rule
+from console.api.operations import PREFIX
 from quota.actors import Role
 from tests.browser.test_links import LINK, kind_of
 
@@ -23,6 +24,7 @@ def addresses(app, role):
             "GET" in one.methods
             and not one.arguments
             and one.endpoint not in NOT_PAGES
+            and not one.endpoint.startswith(PREFIX)
             and role in (rule(app, one.endpoint) or ())
         ):
             yield one.rule

@@ -23,6 +23,7 @@ from flask.testing import FlaskClient
 from console import founding, i18n
 from console.access import EVERYBODY, rule
 from console.accounts import passwords
+from console.api.operations import PREFIX
 from console.app import create_app
 from console.settings import Settings
 from console.verification.checks import examine
@@ -95,7 +96,13 @@ def _pages(app: Flask) -> Iterator[tuple[str, Role]]:
     for one in sorted(app.url_map.iter_rules(), key=lambda one: one.rule):
         may = rule(app, one.endpoint)
         role = next((role for role in EVERYBODY if role in (may or ())), None)
-        if "GET" in (one.methods or ()) and not one.arguments and one.endpoint not in NOT_PAGES and role:
+        if (
+            "GET" in (one.methods or ())
+            and not one.arguments
+            and one.endpoint not in NOT_PAGES
+            and role
+            and not one.endpoint.startswith(PREFIX)
+        ):
             yield one.rule, role
 
 

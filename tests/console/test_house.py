@@ -9,6 +9,7 @@ import html5lib
 import pytest
 
 from console.access import EVERYBODY, rule
+from console.api.operations import PREFIX
 from console.frame import SECTIONS
 from console.words.states import STATES
 from quota import requests
@@ -39,6 +40,8 @@ PUBLIC = {
     "agents.outcomes",
     "agents.quotas",
     "agents.samples",
+    "api.calendar",
+    "api.description",
     "auth.login",
     "auth.language",
     "auth.look",
@@ -79,7 +82,13 @@ def pages(app, role):
     """Addresses without parameters that ``role`` may open by GET."""
     for one in app.url_map.iter_rules():
         roles = rule(app, one.endpoint)
-        if one.endpoint == "static" or "GET" not in one.methods or one.arguments or roles is None:
+        if (
+            one.endpoint == "static"
+            or one.endpoint.startswith(PREFIX)
+            or "GET" not in one.methods
+            or one.arguments
+            or roles is None
+        ):
             continue
         if not roles or role in roles:
             yield one.rule

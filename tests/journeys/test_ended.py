@@ -30,7 +30,7 @@ from quota.units import MEMORY, VCPU, Arch, Commodity
 
 CPU = Commodity(VCPU, Arch.AARCH64)
 HTML = "{http://www.w3.org/1999/xhtml}"
-AWAY = ("auth", "static")
+AWAY = ("auth", "static", "api.")
 """Blueprints that would end the session or change its language."""
 WALKERS = (Role.TENANT, Role.PROVIDER, Role.SUPERVISOR, Role.AUTHORITY, Role.AUDITOR, Role.SECADMIN)
 

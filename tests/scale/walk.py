@@ -27,6 +27,7 @@ from werkzeug.routing import RequestRedirect
 
 from console import access, lists
 from console.access import EVERYBODY, rule
+from console.api.operations import PREFIX
 from console.app import create_app
 from console.settings import Settings
 from quota.actors import Role
@@ -177,7 +178,7 @@ def own(app: Flask, role: Role) -> dict[str, str]:
 
 def _is_for(app: Flask, endpoint: str, role: Role) -> bool:
     roles = rule(app, endpoint)
-    return bool(roles) and role in (roles or ())
+    return bool(roles) and role in (roles or ()) and not endpoint.startswith(PREFIX)
 
 
 def walk(app: Flask, book: Book, role: Role, person_id: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from console.charts import timeline
 from console.forms import DateField, answer, done
 from console.lists import Column, Filter, listing
 from console.pages.orders import company_filter
+from console.programs import Given, listed
 from console.security import row
 from console.words import _, lazy
 from providers.assessment import CHIPS, FITNESS_LABELS, Combination, Fitness, compatibility
@@ -84,6 +85,7 @@ class CombinationForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.get("/")
 @allow(*BUSINESS)
+@listed(COLUMNS, FILTERS, args=(Given("provider"),))
 def index() -> str | Response:
     tx = reading()
     query = select(Combination).options(joinedload(Combination.provider))

@@ -21,6 +21,7 @@ from console.charts import moment, timeline
 from console.forms import DateTimeLocalField, answer, done, generation
 from console.lists import Column, Filter, Rows, listing
 from console.pages.orders import company_filter, dialogues
+from console.programs import Given, listed
 from console.security import row
 from console.words import _, disclosure, lazy
 from providers.base import IncidentFact, Responsibility
@@ -78,7 +79,7 @@ COLUMNS = [
     Column("number", N_("故障编号"), lambda i: i.external_id, sort=Incident.external_id,
            href=lambda i: url_for("incidents.show", incident_id=i.id), title=True),
     Column("state", N_("状态"), code, state=True),
-    Column("level", N_("级别"), lambda i: _(LEVELS[str(i.level)]), sort=Incident.level),
+    Column("level", N_("级别"), lambda i: _(LEVELS[str(i.level)]), code=lambda i: i.level, sort=Incident.level),
     Column("title", N_("标题"), lambda i: disclosure.told(i.title)),
     Column("pool", N_("资源池"), lambda i: i.pool.name, href=links.pool(lambda i: i.pool_id)),
     Column("provider", N_("云服务商"), lambda i: i.provider.name, href=links.provider(lambda i: i.provider_id), minor=True),
@@ -169,6 +170,7 @@ def _local(value: datetime | None) -> datetime | None:
 
 @blueprint.get("/")
 @allow(*BUSINESS)
+@listed(COLUMNS, FILTERS, args=(Given("provider"),))
 def index() -> str | Response:
     tx = reading()
     own = tx.actor.role is Role.PROVIDER

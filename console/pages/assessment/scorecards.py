@@ -23,6 +23,7 @@ from console.charts import timeline
 from console.forms import answer, done
 from console.lists import Column, Filter, Rows, listing
 from console.pages.orders import company_filter
+from console.programs import Given, listed
 from console.security import row
 from console.words import _, disclosure, lazy, sentence
 from console.words import evidence as evidence_words
@@ -115,6 +116,7 @@ FILTERS = [
 
 @blueprint.get("/")
 @allow(*READERS)
+@listed(COLUMNS, FILTERS, args=(Given("provider"),))
 def index() -> str | Response:
     tx = reading()
     query = select(ScorecardRecord).where(marks.visible(tx.actor)).options(joinedload(ScorecardRecord.provider))
@@ -180,8 +182,18 @@ def _issuers(tx: Tx, appeal: appeals.Appeal) -> tuple[str | None, str]:
     return card.published_by, card.computed_by
 
 
+EVIDENCE_COLUMNS = [
+    Column("ref", N_("依据"), lambda e: evidence_words.called(e.ref), sort=ScorecardEvidence.ref, href=lambda e: links.address(e.ref),
+           title=True),
+    Column("facts", N_("事实"), lambda e: evidence_words.facts(e.facts, e.indicator, beside=evidence_words.called(e.ref))),
+    Column("row", N_("编号"), lambda e: disclosure.ref(e.ref), minor=True),
+    Column("position", N_("序号"), lambda e: e.position, sort=ScorecardEvidence.position, number=True, minor=True),
+]  # fmt: skip
+
+
 @blueprint.get("/<int:scorecard_id>/<indicator>")
 @allow(*READERS)
+@listed(EVIDENCE_COLUMNS)
 def evidence(scorecard_id: int, indicator: str) -> str | Response:
     """The rows that one mark rests on."""
     tx = reading()
@@ -202,15 +214,6 @@ def evidence(scorecard_id: int, indicator: str) -> str | Response:
         figure=evidence_words.figure(mark.figure, known.unit) if known is not None else None,
         direction=DIRECTIONS[known.direction] if known is not None else "",
     )  # fmt: skip
-
-
-EVIDENCE_COLUMNS = [
-    Column("ref", N_("依据"), lambda e: evidence_words.called(e.ref), sort=ScorecardEvidence.ref, href=lambda e: links.address(e.ref),
-           title=True),
-    Column("facts", N_("事实"), lambda e: evidence_words.facts(e.facts, e.indicator, beside=evidence_words.called(e.ref))),
-    Column("row", N_("编号"), lambda e: disclosure.ref(e.ref), minor=True),
-    Column("position", N_("序号"), lambda e: e.position, sort=ScorecardEvidence.position, number=True, minor=True),
-]  # fmt: skip
 
 
 @blueprint.get("/formula")

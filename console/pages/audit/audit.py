@@ -12,6 +12,7 @@ from console import frame, links
 from console.access import allow
 from console.book import reading
 from console.lists import Column, Filter, listing, since, until
+from console.programs import listed
 from console.verification import runs
 from console.words import audit as audit_words
 from console.words import names, who_exactly
@@ -63,6 +64,7 @@ FILTERS = [
 
 @blueprint.get("/")
 @allow(*READERS)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     found = listing(
         reading(), select(AuditRecord), COLUMNS, key=AuditRecord.sequence, filters=FILTERS, sort="-sequence"

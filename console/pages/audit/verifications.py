@@ -11,6 +11,7 @@ from console.access import allow
 from console.book import reading, transaction
 from console.lists import Column, Filter, listing
 from console.pages.audit.audit import READERS
+from console.programs import listed
 from console.tables import VerificationRun
 from console.verification import NIGHTS, runs
 from console.words import _, number, who_exactly
@@ -68,6 +69,7 @@ FILTERS = [
 
 @blueprint.get("/")
 @allow(*READERS)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx = reading()
     found = listing(

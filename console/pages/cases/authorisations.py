@@ -19,6 +19,7 @@ from console.book import actor, reading, transaction
 from console.forms import answer, done
 from console.lists import Column, Filter, Rows, listing
 from console.pages.cases import growth_evidence
+from console.programs import listed
 from console.security import row
 from console.words import _, amounts, lazy
 from console.words import who as named
@@ -92,6 +93,7 @@ FILTERS = [
 
 @blueprint.get("/")
 @allow(*STEWARDS, Role.TENANT)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx = reading()
     query = (

@@ -22,6 +22,7 @@ from console.lists import Column, Filter, listing
 from console.pages.cases import evidence
 from console.pages.cases.cases import ACT_LABELS, KINDS
 from console.pages.cases.notices import LOADED, pairs
+from console.programs import listed
 from console.words import _, lazy, names, sentence
 from metering import batches
 from metering.batches import OUTCOME_LABELS, Alike, BatchItem, BatchOutcome, CaseBatch, alike
@@ -90,6 +91,7 @@ def cut_off(tx: Tx, who: Actor) -> str | None:
 
 @blueprint.get("/")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@listed((), open=True)
 def index() -> str | Response:
     """Open cases that wait for an act, in groups of what is alike; and what was done in batches lately."""
     tx = reading()
@@ -97,10 +99,22 @@ def index() -> str | Response:
         one.id: f"{names.policy(one.name)} {_('第%(n)s版', n=one.version)}" for one in tx.scalars(select(PolicyVersion))
     }
     columns = [
-        Column("act", N_("待办"), lambda g: _(ACT_LABELS[_act_of(g)]), title=True, href=_to_group),
-        Column("kind", N_("类别"), lambda g: _(KINDS[g.kind])),
+        Column(
+            "act",
+            N_("待办"),
+            lambda g: _(ACT_LABELS[_act_of(g)]),
+            code=lambda g: _act_of(g),
+            title=True,
+            href=_to_group,
+        ),
+        Column("kind", N_("类别"), lambda g: _(KINDS[g.kind]), code=lambda g: g.kind),
         Column("verdict", N_("结论"), lambda g: g.verdict, state=True),
-        Column("matter", N_("事项"), lambda g: _(MATTERS[g.matter]) if g.matter else None),
+        Column(
+            "matter",
+            N_("事项"),
+            lambda g: _(MATTERS[g.matter]) if g.matter else None,
+            code=lambda g: g.matter if g.matter else None,
+        ),
         Column("policy", N_("策略"), lambda g: versions.get(g.policy_version_id)),
         Column("cases", N_("案件"), lambda g: g.cases, sort=alike.CASES, unit=N_("件"), number=True),
         Column("departments", N_("使用单位"), lambda g: g.departments, sort=alike.DEPARTMENTS, number=True),
@@ -270,7 +284,7 @@ ITEMS = [
     Column("resource", N_("资源"), lambda i: i.case.resource.called, href=links.resource(lambda i: i.case.resource_id)),
     Column("department", N_("使用单位"), lambda i: i.case.department.name, href=links.department(lambda i: i.case.department_id)),
     Column("worth", N_("折合"), lambda i: round(i.case.worth, 1), unit="vCPU", number=True),
-    Column("outcome", N_("结果"), lambda i: _(OUTCOMES[i.outcome])),
+    Column("outcome", N_("结果"), lambda i: _(OUTCOMES[i.outcome]), code=lambda i: i.outcome),
     Column("why", N_("原因"), lambda i: _said(i)),
     Column("notice", N_("通知"), lambda i: i.notice.number if i.notice else None,
            href=lambda i: url_for("notices.show", notice_id=i.notice_id) if i.notice_id else None),
@@ -290,6 +304,7 @@ def _said(item: BatchItem) -> str | None:
 
 @blueprint.get("/<int:batch_id>")
 @allow(Role.SUPERVISOR, Role.AUTHORITY, Role.AUDITOR)
+@listed(ITEMS, ITEM_FILTERS, at="items")
 def show(batch_id: int) -> str | Response:
     """What was signed, and what became of each case."""
     tx = reading()

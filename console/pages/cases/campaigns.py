@@ -21,6 +21,7 @@ from console.forms import DateField, answer, done
 from console.lists import Column, Filter, listing
 from console.pages.inventory import inquiries as inquiry_pages
 from console.pages.inventory import inquiry_forms
+from console.programs import Given, listed
 from console.security import row_or
 from console.words import KINDS, _, amounts, lazy, sentence, who
 from metering.campaigns import CLEANUP, Campaign, CampaignState, Scope, Tally, campaigns
@@ -109,6 +110,7 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.get("/")
 @allow(*STEWARDS)
+@listed(COLUMNS)
 def index() -> str | Response:
     found = listing(reading(), select(Campaign), COLUMNS, key=Campaign.id, sort="-started_at")
     return found.exported("campaigns") or render_template("campaigns/index.html", campaigns=found)
@@ -157,6 +159,7 @@ def start() -> str | Response | tuple[str, int]:
 
 @blueprint.get("/<int:campaign_id>")
 @allow(*STEWARDS)
+@listed(OWNERS, at="departments")
 def show(campaign_id: int) -> str | Response:
     """What came of it so far: in all, and owner by owner."""
     tx = reading()
@@ -187,6 +190,14 @@ def _names(model: type[Department] | type[Pool], ids: list[int]) -> str:
 
 @blueprint.get("/<int:campaign_id>/items")
 @allow(*STEWARDS)
+@listed(
+    ITEMS,
+    args=(
+        Given("answer"),
+        Given("verdict"),
+        Given("plea"),
+    ),
+)
 def items(campaign_id: int) -> str | Response:
     """Every resource that was asked about, with what was said of it; what is to be kept under a category may be exempted."""
     tx = reading()

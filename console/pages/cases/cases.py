@@ -16,6 +16,7 @@ from console.book import actor, book, reading, transaction
 from console.lists import Column, Filter, Place, Rows, listing, place_in
 from console.pages.cases import evidence
 from console.pages.cases.history import history
+from console.programs import Given, listed
 from console.security import row
 from console.words import _, amounts, percent, policies, when
 from metering import cases
@@ -125,7 +126,7 @@ COLUMNS = [
         href=lambda c: url_for("cases.show", case_id=c.id),
         title=True,
     ),
-    Column("kind", N_("类别"), lambda c: _(KINDS[c.kind]), sort=Case.kind),
+    Column("kind", N_("类别"), lambda c: _(KINDS[c.kind]), code=lambda c: c.kind, sort=Case.kind),
     Column("state", N_("状态"), lambda c: f"case_{c.state}", sort=Case.state, state=True),
     Column("resource", N_("资源"), lambda c: c.resource.name or c.resource.external_id, href=links.resource(lambda c: c.resource_id)),
     Column("department", N_("使用单位"), lambda c: c.department.name, href=links.department(lambda c: c.department_id), sort=Case.department_id),
@@ -135,7 +136,7 @@ COLUMNS = [
            total=func.sum(Case.worth)),
     Column("risk", N_("风险"), lambda c: _(risk_label(c.risk)), sort=Case.risk),
     Column("due", N_("期限"), lambda c: c.due_at or c.wake_at, sort=Case.due_at),
-    Column("ending", N_("结果"), lambda c: _(ENDINGS[c.ending]) if c.ending else None, sort=Case.ending, minor=True),
+    Column("ending", N_("结果"), lambda c: _(ENDINGS[c.ending]) if c.ending else None, code=lambda c: c.ending if c.ending else None, sort=Case.ending, minor=True),
     Column("pool", N_("资源池"), lambda c: c.pool.name, href=links.pool(lambda c: c.pool_id), minor=True),
 ]  # fmt: skip
 FILTERS = [
@@ -169,6 +170,7 @@ LOADED = (
 
 @blueprint.get("/")
 @allow(*BUSINESS)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx = reading()
     query = select(Case).where(cases.visible(tx, actor())).options(*LOADED)
@@ -182,6 +184,7 @@ GROUPS = {"department": N_("使用单位"), "system": N_("信息系统")}
 
 @blueprint.get("/groups")
 @allow(*STEWARDS)
+@listed((), args=(Given("by"),), open=True)
 def groups() -> str | Response:
     """Open cases summed up by department or by system."""
     tx = reading()

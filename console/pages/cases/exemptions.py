@@ -18,6 +18,7 @@ from console.forms import DateField, answer, done
 from console.lists import Column, Filter, Rows, listing
 from console.pages.cases.case_acts import TermsForm
 from console.pages.cases.evidence import conduct
+from console.programs import listed
 from console.words import _, lazy, who
 from metering import cases
 from metering.cases import CATEGORY_LABELS, Exemption, exemptions, protections
@@ -57,7 +58,7 @@ COLUMNS = [
     Column("resource", N_("资源"), lambda e: e.resource.name or e.resource.external_id, title=True,
            href=lambda e: url_for("resources.show", resource_id=e.resource_id)),
     Column("department", N_("使用单位"), lambda e: e.resource.department.name if e.resource.department else None, href=links.department(lambda e: e.resource.department_id)),
-    Column("category", N_("类别"), lambda e: _(CATEGORIES[e.category]), sort=Exemption.category),
+    Column("category", N_("类别"), lambda e: _(CATEGORIES[e.category]), code=lambda e: e.category, sort=Exemption.category),
     Column("state", N_("状态"), standing, state=True),
     Column("starts_on", N_("起"), lambda e: e.starts_on, sort=Exemption.starts_on),
     Column("ends_on", N_("止"), lambda e: e.ends_on, sort=Exemption.ends_on),
@@ -92,6 +93,7 @@ class ExemptForm(TermsForm):
 
 @blueprint.get("/")
 @allow(*STEWARDS, Role.TENANT)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx = reading()
     query = (

@@ -18,6 +18,7 @@ from console.lists import Column, Filter, as_csv, as_xlsx, listing
 from console.pages.attachments import Uploaded, uploaded
 from console.pages.cases import evidence
 from console.pages.cases.cases import KINDS
+from console.programs import listed
 from console.security import row, row_or
 from console.words import _, amounts, sentence, when, who
 from metering import cases
@@ -106,6 +107,7 @@ LOADED = (
 
 @blueprint.get("/")
 @allow(*STEWARDS, Role.TENANT)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx, who = reading(), actor()
     query = select(Notice, waiting.label("waiting"), told.label("told"), soonest.label("soonest")).options(
@@ -198,7 +200,7 @@ def _cases_of(tx: Tx, letter: Notice) -> list[Case]:
 
 ASKED = [
     Column("number", N_("案件"), lambda c: c.number),
-    Column("kind", N_("类别"), lambda c: _(KINDS[c.kind])),
+    Column("kind", N_("类别"), lambda c: _(KINDS[c.kind]), code=lambda c: c.kind),
     Column(
         "resource",
         N_("资源"),

@@ -19,6 +19,7 @@ from console.book import reading, transaction
 from console.forms import answer, done
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
+from console.programs import Given, listed
 from console.security import row as row_of
 from console.words import _, amounts, lazy
 from metering.cases import SKIPS, hearings
@@ -88,6 +89,7 @@ def _departments(tx: Tx) -> list[SelectChoice]:
 
 @blueprint.get("/")
 @allow(*STEWARDS)
+@listed((), args=(Given("by"),), open=True)
 def index() -> str | Response:
     """What is in the shadow, summed by department or by pool, and what was said on it."""
     tx = reading()
@@ -161,13 +163,13 @@ def _why(query: Any, value: str) -> Any:
 
 WAITING = [
     Column("resource", N_("资源"), lambda a: a.resource.called, title=True, href=links.resource(lambda a: a.resource_id)),
-    Column("kind", N_("类别"), lambda a: _(KINDS[a.kind])),
+    Column("kind", N_("类别"), lambda a: _(KINDS[a.kind]), code=lambda a: a.kind),
     Column("department", N_("使用单位"), lambda a: a.department.name, href=links.department(lambda a: a.department_id)),
     Column("pool", N_("资源池"), lambda a: a.pool.name, href=links.pool(lambda a: a.pool_id), minor=True),
     Column("what", N_("可回收(扩容为所需)"), lambda a: amounts(Amount.from_json(a.recoverable))),
     Column("worth", N_("折合"), lambda a: round(a.worth, 1), unit="vCPU", sort=AwaitedCase.worth, number=True,
            total=func.sum(AwaitedCase.worth)),
-    Column("why", N_("等候"), lambda a: _(SKIPS[a.why]), href=lambda a: links.to("finding", a.finding_id)),
+    Column("why", N_("等候"), lambda a: _(SKIPS[a.why]), code=lambda a: a.why, href=lambda a: links.to("finding", a.finding_id)),
     Column("place", N_("次序"), lambda a: a.place, sort=AwaitedCase.place, number=True),
     Column("expected_on", N_("预计轮到（当周）"), lambda a: a.expected_on),
     Column("since", N_("等候自"), lambda a: a.since, sort=AwaitedCase.since, minor=True),
@@ -201,6 +203,7 @@ WAITING_FILTERS = [
 
 @blueprint.get("/waiting")
 @allow(*STEWARDS)
+@listed(WAITING, WAITING_FILTERS)
 def waiting() -> str | Response:
     """Cases that findings call for and that are not opened yet, in the order in which they will be."""
     tx = reading()

@@ -18,6 +18,7 @@ from console.book import reading, transaction
 from console.forms import answer, done
 from console.founding import Look, checklist, entering
 from console.lists import Column, Filter, Rows, listing
+from console.programs import listed
 from console.words import ARCH_LABELS, KINDS, ORDERED, _, amounts, joined, language, lazy
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
@@ -116,7 +117,7 @@ COLUMNS = [
     Column("name", N_("名称"), named, sort=CatalogItem.name, title=True,
            href=lambda i: url_for("catalog.show", item_id=i.id)),
     Column("code", N_("代码"), lambda i: i.code, sort=CatalogItem.code),
-    Column("service", N_("服务类型"), lambda i: _(KINDS.get(i.service, i.service)), sort=CatalogItem.service),
+    Column("service", N_("服务类型"), lambda i: _(KINDS.get(i.service, i.service)), code=lambda i: i.service, sort=CatalogItem.service),
     Column("takes", N_("每件占用"), lambda i: amounts(i.amounts)),
     Column("archs", N_("架构"), architectures),
     Column("unit", N_("计费单位"), lambda i: _(i.unit)),
@@ -137,6 +138,7 @@ FILTERS = [
 
 @blueprint.get("/")
 @allow(*BUSINESS)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     items = listing(reading(), select(CatalogItem), COLUMNS, key=CatalogItem.id, filters=FILTERS, sort="service")
     return items.exported("catalog") or render_template("catalog/index.html", items=items)

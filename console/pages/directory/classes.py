@@ -15,6 +15,7 @@ from console.access import BUSINESS, allow
 from console.book import reading, transaction
 from console.forms import answer, done
 from console.lists import Column, Filter, listing
+from console.programs import listed
 from console.words import _, lazy
 from quota import resource_classes
 from quota.actors import Role
@@ -94,7 +95,7 @@ COLUMNS = [
     Column("name", N_("名称"), lambda r: _(r.name), sort=ResourceClassRow.name, title=True,
            href=lambda r: url_for("classes.show", class_id=r.id)),
     Column("code", N_("代码"), lambda r: r.code, sort=ResourceClassRow.code),
-    Column("group", N_("能力分组"), lambda r: _(GROUPS[r.group]), sort=ResourceClassRow.group),
+    Column("group", N_("能力分组"), lambda r: _(GROUPS[r.group]), code=lambda r: r.group, sort=ResourceClassRow.group),
     Column("unit", N_("计量单位"), counted),
     Column("traits", N_("特性"), traits),
     Column("added", N_("增加"), lambda r: r.added_at, sort=ResourceClassRow.added_at, minor=True),
@@ -111,6 +112,7 @@ FILTERS = [
 
 @blueprint.get("/")
 @allow(*BUSINESS)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     rows = listing(reading(), select(ResourceClassRow), COLUMNS, key=ResourceClassRow.id, filters=FILTERS, sort="group")
     return rows.exported("classes") or render_template("classes/index.html", rows=rows)

@@ -19,6 +19,7 @@ from console.access import STEWARDS, allow
 from console.book import reading, transaction
 from console.forms import answer, done
 from console.lists import Column, Filter, Rows, listing
+from console.programs import listed
 from console.security import row_or
 from console.words import _, amount, kind_label, lazy
 from providers.observation import cloud_figures
@@ -66,6 +67,7 @@ class ProjectsForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.get("")
 @allow(*STEWARDS)
+@listed(COLUMNS, FILTERS)
 def index(pool_id: int) -> str | Response:
     """Every project of the pool's cloud."""
     found: str | Response = _listed(reading(), pools.pool(reading(), pool_id), _form(reading()))

@@ -20,6 +20,7 @@ from console.lists import Column, Filter, listing
 from console.pages.assessment import incidents as incident_pages
 from console.pages.assessment import scorecards as score_pages
 from console.pages.orders import orders as order_pages
+from console.programs import listed
 from console.words import _, lazy
 from providers.assessment import ScorecardRecord, cards
 from providers.billing import Bill, Incident, bills, incidents
@@ -134,6 +135,7 @@ def _own(tx: Tx, query: Any) -> Any:
 
 @blueprint.get("/")
 @allow(*READERS)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx = reading()
     query = _own(tx, select(CloudProvider))

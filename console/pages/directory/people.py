@@ -22,6 +22,7 @@ from console.forms import answer, done
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
 from console.mail import mails
+from console.programs import listed
 from console.words import _, lazy, role
 from quota.actors import HELD, ROLE_LABELS, Actor, Role
 from quota.audit import AuditRecord
@@ -111,7 +112,7 @@ COLUMNS = [
         title=True,
     ),
     Column("login", N_("登录名"), lambda p: p.login, sort=Person.login),
-    Column("role", N_("角色"), lambda p: _(ROLE_LABELS[Role(p.role)]), sort=Person.role),
+    Column("role", N_("角色"), lambda p: _(ROLE_LABELS[Role(p.role)]), code=lambda p: p.role, sort=Person.role),
     Column("place", N_("单位或公司"), place),
     Column("state", N_("状态"), standing, state=True),
     Column("last_login", N_("最近登录"), lambda p: p.last_login_at, sort=Person.last_login_at),
@@ -126,6 +127,7 @@ FILTERS = [
 
 @blueprint.get("/")
 @allow(Role.SYSADMIN, Role.SECADMIN, Role.AUDADMIN, Role.AUDITOR)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     query = select(Person).options(joinedload(Person.department), joinedload(Person.provider))
     people = listing(reading(), query, COLUMNS, key=Person.id, filters=FILTERS, sort="name")

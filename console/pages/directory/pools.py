@@ -27,6 +27,7 @@ from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
 from console.pages.directory import connections
 from console.pages.quota import capacity
+from console.programs import listed
 from console.words import CLASS_LABELS, _, amount, kind_label, lazy, when
 from metering.intake import Intake, probes
 from metering.overview import measured
@@ -112,6 +113,7 @@ def _seen(tx: Tx, pool_id: int) -> Pool:
 
 @blueprint.get("/")
 @allow(*STEWARDS, Role.PROVIDER)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx = reading()
     query = _visible(actor()).options(joinedload(Pool.provider))

@@ -12,6 +12,7 @@ from console import frame
 from console.access import STEWARDS, allow
 from console.book import reading
 from console.lists import Column, Filter, listing
+from console.programs import listed
 from console.words import _, amount
 from providers.observation import cloud_figures, quota_drifts
 from quota.db import Tx
@@ -47,12 +48,22 @@ def _href(drift: quota_drifts.QuotaDrift) -> str | None:
 COLUMNS = [
     Column("whose", N_("使用单位或云侧项目"), _whose, title=True, href=_href),
     Column("kind", N_("类别"), lambda d: _(CLASSES[ClassCode(d.kind)].label)),
-    Column("drift", N_("差异"), lambda d: _(quota_drifts.LABELS[quota_drifts.QuotaDriftKind(d.drift)])),
+    Column(
+        "drift",
+        N_("差异"),
+        lambda d: _(quota_drifts.LABELS[quota_drifts.QuotaDriftKind(d.drift)]),
+        code=lambda d: d.drift,
+    ),
     Column("book", N_("账面"), _book, number=True),
     Column("most", N_("云上配额"), lambda d: _figure(d, d.most), number=True),
     Column("used", N_("云上用量"), lambda d: _figure(d, d.used), number=True),
     Column("since", N_("发现于"), lambda d: d.since, sort=quota_drifts.QuotaDrift.since),
-    Column("next", N_("下一步"), lambda d: _(quota_drifts.NEXT_STEPS[quota_drifts.QuotaDriftKind(d.drift)])),
+    Column(
+        "next",
+        N_("下一步"),
+        lambda d: _(quota_drifts.NEXT_STEPS[quota_drifts.QuotaDriftKind(d.drift)]),
+        code=lambda d: d.drift,
+    ),
 ]
 FILTERS = [
     Filter("drift", N_("差异"), lambda q, v: q.where(quota_drifts.QuotaDrift.drift == v),
@@ -62,6 +73,7 @@ FILTERS = [
 
 @blueprint.get("")
 @allow(*STEWARDS)
+@listed(COLUMNS, FILTERS)
 def index(pool_id: int) -> str | Response:
     """What stands, the oldest first."""
     tx = reading()

@@ -22,6 +22,7 @@ from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
 from console.pages.quota import departments as offer_departments
+from console.programs import Given, listed
 from console.words import _, lazy
 from metering.judging import Finding, findings
 from metering.overview import Utilization, measured
@@ -112,6 +113,14 @@ def _visible(tx: Tx, who: Actor) -> Any:
 
 @blueprint.get("/")
 @allow(*STEWARDS, Role.TENANT)
+@listed(
+    COLUMNS,
+    args=(
+        Given("q"),
+        Given("department"),
+        Given("level"),
+    ),
+)
 def index() -> str | Response:
     tx = reading()
     query = _visible(tx, actor()).options(joinedload(System.department))

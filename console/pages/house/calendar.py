@@ -21,6 +21,7 @@ from console.book import reading, settings, transaction
 from console.forms import DateField, answer, done
 from console.founding import Look, checklist
 from console.lists import Column, listing
+from console.programs import Given, listed
 from console.words import _, lazy, when
 from metering.cases import files
 from providers import orders
@@ -95,7 +96,7 @@ def today(tx: Tx) -> date:
 
 COLUMNS = [
     Column("day", N_("日期"), lambda d: d.day, sort=CalendarDay.day, title=True),
-    Column("weekday", N_("星期"), lambda d: _(WEEKDAYS[d.day.weekday()])),
+    Column("weekday", N_("星期"), lambda d: _(WEEKDAYS[d.day.weekday()]), code=lambda d: d.day.weekday()),
     Column("setting", N_("本市"), lambda d: "worked" if d.working else "rested", state=True),
     Column("published", N_("公布的日历"), lambda d: _published(d.day)),
     Column("note", N_("依据"), lambda d: d.note),
@@ -104,6 +105,7 @@ COLUMNS = [
 
 @blueprint.get("/")
 @allow(*BUSINESS)
+@listed(COLUMNS, args=(Given("year"),))
 def index() -> str | Response:
     tx = reading()
     query = select(CalendarDay)

@@ -14,6 +14,7 @@ from console.access import allow
 from console.book import reading, settings
 from console.jobs import LANES, PLAN, last_success, standings, worded
 from console.lists import Column, Filter, listing
+from console.programs import listed
 from console.tables import JobRun, RunState
 from console.words import _
 from quota.actors import Actor, Role
@@ -58,6 +59,7 @@ def outcome(run: JobRun) -> str:
 
 @blueprint.get("/")
 @allow(Role.SYSADMIN, Role.SUPERVISOR, Role.AUDITOR, Role.AUDADMIN)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx = reading()
     found = listing(tx, select(JobRun), COLUMNS, key=JobRun.id, filters=FILTERS, sort="-started")

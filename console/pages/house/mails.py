@@ -16,6 +16,7 @@ from console.book import reading, settings, transaction
 from console.founding import Look, checklist
 from console.lists import Column, Filter, listing, since, until
 from console.mail import mails, postman
+from console.programs import listed
 from console.settings import named
 from console.tables import Mail, MailItem, MailState
 from console.words import _
@@ -58,6 +59,7 @@ def _person(mail: Mail) -> str:
 
 @blueprint.get("/")
 @allow(Role.SYSADMIN)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx = reading()
     query = select(Mail, _items.label("items")).options(joinedload(Mail.person))

@@ -18,6 +18,7 @@ from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.forms import DateField, answer, done
 from console.lists import Column, Filter, PagedList, Rows, listing
+from console.programs import listed
 from console.security import row_or
 from console.words import KINDS, _, amounts, lazy, sentence, who
 from metering.judging import LABELS, Finding, findings
@@ -86,7 +87,7 @@ ITEMS = [
     Column("name", N_("资源"), lambda r: item_of(r).resource.called, title=True,
            href=lambda r: url_for("resources.show", resource_id=item_of(r).resource_id) if _may_open(item_of(r)) else None),
     Column("external_id", N_("云侧编号"), lambda r: item_of(r).resource.external_id, minor=True),
-    Column("kind", N_("类别"), lambda r: _(KINDS[item_of(r).resource.kind])),
+    Column("kind", N_("类别"), lambda r: _(KINDS[item_of(r).resource.kind]), code=lambda r: item_of(r).resource.kind),
     Column("takes", N_("规格"), lambda r: amounts(Amount.from_json(item_of(r).takes)) or None),
     Column("pool", N_("资源池"), lambda r: item_of(r).resource.pool.name),
     Column("address", N_("地址"), lambda r: item_of(r).resource.address, minor=True),
@@ -136,6 +137,7 @@ class AnswerForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.get("/")
 @allow(*READERS)
+@listed(COLUMNS)
 def index() -> str | Response:
     tx = reading()
     query = select(Inquiry).where(inquiries.visible(tx, actor())).options(joinedload(Inquiry.department))

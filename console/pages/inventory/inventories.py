@@ -24,6 +24,7 @@ from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, Rows, listing
 from console.pages.inventory import inquiry_forms, uploads
 from console.pages.inventory import takeovers as takeover_pages
+from console.programs import listed
 from console.security import row_or
 from console.words import KINDS, _, amounts, lazy, sentence
 from metering.intake import Listed, imports
@@ -149,6 +150,7 @@ class FileForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.get("/")
 @allow(*READERS)
+@listed(LISTINGS)
 def index() -> str | Response:
     tx = reading()
     query = select(Listing)
@@ -173,6 +175,7 @@ class FindForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.route("/drift", methods=["GET", "POST"])
 @allow(*READERS)
+@listed(DRIFT, DRIFT_FILTERS)
 def drift() -> str | Response | tuple[str, int]:
     """Where book and cloud differ, each kept as it was seen: nothing here is put right by itself. What nobody approved the
     supervisor takes over by a document, or puts to its department."""

@@ -25,6 +25,7 @@ from console.book import actor, book, reading, settings, transaction
 from console.forms import answer, done, hang
 from console.lists import Column, Filter, listing
 from console.pages.inventory import uploads
+from console.programs import listed
 from console.security import row_or
 from console.words import KINDS, _, lazy, sentence, state
 from metering.intake import Listed, imports
@@ -89,6 +90,7 @@ class Desk:
 
 @blueprint.get("/")
 @allow(*STEWARDS)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx = reading()
     query = sheet_mappings.newest().options(joinedload(SheetMapping.pool))

@@ -14,6 +14,7 @@ from console.access import BUSINESS, allow
 from console.book import actor, book, reading
 from console.charts import Chart, use_charts
 from console.lists import Column, Filter, listing
+from console.programs import listed
 from console.words import KINDS, _, amounts
 from metering.campaigns import CLEANUP
 from metering.cases import Case, CaseState, exemptions, protections, visible
@@ -61,7 +62,7 @@ COLUMNS = [
         href=lambda r: url_for("resources.show", resource_id=r.id),
         title=True,
     ),
-    Column("kind", N_("类别"), lambda r: _(KINDS[r.kind]), sort=Resource.kind),
+    Column("kind", N_("类别"), lambda r: _(KINDS[r.kind]), code=lambda r: r.kind, sort=Resource.kind),
     Column("shape", N_("规格"), lambda r: amounts(r.actual())),
     Column(
         "department",
@@ -93,6 +94,7 @@ FILTERS = [
 
 @blueprint.get("/")
 @allow(*BUSINESS)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx = reading()
     query = (

@@ -22,6 +22,7 @@ from console.forms import DateField, NeededByAnAct, answer, done
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
 from console.pages.inventory import inquiry_forms
+from console.programs import listed
 from console.security import row_or
 from console.words import _, amount, amounts, kind_label, lazy, sentence
 from quota import directory, inventory
@@ -100,6 +101,7 @@ def whose(takeover: Takeover) -> str:
 
 @blueprint.get("/")
 @allow(*STEWARDS)
+@listed(COLUMNS)
 def index() -> str | Response:
     """What is left to take over, by department and by pool, and the takeovers that there were."""
     tx = reading()
@@ -230,6 +232,7 @@ def decide(takeover_id: int) -> Response:
 
 @blueprint.route("/ownerless", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
+@listed(OWNERLESS, OWNERLESS_FILTERS)
 def ownerless() -> str | Response | tuple[str, int]:
     """What no department owns, each with whose it seems to be; what is ticked goes to one department, or departments are asked
     whether it is theirs."""

@@ -16,6 +16,7 @@ from console.access import BUSINESS, STEWARDS, allow, may
 from console.book import book, lake, reading, settings
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, Rows, listing
+from console.programs import listed
 from console.words import _, amounts, policies, sentence
 from console.words import show as show_value
 from metering.cases import Case, CaseState, recoveries
@@ -137,6 +138,7 @@ FILTERS = [
 
 @blueprint.get("/")
 @allow(*STEWARDS)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx = reading()
     run = findings.last_run(tx)

@@ -15,6 +15,7 @@ from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import book, reading, settings
 from console.lists import Column, Filter, Rows, listing
+from console.programs import Given, listed
 from console.words import _
 from metering.judging import LABELS, Verdict, findings
 from metering.overview import USES, ZOMBIES, JudgedSystem, SystemUse, systems
@@ -31,6 +32,16 @@ NOT_SUSPECTED = "no"
 
 @blueprint.get("/")
 @allow(*STEWARDS)
+@listed(
+    (),
+    args=(
+        Given("q"),
+        Given("department"),
+        Given("zombie"),
+        Given("use"),
+    ),
+    open=True,
+)
 def index() -> str | Response:
     tx = reading()
     today = book().clock().astimezone(settings().zone).date()

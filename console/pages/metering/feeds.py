@@ -20,6 +20,7 @@ from console.book import reading, settings, transaction
 from console.forms import DateTimeLocalField, answer, done
 from console.lists import Column, Filter, listing
 from console.pages.directory import connections
+from console.programs import listed
 from console.words import WORDS, _, lazy, sentence, words
 from metering.intake import Feed, SampleRefusal, ShortDelivery, feed_readings, feeds, probes
 from providers import registry
@@ -115,6 +116,7 @@ def meters() -> list[str]:
 
 @blueprint.get("/")
 @allow(*STEWARDS, Role.SECADMIN)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     query = select(Feed).options(joinedload(Feed.pool))
     found = listing(reading(), query, COLUMNS, key=Feed.id, filters=FILTERS, sort="name")

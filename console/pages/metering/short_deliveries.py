@@ -11,6 +11,7 @@ from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import reading
 from console.lists import Column, Filter, Rows, listing
+from console.programs import listed
 from console.words import _
 from metering.intake import Feed, ShortDelivery
 from metering.intake import short_deliveries as rules
@@ -33,7 +34,7 @@ COLUMNS = [
     Column("resource", N_("资源"), lambda s: s.resource.called, title=True, href=lambda s: url_for("resources.show", resource_id=s.resource_id)),
     Column("pool", N_("资源池"), lambda s: s.resource.pool.name, href=links.pool(lambda s: s.resource.pool_id)),
     Column("department", N_("使用单位"), lambda s: s.resource.department.name if s.resource.department else None, minor=True),
-    Column("what", N_("项目"), lambda s: _(rules.LABELS[rules.Short(s.what)])),
+    Column("what", N_("项目"), lambda s: _(rules.LABELS[rules.Short(s.what)]), code=lambda s: s.what),
     Column("delivered", N_("服务商称已交付"), lambda s: s.delivered, number=True),
     Column("seen", N_("机器内部见到"), lambda s: s.seen, number=True),
     Column("host", N_("宿主机读数"), lambda s: s.host, number=True),
@@ -52,6 +53,7 @@ FILTERS = [
 
 @blueprint.get("/")
 @allow(*STEWARDS, Role.PROVIDER)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx = reading()
     query = (

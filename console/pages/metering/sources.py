@@ -18,6 +18,7 @@ from console.access import STEWARDS, allow
 from console.book import reading, transaction
 from console.forms import answer
 from console.lists import Column, Filter, listing
+from console.programs import listed
 from console.words import WORDS, _, lazy, words
 from metering.intake import PushSource, SampleRefusal, sources
 from quota.actors import Role
@@ -68,6 +69,7 @@ REFUSALS = [
 
 @blueprint.get("/")
 @allow(*STEWARDS, Role.SECADMIN)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     query = select(PushSource).options(joinedload(PushSource.pool))
     found = listing(reading(), query, COLUMNS, key=PushSource.id, filters=FILTERS, sort="name")

@@ -22,6 +22,7 @@ from console.charts import shape, stated, timeline
 from console.forms import answer, done, generation
 from console.lists import Column, Filter, PagedList, Rows, listing
 from console.pages.orders import dialogues
+from console.programs import Given, listed
 from console.words import _, amounts, days_left, lazy
 from metering import cases
 from providers import comments, orders
@@ -117,7 +118,7 @@ COLUMNS = [
     Column("number", N_("工单号"), lambda o: o.number, sort=WorkOrder.id,
            href=lambda o: url_for("orders.show", order_id=o.id), title=True),
     Column("state", N_("状态"), code, sort=WorkOrder.state, state=True),
-    Column("verb", N_("事项"), lambda o: _(VERB_LABELS[Verb(o.verb)]), sort=WorkOrder.verb),
+    Column("verb", N_("事项"), lambda o: _(VERB_LABELS[Verb(o.verb)]), code=lambda o: o.verb, sort=WorkOrder.verb),
     Column("name", N_("名称"), lambda o: o.name or (o.resource.external_id if o.resource else None), sort=WorkOrder.name),
     Column("amounts", N_("规格"), lambda o: amounts(o.approved()) if o.amounts else None),
     Column("department", N_("使用单位"), lambda o: o.department.name if o.department else None, href=links.department(lambda o: o.department_id)),
@@ -161,7 +162,7 @@ def delivered_in(tx: Tx, provider_id: int | None) -> dict[orders.Bucket, int]:
     return orders.delivery_times(tx, tx.now - WINDOW, tx.now + timedelta(seconds=1), provider_id=provider_id)
 
 
-def listed(tx: Tx) -> PagedList:
+def _found(tx: Tx) -> PagedList:
     own = tx.actor.role is Role.PROVIDER
     filters = FILTERS if own else [*FILTERS, company_filter(tx, WorkOrder.provider_id)]
     columns = [one for one in COLUMNS if not (own and one.key == "provider")]
@@ -170,9 +171,10 @@ def listed(tx: Tx) -> PagedList:
 
 @blueprint.get("/")
 @allow(*BUSINESS)
+@listed(COLUMNS, FILTERS, args=(Given("provider"),))
 def index() -> str | Response:
     tx = reading()
-    found = listed(tx)
+    found = _found(tx)
     exported = found.exported("orders")
     if exported:
         return exported

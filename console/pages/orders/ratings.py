@@ -18,6 +18,7 @@ from console.access import BUSINESS, allow
 from console.book import reading, transaction
 from console.forms import answer, done
 from console.lists import Column, Filter, listing
+from console.programs import listed
 from console.words import _, lazy
 from providers import orders
 from providers.assessment import STAR_LABELS, Rating, ratings
@@ -62,6 +63,7 @@ def _unrated(tx: Tx) -> Any:
 
 @blueprint.get("/")
 @allow(*BUSINESS)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx = reading()
     query = (

@@ -18,6 +18,7 @@ from console.book import actor, reading, transaction
 from console.forms import answer, done
 from console.lists import Column, Filter, listing
 from console.pages.quota.wallet_choices import WalletForm, departments
+from console.programs import listed
 from console.security import row, row_or
 from console.words import _, amount, kind_label, lazy
 from quota import ledger
@@ -73,6 +74,7 @@ class LoanForm(WalletForm):
 
 @blueprint.get("/")
 @allow(*STEWARDS, Role.TENANT)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx = reading()
     query = (

@@ -16,6 +16,7 @@ from console.lists import Column, Filter, Rows, listing, since, until
 from console.pages.quota.quota import ARCHS, COMMANDS, class_of, mine_or_any
 from console.pages.quota.quota import blueprint as of_quota
 from console.pages.quota.wallet_choices import HOLDERS
+from console.programs import Given, listed
 from console.words import CLASS_LABELS, _, kind_label, names, number
 from quota import ledger
 from quota.actors import Role
@@ -34,7 +35,7 @@ ACCOUNTS = [
     Column("department", N_("使用单位"), lambda a: a.owner, href=links.department(lambda a: a.department_id)),
     Column("pool", N_("资源池"), lambda a: a.pool, href=links.pool(lambda a: a.pool_id)),
     Column("class", N_("资源"), lambda a: kind_label(class_of(a))),
-    Column("holder", N_("去向"), lambda a: _(HOLDERS[a.holder]), sort=Account.holder),
+    Column("holder", N_("去向"), lambda a: _(HOLDERS[a.holder]), code=lambda a: a.holder, sort=Account.holder),
     Column("balance", N_("余额"), lambda a: shown(ClassCode(a.kind), a.balance), sort=Account.balance, number=True),
     Column("unit", N_("计量单位"), lambda a: _(CLASSES[ClassCode(a.kind)].shown)),
     Column("entries", N_("分录数"), lambda a: a.entries, sort=Account.entries, number=True),
@@ -43,6 +44,16 @@ ACCOUNTS = [
 
 @of_quota.get("/accounts/")
 @allow(*STEWARDS, Role.TENANT)
+@listed(
+    ACCOUNTS,
+    args=(
+        Given("department"),
+        Given("pool"),
+        Given("kind"),
+        Given("arch"),
+        Given("holder"),
+    ),
+)
 def accounts() -> str | Response:
     """The ledger's accounts; a department sees its own and those below it."""
     tx = reading()
@@ -103,6 +114,18 @@ def _instant(text: str) -> datetime | None:
 
 @of_quota.get("/accounts/<int:account_id>")
 @allow(*STEWARDS, Role.TENANT)
+@listed(
+    (),
+    args=(
+        Given("from"),
+        Given("to"),
+        Given("subject"),
+        Given("verify"),
+        Given("at"),
+    ),
+    open=True,
+    at="entries",
+)
 def account(account_id: int) -> str | Response:
     """One account with its rows; ``?at=`` replays it to an instant. NotFound for one that is not the tenant's."""
     tx = reading()

@@ -24,7 +24,8 @@ from console.pages.quota import promises as promises_board
 from console.pages.requests import evidence
 from console.pages.requests.evidence import Consequence
 from console.pages.requests.history import history
-from console.pages.requests.requests import KINDS, LOADED, turn_of, what
+from console.pages.requests.requests import COLUMNS, KINDS, LOADED, turn_of, what
+from console.programs import Given, listed, takes
 from console.words import _, amount, kind_label, lazy
 from quota import ledger, requests
 from quota.actors import Actor, Role
@@ -60,9 +61,12 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.get("/")
 @allow(*SIGNERS)
-def index() -> str:
+@listed(COLUMNS)
+def index() -> str | Response:
     tx = reading()
-    found = listing(tx, approvals.queued(tx).options(*LOADED).order_by(*approvals.URGENT), [], key=Request.id)
+    found = listing(tx, approvals.queued(tx).options(*LOADED).order_by(*approvals.URGENT), COLUMNS, key=Request.id)
+    if exported := found.exported("decisions"):
+        return exported
     suggested = _suggestions(tx, found.rows)
     return render_template(
         "decisions/index.html",
@@ -77,6 +81,11 @@ def index() -> str:
 
 @blueprint.route("/<int:request_id>", methods=["GET", "POST"])
 @allow(*SIGNERS)
+@takes(
+    DecisionForm,
+    Given("quantity", dict, N_("部分通过:行 → 数量")),
+    Given("amount", dict, N_("部分通过:行 → 资源类别 → 数量")),
+)
 def decide(request_id: int) -> str | Response | tuple[str, int]:
     """Evidence on the left, the decision on the right. Raises WrongState where it is not this person's to decide."""
     tx = reading()

@@ -14,6 +14,7 @@ from console import frame, links
 from console.access import allow, may
 from console.book import actor, reading, transaction
 from console.lists import Column, Filter, Rows, listing
+from console.programs import Given, listed, takes
 from console.security import row
 from console.words import _, plain
 from quota.actors import Actor, Role
@@ -49,7 +50,13 @@ def _read_state(query: Rows, value: str) -> Rows:
 
 COLUMNS = [
     Column("number", N_("申请"), lambda n: n.request.number, sort=Request.number, href=address, title=True),
-    Column("kind", N_("通知"), lambda n: _(NOTICE_LABELS[NoticeKind(n.kind)]), sort=RequestNotice.kind),
+    Column(
+        "kind",
+        N_("通知"),
+        lambda n: _(NOTICE_LABELS[NoticeKind(n.kind)]),
+        code=lambda n: n.kind,
+        sort=RequestNotice.kind,
+    ),
     Column(
         "department",
         N_("使用单位"),
@@ -72,6 +79,7 @@ FILTERS = [
 
 @blueprint.get("/")
 @allow(*TOLD)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx = reading()
     found = listing(tx, _to(tx, actor()), COLUMNS, key=RequestNotice.id, filters=FILTERS, sort="-at")
@@ -86,6 +94,7 @@ def index() -> str | Response:
 
 @blueprint.post("/<int:notice_id>/read")
 @allow(*TOLD)
+@takes()
 def read(notice_id: int) -> Response:
     """Mark one as read, and stay."""
     with transaction() as tx:
@@ -95,6 +104,7 @@ def read(notice_id: int) -> Response:
 
 @blueprint.post("/read")
 @allow(*TOLD)
+@takes(None, Given("upto", int, N_("到此编号为止"), required=True))
 def read_all() -> Response:
     """Mark as read all that the page knew of; what came meanwhile stays unread."""
     with transaction() as tx:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import flask
@@ -14,12 +15,13 @@ from werkzeug.wrappers import Response
 from console import frame, links
 from console.access import allow
 from console.book import actor, book, reading, transaction
-from console.forms import answer
+from console.forms import answer, refused_here, sent_back
 from console.lists import Column, Filter, Rows, listing
 from console.pages.requests import forms
 from console.pages.requests.evidence import consequences, consequences_of, figures
 from console.pages.requests.forms import RequestForm, amount_fields, form_class
 from console.pages.requests.history import history
+from console.programs import GENERATION, Given, Takes, listed, takes, unfit
 from console.security import row
 from console.words import _, amounts, days_left, role, sentence
 from providers import orders
@@ -115,7 +117,7 @@ COLUMNS = [
         href=lambda r: url_for("requests.show", request_id=r.id),
         title=True,
     ),
-    Column("kind", N_("类型"), lambda r: _(KINDS[r.kind]), sort=Request.kind),
+    Column("kind", N_("类型"), lambda r: _(KINDS[r.kind]), code=lambda r: r.kind, sort=Request.kind),
     Column("what", N_("内容"), what),
     Column("department", N_("使用单位"), lambda r: r.department.name, href=links.department(lambda r: r.department_id)),
     Column(
@@ -127,11 +129,46 @@ COLUMNS = [
     ),
     Column("pool", N_("资源池"), lambda r: r.pool.name, href=links.pool(lambda r: r.pool_id)),
     Column("state", N_("状态"), lambda r: r.state, sort=Request.state, state=True),
-    Column("turn", N_("等待"), turn_of),
+    Column("turn", N_("等待"), turn_of, code=lambda r: r.turn),
     Column("due", N_("时限"), lambda r: r.due_at, sort=Request.due_at),
     Column("until", N_("使用期限"), lambda r: r.use_until, sort=Request.use_until, minor=True),
     Column("submitted", N_("提交时间"), lambda r: r.submitted_at, sort=Request.submitted_at, minor=True),
 ]
+MORE = [
+    Column("justification", N_("测算依据"), lambda r: r.justification),
+    Column("fields", N_("其他内容"), lambda r: dict(r.fields)),
+    Column("lines", N_("内容"), lambda r: [_line_told(one) for one in r.lines]),
+    Column("steps", N_("步骤"), lambda r: [_step_told(one) for one in r.steps if one.round == r.round]),
+    Column("resource_id", N_("资源"), lambda r: r.resource_id),
+    Column("extends_id", N_("延期的申请"), lambda r: r.extends_id),
+]
+"""What programs are told of one request beside its row."""
+
+
+def _line_told(line: RequestLine) -> dict[str, Any]:
+    """Amounts in base units."""
+    return {
+        "id": line.id,
+        "item": line.item.code if line.item else None,
+        "quantity": line.quantity,
+        "name": line.name,
+        "asked": dict(line.asked),
+        "current": dict(line.current),
+        "granted_quantity": line.granted_quantity,
+        "granted": dict(line.granted_amounts),
+    }
+
+
+def _step_told(step: Any) -> dict[str, Any]:
+    return {
+        "step": step.name,
+        "role": step.role,
+        "decision": step.decision,
+        "decided_at": step.decided_at,
+        "reason": step.reason,
+    }
+
+
 FILTERS = [
     Filter("state", N_("状态"), lambda q, v: q.where(Request.state == v), options=STATES),
     Filter("kind", N_("类型"), lambda q, v: q.where(Request.kind == v), options=KINDS),
@@ -168,6 +205,7 @@ def _loaded() -> Any:
 
 @blueprint.get("/")
 @allow(*READERS)
+@listed(COLUMNS, FILTERS, more=MORE)
 def index() -> str | Response:
     tx = reading()
     query = _loaded().where(requests.visible(tx))
@@ -195,6 +233,7 @@ def new() -> str:
 
 @blueprint.route("/new/<kind>", methods=["GET", "POST"])
 @allow(Role.TENANT)
+@takes(each=lambda: {kind.code: Takes(partial(form_class, kind), args=_asked_of(kind)) for kind in known()}, of="kind")
 def draft(kind: str) -> str | Response | tuple[str, int]:
     """Type a request; it is kept as a draft and shown once more before it is handed in."""
     tx = reading()
@@ -217,6 +256,7 @@ def draft(kind: str) -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:request_id>/edit", methods=["GET", "POST"])
 @allow(Role.TENANT)
+@unfit("revised on the page, or drafted anew: which fields there are depends on the request")
 def edit(request_id: int) -> str | Response | tuple[str, int]:
     """Change a draft, or what was returned for supplement."""
     tx = reading()
@@ -266,6 +306,7 @@ def _form_page(
 
 @blueprint.post("/impact/<kind>")
 @allow(Role.TENANT)
+@unfit("a part of the form's page; it writes nothing")
 def impact(kind: str) -> str:
     """What the form as it stands would take: for the form's side, while it is typed. Writes nothing."""
     tx = reading()
@@ -310,6 +351,7 @@ def check(request_id: int) -> str:
 
 @blueprint.post("/<int:request_id>/submit")
 @allow(Role.TENANT)
+@takes(None, GENERATION)
 def submit(request_id: int) -> Response:
     """Hand in a draft, or what was mended."""
     try:
@@ -319,8 +361,7 @@ def submit(request_id: int) -> Response:
             hand_in(tx, request, generation=_generation())
             held = bool(request.takes())
     except (Invalid, OverCapacity) as refused:
-        flash(sentence(refused.message, refused.params), "warning")
-        return redirect(url_for("requests.check", request_id=request_id))
+        return sent_back(refused, "requests.check", request_id=request_id)
     flash(_("已提交,所需资源已预占") if held else _("已提交"), "success")
     return redirect(url_for("requests.show", request_id=request_id))
 
@@ -390,6 +431,7 @@ def _barred(tx: Tx, request: Request, who: Actor) -> str | None:
 
 @blueprint.post("/<int:request_id>/take")
 @allow(Role.AUTHORITY)
+@takes(None, GENERATION, Given("reason", label=N_("理由"), longest=500))
 def take(request_id: int) -> Response:
     """The authority takes over a review that no supervisor is left for."""
     with transaction() as tx:
@@ -413,6 +455,7 @@ def _primary(request: Request, who: Actor) -> tuple[str, str] | None:
 
 @blueprint.post("/<int:request_id>/withdraw")
 @allow(Role.TENANT)
+@takes(None, GENERATION)
 def withdraw(request_id: int) -> Response:
     with transaction() as tx:
         requests.withdraw(tx, requests.request(tx, request_id), generation=_generation())
@@ -422,6 +465,7 @@ def withdraw(request_id: int) -> Response:
 
 @blueprint.post("/<int:request_id>/urge")
 @allow(Role.TENANT)
+@takes()
 def urge(request_id: int) -> Response:
     with transaction() as tx:
         notices.urge(tx, requests.request(tx, request_id))
@@ -431,6 +475,12 @@ def urge(request_id: int) -> Response:
 
 @blueprint.route("/<int:request_id>/acceptance", methods=["GET", "POST"])
 @allow(Role.TENANT)
+@takes(
+    None,
+    GENERATION,
+    Given("verdict", label=N_("验收结果"), required=True, values=("accept", "refuse")),
+    Given("reason", label=N_("理由")),
+)
 def acceptance(request_id: int) -> str | Response | tuple[str, int]:
     """Look at what was delivered: accept it, or say what is not as approved."""
     tx = reading()
@@ -447,7 +497,7 @@ def acceptance(request_id: int) -> str | Response | tuple[str, int]:
                 else:
                     fulfilment.refused(writing, request.id, generation=_generation(), reason=reason)
         except Invalid as refused:
-            wrong = sentence(refused.message, refused.params)
+            wrong = refused_here(refused)
         else:
             flash(_("验收通过,申请办结") if fine else _("已退回云服务商重新交付"), "success")
             return redirect(url_for("requests.show", request_id=request.id))
@@ -483,6 +533,15 @@ def _about(tx: Tx, kind: str) -> tuple[RequestKind, Department, Pool, Resource |
         return wanted, agencies.successor(of.department), of.pool, None
     chosen = departments.get(flask.request.args.get("department", 0, row)) or next(iter(departments.values()))
     return wanted, chosen, pools.pool(tx, flask.request.args.get("pool", 0, row)), None
+
+
+def _asked_of(kind: RequestKind) -> tuple[Given, ...]:
+    """What the address of a new request of the kind names: what it is about."""
+    if kind.about is About.RESOURCE:
+        return (Given("resource", int, N_("资源"), required=True),)
+    if kind.about is About.TERM:
+        return (Given("request", int, N_("延期的申请"), required=True),)
+    return Given("pool", int, N_("资源池"), required=True), Given("department", int, N_("使用单位"))
 
 
 def _extended(tx: Tx, kind: RequestKind) -> Request | None:

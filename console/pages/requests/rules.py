@@ -18,6 +18,7 @@ from console.forms import hang
 from console.founding import Look, checklist
 from console.lists import Column, Filter, Rows, listing
 from console.pages.requests.rule_forms import FITTING, RuleForm, filled
+from console.programs import listed
 from console.words import KINDS, OPERATOR_LABELS, _
 from console.words import rules as rule_words
 from quota.actors import Role
@@ -97,6 +98,7 @@ FILTERS = [
 
 @blueprint.get("/")
 @allow(*BUSINESS)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     rules = listing(reading(), select(ApprovalRule), COLUMNS, key=ApprovalRule.id, filters=FILTERS, sort="priority")
     return rules.exported("rules") or render_template("rules/index.html", rules=rules)

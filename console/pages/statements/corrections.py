@@ -13,6 +13,7 @@ from console import frame
 from console.access import BUSINESS, allow
 from console.book import actor, reading
 from console.lists import Column, Filter, Rows, listing
+from console.programs import Given, listed
 from console.words import UNKNOWN, _
 from metering import statements
 from metering.intake import SAMPLES, LateFigure
@@ -138,6 +139,16 @@ def _filters(tx: Tx) -> list[Filter]:
 
 @blueprint.get("/")
 @allow(*BUSINESS)
+@listed(
+    (),
+    args=(
+        Given("q"),
+        Given("month"),
+        Given("metric"),
+        Given("source"),
+    ),
+    open=True,
+)
 def index() -> str | Response:
     tx = reading()
     whose = aliased(Resource)

@@ -17,6 +17,7 @@ from console.book import actor, reading, transaction
 from console.lists import Column, Filter, listing
 from console.pages.statements.reconciliation import BADGES, named, pools, shown_hours, unit_of, written
 from console.pages.statements.statements import money
+from console.programs import Given, listed
 from console.words import _, kind_label
 from metering.statements import (
     ANSWER_LABELS,
@@ -46,8 +47,8 @@ LISTED = [
            href=lambda d: url_for("disputes.show", dispute_id=d.id), title=True),
     Column("month", N_("月份"), lambda d: d.month, sort=Dispute.month),
     Column("provider", N_("云服务商"), lambda d: d.provider.name, href=links.provider(lambda d: d.provider_id)),
-    Column("kind", N_("类别"), lambda d: kind_label(d.kind)),
-    Column("cause", N_("差异原因"), lambda d: _(LABELS[d.cause]), sort=Dispute.cause),
+    Column("kind", N_("类别"), lambda d: kind_label(d.kind), code=lambda d: d.kind),
+    Column("cause", N_("差异原因"), lambda d: _(LABELS[d.cause]), code=lambda d: d.cause, sort=Dispute.cause),
     Column("quantity", N_("差异量"), lambda d: shown_hours(d.kind, d.quantity), number=True, text=written, minor=True),
     Column("amount", N_("金额"), lambda d: d.amount, sort=Dispute.fen, unit=N_("元"), number=True, text=money),
     Column("state", N_("状态"), lambda d: BADGES[DisputeState(d.state)], sort=Dispute.state, state=True),
@@ -57,6 +58,16 @@ LISTED = [
 
 @blueprint.get("/")
 @allow(*STEWARDS, Role.PROVIDER)
+@listed(
+    LISTED,
+    args=(
+        Given("state"),
+        Given("cause"),
+        Given("pool"),
+        Given("q"),
+        Given("provider"),
+    ),
+)
 def index() -> str | Response:
     tx = reading()
     filters = [

@@ -15,6 +15,7 @@ from console.access import BUSINESS, STEWARDS, allow, may
 from console.book import actor, book, lake, reading, settings
 from console.lists import Column, Filter, Rows, listing
 from console.pages.statements.statements import as_billed, money
+from console.programs import Given, listed
 from console.words import CLASS_LABELS, UNKNOWN, _, kind_label
 from metering.statements import LABELS, Dispute, DisputeState, FourWayLine, disputes, reconciliation, yuan
 from metering.workbench import Workbench
@@ -64,7 +65,7 @@ def _causes(row: FourWayLine) -> str | None:
 COLUMNS = [
     Column("name", N_("资源"), lambda r: r.resource.name or r.external_id if r.resource else r.external_id,
            sort=FourWayLine.external_id, href=lambda r: url_for("reconciliation.line", line_id=r.id), title=True),
-    Column("kind", N_("类别"), lambda r: kind_label(r.kind), sort=FourWayLine.kind),
+    Column("kind", N_("类别"), lambda r: kind_label(r.kind), code=lambda r: r.kind, sort=FourWayLine.kind),
     Column("department", N_("使用单位"), lambda r: r.department.name if r.department else None, href=links.department(lambda r: r.department_id), minor=True),
     Column("pool", N_("资源池"), lambda r: r.pool.name, href=links.pool(lambda r: r.pool_id), minor=True),
     Column("approved", N_("批准"), _side("approved"), number=True, text=written),
@@ -94,6 +95,17 @@ def pools(tx: Tx) -> dict[str, str]:
 
 @blueprint.get("/")
 @allow(*BUSINESS)
+@listed(
+    COLUMNS,
+    args=(
+        Given("month"),
+        Given("pool"),
+        Given("cause"),
+        Given("kind"),
+        Given("q"),
+        Given("provider"),
+    ),
+)
 def index() -> str | Response:
     tx = reading()
     months = reconciliation.months(tx)

@@ -18,6 +18,7 @@ from console.access import BUSINESS, STEWARDS, allow
 from console.book import actor, book, lake, reading, settings
 from console.charts import Chart, Series
 from console.lists import SPOOL_BYTES, Column, Filter, Rows, listing
+from console.programs import Given, listed
 from console.security import row_or
 from console.words import CLASS_LABELS, UNKNOWN, _, kind_label
 from metering import statements
@@ -225,6 +226,18 @@ def _covered(row: Any) -> float | None:
 
 @blueprint.get("/")
 @allow(*BUSINESS)
+@listed(
+    (),
+    args=(
+        Given("month"),
+        Given("by"),
+        Given("provider"),
+        Given("department"),
+        Given("system"),
+        Given("kind"),
+    ),
+    open=True,
+)
 def index() -> str | Response:
     tx = reading()
     run = standing(tx, request.args.get("month", ""))
@@ -295,7 +308,7 @@ def _last_month(tx: Tx) -> str:
 COLUMNS = [
     Column("name", N_("资源"), lambda r: r.resource.name or r.resource.external_id,
            href=lambda r: url_for("statements.line", line_id=r.id), title=True),
-    Column("kind", N_("类别"), lambda r: kind_label(r.kind), sort=StatementLine.kind),
+    Column("kind", N_("类别"), lambda r: kind_label(r.kind), code=lambda r: r.kind, sort=StatementLine.kind),
     Column("stopped", N_("状态"), lambda r: "stopped" if r.stopped else "running", state=True),
     Column("department", N_("使用单位"), lambda r: r.department.name if r.department else None, href=links.department(lambda r: r.department_id)),
     Column("system", N_("信息系统"), lambda r: r.system.name if r.system else None, href=links.system(lambda r: r.system_id), minor=True),
@@ -317,6 +330,18 @@ COLUMNS = [
 
 @blueprint.get("/lines")
 @allow(*BUSINESS)
+@listed(
+    COLUMNS,
+    args=(
+        Given("month"),
+        Given("q"),
+        Given("provider"),
+        Given("department"),
+        Given("system"),
+        Given("kind"),
+        Given("charge"),
+    ),
+)
 def lines() -> str | Response:
     tx = reading()
     run = standing(tx, request.args.get("month", ""))

@@ -20,6 +20,7 @@ from console.book import reading, transaction
 from console.forms import DateField, answer, done
 from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
+from console.programs import listed
 from console.words import ARCH_LABELS, CLASS_LABELS, UNKNOWN, _, kind_label, lazy, who
 from metering.statements import PER_LABELS, Per, Tariff, closings, tariffs
 from quota.actors import Role
@@ -51,7 +52,7 @@ def _scope(tariff: Tariff) -> str:
 
 
 COLUMNS = [
-    Column("kind", N_("类别"), lambda t: kind_label(t.kind), sort=Tariff.kind,
+    Column("kind", N_("类别"), lambda t: kind_label(t.kind), code=lambda t: t.kind, sort=Tariff.kind,
            href=lambda t: url_for("tariffs.show", tariff_id=t.id), title=True),
     Column("scope", N_("适用"), _scope),
     Column("price", N_("单价"), lambda t: t.price, sort=Tariff.price, unit=N_("元"), number=True,
@@ -119,6 +120,7 @@ class TariffForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.get("/")
 @allow(*BUSINESS)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     query = select(Tariff).options(joinedload(Tariff.provider), joinedload(Tariff.item))
     found = listing(reading(), query, COLUMNS, key=Tariff.id, filters=FILTERS, sort="-from")
