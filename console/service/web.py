@@ -11,6 +11,7 @@ import logging
 import logging.handlers
 import math
 import os
+import re
 import resource
 import signal
 import socket
@@ -47,6 +48,9 @@ SEND_BYTES = 256 * 1024
 ANSWER_BYTES = 8 * 1024 * 1024
 """Of an answer that waits to be read so much lies in memory; files that are sent are read as they go."""
 NEVER = sys.maxsize
+
+SECRETS = re.compile(rb"(/api/v1/calendar/[^_/ ]*_[^_/ ]*_)[^ ?/]*")
+"""Addresses that hold a secret: the log names the token, and not what opens it."""
 
 access = logging.getLogger("guanjia.access")
 
@@ -112,7 +116,7 @@ class WaitingTask(WSGITask):  # type: ignore[misc]
         super().finish()
         if access.handlers:
             at = time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(self.start_time))
-            line = self.request.first_line.decode("latin-1")
+            line = SECRETS.sub(rb"\1***", self.request.first_line).decode("latin-1")
             status, size = self.status.partition(" ")[0], self.content_bytes_written
             took = time.time() - self.start_time
             access.info('%s - - [%s] "%s" %s %d %.3f', self.channel.addr[0], at, line, status, size, took)
