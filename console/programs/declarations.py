@@ -79,11 +79,12 @@ def listed(
     *,
     more: Sequence[Any] = (),
     at: str = "",
-    args: Sequence[Given] = (),
+    args: Sequence[str] = (),
     open: bool = False,  # noqa: A002 - as in descriptions: an open schema
 ) -> Callable[[View], View]:
-    """Programs may read the view's list."""
-    return _marked(LIST, Listed(columns, filters, more, at, args, open))
+    """Programs may read the view's list. ``args`` are parameters that the view reads itself, or filters whose choices are in the
+    book."""
+    return _marked(LIST, Listed(columns, filters, more, at, [Given(one) for one in args], open))
 
 
 def takes(

@@ -20,7 +20,7 @@ from console.charts import timeline
 from console.forms import DateField, answer, done
 from console.lists import Column, Filter, listing
 from console.pages.orders import company_filter
-from console.programs import Given, listed
+from console.programs import listed
 from console.security import row
 from console.words import _, lazy
 from providers.assessment import CHIPS, FITNESS_LABELS, Combination, Fitness, compatibility
@@ -85,7 +85,7 @@ class CombinationForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.get("/")
 @allow(*BUSINESS)
-@listed(COLUMNS, FILTERS, args=(Given("provider"),))
+@listed(COLUMNS, FILTERS, args=("provider",))
 def index() -> str | Response:
     tx = reading()
     query = select(Combination).options(joinedload(Combination.provider))

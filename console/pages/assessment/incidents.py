@@ -21,7 +21,7 @@ from console.charts import moment, timeline
 from console.forms import DateTimeLocalField, answer, done, generation
 from console.lists import Column, Filter, Rows, listing
 from console.pages.orders import company_filter, dialogues
-from console.programs import Given, listed
+from console.programs import listed
 from console.security import row
 from console.words import _, disclosure, lazy
 from providers.base import IncidentFact, Responsibility
@@ -170,7 +170,7 @@ def _local(value: datetime | None) -> datetime | None:
 
 @blueprint.get("/")
 @allow(*BUSINESS)
-@listed(COLUMNS, FILTERS, args=(Given("provider"),))
+@listed(COLUMNS, FILTERS, args=("provider",))
 def index() -> str | Response:
     tx = reading()
     own = tx.actor.role is Role.PROVIDER

@@ -19,7 +19,7 @@ from console.access import STEWARDS, allow
 from console.book import reading, settings, transaction
 from console.forms import DateField, answer, done
 from console.lists import Column, Filter, listing
-from console.programs import Given, listed
+from console.programs import listed
 from console.words import _, lazy, who
 from providers.assessment import AssessmentRecord, FieldType, RecordField, records, registry
 from quota.actors import Role
@@ -118,7 +118,7 @@ class WithdrawRecordForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.get("/")
 @allow(*READERS)
-@listed(COLUMNS, _filters(), args=(Given("provider"),))
+@listed(COLUMNS, _filters(), args=("provider",))
 def index() -> str | Response:
     tx = reading()
     query = (

@@ -23,7 +23,7 @@ from console.charts import timeline
 from console.forms import answer, done
 from console.lists import Column, Filter, Rows, listing
 from console.pages.orders import company_filter
-from console.programs import Given, listed
+from console.programs import listed
 from console.security import row
 from console.words import _, disclosure, lazy, sentence
 from console.words import evidence as evidence_words
@@ -116,7 +116,7 @@ FILTERS = [
 
 @blueprint.get("/")
 @allow(*READERS)
-@listed(COLUMNS, FILTERS, args=(Given("provider"),))
+@listed(COLUMNS, FILTERS, args=("provider",))
 def index() -> str | Response:
     tx = reading()
     query = select(ScorecardRecord).where(marks.visible(tx.actor)).options(joinedload(ScorecardRecord.provider))

@@ -21,7 +21,7 @@ from console.forms import DateField, answer, done
 from console.lists import Column, Filter, listing
 from console.pages.inventory import inquiries as inquiry_pages
 from console.pages.inventory import inquiry_forms
-from console.programs import Given, listed
+from console.programs import listed
 from console.security import row_or
 from console.words import KINDS, _, amounts, lazy, sentence, who
 from metering.campaigns import CLEANUP, Campaign, CampaignState, Scope, Tally, campaigns
@@ -192,11 +192,7 @@ def _names(model: type[Department] | type[Pool], ids: list[int]) -> str:
 @allow(*STEWARDS)
 @listed(
     ITEMS,
-    args=(
-        Given("answer"),
-        Given("verdict"),
-        Given("plea"),
-    ),
+    args=("answer", "verdict", "plea"),
 )
 def items(campaign_id: int) -> str | Response:
     """Every resource that was asked about, with what was said of it; what is to be kept under a category may be exempted."""

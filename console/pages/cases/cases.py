@@ -16,7 +16,7 @@ from console.book import actor, book, reading, transaction
 from console.lists import Column, Filter, Place, Rows, listing, place_in
 from console.pages.cases import evidence
 from console.pages.cases.history import history
-from console.programs import Given, listed
+from console.programs import listed
 from console.security import row
 from console.words import _, amounts, percent, policies, when
 from metering import cases
@@ -184,7 +184,7 @@ GROUPS = {"department": N_("使用单位"), "system": N_("信息系统")}
 
 @blueprint.get("/groups")
 @allow(*STEWARDS)
-@listed((), args=(Given("by"),), open=True)
+@listed((), args=("by",), open=True)
 def groups() -> str | Response:
     """Open cases summed up by department or by system."""
     tx = reading()

@@ -19,7 +19,7 @@ from console.book import reading, transaction
 from console.forms import answer, done
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
-from console.programs import Given, listed
+from console.programs import listed
 from console.security import row as row_of
 from console.words import _, amounts, lazy
 from metering.cases import SKIPS, hearings
@@ -89,7 +89,7 @@ def _departments(tx: Tx) -> list[SelectChoice]:
 
 @blueprint.get("/")
 @allow(*STEWARDS)
-@listed((), args=(Given("by"),), open=True)
+@listed((), args=("by",), open=True)
 def index() -> str | Response:
     """What is in the shadow, summed by department or by pool, and what was said on it."""
     tx = reading()

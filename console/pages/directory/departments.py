@@ -22,7 +22,7 @@ from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
 from console.pages.quota import departments as offer_departments
 from console.pages.quota import mine_or_any, wallets
-from console.programs import Given, listed
+from console.programs import listed
 from console.words import _, lazy
 from quota.actors import Actor, Role
 from quota.db import Tx
@@ -87,10 +87,7 @@ def _columns(tx: Tx) -> list[Column]:
 @allow(*STEWARDS)
 @listed(
     (),
-    args=(
-        Given("q"),
-        Given("state"),
-    ),
+    args=("q", "state"),
     open=True,
 )
 def index() -> str | Response:

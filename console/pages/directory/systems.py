@@ -22,7 +22,7 @@ from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
 from console.pages.quota import departments as offer_departments
-from console.programs import Given, listed
+from console.programs import listed
 from console.words import _, lazy
 from metering.judging import Finding, findings
 from metering.overview import Utilization, measured
@@ -115,11 +115,7 @@ def _visible(tx: Tx, who: Actor) -> Any:
 @allow(*STEWARDS, Role.TENANT)
 @listed(
     COLUMNS,
-    args=(
-        Given("q"),
-        Given("department"),
-        Given("level"),
-    ),
+    args=("q", "department", "level"),
 )
 def index() -> str | Response:
     tx = reading()

@@ -21,7 +21,7 @@ from console.book import reading, settings, transaction
 from console.forms import DateField, answer, done
 from console.founding import Look, checklist
 from console.lists import Column, listing
-from console.programs import Given, listed
+from console.programs import listed
 from console.words import _, lazy, when
 from metering.cases import files
 from providers import orders
@@ -105,7 +105,7 @@ COLUMNS = [
 
 @blueprint.get("/")
 @allow(*BUSINESS)
-@listed(COLUMNS, args=(Given("year"),))
+@listed(COLUMNS, args=("year",))
 def index() -> str | Response:
     tx = reading()
     query = select(CalendarDay)

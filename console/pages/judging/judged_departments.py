@@ -14,7 +14,7 @@ from console.book import reading
 from console.lists import Column, Filter, listing
 from console.pages.judging.judged_systems import by_use
 from console.pages.judging.judged_systems import judged as judged_columns
-from console.programs import Given, listed
+from console.programs import listed
 from metering.judging import findings
 from metering.overview import systems
 from quota.db import among
@@ -29,10 +29,7 @@ frame.page("cases", "judged_departments.index", N_("单位评估"), order=26)
 @allow(*STEWARDS)
 @listed(
     (),
-    args=(
-        Given("q"),
-        Given("use"),
-    ),
+    args=("q", "use"),
     open=True,
 )
 def index() -> str | Response:

@@ -15,7 +15,7 @@ from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import book, reading, settings
 from console.lists import Column, Filter, Rows, listing
-from console.programs import Given, listed
+from console.programs import listed
 from console.words import _
 from metering.judging import LABELS, Verdict, findings
 from metering.overview import USES, ZOMBIES, JudgedSystem, SystemUse, systems
@@ -34,12 +34,7 @@ NOT_SUSPECTED = "no"
 @allow(*STEWARDS)
 @listed(
     (),
-    args=(
-        Given("q"),
-        Given("department"),
-        Given("zombie"),
-        Given("use"),
-    ),
+    args=("q", "department", "zombie", "use"),
     open=True,
 )
 def index() -> str | Response:

@@ -22,7 +22,7 @@ from console.charts import shape, stated, timeline
 from console.forms import answer, done, generation
 from console.lists import Column, Filter, PagedList, Rows, listing
 from console.pages.orders import dialogues
-from console.programs import Given, listed
+from console.programs import listed
 from console.words import _, amounts, days_left, lazy
 from metering import cases
 from providers import comments, orders
@@ -171,7 +171,7 @@ def _found(tx: Tx) -> PagedList:
 
 @blueprint.get("/")
 @allow(*BUSINESS)
-@listed(COLUMNS, FILTERS, args=(Given("provider"),))
+@listed(COLUMNS, FILTERS, args=("provider",))
 def index() -> str | Response:
     tx = reading()
     found = _found(tx)

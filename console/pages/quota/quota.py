@@ -15,7 +15,7 @@ from console.access import STEWARDS, allow
 from console.book import actor, book, reading, settings
 from console.charts import Chart, Series, outlooks
 from console.lists import ALL, Column, Filter, listing
-from console.programs import Given, listed
+from console.programs import listed
 from console.words import CLASS_LABELS, _, amount, kind_label, number
 from metering.overview import utilizations
 from quota import ledger
@@ -48,13 +48,7 @@ TREND_DAYS = 30
 @allow(*STEWARDS)
 @listed(
     (),
-    args=(
-        Given("kind"),
-        Given("pool"),
-        Given("zone"),
-        Given("arch"),
-        Given("q"),
-    ),
+    args=("kind", "pool", "zone", "arch", "q"),
     open=True,
 )
 def index() -> str | Response:

@@ -16,7 +16,7 @@ from console.lists import Column, Filter, Rows, listing, since, until
 from console.pages.quota.quota import ARCHS, COMMANDS, class_of, mine_or_any
 from console.pages.quota.quota import blueprint as of_quota
 from console.pages.quota.wallet_choices import HOLDERS
-from console.programs import Given, listed
+from console.programs import listed
 from console.words import CLASS_LABELS, _, kind_label, names, number
 from quota import ledger
 from quota.actors import Role
@@ -46,13 +46,7 @@ ACCOUNTS = [
 @allow(*STEWARDS, Role.TENANT)
 @listed(
     ACCOUNTS,
-    args=(
-        Given("department"),
-        Given("pool"),
-        Given("kind"),
-        Given("arch"),
-        Given("holder"),
-    ),
+    args=("department", "pool", "kind", "arch", "holder"),
 )
 def accounts() -> str | Response:
     """The ledger's accounts; a department sees its own and those below it."""
@@ -112,20 +106,16 @@ def _instant(text: str) -> datetime | None:
         return None
 
 
+ENTRY_FILTERS = [
+    Filter("from", N_("自"), since(Transfer.at), kind="date"),
+    Filter("to", N_("至"), until(Transfer.at), kind="date"),
+    Filter("subject", N_("事由"), lambda q, v: q.where(Transfer.subject == v)),
+]
+
+
 @of_quota.get("/accounts/<int:account_id>")
 @allow(*STEWARDS, Role.TENANT)
-@listed(
-    (),
-    args=(
-        Given("from"),
-        Given("to"),
-        Given("subject"),
-        Given("verify"),
-        Given("at"),
-    ),
-    open=True,
-    at="entries",
-)
+@listed((), ENTRY_FILTERS, args=("verify", "at"), open=True, at="entries")
 def account(account_id: int) -> str | Response:
     """One account with its rows; ``?at=`` replays it to an instant. NotFound for one that is not the tenant's."""
     tx = reading()
@@ -151,11 +141,6 @@ def account(account_id: int) -> str | Response:
         Column("transfer", N_("流水号"), lambda r: r.transfer_id, number=True, minor=True),
         Column("digest", N_("封印"), lambda r: r.digest[:12], minor=True),
     ]
-    filters = [
-        Filter("from", N_("自"), since(Transfer.at), kind="date"),
-        Filter("to", N_("至"), until(Transfer.at), kind="date"),
-        Filter("subject", N_("事由"), lambda q, v: q.where(Transfer.subject == v)),
-    ]
     shown_of: list[Any] = [
         Entry.id,
         Entry.sequence,
@@ -174,7 +159,7 @@ def account(account_id: int) -> str | Response:
         .join(Transfer, Transfer.id == Entry.transfer_id)
         .where(Entry.account_id == one.id)
     )  # fmt: skip
-    found = listing(tx, query, columns, key=Entry.id, filters=filters, sort="-sequence")
+    found = listing(tx, query, columns, key=Entry.id, filters=ENTRY_FILTERS, sort="-sequence")
     exported = found.exported(f"account-{one.id}")
     if exported:
         return exported

@@ -23,7 +23,7 @@ from console.lists import Column, Filter, Rows, listing
 from console.pages.inventory import uploads
 from console.pages.orders import company_filter, dialogues
 from console.pages.statements.statements import as_billed
-from console.programs import Given, listed
+from console.programs import listed
 from console.words import ARCH_LABELS, CLASS_LABELS, _, kind_label, lazy, who
 from metering.statements import reconciliation
 from providers.assessment import EvidenceRow, periods
@@ -138,7 +138,7 @@ def bill(tx: Tx, bill_id: int) -> Bill:
 
 @blueprint.get("/")
 @allow(*READERS)
-@listed(COLUMNS, FILTERS, args=(Given("provider"),))
+@listed(COLUMNS, FILTERS, args=("provider",))
 def index() -> str | Response:
     tx = reading()
     query = select(Bill).where(bills.visible(tx.actor)).options(joinedload(Bill.pool).joinedload(Pool.provider))

@@ -13,7 +13,7 @@ from console import frame
 from console.access import BUSINESS, allow
 from console.book import actor, reading
 from console.lists import Column, Filter, Rows, listing
-from console.programs import Given, listed
+from console.programs import listed
 from console.words import UNKNOWN, _
 from metering import statements
 from metering.intake import SAMPLES, LateFigure
@@ -141,12 +141,7 @@ def _filters(tx: Tx) -> list[Filter]:
 @allow(*BUSINESS)
 @listed(
     (),
-    args=(
-        Given("q"),
-        Given("month"),
-        Given("metric"),
-        Given("source"),
-    ),
+    args=("q", "month", "metric", "source"),
     open=True,
 )
 def index() -> str | Response:

@@ -17,7 +17,7 @@ from console.book import actor, reading, transaction
 from console.lists import Column, Filter, listing
 from console.pages.statements.reconciliation import BADGES, named, pools, shown_hours, unit_of, written
 from console.pages.statements.statements import money
-from console.programs import Given, listed
+from console.programs import listed
 from console.words import _, kind_label
 from metering.statements import (
     ANSWER_LABELS,
@@ -60,13 +60,7 @@ LISTED = [
 @allow(*STEWARDS, Role.PROVIDER)
 @listed(
     LISTED,
-    args=(
-        Given("state"),
-        Given("cause"),
-        Given("pool"),
-        Given("q"),
-        Given("provider"),
-    ),
+    args=("state", "cause", "pool", "q", "provider"),
 )
 def index() -> str | Response:
     tx = reading()

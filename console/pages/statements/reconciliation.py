@@ -15,7 +15,7 @@ from console.access import BUSINESS, STEWARDS, allow, may
 from console.book import actor, book, lake, reading, settings
 from console.lists import Column, Filter, Rows, listing
 from console.pages.statements.statements import as_billed, money
-from console.programs import Given, listed
+from console.programs import listed
 from console.words import CLASS_LABELS, UNKNOWN, _, kind_label
 from metering.statements import LABELS, Dispute, DisputeState, FourWayLine, disputes, reconciliation, yuan
 from metering.workbench import Workbench
@@ -97,14 +97,7 @@ def pools(tx: Tx) -> dict[str, str]:
 @allow(*BUSINESS)
 @listed(
     COLUMNS,
-    args=(
-        Given("month"),
-        Given("pool"),
-        Given("cause"),
-        Given("kind"),
-        Given("q"),
-        Given("provider"),
-    ),
+    args=("month", "pool", "cause", "kind", "q", "provider"),
 )
 def index() -> str | Response:
     tx = reading()

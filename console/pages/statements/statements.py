@@ -18,7 +18,7 @@ from console.access import BUSINESS, STEWARDS, allow
 from console.book import actor, book, lake, reading, settings
 from console.charts import Chart, Series
 from console.lists import SPOOL_BYTES, Column, Filter, Rows, listing
-from console.programs import Given, listed
+from console.programs import listed
 from console.security import row_or
 from console.words import CLASS_LABELS, UNKNOWN, _, kind_label
 from metering import statements
@@ -228,14 +228,7 @@ def _covered(row: Any) -> float | None:
 @allow(*BUSINESS)
 @listed(
     (),
-    args=(
-        Given("month"),
-        Given("by"),
-        Given("provider"),
-        Given("department"),
-        Given("system"),
-        Given("kind"),
-    ),
+    args=("month", "by", "provider", "department", "system", "kind"),
     open=True,
 )
 def index() -> str | Response:
@@ -332,15 +325,7 @@ COLUMNS = [
 @allow(*BUSINESS)
 @listed(
     COLUMNS,
-    args=(
-        Given("month"),
-        Given("q"),
-        Given("provider"),
-        Given("department"),
-        Given("system"),
-        Given("kind"),
-        Given("charge"),
-    ),
+    args=("month", "q", "provider", "department", "system", "kind", "charge"),
 )
 def lines() -> str | Response:
     tx = reading()
