@@ -158,9 +158,10 @@ def check(axe: str) -> Callable[[Page], None]:
 
     def look(page: Page) -> None:
         page.wait_for_load_state("load")
+        if not page.evaluate("'axe' in window"):
+            page.evaluate(axe)
         width = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         assert width[0] <= width[1], f"{page.url}: {width[0]} px wide in a window of {width[1]}"
-        page.evaluate(axe)
         found = page.evaluate("tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})", RULES)
         faults = [
             f"{one['id']}: {one['help']}: {node['html'][:200]} {node['failureSummary'][:300]}"
@@ -168,6 +169,20 @@ def check(axe: str) -> Callable[[Page], None]:
             for node in one["nodes"][:5]
         ]
         assert faults == [], f"{page.url}\n" + "\n".join(faults)
+
+    return look
+
+
+@pytest.fixture
+def check_widths(check: Callable[[Page], None]) -> Callable[[Page], None]:
+    """``check`` at each of WIDTHS, of a page that is loaded once: what is dear is to make and to load it."""
+
+    def look(page: Page) -> None:
+        size = page.viewport_size
+        assert size is not None
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": size["height"]})
+            check(page)
 
     return look
 

@@ -33,10 +33,9 @@ def addresses(app, role):
 FILES = (".csv", ".parquet", ".xlsx")
 
 
-@pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("role", EVERYBODY)
-def test_every_page_is_accessible_and_fits(open_page, check, demo, role, width):
-    page = open_page(role, width, at=demo)
+def test_every_page_is_accessible_and_fits(open_page, check_widths, demo, role):
+    page = open_page(role, at=demo)
     details = set()
     for url in addresses(demo.app, role):
         if url.endswith(FILES):  # a file, which no browser opens as a page
@@ -46,13 +45,13 @@ def test_every_page_is_accessible_and_fits(open_page, check, demo, role, width):
         assert answer.status == 200, url
         if "text/html" not in answer.headers["content-type"]:
             continue
-        check(page)
+        check_widths(page)
         first = page.locator("#results tbody a, .gj-hits a").first
         if first.count():
             details.add(first.get_attribute("href"))
     for url in sorted(details):
         assert page.goto(url).status == 200, url
-        check(page)
+        check_widths(page)
 
 
 def of_each_kind(page, app, role):
@@ -85,12 +84,11 @@ def test_pages_about_a_thing_are_accessible_and_fit(open_page, check, demo, role
             check(page)
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-def test_decisions_of_every_kind_are_accessible(open_page, check, demo, width):
+def test_decisions_of_every_kind_are_accessible(open_page, check_widths, demo):
     """Beside each decision lies its evidence: lists of links that no other page has, different for each kind."""
     kinds = set()
     for login in ("supervisor", "authority"):
-        page = open_page(login, width, at=demo)
+        page = open_page(login, at=demo)
         page.goto("/decisions/")
         waiting = page.locator("tbody tr").all()
         rows = [
@@ -99,7 +97,7 @@ def test_decisions_of_every_kind_are_accessible(open_page, check, demo, width):
         for url, kind in rows:
             kinds.add(kind)
             assert page.goto(url).status == 200, url
-            check(page)
+            check_widths(page)
     assert len(kinds) >= 3, kinds
 
 
