@@ -1,7 +1,8 @@
 """The engine, and the only place that commits.
 
 ``Book.transaction(actor)`` is how anything is written: one transaction, committed at the end of the block, rolled back
-on any exception. What is audited in it is sealed into the audit chain just before the commit, in the same transaction.
+on any exception. What is audited in it is sealed into the audit chain just before the commit, in the same transaction,
+and behind it the rows that it wrote.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from sqlalchemy.engine import Connection, ExceptionContext, make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from quota import resource_classes
+from quota import resource_classes, sealing
 from quota.actors import Actor, steward
 from quota.audit import seal
 from quota.errors import NoRoom, out_of_room
@@ -52,6 +53,7 @@ class Book:
             yield tx
             tx.flush()
             seal(tx)
+            sealing.seal(tx)
             tx.commit()
         if resource_classes.CHANGED in tx.info:
             self.look_at_classes()

@@ -83,6 +83,12 @@ def rows(tx: Tx, query: Select[Found], said: list[str]) -> Iterator[Found]:
             yield one
 
 
+def mappings(tx: Tx, query: Select[Any], table: Any, said: list[str]) -> Iterator[Any]:
+    """The rows of ``query`` (of columns, all of ``table`` among them) by the names of their columns, as far as they can be
+    read; of each other row a sentence is added to ``said``."""
+    yield from _careful(tx, query, table, said, lambda asked: tx.execute(asked).mappings())
+
+
 def check(tx: Tx, turn: int | None = None, turns: int = 1) -> Iterator[str]:
     """Read every row of every table: a sentence for each that cannot be read, holds what its column cannot hold, or names
     a row that is not there. With ``turn`` only those whose number leaves it over when divided by ``turns``."""
@@ -99,7 +105,7 @@ def _unsound(tx: Tx, table: Table, turn: int | None, turns: int) -> Iterator[str
         for column in table.columns
         if not isinstance(column.type, LargeBinary)  # its own check reads it
     ]
-    query = select(*columns).where(*_share(table, turn, turns)).order_by(*table.primary_key)
+    query = select(*columns).where(*share(table, turn, turns)).order_by(*table.primary_key)
     said: list[str] = []
     for row in _careful(tx, query, table, said, lambda asked: tx.execute(asked).mappings()):
         yield from said
@@ -117,14 +123,15 @@ def _dangling(tx: Tx, table: Table, constraint: ForeignKeyConstraint, turn: int 
         select(1).select_from(parent).correlate(table).where(and_(*(there == here for here, there in pairs)))
     )
     query = select(*map(_raw, table.primary_key)).where(
-        *_share(table, turn, turns), *(here.is_not(None) for here, _there in pairs), ~there
+        *share(table, turn, turns), *(here.is_not(None) for here, _there in pairs), ~there
     )
     names = ", ".join(here.name for here, _there in pairs)
     for key in tx.execute(query.order_by(*table.primary_key)):
         yield f"{table.name}: row {_key(key)} names by {names} a row of {referred.name} that is not there"
 
 
-def _share(table: Table, turn: int | None, turns: int) -> list[ColumnElement[bool]]:
+def share(table: Table, turn: int | None, turns: int) -> list[ColumnElement[bool]]:
+    """What a query asks for the rows of a turn: nothing where there is none, or where rows have no numbers."""
     keys = list(table.primary_key)
     if turn is None or len(keys) != 1 or not isinstance(keys[0].type, Integer):
         return []

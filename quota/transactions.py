@@ -51,6 +51,7 @@ class Tx(Session):
         self.now = clock()
         self.writes = writes
         self.notes: list[Note] = []
+        self.touched: dict[str, set[tuple[Any, ...]]] = {}  # table → keys of the rows that were written, to be sealed
 
     def begin_writing(self) -> None:
         """Begin in the database, waiting for who writes there now, and read the clock after it."""

@@ -14,6 +14,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from console.schema import models  # noqa: F401 - every table of the house is known from here on
+from quota import sealing
+from quota.actors import steward
 from quota.base import Base
 from quota.db import Book
 
@@ -30,13 +32,20 @@ def settle(book: Book) -> None:
     book.dispose()
 
 
+def make(book: Book) -> None:
+    """Every table, and what a book begins with under seal."""
+    Base.metadata.create_all(book.engine)
+    with book.transaction(steward("found")) as tx:
+        sealing.begin(tx)
+
+
 @cache
 def _empty() -> tuple[tempfile.TemporaryDirectory[str], Path]:
     """The folder, which lasts as long as this process, and the file of the empty book in it."""
     folder = tempfile.TemporaryDirectory(prefix="guanjia-empty-")
     path = Path(folder.name) / "book.db"
     book = Book(f"sqlite:///{path}")
-    Base.metadata.create_all(book.engine)
+    make(book)
     settle(book)
     return folder, path
 
@@ -61,8 +70,8 @@ def server() -> Iterator[str]:
         _command(address, f"ALTER SYSTEM SET {hurry} = off")
     _command(address, "SELECT pg_reload_conf()")
     _command(address, f"CREATE DATABASE {EMPTY}")
-    template = create_engine(url.set(database=EMPTY))
-    Base.metadata.create_all(template)
+    template = Book(url.set(database=EMPTY).render_as_string(hide_password=False))
+    make(template)
     template.dispose()
     yield address
     running.cleanup()

@@ -27,4 +27,5 @@ import quota.inventory
 import quota.ledger
 import quota.requests
 import quota.resource_classes
+import quota.sealing
 import quota.vault

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, inspect, text
 
 from console.schema import models  # noqa: F401 - compare_metadata must see every table
+from quota import audit, sealing
+from quota.actors import steward
 from quota.base import GUARDED, Base, append_only_ddl
 from quota.db import Book
 
@@ -28,13 +30,20 @@ def _config() -> Config:
 
 
 def migrate(book: Book, revision: str = "head") -> None:
-    """Bring the book's schema to ``revision``; a later one going up, an earlier one going down. All or nothing."""
+    """Bring the book's schema to ``revision``; a later one going up, an earlier one going down. All or nothing.
+
+    At the head, tables that nobody sealed yet are sealed as they are found, and those that a migration rewrote (it names them
+    in ``RESEALS``) are sealed anew; the trail says which, with how many rows.
+    """
+    since = current(book) or ""
     with book.engine.execution_options(guanjia_writes=True).begin() as connection:
-        migrate_on(connection, revision)
+        rewritten = migrate_on(connection, revision)
+    if current(book) == latest():
+        _seal(book, since, rewritten)
 
 
-def migrate_on(connection: Connection, revision: str = "head") -> None:
-    """As ``migrate``, in the transaction of a connection."""
+def migrate_on(connection: Connection, revision: str = "head") -> set[str]:
+    """As ``migrate``, in the transaction of a connection, and without the seals; the tables that were rewritten."""
     from alembic import command
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
@@ -45,8 +54,22 @@ def migrate_on(connection: Connection, revision: str = "head") -> None:
     script = ScriptDirectory.from_config(config)
     if revision == "base" or (revision != "head" and _is_before(script, revision, current)):
         command.downgrade(config, revision)
-    else:
-        command.upgrade(config, revision)
+        return set()
+    command.upgrade(config, revision)
+    reached = MigrationContext.configure(connection).get_current_revision()
+    if current is None or reached is None or current == reached:
+        return set()
+    steps = script.iterate_revisions(reached, current)
+    return {place for one in steps for place in getattr(one.module, "RESEALS", ())}
+
+
+def _seal(book: Book, since: str, rewritten: set[str]) -> None:
+    with book.transaction(steward("migrate")) as tx:
+        trailed = audit.head(tx)[0] > 0  # a book that is being founded has nothing to tell yet
+        found = sealing.begin(tx)
+        anew = sealing.reseal(tx, rewritten - set(found))
+        if trailed and (found or anew):
+            tx.audit("house.seal", "house", after={"since": since, "found": found, "anew": anew})
 
 
 def _is_before(script: ScriptDirectory, revision: str, current: str | None) -> bool:

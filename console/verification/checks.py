@@ -1,6 +1,7 @@
 """Everything that can be proven about the book and the lake: the command, the job and the page use this.
 
-What hangs together (the audit chain, the ledger) is recomputed whole each time. What stands by itself (a night's findings,
+What hangs together (the audit chain, the chain of seals, the ledger) is recomputed whole each time, and the rows of every table
+but the largest are held against their seals. What stands by itself (a night's findings,
 a statement, a closed day of the lake) is too much to read every night in a large city: there ``night`` reads the newest and
 a thirtieth of the rest, so that every row and file is read again within ``NIGHTS`` days.
 """
@@ -26,7 +27,7 @@ from metering.statements import StatementRun
 from metering.workbench import Progress, Workbench, silent
 from providers.assessment import cards
 from providers.billing import Bill, bills
-from quota import attachments, audit, inspection, ledger
+from quota import attachments, audit, inspection, ledger, sealing
 from quota.db import Tx
 from quota.ledger import Account
 
@@ -128,6 +129,9 @@ def _stages(
         yield from audit.check(tx)
         found.checked["audit_records"], found.head = audit.head(tx)
 
+    def sealed(tx: Tx) -> Iterator[str]:
+        yield from _sealed(tx, found, night)
+
     def accounts(tx: Tx) -> Iterator[str]:
         found.checked["accounts"] = tx.scalar(select(func.count()).select_from(Account)) or 0
         found.conserved = ledger.conserved(tx)
@@ -150,7 +154,7 @@ def _stages(
 
     return [
         reading(("book", guards), ("book", every_row)),
-        reading(("audit_records", trail), ("accounts", accounts)),
+        reading(("audit_records", trail), ("sealings", sealed), ("accounts", accounts)),
         reading(
             ("scorecards", cards.check),
             ("attachments", attachments.check),
@@ -164,6 +168,14 @@ def _stages(
         ),
         reading(("lake", files), ("book and lake", one_moment)),
     ]
+
+
+def _sealed(tx: Tx, found: Verification, night: date | None) -> Iterator[str]:
+    counts: dict[str, int] = {}
+    yield from sealing.check(tx, None if night is None else night.toordinal() % NIGHTS, NIGHTS, counts)
+    found.checked["sealed_rows"] = counts.get("sealed_rows", 0)
+    if counts.get("left"):
+        found.left["sealed_rows"] = counts["left"]
 
 
 def _counted(what: dict[str, int]) -> str:

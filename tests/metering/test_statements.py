@@ -173,7 +173,7 @@ def test_what_comes_for_a_closed_month_is_entered_figure_by_figure_and_once(smal
     ]
     assert rows()[2:] == [(day, "cpu_pct", "west", 6, 6, then, now, 80.0, at(711), span[1])]
     with pytest.raises(DBAPIError), small.book.transaction(steward()) as tx:
-        tx.execute(text("DELETE FROM late_figures"))
+        tx.connection().execute(text("DELETE FROM late_figures"))
     late("north", (711, 90.0))
     (last,) = [one for one in small.lake.corrections() if one.source == "north"]
     kept = last.path.read_bytes()
@@ -244,7 +244,7 @@ def test_lines_cannot_be_rewritten(small):
     small.make()
     for table in ("statement_lines", "statement_runs", "tariffs"):
         with pytest.raises(DBAPIError, match="append-only"), small.book.transaction(steward()) as tx:
-            tx.execute(text(f"UPDATE {table} SET id = id"))
+            tx.connection().execute(text(f"UPDATE {table} SET id = id"))
 
 
 def test_a_month_that_has_not_begun_has_no_statement(small):

@@ -196,7 +196,7 @@ def test_rows_and_contents_are_append_only(book: Book, table: str) -> None:
     hand_in(book, ("a.pdf", PDF))
     for statement in (f"UPDATE {table} SET size = 1", f"DELETE FROM {table}"):
         with pytest.raises(DBAPIError, match="append-only"), book.transaction(steward()) as tx:
-            tx.execute(text(statement))
+            tx.connection().execute(text(statement))
 
 
 @pytest.mark.parametrize(
@@ -212,8 +212,8 @@ def test_what_was_changed_behind_the_guards_is_named(tmp_path, clock, table: str
     (attachment_id,) = hand_in(book, ("a.pdf", PDF))
     with book.transaction(steward()) as tx:
         for verb in ("update", "delete"):
-            tx.execute(text(f"DROP TRIGGER {table}_no_{verb}"))
-        tx.execute(text(change))
+            tx.connection().execute(text(f"DROP TRIGGER {table}_no_{verb}"))
+        tx.connection().execute(text(change))
     with book.reading() as tx:
         assert any(named in each for each in attachments.check(tx))
         if table == "file_contents":

@@ -15,7 +15,7 @@ from console.programs import listed
 from console.tables import VerificationRun
 from console.verification import NIGHTS, runs
 from console.words import _, number, who_exactly
-from quota import audit
+from quota import audit, sealing
 from quota.errors import N_, NotFound
 
 blueprint = Blueprint("verifications", __name__, url_prefix="/audit/verification")
@@ -23,6 +23,7 @@ frame.page("audit", "verifications.index", N_("校验"), order=20)
 
 CHECKED = {
     "audit_records": N_("审计记录"),
+    "sealed_rows": N_("封存的行"),
     "accounts": N_("配额账户"),
     "bills": N_("账单"),
     "statement_runs": N_("对账单"),
@@ -92,6 +93,7 @@ def index() -> str | Response:
         outcome=outcome,
         counts=counts,
         nights=NIGHTS,
+        unsealed=unsealed(),
     )
 
 
@@ -117,3 +119,10 @@ def show(run_id: int) -> str:
 def counts(run: VerificationRun) -> list[tuple[str, str, str]]:
     """(what, checked, left for other nights) of a run, as written."""
     return [(_(CHECKED[name]), number(count), number(run.left_out.get(name, 0))) for name, count in run.checked.items()]
+
+
+def unsealed() -> list[tuple[str, str, str]]:
+    """(table, columns, why) of what no seal of a row covers; no columns: the whole table."""
+    whole = [(name, "", _(why)) for name, why in sorted({**sealing.UNSEALED, **sealing.ELSEWHERE}.items())]
+    parts = [(name, ", ".join(sorted(columns)), _(why)) for name, (columns, why) in sorted(sealing.PASSING.items())]
+    return [*whole, *parts]
