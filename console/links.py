@@ -39,6 +39,7 @@ _PAGES = {
     "tariff": ("tariffs.show", "tariff_id"),
     "catalog_item": ("catalog.show", "item_id"),
     "resource_class": ("classes.show", "class_id"),
+    "short": ("short_deliveries.show", "short_id"),
     "feed": ("feeds.show", "feed_id"),
     "push_source": ("sources.show", "source_id"),
 }

@@ -13,7 +13,7 @@ from console.words import disclosure
 from console.words.texts import UNKNOWN, _
 from metering.campaigns import Campaign
 from metering.cases import Case, Notice
-from metering.intake import Feed, PushSource
+from metering.intake import Feed, PushSource, ShortDelivery
 from metering.judging import PolicyVersion
 from providers.assessment import AssessmentRecord, Combination, ScorecardRecord
 from providers.billing import Bill, Incident
@@ -50,6 +50,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "combination": (N_("信创适配"), Combination, lambda one: f"{one.chip} · {one.system}"),
     "scorecard": (N_("考核评分"), ScorecardRecord, lambda one: str(one.month)),
     "policy": (N_("策略"), PolicyVersion, lambda one: f"{policy(one.name)} {one.version}"),
+    "short": (N_("交付不足"), ShortDelivery, lambda one: str(one.resource.called)),
     "feed": (N_("用量源"), Feed, lambda one: str(one.name or one.code)),
     "push_source": (N_("推送源"), PushSource, lambda one: str(one.name or one.code)),
 }

@@ -1,5 +1,6 @@
 """Short deliveries (交付不足): machines that are less, as they themselves see it, than their company says that it delivered;
-each with both readings, and with the host's own where there is one. Found, never put right: people ask the company.
+each with both readings, and with the host's own where there is one. Found, never put right: what is confirmed is a case put to the
+company, which answers it, or contests it and is ruled on (providers.comments), within ``ANSWERED_DAYS``.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Float, ForeignKey, Index, String, select
+from sqlalchemy import ColumnElement, Float, ForeignKey, Index, Select, String, and_, cast, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.intake.feed_readings import FeedReading, of_feed
 from metering.intake.feeds import Feed, Vantage
+from providers.comments import Remark
+from quota import inventory
+from quota.actors import Role
 from quota.base import Base
+from quota.calendar import WorkingDays
 from quota.db import batches
-from quota.errors import N_
+from quota.errors import N_, NotFound
 from quota.inventory import Resource, ResourceState
 from quota.units import MEMORY, VCPU
 
@@ -28,6 +33,9 @@ CONFIRMED = timedelta(hours=1)
 
 MEMORY_SHARE, MEMORY_MB = 0.10, 512
 """Of its memory a machine does not see what firmware and kernel keep: as much as the larger of these may be missing."""
+
+ANSWERED_DAYS = 5
+"""Working days within which a company is to say what it did about a short delivery, or why it is none."""
 
 STOLEN_PCT = 10.0
 """Per cent of the time in which it wants a CPU that it may be without one, in the mean of two hours."""
@@ -69,6 +77,16 @@ class ShortDelivery(Base):
 
     resource: Mapped[Resource] = relationship()
     feed: Mapped[Feed] = relationship()
+
+    @property
+    def subject(self) -> str:
+        """What is said about it is said of this."""
+        return f"short:{self.id}"
+
+    @property
+    def provider_id(self) -> int:
+        """The company that it is put to."""
+        return self.resource.pool.provider_id
 
 
 def measured(resource: Resource, reading: FeedReading) -> dict[Short, tuple[float, float]]:
@@ -155,6 +173,37 @@ def _of_host(tx: Tx, feed: Feed, resource: Resource, what: Short) -> float | Non
         .order_by(Feed.trust, Feed.id)
     )
     return tx.scalar(query.limit(1))
+
+
+def short_delivery(tx: Tx, short_id: int) -> ShortDelivery:
+    """The case, or NotFound; also where it is not certain yet, or the resource is not the actor's to see."""
+    found = tx.scalar(told().where(ShortDelivery.id == short_id, visible(tx)))
+    if found is None:
+        raise NotFound("short.none", N_("没有编号为 %(id)s 的交付不足"), id=short_id)
+    return found
+
+
+def told() -> Select[ShortDelivery]:
+    """Those that are certain."""
+    return select(ShortDelivery).where(ShortDelivery.confirmed_at.is_not(None))
+
+
+def visible(tx: Tx) -> ColumnElement[bool]:
+    """Those of resources that the actor may see."""
+    return ShortDelivery.resource_id.in_(select(Resource.id).where(inventory.visible(tx, tx.actor)))
+
+
+def unanswered() -> ColumnElement[bool]:
+    """Still short, and its company has said nothing of it."""
+    said = select(Remark.id).where(
+        Remark.subject == "short:" + cast(ShortDelivery.id, String), Remark.role == Role.PROVIDER.value
+    )
+    return and_(ShortDelivery.ended_at.is_(None), ~said.exists())
+
+
+def due_at(one: ShortDelivery, days: WorkingDays) -> datetime | None:
+    """By when the company is to answer; None before it is told."""
+    return None if one.confirmed_at is None else days.due(one.confirmed_at, ANSWERED_DAYS)
 
 
 def of_resource(tx: Tx, resource_id: int) -> list[ShortDelivery]:

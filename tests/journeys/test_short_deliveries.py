@@ -4,12 +4,15 @@ their own part of; what a feed is said to be is changed on a page."""
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from sqlalchemy import select
 
 from metering.intake import FeedReading, ShortDelivery, feeds
-from providers import observation
+from providers import comments, observation
+from providers.assessment import periods, registry, subjects
+from providers.assessment.registry import Gathering
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from quota.actors import Role, steward
 from quota.directory.departments import Department
@@ -106,3 +109,54 @@ def test_what_a_feed_is_said_to_be_is_changed_and_names_are_suggested(client_of,
     page = steward_.get(f"/resources/feeds/{feed}/names").text
     check_page(address, page)
     assert "WEB-1.city.example:9100 = vm-1" in page
+
+
+def test_the_company_answers_contests_and_is_ruled_on(client_of, house, found, clock) -> None:
+    """What it was found to be right about is held against nobody."""
+    company, steward_ = client_of(Role.PROVIDER), client_of(Role.SUPERVISOR)
+    address = "/resources/short-deliveries/1"
+    for who in (company, steward_):
+        home = who.get("/").text
+        assert "待答复的交付不足" in home
+        assert address in home
+    page = company.get(address).text
+    check_page(address, page)
+    assert "待服务商答复" in page
+    assert "web-1" in company.get("/resources/short-deliveries/?standing=unanswered").text
+    assert shares(house)[0] == Decimal(0), "one machine is seen from inside, and it is short"
+
+    assert client_of(Role.AUDITOR).send(f"{address}/remark", {"text": "x"}).status_code == 403
+    assert steward_.send(f"{address}/remark", {"text": "请说明"}).status_code == 302
+    assert "web-1" in company.get("/resources/short-deliveries/?standing=unanswered").text, (
+        "the steward is not the company"
+    )
+    company.send(f"{address}/remark", {"text": "宿主机超分", "kind": "dispute"})
+    page = company.get(address).text
+    check_page(address, page)
+    assert "服务商已答复" in page
+    assert "web-1" not in company.get("/resources/short-deliveries/?standing=unanswered").text
+    assert "待答复的交付不足" not in company.get("/").text
+    assert 'href="/resources/short-deliveries/1"' in steward_.get("/").text, "the dispute waits for a ruling"
+    with house.reading() as tx:
+        dispute = comments.open_dispute(tx, "short:1")
+    ruled = steward_.send(f"{address}/rule", {"dispute": dispute.id, "upheld": "1", "text": "内核参数所致"})
+    assert ruled.status_code == 302
+    check_page(address, steward_.get(address).text)
+    assert shares(house) == (Decimal(1), Decimal(0))
+    for nobody in ("/resources/short-deliveries/9", "/resources/short-deliveries/0"):
+        assert steward_.get(nobody).status_code == 404
+
+
+def shares(house) -> tuple[Decimal | None, Decimal | None]:
+    """(figure, deduction) of the indicator in this month, by its default limits."""
+    indicator = registry.find("sizes")
+    with house.reading() as tx:
+        subject = subjects.company(tx.scalars(select(CloudProvider.id)).one())
+        month = periods.month_of(tx.now)
+        rows = Gathering(tx, subject, month, [month]).happened("sizes", month)
+    found = indicator.measure.compute(rows, indicator.limits)
+    return (None, None) if found is None else (found.value, found.deduction)
+
+
+def test_a_month_in_which_nothing_was_seen_from_inside_says_nothing(house, clock) -> None:
+    assert shares(house) == (None, None)

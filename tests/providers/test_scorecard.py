@@ -18,7 +18,7 @@ from metering.statements import reconciliation
 from metering.workbench import Workbench
 from providers import observation
 from providers import orders as delivery
-from providers.assessment import cards, formula, gathering
+from providers.assessment import cards, formula, gathering, registry
 from providers.assessment.formula import Formula, Grade
 from providers.assessment.measures import EvidenceRow
 from providers.assessment.scorecard import score
@@ -81,7 +81,7 @@ def test_without_evidence_nothing_is_scored_and_the_weight_goes_to_the_rest() ->
     card = score({DELIVERY: orders(9, 1), METERING: [bill(0, 100)]}, DEFAULT)
     assert card.scored_weight == 18
     by = {one.indicator: one for one in card.marks}
-    assert len(by) == 12
+    assert len(by) == 13
     assert [one.scored for one in card.marks].count(True) == 2
     assert (by[DELIVERY].share, by[DELIVERY].mark) == (Decimal("55.56"), Decimal("11.11"))  # (10 − 8) × 100 ÷ 18
     assert (by[METERING].share, by[METERING].mark) == (Decimal("44.44"), Decimal("44.44"))
@@ -108,8 +108,8 @@ def test_the_grades(good, bad, grade) -> None:
     assert marked(DELIVERY, *orders(good, bad))[1].grade is grade
 
 
-def test_the_default_weighs_a_hundred_and_survives_being_stored() -> None:
-    assert DEFAULT.weight == 100
+def test_the_default_weighs_what_its_indicators_do_and_survives_being_stored() -> None:
+    assert DEFAULT.weight == sum(one.weight for one in registry.indicators()) == 105
     assert Formula.from_json(DEFAULT.to_json()) == DEFAULT
     for raw in ({}, {**DEFAULT.to_json(), "rules": [{"indicator": "delivery"}]}):
         with pytest.raises(Invalid, match=r"formula\.bad"):

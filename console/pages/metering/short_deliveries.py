@@ -1,8 +1,9 @@
-"""交付不足: machines that see less than their company says that it delivered, each with both readings."""
+"""交付不足: machines that see less than their company says that it delivered, each with both readings, and what its company says
+of it."""
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template, url_for
+from flask import Blueprint, redirect, render_template, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
@@ -11,27 +12,34 @@ from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import reading
 from console.lists import Column, Filter, Rows, listing
+from console.pages.orders import dialogues
 from console.programs import listed
 from console.words import _
 from metering.intake import Feed, ShortDelivery
 from metering.intake import short_deliveries as rules
-from quota import inventory
-from quota.actors import Role
+from providers import comments
+from quota.actors import Actor, Role
+from quota.calendar import working_days
+from quota.db import Tx
 from quota.errors import N_
 from quota.inventory import Resource
 
 blueprint = Blueprint("short_deliveries", __name__, url_prefix="/resources/short-deliveries")
 frame.page("resources", "short_deliveries.index", N_("交付不足"), order=56)
 
-STANDINGS = {"open": N_("仍然不足"), "ended": N_("已恢复")}
+SHOWN = 10
+
+STANDINGS = {"open": N_("仍然不足"), "unanswered": N_("待服务商答复"), "ended": N_("已恢复")}
 
 
 def _standing(query: Rows, value: str) -> Rows:
+    if value == "unanswered":
+        return query.where(rules.unanswered())
     return query.where(ShortDelivery.ended_at.is_(None) if value == "open" else ShortDelivery.ended_at.is_not(None))
 
 
 COLUMNS = [
-    Column("resource", N_("资源"), lambda s: s.resource.called, title=True, href=lambda s: url_for("resources.show", resource_id=s.resource_id)),
+    Column("resource", N_("资源"), lambda s: s.resource.called, title=True, href=lambda s: url_for("short_deliveries.show", short_id=s.id)),
     Column("pool", N_("资源池"), lambda s: s.resource.pool.name, href=links.pool(lambda s: s.resource.pool_id)),
     Column("department", N_("使用单位"), lambda s: s.resource.department.name if s.resource.department else None, minor=True),
     Column("what", N_("项目"), lambda s: _(rules.LABELS[rules.Short(s.what)]), code=lambda s: s.what),
@@ -56,16 +64,51 @@ FILTERS = [
 @listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx = reading()
-    query = (
-        select(ShortDelivery)
-        .where(ShortDelivery.confirmed_at.is_not(None))
-        .options(
-            joinedload(ShortDelivery.feed),
-            joinedload(ShortDelivery.resource).options(joinedload(Resource.pool), joinedload(Resource.department)),
-        )
-    )
-    if tx.actor.role is Role.PROVIDER:
-        mine = select(Resource.id).where(inventory.visible(tx, tx.actor))
-        query = query.where(ShortDelivery.resource_id.in_(mine))
-    found = listing(tx, query, COLUMNS, key=ShortDelivery.id, filters=FILTERS, sort="-first")
+    found = listing(tx, _rows(tx), COLUMNS, key=ShortDelivery.id, filters=FILTERS, sort="-first")
     return found.exported("short-deliveries") or render_template("short_deliveries/index.html", rows=found)
+
+
+@blueprint.get("/<int:short_id>")
+@allow(*STEWARDS, Role.PROVIDER)
+def show(short_id: int) -> str:
+    """One case: what each side says of the machine, what its company answers by when, and how that was ruled."""
+    tx = reading()
+    one = rules.short_delivery(tx, short_id)
+    return render_template(
+        "short_deliveries/show.html", one=one, what=rules.LABELS[rules.Short(one.what)], due=rules.due_at(one, working_days(tx)),
+        answered=any(remark.role == Role.PROVIDER.value for remark in comments.of(tx, one.subject)),
+        **dialogues.thread(tx, one.subject),
+    )  # fmt: skip
+
+
+@blueprint.post("/<int:short_id>/remark")
+@allow(Role.PROVIDER, Role.SUPERVISOR, Role.AUTHORITY)
+def remark(short_id: int) -> Response:
+    one = rules.short_delivery(reading(), short_id)
+    dialogues.say(one.subject, one.provider_id)
+    return redirect(url_for("short_deliveries.show", short_id=short_id))
+
+
+@blueprint.post("/<int:short_id>/rule")
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+def rule(short_id: int) -> Response:
+    rules.short_delivery(reading(), short_id)
+    dialogues.rule()
+    return redirect(url_for("short_deliveries.show", short_id=short_id))
+
+
+def _rows(tx: Tx) -> Rows:
+    query = rules.told().options(
+        joinedload(ShortDelivery.feed),
+        joinedload(ShortDelivery.resource).options(joinedload(Resource.pool), joinedload(Resource.department)),
+    )
+    return query.where(rules.visible(tx)) if tx.actor.role is Role.PROVIDER else query
+
+
+@frame.home_block(Role.PROVIDER, Role.SUPERVISOR, order=42)
+def _unanswered(tx: Tx, _actor: Actor) -> str | None:
+    """Short deliveries of which the company has said nothing yet; nothing where there is none."""
+    waiting = _rows(tx).where(rules.unanswered()).order_by(ShortDelivery.first_at, ShortDelivery.id).limit(SHOWN)
+    days = working_days(tx)
+    found = [(one, rules.due_at(one, days)) for one in tx.scalars(waiting)]
+    return render_template("short_deliveries/_home.html", rows=found, labels=rules.LABELS) if found else None
