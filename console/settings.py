@@ -76,6 +76,7 @@ class Settings:
         30  # machines that orders may stop, put into the recycle bin or delete within an hour; the rest waits
     )
 
+    log_format: str = "text"  # of the log on standard error: text, or json (an object a line)
     backup_place: str = ""  # a folder on another disk, or s3://bucket/folder; empty: the job makes none
     backup_hours: int = 24  # between two backups
     backup_days: int = 14  # so many days keep their newest backup,
@@ -220,6 +221,8 @@ def _value(name: str, raw: Any, place: str) -> Any:
             raise BadSetting(f"{place}: no time zone is called {raw!r}") from None
     if name == "language" and raw not in ("zh_CN", "en"):
         raise BadSetting(f"{place}: {raw!r} is neither zh_CN nor en")
+    if name == "log_format" and raw not in ("text", "json"):
+        raise BadSetting(f"{place}: {raw!r} is neither text nor json")
     if name == "secret_key" and len(raw) < 32:
         raise BadSetting(f"{place}: a secret key has at least 32 characters")
     if name in ("secrets_key", "backup_key") and raw:

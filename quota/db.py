@@ -172,7 +172,7 @@ def _figures(value: Any) -> dict[str, int]:
 def _connected(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        engine = create_engine(url, pool_pre_ping=True, json_serializer=_spelled)
+        engine = create_engine(url, pool_pre_ping=True, json_serializer=_spelled, hide_parameters=True)
 
         @event.listens_for(engine, "after_cursor_execute")
         def locked(connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
@@ -185,7 +185,13 @@ def _connected(url: str) -> Engine:
             record.info.pop(WRITER, None)
 
         return engine
-    engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, json_serializer=_spelled)
+    # What a statement carried (a password's hash, a person's number) is in no message of its error.
+    engine = create_engine(
+        url,
+        connect_args={"timeout": 30, "check_same_thread": False},
+        json_serializer=_spelled,
+        hide_parameters=True,
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:

@@ -18,6 +18,7 @@ from console.cli.agent import agent_group
 from console.cli.backups import backup, restore
 from console.cli.forecasts import forecast_group
 from console.cli.found import found_group
+from console.cli.health import doctor, support_bundle
 from console.cli.imports import importing
 from console.cli.orders import orders_group
 from console.cli.reference import reference
@@ -123,7 +124,7 @@ def jobs(data: str | None, once: str | None, lanes: tuple[str, ...]) -> None:
     """The jobs alone: collect, roll, assess, remind, expire, score, verify by the clock, each lane by itself."""
     from console import worklist
     from console.jobs import timetable
-    from console.service import processes
+    from console.service import logs, processes
 
     if strange := [one for one in lanes if one not in timetable.LANES]:
         raise click.UsageError(f"there is no lane {strange[0]}; there are {', '.join(timetable.LANES)}")
@@ -133,6 +134,7 @@ def jobs(data: str | None, once: str | None, lanes: tuple[str, ...]) -> None:
             state = worklist.run_once(workbench, settings, once)
             click.echo(state)
             sys.exit(0 if state == "done" else 1)
+        logs.configure(settings)
         # Started by `guanjia run`, this process holds the house with its parent.
         with nullcontext() if processes.follow_parent() else in_use(settings.data, HousePart.JOBS, shared=True):
             worklist.run_forever(workbench, settings, lanes)
@@ -332,6 +334,8 @@ main.add_command(agent_group)
 main.add_command(orders_group)
 main.add_command(backup)
 main.add_command(restore)
+main.add_command(doctor)
+main.add_command(support_bundle)
 
 if __name__ == "__main__":
     main()

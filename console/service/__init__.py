@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from console.service import processes
+from console.service import logs, processes
 from console.service.processes import PortTaken
 
 __all__ = [
     "PortTaken",
+    "logs",
     "processes",
 ]

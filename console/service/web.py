@@ -29,6 +29,8 @@ from waitress.server import TcpWSGIServer
 from waitress.task import WSGITask
 
 from console.security import UNREAD
+from console.service import logs
+from console.settings import Settings, load
 from quota.errors import out_of_room
 
 HEADER_S = 30
@@ -119,7 +121,10 @@ class WaitingTask(WSGITask):  # type: ignore[misc]
             line = SECRETS.sub(rb"\1***", self.request.first_line).decode("latin-1")
             status, size = self.status.partition(" ")[0], self.content_bytes_written
             took = time.time() - self.start_time
-            access.info('%s - - [%s] "%s" %s %d %.3f', self.channel.addr[0], at, line, status, size, took)
+            named = {name.lower(): value for name, value in self.response_headers}
+            told = {"request_id": named.get("x-request-id", "-"), "status": int(status), "bytes": size, "seconds": took}
+            place = self.channel.addr[0]
+            access.info('%s - - [%s] "%s" %s %d %.3f', place, at, line, status, size, took, extra=told)
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
@@ -225,7 +230,8 @@ def main() -> None:
     """``python -m console.service.web FD THREADS``: serve the house that the environment names on the socket FD."""
     os.umask(0o077)
     descriptor, threads = int(sys.argv[1]), int(sys.argv[2])
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = load()
+    logs.configure(settings)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     from console.memory import loading
     from console.service import counters
@@ -243,7 +249,7 @@ def main() -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, stop)
     follow_parent()
-    _log_accesses(os.environ.get("GUANJIA_ACCESS_LOG", ""))
+    _log_accesses(os.environ.get("GUANJIA_ACCESS_LOG", ""), settings)
     with loading():
         from console.wsgi import application
 
@@ -253,11 +259,11 @@ def main() -> None:
         made[0].serve(stopping)
 
 
-def _log_accesses(place: str) -> None:
+def _log_accesses(place: str, settings: Settings) -> None:
     """Write a line for each answer to the file ``place`` (``-`` is stdout), which may be moved away at any time."""
     if place:
         handler = logging.StreamHandler(sys.stdout) if place == "-" else logging.handlers.WatchedFileHandler(place)
-        access.addHandler(handler)
+        access.addHandler(logs.dressed(handler, settings, "%(message)s"))
         access.setLevel(logging.INFO)
         access.propagate = False
 

@@ -14,7 +14,7 @@ from console.api.operations import PREFIX
 from quota.actors import Role
 from tests.browser.test_links import LINK, kind_of
 
-NOT_PAGES = {"auth.logout", "auth.healthz", "metrics.scrape", "static"}
+NOT_PAGES = {"auth.logout", "auth.healthz", "auth.readyz", "metrics.scrape", "static"}
 
 
 def addresses(app, role):

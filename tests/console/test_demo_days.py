@@ -36,7 +36,7 @@ from quota.ledger import entries
 from tests.features import DAYS, missing
 
 WHOLE = bool(os.environ.get("GUANJIA_WHOLE_DAYS"))
-NOT_PAGES = {"auth.logout", "auth.healthz", "metrics.scrape", "static"}
+NOT_PAGES = {"auth.logout", "auth.healthz", "auth.readyz", "metrics.scrape", "static"}
 
 
 def test_the_days_are_what_they_are_called() -> None:

@@ -46,6 +46,7 @@ PUBLIC = {
     "auth.language",
     "auth.look",
     "auth.healthz",
+    "auth.readyz",
     "metrics.scrape",
     "push.otlp",
     "push.remote_write",

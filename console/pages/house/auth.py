@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response as Answer
 from wtforms import HiddenField, PasswordField, StringField
 from wtforms.validators import EqualTo, InputRequired, Length
 
-from console import access
+from console import access, health
 from console.access import EVERYBODY, allow, first, public, visitor
 from console.accounts import accounts, admission, passwords, proofs, sessions
 from console.book import actor, book, reading, settings, transaction
@@ -125,6 +125,15 @@ def look(name: str) -> Answer:
     if name in LOOKS:
         _remember(answer, "look", name)
     return answer
+
+
+@blueprint.get("/readyz")
+@public
+def readyz() -> tuple[dict[str, object], int]:
+    """For load balancers and whoever watches: 200 where the house can do its work, else 503 naming what is amiss."""
+    found = health.ready(settings(), book())
+    good = not any(found.values())
+    return {"ready": good, "checks": {name: said or "ok" for name, said in found.items()}}, 200 if good else 503
 
 
 @blueprint.get("/healthz")
