@@ -9,11 +9,10 @@ from typing import Any
 
 from flask import Flask
 
-from console import access, api, book, errors, forms, frame, security
+from console import access, api, book, errors, forms, frame, metrics, security
 from console.answers import compression
 from console.pages import blueprints
 from console.pages.attachments import uploads
-from console.pages.house import gauges
 from console.schema import models  # noqa: F401 - all tables
 from console.settings import Settings
 from console.words import names, rules, texts
@@ -39,7 +38,7 @@ def create_app(settings: Settings, opened: Book | None = None) -> Flask:
     csrf = security.attach(app, settings)
     errors.attach(app)
     frame.attach(app)
-    gauges.attach(app, app.extensions[book.EXTENSION].book, settings.zone)
+    metrics.attach(app, app.extensions[book.EXTENSION].book, settings.zone)
     for blueprint in blueprints():
         app.register_blueprint(blueprint)
     api.attach(app)

@@ -77,16 +77,46 @@ def jobs() -> Iterator[str]:
         yield f"| `{one.name}` | {one.label} | {one.lane} | `{one.cron}` | {one.attempts} | {minutes} min |"
 
 
+SCRAPING = """\
+What `/metrics` tells Prometheus: from this machine, or with `metrics_token` as a bearer token from elsewhere; in OpenMetrics
+where the scraper asks for it. Gauges and transitions are read from the book at each scrape. Amounts are base units, ratios run
+from 0 to 1, money is yuan; what is not known is left out.
+
+```yaml
+scrape_configs:
+  - job_name: guanjia
+    scheme: https
+    scrape_interval: 1m
+    authorization:
+      credentials_file: /etc/prometheus/guanjia.token   # what `metrics_token` says, readable by Prometheus alone
+    tls_config:
+      ca_file: /etc/prometheus/city-ca.pem              # where the certificate is not of a public authority
+    static_configs:
+      - targets: [guanjia.example.gov.cn]
+```
+
+**How many series there are** is bounded. Departments have series of their own up to {departments}, systems up to {systems}: those with the
+most machines; all others are told together under the code `{rest}`. Pools, resource classes, architectures, companies,
+states, jobs and lanes are few by nature; methods that no browser sends are one. No label names a resource, a request or a person.
+What a code stands for is told once, in `guanjia_pool_info`, `guanjia_department_info` and `guanjia_system_info`:
+`guanjia_department_quota * on (department) group_left (name) guanjia_department_info`.
+
+`guanjia_transitions_total` counts the audit trail, which only grows: `rate` and `increase` of it are right whichever process
+answers and whenever it was started. What was measured (`…_use_ratio`, `…_coverage_ratio`, `guanjia_reclaimable`) is of the latest
+assessment and is read once each: the first scrape after an assessment takes longer."""
+
+
 def metrics() -> Iterator[str]:
     """Every metric of ``/metrics``, as an empty house tells it."""
     from console import founding
+    from console import metrics as told
     from console.app import create_app
-    from console.pages.house import gauges
 
     yield "# Metrics"
     yield ""
-    yield "What `/metrics` tells Prometheus: from this machine, or with `metrics_token` as a bearer token from elsewhere. Gauges are"
-    yield "read from the book at each scrape. Labels are bounded: pools, kinds, states, jobs, lanes and the console's own endpoints."
+    yield from SCRAPING.format(
+        departments=told.MOST_DEPARTMENTS, systems=told.MOST_SYSTEMS, rest=told.REST
+    ).splitlines()
     yield MADE
     yield ""
     yield "| Metric | Type | Labels | |"
@@ -94,11 +124,11 @@ def metrics() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         held = founding.found(Settings(data=Path(folder)), demo=False)
         app = create_app(held)
-        counted = {next(iter(one.describe())).name: one._labelnames for one in (gauges.REQUESTS, gauges.SECONDS)}
+        counted = {next(iter(one.describe())).name: one._labelnames for one in (told.REQUESTS, told.SECONDS)}
         families = {one.name: one for one in app.extensions["guanjia.metrics"].collect()}
         for name in sorted(families):
             one = families[name]
             declared: Iterable[str] = counted.get(name) or getattr(one, "_labelnames", None) or ()
-            shown = name + "_total" if one.type == "counter" else name
+            shown = name + {"counter": "_total", "info": "_info"}.get(one.type, "")
             labels = ", ".join(f"`{label}`" for label in sorted(declared)) or "—"
             yield f"| `{shown}` | {one.type} | {labels} | {one.documentation} |"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from metering.overview import systems, usage_reports, utilizations, whole_systems
+from metering.overview.gains import Gains, gains
 from metering.overview.systems import USES, ZOMBIES, JudgedSystem, SystemUse
 from metering.overview.utilizations import Utilization, measured
 from metering.overview.whole_systems import MACHINES, WholeSystem
@@ -11,10 +12,12 @@ __all__ = [
     "MACHINES",
     "USES",
     "ZOMBIES",
+    "Gains",
     "JudgedSystem",
     "SystemUse",
     "Utilization",
     "WholeSystem",
+    "gains",
     "measured",
     "systems",
     "usage_reports",

@@ -118,9 +118,9 @@ def _read(tx: Tx, run: Assessment) -> tuple[int, Mapping[UtilizationKey, Utiliza
     """Summed where the findings lie: their numbers are the largest thing that a city's book holds."""
     numbers = tx.scalar(select(Finding.numbers).where(Finding.assessment_id == run.id).limit(1)) or {}
     longest = max(numbers.get("windows") or {"0": {}}, key=int)  # all of an assessment are measured for the same
-    sums = [one for kind in FIGURES for one in _sums(kind, longest)]
+    columns = [one for kind in FIGURES for one in sums(kind, longest)]
     query = (
-        select(Resource.pool_id, Resource.department_id, *sums)
+        select(Resource.pool_id, Resource.department_id, *columns)
         .join(Finding, Finding.resource_id == Resource.id)
         .where(Finding.assessment_id == run.id, Resource.gone_at.is_(None))
         .group_by(Resource.pool_id, Resource.department_id)
@@ -135,7 +135,7 @@ def _read(tx: Tx, run: Assessment) -> tuple[int, Mapping[UtilizationKey, Utiliza
     return int(longest), MappingProxyType(found)
 
 
-def _sums(kind: ClassCode, days: str) -> list[ColumnElement[Any]]:
+def sums(kind: ClassCode, days: str) -> list[ColumnElement[Any]]:
     """As `Utilization.add` adds: load, measured, covered and total."""
     mean, coverage = (Finding.numbers[("windows", days, name)].as_float() for name in FIGURES[kind])
     amount = Resource.amounts[kind].as_integer()

@@ -25,7 +25,7 @@ from console.cli.commands import main
 from console.jobs.runs import Job, JobPlan, claim, due_before, lags, last_success, latest, perform, schedule, standings
 from console.jobs.sayings import WORDS, Said, Unsuccessful, fault, of_error, say, worded
 from console.jobs.timetable import LANES, PLAN
-from console.pages.house.gauges import BookCollector
+from console.metrics.collecting import BookCollector
 from console.settings import Settings
 from console.tables import JobRun, RunState
 from metering.cases.deadlines import Advanced

@@ -1,8 +1,56 @@
-"""What Prometheus scrapes is what promtool finds in order."""
+"""What Prometheus scrapes is what promtool finds in order, and tells of the book what the book says."""
 
 from __future__ import annotations
 
+import re
 import subprocess
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as plain
+from sqlalchemy import func, select
+
+from console.metrics import holdings
+from console.metrics.flows import Flows
+from providers.orders import OrderState, WorkOrder
+from quota import audit, ledger
+from quota.actors import steward
+from quota.directory import Department
+from quota.inventory import Resource
+from quota.ledger import Account
+from tests.city import CONSOLE_POOL, City
+
+
+@pytest.fixture
+def place(house, city) -> City:
+    """The city with a pool in which its first department has quota."""
+    found = city.copied(house)
+    found.add(CONSOLE_POOL)
+    return found
+
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+def told(text: str) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+    found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+    for family in plain(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+    return found
+
+
+def labelled(**labels: str) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(labels.items()))
+
+
+def linted(text: bytes) -> tuple[int, bytes]:
+    found = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    return found.returncode, found.stdout
 
 
 def test_the_exposition_is_clean(client, house):
@@ -10,15 +58,143 @@ def test_the_exposition_is_clean(client, house):
     answer = client.get("/metrics", environ_base={"REMOTE_ADDR": "127.0.0.1"})
     assert answer.status_code == 200
     assert b"guanjia_ledger_conserved 1.0" in answer.data
-    found = subprocess.run(
-        ["promtool", "check", "metrics"],
-        input=answer.data,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    assert (found.returncode, found.stdout) == (0, b"")
+    assert linted(answer.data) == (0, b"")
 
 
 def test_strangers_are_kept_out(client):
     assert client.get("/metrics", environ_base={"REMOTE_ADDR": "192.0.2.7"}).status_code == 403
+
+
+def test_who_asks_for_openmetrics_gets_the_same_in_it(client):
+    ours = client.get("/metrics", headers={"Accept": f"{OPENMETRICS};q=0.9, text/plain;q=0.5"})
+    assert ours.content_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert "Accept" in ours.headers["Vary"]
+    text = client.get("/metrics")
+    assert text.content_type.startswith("text/plain; version=0.0.4")
+    names = {sample.name for family in openmetrics(ours.text) for sample in family.samples}
+    assert names >= set(told(text.text)) - {name for name in told(text.text) if name.endswith("_created")}
+    assert ours.text.endswith("# EOF\n")
+
+
+def test_quota_and_machines_are_told_as_the_book_has_them(place, house, client):
+    a01, a02 = (one.id for one in place.departments[:2])
+    with house.transaction(steward()) as tx:
+        for n in range(5):
+            tx.add(
+                Resource(
+                    pool_id=place.pool, external_id=f"i-{n}", kind="vm", arch="aarch64", state="running",
+                    first_seen_at=tx.now, department_id=a01 if n else a02, amounts={"vcpu": 4},
+                )
+            )  # fmt: skip
+    found = told(client.get("/metrics").text)
+    with house.reading(steward()) as tx:
+        pool = next(code for code, one in place.pools.items() if one == place.pool)
+        codes = {one.id: one.code for one in tx.scalars(select(Department))}
+        owned = Counter()
+        for account in tx.scalars(select(Account).where(Account.holder.in_([one.value for one in ledger.OWNED]))):
+            if account.balance:
+                owned[codes[account.department_id], account.kind, account.arch] += account.balance
+    assert owned, "the city has granted something"
+    assert found["guanjia_department_quota"] == {
+        labelled(department=code, pool=pool, kind=kind, arch=arch): amount
+        for (code, kind, arch), amount in owned.items()
+    }
+    assert found["guanjia_resources"][labelled(pool=pool, kind="vm", state="running")] == 5
+    assert (
+        found["guanjia_pool_info"][
+            labelled(pool=pool, name="政务外网区", provider="jia", arch="aarch64", zone="政务外网")
+        ]
+        == 1
+    )
+    capacity = {dict(where)["of"] for where in found["guanjia_pool_capacity"]}
+    assert capacity == {"total", "reserved", "usable"}
+
+
+def test_departments_beyond_the_most_are_told_together(place, house, client, monkeypatch):
+    monkeypatch.setattr(holdings, "MOST_DEPARTMENTS", 1)
+    with house.transaction(steward()) as tx:
+        tx.add_all(
+            Resource(
+                pool_id=place.pool, external_id=f"i-{n}", kind="vm", arch="aarch64", state="running",
+                first_seen_at=tx.now, department_id=place.departments[1].id, amounts={},
+            )
+            for n in range(3)
+        )  # fmt: skip
+    found = told(client.get("/metrics").text)
+    second = place.departments[1].code
+    assert {dict(where)["department"] for where in found["guanjia_department_info"]} == {second}
+    assert {dict(where)["department"] for where in found["guanjia_department_quota"]} == {holdings.REST}
+
+
+def test_transitions_are_those_of_the_trail_whoever_counts(place, house):
+    def moved(tx, n, before, after):
+        tx.audit(f"order.move{n}", f"order:{n}", before={"state": before}, after={"state": after})
+
+    def counted(flows):
+        with house.reading(steward()) as tx:
+            family = flows.collect(tx)
+            return {tuple(one.labels[name] for name in ("of", "from", "to")): one.value for one in family.samples}
+
+    first = Flows()
+    with house.transaction(steward()) as tx:
+        moved(tx, 1, "pending", "sent")
+        moved(tx, 2, "pending", "sent")
+        tx.audit("orderly.thing", "x", before={"state": "a"})
+        tx.audit("case.note", "case:1", after={"state": "noticed"})
+        tx.audit("case.issue", "case:1", before={"state": "reviewed"}, after={"state": "noticed"})
+    assert counted(first) == {("order", "pending", "sent"): 2, ("case", "reviewed", "noticed"): 1}
+    with house.transaction(steward()) as tx:
+        moved(tx, 1, "sent", "delivered")
+        moved(tx, 3, "pending", "sent")
+    later = {("order", "pending", "sent"): 3, ("order", "sent", "delivered"): 1, ("case", "reviewed", "noticed"): 1}
+    assert counted(first) == counted(first) == counted(Flows()) == later
+    first._until += 1000
+    assert counted(first) == later, "a book that was put back is counted anew"
+
+
+def test_what_is_late_says_how_late(place, house, client, clock):
+    with house.transaction(steward()) as tx:
+        for n, (state, days) in enumerate(((OrderState.SENT, -2), (OrderState.SENT, 3), (OrderState.ACCEPTED, -9))):
+            tx.add(
+                WorkOrder(
+                    number=f"GD-{n}", key=f"k{n}", pool_id=place.pool, provider_id=place.companies["jia"], verb="create",
+                    kind="vm", state=state.value, placed_at=tx.now - timedelta(days=4 - n), placed_by="s",
+                    due_at=tx.now + timedelta(days=days),
+                )
+            )  # fmt: skip
+    found = told(client.get("/metrics").text)
+    assert found["guanjia_orders_overdue"] == {labelled(provider="jia"): 1}
+    assert found["guanjia_orders_oldest_seconds"] == {labelled(provider="jia"): 4 * 86400}
+
+
+def test_every_label_is_one_of_those_that_are_bounded(client, client_of):
+    """A label that is not on this list needs a bound and a word in the reference first."""
+    client_of("tenant1").get("/")
+    names = {
+        label
+        for line in client.get("/metrics").text.splitlines()
+        if not line.startswith("#")
+        for label in re.findall(r'([a-z_0-9]+)="', line)
+    }
+    bounded = {
+        "arch", "department", "endpoint", "from", "holder", "job", "kind", "lane", "le", "length", "level", "method", "name",
+        "of", "pool", "provider", "sequence", "sm3", "source", "state", "status", "system", "to", "turn", "type", "verdict",
+        "zone",
+    }  # fmt: skip
+    assert names <= bounded
+
+
+def test_a_scrape_of_an_empty_house_holds(settings):
+    from console import founding
+    from console.app import create_app
+
+    held = founding.found(settings, demo=False)
+    answer = create_app(held).test_client().get("/metrics")
+    assert (answer.status_code, linted(answer.data)) == (200, (0, b""))
+
+
+def test_the_trail_is_walked_once(place, house):
+    flows = Flows()
+    with house.reading(steward()) as tx:
+        flows.collect(tx)
+        assert flows._until == audit.head(tx)[0] == tx.scalar(select(func.max(audit.AuditRecord.sequence)))

@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 
 from console import founding
 from console.cli import commands
-from console.pages.house.gauges import BookCollector
+from console.metrics.collecting import BookCollector
 from console.settings import Settings
 from console.tables import VerificationRun
 from console.verification import runs

@@ -8,9 +8,9 @@ from ipaddress import ip_address
 from flask import Blueprint, current_app, request
 from werkzeug.wrappers import Response
 
+from console import metrics
 from console.access import public
 from console.book import settings
-from console.pages.house import gauges
 from quota.errors import N_, NotAllowed
 
 blueprint = Blueprint("metrics", __name__)
@@ -24,7 +24,7 @@ def scrape() -> Response:
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     if not (_near(request.remote_addr) or (token and hmac.compare_digest(token.encode(), given.encode()))):
         raise NotAllowed("metrics.closed", N_("指标只对本机或持有令牌的采集器开放"))
-    return gauges.render(current_app)
+    return metrics.render(current_app)
 
 
 def _near(address: str | None) -> bool:

@@ -1,0 +1,85 @@
+"""``/metrics``: what the steward tells Prometheus.
+
+Gauges and flows are read from the book when they are scraped, so they are the same from whichever worker answers, and
+as fresh as the book. What a worker counts itself (requests, refusals, seconds) goes through prometheus-client, in its
+multiprocess mode where PROMETHEUS_MULTIPROC_DIR is set.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo
+
+from flask import Flask, Response, g, request
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from console.metrics import flows, holdings, house, work
+from quota.actors import steward
+from quota.calendar import ZONE
+from quota.db import Book
+
+REQUESTS = Counter("guanjia_http_requests", "Pages and calls answered.", ["endpoint", "method", "status"])
+SECONDS = Histogram(
+    "guanjia_http_request_seconds",
+    "Time to answer.",
+    ["endpoint"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10),
+)
+
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""Those that have a series of their own: a stranger may send any word as a method, and each series takes room for good."""
+
+
+class BookCollector(Collector):
+    """What the book tells, read at each scrape in one snapshot."""
+
+    def __init__(self, book: Book, zone: ZoneInfo = ZONE) -> None:
+        self.book, self.zone, self.flows = book, zone, flows.Flows()
+
+    def collect(self) -> Iterator[Metric]:
+        with self.book.reading(steward("metrics")) as tx:
+            yield from holdings.collect(tx)
+            yield from work.collect(tx)
+            yield self.flows.collect(tx)
+            yield from house.collect(tx, self.zone)
+
+
+def attach(app: Flask, book: Book, zone: ZoneInfo) -> None:
+    """Count and time every request of ``app``, and offer ``render`` the registry."""
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    else:
+        registry = CollectorRegistry()
+        registry.register(REQUESTS)
+        registry.register(SECONDS)
+    registry.register(BookCollector(book, zone))
+    app.extensions["guanjia.metrics"] = registry
+
+    @app.before_request
+    def _start() -> None:
+        g.started = time.perf_counter()
+
+    @app.after_request
+    def _count(response: Response) -> Response:
+        endpoint = request.endpoint or "none"
+        method = request.method if request.method in METHODS else "other"
+        REQUESTS.labels(endpoint, method, str(response.status_code)).inc()
+        if "started" in g:
+            SECONDS.labels(endpoint).observe(time.perf_counter() - g.started)
+        return response
+
+
+def render(app: Flask) -> Response:
+    """All metrics, in OpenMetrics where the scraper asks for it, else in Prometheus' own text format."""
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    answer = Response(encode(app.extensions["guanjia.metrics"]), content_type=content_type)
+    answer.vary.add("Accept")
+    return answer

@@ -1,0 +1,141 @@
+"""Work and how late it is: requests, orders, cases, findings, disputes, incidents; and what companies are marked with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from sqlalchemy import ColumnElement, case, func, select
+
+from metering.cases import Case, CaseState
+from metering.judging import Assessment, Finding
+from metering.statements import Dispute, DisputeState
+from providers.assessment import ScorecardRecord
+from providers.billing import Incident
+from providers.orders import UNDER_WAY, WorkOrder
+from quota.db import Tx
+from quota.directory import CloudProvider
+from quota.requests import OPEN, Request
+
+FEN = 100
+OVER = (DisputeState.SETTLED.value, DisputeState.LAPSED.value)
+
+
+def collect(tx: Tx) -> Iterator[Metric]:
+    """All of it."""
+    yield from _requests(tx)
+    yield from _orders(tx)
+    yield from _cases(tx)
+    yield from _findings(tx)
+    yield from _companies(tx)
+    yield from _disputes(tx)
+
+
+def _counted(tx: Tx, name: str, text: str, column: Any) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=["state"])
+    for state, count in tx.execute(select(column, func.count()).group_by(column)):
+        family.add_metric([state], count)
+    return family
+
+
+def _late(tx: Tx, what: str, of: str, columns: dict[str, Any], due: Any, since: Any, going: Any) -> Iterator[Metric]:
+    """How many of ``what`` are open past their limit, and how old the oldest open one is, by ``columns``."""
+    overdue = GaugeMetricFamily(f"guanjia_{what}_overdue", f"Open {of} past their limit.", labels=list(columns))
+    oldest = GaugeMetricFamily(
+        f"guanjia_{what}_oldest_seconds", f"Age of the oldest open one of {of}.", labels=list(columns)
+    )
+    late: ColumnElement[int] = func.sum(case((due < tx.now, 1), else_=0))
+    query = select(late, func.min(since), *columns.values()).where(going).group_by(*columns.values())
+    for count, first, *labels in tx.execute(query):
+        names = [str(one or "none") for one in labels]
+        overdue.add_metric(names, float(count or 0))
+        if first is not None:
+            oldest.add_metric(names, max(0.0, (tx.now - first).total_seconds()))
+    yield from (overdue, oldest)
+
+
+def _requests(tx: Tx) -> Iterator[Metric]:
+    yield _counted(tx, "guanjia_requests", "Requests by state.", Request.state)
+    going = Request.state.in_([one.value for one in OPEN])
+    columns = {"kind": Request.kind, "turn": Request.turn}
+    yield from _late(tx, "requests", "requests", columns, Request.due_at, Request.submitted_at, going)
+
+
+def _orders(tx: Tx) -> Iterator[Metric]:
+    yield _counted(tx, "guanjia_orders", "Orders to providers by state.", WorkOrder.state)
+    company = select(CloudProvider.code).where(CloudProvider.id == WorkOrder.provider_id).scalar_subquery()
+    going = WorkOrder.state.in_([one.value for one in UNDER_WAY])
+    columns = {"provider": company.label("provider")}
+    yield from _late(tx, "orders", "orders with providers", columns, WorkOrder.due_at, WorkOrder.placed_at, going)
+
+
+def _cases(tx: Tx) -> Iterator[Metric]:
+    yield _counted(tx, "guanjia_cases", "Reclaim, shrink and expand cases by state.", Case.state)
+    columns = {"kind": Case.kind, "state": Case.state}
+    yield from _late(tx, "cases", "cases", columns, Case.due_at, Case.opened_at, Case.state != CaseState.CLOSED.value)
+
+
+def _findings(tx: Tx) -> Iterator[Metric]:
+    family = GaugeMetricFamily("guanjia_findings", "Resources by class in the latest assessment.", labels=["verdict"])
+    newest = select(func.max(Assessment.id)).scalar_subquery()
+    query = select(Finding.verdict, func.count()).where(Finding.assessment_id == newest).group_by(Finding.verdict)
+    for verdict, count in tx.execute(query):
+        family.add_metric([verdict], count)
+    yield family
+
+
+def _companies(tx: Tx) -> Iterator[Metric]:
+    """The newest card of each company, of a month and of a quarter; incidents that nobody has settled."""
+    points = GaugeMetricFamily(
+        "guanjia_scorecard_points",
+        "Points of 100 on a company's newest card of a month or a quarter.",
+        labels=["provider", "length"],
+    )
+    newest: dict[tuple[str, str], tuple[str, int, Any]] = {}
+    cards = select(CloudProvider.code, ScorecardRecord.month, ScorecardRecord.revision, ScorecardRecord.total).join(
+        CloudProvider, CloudProvider.id == ScorecardRecord.provider_id
+    )
+    for code, period, revision, total in tx.execute(cards):  # a dozen a company and year
+        key = (code, "quarter" if "Q" in period else "month")
+        newest[key] = max(newest.get(key, ("", 0, None)), (period, revision, total), key=lambda card: card[:2])
+    for (code, length), (_period, _revision, total) in sorted(newest.items()):
+        if total is not None:
+            points.add_metric([code, length], float(total))
+    yield points
+    unsettled = GaugeMetricFamily(
+        "guanjia_incidents_unsettled",
+        "Incidents whose responsibility nobody has settled.",
+        labels=["provider", "level"],
+    )
+    query_incidents = (
+        select(CloudProvider.code, Incident.level, func.count())
+        .join(CloudProvider, CloudProvider.id == Incident.provider_id)
+        .where(Incident.settled_at.is_(None))
+        .group_by(CloudProvider.code, Incident.level)
+    )
+    for code, level, count in tx.execute(query_incidents):
+        unsettled.add_metric([code, str(level)], count)
+    yield unsettled
+
+
+def _disputes(tx: Tx) -> Iterator[Metric]:
+    count = GaugeMetricFamily(
+        "guanjia_disputes", "Differences between bills and statements by state.", labels=["provider", "state"]
+    )
+    money = GaugeMetricFamily(
+        "guanjia_disputed_yuan", "Yuan in dispute and not settled, of what a tariff prices.", labels=["provider"]
+    )
+    open_fen: dict[str, int] = {}
+    query = (
+        select(CloudProvider.code, Dispute.state, func.count(), func.sum(func.abs(Dispute.fen)))
+        .join(CloudProvider, CloudProvider.id == Dispute.provider_id)
+        .group_by(CloudProvider.code, Dispute.state)
+    )
+    for code, state, found, fen in tx.execute(query):
+        count.add_metric([code, state], found)
+        if state not in OVER:
+            open_fen[code] = open_fen.get(code, 0) + int(fen or 0)
+    for code, fen in sorted(open_fen.items()):
+        money.add_metric([code], fen / FEN)
+    yield from (count, money)
