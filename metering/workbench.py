@@ -75,7 +75,7 @@ class Workbench:
         if all(one.name != "sheet_mappings" for one in options_of(pool.adapter)):
             return {}
         with self.book.reading() as tx:
-            return {"sheet_mappings": [one.to_json() for one in sheet_mappings.in_force(tx, pool.id)]}
+            return {"sheet_mappings": sheet_mappings.told(tx, pool.id)}
 
     def meter(self, adapter: str, options: Mapping[str, Any], owner: str = "") -> Meter:
         """A source of usage, opened once for its ``owner`` and the same options: it remembers how its store behaved."""

@@ -356,6 +356,14 @@ class SheetFault(ProviderFault):
         self.path = path
 
 
+@runtime_checkable
+class Asking(Protocol):
+    """A cloud whose usage comes as files, some of which nobody can read until a person says what their columns mean."""
+
+    def unexplained(self) -> list[tuple[Path, str]]:
+        """Files that the last reading of samples left out for that, each with why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Readings:
     """What counters and gauges of machines said, as a store of metrics keeps it.

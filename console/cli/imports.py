@@ -66,6 +66,8 @@ def usage(paths: tuple[Path, ...], code: str, data: str | None, as_json: bool, *
             write=not options["dry_run"],
             progress=progress,
         )
+    if any(one.error is not None and one.error.code in UNMAPPED for one in found.report.files):
+        click.echo("say what their columns mean once, in the console: /usage-files/new", err=True)
     if as_json:
         emit(found.to_json())
     else:

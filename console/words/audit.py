@@ -84,7 +84,7 @@ ACTIONS: dict[str, str] = {
     "login.locked": N_("锁定期间登录"), "login.closed": N_("停用账号登录"), "login.out": N_("退出"),
     "login.limit": N_("登录尝试过多"), "login.proven": N_("再次核验身份"), "login.end": N_("结束登录"),
     "login.end_all": N_("结束全部登录"),
-    "mapping.ask": N_("收到待对照的清单"), "mapping.keep": N_("保存列对照"), "mapping.end": N_("停用列对照"),
+    "mapping.ask": N_("收到待对照的文件"), "mapping.keep": N_("保存列对照"), "mapping.end": N_("停用列对照"),
     "month.close": N_("月结"),
     "order.place": N_("下达工单"), "order.send": N_("发送工单"), "order.start": N_("开始交付"), "order.under_way": N_("交付中"),
     "order.deliver": N_("交付"), "order.hand_over": N_("人工交付"), "order.fail": N_("交付失败"),

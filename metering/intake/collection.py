@@ -23,9 +23,10 @@ from metering.intake import widths
 from metering.lake import Receipt
 from metering.workbench import Progress, Workbench, silent
 from providers import observation
-from providers.base import ProjectQuota, ProviderFault, Samples, SheetFault, capacious, quoting
+from providers.base import Asking, ProjectQuota, ProviderFault, Samples, SheetFault, capacious, quoting
 from providers.mappings import held_sheets
 from providers.observation import Drift, cloud_figures, quota_drifts
+from providers.readers import sheet_purposes
 from quota import inventory
 from quota.actors import steward
 from quota.base import Base, Count
@@ -208,6 +209,7 @@ def collect(
         for batch in cloud.samples(since, until):
             take(workbench, pool, batch, found)
             progress(pool.code, _seconds(batch, since), int((until - since).total_seconds()))
+        _hold_unexplained(workbench, pool, cloud)
     except (ProviderFault, Refused) as fault:
         with workbench.book.transaction(actor) as tx:
             failed(tx, pool.id, since, str(fault))
@@ -222,6 +224,15 @@ def collect(
         if alone:
             _enter(tx, pool, found)
     return found
+
+
+def _hold_unexplained(workbench: Workbench, pool: Pool, cloud: object) -> None:
+    """Keep the last file of usage that nobody can read for a person's look; whatever else there was has been taken."""
+    asked = cloud.unexplained() if isinstance(cloud, Asking) else []
+    if asked:
+        path, why = asked[-1]
+        with workbench.book.transaction(steward("job:collect")) as tx:
+            held_sheets.hold(tx, pool.id, path, why, sheet_purposes.USAGE)
 
 
 def _read_books(workbench: Workbench, pool: Pool, cloud: object, until: datetime) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ from providers.readers import (
     inventory_from_usage,
     read_inventory,
     read_usage_files,
+    sheet_purposes,
 )
 from quota import inventory
 from quota.actors import Actor, Role, steward
@@ -94,16 +95,20 @@ def import_usage(
     register: bool = False,
     write: bool = True,
     actor: Actor | None = None,
+    mapping: ColumnMapping | None = None,
     progress: Progress = silent,
 ) -> Imported:
     """Import usage files and folders of them for ``pool``, then close the days that they touch, but today.
 
     register: enter machines that no listing has shown, as the files tell them. write False: only look what would come
-    of it. Raises NotFound for a path that is not there; a file that cannot be used is in the report.
+    of it. mapping: tried before those that are kept for the pool. Raises NotFound for a path that is not there; a file that cannot be used is in the report.
     """
     actor = actor or steward("import")
     actor.must_be(Role.SYSTEM, Role.SUPERVISOR)
     found = Imported(pool.code)
+    with workbench.book.reading() as tx:
+        kept = sheet_mappings.in_force(tx, pool.id, sheet_purposes.USAGE)
+    convention = replace(convention, mappings=(*([mapping] if mapping is not None else []), *kept))
     files = [file for path in paths for file in find_usage(path, found.report)]
     told = len(found.report.files)
     if register:
@@ -289,7 +294,8 @@ def import_inventory(
     actor = actor or steward("import")
     try:
         with book.reading() as tx:
-            mappings = [*([mapping] if mapping is not None else []), *sheet_mappings.in_force(tx, pool.id)]
+            kept = sheet_mappings.in_force(tx, pool.id, sheet_purposes.INVENTORY)
+            mappings = [*([mapping] if mapping is not None else []), *kept]
         listing = read_inventory(path, report, arch=Arch(pool.arch), mappings=mappings)
         if as_of is not None:
             listing = Inventory(as_of, listing.facts, complete=listing.complete)

@@ -16,21 +16,26 @@ from providers.readers import (
     INVENTORY_HEADING,
     TITLE_ROWS,
     ColumnMapping,
+    SheetPurpose,
     TableRow,
-    inventory_mapping,
+    column_mapping,
     inventory_words,
     is_total,
+    sheet_purposes,
     tables_in,
     unusable,
+    usage_columns,
 )
 
-OWNERS, UNITS, WORDS = inventory_mapping.OWNERS, inventory_mapping.UNITS, inventory_mapping.WORDS
-spelled = inventory_mapping.spelled
+INVENTORY, USAGE = sheet_purposes.INVENTORY, sheet_purposes.USAGE
+spelled = column_mapping.spelled
 
 MOST_VALUES = 300
 """Different things a column may say for all of them to be kept."""
 LONGEST_VALUE = 80
 SAMPLES = 5
+USAGE_ROWS = 20_000
+"""Rows of a file of usage that are looked at."""
 LOOKED_AT = 400
 """Rows whose cells are looked at to see what a column holds."""
 
@@ -71,9 +76,9 @@ class SheetLook:
     def heads(self) -> tuple[str, ...]:
         return tuple(one.head for one in self.columns)
 
-    @property
-    def key(self) -> str:
-        return inventory_mapping.key_of(self.heads)
+    def key(self, purpose: SheetPurpose = INVENTORY) -> str:
+        """What a mapping of these headings is known by."""
+        return column_mapping.key_of(self.heads, purpose.code)
 
     def column(self, head: str) -> ColumnLook | None:
         return next((one for one in self.columns if spelled(one.head) == spelled(head)), None)
@@ -95,14 +100,19 @@ class SheetLook:
         return cls(kept["file"], kept["sheet"], (), kept["line"], columns, rows)
 
 
-def look(path: Path, sheet: str = "") -> SheetLook:
-    """Look at a file; of a workbook at ``sheet``, or else at the sheet that is most like a listing. Raises Invalid for what
-    is no table."""
-    tables = {name: rows for name, rows in tables_in(path).items() if len(rows) > 1}
+def look(path: Path, sheet: str = "", purpose: SheetPurpose = INVENTORY) -> SheetLook:
+    """Look at a file; of a workbook at ``sheet``, or else at the sheet that is most like one of that purpose; of usage, which is
+    long, at its first rows. Raises Invalid for what is no table."""
+    most = None if purpose is INVENTORY else USAGE_ROWS
+    tables = {name: rows for name, rows in tables_in(path, most).items() if len(rows) > 1}
     if not tables:
         raise unusable("file.no_rows", path.name)
     looks = {name: _look(path.name, name, tuple(tables), rows) for name, rows in tables.items()}
-    return looks[sheet] if sheet in looks else max(looks.values(), key=lambda one: (_likeness(one), len(one.columns)))
+    return (
+        looks[sheet]
+        if sheet in looks
+        else max(looks.values(), key=lambda one: (len(propose(one, {}, {}, purpose=purpose).columns), len(one.columns)))
+    )
 
 
 def _look(file: str, sheet: str, sheets: tuple[str, ...], rows: Sequence[TableRow]) -> SheetLook:
@@ -113,7 +123,7 @@ def _look(file: str, sheet: str, sheets: tuple[str, ...], rows: Sequence[TableRo
     columns = []
     for place, head in enumerate(first[at].cells):
         if spelled(head):
-            columns.append(_column(str(head).strip()[: inventory_mapping.LONGEST_HEADING], place, below))
+            columns.append(_column(str(head).strip()[: column_mapping.LONGEST_HEADING], place, below))
     return SheetLook(file, sheet, sheets, first[at].line, tuple(columns), len(below))
 
 
@@ -131,10 +141,6 @@ def _column(head: str, place: int, rows: Sequence[TableRow]) -> ColumnLook:
         if len(values) < MOST_VALUES:
             values.setdefault(text[:LONGEST_VALUE])
     return ColumnLook(head, tuple(values), filled, len(every), len(rows))
-
-
-def _likeness(look: SheetLook) -> int:
-    return len(propose(look, {}, {}).columns)
 
 
 # --------------------------------------------------------------------------------------------------------- proposing
@@ -155,6 +161,8 @@ _NOT = re.compile(
 _NUMBERS = frozenset({"vcpu", "memory_gb", "block_gb", "object_gb", "bandwidth_mbps"})
 _FIGURE = re.compile(r"\s*\d[\d,]*(?:\.\d+)?\s*([^\d.,\s]*)\s*")
 _DAY = re.compile(r"(?:19|20)\d{2}[-/.年]\d{1,2}")
+_ZONED = re.compile(r"(?:Z|[+-]\d{2}:?\d{2})$")
+WORDS = {**INVENTORY.words, **USAGE.words}
 LEAST = 25
 """Of a score: less proposes nothing."""
 
@@ -169,18 +177,23 @@ NAMES_TRIED = 40
 
 
 def propose(
-    look: SheetLook, departments: Mapping[str, str], systems: Mapping[str, str], before: ColumnMapping | None = None
+    look: SheetLook,
+    departments: Mapping[str, str],
+    systems: Mapping[str, str],
+    before: ColumnMapping | None = None,
+    purpose: SheetPurpose = INVENTORY,
 ) -> ColumnMapping:
     """What the sheet seems to say. ``departments``, ``systems``: code → name; ``before``: a mapping of like headings, which
     goes before whatever is guessed. Nothing of it has been checked."""
-    kept = inventory_mapping.carried(before, look.heads) if before is not None else ColumnMapping(look.heads, {})
+    empty = ColumnMapping(look.heads, {}, purpose=purpose.code)
+    kept = column_mapping.carried(before, look.heads) if before is not None else empty
     columns = dict(kept.columns)
     scores = sorted(
         (
             (-score, at, name)
             for at, column in enumerate(look.columns)
-            for name in inventory_mapping.FIELDS
-            if (score := _score(name, column, departments)) >= LEAST
+            for name in purpose.fields
+            if (score := _score(name, column, departments, purpose)) >= LEAST
         ),
     )
     taken = {spelled(one) for one in columns.values()}
@@ -190,18 +203,20 @@ def propose(
             columns[name] = look.columns[at].head
             taken.add(heads[at])
     units = {
-        name: kept.units.get(name) or _unit(name, look.column(head)) for name, head in columns.items() if name in UNITS
+        name: kept.units.get(name) or _unit(name, look.column(head), purpose)
+        for name, head in columns.items()
+        if name in purpose.units
     }
     words = {
         name: {**meanings(name, look.column(head), departments, systems), **kept.words.get(name, {})}
         for name, head in columns.items()
-        if name in WORDS or name in OWNERS
+        if name in purpose.words or name in purpose.owners
     }
-    return ColumnMapping(look.heads, columns, {n: u for n, u in units.items() if u}, words)
+    return ColumnMapping(look.heads, columns, {n: u for n, u in units.items() if u}, words, purpose.code)
 
 
 def unknown(name: str, column: ColumnLook | None, codes: Mapping[str, str]) -> list[str]:
-    """What a column of ``WORDS`` or ``OWNERS`` says that means nothing here by itself."""
+    """What a column that holds words of ours or codes says that means nothing here by itself."""
     if column is None:
         return []
     known: Callable[[str], object] = WORDS.get(name) or codes.get
@@ -215,7 +230,7 @@ def meanings(
     codes = departments if name == "department" else systems if name == "system" else {}
     found: dict[str, str] = {}
     for said in unknown(name, column, codes):
-        mean = _named(said, codes) if name in OWNERS else _meant(name, said)
+        mean = _named(said, codes) if name in INVENTORY.owners else _meant(name, said)
         if mean:
             found[spelled(said)] = mean
     return found
@@ -227,8 +242,8 @@ _NEGATED = re.compile(r"[未不非无待]|已停|即将|预")
 def _meant(name: str, said: str) -> str:
     """The one meaning whose word stands inside what was said."""
     text = spelled(said)
-    if _NEGATED.search(text):
-        return ""
+    if name == "metric" or _NEGATED.search(text):
+        return ""  # what a metric is called may be anything; in which unit it is, nobody says
     table = {"state": inventory_words.STATES, "kind": inventory_words.KINDS, "arch": inventory_words.ARCHES}[name]
     inside = [(len(word), mean) for word, mean in table.items() if len(word) >= 2 and word in text]
     longest = max((length for length, _mean in inside), default=0)
@@ -252,8 +267,41 @@ def _named(said: str, codes: Mapping[str, str]) -> str:
     return by_name[like[0]] if len(like) == 1 else ""
 
 
-def _score(name: str, column: ColumnLook, departments: Mapping[str, str]) -> int:
+_USAGE_HINTS = {
+    "id": re.compile(r"uuid|编号|编码|标识|资源|主机|虚机|虚拟机|instance|server|host"), "time": re.compile(r"时间|时刻|日期|time|date"),
+    "metric": re.compile(r"指标|监控项|metric|item"), "value": re.compile(r"值|value"), "dur_s": re.compile(r"时长|duration"),
+    "cpu_pct": re.compile(r"cpu.*(率|占用|使用|负载|util|usage)|处理器.*(率|占用)"), "mem_pct": re.compile(r"(内存|mem).*(率|占用比|util)"),
+    "disk_pct": re.compile(r"(磁盘|硬盘|disk).*(率|占用比|util)"), "card_pct": re.compile(r"(gpu|npu|显卡|加速卡).*(率|util)"),
+    "net_rx_kbps": re.compile(r"入流量|下行|流入|接收|入网|net.*(in|rx)|received"), "net_tx_kbps": re.compile(r"出流量|上行|流出|发送|出网|net.*(out|tx)|sent"),
+    "disk_read_kbs": re.compile(r"(磁盘|硬盘|disk).*(读|read)"), "disk_write_kbs": re.compile(r"(磁盘|硬盘|disk).*(写|write)"),
+    "connections": re.compile(r"连接数|connections"), "steal_pct": re.compile(r"被抢占|steal"), "vcpu": re.compile(r"核数|vcpu|cores"),
+    "mem_mb": re.compile(r"内存(总量|大小|容量)|mem.*(total|size)"), "mem_used_mb": re.compile(r"(已用|使用)内存|内存(已用|使用量|用量)|mem.*used"),
+}  # fmt: skip
+"""What stands inside a heading of usage that means a field."""
+
+
+def _usage_score(name: str, column: ColumnLook) -> int:
+    """The same as ``_score`` of a column of usage: its heading says it, and what stands under it does not contradict."""
+    text, known = spelled(column.head), usage_columns.meaning(column.head)
+    exact = known is not None and known.name == name
+    if not exact and (known is not None or not _USAGE_HINTS[name].search(text)):
+        return 0
+    values = column.values[:LOOKED_AT]
+    if not values:
+        return 100 if exact else 0
+    if name == "time":
+        fits = sum(bool(_DAY.match(one)) or (one.isdigit() and len(one) >= 10) for one in values) / len(values)
+    elif name in ("id", "metric"):
+        fits = 1.0 if exact or not all(_FIGURE.fullmatch(one) for one in values) else 0.5
+    else:
+        fits = sum(bool(_FIGURE.fullmatch(one)) for one in values) / len(values)
+    return round((100 if exact else 50 + len(text) // 4) * fits) if fits >= FEW else 0
+
+
+def _score(name: str, column: ColumnLook, departments: Mapping[str, str], purpose: SheetPurpose) -> int:
     """How sure it is that the column is the field's; below ``LEAST``: not at all."""
+    if purpose is USAGE:
+        return _usage_score(name, column)
     found = INVENTORY_HEADING.column(0, column.head)
     exact = found is not None and {"memory_mb": "memory_gb"}.get(found[0], found[0]) == name
     text = spelled(column.head)
@@ -305,12 +353,15 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _unit(name: str, column: ColumnLook | None) -> str:
+def _unit(name: str, column: ColumnLook | None, purpose: SheetPurpose) -> str:
     """The unit that the heading states, ``WRITTEN`` where every figure has its own, "" where nobody says it."""
     if column is None:
         return ""
-    if stated := inventory_mapping.said_unit(name, column.head):
+    if stated := column_mapping.said_unit(name, column.head, purpose):
         return stated
+    if purpose is USAGE:
+        written = name == "time" and column.values and all(_ZONED.search(one) or one.isdigit() for one in column.values)
+        return sheet_purposes.WRITTEN if written else ""
     known = inventory_words.SUFFIXES[inventory_words.AMOUNTS[name].unit]
     behind = [found[1].casefold() for one in column.values if (found := _FIGURE.fullmatch(one))]
-    return inventory_mapping.WRITTEN if behind and all(one and one in known for one in behind) else ""
+    return sheet_purposes.WRITTEN if behind and all(one and one in known for one in behind) else ""

@@ -11,7 +11,7 @@ from sqlalchemy import ForeignKey, String, UniqueConstraint, func, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.mappings.looks import SheetLook
-from providers.readers import ColumnMapping
+from providers.readers import ColumnMapping, SheetPurpose, column_mapping
 from quota.actors import Role
 from quota.base import Base, append_only
 from quota.directory import Pool
@@ -63,10 +63,20 @@ def newest() -> Select[SheetMapping]:
     return select(SheetMapping).join(last, last.c.id == SheetMapping.id)
 
 
-def in_force(tx: Tx, pool_id: int) -> list[ColumnMapping]:
-    """How the pool's sheets are read, the newest first."""
+def in_force(tx: Tx, pool_id: int, purpose: SheetPurpose | None = None) -> list[ColumnMapping]:
+    """How the pool's sheets (of one purpose) are read, the newest first."""
+    found = [one.columns for one in _rows(tx, pool_id)]
+    return found if purpose is None else column_mapping.of_purpose(found, purpose)
+
+
+def told(tx: Tx, pool_id: int) -> list[dict[str, Any]]:
+    """The same as an adapter's option has it: each as JSON, with when it was kept."""
+    return [{**one.mapping, "kept_at": one.made_at.isoformat()} for one in _rows(tx, pool_id)]
+
+
+def _rows(tx: Tx, pool_id: int) -> list[SheetMapping]:
     rows = tx.scalars(newest().where(SheetMapping.pool_id == pool_id).order_by(SheetMapping.id.desc()))
-    return [one.columns for one in rows if one.mapping]
+    return [one for one in rows if one.mapping]
 
 
 def sheet_mapping(tx: Tx, mapping_id: int) -> SheetMapping:

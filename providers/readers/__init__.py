@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from providers.readers import inventory_mapping, inventory_words
+from providers.readers import column_mapping, inventory_words, sheet_purposes, usage_columns
 from providers.readers.bill_files import read_bill
+from providers.readers.column_mapping import ColumnMapping
 from providers.readers.figures import is_total
 from providers.readers.inventory_files import ANY_HEADING, CITY_OFFSET_S, UNMAPPED, read_inventory, tables_in
-from providers.readers.inventory_mapping import ColumnMapping
 from providers.readers.inventory_rows import HEADING as INVENTORY_HEADING
 from providers.readers.refusals import NOTES, REASONS, UNUSABLE, Reading, Refusals, unusable
+from providers.readers.sheet_purposes import SheetPurpose
 from providers.readers.sheets import SheetTable, sheet_tables
 from providers.readers.tables import TITLE_ROWS, TableRow
 from providers.readers.usage_files import PLAIN, UsageFile, find_usage, read_usage_files
@@ -31,19 +32,22 @@ __all__ = [
     "Convention",
     "Reading",
     "Refusals",
+    "SheetPurpose",
     "SheetTable",
     "TableRow",
     "UsageFile",
+    "column_mapping",
     "find_usage",
     "inventory_from_usage",
-    "inventory_mapping",
     "inventory_words",
     "is_total",
     "moment",
     "read_bill",
     "read_inventory",
     "read_usage_files",
+    "sheet_purposes",
     "sheet_tables",
     "tables_in",
     "unusable",
+    "usage_columns",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from providers.base import Inventory
-from providers.readers.inventory_mapping import ColumnMapping, key_of
+from providers.readers.column_mapping import ColumnMapping, key_of
 from providers.readers.inventory_rows import aware, facts_of, heading_of
 from providers.readers.refusals import Reading, Refusals, missing, unusable
 from providers.readers.sheets import is_workbook, sheet_tables, workbook_rows
@@ -89,8 +90,9 @@ class _AnyHeading(Heading):
 ANY_HEADING = _AnyHeading({}, ())
 
 
-def tables_in(path: Path) -> dict[str, list[TableRow]]:
-    """Every table that a file holds, whatever it is about: sheet ("" where it is no workbook) → its rows as they stand.
+def tables_in(path: Path, most: int | None = None) -> dict[str, list[TableRow]]:
+    """Every table that a file holds, whatever it is about: sheet ("" where it is no workbook) → its rows as they stand, of text
+    the first ``most``.
 
     Raises Invalid for what is no table.
     """
@@ -101,7 +103,7 @@ def tables_in(path: Path) -> dict[str, list[TableRow]]:
         return {"": list(_parquet_rows(path))}
     if path.read_bytes()[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
         return {"": list(_json_rows(path)[1])}
-    return {"": list(text_rows(path, ANY_HEADING, Reading(path.name)))}
+    return {"": list(islice(text_rows(path, ANY_HEADING, Reading(path.name)), most))}
 
 
 def _parquet_rows(path: Path) -> Iterator[TableRow]:

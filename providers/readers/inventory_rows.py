@@ -17,13 +17,7 @@ from typing import Any, TypeVar
 
 from providers.base import ResourceFact, ResourceState, ServiceKind
 from providers.readers import figures
-from providers.readers.inventory_mapping import (
-    LEFT_OUT,
-    UNITS,
-    ColumnMapping,
-    key_of,
-    spelled,
-)
+from providers.readers.column_mapping import ColumnMapping, key_of, spelled
 from providers.readers.inventory_words import (
     AMOUNTS,
     COUNTED,
@@ -42,6 +36,7 @@ from providers.readers.inventory_words import (
     state_of,
 )
 from providers.readers.refusals import Reading, unusable
+from providers.readers.sheet_purposes import INVENTORY, LEFT_OUT
 from providers.readers.tables import TITLE_ROWS, Heading, RowCells, TableColumn, TableRow, UnfitError, columns_of
 from providers.readers.usage_columns import plain
 from providers.readers.usage_values import moment
@@ -274,7 +269,7 @@ class _Cells(RowCells):
             raise self.unfit("value.negative", name)
         if not figure.is_finite():
             raise self.unfit("value.nan", name)
-        if not said and not head.unit and self.mapping is not None and name in UNITS:
+        if not said and not head.unit and self.mapping is not None and name in INVENTORY.units:
             raise self.unfit("unit.unsaid", name)
         if not said and not head.unit and (unit := UNSAID_UNITS.get(plain(head.head))):
             if column.kind == MEMORY and figure >= UNSAID:

@@ -305,6 +305,7 @@ UNUSABLE: Mapping[str, str] = {
     "id.unnamed": N_(
         "%(file)s 没有资源编号列,而第 %(column)s 列 %(header)s 的内容各行不同,像是资源编号;请把表头改为 资源编号,或删去这一列"
     ),
+    "share.not": N_("%(file)s 第 %(column)s 列 %(header)s 按列对照是 0 到 1 之间的比例,却有 %(most)s;请核对它的单位"),
     "share.unsaid": N_(
         "%(file)s 第 %(column)s 列 %(header)s 的数值都不大于 1,无法确定是百分数还是 0 到 1 之间的比例;"
         "是百分数就把表头写作 %(header)s(%%),是比例就乘以 100"

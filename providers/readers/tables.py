@@ -15,9 +15,8 @@ from typing import Any
 
 from providers.readers.figures import FORMULA, is_error, is_rounded, is_total, unwrapped
 from providers.readers.refusals import Reading, unusable
-from providers.readers.text_files import TextBlock, blocks, fields, split
+from providers.readers.text_files import SEPARATORS, TextBlock, blocks, fields, split
 from providers.readers.usage_columns import plain
-from providers.readers.usage_formats import SEPARATORS
 
 TITLE_ROWS = 10
 """How far down the headings may stand, below titles and blank rows."""

@@ -27,6 +27,9 @@ BLOCK = 16 << 20
 HUGE = 64 << 10
 """A line longer than this is no row of a table."""
 
+SEPARATORS = ";,\t|"
+"""What may stand between the cells of a line."""
+
 TROUBLES = ("line.fields", "line.quotes", "line.huge", "line.encoding", "line.blank", "line.return")
 
 REPLACED = "\ufffd".encode()

@@ -14,14 +14,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
+from providers.readers.column_mapping import ColumnMapping, key_of, spelled
 from providers.readers.refusals import Reading, unusable
-from providers.readers.text_files import HUGE, TextBlock, fields
+from providers.readers.sheet_purposes import FACTORS, LEFT_OUT, USAGE, ZONES, metric_of
+from providers.readers.tables import TITLE_ROWS
+from providers.readers.text_files import HUGE, SEPARATORS, TextBlock, fields
 from providers.readers.usage_columns import (
     BESIDE,
     BITBRAINS,
@@ -40,7 +44,6 @@ VALUES_A_DAY = 288
 GCD_FIRST_DAY = date(2011, 5, 2)
 """Nominal: the published files number their ten days of May 2011 without dates."""
 
-SEPARATORS = ";,\t|"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 WITH_COMMA = re.compile(r"[+-]?\d+,\d+")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
@@ -53,13 +56,14 @@ class Convention:
     format: one of FORMATS, against recognition; utc_offset_s: the zone of times written without one
     (otherwise such times are refused, but for CloudWatch, which speaks UTC); metric: what a
     ``timestamp,value`` file holds; prefix: put before every resource id, to tell sources apart that number
-    alike.
+    alike; mappings: how files with headings of their own are read, the newest first.
     """
 
     format: str | None = None
     utc_offset_s: int | None = None
     metric: str | None = None
     prefix: str = ""
+    mappings: tuple[ColumnMapping, ...] = ()
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
@@ -75,15 +79,22 @@ class Convention:
         if self.utc_offset_s is not None and abs(self.utc_offset_s) > 16 * 3600:
             raise Invalid("offset.absurd", N_("时区偏移过大"), field="utc_offset_s")
 
+    def mapping_of(self, heads: Sequence[Any]) -> ColumnMapping | None:
+        """The mapping that was made for these headings."""
+        key = key_of(heads, USAGE.code)
+        return next((one for one in self.mappings if one.key == key), None)
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedColumn:
-    """One column that is read: ``index`` from 0, the header as written, and what it means."""
+    """One column that is read: ``index`` from 0, the header as written, and what it means. ``stated``: a person said in which
+    unit it is."""
 
     index: int
     header: str
     name: str
     factor: float = 1.0
+    stated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,10 @@ class ReadingPlan:
     naive_offset_s: int | None = None
     aside: tuple[PlannedColumn, ...] = ()
     """Columns that are not read, in a file that speaks of one machine: one that tells machines apart would melt them."""
+    metrics: Mapping[str, Meaning] = field(default_factory=dict)
+    """What names of metrics mean by a person's word; names as ``spelled``."""
+    left_out: frozenset[str] = frozenset()
+    """Names of metrics whose rows are not read, by a person's word."""
 
     @property
     def positional(self) -> bool:
@@ -127,6 +142,7 @@ def recognise_text(block: TextBlock, path: Path, convention: Convention, reading
     first = next((at for at, line in enumerate(lines[:-1]) if line.strip()), None)
     if first is None or block.cut:
         raise unusable("file.no_rows" if len(block.data) < HUGE else "file.unknown", name, line=1, header=lines[0][:80])
+    first = _mapped_line(lines, convention) or first
     header = lines[first]
     cells = header.split()
     if cells and all(NUMBER.fullmatch(one) for one in cells) and convention.format in (None, "planetlab", "gcd"):
@@ -146,15 +162,15 @@ def recognise_text(block: TextBlock, path: Path, convention: Convention, reading
 def recognise_schema(schema: pa.Schema, path: Path, convention: Convention, reading: Reading) -> ReadingPlan:
     """Plan the reading of a Parquet file from its schema. Raises Invalid naming file and column."""
     plan = _columns(schema.names, path, convention, reading, 1)
-    for field in plan.fields:
-        kind = schema.field(field.index).type
+    for one in plan.fields:
+        kind = schema.field(one.index).type
         inner = kind.value_type if pa.types.is_dictionary(kind) else kind
         text = pa.types.is_string(inner) or pa.types.is_large_string(inner)
         number = pa.types.is_integer(inner) or pa.types.is_floating(inner) or pa.types.is_decimal(inner)
-        moment = field.name == "time" and pa.types.is_timestamp(inner)
-        integer_id = field.name == "id" and pa.types.is_integer(inner)
-        if not (text or moment or integer_id or (number and field.name not in ("id", "metric"))):
-            raise unusable("column.type", reading.file, column=field.index + 1, header=field.header, type=str(kind))
+        moment = one.name == "time" and pa.types.is_timestamp(inner)
+        integer_id = one.name == "id" and pa.types.is_integer(inner)
+        if not (text or moment or integer_id or (number and one.name not in ("id", "metric"))):
+            raise unusable("column.type", reading.file, column=one.index + 1, header=one.header, type=str(kind))
     plan = replace(plan, aside=tuple(one for one in plan.aside if _tells_apart(schema.field(one.index).type)))
     return _as_told(plan, convention, reading.file)
 
@@ -199,10 +215,25 @@ def _midnight(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 
 
+def _mapped_line(lines: Sequence[str], convention: Convention) -> int:
+    """Which of the first lines is that of a mapping's headings, below titles; 0 where none is, or the first."""
+    for at, line in enumerate(lines[:TITLE_ROWS] if convention.mappings else ()):
+        if any(convention.mapping_of(fields(line, separator)) for separator in SEPARATORS):
+            return at
+    return 0
+
+
 def _header(line: str, convention: Convention) -> tuple[str, list[str], bool]:
     """Separator, headers, and whether the headers come from the convention because the file has none."""
     choices = [(separator, fields(line, separator)) for separator in SEPARATORS]
-    separator, heads = max(choices, key=lambda one: (sum(meaning(head) is not None for head in one[1]), len(one[1])))
+    separator, heads = max(
+        choices,
+        key=lambda one: (
+            convention.mapping_of(one[1]) is not None,
+            sum(meaning(head) is not None for head in one[1]),
+            len(one[1]),
+        ),
+    )
     told: Mapping[str, Sequence[str]] = {"bitbrains": BITBRAINS, "cloudwatch": ("timestamp", "value")}
     names = told.get(convention.format or "")
     if names and len(heads) == len(names) and not any(meaning(head) for head in heads):
@@ -211,6 +242,14 @@ def _header(line: str, convention: Convention) -> tuple[str, list[str], bool]:
 
 
 def _columns(heads: Sequence[str], path: Path, convention: Convention, reading: Reading, line: int) -> ReadingPlan:
+    """How a table with these headings is read: as a person said, or by what everybody calls its columns."""
+    said = convention.mapping_of(heads)
+    if said is not None:
+        return _mapped(heads, said, convention, reading)
+    return _recognised(heads, path, convention, reading, line)
+
+
+def _recognised(heads: Sequence[str], path: Path, convention: Convention, reading: Reading, line: int) -> ReadingPlan:
     """Which format a header belongs to, and which of its columns are read."""
     name = reading.file
     found: dict[str, PlannedColumn] = {}
@@ -282,17 +321,39 @@ def _columns(heads: Sequence[str], path: Path, convention: Convention, reading: 
     )
 
 
+def _mapped(heads: Sequence[str], said: ColumnMapping, convention: Convention, reading: Reading) -> ReadingPlan:
+    """How a file is read whose columns a person has explained: as they said, and nothing besides."""
+    at = {spelled(head): index for index, head in enumerate(heads)}
+    read = []
+    for name, head in said.columns.items():
+        unit = said.units.get(name, "")
+        factor = FACTORS[name][unit][0] if name in FACTORS else 1.0
+        read.append(PlannedColumn(at[spelled(head)], heads[at[spelled(head)]], name, factor, stated=name in FACTORS))
+    used = {one.index for one in read}
+    if unread := [head for index, head in enumerate(heads) if index not in used and head.strip()]:
+        reading.note("column.unused", columns=", ".join(unread)[:400])
+    words = said.words.get("metric", {})
+    return ReadingPlan(
+        "long" if "metric" in said.columns else "merged" if "dur_s" in said.columns else "wide",
+        tuple(read),
+        len(heads),
+        naive_offset_s=ZONES.get(said.units.get("time", ""), convention.utc_offset_s),
+        metrics={word: found for word, mean in words.items() if mean != LEFT_OUT and (found := metric_of(mean))},
+        left_out=frozenset(word for word, mean in words.items() if mean == LEFT_OUT),
+    )
+
+
 def _decimal(plan: ReadingPlan, sample: Sequence[tuple[int, Sequence[str]]], name: str) -> str:
     """The decimal sign of a file's numbers. Raises Invalid where ``1,234`` may mean two things."""
     comma: list[tuple[int, int, str]] = []
     points = 0
     for line, cells in sample:
-        for field in plan.fields:
-            if (field.name in QUANTITIES or field.name == "value") and field.index < len(cells):
-                cell = cells[field.index]
+        for one in plan.fields:
+            if (one.name in QUANTITIES or one.name == "value") and one.index < len(cells):
+                cell = cells[one.index]
                 points += "." in cell
                 if WITH_COMMA.fullmatch(cell):
-                    comma.append((line, field.index + 1, cell))
+                    comma.append((line, one.index + 1, cell))
     if len(comma) <= points:
         return "."
     if all(THOUSANDS.fullmatch(cell) for _, _, cell in comma):

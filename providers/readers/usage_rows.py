@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from providers.metrics import METRICS, MOST_PERCENT, PERIOD_S, Array
+from providers.readers.column_mapping import spelled
 from providers.readers.figures import is_error, is_rounded, is_total, unwrapped
 from providers.readers.refusals import Reading, unusable
 from providers.readers.usage_columns import (
@@ -31,6 +32,9 @@ from providers.readers.usage_values import EARLIEST, EPOCH_UNITS, LATEST, epoch_
 
 MOST_LONG_ROWS = 20_000_000
 """Rows of one long file: they have to be together in memory to become rows of a moment."""
+
+MOST_SHARE = 2.0
+"""Of a whole: what a person said are shares from 0 to 1 may be a machine's that runs above its clock, but no more."""
 
 SPREAD_ROWS = 1_000_000
 """Rows that spreading makes at once."""
@@ -62,13 +66,15 @@ class RowReader:
         self._same_time = 0
         self._aside: dict[int, set[str]] = {}
         self._largest: dict[tuple[str, str, int], float] = {}
+        self._stated: dict[tuple[str, str, int], float] = {}
+        self._left_out = 0
         self._lines: Array = np.empty(0, np.int64)
         self._cell: Callable[[int, int], str] = lambda _row, _column: ""
 
     def take(self, cells: FileCells) -> Iterator[pa.Table]:
         """Check a block of rows and hand on what can be taken. Long files are handed on by ``finish``
         alone."""
-        cells = self._without_totals(cells)
+        cells = self._without_left_out(self._without_totals(cells))
         self._lines, self._cell = cells.lines, cells.cell
         n = len(cells.lines)
         if not n:
@@ -122,6 +128,8 @@ class RowReader:
         self._per_cent()
         if self.plan.format == "long" and self._long:
             yield from self._pivot()
+        if self._left_out:
+            self.reading.note("rows.left_out", count=self._left_out)
         if self._same_time:
             self.reading.note("time.same", count=self._same_time)
         if self._clipped:
@@ -229,9 +237,17 @@ class RowReader:
             return cells
         self.reading.rows -= int((~keep).sum())
         self.reading.leave_out(*(int(line) for line in cells.lines[~keep]))
-        rows, mask = np.flatnonzero(keep), pa.array(keep)
-        columns = {name: column.filter(mask) for name, column in cells.columns.items()}
-        return FileCells(cells.lines[keep], columns, lambda row, column: cells.cell(int(rows[row]), column))
+        return _rows_of(cells, keep)
+
+    def _without_left_out(self, cells: FileCells) -> FileCells:
+        """The rows but for those that a person said are not to be read."""
+        if not self.plan.left_out:
+            return cells
+        codes, names = _coded(cells.columns["metric"])
+        keep = ~np.array([*(spelled(one) in self.plan.left_out for one in names), False])[codes]
+        self._left_out += int((~keep).sum())
+        self.reading.rows -= int((~keep).sum())
+        return _rows_of(cells, keep)
 
     def _one_machine(self, cells: FileCells, ts: Array, good: Array) -> None:
         """Raises Invalid where a column that is not read tells machines apart, in a file that is to be one machine's: words
@@ -263,17 +279,27 @@ class RowReader:
 
     # what
 
-    def _shares(self, name: str, header: str, column: int, values: Array) -> None:
-        """Remember how large the figures of a column of per cent get."""
+    def _shares(self, name: str, header: str, column: int, values: Array, stated: float | None = None) -> None:
+        """Remember how large the figures of a column of per cent get. ``stated``: the factor to it that a person said."""
         if name.endswith("_pct") and len(values) and not np.isnan(values).all():
             known = self._largest.get((name, header, column), 0.0)
             self._largest[name, header, column] = max(known, float(np.nanmax(values)))
+            if stated is not None:
+                self._stated[name, header, column] = stated
 
     def _per_cent(self) -> None:
-        """Raises Invalid where figures may be shares from 0 to 1 and no header says that they are per cent; notes where one
-        does, and memory or disk that is in use was never more than 1 %."""
+        """Raises Invalid where figures may be shares from 0 to 1 and no header says that they are per cent, and where a person
+        said that they are shares and they are not; notes where it was said, and what is in use was never more than 1 %."""
         for (name, header, column), most in self._largest.items():
-            if self.plan.format in ("wide", "merged", "long") and 0 < most <= 1:
+            stated = self._stated.get((name, header, column))
+            if stated is not None:
+                if stated > 1 and most > MOST_SHARE * stated:
+                    raise unusable(
+                        "share.not", self.reading.file, column=column, header=header, most=round(most / stated, 2)
+                    )
+                if stated == 1 and 0 < most <= 1:
+                    self.reading.note("share.doubtful", header=header)
+            elif self.plan.format in ("wide", "merged", "long") and 0 < most <= 1:
                 if not says_percent(header):
                     raise unusable("share.unsaid", self.reading.file, column=column, header=header)
                 if name in ("mem_pct", "disk_pct"):
@@ -285,7 +311,9 @@ class RowReader:
         quantity = QUANTITIES[field.name]
         values = got.values if field.factor == 1 else got.values * field.factor
         plain = np.isfinite(values) & (values >= 0) & (values <= quantity.most)
-        self._shares(quantity.name, field.header, field.index + 1, values[plain])
+        shown = np.isfinite(values) if field.stated else plain
+        stated = field.factor if field.stated else None
+        self._shares(quantity.name, field.header, field.index + 1, values[shown], stated)
         if plain.all() and not quantity.whole:
             return values
         trouble = {
@@ -343,7 +371,8 @@ class RowReader:
         assert field is not None  # noqa: S101 - a long plan has both
         assert held is not None  # noqa: S101
         codes, names = _coded(cells.columns["metric"])
-        meanings = [metric(name) for name in names]
+        said = [self.plan.metrics.get(spelled(name)) for name in names]
+        meanings = [mine or metric(name) for mine, name in zip(said, names, strict=True)]
         known = [*(one is not None for one in meanings), False]
         self._refuse_rows(good, ~np.array(known)[codes], "metric.unknown", field)
         self._units(cells, good, meanings, codes)
@@ -365,7 +394,10 @@ class RowReader:
             self._refuse_rows(good, bad, reason, held)
         for number, (name, one) in enumerate(zip(names, meanings, strict=True)):
             if one is not None:
-                self._shares(one.name, name, field.index + 1, values[good & (codes == number)])
+                stated = one.factor if said[number] is not None else None
+                self._shares(
+                    one.name, name, field.index + 1, values[(codes == number) & (good | (stated is not None))], stated
+                )
         self.reading.taken += int(good.sum())
         self._long.append((resource[good], ts[good], kind[good], values[good]))
         if self.reading.taken > MOST_LONG_ROWS:
@@ -407,6 +439,13 @@ class RowReader:
         self._memory(columns, np.ones(int(fresh.sum()), bool))
         if columns:
             yield _table({"resource": resource[fresh], "ts": ts[fresh], **columns})
+
+
+def _rows_of(cells: FileCells, keep: Array) -> FileCells:
+    """Those rows of a block that are kept."""
+    rows, mask = np.flatnonzero(keep), pa.array(keep)
+    columns = {name: column.filter(mask) for name, column in cells.columns.items()}
+    return FileCells(cells.lines[keep], columns, lambda row, column: cells.cell(int(rows[row]), column))
 
 
 def _coded(column: pa.Array) -> tuple[Array, list[str]]:

@@ -17,7 +17,7 @@ from console.schema import upgrade
 from metering.intake.collection import SampleRefusal
 from metering.lake.store import Lake
 from providers.mappings import looks, sheet_mappings
-from providers.readers import inventory_mapping
+from providers.readers import column_mapping
 from quota.actors import steward
 from quota.db import Book
 from quota.directory import pools
@@ -313,7 +313,7 @@ def test_a_listing_with_headings_of_its_own_says_where_to_explain_it_and_is_read
         look = looks.look(path)
         columns = {"id": "资产编码", "name": "虚机名", "vcpu": "CPU核心", "memory_gb": "内存大小"}
         pool = tx.query(pools.Pool).filter_by(code="p").one()
-        sheet_mappings.keep(tx, pool, inventory_mapping.mapping(look.heads, columns, {"memory_gb": "MB"}), look)
+        sheet_mappings.keep(tx, pool, column_mapping.mapping(look.heads, columns, {"memory_gb": "MB"}), look)
     book.dispose()
     told = json.loads(house.run("inventory", path, "--pool", "p", "--json").stdout)
     assert (told["taken"], told["new"]) == (1, 1)

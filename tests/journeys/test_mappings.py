@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from providers.base import ProviderFault
 from providers.mappings import HeldSheet, SheetMapping, sheet_mappings
 from quota.actors import Role, steward
 from quota.audit import AuditRecord
+from quota.calendar import ZONE
 from quota.directory.departments import Department
 from quota.directory.pools import CloudProvider, Pool
 from quota.inventory import Resource
@@ -197,7 +199,7 @@ def test_a_sheet_in_the_folder_waits_is_explained_and_collected_and_a_changed_on
     collect()
     assert sorted(resources(house, pool)) == ["ZC-1", "ZC-2", "ZC-3"]
     with house.reading() as tx:
-        assert tx.get(HeldSheet, pool) is None
+        assert tx.scalars(select(HeldSheet)).all() == []
 
     (folder / "2026-06-02.csv").write_text(
         text.replace("内存大小", "内存(GB)").splitlines()[0] + "\nZC-9,x,y,1,1,1,正常运行\n"
@@ -251,3 +253,84 @@ def test_a_mapping_is_changed_in_versions_and_ended(client_of, house, pool, cloc
     assert client_of(Role.TENANT).get("/inventories/mappings/").status_code in (302, 403)
     assert client_of(Role.AUTHORITY).get(second).status_code == 200
     assert client_of(Role.AUTHORITY).send(f"{second}/end", {"reason": "x"}).status_code == 403
+
+
+USAGE_HEADS = "虚机,采集时刻,处理器占用率,内存占用比,备注"
+
+
+def usage_text(*rows: str) -> str:
+    return "\n".join([USAGE_HEADS, *rows]) + "\n"
+
+
+def send_usage(client, pool: int, text: str, **more: Any):
+    body = {"pool": pool, "register": "y", "file": (io.BytesIO(text.encode()), "monitor.csv"), **more}
+    return client.send("/usage-files/new", body, content_type="multipart/form-data")
+
+
+def test_usage_with_headings_of_its_own_is_asked_about_tried_kept_and_entered(client_of, house, pool, clock) -> None:
+    steward_ = client_of(Role.SUPERVISOR)
+    day = f"{clock.now.astimezone(ZONE) - timedelta(days=1):%Y-%m-%d}"
+    rows = [f"vm-{n % 3},{day} {n // 12:02d}:{n % 12 * 5:02d},{n % 90}.5,0.{n % 9 + 1},甲" for n in range(60)]
+    sent = send_usage(steward_, pool, usage_text(*rows, "合计,,99,9,"))
+    assert sent.status_code == 302, sent.text
+    page = steward_.get(sent.location).text
+    check_page(sent.location, page)
+    body = fields(page)
+    assert (body["purpose"], body["register"]) == ("usage", "y")
+    assert [body[f"column_{n}"] for n in range(4)] == ["id", "time", "cpu_pct", ""] or body["column_3"] == "mem_pct"
+    body |= {"column_3": "mem_pct", "unit_1": "UTC+8", "unit_2": "%", "unit_3": ""}
+    page = steward_.send("/inventories/mappings/new", {**body, "step": "look"}).text
+    asked = steward_.send("/inventories/mappings/new", {**body, "step": "try"})
+    assert asked.status_code == 422
+    assert "“内存占用比”的单位，系统不猜" in asked.text
+    body["unit_3"] = "0-1"
+    tried = steward_.send("/inventories/mappings/new", {**body, "step": "try"})
+    assert tried.status_code == 200, tried.text
+    check_page("/inventories/mappings/new", tried.text)
+    assert "保存并入湖" in tried.text
+    assert resources(house, pool) == {}, "trying enters nothing"
+    entered = steward_.send("/inventories/mappings/new", {**body, "step": "enter"})
+    assert entered.status_code == 302, entered.text
+    assert sorted(resources(house, pool)) == ["vm-0", "vm-1", "vm-2"]
+    with house.reading() as tx:
+        (kept,) = sheet_mappings.in_force(tx, pool)
+    assert kept.purpose == "usage"
+    assert kept.units == {"time": "UTC+8", "cpu_pct": "%", "mem_pct": "0-1"}
+
+    shown = steward_.get("/inventories/mappings/1").text
+    check_page("/inventories/mappings/1", shown)
+    assert "0 到 1 之间的比例" in shown
+    assert "用量" in steward_.get("/inventories/mappings/").text
+    changed = steward_.get("/inventories/mappings/new?mapping=1").text
+    assert fields(changed)["unit_3"] == "0-1"
+    again = send_usage(steward_, pool, usage_text(*rows))
+    assert again.status_code == 200, "the next file with these headings is read by itself"
+    assert "尚未入湖" in again.text
+
+
+def test_a_file_of_usage_in_the_folder_waits_beside_a_listing_that_waits(
+    house, pool, clock, tmp_path, client_of
+) -> None:
+    (tmp_path / "cloud" / "inventory" / "a.csv").write_text(
+        "id,name,type,arch,vcpu,memory_gb\nvm-1,one,vm,aarch64,4,8\n"
+    )
+    day = f"{clock.now.astimezone(ZONE):%Y-%m-%d}"
+    (tmp_path / "cloud" / "usage" / "own.csv").write_text(usage_text(f"vm-1,{day} 00:05,5.5,0.5,甲"))
+    works = Workbench(house, Lake(tmp_path / "lake"), tmp_path)
+    with house.reading() as tx:
+        one = tx.get_one(Pool, pool)
+    found = collection.collect(works, one)
+    assert found.drift is not None, "the listing is entered"
+    assert found.taken == 0
+    steward_ = client_of(Role.SUPERVISOR)
+    assert "own.csv" in steward_.get("/").text
+    page = steward_.get(f"/inventories/mappings/new?pool={pool}&purpose=usage").text
+    body = {**fields(page), "column_0": "id", "column_1": "time", "column_2": "cpu_pct", "column_3": "", "column_4": "",
+            "unit_1": "UTC+8", "unit_2": "%"}  # fmt: skip
+    assert steward_.send("/inventories/mappings/new", {**body, "step": "keep"}).status_code == 302
+    with house.reading() as tx:
+        assert tx.scalars(select(HeldSheet)).all() == []
+    clock.now += timedelta(minutes=5)
+    assert collection.collect(works, one).taken == 1
+    with house.reading() as tx:
+        assert tx.scalars(select(HeldSheet)).all() == []

@@ -11,7 +11,7 @@ import pytest
 
 from providers.base import ResourceState, ServiceKind
 from providers.mappings import looks
-from providers.readers import ColumnMapping, Refusals, inventory_mapping, read_inventory
+from providers.readers import ColumnMapping, Refusals, column_mapping, read_inventory
 from quota.errors import Invalid
 from quota.units import BLOCK, MEMORY, VCPU, Arch
 
@@ -37,7 +37,7 @@ ROWS = [
 ]
 DEPARTMENTS = {"jyj": "市教育局", "wjw": "市卫生健康委员会", "gaj": "市公安局"}
 WORDS = {
-    "state": {"正常运行": "running", "已下线": inventory_mapping.LEFT_OUT, "未启动": "stopped"},
+    "state": {"正常运行": "running", "已下线": column_mapping.LEFT_OUT, "未启动": "stopped"},
     "arch": {"鲲鹏920": "aarch64", "海光7285": "x86_64"},
     "department": {"市教育局": "jyj", "卫健委": "wjw"},
 }
@@ -59,7 +59,7 @@ def sheet(folder: Path, heads: list[Any] = HEADS, rows: list[list[Any]] = ROWS, 
 
 
 def wanted(**changes: Any) -> ColumnMapping:
-    return inventory_mapping.mapping(HEADS, **{"columns": COLUMNS, "units": UNITS, "words": WORDS, **changes})
+    return column_mapping.mapping(HEADS, **{"columns": COLUMNS, "units": UNITS, "words": WORDS, **changes})
 
 
 def read(path: Path, *mappings: ColumnMapping) -> tuple[Any, Any]:
@@ -78,7 +78,7 @@ def test_a_look_proposes_what_columns_mean_and_asks_for_units_that_nobody_says(t
     assert found.words["arch"] == {"鲲鹏920": "aarch64", "海光7285": "x86_64"}
     assert found.words["department"] == {"市教育局": "jyj"}
     with pytest.raises(Invalid) as asked:
-        inventory_mapping.mapping(HEADS, found.columns, found.units, found.words)
+        column_mapping.mapping(HEADS, found.columns, found.units, found.words)
     assert (asked.value.code, asked.value.params["field"]) == ("mapping.unit", "memory_gb")
 
 
@@ -136,7 +136,7 @@ def test_a_listing_with_the_headings_that_everybody_knows_is_read_beside_a_mappi
 def test_figures_without_a_unit_are_refused_where_each_should_have_its_own(tmp_path: Path) -> None:
     rows = [[*row[:6], f"{row[6]}M", *row[7:]] for row in ROWS]
     rows[1][6] = 16384
-    found, reading = read(sheet(tmp_path, HEADS, rows), wanted(units={**UNITS, "memory_gb": inventory_mapping.WRITTEN}))
+    found, reading = read(sheet(tmp_path, HEADS, rows), wanted(units={**UNITS, "memory_gb": column_mapping.WRITTEN}))
     assert not found.complete
     assert [one.amounts[MEMORY] for one in found.facts] == [8192, 65536]
     (refused,) = reading.examples
@@ -178,7 +178,7 @@ def test_a_mapping_that_makes_no_sense_is_refused_by_its_field(changes: dict[str
 
 def test_a_column_that_stands_twice_cannot_be_told_apart() -> None:
     with pytest.raises(Invalid) as refused:
-        inventory_mapping.mapping(["编号", "名称", "名称"], {"id": "编号", "name": "名称"})
+        column_mapping.mapping(["编号", "名称", "名称"], {"id": "编号", "name": "名称"})
     assert refused.value.code == "mapping.column"
 
 
@@ -194,4 +194,4 @@ def test_a_mapping_is_kept_as_plain_json() -> None:
     ],
 )  # fmt: skip
 def test_the_unit_that_a_heading_states(name: str, heading: str, unit: str) -> None:
-    assert inventory_mapping.said_unit(name, heading) == unit
+    assert column_mapping.said_unit(name, heading) == unit

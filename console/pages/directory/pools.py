@@ -32,7 +32,7 @@ from console.words import CLASS_LABELS, _, amount, kind_label, lazy, when
 from metering.intake import Intake, probes
 from metering.overview import measured
 from providers import registry
-from providers.mappings import HeldSheet
+from providers.mappings import held_sheets
 from providers.observation import cloud_figures, quota_drifts
 from quota import ledger
 from quota.actors import Actor, Role
@@ -142,7 +142,7 @@ def show(pool_id: int) -> str:
         forecast=outlooks.has_machines(tx, actor(), Resource.pool_id == one.id),
         rows=rows,
         intake=tx.get(Intake, one.id),
-        sheet=tx.get(HeldSheet, one.id),
+        sheets=held_sheets.waiting(tx, one.id),
         probe=connections.probed(tx, f"pool:{one.id}"),
         resources=_resources(tx, one),
         live=growth_evidence.resizes_live(one),

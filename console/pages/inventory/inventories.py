@@ -30,7 +30,6 @@ from console.words import KINDS, _, amounts, lazy, sentence
 from metering.intake import Listed, imports
 from providers import observation
 from providers.base import ResourceState
-from providers.mappings import looks
 from providers.observation import Held, Listing, held_listings
 from providers.orders import WorkOrder
 from providers.readers import UNMAPPED
@@ -46,9 +45,6 @@ from quota.requests import Request, finds, terms
 blueprint = Blueprint("inventories", __name__, url_prefix="/inventories")
 frame.page("providers", "inventories.drift", N_("台账差异"), order=80)
 frame.page("providers", "inventories.index", N_("清单"), order=85)
-
-LEAST_COLUMNS = 3
-"""What has fewer is hardly a listing with headings of its own."""
 
 READERS = (*STEWARDS, Role.PROVIDER)
 DIFFERENCES = {
@@ -256,7 +252,7 @@ def upload() -> str | Response | tuple[str, int]:
         file = uploads.kept(None if token else form.file.data, token)
         found = _import(pool, when, file, write=enters)
         if found.error is not None:
-            if found.error.code in UNMAPPED and _has_columns(file):
+            if found.error.code in UNMAPPED and uploads.has_columns(file):
                 flash(
                     _("这份清单的列还没有人说明含义：%(why)s", why=sentence(found.error.message, found.error.params)),
                     "info",
@@ -276,16 +272,6 @@ def _import(pool: Pool, when: datetime, file: StagedFile, *, write: bool) -> Lis
     if write or (found.error is not None and found.error.code not in UNMAPPED):
         uploads.forget(file.token)
     return found
-
-
-def _has_columns(file: StagedFile) -> bool:
-    """Whether a file that no reader knows is a table, of which a person may say what it means."""
-    try:
-        with uploads.laid_out(file) as path:
-            return len(looks.look(path).columns) >= LEAST_COLUMNS
-    except Refused:
-        uploads.forget(file.token)
-        return False
 
 
 def _mapping_of(form: FileForm, token: str) -> str:

@@ -21,18 +21,19 @@ from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame
 from console.access import STEWARDS, allow
-from console.book import actor, book, reading, settings, transaction
+from console.book import actor, book, lake, reading, settings, transaction
 from console.forms import answer, done, hang
 from console.lists import Column, Filter, listing
 from console.pages.inventory import uploads
 from console.programs import listed
 from console.security import row_or
 from console.words import KINDS, _, lazy, sentence, state
-from metering.intake import Listed, imports
+from metering.intake import Imported, Listed, imports
+from metering.workbench import Workbench
 from providers import mappings
 from providers.base import ResourceState, ServiceKind
 from providers.mappings import SheetLook, SheetMapping, held_sheets, sheet_mappings
-from providers.readers import ColumnMapping, inventory_mapping
+from providers.readers import ColumnMapping, Convention, SheetPurpose, column_mapping, sheet_purposes
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.directory import Department, Pool, System
@@ -43,13 +44,13 @@ from quota.units import Arch
 blueprint = Blueprint("mappings", __name__, url_prefix="/inventories/mappings")
 frame.page("providers", "mappings.index", N_("列对照"), order=86)
 
-FIELDS, UNITS, WORDS, OWNERS = (
-    inventory_mapping.FIELDS, inventory_mapping.UNITS, inventory_mapping.WORDS, inventory_mapping.OWNERS,
-)  # fmt: skip
+INVENTORY, USAGE, PURPOSES = sheet_purposes.INVENTORY, sheet_purposes.USAGE, sheet_purposes.PURPOSES
+PURPOSE_LABELS = {INVENTORY.code: N_("清单"), USAGE.code: N_("用量")}
 
 COLUMNS = [
     Column("pool", N_("资源池"), lambda m: m.pool.name, title=True, href=lambda m: url_for("mappings.show", mapping_id=m.id)),
     Column("file", N_("文件"), lambda m: m.seen["file"]),
+    Column("purpose", N_("读作"), lambda m: _(PURPOSE_LABELS[m.columns.purpose]) if m.mapping else None),
     Column("columns", N_("读入的列"), lambda m: len(m.mapping.get("columns", ())), number=True),
     Column("version", N_("版本"), lambda m: m.version, number=True),
     Column("state", N_("状态"), lambda m: "mapping_in_force" if m.mapping else "mapping_ended", state=True),
@@ -70,11 +71,13 @@ class EndForm(FlaskForm):  # type: ignore[misc]
 
 @dataclass(slots=True)
 class Desk:
-    """What is being mapped: a sheet of ``pool``: uploaded (``token``, listed as of ``as_of``), delivered into its folder
-    (``held``), or the one that a mapping was made from. ``before``: what is in force for its headings."""
+    """What is being mapped: a sheet of ``pool``, read as ``purpose``: uploaded (``token``; a listing as of ``as_of``, usage with
+    what else its page was told), delivered into its folder (``held``), or the one that a mapping was made from. ``before``: what
+    is in force for its headings."""
 
     pool: Pool
     look: SheetLook
+    purpose: SheetPurpose = INVENTORY
     token: str = ""
     as_of: datetime | None = None
     held: bool = False
@@ -106,9 +109,10 @@ def show(mapping_id: int) -> str:
     tx = reading()
     one = sheet_mappings.sheet_mapping(tx, mapping_id)
     versions = sheet_mappings.versions(tx, one.pool_id, one.header)
+    fields = PURPOSES[one.columns.purpose].fields if one.mapping else {}
     return render_template(
-        "mappings/show.html", one=one, versions=versions, newest=versions[0].id == one.id, fields=FIELDS,
-        mean=_mean, columns=one.columns if one.mapping else None, look=one.look,
+        "mappings/show.html", one=one, versions=versions, newest=versions[0].id == one.id, fields=fields,
+        mean=_mean, unit=_unit_label, columns=one.columns if one.mapping else None, look=one.look,
     )  # fmt: skip
 
 
@@ -133,14 +137,16 @@ def draw() -> str | Response | tuple[str, int]:
     """What the columns of a sheet mean: proposed, corrected by a person, tried on the file, and kept. Of no sheet in
     particular: where one is handed in."""
     if not request.values.get("pool") and not request.values.get("mapping"):
-        return redirect(url_for("inventories.upload"))
+        where = "usage_files" if request.values.get("purpose") == USAGE.code else "inventories"
+        return redirect(url_for(f"{where}.upload"))
     with _desk(reading()) as (desk, path):
         proposed = mappings.looks.propose(
-            desk.look, desk.departments, desk.systems, desk.before.columns if desk.before and desk.before.mapping else desk.like
+            desk.look, desk.departments, desk.systems,
+            desk.before.columns if desk.before and desk.before.mapping else desk.like, desk.purpose,
         )  # fmt: skip
-        chosen = _chosen(desk.look, proposed)
+        chosen = _chosen(desk, proposed)
         form = _form(desk, chosen, proposed)
-        found: Listed | None = None
+        found: Listed | Imported | None = None
         tried: ColumnMapping | None = None
         step = request.form.get("step", "")
         if request.method == "POST" and step != "look" and form.validate_on_submit():
@@ -154,7 +160,7 @@ def draw() -> str | Response | tuple[str, int]:
                 hang(form, refused)
         page = render_template(
             "mappings/draw.html", desk=desk, form=form, chosen=chosen, found=found, tried=tried, words=_word_fields(desk, chosen),
-            fields=FIELDS, units=UNITS, written=inventory_mapping.WRITTEN, as_of=request.values.get("as_of", ""),
+            fields=desk.purpose.fields, passed=_passed(desk), usage=desk.purpose is USAGE,
             report=uploads.told(found.report.files[0]) if found is not None and found.report.files else None,
         )  # fmt: skip
     return page, 422 if form.errors else 200
@@ -170,33 +176,50 @@ def _desk(tx: Tx) -> Iterator[tuple[Desk, Path | None]]:
     Raises NotFound or Invalid where it is no longer there, or is no table.
     """
     asked = request.values
+    purpose = PURPOSES.get(asked.get("purpose", ""), INVENTORY)
     version = row_or(asked.get("mapping", ""), 0)
     token, sheet = asked.get("token", ""), asked.get("sheet", "")
     if version:
         kept = sheet_mappings.sheet_mapping(tx, version)
-        yield _laid(tx, pool_of(tx, kept.pool_id), kept.look), None
+        purpose = PURPOSES[kept.columns.purpose] if kept.mapping else purpose
+        yield _laid(tx, pool_of(tx, kept.pool_id), kept.look, purpose), None
         return
     pool = pool_of(tx, row_or(asked.get("pool", ""), 0))
     if token:
         with uploads.laid_out(uploads.kept(None, token)) as path:
-            desk = _laid(tx, pool, mappings.looks.look(path, sheet))
+            desk = _laid(tx, pool, mappings.looks.look(path, sheet, purpose), purpose)
             desk.token, desk.as_of = token, _moment(asked.get("as_of", ""))
             yield desk, path
     else:
-        with held_sheets.laid_out(held_sheets.held_sheet(tx, pool.id)) as path:
-            desk = _laid(tx, pool, mappings.looks.look(path, sheet))
+        with held_sheets.laid_out(held_sheets.held_sheet(tx, pool.id, purpose)) as path:
+            desk = _laid(tx, pool, mappings.looks.look(path, sheet, purpose), purpose)
             desk.held, desk.as_of = True, tx.now
             yield desk, path
 
 
-def _laid(tx: Tx, pool: Pool, look: SheetLook) -> Desk:
-    before = next(iter(sheet_mappings.versions(tx, pool.id, look.key)), None)
-    like = next(iter(sheet_mappings.in_force(tx, pool.id)), None)
+def _laid(tx: Tx, pool: Pool, look: SheetLook, purpose: SheetPurpose) -> Desk:
+    before = next(iter(sheet_mappings.versions(tx, pool.id, look.key(purpose))), None)
+    like = next(iter(sheet_mappings.in_force(tx, pool.id, purpose)), None)
     departments = tx.execute(select(Department.code, Department.name).where(Department.active)).all()
     systems = tx.execute(select(System.code, System.name)).all()
     return Desk(
-        pool, look, before=before, like=like, departments=dict(departments), systems=dict(systems)
+        pool, look, purpose, before=before, like=like, departments=dict(departments), systems=dict(systems)
     )  # fmt: skip
+
+
+def _passed(desk: Desk) -> dict[str, str]:
+    """What the page was told of its file, to be told it again with the form."""
+    if not desk.has_file:
+        return {"mapping": request.values.get("mapping", ""), "purpose": desk.purpose.code}
+    names = ("offset", "register") if desk.purpose is USAGE else ("as_of",)
+    more = {name: value for name in names if (value := request.values.get(name, ""))}
+    return {
+        "pool": str(desk.pool.id),
+        "token": desk.token,
+        "sheet": desk.look.sheet,
+        "purpose": desk.purpose.code,
+        **more,
+    }
 
 
 def _moment(text: str) -> datetime | None:
@@ -210,13 +233,14 @@ def _moment(text: str) -> datetime | None:
 # --------------------------------------------------------------------------------------------------------- the form
 
 
-def _chosen(look: SheetLook, proposed: ColumnMapping) -> dict[int, str]:
+def _chosen(desk: Desk, proposed: ColumnMapping) -> dict[int, str]:
     """Column's number → field, as the form has it, else as it is proposed."""
-    by_head = {inventory_mapping.spelled(head): name for name, head in proposed.columns.items()}
+    look = desk.look
+    by_head = {column_mapping.spelled(head): name for name, head in proposed.columns.items()}
     found: dict[int, str] = {}
     for n, column in enumerate(look.columns):
-        name = request.form.get(f"column_{n}", by_head.get(inventory_mapping.spelled(column.head), ""))
-        if name in FIELDS:
+        name = request.form.get(f"column_{n}", by_head.get(column_mapping.spelled(column.head), ""))
+        if name in desk.purpose.fields:
             found[n] = name
     return found
 
@@ -225,44 +249,59 @@ def _word_fields(desk: Desk, chosen: dict[int, str]) -> list[tuple[str, str, lis
     """(field, heading, [(name of the form's field, what the sheet says)]) of the words that need a meaning."""
     found = []
     for n, name in chosen.items():
-        if name not in WORDS and name not in OWNERS:
+        if name not in desk.purpose.words and name not in desk.purpose.owners:
             continue
         column = desk.look.columns[n]
         codes = desk.departments if name == "department" else desk.systems
         known = desk.before.columns.words.get(name, {}) if desk.before is not None and desk.before.mapping else {}
         words = dict.fromkeys([*mappings.looks.unknown(name, column, codes),
-                               *(one for one in column.values if inventory_mapping.spelled(one) in known)])  # fmt: skip
+                               *(one for one in column.values if column_mapping.spelled(one) in known)])  # fmt: skip
         if words:
             found.append((name, column.head, [(_word_field(name, said), said) for said in words]))
     return found
 
 
 def _word_field(name: str, said: str) -> str:
-    return f"word_{name}_{hashlib.blake2b(inventory_mapping.spelled(said).encode(), digest_size=6).hexdigest()}"
+    return f"word_{name}_{hashlib.blake2b(column_mapping.spelled(said).encode(), digest_size=6).hexdigest()}"
 
 
 def _form(desk: Desk, chosen: dict[int, str], proposed: ColumnMapping) -> Any:
     made: dict[str, Any] = {}
     begins: dict[str, Any] = {}
     for n, column in enumerate(desk.look.columns):
-        choices = [SelectChoice("", _("不读入")), *(SelectChoice(name, _(label)) for name, label in FIELDS.items())]
+        choices = [
+            SelectChoice("", _("不读入")),
+            *(SelectChoice(name, _(label)) for name, label in desk.purpose.fields.items()),
+        ]
         made[f"column_{n}"] = SelectField(column.head, [Optional()], choices=choices, validate_choice=True)
         begins[f"column_{n}"] = chosen.get(n, "")
         name = chosen.get(n, "")
-        if name in UNITS:
-            units = [SelectChoice("", _("请选择单位")), *(SelectChoice(one, one) for one in UNITS[name]),
-                     SelectChoice(inventory_mapping.WRITTEN, _("写在每个数值后面"))]  # fmt: skip
+        if name in desk.purpose.units:
+            units = [
+                SelectChoice("", _("请选择单位")),
+                *(SelectChoice(one, _unit_label(one)) for one in desk.purpose.choices(name)),
+            ]
             made[f"unit_{n}"] = SelectField(_("%(column)s：单位", column=column.head), [Optional()], choices=units)
             begins[f"unit_{n}"] = proposed.units.get(name, "") if proposed.columns.get(name) == column.head else ""
     for name, head, words in _word_fields(desk, chosen):
         for each, said in words:
             label = _("%(column)s：%(said)s", column=head, said=said)
-            if name in WORDS:
+            if name in desk.purpose.words:
                 made[each] = SelectField(label, [Optional()], choices=_meanings(name))
             else:
                 made[each] = StringField(label, [Optional(), Length(max=64)], render_kw={"list": f"{name}-codes"})
-            begins[each] = proposed.words.get(name, {}).get(inventory_mapping.spelled(said), "")
+            begins[each] = proposed.words.get(name, {}).get(column_mapping.spelled(said), "")
     return type("MappingForm", (FlaskForm,), made)(data=begins)
+
+
+def _unit_label(unit: str) -> str:
+    """A unit as people choose it."""
+    labels = {
+        sheet_purposes.WRITTEN: N_("写在每个数值后面"),
+        sheet_purposes.SHARE: N_("0 到 1 之间的比例"),
+        "UTC+8": N_("北京时间"),
+    }
+    return _(labels[unit]) if unit in labels else unit
 
 
 def _meanings(name: str) -> list[SelectChoice]:
@@ -270,17 +309,25 @@ def _meanings(name: str) -> list[SelectChoice]:
         "state": [(one.value, _(state(one.value).label)) for one in ResourceState],
         "kind": [(one.value, _(KINDS[one])) for one in ServiceKind],
         "arch": [(one.value, one.value) for one in Arch],
+        "metric": [(mean, _metric(mean)) for mean in sheet_purposes.METRIC_MEANINGS],
     }[name]
     return [SelectChoice("", _("请选择")), *(SelectChoice(*one) for one in words),
-            SelectChoice(inventory_mapping.LEFT_OUT, _("这样的行不读入"))]  # fmt: skip
+            SelectChoice(sheet_purposes.LEFT_OUT, _("这样的行不读入"))]  # fmt: skip
+
+
+def _metric(mean: str) -> str:
+    name, unit = sheet_purposes.metric_label(mean)
+    return f"{_(name)} {_unit_label(unit)}".rstrip()
 
 
 def _mean(name: str, mean: str) -> str:
     """What a word means, as the page of a mapping has it."""
-    if mean == inventory_mapping.LEFT_OUT:
+    if mean == sheet_purposes.LEFT_OUT:
         return _("这样的行不读入")
     if name == "state":
         return _(state(mean).label)
+    if name == "metric":
+        return _metric(mean)
     return _(KINDS[ServiceKind(mean)]) if name == "kind" else mean
 
 
@@ -293,7 +340,7 @@ def _mapping(desk: Desk, form: Any, chosen: dict[int, str]) -> ColumnMapping:
         if name in columns:
             raise Invalid(
                 "mapping.twice", N_("“%(one)s”和“%(other)s”不能都读作%(name)s"), one=columns[name],
-                other=desk.look.columns[n].head, name=FIELDS[name], field=f"column_{n}",
+                other=desk.look.columns[n].head, name=desk.purpose.fields[name], field=f"column_{n}",
             )  # fmt: skip
         columns[name], at[name] = desk.look.columns[n].head, n
         if f"unit_{n}" in form:
@@ -302,15 +349,15 @@ def _mapping(desk: Desk, form: Any, chosen: dict[int, str]) -> ColumnMapping:
     for name, _head, said in _word_fields(desk, chosen):
         for each, word in said:
             mean = (form[each].data or "").strip()
-            if not mean and name in WORDS:
+            if not mean and name in desk.purpose.words:
                 raise Invalid("mapping.meaning", N_("请说明“%(said)s”的含义"), said=word, field=each)
             codes = desk.departments if name == "department" else desk.systems
-            if mean and name in OWNERS and mean not in codes:
+            if mean and name in desk.purpose.owners and mean not in codes:
                 raise Invalid("mapping.code", N_("没有编码为“%(code)s”的单位或系统"), code=mean, field=each)
             if mean:
                 words.setdefault(name, {})[word] = mean
     try:
-        return inventory_mapping.mapping(desk.look.heads, columns, units, words)
+        return column_mapping.mapping(desk.look.heads, columns, units, words, desk.purpose)
     except Invalid as refused:
         name = str(refused.params.get("field", ""))
         place = "unit" if refused.code == "mapping.unit" else "column"
@@ -321,10 +368,12 @@ def _mapping(desk: Desk, form: Any, chosen: dict[int, str]) -> ColumnMapping:
 # ------------------------------------------------------------------------------------------------- trying and keeping
 
 
-def _tried(desk: Desk, wanted: ColumnMapping, path: Path | None) -> Listed | None:
+def _tried(desk: Desk, wanted: ColumnMapping, path: Path | None) -> Listed | Imported | None:
     """What would come of the file; None where there is none to try it on."""
     if path is None:
         return None
+    if desk.purpose is USAGE:
+        return _import_usage(desk, path, write=False, mapping=wanted)
     return imports.import_inventory(
         book(),
         desk.pool,
@@ -337,13 +386,29 @@ def _tried(desk: Desk, wanted: ColumnMapping, path: Path | None) -> Listed | Non
     )
 
 
+def _import_usage(desk: Desk, path: Path, *, write: bool, mapping: ColumnMapping | None = None) -> Imported:
+    """The file of usage, by what its page was told of it besides. Raises Invalid for an offset that is none."""
+    try:
+        hours = float(request.values.get("offset") or "nan")
+    except ValueError:
+        raise Invalid("offset.absurd", N_("时区偏移过大"), field="") from None
+    convention = Convention(utc_offset_s=None if hours != hours else round(hours * 3600))
+    workbench = Workbench(book(), lake(), settings().data, caution=settings().caution)
+    return imports.import_usage(
+        workbench, desk.pool, [path], convention, register=request.values.get("register") == "y", write=write,
+        actor=actor(), mapping=mapping,
+    )  # fmt: skip
+
+
 def _kept(desk: Desk, wanted: ColumnMapping, path: Path | None, *, enters: bool) -> Response:
     shown = row_or(request.form.get("version", ""), 0)
     with transaction() as tx:
         row = sheet_mappings.keep(tx, pool_of(tx, desk.pool.id), wanted, desk.look, before=shown)
         if desk.held:
-            held_sheets.release(tx, desk.pool.id)
+            held_sheets.release(tx, desk.pool.id, desk.purpose)
         kept_id = row.id
+    if enters and path is not None and desk.purpose is USAGE:
+        return _usage_entered(desk, path, kept_id)
     if enters and path is not None:
         found = imports.import_inventory(
             book(), desk.pool, path, as_of=desk.as_of, actor=actor(), caution=settings().caution
@@ -361,6 +426,17 @@ def _kept(desk: Desk, wanted: ColumnMapping, path: Path | None, *, enters: bool)
         return redirect(url_for("inventories.index"))
     flash(_("列对照已保存；下一次采集按它读入") if desk.held else _("列对照已保存"), "success")
     return redirect(url_for("mappings.show", mapping_id=kept_id))
+
+
+def _usage_entered(desk: Desk, path: Path, kept_id: int) -> Response:
+    brought = _import_usage(desk, path, write=True)
+    uploads.forget(desk.token)
+    error = brought.report.files[0].error if brought.report.files else None
+    if error is not None:
+        flash(_("列对照已保存；用量没有入湖：%(why)s", why=sentence(error.message, error.params)), "error")
+        return redirect(url_for("mappings.show", mapping_id=kept_id))
+    flash(_("列对照已保存；%(samples)s 个采样已入湖", samples=brought.samples), "success")
+    return redirect(url_for("lake.index"))
 
 
 @frame.home_block(Role.SUPERVISOR, order=41)

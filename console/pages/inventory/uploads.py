@@ -13,9 +13,11 @@ from werkzeug.datastructures import FileStorage
 from console.book import transaction
 from console.words import _, sentence
 from providers.billing import LINE_FAULTS
-from providers.readers import NOTES, REASONS, Reading
+from providers.mappings import looks
+from providers.readers import NOTES, REASONS, Reading, SheetPurpose, sheet_purposes
 from quota import attachments
 from quota.attachments import StagedFile
+from quota.errors import Refused
 
 WORDS = {**REASONS, **LINE_FAULTS}
 SUFFIXES = (".csv", ".txt", ".tsv", ".xlsx", ".xls", ".json", ".parquet", ".gz")
@@ -51,6 +53,20 @@ def kept(file: FileStorage | None, token: str) -> StagedFile:
         found = attachments.kept(tx, token)
         _loaded = found.content
     return found
+
+
+LEAST_COLUMNS = 3
+"""A file with fewer is no table of which a person could say what it means."""
+
+
+def has_columns(file: StagedFile, purpose: SheetPurpose = sheet_purposes.INVENTORY) -> bool:
+    """Whether a file that no reader knows is a table, of which a person may say what it means; forgotten where it is none."""
+    try:
+        with laid_out(file) as path:
+            return len(looks.look(path, purpose=purpose).columns) >= LEAST_COLUMNS
+    except Refused:
+        forget(file.token)
+        return False
 
 
 def forget(token: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, flash, render_template, request
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from flask_wtf.file import FileField, FileRequired
 from sqlalchemy import select
@@ -16,11 +16,11 @@ from console.access import allow
 from console.book import actor, book, lake, reading, settings
 from console.forms import answer, done
 from console.pages.inventory import uploads
-from console.words import _, lazy, words
+from console.words import _, lazy, sentence, words
 from metering.intake import Imported, imports
 from metering.workbench import Workbench
 from providers.metrics import METRICS
-from providers.readers import FORMATS, Convention
+from providers.readers import FORMATS, UNMAPPED, Convention, sheet_purposes
 from quota.actors import Role
 from quota.attachments import StagedFile
 from quota.directory import Pool
@@ -93,6 +93,13 @@ def upload() -> str | Response | tuple[str, int]:
         found = _import(pool, file, convention, register=form.register.data, write=enters)
         report = found.report.files[0] if found.report.files else None
         if report is not None and report.error is not None:
+            if report.error.code in UNMAPPED and uploads.has_columns(file, sheet_purposes.USAGE):
+                why = sentence(report.error.message, report.error.params)
+                flash(_("这份用量的列还没有人说明含义：%(why)s", why=why), "info")
+                return redirect(url_for(
+                    "mappings.draw", pool=pool.id, token=file.token, purpose=sheet_purposes.USAGE.code,
+                    offset=form.offset.data, register="y" if form.register.data else None,
+                ))  # fmt: skip
             uploads.forget(file.token)
             raise report.error
         if not enters:

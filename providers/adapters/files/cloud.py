@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,12 @@ from providers.readers import (
     Convention,
     Refusals,
     UsageFile,
+    column_mapping,
     find_usage,
     inventory_from_usage,
     read_inventory,
     read_usage_files,
+    sheet_purposes,
 )
 from quota.errors import N_, Invalid, NotFound
 from quota.units import BANDWIDTH, CLASSES, MEMORY, OBJECT, VCPU, Arch, ClassCode
@@ -65,14 +67,14 @@ LISTINGS = (".csv", ".txt", ".tsv", ".xlsx", ".xls", ".parquet", ".json", ".gz")
 
 
 class FilesCloud:
-    """One pool whose facts come as files. Implements providers.base.Provider.
+    """One pool whose facts come as files. Implements providers.base.Provider and Asking.
 
     folder: where the provider's files are put. format, utc_offset_s, prefix: as in
     usage_formats.Convention. arch: the pool's, for listings that name none. orders_folder: where order
     files are written for the provider's staff and their outcome files are read; without it the cloud has no
     hands and refuses every order; live_resize: they change running machines without stopping them. frees: kinds that this cloud gives back, too, when a resource is made smaller
-    (block storage, as a rule, is not). sheet_mappings: how listings with headings of their own are read
-    (``ColumnMapping.to_json``), which the book keeps for the pool.
+    (block storage, as a rule, is not). sheet_mappings: how files with headings of their own are read
+    (``ColumnMapping.to_json``, with ``kept_at``: since when), which the book keeps for the pool.
 
     ``usage_report`` and ``inventory_report`` tell what the last reading took and refused. Raises Invalid
     for a folder that is not there and for unknown options.
@@ -104,7 +106,18 @@ class FilesCloud:
             raise Invalid("arch.unknown", N_("不认识的芯片架构:%(arch)s"), arch=arch, field="arch") from None
         self.convention = Convention(format=format, utc_offset_s=utc_offset_s, prefix=prefix)
         self.dates_offset_s = CITY_OFFSET_S if utc_offset_s is None else utc_offset_s
-        self.sheet_mappings = [ColumnMapping.from_json(one) for one in sheet_mappings]
+        every = [ColumnMapping.from_json(one) for one in sheet_mappings]
+        self.sheet_mappings = column_mapping.of_purpose(every, sheet_purposes.INVENTORY)
+        of_usage = column_mapping.of_purpose(every, sheet_purposes.USAGE)
+        self.convention = replace(self.convention, mappings=tuple(of_usage))
+        self._explained_at = max(
+            (
+                datetime.fromisoformat(one["kept_at"])
+                for one in sheet_mappings
+                if one.get("purpose") and "kept_at" in one
+            ),
+            default=None,
+        )
         self.orders = OrderFiles(Path(orders_folder)) if orders_folder is not None else None
         self.capabilities = frozenset(Verb) if self.orders is not None else frozenset()
         self.live_resize = bool(live_resize) and self.orders is not None
@@ -150,17 +163,18 @@ class FilesCloud:
         """Samples of the usage files with since <= ts < until, and all before ``until`` from files that
         arrived since.
 
-        Files come late as a rule: what arrived after ``since`` is given whole, however old its samples are;
-        taking samples twice does no harm. A file that cannot be used is left out and listed in
+        Files come late as a rule: what arrived after ``since`` is given whole, however old its samples are, and so is
+        every file after somebody said what columns mean; taking samples twice does no harm. A file that cannot be used is left out and listed in
         ``usage_report``.
         """
         report = Refusals()
         self.usage_report = report
         first, last = int(np.ceil(since.timestamp())), int(np.ceil(until.timestamp()))
+        explained = self._explained_at is not None and self._explained_at >= since
         fresh, old = [], []
         for file in self._usage(report):
             span = self._spans.get(_identity(file.path), (first, last))
-            if _arrived(file.path) >= since:
+            if explained or _arrived(file.path) >= since:
                 if span is not None and span[0] < last:
                     fresh.append(file)
             elif span is not None and span[0] < last and span[1] >= first:
@@ -173,6 +187,15 @@ class FilesCloud:
                     yield batch
                 elif inside.any():
                     yield Samples(batch.source, batch.external_ids, batch.table.filter(pa.array(inside)))
+
+    def unexplained(self) -> list[tuple[Path, str]]:
+        """As providers.base.Asking."""
+        places = {one.name: one.path for one in self._usage(Refusals())}
+        return [
+            (places[reading.file], str(reading.error))
+            for reading in self.usage_report.files
+            if reading.error is not None and reading.error.code in UNMAPPED and reading.file in places
+        ]
 
     def deliver(self, order: Order, now: datetime) -> Outcome:
         """Hand the order to the provider's staff as a file; PENDING until their outcome file is there."""
