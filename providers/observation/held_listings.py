@@ -1,7 +1,8 @@
 """Held listings (待核实的清单): complete listings that lacked so much of their pool that a person has to look first.
 
 Until then nothing that they lack is gone. ``end`` says that it is, ``keep`` that the listing is wrong; a later listing that
-tells all of the pool leaves nothing to be said of an earlier one.
+tells all of the pool leaves nothing to be said of an earlier one. Who handed a listing in does not end by it what it lacks, where
+there is another supervisor to look.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from providers.observation.listings import Held, Listing
 from quota import inventory
 from quota.actors import Role
 from quota.db import batches
-from quota.directory import Pool
-from quota.errors import N_, Invalid, NotFound, WrongState
+from quota.directory import Person, Pool
+from quota.errors import N_, Invalid, NotAllowed, NotFound, WrongState
 from quota.inventory import Resource
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def missing(tx: Tx, listing: Listing) -> list[Resource]:
 
 def end(tx: Tx, listing: Listing, reason: str) -> int:
     """The machines that the listing lacked are gone, since its instant; returns how many. Raises Invalid without a reason,
-    WrongState where nothing waits (any more)."""
+    WrongState where nothing waits (any more), NotAllowed for who handed the listing in, where another supervisor may decide."""
+    if may_not_end(tx, listing):
+        raise NotAllowed("listing.own", N_("清单由您导入，所缺资源是否消失须由另一位监督人员核实"))
     _decide(tx, listing, Held.ENDED, reason)
     ended = missing(tx, listing)
     inventory.write(
@@ -68,8 +71,18 @@ def end(tx: Tx, listing: Listing, reason: str) -> int:
     return len(ended)
 
 
+def may_not_end(tx: Tx, listing: Listing) -> bool:
+    """Whether the actor handed the listing in, and somebody else may look."""
+    if not listing.taken_by or listing.taken_by != tx.actor.login:
+        return False
+    others = select(Person.id).where(
+        Person.role == Role.SUPERVISOR.value, Person.active, Person.granted, Person.login != tx.actor.login
+    )
+    return tx.scalar(others.limit(1)) is not None
+
+
 def keep(tx: Tx, listing: Listing, reason: str) -> None:
-    """The listing is wrong: what it lacked stays. Raises as ``end`` does."""
+    """The listing is wrong: what it lacked stays, whoever handed it in. Raises Invalid and WrongState as ``end`` does."""
     _decide(tx, listing, Held.KEPT, reason)
     after = {"as_of": listing.as_of, "held": len(listing.missing)}
     tx.audit("inventory.keep_missing", f"pool:{listing.pool_id}", after=after, reason=listing.reason)

@@ -4,16 +4,17 @@
 without an order is listed as unapproved, an unknown department's code is kept as it came, a re-tagged resource stays with
 the owner that the book knows. A complete listing that lacks a large part of its pool is more likely half an answer than
 the end of so many machines: what it tells is entered as of an incomplete one, and what it would end is held until a person
-has looked (``providers.observation.held_listings``). Where one of a cloud's services could not be read, nothing of its kind is
+has looked (``providers.observation.held_listings``); so does one that adds the last part to what others lost of it within
+``LATELY``. Where one of a cloud's services could not be read, nothing of its kind is
 gone, and everything else is as it is told.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     and_,
+    case,
+    func,
     not_,
     or_,
     select,
@@ -59,6 +62,9 @@ class Caution:
 
 CAUTION = Caution()
 
+LATELY = timedelta(days=7)
+"""What a pool lost in so long counts together: it may be lost in parts, each of which is small."""
+
 
 class Held(StrEnum):
     """What became of what a listing would have ended."""
@@ -83,6 +89,7 @@ class Listing(Base):
     pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"))
     as_of: Mapped[datetime]
     taken_at: Mapped[datetime]
+    taken_by: Mapped[str] = mapped_column(String(64), default="", server_default="")  # "": collected by itself
     complete: Mapped[bool]
     resources: Mapped[int]
     drift: Mapped[dict[str, Any]]  # Drift.summary()
@@ -110,7 +117,8 @@ class Drift:
     unapproved: new without an order; reshaped: changed to amounts other than those booked; misowned: tagged
     for another department than the book's owner; misplaced: of another architecture than the pool; twice: external ids
     listed more than once (the first counts); held: they would be gone, and are not until a person has looked. ``standing``: how
-    many stood before. ``short``: kinds not told in full → why, in the cloud's words. ``unmapped``: projects that are nobody's yet →
+    many stood before; ``lost_lately``: how many more the pool had lost within LATELY than it had gained, where something is held
+    for that. ``short``: kinds not told in full → why, in the cloud's words. ``unmapped``: projects that are nobody's yet →
     how many resources lie in each.
     """
 
@@ -118,6 +126,7 @@ class Drift:
     as_of: datetime
     complete: bool
     standing: int = 0
+    lost_lately: int = 0
     new: list[int] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
@@ -143,6 +152,8 @@ class Drift:
             "unknown_departments": dict(self.unknown_departments),
             "unknown_systems": dict(self.unknown_systems),
         }
+        if self.lost_lately:
+            told["lost_lately"] = self.lost_lately
         return told | {name: dict(more) for name in ("unmapped", "short") if (more := getattr(self, name))}
 
 
@@ -173,7 +184,8 @@ def observe(tx: Tx, pool: Pool, listing: Inventory, *, caution: Caution | None =
             drift.twice.append(fact.external_id)
         else:
             facts[fact.external_id] = fact
-    ended = _missing(known, facts, drift, caution) if listing.complete else []
+    since = _counted_from(tx, pool.id, listing.as_of)
+    ended = _missing(known, facts, drift, caution, since) if listing.complete else []
     told = listing.complete and not drift.held  # all of every kind that is not short
     told_all = told and not drift.short
     owners = _Owners(tx, inventory.projects.enter(tx, pool.id, _projects(listing), listing.as_of))
@@ -200,9 +212,22 @@ OURS = (ResourceState.DELETED, ResourceState.RECYCLED)
 """What our orders deleted, or put into a bin that some clouds do not list, may well be missing."""
 
 
-def _missing(known: Mapping[str, Any], facts: Mapping[str, Any], drift: Drift, caution: Caution | None) -> list[Any]:
+def _counted_from(tx: Tx, pool_id: int, as_of: datetime) -> datetime:
+    """Since when losses of the pool count together: LATELY, but neither from before its first listing, which gained all that it
+    has, nor from before a person last said that what a listing lacked is gone."""
+    first, looked = tx.execute(
+        select(func.min(Listing.as_of), func.max(case((Listing.held == Held.ENDED.value, Listing.decided_at)))).where(
+            Listing.pool_id == pool_id
+        )
+    ).one()
+    return max(moment for moment in (as_of - LATELY, first, looked) if moment is not None)
+
+
+def _missing(
+    known: Mapping[str, Any], facts: Mapping[str, Any], drift: Drift, caution: Caution | None, since: datetime
+) -> list[Any]:
     """Rows that the listing ends; those whose end is held are noted in ``drift``. What is missing by our own hand does not
-    make a listing suspect; of a suspect one only what we deleted is believed to be gone."""
+    make a listing suspect; of a suspect one only what we deleted is believed to be gone. Losses since ``since`` count with it."""
     there = [
         row
         for row in known.values()
@@ -218,10 +243,23 @@ def _missing(known: Mapping[str, Any], facts: Mapping[str, Any], drift: Drift, c
             caution.holds(count, stood[kind]) for kind, count in lacking.items()
         )  # one service answered with half of it
     )
+    if caution is not None and not suspect and lacking:
+        lost = _net_loss(known.values(), since)
+        suspect = caution.holds(lacking.total() + lost, drift.standing + lost)
+        drift.lost_lately = lost if suspect else 0
     if not suspect:
         return missing
     drift.held.extend(row.id for row in missing if row.state != ResourceState.DELETED)
     return [row for row in missing if row.state == ResourceState.DELETED]
+
+
+def _net_loss(rows: Iterable[Any], since: datetime) -> int:
+    """How many more resources the pool lost since then, by no hand of ours, than it gained; none where it grew."""
+    lost = gained = 0
+    for row in rows:
+        lost += row.gone_at is not None and row.gone_at > since and row.state not in OURS
+        gained += row.gone_at is None and row.first_seen_at > since
+    return max(0, lost - gained)
 
 
 def _known_and_new(
@@ -302,6 +340,7 @@ def _enter(tx: Tx, latest: Listing | None, drift: Drift, *, resources: int, told
             pool_id=drift.pool_id,
             as_of=drift.as_of,
             taken_at=tx.now,
+            taken_by=tx.actor.login if tx.actor.role is Role.SUPERVISOR else "",
             complete=told_all,
             resources=resources,
             drift=drift.summary(),

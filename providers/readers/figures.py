@@ -67,6 +67,17 @@ def is_rounded(value: Any) -> bool:
     return bool(re.fullmatch(r"\d(\.\d+)?[eE]\+\d+", text) or re.fullmatch(rf"[1-9]\d{{{DIGITS - 1}}}0{{3,}}", text))
 
 
+CUT_TOGETHER = 3
+"""Ids that end in zeros from the 16th digit on: so many, and no other as long, are no chance (one in a thousand)."""
+
+
+def cut_ids(ids: Iterable[str]) -> list[str]:
+    """Ids of 16 or 17 digits that look as if a spreadsheet had cut them off, which only all of them together can tell: none
+    where one of that length ends otherwise."""
+    long = sorted({one for one in ids if re.fullmatch(r"[1-9]\d{15,16}", one)})
+    return long if all(not one[DIGITS:].strip("0") for one in long) else []
+
+
 def _spelled(text: str) -> str:
     return re.sub(r"(?<=\d)[\s']+(?=\d)", "", unicodedata.normalize("NFKC", text).strip())
 

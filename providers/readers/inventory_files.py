@@ -44,7 +44,8 @@ def read_inventory(
     city's; ``mappings``: how sheets with headings of their own are read.
 
     Raises Invalid if the file cannot be used (a code of ``UNMAPPED`` where a mapping would help), NotFound if it is not
-    there; rows that cannot be taken are listed in ``report`` and make the result incomplete.
+    there; rows that cannot be taken are listed in ``report`` and make the result incomplete, as does a total of its own that is
+    not the sum of what it has.
     """
     if not path.is_file():
         raise missing(str(path))
@@ -57,7 +58,7 @@ def read_inventory(
         reading.fail(error)
         raise
     as_of = as_of or datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return Inventory(as_of, facts, complete=not reading.refused)
+    return Inventory(as_of, facts, complete=not reading.refused and "total.differs" not in reading.reasons)
 
 
 def _open(

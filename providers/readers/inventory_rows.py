@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timezone
+from decimal import Decimal
 from itertools import chain, islice
 from typing import Any, TypeVar
 
@@ -51,6 +52,9 @@ FIGURE = re.compile(r"(.*?\d\.?)\s*([^\d.,]*)", re.S)
 
 EXPONENT = re.compile(r"\d[eE][+-]?\d")
 
+SUM_SLACK = Decimal("0.05")
+"""By how much a total may differ from the sum of its rows, each of which was rounded."""
+
 UNSAID = 1024
 """Memory from here on, written without a unit, may be MB as well as GB."""
 
@@ -77,15 +81,18 @@ def facts_of(
     mapping, columns, rows = _columns(rows, reading, mappings)
     facts: dict[str, ResourceFact] = {}
     unstated = left_out = 0
+    totals = _Totals(columns, reading)
     for row in rows:
         taker = _Cells(row, columns, reading, zone, mapping)
         if taker.is_blank():
             continue
+        if taker.is_total("id"):
+            totals.compare(taker)
+            reading.leave_out(row.line)
+            continue
+        totals.add(taker, read=not taker.is_left_out())
         if taker.is_left_out():
             left_out += 1
-            continue
-        if taker.is_total("id"):
-            reading.leave_out(row.line)
             continue
         reading.rows += 1
         fact = taker.fact(arch)
@@ -102,6 +109,7 @@ def facts_of(
             taker.refuse("id.twice", "id")
     if not reading.rows:
         raise unusable("file.no_rows", reading.place)
+    reading.must_be_whole(facts)
     if left_out:
         reading.note("rows.left_out", count=left_out)
     if "kind" not in columns:
@@ -110,6 +118,51 @@ def facts_of(
         reading.note("state.assumed", count=unstated)
     reading.samples = len(facts)
     return list(facts.values())
+
+
+_PLAIN_FIGURE = re.compile(r"[+-]?\d[\d,]*(?:\.\d+)?")
+_AVERAGED = re.compile(r"平均|均值|average|最大|最小|累计")
+
+
+class _Totals:
+    """The figures of a sheet summed up, beside what its own total rows say: what differs lacks rows or has too many.
+
+    A total may be of all rows above it or of those since any total before it, with the rows that a mapping leaves out or without
+    them. A column in which anything is no plain figure is not compared.
+    """
+
+    def __init__(self, columns: Mapping[str, TableColumn], reading: Reading) -> None:
+        self._reading = reading
+        self._sums = {name: (Decimal(0), Decimal(0)) for name in columns if name in AMOUNTS or name == "count"}
+        self._before = {name: [(Decimal(0), Decimal(0))] for name in self._sums}
+
+    def add(self, taker: RowCells, *, read: bool) -> None:
+        """A row that is no total; ``read``: it is not left out."""
+        for name, (every, ours) in list(self._sums.items()):
+            figure = self._figure(taker.text(name) or "0")
+            if figure is None:
+                del self._sums[name]
+            else:
+                self._sums[name] = every + figure, ours + (figure if read else 0)
+
+    def compare(self, taker: RowCells) -> None:
+        """A total row. Refuses each of its figures that is none of these sums."""
+        if any(isinstance(cell, str) and _AVERAGED.search(plain(cell)) for cell in taker.row.cells):
+            return
+        for name, now in self._sums.items():
+            figure = self._figure(taker.text(name))
+            before = self._before[name]
+            if figure is not None and all(
+                abs(figure - (now[place] - one[place])) > SUM_SLACK for one in before for place in (0, 1)
+            ):
+                head = taker.columns[name]
+                said = f"{taker.text(name)} ≠ {now[0] - before[-1][0]}"
+                self._reading.refuse("total.differs", taker.row.line, head.at + 1, head.head, said, rows=False)
+            before.append(now)
+
+    @staticmethod
+    def _figure(text: str) -> Decimal | None:
+        return Decimal(text.replace(",", "")) if _PLAIN_FIGURE.fullmatch(text) else None
 
 
 def _columns(

@@ -8,10 +8,11 @@ stays without it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from providers.readers.figures import CUT_TOGETHER, cut_ids
 from quota.errors import N_, Invalid, NotFound, Refused
 
 KEPT = 20
@@ -32,6 +33,7 @@ REASONS: Mapping[str, str] = {
     "id.long": N_("资源编号超过 128 个字符"),
     "id.twice": N_("资源编号重复且内容不同"),
     "id.rounded": N_("编号被表格软件改过(超过 15 位的数字被舍入,或变成了日期);请把该列设为文本再填写"),
+    "total.differs": N_("合计与所列各行之和不符(合计 ≠ 各行之和);可能缺行或多行,清单记为不完整"),
     "cell.error": N_("单元格是错误值,不是内容"),
     "cell.formula": N_("公式没有保存计算结果;请在表格软件中重新计算并保存"),
     "cell.merged": N_("合并单元格中的数量,无法确定各行各占多少;请取消合并,逐行填写"),
@@ -81,6 +83,7 @@ NOTES: Mapping[str, str] = {
     "value.clipped": N_("%(count)s 个由已用与总量算得的百分比超过 655.34,按 655.34 记"),
     "file.short": N_("只有 %(count)s 个数值,应为 288 个"),
     "file.skipped": N_("未读取(符号链接或未写完的临时文件)"),
+    "id.doubtful": N_("编号 %(ids)s 第 16 位起都是 0,可能被表格软件舍入过;请核对,若被舍入请把该列设为文本再填写"),
     "rows.total": N_("%(count)s 行是合计行,未读入(第 %(lines)s 行)"),
     "rows.left_out": N_("%(count)s 行按列对照不读入"),
     "sheet.unread": N_("未读取的工作表:%(sheets)s"),
@@ -184,6 +187,14 @@ class Reading:
         self.notes = [one for one in self.notes if one.code != "rows.total"]
         shown = ", ".join(map(str, self.totals[:KEPT])) + ("…" if len(self.totals) > KEPT else "")
         self.note("rows.total", count=len(self.totals), lines=shown)
+
+    def must_be_whole(self, ids: Iterable[str]) -> None:
+        """Raises Invalid where ids were cut off by a spreadsheet; notes the one or two of which it cannot be told."""
+        if cut := cut_ids(ids):
+            told = ", ".join(cut[:KEPT])
+            if len(cut) >= CUT_TOGETHER:
+                raise unusable("id.cut", self.place, ids=", ".join(cut[:3]))
+            self.note("id.doubtful", ids=told)
 
     def fail(self, error: Refused) -> None:
         """The file is refused whole: nothing of it counts as taken."""
@@ -302,6 +313,9 @@ UNUSABLE: Mapping[str, str] = {
     "column.twice": N_("%(file)s 第 %(line)s 行第 %(column)s 列:%(header)s 出现两次"),
     "column.type": N_("%(file)s 第 %(column)s 列 %(header)s 的类型 %(type)s 不能用"),
     "column.currency": N_("%(file)s 第 %(line)s 行第 %(column)s 列 %(header)s 不是人民币金额"),
+    "id.cut": N_(
+        "%(file)s 中 16、17 位的编号(%(ids)s …)从第 16 位起全是 0,已被表格软件舍入;请把该列设为文本,重新填写后再导入"
+    ),
     "id.unnamed": N_(
         "%(file)s 没有资源编号列,而第 %(column)s 列 %(header)s 的内容各行不同,像是资源编号;请把表头改为 资源编号,或删去这一列"
     ),

@@ -126,6 +126,7 @@ class RowReader:
 
         Raises Invalid where the whole shows that it may mean two things."""
         self._per_cent()
+        self.reading.must_be_whole(self._index)
         if self.plan.format == "long" and self._long:
             yield from self._pivot()
         if self._left_out:

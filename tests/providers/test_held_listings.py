@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from quota import inventory
 from quota.actors import Actor, Role, steward
 from quota.audit import AuditRecord
 from quota.db import Book
+from quota.directory import Person
 from quota.errors import Invalid, NotAllowed, WrongState
 from tests.providers.test_inventory import DAY, city, observe, pool_of, rows, vm  # noqa: F401 - a fixture
 
@@ -150,3 +152,44 @@ def test_a_suspect_listing_does_not_end_what_is_in_the_bin(fleet: Book) -> None:
     assert rows(fleet)["m38"].gone_at is not None
     assert rows(fleet)["m39"].gone_at is None
     assert (len(drift.gone), len(drift.held)) == (1, 36)
+
+
+def test_what_is_lost_in_small_parts_counts_together(fleet: Book) -> None:
+    """Five of forty each day are a little each time; on the second day they are more than a fifth."""
+    assert len(observe(fleet, *FLEET[:34], hours=24).gone) == 6
+    drift = observe(fleet, *FLEET[:28], hours=48)
+    assert (len(drift.gone), len(drift.held), drift.lost_lately) == (0, 6, 6)
+    assert drift.summary()["lost_lately"] == 6
+    (one,) = waiting(fleet)
+    with fleet.transaction(WATCHER) as tx:
+        held_listings.end(tx, held_listings.listing(tx, one.id), "退役")
+    # A person looked: it is counted anew from there.
+    later = observe(fleet, *FLEET[:22], hours=24 * 40)
+    assert (len(later.gone), later.lost_lately) == (6, 0)
+
+
+def test_what_was_lost_long_ago_or_is_made_up_for_does_not_count(fleet: Book) -> None:
+    assert len(observe(fleet, *FLEET[:34], hours=24).gone) == 6
+    assert len(observe(fleet, *FLEET[:28], hours=24 * 9).gone) == 6, "more than a week later"
+    young = [vm(f"y{number}") for number in range(8)]
+    assert observe(fleet, *FLEET[:28], *young, hours=24 * 9 + 1).held == []
+    assert len(observe(fleet, *FLEET[:22], *young, hours=24 * 10).gone) == 6, "eight came meanwhile"
+
+
+def test_who_handed_a_listing_in_does_not_end_by_it_where_another_may(fleet: Book) -> None:
+    def handed_in(hours: float) -> int:
+        with fleet.transaction(WATCHER) as tx:
+            at = DAY + timedelta(hours=hours)
+            observation.observe(tx, pool_of(tx), Inventory(at, FLEET[:2]))
+            return tx.scalars(select(Listing.id).order_by(Listing.as_of.desc())).first()
+
+    first = handed_in(1)
+    with fleet.transaction(WATCHER) as tx:  # nobody else is there
+        assert not held_listings.may_not_end(tx, held_listings.listing(tx, first))
+        tx.add(Person(login="other", name="另一位", role=Role.SUPERVISOR.value))
+    with fleet.transaction(WATCHER) as tx, pytest.raises(NotAllowed) as refused:
+        held_listings.end(tx, held_listings.listing(tx, first), "已核实")
+    assert refused.value.code == "listing.own"
+    assert len(standing(fleet)) == 40
+    with fleet.transaction(Actor("other", "另一位", Role.SUPERVISOR)) as tx:
+        assert held_listings.end(tx, held_listings.listing(tx, first), "已核实") == 38

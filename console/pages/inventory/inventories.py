@@ -38,7 +38,7 @@ from quota.actors import Actor, Role
 from quota.attachments import StagedFile
 from quota.db import Tx, among
 from quota.directory import Pool
-from quota.errors import N_, Invalid, NotFound, Refused, WrongState
+from quota.errors import N_, Invalid, NotAllowed, NotFound, Refused, WrongState
 from quota.inventory import Resource, inquiries, takeovers
 from quota.requests import Request, finds, terms
 
@@ -323,6 +323,7 @@ def show(listing_id: int) -> str:
         missing=missing,
         most=MISSING_SHOWN,
         held=Held,
+        own=held_listings.may_not_end(reading(), one),
         kinds=KINDS,
     )
 
@@ -340,7 +341,7 @@ def decide(listing_id: int) -> Response:
             else:
                 held_listings.keep(tx, one, request.form.get("reason", ""))
                 said = _("所缺资源保留，清单记为有误")
-    except (Invalid, WrongState) as refused:
+    except (Invalid, NotAllowed, WrongState) as refused:
         flash(sentence(refused.message, refused.params), "error")
         return redirect(url_for("inventories.show", listing_id=listing_id))
     flash(said, "success")
