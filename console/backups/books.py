@@ -117,13 +117,40 @@ class _OfPostgresql:
         return Told(str(revision), rows, columns, (int(head[0]), str(head[1])))
 
 
+def spread(path: Path, folder: Path) -> dict[str, list[str]]:
+    """A SQLite book as the files of one in PostgreSQL; columns a table. Texts, figures and moments are written as they are
+    kept, and mean the same there (moments are UTC)."""
+    columns: dict[str, list[str]] = {}
+    with closing(sqlite3.connect(path)) as connection:
+        for name in figures(connection).rows:
+            columns[name] = [row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(name)})")]
+            with (folder / f"{name}{TABLE}").open("w", encoding="utf-8", newline="\n") as file:
+                for row in connection.execute(f"SELECT {_listed(columns[name])} FROM {_quoted(name)}"):
+                    file.write("\t".join(map(_copied, row)) + "\n")
+    return columns
+
+
+_ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _copied(value: object) -> str:
+    """A value as COPY reads it."""
+    if value is None:
+        return "\\N"
+    if isinstance(value, bytes):
+        return f"\\\\x{value.hex()}"
+    return str(value).translate(_ESCAPED)
+
+
 # ---------------------------------------------------------------------------------------------------- bringing back
 
 
 def must_be_empty(book: Book) -> None:
-    """Raises WrongState where the database has any table."""
+    """Raises WrongState where the database has any table, or a SQLite file is there."""
     if book.engine.dialect.name == "sqlite":
-        return  # a file that is not there yet
+        if Path(str(book.url.database)).exists():
+            raise WrongState("restore.database", N_("数据库不是空的；请给出一个空数据库"))
+        return
     with book.engine.connect() as connection:
         if inspect(connection).get_table_names():
             raise WrongState("restore.database", N_("数据库不是空的；请给出一个空数据库"))
@@ -132,6 +159,7 @@ def must_be_empty(book: Book) -> None:
 def load(book: Book, revision: str, columns: dict[str, list[str]], folder: Path) -> None:
     """Fill an empty PostgreSQL database with a book's tables: all in one transaction."""
     with book.engine.begin() as connection:
+        connection.execute(text("SET LOCAL TIME ZONE 'UTC'"))
         upgrade.migrate_on(connection, revision)
         made = set(inspect(connection).get_table_names())
         if strange := sorted(columns.keys() - made):

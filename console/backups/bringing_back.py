@@ -115,7 +115,7 @@ def _fits(settings: Settings, point: Point) -> None:
             product=point.product,
         )
     target = make_url(settings.database_url).get_backend_name()
-    if target != point.book.dialect:
+    if (point.book.dialect, target) == ("postgresql", "sqlite"):
         raise Invalid(
             "restore.dialect",
             N_("这份备份的账本在 %(of)s，不能恢复到 %(to)s"),
@@ -184,12 +184,16 @@ def _put(settings: Settings, point: Point, stage: Path) -> None:
     for entry in sorted((stage / "files").iterdir()):
         if not (settings.data / entry.name).exists():  # the new machine's own settings stay
             os.replace(entry, settings.data / entry.name)
-    if point.book.dialect == "sqlite":
-        os.replace(stage / "book" / books.FILE, settings.data / books.FILE)
+    target = make_url(settings.database_url)
+    if target.get_backend_name() == "sqlite":
+        shutil.move(stage / "book" / books.FILE, str(target.database))
         return
+    columns = dict(point.book.columns)
+    if point.book.dialect == "sqlite":  # a house that moves to PostgreSQL
+        columns = books.spread(stage / "book" / books.FILE, stage / "book")
     book = Book(settings.database_url)
     try:
-        books.load(book, point.book.revision, dict(point.book.columns), stage / "book")
+        books.load(book, point.book.revision, columns, stage / "book")
         _same(point, *books.counted(book))
     finally:
         book.dispose()

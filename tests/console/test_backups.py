@@ -431,6 +431,18 @@ def test_a_place_that_does_not_answer_is_told(small: House, monkeypatch: pytest.
         keep(small, nobody)
 
 
+def test_a_house_moves_from_sqlite_to_postgresql(house: House, place: str, tmp_path: Path, postgres: str) -> None:
+    if house.settings.database:
+        return  # the other way is refused: see above
+    keep(house, place)
+    there = House(tmp_path / "new", _database(postgres), Clock(NOW))
+    backups.restore(there.settings, backups.Place(place))
+    assert there.figures() == house.figures()
+    assert there.problems() == house.problems()
+    assert upgrade.differences(there.book) == []
+    there.book.dispose()
+
+
 # --- which are kept -------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,7 @@
-"""Listings that would end a large part of their pool: what they lack is held until a person has looked."""
+"""Listings that would end a large part of their pool: what they lack is held until a person has looked.
+
+Locks: inventory_listings, while columns are added (SQLite: copied; a row a listing). Back: the columns go, with what they hold.
+"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,7 @@
-"""Indexes in the order in which lists are shown."""
+"""Indexes in the order in which lists are shown.
+
+Locks: the tables that lists show, against writers, for as long as an index over each takes to build. Back: the indexes go.
+"""
 
 from alembic import op
 

@@ -1,4 +1,7 @@
-"""A bill line's money to a millionth of a yuan, as companies write it, instead of to the fen."""
+"""A bill line's money to a millionth of a yuan, as companies write it, instead of to the fen.
+
+Locks: bill_lines, rewritten once for its wider figures. Back: figures are rounded to the fen again.
+"""
 
 import sqlalchemy as sa
 from alembic import op

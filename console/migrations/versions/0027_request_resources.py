@@ -2,6 +2,8 @@
 
 A request that names a resource which the register does not have keeps its words, its decisions and its rows in the audit trail, which
 has the number that it named; its own column is emptied. Going down does not bring such a number back.
+
+Locks: requests, read once for dangling references and held to the register (SQLite: copied). Back: the references stay, no longer held.
 """
 
 import logging

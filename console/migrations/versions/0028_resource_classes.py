@@ -1,4 +1,7 @@
-"""What can be held: resource classes as rows, those of today as their beginning."""
+"""What can be held: resource classes as rows, those of today as their beginning.
+
+Locks: none of what stands (a new table). Back: the table goes; what is held of classes that were added stays in the ledger.
+"""
 
 import sqlalchemy as sa
 from alembic import op

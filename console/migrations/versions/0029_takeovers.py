@@ -1,4 +1,7 @@
-"""What was taken over for a department, resting on which document, by whom."""
+"""What was taken over for a department, resting on which document, by whom.
+
+Locks: none of what stands (a new table). Back: the new tables go, with what they hold.
+"""
 
 import sqlalchemy as sa
 from alembic import op

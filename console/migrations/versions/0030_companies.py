@@ -1,4 +1,7 @@
-"""Companies: their credit code, contract and contacts, and since when one has ended."""
+"""Companies: their credit code, contract and contacts, and since when one has ended.
+
+Locks: cloud_providers, while columns are added: a row a company. Back: the columns go, with what they hold.
+"""
 
 import sqlalchemy as sa
 from alembic import op

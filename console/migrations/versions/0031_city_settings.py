@@ -1,4 +1,7 @@
-"""What the city calls itself, and which steps of its founding it does without."""
+"""What the city calls itself, and which steps of its founding it does without.
+
+Locks: none of what stands (a new table). Back: the new tables go, with what they hold.
+"""
 
 import sqlalchemy as sa
 from alembic import op

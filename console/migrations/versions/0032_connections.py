@@ -1,4 +1,7 @@
-"""The encrypted store of clouds' secrets, and the probes of their connections."""
+"""The encrypted store of clouds' secrets, and the probes of their connections.
+
+Locks: none of what stands (new tables). Back: the new tables go, with what they hold.
+"""
 
 import sqlalchemy as sa
 from alembic import op

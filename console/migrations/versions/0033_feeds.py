@@ -1,4 +1,7 @@
-"""Feeds: stores that are asked for the usage of a pool's machines, and what they call these."""
+"""Feeds: stores that are asked for the usage of a pool's machines, and what they call these.
+
+Locks: none of what stands (new tables). Back: the new tables go, with what they hold.
+"""
 
 import sqlalchemy as sa
 from alembic import op

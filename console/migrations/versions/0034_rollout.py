@@ -1,4 +1,7 @@
-"""Where findings become cases, how many letters go out a week, and what waits for either."""
+"""Where findings become cases, how many letters go out a week, and what waits for either.
+
+Locks: notices, against writers, while an index is built; beside it new tables. Back: the new tables and columns go, with what they hold.
+"""
 
 import sqlalchemy as sa
 from alembic import op

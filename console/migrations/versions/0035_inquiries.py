@@ -1,4 +1,7 @@
-"""What departments are asked about resources; takeovers of several departments' resources in one act, with their counts kept."""
+"""What departments are asked about resources; takeovers of several departments' resources in one act, with their counts kept.
+
+Locks: takeovers, while columns are added (SQLite: copied; a row a takeover); beside it new tables. Back: the new tables and columns go, with what they hold.
+"""
 
 import json
 

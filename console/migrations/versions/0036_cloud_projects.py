@@ -1,5 +1,8 @@
 """Projects of clouds and whose they are, the state in the cloud's own word, kinds that a listing does not tell in full, and
-what clouds say of their capacity and quotas."""
+what clouds say of their capacity and quotas.
+
+Locks: resources, against everybody, while columns are added and an index is built; beside it new tables. Back: the new tables and columns go, with what they hold.
+"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,7 @@
-"""Plans of work orders, call by call, and pools whose orders are planned only."""
+"""Plans of work orders, call by call, and pools whose orders are planned only.
+
+Locks: work_orders and pools, for the moment in which a column is added; beside it new tables. Back: the new tables and columns go, with what they hold.
+"""
 
 import sqlalchemy as sa
 from alembic import op

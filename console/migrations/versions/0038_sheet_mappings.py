@@ -1,4 +1,7 @@
-"""How the sheets of a pool are read, version by version, and the files that wait to be told of."""
+"""How the sheets of a pool are read, version by version, and the files that wait to be told of.
+
+Locks: none of what stands (new tables). Back: the new tables go, with what they hold.
+"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,7 @@
-"""Acts on many cases that are alike, and what became of each."""
+"""Acts on many cases that are alike, and what became of each.
+
+Locks: none of what stands (new tables). Back: the new tables go, with what they hold.
+"""
 
 import sqlalchemy as sa
 from alembic import op

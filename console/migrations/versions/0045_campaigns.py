@@ -1,4 +1,7 @@
-"""Clean-up campaigns: what departments are asked about their resources by a day."""
+"""Clean-up campaigns: what departments are asked about their resources by a day.
+
+Locks: none of what stands (a new table). Back: the new tables go, with what they hold.
+"""
 
 import sqlalchemy as sa
 from alembic import op

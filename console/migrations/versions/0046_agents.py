@@ -1,4 +1,7 @@
-"""Agents beside clouds that the console cannot reach: who is let in for which pool."""
+"""Agents beside clouds that the console cannot reach: who is let in for which pool.
+
+Locks: none of what stands (a new table). Back: the new tables go, with what they hold.
+"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,7 @@
-"""From where feeds see machines and how far they are trusted; what each says of each machine; what is less than was delivered."""
+"""From where feeds see machines and how far they are trusted; what each says of each machine; what is less than was delivered.
+
+Locks: feeds, for the moment in which columns are added; beside it new tables. Back: the new tables and columns go, with what they hold.
+"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,7 @@
-"""Where the quotas of clouds differ from the book."""
+"""Where the quotas of clouds differ from the book.
+
+Locks: none of what stands (a new table). Back: the new tables go, with what they hold.
+"""
 
 import sqlalchemy as sa
 from alembic import op

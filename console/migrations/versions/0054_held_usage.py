@@ -1,4 +1,7 @@
-"""Files that wait to be told of: beside a pool's listing its usage."""
+"""Files that wait to be told of: beside a pool's listing its usage.
+
+Locks: held_sheets, made anew: a row a file that waits. Back: files of usage that wait are forgotten.
+"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,7 @@
-"""Sessions as rows, and tries counted by address and account instead of locks."""
+"""Sessions as rows, and tries counted by address and account instead of locks.
+
+Locks: people, while two columns are dropped (SQLite: copied; a row a person); beside it new tables. Back: the columns come back empty, sessions end.
+"""
 
 import sqlalchemy as sa
 from alembic import op

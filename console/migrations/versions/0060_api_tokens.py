@@ -1,4 +1,7 @@
-"""Tokens of programs, what their posts with a key were answered, and people that are programs."""
+"""Tokens of programs, what their posts with a key were answered, and people that are programs.
+
+Locks: people, for the moment in which a column is added; beside it new tables. Back: tokens go, and whether a person is a program.
+"""
 
 import sqlalchemy as sa
 from alembic import op
