@@ -77,6 +77,12 @@ class Settings:
     )
 
     log_format: str = "text"  # of the log on standard error: text, or json (an object a line)
+    anchor_key: Path = Path()  # the private key that signs anchors; empty: "anchor.key" in the data directory
+    anchor_folder: Path = (
+        Path()
+    )  # where anchors lie as files, best on another disk; empty: "anchors" in the data directory
+    anchor_mail: str = ""  # addresses that anchors are mailed to, by commas
+    anchor_webhook: str = ""  # a web address that anchors are posted to (https://…)
     backup_place: str = ""  # a folder on another disk, or s3://bucket/folder; empty: the job makes none
     backup_hours: int = 24  # between two backups
     backup_days: int = 14  # so many days keep their newest backup,
@@ -106,6 +112,10 @@ class Settings:
     @property
     def lake_dir(self) -> Path:
         return self.lake if self.lake != Path() else self.data / "lake"
+
+    @property
+    def anchor_key_file(self) -> Path:
+        return self.anchor_key if self.anchor_key != Path() else self.data / "anchor.key"
 
     @property
     def mail_place(self) -> tuple[str, int]:
@@ -241,6 +251,12 @@ def _value(name: str, raw: Any, place: str) -> Any:
         raise BadSetting(f"{place}: there is no file {raw!r}")
     if name == "mail_from" and raw and not _ADDRESSED.fullmatch(raw):
         raise BadSetting(f"{place}: {raw!r} is neither an address nor a name with an <address>")
+    if name == "anchor_webhook" and raw and not raw.startswith(("http://", "https://")):
+        raise BadSetting(f"{place}: {raw!r} begins with neither http:// nor https://")
+    if name == "anchor_mail":
+        for address in filter(None, (one.strip() for one in raw.replace(";", ",").split(","))):
+            if not _ADDRESSED.fullmatch(address) or "<" in address:
+                raise BadSetting(f"{place}: {address!r} is no address")
     if name == "public_url" and raw and not raw.startswith(("http://", "https://")):
         raise BadSetting(f"{place}: {raw!r} begins with neither http:// nor https://")
     return Path(raw) if kind == "Path" else raw

@@ -11,7 +11,7 @@ from functools import partial
 
 from sqlalchemy import select
 
-from console import scoring
+from console import anchors, scoring
 from console.accounts import sessions, throttle
 from console.backups import runs as backup_runs
 from console.jobs import LANES, PLAN, Job, Said, Unsuccessful, fault, perform, say, schedule
@@ -224,12 +224,26 @@ class Worklist:
         return self.verify_asked()
 
     def verify_asked(self) -> list[Said]:
-        done = verification_runs.carry_out(self.workbench)
+        done = verification_runs.carry_out(self.workbench, anchors.copies(self.settings))
         wrong = [one for one in done if not one.clean]
         if wrong:
             named = [say("unfit_at", place=place) for one in wrong for place in (one.error, *one.problems) if place]
             raise Unsuccessful(say("unfit", n=sum(one.problem_count or 1 for one in wrong)), *named[:20])
         return [say("verified", head=one.head) for one in done]
+
+    def anchor(self) -> list[Said]:
+        who, said = steward("job:anchor"), []
+        with self.workbench.book.reading(who) as tx:
+            due = anchors.due(tx, self.settings)
+        if due:
+            by = anchors.signer(self.settings)
+            said.append(say("anchored", number=anchors.make(self.workbench.book, self.settings, by, who)))
+        done = anchors.publish(self.workbench.book, self.settings)
+        if done.sent or done.waiting:
+            said.append(say("published", sent=done.sent, waiting=done.waiting))
+        if done.said:
+            raise Unsuccessful(*said, *(say("unpublished", place=one) for one in done.said[:20]))
+        return said
 
     def backup(self) -> list[Said]:
         if not self.settings.backup_place:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from console.cli import lake, providers
 from console.cli.agent import agent_group
+from console.cli.anchors import anchor
 from console.cli.backups import backup, restore
 from console.cli.forecasts import forecast_group
 from console.cli.found import found_group
@@ -185,13 +187,26 @@ def _somebody(login: str, data: str | None, task: str) -> Iterator[tuple[Tx, Per
 
 @main.command()
 @data_option
+@click.option(
+    "--anchor",
+    "anchored",
+    metavar="FILE|DIR",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Hold the book against these anchors, kept elsewhere; may be repeated. Default: the house's own copies.",
+)
+@click.option(
+    "--anchor-key", "trusted", metavar="ID", default="", help="The id of the key that signed the oldest of them."
+)
 @json_option
-def verify(data: str | None, as_json: bool) -> None:
-    """Check seals, balances and guards of the book, and the lake's files; exit 1 naming what does not fit."""
+def verify(data: str | None, anchored: tuple[Path, ...], trusted: str, as_json: bool) -> None:
+    """Check seals, anchors, balances and guards of the book, and the lake's files; exit 1 naming what does not fit."""
+    from console import anchors
     from console.verification import examine
 
+    settings = settings_of(data)
     with workbench_of(data) as workbench, progress_bars() as progress:
-        found = examine(workbench, progress)
+        found = examine(workbench, progress, anchored=anchored or anchors.copies(settings), trusted=trusted)
     if as_json:
         emit(found.to_json())
     else:
@@ -333,6 +348,7 @@ main.add_command(secret_group)
 main.add_command(agent_group)
 main.add_command(orders_group)
 main.add_command(backup)
+main.add_command(anchor)
 main.add_command(restore)
 main.add_command(doctor)
 main.add_command(support_bundle)

@@ -21,6 +21,7 @@ LANES = {
     "replay": N_("策略回测"),
     "verify": N_("校验"),
     "backup": N_("备份"),
+    "anchor": N_("锚点"),
 }
 """What may wait for each other. The lake's jobs of a night build on one another, in this order; whatever people, clouds
 or agents wait for has a lane of its own."""
@@ -49,6 +50,7 @@ PLAN = (
     JobPlan("expire", N_("到期处理"), "15 * * * *", "book"),
     JobPlan("mail", N_("邮件"), "* * * * *", "mail", lease=timedelta(minutes=30), attempts=1),
     JobPlan("verify", N_("校验"), "0 5 * * *", "verify", lease=timedelta(hours=4), attempts=1),
+    JobPlan("anchor", N_("锚点"), "8,23,38,53 * * * *", "anchor", lease=timedelta(minutes=15), attempts=1),
     JobPlan("backup", N_("备份"), "50 * * * *", "backup", lease=timedelta(hours=12), attempts=2),
     JobPlan("verify_asked", N_("按要求校验"), "* * * * *", "verify", lease=timedelta(hours=4), attempts=1),
 )

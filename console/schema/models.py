@@ -2,6 +2,7 @@
 
 # ruff: noqa: F401
 import console.accounts
+import console.anchors
 import console.api
 import console.tables
 import metering.batches

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
 
+from console import anchors
 from console.schema import upgrade
 from console.verification import agreement
 from metering import statements
@@ -35,7 +37,7 @@ Check = tuple[str, Callable[[Tx], Iterator[str]]]
 """What a check is of, and the check."""
 
 NIGHTS = 30
-STAGES = 5
+STAGES = 6
 
 
 @dataclass(slots=True)
@@ -78,9 +80,17 @@ class Verification:
         return read
 
 
-def examine(workbench: Workbench, progress: Progress = silent, *, night: date | None = None) -> Verification:
+def examine(
+    workbench: Workbench,
+    progress: Progress = silent,
+    *,
+    night: date | None = None,
+    anchored: Sequence[Path] = (),
+    trusted: str = "",
+) -> Verification:
     """Recompute every seal and balance, look for the guards, and check the lake's files; with ``night`` a share of them
-    (see above)."""
+    (see above). ``anchored``: files and folders with anchors that the book is held against, ``trusted`` the id of the key that
+    signed the oldest."""
     found = Verification()
     done, of = 0, STAGES
 
@@ -90,7 +100,8 @@ def examine(workbench: Workbench, progress: Progress = silent, *, night: date | 
             progress("verify", done, of)
             yield number
 
-    for stage in _stages(workbench, found, night, going_on):
+    stages = _stages(workbench, found, night, going_on)
+    for stage in [*stages, _anchored(workbench, found, anchored, trusted)]:
         progress("verify", done, of)
         found.problems += [one for one in dict.fromkeys(stage) if one not in found.problems]
         done += 1
@@ -168,6 +179,14 @@ def _stages(
         ),
         reading(("lake", files), ("book and lake", one_moment)),
     ]
+
+
+def _anchored(workbench: Workbench, found: Verification, places: Sequence[Path], trusted: str) -> Iterator[str]:
+    outside, unread = anchors.read(places)
+    yield from unread
+    with workbench.book.reading(one_moment=True) as tx:
+        yield from inspection.to_the_end("anchors", anchors.compare(tx, outside, trusted=trusted))
+        found.checked["anchors"] = (tx.scalar(select(func.count()).select_from(anchors.Anchor)) or 0) + len(outside)
 
 
 def _sealed(tx: Tx, found: Verification, night: date | None) -> Iterator[str]:

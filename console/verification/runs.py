@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
+from pathlib import Path
 
 from sqlalchemy import select
 
@@ -53,8 +55,9 @@ def latest(tx: Tx) -> VerificationRun | None:
     return tx.scalar(ended.order_by(VerificationRun.id.desc()).limit(1))
 
 
-def carry_out(workbench: Workbench) -> list[VerificationRun]:
-    """Carry out every run that waits, or whose process died; those that ended, well or not."""
+def carry_out(workbench: Workbench, anchored: Sequence[Path] = ()) -> list[VerificationRun]:
+    """Carry out every run that waits, or whose process died; those that ended, well or not. ``anchored``: files and folders with
+    anchors that the book is held against."""
     ended = []
     while (claimed := _claim(workbench)) is not None:
         run_id, night = claimed
@@ -65,7 +68,7 @@ def carry_out(workbench: Workbench) -> list[VerificationRun]:
                 row.done, row.total, row.told_at = done, of, tx.now
 
         try:
-            found, error = examine(workbench, told, night=night), ""
+            found, error = examine(workbench, told, night=night, anchored=anchored), ""
         except Exception as fault:  # whatever broke it is said where it was asked for
             found, error = Verification(), f"{type(fault).__name__}: {fault}"
         ended.append(_end(workbench, run_id, found, error))

@@ -50,6 +50,7 @@ UNSEALED: Mapping[str, str] = {
     "sample_refusals": N_("采样拒收的计数,只用于排查"),
     "probes": _RUNNING,
     "backup_runs": _RUNNING,
+    "anchor_publications": N_("锚点的去向只作提示,以送出的副本为准"),
     "sign_ins": N_("登录会话,随点击改写;登录与登出记入审计链"),
     "api_key_uses": N_("接口重复提交的应答,过时即删"),
     "try_counters": N_("登录尝试的计数,过时即删"),

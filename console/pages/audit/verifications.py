@@ -24,6 +24,7 @@ frame.page("audit", "verifications.index", N_("校验"), order=20)
 CHECKED = {
     "audit_records": N_("审计记录"),
     "sealed_rows": N_("封存的行"),
+    "anchors": N_("锚点"),
     "accounts": N_("配额账户"),
     "bills": N_("账单"),
     "statement_runs": N_("对账单"),

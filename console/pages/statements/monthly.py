@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, render_template, request
 from sqlalchemy import func, select
 
-from console import frame
+from console import anchors, frame
 from console.access import STEWARDS, allow
 from console.book import reading
 from console.pages.statements.statements import hours, money, standing
@@ -71,6 +71,8 @@ def index() -> str:
         unmeasured=money(yuan(run.unmeasured_fen)),
         coverage=_share(run.proven_fen, run.proven_fen + run.unmeasured_fen),
         head=head,
+        anchored=anchors.newest(tx),
+        short=anchors.short,
     )
 
 
