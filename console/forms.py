@@ -162,6 +162,15 @@ def problems(form: FlaskForm) -> list[tuple[str, str]]:
     ]
 
 
+def refuse_unfilled(form: FlaskForm, valid: bool, *more: tuple[str, Iterable[str]]) -> None:
+    """Programs that sent ``form`` are told at once what is wrong in it, and ``more``: (place, what is wrong there). For views
+    that show it themselves. Raises Unfilled."""
+    if asked.by_program():
+        found = [(place, str(said)) for place, many in more for said in many]
+        if found or not valid:
+            raise Unfilled([*places(form), *found])
+
+
 def places(form: FlaskForm) -> list[tuple[str, str]]:
     """(name of the field or "", what is wrong there) of ``form``, as programs are told."""
     return [("", str(error)) for error in form.form_errors] + [(field.name, said) for field, said in _wrong(form)]

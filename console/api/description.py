@@ -26,6 +26,7 @@ FILE_TYPES = (
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "application/vnd.apache.parquet",
 )
+FILE = {"schema": {"type": "string", "format": "binary"}}
 ABOUT = N_(
     "管家的接口:与页面同一地址(其前加 /api/v1)、同一权限、同一表单、同一拒绝原因。列表按页给出,也可导出;办理用 POST;"
     "拒绝一律为 application/problem+json,其 code 永久不变。说明见“接口”文档。"
@@ -162,9 +163,9 @@ def _finish(one: Operation, told: dict[str, Any]) -> None:
             answer["content"] = {PROBLEM: answer["content"].pop("application/json")}
     fine = told["responses"]["200"]
     if one.sort is Sort.LIST:
-        fine["content"] |= {kind: {} for kind in FILE_TYPES}
+        fine["content"] |= dict.fromkeys(FILE_TYPES, FILE)
     if one.download is not None:
-        fine["content"] = {kind: {} for kind in one.download.types}
+        fine["content"] = dict.fromkeys(one.download.types, FILE)
     if one.takes is not None:
         files = shapes.files_of(one.takes)
         body = told["requestBody"]

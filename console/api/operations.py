@@ -124,7 +124,7 @@ def _of(app: Flask, rule: Rule, shows: dict[str, Rule]) -> Iterator[Operation]:
         read = scope(section, acts=False)
         yield Operation(rule.endpoint, Sort.LIST, at, view, roles, read, listed=listing)
         alone = _alone(rule.rule, shows)
-        if alone is not None and not listing.at:
+        if alone is not None and listing.alone and not listing.at:
             key = next(iter(alone.arguments - rule.arguments))
             name = (
                 f"{rule.endpoint.rpartition('.')[0]}.one"

@@ -15,6 +15,7 @@ from flask import Flask, Response, current_app, g, get_flashed_messages, jsonify
 from pydantic import BaseModel, ValidationError
 from werkzeug.datastructures import ImmutableMultiDict, MultiDict
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
+from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -126,6 +127,7 @@ def _carry_out(operation: Operation, values: dict[str, Any], raw: bytes) -> Resp
         fields[name] = value
     if key := request.headers.get("Idempotency-Key"):
         fields[shapes.KEY] = key
+    fields.setdefault("csrf_token", "")  # a form without any value would read the JSON itself
     request.form = ImmutableMultiDict(fields)
     if "files" not in vars(request._get_current_object()):  # type: ignore[attr-defined]
         request.files = ImmutableMultiDict()  # else the body that was read is read again
@@ -224,6 +226,8 @@ def _done(operation: Operation, answer: AnyResponse) -> Response:
         if place:
             told.headers["Location"] = place
         return told
+    if answer.status_code >= 400:
+        return problem(answer.status_code, "act.refused", HTTP_STATUS_CODES.get(answer.status_code, ""))
     raise RuntimeError(f"{operation.name} answered a program with a page ({answer.status_code})")
 
 

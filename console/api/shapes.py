@@ -111,7 +111,8 @@ def unbound(form: type) -> Iterator[tuple[str, UnboundField]]:
 def names_of(takes: Takes) -> set[str]:
     """Names of all that the act takes."""
     form = takes.made
-    return {one.name for one in takes.given} | {name for name, _field in (unbound(form) if form is not None else ())}
+    names = {one.name for one in takes.given} | {name for name, _field in (unbound(form) if form is not None else ())}
+    return names - set(takes.sends)
 
 
 def has_key(takes: Takes) -> bool:

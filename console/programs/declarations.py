@@ -37,7 +37,7 @@ GENERATION = Given("generation", int)
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A list: its columns and filters as far as they are known without the book (``open``: there may be others), and what more
-    is told of one row alone. ``at`` is added to the address where the page at it is about the whole that holds the list."""
+    is told of one row alone (``alone`` is False where rows are sums, and no thing of their own). ``at`` is added to the address where the page at it is about the whole that holds the list."""
 
     columns: Sequence[Any]
     filters: Sequence[Any] = ()
@@ -45,6 +45,7 @@ class Listed:
     at: str = ""
     args: Sequence[Given] = ()
     open: bool = False
+    alone: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +82,11 @@ def listed(
     at: str = "",
     args: Sequence[str] = (),
     open: bool = False,  # noqa: A002 - as in descriptions: an open schema
+    alone: bool = True,
 ) -> Callable[[View], View]:
     """Programs may read the view's list. ``args`` are parameters that the view reads itself, or filters whose choices are in the
     book."""
-    return _marked(LIST, Listed(columns, filters, more, at, [Given(one) for one in args], open))
+    return _marked(LIST, Listed(columns, filters, more, at, [Given(one) for one in args], open, alone))
 
 
 def takes(

@@ -20,7 +20,7 @@ from console.charts import timeline
 from console.forms import DateField, answer, done
 from console.lists import Column, Filter, listing
 from console.pages.orders import company_filter
-from console.programs import listed
+from console.programs import Given, listed, takes
 from console.security import row
 from console.words import _, lazy
 from providers.assessment import CHIPS, FITNESS_LABELS, Combination, Fitness, compatibility
@@ -108,6 +108,7 @@ def show(combination_id: int) -> str:
 
 @blueprint.route("/edit", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
+@takes(CombinationForm, args=(Given("of", int),))
 def edit() -> str | Response | tuple[str, int]:
     """Say how a combination stands; ``?of=ID`` starts from a known one."""
     tx = reading()

@@ -21,7 +21,7 @@ from console.charts import moment, timeline
 from console.forms import DateTimeLocalField, answer, done, generation
 from console.lists import Column, Filter, Rows, listing
 from console.pages.orders import company_filter, dialogues
-from console.programs import listed
+from console.programs import Given, listed, takes
 from console.security import row
 from console.words import _, disclosure, lazy
 from providers.base import IncidentFact, Responsibility
@@ -182,6 +182,7 @@ def index() -> str | Response:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.PROVIDER)
+@takes(ReportForm, args=(Given("amend", int),))
 def report() -> str | Response | tuple[str, int]:
     """Report an incident, or with ``?amend=ID`` add to one that was not settled."""
     tx = reading()
@@ -261,6 +262,7 @@ def show(incident_id: int) -> str:
 
 @blueprint.route("/<int:incident_id>/settle", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(SettleForm)
 def settle(incident_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
     incident = incidents.incident(tx, incident_id)
@@ -284,6 +286,7 @@ def settle(incident_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<int:incident_id>/remark")
 @allow(Role.PROVIDER, Role.SUPERVISOR, Role.AUTHORITY, Role.TENANT)
+@takes(None, *dialogues.REMARK)
 def remark(incident_id: int) -> Response:
     incident = incidents.incident(reading(), incident_id)
     dialogues.say(f"incident:{incident.id}", incident.provider_id)
@@ -292,6 +295,7 @@ def remark(incident_id: int) -> Response:
 
 @blueprint.post("/<int:incident_id>/rule")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(None, *dialogues.RULING)
 def rule(incident_id: int) -> Response:
     incidents.incident(reading(), incident_id)
     dialogues.rule()

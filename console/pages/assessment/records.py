@@ -19,7 +19,7 @@ from console.access import STEWARDS, allow
 from console.book import reading, settings, transaction
 from console.forms import DateField, answer, done
 from console.lists import Column, Filter, listing
-from console.programs import listed
+from console.programs import listed, takes
 from console.words import _, lazy, who
 from providers.assessment import AssessmentRecord, FieldType, RecordField, records, registry
 from quota.actors import Role
@@ -132,6 +132,7 @@ def index() -> str | Response:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
+@takes(_form_class)
 def enter() -> str | Response | tuple[str, int]:
     tx = reading()
     form = _form_class()(happened_on=tx.now.astimezone(settings().zone).date(), count=1)
@@ -167,6 +168,7 @@ def show(record_id: int) -> str:
 
 @blueprint.route("/<int:record_id>/withdraw", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
+@takes(WithdrawRecordForm)
 def withdraw(record_id: int) -> str | Response | tuple[str, int]:
     record = records.record(reading(), record_id)
     form = WithdrawRecordForm()

@@ -23,7 +23,7 @@ from console.charts import timeline
 from console.forms import answer, done
 from console.lists import Column, Filter, Rows, listing
 from console.pages.orders import company_filter
-from console.programs import listed
+from console.programs import GENERATION, listed, takes, unfit
 from console.security import row
 from console.words import _, disclosure, lazy, sentence
 from console.words import evidence as evidence_words
@@ -258,6 +258,7 @@ def _limits(measure: str, limits: Mapping[str, Decimal]) -> str:
 
 @blueprint.post("/<int:scorecard_id>/verify")
 @allow(*READERS)
+@unfit("it shows a sum and writes nothing")
 def verify(scorecard_id: int) -> str:
     """The sum done again from the rows on record."""
     tx = reading()
@@ -267,6 +268,7 @@ def verify(scorecard_id: int) -> str:
 
 @blueprint.post("/<int:scorecard_id>/publish")
 @allow(Role.AUTHORITY)
+@takes(None, GENERATION)
 def publish(scorecard_id: int) -> Response:
     with transaction() as tx:
         marks.publish(tx, scorecard_id, request.form.get("generation", 0, row))
@@ -289,6 +291,7 @@ class ScoreForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
+@takes(ScoreForm)
 def compute() -> str | Response | tuple[str, int]:
     tx = reading()
     form = ScoreForm(period=periods.before(periods.quarter_of(tx.now)))
@@ -360,6 +363,7 @@ def _choice(row: ScorecardEvidence) -> str:
 
 @blueprint.route("/<int:scorecard_id>/appeal", methods=["GET", "POST"])
 @allow(Role.PROVIDER)
+@takes(AppealForm)
 def appeal(scorecard_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
     card = marks.scorecard(tx, scorecard_id)
@@ -385,6 +389,7 @@ def appeal(scorecard_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:scorecard_id>/ruling", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(RulingForm)
 def rule(scorecard_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
     card = marks.scorecard(tx, scorecard_id)

@@ -11,7 +11,7 @@ from console.access import allow
 from console.book import reading, transaction
 from console.lists import Column, Filter, listing
 from console.pages.audit.audit import READERS
-from console.programs import listed
+from console.programs import listed, takes
 from console.tables import VerificationRun
 from console.verification import NIGHTS, runs
 from console.words import _, number, who_exactly
@@ -100,6 +100,7 @@ def index() -> str | Response:
 
 @blueprint.post("/")
 @allow(*READERS)
+@takes()
 def ask() -> Response:
     """Ask for everything to be verified: a city's lake takes longer than anybody waits for a page."""
     with transaction() as tx:

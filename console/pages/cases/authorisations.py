@@ -19,7 +19,7 @@ from console.book import actor, reading, transaction
 from console.forms import answer, done
 from console.lists import Column, Filter, Rows, listing
 from console.pages.cases import growth_evidence
-from console.programs import listed
+from console.programs import Given, listed, takes
 from console.security import row
 from console.words import _, amounts, lazy
 from console.words import who as named
@@ -117,6 +117,7 @@ def index() -> str | Response:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.TENANT)
+@takes(AuthorisationForm, sends={"step": "confirm"})
 def grant() -> str | Response | tuple[str, int]:
     """Authorise; the first sending shows what it means."""
     tx = reading()
@@ -170,6 +171,7 @@ def grant() -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:authorisation_id>/revoke", methods=["GET", "POST"])
 @allow(Role.TENANT, Role.AUTHORITY)
+@takes(None, Given("reason", label=N_("理由"), required=True))
 def revoke(authorisation_id: int) -> str | Response:
     """Take an authorisation back, at once; the page says what goes on nonetheless."""
     if request.method == "POST":

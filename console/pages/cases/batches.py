@@ -22,7 +22,7 @@ from console.lists import Column, Filter, listing
 from console.pages.cases import evidence
 from console.pages.cases.cases import ACT_LABELS, KINDS
 from console.pages.cases.notices import LOADED, pairs
-from console.programs import listed
+from console.programs import listed, takes
 from console.words import _, lazy, names, sentence
 from metering import batches
 from metering.batches import OUTCOME_LABELS, Alike, BatchItem, BatchOutcome, CaseBatch, alike
@@ -91,7 +91,7 @@ def cut_off(tx: Tx, who: Actor) -> str | None:
 
 @blueprint.get("/")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
-@listed((), open=True)
+@listed((), open=True, alone=False)
 def index() -> str | Response:
     """Open cases that wait for an act, in groups of what is alike; and what was done in batches lately."""
     tx = reading()
@@ -337,6 +337,7 @@ def show(batch_id: int) -> str | Response:
 
 @blueprint.post("/<int:batch_id>/resume")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes()
 def resume(batch_id: int) -> Response:
     """Go on with what was cut off."""
     return _carried_out(batch_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from flask import Blueprint, g, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
@@ -17,13 +17,13 @@ from wtforms.validators import InputRequired, Length
 from console import frame
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
-from console.forms import DateField, answer, done
+from console.forms import DateField, answer, done, sent_back
 from console.lists import Column, Filter, listing
 from console.pages.inventory import inquiries as inquiry_pages
 from console.pages.inventory import inquiry_forms
-from console.programs import listed
+from console.programs import GENERATION, Given, listed, takes
 from console.security import row_or
-from console.words import KINDS, _, amounts, lazy, sentence, who
+from console.words import KINDS, _, amounts, lazy, who
 from metering.campaigns import CLEANUP, Campaign, CampaignState, Scope, Tally, campaigns
 from metering.judging import Finding
 from quota.actors import Role
@@ -219,6 +219,7 @@ def items(campaign_id: int) -> str | Response:
 
 @blueprint.post("/<int:campaign_id>/exempt")
 @allow(*LEADERS)
+@takes(None, Given("id", int, label=N_("条目"), required=True, many=True))
 def exempt(campaign_id: int) -> Response:
     """Exempt what is ticked, on the grounds and until the day that its department gave."""
     ticked = [number for text in request.form.getlist("id") if (number := row_or(text, 0))]
@@ -226,13 +227,13 @@ def exempt(campaign_id: int) -> Response:
         with transaction() as tx:
             granted = campaigns.exempt(tx, campaign_id, ticked)
     except (Invalid, NotFound) as refused:
-        flash(sentence(refused.message, refused.params), "error")
-        return redirect(url_for("campaigns.items", campaign_id=campaign_id, plea="open"))
+        return sent_back(refused, "campaigns.items", campaign_id=campaign_id, plea="open")
     return done(_("已准予 %(n)s 项豁免", n=len(granted)), "campaigns.items", campaign_id=campaign_id)
 
 
 @blueprint.post("/<int:campaign_id>/close")
 @allow(*LEADERS)
+@takes(None, GENERATION)
 def close(campaign_id: int) -> Response:
     with transaction() as tx:
         campaigns.close(tx, campaign_id, row_or(request.form.get("generation"), 0))

@@ -15,11 +15,12 @@ from wtforms.validators import InputRequired, Length, Optional
 from console.access import allow
 from console.book import actor, book, reading, transaction
 from console.errors import status
-from console.forms import DateField, hang
+from console.forms import DateField, hang, refuse_unfilled
 from console.pages.attachments import Uploaded, uploaded
 from console.pages.cases import evidence as case_evidence
 from console.pages.cases.cases import ACT_LABELS, KINDS
 from console.pages.cases.cases import blueprint as of_cases
+from console.programs import Takes, takes
 from console.words import _, lazy
 from metering import cases
 from metering.cases import (
@@ -151,8 +152,15 @@ def _form(case: Case, act: CaseAct) -> CaseActForm:
     return (CaseReasonForm if act in REASONED else NoteForm)(data=kept)
 
 
+def _acts() -> dict[str, Takes]:
+    forms: dict[CaseAct, type[CaseActForm]] = {CaseAct.REPLY: ReplyForm, CaseAct.RULE: CaseRulingForm}
+    forms |= dict.fromkeys(DESTRUCTIVE, SureForm) | dict.fromkeys(REASONED, CaseReasonForm)
+    return {one.value.replace("_", "-"): Takes(forms.get(one, NoteForm)) for one in CaseAct if one is not CaseAct.ISSUE}
+
+
 @of_cases.route("/<int:case_id>/<act_name>", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR, Role.AUTHORITY, Role.TENANT)
+@takes(each=_acts, of="act_name")
 def do(case_id: int, act_name: str) -> str | Response | tuple[str, int]:
     """The page of one act on one case. Raises NotFound for acts that there are not."""
     try:
@@ -168,6 +176,7 @@ def do(case_id: int, act_name: str) -> str | Response | tuple[str, int]:
     code = 200
     evidence = uploaded() if isinstance(form, FilesForm) and form.is_submitted() and allowed else Uploaded()
     valid = form.validate_on_submit()
+    refuse_unfilled(form, valid, ("files", evidence.problems))
     if evidence.problems:
         form["files"].errors = evidence.problems
         code = 422

@@ -16,7 +16,7 @@ from console.book import actor, book, reading, transaction
 from console.lists import Column, Filter, Place, Rows, listing, place_in
 from console.pages.cases import evidence
 from console.pages.cases.history import history
-from console.programs import listed
+from console.programs import Given, listed, takes
 from console.security import row
 from console.words import _, amounts, percent, policies, when
 from metering import cases
@@ -217,6 +217,7 @@ def groups() -> str | Response:
 
 @blueprint.post("/open")
 @allow(Role.SUPERVISOR)
+@takes(None, Given("finding", int, label=N_("评估"), required=True))
 def open_one() -> Response:
     """Open a case from a finding."""
     with transaction() as tx:

@@ -18,7 +18,7 @@ from console.forms import DateField, answer, done
 from console.lists import Column, Filter, Rows, listing
 from console.pages.cases.case_acts import TermsForm
 from console.pages.cases.evidence import conduct
-from console.programs import listed
+from console.programs import Given, listed, takes
 from console.words import _, lazy, who
 from metering import cases
 from metering.cases import CATEGORY_LABELS, Exemption, exemptions, protections
@@ -108,6 +108,7 @@ def index() -> str | Response:
 
 @blueprint.route("/new/<int:resource_id>", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(ExemptForm, sends={"generation": "0"})
 def grant(resource_id: int) -> str | Response | tuple[str, int]:
     """Exempt a resource on the steward's own initiative."""
     tx = reading()
@@ -145,6 +146,7 @@ def grant(resource_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<int:exemption_id>/revoke")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(None, Given("reason", label=N_("理由"), required=True))
 def revoke(exemption_id: int) -> Response:
     with transaction() as tx:
         exemptions.revoke(tx, exemptions.exemption(tx, exemption_id), request.form.get("reason", ""))
@@ -154,6 +156,7 @@ def revoke(exemption_id: int) -> Response:
 
 @blueprint.post("/protect/<int:resource_id>")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(None, Given("on", bool, label=N_("受保护")), Given("reason", label=N_("理由")))
 def protect(resource_id: int) -> Response:
     """Protect one resource by hand, or no longer."""
     on = request.form.get("on") == "1"

@@ -14,11 +14,12 @@ from werkzeug.wrappers import Response
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
+from console.forms import refused_here
 from console.lists import Column, Filter, as_csv, as_xlsx, listing
 from console.pages.attachments import Uploaded, uploaded
 from console.pages.cases import evidence
 from console.pages.cases.cases import KINDS
-from console.programs import listed
+from console.programs import Given, listed, takes
 from console.security import row, row_or
 from console.words import _, amounts, sentence, when, who
 from metering import cases
@@ -125,6 +126,12 @@ def index() -> str | Response:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
+@takes(
+    None,
+    Given("case", label=N_("案件:版本,如 12:3"), required=True, many=True),
+    Given("text", label=N_("说明")),
+    sends={"confirmed": "1"},
+)
 def issue() -> str | Response | tuple[str, int]:
     """Choose reviewed cases; look at the letters that come of them; issue them."""
     tx = reading()
@@ -144,7 +151,7 @@ def issue() -> str | Response | tuple[str, int]:
         asked = set(request.args.getlist("case", row))
         return page(asked or {one.id for one in ready if one.id not in later})
     if not shown:
-        return page(set(), _("请至少选择一个案件")), 422
+        return page(set(), refused_here(Invalid("notice.none", N_("请至少选择一个案件"), field="case"))), 422
     chosen = [one for one in ready if one.id in shown]
     if request.form.get("confirmed") != "1":
         return render_template(
@@ -161,7 +168,7 @@ def issue() -> str | Response | tuple[str, int]:
             letters = cases.issue(writing, found, generations=shown, text=text)
             sent = [(one.id, one.number) for one in letters]
     except WrongState as refused:
-        return page(set(shown), sentence(refused.message, refused.params)), 422
+        return page(set(shown), refused_here(refused)), 422
     flash(_("已签发 %(count)s 封通知:%(numbers)s", count=len(sent), numbers="、".join(n for _id, n in sent)), "success")
     if len(sent) == 1:
         return redirect(url_for("notices.show", notice_id=sent[0][0]))

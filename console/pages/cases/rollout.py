@@ -19,7 +19,7 @@ from console.book import reading, transaction
 from console.forms import answer, done
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
-from console.programs import listed
+from console.programs import listed, takes
 from console.security import row as row_of
 from console.words import _, amounts, lazy
 from metering.cases import SKIPS, hearings
@@ -219,6 +219,7 @@ def waiting() -> str | Response:
 
 @blueprint.route("/decide", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(ScopeForm, sends={"step": "confirm"})
 def decide() -> str | Response | tuple[str, int]:
     """Open scopes, or shut them; the first sending shows what follows."""
     tx = reading()
@@ -277,6 +278,7 @@ def _follows(tx: Tx, form: ScopeForm) -> dict[str, Any]:
 
 @blueprint.route("/ceiling", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(CeilingForm)
 def limit() -> str | Response | tuple[str, int]:
     """How many machines departments may be written to about in a week."""
     tx = reading()

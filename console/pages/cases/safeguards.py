@@ -27,6 +27,7 @@ from console.access import STEWARDS, allow
 from console.book import reading, transaction
 from console.forms import DateField, answer
 from console.pages.cases.evidence import conduct
+from console.programs import Given, takes
 from console.words import _, lazy
 from metering.cases import protections, suspensions, windows
 from metering.judging import Procedure, policies
@@ -142,6 +143,7 @@ def procedure(rules: Procedure) -> list[tuple[str, str, Any]]:
 
 @blueprint.route("/windows/new", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(WindowForm)
 def set_window() -> str | Response | tuple[str, int]:
     form = WindowForm()
     form.offer(reading())
@@ -164,6 +166,7 @@ def _minutes(at: time) -> int:
 
 @blueprint.route("/freezes/new", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(FreezeForm)
 def freeze() -> str | Response | tuple[str, int]:
     form = FreezeForm()
     form.offer(reading())
@@ -179,6 +182,7 @@ def freeze() -> str | Response | tuple[str, int]:
 
 @blueprint.route("/tags/new", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(TagForm)
 def protect_tag() -> str | Response | tuple[str, int]:
     form = TagForm()
 
@@ -212,6 +216,7 @@ for _name, _label, _unit in PROCEDURE:
 
 @blueprint.route("/procedure", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(ProcedureForm)
 def amend() -> str | Response | tuple[str, int]:
     """Change clocks and ceilings: the next version of the policy, with the same rules; differences are shown first."""
     tx = reading()
@@ -251,6 +256,7 @@ def amend() -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<kind>/<int:row_id>/lift")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes()
 def lift(kind: str, row_id: int) -> Response:
     """A window, a freeze or a tag holds no longer."""
     with transaction() as tx:
@@ -265,6 +271,7 @@ def lift(kind: str, row_id: int) -> Response:
 
 @blueprint.post("/suspensions/<int:suspension_id>/lift")
 @allow(Role.AUTHORITY)
+@takes(None, Given("reason", label=N_("理由"), required=True))
 def resume(suspension_id: int) -> Response:
     """Let a suspended policy version take again."""
     with transaction() as tx:

@@ -18,7 +18,7 @@ from console.book import reading, transaction
 from console.forms import answer, done
 from console.founding import Look, checklist, entering
 from console.lists import Column, Filter, Rows, listing
-from console.programs import listed
+from console.programs import listed, takes
 from console.words import ARCH_LABELS, KINDS, ORDERED, _, amounts, joined, language, lazy
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
@@ -162,6 +162,7 @@ def show(item_id: int) -> str:
 
 @blueprint.post("/ready")
 @allow(*KEEPERS)
+@takes()
 def ready() -> Response:
     """Take the ready-made catalogue, without prices; codes that are taken stay as they are."""
     with transaction() as tx:
@@ -172,6 +173,7 @@ def ready() -> Response:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(*KEEPERS)
+@takes(item_form, sends={"step": "confirm"})
 def offer() -> str | Response | tuple[str, int]:
     form = item_form()
 
@@ -197,6 +199,7 @@ def offer() -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:item_id>/withdraw", methods=["GET", "POST"])
 @allow(*KEEPERS)
+@takes(WithdrawItemForm)
 def withdraw(item_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
     item, form = catalog.item(tx, item_id), WithdrawItemForm()
@@ -217,6 +220,7 @@ def withdraw(item_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<int:item_id>/restore")
 @allow(*KEEPERS)
+@takes()
 def restore(item_id: int) -> Response:
     with transaction() as tx:
         item = catalog.item(tx, item_id)

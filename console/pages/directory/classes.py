@@ -15,7 +15,7 @@ from console.access import BUSINESS, allow
 from console.book import reading, transaction
 from console.forms import answer, done
 from console.lists import Column, Filter, listing
-from console.programs import listed
+from console.programs import listed, takes
 from console.words import _, lazy
 from quota import resource_classes
 from quota.actors import Role
@@ -138,6 +138,7 @@ def show(class_id: int) -> str:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(*KEEPERS)
+@takes(ClassForm)
 def add() -> str | Response | tuple[str, int]:
     form = ClassForm()
     form.group.choices = [SelectChoice(code, _(label)) for code, label in GROUPS.items()]
@@ -156,6 +157,7 @@ def add() -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:class_id>/end", methods=["GET", "POST"])
 @allow(*KEEPERS)
+@takes(EndClassForm)
 def end(class_id: int) -> str | Response | tuple[str, int]:
     tx = reading()
     row, form = resource_classes.resource_class(tx, class_id), EndClassForm()

@@ -20,7 +20,7 @@ from console.lists import Column, Filter, listing
 from console.pages.assessment import incidents as incident_pages
 from console.pages.assessment import scorecards as score_pages
 from console.pages.orders import orders as order_pages
-from console.programs import listed
+from console.programs import listed, takes
 from console.words import _, lazy
 from providers.assessment import ScorecardRecord, cards
 from providers.billing import Bill, Incident, bills, incidents
@@ -189,6 +189,7 @@ def show(provider_id: int) -> str:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(CompanyForm)
 def register() -> str | Response | tuple[str, int]:
     form = CompanyForm()
 
@@ -203,6 +204,7 @@ def register() -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:provider_id>/edit", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(CompanyForm)
 def edit(provider_id: int) -> str | Response | tuple[str, int]:
     one = provider(reading(), provider_id)
     said = {name: getattr(one, name) for name in companies.FIELDS}
@@ -219,6 +221,7 @@ def edit(provider_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:provider_id>/end", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(EndCompanyForm)
 def end(provider_id: int) -> str | Response | tuple[str, int]:
     """Say that a company operates nothing here any more. It stays on record with all that names it."""
     tx = reading()
@@ -239,6 +242,7 @@ def end(provider_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:provider_id>/resume", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(ResumeForm)
 def resume(provider_id: int) -> str | Response | tuple[str, int]:
     """Take back that a company has ended."""
     one = provider(reading(), provider_id)

@@ -22,7 +22,7 @@ from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
 from console.pages.quota import departments as offer_departments
 from console.pages.quota import mine_or_any, wallets
-from console.programs import listed
+from console.programs import Given, listed, takes
 from console.words import _, lazy
 from quota.actors import Actor, Role
 from quota.db import Tx
@@ -102,6 +102,7 @@ def index() -> str | Response:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(DepartmentForm)
 def register() -> str | Response | tuple[str, int]:
     form = DepartmentForm()
     offer_departments(reading(), form.parent, nobody="—")
@@ -158,6 +159,7 @@ def show(department_id: int) -> str:
 
 @blueprint.route("/<int:department_id>/name", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(NameForm)
 def rename(department_id: int) -> str | Response | tuple[str, int]:
     one = departments.department(reading(), department_id)
     form = NameForm(name=one.name)
@@ -172,6 +174,7 @@ def rename(department_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:department_id>/reorganise", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(ReorganiseForm, sends={"confirm": "1"})
 def reorganise(department_id: int) -> str | Response | tuple[str, int]:
     """One batch; the first sending shows what it would move, the second (``confirm``) moves it."""
     tx = reading()
@@ -207,6 +210,7 @@ def reorganise(department_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/reorganisations/<int:batch_id>/undo")
 @allow(Role.AUTHORITY)
+@takes(None, Given("reason", label=N_("理由")))
 def undo(batch_id: int) -> Response:
     with transaction() as tx:
         batch = reorganisations.undo(tx, batch_id, reason=request.form.get("reason", "")[:500])

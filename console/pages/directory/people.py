@@ -22,7 +22,7 @@ from console.forms import answer, done
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
 from console.mail import mails
-from console.programs import listed
+from console.programs import Given, listed, takes, unfit
 from console.words import _, lazy, role
 from quota.actors import HELD, ROLE_LABELS, Actor, Role
 from quota.audit import AuditRecord
@@ -136,6 +136,7 @@ def index() -> str | Response:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.SYSADMIN)
+@unfit("a secret is shown once, to a person")
 def enrol() -> str | Response | tuple[str, int]:
     form = EnrolForm()
     form.offer(reading())
@@ -169,6 +170,7 @@ def show(person_id: int) -> str:
 
 @blueprint.route("/<int:person_id>/grant", methods=["GET", "POST"])
 @allow(Role.SECADMIN)
+@unfit("people grant rights")
 def grant(person_id: int) -> str | Response | tuple[str, int]:
     who = accounts.person(reading(), person_id)
     form = PersonBelonging(role=who.role, department=who.department_id or 0, provider=who.provider_id or 0)
@@ -189,6 +191,7 @@ def grant(person_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:person_id>/email", methods=["GET", "POST"])
 @allow(Role.SYSADMIN)
+@takes(EmailForm)
 def email(person_id: int) -> str | Response | tuple[str, int]:
     """Where mail for somebody goes. Unlike rights and passwords, one may set one's own."""
     who = accounts.person(reading(), person_id)
@@ -204,6 +207,7 @@ def email(person_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<int:person_id>/active")
 @allow(Role.SYSADMIN)
+@takes(None, Given("active", bool, label=N_("启用")))
 def activate(person_id: int) -> Response:
     wanted = request.form.get("active") == "1"
     with transaction() as tx:
@@ -214,6 +218,7 @@ def activate(person_id: int) -> Response:
 
 @blueprint.post("/<int:person_id>/reset")
 @allow(Role.SYSADMIN)
+@unfit("a secret is shown once, to a person")
 def reset(person_id: int) -> Response | str:
     with transaction() as tx:
         first = accounts.reset_password(tx, accounts.person(tx, person_id))
@@ -222,6 +227,7 @@ def reset(person_id: int) -> Response | str:
 
 @blueprint.post("/<int:person_id>/unlock")
 @allow(Role.SYSADMIN)
+@takes()
 def unlock(person_id: int) -> Response:
     with transaction() as tx:
         accounts.unlock(tx, accounts.person(tx, person_id))

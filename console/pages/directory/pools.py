@@ -27,7 +27,7 @@ from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
 from console.pages.directory import connections
 from console.pages.quota import capacity
-from console.programs import listed
+from console.programs import listed, takes
 from console.words import CLASS_LABELS, _, amount, kind_label, lazy, when
 from metering.intake import Intake, probes
 from metering.overview import measured
@@ -234,6 +234,7 @@ def connect(pool_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<int:pool_id>/probe")
 @allow(Role.AUTHORITY, Role.SUPERVISOR)
+@takes()
 def probe(pool_id: int) -> Response:
     """Ask for a probe of the connection; the jobs' process, which has the secrets, carries it out."""
     with transaction() as tx:
@@ -244,6 +245,7 @@ def probe(pool_id: int) -> Response:
 
 @blueprint.route("/<int:pool_id>/capacity", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(CapacityForm, sends={"confirm": "1"})
 def equip(pool_id: int) -> str | Response | tuple[str, int]:
     """Set what a pool has of a kind; the first sending shows what that would do to what is free."""
     tx = reading()
@@ -294,6 +296,7 @@ def equip(pool_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:pool_id>/close", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(CloseForm)
 def close(pool_id: int) -> str | Response | tuple[str, int]:
     """Take a pool out of use; what is on record of it stays."""
     tx = reading()
@@ -330,6 +333,7 @@ def _projects(tx: Tx, one: Pool) -> tuple[int, int]:
 
 @blueprint.route("/<int:pool_id>/dry-run", methods=["GET", "POST"])
 @allow(Role.AUTHORITY, Role.SUPERVISOR)
+@takes(ReasonForm)
 def try_out(pool_id: int) -> str | Response | tuple[str, int]:
     """Have the pool's orders planned and shown only, or carried out again."""
     tx = reading()

@@ -22,7 +22,7 @@ from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
 from console.pages.cases import growth_evidence
 from console.pages.quota import departments as offer_departments
-from console.programs import listed
+from console.programs import listed, takes
 from console.words import _, lazy
 from metering.judging import Finding, findings
 from metering.overview import Utilization, measured
@@ -206,6 +206,7 @@ def _use(tx: Tx, one: System) -> dict[ClassCode, Utilization]:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.AUTHORITY, Role.SUPERVISOR, Role.TENANT)
+@takes(SystemForm)
 def register() -> str | Response | tuple[str, int]:
     form = _form()
 
@@ -219,6 +220,7 @@ def register() -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:system_id>/edit", methods=["GET", "POST"])
 @allow(Role.AUTHORITY, Role.SUPERVISOR, Role.TENANT)
+@takes(SystemForm)
 def edit(system_id: int) -> str | Response | tuple[str, int]:
     one = _mine(reading(), system_id)
     form = _form(one)

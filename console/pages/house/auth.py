@@ -16,6 +16,7 @@ from console.book import actor, book, reading, settings, transaction
 from console.errors import SECRET, again_after
 from console.forms import answer, done
 from console.frame import LOOKS
+from console.programs import unfit
 from console.security import local
 from console.words import COOKIE, LANGUAGES, _, lazy, sentence
 from quota.errors import NotAllowed, TooOften
@@ -81,6 +82,7 @@ def _let_in(token: str, target: str | None, kept: Kept) -> Answer:
 @blueprint.post("/logout")
 @allow(*EVERYBODY)
 @first
+@unfit("programs have no session")
 def logout() -> Answer:
     with transaction() as tx:
         sessions.sign_out(tx, visitor().session_id)
@@ -92,6 +94,7 @@ def logout() -> Answer:
 @blueprint.route("/password", methods=["GET", "POST"])
 @allow(*EVERYBODY)
 @first
+@unfit("passwords are of people")
 def password() -> str | Answer | tuple[str, int]:
     form = PasswordForm()
 

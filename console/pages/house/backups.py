@@ -13,6 +13,7 @@ from console.access import allow
 from console.backups import runs
 from console.book import reading, settings
 from console.lists import Column, Filter, listing
+from console.programs import listed
 from console.tables import BackupRun
 from console.words import who_exactly
 from quota.actors import Actor, Role
@@ -48,6 +49,7 @@ FILTERS = [
 
 @blueprint.get("/")
 @allow(Role.SYSADMIN, Role.SUPERVISOR, Role.AUDITOR, Role.AUDADMIN)
+@listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     tx, set_up = reading(), settings()
     found = listing(tx, select(BackupRun), COLUMNS, key=BackupRun.id, filters=FILTERS, sort="-began")

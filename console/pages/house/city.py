@@ -15,6 +15,7 @@ from console.access import allow, may
 from console.book import lake, reading, settings, transaction
 from console.forms import answer, done
 from console.founding import Look, checklist
+from console.programs import Given, takes
 from console.words import _, lazy
 from quota.actors import Actor, Role
 from quota.db import Tx
@@ -56,6 +57,7 @@ UNITS = {"resources": N_("个"), "vcpu": "vCPU", "memory_gb": "GB", "storage_gb"
 
 @blueprint.route("/takeovers", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(TakeoverLimitsForm)
 def takeover_limits() -> str | Response | tuple[str, int]:
     """From which amount on taking over wants a second person; an empty field sets no limit by that."""
     held = takeovers.city_threshold(reading())
@@ -71,6 +73,7 @@ def takeover_limits() -> str | Response | tuple[str, int]:
 
 @blueprint.route("/name", methods=["GET", "POST"])
 @allow(*KEEPERS)
+@takes(CityForm)
 def edit() -> str | Response | tuple[str, int]:
     """What the city and its lead body are called; what is said here holds before what the settings say."""
     said = city.told(reading())
@@ -99,6 +102,7 @@ def checklist_page() -> str:
 
 @blueprint.post("/founding/<name>/without")
 @allow(*KEEPERS)
+@takes(None, Given("reason", label=N_("理由"), required=True))
 def without(name: str) -> Response:
     """The city does without an optional step, and says why."""
     one = checklist.named(name)

@@ -16,7 +16,7 @@ from console.book import reading, settings, transaction
 from console.founding import Look, checklist
 from console.lists import Column, Filter, listing, since, until
 from console.mail import mails, postman
-from console.programs import listed
+from console.programs import listed, takes
 from console.settings import named
 from console.tables import Mail, MailItem, MailState
 from console.words import _
@@ -76,6 +76,7 @@ def index() -> str | Response:
 
 @blueprint.post("/trial")
 @allow(Role.SYSADMIN)
+@takes()
 def trial() -> Response:
     """A mail to oneself, at once: whatever is wrong is said on the page."""
     tx = reading()
@@ -95,6 +96,7 @@ def trial() -> Response:
 
 @blueprint.post("/<int:mail_id>/again")
 @allow(Role.SYSADMIN)
+@takes()
 def again(mail_id: int) -> Response:
     with transaction() as tx:
         mails.again(tx, mail_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import and_, select
 from sqlalchemy.orm import joinedload
@@ -16,11 +16,11 @@ from wtforms.validators import InputRequired, Length, Optional
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
-from console.forms import DateField, answer, done
+from console.forms import DateField, answer, done, sent_back
 from console.lists import Column, Filter, PagedList, Rows, listing
-from console.programs import listed
+from console.programs import GENERATION, Given, listed, takes
 from console.security import row_or
-from console.words import KINDS, _, amounts, lazy, sentence, who
+from console.words import KINDS, _, amounts, lazy, who
 from metering.judging import LABELS, Finding, findings
 from quota.actors import Actor, Role
 from quota.db import Tx
@@ -237,6 +237,7 @@ def _form(purpose: InquiryPurpose) -> AnswerForm:
 
 @blueprint.post("/<int:inquiry_id>/withdraw")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(None, GENERATION, Given("reason", label=N_("理由")))
 def withdraw(inquiry_id: int) -> Response:
     try:
         with transaction() as tx:
@@ -244,8 +245,7 @@ def withdraw(inquiry_id: int) -> Response:
                 tx, inquiry_id, row_or(request.form.get("generation"), 0), request.form.get("reason", "")[:500]
             )
     except Invalid as refused:
-        flash(sentence(refused.message, refused.params), "error")
-        return redirect(url_for("inquiries.show", inquiry_id=inquiry_id))
+        return sent_back(refused, "inquiries.show", inquiry_id=inquiry_id)
     return done(_("征询已撤回"), "inquiries.show", inquiry_id=inquiry_id)
 
 

@@ -19,12 +19,12 @@ from wtforms.validators import InputRequired, Length, Optional
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, book, reading, settings, transaction
-from console.forms import DateField, DateTimeLocalField, NeededByAnAct, answer, done
+from console.forms import DateField, DateTimeLocalField, NeededByAnAct, answer, done, sent_back
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, Rows, listing
 from console.pages.inventory import inquiry_forms, uploads
 from console.pages.inventory import takeovers as takeover_pages
-from console.programs import listed
+from console.programs import Given, listed, takes
 from console.security import row_or
 from console.words import KINDS, _, amounts, lazy, sentence
 from metering.intake import Listed, imports
@@ -330,6 +330,9 @@ def show(listing_id: int) -> str:
 
 @blueprint.post("/<int:listing_id>/decide")
 @allow(Role.SUPERVISOR)
+@takes(
+    None, Given("decision", label=N_("决定"), required=True, values=("end", "keep")), Given("reason", label=N_("理由"))
+)
 def decide(listing_id: int) -> Response:
     """What the listing lacked is gone, or the listing is wrong."""
     try:
@@ -342,8 +345,7 @@ def decide(listing_id: int) -> Response:
                 held_listings.keep(tx, one, request.form.get("reason", ""))
                 said = _("所缺资源保留，清单记为有误")
     except (Invalid, NotAllowed, WrongState) as refused:
-        flash(sentence(refused.message, refused.params), "error")
-        return redirect(url_for("inventories.show", listing_id=listing_id))
+        return sent_back(refused, "inventories.show", listing_id=listing_id)
     flash(said, "success")
     return redirect(url_for("inventories.index"))
 

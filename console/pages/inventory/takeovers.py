@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from flask import Blueprint, flash, g, redirect, render_template, request, url_for
+from flask import Blueprint, g, render_template, request, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
@@ -18,11 +18,11 @@ from wtforms.validators import InputRequired, Length, Optional
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
-from console.forms import DateField, NeededByAnAct, answer, done
+from console.forms import DateField, NeededByAnAct, answer, done, sent_back
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
 from console.pages.inventory import inquiry_forms
-from console.programs import listed
+from console.programs import GENERATION, Given, listed, takes
 from console.security import row_or
 from console.words import _, amount, amounts, kind_label, lazy, sentence
 from quota import directory, inventory
@@ -213,6 +213,12 @@ def show(takeover_id: int) -> str:
 
 @blueprint.post("/<int:takeover_id>/decide")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(
+    None,
+    GENERATION,
+    Given("decision", label=N_("决定"), required=True, values=("confirm", "withdraw")),
+    Given("reason", label=N_("理由")),
+)
 def decide(takeover_id: int) -> Response:
     """The second signature, or the withdrawal."""
     generation = row_or(request.form.get("generation"), 0)
@@ -225,8 +231,7 @@ def decide(takeover_id: int) -> Response:
                 takeovers.withdraw(tx, takeover_id, generation, request.form.get("reason", ""))
                 said = _("已撤回，没有登记任何资源")
     except (Invalid, OverCapacity) as refused:
-        flash(sentence(refused.message, refused.params), "error")
-        return redirect(url_for("takeovers.show", takeover_id=takeover_id))
+        return sent_back(refused, "takeovers.show", takeover_id=takeover_id)
     return done(said, "takeovers.show", takeover_id=takeover_id)
 
 

@@ -15,6 +15,7 @@ from console import frame
 from console.access import allow
 from console.book import actor, reading, transaction
 from console.forms import DateField, answer, done
+from console.programs import takes
 from console.words import _, lazy
 from metering.judging import FESTIVALS, BusinessPeriod, Period, Recurs, business
 from metering.judging import PERIOD_LABELS as LABELS
@@ -72,6 +73,7 @@ class PeriodForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.route("/", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR, Role.AUTHORITY, Role.TENANT)
+@takes(PeriodForm)
 def index() -> str | Response | tuple[str, int]:
     form = PeriodForm()
     form.offer(reading())
@@ -96,6 +98,7 @@ def index() -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<int:period_id>/withdraw")
 @allow(Role.SUPERVISOR, Role.AUTHORITY, Role.TENANT)
+@takes()
 def withdraw(period_id: int) -> Response:
     with transaction() as tx:
         business.withdraw(tx, period_id)

@@ -18,6 +18,7 @@ from console.forms import answer, done, hang
 from console.founding import Look, checklist
 from console.pages.judging.policy_backtests import backtested
 from console.pages.judging.policy_forms import departments, draft_form, layout, sent
+from console.programs import takes
 from console.security import row_or
 from console.words import _, lazy, sentence
 from console.words import policies as policy_words
@@ -144,6 +145,7 @@ def drafted(draft_id: int) -> str:
 
 @blueprint.post("/drafts/<int:draft_id>/replay")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes()
 def backtest(draft_id: int) -> Response:
     with transaction() as tx:
         row = drafts.drafted(tx, draft_id)
@@ -156,6 +158,7 @@ def backtest(draft_id: int) -> Response:
 
 @blueprint.post("/drafts/<int:draft_id>/withdraw")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes()
 def withdraw(draft_id: int) -> Response:
     with transaction() as tx:
         drafts.withdraw(tx, draft_id)
@@ -165,6 +168,7 @@ def withdraw(draft_id: int) -> Response:
 
 @blueprint.route("/drafts/<int:draft_id>/enact", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(EnactForm)
 def enact(draft_id: int) -> str | Response | tuple[str, int]:
     """What would hold and what it would have done, shown to who signs; then the signature."""
     tx = reading()

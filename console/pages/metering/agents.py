@@ -18,6 +18,7 @@ from console import frame
 from console.access import STEWARDS, allow, public
 from console.book import book, reading, settings, transaction
 from console.errors import status
+from console.programs import Given, takes, unfit
 from console.security import program
 from console.words import _, sentence
 from providers.agents import ADAPTER, Agent, agents
@@ -243,6 +244,7 @@ PARTS = {
 
 @blueprint.post("/pools/<int:pool_id>/agent/token")
 @allow(Role.AUTHORITY)
+@unfit("a secret is shown once, to a person")
 def issue(pool_id: int) -> str:
     """A new token, shown this once."""
     with transaction() as tx:
@@ -253,6 +255,7 @@ def issue(pool_id: int) -> str:
 
 @blueprint.post("/pools/<int:pool_id>/agent/active")
 @allow(Role.AUTHORITY)
+@takes(None, Given("active", bool, label=N_("启用")))
 def activate(pool_id: int) -> AnyResponse:
     wanted = request.form.get("active") == "1"
     with transaction() as tx:

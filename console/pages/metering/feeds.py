@@ -20,7 +20,7 @@ from console.book import reading, settings, transaction
 from console.forms import DateTimeLocalField, answer, done
 from console.lists import Column, Filter, listing
 from console.pages.directory import connections
-from console.programs import listed
+from console.programs import Given, listed, takes
 from console.words import WORDS, _, lazy, sentence, words
 from metering.intake import Feed, SampleRefusal, ShortDelivery, feed_readings, feeds, probes
 from providers import registry
@@ -206,6 +206,7 @@ def trial(feed_id: int) -> str:
 
 @blueprint.post("/<int:feed_id>/trial")
 @allow(Role.AUTHORITY, Role.SUPERVISOR)
+@takes()
 def test(feed_id: int) -> Response:
     """Ask for a test of connection and queries; the jobs' process, which has the secrets, carries it out."""
     with transaction() as tx:
@@ -250,6 +251,7 @@ def connect(feed_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:feed_id>/weigh", methods=["GET", "POST"])
 @allow(Role.AUTHORITY, Role.SUPERVISOR)
+@takes(WeighForm)
 def weigh(feed_id: int) -> str | Response | tuple[str, int]:
     """From where a feed sees machines, and how far it is trusted."""
     one = feeds.feed(reading(), feed_id)
@@ -265,6 +267,7 @@ def weigh(feed_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:feed_id>/names", methods=["GET", "POST"])
 @allow(Role.AUTHORITY, Role.SUPERVISOR)
+@takes(NamesForm)
 def names(feed_id: int) -> str | Response | tuple[str, int]:
     """Which machine each of the feed's names is, where the inventory does not know it."""
     tx = reading()
@@ -284,6 +287,7 @@ def names(feed_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:feed_id>/again", methods=["GET", "POST"])
 @allow(Role.AUTHORITY, Role.SUPERVISOR)
+@takes(AgainForm)
 def again(feed_id: int) -> str | Response | tuple[str, int]:
     """Read once more from a moment on, for what the store got late."""
     one = feeds.feed(reading(), feed_id)
@@ -300,6 +304,7 @@ def again(feed_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<int:feed_id>/active")
 @allow(Role.AUTHORITY, Role.SUPERVISOR)
+@takes(None, Given("active", bool, label=N_("启用")))
 def activate(feed_id: int) -> Response:
     wanted = request.form.get("active") == "1"
     with transaction() as tx:

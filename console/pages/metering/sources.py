@@ -18,7 +18,7 @@ from console.access import STEWARDS, allow
 from console.book import reading, transaction
 from console.forms import answer
 from console.lists import Column, Filter, listing
-from console.programs import listed
+from console.programs import Given, listed, takes, unfit
 from console.words import WORDS, _, lazy, words
 from metering.intake import PushSource, SampleRefusal, sources
 from quota.actors import Role
@@ -78,6 +78,7 @@ def index() -> str | Response:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
+@unfit("a secret is shown once, to a person")
 def register() -> str | Response | tuple[str, int]:
     form = SourceForm()
     pools = reading().scalars(select(Pool).order_by(Pool.name))
@@ -106,6 +107,7 @@ def show(source_id: int) -> str:
 
 @blueprint.post("/<int:source_id>/rotate")
 @allow(Role.SUPERVISOR)
+@unfit("a secret is shown once, to a person")
 def rotate(source_id: int) -> str:
     with transaction() as tx:
         token = sources.rotate(tx, sources.source(tx, source_id))
@@ -114,6 +116,7 @@ def rotate(source_id: int) -> str:
 
 @blueprint.post("/<int:source_id>/active")
 @allow(Role.SUPERVISOR)
+@takes(None, Given("active", bool, label=N_("启用")))
 def activate(source_id: int) -> Response:
     wanted = request.form.get("active") == "1"
     with transaction() as tx:

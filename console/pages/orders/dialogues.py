@@ -7,11 +7,13 @@ from typing import Any
 from flask import flash, request
 
 from console.book import transaction
+from console.forms import refused_here
+from console.programs import Given
 from console.security import row
-from console.words import _, sentence
+from console.words import _
 from providers import comments
 from quota.db import Tx
-from quota.errors import Refused
+from quota.errors import N_, Refused
 
 
 def thread(tx: Tx, subject: str) -> dict[str, Any]:
@@ -21,6 +23,18 @@ def thread(tx: Tx, subject: str) -> dict[str, Any]:
         "remark_labels": comments.KIND_LABELS,
         "dispute": comments.open_dispute(tx, subject),
     }
+
+
+REMARK = (
+    Given("text", label=N_("说明"), required=True),
+    Given("kind", label=N_("评论、争议或复核"), values=("comment", "dispute", "review")),
+)
+RULING = (
+    Given("dispute", int, N_("争议"), required=True),
+    Given("upheld", bool, N_("成立")),
+    Given("text", label=N_("理由"), required=True),
+)
+"""What programs send for either."""
 
 
 def say(subject: str, provider_id: int) -> None:
@@ -33,7 +47,7 @@ def say(subject: str, provider_id: int) -> None:
         with transaction() as tx:
             keep(tx, subject, provider_id, text)
     except Refused as refused:
-        flash(sentence(refused.message, refused.params), "error")
+        flash(refused_here(refused), "error")
     else:
         flash(_("已记录"), "success")
 
@@ -49,6 +63,6 @@ def rule() -> None:
                 text=request.form.get("text", ""),
             )
     except Refused as refused:
-        flash(sentence(refused.message, refused.params), "error")
+        flash(refused_here(refused), "error")
     else:
         flash(_("已裁定"), "success")

@@ -22,7 +22,7 @@ from console.charts import shape, stated, timeline
 from console.forms import answer, done, generation
 from console.lists import Column, Filter, PagedList, Rows, listing
 from console.pages.orders import dialogues
-from console.programs import listed
+from console.programs import Takes, listed, takes
 from console.words import _, amounts, days_left, lazy
 from metering import cases
 from providers import comments, orders
@@ -351,8 +351,22 @@ def _form(act: OrderAct, order: WorkOrder) -> FlaskForm:
     return made
 
 
+def _delivered() -> type[FlaskForm]:
+    """All that a delivery may say, whatever is delivered."""
+    more: dict[str, Any] = {
+        "external_id": StringField(lazy(N_("云侧编号")), [Optional(), Length(max=128)]),
+        **{f"has_{kind}": DecimalField(lazy(CLASSES[kind].label), [Optional()]) for kind in CLASSES},
+    }
+    return type("DeliverForm", (ActForm,), more)
+
+
+def _operations() -> dict[str, Takes]:
+    return {one.name: Takes(_delivered if one.name == "deliver" else one.form) for one in ACTS.values()}
+
+
 @blueprint.route("/<int:order_id>/<name>", methods=["GET", "POST"])
 @allow(Role.PROVIDER, Role.TENANT, Role.SUPERVISOR)
+@takes(each=_operations, of="name")
 def act(order_id: int, name: str) -> str | Response | tuple[str, int]:
     """Do one of ACTS, its consequence shown first."""
     tx = reading()
@@ -378,6 +392,7 @@ def act(order_id: int, name: str) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<int:order_id>/remark")
 @allow(Role.PROVIDER, Role.TENANT, Role.SUPERVISOR, Role.AUTHORITY)
+@takes(None, *dialogues.REMARK)
 def remark(order_id: int) -> Response:
     order = orders.order(reading(), order_id)
     dialogues.say(order.basis, order.provider_id)
@@ -386,6 +401,7 @@ def remark(order_id: int) -> Response:
 
 @blueprint.post("/<int:order_id>/rule")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(None, *dialogues.RULING)
 def rule(order_id: int) -> Response:
     orders.order(reading(), order_id)
     dialogues.rule()

@@ -18,7 +18,7 @@ from console.access import BUSINESS, allow
 from console.book import reading, transaction
 from console.forms import answer, done
 from console.lists import Column, Filter, listing
-from console.programs import listed
+from console.programs import listed, takes
 from console.words import _, lazy
 from providers import orders
 from providers.assessment import STAR_LABELS, Rating, ratings
@@ -89,6 +89,7 @@ def show(rating_id: int) -> Response:
 
 @blueprint.route("/orders/<int:order_id>", methods=["GET", "POST"])
 @allow(Role.TENANT)
+@takes(RatingForm)
 def rate(order_id: int) -> str | Response | tuple[str, int]:
     order = orders.order(reading(), order_id)
     form = RatingForm()

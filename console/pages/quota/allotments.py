@@ -12,6 +12,7 @@ from console.access import allow
 from console.book import reading, transaction
 from console.forms import answer, done
 from console.pages.quota.wallet_choices import HOLDERS, WalletForm, departments
+from console.programs import Takes, takes
 from console.security import row
 from console.words import _, amount, kind_label, lazy
 from quota.actors import Role
@@ -31,6 +32,10 @@ class MoveForm(WalletForm):
 
 @blueprint.route("/<act>", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(
+    each=lambda: {one.value: Takes(MoveForm if one is Act.MOVE else WalletForm, sends={"confirm": "1"}) for one in Act},
+    of="act",
+)
 def act(act: str) -> str | Response | tuple[str, int]:
     """Grant, reclaim or move. The first sending shows what would happen, the second (``confirm``) does it."""
     if act not in list(Act):

@@ -18,7 +18,7 @@ from console.book import actor, reading, transaction
 from console.forms import answer, done
 from console.lists import Column, Filter, listing
 from console.pages.quota.wallet_choices import WalletForm, departments
-from console.programs import listed
+from console.programs import GENERATION, Given, Takes, listed, takes
 from console.security import row, row_or
 from console.words import _, amount, kind_label, lazy
 from quota import ledger
@@ -88,6 +88,7 @@ def index() -> str | Response:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.AUTHORITY, Role.TENANT)
+@takes(LoanForm, sends={"confirm": "1"})
 def offer() -> str | Response | tuple[str, int]:
     """Offer quota; the first sending shows the consequence. The authority may arrange a loan between any two."""
     tx = reading()
@@ -171,8 +172,19 @@ def show(loan_id: int) -> str:
     )  # fmt: skip
 
 
+def _acts() -> dict[str, Takes]:
+    reason = Given("reason", label=N_("理由"), longest=500)
+    return {
+        "accept": Takes(given=(GENERATION,)),
+        "decline": Takes(given=(GENERATION, reason)),
+        "recall": Takes(given=(GENERATION, reason)),
+        "give_back": Takes(given=(GENERATION, Given("amount", int, N_("归还数量")))),
+    }
+
+
 @blueprint.post("/<int:loan_id>/<verb>")
 @allow(Role.AUTHORITY, Role.TENANT)
+@takes(each=_acts, of="verb")
 def act(loan_id: int, verb: str) -> Response:
     """accept, decline, recall, give_back; the page says beforehand what each does."""
     generation = request.form.get("generation", type=row) or 0

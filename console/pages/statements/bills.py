@@ -23,7 +23,7 @@ from console.lists import Column, Filter, Rows, listing
 from console.pages.inventory import uploads
 from console.pages.orders import company_filter, dialogues
 from console.pages.statements.statements import as_billed
-from console.programs import listed
+from console.programs import listed, takes
 from console.words import ARCH_LABELS, CLASS_LABELS, _, kind_label, lazy, who
 from metering.statements import reconciliation
 from providers.assessment import EvidenceRow, periods
@@ -149,6 +149,7 @@ def index() -> str | Response:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.PROVIDER)
+@takes(BillForm)
 def submit() -> str | Response | tuple[str, int]:
     """A month's bill as a file: taken whole, or not at all with every place that is wrong."""
     tx = reading()
@@ -226,6 +227,7 @@ def _by_kind(rows: list[EvidenceRow]) -> dict[ClassCode, dict[str, Decimal]]:
 
 @blueprint.post("/<int:bill_id>/remark")
 @allow(Role.PROVIDER, Role.SUPERVISOR, Role.AUTHORITY)
+@takes(None, *dialogues.REMARK)
 def remark(bill_id: int) -> Response:
     one = bill(reading(), bill_id)
     dialogues.say(f"bill:{one.id}", one.provider_id)
@@ -234,6 +236,7 @@ def remark(bill_id: int) -> Response:
 
 @blueprint.post("/<int:bill_id>/rule")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(None, *dialogues.RULING)
 def rule(bill_id: int) -> Response:
     bill(reading(), bill_id)
     dialogues.rule()

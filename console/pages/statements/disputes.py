@@ -17,7 +17,7 @@ from console.book import actor, reading, transaction
 from console.lists import Column, Filter, listing
 from console.pages.statements.reconciliation import BADGES, named, pools, shown_hours, unit_of, written
 from console.pages.statements.statements import money
-from console.programs import listed
+from console.programs import GENERATION, Given, listed, takes
 from console.words import _, kind_label
 from metering.statements import (
     ANSWER_LABELS,
@@ -117,6 +117,7 @@ def _step(tx: Tx, dispute: Dispute, who: Actor) -> str:
 
 @blueprint.post("/<int:dispute_id>/claim")
 @allow(Role.SUPERVISOR)
+@takes(None, GENERATION, Given("text", label=N_("说明")))
 def claim(dispute_id: int) -> Response:
     with transaction() as tx:
         disputes.claim(tx, dispute_id, generation=_generation(), text=_words())
@@ -126,6 +127,12 @@ def claim(dispute_id: int) -> Response:
 
 @blueprint.post("/<int:dispute_id>/answer")
 @allow(Role.PROVIDER)
+@takes(
+    None,
+    GENERATION,
+    Given("answer", label=N_("答复"), required=True, values=("accept", "contest")),
+    Given("text", label=N_("说明")),
+)
 def answer(dispute_id: int) -> Response:
     told = request.form.get("answer", "")
     if told not in list(DisputeAnswer):
@@ -138,6 +145,7 @@ def answer(dispute_id: int) -> Response:
 
 @blueprint.post("/<int:dispute_id>/settle")
 @allow(Role.AUTHORITY, Role.SUPERVISOR)
+@takes(None, GENERATION, Given("amount", label=N_("核减金额(元)"), required=True), Given("text", label=N_("说明")))
 def settle(dispute_id: int) -> Response:
     try:
         fen = int((Decimal(request.form.get("amount", "").strip() or "x") * 100).to_integral_exact())

@@ -15,7 +15,7 @@ from console.access import BUSINESS, STEWARDS, allow, may
 from console.book import actor, book, lake, reading, settings
 from console.lists import Column, Filter, Rows, listing
 from console.pages.statements.statements import as_billed, money
-from console.programs import listed
+from console.programs import Given, listed, takes
 from console.words import CLASS_LABELS, UNKNOWN, _, kind_label
 from metering.statements import LABELS, Dispute, DisputeState, FourWayLine, disputes, reconciliation, yuan
 from metering.workbench import Workbench
@@ -156,6 +156,7 @@ def _last_month(tx: Tx) -> str:
 
 @blueprint.post("/make")
 @allow(Role.SUPERVISOR)
+@takes(None, Given("month", label=N_("月份"), required=True))
 def make() -> Response:
     month = request.form.get("month", "")
     runs = reconciliation.all_pools(Workbench(book(), lake(), settings().data), month, actor=actor())

@@ -18,7 +18,7 @@ from console.access import BUSINESS, STEWARDS, allow
 from console.book import actor, book, lake, reading, settings
 from console.charts import Chart, Series
 from console.lists import SPOOL_BYTES, Column, Filter, Rows, listing
-from console.programs import listed
+from console.programs import Given, downloads, listed, takes
 from console.security import row_or
 from console.words import CLASS_LABELS, UNKNOWN, _, kind_label
 from metering import statements
@@ -389,6 +389,7 @@ def line(line_id: int) -> str:
 
 @blueprint.get("/<int:run_id>/focus.<any(csv, parquet):ending>")
 @allow(*BUSINESS)
+@downloads("text/csv", "application/vnd.apache.parquet")
 def focus(run_id: int, ending: str) -> Response:
     """The visitor's part of a run as FOCUS 1.2; the whole for those who see the city."""
     tx = reading()
@@ -407,6 +408,7 @@ def focus(run_id: int, ending: str) -> Response:
 
 @blueprint.post("/make")
 @allow(Role.SUPERVISOR)
+@takes(None, Given("month", label=N_("月份"), required=True), Given("reason", label=N_("理由")))
 def make() -> Redirect:
     month = request.form.get("month", "")
     workbench = Workbench(book(), lake(), settings().data)
@@ -476,6 +478,7 @@ def closing(run_id: int) -> str:
 
 @blueprint.post("/<int:run_id>/close")
 @allow(Role.AUTHORITY)
+@takes(None, Given("reason", label=N_("理由")))
 def close(run_id: int) -> Redirect:
     run = statements.run(reading(), run_id)
     workbench = Workbench(book(), lake(), settings().data)

@@ -20,7 +20,7 @@ from console.book import reading, transaction
 from console.forms import DateField, answer, done
 from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
-from console.programs import listed
+from console.programs import listed, takes
 from console.words import ARCH_LABELS, CLASS_LABELS, UNKNOWN, _, kind_label, lazy, who
 from metering.statements import PER_LABELS, Per, Tariff, closings, tariffs
 from quota.actors import Role
@@ -143,6 +143,7 @@ def show(tariff_id: int) -> str:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(TariffForm, sends={"sure": "1"})
 def enter() -> str | Response | tuple[str, int]:
     """Fill in, look at what it changes, then enter: the second step posts the same fields with ``sure``."""
     form = TariffForm()

@@ -1,0 +1,74 @@
+"""What of the console programs cannot reach yet: the list may only shrink."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from flask import Flask
+
+from console.api import door, operations, serving
+from console.programs import asked
+from tests.suite.outside import ROOT
+
+NOT_YET = {
+    "attachments.add",
+    "batches.group",
+    "calendar.correct",
+    "campaigns.start",
+    "cloud_projects.assign",
+    "feeds.connect",
+    "feeds.register",
+    "inquiries.show",
+    "inventories.drift",
+    "inventories.upload",
+    "mappings.draw",
+    "mappings.end",
+    "notices.answer",
+    "policies.draft",
+    "pools.connect",
+    "pools.register",
+    "rules.enact",
+    "rules.renew",
+    "takeovers.ownerless",
+    "takeovers.propose",
+    "takeovers.propose_pool",
+    "usage_files.upload",
+    "workbook.enter",
+}
+"""Forms whose fields hang on the book, or that go over several pages with files; what they come to is in the lists."""
+
+
+def test_every_act_is_reachable_or_says_why_not(app: Flask) -> None:
+    assert {name for name, why in operations.left_out(app).items() if not why} == NOT_YET
+
+
+def test_every_list_is_reachable(app: Flask) -> None:
+    """A module that exports a list declares one; the rest are parts of pages."""
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in sorted(Path(ROOT / "console" / "pages").rglob("*.py"))
+        if re.search(r"\.exported\(", text := path.read_text("utf-8")) and "@listed(" not in text
+    ]
+    assert silent == []
+
+
+def test_every_act_has_a_body_that_its_form_reads(app: Flask) -> None:
+    known = door.gate(app).operations.values()
+    with app.test_request_context("/api/v1/requests"):
+        asked.begin(asked.Asked())
+        bodies = {one.name: serving.body_model(one) for one in known if one.takes is not None}
+    assert len(bodies) > 100
+    assert "generation" in bodies["requests.withdraw"].model_fields
+    assert "generation" not in bodies["requests.draft.create"].model_fields
+    assert set(bodies["decisions.decide"].model_fields) >= {"decision", "reason", "use_until", "quantity", "amount"}
+
+
+def test_addresses_are_those_of_the_pages(app: Flask) -> None:
+    pages = {one.rule.rstrip("/") for one in app.url_map.iter_rules() if not one.endpoint.startswith("api.")}
+    made = {
+        re.sub(r"^/api/v1", "", one.rule)
+        for one in door.gate(app).operations.values()
+        if not one.values and not (one.listed and one.listed.at)
+    }
+    assert made - pages == set()
