@@ -230,7 +230,8 @@ def _given(one: Given) -> Any:
         kind = dict[str, Any] if one.kind is dict else one.kind
     if one.many:
         kind = Annotated[list[kind], Field(max_length=MOST)]
-    about = _(GENERATION) if one.name == "generation" else _(one.label)
+    label = GENERATION if one.name == "generation" else one.label
+    about = _(label) if label else ""
     return (kind, Field(description=about)) if one.required else (kind | None, Field(None, description=about))
 
 
