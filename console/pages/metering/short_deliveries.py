@@ -13,7 +13,7 @@ from console.access import STEWARDS, allow
 from console.book import reading
 from console.lists import Column, Filter, Rows, listing
 from console.pages.orders import dialogues
-from console.programs import listed
+from console.programs import listed, takes
 from console.words import _
 from metering.intake import Feed, ShortDelivery
 from metering.intake import short_deliveries as rules
@@ -83,6 +83,7 @@ def show(short_id: int) -> str:
 
 @blueprint.post("/<int:short_id>/remark")
 @allow(Role.PROVIDER, Role.SUPERVISOR, Role.AUTHORITY)
+@takes(None, *dialogues.REMARK)
 def remark(short_id: int) -> Response:
     one = rules.short_delivery(reading(), short_id)
     dialogues.say(one.subject, one.provider_id)
@@ -91,6 +92,7 @@ def remark(short_id: int) -> Response:
 
 @blueprint.post("/<int:short_id>/rule")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(None, *dialogues.RULING)
 def rule(short_id: int) -> Response:
     rules.short_delivery(reading(), short_id)
     dialogues.rule()
