@@ -13,7 +13,7 @@ from console.tables import BackupRun
 from metering.workbench import Progress, silent
 from quota.actors import Actor, steward
 from quota.db import Book, Tx
-from quota.errors import NoRoom
+from quota.errors import NoRoom, Refused
 
 LATE = 2
 """After so many of its periods without a good one a backup is overdue."""
@@ -26,7 +26,8 @@ def carry_out(settings: Settings, book: Book, address: str, who: Actor, progress
         made = make(settings, book, place, progress)
     except Exception as error:
         if not isinstance(error, NoRoom):  # then there is no room for a row, either
-            _record(book, who, BackupRun(place=place.shown, began_at=began, error=f"{type(error).__name__}: {error}"))
+            said = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
+            _record(book, who, BackupRun(place=place.shown, began_at=began, error=said))
         raise
     row = BackupRun(
         place=place.shown,

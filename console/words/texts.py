@@ -124,7 +124,8 @@ def number(value: float | Decimal | None, digits: int = 3) -> str:
     if abs(value) >= 10**digits:
         return f"{round(value):,}"
     places = digits - 1 - math.floor(math.log10(abs(float(value))))
-    return f"{value:,.{max(places, 0)}f}".rstrip("0").rstrip(".")
+    written = f"{value:,.{max(places, 0)}f}"
+    return written.rstrip("0").rstrip(".") if "." in written else written
 
 
 def quantity(value: float | Decimal | None, unit: str) -> str:

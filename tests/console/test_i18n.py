@@ -150,6 +150,7 @@ def test_figures_have_units_and_unknown_is_not_nought(app):
         assert texts.number(98765.4) == "98,765"
         assert texts.number(0) == "0"
         assert texts.number(99.96) == "100"
+        assert [texts.number(one) for one in (559.7, 100.4, 999.96, -250.3)] == ["560", "100", "1,000", "-250"]
         assert texts.percent(12.34) == "12.3 %"
         assert texts.share(1, 3) == "33.3 %"
         assert texts.share(1, 0) == "—"

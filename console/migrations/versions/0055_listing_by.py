@@ -1,4 +1,7 @@
-"""Who handed a listing in."""
+"""Who handed a listing in.
+
+Locks: inventory_listings, for the moment in which a column is added. Back: the column goes, with what it holds.
+"""
 
 import sqlalchemy as sa
 from alembic import op
