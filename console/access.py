@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from werkzeug.wrappers import Response as Answer
 
-from console.accounts import Origin, SignIn, sessions, throttle
+from console.accounts import Origin, SignIn, access_rules, admission, factors, proofs, sessions, throttle
 from console.book import book, settings
 from console.errors import Denied, typed
 from console.programs import asked
@@ -95,6 +95,13 @@ class Visitor(UserMixin):  # type: ignore[misc]
     provider_id: int | None
     provider: str
     must_change: bool
+    enrolled: bool  # a second factor
+    rules: access_rules.AccessRules = field(compare=False)
+
+    @property
+    def due(self) -> datetime | None:
+        """From when on nothing opens without a second factor that is not enrolled yet; None: nothing is due."""
+        return None if self.enrolled else self.rules.due(self.role)
 
     def get_id(self) -> str:
         return self.token
@@ -118,7 +125,15 @@ def visitor() -> Visitor:
 def _load(token: str) -> Visitor | None:
     with book().reading(nobody()) as tx:
         row = tx.execute(
-            select(SignIn, Person, Department.name, CloudProvider.name, resource_classes.stamp())
+            select(
+                SignIn,
+                Person,
+                Department.name,
+                CloudProvider.name,
+                resource_classes.stamp(),
+                access_rules.newest(),
+                factors.confirmed(Person.id),
+            )
             .join(Person, Person.id == SignIn.person_id)
             .outerjoin(Department, Department.id == Person.department_id)
             .outerjoin(CloudProvider, CloudProvider.id == Person.provider_id)
@@ -126,13 +141,16 @@ def _load(token: str) -> Visitor | None:
         ).one_or_none()
         if row is None:
             return None
-        held, who, department, provider, classes = row
+        held, who, department, provider, classes, ruled, enrolled = row
         book().look_at_classes(classes)
         if held.ended_at or not who.active or not who.granted or who.session_epoch != held.epoch:
             return None
+        rules = access_rules.of(ruled)
+        aged = held.method == proofs.PASSWORD and rules.too_old(who.password_changed_at, tx.now)
         return Visitor(
             who.id, token, held.id, held.seen_at, held.proven_at, who.login, who.name, Role(who.role),
-            who.department_id, department or "", who.provider_id, provider or "", who.must_change,
+            who.department_id, department or "", who.provider_id, provider or "",
+            who.must_change or aged, enrolled, rules,
         )  # fmt: skip
 
 
@@ -182,18 +200,26 @@ def stand_in(person_id: int, by: str) -> bool:
     closed."""
     with book().reading(nobody()) as tx:
         row = tx.execute(
-            select(Person, Department.name, CloudProvider.name, resource_classes.stamp())
+            select(
+                Person,
+                Department.name,
+                CloudProvider.name,
+                resource_classes.stamp(),
+                access_rules.newest(),
+                factors.confirmed(Person.id),
+            )
             .outerjoin(Department, Department.id == Person.department_id)
             .outerjoin(CloudProvider, CloudProvider.id == Person.provider_id)
             .where(Person.id == person_id)
         ).one_or_none()
     if row is None or not row[0].active or not row[0].granted:
         return False
-    who, department, provider, classes = row
+    who, department, provider, classes, ruled, enrolled = row
     book().look_at_classes(classes)
     found = Visitor(
         who.id, "", 0, NEVER, NEVER, who.login, who.name, Role(who.role),
-        who.department_id, department or "", who.provider_id, provider or "", who.must_change,
+        who.department_id, department or "", who.provider_id, provider or "",
+        who.must_change, enrolled, access_rules.of(ruled),
     )  # fmt: skip
     g.acting_by = by
     current_app.login_manager._update_request_context_with_user(found)  # type: ignore[attr-defined]
@@ -267,11 +293,61 @@ def _guard() -> Response | tuple[str, int] | None:
         return _to_login()
     if current_user.role not in roles:
         raise Denied(roles)
-    if asked.by_program() and current_user.must_change:
-        raise NotAllowed("password.first", N_("须先登录并修改初始密码"))
-    if current_user.must_change and not getattr(current_app.view_functions[request.endpoint], "guanjia_first", False):
-        return redirect(url_for("auth.password"))  # type: ignore[return-value]
+    return _held_up(visitor(), current_app.view_functions[request.endpoint])
+
+
+def _held_up(who: Visitor, view: Callable[..., Any]) -> Response | tuple[str, int] | None:
+    """What somebody with the right role has to do first: come from elsewhere, change the password, enrol a second factor,
+    prove anew to be there. None: nothing."""
+    if request.endpoint == LEAVE:
+        return None
+    address = request.remote_addr or ""
+    if not who.rules.lets_in(who.role, address):
+        raise admission.outside(who.role, address)
+    if asked.by_program():
+        _for_programs(who, view)
+        return None
+    if who.must_change:
+        return None if getattr(view, "guanjia_first", False) else redirect(url_for("auth.password"))  # type: ignore[return-value]
+    if who.due and who.due <= book().clock():
+        ways = getattr(view, "guanjia_first", False) or getattr(view, "guanjia_enrolling", False)
+        return None if ways else redirect(url_for("own_account.factor"))  # type: ignore[return-value]
+    if request.method == "POST" and getattr(view, "guanjia_proven", False) and not fresh(who):
+        target = request.full_path.rstrip("?")
+        return render_template("auth/prove.html", typed=typed(), target=local(target), who=who, form=None), 401
     return None
+
+
+def _for_programs(who: Visitor, view: Callable[..., Any]) -> None:
+    """Refuse a program what its person has to do first, or has to be there for. Raises NotAllowed."""
+    if who.must_change:
+        raise NotAllowed("password.first", N_("须先登录并修改初始密码"))
+    if who.due and who.due <= book().clock():
+        raise NotAllowed("factor.first", N_("须先登录并登记两步验证"))
+    if request.method == "POST" and getattr(view, "guanjia_proven", False) and not fresh(who):
+        raise NotAllowed("proof.person", N_("这件事须本人登录、再次核验身份后办理，程序不能代办"))
+
+
+LEAVE = "auth.logout"
+
+
+def fresh(who: Visitor) -> bool:
+    """Whether somebody has proven to be there as lately as the rules ask for before acts that weigh."""
+    minutes = who.rules.proof_minutes
+    return not minutes or book().clock() - who.proven_at <= timedelta(minutes=minutes)
+
+
+def proven(view: View) -> View:
+    """What the view does weighs: who posts to it has to have proven to be there of late (``AccessRules.proof_minutes``), and
+    is asked again otherwise; what was typed is kept. For deletions, enactments and grants."""
+    setattr(view, "guanjia_proven", True)  # noqa: B010
+    return view
+
+
+def enrolling(view: View) -> View:
+    """The view may be opened by who has yet to enrol a second factor."""
+    setattr(view, "guanjia_enrolling", True)  # noqa: B010
+    return view
 
 
 def first(view: View) -> View:

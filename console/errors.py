@@ -45,7 +45,7 @@ STATUS: dict[type[Refused], int] = {
     Refused: 409,
 }
 
-SECRET = ("csrf_token", "password", "old", "new", "again", "next")
+SECRET = ("csrf_token", "password", "old", "new", "again", "next", "passcode")
 """Fields never shown back."""
 
 

@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -125,18 +125,28 @@ class Settings:
 
     def key(self) -> str:
         """The key that signs sessions: as set, else made once in the data directory, readable by its owner alone."""
-        if self.secret_key:
-            return self.secret_key
-        path = self.data / "secret.key"
+        return self.secret_key or self._kept("secret.key", lambda: secrets.token_hex(32), 32)
+
+    def factors_key(self) -> str:
+        """The keys that seal second factors, newest first, by commas: those of the encrypted store; where none is set, one
+        made once in the data directory. What was sealed with that one still opens when the store has got keys."""
+        own = self.data / "factors.key"
+        if not self.secrets_key:
+            return self._kept(own.name, vault.new_key, 44)
+        return f"{self.secrets_key},{self._kept(own.name, vault.new_key, 44)}" if own.exists() else self.secrets_key
+
+    def _kept(self, name: str, make: Callable[[], str], least: int) -> str:
+        """What the file ``name`` of the data directory holds; made where there is none, readable by its owner alone."""
+        path = self.data / name
         self.data.mkdir(parents=True, exist_ok=True)
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             kept = path.read_text().strip()
-            if len(kept) < 32:
+            if len(kept) < least:
                 raise BadSetting(f"{path}: the secret key is too short; delete the file to have a new one") from None
             return kept
-        made = secrets.token_hex(32)
+        made = make()
         with os.fdopen(handle, "w") as file:
             file.write(made + "\n")
         return made

@@ -54,6 +54,19 @@ def keys(text: str) -> MultiFernet:
         raise Invalid("secret.bad_key", N_("GUANJIA_SECRETS_KEY 不是密钥(32 字节,base64)")) from None
 
 
+def seal(secret: str, key: str) -> str:
+    """``secret`` sealed with the newest of the keys, to be kept in a row of its own."""
+    return keys(key).encrypt(secret.encode()).decode()
+
+
+def unseal(sealed: str, key: str) -> str | None:
+    """What was sealed; None where none of the keys opens it."""
+    try:
+        return keys(key).decrypt(sealed.encode()).decode()
+    except InvalidToken:
+        return None
+
+
 def keep(tx: Tx, name: str, secret: str, key: str) -> str:
     """Seal ``secret`` under ``name``, in place of what was there; the reference to it."""
     tx.actor.must_be(Role.AUTHORITY, Role.SECADMIN, Role.SYSTEM)
@@ -62,7 +75,7 @@ def keep(tx: Tx, name: str, secret: str, key: str) -> str:
     stated(secret, "secret", code="secret.empty_given", message=N_("请填写口令"))
     if len(secret) > LONGEST:
         raise Invalid("secret.long", N_("口令过长"), field="secret")
-    sealed = keys(key).encrypt(secret.encode()).decode()
+    sealed = seal(secret, key)
     row = tx.get(SealedSecret, name, with_for_update=True)
     if row is None:
         row = SealedSecret(name=name, sealed=sealed, generation=1, changed_by=tx.actor.login, changed_at=tx.now)
@@ -80,7 +93,7 @@ def reveal(tx: Tx, name: str, key: str) -> str:
     row = tx.get(SealedSecret, name)
     if row is None:
         raise NotFound("secret.none", N_("加密存储中没有名为 %(name)s 的口令"), name=name)
-    try:
-        return keys(key).decrypt(row.sealed.encode()).decode()
-    except InvalidToken:
-        raise Invalid("secret.sealed", N_("口令 %(name)s 不是用现在的密钥加密的"), name=name) from None
+    secret = unseal(row.sealed, key)
+    if secret is None:
+        raise Invalid("secret.sealed", N_("口令 %(name)s 不是用现在的密钥加密的"), name=name)
+    return secret

@@ -31,10 +31,11 @@ UNKNOWN = "login:unknown"
 @dataclass(frozen=True, slots=True)
 class Proof:
     """That whoever is there is the person ``person_id``: proven by ``method``, and a second time by ``factor`` where there
-    was one."""
+    was one. ``epoch``: the account's, as it was then; a proof ends with the sessions."""
 
     person_id: int
     method: str
+    epoch: int
     factor: str = ""
 
 
@@ -54,14 +55,15 @@ def by_password(book: Book, settings: Settings, login: str, password: str, origi
     with book.transaction(stranger) as tx:
         gauges = throttle.of_sign_in(tx, settings, login, origin)
         waiting = throttle.take(tx, gauges)
-        found = tx.execute(select(Person.id, Person.password_hash).where(Person.login == login)).one_or_none()
+        query = select(Person.id, Person.password_hash, Person.session_epoch)
+        found = tx.execute(query.where(Person.login == login)).one_or_none()
     if waiting:
         raise throttle.too_often(waiting)
     right = passwords.matches(found.password_hash if found else None, password)
     with book.transaction(stranger) as tx:
         if found is not None and right:
             throttle.give_back(tx, gauges)
-            return Proof(found.id, PASSWORD)
+            return Proof(found.id, PASSWORD, found.session_epoch)
         who = tx.get(Person, found.id if found else 0)
         if who is not None:
             tx.actor = who.actor(origin.address, origin.request_id)
@@ -86,4 +88,4 @@ def again_by_password(book: Book, settings: Settings, person_id: int, password: 
         who = tx.get_one(Person, person_id)
         tx.actor = who.actor(origin.address, origin.request_id)
         tx.audit("login.fail", f"person:{who.id}")
-    raise NotAllowed("password.old", N_("密码不对"), field="password")
+    raise NotAllowed("password.old", N_("密码不对"), field="passcode")

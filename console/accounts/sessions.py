@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, or_, select, update
-from sqlalchemy.orm import joinedload
 
 from console.accounts.origins import Origin
 from console.accounts.proofs import Proof
@@ -49,12 +48,13 @@ def start(tx: Tx, who: Person, proof: Proof, origin: Origin) -> str:
     return token
 
 
-def start_again(tx: Tx, who: Person, session_id: int) -> str:
-    """Go on in a new session in place of ``session_id``, which a change of the account (``who``, as it is now) ended."""
+def start_again(tx: Tx, who: Person, session_id: int, factor: str = "") -> str:
+    """Go on in a new session in place of ``session_id``, which a change of the account (``who``, as it is now) ended;
+    ``factor`` that was proven meanwhile."""
     former = tx.get_one(SignIn, session_id)
     origin = Origin(former.address, browser=former.browser)
-    former.ended_at, former.ended_by = tx.now, tx.actor.login
-    return start(tx, who, Proof(who.id, former.method, former.factor), origin)
+    former.ended_at, former.ended_by = former.ended_at or tx.now, former.ended_by or tx.actor.login
+    return start(tx, who, Proof(who.id, former.method, who.session_epoch, factor or former.factor), origin)
 
 
 def is_open(settings: Settings, now: datetime) -> ColumnElement[bool]:
@@ -91,12 +91,20 @@ def proven(tx: Tx, session_id: int, factor: str) -> None:
 
 
 def end(tx: Tx, session_id: int) -> SignIn:
-    """End a session: one's own, or as the security administrator anybody's. Raises NotFound, NotAllowed, WrongState."""
-    row = tx.scalar(select(SignIn).where(SignIn.id == session_id).options(joinedload(SignIn.person)))
+    """End somebody's session, as the security administrator. Raises NotFound, WrongState."""
+    tx.actor.must_be(Role.SECADMIN, Role.SYSTEM)
+    return _ended(tx, tx.get(SignIn, session_id), session_id)
+
+
+def end_own(tx: Tx, person_id: int, session_id: int) -> SignIn:
+    """End a session of the person's own. Raises NotFound, for anybody else's too; WrongState."""
+    row = tx.get(SignIn, session_id)
+    return _ended(tx, row if row and row.person_id == person_id else None, session_id)
+
+
+def _ended(tx: Tx, row: SignIn | None, session_id: int) -> SignIn:
     if row is None:
         raise NotFound("session.none", N_("没有编号为 %(id)s 的登录"), id=session_id)
-    if tx.actor.login != row.person.login:
-        tx.actor.must_be(Role.SECADMIN, Role.SYSTEM)
     tx.lock(row)
     if row.ended_at is not None:
         raise WrongState("session.ended", N_("该登录已结束"))

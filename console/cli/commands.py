@@ -170,6 +170,28 @@ def unlock(login: str, data: str | None) -> None:
         accounts.unlock(tx, who)
 
 
+@account.command("forget-factor")
+@click.argument("login")
+@data_option
+def forget_factor(login: str, data: str | None) -> None:
+    """Take LOGIN's second factor and recovery codes away, so that they can be enrolled anew at the next login."""
+    from console.accounts import factors
+
+    with _somebody(login, data, "account forget-factor") as (tx, who):
+        factors.forget_on_machine(tx, who)
+
+
+@account.command("open-networks")
+@data_option
+def open_networks(data: str | None) -> None:
+    """Let every role log in from anywhere again, where the networks of the rules keep everybody out."""
+    from console.accounts import access_rules
+    from quota.actors import steward
+
+    with workbench_of(data) as workbench, refusals(), workbench.book.transaction(steward("account networks")) as tx:
+        access_rules.open_networks(tx)
+
+
 @contextmanager
 def _somebody(login: str, data: str | None, task: str) -> Iterator[tuple[Tx, Person]]:
     """A transaction of the machine itself about the account ``login``."""

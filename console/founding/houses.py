@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from console.accounts import accounts
+from console.accounts import access_rules, accounts
 from console.occupancy import HousePart, InUse, occupied
 from console.privacy import private_files, tighten
 from console.schema import upgrade
@@ -144,6 +144,7 @@ def _found_here(settings: Settings, plan: FoundingPlan) -> None:
             if not plan.demo:  # what a real city runs was not asked for by these rules: it is looked at first
                 scopes.begin_in_shadow(tx)
                 ceilings.begin_low(tx)
+                access_rules.begin(tx)
         if plan.demo:
             from console.demo import city as demo
 

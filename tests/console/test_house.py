@@ -43,6 +43,7 @@ PUBLIC = {
     "api.calendar",
     "api.description",
     "auth.login",
+    "auth.second",
     "auth.language",
     "auth.look",
     "auth.healthz",

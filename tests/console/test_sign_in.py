@@ -158,7 +158,7 @@ def test_one_account_guessed_from_everywhere_stays_open_where_it_was_used(house,
     used = Origin("10.9.9.9")
     with house.transaction(steward()) as tx:
         who = tx.scalars(select(Person).where(Person.login == "auditor1")).one()
-        sessions.start(tx, who, proofs.Proof(who.id, proofs.PASSWORD), used)
+        sessions.start(tx, who, proofs.Proof(who.id, proofs.PASSWORD, who.session_epoch), used)
     for number in range(throttle.ACCOUNT_TRIES // 4):
         for _try in range(4):
             with pytest.raises(NotAllowed, match=r"login\.wrong"):

@@ -17,7 +17,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional, Regexp
 
 from console import frame, links, scoring
-from console.access import STEWARDS, allow
+from console.access import STEWARDS, allow, proven
 from console.book import actor, book, lake, reading, settings, transaction
 from console.charts import timeline
 from console.forms import answer, done
@@ -268,6 +268,7 @@ def verify(scorecard_id: int) -> str:
 
 @blueprint.post("/<int:scorecard_id>/publish")
 @allow(Role.AUTHORITY)
+@proven
 @takes(None, GENERATION)
 def publish(scorecard_id: int) -> Response:
     with transaction() as tx:

@@ -105,7 +105,9 @@ def overview(tx: Tx, _who: Actor) -> str:
         since=yesterday,
         fresh=tx.scalar(recent),
         failed=tx.scalar(
-            recent.where(AuditRecord.action.in_(("login.fail", "login.limit", "login.lock", "login.locked")))
+            recent.where(
+                AuditRecord.action.in_(("login.fail", "login.second_fail", "login.limit", "login.lock", "login.locked"))
+            )
         ),
         count=count,
         digest=digest,

@@ -14,7 +14,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame, links
-from console.access import STEWARDS, allow
+from console.access import STEWARDS, allow, proven
 from console.book import actor, reading, transaction
 from console.forms import answer, done
 from console.lists import Column, Filter, Rows, listing
@@ -117,6 +117,7 @@ def index() -> str | Response:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.TENANT)
+@proven
 @takes(AuthorisationForm, sends={"step": "confirm"})
 def grant() -> str | Response | tuple[str, int]:
     """Authorise; the first sending shows what it means."""

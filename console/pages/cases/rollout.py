@@ -14,7 +14,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame, links
-from console.access import STEWARDS, allow
+from console.access import STEWARDS, allow, proven
 from console.book import reading, transaction
 from console.forms import answer, done
 from console.founding import Look, StepStanding, checklist
@@ -219,6 +219,7 @@ def waiting() -> str | Response:
 
 @blueprint.route("/decide", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@proven
 @takes(ScopeForm, sends={"step": "confirm"})
 def decide() -> str | Response | tuple[str, int]:
     """Open scopes, or shut them; the first sending shows what follows."""

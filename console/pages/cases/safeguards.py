@@ -23,7 +23,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame
-from console.access import STEWARDS, allow
+from console.access import STEWARDS, allow, proven
 from console.book import reading, transaction
 from console.forms import DateField, answer
 from console.pages.cases.evidence import conduct
@@ -256,6 +256,7 @@ def amend() -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<kind>/<int:row_id>/lift")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@proven
 @takes()
 def lift(kind: str, row_id: int) -> Response:
     """A window, a freeze or a tag holds no longer."""

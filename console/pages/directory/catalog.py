@@ -13,7 +13,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from console import frame
-from console.access import BUSINESS, allow
+from console.access import BUSINESS, allow, proven
 from console.book import reading, transaction
 from console.forms import answer, done
 from console.founding import Look, checklist, entering
@@ -199,6 +199,7 @@ def offer() -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:item_id>/withdraw", methods=["GET", "POST"])
 @allow(*KEEPERS)
+@proven
 @takes(WithdrawItemForm)
 def withdraw(item_id: int) -> str | Response | tuple[str, int]:
     tx = reading()

@@ -11,7 +11,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange
 
 from console import frame
-from console.access import BUSINESS, allow
+from console.access import BUSINESS, allow, proven
 from console.book import reading, transaction
 from console.forms import answer, done
 from console.lists import Column, Filter, listing
@@ -157,6 +157,7 @@ def add() -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:class_id>/end", methods=["GET", "POST"])
 @allow(*KEEPERS)
+@proven
 @takes(EndClassForm)
 def end(class_id: int) -> str | Response | tuple[str, int]:
     tx = reading()

@@ -12,7 +12,7 @@ from wtforms import StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame
-from console.access import STEWARDS, allow
+from console.access import STEWARDS, allow, proven
 from console.book import reading, settings, transaction
 from console.forms import DateField, answer, done
 from console.founding import Look, checklist
@@ -221,6 +221,7 @@ def edit(provider_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:provider_id>/end", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@proven
 @takes(EndCompanyForm)
 def end(provider_id: int) -> str | Response | tuple[str, int]:
     """Say that a company operates nothing here any more. It stays on record with all that names it."""

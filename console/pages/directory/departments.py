@@ -14,7 +14,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
 from console import frame
-from console.access import STEWARDS, allow
+from console.access import STEWARDS, allow, proven
 from console.book import actor, reading, transaction
 from console.charts import outlooks
 from console.forms import answer, done
@@ -174,6 +174,7 @@ def rename(department_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:department_id>/reorganise", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@proven
 @takes(ReorganiseForm, sends={"confirm": "1"})
 def reorganise(department_id: int) -> str | Response | tuple[str, int]:
     """One batch; the first sending shows what it would move, the second (``confirm``) moves it."""
@@ -210,6 +211,7 @@ def reorganise(department_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/reorganisations/<int:batch_id>/undo")
 @allow(Role.AUTHORITY)
+@proven
 @takes(None, Given("reason", label=N_("理由")))
 def undo(batch_id: int) -> Response:
     with transaction() as tx:

@@ -15,9 +15,9 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
 from console import frame
-from console.access import allow
-from console.accounts import accounts, throttle
-from console.book import reading, transaction
+from console.access import allow, proven
+from console.accounts import FactorLoss, LossState, accounts, factors, sessions, throttle
+from console.book import reading, settings, transaction
 from console.forms import answer, done
 from console.founding import Look, StepStanding, checklist
 from console.lists import Column, Filter, listing
@@ -39,6 +39,8 @@ VERBS = {
     "person.enrol": N_("录入人员"), "person.grant": N_("授权"), "person.activate": N_("启用账号"),
     "person.deactivate": N_("停用账号"), "person.reset": N_("重置密码"), "person.unlock": N_("解除登录限制"),
     "person.password": N_("修改密码"), "person.email": N_("登记邮箱"), "login.lock": N_("账号锁定"),
+    "factor.enrol": N_("登记两步验证"), "factor.remove": N_("停用两步验证"), "factor.lost": N_("报告两步验证遗失"),
+    "factor.forget": N_("清除两步验证"), "factor.keep": N_("不批准清除两步验证"), "login.end_all": N_("结束全部登录"),
 }  # fmt: skip
 LABELS = {
     "role": N_("角色"), "department_id": N_("单位"), "provider_id": N_("公司"), "granted": N_("已授权"),
@@ -164,12 +166,16 @@ def show(person_id: int) -> str:
         standing=standing(who),
         place=place(who),
         waits=throttle.waits(tx, who.login),
+        enrolled=factors.of_person(tx, who.id),
+        loss=factors.open_loss(tx, who.id),
+        sessions=sessions.of_person(tx, settings(), who.id),
         history=_history(tx, who),
     )
 
 
 @blueprint.route("/<int:person_id>/grant", methods=["GET", "POST"])
 @allow(Role.SECADMIN)
+@proven
 @unfit("people grant rights")
 def grant(person_id: int) -> str | Response | tuple[str, int]:
     who = accounts.person(reading(), person_id)
@@ -207,6 +213,7 @@ def email(person_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/<int:person_id>/active")
 @allow(Role.SYSADMIN)
+@proven
 @takes(None, Given("active", bool, label=N_("启用")))
 def activate(person_id: int) -> Response:
     wanted = request.form.get("active") == "1"
@@ -218,6 +225,7 @@ def activate(person_id: int) -> Response:
 
 @blueprint.post("/<int:person_id>/reset")
 @allow(Role.SYSADMIN)
+@proven
 @unfit("a secret is shown once, to a person")
 def reset(person_id: int) -> Response | str:
     with transaction() as tx:
@@ -233,6 +241,64 @@ def unlock(person_id: int) -> Response:
         accounts.unlock(tx, accounts.person(tx, person_id))
     flash(_("已解除登录限制"), "success")
     return redirect(url_for("people.show", person_id=person_id))
+
+
+class LossForm(FlaskForm):  # type: ignore[misc]
+    reason = StringField(
+        lazy("理由"),
+        [InputRequired(lazy("请写明理由")), Length(max=500)],
+        description=lazy("怎样确认是本人、丢了什么"),
+    )
+
+
+@blueprint.route("/<int:person_id>/factor-lost", methods=["GET", "POST"])
+@allow(Role.SYSADMIN)
+@proven
+@unfit("asked again: its person has to be there")
+def factor_lost(person_id: int) -> str | Response | tuple[str, int]:
+    """Report that somebody lost factor and recovery codes; the security administrator decides."""
+    who, form = accounts.person(reading(), person_id), LossForm()
+
+    def act() -> Response:
+        with transaction() as tx:
+            factors.report_loss(tx, accounts.person(tx, person_id), form.reason.data)
+        return done(_("已报告，等待安全管理员处理"), "people.show", person_id=person_id)
+
+    page = lambda: render_template("people/factor_lost.html", form=form, who=who)  # noqa: E731
+    return answer(form, act, page, Invalid, WrongState)
+
+
+@blueprint.post("/losses/<int:loss_id>/decide")
+@allow(Role.SECADMIN)
+@proven
+@unfit("asked again: its person has to be there")
+def decide_loss(loss_id: int) -> Response:
+    """Let somebody enrol anew, or not."""
+    granted = request.form.get("grant") == "1"
+    with transaction() as tx:
+        person_id = factors.decide_loss(tx, loss_id, granted).person_id
+    said = _("已清除，本人下次登录时可重新登记") if granted else _("未批准")
+    return done(said, "people.show", person_id=person_id)
+
+
+@blueprint.post("/sessions/<int:session_id>/end")
+@allow(Role.SECADMIN)
+@unfit("asked again: its person has to be there")
+def end_session(session_id: int) -> Response:
+    """End one session of somebody."""
+    with transaction() as tx:
+        person_id = sessions.end(tx, session_id).person_id
+    return done(_("已结束该登录"), "people.show", person_id=person_id)
+
+
+@blueprint.post("/<int:person_id>/sessions/end")
+@allow(Role.SECADMIN)
+@unfit("asked again: its person has to be there")
+def end_sessions(person_id: int) -> Response:
+    """End every session of somebody."""
+    with transaction() as tx:
+        sessions.end_all(tx, accounts.person(tx, person_id))
+    return done(_("已结束此人的全部登录"), "people.show", person_id=person_id)
 
 
 def _told(person_id: int, first: str) -> str:
@@ -288,9 +354,14 @@ def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
 
 @frame.home_block(Role.SYSADMIN, Role.SECADMIN, order=10)
 def _waiting(tx: Tx, _actor: Actor) -> str | None:
-    """Accounts that wait for a grant."""
-    rows = tx.scalars(select(Person).where(Person.active, ~Person.granted).order_by(Person.name).limit(20)).all()
-    return render_template("people/_waiting.html", rows=rows, standing=standing)
+    """Accounts that wait for a grant, or for leave to enrol a second factor anew."""
+    waiting = ~Person.granted
+    lost = select(FactorLoss.person_id).where(FactorLoss.state == LossState.OPEN.value)
+    rows = tx.scalars(
+        select(Person).where(Person.active, waiting | Person.id.in_(lost)).order_by(Person.name).limit(20)
+    ).all()
+    losses = set(tx.scalars(lost))
+    return render_template("people/_waiting.html", rows=rows, standing=standing, losses=losses)
 
 
 WANTED = (Role.AUTHORITY, Role.SUPERVISOR)

@@ -18,7 +18,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange
 
 from console import frame, links
-from console.access import STEWARDS, allow
+from console.access import STEWARDS, allow, proven
 from console.book import actor, reading, settings, transaction
 from console.charts import outlooks
 from console.forms import answer, done
@@ -296,6 +296,7 @@ def equip(pool_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:pool_id>/close", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@proven
 @takes(CloseForm)
 def close(pool_id: int) -> str | Response | tuple[str, int]:
     """Take a pool out of use; what is on record of it stays."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
+from dataclasses import replace
+from typing import Any
+
+from flask import Blueprint, Response, flash, g, make_response, redirect, render_template, request, session, url_for
 from flask_login import current_user
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response as Answer
-from wtforms import HiddenField, PasswordField, StringField
+from wtforms import Field, HiddenField, PasswordField, StringField
 from wtforms.validators import EqualTo, InputRequired, Length
 
 from console import access, health
 from console.access import EVERYBODY, allow, first, public, visitor
-from console.accounts import accounts, admission, passwords, proofs, sessions
+from console.accounts import accounts, admission, factors, passwords, proofs, sessions
 from console.book import actor, book, reading, settings, transaction
 from console.errors import SECRET, again_after
 from console.forms import answer, done
@@ -26,12 +29,27 @@ blueprint = Blueprint("auth", __name__)
 KEPT = "kept-"
 """Prefix of fields that were typed into another form before the session ended, carried through the login."""
 Kept = list[tuple[str, str]]
+Refusal = tuple[str, int, dict[str, str]]
 YEAR_S = 365 * 24 * 3600
 
 
 class LoginForm(FlaskForm):  # type: ignore[misc]
     login = StringField(lazy("登录名"), [InputRequired(lazy("请输入登录名")), Length(max=proofs.LOGIN_LENGTH)])
     password = PasswordField(lazy("密码"), [InputRequired(lazy("请输入密码")), Length(max=passwords.MAX_LENGTH)])
+    next = HiddenField()
+
+
+class SecondForm(FlaskForm):  # type: ignore[misc]
+    passcode = StringField(
+        lazy("验证码"),
+        [InputRequired(lazy("请输入验证码")), Length(max=64)],
+        description=lazy("验证器上的6位数字；手机不在身边时，输入一个恢复码"),
+    )
+    next = HiddenField()
+
+
+class ProofForm(FlaskForm):  # type: ignore[misc]
+    passcode = PasswordField(lazy("密码"))
     next = HiddenField()
 
 
@@ -50,11 +68,11 @@ class PasswordForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.route("/login", methods=["GET", "POST"])
 @public
-def login() -> str | Answer | tuple[str, int] | tuple[str, int, dict[str, str]]:
+def login() -> str | Answer | tuple[str, int] | Refusal:
     if request.method == "GET" and current_user.is_authenticated:
         return redirect(local(request.args.get("next")))
     form = LoginForm(next=request.args.get("next", ""))
-    kept = [(name, value) for name, value in request.form.items(multi=True) if name.startswith(KEPT)]
+    kept = _kept()
     if not form.validate_on_submit():
         return render_template("auth/login.html", form=form, kept=kept), 422 if form.errors else 200
     here = access.origin(form.login.data)
@@ -62,10 +80,102 @@ def login() -> str | Answer | tuple[str, int] | tuple[str, int, dict[str, str]]:
         proof = proofs.by_password(book(), settings(), form.login.data, form.password.data, here)
         admitted = admission.enter(book(), proof, here)
     except (NotAllowed, TooOften) as refused:
-        form.password.errors = [sentence(refused.message, refused.params)]
-        page = render_template("auth/login.html", form=form, kept=kept)
-        return (page, 429, again_after(refused)) if isinstance(refused, TooOften) else (page, 422)
-    return _let_in(admitted.token, form.next.data, kept)
+        return _refused(form, form.password, refused, "auth/login.html", kept=kept)
+    return come_in(proof, admitted, form.next.data, kept)
+
+
+def come_in(proof: proofs.Proof, admitted: admission.Admission, target: str | None, kept: Kept) -> Answer:
+    """What follows an admission, however the person was proven: the session begins, or the second factor is asked for."""
+    if admitted.token:
+        return _let_in(admitted.token, target, kept)
+    session.clear()
+    g.pop("csrf_token", None)
+    session[PENDING] = [proof.person_id, proof.method, proof.epoch, int(book().clock().timestamp())]
+    form = SecondForm(formdata=None, next=target or "")
+    return make_response(render_template("auth/second.html", form=form, kept=kept))
+
+
+PENDING = "first-proof"
+PENDING_S = 300
+"""How long the second proof may follow the first."""
+
+
+@blueprint.route("/login/second", methods=["GET", "POST"])
+@public
+@unfit("a proof that somebody is there")
+def second() -> str | Answer | tuple[str, int] | Refusal:
+    """The second proof of somebody whose first one was taken a moment ago."""
+    first_proof = _pending()
+    if first_proof is None:
+        flash(_("登录已过期，请重新输入密码"), "warning")
+        return redirect(
+            url_for("auth.login", next=local(request.values.get("next")) if request.values.get("next") else None)
+        )
+    form = SecondForm()
+    kept = _kept()
+    if not form.validate_on_submit():
+        return render_template("auth/second.html", form=form, kept=kept), 422 if form.errors else 200
+    here = access.origin()
+    try:
+        kind = factors.prove(book(), settings(), first_proof.person_id, form.passcode.data, here)
+        proof = replace(first_proof, factor=kind)
+        admitted = admission.enter(book(), proof, here)
+    except (NotAllowed, TooOften) as refused:
+        return _refused(form, form.passcode, refused, "auth/second.html", kept=kept)
+    return come_in(proof, admitted, form.next.data, kept)
+
+
+def _pending() -> proofs.Proof | None:
+    """The first proof that waits for a second, as this browser's signed session has it."""
+    held = session.get(PENDING)
+    if not isinstance(held, list) or len(held) != 4:
+        return None
+    person_id, method, epoch, at = held
+    if not 0 <= int(book().clock().timestamp()) - at <= PENDING_S:
+        return None
+    return proofs.Proof(person_id, method, epoch)
+
+
+def _kept() -> Kept:
+    """What was typed into another form before it had to be proven who is there."""
+    return [(name, value) for name, value in request.form.items(multi=True) if name.startswith(KEPT)]
+
+
+def _refused(form: FlaskForm, field: Field, refused: NotAllowed | TooOften, template: str, **context: Any) -> Refusal:
+    """The form again, with what was refused beside ``field``."""
+    field.errors = [sentence(refused.message, refused.params)]
+    page = render_template(template, form=form, **context)
+    return (page, 429, again_after(refused)) if isinstance(refused, TooOften) else (page, 422, {})
+
+
+@blueprint.post("/prove")
+@allow(*EVERYBODY)
+@unfit("a proof that somebody is there")
+def prove() -> str | Answer | Refusal:
+    """That whoever sits there is still the person of this session: asked for before acts that weigh."""
+    who, form = visitor(), ProofForm()
+    typed = [(name.removeprefix(KEPT), value) for name, value in _kept() if name.removeprefix(KEPT) not in SECRET]
+    target = local(form.next.data)
+    if not form.passcode.data:
+        form.passcode.errors = [_("请输入验证码") if who.enrolled else _("请输入密码")]
+        return render_template("auth/prove.html", form=form, typed=typed, target=target, who=who), 422, {}
+    try:
+        kind = prove_again(form.passcode.data)
+    except (NotAllowed, TooOften) as refused:
+        return _refused(form, form.passcode, refused, "auth/prove.html", typed=typed, target=target, who=who)
+    with transaction() as tx:
+        sessions.proven(tx, who.session_id, kind)
+    return render_template("auth/resume.html", target=target, typed=typed, proven=True)
+
+
+def prove_again(answer: str) -> str:
+    """The kind of factor by which the person of this session proves to be there; empty for the password, which is asked of
+    those who enrolled no factor. Raises NotAllowed, TooOften."""
+    who, here = visitor(), access.origin()
+    if who.enrolled:
+        return factors.prove(book(), settings(), who.id, answer, here)
+    proofs.again_by_password(book(), settings(), who.id, answer, here)
+    return ""
 
 
 def _let_in(token: str, target: str | None, kept: Kept) -> Answer:

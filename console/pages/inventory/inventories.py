@@ -17,7 +17,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame, links
-from console.access import STEWARDS, allow
+from console.access import STEWARDS, allow, proven
 from console.book import actor, book, reading, settings, transaction
 from console.forms import DateField, DateTimeLocalField, NeededByAnAct, answer, done, sent_back
 from console.founding import Look, StepStanding, checklist
@@ -330,6 +330,7 @@ def show(listing_id: int) -> str:
 
 @blueprint.post("/<int:listing_id>/decide")
 @allow(Role.SUPERVISOR)
+@proven
 @takes(
     None, Given("decision", label=N_("决定"), required=True, values=("end", "keep")), Given("reason", label=N_("理由"))
 )

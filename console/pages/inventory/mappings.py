@@ -20,7 +20,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame
-from console.access import STEWARDS, allow
+from console.access import STEWARDS, allow, proven
 from console.book import actor, book, lake, reading, settings, transaction
 from console.forms import answer, done, hang
 from console.lists import Column, Filter, listing
@@ -118,6 +118,7 @@ def show(mapping_id: int) -> str:
 
 @blueprint.route("/<int:mapping_id>/end", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
+@proven
 def end(mapping_id: int) -> str | Response | tuple[str, int]:
     """Read such sheets by it no more."""
     one = sheet_mappings.sheet_mapping(reading(), mapping_id)

@@ -16,7 +16,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame, links
-from console.access import STEWARDS, allow
+from console.access import STEWARDS, allow, proven
 from console.book import actor, reading, transaction
 from console.forms import DateField, NeededByAnAct, answer, done, sent_back
 from console.founding import Look, StepStanding, checklist
@@ -213,6 +213,7 @@ def show(takeover_id: int) -> str:
 
 @blueprint.post("/<int:takeover_id>/decide")
 @allow(Role.SUPERVISOR, Role.AUTHORITY)
+@proven
 @takes(
     None,
     GENERATION,

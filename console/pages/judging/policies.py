@@ -12,7 +12,7 @@ from wtforms import HiddenField, TextAreaField
 from wtforms.validators import InputRequired, Length
 
 from console import frame
-from console.access import STEWARDS, allow
+from console.access import STEWARDS, allow, proven
 from console.book import actor, book, reading, settings, transaction
 from console.forms import answer, done, hang
 from console.founding import Look, checklist
@@ -168,6 +168,7 @@ def withdraw(draft_id: int) -> Response:
 
 @blueprint.route("/drafts/<int:draft_id>/enact", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@proven
 @takes(EnactForm)
 def enact(draft_id: int) -> str | Response | tuple[str, int]:
     """What would hold and what it would have done, shown to who signs; then the signature."""

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from werkzeug.wrappers import Response
 
 from console import frame
-from console.access import BUSINESS, allow
+from console.access import BUSINESS, allow, proven
 from console.book import reading, settings, transaction
 from console.forms import hang
 from console.founding import Look, checklist
@@ -127,6 +127,7 @@ def show(code: str) -> str:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@proven
 def enact() -> str | Response | tuple[str, int]:
     return _enacted(None)
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response as Redirect
 
 from console import frame, links
-from console.access import BUSINESS, STEWARDS, allow
+from console.access import BUSINESS, STEWARDS, allow, proven
 from console.book import actor, book, lake, reading, settings
 from console.charts import Chart, Series
 from console.lists import SPOOL_BYTES, Column, Filter, Rows, listing
@@ -478,6 +478,7 @@ def closing(run_id: int) -> str:
 
 @blueprint.post("/<int:run_id>/close")
 @allow(Role.AUTHORITY)
+@proven
 @takes(None, Given("reason", label=N_("理由")))
 def close(run_id: int) -> Redirect:
     run = statements.run(reading(), run_id)

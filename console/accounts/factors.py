@@ -1,0 +1,316 @@
+"""Second factors: enrolled by their person, asked for after the first proof, forgotten by two administrators when lost.
+
+A kind of factor is a ``Factor`` in ``KINDS``. TOTP (RFC 6238) is there: six digits, thirty seconds, and one step of slack
+either way, so that a code is good for ninety seconds at most, and once. Secrets lie in the book sealed by the vault.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import pyotp
+from pyotp.exceptions import OTPVerificationError
+from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from console.accounts import throttle
+from console.accounts.origins import Origin
+from console.accounts.tables import FactorLoss, LossState, RecoveryCode, SecondFactor
+from console.settings import Settings
+from quota import vault
+from quota.actors import Role, nobody
+from quota.db import Book, Tx
+from quota.directory import Person
+from quota.errors import N_, Invalid, NotAllowed, NotFound, TooOften, WrongState, stated
+
+RECOVERY = "recovery"
+CODES = 10
+ALPHABET = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
+"""Of recovery codes: nothing in it is read as something else. Sixteen of them are 78 bits: a plain digest keeps them."""
+WRONG = N_("验证码不对，或已用过；请用验证器上现在的6位数字，或一个没用过的恢复码")
+PENDING_MINUTES = 15
+ISSUER = N_("管家")
+"""What an authenticator names the house by, with its city."""
+
+
+class Factor(Protocol):
+    """A kind of second factor. ``secret`` is what the book keeps sealed; ``state`` a number that only grows."""
+
+    label: str
+
+    def new(self) -> str:
+        """A secret to enrol with."""
+        ...
+
+    def address(self, secret: str, login: str, issuer: str) -> str:
+        """What an authenticator takes the secret up from, as a picture or a link."""
+        ...
+
+    def verify(self, secret: str, state: int, answer: str, at: datetime) -> int | None:
+        """The next state where ``answer`` proves the secret at that moment, and was not taken before; else None."""
+        ...
+
+
+class Totp:
+    """Time-based one-time passwords, as any authenticator app makes them."""
+
+    label = N_("动态验证码")
+    slack = 1
+
+    def new(self) -> str:
+        return pyotp.random_base32()
+
+    def address(self, secret: str, login: str, issuer: str) -> str:
+        return pyotp.TOTP(secret).provisioning_uri(name=login, issuer_name=issuer)
+
+    def verify(self, secret: str, state: int, answer: str, at: datetime) -> int | None:
+        if not (len(answer) == 6 and answer.isascii() and answer.isdigit()):
+            return None
+        try:
+            step = pyotp.TOTP(secret).verify_and_get_timecode(answer, for_time=at, valid_window=self.slack)
+        except OTPVerificationError:
+            return None
+        return step if step > state else None
+
+
+KINDS: Mapping[str, Factor] = {"totp": Totp()}
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What is shown to somebody who enrols: the secret, and its address for an authenticator."""
+
+    secret: str
+    address: str
+
+
+def confirmed(person_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
+    """Whether somebody has a factor that was proven once, as a column of another query."""
+    return (
+        select(SecondFactor.id)
+        .where(SecondFactor.person_id == person_id, SecondFactor.confirmed_at.is_not(None))
+        .exists()
+    )
+
+
+def of_person(tx: Tx, person_id: int) -> Sequence[SecondFactor]:
+    """The factors of a person that were proven."""
+    query = select(SecondFactor).where(SecondFactor.person_id == person_id, SecondFactor.confirmed_at.is_not(None))
+    return tx.scalars(query.order_by(SecondFactor.id)).all()
+
+
+def pending(tx: Tx, settings: Settings, who: Person) -> Enrolment | None:
+    """What ``who`` is enrolling and has not proven yet."""
+    row = _pending(tx, who)
+    secret = vault.unseal(row.sealed, settings.factors_key()) if row else None
+    if row is None or secret is None:
+        return None
+    return Enrolment(secret, KINDS[row.kind].address(secret, who.login, f"{ISSUER} {settings.city}"))
+
+
+def _pending(tx: Tx, who: Person) -> SecondFactor | None:
+    return tx.scalar(
+        select(SecondFactor)
+        .where(
+            SecondFactor.person_id == who.id,
+            SecondFactor.confirmed_at.is_(None),
+            SecondFactor.created_at > tx.now - timedelta(minutes=PENDING_MINUTES),
+        )
+        .order_by(SecondFactor.id.desc())
+        .limit(1)
+    )
+
+
+def begin(tx: Tx, settings: Settings, who: Person, kind: str = "totp") -> None:
+    """Begin to enrol a factor for the own account; the one that is there holds until the new one was proven."""
+    _own(tx, who)
+    drop_pending(tx, who)
+    sealed = vault.seal(KINDS[kind].new(), settings.factors_key())
+    tx.add(SecondFactor(person_id=who.id, kind=kind, sealed=sealed, state=0, created_at=tx.now))
+    tx.audit("factor.begin", f"person:{who.id}", after={"kind": kind})
+
+
+def drop_pending(tx: Tx, who: Person) -> None:
+    """Forget what was begun and not proven."""
+    _own(tx, who)
+    tx.execute(delete(SecondFactor).where(SecondFactor.person_id == who.id, SecondFactor.confirmed_at.is_(None)))
+
+
+def confirm(tx: Tx, settings: Settings, who: Person, answer: str) -> list[str]:
+    """Prove the factor that was begun: it replaces the former one, the open sessions end. New recovery codes, kept nowhere.
+    Raises WrongState where nothing was begun, Invalid for a wrong answer."""
+    _own(tx, who)
+    row = _pending(tx, who)
+    secret = vault.unseal(row.sealed, settings.factors_key()) if row else None
+    if row is None or secret is None:
+        raise WrongState("factor.none_begun", N_("登记已过期，请重新开始"))
+    tx.lock(row)
+    state = KINDS[row.kind].verify(secret, row.state, normal(answer), tx.now)
+    if state is None:
+        raise Invalid("factor.wrong", N_("验证码不对；请确认手机时间准确，再输入现在显示的6位数字"), field="passcode")
+    tx.execute(delete(SecondFactor).where(SecondFactor.person_id == who.id, SecondFactor.id != row.id))
+    row.confirmed_at = row.used_at = tx.now
+    row.state = state
+    who.session_epoch += 1
+    tx.audit("factor.enrol", f"person:{who.id}", after={"kind": row.kind})
+    return renew_codes(tx, who)
+
+
+def renew_codes(tx: Tx, who: Person) -> list[str]:
+    """New recovery codes for the own account in place of all former ones, to be shown once."""
+    _own(tx, who)
+    tx.execute(delete(RecoveryCode).where(RecoveryCode.person_id == who.id))
+    made = ["".join(secrets.choice(ALPHABET) for _ in range(16)) for _ in range(CODES)]
+    tx.add_all(RecoveryCode(person_id=who.id, digest=_digest(one), made_at=tx.now) for one in made)
+    tx.audit("factor.codes", f"person:{who.id}", after={"codes": CODES})
+    return ["-".join(one[n : n + 4] for n in range(0, 16, 4)) for one in made]
+
+
+def codes_left(tx: Tx, person_id: int) -> int:
+    """How many recovery codes were not used yet."""
+    query = select(func.count(RecoveryCode.id))
+    return tx.scalar(query.where(RecoveryCode.person_id == person_id, RecoveryCode.used_at.is_(None))) or 0
+
+
+def prove(book: Book, settings: Settings, person_id: int, answer: str, origin: Origin) -> str:
+    """Take ``answer`` as the second proof of somebody who is known by a first one; the kind that it proved. Raises
+    NotAllowed, the failure having been counted; TooOften where it has to wait."""
+    gauges = throttle.of_proof(settings, person_id, "second")
+    refusal: NotAllowed | TooOften
+    with book.transaction(nobody(origin.address, origin.request_id)) as tx:
+        waiting = throttle.take(tx, gauges)
+        who = tx.get_one(Person, person_id)
+        tx.actor = who.actor(origin.address, origin.request_id)
+        if waiting:
+            refusal = throttle.too_often(waiting)
+        elif kind := _taken(tx, settings, who, normal(answer)):
+            throttle.give_back(tx, gauges)
+            return kind
+        else:
+            tx.audit("login.second_fail", f"person:{who.id}")
+            refusal = NotAllowed("factor.wrong", WRONG, field="passcode")
+    raise refusal
+
+
+def _taken(tx: Tx, settings: Settings, who: Person, answer: str) -> str:
+    """The kind of factor that ``answer`` proves; empty for none. What was taken is not taken again."""
+    for row in of_person(tx, who.id):
+        tx.lock(row)
+        secret = vault.unseal(row.sealed, settings.factors_key())
+        state = KINDS[row.kind].verify(secret, row.state, answer, tx.now) if secret else None
+        if state is not None:
+            row.state, row.used_at = state, tx.now
+            return row.kind
+    code = tx.scalar(
+        select(RecoveryCode)
+        .where(
+            RecoveryCode.person_id == who.id,
+            RecoveryCode.digest == _digest(answer.replace("-", "").upper()),
+            RecoveryCode.used_at.is_(None),
+        )
+        .with_for_update()
+    )
+    if code is None:
+        return ""
+    code.used_at = tx.now
+    tx.audit("factor.code_used", f"person:{who.id}", after={"left": codes_left(tx, who.id)})
+    return RECOVERY
+
+
+def remove(tx: Tx, who: Person) -> None:
+    """Do without a second factor again, for the own account; the open sessions end. Whether the role may is asked before."""
+    _own(tx, who)
+    if not _forgotten(tx, who):
+        raise WrongState("factor.none", N_("没有登记两步验证"))
+    tx.audit("factor.remove", f"person:{who.id}")
+
+
+# -- lost
+
+
+def report_loss(tx: Tx, who: Person, reason: str) -> FactorLoss:
+    """The system administrator says that ``who`` lost factor and recovery codes. The security administrator decides."""
+    tx.actor.must_be(Role.SYSADMIN)
+    _not_oneself(tx, who)
+    reason = stated(reason)
+    tx.lock(who)
+    if not of_person(tx, who.id):
+        raise WrongState("factor.none", N_("没有登记两步验证"))
+    if open_loss(tx, who.id):
+        raise WrongState("factor.loss_open", N_("遗失已报告，等待安全管理员处理"))
+    row = FactorLoss(person_id=who.id, reason=reason, asked_by=tx.actor.login, asked_at=tx.now)
+    tx.add(row)
+    tx.flush()
+    tx.audit("factor.lost", f"person:{who.id}", after={"loss": row.id}, reason=reason)
+    return row
+
+
+def open_loss(tx: Tx, person_id: int) -> FactorLoss | None:
+    """The loss of somebody that waits to be decided."""
+    return tx.scalar(
+        select(FactorLoss).where(FactorLoss.person_id == person_id, FactorLoss.state == LossState.OPEN.value)
+    )
+
+
+def decide_loss(tx: Tx, loss_id: int, grant: bool) -> FactorLoss:
+    """The security administrator lets somebody enrol anew, the factor forgotten and the open sessions ended, or declines.
+    Raises NotFound, WrongState; NotAllowed for the own account and for who reported it."""
+    tx.actor.must_be(Role.SECADMIN)
+    row = tx.get(FactorLoss, loss_id)
+    if row is None:
+        raise NotFound("factor.no_loss", N_("没有编号为 %(id)s 的遗失报告"), id=loss_id)
+    tx.lock(row)
+    _not_oneself(tx, row.person)
+    if row.asked_by == tx.actor.login:
+        raise NotAllowed("factor.two_persons", N_("报告遗失的人不能自己批准，须由另一位管理员处理"))
+    if row.state != LossState.OPEN.value:
+        raise WrongState("factor.loss_decided", N_("该遗失报告已处理"))
+    row.state = (LossState.GRANTED if grant else LossState.DECLINED).value
+    row.decided_by, row.decided_at = tx.actor.login, tx.now
+    if grant:
+        _forgotten(tx, row.person)
+    tx.audit("factor.forget" if grant else "factor.keep", f"person:{row.person_id}", after={"loss": row.id})
+    return row
+
+
+def forget_on_machine(tx: Tx, who: Person) -> None:
+    """Who has the machine itself lets somebody enrol anew. Raises WrongState where there is nothing to forget."""
+    tx.actor.must_be(Role.SYSTEM)
+    if not _forgotten(tx, who):
+        raise WrongState("factor.none", N_("没有登记两步验证"))
+    tx.audit("factor.forget", f"person:{who.id}")
+
+
+def _forgotten(tx: Tx, who: Person) -> bool:
+    """Take away the factors and recovery codes of ``who`` and end the sessions; whether there were any."""
+    tx.lock(who)
+    found = bool(of_person(tx, who.id))
+    for table in (SecondFactor, RecoveryCode):
+        tx.execute(delete(table).where(table.person_id == who.id))
+    who.session_epoch += 1
+    return found
+
+
+def normal(answer: str) -> str:
+    """An answer as it was meant: without blanks, digits as plain ones."""
+    return "".join(unicodedata.normalize("NFKC", answer[:64]).split())
+
+
+def _digest(code: str) -> str:
+    return hashlib.sha256(b"guanjia recovery\n" + code.encode()).hexdigest()
+
+
+def _own(tx: Tx, who: Person) -> None:
+    if tx.actor.login != who.login:
+        raise NotAllowed("factor.others", N_("两步验证只能由本人登记"))
+
+
+def _not_oneself(tx: Tx, who: Person) -> None:
+    if tx.actor.login == who.login:
+        raise NotAllowed("person.self", N_("不能对自己的账号做这件事，请另一位管理员来做"))

@@ -1,0 +1,190 @@
+"""The own account (账号安全): the second factor, recovery codes, and where one is logged in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import segno
+from flask import Blueprint, redirect, render_template, url_for
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import PasswordField, StringField
+from wtforms.validators import InputRequired, Length
+
+from console import access, frame
+from console.access import EVERYBODY, allow, enrolling, visitor
+from console.accounts import accounts, factors, sessions
+from console.book import book, reading, settings, transaction
+from console.forms import answer, done
+from console.pages.house.auth import prove_again
+from console.programs import unfit
+from console.words import _, lazy
+from quota.actors import Actor
+from quota.db import Tx
+from quota.errors import N_, Invalid, NotAllowed, NotFound, TooOften, WrongState
+
+blueprint = Blueprint("own_account", __name__, url_prefix="/account")
+
+HERE = (Invalid, NotAllowed, TooOften, WrongState)
+"""Refusals that the forms of this page show themselves."""
+
+
+class BeginForm(FlaskForm):  # type: ignore[misc]
+    passcode = PasswordField(lazy("密码"), [InputRequired(lazy("请输入密码")), Length(max=128)])
+
+
+class CodeForm(FlaskForm):  # type: ignore[misc]
+    passcode = StringField(
+        lazy("验证码"),
+        [InputRequired(lazy("请输入验证码")), Length(max=64)],
+        description=lazy("验证器上现在显示的6位数字"),
+    )
+
+
+def picture(text: str) -> str:
+    """A QR code of ``text``, as an address that a page can show by itself."""
+    return str(segno.make(text, error="m").svg_data_uri(scale=5, border=4, light="#fff", dark="#000"))
+
+
+@blueprint.get("/")
+@allow(*EVERYBODY)
+@enrolling
+def index() -> str:
+    """What protects the own account, and every browser that is logged in to it."""
+    tx, who = reading(), visitor()
+    return render_template(
+        "own_account/index.html",
+        factors=factors.of_person(tx, who.id),
+        kinds=factors.KINDS,
+        left=factors.codes_left(tx, who.id),
+        sessions=sessions.of_person(tx, settings(), who.id),
+        who=who,
+    )
+
+
+@blueprint.route("/factor", methods=["GET", "POST"])
+@allow(*EVERYBODY)
+@enrolling
+@unfit("what protects an account is its person's own")
+def factor() -> str | Response | tuple[str, int]:
+    """Enrol a second factor: begun with the password (or a code of the former factor), ended with its first code."""
+    who = visitor()
+    shown = factors.pending(reading(), settings(), accounts.person(reading(), who.id))
+    if shown is None:
+        return _begin()
+    form = CodeForm()
+
+    def act() -> str:
+        with transaction() as tx:
+            person = accounts.person(tx, who.id)
+            codes = factors.confirm(tx, settings(), person, form.passcode.data)
+            token = sessions.start_again(tx, person, who.session_id, "totp")
+        access.begin(token)
+        return render_template("own_account/codes.html", codes=codes, enrolled=True)
+
+    def page() -> str:
+        grouped = " ".join(shown.secret[n : n + 4] for n in range(0, len(shown.secret), 4))
+        return render_template("own_account/confirm.html", form=form, secret=grouped, picture=picture(shown.address))
+
+    return answer(form, act, page, *HERE)
+
+
+def _begin() -> str | Response | tuple[str, int]:
+    who = visitor()
+    form = CodeForm() if who.enrolled else BeginForm()
+    due = who.due is not None and who.due <= book().clock()
+
+    def act() -> Response:
+        prove_again(form.passcode.data)
+        with transaction() as tx:
+            factors.begin(tx, settings(), accounts.person(tx, who.id))
+        return redirect(url_for("own_account.factor"))
+
+    page = lambda: render_template("own_account/begin.html", form=form, who=who, due=due)  # noqa: E731
+    return answer(form, act, page, *HERE)
+
+
+@blueprint.post("/factor/again")
+@allow(*EVERYBODY)
+@enrolling
+@unfit("what protects an account is its person's own")
+def again() -> Response:
+    """Drop what was begun, to begin anew."""
+    with transaction() as tx:
+        factors.drop_pending(tx, accounts.person(tx, visitor().id))
+    return redirect(url_for("own_account.factor"))
+
+
+@blueprint.route("/codes", methods=["GET", "POST"])
+@allow(*EVERYBODY)
+@unfit("what protects an account is its person's own")
+def codes() -> str | Response | tuple[str, int]:
+    """New recovery codes in place of the former ones."""
+
+    def act() -> str:
+        with transaction() as tx:
+            made = factors.renew_codes(tx, accounts.person(tx, visitor().id))
+        return render_template("own_account/codes.html", codes=made, enrolled=False)
+
+    return _with_code("own_account/renew.html", act)
+
+
+@blueprint.route("/factor/remove", methods=["GET", "POST"])
+@allow(*EVERYBODY)
+@unfit("what protects an account is its person's own")
+def remove() -> str | Response | tuple[str, int]:
+    """Do without a second factor again, where the role needs none."""
+    if visitor().rules.due(visitor().role):
+        raise WrongState("factor.needed", N_("您的角色必须使用两步验证；换手机时请选“更换验证器”"))
+
+    def act() -> Response:
+        with transaction() as tx:
+            who = accounts.person(tx, visitor().id)
+            factors.remove(tx, who)
+            token = sessions.start_again(tx, who, visitor().session_id)
+        access.begin(token)
+        return done(_("已停用两步验证"), "own_account.index")
+
+    return _with_code("own_account/remove.html", act)
+
+
+def _with_code(template: str, act: Any) -> str | Response | tuple[str, int]:
+    """A page that does ``act`` after a code of the factor that is there."""
+    if not visitor().enrolled:
+        raise NotFound("factor.none", N_("没有登记两步验证"))
+    form = CodeForm()
+
+    def proven() -> str | Response:
+        prove_again(form.passcode.data)
+        return act()  # type: ignore[no-any-return]
+
+    return answer(form, proven, lambda: render_template(template, form=form), *HERE)
+
+
+@blueprint.post("/sessions/<int:session_id>/end")
+@allow(*EVERYBODY)
+@unfit("what protects an account is its person's own")
+def end(session_id: int) -> Response:
+    """End one of the own sessions; nobody else's, whatever the role."""
+    with transaction() as tx:
+        sessions.end_own(tx, visitor().id, session_id)
+    return done(_("已结束该登录"), "own_account.index")
+
+
+@blueprint.post("/sessions/end")
+@allow(*EVERYBODY)
+@unfit("what protects an account is its person's own")
+def end_others() -> Response:
+    """End all own sessions but this one."""
+    with transaction() as tx:
+        who = accounts.person(tx, visitor().id)
+        sessions.end_all(tx, who)
+        token = sessions.start_again(tx, who, visitor().session_id)
+    access.begin(token)
+    return done(_("其他地方的登录已结束"), "own_account.index")
+
+
+@frame.home_block(*EVERYBODY, order=0)
+def _due(_tx: Tx, _actor: Actor) -> str | None:
+    """Until when a second factor has to be enrolled, for those whose role needs one."""
+    return render_template("own_account/_due.html", due=visitor().due) if visitor().due else None
