@@ -41,6 +41,7 @@ STEWARDS = (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR)
 """Those who see the whole city."""
 
 _RULE = "guanjia_access"
+PROVEN = "guanjia_proven"
 SEEN_EVERY_S = 20
 
 
@@ -312,7 +313,7 @@ def _held_up(who: Visitor, view: Callable[..., Any]) -> Response | tuple[str, in
     if who.due and who.due <= book().clock():
         ways = getattr(view, "guanjia_first", False) or getattr(view, "guanjia_enrolling", False)
         return None if ways else redirect(url_for("own_account.factor"))  # type: ignore[return-value]
-    if request.method == "POST" and getattr(view, "guanjia_proven", False) and not fresh(who):
+    if request.method == "POST" and getattr(view, PROVEN, False) and not fresh(who):
         target = request.full_path.rstrip("?")
         return render_template("auth/prove.html", typed=typed(), target=local(target), who=who, form=None), 401
     return None
@@ -324,7 +325,7 @@ def _for_programs(who: Visitor, view: Callable[..., Any]) -> None:
         raise NotAllowed("password.first", N_("须先登录并修改初始密码"))
     if who.due and who.due <= book().clock():
         raise NotAllowed("factor.first", N_("须先登录并登记两步验证"))
-    if request.method == "POST" and getattr(view, "guanjia_proven", False) and not fresh(who):
+    if request.method == "POST" and getattr(view, PROVEN, False) and not fresh(who):
         raise NotAllowed("proof.person", N_("这件事须本人登录、再次核验身份后办理，程序不能代办"))
 
 
@@ -340,7 +341,7 @@ def fresh(who: Visitor) -> bool:
 def proven(view: View) -> View:
     """What the view does weighs: who posts to it has to have proven to be there of late (``AccessRules.proof_minutes``), and
     is asked again otherwise; what was typed is kept. For deletions, enactments and grants."""
-    setattr(view, "guanjia_proven", True)  # noqa: B010
+    setattr(view, PROVEN, True)
     return view
 
 

@@ -381,6 +381,28 @@ def test_guesses_at_the_password_of_an_open_session_have_to_wait(client_of, cloc
     assert answers == [422] * 5 + [429]
 
 
+def test_a_program_does_not_do_what_asks_again(app, house, clock):
+    """Nor what comes before anything else: its person has to be there."""
+    app.add_url_rule(
+        "/weighs", "weighs", access.allow(*access.EVERYBODY)(access.proven(lambda: "done")), methods=["POST"]
+    )
+    who = person(house, "secadmin1").id
+
+    def asked():
+        with app.test_request_context("/weighs", method="POST"), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(access.asked, "by_program", lambda: True)
+            assert access.stand_in(who, "token:1")
+            access._guard()
+
+    asked()
+    rules(house, proof_minutes=10)
+    with pytest.raises(NotAllowed, match=r"proof\.person"):
+        asked()
+    rules(house, second={Role.SECADMIN})
+    with pytest.raises(NotAllowed, match=r"factor\.first"):
+        asked()
+
+
 WEIGHTY = re.compile(r"\.(enact|grant|delete|remove|close|end|withdraw|reset|reorganise|undo|decide|lift|decide_loss)$")
 NOT_ASKED = {
     "exemptions.grant": "keeps what runs",
@@ -399,11 +421,16 @@ NOT_ASKED = {
 def test_what_enacts_deletes_or_grants_asks_again(app):
     posting = {rule.endpoint for rule in app.url_map.iter_rules() if "POST" in (rule.methods or ())}
     unmarked = {
-        endpoint
+        endpoint.removeprefix("api.")
         for endpoint in posting
-        if WEIGHTY.search(endpoint) and not getattr(app.view_functions[endpoint], "guanjia_proven", False)
+        if WEIGHTY.search(endpoint) and not getattr(app.view_functions[endpoint], access.PROVEN, False)
     }
     assert unmarked <= set(NOT_ASKED), unmarked - set(NOT_ASKED)
+    # Programs come by addresses of their own to the same views.
+    for endpoint in posting:
+        if endpoint.startswith("api.") and (view := app.view_functions.get(endpoint.removeprefix("api."))):
+            marked = [getattr(one, access.PROVEN, False) for one in (view, app.view_functions[endpoint])]
+            assert marked[0] == marked[1], endpoint
     assert {"people.grant", "policies.enact", "rules.enact", "access_rules.enact", "pools.close"} <= posting - unmarked
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import segno
-from flask import Blueprint, redirect, render_template, url_for
+from flask import Blueprint, flash, redirect, render_template, url_for
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import PasswordField, StringField
@@ -21,7 +21,7 @@ from console.programs import unfit
 from console.words import _, lazy
 from quota.actors import Actor
 from quota.db import Tx
-from quota.errors import N_, Invalid, NotAllowed, NotFound, TooOften, WrongState
+from quota.errors import N_, Invalid, NotAllowed, TooOften, WrongState
 
 blueprint = Blueprint("own_account", __name__, url_prefix="/account")
 
@@ -151,7 +151,8 @@ def remove() -> str | Response | tuple[str, int]:
 def _with_code(template: str, act: Any) -> str | Response | tuple[str, int]:
     """A page that does ``act`` after a code of the factor that is there."""
     if not visitor().enrolled:
-        raise NotFound("factor.none", N_("没有登记两步验证"))
+        flash(_("没有登记两步验证"), "warning")
+        return redirect(url_for("own_account.index"))
     form = CodeForm()
 
     def proven() -> str | Response:
