@@ -5,7 +5,19 @@ the delivery. ``tables`` are the rows, ``terms`` until when; ``kinds`` has a fil
 
 from __future__ import annotations
 
-from quota.requests import approvals, asks, declarations, finds, fulfilment, kinds, notices, rulebook, rules, terms
+from quota.requests import (
+    approvals,
+    asks,
+    declarations,
+    finds,
+    fulfilment,
+    kinds,
+    notices,
+    rulebook,
+    rules,
+    signing_together,
+    terms,
+)
 from quota.requests import moves as _moves  # noqa: F401 - what of the requests a reorganisation moves, registered
 from quota.requests.approvals import DECISION_LABELS, Decision
 from quota.requests.asks import Ask, Line
@@ -99,6 +111,7 @@ __all__ = [
     "revise",
     "rulebook",
     "rules",
+    "signing_together",
     "submit",
     "terms",
     "trial",

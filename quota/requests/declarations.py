@@ -114,6 +114,9 @@ class RequestKind:
     fields: tuple[RequestField, ...] = ()
     term: Term = Term.NONE
     why: Question = SIZING
+    together: bool = False
+    """Whether requests of it that are alike may be signed in one act: each is about one thing and as it stands, so that there
+    is nothing to weigh but whether it is so."""
     counts_as: Holder = Holder.USED
     """What its amounts are in the ledger once they are granted: use, out of the department's own quota, what it borrowed,
     then the pool; or quota (GRANTED), out of the pool alone."""

@@ -139,11 +139,13 @@ UNREACHED = {
     "requests.acceptance": "of a request that was delivered",
     "requests.draft": "of a draft",
     "scorecards.rule": "of a scorecard that is contested, where it is not the first of its list",
+    "short_deliveries.show": "of a short delivery, of which the demo city has none",
     "sources.show": "of a source that pushes",
     "statements.differences": "of two revisions",
     "takeovers.propose": "of a department some of whose machines nobody approved",
     "takeovers.propose_pool": "of a pool some of whose machines nobody approved",
     "takeovers.show": "of a takeover, of which the demo city has none",
+    "together.group": "of several requests that are alike, which the demo city may have none of",
     "verifications.show": "of a verification",
 }
 """Pages that no link of the demo city may lead to on the day it is founded, and why."""

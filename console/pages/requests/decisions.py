@@ -33,7 +33,7 @@ from quota.db import Tx
 from quota.errors import N_, Invalid, OverCapacity, WrongState
 from quota.ledger import Holder, RunOut
 from quota.ledger import outlook as promises
-from quota.requests import DECISION_LABELS, STEP_LABELS, Decision, Request, approvals, kind_of, terms
+from quota.requests import DECISION_LABELS, STEP_LABELS, Decision, Request, approvals, kind_of, signing_together, terms
 from quota.units import CLASSES, ClassCode, base_units, shown
 
 blueprint = Blueprint("decisions", __name__, url_prefix="/decisions")
@@ -76,6 +76,8 @@ def index() -> str | Response:
         turn_of=turn_of,
         kinds=KINDS,
         suggested=suggested,
+        alike=signing_together.groups(tx),
+        steps=STEP_LABELS,
     )
 
 

@@ -32,6 +32,7 @@ ADOPT = register(
         code="adopt",
         label=N_("补登"),
         position=60,
+        together=True,
         about=About.RESOURCE,
         lines=Lines(stands=True),
         term=Term.OPTIONAL,

@@ -23,6 +23,7 @@ SURRENDER = register(
         code="surrender",
         label=N_("退还"),
         position=70,
+        together=True,
         about=About.RESOURCE,
         why=Question(N_("退还理由"), N_("写明这个资源是否还有数据要留、何时可以删除"), N_("请写明退还的理由")),
         tasks=delete,

@@ -11,6 +11,7 @@ UNSUBSCRIBE = register(
         code="unsubscribe",
         label=N_("退订"),
         position=30,
+        together=True,
         about=About.RESOURCE,
         lines=Lines(wanted=False),
         tasks=for_the_resource("delete"),

@@ -1,0 +1,76 @@
+"""批量签批: requests of one kind that wait at one step, signed in one act; what is not ticked stays in the queue."""
+
+from __future__ import annotations
+
+from flask import Blueprint, render_template, request
+from flask_wtf import FlaskForm
+from wtforms import RadioField, TextAreaField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import InputRequired, Length
+
+from console import frame
+from console.access import allow
+from console.book import actor, book, reading
+from console.forms import hang
+from console.pages.requests.requests import KINDS, what
+from console.words import lazy, sentence
+from quota.actors import Role
+from quota.errors import N_, NotFound, Refused
+from quota.requests import DECISION_LABELS, STEP_LABELS, Decision, StepName, declared, signing_together
+
+blueprint = Blueprint("together", __name__, url_prefix="/decisions/together")
+frame.under("decisions.index", "together")
+
+SIGNERS = (Role.SUPERVISOR, Role.AUTHORITY)
+
+
+class TogetherForm(FlaskForm):  # type: ignore[misc]
+    """What is decided of all that is ticked; ``request``: id:generation, as the page showed each."""
+
+    decision = RadioField(
+        lazy(N_("决定")),
+        [InputRequired(lazy(N_("请选择一个决定")))],
+        choices=[SelectChoice(one.value, lazy(DECISION_LABELS[one])) for one in signing_together.DECISIONS],
+    )
+    reason = TextAreaField(
+        lazy(N_("意见")), [Length(max=2000)], description=lazy(N_("写入每份申请的记录；驳回必须写明"))
+    )
+
+
+@blueprint.route("/<kind>/<step>", methods=["GET", "POST"])
+@allow(*SIGNERS)
+def group(kind: str, step: str) -> str | tuple[str, int]:
+    """Requests that are alike: looked through, exceptions taken out, signed in one act; then what became of each."""
+    if kind not in {one for one in KINDS if declared(one).together} or step not in {one.value for one in STEP_LABELS}:
+        raise NotFound("batch.group", N_("没有这样一组申请"))
+    at = StepName(step)
+    form = TogetherForm()
+    ticked = _ticked() if request.method == "POST" else None
+    if request.method == "POST" and form.validate_on_submit():
+        try:
+            done = signing_together.sign_all(
+                book(), actor(), kind, at, ticked or {}, Decision(form.decision.data), form.reason.data or ""
+            )
+        except Refused as refused:
+            hang(form, refused)
+        else:
+            return render_template(
+                "together/done.html", kind=KINDS[kind], step=STEP_LABELS[at], done=done, labels=signing_together.OUTCOME_LABELS,
+                decision=DECISION_LABELS[Decision(form.decision.data)], good=signing_together.SignedOutcome.DONE,
+                why=lambda one: sentence(one.refused.message, one.refused.params) if one.refused else "",
+            )  # fmt: skip
+    rows = signing_together.members(reading(), kind, at)
+    page = render_template(
+        "together/group.html", kind=KINDS[kind], step=STEP_LABELS[at], form=form, rows=rows, what=what, ticked=ticked
+    )
+    return (page, 422) if form.errors else page
+
+
+def _ticked() -> dict[int, int]:
+    """Request id → generation, of what the form ticks; what is none is passed over."""
+    found = {}
+    for each in request.form.getlist("request"):
+        one, _colon, generation = each.partition(":")
+        if one.isascii() and one.isdigit() and generation.isascii() and generation.isdigit() and len(each) < 20:
+            found[int(one)] = int(generation)
+    return found
