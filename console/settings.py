@@ -78,9 +78,7 @@ class Settings:
 
     log_format: str = "text"  # of the log on standard error: text, or json (an object a line)
     anchor_key: Path = Path()  # the private key that signs anchors; empty: "anchor.key" in the data directory
-    anchor_folder: Path = (
-        Path()
-    )  # where anchors lie as files, best on another disk; empty: "anchors" in the data directory
+    anchor_folder: Path = Path()  # where anchors lie as files: on another disk; empty: "anchors" in the data directory
     anchor_mail: str = ""  # addresses that anchors are mailed to, by commas
     anchor_webhook: str = ""  # a web address that anchors are posted to (https://…)
     backup_place: str = ""  # a folder on another disk, or s3://bucket/folder; empty: the job makes none

@@ -1,4 +1,4 @@
-"""The house itself: audit chain, jobs and their lanes, mails, verification, backups, and how old what it collected is."""
+"""The house itself: audit chain, jobs and their lanes, mails, verification, backups, anchors, and how old what it collected is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from sqlalchemy import func, select
 
+from console import anchors
 from console.backups import runs as backup_runs
 from console.jobs import PLAN, lags, last_success, standings
 from console.tables import JobRun, Mail, RunState
@@ -29,6 +30,7 @@ def collect(tx: Tx, zone: ZoneInfo) -> Iterator[Metric]:
     yield _lanes(tx, zone)
     yield from _verified(tx)
     yield from _backups(tx)
+    yield from _anchors(tx)
 
 
 def _audit(tx: Tx) -> Iterator[Metric]:
@@ -140,3 +142,20 @@ def _backups(tx: Tx) -> Iterator[Metric]:
     if tried is not None:
         failing.add_metric([], float(not tried.point))
     yield from (age, size, stored, took, failing)
+
+
+def _anchors(tx: Tx) -> Iterator[Metric]:
+    last = anchors.newest(tx)
+    age = GaugeMetricFamily("guanjia_anchor_age_seconds", "Age of the newest anchor of the audit chain and the seals.")
+    if last is not None:
+        age.add_metric([], (tx.now - last.at).total_seconds())
+        yield InfoMetricFamily(
+            "guanjia_anchor",
+            "The newest anchor, published.",
+            {"sequence": str(last.sequence), "sm3": anchors.short(last.token)},
+        )
+    yield age
+    waiting = anchors.waiting(tx)
+    yield GaugeMetricFamily(
+        "guanjia_anchors_unpublished", "Publications of anchors that are still to be done.", value=waiting
+    )
