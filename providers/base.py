@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from quota.inventory import ResourceState as ResourceState  # the book's words, which adapters speak: given out here
 from quota.inventory import ServiceKind as ServiceKind
-from quota.units import Amount, Arch, ClassCode
+from quota.units import CLASSES, Amount, Arch, ClassCode
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 
 class Verb(StrEnum):
-    """What an order asks a cloud to do. ``RECYCLE`` is a delete that can be taken back by ``RESTORE``."""
+    """What an order asks a cloud to do. ``RECYCLE`` is a delete that can be taken back by ``RESTORE``; ``SET_QUOTA`` is about a
+    project, all others about resources."""
 
     CREATE = "create"
     RESIZE = "resize"
@@ -36,6 +37,10 @@ class Verb(StrEnum):
     RECYCLE = "recycle"
     RESTORE = "restore"
     DELETE = "delete"
+    SET_QUOTA = "set_quota"
+
+
+ON_RESOURCES = frozenset(Verb) - {Verb.SET_QUOTA}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,8 @@ class Samples:
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a cloud is told to do. ``key`` makes a second delivery of the same order harmless. ``project``: the cloud's id of
-    the project in which something new is made, where it is known whose the cloud's projects are."""
+    the project in which something new is made, where it is known whose the cloud's projects are, or whose quota is set.
+    ``limits``: what that quota shall be, base units; 0 is none of that class, one that is left out stays."""
 
     key: str
     verb: Verb
@@ -130,6 +136,7 @@ class Order:
     department_code: str | None = None
     system_code: str | None = None
     project: str | None = None
+    limits: Mapping[ClassCode, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON holds it; the same order is the same text, whatever order its amounts came in."""
@@ -144,7 +151,11 @@ class Order:
             "department_code": self.department_code,
             "system_code": self.system_code,
         }
-        return said if self.project is None else {**said, "project": self.project}
+        if self.project is not None:
+            said["project"] = self.project
+        if self.limits:
+            said["limits"] = dict(sorted((kind, int(figure)) for kind, figure in self.limits.items()))
+        return said
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Order:
@@ -160,6 +171,7 @@ class Order:
             department_code=said["department_code"],
             system_code=said["system_code"],
             project=said.get("project"),
+            limits={CLASSES.known(kind): int(most) for kind, most in said.get("limits", {}).items()},
         )
 
 

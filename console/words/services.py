@@ -25,6 +25,7 @@ KINDS = {
     ServiceKind.IMAGE.value: N_("镜像"),
     ServiceKind.PORT.value: N_("网络端口"),
     ServiceKind.LOAD_BALANCER.value: N_("负载均衡"),
+    ServiceKind.PROJECT.value: N_("云侧项目"),
 }
 
 ORDERED = {kind: label for kind, label in KINDS.items() if kind not in BESIDE}

@@ -104,6 +104,14 @@ def reading(tx: Tx, pool_id: int, what: CloudBook) -> BookReading | None:
     return tx.scalar(select(BookReading).where(BookReading.pool_id == pool_id, BookReading.what == what.value))
 
 
+def again(tx: Tx, pool_id: int, what: CloudBook) -> None:
+    """What is known is not as it was any more: it is read with the next collection, however young it is."""
+    row = reading(tx, pool_id, what)
+    if row is not None:
+        row.read_at = None
+        tx.flush()
+
+
 def failed(tx: Tx, pool_id: int, what: CloudBook, code: str, said: str) -> None:
     """It could not be read; what was told before stays."""
     row = _tried(tx, pool_id, what)

@@ -19,6 +19,7 @@ from quota.base import Base, Count
 from quota.errors import N_
 from quota.inventory import CloudProject
 from quota.ledger import Holder
+from quota.units import ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -50,13 +51,17 @@ LABELS: Mapping[QuotaDriftKind, str] = {
 
 NEXT_STEPS: Mapping[QuotaDriftKind, str] = {
     QuotaDriftKind.ORPHANED: N_("确定云侧项目属于哪个使用单位"),
-    QuotaDriftKind.UNAPPROVED: N_("由使用单位补办配额调整,或请云服务商收回"),
-    QuotaDriftKind.MISSING: N_("请云服务商在云上设置;没有项目的先建项目并确定使用单位"),
-    QuotaDriftKind.UNLIMITED: N_("请云服务商在云上设定上限"),
-    QuotaDriftKind.LARGER: N_("请云服务商调低,或由使用单位补办配额调整"),
-    QuotaDriftKind.SMALLER: N_("请云服务商调高,否则工单会因超出云上配额失败"),
+    QuotaDriftKind.UNAPPROVED: N_("由使用单位补办配额调整,或下工单按账面收回"),
+    QuotaDriftKind.MISSING: N_("下工单按账面设置;没有项目的先建项目并确定使用单位"),
+    QuotaDriftKind.UNLIMITED: N_("下工单按账面设定上限"),
+    QuotaDriftKind.LARGER: N_("下工单按账面调低,或由使用单位补办配额调整"),
+    QuotaDriftKind.SMALLER: N_("下工单按账面调高,否则开通会因超出云上配额失败"),
     QuotaDriftKind.OVERUSED: N_("在台账差异中找出未经审批的资源,接管或退还"),
 }
+
+
+SET_BY_ORDER = frozenset(QuotaDriftKind) - {QuotaDriftKind.ORPHANED, QuotaDriftKind.OVERUSED}
+"""What agrees again once an order has set the cloud's quota to what the book gave (providers.orders.quota_orders)."""
 
 
 class QuotaDrift(Base):
@@ -127,19 +132,36 @@ def compare(tx: Tx, pool_id: int) -> dict[tuple[str, str], tuple[QuotaPair, Quot
     for one, owner in told:
         subject = f"project:{one.project_id}" if owner is None else f"department:{owner}"
         pairs.setdefault((subject, one.kind), QuotaPair()).add(one)
-    for account in ledger.balances(tx, pool_id=pool_id):
-        if account.department_id is None or account.kind not in kinds or not account.balance:
-            continue
-        pair = pairs.setdefault((f"department:{account.department_id}", account.kind), QuotaPair())
-        if account.holder == Holder.HELD:
-            pair.held += account.balance
-        else:
-            pair.book += account.balance
+    for (department_id, kind), (book, held) in _given(tx, pool_id).items():
+        if kind in kinds:
+            pair = pairs.setdefault((f"department:{department_id}", kind), QuotaPair())
+            pair.book, pair.held = book, held
     found = {}
     for (subject, kind), pair in pairs.items():
         drift = judge(pair, owned=subject.startswith("department:"))
         if drift is not None:
             found[subject, kind] = pair, drift
+    return found
+
+
+def given(tx: Tx, pool_id: int, department_id: int) -> dict[ClassCode, int]:
+    """Class → what the book lets a department have there, with what is held for its requests; base units."""
+    return {
+        ClassCode(kind): book + held
+        for (whose, kind), (book, held) in _given(tx, pool_id).items()
+        if whose == department_id
+    }
+
+
+def _given(tx: Tx, pool_id: int) -> dict[tuple[int, str], tuple[int, int]]:
+    """(department id, class) → what it was given and what is held beside that, base units."""
+    found: dict[tuple[int, str], tuple[int, int]] = {}
+    for account in ledger.balances(tx, pool_id=pool_id):
+        if account.department_id is None or not account.balance:
+            continue
+        book, held = found.get((account.department_id, account.kind), (0, 0))
+        more = (0, account.balance) if account.holder == Holder.HELD else (account.balance, 0)
+        found[account.department_id, account.kind] = book + more[0], held + more[1]
     return found
 
 

@@ -7,7 +7,7 @@ ordered it. Read through ``providers.orders``.
 
 from __future__ import annotations
 
-from providers.orders import enactment, plans
+from providers.orders import enactment, plans, quota_orders
 from providers.orders import moves as _moves  # noqa: F401 - what of the orders a reorganisation moves, registered
 from providers.orders.acceptance import accept, accept_request, deem_accepted, refuse
 from providers.orders.carriage import (
@@ -78,6 +78,7 @@ __all__ = [
     "place",
     "place_for_request",
     "plans",
+    "quota_orders",
     "refuse",
     "rehearse",
     "report_failed",

@@ -41,7 +41,7 @@ from providers.orders.tables import TAKING, UNDER_WAY, OrderState, WorkOrder
 from quota.actors import steward
 from quota.errors import Refused
 from quota.inventory import CloudProject
-from quota.units import Amount, Arch
+from quota.units import CLASSES, Amount, Arch
 
 if TYPE_CHECKING:
     from quota.db import Book, Tx
@@ -360,7 +360,8 @@ def _asked(tx: Tx, order: WorkOrder) -> Order:
         name=order.name or None,
         department_code=order.department.code if order.department else None,
         system_code=order.system.code if order.system else None,
-        project=_project(tx, order) if order.verb == Verb.CREATE else None,
+        project=_project(tx, order) if order.verb == Verb.CREATE else order.payload.get("project"),
+        limits={CLASSES.known(kind): most for kind, most in order.payload.get("limits", {}).items()},
     )
 
 

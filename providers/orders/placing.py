@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -41,12 +42,14 @@ def place(
     emergency: bool = False,
     frees: Holder = Holder.GRANTED,
     paid: bool = False,
+    payload: Mapping[str, Any] | None = None,
 ) -> WorkOrder:
     """Place an order; the same ``key`` again returns the first one.
 
     What it adds is counted as used at once, from the department's granted quota; ``paid``: a request's
     holds did so. What it frees goes to the department's quota, or to the city with ``frees`` FREE, when it
-    is delivered. ``amounts`` of a resize name what shall change; what they leave out stays. Raises OverCapacity
+    is delivered. ``amounts`` of a resize name what shall change; what they leave out stays. ``payload`` is what the order says
+    beside that (as providers.orders.quota_orders does). Raises OverCapacity
     where the quota is short, Conflict where the key was used for something else, Invalid where the resource
     or its kind is not named.
     """
@@ -82,7 +85,7 @@ def place(
         placed_at=tx.now,
         placed_by=tx.actor.login,
     )
-    _enter(tx, order, paid=paid)
+    _enter(tx, order, paid=paid, payload=payload or {})
     return order
 
 
@@ -90,7 +93,7 @@ def _checked(
     pool: Pool, verb: Verb, resource: Resource | None, kind: ServiceKind | None, amounts: Amount | None
 ) -> ServiceKind:
     """The kind of service that is ordered. Raises Invalid for an order of nothing, or about what is not in the pool."""
-    if verb is not Verb.CREATE and resource is None:
+    if verb not in (Verb.CREATE, Verb.SET_QUOTA) and resource is None:
         raise Invalid("order.no_target", N_("请指明工单针对的资源"), field="resource_id")
     if resource is not None and resource.pool_id != pool.id:
         raise Invalid("order.other_pool", N_("资源不在资源池 %(pool)s"), pool=pool.name, field="resource_id")
@@ -99,10 +102,10 @@ def _checked(
     return kind
 
 
-def _enter(tx: Tx, order: WorkOrder, *, paid: bool) -> None:
+def _enter(tx: Tx, order: WorkOrder, *, paid: bool, payload: Mapping[str, Any]) -> None:
     """Enter a new order: it waits to be carried, gets its number, and what it adds is counted."""
     order.state, order.generation = OrderState.PENDING.value, 1
-    order.taken, order.freed, order.payload, order.discrepancy = {}, {}, {}, {}
+    order.taken, order.freed, order.payload, order.discrepancy = {}, {}, dict(payload), {}
     order.by_hand, order.told, order.attempts, order.refusals, order.last_error = False, False, 0, 0, ""
     order.fault = ""
     tx.add(order)
@@ -122,6 +125,7 @@ def _enter(tx: Tx, order: WorkOrder, *, paid: bool) -> None:
             "amounts": order.amounts,
             "due_at": order.due_at,
             "for": order.subject,
+            **({"payload": order.payload} if order.payload else {}),
         },
     )
 

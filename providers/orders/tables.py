@@ -60,6 +60,7 @@ VERB_LABELS = {
     Verb.RECYCLE: N_("移入回收站"),
     Verb.RESTORE: N_("从回收站恢复"),
     Verb.DELETE: N_("删除"),
+    Verb.SET_QUOTA: N_("设置云上配额"),
 }
 
 UNDER_WAY = frozenset({OrderState.PENDING, OrderState.SENT, OrderState.DELIVERING})

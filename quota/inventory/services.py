@@ -24,9 +24,13 @@ class ServiceKind(StrEnum):
     IMAGE = "image"
     PORT = "port"
     LOAD_BALANCER = "load_balancer"
+    PROJECT = "project"
+    """In which a cloud keeps the others: no resource of the register, and what an order about a quota is about."""
 
 
-BESIDE = frozenset({ServiceKind.SNAPSHOT, ServiceKind.IMAGE, ServiceKind.PORT, ServiceKind.LOAD_BALANCER})
+BESIDE = frozenset(
+    {ServiceKind.SNAPSHOT, ServiceKind.IMAGE, ServiceKind.PORT, ServiceKind.LOAD_BALANCER, ServiceKind.PROJECT}
+)
 """Listed and seen, and no service of the catalogue."""
 
 

@@ -256,7 +256,7 @@ def served(
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - as the library calls them
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - as the library calls them
 
         def log_message(self, *_args: object) -> None:
             pass

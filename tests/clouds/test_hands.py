@@ -14,7 +14,7 @@ from providers.adapters.openstack.session import COMPUTE, IDENTITY, PLACEMENT, R
 from providers.base import Order, Outcome, OutcomeState, ProviderFault, ResourceState, ServiceKind, Verb
 from providers.hands import MemoryJournal
 from providers.secrets import Secret
-from quota.units import BLOCK, MEMORY, VCPU, Amount, Arch
+from quota.units import BLOCK, EIP, MEMORY, VCPU, Amount, Arch
 from tests.patience import until
 
 GB = 1024
@@ -182,3 +182,37 @@ def test_a_volume_is_made_grown_pictured_and_deleted(bench: Bench) -> None:
     assert session.sent(VOLUMES, "DELETE", f"/snapshots/{picture.message}").status_code == 202
     until(lambda: session.found(VOLUMES, f"/snapshots/{picture.message}") is None, "the snapshot is gone", every=1)
     assert bench.run(bench.order(Verb.DELETE, kind, external_id=made.external_id)).state is OutcomeState.DONE
+
+
+def test_a_projects_quota_is_set_where_the_services_keep_it(bench: Bench, server: str) -> None:
+    def told() -> Any:
+        return next(one for one in bench.cloud().quotas(now()) if one.project.external_id == bench.project)
+
+    before = told()
+    limits = {VCPU: 12, MEMORY: 48 * GB, BLOCK: 77, EIP: 3}
+    order = bench.order(Verb.SET_QUOTA, ServiceKind.PROJECT, project=bench.project, limits=limits)
+    try:
+        plan = bench.cloud().plan(order, now())
+        assert [one.name for one in plan if one.name != "quota_unified"] == [
+            "quota_compute",
+            "quota_volumes",
+            "quota_network",
+        ]
+        assert bench.run(order).state is OutcomeState.DONE
+        assert {kind: told().limits[kind] for kind in limits} == limits
+        assert {kind: most for kind, most in told().unified.items() if kind in limits} in (
+            {},
+            {VCPU: 12, MEMORY: 48 * GB},
+        )
+        with pytest.raises(ProviderFault, match="these limits already"):
+            bench.cloud().plan(
+                bench.order(Verb.SET_QUOTA, ServiceKind.PROJECT, project=bench.project, limits=limits), now()
+            )
+        less = bench.order(Verb.SET_QUOTA, ServiceKind.PROJECT, project=bench.project, limits={VCPU: 4})
+        with pytest.raises(ProviderFault, match="8 are in use, 4 are to be allowed") as fault:
+            bench.cloud().plan(less, now())
+        assert fault.value.code == "never"
+    finally:
+        assert bench.run(bench.order(Verb.DELETE, external_id=server)).state is OutcomeState.DONE
+        again = {kind: most for kind, most in before.limits.items() if most is not None and kind in limits}
+        bench.run(bench.order(Verb.SET_QUOTA, ServiceKind.PROJECT, project=bench.project, limits=again))

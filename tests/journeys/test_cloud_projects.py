@@ -11,10 +11,11 @@ from sqlalchemy import select
 
 from providers import observation
 from providers.base import CloudCapacity, Inventory, ProjectFact, ProjectQuota, ResourceFact, ResourceState, ServiceKind
-from providers.observation import cloud_figures
-from quota.actors import Role, steward
+from providers.observation import cloud_figures, quota_drifts
+from quota.actors import Role
+from quota.actors import steward as steward_
 from quota.directory import Department, Pool
-from quota.inventory import Resource
+from quota.inventory import CloudProject, Resource
 from quota.units import MEMORY, VCPU, Arch
 from tests.console.test_house import check_page
 from tests.journeys.test_providers import pool  # noqa: F401 - a pool that nobody's program acts on
@@ -24,7 +25,7 @@ from tests.journeys.test_providers import pool  # noqa: F401 - a pool that nobod
 def told(house, pool) -> int:  # noqa: F811
     """Two projects with a machine each, of which a service was down and of which one is of another architecture."""
     sizes = {VCPU: 4, MEMORY: 8192}
-    with house.transaction(steward()) as tx:
+    with house.transaction(steward_()) as tx:
         one = tx.get_one(Pool, pool)
         facts = [
             ResourceFact(f"s{n}", f"server {n}", ServiceKind.VM, arch, sizes, ResourceState.CHANGING,
@@ -100,7 +101,7 @@ def test_capacity_is_taken_over_from_what_the_cloud_says(client_of, told) -> Non
 
 
 def test_quotas_that_differ_from_the_book_are_listed_with_their_next_step(client_of, house, told) -> None:
-    with house.transaction(steward("job:collect")) as tx:
+    with house.transaction(steward_("job:collect")) as tx:
         observation.quota_drifts.look(tx, told, tx.now)
     chief = client_of(Role.SUPERVISOR)
     where = f"/pools/{told}/quota-drift"
@@ -112,3 +113,36 @@ def test_quotas_that_differ_from_the_book_are_listed_with_their_next_step(client
     assert "无主项目有配额" in chief.get(f"{where}?drift=orphaned&export=csv").text
     assert "请云服务商在云上设置" not in chief.get(f"{where}?drift=orphaned&export=csv").text
     assert client_of(Role.TENANT).get(where).status_code == 403
+
+
+def test_a_quota_is_set_by_an_order_that_shows_first_what_it_sets(client_of, house, told) -> None:
+    steward, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
+    with house.reading() as tx:
+        bureau = tx.scalars(select(Department.id).where(Department.code == "A01")).one()
+    where = f"/pools/{told}/quota-drift/{bureau}/set"
+    assert "没有云侧项目" in steward.get(where).text
+    with house.transaction(steward_()) as tx:
+        tx.scalars(select(CloudProject).where(CloudProject.external_id == "f00")).one().department_id = bureau
+        quota_drifts.look(tx, told, tx.now)
+    drifts = steward.get(f"/pools/{told}/quota-drift").text
+    check_page(f"/pools/{told}/quota-drift", drifts)
+    assert where in drifts
+    assert where not in chief.get(f"/pools/{told}/quota-drift").text
+    assert chief.get(where).status_code == 403
+    page = steward.get(where).text
+    check_page(where, page)
+    for said in ("A01-finance", "96 vCPU", "不限", "派工单"):
+        assert said in page
+    (key,) = re.findall(r'name="key"[^>]*value="([^"]+)"', page)
+    assert steward.send(where, {"key": key, "reason": ""}).status_code == 422
+    sent = steward.send(where, {"key": key, "reason": "按账面收回"})
+    assert sent.status_code == 302
+    assert steward.send(where, {"key": key, "reason": "按账面收回"}).location == sent.location, "twice is once"
+    order = steward.get(sent.location).text
+    check_page(sent.location, order)
+    assert "设置云上配额" in order
+    assert "配额设为" in order
+    again = steward.send(where, {"key": "other", "reason": "再来"})
+    assert again.status_code == 422
+    assert "正在设置" in again.text
+    assert steward.get(f"/pools/{told}/quota-drift/999/set").status_code == 404

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from providers.base import Inventory, Order, Outcome, OutcomeState, ProviderFault, Samples, Verb
+from providers.base import ON_RESOURCES, Inventory, Order, Outcome, OutcomeState, ProviderFault, Samples, Verb
 from quota.units import CLASSES, ClassCode
 
 
@@ -24,7 +24,7 @@ class Cloud:
 
     seen: Callable[[Order], None] = lambda _order: None
     name: str = "testing"
-    capabilities: frozenset[Verb] = frozenset(Verb)
+    capabilities: frozenset[Verb] = ON_RESOURCES
     live_resize: bool = True
     releases: Mapping[Verb, frozenset[ClassCode]] = field(
         default_factory=lambda: {Verb.RESIZE: frozenset(CLASSES), Verb.DELETE: frozenset(CLASSES)}

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from uuid import uuid4
 
 from flask import Blueprint, g, render_template, url_for
+from flask_wtf import FlaskForm
 from sqlalchemy import select
 from werkzeug.wrappers import Response
+from wtforms import HiddenField, TextAreaField
+from wtforms.validators import InputRequired, Length
 
 from console import frame
 from console.access import STEWARDS, allow
-from console.book import reading
+from console.book import actor, reading, transaction
+from console.forms import answer, done
 from console.lists import Column, Filter, listing
 from console.programs import listed
-from console.words import _, amount
+from console.words import _, amount, lazy, sentence
 from providers.observation import cloud_figures, quota_drifts
+from providers.orders import quota_orders
+from quota.actors import Role
 from quota.db import Tx
-from quota.directory import Department, pools
-from quota.errors import N_
+from quota.directory import Department, Pool, departments, pools
+from quota.errors import N_, Invalid, Refused
 from quota.inventory import CloudProject
 from quota.units import CLASSES, Arch, ClassCode, Commodity
 
@@ -26,7 +33,7 @@ frame.under("pools.index", "quota_drifts")
 
 
 def _figure(drift: quota_drifts.QuotaDrift, figure: int | None) -> str:
-    return _("不限") if figure is None else amount(figure, Commodity(ClassCode(drift.kind), Arch.ANY))
+    return _limit(ClassCode(drift.kind), figure)
 
 
 def _book(drift: quota_drifts.QuotaDrift) -> str:
@@ -37,6 +44,14 @@ def _book(drift: quota_drifts.QuotaDrift) -> str:
 def _whose(drift: quota_drifts.QuotaDrift) -> str:
     found: str = g.drift_names.get(drift.subject, drift.subject)
     return found
+
+
+def _set_href(drift: quota_drifts.QuotaDrift) -> str | None:
+    """Where it is set: of a department's, for who may."""
+    what, _colon, id_ = drift.subject.partition(":")
+    if what != "department" or drift.drift not in quota_drifts.SET_BY_ORDER or actor().role is not Role.SUPERVISOR:
+        return None
+    return url_for("quota_drifts.set_quota", pool_id=drift.pool_id, department_id=int(id_))
 
 
 def _href(drift: quota_drifts.QuotaDrift) -> str | None:
@@ -63,6 +78,7 @@ COLUMNS = [
         N_("下一步"),
         lambda d: _(quota_drifts.NEXT_STEPS[quota_drifts.QuotaDriftKind(d.drift)]),
         code=lambda d: d.drift,
+        href=_set_href,
     ),
 ]
 FILTERS = [
@@ -85,6 +101,50 @@ def index(pool_id: int) -> str | Response:
     return found.exported("quota_drifts") or render_template(
         "quota_drifts/index.html", pool=pool, rows=found, book=book
     )
+
+
+class SetForm(FlaskForm):  # type: ignore[misc]
+    key = HiddenField()
+    reason = TextAreaField(lazy(N_("理由")), [InputRequired(lazy(N_("请写明理由"))), Length(max=500)])
+
+
+@blueprint.route("/<int:department_id>/set", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR)
+def set_quota(pool_id: int, department_id: int) -> str | Response | tuple[str, int]:
+    """An order sets the department's quota in the cloud to what the book gave it: shown class by class before it is placed."""
+    tx = reading()
+    pool = pools.pool(tx, pool_id)
+    department = departments.department(tx, department_id)
+    form = SetForm(data={"key": uuid4().hex})
+    plan: quota_orders.QuotaPlan | None = None
+    refusal = ""
+    try:
+        plan = quota_orders.planned(tx, pool, department_id)
+    except Invalid as refused:
+        refusal = sentence(refused.message, refused.params)
+
+    def act() -> Response:
+        with transaction() as writing:
+            made = quota_orders.order(
+                writing, writing.get_one(Pool, pool.id), department_id, form.reason.data or "",
+                key=f"quota:{(form.key.data or '')[:64]}",
+            )  # fmt: skip
+        return done(_("已派工单 %(number)s", number=made.number), "orders.show", order_id=made.id)
+
+    def page() -> str:
+        rows = [
+            [_(CLASSES[kind].label), _limit(kind, plan.now.get(kind)), _limit(kind, most)]
+            for kind, most in plan.changes.items()
+        ] if plan is not None else []  # fmt: skip
+        return render_template(
+            "quota_drifts/set.html", form=form, pool=pool, department=department, plan=plan, rows=rows, refusal=refusal
+        )
+
+    return answer(form, act, page, Refused)
+
+
+def _limit(kind: ClassCode, figure: int | None) -> str:
+    return _("不限") if figure is None else amount(figure, Commodity(kind, Arch.ANY))
 
 
 def _names(tx: Tx, rows: Iterable[quota_drifts.QuotaDrift]) -> dict[str, str]:

@@ -308,7 +308,7 @@ def _unit_label(unit: str) -> str:
 def _meanings(name: str) -> list[SelectChoice]:
     words: list[tuple[str, str]] = {
         "state": [(one.value, _(state(one.value).label)) for one in ResourceState],
-        "kind": [(one.value, _(KINDS[one])) for one in ServiceKind],
+        "kind": [(one.value, _(KINDS[one])) for one in ServiceKind if one is not ServiceKind.PROJECT],
         "arch": [(one.value, one.value) for one in Arch],
         "metric": [(mean, _metric(mean)) for mean in sheet_purposes.METRIC_MEANINGS],
     }[name]

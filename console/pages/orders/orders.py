@@ -23,7 +23,7 @@ from console.forms import answer, done, generation
 from console.lists import Column, Filter, PagedList, Rows, listing
 from console.pages.orders import dialogues
 from console.programs import Takes, listed, takes
-from console.words import _, amounts, days_left, lazy
+from console.words import _, amount, amounts, days_left, lazy
 from metering import cases
 from providers import comments, orders
 from providers import orders as delivery
@@ -36,7 +36,7 @@ from quota.calendar import WorkingDays, working_days
 from quota.db import Tx, among
 from quota.directory import CloudProvider, Department
 from quota.errors import N_, NotFound, Refused
-from quota.units import CLASSES, NOTHING, ClassCode, base_units
+from quota.units import CLASSES, NOTHING, Arch, ClassCode, Commodity, base_units
 
 blueprint = Blueprint("orders", __name__, url_prefix="/orders")
 frame.page("providers", "orders.index", N_("工单"), order=10)
@@ -200,6 +200,7 @@ def show(order_id: int) -> str:
         turn=turn(order),
         verb=VERB_LABELS[Verb(order.verb)],
         drift=drift,
+        sets=_sets(order),
         behind=links.address(order.subject),
         acts=_open_acts(tx, order),
         **dialogues.thread(tx, order.basis),
@@ -208,6 +209,16 @@ def show(order_id: int) -> str:
             tx, order.basis, ACTIONS, FIELDS, {"state": stated("order_"), "amounts": shape, "freed": shape}
         ),
     )
+
+
+def _sets(order: WorkOrder) -> str:
+    """What an order about a quota sets it to, class by class."""
+    limits = order.payload.get("limits", {})
+    told = (
+        f"{_(CLASSES[ClassCode(kind)].label)} {amount(most, Commodity(ClassCode(kind), Arch.ANY))}"
+        for kind, most in limits.items()
+    )
+    return _("、").join(told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from providers.adapters.files.orders import OrderFiles
-from providers.base import Inventory, Order, Outcome, ProviderFault, Samples, SheetFault, Verb
+from providers.base import ON_RESOURCES, Inventory, Order, Outcome, ProviderFault, Samples, SheetFault, Verb
 from providers.options import Json, option
 from providers.readers import (
     CITY_OFFSET_S,
@@ -119,7 +119,7 @@ class FilesCloud:
             default=None,
         )
         self.orders = OrderFiles(Path(orders_folder)) if orders_folder is not None else None
-        self.capabilities = frozenset(Verb) if self.orders is not None else frozenset()
+        self.capabilities = ON_RESOURCES if self.orders is not None else frozenset()
         self.live_resize = bool(live_resize) and self.orders is not None
         try:
             also = frozenset(CLASSES.known(one) for one in frees)

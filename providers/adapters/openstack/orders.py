@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from providers.adapters.openstack import flavors as sizes
-from providers.adapters.openstack import words
+from providers.adapters.openstack import limits, words
 from providers.adapters.openstack.acts import CloudActs
 from providers.adapters.openstack.listing import Scope
 from providers.adapters.openstack.session import COMPUTE, IDENTITY, IMAGES, NETWORK, ROUND, VOLUMES, CloudSession
@@ -70,12 +70,15 @@ class OrderCalls:
         self.session, self.scope, self.named = session, scope, named
         self.image, self.network, self.volume_type = image, network, volume_type
         self.acts = CloudActs(session)
+        self.quotas = limits.QuotaCalls(self.acts)
 
     # ----------------------------------------------------------------------------------------------------------- plans
 
     def plan(self, order: Order, now: datetime) -> tuple[PlannedCall, ...]:
         """As providers.base.Planning: one reading of what it is about, and of the flavors where a size is ordered."""
         del now
+        if order.verb is Verb.SET_QUOTA:
+            return self.quotas.plan(order)
         if order.kind is ServiceKind.VOLUME:
             return self._plan_volume(order)
         if order.kind not in SERVERS:
@@ -225,6 +228,8 @@ class OrderCalls:
     def send(self, order: Order, call: CallRecord, calls: Sequence[CallRecord]) -> Seen:
         """As providers.hands.Caller; where the cloud shows already what is wanted, nothing is sent."""
         name, about = call.call.name, order.external_id or ""
+        if order.verb is Verb.SET_QUOTA:
+            return self.quotas.send(order, call)
         if name in _ACTIONS:
             return self._act(order, call)
         if name == "create":
@@ -311,6 +316,8 @@ class OrderCalls:
     def look(self, order: Order, call: CallRecord, calls: Sequence[CallRecord]) -> Seen:
         """As providers.hands.Caller: by the state of the thing, and by Nova's record of actions where that does not tell."""
         name, about = call.call.name, order.external_id or ""
+        if order.verb is Verb.SET_QUOTA:
+            return self.quotas.look(order, call)
         if name in _ACTIONS:
             return self._look_action(order, call)
         if name == "create":

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from providers.base import (
+    ON_RESOURCES,
     Inventory,
     Order,
     Outcome,
@@ -161,7 +162,7 @@ class RecordedCloud:
         self.name, self.arch = name, arch
         self.recording, self.owners = recording, dict(owners)
         self.takes, self.slow = takes, slow
-        self.capabilities = frozenset(Verb) - {Verb.CREATE}
+        self.capabilities = ON_RESOURCES - {Verb.CREATE}
         self.live_resize = False
         self.releases: Mapping[Verb, Collection[ClassCode]] = {Verb.RESIZE: SIZED, Verb.DELETE: CLASSES}
         self._acts: dict[str, _Acts] = {}

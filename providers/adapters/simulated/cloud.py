@@ -23,6 +23,7 @@ from providers.adapters.simulated.journal import Journal, JournalEntry
 from providers.adapters.simulated.meter import SimulatedMeter
 from providers.adapters.simulated.orders import after, decide, snapshot_name
 from providers.base import (
+    ON_RESOURCES,
     BillFact,
     IncidentFact,
     Inventory,
@@ -70,7 +71,7 @@ class SimulatedCloud:
     """
 
     Options = SimulatedOptions
-    capabilities = frozenset(Verb)
+    capabilities = ON_RESOURCES
     # Quota comes back when a thing shrinks or is gone; what is off or in the recycle bin keeps its place.
     releases: Mapping[Verb, Collection[ClassCode]] = {
         **dict.fromkeys(Verb, frozenset()),
