@@ -1,6 +1,6 @@
 """The keys of a house, sealed apart from everything else: who has a backup has no key, who has keys has no backup.
 
-What is a secret of the data directory (the key of sessions, the settings file, files with clouds' secrets) and of the
+What is a secret of the data directory (the keys of sessions and of second factors, the settings file, files with clouds' secrets) and of the
 environment is sealed with the backup key, which is kept outside the house: it opens nothing else.
 """
 
@@ -20,7 +20,8 @@ from console.settings import Settings
 from quota import vault
 from quota.errors import N_, Invalid
 
-SECRET_KEY = "secret.key"  # noqa: S105 - a file's name
+KEYS = ("secret.key", "factors.key")
+"""Of sessions; of second factors, where no key of the settings seals those."""
 SETTINGS = house_settings.FILE
 FOLDER = "secrets"
 ENVIRONMENT = tuple(one.name for one in fields(Settings) if not one.repr and one.name != "backup_key")
@@ -30,7 +31,7 @@ RESTORED = "restored.env"
 
 def is_secret(name: str) -> bool:
     """Whether a file of the data directory (by its name there) is one of the keys."""
-    return name in (SECRET_KEY, SETTINGS, RESTORED) or name.startswith(FOLDER + "/")
+    return name in (*KEYS, SETTINGS, RESTORED) or name.startswith(FOLDER + "/")
 
 
 def seal(settings: Settings) -> bytes:
@@ -67,6 +68,6 @@ def write(found: Mapping[str, bytes], data: Path) -> None:
 
 
 def _files(data: Path) -> Iterator[tuple[str, Path]]:
-    for path in [data / SECRET_KEY, data / SETTINGS, *sorted((data / FOLDER).rglob("*"))]:
+    for path in [*(data / one for one in KEYS), data / SETTINGS, *sorted((data / FOLDER).rglob("*"))]:
         if path.is_file():
             yield path.relative_to(data).as_posix(), path

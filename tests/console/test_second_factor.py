@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pyotp
@@ -13,6 +14,7 @@ from sqlalchemy import select
 from console import access
 from console.accounts import access_rules, accounts, factors, sessions
 from console.accounts.tables import AccessRule, RecoveryCode, SecondFactor, SignIn
+from console.backups import keyring
 from console.cli.commands import main
 from console.schema import upgrade
 from console.settings import Settings
@@ -171,6 +173,14 @@ def test_the_secret_lies_sealed_in_the_book(house, settings, enrolled):
     later = Settings(data=settings.data, secrets_key=vault.new_key())
     assert vault.unseal(row.sealed, later.factors_key()) == secret
     assert vault.unseal(vault.seal("x", later.factors_key()), settings.factors_key()) is None
+
+
+def test_a_backup_holds_the_key_among_its_keys(settings, enrolled):
+    """And so not beside the secrets that it opens."""
+    settings = replace(settings, backup_key=vault.new_key())
+    assert keyring.is_secret("factors.key")
+    kept = keyring.opened(keyring.seal(settings), settings.backup_key)
+    assert kept["factors.key"].decode().strip() == settings.factors_key()
 
 
 def test_a_lost_key_leaves_the_recovery_codes(app, city, settings, clock, enrolled):
