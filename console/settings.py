@@ -86,6 +86,12 @@ class Settings:
     backup_days: int = 14  # so many days keep their newest backup,
     backup_weeks: int = 8  # and so many weeks,
     backup_months: int = 12  # and so many months
+    audit_folder: Path = Path()  # where files of the audit trail go; empty: "trail" in the data directory
+    audit_keep_days: int = 400  # for so long they are kept: the law asks for half a year
+    audit_syslog: str = ""  # host or host:port of a log server that takes syslog over TLS (6514); empty: none
+    audit_syslog_ca: Path = Path()  # certificates of the city's own authority; empty: those of the machine
+    audit_syslog_cert: Path = Path()  # what the house proves itself by to the log server; empty: it does not
+    audit_syslog_key: Path = Path()  # the key of that certificate; empty: it is in the same file
     backup_key: str = field(default="", repr=False)  # seals the house's keys in backups; empty: they are not in them
 
     @property
@@ -114,6 +120,16 @@ class Settings:
     @property
     def anchor_key_file(self) -> Path:
         return self.anchor_key if self.anchor_key != Path() else self.data / "anchor.key"
+
+    @property
+    def trail_folder(self) -> Path:
+        return self.audit_folder if self.audit_folder != Path() else self.data / "trail"
+
+    @property
+    def syslog_place(self) -> tuple[str, int]:
+        """(host, port) of the log server."""
+        host, colon, port = self.audit_syslog.rpartition(":")
+        return (host, int(port)) if colon else (port, SYSLOG_PORT)
 
     @property
     def mail_place(self) -> tuple[str, int]:
@@ -156,6 +172,7 @@ def named(settings: Settings, tx: Tx) -> Settings:
     return replace(settings, city=said.get("city", settings.city), lead_body=said.get("lead_body", settings.lead_body))
 
 
+SYSLOG_PORT = 6514
 MAIL_PORTS: Mapping[str, int] = {"starttls": 587, "tls": 465, "none": 25}
 RANGES: Mapping[str, tuple[int, int]] = {
     "trusted_proxies": (0, 5),
@@ -169,6 +186,7 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "listing_machines": (0, 1_000_000),
     "listing_percent": (0, 100),
     "stops_an_hour": (0, 1_000_000),
+    "audit_keep_days": (183, 36500),
     "backup_hours": (1, 24 * 31),
     "backup_days": (1, 3660),
     "backup_weeks": (0, 520),
@@ -251,11 +269,15 @@ def _value(name: str, raw: Any, place: str) -> Any:
             raise BadSetting(f"{place}: {why}") from None
     if name == "secrets_folder" and raw and not Path(raw).is_dir():
         raise BadSetting(f"{place}: there is no folder {raw!r}")
-    if name == "mail_server" and not MAIL_SERVER.fullmatch(raw):
+    if name in ("mail_server", "audit_syslog") and not MAIL_SERVER.fullmatch(raw):
         raise BadSetting(f"{place}: {raw!r} is neither host nor host:port")
     if name == "mail_security" and raw not in MAIL_PORTS:
         raise BadSetting(f"{place}: {raw!r} is none of {', '.join(MAIL_PORTS)}")
-    if name == "mail_ca" and raw and not Path(raw).is_file():
+    if (
+        name in ("mail_ca", "audit_syslog_ca", "audit_syslog_cert", "audit_syslog_key")
+        and raw
+        and not Path(raw).is_file()
+    ):
         raise BadSetting(f"{place}: there is no file {raw!r}")
     if name == "mail_from" and raw and not _ADDRESSED.fullmatch(raw):
         raise BadSetting(f"{place}: {raw!r} is neither an address nor a name with an <address>")

@@ -160,3 +160,24 @@ class BackupRun(Base):
     gone: Mapped[int] = mapped_column(default=0)
     sealed: Mapped[bool] = mapped_column(default=False)
     error: Mapped[str] = mapped_column(Text, default="")
+
+
+class AuditExport(Base):
+    """How far the audit trail was handed on to one ``place`` (file, syslog:HOST:PORT): up to ``sequence``, whose digest is
+    kept with it. ``handed_at``: when it last had everything; error: what it answered since; ``gaps``: how often the trail did
+    not go on where it was left, the newest after ``gap_at``."""
+
+    __tablename__ = "audit_exports"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    place: Mapped[str] = mapped_column(String(128), unique=True)
+    kind: Mapped[str] = mapped_column(String(8))
+    sequence: Mapped[int] = mapped_column(default=0)
+    digest: Mapped[str] = mapped_column(String(64))
+    tried_at: Mapped[datetime]
+    handed_at: Mapped[datetime | None]
+    error: Mapped[str] = mapped_column(Text, default="")
+    gaps: Mapped[int] = mapped_column(default=0)
+    gap_at: Mapped[int | None]
+    gap_why: Mapped[str | None] = mapped_column(String(8))
+    gap_found_at: Mapped[datetime | None]

@@ -11,7 +11,7 @@ from functools import partial
 
 from sqlalchemy import select
 
-from console import anchors, scoring
+from console import anchors, scoring, trail
 from console.accounts import sessions, throttle
 from console.backups import runs as backup_runs
 from console.jobs import LANES, PLAN, Job, Said, Unsuccessful, fault, perform, say, schedule
@@ -252,6 +252,15 @@ class Worklist:
         if made is None:
             return [say("backup_not_due")]
         return [say("backed_up", point=made.point.name, files=made.point.count, stored=made.stored)]
+
+    def trail(self) -> list[Said]:
+        done = trail.carry_out(self.settings, self.workbench.book)
+        said = [say("handed_on", at=one.place, records=one.records) for one in done if not one.error]
+        wrong = [say("error_at", at=one.place, error=one.error) for one in done if one.error]
+        wrong += [say("trail_gap", at=one.place, n=len(one.gaps)) for one in done if one.gaps]
+        if wrong:
+            raise Unsuccessful(*said, *wrong)
+        return said
 
     def mail(self) -> list[Said]:
         from console.app import create_app  # half a second that no other job waits for

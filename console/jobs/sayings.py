@@ -77,6 +77,8 @@ WORDS: Mapping[str, str] = {
     "unpublished": N_("锚点未送达 %(place)s"),
     "backup_not_due": N_("未到下次备份时间"),
     "no_backup_place": N_("没有设置备份位置"),
+    "handed_on": N_("%(at)s 送出 %(records)s 条"),
+    "trail_gap": N_("%(at)s 发现审计链中断 %(n)s 处"),
     "verified": N_("全部相符；审计链首 %(head)s"),
     "unfit": N_("发现 %(n)s 处不符"),
     "unfit_at": "%(place)s",

@@ -22,6 +22,7 @@ LANES = {
     "verify": N_("校验"),
     "backup": N_("备份"),
     "anchor": N_("锚点"),
+    "trail": N_("审计外送"),
 }
 """What may wait for each other. The lake's jobs of a night build on one another, in this order; whatever people, clouds
 or agents wait for has a lane of its own."""
@@ -52,5 +53,6 @@ PLAN = (
     JobPlan("verify", N_("校验"), "0 5 * * *", "verify", lease=timedelta(hours=4), attempts=1),
     JobPlan("anchor", N_("锚点"), "8,23,38,53 * * * *", "anchor", lease=timedelta(minutes=15), attempts=1),
     JobPlan("backup", N_("备份"), "50 * * * *", "backup", lease=timedelta(hours=12), attempts=2),
+    JobPlan("trail", N_("审计外送"), "*/10 * * * *", "trail", lease=timedelta(minutes=30), attempts=1),
     JobPlan("verify_asked", N_("按要求校验"), "* * * * *", "verify", lease=timedelta(hours=4), attempts=1),
 )

@@ -13,6 +13,7 @@ from console import anchors
 from console.backups import runs as backup_runs
 from console.jobs import PLAN, lags, last_success, standings
 from console.tables import JobRun, Mail, RunState
+from console.trail import standings as trail_standings
 from console.verification import runs
 from metering.intake import Feed, Intake, PushSource
 from quota import audit
@@ -30,6 +31,7 @@ def collect(tx: Tx, zone: ZoneInfo) -> Iterator[Metric]:
     yield _lanes(tx, zone)
     yield from _verified(tx)
     yield from _backups(tx)
+    yield from _trail(tx)
     yield from _anchors(tx)
 
 
@@ -142,6 +144,28 @@ def _backups(tx: Tx) -> Iterator[Metric]:
     if tried is not None:
         failing.add_metric([], float(not tried.point))
     yield from (age, size, stored, took, failing)
+
+
+def _trail(tx: Tx) -> Iterator[Metric]:
+    """By kind of place: a file, a log server."""
+    behind = GaugeMetricFamily(
+        "guanjia_audit_export_behind_records", "Records of the trail that a place has not got.", labels=["type"]
+    )
+    waiting = GaugeMetricFamily(
+        "guanjia_audit_export_lag_seconds", "Age of the oldest record that a place has not got.", labels=["type"]
+    )
+    failing = GaugeMetricFamily(
+        "guanjia_audit_export_failing", "1 while the last try of a place failed.", labels=["type"]
+    )
+    gaps = GaugeMetricFamily(
+        "guanjia_audit_export_gaps", "How often the trail did not go on where it was left.", labels=["type"]
+    )
+    for one in trail_standings(tx):
+        behind.add_metric([one.row.kind], one.behind)
+        waiting.add_metric([one.row.kind], (tx.now - one.since).total_seconds() if one.since else 0.0)
+        failing.add_metric([one.row.kind], float(bool(one.row.error)))
+        gaps.add_metric([one.row.kind], one.row.gaps)
+    yield from (behind, waiting, failing, gaps)
 
 
 def _anchors(tx: Tx) -> Iterator[Metric]:

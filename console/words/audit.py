@@ -66,6 +66,7 @@ ACTIONS: dict[str, str] = {
     "dispute.settle": N_("裁定差异"), "dispute.lapse": N_("逾期未答复差异"),
     "freeze.set": N_("设定封网期"),
     "house.found": N_("建立账本"), "house.verify": N_("校验"), "house.backup": N_("备份"), "house.reconcile": N_("账本与数据湖对齐"),
+    "trail.gap": N_("审计外送发现中断"),
     "house.seal": N_("封存现有各行"), "house.anchor": N_("生成锚点"),
     "incident.report": N_("报告故障"), "incident.amend": N_("补充故障"), "incident.settle": N_("故障定责"),
     "inventory.adopt": N_("接管存量资源"), "inventory.observe": N_("更新资源台账"),

@@ -51,6 +51,7 @@ UNSEALED: Mapping[str, str] = {
     "probes": _RUNNING,
     "backup_runs": _RUNNING,
     "anchor_publications": N_("锚点的去向只作提示,以送出的副本为准"),
+    "audit_exports": N_("外送到哪里的进度；送出的记录自带印鉴，中断记入审计链"),
     "sign_ins": N_("登录会话,随点击改写;登录与登出记入审计链"),
     "api_key_uses": N_("接口重复提交的应答,过时即删"),
     "try_counters": N_("登录尝试的计数,过时即删"),
