@@ -151,7 +151,8 @@ def _load(token: str) -> Visitor | None:
         return Visitor(
             who.id, token, held.id, held.seen_at, held.proven_at, who.login, who.name, Role(who.role),
             who.department_id, department or "", who.provider_id, provider or "",
-            who.must_change or aged, enrolled, rules,
+            # Who came by another way has typed no password that would have to be changed.
+            (who.must_change or aged) and held.method == proofs.PASSWORD, enrolled, rules,
         )  # fmt: skip
 
 

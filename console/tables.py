@@ -60,7 +60,7 @@ class MailState(StrEnum):
 
 class MailSource(StrEnum):
     """What is written about: a notice about a request; a letter about cases, or an inquiry about resources: when it is issued,
-    reminded of, escalated."""
+    reminded of, escalated; an emergency account that was used."""
 
     REQUEST = "request"
     LETTER = "letter"
@@ -69,6 +69,7 @@ class MailSource(StrEnum):
     INQUIRY = "inquiry"
     INQUIRY_REMINDER = "inquiry_near"
     INQUIRY_OVERDUE = "inquiry_late"
+    BREAK_GLASS = "break_glass"
 
 
 class Mail(Base):

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from console import anchors, scoring, trail
 from console.accounts import sessions, throttle
 from console.backups import runs as backup_runs
+from console.identity import marks
 from console.jobs import LANES, PLAN, Job, Said, Unsuccessful, fault, perform, say, schedule
 from console.mail import postman
 from console.settings import Settings
@@ -199,6 +200,7 @@ class Worklist:
             swept = inquiries.sweep(tx)
             throttle.sweep(tx)
             sessions.sweep(tx)
+            marks.sweep(tx)
             said = say("expired", lapsed=len(lapsed), accepted=len(accepted), redated=redated)
             return [said, *([say("swept", n=swept)] if swept else [])]
 

@@ -37,6 +37,16 @@ class Secrets:
     folders: tuple[Path, ...] = ()
 
 
+def revealed(book: Book, secrets: Secrets, home: Path, reference: str) -> str:
+    """The secret that ``reference`` names, of the house whose data directory is ``home``. Raises Invalid or NotFound saying
+    what is wrong with that place."""
+    kind, _colon, name = reference.partition(":")
+    if kind == "store":
+        with book.reading() as tx:
+            return vault.reveal(tx, name, secrets.key)
+    return by_reference(reference, (*FOLDERS, *secrets.folders, home / "secrets"))
+
+
 @dataclass(frozen=True, slots=True)
 class Workbench:
     """One book, one lake, and the clouds of its pools. ``home`` is what "{home}" in an adapter's options stands for:
@@ -86,11 +96,7 @@ class Workbench:
 
     def reveal(self, reference: str) -> str:
         """The secret that ``reference`` names. Raises Invalid or NotFound saying what is wrong with that place."""
-        kind, _colon, name = reference.partition(":")
-        if kind == "store":
-            with self.book.reading() as tx:
-                return vault.reveal(tx, name, self.secrets.key)
-        return by_reference(reference, (*FOLDERS, *self.secrets.folders, self.home / "secrets"))
+        return revealed(self.book, self.secrets, self.home, reference)
 
     def resolved(self, adapter: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """``options`` with the data directory in place of "{home}", in what an adapter takes for granted, too."""

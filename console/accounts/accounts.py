@@ -133,7 +133,7 @@ def grant(
     if who.service and role not in SERVED:
         raise Invalid("service.role", N_("服务账号不能担任管理员"), field="role")
     if role != who.role:
-        _not_the_last(tx, who)
+        must_not_be_the_last(tx, who)
     before = _rights(who)
     who.role = role.value
     who.department_id = department.id if department else None
@@ -150,7 +150,7 @@ def activate(tx: Tx, who: Person, active: bool) -> None:
     so already or the house cannot do without it."""
     _not_oneself(tx.actor, who)
     if not active:
-        _not_the_last(tx, who)
+        must_not_be_the_last(tx, who)
     if who.active == active:
         raise WrongState("person.active", N_("账号已启用") if active else N_("账号已停用"))
     who.active = active
@@ -194,7 +194,7 @@ NEEDED = (Role.SYSADMIN, Role.SECADMIN, Role.AUDADMIN, Role.AUTHORITY)
 """Without somebody in each of these roles nobody could enter people, grant rights, watch the trail, or decide."""
 
 
-def _not_the_last(tx: Tx, who: Person) -> None:
+def must_not_be_the_last(tx: Tx, who: Person) -> None:
     """Raise WrongState where nobody else could do what ``who`` does and somebody must. One change of rights at a time, or
     two administrators could take the role from each other."""
     tx.alone("rights")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from console.accounts import access_rules, factors, sessions
@@ -42,6 +43,18 @@ def enter(book: Book, proof: Proof, origin: Origin) -> Admission:
     raise refusal
 
 
+Bar = Callable[[Tx, Person, Proof], NotAllowed | None]
+_bars: list[Bar] = []
+
+
+def bar(check: Bar) -> Bar:
+    """Have ``check`` say whether something bars a person who came by this proof; what it refuses, it audits. It is asked again
+    when a second factor follows."""
+    if check not in _bars:
+        _bars.append(check)
+    return check
+
+
 def _refusal(tx: Tx, who: Person, proof: Proof, origin: Origin) -> NotAllowed | None:
     """Why ``who`` may not come in from ``origin``, audited; None: nothing bars it."""
     if not who.active or not who.granted:
@@ -53,7 +66,7 @@ def _refusal(tx: Tx, who: Person, proof: Proof, origin: Origin) -> NotAllowed | 
     if not access_rules.in_force(tx).lets_in(role, origin.address):
         tx.audit("login.network", f"person:{who.id}")
         return outside(role, origin.address)
-    return None
+    return next(filter(None, (check(tx, who, proof) for check in _bars)), None)
 
 
 def outside(role: Role, address: str) -> NotAllowed:

@@ -31,12 +31,14 @@ UNKNOWN = "login:unknown"
 @dataclass(frozen=True, slots=True)
 class Proof:
     """That whoever is there is the person ``person_id``: proven by ``method``, and a second time by ``factor`` where there
-    was one. ``epoch``: the account's, as it was then; a proof ends with the sessions."""
+    was one. ``epoch``: the account's, as it was then; a proof ends with the sessions. ``outside`` is how a way that has
+    sessions of its own finds again what was opened by this proof."""
 
     person_id: int
     method: str
     epoch: int
     factor: str = ""
+    outside: str = ""
 
 
 def by_password(book: Book, settings: Settings, login: str, password: str, origin: Origin) -> Proof:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, or_, select, update
@@ -37,6 +37,7 @@ def start(tx: Tx, who: Person, proof: Proof, origin: Origin) -> str:
             epoch=who.session_epoch,
             method=proof.method,
             factor=proof.factor,
+            outside=proof.outside,
             address=origin.address[:64],
             browser=origin.browser[:200],
             started_at=tx.now,
@@ -54,7 +55,8 @@ def start_again(tx: Tx, who: Person, session_id: int, factor: str = "") -> str:
     former = tx.get_one(SignIn, session_id)
     origin = Origin(former.address, browser=former.browser)
     former.ended_at, former.ended_by = former.ended_at or tx.now, former.ended_by or tx.actor.login
-    return start(tx, who, Proof(who.id, former.method, who.session_epoch, factor or former.factor), origin)
+    proof = Proof(who.id, former.method, who.session_epoch, factor or former.factor, former.outside)
+    return start(tx, who, proof, origin)
 
 
 def is_open(settings: Settings, now: datetime) -> ColumnElement[bool]:
@@ -111,6 +113,17 @@ def _ended(tx: Tx, row: SignIn | None, session_id: int) -> SignIn:
     row.ended_at, row.ended_by = tx.now, tx.actor.login
     tx.audit("login.end", f"person:{row.person_id}", after={"session": row.id})
     return row
+
+
+def end_from_outside(tx: Tx, names: Collection[str], by: str) -> int:
+    """End the open sessions that came by proofs called ``names`` outside, as ``by`` says; how many there were."""
+    rows = tx.scalars(
+        select(SignIn).where(SignIn.outside.in_(names), SignIn.ended_at.is_(None)).with_for_update()
+    ).all()
+    for row in rows:
+        row.ended_at, row.ended_by = tx.now, by
+        tx.audit("login.end", f"person:{row.person_id}", after={"session": row.id})
+    return len(rows)
 
 
 def sign_out(tx: Tx, session_id: int) -> None:

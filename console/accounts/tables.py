@@ -29,6 +29,7 @@ class SignIn(Base):
     epoch: Mapped[int]
     method: Mapped[str] = mapped_column(String(16))  # how it was proven who this is: a code of ``proofs``
     factor: Mapped[str] = mapped_column(String(16), default="")  # the second proof, where there was one
+    outside: Mapped[str] = mapped_column(String(32), default="", index=True)  # what the way of proving calls it
     address: Mapped[str] = mapped_column(String(64))
     browser: Mapped[str] = mapped_column(String(200))  # as it names itself
     started_at: Mapped[datetime] = mapped_column(index=True)

@@ -154,6 +154,11 @@ def of_proof(settings: Settings, person_id: int, what: str) -> list[Gauge]:
     return [Gauge((what, str(person_id)), _steps(settings))]
 
 
+def of_address(settings: Settings, what: str, origin: Origin) -> list[Gauge]:
+    """What strangers can have the house do for them (``what``) is counted by."""
+    return [Gauge((what, network(origin.address)), _steps(settings, ADDRESS_FACTOR))]
+
+
 def _known(tx: Tx, login: str, origin: Origin) -> bool:
     """Whether the account was logged in from this address of late."""
     found = tx.scalar(

@@ -18,6 +18,7 @@ from sqlalchemy import (
     select,
 )
 
+from console.identity import BreakGlassUse
 from console.tables import Mail, MailItem, MailSource, MailState
 from metering.cases import Notice
 from quota.actors import Role
@@ -122,6 +123,10 @@ def _new(tx: Tx, since: datetime) -> Iterator[_Told]:
                 yield _Told(source, inquiry.id, Role.SUPERVISOR)
             else:
                 yield _Told(source, inquiry.id, Role.TENANT, inquiry.department_id)
+    used = select(BreakGlassUse).where(BreakGlassUse.at >= since, ~_posted(MailSource.BREAK_GLASS, BreakGlassUse.id))
+    for use in tx.scalars(used.order_by(BreakGlassUse.id)).all():
+        for role in (Role.SECADMIN, Role.AUDADMIN):
+            yield _Told(MailSource.BREAK_GLASS, use.id, role)
 
 
 def _posted(source: MailSource, number: SQLColumnExpression[int]) -> ColumnElement[bool]:

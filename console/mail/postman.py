@@ -14,6 +14,7 @@ from email.utils import format_datetime, parseaddr
 
 from flask import Flask, render_template, url_for
 
+from console.identity import BreakGlassUse
 from console.mail import mails
 from console.settings import Settings, named
 from console.tables import Mail, MailSource
@@ -178,6 +179,9 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
         inquiry = tx.get_one(Inquiry, number)
         where = url_for("inquiries.show", inquiry_id=inquiry.id, _external=True)
         return MailLine(inquiry.number, _(INQUIRIES[source]), inquiry.due_at, where)
+    if source is MailSource.BREAK_GLASS:
+        use = tx.get_one(BreakGlassUse, number)
+        return MailLine(use.person.login, _("应急账号已被使用"), None, url_for("break_glass.index", _external=True))
     letter = tx.get_one(Notice, number)
     due = None if source is MailSource.ESCALATION else working_days(tx).due(letter.issued_at, letter.reply_days)
     return MailLine(

@@ -4,6 +4,7 @@
 import console.accounts
 import console.anchors
 import console.api
+import console.identity
 import console.tables
 import metering.batches
 import metering.campaigns

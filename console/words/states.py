@@ -50,6 +50,7 @@ STATES: dict[str, State] = {
     "token_over": State(N_("已过期"), "clock", "quiet"),
     # runs of jobs
     "verified": State(N_("已验证"), "circle-check", "good"),
+    "identity_differs": State(N_("权限待核对"), "alert-triangle", "attention"),
     "unverified": State(N_("未验证"), "question-mark", "attention"),
     "probe_good": State(N_("连通"), "plug", "good"),
     "probe_bad": State(N_("不通"), "plug-connected-x", "bad"),

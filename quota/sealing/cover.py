@@ -53,6 +53,8 @@ UNSEALED: Mapping[str, str] = {
     "anchor_publications": N_("锚点的去向只作提示,以送出的副本为准"),
     "audit_exports": N_("外送到哪里的进度；送出的记录自带印鉴，中断记入审计链"),
     "sign_ins": N_("登录会话,随点击改写;登录与登出记入审计链"),
+    "identity_sessions": N_("经身份源的登录会话;登录与登出记入审计链"),
+    "used_marks": N_("登录途中的一次性标记,过时即删"),
     "api_key_uses": N_("接口重复提交的应答,过时即删"),
     "try_counters": N_("登录尝试的计数,过时即删"),
     "staged_files": _WAITING,
@@ -66,6 +68,7 @@ _SIGHTINGS = N_("每次采集改写的时刻")
 
 PASSING: Mapping[str, tuple[frozenset[str], str]] = {
     "people": (frozenset({"last_login_at"}), N_("每次登录改写的时刻")),
+    "identity_links": (frozenset({"seen_at"}), N_("每次登录改写的时刻")),
     "api_tokens": (frozenset({"used_at", "used_from"}), N_("每次使用改写的时刻与来处")),
     "resources": (frozenset({"last_seen_at", "first_sample_at", "last_sample_at"}), _SIGHTINGS),
     "cloud_projects": (frozenset({"last_seen_at"}), _SIGHTINGS),

@@ -19,6 +19,7 @@ from console.book import actor, book, reading, settings, transaction
 from console.errors import SECRET, again_after
 from console.forms import answer, done
 from console.frame import LOOKS
+from console.identity import connections, departures
 from console.programs import unfit
 from console.security import local
 from console.words import COOKIE, LANGUAGES, _, lazy, sentence
@@ -74,23 +75,24 @@ def login() -> str | Answer | tuple[str, int] | Refusal:
     form = LoginForm(next=request.args.get("next", ""))
     kept = _kept()
     if not form.validate_on_submit():
-        return render_template("auth/login.html", form=form, kept=kept), 422 if form.errors else 200
+        return page(form, kept=kept), 422 if form.errors else 200
     here = access.origin(form.login.data)
     try:
         proof = proofs.by_password(book(), settings(), form.login.data, form.password.data, here)
         admitted = admission.enter(book(), proof, here)
     except (NotAllowed, TooOften) as refused:
-        return _refused(form, form.password, refused, "auth/login.html", kept=kept)
+        sources = connections.sources(reading(), active=True)
+        return _refused(form, form.password, refused, "auth/login.html", kept=kept, sources=sources)
     return come_in(proof, admitted, form.next.data, kept)
 
 
 def come_in(proof: proofs.Proof, admitted: admission.Admission, target: str | None, kept: Kept) -> Answer:
     """What follows an admission, however the person was proven: the session begins, or the second factor is asked for."""
     if admitted.token:
-        return _let_in(admitted.token, target, kept)
+        return let_in(admitted.token, target, kept)
     session.clear()
     g.pop("csrf_token", None)
-    session[PENDING] = [proof.person_id, proof.method, proof.epoch, int(book().clock().timestamp())]
+    session[PENDING] = [proof.person_id, proof.method, proof.epoch, proof.outside, int(book().clock().timestamp())]
     form = SecondForm(formdata=None, next=target or "")
     return make_response(render_template("auth/second.html", form=form, kept=kept))
 
@@ -128,12 +130,12 @@ def second() -> str | Answer | tuple[str, int] | Refusal:
 def _pending() -> proofs.Proof | None:
     """The first proof that waits for a second, as this browser's signed session has it."""
     held = session.get(PENDING)
-    if not isinstance(held, list) or len(held) != 4:
+    if not isinstance(held, list) or len(held) != 5:
         return None
-    person_id, method, epoch, at = held
+    person_id, method, epoch, outside, at = held
     if not 0 <= int(book().clock().timestamp()) - at <= PENDING_S:
         return None
-    return proofs.Proof(person_id, method, epoch)
+    return proofs.Proof(person_id, method, epoch, outside=outside)
 
 
 def _kept() -> Kept:
@@ -178,25 +180,39 @@ def prove_again(answer: str) -> str:
     return ""
 
 
-def _let_in(token: str, target: str | None, kept: Kept) -> Answer:
+def page(form: LoginForm, wrong: str = "", kept: Kept | None = None) -> str:
+    """The login page: the ways to come by sources, above the form for a password; ``wrong``: what went wrong with one."""
+    sources = connections.sources(reading(), active=True)
+    return render_template("auth/login.html", form=form, kept=kept or [], sources=sources, wrong=wrong)
+
+
+def let_in(token: str, target: str | None, kept: Kept) -> Answer:
     """Off to where somebody who was admitted wanted to go; to what they had typed there, where they had."""
     came = access.begin(token)
     target = local(target)
     if not kept:
         return access.known_again(redirect(target), came.login)
     fields = [(name.removeprefix(KEPT), value) for name, value in kept if name.removeprefix(KEPT) not in SECRET]
-    page = make_response(render_template("auth/resume.html", target=target, typed=fields))
-    return access.known_again(page, came.login)
+    resumed = make_response(render_template("auth/resume.html", target=target, typed=fields))
+    return access.known_again(resumed, came.login)
 
 
 @blueprint.post("/logout")
 @allow(*EVERYBODY)
 @first
 @unfit("programs have no session")
-def logout() -> Answer:
+def logout() -> str | Answer:
+    """Leave here, and go on to leave where one came from. A form may be redirected nowhere else than within the house (the
+    content security policy), so a page leads there."""
     with transaction() as tx:
+        came_by = departures.closed(tx, visitor().session_id)
         sessions.sign_out(tx, visitor().session_id)
     access.end()
+    if came_by is not None:
+        home = (settings().public_url or request.url_root).rstrip("/") + url_for("auth.login")
+        onward = departures.onward(book(), settings(), *came_by, home)
+        if onward:
+            return render_template("identity/onward.html", source=came_by[0], onward=onward)
     flash(_("您已退出"), "success")
     return redirect(url_for("auth.login"))
 
@@ -216,10 +232,10 @@ def password() -> str | Answer | tuple[str, int]:
         access.begin(token)
         return done(_("密码已修改，其他地方的登录已失效"), "home.index")
 
-    def page() -> str:
+    def shown() -> str:
         return render_template("auth/password.html", form=form, who=accounts.person(reading(), visitor().id))
 
-    return answer(form, act, page)
+    return answer(form, act, shown)
 
 
 @blueprint.get("/language/<code>")

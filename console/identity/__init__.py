@@ -1,0 +1,57 @@
+"""Identities from elsewhere (身份源): people come by the city's own login (OIDC; CAS and LDAP can join) as well as by password.
+
+``sources`` is what a source is, ``kinds`` which there are, ``connections`` how one is reached; ``rulebook`` and ``rules`` what
+its claims mean here; ``arrivals`` whose account somebody is who comes by one, ``departures`` leaving both ways; ``break_glass``
+who comes in by password all the same. Every way ends in a ``Proof``: whether the door opens is said by
+``console.accounts.admission``.
+"""
+
+from __future__ import annotations
+
+from console.identity import (
+    arrivals,
+    break_glass,
+    connections,
+    departures,
+    kinds,
+    marks,
+    rulebook,
+    rules,
+    sources,
+)
+from console.identity.rules import LOST, MOST_ROLES, Rules, meaning
+from console.identity.sources import FAULTS, Identity, RedirectSource, SourceFault
+from console.identity.tables import (
+    BreakGlass,
+    BreakGlassUse,
+    IdentityLink,
+    IdentityRule,
+    IdentitySession,
+    IdentitySource,
+)
+
+__all__ = [
+    "FAULTS",
+    "LOST",
+    "MOST_ROLES",
+    "BreakGlass",
+    "BreakGlassUse",
+    "Identity",
+    "IdentityLink",
+    "IdentityRule",
+    "IdentitySession",
+    "IdentitySource",
+    "RedirectSource",
+    "Rules",
+    "SourceFault",
+    "arrivals",
+    "break_glass",
+    "connections",
+    "departures",
+    "kinds",
+    "marks",
+    "meaning",
+    "rulebook",
+    "rules",
+    "sources",
+]

@@ -1,0 +1,80 @@
+"""Leaving, both ways: who leaves here is led on to leave at the source; who left there leaves here, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+
+from console.accounts import SignIn, admission, proofs, sessions
+from console.identity import connections, marks
+from console.identity.sources import Departure, Identity, RedirectSource, SourceFault
+from console.identity.tables import IdentitySession, IdentitySource
+from console.settings import Settings
+from quota.actors import steward
+from quota.db import Book, Tx
+from quota.directory import Person
+from quota.errors import N_, NotAllowed
+
+
+def closed(tx: Tx, sign_in_id: int) -> tuple[IdentitySource, Identity] | None:
+    """Whoever leaves this session came by a source: which, and what it is told. Its own row ends, and keeps no token."""
+    outside = tx.scalar(select(SignIn.outside).where(SignIn.id == sign_in_id))
+    row = tx.get(IdentitySession, int(outside)) if outside else None
+    if row is None:
+        return None
+    identity = Identity(row.issuer, row.subject, session=row.session, hint=row.hint)
+    _end(tx, [row])
+    return tx.get_one(IdentitySource, row.source_id), identity
+
+
+def onward(book: Book, settings: Settings, source: IdentitySource, identity: Identity, back: str) -> str:
+    """Where to send who left, to leave at the source as well and come back to ``back``; "" where it can't be asked."""
+    try:
+        found = connections.opened(book, settings, source)
+        return found.leave(identity, back) if isinstance(found, RedirectSource) else ""
+    except SourceFault:
+        return ""
+
+
+def departed(book: Book, settings: Settings, source: IdentitySource, message: str, address: str) -> int:
+    """A source says that somebody left: their sessions that came by it end. How many there were; a message that comes again
+    ends none. Raises SourceFault."""
+    found = connections.opened(book, settings, source)
+    if not isinstance(found, RedirectSource):
+        raise SourceFault("answer", source.kind)
+    told = found.departed(message, int(book.clock().timestamp()))
+    with book.transaction(steward("identity", address)) as tx:
+        if not marks.use(tx, f"departed\n{told.issuer}\n{told.mark}", datetime.fromtimestamp(told.until, UTC)):
+            raise SourceFault("stale", "jti")
+        rows = _open(tx, told)
+        ended = sessions.end_from_outside(tx, [str(one.id) for one in rows], f"identity:{source.code}"[:64])
+        _end(tx, rows)
+        tx.audit("identity.departed", f"identity_source:{source.id}", after={"sessions": ended})
+        return ended
+
+
+@admission.bar
+def ended_there(tx: Tx, who: Person, proof: proofs.Proof) -> NotAllowed | None:
+    """Refuse a proof by a session at a source that ended since: a second factor may take minutes."""
+    row = tx.get(IdentitySession, int(proof.outside)) if proof.outside else None
+    if row is None or row.ended_at is None:
+        return None
+    tx.audit("identity.ended", f"person:{who.id}")
+    return NotAllowed("identity.ended", N_("您在身份源的登录已结束,请重新登录"))
+
+
+def _open(tx: Tx, told: Departure) -> Sequence[IdentitySession]:
+    """The sessions that are meant: where a session is named, that one; it must be of the subject, where one is named."""
+    query = select(IdentitySession).where(IdentitySession.issuer == told.issuer, IdentitySession.ended_at.is_(None))
+    if told.session:
+        query = query.where(IdentitySession.session == told.session)
+    if told.subject:
+        query = query.where(IdentitySession.subject == told.subject)
+    return tx.scalars(query.with_for_update()).all()
+
+
+def _end(tx: Tx, rows: Sequence[IdentitySession]) -> None:
+    for row in rows:
+        row.ended_at, row.hint = row.ended_at or tx.now, ""

@@ -1,0 +1,118 @@
+"""What a source of identities is to the house (身份源): who somebody is, told by somebody else than the house. Pure.
+
+A source is one of two shapes, by what it asks of a person:
+
+    RedirectSource      the person goes there and comes back (OIDC, CAS): ``begin`` says where to and what the browser keeps
+                        meanwhile, ``finish`` makes an ``Identity`` of what it comes back with
+    PasswordSource      the person tells login and password here (LDAP): ``identify`` makes an ``Identity`` of both
+
+A source says who somebody is and nothing of what they may do here: ``rules`` say which rights its claims allow at most,
+``arrivals`` which account it is, and ``console.accounts.admission`` whether the door opens. Nothing here is called while a
+transaction is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from providers.connection import FAULTS as NETWORK_FAULTS
+from quota.errors import N_
+
+Claims = Mapping[str, Any]
+
+FAULTS: Mapping[str, str] = {
+    **NETWORK_FAULTS,
+    "kind": N_("地址上的不是身份源:没有读到它的配置说明,请核对地址"),
+    "insecure": N_("身份源的地址须以 https:// 开头"),
+    "issuer": N_("身份源自称的签发者与登记的地址不同,请按它自称的登记"),
+    "metadata": N_("身份源的配置说明缺少所需内容,或不支持授权码方式"),
+    "keys": N_("身份源的签名公钥读不出,或没有可用的一把"),
+    "client": N_("身份源不认识这个客户端编号"),
+    "client_secret": N_("身份源不接受这个客户端的密钥"),
+    "callback": N_("身份源没有登记本系统的回调地址"),
+    "declined": N_("身份源没有同意登录"),
+    "stale": N_("这次登录已过期或已用过,请重新开始"),
+    "answer": N_("身份源的回应不是对这次登录的"),
+    "token": N_("身份源的凭证未通过核验"),
+    "large": N_("身份源的回应过大或过慢"),
+    "off": N_("该身份源已停用"),
+}
+"""Code of a fault → its sentence for people."""
+
+
+class SourceFault(Exception):
+    """Nobody could be identified. ``code`` is one of FAULTS; ``said`` is for those who look after the house, and never holds
+    a secret or a token."""
+
+    def __init__(self, code: str, said: str = "") -> None:
+        super().__init__(code, said)
+        self.code, self.said = code, said[:1000]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Somebody as a source knows them: ``subject`` is theirs for ever at ``issuer``, ``claims`` what it tells of them,
+    ``session`` the name of their session there ("": it has none), ``hint`` what it wants back when they leave."""
+
+    issuer: str
+    subject: str
+    claims: Claims = field(default_factory=dict, repr=False)
+    session: str = ""
+    hint: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """That a source says somebody left: all their sessions, or the one called ``session``. ``mark`` is of this message
+    alone; until ``until`` (seconds since 1970) the same one may come again and must not count twice."""
+
+    issuer: str
+    subject: str
+    session: str
+    mark: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Where to send a person, and what the browser keeps (signed, not hidden from it) until they are back."""
+
+    address: str
+    kept: Mapping[str, str]
+
+
+@runtime_checkable
+class RedirectSource(Protocol):
+    """Each method may speak to the source, and raises SourceFault."""
+
+    def begin(self, callback: str) -> Begun:
+        """Send somebody to the source, to come back to ``callback``."""
+
+    def finish(self, kept: Mapping[str, str], answer: Mapping[str, str], callback: str, now: int) -> Identity:
+        """Who came back with ``answer`` (the address's parameters), having been sent with ``kept``. ``now``: s since 1970."""
+
+    def leave(self, identity: Identity, back: str) -> str:
+        """Where to send somebody who leaves, to leave there, too, and to come back to ``back``; "": the source has no such
+        place."""
+
+    def departed(self, message: str, now: int) -> Departure:
+        """Who left, as the source itself says behind the person's back."""
+
+    def probe(self, callback: str) -> str:
+        """Try the connection; what the source says of itself, for people."""
+
+
+@runtime_checkable
+class PasswordSource(Protocol):
+    """As above."""
+
+    def identify(self, login: str, password: str) -> Identity:
+        """Whose these are."""
+
+    def probe(self, callback: str) -> str:
+        """Try the connection."""
+
+
+Source = RedirectSource | PasswordSource

@@ -1,0 +1,228 @@
+"""In and out by a source of identities: there and back, one's own links, and what a source says behind the browser's back."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import Blueprint, current_app, flash, jsonify, redirect, render_template, request, session, url_for
+from flask_login import current_user
+from werkzeug.wrappers import Response as Answer
+
+from console import access
+from console.access import EVERYBODY, allow, public, visitor
+from console.accounts import Origin, admission, throttle
+from console.book import book, reading, settings, transaction
+from console.errors import again_after
+from console.identity import (
+    FAULTS,
+    Identity,
+    IdentitySource,
+    RedirectSource,
+    SourceFault,
+    arrivals,
+    connections,
+    departures,
+    marks,
+)
+from console.pages.house import auth
+from console.programs import unfit
+from console.security import local, program
+from console.words import _, sentence
+from quota.actors import nobody, steward
+from quota.errors import N_, Conflict, NotAllowed, NotFound, TooOften
+
+blueprint = Blueprint("identity", __name__, url_prefix="/identity")
+
+WAY = "identity"
+"""In the browser's session: the way that it is on to a source and back."""
+OFFERED = "identity_link"
+"""The same: an identity that the visitor was asked to confirm as their own."""
+MINUTES = 15
+"""How long somebody may take at the source."""
+
+Page = str | Answer | tuple[str, int] | tuple[str, int, dict[str, str]]
+
+
+@blueprint.get("/<code>/go")
+@public
+def go(code: str) -> Page:
+    """Off to the source; with ``link``, to link one's own account."""
+    source = _active(code)
+    linking = bool(request.args.get("link")) and current_user.is_authenticated
+    if current_user.is_authenticated and not linking:
+        return redirect(local(request.args.get("next")))
+    try:
+        begun = _opened(source).begin(callback(code))
+    except SourceFault as fault:
+        return _failed(source, fault, linking)
+    session[WAY] = {
+        "source": code, "mark": secrets.token_hex(16), "kept": dict(begun.kept), "at": _now(),
+        "next": local(request.args.get("next")), "link": visitor().id if linking else 0,
+    }  # fmt: skip
+    return redirect(begun.address)
+
+
+@blueprint.get("/<code>/back")
+@public
+def back(code: str) -> Page:
+    """Back from the source: in, or asked whether this identity is one's own."""
+    source = _active(code)
+    way, here = session.pop(WAY, None), access.origin()
+    linking = bool(way and way["link"])
+    try:
+        identity = _identified(source, way, here)
+        if linking:
+            return _offered(source, identity, way["link"])
+        proof = arrivals.arrive(book(), source.id, identity, here)
+        admitted = admission.enter(book(), proof, here)
+    except SourceFault as fault:
+        return _failed(source, fault, linking)
+    except TooOften as refused:
+        return auth.page(auth.LoginForm(), sentence(refused.message, refused.params)), 429, again_after(refused)
+    except NotAllowed as refused:
+        return auth.page(auth.LoginForm(), sentence(refused.message, refused.params)), 403
+    return auth.come_in(proof, admitted, way["next"], [])
+
+
+def _identified(source: IdentitySource, way: dict[str, Any] | None, here: Origin) -> Identity:
+    """Who came back. Each try to come back counts for the address, so that nobody has the source asked at will; the way is used
+    up whatever comes of it. Raises SourceFault, TooOften."""
+    gauges = throttle.of_address(settings(), WAY, here)
+    with book().transaction(nobody(here.address, here.request_id)) as tx:
+        waiting = throttle.take(tx, gauges)
+    if waiting:
+        raise throttle.too_often(waiting)
+    if way is None or way["source"] != source.code or _now() - way["at"] > MINUTES * 60:
+        raise SourceFault("stale", "way")
+    with book().transaction(nobody(here.address, here.request_id)) as tx:
+        fresh = marks.use(tx, f"way\n{way['mark']}", _until())
+    if not fresh:
+        raise SourceFault("stale", "used")
+    found = _opened(source).finish(way["kept"], request.args.to_dict(), callback(source.code), _now())
+    with book().transaction(nobody(here.address, here.request_id)) as tx:
+        throttle.give_back(tx, gauges)
+    return found
+
+
+def _offered(source: IdentitySource, identity: Identity, person_id: int) -> Page:
+    """Ask before linking: whoever sent this browser to the source may have been somebody else's page."""
+    if not current_user.is_authenticated or visitor().id != person_id:
+        raise SourceFault("stale", "visitor")
+    session[OFFERED] = {
+        "source": source.code, "issuer": identity.issuer, "subject": identity.subject, "person": person_id, "at": _now(),
+    }  # fmt: skip
+    told = [str(identity.claims.get(name)) for name in ("name", "preferred_username") if identity.claims.get(name)]
+    return render_template("identity/confirm.html", source=source, identity=identity, told=" · ".join(told)[:200])
+
+
+@blueprint.post("/confirm")
+@allow(*EVERYBODY)
+@unfit("programs come by tokens")
+def confirm() -> Answer:
+    """Link the identity that was offered."""
+    offer = session.pop(OFFERED, None)
+    if offer is None or offer["person"] != visitor().id or _now() - offer["at"] > MINUTES * 60:
+        raise Conflict("identity.offer", N_("关联的请求已过期,请重新开始"))
+    source = _active(offer["source"])
+    arrivals.link_own(book(), source.id, Identity(offer["issuer"], offer["subject"]), visitor().id, access.origin())
+    flash(_("已关联：%(name)s", name=source.name), "success")
+    return redirect(url_for("identity.own"))
+
+
+@blueprint.get("/")
+@allow(*EVERYBODY)
+def own() -> str:
+    """By which ways one may come in."""
+    tx = reading()
+    links = arrivals.own_links(tx, visitor().id)
+    return render_template("identity/own.html", sources=connections.sources(tx, active=True), links=links)
+
+
+@blueprint.post("/<code>/unlink")
+@allow(*EVERYBODY)
+@unfit("programs come by tokens")
+def unlink(code: str) -> Answer:
+    with transaction() as tx:
+        link = arrivals.own_links(tx, visitor().id).get(connections.source(tx, code).id)
+        if link is None:
+            raise NotFound("identity.no_link", N_("您的账号没有关联该身份源"))
+        arrivals.unlink(tx, link)
+    access.end()
+    flash(_("已取消关联，请重新登录"), "success")
+    return redirect(url_for("auth.login"))
+
+
+@blueprint.post("/<code>/departed")
+@public
+@program
+def departed(code: str) -> Answer:
+    """The source says that somebody left (OpenID Connect Back-Channel Logout 1.0)."""
+    here = access.origin()
+    gauges = throttle.of_address(settings(), "departed", here)
+    with book().reading(nobody(here.address)) as tx:
+        source = connections.source(tx, code)
+        waiting = throttle.wait(tx, gauges)
+    if waiting:
+        return _program({"error": "slow_down"}, 429)
+    try:
+        departures.departed(book(), settings(), source, request.form.get("logout_token", ""), here.address)
+    except SourceFault as fault:
+        current_app.logger.info("identity source %s: a departure was refused: %s %s", code, fault.code, fault.said)
+        with book().transaction(nobody(here.address, here.request_id)) as tx:
+            throttle.take(tx, gauges)
+        return _program({"error": "invalid_request", "error_description": fault.code}, 400)
+    return _program({}, 200)
+
+
+def _program(content: dict[str, str], status: int) -> Answer:
+    answer = jsonify(content)
+    answer.status_code = status
+    return answer
+
+
+def callback(code: str) -> str:
+    """Where the source sends people back to, as it has to be registered there."""
+    return absolute(url_for("identity.back", code=code))
+
+
+def absolute(path: str) -> str:
+    """``path`` as people reach it from outside."""
+    return (settings().public_url or request.url_root).rstrip("/") + path
+
+
+def _active(code: str) -> IdentitySource:
+    found = connections.source(reading(), code)
+    if not found.active:
+        raise NotFound("identity.off", N_("身份源%(name)s已停用"), name=found.name)
+    return found
+
+
+def _opened(source: IdentitySource) -> RedirectSource:
+    found = connections.opened(book(), settings(), source)
+    if not isinstance(found, RedirectSource):
+        raise SourceFault("answer", source.kind)
+    return found
+
+
+def _failed(source: IdentitySource, fault: SourceFault, linking: bool) -> Page:
+    """The login page with the fault's sentence above a form that works all the same; the trail has what was said."""
+    here = access.origin()
+    current_app.logger.warning("identity source %s: %s %s", source.code, fault.code, fault.said)
+    with book().transaction(steward("identity", here.address)) as tx:
+        tx.audit("identity.fail", f"identity_source:{source.id}", after={"fault": fault.code})
+    said = _("%(source)s：%(fault)s", source=source.name, fault=sentence(FAULTS.get(fault.code, FAULTS["answer"])))
+    if linking and current_user.is_authenticated:
+        flash(said, "danger")
+        return redirect(url_for("identity.own"))
+    return auth.page(auth.LoginForm(), said), 502
+
+
+def _now() -> int:
+    return int(book().clock().timestamp())
+
+
+def _until() -> datetime:
+    """When a way would be refused for its age."""
+    return book().clock() + timedelta(minutes=2 * MINUTES)

@@ -1,0 +1,1 @@
+"""Pages of identities from elsewhere: sources, their rules, whose account is whose, emergency accounts."""
