@@ -13,15 +13,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import trustme
 
+from metering.intake import widths
 from providers.adapters.conformance import CloudSuite
 from providers.adapters.openstack import OpenStackCloud, listing, words
 from providers.base import ProviderFault, ResourceFact, ResourceState, ServiceKind
 from providers.secrets import Secret
 from quota.errors import Invalid
 from quota.units import ACCELERATOR, BLOCK, EIP, MEMORY, VCPU, Arch
+from tests.clouds.filling import LONG, by_the_hour
 from tests.clouds.recordings import FOLDER, Ask, Recording, Reply, Served, first_page_again, on, rows_of, served
 from tests.patience import free_port
 
@@ -611,3 +614,40 @@ def test_who_is_off_is_asked_about_once_and_few_at_a_time() -> None:
         found = facts(cloud(here).inventory(PLANE.now))
         assert {fact.stopped_at for fact in found.values()} == {None}
         assert len(actions(here)) == 1, "who may not is told so once"
+
+
+# ------------------------------------------------------------------------------------------------------ of several widths
+
+
+WIDTHS = Recording.read(FOLDER / "widths.jsonl")
+
+
+def test_what_is_kept_by_the_hour_alone_is_told_by_the_hour_and_what_is_finer_as_it_is() -> None:
+    """The paused server's fine measures are kept for a day, the means of hours longer; it is known what it used."""
+    begin = WIDTHS.now - LONG
+    with served(WIDTHS) as here:
+        one = cloud(here)
+        paused = next(fact.external_id for fact in one.inventory(WIDTHS.now).facts if fact.name == "ostack-paused")
+        rows = [
+            row for batch in one.samples(begin, WIDTHS.now) for row in batch.table.to_pylist()
+            if batch.external_ids[row["resource"]] == paused
+        ]  # fmt: skip
+    wide = [row for row in rows if row["width_s"] == 3600]
+    fine = [row for row in rows if row["width_s"] == 300]
+    assert len(wide) + len(fine) == len(rows)
+    assert len(wide) >= 40
+    assert len(fine) >= 12 * 20
+    assert max(row["ts"] for row in wide) + 3600 <= min(row["ts"] for row in fine), "no hour is told twice"
+    for row in wide[1:]:
+        assert row["cpu_pct"] == pytest.approx(100 * (row["ts"] // 3600 % 10 / 20 + 0.01), abs=0.01)
+        assert row["mem_pct"] == pytest.approx(200 * (row["ts"] // 3600 % 10 / 20 + 0.01), abs=0.01)
+    for row in fine:
+        assert row["cpu_pct"] == pytest.approx(100 * by_the_hour(row["ts"]), abs=0.01)
+    covered = widths.spread(pa.Table.from_pylist(wide), 300).num_rows + len(fine)
+    assert covered >= (LONG - timedelta(hours=2)) // timedelta(minutes=5), "an hour's mean covers its hour"
+    with served(WIDTHS) as here:
+        assert {
+            row["width_s"]
+            for batch in cloud(here, coarse_s=0).samples(begin, WIDTHS.now)
+            for row in batch.table.to_pylist()
+        } == {300}
