@@ -20,8 +20,6 @@ from console.settings import Settings
 from quota import vault
 from quota.errors import N_, Invalid
 
-KEYS = ("secret.key", "factors.key")
-"""Of sessions; of second factors, where no key of the settings seals those."""
 SETTINGS = house_settings.FILE
 FOLDER = "secrets"
 ENVIRONMENT = tuple(one.name for one in fields(Settings) if not one.repr and one.name != "backup_key")
@@ -29,9 +27,13 @@ ENVIRONMENT = tuple(one.name for one in fields(Settings) if not one.repr and one
 RESTORED = "restored.env"
 
 
+KEYS = (".key", ".pem")
+"""Ends of the names of files that are keys: of sessions, of second factors, of anchors, and whatever comes."""
+
+
 def is_secret(name: str) -> bool:
     """Whether a file of the data directory (by its name there) is one of the keys."""
-    return name in (*KEYS, SETTINGS, RESTORED) or name.startswith(FOLDER + "/")
+    return name in (SETTINGS, RESTORED) or name.endswith(KEYS) or name.startswith(FOLDER + "/")
 
 
 def seal(settings: Settings) -> bytes:
@@ -68,6 +70,7 @@ def write(found: Mapping[str, bytes], data: Path) -> None:
 
 
 def _files(data: Path) -> Iterator[tuple[str, Path]]:
-    for path in [*(data / one for one in KEYS), data / SETTINGS, *sorted((data / FOLDER).rglob("*"))]:
-        if path.is_file():
-            yield path.relative_to(data).as_posix(), path
+    for path in sorted(data.rglob("*")):
+        name = path.relative_to(data).as_posix()
+        if is_secret(name) and name != RESTORED and path.is_file() and not name.startswith("."):
+            yield name, path

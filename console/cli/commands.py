@@ -40,6 +40,7 @@ from console.cli.terminal import (
 )
 from console.occupancy import HousePart
 from console.privacy import private_files
+from metering.workbench import Workbench
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -137,9 +138,21 @@ def jobs(data: str | None, once: str | None, lanes: tuple[str, ...]) -> None:
             click.echo(state)
             sys.exit(0 if state == "done" else 1)
         logs.configure(settings)
+        _tell_apart(workbench)
         # Started by `guanjia run`, this process holds the house with its parent.
         with nullcontext() if processes.follow_parent() else in_use(settings.data, HousePart.JOBS, shared=True):
             worklist.run_forever(workbench, settings, lanes)
+
+
+def _tell_apart(workbench: Workbench) -> None:
+    """Say at the start where a book or a lake was restored without the other; what is damaged keeps nobody from starting."""
+    from console.verification import agreement
+
+    try:
+        for line in agreement.compare(workbench).lines():
+            click.echo(f"{line}: guanjia lake reconcile", err=True)
+    except Exception as error:
+        click.echo(f"book and lake could not be compared ({type(error).__name__}): guanjia verify", err=True)
 
 
 @main.group()

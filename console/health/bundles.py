@@ -27,9 +27,9 @@ from metering.lake import Lake, write_whole
 from quota.db import Book
 
 RUNS = 500
-TELLING = ("city", "lead_body", "public_url", "mail_server", "mail_user", "mail_from", "mail_ca", "backup_place")
-"""Settings of which only is told whether they are set: they say whose house it is, or where its machines are."""
-WHERE = ("data", "lake", "database", "secrets_folder")
+PLAIN = ("time_zone", "language", "mail_security", "log_format")
+"""Settings in words that say nothing of whose house it is, or where its machines are; of the others but figures only whether
+they are set."""
 
 
 def bundle(settings: Settings, book: Book, target: Path) -> list[str]:
@@ -71,10 +71,10 @@ def _settings(settings: Settings) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for one in fields(settings):
         value = getattr(settings, one.name)
-        if not one.repr or one.name in TELLING or one.name in WHERE:
-            told[one.name] = "set" if str(value) not in ("", ".", str(one.default)) else "not set"
-        else:
+        if one.name in PLAIN or isinstance(value, bool | int):
             told[one.name] = value
+        else:
+            told[one.name] = "set" if str(value) not in ("", ".", str(one.default)) else "not set"
     return told
 
 

@@ -67,6 +67,15 @@ def test_samples_of_machines_that_an_older_book_does_not_have_are_set_aside(work
     works.book.dispose()
 
 
+def test_it_is_told_when_jobs_start(works: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    works.lake.append("arm.api", joined(steady(700)))
+    monkeypatch.setattr("console.worklist.run_forever", lambda *_words: None)
+    assert "guanjia lake reconcile" in guanjia(works, "jobs")
+    (works.lake.root / "sealed.json").write_text("{")
+    assert "could not be compared" in guanjia(works, "jobs")
+    works.book.dispose()
+
+
 def test_a_month_that_only_the_lake_has_settled_is_named(works: Workbench) -> None:
     works.lake.seal("2026-08")
     assert "2026-08 is sealed" in guanjia(works, "lake", "reconcile", code=1)

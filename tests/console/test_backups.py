@@ -263,6 +263,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> House:
     (data / "guanjia.toml").write_text(f'mail_password = "{SECRET}"\n')
     made = House(data, clock=Clock(NOW))
     made.settings.key()
+    (data / "anchor.key").write_text("-----BEGIN PRIVATE KEY----- " + SECRET)
     City(made.book, plan=STATEMENTS, home=data).list("jia", at(-1), web={VCPU: 4})
     made.lake.append("agent", joined(steady(1)))
     return made
@@ -291,6 +292,7 @@ def test_no_key_lies_open_in_a_backup_and_none_comes_back_without_its_own(
     with_keys = replace(there, data=tmp_path / "other", backup_key=KEY)
     assert backups.restore(with_keys, at_place).keys is True
     assert SECRET in (with_keys.data / "guanjia.toml").read_text()
+    assert SECRET in (with_keys.data / "anchor.key").read_text()
     assert "GUANJIA_SECRETS_KEY=" in (with_keys.data / "restored.env").read_text()
     shutil.rmtree(Path(place) / "keys")  # kept elsewhere
     assert backups.restore(replace(there, data=tmp_path / "third"), at_place).keys is False
