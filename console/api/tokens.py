@@ -8,6 +8,7 @@ secret. A token for a calendar stands in an address and opens that calendar alon
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import Select, func, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import joinedload
 
 from console.api.tables import ApiToken, TokenKind
@@ -23,7 +25,7 @@ from console.errors import Unidentified
 from quota.actors import Role, nobody
 from quota.db import Book, Tx
 from quota.directory import Person
-from quota.errors import N_, Invalid, NotAllowed, NotFound, WrongState
+from quota.errors import N_, Invalid, NoRoom, NotAllowed, NotFound, WrongState
 
 MARK = "gj"
 DAYS = (30, 90, 180, 365)
@@ -168,12 +170,13 @@ def recognise(tx: Tx, shown: str, kinds: Sequence[TokenKind]) -> Shown:
 
 
 def used(book: Book, shown: Shown, address: str) -> None:
-    """Keep when and from where it was used last, at most once a minute. Not audited: what is done by it is."""
+    """Keep when and from where it was used last, at most once a minute. Not audited: what is done by it is. A book that can't be
+    written to bars nobody from reading."""
     with book.reading(nobody()) as tx:
         last, now = tx.scalar(select(ApiToken.used_at).where(ApiToken.id == shown.id)), tx.now
     if last is not None and now - last < USED_EVERY:
         return
-    with book.transaction(nobody(address)) as tx:
+    with contextlib.suppress(NoRoom, OperationalError), book.transaction(nobody(address)) as tx:
         one = tx.get(ApiToken, shown.id)
         if one is not None:
             one.used_at, one.used_from = tx.now, address[:64]
