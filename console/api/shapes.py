@@ -159,8 +159,10 @@ GENERATION = N_("对象的版本(generation);也可用 If-Match 给出")
 
 def _arguments(field: UnboundField) -> tuple[str, Sequence[Any]]:
     """(label, validators) of a field that was not made yet."""
-    label = field.kwargs.get("label", field.args[0] if field.args else "")
-    validators = field.kwargs.get("validators", field.args[1] if len(field.args) > 1 else ())
+    of_others = issubclass(field.field_class, wtforms.FieldList | wtforms.FormField)
+    args = field.args[1:] if of_others else field.args  # before the label they take what they are made of
+    label = field.kwargs.get("label", args[0] if args else "")
+    validators = field.kwargs.get("validators", args[1] if len(args) > 1 else ())
     return str(label or ""), validators or ()
 
 
