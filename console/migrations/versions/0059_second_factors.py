@@ -1,4 +1,7 @@
-"""Rules of who comes in how, second factors, recovery codes, and what is said of those that were lost."""
+"""Rules of who comes in how, second factors, recovery codes, and what is said of those that were lost.
+
+Locks: none of what stands (new tables). Back: the new tables go, with what they hold: nobody has a second factor.
+"""
 
 import sqlalchemy as sa
 from alembic import op
