@@ -17,7 +17,7 @@ from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.forms import answer, done
 from console.lists import Column, Filter, listing
-from console.programs import listed
+from console.programs import listed, takes
 from console.words import _, amount, lazy, sentence
 from providers.observation import cloud_figures, quota_drifts
 from providers.orders import quota_orders
@@ -110,6 +110,7 @@ class SetForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.route("/<int:department_id>/set", methods=["GET", "POST"])
 @allow(Role.SUPERVISOR)
+@takes(SetForm)
 def set_quota(pool_id: int, department_id: int) -> str | Response | tuple[str, int]:
     """An order sets the department's quota in the cloud to what the book gave it: shown class by class before it is placed."""
     tx = reading()
