@@ -29,6 +29,8 @@ _NAMED = re.compile(
     r"(?!\*\*\*)([^\s\"'&,;)}\]]+)"
 )
 _ADDRESS = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(@)")
+_ROW = re.compile(r"(\bDETAIL:\s+)[^\n]+")
+"""What PostgreSQL adds to a refusal: the whole row that it refused."""
 _BEARER = re.compile(r"(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{6,}")
 
 
@@ -36,6 +38,7 @@ def blotted(text: str, known: Iterable[str] = ()) -> str:
     """``text`` without what is, or stands where, a secret."""
     for secret in known:
         text = text.replace(secret, BLOT)
+    text = _ROW.sub(rf"\1{BLOT}", text)
     text = _BEARER.sub(rf"\1{BLOT}", text)
     text = _ADDRESS.sub(rf"\1{BLOT}\2", text)
     return _NAMED.sub(rf"\1{BLOT}", text)
