@@ -22,8 +22,9 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.wrappers import Response as Answer
 
 from console.accounts import Origin, SignIn, access_rules, admission, factors, proofs, sessions, throttle
-from console.book import book, settings
+from console.book import book, reading, settings
 from console.errors import Denied, typed
+from console.identity import arrivals
 from console.programs import asked
 from console.security import local, same_origin
 from console.words import _
@@ -316,7 +317,10 @@ def _held_up(who: Visitor, view: Callable[..., Any]) -> Response | tuple[str, in
         return None if ways else redirect(url_for("own_account.factor"))  # type: ignore[return-value]
     if request.method == "POST" and getattr(view, PROVEN, False) and not fresh(who):
         target = request.full_path.rstrip("?")
-        return render_template("auth/prove.html", typed=typed(), target=local(target), who=who, form=None), 401
+        ways = arrivals.ways_again(reading(), who.id)
+        return render_template(
+            "auth/prove.html", typed=typed(), target=local(target), who=who, form=None, ways=ways
+        ), 401
     return None
 
 
@@ -333,9 +337,9 @@ def _for_programs(who: Visitor, view: Callable[..., Any]) -> None:
 LEAVE = "auth.logout"
 
 
-def fresh(who: Visitor) -> bool:
-    """Whether somebody has proven to be there as lately as the rules ask for before acts that weigh."""
-    minutes = who.rules.proof_minutes
+def fresh(who: Visitor, within: int = 0) -> bool:
+    """Whether somebody has proven to be there within so many minutes; 0: as the rules ask for before acts that weigh."""
+    minutes = within or who.rules.proof_minutes
     return not minutes or book().clock() - who.proven_at <= timedelta(minutes=minutes)
 
 

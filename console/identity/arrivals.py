@@ -74,6 +74,19 @@ def link_own(book: Book, source_id: int, identity: Identity, person_id: int, ori
         _linked(tx, source, identity, who, by=who.login)
 
 
+def ways_again(tx: Tx, person_id: int) -> list[IdentitySource]:
+    """The sources by which somebody who is logged in can prove anew to be there, by name."""
+    query = select(IdentitySource).join(IdentityLink, IdentityLink.source_id == IdentitySource.id)
+    query = query.where(IdentityLink.person_id == person_id, IdentitySource.active)
+    return list(tx.scalars(query.order_by(IdentitySource.name, IdentitySource.id)))
+
+
+def is_of(tx: Tx, source_id: int, identity: Identity, person_id: int) -> bool:
+    """Whether this identity of a source is linked to that person."""
+    link = _link(tx, identity)
+    return link is not None and (link.source_id, link.person_id) == (source_id, person_id)
+
+
 def own_links(tx: Tx, person_id: int) -> dict[int, IdentityLink]:
     """Source id → link of a person."""
     return {one.source_id: one for one in tx.scalars(select(IdentityLink).where(IdentityLink.person_id == person_id))}

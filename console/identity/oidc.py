@@ -91,14 +91,15 @@ class Oidc:
 
     # --- the person's way there and back ---
 
-    def begin(self, callback: str) -> Begun:
+    def begin(self, callback: str, since: int = 0) -> Begun:
         endpoint = self._endpoint("authorization_endpoint")
         kept = {"state": generate_token(32), "nonce": generate_token(32), "verifier": generate_token(64)}
+        anew = {"prompt": "login", "max_age": "0"} if since else {}
         with self._session(callback) as session:
             address, _state = session.create_authorization_url(
-                endpoint, state=kept["state"], nonce=kept["nonce"], code_verifier=kept["verifier"]
+                endpoint, state=kept["state"], nonce=kept["nonce"], code_verifier=kept["verifier"], **anew
             )
-        return Begun(address, kept)
+        return Begun(address, {**kept, "since": str(since)} if since else kept)
 
     def finish(self, kept: Mapping[str, str], answer: Mapping[str, str], callback: str, now: int) -> Identity:
         if not kept.get("state") or not hmac.compare_digest(kept["state"].encode(), answer.get("state", "").encode()):
@@ -124,6 +125,9 @@ class Oidc:
             found.validate(now=now, leeway=SKEW_S)
         except (JoseError, TypeError, ValueError, AttributeError) as error:
             raise SourceFault("token", _why(error)) from None
+        proven_at = claims.get("auth_time", 0)
+        if kept.get("since") and not int(kept["since"]) - SKEW_S <= _number(proven_at) <= now + SKEW_S:
+            raise SourceFault("not_anew", "auth_time")
         told = {**self._user_info(access, claims["sub"]), **claims}
         return Identity(claims["iss"], claims["sub"], told, str(claims.get("sid") or "")[:255], raw)
 
@@ -386,6 +390,10 @@ def _sound(claims: Mapping[str, Any], now: int) -> None:
             raise SourceFault("token", name)
     if claims["iat"] > now + SKEW_S:
         raise SourceFault("token", "iat")
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
 def _secure(uri: str) -> str:

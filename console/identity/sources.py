@@ -36,6 +36,7 @@ FAULTS: Mapping[str, str] = {
     "stale": N_("这次登录已过期或已用过,请重新开始"),
     "answer": N_("身份源的回应不是对这次登录的"),
     "token": N_("身份源的凭证未通过核验"),
+    "not_anew": N_("身份源没有让您重新登录,不能当作再次核验"),
     "large": N_("身份源的回应过大或过慢"),
     "off": N_("该身份源已停用"),
 }
@@ -87,8 +88,9 @@ class Begun:
 class RedirectSource(Protocol):
     """Each method may speak to the source, and raises SourceFault."""
 
-    def begin(self, callback: str) -> Begun:
-        """Send somebody to the source, to come back to ``callback``."""
+    def begin(self, callback: str, since: int = 0) -> Begun:
+        """Send somebody to the source, to come back to ``callback``. ``since`` (s since 1970) other than 0: the source is to ask
+        them anew, whatever session they have there, and ``finish`` refuses a proof from before."""
 
     def finish(self, kept: Mapping[str, str], answer: Mapping[str, str], callback: str, now: int) -> Identity:
         """Who came back with ``answer`` (the address's parameters), having been sent with ``kept``. ``now``: s since 1970."""

@@ -10,7 +10,7 @@ import pytest
 import requests
 from sqlalchemy import func, select
 
-from console.accounts import Origin, SignIn, accounts, admission, passwords, proofs
+from console.accounts import Origin, SignIn, access_rules, accounts, admission, passwords, proofs
 from console.identity import (
     BreakGlassUse,
     Identity,
@@ -27,6 +27,7 @@ from quota.actors import Role, steward
 from quota.audit import AuditRecord
 from quota.directory import Person
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
+from tests.console.test_second_factor import hidden
 from tests.identity import CLIENT, PEOPLE, SECRET, provider
 
 HOME = "http://localhost"
@@ -424,3 +425,47 @@ def test_what_is_used_up_is_swept(house, clock):
     clock.advance(minutes=6)
     with house.transaction(steward()) as tx:
         assert marks.sweep(tx) == 1
+
+
+def test_who_came_by_a_source_proves_there_to_be_here_still(client_of, house, oa, enacted, clock):
+    with house.transaction(steward()) as tx:
+        asked_for = {"second": set(), "grace_days": 0, "proof_minutes": 10, "password_days": 0, "allowed": {}}
+        access_rules.enact(tx, **asked_for, reason="试用")
+    clock.now = datetime.now(UTC) - timedelta(minutes=11)
+    visit, own = client_of(Role.SECADMIN), person(house, "secadmin1")
+    arrivals.link_own(house, enacted.id, Identity(oa.issuer, "u-0003"), own.id, Origin("192.0.2.1"))
+    clock.now = datetime.now(UTC)  # the provider's clock is the machine's
+    who = person(house, "supervisor1")
+    asked = visit.send(f"/settings/people/{who.id}/grant", {"role": "auditor", "department": "0", "provider": "0"})
+    assert asked.status_code == 401
+    assert "/identity/oa/go?again=1" in asked.text
+    fields = hidden(asked.text)
+    assert visit.post("/prove", data=fields).status_code == 422  # nothing was proven yet
+    # In another window. Somebody else there is nobody here; the provider asks anew although it knows its visitor.
+    sent = visit.get("/identity/oa/go?again=1").location
+    assert {"prompt": "login", "max_age": "0"}.items() <= dict(parse_qsl(urlsplit(sent).query)).items()
+    assert visit.get(at_provider(oa, sent, "u-0002")).status_code == 302
+    assert visit.post("/prove", data=fields).status_code == 422
+    there = requests.Session()
+    for _time in range(2):
+        back = at_provider(oa, visit.get("/identity/oa/go?again=1").location, "u-0003", there)
+        assert "code=" in back
+    assert visit.get(back).status_code == 200
+    went = visit.post("/prove", data=fields)
+    assert went.status_code == 200
+    assert visit.post(f"/settings/people/{who.id}/grant", data=hidden(went.text)).status_code == 302
+    assert person(house, "supervisor1").role == "auditor"
+
+
+def test_who_came_a_moment_ago_enrols_without_a_password(client_of, house, oa, enacted, clock):
+    clock.now = datetime.now(UTC) - timedelta(minutes=25)
+    visit, own = client_of(Role.SECADMIN), person(house, "secadmin1")
+    assert visit.send("/account/factor").status_code == 422
+    arrivals.link_own(house, enacted.id, Identity(oa.issuer, "u-0003"), own.id, Origin("192.0.2.1"))
+    clock.advance(minutes=16)
+    assert visit.send("/account/factor").status_code == 422
+    clock.now = datetime.now(UTC)
+    visit.get(at_provider(oa, visit.get("/identity/oa/go?again=1").location, "u-0003"))
+    assert visit.send("/account/factor").status_code == 302
+    shown = visit.get("/account/factor")
+    assert shown.headers["Cache-Control"] == "no-store, no-transform"

@@ -176,6 +176,19 @@ def test_what_is_no_token_is_refused(issuer, token):
     refused(issuer, lambda _nonce: token)
 
 
+@pytest.mark.parametrize("auth_time", [None, NOW - 3600, NOW + 3600, True, "now"])
+def test_a_proof_from_before_is_none_that_is_asked_for_anew(issuer, auth_time):
+    source = source_of(issuer)
+    begun = source.begin(BACK, NOW - 10)
+    answer = {"state": begun.kept["state"], "code": "a-code"}
+    issuer.token = issuer.sign(claims(issuer, begun.kept["nonce"], auth_time=auth_time))
+    with pytest.raises(SourceFault) as fault:
+        source.finish(begun.kept, answer, BACK, NOW)
+    assert fault.value.code == ("token" if auth_time == "now" else "not_anew")
+    issuer.token = issuer.sign(claims(issuer, begun.kept["nonce"], auth_time=NOW - 5))
+    assert source.finish(begun.kept, answer, BACK, NOW).subject == "u-1"
+
+
 def test_keys_are_fetched_anew_for_one_that_is_not_known(issuer, monkeypatch):
     monkeypatch.setattr(protocol, "REFETCH_S", 0.0)
     source = source_of(issuer)
@@ -449,8 +462,8 @@ class Ticket:
     def __init__(self, options):
         self.options = options
 
-    def begin(self, callback):
-        return protocol.Begun(f"/cas?service={callback}", {})
+    def begin(self, callback, since=0):
+        return protocol.Begun(f"/cas?service={callback}{'&renew=true' if since else ''}", {})
 
     def finish(self, _kept, answer, _callback, _now):
         if answer.get("ticket") != "ST-1":

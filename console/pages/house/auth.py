@@ -19,7 +19,7 @@ from console.book import actor, book, reading, settings, transaction
 from console.errors import SECRET, again_after
 from console.forms import answer, done
 from console.frame import LOOKS
-from console.identity import connections, departures
+from console.identity import arrivals, connections, departures
 from console.programs import unfit
 from console.security import local
 from console.words import COOKIE, LANGUAGES, _, lazy, sentence
@@ -158,13 +158,16 @@ def prove() -> str | Answer | Refusal:
     who, form = visitor(), ProofForm()
     typed = [(name.removeprefix(KEPT), value) for name, value in _kept() if name.removeprefix(KEPT) not in SECRET]
     target = local(form.next.data)
+    ways = arrivals.ways_again(reading(), who.id)
     if not form.passcode.data:
+        if ways and not who.enrolled and access.fresh(who):  # proven in another window, by the source of this identity
+            return render_template("auth/resume.html", target=target, typed=typed, proven=True)
         form.passcode.errors = [_("请输入验证码") if who.enrolled else _("请输入密码")]
-        return render_template("auth/prove.html", form=form, typed=typed, target=target, who=who), 422, {}
+        return render_template("auth/prove.html", form=form, typed=typed, target=target, who=who, ways=ways), 422, {}
     try:
         kind = prove_again(form.passcode.data)
     except (NotAllowed, TooOften) as refused:
-        return _refused(form, form.passcode, refused, "auth/prove.html", typed=typed, target=target, who=who)
+        return _refused(form, form.passcode, refused, "auth/prove.html", typed=typed, target=target, who=who, ways=ways)
     with transaction() as tx:
         sessions.proven(tx, who.session_id, kind)
     return render_template("auth/resume.html", target=target, typed=typed, proven=True)

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as Answer
 
 from console import access
 from console.access import EVERYBODY, allow, public, visitor
-from console.accounts import Origin, admission, throttle
+from console.accounts import Origin, admission, sessions, throttle
 from console.book import book, reading, settings, transaction
 from console.errors import again_after
 from console.identity import (
@@ -48,18 +48,19 @@ Page = str | Answer | tuple[str, int] | tuple[str, int, dict[str, str]]
 @blueprint.get("/<code>/go")
 @public
 def go(code: str) -> Page:
-    """Off to the source; with ``link``, to link one's own account."""
+    """Off to the source; with ``link``, to link one's own account; with ``again``, to prove anew that one is still there."""
     source = _active(code)
-    linking = bool(request.args.get("link")) and current_user.is_authenticated
-    if current_user.is_authenticated and not linking:
+    linking, again = (bool(request.args.get(one)) and current_user.is_authenticated for one in ("link", "again"))
+    if current_user.is_authenticated and not (linking or again):
         return redirect(local(request.args.get("next")))
     try:
-        begun = _opened(source).begin(callback(code))
+        begun = _opened(source).begin(callback(code), _now() if again else 0)
     except SourceFault as fault:
-        return _failed(source, fault, linking)
+        return _failed(source, fault, linking or again)
     session[WAY] = {
         "source": code, "mark": secrets.token_hex(16), "kept": dict(begun.kept), "at": _now(),
-        "next": local(request.args.get("next")), "link": visitor().id if linking else 0,
+        "next": local(request.args.get("next")), "link": visitor().id if linking and not again else 0,
+        "again": visitor().id if again else 0,
     }  # fmt: skip
     return redirect(begun.address)
 
@@ -70,9 +71,11 @@ def back(code: str) -> Page:
     """Back from the source: in, or asked whether this identity is one's own."""
     source = _active(code)
     way, here = session.pop(WAY, None), access.origin()
-    linking = bool(way and way["link"])
+    linking = bool(way and (way["link"] or way["again"]))
     try:
         identity = _identified(source, way, here)
+        if way and way["again"]:
+            return _proven(source, identity, way["again"])
         if linking:
             return _offered(source, identity, way["link"])
         proof = arrivals.arrive(book(), source.id, identity, here)
@@ -104,6 +107,17 @@ def _identified(source: IdentitySource, way: dict[str, Any] | None, here: Origin
     with book().transaction(nobody(here.address, here.request_id)) as tx:
         throttle.give_back(tx, gauges)
     return found
+
+
+def _proven(source: IdentitySource, identity: Identity, person_id: int) -> Page:
+    """Somebody who is logged in proved anew to be there. What they were about to do waits in the window that they came from."""
+    if not current_user.is_authenticated or visitor().id != person_id:
+        raise SourceFault("stale", "visitor")
+    with transaction() as tx:
+        if not arrivals.is_of(tx, source.id, identity, person_id):
+            raise SourceFault("answer", "another person")
+        sessions.proven(tx, visitor().session_id, "")
+    return render_template("identity/proven.html", source=source)
 
 
 def _offered(source: IdentitySource, identity: Identity, person_id: int) -> Page:

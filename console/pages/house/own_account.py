@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import segno
-from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import Blueprint, after_this_request, flash, redirect, render_template, url_for
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import PasswordField, StringField
-from wtforms.validators import InputRequired, Length
+from wtforms.validators import InputRequired, Length, Optional
 
 from console import access, frame
 from console.access import EVERYBODY, allow, enrolling, visitor
 from console.accounts import accounts, factors, sessions
 from console.book import book, reading, settings, transaction
 from console.forms import answer, done
+from console.identity import arrivals
 from console.pages.house.auth import prove_again
 from console.programs import unfit
 from console.words import _, lazy
@@ -24,6 +25,9 @@ from quota.db import Tx
 from quota.errors import N_, Invalid, NotAllowed, TooOften, WrongState
 
 blueprint = Blueprint("own_account", __name__, url_prefix="/account")
+
+ENROL_MINUTES = 15
+"""So long after having come by a source somebody may enrol without a further proof."""
 
 HERE = (Invalid, NotAllowed, TooOften, WrongState)
 """Refusals that the forms of this page show themselves."""
@@ -72,6 +76,7 @@ def factor() -> str | Response | tuple[str, int]:
     shown = factors.pending(reading(), settings(), accounts.person(reading(), who.id))
     if shown is None:
         return _begin()
+    after_this_request(_as_it_is)
     form = CodeForm()
 
     def act() -> str:
@@ -89,18 +94,31 @@ def factor() -> str | Response | tuple[str, int]:
     return answer(form, act, page, *HERE)
 
 
+def _as_it_is(answer: Response) -> Response:
+    """The key stands on this page each time that it is asked for: compressed beside what a stranger had put there, it could be
+    guessed by lengths."""
+    answer.headers["Cache-Control"] = "no-store, no-transform"
+    return answer
+
+
 def _begin() -> str | Response | tuple[str, int]:
     who = visitor()
     form = CodeForm() if who.enrolled else BeginForm()
+    # Who comes by a source of identities may have no password here: what is asked of them is to have come a moment ago.
+    ways = [] if who.enrolled else arrivals.ways_again(reading(), who.id)
+    came = bool(ways) and access.fresh(who, ENROL_MINUTES)
+    if came:
+        form.passcode.validators = [Optional(), Length(max=128)]
     due = who.due is not None and who.due <= book().clock()
 
     def act() -> Response:
-        prove_again(form.passcode.data)
+        if form.passcode.data or not came:
+            prove_again(form.passcode.data)
         with transaction() as tx:
             factors.begin(tx, settings(), accounts.person(tx, who.id))
         return redirect(url_for("own_account.factor"))
 
-    page = lambda: render_template("own_account/begin.html", form=form, who=who, due=due)  # noqa: E731
+    page = lambda: render_template("own_account/begin.html", form=form, who=who, due=due, ways=ways, came=came)  # noqa: E731
     return answer(form, act, page, *HERE)
 
 
