@@ -27,7 +27,7 @@ from quota.actors import Role, steward
 from quota.audit import AuditRecord
 from quota.directory import Person
 from quota.errors import Conflict, Invalid, NotAllowed, WrongState
-from tests.console.test_second_factor import hidden
+from tests.console.test_second_factor import code, enrol, hidden
 from tests.identity import CLIENT, PEOPLE, SECRET, provider
 
 HOME = "http://localhost"
@@ -340,6 +340,24 @@ def test_leaving_leads_on_to_the_provider_and_keeps_no_token(client, house, oa, 
     with house.reading() as tx:
         row = tx.scalars(select(IdentitySession)).one()
         assert (row.hint, row.ended_at is not None) == ("", True)
+
+
+def test_a_second_factor_is_asked_for_whichever_way_somebody_came(client, client_of, city, house, oa, source, clock):
+    enact(house, source, link=True)
+    own = client_of("auditor1")
+    secret, _codes = enrol(own, city.passwords["auditor1"], clock)
+    asked = come(client, oa, "u-0002", next="/requests/")
+    assert asked.status_code == 200
+    assert client.get("/requests/").status_code == 302
+    clock.advance(seconds=60)
+    form = {**hidden(asked.text), "passcode": code(secret, clock)}
+    let_in = client.post("/login/second", data=form)
+    assert (let_in.status_code, let_in.location) == (302, "/requests/")
+    with house.reading() as tx:
+        held = tx.scalars(select(SignIn).where(SignIn.method == "oidc")).one()
+        assert (held.factor, bool(held.outside)) == ("totp", True)
+    client.get("/password")
+    assert client.send("/logout").status_code == 200  # leads on to the provider, as without a second factor
 
 
 # --- who comes in by password all the same ---

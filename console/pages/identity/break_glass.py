@@ -13,7 +13,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
 from console import frame
-from console.access import allow
+from console.access import allow, proven
 from console.accounts import accounts
 from console.book import reading, transaction
 from console.forms import answer, done
@@ -65,6 +65,7 @@ def index() -> str:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.SECADMIN)
+@proven
 @unfit("who may come in, people settle")
 def name() -> str | Response | tuple[str, int]:
     form = NameForm()
@@ -81,6 +82,7 @@ def name() -> str | Response | tuple[str, int]:
 
 @blueprint.route("/<int:person_id>", methods=["GET", "POST"])
 @allow(Role.SECADMIN)
+@proven
 @unfit("who may come in, people settle")
 def release(person_id: int) -> str | Response | tuple[str, int]:
     who = accounts.person(reading(), person_id)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
 from console import frame
-from console.access import allow
+from console.access import allow, proven
 from console.book import book, reading, settings, transaction
 from console.forms import answer, done, hang
 from console.forms import generation as shown_generation
@@ -88,6 +88,7 @@ def index() -> str:
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @allow(Role.SECADMIN)
+@proven
 @unfit(PEOPLE)
 def register() -> str | Response | tuple[str, int]:
     form = with_options(NewSourceForm, ONLY)()
@@ -151,6 +152,7 @@ def _address(endpoint: str, code: str = "") -> str:
 
 @blueprint.route("/<code>/connection", methods=["GET", "POST"])
 @allow(Role.SECADMIN)
+@proven
 @unfit(PEOPLE)
 def connect(code: str) -> str | Response | tuple[str, int]:
     row = connections.source(reading(), code)
@@ -201,6 +203,7 @@ def probe(code: str) -> str:
 
 @blueprint.route("/<code>/rules", methods=["GET", "POST"])
 @allow(Role.SECADMIN)
+@proven
 @unfit(PEOPLE)
 def enact(code: str) -> str | Response | tuple[str, int]:
     """The next version: typed, tried on somebody's claims, looked at once more, enacted."""
@@ -309,6 +312,7 @@ def links(code: str) -> str | Response:
 
 @blueprint.route("/links/<int:link_id>", methods=["GET", "POST"])
 @allow(Role.SECADMIN)
+@proven
 @unfit(PEOPLE)
 def settle(link_id: int) -> str | Response | tuple[str, int]:
     """A difference between what somebody holds and what the source allows, to be looked at; and the link itself."""
@@ -328,6 +332,7 @@ def settle(link_id: int) -> str | Response | tuple[str, int]:
 
 @blueprint.post("/links/<int:link_id>/unlink")
 @allow(Role.SECADMIN)
+@proven
 @unfit(PEOPLE)
 def unlink(link_id: int) -> Response:
     with transaction() as tx:
