@@ -7,6 +7,7 @@ of its id. ``told`` is for free text, ``own_ids`` and ``ref`` for what is known 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,9 +16,11 @@ from sqlalchemy import select
 
 from console.book import reading
 from console.words.texts import _
+from quota.db import among
 from quota.errors import N_
 from quota.inventory import Resource, disclosure, visible
 
+NUMBERED = re.compile(r"resource:[0-9]+(/|$)")
 ANOTHERS = N_("〔其他单位的资源〕")
 
 
@@ -83,12 +86,20 @@ def machine(external_id: str) -> str:
 
 
 def learn_refs(refs: Iterable[str]) -> None:
-    """Ask of all machines that the rows of bills name at once."""
-    if disclosure.sees_all(reading().actor):
+    """Ask of all that these rows name at once: resources by number, machines of bills, words."""
+    tx = reading()
+    if disclosure.sees_all(tx.actor):
         return
+    refs = list(refs)
+    learn([part for one in refs for part in one.split("/")[1:]])
+    numbers = {int(one.split("/")[0].partition(":")[2]) for one in refs if NUMBERED.match(one)}
+    nameable: dict[int, bool] = g.setdefault("named_resources", {})
+    if asked := numbers - nameable.keys():
+        query = select(Resource.id).where(among(Resource.id, asked), visible(tx, tx.actor))
+        nameable.update({**dict.fromkeys(asked, False), **dict.fromkeys(tx.scalars(query), True)})
     named = {one.split("/")[1] for one in refs if one.startswith("bill:") and "/" in one}
     own: dict[str, bool] = g.setdefault("own_machines", {})
-    seen = disclosure.own(reading(), named - own.keys())
+    seen = disclosure.own(tx, named - own.keys())
     own.update({one: one in seen for one in named - own.keys()})
 
 

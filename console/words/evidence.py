@@ -49,11 +49,13 @@ def called(ref: str) -> str:
     return " · ".join([names.subject(head), *tail])
 
 
-def learn(refs: Iterable[str]) -> None:
-    """Fetch what rows are called by, together."""
-    refs = list(refs)
-    names.learn(ref.split("/")[0] for ref in refs)
+def learn(refs: Iterable[str], facts: Iterable[Mapping[str, Any]] = ()) -> None:
+    """Fetch what rows, and the facts of them, are called by, together."""
+    values = [value for raw in facts for value in raw.values()]
+    refs = [*refs, *(one for value in values if isinstance(value, list) for one in value if isinstance(one, str))]
     disclosure.learn_refs(refs)
+    disclosure.learn(values)
+    names.learn(ref.split("/")[0] for ref in refs)
 
 
 def facts(raw: Mapping[str, Any], indicator: str, beside: str = "") -> str:

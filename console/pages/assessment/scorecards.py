@@ -205,7 +205,7 @@ def evidence(scorecard_id: int, indicator: str) -> str | Response:
         ScorecardEvidence.scorecard_id == card.id, ScorecardEvidence.indicator == indicator
     )
     found = listing(tx, query, EVIDENCE_COLUMNS, key=ScorecardEvidence.id, sort="position")
-    evidence_words.learn(row.ref for row in found.rows)
+    evidence_words.learn([row.ref for row in found.rows], [row.facts for row in found.rows])
     known = registry.find(indicator)
     return found.exported(f"evidence-{card.month}-{indicator}") or render_template(
         "scorecards/evidence.html", card=card, mark=mark, label=registry.label(indicator), rows=found,
@@ -353,7 +353,7 @@ def _refs(tx: Tx, card: ScorecardRecord) -> list[SelectChoice]:
         row.indicator for row in rows if row.facts.get("veto")
     }
     rows = [row for row in rows if row.indicator in lost and not row.facts.get("ok")][:500]
-    evidence_words.learn(row.ref for row in rows)
+    evidence_words.learn([row.ref for row in rows], [row.facts for row in rows])
     return [SelectChoice(row.ref, _choice(row)) for row in rows]
 
 
