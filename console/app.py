@@ -38,7 +38,7 @@ def create_app(settings: Settings, opened: Book | None = None) -> Flask:
     csrf = security.attach(app, settings)
     errors.attach(app)
     frame.attach(app)
-    metrics.attach(app, app.extensions[book.EXTENSION].book, settings.zone)
+    metrics.attach(app, app.extensions[book.EXTENSION].book, settings)
     for blueprint in blueprints():
         app.register_blueprint(blueprint)
     api.attach(app)

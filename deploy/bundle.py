@@ -66,6 +66,8 @@ def bundle(wheel: Path, target: Path) -> Path:
     )
     shutil.copy2(wheel, folder / "wheels")
     shutil.copy2(ROOT / "deploy" / "install.sh", folder)
+    for name in ("prometheus", "grafana"):
+        shutil.copytree(ROOT / "deploy" / name, folder / "deploy" / name)
     for name in ("README.md", "README.zh-CN.md", "CHANGELOG.md", "SECURITY.md"):
         shutil.copy2(ROOT / name, folder)
     sums(folder)

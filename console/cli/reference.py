@@ -103,7 +103,19 @@ What a code stands for is told once, in `guanjia_pool_info`, `guanjia_department
 
 `guanjia_transitions_total` counts the audit trail, which only grows: `rate` and `increase` of it are right whichever process
 answers and whenever it was started. What was measured (`…_use_ratio`, `…_coverage_ratio`, `guanjia_reclaimable`) is of the latest
-assessment and is read once each: the first scrape after an assessment takes longer."""
+assessment and is read once each: the first scrape after an assessment takes longer.
+
+**Alerts and a dashboard** come along, in the source and in the offline bundle:
+
+- `deploy/prometheus/guanjia.rules.yml`: copy it to `/etc/prometheus/`, name it under `rule_files`, and call the scrape's job
+  `guanjia` as above. Each alert has a severity (critical: now; warning: today; info: this week), a summary, what to do, and the
+  page to read on; its limits are defaults to be fitted. After a change: `promtool check rules guanjia.rules.yml`, and
+  `promtool test rules guanjia.rules.test.yml` beside it, which has of each alert when it fires and when it does not.
+- `deploy/grafana/guanjia.json`: in Grafana, Dashboards › New › Import; choose the Prometheus as its data source. The tests ask every
+  panel's expression of a real Prometheus that scraped the demo city; no Grafana has drawn it yet.
+
+The label `job` is Prometheus' own: what is labelled `job` below stands there as `exported_job`. Of the room on disks and of what agents
+pushed and no fold has taken up, the disks are asked at each scrape."""
 
 
 def metrics() -> Iterator[str]:

@@ -20,6 +20,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from console.metrics import flows, holdings, house, work
+from console.metrics.disks import DiskCollector
+from console.settings import Settings
 from quota.actors import steward
 from quota.calendar import ZONE
 from quota.db import Book
@@ -51,7 +53,7 @@ class BookCollector(Collector):
             yield from house.collect(tx, self.zone)
 
 
-def attach(app: Flask, book: Book, zone: ZoneInfo) -> None:
+def attach(app: Flask, book: Book, settings: Settings) -> None:
     """Count and time every request of ``app``, and offer ``render`` the registry."""
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()
@@ -60,7 +62,8 @@ def attach(app: Flask, book: Book, zone: ZoneInfo) -> None:
         registry = CollectorRegistry()
         registry.register(REQUESTS)
         registry.register(SECONDS)
-    registry.register(BookCollector(book, zone))
+    registry.register(BookCollector(book, settings.zone))
+    registry.register(DiskCollector(settings, lambda: book.clock()))
     app.extensions["guanjia.metrics"] = registry
 
     @app.before_request

@@ -83,6 +83,21 @@ def sources(lake: Lake) -> list[str]:
     return sorted(one.name for one in root.iterdir() if one.is_dir()) if root.is_dir() else []
 
 
+def waiting(root: Path) -> dict[str, tuple[int, datetime]]:
+    """Of the lake in ``root``: source → bytes of deliveries that no fold has taken up yet, and when the oldest of them came. Sources
+    of which nothing waits are left out. Opens nothing, so that it answers whatever state the lake is in."""
+    found: dict[str, tuple[int, datetime]] = {}
+    for path in sorted((root / "push").glob("*/[0-9]*.arrow")):
+        if path.stem.endswith("-folded"):
+            continue
+        with suppress(FileNotFoundError):  # taken up meanwhile
+            size = path.stat().st_size
+            came = datetime.fromtimestamp(int(path.stem.split("-")[0]) // 10**9, UTC)
+            before, oldest = found.get(path.parent.name, (0, came))
+            found[path.parent.name] = (before + size, min(oldest, came))
+    return found
+
+
 def fold_source(lake: Lake, source: str, now: datetime, sizes: MemorySizes | None = None) -> Folded:
     """Fold what the source delivered into the lake, round by round, until nothing new is left. ``sizes``: asked for the
     memory of machines that don't tell it."""

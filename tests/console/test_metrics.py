@@ -198,3 +198,19 @@ def test_the_trail_is_walked_once(place, house):
     with house.reading(steward()) as tx:
         flows.collect(tx)
         assert flows._until == audit.head(tx)[0] == tx.scalar(select(func.max(audit.AuditRecord.sequence)))
+
+
+def test_room_on_disks_and_what_waits_to_be_folded_are_told(client, settings, house, clock):
+    came = int(clock().timestamp()) * 10**9
+    folder = settings.lake_dir / "push" / "agents"
+    folder.mkdir(parents=True)
+    for name, size in ((f"{came:020d}-00", 100), (f"{came - 90 * 10**9:020d}-01", 20), (f"{came:020d}-folded", 7)):
+        (folder / f"{name}.arrow").write_bytes(b"x" * size)
+    (folder.parent / "quiet").mkdir()
+    found = told(client.get("/metrics").text)
+    assert found["guanjia_spool_bytes"] == {labelled(source="agents"): 120}
+    since = (house.clock() - clock()).total_seconds()
+    assert found["guanjia_spool_oldest_seconds"][labelled(source="agents")] == pytest.approx(90 + since, abs=2)
+    size, free = found["guanjia_disk_size_bytes"], found["guanjia_disk_free_bytes"]
+    assert set(size) == set(free) >= {labelled(of="data"), labelled(of="lake")}
+    assert all(0 <= free[of] <= size[of] for of in size)
