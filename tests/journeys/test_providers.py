@@ -449,6 +449,12 @@ def test_a_listing_that_lacks_most_of_a_pool_waits_for_a_look(client_of, house, 
         check_page(shown, steward.get(shown).text)
     check_page("/inventories/new", answer.text)
     assert company.send(f"{page}/decide", {"decision": "end", "reason": "x"}).status_code == 403
+    # Whoever handed it in ends nothing by it, where there is somebody else to look.
+    own = steward.send(f"{page}/decide", {"decision": "end", "reason": "已核实"})
+    assert own.status_code in (302, 403)
+    with house.reading() as tx:
+        assert tx.scalars(select(inventory.Resource.gone_at).where(inventory.Resource.gone_at.is_not(None))).all() == []
+    steward = client_of("supervisor2")
     assert (
         "请写明核实情况" in steward.get(steward.send(f"{page}/decide", {"decision": "end", "reason": ""}).location).text
     )

@@ -72,6 +72,7 @@ GROWING = {
     "systems.index": "a choice of all departments",
     "systems.register": "a choice of all departments",
     "systems.show": "utilisation is summed by pool and department",
+    "tokens.enrol": "a choice of all departments",
     "takeovers.ownerless": "a choice of all departments; owners are suggested by the names of all of them and their systems",
 }
 """Pages that grow with the city, and by what."""
@@ -101,6 +102,7 @@ SORTED = {
     "takeovers.index": "short: one an act",
     "takeovers.ownerless": "what lacks a department, which is little once a city was taken over",
     "tariffs.index": "short",
+    "tokens.index": "short: a token a program",
 }
 """Lists that put all that they could show in order before they show a page, and why no index serves them."""
 

@@ -27,10 +27,13 @@ from werkzeug.routing import RequestRedirect
 
 from console import access, lists
 from console.access import EVERYBODY, rule
+from console.accounts import Origin, sessions
+from console.accounts.proofs import PASSWORD, Proof
 from console.api.operations import PREFIX
 from console.app import create_app
+from console.book import EXTENSION
 from console.settings import Settings
-from quota.actors import Role
+from quota.actors import Role, steward
 from quota.db import Book, Tx
 from quota.directory.people import Person
 
@@ -124,10 +127,13 @@ def cold() -> None:
 def client_of(app: Flask, person_id: int) -> FlaskClient:
     """Somebody who has logged in, without the seconds that a password takes."""
     client = app.test_client()
+    with app.extensions[EXTENSION].book.transaction(steward("test")) as tx:
+        who = tx.get_one(Person, person_id)
+        token = sessions.start(tx, who, Proof(who.id, PASSWORD, who.session_epoch), Origin("127.0.0.1"))
     with app.test_request_context("/"):
         from flask import session
 
-        access.begin(person_id)
+        access.begin(token)
         begun = dict(session)
     with client.session_transaction() as session:
         session.update(begun)

@@ -10,7 +10,7 @@ from console.book import transaction
 from console.forms import refused_here
 from console.programs import Given
 from console.security import row
-from console.words import _
+from console.words import _, disclosure
 from providers import comments
 from quota.db import Tx
 from quota.errors import N_, Refused
@@ -18,8 +18,10 @@ from quota.errors import N_, Refused
 
 def thread(tx: Tx, subject: str) -> dict[str, Any]:
     """What templates/remarks/_thread.html shows under a page about ``subject``."""
+    said = comments.of(tx, subject)
+    disclosure.learn(one.text for one in said)
     return {
-        "said": comments.of(tx, subject),
+        "said": said,
         "remark_labels": comments.KIND_LABELS,
         "dispute": comments.open_dispute(tx, subject),
     }
