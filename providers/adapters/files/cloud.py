@@ -201,6 +201,8 @@ class FilesCloud:
         """Hand the order to the provider's staff as a file; PENDING until their outcome file is there."""
         if self.orders is None:
             raise ProviderFault(f"{self.name}: a folder of files carries out no orders", transient=False)
+        if order.verb not in self.capabilities:
+            raise ProviderFault(f"{self.name}: the files of orders say nothing of {order.verb.value}", transient=False)
         return self.orders.deliver(order, now)
 
     def inquire(self, key: str, now: datetime) -> Outcome | None:
