@@ -1,7 +1,7 @@
 """The key that signs anchors: a file outside the book, 0600, or whatever else keeps to ``Signer`` (a hardware module).
 
-Ed25519 of the library ``cryptography``. It has no SM2, and none of the libraries that do is kept well enough to be trusted
-with this: a city that must sign with SM2 brings a ``Signer`` for its module, and a check beside it.
+Ed25519 of the library ``cryptography``. It has no SM2 (no other library was examined for this): a city that
+must sign with SM2 brings a ``Signer`` for its module, and a check beside it.
 """
 
 from __future__ import annotations
