@@ -58,9 +58,9 @@ def own_ids(ids: Any) -> list[str]:
     given = [one for one in ids or () if isinstance(one, str)]
     if disclosure.sees_all(reading().actor):
         return given
-    own = disclosure.own(reading(), given)
-    others = len([one for one in given if one not in own])
-    shown = [one for one in given if one in own]
+    own = _own(given)
+    others = len([one for one in given if not own[one]])
+    shown = [one for one in given if own[one]]
     return [*shown, _("其他单位的资源%(count)s项", count=others)] if others else shown
 
 
@@ -79,10 +79,16 @@ def machine(external_id: str) -> str:
     """The id of a machine on a bill, or that it is another's."""
     if disclosure.sees_all(reading().actor):
         return external_id
+    return external_id if _own([external_id])[external_id] else _(ANOTHERS)
+
+
+def _own(ids: Iterable[str]) -> dict[str, bool]:
+    """Id → whether it is of a resource that the reader may see; asked of the book once a request."""
     own: dict[str, bool] = g.setdefault("own_machines", {})
-    if external_id not in own:
-        own[external_id] = bool(disclosure.own(reading(), [external_id]))
-    return external_id if own[external_id] else _(ANOTHERS)
+    if fresh := set(ids) - own.keys():
+        seen = disclosure.own(reading(), fresh)
+        own.update({one: one in seen for one in fresh})
+    return own
 
 
 def learn_refs(refs: Iterable[str]) -> None:
@@ -97,10 +103,7 @@ def learn_refs(refs: Iterable[str]) -> None:
     if asked := numbers - nameable.keys():
         query = select(Resource.id).where(among(Resource.id, asked), visible(tx, tx.actor))
         nameable.update({**dict.fromkeys(asked, False), **dict.fromkeys(tx.scalars(query), True)})
-    named = {one.split("/")[1] for one in refs if one.startswith("bill:") and "/" in one}
-    own: dict[str, bool] = g.setdefault("own_machines", {})
-    seen = disclosure.own(tx, named - own.keys())
-    own.update({one: one in seen for one in named - own.keys()})
+    _own(one.split("/")[1] for one in refs if one.startswith("bill:") and "/" in one)
 
 
 def may_name(resource_id: int) -> bool:

@@ -110,6 +110,14 @@ NARROW = ("tenant", "provider")
 """Roles whose lists are narrowed to their own before they are put in order: that has an index, too."""
 
 UNREACHED = {
+    "anchors.file": "of an anchor, of which the demo city has none",
+    "anchors.show": "of an anchor, of which the demo city has none",
+    "own_account.codes": "of who enrolled a second factor, as nobody in the demo city did",
+    "own_account.remove": "of who enrolled a second factor, as nobody in the demo city did",
+    "people.factor_lost": "of who enrolled a second factor, as nobody in the demo city did",
+    "quota_drifts.set_quota": "of a cloud that keeps quotas, which the simulated one does not",
+    "tokens.make_for": "of a service, of which the demo city has none",
+    "tokens.show": "of a token, of which the demo city has none",
     "agents.show": "of a pool that an agent speaks for, of which the demo city has none",
     "attachments.download": "no file hangs at what the first links lead to",
     "authorisations.revoke": "behind a list",
