@@ -15,7 +15,9 @@ from metering.judging import Assessment
 from metering.statements import closings
 from metering.workbench import Workbench
 from quota.actors import steward
+from quota.db import Tx
 from quota.directory import Pool
+from quota.inspection import rows
 from quota.inventory import Resource
 
 
@@ -46,19 +48,24 @@ def compare(workbench: Workbench) -> Apart:
     lake = workbench.lake
     with workbench.book.reading() as tx:
         newest = tx.scalar(select(func.max(Resource.id))) or 0
-        closed = {one.month for one in closings.closings(tx)}
-        judged = tx.execute(
-            select(Assessment.first_day, Assessment.last_day).order_by(Assessment.last_day.desc()).limit(1)
-        ).first()
+        closed = {one.month for one in rows(tx, select(closings.MonthClosing), [])}
+        judged = _judged(tx)
     there = sorted({*lake.days(), *lake.hot_days()})
     missing: tuple[date, ...] = ()
     until = None
-    if judged is not None and (not there or judged.last_day > there[-1]):
-        first = max(judged.first_day, there[-1] + timedelta(days=1)) if there else judged.first_day
-        missing = tuple(first + timedelta(days=n) for n in range((judged.last_day - first).days + 1))
+    if judged is not None and (not there or judged[1] > there[-1]):
+        first = max(judged[0], there[-1] + timedelta(days=1)) if there else judged[0]
+        missing = tuple(first + timedelta(days=n) for n in range((judged[1] - first).days + 1))
         offset = timedelta(seconds=lake.utc_offset_s)
         until = datetime(first.year, first.month, first.day, tzinfo=UTC) - offset
     return Apart(tuple(lake.strangers(newest)), tuple(sorted(lake.sealed() - closed)), missing, until)
+
+
+def _judged(tx: Tx) -> tuple[date, date] | None:
+    """First and last day of the newest assessment; None where there is none, or none that can be read: a row that can't be
+    is named by the check of its table."""
+    query = select(Assessment).where(Assessment.id == select(func.max(Assessment.id)).scalar_subquery())
+    return next(((one.first_day, one.last_day) for one in rows(tx, query, [])), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "combination": (N_("信创适配"), Combination, lambda one: f"{one.chip} · {one.system}"),
     "scorecard": (N_("考核评分"), ScorecardRecord, lambda one: str(one.month)),
     "policy": (N_("策略"), PolicyVersion, lambda one: f"{policy(one.name)} {one.version}"),
-    "short": (N_("交付不足"), ShortDelivery, lambda one: str(one.resource.called)),
+    "short": (N_("交付不足"), ShortDelivery, lambda one: str(one.resource.called if one.resource else one.id)),
     "feed": (N_("用量源"), Feed, lambda one: str(one.name or one.code)),
     "push_source": (N_("推送源"), PushSource, lambda one: str(one.name or one.code)),
 }

@@ -66,7 +66,7 @@ STATES: dict[str, State] = {
     "listing_overtaken": State(N_("已被新清单取代"), "clock", "quiet"),
     "sheet_waits": State(N_("待对照"), "hourglass", "wait"),
     "short_waits": State(N_("待服务商答复"), "hourglass", "wait"),
-    "short_answered": State(N_("服务商已答复"), "message", "attention"),
+    "short_answered": State(N_("服务商已答复"), "message-report", "attention"),
     "short_ended": State(N_("已恢复"), "check", "good"),
     "mapping_in_force": State(N_("在用"), "check", "good"),
     "mapping_ended": State(N_("已停用"), "ban", "quiet"),

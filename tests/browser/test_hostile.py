@@ -38,8 +38,11 @@ ROOT = Path(__file__).resolve().parents[2]
 KEPT = {"csrf_token", "step"}
 UNSENT = {"auth.logout", "metrics.scrape", "static"}
 """Left out: what ends the session, and what programs read."""
-UNPOSTED = {*UNSENT, "auth.login", "auth.password", "people.activate", "people.grant", "people.reset"}
-"""Where garbage that happens to be well formed would take away the accounts that the test needs."""
+UNPOSTED = {
+    *UNSENT, "auth.login", "auth.password", "own_account.end", "own_account.end_others", "people.activate",
+    "people.end_session", "people.end_sessions", "people.grant", "people.reset",
+}  # fmt: skip
+"""Where garbage that happens to be well formed would take away the accounts and sessions that the test needs."""
 NUMBERS = ("1", "7", "999999", "2147483647", "2147483648", "9223372036854775808", "9" * 40)
 WORDS = ("x", "🏛", "a%2F..", "%00", "1'--")
 NONSENSE = (

@@ -78,7 +78,7 @@ def test_what_is_amiss_is_said_and_no_more(
     assert health.ready(replace(settings, lake=tmp_path / "gone"), book)["lake"] == "not writable"
     monkeypatch.setattr(checks, "NEEDED_B", 1 << 60)
     assert health.ready(settings, book)["disk"] == "full"
-    away = Book("postgresql+psycopg://u:p@127.0.0.1:1/none?connect_timeout=2")
+    away = Book("postgresql+psycopg://u:p@127.0.0.1:1/none")
     assert health.ready(settings, away)["book"] == "unreachable"
     other = Book(f"sqlite:///{tmp_path / 'old.db'}")
     upgrade.migrate(other, "0001")

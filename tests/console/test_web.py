@@ -15,6 +15,7 @@ import pytest
 from console.security import UNREAD
 from console.service import web
 from console.service.web import Server
+from console.settings import Settings
 from tests.patience import PATIENCE, pause, until
 
 Answer = Callable[..., Any]
@@ -204,7 +205,7 @@ def test_stopping_finishes_what_was_begun(serve: Callable[..., Running]) -> None
 
 def test_the_access_log(serve: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     log = tmp_path / "access.log"
-    web._log_accesses(str(log))
+    web._log_accesses(str(log), Settings(data=tmp_path))
     try:
         serve(echo).ask(POST % 3 + b"abc")
     finally:

@@ -115,7 +115,7 @@ ROWS = {
 @given(st.fixed_dictionaries({}, optional={key: st.lists(row, max_size=6) for key, row in ROWS.items()}))
 def test_marks_are_never_negative_and_the_weight_of_the_silent_is_spread(found) -> None:
     card = score(found, DEFAULT)
-    assert sum(one.weight for one in card.marks) == 100
+    assert sum(one.weight for one in card.marks) == sum(one.weight for one in score({}, DEFAULT).marks) > 0
     scored = [one for one in card.marks if one.scored]
     assert card.scored_weight == sum(one.weight for one in scored)
     assert all(0 <= one.mark <= one.share + Decimal("0.01") for one in scored)
