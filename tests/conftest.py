@@ -65,6 +65,12 @@ def pytest_configure() -> None:
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
+LONG = {
+    "test_collection.py", "test_demo_days.py", "test_i18n.py", "test_occupancy.py", "test_privacy.py",
+    "test_quota_orders.py", "test_seals.py", "test_upgrades.py",
+}  # fmt: skip
+"""Files of tests that found cities or wait for processes, one after the other."""
+
 SERVICES = {"postgres", "bucket", "cluster"}
 """Fixtures that start a server beside the tests."""
 
@@ -118,7 +124,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("services")
         if asked & {"browser", "demo_home"}:
             item.add_marker("browser")
-        if "traces" in asked or "journeys" in item.path.parts:
+        if "traces" in asked or {"journeys", "browser"} & set(item.path.parts) or item.path.name in LONG:
             item.add_marker("slow")
         if "published" in asked:
             item.add_marker("published")
