@@ -329,4 +329,4 @@ def test_killed_between_the_cloud_and_the_book_it_resumes_and_acts_once(killed_h
     # All is right, but that days were judged which this house, without a lake, never metered: that is told.
     assert verified.returncode == 1, told
     assert told.startswith("lake: 30 days that were judged are not there"), told
-    assert " 1 problems:" in told, told
+    assert "\n1 problems:" in told, told
