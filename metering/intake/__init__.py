@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from metering.intake import (
     collection,
-    completeness,
     conventions,
-    delivered_sizes,
     feed_readings,
     imports,
     keeping,
@@ -22,6 +20,7 @@ from metering.intake.feed_readings import FeedReading
 from metering.intake.feeding import Fed
 from metering.intake.feeds import Feed, Vantage
 from metering.intake.imports import Imported, Listed
+from metering.intake.indicators import completeness, delivered_sizes
 from metering.intake.late_figures import SAMPLES, LateFigure
 from metering.intake.probes import Probe
 from metering.intake.push import Desk, PushedBody, PushReceipt

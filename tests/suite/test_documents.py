@@ -79,3 +79,14 @@ def test_decisions_are_numbered_and_whole() -> None:
     ]
     assert [row.split()[1] for row in rows] == [f"D-{number:03d}" for number in range(1, len(rows) + 1)]
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6}
+
+
+def test_no_folder_is_a_corridor() -> None:
+    """A folder holds twenty modules of its own at the most; more than that hides a subject."""
+    crowded = {
+        str(folder.relative_to(ROOT)): count
+        for package in PACKAGES
+        for folder in {one.parent for one in (ROOT / package).rglob("*.py") if "versions" not in one.parts}
+        if (count := sum(one.name != "__init__.py" for one in folder.glob("*.py"))) > 20
+    }
+    assert crowded == {}

@@ -1,0 +1,7 @@
+"""Scorecard indicators whose evidence is what came in: each registers itself."""
+
+from __future__ import annotations
+
+from metering.intake.indicators import completeness, delivered_sizes
+
+__all__ = ["completeness", "delivered_sizes"]
