@@ -4,7 +4,7 @@ own next step."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from providers.observation.cloud_figures import ToldQuota
 from quota import ledger
 from quota.base import Base, Count
+from quota.directory import Pool
 from quota.errors import N_
 from quota.inventory import CloudProject
 from quota.ledger import Holder
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
 
 class QuotaDriftKind(StrEnum):
     """``ORPHANED``: a project of nobody's has quota. ``UNAPPROVED``: a department has some, and the book gave it none.
-    ``MISSING``: the book gave some, and the cloud has none for it. ``UNLIMITED``, ``LARGER``, ``SMALLER``: both have some.
+    ``WRONG_ARCH``, ``WRONG_ZONE``: the book gave it some in another pool of the same company (``meant_pool_id``), whose cloud lets
+    it have less than that: what was given there was set up here. ``MISSING``: the book gave some, and the cloud has none for it. ``UNLIMITED``, ``LARGER``, ``SMALLER``: both have some.
     ``OVERUSED``: the cloud counts more as used than the book gave, whatever its limit is."""
 
     ORPHANED = "orphaned"
     UNAPPROVED = "unapproved"
+    WRONG_ARCH = "wrong_arch"
+    WRONG_ZONE = "wrong_zone"
     MISSING = "missing"
     UNLIMITED = "unlimited"
     LARGER = "larger"
@@ -42,6 +46,8 @@ class QuotaDriftKind(StrEnum):
 LABELS: Mapping[QuotaDriftKind, str] = {
     QuotaDriftKind.ORPHANED: N_("无主项目有配额"),
     QuotaDriftKind.UNAPPROVED: N_("未经审批"),
+    QuotaDriftKind.WRONG_ARCH: N_("给错架构"),
+    QuotaDriftKind.WRONG_ZONE: N_("给错网络区域"),
     QuotaDriftKind.MISSING: N_("云上没有"),
     QuotaDriftKind.UNLIMITED: N_("云上不限"),
     QuotaDriftKind.LARGER: N_("云上偏大"),
@@ -52,6 +58,8 @@ LABELS: Mapping[QuotaDriftKind, str] = {
 NEXT_STEPS: Mapping[QuotaDriftKind, str] = {
     QuotaDriftKind.ORPHANED: N_("确定云侧项目属于哪个使用单位"),
     QuotaDriftKind.UNAPPROVED: N_("由使用单位补办配额调整,或下工单按账面收回"),
+    QuotaDriftKind.WRONG_ARCH: N_("下工单收回此处的配额,再到账面所在的资源池按账面设置"),
+    QuotaDriftKind.WRONG_ZONE: N_("下工单收回此处的配额,再到账面所在的资源池按账面设置"),
     QuotaDriftKind.MISSING: N_("下工单按账面设置;没有项目的先建项目并确定使用单位"),
     QuotaDriftKind.UNLIMITED: N_("下工单按账面设定上限"),
     QuotaDriftKind.LARGER: N_("下工单按账面调低,或由使用单位补办配额调整"),
@@ -84,6 +92,7 @@ class QuotaDrift(Base):
     held: Mapped[int] = mapped_column(Count)
     most: Mapped[int | None] = mapped_column(Count)
     used: Mapped[int] = mapped_column(Count)
+    meant_pool_id: Mapped[int | None] = mapped_column(ForeignKey("pools.id"))
     since: Mapped[datetime]
     seen_at: Mapped[datetime]
 
@@ -96,6 +105,7 @@ class QuotaPair:
     held: int = 0
     most: int | None = 0
     used: int = 0
+    meant_pool_id: int | None = None
 
     def add(self, told: ToldQuota) -> None:
         self.most = None if self.most is None or told.most is None else self.most + told.most
@@ -121,6 +131,20 @@ def judge(pair: QuotaPair, *, owned: bool) -> QuotaDriftKind | None:
 
 def compare(tx: Tx, pool_id: int) -> dict[tuple[str, str], tuple[QuotaPair, QuotaDriftKind]]:
     """(subject, class) → what differs, of the classes that the pool's cloud keeps quotas of. Changes nothing."""
+    found = {}
+    for (subject, kind), pair in _pairs(tx, pool_id).items():
+        drift = judge(pair, owned=subject.startswith("department:"))
+        if drift is not None:
+            found[subject, kind] = pair, drift
+    astray = {key for key, (_pair, drift) in found.items() if drift is QuotaDriftKind.UNAPPROVED}
+    for key, (meant, drift) in _meant(tx, pool_id, astray).items():
+        pair = found[key][0]
+        pair.meant_pool_id = meant
+        found[key] = pair, drift
+    return found
+
+
+def _pairs(tx: Tx, pool_id: int) -> dict[tuple[str, str], QuotaPair]:
     query = (
         select(ToldQuota, CloudProject.department_id)
         .join(CloudProject, CloudProject.id == ToldQuota.project_id)
@@ -136,11 +160,27 @@ def compare(tx: Tx, pool_id: int) -> dict[tuple[str, str], tuple[QuotaPair, Quot
         if kind in kinds:
             pair = pairs.setdefault((f"department:{department_id}", kind), QuotaPair())
             pair.book, pair.held = book, held
-    found = {}
-    for (subject, kind), pair in pairs.items():
-        drift = judge(pair, owned=subject.startswith("department:"))
-        if drift is not None:
-            found[subject, kind] = pair, drift
+    return pairs
+
+
+def _meant(
+    tx: Tx, pool_id: int, astray: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[int, QuotaDriftKind]]:
+    """Of what no approval covers in this pool: what the book gave in another pool of the same company whose cloud was read and
+    lets the department have less than that → that pool, and what differs between the two. One of the same architecture goes
+    before others."""
+    if not astray:
+        return {}
+    pool = tx.get_one(Pool, pool_id)
+    others = select(Pool).where(Pool.provider_id == pool.provider_id, Pool.id != pool_id).order_by(Pool.id)
+    found: dict[tuple[str, str], tuple[int, QuotaDriftKind]] = {}
+    for other in sorted(tx.scalars(others), key=lambda one: one.arch != pool.arch):
+        drift = QuotaDriftKind.WRONG_ZONE if other.arch == pool.arch else QuotaDriftKind.WRONG_ARCH
+        if (other.arch, other.zone) == (pool.arch, pool.zone):
+            continue
+        for key, pair in _pairs(tx, other.id).items():
+            if key in astray and judge(pair, owned=True) in (QuotaDriftKind.MISSING, QuotaDriftKind.SMALLER):
+                found.setdefault(key, (other.id, drift))
     return found
 
 
@@ -183,6 +223,7 @@ def look(tx: Tx, pool_id: int, as_of: datetime) -> list[QuotaDrift]:
         if row.drift != drift:
             row.drift, row.since = drift.value, as_of
         row.book, row.held, row.most, row.used, row.seen_at = pair.book, pair.held, pair.most, pair.used, as_of
+        row.meant_pool_id = pair.meant_pool_id
         rows.append(row)
     tx.flush()
     return rows

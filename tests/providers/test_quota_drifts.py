@@ -13,8 +13,8 @@ from providers.observation.quota_drifts import QuotaDrift, QuotaDriftKind, Quota
 from quota import ledger
 from quota.actors import steward
 from quota.inventory import CloudProject
-from quota.units import MEMORY, VCPU
-from tests.city import City
+from quota.units import MEMORY, VCPU, Arch
+from tests.city import City, Plan, PoolPlan
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,43 @@ def test_what_differs_is_kept_with_its_age_until_it_agrees(works: City, clock: A
     assert read(works, {"mine": ({VCPU: 20, MEMORY: 131072}, {}), "more": ({VCPU: 12, MEMORY: 0}, {})}) == {}
     with works.book.reading() as tx:
         assert [(one.code, one.balance) for one in ledger.balances(tx)] == before, "a reading moves nothing"
+
+
+@pytest.mark.parametrize(
+    ("arch", "zone", "kind"),
+    [
+        (Arch.AARCH64, "互联网", "wrong_zone"),
+        (Arch.X86_64, "政务外网", "wrong_arch"),
+        (Arch.X86_64, "互联网", "wrong_arch"),
+    ],
+)
+def test_what_was_set_up_in_another_pool_than_the_book_gave_it_in_says_where_it_was_meant(
+    works: City, clock: Any, arch: Arch, zone: str, kind: str
+) -> None:
+    home = works.pool
+    mine = ({VCPU: 64, MEMORY: 131072}, {VCPU: 4})
+    works.add(Plan(companies={}, departments={}, pools={"away": PoolPlan("haichen", arch, zone=zone)}))
+    away = works.pool
+    read(works, {"there": mine})
+    with works.book.transaction(steward()) as tx:
+        tx.scalars(select(CloudProject)).one().department_id = works.bureau
+    assert read(works, {"there": mine})["department", VCPU].drift == "unapproved", (
+        "whether it is missing elsewhere is not known"
+    )
+    works.pool = home
+    read(works, {"home": ({VCPU: 0, MEMORY: 131072}, {})})
+    with works.book.transaction(steward()) as tx:
+        tx.scalars(select(CloudProject).where(CloudProject.pool_id == home)).one().department_id = works.bureau
+    read(works, {"home": ({VCPU: 0, MEMORY: 131072}, {})})
+    works.pool = away
+    clock.advance(hours=1)
+    read(works, {"there": mine})
+    with works.book.reading() as tx:
+        there = {one.kind: one for one in tx.scalars(select(QuotaDrift).where(QuotaDrift.pool_id == away))}
+    assert (there[VCPU].drift, there[VCPU].meant_pool_id, there[VCPU].since) == (kind, home, clock.now)
+    assert (there[MEMORY].drift, there[MEMORY].meant_pool_id) == ("unapproved", None), (
+        "the book's own place has it whole"
+    )
 
 
 def test_each_kind_has_a_word_and_a_next_step() -> None:

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from wtforms import HiddenField, TextAreaField
 from wtforms.validators import InputRequired, Length
 
-from console import frame
+from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import actor, reading, transaction
 from console.forms import answer, done
@@ -70,6 +70,12 @@ COLUMNS = [
         code=lambda d: d.drift,
     ),
     Column("book", N_("账面"), _book, number=True),
+    Column(
+        "meant",
+        N_("账面所在资源池"),
+        lambda d: g.drift_pools.get(d.meant_pool_id),
+        href=links.pool(lambda d: d.meant_pool_id),
+    ),
     Column("most", N_("云上配额"), lambda d: _figure(d, d.most), number=True),
     Column("used", N_("云上用量"), lambda d: _figure(d, d.used), number=True),
     Column("since", N_("发现于"), lambda d: d.since, sort=quota_drifts.QuotaDrift.since),
@@ -97,6 +103,7 @@ def index(pool_id: int) -> str | Response:
     query = select(quota_drifts.QuotaDrift).where(quota_drifts.QuotaDrift.pool_id == pool.id)
     found = listing(tx, query, COLUMNS, key=quota_drifts.QuotaDrift.id, filters=FILTERS, sort="since")
     g.drift_names = _names(tx, found.rows)
+    g.drift_pools = _pools_meant(tx, found.rows)
     book = cloud_figures.reading(tx, pool.id, cloud_figures.CloudBook.QUOTAS)
     return found.exported("quota_drifts") or render_template(
         "quota_drifts/index.html", pool=pool, rows=found, book=book
@@ -146,6 +153,13 @@ def set_quota(pool_id: int, department_id: int) -> str | Response | tuple[str, i
 
 def _limit(kind: ClassCode, figure: int | None) -> str:
     return _("不限") if figure is None else amount(figure, Commodity(kind, Arch.ANY))
+
+
+def _pools_meant(tx: Tx, rows: Iterable[quota_drifts.QuotaDrift]) -> dict[int, str]:
+    """Id → name of the pools in which the book gave what these rows tell of."""
+    ids = {one.meant_pool_id for one in rows if one.meant_pool_id is not None}
+    found: dict[int, str] = dict(tx.execute(select(Pool.id, Pool.name).where(Pool.id.in_(ids))).all()) if ids else {}
+    return found
 
 
 def _names(tx: Tx, rows: Iterable[quota_drifts.QuotaDrift]) -> dict[str, str]:
