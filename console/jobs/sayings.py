@@ -61,7 +61,7 @@ WORDS: Mapping[str, str] = {
     "accounted": N_("新故障 %(incidents)s 起，新账单 %(bills)s 份"),
     "scored": N_("评分 %(cards)s 份"),
     "card": N_("%(period)s 得 %(total)s 分"),
-    "unscored": N_("%(period)s 未评出总分"),
+    "unscored": N_("%(period)s 证据不足，不评总分"),
     "urged": N_("催办 %(limits)s 件，使用期将满提醒 %(ends)s 件"),
     "inquired": N_("提醒答复征询 %(near)s 件，逾期 %(over)s 件"),
     "swept": N_("征询中已另行办理或资源已不存在 %(n)s 项"),

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, case, func, select
 from metering.cases import Case, CaseState
 from metering.judging import Assessment, Finding
 from metering.statements import Dispute, DisputeState
-from providers.assessment import ScorecardRecord
+from providers.assessment import ScorecardRecord, cards
 from providers.billing import Incident
 from providers.orders import UNDER_WAY, WorkOrder
 from quota.db import Tx
@@ -92,17 +92,26 @@ def _companies(tx: Tx) -> Iterator[Metric]:
         "Points of 100 on a company's newest card of a month or a quarter.",
         labels=["provider", "length"],
     )
-    newest: dict[tuple[str, str], tuple[str, int, Any]] = {}
-    cards = select(CloudProvider.code, ScorecardRecord.month, ScorecardRecord.revision, ScorecardRecord.total).join(
+    known = GaugeMetricFamily(
+        "guanjia_scorecard_scored_ratio",
+        "Share of the formula's weight that had evidence on a company's newest card; too little, and it has no points.",
+        labels=["provider", "length"],
+    )
+    newest: dict[tuple[str, str], tuple[str, int, int]] = {}
+    every = select(CloudProvider.code, ScorecardRecord.month, ScorecardRecord.revision, ScorecardRecord.id).join(
         CloudProvider, CloudProvider.id == ScorecardRecord.provider_id
     )
-    for code, period, revision, total in tx.execute(cards):  # a dozen a company and year
+    for code, period, revision, card_id in tx.execute(every):  # a dozen a company and year
         key = (code, "quarter" if "Q" in period else "month")
-        newest[key] = max(newest.get(key, ("", 0, None)), (period, revision, total), key=lambda card: card[:2])
-    for (code, length), (_period, _revision, total) in sorted(newest.items()):
-        if total is not None:
-            points.add_metric([code, length], float(total))
+        newest[key] = max(newest.get(key, ("", 0, 0)), (period, revision, card_id))
+    for (code, length), (_period, _revision, card_id) in sorted(newest.items()):
+        card = tx.get_one(ScorecardRecord, card_id)
+        if card.total is not None:
+            points.add_metric([code, length], float(card.total))
+        if weight := cards.formula_of(card).weight:
+            known.add_metric([code, length], float(card.scored_weight / weight))
     yield points
+    yield known
     unsettled = GaugeMetricFamily(
         "guanjia_incidents_unsettled",
         "Incidents whose responsibility nobody has settled.",

@@ -19,7 +19,7 @@ from providers.assessment import (
     registry,
 )
 from providers.assessment.appeals import Appeal, AppealState
-from providers.assessment.cards import ScorecardEvidence, ScorecardRecord
+from providers.assessment.cards import ScorecardEvidence, ScorecardMark, ScorecardRecord
 from providers.assessment.compatibility import CHIPS, FITNESS_LABELS, Combination, Fitness
 from providers.assessment.formula import GRADE_LABELS, Formula, Grade
 from providers.assessment.measures import EvidenceRow, FigureUnit, Measure, MeasureLimit, MeasureResult
@@ -68,6 +68,7 @@ __all__ = [
     "RecordKind",
     "RefSource",
     "ScorecardEvidence",
+    "ScorecardMark",
     "ScorecardRecord",
     "Shown",
     "SubjectType",

@@ -74,6 +74,11 @@ class ScorecardRecord(Base):
     marks: Mapped[list[ScorecardMark]] = relationship(back_populates="scorecard", order_by="ScorecardMark.id")
 
     @property
+    def rated(self) -> bool:
+        """Whether enough of its formula's weight had evidence for a total, a grade and a payment share."""
+        return self.total is not None
+
+    @property
     def subject(self) -> CardSubject:
         """Whom it is about."""
         return company(self.provider_id)
@@ -226,7 +231,8 @@ def _audit(tx: Tx, record: ScorecardRecord, evidence_rows: int) -> None:
 
 
 def publish(tx: Tx, scorecard_id: int, generation: int) -> ScorecardRecord:
-    """The authority publishes the latest revision of a month's card. Raises WrongState where a newer one exists."""
+    """The authority publishes the latest revision of a month's card. Raises WrongState where a newer one exists, and where
+    not one indicator had evidence: there is nothing to publish."""
     tx.actor.must_be(Role.AUTHORITY)
     record = tx.lock_as_shown(
         scorecard(tx, scorecard_id), generation, Conflict("scorecard.stale", N_("这份评分已被更新,请刷新后再操作"))
@@ -234,6 +240,8 @@ def publish(tx: Tx, scorecard_id: int, generation: int) -> ScorecardRecord:
     latest = current(tx, record.provider_id, record.month)
     if record.published or (latest is not None and latest.id != record.id):
         raise WrongState("scorecard.not_latest", N_("只能公示最新且尚未公示的评分"))
+    if not record.scored_weight and not record.veto:
+        raise WrongState("scorecard.no_evidence", N_("这份评分没有一项指标有依据,不能公示"))
     record.published, record.published_at, record.published_by = True, tx.now, tx.actor.login
     record.generation += 1
     tx.flush()

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from providers.assessment import registry
-from providers.assessment.measures import ZERO
+from providers.assessment.measures import HUNDRED, ZERO, rounded
 from providers.assessment.subjects import SubjectType
 from quota.errors import N_, Invalid
 
@@ -46,8 +46,9 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """Criteria, and what a total is worth. ``least``: weight that must be scored before a total is graded; ``payment``:
-    grade → per cent of the fee that is paid (empty: the formula says nothing of payment); ``subject``: whom it is for."""
+    """Criteria, and what a total is worth. ``least``: points of weight that must be scored before there is a total, a grade
+    or a payment share at all; ``payment``: grade → per cent of the fee that is paid (empty: the formula says nothing of
+    payment); ``subject``: whom it is for."""
 
     version: str
     criteria: tuple[Criterion, ...]
@@ -60,6 +61,11 @@ class Formula:
     def weight(self) -> Decimal:
         """Points of weight of all criteria together."""
         return sum((criterion.weight for criterion in self.criteria), ZERO)
+
+    @property
+    def least_share(self) -> Decimal:
+        """``least`` in per cent of the weight of all criteria."""
+        return rounded(self.least * HUNDRED / self.weight) if self.weight else ZERO
 
     def paid(self, grade: Grade | str | None) -> Decimal | None:
         """Per cent of the fee that ``grade`` is worth; None where it is not graded or the formula does not say."""
@@ -141,7 +147,12 @@ def _bad(why: str) -> Invalid:
 # ------------------------------------------------------------------------------------------------------------- default
 
 _GRADES = ((Decimal(90), Grade.EXCELLENT), (Decimal(80), Grade.GOOD), (Decimal(60), Grade.PASS))
-_LEAST = Decimal(10)
+_EDITION = 4
+"""Of what is said here; an indicator with a newer one makes the formula that one."""
+
+_LEAST = Decimal("0.6")
+"""Share of the weight that must be scored."""
+
 _PAYMENT = {
     Grade.EXCELLENT: Decimal(100), Grade.GOOD: Decimal(95), Grade.PASS: Decimal(85), Grade.FAIL: Decimal(70),
 }  # fmt: skip
@@ -149,15 +160,16 @@ _PAYMENT = {
 
 def default(subject: SubjectType = SubjectType.COMPANY) -> Formula:
     """Our own default, to be replaced by the city's: every indicator that is registered for this type of subject, by its own
-    weight and limits. A card of less than 10 points of weight is not graded. Companies alone are paid by it."""
+    weight and limits. With less than 60 % of the weight scored there is no total. Companies alone are paid by it."""
     known = registry.indicators(subject)
+    weight = sum((indicator.weight for indicator in known), ZERO)
     return Formula(
-        f"default-{max((indicator.edition for indicator in known), default=0)}",
+        f"default-{max([_EDITION, *(indicator.edition for indicator in known)])}",
         tuple(
             Criterion(indicator.code, indicator.weight, indicator.measure.name, indicator.limits) for indicator in known
         ),
         _GRADES,
-        _LEAST,
+        rounded(weight * _LEAST),
         _PAYMENT if subject is SubjectType.COMPANY else {},
         subject,
     )

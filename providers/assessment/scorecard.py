@@ -46,8 +46,8 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
-    """``total`` out of 100 and ``grade`` are None where less than the formula's least weight could be scored. ``veto``:
-    the rows that fail whom the card is about whatever the total (一票否决)."""
+    """``total`` out of 100 and ``grade`` are None where less than the formula's least weight could be scored: too little is
+    known to say them. ``veto``: the rows that fail whom the card is about whatever the total (一票否决)."""
 
     formula: str
     marks: tuple[Mark, ...]

@@ -62,7 +62,7 @@ HOTLINE = Indicator(
     weight=Decimal(20),
     limits={"per_call": Decimal("0.5")},
     order=25,
-    edition=4,
+    edition=5,
     happened=gather,
     facts=(
         Fact("calls", "无人接听"),
@@ -122,9 +122,10 @@ def test_one_definition_goes_from_evidence_to_card_to_appeal(client_of, house, c
 
     card = supervisor.send("/scorecards/new", {"provider": company, "period": MONTH}).location
     page = seen(supervisor, card)
-    assert "default-4" in page
+    assert "default-5" in page
     assert "无人接听 4 次" in page
-    assert "满分权重 125；其余 105 不计分" in page
+    assert "满分权重 125，至少 75 才评总分" in page
+    assert "证据不足，不评总分" in page
     rows = seen(supervisor, f"{card}/hotline")
     assert "无人接听的热线电话" in rows
     assert "越低越好" in rows
@@ -147,7 +148,8 @@ def test_one_definition_goes_from_evidence_to_card_to_appeal(client_of, house, c
     assert again.location != card
     with house.reading() as tx:
         after = cards.scorecard(tx, int(again.location.rsplit("/", 1)[1]))
-        assert (after.total, cards.changes(tx, after).gone) == (100, [record])
+        marks = {mark.indicator: mark.deduction for mark in after.marks}
+        assert (after.rated, marks["hotline"], cards.changes(tx, after).gone) == (False, 0, [record])
         assert list(cards.check(tx)) == []
     assert "热线接听" in seen(operator, again.location)
 

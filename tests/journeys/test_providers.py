@@ -286,7 +286,9 @@ def test_an_order_becomes_a_score_that_is_appealed_and_scored_again(client_of, h
     card = answer.location
     page = steward.get(card).text
     assert "不计分" in page
-    assert "按比例分摊" in page
+    assert "证据不足，不评总分" in page
+    listed = steward.get("/scorecards/?export=csv").text.splitlines()
+    assert ",证据不足，不评总分," in listed[1]  # neither a total before it nor a payment share after it
     rows = steward.get(f"{card}/optimisation").text
     assert f"/orders/{late}" in rows
     assert company.send(f"{card}/appeal", {"text": "早了"}).status_code == 422  # not published yet
@@ -323,7 +325,8 @@ def test_an_order_becomes_a_score_that_is_appealed_and_scored_again(client_of, h
     with house.reading() as tx:
         before, after = cards.scorecard(tx, number), cards.scorecard(tx, int(answer.location.rsplit("/", 1)[1]))
         assert after.revision == before.revision + 1
-        assert after.total > before.total
+        assert (before.rated, after.rated) == (False, False)
+        assert sum(mark.deduction or 0 for mark in after.marks) < sum(mark.deduction or 0 for mark in before.marks)
         assert before.published
         changed = cards.changes(tx, after)
         assert changed.gone == [f"order:{late}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -26,7 +27,8 @@ from quota.inventory import Resource
 
 MONTH, QUARTER = "2026-06", "2026-Q2"
 assert metering.statements, "its indicator is part of the default formula"
-DEFAULT = formula.default()
+DEFAULT = replace(formula.default(), least=Decimal(10))
+"""The default, told to grade from 10 points of weight on: these tests speak of few indicators at a time."""
 AVAILABILITY, SECURITY, BACKUP = "availability", "security", "backup"
 SATISFACTION, CAPACITY, COMPLIANCE = "satisfaction", "capacity", "compliance"
 

@@ -31,7 +31,8 @@ from quota.errors import Conflict, Invalid, NotAllowed, NotFound, WrongState
 from quota.requests import submission
 
 MONTH = "2026-06"
-DEFAULT = formula.default()
+DEFAULT = replace(formula.default(), least=Decimal(10))
+"""The default, told to grade from 10 points of weight on: these tests speak of few indicators at a time."""
 DELIVERY, METERING, REPORTING = "delivery", "metering", "reporting"
 OPTIMISATION, INCIDENTS = "optimisation", "incidents"
 
@@ -99,6 +100,26 @@ def test_nothing_measured_is_no_evidence() -> None:
 def test_too_little_is_not_graded() -> None:
     _, card = marked(REPORTING, completeness.reported("p", 10, 10))  # 3 of 100 points of weight
     assert (card.scored_weight, card.total, card.grade) == (3, None, None)
+
+
+@pytest.mark.parametrize(("enough", "grade"), [("62.99", Grade.EXCELLENT), ("63", Grade.EXCELLENT), ("63.01", None)])
+def test_the_least_weight_is_a_bound_that_is_met(enough, grade) -> None:
+    """Sixty of a hundred by default; exactly as much is enough."""
+    weights = {DELIVERY: "63", METERING: "42"}
+    criteria = tuple(
+        replace(one, weight=Decimal(weights[one.indicator])) for one in DEFAULT.criteria if one.indicator in weights
+    )
+    by = replace(DEFAULT, criteria=criteria, least=Decimal(enough))
+    card = score({DELIVERY: orders(10, 0)}, by)
+    assert (card.scored_weight, card.grade, by.paid(card.grade)) == (63, grade, 100 if grade else None)
+
+
+def test_the_default_wants_sixty_of_a_hundred() -> None:
+    by = formula.default()
+    assert (by.least, by.least_share) == (63, 60)
+    few = score({DELIVERY: orders(10, 0), METERING: [bill(0, 100)]}, by)
+    assert (few.scored_weight, few.total, few.grade, by.paid(few.grade)) == (18, None, None, None)
+    assert [one.mark is not None for one in few.marks].count(True) == 2, "what is known of each is still told"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
@@ -34,6 +35,7 @@ from providers.assessment import (
     Formula,
     Grade,
     ScorecardEvidence,
+    ScorecardMark,
     ScorecardRecord,
     annual,
     appeals,
@@ -70,6 +72,25 @@ def grade(value: str | None) -> str | None:
     return _(GRADE_LABELS[Grade(value)]) if value else None
 
 
+UNRATED = N_("证据不足，不评总分")
+
+
+def grade_of(card: ScorecardRecord) -> str | None:
+    """A card's grade, or that too little is known for one."""
+    return grade(card.grade) or (None if card.rated else _(UNRATED))
+
+
+def points(card: ScorecardRecord, mark: ScorecardMark) -> Decimal | None:
+    """What an indicator got: of its share of 100 where the card has a total, else of its own weight."""
+    if not mark.scored or card.rated:
+        return mark.mark
+    return mark.weight - (mark.deduction or 0)
+
+
+def _paid(card: ScorecardRecord) -> Decimal | None:
+    return marks.formula_of(card).paid(card.grade)
+
+
 def _length(query: Rows, value: str) -> Rows:
     quarter = ScorecardRecord.month.like("%-Q_")
     return query.where(quarter if value == "quarter" else ~quarter)
@@ -101,9 +122,9 @@ COLUMNS = [
     Column("provider", N_("云服务商"), lambda s: s.provider.name, href=links.provider(lambda s: s.provider_id), sort=ScorecardRecord.provider_id),
     Column("state", N_("状态"), code, state=True),
     Column("total", N_("总分"), lambda s: s.total, sort=ScorecardRecord.total, number=True),
-    Column("grade", N_("等次"), lambda s: grade(s.grade)),
+    Column("grade", N_("等次"), grade_of, code=lambda s: s.grade),
     Column("scored", N_("已计权重"), _scored_share, number=True, unit="%"),
-    Column("paid", N_("付费比例"), lambda s: marks.formula_of(s).paid(s.grade), unit="%", number=True),
+    Column("paid", N_("付费比例"), _paid, unit="%", number=True),
     Column("revision", N_("版本"), lambda s: s.revision, number=True, minor=True),
     Column("computed", N_("评分于"), lambda s: s.computed_at, sort=ScorecardRecord.computed_at, minor=True),
 ]  # fmt: skip
@@ -161,7 +182,9 @@ def _page(scorecard_id: int, checked: list[str] | None = None) -> str:
         paid=by.paid(card.grade),
         label_of=registry.label,
         rows=[(mark, registry.label(mark.indicator), sentence(mark.reason, mark.params)) for mark in card.marks],
+        by=by,
         weight=by.weight,
+        points_of=partial(points, card),
         latest=latest is not None and latest.id == card.id,
         changes=marks.changes(tx, card),
         appeal=appeal if may_see_appeal else None,
@@ -208,7 +231,7 @@ def evidence(scorecard_id: int, indicator: str) -> str | Response:
     evidence_words.learn([row.ref for row in found.rows], [row.facts for row in found.rows])
     known = registry.find(indicator)
     return found.exported(f"evidence-{card.month}-{indicator}") or render_template(
-        "scorecards/evidence.html", card=card, mark=mark, label=registry.label(indicator), rows=found,
+        "scorecards/evidence.html", card=card, mark=mark, points=points(card, mark), label=registry.label(indicator), rows=found,
         reason=sentence(mark.reason, mark.params),
         explanation=known.explanation if known is not None else "",
         figure=evidence_words.figure(mark.figure, known.unit) if known is not None else None,
@@ -325,6 +348,7 @@ def year(provider_id: int, year: int) -> str:
     return render_template(
         "scorecards/year.html", company=company, year=year, quarters=quarters, review=review, total=total, vetoed=vetoed,
         grade=grade(found), paid=current.paid(found), grades=grade,
+        unrated=any(card is not None and not card.rated for _period, card in quarters),
     )  # fmt: skip
 
 

@@ -100,7 +100,7 @@ def _latest(company: CloudProvider) -> ScorecardRecord | None:
 
 def _latest_text(company: CloudProvider) -> str | None:
     card = _latest(company)
-    return f"{card.month} {card.total if card.total is not None else '—'}" if card else None
+    return f"{card.month} {card.total if card.rated else _(score_pages.UNRATED)}" if card else None
 
 
 COLUMNS = [
