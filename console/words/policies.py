@@ -30,7 +30,7 @@ FIGURES = {
     "ceiling": (N_("上限"), "%"),
     "margin": (N_("余量倍数"), ""),
     "days": (N_("峰值回看天数"), ""),
-    "regret": (N_("不足代价 L"), ""),
+    "regret": (N_("欠配代价系数 L"), ""),
     "half_life": (N_("半衰期(天)"), ""),
 }
 """Figures of sizings: label and unit."""

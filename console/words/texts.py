@@ -22,6 +22,7 @@ from console.programs import asked
 from console.words.states import STATES, State
 from quota.actors import ROLE_LABELS, Role
 from quota.calendar import WorkingDays, working_days
+from quota.directory import CatalogItem
 from quota.errors import N_
 from quota.units import CLASSES, Amount, Arch, ClassCode, Commodity, shown
 
@@ -164,6 +165,11 @@ def amounts(what: Amount | Mapping[str, int] | None) -> str:
     return " · ".join(parts)
 
 
+def item_name(item: CatalogItem) -> str:
+    """What a catalogue's item is called in the reader's language, where it has a name of its own there."""
+    return item.name_en if language() == "en" and item.name_en else item.name
+
+
 def kind_label(kind: ClassCode | str | Commodity) -> str:
     """``vCPU``, ``内存``; a class says its architecture, too: ``内存 · aarch64``."""
     if isinstance(kind, Commodity):
@@ -251,7 +257,7 @@ def joined(words: Iterable[str]) -> str:
 
 FILTERS = {
     "number": number, "quantity": quantity, "percent": percent, "amount": amount, "amounts": amounts,
-    "kind": kind_label, "when": when, "days_left": days_left, "show": show, "plain": plain, "word": _,
+    "kind": kind_label, "item_name": item_name, "when": when, "days_left": days_left, "show": show, "plain": plain, "word": _,
     "joined": joined, "sentence": sentence, "role": role,
 }  # fmt: skip
 

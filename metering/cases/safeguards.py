@@ -225,7 +225,7 @@ def _suspended(tx: Tx, case: Case) -> Obstacle | None:
     """Its policy version has been taking what was wanted back: nothing more is taken under it."""
     if not case.takes or suspensions.holding(tx, case.policy_version_id) is None:
         return None
-    return Obstacle("case.suspended", N_("所依据的策略版本后悔率超限,已暂停执行"), None)
+    return Obstacle("case.suspended", N_("所依据的策略版本误回收率超限,已暂停执行"), None)
 
 
 def _revoked(tx: Tx, case: Case) -> Obstacle | None:

@@ -85,7 +85,7 @@ class Measured:
         in_departments = None if departments is None else set(departments)
         for (pool_id, department_id, one), row in self.of.items():
             if (
-                one is kind
+                one == kind
                 and (in_pools is None or pool_id in in_pools)
                 and (in_departments is None or department_id in in_departments)
             ):

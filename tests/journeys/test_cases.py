@@ -202,7 +202,7 @@ def test_a_volume_is_recycled_without_power_off_and_deleted(town: Journey) -> No
     assert town.deliver(case_id) == CaseState.BINNED
     assert town.verbs(case_id) == ["snapshot", "recycle"]
     shown = town.do("tenant1", case_id, "restore", reason="业务仍需该云硬盘")
-    assert "计入后悔率" in shown
+    assert "计入误回收率" in shown
     assert town.deliver(case_id) == CaseState.CLOSED
     assert town.see(case_id).ending == "returned"
     # Left alone for a month, then another case; this time nobody wants it back.
@@ -224,7 +224,9 @@ def test_a_volume_is_recycled_without_power_off_and_deleted(town: Journey) -> No
     town.do("authority1", case_id, "confirm-deletion", sure="y")
     assert town.deliver(case_id) == CaseState.CLOSED
     assert town.see(case_id).ending == "deleted"
-    assert "1 / 2" in town.page("authority1", "/recoveries/").replace("后悔率", ""), "of two acted on one is regretted"
+    assert "1 / 2" in town.page("authority1", "/recoveries/").replace("误回收率", ""), (
+        "of two acted on one is regretted"
+    )
 
 
 def test_a_shrink_by_silence_is_watched_and_strained_and_rolled_back(town: Journey) -> None:

@@ -401,7 +401,7 @@ def test_rules_are_added_changed_moved_and_dropped(app, house, works, past, clie
     assert section.rules[0].conditions[0].threshold == 3
     assert section.rules[1:] == made.rules
     page = staff.get(answer.headers["Location"]).text
-    assert "成本分位·均衡:不足代价 L 40、半衰期(天) 3、余量倍数 1.2、快" in page
+    assert "成本分位·均衡:欠配代价系数 L 40、半衰期(天) 3、余量倍数 1.2、快" in page
 
     # What was drafted comes back as it was written.
     with house.transaction(steward()) as tx:

@@ -12,7 +12,7 @@ from metering.judging.findings import Judged
 from metering.judging.policy import Verdict
 from metering.overview import utilizations
 from quota.calendar import ZONE
-from quota.units import ACCELERATOR, MEMORY, VCPU, Amount, Arch, Commodity
+from quota.units import ACCELERATOR, MEMORY, VCPU, Amount, Arch, ClassCode, Commodity
 
 GB = 1024
 ABOUT = [  # vCPU, memory, figures of the longest window
@@ -63,6 +63,12 @@ def test_utilisation_is_weighed_by_what_each_machine_has(city, judged):
         unknown = found.of[city.pool, 0, VCPU]
         assert (unknown.total, unknown.mean, unknown.coverage) == (2, None, 0)
         assert (city.pool, city.department, ACCELERATOR) not in found.of
+
+
+def test_a_class_is_found_by_its_code_whoever_names_it(city, judged):
+    with city.book.reading() as tx:
+        use = utilizations.measured(tx)
+        assert use.total(ClassCode("".join(VCPU))).mean == use.total(VCPU).mean is not None
 
 
 def test_what_could_be_recovered_is_summed(city, judged):

@@ -219,12 +219,12 @@ def consequence(tx: Tx, case: Case, act: CaseAct) -> list[str]:
         )
         said.append(_("删除后收回 %(what)s,停止计费,出具回收凭证。", what=amounts(case.recovers())))
     elif act is CaseAct.RESTORE:
-        said.append(_("资源恢复到处置之前的状态,配额退回本单位;此案计入后悔率。"))
+        said.append(_("资源恢复到处置之前的状态,配额退回本单位;此案计入误回收率。"))
     elif act is CaseAct.ROLL_BACK:
         said.append(
             _("提前归还临时扩容,恢复 %(shape)s。", shape=amounts(case.had()))
             if kind is CaseKind.EXPAND
-            else _("恢复原规格 %(shape)s;此案计入后悔率。", shape=amounts(case.had()))
+            else _("恢复原规格 %(shape)s;此案计入误回收率。", shape=amounts(case.had()))
         )
     elif act is CaseAct.KEEP:
         said.append(

@@ -69,8 +69,8 @@ PROCEDURE: tuple[tuple[str, str, str], ...] = (
     ("backoff_limit_days", N_("静默期最长"), N_("天")),
     ("attempts", N_("工单失败几次即结案"), N_("次")),
     ("system_slack", N_("系统整体CPU均值低于此值时不扩容"), "%"),
-    ("regret_limit", N_("后悔率上限,超过即暂停策略版本"), "×100%"),
-    ("regret_least", N_("后悔率至少按多少件计算"), N_("件")),
+    ("regret_limit", N_("误回收率上限,超过即暂停策略版本"), "×100%"),
+    ("regret_least", N_("误回收率至少按多少件计算"), N_("件")),
 )
 """Every parameter of a procedure that people are told of: name, words, unit."""
 

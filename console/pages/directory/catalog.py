@@ -19,7 +19,7 @@ from console.forms import answer, done
 from console.founding import Look, checklist, entering
 from console.lists import Column, Filter, Rows, listing
 from console.programs import listed, takes
-from console.words import ARCH_LABELS, KINDS, ORDERED, _, amounts, joined, language, lazy
+from console.words import ARCH_LABELS, KINDS, ORDERED, _, amounts, item_name, joined, lazy
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.db import Tx
@@ -43,11 +43,6 @@ VERBS = {
     "catalog.restore": N_("重新上架"),
 }
 MOST = 1_000_000
-
-
-def named(item: CatalogItem) -> str:
-    """The item's name in the reader's language, where it has one."""
-    return item.name_en if language() == "en" and item.name_en else item.name
 
 
 def standing(item: CatalogItem) -> str:
@@ -114,7 +109,7 @@ def _offered_on(query: Rows, value: str) -> Rows:
 
 
 COLUMNS = [
-    Column("name", N_("名称"), named, sort=CatalogItem.name, title=True,
+    Column("name", N_("名称"), item_name, sort=CatalogItem.name, title=True,
            href=lambda i: url_for("catalog.show", item_id=i.id)),
     Column("code", N_("代码"), lambda i: i.code, sort=CatalogItem.code),
     Column("service", N_("服务类型"), lambda i: _(KINDS.get(i.service, i.service)), code=lambda i: i.service, sort=CatalogItem.service),
@@ -152,7 +147,7 @@ def show(item_id: int) -> str:
     return render_template(
         "catalog/show.html",
         item=item,
-        name=named(item),
+        name=item_name(item),
         standing=standing(item),
         service=KINDS.get(item.service, item.service),
         architectures=architectures(item),
@@ -208,12 +203,12 @@ def withdraw(item_id: int) -> str | Response | tuple[str, int]:
     def withdrawn() -> Response:
         with transaction() as writing:
             catalog.withdraw(writing, catalog.item(writing, item_id), form.reason.data)
-        return done(_("已下架：%(name)s", name=named(item)), "catalog.show", item_id=item_id)
+        return done(_("已下架：%(name)s", name=item_name(item)), "catalog.show", item_id=item_id)
 
     def page() -> str:
         drafts, open_ = _named_by(tx, item)
         return render_template(
-            "catalog/withdraw.html", form=form, item=item, name=named(item), drafts=drafts, open=open_
+            "catalog/withdraw.html", form=form, item=item, name=item_name(item), drafts=drafts, open=open_
         )
 
     return answer(form, withdrawn, page)
@@ -226,7 +221,7 @@ def restore(item_id: int) -> Response:
     with transaction() as tx:
         item = catalog.item(tx, item_id)
         catalog.restore(tx, item)
-    flash(_("已重新上架：%(name)s", name=named(catalog.item(reading(), item_id))), "success")
+    flash(_("已重新上架：%(name)s", name=item_name(catalog.item(reading(), item_id))), "success")
     return redirect(url_for("catalog.show", item_id=item_id))
 
 
@@ -283,7 +278,7 @@ def _find(tx: Tx, _actor: Actor, text: str, limit: int) -> list[frame.Hit]:
     return [
         frame.Hit(
             N_("服务目录"),
-            named(one),
+            item_name(one),
             url_for("catalog.show", item_id=one.id),
             f"{one.code} · {amounts(one.amounts)}",
             standing(one),

@@ -26,7 +26,7 @@ from console.pages.requests.evidence import Consequence
 from console.pages.requests.history import history
 from console.pages.requests.requests import COLUMNS, KINDS, LOADED, turn_of, what
 from console.programs import Given, listed, takes
-from console.words import _, amount, kind_label, lazy
+from console.words import _, amount, item_name, kind_label, lazy
 from quota import ledger, requests
 from quota.actors import Actor, Role
 from quota.db import Tx
@@ -216,7 +216,7 @@ def _line(line: Any) -> dict[str, Any]:
     by_piece = says is not None and says.pieces
     return {
         "id": line.id,
-        "name": line.item.name if line.item else "",
+        "name": item_name(line.item) if line.item else "",
         "purpose": line.name,
         "amounts": wanted,
         "current": {ClassCode(name): figure for name, figure in line.current.items()},

@@ -13,7 +13,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from console.forms import DateField, InnerForm
-from console.words import KINDS, _, amounts, lazy
+from console.words import KINDS, _, amounts, item_name, lazy
 from providers.base import ServiceKind
 from quota.db import Tx
 from quota.directory import CatalogItem, Department, Pool, System, departments
@@ -110,7 +110,7 @@ def offered(tx: Tx, pool: Pool) -> list[CatalogItem]:
 
 
 def _shape(item: CatalogItem) -> str:
-    return f"{_(KINDS[item.service])} · {item.name} ({amounts(item.takes())})"
+    return f"{_(KINDS[item.service])} · {item_name(item)} ({amounts(item.takes())})"
 
 
 def ask(

@@ -23,7 +23,7 @@ from console.pages.requests.forms import RequestForm, amount_fields, form_class
 from console.pages.requests.history import history
 from console.programs import GENERATION, Given, Takes, listed, takes, unfit
 from console.security import row
-from console.words import _, amounts, days_left, role, sentence
+from console.words import _, amounts, days_left, item_name, role, sentence
 from providers import orders
 from providers.orders import WorkOrder
 from quota import inventory, ledger, requests
@@ -81,7 +81,7 @@ def what(request: Request) -> str:
         return _("%(number)s 延期至 %(until)s", number=request.extends.number, until=request.use_until or "—")
     parts = [str(request.fields[name]) for name in kind_of(request).headline if request.fields.get(name)]
     for line in request.lines:
-        shape = line.item.name if line.item else amounts({ClassCode(k): v for k, v in line.asked.items()})
+        shape = item_name(line.item) if line.item else amounts({ClassCode(k): v for k, v in line.asked.items()})
         if line.current and not line.asked:
             shape = amounts({ClassCode(k): v for k, v in line.current.items()})
         parts.append(f"{shape} × {line.quantity}" if line.quantity > 1 else shape)

@@ -21,7 +21,7 @@ from console.forms import DateField, answer, done
 from console.founding import Look, checklist
 from console.lists import Column, Filter, listing
 from console.programs import listed, takes
-from console.words import ARCH_LABELS, CLASS_LABELS, UNKNOWN, _, kind_label, lazy, who
+from console.words import ARCH_LABELS, CLASS_LABELS, UNKNOWN, _, item_name, kind_label, lazy, who
 from metering.statements import PER_LABELS, Per, Tariff, closings, tariffs
 from quota.actors import Role
 from quota.db import Tx
@@ -46,7 +46,7 @@ def _scope(tariff: Tariff) -> str:
     parts = [
         _(ARCH_LABELS[Arch(tariff.arch)]) if tariff.arch else "",
         tariff.provider.name if tariff.provider else "",
-        tariff.item.name if tariff.item else "",
+        item_name(tariff.item) if tariff.item else "",
     ]
     return " · ".join(part for part in parts if part) or _("通用")
 
@@ -94,8 +94,11 @@ class TariffForm(FlaskForm):  # type: ignore[misc]
             SelectChoice("0", _("不限")),
             *(SelectChoice(str(one), name) for one, name in companies),
         ]
-        items = tx.execute(select(CatalogItem.id, CatalogItem.name).order_by(CatalogItem.name))
-        self.item.choices = [SelectChoice("0", _("不限")), *(SelectChoice(str(one), name) for one, name in items)]
+        items = tx.scalars(select(CatalogItem).order_by(CatalogItem.name))
+        self.item.choices = [
+            SelectChoice("0", _("不限")),
+            *(SelectChoice(str(one.id), item_name(one)) for one in items),
+        ]
 
     def enter(self, tx: Tx) -> Tariff:
         """Enter what was filled in. Raises Invalid."""
