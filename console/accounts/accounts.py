@@ -125,20 +125,24 @@ def grant(
     *,
     department: Department | None = None,
     provider: CloudProvider | None = None,
+    quota_manager: bool = False,
 ) -> None:
-    """Give ``who`` the role ``role`` and no other; the open sessions end. Raises NotAllowed for the own account,
+    """Give ``who`` the role ``role`` and no other; the open sessions end. ``quota_manager``: of a department's people, who share out
+    its quota to those below it. Raises NotAllowed for the own account,
     WrongState where it would take a role that the house cannot do without from the last who holds it."""
     _not_oneself(tx.actor, who)
     belongs(role, department, provider)
     if who.service and role not in SERVED:
         raise Invalid("service.role", N_("服务账号不能担任管理员"), field="role")
+    if quota_manager and role is not Role.TENANT:
+        raise Invalid("person.quota_manager", N_("只有使用单位的人员可以统筹本单位的配额"), field="quota_manager")
     if role != who.role:
         must_not_be_the_last(tx, who)
     before = _rights(who)
     who.role = role.value
     who.department_id = department.id if department else None
     who.provider_id = provider.id if provider else None
-    who.granted = True
+    who.granted, who.quota_manager = True, quota_manager
     if _rights(who) == before:
         raise WrongState("person.same", N_("授权没有变化"))
     who.session_epoch += 1
@@ -249,6 +253,7 @@ def _rights(who: Person) -> dict[str, object]:
         "department_id": who.department_id,
         "provider_id": who.provider_id,
         "granted": who.granted,
+        "quota_manager": who.quota_manager,
     }
 
 

@@ -255,6 +255,15 @@ def subtree(tx: Tx, department_id: int) -> set[int]:
     return subtrees(tx, [department_id])[department_id]
 
 
+def above(tx: Tx, department_id: int | None) -> set[int]:
+    """Ids of the department and of all that it lies under; none for None."""
+    if department_id is None:
+        return set()
+    line = select(Department.id, Department.parent_id).where(Department.id == department_id).cte(recursive=True)
+    line = line.union(select(Department.id, Department.parent_id).join(line, Department.id == line.c.parent_id))
+    return set(tx.scalars(select(line.c.id)))
+
+
 def subtrees(tx: Tx, department_ids: Collection[int]) -> dict[int, set[int]]:
     """Department → its id and those of all below it, for each of these: one look, at no other departments."""
     top = select(Department.id.label("top"), Department.id.label("id")).where(Department.id.in_(department_ids))

@@ -36,8 +36,9 @@ LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class ReorganisationStep:
-    """Ids of two departments: what lies with ``source_id`` goes to ``target_id``. ``kind`` is MERGE or SYSTEMS, with ids of the
-    ``systems`` that go. ``subject`` names the batch, and ``undoing`` whether it is on its way back."""
+    """Ids of two departments: what lies with ``source_id`` goes to ``target_id``; of PARENT the source itself comes under the target
+    (0: the top). With SYSTEMS the ids of the ``systems`` that go. ``subject`` names the batch, and ``undoing`` whether it is on
+    its way back."""
 
     kind: Adjustment
     source_id: int
@@ -73,10 +74,11 @@ class Told:
 
 class Mover:
     """What moves one kind of thing. ``name`` is the key under which a batch keeps it, ``columns`` are the departments' columns
-    that it answers for (table.column)."""
+    that it answers for (table.column); ``kinds`` are the steps that it takes part in."""
 
     name: str
     columns: tuple[str, ...] = ()
+    kinds: frozenset[Adjustment] = frozenset({Adjustment.MERGE, Adjustment.SYSTEMS})
 
     def find(self, tx: Tx, step: ReorganisationStep, found: Parts) -> Part:
         """What would move. Raises Invalid or WrongState where the step cannot be."""

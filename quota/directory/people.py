@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, String
+from sqlalchemy import CheckConstraint, ForeignKey, String, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from quota.actors import Actor, Role
@@ -41,6 +41,9 @@ class Person(Base):
     granted: Mapped[bool] = mapped_column(default=True)  # False: entered, the security administrator has yet to grant
     active: Mapped[bool] = mapped_column(default=True)
     service: Mapped[bool] = mapped_column(default=False)
+    quota_manager: Mapped[bool] = mapped_column(
+        default=False, server_default=false()
+    )  # of a department, and all below it
 
     department: Mapped[Department | None] = relationship()
     provider: Mapped[CloudProvider | None] = relationship()

@@ -23,7 +23,7 @@ from quota.actors import Role
 from quota.base import Base
 from quota.directory import departments
 from quota.directory.departments import Department
-from quota.directory.movers import LABELS, Adjustment, Part, ReorganisationStep, Told, movers
+from quota.directory.movers import LABELS, Adjustment, Mover, Part, ReorganisationStep, Told, movers
 from quota.errors import N_, Invalid, NotFound, WrongState, reused, stated
 
 if TYPE_CHECKING:
@@ -117,8 +117,7 @@ def reorganise(
     )
     tx.add(batch)
     tx.flush()
-    if kind is not Adjustment.PARENT and target_id is not None:
-        _move(tx, ReorganisationStep(kind, source_id, target_id, frozenset(system_ids), batch.subject), parts)
+    _move(tx, ReorganisationStep(kind, source_id, target_id or 0, frozenset(system_ids), batch.subject), parts)
     if kind is Adjustment.MERGE:
         source.active = False
     if kind is not Adjustment.SYSTEMS:
@@ -155,17 +154,16 @@ def undo(tx: Tx, batch_id: int, *, reason: str) -> Reorganisation:
     if later is not None:
         raise WrongState("reorganisation.later", N_("其后的机构调整 %(id)s 也涉及这些单位,须先撤销它"), id=later)
     source = departments.department(tx, batch.source_id)
-    if batch.kind != Adjustment.PARENT.value and batch.target_id is not None:
-        _lock(tx, both)
-        if batch.kind == Adjustment.MERGE.value:
-            source.active = True
-        home = ReorganisationStep(
-            Adjustment(batch.kind), batch.target_id, batch.source_id, subject=batch.subject, undoing=True
-        )
-        parts: dict[str, Part] = {}
-        for mover in movers():
-            parts[mover.name] = mover.back(tx, home, mover.kept(batch.moved), parts)
-        _move(tx, home, parts)
+    _lock(tx, both)
+    if batch.kind == Adjustment.MERGE.value:
+        source.active = True
+    home = ReorganisationStep(
+        Adjustment(batch.kind), batch.target_id or 0, batch.source_id, subject=batch.subject, undoing=True
+    )
+    parts: dict[str, Part] = {}
+    for mover in _taking_part(home.kind):
+        parts[mover.name] = mover.back(tx, home, mover.kept(batch.moved), parts)
+    _move(tx, home, parts)
     if batch.kind != Adjustment.SYSTEMS.value:
         source.parent_id = batch.moved["parent"]
     batch.undone_at, batch.undone_by = tx.now, tx.actor.login
@@ -178,14 +176,15 @@ def undo(tx: Tx, batch_id: int, *, reason: str) -> Reorganisation:
 
 
 def _lock(tx: Tx, department_ids: Iterable[int | None]) -> None:
-    ids = [one for one in department_ids if one is not None]
+    """These, and all that they lie under: what was given to them from there may change."""
+    ids = set().union(*(departments.above(tx, one) for one in department_ids))
     tx.execute(select(Department.id).where(Department.id.in_(ids)).order_by(Department.id).with_for_update())
 
 
 def _found(
     tx: Tx, kind: Adjustment, source_id: int, target_id: int | None, system_ids: Collection[int]
 ) -> dict[str, Part]:
-    """Mover → what it would move: nothing, where a department only comes under another."""
+    """Mover → what it would move: nothing, where it takes no part in a step of this kind."""
     source = departments.department(tx, source_id)
     target = departments.department(tx, target_id) if target_id is not None else None
     if target is None and kind is not Adjustment.PARENT:
@@ -197,13 +196,15 @@ def _found(
             departments.must_be_open(department)
     if target is not None and kind is not Adjustment.SYSTEMS and target.id in departments.subtree(tx, source.id):
         raise Invalid("reorganisation.cycle", N_("不能并入或隶属于自己的下级单位"), field="target")
-    if kind is Adjustment.PARENT or target is None:
-        return {mover.name: Part() for mover in movers()}
-    step = ReorganisationStep(kind, source.id, target.id, frozenset(system_ids))
+    step = ReorganisationStep(kind, source.id, target.id if target is not None else 0, frozenset(system_ids))
     parts: dict[str, Part] = {}
     for mover in movers():
-        parts[mover.name] = mover.find(tx, step, parts)
+        parts[mover.name] = mover.find(tx, step, parts) if kind in mover.kinds else Part()
     return parts
+
+
+def _taking_part(kind: Adjustment) -> list[Mover]:
+    return [mover for mover in movers() if kind in mover.kinds]
 
 
 def _kept(parts: Mapping[str, Part]) -> dict[str, Any]:
@@ -220,7 +221,7 @@ def _kept(parts: Mapping[str, Part]) -> dict[str, Any]:
 
 
 def _move(tx: Tx, step: ReorganisationStep, parts: Mapping[str, Part]) -> None:
-    for mover in movers():
+    for mover in _taking_part(step.kind):
         mover.move(tx, step, parts[mover.name])
     tx.flush()
     tx.expire_all()  # rows were written past the session

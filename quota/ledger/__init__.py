@@ -1,13 +1,15 @@
 """The ledger: who may have how much of which pool. Double entry, append-only, conserved at every instant.
 
 ``provision`` and ``retire`` set what a pool has, ``grant`` and ``take back`` what a department may have, ``hold``, ``post``
-and ``void`` what a request asks for; ``lending`` and ``allotments`` move it between departments."""
+and ``void`` what a request asks for; ``lending`` and ``allotments`` move it between departments, along the tree (``tree``) as
+well as across it; ``allocations`` say who gave what to whom, and until when."""
 
 from __future__ import annotations
 
-from quota.ledger import allotments, capacities, histories, lending, outlook
+from quota.ledger import allocations, allotments, capacities, histories, lending, outlook, tree
 from quota.ledger import moves as _moves  # noqa: F401 - what of the ledger a reorganisation moves, registered
-from quota.ledger.allotments import Act, Allotment
+from quota.ledger.allocations import Allocation, AllocationState
+from quota.ledger.allotments import CITYS, TARGETED, Act, Allotment
 from quota.ledger.entries import (
     account,
     balance,
@@ -31,11 +33,15 @@ from quota.ledger.outlook import RunOut, Trend
 from quota.ledger.tables import OWNED, Account, Classes, Entry, Hold, Holder, HoldState, Side, Transfer
 
 __all__ = [
+    "CITYS",
     "MAX_DAYS",
     "OUT",
     "OWNED",
+    "TARGETED",
     "Account",
     "Act",
+    "Allocation",
+    "AllocationState",
     "Allotment",
     "Classes",
     "Entry",
@@ -49,6 +55,7 @@ __all__ = [
     "Transfer",
     "Trend",
     "account",
+    "allocations",
     "allotments",
     "balance",
     "balances",
@@ -67,6 +74,7 @@ __all__ = [
     "post",
     "reclaim",
     "release",
+    "tree",
     "use",
     "void",
 ]

@@ -56,6 +56,7 @@ __all__ = [
     "give_back",
     "grant",
     "hand_over",
+    "held_of_pool",
     "hold",
     "lend",
     "lock",
@@ -263,10 +264,11 @@ def hand_over(
     subject: str = "",
     memo: str = "",
     holds: Sequence[Hold] = (),
+    command: str = "hand_over",
 ) -> Transfer:
     """Move what one department has to another, holder by holder, as one transfer: nothing leaves its pool or class.
 
-    ``holds`` are pending and go with their amounts, which ``what`` does not count. Raises OverCapacity where the
+    ``command`` is what the transfer is called. ``holds`` are pending and go with their amounts, which ``what`` does not count. Raises OverCapacity where the
     source has less, WrongState where a hold was decided meanwhile, Invalid where both are the same department.
     """
     if source_id == target_id:
@@ -281,7 +283,7 @@ def hand_over(
         Move(Side(pool_id, cls, holder, source_id), Side(pool_id, cls, holder, target_id), amount)
         for (pool_id, cls, holder), amount in sorted(amounts.items())
     ]
-    done = _earlier(tx, key, "hand_over", moves)
+    done = _earlier(tx, key, command, moves)
     if done is not None:
         return done
     for one in sorted(holds, key=lambda hold: hold.id):
@@ -289,7 +291,7 @@ def hand_over(
         if one.department_id != source_id:
             raise Conflict("hold.moved", N_("预占 %(key)s 已不属于转出单位"), key=one.key)
         one.department_id = target_id
-    return _move(tx, "hand_over", key, moves, subject, memo)
+    return _move(tx, command, key, moves, subject, memo)
 
 
 def lock(tx: Tx, sides: Iterable[Side]) -> None:
@@ -328,6 +330,19 @@ def pending(tx: Tx, subject: str) -> list[Hold]:
     return list(
         tx.scalars(select(Hold).where(Hold.subject == subject, Hold.state == HoldState.PENDING.value).order_by(Hold.id))
     )
+
+
+def held_of_pool(tx: Tx, pool_id: int, cls: Commodity, department_id: int) -> int:
+    """Base units that are held for the department out of the pool's free capacity: not its own before it is decided."""
+    query = select(func.sum(Hold.amount)).where(
+        Hold.department_id == department_id,
+        Hold.state == HoldState.PENDING.value,
+        Hold.source == Holder.FREE.value,
+        Hold.pool_id == pool_id,
+        Hold.kind == cls.kind,
+        Hold.arch == cls.arch.value,
+    )
+    return int(tx.scalar(query) or 0)
 
 
 def conserved(tx: Tx) -> bool:

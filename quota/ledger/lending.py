@@ -23,7 +23,7 @@ from quota.actors import Actor, Role
 from quota.base import Base, Count
 from quota.directory import Department, Pool, department, must_be_open, pool, subtree
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, OverCapacity, WrongState, reused, stated
-from quota.ledger import entries
+from quota.ledger import allocations, entries
 from quota.ledger.tables import Holder, Side
 from quota.units import CLASSES, Arch, ClassCode, Commodity, shown
 
@@ -144,25 +144,43 @@ def outstanding(tx: Tx, department_ids: Collection[int]) -> list[Loan]:
     )
 
 
-def own(tx: Tx, pool_id: int, cls: Commodity, department_id: int) -> int:
-    """Base units that are the department's own, in whatever state: all that it has, less what it owes to lenders.
-
-    No more than this may leave it: what is borrowed goes home, not to the city nor to a third. Locks its accounts for who
-    writes.
-    """
+def liquid(tx: Tx, pool_id: int, cls: Commodity, department_id: int) -> int:
+    """Base units that the department may lend or share out, in whatever state: all that it has, less what it owes to lenders and
+    what is only held for it out of the pool. Locks its accounts for who writes."""
     sides = [Side(pool_id, cls, holder, department_id) for holder in entries.OWNED]
     if tx.writes:
         entries.lock(tx, sides)
-    owed = tx.scalar(
-        select(func.sum(Loan.amount - Loan.returned)).where(
-            Loan.pool_id == pool_id,
-            Loan.kind == cls.kind,
-            Loan.arch == cls.arch.value,
-            Loan.borrower_id == department_id,
-            Loan.state.in_(OUT),
-        )
+    has = sum(entries.balance(tx, side) for side in sides) - entries.held_of_pool(tx, pool_id, cls, department_id)
+    return max(has - _out(tx, pool_id, cls, Loan.borrower_id == department_id), 0)
+
+
+def own(tx: Tx, pool_id: int, cls: Commodity, department_id: int) -> int:
+    """Base units that are the department's own, in whatever state: of what is ``liquid`` no more than it has beyond what was
+    given to it from above or for a time.
+
+    No more than this may leave it: what is borrowed or was given goes home, not to the city nor to a third. Locks its accounts
+    for who writes.
+    """
+    has = liquid(tx, pool_id, cls, department_id)
+    given_on = allocations.shared(tx, pool_id, cls, department_id)
+    lent = _out(tx, pool_id, cls, Loan.lender_id == department_id)
+    return max(min(has, has + given_on + lent - allocations.received(tx, pool_id, cls, department_id)), 0)
+
+
+def _out(tx: Tx, pool_id: int, cls: Commodity, whose: ColumnElement[bool]) -> int:
+    """Base units out on the loans that are ``whose``."""
+    query = select(func.sum(Loan.amount - Loan.returned)).where(
+        whose, Loan.pool_id == pool_id, Loan.kind == cls.kind, Loan.arch == cls.arch.value, Loan.state.in_(OUT)
     )
-    return max(sum(entries.balance(tx, side) for side in sides) - int(owed or 0), 0)
+    return int(tx.scalar(query) or 0)
+
+
+def _lendable(tx: Tx, pool_id: int, cls: Commodity, department_id: int) -> int:
+    """Base units that the department does not use and may give to another."""
+    return min(
+        liquid(tx, pool_id, cls, department_id),
+        entries.balance(tx, Side(pool_id, cls, Holder.GRANTED, department_id)),
+    )
 
 
 def spare(tx: Tx, pool_id: int, department_id: int, what: entries.Classes) -> dict[Commodity, int]:
@@ -213,7 +231,7 @@ def offer(
         return earlier
     _must_make_sense(lender, borrower, amount, days, guaranteed_days, notice_days)
     stated(reason)
-    has = min(entries.balance(tx, Side(where.id, cls, Holder.GRANTED, lender.id)), own(tx, where.id, cls, lender.id))
+    has = _lendable(tx, where.id, cls, lender.id)
     if has < amount:
         raise _short(lender, cls, has)
     offered = Loan(
@@ -256,7 +274,7 @@ def accept(tx: Tx, one: Loan | int, *, generation: int) -> Loan:
     found = locked(tx, one, generation)
     _for(tx, found.borrower_id, N_("只有借用方可以接受"))
     _must_be(found, LoanState.OFFERED)
-    has = own(tx, found.pool_id, found.commodity, found.lender_id)
+    has = _lendable(tx, found.pool_id, found.commodity, found.lender_id)
     if has < found.amount:
         raise _short(found.lender, found.commodity, has)
     entries.lend(

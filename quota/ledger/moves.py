@@ -1,16 +1,20 @@
-"""What of the ledger a reorganisation takes along by itself: loans. Accounts and holds go with ``quota.inventory.moves``, which
-knows what the resources that move have taken."""
+"""What of the ledger a reorganisation takes along by itself: loans, and what the tree's nodes were given. Accounts and holds go
+with ``quota.inventory.moves``, which knows what the resources that move have taken."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import or_, select
 
 from quota.db import among
 from quota.directory import Adjustment, movers
 from quota.errors import N_, WrongState
+from quota.ledger import departures
+from quota.ledger.departures import Departure
 from quota.ledger.lending import OUT, Loan, LoanState
+from quota.units import Commodity
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -40,3 +44,39 @@ class Loans(movers.Rows):
 
 
 loans = movers.register(Loans("loans", Loan, N_("未了结的出借"), column="lender_id", noun=N_("出借")), order=110)
+
+
+class Allocations(movers.Mover):
+    """Rows of [id, fields before, fields after]; ``allocations_made``: those that are entered anew."""
+
+    name = "allocations"
+    columns = ("allocations.giver_id", "allocations.receiver_id")
+    kinds = frozenset(Adjustment)
+
+    def find(self, tx: Tx, step: movers.ReorganisationStep, found: movers.Parts) -> movers.Part:
+        plan = Departure(tx, step.target_id)
+        if step.kind is Adjustment.MERGE:
+            plan.merged(step.source_id)
+        elif step.kind is Adjustment.PARENT:
+            plan.placed(step.source_id)
+        else:
+            for pool_id, cls, _holder, amount in found["quota"].rows:
+                plan.left(step.source_id, pool_id, Commodity.parse(cls), amount, step.target_id)
+        return movers.Part(plan.rows(), more={"allocations_made": plan.made})
+
+    def told(self, part: movers.Part) -> list[movers.Told]:
+        return [movers.Told(N_("随之变动的下拨额度"), len(part.rows))]
+
+    def move(self, tx: Tx, step: movers.ReorganisationStep, part: movers.Part) -> None:
+        act = departures.undo if step.undoing else departures.carry_out
+        act(tx, part.rows, part.more.get("allocations_made", []), step.subject)
+
+    def keep(self, part: movers.Part) -> dict[str, Any]:
+        return {"allocations": part.rows, "allocations_made": part.more.get("allocations_made", [])}
+
+    def kept(self, moved: Mapping[str, Any]) -> movers.Part:
+        more = {"allocations_made": list(moved.get("allocations_made", ()))}
+        return movers.Part(list(moved.get("allocations", ())), more=more)
+
+
+given = movers.register(Allocations(), order=225)

@@ -10,7 +10,7 @@ from quota import audit
 from quota.actors import Actor, steward
 from quota.db import Book, Tx
 from quota.directory.pools import Pool
-from quota.ledger import entries
+from quota.ledger import entries, tree
 from quota.ledger.tables import Holder, Side
 from quota.units import VCPU, Arch, Commodity
 
@@ -59,4 +59,5 @@ class LedgerActs:
         with self.book.reading() as tx:
             assert entries.conserved(tx)
             assert list(entries.check(tx)) == []
+            assert list(tree.check(tx)) == []
             assert list(audit.check(tx)) == []

@@ -103,6 +103,8 @@ SORTED = {
     "takeovers.ownerless": "what lacks a department, which is little once a city was taken over",
     "tariffs.index": "short",
     "tokens.index": "short: a token a program",
+    "tree.index": "groups are summed before they are put in order",
+    "tree.show": "groups are summed before they are put in order",
 }
 """Lists that put all that they could show in order before they show a page, and why no index serves them."""
 

@@ -10,7 +10,7 @@ from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
-from wtforms import SelectField, StringField
+from wtforms import BooleanField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
@@ -45,7 +45,7 @@ VERBS = {
 LABELS = {
     "role": N_("角色"), "department_id": N_("单位"), "provider_id": N_("公司"), "granted": N_("已授权"),
     "active": N_("启用"), "locked_until": N_("锁定至"), "login": N_("登录名"), "name": N_("姓名"),
-    "email": N_("邮箱"),
+    "email": N_("邮箱"), "quota_manager": N_("配额统筹"),
 }  # fmt: skip
 
 
@@ -78,6 +78,12 @@ class PersonBelonging(FlaskForm):  # type: ignore[misc]
             tx.get(Department, self.department.data or 0),
             tx.get(CloudProvider, self.provider.data or 0),
         )
+
+
+class GrantForm(PersonBelonging):
+    quota_manager = BooleanField(
+        lazy("统筹本单位及下级的配额"), description=lazy("仅使用单位的人员：可向下级下拨、收回和调剂配额，不需上级办理")
+    )
 
 
 class EnrolForm(PersonBelonging):
@@ -179,13 +185,25 @@ def show(person_id: int) -> str:
 @unfit("people grant rights")
 def grant(person_id: int) -> str | Response | tuple[str, int]:
     who = accounts.person(reading(), person_id)
-    form = PersonBelonging(role=who.role, department=who.department_id or 0, provider=who.provider_id or 0)
+    form = GrantForm(
+        role=who.role,
+        department=who.department_id or 0,
+        provider=who.provider_id or 0,
+        quota_manager=who.quota_manager,
+    )
     form.offer(reading())
 
     def act() -> Response:
         with transaction() as tx:
             chosen, department, provider = form.chosen(tx)
-            accounts.grant(tx, accounts.person(tx, person_id), chosen, department=department, provider=provider)
+            accounts.grant(
+                tx,
+                accounts.person(tx, person_id),
+                chosen,
+                department=department,
+                provider=provider,
+                quota_manager=form.quota_manager.data,
+            )
         return done(
             _("已授权：%(name)s，%(role)s", name=who.name, role=_(ROLE_LABELS[chosen])),
             "people.show",

@@ -1,15 +1,15 @@
-"""The authority's direct acts on quota: typed, shown with their consequence, then done."""
+"""Direct acts on quota, the authority's and those of a node of the tree: typed, shown with their consequence, then done."""
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template, request
-from sqlalchemy import select
+from flask import Blueprint, render_template, request, url_for
+from sqlalchemy import Select, select
 from werkzeug.wrappers import Response
 from wtforms import SelectField
 
 from console import frame
 from console.access import allow
-from console.book import reading, transaction
+from console.book import actor, reading, transaction
 from console.forms import answer, done
 from console.pages.quota.wallet_choices import HOLDERS, WalletForm, departments
 from console.programs import Takes, takes
@@ -19,7 +19,7 @@ from quota.actors import Role
 from quota.db import Tx
 from quota.directory import Department, Pool
 from quota.errors import N_, Conflict, Invalid, NotFound, OverCapacity
-from quota.ledger import Account, Act, Allotment, Holder, allotments
+from quota.ledger import CITYS, TARGETED, Account, Act, Allotment, Holder, allotments, tree
 from quota.units import Commodity
 
 blueprint = Blueprint("allotments", __name__, url_prefix="/quota/acts")
@@ -30,45 +30,99 @@ class MoveForm(WalletForm):
     target = SelectField(lazy(N_("接收单位")), coerce=int)
 
 
+class ShareForm(WalletForm):
+    target = SelectField(lazy(N_("下级单位")), coerce=int)
+
+
+class ReallotForm(WalletForm):
+    department = SelectField(lazy(N_("转出的下级")), coerce=int)
+    target = SelectField(lazy(N_("转入的下级")), coerce=int)
+
+
+FORMS = {Act.MOVE: MoveForm, Act.SHARE: ShareForm, Act.TAKE_BACK: ShareForm, Act.REALLOT: ReallotForm}
+
+
 @blueprint.route("/<act>", methods=["GET", "POST"])
-@allow(Role.AUTHORITY)
-@takes(
-    each=lambda: {one.value: Takes(MoveForm if one is Act.MOVE else WalletForm, sends={"confirm": "1"}) for one in Act},
-    of="act",
-)
+@allow(Role.AUTHORITY, Role.TENANT)
+@takes(each=lambda: {one.value: Takes(FORMS.get(one, WalletForm), sends={"confirm": "1"}) for one in Act}, of="act")
 def act(act: str) -> str | Response | tuple[str, int]:
-    """Grant, reclaim or move. The first sending shows what would happen, the second (``confirm``) does it."""
+    """Grant, reclaim or move; share out, take back or pass on. The first sending shows what would happen, the second (``confirm``)
+    does it. NotAllowed for acts of the authority, and for who manages no quota."""
     if act not in list(Act):
         raise NotFound("quota.act", N_("没有这种操作"))
     verb = Act(act)
     tx = reading()
-    form = MoveForm() if verb is Act.MOVE else WalletForm()
-    form.offer(tx)
-    if verb is Act.MOVE:
-        departments(tx, form.target)
-    if request.method == "GET":
-        form.department.data = request.args.get("department", type=row) or form.department.data
+    form = FORMS.get(verb, WalletForm)()
+    _offer(tx, form, verb)
     label = allotments.LABELS[verb]
 
     def carry_out() -> str | Response:
         what = _asked(form, verb)
         if not request.form.get("confirm"):
-            return render_template("allotments/check.html", form=form, verb=verb, label=label, what=what,
-                                   effects=_effects(tx, what), answers=_answers(tx, what))  # fmt: skip
+            return render_template("allotments/check.html", form=form, verb=verb, label=label, what=what, back=_back(verb),
+                                   effects=_effects(tx, what), answers=_answers(tx, form, what))  # fmt: skip
         with transaction() as writing:
             allotments.carry_out(writing, what, key=f"form:{form.key.data[:64]}")
-        receiver = what.target_id or what.department_id
-        return done(_("已办理：%(act)s", act=_(label)), "quota.show", department_id=receiver)
+        said = _("已办理：%(act)s", act=_(label))
+        if verb in CITYS:
+            return done(said, "quota.show", department_id=what.target_id or what.department_id)
+        return done(said, "tree.show", department_id=_node(tx, what))
 
     def page() -> str:
-        return render_template("allotments/act.html", form=form, label=label, verb=verb, has=_unused(tx, form))
+        return render_template(
+            "allotments/act.html", form=form, label=label, verb=verb, back=_back(verb), has=_unused(tx, form)
+        )
 
     return answer(form, carry_out, page, Invalid, OverCapacity, Conflict)
 
 
+def _back(verb: Act) -> tuple[str, str]:
+    """The page that an act hangs on: (name, address)."""
+    if verb in CITYS:
+        return _("配额总览"), url_for("quota.index")
+    return _("配额树"), url_for("tree.index")
+
+
+def _node(tx: Tx, what: Allotment) -> int:
+    """The node whose page shows what an act of its own did."""
+    if what.act is not Act.REALLOT:
+        return what.department_id
+    return tx.get_one(Department, what.department_id).parent_id or what.department_id
+
+
+def _offer(tx: Tx, form: WalletForm, verb: Act) -> None:
+    """Fill the choices from the book: of an act of the tree only what lies below the nodes that the visitor manages."""
+    if verb in CITYS:
+        actor().must_be(Role.AUTHORITY)
+        form.offer(tx)
+        if isinstance(form, MoveForm):
+            departments(tx, form.target)
+    else:
+        managed = tree.manages(tx, actor())
+        if managed == set():
+            tree.must_manage(tx, None)
+        node = request.args.get("node", type=row) or request.form.get("department", type=row)
+        node = node or request.args.get("department", type=row)
+        if verb is Act.REALLOT and request.method == "POST":
+            node = tx.scalar(select(Department.parent_id).where(Department.id == node))
+        nodes = managed if node is None or (managed is not None and node not in managed) else {node}
+        below = set(tx.scalars(_children(nodes)))
+        form.offer(tx, Holder.GRANTED)
+        departments(tx, form.department, within=below if verb is Act.REALLOT else managed)
+        departments(tx, form["target"], within=below)
+    if request.method == "GET":
+        form.department.data = request.args.get("department", type=row) or form.department.data
+
+
+def _children(nodes: set[int] | None) -> Select[int]:
+    """Ids of those that lie directly under ``nodes`` (None: under any)."""
+    query = select(Department.id)
+    return query.where(Department.parent_id.is_not(None) if nodes is None else Department.parent_id.in_(nodes))
+
+
 def _asked(form: WalletForm, verb: Act) -> Allotment:
     pool_id, cls, figure = form.chosen()
-    target = form.target.data if isinstance(form, MoveForm) else None
+    target = form["target"].data if verb in TARGETED else None
     return Allotment(verb, pool_id, cls, form.department.data, figure, form.reason.data or "", target)
 
 
@@ -87,16 +141,16 @@ def _effects(tx: Tx, what: Allotment) -> list[list[str]]:
     ]
 
 
-def _answers(tx: Tx, what: Allotment) -> list[tuple[str, str, str]]:
+def _answers(tx: Tx, form: WalletForm, what: Allotment) -> list[tuple[str, str, str]]:
     pairs = [
-        (_("单位"), tx.get_one(Department, what.department_id).name),
+        (form.department.label.text, tx.get_one(Department, what.department_id).name),
         (_("资源池"), tx.get_one(Pool, what.pool_id).name),
         (_("资源"), kind_label(what.cls)),
         (_("数量"), amount(what.amount, what.cls)),
         (_("理由"), what.reason),
     ]
     if what.target_id:
-        pairs.insert(1, (_("接收单位"), tx.get_one(Department, what.target_id).name))
+        pairs.insert(1, (form["target"].label.text, tx.get_one(Department, what.target_id).name))
     return [(label, value, "") for label, value in pairs]
 
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "provision": N_("投入容量"), "retire": N_("撤出容量"), "grant": N_("授予"), "use": N_("启用"),
     "release": N_("释放"), "reclaim": N_("回收"), "hold": N_("预占"), "post": N_("入账"), "void": N_("作废"),
     "expire": N_("过期"), "lend": N_("出借"), "give_back": N_("归还"), "hand_over": N_("划转"),
+    "share": N_("下拨"), "take_back": N_("收回下拨"), "reallot": N_("下级间调剂"),
 }  # fmt: skip
 TREND_DAYS = 30
 
@@ -74,7 +75,7 @@ def index() -> str | Response:
     )
 
 
-def _accounts() -> Subquery:
+def accounts_by_wallet() -> Subquery:
     """The departments' accounts, a row for each department, pool and class, with what lies in each part."""
 
     def part(*holders: Holder) -> Any:
@@ -102,7 +103,7 @@ def _accounts() -> Subquery:
 
 def _board(kind: str, measured: utilizations.Measured) -> tuple[list[Column], Select[Any], Any]:
     """Columns, query and grouped accounts: a row for each department, pool and class."""
-    grouped = _accounts()
+    grouped = accounts_by_wallet()
     query = (
         select(*grouped.c, Department.name.label("department"), Pool.name.label("pool"))
         .join(Department, Department.id == grouped.c.department_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 from flask_wtf import FlaskForm
-from sqlalchemy import select
+from sqlalchemy import func, select
 from wtforms import HiddenField, IntegerField, SelectField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, NumberRange
@@ -16,7 +16,7 @@ from quota.db import Tx
 from quota.directory import Department, Pool
 from quota.errors import N_, Invalid
 from quota.ledger import Account, Holder
-from quota.units import Commodity, base_units
+from quota.units import Arch, ClassCode, Commodity, base_units
 
 HOLDERS = {
     Holder.GRANTED.value: N_("未用"),
@@ -64,22 +64,24 @@ def departments(tx: Tx, field: SelectField, *, nobody: str = "", within: set[int
 
 
 def wallets(tx: Tx, holder: Holder = Holder.FREE) -> dict[str, str]:
-    """Code → name of every wallet of an active pool, with what ``holder`` has in it."""
+    """Code → name of every wallet of an active pool that ``holder`` has or had something in; of the pools' free capacity with what
+    is free."""
     rows = tx.execute(
-        select(Account, Pool.name)
+        select(Account.pool_id, Account.kind, Account.arch, Pool.name, func.sum(Account.balance))
         .join(Pool, Pool.id == Account.pool_id)
         .where(Pool.active, Account.holder == holder.value)
-        .order_by(Pool.id, Account.kind, Account.arch)
+        .group_by(Account.pool_id, Account.kind, Account.arch, Pool.name)
+        .order_by(Account.pool_id, Account.kind, Account.arch)
     )
-    return {
-        f"{one.pool_id}/{one.commodity}": _(
-            "%(pool)s · %(kind)s（空闲 %(free)s）",
-            pool=pool,
-            kind=kind_label(one.commodity),
-            free=amount(one.balance, one.commodity),
+    found = {}
+    for pool_id, kind, arch, pool, balance in rows:
+        cls = Commodity(ClassCode(kind), Arch(arch))
+        words = {"pool": pool, "kind": kind_label(cls), "free": amount(int(balance), cls)}
+        free = holder is Holder.FREE
+        found[f"{pool_id}/{cls}"] = (
+            _("%(pool)s · %(kind)s（空闲 %(free)s）", **words) if free else f"{pool} · {words['kind']}"
         )
-        for one, pool in rows
-    }
+    return found
 
 
 def parsed(code: str) -> tuple[int, Commodity]:
