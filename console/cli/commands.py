@@ -25,6 +25,7 @@ from console.cli.imports import importing
 from console.cli.orders import orders_group
 from console.cli.reference import reference
 from console.cli.rehearse import rehearse
+from console.cli.rules import rules_group
 from console.cli.secrets import secret_group
 from console.cli.statements import statements_group
 from console.cli.terminal import (
@@ -379,6 +380,7 @@ main.add_command(reference)
 main.add_command(forecast_group)
 main.add_command(providers.rescore)
 main.add_command(statements_group)
+main.add_command(rules_group)
 main.add_command(secret_group)
 main.add_command(agent_group)
 main.add_command(orders_group)

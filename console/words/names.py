@@ -22,10 +22,12 @@ from quota.actors import ROLE_LABELS, Role
 from quota.directory import CatalogItem, CloudProvider, Department, Person, Pool, System
 from quota.errors import N_
 from quota.inventory import Resource, inquiries, takeovers
-from quota.requests import ApprovalRule, Request
+from quota.requests import ApprovalRule, Request, RuleDraft
 from quota.resource_classes import ResourceClassRow
 
-TASKS = frozenset({"bills", "delivery", "import", "incidents", "init", "inventory", "replay", "statements", "steward"})
+TASKS = frozenset(
+    {"bills", "delivery", "import", "incidents", "init", "inventory", "replay", "rules", "statements", "steward"}
+)
 """What the steward signs with besides ``job:…``; see quota.actors.steward."""
 POLICIES = {"default": N_("默认策略")}
 KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
@@ -51,6 +53,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "scorecard": (N_("考核评分"), ScorecardRecord, lambda one: str(one.month)),
     "policy": (N_("策略"), PolicyVersion, lambda one: f"{policy(one.name)} {one.version}"),
     "short": (N_("交付不足"), ShortDelivery, lambda one: str(one.resource.called if one.resource else one.id)),
+    "rule_draft": (N_("规则草案"), RuleDraft, lambda one: str(one.id)),
     "feed": (N_("用量源"), Feed, lambda one: str(one.name or one.code)),
     "push_source": (N_("推送源"), PushSource, lambda one: str(one.name or one.code)),
 }

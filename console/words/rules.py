@@ -12,10 +12,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from console.words.services import KINDS
-from console.words.texts import _, number
+from console.words.texts import ARCH_LABELS, _, kind_label, number
 from quota.actors import ROLE_LABELS, Role
 from quota.errors import N_
-from quota.requests import FACTS, KIND_LABELS, STEP_LABELS, Condition, StepName
+from quota.requests import (
+    FACTS,
+    KIND_LABELS,
+    OUTCOME_LABELS,
+    PASSED,
+    STEP_LABELS,
+    Condition,
+    Judgement,
+    Outcome,
+    Rule,
+    StepName,
+)
+from quota.units import CLASSES
 
 OPERATOR_LABELS: Mapping[str, str] = {
     ">": N_("大于"),
@@ -38,6 +50,7 @@ _SPELLED = re.compile(r"(not )?(\w+) (.+) (==|!=|<=|>=|<|>|in|has) (.+)")
 _NAMES: Mapping[str, Mapping[str, str]] = {
     "kind": KIND_LABELS,
     "services": KINDS,
+    "arch": {arch.value: label for arch, label in ARCH_LABELS.items()},
 }
 
 
@@ -114,9 +127,19 @@ def value_words(fact: str, value: Any) -> str:
     return _(_NAMES.get(fact, {}).get(str(value), str(value)))
 
 
+def fact_name(name: str) -> str:
+    """The name of a fact: of the amount of a class, with that class's."""
+    fact = FACTS.get(name)
+    if fact is None:  # of a kind or a class that is no more
+        return name
+    if fact.of is not None:
+        return _(fact.label, what=f"{kind_label(fact.of)} {_(CLASSES[fact.of].shown)}")
+    return _(fact.label)
+
+
 def row_words(row: FactComparison) -> str:
     """``新增 vCPU 大于 64``."""
-    fact = _(FACTS[row.fact].label)
+    fact = fact_name(row.fact)
     if isinstance(row.value, bool):
         holds = row.value == (row.op == "==")
         return fact if holds else _("非“%(fact)s”", fact=fact)
@@ -136,6 +159,32 @@ def step_words(step: Mapping[str, Any]) -> str:
         role=_(ROLE_LABELS[Role(step["role"])]),
         days=step["days"],
     )
+
+
+def step_name(name: str) -> str:
+    """The name of a step on a path."""
+    return _(N_("按规则自动通过")) if name == PASSED else _(STEP_LABELS[StepName(name)])
+
+
+def result_words(rule: Rule) -> list[str]:
+    """What follows where the condition of ``rule`` holds: its steps, a sentence each, or one sentence."""
+    if rule.outcome is Outcome.REFUSE:
+        return [_("%(outcome)s：%(reason)s", outcome=_(OUTCOME_LABELS[rule.outcome]), reason=rule.reason)]
+    if rule.outcome is Outcome.PASS:
+        return [_(OUTCOME_LABELS[rule.outcome])]
+    return steps_words(rule.steps)
+
+
+def judgement_words(said: Judgement) -> list[str]:
+    """What the rules say of a request: why it is not allowed, or its path."""
+    if said.refused:
+        outcome = _(OUTCOME_LABELS[Outcome.REFUSE])
+        return [_("%(outcome)s：%(reason)s", outcome=outcome, reason=one.reason) for one in said.refused]
+    passed = [_(OUTCOME_LABELS[Outcome.PASS])] if said.passed is not None else []
+    return [
+        *passed,
+        *(step_words({"name": one.name.value, "role": one.role.value, "days": one.days}) for one in said.path),
+    ]
 
 
 def steps_words(steps: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -160,9 +209,13 @@ def _reason(text: str) -> str:
         return text
     negated, fact, figure, op, value = found.groups()
     words = _(OPERATOR_LABELS[OPPOSITE[op] if negated else op])
+    if figure == "?":
+        return _(
+            "%(fact)s未知（%(words)s %(value)s 时适用）", fact=fact_name(fact), words=words, value=_listed(fact, value)
+        )
     if op in ("has", "in"):
-        return f"{_(FACTS[fact].label)} {words} {_listed(fact, value)}"
-    return f"{_(FACTS[fact].label)} {_listed(fact, figure)} {words} {_listed(fact, value)}"
+        return f"{fact_name(fact)} {words} {_listed(fact, value)}"
+    return f"{fact_name(fact)} {_listed(fact, figure)} {words} {_listed(fact, value)}"
 
 
 def _listed(fact: str, text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metering.statements import (
     accuracy,  # noqa: F401 - it registers itself
+    asked_costs,  # noqa: F401 - it registers itself
     closings,
     disputes,
     focus_files,

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Select, exists, func, select
 from sqlalchemy.orm import aliased
 
-from quota import calendar, ledger
+from quota import calendar
 from quota.actors import ROLE_LABELS, Actor, Role
 from quota.calendar import WorkingDays
 from quota.directory import Person
 from quota.errors import N_, Invalid, NotAllowed, WrongState, stated
-from quota.ledger import Holder
-from quota.requests import asks, progress, terms
-from quota.requests.declarations import RequestKind, kind_of
+from quota.requests import granting, progress, terms
+from quota.requests.declarations import kind_of
 from quota.requests.notices import NoticeKind, give
 from quota.requests.rulebook import ApprovalRule, default_rules, enact, in_force
 from quota.requests.rules import MAY_TAKE, STEP_LABELS, StepName
@@ -312,7 +311,7 @@ def _go_on(tx: Tx, request: Request, signed: RequestStep, before: Mapping[str, A
     if following is not None and following.signs:
         progress.start(tx, request, following)
     else:
-        _grant(tx, request, following)
+        granting.grant(tx, request, following)
     after: dict[str, Any] = {
         "decision": signed.decision,
         "state": request.state,
@@ -324,8 +323,7 @@ def _go_on(tx: Tx, request: Request, signed: RequestStep, before: Mapping[str, A
     if "use_until" in before:
         after["use_until"] = request.use_until
     progress.changed(tx, request, "request.sign", before=before, after=after, reason=signed.reason)
-    if request.decided_at is not None:
-        give(tx, request, NoticeKind.APPROVED, Role.TENANT, once="", text=signed.reason)
+    granting.tell(tx, request, signed.reason)
     return request
 
 
@@ -407,41 +405,6 @@ def _shape(line: RequestLine, figures: Mapping[ClassCode, int]) -> dict[str, int
             )
         shape[name] = figure
     return {name: figure for name, figure in shape.items() if figure}
-
-
-def _grant(tx: Tx, request: Request, following: RequestStep | None) -> None:
-    """The last signature: what was held goes to the department; delivery begins, or it is done."""
-    kind, takes = kind_of(request), request.takes(approved=True)
-    holds = ledger.pending(tx, request.subject)
-    if holds and takes:
-        ledger.post(tx, holds, takes, key=f"{request.subject}/post")
-    elif holds:
-        ledger.void(tx, holds, key=f"{request.subject}/void/{request.round}")
-    request.decided_at = tx.now
-    if kind.granted is not None:
-        kind.granted(tx, request)
-    if kind.tasks is None:
-        _give_back(tx, request, kind)
-        request.state = RequestState.DONE.value
-        request.turn, request.due_at, request.closed_at = None, None, tx.now
-        return
-    request.state = RequestState.APPROVED.value
-    request.turn, request.due_at = Role.PROVIDER.value, None
-    if following is not None:
-        progress.start(tx, request, following)
-
-
-def _give_back(tx: Tx, request: Request, kind: RequestKind) -> None:
-    """What nobody has to deliver is returned with the last signature: quota to the pool, use to the department's quota."""
-    gives = request.gives(approved=True)
-    if not gives:
-        return
-    asks.check_returnable(tx, request, approved=True)
-    where, subject = (request.pool_id, request.department_id), request.subject
-    if kind.counts_as is Holder.GRANTED:
-        ledger.reclaim(tx, *where, gives, key=f"{subject}/reclaim", source=Holder.GRANTED, subject=subject)
-    else:
-        ledger.release(tx, *where, gives, key=f"{subject}/release", subject=subject)
 
 
 def _approved(request: Request) -> list[dict[str, Any]]:

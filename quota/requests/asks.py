@@ -14,10 +14,9 @@ from quota.errors import N_, Invalid
 from quota.ledger import Holder, Side, lending
 from quota.requests import targets, terms
 from quota.requests.declarations import About, RequestKind, Term, kind_of
-from quota.requests.rules import FACTS
 from quota.requests.tables import Request, RequestLine
 from quota.seals import fingerprint
-from quota.units import ACCELERATOR, BLOCK, CLASSES, MEMORY, VCPU, Amount, Arch, ClassCode, shown
+from quota.units import CLASSES, Amount, Arch, ClassCode, shown
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -79,6 +78,23 @@ def write(tx: Tx, request: Request, ask: Ask) -> None:
         request.lines.clear()
         tx.flush()  # positions are unique: the old lines go first
         request.lines.extend(lines)
+
+
+def imagined(tx: Tx, ask: Ask) -> Request:
+    """The request that ``ask`` would make, in no session: nothing of it is written. Raises as ``write`` does."""
+    return Request(
+        kind=ask.kind.code,
+        department=departments.department(tx, ask.department_id),
+        department_id=ask.department_id,
+        pool=pools.pool(tx, ask.pool_id),
+        pool_id=ask.pool_id,
+        system=departments.system(tx, ask.system_id) if ask.system_id is not None else None,
+        resource_id=ask.resource_id,
+        justification=ask.justification.strip(),
+        use_until=ask.use_until,
+        fields=dict(ask.fields),
+        lines=[_line(tx, ask, one, n) for n, one in enumerate(ask.lines, start=1)],
+    )
 
 
 def takes(tx: Tx, ask: Ask) -> ledger.Classes:
@@ -163,28 +179,6 @@ def asked(request: Request) -> str:
     if kind.lines is None and kind.fields:  # then they are what is asked for
         about["fields"] = request.fields
     return fingerprint({**about, **kind.signed(request)})
-
-
-def facts(request: Request, takes: ledger.Classes, over_quota: bool) -> dict[str, Any]:
-    """What approval rules may know of ``request`` (quota.requests.rules.FACTS)."""
-
-    def sum_of(kind: ClassCode) -> int:
-        return sum(amount for cls, amount in takes.items() if cls.kind == kind)
-
-    return {
-        **{name: fact.least for name, fact in FACTS.items()},
-        "kind": request.kind,
-        "services": sorted({line.service for line in request.lines if line.service}),
-        "quantity": sum(line.quantity for line in request.lines),
-        "vcpu": sum_of(VCPU),
-        "memory_gb": shown(MEMORY, sum_of(MEMORY)),
-        "block_gb": sum_of(BLOCK),
-        "accelerator": sum_of(ACCELERATOR),
-        "grows": bool(takes),
-        "over_quota": over_quota,
-        "xinchuang": request.pool.xinchuang,
-        **kind_of(request).sees(request),
-    }
 
 
 def check_words(tx: Tx, request: Request) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -15,15 +14,15 @@ from quota.base import Base
 from quota.calendar import ZONE
 from quota.errors import N_, Conflict, Invalid
 from quota.requests import rules
+from quota.requests.rules import Outcome, RuleText
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
-CODE = re.compile(r"[a-z][a-z0-9_]{1,31}")
-
 
 class ApprovalRule(Base):
-    """审批规则: one version of one rule, as ``quota.requests.rules`` understands it. A version without steps repeals it."""
+    """审批规则: one version of one rule, as ``quota.requests.rules`` understands it. A version that asks for steps and has none
+    repeals it."""
 
     __tablename__ = "approval_rules"
     __table_args__ = (
@@ -40,14 +39,24 @@ class ApprovalRule(Base):
     priority: Mapped[int] = mapped_column(default=0)
     condition: Mapped[dict[str, Any]]
     steps: Mapped[list[Any]]
+    outcome: Mapped[str] = mapped_column(String(8), default=Outcome.SIGN.value, server_default=Outcome.SIGN.value)
+    reason: Mapped[str] = mapped_column(Text, default="", server_default="")  # why it does not allow
     enacted_by: Mapped[str] = mapped_column(String(64))
     enacted_at: Mapped[datetime]
 
     def rule(self) -> rules.Rule:
         """This version for the pure rules."""
         return rules.Rule(
-            self.code, self.version, self.effective_from, self.priority, self.condition, tuple(self.steps)
-        )
+            self.code, self.version, self.effective_from, self.priority, self.condition, tuple(self.steps),
+            Outcome(self.outcome), self.reason,
+        )  # fmt: skip
+
+    def text(self) -> RuleText:
+        """This version as it is written down."""
+        return RuleText(
+            code=self.code, name=self.name, effective_from=self.effective_from, basis=self.basis, priority=self.priority,
+            condition=self.condition, outcome=Outcome(self.outcome), reason=self.reason, steps=self.steps,
+        )  # fmt: skip
 
 
 def enact(
@@ -61,6 +70,8 @@ def enact(
     priority: int = 0,
     basis: str = "",
     after: int | None = None,
+    outcome: Outcome = Outcome.SIGN,
+    reason: str = "",
 ) -> ApprovalRule:
     """Enact the next version of rule ``code`` from ``effective_from`` on; requests already filed keep theirs.
 
@@ -70,10 +81,10 @@ def enact(
     tx.actor.must_be(Role.AUTHORITY, Role.SYSTEM)
     if tx.actor.role is not Role.SYSTEM and effective_from < tx.now.astimezone(ZONE).date():
         raise Invalid("rules.past", N_("规则不能从过去的日期起生效"), field="effective_from")
-    if not CODE.fullmatch(code):
+    if not rules.CODE.fullmatch(code) or code in rules.RESERVED:
         raise Invalid("rules.code", N_("规则代码由小写字母、数字和 _ 组成,2 至 32 个字符"), field="code")
-    rules.check(dict(condition), list(steps))
-    last = tx.scalar(select(func.max(ApprovalRule.version)).where(ApprovalRule.code == code)) or 0
+    rules.check(dict(condition), list(steps), outcome, reason)
+    last = newest(tx, code)
     if after is not None and after != last:
         raise Conflict("rules.stale", N_("规则 %(code)s 已有第 %(version)s 版,请核对后再制定"), code=code, version=last)
     row = ApprovalRule(
@@ -85,6 +96,8 @@ def enact(
         priority=priority,
         condition=dict(condition),
         steps=[dict(step) for step in steps],
+        outcome=outcome.value,
+        reason=reason.strip(),
         enacted_by=tx.actor.login,
         enacted_at=tx.now,
     )
@@ -101,6 +114,8 @@ def enact(
             "priority": priority,
             "condition": row.condition,
             "steps": row.steps,
+            "outcome": row.outcome,
+            **({"reason": row.reason} if row.reason else {}),
         },
         reason=basis,
     )
@@ -112,10 +127,23 @@ def enacted(tx: Tx) -> list[rules.Rule]:
     return [one.rule() for one in tx.scalars(select(ApprovalRule).order_by(ApprovalRule.code, ApprovalRule.version))]
 
 
+def newest(tx: Tx, code: str) -> int:
+    """The number of the newest version of rule ``code``; 0 where there is none."""
+    return tx.scalar(select(func.max(ApprovalRule.version)).where(ApprovalRule.code == code)) or 0
+
+
 def in_force(tx: Tx, on: date) -> list[ApprovalRule]:
     """The versions in force on ``on``, lowest priority first."""
     rows = {(one.code, one.version): one for one in tx.scalars(select(ApprovalRule))}
     return [rows[one.code, one.version] for one in rules.in_force([row.rule() for row in rows.values()], on)]
+
+
+def standing(tx: Tx, on: date) -> list[RuleText]:
+    """Every rule as it is in force on ``on``, or as it is to be, where a newer version waits for its day."""
+    now = {(one.code, one.version) for one in in_force(tx, on)}
+    rows = tx.scalars(select(ApprovalRule).order_by(ApprovalRule.priority, ApprovalRule.code, ApprovalRule.version))
+    newest = {one.code: one for one in rows if (one.code, one.version) in now or one.effective_from > on}
+    return [one.text() for one in newest.values() if not one.rule().repealed]
 
 
 DEFAULT_BASIS = N_("系统默认值,可由主管部门调整")

@@ -27,9 +27,10 @@ from quota.calendar import ZONE
 from quota.directory import Department, departments
 from quota.errors import N_, Invalid, reused
 from quota.ledger import Holder, Side
-from quota.requests import asks, rulebook, rules, targets
+from quota.requests import asks, granting, rulebook, rules, targets
 from quota.requests.asks import Ask, Line
 from quota.requests.declarations import RequestKind, kind_of
+from quota.requests.facts import facts as seen
 from quota.requests.progress import (
     act_for,
     changed,
@@ -72,6 +73,7 @@ __all__ = [
     "close",
     "draft",
     "drawn",
+    "foreseen",
     "lock",
     "must_be",
     "own",
@@ -90,13 +92,14 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class RequestPlan:
     """What submitting would do: ``within`` the granted quota, of what is ``borrowed``, ``beyond`` both, and who would
-    sign."""
+    sign, or what it ``passed`` by where nobody does."""
 
     within: ledger.Classes
     borrowed: ledger.Classes
     beyond: ledger.Classes
     facts: Mapping[str, Any]
     path: Sequence[rules.Step]
+    passed: rules.Ground | None = None
 
     @property
     def over_quota(self) -> bool:
@@ -124,16 +127,24 @@ def drawn(
     return within, borrowed, beyond
 
 
+def foreseen(tx: Tx, ask: Ask) -> tuple[dict[str, Any], rules.Judgement]:
+    """What the rules would see of ``ask`` as far as it is typed, and what they would say. Writes nothing; raises as ``draft``."""
+    request = asks.imagined(tx, ask)
+    takes = request.takes()
+    beyond = drawn(tx, ask.kind, ask.pool_id, ask.department_id, takes)[2]
+    facts = seen(tx, request, takes, bool(beyond))
+    return facts, rules.judge(facts, rulebook.enacted(tx), tx.now.astimezone(ZONE).date())
+
+
 def plan(tx: Tx, request: Request) -> RequestPlan:
-    """What submitting ``request`` now would hold, and who would sign. Takes nothing."""
+    """What submitting ``request`` now would hold, and who would sign. Takes nothing. Raises Invalid where the rules do not allow
+    it, with their reasons, or name nobody to sign."""
     kind, takes = kind_of(request), request.takes()
     within, borrowed, beyond = drawn(tx, kind, request.pool_id, request.department_id, takes)
-    facts = asks.facts(request, takes, bool(beyond))
-    on = tx.now.astimezone(ZONE).date()
-    enacted = rulebook.enacted(tx)
-    signers = rules.signers(facts, enacted, on)  # refuses where nobody would sign
-    path = signers if kind.tasks is None else rules.path(facts, enacted, on)
-    return RequestPlan(within, borrowed, beyond, facts, path)
+    facts = seen(tx, request, takes, bool(beyond))
+    said = rules.allowed(rules.judge(facts, rulebook.enacted(tx), tx.now.astimezone(ZONE).date()))
+    path = said.signers if kind.tasks is None else said.path
+    return RequestPlan(within, borrowed, beyond, facts, path, said.passed)
 
 
 # ----------------------------------------------------------------------------------------------- verbs of the requester
@@ -202,9 +213,10 @@ def revise(tx: Tx, request: Request | int, ask: Ask, *, generation: int) -> Requ
 
 
 def submit(tx: Tx, request: Request | int, *, generation: int) -> Request:
-    """Hand a draft in: what it needs is held, and the first of those who must sign begins.
+    """Hand a draft in: what it needs is held, and the first of those who must sign begins; it is granted at once where the rules
+    let it pass.
 
-    Raises Invalid for what is missing or makes no sense, OverCapacity where the pool has not enough,
+    Raises Invalid for what is missing, makes no sense or is not allowed, OverCapacity where the pool has not enough,
     Conflict where another open request is about the same resource.
     """
     found = lock(tx, request, generation)
@@ -213,6 +225,7 @@ def submit(tx: Tx, request: Request | int, *, generation: int) -> Request:
     before = {"state": found.state}
     _enter_review(tx, found)
     changed(tx, found, "request.submit", before=before, after=_progress(tx, found))
+    granting.tell(tx, found)
     return found
 
 
@@ -243,6 +256,7 @@ def resubmit(tx: Tx, request: Request | int, *, generation: int) -> Request:
         found.round += 1
         _enter_review(tx, found)
     changed(tx, found, "request.resubmit", before=before, after=_progress(tx, found))
+    granting.tell(tx, found)
     return found
 
 
@@ -313,7 +327,9 @@ def _enter_review(tx: Tx, request: Request) -> None:
                 target=kind_of(request).counts_as,
             )
     asks.check_returnable(tx, request)
-    for number, step in enumerate(planned.path, start=1):
+    if planned.passed is not None:
+        request.steps.append(granting.passed(tx, request, planned.passed))
+    for number, step in enumerate(planned.path, start=len(request.path) + 1):
         request.steps.append(
             RequestStep(
                 round=request.round,
@@ -332,7 +348,10 @@ def _enter_review(tx: Tx, request: Request) -> None:
     request.asked = asks.asked(request)
     request.state = RequestState.IN_REVIEW.value
     request.submitted_by, request.submitted_at = tx.actor.login, request.submitted_at or tx.now
-    start(tx, request, request.path[0])
+    if planned.passed is None:
+        start(tx, request, request.path[0])
+    else:
+        granting.grant(tx, request, request.current)
     tx.flush()
 
 

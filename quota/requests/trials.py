@@ -1,10 +1,10 @@
-"""What a rule would have done: the requests of the past weeks, sent along the path that it would have given them."""
+"""What rules would have done: the requests of the past weeks, judged as they would have judged them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -12,7 +12,7 @@ from sqlalchemy import select
 from quota.errors import Refused
 from quota.requests import rulebook, rules
 from quota.requests.declarations import RequestKind, known
-from quota.requests.rules import FACTS, Facts, Rule, Step
+from quota.requests.rules import FACTS, Facts, Judgement, Rule
 from quota.requests.tables import Request
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A request whose path would have been another one."""
+    """A request that would have been judged otherwise."""
 
     request: Request
-    before: Sequence[Step]
-    after: Sequence[Step]
+    before: Judgement
+    after: Judgement
 
 
 @dataclass(slots=True)
@@ -39,39 +39,44 @@ class Trial:
     days_after: int = 0
 
 
-def trial(tx: Tx, rule: Rule, since: datetime) -> Trial:
-    """Try ``rule``, not yet enacted, on what was submitted from ``since`` on, as of the day when it would take effect.
+def trial(tx: Tx, tried: Sequence[Rule], since: datetime) -> Trial:
+    """Try rules that are not enacted yet on what was submitted from ``since`` on, as of the day when the last of them would take
+    effect.
 
     Requests keep the facts that they were judged by, so what is compared is the rules alone. Changes nothing.
     """
+    on = max(rule.effective_from for rule in tried)
     present, found = rulebook.enacted(tx), Trial()
-    renewed, on = [*present, rule], rule.effective_from
+    renewed = [*present, *tried]
     submitted = tx.scalars(select(Request).where(Request.submitted_at >= since).order_by(Request.submitted_at.desc()))
     for request in submitted:
-        before, after = _path(request.facts, present, rule), _path(request.facts, renewed, rule)
+        before, after = _judged(request.facts, present, on), _judged(request.facts, renewed, on)
         if before is None or after is None:
             continue
         found.tried += 1
-        found.days_before += sum(step.days for step in before)
-        found.days_after += sum(step.days for step in after)
+        found.days_before += sum(step.days for step in before.path)
+        found.days_after += sum(step.days for step in after.path)
         if _spelled(before) != _spelled(after):
             found.changed.append(Changed(request, before, after))
     least = {name: fact.least for name, fact in FACTS.items()}  # who would sign even the least that can be asked for?
     for kind in known():
-        try:
-            rules.signers({**least, "kind": kind.code}, renewed, on)
-        except Refused:
+        said = rules.judge({**least, "kind": kind.code}, renewed, on)
+        if not said.signers and said.passed is None and not said.refused:
             found.unsigned.append(kind)
     return found
 
 
-def _path(facts: Facts, known: Sequence[Rule], rule: Rule) -> list[Step] | None:
+def _judged(facts: Facts, known: Sequence[Rule], on: date) -> Judgement | None:
     """None where a request of long ago lacks a fact that the rules ask for."""
     try:
-        return rules.path(facts, known, rule.effective_from)
+        return rules.judge(facts, known, on)
     except Refused:
         return None
 
 
-def _spelled(path: Sequence[Step]) -> list[tuple[str, str, int, int]]:
-    return [(step.name, step.role, step.days, step.supplement_days) for step in path]
+def _spelled(said: Judgement) -> tuple[object, ...]:
+    return (
+        [(step.name, step.role, step.days, step.supplement_days) for step in said.path],
+        said.passed is not None,
+        [ground.reason for ground in said.refused],
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from datetime import date
 
@@ -59,6 +60,15 @@ def form(house, of, **changed):
     return {**data, **changed}
 
 
+def enacted(client_of, answer):
+    """The page of a draft that one person signed, signed by another."""
+    assert answer.status_code == 302, answer.text
+    second, address = client_of("authority2"), answer.location
+    assert "待签署" in second.get(address).text
+    done = second.send(f"{address}/sign", {})
+    assert "已施行" in second.get(done.location).text
+
+
 def test_everybody_of_the_trade_reads_what_is_in_force(ruled, client_of):
     for who in (Role.TENANT, Role.PROVIDER, Role.AUDITOR):
         page = client_of(who).get("/rules/")
@@ -84,21 +94,27 @@ def test_a_new_version_is_tried_checked_and_enacted(ruled, house, client_of):
     carried = {name: html.unescape(value) for name, value in hidden}
     assert carried.pop("csrf_token")
     answer = chief.send("/rules/authority/enact", {**carried, "step": "confirm"})
-    assert answer.status_code == 302
-    page = chief.get(answer.location)
+    with house.reading() as tx:
+        assert rulebook.newest(tx, "authority") == 1  # one signature enacts nothing
+    own = chief.send(f"{answer.location}/sign", {})
+    assert "须由另一人签署" in chief.get(own.location).text
+    assert "可以签署的有" in chief.get(answer.location).text
+    assert client_of("supervisor1").send(f"{answer.location}/sign", {}).status_code == 403
+    enacted(client_of, answer)
+    page = chief.get("/rules/authority?version=2")
     assert "待生效" in page.text
     assert "authority@2" in page.text
     with house.reading() as tx:
         assert [one.version for one in rulebook.in_force(tx, date(2026, 6, 1)) if one.code == "authority"] == [1]
         (new,) = [one for one in rulebook.in_force(tx, date(2026, 6, 2)) if one.code == "authority"]
         assert new.condition["any"][0] == {"fact": "vcpu", "op": ">", "value": 4}
-        assert new.enacted_by == "authority1"
+        assert new.enacted_by == "authority2"
 
 
 def test_a_page_made_from_an_older_version_is_refused(ruled, house, client_of):
     chief = client_of(Role.AUTHORITY)
     data = form(house, "big", step="confirm")
-    assert chief.send("/rules/big/enact", data).status_code == 302
+    enacted(client_of, chief.send("/rules/big/enact", data))
     answer = chief.send("/rules/big/enact", {**data, "name": "另一版"})
     assert answer.status_code == 409
     assert "已有第 2 版" in answer.text
@@ -118,6 +134,8 @@ def test_a_page_made_from_an_older_version_is_refused(ruled, house, client_of):
         ({"technical_review_days": "900"}, "technical_review_days-error"),
         ({"effective_from": "2026-05-31"}, "规则不能从过去的日期起生效"),
         ({"basis": ""}, "请写明制定依据"),
+        ({"outcome": "refuse"}, "请写明不予受理的理由"),
+        ({"groups-0-rows-0-fact": "arch", "groups-0-rows-0-op": "==", "groups-0-rows-0-value": "mips"}, "没有“mips”"),
     ],
 )
 def test_what_makes_no_sense_is_named_and_nothing_is_lost(ruled, house, client_of, changed, told):
@@ -143,7 +161,7 @@ def test_a_repeal_says_who_would_be_left_without_a_signature(ruled, house, clien
     check = chief.send("/rules/base/enact", data)
     assert "生效后无人审批的申请类型" in check.text
     assert "无（废止）" in check.text
-    assert chief.send("/rules/base/enact", {**data, "step": "confirm"}).status_code == 302
+    enacted(client_of, chief.send("/rules/base/enact", {**data, "step": "confirm"}))
     with house.reading() as tx:
         rows = list(tx.query(ApprovalRule))
     states = standings(rows, date(2026, 6, 2))
@@ -161,9 +179,61 @@ def test_a_rule_of_ones_own(ruled, house, client_of):
     )  # fmt: skip
     assert chief.send("/rules/new", {**data, "code": "Week End"}).status_code == 422
     assert chief.send("/rules/new", {**data, "code": "new"}).status_code == 422
-    assert chief.send("/rules/new", {**data, "step": "confirm"}).status_code == 302
+    enacted(client_of, chief.send("/rules/new", {**data, "step": "confirm"}))
     with house.reading() as tx:
         (row,) = [one for one in rulebook.enacted(tx) if one.code == "weekend"]
     assert row.condition == {"fact": "services", "op": "has", "value": "database"}
     for who in (Role.SUPERVISOR, Role.TENANT):
         assert client_of(who).send("/rules/new", data).status_code == 403
+
+
+def test_two_drafts_of_one_rule_and_a_draft_given_up(ruled, house, client_of):
+    chief, second = client_of("authority1"), client_of("authority2")
+    data = form(house, "big", step="confirm")
+    one, other = (chief.send("/rules/big/enact", data).location for _ in range(2))
+    assert chief.get("/rules/").text.count("/rules/drafts/") == 2
+    second.send(f"{one}/sign", {})
+    refused = second.send(f"{other}/sign", {})
+    assert "已有新版本" in second.get(refused.location).text
+    assert chief.send(f"{other}/withdraw", {}).status_code == 302
+    assert "已撤回" in chief.get(other).text
+    assert chief.send(f"{other}/withdraw", {}).status_code == 409
+    again = second.send(f"{one}/sign", {})
+    assert "已生效或已撤回" in second.get(again.location).text
+    with house.reading() as tx:
+        assert rulebook.newest(tx, "big") == 2
+
+
+def test_a_day_that_passed_while_it_waited_enacts_nothing(ruled, house, client_of, clock):
+    chief = client_of("authority1")
+    address = chief.send("/rules/big/enact", form(house, "big", step="confirm")).location
+    clock.advance(days=2)
+    second = client_of("authority2")
+    refused = second.send(f"{address}/sign", {})
+    assert "不能从过去的日期起生效" in second.get(refused.location).text
+    with house.reading() as tx:
+        assert rulebook.newest(tx, "big") == 1
+
+
+def test_what_is_exported_can_be_imported_and_a_mistake_names_its_place(ruled, house, client_of):
+    chief = client_of("authority1")
+    text = chief.get("/rules/export").text
+    known = json.loads(text)
+    assert [one["code"] for one in known["rules"]] == ["base", "big", "authority", "delivery", "slow_delivery"]
+    fields = {"document": text.replace(known["rules"][0]["effective_from"], "2026-06-02"), "reason": "照旧"}
+    enacted(client_of, chief.send("/rules/import", fields))
+    with house.reading() as tx:
+        assert {rulebook.newest(tx, one["code"]) for one in known["rules"]} == {2}
+
+    broken = json.loads(fields["document"])
+    broken["rules"][2]["steps"][0]["days"] = 0
+    for document, told in (
+        (json.dumps(broken), "第 3 条规则的 authority"),
+        ("[]", "不是规则文件"),
+        ("", "不是规则文件"),
+    ):
+        answer = chief.send("/rules/import", {"document": document, "reason": "试"})
+        assert answer.status_code == 422
+        assert told in html.unescape(answer.text)
+    assert chief.send("/rules/import", {"document": text, "reason": "早已过去"}).status_code in (302, 422)
+    assert client_of("tenant1").send("/rules/import", fields).status_code == 403

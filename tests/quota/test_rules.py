@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
+from itertools import product
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from quota.actors import Role
 from quota.errors import Invalid, NotAllowed
 from quota.requests import approvals, rulebook, rules
-from quota.requests.rules import Rule, StepName
+from quota.requests.rules import Outcome, Rule, StepName
 
 DAY = date(2026, 6, 1)
 PLAIN: dict[str, Any] = {
@@ -190,3 +192,126 @@ def test_conditions_obey_logic(condition: dict[str, Any], vcpu: int, grows: bool
     assert rules.holds({"any": [condition, {"not": condition}]}, facts) is True
     if not truth and "not" not in condition and "all" not in condition:
         assert rules.holds({"any": [condition, condition]}, facts) is False
+
+
+THREE = st.sampled_from([True, False, None])
+
+
+@given(THREE, THREE, THREE)
+def test_what_is_not_known_is_neither_true_nor_false(a: bool | None, b: bool | None, c: bool | None) -> None:
+    """Kleene's logic: a condition is decided exactly where every value of what is not known decides it alike."""
+    facts = {"grows": a, "over_quota": b, "xinchuang": c}
+    parts = [{"fact": name, "op": "==", "value": True} for name in facts]
+    for condition in ({"all": parts}, {"any": parts}, {"not": {"all": parts}}, {"any": [{"all": parts[:2]}, parts[2]]}):
+        worlds = [
+            rules.holds(condition, dict(zip(facts, world, strict=True)))
+            for world in product(*[[True, False] if one is None else [one] for one in (a, b, c)])
+        ]
+        assert rules.truth(condition, facts) == (worlds[0] if len(set(worlds)) == 1 else None)
+
+
+LEVEL = {"fact": "mlps_level", "op": ">=", "value": 4}
+
+
+def test_what_is_not_known_asks_for_signatures_and_forbids_nothing(defaults: list[Rule]) -> None:
+    forbids = Rule("level", 1, DAY, 50, LEVEL, (), Outcome.REFUSE, "不托管")
+    lets = Rule("quick", 1, DAY, 50, {"not": LEVEL}, (), Outcome.PASS)
+    asks = Rule("level", 1, DAY, 50, LEVEL, [{"name": "authority_approval", "role": "authority", "days": 2}])
+    for level, refused, passed, asked in ((4, True, False, True), (3, False, True, False), (None, False, False, True)):
+        facts = {**PLAIN, "mlps_level": level}
+        assert bool(rules.judge(facts, [*defaults, forbids], DAY).refused) == refused
+        assert (rules.judge(facts, [*defaults, lets], DAY).passed is not None) == passed
+        assert any(one.name == "authority_approval" for one in rules.path(facts, [*defaults, asks], DAY)) == asked
+
+
+def test_a_pass_takes_away_what_was_asked_for_before_it_alone_and_never_over_quota(defaults: list[Rule]) -> None:
+    small = {"fact": "vcpu", "op": "<=", "value": 96}
+    for priority, signed in ((15, ["authority_approval"]), (25, []), (0, ["form_check", "technical_review"])):
+        # Of one priority the code decides: `a` comes before `base`.
+        lets = Rule("a", 1, DAY, priority, small, (), Outcome.PASS)
+        said = rules.judge({**PLAIN, "vcpu": 96}, [*defaults, lets], DAY)
+        assert [one.name.value for one in said.signers][: len(signed)] == signed
+        assert (said.passed is not None) == (not signed)
+        assert [one.name.value for one in said.path][-2:] == ["delivery", "acceptance"]
+        over = rules.judge({**PLAIN, "over_quota": True}, [*defaults, lets], DAY)
+        assert over.passed is None
+        assert len(over.signers) == 3
+
+
+def test_every_reason_is_given_once_and_named_by_its_rule(defaults: list[Rule]) -> None:
+    known = [
+        Rule(code, 2, DAY, 5, {"fact": "vcpu", "op": ">", "value": least}, (), Outcome.REFUSE, reason)
+        for code, least, reason in (("one", 10, "太大"), ("two", 20, "太大"), ("three", 30, "须分期"))
+    ]
+    with pytest.raises(Invalid) as refusal:
+        rules.signers({**PLAIN, "vcpu": 40}, [*defaults, *known], DAY)
+    assert refusal.value.code == "rules.refused"
+    assert refusal.value.params["rules"] == ["one@2", "three@2", "two@2"]
+    assert refusal.value.params["reasons"] == "太大;须分期"
+
+
+@pytest.mark.parametrize(
+    ("condition", "steps", "outcome", "reason"),
+    [
+        ({}, [], "pass", ""),
+        (LEVEL, [{"name": "form_check", "role": "supervisor", "days": 1}], "pass", ""),
+        (LEVEL, [], "pass", "为什么"),
+        (LEVEL, [], "refuse", " "),
+        (LEVEL, [], "refuse", "长" * 501),
+        (LEVEL, [], "refuse", None),
+        (LEVEL, [], "perhaps", ""),
+        ({"fact": "mlps_level", "op": ">", "value": float("nan")}, [], "refuse", "不"),
+        ({"fact": ["vcpu"], "op": ">", "value": 1}, [], "refuse", "不"),
+        ({"any": [LEVEL] * 201}, [], "refuse", "不"),
+    ],
+)
+def test_an_outcome_that_makes_no_sense_is_refused(condition: Any, steps: Any, outcome: Any, reason: Any) -> None:
+    with pytest.raises(Invalid) as refusal:
+        rules.check(condition, steps, outcome, reason)
+    assert refusal.value.code == "rules.bad"
+
+
+TEXT = {"code": "level", "name": "等保四级以上", "effective_from": "2026-06-02", "condition": LEVEL, "outcome": "refuse",
+        "reason": "不托管"}  # fmt: skip
+
+
+def document(*texts: Any, form: str = "guanjia-approval-rules/1") -> str:
+    return json.dumps({"format": form, "rules": list(texts)})
+
+
+def test_a_document_says_what_was_read_from_it() -> None:
+    (found,) = rules.read(document(TEXT))
+    assert found.rule(3) == Rule("level", 3, date(2026, 6, 2), 0, LEVEL, (), Outcome.REFUSE, "不托管")
+    assert rules.read(rules.written([found])) == [found]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (document(), "1 至 200"),
+        (document(*[TEXT] * 201), "1 至 200"),
+        (document(TEXT, form="guanjia/0"), "须为"),
+        (document(TEXT, TEXT), "第 2 条规则的 code"),
+        (document(TEXT, {**TEXT, "code": "b2", "effective_from": "明年"}), "第 2 条规则的 effective_from"),
+        (document({**TEXT, "colour": 1}), "第 1 条规则的 colour:没有这一项"),
+        (document({**TEXT, "priority": True}), "第 1 条规则的 priority"),
+        (document({**TEXT, "priority": 1001}), "第 1 条规则的 priority"),
+        (document({**TEXT, "name": ""}), "第 1 条规则的 name:不能为空"),
+        (document({**TEXT, "code": "drafts"}), "第 1 条规则的 drafts"),
+        (document({**TEXT, "reason": ""}), "第 1 条规则的 level:不予受理须写明理由"),
+        (document("rule"), "第 1 条规则"),
+        ("[" * 100_000, "不是规则文件"),
+        (document(TEXT).replace('"code"', '"name": 1, "code"'), "twice"),
+        (document({**TEXT, "name": "\ud800"}), "不是规则文件"),
+        (document({**TEXT, "name": "a\0b"}), "NUL"),
+        (document({**TEXT, "condition": {**LEVEL, "value": float("inf")}}), "Infinity"),
+        (" " * 1_000_001, "文件过大"),
+        (b"\xff\xfe", "不是规则文件"),
+    ],
+    ids=range(19),
+)
+def test_a_document_with_a_mistake_is_refused_by_its_place(text: Any, told: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        rules.read(text)
+    assert refusal.value.code == "rules.document"
+    assert told in str(refusal.value)

@@ -313,13 +313,15 @@ def impact(kind: str) -> str:
     wanted, department, pool, resource = _about(tx, kind)
     form = form_class(wanted)()
     forms.offer(form, tx, department, pool, wanted)
-    wrong, rows = "", []
+    wrong, rows, forbidden, cost = "", [], [], None
     try:
-        takes = asks.takes(tx, forms.ask(form, wanted, department, pool, resource))
-        rows = consequences_of(tx, wanted, pool.id, department.id, takes)
+        asked = forms.ask(form, wanted, department, pool, resource)
+        rows = consequences_of(tx, wanted, pool.id, department.id, asks.takes(tx, asked))
+        facts, said = requests.foreseen(tx, asked)
+        forbidden, cost = [one.reason for one in said.refused], facts.get("month_yuan")
     except Refused as refused:
         wrong = sentence(refused.message, refused.params)
-    return render_template("requests/_impact.html", rows=rows, wrong=wrong)
+    return render_template("requests/_impact.html", rows=rows, wrong=wrong, forbidden=forbidden, cost=cost)
 
 
 @blueprint.get("/<int:request_id>/check")

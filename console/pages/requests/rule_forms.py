@@ -13,6 +13,7 @@ from wtforms import (
     FieldList,
     FormField,
     IntegerField,
+    RadioField,
     SelectField,
     StringField,
     TextAreaField,
@@ -26,7 +27,19 @@ from console.security import row_or
 from console.words import KINDS, OPERATOR_LABELS, FactComparison, Groups, _, lazy, rules
 from quota.actors import ROLE_LABELS
 from quota.errors import N_
-from quota.requests import FACTS, KIND_LABELS, MAY_TAKE, SIGNED, STEP_LABELS, ApprovalRule, StepName
+from quota.requests import (
+    FACTS,
+    KIND_LABELS,
+    MAY_TAKE,
+    OUTCOME_LABELS,
+    SIGNED,
+    STEP_LABELS,
+    ApprovalRule,
+    Outcome,
+    RuleText,
+    StepName,
+)
+from quota.units import Arch
 
 MOST_GROUPS, MOST_ROWS = 16, 6
 FITTING: Mapping[type, Sequence[str]] = {
@@ -39,12 +52,20 @@ FITTING: Mapping[type, Sequence[str]] = {
 """Which comparisons a fact of a type can take."""
 
 
+CHOICES: Mapping[str, Mapping[str, str]] = {
+    "services": KINDS,
+    "kind": KIND_LABELS,
+    "arch": {one.value: one.value for one in Arch if one is not Arch.ANY},
+}
+"""Facts whose values are one of a list: code → label."""
+
+
 def _choices(labels: Mapping[str, str]) -> list[SelectChoice]:
     return [SelectChoice(code, lazy(label)) for code, label in labels.items()]
 
 
 def _facts() -> list[SelectChoice]:
-    return [SelectChoice("", "—"), *_choices({name: fact.label for name, fact in FACTS.items()})]
+    return [SelectChoice("", "—"), *(SelectChoice(name, rules.fact_name(name)) for name in FACTS)]
 
 
 class RowForm(InnerForm):
@@ -59,7 +80,7 @@ class RowForm(InnerForm):
             raise ValidationError(
                 _(
                     "“%(fact)s”不能这样比较；可用：%(ops)s",
-                    fact=_(FACTS[self.fact.data].label),
+                    fact=rules.fact_name(self.fact.data),
                     ops=_("、").join(_(OPERATOR_LABELS[one]) for one in FITTING[FACTS[self.fact.data].type]),
                 )
             )
@@ -99,7 +120,7 @@ def _read(fact: str, text: str) -> Any:
         if not abs(figure) < 1e12:
             raise ValidationError(_("“%(text)s”不是数", text=text))
         return int(figure) if figure == int(figure) else figure
-    known = {"services": KINDS, "kind": KIND_LABELS}.get(fact)
+    known: Mapping[str, str] | None = CHOICES.get(fact)
     if known is None:
         return text
     for code, label in known.items():
@@ -128,6 +149,15 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
         description=lazy(N_("几条规则要求同一步骤时,以数值大的为准")),
     )
     groups = FieldList(FormField(GroupForm), min_entries=1, max_entries=MOST_GROUPS)
+    outcome = RadioField(
+        lazy(N_("满足时")),
+        choices=_choices(OUTCOME_LABELS),  # type: ignore[arg-type]
+        default=Outcome.SIGN.value,
+        description=lazy(
+            N_("“自动通过”免去优先级更低的规则要求的审批,超出配额的不适用;“不予受理”的理由会显示给申请人")
+        ),
+    )
+    reason = TextAreaField(lazy(N_("不予受理的理由")), [Length(max=500)])
     repeal = BooleanField(lazy(N_("废止:自生效日起,这条规则不再要求任何步骤")))
 
     def step_fields(self) -> list[tuple[StepName, Field, Field, Field | None]]:
@@ -145,13 +175,32 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
     def steps(self) -> list[dict[str, Any]]:
         """The steps that were asked for, as ``quota.requests.rules`` reads them; none where the rule is to be repealed."""
         found: list[dict[str, Any]] = []
-        for name, role, days, supplement in [] if self.repeal.data else self.step_fields():
+        for name, role, days, supplement in self.step_fields() if self._asks() else []:
             if role.data:
                 step = {"name": name.value, "role": role.data, "days": days.data}
                 if supplement is not None and supplement.data is not None:
                     step["supplement_days"] = supplement.data
                 found.append(step)
         return found
+
+    def _asks(self) -> bool:
+        """Whether it asks for steps."""
+        return not self.repeal.data and self.outcome.data == Outcome.SIGN
+
+    def text(self) -> RuleText:
+        """The rule that was typed. Call after the form was validated."""
+        repealed = self.repeal.data
+        return RuleText(
+            code=self.code.data,
+            name=self.name.data,
+            effective_from=self.effective_from.data,
+            basis=self.basis.data,
+            priority=self.priority.data,
+            condition=rules.condition(self.said()),
+            outcome=Outcome.SIGN if repealed else Outcome(self.outcome.data),
+            reason="" if repealed or self.outcome.data != Outcome.REFUSE else (self.reason.data or "").strip(),
+            steps=self.steps(),
+        )
 
     def said(self) -> Groups:
         """The groups that were filled in. Call after the form was validated."""
@@ -174,7 +223,10 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
 
     def validate(self, extra_validators: Any = None) -> bool:
         sound = bool(super().validate(extra_validators))
-        if not self.repeal.data:
+        if not self.repeal.data and self.outcome.data == Outcome.REFUSE and not (self.reason.data or "").strip():
+            self.reason.errors = [*self.reason.errors, _("请写明不予受理的理由")]
+            sound = False
+        if self._asks():
             for name, role, days, _supplement in self.step_fields():
                 if role.data and days.data is None and not days.errors:
                     days.errors = [*days.errors, _("请填写“%(step)s”的时限", step=_(STEP_LABELS[name]))]
@@ -223,6 +275,8 @@ def filled(row: ApprovalRule, effective_from: date) -> dict[str, Any]:
         "basis": "",
         "effective_from": effective_from,
         "priority": row.priority,
+        "outcome": row.outcome,
+        "reason": row.reason,
         "groups": [
             {"rows": [{"fact": one.fact, "op": one.op, "value": _written(one.fact, one.value)} for one in rows]}
             for rows in rules.groups(row.condition)

@@ -17,14 +17,25 @@ from console.book import reading, settings, transaction
 from console.forms import hang
 from console.founding import Look, checklist
 from console.lists import Column, Filter, Rows, listing
-from console.pages.requests.rule_forms import FITTING, RuleForm, filled
+from console.pages.requests.rule_forms import CHOICES, FITTING, RuleForm, filled
 from console.programs import listed
 from console.words import KINDS, OPERATOR_LABELS, _
 from console.words import rules as rule_words
 from quota.actors import Role
 from quota.db import Tx, among
 from quota.errors import N_, Conflict, Invalid, NotFound
-from quota.requests import FACTS, KIND_LABELS, STEP_LABELS, ApprovalRule, Rule, Trial, rulebook, trial
+from quota.requests import (
+    FACTS,
+    KIND_LABELS,
+    STEP_LABELS,
+    ApprovalRule,
+    Judgement,
+    Rule,
+    Trial,
+    proposals,
+    rulebook,
+    trial,
+)
 
 blueprint = Blueprint("rules", __name__, url_prefix="/rules")
 frame.page("requests", "rules.index", N_("审批规则"), order=50)
@@ -53,7 +64,7 @@ def standings(versions: Sequence[ApprovalRule], on: date) -> dict[int, str]:
         for row in rows:
             later = [other for other in rows if other.version > row.version]
             if row.version == effective:
-                found[row.id] = "rule_in_force" if row.steps else "rule_repealed"
+                found[row.id] = "rule_repealed" if row.rule().repealed else "rule_in_force"
             elif row.version < effective or any(other.effective_from <= row.effective_from for other in later):
                 found[row.id] = "rule_superseded"
             else:
@@ -82,7 +93,7 @@ COLUMNS = [
     Column("name", N_("规则"), lambda r: _(r.name), title=True, sort=ApprovalRule.name,
            href=lambda r: url_for("rules.show", code=r.code)),
     Column("when", N_("适用于"), lambda r: _("；或 ").join(rule_words.condition_words(r.condition))),
-    Column("steps", N_("步骤"), lambda r: _("；").join(rule_words.steps_words(r.steps)) or None),
+    Column("steps", N_("结果"), lambda r: _("；").join(rule_words.result_words(r.rule())) or None),
     Column("priority", N_("优先级"), lambda r: r.priority, sort=ApprovalRule.priority, number=True),
     Column("effective_from", N_("生效日期"), lambda r: r.effective_from, number=True,
            sort=ApprovalRule.effective_from),
@@ -101,7 +112,9 @@ FILTERS = [
 @listed(COLUMNS, FILTERS)
 def index() -> str | Response:
     rules = listing(reading(), select(ApprovalRule), COLUMNS, key=ApprovalRule.id, filters=FILTERS, sort="priority")
-    return rules.exported("rules") or render_template("rules/index.html", rules=rules)
+    return rules.exported("rules") or render_template(
+        "rules/index.html", rules=rules, drafts=proposals.waiting(reading())
+    )
 
 
 @blueprint.get("/<code>")
@@ -118,7 +131,7 @@ def show(code: str) -> str:
         row=row,
         standing=known[row.id],
         conditions=rule_words.condition_words(row.condition),
-        steps=rule_words.steps_words(row.steps),
+        steps=rule_words.result_words(row.rule()),
         versions=versions,
         standings=known,
         history=_history(versions),
@@ -148,28 +161,19 @@ def _enacted(newest: ApprovalRule | None) -> str | Response | tuple[str, int]:
         return _form(form, newest, shown)
     if form.validate_on_submit():
         try:
+            text = form.text()
+            text.sound()
             if step == "confirm":
+                _still_newest(text.code, shown)
                 with transaction() as tx:
-                    row = rulebook.enact(
-                        tx, form.code.data, form.name.data, rule_words.condition(form.said()), form.steps(),
-                        effective_from=form.effective_from.data, priority=form.priority.data,
-                        basis=form.basis.data, after=shown,
-                    )  # fmt: skip
-                    code, version = row.code, row.version
-                flash(_("已制定规则 %(code)s 第 %(version)s 版", code=code, version=version), "success")
-                return redirect(url_for("rules.show", code=code, version=version))
+                    made = proposals.draft(tx, [text], reason=text.basis).id
+                flash(_("草案已起草并由您签署,另一人签署后按生效日期施行"), "success")
+                return redirect(url_for("rule_drafts.show", draft_id=made))
             if step != "edit":
-                rule = _rule(form, shown)
-                found = trial(reading(), rule, reading().now - timedelta(days=TRIED_DAYS))
-                return render_template(
-                    "rules/check.html",
-                    answers=_answers(form, rule),
-                    newest=newest,
-                    trial=found,
-                    rows=_rows(found),
-                    unsigned=[_(kind.label) for kind in found.unsigned],
-                    tried_days=TRIED_DAYS,
-                )
+                if text.effective_from < today():
+                    raise Invalid("rules.past", N_("规则不能从过去的日期起生效"), field="effective_from")
+                rule = text.rule(shown + 1)
+                return render_template("rules/check.html", answers=_answers(form, rule), newest=newest, **tried([rule]))
         except (Invalid, Conflict) as refused:
             hang(form, refused)
             if isinstance(refused, Conflict):
@@ -194,33 +198,38 @@ def _form(form: RuleForm, newest: ApprovalRule | None, shown: int, status: int =
         steps=[(_(STEP_LABELS[name]), *fields) for name, *fields in form.step_fields()],
         kinds=[_(label) for label in KIND_LABELS.values()],
         services=[_(label) for label in KINDS.values()],
-        operators=[(_(fact.label), [_(OPERATOR_LABELS[op]) for op in FITTING[fact.type]]) for fact in FACTS.values()],
+        archs=list(CHOICES["arch"]),
+        operators=[
+            (rule_words.fact_name(name), [_(OPERATOR_LABELS[op]) for op in FITTING[fact.type]])
+            for name, fact in FACTS.items()
+        ],
     )
     return page, status
 
 
-def _rule(form: RuleForm, shown: int) -> Rule:
-    """What would be enacted. Raises Invalid where ``rulebook.enact`` would."""
-    from quota.requests import rules
+def _still_newest(code: str, shown: int) -> None:
+    """Raise Conflict where the newest version of the rule is not the one that the page was made from."""
+    last = rulebook.newest(reading(), code)
+    if last != shown:
+        raise Conflict("rules.stale", N_("规则 %(code)s 已有第 %(version)s 版,请核对后再制定"), code=code, version=last)
 
-    condition, steps = rule_words.condition(form.said()), form.steps()
-    rules.check(condition, steps)
-    if form.effective_from.data < today():
-        raise Invalid("rules.past", N_("规则不能从过去的日期起生效"), field="effective_from")
-    if not rulebook.CODE.fullmatch(form.code.data):
-        raise Invalid("rules.code", N_("规则代码由小写字母、数字和 _ 组成,2 至 32 个字符"), field="code")
-    if form.code.data == "new":
-        raise Invalid("rules.code", N_("规则代码由小写字母、数字和 _ 组成,2 至 32 个字符"), field="code")
-    return Rule(
-        form.code.data, shown + 1, form.effective_from.data, form.priority.data, condition, steps
-    )  # fmt: skip
+
+def tried(rules: Sequence[Rule]) -> dict[str, Any]:
+    """What the page of a trial of ``rules`` shows: of the requests of late, and of every kind of request."""
+    found = trial(reading(), rules, reading().now - timedelta(days=TRIED_DAYS))
+    return {
+        "trial": found,
+        "rows": _rows(found),
+        "unsigned": [_(kind.label) for kind in found.unsigned],
+        "tried_days": TRIED_DAYS,
+    }
 
 
 def _answers(form: RuleForm, rule: Rule) -> list[tuple[str, str, str]]:
     return [
         (_("规则"), f"{form.name.data}（{rule.code}@{rule.version}）", ""),
         (_("适用于"), _("；或 ").join(rule_words.condition_words(rule.condition)), ""),
-        (_("步骤"), _("；").join(rule_words.steps_words(rule.steps)) or _("无（废止）"), ""),
+        (_("结果"), _("；").join(rule_words.result_words(rule)) or _("无（废止）"), ""),
         (_("优先级"), str(rule.priority), ""),
         (_("生效日期"), rule.effective_from.isoformat(), ""),
         (_("制定依据"), form.basis.data, ""),
@@ -228,17 +237,15 @@ def _answers(form: RuleForm, rule: Rule) -> list[tuple[str, str, str]]:
 
 
 def _rows(found: Trial) -> list[tuple[str, str, str, str]]:
-    """Requests whose path would have been another one: number, department, before, after."""
+    """Requests that would have been judged otherwise: number, department, before, after."""
     return [
         (one.request.number, one.request.department.name, _spelled(one.before), _spelled(one.after))
         for one in found.changed[:SHOWN]
     ]
 
 
-def _spelled(path: Any) -> str:
-    return _("；").join(
-        rule_words.step_words({"name": step.name.value, "role": step.role.value, "days": step.days}) for step in path
-    )
+def _spelled(said: Judgement) -> str:
+    return _("；").join(rule_words.judgement_words(said)) or "—"
 
 
 def _versions(tx: Tx, code: str) -> list[ApprovalRule]:
@@ -271,7 +278,7 @@ def _history(versions: Sequence[ApprovalRule]) -> list[dict[str, object]]:
 def _facts(row: ApprovalRule) -> Mapping[str, str]:
     return {
         _("适用于"): _("；或 ").join(rule_words.condition_words(row.condition)),
-        _("步骤"): _("；").join(rule_words.steps_words(row.steps)) or _("无（废止）"),
+        _("结果"): _("；").join(rule_words.result_words(row.rule())) or _("无（废止）"),
         _("优先级"): str(row.priority),
     }
 

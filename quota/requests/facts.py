@@ -1,0 +1,107 @@
+"""What approval rules may know of a request, looked up when it is handed in and kept with it.
+
+A storey above that measures or prices registers a fact of its own: its name, what it is, and how it is seen. None: it is not
+known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from quota import ledger
+from quota.calendar import ZONE
+from quota.directory import Department
+from quota.requests.declarations import kind_of
+from quota.requests.rules import ADDED, FACTS, NAMED, RuleFact
+from quota.requests.tables import Request
+from quota.units import CLASSES, ClassCode, shown
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+Sees = Callable[["Tx", Request], Any]
+_SEEN: dict[str, Sees] = {}
+
+
+def register(name: str, fact: RuleFact, sees: Sees) -> None:
+    """Let rules speak of ``name``, whose value of a request ``sees`` tells. ValueError for a name that is taken."""
+    if name in FACTS and _SEEN.get(name) is not sees:
+        raise ValueError(f"the fact {name!r} is another's")
+    FACTS[name] = fact
+    _SEEN[name] = sees
+
+
+def facts(tx: Tx, request: Request, takes: ledger.Classes, over_quota: bool) -> dict[str, Any]:
+    """The value of every fact (quota.requests.rules.FACTS) of ``request``, which would take ``takes``; as JSON."""
+    kind = kind_of(request)
+    return {
+        **{name: fact.least for name, fact in FACTS.items()},
+        "kind": request.kind,
+        "services": sorted({line.service for line in request.lines if line.service}),
+        "quantity": sum(line.quantity for line in request.lines),
+        **_amounts(takes),
+        "grows": bool(takes),
+        "growth_percent": _growth(request),
+        "over_quota": over_quota,
+        **_place(request),
+        **_term(tx, request),
+        **{name: sees(tx, request) for name, sees in _SEEN.items()},
+        **kind.sees(request),
+    }
+
+
+def _amounts(takes: ledger.Classes) -> dict[str, int | float]:
+    """How much of every resource class is taken, in shown units."""
+    sums = dict.fromkeys(CLASSES, 0)
+    for cls, amount in takes.items():
+        sums[cls.kind] += amount
+    return {NAMED.get(code, f"{ADDED}{code}"): _plain(code, amount) for code, amount in sums.items()}
+
+
+def _plain(code: ClassCode, amount: int) -> int | float:
+    figure = float(shown(code, amount))
+    return int(figure) if figure.is_integer() else figure
+
+
+def _growth(request: Request) -> float | None:
+    """By how many per cent the class grows that grows most; None where something comes to be that was not there."""
+    most = 0.0
+    for line in request.lines:
+        for code, more in line.difference().items():
+            if more > 0:
+                has = line.current.get(code, 0) * line.quantity
+                if not has:
+                    return None
+                most = max(most, 100 * more / has)
+    return round(most, 2)
+
+
+def _place(request: Request) -> dict[str, Any]:
+    """Whose it is, what for, and where."""
+    pool, system = request.pool, request.system
+    return {
+        "xinchuang": pool.xinchuang,
+        "pool": pool.code,
+        "provider": pool.provider.code,
+        "zone": pool.zone,
+        "arch": pool.arch,
+        "department": request.department.code,
+        "departments": [one.code for one in _line(request.department)],
+        "system": system is not None,
+        "mlps_level": system.mlps_level if system is not None else None,
+    }
+
+
+def _line(department: Department) -> Iterator[Department]:
+    """The department and all above it."""
+    one: Department | None = department
+    while one is not None:
+        yield one
+        one = one.parent
+
+
+def _term(tx: Tx, request: Request) -> dict[str, Any]:
+    today = tx.now.astimezone(ZONE).date()
+    until = request.use_until
+    return {"lasts": until is None, "term_days": (until - today).days if until is not None else None}

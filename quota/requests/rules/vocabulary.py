@@ -1,0 +1,82 @@
+"""What the conditions of rules may speak of: facts, each with its type, its name and its unit. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from quota.errors import N_
+from quota.units import ACCELERATOR, BLOCK, CLASSES, MEMORY, VCPU, ClassCode
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFact:
+    """What a condition may speak of: its type, its name for people, and its value where least is asked for, which it also
+    has for request kinds that do not know it. ``of``: the resource class whose amount it is, which completes its name."""
+
+    type: type
+    label: str
+    least: Any
+    of: ClassCode | None = None
+
+
+ADDED = "adds_"
+"""Before the code of a resource class: how much of it is asked for, in shown units, over all lines."""
+
+NAMED = {VCPU: "vcpu", MEMORY: "memory_gb", BLOCK: "block_gb", ACCELERATOR: "accelerator"}
+"""Classes whose amounts have names of their own, in which rules of old speak."""
+
+
+class Vocabulary(MutableMapping[str, RuleFact]):
+    """Facts by their names: those declared, and the amount of every resource class that there is now."""
+
+    def __init__(self, declared: Mapping[str, RuleFact]) -> None:
+        self._declared = dict(declared)
+
+    def _counted(self) -> dict[str, RuleFact]:
+        return {f"{ADDED}{code}": RuleFact(float, N_("新增%(what)s"), 0, code) for code in CLASSES if code not in NAMED}
+
+    def __getitem__(self, name: str) -> RuleFact:
+        return self._declared[name] if name in self._declared else self._counted()[name]
+
+    def __setitem__(self, name: str, fact: RuleFact) -> None:
+        self._declared[name] = fact
+
+    def __delitem__(self, name: str) -> None:
+        del self._declared[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._declared, *self._counted()])
+
+    def __len__(self) -> int:
+        return len(self._declared) + len(self._counted())
+
+
+FACTS = Vocabulary(
+    {
+        "kind": RuleFact(str, N_("申请类型"), ""),  # the code of a request kind
+        "services": RuleFact(list, N_("服务类型"), []),  # kinds of service asked for
+        "quantity": RuleFact(int, N_("件数"), 1),  # pieces asked for
+        "vcpu": RuleFact(int, N_("新增 vCPU"), 1),  # what it adds, over all lines
+        "memory_gb": RuleFact(float, N_("新增内存 GB"), 1),
+        "block_gb": RuleFact(int, N_("新增块存储 GB"), 0),
+        "accelerator": RuleFact(int, N_("新增加速卡"), 0),  # cards
+        "grows": RuleFact(bool, N_("增加占用"), True),  # it adds anything at all
+        "growth_percent": RuleFact(float, N_("扩大百分比"), 0),  # of the class that grows most, of what there is
+        "over_quota": RuleFact(bool, N_("超出配额"), False),  # more than the department's granted quota covers
+        "xinchuang": RuleFact(bool, N_("信创资源池"), True),  # the pool is 信创
+        "pool": RuleFact(str, N_("资源池代码"), ""),
+        "provider": RuleFact(str, N_("云服务商代码"), ""),
+        "zone": RuleFact(str, N_("网络区"), ""),  # of the pool
+        "arch": RuleFact(str, N_("芯片架构"), ""),  # of the pool
+        "department": RuleFact(str, N_("单位编码"), ""),
+        "departments": RuleFact(list, N_("单位及上级编码"), []),  # the department's code and those of all above it
+        "system": RuleFact(bool, N_("写明信息系统"), True),
+        "mlps_level": RuleFact(int, N_("等保级别"), 1),  # of the system; not known where none is named
+        "lasts": RuleFact(bool, N_("长期使用"), False),  # it says no end
+        "term_days": RuleFact(int, N_("使用期限天数"), 1),  # from the day of submission; not known where it lasts
+    }
+)
+"""What a condition may speak of. Request kinds add what only they know (``declarations.register``), storeys above what they
+measure or price (``quota.requests.facts.register``). A fact whose value is None is not known."""
