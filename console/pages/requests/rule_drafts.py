@@ -16,6 +16,7 @@ from console.access import BUSINESS, allow, proven
 from console.book import actor, reading, transaction
 from console.forms import answer, sent_back
 from console.pages.requests.rules import today, tried
+from console.programs import Given, takes, unfit
 from console.words import _, lazy
 from console.words import rules as rule_words
 from quota.actors import Role
@@ -45,6 +46,11 @@ def export() -> Response:
 
 @blueprint.route("/import", methods=["GET", "POST"])
 @allow(Role.AUTHORITY)
+@takes(
+    None,
+    Given("document", label=N_("规则内容"), required=True, longest=1_000_000),
+    Given("reason", label=N_("制定依据"), required=True, longest=2000),
+)
 def read() -> str | Answer | tuple[str, int]:
     """A document of rules becomes one draft, which is looked at before anybody else signs it."""
     form = ImportForm()
@@ -99,6 +105,7 @@ def _told(one: RuleText, rule: Rule, before: int) -> dict[str, object]:
 @blueprint.post("/drafts/<int:draft_id>/sign")
 @allow(Role.AUTHORITY)
 @proven
+@unfit("two people sign in person, each having looked at the page")
 def sign(draft_id: int) -> Answer:
     """The second signature enacts."""
     try:
@@ -112,6 +119,7 @@ def sign(draft_id: int) -> Answer:
 
 @blueprint.post("/drafts/<int:draft_id>/withdraw")
 @allow(Role.AUTHORITY)
+@takes()
 def withdraw(draft_id: int) -> Answer:
     """Give a draft up."""
     with transaction() as tx:
