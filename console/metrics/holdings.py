@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from sqlalchemy import func, select
 
 from metering import statements
-from metering.overview import Utilization, gains, measured
+from metering.overview import Utilization, gains
 from metering.statements import StatementLine, StatementRun
 from quota import ledger
 from quota.db import Tx
@@ -173,10 +173,10 @@ def _measured(
     """Of the latest assessment: means over its longest window, weighed by what each machine has."""
     by_department: dict[tuple[str, ...], Utilization] = defaultdict(Utilization)
     by_pool: dict[tuple[str, ...], Utilization] = defaultdict(Utilization)
-    for (pool, department, kind), one in measured(tx).of.items():
+    found = gains(tx)
+    for (pool, department, kind), one in found.uses.items():
         by_department[departments.get(department or 0, REST), kind].join(one)
         by_pool[pools[pool], kind].join(one)
-    found = gains(tx)
     by_system: dict[tuple[str, ...], Utilization] = defaultdict(Utilization)
     for (system, kind), one in found.systems.items():
         by_system[systems.get(system or 0, REST), kind].join(one)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, inspect, text
 
 from console.schema import models  # noqa: F401 - compare_metadata must see every table
+from metering.judging import findings
 from quota import audit, sealing
 from quota.actors import steward
 from quota.base import GUARDED, Base, append_only_ddl
@@ -35,7 +36,8 @@ def migrate(book: Book, revision: str = "head") -> None:
     """Bring the book's schema to ``revision``; a later one going up, an earlier one going down. All or nothing.
 
     At the head, tables that nobody sealed yet are sealed as they are found, and those that a migration rewrote (it names them
-    in ``RESEALS``) are sealed anew; the trail says which, with how many rows.
+    in ``RESEALS``) are sealed anew; the trail says which, with how many rows. The newest assessments are summed up where
+    they were not yet.
     """
     since = current(book) or ""
     with book.engine.execution_options(guanjia_writes=True).begin() as connection:
@@ -72,6 +74,7 @@ def _seal(book: Book, since: str, rewritten: set[str]) -> None:
         anew = sealing.reseal(tx, rewritten - set(found))
         if trailed and (found or anew):
             tx.audit("house.seal", "house", after={"since": since, "found": found, "anew": anew})
+        findings.sum_up(tx)
 
 
 def _is_before(script: ScriptDirectory, revision: str, current: str | None) -> bool:

@@ -122,28 +122,34 @@ def campaign(tx: Tx, campaign_id: int) -> Campaign:
 
 def wanted(tx: Tx, scope: Scope) -> dict[int, list[int]]:
     """What a campaign of ``scope`` would ask now: department id → ids of its resources that are approved and there."""
-    query = (
-        select(Resource.department_id, Resource.id)
-        .join(Department, Department.id == Resource.department_id)
-        .where(
-            Department.active,
-            Resource.basis != "",
-            Resource.gone_at.is_(None),
-            Resource.state.not_in([ResourceState.DELETED.value, ResourceState.RECYCLED.value]),
-            Resource.kind.in_(list(scope.services)),
-        )
-        .order_by(Resource.department_id, Resource.id)
+    query = select(Resource.department_id, Resource.id).order_by(Resource.department_id, Resource.id)
+    found: dict[int, list[int]] = {}
+    for department_id, resource_id in tx.execute(_of(tx, scope, query)):
+        assert department_id is not None  # noqa: S101 - it was joined
+        found.setdefault(department_id, []).append(resource_id)
+    return found
+
+
+def counted(tx: Tx, scope: Scope) -> list[tuple[str, int]]:
+    """How many resources a campaign of ``scope`` would ask each department about: its name and they; the most first."""
+    count = func.count(Resource.id)
+    query = select(Department.name, count).group_by(Department.id).order_by(count.desc(), Department.code)
+    return [(name, number) for name, number in tx.execute(_of(tx, scope, query))]
+
+
+def _of(tx: Tx, scope: Scope, query: Any) -> Any:
+    """``query`` of departments' resources, of those alone that a campaign of ``scope`` would ask about."""
+    query = query.join(Department, Department.id == Resource.department_id).where(
+        Department.active,
+        Resource.basis != "",
+        Resource.gone_at.is_(None),
+        Resource.state.not_in([ResourceState.DELETED.value, ResourceState.RECYCLED.value]),
+        Resource.kind.in_(list(scope.services)),
     )
     if scope.departments:
         below = {each for one in scope.departments for each in departments.subtree(tx, one)}
         query = query.where(among(Resource.department_id, below))
-    if scope.pools:
-        query = query.where(among(Resource.pool_id, scope.pools))
-    found: dict[int, list[int]] = {}
-    for department_id, resource_id in tx.execute(query):
-        assert department_id is not None  # noqa: S101 - it was joined
-        found.setdefault(department_id, []).append(resource_id)
-    return found
+    return query.where(among(Resource.pool_id, scope.pools)) if scope.pools else query
 
 
 def tally(tx: Tx, one: Campaign) -> Tally:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, case, func, literal, not_, select
 
 from metering.cases.files import Case
 from metering.cases.steps import CaseState, Ending
-from metering.judging import CALLS_FOR, TAKES, Assessment, CaseKind, Finding
+from metering.judging import TAKES, Assessment, MeasuredUse
 from quota.directory import Department, Pool
-from quota.inventory import Resource
 from quota.ledger import Account, Entry, Holder, Transfer
 from quota.requests import Request
 from quota.units import CLASSES, Amount, Arch, ClassCode, Commodity
@@ -75,70 +74,77 @@ def regrets(tx: Tx) -> dict[int, Regret]:
 
 def recoveries(tx: Tx, since: datetime | None = None) -> Recoveries:
     """What was recovered (since an instant, or ever), what open cases would recover, what was given."""
+    ended = [Case.state == CaseState.CLOSED.value]
+    if since is not None:
+        ended.append(Case.closed_at >= since)
+    taken, given = [one.value for one in TAKEN], Ending.EXPANDED.value
+    open_ = [Case.state != CaseState.CLOSED.value, Case.kind.in_([kind.value for kind in TAKES])]
     found = Recoveries()
-    query = select(Case.kind, Case.state, Case.ending, Case.closed_at, Case.recoverable, Case.freed, Pool.arch).join(
-        Pool, Pool.id == Case.pool_id
-    )
-    for kind, state, ending, closed_at, recoverable, freed, arch in tx.execute(query):
-        if state != CaseState.CLOSED:
-            if CaseKind(kind) in TAKES:
-                _add(found.under_way, Amount.from_json(recoverable).of_arch(Arch(arch)))
-                found.cases_under_way += 1
-        elif since is None or (closed_at is not None and closed_at >= since):
-            if ending in TAKEN:
-                _add(found.recovered, Amount.from_json(freed).of_arch(Arch(arch)))
-                found.cases_recovered += 1
-            elif ending == Ending.EXPANDED:
-                _add(found.given, Amount.from_json(freed).of_arch(Arch(arch)))
-                found.cases_given += 1
+    found.cases_under_way, found.under_way = _summed(tx, Case.recoverable, *open_)
+    found.cases_recovered, found.recovered = _summed(tx, Case.freed, Case.ending.in_(taken), *ended)
+    found.cases_given, found.given = _summed(tx, Case.freed, Case.ending == given, *ended)
     return found
 
 
-def recoverable(tx: Tx, run: Assessment) -> dict[Commodity, int]:
-    """What could be taken by ``run``, whether or not a case is open: base units by class."""
-    wanted = [verdict.value for verdict, kind in CALLS_FOR.items() if kind in TAKES]
-    kinds = list(CLASSES)
-    query = (
-        select(Resource.arch, *_freed(kinds))
-        .join(Resource, Resource.id == Finding.resource_id)
-        .where(Finding.assessment_id == run.id, Finding.verdict.in_(wanted))
-        .group_by(Resource.arch)
+def _summed(tx: Tx, amounts: Any, *where: ColumnElement[bool]) -> tuple[int, dict[Commodity, int]]:
+    """How many cases, and the sum of one of their columns of amounts, by class."""
+    count, found = 0, dict[Commodity, int]()
+    for _all, cases, sums in _sums(tx, amounts, literal(0), *where):
+        count += cases
+        _add(found, sums)
+    return count, found
+
+
+def _sums(
+    tx: Tx, amounts: Any, by: Any, *where: ColumnElement[bool]
+) -> Iterator[tuple[Any, int, dict[Commodity, int]]]:
+    """As ``_summed``, ``by`` something and by architecture: summed where they lie."""
+    kinds, group = list(CLASSES), by.label("by")
+    cases = (
+        select(group, Pool.arch, amounts.label("amounts")).join(Pool, Pool.id == Case.pool_id).where(*where).subquery()
     )
+    columns = [func.sum(cases.c.amounts[kind].as_integer()) for kind in kinds]
+    query = select(cases.c.by, cases.c.arch, func.count(), *columns).group_by(cases.c.by, cases.c.arch)
+    for one, arch, count, *sums in tx.execute(query):
+        told = {Commodity.of(kind, Arch(arch)): int(figure) for kind, figure in zip(kinds, sums, strict=True) if figure}
+        yield one, count, told
+
+
+def recoverable(tx: Tx, run: Assessment) -> dict[Commodity, int]:
+    """What could be taken by ``run``, the newest of its policy, whether or not a case is open: base units by class."""
     found: dict[Commodity, int] = {}
-    for arch, *sums in tx.execute(query):
-        _add(found, _by_class(kinds, sums).of_arch(Arch(arch)))
+    for arch, kind, figure in _reclaimable(tx, run, MeasuredUse.arch):
+        _add(found, {Commodity.of(kind, Arch(arch)): figure})
     return found
 
 
 def recoverable_by_kind(tx: Tx, run: Assessment) -> Amount:
-    """What ``run`` found to be recoverable, in base units by kind."""
-    kinds = list(CLASSES)
-    return _by_class(kinds, tx.execute(select(*_freed(kinds)).where(Finding.assessment_id == run.id)).one())
+    """What ``run``, the newest of its policy, found to be recoverable, in base units by kind."""
+    return Amount(dict(_reclaimable(tx, run)))
 
 
-def _freed(kinds: Iterable[ClassCode]) -> list[ColumnElement[Any]]:
-    """What findings would free, by class: summed where they lie, a city has as many as machines."""
-    return [func.sum(Finding.recoverable[kind].as_integer()) for kind in kinds]
-
-
-def _by_class(kinds: Iterable[ClassCode], sums: Iterable[Any]) -> Amount:
-    return Amount({kind: int(figure) for kind, figure in zip(kinds, sums, strict=True) if figure})
-
-
-def by_month(tx: Tx, since: datetime) -> list[tuple[datetime, Commodity, int]]:
-    """What ended cases freed for good since an instant: (closed at, class, base units) each, oldest first."""
-    query = (
-        select(Case.closed_at, Case.freed, Pool.arch)
-        .join(Pool, Pool.id == Case.pool_id)
-        .where(Case.ending.in_([one.value for one in TAKEN]), Case.closed_at >= since)
-        .order_by(Case.closed_at)
+def _reclaimable(tx: Tx, run: Assessment, *by: Any) -> list[Any]:
+    """Rows of (what it is summed by, kind, base units), as far as there is any."""
+    sums = (
+        select(*by, MeasuredUse.kind, func.sum(MeasuredUse.reclaimable))
+        .where(MeasuredUse.assessment_id == run.id, MeasuredUse.reclaimable > 0)
+        .group_by(*by, MeasuredUse.kind)
     )
-    return [
-        (closed_at, cls, figure)
-        for closed_at, freed, arch in tx.execute(query)
-        if closed_at is not None
-        for cls, figure in Amount.from_json(freed).of_arch(Arch(arch)).items()
-    ]
+    return [(*where, ClassCode(kind), int(figure)) for *where, kind, figure in tx.execute(sums)]
+
+
+def by_month(tx: Tx, months: Sequence[tuple[datetime, datetime]]) -> list[dict[Commodity, int]]:
+    """What ended cases freed for good in each of these spans (from, to) that follow each other, in base units by class."""
+    found: list[dict[Commodity, int]] = [{} for _month in months]
+    taken = (
+        Case.ending.in_([one.value for one in TAKEN]),
+        Case.closed_at >= months[0][0],
+        Case.closed_at < months[-1][1],
+    )
+    month = case(*((Case.closed_at < end, place) for place, (_begin, end) in enumerate(months)))
+    for place, _count, sums in _sums(tx, Case.freed, month, *taken):
+        _add(found[place], sums)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,48 +168,56 @@ def went_to(tx: Tx, since: datetime, most: int | None = None) -> list[Went]:
     quota, net. What moves within a department (an expansion inside its quota) adds nothing and is not listed; what is
     not listed is free still.
     """
-    moved = (
-        select(
-            Account.pool_id,
-            Account.kind,
-            Account.arch,
-            Account.department_id,
-            Transfer.command,
-            Transfer.subject,
-            Transfer.at,
-            Entry.delta,
-        )
-        .join(Entry, Entry.account_id == Account.id)
+    entries = (
+        select()
+        .select_from(Entry)
+        .join(Account, Account.id == Entry.account_id)
         .join(Transfer, Transfer.id == Entry.transfer_id)
         .where(
             Transfer.at >= since,
             Account.department_id.is_not(None),
             Account.holder.in_([Holder.GRANTED.value, Holder.USED.value]),
         )
-        .order_by(Entry.id)
     )
-    came_back: set[tuple[int, str, str]] = set()
-    sums: dict[tuple[int, str], dict[Commodity, int]] = {}
-    last: dict[tuple[int, str], datetime] = {}
-    for pool_id, kind, arch, department_id, command, subject, at, delta in tx.execute(moved):
-        if subject.startswith("case:"):  # takes, or moves within the quota that its department has
-            if command == "reclaim":
-                came_back.add((pool_id, kind, arch))
-        elif department_id is not None and (pool_id, kind, arch) in came_back:
-            gained = sums.setdefault((department_id, subject), {})
-            cls = Commodity(ClassCode(kind), Arch(arch))
-            gained[cls] = gained.get(cls, 0) + delta
-            last[department_id, subject] = at
-    gains = {key: {cls: n for cls, n in gained.items() if n > 0} for key, gained in sums.items()}
-    newest = sorted((key for key, what in gains.items() if what), key=lambda key: (last[key], key[1]), reverse=True)[
-        :most
-    ]
-    departments = select(Department.id, Department.name).where(Department.id.in_({one for one, _subject in newest}))
+    where, of_case = (Account.pool_id, Account.kind, Account.arch), Transfer.subject.like("case:%")
+    came_back = (
+        entries.with_only_columns(*where, func.min(Entry.id).label("first"))
+        .where(
+            of_case, Transfer.command == "reclaim"
+        )  # a case takes, or moves within the quota that its department has
+        .group_by(*where)
+        .subquery()
+    )
+    gained = (
+        entries.with_only_columns(
+            Account.department_id, Transfer.subject, Account.kind, Account.arch,
+            func.sum(Entry.delta).label("gain"), func.max(Transfer.at).label("last"), func.min(Entry.id).label("begun"),
+        )
+        .join(came_back, and_(*(one == came_back.c[one.key] for one in where)))
+        .where(not_(of_case), Entry.id > came_back.c.first)
+        .group_by(Account.department_id, Transfer.subject, Account.kind, Account.arch)
+        .subquery()
+    )  # fmt: skip
+    reasons = (gained.c.department_id, gained.c.subject)
+    last = func.max(gained.c.last)
+    newest = tx.execute(
+        select(*reasons, last)
+        .group_by(*reasons)
+        .having(func.max(gained.c.gain) > 0)
+        .order_by(last.desc(), gained.c.subject.desc(), func.min(gained.c.begun))
+        .limit(most)
+    ).all()
+    gains: dict[tuple[int, str], dict[Commodity, int]] = {}
+    shown = select(gained).where(gained.c.gain > 0, gained.c.subject.in_({subject for _one, subject, _at in newest}))
+    for department_id, subject, kind, arch, gain, *_rest in tx.execute(shown):
+        _add(gains.setdefault((department_id, subject), {}), {Commodity(ClassCode(kind), Arch(arch)): int(gain)})
+    departments = select(Department.id, Department.name).where(
+        Department.id.in_({one for one, _subject, _at in newest})
+    )
     names = dict(tx.execute(departments).all())
-    numbers = _numbers(tx, [subject for _one, subject in newest])
+    numbers = _numbers(tx, [subject for _one, subject, _at in newest])
     return [
-        Went(one, names[one], subject, numbers.get(subject, ""), last[one, subject], gains[one, subject])
-        for one, subject in newest
+        Went(one, names[one], subject, numbers.get(subject, ""), at, gains[one, subject]) for one, subject, at in newest
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metering.judging import assess, business, engines, findings, pipeline, policies, prospects, recompute
+from metering.judging import assess, business, engines, findings, pipeline, policies, prospects, recompute, wholes
 from metering.judging.assess import SIGNS, Findings, Reason
 from metering.judging.business import FESTIVALS, BusinessPeriod, Period, Recurs, calendars
 from metering.judging.business import LABELS as PERIOD_LABELS
@@ -31,6 +31,7 @@ from metering.judging.prospects import Prospect
 from metering.judging.seen import demanded
 from metering.judging.shape_changes import gentler, growth, less, more, worth
 from metering.judging.span import Window, window
+from metering.judging.wholes import USES, JudgedWhole, MeasuredUse, SystemUse
 
 __all__ = [
     "ALIVE",
@@ -49,6 +50,7 @@ __all__ = [
     "SIGNS",
     "STILL",
     "TAKES",
+    "USES",
     "VERDICTS",
     "Assessment",
     "BlockTask",
@@ -59,6 +61,8 @@ __all__ = [
     "Figure",
     "Finding",
     "Findings",
+    "JudgedWhole",
+    "MeasuredUse",
     "Period",
     "Policy",
     "PolicyRule",
@@ -69,6 +73,7 @@ __all__ = [
     "Recurs",
     "Section",
     "Survey",
+    "SystemUse",
     "Verdict",
     "Window",
     "assess",
@@ -94,6 +99,7 @@ __all__ = [
     "recompute",
     "register",
     "unsafe",
+    "wholes",
     "window",
     "worth",
 ]

@@ -13,15 +13,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import Float, ForeignKey, Index, String, UniqueConstraint, insert, select
+from sqlalchemy import Float, ForeignKey, Index, Select, String, UniqueConstraint, insert, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from metering.judging import wholes
 from metering.judging.assess import Findings, judge
 from metering.judging.facts import Facts
 from metering.judging.policies import PolicyVersion
 from metering.judging.policy import Policy, Verdict
 from metering.judging.procedure import CALLS_FOR, CaseKind
 from metering.judging.shape_changes import less
+from metering.judging.wholes import JudgedWhole
 from quota.base import Base, append_only
 from quota.errors import N_, Invalid, NotFound
 from quota.inspection import going_on, rows
@@ -217,6 +219,8 @@ def record(
     tx.flush()
     for part in _parts(rows):
         tx.execute(insert(Finding), [{**values, "assessment_id": run.id} for values in part])
+    if last_run(tx, policy.name) is run:
+        wholes.keep(tx, run.id, (one.resource_id for one in ordered), ordered, _others(run))
     tx.audit(
         "assessment.record",
         f"assessment:{run.id}",
@@ -231,6 +235,25 @@ def record(
         },
     )
     return run
+
+
+def sum_up(tx: Tx) -> None:
+    """Keep the sums of the newest assessment of each policy that was recorded before there were any."""
+    summed = set(tx.scalars(select(JudgedWhole.assessment_id).distinct()))
+    for name in tx.scalars(select(PolicyVersion.name).distinct().order_by(PolicyVersion.name)).all():
+        run = last_run(tx, name)
+        if run is not None and run.id not in summed:
+            of_it = Finding.assessment_id == run.id
+            columns = (Finding.resource_id, Finding.verdict, Finding.numbers, Finding.shape, Finding.recoverable)
+            query = select(*columns).where(of_it).order_by(Finding.resource_id).execution_options(yield_per=BATCH)
+            ids = tx.scalars(select(Finding.resource_id).where(of_it)).all()
+            wholes.keep(tx, run.id, ids, tx.execute(query), _others(run))
+
+
+def _others(run: Assessment) -> Select[int]:
+    """Ids of the assessments of the policy of ``run`` but it."""
+    query = select(Assessment.id).join(PolicyVersion)
+    return query.where(PolicyVersion.name == run.policy_version.name, Assessment.id != run.id)
 
 
 # ------------------------------------------------------------------------------------------------------------ reading

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from metering.overview import systems, usage_reports, utilizations, whole_systems
 from metering.overview.gains import Gains, gains
-from metering.overview.systems import USES, ZOMBIES, JudgedSystem, SystemUse
-from metering.overview.utilizations import Utilization, measured
+from metering.overview.systems import ZOMBIES
+from metering.overview.utilizations import Measured, Utilization, measured
 from metering.overview.whole_systems import MACHINES, WholeSystem
 
 __all__ = [
     "MACHINES",
-    "USES",
     "ZOMBIES",
     "Gains",
-    "JudgedSystem",
-    "SystemUse",
+    "Measured",
     "Utilization",
     "WholeSystem",
     "gains",

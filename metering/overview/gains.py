@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import String, cast, func, select
 
-from metering.judging import Finding, Verdict, findings
-from metering.overview.utilizations import FIGURES, Utilization, sums
+from metering.judging import Finding, MeasuredUse, Verdict, findings, wholes
+from metering.overview.utilizations import Utilization, UtilizationKey, measured
 from quota.inventory import Resource
 from quota.units import ClassCode
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Gains:
-    """``systems``: system and kind → its utilisation; ``reclaimable``: pool, department (0: nobody's) and kind → base units
-    that its findings would free."""
+    """``uses``: pool, department (0: nobody's) and kind, and ``systems``: system and kind → its utilisation; ``reclaimable``:
+    pool, department (0: nobody's) and kind → base units that its findings would free."""
 
+    uses: Mapping[UtilizationKey, Utilization] = field(default_factory=dict)
     systems: dict[tuple[int, ClassCode], Utilization] = field(default_factory=dict)
     reclaimable: dict[tuple[int, int, ClassCode], int] = field(default_factory=dict)
 
@@ -46,25 +47,25 @@ def _kept(key: tuple[str, int, int]) -> list[Gains]:  # noqa: ARG001 - what it i
 
 
 def _read(tx: Tx, run: Assessment) -> Gains:
-    numbers = tx.scalar(select(Finding.numbers).where(Finding.assessment_id == run.id).limit(1)) or {}
-    windows: Mapping[str, object] = numbers.get("windows") or {"0": {}}
-    longest = max(windows, key=int)
-    return Gains(_systems(tx, run, longest), _reclaimable(tx, run))
+    return Gains(measured(tx, apart=True).of, _systems(tx, run), _reclaimable(tx, run))
 
 
-def _systems(tx: Tx, run: Assessment, longest: str) -> dict[tuple[int, ClassCode], Utilization]:
+def _systems(tx: Tx, run: Assessment) -> dict[tuple[int, ClassCode], Utilization]:
+    sums = [func.sum(one) for one in (MeasuredUse.load, MeasuredUse.measured, MeasuredUse.covered, MeasuredUse.total)]
     query = (
-        select(Resource.system_id, *(one for kind in FIGURES for one in sums(kind, longest)))
-        .join(Finding, Finding.resource_id == Resource.id)
-        .where(Finding.assessment_id == run.id, Resource.gone_at.is_(None), Resource.system_id.is_not(None))
-        .group_by(Resource.system_id)
+        select(MeasuredUse.system_id, MeasuredUse.kind, *sums)
+        .where(
+            MeasuredUse.assessment_id == run.id,
+            MeasuredUse.kind.in_(list(wholes.FIGURES)),
+            MeasuredUse.system_id.is_not(None),
+            MeasuredUse.total > 0,
+        )
+        .group_by(MeasuredUse.system_id, MeasuredUse.kind)
     )
     found: dict[tuple[int, ClassCode], Utilization] = {}
-    for system_id, *figures in tx.execute(query):
-        for at, kind in enumerate(FIGURES):
-            load, known, covered, total = figures[4 * at : 4 * at + 4]
-            if total:
-                found[system_id, kind] = Utilization(float(load or 0), int(known or 0), float(covered or 0), int(total))
+    for system_id, kind, *figures in tx.execute(query):
+        load, known, covered, total = figures
+        found[system_id or 0, ClassCode(kind)] = Utilization(float(load), int(known), float(covered), int(total))
     return found
 
 

@@ -6,30 +6,21 @@ machines whose readings are missing lower the coverage, never the mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import func, select
 
-from metering.judging import Assessment, Finding, findings
-from quota.inventory import Resource
-from quota.units import ACCELERATOR, MEMORY, VCPU, ClassCode
+from metering.judging import Assessment, MeasuredUse, findings, wholes
+from quota.db import among
+from quota.units import ClassCode
 
 if TYPE_CHECKING:
     from quota.db import Tx
 
-FIGURES = {
-    VCPU: ("cpu_mean", "cpu_coverage"),
-    MEMORY: ("mem_mean", "mem_coverage"),
-    ACCELERATOR: ("card_mean", "card_coverage"),
-}
-"""ClassCode → the figure and its coverage; other kinds have no utilisation that anybody measures."""
-
 UtilizationKey = tuple[int, int, ClassCode]
-"""Pool, department (0: nobody's), kind."""
+"""Pool, department (0: nobody's, or all together), kind."""
 
 
 @dataclass(slots=True)
@@ -50,13 +41,6 @@ class Utilization:
         """In per cent of all that is there."""
         return 100 * self.covered / self.total if self.total else None
 
-    def add(self, amount: int, mean: float | None, coverage: float | None) -> None:
-        self.total += amount
-        if mean is not None and coverage:
-            self.load += amount * mean
-            self.measured += amount
-            self.covered += amount * coverage
-
     def join(self, other: Utilization) -> None:
         self.load += other.load
         self.measured += other.measured
@@ -70,74 +54,54 @@ UNMEASURED = Utilization()
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one assessment: its id, the days that the means are over, and the utilisations."""
+    """Of one assessment (None: there is none yet): its utilisations."""
 
     run: Assessment | None
-    days: int
-    of: Mapping[UtilizationKey, Utilization]
+    of: Mapping[UtilizationKey, Utilization] = field(default_factory=dict)
 
-    def total(
-        self, kind: ClassCode, *, pools: Iterable[int] | None = None, departments: Iterable[int] | None = None
-    ) -> Utilization:
-        """All of ``kind`` in these pools and departments (every one where None)."""
+    def total(self, kind: ClassCode, *, pools: Iterable[int] | None = None) -> Utilization:
+        """All of ``kind`` in these pools (every one where None)."""
         found = Utilization()
         in_pools = None if pools is None else set(pools)
-        in_departments = None if departments is None else set(departments)
-        for (pool_id, department_id, one), row in self.of.items():
-            if (
-                one == kind
-                and (in_pools is None or pool_id in in_pools)
-                and (in_departments is None or department_id in in_departments)
-            ):
+        for (pool_id, _department_id, one), row in self.of.items():
+            if one == kind and (in_pools is None or pool_id in in_pools):
                 found.join(row)
         return found
 
 
-NOTHING = Measured(None, 0, MappingProxyType({}))
-
-
-def measured(tx: Tx) -> Measured:
-    """What the latest assessment measured; kept in this process until there is another."""
+def measured(
+    tx: Tx,
+    *,
+    pools: Collection[int] | None = None,
+    departments: Collection[int] | None = None,
+    systems: Collection[int] | None = None,
+    apart: bool = False,
+) -> Measured:
+    """What the latest assessment measured in these pools, departments and systems (every one where None); each department
+    ``apart``, or all together."""
     run = findings.last_run(tx)
     if run is None:
-        return NOTHING
-    key = (str(tx.get_bind().engine.url), run.id, run.resources)
-    kept = _kept(key)
-    if not kept:
-        kept.append(_read(tx, run))
-    days, of = kept[0]
-    return Measured(run, days, of)
-
-
-@lru_cache(maxsize=4)
-def _kept(key: tuple[str, int, int]) -> list[tuple[int, Mapping[UtilizationKey, Utilization]]]:  # noqa: ARG001 - what it is kept by
-    return []
-
-
-def _read(tx: Tx, run: Assessment) -> tuple[int, Mapping[UtilizationKey, Utilization]]:
-    """Summed where the findings lie: their numbers are the largest thing that a city's book holds."""
-    numbers = tx.scalar(select(Finding.numbers).where(Finding.assessment_id == run.id).limit(1)) or {}
-    longest = max(numbers.get("windows") or {"0": {}}, key=int)  # all of an assessment are measured for the same
-    columns = [one for kind in FIGURES for one in sums(kind, longest)]
+        return Measured(None)
+    whose = [func.coalesce(MeasuredUse.department_id, 0)] if apart else []
+    sums = [func.sum(one) for one in (MeasuredUse.load, MeasuredUse.measured, MeasuredUse.covered, MeasuredUse.total)]
     query = (
-        select(Resource.pool_id, Resource.department_id, *columns)
-        .join(Finding, Finding.resource_id == Resource.id)
-        .where(Finding.assessment_id == run.id, Resource.gone_at.is_(None))
-        .group_by(Resource.pool_id, Resource.department_id)
+        select(MeasuredUse.pool_id, MeasuredUse.kind, *sums, *whose)
+        .where(MeasuredUse.assessment_id == run.id, MeasuredUse.kind.in_(list(wholes.FIGURES)), MeasuredUse.total > 0)
+        .group_by(MeasuredUse.pool_id, MeasuredUse.kind, *whose)
     )
-    found: dict[UtilizationKey, Utilization] = {}
-    for pool_id, department_id, *figures in tx.execute(query):
-        for at, kind in enumerate(FIGURES):
-            load, measured, covered, total = figures[4 * at : 4 * at + 4]
-            if total:
-                row = Utilization(float(load or 0), int(measured or 0), float(covered or 0), int(total))
-                found[pool_id, department_id or 0, kind] = row
-    return int(longest), MappingProxyType(found)
-
-
-def sums(kind: ClassCode, days: str) -> list[ColumnElement[Any]]:
-    """As `Utilization.add` adds: load, measured, covered and total."""
-    mean, coverage = (Finding.numbers[("windows", days, name)].as_float() for name in FIGURES[kind])
-    amount = Resource.amounts[kind].as_integer()
-    known = mean.is_not(None) & (coverage > 0)
-    return [*(func.sum(case((known, one))) for one in (amount * mean, amount, amount * coverage)), func.sum(amount)]
+    for column, chosen in (
+        (MeasuredUse.pool_id, pools),
+        (MeasuredUse.department_id, departments),
+        (MeasuredUse.system_id, systems),
+    ):
+        if chosen is not None:
+            query = query.where(among(column, chosen))
+    return Measured(
+        run,
+        {
+            (pool_id, department[0] if department else 0, ClassCode(kind)): Utilization(
+                float(load), int(known), float(covered), int(total)
+            )
+            for pool_id, kind, load, known, covered, total, *department in tx.execute(query)
+        },
+    )

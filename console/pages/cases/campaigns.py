@@ -131,17 +131,13 @@ def start() -> str | Response | tuple[str, int]:
     form.services.choices = [SelectChoice(code, _(label)) for code, label in KINDS.items()]
 
     def page() -> str:
-        wanted = campaigns.wanted(tx, form.scope()) if form.scope().services else {}
-        names = dict(owners)
-        told = sorted(
-            ((names[one], len(ids)) for one, ids in wanted.items() if one in names), key=lambda each: -each[1]
-        )
+        told = campaigns.counted(tx, form.scope()) if form.scope().services else []
         return render_template(
             "campaigns/start.html",
             form=form,
             owners=told[:MOST_OWNERS],
-            letters=len(wanted),
-            resources=sum(map(len, wanted.values())),
+            letters=len(told),
+            resources=sum(count for _name, count in told),
         )
 
     def act() -> str | Response:

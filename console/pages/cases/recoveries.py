@@ -140,11 +140,13 @@ def _class_chart(now: Mapping[Commodity, int], found: recoveries.Recoveries) -> 
 
 
 def _month_chart(tx: Tx, year: datetime, today: datetime) -> Chart:
-    months = [f"{year.year}-{n:02d}" for n in range(1, today.month + 1)]
+    starts = [year.replace(month=n) for n in range(1, today.month + 1)]
+    months = [f"{one:%Y-%m}" for one in starts]
+    ends = [*starts[1:], year.replace(year=year.year + 1)]
     sums: dict[tuple[str, ClassCode], int] = {}
-    for at, cls, figure in recoveries.by_month(tx, year):
-        key = (at.astimezone(ZONE).strftime("%Y-%m"), cls.kind)
-        sums[key] = sums.get(key, 0) + figure
+    for month, freed in zip(months, recoveries.by_month(tx, list(zip(starts, ends, strict=True))), strict=True):
+        for cls, figure in freed.items():
+            sums[month, cls.kind] = sums.get((month, cls.kind), 0) + figure
     return Chart(
         "by-month",
         _("本年逐月回收"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, SelectField, SelectMultipleField, StringField, TextAreaField
@@ -59,26 +61,43 @@ def _state(query: object, value: str) -> object:
     return query.where(Department.active.is_(value == "active"))  # type: ignore[attr-defined]
 
 
-def _columns(tx: Tx) -> list[Column]:
-    names = {int(id_): str(name) for id_, name in tx.execute(select(Department.id, Department.name))}
+@dataclass(slots=True)
+class Counts:
+    """Of the departments that are shown: their superiors' names, and department id → how many of what it has."""
 
-    def counted(model: type[System] | type[Resource] | type[Person], *where: object) -> dict[int, int]:
-        rows = tx.execute(
-            select(model.department_id, func.count()).where(*where).group_by(model.department_id)  # type: ignore[arg-type]
-        )
-        return {int(id_): int(count) for id_, count in rows if id_ is not None}
+    names: dict[int, str] = field(default_factory=dict)
+    people: dict[int, int] = field(default_factory=dict)
+    systems: dict[int, int] = field(default_factory=dict)
+    resources: dict[int, int] = field(default_factory=dict)
 
-    systems, people = counted(System, System.active), counted(Person, Person.active)
-    resources = counted(Resource, Resource.gone_at.is_(None))
+    def read(self, tx: Tx, shown: Sequence[Department]) -> None:
+        """Of ``shown`` alone; of all where none are, for an export."""
+
+        def counted(model: type[System] | type[Resource] | type[Person], *where: ColumnElement[bool]) -> dict[int, int]:
+            query = select(model.department_id, func.count()).where(model.department_id.is_not(None), *where)
+            if shown:
+                query = query.where(model.department_id.in_([one.id for one in shown]))
+            return {one: count for one, count in tx.execute(query.group_by(model.department_id)) if one is not None}
+
+        names = select(Department.id, Department.name)
+        if shown:
+            names = names.where(Department.id.in_({one.parent_id for one in shown if one.parent_id is not None}))
+        self.names = dict(tx.execute(names).all())
+        self.people = counted(Person, Person.active.is_(True))
+        self.systems = counted(System, System.active.is_(True))
+        self.resources = counted(Resource, Resource.gone_at.is_(None))
+
+
+def _columns(counts: Counts) -> list[Column]:
     return [
         Column("name", N_("名称"), lambda d: d.name, sort=Department.name, title=True,
                href=lambda d: url_for("departments.show", department_id=d.id)),
         Column("code", N_("编码"), lambda d: d.code, sort=Department.code),
-        Column("parent", N_("上级单位"), lambda d: names.get(d.parent_id)),
-        Column("people", N_("人员"), lambda d: people.get(d.id, 0), number=True),
-        Column("systems", N_("信息系统"), lambda d: systems.get(d.id, 0), number=True,
+        Column("parent", N_("上级单位"), lambda d: counts.names.get(d.parent_id)),
+        Column("people", N_("人员"), lambda d: counts.people.get(d.id, 0), number=True),
+        Column("systems", N_("信息系统"), lambda d: counts.systems.get(d.id, 0), number=True,
                href=lambda d: url_for("systems.index", department=d.id)),
-        Column("resources", N_("资源"), lambda d: resources.get(d.id, 0), number=True),
+        Column("resources", N_("资源"), lambda d: counts.resources.get(d.id, 0), number=True),
         Column("state", N_("状态"), lambda d: "active" if d.active else "inactive", state=True),
     ]  # fmt: skip
 
@@ -96,7 +115,9 @@ def index() -> str | Response:
         Filter("q", N_("名称或编码"), lambda q, v: q.where(frame.matching(v, Department.name, Department.code))),
         Filter("state", N_("状态"), _state, options=STATES, default="active"),  # type: ignore[arg-type]
     ]  # fmt: skip
-    found = listing(tx, select(Department), _columns(tx), key=Department.id, filters=filters, sort="code")
+    counts = Counts()
+    found = listing(tx, select(Department), _columns(counts), key=Department.id, filters=filters, sort="code")
+    counts.read(tx, found.rows)
     return found.exported("departments") or render_template("departments/index.html", departments=found)
 
 

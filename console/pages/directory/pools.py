@@ -127,7 +127,7 @@ def show(pool_id: int) -> str:
     """One pool. NotFound for another company's."""
     tx = reading()
     one = _seen(tx, pool_id)
-    use = measured(tx)
+    use = measured(tx, pools=[one.id])
     rows = capacity(tx, {"pool": str(one.id)})
     for row in rows:
         row["use"] = use.total(row["cls"].kind, pools=[one.id])
@@ -159,7 +159,7 @@ def company(provider_id: int) -> str:
         raise NotFound("provider.none", N_("没有编号为 %(id)s 的云服务商"), id=provider_id)
     one = pools.provider(tx, provider_id)
     own = list(tx.scalars(select(Pool).where(Pool.provider_id == one.id).order_by(Pool.code)))
-    use = measured(tx)
+    use = measured(tx, pools=[each.id for each in own])
     rows = {each.id: capacity(tx, {"pool": str(each.id)}) for each in own}
     for pool_id, of in rows.items():
         for row in of:

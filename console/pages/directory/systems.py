@@ -24,8 +24,7 @@ from console.pages.cases import growth_evidence
 from console.pages.quota import departments as offer_departments
 from console.programs import listed, takes
 from console.words import _, lazy
-from metering.judging import Finding, findings
-from metering.overview import Utilization, measured
+from metering.overview import measured
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
 from quota.db import Tx
@@ -33,7 +32,7 @@ from quota.directory import FIELDS, Department, System
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound
 from quota.inventory import Resource
-from quota.units import MEMORY, VCPU, Amount, Arch, ClassCode
+from quota.units import MEMORY, VCPU, Amount, Arch
 
 blueprint = Blueprint("systems", __name__, url_prefix="/systems")
 frame.page("resources", "systems.index", N_("信息系统台账"), order=20)
@@ -160,13 +159,14 @@ def show(system_id: int) -> str:
         .order_by(AuditRecord.sequence.desc())
         .limit(50)
     )
+    use = measured(tx, systems=[one.id])
     return render_template(
         "systems/show.html",
         one=one,
         resources=resources,
         has=Amount.total(row.actual() for row in resources),
-        use=_use(tx, one),
-        run=measured(tx).run,
+        use={kind: use.total(kind) for kind in (VCPU, MEMORY)},
+        run=use.run,
         growth=growth_evidence.standing(tx, one.id),
         facts=[(_(label), _written(name, getattr(one, name))) for name, label in FIELDS.items() if name not in ("name", "active")],
         history=[
@@ -182,26 +182,6 @@ def show(system_id: int) -> str:
 
 def _written(name: str, value: Any) -> Any:
     return _("%(n)s 分钟", n=value) if name in ("rto_minutes", "rpo_minutes") and value is not None else value
-
-
-def _use(tx: Tx, one: System) -> dict[ClassCode, Utilization]:
-    """CPU and memory of the system's machines in the latest assessment, weighed by their size."""
-    run = findings.last_run(tx)
-    found = {VCPU: Utilization(), MEMORY: Utilization()}
-    if run is None:
-        return found
-    rows = tx.execute(
-        select(Resource.amounts, Finding.numbers)
-        .join(Finding, Finding.resource_id == Resource.id)
-        .where(Finding.assessment_id == run.id, Resource.system_id == one.id, Resource.gone_at.is_(None))
-    )
-    for amounts, numbers in rows:
-        windows = numbers.get("windows") or {}
-        window = windows[max(windows, key=int)] if windows else {}
-        for kind, name in ((VCPU, "cpu"), (MEMORY, "mem")):
-            if amounts.get(kind):
-                found[kind].add(amounts[kind], window.get(f"{name}_mean"), window.get(f"{name}_coverage"))
-    return found
 
 
 @blueprint.route("/new", methods=["GET", "POST"])

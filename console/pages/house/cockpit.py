@@ -14,7 +14,7 @@ from console.book import book, reading
 from console.pages.quota import capacity
 from metering.cases import Case, CaseState, recoveries
 from metering.judging import Finding
-from metering.overview import measured
+from metering.overview import Measured, measured
 from providers.assessment import ScorecardRecord
 from quota import ledger
 from quota.db import Tx
@@ -39,7 +39,7 @@ def index() -> str:
     use = measured(tx)
     return render_template(
         "cockpit/index.html",
-        pools=_pools(tx),
+        pools=_pools(tx, use),
         run=use.run,
         coverage=use.total(VCPU).coverage,
         mean=use.total(VCPU).mean,
@@ -66,9 +66,8 @@ def _verdicts(tx: Tx, run_id: int) -> dict[str, int]:
     return {str(verdict): int(count) for verdict, count in rows}
 
 
-def _pools(tx: Tx) -> list[dict[str, Any]]:
+def _pools(tx: Tx, use: Measured) -> list[dict[str, Any]]:
     """Each pool with the kinds that a wall has room for: promised, used and measured of what may be given out."""
-    use = measured(tx)
     found: dict[int, dict[str, Any]] = {}
     for row in capacity(tx, {}):
         if row["cls"].kind not in SHOWN or not row["pool"].active:

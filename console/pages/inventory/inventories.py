@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from flask_wtf import FlaskForm
 from flask_wtf.file import FileField, FileRequired
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Select, String, and_, cast, func, literal, not_, or_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, SelectField, StringField, TextAreaField
@@ -41,6 +42,7 @@ from quota.directory import Pool
 from quota.errors import N_, Invalid, NotAllowed, NotFound, Refused, WrongState
 from quota.inventory import Resource, inquiries, takeovers
 from quota.requests import Request, finds, terms
+from quota.units import CLASSES, Arch
 
 blueprint = Blueprint("inventories", __name__, url_prefix="/inventories")
 frame.page("providers", "inventories.drift", N_("台账差异"), order=80)
@@ -71,26 +73,42 @@ def difference(one: Resource) -> list[str]:
     return found
 
 
-def _expired() -> frozenset[str]:
+def _ended() -> Select[Any]:
     """By what the resources are there whose term has ended: the orders of such requests."""
+    today = reading().now.astimezone(settings().zone).date()
+    orders = select(literal("order:") + cast(WorkOrder.id, String))
+    return orders.join(Request, Request.id == WorkOrder.request_id).where(terms.ending(today))
+
+
+def _expired() -> frozenset[str]:
     if "expired" not in g:
-        today = reading().now.astimezone(settings().zone).date()
-        ended = select(WorkOrder.id).join(Request, Request.id == WorkOrder.request_id).where(terms.ending(today))
-        g.expired = frozenset(f"order:{number}" for number in reading().scalars(ended))
+        g.expired = frozenset(reading().scalars(_ended()))
     known: frozenset[str] = g.expired
     return known
 
 
-def _different(tx: Tx, wanted: str = "") -> list[int]:
-    """Ids of visible resources that differ (as ``wanted``)."""
-    rows = tx.scalars(
-        select(Resource).where(inventory.visible(tx, tx.actor), Resource.state != ResourceState.DELETED.value)
-    )
-    return [one.id for one in rows if (found := difference(one)) and (not wanted or wanted in found)]
+def _differs(what: str = "") -> ColumnElement[bool]:
+    """The resources that differ (as ``what``): those for which ``difference`` says so."""
+    there, booked = Resource.gone_at.is_(None), cast(Resource.booked, String) != "{}"
+    of_pool = select(Pool.arch).where(Pool.id == Resource.pool_id).scalar_subquery()
+    figures = [
+        func.coalesce(Resource.booked[kind].as_integer(), 0) != func.coalesce(Resource.amounts[kind].as_integer(), 0)
+        for kind in CLASSES
+    ]
+    another_shape = and_(cast(Resource.booked, String) != cast(Resource.amounts, String), or_(*figures))
+    ways = {
+        "gone": and_(not_(there), booked),
+        "unapproved": and_(there, Resource.basis == ""),
+        "reshaped": and_(there, Resource.basis != "", booked, another_shape),
+        "misplaced": and_(there, Resource.arch != Arch.ANY.value, Resource.arch != of_pool),
+        "ownerless": and_(there, Resource.department_id.is_(None)),
+        "expired": and_(there, Resource.basis.in_(_ended())),
+    }
+    return and_(Resource.state != ResourceState.DELETED.value, ways[what] if what else or_(*ways.values()))
 
 
 def _kind(query: Rows, value: str) -> Rows:
-    return query.where(among(Resource.id, _different(reading(), value)))
+    return query.where(_differs(value))
 
 
 DRIFT = [
@@ -178,7 +196,7 @@ def drift() -> str | Response | tuple[str, int]:
     tx = reading()
     query = (
         select(Resource)
-        .where(inventory.visible(tx, tx.actor), among(Resource.id, _different(tx)))
+        .where(inventory.visible(tx, tx.actor), _differs())
         .options(joinedload(Resource.pool), joinedload(Resource.department))
     )
     found = listing(tx, query, DRIFT, key=Resource.id, filters=DRIFT_FILTERS, sort="name")

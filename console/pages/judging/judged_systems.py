@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Blueprint, render_template, url_for
-from sqlalchemy import case, select
+from sqlalchemy import case, func, not_, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
 from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import book, reading, settings
-from console.lists import Column, Filter, Rows, listing
+from console.lists import Column, Filter, listing
 from console.programs import listed
 from console.words import _
-from metering.judging import LABELS, Verdict, findings
-from metering.overview import USES, ZOMBIES, JudgedSystem, SystemUse, systems
-from quota.db import among
+from metering.judging import LABELS, USES, JudgedWhole, SystemUse, Verdict, findings
+from metering.overview import ZOMBIES, systems
 from quota.directory import Department, System
 from quota.errors import N_
 
@@ -40,72 +37,73 @@ NOT_SUSPECTED = "no"
 def index() -> str | Response:
     tx = reading()
     today = book().clock().astimezone(settings().zone).date()
-    told = {system.id: one for system, one in systems.latest(tx, today)}
+    run = findings.last_run(tx)
+    suspicion = systems.suspected(today)
     owners = {str(id_): str(name) for id_, name in tx.execute(select(Department.id, Department.name))}
     columns = [
-        Column("name", N_("信息系统"), lambda s: s.name, sort=System.name, title=True,
-               href=lambda s: url_for("systems.show", system_id=s.id)),
-        Column("code", N_("编码"), lambda s: s.code, sort=System.code, minor=True),
-        Column("department", N_("使用单位"), lambda s: s.department.name, href=links.department(lambda s: s.department_id)),
-        Column("zombie", N_("疑似僵尸"), lambda s: _(ZOMBIES[told[s.id].zombie]) if told[s.id].zombie else None,
-               sort=ranked(System.id, {id_: int(not one.zombie) for id_, one in told.items()})),
-        *judged(System.id, told),
+        Column("name", N_("信息系统"), lambda r: r.System.name, sort=System.name, title=True,
+               href=lambda r: url_for("systems.show", system_id=r.System.id)),
+        Column("code", N_("编码"), lambda r: r.System.code, sort=System.code, minor=True),
+        Column("department", N_("使用单位"), lambda r: r.System.department.name,
+               href=links.department(lambda r: r.System.department_id)),
+        Column("zombie", N_("疑似僵尸"), lambda r: _(ZOMBIES[why]) if (why := systems.zombie(r.System, today)) else None,
+               sort=case((suspicion, 0), else_=1)),
+        *judged_columns(),
     ]  # fmt: skip
     filters = [
         Filter("q", N_("名称或编码"), lambda q, v: q.where(frame.matching(v, System.name, System.code))),
         Filter("department", N_("使用单位"), lambda q, v: q.where(System.department_id == int(v)), options=owners),
-        Filter("zombie", N_("疑似僵尸"), lambda q, v: q.where(among(
-            System.id, [id_ for id_, one in told.items() if bool(one.zombie) == (v == SUSPECTED)])),
-            options={SUSPECTED: N_("是"), NOT_SUSPECTED: N_("否")}),
-        by_use(System.id, told),
+        Filter("zombie", N_("疑似僵尸"), lambda q, v: q.where(suspicion if v == SUSPECTED else not_(suspicion)),
+               options={SUSPECTED: N_("是"), NOT_SUSPECTED: N_("否")}),
+        by_use(),
     ]  # fmt: skip
-    query = select(System).where(among(System.id, told)).options(joinedload(System.department))
+    query = systems.of_run(run, System).options(joinedload(System.department))
     found = listing(tx, query, columns, key=System.id, filters=filters, sort="zombie")
     return found.exported("judged-systems") or render_template(
         "judged_systems/index.html",
         found=found,
         suspect=SUSPECTED,
-        suspected=sum(bool(one.zombie) for one in told.values()),
-        uses=Counter(one.use.value for one in told.values()),
-        run=findings.last_run(tx),
+        suspected=tx.scalar(select(func.count()).select_from(System).where(System.active, suspicion)),
+        uses=systems.uses(tx, run, System),
+        run=run,
     )
 
 
-def ranked(key: Any, values: Mapping[int, float | int | None]) -> Any:
-    """What is not in the book, to sort by: the value of each id."""
-    known = {id_: value for id_, value in values.items() if value is not None}
-    return case(known, value=key) if known else key
+def judged_columns() -> list[Column]:
+    """The columns of what was judged, of rows with a JudgedWhole; None: of nothing, of which nothing is known."""
 
+    def figure(name: str, label: str, unit: str = "", times: int = 1) -> Column:
+        def value(row: Any) -> float | None:
+            one = row.JudgedWhole
+            found = None if one is None else getattr(one, name)
+            return found if found is None or isinstance(found, int) else round(times * found, 1)
 
-def judged(key: Any, told: Mapping[int, JudgedSystem]) -> list[Column]:
-    """The columns of what was judged; ``key``: the id that ``told`` is by."""
+        return Column(name, label, value, sort=getattr(JudgedWhole, name), unit=unit, number=True)
 
-    def figure(name: str, label: str, value: Callable[[JudgedSystem], float | int | None], unit: str = "") -> Column:
-        by = ranked(key, {id_: value(one) for id_, one in told.items()})
-        return Column(name, label, lambda row: value(told[row.id]), sort=by, unit=unit, number=True)
+    def count(name: str, label: str) -> Column:
+        by = func.coalesce(getattr(JudgedWhole, name), 0)
+        return Column(name, label, lambda row: getattr(row.JudgedWhole, name, 0), sort=by, number=True)
 
     return [
-        Column("use", N_("利用率"), lambda row: told[row.id].use.value, state=True),
-        figure("machines", N_("资源"), lambda one: one.machines),
-        figure("cores", "vCPU", lambda one: one.cores),
-        figure("cpu", N_("CPU 均值"), lambda one: _rounded(one.cpu), "%"),
-        figure("memory", N_("内存均值"), lambda one: _rounded(one.memory), "%"),
-        figure("coverage", N_("采集覆盖率"), lambda one: _rounded(100 * one.coverage if one.machines else None), "%"),
-        Column("classes", N_("各类资源数"), lambda row: _classes(told[row.id]), minor=True),
+        Column("use", N_("利用率"), lambda row: _use(row.JudgedWhole), state=True),
+        count("machines", N_("资源")),
+        count("cores", "vCPU"),
+        figure("cpu", N_("CPU 均值"), "%"),
+        figure("memory", N_("内存均值"), "%"),
+        figure("coverage", N_("采集覆盖率"), "%", 100),
+        Column("classes", N_("各类资源数"), lambda row: _classes(row.JudgedWhole), minor=True),
     ]
 
 
-def by_use(key: Any, told: Mapping[int, JudgedSystem]) -> Filter:
-    def apply(query: Rows, value: str) -> Rows:
-        return query.where(among(key, [id_ for id_, one in told.items() if one.use.value == value]))
-
-    return Filter("use", N_("利用率"), apply, options={one.value: USES[one] for one in SystemUse})
+def by_use() -> Filter:
+    options = {one.value: USES[one] for one in SystemUse}
+    return Filter("use", N_("利用率"), lambda query, value: query.where(systems.USE.in_([value])), options=options)
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 1)
+def _use(judged: JudgedWhole | None) -> str:
+    return SystemUse.UNKNOWN.value if judged is None else judged.use
 
 
-def _classes(judged: JudgedSystem) -> str | None:
-    parts = [f"{_(LABELS[Verdict(verdict)])} {n}" for verdict, n in sorted(judged.classes.items())]
+def _classes(judged: JudgedWhole | None) -> str | None:
+    parts = [f"{_(LABELS[Verdict(verdict)])} {n}" for verdict, n in sorted(judged.classes.items())] if judged else []
     return _("、").join(parts) or None

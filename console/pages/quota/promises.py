@@ -12,6 +12,7 @@ from console import frame
 from console.access import STEWARDS, allow
 from console.book import reading, settings
 from console.words import amount, kind_label
+from metering.judging import findings
 from metering.overview import Utilization, utilizations
 from quota.actors import Actor, Role
 from quota.db import Tx
@@ -60,7 +61,7 @@ def lines(tx: Tx, kinds: tuple[ClassCode, ...] = SHOWN, pool_id: int | None = No
     first = max(first, begun) if begun else last
     only = None if pool_id is None else [pool_id]
     grown = histories.daily(tx, OWNED, first, last, pool_ids=only, zone=settings().zone)
-    measured = utilizations.measured(tx)
+    measured = utilizations.measured(tx, pools=only)
     pools = {one.id: one for one in tx.scalars(select(Pool).where(Pool.active)) if only is None or one.id in only}
     found: dict[tuple[str, str, Commodity], PromiseLine] = {}
     rows = tx.execute(
@@ -101,7 +102,7 @@ def index() -> str:
     tx = reading()
     board = lines(tx)
     return render_template(
-        "promises/index.html", board=board, asked=_what_if(board), run=utilizations.measured(tx).run,
+        "promises/index.html", board=board, asked=_what_if(board), run=findings.last_run(tx),
         wanted=request.args.get("wanted", ""), where=request.args.get("where", ""), least=outlook.MIN_DAYS,
         confidence=round(100 * outlook.CONFIDENCE), labels={one.code: _name(one) for one in board},
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from console.charts import Chart, Series, outlooks
 from console.lists import ALL, Column, Filter, listing
 from console.programs import listed
 from console.words import CLASS_LABELS, _, amount, kind_label, number
+from metering.judging import findings
 from metering.overview import utilizations
 from quota import ledger
 from quota.actors import Actor, Role
@@ -54,8 +56,8 @@ TREND_DAYS = 30
 )
 def index() -> str | Response:
     tx = reading()
-    measured = utilizations.measured(tx)
-    columns, query, key = _board(request.args.get("kind", VCPU), measured)
+    uses: dict[utilizations.UtilizationKey, utilizations.Utilization] = {}
+    columns, query, key = _board(request.args.get("kind", VCPU), uses)
     pools = {str(one.id): one.name for one in tx.scalars(select(Pool).order_by(Pool.id))}
     zones = {zone: zone for zone in tx.scalars(select(Pool.zone).distinct().order_by(Pool.zone))}
     filters = [
@@ -66,6 +68,9 @@ def index() -> str | Response:
         Filter("q", N_("单位名称"), lambda q, v: q.where(frame.matching(v, Department.name))),
     ]
     found = listing(tx, query, columns, key=key.c.id, filters=filters, sort="-quota")
+    shown_of = {row.department_id for row in found.rows} or None  # an export shows all
+    measured = utilizations.measured(tx, departments=shown_of, apart=True)
+    uses.update(measured.of)
     return found.exported("quota") or render_template(
         "quota/index.html",
         board=found,
@@ -101,8 +106,11 @@ def accounts_by_wallet() -> Subquery:
     )
 
 
-def _board(kind: str, measured: utilizations.Measured) -> tuple[list[Column], Select[Any], Any]:
-    """Columns, query and grouped accounts: a row for each department, pool and class."""
+def _board(
+    kind: str, uses: Mapping[utilizations.UtilizationKey, utilizations.Utilization]
+) -> tuple[list[Column], Select[Any], Any]:
+    """Columns, query and grouped accounts: a row for each department, pool and class. ``uses`` are looked up as rows are
+    shown."""
     grouped = accounts_by_wallet()
     query = (
         select(*grouped.c, Department.name.label("department"), Pool.name.label("pool"))
@@ -132,7 +140,7 @@ def _board(kind: str, measured: utilizations.Measured) -> tuple[list[Column], Se
         )
 
     def use(row: Any) -> utilizations.Utilization:
-        return measured.of.get((row.pool_id, row.department_id, ClassCode(row.kind)), utilizations.UNMEASURED)
+        return uses.get((row.pool_id, row.department_id, ClassCode(row.kind)), utilizations.UNMEASURED)
 
     columns = [
         Column(
@@ -166,7 +174,13 @@ def _rounded(value: float | None) -> float | None:
 
 def capacity(tx: Tx, values: Any) -> list[dict[str, Any]]:
     """Each pool and class that the filters leave: capacity, reserve, overcommit, the identity's parts."""
-    query = select(Account, Pool).join(Pool, Pool.id == Account.pool_id).order_by(Pool.id, Account.kind, Account.arch)
+    by = (Pool.id, Account.kind, Account.arch, Account.holder)
+    query = (
+        select(Pool, Account.kind, Account.arch, Account.holder, func.sum(Account.balance))
+        .join(Pool, Pool.id == Account.pool_id)
+        .group_by(*by)
+        .order_by(*by)
+    )
     for name, column in (
         ("pool", Account.pool_id),
         ("kind", Account.kind),
@@ -178,12 +192,12 @@ def capacity(tx: Tx, values: Any) -> list[dict[str, Any]]:
             query = query.where(column == (int(value) if name == "pool" else value))
     given = {(one.pool_id, one.kind): one for one in tx.scalars(select(PoolCapacity))}
     rows: dict[tuple[int, Commodity], dict[str, Any]] = {}
-    for one, pool in tx.execute(query):
+    for pool, kind, arch, holder, balance in tx.execute(query):
+        cls = Commodity(ClassCode(kind), Arch(arch))
         row = rows.setdefault(
-            (one.pool_id, one.commodity),
-            {"pool": pool, "cls": one.commodity, "capacity": given.get((one.pool_id, one.kind)), "parts": {}},
+            (pool.id, cls), {"pool": pool, "cls": cls, "capacity": given.get((pool.id, kind)), "parts": {}}
         )
-        row["parts"][one.holder] = row["parts"].get(one.holder, 0) + one.balance
+        row["parts"][holder] = int(balance)
     for row in rows.values():
         parts = row["parts"]
         row["sum"] = sum(figure for holder, figure in parts.items() if holder != Holder.SUPPLY.value)
@@ -236,7 +250,7 @@ def show(department_id: int) -> str:
         loans=lending.outstanding(tx, below),
         chart=_trend(tx, below),
         children=list(tx.scalars(select(Department).where(Department.parent_id == one.id).order_by(Department.name))),
-        run=utilizations.measured(tx).run,
+        run=findings.last_run(tx),
     )
 
 
@@ -249,7 +263,7 @@ def wallets(tx: Tx, department_ids: set[int]) -> list[dict[str, Any]]:
         .group_by(Pool.id, Account.kind, Account.arch, Account.holder)
         .order_by(Pool.id)
     )
-    measured = utilizations.measured(tx)
+    measured = utilizations.measured(tx, departments=department_ids)
     found: dict[tuple[int, Commodity], dict[str, Any]] = {}
     for pool, kind, arch, holder, balance in rows:
         cls = Commodity(ClassCode(kind), Arch(arch))
@@ -259,7 +273,7 @@ def wallets(tx: Tx, department_ids: set[int]) -> list[dict[str, Any]]:
     for (pool_id, cls), row in sorted(found.items(), key=lambda item: (item[0][0], CLASSES.place(item[0][1].kind))):
         row["total"] = row["granted"] + row["held"] + row["used"] + row["lent"]
         if row["total"]:
-            use = measured.total(cls.kind, pools=[pool_id], departments=department_ids)
+            use = measured.total(cls.kind, pools=[pool_id])
             row["mean"], row["coverage"] = use.mean, use.coverage
             result.append(row)
     return result

@@ -1,0 +1,303 @@
+"""What an assessment says of pools, departments and systems as wholes: summed once, when it is recorded, and kept with it.
+
+A page that shows a whole must not read the finding of every machine. Only the newest assessment of a policy has its sums:
+whoever wants an earlier one's has its findings. They say whose a machine was when it was judged; the next night says it anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlalchemy import Float, ForeignKey, Index, Select, String, UniqueConstraint, delete, insert, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from quota.base import Base, Count
+from quota.db import among
+from quota.directory import Department
+from quota.errors import N_
+from quota.inventory import Resource
+from quota.units import ACCELERATOR, MEMORY, VCPU
+
+if TYPE_CHECKING:
+    from quota.db import Tx
+
+FIGURES = {
+    VCPU: ("cpu_mean", "cpu_coverage"),
+    MEMORY: ("mem_mean", "mem_coverage"),
+    ACCELERATOR: ("card_mean", "card_coverage"),
+}
+"""ClassCode → the figure and its coverage; other kinds have no utilisation that anybody measures."""
+
+COVERED = 0.9
+LOW_CPU, LOW_MEMORY, HIGH_CPU, HIGH_MEMORY = 30.0, 40.0, 50.0, 70.0
+"""Per cent of the system's cores and memory in the mean: what one province calls low and high. Our default."""
+
+PART = 1000
+"""Rows of one statement."""
+
+
+class SystemUse(StrEnum):
+    LOW = "system_low"
+    NORMAL = "normal"
+    HIGH = "system_high"
+    UNKNOWN = "unknown"
+
+
+USES = {
+    SystemUse.LOW: N_("利用率低"),
+    SystemUse.NORMAL: N_("正常"),
+    SystemUse.HIGH: N_("利用率高"),
+    SystemUse.UNKNOWN: N_("数据不足"),
+}
+
+
+class MeasuredUse(Base):
+    """What was measured, and could be taken back, of one kind of what a department (None: nobody) has in one pool and system.
+
+    ``total``: base units that are there; ``measured``: those of which something is known; ``load``: Σ base units × mean in per
+    cent over these; ``covered``: Σ base units × share of slots. ``reclaimable``: base units that its findings would free.
+    """
+
+    __tablename__ = "measured_uses"
+    __table_args__ = (
+        Index("ix_measured_uses_assessment_id_kind", "assessment_id", "kind"),
+        Index("ix_measured_uses_assessment_id_pool_id", "assessment_id", "pool_id"),
+        Index("ix_measured_uses_assessment_id_department_id", "assessment_id", "department_id"),
+        Index("ix_measured_uses_assessment_id_system_id", "assessment_id", "system_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    assessment_id: Mapped[int] = mapped_column(ForeignKey("assessments.id"))
+    pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"))
+    arch: Mapped[str] = mapped_column(String(16))
+    department_id: Mapped[int | None] = mapped_column(ForeignKey("departments.id"))
+    system_id: Mapped[int | None] = mapped_column(ForeignKey("systems.id"))
+    kind: Mapped[str] = mapped_column(String(32))
+    load: Mapped[float] = mapped_column(Float)
+    measured: Mapped[int] = mapped_column(Count)
+    covered: Mapped[float] = mapped_column(Float)
+    total: Mapped[int] = mapped_column(Count)
+    reclaimable: Mapped[int] = mapped_column(Count)
+
+
+class JudgedWhole(Base):
+    """A system, or a department with those under it, judged from its machines. ``cpu``, ``memory``: means in per cent weighed by
+    what each has (None: unknown); ``coverage``: the share of its cores that something is known of; ``classes``: verdict →
+    machines."""
+
+    __tablename__ = "judged_wholes"
+    __table_args__ = (
+        UniqueConstraint("assessment_id", "department_id"),
+        UniqueConstraint("assessment_id", "system_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    assessment_id: Mapped[int] = mapped_column(ForeignKey("assessments.id"))
+    department_id: Mapped[int | None] = mapped_column(ForeignKey("departments.id"))
+    system_id: Mapped[int | None] = mapped_column(ForeignKey("systems.id"))
+    machines: Mapped[int]
+    cores: Mapped[int] = mapped_column(Count)
+    cpu: Mapped[float | None] = mapped_column(Float)
+    memory: Mapped[float | None] = mapped_column(Float)
+    coverage: Mapped[float] = mapped_column(Float)
+    use: Mapped[str] = mapped_column(String(16))
+    classes: Mapped[dict[str, int]]
+
+
+class Found(Protocol):
+    """One finding, written down already or not yet."""
+
+    @property
+    def resource_id(self) -> int: ...
+    @property
+    def verdict(self) -> str: ...
+    @property
+    def numbers(self) -> Mapping[str, Any]: ...
+    @property
+    def shape(self) -> Mapping[Any, int]: ...
+    @property
+    def recoverable(self) -> Mapping[Any, int]: ...
+
+
+@dataclass(slots=True)
+class WholeSums:
+    """Sums over the machines of a whole; ``known`` cores and ``remembered`` memory are what the means are over."""
+
+    machines: int = 0
+    cores: int = 0
+    known: int = 0
+    used: float = 0.0
+    remembered: int = 0
+    memory_used: float = 0.0
+    classes: dict[str, int] = field(default_factory=dict)
+
+    def add(self, one: Found) -> None:
+        vcpu, memory = one.shape.get(VCPU, 0), one.shape.get(MEMORY, 0)
+        self.machines += 1
+        self.cores += vcpu
+        verdict = str(one.verdict)
+        self.classes[verdict] = self.classes.get(verdict, 0) + 1
+        if (cpu := longest(one.numbers, "cpu_mean")) is not None:
+            self.known += vcpu
+            self.used += cpu * vcpu
+        if (mem := longest(one.numbers, "mem_mean")) is not None:
+            self.remembered += memory
+            self.memory_used += mem * memory
+
+    def join(self, other: WholeSums) -> None:
+        self.machines += other.machines
+        self.cores += other.cores
+        self.known += other.known
+        self.used += other.used
+        self.remembered += other.remembered
+        self.memory_used += other.memory_used
+        for verdict, count in other.classes.items():
+            self.classes[verdict] = self.classes.get(verdict, 0) + count
+
+    @property
+    def cpu(self) -> float | None:
+        return self.used / self.known if self.known else None
+
+    @property
+    def memory(self) -> float | None:
+        return self.memory_used / self.remembered if self.remembered else None
+
+    @property
+    def coverage(self) -> float:
+        return self.known / self.cores if self.cores else 0.0
+
+    @property
+    def use(self) -> SystemUse:
+        """Low needs both figures low, high either: one number alone floods the queue."""
+        if self.cpu is None or self.coverage < COVERED:
+            return SystemUse.UNKNOWN
+        if self.cpu > HIGH_CPU or (self.memory is not None and self.memory > HIGH_MEMORY):
+            return SystemUse.HIGH
+        if self.cpu < LOW_CPU and (self.memory is None or self.memory < LOW_MEMORY):
+            return SystemUse.LOW
+        return SystemUse.NORMAL
+
+    def values(self) -> dict[str, Any]:
+        """As the columns keep it."""
+        names = ("machines", "cores", "cpu", "memory", "coverage", "classes")
+        return {"use": self.use.value, **{name: getattr(self, name) for name in names}}
+
+
+def longest(numbers: Mapping[str, Any], figure: str) -> float | None:
+    """A figure of the longest window that knows it, of ``Finding.numbers``."""
+    windows = numbers.get("windows") or {}
+    for days in sorted(windows, key=int, reverse=True):
+        if windows[days].get(figure) is not None:
+            return float(windows[days][figure])
+    return None
+
+
+def keep(tx: Tx, run_id: int, resource_ids: Iterable[int], found: Iterable[Found], earlier: Select[int]) -> None:
+    """Write the sums of ``found``, the findings of assessment ``run_id`` on these resources, in place of those of the
+    ``earlier`` ones."""
+    for model in (MeasuredUse, JudgedWhole):
+        tx.execute(delete(model).where(model.assessment_id.in_(earlier)))
+    cells, departments, systems = _summed(_holdings(tx, resource_ids), found)
+    _write(tx, MeasuredUse, ({"assessment_id": run_id, **_cell(key, one)} for key, one in cells.items()))
+    whole = {"assessment_id": run_id, "department_id": None, "system_id": None}
+    rows = [
+        {**whole, "department_id": one, **sums.values()} for one, sums in _with_those_above(tx, departments).items()
+    ]
+    rows += [{**whole, "system_id": one, **sums.values()} for one, sums in systems.items()]
+    _write(tx, JudgedWhole, rows)
+
+
+Cells = dict[tuple[int, str, int | None, int | None, str], list[float]]
+"""Pool, architecture, department, system and kind → load, measured, covered, total, reclaimable."""
+
+
+Holding = tuple[int, str, int | None, int | None, bool, Mapping[str, int]]
+"""Pool, architecture, department, system, whether it is there still, and what it has."""
+
+
+def _holdings(tx: Tx, resource_ids: Iterable[int]) -> dict[int, Holding]:
+    columns = (Resource.pool_id, Resource.arch, Resource.department_id, Resource.system_id)
+    query = select(Resource.id, *columns, Resource.gone_at.is_(None), Resource.amounts)
+    return {id_: tuple(rest) for id_, *rest in tx.execute(query.where(among(Resource.id, resource_ids)))}  # type: ignore[misc]
+
+
+def _summed(
+    holdings: Mapping[int, Holding], found: Iterable[Found]
+) -> tuple[Cells, dict[int, WholeSums], dict[int, WholeSums]]:
+    """The cells; each department by itself; each system."""
+    longest_days = ""
+    cells: Cells = {}
+    departments: dict[int, WholeSums] = {}
+    systems: dict[int, WholeSums] = {}
+    for one in found:
+        pool_id, arch, department_id, system_id, there, amounts = holdings[one.resource_id]
+        windows = one.numbers.get("windows") or {}
+        longest_days = longest_days or max(windows, key=int, default="")  # an assessment measures all for the same
+        if department_id is not None:
+            departments.setdefault(department_id, WholeSums()).add(one)
+        if system_id is not None:
+            systems.setdefault(system_id, WholeSums()).add(one)
+        where = (pool_id, arch, department_id, system_id)
+        for kind, freed in one.recoverable.items():
+            cells.setdefault((*where, str(kind)), [0.0, 0, 0.0, 0, 0])[4] += freed
+        if there:
+            _measure(cells, where, amounts, windows.get(longest_days) or {})
+    return cells, departments, systems
+
+
+def _measure(
+    cells: Cells,
+    where: tuple[int, str, int | None, int | None],
+    amounts: Mapping[str, int],
+    seen: Mapping[str, float | None],
+) -> None:
+    for kind, (mean_of, coverage_of) in FIGURES.items():
+        amount = amounts.get(kind)
+        if not amount:
+            continue
+        cell = cells.setdefault((*where, str(kind)), [0.0, 0, 0.0, 0, 0])
+        cell[3] += amount
+        mean, coverage = seen.get(mean_of), seen.get(coverage_of)
+        if mean is not None and coverage:
+            cell[0] += amount * mean
+            cell[1] += amount
+            cell[2] += amount * coverage
+
+
+def _cell(key: tuple[int, str, int | None, int | None, str], sums: Sequence[float]) -> dict[str, Any]:
+    names = (
+        "pool_id",
+        "arch",
+        "department_id",
+        "system_id",
+        "kind",
+        "load",
+        "measured",
+        "covered",
+        "total",
+        "reclaimable",
+    )
+    return dict(zip(names, (*key, *sums), strict=True))
+
+
+def _with_those_above(tx: Tx, departments: Mapping[int, WholeSums]) -> dict[int, WholeSums]:
+    """What each department has of its own, and of those under it."""
+    parents: dict[int, int | None] = dict(tx.execute(select(Department.id, Department.parent_id)).all())
+    found: dict[int, WholeSums] = {}
+    for own, sums in departments.items():
+        at: int | None = own
+        seen: set[int] = set()
+        while at is not None and at not in seen:
+            found.setdefault(at, WholeSums()).join(sums)
+            seen.add(at)
+            at = parents.get(at)
+    return found
+
+
+def _write(tx: Tx, model: type[Base], rows: Iterable[dict[str, Any]]) -> None:
+    waiting = list(rows)
+    for start in range(0, len(waiting), PART):
+        tx.execute(insert(model), waiting[start : start + PART])
