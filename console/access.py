@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from flask import Flask, Response, current_app, flash, g, redirect, render_template, request, session, url_for
 from flask_login import AnonymousUserMixin, LoginManager, UserMixin, current_user, login_user, logout_user
 from itsdangerous import BadData, URLSafeTimedSerializer
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import OperationalError
 from werkzeug.wrappers import Response as Answer
 
@@ -124,37 +124,47 @@ def visitor() -> Visitor:
     return found
 
 
+def _accounts(*more: Any) -> Select[Any]:
+    """Accounts with what a visitor is made of, then ``more``."""
+    return (
+        select(
+            Person, Department.name, CloudProvider.name,
+            resource_classes.stamp(), access_rules.newest(), factors.confirmed(Person.id), *more,
+        )
+        .outerjoin(Department, Department.id == Person.department_id)
+        .outerjoin(CloudProvider, CloudProvider.id == Person.provider_id)
+    )  # fmt: skip
+
+
+def _visitor(account: Sequence[Any], held: SignIn | None, token: str = "") -> Visitor | None:
+    """The visitor of a row of ``_accounts``; ``held``: the session that is shown, None for a program. None where the account is
+    closed."""
+    who, department, provider, classes, ruled, enrolled = account
+    book().look_at_classes(classes)
+    if not who.active or not who.granted:
+        return None
+    rules, must_change = access_rules.of(ruled), who.must_change
+    if held is not None:
+        # Who came by another way has typed no password that would have to be changed.
+        aged = rules.too_old(who.password_changed_at, book().clock())
+        must_change = (who.must_change or aged) and held.method == proofs.PASSWORD
+    session_id, seen, proven = (held.id, held.seen_at, held.proven_at) if held is not None else (0, NEVER, NEVER)
+    return Visitor(
+        who.id, token, session_id, seen, proven, who.login, who.name, Role(who.role),
+        who.department_id, department or "", who.provider_id, provider or "", must_change, enrolled, rules,
+    )  # fmt: skip
+
+
 def _load(token: str) -> Visitor | None:
     with book().reading(nobody()) as tx:
-        row = tx.execute(
-            select(
-                SignIn,
-                Person,
-                Department.name,
-                CloudProvider.name,
-                resource_classes.stamp(),
-                access_rules.newest(),
-                factors.confirmed(Person.id),
-            )
-            .join(Person, Person.id == SignIn.person_id)
-            .outerjoin(Department, Department.id == Person.department_id)
-            .outerjoin(CloudProvider, CloudProvider.id == Person.provider_id)
-            .where(SignIn.digest == sessions.digest(token))
-        ).one_or_none()
+        query = _accounts(SignIn).join(SignIn, SignIn.person_id == Person.id)
+        row = tx.execute(query.where(SignIn.digest == sessions.digest(token))).one_or_none()
         if row is None:
             return None
-        held, who, department, provider, classes, ruled, enrolled = row
-        book().look_at_classes(classes)
-        if held.ended_at or not who.active or not who.granted or who.session_epoch != held.epoch:
+        *account, held = row
+        if held.ended_at or account[0].session_epoch != held.epoch:
             return None
-        rules = access_rules.of(ruled)
-        aged = held.method == proofs.PASSWORD and rules.too_old(who.password_changed_at, tx.now)
-        return Visitor(
-            who.id, token, held.id, held.seen_at, held.proven_at, who.login, who.name, Role(who.role),
-            who.department_id, department or "", who.provider_id, provider or "",
-            # Who came by another way has typed no password that would have to be changed.
-            (who.must_change or aged) and held.method == proofs.PASSWORD, enrolled, rules,
-        )  # fmt: skip
+        return _visitor(account, held, token)
 
 
 def origin(login: str = "") -> Origin:
@@ -202,28 +212,10 @@ def stand_in(person_id: int, by: str) -> bool:
     """Have this request be the person's without a session; ``by`` says what the person is known by. False where the account is
     closed."""
     with book().reading(nobody()) as tx:
-        row = tx.execute(
-            select(
-                Person,
-                Department.name,
-                CloudProvider.name,
-                resource_classes.stamp(),
-                access_rules.newest(),
-                factors.confirmed(Person.id),
-            )
-            .outerjoin(Department, Department.id == Person.department_id)
-            .outerjoin(CloudProvider, CloudProvider.id == Person.provider_id)
-            .where(Person.id == person_id)
-        ).one_or_none()
-    if row is None or not row[0].active or not row[0].granted:
+        row = tx.execute(_accounts().where(Person.id == person_id)).one_or_none()
+        found = None if row is None else _visitor(row, None)
+    if found is None:
         return False
-    who, department, provider, classes, ruled, enrolled = row
-    book().look_at_classes(classes)
-    found = Visitor(
-        who.id, "", 0, NEVER, NEVER, who.login, who.name, Role(who.role),
-        who.department_id, department or "", who.provider_id, provider or "",
-        who.must_change, enrolled, access_rules.of(ruled),
-    )  # fmt: skip
     g.acting_by = by
     current_app.login_manager._update_request_context_with_user(found)  # type: ignore[attr-defined]
     return True

@@ -60,6 +60,7 @@ class Settings:
     lock_minutes: int = 15  # the wait after twice as many; after four times as many it is four times as long
     max_upload_mb: int = 64  # of a form with its files
     page_size: int = 50  # rows of a list
+    wall_frames: str = ""  # origins that may show the cockpit's address in a frame, by blanks; empty: none
     public_url: str = ""  # where people reach the console, for addresses in mails: https://guanjia.example.gov.cn
     mail_server: str = ""  # host or host:port; empty: no mail is sent
     mail_security: str = "starttls"  # or "tls" from the first byte, or "none"
@@ -193,6 +194,7 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "backup_months": (0, 240),
 }
 MAIL_SERVER = re.compile(r"([\w.-]+(:[0-9]{1,5})?)?", re.ASCII)
+ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", re.ASCII)
 _ADDRESSED = re.compile(r"[^<>\r\n]*<[^@<>\s]+@[^@<>\s]+>|[^@<>\s]+@[^@<>\s]+")
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
@@ -281,6 +283,10 @@ def _value(name: str, raw: Any, place: str) -> Any:
         raise BadSetting(f"{place}: there is no file {raw!r}")
     if name == "mail_from" and raw and not _ADDRESSED.fullmatch(raw):
         raise BadSetting(f"{place}: {raw!r} is neither an address nor a name with an <address>")
+    if name == "wall_frames":
+        for origin in raw.split():
+            if not ORIGIN.fullmatch(origin):
+                raise BadSetting(f"{place}: {origin!r} is no origin, such as https://screen.example.gov.cn")
     if name == "anchor_webhook" and raw and not raw.startswith(("http://", "https://")):
         raise BadSetting(f"{place}: {raw!r} begins with neither http:// nor https://")
     if name == "anchor_mail":

@@ -20,6 +20,7 @@ POLICY = {
     "form-action": "'self'",
     "frame-ancestors": "'none'",
 }
+UNFRAMED = "frame-ancestors 'none'"
 NONCED = ("script-src", "style-src")
 FORBIDDEN = (
     "accelerometer",
@@ -33,7 +34,6 @@ FORBIDDEN = (
 )
 """What of a device no page asks for."""
 FIXED = {
-    "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": ", ".join(f"{one}=()" for one in FORBIDDEN),
@@ -52,11 +52,11 @@ def nonce() -> str:
     return found
 
 
-def policy() -> str:
-    """The content security policy of this answer."""
+def policy(frames: str = "") -> str:
+    """The content security policy of this answer; ``frames``: origins whose pages may show it in a frame, by blanks."""
+    allowed = POLICY | ({"frame-ancestors": frames} if frames else {})
     return "; ".join(
-        f"{kind} {allowed} 'nonce-{nonce()}'" if kind in NONCED else f"{kind} {allowed}"
-        for kind, allowed in POLICY.items()
+        f"{kind} {what} 'nonce-{nonce()}'" if kind in NONCED else f"{kind} {what}" for kind, what in allowed.items()
     )
 
 
@@ -69,6 +69,8 @@ def attach(app: Flask, *, https: bool) -> None:
         for name, value in FIXED.items():
             response.headers.setdefault(name, value)
         response.headers.setdefault("Content-Security-Policy", policy())
+        if UNFRAMED in response.headers["Content-Security-Policy"]:  # the old header knows no list of places
+            response.headers.setdefault("X-Frame-Options", "DENY")
         if https and request.is_secure:
             response.headers.setdefault("Strict-Transport-Security", STAY)
         return response

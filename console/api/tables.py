@@ -17,6 +17,11 @@ class TokenKind(StrEnum):
     PERSONAL = "personal"
     SERVICE = "service"
     CALENDAR = "calendar"  # stands in an address, and opens nothing but a calendar
+    WALL = "wall"  # stands in an address, and opens nothing but the cockpit
+
+
+IN_ADDRESSES = frozenset({TokenKind.CALENDAR, TokenKind.WALL})
+"""Tokens without scopes: what they open is said by their address."""
 
 
 class ApiToken(Base):

@@ -3,7 +3,7 @@ than its scopes.
 
 A personal token is made by its person. A service is a person that is a program: the system administrator enters it and makes its
 token, which rests until the security administrator has confirmed it, so that nobody alone gives a program rights and knows its
-secret. A token for a calendar stands in an address and opens that calendar alone. Secrets are kept as digests, shown once.
+secret. Tokens for a calendar and for the cockpit stand in an address and open that alone. Secrets are kept as digests, shown once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import joinedload
 
-from console.api.tables import ApiToken, TokenKind
+from console.api.tables import IN_ADDRESSES, ApiToken, TokenKind
 from console.errors import Unidentified
 from quota.actors import Role, nobody
 from quota.db import Book, Tx
@@ -58,7 +58,7 @@ def make(tx: Tx, person: Person, name: str, scopes: Iterable[str], days: int, ki
         raise Invalid("token.name", N_("请填写令牌的名称"), field="name")
     if days not in DAYS:
         raise Invalid("token.days", N_("有效期须为%(days)s天之一"), days="、".join(map(str, DAYS)), field="days")
-    if kind is not TokenKind.CALENDAR and not wanted:
+    if kind not in IN_ADDRESSES and not wanted:
         raise Invalid("token.scopes", N_("请至少选择一项范围"), field="scopes")
     if person.login != tx.actor.login and not (person.service and tx.actor.role is Role.SYSADMIN):
         raise NotAllowed("token.other", N_("只能为自己或为服务账号制作令牌"))

@@ -3,7 +3,7 @@ founding it does without: said on a page, kept in the book. Whatever is not said
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -30,12 +30,14 @@ TAKEOVER_LIMITS = {
 MOST = 1_000_000_000
 
 LONGEST = 64
+WALL = "wall"
+"""What the wall of the cockpit shows: names of its blocks in their order, separated by blanks."""
 WITHOUT = "without:"
 """Begins the name of a step of the founding that the city does without."""
 
 
 class CitySetting(Base):
-    """One thing that the city said; ``name`` is one of NAMES, of the values of TAKEOVER_LIMITS, or WITHOUT and the name of a
+    """One thing that the city said; ``name`` is one of NAMES, of the values of TAKEOVER_LIMITS, WALL, or WITHOUT and the name of a
     step."""
 
     __tablename__ = "city_settings"
@@ -81,6 +83,17 @@ def limit_takeovers(tx: Tx, limits: Mapping[str, int | None]) -> dict[str, str]:
     if set(limits) == set(TAKEOVER_LIMITS) and all(limit is None for limit in limits.values()):
         raise Invalid("city.no_limit", N_("请至少填写一个门槛:数量再大也由一人接管是不行的"), field="resources")
     return _keep(tx, {TAKEOVER_LIMITS[name]: "" if limit is None else str(limit) for name, limit in limits.items()})
+
+
+def arrange_wall(tx: Tx, blocks: Sequence[str]) -> dict[str, str]:
+    """Set which blocks the wall of the cockpit shows, in this order. Returns what was changed. Raises Invalid for none, or one
+    named twice."""
+    tx.actor.must_be(Role.AUTHORITY, Role.SUPERVISOR, Role.SYSTEM)
+    if not blocks:
+        raise Invalid("city.wall_empty", N_("请至少选择一项"), field="blocks")
+    if len(set(blocks)) < len(blocks):
+        raise Invalid("city.wall_twice", N_("同一项只能放一处"), field="blocks")
+    return _keep(tx, {WALL: " ".join(blocks)})
 
 
 def do_without(tx: Tx, step: str, reason: str) -> None:

@@ -1,45 +1,72 @@
-"""驾驶舱: the city on one wall, 1920 × 1080, dark, without scrolling; it refreshes itself."""
+"""驾驶舱: the city on one wall, 1080p to 4K, dark, without scrolling; it refreshes itself. By an address with a token of its own it
+stands in the city's big screen without anybody logged in."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
 
-from flask import Blueprint, render_template
+from flask import Blueprint, Response, make_response, render_template
+from flask_wtf import FlaskForm
 from sqlalchemy import func, select
+from werkzeug.wrappers import Response as Answer
+from wtforms import SelectField
+from wtforms.fields.choices import SelectChoice
 
 from console import frame
-from console.access import STEWARDS, allow
-from console.book import book, reading
-from console.pages.quota import capacity
-from metering.cases import Case, CaseState, recoveries
+from console.access import STEWARDS, allow, public
+from console.answers import headers
+from console.api import TokenKind, door
+from console.book import actor, book, reading, settings, transaction
+from console.forms import answer, done
+from console.pages.house import wall_blocks
+from console.programs import takes
+from console.security import program
+from console.words import _, lazy
+from metering.cases import Case, CaseState
 from metering.judging import Finding
-from metering.overview import Measured, measured
-from providers.assessment import ScorecardRecord
+from metering.overview import measured
 from quota import ledger
+from quota.actors import Role
 from quota.db import Tx
-from quota.directory import CloudProvider
-from quota.errors import N_
-from quota.ledger import Holder
+from quota.directory import city
+from quota.errors import N_, Invalid, NotAllowed
 from quota.requests import OPEN, Request
-from quota.units import BLOCK, CLASSES, MEMORY, VCPU
+from quota.units import VCPU
 
 blueprint = Blueprint("cockpit", __name__)
 frame.page("reports", "cockpit.index", N_("驾驶舱"), order=90)
 
-SHOWN = (VCPU, MEMORY, BLOCK)
-CARDS = 6
+HIDDEN = "0"
 
 
 @blueprint.get("/cockpit")
 @allow(*STEWARDS)
 def index() -> str:
-    tx = reading()
+    return _wall(reading(), embedded=False)
+
+
+@blueprint.get("/wall/<token>")
+@public
+@program
+def wall(token: str) -> Response:
+    """The same for a screen: the token is the address's own, opens nothing else, and shows what its person may see."""
+    door.recognised(token, (TokenKind.WALL,))
+    if actor().role not in STEWARDS:
+        raise NotAllowed("wall.role", N_("此令牌的所有人无权查看驾驶舱"))
+    answered = make_response(_wall(reading(), embedded=True))
+    answered.headers["Content-Security-Policy"] = headers.policy(settings().wall_frames)
+    answered.headers["Referrer-Policy"] = "no-referrer"  # the address is the key
+    return answered
+
+
+def _wall(tx: Tx, *, embedded: bool) -> str:
     now = book().clock()
     use = measured(tx)
     return render_template(
         "cockpit/index.html",
-        pools=_pools(tx, use),
+        embedded=embedded,
+        blocks=wall_blocks.drawn(tx),
         run=use.run,
         coverage=use.total(VCPU).coverage,
         mean=use.total(VCPU).mean,
@@ -48,8 +75,6 @@ def index() -> str:
         overdue=_count(tx, Request, Request.state.in_(OPEN), Request.due_at < now),
         cases=_count(tx, Case, Case.state != CaseState.CLOSED.value),
         late=_count(tx, Case, Case.state != CaseState.CLOSED.value, Case.due_at < now),
-        recovered=recoveries.recoveries(tx).recovered,
-        companies=_standing(tx),
         conserved=ledger.conserved(tx),
         changes=_count(tx, ledger.Transfer, ledger.Transfer.at >= now - timedelta(days=1)),
     )
@@ -66,31 +91,35 @@ def _verdicts(tx: Tx, run_id: int) -> dict[str, int]:
     return {str(verdict): int(count) for verdict, count in rows}
 
 
-def _pools(tx: Tx, use: Measured) -> list[dict[str, Any]]:
-    """Each pool with the kinds that a wall has room for: promised, used and measured of what may be given out."""
-    found: dict[int, dict[str, Any]] = {}
-    for row in capacity(tx, {}):
-        if row["cls"].kind not in SHOWN or not row["pool"].active:
-            continue
-        one = found.setdefault(row["pool"].id, {"pool": row["pool"], "lines": []})
-        parts = row["parts"]
-        one["lines"].append(
-            {
-                "cls": row["cls"],
-                "sum": row["sum"],
-                "used": parts.get(Holder.USED.value, 0),
-                "promised": row["sum"] - parts.get(Holder.FREE.value, 0),
-                "use": use.total(row["cls"].kind, pools=[row["pool"].id]),
-            }
-        )
-    for one in found.values():
-        one["lines"].sort(key=lambda line: CLASSES.place(line["cls"].kind))
-    return list(found.values())[:CARDS]
+class WallForm(FlaskForm):  # type: ignore[misc]
+    """The place of each block; its fields are made of the blocks that there are."""
 
 
-def _standing(tx: Tx) -> list[tuple[str, ScorecardRecord | None]]:
-    """Each company with its newest scorecard."""
-    newest = select(func.max(ScorecardRecord.id)).group_by(ScorecardRecord.provider_id)
-    cards = {one.provider_id: one for one in tx.scalars(select(ScorecardRecord).where(ScorecardRecord.id.in_(newest)))}
-    rows = tx.scalars(select(CloudProvider).where(CloudProvider.active).order_by(CloudProvider.id).limit(CARDS))
-    return [(one.name, cards.get(one.id)) for one in rows]
+for _name, _block in wall_blocks.blocks().items():
+    setattr(WallForm, _name, SelectField(lazy(_block.label), choices=[]))
+
+
+@blueprint.route("/cockpit/blocks", methods=["GET", "POST"])
+@allow(Role.AUTHORITY, Role.SUPERVISOR)
+@takes(WallForm)
+def arrange() -> str | Answer | tuple[str, int]:
+    """Which blocks the wall shows, and in which order."""
+    places = {one.name: str(at) for at, one in enumerate(wall_blocks.arranged(reading()), 1)}
+    names = list(wall_blocks.blocks())
+    form = WallForm(data={name: places.get(name, HIDDEN) for name in names})
+    for name in names:
+        form[name].choices = [
+            SelectChoice(HIDDEN, _("不显示")),
+            *(SelectChoice(str(at), _("第 %(n)s 位", n=at)) for at in range(1, len(names) + 1)),
+        ]
+
+    def act() -> Answer:
+        chosen = [(int(form[name].data), name) for name in names if form[name].data != HIDDEN]
+        if len({at for at, _name in chosen}) < len(chosen):
+            twice = next(name for at, name in chosen if sum(at == other for other, _n in chosen) > 1)
+            raise Invalid("wall.place_twice", N_("一个位置只能放一项"), field=twice)
+        with transaction() as tx:
+            city.arrange_wall(tx, [name for _at, name in sorted(chosen)])
+        return done(_("已保存"), "cockpit.index")
+
+    return answer(form, act, lambda: render_template("cockpit/arrange.html", form=form, names=names), Invalid)

@@ -13,7 +13,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
 from console import api, frame
-from console.access import EVERYBODY, allow
+from console.access import EVERYBODY, STEWARDS, allow
 from console.accounts import accounts
 from console.api import ApiToken, TokenKind, tokens
 from console.book import actor, book, reading, transaction
@@ -34,6 +34,7 @@ KINDS = {
     TokenKind.PERSONAL.value: N_("个人"),
     TokenKind.SERVICE.value: N_("服务"),
     TokenKind.CALENDAR.value: N_("日历"),
+    TokenKind.WALL.value: N_("大屏"),
 }
 STATES = {
     "token_good": N_("有效"),
@@ -181,15 +182,32 @@ def make() -> str | Response | tuple[str, int]:
 @unfit(SHOWN_ONCE)
 def subscribe() -> str | Response | tuple[str, int]:
     """An address under which a calendar shows what waits for one."""
+    said = N_("得到一个地址,日历软件凭它显示待您办理的事项和期限。知道地址的人能看到编号和期限,看不到内容;可随时吊销。")
+    return _addressed(N_("订阅待办日历"), said, N_("待办日历"), TokenKind.CALENDAR, "api.calendar")
+
+
+@blueprint.route("/wall", methods=["GET", "POST"])
+@allow(*STEWARDS)
+@unfit(SHOWN_ONCE)
+def screen() -> str | Response | tuple[str, int]:
+    """An address under which the city's big screen shows the cockpit."""
+    said = N_("得到一个地址,大屏凭它显示驾驶舱,不用登录。知道地址的人都能看到驾驶舱,但打不开其他页面;可随时吊销。")
+    return _addressed(N_("生成大屏地址"), said, N_("驾驶舱大屏"), TokenKind.WALL, "cockpit.wall")
+
+
+def _addressed(title: str, said: str, name: str, kind: TokenKind, endpoint: str) -> str | Response | tuple[str, int]:
+    """The page that makes an address with a token of ``kind`` in it."""
     form = AddressForm()
 
     def act() -> str:
         with transaction() as tx:
-            made, secret = tokens.make(tx, _oneself(tx), _("待办日历"), (), form.days.data, TokenKind.CALENDAR)
-        address = url_for("api.calendar", token=secret, _external=True)
-        return render_template("tokens/shown.html", one=made, secret=address, of_calendar=True)
+            made, secret = tokens.make(tx, _oneself(tx), _(name), (), form.days.data, kind)
+        return render_template("tokens/shown.html", one=made, secret=url_for(endpoint, token=secret, _external=True))
 
-    return answer(form, act, lambda: render_template("tokens/calendar.html", form=form), Invalid, WrongState)
+    def page() -> str:
+        return render_template("tokens/address.html", form=form, title=_(title), said=_(said))
+
+    return answer(form, act, page, Invalid, WrongState)
 
 
 @blueprint.route("/services/new", methods=["GET", "POST"])
@@ -228,7 +246,7 @@ def _made(
     def act() -> str:
         with transaction() as tx:
             made, secret = tokens.make(tx, whose(tx), form.name.data, form.scopes.data, form.days.data, kind)
-        return render_template("tokens/shown.html", one=made, secret=secret, of_calendar=False)
+        return render_template("tokens/shown.html", one=made, secret=secret)
 
     return answer(
         form, act, lambda: render_template("tokens/make.html", form=form, service=service), Invalid, WrongState

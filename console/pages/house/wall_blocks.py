@@ -1,0 +1,257 @@
+"""What the wall of the cockpit (驾驶舱) is made of: each block a function of the book that draws one article, in the order that
+the city has set. What is drawn leads to its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from flask import render_template, url_for
+from sqlalchemy import case, func, select
+
+from console.book import settings
+from console.pages.quota import capacity
+from console.tables import JobRun, RunState
+from console.words import _, amount, number
+from metering import statements
+from metering.cases import STATE_LABELS as CASE_LABELS
+from metering.cases import Case, CaseState, recoveries
+from metering.judging import findings, worth
+from metering.overview import gains, measured
+from metering.statements import Dispute, DisputeState, StatementLine
+from providers.assessment import ScorecardRecord
+from providers.billing import Incident
+from providers.observation import quota_drifts
+from providers.orders import OPEN as OPEN_ORDERS
+from providers.orders import WorkOrder
+from quota import ledger
+from quota.db import Tx
+from quota.directory import CloudProvider, Department, city
+from quota.errors import N_
+from quota.ledger import Holder, histories
+from quota.requests import OPEN, Request
+from quota.units import BLOCK, CLASSES, MEMORY, VCPU, Amount, Commodity, shown
+
+Draw = Callable[[Tx], str]
+
+SHOWN = (VCPU, MEMORY, BLOCK)
+CARDS = 6
+ROOMY = 3
+"""Up to so many pools there is room for each class that is shown."""
+ROWS = 8
+TREND_DAYS = 56
+STALE = timedelta(hours=30)
+"""After so long an assessment, which is made each night, is late."""
+
+
+@dataclass(frozen=True, slots=True)
+class WallBlock:
+    """One article of the wall. ``columns``, ``rows``: how many it takes."""
+
+    name: str
+    label: str
+    draw: Draw
+    columns: int = 1
+    rows: int = 1
+
+
+_BLOCKS: dict[str, WallBlock] = {}
+
+
+def block(name: str, label: str, *, columns: int = 1, rows: int = 1) -> Callable[[Draw], Draw]:
+    """Enter a block; blocks stand in the order in which they are entered, unless the city sets another."""
+
+    def enter(draw: Draw) -> Draw:
+        _BLOCKS[name] = WallBlock(name, label, draw, columns, rows)
+        return draw
+
+    return enter
+
+
+def blocks() -> Mapping[str, WallBlock]:
+    """All that there are, in their own order."""
+    return _BLOCKS
+
+
+def arranged(tx: Tx) -> list[WallBlock]:
+    """The blocks that the city shows, in its order; all of them where it said nothing. Names that are no longer known are passed
+    over."""
+    said = city.told(tx).get(city.WALL)
+    return list(_BLOCKS.values()) if said is None else [_BLOCKS[one] for one in said.split() if one in _BLOCKS]
+
+
+def drawn(tx: Tx) -> list[tuple[WallBlock, str]]:
+    return [(one, one.draw(tx)) for one in arranged(tx)]
+
+
+@block("pools", N_("资源池"), rows=3)
+def _pools(tx: Tx) -> str:
+    """Each pool with the classes that a wall has room for: promised, used and measured of what may be given out."""
+    use = measured(tx)
+    found: dict[int, dict[str, Any]] = {}
+    for row in capacity(tx, {}):
+        if row["cls"].kind not in SHOWN or not row["pool"].active:
+            continue
+        one = found.setdefault(row["pool"].id, {"pool": row["pool"], "lines": []})
+        one["lines"].append(
+            {
+                "cls": row["cls"],
+                "sum": row["sum"],
+                "used": row["parts"].get(Holder.USED.value, 0),
+                "promised": row["sum"] - row["parts"].get(Holder.FREE.value, 0),
+                "use": use.total(row["cls"].kind, pools=[row["pool"].id]),
+            }
+        )
+        one["lines"][-1]["label"] = _promised_of(**one["lines"][-1])
+    for one in found.values():
+        one["lines"].sort(key=lambda line: CLASSES.place(line["cls"].kind))
+    kinds = len(SHOWN) if len(found) <= ROOMY else len(SHOWN) - 1
+    pools = list(found.values())
+    return render_template("cockpit/_pools.html", pools=pools[:CARDS], kinds=kinds, more=len(pools[CARDS:]))
+
+
+def _promised_of(cls: Commodity, promised: int, sum: int, **_more: Any) -> str:  # noqa: A002 - as capacity says it
+    """``内存 4,744 / 7,680 GB``; where a class is called as its unit is, once."""
+    of = CLASSES[cls.kind]
+    text = f"{number(shown(cls.kind, promised))} / {amount(sum, cls)}"
+    return text if of.label == of.shown else f"{_(of.label)} {text}"
+
+
+@block("trend", N_("配额与在用趋势"), columns=2)
+def _trend(tx: Tx) -> str:
+    """vCPU of the city at the ends of the last days: given, and in use."""
+    zone = settings().zone
+    first, last = histories.window(tx.now.astimezone(zone).date(), TREND_DAYS)
+    begun = histories.begun(tx, zone=zone)
+    first = max(first, begun) if begun else last
+    days = (last - first).days + 1
+
+    def line(*holders: Holder) -> list[int]:
+        rows = histories.daily(tx, holders, first, last, zone=zone)
+        many = [row for (_pool, cls), row in rows.items() if cls.kind == VCPU]
+        return [sum(row[n] for row in many) for n in range(days)]
+
+    given, used = line(Holder.GRANTED, Holder.HELD, Holder.USED), line(Holder.USED)
+    low, top = min(given + used), max(*given, *used, 1)
+    low -= (top - low or low) // 4
+    return render_template(
+        "cockpit/_trend.html", first=first, last=last, low=low, top=top, given=given[-1], used=used[-1], before=used[0],
+        lines=[("gj-wall-given", _points(given, low, top)), ("gj-wall-used", _points(used, low, top))],
+    )  # fmt: skip
+
+
+def _points(values: Sequence[int], low: int, top: int) -> str:
+    """The points of a line in a drawing of 100 × 40 that begins at ``low``."""
+    step = 100 / max(len(values) - 1, 1)
+    return " ".join(
+        f"{n * step:.2f},{38 - 36 * (value - low) / max(top - low, 1):.2f}" for n, value in enumerate(values)
+    )
+
+
+@block("departments", N_("可回收最多的单位"), rows=2)
+def _departments(tx: Tx) -> str:
+    """Departments by what their idle and underused machines would give back, in vCPU."""
+    of: dict[int, dict[Any, int]] = {}
+    for (_pool, department_id, kind), freed in gains(tx).reclaimable.items():
+        mine = of.setdefault(department_id, {})
+        mine[kind] = mine.get(kind, 0) + freed
+    ranked = sorted(((worth(Amount(what)), id_) for id_, what in of.items() if id_), reverse=True)[:ROWS]
+    names = dict(
+        tx.execute(select(Department.id, Department.name).where(Department.id.in_([id_ for _w, id_ in ranked]))).all()
+    )
+    rows = [(id_, names[id_], weight, Amount(of[id_])) for weight, id_ in ranked if id_ in names]
+    return render_template("cockpit/_departments.html", rows=rows, most=rows[0][2] if rows else 1)
+
+
+@block("cases", N_("案件"))
+def _cases(tx: Tx) -> str:
+    """Open cases by state, and of each how many are late."""
+    query = (
+        select(Case.state, func.count(), func.sum(case((Case.due_at < tx.now, 1), else_=0)))
+        .where(Case.state != CaseState.CLOSED.value)
+        .group_by(Case.state)
+    )
+    counted = {CaseState(state): (int(count), int(late or 0)) for state, count, late in tx.execute(query).all()}
+    rows = [(state.value, label, *counted[state]) for state, label in CASE_LABELS.items() if state in counted]
+    return render_template("cockpit/_cases.html", rows=rows, most=max((row[2] for row in rows), default=1))
+
+
+@block("money", N_("费用"))
+def _money(tx: Tx) -> str:
+    """The newest month that was stated: proven, disputed, unmeasurable."""
+    months = statements.months(tx)
+    run = statements.latest(tx, months[0]) if months else None
+    if run is None:
+        return render_template("cockpit/_money.html", run=None)
+    total, unmeasured = tx.execute(
+        select(
+            func.coalesce(func.sum(StatementLine.cost_fen), 0), func.coalesce(func.sum(StatementLine.unmeasured_fen), 0)
+        ).where(StatementLine.run_id == run.id)
+    ).one()
+    disputed = tx.scalar(
+        select(func.coalesce(func.sum(Dispute.fen), 0)).where(
+            Dispute.month == run.month, Dispute.state != DisputeState.LAPSED.value
+        )
+    )
+    parts = {"metered": int(total or 0), "disputed": int(disputed or 0), "unmeasured": int(unmeasured or 0)}
+    return render_template("cockpit/_money.html", run=run, parts=parts, most=max(1, *parts.values()))
+
+
+@block("results", N_("成效"))
+def _results(tx: Tx) -> str:
+    """What was taken back and given since the beginning, by class over all architectures."""
+    account = recoveries.recoveries(tx)
+    return render_template(
+        "cockpit/_results.html",
+        recovered=_summed(account.recovered), cases_recovered=account.cases_recovered,
+        given=_summed(account.given), cases_given=account.cases_given,
+    )  # fmt: skip
+
+
+def _summed(of: Mapping[Any, int]) -> Amount:
+    total: dict[Any, int] = {}
+    for cls, figure in of.items():
+        total[cls.kind] = total.get(cls.kind, 0) + figure
+    return Amount(total)
+
+
+@block("companies", N_("云服务商考核"))
+def _companies(tx: Tx) -> str:
+    """Each company with its newest scorecard."""
+    newest = select(func.max(ScorecardRecord.id)).group_by(ScorecardRecord.provider_id)
+    cards = {one.provider_id: one for one in tx.scalars(select(ScorecardRecord).where(ScorecardRecord.id.in_(newest)))}
+    rows = tx.scalars(select(CloudProvider).where(CloudProvider.active).order_by(CloudProvider.id).limit(CARDS))
+    return render_template("cockpit/_companies.html", companies=[(one.name, cards.get(one.id)) for one in rows])
+
+
+@block("alarms", N_("告警"))
+def _alarms(tx: Tx) -> str:
+    """What somebody has to look at now: overdue, failed, differing. Each leads to its list; what there is none of is left out."""
+    run = findings.last_run(tx)
+    now, drift = tx.now, quota_drifts.QuotaDrift
+    bad = (RunState.FAILED.value, RunState.LOST.value)
+    told: list[tuple[str, int, str, dict[str, Any]]] = [
+        (N_("评估结果已过期"), int(run is not None and now - run.as_of > STALE), "findings.index", {}),
+        (N_("逾期申请"), _count(tx, Request.id, Request.state.in_(OPEN), Request.due_at < now), "decisions.index", {}),
+        (
+            N_("逾期工单"),
+            _count(tx, WorkOrder.id, WorkOrder.state.in_([one.value for one in OPEN_ORDERS]), WorkOrder.due_at < now),
+            "orders.index",
+            {},
+        ),
+        (N_("逾期案件"), _count(tx, Case.id, Case.state != CaseState.CLOSED.value, Case.due_at < now), "cases.index", {}),
+        (N_("未恢复故障"), _count(tx, Incident.id, Incident.recovered_at.is_(None), Incident.settled_at.is_(None)),
+         "incidents.index", {"state": "open"}),
+        (N_("云上配额与账面不同"), _count(tx, drift.id), "pools.index", {}),
+        (N_("一日内失败的任务"), _count(tx, JobRun.job.distinct(), JobRun.state.in_(bad), JobRun.started_at >= now - timedelta(days=1)),
+         "jobs.index", {}),
+        (N_("账本不守恒"), int(not ledger.conserved(tx)), "quota.accounts", {}),
+    ]  # fmt: skip
+    rows = [(label, count, url_for(page, **args)) for label, count, page, args in told if count]
+    return render_template("cockpit/_alarms.html", rows=rows)
+
+
+def _count(tx: Tx, what: Any, *where: Any) -> int:
+    return tx.scalar(select(func.count(what)).where(*where)) or 0
