@@ -45,6 +45,7 @@ from quota.calendar import ZONE
 from quota.db import Tx
 from quota.directory.people import Person
 from quota.directory.reorganisations import Reorganisation
+from quota.ledger import Allocation
 from quota.ledger.lending import Loan, LoanState
 from quota.requests import kinds
 from quota.requests.notices import RequestNotice
@@ -132,6 +133,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("order late", rows(WorkOrder, DELIVERED, WorkOrder.delivered_at > WorkOrder.due_at)),
     Feature("delivery rated badly", rows(Rating, Rating.stars == 2)),
     Feature("delivery rated well", rows(Rating, Rating.stars == 5)),
+    Feature("quota shared out down the tree", rows(Allocation), 3),
     *(Feature(f"verdict {verdict}", _judged(verdict)) for verdict in Verdict),
     Feature("forecasts", rows(KeptForecast), 10),
     *(Feature(f"case {state}", rows(Case, Case.state == state.value))

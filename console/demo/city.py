@@ -30,7 +30,7 @@ from quota import inventory
 from quota.actors import Role, steward
 from quota.calendar import ZONE
 from quota.db import Book, Tx
-from quota.directory import CloudProvider, Department, Pool, System, catalog, companies, departments
+from quota.directory import CloudProvider, Department, Person, Pool, System, catalog, companies, departments
 from quota.ledger import capacities
 from quota.units import Amount
 
@@ -39,6 +39,9 @@ HISTORY = 90
 
 CLERKS = 6
 """Departments whose clerk has an account, the first of the city."""
+
+DISTRICT = "QX-BH"
+"""A district that shares out its own quota to its bureaus."""
 
 UNHEARD = "SZ-ZSJ"
 """A department without account, some of whose machines are not heard of for hours: in a small city, too."""
@@ -202,6 +205,10 @@ def _people(tx: Tx) -> dict[str, str]:
         enter(
             "tenant" if number == 1 else f"tenant{number}", f"{department.name}经办", Role.TENANT, department=department
         )
+    district = tx.scalars(select(Department).where(Department.code == DISTRICT)).one()
+    enter("district", f"{district.name}配额统筹", Role.TENANT, department=district)
+    manager = tx.scalars(select(Person).where(Person.login == "district")).one()
+    accounts.grant(tx, manager, Role.TENANT, department=district, quota_manager=True)
     for number, company in enumerate(tx.scalars(select(CloudProvider).order_by(CloudProvider.id)), 1):
         enter(
             "provider" if number == 1 else f"provider{number}", f"{company.name}服务台", Role.PROVIDER, provider=company

@@ -1,4 +1,4 @@
-"""What departments have with each other and with the steward in the demo city: quota lent, a system that changed hands, a
+"""What departments have with each other and with the steward in the demo city: quota lent and shared out, a system that changed hands, a
 standing authorisation, a verification that the auditor asked for."""
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from metering.cases import authorisations
 from metering.workbench import Workbench
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
-from quota.directory import Adjustment, Person, System, reorganisations
+from quota.directory import Adjustment, Department, Person, System, reorganisations
 from quota.errors import Refused
 from quota.inventory import Resource
-from quota.ledger import lending
+from quota.ledger import Account, Act, Allotment, Holder, allotments, lending
 from quota.requests import Request, RequestState, kinds
 from quota.units import VCPU, Arch, Commodity
 
 LENT, OFFERED = 8, 4
 """vCPU that one department lends to another, and that it offers besides."""
+
+SHARED = (24, 16, 24)
+"""vCPU that a district shares out to two of its bureaus, and that it keeps."""
 
 
 def live(workbench: Workbench) -> None:
@@ -35,6 +38,7 @@ def live(workbench: Workbench) -> None:
             for role in (Role.AUTHORITY, Role.AUDITOR)
         )
     _lend(workbench, clerks)
+    _share_out(workbench, authority)
     _authorise(workbench, clerks[1])
     _hand_over(workbench, authority, clerks[0])
     with workbench.book.transaction(auditor) as tx:
@@ -66,6 +70,35 @@ def _lend(workbench: Workbench, clerks: list[Actor]) -> None:
                 generation = lending.accept(tx, loan_id, generation=generation).generation
             with workbench.book.transaction(borrower) as tx:
                 lending.give_back(tx, loan_id, amount // 4, generation=generation)
+
+
+def _share_out(workbench: Workbench, authority: Actor) -> None:
+    """A district is granted quota for the year, shares it out to its bureaus, and moves some of it from one to the other."""
+    with workbench.book.reading() as tx:
+        manager = tx.scalars(select(Person).where(Person.quota_manager)).first()
+        if manager is None:
+            raise LookupError("nobody in the demo manages quota")
+        actor = Actor(manager.login, manager.name, Role.TENANT, manager.department_id)
+        district = manager.department_id or 0
+        below = select(Department.id).where(Department.parent_id == district).order_by(Department.id).limit(2)
+        first, second = tx.scalars(below)
+        free = select(Account).where(Account.kind == VCPU, Account.holder == Holder.FREE.value)
+        widest = tx.scalars(free.order_by(Account.balance.desc(), Account.id)).first()
+        if widest is None or widest.balance < sum(SHARED):
+            raise LookupError("no pool of the demo has as much to give")
+        pool_id, cls = widest.pool_id, widest.commodity
+    for number, (who, act, node, target, amount, reason) in enumerate(
+        (
+            (authority, Act.GRANT, district, None, sum(SHARED), "年度配额,由区统筹使用"),
+            (actor, Act.SHARE, district, first, SHARED[0], "按年度计划下拨"),
+            (actor, Act.SHARE, district, second, SHARED[1], "按年度计划下拨"),
+            (actor, Act.REALLOT, first, second, SHARED[0] // 3, "项目推迟,调给先开工的单位"),
+        )
+    ):
+        with workbench.book.transaction(who) as tx:
+            allotments.carry_out(
+                tx, Allotment(act, pool_id, cls, node, amount, reason, target), key=f"demo:tree:{number}"
+            )
 
 
 def _authorise(workbench: Workbench, clerk: Actor) -> None:

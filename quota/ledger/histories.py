@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from quota.calendar import ZONE
 from quota.ledger.entries import content
@@ -18,6 +18,9 @@ from quota.units import Arch, ClassCode, Commodity
 
 if TYPE_CHECKING:
     from quota.db import Tx
+
+ADOPTING = ("adopt", "takeover")
+"""What keys of transfers begin with that book what already ran when it was found."""
 
 Place = tuple[int, Commodity]
 """A pool's id and a resource class: where amounts may be added up."""
@@ -70,9 +73,13 @@ def daily(
     *,
     pool_ids: Collection[int] | None = None,
     department_ids: Collection[int] | None = None,
+    adopted: bool = False,
     zone: ZoneInfo = ZONE,
 ) -> Mapping[Place, list[int]]:
-    """Place → the sum over ``holders`` at the end of each day from ``first`` to ``last`` (of ``last``: up to now)."""
+    """Place → the sum over ``holders`` at the end of each day from ``first`` to ``last`` (of ``last``: up to now).
+
+    ``adopted``: only what came by booking what already ran there.
+    """
     query = (
         select(Account.pool_id, Account.kind, Account.arch, Transfer.at, func.sum(Entry.delta))
         .select_from(Entry)
@@ -85,6 +92,8 @@ def daily(
         query = query.where(Account.pool_id.in_(pool_ids))
     if department_ids is not None:
         query = query.where(Account.department_id.in_(department_ids))
+    if adopted:
+        query = query.where(or_(*(Transfer.key.like(f"{prefix}:%") for prefix in ADOPTING)))
     days = (last - first).days + 1
     steps: dict[Place, list[int]] = {}
     for pool_id, kind, arch, at, delta in tx.execute(query):
@@ -104,13 +113,12 @@ def begun(tx: Tx, *, zone: ZoneInfo = ZONE) -> date | None:
     return first.astimezone(zone).date() if first else None
 
 
-def settled(tx: Tx, *, zone: ZoneInfo = ZONE) -> dict[int, date]:
-    """Pool id → the day of the last adoption of what already ran there: what came before it says nothing of growth."""
+def begun_by_pool(tx: Tx, *, zone: ZoneInfo = ZONE) -> dict[int, date]:
+    """Pool id → the first day on which anything of it was moved: before that it was not there."""
     rows = tx.execute(
-        select(Account.pool_id, func.max(Transfer.at))
+        select(Account.pool_id, func.min(Transfer.at))
         .join(Entry, Entry.transfer_id == Transfer.id)
         .join(Account, Account.id == Entry.account_id)
-        .where(Transfer.key.like("adopt:%"))
         .group_by(Account.pool_id)
     )
     return {int(pool_id): at.astimezone(zone).date() for pool_id, at in rows}

@@ -63,6 +63,12 @@ def trend(promised: Sequence[float]) -> Trend | None:
     return Trend(slope, slope - reach, slope + reach, n)
 
 
+def grown(promised: Sequence[int], adopted: Sequence[int]) -> list[int]:
+    """The promises day by day as they would have been, had what was adopted (both at the ends of the same days) been on the book
+    from the first of them: what ran before it was found is no growth."""
+    return [whole + adopted[-1] - known for whole, known in zip(promised, adopted, strict=True)]
+
+
 def runs_out(line: Trend, left: float, today: date) -> RunOut:
     """When ``left`` base units are gone if the promises go on growing as ``line``: today where nothing is left."""
     return RunOut(_after(left, line.per_day, today), _after(left, line.high, today), _after(left, line.low, today))

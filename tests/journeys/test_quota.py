@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from quota.actors import Role, steward
+from quota.calendar import ZONE
 from quota.directory import pools
 from quota.ledger import capacities, entries, lending
 from quota.ledger.lending import Loan, LoanState
@@ -159,16 +160,20 @@ def test_the_promise_board_says_nothing_of_a_short_history(city, client_of, wall
 
 
 def test_what_was_adopted_is_no_growth(house, city, client_of, wallet, clock) -> None:
-    chief = client_of(Role.AUTHORITY)
+    """One vCPU a day was granted, and what ran already was found in between, the last of it today: 100 − 60 at one a day."""
     for day in range(20):
         with house.transaction(steward()) as tx:
-            entries.grant(tx, 1, city.departments[0].id, {CPU: 1}, key=f"adopt:{day}" if day == 19 else f"g{day}")
-        clock.advance(days=1)
-    chief = client_of(Role.AUTHORITY)
-    page = chief.get("/quota/promises/").text
-    assert "20 vCPU" in page
-    assert "日均增长" in page
-    assert not re.search(r'data-label="用尽日期">2026', page)
+            department = city.departments[0].id
+            entries.grant(tx, 1, department, {CPU: 1}, key=f"g{day}")
+            if day in (3, 11, 19):
+                found = "takeover:1:1" if day == 3 else f"adopt:1:{day}"
+                entries.grant(tx, 1, department, {CPU: 10}, key=f"{found}:grant")
+                entries.use(tx, 1, department, {CPU: 10}, key=f"{found}:use")
+        if day < 19:
+            clock.advance(days=1)
+    page = client_of(Role.AUTHORITY).get("/quota/promises/").text
+    assert "50 vCPU" in page
+    assert f'data-label="用尽日期">{(clock.now + timedelta(days=50)).astimezone(ZONE).date()}' in page
 
 
 def test_systems_are_registered_and_amended(city, client_of) -> None:

@@ -87,6 +87,34 @@ def test_what_is_borrowed_is_drawn_before_free_capacity_and_shown(client_of, pla
     assert "由资源池空闲 136 vCPU 中预占" in shown
 
 
+def test_choosing_a_part_shows_what_it_would_do_with_and_without_scripts(client_of, place, city, clock):
+    grown(place, city, clock)
+    number = handed_in(client_of(Role.TENANT), place, **small(place, 13))
+    checker = client_of("supervisor1")
+    with place.book.reading() as tx:
+        line = tx.get(Request, number).lines[0].id
+    part = {
+        "decision": "approve_part",
+        f"quantity-{line}": "11",
+    }  # 44: 40 of its own, 4 borrowed, nothing of the pool's
+    by_script = checker.send(f"/decisions/{number}/impact", part).text
+    whole = checker.send(f"/decisions/{number}", {"step": "try", **part}).text
+    for told in (by_script, whole):
+        assert "部分通过后的额度" in told
+        assert "本单位配额 40 vCPU、借入配额 4 vCPU、资源池空闲 0 vCPU" in told
+        assert "通过后余 140 vCPU" in told
+    assert 'value="11"' in whole  # what was typed stays
+    rejected = checker.send(f"/decisions/{number}/impact", {"decision": "reject"}).text
+    assert "驳回后的额度" in rejected
+    assert "140 vCPU" in rejected
+    wrong = checker.send(f"/decisions/{number}/impact", {"decision": "approve_part", f"quantity-{line}": "many"})
+    assert wrong.status_code == 200
+    assert "不是整数" in wrong.text
+    assert state(place, number) == "in_review"  # nothing was signed
+    assert place.balance(Holder.HELD) == 52
+    assert client_of(Role.TENANT).send(f"/decisions/{number}/impact", part).status_code == 403
+
+
 def small(place, count=3):
     return {"lines-0-item": str(place.small), "lines-0-quantity": str(count), "lines-0-name": "应用"}
 

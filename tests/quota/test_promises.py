@@ -72,3 +72,8 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
 def test_what_if_counts_below_zero() -> None:
     assert outlook.left_after(100, 80, 10) == 10
     assert outlook.left_after(100, 80, 30) == -10
+
+
+def test_what_was_found_later_was_there_all_along() -> None:
+    assert outlook.grown([10, 11, 32, 33], [0, 0, 20, 20]) == [30, 31, 32, 33]
+    assert outlook.grown([5, 6], [0, 0]) == [5, 6]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,7 @@ def lines(tx: Tx, kinds: tuple[ClassCode, ...] = SHOWN, pool_id: int | None = No
     first = max(first, begun) if begun else last
     only = None if pool_id is None else [pool_id]
     grown = histories.daily(tx, OWNED, first, last, pool_ids=only, zone=settings().zone)
+    adopted = histories.daily(tx, OWNED, first, last, pool_ids=only, adopted=True, zone=settings().zone)
     measured = utilizations.measured(tx, pools=only)
     pools = {one.id: one for one in tx.scalars(select(Pool).where(Pool.active)) if only is None or one.id in only}
     found: dict[tuple[str, str, Commodity], PromiseLine] = {}
@@ -81,19 +83,23 @@ def lines(tx: Tx, kinds: tuple[ClassCode, ...] = SHOWN, pool_id: int | None = No
         elif holder != Holder.FREE.value:
             line.promised += int(balance)
             line.used += int(balance) if holder == Holder.USED.value else 0
-    settled = histories.settled(tx, zone=settings().zone)
+    began = histories.begun_by_pool(tx, zone=settings().zone)
     for line in found.values():
-        history = [
-            sum(day)
-            for day in zip(*(grown[one, line.cls] for one in line.pool_ids if (one, line.cls) in grown), strict=True)
+        days = (last - first).days + 1
+        known = max((began[one] for one in line.pool_ids if one in began), default=first)
+        history = outlook.grown(_summed(line, grown, days), _summed(line, adopted, days))[
+            max((known - first).days, 0) :
         ]
-        known = max((settled[one] for one in line.pool_ids if one in settled), default=first)
-        history = history[max((known - first).days, 0) :]
         line.days = len(history)
         line.trend = outlook.trend(history)
         line.out = outlook.runs_out(line.trend, line.left, today) if line.trend else None
         line.use = measured.total(line.cls.kind, pools=line.pool_ids)
     return sorted(found.values(), key=lambda one: (one.zone, one.arch, CLASSES.place(one.cls.kind)))
+
+
+def _summed(line: PromiseLine, of: Mapping[histories.Place, list[int]], days: int) -> list[int]:
+    """Day by day, over the pools of the line."""
+    return [sum(day) for day in zip(*(of.get((one, line.cls), [0] * days) for one in line.pool_ids), strict=True)]
 
 
 @blueprint.get("/")

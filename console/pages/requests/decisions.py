@@ -25,8 +25,8 @@ from console.pages.requests import evidence
 from console.pages.requests.evidence import Consequence
 from console.pages.requests.history import history
 from console.pages.requests.requests import COLUMNS, KINDS, LOADED, turn_of, what
-from console.programs import Given, listed, takes
-from console.words import _, amount, item_name, kind_label, lazy
+from console.programs import Given, asked, listed, takes, unfit
+from console.words import _, amount, item_name, kind_label, lazy, sentence
 from quota import ledger, requests
 from quota.actors import Actor, Role
 from quota.db import Tx
@@ -34,7 +34,7 @@ from quota.errors import N_, Invalid, OverCapacity, WrongState
 from quota.ledger import Holder, RunOut
 from quota.ledger import outlook as promises
 from quota.requests import DECISION_LABELS, STEP_LABELS, Decision, Request, approvals, kind_of, signing_together, terms
-from quota.units import CLASSES, ClassCode, base_units, shown
+from quota.units import CLASSES, Amount, Arch, ClassCode, Commodity, base_units, shown
 
 blueprint = Blueprint("decisions", __name__, url_prefix="/decisions")
 frame.page("requests", "decisions.index", N_("待审队列"), order=5)
@@ -122,6 +122,9 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
         flash(_("%(number)s:已%(decision)s", number=request.number, decision=_(DECISION_LABELS[decision])), "success")
         return redirect(_next(reading(), request.id))
 
+    if flask.request.form.get("step") == "try" and not asked.by_program():
+        return _page(tx, request, form)
+
     def page() -> str:
         if flask.request.method == "POST" and not approvals.may_sign(tx, request):
             raise WrongState("approve.not_now", N_("这份申请现在不由您办理"))
@@ -134,7 +137,6 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
     place = place_in(tx, approvals.queued(tx), Request.id, approvals.URGENT, request.id)
     measured = evidence.use(tx, request.department_id, request.pool_id)
     step = request.current
-    rows = evidence.consequences(tx, request)
     return render_template(
         "decisions/decide.html",
         one=request,
@@ -145,8 +147,7 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
         step=step,
         steps=STEP_LABELS,
         lines=[_line(line) for line in request.lines],
-        rows=rows,
-        outlook=outlook(tx, request, rows),
+        **_impact(tx, request),
         measured=measured,
         suggestion=evidence.suggest(kind_of(request), request.takes(approved=True), measured),
         forecasts=outlooks.told(
@@ -171,35 +172,72 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
     )
 
 
+@blueprint.post("/<int:request_id>/impact")
+@allow(*SIGNERS)
+@unfit("a part of the decision's page; it writes nothing")
+def impact(request_id: int) -> str:
+    """What deciding as the form stands would do: beside it, while one chooses. Writes nothing."""
+    tx = reading()
+    request = requests.request(tx, request_id)
+    return render_template("decisions/_impact.html", one=request, what=what, **_impact(tx, request))
+
+
+def _impact(tx: Tx, request: Request) -> dict[str, Any]:
+    """The figures beside the decision, as it is chosen on the form: ``rows``, when the pool runs out, what of the form is ``wrong``
+    for them, and which decision they are of (none yet: approved as asked for)."""
+    rows, wrong = evidence.consequences(tx, request), ""
+    chosen = flask.request.form.get("decision", "")
+    if chosen == Decision.REJECT:
+        rows = evidence.if_decided(rows, {}, {})
+    elif chosen == Decision.APPROVE_PART:
+        try:
+            rows = evidence.if_decided(rows, *_parts(request))
+        except Invalid as refused:
+            wrong = sentence(refused.message, refused.params)
+    return {"rows": rows, "outlook": outlook(tx, request, rows), "wrong": wrong, "chosen": chosen}
+
+
+def _parts(request: Request) -> tuple[dict[Commodity, int], dict[Commodity, int]]:
+    """What the form approves of the request: what it takes, and what it gives. Raises Invalid for what is no whole number."""
+    quantities, amounts = _approved(request)
+    takes: dict[ClassCode, int] = {}
+    gives: dict[ClassCode, int] = {}
+    for line in request.lines:
+        shape = {ClassCode(name): figure for name, figure in line.granted_amounts.items()} | amounts.get(line.id, {})
+        count = quantities.get(line.id, line.granted_quantity)
+        for name in {*shape, *map(ClassCode, line.current)}:
+            more = (shape.get(name, 0) - line.current.get(name, 0)) * max(count, 0)
+            into = takes if more > 0 else gives
+            into[name] = into.get(name, 0) + abs(more)
+    arch = Arch(request.pool.arch)
+    return Amount(takes).of_arch(arch), Amount(gives).of_arch(arch)
+
+
 def outlook(tx: Tx, request: Request, rows: list[Consequence]) -> str:
     """When the pool runs out if the request is approved, and if it is not, of the first class (vCPU before others) that
     comes out of its free capacity. What is held counts as promised already. Nothing where it takes no free capacity."""
-    taken = min((row for row in rows if row.beyond), key=lambda row: CLASSES.place(row.cls.kind), default=None)
-    if taken is None:
+    holds = [one for one in ledger.pending(tx, request.subject) if one.source == Holder.FREE.value]
+    if not holds:
         return ""
-    held = sum(
-        hold.amount
-        for hold in ledger.pending(tx, request.subject)
-        if hold.source == Holder.FREE.value and hold.commodity == taken.cls
-    )
-    line = next(
-        (row for row in promises_board.lines(tx, (taken.cls.kind,), request.pool_id) if row.cls == taken.cls), None
-    )
+    cls = min((one.commodity for one in holds), key=lambda one: CLASSES.place(one.kind))
+    held = sum(one.amount for one in holds if one.commodity == cls)
+    beyond = sum(row.beyond for row in rows if row.cls == cls)
+    line = next((row for row in promises_board.lines(tx, (cls.kind,), request.pool_id) if row.cls == cls), None)
     if line is None:
         return ""
     today = tx.now.astimezone(settings().zone).date()
     without = promises.left_after(line.installed, line.promised, -held)
-    left = without - taken.beyond
+    left = without - beyond
     if line.trend is None:
         return _(
             "%(pool)s %(kind)s:通过后余 %(left)s;台账不足 %(days)s 天,不推算用尽日期",
-            pool=request.pool.name, kind=kind_label(taken.cls.kind), left=amount(left, taken.cls), days=promises.MIN_DAYS,
+            pool=request.pool.name, kind=kind_label(cls.kind), left=amount(left, cls), days=promises.MIN_DAYS,
         )  # fmt: skip
     return _(
         "%(pool)s %(kind)s:通过后余 %(left)s,照近期增速%(then)s用尽;不通过则%(otherwise)s",
         pool=request.pool.name,
-        kind=kind_label(taken.cls.kind),
-        left=amount(left, taken.cls),
+        kind=kind_label(cls.kind),
+        left=amount(left, cls),
         then=_run_out(promises.runs_out(line.trend, left, today)),
         otherwise=_run_out(promises.runs_out(line.trend, without, today)),
     )

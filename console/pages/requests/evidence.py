@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import contains_eager, joinedload
@@ -90,6 +90,31 @@ def consequences(tx: Tx, request: Request) -> list[Consequence]:
     held = _held(tx, request)
     within, borrowed = held or requests.drawn(tx, kind_of(request), request.pool_id, request.department_id, takes)[:2]
     return figures(tx, request.pool_id, request.department_id, takes, within, borrowed, gives)
+
+
+def if_decided(
+    rows: Sequence[Consequence], takes: Mapping[Commodity, int], gives: Mapping[Commodity, int]
+) -> list[Consequence]:
+    """``rows`` (of ``consequences``), were only ``takes`` and ``gives`` approved: within quota is taken first, then what is borrowed;
+    what is held beyond it goes back to where it came from."""
+    found = []
+    for row in rows:
+        amount = min(takes.get(row.cls, 0), row.amount)
+        within = min(row.within, amount)
+        borrowed = min(row.borrowed, amount - within)
+        beyond = amount - within - borrowed
+        found.append(
+            replace(
+                row,
+                amount=amount,
+                within=within,
+                borrowed=borrowed,
+                granted=row.granted + row.within - within,
+                free=row.free + row.beyond - beyond,
+                returned=gives.get(row.cls, 0),
+            )
+        )
+    return found
 
 
 def consequences_of(
