@@ -35,6 +35,8 @@ _PAGES = {
     "dispute": ("disputes.show", "dispute_id"),
     "policy": ("policies.show", "version_id"),
     "policy_draft": ("policies.drafted", "draft_id"),
+    "formula": ("formulas.show", "version_id"),
+    "formula_draft": ("formulas.drafted", "draft_id"),
     "person": ("people.show", "person_id"),
     "tariff": ("tariffs.show", "tariff_id"),
     "catalog_item": ("catalog.show", "item_id"),

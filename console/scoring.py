@@ -10,7 +10,7 @@ from sqlalchemy import select
 import metering.intake
 import metering.statements  # noqa: F401 - their indicators register themselves
 from metering.workbench import Workbench
-from providers.assessment import ScorecardRecord, cards, company, formula, gathering, periods
+from providers.assessment import ScorecardRecord, cards, company, formulas, gathering, periods
 from providers.base import ProviderFault
 from providers.billing import bills, incidents
 from quota.actors import Actor, steward
@@ -24,7 +24,7 @@ LOOK_BACK = timedelta(days=40)
 def score(
     workbench: Workbench, provider_id: int, period: str, *, actor: Actor | None = None, reason: str = ""
 ) -> ScorecardRecord:
-    """Score a company for a month or a quarter and keep the card. Raises WrongState before the period has begun."""
+    """Score a company for a month or a quarter by the formula of its first day, and keep the card. Raises WrongState before the period has begun."""
     with workbench.book.reading() as tx:
         start, _end = periods.bounds(period)
         if start > tx.now:
@@ -32,8 +32,9 @@ def score(
     subject = company(provider_id)
     given = gathering.beforehand(workbench, subject, period)
     with workbench.book.transaction(actor or steward("job:score")) as tx:
-        found = gathering.gather(tx, subject, period, given=given)
-        return cards.keep(tx, subject, period, found, formula.default(subject.type), reason=reason)
+        by = formulas.in_force(tx, provider_id, period)
+        found = gathering.gather(tx, subject, period, by=by, given=given)
+        return cards.keep(tx, subject, period, found, by, reason=reason)
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from console.cli.agent import agent_group
 from console.cli.anchors import anchor
 from console.cli.backups import backup, restore
 from console.cli.forecasts import forecast_group
+from console.cli.formulas import formula_group
 from console.cli.found import found_group
 from console.cli.health import doctor, support_bundle
 from console.cli.imports import importing
@@ -379,6 +380,7 @@ main.add_command(importing)
 main.add_command(reference)
 main.add_command(forecast_group)
 main.add_command(providers.rescore)
+main.add_command(formula_group)
 main.add_command(statements_group)
 main.add_command(rules_group)
 main.add_command(secret_group)

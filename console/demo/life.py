@@ -19,7 +19,7 @@ from metering import cases
 from metering.cases import Case, CaseState
 from metering.workbench import Progress, Workbench
 from providers import orders
-from providers.assessment import Appeal, AppealState, appeals, company, formula, gathering, ratings
+from providers.assessment import Appeal, AppealState, appeals, company, formulas, gathering, ratings
 from providers.assessment import cards as marks
 from providers.base import ResourceState, Responsibility, ServiceKind
 from providers.billing import Incident, bills, incidents
@@ -172,8 +172,9 @@ class Life:
         def score(tx: Tx) -> None:
             firms = tx.scalars(select(CloudProvider).order_by(CloudProvider.id)).all()
             for firm in map(company, (one.id for one in firms)):
-                found = gathering.gather(tx, firm, month)
-                cards.append(marks.keep(tx, firm, month, found, formula.default()).id)
+                by = formulas.in_force(tx, firm.id, month)
+                found = gathering.gather(tx, firm, month, by=by)
+                cards.append(marks.keep(tx, firm, month, found, by).id)
 
         self._job("job:score", score)
         for card in cards:

@@ -28,6 +28,7 @@ from metering.intake import probes
 from metering.judging import Procedure, policies
 from metering.statements import tariffs
 from providers import registry
+from providers.assessment import formulas
 from quota import calendar
 from quota.actors import Actor, Role
 from quota.calendar import CalendarDay
@@ -292,6 +293,7 @@ class _Entering:
 
     def _ready_policy(self) -> None:
         policies.seed(self.tx)
+        formulas.seed(self.tx)
 
     def _company(self, row: SheetRow) -> bool:
         said = row.values

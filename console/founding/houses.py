@@ -26,6 +26,7 @@ from metering.lake import Lake
 from metering.rollout import ceilings, scopes
 from metering.workbench import Progress, Workbench, silent
 from providers.adapters.simulated import CITY
+from providers.assessment import formulas
 from quota.actors import ROLE_LABELS, Role, steward
 from quota.audit import AuditRecord
 from quota.db import Book, Tx
@@ -139,6 +140,7 @@ def _found_here(settings: Settings, plan: FoundingPlan) -> None:
         )
         with book.transaction(steward("init")) as tx:
             policies.seed(tx)
+            formulas.seed(tx)
             # A demo looks back on weeks in which requests were signed by these rules.
             rulebook.default_rules(tx, tx.now.date() - timedelta(days=365) if plan.demo else None)
             if not plan.demo:  # what a real city runs was not asked for by these rules: it is looked at first

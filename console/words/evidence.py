@@ -23,6 +23,9 @@ from quota.errors import N_
 from quota.units import CLASSES
 
 VETO = N_("一票否决")
+BY_HAND = {"points": Fact("points", N_("得分")), "scored_by": Fact("scored_by", N_("评分人"), Shown.PLAIN)}
+"""What people score has no indicator that declares it."""
+
 UNITS = {
     FigureUnit.COUNT: "", FigureUnit.POINTS: N_("分"), FigureUnit.STARS: N_("星"), FigureUnit.MINUTES: N_("分钟"),
 }  # fmt: skip
@@ -67,7 +70,7 @@ def facts(raw: Mapping[str, Any], indicator: str, beside: str = "") -> str:
         if name == "veto":
             told.append(f"{_(VETO)} {_(records.kind(str(value)).label)}")
             continue
-        fact = known.fact(name) if known is not None else None
+        fact = known.fact(name) if known is not None else BY_HAND.get(name)
         if fact is None or fact.shown is Shown.HIDDEN:
             continue
         text = _written(fact, value)

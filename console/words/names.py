@@ -15,7 +15,7 @@ from metering.campaigns import Campaign
 from metering.cases import Case, Notice
 from metering.intake import Feed, PushSource, ShortDelivery
 from metering.judging import PolicyVersion
-from providers.assessment import AssessmentRecord, Combination, ScorecardRecord
+from providers.assessment import AssessmentFormula, AssessmentRecord, Combination, FormulaDraft, ScorecardRecord
 from providers.billing import Bill, Incident
 from providers.orders import WorkOrder
 from quota.actors import ROLE_LABELS, Role
@@ -52,6 +52,8 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "combination": (N_("信创适配"), Combination, lambda one: f"{one.chip} · {one.system}"),
     "scorecard": (N_("考核评分"), ScorecardRecord, lambda one: str(one.month)),
     "policy": (N_("策略"), PolicyVersion, lambda one: f"{policy(one.name)} {one.version}"),
+    "formula": (N_("考核公式"), AssessmentFormula, lambda one: f"{one.code}-{one.version}"),
+    "formula_draft": (N_("考核公式草案"), FormulaDraft, lambda one: f"{one.code}-{one.based_on + 1}"),
     "short": (N_("交付不足"), ShortDelivery, lambda one: str(one.resource.called if one.resource else one.id)),
     "rule_draft": (N_("规则草案"), RuleDraft, lambda one: str(one.id)),
     "feed": (N_("用量源"), Feed, lambda one: str(one.name or one.code)),

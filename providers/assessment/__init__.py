@@ -10,6 +10,9 @@ from providers.assessment import (
     cards,
     compatibility,
     formula,
+    formula_documents,
+    formula_drafts,
+    formulas,
     gathering,
     indicators,  # noqa: F401 - they register themselves
     measures,
@@ -21,7 +24,11 @@ from providers.assessment import (
 from providers.assessment.appeals import Appeal, AppealState
 from providers.assessment.cards import ScorecardEvidence, ScorecardMark, ScorecardRecord
 from providers.assessment.compatibility import CHIPS, FITNESS_LABELS, Combination, Fitness
-from providers.assessment.formula import GRADE_LABELS, Formula, Grade
+from providers.assessment.formula import GRADE_LABELS, ROLE_LABELS, Formula, Grade, annual
+from providers.assessment.formula import Role as CriterionRole
+from providers.assessment.formula_documents import FormulaDocument
+from providers.assessment.formula_drafts import FormulaDraft
+from providers.assessment.formulas import AssessmentFormula
 from providers.assessment.measures import EvidenceRow, FigureUnit, Measure, MeasureLimit, MeasureResult
 from providers.assessment.ratings import STAR_LABELS, Rating
 from providers.assessment.records import AssessmentRecord
@@ -37,19 +44,21 @@ from providers.assessment.registry import (
     Shown,
     register,
 )
-from providers.assessment.scorecard import annual
 from providers.assessment.subjects import CardSubject, SubjectType, company
 
 __all__ = [
     "CHIPS",
     "FITNESS_LABELS",
     "GRADE_LABELS",
+    "ROLE_LABELS",
     "STAR_LABELS",
     "Appeal",
     "AppealState",
+    "AssessmentFormula",
     "AssessmentRecord",
     "CardSubject",
     "Combination",
+    "CriterionRole",
     "Direction",
     "EvidenceRow",
     "Fact",
@@ -57,6 +66,8 @@ __all__ = [
     "FigureUnit",
     "Fitness",
     "Formula",
+    "FormulaDocument",
+    "FormulaDraft",
     "Gathering",
     "Grade",
     "Indicator",
@@ -78,6 +89,9 @@ __all__ = [
     "company",
     "compatibility",
     "formula",
+    "formula_documents",
+    "formula_drafts",
+    "formulas",
     "gathering",
     "measures",
     "periods",

@@ -1,5 +1,5 @@
-"""Appeals (申诉): once a company and period, within five working days of publication, ruled on within ten by somebody who
-did not issue the score. A ruling that strikes rows of evidence makes a new version of the card; the old one stays."""
+"""Appeals (申诉): once a company and period, within the working days of its formula after publication, ruled on within those
+of its formula by somebody who did not issue the score. A ruling that strikes rows of evidence makes a new version of the card; the old one stays."""
 
 from __future__ import annotations
 
@@ -22,12 +22,6 @@ from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState
 
 if TYPE_CHECKING:
     from quota.db import Tx
-
-PUBLICITY_DAYS = 5
-"""Our own default: working days that a card is on public display, and within which it may be appealed."""
-
-RULING_DAYS = 10
-"""Our own default: working days to rule on an appeal."""
 
 
 class AppealState(StrEnum):
@@ -66,7 +60,7 @@ def closes(tx: Tx, record: ScorecardRecord) -> datetime | None:
     """Until when the card is on display and may be appealed; None where it was not published."""
     if record.published_at is None:
         return None
-    return working_days(tx).due(record.published_at, PUBLICITY_DAYS)
+    return working_days(tx).due(record.published_at, cards.formula_of(record).days.publicity)
 
 
 def appealable(tx: Tx, record: ScorecardRecord) -> bool:
@@ -78,7 +72,7 @@ def appealable(tx: Tx, record: ScorecardRecord) -> bool:
 def file(tx: Tx, scorecard_id: int, text: str, refs: Sequence[str] = ()) -> Appeal:
     """The company appeals its published card, with its evidence; ``refs`` name the rows that it contests.
 
-    Raises WrongState before publication and after its five working days, Conflict for a second appeal, Invalid for rows
+    Raises WrongState before publication and after its days of display, Conflict for a second appeal, Invalid for rows
     that the card does not rest on.
     """
     tx.actor.must_be(Role.PROVIDER)
@@ -101,7 +95,7 @@ def file(tx: Tx, scorecard_id: int, text: str, refs: Sequence[str] = ()) -> Appe
     appeal = Appeal(
         scorecard_id=record.id, provider_id=record.provider_id, period=record.month, text=text.strip()[:8000],
         refs=list(refs), state=AppealState.FILED.value, filed_at=tx.now, filed_by=tx.actor.login,
-        due_at=working_days(tx).due(tx.now, RULING_DAYS), struck=[], ruling="",
+        due_at=working_days(tx).due(tx.now, cards.formula_of(record).days.ruling), struck=[], ruling="",
     )  # fmt: skip
     tx.add(appeal)
     tx.flush()

@@ -28,6 +28,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.assessment import periods
 from providers.assessment.formula import Formula
+from providers.assessment.formula_documents import from_json, to_json
 from providers.assessment.measures import EvidenceRow
 from providers.assessment.scorecard import Evidence, Mark, Scorecard, score
 from providers.assessment.subjects import SUBJECT_LABELS, CardSubject, SubjectType, company
@@ -149,7 +150,7 @@ def keep(
         month=period,
         revision=latest.revision + 1 if latest is not None else 1,
         formula_version=formula.version,
-        formula=formula.to_json(),
+        formula=to_json(formula),
         scored_weight=card.scored_weight,
         total=card.total,
         grade=card.grade.value if card.grade is not None else None,
@@ -295,7 +296,7 @@ def recompute(tx: Tx, record: ScorecardRecord) -> Scorecard:
 
 def formula_of(record: ScorecardRecord) -> Formula:
     """The formula that a card was scored by."""
-    return Formula.from_json(record.formula)
+    return from_json(record.formula)
 
 
 def check(tx: Tx) -> Iterator[str]:
@@ -310,7 +311,7 @@ def check(tx: Tx) -> Iterator[str]:
 def _faults(tx: Tx, record: ScorecardRecord) -> Iterator[str]:
     evidence = rows_of(tx, record)
     try:
-        formula = Formula.from_json(record.formula)
+        formula = from_json(record.formula)
         card = score(evidence, formula)
     except Invalid as refused:
         yield f"scorecards: row {record.id} can't be scored again: {refused.params['why']} is unknown or missing here"
@@ -396,4 +397,4 @@ def _digest(formula: Formula, evidence: Evidence, card: Scorecard) -> str:
         if found
     }
     marks = [[mark.indicator, *map(str, _figures(mark)[:5])] for mark in card.marks]
-    return fingerprint({"formula": formula.to_json(), "evidence": rows, "marks": marks, "total": str(card.total)})
+    return fingerprint({"formula": to_json(formula), "evidence": rows, "marks": marks, "total": str(card.total)})

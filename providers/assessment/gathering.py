@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from providers.assessment import appeals, evidence, periods, registry
+from providers.assessment import appeals, evidence, formula, periods, records, registry
+from providers.assessment.formula import Formula
 from providers.assessment.measures import EvidenceRow
 from providers.assessment.registry import Gathering, GivenRows, Indicator
 from providers.assessment.scorecard import Evidence
@@ -31,10 +32,14 @@ def beforehand(bench: Any, subject: CardSubject, period: str) -> GivenRows:
     }
 
 
-def gather(tx: Tx, subject: CardSubject, period: str, *, given: GivenRows | None = None) -> Evidence:
+def gather(
+    tx: Tx, subject: CardSubject, period: str, *, by: Formula | None = None, given: GivenRows | None = None
+) -> Evidence:
     """Every row that speaks of ``subject`` in ``period`` (2026-10 or 2026-Q4), up to now. ``given``: rows by indicator and
-    month that are in hand already (``beforehand``), in place of what the indicator would gather of that month."""
-    gathering = Gathering(tx, subject, period, periods.months(period), given or {})
+    month that are in hand already (``beforehand``), in place of what the indicator would gather of that month. ``by``: the
+    formula by whose terms they are gathered, our default where none is given; what it has people score is gathered, too."""
+    by = by or formula.default(subject.type)
+    gathering = Gathering(tx, subject, period, periods.months(period), by, given or {})
     struck, struck_then = appeals.struck(tx, subject), appeals.struck(tx, subject, period)
     found: dict[str, list[EvidenceRow]] = {}
     for indicator in registry.indicators(subject.type):
@@ -44,6 +49,28 @@ def gather(tx: Tx, subject: CardSubject, period: str, *, given: GivenRows | None
             rows += [row for row in indicator.holding(gathering, rows) if row.ref not in struck_then]
         _declared(indicator, rows)
         found[indicator.code] = rows
+    return found | {
+        code: [row for row in rows if row.ref not in struck] for code, rows in _by_hand(gathering, by).items()
+    }
+
+
+def _by_hand(gathering: Gathering, by: Formula) -> dict[str, list[EvidenceRow]]:
+    """What people scored in the period, and what they found that fails by itself, as far as the formula knows it."""
+    if gathering.subject.type is not SubjectType.COMPANY:  # records are kept of companies alone
+        return {}
+    scored = {criterion.indicator for criterion in by.criteria if criterion.by_hand}
+    own = {code for code, label in (by.vetoes or {}).items() if label}
+    within = {gathering.period, *gathering.months}
+    found: dict[str, list[EvidenceRow]] = {code: [] for code in sorted(scored)}
+    for record in records.standing(gathering.tx, gathering.subject.id, records.BY_HAND.code):
+        item, facts = record.figures["item"], record.figures
+        if facts["period"] not in within:
+            continue
+        if item in scored and "points" in facts:
+            told = {"points": facts["points"], "scored_by": record.recorded_by}
+            found[item].append(EvidenceRow(f"record:{record.id}", told))
+        elif item in own:
+            found.setdefault(item, []).append(EvidenceRow(f"record:{record.id}", {VETO: item}))
     return found
 
 

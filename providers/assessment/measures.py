@@ -95,6 +95,21 @@ SHARE = Measure("share", (FULL, PER_POINT), _share)
 PROPORTION = Measure("proportion", (MeasureLimit("whole", N_("全部不达标时扣"), FigureUnit.POINTS),), _proportion)
 
 
+def _by_hand(rows: Sequence[EvidenceRow], limits: Mapping[str, Decimal]) -> MeasureResult:
+    """The mean of the ``points`` given, out of ``of``."""
+    given = [Decimal(str(row.facts["points"])) for row in rows]
+    mean = sum(given, ZERO) / len(given)
+    return MeasureResult(
+        rounded(mean), limits["of"] - mean,
+        N_("%(count)s 次人工评分,平均 %(mean)s 分,满分 %(of)s 分"),
+        {"count": len(given), "mean": plain(rounded(mean)), "of": plain(limits["of"])},
+    )  # fmt: skip
+
+
+BY_HAND = Measure("by_hand", (MeasureLimit("of", N_("满分"), FigureUnit.POINTS),), _by_hand)
+"""What people score, with their reasons; the points of a criterion that is weighed, of a bonus or of a penalty."""
+
+
 # ----------------------------------------------------------------------------------------------- arithmetic they share
 
 

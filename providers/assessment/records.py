@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, false, select, true
 from sqlalchemy.orm import Mapped, aliased, mapped_column, relationship
 
-from providers.assessment import registry
+from providers.assessment import formulas, periods, registry
+from providers.assessment.formula import Role as CriterionRole
 from providers.assessment.registry import FieldType, RecordField, RecordKind
 from quota.actors import Actor, Role
 from quota.base import Base, append_only
@@ -31,6 +32,17 @@ YEAR_END = RecordKind(
     N_("年终评审"),
     (RecordField("points", N_("评审得分"), FieldType.POINTS, help=N_("年终评审填写，0 至 100")),),
 )
+BY_HAND = RecordKind(
+    "by_hand",
+    N_("人工评分"),
+    (
+        RecordField("label", N_("评分项")),
+        RecordField("period", N_("期间")),
+        RecordField("points", N_("得分"), FieldType.POINTS),
+    ),
+)
+"""What a formula has people score; ``item`` beside these is its code."""
+
 WITHDRAWAL = RecordKind("withdrawal", N_("撤销记录"))
 
 
@@ -41,7 +53,7 @@ def kinds() -> list[RecordKind]:
 
 def kind(code: str) -> RecordKind:
     """The kind of a record on file; one without words of its own where its indicator is not registered (any more)."""
-    known = next((told for told in (*kinds(), WITHDRAWAL) if told.code == code), None)
+    known = next((told for told in (*kinds(), BY_HAND, WITHDRAWAL) if told.code == code), None)
     return known or RecordKind(code, code)
 
 
@@ -107,6 +119,39 @@ def enter(
     if valid_until is not None and valid_until < happened_on:
         raise Invalid("record.until", N_("有效期不能早于发证日期"), field="valid_until")
     return _keep(tx, company.id, code, happened_on, note, kept, valid_until if ends else None)
+
+
+def score_by_hand(
+    tx: Tx, provider_id: int, period: str, item: str, points: Decimal | None, note: str
+) -> AssessmentRecord:
+    """Score what the formula in force has people score, with the reason and by whom; or state what fails by itself (without
+    ``points``). Counts in ``period``, once; a wrong one is withdrawn first.
+
+    Raises Invalid for an item that the period's formula does not have, or points beyond its bound; WrongState before the
+    period has begun or while one stands.
+    """
+    tx.actor.must_be(Role.SUPERVISOR)
+    company = provider(tx, provider_id)
+    by = formulas.in_force(tx, company.id, period)
+    if periods.bounds(period)[0] > tx.now:
+        raise WrongState("period.future", N_("%(period)s 还没有开始"), period=period, field="period")
+    stated(note, "note", code="record.note", message=N_("请写明依据(文号、报告、日志)"))
+    criterion = by.criterion(item)
+    figures: dict[str, Any] = {"item": item, "period": period, "label": by.label(item)}
+    if criterion is not None and criterion.by_hand:
+        if points is None or not 0 <= points <= criterion.weight:
+            raise Invalid("record.by_hand", N_("请填写 0 至 %(most)s 分"), most=criterion.weight, field="points")
+        figures["points"] = str(points)
+    elif not (by.vetoes or {}).get(item):
+        raise Invalid("record.item", N_("本期考核公式没有这个人工评分项"), field="item")
+    tx.execute(select(CloudProvider.id).where(CloudProvider.id == company.id).with_for_update())  # one at a time
+    weighed = criterion is not None and criterion.role is CriterionRole.WEIGHED
+    if weighed and any(
+        (one.figures["item"], one.figures["period"]) == (item, period) for one in standing(tx, company.id, BY_HAND.code)
+    ):
+        raise WrongState("record.scored", N_("这一项本期已经评分,有误请先撤销"))
+    day = min(tx.now.astimezone(ZONE).date(), periods.last_day(period, tx.now))
+    return _keep(tx, company.id, BY_HAND.code, day, note, figures, None)
 
 
 def withdraw(tx: Tx, record_id: int, note: str) -> AssessmentRecord:

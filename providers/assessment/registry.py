@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from providers.assessment.measures import PROPORTION, SHARE, EvidenceRow, FigureUnit, Measure
+from providers.assessment.measures import BY_HAND, PROPORTION, SHARE, EvidenceRow, FigureUnit, Measure
 from providers.assessment.subjects import CardSubject, SubjectType
+from providers.incident_terms import IncidentTerms
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -98,15 +99,37 @@ class RecordKind:
     check: Callable[[Mapping[str, Any]], None] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Something that evidence is gathered by and a formula may lay down otherwise. ``default``: a number, or, where there
+    are ``choices`` (code → label), a tuple of codes."""
+
+    name: str
+    label: str
+    default: Decimal | tuple[str, ...]
+    unit: FigureUnit = FigureUnit.COUNT
+    choices: Mapping[str, str] = field(default_factory=dict)
+
+
+class GatheredBy(Protocol):
+    """What of a formula evidence is gathered by."""
+
+    @property
+    def incidents(self) -> IncidentTerms: ...
+
+    def term(self, indicator: str, name: str) -> Any: ...
+
+
 @dataclass(slots=True)
 class Gathering:
-    """One gathering of evidence: about whom, over which months, from which open book. ``given`` stands in place of what an
-    indicator would gather of a month."""
+    """One gathering of evidence: about whom, over which months, from which open book, by the terms of which formula.
+    ``given`` stands in place of what an indicator would gather of a month."""
 
     tx: Tx
     subject: CardSubject
     period: str
     months: Sequence[str]
+    by: GatheredBy
     given: GivenRows = field(default_factory=dict)
     _known: dict[tuple[str, str], list[EvidenceRow]] = field(default_factory=dict, init=False)
 
@@ -138,6 +161,8 @@ class Indicator:
     for writing, with whatever the storeys above work with; the rows that it returns by month stand in place of ``happened``.
     ``records``: the kinds of record that are entered for it; those with a veto become rows by themselves.
 
+    ``terms``: what its evidence is gathered by, which a formula may lay down otherwise (``gathering.by.term``).
+    ``by_incident_terms``: it holds incidents to the formula's limits (``gathering.by.incidents``).
     ``facts`` says every fact that its rows may have, ``sources`` what reckoned rows are called by: kind of the ref → words.
     """
 
@@ -158,6 +183,8 @@ class Indicator:
     sources: Mapping[str, RefSource] = field(default_factory=dict)
     records: tuple[RecordKind, ...] = ()
     subjects: frozenset[SubjectType] = frozenset({SubjectType.COMPANY})
+    terms: tuple[Term, ...] = ()
+    by_incident_terms: bool = False
 
     def fact(self, name: str) -> Fact | None:
         return next((fact for fact in self.facts if fact.name == name), None)
@@ -203,7 +230,7 @@ def _problems(indicator: Indicator) -> Iterator[str]:
                 yield f"records state {told.name} otherwise elsewhere"
 
 
-_MEASURES_OF_ALL: Mapping[str, Measure] = {measure.name: measure for measure in (SHARE, PROPORTION)}
+_MEASURES_OF_ALL: Mapping[str, Measure] = {measure.name: measure for measure in (SHARE, PROPORTION, BY_HAND)}
 
 
 def find(code: str) -> Indicator | None:

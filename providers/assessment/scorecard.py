@@ -5,6 +5,8 @@ indicator without evidence is not scored, and its weight is spread over those th
 
     mark = max(0, weight − deduction) × 100 ÷ (sum of the weights that are scored)
 
+What a formula calls a bonus or a penalty moves the total by the points given, within its bound; a total stays within 0 and 100.
+
 How much a resource is used is never evidence against a company: the tenant controls the load.
 """
 
@@ -16,8 +18,8 @@ from decimal import Decimal
 from typing import Any
 
 from providers.assessment import registry
-from providers.assessment.formula import Criterion, Formula, Grade
-from providers.assessment.measures import HUNDRED, ZERO, EvidenceRow, MeasureResult, rounded
+from providers.assessment.formula import Criterion, Formula, Grade, Role
+from providers.assessment.measures import HUNDRED, ZERO, EvidenceRow, MeasureResult, plain, rounded
 from quota.errors import N_
 
 Evidence = Mapping[str, Sequence[EvidenceRow]]
@@ -60,33 +62,47 @@ class Scorecard:
 NOT_MEASURED = N_("尚无此项指标的数据来源,不计分,权重分摊到其他指标")
 NO_EVIDENCE = N_("本期没有证据,不计分,权重分摊到其他指标")
 TOO_LITTLE = N_("本期证据不足以计分,权重分摊到其他指标")
+NOTHING_GIVEN = N_("本期没有记录")
+GIVEN = N_("%(count)s 项记录,合计 %(points)s 分,上限 %(most)s 分")
 
 
 def score(evidence: Evidence, formula: Formula) -> Scorecard:
     """Score ``evidence`` by ``formula``. Rows that veto are no part of any figure. Raises Invalid for a formula that names
     what is not known here."""
     formula.checked()
-    measured = {criterion.indicator: _measure(criterion, evidence) for criterion in formula.criteria}
-    scored = sum(
-        (criterion.weight for criterion in formula.criteria if measured[criterion.indicator] is not None), ZERO
-    )
+    weighed = [criterion for criterion in formula.criteria if criterion.role is Role.WEIGHED]
+    measured = {criterion.indicator: _measure(criterion, evidence) for criterion in weighed}
+    scored = sum((criterion.weight for criterion in weighed if measured[criterion.indicator] is not None), ZERO)
     marks = tuple(
         _mark(criterion, measured[criterion.indicator], evidence.get(criterion.indicator, ()), scored)
+        if criterion.role is Role.WEIGHED
+        else _moved(criterion, evidence.get(criterion.indicator, ()))
         for criterion in formula.criteria
     )
-    veto = tuple(row.ref for rows in evidence.values() for row in rows if row.facts.get("veto"))
+    veto = tuple(row.ref for rows in evidence.values() for row in rows if _vetoes(formula, row))
     if scored < formula.least or not scored:
         return Scorecard(formula.version, marks, scored, None, Grade.FAIL if veto else None, veto)
-    exact = sum(
+    kept = (
+        max(ZERO, criterion.weight - found.deduction)
+        for criterion in weighed
+        if (found := measured[criterion.indicator])
+    )
+    exact = sum(kept, ZERO) * HUNDRED / scored
+    exact += sum(
         (
-            max(ZERO, criterion.weight - found.deduction)
-            for criterion in formula.criteria
-            if (found := measured[criterion.indicator])
+            mark.mark
+            for criterion, mark in zip(formula.criteria, marks, strict=True)
+            if criterion.role is not Role.WEIGHED and mark.mark is not None
         ),
         ZERO,
     )
-    total = rounded(exact * HUNDRED / scored)
+    total = rounded(min(HUNDRED, max(ZERO, exact)))
     return Scorecard(formula.version, marks, scored, total, Grade.FAIL if veto else formula.grade(total), veto)
+
+
+def _vetoes(formula: Formula, row: EvidenceRow) -> bool:
+    told = row.facts.get("veto")
+    return bool(told) and (formula.vetoes is None or told in formula.vetoes)
 
 
 def _measure(criterion: Criterion, evidence: Evidence) -> MeasureResult | None:
@@ -115,13 +131,14 @@ def _mark(criterion: Criterion, found: MeasureResult | None, rows: Sequence[Evid
     )
 
 
-YEAR_END_SHARE = Decimal("0.2")
-"""Our own default: what the year-end review weighs beside the mean of the quarters."""
-
-
-def annual(quarters: Sequence[Decimal | None], year_end: Decimal | None) -> Decimal | None:
-    """The year: 80 % the mean of the quarters that were scored, 20 % the year-end review; None while either is missing."""
-    known = [total for total in quarters if total is not None]
-    if not known or year_end is None:
-        return None
-    return rounded((1 - YEAR_END_SHARE) * sum(known, ZERO) / len(known) + YEAR_END_SHARE * year_end)
+def _moved(criterion: Criterion, rows: Sequence[EvidenceRow]) -> Mark:
+    """A bonus or a penalty: the sum of the points given, within its weight. No share of the hundred."""
+    refs = tuple(row.ref for row in rows)
+    if not rows:
+        return Mark(criterion.indicator, criterion.weight, ZERO, None, None, None, NOTHING_GIVEN, {}, refs)
+    given = sum((Decimal(str(row.facts["points"])) for row in rows), ZERO)
+    points = rounded(min(criterion.weight, given))
+    params = {"count": len(rows), "points": plain(given), "most": plain(criterion.weight)}
+    if criterion.role is Role.BONUS:
+        return Mark(criterion.indicator, criterion.weight, ZERO, given, ZERO, points, GIVEN, params, refs)
+    return Mark(criterion.indicator, criterion.weight, ZERO, given, points, -points, GIVEN, params, refs)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.base import IncidentFact, Provider, Responsibility, accountable
+from providers.incident_terms import DEFAULT, LEVELS, IncidentTerms
 from quota.actors import Actor, Role, steward
 from quota.base import Base
 from quota.calendar import WorkingDays, working_days
@@ -39,25 +39,18 @@ RESPONSIBILITY_LABELS = {
     Responsibility.MAINTENANCE: N_("已公告的维护"),
 }
 
-ANNOUNCED_DAYS = 3
-"""Our own default: working days before its start that maintenance must have been announced."""
+TermsSource = Callable[["Tx", int, datetime], IncidentTerms]
+_sources: list[TermsSource] = []
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """Clock time, or working days where ``days``."""
-
-    respond: timedelta | int
-    recover: timedelta | int
+def laid_down_by(source: TermsSource) -> None:
+    """Register who knows the terms that hold for a company's incidents of a moment: whoever assesses companies."""
+    _sources[:] = [source]
 
 
-LIMITS: Mapping[int, Limit] = {
-    1: Limit(timedelta(minutes=15), timedelta(hours=2)),
-    2: Limit(timedelta(minutes=30), timedelta(hours=4)),
-    3: Limit(timedelta(hours=2), timedelta(hours=8)),
-    4: Limit(1, 3),
-}
-"""Our own default, by level: time to respond and to recover; whole numbers are working days."""
+def terms(tx: Tx, found: Incident) -> IncidentTerms:
+    """The terms that an incident is held to: those of its start; our default where nobody lays any down."""
+    return _sources[0](tx, found.provider_id, found.started_at) if _sources else DEFAULT
 
 
 class Incident(Base):
@@ -186,7 +179,7 @@ def collect(book: Book, pool_id: int, provider: Provider, since: datetime, until
 def settle(tx: Tx, incident_id: int, generation: int, responsibility: Responsibility, reason: str) -> Incident:
     """Say whose an incident is; only then does it count. By the supervisor or the authority, once, with a reason.
 
-    Raises Invalid for maintenance that was not announced 3 working days before, or without a reason.
+    Raises Invalid for maintenance that was not announced as early as its terms ask, or without a reason.
     """
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
     found = incident(tx, incident_id)
@@ -195,11 +188,12 @@ def settle(tx: Tx, incident_id: int, generation: int, responsibility: Responsibi
     if found.settled_at is not None:
         raise WrongState("incident.settled", N_("故障 %(id)s 已定责,不能再改报"), id=found.external_id)
     stated(reason)
-    if responsibility is Responsibility.MAINTENANCE and not announced(found, working_days(tx)):
+    held = terms(tx, found)
+    if responsibility is Responsibility.MAINTENANCE and not announced(found, working_days(tx), held):
         raise Invalid(
             "incident.not_announced",
             N_("维护须至少提前 %(days)s 个工作日公告"),
-            days=ANNOUNCED_DAYS,
+            days=held.announced_days,
             field="responsibility",
         )
     found.responsibility, found.reason = responsibility.value, reason.strip()
@@ -213,14 +207,15 @@ def settle(tx: Tx, incident_id: int, generation: int, responsibility: Responsibi
     return found
 
 
-def announced(found: Incident, days: WorkingDays) -> bool:
+def announced(found: Incident, days: WorkingDays, held: IncidentTerms = DEFAULT) -> bool:
     """Whether it was announced long enough before it began."""
-    return found.announced_at is not None and days.between(found.announced_at, found.started_at) >= ANNOUNCED_DAYS
+    at = found.announced_at
+    return at is not None and days.between(at, found.started_at) >= held.announced_days
 
 
-def limits(found: Incident, days: WorkingDays) -> tuple[datetime, datetime]:
+def limits(found: Incident, days: WorkingDays, held: IncidentTerms = DEFAULT) -> tuple[datetime, datetime]:
     """By when it had to be responded to, and recovered."""
-    limit = LIMITS[found.level]
+    limit = held.limits[found.level]
 
     def by(allowed: timedelta | int) -> datetime:
         return days.due(found.started_at, allowed) if isinstance(allowed, int) else found.started_at + allowed
@@ -228,9 +223,9 @@ def limits(found: Incident, days: WorkingDays) -> tuple[datetime, datetime]:
     return by(limit.respond), by(limit.recover)
 
 
-def misses(found: Incident, days: WorkingDays, now: datetime) -> int:
+def misses(found: Incident, days: WorkingDays, now: datetime, held: IncidentTerms = DEFAULT) -> int:
     """How many of its two limits were missed by ``now``: to respond and to recover, both from its start."""
-    respond, recover = limits(found, days)
+    respond, recover = limits(found, days, held)
     return sum((done or now) > by for by, done in ((respond, found.responded_at), (recover, found.recovered_at)))
 
 
@@ -253,7 +248,7 @@ def visible(actor: Actor) -> ColumnElement[bool]:
 
 def _sound(tx: Tx, fact: IncidentFact) -> None:
     """Refuse what cannot be: Invalid naming the field."""
-    if fact.level not in LIMITS:
+    if fact.level not in LEVELS:
         raise Invalid("incident.level", N_("故障级别须为 1 至 4"), field="level")
     if not fact.external_id.strip() or not fact.title.strip():
         raise Invalid("incident.empty", N_("故障编号和标题都不能为空"), field="title")

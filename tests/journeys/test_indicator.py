@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import select
 
 from providers.assessment import cards, evidence, formula, gathering, registry, subjects
-from providers.assessment.formula import Formula, Grade
+from providers.assessment.formula import Grade
+from providers.assessment.formula_documents import from_json, to_json
 from providers.assessment.measures import EvidenceRow, FigureUnit, Measure, MeasureLimit, MeasureResult
 from providers.assessment.registry import (
     Direction,
@@ -243,7 +244,7 @@ def test_a_department_is_judged_by_the_same_machinery(house) -> None:
     by = formula.default(SubjectType.DEPARTMENT)
     assert [criterion.indicator for criterion in by.criteria] == ["answers"]
     assert "answers" not in {criterion.indicator for criterion in formula.default().criteria}
-    assert Formula.from_json(by.to_json()) == by
+    assert from_json(to_json(by)) == by
     with house.transaction(steward()) as tx:
         found = gathering.gather(tx, subject, MONTH)
         card = score(found, by)

@@ -15,9 +15,9 @@ from metering.intake import completeness
 from providers import comments
 from providers.assessment import appeals, cards, compatibility, formula, gathering, periods, ratings, records, subjects
 from providers.assessment.compatibility import Fitness
-from providers.assessment.formula import Grade
+from providers.assessment.formula import SHARES, Grade, annual
 from providers.assessment.measures import EvidenceRow
-from providers.assessment.scorecard import annual, score
+from providers.assessment.scorecard import score
 from providers.base import IncidentFact, Responsibility
 from providers.billing import incidents
 from quota.actors import steward
@@ -136,10 +136,10 @@ def test_a_veto_fails_whatever_the_total() -> None:
 
 
 def test_payment_follows_the_grade_and_the_year_its_quarters() -> None:
-    assert [DEFAULT.paid(grade) for grade in Grade] == [100, 95, 85, 70]
-    assert annual([Decimal(90), None, Decimal(80), None], Decimal(70)) == 82
-    assert annual([Decimal(90)], None) is None
-    assert annual([None], Decimal(70)) is None
+    assert [DEFAULT.paid(grade) for grade in Grade] == [100, 95, 85, None, 70]
+    assert annual(SHARES, {"quarter": [Decimal(90), None, Decimal(80), None], "year_end": [Decimal(70)]}) == 82
+    assert annual(SHARES, {"quarter": [Decimal(90)], "year_end": [None]}) is None
+    assert annual(SHARES, {"quarter": [None], "year_end": [Decimal(70)]}) is None
 
 
 def test_periods() -> None:

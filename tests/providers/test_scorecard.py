@@ -19,7 +19,8 @@ from metering.workbench import Workbench
 from providers import observation
 from providers import orders as delivery
 from providers.assessment import cards, formula, gathering, registry
-from providers.assessment.formula import Formula, Grade
+from providers.assessment.formula import Grade
+from providers.assessment.formula_documents import from_json, to_json
 from providers.assessment.measures import EvidenceRow
 from providers.assessment.scorecard import score
 from providers.assessment.subjects import company
@@ -131,14 +132,14 @@ def test_the_grades(good, bad, grade) -> None:
 
 def test_the_default_weighs_what_its_indicators_do_and_survives_being_stored() -> None:
     assert DEFAULT.weight == sum(one.weight for one in registry.indicators()) == 105
-    assert Formula.from_json(DEFAULT.to_json()) == DEFAULT
-    for raw in ({}, {**DEFAULT.to_json(), "rules": [{"indicator": "delivery"}]}):
+    assert from_json(to_json(DEFAULT)) == DEFAULT
+    for raw in ({}, {**to_json(DEFAULT), "rules": [{"indicator": "delivery"}]}):
         with pytest.raises(Invalid, match=r"formula\.bad"):
-            Formula.from_json(raw)
+            from_json(raw)
     for where, wrong in (("measure", "guess"), ("indicator", "utilisation"), ("limits", {"full": "1"})):
-        broken = DEFAULT.to_json()
+        broken = to_json(DEFAULT)
         broken["rules"][0][where] = wrong
-        unknown = Formula.from_json(broken)  # can be read: it stands on cards
+        unknown = from_json(broken)  # can be read: it stands on cards
         with pytest.raises(Invalid, match=r"formula\.bad"):
             score({}, unknown)
 

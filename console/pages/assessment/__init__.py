@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from console.pages.assessment import incidents, scorecards
+from console.pages.assessment import formulas, incidents, scorecards
 
 __all__ = [
+    "formulas",
     "incidents",
     "scorecards",
 ]

@@ -24,10 +24,12 @@ from console.pages.orders import company_filter, dialogues
 from console.programs import Given, listed, takes
 from console.security import row
 from console.words import _, disclosure, lazy
+from providers.assessment import formulas
 from providers.base import IncidentFact, Responsibility
 from providers.billing import RESPONSIBILITY_LABELS, Incident, incidents
+from providers.incident_terms import IncidentTerms
 from quota.actors import Actor, Role
-from quota.calendar import WorkingDays, working_days
+from quota.calendar import ZONE, WorkingDays, working_days
 from quota.db import Tx
 from quota.directory import Pool
 from quota.errors import N_, Conflict, NotFound, Refused
@@ -75,6 +77,14 @@ def _days() -> WorkingDays:
     return days
 
 
+def _held(incident: Incident) -> IncidentTerms:
+    """The limits that an incident is held to; what is enacted is looked up once for all rows."""
+    if "enacted_formulas" not in g:
+        g.enacted_formulas = formulas.enacted(reading())
+    enacted: formulas.Enacted = g.enacted_formulas
+    return enacted.formula(incident.provider_id, incident.started_at.astimezone(ZONE).date()).incidents
+
+
 COLUMNS = [
     Column("number", N_("故障编号"), lambda i: i.external_id, sort=Incident.external_id,
            href=lambda i: url_for("incidents.show", incident_id=i.id), title=True),
@@ -86,7 +96,7 @@ COLUMNS = [
     Column("started", N_("开始"), lambda i: i.started_at, sort=Incident.started_at),
     Column("recovered", N_("恢复"), lambda i: i.recovered_at, sort=Incident.recovered_at),
     Column("whose", N_("责任"), lambda i: _whose(i.responsibility)),
-    Column("misses", N_("超时"), lambda i: incidents.misses(i, _days(), reading().now), unit=N_("次"),
+    Column("misses", N_("超时"), lambda i: incidents.misses(i, _days(), reading().now, _held(i)), unit=N_("次"),
            number=True),
 ]  # fmt: skip
 FILTERS = [
@@ -128,7 +138,7 @@ class ReportForm(FlaskForm):  # type: ignore[misc]
     )  # fmt: skip
     claimed = RadioField(lazy("自述责任"), choices=[], validators=[InputRequired(lazy("请选择责任方"))])
     announced_at = DateTimeLocalField(
-        lazy("维护公告时间"), validators=[Optional()], description=lazy("仅已公告的维护填写，须提前 3 个工作日")
+        lazy("维护公告时间"), validators=[Optional()], description=lazy("仅已公告的维护填写，须按适用的考核公式提前公告")
     )  # fmt: skip
 
     def offer(self, tx: Tx) -> None:
@@ -235,7 +245,7 @@ def show(incident_id: int) -> str:
     tx = reading()
     incident = incidents.incident(tx, incident_id)
     days = working_days(tx)
-    respond_by, recover_by = incidents.limits(incident, days)
+    respond_by, recover_by = incidents.limits(incident, days, _held(incident))
     subject = f"incident:{incident.id}"
     times = dict.fromkeys(("started_at", "responded_at", "recovered_at", "announced_at"), moment)
     return render_template(
@@ -245,8 +255,9 @@ def show(incident_id: int) -> str:
         level=LEVELS[str(incident.level)],
         respond_by=respond_by,
         recover_by=recover_by,
-        misses=incidents.misses(incident, days, tx.now),
-        announced=incidents.announced(incident, days),
+        misses=incidents.misses(incident, days, tx.now, _held(incident)),
+        announced=incidents.announced(incident, days, _held(incident)),
+        held=_held(incident),
         claimed=_whose(incident.claimed),
         whose=_whose(incident.responsibility),
         **dialogues.thread(tx, subject),
@@ -278,8 +289,10 @@ def settle(incident_id: int) -> str | Response | tuple[str, int]:
         return done(_("已定责"), "incidents.show", incident_id=incident_id)
 
     def page() -> str:
-        misses = incidents.misses(incident, working_days(tx), tx.now)
-        return render_template("incidents/settle.html", incident=incident, form=form, misses=misses)
+        misses = incidents.misses(incident, working_days(tx), tx.now, _held(incident))
+        return render_template(
+            "incidents/settle.html", incident=incident, form=form, misses=misses, held=_held(incident)
+        )
 
     return answer(form, act, page, Refused)
 

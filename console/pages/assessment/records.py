@@ -9,10 +9,10 @@ from flask_wtf import FlaskForm
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response
-from wtforms import BooleanField, DecimalField, IntegerField, SelectField, TextAreaField
+from wtforms import BooleanField, DecimalField, IntegerField, SelectField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.fields.core import UnboundField
-from wtforms.validators import InputRequired, Length, NumberRange, Optional
+from wtforms.validators import InputRequired, Length, NumberRange, Optional, Regexp
 
 from console import frame, links
 from console.access import STEWARDS, allow
@@ -21,7 +21,7 @@ from console.forms import DateField, answer, done
 from console.lists import Column, Filter, listing
 from console.programs import listed, takes
 from console.words import _, lazy, who
-from providers.assessment import AssessmentRecord, FieldType, RecordField, records, registry
+from providers.assessment import AssessmentRecord, FieldType, RecordField, formulas, periods, records, registry
 from quota.actors import Role
 from quota.directory import CloudProvider
 from quota.errors import N_, Refused
@@ -37,7 +37,8 @@ MOST = {FieldType.COUNT: 10**9, FieldType.POINTS: 100}
 def figures(record: AssessmentRecord) -> str | None:
     """What the record states, in words."""
     fields = {field.name: field for field in records.kind(record.kind).fields}
-    return _("；").join(_said(fields.get(name), name, value) for name, value in record.figures.items()) or None
+    told = {name: value for name, value in record.figures.items() if name != "item"}  # a code, said by its label
+    return _("；").join(_said(fields.get(name), name, value) for name, value in told.items()) or None
 
 
 def _said(field: RecordField | None, name: str, value: Any) -> str:
@@ -75,7 +76,7 @@ COLUMNS = [
 def _filters() -> list[Filter]:
     return [
         Filter("kind", N_("类型"), lambda q, v: q.where(AssessmentRecord.kind == v),
-               options={kind.code: kind.label for kind in (*records.kinds(), records.WITHDRAWAL)}),
+               options={kind.code: kind.label for kind in (*records.kinds(), records.BY_HAND, records.WITHDRAWAL)}),
         Filter("q", N_("依据"), lambda q, v: q.where(frame.matching(v, AssessmentRecord.note))),
     ]  # fmt: skip
 
@@ -153,6 +154,53 @@ def enter() -> str | Response | tuple[str, int]:
         return done(_("已记录"), "records.show", record_id=found.id)
 
     return answer(form, act, lambda: render_template("records/enter.html", form=form), Refused)
+
+
+class ByHandForm(FlaskForm):  # type: ignore[misc]
+    """What a formula has people score of a company in a period."""
+
+    provider = SelectField(lazy("云服务商"), coerce=int, choices=[])
+    period = StringField(
+        lazy("期间"),
+        [InputRequired(lazy("请填写期间")), Regexp(r"\d{4}-(\d{2}|Q[1-4])$", message=lazy("写作 2026-10 或 2026-Q4"))],
+        description=lazy("写作 2026-10 或 2026-Q4"),
+    )
+    item = SelectField(lazy("评分项"), choices=[], validators=[InputRequired(lazy("请选择评分项"))],
+                       description=lazy("本期适用的考核公式里由人评分、加分、扣减或否决的项目"))  # fmt: skip
+    points = DecimalField(lazy("得分"), [Optional(), NumberRange(0, 1000)], description=lazy("否决事项不填"))
+    note = TextAreaField(lazy("理由和依据"), [InputRequired(lazy("请写明依据(文号、报告、日志)")), Length(max=4000)])
+
+
+@blueprint.route("/by-hand", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR)
+@takes(ByHandForm)
+def score_by_hand() -> str | Response | tuple[str, int]:
+    tx = reading()
+    form = ByHandForm(period=periods.before(periods.quarter_of(tx.now)))
+    rows = tx.execute(select(CloudProvider.id, CloudProvider.name).order_by(CloudProvider.name))
+    form.provider.choices = [SelectChoice(str(id_), name) for id_, name in rows]
+    items = _items(formulas.enacted(tx))
+    form.item.choices = [SelectChoice("", "—"), *(SelectChoice(code, label) for code, label in items.items())]
+
+    def act() -> Response:
+        with transaction() as write:
+            found = records.score_by_hand(
+                write, form.provider.data, form.period.data, form.item.data, form.points.data, form.note.data
+            )
+        return done(_("已评分"), "records.show", record_id=found.id)
+
+    return answer(form, act, lambda: render_template("records/by_hand.html", form=form, items=items), Refused)
+
+
+def _items(held: formulas.Enacted) -> dict[str, str]:
+    """Code → label of all that some enacted formula has people say."""
+    found: dict[str, str] = {}
+    for one in held.versions:
+        by = None if one.ends else one.formula()
+        if by is not None:
+            found |= {each.indicator: each.label for each in by.criteria if each.by_hand}
+            found |= {code: f"{label}({_('一票否决')})" for code, label in (by.vetoes or {}).items() if label}
+    return found
 
 
 @blueprint.get("/<int:record_id>")

@@ -3,7 +3,6 @@ appeals and rulings; and the sum done again by whoever asks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
 
@@ -28,10 +27,11 @@ from console.programs import GENERATION, listed, takes, unfit
 from console.security import row
 from console.words import _, disclosure, lazy, sentence
 from console.words import evidence as evidence_words
+from console.words import formulas as formula_words
 from metering.workbench import Workbench
 from providers.assessment import (
-    GRADE_LABELS,
     Direction,
+    FigureUnit,
     Formula,
     Grade,
     ScorecardEvidence,
@@ -40,6 +40,7 @@ from providers.assessment import (
     annual,
     appeals,
     formula,
+    formulas,
     periods,
     records,
     registry,
@@ -68,16 +69,14 @@ def code(card: ScorecardRecord) -> str:
     return "score_published" if card.published else "score_draft"
 
 
-def grade(value: str | None) -> str | None:
-    return _(GRADE_LABELS[Grade(value)]) if value else None
-
-
 UNRATED = N_("证据不足，不评总分")
 
 
 def grade_of(card: ScorecardRecord) -> str | None:
-    """A card's grade, or that too little is known for one."""
-    return grade(card.grade) or (None if card.rated else _(UNRATED))
+    """A card's grade, as its formula calls it, or that too little is known for one."""
+    if card.grade:
+        return _(marks.formula_of(card).grade_label(card.grade))
+    return None if card.rated else _(UNRATED)
 
 
 def points(card: ScorecardRecord, mark: ScorecardMark) -> Decimal | None:
@@ -178,10 +177,11 @@ def _page(scorecard_id: int, checked: list[str] | None = None) -> str:
         "scorecards/show.html",
         card=card,
         code=code(card),
-        grade=grade(card.grade),
+        grade=_(by.grade_label(card.grade)) if card.grade else None,
         paid=by.paid(card.grade),
-        label_of=registry.label,
-        rows=[(mark, registry.label(mark.indicator), sentence(mark.reason, mark.params)) for mark in card.marks],
+        label_of=by.label,
+        rows=[(mark, by.label(mark.indicator), sentence(mark.reason, mark.params)) for mark in card.marks],
+        names={code: label for code, label in (by.vetoes or {}).items() if label},
         by=by,
         weight=by.weight,
         points_of=partial(points, card),
@@ -230,11 +230,15 @@ def evidence(scorecard_id: int, indicator: str) -> str | Response:
     found = listing(tx, query, EVIDENCE_COLUMNS, key=ScorecardEvidence.id, sort="position")
     evidence_words.learn([row.ref for row in found.rows], [row.facts for row in found.rows])
     known = registry.find(indicator)
+    by = marks.formula_of(card)
+    criterion = by.criterion(indicator)
     return found.exported(f"evidence-{card.month}-{indicator}") or render_template(
-        "scorecards/evidence.html", card=card, mark=mark, points=points(card, mark), label=registry.label(indicator), rows=found,
+        "scorecards/evidence.html", card=card, mark=mark, points=points(card, mark), label=by.label(indicator), rows=found,
         reason=sentence(mark.reason, mark.params),
-        explanation=known.explanation if known is not None else "",
-        figure=evidence_words.figure(mark.figure, known.unit) if known is not None else None,
+        explanation=known.explanation if known is not None else criterion.explanation if criterion is not None else "",
+        figure=evidence_words.figure(mark.figure, known.unit if known is not None else FigureUnit.POINTS)
+        if known is not None or criterion is not None and criterion.by_hand
+        else None,
         direction=DIRECTIONS[known.direction] if known is not None else "",
     )  # fmt: skip
 
@@ -242,7 +246,7 @@ def evidence(scorecard_id: int, indicator: str) -> str | Response:
 @blueprint.get("/formula")
 @allow(*READERS)
 def current_formula() -> str:
-    """What a company is scored by today."""
+    """What our own default is: what a company is scored by for whom nothing was enacted."""
     return _formula(formula.default(), None)
 
 
@@ -255,28 +259,7 @@ def formula_of(scorecard_id: int) -> str:
 
 
 def _formula(shown: Formula, card: ScorecardRecord | None) -> str:
-    rows = [
-        (
-            registry.label(criterion.indicator),
-            known.explanation if (known := registry.find(criterion.indicator)) is not None else "",
-            criterion.weight,
-            _limits(criterion.measure, criterion.limits),
-        )
-        for criterion in shown.criteria
-    ]
-    floors: list[tuple[Decimal | None, Grade]] = [*shown.grades, (None, Grade.FAIL)]
-    grades = [(GRADE_LABELS[grade], floor, shown.paid(grade)) for floor, grade in floors]
-    return render_template("scorecards/formula.html", formula=shown, card=card, rows=rows, grades=grades)
-
-
-def _limits(measure: str, limits: Mapping[str, Decimal]) -> str:
-    """A criterion's limits in words; those of a measure that is not known here by their names."""
-    known = registry.measure(measure)
-    if known is None:
-        return _("；").join(f"{name} {figure}" for name, figure in limits.items())
-    return _("；").join(
-        f"{_(limit.label)} {evidence_words.figure(limits.get(limit.name), limit.unit)}" for limit in known.limits
-    )
+    return render_template("scorecards/formula.html", formula=shown, card=card, told=formula_words.told(shown))
 
 
 @blueprint.post("/<int:scorecard_id>/verify")
@@ -295,8 +278,9 @@ def verify(scorecard_id: int) -> str:
 @takes(None, GENERATION)
 def publish(scorecard_id: int) -> Response:
     with transaction() as tx:
-        marks.publish(tx, scorecard_id, request.form.get("generation", 0, row))
-    flash(_("已公示，公示期 %(days)s 个工作日", days=appeals.PUBLICITY_DAYS), "success")
+        published = marks.publish(tx, scorecard_id, request.form.get("generation", 0, row))
+        days = marks.formula_of(published).days.publicity
+    flash(_("已公示，公示期 %(days)s 个工作日", days=days), "success")
     return redirect(url_for("scorecards.show", scorecard_id=scorecard_id))
 
 
@@ -334,21 +318,29 @@ def compute() -> str | Response | tuple[str, int]:
 @blueprint.get("/year/<int:provider_id>/<int:year>")
 @allow(*STEWARDS, Role.PROVIDER)
 def year(provider_id: int, year: int) -> str:
-    """The year: 80 % the mean of its quarters, 20 % the year-end review."""
+    """The year, of its months, quarters and year-end review, in the shares of the formula that held at its end."""
     tx = reading()
     company = provider(tx, provider_id)
     if tx.actor.role is Role.PROVIDER and tx.actor.provider_id != provider_id or not 2000 <= year <= 2100:
         raise NotFound("page.none", N_("没有这个页面"))
-    quarters = [(f"{year}-Q{n}", marks.current(tx, provider_id, f"{year}-Q{n}")) for n in range(1, 5)]
+    by = formulas.in_force(tx, provider_id, f"{year}-Q4")
+    lengths = {"quarter": [f"{year}-Q{n}" for n in range(1, 5)], "month": [f"{year}-{n:02d}" for n in range(1, 13)]}
+    parts = {
+        part: [(period, marks.current(tx, provider_id, period)) for period in lengths[part]]
+        for part, share in by.shares.items()
+        if share and part in lengths
+    }
     review = records.year_end(tx, provider_id, year)
-    vetoed = [card for _period, card in quarters if card is not None and card.veto]
-    total = annual([card.total if card else None for _period, card in quarters], review)
-    current = formula.default()
-    found = Grade.FAIL if vetoed else current.grade(total)
+    every = [card for of in parts.values() for _period, card in of if card is not None]
+    totals = {part: [card.total if card else None for _period, card in of] for part, of in parts.items()}
+    total = annual(by.shares, {**totals, "year_end": [review]})
+    vetoed = [card for card in every if card.veto]
+    found = Grade.FAIL if vetoed else by.grade(total)
     return render_template(
-        "scorecards/year.html", company=company, year=year, quarters=quarters, review=review, total=total, vetoed=vetoed,
-        grade=grade(found), paid=current.paid(found), grades=grade,
-        unrated=any(card is not None and not card.rated for _period, card in quarters),
+        "scorecards/year.html", company=company, year=year, parts=parts, review=review, total=total, vetoed=vetoed,
+        grade=_(by.grade_label(found)) if found else None, paid=by.paid(found), grades=grade_of, labels=LENGTHS,
+        made=dict(formula_words.told(by).rest)[_("年度构成")], reviewed=bool(by.shares.get("year_end")),
+        unrated=any(not card.rated for card in every),
     )  # fmt: skip
 
 
@@ -399,7 +391,7 @@ def appeal(scorecard_id: int) -> str | Response | tuple[str, int]:
         with transaction() as write:
             appeals.file(write, scorecard_id, form.text.data, form.refs.data)
         return done(
-            _("申诉已提交，%(days)s 个工作日内裁定", days=appeals.RULING_DAYS),
+            _("申诉已提交，%(days)s 个工作日内裁定", days=marks.formula_of(card).days.ruling),
             "scorecards.show",
             scorecard_id=scorecard_id,
         )
@@ -407,7 +399,9 @@ def appeal(scorecard_id: int) -> str | Response | tuple[str, int]:
     return answer(
         form,
         act,
-        lambda: render_template("scorecards/appeal.html", card=card, form=form, closes=appeals.closes(tx, card)),
+        lambda: render_template(
+            "scorecards/appeal.html", card=card, form=form, closes=appeals.closes(tx, card), by=marks.formula_of(card)
+        ),
         Refused,
     )
 
@@ -448,7 +442,7 @@ def _mine(tx: Tx, actor: Actor) -> str | None:
     cards = tx.scalars(
         _latest(select(ScorecardRecord).where(marks.visible(actor)), "").order_by(ScorecardRecord.month.desc()).limit(4)
     ).all()
-    return render_template("scorecards/_home.html", cards=cards, grade=grade, code=code)
+    return render_template("scorecards/_home.html", cards=cards, grade=grade_of, code=code)
 
 
 @frame.home_block(Role.SUPERVISOR, Role.AUTHORITY, order=50)

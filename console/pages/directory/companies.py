@@ -182,7 +182,7 @@ def show(provider_id: int) -> str:
         order_code=order_pages.code,
         incident_code=incident_pages.code,
         card_code=score_pages.code,
-        grade=score_pages.grade,
+        grade=score_pages.grade_of,
         verbs=VERB_LABELS,
     )  # fmt: skip
 

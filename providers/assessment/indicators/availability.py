@@ -24,17 +24,19 @@ from providers.assessment.measures import (
     plain,
     rounded,
 )
-from providers.assessment.registry import Direction, Fact, Gathering, Indicator, RefSource, Shown, register
+from providers.assessment.registry import Direction, Fact, Gathering, Indicator, RefSource, Shown, Term, register
 from providers.base import Responsibility, ServiceKind
 from providers.billing import Incident, month_bounds
 from quota.errors import N_
 from quota.inventory import Resource
 
-OUTAGE = 2
-"""Our own default: incidents of this level and worse take what they affect down."""
+CODE = "availability"
 
-WATCHED = Decimal("0.9")
-"""Our own default: a pool that reported less than this share of its samples was not watched."""
+OUTAGE = Term("outage", N_("计中断的故障级别至"), Decimal(2))
+"""Incidents of this level and worse take what they affect down."""
+
+WATCHED = Term("watched", N_("采样不低于"), Decimal("0.9"), FigureUnit.SHARE)
+"""A pool that reported less than this share of its samples was not watched."""
 
 SAMPLES = "reporting"
 """The indicator whose rows say how much of each ``pool`` was seen in a ``month``: samples ``expected`` and ``received``."""
@@ -63,7 +65,7 @@ def gather(gathering: Gathering, month: str) -> list[EvidenceRow]:
             select(Incident)
             .where(
                 Incident.pool_id == pool.id,
-                Incident.level <= OUTAGE,
+                Incident.level <= int(gathering.by.term(CODE, OUTAGE.name)),
                 Incident.responsibility == Responsibility.PROVIDER.value,
                 Incident.started_at < end,
             )
@@ -94,7 +96,8 @@ def _watched(gathering: Gathering, code: str, month: str) -> bool:
         if row.facts.get("pool") == code and row.facts.get("month") == month
     ]
     expected = sum(int(facts["expected"]) for facts in mine)
-    return expected > 0 and Decimal(sum(int(facts["received"]) for facts in mine)) / expected >= WATCHED
+    watched = gathering.by.term(CODE, WATCHED.name)
+    return expected > 0 and Decimal(sum(int(facts["received"]) for facts in mine)) / expected >= watched
 
 
 def _down(outages: Sequence[tuple[datetime, datetime, Decimal]]) -> Decimal:
@@ -132,11 +135,9 @@ def _measure(rows: Sequence[EvidenceRow], limits: Mapping[str, Decimal]) -> Meas
 
 register(
     Indicator(
-        code="availability",
+        code=CODE,
         label=N_("平台可用性"),
-        explanation=N_(
-            "资源池不中断的时间占比,按受影响主机数折算;只计已定责为云服务商的一、二级故障,采样不足九成的资源池不计"
-        ),
+        explanation=N_("资源池不中断的时间占比,按受影响主机数折算;只计已定责为云服务商的严重故障,采样不足的资源池不计"),
         unit=FigureUnit.SHARE,
         direction=Direction.HIGHER,
         measure=Measure(
@@ -161,6 +162,7 @@ register(
             Fact("hosts", N_("主机数")),
             Fact("incidents", N_("故障")),
         ),
+        terms=(OUTAGE, WATCHED),
         sources={"pool": RefSource(N_("平台可用性"))},
     )
 )

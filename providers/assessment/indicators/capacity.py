@@ -9,15 +9,16 @@ from sqlalchemy import func, select
 
 from providers.assessment.evidence import OK, pools
 from providers.assessment.measures import PROPORTION, EvidenceRow, FigureUnit, rounded
-from providers.assessment.registry import Direction, Fact, Gathering, Indicator, RefSource, Shown, register
+from providers.assessment.registry import Direction, Fact, Gathering, Indicator, RefSource, Shown, Term, register
 from providers.billing import month_bounds
 from quota.errors import N_
 from quota.ledger import Account, Entry, Holder, Transfer
 from quota.units import MEMORY, VCPU
 
-LOW, HIGH = Decimal("0.3"), Decimal("0.8")
-"""Our own default: how much of a pool should be allocated."""
+LOW = Term("low", N_("分配率下限"), Decimal("0.3"), FigureUnit.SHARE)
+HIGH = Term("high", N_("分配率上限"), Decimal("0.8"), FigureUnit.SHARE)
 
+CODE = "capacity"
 CLASSES = (VCPU, MEMORY)
 
 
@@ -26,6 +27,7 @@ def gather(gathering: Gathering, month: str) -> list[EvidenceRow]:
     tx = gathering.tx
     _, end = month_bounds(month)
     until = min(end, tx.now)
+    low, high = gathering.by.term(CODE, LOW.name), gathering.by.term(CODE, HIGH.name)
     rows = []
     for pool in pools(tx, gathering.subject.id):
         for kind in CLASSES:
@@ -47,7 +49,7 @@ def gather(gathering: Gathering, month: str) -> list[EvidenceRow]:
                 EvidenceRow(
                     f"capacity:{pool.code}/{month}/{kind}",
                     {"pool": pool.code, "kind": kind, "capacity": capacity, "rate": str(rounded(rate, 4)),
-                     "at": until.astimezone(UTC).isoformat() if end <= tx.now else month, "ok": LOW <= rate <= HIGH},
+                     "at": until.astimezone(UTC).isoformat() if end <= tx.now else month, "ok": low <= rate <= high},
                 )
             )  # fmt: skip
     return rows
@@ -55,9 +57,9 @@ def gather(gathering: Gathering, month: str) -> list[EvidenceRow]:
 
 register(
     Indicator(
-        code="capacity",
+        code=CODE,
         label=N_("容量保障"),
-        explanation=N_("月末各资源池的 vCPU 和内存分配率在 30% 至 80% 之间的比例"),
+        explanation=N_("月末各资源池的 vCPU 和内存分配率在规定区间内的比例"),
         unit=FigureUnit.SHARE,
         direction=Direction.HIGHER,
         measure=PROPORTION,
@@ -74,6 +76,7 @@ register(
             Fact("at", N_("时点"), Shown.MOMENT),
             OK,
         ),
+        terms=(LOW, HIGH),
         sources={"capacity": RefSource(N_("分配率"))},
     )
 )

@@ -18,6 +18,7 @@ from providers.assessment.registry import (
     RecordKind,
     RefSource,
     Shown,
+    Term,
     register,
 )
 from quota.errors import N_
@@ -26,8 +27,15 @@ CERTIFICATES = {
     "mlps3": N_("等保三级测评"),
     "crypto": N_("密码应用安全性评估"),
     "cloud_security": N_("云计算服务安全评估"),
+    "iso27001": N_("信息安全管理体系认证"),
+    "iso20000": N_("信息技术服务管理体系认证"),
+    "itss": N_("ITSS 云计算服务能力评估"),
+    "dsmm": N_("数据安全能力成熟度评估"),
 }
-"""What every company's platform must hold, in date."""
+"""What a company's platform may be asked to hold, in date."""
+
+CODE = "compliance"
+DEMANDED = Term("certificates", N_("要求的证书"), ("mlps3", "crypto", "cloud_security"), choices=CERTIFICATES)
 
 CERTIFICATE = RecordKind(
     "certificate",
@@ -45,7 +53,7 @@ def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceR
     kept = records.standing(gathering.tx, gathering.subject.id, CERTIFICATE.code)
     day = periods.last_day(gathering.period, gathering.tx.now)
     rows = []
-    for code in CERTIFICATES if kept else ():
+    for code in gathering.by.term(CODE, DEMANDED.name) if kept else ():
         mine = [record for record in kept if record.figures["certificate"] == code and record.happened_on <= day]
         last = max(mine, key=lambda record: record.valid_until or record.happened_on, default=None)
         until = last.valid_until if last is not None else None
@@ -59,9 +67,9 @@ def gather(gathering: Gathering, _rows: Sequence[EvidenceRow]) -> list[EvidenceR
 
 register(
     Indicator(
-        code="compliance",
+        code=CODE,
         label=N_("合规"),
-        explanation=N_("期末等保、密评和云计算服务安全评估在有效期内的比例"),
+        explanation=N_("期末要求的证书在有效期内的比例"),
         unit=FigureUnit.SHARE,
         direction=Direction.HIGHER,
         measure=PROPORTION,
@@ -76,6 +84,7 @@ register(
             Fact("on", N_("核对日"), Shown.MOMENT),
             OK,
         ),
+        terms=(DEMANDED,),
         sources={"certificate": RefSource(N_("证书"), CERTIFICATES)},
         records=(CERTIFICATE,),
     )

@@ -35,7 +35,7 @@ def gather(gathering: Gathering, month: str) -> list[EvidenceRow]:
     return [
         EvidenceRow(
             f"incident:{incident.id}",
-            {"level": incident.level, "misses": incidents.misses(incident, days, tx.now)},
+            {"level": incident.level, "misses": incidents.misses(incident, days, tx.now, gathering.by.incidents)},
         )
         for incident in found
         if f"incident:{incident.id}" not in excused
@@ -65,6 +65,7 @@ register(
         order=30,
         edition=2,
         happened=gather,
+        by_incident_terms=True,
         facts=(Fact("level", N_("级别")), Fact("misses", N_("超时"))),
     )
 )

@@ -1,0 +1,266 @@
+"""Formulas that companies are scored by: what holds, what is coming, what held; drafts from a file, what past periods would
+have been by them, and the second signature."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_wtf import FlaskForm
+from flask_wtf.file import FileField
+from sqlalchemy import select
+from werkzeug.wrappers import Response
+from wtforms import DateField, HiddenField, TextAreaField
+from wtforms.validators import InputRequired, Length
+
+from console import frame
+from console.access import STEWARDS, allow, proven
+from console.book import actor, reading, transaction
+from console.forms import answer, done
+from console.programs import takes
+from console.words import _, lazy, sentence
+from console.words import formulas as words
+from providers.assessment import (
+    AssessmentFormula,
+    FormulaDocument,
+    FormulaDraft,
+    formula,
+    formula_documents,
+    formula_drafts,
+    formulas,
+)
+from quota.actors import Actor, Role
+from quota.calendar import ZONE
+from quota.db import Tx
+from quota.directory import CloudProvider
+from quota.errors import N_, Refused
+
+blueprint = Blueprint("formulas", __name__, url_prefix="/formulas")
+frame.page("providers", "formulas.index", N_("考核公式"), order=45)
+
+READERS = (*STEWARDS, Role.PROVIDER)
+
+
+class DraftForm(FlaskForm):  # type: ignore[misc]
+    """A draft: the document as a file or as it stands in the field, from when, and why."""
+
+    file = FileField(lazy("公式文件"), description=lazy("JSON；选了文件就以文件为准"))
+    document = TextAreaField(
+        lazy("公式内容"), [Length(max=formula_documents.MOST_BYTES)], description=lazy("从现行公式开始，改动处改成新值")
+    )
+    effective_from = DateField(lazy("生效日"), [InputRequired(lazy("请填写生效日"))],
+                               description=lazy("从这一天或以后开始的月份和季度按它评分"))  # fmt: skip
+    reason = TextAreaField(lazy("理由"), [InputRequired(lazy("请写明理由")), Length(max=2000)],
+                           description=lazy("依据的文件、文号和修订原因"))  # fmt: skip
+
+
+class EnactForm(FlaskForm):  # type: ignore[misc]
+    """The second signature, under the document that was shown."""
+
+    digest = HiddenField()
+    reason = TextAreaField(lazy("签署意见"), [InputRequired(lazy("请写明签署意见")), Length(max=2000)])
+
+
+@blueprint.get("/")
+@allow(*READERS)
+def index() -> str:
+    tx = reading()
+    today = tx.now.astimezone(ZONE).date()
+    held = formulas.enacted(tx)
+    companies = tx.scalars(select(CloudProvider).where(CloudProvider.active).order_by(CloudProvider.name)).all()
+    if tx.actor.role is Role.PROVIDER:
+        companies = [one for one in companies if one.id == tx.actor.provider_id]
+    mine = {one.id: held.of(one.id, today) for one in companies}
+    in_force = {one.id for one in mine.values() if one is not None}
+    versions = [one for one in reversed(held.versions) if _may_see(tx.actor, held, one)]
+    return render_template(
+        "formulas/index.html",
+        companies=[(one, mine[one.id]) for one in companies],
+        current=[one for one in versions if one.id in in_force],
+        coming=[one for one in versions if one.effective_from > today],
+        past=[one for one in versions if one.id not in in_force and one.effective_from <= today],
+        drafts=formula_drafts.drafts(tx) if tx.actor.role is not Role.PROVIDER else [],
+        whom=_whom,
+    )
+
+
+def _may_see(who: Actor, held: formulas.Enacted, one: AssessmentFormula) -> bool:
+    """Companies see what is for everybody or for them."""
+    if who.role is not Role.PROVIDER:
+        return True
+    return one.provider_id in (None, who.provider_id) and (
+        not one.contract or held.contracts.get(who.provider_id or 0, "").startswith(one.contract)
+    )
+
+
+def _whom(one: AssessmentFormula) -> str:
+    """Whom a version is for, in words."""
+    if one.provider is not None:
+        return str(one.provider.name)
+    return str(_("合同 %(number)s", number=one.contract)) if one.contract else str(_("全部云服务商"))
+
+
+def _version(version_id: int) -> AssessmentFormula:
+    tx = reading()
+    found = formulas.version(tx, version_id)
+    return found if _may_see(tx.actor, formulas.enacted(tx), found) else formulas.version(tx, 0)
+
+
+@blueprint.get("/<int:version_id>")
+@allow(*READERS)
+def show(version_id: int) -> str:
+    tx = reading()
+    one = _version(version_id)
+    before = next((each for each in formulas.enacted(tx).versions
+                   if each.code == one.code and each.version == one.version - 1 and not each.ends), None)  # fmt: skip
+    shown = None if one.ends else one.formula()
+    return render_template(
+        "formulas/show.html",
+        one=one,
+        whom=_whom(one),
+        told=words.told(shown) if shown else None,
+        differences=words.differences(before.formula(), shown) if before and shown else [],
+        before=before,
+    )
+
+
+@blueprint.get("/<int:version_id>/file")
+@allow(*READERS)
+def version_file(version_id: int) -> Response:
+    return _file(_version(version_id).written())
+
+
+@blueprint.get("/drafts/<int:draft_id>/file")
+@allow(*STEWARDS)
+def draft_file(draft_id: int) -> Response:
+    return _file(formula_drafts.drafted(reading(), draft_id).written())
+
+
+def _file(document: FormulaDocument) -> Response:
+    found = Response(formula_documents.text(document), mimetype="application/json")
+    found.headers["Content-Disposition"] = f"attachment; filename=formula-{document.code}.json"
+    return found
+
+
+@blueprint.route("/drafts/new", methods=["GET", "POST"])
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes(DraftForm)
+def draft() -> str | Response | tuple[str, int]:
+    """The next version of a formula, from the newest one."""
+    tx = reading()
+    newest = formulas.newest(tx, request.args.get("code", formulas.CITY))
+    begin = newest.written() if newest is not None and not newest.ends else _ours()
+    form = DraftForm(
+        document=formula_documents.text(begin), effective_from=tx.now.astimezone(ZONE).date() + timedelta(days=1)
+    )
+
+    def act() -> Response:
+        sent = form.file.data.read(formula_documents.MOST_BYTES + 1) if form.file.data else form.document.data or ""
+        raw = formula_documents.parsed(sent)
+        found = formula_documents.problems(raw)
+        for problem in found[1:]:
+            form.form_errors = [*form.form_errors, sentence(problem.message, problem.params)]
+        for problem in found[:1]:
+            raise problem
+        with transaction() as writing:
+            row = formula_drafts.draft(
+                writing,
+                formula_documents.read(raw),
+                effective_from=form.effective_from.data,
+                reason=form.reason.data,
+            )
+            draft_id = row.id
+        return done(_("草案已保存，以往各期已按它重新计算，供签署时对照"), "formulas.drafted", draft_id=draft_id)
+
+    return answer(form, act, lambda: render_template("formulas/draft.html", form=form, begin=begin), Refused)
+
+
+def _ours() -> FormulaDocument:
+    return FormulaDocument(formulas.CITY, _("考核公式"), "", "", "", None, formula.default())
+
+
+@blueprint.get("/drafts/<int:draft_id>")
+@allow(*STEWARDS)
+def drafted(draft_id: int) -> str:
+    row = formula_drafts.drafted(reading(), draft_id)
+    return render_template("formulas/drafted.html", **_of_draft(row))
+
+
+def _of_draft(row: FormulaDraft) -> dict[str, Any]:
+    """A draft for its page: the document, what it changes, and past periods beside what they would have been."""
+    tx = reading()
+    document = row.written()
+    base = next(
+        (one for one in formulas.enacted(tx).versions if (one.code, one.version) == (row.code, row.based_on)), None
+    )
+    before = base.formula() if base is not None and not base.ends else formula.default()
+    found = formula_drafts.rescored(tx, document) if row.state == "drafted" else []
+    companies = dict(tx.execute(select(CloudProvider.id, CloudProvider.name)).all())
+    changed, silenced = formula_drafts.outlook(found)
+    return {
+        "row": row,
+        "document": document,
+        "told": words.told(document.formula),
+        "differences": words.differences(before, document.formula),
+        "rescored": [
+            {
+                "card": one.card,
+                "company": companies[one.card.provider_id],
+                "then": one.then,
+                "paid": one.paid,
+                "grades": (
+                    _grade(one.card.grade, one.card.rated, before),
+                    _grade(one.then.grade, one.then.total is not None, document.formula),
+                ),
+                "moved": len(one.moved),
+            }
+            for one in found
+        ],
+        "changed": changed,
+        "silenced": silenced,
+    }
+
+
+def _grade(grade: str | None, rated: bool, by: formula.Formula) -> str:
+    if grade:
+        return str(_(by.grade_label(grade)))
+    return "—" if rated else str(_("证据不足，不评总分"))
+
+
+@blueprint.post("/drafts/<int:draft_id>/withdraw")
+@allow(Role.SUPERVISOR, Role.AUTHORITY)
+@takes()
+def withdraw(draft_id: int) -> Response:
+    with transaction() as tx:
+        formula_drafts.withdraw(tx, draft_id)
+    flash(_("草案已撤回"), "success")
+    return redirect(url_for("formulas.drafted", draft_id=draft_id))
+
+
+@blueprint.route("/drafts/<int:draft_id>/enact", methods=["GET", "POST"])
+@allow(Role.AUTHORITY)
+@proven
+@takes(EnactForm)
+def enact(draft_id: int) -> str | Response | tuple[str, int]:
+    """What would hold and what it would have done, shown to who signs; then the signature."""
+    row = formula_drafts.drafted(reading(), draft_id)
+    form = EnactForm(digest=row.digest)
+
+    def act() -> Response:
+        with transaction() as writing:
+            version = formula_drafts.enact(writing, draft_id, form.digest.data or "", reason=form.reason.data)
+        return done(_("考核公式已启用"), "formulas.show", version_id=version.id)
+
+    def page() -> str:
+        own = row.drafted_by == actor().login
+        return render_template("formulas/enact.html", form=form, own=own, **_of_draft(row))
+
+    return answer(form, act, page, Refused)
+
+
+@frame.home_block(Role.AUTHORITY, order=46)
+def _to_sign(tx: Tx, who: Actor) -> str | None:
+    """Drafts of others that wait for a signature."""
+    rows = [one for one in formula_drafts.drafts(tx) if one.state == "drafted" and one.drafted_by != who.login]
+    return render_template("formulas/_home.html", rows=rows) if rows else None

@@ -1,0 +1,154 @@
+"""Assessment formulas in words: their parts as rows of tables, and what one changes against another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from console.words import evidence
+from console.words.texts import _, number, percent
+from providers.assessment import ROLE_LABELS, Formula, Grade, records, registry
+from quota.errors import N_
+
+PARTS = {"month": N_("月度监测"), "quarter": N_("季度评分"), "year_end": N_("年终评审")}
+SPANS = {"month": N_("月"), "quarter": N_("季")}
+
+
+@dataclass(frozen=True)
+class Told:
+    """A formula as tables. ``rows``: indicator, explanation, role, weight, limits; ``grades``: grade, floor, payment share;
+    ``limits``: level, to respond, to recover; ``rest``: label and text of what is said in a line."""
+
+    rows: list[list[str]]
+    grades: list[list[str]]
+    limits: list[list[str]]
+    consequences: list[str]
+    rest: list[tuple[str, str]]
+
+
+def told(formula: Formula) -> Told:
+    return Told(
+        [
+            [
+                _(formula.label(one.indicator)),
+                _(one.explanation or _explained(one.indicator)),
+                _(ROLE_LABELS[one.role]),
+                number(one.weight),
+                limits(one.measure, one.limits, one.terms, one.indicator),
+            ]
+            for one in formula.criteria
+        ],
+        [
+            [_(formula.grade_label(grade)), number(floor), _share(formula.paid(grade))]
+            for floor, grade in [*formula.grades, (None, Grade.FAIL)]
+        ],
+        [
+            [_("%(level)s 级", level=level), _allowed(limit.respond), _allowed(limit.recover)]
+            for level, limit in sorted(formula.incidents.limits.items())
+        ],
+        [consequence(formula, place) for place in range(len(formula.consequences))],
+        _rest(formula),
+    )
+
+
+def _explained(code: str) -> str:
+    known = registry.find(code)
+    return known.explanation if known is not None else ""
+
+
+def limits(measure: str, given: Mapping[str, Decimal], terms: Mapping[str, Any], indicator: str) -> str:
+    """A criterion's limits and terms in words; those that are not known here by their names."""
+    known = registry.measure(measure)
+    said = (
+        [f"{_(limit.label)} {evidence.figure(given.get(limit.name), limit.unit)}" for limit in known.limits]
+        if known is not None
+        else [f"{name} {figure}" for name, figure in given.items()]
+    )
+    gathered = registry.find(indicator)
+    for term in gathered.terms if gathered is not None else ():
+        value = terms.get(term.name, term.default)
+        if isinstance(value, tuple):
+            said.append(f"{_(term.label)} " + _("、").join(_(term.choices.get(code, code)) for code in value))
+        else:
+            said.append(f"{_(term.label)} {evidence.figure(value, term.unit)}")
+    return _("；").join(said)
+
+
+def consequence(formula: Formula, place: int) -> str:
+    """One consequence as a sentence."""
+    one = formula.consequences[place]
+    params = {
+        "times": one.times,
+        "span": _(SPANS[one.length]),
+        "grade": _(formula.grade_label(one.grade)),
+        "text": one.text,
+    }
+    if one.running:
+        return str(_("连续 %(times)s %(span)s为“%(grade)s”或更差：%(text)s", **params))
+    return str(_("一年内 %(times)s %(span)s为“%(grade)s”或更差：%(text)s", **params))
+
+
+def _rest(formula: Formula) -> list[tuple[str, str]]:
+    vetoes = formula.vetoes if formula.vetoes is not None else dict.fromkeys(_registered(), "")
+    return [
+        (
+            _("评总分的最低权重"),
+            _("%(least)s（共 %(whole)s 的 %(share)s%%）", least=number(formula.least), whole=number(formula.weight),
+              share=number(formula.least_share)),
+        ),
+        (_("一票否决"), _("、").join(_(label or records.kind(code).label) for code, label in vetoes.items()) or "—"),
+        (
+            _("年度构成"),
+            _("；").join(f"{_(PARTS[part])} {percent(float(100 * share))}" for part, share in formula.shares.items() if share),
+        ),
+        (_("公示与申诉"), _("%(days)s 个工作日", days=formula.days.publicity)),
+        (_("裁定申诉"), _("%(days)s 个工作日", days=formula.days.ruling)),
+        (_("维护提前公告"), _("%(days)s 个工作日", days=formula.incidents.announced_days)),
+    ]  # fmt: skip
+
+
+def _registered() -> Iterator[str]:
+    return (kind.code for kind in registry.record_kinds() if kind.veto)
+
+
+def _share(share: Decimal | None) -> str:
+    return "—" if share is None else percent(float(share))
+
+
+def _allowed(allowed: timedelta | int) -> str:
+    if isinstance(allowed, int):
+        return str(_("%(days)s 个工作日", days=allowed))
+    minutes = int(allowed.total_seconds()) // 60
+    return (
+        str(_("%(hours)s 小时", hours=minutes // 60))
+        if minutes % 60 == 0
+        else str(_("%(minutes)s 分钟", minutes=minutes))
+    )
+
+
+def differences(before: Formula, after: Formula) -> list[list[str]]:
+    """What ``after`` changes: what of it, before, after."""
+    old, new = told(before), told(after)
+    found = list(_changed({row[0]: _criterion(row) for row in old.rows}, {row[0]: _criterion(row) for row in new.rows}))
+    found += _changed(
+        {row[0]: " · ".join(row[1:]) for row in old.grades}, {row[0]: " · ".join(row[1:]) for row in new.grades}
+    )
+    found += _changed(
+        {row[0]: " · ".join(row[1:]) for row in old.limits}, {row[0]: " · ".join(row[1:]) for row in new.limits}
+    )
+    found += _changed(dict(old.rest), dict(new.rest))
+    found += _changed({_("后果"): "；".join(old.consequences)}, {_("后果"): "；".join(new.consequences)})
+    return found
+
+
+def _criterion(row: list[str]) -> str:
+    return " · ".join([f"{row[2]} {row[3]}", *filter(None, row[4:])])
+
+
+def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[list[str]]:
+    for name in [*after, *(name for name in before if name not in after)]:
+        if before.get(name) != after.get(name):
+            yield [name, before.get(name) or "—", after.get(name) or "—"]

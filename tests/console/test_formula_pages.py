@@ -1,0 +1,156 @@
+"""Formulas over HTTP and from the command line: drafted from a file, every fault shown, past quarters beside what they would
+have been, signed by somebody else; a card under the city's rule; nothing of another company's formula for a company."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import select
+
+from console.cli.commands import main
+from console.schema import upgrade
+from providers.assessment import cards, formulas, periods
+from quota.actors import Actor, Role, steward
+from quota.db import Book
+from quota.directory import CloudProvider, Person
+from tests.console.test_house import check_page
+
+RULES = Path(__file__).parents[1] / "providers" / "formulas"
+FILE = RULES / "bands-90-75-60.json"
+
+
+def seen(client, address: str) -> str:
+    answer = client.get(address)
+    assert answer.status_code == 200, address
+    check_page(address, answer.text)
+    return answer.text
+
+
+def sent(text: str, **more):
+    return {"document": text, "effective_from": "2026-07-01", "reason": "某局办法 12 号", **more}
+
+
+@pytest.fixture
+def card(client_of, house, clock) -> str:
+    """A card of a past quarter: one event and what the house itself knows."""
+    with house.reading() as tx:
+        company = tx.scalars(select(CloudProvider.id)).one()
+    supervisor = client_of(Role.SUPERVISOR)
+    body = {"provider": company, "kind": "event", "happened_on": "2026-06-01", "note": "通报 1 号"}
+    assert supervisor.send("/assessment-records/new", body).status_code == 302
+    return supervisor.send("/scorecards/new", {"provider": company, "period": "2026-Q2"}).location
+
+
+def test_a_citys_rule_from_file_to_card(client_of, house, clock, card) -> None:
+    supervisor, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
+    assert "系统默认考核公式" in seen(supervisor, "/formulas/")
+    assert "availability" in seen(supervisor, "/formulas/drafts/new")
+    faulty = json.loads(FILE.read_text())
+    faulty["rules"][0]["limits"]["step"] = "0"
+    faulty["shares"] = {"month": "0.4"}
+    answer = supervisor.send("/formulas/drafts/new", sent(json.dumps(faulty)))
+    assert answer.status_code == 422
+    assert "rules.1.limits.step" in answer.text
+    assert "shares" in answer.text
+    assert "某局办法 12 号" in answer.text, "what was typed is kept"
+    upload = {**sent(""), "file": (io.BytesIO(FILE.read_bytes()), "rule.json")}
+    answer = supervisor.send("/formulas/drafts/new", upload)
+    assert answer.status_code == 302
+    drafted = answer.location
+    page = seen(supervisor, drafted)
+    assert "被上级通报" in page
+    assert "2026-Q2" in page, "past quarters are scored again"
+    assert supervisor.get(f"{drafted}/enact").status_code == 403
+    answer = supervisor.get(f"{drafted}/file")
+    assert (answer.mimetype, answer.json["code"]) == ("application/json", "bands")
+    page = seen(chief, f"{drafted}/enact")
+    digest = re.search(r'name="digest"[^>]* value="([0-9a-f]+)"', page)[1]
+    assert chief.send(f"{drafted}/enact", {"digest": digest, "reason": " "}).status_code == 422
+    assert "不是这份草案" in chief.send(f"{drafted}/enact", {"digest": "0" * 64, "reason": "同意"}).text
+    signed = chief.send(f"{drafted}/enact", {"digest": digest, "reason": "同意"})
+    assert signed.status_code == 302
+    page = seen(chief, signed.location)
+    assert "付费比例" in page
+    assert "合同外服务加分" in page
+    clock.advance(days=60)
+    supervisor = client_of(Role.SUPERVISOR)
+    with house.reading() as tx:
+        company = tx.scalars(select(CloudProvider.id)).one()
+        month = periods.month_of(tx.now)
+    body = {"provider": company, "period": month, "item": "named", "points": "5", "note": "省厅通报"}
+    assert "0 至 5 分" in supervisor.send("/assessment-records/by-hand", {**body, "points": "6"}).text
+    record = supervisor.send("/assessment-records/by-hand", body).location
+    assert "被上级通报" in seen(supervisor, record)
+    again = supervisor.send("/scorecards/new", {"provider": company, "period": month}).location
+    page = seen(supervisor, again)
+    assert "bands-1" in page
+    assert "被上级通报" in page
+    rows = seen(supervisor, f"{again}/named")
+    assert "得分 5" in rows
+    with house.reading() as tx:
+        record = cards.scorecard(tx, int(again.rsplit("/", 1)[1]))
+        assert [mark.mark for mark in record.marks if mark.indicator == "named"] == [-5]
+        assert list(cards.check(tx)) == []
+    assert seen(client_of(Role.PROVIDER), "/formulas/").count("bands-1") >= 1
+    seen(supervisor, f"/scorecards/year/{company}/2026")
+    seen(supervisor, "/scorecards/formula/" + again.rsplit("/", 1)[1])
+
+
+def test_who_may_what(client_of, house, clock) -> None:
+    company, tenant = client_of(Role.PROVIDER), client_of("tenant1")
+    assert company.get("/formulas/").status_code == 200
+    assert company.get("/formulas/drafts/new").status_code == 403
+    assert tenant.get("/formulas/").status_code == 403
+    assert company.get("/formulas/99").status_code == 404
+    drafted = client_of(Role.SUPERVISOR).send("/formulas/drafts/new", sent(FILE.read_text())).location
+    assert company.get(drafted).status_code == 403
+    with house.transaction(Actor("second", "副主任", Role.AUTHORITY)) as tx:
+        other = CloudProvider(code="other", name="别家云")
+        tx.add(other)
+        tx.flush()
+    raw = {**json.loads(FILE.read_text()), "code": "others", "applies_to": {"provider": "other"}}
+    drafted = client_of(Role.SUPERVISOR).send("/formulas/drafts/new", sent(json.dumps(raw))).location
+    chief = client_of(Role.AUTHORITY)
+    digest = re.search(r'name="digest"[^>]* value="([0-9a-f]+)"', chief.get(f"{drafted}/enact").text)[1]
+    version = chief.send(f"{drafted}/enact", {"digest": digest, "reason": "同意"}).location
+    assert company.get(version).status_code == 404
+    assert "others-1" not in company.get("/formulas/").text
+
+
+@pytest.mark.parametrize("file", sorted(RULES.glob("*.json")), ids=lambda file: file.stem)
+def test_the_command_line_checks_a_file_without_a_book(file) -> None:
+    done = CliRunner().invoke(main, ["formula", "check", str(file)])
+    assert (done.exit_code, done.output) == (0, "0 problems\n")
+
+
+def test_the_command_line_names_places_and_drafts(tmp_path) -> None:
+    run, home = CliRunner(), tmp_path / "house"
+    home.mkdir()
+    data = ["--data", str(home)]
+    book = Book(f"sqlite:///{home / 'book.db'}")
+    upgrade.migrate(book)
+    with book.transaction(steward("init")) as tx:
+        tx.add(Person(login="sup", name="监督员", role=Role.SUPERVISOR.value, password_hash=""))
+    bad = tmp_path / "bad.json"
+    bad.write_text(FILE.read_text().replace('"30"', '"-30"'))
+    done = run.invoke(main, ["formula", "check", str(bad), "--json"])
+    assert done.exit_code == 1
+    assert json.loads(done.output)["problems"][0]["where"] == "rules.1.weight"
+    done = run.invoke(main, ["formula", "rescore", str(FILE), "--json", *data])
+    assert json.loads(done.output) == {"cards": []}
+    args = ["formula", "draft", str(FILE), "--reason", "办法", "--from", "2131-01-01", *data]
+    assert "draft 1 of bands" in run.invoke(main, [*args, "--by", "sup"]).output
+    assert run.invoke(main, [*args, "--by", "nobody"]).exit_code == 1
+    assert run.invoke(main, ["formula", "export", *data]).exit_code == 1, "nothing is enacted here"
+    with book.transaction(steward("init")) as tx:
+        formulas.seed(tx)
+    out = tmp_path / "city.json"
+    assert run.invoke(main, ["formula", "export", "-o", str(out), *data]).exit_code == 0
+    assert run.invoke(main, ["formula", "check", str(out)]).exit_code == 0
+    assert "city-1" in run.invoke(main, ["formula", "list", *data]).output
+    book.dispose()
