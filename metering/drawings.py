@@ -148,3 +148,48 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float 
         f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" '
         f'stroke-width="{width:g}"{more}/>'
     )
+
+
+def bars(title: str, labels: Sequence[str], values: Sequence[float], width: int = 720, height: int = 220) -> str:
+    """Upright bars from zero, each with its figure above and its label below."""
+    left, right, top, bottom = 12, 12, 30, 30
+    out = [_open(title, width, height), _text(left, 16, title, size=12, bold=True)]
+    roof, floor = max([*values, 1e-9]), height - bottom
+    wide = (width - left - right) / max(1, len(values))
+    for at, (label, value) in enumerate(zip(labels, values, strict=True)):
+        tall = (floor - top - 18) * value / roof
+        x = left + wide * at
+        out.append(
+            f'<rect x="{x + wide * 0.18:.1f}" y="{floor - tall:.1f}" width="{wide * 0.64:.1f}" height="{tall:.1f}" '
+            f'fill="{OURS}"/>'
+        )
+        out.append(_text(x + wide / 2, floor - tall - 5, f"{value:,g}", anchor="middle"))
+        out.append(_text(x + wide / 2, floor + 16, label, anchor="middle"))
+    out.append(_line(left, floor, width - right, floor, INK))
+    return "\n".join([*out, "</svg>", ""])
+
+
+def trend(
+    title: str, labels: Sequence[str], values: Sequence[float], roof: float = 0, width: int = 720, height: int = 200
+) -> str:
+    """One line through the days, from zero; ``roof`` > 0: a dashed line that it may not pass."""
+    left, right, top, bottom = 64, 16, 30, 28
+    most = max([*values, roof, 1e-9])
+    floor, span = height - bottom, height - bottom - top
+
+    def across(at: int) -> float:
+        return left + (width - left - right) * at / max(1, len(values) - 1)
+
+    out = [_open(title, width, height), _text(12, 16, title, size=12, bold=True)]
+    for share in (0.0, 0.5, 1.0):
+        y = floor - span * share
+        out.append(_line(left, y, width - right, y, GRID))
+        out.append(_text(left - 6, y + 4, f"{most * share:,.0f}", anchor="end"))
+    if roof > 0:
+        y = floor - span * roof / most
+        out.append(_line(left, y, width - right, y, THEIRS, 1.5, "5 3"))
+    path = " ".join(f"{across(at):.1f},{floor - span * value / most:.1f}" for at, value in enumerate(values))
+    out.append(f'<polyline points="{path}" fill="none" stroke="{OURS}" stroke-width="2"/>')
+    step = max(1, -(-len(labels) // 7))
+    out += [_text(across(at), floor + 16, labels[at], anchor="middle") for at in range(0, len(labels), step)]
+    return "\n".join([*out, "</svg>", ""])

@@ -26,6 +26,7 @@ from console.cli.imports import importing
 from console.cli.orders import orders_group
 from console.cli.reference import reference
 from console.cli.rehearse import rehearse
+from console.cli.reports import report_group
 from console.cli.rules import rules_group
 from console.cli.secrets import secret_group
 from console.cli.statements import statements_group
@@ -383,6 +384,7 @@ main.add_command(providers.rescore)
 main.add_command(formula_group)
 main.add_command(statements_group)
 main.add_command(rules_group)
+main.add_command(report_group)
 main.add_command(secret_group)
 main.add_command(agent_group)
 main.add_command(orders_group)

@@ -12,6 +12,7 @@ import metering.cases
 import metering.forecasting
 import metering.intake
 import metering.judging
+import metering.reports
 import metering.rollout
 import metering.simulation
 import metering.statements

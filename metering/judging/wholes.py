@@ -54,6 +54,18 @@ USES = {
 }
 
 
+def use_of(cpu: float | None, memory: float | None, coverage: float) -> SystemUse:
+    """What a whole is called by its means in per cent and the share that something is known of. Low needs both figures low,
+    high either: one number alone floods the queue."""
+    if cpu is None or coverage < COVERED:
+        return SystemUse.UNKNOWN
+    if cpu > HIGH_CPU or (memory is not None and memory > HIGH_MEMORY):
+        return SystemUse.HIGH
+    if cpu < LOW_CPU and (memory is None or memory < LOW_MEMORY):
+        return SystemUse.LOW
+    return SystemUse.NORMAL
+
+
 class MeasuredUse(Base):
     """What was measured, and could be taken back, of one kind of what a department (None: nobody) has in one pool and system.
 
@@ -171,14 +183,7 @@ class WholeSums:
 
     @property
     def use(self) -> SystemUse:
-        """Low needs both figures low, high either: one number alone floods the queue."""
-        if self.cpu is None or self.coverage < COVERED:
-            return SystemUse.UNKNOWN
-        if self.cpu > HIGH_CPU or (self.memory is not None and self.memory > HIGH_MEMORY):
-            return SystemUse.HIGH
-        if self.cpu < LOW_CPU and (self.memory is None or self.memory < LOW_MEMORY):
-            return SystemUse.LOW
-        return SystemUse.NORMAL
+        return use_of(self.cpu, self.memory, self.coverage)
 
     def values(self) -> dict[str, Any]:
         """As the columns keep it."""

@@ -129,3 +129,8 @@ def table(report: Report) -> pa.Table:
     for name, used in (("cpu", report.cpu), ("mem", report.mem)):
         columns |= {f"{name}_{field.name}": getattr(used, field.name) for field in fields(used)}
     return pa.table({name: pa.array(column, from_pandas=True) for name, column in columns.items()})
+
+
+def step_s(place: str) -> int:
+    """Seconds of one slot of the lake at a place."""
+    return ClosedDays(place).step_s

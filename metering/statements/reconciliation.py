@@ -447,9 +447,13 @@ def latest(tx: Tx, pool_id: int, month: str) -> ReconciliationRun | None:
     )
 
 
-def standing(tx: Tx, month: str, provider_id: int | None = None) -> list[ReconciliationRun]:
-    """The newest comparison of each pool in ``month``."""
+def standing(
+    tx: Tx, month: str, provider_id: int | None = None, *, known_at: datetime | None = None
+) -> list[ReconciliationRun]:
+    """The newest comparison of each pool in ``month``; as of an instant, the newest that had been made by then."""
     query = select(ReconciliationRun).where(ReconciliationRun.month == month).order_by(ReconciliationRun.revision)
+    if known_at is not None:
+        query = query.where(ReconciliationRun.made_at <= known_at)
     if provider_id is not None:
         query = query.where(ReconciliationRun.provider_id == provider_id)
     newest = {one.pool_id: one for one in tx.scalars(query)}

@@ -27,7 +27,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from a copy of what git has, and of what a build makes where it is missing."""
     home = tmp_path_factory.mktemp("source")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, timeout=PATIENCE)
-    made = [*(ROOT / "console" / "static" / "vendor").iterdir()]
+    made = [*(ROOT / "console" / "static" / "vendor").iterdir(), *(ROOT / "console" / "fonts").iterdir()]
     for one in [*(ROOT / name for name in listed.stdout.decode().split("\0") if name), *made]:
         place = home / one.relative_to(ROOT)
         if one.is_file() and one.relative_to(ROOT).parts[0] not in ("tests", "docs", "benchmarks"):

@@ -1,0 +1,1 @@
+"""Pages of reports: their editions, what each says, its files."""

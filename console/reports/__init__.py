@@ -1,0 +1,24 @@
+"""Reports on paper and screens: an edition's inputs become one document, and that a page, PDF, docx, xlsx and HTML."""
+
+from __future__ import annotations
+
+from console.reports.documents import Chart, Document, Heading, Paragraph, Table
+from console.reports.files import FORMATS, MIME, chosen, document, drawn, name, source, write
+from console.reports.making import make
+
+__all__ = [
+    "FORMATS",
+    "MIME",
+    "Chart",
+    "Document",
+    "Heading",
+    "Paragraph",
+    "Table",
+    "chosen",
+    "document",
+    "drawn",
+    "make",
+    "name",
+    "source",
+    "write",
+]

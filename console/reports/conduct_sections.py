@@ -1,0 +1,89 @@
+"""How companies did, and what nobody knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from console.reports.documents import Block, Column, Figure, Heading, Paragraph, Table
+from console.reports.inputs import Inputs
+from providers.assessment import GRADE_LABELS
+from providers.billing import RESPONSIBILITY_LABELS
+from quota.errors import N_
+
+UNKNOWNS = {
+    "ownerless": N_("没有归属单位的资源"),
+    "systemless": N_("没有归属信息系统的云主机"),
+    "silent": N_("报告期内没有一个采样的云主机"),
+    "uncovered": N_("采集覆盖率不足 90% 的云主机"),
+    "unstated": N_("没有对账单的月份"),
+    "unclosed": N_("有对账单、尚未月结的月份"),
+    "unpriced": N_("没有价目的对账单明细"),
+    "unbilled": N_("没有账单可比的资源池月份"),
+    "unsettled": N_("责任尚未认定的故障"),
+    "unscored": N_("证据不足、不评总分的评分"),
+    "unassessed": N_("没有评估"),
+}
+
+
+def providers(told: Inputs) -> Iterator[Block]:
+    say, cards, incidents = told.say, told["cards"], told["incidents"]
+    if cards:
+        columns = [
+            Column(say(N_("考核期"))), Column(say(N_("云服务商"))), Column(say(N_("总分")), Figure.MONEY),
+            Column(say(N_("等级"))), Column(say(N_("已评权重")), Figure.PERCENT), Column(say(N_("公式"))),
+        ]  # fmt: skip
+        rows = [
+            [
+                one["period"],
+                one["provider"],
+                None if one["total"] is None else Decimal(one["total"]),
+                told.named(GRADE_LABELS, one["grade"]) if one["grade"] else say(N_("不评总分")),
+                float(one["scored"]),
+                one["formula"],
+            ]
+            for one in cards
+        ]
+        yield Table(say(N_("考核评分")), columns, rows)
+        yield Paragraph(say(N_("只列资料截止时已公布的评分；已评权重为有证据的指标权重之和（满分 100）。")), note=True)
+    if incidents["levels"]:
+        yield Heading(say(N_("故障")), 2)
+        columns = [
+            Column(say(N_("级别"))), Column(say(N_("次数")), Figure.COUNT), Column(say(N_("其中云服务商责任")), Figure.COUNT),
+            Column(say(N_("责任未定")), Figure.COUNT), Column(say(N_("历时")), Figure.QUANTITY, say(N_("分钟"))),
+        ]  # fmt: skip
+        yield Table(
+            say(N_("故障")),
+            columns,
+            [
+                [say(N_("%(level)s 级"), level=one["level"]), one["count"], one["companies"], one["unsettled"], one["minutes"]]
+                for one in incidents["levels"]
+            ],
+        )  # fmt: skip
+        columns = [
+            Column(say(N_("开始"))), Column(say(N_("云服务商"))), Column(say(N_("资源池"))), Column(say(N_("故障"))),
+            Column(say(N_("级别")), Figure.COUNT), Column(say(N_("历时")), Figure.QUANTITY, say(N_("分钟"))),
+            Column(say(N_("责任"))),
+        ]  # fmt: skip
+        yield Table(
+            say(N_("附表：故障清单")),
+            columns,
+            [
+                [one["started"][:16].replace("T", " "), one["provider"], one["pool"], one["title"], one["level"],
+                 one["minutes"],
+                 told.named(RESPONSIBILITY_LABELS, one["responsibility"]) if one["responsibility"] else say(N_("未定"))]
+                for one in incidents["list"]
+            ],
+            annex=True,
+        )  # fmt: skip
+
+
+def unknown(told: Inputs) -> Iterator[Block]:
+    say = told.say
+    rows = told["unknown"]
+    if not rows:
+        yield Paragraph(say(N_("没有。")))
+        return
+    yield Paragraph(say(N_("以下情况不掌握或尚未确定，本报告没有把它们当作零。")))
+    columns = [Column(say(N_("情况"))), Column(say(N_("数量")), Figure.COUNT)]
+    yield Table(say(N_("尚不掌握的情况")), columns, [[told.named(UNKNOWNS, one["what"]), one["count"]] for one in rows])

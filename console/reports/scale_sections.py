@@ -1,0 +1,297 @@
+"""How much there is, to whom it is promised, and how much of it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from console.reports.documents import Block, Chart, Column, Figure, Heading, Paragraph, Say, Table
+from console.reports.inputs import Inputs
+from console.words import KINDS
+from metering import drawings
+from metering.judging import USES
+from metering.reports import MOST_SYSTEMS
+from quota.errors import N_
+
+COUNTED = (
+    ("departments", N_("使用单位")),
+    ("systems", N_("信息系统")),
+    ("machines", N_("云主机与裸金属")),
+    ("resources", N_("全部资源")),
+    ("domestic_machines", N_("其中信创云主机与裸金属")),
+)
+
+STATES = {
+    "full": N_("已承诺完"),
+    "foretold": N_("按趋势可预计"),
+    "steady": N_("可预见的期间内不会用完"),
+    "short": N_("历史不足，不能预计"),
+}
+
+
+def scale(told: Inputs) -> Iterator[Block]:
+    say, at = told.say, told["scale"]["at"]
+    end, start, year = at["end"], at["start"], at.get("year_before")
+    columns = [
+        Column(say(N_("项目"))),
+        Column(say(N_("单位"))),
+        Column(say(N_("期末")), Figure.QUANTITY),
+        Column(say(N_("期初")), Figure.QUANTITY),
+        Column(say(N_("变化")), Figure.QUANTITY),
+        Column(say(N_("上年同期末")), Figure.QUANTITY),
+    ]
+    rows: list[list[Any]] = []
+    for name, label in COUNTED:
+        rows.append([say(label), say(N_("个")), end[name], start[name], end[name] - start[name], year and year[name]])
+    for code in sorted({*end["amounts"], *start["amounts"]}, key=list(told.classes).index):
+        now, then = (one["amounts"].get(code, 0) for one in (end, start))
+        rows.append(
+            [
+                told.label(code),
+                told.unit(code),
+                told.amount(code, now),
+                told.amount(code, then),
+                _signed(told, code, now - then),
+                told.amount(code, year["amounts"].get(code, 0)) if year else None,
+            ]
+        )
+    yield Table(say(N_("规模与变化")), columns, rows)
+    if end["machine_vcpu"]:
+        share = 100 * end["domestic_vcpu"] / end["machine_vcpu"]
+        yield Paragraph(
+            say(
+                N_("信创资源占全部 vCPU 的 %(share)s%%（%(part)s / %(whole)s）。"),
+                share=f"{share:.1f}",
+                part=f"{end['domestic_vcpu']:,}",
+                whole=f"{end['machine_vcpu']:,}",
+            )
+        )
+    services = [[told.named(KINDS, kind), count] for kind, count in told["scale"]["services"]]
+    if services:
+        yield Table(say(N_("资源构成")), [Column(say(N_("类型"))), Column(say(N_("数量")), Figure.COUNT)], services)
+    if len(told["owners"]) > 1 or told.kind == "city":
+        yield from _owners(told)
+
+
+def _signed(told: Inputs, code: str, by: int) -> Any:
+    shown = told.amount(code, abs(by))
+    return shown if by >= 0 or shown is None or isinstance(shown, str) else -shown
+
+
+def _owners(told: Inputs) -> Iterator[Block]:
+    say = told.say
+    rows = [
+        [one["department"] or say(N_("无归属")), one["systems"], one["machines"], one["resources"],
+         told.amount("vcpu", one["vcpu"]), told.amount("memory", one["memory"])]
+        for one in told["owners"]
+    ]  # fmt: skip
+    if not rows:
+        return
+    columns = [
+        Column(say(N_("使用单位"))),
+        Column(say(N_("信息系统")), Figure.COUNT),
+        Column(say(N_("云主机")), Figure.COUNT),
+        Column(say(N_("资源")), Figure.COUNT),
+        Column("vCPU", Figure.QUANTITY),
+        Column(told.label("memory"), Figure.QUANTITY, told.unit("memory")),
+    ]
+    yield Table(say(N_("附表：各单位资源")), columns, rows, annex=True)
+
+
+def allocation(told: Inputs) -> Iterator[Block]:
+    say = told.say
+    if not told["allocations"]:
+        return
+    whole = any(one["installed"] is not None for one in told["allocations"])
+    columns = [Column(say(N_("资源池"))), Column(say(N_("网络区"))), Column(say(N_("类别"))), Column(say(N_("单位")))]
+    if whole:
+        columns.append(Column(say(N_("可分配")), Figure.QUANTITY))
+    columns += [Column(say(N_("已承诺")), Figure.QUANTITY), Column(say(N_("已使用")), Figure.QUANTITY)]
+    if whole:
+        columns.append(Column(say(N_("分配率")), Figure.PERCENT, "%"))
+    columns.append(Column(say(N_("期初已承诺")), Figure.QUANTITY))
+    rows = []
+    for one in told["allocations"]:
+        code = one["kind"]
+        row: list[Any] = [one["pool"], one["zone"], told.label(code), told.unit(code)]
+        row += [told.amount(code, one["installed"])] if whole else []
+        row += [told.amount(code, one["promised"]), told.amount(code, one["used"])]
+        row += [100 * one["promised"] / one["installed"] if one["installed"] else None] if whole else []
+        rows.append([*row, told.amount(code, one["promised_before"])])
+    yield Table(say(N_("分配与承诺")), columns, rows)
+    yield Paragraph(say(N_("口径：已承诺为授予、预占、已使用与借入之和，以账本截至期末的分录为准。")), note=True)
+    if line := told["promised"]:
+        yield _promised(say, line)
+    yield from _outlook(told)
+
+
+def _promised(say: Say, line: dict[str, Any]) -> Chart:
+    title = say(N_("已承诺 vCPU，逐日"))
+    days = [one[5:] for one in line["days"]]
+    said = say(
+        N_("已承诺 vCPU 由期初日的 %(first)s 到期末日的 %(last)s。"),
+        first=f"{line['vcpu'][0]:,}",
+        last=f"{line['vcpu'][-1]:,}",
+    )
+    return Chart(title, drawings.trend(title, days, line["vcpu"]), said)
+
+
+def _outlook(told: Inputs) -> Iterator[Block]:
+    say = told.say
+    if not told["outlooks"]:
+        return
+    known = [one for one in told["outlooks"] if one["state"] != "short"]
+    yield Heading(say(N_("容量与用完日期")), 2)
+    if len(known) < len(told["outlooks"]):
+        yield Paragraph(say(N_("%(count)s 项历史不足，不能预计何时用完。"), count=len(told["outlooks"]) - len(known)))
+    if not known:
+        return
+    columns = [
+        Column(say(N_("资源池"))), Column(say(N_("类别"))), Column(say(N_("单位"))), Column(say(N_("剩余")), Figure.QUANTITY),
+        Column(say(N_("预计"))), Column(say(N_("用完日期"))), Column(say(N_("最早"))), Column(say(N_("最晚"))),
+    ]  # fmt: skip
+    rows = [
+        [one["pool"], told.label(one["kind"]), told.unit(one["kind"]), told.amount(one["kind"], max(one["left"], 0)),
+         say(STATES[one["state"]]), one["on"], one["earliest"], one["latest"]]
+        for one in known
+    ]  # fmt: skip
+    yield Table(say(N_("容量与用完日期")), columns, rows)
+
+
+def use(told: Inputs) -> Iterator[Block]:
+    say, found = told.say, told["use"]
+    if not found["whole"]["machines"]:
+        return
+    columns = [
+        Column(say(N_("资源池"))), Column(say(N_("网络区"))), Column(say(N_("云主机")), Figure.COUNT),
+        Column("vCPU", Figure.COUNT), Column(say(N_("CPU 均值")), Figure.PERCENT, "%"),
+        Column("CPU P95", Figure.PERCENT, "%"), Column(say(N_("CPU 峰值")), Figure.PERCENT, "%"),
+        Column(say(N_("内存均值")), Figure.PERCENT, "%"), Column(say(N_("内存 P95")), Figure.PERCENT, "%"),
+        Column(say(N_("采集覆盖率")), Figure.PERCENT, "%"),
+    ]  # fmt: skip
+    names = ("machines", "vcpu", "cpu", "cpu_p95", "cpu_top", "mem", "mem_p95", "coverage")
+    rows: list[list[Any]] = [[one["pool"], one["zone"], *(one[name] for name in names)] for one in found["pools"]]
+    if len(rows) > 1:
+        rows.append([say(N_("合计")), "", *(found["whole"][name] for name in names)])
+    yield Table(say(N_("资源池使用率")), columns, rows)
+    yield Paragraph(
+        say(
+            N_(
+                "口径：期末在册的云主机与裸金属，以报告期内每个采样时隙为准；均值与 P95 按 vCPU（内存按容量）加权；"
+                "峰值为其中单台的最高值；没有数据的不计入均值，只降低采集覆盖率。"
+            )
+        ),
+        note=True,
+    )
+    yield from _bands(told)
+    yield from _systems(told)
+
+
+def _bands(told: Inputs) -> Iterator[Block]:
+    say, bands = told.say, told["use"]["bands"]
+    whole = sum(one["machines"] for one in bands)
+    labels = [_band(say, one) for one in bands]
+    title = say(N_("云主机按 CPU 均值分布（台）"))
+    yield Chart(title, drawings.bars(title, labels, [one["machines"] for one in bands]), title)
+    columns = [
+        Column(say(N_("CPU 均值"))), Column(say(N_("云主机")), Figure.COUNT), Column("vCPU", Figure.COUNT),
+        Column(say(N_("占比")), Figure.PERCENT, "%"),
+    ]  # fmt: skip
+    rows = [
+        [label, one["machines"], one["vcpu"], 100 * one["machines"] / whole if whole else None]
+        for label, one in zip(labels, bands, strict=True)
+    ]
+    yield Table(say(N_("使用率分段")), columns, rows)
+
+
+def _band(say: Say, one: dict[str, Any]) -> str:
+    if one["low"] is None:
+        return say(N_("数据不足"))
+    if one["high"] is None:
+        return f"≥{one['low']:g}%"
+    return f"{one['low']:g}–{one['high']:g}%"
+
+
+def _systems(told: Inputs) -> Iterator[Block]:
+    say, found = told.say, told["use"]
+    rows = found["systems"]
+    if not rows:
+        return
+    counts, basis = found["counts"], found["basis"]
+    yield Heading(say(N_("信息系统")), 2)
+    yield Paragraph(
+        say(
+            N_(
+                "%(all)s 个信息系统中，利用率低 %(low)s 个，正常 %(normal)s 个，利用率高 %(high)s 个，数据不足 %(unknown)s 个。"
+            ),
+            all=len(rows),
+            low=counts["system_low"],
+            normal=counts["normal"],
+            high=counts["system_high"],
+            unknown=counts["unknown"],
+        )
+    )
+    yield Paragraph(
+        say(
+            N_(
+                "口径：CPU 均值低于 %(low_cpu)s%% 且内存均值低于 %(low_memory)s%% 为低；CPU 高于 %(high_cpu)s%% 或内存高于 "
+                "%(high_memory)s%% 为高；采集覆盖率不足 %(covered)s%% 的不判。"
+            ),
+            **{name: f"{figure:g}" for name, figure in basis.items()},
+        ),
+        note=True,
+    )
+    for use, title in (("system_low", N_("利用率低的信息系统")), ("system_high", N_("利用率高的信息系统"))):
+        some = [one for one in rows if one["use"] == use]
+        if some:
+            yield _system_table(told, say(title), some[:MOST_SYSTEMS])
+            if len(some) > MOST_SYSTEMS:
+                rest = len(some) - MOST_SYSTEMS
+                yield Paragraph(say(N_("按 vCPU 列出前 %(most)s 个，其余 %(rest)s 个见附表。"), most=MOST_SYSTEMS, rest=rest), note=True)  # fmt: skip
+    yield _system_table(told, say(N_("附表：各信息系统使用率")), rows, annex=True)
+
+
+def _system_table(told: Inputs, title: str, rows: list[dict[str, Any]], *, annex: bool = False) -> Table:
+    say = told.say
+    columns = [
+        Column(say(N_("信息系统"))), Column(say(N_("使用单位"))), Column(say(N_("云主机")), Figure.COUNT),
+        Column("vCPU", Figure.COUNT), Column("CPU", Figure.PERCENT, "%"), Column("CPU P95", Figure.PERCENT, "%"),
+        Column(say(N_("内存")), Figure.PERCENT, "%"), Column(say(N_("采集覆盖率")), Figure.PERCENT, "%"),
+        Column(say(N_("结论"))),
+    ]  # fmt: skip
+    return Table(
+        title,
+        columns,
+        [
+            [one["system"], one["department"], one["machines"], one["vcpu"], one["cpu"], one["cpu_p95"], one["mem"],
+             one["coverage"], told.named(USES, one["use"])]
+            for one in rows
+        ],
+        annex=annex,
+    )  # fmt: skip
+
+
+def ranking(told: Inputs) -> Iterator[Block]:
+    say = told.say
+    rows = told["ranking"]
+    if not rows:
+        return
+    yield Paragraph(
+        say(N_("按 CPU 均值由高到低；采集覆盖率不足 %(covered)s%% 的不排名。低用占比为 CPU 均值低于 10%% 的云主机所占 vCPU 的比例。"),
+            covered=f"{told['use']['basis']['covered']:g}")
+    )  # fmt: skip
+    columns = [
+        Column(say(N_("名次"))), Column(say(N_("使用单位"))), Column(say(N_("云主机")), Figure.COUNT),
+        Column("vCPU", Figure.COUNT), Column(say(N_("CPU 均值")), Figure.PERCENT, "%"),
+        Column(say(N_("内存均值")), Figure.PERCENT, "%"), Column(say(N_("低用占比")), Figure.PERCENT, "%"),
+        Column(say(N_("采集覆盖率")), Figure.PERCENT, "%"),
+    ]  # fmt: skip
+    yield Table(
+        say(N_("使用单位排名")),
+        columns,
+        [
+            [str(place) if one["ranked"] else say(N_("不排名")), one["department"], one["machines"], one["vcpu"], one["cpu"],
+             one["mem"], one["low_share"], one["coverage"]]
+            for place, one in enumerate(rows, 1)
+        ],
+    )  # fmt: skip

@@ -1,0 +1,110 @@
+"""What was asked for and delivered; what was taken back and given by cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from console.reports.documents import Block, Column, Figure, Heading, Paragraph, Table
+from console.reports.inputs import Inputs
+from metering.cases import ENDING_LABELS
+from metering.judging import KIND_LABELS as CASE_KINDS
+from metering.judging import LABELS as VERDICTS
+from providers.orders import VERB_LABELS
+from quota.errors import N_
+from quota.requests import KIND_LABELS
+
+
+def requests(told: Inputs) -> Iterator[Block]:
+    say, found, orders = told.say, told["requests"], told["orders"]
+    if not found["kinds"] and not orders["delivered"] and not orders["due"] and not orders["open"]:
+        return
+    if found["kinds"]:
+        names = ("submitted", "decided", "refused", "delivered", "closed", "open")
+        labels = (N_("提交"), N_("审批完成"), N_("驳回"), N_("交付"), N_("办结"), N_("期末在办"))
+        columns = [Column(say(N_("申请类型"))), *(Column(say(label), Figure.COUNT) for label in labels)]
+        rows: list[list[Any]] = [
+            [told.named(KIND_LABELS, one["kind"]), *(one[name] for name in names)] for one in found["kinds"]
+        ]
+        if len(rows) > 1:
+            rows.append([say(N_("合计")), *(found["total"][name] for name in names)])
+        yield Table(say(N_("申请")), columns, rows)
+    if orders["due"]:
+        yield Paragraph(
+            say(
+                N_(
+                    "报告期内到期的工单 %(due)s 张，按期交付 %(in_time)s 张，交付及时率 %(share)s%%；期末未交付 %(open)s 张。"
+                ),
+                due=orders["due"],
+                in_time=orders["in_time"],
+                share=f"{100 * orders['in_time'] / orders['due']:.1f}",
+                open=orders["open"],
+            )
+        )
+    if orders["delivered"]:
+        columns = [Column(say(N_("工作日"))), Column(say(N_("工单数")), Figure.COUNT)]
+        yield Table(say(N_("交付时长")), columns, orders["buckets"])
+        columns = [Column(say(N_("工单"))), Column(say(N_("已交付")), Figure.COUNT)]
+        yield Table(
+            say(N_("交付的工单")), columns, [[told.named(VERB_LABELS, verb), count] for verb, count in orders["verbs"]]
+        )
+    yield from _amounts(
+        told, say(N_("交付与退还的资源")), [(N_("交付"), orders["built"]), (N_("退还"), orders["freed"])]
+    )
+
+
+def _amounts(told: Inputs, title: str, sides: list[tuple[str, dict[str, int]]]) -> Iterator[Block]:
+    codes = [code for code in told.classes if any(code in side for _label, side in sides)]
+    if not codes:
+        return
+    say = told.say
+    columns = [
+        Column(say(N_("类别"))),
+        Column(say(N_("单位"))),
+        *(Column(say(label), Figure.QUANTITY) for label, _ in sides),
+    ]
+    rows = [
+        [told.label(code), told.unit(code), *(told.amount(code, side.get(code, 0)) for _label, side in sides)]
+        for code in codes
+    ]
+    yield Table(title, columns, rows)
+
+
+def cases(told: Inputs) -> Iterator[Block]:
+    say, found, run = told.say, told["cases"], told["findings"]
+    if run is not None and run["verdicts"]:
+        yield Paragraph(
+            say(
+                N_("最近一次评估覆盖 %(first)s 至 %(last)s，依据策略 %(policy)s 第 %(version)s 版。"),
+                **{name: run[name] for name in ("first", "last", "policy", "version")},
+            )
+        )
+        columns = [Column(say(N_("结论"))), Column(say(N_("资源数")), Figure.COUNT)]
+        yield Table(
+            say(N_("评估结论")), columns, [[told.named(VERDICTS, name), count] for name, count in run["verdicts"]]
+        )
+    if not found["kinds"]:
+        return
+    names = ("opened", "closed", "open", "stale", "regretted")
+    labels = (N_("立案"), N_("结案"), N_("期末在办"), N_("久未推进"), N_("后悔"))
+    columns = [Column(say(N_("案件"))), *(Column(say(label), Figure.COUNT) for label in labels)]
+    rows: list[list[Any]] = [
+        [told.named(CASE_KINDS, one["kind"]), *(one[name] for name in names)] for one in found["kinds"]
+    ]
+    if len(rows) > 1:
+        rows.append([say(N_("合计")), *(found["total"][name] for name in names)])
+    yield Table(say(N_("案件")), columns, rows)
+    yield Paragraph(
+        say(
+            N_("口径：久未推进为超过 10 个工作日没有进入下一步（观察期与回收站除外）；后悔为收回后又被要回或吃紧的。期末逾期未答复的通知 %(count)s 件。"),
+            count=found["total"]["unanswered"],
+        ),
+        note=True,
+    )  # fmt: skip
+    if found["endings"]:
+        yield Heading(say(N_("结案结果")), 2)
+        columns = [Column(say(N_("结果"))), Column(say(N_("案件")), Figure.COUNT)]
+        yield Table(
+            say(N_("结案结果")), columns, [[told.named(ENDING_LABELS, name), count] for name, count in found["endings"]]
+        )
+    yield from _amounts(told, say(N_("收回与扩容的资源")), [(N_("收回"), found["taken"]), (N_("扩容"), found["given"])])

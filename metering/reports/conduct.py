@@ -1,0 +1,104 @@
+"""How companies did: their cards of the period, and incidents with whose they were ruled to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import select
+
+from metering.reports.frames import Frame, rounded
+from metering.reports.scopes import ScopeKind
+from providers.assessment import ScorecardRecord
+from providers.billing import Incident
+
+
+def cards(frame: Frame) -> list[dict[str, Any]]:
+    """Published cards of months and quarters within the period, as they were known; the newest revision of each. They are
+    published to everybody, yet a department's report is about itself."""
+    if frame.scope.kind not in (ScopeKind.CITY, ScopeKind.PROVIDER):
+        return []
+    months = frame.period.months()
+    query = (
+        select(ScorecardRecord)
+        .where(
+            ScorecardRecord.month.in_([*months, *_quarters(months)]),
+            ScorecardRecord.published_at <= frame.known_at,
+            frame.scope.rows(provider=ScorecardRecord.provider_id),
+        )
+        .order_by(ScorecardRecord.month, ScorecardRecord.provider_id, ScorecardRecord.revision)
+    )
+    newest = {(one.month, one.provider_id): one for one in frame.tx.scalars(query)}
+    return [
+        {
+            "period": one.month,
+            "provider": frame.name("provider", one.provider_id),
+            "revision": one.revision,
+            "total": None if one.total is None else str(one.total),
+            "grade": one.grade,
+            "scored": str(one.scored_weight),
+            "formula": one.formula_version,
+            "veto": bool(one.veto),
+            "digest": one.digest,
+        }
+        for one in newest.values()
+    ]
+
+
+def _quarters(months: Iterable[str]) -> list[str]:
+    """The quarters all of whose months are among ``months``."""
+    known = list(months)
+    found = []
+    for month in known:
+        year, number = int(month[:4]), int(month[5:])
+        if number % 3 == 0 and all(f"{year}-{one:02d}" in known for one in (number - 2, number - 1)):
+            found.append(f"{year}-Q{number // 3}")
+    return found
+
+
+def incidents(frame: Frame) -> dict[str, Any]:
+    """Incidents that began in the period by level, whose they were ruled to be, and how long they lasted (minutes)."""
+    query = select(Incident).where(
+        Incident.started_at >= frame.start,
+        Incident.started_at < frame.end,
+        Incident.reported_at <= frame.known_at,
+        frame.scope.rows(pool=Incident.pool_id, provider=Incident.provider_id),
+    )
+    rows = list(frame.tx.scalars(query.order_by(Incident.started_at, Incident.id)))
+    levels: dict[int, list[Incident]] = {}
+    for one in rows:
+        levels.setdefault(one.level, []).append(one)
+    return {
+        "levels": [
+            {
+                "level": level,
+                "count": len(mine),
+                "minutes": rounded(sum(_minutes(frame, one) for one in mine)),
+                "unsettled": sum(not _settled(frame, one) for one in mine),
+                "companies": sum(_settled(frame, one) and one.responsibility == "provider" for one in mine),
+            }
+            for level, mine in sorted(levels.items())
+        ],
+        "list": [
+            {
+                "provider": frame.name("provider", one.provider_id),
+                "pool": frame.name("pool", one.pool_id),
+                "title": one.title,
+                "level": one.level,
+                "started": one.started_at.astimezone(frame.calendar.zone).isoformat(timespec="minutes"),
+                "minutes": rounded(_minutes(frame, one)),
+                "responsibility": one.responsibility if _settled(frame, one) else None,
+            }
+            for one in rows
+        ],
+    }
+
+
+def _settled(frame: Frame, one: Incident) -> bool:
+    return one.settled_at is not None and one.settled_at <= frame.known_at
+
+
+def _minutes(frame: Frame, one: Incident) -> float:
+    """To its recovery, or to the end of the period where it was not over then."""
+    until = one.recovered_at if one.recovered_at is not None and one.recovered_at < frame.end else frame.end
+    return max(0.0, (until - one.started_at).total_seconds() / 60)

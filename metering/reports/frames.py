@@ -1,0 +1,115 @@
+"""The frame of a report while it is gathered: whose it is, its days, and until when what is written counts as known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import String, cast, select
+
+from metering.reports.periods import ReportPeriod
+from metering.reports.scopes import ReportScope, ScopeKind
+from quota.audit import AuditRecord
+from quota.directory import CloudProvider, Department, Pool, System
+
+if TYPE_CHECKING:
+    from quota.calendar import WorkingDays
+    from quota.db import Tx
+
+NAMED: Mapping[str, type[Any]] = {
+    "department": Department,
+    "provider": CloudProvider,
+    "pool": Pool,
+    "system": System,
+}
+"""How the audit trail's subjects begin → whose names they are."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """``lake``: the place of its files. ``known_at``: what the book was told later does not count."""
+
+    tx: Tx
+    lake: str
+    scope: ReportScope
+    period: ReportPeriod
+    known_at: datetime
+    calendar: WorkingDays
+    start: datetime = field(init=False)
+    end: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        start, end = self.period.instants(self.calendar.zone)
+        object.__setattr__(self, "start", start)
+        object.__setattr__(self, "end", end)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is about the whole city."""
+        return self.scope.kind is ScopeKind.CITY
+
+    @cached_property
+    def pools(self) -> dict[int, Pool]:
+        """Every pool by its id."""
+        return {one.id: one for one in self.tx.scalars(select(Pool).order_by(Pool.id))}
+
+    @cached_property
+    def systems(self) -> dict[int, System]:
+        """Every system by its id."""
+        return {one.id: one for one in self.tx.scalars(select(System).order_by(System.id))}
+
+    @cached_property
+    def names(self) -> Mapping[tuple[str, int], str]:
+        """(kind, id) → the name as it was at the end of the period: of what was renamed since, the name before that."""
+        found = {
+            (kind, one_id): name
+            for kind, model in NAMED.items()
+            for one_id, name in self.tx.execute(select(model.id, model.name))
+        }
+        renamed = (
+            select(AuditRecord.subject, AuditRecord.before)
+            .where(
+                AuditRecord.at >= self.end,
+                AuditRecord.action.in_(["department.rename", "system.amend", "company.amend"]),
+                cast(AuditRecord.before, String).like('%"name"%'),
+            )
+            .order_by(AuditRecord.sequence.desc())
+        )
+        for subject, before in self.tx.execute(renamed):
+            kind, _colon, number = subject.partition(":")
+            if "name" in before and number.isdigit():
+                found[kind, int(number)] = str(before["name"])
+        return found
+
+    def name(self, kind: str, one_id: int | None) -> str | None:
+        """The name at that time; None for nobody."""
+        return None if one_id is None else self.names.get((kind, one_id))
+
+    @cached_property
+    def departments_then(self) -> dict[int, Department]:
+        """Departments that had been entered by the end of the period, by id."""
+        later = {
+            int(subject.partition(":")[2])
+            for subject in self.tx.scalars(
+                select(AuditRecord.subject).where(
+                    AuditRecord.at >= self.end, AuditRecord.action == "department.register"
+                )
+            )
+        }
+        every = self.tx.scalars(select(Department).order_by(Department.id))
+        return {one.id: one for one in every if one.id not in later}
+
+
+def rounded(value: Any, digits: int = 2) -> float | None:
+    """A figure as inputs keep it: the same text on every machine; unknown is None."""
+    if value is None or not math.isfinite(value):
+        return None
+    return round(float(value), digits) + 0.0
+
+
+def day(at: date | None) -> str | None:
+    return None if at is None else at.isoformat()
