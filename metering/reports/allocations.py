@@ -72,10 +72,11 @@ def outlooks(frame: Frame) -> list[dict[str, Any]]:
         return []
     zone = frame.calendar.zone
     first, last = histories.window(frame.period.last, HISTORY_DAYS)
-    begun, settled = histories.begun(frame.tx, zone=zone), histories.settled(frame.tx, zone=zone)
+    begun, began = histories.begun(frame.tx, zone=zone), histories.begun_by_pool(frame.tx, zone=zone)
     first = min(max(first, begun), last) if begun else last
     pool_ids = sorted(frame.scope.pools) if frame.scope.pools is not None else None
     grown = histories.daily(frame.tx, OWNED, first, last, pool_ids=pool_ids, zone=zone)
+    adopted = histories.daily(frame.tx, OWNED, first, last, pool_ids=pool_ids, adopted=True, zone=zone)
     now = _balances(frame, frame.end)
     told = []
     for (pool_id, cls), line in grown.items():
@@ -83,7 +84,8 @@ def outlooks(frame: Frame) -> list[dict[str, Any]]:
         installed = -row.get(Holder.SUPPLY.value, 0)
         if cls.kind not in FORETOLD or not installed:
             continue
-        history = line[max((settled.get(pool_id, first) - first).days, 0) :]
+        taken_over = adopted.get((pool_id, cls), [0] * len(line))
+        history = outlook.grown(line, taken_over)[max((began.get(pool_id, first) - first).days, 0) :]
         left = outlook.left_after(installed, _promised(row))
         trend = outlook.trend(history)
         out = outlook.runs_out(trend, left, frame.period.last) if trend is not None else None
