@@ -60,7 +60,7 @@ class MailState(StrEnum):
 
 class MailSource(StrEnum):
     """What is written about: a notice about a request; a letter about cases, or an inquiry about resources: when it is issued,
-    reminded of, escalated; an emergency account that was used."""
+    reminded of, escalated; an emergency account that was used; quota given for a time that ends, or ended while in use."""
 
     REQUEST = "request"
     LETTER = "letter"
@@ -70,6 +70,8 @@ class MailSource(StrEnum):
     INQUIRY_REMINDER = "inquiry_near"
     INQUIRY_OVERDUE = "inquiry_late"
     BREAK_GLASS = "break_glass"
+    ALLOCATION_NEAR = "quota_near"
+    ALLOCATION_OVERDUE = "quota_late"
 
 
 class Mail(Base):

@@ -37,7 +37,7 @@ from quota.actors import steward
 from quota.directory import CloudProvider
 from quota.errors import N_, NotFound, Refused
 from quota.inventory import inquiries
-from quota.ledger import LoanState, lending
+from quota.ledger import AllocationState, LoanState, expiry, lending
 from quota.requests import Request, RequestState, approvals, notices
 
 
@@ -208,7 +208,13 @@ class Worklist:
         with self.workbench.book.transaction(steward("job:settle")) as tx:
             done = lending.settle(tx)
             late = sum(one.state == LoanState.OVERDUE.value for one in done)
-            return [say("returned", loans=len(done), late=late)]
+            said = say("returned", loans=len(done), late=late)
+        with self.workbench.book.transaction(steward("job:settle")) as tx:
+            ended = expiry.settle(tx)
+            used = sum(one.state == AllocationState.OVERDUE.value for one in ended)
+            told = expiry.remind(tx)
+        more = [say("allocations_ended", n=len(ended), used=used)] if ended else []
+        return [said, *more, *([say("allocations_near", n=len(told))] if told else [])]
 
     def replay(self) -> list[Said]:
         return [say("replayed", replays=len(policy_backtests.carry_out(self.workbench)))]

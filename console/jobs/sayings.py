@@ -66,6 +66,8 @@ WORDS: Mapping[str, str] = {
     "inquired": N_("提醒答复征询 %(near)s 件，逾期 %(over)s 件"),
     "swept": N_("征询中已另行办理或资源已不存在 %(n)s 项"),
     "expired": N_("预占到期 %(lapsed)s 件，视为验收 %(accepted)s 件，改正期限 %(redated)s 项"),
+    "allocations_ended": N_("到期额度 %(n)s 笔，其中仍在占用 %(used)s 笔"),
+    "allocations_near": N_("提醒 %(n)s 笔额度将到期"),
     "returned": N_("出借到期 %(loans)s 笔，其中仍在占用 %(late)s 笔"),
     "replayed": N_("回测 %(replays)s 次"),
     "reckoned": N_("%(month)s 对账单第%(revision)s版，%(lines)s 行；四方不一致 %(differing)s 项"),

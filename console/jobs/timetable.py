@@ -47,7 +47,7 @@ PLAN = (
     JobPlan("replay", N_("策略回测"), "* * * * *", "replay", lease=timedelta(hours=2), attempts=1),
     JobPlan("statements", N_("对账"), "40 4 1,4,8 * *", "lake", lease=timedelta(hours=4)),
     JobPlan("remind", N_("催办提醒"), "0 8 * * *", "book"),
-    JobPlan("settle", N_("出借归还"), "*/10 * * * *", "book"),
+    JobPlan("settle", N_("出借与到期额度归还"), "*/10 * * * *", "book"),
     JobPlan("expire", N_("到期处理"), "15 * * * *", "book"),
     JobPlan("mail", N_("邮件"), "* * * * *", "mail", lease=timedelta(minutes=30), attempts=1),
     JobPlan("verify", N_("校验"), "0 5 * * *", "verify", lease=timedelta(hours=4), attempts=1),

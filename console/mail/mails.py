@@ -26,6 +26,7 @@ from quota.db import Tx
 from quota.directory import Department, Person
 from quota.errors import N_, Invalid, NotFound, WrongState
 from quota.inventory import Inquiry
+from quota.ledger import Allocation
 from quota.requests import RequestNotice
 
 HORIZON = timedelta(days=3)
@@ -123,6 +124,13 @@ def _new(tx: Tx, since: datetime) -> Iterator[_Told]:
                 yield _Told(source, inquiry.id, Role.SUPERVISOR)
             else:
                 yield _Told(source, inquiry.id, Role.TENANT, inquiry.department_id)
+    for source, moment in (
+        (MailSource.ALLOCATION_NEAR, Allocation.told_at),
+        (MailSource.ALLOCATION_OVERDUE, Allocation.overdue_at),
+    ):
+        given = select(Allocation).where(moment >= since, ~_posted(source, Allocation.id)).order_by(Allocation.id)
+        for allocation in tx.scalars(given):
+            yield _Told(source, allocation.id, Role.TENANT, allocation.receiver_id)
     used = select(BreakGlassUse).where(BreakGlassUse.at >= since, ~_posted(MailSource.BREAK_GLASS, BreakGlassUse.id))
     for use in tx.scalars(used.order_by(BreakGlassUse.id)).all():
         for role in (Role.SECADMIN, Role.AUDADMIN):

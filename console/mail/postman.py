@@ -26,6 +26,7 @@ from quota.calendar import working_days
 from quota.db import Book, Tx
 from quota.errors import N_
 from quota.inventory import Inquiry
+from quota.ledger import Allocation
 from quota.requests import NOTICE_LABELS, NoticeKind, RequestNotice
 
 TIMEOUT_S = 20
@@ -39,6 +40,10 @@ INQUIRIES = {
     MailSource.INQUIRY: N_("收到征询,请逐项答复"),
     MailSource.INQUIRY_REMINDER: N_("征询将到期,请尽快答复"),
     MailSource.INQUIRY_OVERDUE: N_("征询逾期未答复"),
+}
+ALLOCATIONS = {
+    MailSource.ALLOCATION_NEAR: N_("有效期至 %(on)s,届时未用部分收回"),
+    MailSource.ALLOCATION_OVERDUE: N_("已于 %(on)s 到期,在用部分请释放或申请延期"),
 }
 
 
@@ -179,6 +184,10 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
         inquiry = tx.get_one(Inquiry, number)
         where = url_for("inquiries.show", inquiry_id=inquiry.id, _external=True)
         return MailLine(inquiry.number, _(INQUIRIES[source]), inquiry.due_at, where)
+    if source in ALLOCATIONS:
+        given = tx.get_one(Allocation, number)
+        place = url_for("allocations.show", allocation_id=given.id, _external=True)
+        return MailLine(_("额度 %(id)s", id=given.id), _(ALLOCATIONS[source], on=given.ends_on), None, place)
     if source is MailSource.BREAK_GLASS:
         use = tx.get_one(BreakGlassUse, number)
         return MailLine(use.person.login, _("应急账号已被使用"), None, url_for("break_glass.index", _external=True))

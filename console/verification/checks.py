@@ -148,8 +148,7 @@ def _stages(
         found.conserved = ledger.conserved(tx)
         if not found.conserved:
             yield "accounts: a pool's accounts do not sum to zero"
-        yield from ledger.check(tx)
-        yield from ledger.tree.check(tx)
+        yield from chain(ledger.check(tx), ledger.tree.check(tx))
 
     def billed(tx: Tx) -> Iterator[str]:
         ids = tx.scalars(select(Bill.id).order_by(Bill.id)).all()

@@ -118,6 +118,9 @@ STATES: dict[str, State] = {
     "executing": State(N_("执行中"), "recycle", "busy"),
     "cancelled": State(N_("已取消"), "ban", "quiet"),
     # loans
+    "allocation_running": State(N_("有效"), "check", "good"),
+    "allocation_overdue": State(N_("到期仍在用"), "clock-exclamation", "bad"),
+    "allocation_ended": State(N_("已收回"), "corner-down-left", "quiet"),
     "loan_offered": State(N_("待接受"), "hourglass", "wait"),
     "loan_active": State(N_("在借"), "arrows-exchange", "busy"),
     "loan_recalled": State(N_("召回中"), "arrow-back-up", "attention"),

@@ -6,7 +6,7 @@ well as across it; ``allocations`` say who gave what to whom, and until when."""
 
 from __future__ import annotations
 
-from quota.ledger import allocations, allotments, capacities, histories, lending, outlook, tree
+from quota.ledger import allocations, allotments, capacities, expiry, histories, lending, outlook, tree
 from quota.ledger import moves as _moves  # noqa: F401 - what of the ledger a reorganisation moves, registered
 from quota.ledger.allocations import Allocation, AllocationState
 from quota.ledger.allotments import CITYS, TARGETED, Act, Allotment
@@ -62,6 +62,7 @@ __all__ = [
     "capacities",
     "check",
     "conserved",
+    "expiry",
     "grant",
     "hand_over",
     "histories",

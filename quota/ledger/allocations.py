@@ -61,6 +61,9 @@ class Allocation(Base):
     reason: Mapped[str] = mapped_column(Text)
     by: Mapped[str] = mapped_column(String(64))
     at: Mapped[datetime]
+    told_at: Mapped[datetime | None]  # when its receiver was told that it ends
+    overdue_at: Mapped[datetime | None]  # when it ended with part of it in use
+    generation: Mapped[int] = mapped_column(default=1, server_default="1")
 
     giver: Mapped[Department | None] = relationship(foreign_keys=[giver_id])
     receiver: Mapped[Department] = relationship(foreign_keys=[receiver_id])
@@ -158,6 +161,7 @@ def lessen(tx: Tx, rows: Sequence[Allocation], amount: int) -> list[tuple[date |
         take = min(amount, one.outstanding)
         if take:
             one.returned += take
+            one.generation += 1
             one.state = AllocationState.ENDED.value if one.returned == one.amount else one.state
             amount -= take
             gone.append((one.ends_on, take))

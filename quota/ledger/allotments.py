@@ -18,7 +18,7 @@ from sqlalchemy import select
 from quota.actors import Role
 from quota.directory import Department, departments, pools
 from quota.errors import N_, Invalid, OverCapacity, stated
-from quota.ledger import allocations, entries, lending, tree
+from quota.ledger import allocations, entries, expiry, lending, tree
 from quota.ledger.tables import OWNED, Holder, Side, Transfer
 from quota.units import CLASSES, Commodity, shown
 
@@ -55,7 +55,7 @@ TARGETED = (Act.MOVE, Act.SHARE, Act.TAKE_BACK, Act.REALLOT)
 class Allotment:
     """One act. ``amount`` in base units. ``department_id`` is who receives a grant, whose quota is reclaimed or moved, the node that
     shares out or takes back, the one below that passes on; ``target_id`` is the other party: who receives, and of a taking back
-    who gives."""
+    who gives. ``ends_on``: the last day of what is granted or shared out for a time."""
 
     act: Act
     pool_id: int
@@ -64,6 +64,7 @@ class Allotment:
     amount: int
     reason: str
     target_id: int | None = None
+    ends_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ def foreseen(tx: Tx, what: Allotment) -> Sequence[Effect]:
     if what.amount <= 0:
         raise Invalid("transfer.amount", N_("变动数量须为正整数"), field="amount")
     stated(what.reason)
+    expiry.check_end(tx, what.ends_on)
     source, target = _sides(tx, what)
     _lock(tx, source, target)
     has = free = entries.balance(tx, source)
@@ -129,7 +131,7 @@ def carry_out(tx: Tx, what: Allotment, *, key: str) -> Transfer:
             f"department:{what.department_id}",
             after={
                 "pool": what.pool_id, "class": str(what.cls), "amount": what.amount, "to": what.target_id,
-                "transfer": done.id,
+                "transfer": done.id, **({"ends_on": what.ends_on} if what.ends_on else {}),
             },
             reason=what.reason.strip(),
         )  # fmt: skip
@@ -169,11 +171,17 @@ def _moved(tx: Tx, what: Allotment, key: str) -> Transfer:
 
 def _written(tx: Tx, what: Allotment, key: str) -> None:
     """What the act does to allocations."""
+    if what.act is Act.GRANT and what.ends_on is not None:
+        _enter(tx, what, None, what.department_id, key, ends_on=what.ends_on)
+    if what.act is Act.RECLAIM:  # what the city gave for a time is taken after what it gave for good
+        short = -tree.margin(tx, what.pool_id, what.cls, what.department_id)
+        timed = allocations.between(tx, None, what.department_id, what.pool_id, what.cls)
+        allocations.lessen(tx, timed, max(short, 0))
     if what.act in CITYS or what.target_id is None:
         return
     giver = departments.department(tx, what.department_id)
     if what.act is Act.SHARE:
-        _enter(tx, what, giver.id, what.target_id, key)
+        _enter(tx, what, giver.id, what.target_id, key, ends_on=what.ends_on)
         return
     receiver_id, giver_id = what.target_id, giver.id
     if what.act is Act.REALLOT:
@@ -186,7 +194,13 @@ def _written(tx: Tx, what: Allotment, key: str) -> None:
 
 
 def _enter(
-    tx: Tx, what: Allotment, giver_id: int, receiver_id: int, key: str, amount: int = 0, ends_on: date | None = None
+    tx: Tx,
+    what: Allotment,
+    giver_id: int | None,
+    receiver_id: int,
+    key: str,
+    amount: int = 0,
+    ends_on: date | None = None,
 ) -> None:
     allocations.enter(
         tx, giver_id, receiver_id, what.pool_id, what.cls, amount or what.amount,
@@ -196,9 +210,11 @@ def _enter(
 
 def _movable(tx: Tx, what: Allotment, department_id: int) -> int:
     """Base units that may leave the department by this act, in whatever state they are."""
-    if what.act in CITYS:  # what it borrowed or was given is not its own to be taken or moved
-        return lending.own(tx, what.pool_id, what.cls, department_id)
     has = lending.liquid(tx, what.pool_id, what.cls, department_id)
+    if what.act in CITYS:  # what it borrowed or was given from above is not its own to be taken or moved
+        own = lending.own(tx, what.pool_id, what.cls, department_id)
+        timed = allocations.between(tx, None, department_id, what.pool_id, what.cls) if what.act is Act.RECLAIM else []
+        return min(has, own + sum(one.outstanding for one in timed))
     if what.act is Act.SHARE:
         return has
     giver_id: int | None = what.department_id

@@ -137,6 +137,7 @@ def _rewrite(tx: Tx, id_: int, before: Fields, after: Fields) -> None:
     if fields(one) != before:
         raise WrongState("reorganisation.shares", N_("其间额度 %(id)s 又经下拨或收回,请核对后另做一次调整"), id=id_)
     one.giver_id, one.receiver_id, one.returned = after["giver"], after["receiver"], after["returned"]
+    one.generation += 1
     if one.returned == one.amount:
         one.state = AllocationState.ENDED.value
     elif one.state == AllocationState.ENDED.value:

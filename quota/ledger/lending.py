@@ -175,7 +175,7 @@ def _out(tx: Tx, pool_id: int, cls: Commodity, whose: ColumnElement[bool]) -> in
     return int(tx.scalar(query) or 0)
 
 
-def _lendable(tx: Tx, pool_id: int, cls: Commodity, department_id: int) -> int:
+def lendable(tx: Tx, pool_id: int, cls: Commodity, department_id: int) -> int:
     """Base units that the department does not use and may give to another."""
     return min(
         liquid(tx, pool_id, cls, department_id),
@@ -231,7 +231,7 @@ def offer(
         return earlier
     _must_make_sense(lender, borrower, amount, days, guaranteed_days, notice_days)
     stated(reason)
-    has = _lendable(tx, where.id, cls, lender.id)
+    has = lendable(tx, where.id, cls, lender.id)
     if has < amount:
         raise _short(lender, cls, has)
     offered = Loan(
@@ -274,7 +274,7 @@ def accept(tx: Tx, one: Loan | int, *, generation: int) -> Loan:
     found = locked(tx, one, generation)
     _for(tx, found.borrower_id, N_("只有借用方可以接受"))
     _must_be(found, LoanState.OFFERED)
-    has = _lendable(tx, found.pool_id, found.commodity, found.lender_id)
+    has = lendable(tx, found.pool_id, found.commodity, found.lender_id)
     if has < found.amount:
         raise _short(found.lender, found.commodity, has)
     entries.lend(

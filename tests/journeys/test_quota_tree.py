@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import select
 
 from console.accounts import accounts
 from quota.actors import Role, steward
 from quota.audit import AuditRecord
+from quota.calendar import ZONE
 from quota.directory import Person, departments
-from quota.ledger import entries, tree
+from quota.ledger import entries, expiry, tree
 from quota.ledger.tables import Holder, Side
 from quota.units import VCPU, Arch, Commodity
 
@@ -114,3 +118,61 @@ def test_the_authority_sees_every_storey_and_takes_it_along(house, district, cli
     below = chief.get(f"/quota/tree/{own}?export=csv").text.splitlines()
     assert below[1].split(",")[3:] == ["15", "0", "15", "0", "0", "15"]
     assert "区q1局" in chief.get("/quota/tree/?depth=all").text
+
+
+def test_a_years_quota_from_the_grant_to_its_end(house, district, client_of, clock) -> None:
+    chief, other = client_of(Role.AUTHORITY), district.departments[1].id
+    last = (clock.now + timedelta(days=10)).astimezone(ZONE).date()
+    wallet = f"{district.pools['p1']}/{CPU}"
+    grant = {
+        "department": other,
+        "wallet": wallet,
+        "amount": 12,
+        "ends_on": str(last),
+        "reason": "年度配额",
+        "key": "year",
+    }
+    shown = chief.send("/quota/acts/grant", grant).text
+    assert str(last) in shown
+    assert f'name="ends_on" value="{last}"' in shown
+    assert chief.send("/quota/acts/grant", grant | {"confirm": 1}).status_code == 302
+    owner, stranger = client_of("tenant2"), client_of("tenant1")
+    assert "ED-000001" in owner.get("/quota/allocations/").text
+    assert "ED-000001" not in stranger.get("/quota/allocations/").text
+    assert stranger.get("/quota/allocations/1").status_code == 404
+    assert "将到期的额度" in owner.get("/").text
+    assert owner.get("/quota/allocations/1/extend").status_code == 403
+    with house.transaction(steward()) as tx:
+        entries.use(tx, district.pools["p1"], other, {CPU: 5}, key="use")
+    clock.advance(days=11)
+    with house.transaction(steward()) as tx:
+        expiry.settle(tx)
+    assert has(house, district, other) == 0
+    chief = client_of(Role.AUTHORITY)
+    page = chief.get("/quota/allocations/1").text
+    assert "到期仍在用" in page
+    assert "5 vCPU" in page
+    generation = re.search(r'name="generation"[^>]*value="(\d+)"', chief.get("/quota/allocations/1/extend").text).group(
+        1
+    )
+    ends = str(last + timedelta(days=90))
+    answer = chief.send(
+        "/quota/allocations/1/extend", {"generation": generation, "ends_on": ends, "reason": "项目延期"}
+    )
+    assert answer.status_code == 302
+    assert ends in chief.get("/quota/allocations/?export=csv").text
+    late = {"generation": generation, "ends_on": ends, "reason": "项目延期"}
+    assert chief.send("/quota/allocations/1/extend", late).status_code == 422
+
+
+@pytest.mark.parametrize("ends_on", ["2001-01-01", "9999-12-31", "tomorrow"])
+def test_an_end_that_makes_no_sense_is_refused_beside_its_field(house, district, client_of, ends_on) -> None:
+    other = district.departments[1].id
+    grant = {
+        "department": other, "wallet": f"{district.pools['p1']}/{CPU}", "amount": 1, "ends_on": ends_on, "reason": "年度",
+        "key": "k", "confirm": 1,
+    }  # fmt: skip
+    page = client_of(Role.AUTHORITY).send("/quota/acts/grant", grant)
+    assert page.status_code == 422
+    assert 'id="ends_on-error"' in page.text
+    assert has(house, district, other) == 0

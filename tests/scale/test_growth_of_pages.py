@@ -97,6 +97,7 @@ NARROW = ("tenant", "provider")
 """Roles whose lists are narrowed to their own before they are put in order: that has an index, too."""
 
 UNREACHED = {
+    "allocations.extend": "of who gave an allocation",
     "anchors.file": "of an anchor, of which the demo city has none",
     "anchors.show": "of an anchor, of which the demo city has none",
     "own_account.codes": "of who enrolled a second factor, as nobody in the demo city did",

@@ -6,11 +6,12 @@ from flask import Blueprint, render_template, request, url_for
 from sqlalchemy import Select, select
 from werkzeug.wrappers import Response
 from wtforms import SelectField
+from wtforms.validators import Optional
 
 from console import frame
 from console.access import allow
 from console.book import actor, reading, transaction
-from console.forms import answer, done
+from console.forms import DateField, answer, done
 from console.pages.quota.wallet_choices import HOLDERS, WalletForm, departments
 from console.programs import Takes, takes
 from console.security import row
@@ -26,11 +27,23 @@ blueprint = Blueprint("allotments", __name__, url_prefix="/quota/acts")
 frame.under("quota.index", "allotments")
 
 
+TERM = lazy(N_("不填为长期；年度配额填 12 月 31 日，临时配额填最后一天。到期收回未用部分，在用的不受影响"))
+
+
 class MoveForm(WalletForm):
     target = SelectField(lazy(N_("接收单位")), coerce=int)
 
 
+class GrantForm(WalletForm):
+    ends_on = DateField(lazy(N_("有效期至")), [Optional()], description=TERM)
+
+
 class ShareForm(WalletForm):
+    target = SelectField(lazy(N_("下级单位")), coerce=int)
+    ends_on = DateField(lazy(N_("有效期至")), [Optional()], description=TERM)
+
+
+class TakeBackForm(WalletForm):
     target = SelectField(lazy(N_("下级单位")), coerce=int)
 
 
@@ -39,7 +52,13 @@ class ReallotForm(WalletForm):
     target = SelectField(lazy(N_("转入的下级")), coerce=int)
 
 
-FORMS = {Act.MOVE: MoveForm, Act.SHARE: ShareForm, Act.TAKE_BACK: ShareForm, Act.REALLOT: ReallotForm}
+FORMS = {
+    Act.GRANT: GrantForm,
+    Act.MOVE: MoveForm,
+    Act.SHARE: ShareForm,
+    Act.TAKE_BACK: TakeBackForm,
+    Act.REALLOT: ReallotForm,
+}
 
 
 @blueprint.route("/<act>", methods=["GET", "POST"])
@@ -123,7 +142,8 @@ def _children(nodes: set[int] | None) -> Select[int]:
 def _asked(form: WalletForm, verb: Act) -> Allotment:
     pool_id, cls, figure = form.chosen()
     target = form["target"].data if verb in TARGETED else None
-    return Allotment(verb, pool_id, cls, form.department.data, figure, form.reason.data or "", target)
+    ends_on = form["ends_on"].data if "ends_on" in form else None
+    return Allotment(verb, pool_id, cls, form.department.data, figure, form.reason.data or "", target, ends_on)
 
 
 def _effects(tx: Tx, what: Allotment) -> list[list[str]]:
@@ -149,6 +169,8 @@ def _answers(tx: Tx, form: WalletForm, what: Allotment) -> list[tuple[str, str, 
         (_("数量"), amount(what.amount, what.cls)),
         (_("理由"), what.reason),
     ]
+    if what.ends_on:
+        pairs.insert(-1, (_("有效期至"), str(what.ends_on)))
     if what.target_id:
         pairs.insert(1, (form["target"].label.text, tx.get_one(Department, what.target_id).name))
     return [(label, value, "") for label, value in pairs]
