@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from providers.assessment import (
     appeals,
+    bundles,
     cards,
     compatibility,
     formula,
@@ -85,6 +86,7 @@ __all__ = [
     "SubjectType",
     "annual",
     "appeals",
+    "bundles",
     "cards",
     "company",
     "compatibility",

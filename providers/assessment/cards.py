@@ -26,18 +26,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from providers.assessment import periods
-from providers.assessment.formula import Formula
+from providers.assessment import bundles, periods
+from providers.assessment.formula import Formula, Grade
 from providers.assessment.formula_documents import from_json, to_json
 from providers.assessment.measures import EvidenceRow
-from providers.assessment.scorecard import Evidence, Mark, Scorecard, score
+from providers.assessment.scorecard import Evidence, Mark, Scorecard, figures, score, seal
 from providers.assessment.subjects import SUBJECT_LABELS, CardSubject, SubjectType, company
 from quota.actors import Actor, Role
 from quota.base import Base, append_only
 from quota.directory import CloudProvider
 from quota.errors import N_, Conflict, Invalid, NotFound, WrongState
 from quota.inspection import going_on, rows
-from quota.seals import fingerprint, plain
+from quota.seals import plain
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -141,7 +141,7 @@ def keep(
         raise Invalid("formula.subject", N_("这个考核公式不适用于%(whom)s"), whom=SUBJECT_LABELS[subject.type])
     tx.execute(select(CloudProvider.id).where(CloudProvider.id == provider_id).with_for_update())  # one at a time
     card = score(evidence, formula)
-    digest = _digest(formula, evidence, card)
+    digest = seal(formula, evidence, card)
     latest = current(tx, provider_id, period)
     if latest is not None and latest.digest == digest:
         return latest
@@ -299,6 +299,33 @@ def formula_of(record: ScorecardRecord) -> Formula:
     return from_json(record.formula)
 
 
+def bundled(tx: Tx, record: ScorecardRecord) -> bytes:
+    """The card as a file that proves itself without the book (``bundles``)."""
+    head = {
+        "id": record.id, "provider": record.provider.code, "provider_name": record.provider.name, "period": record.month,
+        "revision": record.revision, "formula": record.formula_version, "digest": record.digest,
+        "computed_at": record.computed_at.isoformat(), "computed_by": record.computed_by, "reason": record.reason,
+        "published_at": record.published_at and record.published_at.isoformat(), "published_by": record.published_by,
+    }  # fmt: skip
+    evidence, formula = rows_of(tx, record), formula_of(record)
+    return bundles.bundle(head, formula, evidence, kept(record))
+
+
+def kept(record: ScorecardRecord) -> Scorecard:
+    """The card as it is kept, whatever its rows give. The rows behind a mark are told by ``rows_of`` alone."""
+    return Scorecard(
+        record.formula_version,
+        tuple(
+            Mark(one.indicator, one.weight, one.share, one.figure, one.deduction, one.mark, one.reason, one.params, ())
+            for one in record.marks
+        ),
+        record.scored_weight,
+        record.total,
+        None if record.grade is None else Grade(record.grade),
+        tuple(record.veto),
+    )
+
+
 def check(tx: Tx) -> Iterator[str]:
     """Recompute every card; yield a sentence for each that its own rows do not give, naming it."""
     said: list[str] = []
@@ -316,7 +343,7 @@ def _faults(tx: Tx, record: ScorecardRecord) -> Iterator[str]:
     except Invalid as refused:
         yield f"scorecards: row {record.id} can't be scored again: {refused.params['why']} is unknown or missing here"
         return
-    if _digest(formula, evidence, card) != record.digest:
+    if seal(formula, evidence, card) != record.digest:
         yield f"scorecards: row {record.id} does not match its seal: formula or evidence was changed"
     if (record.scored_weight, record.total, record.grade, record.veto) != (
         card.scored_weight, card.total, card.grade, list(card.veto),
@@ -325,7 +352,7 @@ def _faults(tx: Tx, record: ScorecardRecord) -> Iterator[str]:
     kept = {mark.indicator: mark for mark in record.marks}
     for mark in card.marks:
         stored = kept.pop(mark.indicator, None)
-        if stored is None or _figures(stored) != _figures(mark):
+        if stored is None or figures(stored) != figures(mark):
             yield f"scorecard_marks: {mark.indicator} of scorecard {record.id} is not what its evidence gives"
     for name in kept:
         yield f"scorecard_marks: {name} of scorecard {record.id} is not in its formula"
@@ -378,23 +405,9 @@ def agrees(tx: Tx, record: ScorecardRecord) -> list[str]:
     return list(_faults(tx, record))
 
 
-def _figures(mark: Mark | ScorecardMark) -> tuple[Any, ...]:
-    return mark.weight, mark.share, mark.figure, mark.deduction, mark.mark, mark.reason, plain(mark.params)
-
-
 def rows_of(tx: Tx, record: ScorecardRecord) -> dict[str, list[EvidenceRow]]:
     """The rows of a card as they were scored, by indicator."""
     found: dict[str, list[EvidenceRow]] = {}
     for row in evidence_of(tx, record):
         found.setdefault(row.indicator, []).append(EvidenceRow(row.ref, row.facts))
     return found
-
-
-def _digest(formula: Formula, evidence: Evidence, card: Scorecard) -> str:
-    rows: Mapping[str, Any] = {
-        indicator: [[row.ref, plain(row.facts)] for row in found]
-        for indicator, found in sorted(evidence.items())
-        if found
-    }
-    marks = [[mark.indicator, *map(str, _figures(mark)[:5])] for mark in card.marks]
-    return fingerprint({"formula": to_json(formula), "evidence": rows, "marks": marks, "total": str(card.total)})

@@ -19,8 +19,11 @@ from typing import Any
 
 from providers.assessment import registry
 from providers.assessment.formula import Criterion, Formula, Grade, Role
+from providers.assessment.formula_documents import to_json
 from providers.assessment.measures import HUNDRED, ZERO, EvidenceRow, MeasureResult, plain, rounded
 from quota.errors import N_
+from quota.seals import fingerprint
+from quota.seals import plain as plain_json
 
 Evidence = Mapping[str, Sequence[EvidenceRow]]
 """Indicator's code → rows."""
@@ -142,3 +145,22 @@ def _moved(criterion: Criterion, rows: Sequence[EvidenceRow]) -> Mark:
     if criterion.role is Role.BONUS:
         return Mark(criterion.indicator, criterion.weight, ZERO, given, ZERO, points, GIVEN, params, refs)
     return Mark(criterion.indicator, criterion.weight, ZERO, given, points, -points, GIVEN, params, refs)
+
+
+# ------------------------------------------------------------------------------------------------------------ its seal
+
+
+def figures(mark: Any) -> tuple[Any, ...]:
+    """What two marks are compared by: a Mark, or one as the book keeps it."""
+    return mark.weight, mark.share, mark.figure, mark.deduction, mark.mark, mark.reason, plain_json(mark.params)
+
+
+def seal(formula: Formula, evidence: Evidence, card: Scorecard) -> str:
+    """The digest over formula, rows and marks that the book keeps of a card."""
+    rows: Mapping[str, Any] = {
+        indicator: [[row.ref, plain_json(row.facts)] for row in found]
+        for indicator, found in sorted(evidence.items())
+        if found
+    }
+    marks = [[mark.indicator, *map(str, figures(mark)[:5])] for mark in card.marks]
+    return fingerprint({"formula": to_json(formula), "evidence": rows, "marks": marks, "total": str(card.total)})

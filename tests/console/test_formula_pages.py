@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from console.cli.commands import main
 from console.schema import upgrade
-from providers.assessment import cards, formulas, periods
+from providers.assessment import bundles, cards, formulas, periods
 from quota.actors import Actor, Role, steward
 from quota.db import Book
 from quota.directory import CloudProvider, Person
@@ -92,6 +92,9 @@ def test_a_citys_rule_from_file_to_card(client_of, house, clock, card) -> None:
     assert "被上级通报" in page
     rows = seen(supervisor, f"{again}/named")
     assert "得分 5" in rows
+    proof = supervisor.get(f"{again}/bundle")
+    assert bundles.faults(proof.data, proof.json["head"]["digest"]) == []
+    assert client_of("tenant1").get(f"{again}/bundle").status_code == 403, "its rows are not masked"
     with house.reading() as tx:
         record = cards.scorecard(tx, int(again.rsplit("/", 1)[1]))
         assert [mark.mark for mark in record.marks if mark.indicator == "named"] == [-5]

@@ -262,6 +262,18 @@ def _formula(shown: Formula, card: ScorecardRecord | None) -> str:
     return render_template("scorecards/formula.html", formula=shown, card=card, told=formula_words.told(shown))
 
 
+@blueprint.get("/<int:scorecard_id>/bundle")
+@allow(*STEWARDS, Role.PROVIDER)
+def bundle(scorecard_id: int) -> Response:
+    """The card as a file that proves itself elsewhere; its rows are not masked, so departments do not get it."""
+    tx = reading()
+    card = marks.scorecard(tx, scorecard_id)
+    found = Response(marks.bundled(tx, card), mimetype="application/json")
+    name = f"scorecard-{card.provider.code}-{card.month}-{card.revision}.json"
+    found.headers["Content-Disposition"] = f"attachment; filename={name}"
+    return found
+
+
 @blueprint.post("/<int:scorecard_id>/verify")
 @allow(*READERS)
 @unfit("it shows a sum and writes nothing")
