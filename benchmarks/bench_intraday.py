@@ -13,7 +13,7 @@ from benchmarks.harness import Broken, Watch, Within, work
 from metering.intraday import last_hour
 from metering.lake.store import Lake
 from metering.sizing import expansion
-from metering.sizing.expansion import COVERED, EXECUTED, HOUR
+from metering.sizing.expansion import HOUR
 from metering.sizing.rightsizing import Fast
 from providers.metrics import STEP_S
 
@@ -33,7 +33,7 @@ def prepare(home: Path) -> None:
     for slot in range(slots - 5, slots):
         lake.append("bench", fleet.batch(slot))
     hour = np.stack([fleet.batch(n)["cpu_pct"].to_numpy() for n in range(slots - HOUR, slots)], axis=1)
-    np.save(home / "expected.npy", np.flatnonzero((hour >= 95).sum(axis=1) >= FAST.over))
+    np.save(home / "expected.npy", np.flatnonzero((hour >= 100 * FAST.level).any(axis=1)))
 
 
 def checked(home: Path, found: np.ndarray) -> float:
@@ -45,8 +45,8 @@ def checked(home: Path, found: np.ndarray) -> float:
 def ours(home: Path, watch: Watch) -> float:
     with watch:
         hour = last_hour.hour(Lake(home / "lake"), datetime.fromtimestamp(END, UTC))
-        size = np.full(hour.cpu.shape, 100.0)
-        over = expansion.sight(hour.cpu, size, size, size[:, 0], FAST, EXECUTED).over
+        size = np.full(len(hour.cpu), 100.0)
+        over = expansion.sight(hour.cpu, size, size, size, FAST).over
     return checked(home, hour.resources[over])
 
 
@@ -65,7 +65,7 @@ def duckdb_way(home: Path, watch: Watch) -> float:
                 GROUP BY resource, slot
             )
             GROUP BY resource
-            HAVING count(*) >= {COVERED * HOUR} AND count(*) FILTER (cpu >= 9500) >= {FAST.over}
+            HAVING count(*) FILTER (cpu >= {10_000 * FAST.level}) > 0
             """
         ).fetchnumpy()["resource"]
     return checked(home, np.asarray(rows))

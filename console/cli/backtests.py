@@ -25,8 +25,16 @@ def of_trace(path: str, names: Sequence[str], catalogue: str | None = None, deta
     cores = _cores(catalogue)
     if cores and not series.cores_known:
         raise ValueError(f"{file.name} does not say how many cores a machine has: shapes can't be tried on it")
-    results = backtest.run(series, names, shapes=cores)
-    return report(series.dataset, results, worst=10 if detail else 0, detail=detail, caused=cores is not None)
+    carried = {name: backtest.carrying(backtest.policy(name)) for name in names}
+    results = backtest.run(series, [*names, *carried.values()], shapes=cores)
+    return report(
+        series.dataset,
+        {name: results[name] for name in names},
+        worst=10 if detail else 0,
+        detail=detail,
+        caused=cores is not None,
+        carried={name: results[one.name] for name, one in carried.items()},
+    )
 
 
 def of_lake(
@@ -39,9 +47,10 @@ def of_lake(
     past = history.past(workbench, days)
     chosen = list(dict.fromkeys([*names, against]))
     cores = _cores(catalogue)
+    carried = {name: backtest.carrying(backtest.policy(name)) for name in chosen}
     results = backtest.run_parts(
         history.parts(workbench, past),
-        chosen,
+        [*chosen, *carried.values()],
         shapes=cores,
         utc_offset_s=workbench.lake.utc_offset_s,
         progress=lambda done: progress("replay", done, len(past.cores)),
@@ -49,12 +58,13 @@ def of_lake(
     first = next(iter(results.values()))
     return report(
         "lake",
-        results,
+        {name: results[name] for name in chosen},
         past.grouped(first.names),
         worst=10,
         detail=True,
         caused=cores is not None,
         against=against,
+        carried={name: results[one.name] for name, one in carried.items()},
     )
 
 
@@ -63,30 +73,41 @@ def _cores(catalogue: str | None) -> list[float] | None:
 
 
 def plain(told: dict[str, Any], *, caused: bool) -> dict[str, Any]:
-    """Of a report, what every backtest says: {"dataset", "vms", "policies": {name: marks}}; caused: on whole shapes."""
+    """Of a report, what every backtest says: {"dataset", "vms", "policies": {name: marks and "as_carried_out": marks}}; caused: on
+    whole shapes."""
     kept = ALWAYS if caused else MARKS
+
+    def marks(all_marks: dict[str, Any]) -> dict[str, Any]:
+        return {mark: all_marks[mark] for mark in kept if mark in all_marks}
+
     return {
         "dataset": told["dataset"],
         "vms": told["vms"],
         "policies": {
-            name: {mark: marks[mark] for mark in kept if mark in marks} for name, marks in told["policies"].items()
+            name: {**marks(one), "as_carried_out": marks(one["as_carried_out"])}
+            for name, one in told["policies"].items()
         },
     }
 
 
 def lines(told: dict[str, Any]) -> Iterator[str]:
-    """A line a policy, for a terminal; the one in force is marked."""
+    """Two lines a policy, for a terminal: as it is carried out, and as if demand were seen in full; the one in force is marked."""
     yield f"{told['dataset']}: {told['vms']} machines"
     for name, marks in told["policies"].items():
-        caused = f"  caused {marks['caused_rate']:.4%}" if "caused_rate" in marks else ""
         against = marks.get("against_in_force")
         beside = f"  {against['net_cores_saved_share']:+.2%} to the one in force" if against else ""
-        yield (
-            f"{'* ' if name == told.get('in_force') else '  '}{name:<24} violations {marks['violation_rate']:.4%}{caused}"
-            f"  saved {marks['net_cores_saved_share']:.2%}  unserved {marks['unserved_share_of_demand']:.4%}"
-            f"  over 1 % {marks['vms_violating_over_1pct']}  over 5 % {marks['vms_violating_over_5pct']}"
-            f"  changes/30d {marks['changes_per_vm_30d']:.2f}{beside}"
-        )
+        yield f"{'* ' if name == told.get('in_force') else '  '}{name:<24} {_line(marks['as_carried_out'])}"
+        yield f"  {'  demand seen in full':<24} {_line(marks)}{beside}"
+
+
+def _line(marks: dict[str, Any]) -> str:
+    caused = f"  caused {marks['caused_rate']:.4%}" if "caused_rate" in marks else ""
+    return (
+        f"violations {marks['violation_rate']:.4%}{caused}"
+        f"  saved {marks['net_cores_saved_share']:.2%}  unserved {marks['unserved_share_of_demand']:.4%}"
+        f"  over 1 % {marks['vms_violating_over_1pct']}  over 5 % {marks['vms_violating_over_5pct']}"
+        f"  changes/30d {marks['changes_per_vm_30d']:.2f}"
+    )
 
 
 def document(folder: str, write: str, progress: Progress) -> None:

@@ -35,7 +35,7 @@ PLAN = (
     JobPlan("probe", N_("连接测试"), "* * * * *", "probe", lease=timedelta(minutes=15), attempts=1),
     JobPlan("carry", N_("派单与交付"), "* * * * *", "orders", lease=timedelta(minutes=30)),
     JobPlan("advance", N_("案件推进"), "*/10 * * * *", "book", lease=timedelta(minutes=30)),
-    JobPlan("look", N_("当日扩容查看"), "6,21,36,51 * * * *", "growth", lease=timedelta(minutes=30)),
+    JobPlan("look", N_("当日扩容查看"), "1-59/5 * * * *", "growth", lease=timedelta(minutes=30)),
     JobPlan("account", N_("账单与故障采集"), "15 4 * * *", "score", lease=timedelta(hours=2)),
     JobPlan("score", N_("考核评分"), "0 6 * * *", "score", lease=timedelta(hours=2)),
     JobPlan("roll", N_("日结"), "20 0 * * *", "lake", lease=timedelta(hours=4)),

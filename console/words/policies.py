@@ -36,9 +36,9 @@ FIGURES = {
 """Figures of sizings: label and unit."""
 
 SPEEDS = {
-    "fast": N_("快(一小时内三个样本越限)"),
-    "swift": N_("更快(每刻钟查看)"),
-    "prompt": N_("即时(一个样本越限)"),
+    "fast": N_("快(每五分钟查看,触顶即翻倍)"),
+    "swift": N_("每刻钟查看,触顶即翻倍"),
+    "prompt": N_("每五分钟查看,保持半天"),
     "tide": N_("随时段(每四小时一个规格,只作回测)"),
 }
 

@@ -60,6 +60,10 @@ ASKED = N_(
 DONE = N_("下列云主机最近一小时 CPU 已达规格上限,已按贵单位的常备授权即时扩容,到时按用量归还;无须答复。")
 
 
+NOTED = timedelta(hours=1)
+"""How often a growth that goes on from look to look is written down."""
+
+
 @dataclass(frozen=True, slots=True)
 class MachineLook:
     """What a look saw of one machine. ``case_id``: the case that enlarged it, if it is enlarged; ``size``: vCPU underneath;
@@ -143,7 +147,7 @@ def _begin(tx: Tx, resource: Resource, seen: MachineLook, ground: Ground) -> Set
     if finding is None:
         return Settled("unjudged")
     procedure = finding.assessment.policy_version.rules()
-    target = _target(resource, seen.wanted, ground.offers.get(resource.arch, ()), procedure)
+    target = _target(tx, resource, finding, seen, ground.offers.get(resource.arch, ()))
     if target is None:
         return Settled("no_target")
     if one is not None and (one.will_have() or NOTHING) != {**resource.actual(), **target}:
@@ -205,23 +209,55 @@ def _against(tx: Tx, resource: Resource, seen: MachineLook, ground: Ground) -> s
     return "system_slack" if resource.id in ground.slack else None
 
 
-def _target(resource: Resource, wanted: float, items: Sequence[CatalogItem], procedure: Procedure) -> Amount | None:
-    """The smallest catalogue shape that is enough, within what temporary growth may be; its memory no less than now."""
-    has = resource.actual()
+def _target(
+    tx: Tx, resource: Resource, finding: Finding, seen: MachineLook, items: Sequence[CatalogItem]
+) -> Amount | None:
+    """The smallest catalogue shape that is enough, within what temporary growth may be, or back to what the resource had before it was
+    shrunk; its memory no less than now. At once what the latest judgement saw it use, where that is more."""
+    has, most = resource.actual(), finding.assessment.policy_version.rules().temporary_growth
     cpu, memory = has.get(VCPU, 0), has.get(MEMORY, 0)
-    most = procedure.temporary_growth
+    former = _former(tx, resource)
+    limit = {
+        VCPU: max((1 + most) * seen.size, former.get(VCPU, 0)),
+        MEMORY: max((1 + most) * memory, former.get(MEMORY, 0)),
+    }
     shapes = [
         (takes[VCPU], takes[MEMORY])
         for item in items
-        if {VCPU, MEMORY} <= set(takes := item.takes()) and memory <= takes[MEMORY] <= (1 + most) * memory
+        if {VCPU, MEMORY} <= set(takes := item.takes()) and memory <= takes[MEMORY] <= limit[MEMORY]
     ]
     if not shapes:
         return None
-    size, offered = np.array([cpu], np.float64), np.array([[one for one, _ in shapes]], np.float64)
-    found = expansion.fit(np.array([wanted]), size, offered, most)[0]
+    used = _most_used(finding)
+    offered = np.array([[one for one, _ in shapes]], np.float64)
+    wanted = np.array([max(seen.wanted, used)])
+    found = expansion.fit(wanted, np.array([cpu], np.float64), offered, np.array([limit[VCPU]]))[0]
     if not np.isfinite(found):
         return None
     return Amount({VCPU: int(found), MEMORY: min(holds for one, holds in shapes if one == found)})
+
+
+def _most_used(finding: Finding) -> float:
+    """vCPU that a judgement saw a machine use at most, over the shortest window that tells it; 0 where none does."""
+    windows = finding.numbers.get("windows", {})
+    told = [(int(days), window["cpu_max"]) for days, window in windows.items() if window.get("cpu_max") is not None]
+    return min(told, default=(0, 0.0))[1] / 100 * finding.had().get(VCPU, 0)
+
+
+def _former(tx: Tx, resource: Resource) -> Amount:
+    """What a resource had before the steward last shrank it; nothing where it never did."""
+    one = tx.scalar(
+        select(Case)
+        .where(
+            Case.resource_id == resource.id,
+            Case.kind == CaseKind.SHRINK.value,
+            Case.state == CaseState.CLOSED.value,
+            Case.ending == Ending.SHRUNK.value,
+        )
+        .order_by(Case.id.desc())
+        .limit(1)
+    )
+    return NOTHING if one is None else one.had()
 
 
 def _why_not(tx: Tx, resource: Resource, needs: Amount, allowed: Authorisation | None, ground: Ground) -> str:
@@ -293,7 +329,11 @@ def _prolong(tx: Tx, case: Case, seen: MachineLook, ground: Ground, *, ended: bo
     until = ground.moment + timedelta(hours=seen.fast.hold_hours)
     latest_end = (case.effective_at or tx.now) + timedelta(days=case.procedure().temporary_days)
     held = case.system_id is not None and authorisations.holding(tx, case.system_id) is not None
+    row = surges.last(tx, case.id)
     if held and until <= latest_end:
+        if not ended and row is not None and row.at > ground.moment - NOTED:
+            case.wake_at, case.ends_on = until, until.astimezone(ZONE).date()  # written down once an hour
+            return Settled("held", None)
         case.wake_at, case.ends_on, case.reason = until, until.astimezone(ZONE).date(), ""
         case.generation += 1
         _note(tx, case, seen, ground, SurgeOutcome.PROLONGED, until=until)

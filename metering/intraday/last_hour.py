@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from metering.lake import Edges, deliveries, freeze, lay, natural
 from metering.sizing import COVERED, HOUR
-from providers.metrics import LIVE, METRICS, STEP_S, Array, reported
+from providers.metrics import LIVE, METRICS, STEP_S, reported
 
 if TYPE_CHECKING:
     from metering.lake import Lake
@@ -27,17 +27,17 @@ _LEAN = ("cpu_pct", "vcpu")
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """resources: int32 [r], sorted; cpu: [r, 12] per cent of the machine's vCPU, NaN = no live sample; vcpu: [r], the vCPU
-    that the last of them was measured on, NaN where the source does not tell."""
+    """resources: int32 [r], sorted; cpu: [r, 12] per cent of the machine's vCPU, NaN = no live sample; vcpu: [r, 12], the vCPU
+    that each of them was measured on, NaN where the source does not tell."""
 
     resources: NDArray[np.int32]
     cpu: NDArray[np.float64]
     vcpu: NDArray[np.float64]
 
     def of(self, ids: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """cpu [k, 12] and vcpu [k] of these resources; NaN for who is not there."""
+        """cpu and vcpu [k, 12] of these resources; NaN for who is not there."""
         wanted = np.asarray(ids, np.int32)
-        cpu, vcpu = np.full((len(wanted), HOUR), np.nan), np.full(len(wanted), np.nan)
+        cpu, vcpu = np.full((len(wanted), HOUR), np.nan), np.full((len(wanted), HOUR), np.nan)
         if len(self.resources) and len(wanted):
             at = np.minimum(np.searchsorted(self.resources, wanted), len(self.resources) - 1)
             there = self.resources[at] == wanted
@@ -45,7 +45,7 @@ class Hour:
         return cpu, vcpu
 
 
-def hour(lake: Lake, end: datetime, suspect: float = 95.0) -> Hour:
+def hour(lake: Lake, end: datetime, suspect: float = 98.0) -> Hour:
     """The hour up to ``end`` (a multiple of five minutes).
 
     Whoever reaches ``suspect`` per cent is read again with all its metrics, to see whether it lives. Raises ValueError for
@@ -63,15 +63,15 @@ def hour(lake: Lake, end: datetime, suspect: float = 95.0) -> Hour:
         freeze(whole, Edges.none(whole.resource), Edges.none(whole.resource), day=round(24 * HOUR * COVERED))
         at = np.searchsorted(whole.resource, ids)
         cpu[hot] = np.where(whole.state[at] == LIVE, cpu[hot], np.nan)
-    return Hour(block.resource, cpu, _seen(block.values["vcpu"]))
+    told = block.values["vcpu"]
+    return Hour(block.resource, cpu, np.where(reported(told), told.astype(np.float64), np.nan))
 
 
-def _seen(vcpu: Array) -> NDArray[np.float64]:
-    """The last vCPU reported in each row, NaN = none."""
-    told = reported(vcpu)
+def last_told(vcpu: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The last vCPU told in each row of [k, 12], NaN = none."""
+    told = np.isfinite(vcpu)
     last = HOUR - 1 - np.argmax(told[:, ::-1], axis=1)
-    found = vcpu[np.arange(len(vcpu)), last].astype(np.float64)
-    return np.where(told.any(axis=1), found, np.nan)
+    return np.where(told.any(axis=1), vcpu[np.arange(len(vcpu)), last], np.nan)
 
 
 def last_look(now: datetime, minutes: int, settle: timedelta) -> datetime:

@@ -26,7 +26,7 @@ from metering.intraday import growths, last_hour
 from metering.intraday.growths import MachineLook, Settled
 from metering.judging import Finding, Policy, Verdict, business, findings, pipeline, policies
 from metering.overview import MACHINES, WholeSystem
-from metering.sizing import EXECUTED, Fast, expansion, sizing
+from metering.sizing import Fast, expansion, sizing
 from metering.workbench import Workbench
 from providers.base import ProviderFault, ServiceKind, Verb
 from quota.actors import Actor, steward
@@ -89,10 +89,11 @@ def look(workbench: Workbench, actor: Actor | None = None) -> Looked:
     sections = {at: policy.sizing_of(at) for at in range(-1, len(policy.sections))}
     named = {at: (name, fast) for at, name in sections.items() if (fast := fast_of(name)) is not None}
     every = {fast.check_slots for _, fast in named.values()} | {fast.check_slots for _, fast, _, _ in held.values()}
+    lines = {fast.level for _, fast in named.values()} | {fast.level for _, fast, _, _ in held.values()}
     live = _live(workbench) if every else {}
     for slots in sorted(every):
         moment = last_hour.last_look(now, slots * 5, SETTLE)
-        hour = last_hour.hour(workbench.lake, moment, EXECUTED.level * 100 if EXECUTED.level else 100.0)
+        hour = last_hour.hour(workbench.lake, moment, 100 * min(lines))
         done.machines = max(done.machines, len(hour.resources))
         mine = {at: pair for at, pair in named.items() if pair[1].check_slots == slots}
         with workbench.book.reading(actor) as tx:
@@ -150,7 +151,8 @@ def _candidates(
 ) -> list[MachineLook]:
     """Machines in which something reached the line, and whose policy lets them grow within the day."""
     with np.errstate(invalid="ignore"):
-        suspects = hour.resources[(hour.cpu >= 100 * expansion.SATURATED).any(axis=1)]
+        line = 100 * min((fast.level for _, fast in named.values()), default=1.0)
+        suspects = hour.resources[(hour.cpu >= line).any(axis=1)]
     calendars = business.calendars(tx)
     found: list[MachineLook] = []
     for start in range(0, len(suspects) if named else 0, MANY):
@@ -161,7 +163,7 @@ def _candidates(
         for at, (name, fast) in named.items():
             members = [one for one, where in zip(rows, section, strict=True) if where == at]
             sizes = [one.actual().get(VCPU, 0) for one in members]
-            _, vcpu = hour.of([one.id for one in members])
+            vcpu = last_hour.last_told(hour.of([one.id for one in members])[1])
             numbers = [one.id for one in members]
             for one, there in zip(_seen(hour, numbers, sizes, sizes, name, fast, None), vcpu, strict=True):
                 if one.over and (one.size <= 0 or (np.isfinite(there) and there != one.size)):
@@ -182,12 +184,8 @@ def _seen(
 ) -> Iterator[MachineLook]:
     cpu, vcpu = hour.of(ids)
     under, force = np.array(sizes, np.float64), np.array(forces, np.float64)
-    measured = np.where(np.isfinite(vcpu), vcpu, force)  # what the percentages are of
-    demand = cpu / 100 * measured[:, None]
-    wide = demand.shape
-    told = expansion.sight(
-        demand, np.broadcast_to(under[:, None], wide), np.broadcast_to(force[:, None], wide), under, fast, EXECUTED
-    )
+    measured = np.where(np.isfinite(vcpu), vcpu, force[:, None])  # what each percentage is of
+    told = expansion.sight(cpu / 100 * measured, under, force, under, fast)
     samples = np.isfinite(cpu).sum(axis=1)
     for i, one in enumerate(ids):
         yield MachineLook(

@@ -155,7 +155,7 @@ def _by_method(
             np.pad(np.where(days, cores, 0.0), ahead),
             np.pad(np.zeros(days.shape, bool), ahead),
         )
-        points = backtest.policy(how.name).size(past, None).by_day[:, -1] / cores[:, 0, 0] * 100
+        points = backtest.policy(how.name).sizes(past, None).by_day[:, -1] / cores[:, 0, 0] * 100
     top = quantiles.exact(cpu, 0.95, valid)[:, 0]
     observed = days.any(axis=2).sum(axis=1)
     return Wanted(np.where(observed > 0, points, np.inf), np.nan_to_num(top) >= 95, observed)

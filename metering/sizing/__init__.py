@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from metering.sizing import backtest, expansion, methods, rightsizing, shapes, traces
 from metering.sizing.backtest import NAMES, MachineDays
-from metering.sizing.expansion import COVERED, EXECUTED, HOUR
+from metering.sizing.expansion import COVERED, HOUR
 from metering.sizing.methods import LIMITS, METHODS, OWN, Sizing, sizing
 from metering.sizing.outcomes import MARKS, SizingResult, frontier, merge, report
 from metering.sizing.rightsizing import FLOOR, PROFILES, Fast, Outlook, Profile, Tide, profile
 
 __all__ = [
     "COVERED",
-    "EXECUTED",
     "FLOOR",
     "HOUR",
     "LIMITS",

@@ -10,17 +10,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from metering.quantiles import from_histogram
 from metering.series import MachineSeries
-from metering.sizing.expansion import BACKTESTED, EXECUTED, Manner, expand
+from metering.sizing.expansion import Growth, within
 from metering.sizing.methods import sizing
 from metering.sizing.outcomes import SizingResult, Trail, join
-from metering.sizing.rightsizing import BINS, PROFILES, Profile, newborn, night, profile, rebin, rescale, tidal
+from metering.sizing.rightsizing import (
+    BINS,
+    PROFILES,
+    Fast,
+    Profile,
+    Tide,
+    newborn,
+    night,
+    profile,
+    rebin,
+    rescale,
+    tidal,
+)
 from providers.metrics import SLOTS, STEP_S, Array
 
 SHORTEST = 2 * SLOTS  # machines with fewer samples are not judged
@@ -83,13 +95,17 @@ class MachineDays:
 
     def histogram(self, day: int) -> Array:
         """[r, 201]: the day's samples in half-point bins of the cores at the day's end."""
-        r = len(self.demand)
-        known = self.provisioned[:, day] > 0
-        points = np.nan_to_num(self.demand[:, day]) / self.present[:, day, None] * 100
-        # A sample that lies on an edge belongs to the bin above it, whatever the division made of it.
-        cell = np.minimum(np.floor(points * 2 + 1e-6), BINS - 1).astype(np.int64)
-        cell = np.where(known, cell, BINS) + np.arange(r)[:, None] * (BINS + 1)
-        return np.bincount(cell.ravel(), minlength=r * (BINS + 1)).reshape(r, BINS + 1)[:, :BINS]
+        return histogram(self.demand[:, day], self.present[:, day])
+
+
+def histogram(demand: Array, cores: Array) -> Array:
+    """[r, 201]: samples [r, n], NaN = none, in half-point bins of `cores` [r]."""
+    r = len(demand)
+    points = np.nan_to_num(demand) / cores[:, None] * 100
+    # A sample that lies on an edge belongs to the bin above it, whatever the division made of it.
+    cell = np.minimum(np.floor(points * 2 + 1e-6), BINS - 1).astype(np.int64)
+    cell = np.where(np.isfinite(demand), cell, BINS) + np.arange(r)[:, None] * (BINS + 1)
+    return np.bincount(cell.ravel(), minlength=r * (BINS + 1)).reshape(r, BINS + 1)[:, :BINS]
 
 
 def calendar(series: MachineSeries, utc_offset_s: int = 28800) -> tuple[Array, MachineDays]:
@@ -144,62 +160,80 @@ class Sizes:
 @dataclass(frozen=True)
 class SizingPolicy:
     """A named way to size: `size` gives the sizes in force, each day's from what came before it, out of
-    catalogue sizes in cores if given. local: it works by local days, else by days from the start of the
-    judged half on."""
+    catalogue sizes in cores if given, with demand seen in full or (seen) no further than the size in force. local: it works by
+    local days, else by days from the start of the judged half on."""
 
     name: str
-    size: Callable[[MachineDays, Array | None], Sizes]
+    size: Callable[[MachineDays, Array | None, bool], Sizes]
     local: bool = False
+    capped: bool = False
+
+    def sizes(self, days: MachineDays, shapes: Array | None) -> Sizes:
+        """The sizes in force over these days."""
+        return self.size(days, shapes, self.capped)
 
 
 def policy(name: str) -> SizingPolicy:
-    """A policy by its name: as-is, oracle, or a sizing as `metering.sizing.methods` writes it; with "!", as its growth within the
-    day is executed. Raises ValueError for any other name."""
+    """A policy by its name: as-is, oracle, or a sizing as `metering.sizing.methods` writes it; with "!", as it is carried out:
+    whoever carries it out sees a machine's use only up to the size in force. Raises ValueError for any other name."""
+    if name.endswith("!"):
+        return carrying(policy(name[:-1]))
     if name == "as-is":
-        return SizingPolicy(name, lambda days, _: Sizes(days.present, days.provisioned))
+        return SizingPolicy(name, lambda days, _shapes, _capped: Sizes(days.present, days.provisioned))
     if name == "oracle":
-        return SizingPolicy(name, lambda days, shapes: Sizes(_snap(days.peak, days.before, shapes)))
+        return SizingPolicy(name, lambda days, shapes, _capped: Sizes(_snap(days.peak, days.before, shapes)))
     if settings := profile(name):
         return steward(settings)
-    if (settings := profile(name.removesuffix("!"))) and settings.fast and not settings.tide:
-        return executed(settings)
     if found := re.fullmatch(r"(?:p(\d+(?:\.\d+)?)|peak)x(\d+(?:\.\d+)?)", name):
         quantile, margin = float(found[1] or 100) / 100, float(found[2])
         if quantile <= 1 and margin > 0:
-            return SizingPolicy(name, lambda days, shapes: _fixed(days, quantile, margin, shapes))
+            return SizingPolicy(name, lambda days, shapes, capped: _fixed(days, quantile, margin, shapes, capped))
     if found := re.fullmatch(r"p(\d+(?:\.\d+)?)@(\d+(?:\.\d+)?)", name):
         q, ceiling = float(found[1]) / 100, float(found[2]) / 100
         if q <= 1 and 0 < ceiling <= 1:
-            return SizingPolicy(name, lambda days, shapes: _fit(days, q, ceiling, shapes), local=True)
+            return SizingPolicy(
+                name, lambda days, shapes, capped: _fit(days, q, ceiling, shapes, capped=capped), local=True
+            )
     if found := re.fullmatch(r"vpa-p(\d+(?:\.\d+)?)(?:x(\d+(?:\.\d+)?))?-daily", name):
         q, more = float(found[1]) / 100, float(found[2] or 1.15)
         if 0 < q <= 1 and more > 0:
-            return SizingPolicy(name, lambda days, shapes: _vpa(days, q, shapes, margin=more))
+            return SizingPolicy(name, lambda days, shapes, capped: _vpa(days, q, shapes, margin=more, capped=capped))
     if found := re.fullmatch(r"peak(\d+)x(\d+(?:\.\d+)?)-daily", name):
         span, times = int(found[1]), float(found[2])
         if span and times > 0:
-            return SizingPolicy(name, lambda days, shapes: _rolling(days, span, times, shapes))
+            return SizingPolicy(name, lambda days, shapes, capped: _rolling(days, span, times, shapes, capped))
     raise ValueError(f"no sizing policy {name!r}; there are {', '.join(('as-is', 'oracle', *NAMES))}")
 
 
 def steward(profile: Profile) -> SizingPolicy:
     """The cost quantile with these settings, decided at each local midnight."""
-    return SizingPolicy(profile.name, lambda days, shapes: _cost(days, profile, shapes), local=True)
+    return SizingPolicy(profile.name, lambda days, shapes, capped: _cost(days, profile, shapes, capped), local=True)
 
 
-def executed(profile: Profile) -> SizingPolicy:
-    """As `steward`, but growth within the day as the look within the day makes it (`metering.sizing.expansion.EXECUTED`): it sees use only
-    up to the size in force. Named ``…!``."""
-    return SizingPolicy(f"{profile.name}!", lambda days, shapes: _cost(days, profile, shapes, EXECUTED), local=True)
+def carrying(policy: SizingPolicy) -> SizingPolicy:
+    """The same as it is carried out, by night and within the day: it sees min(demand, size in force) and nothing else. Named ``…!``.
+    A size for every stretch of the day is not carried out: of such a policy the steady size is."""
+    settings = profile(policy.name)
+    if settings is not None and settings.tide is not None:
+        policy = replace(steward(replace(settings, fast=None, tide=None)), name=policy.name)
+    return replace(policy, name=f"{policy.name}!", capped=True)
 
 
 def carried_out(name: str) -> str:
-    """What is carried out of a sizing: growth within the day as it is executed; of one that goes by the tide its steady
-    size; any other as it is. Raises ValueError for a name that is none."""
+    """What is carried out of a sizing that grows within the day, by its name: the same with "!"; of one that goes by the tide
+    its steady size; any other as it is. Raises ValueError for a name that is none."""
     settings = profile(name)
     if settings is None or settings.fast is None:
         return name
     return sizing(name).steady.name if settings.tide else f"{name}!"
+
+
+def _seen(demand: Array, force: Array, capped: bool) -> Array:
+    """What is seen of a day's demand [r, 288] under the size in force ([r] or [r, 288])."""
+    if not capped:
+        return demand
+    seen: Array = np.minimum(demand, force if force.ndim == 2 else force[:, None])  # NaN stays
+    return seen
 
 
 def _snap(size: Array, present: Array, shapes: Array | None) -> Array:
@@ -212,9 +246,12 @@ def _snap(size: Array, present: Array, shapes: Array | None) -> Array:
     return np.minimum(snapped, present)
 
 
-def _fixed(days: MachineDays, quantile: float, margin: float, shapes: Array | None) -> Sizes:
+def _fixed(days: MachineDays, quantile: float, margin: float, shapes: Array | None, capped: bool) -> Sizes:
     fit = days.known & ~days.judged
-    size = np.array([np.quantile(days.demand[i][fit[i]], quantile) * margin for i in range(len(fit))])
+    demand = (
+        np.minimum(days.demand, days.provisioned) if capped else days.demand
+    )  # what was provisioned is in force until then
+    size = np.array([np.quantile(demand[i][fit[i]], quantile) * margin for i in range(len(fit))])
     return Sizes(_snap(np.repeat(size[:, None], days.seen.shape[1], axis=1), days.before, shapes))
 
 
@@ -225,12 +262,16 @@ def _vpa(
     first: float = 0.01,
     growth: float = 1.05,
     margin: float = 1.15,
+    capped: bool = False,
 ) -> Sizes:
     """Kubernetes' vertical autoscaler: buckets from 0.01 cores growing by 5 %, half-life 24 h, the upper
     bound of the bucket that holds the quantile, + 15 %."""
     r, d = days.seen.shape
-    bucket = np.floor(np.log1p(np.nan_to_num(days.demand) * (growth - 1) / first) / np.log(growth)).astype(np.int32)
-    width = int(bucket.max()) + 1
+
+    def bucket(demand: Array) -> Array:
+        return np.asarray(np.floor(np.log1p(np.nan_to_num(demand) * (growth - 1) / first) / np.log(growth)), np.int32)
+
+    width = int(bucket(days.peak).max()) + 1
     ends = first * (growth ** np.arange(1, width + 1) - 1) / (growth - 1)
     weight = 0.5 ** ((SLOTS - np.arange(SLOTS)) / SLOTS)
     heap = np.zeros((r, width))
@@ -239,33 +280,45 @@ def _vpa(
     for day in range(d):
         total = heap.sum(axis=1, keepdims=True)
         at = np.argmax(np.cumsum(heap, axis=1) >= quantile * total, axis=1)
-        size[:, day] = np.where(total[:, 0] > 0, margin * ends[at], days.before[:, day])
-        new = np.bincount((bucket[:, day] + row).ravel(), (days.known[:, day] * weight).ravel(), r * width)
+        wanted = np.where(total[:, 0] > 0, margin * ends[at], days.before[:, day])
+        size[:, day] = _snap(wanted, days.before[:, day], shapes)
+        into = bucket(_seen(days.demand[:, day], size[:, day], capped)) + row
+        new = np.bincount(into.ravel(), (days.known[:, day] * weight).ravel(), r * width)
         heap = heap * 0.5 + new.reshape(r, width)
-    return Sizes(_snap(size, days.before, shapes))
+    return Sizes(size)
 
 
-def _rolling(days: MachineDays, span: int, margin: float, shapes: Array | None) -> Sizes:
+def _rolling(days: MachineDays, span: int, margin: float, shapes: Array | None, capped: bool) -> Sizes:
     """The maximum of the last `span` days; after a longer gap, of all that came before it."""
     r, d = days.seen.shape
-    size = np.zeros((r, d))
-    size[:, 0] = days.before[:, 0]
+    size, peak = np.zeros((r, d)), np.zeros((r, d))
     ever = np.zeros(r)
-    for day in range(1, d):
+    for day in range(d):
         window = slice(max(0, day - span), day)
-        ever = np.maximum(ever, days.peak[:, day - 1])
-        recent_peak = np.where(days.seen[:, window].any(axis=1), days.peak[:, window].max(axis=1), ever)
-        size[:, day] = np.where(days.seen[:, :day].any(axis=1), recent_peak * margin, days.before[:, day])
-    return Sizes(_snap(size, days.before, shapes))
+        if day:
+            ever = np.maximum(ever, peak[:, day - 1])
+            recent_peak = np.where(days.seen[:, window].any(axis=1), peak[:, window].max(axis=1), ever)
+            wanted = np.where(days.seen[:, :day].any(axis=1), recent_peak * margin, days.before[:, day])
+        else:
+            wanted = days.before[:, 0]
+        size[:, day] = _snap(wanted, days.before[:, day], shapes)
+        peak[:, day] = np.minimum(days.peak[:, day], size[:, day]) if capped else days.peak[:, day]
+    return Sizes(size)
 
 
 def _fit(
-    days: MachineDays, quantile: float, ceiling: float, shapes: Array | None, span: int = 30, settle: int = 7
+    days: MachineDays,
+    quantile: float,
+    ceiling: float,
+    shapes: Array | None,
+    span: int = 30,
+    settle: int = 7,
+    capped: bool = False,
 ) -> Sizes:
     """DOMAIN.md's default: the quantile of the last `span` observed days at `ceiling` of the size. It grows at
     once; it shrinks where that frees a tenth, from `settle` observed days on, if nothing changed for as long."""
     r, d = days.seen.shape
-    size = np.zeros((r, d))
+    size, peak = np.zeros((r, d)), np.zeros((r, d))
     now = days.before[:, 0].copy()
     kept = np.zeros((span, r, BINS), np.int32)
     observed, settled = np.zeros(r, np.int64), np.full(r, settle)
@@ -275,12 +328,14 @@ def _fit(
             for i in np.flatnonzero(resized):
                 kept[:, i] = rebin(kept[:, i], days.present[i, day - 1] / days.present[i, day])
         size[:, day] = now
+        demand = _seen(days.demand[:, day], now, capped)
+        peak[:, day] = np.nan_to_num(demand).max(axis=1)
         each = np.flatnonzero(days.seen[:, day])
-        kept[observed[each] % span, each] = days.histogram(day)[each]
+        kept[observed[each] % span, each] = histogram(demand, days.present[:, day])[each]
         observed[each] += 1
         heap = kept.sum(axis=0)
         window = slice(max(0, day - span + 1), day + 1)
-        highest = (days.peak[:, window] / days.present[:, window]).max(axis=1) * 100
+        highest = (peak[:, window] / days.present[:, window]).max(axis=1) * 100
         top = from_histogram(heap, quantile, highest)
         want = np.nan_to_num(top[:, 0]) / 100 * days.present[:, day] / ceiling
         want = _snap(want, days.present[:, day], shapes)
@@ -292,33 +347,71 @@ def _fit(
     return Sizes(size)
 
 
-def _cost(days: MachineDays, profile: Profile, shapes: Array | None, manner: Manner = BACKTESTED) -> Sizes:
+def _cost(days: MachineDays, profile: Profile, shapes: Array | None, capped: bool) -> Sizes:
     r, d = days.seen.shape
     state = newborn(r, profile)
-    size = np.zeros((r, d))
-    present = days.present
+    size, present = np.zeros((r, d)), days.present
+    fast = profile.fast if profile.tide is None else None
+    grown = _Grown(days, fast, shapes) if fast else None
     for day in range(d):
-        size[:, day] = state.size / 100 * days.before[:, day]
+        size[:, day] = force = state.size / 100 * days.before[:, day]
+        if grown:
+            force = grown.day(day, np.repeat(force[:, None], SLOTS, axis=1))
+        demand = _seen(days.demand[:, day], force, capped)
+        peak = np.nan_to_num(demand).max(axis=1)
+        if grown:
+            grown.peak[:, day] = peak
         if day:
             state = rescale(state, present[:, day - 1] / present[:, day])
         offered = None if shapes is None else np.asarray(shapes)[None, :] / present[:, day, None] * 100
-        state = night(state, days.histogram(day), days.peak[:, day] / present[:, day] * 100, profile, offered)
-    if profile.fast is None:
-        return Sizes(size)
-    under = np.repeat(size, SLOTS, axis=1)
+        counts = histogram(demand, present[:, day])
+        state = night(state, counts, peak / present[:, day] * 100, profile, offered)
     if profile.tide is not None:
-        under = tidal(days.demand, size, days.before, profile.tide).reshape(r, -1)
-        size = under.reshape(r, d, SLOTS).max(axis=2)
-        if shapes is not None:
-            under = _snap(under, np.repeat(days.before, SLOTS, axis=1), np.asarray(shapes))
-    before = np.repeat(days.before, SLOTS, axis=1)
-    offered = None if shapes is None or not manner.cut else np.asarray(shapes, np.float64)
-    force, began = expand(days.demand.reshape(r, -1), under, before, profile.fast, manner, offered)
-    if shapes is not None and manner.cut:  # machines are only ever shrunk here
-        force = np.minimum(force, np.maximum(under, before))
-    elif shapes is not None:
-        force = np.where(force > under, _snap(force, before, shapes), force)
-    return Sizes(size, force.reshape(r, d, SLOTS), np.asarray(began.reshape(r, d, SLOTS).any(axis=2)))
+        return _by_the_tide(days, profile, size, shapes)
+    return Sizes(size, grown.force, grown.began) if grown else Sizes(size)
+
+
+def _by_the_tide(days: MachineDays, profile: Profile, size: Array, shapes: Array | None) -> Sizes:
+    """A size for every stretch of the day, and growth within the day above it. Demand is seen in full."""
+    under = tidal(days.demand, size, days.before, profile.tide or Tide())
+    if shapes is not None:
+        under = _snap(under, days.before[:, :, None], np.asarray(shapes))
+    grown = _Grown(days, profile.fast or Fast(), shapes)
+    for day in range(size.shape[1]):
+        grown.day(day, under[:, day])
+        grown.peak[:, day] = days.peak[:, day]
+    return Sizes(under.max(axis=2), grown.force, grown.began)
+
+
+class _Grown:
+    """Growth within the day, day after day: what was in force by slot, where it began, and the largest use seen [r, d], which whoever
+    walks the days enters after each."""
+
+    def __init__(self, days: MachineDays, fast: Fast, shapes: Array | None) -> None:
+        self.days, self.fast, self.shapes = days, fast, None if shapes is None else np.asarray(shapes, np.float64)
+        r, d = days.seen.shape
+        self.growth = Growth.none(r)
+        self.force, self.began = np.zeros((r, d, SLOTS)), np.zeros((r, d), bool)
+        self.peak = np.zeros((r, d))
+
+    def day(self, day: int, under: Array) -> Array:
+        """The sizes in force of a day above `under`, both [r, 288]."""
+        before = self.days.before[:, day]
+        reach = self.peak[:, max(0, day - self.fast.reach_days) : day].max(axis=1, initial=0.0)
+        # On catalogue shapes machines are only ever shrunk: no growth goes beyond what was provisioned.
+        limit = None if self.shapes is None else np.maximum(before, under.max(axis=1))
+        self.force[:, day], self.began[:, day] = within(
+            self.growth,
+            self.days.demand[:, day],
+            under,
+            before,
+            reach,
+            day * SLOTS,
+            self.fast,
+            self.shapes,
+            limit,
+        )
+        return np.asarray(self.force[:, day])
 
 
 # ---------------------------------------------------------------- running
@@ -408,7 +501,7 @@ def _block(
         if mine:
             first_slot, days = _days(series, local, utc_offset_s)
             for each in mine:
-                found[each.name] = _judge(each.name, series, days, first_slot, each.size(days, offered))
+                found[each.name] = _judge(each.name, series, days, first_slot, each.sizes(days, offered))
                 told()
     return found
 

@@ -1,13 +1,15 @@
 """Growth within the day: when it begins, how large it is, and until when.
 
-One rule, kept in two manners by the same functions. `BACKTESTED` is how a policy is backtested over a trace that was recorded
-on large machines: demand is known in full, a sample counts when it lies above the size. `EXECUTED` is how the look within the day
-keeps the rule on a machine that has that size: what it uses is cut off there, so a sample counts from 95 % of the size on
-(where `rightsizing` calls demand saturated), and how much more was wanted is not seen. An hour of which too little is
-known says nothing: silence is neither growth nor its end. `expand(…, EXECUTED)` is therefore what a look every hour does;
-the tests hold the two against each other.
+A machine uses no more than it has, so demand above its size is not seen: what is seen is a sample *at the line*, at
+``Fast.level`` of the size or more, where use ends. The rule goes by that alone. Who is at the line gets ``Fast.step`` times the
+size in force, at once what it was seen to use on the last ``Fast.reach_days`` days, and again as much while that is not enough; who
+has stayed under the line of the size underneath for an hour and ``Fast.hold_hours`` goes back to it. A sample is ground enough to
+begin; an hour of which too little is known is no ground to end.
 
-Pure: neither database nor clock. Sizes are in one unit (vCPU) throughout; r = machines, k <= 12 samples of the last hour.
+`within` is the rule over days of samples, as backtests keep it; `sight` is the same rule over one last hour, as the look within
+the day keeps it on the lake. The tests hold the two against each other.
+
+Pure: neither database nor clock. Sizes are in one unit (vCPU) throughout; r = machines, n = slots of five minutes.
 """
 
 from __future__ import annotations
@@ -16,126 +18,163 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metering.sizing.rightsizing import EDGES, SATURATED_BIN, Fast
+from metering.sizing.rightsizing import Fast
 from providers.metrics import Array
 
 HOUR = 12
 """Samples of five minutes in the hour that is looked at."""
 
-SATURATED = float(EDGES[SATURATED_BIN]) / 100
 COVERED = 0.75
-"""Share of an hour's samples that must be there for it to say anything: nine of twelve."""
+"""Share of an hour's samples that must be there for it to say that a machine is calm: nine of twelve."""
 
-MOST = 1.0
-"""Growth beyond the size underneath that temporary growth may be, unless a procedure says otherwise: as much again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How the rule of a `Fast` is kept.
-
-    level: the share of the size from which on a sample counts, None = only above it; cut: what is seen of demand ends at
-    the size in force; coverage: share of the hour's samples without which nothing is said; once: a size is not raised
-    again while it holds, and what is looked for at the very end of its time prolongs it.
-    """
-
-    level: float | None = None
-    cut: bool = False
-    coverage: float = 0.0
-    once: bool = False
-
-
-BACKTESTED = Manner()
-EXECUTED = Manner(level=SATURATED, cut=True, coverage=COVERED, once=True)
+NEVER = -(10**9)
+"""A slot before all others."""
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What the last hour shows of machines [r]: whether it is known, how many samples count, whether those are enough,
-    and the size that the rule then wants."""
+    """What the last hour shows of machines [r]: whether it is known, how many samples are at the line of the size underneath, whether
+    that is any, whether one is at the line of what is in force, and the size wanted then."""
 
     known: Array
     count: Array
     over: Array
+    short: Array
     wanted: Array
 
 
-@dataclass(frozen=True)
+def sight(demand: Array, size: Array, force: Array, present: Array, fast: Fast) -> Sight:
+    """What the samples of one hour say. demand: [r, k], NaN = no sample, each no more than the size in force at its time; size
+    (underneath), force (in force now), present (the whole machine): [r]."""
+    there = np.isfinite(demand)
+    seen = np.where(there, demand, -1.0)
+    count = (seen >= fast.level * size[:, None] - 1e-9).sum(axis=1)
+    short = np.asarray((seen >= fast.level * force[:, None] - 1e-9).any(axis=1))
+    known = there.sum(axis=1) >= COVERED * HOUR
+    return Sight(known, count, count > 0, short, wanted(force, present, fast, np.zeros(len(size))))
+
+
+def wanted(force: Array, present: Array, fast: Fast, reach: Array) -> Array:
+    """The size for who is at the line of `force`: `step` times as much, and what was seen of the last days; beyond the whole
+    machine a tenth at a time."""
+    whole = fast.margin * np.maximum(present, force) + fast.slack / 100 * present
+    return np.asarray(np.minimum(np.maximum(fast.step * force, reach), whole))
+
+
+def fit(wanted: Array, size: Array, offered: Array, limit: Array) -> Array:
+    """[r]: the smallest of the `offered` sizes ([s] or [r, s], NaN = not offered) that is enough, larger than the size underneath, and not
+    beyond `limit` [r]; where none is enough the largest of them; NaN where there is none."""
+    table = np.sort(np.broadcast_to(offered, (len(wanted), np.shape(offered)[-1])), axis=1)
+    open_to = (table > size[:, None]) & (table <= limit[:, None] + 1e-9)
+    enough = open_to & (table >= wanted[:, None] - 1e-9)
+    largest = table.shape[1] - 1 - np.argmax(open_to[:, ::-1], axis=1)
+    at = np.where(enough.any(axis=1), np.argmax(enough, axis=1), largest)
+    return np.where(open_to.any(axis=1), table[np.arange(len(table)), at], np.nan)
+
+
+@dataclass
 class Growth:
-    """What is in force of machines [r]: the enlarged size, and the slot at which its time is over (0 = not enlarged)."""
+    """What is in force of machines [r] from one day to the next: the enlarged size and the slot at which its time is over (it runs while
+    that is later than now); the slots of the last growth, of the last samples at the line of what is in force and of what is underneath;
+    heard: bool [r, 12], which of the last hour's slots had a sample."""
 
     size: Array
     until: Array
+    grown: Array
+    capped: Array
+    busy: Array
+    heard: Array
+
+    @classmethod
+    def none(cls, r: int) -> Growth:
+        """Machines of which none is enlarged."""
+        until, grown, capped, busy = (np.full(r, NEVER) for _ in range(4))
+        return cls(np.zeros(r), until, grown, capped, busy, np.zeros((r, HOUR), bool))
 
 
-def sight(demand: Array, size: Array, force: Array, present: Array, fast: Fast, manner: Manner = BACKTESTED) -> Sight:
-    """demand, size (what is in force underneath), force (what was in force): [r, k], NaN = no sample; present: [r], what
-    100 points are."""
-    there = np.isfinite(demand)
-    seen = np.where(there, demand, 0.0)
-    if manner.cut:
-        seen = np.minimum(seen, force)
-    above = there & ((seen > size) if manner.level is None else (seen >= manner.level * size - 1e-9))
-    known = there.sum(axis=1) >= manner.coverage * HOUR
-    count = above.sum(axis=1)
-    wanted = fast.margin * seen.max(axis=1, initial=0.0) + fast.slack / 100 * present
-    return Sight(known, count, known & (count >= fast.over), wanted)
-
-
-def fit(wanted: Array, size: Array, offered: Array, most: float = MOST) -> Array:
-    """[r]: the smallest of the `offered` sizes ([s] or [r, s], NaN = not offered) that is enough and larger than the size
-    underneath, but not by more than `most` of it; NaN where there is none."""
-    table = np.sort(np.broadcast_to(offered, (len(wanted), np.shape(offered)[-1])), axis=1)
-    fits = (table >= wanted[:, None] - 1e-9) & (table > size[:, None]) & (table <= (1 + most) * size[:, None] + 1e-9)
-    at = np.argmax(fits, axis=1)
-    return np.where(fits.any(axis=1), table[np.arange(len(table)), at], np.nan)
-
-
-def grow(
-    growth: Growth, seen: Sight, wanted: Array, now: int, fast: Fast, manner: Manner = BACKTESTED
-) -> tuple[Growth, Array]:
-    """The growth in force after a look at slot `now`, and where one began.
-
-    wanted: [r], what can be had of `seen.wanted` (NaN = nothing: it does not begin). A growth that is looked at in time is
-    prolonged by the whole of its time. One whose time is over and of whose last hour nothing is known is kept until the
-    next look (`manner.once`).
-    """
-    running = (growth.until >= now) & (growth.until > 0) if manner.once else growth.until > now
-    over = seen.over & (running | np.isfinite(wanted))
-    began = over & ~running
-    raised = np.where(running, growth.size if manner.once else np.fmax(growth.size, wanted), wanted)
-    until = np.where(over, now + fast.hold_hours * HOUR, growth.until)
-    if manner.once:
-        until = np.where(running & (growth.until == now) & ~seen.known, now + fast.check_slots, until)
-    return Growth(np.where(over, raised, growth.size), until), began
-
-
-def expand(
+def within(
+    growth: Growth,
     demand: Array,
-    size: Array,
+    under: Array,
     present: Array,
+    reach: Array,
+    first: int,
     fast: Fast,
-    manner: Manner = BACKTESTED,
     offered: Array | None = None,
-    most: float = MOST,
+    limit: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Growth within the day over consecutive slots of 5 minutes: size in force [r, n], and where one began, bool [r, n].
+    """One day of growth: size in force [r, n], and which machines began to grow, bool [r]; `growth` goes on to the day's end.
 
-    demand: [r, n], NaN = no sample; size: [r, n], what is in force underneath; present: [r, n], what 100 points are; all
-    in one unit. offered: [s], the only sizes that can be had (see `fit`; None = any). Only what came before a moment of
-    looking is used for what follows it.
+    demand: [r, n], NaN = no sample; under: [r, n], what is in force underneath; present: [r], the whole machine as known when the day
+    begins; reach: [r], the most seen of the days before; first: the day's first slot; offered: [s], the only sizes that can be
+    had (see `fit`; None = any); limit: [r], what no growth goes beyond. A slot's size follows from samples before it; of those above their size nothing more is
+    used than that they were at the line.
     """
-    r, n = demand.shape
-    force = np.array(size, np.float64)
-    began = np.zeros((r, n), bool)
-    growth = Growth(np.zeros(r), np.zeros(r, np.int64))
-    for now in range(fast.check_slots, n, fast.check_slots):
-        hour = slice(max(0, now - HOUR), now)
-        seen = sight(demand[:, hour], size[:, hour], force[:, hour], present[:, now - 1], fast, manner)
-        wanted = seen.wanted if offered is None else fit(seen.wanted, size[:, now - 1], offered, most)
-        growth, began[:, now] = grow(growth, seen, wanted, now, fast, manner)
-        active = growth.until > now
-        if active.any():
-            span = slice(now, now + fast.check_slots)
-            force[active, span] = np.maximum(force[active, span], growth.size[active, None])
+    force = np.array(under, np.float64)
+    began = np.zeros(len(demand), bool)
+    with np.errstate(invalid="ignore"):
+        touched = (demand >= fast.level * under - 1e-9).any(axis=1)
+    rows = np.flatnonzero(touched | (growth.until > first) | (first - growth.capped < HOUR))
+    heard = np.isfinite(demand)
+    if len(rows):
+        day = _Day(growth, rows, demand, under, present, reach, heard)
+        most = np.full(len(rows), np.inf) if limit is None else limit[rows]
+        force[rows], began[rows] = day.walk(first, fast, offered, most)
+        day.leave(growth, rows)
+    growth.heard = heard[:, -HOUR:] if heard.shape[1] >= HOUR else np.concatenate([growth.heard, heard], 1)[:, -HOUR:]
     return force, began
+
+
+class _Day:
+    """The machines of a day in which something is at the line or enlarged, look by look."""
+
+    def __init__(
+        self, growth: Growth, rows: Array, demand: Array, under: Array, present: Array, reach: Array, heard: Array
+    ) -> None:
+        self.seen = np.where(heard[rows], demand[rows], -1.0)
+        self.under, self.present, self.reach = under[rows], present[rows], reach[rows]
+        # Samples in the hour before each slot: [r, n + 1].
+        told = np.concatenate([np.zeros((len(rows), 1)), growth.heard[rows], heard[rows]], axis=1).cumsum(axis=1)
+        self.known = told[:, HOUR:] - told[:, :-HOUR] >= COVERED * HOUR
+        self.size, self.until, self.grown = growth.size[rows], growth.until[rows], growth.grown[rows]
+        self.capped, self.busy = growth.capped[rows], growth.busy[rows]
+
+    def walk(self, first: int, fast: Fast, offered: Array | None, limit: Array) -> tuple[Array, Array]:
+        r, n = self.seen.shape
+        force = np.empty((r, n))
+        began = np.zeros(r, bool)
+        hold = fast.hold_hours * HOUR
+        for start in range(0, n, fast.check_slots):
+            stop = min(start + fast.check_slots, n)
+            live = self.until > first + start
+            below = self.under[:, start:stop]
+            here = np.where(live[:, None], np.maximum(below, self.size[:, None]), below)
+            force[:, start:stop] = here
+            seen = self.seen[:, start:stop]
+            for at in range(stop - start):
+                slot = first + start + at
+                self.capped[seen[:, at] >= fast.level * here[:, at] - 1e-9] = slot
+                self.busy[seen[:, at] >= fast.level * below[:, at] - 1e-9] = slot
+            now = first + stop
+            running = self.until >= now
+            stays = running & (now - self.busy <= HOUR)
+            self.until[stays] = now + hold
+            blind = running & (self.until == now) & ~self.known[:, stop]
+            self.until[blind] = now + fast.check_slots
+            short = (self.capped >= self.grown) & (now - self.capped <= HOUR)
+            if short.any():
+                which = np.flatnonzero(short)
+                base = below[which, -1]
+                current = np.where(self.until[which] > now, np.maximum(base, self.size[which]), base)
+                more = wanted(current, self.present[which], fast, self.reach[which])
+                if offered is not None:
+                    more = np.nan_to_num(fit(more, base, offered, limit[which]))
+                more = np.minimum(more, limit[which])
+                which, more = which[more > current + 1e-9], more[more > current + 1e-9]
+                began[which] |= ~running[which]
+                self.size[which], self.grown[which], self.until[which] = more, now, now + hold
+        return force, began
+
+    def leave(self, growth: Growth, rows: Array) -> None:
+        growth.size[rows], growth.until[rows], growth.grown[rows] = self.size, self.until, self.grown
+        growth.capped[rows], growth.busy[rows] = self.capped, self.busy

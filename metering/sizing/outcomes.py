@@ -148,8 +148,11 @@ def report(
     detail: bool = False,
     caused: bool = False,
     against: str | None = None,
+    carried: Mapping[str, SizingResult] | None = None,
 ) -> dict[str, Any]:
     """Plain JSON: {"dataset", "vms", "policies": {name: MARKS}}, shares as fractions.
+
+    carried: name -> the same policy as it is carried out, adds "as_carried_out" with the same marks to each.
 
     caused: with "caused_rate", for backtests on whole shapes; detail: with every mark. against: the policy in
     force, adds "in_force" and to each policy "against_in_force", its marks less those. groups: kind of group (department, system) -> label per machine, adds "groups": {kind: {label: summary}}
@@ -161,6 +164,9 @@ def report(
         full = result.summary()
         told = [mark for mark in full if detail or mark in MARKS or (caused and mark == "caused_rate")]
         policies[name] = {mark: full[mark] for mark in told}
+        if carried:
+            done = carried[name].summary()
+            policies[name]["as_carried_out"] = {mark: done[mark] for mark in told}
         if against:
             policies[name]["against_in_force"] = {mark: full[mark] - base[mark] for mark in told if mark != "vms"}
         if groups:

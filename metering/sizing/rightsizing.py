@@ -197,15 +197,20 @@ def memory_need(
 
 @dataclass(frozen=True, slots=True)
 class Fast:
-    """Growth within the day: after `over` samples above the size within the last hour, `margin` x the hour's
-    maximum + `slack` points for `hold_hours`, prolonged while the load stays above the size underneath, then
-    back. It is looked for every `check_slots` samples of 5 minutes."""
+    """Growth within the day (`metering.sizing.expansion`): a sample at `level` of the size in force or above says that demand is cut off
+    there; then `step` times that size, and at once the most that was seen on the last `reach_days` days, until `hold_hours` after an hour
+    that stays under the line of the size underneath. Beyond the whole machine `margin` times as much and `slack` points. It is looked for
+    every `check_slots` samples of five minutes. relief: the share of the night's regret that is left where any size can be had, as what is
+    too small is so for a look only; whole shapes are chosen with all of it: what is too small there is so by half."""
 
-    over: int = 3
+    level: float = 0.98
+    step: float = 2.0
+    reach_days: int = 14
     margin: float = 1.1
     slack: float = 1.0
-    hold_hours: int = 24
-    check_slots: int = 12
+    hold_hours: int = 3
+    check_slots: int = 1
+    relief: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +242,11 @@ class Profile:
     fast: Fast | None = None
     tide: Tide | None = None
 
+    @property
+    def nightly(self) -> float:
+        """The regret of the night: less of it where growth within the day mends what was sized too small."""
+        return self.regret * (self.fast.relief if self.fast else 1.0)
+
 
 PROFILES = {
     profile.name: profile
@@ -248,10 +258,11 @@ PROFILES = {
 }
 SPEEDS: dict[str, tuple[Fast, Tide | None]] = {
     "fast": (Fast(), None),
-    "swift": (Fast(over=2, check_slots=3), None),
-    # The first sample above the size brings more within a quarter of an hour: what makes a very thrifty base tenable.
-    "prompt": (Fast(over=1, check_slots=3), None),
-    "tide": (Fast(over=1, check_slots=3, hold_hours=6), Tide(days=6, hours=4, around=0)),
+    # For sources that deliver no more often than every quarter of an hour.
+    "swift": (Fast(check_slots=3, relief=1.0), None),
+    # Held for half a day: fewer moves, less saved.
+    "prompt": (Fast(hold_hours=11, relief=1.0), None),
+    "tide": (Fast(check_slots=3, hold_hours=5, relief=1.0), Tide(days=6, hours=4, around=0)),
 }
 """How a size moves within the day, by name; tide: the day in stretches of four hours, each sized by the same stretch of
 the last six days, for clouds that can change a running machine's size."""
@@ -396,7 +407,7 @@ def night(state: SizingState, counts: Array, peak: Array, profile: Profile, size
     hot[each, state.observed[each] % 7] = counts[each, SATURATED_BIN:].sum(axis=1) >= 0.05 * n[each]
     top = peaks.max(axis=1)
     if sizes is None:
-        q = cost_quantile(heap, top, profile.regret)
+        q = cost_quantile(heap, top, profile.nightly)
         target = np.minimum(profile.margin * q + profile.slack, np.maximum(q + profile.slack, 100.0))
     else:
         target = cheapest_shape(heap, top, profile.regret, sizes)
@@ -457,7 +468,7 @@ def outlook(counts: Array, peak: Array, profile: Profile, sizes: Array | None = 
         if len(rows):
             ceiling = top[rows]
             if sizes is None:
-                q = cost_quantile(heap[rows], ceiling, profile.regret)
+                q = cost_quantile(heap[rows], ceiling, profile.nightly)
                 wanted = np.minimum(profile.margin * q + profile.slack, np.maximum(q + profile.slack, 100.0))
             else:
                 offered = sizes if sizes.ndim == 1 else sizes[rows]

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from metering.series import MachineSeries, flatten
-from metering.simulation.judgement_report import CHOSEN_WITHOUT_RND
 from metering.sizing import backtest, outcomes
 from metering.sizing.rightsizing import PROFILES, Profile
 from metering.sizing.traces import load
@@ -44,6 +43,12 @@ def reference(published: Path) -> dict:
 @pytest.fixture(scope="module")
 def rnd(published: Path) -> dict[str, backtest.Result]:
     return backtest.run(load(published / "bitbrains_rnd.parquet"), ("as-is", "oracle", *backtest.NAMES))
+
+
+@pytest.fixture(scope="module")
+def carried(published: Path) -> dict[str, backtest.Result]:
+    names = ("vpa-p95-daily!", "peak14x1.15-daily!", "steward-balanced+fast!")
+    return backtest.run(load(published / "bitbrains_rnd.parquet"), names)
 
 
 def steady(levels: list[float], days: int = 40, cores: float = 4.0) -> MachineSeries:
@@ -142,35 +147,31 @@ class TestTheSteward:
         assert marks["net_cores_saved_share"] >= 0.555
         assert marks["vms_violating_over_1pct"] == 0
 
-    def test_lean_with_swift_expansion_goes_beyond(self, rnd):
-        marks = rnd["steward-lean+swift"].summary()
-        assert marks["violation_rate"] <= 0.0010
-        assert marks["net_cores_saved_share"] >= 0.595
-        assert marks["vms_violating_over_1pct"] == 0
-
-    def test_following_the_day_saves_sixty_per_cent(self, rnd):
-        """On either half of Rnd alone; both were looked at while it was chosen, so neither is a proof beyond Rnd."""
-        result = rnd["steward-tide"]
-        for which in (slice(0, None, 2), slice(1, None, 2)):
+    def test_as_it_is_carried_out(self, carried):
+        """The settings were searched on the even machines: both halves hold, and the whole."""
+        result = carried["steward-balanced+fast!"]
+        for which in (slice(None), slice(0, None, 2), slice(1, None, 2)):
             marks = result.summary(which)
             assert marks["violation_rate"] <= 0.0010
-            assert marks["net_cores_saved_share"] >= 0.60
+            assert marks["net_cores_saved_share"] >= 0.58
             assert marks["vms_violating_over_1pct"] == 0
+            assert marks["changes_per_vm_30d"] <= 6
 
-    def test_the_tide_chosen_without_rnd_holds_there(self, published):
-        """Its settings were chosen on the other sets alone (docs/judgement.md): Rnd is the test, by halves and as a whole."""
-        result = backtest.run(load(published / "bitbrains_rnd.parquet"), [CHOSEN_WITHOUT_RND])[CHOSEN_WITHOUT_RND.name]
-        marks = result.summary()
-        assert marks["violation_rate"] <= 0.0008
-        assert marks["net_cores_saved_share"] >= 0.60
-        assert marks["vms_violating_over_1pct"] == 0
+    def test_whoever_looks_at_night_alone_pays_for_what_it_does_not_see(self, rnd, carried):
+        ours = carried["steward-balanced+fast!"].summary()
+        for name in ("vpa-p95-daily", "peak14x1.15-daily"):
+            theirs = carried[f"{name}!"].summary()
+            assert theirs["violation_rate"] > 2 * rnd[name].summary()["violation_rate"]
+            assert ours["violation_rate"] < theirs["violation_rate"]
+        assert ours["net_cores_saved_share"] > carried["peak14x1.15-daily!"].summary()["net_cores_saved_share"]
 
-    def test_swift_on_whole_shapes(self, published):
-        names = ["steward-balanced+swift", "steward-economy+swift"]
-        results = backtest.run(load(published / "bitbrains_rnd.parquet"), names, shapes=[1, 2, 4, 8, 16, 32])
-        for name in names:
-            assert results[name].summary()["caused_rate"] <= 0.0005
-            assert results[name].summary()["net_cores_saved_share"] >= 0.385
+    def test_growth_on_whole_shapes_as_it_is_carried_out(self, published):
+        name = "steward-balanced+fast!"
+        marks = backtest.run(load(published / "bitbrains_rnd.parquet"), [name], shapes=[1, 2, 4, 8, 16, 32])[
+            name
+        ].summary()
+        assert marks["caused_rate"] <= 0.0002
+        assert marks["net_cores_saved_share"] >= 0.40
 
     def test_whole_shapes(self, published):
         """On the catalogue the cost quantile causes a quarter of VPA's violations with a quarter of its changes."""
@@ -230,7 +231,7 @@ class TestNoForesight:
     @pytest.mark.parametrize("name", [*backtest.NAMES, "p95@70", "peak3x1.2-daily"])
     def test_later_samples_never_change_what_was_decided_before(self, name, shapes):
         """Slot by slot, at any moment of a day: through gaps, resizes, starts and ends of machines."""
-        size = backtest.policy(name).size
+        size = backtest.policy(name).sizes
         offered = None if shapes is None else np.array(shapes, float)
         felt = False
         for seed in range(4):
@@ -263,6 +264,61 @@ class TestNoForesight:
         assert felt or name.startswith(("p95x", "p99x", "peakx")), "what came later is felt later"
 
 
+class TestSeenNotWished:
+    """As carried out: min(demand, size in force) is all that a policy knows of demand, by night and within the day."""
+
+    @pytest.mark.parametrize("shapes", [None, [1, 2, 4, 8, 16]], ids=["any", "shapes"])
+    @pytest.mark.parametrize("name", [*backtest.NAMES, "p95@70", "peak3x1.2-daily"])
+    def test_what_lies_above_the_size_decides_nothing(self, name, shapes):
+        policy = backtest.carrying(backtest.policy(name))
+        offered = None if shapes is None else np.array(shapes, float)
+        rng = np.random.default_rng(5)
+        r, d = 6, 24
+        n = d * DAY
+        load = rng.gamma(1, 0.12, (r, n)) * np.repeat(rng.choice([0.2, 1, 5], (r, d * 3)), DAY // 3, axis=1)
+        cores = np.repeat(rng.choice([2.0, 4.0, 8.0], (r, d), p=[0.1, 0.8, 0.1]), DAY, axis=1)
+        known = np.repeat(rng.random((r, d * 4)) > 0.1, DAY // 4, axis=1)
+        known[:, :3] = True
+        demand = np.where(known, load * cores, np.nan).reshape(r, d, DAY)
+        provisioned = np.where(known, cores, 0.0).reshape(r, d, DAY)
+        judged = (known & (np.arange(n) >= n // 2)).reshape(r, d, DAY)
+        before = self.force(policy, demand, provisioned, judged, offered)
+        if name.startswith(("p95x", "p99x", "peakx")):  # until it is fixed, what was provisioned is in force
+            before = np.where(judged, before, np.where(provisioned > 0, provisioned, before))
+        above = demand > before
+        assert above.sum() > 50
+        for factor in (1.0, 40.0):
+            other = np.where(above, before * (1 + factor * rng.random(demand.shape)) + 1e-6, demand)
+            found = self.force(policy, other, provisioned, judged, offered)
+            np.testing.assert_array_equal(found[judged], before[judged])
+
+    def force(self, policy, demand, provisioned, judged, offered):
+        sizes = policy.sizes(backtest.MachineDays(demand, provisioned, judged), offered)
+        return np.broadcast_to(sizes.by_day[:, :, None], demand.shape) if sizes.by_slot is None else sizes.by_slot
+
+    def test_who_only_sees_what_it_granted_goes_blind(self):
+        """A machine at half its size whose load triples: by night a tenth a day is all that is seen, within the day it is there
+        after a look."""
+        series = steady([20.0])
+        series.cpu[25 * DAY :] = 6000
+        names = ["peak14x1.15-daily", "steward-balanced", "steward-balanced+fast"]
+        told = backtest.run(series, [f"{name}!" for name in names] + names, utc_offset_s=0)
+        assert told["peak14x1.15-daily"].violations[0] == DAY
+        assert told["peak14x1.15-daily!"].violations[0] >= 6 * DAY
+        assert told["steward-balanced"].violations[0] == DAY
+        assert told["steward-balanced!"].violations[0] >= 8 * DAY
+        assert told["steward-balanced+fast!"].violations[0] <= 2
+
+    def test_nothing_is_lent_for_nothing(self):
+        """What growth lends counts against what is saved: by slot, at the size that was in force."""
+        series = steady([10.0])
+        series.cpu[30 * DAY + 100] = 5000
+        names = ["steward-balanced!", "steward-balanced+fast!"]
+        plain, fast = (backtest.run(series, [name], utc_offset_s=0)[name] for name in names)
+        lent = fast.size[0] - plain.size[0]
+        assert 3 * 12 * 0.4 < lent < 2 * DAY * 4
+
+
 class TestOnKnownLoads:
     def test_a_constant_machine_costs_nothing_and_saves_its_slack(self):
         result = backtest.run(steady([25.0]), ["p95x1.15", "steward-safe"])
@@ -276,7 +332,7 @@ class TestOnKnownLoads:
         series.cpu[30 * DAY :] = 5000
         result = backtest.run(series, ["steward-safe", "steward-safe+fast"], utc_offset_s=0)
         assert result["steward-safe"].violations[0] == DAY
-        assert result["steward-safe+fast"].violations[0] == 12
+        assert result["steward-safe+fast"].violations[0] == 3, "twice as much each look, until it is enough"
         assert result["steward-safe+fast"].expansions[0] == 1
         assert result["steward-safe"].deepest[0] == pytest.approx(4 * (0.5 - 0.12))
         assert result["steward-safe"].changes[0] == 1

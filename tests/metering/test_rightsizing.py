@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from metering.sizing import rightsizing
-from metering.sizing.expansion import expand
-from metering.sizing.rightsizing import PROFILES, SHAPES, Fast
+from metering.sizing.rightsizing import PROFILES, SHAPES
 
 SAFE = PROFILES["steward-safe"]
 CODES = [shape.code for shape in SHAPES]
@@ -259,41 +258,3 @@ class TestNight:
             states[1] = rightsizing.night(states[1], counts[:3], peak[:3], SAFE)
             states[2] = rightsizing.night(states[2], counts[3:], peak[3:], SAFE)
         np.testing.assert_array_equal(states[0].size, np.concatenate([states[1].size, states[2].size]))
-
-
-class TestFastExpansion:
-    def run(self, demand, size=2.0, fast=None):
-        demand = np.asarray(demand, float)[None, :]
-        return expand(demand, np.full_like(demand, size), np.full_like(demand, 8.0), fast or Fast())
-
-    def test_an_hour_with_three_samples_above_brings_a_day(self):
-        demand = np.full(600, 1.0)
-        demand[14:17] = 5.0
-        force, began = self.run(demand)
-        assert np.flatnonzero(began[0]).tolist() == [24]
-        assert force[0, 23] == 2.0
-        assert force[0, 24 : 24 + 288] == pytest.approx(np.full(288, 1.1 * 5 + 0.08))
-        assert (force[0, 24 + 288 :] == 2.0).all()
-
-    def test_two_samples_do_not(self):
-        demand = np.full(600, 1.0)
-        demand[14:16] = 5.0
-        assert (self.run(demand)[0] == 2.0).all()
-
-    def test_it_lasts_while_the_load_does(self):
-        demand = np.full(1200, 1.0)
-        demand[12:500] = 3.0
-        force, began = self.run(demand)
-        assert began.sum() == 1
-        assert (force[0, 24:768] > 3.0).all()
-        assert (force[0, 804:] == 2.0).all()
-
-    def test_nothing_is_known_before_it_happens(self):
-        rng = np.random.default_rng(4)
-        demand = rng.gamma(1, 2, 400)
-        whole, _ = self.run(demand)
-        until, _ = self.run(demand[:200])
-        np.testing.assert_array_equal(whole[:, :200], until)
-
-    def test_no_sample_is_no_demand(self):
-        assert (self.run(np.full(100, np.nan))[0] == 2.0).all()
