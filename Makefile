@@ -12,7 +12,7 @@ help:
 	@echo "make test         lint, types, import contracts and every test"
 	@echo "make test-traces  the tests on the published traces, where they lie in $(TRACES)"
 	@echo "make test-clouds  the tests against a real OpenStack, which it brings up and takes down (root)"
-	@echo "make test-fast    the same without what is slow, in a browser or beside a server: 3 minutes"
+	@echo "make test-fast    lint, and the quick tests of what changed: 3 minutes"
 	@echo "make install lint wheel dist bench judgement forecast screenshots lock clean"
 
 .venv/bin/python:
@@ -80,7 +80,7 @@ test-days: test-tools
 
 # The inner loop, in three minutes: lint, types, contracts, and every test that is not marked slow, browser or services.
 test-fast: lint install
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser and not services"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser and not services" --affected
 
 # The pages and the stories over HTTP on PostgreSQL; `make test` walks them on SQLite.
 .PHONY: pages

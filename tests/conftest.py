@@ -27,7 +27,7 @@ from quota.db import Book
 from tests import books
 from tests.patience import PATIENCE, free_port, listening
 from tests.recordings import folder
-from tests.suite import outside
+from tests.suite import affected, outside
 
 outside.watch()
 
@@ -114,6 +114,17 @@ def traces(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--affected", action="store_true", help="only tests of what changed (tests/suite/affected.py)")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``--affected``: pass over files that no change concerns, before anything of them is imported."""
+    if not config.option.affected or not collection_path.match("test_*.py"):
+        return None
+    return True if not affected.concerned(collection_path, *affected.since()) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by what they ask for, so that nobody forgets to: what opens a browser or starts a server is left out of
     `make test-fast`; what reads the published traces needs more than a clone and is there for who asks by the mark."""

@@ -57,6 +57,24 @@
   });
   document.querySelectorAll("[data-draft-done]").forEach((e) => sessionStorage.removeItem(`draft:${e.dataset.draftDone}`));
 
+  // Files are chosen by a button in the reader's language; the browser's own speaks its own.
+  const files = (root) => root.querySelectorAll('input[type="file"][data-choose]:not(.visually-hidden)').forEach((input) => {
+    const line = document.createElement("div");
+    const label = line.appendChild(document.createElement("label"));
+    const told = line.appendChild(document.createElement("span"));
+    line.className = "gj-chosen"; label.className = "btn"; label.htmlFor = input.id; label.textContent = input.dataset.choose;
+    const tell = () => { told.textContent = [...input.files].map((one) => one.name).join("、") || input.dataset.none; };
+    input.classList.add("visually-hidden"); input.after(line); input.addEventListener("change", tell); tell();
+  });
+
+  // A field that only some answers of a choice have a use for stands there with those alone, and as long as it holds something.
+  const useful = (root) => root.querySelectorAll("[data-only-of]").forEach((field) => {
+    const choice = document.getElementById(field.dataset.onlyOf);
+    if (!choice) return;
+    const show = () => { field.closest(".gj-field").hidden = !field.value && !field.dataset.only.split(" ").includes(choice.value); };
+    choice.addEventListener("change", show); show();
+  });
+
   // Charts: the same six colours everywhere, told apart by dashes and marks as well.
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const DASHES = ["solid", "dashed", "dotted", [8, 3, 2, 3], [12, 4], [2, 2]];
@@ -148,7 +166,7 @@
   window.addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(redraw, 120); });
   new MutationObserver(redraw).observe(document.documentElement, { attributes: true, attributeFilter: ["data-bs-theme"] });
 
-  const dress = (root) => { auto(root); drafts(root); charts(root); };
+  const dress = (root) => { auto(root); drafts(root); files(root); useful(root); charts(root); };
   dress(document);
   document.addEventListener("htmx:after:swap", () => charts(document));
   document.getElementById("errors")?.focus();

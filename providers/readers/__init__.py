@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from providers.readers import column_mapping, inventory_words, sheet_purposes, usage_columns
+from providers.readers import bill_words, column_mapping, inventory_words, sheet_purposes, usage_columns
 from providers.readers.bill_files import read_bill
 from providers.readers.column_mapping import ColumnMapping
 from providers.readers.figures import is_total
@@ -36,6 +36,7 @@ __all__ = [
     "SheetTable",
     "TableRow",
     "UsageFile",
+    "bill_words",
     "column_mapping",
     "find_usage",
     "inventory_from_usage",

@@ -20,7 +20,7 @@ from providers.base import BillFact, ServiceKind
 from providers.billing import COST_STEP, MOST, MOST_COST, QUANTITY_STEP, Interval, fault, month_bounds
 from providers.readers import figures
 from providers.readers.bill_focus import is_focus, read_focus
-from providers.readers.bill_words import HEADERS, KINDS, NEUTRAL, YUAN, is_money, is_unit, money, unit_factor
+from providers.readers.bill_words import HEADERS, NEUTRAL, YUAN, class_of, is_money, is_unit, money, unit_factor
 from providers.readers.inventory_words import arch_of, kind_of
 from providers.readers.refusals import Reading, missing, unusable
 from providers.readers.sheets import is_workbook, workbook_rows
@@ -169,9 +169,9 @@ class _Line(RowCells):
         for name, neutral in NEUTRAL.items():
             if self.text(name).casefold() not in neutral:
                 raise self.unfit("cell.changes", name)
-        kind = KINDS.get(plain(self.text("kind")))
+        kind = class_of(self.text("kind"))
         if kind is None:
-            raise self.unfit("kind.unknown", "kind")
+            raise self.unfit("class.unknown", "kind")
         service = kind_of(self.text("service")) if self.text("service") else _SERVICE.get(kind, ServiceKind.VM)
         if service is None:
             raise self.unfit("kind.unknown", "service")

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from providers.base import BillFact, ServiceKind
 from providers.billing import COST_STEP, MOST, MOST_COST, QUANTITY_STEP, Interval, fault, month_bounds
-from providers.readers.bill_words import KINDS, YUAN, unit_factor
+from providers.readers.bill_words import YUAN, class_of, unit_factor
 from providers.readers.inventory_words import kind_of
 from providers.readers.refusals import Reading, unusable
 from providers.readers.tables import Heading, RowCells, TableColumn, TableRow, UnfitError, columns_of, text_rows
@@ -248,7 +248,7 @@ class _FocusRow(RowCells):
             raise self.unfit("unit.unknown", "ConsumedUnit")
         unit, days = (found[1] or "").casefold(), found[2].startswith("Day")
         named = next(
-            (KINDS[word] for name in ("SkuMeter", "SkuId") if (word := plain(self.text(name).partition(":")[0])) in KINDS), None
+            (kind for name in ("SkuMeter", "SkuId") if (kind := class_of(self.text(name).partition(":")[0]))), None
         )  # fmt: skip
         kind = named or _unit_kind(unit, service)
         if kind is None:

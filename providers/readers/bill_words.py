@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 
 from providers.readers.inventory_words import SUFFIXES
 from providers.readers.usage_columns import plain
@@ -58,23 +59,49 @@ NEUTRAL: Mapping[str, frozenset[str]] = {
 }
 """Columns that change what another column of the row means, and what they may say without changing anything."""
 
-KINDS: Mapping[str, ClassCode] = {
-    plain(word): kind
-    for kind, words in {
-        VCPU: "cpu 核 计算",
-        MEMORY: "内存",
-        BLOCK: "块存储 云硬盘 磁盘",
-        OBJECT: "对象存储",
-        BANDWIDTH: "带宽",
-        EIP: "弹性公网ip 公网ip",
-        DATABASE: "数据库 云数据库",
-        MIDDLEWARE: "中间件",
-        SECURITY: "安全服务",
-        CRYPTOGRAPHY: "密码服务",
-        ACCELERATOR: "加速卡",
-    }.items()
-    for word in (kind, *words.split())
+WORDS: Mapping[ClassCode, str] = {
+    VCPU: "CPU 核 计算",
+    MEMORY: "内存",
+    BLOCK: "块存储 云硬盘 磁盘",
+    OBJECT: "对象存储",
+    BANDWIDTH: "带宽",
+    EIP: "弹性公网IP 公网IP",
+    DATABASE: "数据库 云数据库",
+    MIDDLEWARE: "中间件",
+    SECURITY: "安全服务",
+    CRYPTOGRAPHY: "密码服务",
+    ACCELERATOR: "加速卡",
 }
+"""What companies call the classes that the house began with, beside their own names."""
+
+
+def accepted() -> dict[ClassCode, list[str]]:
+    """Each class of the book → the words that a bill may call it by, its code first; case and blanks do not matter."""
+    return {
+        code: list(dict.fromkeys(filter(None, (str(code), one.label, *WORDS.get(code, "").split(), one.label_en))))
+        for code, one in CLASSES.items()
+    }
+
+
+def class_of(text: str) -> ClassCode | None:
+    """The class that a bill calls ``text``; None where no class is called so."""
+    return _classes(CLASSES.stamp).get(plain(text))
+
+
+@lru_cache(maxsize=2)
+def _classes(stamp: int) -> dict[str, ClassCode]:  # noqa: ARG001 - what it is kept by
+    found: dict[str, ClassCode] = {}
+    for code, words in accepted().items():
+        for word in words:
+            found.setdefault(plain(word), code)
+    return found
+
+
+def units_of(kind: ClassCode) -> str:
+    """How a bill may write what it counts of a class: its unit over an hour."""
+    one = CLASSES[kind]
+    return "、".join(dict.fromkeys(f"{unit}·时" for unit in (one.shown, one.base)))
+
 
 _FAMILY: Mapping[ClassCode, str] = {
     VCPU: "core", MEMORY: "mb", BLOCK: "gb", OBJECT: "gb", BANDWIDTH: "mbps",

@@ -62,6 +62,7 @@ REASONS: Mapping[str, str] = {
     "focus.unused": N_("是承诺折扣中没有用掉的部分,不是用量"),
     "time.day_only": N_("止只写了日期,当天是否计入无法确定;请写明时刻,如 2026-11-01 00:00"),
     "kind.unknown": N_("不认识的资源类型"),
+    "class.unknown": N_("不认识的资源类别,可用的写法见“可填的值”"),
     "arch.unknown": N_("不认识的芯片架构"),
     "state.unknown": N_("不认识的资源状态"),
     "spec.bad": N_("规格无法识别"),

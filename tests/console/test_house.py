@@ -72,6 +72,14 @@ def test_templates_have_nothing_inline(name):
     assert found == [], "the content security policy forbids it"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_people_are_called_by_their_names(name):
+    text = (TEMPLATES / name).read_text(encoding="utf-8")
+    for one in re.finditer(r"(?<!if )(?<!not )\b\w+\.(\w+_by)\b(?! ==)(\|\w+)?", text):
+        if one[1] not in ("respond_by", "recover_by"):  # by when, not by whom
+            assert one[2] == "|who" or one[0].endswith("confirmed_by"), one[0]
+
+
 def test_icons_that_are_named_exist():
     sprite = (ROOT / "console" / "static" / "icons.svg").read_text(encoding="utf-8")
     known = set(re.findall(r'<symbol id="([\w-]+)"', sprite))

@@ -14,17 +14,21 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from openpyxl import load_workbook
 from sqlalchemy import select
 
 from console.cli import main
 from console.pages.inventory import inventories
+from console.pages.statements.bills import TEMPLATE
 from console.settings import load
 from providers import comments, orders
 from providers.assessment import appeals, cards, records
 from providers.base import ServiceKind, Verb
-from providers.billing import bills
+from providers.billing import BillLine, bills
 from providers.orders import tables
 from providers.orders.tables import WorkOrder
+from providers.readers import bill_words
+from providers.readers.usage_columns import plain
 from providers.registry import open_provider
 from quota import inventory
 from quota.actors import Role, steward
@@ -207,7 +211,7 @@ def upload(client, url: str, text: str | bytes, name: str = "bill.csv", **data: 
         ("资源编号,资源类别,用量,用量\nvm-1,vcpu,3,3\n", "出现两次"),
         (GOOD + "vm-2,vcpu,-5\n", "数值为负"),
         (GOOD + "vm-2,vcpu,NaN\n", "NaN"),
-        (GOOD + "vm-2,gold,5\n", "不认识的资源类型"),
+        (GOOD + "vm-2,gold,5\n", "不认识的资源类别"),
         (GOOD + "vm-1,vcpu,7\n", "重复"),
         (GOOD + "vm-1,vcpu,2880\n", "重复"),
         (GOOD + "vm-2,vcpu,5", "截断"),
@@ -220,6 +224,33 @@ def test_a_bad_bill_enters_nothing_and_says_where(client_of, house, pool, text, 
     assert told in answer.text
     with house.reading() as tx:
         assert bills.current(tx, pool, "2026-05") is None
+
+
+def test_the_supervisor_enters_a_bill_in_hand_from_the_template_that_is_given(client_of, house, pool) -> None:
+    steward = client_of(Role.SUPERVISOR)
+    page = steward.get("/bills/new").text
+    for said in ("数据库", "云数据库", "CPU", "GB·时"):
+        assert said in page, "what is taken stands beside the form"
+    given = load_workbook(io.BytesIO(steward.get("/bills/template.xlsx").data))
+    given.active.append(["vm-1", "CPU", 2880, "", "2026-05"])
+    given.active.append(["db-1", "数据库", 720, "", "2026-05"])
+    filled = io.BytesIO()
+    given.save(filled)
+    assert upload(steward, "/bills/new", filled.getvalue(), "bill.xlsx", pool=pool, month="2026-05").status_code == 302
+    with house.reading() as tx:
+        entered = bills.current(tx, pool, "2026-05")
+        assert entered.taken_by == "supervisor1"
+        kinds = tx.scalars(select(BillLine.kind).where(BillLine.bill_id == entered.id)).all()
+    assert sorted(kinds) == ["database", "vcpu"]
+    assert client_of(Role.AUDITOR).get("/bills/new").status_code == 403
+
+
+@pytest.mark.parametrize("language", ["zh_CN", "en"])
+def test_the_template_s_headings_are_those_that_the_reader_knows(client_of, language) -> None:
+    company = client_of(Role.PROVIDER)
+    company.set_cookie("language", language)
+    heads = [cell.value for cell in load_workbook(io.BytesIO(company.get("/bills/template.xlsx").data)).active[1]]
+    assert [bill_words.HEADERS.get(plain(head)) for head in heads] == list(TEMPLATE)
 
 
 def test_a_good_bill_is_entered_once_reviewed_and_disputed(client_of, house, pool) -> None:

@@ -295,7 +295,7 @@ def test_what_is_wrong_in_a_bill_file_is_named_by_line_and_column(tmp_path) -> N
     assert places == {
         (4, None, "bill.twice"),
         (5, 1, "bill.id"),
-        (6, 2, "kind.unknown"),
+        (6, 2, "class.unknown"),
         (7, 3, "value.text"),
         (8, 3, "value.nan"),
         (9, 3, "value.negative"),

@@ -174,9 +174,12 @@ LOADED = (
 def index() -> str | Response:
     tx = reading()
     query = select(Case).where(cases.visible(tx, actor())).options(*LOADED)
-    found = listing(tx, query, COLUMNS, key=Case.id, filters=FILTERS, sort="-worth")
+    queue = request.args.get("state") == MINE and "sort" not in request.args
+    if queue:  # in the order in which the pages lead from one to the next
+        query = query.order_by(*cases.URGENT)
+    found = listing(tx, query, COLUMNS, key=Case.id, filters=FILTERS, sort="" if queue else "-worth")
     standing = candidates.standing(tx) if actor().role in STEWARDS else None
-    return found.exported("cases") or render_template("cases/index.html", cases=found, standing=standing)
+    return found.exported("cases") or render_template("cases/index.html", cases=found, standing=standing, queue=queue)
 
 
 GROUPS = {"department": N_("使用单位"), "system": N_("信息系统")}
@@ -349,10 +352,10 @@ def certificate(case_id: int) -> str | Response:
 
 @frame.home_block(Role.SUPERVISOR, order=20)
 def by_recovery(tx: Tx, who: Actor) -> str | None:
-    """Cases that wait for the supervisor, by what they recover."""
+    """Cases that wait for the supervisor, as the queue has them."""
     mine = [state.value for state, (roles, _label) in TURNS.items() if who.role in roles]
     query = select(Case).where(Case.state.in_(mine), _not_shut_out(who)).options(*LOADED)
-    rows = list(tx.scalars(query.order_by(Case.worth.desc(), Case.id).limit(8)))
+    rows = list(tx.scalars(query.order_by(*cases.URGENT).limit(8)))
     if not rows:
         return None
     waiting, worth = tx.execute(
@@ -365,7 +368,7 @@ def by_recovery(tx: Tx, who: Actor) -> str | None:
 def to_confirm(tx: Tx, _who: Actor) -> str | None:
     """Deletions, exemptions and objections that wait for the authority."""
     wanted = (CaseState.CONFIRMING.value, CaseState.DISPUTED.value)
-    query = select(Case).where(Case.state.in_(wanted)).options(*LOADED).order_by(Case.due_at, Case.id).limit(12)
+    query = select(Case).where(Case.state.in_(wanted)).options(*LOADED).order_by(*cases.URGENT).limit(12)
     rows = list(tx.scalars(query))
     if not rows:
         return None

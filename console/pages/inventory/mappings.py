@@ -27,7 +27,7 @@ from console.lists import Column, Filter, listing
 from console.pages.inventory import uploads
 from console.programs import listed
 from console.security import row_or
-from console.words import KINDS, _, lazy, sentence, state
+from console.words import KINDS, _, lazy, sentence, state, who
 from metering.intake import Imported, Listed, imports
 from metering.workbench import Workbench
 from providers import mappings
@@ -54,7 +54,7 @@ COLUMNS = [
     Column("columns", N_("读入的列"), lambda m: len(m.mapping.get("columns", ())), number=True),
     Column("version", N_("版本"), lambda m: m.version, number=True),
     Column("state", N_("状态"), lambda m: "mapping_in_force" if m.mapping else "mapping_ended", state=True),
-    Column("by", N_("修改人"), lambda m: m.made_by),
+    Column("by", N_("修改人"), lambda m: m.made_by, text=who),
     Column("at", N_("修改时间"), lambda m: m.made_at, sort=SheetMapping.made_at),
 ]  # fmt: skip
 FILTERS = [

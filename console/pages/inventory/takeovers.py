@@ -24,7 +24,7 @@ from console.lists import Column, Filter, listing
 from console.pages.inventory import inquiry_forms
 from console.programs import GENERATION, Given, listed, takes
 from console.security import row_or
-from console.words import _, amount, amounts, kind_label, lazy, sentence
+from console.words import _, amount, amounts, kind_label, lazy, sentence, who
 from quota import directory, inventory
 from quota.actors import Actor, Role
 from quota.db import Tx, among
@@ -49,7 +49,7 @@ COLUMNS = [
     Column("pool", N_("整池"), lambda t: t.pool.name if t.pool else None, href=links.pool(lambda t: t.pool_id), minor=True),
     Column("resources", N_("资源数"), lambda t: t.resources, number=True),
     Column("state", N_("状态"), lambda t: f"takeover_{t.state}", sort=Takeover.state, state=True),
-    Column("proposed_by", N_("提出人"), lambda t: t.proposed_by),
+    Column("proposed_by", N_("提出人"), lambda t: t.proposed_by, text=who),
     Column("proposed_at", N_("提出时间"), lambda t: t.proposed_at, sort=Takeover.proposed_at),
 ]  # fmt: skip
 

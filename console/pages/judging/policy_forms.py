@@ -397,7 +397,7 @@ def draft_form(tx: Tx, before: Policy, first: date, room: Layout, form: MultiDic
                 [Optional()],
                 choices=[SelectChoice(*one) for one in named],
                 default=list(old.departments) if old else [],
-                description=_("按住 Ctrl 可选多个;不选则不限"),
+                description=_("不选则不限"),
                 render_kw={"size": min(max(len(named), 2), 6)},
             ),
             f"s{k}_levels": _ticks(

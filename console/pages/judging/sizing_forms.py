@@ -35,6 +35,7 @@ def sizing_fields(prefix: str, now: str, *, optional: bool = False) -> dict[str,
             [Optional()],
             default=one.figures.get(name) if one else None,
             description=_("留空按方法自定(%(values)s)", values=_("、").join(values)),
+            render_kw={"data-only-of": prefix, "data-only": " ".join(key for key, own in OWN.items() if name in own)},
         )
     fields[f"{prefix}_speed"] = SelectField(
         lazy(N_("当日扩容")),

@@ -112,7 +112,7 @@ class TokenForm(FlaskForm):  # type: ignore[misc]
     )  # fmt: skip
     scopes = SelectMultipleField(
         lazy(N_("范围")), [InputRequired(lazy(N_("请至少选择一项范围")))], choices=[],
-        description=lazy(N_("令牌只能做所选范围内、且本人当时有权做的事;按住 Ctrl 可选多项")),
+        description=lazy(N_("令牌只能做所选范围内、且本人当时有权做的事")),
     )  # fmt: skip
 
     def offer(self, role: Role) -> None:

@@ -19,17 +19,18 @@ from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import reading, transaction
 from console.forms import answer
-from console.lists import Column, Filter, Rows, listing
+from console.lists import Column, Filter, Rows, as_xlsx, listing
 from console.pages.inventory import uploads
 from console.pages.orders import company_filter, dialogues
 from console.pages.statements.statements import as_billed
-from console.programs import listed, takes
-from console.words import ARCH_LABELS, CLASS_LABELS, _, kind_label, lazy, who
+from console.programs import downloads, listed, takes
+from console.words import ARCH_LABELS, CLASS_LABELS, _, kind_label, language, lazy, who
+from console.words.texts import SOURCE
 from metering.statements import reconciliation
 from providers.assessment import EvidenceRow, periods
 from providers.billing import Bill, BillLine, bills
 from providers.comments import Remark, RemarkKind
-from providers.readers import Reading, read_bill
+from providers.readers import Reading, bill_words, read_bill
 from quota.actors import Actor, Role
 from quota.db import Tx
 from quota.directory import Pool
@@ -148,13 +149,17 @@ def index() -> str | Response:
 
 
 @blueprint.route("/new", methods=["GET", "POST"])
-@allow(Role.PROVIDER)
+@allow(Role.PROVIDER, Role.SUPERVISOR)
 @takes(BillForm)
 def submit() -> str | Response | tuple[str, int]:
-    """A month's bill as a file: taken whole, or not at all with every place that is wrong."""
+    """A month's bill as a file: taken whole, or not at all with every place that is wrong. A company enters its own; the
+    supervisor one that was handed in on paper or by mail."""
     tx = reading()
     form = BillForm(month=periods.before(periods.month_of(tx.now)))
-    pools = tx.scalars(select(Pool).where(Pool.provider_id == tx.actor.provider_id).order_by(Pool.name)).all()
+    query = select(Pool).where(Pool.active).order_by(Pool.name)
+    if tx.actor.role is Role.PROVIDER:
+        query = select(Pool).where(Pool.provider_id == tx.actor.provider_id).order_by(Pool.name)
+    pools = tx.scalars(query).all()
     form.pool.choices = [SelectChoice(str(one.id), one.name) for one in pools]
     report: dict[str, Any] | None = None
 
@@ -179,7 +184,30 @@ def submit() -> str | Response | tuple[str, int]:
             flash(note, "info")
         return redirect(url_for("bills.show", bill_id=taken.bill.id if taken.bill else 0))
 
-    return answer(form, act, lambda: render_template("bills/submit.html", form=form, report=report), Refused)
+    def page() -> str:
+        words = [
+            [_(CLASSES[code].label), "、".join(names), bill_words.units_of(code)]
+            for code, names in bill_words.accepted().items()
+        ]
+        return render_template("bills/submit.html", form=form, report=report, words=words)
+
+    return answer(form, act, page, Refused)
+
+
+TEMPLATE = {
+    "resource": "资源编号", "kind": "资源类别", "quantity": "用量", "unit": "单位", "month": "账期",
+    "since": "起", "until": "止", "service": "服务", "arch": "架构", "cost": "金额",
+}  # fmt: skip
+"""Headings of a bill's file as its reader knows them: in English and in Chinese."""
+
+
+@blueprint.get("/template.xlsx")
+@allow(Role.PROVIDER, Role.SUPERVISOR)
+@downloads("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")
+def template() -> Response:
+    """A workbook to fill in: the headings alone, so that nothing in it could be taken for a line."""
+    heads = TEMPLATE.values() if language() == SOURCE else TEMPLATE.keys()
+    return as_xlsx("bill-template.xlsx", [Column(head, head, lambda _row: None) for head in heads], ())
 
 
 @blueprint.get("/<int:bill_id>")

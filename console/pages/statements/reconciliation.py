@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
-from sqlalchemy import select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response
 
@@ -80,9 +81,29 @@ COLUMNS = [
 ]  # fmt: skip
 
 
+_UNMEASURABLE = reconciliation.Gap.UNMEASURABLE.value
+_DIFFERS = (FourWayLine.cause != "") & (FourWayLine.cause != _UNMEASURABLE)
+
+
+def _counted(tx: Tx, run_ids: Sequence[int]) -> dict[int, dict[str, int]]:
+    """Run → how many of its lines each choice of the filter shows."""
+    query = (
+        select(
+            FourWayLine.run_id, func.sum(case((_DIFFERS, 1), else_=0)),
+            func.sum(case((FourWayLine.cause == _UNMEASURABLE, 1), else_=0)), func.count(),
+        )
+        .where(FourWayLine.run_id.in_(run_ids), reconciliation.visible(tx, actor()))
+        .group_by(FourWayLine.run_id)
+    )  # fmt: skip
+    return {
+        run_id: {DIFFERING: int(differing), _UNMEASURABLE: int(unmeasurable), "all": int(lines)}
+        for run_id, differing, unmeasurable, lines in tx.execute(query)
+    }
+
+
 def _cause(query: Rows, value: str) -> Rows:
     if value == DIFFERING:
-        return query.where(FourWayLine.cause != "", FourWayLine.cause != reconciliation.Gap.UNMEASURABLE.value)
+        return query.where(_DIFFERS)
     return query.where(FourWayLine.cause == value)
 
 
@@ -127,6 +148,7 @@ def index() -> str | Response:
         for one in runs
         if mine.role in STEWARDS or (mine.role is Role.PROVIDER and one.provider_id == mine.provider_id)
     ]
+    counted = _counted(tx, [one.id for one in bills])
     rows = [
         [
             one.pool.name,
@@ -138,7 +160,13 @@ def index() -> str | Response:
                 money(yuan(figure)) if one.bill_id else UNKNOWN
                 for figure in (one.billed_fen, one.proven_fen, one.disputed_fen, one.unmeasured_fen, one.unbilled_fen)
             ),
-            f"{one.differing:,} / {one.lines:,}",
+            *(
+                (
+                    f"{counted.get(one.id, {}).get(cause, 0):,}",
+                    url_for(".index", month=month, pool=one.pool_id, cause=cause),
+                )
+                for cause in (DIFFERING, _UNMEASURABLE, "all")
+            ),
         ]
         for one in bills
     ]
