@@ -55,6 +55,10 @@ def unwrapped(cell: str) -> str:
     return found[1].strip() if found else cell
 
 
+SPOILT = " ⋮"
+"""Behind the text of a cell that is not what was typed, so that whoever reads the text refuses it."""
+
+
 def is_rounded(value: Any) -> bool:
     """Whether an id is what a spreadsheet made of one: more digits than it keeps, cut off; or a date."""
     if isinstance(value, date):
@@ -63,6 +67,8 @@ def is_rounded(value: Any) -> bool:
         return bool(abs(value) >= 10**DIGITS)
     if not isinstance(value, str):
         return False
+    if value.endswith(SPOILT):
+        return True
     text = value.strip()
     return bool(re.fullmatch(r"\d(\.\d+)?[eE]\+\d+", text) or re.fullmatch(rf"[1-9]\d{{{DIGITS - 1}}}0{{3,}}", text))
 

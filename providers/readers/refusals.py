@@ -294,7 +294,6 @@ UNUSABLE: Mapping[str, str] = {
     "file.encoding": N_("%(file)s 的编码无法识别(第 %(line)s 行起);请用 UTF-8 或 GB18030"),
     "file.gzip": N_("%(file)s 的压缩内容不完整或已损坏:%(why)s"),
     "file.parquet": N_("%(file)s 的 Parquet 内容不完整或已损坏:%(why)s"),
-    "file.xlsx": N_("%(file)s 是 Excel 工作簿;请另存为 CSV(UTF-8)"),
     "file.sheets": N_("%(file)s 不是 xlsx 或 xls 工作簿;请另存为 xlsx"),
     "file.locked": N_("%(file)s 设有打开密码;请去掉密码后另存"),
     "file.vast": N_("%(file)s 解压后超过 %(most)s MB;请拆分"),

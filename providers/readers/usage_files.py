@@ -6,12 +6,15 @@ taken, less the rows that the report lists, or it is refused whole.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,9 +25,12 @@ import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
 from providers.base import Samples
+from providers.readers.figures import SPOILT
 from providers.readers.refusals import Reading, Refusals, missing, unusable
-from providers.readers.sheets import COMPOUND, is_workbook
+from providers.readers.sheets import is_workbook, workbook_rows
+from providers.readers.tables import TITLE_ROWS
 from providers.readers.text_files import TextBlock, TextLines, blocks, magic, split
+from providers.readers.usage_columns import meaning
 from providers.readers.usage_formats import Convention, ReadingPlan, recognise_schema, recognise_text
 from providers.readers.usage_rows import FileCells, RowReader
 from providers.readers.usage_spool import Spool
@@ -142,8 +148,7 @@ def _read(file: UsageFile, reading: Reading, convention: Convention, spool: Spoo
     if head[:4] == b"PAR1":
         rows = _read_parquet(file, reading, convention, spool)
     elif is_workbook(head):
-        excel = head[:4] == COMPOUND or b"xl/" in file.path.read_bytes()[: 1 << 20]
-        raise unusable("file.xlsx" if excel else "file.zip", file.name)
+        rows = _read_workbook(file, reading, convention, spool)
     else:
         rows = _read_text(file, reading, convention, spool)
     if not reading.rows:
@@ -155,6 +160,43 @@ def _read(file: UsageFile, reading: Reading, convention: Convention, spool: Spoo
     reading.samples = spool.rows
     reading.span = spool.span
     return rows.ids
+
+
+def _read_workbook(file: UsageFile, reading: Reading, convention: Convention, spool: Spool) -> RowReader:
+    """As the text that its one sheet of usage would be, row by row at the same lines; what stands above the headings is left out."""
+
+    def fits(cells: Sequence[Any]) -> bool:
+        said = {found.name for cell in cells if isinstance(cell, str) and (found := meaning(cell))}
+        return {"id", "time"} <= said
+
+    table = list(workbook_rows(file.path, reading, fits))
+    heads = next((row for row in table[:TITLE_ROWS] if fits(row.cells)), table[0])
+    names = {at: of.name for at, head in enumerate(heads.cells) if (of := meaning(str(head)))}
+    with tempfile.TemporaryDirectory(prefix="guanjia-") as folder:
+        path = Path(folder) / file.path.with_suffix(".csv").name
+        with path.open("w", encoding="utf-8", newline="") as out:
+            write, line = csv.writer(out, lineterminator="\n").writerow, 1
+            for row in table:
+                out.write("\n" * (row.line - line))
+                cells = [_written(cell, names.get(at, ""), at in row.merged) for at, cell in enumerate(row.cells)]
+                write(cells if row.line >= heads.line else [])
+                line = row.line + 1
+        return _read_text(UsageFile(path, file.name), reading, convention, spool)
+
+
+NAMING = ("id", "name", "time", "metric", "unit")
+"""What a cell over several rows may say of each of them; a figure in one may be the sum of all."""
+
+
+def _written(cell: Any, name: str, merged: bool) -> str:
+    """A cell of the column ``name`` as a file of text would have it: a spreadsheet's times have no zone. A figure over several rows
+    and an id that became a date are written so that they are refused."""
+    if isinstance(cell, datetime | date):
+        text = cell.isoformat(sep=" ") if isinstance(cell, datetime) else cell.isoformat()
+        return text + SPOILT if name == "id" else text
+    if merged and name not in NAMING and isinstance(cell, int | float):
+        return f"{cell}{SPOILT}"
+    return "" if cell is None else " ".join(str(cell).split())
 
 
 def _read_text(file: UsageFile, reading: Reading, convention: Convention, spool: Spool) -> RowReader:

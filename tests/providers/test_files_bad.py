@@ -63,7 +63,7 @@ def test_a_workbook_called_csv(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     book.active.append(["resource_id", "time", "cpu_pct"])
     book.save(tmp_path / "usage.csv")
-    assert code_of(tmp_path / "usage.csv")[0] == "file.xlsx"
+    assert code_of(tmp_path / "usage.csv")[0] == "file.no_rows"
 
 
 def test_an_archive(tmp_path: Path) -> None:

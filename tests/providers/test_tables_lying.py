@@ -606,10 +606,60 @@ def test_workbooks_of_the_old_kind(tmp_path: Path) -> None:
     ]
 
 
-def test_a_workbook_of_usage_of_either_kind_is_to_be_saved_as_text(tmp_path: Path) -> None:
-    rows = [["resource_id", "ts", "cpu_pct"], ["a", files.T0, 5]]
+def test_a_workbook_of_usage_of_either_kind_says_what_its_text_would_say(tmp_path: Path) -> None:
+    rows = [["resource_id", "ts", "cpu_pct"], ["a", files.T0, 5], ["a", files.T0 + 300, 6.25], ["b", files.T0, None]]
+    text = files.write(
+        tmp_path / "usage.csv", *(",".join("" if one is None else str(one) for one in row) for row in rows)
+    )
     for path in (workbook(tmp_path, rows), old_workbook(tmp_path, rows)):
-        assert refused(path, files.read).code == "file.xlsx"
+        found = files.read(path)
+        assert found.rows() == files.read(text).rows() == [
+            {"id": "a", "ts": files.T0, "cpu_pct": 5.0}, {"id": "a", "ts": files.T0 + 300, "cpu_pct": 6.25},
+        ]  # fmt: skip
+        assert [one.line for one in found.refusals("row.empty")] == [4]
+
+
+def test_a_workbook_of_usage_with_a_title_and_times_as_people_have_them(tmp_path: Path) -> None:
+    rows = [
+        ["十月用量"],
+        [],
+        ["云主机编号", "采集时间", "CPU使用率(%)"],
+        ["a", datetime(2026, 10, 1, 8, 0), 5],
+        ["a", datetime(2026, 10, 1, 8, 5), "坏"],
+    ]
+    path = workbook(tmp_path, rows)
+    assert files.read(path).refusals("time.no_offset"), "a spreadsheet knows no zone; nobody guesses one"
+    found = files.read(path, utc_offset_s=8 * 3600)
+    assert found.rows() == [{"id": "a", "ts": 1790812800, "cpu_pct": 5.0}]
+    assert [(one.line, one.text) for one in found.refusals("value.text")] == [(5, "坏")]
+
+
+def test_what_a_spreadsheet_did_to_usage_is_refused_by_its_cell(tmp_path: Path) -> None:
+    def merge(book: Any) -> None:
+        book.active.merge_cells("C2:C3")
+
+    head = ["resource_id", "ts", "cpu_pct"]
+    path = workbook(tmp_path, [head, ["a", files.T0, 50], ["b", files.T0, None]], change=merge)
+    found = files.read(path)
+    assert found.rows() == [], "one figure over two machines is nobody's"
+    assert len(found.refusals("value.text")) == 2
+    rows = [
+        [123456789012345678, files.T0, 5],
+        [date(2026, 10, 5), files.T0, 5],
+        ["#N/A", files.T0, 5],
+        ["c", files.T0, 7],
+    ]
+    assert [one["id"] for one in files.read(workbook(tmp_path, [head, *rows])).rows()] == ["c"]
+
+
+def test_two_sheets_of_usage_are_not_chosen_between(tmp_path: Path) -> None:
+    def twice(book: Any) -> None:
+        sheet = book.create_sheet("副本")
+        sheet.append(["resource_id", "ts", "cpu_pct"])
+        sheet.append(["a", files.T0, 5])
+
+    path = workbook(tmp_path, [["resource_id", "ts", "cpu_pct"], ["a", files.T0, 5]], change=twice)
+    assert refused(path, files.read).code == "sheet.several"
 
 
 def test_a_cell_far_away_takes_no_room(tmp_path: Path) -> None:
