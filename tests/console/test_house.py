@@ -48,6 +48,7 @@ PUBLIC = {
     "auth.look",
     "auth.healthz",
     "auth.readyz",
+    "cockpit.wall",
     "identity.back",
     "identity.departed",
     "identity.go",
