@@ -25,7 +25,6 @@ from console.pages.orders import company_filter, dialogues
 from console.pages.statements.statements import as_billed
 from console.programs import downloads, listed, takes
 from console.words import ARCH_LABELS, CLASS_LABELS, _, kind_label, language, lazy, who
-from console.words.texts import SOURCE
 from metering.statements import reconciliation
 from providers.assessment import EvidenceRow, periods
 from providers.billing import Bill, BillLine, bills
@@ -206,7 +205,7 @@ TEMPLATE = {
 @downloads("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")
 def template() -> Response:
     """A workbook to fill in: the headings alone, so that nothing in it could be taken for a line."""
-    heads = TEMPLATE.values() if language() == SOURCE else TEMPLATE.keys()
+    heads = TEMPLATE.values() if language() == "zh_CN" else TEMPLATE.keys()
     return as_xlsx("bill-template.xlsx", [Column(head, head, lambda _row: None) for head in heads], ())
 
 
