@@ -60,7 +60,8 @@ class MailState(StrEnum):
 
 class MailSource(StrEnum):
     """What is written about: a notice about a request; a letter about cases, or an inquiry about resources: when it is issued,
-    reminded of, escalated; an emergency account that was used; quota given for a time that ends, or ended while in use."""
+    reminded of, escalated; an emergency account that was used; quota given for a time that ends, or ended while in use; a report
+    that was made."""
 
     REQUEST = "request"
     LETTER = "letter"
@@ -72,6 +73,7 @@ class MailSource(StrEnum):
     BREAK_GLASS = "break_glass"
     ALLOCATION_NEAR = "quota_near"
     ALLOCATION_OVERDUE = "quota_late"
+    REPORT = "report"
 
 
 class Mail(Base):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from functools import partial
 
 from sqlalchemy import select
 
-from console import anchors, scoring, trail
+from console import anchors, reports, scoring, trail
 from console.accounts import sessions, throttle
 from console.backups import runs as backup_runs
 from console.identity import marks
@@ -225,6 +226,22 @@ class Worklist:
         compared = reconciliation.all_pools(self.workbench, month)
         differing = sum(one.differing for one in compared)
         return [say("reckoned", month=month, revision=run.revision, lines=run.lines, differing=differing)]
+
+    def reports(self) -> list[Said]:
+        with self.workbench.book.reading(steward("job:reports")) as tx:
+            due = list(reports.due(tx, self.settings.zone))
+        made: Counter[str] = Counter()
+        faults = []
+        for scope, period in due:
+            try:
+                reports.make(self.workbench, self.settings, scope, period, actor=steward("job:reports"))
+                made[period.code] += 1
+            except Refused as refused:
+                faults.append(fault(refused, report=f"{scope} {period.code}"))
+        said = [say("reported", period=code, n=n) for code, n in made.items()]
+        if faults:
+            raise Unsuccessful(*said, *faults[:20])
+        return said
 
     def verify(self) -> list[Said]:
         with self.workbench.book.transaction(steward("job:verify")) as tx:

@@ -70,6 +70,8 @@ WORDS: Mapping[str, str] = {
     "allocations_near": N_("提醒 %(n)s 笔额度将到期"),
     "returned": N_("出借到期 %(loans)s 笔，其中仍在占用 %(late)s 笔"),
     "replayed": N_("回测 %(replays)s 次"),
+    "reported": N_("出%(period)s运营报告 %(n)s 份"),
+    "refused_of_report": N_("运营报告 %(report)s 未出：%(why)s"),
     "reckoned": N_("%(month)s 对账单第%(revision)s版，%(lines)s 行；四方不一致 %(differing)s 项"),
     "mailed": N_("写信 %(made)s 封，寄出 %(sent)s 封，待寄 %(waiting)s 封"),
     "no_mail": N_("没有设置邮件服务器"),
@@ -114,7 +116,7 @@ def say(code: str, **figures: Any) -> Said:
 
 
 def fault(error: BaseException, **where: Any) -> Said:
-    """What stood in the way: a refusal with its own sentence, else what was raised. ``where``: one of at, case, request, card."""
+    """What stood in the way: a refusal with its own sentence, else what was raised. ``where``: one of at, case, request, card, report."""
     place = "".join("_at" if name == "at" else f"_of_{name}" for name in where)
     where = {name: str(one) for name, one in where.items()}  # a number of a case has no thousands
     if isinstance(error, Refused):

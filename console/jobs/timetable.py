@@ -46,6 +46,7 @@ PLAN = (
     JobPlan("open_cases", N_("立案"), "30 3 * * *", "lake"),
     JobPlan("replay", N_("策略回测"), "* * * * *", "replay", lease=timedelta(hours=2), attempts=1),
     JobPlan("statements", N_("对账"), "40 4 1,4,8 * *", "lake", lease=timedelta(hours=4)),
+    JobPlan("reports", N_("运营报告"), "30 6 9 * *", "lake", lease=timedelta(hours=4)),
     JobPlan("remind", N_("催办提醒"), "0 8 * * *", "book"),
     JobPlan("settle", N_("出借与到期额度归还"), "*/10 * * * *", "book"),
     JobPlan("expire", N_("到期处理"), "15 * * * *", "book"),

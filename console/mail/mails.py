@@ -21,6 +21,7 @@ from sqlalchemy import (
 from console.identity import BreakGlassUse
 from console.tables import Mail, MailItem, MailSource, MailState
 from metering.cases import Notice
+from metering.reports import ReportEdition, ScopeKind
 from quota.actors import Role
 from quota.db import Tx
 from quota.directory import Department, Person
@@ -135,6 +136,21 @@ def _new(tx: Tx, since: datetime) -> Iterator[_Told]:
     for use in tx.scalars(used.order_by(BreakGlassUse.id)).all():
         for role in (Role.SECADMIN, Role.AUDADMIN):
             yield _Told(MailSource.BREAK_GLASS, use.id, role)
+    made = select(ReportEdition).where(ReportEdition.made_at >= since, ~_posted(MailSource.REPORT, ReportEdition.id))
+    for edition in tx.scalars(made.order_by(ReportEdition.id)).all():
+        yield from _readers(edition)
+
+
+def _readers(edition: ReportEdition) -> Iterator[_Told]:
+    """Whose a report is reads it; the city's and a system's are the authority's and the supervisor's."""
+    match ScopeKind(edition.scope):
+        case ScopeKind.DEPARTMENT:
+            yield _Told(MailSource.REPORT, edition.id, Role.TENANT, edition.scope_id)
+        case ScopeKind.PROVIDER:
+            yield _Told(MailSource.REPORT, edition.id, Role.PROVIDER, provider_id=edition.scope_id)
+        case _:
+            for role in (Role.AUTHORITY, Role.SUPERVISOR):
+                yield _Told(MailSource.REPORT, edition.id, role)
 
 
 def _posted(source: MailSource, number: SQLColumnExpression[int]) -> ColumnElement[bool]:

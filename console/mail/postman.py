@@ -20,6 +20,7 @@ from console.settings import Settings, named
 from console.tables import Mail, MailSource
 from console.words import _
 from metering.cases import Notice
+from metering.reports import ReportEdition
 from metering.workbench import Workbench
 from quota.actors import steward
 from quota.calendar import working_days
@@ -191,6 +192,11 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
     if source is MailSource.BREAK_GLASS:
         use = tx.get_one(BreakGlassUse, number)
         return MailLine(use.person.login, _("应急账号已被使用"), None, url_for("break_glass.index", _external=True))
+    if source is MailSource.REPORT:
+        edition = tx.get_one(ReportEdition, number)
+        where = url_for("editions.show", edition_id=edition.id, _external=True)
+        told = f"{edition.name} {edition.period.code}".strip()
+        return MailLine(told, _("运营报告第 %(number)s 版已出", number=edition.number), None, where)
     letter = tx.get_one(Notice, number)
     due = None if source is MailSource.ESCALATION else working_days(tx).due(letter.issued_at, letter.reply_days)
     return MailLine(

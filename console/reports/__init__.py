@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from console.reports.documents import Chart, Document, Heading, Paragraph, Table
 from console.reports.files import FORMATS, MIME, chosen, document, drawn, name, source, write
-from console.reports.making import make
+from console.reports.making import due, make
 
 __all__ = [
     "FORMATS",
@@ -17,6 +17,7 @@ __all__ = [
     "chosen",
     "document",
     "drawn",
+    "due",
     "make",
     "name",
     "source",

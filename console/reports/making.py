@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
 from console import anchors
 from console.anchors import Anchor
 from console.settings import Settings, named
-from metering.reports import ReportEdition, ReportPeriod, editions
+from metering.reports import ReportEdition, ReportPeriod, ScopeKind, editions, periods, scopes
+from quota.directory import CloudProvider, Department
 
 if TYPE_CHECKING:
     from metering.workbench import Workbench
@@ -36,6 +39,31 @@ def make(
     return editions.make(
         workbench, scope, period, actor=actor, reason=reason, anew=anew, known_at=known_at, standing=standing
     )
+
+
+def due(tx: Tx, zone: ZoneInfo) -> Iterator[tuple[str, ReportPeriod]]:
+    """Whose reports of which periods should be there and are not: of the month before, and of the quarter, half and year where
+    it was their last; of the city, each company, and each department that stands under no other."""
+    month = periods.last_month(tx.now, zone)
+    codes = [month.code]
+    if month.last.month % 3 == 0:
+        codes.append(f"{month.last.year}Q{month.last.month // 3}")
+    if month.last.month % 6 == 0:
+        codes.append(f"{month.last.year}H{month.last.month // 6}")
+    if month.last.month == 12:
+        codes.append(f"{month.last.year}")
+    whose = [ScopeKind.CITY.value]
+    for kind, of in (
+        (ScopeKind.PROVIDER, select(CloudProvider.code).where(CloudProvider.active)),
+        (ScopeKind.DEPARTMENT, select(Department.code).where(Department.active, Department.parent_id.is_(None))),
+    ):
+        whose += [f"{kind.value}:{code}" for code in sorted(tx.scalars(of))]
+    for code in codes:
+        period = periods.period(code)
+        for text in whose:
+            scope = scopes.scope(tx, text)
+            if editions.newest(tx, scope.kind, scope.id, period) is None:
+                yield text, period
 
 
 def _standing(tx: Tx, settings: Settings, period: ReportPeriod) -> dict[str, Any]:

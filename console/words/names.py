@@ -54,7 +54,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "record": (N_("考核记录"), AssessmentRecord, lambda one: str(one.id)),
     "combination": (N_("信创适配"), Combination, lambda one: f"{one.chip} · {one.system}"),
     "scorecard": (N_("考核评分"), ScorecardRecord, lambda one: str(one.month)),
-    "report": (N_("运营报告"), ReportEdition, lambda one: f"{one.name} {one.period.code}".strip()),
+    "report": (N_("运营报告"), ReportEdition, lambda one: f"{one.name} {one.first_day} – {one.last_day}".strip()),
     "policy": (N_("策略"), PolicyVersion, lambda one: f"{policy(one.name)} {one.version}"),
     "formula": (N_("考核公式"), AssessmentFormula, lambda one: f"{one.code}-{one.version}"),
     "formula_draft": (N_("考核公式草案"), FormulaDraft, lambda one: f"{one.code}-{one.based_on + 1}"),

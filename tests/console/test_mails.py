@@ -21,6 +21,7 @@ from console.mail.mails import PATIENCE
 from console.settings import BadSetting, Settings, load
 from console.tables import Mail, MailItem
 from metering.cases import notices as letters
+from metering.reports import editions, periods
 from metering.workbench import Workbench
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE
@@ -163,6 +164,18 @@ def test_an_inquiry_is_written_about_when_it_is_sent_near_its_day_and_after_it(t
         clock.advance(days=3)
         assert reminded()[2:] == [("wang@city.example", f"[管家] {asked.number} 征询逾期未答复")]
         assert len(reminded()) == 3
+
+
+def test_a_report_is_written_about_to_whose_it_is(town, clock):
+    for scope in ("city", "department:o"):
+        editions.make(town.works, scope, periods.period("2026-05"), actor=steward())
+    with serving() as (box, port):
+        assert carried(town.works, plain(port)).sent == 2
+    told = {to: (letter["Subject"], letter.get_content()) for to, letter in box.taken}
+    assert set(told) == {"zhao@city.example", "zhang@b.example"}  # the office has nobody with an address: the bureau
+    assert "2026-05 运营报告第 1 版已出" in told["zhao@city.example"][0]
+    assert "某处 2026-05" in told["zhang@b.example"][0]
+    assert "https://guanjia.city.example/reports/editions/2" in told["zhang@b.example"][1]
 
 
 def test_what_nobody_has_an_address_for_is_not_kept_for_later(town):

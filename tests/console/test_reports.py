@@ -10,7 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,12 +19,14 @@ import docx
 import pytest
 from click.testing import CliRunner
 from openpyxl import load_workbook
+from sqlalchemy import select
 
 from console import founding, reports
 from console.cli.commands import main
 from console.reports import archives, contents, fonts
 from console.reports.documents import Column, Figure, Table, write
 from console.settings import Settings
+from console.worklist import Worklist
 from metering.reports import ReportEdition, ScopeKind, editions, periods
 from quota.actors import Role, steward
 from quota.db import Book
@@ -221,6 +223,28 @@ def test_sheets_have_names_that_sheets_may_have():
     names = load_workbook(io.BytesIO(reports.drawn(made_of, ["xlsx"])["xlsx"])).sheetnames
     assert len({one.casefold() for one in names}) == 5
     assert max(map(len, names)) <= 31
+
+
+# --- by the clock --------------------------------------------------------------------------------------------------
+
+
+def test_the_job_makes_what_is_missing_once(works):
+    works.clock.now = datetime(2026, 7, 9, 2, tzinfo=UTC)
+    listed = Worklist(works.works, Settings(data=works.home))
+    said = listed.reports()
+    assert [(one.code, one.figures["period"], one.figures["n"]) for one in said] == [
+        ("reported", "2026-06", 5), ("reported", "2026Q2", 5), ("reported", "2026H1", 5),
+    ]  # fmt: skip
+    with works.book.reading() as tx:
+        whose = {(one.scope, one.name) for one in tx.scalars(select(ReportEdition).where(ReportEdition.last_day == date(2026, 6, 30)))}  # fmt: skip
+    assert whose == {
+        ("city", ""),
+        ("department", "d1"),
+        ("department", "d2"),
+        ("provider", "jia云"),
+        ("provider", "yi云"),
+    }
+    assert listed.reports() == []
 
 
 # --- pages ---------------------------------------------------------------------------------------------------------
