@@ -10,6 +10,7 @@ from providers.assessment import (
     bundles,
     cards,
     compatibility,
+    consequences,
     formula,
     formula_documents,
     formula_drafts,
@@ -45,14 +46,18 @@ from providers.assessment.registry import (
     Shown,
     register,
 )
+from providers.assessment.scorecard import NO_EVIDENCE, NOT_MEASURED, TOO_LITTLE
 from providers.assessment.subjects import CardSubject, SubjectType, company
 
 __all__ = [
     "CHIPS",
     "FITNESS_LABELS",
     "GRADE_LABELS",
+    "NOT_MEASURED",
+    "NO_EVIDENCE",
     "ROLE_LABELS",
     "STAR_LABELS",
+    "TOO_LITTLE",
     "Appeal",
     "AppealState",
     "AssessmentFormula",
@@ -90,6 +95,7 @@ __all__ = [
     "cards",
     "company",
     "compatibility",
+    "consequences",
     "formula",
     "formula_documents",
     "formula_drafts",

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy import select
 
 from console.cli.commands import main
 from console.schema import upgrade
-from providers.assessment import bundles, cards, formulas, periods
+from providers.assessment import bundles, cards, formula_documents, formulas, periods
 from quota.actors import Actor, Role, steward
 from quota.db import Book
 from quota.directory import CloudProvider, Person
@@ -157,3 +158,22 @@ def test_the_command_line_names_places_and_drafts(tmp_path) -> None:
     assert run.invoke(main, ["formula", "check", str(out)]).exit_code == 0
     assert "city-1" in run.invoke(main, ["formula", "list", *data]).output
     book.dispose()
+
+
+def test_a_consequence_is_told_to_all_whom_it_concerns(client_of, house, clock) -> None:
+    document = formula_documents.read(formula_documents.parsed((RULES / "three-failing-months.json").read_bytes()))
+    with house.transaction(steward("init")) as tx:
+        formulas.enact(tx, document, effective_from=date(2026, 1, 1), reason="办法")
+        company = tx.scalars(select(CloudProvider.id)).one()
+    supervisor, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
+    body = {"provider": company, "kind": "leak", "happened_on": "2026-05-20", "note": "通报 2 号"}
+    assert supervisor.send("/assessment-records/new", body).status_code == 302
+    card = supervisor.send("/scorecards/new", {"provider": company, "period": "2026-05"}).location
+    assert "约谈负责人" not in seen(chief, "/")
+    assert chief.send(f"{card}/publish", {"generation": 1}).status_code == 302
+    for client in (chief, supervisor, client_of(Role.PROVIDER)):
+        page = seen(client, "/")
+        assert "一年内 1 月为“不合格”或更差：约谈负责人" in page
+        assert f'href="{card}"' in page
+        assert "约谈负责人" in seen(client, card)
+    assert "约谈负责人" not in seen(client_of("tenant1"), card)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import metering.statements
 from providers.assessment import (
     cards,
+    consequences,
     formula,
     formula_documents,
     formula_drafts,
@@ -388,3 +389,42 @@ def test_a_new_house_begins_with_the_default_in_its_book(works) -> None:
         assert replace(seeded.formula(), version="") == replace(formula.default(), version="")
         assert formulas.enacted(tx).formula(works.companies["haichen"], date(2020, 1, 1)).version == "city-1"
         assert copy.deepcopy(seeded.document) == seeded.written().to_json()
+
+
+def published(works, period: str, good: bool, *, publish: bool = True) -> int:
+    """A card of a month, all orders late or none, by the formula of three failing months."""
+    by = replace(document("three-failing-months").formula, least=Decimal(10), version="months-1")
+    found = {"delivery": [EvidenceRow("order:1", {"ok": good})]}
+    with works.book.transaction(steward()) as tx:
+        card = cards.keep(tx, company(works.companies["haichen"]), period, found, by).id
+    if publish:
+        with works.book.transaction(works.people["chief"]) as tx:
+            cards.publish(tx, card, 1)
+    return card
+
+
+def told(works) -> list[tuple[str, list[str]]]:
+    with works.book.reading() as tx:
+        found = consequences.due(tx, works.companies["haichen"])
+        assert found == [one for one in consequences.due(tx) if one.provider_id == works.companies["haichen"]]
+        return [(one.consequence.text, [card.month for card in one.cards]) for one in found]
+
+
+def test_consequences_are_told_when_they_are_due(works, clock) -> None:
+    enact(works, draft(works, document("three-failing-months")))
+    clock.advance(days=200)
+    assert told(works) == []
+    published(works, "2026-07", good=False)
+    assert told(works) == [("约谈负责人", ["2026-07"])]
+    published(works, "2026-08", good=False)
+    published(works, "2026-10", good=False)
+    assert [text for text, _ in told(works)] == ["约谈负责人"], "a month between breaks the run"
+    september = published(works, "2026-09", good=False, publish=False)
+    assert "解除合同" not in dict(told(works)), "what is not published does not count"
+    with works.book.transaction(works.people["chief"]) as tx:
+        cards.publish(tx, september, 1)
+    assert dict(told(works))["解除合同"] == ["2026-07", "2026-08", "2026-09", "2026-10"]
+    published(works, "2026-09", good=True)  # scored again after an appeal
+    assert "解除合同" not in dict(told(works))
+    with works.book.reading() as tx:
+        assert consequences.due(tx, works.companies["lantu"]) == []

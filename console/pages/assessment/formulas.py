@@ -194,6 +194,7 @@ def _of_draft(row: FormulaDraft) -> dict[str, Any]:
     base = next(
         (one for one in formulas.enacted(tx).versions if (one.code, one.version) == (row.code, row.based_on)), None
     )
+    base = base or formulas.newest(tx, formulas.CITY)
     before = base.formula() if base is not None and not base.ends else formula.default()
     found = formula_drafts.rescored(tx, document) if row.state == "drafted" else []
     companies = dict(tx.execute(select(CloudProvider.id, CloudProvider.name)).all())

@@ -30,6 +30,9 @@ from console.words import evidence as evidence_words
 from console.words import formulas as formula_words
 from metering.workbench import Workbench
 from providers.assessment import (
+    NO_EVIDENCE,
+    NOT_MEASURED,
+    TOO_LITTLE,
     Direction,
     FigureUnit,
     Formula,
@@ -39,6 +42,7 @@ from providers.assessment import (
     ScorecardRecord,
     annual,
     appeals,
+    consequences,
     formula,
     formulas,
     periods,
@@ -77,6 +81,19 @@ def grade_of(card: ScorecardRecord) -> str | None:
     if card.grade:
         return _(marks.formula_of(card).grade_label(card.grade))
     return None if card.rated else _(UNRATED)
+
+
+UNSPREAD = {
+    NO_EVIDENCE: N_("本期没有证据,不计分"),
+    TOO_LITTLE: N_("本期证据不足以计分"),
+    NOT_MEASURED: N_("尚无此项指标的数据来源,不计分"),
+}
+"""What is said of an indicator without a mark where there is no total that its weight could be spread over."""
+
+
+def reason(card: ScorecardRecord, mark: ScorecardMark) -> str:
+    """Why a mark is what it is, in words."""
+    return sentence(mark.reason if card.rated else UNSPREAD.get(mark.reason, mark.reason), mark.params)
 
 
 def points(card: ScorecardRecord, mark: ScorecardMark) -> Decimal | None:
@@ -180,7 +197,7 @@ def _page(scorecard_id: int, checked: list[str] | None = None) -> str:
         grade=_(by.grade_label(card.grade)) if card.grade else None,
         paid=by.paid(card.grade),
         label_of=by.label,
-        rows=[(mark, by.label(mark.indicator), sentence(mark.reason, mark.params)) for mark in card.marks],
+        rows=[(mark, by.label(mark.indicator), reason(card, mark)) for mark in card.marks],
         names={code: label for code, label in (by.vetoes or {}).items() if label},
         by=by,
         weight=by.weight,
@@ -189,6 +206,7 @@ def _page(scorecard_id: int, checked: list[str] | None = None) -> str:
         changes=marks.changes(tx, card),
         appeal=appeal if may_see_appeal else None,
         appeal_link=links.address,
+        due=_due(tx, card.provider_id) if tx.actor.role is not Role.TENANT else [],
         closes=appeals.closes(tx, card),
         appealable=appeals.appealable(tx, card) and tx.actor.role is Role.PROVIDER,
         rulable=appeal is not None
@@ -234,7 +252,7 @@ def evidence(scorecard_id: int, indicator: str) -> str | Response:
     criterion = by.criterion(indicator)
     return found.exported(f"evidence-{card.month}-{indicator}") or render_template(
         "scorecards/evidence.html", card=card, mark=mark, points=points(card, mark), label=by.label(indicator), rows=found,
-        reason=sentence(mark.reason, mark.params),
+        reason=reason(card, mark),
         explanation=known.explanation if known is not None else criterion.explanation if criterion is not None else "",
         figure=evidence_words.figure(mark.figure, known.unit if known is not None else FigureUnit.POINTS)
         if known is not None or criterion is not None and criterion.by_hand
@@ -455,6 +473,19 @@ def _mine(tx: Tx, actor: Actor) -> str | None:
         _latest(select(ScorecardRecord).where(marks.visible(actor)), "").order_by(ScorecardRecord.month.desc()).limit(4)
     ).all()
     return render_template("scorecards/_home.html", cards=cards, grade=grade_of, code=code)
+
+
+def _due(tx: Tx, provider_id: int | None = None) -> list[tuple[consequences.DueConsequence, str]]:
+    """Consequences that are due, each as a sentence."""
+    return [(one, formula_words.consequence(one.formula, one.place)) for one in consequences.due(tx, provider_id)]
+
+
+@frame.home_block(Role.SUPERVISOR, Role.AUTHORITY, Role.PROVIDER, order=48)
+def _consequences(tx: Tx, actor: Actor) -> str | None:
+    """Consequences that are due: of the company itself, or of whom; nothing where there is none."""
+    found = _due(tx, actor.provider_id)
+    names = {one.id: one.name for one in _companies(tx)}
+    return render_template("scorecards/_due.html", found=found, names=names) if found else None
 
 
 @frame.home_block(Role.SUPERVISOR, Role.AUTHORITY, order=50)
