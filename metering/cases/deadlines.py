@@ -8,25 +8,40 @@ happened while nobody ran it happens then, with the department's time to answer 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, String, and_, cast, exists, func, not_, or_, select
+from sqlalchemy.orm import aliased
 
-from metering.cases import enforcement, exemptions, safeguards, surges, suspensions, windows
+from metering.cases import enforcement, exemptions, protections, safeguards, surges, suspensions, windows
 from metering.cases.exemptions import Category, Exemption
 from metering.cases.figures import strain
-from metering.cases.files import Case, close, lock, move, open_case, open_cases
+from metering.cases.files import Case, close, lock, move, open_case
 from metering.cases.notices import Notice
-from metering.cases.steps import HEARING, RESTING, CaseState, Consent, Ending, Matter
-from metering.judging import GROWS, CaseKind, Finding, latest, policies
+from metering.cases.steps import HEARING, OPEN, RESTING, STOPPABLE, CaseState, Consent, Ending, Matter
+from metering.judging import (
+    ALIVE,
+    GROWS,
+    STILL,
+    TAKES,
+    Assessment,
+    CaseKind,
+    Finding,
+    PolicyVersion,
+    Verdict,
+    findings,
+    latest,
+    policies,
+)
 from providers import orders
 from providers.base import ResourceState, Verb
 from providers.orders import OrderState, WorkOrder
 from quota.actors import Actor, Role, steward
 from quota.calendar import ZONE, WorkingDays, working_days
+from quota.db import among
 from quota.errors import N_, Refused
 from quota.inventory import Resource
 from quota.units import NOTHING
@@ -92,7 +107,7 @@ def advance_all(book: Book, actor: Actor | None = None) -> Advanced:
         calendar = working_days(tx)
         _remind(tx, calendar, done)
     with book.reading(actor) as tx:
-        waiting = [one.id for one in open_cases(tx)]
+        waiting = movable(tx, calendar)
     for case_id in waiting:
         moved = Advanced()
         try:
@@ -118,7 +133,8 @@ def advance(tx: Tx) -> Advanced:
     done.exemptions_ended = [one.id for one in exemptions.end_due(tx)]
     calendar = working_days(tx)
     _remind(tx, calendar, done)
-    for one in open_cases(tx):
+    for case_id in movable(tx, calendar):
+        one = tx.get_one(Case, case_id)
         _alone(tx, one, done, lambda one=one: _advance(tx, one, calendar, done))  # type: ignore[misc]
     done.suspended = [one.policy_version_id for one in suspensions.examine(tx)]
     return done
@@ -173,6 +189,123 @@ def _advance(tx: Tx, case: Case, calendar: WorkingDays, done: Advanced) -> None:
         case.due_at = calendar.due(case.due_from, case.due_days)  # the calendar may have been published since
 
 
+# -------------------------------------------------------------------------------------------------- which to look at
+
+
+def movable(tx: Tx, calendar: WorkingDays) -> list[int]:
+    """Ids of the open cases that time, an order, the inventory or the newest judgement may move now: asked of all of them at
+    once, by as many queries however many are open. One that is named may stay where it is; none that would move is left out."""
+    return sorted({*_by_what_is_known(tx), *_strained_again(tx), *_out_of_time(tx, calendar), *_redated(tx, calendar)})
+
+
+def _by_what_is_known(tx: Tx) -> set[int]:
+    """By the resource, its newest finding, the order that is out, and the end of a watch."""
+    fresh = aliased(Finding)
+    lost = or_(
+        Resource.gone_at.is_not(None), Resource.state.in_([ResourceState.DELETED.value, ResourceState.ERROR.value])
+    )
+    kept = and_(_of(*TAKES), or_(Resource.protected, exemptions.held(tx)))
+    started = and_(
+        Resource.state == ResourceState.RUNNING.value,
+        or_(Case.binned_at.is_not(None), Resource.kind.in_([one.value for one in STOPPABLE])),
+    )
+    otherwise = and_(
+        fresh.id != Case.finding_id,
+        or_(*(and_(_of(kind), fresh.verdict.not_in(_values(STILL[kind] | safeguards.BLIND))) for kind in CaseKind)),
+    )
+    woken, reclaim = Case.wake_at <= tx.now, _of(CaseKind.RECLAIM)
+    moves = or_(
+        and_(_in(*HEARING), or_(lost, kept, otherwise, fresh.id.is_(None))),
+        and_(_in(*RESTING), reclaim, or_(woken, kept, started, fresh.verdict.in_(_values(ALIVE)))),
+        and_(_in(CaseState.WATCHED), not_(reclaim), woken),
+        and_(_in(CaseState.ORDERED), exists().where(WorkOrder.key == Case.order_key, orders.undecided())),
+    )
+    worn = protections.tags(tx)
+    found: set[int] = set()
+    for versions, run in _judged_by(tx):
+        newest = and_(fresh.resource_id == Case.resource_id, fresh.assessment_id == run.id)
+        query = (
+            select(Case.id)
+            .join(Resource, Resource.id == Case.resource_id)
+            .outerjoin(fresh, newest)
+            .where(Case.policy_version_id.in_(versions), _in(*OPEN))
+        )
+        found.update(tx.scalars(query.where(moves)))
+        if worn:
+            tagged = query.add_columns(Resource.tags).where(_of(*TAKES), cast(Resource.tags, String) != "{}")
+            found.update(one for one, tags in tx.execute(tagged) if protections.by_tag(worn, tags) is not None)
+    return found
+
+
+def _judged_by(tx: Tx) -> Iterator[tuple[list[int], Assessment]]:
+    """The versions of each policy that open cases stand on, and the newest assessment by it."""
+    used = select(Case.policy_version_id).where(_in(*OPEN))
+    names = select(PolicyVersion.id, PolicyVersion.name).where(PolicyVersion.id.in_(used)).order_by(PolicyVersion.id)
+    versions: dict[str, list[int]] = {}
+    for version_id, name in tx.execute(names):
+        versions.setdefault(name, []).append(version_id)
+    for name, ids in versions.items():
+        if (run := findings.last_run(tx, name)) is not None:
+            yield ids, run
+
+
+def _strained_again(tx: Tx) -> Iterator[int]:
+    """Those shrunk whose newest finding shows strain since."""
+    for versions, run in _judged_by(tx):
+        query = (
+            select(Case, Finding)
+            .join(Finding, and_(Finding.resource_id == Case.resource_id, Finding.assessment_id == run.id))
+            .where(Case.policy_version_id.in_(versions), _in(CaseState.WATCHED), _of(CaseKind.SHRINK))
+        )
+        for case, finding in tx.execute(query.where(Case.effective_at < run.as_of)):
+            whole = _first_whole_day(case)
+            if run.last_day >= whole and _strained(finding, whole, case.procedure().rollback_level):
+                yield case.id
+
+
+def _out_of_time(tx: Tx, calendar: WorkingDays) -> list[int]:
+    """Those noticed by letters whose time is over by now, or is longer than it was as they were reminded of late."""
+    reminded = (
+        select(Notice, func.min(Case.due_at))
+        .join(Case, Case.notice_id == Notice.id)
+        .where(_in(CaseState.NOTICED), Notice.reminded_at.is_not(None))
+        .group_by(Notice.id)
+    )
+    over = []
+    for letter, due_at in tx.execute(reminded):
+        end = _end_of(letter, calendar)
+        if end is not None and (tx.now > end or (due_at is not None and end > due_at)):
+            over.append(letter.id)
+    return list(tx.scalars(select(Case.id).where(_in(CaseState.NOTICED), among(Case.notice_id, over)))) if over else []
+
+
+def _redated(tx: Tx, calendar: WorkingDays) -> Iterator[int]:
+    """Those whose deadline is another one by the calendar as it is now."""
+    clock = (Case.due_from, Case.due_days, Case.due_at)
+    running = select(*clock).where(_in(*OPEN), Case.due_from.is_not(None), Case.due_days.is_not(None))
+    stale = {
+        (begun, days)
+        for begun, days, due_at in tx.execute(running.distinct())
+        if begun is not None and days is not None and calendar.due(begun, days) != due_at
+    }
+    if stale:
+        for case_id, begun, days in tx.execute(running.with_only_columns(Case.id, Case.due_from, Case.due_days)):
+            if (begun, days) in stale:
+                yield case_id
+
+
+def _in(*states: CaseState) -> ColumnElement[bool]:
+    return Case.state.in_([one.value for one in states])
+
+
+def _of(*kinds: CaseKind) -> ColumnElement[bool]:
+    return Case.kind.in_([one.value for one in kinds])
+
+
+def _values(verdicts: Iterable[Verdict]) -> list[str]:
+    return [one.value for one in verdicts]
+
+
 # ---------------------------------------------------------------------------------------------------------- the hearing
 
 
@@ -198,16 +331,22 @@ def _hearing(tx: Tx, case: Case, calendar: WorkingDays, done: Advanced) -> None:
     if obstacle is not None and obstacle.ending is not None:
         close(tx, case, obstacle.ending, obstacle.sentence())
     elif case.state == CaseState.NOTICED and case.notice is not None and case.notice.reminded_at is not None:
-        letter, reminded_at = case.notice, case.notice.reminded_at
-        # Who was reminded late has as long from then on as everybody has after the reminder.
-        end = max(
-            calendar.due(letter.issued_at, letter.reply_days),
-            calendar.due(reminded_at, letter.reply_days - letter.reminder_days),
-        )
-        if case.due_at is not None and end > case.due_at:
-            case.due_from, case.due_days = reminded_at, letter.reply_days - letter.reminder_days
-        if tx.now > end:
+        letter, end = case.notice, _end_of(case.notice, calendar)
+        if case.due_at is not None and end is not None and end > case.due_at:
+            case.due_from, case.due_days = letter.reminded_at, letter.reply_days - letter.reminder_days
+        if end is not None and tx.now > end:
             _silence(tx, case, done)
+
+
+def _end_of(letter: Notice, calendar: WorkingDays) -> datetime | None:
+    """Until when a letter may be answered that was reminded of; None: it was not yet. Who was reminded late has as long from then
+    on as everybody has after the reminder."""
+    if letter.reminded_at is None:
+        return None
+    return max(
+        calendar.due(letter.issued_at, letter.reply_days),
+        calendar.due(letter.reminded_at, letter.reply_days - letter.reminder_days),
+    )
 
 
 def _silence(tx: Tx, case: Case, done: Advanced) -> None:
@@ -313,7 +452,7 @@ def _watched(tx: Tx, case: Case) -> None:
     if case.effective_at is None or case.wake_at is None:
         return
     procedure = case.procedure()
-    whole = case.effective_at.astimezone(ZONE).date() + timedelta(days=1)  # the first whole day in the new shape
+    whole = _first_whole_day(case)
     finding = latest(tx, case.resource_id, case.policy_version.name)
     shown = finding is not None and finding.assessment.last_day >= whole
     if finding is not None and shown and _strained(finding, whole, procedure.rollback_level):
@@ -336,6 +475,12 @@ def _watched(tx: Tx, case: Case) -> None:
         enforcement.finish(tx, case, Ending.SHRUNK, N_("观察期内负载正常"))
     elif tx.now >= case.wake_at + timedelta(days=procedure.shrink_watch_days):
         enforcement.finish(tx, case, Ending.SHRUNK, N_("观察期已延长一倍,仍没有足够的监测数据"))
+
+
+def _first_whole_day(case: Case) -> date:
+    """The first whole day in the new shape, of a case that has taken effect."""
+    assert case.effective_at is not None  # noqa: S101 - it has
+    return case.effective_at.astimezone(ZONE).date() + timedelta(days=1)
 
 
 def _strained(finding: Finding, whole: date, level: float) -> bool:

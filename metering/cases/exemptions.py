@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, select
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from metering.judging import Procedure
@@ -176,6 +176,15 @@ def holding(tx: Tx, resource_id: int) -> Exemption | None:
         .order_by(Exemption.ends_on.desc())
         .limit(1)
     )
+
+
+def held(tx: Tx) -> ColumnElement[bool]:
+    """The resources (of the query that asks) that an exemption holds for now."""
+    today = tx.now.astimezone(ZONE).date()
+    holding = select(Exemption.resource_id).where(
+        Exemption.revoked_at.is_(None), Exemption.starts_on <= today, Exemption.ends_on >= today
+    )
+    return Resource.id.in_(holding)
 
 
 def exempt_now(tx: Tx) -> set[int]:

@@ -42,6 +42,7 @@ from providers.orders.tables import (
     order,
     reschedule,
     returned,
+    undecided,
     visible,
 )
 
@@ -87,6 +88,7 @@ __all__ = [
     "returned",
     "start",
     "take_over",
+    "undecided",
     "visible",
     "waiting",
 ]

@@ -66,19 +66,25 @@ def deem_accepted(tx: Tx) -> list[WorkOrder]:
     them."""
     fulfilment.deemed_accepted(tx)
     calendar = working_days(tx)
-    waiting_ = tx.scalars(
-        select(WorkOrder.id).where(WorkOrder.state == OrderState.DELIVERED.value).order_by(WorkOrder.id)
-    ).all()
+    query = (
+        select(WorkOrder.id, WorkOrder.request_id, WorkOrder.delivered_at, Request.state)
+        .outerjoin(Request, Request.id == WorkOrder.request_id)
+        .where(WorkOrder.state == OrderState.DELIVERED.value)
+        .order_by(WorkOrder.id)
+    )
+    over = [
+        order_id
+        for order_id, request_id, delivered_at, state in tx.execute(query)
+        if (
+            state == RequestState.DONE
+            if request_id is not None
+            else delivered_at is not None and calendar.due(delivered_at, ACCEPTANCE_DAYS) < tx.now
+        )
+    ]
     done = []
-    for order_id in waiting_:
+    for order_id in over:
         order = lock(tx, order_id)
-        if order.state != OrderState.DELIVERED:  # accepted or refused between our reading and our lock
-            continue
-        if order.request_id is not None:
-            over = tx.scalar(select(Request.state).where(Request.id == order.request_id)) == RequestState.DONE
-        else:
-            over = order.delivered_at is not None and calendar.due(order.delivered_at, ACCEPTANCE_DAYS) < tx.now
-        if over:
+        if order.state == OrderState.DELIVERED:  # not accepted or refused between our reading and our lock
             _accept(tx, order, "deemed", "order.deem_accepted")
             done.append(order)
     return done

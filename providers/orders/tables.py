@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, Integer, String, Text, false, func, select
+from sqlalchemy import ColumnElement, ForeignKey, Index, Integer, String, Text, and_, false, func, not_, or_, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.base import ServiceKind, Verb
@@ -261,6 +261,15 @@ def must_not_be_ordered(tx: Tx, resource: Resource) -> None:
             number=under_way,
             field="resource_id",
         )
+
+
+def undecided() -> ColumnElement[bool]:
+    """The orders whose end is yet to be taken in, or that may still be called back (``may_be_called_back``)."""
+    ended = [OrderState.DELIVERED.value, OrderState.ACCEPTED.value, OrderState.CANCELLED.value]
+    early = [OrderState.PENDING.value, OrderState.FAILED.value]
+    by_hand = and_(WorkOrder.by_hand, WorkOrder.state.in_([*early, OrderState.SENT.value]))
+    by_interface = and_(not_(WorkOrder.by_hand), not_(WorkOrder.told), WorkOrder.state.in_(early))
+    return or_(WorkOrder.state.in_(ended), by_hand, by_interface)
 
 
 def delivery_times(tx: Tx, start: datetime, end: datetime, *, provider_id: int | None = None) -> dict[Bucket, int]:

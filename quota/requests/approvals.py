@@ -7,12 +7,12 @@ where it came from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, and_, exists, func, select
 from sqlalchemy.orm import aliased
 
 from quota import calendar
@@ -25,7 +25,7 @@ from quota.requests.declarations import kind_of
 from quota.requests.notices import NoticeKind, give
 from quota.requests.rulebook import ApprovalRule, default_rules, enact, in_force
 from quota.requests.rules import MAY_TAKE, STEP_LABELS, StepName
-from quota.requests.tables import Request, RequestLine, RequestState, RequestStep
+from quota.requests.tables import OPEN, Request, RequestLine, RequestState, RequestStep
 from quota.units import CLASSES, ClassCode
 
 if TYPE_CHECKING:
@@ -252,8 +252,10 @@ def redate(tx: Tx) -> list[Request]:
     """Compute the time limits that run anew, after the calendar was published or corrected; those that moved."""
     days = calendar.working_days(tx)
     moved = []
-    running = tx.scalars(select(Request.id).where(Request.turn.is_not(None)).order_by(Request.id)).all()
-    for request_id in running:
+    stale = [
+        request_id for request_id, due_at, step, due in _limits(tx, days) if due != due_at or due != _limit_of(step)
+    ]
+    for request_id in stale:
         found = progress.lock(tx, request_id)
         step = found.current
         if step is None:
@@ -272,12 +274,34 @@ def redate(tx: Tx) -> list[Request]:
 
 def moving(tx: Tx, days: WorkingDays) -> list[tuple[Request, datetime | None]]:
     """Requests whose running limit would be another one by the calendar ``days``, and that limit. Changes nothing."""
-    running = tx.scalars(select(Request).where(Request.turn.is_not(None)).order_by(Request.id))
-    limits = ((one, _due(one.current, days)) for one in running if one.current is not None)
-    return [(one, due) for one, due in limits if due != one.due_at]
+    moved = [(request_id, due) for request_id, due_at, _step, due in _limits(tx, days) if due != due_at]
+    return [(tx.get_one(Request, request_id), due) for request_id, due in moved]
 
 
 # ---------------------------------------------------------------------------------------------------------- mechanism
+
+
+def _limits(tx: Tx, days: WorkingDays) -> Iterator[tuple[int, datetime | None, RequestStep, datetime | None]]:
+    """Each running request, the limit that it has, its step that is under way, and the limit by ``days``: by one query."""
+    running = (
+        select(Request.id, Request.due_at, RequestStep)
+        .join(RequestStep, and_(RequestStep.request_id == Request.id, RequestStep.round == Request.round))
+        .where(
+            Request.turn.is_not(None),
+            Request.state.in_([one.value for one in OPEN]),
+            RequestStep.decided_at.is_(None),
+        )
+        .order_by(Request.id, RequestStep.sequence)
+    )
+    before = None
+    for request_id, due_at, step in tx.execute(running):
+        if request_id != before:
+            yield request_id, due_at, step, _due(step, days)
+        before = request_id
+
+
+def _limit_of(step: RequestStep) -> datetime | None:
+    return step.supplement_due_at if step.stopped else step.due_at
 
 
 def _due(step: RequestStep, days: WorkingDays) -> datetime | None:

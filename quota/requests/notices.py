@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from quota.actors import Actor, Role
 from quota.base import Base, append_only
 from quota.calendar import ZONE
+from quota.db import among
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, NotFound, WrongState
 from quota.requests import progress, terms
@@ -97,7 +98,7 @@ def give(
 
     ``due_at`` is the limit that it is about, that of the request where None.
     """
-    key = f"{request.id}/{kind.value}/{role.value}/{once}"
+    key = _key(request.id, kind, role, once)
     if tx.scalar(select(RequestNotice.id).where(RequestNotice.key == key)) is not None:
         return None
     notice = RequestNotice(
@@ -115,6 +116,10 @@ def give(
     tx.flush()
     tx.audit("request.notice", request.subject, after={"notice": kind, "to": role, "due_at": notice.due_at})
     return notice
+
+
+def _key(request_id: int, kind: NoticeKind, role: Role, once: str) -> str:
+    return f"{request_id}/{kind.value}/{role.value}/{once}"
 
 
 def addressed(tx: Tx, actor: Actor) -> ColumnElement[bool]:
@@ -180,21 +185,24 @@ def remind(tx: Tx) -> list[RequestNotice]:
     """
     today = tx.now.astimezone(ZONE).date()
     tomorrow = datetime.combine(today + timedelta(days=1), datetime.min.time(), ZONE)
-    waiting = tx.scalars(
-        select(Request)
-        .where(Request.turn.is_not(None), Request.due_at < tomorrow, Request.state.in_(OPEN))
-        .order_by(Request.due_at, Request.id)
+    due = Request.turn.is_not(None), Request.due_at < tomorrow, Request.state.in_(OPEN)
+    waiting = tx.execute(
+        select(Request.id, Request.turn, Request.due_at).where(*due).order_by(Request.due_at, Request.id)
     ).all()
+    before = set(
+        tx.scalars(select(RequestNotice.key).join(Request, Request.id == RequestNotice.request_id).where(*due))
+    )
     told: list[RequestNotice | None] = []
-    for request in waiting:
-        turn = progress.whose_turn(request)
-        if turn is None or turn.due_at is None:
+    for request_id, turn, due_at in waiting:
+        if turn is None or due_at is None:
             continue
-        once = turn.due_at.isoformat()
-        late = turn.due_at < tx.now
-        told.append(give(tx, request, NoticeKind.OVERDUE if late else NoticeKind.DUE, turn.role, once=once))
-        if late and turn.role in (Role.SUPERVISOR, Role.PROVIDER):
-            told.append(give(tx, request, NoticeKind.ESCALATED, Role.AUTHORITY, once=once))
+        late = due_at < tx.now
+        whom = [(NoticeKind.OVERDUE if late else NoticeKind.DUE, Role(turn))]
+        if late and turn in (Role.SUPERVISOR, Role.PROVIDER):
+            whom.append((NoticeKind.ESCALATED, Role.AUTHORITY))
+        for kind, role in whom:
+            if _key(request_id, kind, role, once := due_at.isoformat()) not in before:
+                told.append(give(tx, tx.get_one(Request, request_id), kind, role, once=once))
     return [one for one in told if one is not None]
 
 
@@ -204,9 +212,13 @@ def remind_of_terms(tx: Tx, returned: Collection[int] = ()) -> list[RequestNotic
     ``returned``: ids of requests of which nothing is left to end. Returns what was new.
     """
     told = []
-    for request, days in terms.to_remind(tx, returned):
-        if request.use_until is not None:
-            once = f"{request.use_until}/{days}"
+    ending = terms.to_remind(tx, returned)
+    before = set(
+        tx.scalars(select(RequestNotice.key).where(among(RequestNotice.request_id, (one.id for one, _d in ending))))
+    )
+    for request, days in ending:
+        once = f"{request.use_until}/{days}"
+        if request.use_until is not None and _key(request.id, NoticeKind.ENDING, Role.TENANT, once) not in before:
             ends = terms.ends_at(request.use_until)
             told.append(give(tx, request, NoticeKind.ENDING, Role.TENANT, once=once, due_at=ends))
     return [one for one in told if one is not None]
