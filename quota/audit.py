@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
-from sqlalchemy import CheckConstraint, Index, String, Text, select
+from sqlalchemy import CheckConstraint, Index, Select, String, Table, Text, Update, bindparam, insert, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quota.base import Base, append_only
@@ -76,38 +77,85 @@ def seal(tx: Tx) -> None:
     """Append the notes of ``tx`` to the chain. Called by ``Book.transaction`` just before it commits."""
     if not tx.notes:
         return
-    head = tx.get(AuditHead, 1, with_for_update=True)
-    if head is None:  # the first records of a book: only one of those who find none begins the chain
-        tx.alone("audit_head")
-        head = tx.get(AuditHead, 1, with_for_update=True, populate_existing=True)
-    if head is None:
-        head = AuditHead(id=1, sequence=0, digest=GENESIS)
-        tx.add(head)
+    ends, records = _table_of(AuditHead), _table_of(AuditRecord)
+    sequence, digest = hold(tx, ends)
+    rows = []
     for note in tx.notes:
-        record = AuditRecord(
-            sequence=head.sequence + 1,
-            at=tx.now,
-            actor=tx.actor.login,
-            role=tx.actor.role.value,
-            address=tx.actor.address,
-            request_id=tx.actor.request_id,
-            action=note.action,
-            subject=note.subject,
-            before=plain(note.before),
-            after=plain(note.after),
-            reason=note.reason,
-        )
-        record.digest = link(head.digest, record.content())
-        tx.add(record)
-        head.sequence, head.digest = record.sequence, record.digest
+        sequence += 1
+        content = {
+            "sequence": sequence,
+            "at": tx.now,
+            "actor": tx.actor.login,
+            "role": tx.actor.role.value,
+            "address": tx.actor.address,
+            "request_id": tx.actor.request_id,
+            "action": note.action,
+            "subject": note.subject,
+            "before": plain(note.before),
+            "after": plain(note.after),
+            "reason": note.reason,
+        }
+        digest = link(digest, content)
+        rows.append({**content, "digest": digest})
+    tx.connection().execute(insert(records), rows)
+    extend(tx, ends, sequence, digest)
     tx.notes = []
-    tx.flush()
 
 
 def head(tx: Tx) -> tuple[int, str]:
     """(number of records, digest of the last): what is published."""
-    row = tx.get(AuditHead, 1)
-    return (row.sequence, row.digest) if row else (0, GENESIS)
+    return end_of(tx, _table_of(AuditHead))
+
+
+# Every write passes here: statements that are made once, past the session, whose bookkeeping would cost more than they do.
+
+
+@cache
+def _asks(ends: Table) -> Select[int, str]:
+    return select(ends.c.sequence, ends.c.digest).where(ends.c.id == 1)
+
+
+@cache
+def _locks(ends: Table) -> Select[int, str]:
+    return _asks(ends).with_for_update()
+
+
+@cache
+def _extends(ends: Table) -> Update:
+    return update(ends).where(ends.c.id == 1).values(sequence=bindparam("number"), digest=bindparam("seal"))
+
+
+def end_of(tx: Tx, ends: Table) -> tuple[int, str]:
+    """(number, digest) of the last link of the chain whose end is the one row of ``ends``; as this transaction left it where it
+    has extended it."""
+    if ends.name in tx.info:
+        number, digest = tx.info[ends.name]
+        return number, digest
+    row = tx.connection().execute(_asks(ends)).one_or_none()
+    return (row[0], row[1]) if row else (0, GENESIS)
+
+
+def hold(tx: Tx, ends: Table) -> tuple[int, str]:
+    """As ``end_of``, with nobody else extending the chain until the transaction ends. It is begun where nobody did."""
+    connection = tx.connection()
+    row = connection.execute(_locks(ends)).one_or_none()
+    if row is None:  # the first links of a book: only one of those who find none begins the chain
+        tx.alone(ends.name)
+        row = connection.execute(_locks(ends)).one_or_none()
+    if row is not None:
+        return row[0], row[1]
+    connection.execute(insert(ends), {"id": 1, "sequence": 0, "digest": GENESIS})
+    return 0, GENESIS
+
+
+def extend(tx: Tx, ends: Table, number: int, digest: str) -> None:
+    """The chain, which this transaction holds, ends with this link now."""
+    tx.connection().execute(_extends(ends), {"number": number, "seal": digest})
+    tx.info[ends.name] = number, digest
+
+
+def _table_of(model: type[Base]) -> Table:
+    return cast("Table", model.__table__)
 
 
 def check(tx: Tx) -> Iterator[str]:

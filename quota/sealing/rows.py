@@ -13,18 +13,34 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import CheckConstraint, Engine, Index, RowMapping, String, Table, Text, and_, func, insert, or_, select
+from sqlalchemy import (
+    CheckConstraint,
+    Engine,
+    Index,
+    RowMapping,
+    Select,
+    String,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from quota import audit
 from quota.base import Base, append_only
 from quota.inspection import mappings
 from quota.sealing import cover
-from quota.seals import GENESIS, link, plain
+from quota.seals import link, plain
 from quota.seals import seal as sm3_of
 from quota.transactions import Tx
 
@@ -147,8 +163,7 @@ def linked(previous: str, sealing: Mapping[str, Any], record_digest: str, seals:
 
 def head(tx: Tx) -> tuple[int, str]:
     """(number of sealings, digest of the last)."""
-    row = tx.get(SealHead, 1)
-    return (row.sequence, row.digest) if row else (0, GENESIS)
+    return audit.end_of(tx, _table_of(SealHead))
 
 
 def seal(tx: Tx) -> None:
@@ -158,11 +173,10 @@ def seal(tx: Tx) -> None:
         return
     tx.flush()
     touched, tx.touched = tx.touched, {}
-    last = _locked_head(tx)
+    last = audit.hold(tx, _table_of(SealHead))
     seals = _seals(tx, touched)
     while part := list(islice(seals, PART)):
-        _append(tx, last, part)
-    tx.flush()
+        last = _append(tx, last, part)
 
 
 def begin(tx: Tx) -> dict[str, int]:
@@ -187,7 +201,7 @@ def _as_found(tx: Tx, tables: Sequence[Table]) -> dict[str, int]:
     counts: dict[str, int] = {}
     if not tables:
         return counts
-    last = _locked_head(tx)
+    last = audit.hold(tx, _table_of(SealHead))
     for table in tables:
         layout = _layout(tx, table)
         names = [one.name for one in cover.columns(table)]
@@ -195,26 +209,15 @@ def _as_found(tx: Tx, tables: Sequence[Table]) -> dict[str, int]:
         rows = mappings(tx, select(table), table, [])  # what cannot be read stays without a seal, and is named so
         seals = (Seal(table.name, spelled(row[one] for one in keys), layout, *digest_of(names, row)) for row in rows)
         while part := list(islice(seals, PART)):
-            _append(tx, last, part, as_found=True)
+            last = _append(tx, last, part, as_found=True)
             counts[table.name] = counts.get(table.name, 0) + len(part)
-    tx.flush()
     return counts
 
 
-def _locked_head(tx: Tx) -> SealHead:
-    last = tx.get(SealHead, 1, with_for_update=True)
-    if last is None:  # only one of those who find none begins the chain
-        tx.alone("seal_head")
-        last = tx.get(SealHead, 1, with_for_update=True, populate_existing=True)
-    if last is None:
-        last = SealHead(id=1, sequence=0, digest=GENESIS)
-        tx.add(last)
-    return last
-
-
-def _append(tx: Tx, last: SealHead, seals: list[Seal], *, as_found: bool = False) -> None:
+def _append(tx: Tx, last: tuple[int, str], seals: list[Seal], *, as_found: bool = False) -> tuple[int, str]:
+    """One sealing behind ``last`` (number, digest); returns its own."""
     record, record_digest = audit.head(tx)
-    number = last.sequence + 1
+    number, connection = last[0] + 1, tx.connection()
     content = {
         "sequence": number,
         "at": tx.now,
@@ -223,16 +226,17 @@ def _append(tx: Tx, last: SealHead, seals: list[Seal], *, as_found: bool = False
         "rows": len(seals),
         "as_found": as_found,
     }
-    digest = linked(last.digest, content, record_digest, seals)
-    tx.execute(insert(_table_of(Sealing)), [{**content, "digest": digest}])
-    tx.execute(
+    digest = linked(last[1], content, record_digest, seals)
+    connection.execute(insert(_table_of(Sealing)), [{**content, "digest": digest}])
+    connection.execute(
         insert(_table_of(RowSeal)),
         [
             {"place": one.place, "key": one.key, "sealing": number, "layout": one.layout, "digest": one.digest, "hints": one.hints}
             for one in seals
         ],
     )  # fmt: skip
-    last.sequence, last.digest = number, digest
+    audit.extend(tx, _table_of(SealHead), number, digest)
+    return number, digest
 
 
 def _table_of(model: type[Base]) -> Table:
@@ -248,13 +252,28 @@ def _seals(tx: Tx, touched: Mapping[str, set[tuple[Any, ...]]]) -> Iterator[Seal
         for low in range(0, len(keys), ASKED):
             some = keys[low : low + ASKED]
             there = set()
-            for row in tx.execute(select(table).where(named(table, some))).mappings():
+            for row in _rows(tx, table, some):
                 key = spelled(row[one.name] for one in table.primary_key)
                 there.add(key)
                 yield Seal(name, key, layout, *digest_of(names, row))
             gone = [one for one in map(spelled, some) if one not in there]
             for key in live(tx, name, gone):  # what never was sealed came and went within this transaction
                 yield Seal(name, key, layout, "", "")
+
+
+def _rows(tx: Tx, table: Table, keys: Sequence[tuple[Any, ...]]) -> Iterable[RowMapping]:
+    """The rows of ``table`` with one of these keys, as the database keeps them."""
+    connection = tx.connection()
+    if len(table.primary_key) == 1:
+        return connection.execute(_by_key(table), {"keys": [key[0] for key in keys]}).mappings()
+    return connection.execute(select(table).where(named(table, keys))).mappings()
+
+
+@cache
+def _by_key(table: Table) -> Select[Any]:
+    """A statement that is made once: every write passes here."""
+    (key,) = table.primary_key
+    return select(table).where(key.in_(bindparam("keys", expanding=True)))
 
 
 def named(table: Table, keys: Sequence[tuple[Any, ...]]) -> Any:
