@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import case, func, or_, select
 
 from quota.calendar import ZONE
 from quota.ledger.entries import content
@@ -105,6 +105,21 @@ def daily(
         for day in range(1, days):
             row[day] += row[day - 1]
     return steps
+
+
+def held_at(tx: Tx, kind: ClassCode, holders: Collection[Holder], instants: Sequence[datetime]) -> list[int]:
+    """What ``holders`` had of a class in all pools at each of a few ``instants``, base units: from what they have now, less what was
+    moved since. Looks at the entries since the first of them alone."""
+    mine = (Account.kind == kind, Account.holder.in_([one.value for one in holders]))
+    now = tx.scalar(select(func.coalesce(func.sum(Account.balance), 0)).where(*mine)) or 0
+    since = (
+        select(*(func.coalesce(func.sum(case((Transfer.at >= at, Entry.delta), else_=0)), 0) for at in instants))
+        .select_from(Transfer)
+        .join(Entry, Entry.transfer_id == Transfer.id)
+        .join(Account, Account.id == Entry.account_id)
+        .where(Transfer.at >= min(instants), *mine)
+    )
+    return [int(now) - int(moved) for moved in tx.execute(since).one()]
 
 
 def begun(tx: Tx, *, zone: ZoneInfo = ZONE) -> date | None:

@@ -21,7 +21,7 @@ from quota.actors import steward
 from quota.db import Book, Tx
 from quota.directory import departments, pools
 from quota.errors import Conflict, Invalid, OverCapacity, WrongState
-from quota.ledger import capacities, entries
+from quota.ledger import capacities, entries, histories
 from quota.ledger.tables import Holder, Side
 from quota.units import MEMORY, VCPU, Arch, Commodity
 from tests.city import City, DepartmentPlan, Plan, PoolPlan
@@ -456,3 +456,18 @@ def test_a_ratio_that_cannot_be_kept_is_refused(city: tuple[Book, int, int], rat
     with pytest.raises(Invalid) as refusal, book.transaction(steward()) as tx:
         capacities.equip(tx, tx.get_one(pools.Pool, pool), VCPU, 1_000_000, ratio=Decimal(ratio), key="odd")
     assert refusal.value.params["field"] == "ratio"
+
+
+def test_what_was_held_at_an_instant_is_what_the_entries_up_to_it_add_up_to(city, book: Book, clock) -> None:
+    _book, pool, department = city
+    began = clock.now
+    for day, figure in enumerate((10, 20, 5)):
+        with book.transaction(steward()) as tx:
+            entries.grant(tx, pool, department, {CPU: figure, MEM: 1024}, key=f"grant:{day}")
+            entries.use(tx, pool, department, {CPU: figure}, key=f"use:{day}") if day == 1 else None
+        clock.advance(days=1)
+    instants = [began - timedelta(days=1), *(began + timedelta(days=day, hours=1) for day in range(3)), clock.now]
+    with book.reading() as tx:
+        given = histories.held_at(tx, VCPU, (Holder.GRANTED, Holder.HELD, Holder.USED), instants)
+        used = histories.held_at(tx, VCPU, (Holder.USED,), instants)
+    assert (given, used) == ([0, 10, 30, 35, 35], [0, 0, 20, 20, 20])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from flask import render_template, url_for
@@ -42,6 +42,8 @@ ROOMY = 3
 """Up to so many pools there is room for each class that is shown."""
 ROWS = 8
 TREND_DAYS = 56
+TREND_POINTS = 14
+"""About so many points of a line are drawn; each is summed by the database."""
 STALE = timedelta(hours=30)
 """After so long an assessment, which is made each night, is late."""
 
@@ -121,23 +123,23 @@ def _promised_of(cls: Commodity, promised: int, sum: int, **_more: Any) -> str: 
 
 @block("trend", N_("配额与在用趋势"), columns=2)
 def _trend(tx: Tx) -> str:
-    """vCPU of the city at the ends of the last days: given, and in use."""
+    """vCPU of the city over the last weeks: given, and in use, at some ends of days and now."""
     zone = settings().zone
     first, last = histories.window(tx.now.astimezone(zone).date(), TREND_DAYS)
     begun = histories.begun(tx, zone=zone)
     first = max(first, begun) if begun else last
-    days = (last - first).days + 1
-
-    def line(*holders: Holder) -> list[int]:
-        rows = histories.daily(tx, holders, first, last, zone=zone)
-        many = [row for (_pool, cls), row in rows.items() if cls.kind == VCPU]
-        return [sum(row[n] for row in many) for n in range(days)]
-
-    given, used = line(Holder.GRANTED, Holder.HELD, Holder.USED), line(Holder.USED)
+    step = -(-((last - first).days + 1) // TREND_POINTS)
+    ends = [last - timedelta(days=n) for n in range(step, (last - first).days + 1, step)][::-1]
+    instants = [datetime.combine(day + timedelta(days=1), time(), zone) for day in ends] + [
+        tx.now + timedelta(seconds=1)
+    ]
+    given = histories.held_at(tx, VCPU, (Holder.GRANTED, Holder.HELD, Holder.USED), instants)
+    used = histories.held_at(tx, VCPU, (Holder.USED,), instants)
     low, top = min(given + used), max(*given, *used, 1)
     low -= (top - low or low) // 4
     return render_template(
-        "cockpit/_trend.html", first=first, last=last, low=low, top=top, given=given[-1], used=used[-1], before=used[0],
+        "cockpit/_trend.html", first=ends[0] if ends else last, last=last, low=low, top=top,
+        given=given[-1], used=used[-1], before=used[0],
         lines=[("gj-wall-given", _points(given, low, top)), ("gj-wall-used", _points(used, low, top))],
     )  # fmt: skip
 
