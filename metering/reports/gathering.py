@@ -70,7 +70,7 @@ def gather(frame: Frame, standing: Mapping[str, Any] | None = None) -> dict[str,
         "cards": conduct.cards(frame),
         "incidents": conduct.incidents(frame),
         "ranking": usages.ranking(told, frame) if frame.whole else [],
-        "before": _before(frame),
+        "before": _before(frame, rows, last - 1),
         "rests_on": {"known_at": frame.known_at, "trail": _trail(frame), **(standing or {})},
     }
     document["unknown"] = _unknown(document, rows, told, last)
@@ -121,14 +121,13 @@ def _findings(frame: Frame) -> dict[str, Any] | None:
     }
 
 
-def _before(frame: Frame) -> dict[str, Any]:
-    """The figures of the period before that this one is compared with."""
+def _before(frame: Frame, rows: Sequence[Held], at: int) -> dict[str, Any]:
+    """The figures of the period before that this one is compared with; ``at``: the instant when it ended, and this began."""
     earlier = Frame(frame.tx, frame.lake, frame.scope, frame.period.before(), frame.known_at, frame.calendar)
-    rows = inventories.held(earlier, [earlier.end])
     return {
         "first": earlier.period.first.isoformat(),
         "last": earlier.period.last.isoformat(),
-        "use": usages.together(usages.uses(earlier, rows, 0)),
+        "use": usages.together(usages.uses(earlier, rows, at)),
         "requests": doings.requests(earlier)["total"],
         "orders": {name: figure for name, figure in doings.orders(earlier).items() if isinstance(figure, int)},
         "cases": doings.cases(earlier)["total"],
