@@ -30,6 +30,7 @@ _PAGES = {
     "system": ("systems.show", "system_id"),
     "pool": ("pools.show", "pool_id"),
     "provider": ("companies.show", "provider_id"),
+    "demand_round": ("demands.show", "round_id"),
     "allocation": ("allocations.show", "allocation_id"),
     "loan": ("loans.show", "loan_id"),
     "notice": ("notices.show", "notice_id"),

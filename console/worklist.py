@@ -38,7 +38,7 @@ from quota.actors import steward
 from quota.directory import CloudProvider
 from quota.errors import N_, NotFound, Refused
 from quota.inventory import inquiries
-from quota.ledger import AllocationState, LoanState, expiry, lending
+from quota.ledger import AllocationState, LoanState, demands, expiry, lending
 from quota.requests import Request, RequestState, approvals, notices
 
 
@@ -214,7 +214,9 @@ class Worklist:
             ended = expiry.settle(tx)
             used = sum(one.state == AllocationState.OVERDUE.value for one in ended)
             told = expiry.remind(tx)
+            begun = demands.begin(tx)
         more = [say("allocations_ended", n=len(ended), used=used)] if ended else []
+        more += [say("year_granted", year=one.year) for one in begun]
         return [said, *more, *([say("allocations_near", n=len(told))] if told else [])]
 
     def replay(self) -> list[Said]:

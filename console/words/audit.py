@@ -122,6 +122,8 @@ ACTIONS: dict[str, str] = {
     "push_source.register": N_("登记推送源"), "push_source.rotate": N_("更换推送令牌"),
     "push_source.activate": N_("启停推送源"),
     "quota.grant": N_("授予配额"), "quota.reclaim": N_("收回未用配额"), "quota.move": N_("单位间划转"),
+    "demand.open": N_("征集年度需求"), "demand.enter": N_("填报年度需求"), "demand.settle": N_("审定年度需求"),
+    "demand.enact": N_("颁布年度配额"), "demand.grant": N_("授予年度配额"),
     "allocation.extend": N_("改变额度有效期"), "allocation.remind": N_("提醒额度到期"),
     "allocation.end": N_("额度到期收回"), "allocation.overdue": N_("额度到期仍在用"),
     "quota.share": N_("下拨配额"), "quota.take_back": N_("收回下拨"), "quota.reallot": N_("下级间调剂"),

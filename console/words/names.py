@@ -23,7 +23,7 @@ from quota.actors import ROLE_LABELS, Role
 from quota.directory import CatalogItem, CloudProvider, Department, Person, Pool, System
 from quota.errors import N_
 from quota.inventory import Resource, inquiries, takeovers
-from quota.ledger import Allocation
+from quota.ledger import Allocation, DemandRound
 from quota.requests import ApprovalRule, Request, RuleDraft
 from quota.resource_classes import ResourceClassRow
 
@@ -42,6 +42,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "system": (N_("信息系统"), System, lambda one: str(one.name)),
     "person": (N_("人员"), Person, lambda one: str(one.name)),
     "resource": (N_("资源"), Resource, lambda one: str(one.name or one.external_id)),
+    "demand_round": (N_("年度需求"), DemandRound, lambda one: str(one.year)),
     "allocation": (N_("额度"), Allocation, lambda one: f"ED-{one.id:06d}"),
     "takeover": (N_("接管"), takeovers.Takeover, lambda one: str(one.document)),
     "campaign": (N_("清理行动"), Campaign, lambda one: str(one.name)),

@@ -118,6 +118,9 @@ STATES: dict[str, State] = {
     "executing": State(N_("执行中"), "recycle", "busy"),
     "cancelled": State(N_("已取消"), "ban", "quiet"),
     # loans
+    "round_open": State(N_("征集中"), "hourglass", "wait"),
+    "round_enacted": State(N_("已颁布,待年度开始"), "clock", "busy"),
+    "round_granted": State(N_("已授予"), "check", "good"),
     "allocation_running": State(N_("有效"), "check", "good"),
     "allocation_overdue": State(N_("到期仍在用"), "clock-exclamation", "bad"),
     "allocation_ended": State(N_("已收回"), "corner-down-left", "quiet"),

@@ -6,10 +6,11 @@ well as across it; ``allocations`` say who gave what to whom, and until when."""
 
 from __future__ import annotations
 
-from quota.ledger import allocations, allotments, capacities, expiry, histories, lending, outlook, tree
+from quota.ledger import allocations, allotments, capacities, demands, expiry, histories, lending, outlook, tree
 from quota.ledger import moves as _moves  # noqa: F401 - what of the ledger a reorganisation moves, registered
 from quota.ledger.allocations import Allocation, AllocationState
 from quota.ledger.allotments import CITYS, TARGETED, Act, Allotment
+from quota.ledger.demands import Demand, DemandRound, RoundState
 from quota.ledger.entries import (
     account,
     balance,
@@ -44,12 +45,15 @@ __all__ = [
     "AllocationState",
     "Allotment",
     "Classes",
+    "Demand",
+    "DemandRound",
     "Entry",
     "Hold",
     "HoldState",
     "Holder",
     "Loan",
     "LoanState",
+    "RoundState",
     "RunOut",
     "Side",
     "Transfer",
@@ -62,6 +66,7 @@ __all__ = [
     "capacities",
     "check",
     "conserved",
+    "demands",
     "expiry",
     "grant",
     "hand_over",

@@ -21,6 +21,7 @@ STAYS = {
     "awaited_cases.department_id": "is told anew by every opening",
     "business_periods.department_id": "is read through mergers: it holds for what came from who declared it",
     "judged_wholes.department_id": "says whose a machine was when it was judged, and is made anew every night",
+    "demands.department_id": "what a department said it needs remains its word; what is granted for it goes to its successor",
     "letter_ceilings.department_id": "is a word on that department; what moved stands under what was said of its new one",
     "measured_uses.department_id": "says whose a machine was when it was judged, and is made anew every night",
     "notices.department_id": "a letter stays with whom it was written to, whom the successor sees as one below it",

@@ -97,6 +97,10 @@ NARROW = ("tenant", "provider")
 """Roles whose lists are narrowed to their own before they are put in order: that has an index, too."""
 
 UNREACHED = {
+    "demands.enact": "of a round of yearly demands, of which the demo city has none",
+    "demands.enter": "of a round of yearly demands, of which the demo city has none",
+    "demands.meeting": "of a round of yearly demands, of which the demo city has none",
+    "demands.show": "of a round of yearly demands, of which the demo city has none",
     "allocations.extend": "of who gave an allocation",
     "anchors.file": "of an anchor, of which the demo city has none",
     "anchors.show": "of an anchor, of which the demo city has none",

@@ -85,7 +85,7 @@ def act(act: str) -> str | Response | tuple[str, int]:
         said = _("已办理：%(act)s", act=_(label))
         if verb in CITYS:
             return done(said, "quota.show", department_id=what.target_id or what.department_id)
-        return done(said, "tree.show", department_id=_node(tx, what))
+        return done(said, "tree.show", department_id=_node(tx, what), kind=what.cls.kind)
 
     def page() -> str:
         return render_template(

@@ -15,7 +15,7 @@ from console.book import actor, reading
 from console.lists import Column, Filter, PagedList, Rows, listing
 from console.pages.quota.quota import ARCHS, accounts_by_wallet, class_of, mine_or_any
 from console.programs import listed
-from console.words import CLASS_LABELS, _, kind_label
+from console.words import CLASS_LABELS, _, amount, kind_label
 from quota.actors import Role
 from quota.db import Tx
 from quota.directory import Department, Pool, departments
@@ -169,7 +169,7 @@ def show(department_id: int) -> str | Response:
         one=one,
         trail=_trail(tx, one),
         wallets=[
-            [row.pool, kind_label(class_of(row)), *(shown(ClassCode(row.kind), int(getattr(row, name))) for name in FIGURES)]
+            [row.pool, kind_label(class_of(row)), *(amount(int(getattr(row, name)), class_of(row)) for name in FIGURES)]
             for row in tx.execute(own.order_by(Pool.id, "kind", "arch"))
         ],
         heads=[(_("资源池"), False), (_("资源"), False), *((_(label), True) for label in FIGURES.values())],
