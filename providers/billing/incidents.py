@@ -1,10 +1,12 @@
-"""Incidents: what a company reports, and whose it is. Nothing counts before its responsibility is settled."""
+"""Incidents: what companies, the steward and departments report, and whose each is. Nothing counts before its responsibility is
+settled."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from sqlalchemy import (
     CheckConstraint,
@@ -24,8 +26,8 @@ from providers.base import IncidentFact, Provider, Responsibility, accountable
 from providers.incident_terms import DEFAULT, LEVELS, IncidentTerms
 from quota.actors import Actor, Role, steward
 from quota.base import Base
-from quota.calendar import WorkingDays, working_days
-from quota.directory import CloudProvider, Pool
+from quota.calendar import ZONE, WorkingDays, working_days
+from quota.directory import CloudProvider, Person, Pool
 from quota.errors import N_, Conflict, Invalid, NotAllowed, NotFound, WrongState, stated
 
 if TYPE_CHECKING:
@@ -54,8 +56,8 @@ def terms(tx: Tx, found: Incident) -> IncidentTerms:
 
 
 class Incident(Base):
-    """One incident of one pool. ``claimed`` is the responsibility that the company states, ``responsibility`` the one
-    that was settled."""
+    """One incident of one pool. ``side``: who reported it (provider, supervisor, tenant). ``claimed`` is the responsibility
+    that they state, ``responsibility`` the one that was settled."""
 
     __tablename__ = "incidents"
     __table_args__ = (
@@ -68,7 +70,9 @@ class Incident(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     pool_id: Mapped[int] = mapped_column(ForeignKey("pools.id"))
     provider_id: Mapped[int] = mapped_column(ForeignKey("cloud_providers.id"))
-    external_id: Mapped[str] = mapped_column(String(128))  # the company's own number
+    external_id: Mapped[str] = mapped_column(
+        String(128)
+    )  # the company's own number, or the house's where others report
     level: Mapped[int]
     title: Mapped[str] = mapped_column(String(256))
     started_at: Mapped[datetime]
@@ -81,6 +85,7 @@ class Incident(Base):
     evidence: Mapped[str] = mapped_column(Text, default="")  # logs, tickets, notices, as the company tells them
     reported_at: Mapped[datetime]
     reported_by: Mapped[str] = mapped_column(String(64))
+    side: Mapped[str] = mapped_column(String(16), default=Role.PROVIDER.value)
     responsibility: Mapped[str | None] = mapped_column(String(16))
     settled_at: Mapped[datetime | None]
     settled_by: Mapped[str | None] = mapped_column(String(64))
@@ -109,13 +114,13 @@ TOLD = (
 def report(
     tx: Tx, pool: Pool, fact: IncidentFact, *, description: str | None = None, evidence: str | None = None
 ) -> Incident:
-    """Enter what a company reports, or what it adds to an earlier report; the same again changes nothing. ``description``
-    and ``evidence`` are told by people only; None leaves what was told.
+    """Enter what a company, the steward or a department reports, or adds to an earlier report of its own; the same again
+    changes nothing. ``description`` and ``evidence`` are told by people only; None leaves what was told.
 
-    Raises Invalid for times or a level that make no sense, NotAllowed for another company's staff, WrongState where the
-    incident was settled and would now be told differently.
+    Raises Invalid for times or a level that make no sense, NotAllowed for another company's staff or for what another side
+    reported, WrongState where the incident was settled and would now be told differently.
     """
-    tx.actor.must_be(Role.PROVIDER, Role.SUPERVISOR, Role.SYSTEM)
+    tx.actor.must_be(Role.PROVIDER, Role.SUPERVISOR, Role.TENANT, Role.SYSTEM)
     if tx.actor.role is Role.PROVIDER and tx.actor.provider_id != pool.provider_id:
         raise NotAllowed("incident.not_yours", N_("只能报送本公司的故障"))
     _sound(tx, fact)
@@ -137,16 +142,18 @@ def report(
     if found is None:
         found = Incident(
             pool_id=pool.id, provider_id=pool.provider_id, external_id=fact.external_id, reported_at=tx.now,
-            reported_by=tx.actor.login, reason="", generation=1, **{"description": "", "evidence": "", **told},
+            reported_by=tx.actor.login, side=_side(tx.actor), reason="", generation=1, **{"description": "", "evidence": "", **told},
         )  # fmt: skip
         tx.add(found)
         tx.flush()
-        tx.audit("incident.report", f"incident:{found.id}", after={"pool": pool.code, **told})
+        tx.audit("incident.report", f"incident:{found.id}", after={"pool": pool.code, "side": found.side, **told})
         return found
     before = {name: getattr(found, name) for name in TOLD}
     after = {name: value for name, value in told.items() if value != before[name]}
     if not after:
         return found
+    if not amendable(tx, found):
+        raise NotAllowed("incident.others", N_("故障 %(id)s 是别方报送的,请发表意见,不能改报"), id=found.external_id)
     if found.settled_at is not None:
         raise WrongState("incident.settled", N_("故障 %(id)s 已定责,不能再改报"), id=found.external_id)
     for name, value in after.items():
@@ -155,6 +162,26 @@ def report(
     tx.flush()
     tx.audit("incident.amend", f"incident:{found.id}", before={name: before[name] for name in after}, after=after)
     return found
+
+
+def _side(actor: Actor) -> str:
+    """Who reports: what a company's cloud tells is the company's."""
+    return (Role.PROVIDER if actor.role is Role.SYSTEM else actor.role).value
+
+
+def amendable(tx: Tx, found: Incident) -> bool:
+    """Whether the actor may add to what was reported: its own side alone, of departments the same one."""
+    if found.side != _side(tx.actor):
+        return False
+    if tx.actor.role is not Role.TENANT:
+        return tx.actor.role is not Role.PROVIDER or tx.actor.provider_id == found.provider_id
+    reporter = tx.scalar(select(Person.department_id).where(Person.login == found.reported_by))
+    return reporter == tx.actor.department_id
+
+
+def number(tx: Tx) -> str:
+    """A number for what somebody else than the company reports; companies have their own."""
+    return f"{_side(tx.actor)}-{tx.now.astimezone(ZONE):%Y%m%d}-{uuid4().hex[:8]}"
 
 
 def collect(book: Book, pool_id: int, provider: Provider, since: datetime, until: datetime) -> list[Incident] | None:
@@ -171,15 +198,18 @@ def collect(book: Book, pool_id: int, provider: Provider, since: datetime, until
             known = tx.scalar(
                 select(Incident).where(Incident.pool_id == pool_id, Incident.external_id == fact.external_id)
             )
-            settled = known is not None and known.settled_at is not None
-            found.append(known if settled and known is not None else report(tx, pool, fact))
+            if known is not None and (known.settled_at is not None or known.side != Role.PROVIDER.value):
+                found.append(known)
+            else:
+                found.append(report(tx, pool, fact))
     return found
 
 
 def settle(tx: Tx, incident_id: int, generation: int, responsibility: Responsibility, reason: str) -> Incident:
     """Say whose an incident is; only then does it count. By the supervisor or the authority, once, with a reason.
 
-    Raises Invalid for maintenance that was not announced as early as its terms ask, or without a reason.
+    Raises Invalid for maintenance that was not announced as early as its terms ask, or without a reason, NotAllowed for who
+    reported it.
     """
     tx.actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
     found = incident(tx, incident_id)
@@ -187,6 +217,8 @@ def settle(tx: Tx, incident_id: int, generation: int, responsibility: Responsibi
     tx.lock_as_shown(found, generation, stale)
     if found.settled_at is not None:
         raise WrongState("incident.settled", N_("故障 %(id)s 已定责,不能再改报"), id=found.external_id)
+    if tx.actor.login == found.reported_by:
+        raise NotAllowed("incident.own", N_("报送人不能给自己报送的故障定责"))
     stated(reason)
     held = terms(tx, found)
     if responsibility is Responsibility.MAINTENANCE and not announced(found, working_days(tx), held):

@@ -32,12 +32,13 @@ from quota.actors import Actor, Role
 from quota.calendar import ZONE, WorkingDays, working_days
 from quota.db import Tx
 from quota.directory import Pool
-from quota.errors import N_, Conflict, NotFound, Refused
+from quota.errors import N_, Conflict, Invalid, NotFound, Refused
 
 blueprint = Blueprint("incidents", __name__, url_prefix="/incidents")
 frame.page("providers", "incidents.index", N_("故障"), order=20)
 
 LEVELS = {"1": N_("一级"), "2": N_("二级"), "3": N_("三级"), "4": N_("四级")}
+SIDES = {"provider": N_("云服务商"), "supervisor": N_("运营监督方"), "tenant": N_("使用单位")}
 STATES = {"open": N_("未恢复"), "unsettled": N_("待定责"), "settled": N_("已定责")}
 ACTIONS = {
     "incident.report": N_("报送"), "incident.amend": N_("续报"), "incident.settle": N_("定责"),
@@ -46,7 +47,7 @@ ACTIONS = {
 }  # fmt: skip
 FIELDS = {
     "level": N_("级别"), "title": N_("标题"), "started_at": N_("开始"), "responded_at": N_("响应"),
-    "recovered_at": N_("恢复"), "announced_at": N_("公告"), "claimed": N_("自述责任"), "description": N_("经过"),
+    "recovered_at": N_("恢复"), "announced_at": N_("公告"), "claimed": N_("报送方认为的责任"), "side": N_("报送方"), "description": N_("经过"),
     "evidence": N_("证据"), "responsibility": N_("责任"), "affected": N_("影响范围"),
 }  # fmt: skip
 
@@ -95,6 +96,7 @@ COLUMNS = [
     Column("provider", N_("云服务商"), lambda i: i.provider.name, href=links.provider(lambda i: i.provider_id), minor=True),
     Column("started", N_("开始"), lambda i: i.started_at, sort=Incident.started_at),
     Column("recovered", N_("恢复"), lambda i: i.recovered_at, sort=Incident.recovered_at),
+    Column("side", N_("报送方"), lambda i: _(SIDES[i.side]), code=lambda i: i.side, minor=True),
     Column("whose", N_("责任"), lambda i: _whose(i.responsibility)),
     Column("misses", N_("超时"), lambda i: incidents.misses(i, _days(), reading().now, _held(i)), unit=N_("次"),
            number=True),
@@ -120,8 +122,8 @@ def rows(tx: Tx) -> Rows:
 class ReportForm(FlaskForm):  # type: ignore[misc]
     pool = SelectField(lazy("资源池"), coerce=int, choices=[])
     external_id = StringField(
-        lazy("故障编号"), [InputRequired(lazy("请填写故障编号")), Length(max=128)],
-        description=lazy("贵公司自己的编号；同一编号再次报送即为续报"),
+        lazy("故障编号"), [Optional(), Length(max=128)],
+        description=lazy("贵公司自己的编号，必填；同一编号再次报送即为续报"),
     )  # fmt: skip
     level = SelectField(lazy("级别"), coerce=int, choices=[])
     title = StringField(lazy("标题"), [InputRequired(lazy("请填写标题")), Length(max=256)])
@@ -142,17 +144,21 @@ class ReportForm(FlaskForm):  # type: ignore[misc]
     )  # fmt: skip
 
     def offer(self, tx: Tx) -> None:
-        pools = tx.execute(
-            select(Pool.id, Pool.name).where(Pool.provider_id == tx.actor.provider_id).order_by(Pool.name)
-        )
-        self.pool.choices = [SelectChoice(str(id_), name) for id_, name in pools]
+        """The choices. Others than a company report of any pool, under a number that the house gives."""
+        pools = select(Pool.id, Pool.name).order_by(Pool.name)
+        if tx.actor.role is Role.PROVIDER:
+            pools = pools.where(Pool.provider_id == tx.actor.provider_id)
+        else:
+            del self.external_id
+            self.claimed.label.text = _("责任方（报送方认为）")
+        self.pool.choices = [SelectChoice(str(id_), name) for id_, name in tx.execute(pools)]
         self.level.choices = [SelectChoice(level, _(label)) for level, label in LEVELS.items()]
         self.claimed.choices = [SelectChoice(whose.value, _(label)) for whose, label in RESPONSIBILITY_LABELS.items()]
 
-    def fact(self) -> IncidentFact:
+    def fact(self, number: str) -> IncidentFact:
         """What was typed, its times in the city's zone."""
         return IncidentFact(
-            external_id=self.external_id.data.strip(),
+            external_id=number,
             level=self.level.data,
             title=self.title.data,
             started_at=_zoned(self.started_at.data) or reading().now,
@@ -191,7 +197,7 @@ def index() -> str | Response:
 
 
 @blueprint.route("/new", methods=["GET", "POST"])
-@allow(Role.PROVIDER)
+@allow(Role.PROVIDER, Role.SUPERVISOR, Role.TENANT)
 @takes(ReportForm, args=(Given("amend", int),))
 def report() -> str | Response | tuple[str, int]:
     """Report an incident, or with ``?amend=ID`` add to one that was not settled."""
@@ -205,10 +211,9 @@ def report() -> str | Response | tuple[str, int]:
             pool = write.get(Pool, form.pool.data)
             if pool is None:
                 raise NotFound("pool.none", N_("没有编号为 %(id)s 的资源池"), id=form.pool.data)
-            if amended is None:
-                _new_number(write, pool, form.external_id.data.strip())
+            number = _number(write, pool, form, amended)
             found = incidents.report(
-                write, pool, form.fact(), description=form.description.data, evidence=form.evidence.data or ""
+                write, pool, form.fact(number), description=form.description.data, evidence=form.evidence.data or ""
             )
         return done(_("已报送，等待运营监督方定责"), "incidents.show", incident_id=found.id)
 
@@ -217,16 +222,28 @@ def report() -> str | Response | tuple[str, int]:
 
 def _amended(tx: Tx) -> Incident | None:
     wanted = request.args.get("amend", 0, row)
-    return incidents.incident(tx, wanted) if wanted else None
+    found = incidents.incident(tx, wanted) if wanted else None
+    if found is not None and not incidents.amendable(tx, found):
+        raise NotFound("incident.none", N_("没有编号为 %(id)s 的故障"), id=wanted)
+    return found
 
 
-def _new_number(tx: Tx, pool: Pool, number: str) -> None:
-    """Refuse a new report under a known number: what was reported is added to on its own page."""
+def _number(tx: Tx, pool: Pool, form: ReportForm, amended: Incident | None) -> str:
+    """The number that is reported under: a company's own, the house's where others report. Refuses a new report under a known
+    number: what was reported is added to on its own page."""
+    if form.external_id is None:
+        return amended.external_id if amended is not None else incidents.number(tx)
+    number = (form.external_id.data or "").strip()
+    if not number:
+        raise Invalid("incident.number", N_("请填写故障编号"), field="external_id")
+    if amended is not None:
+        return number
     known = select(Incident.id).where(Incident.pool_id == pool.id, Incident.external_id == number)
     if tx.scalar(known) is not None:
         raise Conflict(
             "incident.known", N_("故障 %(id)s 已报送过，请在其页面续报"), id=number, field="external_id"
         )  # fmt: skip
+    return number
 
 
 def _known(incident: Incident) -> dict[str, Any]:
@@ -258,6 +275,8 @@ def show(incident_id: int) -> str:
         misses=incidents.misses(incident, days, tx.now, _held(incident)),
         announced=incidents.announced(incident, days, _held(incident)),
         held=_held(incident),
+        side=_(SIDES[incident.side]),
+        amendable=not incident.settled_at and incidents.amendable(tx, incident),
         claimed=_whose(incident.claimed),
         whose=_whose(incident.responsibility),
         **dialogues.thread(tx, subject),
@@ -266,7 +285,13 @@ def show(incident_id: int) -> str:
             subject,
             ACTIONS,
             FIELDS,
-            {**times, "claimed": _whose, "responsibility": _whose, "affected": disclosure.own_ids},
+            {
+                **times,
+                "side": lambda raw: _(SIDES.get(raw, raw)),
+                "claimed": _whose,
+                "responsibility": _whose,
+                "affected": disclosure.own_ids,
+            },
         ),
     )
 
