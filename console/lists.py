@@ -235,6 +235,14 @@ def listing(
     return PagedList(rows, total, page, size, columns, filters, values, wanted, query, args, tx, key, sums)
 
 
+def page_of(tx: Tx, rows: Sequence[Any], columns: Sequence[Column]) -> PagedList:
+    """A page, as the address asks, of what was worked out and lies in no table: it has no filters and one order."""
+    size, args = settings().page_size, request.args
+    page = min(max(_number(args.get("page", "1")), 1), max(1, -(-len(rows) // size)))
+    shown = rows[(page - 1) * size : page * size]
+    return PagedList(shown, len(rows), page, size, columns, (), {}, "", select(literal_column("1")), args, tx, None)
+
+
 OF_LISTS = ("sort", "page", "size", "export")
 """Parameters that every list takes."""
 

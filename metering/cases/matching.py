@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import joinedload, load_only, selectinload
 
 from metering.cases.files import Case
 from metering.cases.steps import CaseState
 from metering.judging import TAKES, CaseKind, worth
+from quota.directory import Department, Pool
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
 from quota.units import ACCELERATOR, BLOCK, EIP, MEMORY, VCPU, Amount
@@ -51,13 +52,18 @@ def pair(donors: Sequence[Party], askers: Sequence[Party]) -> list[Match]:
     Nothing is given twice; a kind is given only where it is needed.
     """
     left = {one.key: one.what.only(MATCHED) for one in donors}
-    ranked = sorted(donors, key=lambda one: (-worth(left[one.key]), one.key))
+    ranked: dict[tuple[str, str], list[Party]] = {}
+    for one in sorted(donors, key=lambda one: (-worth(left[one.key]), one.key)):
+        ranked.setdefault(one.place, []).append(one)
     found: list[Match] = []
     for asker in sorted(askers, key=lambda one: (-worth(one.what), one.key)):
         need = asker.what.only(MATCHED)
         rows: list[tuple[Party, Amount]] = []
-        for donor in ranked:
-            if donor.place != asker.place or donor.key == asker.key or not need:
+        spent = False
+        for donor in ranked.get(asker.place, ()):
+            if not need:
+                break
+            if donor.key == asker.key:
                 continue
             given = need.within(left[donor.key])
             if not given:
@@ -65,9 +71,20 @@ def pair(donors: Sequence[Party], askers: Sequence[Party]) -> list[Match]:
             left[donor.key] -= given
             need -= given
             rows.append((donor, given))
+            spent = spent or not left[donor.key]
+        if spent:  # who has nothing left is not asked again
+            ranked[asker.place] = [one for one in ranked[asker.place] if left[one.key]]
         covered = bool(rows) and not need
         found += [Match(donor, asker, given, covered) for donor, given in rows]
     return found
+
+
+PARTY = (
+    load_only(Case.opened_at, Case.recoverable),
+    joinedload(Case.pool).load_only(Pool.arch, Pool.zone),
+    joinedload(Case.department).load_only(Department.name),
+)
+"""What is read of a case: there may be as many as machines."""
 
 
 def donors(tx: Tx) -> list[Party]:
@@ -75,7 +92,7 @@ def donors(tx: Tx) -> list[Party]:
     query = (
         select(Case)
         .where(Case.state != CaseState.CLOSED.value, Case.kind.in_([kind.value for kind in TAKES]))
-        .options(joinedload(Case.pool), joinedload(Case.department))
+        .options(*PARTY)
         .order_by(Case.id)
     )
     return [
@@ -89,7 +106,7 @@ def askers(tx: Tx) -> list[Party]:
     growing = (
         select(Case)
         .where(Case.state != CaseState.CLOSED.value, Case.kind == CaseKind.EXPAND.value, Case.effective_at.is_(None))
-        .options(joinedload(Case.pool), joinedload(Case.department))
+        .options(*PARTY)
         .order_by(Case.id)
     )
     found = [

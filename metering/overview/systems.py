@@ -68,6 +68,6 @@ USE = func.coalesce(JudgedWhole.use, SystemUse.UNKNOWN.value)
 
 
 def uses(tx: Tx, run: Assessment | None, model: type[System | Department]) -> dict[str, int]:
-    """How many are how much used."""
+    """How many are how much used; every use is named."""
     query = of_run(run, model).with_only_columns(USE, func.count()).group_by(USE)
-    return dict(tx.execute(query).all())
+    return {**dict.fromkeys((one.value for one in SystemUse), 0), **dict(tx.execute(query).all())}

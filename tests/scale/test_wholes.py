@@ -136,7 +136,8 @@ def test_systems_and_departments(tx: Tx) -> None:
             for name in ("cpu", "memory", "coverage"):
                 value = getattr(again, name)
                 assert getattr(kept, name) == (value if value is None else pytest.approx(value))
-        assert systems.uses(tx, run, model) == Counter("unknown" if kept is None else kept.use for _one, kept in told)
+        counts = Counter("unknown" if kept is None else kept.use for _one, kept in told)
+        assert systems.uses(tx, run, model) == {use.value: counts[use.value] for use in wholes.SystemUse}
 
 
 def test_a_book_without_them_is_summed_up_as_if_it_had_been_judged_now(demo_home: Path) -> None:

@@ -13,7 +13,7 @@ from console import frame, links
 from console.access import STEWARDS, allow
 from console.book import reading
 from console.charts import Chart, Series
-from console.lists import Column, as_csv, as_xlsx
+from console.lists import Column, as_csv, as_xlsx, page_of
 from console.pages.cases.evidence import conduct
 from console.words import UNKNOWN, _, amount, amounts, kind_label
 from metering.cases import STATE_LABELS, Case, CaseState, matching, openings, recoveries, suspensions
@@ -65,7 +65,9 @@ def index() -> str:
 MATCHES = [
     Column("place", N_("架构与网络区"), lambda m: " · ".join(m.donor.place)),
     Column("donor", N_("让出单位"), lambda m: m.donor.department),
-    Column("donor_number", N_("让出案件"), lambda m: m.donor.number, href=lambda m: links.address(m.donor.key)),
+    Column(
+        "donor_number", N_("让出案件"), lambda m: m.donor.number, title=True, href=lambda m: links.address(m.donor.key)
+    ),
     Column("what", N_("可调剂"), lambda m: amounts(m.what)),
     Column("asker", N_("需求单位"), lambda m: m.asker.department),
     Column("asker_number", N_("需求"), lambda m: m.asker.number, href=lambda m: links.address(m.asker.key)),
@@ -78,12 +80,13 @@ MATCHES = [
 @allow(*STEWARDS)
 def matches() -> str | Response:
     """Donors and requesters of one architecture and zone."""
-    rows = matching.matches(reading())
+    tx = reading()
+    rows = matching.matches(tx)
     if request.args.get("export") == "xlsx":
         return as_xlsx("matches.xlsx", MATCHES, rows)
     if request.args.get("export") == "csv":
         return as_csv("matches.csv", MATCHES, rows)
-    return render_template("recoveries/matches.html", matches=rows, address=links.address)
+    return render_template("recoveries/matches.html", matches=page_of(tx, rows, MATCHES))
 
 
 def _figures(now: Mapping[Commodity, int], found: recoveries.Recoveries) -> dict[str, str]:
