@@ -45,7 +45,13 @@ def create_app(settings: Settings, opened: Book | None = None) -> Flask:
     security.exempt(app, csrf)
     app.jinja_env.filters.update(names.FILTERS)
     app.jinja_env.filters["because"] = rules.because
-    app.jinja_env.filters["step"] = rules.step_name
+    app.jinja_env.filters |= {
+        "step": rules.step_label,
+        "whose": rules.whose,
+        "step_words": rules.step_words,
+        "limit": rules.limit_words,
+    }
+    app.jinja_env.filters |= {"step_name": rules.step_name, "step_of_rule": rules.step_of_rule}
     app.jinja_env.globals.update(evidence_of=uploads.evidence_of, settings=settings, now=lambda: book.book().clock())
 
     @app.url_defaults

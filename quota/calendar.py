@@ -7,6 +7,7 @@ needed from a start and a number of days where they can be, so that publication 
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
@@ -164,6 +165,24 @@ class WorkingDays:
         while days:
             day += timedelta(days=1)
             days -= self.is_working(day)
+        return datetime.combine(day, time(23, 59, 59), self.zone)
+
+    def limit(self, start: datetime, count: int, unit: str) -> datetime:
+        """When ``count`` of ``unit`` (hours, working_days, days, months) after ``start`` are over: hours to the minute, anything longer
+        at the end of its day. A month ends on the same day of a later month, or on that month's last. Raises ValueError for
+        another unit."""
+        if unit == "working_days":
+            return self.due(start, count)
+        if unit == "hours":
+            return start + timedelta(hours=count)
+        day = start.astimezone(self.zone).date()
+        if unit == "days":
+            day += timedelta(days=count)
+        elif unit == "months":
+            year, month = divmod(day.year * 12 + day.month - 1 + count, 12)
+            day = date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
+        else:
+            raise ValueError(f"{unit!r} is no unit of time limits")
         return datetime.combine(day, time(23, 59, 59), self.zone)
 
     def between(self, start: datetime, end: datetime) -> int:

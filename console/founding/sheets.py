@@ -87,7 +87,7 @@ SERVICES = {
 }  # fmt: skip
 ROLES = {ROLE_LABELS[role]: role.value for role in HELD}
 SIGNERS = {label: code for label, code in ROLES.items() if code in ("authority", "supervisor", "provider", "tenant")}
-STEPS = {label: name.value for name, label in STEP_LABELS.items()}
+STEPS = {label: str(name) for name, label in STEP_LABELS.items()}
 PER = {N_("月"): "month", N_("时"): "hour"}
 ITEMS = {
     N_("城市名称"): "city", N_("主管部门名称"): "lead_body", N_("采用现成服务目录"): "catalogue",

@@ -21,11 +21,17 @@ from quota.requests import (
     OUTCOME_LABELS,
     PASSED,
     STEP_LABELS,
+    UNIT_LABELS,
     Condition,
     Judgement,
     Outcome,
+    Party,
+    RequestStep,
     Rule,
-    StepName,
+    Step,
+    Unit,
+    Whose,
+    rules,
 )
 from quota.units import CLASSES
 
@@ -45,6 +51,11 @@ OPPOSITE: Mapping[str, str] = {
     ">": "<=", "<=": ">", "<": ">=", ">=": "<", "==": "!=", "!=": "==",
     "in": "not in", "not in": "in", "has": "lacks", "lacks": "has",
 }  # fmt: skip
+WHOSE_LABELS: Mapping[Whose, str] = {
+    Whose.APPLICANT: N_("申请单位另一人"),
+    Whose.ABOVE: N_("申请单位的上级单位"),
+    Whose.PROVIDER: N_("云服务商出具意见"),
+}
 _NEGATIONS = {"not in": "in", "lacks": "has"}
 _SPELLED = re.compile(r"(not )?(\w+) (.+) (==|!=|<=|>=|<|>|in|has) (.+)")
 _NAMES: Mapping[str, Mapping[str, str]] = {
@@ -151,19 +162,57 @@ def condition_words(of: Condition) -> list[str]:
     return [_(" 且 ").join(row_words(row) for row in rows) for rows in groups(of)] or [_("所有申请")]
 
 
-def step_words(step: Mapping[str, Any]) -> str:
-    """``技术评审:运营监督方,5 个工作日``."""
-    return _(
-        "%(step)s：%(role)s，%(days)s 个工作日",
-        step=_(STEP_LABELS[StepName(step["name"])]),
-        role=_(ROLE_LABELS[Role(step["role"])]),
-        days=step["days"],
+def limit_words(limit: int, unit: str) -> str:
+    """``5 个工作日``, ``24 小时``."""
+    return _(UNIT_LABELS[Unit(unit)], n=limit)
+
+
+def party_words(party: Party) -> str:
+    """Who takes a step, as a rule says it: a role, a department's or a person's code, one that hangs on the request."""
+    if party.role is not None:
+        return _(ROLE_LABELS[party.role])
+    if party.of is not None:
+        return _(WHOSE_LABELS[party.of])
+    return party.department or party.person
+
+
+def step_words(step: Step) -> str:
+    """``技术评审：运营监督方，5 个工作日``; of several parties how many must approve, and whether a document's number is asked for."""
+    parties = _("、").join(map(party_words, step.parties))
+    if len(step.parties) > 1:
+        all_of_them = step.need == len(step.parties)
+        parties = _("%(parties)s会签", parties=parties) if all_of_them else _(
+            "%(parties)s中 %(need)s 方会签", parties=parties, need=step.need
+        )  # fmt: skip
+    words = _(
+        "%(step)s：%(role)s，%(limit)s",
+        step=step_of_rule(step),
+        role=parties,
+        limit=limit_words(step.limit, step.unit),
     )
+    return _("%(words)s，须填文号", words=words) if step.record else words
 
 
 def step_name(name: str) -> str:
     """The name of a step on a path."""
-    return _(N_("按规则自动通过")) if name == PASSED else _(STEP_LABELS[StepName(name)])
+    return _(N_("按规则自动通过")) if name == PASSED else _(STEP_LABELS.get(name, name))
+
+
+def step_of_rule(step: Step) -> str:
+    """The name of a step that a rule asks for."""
+    return step.label or step_name(step.name)
+
+
+def step_label(step: RequestStep) -> str:
+    """The name of a step of a request; a city's own is as the city calls it."""
+    return step.label or step_name(step.name)
+
+
+def whose(step: RequestStep) -> str:
+    """Whose a step of a request is."""
+    if step.department is not None and step.signs:
+        return step.department.name
+    return _(ROLE_LABELS[Role(step.role)])
 
 
 def result_words(rule: Rule) -> list[str]:
@@ -183,14 +232,13 @@ def judgement_words(said: Judgement) -> list[str]:
     passed = [_(OUTCOME_LABELS[Outcome.PASS])] if said.passed is not None else []
     return [
         *passed,
-        *(step_words({"name": one.name.value, "role": one.role.value, "days": one.days}) for one in said.path),
+        *map(step_words, said.path),
     ]
 
 
 def steps_words(steps: Iterable[Mapping[str, Any]]) -> list[str]:
     """One sentence a step, in the order in which they are taken."""
-    order = [one.value for one in StepName]
-    return [step_words(one) for one in sorted(steps, key=lambda one: order.index(one["name"]))]
+    return [step_words(one) for one in sorted(map(rules.step, steps), key=lambda one: one.stage)]
 
 
 def because(comparisons: Iterable[str]) -> str:

@@ -449,8 +449,8 @@ class _Loop:
         with self.workbench.book.reading() as tx:
             one = tx.get_one(Request, request_id)
             step = one.current.name if one.current else ""
-            who = {StepName.FORM_CHECK: "supervisor", StepName.TECHNICAL_REVIEW: "second"}.get(
-                StepName(step), "authority"
+            who = {str(StepName.FORM_CHECK): "supervisor", str(StepName.TECHNICAL_REVIEW): "second"}.get(
+                step, "authority"
             )
         return self._try(who, sign)
 

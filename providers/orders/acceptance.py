@@ -55,7 +55,7 @@ def refuse(tx: Tx, order_id: int, generation: int, reason: str) -> WorkOrder:
         request = requests.lock(tx, order.request_id)
         fulfilment.refused(tx, request, generation=request.generation, reason=reason)
     order.by_hand, order.delivered_at, order.delivered_by, order.last_error = True, None, None, reason
-    order.due_at = tables.due(working_days(tx), tx.now, order.limit_days, emergency=order.emergency)
+    order.due_at = tables.due(working_days(tx), tx.now, order.limit_days, order.limit_unit, emergency=order.emergency)
     plans.by_hand(tx, order, CallState.SENT)
     move(tx, order, OrderState.DELIVERING, "order.refuse", reason=reason, due_at=order.due_at)
     return order

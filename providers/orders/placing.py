@@ -16,7 +16,7 @@ from quota.directory import CatalogItem, Pool
 from quota.errors import N_, Invalid, reused
 from quota.inventory import Resource
 from quota.ledger import Holder
-from quota.requests import Request, RequestState, StepName
+from quota.requests import Request, RequestState, StepName, Unit
 from quota.units import Amount
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def place(
     request_id: int | None = None,
     case_id: int | None = None,
     limit_days: int | None = None,
+    limit_unit: Unit = Unit.WORKING_DAYS,
     emergency: bool = False,
     frees: Holder = Holder.GRANTED,
     paid: bool = False,
@@ -81,7 +82,8 @@ def place(
         frees=frees.value,
         emergency=emergency,
         limit_days=days,
-        due_at=tables.due(working_days(tx), tx.now, days, emergency=emergency),
+        limit_unit=limit_unit.value,
+        due_at=tables.due(working_days(tx), tx.now, days, limit_unit, emergency=emergency),
         placed_at=tx.now,
         placed_by=tx.actor.login,
     )
@@ -149,7 +151,8 @@ def place_for_request(tx: Tx, request: Request) -> list[WorkOrder]:
             department_id=request.department_id,
             system_id=request.system_id,
             request_id=request.id,
-            limit_days=step.limit_days if step is not None else None,
+            limit_days=step.limit if step is not None else None,
+            limit_unit=Unit(step.unit) if step is not None else Unit.WORKING_DAYS,
             paid=True,
         )
         for task in (tasks(request) if tasks is not None else ())

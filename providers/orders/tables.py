@@ -25,6 +25,7 @@ from quota.calendar import ZONE, WorkingDays, working_days
 from quota.directory import CloudProvider, Department, Pool, System
 from quota.errors import N_, Conflict, Invalid, NotFound
 from quota.inventory import Resource, engagements, seen_by
+from quota.requests import Unit
 from quota.units import Amount
 
 if TYPE_CHECKING:
@@ -126,7 +127,10 @@ class WorkOrder(Base):
     frees: Mapped[str] = mapped_column(String(8), default="granted")
     payload: Mapped[dict[str, Any]] = mapped_column(default=dict)
     emergency: Mapped[bool] = mapped_column(default=False)
-    limit_days: Mapped[int] = mapped_column(default=STANDARD_DAYS)
+    limit_days: Mapped[int] = mapped_column(default=STANDARD_DAYS)  # in ``limit_unit``
+    limit_unit: Mapped[str] = mapped_column(
+        String(16), default=Unit.WORKING_DAYS.value, server_default=Unit.WORKING_DAYS.value
+    )
     due_at: Mapped[datetime]
     state: Mapped[str] = mapped_column(String(12), default=OrderState.PENDING.value)
     by_hand: Mapped[bool] = mapped_column(default=False)  # the adapter cannot do it: the provider's staff does
@@ -215,9 +219,9 @@ def bucket(days: int) -> Bucket:
     return next(one for one in BUCKETS if one.last is None or days <= one.last)
 
 
-def due(calendar: WorkingDays, placed_at: datetime, days: int, *, emergency: bool) -> datetime:
+def due(calendar: WorkingDays, placed_at: datetime, limit: int, unit: str, *, emergency: bool) -> datetime:
     """When an order placed at ``placed_at`` must be delivered."""
-    return placed_at + EMERGENCY if emergency else calendar.due(placed_at, days)
+    return placed_at + EMERGENCY if emergency else calendar.limit(placed_at, limit, unit)
 
 
 def numbered(order_id: int, placed_at: datetime) -> str:
@@ -293,7 +297,10 @@ def moving(tx: Tx, calendar: WorkingDays) -> list[tuple[WorkOrder, datetime]]:
     found = tx.scalars(query.order_by(WorkOrder.id)).all()
     begun = _begun_anew(tx, [one.basis for one in found if one.by_hand and one.state == OrderState.DELIVERING])
     limits = (
-        (one, due(calendar, begun.get(one.basis, one.placed_at), one.limit_days, emergency=one.emergency))
+        (
+            one,
+            due(calendar, begun.get(one.basis, one.placed_at), one.limit_days, one.limit_unit, emergency=one.emergency),
+        )
         for one in found
     )
     return [(one, limit) for one, limit in limits if limit != one.due_at]

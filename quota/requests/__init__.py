@@ -14,7 +14,6 @@ from quota.requests import (
     fulfilment,
     kinds,
     notices,
-    proposals,
     rulebook,
     rules,
     signing_together,
@@ -35,21 +34,25 @@ from quota.requests.declarations import (
     register,
 )
 from quota.requests.notices import NOTICE_LABELS, NoticeKind, NoticeReading, RequestNotice
-from quota.requests.proposals import RuleDraft
-from quota.requests.rulebook import ApprovalRule
+from quota.requests.rulebook import ApprovalRule, RuleDraft, Trial, proposals, trial
 from quota.requests.rules import (
     FACTS,
     MAY_TAKE,
     OUTCOME_LABELS,
     SIGNED,
     STEP_LABELS,
+    UNIT_LABELS,
     Condition,
     Judgement,
     Outcome,
+    Party,
     Rule,
     RuleFact,
     RuleText,
+    Step,
     StepName,
+    Unit,
+    Whose,
 )
 from quota.requests.submission import (
     draft,
@@ -74,9 +77,9 @@ from quota.requests.tables import (
     Request,
     RequestLine,
     RequestState,
+    RequestStep,
 )
 from quota.requests.tasks import Task
-from quota.requests.trials import Trial, trial
 
 __all__ = [
     "DECISION_LABELS",
@@ -90,6 +93,7 @@ __all__ = [
     "SIGNED",
     "STATE_LABELS",
     "STEP_LABELS",
+    "UNIT_LABELS",
     "About",
     "ApprovalRule",
     "Ask",
@@ -101,19 +105,24 @@ __all__ = [
     "NoticeKind",
     "NoticeReading",
     "Outcome",
+    "Party",
     "Request",
     "RequestKind",
     "RequestLine",
     "RequestNotice",
     "RequestState",
+    "RequestStep",
     "Rule",
     "RuleDraft",
     "RuleFact",
     "RuleText",
+    "Step",
     "StepName",
     "Task",
     "Term",
     "Trial",
+    "Unit",
+    "Whose",
     "approvals",
     "asks",
     "declarations",

@@ -8,11 +8,13 @@ where it came from.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
 from quota import calendar
@@ -24,7 +26,7 @@ from quota.requests import granting, progress, terms
 from quota.requests.declarations import kind_of
 from quota.requests.notices import NoticeKind, give
 from quota.requests.rulebook import ApprovalRule, default_rules, enact, in_force
-from quota.requests.rules import MAY_TAKE, STEP_LABELS, StepName
+from quota.requests.rules import StepName
 from quota.requests.tables import OPEN, Request, RequestLine, RequestState, RequestStep
 from quota.units import CLASSES, ClassCode
 
@@ -33,8 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DECISION_LABELS",
+    "NOT_NEEDED",
     "ApprovalRule",
     "Decision",
+    "barred",
     "default_rules",
     "enact",
     "in_force",
@@ -47,7 +51,10 @@ __all__ = [
     "queue",
     "redate",
     "sign",
+    "signable",
+    "step_of",
     "take",
+    "to_sign",
 ]
 
 
@@ -57,6 +64,9 @@ class Decision(StrEnum):
     RETURN = "return"
     REJECT = "reject"
 
+
+NOT_NEEDED = "not_needed"
+"""What became of a party whose word was not needed any more."""
 
 DECISION_LABELS = {
     Decision.APPROVE: N_("通过"),
@@ -76,61 +86,81 @@ def sign(
     amounts: Mapping[int, Mapping[ClassCode, int]] | None = None,
     reason: str = "",
     use_until: date | None = None,
+    record: str = "",
 ) -> Request:
-    """Decide the step that is under way. ``generation`` is the one that the page showed.
+    """Decide the step that is under way, of several the own one. ``generation`` is the one that the page showed.
 
     approve: the figures as they stand, asked for or reduced by an earlier signature. approve_part: ``quantities``
     (line id → pieces) and ``amounts`` (line id → figures in base units that replace those asked for; kinds not named
     stay); a later signature may set them anew, never above what was asked for. return: the requester has to mend it,
     once a step. Reasons are required for all but approve. Where the term asked for has passed while the request waited, what
-    is approved needs a new one, ``use_until``; it is of no account otherwise.
+    is approved needs a new one, ``use_until``; it is of no account otherwise. Where the step asks for a document, what is approved needs
+    its number, ``record``. A company gives its opinion (approve, with a reason) and decides nothing.
 
     Raises Conflict (request.stale) for a page that is out of date, NotAllowed, WrongState, Invalid, and OverCapacity
     where quota to be returned is in use meanwhile.
     """
     found = progress.lock(tx, request)
-    _may_sign_at_all(tx.actor)
+    _may_sign_at_all(tx.actor, found)
     found = progress.lock(tx, found, generation)
     progress.must_be(found, RequestState.IN_REVIEW)
-    step = found.current
-    assert step is not None  # noqa: S101 - a request in review has the step that it waits for
-    _may_sign(tx.actor, found, step)
+    step = _own_step(tx.actor, found)
     decision = Decision(decision)
-    if decision is not Decision.APPROVE:
+    if decision is not Decision.APPROVE or step.advises:
         reason = stated(reason)
+    if step.advises and decision is not Decision.APPROVE:
+        raise Invalid("approve.advises", N_("云服务商只出具意见,不作决定"), field="decision")
+    approves = decision in (Decision.APPROVE, Decision.APPROVE_PART)
+    if step.record and approves:
+        step.record_number = _numbered(record)
     if decision is Decision.RETURN:
         return _return(tx, found, step, reason)
     if decision is not Decision.APPROVE_PART and (quantities or amounts):
         raise Invalid("approve.whole", N_("改动数量请用“部分通过”"), field="decision")
     if decision is Decision.APPROVE_PART:
         _reduce(found, quantities or {}, amounts or {})
-    before: dict[str, Any] = {"state": found.state, "step": step.name}
+    before: dict[str, Any] = {"state": found.state, "step": step.label or step.name}
     if decision is not Decision.REJECT and terms.passed(tx, found):
         before["use_until"] = found.use_until
         terms.set_anew(tx, found, use_until)
     step.decision, step.decided_by, step.decided_at = decision.value, tx.actor.login, tx.now
     step.reason = reason.strip()
-    return _reject(tx, found, step) if decision is Decision.REJECT else _go_on(tx, found, step, before)
+    if decision is Decision.REJECT and not _still_reached(found, step):
+        return _reject(tx, found, step)
+    return _go_on(tx, found, step, before)
 
 
 def may_sign(tx: Tx, request: Request, actor: Actor | None = None) -> bool:
     """Whether ``actor`` (this transaction's where None) may decide the step that is under way."""
     who = actor or tx.actor
-    step = request.current
-    if request.state != RequestState.IN_REVIEW or step is None:
+    if request.state != RequestState.IN_REVIEW:
         return False
     try:
-        _may_sign_at_all(who)
-        _may_sign(who, request, step)
+        _may_sign_at_all(who, request)
+        _own_step(who, request)
     except NotAllowed:
         return False
     return True
 
 
+def step_of(request: Request, actor: Actor) -> RequestStep | None:
+    """The step under way that ``actor`` is a party of, whatever else bars him."""
+    return next((one for one in request.active if taken_by(request, one, actor)), None)
+
+
+def taken_by(request: Request, step: RequestStep, actor: Actor) -> bool:
+    """Whether ``actor`` is the party of ``step``."""
+    if step.role != actor.role.value or step.person not in (None, actor.login):
+        return False
+    if actor.role is Role.TENANT:
+        return step.department_id == actor.department_id
+    return actor.role is not Role.PROVIDER or request.pool.provider_id == actor.provider_id
+
+
 def others(tx: Tx, request: Request) -> list[Person]:
-    """Who else may decide the step that is under way: people of its role who have an account, did not ask for it and took
-    none of its other steps."""
-    step = request.current
+    """Who else may decide the step that is under way (of several the own one): people of its party who have an account, did not
+    ask for it and took none of its other steps."""
+    step = step_of(request, tx.actor) or request.current
     if step is None:
         return []
     barred = {request.created_by, request.submitted_by, *(one.decided_by for one in request.path), tx.actor.login}
@@ -139,7 +169,7 @@ def others(tx: Tx, request: Request) -> list[Person]:
         .where(Person.role == step.role, Person.active, Person.granted, ~Person.service)
         .order_by(Person.name, Person.id)
     )
-    return [one for one in people if one.login not in barred]
+    return [one for one in people if one.login not in barred and taken_by(request, step, one.actor())]
 
 
 def left_alone() -> Select[Request]:
@@ -171,7 +201,7 @@ def may_take(tx: Tx, request: Request) -> bool:
         and step is not None
         and step.role == Role.SUPERVISOR
         and tx.actor.role is Role.AUTHORITY
-        and Role.AUTHORITY in MAY_TAKE[StepName(step.name)]
+        and step.name == StepName.TECHNICAL_REVIEW
         and not others(tx, request)
     )
 
@@ -189,7 +219,7 @@ def take(tx: Tx, request: Request | int, generation: int, reason: str) -> Reques
         raise WrongState(
             "approve.others",
             N_("“%(step)s”仍可由%(role)s办理,不能接办"),
-            step=STEP_LABELS[StepName(step.name)],
+            step=step.called,
             role=ROLE_LABELS[Role(step.role)],
         )
     before = {"role": step.role, "turn": found.turn}
@@ -210,23 +240,58 @@ def queue(tx: Tx, actor: Actor | None = None) -> list[Request]:
 
 
 def queued(tx: Tx, actor: Actor | None = None) -> Select[Request]:
-    """What waits for ``actor``, as a query without an order.
-
-    For who signs: the steps that they may sign. For a department: what to mend and what to accept.
-    """
+    """What waits for ``actor``, as a query without an order: the steps that they may sign, and for a department what to mend and
+    what to accept."""
     who = actor or tx.actor
-    query = select(Request).where(Request.turn == who.role.value, progress.visible(tx, who))
-    if who.role is Role.TENANT:
-        query = query.where(Request.state.in_([RequestState.SUPPLEMENT, RequestState.ACCEPTING]))
-    else:
-        mine = aliased(RequestStep)
-        query = query.where(
-            Request.state == RequestState.IN_REVIEW,
-            Request.created_by != who.login,
-            Request.submitted_by != who.login,
-            ~exists().where(mine.request_id == Request.id, mine.round == Request.round, mine.decided_by == who.login),
-        )
-    return query
+    signed = signable(who)
+    if who.role is not Role.TENANT:
+        return select(Request).where(signed)
+    theirs = and_(
+        Request.turn == who.role.value,
+        progress.visible(tx, who),
+        Request.state.in_([RequestState.SUPPLEMENT, RequestState.ACCEPTING]),
+    )
+    return select(Request).where(or_(signed, theirs))
+
+
+def to_sign(tx: Tx, actor: Actor | None = None) -> Select[Request]:
+    """The requests of which ``actor`` may sign a step now, as a query without an order."""
+    return select(Request).where(signable(actor or tx.actor))
+
+
+def barred(tx: Tx) -> Select[Request]:
+    """The requests of which a step waits for this transaction's actor, who may not take it: he asked for it, or took another."""
+    return select(Request).where(_asked(tx.actor), ~_free(tx.actor))
+
+
+def signable(who: Actor) -> ColumnElement[bool]:
+    """Whether ``who`` may sign a step of a request now, as a condition for a query."""
+    return and_(_asked(who), _free(who))
+
+
+def _asked(who: Actor) -> ColumnElement[bool]:
+    """Whether a step under way has ``who`` as its party."""
+    step = aliased(RequestStep)
+    return and_(
+        Request.state == RequestState.IN_REVIEW.value,
+        exists().where(
+            step.request_id == Request.id,
+            step.round == Request.round,
+            step.decided_at.is_(None),
+            step.started_at.is_not(None),
+            progress.taken_by(who, step),
+        ),
+    )
+
+
+def _free(who: Actor) -> ColumnElement[bool]:
+    """Whether nothing bars ``who`` from signing: he did not ask for it and took no other step."""
+    mine = aliased(RequestStep)
+    return and_(
+        Request.created_by != who.login,
+        Request.submitted_by != who.login,
+        ~exists().where(mine.request_id == Request.id, mine.round == Request.round, mine.decided_by == who.login),
+    )
 
 
 def lapse(tx: Tx) -> list[Request]:
@@ -252,19 +317,17 @@ def redate(tx: Tx) -> list[Request]:
     """Compute the time limits that run anew, after the calendar was published or corrected; those that moved."""
     days = calendar.working_days(tx)
     moved = []
-    stale = [
-        request_id for request_id, due_at, step, due in _limits(tx, days) if due != due_at or due != _limit_of(step)
-    ]
+    stale = [one.request_id for one in _limits(tx, days) if one.due != one.due_at or one.stale]
     for request_id in stale:
         found = progress.lock(tx, request_id)
-        step = found.current
-        if step is None:
+        for step in found.active:
+            if step.stopped:
+                step.supplement_due_at = _due(step, days)
+            elif step.due_at is not None:
+                step.due_at = _due(step, days)
+        if found.current is None:
             continue
-        due = _due(step, days)
-        if step.stopped:
-            step.supplement_due_at = due
-        else:
-            step.due_at = due
+        due = _due(found.current, days)
         if due != found.due_at:
             before, found.due_at = found.due_at, due
             progress.changed(tx, found, "request.redate", before={"due_at": before}, after={"due_at": due})
@@ -274,15 +337,25 @@ def redate(tx: Tx) -> list[Request]:
 
 def moving(tx: Tx, days: WorkingDays) -> list[tuple[Request, datetime | None]]:
     """Requests whose running limit would be another one by the calendar ``days``, and that limit. Changes nothing."""
-    moved = [(request_id, due) for request_id, due_at, _step, due in _limits(tx, days) if due != due_at]
+    moved = [(one.request_id, one.due) for one in _limits(tx, days) if one.due != one.due_at]
     return [(tx.get_one(Request, request_id), due) for request_id, due in moved]
 
 
 # ---------------------------------------------------------------------------------------------------------- mechanism
 
 
-def _limits(tx: Tx, days: WorkingDays) -> Iterator[tuple[int, datetime | None, RequestStep, datetime | None]]:
-    """Each running request, the limit that it has, its step that is under way, and the limit by ``days``: by one query."""
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """The limit that a running request has, and what it is by a calendar; ``stale``: one of its steps has another one."""
+
+    request_id: int
+    due_at: datetime | None
+    due: datetime | None
+    stale: bool
+
+
+def _limits(tx: Tx, days: WorkingDays) -> Iterator[_Limit]:
+    """The limit of each running request by ``days``, of the steps that are under way: by one query."""
     running = (
         select(Request.id, Request.due_at, RequestStep)
         .join(RequestStep, and_(RequestStep.request_id == Request.id, RequestStep.round == Request.round))
@@ -290,14 +363,15 @@ def _limits(tx: Tx, days: WorkingDays) -> Iterator[tuple[int, datetime | None, R
             Request.turn.is_not(None),
             Request.state.in_([one.value for one in OPEN]),
             RequestStep.decided_at.is_(None),
+            RequestStep.started_at.is_not(None),
         )
         .order_by(Request.id, RequestStep.sequence)
     )
-    before = None
-    for request_id, due_at, step in tx.execute(running):
-        if request_id != before:
-            yield request_id, due_at, step, _due(step, days)
-        before = request_id
+    for (request_id, due_at), rows in groupby(tx.execute(running), key=lambda row: (row[0], row[1])):
+        steps = [row[2] for row in rows if row[2].stopped or row[2].due_at is not None]
+        limits = [_due(one, days) for one in steps if one.stopped] or [_due(one, days) for one in steps]
+        due = min((one for one in limits if one is not None), default=None)
+        yield _Limit(request_id, due_at, due, any(_due(one, days) != _limit_of(one) for one in steps))
 
 
 def _limit_of(step: RequestStep) -> datetime | None:
@@ -311,41 +385,79 @@ def _due(step: RequestStep, days: WorkingDays) -> datetime | None:
     return step.deadline(days)
 
 
-def _may_sign_at_all(actor: Actor) -> None:
-    actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
+def _may_sign_at_all(actor: Actor, request: Request) -> None:
+    if step_of(request, actor) is None:
+        actor.must_be(Role.SUPERVISOR, Role.AUTHORITY)
 
 
-def _may_sign(actor: Actor, request: Request, step: RequestStep) -> None:
-    if actor.role.value != step.role:
+def _own_step(actor: Actor, request: Request) -> RequestStep:
+    """The step under way that ``actor`` may sign. Raises NotAllowed where there is none, or where he asked for it himself, or took
+    another step of it."""
+    step = step_of(request, actor)
+    if step is None:
+        waits = request.current
         raise NotAllowed(
             "approve.not_your_step",
             N_("“%(step)s”由%(role)s办理"),
-            step=STEP_LABELS[StepName(step.name)],
-            role=ROLE_LABELS[Role(step.role)],
+            step=waits.called if waits is not None else "",
+            role=ROLE_LABELS[Role(waits.role)] if waits is not None else "",
         )
     if actor.login in (request.created_by, request.submitted_by):
         raise NotAllowed("approve.own", N_("不能审批自己提交的申请"))
     if any(one.decided_by == actor.login for one in request.path):
         raise NotAllowed("approve.twice", N_("您已办理过这份申请的另一个步骤,须由他人办理"))
+    return step
+
+
+def _numbered(record: str) -> str:
+    """The number of the document that a step asks for. Raises Invalid where none, or no number, is given."""
+    record = record.strip()
+    if not record or len(record) > 64:
+        raise Invalid("approve.record", N_("这个步骤须填写文号(至多 64 个字符)"), field="record")
+    return record
+
+
+def _party(request: Request, step: RequestStep) -> list[RequestStep]:
+    """The rows of the step that ``step`` is one party of."""
+    return [one for one in request.path if one.name == step.name]
+
+
+def _still_reached(request: Request, rejected: RequestStep) -> bool:
+    """Whether the parties that are left can still be as many as the step needs."""
+    rows = _party(request, rejected)
+    return len(rows) - sum(one.decision == Decision.REJECT for one in rows) >= rejected.need
+
+
+def _close_what_is_reached(tx: Tx, request: Request, signed: RequestStep) -> None:
+    """Once as many parties approved as a step needs, the others need not."""
+    rows = _party(request, signed)
+    if sum(one.decision in (Decision.APPROVE, Decision.APPROVE_PART) for one in rows) >= signed.need:
+        for one in rows:
+            if one.decided_at is None:
+                one.decision, one.decided_at, one.due_at = NOT_NEEDED, tx.now, None
 
 
 def _go_on(tx: Tx, request: Request, signed: RequestStep, before: Mapping[str, Any]) -> Request:
     """``signed`` was approved: the next step that decides begins, or it was the last one. ``before``: what stood before."""
+    _close_what_is_reached(tx, request, signed)
     following = request.current
     if following is not None and following.signs:
-        progress.start(tx, request, following)
+        progress.begin(tx, request)
+        following = request.current
     else:
         granting.grant(tx, request, following)
     after: dict[str, Any] = {
         "decision": signed.decision,
         "state": request.state,
-        "step": following.name if following is not None else None,
+        "step": (following.label or following.name) if following is not None else None,
         "turn": request.turn,
         "due_at": request.due_at,
         "approved": _approved(request),
     }
     if "use_until" in before:
         after["use_until"] = request.use_until
+    if signed.record_number:
+        after["record"] = signed.record_number
     progress.changed(tx, request, "request.sign", before=before, after=after, reason=signed.reason)
     granting.tell(tx, request, signed.reason)
     return request
@@ -363,11 +475,12 @@ def _return(tx: Tx, request: Request, step: RequestStep, reason: str) -> Request
         raise WrongState(
             "request.returned_before",
             N_("“%(step)s”已退回过一次,请作出通过或驳回的决定"),
-            step=STEP_LABELS[StepName(step.name)],
+            step=step.called,
         )
     step.returned_at, step.returned_by, step.return_reason = tx.now, tx.actor.login, reason
     step.supplement_due_at = calendar.working_days(tx).due(tx.now, step.supplement_days)
-    step.due_at = None
+    for one in request.active:  # those beside it wait for the same
+        one.due_at = None
     before = {"state": request.state}
     request.state = RequestState.SUPPLEMENT.value
     request.turn, request.due_at = Role.TENANT.value, step.supplement_due_at
@@ -376,7 +489,7 @@ def _return(tx: Tx, request: Request, step: RequestStep, reason: str) -> Request
         request,
         "request.return",
         before=before,
-        after={"state": request.state, "step": step.name, "due_at": request.due_at},
+        after={"state": request.state, "step": step.label or step.name, "due_at": request.due_at},
         reason=reason,
     )
     give(tx, request, NoticeKind.RETURNED, Role.TENANT, once=str(step.id), text=reason)

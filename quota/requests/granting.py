@@ -24,7 +24,7 @@ def passed(tx: Tx, request: Request, by: Ground) -> RequestStep:
         sequence=len(request.path) + 1,
         name=PASSED,
         role=Role.SYSTEM.value,
-        limit_days=0,
+        limit=0,
         supplement_days=0,
         rule=by.rule,
         because=list(by.because),

@@ -19,7 +19,7 @@ from quota.db import among
 from quota.directory import departments as agencies
 from quota.errors import N_, Conflict, NotFound, WrongState
 from quota.requests import progress, terms
-from quota.requests.tables import OPEN, Request
+from quota.requests.tables import OPEN, Request, RequestState, RequestStep
 
 if TYPE_CHECKING:
     from quota.db import Tx
@@ -92,13 +92,23 @@ append_only(cast("Table", NoticeReading.__table__))
 
 
 def give(
-    tx: Tx, request: Request, kind: NoticeKind, role: Role, *, once: str, text: str = "", due_at: datetime | None = None
+    tx: Tx,
+    request: Request,
+    kind: NoticeKind,
+    role: Role,
+    *,
+    once: str,
+    text: str = "",
+    due_at: datetime | None = None,
+    department_id: int | None = None,
 ) -> RequestNotice | None:
     """Tell ``role`` of ``kind``; None where the same was told before. ``once`` tells apart what may be told again.
 
-    ``due_at`` is the limit that it is about, that of the request where None.
+    ``due_at`` is the limit that it is about, that of the request where None; ``department_id`` the department that is told, the
+    applicant where None.
     """
-    key = _key(request.id, kind, role, once)
+    whose = department_id if department_id != request.department_id else None
+    key = _key(request.id, kind, role, once, whose)
     if tx.scalar(select(RequestNotice.id).where(RequestNotice.key == key)) is not None:
         return None
     notice = RequestNotice(
@@ -106,7 +116,7 @@ def give(
         request_id=request.id,
         kind=kind.value,
         role=role.value,
-        department_id=request.department_id if role is Role.TENANT else None,
+        department_id=(department_id or request.department_id) if role is Role.TENANT else None,
         provider_id=request.pool.provider_id if role is Role.PROVIDER else None,
         at=tx.now,
         due_at=due_at or request.due_at,
@@ -118,8 +128,10 @@ def give(
     return notice
 
 
-def _key(request_id: int, kind: NoticeKind, role: Role, once: str) -> str:
-    return f"{request_id}/{kind.value}/{role.value}/{once}"
+def _key(request_id: int, kind: NoticeKind, role: Role, once: str, department_id: int | None = None) -> str:
+    """``department_id``: the department that is told, where that is not the applicant."""
+    whose = role.value if department_id is None else f"{role.value}:{department_id}"
+    return f"{request_id}/{kind.value}/{whose}/{once}"
 
 
 def addressed(tx: Tx, actor: Actor) -> ColumnElement[bool]:
@@ -187,23 +199,46 @@ def remind(tx: Tx) -> list[RequestNotice]:
     tomorrow = datetime.combine(today + timedelta(days=1), datetime.min.time(), ZONE)
     due = Request.turn.is_not(None), Request.due_at < tomorrow, Request.state.in_(OPEN)
     waiting = tx.execute(
-        select(Request.id, Request.turn, Request.due_at).where(*due).order_by(Request.due_at, Request.id)
+        select(Request.id, Request.turn, Request.due_at, Request.state).where(*due).order_by(Request.due_at, Request.id)
     ).all()
     before = set(
         tx.scalars(select(RequestNotice.key).join(Request, Request.id == RequestNotice.request_id).where(*due))
     )
     told: list[RequestNotice | None] = []
-    for request_id, turn, due_at in waiting:
-        if turn is None or due_at is None:
-            continue
-        late = due_at < tx.now
-        whom = [(NoticeKind.OVERDUE if late else NoticeKind.DUE, Role(turn))]
-        if late and turn in (Role.SUPERVISOR, Role.PROVIDER):
-            whom.append((NoticeKind.ESCALATED, Role.AUTHORITY))
-        for kind, role in whom:
-            if _key(request_id, kind, role, once := due_at.isoformat()) not in before:
-                told.append(give(tx, tx.get_one(Request, request_id), kind, role, once=once))
+    asked = _asked(tx, tomorrow)
+    for request_id, turn, due_at, state in waiting:
+        whom = [(Role(turn), None, due_at)] if state != RequestState.IN_REVIEW else asked.get(request_id, [])
+        for role, department_id, due_at in whom:
+            late, once = due_at < tx.now, due_at.isoformat()
+            letters = [(NoticeKind.OVERDUE if late else NoticeKind.DUE, role, department_id)]
+            if late and (role in (Role.SUPERVISOR, Role.PROVIDER) or department_id is not None):
+                letters.append((NoticeKind.ESCALATED, Role.AUTHORITY, None))
+            for kind, to, of in letters:
+                if _key(request_id, kind, to, once, of) not in before:
+                    request = tx.get_one(Request, request_id)
+                    told.append(give(tx, request, kind, to, once=once, due_at=due_at, department_id=of))
     return [one for one in told if one is not None]
+
+
+def _asked(tx: Tx, until: datetime) -> dict[int, list[tuple[Role, int | None, datetime]]]:
+    """Request → whom it waits for before ``until`` while it is decided: role, department where it is another than the applicant, and
+    until when."""
+    query = (
+        select(Request.id, Request.department_id, RequestStep.role, RequestStep.department_id, RequestStep.due_at)
+        .join(RequestStep, and_(RequestStep.request_id == Request.id, RequestStep.round == Request.round))
+        .where(
+            Request.state == RequestState.IN_REVIEW.value,
+            Request.due_at < until,
+            RequestStep.decided_at.is_(None),
+            RequestStep.due_at < until,
+        )
+        .order_by(Request.id, RequestStep.sequence)
+    )
+    found: dict[int, list[tuple[Role, int | None, datetime]]] = {}
+    for request_id, applicant, role, department_id, due_at in tx.execute(query):
+        whose = department_id if department_id != applicant else None
+        found.setdefault(request_id, []).append((Role(role), whose, due_at))
+    return found
 
 
 def remind_of_terms(tx: Tx, returned: Collection[int] = ()) -> list[RequestNotice]:
@@ -229,10 +264,10 @@ def urge(tx: Tx, request: Request | int) -> RequestNotice:
     found = progress.lock(tx, request)
     progress.own(tx, found)
     turn = progress.whose_turn(found)
-    if turn is None or turn.role is Role.TENANT:
+    if turn is None or found.state in (RequestState.SUPPLEMENT, RequestState.ACCEPTING):
         raise WrongState("request.nobody_to_urge", N_("申请 %(number)s 现在不等待他人办理"), number=found.number)
     today = tx.now.astimezone(ZONE).date()
-    notice = give(tx, found, NoticeKind.URGED, turn.role, once=today.isoformat())
+    notice = give(tx, found, NoticeKind.URGED, turn.role, once=today.isoformat(), department_id=turn.department_id)
     if notice is None:
         raise Conflict("request.urged", N_("今天已经催办过申请 %(number)s"), number=found.number)
     return notice

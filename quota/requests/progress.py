@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, false, select, true
+from sqlalchemy import ColumnElement, and_, exists, false, or_, select, true
 
 from quota import calendar, ledger
 from quota.actors import Actor, Role
 from quota.audit import AuditRecord
-from quota.directory import departments
+from quota.directory import Pool, departments
 from quota.errors import N_, Conflict, NotAllowed, NotFound, WrongState
 from quota.requests.rules import StepName
 from quota.requests.tables import STATE_LABELS, Request, RequestLine, RequestState, RequestStep
@@ -29,7 +29,7 @@ class Turn:
     """Whose turn it is: a role, for a department or a company where it is one's, at which step and until when."""
 
     role: Role
-    step: StepName | None
+    step: RequestStep | None
     due_at: datetime | None
     department_id: int | None = None
     provider_id: int | None = None
@@ -38,14 +38,31 @@ class Turn:
 def visible(tx: Tx, actor: Actor | None = None) -> ColumnElement[bool]:
     """What ``actor`` (this transaction's where None) may see of Request, as a condition for a query.
 
-    A tenant sees its department and those below; authority, supervisor and auditor see all; nobody else any.
+    A tenant sees its department and those below, and what it has a step of; authority, supervisor and auditor see all; a company
+    what it is asked about; nobody else any.
     """
     who = actor or tx.actor
-    if who.role is Role.TENANT and who.department_id is not None:
-        return Request.department_id.in_(departments.subtree(tx, who.department_id))
     if who.role in (Role.AUTHORITY, Role.SUPERVISOR, Role.AUDITOR, Role.SYSTEM):
         return true()
-    return false()
+    asked = exists().where(
+        RequestStep.request_id == Request.id, RequestStep.round == Request.round, taken_by(who), RequestStep.name != StepName.DELIVERY
+    )  # fmt: skip
+    if who.role is Role.TENANT and who.department_id is not None:
+        return or_(Request.department_id.in_(departments.subtree(tx, who.department_id)), asked)
+    return asked if who.role is Role.PROVIDER else false()
+
+
+def taken_by(who: Actor, step: type[RequestStep] = RequestStep) -> ColumnElement[bool]:
+    """Whether ``who`` is the party of ``step``, a row of a query beside its Request, as a condition. Says nothing of what bars him."""
+    mine = and_(
+        step.role == who.role.value,
+        or_(step.person.is_(None), step.person == who.login),
+    )
+    if who.role is Role.TENANT:
+        return and_(mine, step.department_id == who.department_id)
+    if who.role is Role.PROVIDER:
+        return and_(mine, Request.pool_id.in_(select(Pool.id).where(Pool.provider_id == who.provider_id)))
+    return mine
 
 
 def request(tx: Tx, request_id: int) -> Request:
@@ -64,11 +81,17 @@ def whose_turn(request: Request) -> Turn | None:
     current = request.current
     return Turn(
         role=role,
-        step=StepName(current.name) if current is not None else None,
+        step=current,
         due_at=request.due_at,
-        department_id=request.department_id if role is Role.TENANT else None,
+        department_id=_department(request, current) if role is Role.TENANT else None,
         provider_id=request.pool.provider_id if role is Role.PROVIDER else None,
     )
+
+
+def _department(request: Request, step: RequestStep | None) -> int:
+    """Whose turn it is of all departments: to mend and to accept is the applicant's, a step that of whom it names."""
+    asked = step is not None and step.department_id is not None and request.state == RequestState.IN_REVIEW
+    return step.department_id if asked and step is not None and step.department_id else request.department_id
 
 
 def changes(tx: Tx, request: Request, generation: int) -> list[dict[str, Any]]:
@@ -178,3 +201,15 @@ def start(tx: Tx, request: Request, step: RequestStep) -> None:
     step.started_at = tx.now
     step.due_at = step.deadline(calendar.working_days(tx))
     request.turn, request.due_at = step.role, step.due_at
+
+
+def begin(tx: Tx, request: Request) -> None:
+    """Begin the steps of the stage that is under way, those that began already go on: it is the turn of who is due first."""
+    days = calendar.working_days(tx)
+    for step in request.active:
+        if step.started_at is None:
+            step.started_at = tx.now
+            step.due_at = step.deadline(days)
+    first = request.current
+    if first is not None:
+        request.turn, request.due_at = first.role, first.due_at

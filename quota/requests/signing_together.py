@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Select, and_, exists, func
+from sqlalchemy import Select, and_, func
 from sqlalchemy.orm import aliased, joinedload, selectinload
 
 from quota.actors import Actor
@@ -18,7 +18,6 @@ from quota.errors import N_, Conflict, Invalid, Refused, stated
 from quota.requests import approvals, progress, terms
 from quota.requests.approvals import Decision
 from quota.requests.declarations import known
-from quota.requests.rules import StepName
 from quota.requests.tables import Request, RequestStep
 
 if TYPE_CHECKING:
@@ -48,10 +47,11 @@ OUTCOME_LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class AlikeRequests:
-    """A group: its kind, the step that it waits at, how many requests of how many departments, and the soonest limit."""
+    """A group: its kind, the step that it waits at and what that is called, how many requests of how many departments, and the soonest limit."""
 
     kind: str
-    step: StepName
+    step: str
+    label: str
     requests: int
     departments: int
     soonest: datetime | None
@@ -73,20 +73,25 @@ def groups(tx: Tx) -> list[AlikeRequests]:
     count = func.count(Request.id)
     rows = tx.execute(
         query.with_only_columns(
-            Request.kind, step.name, count, func.count(Request.department_id.distinct()), func.min(Request.due_at)
+            Request.kind,
+            step.name,
+            func.max(step.label),
+            count,
+            func.count(Request.department_id.distinct()),
+            func.min(Request.due_at),
         )
         .group_by(Request.kind, step.name)
         .having(count > 1)
         .order_by(func.min(Request.due_at), Request.kind, step.name)
     )
-    return [AlikeRequests(kind, StepName(name), many, departments, due) for kind, name, many, departments, due in rows]
+    return [AlikeRequests(*row) for row in rows]
 
 
-def members(tx: Tx, kind: str, at: StepName) -> list[Request]:
+def members(tx: Tx, kind: str, at: str) -> list[Request]:
     """The requests of a group, the most urgent first, at most MOST. One whose term has passed while it waited is not among
     them: it needs a new one of its own."""
     query, step = _waiting(tx)
-    query = query.where(Request.kind == kind, step.name == at.value).options(*LOADED)
+    query = query.where(Request.kind == kind, step.name == at).options(*LOADED)
     return [one for one in tx.scalars(query.order_by(*approvals.URGENT).limit(MOST)) if not terms.passed(tx, one)]
 
 
@@ -99,23 +104,22 @@ LOADED = (
 
 def _waiting(tx: Tx) -> tuple[Select[Request], type[RequestStep]]:
     """Requests that may be signed together and wait for this transaction's actor, each with the step that it waits at."""
-    step, earlier = aliased(RequestStep), aliased(RequestStep)
-    before = exists().where(
-        earlier.request_id == step.request_id,
-        earlier.round == step.round,
-        earlier.decided_at.is_(None),
-        earlier.sequence < step.sequence,
-    )
+    step = aliased(RequestStep)
     query = (
-        approvals.queued(tx)
+        approvals.to_sign(tx)
         .join(step, and_(step.request_id == Request.id, step.round == Request.round, step.decided_at.is_(None)))
-        .where(Request.kind.in_([one.code for one in known() if one.together]), ~before)
+        .where(
+            Request.kind.in_([one.code for one in known() if one.together]),
+            step.started_at.is_not(None),
+            ~step.record,
+            progress.taken_by(tx.actor, step),
+        )
     )
     return query, step
 
 
 def sign_all(
-    book: Book, actor: Actor, kind: str, step: StepName, shown: Mapping[int, int], decision: Decision, reason: str
+    book: Book, actor: Actor, kind: str, step: str, shown: Mapping[int, int], decision: Decision, reason: str
 ) -> list[Signed]:
     """Sign those ``shown`` (request id → generation as the page showed it), one after the other. One that changed since the page, or
     that may not be signed, is named and left; the others go on. What is cut off leaves the rest in the queue.
@@ -137,7 +141,7 @@ def _sign(
     book: Book,
     actor: Actor,
     kind: str,
-    step: StepName,
+    step: str,
     request_id: int,
     generation: int,
     decision: Decision,
@@ -149,7 +153,8 @@ def _sign(
             found = progress.lock(tx, request_id)
             number = found.number
             found = progress.lock(tx, found, generation)
-            if found.kind != kind or found.current is None or found.current.name != step:
+            own = approvals.step_of(found, actor)
+            if found.kind != kind or own is None or own.name != step:
                 raise Invalid("batch.alike", N_("申请 %(number)s 不属于这一组"), number=number)
             approvals.sign(tx, found, decision=decision, generation=generation, reason=reason)
     except Refused as refused:

@@ -27,12 +27,13 @@ from quota.calendar import ZONE
 from quota.directory import Department, departments
 from quota.errors import N_, Invalid, reused
 from quota.ledger import Holder, Side
-from quota.requests import asks, granting, rulebook, rules, targets
+from quota.requests import asks, granting, parties, rulebook, rules, targets
 from quota.requests.asks import Ask, Line
 from quota.requests.declarations import RequestKind, kind_of
 from quota.requests.facts import facts as seen
 from quota.requests.progress import (
     act_for,
+    begin,
     changed,
     changes,
     close,
@@ -44,7 +45,6 @@ from quota.requests.progress import (
     visible,
     whose_turn,
 )
-from quota.requests.rules import StepName
 from quota.requests.tables import (
     OPEN,
     STATE_LABELS,
@@ -240,10 +240,12 @@ def resubmit(tx: Tx, request: Request | int, *, generation: int) -> Request:
         targets.check(tx, found)
         step = found.current
         assert step is not None  # noqa: S101 - a request in supplement has the step that returned it
-        step.resumed_at = tx.now
-        step.due_at = step.deadline(calendar.working_days(tx))
+        days, step.resumed_at = calendar.working_days(tx), tx.now
         found.state = RequestState.IN_REVIEW.value
-        found.turn, found.due_at = step.role, step.due_at
+        for one in found.active:  # those beside it look at what was mended, with all their time
+            one.started_at = one.started_at if one is step else tx.now
+            one.due_at = one.deadline(days)
+        begin(tx, found)
     else:
         # What was signed was about something else: its hold and its signatures are void.
         old = ledger.pending(tx, found.subject)
@@ -329,19 +331,10 @@ def _enter_review(tx: Tx, request: Request) -> None:
     asks.check_returnable(tx, request)
     if planned.passed is not None:
         request.steps.append(granting.passed(tx, request, planned.passed))
-    for number, step in enumerate(planned.path, start=len(request.path) + 1):
-        request.steps.append(
-            RequestStep(
-                round=request.round,
-                sequence=number,
-                name=step.name.value,
-                role=step.role.value,
-                limit_days=_limit(request, step),
-                supplement_days=step.supplement_days,
-                rule=step.rule,
-                because=list(step.because),
-            )
-        )
+    for step in planned.path:
+        for row in parties.rows(tx, request, step):
+            row.sequence = len(request.path) + 1
+            request.steps.append(row)
     for line in request.lines:
         line.approved_quantity = line.approved = None
     request.facts = dict(planned.facts)
@@ -349,16 +342,7 @@ def _enter_review(tx: Tx, request: Request) -> None:
     request.state = RequestState.IN_REVIEW.value
     request.submitted_by, request.submitted_at = tx.actor.login, request.submitted_at or tx.now
     if planned.passed is None:
-        start(tx, request, request.path[0])
+        begin(tx, request)
     else:
         granting.grant(tx, request, request.current)
     tx.flush()
-
-
-def _limit(request: Request, step: rules.Step) -> int:
-    """Working days of ``step``: delivery takes what the catalogue promises, where the request names its items."""
-    if step.name is StepName.DELIVERY:
-        promised = [line.item.delivery_days for line in request.lines if line.item is not None]
-        if promised:
-            return max(promised)
-    return step.days

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from quota.actors import Role
 from quota.base import Base
 from quota.calendar import WorkingDays
 from quota.directory import Department, Pool, System, catalog
 from quota.errors import N_
 from quota.inventory import Resource
-from quota.requests.rules import SIGNED, StepName
+from quota.requests.rules import STEP_LABELS, StepName, Unit
 from quota.units import Amount, Arch, ClassCode, Commodity
 
+FAR = datetime.max.replace(tzinfo=UTC)
 PASSED = "passed"
 """The step in place of all signatures, of a request that a rule lets pass."""
 
@@ -119,15 +121,23 @@ class Request(Base):
         return [step for step in self.steps if step.round == self.round]
 
     @property
-    def current(self) -> RequestStep | None:
-        """The step that is under way; None in a draft and at an end."""
+    def active(self) -> list[RequestStep]:
+        """The steps that are under way, side by side; none in a draft and at an end."""
         if RequestState(self.state) not in OPEN:
-            return None
-        return next((step for step in self.path if step.decided_at is None), None)
+            return []
+        waiting = [step for step in self.path if step.decided_at is None]
+        first = min((step.stage for step in waiting), default=0)
+        return [step for step in waiting if step.stage == first]
 
-    def step(self, name: StepName) -> RequestStep | None:
+    @property
+    def current(self) -> RequestStep | None:
+        """The step that is under way, of several the one that was returned, else the most urgent; None in a draft and at an
+        end."""
+        return min(self.active, key=lambda one: (not one.stopped, one.due_at or FAR, one.sequence), default=None)
+
+    def step(self, name: str) -> RequestStep | None:
         """The step ``name`` of the present round."""
-        return next((step for step in self.path if step.name == name.value), None)
+        return next((step for step in self.path if step.name == name), None)
 
     def takes(self, *, approved: bool = False) -> dict[Commodity, int]:
         """What it adds to the department's, as asked or as approved so far."""
@@ -198,9 +208,10 @@ class RequestLine(Base):
 
 
 class RequestStep(Base):
-    """A step on a request's path: whose, within how many working days, and what came of it.
+    """A step on a request's path, as one of its parties takes it: whose, within what time, and what came of it.
 
-    A return for supplement stops its clock from ``returned_at`` to ``resumed_at``; ``due_at`` is empty meanwhile.
+    Steps of one ``stage`` wait side by side; rows of one ``name`` are the parties of one step, of which ``need`` must approve. A return
+    for supplement stops its clock from ``returned_at`` to ``resumed_at``; ``due_at`` is empty meanwhile.
     """
 
     __tablename__ = "request_steps"
@@ -212,7 +223,19 @@ class RequestStep(Base):
     sequence: Mapped[int]
     name: Mapped[str] = mapped_column(String(24))
     role: Mapped[str] = mapped_column(String(16))
-    limit_days: Mapped[int]
+    label: Mapped[str] = mapped_column(String(24), default="", server_default="")  # of a city's own step
+    stage: Mapped[int] = mapped_column(default=0, server_default="0")
+    department_id: Mapped[int | None] = mapped_column(ForeignKey("departments.id"), index=True)  # a tenant's: whose
+    person: Mapped[str | None] = mapped_column(String(64))  # the login, where one person alone may take it
+    need: Mapped[int] = mapped_column(default=1, server_default="1")
+    limit: Mapped[int] = mapped_column("limit_days")
+    unit: Mapped[str] = mapped_column(
+        String(16), default=Unit.WORKING_DAYS.value, server_default=Unit.WORKING_DAYS.value
+    )
+    record: Mapped[bool] = mapped_column(
+        default=False, server_default=false()
+    )  # who approves gives a document's number
+    record_number: Mapped[str] = mapped_column(String(64), default="", server_default="")
     supplement_days: Mapped[int]
     rule: Mapped[str] = mapped_column(String(48))  # code@version
     because: Mapped[list[str]] = mapped_column(default=list)
@@ -229,10 +252,22 @@ class RequestStep(Base):
     reason: Mapped[str] = mapped_column(Text, default="")
 
     request: Mapped[Request] = relationship(back_populates="steps")
+    department: Mapped[Department | None] = relationship()
+
+    @property
+    def called(self) -> str:
+        """What people call it; one of the house's own is translated, a city's is as the city calls it."""
+        return self.label or STEP_LABELS.get(self.name, self.name)
 
     @property
     def signs(self) -> bool:
-        return self.name == PASSED or StepName(self.name) in SIGNED
+        """Whether it comes before the decision."""
+        return self.name not in (StepName.DELIVERY, StepName.ACCEPTANCE)
+
+    @property
+    def advises(self) -> bool:
+        """Whether it is a company's opinion, which decides nothing."""
+        return self.signs and self.role == Role.PROVIDER
 
     @property
     def stopped(self) -> bool:
@@ -244,7 +279,10 @@ class RequestStep(Base):
         if self.started_at is None or self.stopped:
             return None
         if self.returned_at is None or self.resumed_at is None:
-            return days.due(self.started_at, self.limit_days)
-        left = self.limit_days - days.between(self.started_at, self.returned_at)
+            return days.limit(self.started_at, self.limit, self.unit)
+        if self.unit != Unit.WORKING_DAYS:
+            left = days.limit(self.started_at, self.limit, self.unit) - self.returned_at
+            return self.resumed_at + max(left, timedelta(0))
+        left_days = self.limit - days.between(self.started_at, self.returned_at)
         # Returned after its time was up: it is late again at once.
-        return days.due(self.resumed_at, left) if left >= 0 else self.resumed_at
+        return days.due(self.resumed_at, left_days) if left_days >= 0 else self.resumed_at

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -15,12 +16,14 @@ from click.testing import CliRunner
 
 from console.cli import main, terminal
 from metering.statements import tariffs
-from quota.actors import Actor, Role
+from providers import orders
+from quota.actors import Actor, Role, steward
 from quota.db import Book
-from quota.directory import departments
+from quota.directory import Department, departments
+from quota.ledger import Holder
 from quota.requests.tables import Request
 from quota.units import BLOCK, MEMORY, VCPU
-from tests.journeys.test_requests import filed, generation, small, state
+from tests.journeys.test_requests import decide, filed, generation, small, state
 from tests.suite.outside import ROOT
 
 ENACTED = "2026-06-02"
@@ -172,6 +175,191 @@ def test_the_command_drafts_what_two_people_sign(client_of, place, clock, tmp_pa
     assert reason in command("export").stdout
     path.write_text("{", "utf-8")
     assert "rules.document" in command(*words, code=1).stderr
+
+
+def step(name, label, *by, stage=25, limit=3, unit="working_days", **more):
+    return {"name": name, "label": label, "stage": stage, "by": list(by), "limit": limit, "unit": unit, **more}
+
+
+def names(place, number):
+    """The steps before the decision, with what became of each."""
+    with place.book.reading() as tx:
+        return [(one.called, one.decision) for one in tx.get(Request, number).path if one.signs]
+
+
+@pytest.fixture
+def district(place):
+    """A02 stands above A01, as a district above its bureau."""
+    with place.book.transaction(steward()) as tx:
+        first, second = (tx.query(Department).filter_by(code=code).one() for code in ("A01", "A02"))
+        first.parent_id = second.id
+
+
+def test_24_the_district_reviews_first_and_its_opinion_goes_along(client_of, place, clock, district):
+    below = {"all": [fact("departments", "has", "A02"), fact("department", "!=", "A02")]}
+    enacted(client_of, clock, rule("district", below, steps=[step("district", "区县初审", {"of": "above"}, stage=5)]))
+    number, _refused = submitted(client_of(Role.TENANT), place, **small(place, 1))
+    checker = client_of("supervisor1")
+    assert f"/decisions/{number}" not in checker.get("/decisions/").text  # not yet
+    assert decide(checker, number, seen="2").status_code in (403, 409, 422)
+    above = client_of("tenant2")
+    assert f"/decisions/{number}" in above.get("/decisions/").text
+    assert f"/decisions/{number}" in above.get("/").text
+    decide(above, number, reason="已核,同意上报")
+    assert "已核,同意上报" in checker.get(f"/decisions/{number}").text
+    decide(checker, number)
+    decide(client_of("supervisor2"), number)
+    assert state(place, number) == "approved"
+    assert names(place, number)[0] == ("区县初审", "approve")
+    number, _refused = submitted(above, place, **small(place, 1))  # the district's own goes the city's way
+    assert "区县初审" not in dict(names(place, number))
+
+
+@pytest.mark.parametrize("rejects", [False, True])
+def test_29_weighty_matters_are_deliberated_by_several(client_of, place, clock, rejects):
+    bodies = [{"person": "authority1"}, {"department": "A02"}, {"role": "authority"}]
+    together = step("council", "联席审议", *bodies, stage=40, limit=1, unit="months", need=2, record=True)
+    enacted(client_of, clock, rule("weighty", fact("vcpu", ">", 8), steps=[together]))
+    tenant = client_of(Role.TENANT)
+    number, _refused = submitted(tenant, place, **small(place, 2))
+    assert [name for name, _decision in names(place, number)] == ["形式审查", "技术评审"]  # at the limit
+    number, _refused = submitted(tenant, place, **small(place, 3))
+    for login in ("supervisor1", "supervisor2"):
+        decide(client_of(login), number)
+    chief = client_of("authority1")
+    assert "须填写文号" in decide(chief, number).text
+    decide(chief, number, record="联席〔2026〕3号")
+    assert state(place, number) == "in_review"
+    other = client_of("tenant2")
+    assert "联席〔2026〕3号" in other.get(f"/decisions/{number}").text
+    if rejects:
+        decide(other, number, "reject", "与在建项目重复")
+        assert state(place, number) == "in_review"  # two of three can still be
+        decide(client_of("authority2"), number, "reject", "同意上述意见")
+        assert state(place, number) == "rejected"
+        assert place.balance(Holder.HELD) == 8  # what the first request holds
+    else:
+        decide(other, number, record="水函〔2026〕9号")
+        assert state(place, number) == "approved"
+        assert names(place, number)[-3:] == [
+            ("联席审议", "approve"),
+            ("联席审议", "approve"),
+            ("联席审议", "not_needed"),
+        ]
+        assert "已达会签方数" in tenant.get(f"/requests/{number}").text
+    place.prove()
+
+
+def test_30_finance_looks_beside_the_review_and_a_return_stops_both(client_of, place, clock):
+    beside = step("finance", "财政会审", {"department": "A02"}, stage=20, limit=48, unit="hours")
+    enacted(client_of, clock, rule("finance", fact("vcpu", ">", 4), steps=[beside]))
+    number, _refused = submitted(client_of(Role.TENANT), place, **small(place, 2))
+    decide(client_of("supervisor1"), number)
+    with place.book.reading() as tx:
+        review, money = sorted(tx.get(Request, number).active, key=lambda one: one.name, reverse=True)
+        assert (review.name, money.name) == ("technical_review", "finance")
+        assert money.due_at - money.started_at == timedelta(hours=48)
+        assert tx.get(Request, number).due_at == min(review.due_at, money.due_at)
+    clock.advance(hours=20)
+    decide(client_of("tenant2"), number, "return", "请补资金来源")
+    assert state(place, number) == "supplement"
+    assert f"/decisions/{number}" not in client_of("supervisor2").get("/decisions/").text
+    clock.advance(hours=72)
+    tenant = client_of(Role.TENANT)
+    seen = re.search(r'name="generation"[^>]*value="(\d+)"', tenant.get(f"/requests/{number}/check").text).group(1)
+    tenant.send(f"/requests/{number}/submit", {"generation": seen})
+    with place.book.reading() as tx:
+        money = next(one for one in tx.get(Request, number).active if one.name == "finance")
+        assert money.due_at - money.resumed_at == timedelta(hours=28)
+    decide(client_of("supervisor2"), number)
+    assert state(place, number) == "in_review"
+    decide(client_of("tenant2"), number)
+    assert state(place, number) == "approved"
+
+
+def test_25_and_26_the_company_says_what_it_can_do_before_the_authority_decides(client_of, place, clock):
+    asked = [
+        step("quotation", "报价与可行性", {"of": "provider"}, stage=5, limit=2),
+        step("plan", "迁移方案评审", {"role": "authority"}, stage=35, record=True),
+    ]
+    enacted(client_of, clock, rule("quoted", fact("kind", "==", "create"), steps=asked))
+    number, _refused = submitted(client_of(Role.TENANT), place, **small(place, 1))
+    company = client_of(Role.PROVIDER)
+    page = company.get(f"/decisions/{number}").text
+    assert "报价与可行性" in page
+    assert "部分通过" not in page
+    assert "单位可用配额" not in page  # the department's figures are none of its business
+    assert "请写明理由" in decide(company, number).text
+    assert decide(company, number, "reject", "不想做").status_code == 422
+    decide(company, number, reason="可提供,两日内,每月 320 元")
+    assert company.get(f"/decisions/{number}").status_code == 302
+    assert "每月 320 元" in client_of("supervisor1").get(f"/decisions/{number}").text
+    for login in ("supervisor1", "supervisor2"):
+        decide(client_of(login), number)
+    decide(client_of("authority1"), number, record="评审〔2026〕1号")
+    assert state(place, number) == "approved"
+
+
+def test_an_opinion_alone_is_no_approval(client_of, place, clock):
+    enacted(
+        client_of, clock,
+        *(rule(code, {}, steps=[], priority=0) for code in ("base", "big", "authority")),
+        rule("quoted", {}, steps=[step("quotation", "报价", {"of": "provider"})]),
+    )  # fmt: skip
+    assert "没有规定由谁审批" in submitted(client_of(Role.TENANT), place, **small(place, 1))[1]
+
+
+def test_22_and_21_hours_to_hand_over_and_named_reviewers_in_turn(client_of, place, clock):
+    delivery = {"name": "delivery", "role": "provider", "limit": 24, "unit": "hours"}
+    reviewers = [
+        step(f"section{n}", label, {"person": login}, stage=10 + n)
+        for n, (label, login) in enumerate(
+            (("技术科", "supervisor2"), ("基础设施科", "authority2"), ("分管领导", "authority1"))
+        )
+    ]
+    check = {"name": "form_check", "role": "supervisor", "days": 1}
+    enacted(
+        client_of, clock, rule("base", {}, steps=[check], priority=0), rule("branch", {}, steps=[delivery, *reviewers])
+    )
+    number, _refused = submitted(client_of(Role.TENANT), place, system="0", **{**small(place, 1), "lines-0-item": "0"},
+                                 amount_vcpu="2", quantity="1")  # fmt: skip
+    decide(client_of("supervisor1"), number)
+    assert decide(client_of("authority2"), number, seen="3").status_code == 403  # not his turn
+    for login in ("supervisor2", "authority2", "authority1"):
+        assert f"/decisions/{number}" in client_of(login).get("/decisions/").text
+        decide(client_of(login), number)
+    assert state(place, number) == "approved"
+    with place.book.transaction(steward()) as tx:
+        (order,) = orders.place_for_request(tx, tx.get(Request, number))
+        assert order.due_at == order.placed_at + timedelta(hours=24)
+        shown = order.id
+    assert "24 小时" in client_of(Role.PROVIDER).get(f"/orders/{shown}").text
+
+
+def test_a_house_without_the_people_is_told_when_it_enacts_and_in_the_queue(client_of, place, clock):
+    twice = [step(f"look{n}", f"第{n}次复核", {"role": "supervisor"}, stage=20 + n) for n in (1, 2)]
+    document = json.dumps({"format": "guanjia-approval-rules/1", "rules": [rule("looks", {}, steps=twice)]})
+    draft = client_of("authority1").send("/rules/import", {"document": document, "reason": "复核"}).location
+    page = client_of("authority2").get(draft).text
+    assert "人手不足" in page
+    assert "需要 4 人，现有 2 人" in page
+    gone = rule(
+        "nobody", {}, steps=[step("look", "专员复核", {"person": "nobody9"}), step("far", "区县", {"of": "above"})]
+    )
+    enacted(client_of, clock, gone)
+    assert "没有可用账号" in submitted(client_of(Role.TENANT), place, **small(place, 1))[1]
+    enacted(client_of, clock, {**gone, "effective_from": "2026-06-03", "steps": [step("far", "区县", {"of": "above"})]})
+    assert "没有上级单位" in submitted(client_of(Role.TENANT), place, **small(place, 1))[1]
+
+
+def test_who_took_one_step_is_told_in_the_queue_that_another_must_take_the_next(client_of, place):
+    number, _refused = submitted(client_of(Role.TENANT), place, **small(place, 1))
+    checker = client_of("supervisor1")
+    decide(checker, number)
+    page = checker.get("/decisions/").text
+    assert "须由他人办理" in page
+    assert f'href="/requests/{number}"' in page
+    assert "须由他人办理" not in client_of("supervisor2").get("/decisions/").text
 
 
 NAMES = re.compile(

@@ -561,7 +561,7 @@ def test_whoever_is_slow_is_urged_once_a_day(town, clock) -> None:
     request = town.submit()
     turn = submission.whose_turn(town.seen(request))
     assert turn is not None
-    assert (turn.role, turn.step, turn.due_at) == (Role.SUPERVISOR, "form_check", end_of("2026-06-02"))
+    assert (turn.role, turn.step.name, turn.due_at) == (Role.SUPERVISOR, "form_check", end_of("2026-06-02"))
     for day in range(2):
         with town.book.transaction(town.people["clerk"]) as tx:
             assert notices.urge(tx, request).role == "supervisor"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import date, datetime
 from itertools import product
 from typing import Any
 
@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota.actors import Role
+from quota.calendar import WorkingDays
 from quota.errors import Invalid, NotAllowed
 from quota.requests import approvals, rulebook, rules
 from quota.requests.rules import Outcome, Rule, StepName
@@ -132,6 +133,20 @@ def test_a_condition_that_makes_no_sense_is_refused(condition: Any) -> None:
         {"name": "form_check", "role": "supervisor", "days": 1.5},
         {"name": "form_check", "role": "nobody", "days": 1},
         {"name": "prayer", "role": "supervisor", "days": 1},
+        {"name": "council", "label": "会审", "stage": 20, "days": 1},
+        {"name": "council", "label": "会审", "stage": 20, "days": 1, "by": []},
+        {"name": "council", "label": "会审", "stage": 20, "days": 1, "by": [{"role": "tenant"}]},
+        {"name": "council", "label": "会审", "stage": 20, "days": 1, "by": [{"role": "provider"}]},
+        {"name": "council", "label": "会审", "stage": 20, "days": 1, "by": [{"of": "provider"}, {"role": "authority"}]},
+        {"name": "council", "label": "会审", "stage": 20, "days": 1, "by": [{"role": "authority"}] * 2},
+        {"name": "council", "label": "会审", "stage": 20, "days": 1, "by": [{"role": "authority"}], "need": 2},
+        {"name": "council", "label": "会审", "stage": 80, "days": 1, "by": [{"role": "authority"}]},
+        {"name": "council", "label": "", "stage": 20, "days": 1, "by": [{"role": "authority"}]},
+        {"name": "passed", "label": "会审", "stage": 20, "days": 1, "by": [{"role": "authority"}]},
+        {"name": "form_check", "role": "supervisor", "days": 1, "limit": 1},
+        {"name": "form_check", "role": "supervisor", "limit": 241, "unit": "hours"},
+        {"name": "form_check", "role": "supervisor", "limit": 1, "unit": "weeks"},
+        {"name": "form_check", "role": "supervisor", "days": 1, "record": True},
         {"name": "form_check", "role": "supervisor"},
         {"name": "form_check", "role": "supervisor", "days": 1, "supplement_days": 0},
         "form_check",
@@ -315,3 +330,20 @@ def test_a_document_with_a_mistake_is_refused_by_its_place(text: Any, told: str)
         rules.read(text)
     assert refusal.value.code == "rules.document"
     assert told in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("unit", "count", "due"),
+    [
+        ("hours", 24, "2026-01-31T10:30:00+08:00"),
+        ("days", 15, "2026-02-14T23:59:59+08:00"),
+        ("months", 1, "2026-02-28T23:59:59+08:00"),
+        ("months", 12, "2027-01-30T23:59:59+08:00"),
+        ("working_days", 1, "2026-02-02T23:59:59+08:00"),
+    ],
+)
+def test_a_limit_counts_in_its_unit(unit: str, count: int, due: str) -> None:
+    start = datetime.fromisoformat("2026-01-30T10:30:00+08:00")  # a Friday
+    assert WorkingDays().limit(start, count, unit) == datetime.fromisoformat(due)
+    with pytest.raises(ValueError, match="weeks"):
+        WorkingDays().limit(start, 1, "weeks")

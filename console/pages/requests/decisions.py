@@ -10,13 +10,13 @@ from flask import Blueprint, flash, redirect, render_template, url_for
 from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response
-from wtforms import HiddenField, RadioField, TextAreaField
+from wtforms import HiddenField, RadioField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 
 from console import frame, links
 from console.access import allow
-from console.book import reading, settings, transaction
+from console.book import actor, reading, settings, transaction
 from console.charts import outlooks
 from console.forms import DateField, answer, generation
 from console.lists import listing, place_in
@@ -33,13 +33,17 @@ from quota.db import Tx
 from quota.errors import N_, Invalid, OverCapacity, WrongState
 from quota.ledger import Holder, RunOut
 from quota.ledger import outlook as promises
-from quota.requests import DECISION_LABELS, STEP_LABELS, Decision, Request, approvals, kind_of, signing_together, terms
+from quota.requests import DECISION_LABELS, Decision, Request, RequestStep, approvals, kind_of, signing_together, terms
 from quota.units import CLASSES, Amount, Arch, ClassCode, Commodity, base_units, shown
 
 blueprint = Blueprint("decisions", __name__, url_prefix="/decisions")
 frame.page("requests", "decisions.index", N_("待审队列"), order=5)
 
 SIGNERS = (Role.SUPERVISOR, Role.AUTHORITY)
+PARTIES = (*SIGNERS, Role.TENANT, Role.PROVIDER)
+"""Who may be a party of a step."""
+BARRED = 20
+"""Requests shown that wait for somebody who may not take their step."""
 
 
 class DecisionForm(FlaskForm):  # type: ignore[misc]
@@ -55,16 +59,19 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
         [Optional()],
         description=lazy(N_("申请的使用期限在办理期间已过;建议值与原申请时长相同")),
     )
+    record = StringField(
+        lazy(N_("文号")), [Length(max=64)], description=lazy(N_("通过须填写:会议纪要、批复或公函的编号"))
+    )
     reason = TextAreaField(lazy(N_("意见")), [Length(max=2000)])
     generation = HiddenField()
 
 
 @blueprint.get("/")
-@allow(*SIGNERS)
+@allow(*PARTIES)
 @listed(COLUMNS)
 def index() -> str | Response:
     tx = reading()
-    found = listing(tx, approvals.queued(tx).options(*LOADED).order_by(*approvals.URGENT), COLUMNS, key=Request.id)
+    found = listing(tx, approvals.to_sign(tx).options(*LOADED).order_by(*approvals.URGENT), COLUMNS, key=Request.id)
     if exported := found.exported("decisions"):
         return exported
     suggested = _suggestions(tx, found.rows)
@@ -76,13 +83,13 @@ def index() -> str | Response:
         turn_of=turn_of,
         kinds=KINDS,
         suggested=suggested,
-        alike=signing_together.groups(tx),
-        steps=STEP_LABELS,
+        alike=signing_together.groups(tx) if actor().role in SIGNERS else [],
+        barred=tx.scalars(approvals.barred(tx).order_by(*approvals.URGENT).limit(BARRED)).all(),
     )
 
 
 @blueprint.route("/<int:request_id>", methods=["GET", "POST"])
-@allow(*SIGNERS)
+@allow(*PARTIES)
 @takes(
     DecisionForm,
     Given("quantity", dict, N_("部分通过:行 → 数量")),
@@ -97,12 +104,14 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
         form.decision.choices = [each for each in form.decision.choices if each.value != Decision.APPROVE_PART]
     if not terms.passed(tx, request):
         del form.use_until
+    _fit(form, approvals.step_of(request, actor()))
     if flask.request.method == "GET":
         form.generation.data = str(request.generation)
         if "use_until" in form:
             form.use_until.data = terms.anew(tx, request)
         if not approvals.may_sign(tx, request):  # the request's own page says why, and who may
-            return redirect(url_for("requests.show", request_id=request.id))
+            own = "decisions.index" if actor().role is Role.PROVIDER else "requests.show"
+            return redirect(url_for(own, request_id=request.id))
 
     def sign() -> Response:
         decision = Decision(form.decision.data)
@@ -118,6 +127,7 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
                 amounts=amounts,
                 reason=form.reason.data or "",
                 use_until=form.use_until.data if "use_until" in form else None,
+                record=(form.record.data or "") if "record" in form else "",
             )
         flash(_("%(number)s:已%(decision)s", number=request.number, decision=_(DECISION_LABELS[decision])), "success")
         return redirect(_next(reading(), request.id))
@@ -133,10 +143,19 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
     return answer(form, sign, page, Invalid, OverCapacity)
 
 
+def _fit(form: DecisionForm, step: RequestStep | None) -> None:
+    """Leave of the form what the step asks for: a document's number only where it does, of a company its opinion alone."""
+    if step is None or not step.record:
+        del form.record
+    if step is not None and step.advises:
+        form.decision.choices = [SelectChoice(Decision.APPROVE.value, _("出具意见"))]
+        form.decision.data = form.decision.data or Decision.APPROVE.value
+
+
 def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
-    place = place_in(tx, approvals.queued(tx), Request.id, approvals.URGENT, request.id)
+    place = place_in(tx, approvals.to_sign(tx), Request.id, approvals.URGENT, request.id)
     measured = evidence.use(tx, request.department_id, request.pool_id)
-    step = request.current
+    step = approvals.step_of(request, actor())
     return render_template(
         "decisions/decide.html",
         one=request,
@@ -145,7 +164,8 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
         why=kind_of(request).why.label,
         what=what,
         step=step,
-        steps=STEP_LABELS,
+        advises=step is not None and step.advises,
+        taken=[one for one in request.path if one.decision and one.signs],
         lines=[_line(line) for line in request.lines],
         **_impact(tx, request),
         measured=measured,
@@ -158,7 +178,7 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
                 ("pool", request.pool_id, request.pool.name),
             ],
         ),
-        similar=evidence.similar(tx, request),
+        similar=evidence.similar(tx, request) if actor().role in SIGNERS else [],
         fields=[
             (_(each.label), request.fields[each.name])
             for each in kind_of(request).fields
@@ -292,7 +312,7 @@ def _whole(typed: str) -> int:
 
 def _next(tx: Tx, done: int) -> str:
     """The most urgent request that is left, else the queue."""
-    rest = approvals.queued(tx).where(Request.id != done).order_by(*approvals.URGENT).limit(1)
+    rest = approvals.to_sign(tx).where(Request.id != done).order_by(*approvals.URGENT).limit(1)
     one = tx.scalar(rest.with_only_columns(Request.id))
     return url_for("decisions.decide", request_id=one) if one else url_for("decisions.index")
 
@@ -306,11 +326,13 @@ def _suggestions(tx: Tx, rows: Sequence[Request]) -> dict[int, evidence.Decision
     }
 
 
-@frame.home_block(*SIGNERS, order=10)
+@frame.home_block(*PARTIES, order=10)
 def waiting(tx: Tx, who: Actor) -> str | None:
     """The queue by deadline; for the authority each with a suggested answer."""
-    queue = approvals.queued(tx, who)
+    queue = approvals.to_sign(tx, who)
     rows = tx.scalars(queue.options(*LOADED).order_by(*approvals.URGENT).limit(8)).all()
+    if not rows and who.role not in SIGNERS:
+        return None
     total = tx.scalar(select(func.count()).select_from(queue.subquery())) or 0
     return render_template(
         "decisions/_home.html", rows=rows, total=total, what=what, kinds=KINDS, suggested=_suggestions(tx, rows)

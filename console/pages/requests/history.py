@@ -10,10 +10,11 @@ from sqlalchemy import select
 
 from console import errors
 from console.words import _, action, role, sentence, when
+from console.words.rules import step_name
 from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.errors import N_
-from quota.requests import STATE_LABELS, STEP_LABELS, StepName, approvals, notices
+from quota.requests import STATE_LABELS, approvals, notices
 
 STATES = {state.value: label for state, label in STATE_LABELS.items()}
 TOLD = {
@@ -25,6 +26,7 @@ TOLD = {
     "justification": N_("测算依据"),
     "use_until": N_("使用期限"),
     "round": N_("轮次"),
+    "record": N_("文号"),
     "notice": N_("通知"),
     "to": N_("收件方"),
 }
@@ -68,7 +70,7 @@ def _told(name: str, value: Any) -> str | None:
     if name in ("turn", "to"):
         return role(value)
     if name == "step":
-        return _(STEP_LABELS[StepName(value)])
+        return step_name(value)
     if name == "decision":
         return _(approvals.DECISION_LABELS[approvals.Decision(value)])
     if name == "notice":

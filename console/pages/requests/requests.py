@@ -8,7 +8,7 @@ from typing import Any
 
 import flask
 from flask import Blueprint, flash, redirect, render_template, url_for
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.wrappers import Response
 
@@ -24,6 +24,7 @@ from console.pages.requests.history import history
 from console.programs import GENERATION, Given, Takes, listed, takes, unfit
 from console.security import row
 from console.words import _, amounts, days_left, item_name, role, sentence
+from console.words import rules as rule_words
 from providers import orders
 from providers.orders import WorkOrder
 from quota import inventory, ledger, requests
@@ -37,12 +38,12 @@ from quota.inventory import Resource
 from quota.requests import (
     KIND_LABELS,
     STATE_LABELS,
-    STEP_LABELS,
     About,
     Request,
     RequestKind,
     RequestLine,
     RequestState,
+    RequestStep,
     StepName,
     approvals,
     asks,
@@ -61,6 +62,13 @@ frame.page("requests", "requests.index", N_("申请"), order=10)
 READERS = (Role.AUTHORITY, Role.SUPERVISOR, Role.TENANT, Role.AUDITOR)
 KINDS = KIND_LABELS
 STATES = {state.value: label for state, label in STATE_LABELS.items()}
+BECAME = {
+    **{one.value: label for one, label in approvals.DECISION_LABELS.items()},
+    "done": N_("已完成"),
+    approvals.NOT_NEEDED: N_("已达会签方数,不再需要"),
+    "superseded": N_("申请内容已改,作废"),
+}
+"""What became of a step."""
 TERMS = {"7": N_("7 天内到期"), "14": N_("14 天内到期"), "30": N_("30 天内到期"), "past": N_("已到期")}
 
 
@@ -69,10 +77,11 @@ def turn_of(request: Request) -> str | None:
     turn = requests.whose_turn(request)
     if turn is None:
         return None
-    whose = {Role.TENANT: request.department.name, Role.PROVIDER: request.pool.provider.name}.get(turn.role) or role(
-        turn.role
-    )
-    return f"{whose} · {_(STEP_LABELS[turn.step])}" if turn.step else whose
+    whose = request.pool.provider.name if turn.role is Role.PROVIDER else role(turn.role)
+    if turn.role is Role.TENANT:
+        asked = turn.step is not None and turn.department_id != request.department_id
+        whose = rule_words.whose(turn.step) if asked and turn.step is not None else request.department.name
+    return f"{whose} · {rule_words.step_label(turn.step)}" if turn.step else whose
 
 
 def what(request: Request) -> str:
@@ -91,7 +100,9 @@ def what(request: Request) -> str:
 
 
 def _mine(query: Rows, value: str) -> Rows:
-    return query.where(Request.turn == actor().role.value) if value == "mine" else query
+    if value != "mine":
+        return query
+    return query.where(or_(Request.turn == actor().role.value, approvals.signable(actor())))
 
 
 def _overdue(query: Rows, value: str) -> Rows:
@@ -162,7 +173,11 @@ def _line_told(line: RequestLine) -> dict[str, Any]:
 def _step_told(step: Any) -> dict[str, Any]:
     return {
         "step": step.name,
+        "label": step.label,
         "role": step.role,
+        "department_id": step.department_id,
+        "due_at": step.due_at,
+        "record_number": step.record_number,
         "decision": step.decision,
         "decided_at": step.decided_at,
         "reason": step.reason,
@@ -192,7 +207,7 @@ LOADED = (
     joinedload(Request.system),
     joinedload(Request.pool).joinedload(Pool.provider),
     selectinload(Request.lines).joinedload(RequestLine.item),
-    selectinload(Request.steps),
+    selectinload(Request.steps).joinedload(RequestStep.department),
     selectinload(Request.extends),
     selectinload(Request.resource),
 )
@@ -346,7 +361,6 @@ def check(request_id: int) -> str:
         what=what(request),
         ways=_ways(request.resource) if request.resource is not None and not kind_of(request).unapproved else [],
         rows=consequences(tx, request),
-        steps=STEP_LABELS,
         answers=_answers(request, url_for("requests.edit", request_id=request.id)),
     )
 
@@ -377,7 +391,7 @@ def show(request_id: int) -> str:
     tx = reading()
     request = requests.request(tx, request_id)
     who = actor()
-    owner = who.role is Role.TENANT
+    owner = who.role is Role.TENANT and request.department_id in agencies.subtree(tx, who.department_id or 0)
     return render_template(
         "requests/show.html",
         one=request,
@@ -389,13 +403,14 @@ def show(request_id: int) -> str:
         answers=[(label, value) for label, value, _change in _answers(request, "")],
         rows=consequences(tx, request),
         holds=ledger.pending(tx, request.subject),
-        steps=STEP_LABELS,
-        decisions={**{d.value: label for d, label in approvals.DECISION_LABELS.items()}, "done": N_("已完成")},
+        decisions=BECAME,
         may_sign=approvals.may_sign(tx, request),
-        primary=_primary(request, who),
+        primary=_primary(request, who, owner),
         barred=_barred(tx, request, who),
         may_take=approvals.may_take(tx, request),
-        may_urge=owner and request.turn is not None and request.turn != Role.TENANT.value,
+        may_urge=owner
+        and request.turn is not None
+        and request.state not in (RequestState.SUPPLEMENT, RequestState.ACCEPTING),
         orders=tx.scalars(select(WorkOrder).where(WorkOrder.request_id == request.id).order_by(WorkOrder.id)).all(),
         history=history(tx, request.subject),
         resource=tx.get(Resource, request.resource_id) if request.resource_id else None,
@@ -408,16 +423,11 @@ def show(request_id: int) -> str:
 
 def _barred(tx: Tx, request: Request, who: Actor) -> str | None:
     """Why somebody of the role that is to decide may not, and who may instead; None where that is not so."""
-    step = request.current
-    if (
-        request.state != RequestState.IN_REVIEW
-        or step is None
-        or step.role != who.role
-        or approvals.may_sign(tx, request)
-    ):
+    step = approvals.step_of(request, who)
+    if request.state != RequestState.IN_REVIEW or step is None or approvals.may_sign(tx, request):
         return None
     names = "、".join(each.name for each in approvals.others(tx, request))
-    label = _(STEP_LABELS[StepName(step.name)])
+    label = rule_words.step_label(step)
     if names:
         return _("同一份申请的两个步骤不能由一人办理。“%(step)s”可由以下人员办理：%(names)s。", step=label, names=names)
     if who.role is Role.SUPERVISOR and step.name == StepName.TECHNICAL_REVIEW:
@@ -441,17 +451,17 @@ def take(request_id: int) -> Response:
     return redirect(url_for("decisions.decide", request_id=request_id))
 
 
-def _primary(request: Request, who: Actor) -> tuple[str, str] | None:
+def _primary(request: Request, who: Actor, owner: bool) -> tuple[str, str] | None:
     """The one thing that this person may do next."""
-    if who.role is Role.TENANT:
+    if approvals.may_sign(reading(), request):
+        return _("审批"), url_for("decisions.decide", request_id=request.id)
+    if owner and who.role is Role.TENANT:
         if request.state == RequestState.DRAFT:
             return _("核对并提交"), url_for("requests.check", request_id=request.id)
         if request.state == RequestState.SUPPLEMENT:
             return _("补正"), url_for("requests.edit", request_id=request.id)
         if request.state == RequestState.ACCEPTING:
             return _("验收"), url_for("requests.acceptance", request_id=request.id)
-    elif approvals.may_sign(reading(), request):
-        return _("审批"), url_for("decisions.decide", request_id=request.id)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -158,6 +159,11 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
         ),
     )
     reason = TextAreaField(lazy(N_("不予受理的理由")), [Length(max=500)])
+    more_steps = TextAreaField(
+        lazy(N_("本市自定的步骤")),
+        [Length(max=20_000)],
+        description=lazy(N_("会签、上级单位先审、财政、委员会、云服务商意见等,写法见规则文件(JSON 列表);没有则留空")),
+    )
     repeal = BooleanField(lazy(N_("废止:自生效日起,这条规则不再要求任何步骤")))
 
     def step_fields(self) -> list[tuple[StepName, Field, Field, Field | None]]:
@@ -181,7 +187,21 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
                 if supplement is not None and supplement.data is not None:
                     step["supplement_days"] = supplement.data
                 found.append(step)
+        return [*found, *(self._more() if self._asks() else [])]
+
+    def _more(self) -> list[dict[str, Any]]:
+        """The steps of the city's own. Raises ValueError for what is no list of steps."""
+        typed = (self.more_steps.data or "").strip()
+        found = json.loads(typed) if typed else []
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise ValueError("no list of steps")
         return found
+
+    def validate_more_steps(self, _field: Field) -> None:
+        try:
+            self._more()
+        except (ValueError, RecursionError):
+            raise ValidationError(_("须为 JSON 列表，每个步骤一个对象，写法见导出的规则文件")) from None
 
     def _asks(self) -> bool:
         """Whether it asks for steps."""
@@ -231,7 +251,8 @@ class RuleForm(FlaskForm):  # type: ignore[misc]
                 if role.data and days.data is None and not days.errors:
                     days.errors = [*days.errors, _("请填写“%(step)s”的时限", step=_(STEP_LABELS[name]))]
                     sound = False
-            if not any(role.data for _name, role, _days, _supplement in self.step_fields()):
+            named = any(role.data for _name, role, _days, _supplement in self.step_fields())
+            if not named and not (self.more_steps.data or "").strip():
                 self.form_errors: list[str] = [*self.form_errors, _("请至少选定一个步骤由谁办理，或勾选废止")]
                 sound = False
         return sound
@@ -284,7 +305,10 @@ def filled(row: ApprovalRule, effective_from: date) -> dict[str, Any]:
     }
     for name in StepName:
         data[f"{name.value}_supplement_days"] = 5
-    for step in row.steps:
+    own = [step for step in row.steps if step["name"] in STEP_LABELS and "days" in step]
+    more = [step for step in row.steps if step not in own]
+    data["more_steps"] = json.dumps(more, ensure_ascii=False, indent=1) if more else ""
+    for step in own:
         data[f"{step['name']}_role"] = step["role"]
         data[f"{step['name']}_days"] = step["days"]
         data[f"{step['name']}_supplement_days"] = step.get("supplement_days", 5)

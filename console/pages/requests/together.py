@@ -14,9 +14,10 @@ from console.book import actor, book, reading
 from console.forms import hang
 from console.pages.requests.requests import KINDS, what
 from console.words import lazy, sentence
+from console.words import rules as rule_words
 from quota.actors import Role
 from quota.errors import N_, NotFound, Refused
-from quota.requests import DECISION_LABELS, STEP_LABELS, Decision, StepName, declared, signing_together
+from quota.requests import DECISION_LABELS, STEP_LABELS, Decision, declared, rulebook, signing_together
 
 blueprint = Blueprint("together", __name__, url_prefix="/decisions/together")
 frame.under("decisions.index", "together")
@@ -41,29 +42,45 @@ class TogetherForm(FlaskForm):  # type: ignore[misc]
 @allow(*SIGNERS)
 def group(kind: str, step: str) -> str | tuple[str, int]:
     """Requests that are alike: looked through, exceptions taken out, signed in one act; then what became of each."""
-    if kind not in {one for one in KINDS if declared(one).together} or step not in {one.value for one in STEP_LABELS}:
+    if kind not in {one for one in KINDS if declared(one).together} or step not in _steps():
         raise NotFound("batch.group", N_("没有这样一组申请"))
-    at = StepName(step)
     form = TogetherForm()
     ticked = _ticked() if request.method == "POST" else None
     if request.method == "POST" and form.validate_on_submit():
         try:
             done = signing_together.sign_all(
-                book(), actor(), kind, at, ticked or {}, Decision(form.decision.data), form.reason.data or ""
+                book(), actor(), kind, step, ticked or {}, Decision(form.decision.data), form.reason.data or ""
             )
         except Refused as refused:
             hang(form, refused)
         else:
             return render_template(
-                "together/done.html", kind=KINDS[kind], step=STEP_LABELS[at], done=done, labels=signing_together.OUTCOME_LABELS,
+                "together/done.html", kind=KINDS[kind], step=_called(kind, step), done=done, labels=signing_together.OUTCOME_LABELS,
                 decision=DECISION_LABELS[Decision(form.decision.data)], good=signing_together.SignedOutcome.DONE,
                 why=lambda one: sentence(one.refused.message, one.refused.params) if one.refused else "",
             )  # fmt: skip
-    rows = signing_together.members(reading(), kind, at)
+    rows = signing_together.members(reading(), kind, step)
     page = render_template(
-        "together/group.html", kind=KINDS[kind], step=STEP_LABELS[at], form=form, rows=rows, what=what, ticked=ticked
+        "together/group.html",
+        kind=KINDS[kind],
+        step=_called(kind, step),
+        form=form,
+        rows=rows,
+        what=what,
+        ticked=ticked,
     )
     return (page, 422) if form.errors else page
+
+
+def _steps() -> set[str]:
+    """Names of the steps that a request may wait at: the house's own, and those of the rules ever enacted."""
+    return {*STEP_LABELS, *(one["name"] for rule in rulebook.enacted(reading()) for one in rule.steps)}
+
+
+def _called(kind: str, step: str) -> str:
+    """What people call the step that a group waits at."""
+    of = next((one for one in signing_together.groups(reading()) if (one.kind, one.step) == (kind, step)), None)
+    return of.label if of is not None and of.label else rule_words.step_name(step)
 
 
 def _ticked() -> dict[int, int]:

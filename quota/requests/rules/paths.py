@@ -1,4 +1,4 @@
-"""Who must sign what, and in how many working days: approval rules as data, and what follows from them. Pure.
+"""Who must sign what, and within what time: approval rules as data, and what follows from them. Pure.
 
 A rule is a condition over the facts of a request and what follows where it holds: steps that it asks for, that the request
 passes by itself, or that it is not allowed, and why. All rules in force whose condition holds contribute, those of lower
@@ -16,41 +16,10 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
-from quota.actors import Role
 from quota.errors import N_, Invalid
 from quota.requests.rules import conditions
 from quota.requests.rules.conditions import Condition, Facts, bad
-
-
-class StepName(StrEnum):
-    """The steps of a request, in the order in which they are taken."""
-
-    FORM_CHECK = "form_check"
-    TECHNICAL_REVIEW = "technical_review"
-    AUTHORITY_APPROVAL = "authority_approval"
-    DELIVERY = "delivery"
-    ACCEPTANCE = "acceptance"
-
-
-STEP_LABELS = {
-    StepName.FORM_CHECK: N_("形式审查"),
-    StepName.TECHNICAL_REVIEW: N_("技术评审"),
-    StepName.AUTHORITY_APPROVAL: N_("主管审批"),
-    StepName.DELIVERY: N_("交付"),
-    StepName.ACCEPTANCE: N_("验收"),
-}
-
-SIGNED = frozenset({StepName.FORM_CHECK, StepName.TECHNICAL_REVIEW, StepName.AUTHORITY_APPROVAL})
-"""Steps that decide. The others are done after the decision."""
-
-MAY_TAKE: Mapping[StepName, frozenset[Role]] = {
-    StepName.FORM_CHECK: frozenset({Role.SUPERVISOR}),
-    StepName.TECHNICAL_REVIEW: frozenset({Role.SUPERVISOR, Role.AUTHORITY}),
-    StepName.AUTHORITY_APPROVAL: frozenset({Role.AUTHORITY}),
-    StepName.DELIVERY: frozenset({Role.PROVIDER}),
-    StepName.ACCEPTANCE: frozenset({Role.TENANT}),
-}
-"""Whom a rule may give a step to. Provider staff never sign, whatever a rule says."""
+from quota.requests.rules.steps import Step, check_steps, step
 
 
 class Outcome(StrEnum):
@@ -71,27 +40,8 @@ LONGEST_REASON = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a request. ``days``: its limit; ``supplement_days``: what the requester has to mend a return.
-
-    ``rule`` (``code@version``) and ``because`` say where it comes from: the comparisons that held.
-    """
-
-    name: StepName
-    role: Role
-    days: int
-    supplement_days: int = 5
-    rule: str = ""
-    because: tuple[str, ...] = ()
-
-    @property
-    def signs(self) -> bool:
-        return self.name in SIGNED
-
-
-@dataclass(frozen=True, slots=True)
 class Rule:
-    """One version of one rule. Steps are JSON: {"name", "role", "days", "supplement_days"?}. ``reason``: why it does not
+    """One version of one rule. Steps are JSON (``steps``). ``reason``: why it does not
     allow. One that asks for steps and names none repeals the rule."""
 
     code: str
@@ -132,12 +82,18 @@ class Judgement:
 
     @property
     def signers(self) -> list[Step]:
-        return [step for step in self.path if step.signs]
+        """The steps that come before the decision."""
+        return [one for one in self.path if one.signs]
+
+    @property
+    def decided(self) -> bool:
+        """Whether anybody decides; a company's opinion is no decision."""
+        return any(one.decides for one in self.path)
 
 
 def judge(facts: Facts, rules: Iterable[Rule], on: date) -> Judgement:
     """What the rules in force on ``on`` say of a request with ``facts``. What is over quota never passes by itself."""
-    found: dict[StepName, Step] = {}
+    found: dict[str, Step] = {}
     said = Judgement()
     for rule in in_force(rules, on):
         sure = conditions.truth(rule.condition, facts)
@@ -147,14 +103,15 @@ def judge(facts: Facts, rules: Iterable[Rule], on: date) -> Judgement:
         if rule.outcome is Outcome.REFUSE:
             said.refused.append(Ground(rule.named, because, rule.reason))
         elif rule.outcome is Outcome.SIGN:
-            found |= {step.name: step for step in (_step(raw, rule.named, because) for raw in rule.steps)}
+            found |= {raw["name"]: step(raw, rule.named, because) for raw in rule.steps}
         elif facts.get("over_quota") is False:
             said.passed = Ground(rule.named, because)
-            found = {name: step for name, step in found.items() if not step.signs}
-    order = list(StepName)
-    said.path = sorted(found.values(), key=lambda step: order.index(step.name))
-    if said.signers:
+            found = {name: one for name, one in found.items() if not one.signs}
+    said.path = sorted(found.values(), key=lambda one: one.stage)
+    if said.decided:
         said.passed = None
+    elif said.passed is not None:  # an opinion for nobody to read
+        said.path = [one for one in said.path if not one.signs]
     return said
 
 
@@ -174,7 +131,7 @@ def allowed(said: Judgement) -> Judgement:
             rules=[one.rule for one in said.refused],
             field="kind",
         )
-    if not said.signers and said.passed is None:
+    if not said.decided and said.passed is None:
         raise Invalid("rules.nobody", N_("现行审批规则没有规定由谁审批这类申请,请联系主管部门"), field="kind")
     return said
 
@@ -198,8 +155,7 @@ def in_force(rules: Iterable[Rule], on: date) -> list[Rule]:
 def check(condition: Any, steps: Any, outcome: Any = Outcome.SIGN, reason: Any = "") -> None:
     """Refuse a rule that cannot be applied: Invalid naming what is wrong."""
     conditions.check(condition)
-    if not isinstance(steps, list):
-        raise bad(N_("步骤须为列表"))
+    check_steps(steps)
     if outcome not in list(Outcome):
         raise bad(N_("结果须为 sign、pass 或 refuse"))
     if outcome != Outcome.SIGN and steps:
@@ -210,33 +166,3 @@ def check(condition: Any, steps: Any, outcome: Any = Outcome.SIGN, reason: Any =
         raise bad(N_("理由须为不超过 %(most)s 字的文字"), most=LONGEST_REASON)
     if (outcome == Outcome.REFUSE) != bool(reason.strip()):
         raise bad(N_("不予受理须写明理由") if outcome == Outcome.REFUSE else N_("只有不予受理的规则写理由"))
-    for raw in steps:
-        _check_step(raw)
-    names = [raw["name"] for raw in steps]
-    if len(names) != len(set(names)):
-        raise bad(N_("同一步骤不能出现两次"))
-
-
-def _check_step(raw: Any) -> None:
-    if not isinstance(raw, Mapping) or set(raw) - {"name", "role", "days", "supplement_days"}:
-        raise bad(N_("步骤须写明名称、角色和工作日数"))
-    try:
-        step = _step(raw, "", ())
-    except (KeyError, ValueError):
-        raise bad(N_("步骤的名称或角色不存在")) from None
-    if step.role not in MAY_TAKE[step.name]:
-        raise bad(N_("这个角色不能承担这个步骤"))
-    for days in (step.days, step.supplement_days):
-        if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 250:
-            raise bad(N_("时限须为 1 至 250 个工作日"))
-
-
-def _step(raw: Mapping[str, Any], rule: str, because: tuple[str, ...]) -> Step:
-    return Step(
-        name=StepName(raw["name"]),
-        role=Role(raw["role"]),
-        days=raw["days"],
-        supplement_days=raw.get("supplement_days", 5),
-        rule=rule,
-        because=because,
-    )

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from quota.errors import Refused
-from quota.requests import rulebook, rules
+from quota.requests import rules
 from quota.requests.declarations import RequestKind, known
-from quota.requests.rules import FACTS, Facts, Judgement, Rule
+from quota.requests.parties import Shortage, shortages
+from quota.requests.rulebook import enactment
+from quota.requests.rules import FACTS, Facts, Judgement, Rule, Step
 from quota.requests.tables import Request
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Trial:
     tried: int = 0
     changed: list[Changed] = field(default_factory=list)
     unsigned: list[RequestKind] = field(default_factory=list)
+    short: list[Shortage] = field(default_factory=list)  # parties that the house has not the people for
     days_before: int = 0  # the limits of all steps of all tried requests, in working days
     days_after: int = 0
 
@@ -46,14 +49,16 @@ def trial(tx: Tx, tried: Sequence[Rule], since: datetime) -> Trial:
     Requests keep the facts that they were judged by, so what is compared is the rules alone. Changes nothing.
     """
     on = max(rule.effective_from for rule in tried)
-    present, found = rulebook.enacted(tx), Trial()
+    present, found = enactment.enacted(tx), Trial()
     renewed = [*present, *tried]
     submitted = tx.scalars(select(Request).where(Request.submitted_at >= since).order_by(Request.submitted_at.desc()))
+    paths: list[Sequence[Step]] = []
     for request in submitted:
         before, after = _judged(request.facts, present, on), _judged(request.facts, renewed, on)
         if before is None or after is None:
             continue
         found.tried += 1
+        paths.append(after.path)
         found.days_before += sum(step.days for step in before.path)
         found.days_after += sum(step.days for step in after.path)
         if _spelled(before) != _spelled(after):
@@ -61,9 +66,17 @@ def trial(tx: Tx, tried: Sequence[Rule], since: datetime) -> Trial:
     least = {name: fact.least for name, fact in FACTS.items()}  # who would sign even the least that can be asked for?
     for kind in known():
         said = rules.judge({**least, "kind": kind.code}, renewed, on)
-        if not said.signers and said.passed is None and not said.refused:
+        paths.append(said.path)
+        if not said.decided and said.passed is None and not said.refused:
             found.unsigned.append(kind)
+    paths.extend(_asked_by(rule) for rule in tried)
+    found.short = shortages(tx, paths)
     return found
+
+
+def _asked_by(rule: Rule) -> list[Step]:
+    """The steps of a rule by itself: nobody may have asked yet for what it is about."""
+    return [rules.step(raw) for raw in rule.steps]
 
 
 def _judged(facts: Facts, known: Sequence[Rule], on: date) -> Judgement | None:
@@ -76,7 +89,10 @@ def _judged(facts: Facts, known: Sequence[Rule], on: date) -> Judgement | None:
 
 def _spelled(said: Judgement) -> tuple[object, ...]:
     return (
-        [(step.name, step.role, step.days, step.supplement_days) for step in said.path],
+        [
+            (step.name, step.parties, step.limit, step.unit, step.need, step.record, step.supplement_days)
+            for step in said.path
+        ],
         said.passed is not None,
         [ground.reason for ground in said.refused],
     )

@@ -18,7 +18,7 @@ from quota.base import Base
 from quota.calendar import ZONE
 from quota.directory import Person
 from quota.errors import N_, Invalid, NotAllowed, NotFound, WrongState, stated
-from quota.requests import rulebook
+from quota.requests.rulebook import enactment
 from quota.requests.rules import RuleText
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def draft(tx: Tx, texts: Sequence[RuleText], *, reason: str) -> RuleDraft:
         _not_past(tx, one)
     row = RuleDraft(
         rules=[one.to_json() for one in texts],
-        based_on={one.code: rulebook.newest(tx, one.code) for one in texts},
+        based_on={one.code: enactment.newest(tx, one.code) for one in texts},
         reason=reason,
         signatures=[_signature(tx)] if tx.actor.role is Role.AUTHORITY else [],
         drafted_by=tx.actor.login,
@@ -102,14 +102,14 @@ def sign(tx: Tx, draft_id: int) -> RuleDraft:
     if tx.actor.login in row.signed_by:
         raise NotAllowed("rules.own_draft", N_("您已签署这份草案,须由另一人签署"))
     for code, version in row.based_on.items():
-        if rulebook.newest(tx, code) != version:
+        if enactment.newest(tx, code) != version:
             raise WrongState("rules.overtaken", N_("起草之后规则 %(code)s 已有新版本,请重新起草"), code=code)
     row.signatures = [*row.signatures, _signature(tx)]
     tx.audit("rule.sign", row.subject, after={"signatures": len(row.signatures)}, reason=row.reason)
     if len(row.signatures) >= SIGNATURES:
         for one in row.texts():
             _not_past(tx, one)
-            rulebook.enact(
+            enactment.enact(
                 tx, one.code, one.name, one.condition, one.steps, effective_from=one.effective_from,
                 priority=one.priority, basis=one.basis or row.reason, outcome=one.outcome, reason=one.reason,
             )  # fmt: skip
