@@ -157,10 +157,10 @@ def taken_by(request: Request, step: RequestStep, actor: Actor) -> bool:
     return actor.role is not Role.PROVIDER or request.pool.provider_id == actor.provider_id
 
 
-def others(tx: Tx, request: Request) -> list[Person]:
-    """Who else may decide the step that is under way (of several the own one): people of its party who have an account, did not
+def others(tx: Tx, request: Request, step: RequestStep | None = None) -> list[Person]:
+    """Who else may decide ``step``, or the one that is under way (of several the own one): people of its party who have an account, did not
     ask for it and took none of its other steps."""
-    step = step_of(request, tx.actor) or request.current
+    step = step or step_of(request, tx.actor) or request.current
     if step is None:
         return []
     barred = {request.created_by, request.submitted_by, *(one.decided_by for one in request.path), tx.actor.login}
@@ -195,15 +195,19 @@ def left_alone() -> Select[Request]:
 def may_take(tx: Tx, request: Request) -> bool:
     """Whether the step under way may be taken over by this transaction's actor: one of the supervisor's that the authority
     may take too, and that no supervisor is left for."""
-    step = request.current
+    step = _review(request)
     return (
         request.state == RequestState.IN_REVIEW
         and step is not None
-        and step.role == Role.SUPERVISOR
         and tx.actor.role is Role.AUTHORITY
-        and step.name == StepName.TECHNICAL_REVIEW
-        and not others(tx, request)
+        and not others(tx, request, step)
     )
+
+
+def _review(request: Request) -> RequestStep | None:
+    """The technical review, where it is under way and a supervisor's."""
+    mine = (StepName.TECHNICAL_REVIEW, Role.SUPERVISOR)
+    return next((one for one in request.active if (one.name, one.role) == mine), None)
 
 
 def take(tx: Tx, request: Request | int, generation: int, reason: str) -> Request:
@@ -213,17 +217,18 @@ def take(tx: Tx, request: Request | int, generation: int, reason: str) -> Reques
     found = progress.lock(tx, request, generation)
     progress.must_be(found, RequestState.IN_REVIEW)
     reason = stated(reason)
-    step = found.current
-    assert step is not None  # noqa: S101 - a request in review has the step that it waits for
-    if not may_take(tx, found):
+    step = _review(found)
+    if step is None or not may_take(tx, found):
+        waits = step or found.current
         raise WrongState(
             "approve.others",
             N_("“%(step)s”仍可由%(role)s办理,不能接办"),
-            step=step.called,
-            role=ROLE_LABELS[Role(step.role)],
+            step=waits.called if waits is not None else "",
+            role=ROLE_LABELS[Role(waits.role)] if waits is not None else "",
         )
     before = {"role": step.role, "turn": found.turn}
-    step.role = found.turn = Role.AUTHORITY.value
+    step.role = Role.AUTHORITY.value
+    progress.begin(tx, found)  # it may be whose turn it is
     progress.changed(
         tx, found, "request.take", before=before, after={"role": step.role, "turn": found.turn}, reason=reason
     )

@@ -164,6 +164,7 @@ def _page(tx: Tx, request: Request, form: DecisionForm) -> str:
         why=kind_of(request).why.label,
         what=what,
         step=step,
+        steward=actor().role in SIGNERS,
         advises=step is not None and step.advises,
         taken=[one for one in request.path if one.decision and one.signs],
         lines=[_line(line) for line in request.lines],
@@ -318,7 +319,10 @@ def _next(tx: Tx, done: int) -> str:
 
 
 def _suggestions(tx: Tx, rows: Sequence[Request]) -> dict[int, evidence.DecisionSuggestion]:
-    """Request id → what the figures speak for; each department is measured once in each pool."""
+    """Request id → what the figures speak for; each department is measured once in each pool. For the steward's and the authority's
+    eyes alone: other parties are shown nothing of a department's use."""
+    if actor().role not in SIGNERS:
+        return {}
     uses = evidence.uses(tx, [(one.department_id, one.pool_id) for one in rows])
     return {
         one.id: evidence.suggest(kind_of(one), one.takes(approved=True), uses[one.department_id, one.pool_id])

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from console import errors
 from console.words import _, action, role, sentence, when
-from console.words.rules import step_name
+from console.words import rules as rule_words
 from quota.audit import AuditRecord
 from quota.db import Tx
 from quota.errors import N_
@@ -70,7 +70,7 @@ def _told(name: str, value: Any) -> str | None:
     if name in ("turn", "to"):
         return role(value)
     if name == "step":
-        return step_name(value)
+        return rule_words.step_name(value)
     if name == "decision":
         return _(approvals.DECISION_LABELS[approvals.Decision(value)])
     if name == "notice":

@@ -618,7 +618,7 @@ def find(tx: Tx, who: Actor, text: str, limit: int) -> list[frame.Hit]:
 @frame.home_block(Role.TENANT, order=10)
 def waiting(tx: Tx, who: Actor) -> str | None:
     """What the department must mend or accept, and where its open requests are."""
-    todo = approvals.queue(tx, who)
+    todo = [one for one in approvals.queue(tx, who) if one.state != RequestState.IN_REVIEW]
     states = [state.value for state in requests.OPEN] + [RequestState.DRAFT.value]
     open_ones = (
         tx.scalars(
