@@ -235,7 +235,12 @@ def test_nobody_decides_twice_and_nobody_sees_what_is_not_theirs(client_of, plac
     for page in ("", "/edit", "/check", "/acceptance"):
         assert stranger.get(f"/requests/{number}{page}").status_code == 404
     assert client_of(Role.PROVIDER).get(f"/requests/{number}").status_code == 403
-    assert client_of(Role.TENANT).get(f"/decisions/{number}").status_code == 403
+    tenant = client_of(Role.TENANT)
+    assert tenant.get(f"/decisions/{number}").location.endswith(f"/requests/{number}")  # it has no step of it
+    assert tenant.send(f"/decisions/{number}", {"decision": "approve", "generation": "3"}).status_code == 403
+    for other in (stranger, client_of(Role.PROVIDER)):
+        assert other.get(f"/decisions/{number}").status_code == 404
+        assert other.send(f"/decisions/{number}", {"decision": "approve", "generation": "3"}).status_code == 404
 
 
 def test_more_than_the_pool_has_is_said_before_anything_is_held(client_of, place):
