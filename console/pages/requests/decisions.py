@@ -132,14 +132,13 @@ def decide(request_id: int) -> str | Response | tuple[str, int]:
         flash(_("%(number)s:已%(decision)s", number=request.number, decision=_(DECISION_LABELS[decision])), "success")
         return redirect(_next(reading(), request.id))
 
-    if flask.request.form.get("step") == "try" and not asked.by_program():
-        return _page(tx, request, form)
-
     def page() -> str:
         if flask.request.method == "POST" and not approvals.may_sign(tx, request):
             raise WrongState("approve.not_now", N_("这份申请现在不由您办理"))
         return _page(tx, request, form)
 
+    if flask.request.form.get("step") == "try" and not asked.by_program():
+        return page()
     return answer(form, sign, page, Invalid, OverCapacity)
 
 
