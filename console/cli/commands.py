@@ -18,8 +18,8 @@ from console.cli import lake, providers
 from console.cli.agent import agent_group
 from console.cli.anchors import anchor
 from console.cli.backups import backup, restore
+from console.cli.enacted import formula_group, rules_group
 from console.cli.forecasts import forecast_group
-from console.cli.formulas import formula_group
 from console.cli.found import found_group
 from console.cli.health import doctor, support_bundle
 from console.cli.imports import importing
@@ -27,7 +27,6 @@ from console.cli.orders import orders_group
 from console.cli.reference import reference
 from console.cli.rehearse import rehearse
 from console.cli.reports import report_group
-from console.cli.rules import rules_group
 from console.cli.secrets import secret_group
 from console.cli.statements import statements_group
 from console.cli.terminal import (
