@@ -206,8 +206,10 @@ def remind(tx: Tx) -> list[RequestNotice]:
     )
     told: list[RequestNotice | None] = []
     asked = _asked(tx, tomorrow)
-    for request_id, turn, due_at, state in waiting:
-        whom = [(Role(turn), None, due_at)] if state != RequestState.IN_REVIEW else asked.get(request_id, [])
+    for request_id, turn, until, state in waiting:
+        whom = asked.get(request_id, [])
+        if state != RequestState.IN_REVIEW and turn is not None and until is not None:
+            whom = [(Role(turn), None, until)]
         for role, department_id, due_at in whom:
             late, once = due_at < tx.now, due_at.isoformat()
             letters = [(NoticeKind.OVERDUE if late else NoticeKind.DUE, role, department_id)]
@@ -237,7 +239,8 @@ def _asked(tx: Tx, until: datetime) -> dict[int, list[tuple[Role, int | None, da
     found: dict[int, list[tuple[Role, int | None, datetime]]] = {}
     for request_id, applicant, role, department_id, due_at in tx.execute(query):
         whose = department_id if department_id != applicant else None
-        found.setdefault(request_id, []).append((Role(role), whose, due_at))
+        if due_at is not None:
+            found.setdefault(request_id, []).append((Role(role), whose, due_at))
     return found
 
 
