@@ -125,6 +125,8 @@ UNREACHED = {
     "quota_drifts.index": "of a cloud that keeps quotas, which the simulated one does not",
     "companies.resume": "of a company that has ended",
     "classes.end": "of a class that the city added",
+    "editions.file": "of a report, of which the demo city has none",
+    "editions.show": "of a report, of which the demo city has none",
     "feeds.again": "of a feed, of which the demo city has none",
     "feeds.connect": "of a feed, of which the demo city has none",
     "feeds.names": "of a feed, of which the demo city has none",

@@ -47,7 +47,6 @@ COLUMNS = [
         "period",
         N_("报告期"),
         lambda r: r.period.code,
-        sort=ReportEdition.last_day,
         href=lambda r: url_for("editions.show", edition_id=r.id),
         title=True,
     ),
@@ -55,7 +54,8 @@ COLUMNS = [
     Column("scope", N_("报告对象"), lambda r: _(SCOPE_LABELS[ScopeKind(r.scope)]), code=lambda r: r.scope),
     Column("name", N_("名称"), lambda r: r.name),
     Column("number", N_("版次"), lambda r: r.number, number=True),
-    Column("known_at", N_("资料截止"), lambda r: r.known_at, sort=ReportEdition.known_at),
+    Column("known_at", N_("资料截止"), lambda r: r.known_at),
+    Column("made_at", N_("出具时间"), lambda r: r.made_at, sort=ReportEdition.id),
     Column("made_by", N_("编制"), lambda r: r.made_by, text=who_exactly, minor=True),
     Column("reason", N_("更正原因"), lambda r: r.reason),
 ]
@@ -101,7 +101,7 @@ def index() -> str | Answer:
     tx = reading()
     mine = scopes.visible(tx, tx.actor, ReportEdition.scope, ReportEdition.scope_id)
     found = listing(
-        tx, select(ReportEdition).where(mine), COLUMNS, key=ReportEdition.id, filters=FILTERS, sort="-period"
+        tx, select(ReportEdition).where(mine), COLUMNS, key=ReportEdition.id, filters=FILTERS, sort="-made_at"
     )
     return found.exported("reports") or render_template("reports/index.html", editions=found)
 
