@@ -338,7 +338,9 @@ def test_22_and_21_hours_to_hand_over_and_named_reviewers_in_turn(client_of, pla
 
 def test_a_house_without_the_people_is_told_when_it_enacts_and_in_the_queue(client_of, place, clock):
     twice = [step(f"look{n}", f"第{n}次复核", {"role": "supervisor"}, stage=20 + n) for n in (1, 2)]
-    document = json.dumps({"format": "guanjia-approval-rules/1", "rules": [rule("looks", {}, steps=twice)]})
+    document = json.dumps(
+        {"format": "guanjia-approval-rules/1", "rules": [rule("looks", fact("vcpu", ">", 64), steps=twice)]}
+    )
     draft = client_of("authority1").send("/rules/import", {"document": document, "reason": "复核"}).location
     page = client_of("authority2").get(draft).text
     assert "人手不足" in page

@@ -66,17 +66,17 @@ def trial(tx: Tx, tried: Sequence[Rule], since: datetime) -> Trial:
     least = {name: fact.least for name, fact in FACTS.items()}  # who would sign even the least that can be asked for?
     for kind in known():
         said = rules.judge({**least, "kind": kind.code}, renewed, on)
-        paths.append(said.path)
+        paths.extend(_with(said.path, rule) for rule in tried)
         if not said.decided and said.passed is None and not said.refused:
             found.unsigned.append(kind)
-    paths.extend(_asked_by(rule) for rule in tried)
     found.short = shortages(tx, paths)
     return found
 
 
-def _asked_by(rule: Rule) -> list[Step]:
-    """The steps of a rule by itself: nobody may have asked yet for what it is about."""
-    return [rules.step(raw) for raw in rule.steps]
+def _with(path: Sequence[Step], rule: Rule) -> list[Step]:
+    """``path`` with the steps of ``rule``, whose condition may hold of something that nobody asked for yet."""
+    found = {one.name: one for one in [*path, *(rules.step(raw) for raw in rule.steps)]}
+    return list(found.values())
 
 
 def _judged(facts: Facts, known: Sequence[Rule], on: date) -> Judgement | None:
