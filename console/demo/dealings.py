@@ -1,14 +1,11 @@
 """What departments have with each other and with the steward in the demo city: quota lent and shared out, a system that changed hands, a
-standing authorisation, a verification that the auditor asked for."""
+verification that the auditor asked for."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from console.verification import runs
-from metering.cases import authorisations
 from metering.workbench import Workbench
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
@@ -39,7 +36,6 @@ def live(workbench: Workbench) -> None:
         )
     _lend(workbench, clerks)
     _share_out(workbench, authority)
-    _authorise(workbench, clerks[1])
     _hand_over(workbench, authority, clerks[0])
     with workbench.book.transaction(auditor) as tx:
         runs.ask(tx, night=tx.now.astimezone(ZONE).date())
@@ -99,21 +95,6 @@ def _share_out(workbench: Workbench, authority: Actor) -> None:
             allotments.carry_out(
                 tx, Allotment(act, pool_id, cls, node, amount, reason, target), key=f"demo:tree:{number}"
             )
-
-
-def _authorise(workbench: Workbench, clerk: Actor) -> None:
-    """A department lets its largest system grow within the hour."""
-    with workbench.book.transaction(clerk) as tx:
-        largest = tx.scalars(
-            select(System)
-            .join(Resource, Resource.system_id == System.id)
-            .where(System.department_id == clerk.department_id)
-            .group_by(System.id)
-            .order_by(func.count().desc(), System.id)
-        ).first()
-        if largest is not None:
-            until = tx.now.astimezone(ZONE).date() + timedelta(days=90)
-            authorisations.grant(tx, largest, until, 16, 32, "集中申报期间并发不可预测", any_time=True)
 
 
 def _hand_over(workbench: Workbench, authority: Actor, clerk: Actor) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from console.demo import growth
 from metering import cases
 from metering.cases import Case, CaseState
 from metering.workbench import Progress, Workbench
@@ -93,8 +94,17 @@ def first_day(today: date) -> date:
 class Life:
     """The days from the first to that of ``until``, lived as the book's clock comes to them."""
 
-    def __init__(self, workbench: Workbench, clock: Any, first: date, until: datetime, progress: Progress) -> None:
+    def __init__(
+        self,
+        workbench: Workbench,
+        clock: Any,
+        first: date,
+        until: datetime,
+        progress: Progress,
+        read: Callable[[datetime], None],
+    ) -> None:
         self.workbench, self.clock, self.first, self.until, self.progress = workbench, clock, first, until, progress
+        self.growths = growth.Growths(workbench, clock, read)
         with workbench.book.reading() as tx:
             self.calendar: WorkingDays = working_days(tx)
             self.pools = list(tx.scalars(select(Pool).order_by(Pool.id)))
@@ -132,6 +142,8 @@ class Life:
             self._to(day, 9)
             self._requests(self.worked[day])
             self._jobs()
+            if self.worked[day] == growth.AUTHORISED:
+                growth.authorise(self.workbench, self.people["authority"], self.tenants)
         self._carry(day)
 
     # ------------------------------------------------------------------------------------------------------ the jobs
@@ -214,6 +226,7 @@ class Life:
                     due = [one for one in orders.waiting(tx, pool.id) if not self._waits(tx, one)]
                 for order_id in due:
                     orders.carry(self.workbench.book, order_id, self.workbench.provider(pool), cases.last_look)
+            self.growths.day(self.worked.get(day, 0), day, hour)
 
     def _begin_by_hand(self) -> None:
         """What was to arrive is with the provider's staff today, and still under way."""

@@ -71,6 +71,20 @@ def begin(tx: Tx, case: Case) -> Obstacle | None:
     return obstacle
 
 
+def raise_to(tx: Tx, case: Case, target: Amount) -> Obstacle | None:
+    """Enlarge once more what a look within the day enlarged, to ``target``; returns what stands against it: then nothing was changed."""
+    tx.actor.must_be(Role.SYSTEM)
+    lock(tx, case)
+    if not surges.on_loan(case) or case.state != CaseState.WATCHED:
+        raise WrongState("case.not_lent", N_("案件不在当日扩容期内"))
+    before = case.target, case.recoverable
+    case.target, case.recoverable = target.to_json(), more(case.had(), target).to_json()
+    obstacle = _go_on(tx, case, None)
+    if obstacle is not None:
+        case.target, case.recoverable = before
+    return obstacle
+
+
 def confirm_deletion(tx: Tx, case: Case, *, generation: int | None = None) -> Case:
     """One of two persons confirms that the resource may be deleted for good; the second word places the order."""
     take_up(tx, case, CaseAct.CONFIRM_DELETION, generation)
@@ -307,7 +321,7 @@ def _delivered(tx: Tx, case: Case, order: WorkOrder) -> None:
         return
     _set_aside(tx, case, order)
     if case.kind == CaseKind.EXPAND:
-        case.effective_at = when
+        case.effective_at = case.effective_at or when  # the longest term is counted from the first time
         case.freed = more(Amount.from_json(case.shape), case.will_have() or NOTHING).to_json()
         if case.ends_on is None:
             close(tx, case, Ending.EXPANDED, N_("已按建议扩容"))
@@ -354,6 +368,8 @@ def _cancelled(tx: Tx, case: Case, order: WorkOrder) -> None:
     doubt = against_order(tx, case, order) if case.going_back else None
     if doubt is not None:
         ask(tx, case, doubt)
+    elif surges.on_loan(case) and case.freed and not case.going_back:
+        _as_it_was_lent(tx, case)
     elif case.going_back:  # the department has a right to it: ordered anew
         give_back(tx, case, Ending(case.going_back), case.reason)
     elif verb is Verb.DELETE:
@@ -366,6 +382,14 @@ def _cancelled(tx: Tx, case: Case, order: WorkOrder) -> None:
         move(tx, case, CaseState.CLEARED, "case.fail", days=procedure.act_days, reason=case.reason)
     else:
         close(tx, case, Ending.FAILED, case.reason)
+
+
+def _as_it_was_lent(tx: Tx, case: Case) -> None:
+    """What was to be enlarged once more could not be: it keeps what it was lent before, for the time that the last look gave it."""
+    lent = (case.had() + Amount.from_json(case.freed)).to_json()
+    case.target, case.recoverable = lent, case.freed
+    seen = surges.last(tx, case.id)
+    move(tx, case, CaseState.WATCHED, "case.fail", wake_at=(seen and seen.until) or tx.now, reason=case.reason)
 
 
 def _watch(tx: Tx, case: Case, days: int) -> None:
@@ -422,6 +446,7 @@ __all__ = [
     "keep",
     "last_look",
     "objection",
+    "raise_to",
     "recycle",
     "restore",
     "roll_back",

@@ -246,11 +246,12 @@ def _not_as_found(tx: Tx, case: Case, finding: Finding | None) -> Obstacle | Non
     """Before anything is done."""
     days = case.procedure().fresh_days
     today = tx.now.astimezone(ZONE).date()
-    if finding is not None and finding.id == case.finding_id and (seen := surges.last(tx, case.id)) is not None:
+    first = finding is not None and finding.id == case.finding_id
+    if (first or (surges.on_loan(case) and case.freed)) and (seen := surges.last(tx, case.id)) is not None:
         # What the last hour showed is newer than any judgement, as long as none was made since.
         if seen.at < tx.now - surges.ABANDONED:
             return Obstacle("case.stale_surge", N_("距查看时已超过一天,须等下一次评估"), None)
-        if case.resource.amounts != case.shape:
+        if not _as_left(case):
             return Obstacle("case.reshaped", N_("立案之后资源规格已变化"), Ending.CHANGED)
         return None
     if finding is None or finding.assessment.last_day < today - timedelta(days=days):
@@ -265,6 +266,13 @@ def _not_as_found(tx: Tx, case: Case, finding: Finding | None) -> Obstacle | Non
     if case.kind == CaseKind.SHRINK and not less(case.resource.actual(), safe_target(case, finding)):
         return Obstacle("case.no_surplus", N_("按最新数据已没有可缩减的余量"), Ending.RECOVERED)
     return None
+
+
+def _as_left(case: Case) -> bool:
+    """Whether a resource has what it had when its case was opened, or what a look within the day lent it since."""
+    if not case.freed:
+        return bool(case.resource.amounts == case.shape)
+    return case.resource.actual() == case.had() + Amount.from_json(case.freed)
 
 
 def _came_alive(case: Case, finding: Finding | None) -> Obstacle | None:

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 
 class SurgeOutcome(StrEnum):
-    """begun: enlarged on a standing authorisation; proposed: the department was asked; prolonged; blind: its time was over
+    """begun: enlarged on a standing authorisation; raised: enlarged once more, as that was not enough; proposed: the department was asked; prolonged; blind: its time was over
     and nothing known, so it stays; calm: it does without, and is given back."""
 
     BEGUN = "begun"
+    RAISED = "raised"
     PROPOSED = "proposed"
     PROLONGED = "prolonged"
     BLIND = "blind"
@@ -35,6 +36,7 @@ class SurgeOutcome(StrEnum):
 
 OUTCOME_LABELS = {
     SurgeOutcome.BEGUN: N_("按常备授权扩容"),
+    SurgeOutcome.RAISED: N_("仍不够用,再次扩容"),
     SurgeOutcome.PROPOSED: N_("通知使用单位"),
     SurgeOutcome.PROLONGED: N_("仍然饱和,延长"),
     SurgeOutcome.BLIND: N_("数据不足,保持现规格"),

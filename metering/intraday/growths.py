@@ -66,8 +66,8 @@ NOTED = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class MachineLook:
-    """What a look saw of one machine. ``case_id``: the case that enlarged it, if it is enlarged; ``size``: vCPU underneath;
-    ``samples`` known of 12, ``count`` of them at the line, ``top`` the largest in %; ``wanted``: vCPU."""
+    """What a look saw of one machine. ``short``: whether something is at the line of what is in force. ``case_id``: the case that enlarged it, if it is enlarged; ``size``: vCPU underneath;
+    ``samples`` known of 12, ``count`` of them at the line, ``top`` the largest in %; ``wanted``: vCPU, as far as the hour tells."""
 
     resource_id: int
     sizing: str
@@ -76,6 +76,7 @@ class MachineLook:
     size: int
     known: bool
     over: bool
+    short: bool
     samples: int
     count: int
     top: float | None
@@ -121,6 +122,8 @@ def settle(tx: Tx, seen: MachineLook, ground: Ground) -> Settled:
     if one.state != CaseState.WATCHED or not surges.on_loan(one) or one.wake_at is None:
         return Settled("open_case")  # somebody was faster
     ended = one.wake_at <= ground.moment
+    if seen.short and (raised := _raise(tx, one, seen, ground)) is not None:
+        return raised
     if seen.over:
         return _prolong(tx, one, seen, ground, ended=ended)
     if not ended:
@@ -215,12 +218,10 @@ def _target(
     """The smallest catalogue shape that is enough, within what temporary growth may be, or back to what the resource had before it was
     shrunk; its memory no less than now. At once what the latest judgement saw it use, where that is more."""
     has, most = resource.actual(), finding.assessment.policy_version.rules().temporary_growth
+    under = has if seen.case_id is None else tx.get_one(Case, seen.case_id).had()
     cpu, memory = has.get(VCPU, 0), has.get(MEMORY, 0)
     former = _former(tx, resource)
-    limit = {
-        VCPU: max((1 + most) * seen.size, former.get(VCPU, 0)),
-        MEMORY: max((1 + most) * memory, former.get(MEMORY, 0)),
-    }
+    limit = {kind: max((1 + most) * under.get(kind, 0), former.get(kind, 0)) for kind in (VCPU, MEMORY)}
     shapes = [
         (takes[VCPU], takes[MEMORY])
         for item in items
@@ -228,9 +229,9 @@ def _target(
     ]
     if not shapes:
         return None
-    used = _most_used(finding)
     offered = np.array([[one for one, _ in shapes]], np.float64)
-    wanted = np.array([max(seen.wanted, used)])
+    whole = max(seen.size, former.get(VCPU, 0))
+    wanted = expansion.wanted(np.array([cpu]), np.array([whole]), seen.fast, np.array([_most_used(finding)]))
     found = expansion.fit(wanted, np.array([cpu], np.float64), offered, np.array([limit[VCPU]]))[0]
     if not np.isfinite(found):
         return None
@@ -322,6 +323,28 @@ def _open(tx: Tx, finding: Finding, target: Amount, procedure: Procedure, ground
 
 
 # -------------------------------------------------------------------------------------------------- it goes on, or ends
+
+
+def _raise(tx: Tx, case: Case, seen: MachineLook, ground: Ground) -> Settled | None:
+    """It is at the line of what it was lent: once more, by the conditions of the first time; None where that cannot be."""
+    resource, finding = case.resource, latest(tx, case.resource_id, ground.policy)
+    until = ground.moment + timedelta(hours=seen.fast.hold_hours)
+    longest = (case.effective_at or tx.now) + timedelta(days=case.procedure().temporary_days)
+    if finding is None or until > longest or (case.will_have() or NOTHING) != resource.actual():
+        return None
+    target = _target(tx, resource, finding, seen, ground.offers.get(resource.arch, ()))
+    if target is None:
+        return None
+    allowed = None if resource.system_id is None else authorisations.holding(tx, resource.system_id)
+    if _why_not(tx, resource, more(resource.actual(), target), allowed, ground):
+        return None
+    _note(tx, case, seen, ground, SurgeOutcome.RAISED, until=until, allowed=allowed)
+    tx.flush()
+    obstacle = enforcement.raise_to(tx, case, target)
+    if obstacle is not None:
+        raise WrongState(obstacle.code, obstacle.message, **obstacle.params)
+    case.ends_on, case.reason = until.astimezone(ZONE).date(), ""
+    return Settled(SurgeOutcome.RAISED.value, case.id)
 
 
 def _prolong(tx: Tx, case: Case, seen: MachineLook, ground: Ground, *, ended: bool) -> Settled:

@@ -70,10 +70,9 @@ class Looked:
 def fast_of(name: str) -> Fast | None:
     """How a sizing grows within the day where that is carried out: not for one that goes by the tide."""
     try:
-        found = sizing(name).profile
+        return sizing(name).fast
     except ValueError:
         return None
-    return found.fast if found is not None and found.tide is None else None
 
 
 def look(workbench: Workbench, actor: Actor | None = None) -> Looked:
@@ -196,6 +195,7 @@ def _seen(
             size=int(under[i]),
             known=bool(told.known[i]),
             over=bool(told.over[i]),
+            short=bool(told.short[i]),
             samples=int(samples[i]),
             count=int(told.count[i]),
             top=round(float(np.nanmax(cpu[i])), 2) if samples[i] else None,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from metering import quantiles
 from metering.judging.assess import Findings
-from metering.judging.policy import GROWS, SIZING, Verdict
+from metering.judging.policy import GROWS, STEADY, Verdict
 from metering.judging.seen import demanded
 from metering.lake import SampleMatrix as Block
 from metering.lake import nothing
@@ -77,7 +77,7 @@ def advise(
     by_name: dict[str, dict[int, int]] = {}
     for i, one in enumerate(resources):
         name = found.policy.sizing_of(int(found.section[i]))
-        if name != SIZING and one.kind == ServiceKind.VM.value and found[i] not in GROWS:
+        if sizing(name).steady.name != STEADY and one.kind == ServiceKind.VM.value and found[i] not in GROWS:
             by_name.setdefault(name, {})[one.id] = i
     targets: dict[int, Amount | None] = {}
     for name, rows in by_name.items():

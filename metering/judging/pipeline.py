@@ -29,7 +29,7 @@ from metering.judging import (
 from metering.judging.engines import Engine, Survey
 from metering.judging.facts import Facts, concat
 from metering.judging.findings import Assessment
-from metering.judging.policy import GROWS, SIZING, Policy
+from metering.judging.policy import GROWS, STEADY, Policy
 from metering.judging.span import Window, window
 from metering.sizing import rightsizing, sizing
 from metering.workbench import Progress, Workbench, silent
@@ -293,4 +293,4 @@ def advise(
 
 def _ceiling(name: str) -> float:
     how = sizing(name)
-    return how.figure("ceiling") if how.method == SIZING else 70.0
+    return how.figure("ceiling") if how.method == STEADY else 70.0

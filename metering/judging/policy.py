@@ -105,8 +105,11 @@ def unsafe(rule: PolicyRule) -> list[tuple[str, str]]:
     return found
 
 
-SIZING = "p95@70"
-"""How sizes are advised where a policy does not say: DOMAIN.md's smallest shape that keeps P95 at 70 %."""
+STEADY = "p95@70"
+"""DOMAIN.md's smallest shape that keeps P95 at 70 %."""
+
+SIZING = f"{STEADY}+fast"
+"""The default policy's: by that, and with growth within the day above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ class Policy:
     frozen_is_live: bool = False
     hot_level: float = 90.0
     hot_minutes: int = 30
-    sizing: str = SIZING
+    sizing: str = STEADY
     sections: tuple[Section, ...] = ()
 
     @property
@@ -321,6 +324,7 @@ def default() -> Policy:
                 coverage=covered,
             ),
         ),
+        sizing=SIZING,
     )
 
 

@@ -18,11 +18,12 @@ import numpy as np
 from metering.quantiles import from_histogram
 from metering.series import MachineSeries
 from metering.sizing.expansion import Growth, within
-from metering.sizing.methods import sizing
+from metering.sizing.methods import grows, sizing
 from metering.sizing.outcomes import SizingResult, Trail, join
 from metering.sizing.rightsizing import (
     BINS,
     PROFILES,
+    SPEEDS,
     Fast,
     Profile,
     Tide,
@@ -188,11 +189,12 @@ def policy(name: str) -> SizingPolicy:
         quantile, margin = float(found[1] or 100) / 100, float(found[2])
         if quantile <= 1 and margin > 0:
             return SizingPolicy(name, lambda days, shapes, capped: _fixed(days, quantile, margin, shapes, capped))
-    if found := re.fullmatch(r"p(\d+(?:\.\d+)?)@(\d+(?:\.\d+)?)", name):
+    if found := re.fullmatch(r"p(\d+(?:\.\d+)?)@(\d+(?:\.\d+)?)(?:\+([a-z]+))?", name):
         q, ceiling = float(found[1]) / 100, float(found[2]) / 100
-        if q <= 1 and 0 < ceiling <= 1:
+        if q <= 1 and 0 < ceiling <= 1 and (not found[3] or grows("p95@70", found[3])):
+            fast = SPEEDS[found[3]][0] if found[3] else None
             return SizingPolicy(
-                name, lambda days, shapes, capped: _fit(days, q, ceiling, shapes, capped=capped), local=True
+                name, lambda days, shapes, capped: _fit(days, q, ceiling, shapes, fast, capped=capped), local=True
             )
     if found := re.fullmatch(r"vpa-p(\d+(?:\.\d+)?)(?:x(\d+(?:\.\d+)?))?-daily", name):
         q, more = float(found[1]) / 100, float(found[2] or 1.15)
@@ -222,10 +224,10 @@ def carrying(policy: SizingPolicy) -> SizingPolicy:
 def carried_out(name: str) -> str:
     """What is carried out of a sizing that grows within the day, by its name: the same with "!"; of one that goes by the tide
     its steady size; any other as it is. Raises ValueError for a name that is none."""
-    settings = profile(name)
-    if settings is None or settings.fast is None:
-        return name
-    return sizing(name).steady.name if settings.tide else f"{name}!"
+    if (settings := profile(name)) and settings.tide:
+        return sizing(name).steady.name
+    grows_too = settings.fast if settings else "+" in name and sizing(name).fast
+    return f"{name}!" if grows_too else name
 
 
 def _seen(demand: Array, force: Array, capped: bool) -> Array:
@@ -311,6 +313,7 @@ def _fit(
     quantile: float,
     ceiling: float,
     shapes: Array | None,
+    fast: Fast | None = None,
     span: int = 30,
     settle: int = 7,
     capped: bool = False,
@@ -322,14 +325,18 @@ def _fit(
     now = days.before[:, 0].copy()
     kept = np.zeros((span, r, BINS), np.int32)
     observed, settled = np.zeros(r, np.int64), np.full(r, settle)
+    grown = _Grown(days, fast, shapes) if fast else None
     for day in range(d):
         if day:
             resized = days.present[:, day] != days.present[:, day - 1]
             for i in np.flatnonzero(resized):
                 kept[:, i] = rebin(kept[:, i], days.present[i, day - 1] / days.present[i, day])
         size[:, day] = now
-        demand = _seen(days.demand[:, day], now, capped)
+        force = grown.day(day, np.repeat(now[:, None], SLOTS, axis=1)) if grown else now
+        demand = _seen(days.demand[:, day], force, capped)
         peak[:, day] = np.nan_to_num(demand).max(axis=1)
+        if grown:
+            grown.peak[:, day] = peak[:, day]
         each = np.flatnonzero(days.seen[:, day])
         kept[observed[each] % span, each] = histogram(demand, days.present[:, day])[each]
         observed[each] += 1
@@ -340,11 +347,11 @@ def _fit(
         want = np.nan_to_num(top[:, 0]) / 100 * days.present[:, day] / ceiling
         want = _snap(want, days.present[:, day], shapes)
         seen = days.seen[:, day]
-        grows = seen & (want > now + 1e-9) & (observed >= settle)
+        more = seen & (want > now + 1e-9) & (observed >= settle)
         shrinks = seen & (want < 0.9 * now) & (observed >= settle) & (settled >= settle)
-        settled = np.where(grows | shrinks, 1, settled + 1)
-        now = np.where(grows | shrinks, want, now)
-    return Sizes(size)
+        settled = np.where(more | shrinks, 1, settled + 1)
+        now = np.where(more | shrinks, want, now)
+    return Sizes(size, grown.force, grown.began) if grown else Sizes(size)
 
 
 def _cost(days: MachineDays, profile: Profile, shapes: Array | None, capped: bool) -> Sizes:

@@ -7,6 +7,8 @@
 ``steward-…``               the cost quantile: safe, balanced, economy, or ``steward-L40-h3-m1.2`` with its own figures,
                             each with ``+fast``, ``+swift`` or ``+tide``
 
+``p95@70`` and the cost quantile grow within the day where ``+fast``, ``+swift`` or ``+prompt`` is written behind.
+
 A figure that is left out is the method's own, so every sizing has one name. Pure.
 """
 
@@ -16,7 +18,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from metering.sizing.rightsizing import PROFILES, SPEEDS, Profile, profile
+from metering.sizing.rightsizing import PROFILES, SPEEDS, Fast, Profile, profile
 
 METHODS = (
     "p95@70",
@@ -76,6 +78,13 @@ class Sizing:
         return profile(self.name) if self.method.startswith("steward-") else None
 
     @property
+    def fast(self) -> Fast | None:
+        """How it grows within the day where that is carried out; None where it does not: sizes that go by the tide are backtested only."""
+        if self.profile is not None:
+            return None if self.profile.tide else self.profile.fast
+        return SPEEDS[self.speed][0] if self.speed else None
+
+    @property
     def name(self) -> str:
         """How it is written. Raises ValueError for a figure that the method has no use for, or that is out of bounds."""
         for key, value in self.figures.items():
@@ -84,10 +93,11 @@ class Sizing:
                 raise ValueError(f"{self.method} takes no {key}")
             if not least <= value <= most:
                 raise ValueError(f"{key} {value:g} is not within {least:g} and {most:g}")
-        if self.speed and not (self.method.startswith("steward-") and self.speed in SPEEDS):
+        if self.speed and not grows(self.method, self.speed):
             raise ValueError(f"{self.method} does not grow within a day")
         if self.method == "p95@70":
-            return f"p{self.figure('quantile'):g}@{self.figure('ceiling'):g}"
+            told = f"p{self.figure('quantile'):g}@{self.figure('ceiling'):g}"
+            return f"{told}+{self.speed}" if self.speed else told
         if self.method == "p95x1.15":
             quantile = self.figure("quantile")
             return f"{'peak' if quantile == 100 else f'p{quantile:g}'}x{self.figure('margin'):g}"
@@ -125,6 +135,13 @@ class Sizing:
         return told + (f"+{speed}" if speed else "")
 
 
+def grows(method: str, speed: str) -> bool:
+    """Whether a method can be had with growth within the day at this speed."""
+    if method == "p95@70":
+        return speed in SPEEDS and SPEEDS[speed][1] is None
+    return method.startswith("steward-") and speed in SPEEDS
+
+
 def sizing(name: str) -> Sizing:
     """The sizing called ``name``. Raises ValueError for a name that is none, or whose figures are out of bounds."""
     found = _read(name)
@@ -137,8 +154,10 @@ def sizing(name: str) -> Sizing:
 def _read(name: str) -> Sizing | None:
     if name in PROFILES or name.startswith("steward-"):
         return _read_steward(name)
-    if found := re.fullmatch(rf"p{_N}@{_N}", name):
-        return _made("p95@70", quantile=found[1], ceiling=found[2])
+    if found := re.fullmatch(rf"p{_N}@{_N}(?:\+([a-z]+))?", name):
+        if found[3] and not grows("p95@70", found[3]):
+            return None
+        return replace(_made("p95@70", quantile=found[1], ceiling=found[2]), speed=found[3] or "")
     if found := re.fullmatch(rf"(?:p{_N}|peak)x{_N}", name):
         return _made("p95x1.15", quantile=found[1] or "100", margin=found[2])
     if found := re.fullmatch(rf"vpa-p{_N}(?:x{_N})?-daily", name):

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 import pytest
 
-from metering.cases import exemptions, safeguards, surges, windows
+from metering.cases import enforcement, exemptions, safeguards, surges, windows
 from metering.cases.exemptions import Category
 from metering.cases.files import Case
 from metering.cases.steps import CaseState
 from metering.intraday import growths, look
+from metering.judging import policies
 from metering.judging.policy import Verdict
 from metering.judging.procedure import Procedure
 from metering.lake.store import Lake
 from metering.rollout import CeilingScope, ceilings, scopes
 from metering.sizing import Fast
+from providers import orders
 from quota.actors import steward
 from quota.directory.departments import System
 from quota.inventory import Resource
 from quota.ledger.tables import Holder
-from quota.units import MEMORY, VCPU
+from quota.units import MEMORY, VCPU, Amount
 from tests.city import City
 from tests.metering.surging import EIGHT, FOUR, Surging
 from tests.metering.test_expansion import days_of
 
+TWO = Amount({VCPU: 2, MEMORY: 4 * 1024})
 HOT, CALM, NONE = 99.0, 20.0, float("nan")
 HOLD = Fast().hold_hours
 """Hours for which a growth is held after an hour that is calm."""
@@ -318,6 +322,71 @@ class TestItEnds:
         with town.book.transaction(steward()) as tx:
             one = tx.get_one(Case, case_id)
             assert safeguards.doubtful(tx, one) is not None
+
+
+class TestItGrowsOnceMore:
+    """Where the procedure lets it: each time by the conditions of the first."""
+
+    @pytest.fixture
+    def town(self, city: City, lake: Lake) -> Surging:
+        town = Surging(city, lake)
+        with city.by() as tx:
+            policy = replace(policies.version(tx, city.policy).policy(), effective_from=tx.now.date())
+            city.policy = policies.enact(tx, policy, Procedure(temporary_growth=3.0), reason="试行再次扩容").id
+        return town
+
+    def small(self, town: Surging) -> tuple[int, int]:
+        """A machine of two vCPU that was enlarged to four; its case."""
+        machine = town.machine(TWO)
+        return machine, grown(town, machine)
+
+    def test_who_is_at_the_line_of_what_was_lent_gets_more_and_gives_all_back(self, town: Surging):
+        town.authorise()
+        before = town.city.balance(Holder.GRANTED)
+        machine, case_id = self.small(town)
+        granted = town.city.balance(Holder.GRANTED)
+        assert town.has(machine) == FOUR
+        assert town.hour({machine: HOT}).done == {"raised": [case_id]}
+        town.carry()
+        one = town.city.see(case_id)
+        assert town.has(machine) == EIGHT
+        assert (one.state, one.wake_at) == ("watched", town.clock.now.replace(minute=0) + timedelta(hours=HOLD))
+        assert town.city.balance(Holder.GRANTED) == granted - 4
+        assert town.hour({machine: HOT}).done == {"prolonged": [case_id]}, "three times as much again is the most"
+        for _ in range(HOLD - 1):
+            town.hour({machine: CALM})
+        assert town.hour({machine: CALM}).done == {"calm": [case_id]}
+        town.carry()
+        assert town.has(machine) == TWO
+        assert town.city.balance(Holder.GRANTED) == before - 2 + 2
+        assert town.city.see(case_id).ending == "term_over"
+
+    def test_not_beyond_the_authorised_ceiling(self, town: Surging):
+        town.authorise(vcpu=4)
+        machine, case_id = self.small(town)
+        assert town.hour({machine: HOT}).done == {"prolonged": [case_id]}
+        assert town.has(machine) == FOUR
+
+    def test_not_once_it_is_revoked(self, town: Surging):
+        granted = town.authorise()
+        machine, _case = self.small(town)
+        town.revoke(granted)
+        assert town.hour({machine: HOT}).skipped == {"revoked": 1}
+
+    def test_what_the_cloud_refuses_keeps_what_it_was_lent(self, town: Surging):
+        town.authorise()
+        machine, case_id = self.small(town)
+        town.hour({machine: HOT})
+        with town.book.transaction(town.city.supervisor) as tx:
+            order = enforcement.current_order(tx, tx.get_one(Case, case_id))
+            orders.cancel(tx, order.id, order.generation, "云平台资源不足")
+        town.city.advance()
+        one = town.city.see(case_id)
+        assert (one.state, one.will_have(), one.effective_at is not None) == ("watched", FOUR, True)
+        for _ in range(HOLD):
+            town.hour({machine: CALM})
+        town.carry()
+        assert town.has(machine) == TWO
 
 
 class TestAgain:

@@ -11,7 +11,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Optional
 
 from console.words import FIGURES, SPEEDS, _, lazy, policies
-from metering.sizing import LIMITS, METHODS, OWN, Sizing, sizing
+from metering.sizing import LIMITS, METHODS, OWN, Sizing, methods, sizing
 from quota.errors import N_
 
 
@@ -80,5 +80,5 @@ def _wrong(method: str, figures: Mapping[str, float], speed: str) -> Iterator[tu
             yield name, _("须在%(least)s至%(most)s之间", least=f"{least:g}", most=f"{most:g}")
         elif name == "days" and value != int(value):
             yield name, _("须为整数")
-    if speed and not method.startswith("steward-"):
-        yield "speed", _("只有成本分位能当日扩容")
+    if speed and not methods.grows(method, speed):
+        yield "speed", _("只有成本分位与默认方法能当日扩容,随时段的只有成本分位")
