@@ -49,7 +49,10 @@ class Growths:
 
     def day(self, left: int, day: date, hour: int) -> None:
         """What is looked at on ``day``, ``left`` working days before today, after the orders of ``hour``."""
-        for at in LOOKS.get(hour, ()) if left in DAYS else ():
+        looked = left in DAYS or (
+            left + 1 in DAYS and hour == 20
+        )  # what began by night is looked at the night after, too
+        for at in LOOKS.get(hour, ()) if looked else ():
             self.clock.now = max(self.clock.now, datetime.combine(day, time(), ZONE) + at)
             self.read(self.clock.now)
             look.look(self.workbench)

@@ -42,6 +42,7 @@ WORDS: Mapping[str, str] = {
     "skipped": N_("%(skip)s,略过 %(resources)s 项"),
     "looked": N_("看到 %(machines)s 台云主机的最近一小时，%(over)s 台达到当日扩容条件"),
     "surge_begun": N_("按常备授权扩容 %(n)s 台"),
+    "surge_raised": N_("仍不够用,再次扩容 %(n)s 台"),
     "surge_proposed": N_("通知使用单位 %(n)s 件"),
     "surge_prolonged": N_("仍然饱和，延长 %(n)s 件"),
     "surge_blind": N_("到时而数据不足，保持现规格 %(n)s 件"),

@@ -39,7 +39,8 @@ class Regret:
 
 @dataclass(slots=True)
 class Recoveries:
-    """Base units by class. ``recovered``: freed for good; ``under_way``: of open cases; ``given``: by expansions."""
+    """Base units by class. ``recovered``: freed for good; ``under_way``: of open cases; ``given``: by expansions, for good, or
+    lent and returned."""
 
     recovered: dict[Commodity, int] = field(default_factory=dict)
     under_way: dict[Commodity, int] = field(default_factory=dict)
@@ -83,6 +84,10 @@ def recoveries(tx: Tx, since: datetime | None = None) -> Recoveries:
     found.cases_under_way, found.under_way = _summed(tx, Case.recoverable, *open_)
     found.cases_recovered, found.recovered = _summed(tx, Case.freed, Case.ending.in_(taken), *ended)
     found.cases_given, found.given = _summed(tx, Case.freed, Case.ending == given, *ended)
+    returned = Case.ending == Ending.TERM_OVER.value, Case.effective_at.is_not(None)
+    lent, amounts = _summed(tx, Case.recoverable, *returned, *ended)
+    found.cases_given += lent
+    _add(found.given, amounts)
     return found
 
 

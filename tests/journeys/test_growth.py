@@ -10,12 +10,15 @@ from console import worklist
 from console.tables import JobRun, RunState
 from metering.cases import authorisations
 from metering.cases.files import Case
+from metering.judging.policy import Verdict
 from metering.lake.store import Lake
+from metering.sizing import Fast
 from quota.units import MEMORY, VCPU
 from tests.journeys.test_cases import Journey
 from tests.metering.surging import EIGHT, FOUR, Surging
 
 HOT, CALM = 99.0, 20.0
+HOLD = Fast().hold_hours
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def of(town: Surging, machine: int) -> Case:
     return found
 
 
-def test_authorised_hot_enlarged_and_given_back_the_next_day(town: Surging):
+def test_authorised_hot_enlarged_and_given_back_when_it_is_calm(town: Surging):
     machine = town.machine()
     page = town.city.page("tenant1", f"/systems/{town.system}")
     assert "没有常备授权" in page
@@ -92,7 +95,7 @@ def test_authorised_hot_enlarged_and_given_back_the_next_day(town: Surging):
     assert "即时扩容" in town.city.page("tenant1", f"/notices/{one.notice_id}")
     assert one.number in town.city.page("authority1", "/authorisations/")
     assert one.number not in town.city.page("tenant2", "/authorisations/")
-    for _ in range(23):
+    for _ in range(HOLD - 1):
         assert look(town, CALM, machine) == "looked skipped"
     assert look(town, CALM, machine) == "looked surge_calm"
     town.carry()
@@ -207,3 +210,18 @@ def test_bad_input_is_answered_at_its_field(town: Surging, typed: dict[str, obje
 def test_only_a_department_authorises(town: Surging):
     for login in ("authority1", "supervisor1", "auditor1", "provider1"):
         assert town.city.visit(login).get("/authorisations/new").status_code == 403
+
+
+def test_what_saturates_at_five_past_ten_is_larger_before_half_past(town: Surging):
+    """Calm until 10:05 local time, at its ceiling then: the sample of 10:05 to 10:10 is there five minutes later, the look of 10:16 acts."""
+    machine = town.machine()
+    authorise(town)
+    ten = (town.clock.now + timedelta(days=1)).replace(hour=2, minute=0, second=0, microsecond=0)
+    town.feed({machine: [*[CALM] * 11, HOT]}, end=ten + timedelta(minutes=10))
+    for minute in (1, 6, 11, 16):
+        town.clock.now = ten + timedelta(minutes=minute)
+        town.judge({machine: Verdict.NORMAL})
+        assert worklist.run_once(town.works, town.settings, "look") is RunState.DONE
+        town.carry()
+        assert town.has(machine) == (EIGHT if minute == 16 else FOUR)
+    assert town.clock.now < ten + timedelta(minutes=30)
