@@ -91,7 +91,15 @@ def draft(client, **changes):
 
 def test_from_draft_to_signature(app, house, works, settings, past, client_of, clock):
     staff, chief = client_of(Role.SUPERVISOR), client_of(Role.AUTHORITY)
-    at = draft(staff, sizing="steward-safe", s0_name="信创池", s0_pools="xc", s0_sizing="p95@70", s0_rules="spare")
+    at = draft(
+        staff,
+        sizing="steward-safe",
+        s0_name="信创池",
+        s0_pools="xc",
+        s0_sizing="p95@70",
+        s0_sizing_speed="fast",
+        s0_rules="spare",
+    )
     page = staff.get(at)
     assert "回测进行中" in page.text
     assert "信创池" in page.text
