@@ -134,7 +134,7 @@ def _measure(rows: Sequence[EvidenceRow], limits: Mapping[str, Decimal]) -> Meas
     return MeasureResult(
         measures.rounded(share, 4), deduction,
         N_("应收样本 %(expected)s,实收 %(received)s,完整率 %(share)s%%(满分线 %(full)s%%);"
-           "共采集 %(lags)s 次,其中时延超过 %(limit)s 分钟的 %(late)s 次"),
+           "%(lags)s 次中 %(late)s 次时延超过 %(limit)s 分钟"),  # stands in cards: permanent
         {"expected": expected, "received": received, "share": measures.percent(share), "full": measures.percent(limits["full"]),
          "lags": len(lags), "late": late, "limit": measures.plain(limits["lag_minutes"])},
     )  # fmt: skip
