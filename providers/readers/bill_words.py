@@ -48,6 +48,12 @@ HEADERS: Mapping[str, str] = {
     for word in words.split()
 }
 
+HEADINGS: Mapping[str, str] = {
+    "resource": "资源编号", "kind": "资源类别", "quantity": "用量", "unit": "单位", "month": "账期",
+    "since": "起", "until": "止", "service": "服务", "arch": "架构", "cost": "金额",
+}  # fmt: skip
+"""One heading of each column in Chinese, for a file to fill in."""
+
 NEUTRAL: Mapping[str, frozenset[str]] = {
     "discount": frozenset({"", "-", "无", "1", "1.0", "1.00", "100%", "100.00%", "10折"}),
     "deduction": frozenset({"", "-", "无", "0", "0.0", "0.00"}),

@@ -193,19 +193,12 @@ def submit() -> str | Response | tuple[str, int]:
     return answer(form, act, page, Refused)
 
 
-TEMPLATE = {
-    "resource": "资源编号", "kind": "资源类别", "quantity": "用量", "unit": "单位", "month": "账期",
-    "since": "起", "until": "止", "service": "服务", "arch": "架构", "cost": "金额",
-}  # fmt: skip
-"""Headings of a bill's file as its reader knows them: in English and in Chinese."""
-
-
 @blueprint.get("/template.xlsx")
 @allow(Role.PROVIDER, Role.SUPERVISOR)
 @downloads("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")
 def template() -> Response:
     """A workbook to fill in: the headings alone, so that nothing in it could be taken for a line."""
-    heads = TEMPLATE.values() if language() == "zh_CN" else TEMPLATE.keys()
+    heads = bill_words.HEADINGS.values() if language() == "zh_CN" else bill_words.HEADINGS.keys()
     return as_xlsx("bill-template.xlsx", [Column(head, head, lambda _row: None) for head in heads], ())
 
 
