@@ -30,7 +30,7 @@ def addresses(app, role):
             yield one.rule
 
 
-FILES = (".csv", ".parquet", ".xlsx")
+FILES = (".csv", ".docx", ".html", ".json", ".parquet", ".pdf", ".xlsx")
 
 
 @pytest.mark.parametrize("role", EVERYBODY)

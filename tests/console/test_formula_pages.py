@@ -67,7 +67,7 @@ def test_a_citys_rule_from_file_to_card(client_of, house, clock, card) -> None:
     assert "被上级通报" in page
     assert "2026-Q2" in page, "past quarters are scored again"
     assert supervisor.get(f"{drafted}/enact").status_code == 403
-    answer = supervisor.get(f"{drafted}/file")
+    answer = supervisor.get(f"{drafted}/file.json")
     assert (answer.mimetype, answer.json["code"]) == ("application/json", "bands")
     page = seen(chief, f"{drafted}/enact")
     digest = re.search(r'name="digest"[^>]* value="([0-9a-f]+)"', page)[1]
@@ -93,9 +93,9 @@ def test_a_citys_rule_from_file_to_card(client_of, house, clock, card) -> None:
     assert "被上级通报" in page
     rows = seen(supervisor, f"{again}/named")
     assert "得分 5" in rows
-    proof = supervisor.get(f"{again}/bundle")
+    proof = supervisor.get(f"{again}/bundle.json")
     assert bundles.faults(proof.data, proof.json["head"]["digest"]) == []
-    assert client_of("tenant1").get(f"{again}/bundle").status_code == 403, "its rows are not masked"
+    assert client_of("tenant1").get(f"{again}/bundle.json").status_code == 403, "its rows are not masked"
     with house.reading() as tx:
         record = cards.scorecard(tx, int(again.rsplit("/", 1)[1]))
         assert [mark.mark for mark in record.marks if mark.indicator == "named"] == [-5]

@@ -217,7 +217,7 @@ def test_a_day_that_passed_while_it_waited_enacts_nothing(ruled, house, client_o
 
 def test_what_is_exported_can_be_imported_and_a_mistake_names_its_place(ruled, house, client_of):
     chief = client_of("authority1")
-    text = chief.get("/rules/export").text
+    text = chief.get("/rules/export.json").text
     known = json.loads(text)
     assert [one["code"] for one in known["rules"]] == ["base", "big", "authority", "delivery", "slow_delivery"]
     fields = {"document": text.replace(known["rules"][0]["effective_from"], "2026-06-02"), "reason": "照旧"}

@@ -125,13 +125,13 @@ def show(version_id: int) -> str:
     )
 
 
-@blueprint.get("/<int:version_id>/file")
+@blueprint.get("/<int:version_id>/file.json")
 @allow(*READERS)
 def version_file(version_id: int) -> Response:
     return _file(_version(version_id).written())
 
 
-@blueprint.get("/drafts/<int:draft_id>/file")
+@blueprint.get("/drafts/<int:draft_id>/file.json")
 @allow(*STEWARDS)
 def draft_file(draft_id: int) -> Response:
     return _file(formula_drafts.drafted(reading(), draft_id).written())

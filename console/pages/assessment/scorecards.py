@@ -280,7 +280,7 @@ def _formula(shown: Formula, card: ScorecardRecord | None) -> str:
     return render_template("scorecards/formula.html", formula=shown, card=card, told=formula_words.told(shown))
 
 
-@blueprint.get("/<int:scorecard_id>/bundle")
+@blueprint.get("/<int:scorecard_id>/bundle.json")
 @allow(*STEWARDS, Role.PROVIDER)
 def bundle(scorecard_id: int) -> Response:
     """The card as a file that proves itself elsewhere; its rows are not masked, so departments do not get it."""

@@ -11,6 +11,7 @@ from typing import Any
 from flask import render_template, url_for
 from sqlalchemy import case, func, select
 
+from console.access import may
 from console.book import settings
 from console.pages.quota import capacity
 from console.tables import JobRun, RunState
@@ -251,7 +252,7 @@ def _alarms(tx: Tx) -> str:
          "jobs.index", {}),
         (N_("账本不守恒"), int(not ledger.conserved(tx)), "quota.accounts", {}),
     ]  # fmt: skip
-    rows = [(label, count, url_for(page, **args)) for label, count, page, args in told if count]
+    rows = [(label, count, url_for(page, **args) if may(page) else "") for label, count, page, args in told if count]
     return render_template("cockpit/_alarms.html", rows=rows)
 
 

@@ -35,7 +35,7 @@ class ImportForm(FlaskForm):  # type: ignore[misc]
     reason = TextAreaField(lazy(N_("制定依据")), [InputRequired(lazy(N_("请写明制定依据"))), Length(max=2000)])
 
 
-@blueprint.get("/export")
+@blueprint.get("/export.json")
 @allow(*BUSINESS)
 def export() -> Response:
     """The rules in force today and those that are coming, as a document that can be read in again."""
