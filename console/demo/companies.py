@@ -5,6 +5,7 @@ By the same verbs that a real city uses; the time is now, since nobody dates a r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -12,7 +13,7 @@ from sqlalchemy import select
 
 from console import scoring
 from metering.workbench import Workbench
-from providers.assessment import Fitness, cards, compatibility, periods, records
+from providers.assessment import Appeal, AppealState, Fitness, appeals, cards, compatibility, periods, records
 from providers.base import Responsibility
 from providers.billing import Incident, incidents
 from quota.actors import Actor, Role
@@ -43,11 +44,32 @@ def live(workbench: Workbench) -> None:
         _rule(tx)
         for number, company in enumerate(companies):
             _record(tx, company, today, careless=bool(number))
+    shown: list[int] = []
     for company, period in scoring.due(workbench):
         card = scoring.score(workbench, company, period)
         if periods.is_quarter(period):
             with workbench.book.transaction(authority) as tx:
                 cards.publish(tx, card.id, card.generation)
+            shown.append(card.id)
+    _appeal(workbench, supervisor, shown)
+
+
+def _appeal(workbench: Workbench, supervisor: Actor, shown: Sequence[int]) -> None:
+    """Where the weeks before were too few for a ruling: what was appealed is dismissed, and the company with the lower mark of the
+    quarter appeals against that."""
+    with workbench.book.transaction(supervisor) as tx:
+        if not shown or tx.scalar(select(Appeal.id).where(Appeal.state == AppealState.DISMISSED.value).limit(1)):
+            return
+        for one in tx.scalars(select(Appeal).where(Appeal.state == AppealState.FILED.value)).all():
+            appeals.rule(tx, one.id, upheld=False, ruling="示例：依据与申诉不符，维持原评分")
+        lowest = min((cards.scorecard(tx, one) for one in shown), key=lambda one: (one.total or 0, one.id))
+        staff = tx.scalars(
+            select(Person).where(Person.role == Role.PROVIDER.value, Person.provider_id == lowest.provider_id)
+        ).first()
+    if staff is not None:
+        actor = Actor(staff.login, staff.name, Role.PROVIDER, provider_id=staff.provider_id)
+        with workbench.book.transaction(actor) as tx:
+            appeals.file(tx, lowest.id, "示例：缩容工单因使用单位要求延期执行，不应计入本公司逾期")
 
 
 def _rule(tx: Tx) -> None:

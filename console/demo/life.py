@@ -203,8 +203,10 @@ class Life:
 
         self._try("supervisor", dismiss)
         with self.workbench.book.reading() as tx:
-            scored = [marks.scorecard(tx, card) for card in cards]
-            lowest = min(scored, key=lambda one: (one.total is None, one.total or 0, one.id))
+            shown = [one for one in (marks.scorecard(tx, card) for card in cards) if one.published_at is not None]
+            lowest = min(shown, key=lambda one: (one.total is None, one.total or 0, one.id), default=None)
+        if lowest is None:
+            return
         staff = next(one for one in self.people.values() if one.provider_id == lowest.provider_id)
         words = "缩容工单因使用单位要求延期执行,不应计入本公司逾期"
         self._try(staff.login, lambda tx: appeals.file(tx, lowest.id, words))

@@ -1,7 +1,7 @@
 """Steps of a city's own: parties, stages side by side, limits in other units, numbers of documents; orders with such limits.
 
-Locks: request_steps and work_orders, while columns are added and an index is built; every row of request_steps is written once. Back:
-the columns go: steps of a city's own stay as rows whose names the older release does not know, so none may be under way.
+Locks: request_steps and work_orders, while columns are added and an index is built; every row of request_steps is written once.
+Back: the columns go: steps of a city's own stay as rows whose names the older release does not know, so none may be under way.
 """
 
 import sqlalchemy as sa
