@@ -378,4 +378,4 @@ def test_due_dates_stand_in_a_calendar(app, client_of, program, place):
 def test_the_reference_names_what_the_reader_may_call(client_of):
     page = client_of(Role.TENANT).get("/settings/interface/").get_data(as_text=True)
     assert "/api/v1/requests/{request_id}/withdraw" in page
-    assert "/api/v1/decisions/{request_id}" not in page
+    assert "/api/v1/settings/people" not in page

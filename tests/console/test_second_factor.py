@@ -424,7 +424,9 @@ NOT_ASKED = {
     "loans.withdraw": "the own offer, before anything was lent",
     "own_account.end": "the own session",
     "own_account.remove": "asks for a code itself",
+    "formulas.withdraw": "a draft",
     "policies.withdraw": "a draft",
+    "rule_drafts.withdraw": "a draft",
     "records.withdraw": "a note of the steward's, which stays readable",
     "requests.withdraw": "the own request",
 }  # fmt: skip

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from metering.intake import FeedReading, ShortDelivery, feeds
 from providers import comments, observation
-from providers.assessment import periods, registry, subjects
+from providers.assessment import formulas, periods, registry, subjects
 from providers.assessment.registry import Gathering
 from providers.base import Inventory, ResourceFact, ResourceState, ServiceKind
 from quota.actors import Role, steward
@@ -153,7 +153,7 @@ def shares(house) -> tuple[Decimal | None, Decimal | None]:
     with house.reading() as tx:
         subject = subjects.company(tx.scalars(select(CloudProvider.id)).one())
         month = periods.month_of(tx.now)
-        rows = Gathering(tx, subject, month, [month]).happened("sizes", month)
+        rows = Gathering(tx, subject, month, [month], formulas.in_force(tx, subject.id, month)).happened("sizes", month)
     found = indicator.measure.compute(rows, indicator.limits)
     return (None, None) if found is None else (found.value, found.deduction)
 

@@ -37,7 +37,7 @@ def form_of(page: str) -> dict[str, Any]:
     hidden |= dict(re.findall(r'<input[^>]*name="(key|shown)"[^>]*type="hidden"[^>]*value="([^"]*)"', page))
     return {
         **hidden,
-        "pools": re.findall(r'<option selected value="(\d+)"', page),
+        "pools": re.findall(r'name="pools" value="(\d+)" checked', page),
         "seen": re.findall(r'name="seen" value="(\d+)"', page),
         "id": re.findall(r'name="id" value="(\d+)"', page),
     }

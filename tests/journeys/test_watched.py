@@ -127,7 +127,7 @@ def watcher(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         token, feed = begin_sources(tx, f"http://127.0.0.1:{port}")
     with book.transaction(steward()) as tx:
         have_failures(tx)
-    for job in ("anchor", "trail", "backup", "remind", "statements"):
+    for job in ("anchor", "trail", "backup", "remind", "statements", "reports"):
         assert worklist.run_once(works, settings, job) == RunState.DONE, job
     app = create_app(settings, book)
     app.test_client().get("/metrics")  # the first reads the assessment, and takes longer

@@ -67,6 +67,7 @@ GROWING = {
 """Pages that grow with the city, and by what."""
 
 SORTED = {
+    "decisions.index": "steps of several kinds and places, of those that are the reader's",
     "batches.index": "groups are summed before they are put in order",
     "bills.index": "short: the newest revision of a month and pool",
     "cases.groups": "groups are summed before they are put in order",
@@ -100,6 +101,10 @@ NARROW = ("tenant", "provider")
 """Roles whose lists are narrowed to their own before they are put in order: that has an index, too."""
 
 UNREACHED = {
+    "formulas.draft_file": "of a draft of a formula, of which the demo city has none",
+    "formulas.drafted": "of a draft of a formula, of which the demo city has none",
+    "formulas.enact": "of a draft of a formula, of which the demo city has none",
+    "rule_drafts.show": "of a draft of rules, of which the demo city has none",
     "demands.enact": "of a round of yearly demands, of which the demo city has none",
     "demands.enter": "of a round of yearly demands, of which the demo city has none",
     "demands.meeting": "of a round of yearly demands, of which the demo city has none",
