@@ -57,6 +57,18 @@ def free_port() -> int:
         return port
 
 
+_KEPT: list[socket.socket] = []
+
+
+def refusing_port() -> int:
+    """A port of the loopback that refuses whoever calls, and that nobody else gets as long as this process lives."""
+    kept = socket.socket()
+    kept.bind(("127.0.0.1", 0))
+    _KEPT.append(kept)
+    port: int = kept.getsockname()[1]
+    return port
+
+
 def listening(port: int) -> None:
     """Wait until somebody listens there."""
 

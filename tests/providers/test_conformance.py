@@ -26,7 +26,7 @@ from providers.mailbox import AgentReport, Mailbox
 from providers.options import option
 from quota.units import VCPU, Arch
 from tests.expositions import Series, prometheus
-from tests.patience import free_port
+from tests.patience import refusing_port
 from tests.providers import test_openstack
 from tests.providers.test_libvirt import node
 from tests.providers.test_recorded import START, recording
@@ -127,7 +127,7 @@ class TestPromQL(MeterSuite):
         return {"url": self.address}
 
     def unreachable(self, folder: Path) -> Mapping[str, Any]:
-        return {"url": f"http://127.0.0.1:{free_port()}", "timeout_s": 1}
+        return {"url": f"http://127.0.0.1:{refusing_port()}", "timeout_s": 1}
 
 
 class TestLibvirt(CloudSuite):
@@ -141,7 +141,7 @@ class TestLibvirt(CloudSuite):
         return {"hosts": f"test://{node(folder)}", "journal": str(folder / "libvirt.db")}
 
     def unreachable(self, folder: Path) -> Mapping[str, Any]:
-        return {"hosts": f"qemu+tcp://127.0.0.1:{free_port()}/system", "journal": str(folder / "libvirt.db")}
+        return {"hosts": f"qemu+tcp://127.0.0.1:{refusing_port()}/system", "journal": str(folder / "libvirt.db")}
 
 
 class TestLibvirtUsage(MeterSuite):
@@ -156,7 +156,7 @@ class TestLibvirtUsage(MeterSuite):
         return given
 
     def unreachable(self, folder: Path) -> Mapping[str, Any]:
-        return {"hosts": f"qemu+tcp://127.0.0.1:{free_port()}/system", "journal": str(folder / "libvirt.db")}
+        return {"hosts": f"qemu+tcp://127.0.0.1:{refusing_port()}/system", "journal": str(folder / "libvirt.db")}
 
 
 def test_each_of_ours_is_held_to_it() -> None:
