@@ -31,6 +31,8 @@ _NAMED = re.compile(
 _ADDRESS = re.compile(r"(://[^/\s:@]*:)[^/\s@]+(@)")
 _ROW = re.compile(r"(\bDETAIL:\s+)[^\n]+")
 """What PostgreSQL adds to a refusal: the whole row that it refused."""
+_TOKEN = re.compile(r"\b(gj_[0-9a-f]+_)[\w-]+")
+"""A token wherever it stands, in an address too: it is named, without what opens anything (console.api.tokens)."""
 _BEARER = re.compile(r"(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{6,}")
 
 
@@ -39,6 +41,7 @@ def blotted(text: str, known: Iterable[str] = ()) -> str:
     for secret in known:
         text = text.replace(secret, BLOT)
     text = _ROW.sub(rf"\1{BLOT}", text)
+    text = _TOKEN.sub(rf"\1{BLOT}", text)
     text = _BEARER.sub(rf"\1{BLOT}", text)
     text = _ADDRESS.sub(rf"\1{BLOT}\2", text)
     return _NAMED.sub(rf"\1{BLOT}", text)

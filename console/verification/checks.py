@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 from console import anchors
 from console.schema import upgrade
 from console.verification import agreement
-from metering import statements
+from metering import reports, statements
 from metering.cases import certificates
 from metering.intake import spool
 from metering.judging import Assessment, findings
@@ -35,6 +35,15 @@ from quota.ledger import Account
 
 Check = tuple[str, Callable[[Tx], Iterator[str]]]
 """What a check is of, and the check."""
+
+DIGESTED: tuple[Check, ...] = (
+    ("scorecards", cards.check),
+    ("attachments", attachments.check),
+    ("certificates", certificates.check),
+    ("month_closings", statements.check_closings),
+    ("report_inputs", reports.editions.check),
+)
+"""What is kept under a digest of its own."""
 
 NIGHTS = 30
 STAGES = 6
@@ -166,12 +175,7 @@ def _stages(
     return [
         reading(("book", guards), ("book", every_row)),
         reading(("audit_records", trail), ("sealings", sealed), ("accounts", accounts)),
-        reading(
-            ("scorecards", cards.check),
-            ("attachments", attachments.check),
-            ("certificates", certificates.check),
-            ("month_closings", statements.check_closings),
-        ),
+        reading(*DIGESTED),
         chain(
             reading(("bills", billed)),
             one_by_one("statement_runs", StatementRun.id, statements.check),

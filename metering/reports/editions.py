@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -160,7 +160,7 @@ def changes(tx: Tx, row: ReportEdition) -> list[Difference]:
     return differences(before.inputs.document(), row.inputs.document()) if before is not None else []
 
 
-def check(tx: Tx) -> Any:
+def check(tx: Tx) -> Iterator[str]:
     """A sentence for each edition whose inputs are not those of its digest."""
     for row in tx.scalars(select(ReportInputs).order_by(ReportInputs.digest)):
         try:

@@ -159,6 +159,8 @@ SECRETS = {
     "connect to postgresql+psycopg://guanjia:pa55word@db/guanjia": "pa55word",
     "new_password='Tiger-2026'": "Tiger-2026",
     "mail_password: Tiger-2026": "Tiger-2026",
+    "GET /wall/gj_0a1b2c3d4e5f_Zx9-tIger_2026abcdefghijklmnopqr HTTP/1.1": "tIger",
+    "error at /api/v1/calendar/gj_0a1b2c3d4e5f_Zx9-tIger_2026abcdefgh.ics": "tIger",
     "the key is k" + "e" * 40: "e" * 40,
 }
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from metering.judging import policies
 from metering.reports import PeriodKind, ReportEdition, ReportInputs, ScopeKind, editions, periods, scopes
@@ -317,10 +317,19 @@ def test_two_who_make_it_at_once_make_one(city):
         editions._keep(tx, whose, APRIL, document, city.clock(), "", after=0)
 
 
-def test_inputs_that_were_changed_are_found(city):
-    make(city)
+@pytest.mark.parametrize("changed", ['{"title": "forged"}', "not JSON"])
+def test_inputs_that_were_changed_are_found(city, changed):
+    digest = make(city).inputs_digest
     with city.book.reading() as tx:
         assert list(editions.check(tx)) == []
+    with city.book.engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.execute(text("DROP TRIGGER report_inputs_no_update"))
+        else:
+            connection.execute(text("SET session_replication_role = replica"))
+        connection.execute(text("UPDATE report_inputs SET content = :content"), {"content": changed})
+    with city.book.reading() as tx:
+        assert list(editions.check(tx)) == [f"report_inputs: row {digest} does not match its digest"]
 
 
 def test_a_resource_that_was_off_is_there_and_one_that_is_gone_is_not(city):
