@@ -4,7 +4,6 @@ stands in the city's big screen without anybody logged in."""
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from flask import Blueprint, Response, make_response, render_template
 from flask_wtf import FlaskForm
@@ -71,17 +70,13 @@ def _wall(tx: Tx, *, embedded: bool) -> str:
         coverage=use.total(VCPU).coverage,
         mean=use.total(VCPU).mean,
         verdicts=_verdicts(tx, use.run.id) if use.run else {},
-        requests=_count(tx, Request, Request.state.in_(OPEN)),
-        overdue=_count(tx, Request, Request.state.in_(OPEN), Request.due_at < now),
-        cases=_count(tx, Case, Case.state != CaseState.CLOSED.value),
-        late=_count(tx, Case, Case.state != CaseState.CLOSED.value, Case.due_at < now),
+        requests=wall_blocks.count(tx, Request.id, Request.state.in_(OPEN)),
+        overdue=wall_blocks.count(tx, Request.id, Request.state.in_(OPEN), Request.due_at < now),
+        cases=wall_blocks.count(tx, Case.id, Case.state != CaseState.CLOSED.value),
+        late=wall_blocks.count(tx, Case.id, Case.state != CaseState.CLOSED.value, Case.due_at < now),
         conserved=ledger.conserved(tx),
-        changes=_count(tx, ledger.Transfer, ledger.Transfer.at >= now - timedelta(days=1)),
+        changes=wall_blocks.count(tx, ledger.Transfer.id, ledger.Transfer.at >= now - timedelta(days=1)),
     )
-
-
-def _count(tx: Tx, model: Any, *where: Any) -> int:
-    return tx.scalar(select(func.count()).select_from(model).where(*where)) or 0
 
 
 def _verdicts(tx: Tx, run_id: int) -> dict[str, int]:

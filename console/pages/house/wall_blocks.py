@@ -237,18 +237,18 @@ def _alarms(tx: Tx) -> str:
     bad = (RunState.FAILED.value, RunState.LOST.value)
     told: list[tuple[str, int, str, dict[str, Any]]] = [
         (N_("评估结果已过期"), int(run is not None and now - run.as_of > STALE), "findings.index", {}),
-        (N_("逾期申请"), _count(tx, Request.id, Request.state.in_(OPEN), Request.due_at < now), "decisions.index", {}),
+        (N_("逾期申请"), count(tx, Request.id, Request.state.in_(OPEN), Request.due_at < now), "decisions.index", {}),
         (
             N_("逾期工单"),
-            _count(tx, WorkOrder.id, WorkOrder.state.in_([one.value for one in OPEN_ORDERS]), WorkOrder.due_at < now),
+            count(tx, WorkOrder.id, WorkOrder.state.in_([one.value for one in OPEN_ORDERS]), WorkOrder.due_at < now),
             "orders.index",
             {},
         ),
-        (N_("逾期案件"), _count(tx, Case.id, Case.state != CaseState.CLOSED.value, Case.due_at < now), "cases.index", {}),
-        (N_("未恢复故障"), _count(tx, Incident.id, Incident.recovered_at.is_(None), Incident.settled_at.is_(None)),
+        (N_("逾期案件"), count(tx, Case.id, Case.state != CaseState.CLOSED.value, Case.due_at < now), "cases.index", {}),
+        (N_("未恢复故障"), count(tx, Incident.id, Incident.recovered_at.is_(None), Incident.settled_at.is_(None)),
          "incidents.index", {"state": "open"}),
-        (N_("云上配额与账面不同"), _count(tx, drift.id), "pools.index", {}),
-        (N_("一日内失败的任务"), _count(tx, JobRun.job.distinct(), JobRun.state.in_(bad), JobRun.started_at >= now - timedelta(days=1)),
+        (N_("云上配额与账面不同"), count(tx, drift.id), "pools.index", {}),
+        (N_("一日内失败的任务"), count(tx, JobRun.job.distinct(), JobRun.state.in_(bad), JobRun.started_at >= now - timedelta(days=1)),
          "jobs.index", {}),
         (N_("账本不守恒"), int(not ledger.conserved(tx)), "quota.accounts", {}),
     ]  # fmt: skip
@@ -256,5 +256,6 @@ def _alarms(tx: Tx) -> str:
     return render_template("cockpit/_alarms.html", rows=rows)
 
 
-def _count(tx: Tx, what: Any, *where: Any) -> int:
+def count(tx: Tx, what: Any, *where: Any) -> int:
+    """How many values of a column there are where all of ``where`` holds."""
     return tx.scalar(select(func.count(what)).where(*where)) or 0
