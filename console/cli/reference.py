@@ -102,8 +102,10 @@ What a code stands for is told once, in `guanjia_pool_info`, `guanjia_department
 `guanjia_department_quota * on (department) group_left (name) guanjia_department_info`.
 
 `guanjia_transitions_total` counts the audit trail, which only grows: `rate` and `increase` of it are right whichever process
-answers and whenever it was started. What was measured (`…_use_ratio`, `…_coverage_ratio`, `guanjia_reclaimable`) is of the latest
-assessment and is read once each: the first scrape after an assessment takes longer.
+answers and whenever it was started. What a process reckoned it keeps until a row that it rests on changes, as the rows' seals say:
+at 100,000 resources a scrape takes 0.13 s of one core while nothing changed, 0.3 s after an assessment, 0.4 s to 0.6 s after entries
+or listings, and 1.4 s the first time that a process is asked. What was measured (`…_use_ratio`, `…_coverage_ratio`,
+`guanjia_reclaimable`) is of the latest assessment.
 
 **Alerts and a dashboard** come along, in the source and in the offline bundle:
 
@@ -137,7 +139,7 @@ def metrics() -> Iterator[str]:
         held = founding.found(Settings(data=Path(folder)), demo=False)
         app = create_app(held)
         counted = {next(iter(one.describe())).name: one._labelnames for one in (told.REQUESTS, told.SECONDS)}
-        families = {one.name: one for one in app.extensions["guanjia.metrics"].collect()}
+        families = {one.name: one for one in told.collect(app)}
         for name in sorted(families):
             one = families[name]
             declared: Iterable[str] = counted.get(name) or getattr(one, "_labelnames", None) or ()

@@ -8,6 +8,7 @@ multiprocess mode where PROMETHEUS_MULTIPROC_DIR is set.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
@@ -19,7 +20,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from console.metrics import flows, holdings, house, work
+from console.metrics import flows, holdings, house, kept, work
 from console.metrics.disks import DiskCollector
 from console.settings import Settings
 from quota.actors import steward
@@ -43,14 +44,27 @@ class BookCollector(Collector):
     """What the book tells, read at each scrape in one snapshot."""
 
     def __init__(self, book: Book, zone: ZoneInfo = ZONE) -> None:
-        self.book, self.zone, self.flows = book, zone, flows.Flows()
+        self.book, self.zone, self.flows, self.kept = book, zone, flows.Flows(), kept.Kept()
+        self._lock = threading.Lock()
 
     def collect(self) -> Iterator[Metric]:
-        with self.book.reading(steward("metrics")) as tx:
-            yield from holdings.collect(tx)
-            yield from work.collect(tx)
-            yield self.flows.collect(tx)
-            yield from house.collect(tx, self.zone)
+        with self._lock:
+            for family in self.families():
+                yield family.metric
+
+    def write(self, encode: kept.Encoder, content_type: str) -> bytes:
+        """All of it as ``encode`` writes it, without the end of the whole."""
+        with self._lock:
+            return b"".join(kept.write(family, encode, content_type) for family in self.families())
+
+    def families(self) -> Iterator[kept.Family]:
+        """What stays as it was is the family that it was."""
+        with self.book.reading(steward("metrics"), one_moment=True) as tx:
+            self.kept.look(tx)
+            yield from holdings.collect(tx, self.kept)
+            yield from kept.families(work.collect(tx))
+            yield from kept.families([self.flows.collect(tx)])
+            yield from kept.families(house.collect(tx, self.zone))
 
 
 def attach(app: Flask, book: Book, settings: Settings) -> None:
@@ -62,9 +76,9 @@ def attach(app: Flask, book: Book, settings: Settings) -> None:
         registry = CollectorRegistry()
         registry.register(REQUESTS)
         registry.register(SECONDS)
-    registry.register(BookCollector(book, settings.zone))
     registry.register(DiskCollector(settings, lambda: book.clock()))
     app.extensions["guanjia.metrics"] = registry
+    app.extensions["guanjia.metrics.book"] = BookCollector(book, settings.zone)
 
     @app.before_request
     def _start() -> None:
@@ -80,9 +94,16 @@ def attach(app: Flask, book: Book, settings: Settings) -> None:
         return response
 
 
+def collect(app: Flask) -> Iterator[Metric]:
+    """Every family of ``/metrics``."""
+    yield from app.extensions["guanjia.metrics.book"].collect()
+    yield from app.extensions["guanjia.metrics"].collect()
+
+
 def render(app: Flask) -> Response:
     """All metrics, in OpenMetrics where the scraper asks for it, else in Prometheus' own text format."""
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    answer = Response(encode(app.extensions["guanjia.metrics"]), content_type=content_type)
+    told = app.extensions["guanjia.metrics.book"].write(encode, content_type)
+    answer = Response(told + encode(app.extensions["guanjia.metrics"]), content_type=content_type)
     answer.vary.add("Accept")
     return answer

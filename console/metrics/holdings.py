@@ -4,17 +4,18 @@ what it costs. Base units throughout; ratios from 0 to 1; unknown is left out, n
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
+from console.metrics.kept import Family, Kept, families
 from metering import statements
 from metering.overview import Utilization, gains
 from metering.statements import StatementLine, StatementRun
 from quota import ledger
-from quota.db import Tx
+from quota.db import Tx, among
 from quota.directory import CloudProvider, Department, Pool, PoolCapacity, System
 from quota.inventory import Resource
 from quota.ledger import OWNED, Account
@@ -27,35 +28,48 @@ FEN = 100
 PERCENT = 100
 
 
-def collect(tx: Tx) -> Iterator[Metric]:
-    """All of it."""
-    departments = _codes(tx, Department, Resource.department_id, MOST_DEPARTMENTS)
-    systems = _codes(tx, System, Resource.system_id, MOST_SYSTEMS)
-    pools: dict[int, str] = {one: code for one, code in tx.execute(select(Pool.id, Pool.code))}  # noqa: C416
-    yield from _directory(tx, departments, systems)
-    yield from _pools(tx)
-    yield from _ledger(tx)
-    yield from _departments(tx, pools, departments)
-    yield from _resources(tx)
-    yield from _systems(tx, systems)
-    yield from _measured(tx, pools, departments, systems)
-    yield from _costs(tx, departments)
+NAMED = ("departments", "systems", "pools", "cloud_providers")
+"""Tables of what has a code."""
 
 
-def _codes(tx: Tx, model: Any, column: Any, most: int) -> dict[int, str]:
-    """Id → its code, or REST for those beyond ``most``; those with the most machines come first."""
-    machines = (
-        select(column.label("id"), func.count().label("n"))
-        .where(Resource.gone_at.is_(None))
-        .group_by(column)
-        .subquery()
+def collect(tx: Tx, kept: Kept) -> Iterator[Family]:
+    """All of it; each part as it was while nothing that it rests on has changed."""
+    departments, _machines = kept.of(
+        "department codes",
+        ("resources", "departments"),
+        lambda: _codes(tx, Department, Resource.department_id, MOST_DEPARTMENTS),
     )
-    query = (
-        select(model.id, model.code)
-        .outerjoin(machines, machines.c.id == model.id)
-        .order_by(func.coalesce(machines.c.n, 0).desc(), model.id)
+    systems, machines = kept.of(
+        "system codes", ("resources", "systems"), lambda: _codes(tx, System, Resource.system_id, MOST_SYSTEMS)
     )
-    return {one: code if place < most else REST for place, (one, code) in enumerate(tx.execute(query))}
+    pools = kept.of("pool codes", ("pools",), lambda: dict(tx.execute(select(Pool.id, Pool.code)).all()))
+    codes = (departments, systems)
+
+    def part(name: str, places: Sequence[str], make: Callable[[], Iterable[Metric]], *by: object) -> list[Family]:
+        return kept.of(name, places, lambda: families(make()), *by)
+
+    yield from part("directory", NAMED, lambda: _directory(tx, departments, systems), codes)
+    yield from part("pools", ("pool_capacities", "pools"), lambda: _pools(tx))
+    yield from part("ledger", ("accounts",), lambda: _ledger(tx, pools, departments), pools, departments)
+    yield from families([_conserved(tx)])
+    yield from part("resources", ("resources",), lambda: _resources(tx, pools), pools)
+    yield from part("systems", ("resources",), lambda: _systems(systems, machines), systems)
+    yield from part("measured", ("assessments",), lambda: _measured(tx, pools, departments, systems), pools, codes)
+    yield from part("costs", ("statement_runs",), lambda: _costs(tx, departments), departments)
+
+
+def _codes(tx: Tx, model: Any, column: Any, most: int) -> tuple[dict[int, str], dict[int, int]]:
+    """Id → its code, or REST for those beyond ``most``; those with the most machines come first. Id → its machines."""
+    counted = select(column, func.count()).where(Resource.gone_at.is_(None), column.is_not(None)).group_by(column)
+    machines: dict[int, int] = dict(tx.execute(counted).all())
+    every = tx.execute(select(model.id, model.code))
+    ranked = sorted(every, key=lambda one: (-machines.get(one[0], 0), one[0]))
+    return {one: code if place < most else REST for place, (one, code) in enumerate(ranked)}, machines
+
+
+def _told(codes: Mapping[int, str]) -> list[int]:
+    """The ids that have series of their own."""
+    return [one for one, code in codes.items() if code != REST]
 
 
 def _directory(tx: Tx, departments: Mapping[int, str], systems: Mapping[int, str]) -> Iterator[Metric]:
@@ -92,39 +106,34 @@ def _pools(tx: Tx) -> Iterator[Metric]:
     yield family
 
 
-def _ledger(tx: Tx) -> Iterator[Metric]:
-    balance = GaugeMetricFamily(
+NOBODY = -1
+"""In place of the department of an account that is no department's."""
+
+
+def _ledger(tx: Tx, pools: Mapping[int, str], departments: Mapping[int, str]) -> Iterator[Metric]:
+    """All accounts in one pass. A department's quota is all that it owns: granted and free, held by its requests, in use,
+    borrowed."""
+    told = among(Account.department_id, _told(departments))
+    own = case((Account.department_id.is_(None), NOBODY), (told, Account.department_id), else_=0)
+    where = (own, Account.pool_id, Account.kind, Account.arch, Account.holder)
+    balance: dict[tuple[str, ...], int] = defaultdict(int)
+    held: dict[tuple[str, ...], int] = {}
+    quota: dict[tuple[str, ...], int] = defaultdict(int)
+    owned = {one.value for one in OWNED}
+    query = select(*where, func.sum(Account.balance)).group_by(*where)
+    for department, pool, kind, arch, holder, figure in tx.execute(query):
+        of, amount = (pools[pool], kind, arch), int(figure)
+        balance[*of, holder] += amount
+        if amount and department != NOBODY and holder in owned:
+            code = departments.get(department, REST)
+            held[code, *of, holder] = amount
+            quota[code, *of] += amount
+    yield _family(
         "guanjia_ledger_balance",
         "Base units on the ledger's accounts by pool, resource class, architecture and holder.",
-        labels=["pool", "kind", "arch", "holder"],
+        ["pool", "kind", "arch", "holder"],
+        balance,
     )
-    query = (
-        select(Pool.code, Account.kind, Account.arch, Account.holder, func.sum(Account.balance))
-        .join(Pool, Pool.id == Account.pool_id)
-        .group_by(Pool.code, Account.kind, Account.arch, Account.holder)
-    )
-    for pool, kind, arch, holder, amount in tx.execute(query):
-        balance.add_metric([pool, kind, arch, holder], float(amount))
-    yield balance
-    yield GaugeMetricFamily(
-        "guanjia_ledger_conserved",
-        "1 while free + held + granted + used + lent equals capacity in every pool and class.",
-        value=float(ledger.conserved(tx)),
-    )
-
-
-def _departments(tx: Tx, pools: Mapping[int, str], departments: Mapping[int, str]) -> Iterator[Metric]:
-    """Quota is all that a department owns: granted and free, held by its requests, in use, borrowed."""
-    held: dict[tuple[str, ...], int] = defaultdict(int)
-    quota: dict[tuple[str, ...], int] = defaultdict(int)
-    owned = [one.value for one in OWNED]
-    query = select(
-        Account.department_id, Account.pool_id, Account.kind, Account.arch, Account.holder, Account.balance
-    ).where(Account.department_id.is_not(None), Account.holder.in_(owned), Account.balance != 0)
-    for department, pool, kind, arch, holder, amount in tx.execute(query):
-        where = (departments.get(department or 0, REST), pools[pool], kind, arch)
-        held[*where, holder] += amount
-        quota[where] += amount
     labels = ["department", "pool", "kind", "arch"]
     yield _family("guanjia_department_quota", "Base units that a department owns, in use or not.", labels, quota)
     yield _family(
@@ -135,6 +144,15 @@ def _departments(tx: Tx, pools: Mapping[int, str], departments: Mapping[int, str
     )
 
 
+def _conserved(tx: Tx) -> Metric:
+    """Asked each time: it is what tells of a balance that was changed behind the book's back."""
+    return GaugeMetricFamily(
+        "guanjia_ledger_conserved",
+        "1 while free + held + granted + used + lent equals capacity in every pool and class.",
+        value=float(ledger.conserved(tx)),
+    )
+
+
 def _family(name: str, text: str, labels: list[str], figures: Mapping[tuple[str, ...], float]) -> Metric:
     family = GaugeMetricFamily(name, text, labels=labels)
     for where, figure in sorted(figures.items()):
@@ -142,28 +160,22 @@ def _family(name: str, text: str, labels: list[str], figures: Mapping[tuple[str,
     return family
 
 
-def _resources(tx: Tx) -> Iterator[Metric]:
-    family = GaugeMetricFamily("guanjia_resources", "Resources in the inventory.", labels=["pool", "kind", "state"])
+def _resources(tx: Tx, pools: Mapping[int, str]) -> Iterator[Metric]:
     query = (
-        select(Pool.code, Resource.kind, Resource.state, func.count())
-        .join(Pool, Pool.id == Resource.pool_id)
+        select(Resource.pool_id, Resource.kind, Resource.state, func.count())
         .where(Resource.gone_at.is_(None))
-        .group_by(Pool.code, Resource.kind, Resource.state)
+        .group_by(Resource.pool_id, Resource.kind, Resource.state)
     )
+    figures: dict[tuple[str, ...], float] = {}
     for pool, kind, state, count in tx.execute(query):
-        family.add_metric([pool, kind, state], count)
-    yield family
+        figures[pools[pool], kind, state] = count
+    yield _family("guanjia_resources", "Resources in the inventory.", ["pool", "kind", "state"], figures)
 
 
-def _systems(tx: Tx, systems: Mapping[int, str]) -> Iterator[Metric]:
+def _systems(systems: Mapping[int, str], machines: Mapping[int, int]) -> Iterator[Metric]:
     count: dict[tuple[str, ...], int] = defaultdict(int)
-    query = (
-        select(Resource.system_id, func.count())
-        .where(Resource.gone_at.is_(None), Resource.system_id.is_not(None))
-        .group_by(Resource.system_id)
-    )
-    for system, resources in tx.execute(query):
-        count[(systems.get(system or 0, REST),)] += resources
+    for system, resources in machines.items():
+        count[(systems.get(system, REST),)] += resources
     yield _family("guanjia_system_resources", "Resources of a system.", ["system"], count)
 
 
@@ -173,13 +185,13 @@ def _measured(
     """Of the latest assessment: means over its longest window, weighed by what each machine has."""
     by_department: dict[tuple[str, ...], Utilization] = defaultdict(Utilization)
     by_pool: dict[tuple[str, ...], Utilization] = defaultdict(Utilization)
-    found = gains(tx)
+    found = gains(tx, _told(departments), _told(systems))
     for (pool, department, kind), one in found.uses.items():
-        by_department[departments.get(department or 0, REST), kind].join(one)
+        by_department[departments.get(department, REST), kind].join(one)
         by_pool[pools[pool], kind].join(one)
     by_system: dict[tuple[str, ...], Utilization] = defaultdict(Utilization)
     for (system, kind), one in found.systems.items():
-        by_system[systems.get(system or 0, REST), kind].join(one)
+        by_system[systems.get(system, REST), kind].join(one)
     for whole, of in (("pool", by_pool), ("department", by_department), ("system", by_system)):
         used = {where: one.mean / PERCENT for where, one in of.items() if one.mean is not None}
         seen = {where: one.coverage / PERCENT for where, one in of.items() if one.coverage is not None}
@@ -192,7 +204,7 @@ def _measured(
         )
     freed: dict[tuple[str, ...], int] = defaultdict(int)
     for (pool, department, kind), amount in found.reclaimable.items():
-        freed[departments.get(department or 0, REST), pools[pool], kind] += amount
+        freed[departments.get(department, REST), pools[pool], kind] += amount
     yield _family(
         "guanjia_reclaimable",
         "Base units that the latest findings would free of what is idle or underused.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from quota.sealing.checks import check, check_chain, check_table
 from quota.sealing.cover import ELSEWHERE, PASSING, UNSEALED, sealed, under_seal
-from quota.sealing.rows import RowSeal, SealHead, Sealing, SealLayout, begin, head, reseal, seal
+from quota.sealing.rows import RowSeal, SealHead, Sealing, SealLayout, begin, changed, head, reseal, seal
 from quota.sealing.touched import Unfollowed
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Sealing",
     "Unfollowed",
     "begin",
+    "changed",
     "check",
     "check_chain",
     "check_table",

@@ -166,6 +166,11 @@ def head(tx: Tx) -> tuple[int, str]:
     return audit.end_of(tx, _table_of(SealHead))
 
 
+def changed(tx: Tx, since: int) -> list[str]:
+    """The places (tables) of which a row was sealed by a sealing after number ``since``."""
+    return list(tx.scalars(select(RowSeal.place).where(RowSeal.sealing > since).distinct()))
+
+
 def seal(tx: Tx) -> None:
     """Seal the rows that ``tx`` wrote, as the database holds them now. Called by ``Book.transaction`` just before it commits,
     after the audit notes."""

@@ -8,12 +8,16 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from console.metrics import holdings
+from console.metrics.collecting import BookCollector
 from console.metrics.flows import Flows
+from console.metrics.kept import END, One
 from providers.orders import OrderState, WorkOrder
 from quota import audit, ledger
 from quota.actors import steward
@@ -124,6 +128,38 @@ def test_departments_beyond_the_most_are_told_together(place, house, client, mon
     second = place.departments[1].code
     assert {dict(where)["department"] for where in found["guanjia_department_info"]} == {second}
     assert {dict(where)["department"] for where in found["guanjia_department_quota"]} == {holdings.REST}
+
+
+ACCOUNTS, OWNERS = re.compile(r"FROM accounts\b"), re.compile(r"FROM resources\b")
+
+
+def test_a_scrape_reads_what_changed_and_tells_it_at_once(book):
+    """Seals tell what changed, on both databases."""
+    told_of = BookCollector(book)
+    asked: list[str] = []
+    event.listen(book.engine, "before_cursor_execute", lambda _c, _cursor, text, *_: asked.append(text))
+
+    def scraped() -> bytes:
+        asked.clear()
+        return told_of.write(generate_latest, "text")
+
+    with book.transaction(steward()) as tx:
+        tx.add(Department(code="d1", name="甲局"))
+    whole = scraped()
+    assert b'guanjia_department_info{department="d1",name="' in whole
+    assert sum(bool(ACCOUNTS.search(one)) for one in asked) == 2
+    assert re.findall(b"guanjia_(?:dep|res|led).*", whole) == re.findall(b"guanjia_(?:dep|res|led).*", scraped())
+    assert sum(bool(ACCOUNTS.search(one)) for one in asked) == 1, "whether it is conserved is asked each time"
+    assert not any(OWNERS.search(one) for one in asked)
+    with book.transaction(steward()) as tx:
+        tx.scalars(select(Department)).one().name = "乙局"
+    assert "乙局" in scraped().decode()
+    assert not any(OWNERS.search(one) and "system_id" in one for one in asked), "no system's machines changed"
+    again = told_of.write(openmetrics_latest, "openmetrics")
+    assert again == b"".join(openmetrics_latest(One(one.metric)).removesuffix(END) for one in told_of.families())
+    told_of.kept._until += 1000
+    assert "乙局" in scraped().decode(), "a book that was put back is read anew"
+    assert any(OWNERS.search(one) for one in asked)
 
 
 def test_transitions_are_those_of_the_trail_whoever_counts(place, house):

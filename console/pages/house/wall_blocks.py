@@ -20,7 +20,7 @@ from metering import statements
 from metering.cases import STATE_LABELS as CASE_LABELS
 from metering.cases import Case, CaseState, recoveries
 from metering.judging import findings, worth
-from metering.overview import gains, measured
+from metering.overview import measured, reclaimable
 from metering.statements import Dispute, DisputeState, StatementLine
 from providers.assessment import ScorecardRecord
 from providers.billing import Incident
@@ -157,7 +157,7 @@ def _points(values: Sequence[int], low: int, top: int) -> str:
 def _departments(tx: Tx) -> str:
     """Departments by what their idle and underused machines would give back, in vCPU."""
     of: dict[int, dict[Any, int]] = {}
-    for (_pool, department_id, kind), freed in gains(tx).reclaimable.items():
+    for (_pool, department_id, kind), freed in reclaimable(tx).items():
         mine = of.setdefault(department_id, {})
         mine[kind] = mine.get(kind, 0) + freed
     ranked = sorted(((worth(Amount(what)), id_) for id_, what in of.items() if id_), reverse=True)[:ROWS]
