@@ -12,7 +12,6 @@ from providers.assessment import (
     compatibility,
     consequences,
     formula,
-    formula_documents,
     formula_drafts,
     formulas,
     gathering,
@@ -26,9 +25,9 @@ from providers.assessment import (
 from providers.assessment.appeals import Appeal, AppealState
 from providers.assessment.cards import ScorecardEvidence, ScorecardMark, ScorecardRecord
 from providers.assessment.compatibility import CHIPS, FITNESS_LABELS, Combination, Fitness
-from providers.assessment.formula import GRADE_LABELS, ROLE_LABELS, Formula, Grade, annual
+from providers.assessment.formula import GRADE_LABELS, ROLE_LABELS, Formula, FormulaDocument, Grade, annual
 from providers.assessment.formula import Role as CriterionRole
-from providers.assessment.formula_documents import FormulaDocument
+from providers.assessment.formula import documents as formula_documents
 from providers.assessment.formula_drafts import FormulaDraft
 from providers.assessment.formulas import AssessmentFormula
 from providers.assessment.measures import EvidenceRow, FigureUnit, Measure, MeasureLimit, MeasureResult

@@ -14,8 +14,7 @@ from decimal import Decimal
 from itertools import zip_longest
 from typing import Any
 
-from providers.assessment.formula import Formula
-from providers.assessment.formula_documents import from_json, to_json
+from providers.assessment.formula import Formula, from_json, to_json
 from providers.assessment.measures import EvidenceRow
 from providers.assessment.scorecard import Evidence, Mark, Scorecard, score, seal
 from quota.errors import N_, Invalid, Refused

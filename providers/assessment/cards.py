@@ -27,8 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.assessment import bundles, periods
-from providers.assessment.formula import Formula, Grade
-from providers.assessment.formula_documents import from_json, to_json
+from providers.assessment.formula import Formula, Grade, from_json, to_json
 from providers.assessment.measures import EvidenceRow
 from providers.assessment.scorecard import Evidence, Mark, Scorecard, figures, score, seal
 from providers.assessment.subjects import SUBJECT_LABELS, CardSubject, SubjectType, company

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ForeignKey, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from providers.assessment import cards, formula_documents, formulas, gathering, periods, registry
+from providers.assessment import cards, formulas, gathering, periods, registry
 from providers.assessment.cards import ScorecardRecord
-from providers.assessment.formula import Formula
-from providers.assessment.formula_documents import FormulaDocument
+from providers.assessment.formula import Formula, FormulaDocument, documents
 from providers.assessment.formulas import AssessmentFormula
 from providers.assessment.scorecard import Evidence, Scorecard, score
 from quota.actors import Role
@@ -54,7 +53,7 @@ class FormulaDraft(Base):
 
     def written(self) -> FormulaDocument:
         """The document. Raises Invalid where it names what is not known here any more."""
-        return formula_documents.read(self.document)
+        return documents.read(self.document)
 
     @property
     def state(self) -> str:

@@ -17,8 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.assessment import formula as formulas
 from providers.assessment import periods
-from providers.assessment.formula import Formula
-from providers.assessment.formula_documents import FormulaDocument, from_json
+from providers.assessment.formula import Formula, FormulaDocument, from_json
 from providers.billing import incidents
 from providers.incident_terms import IncidentTerms
 from quota.actors import Role

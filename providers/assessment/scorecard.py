@@ -18,8 +18,7 @@ from decimal import Decimal
 from typing import Any
 
 from providers.assessment import registry
-from providers.assessment.formula import Criterion, Formula, Grade, Role
-from providers.assessment.formula_documents import to_json
+from providers.assessment.formula import Criterion, Formula, Grade, Role, to_json
 from providers.assessment.measures import HUNDRED, ZERO, EvidenceRow, MeasureResult, plain, rounded
 from quota.errors import N_
 from quota.seals import fingerprint

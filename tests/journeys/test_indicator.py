@@ -14,8 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from providers.assessment import cards, evidence, formula, gathering, registry, subjects
-from providers.assessment.formula import Grade
-from providers.assessment.formula_documents import from_json, to_json
+from providers.assessment.formula import Grade, from_json, to_json
 from providers.assessment.measures import EvidenceRow, FigureUnit, Measure, MeasureLimit, MeasureResult
 from providers.assessment.registry import (
     Direction,

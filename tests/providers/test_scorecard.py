@@ -19,8 +19,7 @@ from metering.workbench import Workbench
 from providers import observation
 from providers import orders as delivery
 from providers.assessment import cards, formula, gathering, registry
-from providers.assessment.formula import Grade
-from providers.assessment.formula_documents import from_json, to_json
+from providers.assessment.formula import Grade, from_json, to_json
 from providers.assessment.measures import EvidenceRow
 from providers.assessment.scorecard import score
 from providers.assessment.subjects import company

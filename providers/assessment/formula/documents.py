@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from providers.assessment import registry
-from providers.assessment.formula import SHARES, Consequence, Criterion, Days, Formula, Grade, Role, bad
+from providers.assessment.formula.terms import SHARES, Consequence, Criterion, Days, Formula, Grade, Role, bad
 from providers.assessment.measures import BY_HAND, ONE, ZERO, rounded
 from providers.assessment.registry import Indicator
 from providers.assessment.subjects import SubjectType

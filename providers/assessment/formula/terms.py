@@ -1,7 +1,7 @@
 """The formula: what counts how much, what a total is worth, and by what terms a card is made. Data with a version.
 
 Pure: neither database nor clock. A formula names indicators and measures by code; ``checked`` says whether this installation
-knows them. How it is written down is ``formula_documents``.
+knows them. How it is written down is ``documents``.
 """
 
 from __future__ import annotations
