@@ -17,6 +17,7 @@ _PAGES = {
     "verification": ("verifications.show", "run_id"),
     "scorecard": ("scorecards.show", "scorecard_id"),
     "record": ("records.show", "record_id"),
+    "rectification": ("rectifications.show", "rectification_id"),
     "rating": ("ratings.show", "rating_id"),
     "resource": ("resources.show", "resource_id"),
     "takeover": ("takeovers.show", "takeover_id"),

@@ -61,7 +61,7 @@ class MailState(StrEnum):
 class MailSource(StrEnum):
     """What is written about: a notice about a request; a letter about cases, or an inquiry about resources: when it is issued,
     reminded of, escalated; an emergency account that was used; quota given for a time that ends, or ended while in use; a report
-    that was made."""
+    that was made; a step of an order to rectify, and its day: near, past."""
 
     REQUEST = "request"
     LETTER = "letter"
@@ -74,6 +74,9 @@ class MailSource(StrEnum):
     ALLOCATION_NEAR = "quota_near"
     ALLOCATION_OVERDUE = "quota_late"
     REPORT = "report"
+    RECTIFICATION = "rectification"
+    RECTIFICATION_NEAR = "rectify_near"
+    RECTIFICATION_LATE = "rectify_late"
 
 
 class Mail(Base):

@@ -16,6 +16,7 @@ from sqlalchemy import select
 from console.words import _
 from metering import cases
 from providers import orders
+from providers.assessment import rectifications
 from providers.orders import WorkOrder
 from quota.actors import Actor, Role
 from quota.db import Tx
@@ -37,7 +38,7 @@ class Due:
 
 def due(tx: Tx, who: Actor) -> list[Due]:
     """What waits for ``who`` with a deadline, the nearest first."""
-    found = [*_requests(tx, who), *_cases(tx, who), *_orders(tx, who)]
+    found = [*_requests(tx, who), *_cases(tx, who), *_orders(tx, who), *_rectifications(tx, who)]
     return sorted(found, key=lambda one: (one.at, one.of))[:MOST]
 
 
@@ -61,6 +62,13 @@ def _orders(tx: Tx, who: Actor) -> Iterator[Due]:
     for one in tx.scalars(query.order_by(WorkOrder.due_at, WorkOrder.id).limit(MOST)):
         if one.due_at is not None:
             yield Due(one.subject, _("工单 %(number)s 待办", number=one.number), one.due_at)
+
+
+def _rectifications(tx: Tx, who: Actor) -> Iterator[Due]:
+    if who.role is not Role.PROVIDER:  # the day is the company's
+        return
+    for one in rectifications.waiting(tx, who, MOST):
+        yield Due(one.subject, _("整改 %(number)s 待办", number=one.number), one.due_at)
 
 
 def written(found: Iterable[Due], house: str, at: datetime, address: Callable[[str], str | None]) -> bytes:

@@ -13,7 +13,18 @@ from sqlalchemy import select
 
 from console import scoring
 from metering.workbench import Workbench
-from providers.assessment import Appeal, AppealState, Fitness, appeals, cards, compatibility, periods, records
+from providers.assessment import (
+    Appeal,
+    AppealState,
+    Fitness,
+    appeals,
+    cards,
+    compatibility,
+    periods,
+    records,
+    rectifications,
+    registry,
+)
 from providers.base import Responsibility
 from providers.billing import Incident, incidents
 from quota.actors import Actor, Role
@@ -52,6 +63,34 @@ def live(workbench: Workbench) -> None:
                 cards.publish(tx, card.id, card.generation)
             shown.append(card.id)
     _appeal(workbench, supervisor, shown)
+    _rectify(workbench, supervisor, shown)
+
+
+def _rectify(workbench: Workbench, supervisor: Actor, shown: Sequence[int]) -> None:
+    """What cost each company most in the quarter is to be put right; the first has planned it, and proven the second thing."""
+    with workbench.book.transaction(supervisor) as tx:
+        due = tx.now.astimezone(ZONE).date() + timedelta(days=14)
+        ordered = []
+        for card in (cards.scorecard(tx, one) for one in shown):
+            newest = cards.current(tx, card.provider_id, card.month) or card
+            lost = sorted((mark for mark in newest.marks if mark.deduction), key=lambda one: -(one.deduction or 0))
+            ordered += [
+                rectifications.order(
+                    tx, f"scorecard:{newest.id}/{mark.indicator}", f"示例：{newest.month} {registry.label(mark.indicator)}",
+                    "示例：逐条查明扣分原因，提出措施并在期限前完成", due,
+                )
+                for mark in lost[:2]
+            ]  # fmt: skip
+        staff = {
+            one.provider_id: Actor(one.login, one.name, Role.PROVIDER, provider_id=one.provider_id)
+            for one in tx.scalars(select(Person).where(Person.role == Role.PROVIDER.value).order_by(Person.id.desc()))
+        }
+    for number, one in enumerate(ordered[:2]):
+        if one.provider_id in staff:
+            with workbench.book.transaction(staff[one.provider_id]) as tx:
+                rectifications.plan(tx, one.id, None, "示例：由运维负责人牵头，两周内完成")
+                if number:
+                    rectifications.prove(tx, one.id, None, "示例：已完成，监测记录见附件")
 
 
 def _appeal(workbench: Workbench, supervisor: Actor, shown: Sequence[int]) -> None:

@@ -22,6 +22,7 @@ from console.identity import BreakGlassUse
 from console.tables import Mail, MailItem, MailSource, MailState
 from metering.cases import Notice
 from metering.reports import ReportEdition, ScopeKind
+from providers.assessment import Rectification, RectificationState, RectificationStep, rectifications
 from quota.actors import Role
 from quota.db import Tx
 from quota.directory import Department, Person
@@ -32,6 +33,8 @@ from quota.requests import RequestNotice
 
 HORIZON = timedelta(days=3)
 """What is older when the post is first set up, or after so long a stop of the jobs, is not written about any more."""
+NEAR = timedelta(days=2)
+"""So long before its day a company is reminded of what it is to put right."""
 PATIENCE = timedelta(days=3)
 """So long a mail is tried; a server that was down longer has it shown as failed, to be sent again by hand."""
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=2)
@@ -139,6 +142,28 @@ def _new(tx: Tx, since: datetime) -> Iterator[_Told]:
     made = select(ReportEdition).where(ReportEdition.made_at >= since, ~_posted(MailSource.REPORT, ReportEdition.id))
     for edition in tx.scalars(made.order_by(ReportEdition.id)).all():
         yield from _readers(edition)
+    yield from _rectifications(tx, since)
+
+
+def _rectifications(tx: Tx, since: datetime) -> Iterator[_Told]:
+    """Steps of orders to rectify, to whoever's turn it is then; days that are near, and those that went by."""
+    steps = select(RectificationStep, Rectification.provider_id).join(
+        Rectification, Rectification.id == RectificationStep.rectification_id
+    )
+    unsaid = steps.where(RectificationStep.at >= since, ~_posted(MailSource.RECTIFICATION, RectificationStep.id))
+    for step, provider_id in tx.execute(unsaid.order_by(RectificationStep.id)).all():
+        if step.step == RectificationState.PROVEN:
+            yield _Told(MailSource.RECTIFICATION, step.id, Role.SUPERVISOR)
+        elif step.step != RectificationState.PLANNED:
+            yield _Told(MailSource.RECTIFICATION, step.id, Role.PROVIDER, provider_id=provider_id)
+    owed = select(Rectification).where(rectifications.late(tx.now + NEAR), Rectification.due_at >= since)
+    near = owed.where(Rectification.due_at >= tx.now, ~_posted(MailSource.RECTIFICATION_NEAR, Rectification.id))
+    for one in tx.scalars(near.order_by(Rectification.id)).all():
+        yield _Told(MailSource.RECTIFICATION_NEAR, one.id, Role.PROVIDER, provider_id=one.provider_id)
+    late = owed.where(Rectification.due_at < tx.now, ~_posted(MailSource.RECTIFICATION_LATE, Rectification.id))
+    for one in tx.scalars(late.order_by(Rectification.id)).all():
+        yield _Told(MailSource.RECTIFICATION_LATE, one.id, Role.PROVIDER, provider_id=one.provider_id)
+        yield _Told(MailSource.RECTIFICATION_LATE, one.id, Role.SUPERVISOR)
 
 
 def _readers(edition: ReportEdition) -> Iterator[_Told]:

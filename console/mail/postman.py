@@ -22,6 +22,7 @@ from console.words import _
 from metering.cases import Notice
 from metering.reports import ReportEdition
 from metering.workbench import Workbench
+from providers.assessment import Rectification, RectificationState, RectificationStep
 from quota.actors import steward
 from quota.calendar import working_days
 from quota.db import Book, Tx
@@ -45,6 +46,18 @@ INQUIRIES = {
 ALLOCATIONS = {
     MailSource.ALLOCATION_NEAR: N_("有效期至 %(on)s,届时未用部分收回"),
     MailSource.ALLOCATION_OVERDUE: N_("已于 %(on)s 到期,在用部分请释放或申请延期"),
+}
+
+RECTIFICATIONS = {
+    RectificationState.ORDERED: N_("已责令整改,请提交方案"),
+    RectificationState.PROVEN: N_("整改证明待复核"),
+    RectificationState.REFUSED: N_("整改被退回,请重新提交"),
+    RectificationState.ACCEPTED: N_("整改复核通过"),
+    RectificationState.WITHDRAWN: N_("整改已撤销"),
+}
+RECTIFICATION_DAYS = {
+    MailSource.RECTIFICATION_NEAR: N_("整改将到期,请尽快提交证明"),
+    MailSource.RECTIFICATION_LATE: N_("整改已逾期"),
 }
 
 
@@ -197,8 +210,20 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
         where = url_for("editions.show", edition_id=edition.id, _external=True)
         told = f"{edition.name} {edition.period.code}".strip()
         return MailLine(told, _("运营报告第 %(number)s 版已出", number=edition.number), None, where)
+    if source is MailSource.RECTIFICATION:
+        step = tx.get_one(RectificationStep, number)
+        return _rectification(
+            tx.get_one(Rectification, step.rectification_id), _(RECTIFICATIONS[RectificationState(step.step)])
+        )
+    if source in RECTIFICATION_DAYS:
+        return _rectification(tx.get_one(Rectification, number), _(RECTIFICATION_DAYS[source]))
     letter = tx.get_one(Notice, number)
     due = None if source is MailSource.ESCALATION else working_days(tx).due(letter.issued_at, letter.reply_days)
     return MailLine(
         letter.number, _(LETTERS[source]), due, url_for("notices.show", notice_id=letter.id, _external=True)
     )
+
+
+def _rectification(one: Rectification, what: str) -> MailLine:
+    href = url_for("rectifications.show", rectification_id=one.id, _external=True)
+    return MailLine(one.number, what, one.due_at if one.open else None, href)

@@ -1,4 +1,4 @@
-"""Work and how late it is: requests, orders, cases, findings, disputes, incidents; and what companies are marked with."""
+"""Work and how late it is: requests, orders, cases, findings, disputes, incidents, orders to rectify; and what companies are marked with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, case, func, select
 from metering.cases import Case, CaseState
 from metering.judging import Assessment, Finding
 from metering.statements import Dispute, DisputeState
-from providers.assessment import ScorecardRecord, cards
+from providers.assessment import Rectification, ScorecardRecord, cards, rectifications
 from providers.billing import Incident
 from providers.orders import UNDER_WAY, WorkOrder
 from quota.db import Tx
@@ -30,6 +30,7 @@ def collect(tx: Tx) -> Iterator[Metric]:
     yield from _findings(tx)
     yield from _companies(tx)
     yield from _disputes(tx)
+    yield from _rectifications(tx)
 
 
 def _counted(tx: Tx, name: str, text: str, column: Any) -> Metric:
@@ -74,6 +75,17 @@ def _cases(tx: Tx) -> Iterator[Metric]:
     yield _counted(tx, "guanjia_cases", "Reclaim, shrink and expand cases by state.", Case.state)
     columns = {"kind": Case.kind, "state": Case.state}
     yield from _late(tx, "cases", "cases", columns, Case.due_at, Case.opened_at, Case.state != CaseState.CLOSED.value)
+
+
+def _rectifications(tx: Tx) -> Iterator[Metric]:
+    yield _counted(tx, "guanjia_rectifications", "Orders to rectify by state.", Rectification.state)
+    company = select(CloudProvider.code).where(CloudProvider.id == Rectification.provider_id).scalar_subquery()
+    going = Rectification.state.in_([one.value for one in rectifications.COMPANYS_TURN])
+    columns = {"provider": company.label("provider")}
+    since = Rectification.ordered_at
+    yield from _late(
+        tx, "rectifications", "orders to rectify with companies", columns, Rectification.due_at, since, going
+    )
 
 
 def _findings(tx: Tx) -> Iterator[Metric]:

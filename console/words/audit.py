@@ -43,6 +43,8 @@ CASE_ACTIONS = {
 
 ACTIONS: dict[str, str] = {
     **CASE_ACTIONS,
+    "rectification.order": N_("责令整改"), "rectification.plan": N_("提交整改方案"), "rectification.prove": N_("提交整改证明"),
+    "rectification.refuse": N_("退回整改"), "rectification.accept": N_("整改复核通过"), "rectification.withdraw": N_("撤销整改"),
     "appeal.file": N_("提出申诉"), "appeal.rule": N_("裁定申诉"),
     "assessment.record": N_("记录评估"),
     "authorisation.grant": N_("办理常备授权"), "authorisation.revoke": N_("撤销常备授权"),

@@ -16,7 +16,14 @@ from metering.cases import Case, Notice
 from metering.intake import Feed, PushSource, ShortDelivery
 from metering.judging import PolicyVersion
 from metering.reports import ReportEdition
-from providers.assessment import AssessmentFormula, AssessmentRecord, Combination, FormulaDraft, ScorecardRecord
+from providers.assessment import (
+    AssessmentFormula,
+    AssessmentRecord,
+    Combination,
+    FormulaDraft,
+    Rectification,
+    ScorecardRecord,
+)
 from providers.billing import Bill, Incident
 from providers.orders import WorkOrder
 from quota.actors import ROLE_LABELS, Role
@@ -53,6 +60,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "catalog_item": (N_("服务目录"), CatalogItem, lambda one: str(one.name)),
     "resource_class": (N_("资源类别"), ResourceClassRow, lambda one: str(one.name)),
     "record": (N_("考核记录"), AssessmentRecord, lambda one: str(one.id)),
+    "rectification": (N_("整改"), Rectification, lambda one: str(one.number)),
     "combination": (N_("信创适配"), Combination, lambda one: f"{one.chip} · {one.system}"),
     "scorecard": (N_("考核评分"), ScorecardRecord, lambda one: str(one.month)),
     "report": (N_("运营报告"), ReportEdition, lambda one: f"{one.name} {one.first_day} – {one.last_day}".strip()),

@@ -20,6 +20,7 @@ from providers.assessment import (
     periods,
     ratings,
     records,
+    rectifications,
     registry,
 )
 from providers.assessment.appeals import Appeal, AppealState
@@ -33,6 +34,7 @@ from providers.assessment.formulas import AssessmentFormula
 from providers.assessment.measures import EvidenceRow, FigureUnit, Measure, MeasureLimit, MeasureResult
 from providers.assessment.ratings import STAR_LABELS, Rating
 from providers.assessment.records import AssessmentRecord
+from providers.assessment.rectifications import Rectification, RectificationState, RectificationStep
 from providers.assessment.registry import (
     Direction,
     Fact,
@@ -82,6 +84,9 @@ __all__ = [
     "Rating",
     "RecordField",
     "RecordKind",
+    "Rectification",
+    "RectificationState",
+    "RectificationStep",
     "RefSource",
     "ScorecardEvidence",
     "ScorecardMark",
@@ -104,6 +109,7 @@ __all__ = [
     "periods",
     "ratings",
     "records",
+    "rectifications",
     "register",
     "registry",
 ]

@@ -37,6 +37,7 @@ from providers.assessment import (
     FigureUnit,
     Formula,
     Grade,
+    Rectification,
     ScorecardEvidence,
     ScorecardMark,
     ScorecardRecord,
@@ -47,6 +48,7 @@ from providers.assessment import (
     formulas,
     periods,
     records,
+    rectifications,
     registry,
 )
 from providers.assessment import cards as marks
@@ -206,6 +208,7 @@ def _page(scorecard_id: int, checked: list[str] | None = None) -> str:
         changes=marks.changes(tx, card),
         appeal=appeal if may_see_appeal else None,
         appeal_link=links.address,
+        rectified=_rectified(tx, card),
         due=_due(tx, card.provider_id) if tx.actor.role is not Role.TENANT else [],
         closes=appeals.closes(tx, card),
         appealable=appeals.appealable(tx, card) and tx.actor.role is Role.PROVIDER,
@@ -216,6 +219,16 @@ def _page(scorecard_id: int, checked: list[str] | None = None) -> str:
         checked=checked,
         history=timeline(tx, f"scorecard:{card.id}", ACTIONS, FIELDS, {"state": lambda raw: raw}),
     )
+
+
+def _rectified(tx: Tx, card: ScorecardRecord) -> dict[str, list[Rectification]]:
+    """Indicator → what was ordered to be put right on the word of any version of the card; departments are told of none."""
+    if tx.actor.role is Role.TENANT:
+        return {}
+    found: dict[str, list[Rectification]] = {}
+    for one in rectifications.about_cards(tx, card.provider_id, card.month):
+        found.setdefault(one.source.partition("/")[2], []).append(one)
+    return found
 
 
 def _issuers(tx: Tx, appeal: appeals.Appeal) -> tuple[str | None, str]:

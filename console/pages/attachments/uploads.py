@@ -13,7 +13,7 @@ from console.access import STEWARDS
 from console.book import actor, reading, transaction
 from console.words import sentence
 from metering import cases
-from providers.assessment import Appeal, AppealState
+from providers.assessment import Appeal, AppealState, rectifications
 from providers.billing import incidents
 from quota import attachments, requests
 from quota.actors import Role
@@ -106,11 +106,19 @@ def _of_appeal(tx: Tx, number: int) -> UploadPlace:
     return UploadPlace(f"appeal:{one.id}", one.period, url_for("scorecards.show", scorecard_id=one.scorecard_id), adds)
 
 
+def _of_rectification(tx: Tx, number: int) -> UploadPlace:
+    """The company's, until it is over: proof comes as files, too."""
+    one = rectifications.rectification(tx, number)
+    adds = one.open and tx.actor.role is Role.PROVIDER
+    return UploadPlace(one.subject, one.number, url_for("rectifications.show", rectification_id=one.id), adds)
+
+
 PLACES: dict[str, Callable[[Tx, int], UploadPlace]] = {
     "case": _of_case,
     "request": _of_request,
     "incident": _of_incident,
     "appeal": _of_appeal,
+    "rectification": _of_rectification,
 }
 """Kind of subject → the place, or NotFound where the actor may not see what belongs to it."""
 
