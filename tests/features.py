@@ -26,6 +26,7 @@ from metering.intake.late_figures import LateFigure
 from metering.judging.findings import Assessment, Finding
 from metering.judging.policy import Verdict
 from metering.judging.procedure import CaseKind
+from metering.reports.tables import ReportEdition
 from metering.statements.closings import MonthClosing
 from metering.statements.disputes import Dispute, DisputeState
 from metering.statements.reconciliation_tables import FourWayLine
@@ -36,6 +37,7 @@ from providers.assessment.cards import ScorecardRecord
 from providers.assessment.compatibility import Combination
 from providers.assessment.ratings import Rating
 from providers.assessment.records import AssessmentRecord
+from providers.assessment.rectifications import Rectification, RectificationState
 from providers.billing.bills import Bill
 from providers.billing.incidents import Incident
 from providers.orders.tables import OrderState, WorkOrder
@@ -172,6 +174,10 @@ FEATURES: tuple[Feature, ...] = (
             rows(ScorecardRecord, ScorecardRecord.published, ScorecardRecord.month.like("%Q%")), 2),
     Feature("appeal that waits", rows(Appeal, Appeal.state == AppealState.FILED.value)),
     Feature("appeal dismissed", rows(Appeal, Appeal.state == AppealState.DISMISSED.value)),
+    Feature("rectification that waits for a plan", rows(Rectification, Rectification.state == RectificationState.ORDERED.value)),
+    Feature("rectification under way", rows(Rectification, Rectification.state == RectificationState.PLANNED.value)),
+    Feature("rectification that waits for its review", rows(Rectification, Rectification.state == RectificationState.PROVEN.value)),
+    Feature("reports of the city, a company and a department", rows(ReportEdition), 3),
     Feature("incident settled", rows(Incident, Incident.settled_at.is_not(None))),
     Feature("incident that waits for its ruling", rows(Incident, Incident.settled_at.is_(None))),
     *(Feature(f"record of {kind}", rows(AssessmentRecord, AssessmentRecord.kind == kind))

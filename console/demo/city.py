@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import select
 
 from console.accounts import accounts
-from console.demo import cases, dealings, statements
+from console.demo import cases, dealings, reports, statements
 from console.demo import companies as demo_providers
 from console.demo import life as demo_life
 from console.demo.calendar import Calendar
@@ -103,6 +103,7 @@ def build(
         statements.settle(workbench)
         dealings.live(workbench)
         demo_providers.live(workbench)
+        reports.make(workbench, settings)
     return passwords
 
 

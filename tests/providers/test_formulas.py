@@ -142,7 +142,9 @@ def test_the_seed_scores_as_the_constant_did_but_for_the_least_weight(found) -> 
     was = formula_documents.from_json(BEFORE)
     assert formula_documents.to_json(was) == BEFORE, "its cards are sealed with it"
     old, new = score(found, was), score(found, formula.default())
-    assert (old.marks, old.scored_weight, old.veto) == (new.marks, new.scored_weight, new.veto)
+    known = {mark.indicator for mark in old.marks}  # what came since has no rows here
+    assert old.marks == tuple(mark for mark in new.marks if mark.indicator in known)
+    assert (old.scored_weight, old.veto) == (new.scored_weight, new.veto)
     if new.total is not None:
         assert (old.total, old.grade, was.paid(old.grade)) == (new.total, new.grade, formula.default().paid(new.grade))
     else:
