@@ -88,9 +88,9 @@ def _rectify(workbench: Workbench, supervisor: Actor, shown: Sequence[int]) -> N
     for number, one in enumerate(ordered[:2]):
         if one.provider_id in staff:
             with workbench.book.transaction(staff[one.provider_id]) as tx:
-                rectifications.plan(tx, one.id, None, "示例：由运维负责人牵头，两周内完成")
+                planned = rectifications.plan(tx, one.id, one.generation, "示例：由运维负责人牵头，两周内完成")
                 if number:
-                    rectifications.prove(tx, one.id, None, "示例：已完成，监测记录见附件")
+                    rectifications.prove(tx, one.id, planned.generation, "示例：已完成，监测记录见附件")
 
 
 def _appeal(workbench: Workbench, supervisor: Actor, shown: Sequence[int]) -> None:
