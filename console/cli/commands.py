@@ -27,6 +27,7 @@ from console.cli.orders import orders_group
 from console.cli.reference import reference
 from console.cli.rehearse import rehearse
 from console.cli.reports import report_group
+from console.cli.request_sheets import requests_group
 from console.cli.secrets import secret_group
 from console.cli.statements import statements_group
 from console.cli.terminal import (
@@ -384,6 +385,7 @@ main.add_command(providers.scorecard_group)
 main.add_command(formula_group)
 main.add_command(statements_group)
 main.add_command(rules_group)
+main.add_command(requests_group)
 main.add_command(report_group)
 main.add_command(secret_group)
 main.add_command(agent_group)

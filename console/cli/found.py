@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from console import founding
+from console import founding, workbooks
 from console.cli.terminal import data_option, emit, json_option, refusals, settings_of, workbench_of
-from console.founding import entering, reading, template
+from console.founding import entering, sheets, template
 from quota.actors import steward
 
 
@@ -52,7 +52,7 @@ def enter(path: Path, check: bool, data: str | None, as_json: bool) -> None:
     """Enter a workbook: all of it, or nothing where anything is wrong."""
     with workbench_of(data) as workbench, refusals():
         demo = founding.known(settings_of(data)).demo
-        workbook, actor = reading.load(path), steward("found")
+        workbook, actor = workbooks.load(path, sheets.SHEETS), steward("found")
         if check:
             outcome = entering.check(workbench.book, workbook, actor, demo=demo)
         else:
@@ -76,7 +76,7 @@ def _plain(outcome: entering.EntryOutcome) -> dict[str, Any]:
 
 
 def _tell(outcome: entering.EntryOutcome, check: bool) -> None:
-    for place, sentence in entering.told(outcome.faults):
+    for place, sentence in workbooks.told(outcome.faults):
         click.echo(f"{place}: {sentence}", err=True)
     if not outcome.whole:
         click.echo(f"{len(outcome.faults)} faults; nothing was entered", err=True)

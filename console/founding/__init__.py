@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.founding import checklist, entering, examples, reading, sheets, template
+from console.founding import checklist, entering, examples, sheets, template
 from console.founding.checklist import Look, StepStanding
 from console.founding.houses import ACCOUNTS, FOUNDED, accounts_text, first_accounts, found, is_founded, known
 
@@ -19,7 +19,6 @@ __all__ = [
     "found",
     "is_founded",
     "known",
-    "reading",
     "sheets",
     "template",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
@@ -22,8 +22,8 @@ from sqlalchemy import func, select
 
 from console.accounts import accounts, passwords
 from console.founding import examples, sheets
-from console.founding.reading import SheetFault, SheetRow, Workbook
 from console.mail import mails
+from console.workbooks import YES, SheetFault, SheetRow, Workbook, read, yes
 from metering.intake import probes
 from metering.judging import Procedure, policies
 from metering.statements import tariffs
@@ -278,7 +278,7 @@ class _Entering:
             city.say(self.tx, {item: value})
             return False
         try:
-            wanted = sheets.yes(value)
+            wanted = yes(value)
         except Invalid as wrong:
             raise Invalid(wrong.code, wrong.message, field="value") from None
         if wanted:
@@ -618,7 +618,7 @@ def ready_catalogue(tx: Tx) -> int:
     new = 0
     for item in examples.CATALOGUE:
         if item["code"] not in taken:
-            said = {key: sheets.read(column, item.get(key)) for key, column in columns.items()}
+            said = {key: read(column, item.get(key)) for key, column in columns.items()}
             new += offer(tx, said)
     return new
 
@@ -644,8 +644,8 @@ def _comparison(text: str) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    if text in sheets.YES:
-        return sheets.YES[text]
+    if text in YES:
+        return YES[text]
     try:
         return int(text)
     except ValueError:
@@ -654,15 +654,3 @@ def _value(text: str) -> Any:
         return float(text)
     except ValueError:
         return text
-
-
-PLACE = N_("%(sheet)s 第 %(row)s 行 %(column)s")
-
-
-def told(faults: Iterable[SheetFault]) -> Iterator[tuple[str, str]]:
-    """(place, sentence) of each fault, in Chinese as the source has it: for the command line."""
-    for one in faults:
-        place = (
-            one.sheet if not one.row else (PLACE % {"sheet": one.sheet, "row": one.row, "column": one.column}).rstrip()
-        )
-        yield place, str(Refused(one.code, one.message, **dict(one.params)))

@@ -10,7 +10,7 @@ from providers.readers.inventory_files import ANY_HEADING, CITY_OFFSET_S, UNMAPP
 from providers.readers.inventory_rows import HEADING as INVENTORY_HEADING
 from providers.readers.refusals import NOTES, REASONS, UNUSABLE, Reading, Refusals, unusable
 from providers.readers.sheet_purposes import SheetPurpose
-from providers.readers.sheets import SheetTable, sheet_tables
+from providers.readers.sheets import SheetTable, sheet_tables, whole_tables
 from providers.readers.tables import TITLE_ROWS, TableRow
 from providers.readers.usage_files import PLAIN, UsageFile, find_usage, read_usage_files
 from providers.readers.usage_formats import FORMATS, Convention
@@ -51,4 +51,5 @@ __all__ = [
     "tables_in",
     "unusable",
     "usage_columns",
+    "whole_tables",
 ]

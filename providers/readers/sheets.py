@@ -8,6 +8,8 @@ for them.
 
 from __future__ import annotations
 
+import csv
+import io
 import posixpath
 import re
 import zipfile
@@ -23,6 +25,7 @@ import python_calamine as calamine
 
 from providers.readers.refusals import Reading, unusable
 from providers.readers.tables import TITLE_ROWS, TableRow
+from providers.readers.text_files import SEPARATORS, blocks, magic
 
 PACKED, COMPOUND = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 """How workbooks begin: xlsx and its kin, xls."""
@@ -32,6 +35,9 @@ MOST_CELLS = 5_000_000
 
 MOST_BYTES = 1 << 30
 """Of a workbook, unpacked."""
+
+MOST_TEXT = 32 << 20
+"""Bytes of a text file that is read as a whole."""
 
 UNCOMPUTED = "=…"
 """What stands for a formula whose result was not saved."""
@@ -102,6 +108,32 @@ class SheetTable:
     rows: Sequence[TableRow]
     errors: Mapping[CellPlace, str]
     hidden: bool = False
+
+
+def whole_tables(path: Path) -> Iterator[SheetTable]:
+    """Every sheet of a workbook, or the one table of a text file (CSV), which has no name. Raises Invalid for what is neither."""
+    if is_workbook(magic(path)):
+        yield from sheet_tables(path)
+    else:
+        yield SheetTable("", _text_rows(path), {})
+
+
+def _text_rows(path: Path) -> list[TableRow]:
+    """Each row of a text file under the number of its first line; a cell may run over several. An empty cell is None."""
+    if path.stat().st_size > MOST_TEXT:
+        raise unusable("file.unreadable", path.name, why=f"more than {MOST_TEXT >> 20} MB")
+    text = b"".join(one.data for one in blocks(path, path.name, Reading(path.name))).decode("utf-8", "replace")
+    first = text.partition("\n")[0]
+    rows, line = [], 1
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(SEPARATORS, key=first.count))
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                rows.append(TableRow(line, [cell if cell.strip() else None for cell in cells]))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise unusable("file.unreadable", path.name, why=f"{reader.line_num}: {error}") from error
+    return rows
 
 
 def sheet_tables(path: Path) -> Iterator[SheetTable]:

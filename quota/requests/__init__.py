@@ -16,8 +16,8 @@ from quota.requests import (
     notices,
     rulebook,
     rules,
-    signing_together,
     terms,
+    together,
 )
 from quota.requests import moves as _moves  # noqa: F401 - what of the requests a reorganisation moves, registered
 from quota.requests.approvals import DECISION_LABELS, Decision
@@ -148,9 +148,9 @@ __all__ = [
     "revise",
     "rulebook",
     "rules",
-    "signing_together",
     "submit",
     "terms",
+    "together",
     "trial",
     "visible",
     "whose_turn",

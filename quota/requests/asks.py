@@ -204,9 +204,9 @@ def check_complete(tx: Tx, request: Request) -> None:
     for one in kind.fields:
         if one.required and not request.fields.get(one.name):
             raise Invalid("request.field_missing", N_("请填写“%(name)s”"), name=one.label, field=one.name)
+    targets.check(tx, request)
     if kind.lines is not None:
         _check_lines(request, kind)
-    targets.check(tx, request)
     if kind.check is not None:
         kind.check(tx, request)
     if kind.lines is None and request.lines:

@@ -14,11 +14,11 @@ import pytest
 from playwright.sync_api import Browser, Page
 from sqlalchemy import select
 
-from console import assets, founding, i18n, worklist
+from console import assets, founding, i18n, workbooks, worklist
 from console.accounts import access_rules
 from console.app import create_app
 from console.book import EXTENSION
-from console.founding import entering, reading, template
+from console.founding import entering, sheets, template
 from console.settings import Settings
 from console.tables import RunState
 from metering.cases import Case, CaseState
@@ -145,7 +145,9 @@ def story(tmp_path: Path, browser: Browser) -> Iterator[Story]:
     clock = StoryClock()
     book = Book(settings.database_url, clock=clock)
     template.write(tmp_path / "city.xlsx")
-    outcome = entering.enter(book, reading.load(tmp_path / "city.xlsx"), steward("found"), settings.data)
+    outcome = entering.enter(
+        book, workbooks.load(tmp_path / "city.xlsx", sheets.SHEETS), steward("found"), settings.data
+    )
     assert outcome.whole, outcome.faults
     with book.transaction(steward("found")) as tx:  # months pass, and what guards accounts has stories of its own
         access_rules.enact(

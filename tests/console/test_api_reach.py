@@ -33,7 +33,7 @@ NOT_YET = {
     "takeovers.ownerless",
     "takeovers.propose",
     "takeovers.propose_pool",
-    "together.group",
+    "together.sign",
     "usage_files.upload",
     "workbook.enter",
 }

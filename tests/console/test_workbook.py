@@ -14,9 +14,9 @@ from openpyxl import Workbook as Sheets
 from openpyxl import load_workbook
 from sqlalchemy import func, select
 
-from console import founding
+from console import founding, workbooks
 from console.cli import main
-from console.founding import entering, examples, reading, sheets, template
+from console.founding import entering, examples, sheets, template
 from console.settings import Settings
 from quota import audit
 from quota.actors import Actor, Role, steward
@@ -49,7 +49,7 @@ def written(path: Path, rows: dict[str, list[dict[str, Any]]], heads: dict[str, 
     for name, those in rows.items():
         sheet = sheets.BY_NAME[name]
         page = made.create_sheet(sheet.title)
-        page.append((heads or {}).get(name) or [reading.headed(one) for one in sheet.columns])
+        page.append((heads or {}).get(name) or [workbooks.headed(one) for one in sheet.columns])
         for row in those:
             page.append([row.get(one.key) for one in sheet.columns])
     made.save(path)
@@ -57,7 +57,7 @@ def written(path: Path, rows: dict[str, list[dict[str, Any]]], heads: dict[str, 
 
 
 def entered(book: Book, path: Path, home: Path, actor: Actor | None = None) -> entering.EntryOutcome:
-    return entering.enter(book, reading.load(path), actor or steward("found"), home)
+    return entering.enter(book, workbooks.load(path, sheets.SHEETS), actor or steward("found"), home)
 
 
 def places(outcome: entering.EntryOutcome) -> list[tuple[str, int, str, str]]:
@@ -107,10 +107,10 @@ def test_a_blank_template_has_every_sheet_and_drop_downs(tmp_path: Path) -> None
         assert made[one.title].max_row == 1
     rules = made["人员"].data_validations.dataValidation
     assert [str(rule.sqref) for rule in rules] == ["C2:C1000"]
-    found = reading.load(tmp_path / "blank.xlsx")
+    found = workbooks.load(tmp_path / "blank.xlsx", sheets.SHEETS)
     assert (found.faults, any(found.rows.values())) == ([], False)
     with pytest.raises(Invalid, match="unreadable"):
-        reading.load(Path(__file__))
+        workbooks.load(Path(__file__), sheets.SHEETS)
 
 
 def test_a_later_workbook_adds_and_changes(tmp_path: Path, home: Path, book: Book) -> None:
@@ -295,7 +295,7 @@ def test_a_sheet_that_reaches_too_far_is_refused_before_room_is_made(
     monkeypatch.setattr("providers.readers.sheets.MOST_CELLS", 100)
     file = written(tmp_path / "far.xlsx", {"companies": [{"code": f"A{n}", "name": "甲"} for n in range(50)]})
     with pytest.raises(Invalid, match="vast"):
-        reading.load(file)
+        workbooks.load(file, sheets.SHEETS)
 
 
 def test_the_ready_catalogue_leaves_what_is_there(book: Book) -> None:

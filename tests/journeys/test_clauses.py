@@ -12,17 +12,15 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from click.testing import CliRunner
 
-from console.cli import main, terminal
 from metering.statements import tariffs
 from providers import orders
 from quota.actors import Actor, Role, steward
-from quota.db import Book
 from quota.directory import Department, departments
 from quota.ledger import Holder
 from quota.requests.tables import Request
 from quota.units import BLOCK, MEMORY, VCPU
+from tests.journeys.terminal import of_terminal
 from tests.journeys.test_requests import decide, filed, generation, small, state
 from tests.suite.outside import ROOT
 
@@ -147,16 +145,7 @@ def test_a_price_decides_and_what_has_no_price_asks_for_more(client_of, place, c
 @pytest.fixture
 def command(house, settings, clock, monkeypatch):
     """``guanjia rules`` on the book of the test, at its time."""
-    monkeypatch.setattr(terminal, "Book", lambda _url: Book(house.url, clock=clock))
-    monkeypatch.setattr(terminal.upgrade, "current", lambda _book: terminal.upgrade.latest())
-    monkeypatch.setattr(terminal, "_exists", lambda _settings: True)
-
-    def call(*words, code=0):
-        answer = CliRunner().invoke(main, ["rules", *map(str, words), "--data", str(settings.data)])
-        assert answer.exit_code == code, answer.output
-        return answer
-
-    return call
+    return of_terminal("rules", house, settings, clock, monkeypatch)
 
 
 def test_the_command_drafts_what_two_people_sign(client_of, place, clock, tmp_path, command):

@@ -12,7 +12,7 @@ from quota.audit import AuditRecord
 from quota.errors import Invalid
 from quota.inventory import Resource
 from quota.ledger import entries
-from quota.requests import Decision, Request, StepName, signing_together
+from quota.requests import Decision, Request, StepName, together
 from quota.units import MEMORY, VCPU, Amount, Arch
 from tests.console.test_house import check_page
 from tests.journeys.test_requests import BASIS, decide, generation, handed_in, small
@@ -109,15 +109,43 @@ def test_what_makes_no_sense_is_refused(client_of, place, given_back) -> None:
         assert said in answer.text or said == "Not a valid choice"
         check_page(ADDRESS, answer.text)
     assert set(states(place, given_back)) == {"form_check"}
-    for nobody in ("/decisions/together/create/form_check", "/decisions/together/unsubscribe/never"):
+    for nobody in (
+        "/decisions/together/create/form_check",
+        "/decisions/together/quota/form_check?pool=1&item=1",
+        "/decisions/together/unsubscribe/never",
+    ):
         assert checker.get(nobody).status_code == 404
     assert client_of(Role.TENANT).get(ADDRESS).status_code == 403
     actor = Actor("supervisor1", "一", Role.SUPERVISOR)
     with pytest.raises(Invalid, match="500"):
-        signing_together.sign_all(
-            place.book, actor, "unsubscribe", StepName.FORM_CHECK, dict.fromkeys(range(501), 1), Decision.APPROVE, ""
+        together.sign_all(
+            place.book,
+            actor,
+            together.Group("unsubscribe", StepName.FORM_CHECK),
+            dict.fromkeys(range(501), 1),
+            Decision.APPROVE,
+            "",
         )
     rejected = checker.send(ADDRESS, {"decision": "reject", "reason": "仍在使用", "request": rows})
     assert "已办 6 份，未办 0 份" in rejected.text
     with place.book.reading() as tx:
         assert {tx.get(Request, one).state for one in given_back} == {"rejected"}
+
+
+def test_requests_for_one_item_in_one_pool_are_alike(client_of, place) -> None:
+    tenant, checker = client_of(Role.TENANT), client_of("supervisor1")
+    alike = [handed_in(tenant, place, **small(place, count)) for count in (1, 2)]
+    large = handed_in(tenant, place, **{**small(place, 1), "lines-0-item": str(place.large)})
+    both = handed_in(tenant, place, **{**small(place, 1), "lines-1-item": str(place.large), "lines-1-quantity": "1"})
+    address = f"/decisions/together/create/form_check?pool={place.pool}&item={place.small}"
+    queue = checker.get("/decisions/").text
+    check_page("/decisions/", queue)
+    assert f'href="{address.replace("&", "&amp;")}"' in queue
+    assert f"item={place.large}" not in queue  # one is no group
+    page = checker.get(address).text
+    check_page(address, page)
+    rows = ticked(page)
+    assert [int(one.split(":")[0]) for one in rows] == alike
+    done = checker.send(address, {"decision": "approve", "request": [*rows, f"{large}:2", f"{both}:2"]})
+    assert "已办 2 份，未办 2 份" in done.text
+    assert states(place, [*alike, large, both]) == [*["technical_review"] * 2, *["form_check"] * 2]

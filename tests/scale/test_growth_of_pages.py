@@ -165,7 +165,7 @@ UNREACHED = {
     "takeovers.propose": "of a department some of whose machines nobody approved",
     "takeovers.propose_pool": "of a pool some of whose machines nobody approved",
     "takeovers.show": "of a takeover, of which the demo city has none",
-    "together.group": "of several requests that are alike, which the demo city may have none of",
+    "together.sign": "of several requests that are alike, which the demo city may have none of",
     "verifications.show": "of a verification",
 }
 """Pages that no link of the demo city may lead to on the day it is founded, and why."""

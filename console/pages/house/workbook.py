@@ -11,11 +11,11 @@ from flask_wtf import FlaskForm
 from flask_wtf.file import FileField, FileRequired
 from werkzeug.wrappers import Response
 
-from console import frame
+from console import frame, workbooks
 from console.access import allow
 from console.book import actor, book, settings
 from console.forms import answer, done
-from console.founding import entering, reading, template
+from console.founding import entering, sheets, template
 from console.pages.inventory import uploads
 from console.words import _, lazy, sentence
 from quota.actors import Role
@@ -59,7 +59,7 @@ def enter() -> str | Response | tuple[str, int]:
         file = uploads.kept(None if token else form.file.data, token)
         token = file.token
         with uploads.laid_out(file) as path:
-            workbook = reading.load(path)
+            workbook = workbooks.load(path, sheets.SHEETS)
         demo = settings().demo
         if request.form.get("step") != "enter":
             found = entering.check(book(), workbook, actor(), demo=demo)

@@ -33,7 +33,7 @@ from quota.db import Tx
 from quota.errors import N_, Invalid, OverCapacity, WrongState
 from quota.ledger import Holder, RunOut
 from quota.ledger import outlook as promises
-from quota.requests import DECISION_LABELS, Decision, Request, RequestStep, approvals, kind_of, signing_together, terms
+from quota.requests import DECISION_LABELS, Decision, Request, RequestStep, approvals, kind_of, terms, together
 from quota.units import CLASSES, Amount, Arch, ClassCode, Commodity, base_units, shown
 
 blueprint = Blueprint("decisions", __name__, url_prefix="/decisions")
@@ -83,7 +83,7 @@ def index() -> str | Response:
         turn_of=turn_of,
         kinds=KINDS,
         suggested=suggested,
-        alike=signing_together.groups(tx) if actor().role in SIGNERS else [],
+        alike=together.groups(tx) if actor().role in SIGNERS else [],
         barred=tx.scalars(approvals.barred(tx).order_by(*approvals.URGENT).limit(BARRED)).all(),
     )
 

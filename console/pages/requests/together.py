@@ -13,11 +13,12 @@ from console.access import allow
 from console.book import actor, book, reading
 from console.forms import hang
 from console.pages.requests.requests import KINDS, what
+from console.security import row
 from console.words import lazy, sentence
 from console.words import rules as rule_words
 from quota.actors import Role
 from quota.errors import N_, NotFound, Refused
-from quota.requests import DECISION_LABELS, STEP_LABELS, Decision, declared, rulebook, signing_together
+from quota.requests import DECISION_LABELS, STEP_LABELS, Decision, declared, rulebook, together
 
 blueprint = Blueprint("together", __name__, url_prefix="/decisions/together")
 frame.under("decisions.index", "together")
@@ -31,7 +32,7 @@ class TogetherForm(FlaskForm):  # type: ignore[misc]
     decision = RadioField(
         lazy(N_("决定")),
         [InputRequired(lazy(N_("请选择一个决定")))],
-        choices=[SelectChoice(one.value, lazy(DECISION_LABELS[one])) for one in signing_together.DECISIONS],
+        choices=[SelectChoice(one.value, lazy(DECISION_LABELS[one])) for one in together.DECISIONS],
     )
     reason = TextAreaField(
         lazy(N_("意见")), [Length(max=2000)], description=lazy(N_("写入每份申请的记录；驳回必须写明"))
@@ -40,36 +41,51 @@ class TogetherForm(FlaskForm):  # type: ignore[misc]
 
 @blueprint.route("/<kind>/<step>", methods=["GET", "POST"])
 @allow(*SIGNERS)
-def group(kind: str, step: str) -> str | tuple[str, int]:
+def sign(kind: str, step: str) -> str | tuple[str, int]:
     """Requests that are alike: looked through, exceptions taken out, signed in one act; then what became of each."""
-    if kind not in {one for one in KINDS if declared(one).together} or step not in _steps():
+    group = together.Group(kind, step, *_alike())
+    if not _known(group):
         raise NotFound("batch.group", N_("没有这样一组申请"))
     form = TogetherForm()
-    ticked = _ticked() if request.method == "POST" else None
+    shown = ticked() if request.method == "POST" else None
     if request.method == "POST" and form.validate_on_submit():
         try:
-            done = signing_together.sign_all(
-                book(), actor(), kind, step, ticked or {}, Decision(form.decision.data), form.reason.data or ""
+            done = together.sign_all(
+                book(), actor(), group, shown or {}, Decision(form.decision.data), form.reason.data or ""
             )
         except Refused as refused:
             hang(form, refused)
         else:
             return render_template(
-                "together/done.html", kind=KINDS[kind], step=_called(kind, step), done=done, labels=signing_together.OUTCOME_LABELS,
-                decision=DECISION_LABELS[Decision(form.decision.data)], good=signing_together.SignedOutcome.DONE,
+                "together/done.html", kind=KINDS[kind], step=_called(group), done=done, labels=together.OUTCOME_LABELS,
+                decision=DECISION_LABELS[Decision(form.decision.data)], good=together.SignedOutcome.DONE,
                 why=lambda one: sentence(one.refused.message, one.refused.params) if one.refused else "",
             )  # fmt: skip
-    rows = signing_together.members(reading(), kind, step)
+    rows = together.members(reading(), group)
     page = render_template(
         "together/group.html",
         kind=KINDS[kind],
-        step=_called(kind, step),
+        step=_called(group),
         form=form,
         rows=rows,
         what=what,
-        ticked=ticked,
+        ticked=shown,
     )
     return (page, 422) if form.errors else page
+
+
+def _alike() -> tuple[int | None, int | None]:
+    """Pool and item of the group, where the address names them."""
+    pool, item = (request.args.get(name, None, row) for name in ("pool", "item"))
+    return (pool, item) if pool and item else (None, None)
+
+
+def _known(group: together.Group) -> bool:
+    """Whether there can be such a group."""
+    if group.kind not in KINDS or group.step not in _steps():
+        return False
+    kind = declared(group.kind)
+    return kind.together if group.item_id is None else kind.lines is not None and kind.lines.items
 
 
 def _steps() -> set[str]:
@@ -77,13 +93,13 @@ def _steps() -> set[str]:
     return {*STEP_LABELS, *(one["name"] for rule in rulebook.enacted(reading()) for one in rule.steps)}
 
 
-def _called(kind: str, step: str) -> str:
+def _called(group: together.Group) -> str:
     """What people call the step that a group waits at."""
-    of = next((one for one in signing_together.groups(reading()) if (one.kind, one.step) == (kind, step)), None)
-    return of.label if of is not None and of.label else rule_words.step_name(step)
+    of = next((one for one in together.groups(reading()) if one.group == group), None)
+    return of.label if of is not None and of.label else rule_words.step_name(group.step)
 
 
-def _ticked() -> dict[int, int]:
+def ticked() -> dict[int, int]:
     """Request id → generation, of what the form ticks; what is none is passed over."""
     found = {}
     for each in request.form.getlist("request"):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from console.founding.sheets import SHEETS, SheetColumn, WorkbookSheet, read
-from providers.readers import SheetTable, sheet_tables
-from quota.errors import N_, Invalid
+from console.workbooks.cells import SheetColumn, WorkbookSheet, read
+from providers.readers import SheetTable, sheet_tables, whole_tables
+from quota.errors import N_, Invalid, Refused
 
 INTRODUCTION = N_("说明")
 """The sheet that people read and nobody enters."""
@@ -49,17 +49,23 @@ class SheetRow:
 
 @dataclass(slots=True)
 class Workbook:
+    """``rows`` by the name of their sheet, and ``faults``: what is wrong with cells by themselves."""
+
     rows: dict[str, list[SheetRow]]
     faults: list[SheetFault]
 
 
-def load(path: Path) -> Workbook:
-    """The rows of the workbook at ``path`` with all faults of its cells. Raises Invalid for what is no workbook."""
-    found = Workbook({one.name: [] for one in SHEETS}, [])
-    titles = {one.title: one for one in SHEETS}
+def load(path: Path, sheets: Sequence[WorkbookSheet], only: str | None = None) -> Workbook:
+    """The rows of the workbook at ``path``, whose ``sheets`` are known, with all faults of its cells; of a text file (CSV) those of
+    the one sheet ``only`` (None: workbooks alone are taken). Raises Invalid for what is neither, and for a text file of which it
+    isn't said which sheet it is."""
+    found = Workbook({one.name: [] for one in sheets}, [])
+    titles = {one.title: one for one in sheets}
     try:
-        for table in sheet_tables(path):
-            name = table.name.strip()
+        for table in sheet_tables(path) if only is None else whole_tables(path):
+            name = table.name.strip() or next((one.title for one in sheets if one.name == only), "")
+            if not name:
+                raise Invalid("sheet.which", N_("CSV 文件只有一个表，请选择它是哪一个表"), field="sheet")
             if name in (INTRODUCTION, CHOICES):
                 continue
             if name in titles:
@@ -140,3 +146,15 @@ def _headings(sheet: WorkbookSheet, line: int, heads: list[str], found: Workbook
 def headed(column: SheetColumn) -> str:
     """A column's heading: what must be filled in bears a star."""
     return f"{column.label}*" if column.required else column.label
+
+
+PLACE = N_("%(sheet)s 第 %(row)s 行 %(column)s")
+
+
+def told(faults: Iterable[SheetFault]) -> Iterator[tuple[str, str]]:
+    """(place, sentence) of each fault, in Chinese as the source has it: for the command line."""
+    for one in faults:
+        place = (
+            one.sheet if not one.row else (PLACE % {"sheet": one.sheet, "row": one.row, "column": one.column}).rstrip()
+        )
+        yield place, str(Refused(one.code, one.message, **dict(one.params)))

@@ -1,0 +1,121 @@
+"""The sheets of a batch: for every request kind the columns that its declaration asks for, with what the book offers to choose from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from sqlalchemy import select
+
+from console import workbooks
+from console.workbooks import CellShape, SheetColumn, WorkbookSheet
+from quota.db import Tx
+from quota.directory import CatalogItem, Department, Pool, System, departments
+from quota.errors import N_
+from quota.requests import About, RequestKind, Term, declarations, known
+from quota.units import CLASSES
+
+LINES = (
+    N_("《管家》批量申请表"),
+    N_("每种申请一个表，每行一份申请；第一行是列名，带 * 的必填。用不到的表可以空着。"),
+    N_("批内编号由填表单位自编，同一个表里不能重复；一份新增申请有几种规格的，各占一行，编号相同。"),
+    N_("先核对再登记：有错误的行逐一指出表、行、列和原因。登记之后是草稿，核对后一并提交。"),
+    N_("再次导入同一个表不改变任何东西；草稿提交之前改了行的内容再导入，草稿随之修改。"),
+)
+FREE = 500
+"""Characters of a field of a kind's own, as on its form."""
+MOST_CHANGE = 10_000_000
+"""Of an amount, in the unit that people read, as on the form."""
+LINE = ("item", "quantity", "name")
+"""What a row says of its line; amounts besides."""
+
+
+def sheets(tx: Tx) -> list[WorkbookSheet]:
+    """A sheet for every request kind, for this transaction's actor: its department's systems and those below it."""
+    own = departments.subtree(tx, departments.acting(tx, tx.actor).id)
+    offers = {
+        "department": _called(tx.scalars(select(Department).where(Department.id.in_(own), Department.active))),
+        "system": _called(tx.scalars(select(System).where(System.department_id.in_(own), System.active))),
+        "pool": _called(tx.scalars(select(Pool).where(Pool.active))),
+        "item": _called(tx.scalars(select(CatalogItem).where(CatalogItem.active))),
+    }
+    return [_sheet(kind, offers) for kind in known()]
+
+
+def write(tx: Tx, path: Path) -> None:
+    """Write the workbook to fill in to ``path``."""
+    workbooks.write(path, LINES, sheets(tx), {})
+
+
+def _called(rows: Iterable[Department | System | Pool | CatalogItem]) -> dict[str, str]:
+    """Name → code; with its code where several are called the same."""
+    found = sorted((one.name, one.code) for one in rows)
+    named = Counter(name for name, _code in found)
+    return {name if named[name] == 1 else f"{name}（{code}）": code for name, code in found}
+
+
+def _sheet(kind: RequestKind, offers: Mapping[str, Mapping[str, str]]) -> WorkbookSheet:
+    repeats = kind.lines is not None and kind.lines.pieces
+    columns = tuple(_distinct((*_about(kind, offers), *_lines(kind, offers), *_says(kind))))
+    return WorkbookSheet(kind.code, kind.label, kind.hint or kind.invites, columns, () if repeats else ("ref",))
+
+
+def _about(kind: RequestKind, offers: Mapping[str, Mapping[str, str]]) -> Iterator[SheetColumn]:
+    choice = CellShape.CHOICE
+    yield SheetColumn("ref", N_("批内编号"), required=True, most=32)
+    if kind.about is About.RESOURCE:
+        hint = N_("云上标识，或台账中的资源编号")
+        yield SheetColumn("resource", N_("资源"), required=True, hint=hint)
+    elif kind.about is About.TERM:
+        yield SheetColumn("request", N_("延期的申请"), required=True, most=40, hint=N_("申请编号，如 SQ-2026-000123"))
+    else:
+        yield SheetColumn("department", N_("使用单位"), choice, choices=offers["department"], hint=N_("不填为本单位"))
+        yield SheetColumn("pool", N_("资源池"), choice, True, choices=offers["pool"])
+    if kind.about is not About.TERM:
+        yield SheetColumn("system", N_("信息系统"), choice, choices=offers["system"])
+
+
+def _lines(kind: RequestKind, offers: Mapping[str, Mapping[str, str]]) -> Iterator[SheetColumn]:
+    says = kind.lines
+    if says is None or not says.wanted:
+        return
+    if says.items:
+        yield SheetColumn("item", N_("规格"), CellShape.CHOICE, choices=offers["item"])
+    least = -MOST_CHANGE if says.signed else 0
+    if not says.stands:
+        for code in says.offered():
+            label, unit = CLASSES[code].label, CLASSES[code].shown
+            told = label if label == unit else f"{label}（{unit}）"
+            yield SheetColumn(amount(code), told, CellShape.WHOLE, least=least)
+    if says.pieces:
+        yield SheetColumn("quantity", N_("数量"), CellShape.WHOLE, least=1, hint=N_("不填为 1"))
+        yield SheetColumn("name", N_("用途"), most=96)
+
+
+def amount(code: str) -> str:
+    """The key of the column of a resource class."""
+    return f"amount_{code}"
+
+
+def _says(kind: RequestKind) -> Iterator[SheetColumn]:
+    if kind.term is not Term.NONE:
+        label = N_("新的使用期限") if kind.about is About.TERM else N_("使用期限")
+        yield SheetColumn("use_until", label, CellShape.DATE, kind.term is Term.REQUIRED)
+    yield SheetColumn("justification", kind.why.label, required=True, most=4000, hint=kind.why.hint)
+    for one in kind.fields:
+        yield SheetColumn(more(one), one.label, required=one.required, most=FREE)
+
+
+def _distinct(columns: Iterable[SheetColumn]) -> Iterator[SheetColumn]:
+    """A heading names one column: where a field is called as one before it is, it is counted."""
+    seen: Counter[str] = Counter()
+    for one in columns:
+        seen[one.label] += 1
+        yield one if seen[one.label] == 1 else replace(one, label=f"{one.label} {seen[one.label]}")
+
+
+def more(field: declarations.RequestField) -> str:
+    """The key of the column of a field of the kind's own."""
+    return f"more_{field.name}"

@@ -1,0 +1,242 @@
+"""Many requests in one workbook: every mistake by its sheet, row and column, drafts of what is sound, handed in at once."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections import Counter
+from datetime import date
+
+import pytest
+from openpyxl import Workbook, load_workbook
+from sqlalchemy import func, select
+
+from console import request_sheets, workbooks
+from quota import requests
+from quota.actors import Actor, Role, steward
+from quota.audit import AuditRecord
+from quota.directory import Department, catalog, departments
+from quota.inventory import Resource
+from quota.ledger import Holder, entries
+from quota.requests import KIND_LABELS, Outcome, Request, kinds, rulebook
+from quota.units import MEMORY, VCPU, Amount, Arch
+from tests.console.test_house import check_page
+from tests.journeys.terminal import of_terminal
+from tests.journeys.test_requests import BASIS
+
+POOL, ITEM = "政务外网区", "4C8G"
+
+
+def clerk(place):
+    return Actor("tenant1", "办", Role.TENANT, place.department)
+
+
+def written(place, rows, path, more=""):
+    """A workbook with these rows: kind → rows by the key of their columns."""
+    with place.book.reading(clerk(place)) as tx:
+        known = {one.name: one for one in request_sheets.sheets(tx)}
+    book = Workbook()
+    book.remove(book.active)
+    for kind, those in rows.items():
+        page = book.create_sheet(known[kind].title)
+        page.append([workbooks.headed(one) for one in known[kind].columns])
+        for row in those:
+            page.append([row.get(one.key) for one in known[kind].columns])
+    if more:
+        book.create_sheet(more).append(["别的"])
+    book.save(path)
+    return path
+
+
+CREATE = {"pool": POOL, "amount_vcpu": 1, "quantity": 1, "name": "应用", "justification": BASIS}
+SOUND = 30
+MISTAKES = [  # sheet, what is wrong in a row that is sound otherwise, the column and the kind of what is said
+    ("create", {"ref": None}, "批内编号", "cell.missing"),
+    ("create", {"ref": "x" * 33}, "批内编号", "cell.long"),
+    ("extend", {"request": "SQ-2026-000001"}, "延期的申请", "extend.no_term"),
+    ("create", {"pool": "没有的池"}, "资源池", "cell.choice"),
+    ("create", {"system": "没有的系统"}, "信息系统", "cell.choice"),
+    ("create", {"quantity": 3}, "批内编号", "rules.refused"),
+    ("create", {"item": "1C1G", "amount_vcpu": None}, "规格", "cell.choice"),
+    ("create", {"item": "X86-4C8G", "amount_vcpu": None}, "规格", "request.item"),
+    ("create", {"amount_vcpu": None}, "规格", "request.empty"),
+    ("create", {"item": ITEM}, "规格", "sheet.both"),
+    ("create", {"amount_vcpu": "四"}, "vCPU", "cell.number"),
+    ("create", {"amount_vcpu": 2.5}, "vCPU", "cell.whole"),
+    ("create", {"amount_vcpu": -4}, "vCPU", "cell.range"),
+    ("create", {"amount_vcpu": 5000}, "vCPU", "capacity.short"),
+    ("create", {"quantity": 20_000}, "数量", "request.quantity"),
+    ("resize", {"resource": "1"}, "资源", "sheet.ambiguous"),
+    ("create", {"use_until": "明年"}, "使用期限", "cell.date"),
+    ("create", {"use_until": date(2201, 1, 1)}, "使用期限", "cell.date_range"),
+    ("create", {"use_until": date(2020, 1, 1)}, "使用期限", "request.use_until"),
+    ("create", {"justification": None}, "测算依据", "cell.missing"),
+    ("create", {"justification": "要用"}, "测算依据", "request.justification"),
+    ("create", {"more_rto": "分" * 501}, "RTO", "cell.long"),
+    ("create", {"name": "=1/0"}, "用途", "cell.error"),
+    ("create", {"ref": "n1", "pool": POOL, "justification": BASIS + "不同"}, "测算依据", "sheet.differs"),
+    ("resize", {"resource": "nowhere"}, "资源", "sheet.resource"),
+    ("resize", {"resource": "7"}, "资源", "sheet.resource"),
+    ("resize", {"item": None, "amount_vcpu": 2, "amount_memory": 4}, "规格", "request.nothing"),
+    ("unsubscribe", {"resource": "i-2"}, "资源", "request.unapproved"),
+    ("unsubscribe", {"resource": "i-1"}, "资源", "request.resource_busy"),
+    ("unsubscribe", {"ref": "u1"}, "批内编号", "row.twice"),
+    ("extend", {"request": "SQ-2026-999999"}, "延期的申请", "sheet.request"),
+    ("extend", {"use_until": None}, "新的使用期限", "cell.missing"),
+    ("quota", {"amount_vcpu": -500}, "批内编号", "request.too_much_back"),
+    ("quota", {"amount_vcpu": None}, "批内编号", "request.empty"),
+    ("create", {"department": "下属单位", "system": "一网通办"}, "信息系统", "request.system"),
+    ("adopt", {"resource": "i-1"}, "资源", "request.approved"),
+]
+
+
+@pytest.fixture
+def filed(place):
+    """What the sheet is about: a machine that is counted, one that nobody approved, an item that another architecture has."""
+    shape = {VCPU: 2, MEMORY: 4096}
+    place.standing_machine(shape)
+    with place.book.transaction(steward()) as tx:
+        entries.use(tx, place.pool, place.department, Amount(shape).of_arch(Arch.AARCH64), key="use:1")
+        for name in ("i-2", "1"):
+            tx.add(Resource(pool_id=place.pool, external_id=name, name=name, kind="vm", arch="aarch64", state="running",
+                            amounts={"vcpu": 2}, booked={}, department_id=place.department, first_seen_at=tx.now))  # fmt: skip
+        below = Department(code="A011", name="下属单位", parent_id=place.department, active=True)
+        tx.add(below)
+    with place.book.transaction(Actor("authority1", "主", Role.AUTHORITY)) as tx:
+        departments.enter(tx, "S01", place.department, {"name": "一网通办"})
+        rulebook.enact(tx, "three", "不许三台", {"fact": "quantity", "op": "==", "value": 3}, [], outcome=Outcome.REFUSE,
+                       reason="一次不得申请三台", effective_from=tx.now.date(), priority=50)  # fmt: skip
+        catalog.offer(tx, "x86-4c8g", "X86-4C8G", "vm", Amount({VCPU: 4, MEMORY: 8192}), [Arch.X86_64])
+    with place.book.transaction(clerk(place)) as tx:
+        ask = requests.Ask(kinds.CREATE, place.department, place.pool, [requests.Line(item_id=place.small)], BASIS)
+        requests.submit(tx, requests.draft(tx, ask), generation=1)
+    return place
+
+
+def rows():
+    """Requests without a mistake, the last of two lines, and a row of each mistake: the rows and what must be said of them."""
+    found = {"create": [{**CREATE, "ref": f"n{n}"} for n in range(SOUND - 3)]}
+    found["create"].append({**CREATE, "ref": f"n{SOUND - 4}", "item": ITEM, "amount_vcpu": None, "name": "数据库"})
+    found["unsubscribe"] = [{"ref": "u1", "resource": "i-1", "justification": BASIS}]
+    found["quota"] = [{"ref": "q1", "pool": POOL, "amount_vcpu": 8, "justification": BASIS}]
+    found["adopt"] = [{"ref": "a1", "resource": "i-2", "justification": BASIS}]
+    usual = {
+        "resize": {"resource": "i-1", "item": ITEM, "justification": BASIS},
+        "unsubscribe": found["unsubscribe"][0], "quota": found["quota"][0], "adopt": found["adopt"][0], "create": CREATE,
+        "extend": {"request": "SQ-2026-000001", "use_until": date(2027, 1, 1), "justification": BASIS},
+    }  # fmt: skip
+    expected = []
+    for number, (kind, wrong, column, code) in enumerate(MISTAKES):
+        those = found.setdefault(kind, [])
+        those.append({**usual[kind], "ref": f"w{number}", **wrong})
+        expected.append((KIND_LABELS[kind], len(those) + 1, column, code))
+    return found, [*expected, ("别的表", 0, "", "sheet.unknown")]
+
+
+def kept(place):
+    with place.book.reading() as tx:
+        told = tx.scalar(select(func.count()).where(AuditRecord.action.startswith("request.")))
+        states = Counter(tx.scalars(select(Request.state)))
+    return states, told, place.balance(Holder.HELD)
+
+
+def sent(tenant, path, **more):
+    return tenant.send("/requests/sheet/", {"file": (io.BytesIO(path.read_bytes()), path.name), **more})
+
+
+def test_every_mistake_is_told_by_its_place_and_what_is_sound_goes_on(filed, client_of, tmp_path):
+    place, (given, expected) = filed, rows()
+    assert (len(expected), len({code for *_place, code in expected})) == (37, 30)
+    path = written(place, given, tmp_path / "申请.xlsx", more="别的表")
+    before, tenant = kept(place), client_of(Role.TENANT)
+    page = sent(tenant, path)
+    check_page("/requests/sheet/", page.text)
+    assert "有 37 处错误" in page.text
+    with place.book.reading(clerk(place)) as tx:
+        workbook = workbooks.load(path, request_sheets.sheets(tx), "")
+    found = request_sheets.enter(place.book, workbook, clerk(place))
+    assert sorted((one.sheet, one.row, one.column, one.code) for one in found.faults) == sorted(expected)
+    assert (found.entered, kept(place)) == (False, before)
+
+    token = re.search(r'name="token" value="([^"]+)"', page.text)[1]
+    done = tenant.send("/requests/sheet/", {"token": token, "step": "sound"})
+    assert done.location == "/requests/drafts/"
+    states, told, held = kept(place)
+    assert states - before[0] == Counter(draft=SOUND - 1)  # a line of one is wrong: it is not entered in part
+    assert (told, held) == (before[1] + SOUND - 1, before[2])  # a draft takes nothing
+    page = tenant.get("/requests/drafts/")
+    check_page("/requests/drafts/", page.text)
+    ticked = re.findall(r'name="request" value="(\d+:\d+)"', page.text)
+    assert len(ticked) == SOUND - 1
+
+
+def test_again_changes_nothing_and_a_changed_row_changes_its_draft(filed, client_of, tmp_path):
+    place, tenant = filed, client_of(Role.TENANT)
+    given = [{**CREATE, "ref": f"n{n}"} for n in range(5)]
+    path = written(place, {"create": given}, tmp_path / "a.xlsx")
+    page = sent(tenant, path)
+    assert "全部登记为草稿" in page.text
+    assert sent(tenant, path, step="enter").location == "/requests/drafts/"
+    entered = kept(place)
+    again = sent(tenant, path)
+    assert "没有要变更的" in again.text
+    check_page("/requests/sheet/", again.text)
+    sent(tenant, path, step="enter")
+    assert kept(place) == entered
+    given[4]["quantity"] = 2
+    path = written(place, {"create": given}, tmp_path / "b.xlsx")
+    sent(tenant, path, step="enter")
+    assert kept(place)[0] == entered[0]
+    with place.book.reading() as tx:
+        drafts = tx.scalars(select(Request).where(Request.state == "draft").order_by(Request.id)).all()
+        assert [one.lines[0].quantity for one in drafts] == [1, 1, 1, 1, 2]
+        ticked = [f"{one.id}:{one.generation}" for one in drafts]
+    # One changed since the page was made; the others are handed in, and their rows are not changed any more.
+    done = tenant.send("/requests/drafts/", {"request": [*ticked[:4], f"{drafts[4].id}:1", "999:1"]})
+    check_page("/requests/drafts/", done.text)
+    assert "已提交 4 份，未提交 2 份" in done.text
+    assert kept(place)[0]["draft"] == 1
+    given[0]["quantity"], given[1]["ref"] = 7, "N1"
+    refused = sent(tenant, written(place, {"create": given}, tmp_path / "c.xlsx"), step="enter")
+    assert "有 1 处错误" in refused.text
+    assert "已经提交" in refused.text
+    assert "没有要变更的" in sent(tenant, path).text
+    assert tenant.send("/requests/drafts/", {"request": ["x"]}).status_code == 422
+    assert "请至少选择一份" in tenant.send("/requests/drafts/", {}).text
+
+
+def test_a_text_file_is_one_sheet_and_what_is_none_is_refused(place, client_of, tmp_path):
+    tenant = client_of(Role.TENANT)
+    text = f'批内编号*,资源池*,vCPU,测算依据*\r\nq1,{POOL},8,"{BASIS}\n两行"\r\n\r\nq2,{POOL},八,{BASIS}\r\n'
+    path = tmp_path / "配额.csv"
+    path.write_bytes(text.encode("gb18030"))
+    assert "请选择它是哪一个表" in sent(tenant, path).text
+    page = sent(tenant, path, sheet="quota").text
+    assert "有 1 处错误" in page
+    assert re.search(r"配额调整</td>.*?>5<.*?vCPU.*?不是数", page, re.S)
+    assert sent(tenant, path, sheet="quota", step="sound").location == "/requests/drafts/"
+    with place.book.reading() as tx:
+        (made,) = tx.scalars(select(Request)).all()
+        assert (made.kind, made.lines[0].asked, "两行" in made.justification) == ("quota", {"vcpu": 8}, True)
+    path.write_bytes(b"\0\1" * 50)
+    assert sent(tenant, path, sheet="quota").status_code == 422
+    assert client_of(Role.SUPERVISOR).get("/requests/sheet/").status_code == 403
+    found = load_workbook(io.BytesIO(tenant.get("/requests/sheet/template.xlsx").data))
+    assert set(found.sheetnames) >= {"新增", "退订", "延期", "配额调整"}
+    assert [str(one.sqref) for one in found["新增"].data_validations.dataValidation] == [
+        f"{letter}2:{letter}1000" for letter in "BCE"
+    ]
+
+
+def test_the_command_files_and_hands_in(place, house, settings, clock, monkeypatch, tmp_path):
+    command = of_terminal("requests", house, settings, clock, monkeypatch)
+    path = written(place, {"create": [{**CREATE, "ref": f"n{n}"} for n in range(3)]}, tmp_path / "a.xlsx")
+    assert "only checked" in command("file", path, "--by", "tenant1", "--check").stdout
+    told = json.loads(command("file", path, "--by", "tenant1", "--submit", "--json").stdout)
+    assert (told["entered"], told["added"], told["submitted"]) == (True, {"新增": 3}, 3)
+    told = json.loads(command("file", path, "--by", "tenant1", "--submit", "--json").stdout)
+    assert (told["added"], told["same"], told["submitted"]) == ({}, {"新增": 3}, 0)
+    assert kept(place)[0] == Counter(in_review=3)
+    assert "sheet.who" in command("file", path, "--by", "authority1", code=1).stderr
+    assert command("template", "-o", tmp_path / "t.xlsx", "--by", "tenant1").exit_code == 0
