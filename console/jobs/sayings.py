@@ -52,6 +52,7 @@ WORDS: Mapping[str, str] = {
     "carried": N_("下单 %(placed)s，交付 %(delivered)s，办理中 %(pending)s，失败 %(failed)s"),
     "kept_back": N_("其中按上限或试算暂不执行 %(n)s"),
     "settled": N_("记入执行结果 %(n)s 件"),
+    "given_back": N_("临时扩容期满恢复原规格 %(n)s 件"),
     "reminded": N_("提醒答复 %(n)s 件"),
     "escalated": N_("逾期升级 %(n)s 件"),
     "consented": N_("逾期视为同意 %(n)s 件"),

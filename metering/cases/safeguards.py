@@ -19,9 +19,10 @@ from metering.cases.steps import STOPPABLE, Consent, Ending
 from metering.judging import ALIVE, GROWS, LABELS, STILL, CaseKind, Finding, Verdict, gentler, latest, less
 from providers import observation
 from providers.base import ResourceState, Verb
-from providers.orders import WorkOrder
+from providers.orders import WorkOrder, returns
 from quota.calendar import ZONE
-from quota.errors import N_
+from quota.errors import N_, Conflict
+from quota.inventory import Resource
 from quota.requests import OPEN as OPEN_REQUESTS
 from quota.requests import Request
 from quota.units import NOTHING, Amount
@@ -166,6 +167,31 @@ def doubtful(tx: Tx, case: Case) -> Obstacle | None:
             None,
             {"full": f"{full:.0f}%"},
         )
+    return None
+
+
+@returns.against
+def needed(tx: Tx, resource: Resource, before: Amount) -> Conflict | None:
+    """Why what a department was granted for a time is not given back by a clock, to have ``before`` again; as ``keeps`` and
+    ``doubtful`` say it of growth that a case lent."""
+    exemptions.lock(tx, resource)
+    if protections.protected(tx, resource):
+        return Conflict("case.protected", N_("资源受保护"))
+    exemption = exemptions.holding(tx, resource.id)
+    if exemption is not None:
+        return Conflict("case.exempt", N_("资源在豁免期内,到%(until)s"), until=exemption.ends_on.isoformat())
+    finding = latest(tx, resource.id)
+    if finding is None or finding.is_now() in BLIND:
+        return Conflict("case.term_blind", N_("期满时没有足够的用量数据，保持现有规格，须决定归还还是延期"))
+    procedure = finding.assessment.policy_version.rules()
+    today = tx.now.astimezone(ZONE).date()
+    if finding.assessment.last_day < today - timedelta(days=procedure.fresh_days):
+        return Conflict("case.term_blind", N_("期满时没有足够的用量数据，保持现有规格，须决定归还还是延期"))
+    if finding.is_now() in GROWS:
+        return Conflict("case.term_busy", N_("期满时仍繁忙，保持现有规格，须决定归还还是延期"))
+    full = crowded(finding.numbers, before, resource.actual())
+    if full is not None and full > procedure.rollback_level:
+        return Conflict("case.term_crowded", N_("按最近用量，恢复原规格后会过载，保持现有规格，须决定归还还是延期"))
     return None
 
 

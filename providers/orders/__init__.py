@@ -7,7 +7,7 @@ ordered it. Read through ``providers.orders``.
 
 from __future__ import annotations
 
-from providers.orders import enactment, plans, quota_orders
+from providers.orders import enactment, plans, quota_orders, returns
 from providers.orders import moves as _moves  # noqa: F401 - what of the orders a reorganisation moves, registered
 from providers.orders.acceptance import accept, accept_request, deem_accepted, refuse
 from providers.orders.carriage import (
@@ -86,6 +86,7 @@ __all__ = [
     "reschedule",
     "retry",
     "returned",
+    "returns",
     "start",
     "take_over",
     "undecided",

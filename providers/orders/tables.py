@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from quota.db import Tx
 
 
+RETURN = "return:"
+"""How the keys begin of orders that give back what a request was granted for a time; its id follows."""
+
+
 class OrderState(StrEnum):
     PENDING = "pending"
     SENT = "sent"
@@ -327,7 +331,8 @@ def reschedule(tx: Tx) -> int:
 
 
 def returned(tx: Tx) -> set[int]:
-    """Ids of requests of which nothing is left: every resource that their orders made or changed is gone."""
+    """Ids of requests of which nothing is left: every resource that their orders made or changed is gone, or what was granted for a
+    time is given back."""
     query = (
         select(WorkOrder.request_id)
         .join(Resource, Resource.id == WorkOrder.resource_id)
@@ -335,4 +340,8 @@ def returned(tx: Tx) -> set[int]:
         .group_by(WorkOrder.request_id)
         .having(func.count(Resource.id) == func.count(Resource.gone_at))
     )
-    return {one for one in tx.scalars(query) if one is not None}
+    given_back = select(WorkOrder.key).where(
+        WorkOrder.key.startswith(RETURN), WorkOrder.state.in_([OrderState.DELIVERED.value, OrderState.ACCEPTED.value])
+    )
+    back = {int(key.split(":")[1]) for key in tx.scalars(given_back)}
+    return back | {one for one in tx.scalars(query) if one is not None}

@@ -127,6 +127,8 @@ class RequestKind:
     granted: Callable[[Tx, Request], None] | None = None
     tasks: Tasks | None = None
     compares: Compared = Compared.NOTHING
+    returns: bool = False
+    """Whether what it granted for a term is given back by itself when that is over: the resource is made what it was before."""
     hint: str = ""
     """What it is for, where a department chooses what to ask for; it can be asked for out of the blue only with one."""
     invites: str = ""
@@ -173,6 +175,8 @@ def register(kind: RequestKind) -> RequestKind:
         raise ValueError(f"request kind {kind.code!r}: only a resource can be unapproved")
     if kind.lines is not None and kind.lines.stands and not kind.unapproved:
         raise ValueError(f"request kind {kind.code!r}: what stands is booked once, when it is approved")
+    if kind.returns and (kind.about is not About.RESOURCE or kind.term is not Term.REQUIRED or kind.tasks is None):
+        raise ValueError(f"request kind {kind.code!r}: what is given back by itself is a resource's, and has a term")
     if kind.counts_as not in (Holder.USED, Holder.GRANTED):
         raise ValueError(f"request kind {kind.code!r}: what is granted is used or quota")
     if any(FACTS.get(name, fact) != fact for name, fact in kind.facts.items()):

@@ -39,6 +39,8 @@ class NoticeKind(StrEnum):
     ACCEPTED = "accepted"
     ABANDONED = "abandoned"
     ENDING = "ending"
+    RETURNING = "returning"
+    HELD = "held"
 
 
 NOTICE_LABELS = {
@@ -55,6 +57,8 @@ NOTICE_LABELS = {
     NoticeKind.ACCEPTED: N_("逾期未验收,视为验收通过"),
     NoticeKind.ABANDONED: N_("无法交付,申请已终止"),
     NoticeKind.ENDING: N_("使用期限将到,请延期或退订"),
+    NoticeKind.RETURNING: N_("临时扩容期满，恢复原规格"),
+    NoticeKind.HELD: N_("临时扩容期满，保持现有规格，请归还或延期"),
 }
 
 

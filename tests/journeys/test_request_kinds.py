@@ -245,3 +245,81 @@ def test_the_machinery_names_no_kind(room):
         if told.search(line)
     ]
     assert found == []
+
+
+def lent(client_of, place, city):
+    """A machine of 4 vCPU that was granted 4 more until the end of the week, delivered and accepted: its id and the request's."""
+    shape = {VCPU: 4, MEMORY: 8 * 1024}
+    machine = place.standing_machine(shape)
+    with place.book.transaction(steward()) as tx:
+        entries.use(tx, place.pool, place.department, Amount(shape).of_arch(Arch.AARCH64), key="use:1")
+    tenant, address = client_of(Role.TENANT), f"/requests/new/temporary?resource={machine}"
+    assert "临时扩容" in tenant.get(f"/resources/{machine}").text
+    form = {"more_occasion": "高考报名", "item": "0", "amount_vcpu": "8"}
+    for wrong, said in (
+        ({"use_until": "2027-06-30"}, "最长 30 天"),
+        ({"use_until": WEEK, "amount_vcpu": "2"}, "只增加"),
+    ):
+        refused = filed(tenant, address, **form | wrong)
+        assert said in tenant.get(refused.location).text
+    number, _answer = handed_in(tenant, filed(tenant, address, use_until=WEEK, **form))
+    for login in ("supervisor1", "supervisor2"):
+        decide(client_of(login), number)
+    with place.book.transaction(steward()) as tx:
+        (order,) = orders.place_for_request(tx, requests.request(tx, number))
+        made = order.id
+    deliver(place, city, made, {VCPU: 8})
+    seen = generation(tenant, number, "/acceptance")
+    tenant.send(f"/requests/{number}/acceptance", {"verdict": "accept", "generation": seen})
+    assert (place.balance(Holder.GRANTED), place.balance(Holder.USED)) == (32, 8)
+    return machine, number
+
+
+WEEK = "2026-06-07"
+
+
+def deliver(place, city, order, has):
+    company = Actor("provider1", "商", Role.PROVIDER, provider_id=city.companies["jia"])
+    with place.book.transaction(company) as tx:
+        orders.mark_delivered(tx, order, orders.order(tx, order).generation, has={MEMORY: 8 * 1024, **has})
+
+
+def test_what_was_granted_for_a_time_returns_by_itself_unless_it_is_needed(client_of, place, city, clock, monkeypatch):
+    _machine, number = lent(client_of, place, city)
+    tenant = client_of(Role.TENANT)
+    assert "期满自动恢复原规格" in tenant.get(f"/requests/{number}").text
+
+    def over():
+        with place.book.transaction(steward()) as tx:
+            return [one.id for one in orders.returns.return_all(tx)]
+
+    assert over() == []
+    clock.advance(days=10)
+    assert over() == []  # nothing is known of its use: a clock makes nothing smaller
+    assert "没有足够的用量数据" in client_of(Role.TENANT).get(f"/requests/{number}").text
+    for login in (Role.TENANT, "supervisor1"):
+        assert "保持现有规格" in client_of(login).get("/requests/notices/").text
+    monkeypatch.setattr(orders.returns, "_objections", [])
+    (back,) = over()
+    assert over() == []
+    deliver(place, city, back, {VCPU: 4})
+    assert (place.balance(Holder.GRANTED), place.balance(Holder.USED)) == (36, 4)
+    with place.book.reading() as tx:
+        assert tx.get(WorkOrder, back).resource.actual()[VCPU] == 4
+        assert number in orders.returned(tx)
+    assert "期满自动恢复原规格" not in client_of(Role.TENANT).get(f"/requests/{number}").text
+    place.prove()
+
+
+def test_the_department_gives_back_before_the_end(client_of, place, city):
+    _machine, number = lent(client_of, place, city)
+    tenant = client_of(Role.TENANT)
+    seen = {"generation": generation(tenant, number)}
+    assert client_of("tenant2").send(f"/requests/{number}/give-back", seen).status_code in (403, 404)
+    assert tenant.send(f"/requests/{number}/give-back", {"generation": "1"}).status_code == 409
+    assert tenant.send(f"/requests/{number}/give-back", seen).status_code == 302
+    again = tenant.send(f"/requests/{number}/give-back", seen)
+    assert again.status_code == 409
+    with place.book.reading() as tx:
+        (order,) = tx.scalars(select(WorkOrder).where(WorkOrder.key.startswith("return:"))).all()
+        assert (order.verb, order.amounts) == ("resize", {"vcpu": 4})

@@ -44,7 +44,7 @@ class SheetForm(FlaskForm):  # type: ignore[misc]
     )
     sheet = SelectField(
         lazy(N_("申请类型")),
-        choices=lambda: [SelectChoice("", "—"), *(SelectChoice(kind.code, _(kind.label)) for kind in known())],
+        choices=[SelectChoice("", "—"), *(SelectChoice(kind.code, lazy(kind.label)) for kind in known())],
         default="",
         description=lazy(N_("仅 csv 文件须选")),
     )

@@ -418,7 +418,22 @@ def show(request_id: int) -> str:
         if owner and terms.running(request) and request.id not in orders.returned(tx)
         else [],
         extension=terms.extension(tx, request),
+        **_lent(tx, request, owner),
     )
+
+
+def _lent(tx: Tx, request: Request, owner: bool) -> dict[str, Any]:
+    """Of what was granted for a time and is there: why it stays although the time is over, and whether the visitor may give it
+    back."""
+    if not orders.returns.standing(tx, request):
+        return {"lent": False}
+    over = request.use_until is not None and request.use_until < tx.now.astimezone(ZONE).date()
+    held = orders.returns.held(tx, request) if over else None
+    return {
+        "lent": True,
+        "held": sentence(held.message, held.params) if held is not None else "",
+        "may_give_back": owner and request.state == RequestState.DONE,
+    }
 
 
 def _barred(tx: Tx, request: Request, who: Actor) -> str | None:
@@ -472,6 +487,18 @@ def withdraw(request_id: int) -> Response:
     with transaction() as tx:
         requests.withdraw(tx, requests.request(tx, request_id), generation=_generation())
     flash(_("申请已撤回,预占已释放"), "success")
+    return redirect(url_for("requests.show", request_id=request_id))
+
+
+@blueprint.post("/<int:request_id>/give-back")
+@allow(Role.TENANT)
+@takes(None, GENERATION)
+def give_back(request_id: int) -> Response:
+    """What was granted for a time goes back now."""
+    with transaction() as tx:
+        request = requests.request(tx, request_id)
+        orders.returns.give_back(tx, request.id, generation=_generation())
+    flash(_("已下达恢复原规格的工单"), "success")
     return redirect(url_for("requests.show", request_id=request_id))
 
 
