@@ -44,6 +44,8 @@ def called(ref: str) -> str:
     kind, _colon, name = head.partition(":")
     if kind == "bill" and rest:
         rest[0] = disclosure.machine(rest[0])
+    if kind == "scorecard":  # of a card, one indicator
+        rest = [_(registry.label(part)) for part in rest]
     tail = [kind_label(part) if part in CLASSES else disclosure.told(part) for part in rest]
     source = registry.source(kind)
     if source is not None and not (kind in names.KINDS and name.isdigit()):

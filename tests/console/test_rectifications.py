@@ -127,6 +127,7 @@ def test_from_a_mark_that_cost_something(client_of, house, city, clock) -> None:
     assert 'value="2026-04 交付及时率"' in seen(supervisor, f"/rectifications/new?source={source}")
     body = {"source": source, "title": "交付及时率", "demand": "说明", "due_on": "2026-06-30"}
     assert supervisor.send("/rectifications/new", body).status_code == 302
+    assert "考核评分 2026-04 · 交付及时率" in seen(supervisor, "/rectifications/")
     for client in (supervisor, client_of(Role.PROVIDER)):
         page = seen(client, f"/scorecards/{card.id}")
         assert "ZG-000001" in page
