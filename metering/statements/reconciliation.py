@@ -32,6 +32,7 @@ from providers.billing import (
     ZERO,
     Allocation,
     BillLine,
+    Cause,
     Comparison,
     Span,
     bills,
@@ -63,6 +64,7 @@ class Gap(StrEnum):
     UNAPPROVED = "unapproved"
     UNMEASURABLE = "unmeasurable"
     PRICE = "price"
+    OTHER_POOL = "other_pool"
 
 
 LABELS: Mapping[str, str] = {
@@ -72,8 +74,9 @@ LABELS: Mapping[str, str] = {
     Gap.UNAPPROVED: N_("未经批准"),
     Gap.UNMEASURABLE: N_("不可计量"),
     Gap.PRICE: N_("单价不符"),
+    Gap.OTHER_POOL: N_("属于其他资源池"),
 }
-DISPUTED = frozenset({*(cause.value for cause in CAUSE_LABELS), Gap.PRICE.value})
+DISPUTED = frozenset({*(cause.value for cause in CAUSE_LABELS), Gap.PRICE.value, Gap.OTHER_POOL.value})
 """Causes that are differences of a bill; the others are between the book and the cloud."""
 
 
@@ -87,6 +90,7 @@ class Four:
     enacted: Decimal = ZERO
     compared: Comparison | None = None
     resource: Any = None
+    elsewhere: bool = False  # no machine of this pool, but of another one
     refs: list[str] = field(default_factory=list)
 
 
@@ -204,7 +208,23 @@ def _fours(tx: Tx, lake: Lake, pool_id: int, month: str, lines: Sequence[BillLin
         four = at(compared.external_id, compared.kind, known.get(compared.external_id))
         four.compared = compared
         four.refs += [f"bill_line:{line}" for line in compared.lines]
+    strangers = [four for four in found.values() if four.compared and Cause.NOT_IN_INVENTORY in four.compared.causes]
+    others = _of_other_pools(tx, pool_id, {four.external_id for four in strangers})
+    for four in strangers:
+        four.elsewhere = four.external_id in others
     return [found[key] for key in sorted(found)]
+
+
+def _of_other_pools(tx: Tx, pool_id: int, external_ids: Iterable[str]) -> set[str]:
+    """Which of these name machines of other pools."""
+    asked = sorted(external_ids)
+    found: set[str] = set()
+    for at in range(0, len(asked), 500):
+        query = select(Resource.external_id).where(
+            Resource.external_id.in_(asked[at : at + 500]), Resource.pool_id != pool_id
+        )
+        found.update(tx.scalars(query))
+    return found
 
 
 def _orders(tx: Tx, pool_id: int) -> dict[int | None, list[WorkOrder]]:
@@ -330,7 +350,7 @@ def _row(four: Four, prices: _Prices, lines: Mapping[int, BillLine], pool_id: in
     metered = compared.metered if compared is not None else ZERO
     unmeasured = four.enacted - metered if four.enacted > metered else ZERO
     billed = compared.billed if compared is not None and compared.lines else None
-    causes = [*_approval(four), *(compared.causes.items() if compared is not None and lines else ())]
+    causes = [*_approval(four), *(_of_bill(four) if lines else ())]
     if unmeasured > ROUNDING:
         causes.append((Gap.UNMEASURABLE, unmeasured))
     told: list[dict[str, Any]] = [
@@ -373,6 +393,14 @@ def _row(four: Four, prices: _Prices, lines: Mapping[int, BillLine], pool_id: in
         "refs": list(dict.fromkeys([*([f"resource:{resource.id}"] if resource is not None else []), *four.refs])),
         "_split": split,
     }
+
+
+def _of_bill(four: Four) -> Iterable[tuple[str, Decimal]]:
+    """How what is billed differs from what was metered."""
+    if four.compared is None:
+        return []
+    told = {Cause.NOT_IN_INVENTORY: Gap.OTHER_POOL} if four.elsewhere else {}
+    return [(told.get(cause, cause), quantity) for cause, quantity in four.compared.causes.items()]
 
 
 def _approval(four: Four) -> list[tuple[str, Decimal]]:

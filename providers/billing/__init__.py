@@ -15,7 +15,7 @@ from providers.billing.bills import (
     fault,
     month_bounds,
 )
-from providers.billing.claims import CAUSE_LABELS, ROUNDING, ZERO, Allocation, Comparison, Span, compare
+from providers.billing.claims import CAUSE_LABELS, ROUNDING, ZERO, Allocation, Cause, Comparison, Span, compare
 from providers.billing.incidents import RESPONSIBILITY_LABELS, Incident
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Allocation",
     "Bill",
     "BillLine",
+    "Cause",
     "Comparison",
     "Incident",
     "Interval",

@@ -29,12 +29,21 @@ ROUNDING = Decimal("0.01")
 """Unit-hours by which a line may differ because the company rounds."""
 
 
+UNIT_SLIPS = tuple(map(Decimal, (24, 60, 1000, 1024, 3600, 1024**2)))
+"""How many times too much or too little is what a figure in another unit makes: days, minutes or seconds for hours, kilo, kibi,
+mebi."""
+
+SLIP_WITHIN = Decimal("0.001")
+"""Share of it by which a figure may miss what a slip of its unit makes; bills are rounded."""
+
+
 class Cause(StrEnum):
     NOT_IN_INVENTORY = "not_in_inventory"
     BEFORE_CREATION = "before_creation"
     AFTER_DELETION = "after_deletion"
     LARGER_SHAPE = "larger_shape"
     SMALLER_SHAPE = "smaller_shape"
+    WRONG_UNIT = "wrong_unit"
     BILLED_TWICE = "billed_twice"
     NOT_BILLED = "not_billed"
 
@@ -45,6 +54,7 @@ CAUSE_LABELS = {
     Cause.AFTER_DELETION: N_("删除之后计费"),
     Cause.LARGER_SHAPE: N_("计费规格大于实际规格"),
     Cause.SMALLER_SHAPE: N_("计费规格小于实际规格"),
+    Cause.WRONG_UNIT: N_("计量单位不符"),
     Cause.BILLED_TWICE: N_("重复计费"),
     Cause.NOT_BILLED: N_("有用量而未计费"),
 }
@@ -163,7 +173,7 @@ def _compared(
             continue
         rate, again = rates[0], rates[1:]
         if rate != has:
-            cause = Cause.LARGER_SHAPE if rate > has else Cause.SMALLER_SHAPE
+            cause = _shape(rate, has, hours)
             causes[cause] = causes.get(cause, ZERO) + (rate - has) * hours
         if again:
             causes[Cause.BILLED_TWICE] = causes.get(Cause.BILLED_TWICE, ZERO) + sum(again, ZERO) * hours
@@ -175,6 +185,15 @@ def _compared(
     slack = ROUNDING * max(len(lines), 1)
     kept = {cause: figure.quantize(PLACES) for cause, figure in sorted(causes.items()) if abs(figure) > slack}
     return Comparison(external_id, kind, total, metered.quantize(PLACES), unmeasured.quantize(PLACES), kept, numbers)
+
+
+def _shape(rate: Decimal, has: Decimal, hours: Decimal) -> Cause:
+    """Why ``hours`` are billed at ``rate`` where there was ``has``."""
+    for slip in UNIT_SLIPS if has and rate else ():
+        slipped = has * slip if rate > has else has / slip
+        if abs(rate - slipped) * hours <= max(ROUNDING, SLIP_WITHIN * slipped * hours):
+            return Cause.WRONG_UNIT
+    return Cause.LARGER_SHAPE if rate > has else Cause.SMALLER_SHAPE
 
 
 def _pieces(

@@ -47,15 +47,23 @@ class StatementActs:
     def works(self) -> Workbench:
         return Workbench(self.book, self.lake, self.home)
 
-    def list(self, pool, when, **shapes):
-        """A complete listing of a pool: name → (amounts, state), or amounts."""
+    def list(self, pool, when, created=None, **shapes):
+        """A complete listing of a pool: name → (amounts, state), or amounts. ``created``: name → since when it says to be there."""
         for name, told in shapes.items():
             amounts, state = told if isinstance(told, tuple) else (told, ResourceState.RUNNING)
             shapes[name] = amounts, state
         with self.book.transaction(steward()) as tx:
             where = tx.get_one(Pool, self.pools[pool])
             facts = [
-                ResourceFact(name, name, ServiceKind.VM, Arch(where.arch), *told, "d1", created_at=at(-100))
+                ResourceFact(
+                    name,
+                    name,
+                    ServiceKind.VM,
+                    Arch(where.arch),
+                    *told,
+                    "d1",
+                    created_at=(created or {}).get(name, at(-100)),
+                )
                 for name, told in shapes.items()
             ]
             observation.observe(tx, where, Inventory(when, facts, True))
