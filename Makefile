@@ -56,7 +56,8 @@ test-traces: test-tools
 	GUANJIA_TRACES=$(abspath $(TRACES)) $(BIN)/python -m pytest -n 2 --dist loadfile -m published
 
 # A real OpenStack on the loopback: brought up, filled, tested against, taken down. It needs root, apt and some 3 GB of memory;
-# CLOUDS is a folder that every user may enter. `make record-clouds` records what its services answer.
+# CLOUDS is a folder that every user may enter. `make record-clouds` records what its services answer, of a city without traces
+# of tests.
 CLOUDS ?= /var/tmp/guanjia-clouds
 IN_CLOUD = OS_CLIENT_CONFIG_FILE=$(CLOUDS)/clouds.yaml OS_CLOUD=testbed
 .PHONY: clouds-up clouds-down test-clouds record-clouds
@@ -68,9 +69,12 @@ clouds-down:
 	$(BIN)/python -m tests.clouds.services down $(CLOUDS)
 
 test-clouds: clouds-up
+	@bash tests/system_packages bench
 	$(IN_CLOUD) $(BIN)/python -m pytest -m clouds tests/clouds; status=$$?; $(MAKE) clouds-down; exit $$status
 
-record-clouds: clouds-up
+record-clouds:
+	$(BIN)/python -m tests.clouds.services down $(CLOUDS) --wipe
+	$(MAKE) clouds-up
 	$(BIN)/python -W ignore -m tests.clouds.recording $(CLOUDS); status=$$?; $(MAKE) clouds-down; exit $$status
 
 # The whole demo city founded on a Sunday, a holiday, a leap day, …; `make test` founds a small one on each.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import select
 
@@ -16,7 +18,7 @@ from console import anchors, reports, scoring, trail
 from console.accounts import sessions, throttle
 from console.backups import runs as backup_runs
 from console.identity import marks
-from console.jobs import LANES, PLAN, Job, Said, Unsuccessful, fault, perform, say, schedule
+from console.jobs import LANES, PLAN, Abreast, Job, Said, Turn, Unsuccessful, fault, perform, say, schedule
 from console.mail import postman
 from console.settings import Settings
 from console.tables import RunState
@@ -24,7 +26,7 @@ from console.verification import runs as verification_runs
 from metering import statements
 from metering.cases import deadlines, enforcement, openings
 from metering.forecasting import forecasts
-from metering.intake import Collected, collection, feeding, keeping, late_figures, probes, push
+from metering.intake import collection, feeding, keeping, late_figures, probes, push
 from metering.intraday import look as intraday_look
 from metering.judging import pipeline
 from metering.simulation import policy_backtests
@@ -35,11 +37,20 @@ from providers import orders as delivery
 from providers.base import ProviderFault
 from quota import attachments, requests
 from quota.actors import steward
-from quota.directory import CloudProvider
+from quota.directory import CloudProvider, Pool
 from quota.errors import N_, NotFound, Refused
 from quota.inventory import inquiries
 from quota.ledger import AllocationState, LoanState, demands, expiry, lending
 from quota.requests import Request, RequestState, approvals, notices
+
+log = logging.getLogger("guanjia.jobs")
+T = TypeVar("T")
+
+CARRYING_S, COLLECTING_S = 40.0, 240.0
+"""How long the orders of one pool may take, and its collection, until the run ends without them: less than until the next run."""
+
+EXPECTED = (ProviderFault, Refused, OSError)
+"""What a cloud that cannot be opened, reached or read raises."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +60,14 @@ class Worklist:
 
     workbench: Workbench
     settings: Settings
+    abreast: Abreast = field(default_factory=Abreast)
 
     def _today(self) -> datetime:
         return self.workbench.book.clock().astimezone(self.settings.zone)
 
     def collect(self) -> list[Said]:
-        found = list(collection.collect_all(self.workbench))
-        faults = [fault(one[1], at=one[0]) for one in found if isinstance(one, tuple)]
-        read = [one for one in found if isinstance(one, Collected)]
+        turn = self.abreast.pools(self.workbench, partial(collection.collect, self.workbench), COLLECTING_S)
+        read, faults = _parted(turn)
         if faults and not read:
             raise Unsuccessful(*faults)
         held = [
@@ -64,7 +75,8 @@ class Worklist:
             for one in read
             if one.drift is not None and one.drift.held
         ]
-        return [*(say("collected", at=one.pool, samples=one.taken) for one in read), *held, *faults]
+        collected = [say("collected", at=one.pool, samples=one.taken) for one in read]
+        return [*collected, *held, *faults, *_under_way(turn)]
 
     def feeds(self) -> list[Said]:
         done = list(feeding.feed_all(self.workbench))
@@ -116,22 +128,10 @@ class Worklist:
         return said
 
     def carry(self) -> list[Said]:
-        placed, faults = place(self.workbench)
-        done = []
-        for pool in self.workbench.pools():
-            try:
-                done.append(
-                    delivery.carry_all(
-                        self.workbench.book,
-                        pool.id,
-                        self.workbench.provider(pool),
-                        enforcement.last_look,
-                        ceiling=self.settings.stops_an_hour,
-                        another=partial(self.workbench.another, pool),
-                    )
-                )
-            except (ProviderFault, Refused, OSError) as error:  # one cloud that cannot be opened keeps no other waiting
-                faults.append(fault(error, at=pool.code))
+        placed, refused = place(self.workbench)
+        turn = self.abreast.pools(self.workbench, self._carry, CARRYING_S)
+        done, faults = _parted(turn)
+        faults = [*refused, *faults]
         if faults and not done:
             raise Unsuccessful(*faults)
         said = say(
@@ -142,7 +142,17 @@ class Worklist:
             failed=sum(len(one.failed) for one in done),
         )
         waits = sum(len(one.held) for one in done)
-        return [said, *([say("kept_back", n=waits)] if waits else []), *faults]
+        return [said, *([say("kept_back", n=waits)] if waits else []), *faults, *_under_way(turn)]
+
+    def _carry(self, pool: Pool) -> delivery.Carried:
+        return delivery.carry_all(
+            self.workbench.book,
+            pool.id,
+            self.workbench.provider(pool),
+            enforcement.last_look,
+            ceiling=self.settings.stops_an_hour,
+            another=partial(self.workbench.another, pool),
+        )
 
     def advance(self) -> list[Said]:
         done = deadlines.advance_all(self.workbench.book)
@@ -300,9 +310,27 @@ class Worklist:
         return [say("mailed", made=done.made, sent=done.sent, waiting=done.waiting)]
 
 
-def jobs(workbench: Workbench, settings: Settings) -> list[Job]:
+def _parted(turn: Turn[T]) -> tuple[list[T], list[Said]]:
+    """What was done, and what stood in the way where it was not. Raises what nobody expects of a cloud, when all had their turn."""
+    done, faults = [], []
+    for name, one in turn.done:
+        if not isinstance(one, Exception):
+            done.append(one)
+        elif isinstance(one, EXPECTED):
+            log.warning("%s: %s", name, one)
+            faults.append(fault(one, at=name))
+        else:
+            raise one
+    return done, faults
+
+
+def _under_way(turn: Turn[T]) -> list[Said]:
+    return [say("under_way", at=name) for name in turn.left]
+
+
+def jobs(workbench: Workbench, settings: Settings, abreast: Abreast | None = None) -> list[Job]:
     """Every planned job over ``works``."""
-    worklist = Worklist(workbench, settings)
+    worklist = Worklist(workbench, settings, abreast or Abreast())
     return [Job(plan, getattr(worklist, plan.name)) for plan in PLAN]
 
 
@@ -340,7 +368,7 @@ def in_lanes(workbench: Workbench, settings: Settings, lanes: Collection[str]) -
     for lane in LANES:
         if lane in lanes:
             apart = replace(workbench, opened={}, opened_with={}, meters={})
-            chosen += [job for job in jobs(apart, settings) if job.plan.lane == lane]
+            chosen += [job for job in jobs(apart, settings, Abreast(leaves=True)) if job.plan.lane == lane]
     return chosen
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from console.jobs import timetable
+from console.jobs.abreast import Abreast, Turn
 from console.jobs.runs import Job, lags, last_success, latest, perform, schedule, standings
 from console.jobs.sayings import Said, Unsuccessful, fault, say, worded
 from console.jobs.timetable import LANES, PLAN
@@ -10,8 +11,10 @@ from console.jobs.timetable import LANES, PLAN
 __all__ = [
     "LANES",
     "PLAN",
+    "Abreast",
     "Job",
     "Said",
+    "Turn",
     "Unsuccessful",
     "fault",
     "lags",

@@ -49,6 +49,7 @@ WORDS: Mapping[str, str] = {
     "surge_calm": N_("已不饱和，归还 %(n)s 件"),
     "surge_asked": N_("到时仍饱和，待定 %(n)s 件"),
     "surge_closed": N_("资源已变化，结案 %(n)s 件"),
+    "under_way": N_("%(at)s 仍在进行"),
     "carried": N_("下单 %(placed)s，交付 %(delivered)s，办理中 %(pending)s，失败 %(failed)s"),
     "kept_back": N_("其中按上限或试算暂不执行 %(n)s"),
     "settled": N_("记入执行结果 %(n)s 件"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -316,16 +316,6 @@ def _seconds(batch: Samples, since: datetime) -> int:
     if not batch.table.num_rows:
         return 0
     return int(batch.table.column("ts")[-1].as_py() - since.timestamp())
-
-
-def collect_all(workbench: Workbench, *, progress: Progress = silent) -> Iterator[Collected | tuple[str, Exception]]:
-    """Collect every active pool; one that fails does not keep the others from being read."""
-    for pool in workbench.pools():
-        try:
-            yield collect(workbench, pool, progress=progress)
-        except (ProviderFault, Refused) as fault:
-            log.warning("collecting %s failed: %s", pool.code, fault)
-            yield pool.code, fault
 
 
 def lag(workbench: Workbench) -> dict[str, timedelta]:

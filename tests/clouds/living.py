@@ -15,13 +15,8 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+from tests.clouds.filling import FLAVORS
 from tests.clouds.recordings import Ask, Recording, Reply
-
-FLAVORS = {
-    "m1.tiny": (1, 1024, 20), "m1.small": (1, 2048, 20), "m1.medium": (2, 4096, 20), "m1.large": (4, 8192, 40),
-    "m1.xlarge": (8, 16384, 40), "c1.xlarge": (16, 16384, 40), "r1.large": (4, 32768, 40), "g1.gpu": (8, 65536, 200),
-}  # fmt: skip
-"""As the recorded cloud has them: vCPUs, MiB, GB of root disk."""
 
 _PATH = re.compile(
     r"^compute/v2\.1/servers(?:/(?P<id>[^/]+))?(?:/(?P<rest>action|os-instance-actions|os-volume_attachments))?$"

@@ -48,10 +48,6 @@ def record(services: Path, out: Path) -> None:
     cloud.capacity(now)
     for _batch in cloud.samples(now - SPAN, now):
         pass
-    for _batch in cloud.samples(now - SPAN, now - SPAN / 2):
-        pass
-    for _batch in cloud.samples(now - SPAN / 2, now):
-        pass
     _write(recorder, now, services, out)
 
 

@@ -161,7 +161,13 @@ class Services:
 
     def down(self, *, wipe: bool = False) -> None:
         """End what runs, databases last; ``wipe`` takes its data along, not the packages."""
-        last = ["keystone-api", "rabbitmq", "memcached", "mariadb"]
+        last = [
+            "keystone-api",
+            "rabbitmq",
+            "epmd",
+            "memcached",
+            "mariadb",
+        ]  # a rabbit without epmd starts one of its own
         names = [one.stem for one in self.run.glob("*.pid")] if self.run.is_dir() else []
         for name in [*(one for one in names if one not in last), *last]:
             self.stop(name)

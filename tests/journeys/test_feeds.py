@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -67,7 +68,8 @@ def door(tmp_path):
     book.dispose()
 
 
-def configured(tmp_path, exporter, door_address, token):
+def configured(tmp_path, exporter, door_address, token, *others):
+    """``others``: addresses to which it writes beside the console."""
     config = tmp_path / "prometheus.yml"
     config.write_text(
         json.dumps(
@@ -81,7 +83,8 @@ def configured(tmp_path, exporter, door_address, token):
                         "url": f"{door_address}/api/v1/write",
                         "authorization": {"credentials": token},
                         "queue_config": {"batch_send_deadline": "1s", "max_backoff": "1s"},
-                    }
+                    },
+                    *({"url": one, "queue_config": {"batch_send_deadline": "1s"}} for one in others),
                 ],
             }
         )
@@ -107,14 +110,21 @@ def cells(lake, number, first, last):
 
 
 def test_pulled_and_pushed_say_the_same_and_an_outage_is_made_up_for(door, tmp_path):
+    agree(door, tmp_path)
+
+
+def agree(door, tmp_path, another=None, settle_s=3):
+    """``another``: of another store the command that serves it on a port and where it is written to; Prometheus then writes to it
+    as to the console, and it is asked in its place."""
     works, address, token = door
-    exporter, port = free_port(), free_port()
-    config = configured(tmp_path, exporter, address, token)
+    exporter, port, own = free_port(), free_port(), free_port()
+    command, place = another(own) if another else ((), "")
+    config = configured(tmp_path, exporter, address, token, *([place] if place else []))
     prometheus = (
         "prometheus", f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}",
     )  # fmt: skip
-    options = {"url": f"http://127.0.0.1:{port}", "settle_s": 3}
+    options = {"url": f"http://127.0.0.1:{own if another else port}", "settle_s": settle_s}
     with works.book.transaction(WHO) as tx:
         row = feeds.register(tx, "prom", "Prometheus", 2, "promql", options, history_days=1)
         probes.ask(tx, row.subject)
@@ -128,7 +138,7 @@ def test_pulled_and_pushed_say_the_same_and_an_outage_is_made_up_for(door, tmp_p
     works.meters.clear()
 
     begin = datetime.now(UTC)
-    with running(*prometheus):
+    with running(*command) if command else nullcontext(), running(*prometheus):
         answered(f"http://127.0.0.1:{port}/-/ready")
         with running("prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{exporter}"):
             until(lambda: len(seen(port, begin)) > 2, "three slots", 0.5)
@@ -145,7 +155,7 @@ def test_pulled_and_pushed_say_the_same_and_an_outage_is_made_up_for(door, tmp_p
             # One collection more, from where that one ended.
             until(lambda: len(seen(port, back)) > 5, "two slots more", 0.5)
             end = datetime.now(UTC)
-            until(lambda: datetime.now(UTC) > end + timedelta(seconds=5), "what is under way", 0.5)
+            until(lambda: datetime.now(UTC) > end + timedelta(seconds=settle_s + 2), "what is under way", 0.5)
         with works.book.reading() as tx:
             row = feeds.feed(tx, row.id)
         second = feeding.feed(works, row)

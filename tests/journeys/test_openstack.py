@@ -18,6 +18,7 @@ from providers.observation import cloud_figures
 from quota.actors import Role
 from quota.directory import Department, Pool
 from quota.inventory import CloudProject, Resource
+from tests.clouds import filling
 from tests.clouds.recordings import FOLDER, Recording, Served, on, served
 from tests.console.test_house import check_page
 from tests.journeys.test_takeovers import form_of
@@ -72,13 +73,14 @@ def test_from_the_form_to_what_departments_run(client_of, house, city, works, th
     pool = registered(client_of, house, city, there)
     assert [one.fault for one in probes.carry_out(works)] == [""]
     chief, steward = client_of(Role.AUTHORITY), client_of(Role.SUPERVISOR)
-    assert "Nova 2.96, 15 projects" in chief.get(f"/pools/{pool}").text
+    projects = len(filling.DEPARTMENTS) + 3
+    assert f"Nova 2.96, {projects} projects" in chief.get(f"/pools/{pool}").text
     found = collect(works, pool)
     assert found.drift is not None
     assert found.drift.complete
     assert found.taken > 0
     with house.reading() as tx:
-        assert tx.scalar(select(func.count(CloudProject.id))) == 15
+        assert tx.scalar(select(func.count(CloudProject.id))) == projects
         listing = observation.last_listing(tx, pool)
         assert listing is not None
         assert listing.complete
@@ -93,7 +95,7 @@ def test_from_the_form_to_what_departments_run(client_of, house, city, works, th
     where = f"/pools/{pool}/projects"
     page = steward.get(f"{where}?q=finance").text
     check_page(where, page)
-    assert "13/96 vCPU".replace("13/", "13 vCPU/") in page or "13 vCPU/96 vCPU" in page
+    assert f"{filling.HELD} vCPU/{filling.CORES[0]} vCPU" in page
     (finance,) = re.findall(r'name="id" value="(\d+)"', page)
     sent = steward.send(f"{where}/assign", {"department": str(bureau), "reason": "立项文件", "id": [finance]})
     assert sent.status_code == 302

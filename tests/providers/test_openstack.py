@@ -24,8 +24,20 @@ from providers.base import ProviderFault, ResourceFact, ResourceState, ServiceKi
 from providers.secrets import Secret
 from quota.errors import Invalid
 from quota.units import ACCELERATOR, BLOCK, EIP, MEMORY, VCPU, Arch
+from tests.clouds import filling
 from tests.clouds.filling import LONG, by_the_hour
-from tests.clouds.recordings import FOLDER, Ask, Recording, Reply, Served, first_page_again, on, rows_of, served
+from tests.clouds.recordings import (
+    FOLDER,
+    Ask,
+    Recording,
+    Reply,
+    Served,
+    first_page_again,
+    many,
+    on,
+    rows_of,
+    served,
+)
 from tests.patience import free_port
 
 FILES = sorted(FOLDER.glob("*.jsonl"))
@@ -109,7 +121,7 @@ def test_what_is_listed_is_what_the_services_answered() -> None:
     found = facts(listing)
     servers, volumes = told("servers/detail", "servers"), told("volumes/detail", "volumes")
     kinds = Counter(one.kind for one in listing.facts)
-    assert kinds[ServiceKind.VM] == len(servers) == 67
+    assert kinds[ServiceKind.VM] == len(servers) == filling.SERVERS
     assert kinds[ServiceKind.VOLUME] == len(volumes)
     assert kinds[ServiceKind.EIP] == len(told("floatingips", "floatingips"))
     assert (kinds[ServiceKind.SNAPSHOT], kinds[ServiceKind.PORT], kinds[ServiceKind.IMAGE]) == (1, 1, 2)
@@ -151,33 +163,8 @@ def test_each_state_of_nova_has_a_word_and_keeps_its_own() -> None:
 # ------------------------------------------------------------------------------------------------------- many, in few requests
 
 
-def many(count: int) -> Recording:
-    """The same cloud with so many servers, each measured as one that was recorded."""
-    copies = {}
-
-    def grown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        made = list(rows)
-        if not rows:
-            return made  # of those that are in the bin
-        for number in range(len(rows), count):
-            one = copy.deepcopy(rows[number % len(rows)])
-            copies[f"00000000-0000-0000-0000-{number:012d}"] = one["id"]
-            made.append(one | {"id": f"00000000-0000-0000-0000-{number:012d}", "name": f"copy-{number}"})
-        return made
-
-    large = rows_of(SERVERS, "servers", grown, PLANE)
-    exchanges = []
-    for ask, reply in large.exchanges:
-        if ask.path.startswith("metric/v1/aggregates"):
-            measures = reply.answer["measures"]
-            more = {new: measures[old] for new, old in copies.items() if old in measures}
-            reply = Reply(reply.status, {**reply.answer, "measures": {**measures, **more}}, reply.headers)
-        exchanges.append((ask, reply))
-    return Recording(large.about, exchanges)
-
-
 def test_two_hundred_servers_and_their_usage_take_sixty_requests_at_the_most() -> None:
-    with served(many(200), cap=100) as here:
+    with served(many(PLANE, 200), cap=100) as here:
         one = cloud(here)
         listing = one.inventory(PLANE.now)
         rows = sum(batch.table.num_rows for batch in one.samples(PLANE.now - timedelta(hours=2), PLANE.now))
@@ -193,7 +180,7 @@ def test_pages_of_any_length_are_read_to_the_end_whoever_says_that_there_are_mor
         whole = cloud(here).inventory(PLANE.now)
     with served(PLANE, cap=7) as here:
         assert cloud(here).inventory(PLANE.now) == whole
-    with served(many(1_200), links=False) as here:  # 1,000 rows, and no word that there are more
+    with served(many(PLANE, 1_200), links=False) as here:  # 1,000 rows, and no word that there are more
         cut = cloud(here).inventory(PLANE.now)
     assert sum(fact.kind is ServiceKind.VM for fact in cut.facts) == 1_200
     assert cut.short == {}
@@ -207,7 +194,7 @@ def test_one_service_that_is_down_makes_its_own_kinds_short() -> None:
         listing = cloud(here).inventory(PLANE.now)
     assert set(listing.short) == {ServiceKind.VOLUME, ServiceKind.SNAPSHOT}
     assert "503" in listing.short[ServiceKind.VOLUME]
-    assert sum(one.kind is ServiceKind.VM for one in listing.facts) == 67
+    assert sum(one.kind is ServiceKind.VM for one in listing.facts) == filling.SERVERS
     with served(PLANE, on("^compute/", 500)) as here:
         assert set(cloud(here).inventory(PLANE.now).short) == {ServiceKind.VM, ServiceKind.BARE_METAL}
 
@@ -231,7 +218,7 @@ def test_a_marker_that_is_gone_begins_the_list_again() -> None:
     gone = on(SERVERS, 400, {"badRequest": {"message": "marker [x] not found", "code": 400}}, times=1, after="page")
     with served(PLANE, gone, cap=30) as here:
         listing = cloud(here).inventory(PLANE.now)
-    assert sum(one.kind is ServiceKind.VM for one in listing.facts) == 67
+    assert sum(one.kind is ServiceKind.VM for one in listing.facts) == filling.SERVERS
     assert listing.short == {}
     always = on(SERVERS, 404, {"itemNotFound": {"message": "marker", "code": 404}}, after="page")
     with served(PLANE, always, cap=30) as here:
@@ -350,9 +337,9 @@ def test_nova_is_spoken_to_in_the_newest_words_that_both_know(most: str, spoken:
 
 def test_a_probe_says_who_answers() -> None:
     with served(PLANE) as here:
-        assert (
-            cloud(here).probe(PLANE.now) == "Nova 2.96, 15 projects, block_storage, network, image, placement, Gnocchi"
-        )
+        said = cloud(here).probe(PLANE.now)
+    projects = len(told("identity/v3/projects", "projects"))
+    assert said == f"Nova 2.96, {projects} projects, block_storage, network, image, placement, Gnocchi"
 
 
 def test_a_nova_too_old_to_tell_flavors_is_refused() -> None:
@@ -386,8 +373,10 @@ def test_quotas_are_what_nova_cinder_and_neutron_answer() -> None:
         assert one.limits[VCPU] == said["cores"]["limit"]
         assert one.used[VCPU] == said["cores"]["in_use"]
         assert one.limits[MEMORY] == said["ram"]["limit"]
-    assert found["finance"].limits[BLOCK] == 5000
-    assert found["finance"].unified == {VCPU: 96, MEMORY: 51200}
+    for number, name in enumerate(filling.DEPARTMENTS):
+        one, most = found[name], filling.CORES[number % len(filling.CORES)]
+        assert (one.limits[VCPU], one.used[VCPU], one.limits[BLOCK]) == (most, filling.HELD, filling.VOLUMES_GB)
+        assert one.unified == {VCPU: most, MEMORY: filling.REGISTERED["class:MEMORY_MB"]}
 
 
 def test_capacity_is_what_placement_counts() -> None:
@@ -427,13 +416,11 @@ def test_usage_is_what_gnocchi_keeps_by_the_nanosecond() -> None:
         before = len(here.asked)
         (batch,) = one.samples(begin, PLANE.now)
         assert [ask.path for ask in here.asked[before:]] == ["metric/v1/aggregates"], "one question for all servers"
-    measures = next(reply.answer["measures"] for ask, reply in PLANE.exchanges if ask.path == "metric/v1/aggregates"
-                    and ("start", begin.strftime("%Y-%m-%dT%H:%M:%S")) in ask.query
-                    and ("stop", PLANE.now.strftime("%Y-%m-%dT%H:%M:%S")) in ask.query)  # fmt: skip
+    (measures,) = (reply.answer["measures"] for ask, reply in PLANE.exchanges if ask.path == "metric/v1/aggregates")
     sizes = {one["id"]: one["flavor"] for one in told("servers/detail", "servers")}
     rows = batch.table.to_pylist()
     assert {batch.external_ids[row["resource"]] for row in rows} == set(measures)
-    assert len(rows) == 60 * 24
+    assert len(rows) == len(measures) * 24 == 24 * (len(filling.DEPARTMENTS) * len(filling.SIZES) + 2)
     for row in rows[::97]:
         name = batch.external_ids[row["resource"]]
         at = {int(_seconds(when)): value for when, width, value in measures[name]["cpu"]["rate:mean"] if width == 300}
@@ -452,12 +439,15 @@ def test_a_fall_below_zero_and_a_hole_are_left_out_and_a_faster_poll_is_counted_
             return reply
         answer = copy.deepcopy(reply.answer)
         for one in answer["measures"].values():
-            one["cpu"]["rate:mean"][3][2] = -65e9
-            one["cpu"]["rate:mean"][4][2] = None
-            del one["memory.usage"]["mean"][3]
+            cpu, memory = (
+                {_seconds(row[0]): row for row in rows}
+                for rows in (one["cpu"]["rate:mean"], one["memory.usage"]["mean"])
+            )
+            cpu[fallen][2], cpu[hole][2], memory[fallen][2] = -65e9, None, None
         return Reply(200, answer, reply.headers)
 
     begin = PLANE.now - timedelta(hours=2)
+    fallen, hole = (begin.timestamp() + 300 * slot for slot in (3, 4))
     with served(PLANE) as here:
         (plain,) = cloud(here).samples(begin, PLANE.now)
     with served(PLANE, bent) as here:
@@ -603,7 +593,7 @@ def test_who_is_off_is_asked_about_once_and_few_at_a_time() -> None:
         assert {id_ for id_, fact in found.items() if fact.stopped_at is not None} == off
         assert facts(one.inventory(PLANE.now)) == found
         assert len(actions(here)) == len(off), "each once"
-    stopped = rows_of(SERVERS, "servers", lambda rows: [{**row, "status": "SHUTOFF"} for row in rows], many(200))
+    stopped = rows_of(SERVERS, "servers", lambda rows: [{**row, "status": "SHUTOFF"} for row in rows], many(PLANE, 200))
     with served(stopped, acted) as here:
         one = cloud(here)
         one.inventory(PLANE.now)

@@ -22,6 +22,7 @@ from quota.errors import Conflict, Invalid, NotAllowed
 from quota.inventory import CloudProject
 from quota.units import BLOCK, EIP, MEMORY, VCPU, Arch
 from tests.city import City
+from tests.clouds.filling import HELD
 from tests.clouds.recordings import Ask, Recording, Reply, served
 from tests.providers.test_openstack import PLANE, cloud
 
@@ -147,7 +148,10 @@ def test_what_differs_alone_is_set_and_without_unified_limits_nothing_of_keyston
 
 @pytest.mark.parametrize(
     ("limits", "word", "code"),
-    [({"vcpu": 12}, "cores: 13 are in use, 12 are to be allowed", "never"), ({}, "no quota of nothing", "never")],
+    [
+        ({"vcpu": HELD - 1}, f"cores: {HELD} are in use, {HELD - 1} are to be allowed", "never"),
+        ({}, "no quota of nothing", "never"),
+    ],
 )
 def test_what_can_not_be_set_is_refused_when_it_is_planned(
     told: Told, limits: dict[str, int], word: str, code: str
