@@ -6,6 +6,8 @@ DATA ?= var/guanjia
 
 .PHONY: run install test test-fast lint bench soak screenshots lock clean
 .DEFAULT_GOAL := help
+# Without bytecode each of the processes that tests start compiles the whole house anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make run          the console with a demo city, on port $(PORT), data in $(DATA)"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, request
+from flask import Flask, g, request
 from flask_login import current_user
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -58,16 +58,8 @@ class Page:
 
     @property
     def here(self) -> bool:
-        """Whether the page of this request belongs to it: the endpoint itself, or one of its blueprint that no other page
-        is. Of several pages of a blueprint the first has what is under none."""
-        if request.endpoint in _pages or not request.endpoint:
-            return request.endpoint == self.endpoint
-        if request.blueprint in _guests:
-            return _guests[request.blueprint] == self.endpoint
-        of_it = [
-            one for one in _pages.values() if one.endpoint.partition(".")[0] == request.blueprint and may(one.endpoint)
-        ]
-        return bool(of_it) and min(of_it, key=lambda one: one.order).endpoint == self.endpoint
+        """Whether the page of this request belongs to it."""
+        return self.endpoint == _endpoint_here()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +94,26 @@ _pages: dict[str, Page] = {}
 _guests: dict[str, str] = {}
 _blocks: dict[str, tuple[frozenset[Role], int, str, Block]] = {}
 _finders: dict[str, tuple[tuple[Role, ...], int, Finder]] = {}
+
+
+def _endpoint_here() -> str | None:
+    """Where the navigation stands in this request: at its own endpoint, or for one of a blueprint that is no page itself at
+    the page that the blueprint stands under or its first that the visitor may open. Asked by every entry of every page,
+    so found once a request."""
+    if "endpoint_here" not in g:
+        g.endpoint_here = _found_here(request.endpoint, request.blueprint)
+    found: str | None = g.endpoint_here
+    return found
+
+
+def _found_here(endpoint: str | None, blueprint: str | None) -> str | None:
+    if endpoint is None or endpoint in _pages:
+        return endpoint
+    if blueprint in _guests:
+        return _guests[blueprint]
+    of_it = (one for one in _pages.values() if one.endpoint.partition(".")[0] == blueprint and may(one.endpoint))
+    first = min(of_it, key=lambda one: one.order, default=None)
+    return first.endpoint if first else None
 
 
 def page(section: str, endpoint: str, label: str, order: int = 50, count: Count | None = None) -> None:

@@ -64,13 +64,17 @@ def _ten(year: int, month: int, day: int) -> datetime:
 DAYS = {
     "working day": _ten(2026, 11, 25),
     "Sunday": _ten(2026, 11, 29),
-    "holiday": _ten(2026, 10, 1),
+    "holiday and first of a month": _ten(2026, 10, 1),
     "weekend that is worked": _ten(2026, 10, 10),
     "first of a month": _ten(2026, 11, 1),
     "last of a month": _ten(2026, 11, 30),
-    "29 February": _ten(2028, 2, 29),
-    "New Year's Eve": _ten(2026, 12, 31),
+    "29 February and last of a month": _ten(2028, 2, 29),
+    "working New Year's Eve": _ten(2026, 12, 31),
 }
+OF_SEVERAL_KINDS = {
+    name: at for name, at in DAYS.items() if name not in ("working day", "first of a month", "last of a month")
+}
+"""Days that show what all of DAYS do."""
 
 
 @dataclass(frozen=True, slots=True)

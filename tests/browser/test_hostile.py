@@ -130,6 +130,12 @@ def addresses(one: Rule) -> Iterator[str]:
             return
 
 
+def one_of(app: Flask, one: Rule, number: int) -> Role:
+    """One of those who may come here, another for another ``number``."""
+    roles = [role for role in EVERYBODY if role in (rule(app, one.endpoint) or ())]
+    return roles[number % len(roles)]
+
+
 def asked() -> list[str]:
     """Every name that a view asks the address for."""
     found = set()
@@ -170,8 +176,7 @@ def test_no_question_breaks_a_page(city, visitor, nonsense: str) -> None:
     query = dict.fromkeys(asked(), nonsense)
     broken = Broken()
     for number, one in enumerate(rules(app, "GET")):
-        roles = [role for role in EVERYBODY if role in (rule(app, one.endpoint) or ())]
-        role = roles[number % len(roles)]
+        role = one_of(app, one, number)
         broken.note(visitor[role].get(next(addresses(one)), query_string=query), f"{role} GET {one.rule}")
     assert broken == []
 
@@ -191,20 +196,16 @@ def test_no_form_breaks(city, visitor, garbage: str) -> None:
     app, _home = city
     broken = Broken()
     tokens = {role: token(visitor[role]) for role in EVERYBODY}
-    for one in rules(app, "POST"):
-        for role in EVERYBODY:
-            if role not in (rule(app, one.endpoint) or ()):
-                continue
-            for address in list(addresses(one))[:2]:
-                page = visitor[role].get(address).text if "GET" in one.methods else ""
-                names = {unescape(name) for name in FIELD.findall(page)} | {"generation", "reason", "text", "amount"}
-                data = dict.fromkeys(names - KEPT, GARBAGE[garbage])
-                for step in ("", "confirm"):
-                    sent = {**data, "csrf_token": tokens[role], **({"step": step} if step else {})}
-                    broken.note(
-                        visitor[role].post(address, data=sent),
-                        f"{role} POST {address} with {garbage}, {step or 'once'}",
-                    )
+    for number, one in enumerate(rules(app, "POST"), list(GARBAGE).index(garbage)):
+        role = one_of(app, one, number)
+        for address in list(addresses(one))[:2]:
+            page = visitor[role].get(address).text if "GET" in one.methods else ""
+            names = {unescape(name) for name in FIELD.findall(page)} | {"generation", "reason", "text", "amount"}
+            data = dict.fromkeys(names - KEPT, GARBAGE[garbage])
+            for step in ("", "confirm"):
+                sent = {**data, "csrf_token": tokens[role], **({"step": step} if step else {})}
+                answer = visitor[role].post(address, data=sent)
+                broken.note(answer, f"{role} POST {address} with {garbage}, {step or 'once'}")
     assert broken == []
 
 

@@ -1,7 +1,8 @@
 """The demo city founded on other days than today: a Sunday, holidays, both ends of a month and of a year, a leap day.
 
-Each day a small city is founded, in which those departments alone have machines whose clerks have accounts; with
-``GUANJIA_WHOLE_DAYS=1`` (``make test-days``) the whole one, which takes minutes a day.
+A small city is founded on days that are two of these at once where there are such; in it those departments alone have
+machines whose clerks have accounts. With ``GUANJIA_WHOLE_DAYS=1`` (``make test-days``) the whole one is founded on every day, which takes
+minutes a day.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from quota.actors import Role
 from quota.calendar import ZONE, WorkingDays
 from quota.db import Book
 from quota.ledger import entries
-from tests.features import DAYS, missing
+from tests.features import DAYS, OF_SEVERAL_KINDS, missing
 
 WHOLE = bool(os.environ.get("GUANJIA_WHOLE_DAYS"))
 NOT_PAGES = {"auth.logout", "auth.healthz", "auth.readyz", "metrics.scrape", "static"}
@@ -42,20 +43,20 @@ NOT_PAGES = {"auth.logout", "auth.healthz", "auth.readyz", "metrics.scrape", "st
 def test_the_days_are_what_they_are_called() -> None:
     worked = WorkingDays()
     day = {name: at.astimezone(ZONE).date() for name, at in DAYS.items()}
-    assert day["working day"].weekday() < 5
-    assert worked.is_working(day["working day"])
+    for name in ("working day", "working New Year's Eve"):
+        assert day[name].weekday() < 5
+        assert worked.is_working(day[name])
     assert day["Sunday"].weekday() == 6
-    assert day["holiday"].weekday() < 5
-    assert not worked.is_working(day["holiday"])
+    holiday, leap = day["holiday and first of a month"], day["29 February and last of a month"]
+    assert (holiday.weekday() < 5, worked.is_working(holiday), holiday.day) == (True, False, 1)
     assert day["weekend that is worked"].weekday() >= 5
     assert worked.is_working(day["weekend that is worked"])
-    assert not worked.published(day["29 February"])
+    assert (leap.month, leap.day, worked.published(leap)) == (2, 29, False)
 
 
-@pytest.fixture(params=DAYS.values(), ids=[name.replace(" ", "-") for name in DAYS])
+@pytest.fixture(params=DAYS if WHOLE else OF_SEVERAL_KINDS)
 def at(request: pytest.FixtureRequest) -> datetime:
-    found: datetime = request.param
-    return found
+    return DAYS[request.param]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 from pathlib import Path
@@ -25,6 +26,14 @@ MODULES = [
 
 CHINESE = re.compile(r"[\u3400-\u9fff]")
 MARKS = {"_", "N_", "lazy", "gettext", "lazy_gettext"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _read_once():
+    """Every source is read through once for all tests, none of which changes one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(i18n, "extracted", functools.cache(i18n.extracted))
+        yield
 
 
 @pytest.mark.parametrize("language", i18n.LANGUAGES)
