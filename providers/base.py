@@ -190,12 +190,15 @@ OVER_QUOTA = "over_quota"
 NEVER = "never"
 """Fault: it can't succeed as it is ordered, however often it is tried."""
 
+STALLED = "stalled"
+"""Fault: it was taken, and did not come to its end in the time that it may take. Whether it goes on is for somebody to look at."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of an order. ``message`` is the cloud's own word on a failure, or what it made (a snapshot's id).
 
-    ``code`` of a failure: ``BUSY``, ``OVER_QUOTA``, ``NEVER`` or "" where the cloud does not tell; ``wait_s``: after how
+    ``code`` of a failure: ``BUSY``, ``OVER_QUOTA``, ``NEVER``, ``STALLED`` or "" where the cloud does not tell; ``wait_s``: after how
     many seconds to look again, where the cloud or its adapter knows.
     """
 

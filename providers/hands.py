@@ -21,6 +21,7 @@ from providers.base import (
     BUSY,
     NEVER,
     OVER_QUOTA,
+    STALLED,
     CallRecord,
     CallState,
     Order,
@@ -45,7 +46,7 @@ class Seen:
     """What the cloud shows of a call: ``WAITING`` it never took it, ``SENT`` it is at it, ``DONE`` or ``FAILED``.
 
     ``facts`` are noted in the journal; ``said``: its own word; ``code`` of a failure as in ``Outcome``; ``wait_s``: when to
-    look again.
+    look again; ``stalls_s``: so long after it was sent, what is still so has failed (None: it may take as long as it takes).
     """
 
     state: CallState
@@ -53,6 +54,7 @@ class Seen:
     said: str = ""
     code: str = ""
     wait_s: float | None = None
+    stalls_s: float | None = None
 
 
 class Caller(Protocol):
@@ -124,6 +126,8 @@ class Hands:
         """What became of the open call, sent now where it was not. ``WAITING``: it waits for another time."""
         if call.state is CallState.SENT:
             seen = self._caller.look(order, call, calls)
+            if seen.state is CallState.SENT and _stalls(call, seen, now):
+                return replace(seen, state=CallState.FAILED, code=STALLED)
             if seen.state is not CallState.WAITING:
                 return seen
             if call.began_at is not None and now < call.began_at + IN_FLIGHT:
@@ -173,6 +177,12 @@ class Hands:
     @staticmethod
     def _kept(seen: Seen) -> dict[str, Any]:
         return {**seen.facts, **({"code": seen.code} if seen.code else {})}
+
+
+def _stalls(call: CallRecord, seen: Seen, now: datetime) -> bool:
+    if seen.stalls_s is None or call.began_at is None:
+        return False
+    return now >= call.began_at + timedelta(seconds=seen.stalls_s)
 
 
 class MemoryJournal:

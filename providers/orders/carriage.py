@@ -21,6 +21,7 @@ from providers.base import (
     BUSY,
     NEVER,
     OVER_QUOTA,
+    STALLED,
     Advancing,
     CallState,
     Journalled,
@@ -421,7 +422,7 @@ def _fault(tx: Tx, order: WorkOrder, message: str, *, final: bool, code: str, wa
             move(tx, order, OrderState.PENDING, "order.busy", error=message)
         return
     order.attempts += 1
-    if final or code in (NEVER, OVER_QUOTA) or order.attempts >= ATTEMPTS:
+    if final or code in (NEVER, OVER_QUOTA, STALLED) or order.attempts >= ATTEMPTS:
         order.next_try_at = None
         move(tx, order, OrderState.FAILED, "order.fail", attempts=order.attempts, error=message)
     else:

@@ -32,7 +32,7 @@ _ENDS = {"os-stop": "SHUTOFF", "os-start": "ACTIVE", "shelve": "SHELVED_OFFLOADE
 class LivingNova:
     """A change of a recording. ``takes``: looks that a change takes to be seen; ``trouble``: what the next actions of a name
     (an action's, "create" or "delete") meet, each once: "down" (nobody answers, nothing done), "lost" (done, and the answer
-    is a 500), "fails" (it goes wrong on the host), or a status with which it is refused. ``taken``: what was done, in order."""
+    is a 500), "fails" (it goes wrong on the host), or a status with which it is refused. ``pictured``: the state of new pictures. ``taken``: what was done, in order."""
 
     def __init__(self, recording: Recording, *, takes: int = 1, cores: int = 10_000) -> None:
         self.servers: dict[str, dict[str, Any]] = {
@@ -41,7 +41,7 @@ class LivingNova:
             if ask.path.endswith("servers/detail") and ("status", "SOFT_DELETED") not in ask.query
             for one in reply.answer["servers"]
         }
-        self.takes, self.cores = takes, cores
+        self.takes, self.cores, self.pictured = takes, cores, "active"
         self.trouble: dict[str, list[str | int]] = {}
         self.taken: list[str] = []
         self.actions: dict[str, list[dict[str, Any]]] = {}
@@ -171,7 +171,7 @@ class LivingNova:
             return Reply(409, {"conflictingRequest": {"code": 409, "message": said}})
         row["was"] = row["status"]
         if name == "createImage":
-            self.images.append({"id": str(uuid4()), "status": "active", **body["metadata"]})
+            self.images.append({"id": str(uuid4()), "status": self.pictured, **body["metadata"]})
             return Reply(202, {"image_id": self.images[-1]["id"]})
         if name == "resize":
             wanted = str(body["flavorRef"]).removeprefix("id-")

@@ -23,6 +23,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from tests.patience import A_WHILE_S, pause, until
@@ -46,6 +47,13 @@ CATALOGUE = {
     "identity": ("keystone", "/v3"), "placement": ("placement", ""), "compute": ("nova", "/v2.1"), "image": ("glance", ""),
     "network": ("neutron", ""), "block-storage": ("cinder", "/v3/%(project_id)s"), "metric": ("gnocchi", ""),
 }  # fmt: skip
+
+REGISTERED = {
+    "servers": 10, "class:VCPU": 20, "class:MEMORY_MB": 51200, "class:DISK_GB": 10_000, "server_metadata_items": 128,
+    "server_injected_files": 5, "server_injected_file_content_bytes": 10_240, "server_injected_file_path_bytes": 255,
+    "server_key_pairs": 100, "server_groups": 10, "server_group_members": 10,
+}  # fmt: skip
+"""What Nova counts where Keystone keeps the limits; what is not registered there nobody may have any of."""
 
 
 class Services:
@@ -136,6 +144,48 @@ class Services:
         self.call(*self._sql(
             f"UPDATE nova_cell1.instances SET created_at = {past}, launched_at = {past} WHERE uuid = '{UUID(server)}'"
         ))  # fmt: skip
+
+    def quota_by_keystone(self, unified: bool) -> None:
+        """Have Nova hold projects to Keystone's limits, or to its own quota sets again. Its interface and conductor start anew."""
+        path = self._file("nova")
+        written = configparser.RawConfigParser(delimiters=("=",))
+        written.optionxform = str  # type: ignore[assignment,method-assign]
+        written.read(path)
+        for name in ("quota", "oslo_limit"):
+            written.remove_section(name)
+        if unified:
+            us = {name: value for name, value in self._us("nova").items() if not name.startswith("project")}
+            written["quota"] = {"driver": "nova.quota.UnifiedLimitsDriver"}
+            written["oslo_limit"] = {**us, "system_scope": "all", "endpoint_id": self._limited_endpoint()}
+        with path.open("w") as out:
+            written.write(out)
+        for name in ("nova-api", "nova-conductor"):
+            self.stop(name)
+        self.services()
+        until(lambda: self.answers("nova"), "nova")
+
+    def _limited_endpoint(self) -> str:
+        """Nova's, with limits registered for all that it counts, and its user let read them."""
+        cloud = self._connected()
+        nova, user = cloud.identity.find_service("nova"), cloud.identity.find_user("nova")
+        cloud.identity.assign_system_role_to_user(user, cloud.identity.find_role("reader"), "all")
+        there = {one.resource_name for one in cloud.identity.registered_limits(service_id=nova.id)}
+        for name, most in REGISTERED.items():
+            if name not in there:
+                cloud.identity.create_registered_limit(
+                    service_id=nova.id, region_id=REGION, resource_name=name, default_limit=most
+                )
+        ends = cloud.identity.endpoints(service_id=nova.id, interface="public")
+        return str(next(iter(ends)).id)
+
+    def _connected(self) -> Any:
+        """As the administrator."""
+        import openstack
+
+        return openstack.connect(
+            auth={name: value for name, value in self._us("admin", project_name="admin").items() if name in OF_A_PERSON},
+            region_name=REGION, identity_api_version="3", load_yaml_config=False, load_envvars=False,
+        )  # fmt: skip
 
     # ---------------------------------------------------------------------------------------------------- what is there
 
@@ -426,12 +476,7 @@ class Services:
         )
 
     def _catalogue(self) -> None:
-        import openstack
-
-        cloud = openstack.connect(
-            auth={name: value for name, value in self._us("admin", project_name="admin").items() if name in OF_A_PERSON},
-            region_name=REGION, identity_api_version="3", load_yaml_config=False, load_envvars=False,
-        )  # fmt: skip
+        cloud = self._connected()
         domain = cloud.identity.find_domain("Default") or cloud.identity.find_domain("default")
         project = cloud.identity.find_project("service") or cloud.identity.create_project(
             name="service", domain_id=domain.id

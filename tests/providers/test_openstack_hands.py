@@ -266,6 +266,24 @@ def test_a_snapshots_id_is_kept(told: Told) -> None:
     assert (done.state, done.message) == (DONE, told.nova.images[0]["id"])
 
 
+@pytest.mark.parametrize(
+    ("state", "doing", "hours"), [("queued", None, 2), ("queued", "image_pending_upload", 24), ("saving", None, 24)]
+)
+def test_a_picture_that_stays_where_it_is_ends_its_order_in_words(
+    told: Told, state: str, doing: str | None, hours: int
+) -> None:
+    told.nova.pictured = state
+    order = told.order(Verb.SNAPSHOT, "hands")
+    assert told.opened().deliver(order, NOW).state is PENDING
+    told.nova.of("hands")["OS-EXT-STS:task_state"] = doing
+    assert told.opened().advance(order.key, NOW + timedelta(hours=hours, seconds=-1)).state is PENDING
+    ended = told.opened().advance(order.key, NOW + timedelta(hours=hours))
+    assert (ended.state, ended.code) == (FAILED, "stalled")
+    assert f"image {told.nova.images[0]['id']} is {state}" in ended.message
+    assert told.opened().advance(order.key, NOW + timedelta(days=9)) == ended
+    assert told.nova.taken == ["createImage"], "once"
+
+
 def test_a_delete_is_sent_for_a_delete_alone(told: Told) -> None:
     order = told.order(Verb.DELETE, "hands")
     [call] = told.cloud.plan(order, NOW)

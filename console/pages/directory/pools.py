@@ -177,6 +177,8 @@ def register() -> str | Response | tuple[str, int]:
     form.offer(reading())
     other = request.method == "POST" and form.shown.data != name and form.shown.data is not None
     form.shown.data = name
+    if request.method == "GET":
+        form.adapter.data = name
     if other:  # another adapter was chosen: its own fields, and nothing is wrong yet
         return render_template("pools/register.html", form=form)
 
@@ -191,7 +193,8 @@ def register() -> str | Response | tuple[str, int]:
             )  # fmt: skip
             if registry.is_probed(name):
                 probes.ask(tx, f"pool:{one.id}")
-        return done(_("已登记：%(name)s", name=one.name), "pools.equip", pool_id=one.id)
+        next_ = "pools.show" if registry.is_probed(name) else "pools.equip"  # what answered, and what capacity it tells
+        return done(_("已登记：%(name)s", name=one.name), next_, pool_id=one.id)
 
     return answer(
         form, enter, lambda: render_template("pools/register.html", form=form), Invalid, Conflict, NotFound,

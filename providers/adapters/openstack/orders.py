@@ -35,6 +35,9 @@ from quota.units import BLOCK, CLASSES, MEMORY, VCPU, Amount
 KEY = "guanjia_key"
 """The name of the metadata by which what we made is found again."""
 
+QUEUED_S, UPLOADS_S = 2 * 3600.0, 24 * 3600.0
+"""How long a picture may wait for its host to begin with it, and how long it may then take."""
+
 LOCK_REASON = (2, 73)
 NO_NETWORK = "none"
 
@@ -325,8 +328,7 @@ class OrderCalls:
         if name == "create_volume":
             return self._look_volume(self._made_volume(order, call), {"available"})
         if name == "snapshot":
-            found = self.session.get(IMAGES, "/images", **{KEY: order.key})["images"]
-            return _thing(found[0] if found else None, {"active"}, {"snapshot": found[0]["id"]} if found else {})
+            return self._look_picture(order)
         if name == "snapshot_volume":
             rows = self._rows(VOLUMES, "/snapshots/detail", "snapshots", all_tenants=1)
             found = [one for one in rows if (one.get("metadata") or {}).get(KEY) == order.key]
@@ -346,6 +348,19 @@ class OrderCalls:
         if str(row["status"]).startswith("error_"):
             return Seen(CallState.FAILED, said=f"{row['id']}: {row['status']}")
         return Seen(CallState.WAITING)
+
+    def _look_picture(self, order: Order) -> Seen:
+        """A server's picture: queued in Glance until its host begins to put it there. Where Nova has nothing of it under way any more,
+        it will stay so."""
+        rows = self.session.get(IMAGES, "/images", **{KEY: order.key})["images"]
+        seen = _thing(rows[0] if rows else None, {"active"}, {"snapshot": rows[0]["id"]} if rows else {})
+        if seen.state is not CallState.SENT:
+            return seen
+        row = self._server(order.external_id) or {}
+        doing = str(row.get("OS-EXT-STS:task_state") or "")
+        alive = rows[0]["status"] != "queued" or doing.startswith("image_")
+        said = f"image {rows[0]['id']} is {rows[0]['status']}, {doing or 'nothing is under way'} at server {order.external_id}"
+        return replace(seen, said=said, stalls_s=UPLOADS_S if alive else QUEUED_S)
 
     def _look_action(self, order: Order, call: CallRecord) -> Seen:
         row = self._server(order.external_id)
