@@ -18,6 +18,7 @@ _PAGES = {
     "scorecard": ("scorecards.show", "scorecard_id"),
     "record": ("records.show", "record_id"),
     "rectification": ("rectifications.show", "rectification_id"),
+    "maintenance": ("maintenances.show", "maintenance_id"),
     "rating": ("ratings.show", "rating_id"),
     "resource": ("resources.show", "resource_id"),
     "takeover": ("takeovers.show", "takeover_id"),

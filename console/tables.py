@@ -61,7 +61,8 @@ class MailState(StrEnum):
 class MailSource(StrEnum):
     """What is written about: a notice about a request; a letter about cases, or an inquiry about resources: when it is issued,
     reminded of, escalated; an emergency account that was used; quota given for a time that ends, or ended while in use; a report
-    that was made; a step of an order to rectify, and its day: near, past."""
+    that was made; a step of an order to rectify, and its day: near, past; maintenance
+    that was announced, or cancelled."""
 
     REQUEST = "request"
     LETTER = "letter"
@@ -77,6 +78,8 @@ class MailSource(StrEnum):
     RECTIFICATION = "rectification"
     RECTIFICATION_NEAR = "rectify_near"
     RECTIFICATION_LATE = "rectify_late"
+    MAINTENANCE = "maintenance"
+    MAINTENANCE_OFF = "maintenance_off"
 
 
 class Mail(Base):

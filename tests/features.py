@@ -40,6 +40,7 @@ from providers.assessment.records import AssessmentRecord
 from providers.assessment.rectifications import Rectification, RectificationState
 from providers.billing.bills import Bill
 from providers.billing.incidents import Incident
+from providers.billing.maintenances import Maintenance
 from providers.orders.tables import OrderState, WorkOrder
 from quota.actors import Role
 from quota.base import Base
@@ -182,6 +183,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("rectification under way", rows(Rectification, Rectification.state == RectificationState.PLANNED.value)),
     Feature("rectification that waits for its review", rows(Rectification, Rectification.state == RectificationState.PROVEN.value)),
     Feature("reports of the city, a company and a department", rows(ReportEdition), 3),
+    Feature("maintenance to come", lambda tx: rows(Maintenance, Maintenance.starts_at > tx.now)(tx), 2),
     Feature("incident settled", rows(Incident, Incident.settled_at.is_not(None))),
     Feature("incident that waits for its ruling", rows(Incident, Incident.settled_at.is_(None))),
     *(Feature(f"record of {kind}", rows(AssessmentRecord, AssessmentRecord.kind == kind))

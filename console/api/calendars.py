@@ -17,6 +17,7 @@ from console.words import _
 from metering import cases
 from providers import orders
 from providers.assessment import rectifications
+from providers.billing import maintenances
 from providers.orders import WorkOrder
 from quota.actors import Actor, Role
 from quota.db import Tx
@@ -29,16 +30,24 @@ LASTS = timedelta(minutes=30)
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Something that waits for a person: ``of`` is what the book calls it (request:12)."""
+    """Something that waits for a person: ``of`` is what the book calls it (request:12). ``begins``: of what takes its time until
+    ``at``."""
 
     of: str
     title: str
     at: datetime
+    begins: datetime | None = None
 
 
 def due(tx: Tx, who: Actor) -> list[Due]:
     """What waits for ``who`` with a deadline, the nearest first."""
-    found = [*_requests(tx, who), *_cases(tx, who), *_orders(tx, who), *_rectifications(tx, who)]
+    found = [
+        *_requests(tx, who),
+        *_cases(tx, who),
+        *_orders(tx, who),
+        *_rectifications(tx, who),
+        *_maintenances(tx, who),
+    ]
     return sorted(found, key=lambda one: (one.at, one.of))[:MOST]
 
 
@@ -64,6 +73,11 @@ def _orders(tx: Tx, who: Actor) -> Iterator[Due]:
             yield Due(one.subject, _("工单 %(number)s 待办", number=one.number), one.due_at)
 
 
+def _maintenances(tx: Tx, who: Actor) -> Iterator[Due]:
+    for one in maintenances.to_come(tx, who, most=MOST):
+        yield Due(one.subject, _("维护 %(pool)s", pool=one.pool.name), one.ends_at, one.starts_at)
+
+
 def _rectifications(tx: Tx, who: Actor) -> Iterator[Due]:
     if who.role is not Role.PROVIDER:  # the day is the company's
         return
@@ -83,7 +97,7 @@ def written(found: Iterable[Due], house: str, at: datetime, address: Callable[[s
         event = Event()
         event.add("uid", f"{one.of.replace(':', '-')}@{house}")
         event.add("dtstamp", at)
-        event.add("dtstart", one.at - LASTS)
+        event.add("dtstart", one.begins or one.at - LASTS)
         event.add("dtend", one.at)
         event.add("summary", one.title)
         if page := address(one.of):

@@ -26,11 +26,11 @@ from providers.assessment import (
     registry,
 )
 from providers.base import Responsibility
-from providers.billing import Incident, incidents
+from providers.billing import Incident, incidents, maintenances
 from quota.actors import Actor, Role
 from quota.calendar import ZONE
 from quota.db import Tx
-from quota.directory import CloudProvider, Person
+from quota.directory import CloudProvider, Person, Pool
 from quota.errors import Invalid
 
 FRESH = timedelta(days=5)
@@ -64,6 +64,23 @@ def live(workbench: Workbench) -> None:
             shown.append(card.id)
     _appeal(workbench, supervisor, shown)
     _rectify(workbench, supervisor, shown)
+    _maintain(workbench, supervisor)
+
+
+def _maintain(workbench: Workbench, supervisor: Actor) -> None:
+    """A window next week in each pool, of which the last was called off."""
+    with workbench.book.transaction(supervisor) as tx:
+        night = (tx.now.astimezone(ZONE) + timedelta(days=6)).replace(hour=1, minute=0, second=0, microsecond=0)
+        for pool in tx.scalars(select(Pool).order_by(Pool.id)).all():
+            told = maintenances.announce(
+                tx,
+                pool,
+                night,
+                night + timedelta(hours=3),
+                "示例：存储固件升级",
+                "示例：逐台迁移，业务不中断；可能有短时抖动",
+            )
+        maintenances.cancel(tx, told.id, told.generation, "示例：固件版本推迟发布")
 
 
 def _rectify(workbench: Workbench, supervisor: Actor, shown: Sequence[int]) -> None:

@@ -23,11 +23,12 @@ from console.tables import Mail, MailItem, MailSource, MailState
 from metering.cases import Notice
 from metering.reports import ReportEdition, ScopeKind
 from providers.assessment import Rectification, RectificationState, RectificationStep, rectifications
+from providers.billing import Maintenance
 from quota.actors import Role
 from quota.db import Tx
 from quota.directory import Department, Person
 from quota.errors import N_, Invalid, NotFound, WrongState
-from quota.inventory import Inquiry
+from quota.inventory import Inquiry, Resource
 from quota.ledger import Allocation
 from quota.requests import RequestNotice
 
@@ -73,9 +74,13 @@ def gather(tx: Tx) -> list[Mail]:
     """Make mails of what is new; one for each person, whatever the number of things. Returns them."""
     told = list(_new(tx, tx.now - HORIZON))
     mails: dict[int, Mail] = {}
+    given: set[tuple[MailSource, int, int]] = set()
     for one in told:
         recipients = _reached(tx, one)
         for who in recipients:
+            if (one.source, one.source_id, who.id) in given:  # of two departments that have nobody, the one above
+                continue
+            given.add((one.source, one.source_id, who.id))
             if who.id not in mails:
                 mails[who.id] = _mail(tx, who)
             tx.add(MailItem(source=one.source.value, source_id=one.source_id, mail_id=mails[who.id].id))
@@ -143,6 +148,22 @@ def _new(tx: Tx, since: datetime) -> Iterator[_Told]:
     for edition in tx.scalars(made.order_by(ReportEdition.id)).all():
         yield from _readers(edition)
     yield from _rectifications(tx, since)
+    yield from _maintenances(tx, since)
+
+
+def _maintenances(tx: Tx, since: datetime) -> Iterator[_Told]:
+    """Windows that were announced or cancelled, to departments that have something in the pool."""
+    for source, moment in (
+        (MailSource.MAINTENANCE, Maintenance.announced_at),
+        (MailSource.MAINTENANCE_OFF, Maintenance.cancelled_at),
+    ):
+        told = select(Maintenance).where(moment >= since, ~_posted(source, Maintenance.id)).order_by(Maintenance.id)
+        for one in tx.scalars(told).all():
+            there = select(Resource.department_id).where(
+                Resource.pool_id == one.pool_id, Resource.gone_at.is_(None), Resource.department_id.is_not(None)
+            )
+            for department_id in tx.scalars(there.distinct().order_by(Resource.department_id)).all():
+                yield _Told(source, one.id, Role.TENANT, department_id)
 
 
 def _rectifications(tx: Tx, since: datetime) -> Iterator[_Told]:

@@ -23,6 +23,7 @@ from metering.cases import Notice
 from metering.reports import ReportEdition
 from metering.workbench import Workbench
 from providers.assessment import Rectification, RectificationState, RectificationStep
+from providers.billing import Maintenance
 from quota.actors import steward
 from quota.calendar import working_days
 from quota.db import Book, Tx
@@ -54,6 +55,10 @@ RECTIFICATIONS = {
     RectificationState.REFUSED: N_("整改被退回,请重新提交"),
     RectificationState.ACCEPTED: N_("整改复核通过"),
     RectificationState.WITHDRAWN: N_("整改已撤销"),
+}
+MAINTENANCES = {
+    MailSource.MAINTENANCE: N_("将进行维护"),
+    MailSource.MAINTENANCE_OFF: N_("维护已取消"),
 }
 RECTIFICATION_DAYS = {
     MailSource.RECTIFICATION_NEAR: N_("整改将到期,请尽快提交证明"),
@@ -217,6 +222,10 @@ def _line(tx: Tx, source: MailSource, number: int) -> MailLine:
         )
     if source in RECTIFICATION_DAYS:
         return _rectification(tx.get_one(Rectification, number), _(RECTIFICATION_DAYS[source]))
+    if source in MAINTENANCES:
+        window = tx.get_one(Maintenance, number)
+        where = url_for("maintenances.show", maintenance_id=window.id, _external=True)
+        return MailLine(window.pool.name, _(MAINTENANCES[source]), window.starts_at, where)
     letter = tx.get_one(Notice, number)
     due = None if source is MailSource.ESCALATION else working_days(tx).due(letter.issued_at, letter.reply_days)
     return MailLine(

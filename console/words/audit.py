@@ -43,6 +43,7 @@ CASE_ACTIONS = {
 
 ACTIONS: dict[str, str] = {
     **CASE_ACTIONS,
+    "maintenance.announce": N_("公告维护"), "maintenance.cancel": N_("取消维护"),
     "rectification.order": N_("责令整改"), "rectification.plan": N_("提交整改方案"), "rectification.prove": N_("提交整改证明"),
     "rectification.refuse": N_("退回整改"), "rectification.accept": N_("整改复核通过"), "rectification.withdraw": N_("撤销整改"),
     "appeal.file": N_("提出申诉"), "appeal.rule": N_("裁定申诉"),

@@ -24,7 +24,7 @@ from providers.assessment import (
     Rectification,
     ScorecardRecord,
 )
-from providers.billing import Bill, Incident
+from providers.billing import Bill, Incident, Maintenance
 from providers.orders import WorkOrder
 from quota.actors import ROLE_LABELS, Role
 from quota.directory import CatalogItem, CloudProvider, Department, Person, Pool, System
@@ -61,6 +61,7 @@ KINDS: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "resource_class": (N_("资源类别"), ResourceClassRow, lambda one: str(one.name)),
     "record": (N_("考核记录"), AssessmentRecord, lambda one: str(one.id)),
     "rectification": (N_("整改"), Rectification, lambda one: str(one.number)),
+    "maintenance": (N_("维护公告"), Maintenance, lambda one: str(one.id)),
     "combination": (N_("信创适配"), Combination, lambda one: f"{one.chip} · {one.system}"),
     "scorecard": (N_("考核评分"), ScorecardRecord, lambda one: str(one.month)),
     "report": (N_("运营报告"), ReportEdition, lambda one: f"{one.name} {one.first_day} – {one.last_day}".strip()),

@@ -1,8 +1,8 @@
-"""Billing and incidents: what companies claim and report, kept as claims until they were compared or ruled on."""
+"""Billing, incidents and maintenance: what companies claim, report and announce, kept as claims until they were compared or ruled on."""
 
 from __future__ import annotations
 
-from providers.billing import bills, incidents
+from providers.billing import bills, incidents, maintenances
 from providers.billing.bills import (
     COST_STEP,
     LINE_FAULTS,
@@ -17,6 +17,7 @@ from providers.billing.bills import (
 )
 from providers.billing.claims import CAUSE_LABELS, ROUNDING, ZERO, Allocation, Cause, Comparison, Span, compare
 from providers.billing.incidents import RESPONSIBILITY_LABELS, Incident
+from providers.billing.maintenances import Maintenance
 
 __all__ = [
     "CAUSE_LABELS",
@@ -35,10 +36,12 @@ __all__ = [
     "Comparison",
     "Incident",
     "Interval",
+    "Maintenance",
     "Span",
     "bills",
     "compare",
     "fault",
     "incidents",
+    "maintenances",
     "month_bounds",
 ]

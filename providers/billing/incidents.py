@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from providers.base import IncidentFact, Provider, Responsibility, accountable
+from providers.billing import maintenances
 from providers.incident_terms import DEFAULT, LEVELS, IncidentTerms
 from quota.actors import Actor, Role, steward
 from quota.base import Base
@@ -221,7 +222,7 @@ def settle(tx: Tx, incident_id: int, generation: int, responsibility: Responsibi
         raise NotAllowed("incident.own", N_("报送人不能给自己报送的故障定责"))
     stated(reason)
     held = terms(tx, found)
-    if responsibility is Responsibility.MAINTENANCE and not announced(found, working_days(tx), held):
+    if responsibility is Responsibility.MAINTENANCE and not in_time(tx, found, working_days(tx), held):
         raise Invalid(
             "incident.not_announced",
             N_("维护须至少提前 %(days)s 个工作日公告"),
@@ -243,6 +244,14 @@ def announced(found: Incident, days: WorkingDays, held: IncidentTerms = DEFAULT)
     """Whether it was announced long enough before it began."""
     at = found.announced_at
     return at is not None and days.between(at, found.started_at) >= held.announced_days
+
+
+def in_time(tx: Tx, found: Incident, days: WorkingDays, held: IncidentTerms = DEFAULT) -> bool:
+    """Whether it began within a window that was announced early enough, or was announced so by what its report says."""
+    return (
+        announced(found, days, held)
+        or maintenances.covering(tx, found.pool_id, found.started_at, days, held) is not None
+    )
 
 
 def limits(found: Incident, days: WorkingDays, held: IncidentTerms = DEFAULT) -> tuple[datetime, datetime]:

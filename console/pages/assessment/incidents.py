@@ -26,7 +26,7 @@ from console.security import row
 from console.words import _, disclosure, lazy
 from providers.assessment import formulas
 from providers.base import IncidentFact, Responsibility
-from providers.billing import RESPONSIBILITY_LABELS, Incident, incidents
+from providers.billing import RESPONSIBILITY_LABELS, Incident, incidents, maintenances
 from providers.incident_terms import IncidentTerms
 from quota.actors import Actor, Role
 from quota.calendar import ZONE, WorkingDays, working_days
@@ -273,7 +273,8 @@ def show(incident_id: int) -> str:
         respond_by=respond_by,
         recover_by=recover_by,
         misses=incidents.misses(incident, days, tx.now, _held(incident)),
-        announced=incidents.announced(incident, days, _held(incident)),
+        announced=incidents.in_time(tx, incident, days, _held(incident)),
+        window=maintenances.covering(tx, incident.pool_id, incident.started_at, days, _held(incident)),
         held=_held(incident),
         side=_(SIDES[incident.side]),
         amendable=not incident.settled_at and incidents.amendable(tx, incident),

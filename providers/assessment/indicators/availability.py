@@ -26,7 +26,8 @@ from providers.assessment.measures import (
 )
 from providers.assessment.registry import Direction, Fact, Gathering, Indicator, RefSource, Shown, Term, register
 from providers.base import Responsibility, ServiceKind
-from providers.billing import Incident, month_bounds
+from providers.billing import Incident, maintenances, month_bounds
+from quota.calendar import working_days
 from quota.errors import N_
 from quota.inventory import Resource
 
@@ -43,11 +44,12 @@ SAMPLES = "reporting"
 
 
 def gather(gathering: Gathering, month: str) -> list[EvidenceRow]:
-    """Minutes of a pool and minutes that its settled incidents took, in proportion to the hosts that were hit. Nothing of a
-    pool that was not watched."""
+    """Minutes of a pool and minutes that its settled incidents took, in proportion to the hosts that were hit. Of what was
+    settled as maintenance, what went on beyond the window that was announced. Nothing of a pool that was not watched."""
     tx = gathering.tx
     start, end = month_bounds(month)
     end = min(end, tx.now)
+    days, held = working_days(tx), gathering.by.incidents
     rows = []
     for pool in pools(tx, gathering.subject.id):
         if end <= start or not _watched(gathering, pool.code, month):
@@ -66,7 +68,7 @@ def gather(gathering: Gathering, month: str) -> list[EvidenceRow]:
             .where(
                 Incident.pool_id == pool.id,
                 Incident.level <= int(gathering.by.term(CODE, OUTAGE.name)),
-                Incident.responsibility == Responsibility.PROVIDER.value,
+                Incident.responsibility.in_([Responsibility.PROVIDER.value, Responsibility.MAINTENANCE.value]),
                 Incident.started_at < end,
             )
             .order_by(Incident.id)
@@ -74,6 +76,9 @@ def gather(gathering: Gathering, month: str) -> list[EvidenceRow]:
         for incident in hit:
             over = min(incident.recovered_at or end, end)
             began = max(incident.started_at, start)
+            if incident.responsibility == Responsibility.MAINTENANCE:
+                window = maintenances.covering(tx, pool.id, incident.started_at, days, held)
+                began = max(began, window.ends_at) if window is not None else over
             if over <= began:
                 continue
             share = Decimal(len(incident.affected)) / hosts if incident.affected and hosts else ONE
